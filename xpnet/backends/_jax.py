@@ -1,0 +1,92 @@
+"""JAX: the loop is compiled, and its state is donated."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from xpnet.arrays import Array
+from xpnet.backends import Backend, cast
+from xpnet.errors import BackendError
+
+
+class JaxBackend(Backend):
+    """JAX on any of its devices."""
+
+    def __init__(self, device: Any = None) -> None:
+        self.name, self.xp, self.device = "jax", jnp, _find(device)
+        self._array_type = jax.Array
+
+    @classmethod
+    def devices(cls) -> list[str]:
+        return [f"{each.platform}:{each.id}" for each in _all_devices()]
+
+    def scope(self, dtype: str) -> AbstractContextManager[Any]:
+        stack = ExitStack()
+        stack.enter_context(jax.default_device(self.device))
+        if dtype == "float64":
+            stack.enter_context(jax.enable_x64(True))  # around our own work only, never for the whole process
+        if jax.config.jax_default_matmul_precision is None:  # pyright: ignore  # float32 is float32, unless chosen
+            stack.enter_context(jax.default_matmul_precision("float32"))
+        return stack
+
+    def asarray(self, x: Any, dtype: str | None = None, name: str = "the array") -> Array:
+        with self.scope(dtype or ""):  # outside it, a float64 would become a float32
+            return super().asarray(x, dtype, name)
+
+    def own(self, x: Array) -> Array:
+        return jnp.array(x, copy=True)
+
+    def to_numpy(self, x: Array) -> np.ndarray:
+        return np.asarray(x)
+
+    def fold(self, step: Callable[..., Any], state: Any, batches: Any, data: Any) -> Any:
+        return _compiled(step)(state, batches, data)
+
+    def synchronize(self) -> None:
+        jnp.zeros((), device=self.device).block_until_ready()
+
+    def _from_host(self, x: np.ndarray, dtype: str | None) -> Array:
+        x = cast(x, dtype)
+        with jax.enable_x64(True):  # else a float64 or int64 array is narrowed without a word
+            return jax.device_put(x, self.device)
+
+    def _from_device(self, x: Array) -> Array:
+        return jax.device_put(x if isinstance(x, jax.Array) else jnp.from_dlpack(x), self.device)
+
+
+@lru_cache(maxsize=64)
+def _compiled(step: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile the loop over a step: once a step, and inside once for each set of shapes."""
+
+    def loop(state: Any, batches: Any, data: Any) -> Any:
+        return jax.lax.scan(lambda state, batch: (step(state, batch, data), None), state, batches)[0]
+
+    return jax.jit(loop, donate_argnums=0)
+
+
+def _all_devices() -> list[Any]:
+    platforms = dict.fromkeys([jax.default_backend(), "cpu"])
+    return [each for platform in platforms for each in jax.devices(platform)]
+
+
+def _find(device: Any) -> Any:
+    """Turn None, ``"cpu"``, ``"cuda:1"`` or a JAX device into a JAX device."""
+    if isinstance(device, jax.Device):
+        return device
+    if device is None:
+        return jax.config.jax_default_device or jax.devices()[0]  # pyright: ignore
+    platform, _, index = str(device).partition(":")
+    try:
+        return jax.devices(platform)[int(index or 0)]
+    except (RuntimeError, IndexError, ValueError) as error:
+        raise BackendError(
+            f'device={device!r} cannot be used with backend="jax" ({error}); it has {", ".join(JaxBackend.devices())}'
+        ) from error
+
+
+BACKEND = JaxBackend

@@ -1,0 +1,44 @@
+"""The errors that xpnet raises besides ValueError and TypeError, and the wording they share."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class BackendError(RuntimeError, ValueError):
+    """A backend or device that cannot be had; the message says why and what to do.
+
+    It is a ValueError too: the value of ``backend=`` or ``device=`` is what is wrong.
+    """
+
+
+class DivergenceError(ArithmeticError):
+    """Training produced numbers that are not finite; the network is as it was before them."""
+
+
+class CheckpointError(ValueError):
+    """A file that does not hold a network."""
+
+
+def choices(names: Iterable[object]) -> str:
+    """Write out what is accepted.
+
+    Examples
+    --------
+    >>> choices(["relu", "tanh"])
+    "'relu', 'tanh'"
+    """
+    return ", ".join(repr(name) for name in names)
+
+
+def unknown(argument: str, given: object, names: Iterable[str]) -> str:
+    """Say that a name is not known, which are, and which was probably meant.
+
+    Examples
+    --------
+    >>> unknown("activation", "rleu", ["relu", "tanh"])
+    "activation='rleu' is unknown; choose from 'relu', 'tanh' (did you mean 'relu'?)"
+    """
+    names = list(names)
+    near = difflib.get_close_matches(str(given).lower(), names, n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    return f"{argument}={given!r} is unknown; choose from {choices(names)}{hint}"

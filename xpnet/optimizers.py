@@ -1,0 +1,135 @@
+"""Optimizers: from gradients to new weights.
+
+An optimizer is a frozen set of numbers with two verbs. ``init`` makes its state for a network; ``update`` is the pure
+function that takes the layers, their gradients and that state one step further. The numbers travel in the state, as
+arrays, so changing one compiles nothing again; what the state holds (a velocity or none) is structure, and a function
+of it.
+
+The arrays of a state belong to it: updates write into them where the library's arrays can be written.
+
+To add an optimizer, write such a class beside SGD.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+from xpnet.arrays import Array, Layers, Namespace, map_arrays
+
+
+class SGDState(NamedTuple):
+    """Numbers and velocity of SGD; a number that is not used is None, a velocity that is not used empty."""
+
+    momentum: Array | None
+    weight_decay: Array | None
+    velocity: Layers
+
+
+def decay(layers: Layers, grads: Layers, state: SGDState) -> Layers:
+    """Add the gradient of λ/2 ‖w‖², which is λ w; biases do not decay."""
+    if state.weight_decay is None:
+        return grads
+    return tuple((gw + state.weight_decay * w, gb) for (w, _), (gw, gb) in zip(layers, grads))
+
+
+def descend(layers: Layers, grads: Layers, state: SGDState, lr: Array, xp: Namespace) -> tuple[Layers, SGDState]:
+    """W ← w − η g."""
+    moved = []
+    for (w, b), (gw, gb) in zip(layers, decay(layers, grads, state)):
+        gw *= lr
+        w -= gw
+        gb *= lr
+        b -= gb
+        moved.append((w, b))
+    return tuple(moved), state
+
+
+def _roll(w: Array, v: Array, g: Array, lr: Array, momentum: Array) -> tuple[Array, Array]:
+    v *= momentum
+    v -= lr * g
+    w += v
+    return w, v
+
+
+def _roll_ahead(w: Array, v: Array, g: Array, lr: Array, momentum: Array) -> tuple[Array, Array]:
+    g *= lr
+    v *= momentum
+    v -= g
+    w += momentum * v
+    w -= g
+    return w, v
+
+
+def _with_velocity(rule: Callable[..., tuple[Array, Array]]) -> Callable[..., tuple[Layers, SGDState]]:
+    """Apply a rule (w, v, g, lr, momentum) -> (w, v) to the weights and to the biases of every layer."""
+
+    def update(layers: Layers, grads: Layers, state: SGDState, lr: Array, xp: Namespace) -> tuple[Layers, SGDState]:
+        moved, velocity = [], []
+        for layer, speed, grad in zip(layers, state.velocity, decay(layers, grads, state)):
+            (w, vw), (b, vb) = (rule(*each, lr, state.momentum) for each in zip(layer, speed, grad))
+            moved.append((w, b))
+            velocity.append((vw, vb))
+        return tuple(moved), state._replace(velocity=tuple(velocity))
+
+    return update
+
+
+roll = _with_velocity(_roll)
+roll_ahead = _with_velocity(_roll_ahead)
+
+
+@dataclass(frozen=True)
+class SGD:
+    """Stochastic gradient descent, with momentum and weight decay as they are asked for.
+
+    Parameters
+    ----------
+    momentum
+        μ in [0, 1): v ← μ v − η g, then w ← w + v (the book, chapter 3). The form of torch.optim.SGD, which multiplies
+        the velocity by the learning rate, equals it only while that rate is constant.
+    nesterov
+        Look ahead: w ← w + μ v − η g with the new v (Sutskever et al., ICML 2013).
+    weight_decay
+        λ ≥ 0: adds λ/2 ‖w‖² to the cost, of the weights only, whatever the size of batch and data. The book's λ is
+        this one times the number of training examples.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range, or Nesterov's form is asked for without momentum.
+
+    Examples
+    --------
+    >>> SGD(momentum=0.9)
+    SGD(momentum=0.9, nesterov=False, weight_decay=0.0)
+    """
+
+    momentum: float = 0.0
+    nesterov: bool = False
+    weight_decay: float = 0.0
+    default_lr: ClassVar[float] = 0.01
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        if not 0.0 <= self.momentum < 1.0:
+            raise ValueError(f"momentum={self.momentum!r} must be in [0, 1); 0 turns it off")
+        if not 0.0 <= self.weight_decay < math.inf:
+            raise ValueError(f"weight_decay={self.weight_decay!r} must be finite and at least 0; 0 turns it off")
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov=True needs momentum; give momentum=0.9, say")
+
+    def init(self, layers: Layers, number: Callable[[float], Array]) -> SGDState:
+        """State for a network's first step; `number` turns a float into an array of the network's."""
+        return SGDState(
+            momentum=number(self.momentum) if self.momentum else None,
+            weight_decay=number(self.weight_decay) if self.weight_decay else None,
+            velocity=map_arrays(lambda x: 0.0 * x, layers) if self.momentum else (),
+        )
+
+    @property
+    def update(self) -> Callable[..., tuple[Layers, SGDState]]:
+        """The pure function ``(layers, grads, state, lr, xp) -> (layers, state)`` of this structure."""
+        if not self.momentum:
+            return descend
+        return roll_ahead if self.nesterov else roll

@@ -1,0 +1,74 @@
+"""Learning-rate schedules: functions of (step, total steps of this call to train) that return the rate of a step.
+
+Any such function is a schedule; the ones here are classes only so that they print well and compare equal.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+Schedule: TypeAlias = Callable[[int, int], float]
+
+
+@dataclass(frozen=True)
+class Constant:
+    """The same rate at every step.
+
+    Parameters
+    ----------
+    lr
+        The learning rate.
+
+    Examples
+    --------
+    >>> Constant(0.5)(3, 10)
+    0.5
+    """
+
+    lr: float
+
+    def __call__(self, step: int, total: int) -> float:
+        """Learning rate of a step."""
+        return self.lr
+
+
+@dataclass(frozen=True)
+class OneCycle:
+    """Up in a straight line to a peak, then down in one to nothing (after Smith, arXiv:1803.09820).
+
+    With t = (step + ½) / total, the rate is peak · t / warmup while t < warmup, then peak · (1 − t) / (1 − warmup).
+
+    Parameters
+    ----------
+    peak
+        The largest rate.
+    warmup
+        The part of all steps in [0, 1) that leads up to it.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range.
+
+    Examples
+    --------
+    >>> schedule = OneCycle(1.0, warmup=0.5)
+    >>> [round(schedule(step, 4), 3) for step in range(4)]
+    [0.25, 0.75, 0.75, 0.25]
+    """
+
+    peak: float
+    warmup: float = 0.2
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        if not 0.0 <= self.peak < math.inf:
+            raise ValueError(f"peak={self.peak!r} must be finite and at least 0")
+        if not 0.0 <= self.warmup < 1.0:
+            raise ValueError(f"warmup={self.warmup!r} must be in [0, 1): a part of all steps")
+
+    def __call__(self, step: int, total: int) -> float:
+        """Learning rate of a step."""
+        t = (step + 0.5) / total
+        return self.peak * (t / self.warmup if t < self.warmup else (1.0 - t) / (1.0 - self.warmup))
