@@ -373,7 +373,8 @@ class Batches:
         for i, batch in enumerate(batches):
             if not isinstance(batch, (tuple, list)) or len(batch) != 2:
                 raise TypeError(f"batch {i} of {self.name} is not a pair (X, y) but of type {type(batch).__name__}")
-            yield self.reader.examples(*batch, f"batch {i} of {self.name}")
+            x, y = batch
+            yield self.reader.examples(x, y, f"batch {i} of {self.name}")
         if i < 0:
             raise ValueError(
                 f"{self.name} gave no batch; an iterator can be read only once, so give an object that can be iterated "
