@@ -1,0 +1,243 @@
+"""The command line: ``xpnet train``, ``evaluate``, ``predict`` and ``backends``.
+
+Every wrong option or file ends in one clear line on standard error and a status that is not zero.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+import xpnet
+from xpnet import arguments, datasets
+from xpnet.activations import ACTIVATIONS
+from xpnet.backends import BACKENDS, get_backend, load
+from xpnet.costs import COSTS
+from xpnet.network import Network
+from xpnet.optimizers import SGD
+from xpnet.schedules import Constant, OneCycle
+
+DATA: dict[str, Callable[[], Any]] = {
+    "mnist-sample": datasets.mnist_sample,
+    "mnist": datasets.mnist,
+    "fashion-mnist": datasets.fashion_mnist,
+}
+SCHEDULES: dict[str, Callable[[float], Any]] = {"constant": Constant, "one-cycle": OneCycle}
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Parameters
+    ----------
+    argv
+        Its words; those of the process unless given.
+
+    Returns
+    -------
+    int
+        Status of the process: 0, 1 for an error, 130 for Ctrl-C.
+
+    Examples
+    --------
+    >>> main(["evaluate", "missing.safetensors"])
+    1
+    """
+    options = parser().parse_args(argv)
+    try:
+        options.run(options)
+    except KeyboardInterrupt:
+        print("xpnet: interrupted", file=sys.stderr)
+        return 130
+    except (ValueError, TypeError, ArithmeticError, RuntimeError, ImportError, OSError) as error:
+        print(f"xpnet: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe the commands and their options."""
+    top = _Parser(prog="xpnet", description="Train and use feed-forward neural networks.")
+    top.add_argument("--version", action="version", version=f"xpnet {xpnet.__version__}")
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    train = commands.add_parser("train", help="train a network and say how well it does")
+    train.set_defaults(run=run_train)
+    _add_data(train)
+    train.add_argument("--sizes", type=_sizes, default="784,256,128,10", help="units of each layer (%(default)s)")
+    train.add_argument("--activation", choices=ACTIVATIONS, default="relu", help="of the hidden layers (%(default)s)")
+    train.add_argument(
+        "--output-activation", choices=ACTIVATIONS, default="softmax", help="of the outputs (%(default)s)"
+    )
+    train.add_argument("--cost", choices=COSTS, default="cross_entropy", help="what is made small (%(default)s)")
+    train.add_argument("--epochs", type=int, default=15, help="how often to go through the data (%(default)s)")
+    train.add_argument("--batch-size", type=int, default=32, help="examples in a minibatch (%(default)s)")
+    train.add_argument("--lr", type=float, default=0.1, help="learning rate, or its peak (%(default)s)")
+    train.add_argument("--schedule", choices=SCHEDULES, default="one-cycle", help="of the learning rate (%(default)s)")
+    train.add_argument("--momentum", type=float, default=0.9, help="of SGD; 0 turns it off (%(default)s)")
+    train.add_argument("--weight-decay", type=float, default=0.001, help="of the weights; 0 turns it off (%(default)s)")
+    train.add_argument("--seed", type=int, default=0, help="of initial weights and minibatches (%(default)s)")
+    _add_place(train)
+    train.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="of all arrays (%(default)s)")
+    train.add_argument("--save", type=Path, metavar="FILE", help="write the network to a safetensors file")
+
+    evaluate = commands.add_parser("evaluate", help="say how well a saved network does")
+    evaluate.set_defaults(run=run_evaluate)
+    evaluate.add_argument("model", type=Path, metavar="MODEL", help="file written by train --save")
+    _add_data(evaluate)
+    _add_place(evaluate)
+
+    predict = commands.add_parser("predict", help="predict an image, or the rows of a .npy file")
+    predict.set_defaults(run=run_predict)
+    predict.add_argument("model", type=Path, metavar="MODEL", help="file written by train --save")
+    predict.add_argument("file", type=Path, metavar="FILE", help="an image, light strokes on dark, or a .npy array")
+    _add_place(predict)
+
+    backends = commands.add_parser("backends", help="say which libraries and devices can be used here")
+    backends.set_defaults(run=run_backends)
+    return top
+
+
+def run_train(options: argparse.Namespace) -> None:
+    """Train, report, save."""
+    net = Network(
+        options.sizes,
+        activation=options.activation,
+        output_activation=options.output_activation,
+        cost=options.cost,
+        backend=options.backend,
+        device=options.device,
+        dtype=options.dtype,
+        seed=options.seed,
+    )
+    schedule = SCHEDULES[options.schedule](arguments.rate("--lr", options.lr))
+    if options.save and not options.save.absolute().parent.is_dir():
+        raise OSError(f"--save {options.save}: there is no folder {options.save.absolute().parent}")
+    train_data, test_data = read_data(options.data)
+    print(net)
+    started = time.perf_counter()
+    history = net.train(
+        train_data,
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        lr=schedule,
+        optimizer=SGD(momentum=options.momentum, weight_decay=options.weight_decay),
+        test_data=test_data,
+    )
+    seconds = time.perf_counter() - started
+    if options.save:
+        net.save(options.save)
+        print(f"Saved to {options.save}")
+    speed = len(train_data[1]) * len(history) / max(sum(history["seconds"]), 1e-9)
+    print(f"{score(net, test_data)} after {seconds:.1f} s, {speed:,.0f} examples/s")
+
+
+def run_evaluate(options: argparse.Namespace) -> None:
+    """Report how well a saved network does on test data."""
+    net = Network.load(options.model, backend=options.backend, device=options.device)
+    _, test_data = read_data(options.data)
+    print(score(net, test_data))
+
+
+def run_predict(options: argparse.Namespace) -> None:
+    """Print what a saved network predicts, a line an example."""
+    net = Network.load(options.model, backend=options.backend, device=options.device)
+    x = read_examples(options.file, net.sizes[0])
+    predicted, outputs = net.backend.to_numpy(net.predict(x)), net.backend.to_numpy(net.forward(x))
+    for each, output in zip(predicted, outputs):
+        if net.task == "classification":
+            print(f"{each}\t(output {output[each]:.4f})")
+        else:
+            print(*np.atleast_1d(each), sep="\t")
+
+
+def run_backends(options: argparse.Namespace) -> None:
+    """List libraries and devices; for each that cannot be used, why, and what to do."""
+    for name in BACKENDS:
+        try:
+            backend = load(name)
+            get_backend(name)
+            print(f"{name:8}can be used on {', '.join(backend.devices())}")
+        except RuntimeError as error:
+            print(f"{name:8}cannot be used: {error}")
+
+
+def score(net: Network, test_data: Any) -> str:
+    """Say how well a network does on test data."""
+    if net.task == "regression":
+        return f"Test cost: {net.cost(test_data):.6g}"
+    correct = net.evaluate(test_data)
+    n = len(test_data[1])
+    return f"Test accuracy: {correct / n:.2%} ({correct}/{n})"
+
+
+def read_data(name: str) -> Any:
+    """Load ((x_train, y_train), (x_test, y_test)) by name, or from an .npz file that holds arrays so named."""
+    if name in DATA:
+        return DATA[name]()
+    if Path(name).suffix != ".npz":
+        raise ValueError(f"--data {name} is unknown; choose from {', '.join(DATA)}, or give a file FILE.npz")
+    names = ("x_train", "y_train", "x_test", "y_test")
+    try:
+        with np.load(name, allow_pickle=False) as arrays:
+            x_train, y_train, x_test, y_test = (arrays[each] for each in names)
+    except OSError:
+        raise
+    except Exception as error:  # zipfile and NumPy raise many kinds on a broken file
+        raise ValueError(f"--data {name} must hold the arrays {', '.join(names)} ({error})") from error
+    return (_scaled(x_train), y_train), (_scaled(x_test), y_test)
+
+
+def read_examples(path: Path, n_in: int) -> np.ndarray:
+    """Read examples (n, n_in): the rows of a .npy array, or an image made grey and of the right size."""
+    if path.suffix == ".npy":
+        try:
+            x = np.load(path, allow_pickle=False)
+        except ValueError as error:
+            raise ValueError(f"{path} is not an array of numbers ({error})") from error
+        return _scaled(x.reshape(1, -1) if x.size == n_in else x)
+    side = round(n_in**0.5)
+    if side * side != n_in:
+        raise ValueError(f"the network takes {n_in} inputs, which are no square image; give a .npy file of (n, {n_in})")
+    try:
+        from PIL import Image, UnidentifiedImageError
+    except ImportError as error:
+        raise ImportError(f'an image needs Pillow ({error}); install it with: pip install "xpnet[vision]"') from error
+    try:
+        with Image.open(path) as image:
+            grey = np.asarray(image.convert("L").resize((side, side)))
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{path} is not an image that Pillow can read; give an image or a .npy file") from error
+    return _scaled(grey.reshape(1, -1))
+
+
+def _scaled(x: np.ndarray) -> np.ndarray:
+    """Pixels as float32 in [0, 1] if they are bytes, else as they are."""
+    return x.astype(np.float32) / np.float32(255) if x.dtype == np.uint8 else x
+
+
+def _sizes(text: str) -> list[int]:
+    try:
+        return [int(size) for size in text.replace(",", " ").split()]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} must be whole numbers with commas, as in 784,30,10") from error
+
+
+def _add_data(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--data", default="mnist-sample", help=f"{', '.join(DATA)}, or an .npz file (%(default)s)")
+
+
+def _add_place(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--backend", choices=BACKENDS, help="library that computes; NumPy unless device says else")
+    command.add_argument("--device", help="cpu, cuda, cuda:1, auto, or one of the backend's own")
