@@ -10,7 +10,7 @@ import numpy as np
 from xpnet.activations import ACTIVATIONS
 from xpnet.costs import COSTS
 from xpnet.errors import unknown
-from xpnet.optimizers import SGD
+from xpnet.optimizers import SGD, Optimizer
 from xpnet.schedules import Constant, Schedule
 
 # task -> (output activation, cost)
@@ -65,9 +65,10 @@ def sizes(given: Any) -> list[int]:
 
 def hidden(given: Any, layers: int) -> list[str]:
     """One activation name for each hidden layer."""
-    names = [given] * layers if isinstance(given, str) else list(given)
-    for name in [given] if isinstance(given, str) else names:
+    several = isinstance(given, (list, tuple))
+    for name in given if several else [given]:
         lookup("activation", name, ACTIVATIONS)
+    names = list(given) if several else [given] * layers
     if len(names) != layers:
         raise ValueError(f"activation={given!r} names {len(names)} layers, but there are {layers} hidden ones")
     return names
@@ -139,10 +140,10 @@ def schedule(lr: Any) -> Schedule:
     return cast(Schedule, lr) if callable(lr) else Constant(rate("lr", lr))
 
 
-def optimizer(given: Any) -> SGD:
+def optimizer(given: Any) -> Optimizer:
     """Check an optimizer; None is plain SGD."""
     if given is None:
         return SGD()
-    if not isinstance(given, SGD):
+    if isinstance(given, type) or not all(hasattr(given, verb) for verb in ("init", "update", "default_lr")):
         raise TypeError(f"optimizer={given!r} is not an optimizer; give SGD(momentum=0.9), say")
     return given

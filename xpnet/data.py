@@ -6,7 +6,6 @@ train on, a chunk of minibatches at a time (`chunks`), and what to look at, a bl
 """
 
 import math
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -19,6 +18,7 @@ from xpnet.activations import Activation
 from xpnet.arrays import Array
 from xpnet.backends import Backend, as_array
 from xpnet.backprop import Examples
+from xpnet.errors import warn
 
 BLOCK = 1 << 22  # array elements looked at together; bounds the memory that checks and evaluation take
 
@@ -124,10 +124,7 @@ class Reader:
             raise ValueError(f"{name} is empty: it has shape {tuple(x.shape)}")
         xp = array_api_compat.array_namespace(x)
         if x.dtype == xp.uint8 and int(xp.max(x)) > 1:
-            warnings.warn(
-                f"{name} holds uint8 values up to {int(xp.max(x))}, which are not scaled; divide them by 255",
-                stacklevel=2,
-            )
+            warn(f"{name} holds uint8 values up to {int(xp.max(x))}, which are not scaled; divide them by 255")
         x = self.backend.xp.reshape(self.backend.asarray(x, self.dtype, name), (-1, self.n_in))
         self._check_finite(x, name)
         return x
@@ -170,7 +167,14 @@ class Reader:
         return self.examples(stack(xs, f"x of {name}"), stack(ys, f"y of {name}"), name)
 
     def source(
-        self, given: Any, name: str, *, cache: bool = True, steps: int | None = None, progress: bool = False
+        self,
+        given: Any,
+        name: str,
+        *,
+        epochs: int = 1,
+        steps: int | None = None,
+        cache: bool = True,
+        progress: bool = False,
     ) -> Source:
         """Make a source of what the user gives.
 
@@ -180,10 +184,12 @@ class Reader:
             A tuple (X, y) of arrays; a sequence of (x, y) pairs; a map-style data set; an iterable of batches.
         name
             What errors call it.
-        cache
-            Whether a data set is read once and kept, or read again each epoch.
+        epochs
+            How often it will be gone through.
         steps
             Minibatches an epoch, of an iterable of batches only.
+        cache
+            Whether a data set is read once and kept, or read again each epoch.
         progress
             Whether reading a data set shows a bar.
 
@@ -198,6 +204,11 @@ class Reader:
             raise TypeError(f"{name} is of type {type(given).__name__}; {KINDS}")
         mapped = hasattr(given, "__len__") and hasattr(given, "__getitem__")
         if not mapped and hasattr(given, "__iter__"):
+            if epochs > 1 and steps is None and iter(given) is given:
+                raise ValueError(
+                    f"{name} is an iterator, which can be gone through only once, not epochs={epochs} times; give an "
+                    "object that can be iterated again, such as a DataLoader, or steps="
+                )
             return Batches(given, self, name, steps)
         if steps is not None:
             raise ValueError(f"steps={steps!r} is for an iterable of batches; {name} has a length, so give epochs")
@@ -417,7 +428,7 @@ def blocks(x: Array, like: Array | None = None) -> Iterator[Array]:
     """Cut an array into rows of bounded size; as many together as those of `like`, if it is given."""
     rows = bound(1, math.prod((x if like is None else like).shape[1:]))
     for start in range(0, x.shape[0], rows):
-        yield x[start : start + rows, ...]
+        yield x[start : min(start + rows, x.shape[0]), ...]
 
 
 def bound(m: int, n: int) -> int:

@@ -100,8 +100,9 @@ def _torchvision(name: str, root: str | os.PathLike[str] | None) -> tuple[Split,
         try:
             parts.append(_load(getattr(datasets, name), folder, train))
         except (OSError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
             raise RuntimeError(
-                f"{name} is not in {folder} and cannot be downloaded ({error}); where there is no network, copy its "
+                f"{name} is not in {folder} and cannot be downloaded ({reason}); where there is no network, copy its "
                 f"four IDX files into {folder / name / 'raw'}, or set XPNET_DATA or root= to a folder that holds "
                 f"{name}/raw, or use mnist_sample(), which needs nothing"
             ) from error

@@ -1,6 +1,8 @@
 """The errors that xpnet raises besides ValueError and TypeError, and the wording they share."""
 
 import difflib
+import sys
+import warnings
 from collections.abc import Iterable
 
 
@@ -17,6 +19,14 @@ class DivergenceError(ArithmeticError):
 
 class CheckpointError(ValueError):
     """A file that does not hold a network."""
+
+
+def warn(message: str) -> None:
+    """Warn of `message` at the user's line: the first on the stack that is not in this package."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == __package__:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)
 
 
 def choices(names: Iterable[object]) -> str:

@@ -18,7 +18,7 @@ from xpnet.costs import COSTS
 from xpnet.data import SAMPLING, Chunk, Kept, Reader, Source, in_order
 from xpnet.errors import CheckpointError
 from xpnet.initializers import INITIALIZERS, default
-from xpnet.optimizers import SGD
+from xpnet.optimizers import SGD, Optimizer
 from xpnet.schedules import Constant, Schedule
 
 P = ParamSpec("P")
@@ -115,6 +115,7 @@ class Network:
         self.activation = arguments.hidden(activation, self.num_layers - 2)
         named = arguments.output(output_activation, cost, task, self.sizes[-1])
         self.output_activation, self.cost_name, self.task = named
+        self._asked_task = task
         self._sigmas = tuple(ACTIVATIONS[name] for name in (*self.activation, self.output_activation))
         self._output = COSTS[self.cost_name].of(self._sigmas[-1])
         self.dtype = arguments.dtype(dtype)
@@ -125,7 +126,7 @@ class Network:
             for n_in, n_out, sigma in zip(self.sizes, self.sizes[1:], self._sigmas)
         ]
         self.backend = get_backend(backend, device)
-        self.optimizer = SGD()
+        self.optimizer: Optimizer = SGD()
         self.history = History()
         self._start(drawn)
 
@@ -215,7 +216,7 @@ class Network:
             "activation": self.activation,
             "output_activation": self.output_activation,
             "cost": self.cost_name,
-            "task": self.task,
+            "task": self._asked_task,
             "dtype": self.dtype,
         }
         to_numpy = self.backend.to_numpy
@@ -333,7 +334,7 @@ class Network:
         lr: float | Schedule | None = 0.01,
         test_data: Any = None,
         *,
-        optimizer: SGD | None = None,
+        optimizer: Optimizer | None = None,
         sampling: str = "shuffle",
         steps: int | None = None,
         cache: bool = True,
@@ -395,7 +396,7 @@ class Network:
         draw = arguments.lookup("sampling", sampling, SAMPLING)
         reader = self._reader()
         test = None if test_data is None else reader.source(test_data, "test_data", progress=progress)
-        source = reader.source(train_data, "train_data", cache=cache, steps=steps, progress=progress)
+        source = reader.source(train_data, "train_data", epochs=epochs, steps=steps, cache=cache, progress=progress)
         if source.steps(batch_size) is None and not isinstance(schedule, Constant):
             raise ValueError(
                 "lr is a schedule, which needs the number of steps, and train_data has no length; give steps"
@@ -420,7 +421,7 @@ class Network:
         return history
 
     @_computes
-    def reset_optimizer(self, optimizer: SGD | None = None) -> None:
+    def reset_optimizer(self, optimizer: Optimizer | None = None) -> None:
         """Forget the optimizer's state (the velocity of momentum), and take up another optimizer if one is given."""
         optimizer = optimizer or self.optimizer
         self.state = self.state._replace(optimizer=optimizer.init(self.state.layers, self._number))
@@ -491,7 +492,7 @@ class Network:
     def _forward(self, x: Array) -> Array:
         return forward(self.state.layers, self._sigmas, x, self.backend.xp)[1][-1]
 
-    def _step(self, optimizer: SGD) -> Callable[..., State]:
+    def _step(self, optimizer: Optimizer) -> Callable[..., State]:
         return make_step(Spec(self._sigmas, self._output, optimizer.update), self.backend.xp)
 
     def _reader(self) -> Reader:

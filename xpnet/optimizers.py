@@ -13,9 +13,24 @@ To add an optimizer, write such a class beside SGD.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from xpnet.arrays import Array, Layers, Namespace, map_arrays
+
+
+class Optimizer(Protocol):
+    """What an optimizer is; equal ones go on with each other's state."""
+
+    default_lr: ClassVar[float]  # the learning rate where none is given
+
+    def init(self, layers: Layers, number: Callable[[float], Array]) -> Any:
+        """State for a network's first step; `number` turns a float into an array of the network's."""
+        ...
+
+    @property
+    def update(self) -> Callable[..., tuple[Layers, Any]]:
+        """A pure function ``(layers, grads, state, lr, xp) -> (layers, state)``, the same for the same structure."""
+        ...
 
 
 class SGDState(NamedTuple):
@@ -26,17 +41,17 @@ class SGDState(NamedTuple):
     velocity: Layers
 
 
-def decay(layers: Layers, grads: Layers, state: SGDState) -> Layers:
+def _decay(layers: Layers, grads: Layers, state: SGDState) -> Layers:
     """Add the gradient of λ/2 ‖w‖², which is λ w; biases do not decay."""
     if state.weight_decay is None:
         return grads
     return tuple((gw + state.weight_decay * w, gb) for (w, _), (gw, gb) in zip(layers, grads))
 
 
-def descend(layers: Layers, grads: Layers, state: SGDState, lr: Array, xp: Namespace) -> tuple[Layers, SGDState]:
+def _descend(layers: Layers, grads: Layers, state: SGDState, lr: Array, xp: Namespace) -> tuple[Layers, SGDState]:
     """W ← w − η g."""
     moved = []
-    for (w, b), (gw, gb) in zip(layers, decay(layers, grads, state)):
+    for (w, b), (gw, gb) in zip(layers, _decay(layers, grads, state)):
         gw *= lr
         w -= gw
         gb *= lr
@@ -66,7 +81,7 @@ def _with_velocity(rule: Callable[..., tuple[Array, Array]]) -> Callable[..., tu
 
     def update(layers: Layers, grads: Layers, state: SGDState, lr: Array, xp: Namespace) -> tuple[Layers, SGDState]:
         moved, velocity = [], []
-        for layer, speed, grad in zip(layers, state.velocity, decay(layers, grads, state)):
+        for layer, speed, grad in zip(layers, state.velocity, _decay(layers, grads, state)):
             (w, vw), (b, vb) = (rule(*each, lr, state.momentum) for each in zip(layer, speed, grad))
             moved.append((w, b))
             velocity.append((vw, vb))
@@ -75,8 +90,8 @@ def _with_velocity(rule: Callable[..., tuple[Array, Array]]) -> Callable[..., tu
     return update
 
 
-roll = _with_velocity(_roll)
-roll_ahead = _with_velocity(_roll_ahead)
+_momentum_update = _with_velocity(_roll)
+_ahead_update = _with_velocity(_roll_ahead)
 
 
 @dataclass(frozen=True)
@@ -131,5 +146,5 @@ class SGD:
     def update(self) -> Callable[..., tuple[Layers, SGDState]]:
         """The pure function ``(layers, grads, state, lr, xp) -> (layers, state)`` of this structure."""
         if not self.momentum:
-            return descend
-        return roll_ahead if self.nesterov else roll
+            return _descend
+        return _ahead_update if self.nesterov else _momentum_update

@@ -82,7 +82,7 @@ class Backend:
             If `x` lies on a device and this backend computes on the host: data never comes back silently.
         """
         x = as_array(x)
-        if on_host(x) and not isinstance(x, self._array_type):
+        if isinstance(x, np.ndarray) or (on_host(x) and not isinstance(x, self._array_type)):
             return self._from_host(host_array(x), dtype)
         if on_host(self) and not on_host(x):
             raise TypeError(
@@ -90,7 +90,8 @@ class Backend:
                 f"({self.name}); move the network to the data with {_move(x)}"
             )
         x = self._from_device(x)
-        return x if dtype is None else self.xp.astype(x, getattr(self.xp, dtype), copy=False)
+        with np.errstate(over="ignore"):  # as in `cast`, where the library is made of NumPy
+            return x if dtype is None else self.xp.astype(x, getattr(self.xp, dtype), copy=False)
 
     def own(self, x: Array) -> Array:
         """Copy an array of this device, stored in the order in which the library multiplies fastest."""
@@ -119,8 +120,9 @@ class Backend:
         data
             Anything; it is passed on.
         """
-        for i in range(batches[0].shape[0]):
-            state = step(state, batches._make([column[i, ...] for column in batches]), data)
+        with np.errstate(all="ignore"):  # training says itself what is not finite, and where
+            for i in range(batches[0].shape[0]):
+                state = step(state, batches._make([column[i, ...] for column in batches]), data)
         return state
 
     def synchronize(self) -> None:

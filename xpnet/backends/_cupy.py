@@ -74,8 +74,8 @@ def _count(device: Any) -> int:
         return cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
         raise BackendError(
-            f'backend="cupy" with device={device!r} finds no usable GPU ({error}); install or update the NVIDIA '
-            'driver and check it with nvidia-smi, or use device="cpu"'
+            f"backend='cupy' with device={device!r} finds no usable GPU ({error}); install or update the NVIDIA "
+            "driver and check it with nvidia-smi, or use backend='numpy'"
         ) from error
 
 

@@ -1,13 +1,12 @@
-"""NumPy on the CPU: the Array API namespace with fewer layers around it, and a quiet loop."""
+"""NumPy on the CPU: the Array API namespace with fewer layers around it."""
 
-from collections.abc import Callable
 from typing import Any
 
 import array_api_compat.numpy
 import numpy as np
 
 from xpnet.arrays import Array
-from xpnet.backends import Backend
+from xpnet.backends import Backend, cast
 from xpnet.errors import BackendError
 
 
@@ -47,12 +46,8 @@ class NumPyBackend(Backend):
     def own(self, x: Array) -> Array:
         return np.array(x, order="F")  # a wᵀ is faster where wᵀ, not w, is contiguous
 
-    def fold(self, step: Callable[..., Any], state: Any, batches: Any, data: Any) -> Any:
-        with np.errstate(all="ignore"):  # training reports what is not finite, with its place
-            return super().fold(step, state, batches, data)
-
-    def _from_device(self, x: Array) -> Array:
-        return x
+    def _from_host(self, x: np.ndarray, dtype: str | None) -> Array:
+        return cast(x, dtype)
 
 
 BACKEND = NumPyBackend

@@ -18,6 +18,7 @@ class TorchBackend(Backend):
     def __init__(self, device: Any = None) -> None:
         try:
             super().__init__("torch", array_api_compat.torch, torch.device(device or torch.get_default_device()))
+            self.to_numpy(self.xp.zeros(1, device=self.device))  # "meta" holds no numbers
         except (RuntimeError, AssertionError) as error:
             reason = str(error).strip().splitlines()[0]
             raise BackendError(

@@ -1,0 +1,179 @@
+import numpy as np
+import pytest
+import reference
+from hypothesis import given
+from hypothesis import strategies as st
+from test_costs import PAIRS, targets
+
+from xpnet import Network
+from xpnet.activations import ACTIVATIONS
+
+
+def make(place, sizes, activation, output, cost, seed=0, dtype="float64", **options):
+    return Network(
+        sizes,
+        activation=activation,
+        output_activation=output,
+        cost=cost,
+        dtype=dtype,
+        seed=seed,
+        **place._asdict(),
+        **options,
+    )
+
+
+def host(net, arrays):
+    return [net.backend.to_numpy(x) for x in arrays]
+
+
+def layers_of(net):
+    return list(zip(host(net, net.w), host(net, net.b), strict=True))
+
+
+@pytest.mark.parametrize(("output", "cost"), PAIRS)
+def test_gradients_by_central_differences(place, output, cost):
+    """Over every weight and bias, m = 3, sizes 5-4-2: for every valid output × cost pair."""
+    net, h = make(place, [5, 4, 2], "tanh", output, cost), 1e-6
+    rng = np.random.default_rng(3)
+    x, y = rng.standard_normal((3, 5)), targets(output, rng, m=3, n_out=2)
+    _check_against_differences(net, x, y, h)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_gradients_through_hidden_layers_by_central_differences(place, activation):
+    """Two hidden layers 3-4-5-2, m = 2; points away from ReLU's kink by the choice of seed (asserted)."""
+    net = make(place, [3, 4, 5, 2], activation, "sigmoid", "quadratic", seed=5)
+    rng = np.random.default_rng(4)
+    x, y = rng.standard_normal((2, 3)), rng.uniform(size=(2, 2))
+    a = x
+    for w, b in layers_of(net)[:-1]:
+        z = a @ w.T + b
+        assert np.abs(z).min() > 1e-4
+        a = np.stack([reference.ACTIVATIONS[activation](row) for row in z])
+    _check_against_differences(net, x, y, h=1e-6)
+
+
+def _check_against_differences(net, x, y, h):
+    start, grads = layers_of(net), net.backward(x, y)
+    for l, layer in enumerate(grads):
+        for part in (0, 1):
+            found = net.backend.to_numpy(layer[part])
+            assert found.shape == start[l][part].shape
+            expected = np.zeros_like(found)
+            for i in np.ndindex(found.shape):
+                costs = []
+                for shift in (h, -h):
+                    moved = [[w.copy(), b.copy()] for w, b in start]
+                    moved[l][part][i] += shift
+                    net.layers = moved
+                    costs.append(net.cost((x, y)))
+                expected[i] = (costs[0] - costs[1]) / (2 * h)
+            np.testing.assert_allclose(found, expected, rtol=2e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(("output", "cost"), PAIRS)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_gradient_is_the_mean_of_per_example_gradients(place, activation, output, cost):
+    net = make(place, [5, 4, 3], activation, output, cost, seed=1)
+    rng = np.random.default_rng(5)
+    x, y = rng.standard_normal((7, 5)), targets(output, rng, m=7, n_out=3)
+    expected, mean_cost = reference.mean_gradient(layers_of(net), [activation, output], cost, x, y)
+    for found, (gw, gb) in zip(net.backward(x, y), expected, strict=True):
+        np.testing.assert_allclose(net.backend.to_numpy(found.w), gw, rtol=1e-10, atol=1e-14)
+        np.testing.assert_allclose(net.backend.to_numpy(found.b), gb, rtol=1e-10, atol=1e-14)
+    assert net.cost((x, y)) == pytest.approx(mean_cost, rel=1e-12)
+
+
+@given(
+    sizes=st.lists(st.integers(1, 5), min_size=2, max_size=4),
+    m=st.integers(1, 5),
+    seed=st.integers(0, 100),
+)
+def test_gradients_of_any_shape(sizes, m, seed):
+    net = Network(sizes, dtype="float64", seed=seed)
+    rng = np.random.default_rng(seed)
+    x, y = rng.standard_normal((m, sizes[0])), rng.uniform(size=(m, sizes[-1]))
+    expected, _ = reference.mean_gradient(layers_of(net), ["sigmoid"] * (len(sizes) - 1), "quadratic", x, y)
+    for found, (gw, gb) in zip(net.backward(x, y), expected, strict=True):
+        np.testing.assert_allclose(found.w, gw, rtol=1e-9, atol=1e-15)
+        np.testing.assert_allclose(found.b, gb, rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize("output", ["sigmoid", "softmax"])
+def test_gradients_against_torch_autograd(place, output):
+    torch = pytest.importorskip("torch")
+    net = make(place, [5, 4, 3], "relu", output, "cross_entropy", seed=2)
+    rng = np.random.default_rng(6)
+    x, labels = rng.standard_normal((6, 5)), rng.integers(3, size=6)
+    parameters = [torch.tensor(p, requires_grad=True) for layer in layers_of(net) for p in layer]
+    w1, b1, w2, b2 = parameters
+    z = torch.relu(torch.tensor(x) @ w1.T + b1) @ w2.T + b2
+    if output == "softmax":
+        cost = torch.nn.functional.cross_entropy(z, torch.tensor(labels))
+    else:
+        one_hot = torch.nn.functional.one_hot(torch.tensor(labels), 3).double()
+        cost = torch.nn.functional.binary_cross_entropy_with_logits(z, one_hot, reduction="sum") / 6
+    cost.backward()
+    assert net.cost((x, labels)) == pytest.approx(cost.item(), rel=1e-12)
+    found = [net.backend.to_numpy(p) for layer in net.backward(x, labels) for p in layer]
+    for ours, theirs in zip(found, parameters, strict=True):
+        np.testing.assert_allclose(ours, theirs.grad.numpy(), rtol=1e-10, atol=1e-14)
+
+
+def test_a_network_worked_by_hand(place):
+    """2-1-1, identity, w = (2, −1), b = 1, then w = 3, b = 0; x = (1, 2), y = 2.
+
+    z₁ = 2·1 − 1·2 + 1 = 1, a₁ = 1, z₂ = 3; BP1: δ₂ = 3 − 2 = 1; BP2: δ₁ = 3·1 = 3; BP3, BP4: ∂b₂ = 1, ∂w₂ = 1·a₁ = 1,
+    ∂b₁ = 3, ∂w₁ = 3·x = (3, 6); C = ½ (3 − 2)² = ½.
+    """
+    net = make(place, [2, 1, 1], "identity", "identity", "quadratic")
+    net.layers = [([[2.0, -1.0]], [1.0]), ([[3.0]], [0.0])]
+    first, second = net.backward([1.0, 2.0], [2.0])
+    assert host(net, first)[0].tolist() == [[3.0, 6.0]]
+    assert host(net, first)[1].tolist() == [3.0]
+    assert host(net, second)[0].tolist() == [[1.0]]
+    assert host(net, second)[1].tolist() == [1.0]
+    assert net.cost(([[1.0, 2.0]], [[2.0]])) == 0.5
+
+
+def test_forward_of_one_example_of_a_batch_and_of_a_square_batch(place, dtype):
+    net = make(place, [3, 4, 2], "tanh", "sigmoid", "quadratic", dtype=dtype)
+    x = np.random.default_rng(0).standard_normal((3, 3)).astype(dtype)
+    batch = net.backend.to_numpy(net.forward(x))
+    assert batch.shape == (3, 2)
+    assert batch.dtype == dtype
+    for i in range(3):
+        one = net.forward(x[i])
+        assert tuple(one.shape) == (2,)
+        assert one.device == net.w[0].device
+        rtol = 1e-6 if dtype == "float32" else 1e-14
+        np.testing.assert_allclose(net.backend.to_numpy(one), batch[i], rtol=rtol)
+        np.testing.assert_allclose(net.backend.to_numpy(net.forward(x[i][None, :]))[0], batch[i], rtol=rtol)
+    with pytest.raises(ValueError, match=r"x has shape \(3, 1\).*a column is not an example; give it as a row"):
+        net.forward(x[0][:, None])
+
+
+def test_backward_of_one_example_equals_that_of_a_batch_of_one(place):
+    net = make(place, [3, 4, 2], "tanh", "softmax", "cross_entropy")
+    x = np.array([1.0, -2.0, 0.5])
+    for y in (1, np.array([0.0, 1.0])):
+        for one, batch in zip(net.backward(x, y), net.backward(x[None, :], [[0.0, 1.0]]), strict=True):
+            for ours, theirs in zip(host(net, one), host(net, batch), strict=True):
+                np.testing.assert_array_equal(ours, theirs)
+
+
+def test_minibatch_update_is_w_minus_lr_times_the_mean_gradient(place, dtype):
+    net = make(place, [3, 4, 2], "sigmoid", "sigmoid", "quadratic", dtype=dtype)
+    rng = np.random.default_rng(7)
+    x, y = rng.standard_normal((5, 3)), rng.uniform(size=(5, 2))
+    start, tolerance = layers_of(net), 1e-6 if dtype == "float32" else 1e-13
+    expected = reference.train(
+        [(w.astype(float), b.astype(float)) for w, b in start], ["sigmoid"] * 2, "quadratic", x, y, [range(5)], [0.7]
+    )
+    for batch in ((x, y), list(zip(x, y, strict=True)), [(x[i][:, None], y[i][:, None]) for i in range(5)]):
+        net.layers = start
+        assert net.minibatch_update(batch, 0.7) is None
+        for (w, b), (ew, eb) in zip(layers_of(net), expected, strict=True):
+            assert w.dtype == dtype
+            np.testing.assert_allclose(w, ew, rtol=tolerance, atol=tolerance)
+            np.testing.assert_allclose(b, eb, rtol=tolerance, atol=tolerance)

@@ -1,0 +1,349 @@
+import sys
+
+import numpy as np
+import pytest
+import reference
+from conftest import assert_same, snapshot
+from test_backprop import layers_of, make
+
+from xpnet import SGD, DivergenceError, Network, OneCycle
+from xpnet.training import steps_together
+
+SIZES, N, M = [5, 4, 3], 23, 4  # 23 examples in minibatches of 4: the last holds 3
+
+
+def problem(seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((N, SIZES[0])), rng.uniform(size=(N, SIZES[-1]))
+
+
+def order(seed, net_sizes, epochs):
+    """The minibatches that a seed stands for: drawn after the initial weights, a permutation an epoch."""
+    rng = Network(net_sizes, seed=seed).rng
+    batches = []
+    for _ in range(epochs):
+        permutation = rng.permutation(N)
+        batches += [permutation[start : start + M] for start in range(0, N, M)]
+    return batches
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        SGD(),
+        SGD(weight_decay=0.1),
+        SGD(momentum=0.9),
+        SGD(momentum=0.9, weight_decay=0.1),
+        SGD(momentum=0.8, nesterov=True),
+        SGD(momentum=0.8, nesterov=True, weight_decay=0.1),
+    ],
+    ids=str,
+)
+def test_trajectory_against_the_reference(place, optimizer):
+    """Three epochs with a schedule and a short last batch: every weight, and the costs, within 1e-10 in float64."""
+    x, y = problem()
+    net = make(place, SIZES, "tanh", "sigmoid", "quadratic", seed=3)
+    start, schedule, total = layers_of(net), OneCycle(0.5), 3 * 6
+    batches, lrs = order(3, SIZES, 3), [schedule(step, total) for step in range(total)]
+    history = net.train((x, y), epochs=3, batch_size=M, lr=schedule, optimizer=optimizer, progress=False)
+    numbers = {"momentum": optimizer.momentum, "nesterov": optimizer.nesterov, "weight_decay": optimizer.weight_decay}
+    expected = reference.train(start, ["tanh", "sigmoid"], "quadratic", x, y, batches, lrs, **numbers)
+    for (w, b), (ew, eb) in zip(layers_of(net), expected, strict=True):
+        np.testing.assert_allclose(w, ew, rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(b, eb, rtol=1e-10, atol=1e-12)
+    assert history["lr"] == [lrs[5], lrs[11], lrs[17]]
+    first = 0.0
+    for i, batch in enumerate(batches[:6]):
+        layers = reference.train(start, ["tanh", "sigmoid"], "quadratic", x, y, batches[:i], lrs[:i], **numbers)
+        first += len(batch) * reference.mean_gradient(layers, ["tanh", "sigmoid"], "quadratic", x[batch], y[batch])[1]
+    assert history["cost"][0] == pytest.approx(first / N, rel=1e-12)
+
+
+@pytest.mark.parametrize("optimizer", [SGD(momentum=0.9), SGD(momentum=0.9, nesterov=True, weight_decay=0.01)], ids=str)
+def test_trajectory_against_torch_optim_at_constant_lr(place, optimizer):
+    """Weight decay in torch.optim takes biases too, so theirs is given to the weights alone."""
+    torch = pytest.importorskip("torch")
+    x, y = problem()
+    net = make(place, SIZES, "sigmoid", "sigmoid", "quadratic", seed=3)
+    w1, b1, w2, b2 = parameters = [torch.tensor(p, requires_grad=True) for layer in layers_of(net) for p in layer]
+    groups = [{"params": [w1, w2], "weight_decay": optimizer.weight_decay}, {"params": [b1, b2]}]
+    theirs = torch.optim.SGD(groups, lr=0.3, momentum=optimizer.momentum, nesterov=optimizer.nesterov)
+    for batch in order(3, SIZES, 2):
+        a = torch.sigmoid(torch.sigmoid(torch.tensor(x[batch]) @ w1.T + b1) @ w2.T + b2)
+        theirs.zero_grad()
+        (0.5 * ((a - torch.tensor(y[batch])) ** 2).sum() / len(batch)).backward()
+        theirs.step()
+    net.train((x, y), epochs=2, batch_size=M, lr=0.3, optimizer=optimizer, progress=False)
+    for ours, tensor in zip([p for layer in layers_of(net) for p in layer], parameters, strict=True):
+        np.testing.assert_allclose(ours, tensor.detach().numpy(), rtol=1e-10, atol=1e-12)
+
+
+def test_same_seed_same_network_bit_for_bit(place, dtype):
+    nets = [make(place, SIZES, "sigmoid", "sigmoid", "quadratic", seed=1, dtype=dtype) for _ in range(2)]
+    for net in nets:
+        net.train(problem(), epochs=2, batch_size=M, lr=1.0, progress=False)
+    assert_same(nets[0], snapshot(nets[1]))
+    other = make(place, SIZES, "sigmoid", "sigmoid", "quadratic", seed=2, dtype=dtype)
+    assert not np.array_equal(layers_of(other)[0][0], layers_of(nets[0])[0][0])
+
+
+def test_dtype_stays_what_was_asked_for(place, dtype):
+    net = make(place, SIZES, "relu", "softmax", "cross_entropy", dtype=dtype)
+    x = problem()[0].astype("float64" if dtype == "float32" else "float32")
+    history = net.train((x, np.arange(N) % 3), epochs=1, batch_size=M, optimizer=SGD(momentum=0.9), progress=False)
+    arrays = [p for layer in [*net.layers, *net.backward(x, np.arange(N) % 3)] for p in layer]
+    arrays += [p for pair in net.state.optimizer.velocity for p in pair] + [net.forward(x), net.state.cost]
+    assert {str(array.dtype).split(".")[-1] for array in arrays} == {dtype}
+    assert type(history["cost"][0]) is float
+    assert type(net.cost((x, np.arange(N) % 3))) is float
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_backends_agree_after_an_epoch_of_digits(place, dtype, digits):
+    """Per layer, ‖Δw − Δw′‖ ≤ tolerance · ‖Δw‖ with Δw the change from the initial weights: they are equal exactly."""
+    options = {"seed": 0, "dtype": dtype}
+    ours, theirs = Network([784, 30, 10], **options), Network([784, 30, 10], **options, **place._asdict())
+    start = layers_of(ours)
+    for a, b in zip(start, layers_of(theirs), strict=True):
+        np.testing.assert_array_equal(a[0], b[0])
+        np.testing.assert_array_equal(a[1], b[1])
+    for net in (ours, theirs):
+        net.train(digits[0], epochs=1, batch_size=10, lr=3.0, progress=False)
+    assert ours.rng.bit_generator.state == theirs.rng.bit_generator.state
+    tolerance = 1e-3 if dtype == "float32" else 1e-9
+    for (w0, b0), (w1, b1), (w2, b2) in zip(start, layers_of(ours), layers_of(theirs), strict=True):
+        assert np.linalg.norm(w2 - w1) <= tolerance * np.linalg.norm(w1 - w0)
+        assert np.linalg.norm(b2 - b1) <= tolerance * np.linalg.norm(b1 - b0)
+        assert w2.dtype == dtype
+
+
+def test_history_and_what_is_printed(place, capsys):
+    x, y = problem()
+    labels = np.arange(N) % 3
+    net = make(place, SIZES, "sigmoid", "softmax", "cross_entropy", seed=0)
+    history = net.train((x, labels), epochs=2, batch_size=M, lr=0.5, test_data=(x, labels))
+    out, err = capsys.readouterr()
+    k = net.evaluate((x, labels))
+    assert type(k) is int
+    line = f"Epoch: 2 / 2,\t Nr of correctly classified samples: {k}/{N}\t accuracy: {k / N:.5f}"
+    assert out.splitlines()[1] == line
+    assert len(out.splitlines()) == 2
+    assert "Epoch 2/2" in err
+    assert history is net.history
+    assert len(history) == 2
+    assert history["test_correct"][-1] == k
+    assert history["test_accuracy"][-1] == net.accuracy((x, labels))
+    assert all(row["seconds"] > 0 and row["examples_per_second"] > 0 for row in history)
+    assert "2 epochs" in repr(history)
+    net.train((x, labels), epochs=1, batch_size=M, test_data=(x, labels), progress=False)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_regression_reports_the_cost_on_test_data(capsys):
+    x, y = problem()
+    net = Network(SIZES, task="regression", seed=0)
+    history = net.train((x, 100 * y), epochs=1, lr=1e-4, test_data=(x, 100 * y))
+    assert f"cost on the test data: {history['test_cost'][0]:.6g}" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"needs classes.*task=\"regression\""):
+        net.evaluate((x, y))
+    with pytest.raises(ValueError, match=r"predict_proba needs classes"):
+        net.predict_proba(x)
+
+
+def test_zero_epochs_change_nothing(place):
+    net = make(place, SIZES, "sigmoid", "sigmoid", "quadratic")
+    before = snapshot(net)
+    assert len(net.train(problem(), epochs=0, progress=False)) == 0
+    assert_same(net, before)
+
+
+# Going on
+
+
+@pytest.mark.parametrize("optimizer", [SGD(), SGD(momentum=0.9)], ids=str)
+def test_equal_settings_go_on_and_other_settings_start_anew(place, optimizer):
+    whole, parts = (make(place, SIZES, "sigmoid", "sigmoid", "quadratic", seed=0) for _ in range(2))
+    options = {"batch_size": M, "lr": 0.5, "progress": False}
+    whole.train(problem(), epochs=3, optimizer=optimizer, **options)
+    parts.train(problem(), epochs=1, optimizer=optimizer, **options)
+    parts.train(problem(), epochs=2, optimizer=SGD(momentum=optimizer.momentum), **options)
+    assert_same(parts, snapshot(whole))
+    parts.train(problem(), epochs=0, optimizer=SGD(momentum=0.5), **options)
+    assert all(not v.any() for pair in snapshot(parts).optimizer.velocity for v in pair)
+
+
+def test_reset_optimizer_forgets_the_velocity(place):
+    net = make(place, SIZES, "sigmoid", "sigmoid", "quadratic")
+    net.train(problem(), epochs=1, optimizer=SGD(momentum=0.9), progress=False)
+    assert any(v.any() for pair in snapshot(net).optimizer.velocity for v in pair)
+    net.reset_optimizer()
+    assert all(not v.any() for pair in snapshot(net).optimizer.velocity for v in pair)
+
+
+def test_copy_and_to_go_on_as_the_original_does(place):
+    net = make(place, SIZES, "sigmoid", "sigmoid", "quadratic", seed=4)
+    options = {"epochs": 1, "batch_size": M, "lr": 0.5, "optimizer": SGD(momentum=0.9), "progress": False}
+    net.train(problem(), **options)
+    twin, before = net.copy(), snapshot(net)
+    assert twin.history.rows == net.history.rows
+    twin.train(problem(), **options)
+    assert_same(net, before)
+    net.train(problem(), **options)
+    assert_same(net, snapshot(twin))
+    host = net.to("numpy")
+    assert host.backend.name == "numpy"
+    assert_same(host, snapshot(net))
+    back = host.to(*place)
+    back.train(problem(), **options)
+    net.train(problem(), **options)
+    assert_same(back, snapshot(net))
+
+
+def test_minibatch_update_leaves_the_velocity_alone(place):
+    net = make(place, SIZES, "sigmoid", "sigmoid", "quadratic")
+    net.train(problem(), epochs=1, optimizer=SGD(momentum=0.9), progress=False)
+    velocity = snapshot(net).optimizer.velocity
+    net.minibatch_update(problem(), 0.1)
+    for then, now in zip(velocity, snapshot(net).optimizer.velocity, strict=True):
+        np.testing.assert_array_equal(then[0], now[0])
+
+
+# Going wrong
+
+
+@pytest.mark.parametrize("optimizer", [SGD(), SGD(momentum=0.9)], ids=str)
+def test_divergence_names_the_place_and_gives_the_network_back(place, optimizer):
+    net = make(place, SIZES, "relu", "identity", "quadratic", dtype="float32")
+    x, y = problem()
+    net.train((x, y), epochs=1, batch_size=M, lr=0.01, optimizer=optimizer, progress=False)
+    before = snapshot(net)
+    with pytest.raises(DivergenceError, match=r"diverged in epoch 1, steps 1 to 5, at lr=1e\+30.*Give a smaller lr"):
+        net.train((x, y), epochs=3, batch_size=M, lr=1e30, optimizer=optimizer, progress=False)
+    assert_same(net, before)
+    assert len(net.history) == 0
+    with pytest.raises(DivergenceError, match="in a minibatch update"):
+        net.minibatch_update((x, 1e30 * y), 1e30)
+    assert_same(net, before)
+    net.train((x, y), epochs=1, batch_size=M, lr=0.01, optimizer=optimizer, progress=False)
+
+
+def test_a_schedule_that_is_not_finite_is_refused(place):
+    net = make(place, SIZES, "sigmoid", "sigmoid", "quadratic")
+    before = snapshot(net)
+    with pytest.raises(ValueError, match=r"lr must be finite, but the schedule gave \[nan"):
+        net.train(problem(), lr=lambda step, total: float("nan"), progress=False)
+    assert_same(net, before)
+
+
+@pytest.mark.parametrize("optimizer", [SGD(), SGD(momentum=0.9, nesterov=True, weight_decay=0.1)], ids=str)
+def test_ctrl_c_at_any_line_of_a_step_leaves_the_network_as_before(place, optimizer):
+    """Raise KeyboardInterrupt at the k-th line of the mathematics, for every k until training comes through."""
+    net = make(place, SIZES, "sigmoid", "sigmoid", "quadratic", seed=0)
+    options = {"epochs": 1, "batch_size": N, "lr": 0.5, "optimizer": optimizer, "progress": False}
+    net.train(problem(), **options)
+    before, rng = snapshot(net), net.rng.bit_generator.state
+    interrupted = 0
+    for k in range(1, 10_000):
+        net.rng.bit_generator.state = rng
+        try:
+            with _interrupt_at(k):
+                net.train(problem(), **options)
+            break
+        except KeyboardInterrupt:
+            interrupted += 1
+            assert_same(net, before)
+    # JAX runs the step's lines only while tracing it, which is done already
+    assert interrupted >= (0 if net.backend.name == "jax" else 30)
+    assert not all(np.array_equal(a, b) for (a, _), (b, _) in zip(before.layers, snapshot(net).layers, strict=True))
+
+
+class _interrupt_at:
+    """Raise KeyboardInterrupt at the k-th line that runs in the files of the mathematics."""
+
+    FILES = ("backprop.py", "activations.py", "costs.py", "optimizers.py")
+
+    def __init__(self, k):
+        self.left = k
+
+    def __enter__(self):
+        self.before = sys.gettrace()
+        sys.settrace(self.trace)
+
+    def __exit__(self, *_):
+        sys.settrace(self.before)
+
+    def trace(self, frame, event, _):
+        if not frame.f_code.co_filename.endswith(self.FILES) or "xpnet" not in frame.f_code.co_filename:
+            return None
+        if event == "line":
+            self.left -= 1
+            if self.left == 0:
+                raise KeyboardInterrupt
+        return self.trace
+
+
+def test_ctrl_c_between_chunks_keeps_what_was_trained(place, monkeypatch):
+    import xpnet.training
+
+    monkeypatch.setattr(xpnet.training, "steps_together", lambda parameters, batch_size: 2)
+    net, twin = (make(place, SIZES, "sigmoid", "sigmoid", "quadratic", seed=0) for _ in range(2))
+    calls, fold = [], net.backend.fold
+
+    def interrupted(*args):
+        calls.append(1)
+        if len(calls) == 6:  # the second chunk of the second epoch: 3 of 2, 2, 1 steps and the short batch are an epoch
+            raise KeyboardInterrupt
+        return fold(*args)
+
+    monkeypatch.setattr(net.backend, "fold", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        net.train(problem(), epochs=3, batch_size=M, lr=0.5, progress=False)
+    assert len(net.history) == 1
+    monkeypatch.setattr(
+        twin.backend, "fold", (lambda fold: lambda *args: _stop_after(fold, 5, args))(twin.backend.fold)
+    )
+    with pytest.raises(StopIteration):
+        twin.train(problem(), epochs=3, batch_size=M, lr=0.5, progress=False)
+    assert_same(net, snapshot(twin))
+    net.train(problem(), epochs=1, batch_size=M, lr=0.5, progress=False)
+
+
+_COUNTS: dict = {}
+
+
+def _stop_after(fold, n, args):
+    _COUNTS[fold] = _COUNTS.get(fold, 0) + 1
+    if _COUNTS[fold] > n:
+        raise StopIteration
+    return fold(*args)
+
+
+# Chunks
+
+
+def test_chunks_do_not_change_the_result(place, monkeypatch):
+    import xpnet.training
+
+    nets = [make(place, SIZES, "sigmoid", "sigmoid", "quadratic", seed=0) for _ in range(2)]
+    nets[0].train(problem(), epochs=2, batch_size=M, lr=0.5, progress=False)
+    monkeypatch.setattr(xpnet.training, "steps_together", lambda parameters, batch_size: 2)
+    nets[1].train(problem(), epochs=2, batch_size=M, lr=0.5, progress=False)
+    for (w1, b1), (w2, b2) in zip(layers_of(nets[0]), layers_of(nets[1]), strict=True):
+        np.testing.assert_allclose(w1, w2, rtol=1e-13)
+        np.testing.assert_allclose(b1, b2, rtol=1e-13)
+
+
+def test_a_chunk_is_short_for_large_networks():
+    assert steps_together(24_000, 10) == 500
+    assert steps_together(100_000_000, 1000) == 10
+
+
+def test_global_random_state_is_neither_read_nor_changed(place):
+    state = np.random.get_state()[1].copy()  # noqa: NPY002
+    torch = sys.modules.get("torch")
+    torch_state = torch.get_rng_state().clone() if torch else None
+    net = make(place, SIZES, "sigmoid", "sigmoid", "quadratic", seed=None)
+    net.train(problem(), epochs=1, progress=False)
+    np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
+    if torch:
+        assert torch.equal(torch.get_rng_state(), torch_state)
