@@ -5,6 +5,7 @@ modules beside it say what NumPy, CuPy, PyTorch and JAX do differently, and are 
 """
 
 import importlib
+import re
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -262,11 +263,16 @@ def _best() -> Backend:
     return best
 
 
+def _is_called(name: str, device: str) -> bool:
+    """Whether a library's name of a device, such as ``"lib.Device('CPU_0')"``, is what the user calls it."""
+    return device in (name, *re.findall(r"\w+", name)) or (device == "cpu" and "cpu" in name.lower())
+
+
 def _generic(xp: ModuleType, device: Any) -> Backend:
     try:
-        for each in xp.__array_namespace_info__().devices():
-            if isinstance(device, str) and device in (str(each), getattr(each, "_device", None)):
-                device = each
+        if isinstance(device, str):
+            named = {str(each): each for each in xp.__array_namespace_info__().devices()}
+            device = next((each for name, each in named.items() if _is_called(name, device)), device)
         return Backend(xp.__name__, xp, device)
     except Exception as error:
         raise BackendError(

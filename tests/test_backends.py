@@ -1,0 +1,288 @@
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from conftest import snapshot
+from test_backprop import make
+
+from xpnet import SGD, BackendError, Network, OneCycle, get_backend
+from xpnet.arrays import map_arrays
+from xpnet.backprop import Batch
+
+
+def test_the_table():
+    assert repr(get_backend()) == "<Backend numpy on cpu>"
+    assert get_backend(device="cpu").name == "numpy"
+    assert get_backend(np).name == "numpy"
+    backend = get_backend("numpy")
+    assert get_backend(backend) is backend
+
+
+def test_namespace_modules_of_known_libraries_are_those_libraries():
+    torch = pytest.importorskip("torch")
+    jnp = pytest.importorskip("jax.numpy")
+    assert get_backend(torch).name == "torch"
+    assert get_backend(jnp).name == "jax"
+    assert str(get_backend("torch", "cpu").device) == "cpu"
+    assert get_backend("jax", "cpu").device.platform == "cpu"
+    assert get_backend("jax", "cpu:0").device.id == 0
+
+
+@pytest.mark.parametrize(
+    ("backend", "device", "message"),
+    [
+        (
+            "nunpy",
+            None,
+            r"backend='nunpy' is unknown; choose from 'numpy', 'cupy', 'torch', 'jax' \(did you mean 'numpy'",
+        ),
+        (3, None, r"backend=3 is unknown.*or give an Array API namespace module"),
+        (None, "gpu", r"device='gpu' is unknown; choose from 'cpu', 'cuda', 'cuda:N', 'auto', or name the library too"),
+        ("numpy", "cuda", r"device='cuda' contradicts backend=.numpy., which computes on .cpu. only"),
+        ("torch", "nonsense", r"device='nonsense' cannot be used with backend=.torch.*it has cpu"),
+        ("torch", "meta", r"device='meta' cannot be used with backend=.torch."),
+        ("jax", "cpu:7", r"device='cpu:7' cannot be used with backend=.jax.*it has cpu:0"),
+        ("jax", "nonsense", r"device='nonsense' cannot be used with backend=.jax."),
+        ("cupy", "cpu", r"device='cpu' contradicts backend=.cupy., which takes .cuda. or .cuda:N."),
+        (sys, None, r"backend=sys with device=None cannot be used.*give an Array API namespace module"),
+    ],
+)
+def test_what_cannot_be_had_says_so_at_construction(backend, device, message):
+    if backend in ("torch", "jax", "cupy"):
+        pytest.importorskip(backend)
+    with pytest.raises(BackendError, match=message):
+        Network([2, 1], backend=backend, device=device)
+
+
+def test_an_unknown_device_of_a_namespace_module_raises():
+    strict = pytest.importorskip("array_api_strict")
+    assert get_backend(strict, "device1").device == strict.Device("device1")
+    with pytest.raises(BackendError, match=r"backend=array_api_strict with device='device9' cannot be used"):
+        get_backend(strict, "device9")
+
+
+def test_a_backend_and_another_device_contradict_each_other():
+    with pytest.raises(BackendError, match=r"device='cuda' contradicts backend=<Backend numpy on cpu>"):
+        get_backend(get_backend("numpy"), "cuda")
+
+
+@pytest.mark.parametrize("name", ["cupy", "torch", "jax"])
+def test_a_library_that_is_not_installed_names_its_extra(name, monkeypatch):
+    for module in [*sys.modules]:
+        if module.split(".")[0] == name or module == f"xpnet.backends._{name}":
+            monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, name, None)
+    extra = "cuda13" if name == "cupy" else name
+    with pytest.raises(BackendError, match=rf'backend=\'{name}\' cannot be imported.*pip install "xpnet\[{extra}\]"'):
+        Network([2, 1], backend=name)
+
+
+# CuPy, as far as it can be seen without a GPU
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """Make CuPy see a number of GPUs."""
+    cupy = pytest.importorskip("cupy")
+    return lambda count: monkeypatch.setattr(cupy.cuda.runtime, "getDeviceCount", lambda: count)
+
+
+@pytest.mark.parametrize("options", [{"backend": "cupy"}, {"device": "cuda"}, {"device": "cuda:1"}])
+def test_cupy_without_a_usable_gpu_raises_at_construction(options):
+    cupy = pytest.importorskip("cupy")
+    if cupy.cuda.is_available():
+        pytest.skip("a GPU can be used here")
+    with pytest.raises(BackendError, match=r"finds no usable GPU \(.*install or update the NVIDIA driver.*nvidia-smi"):
+        Network([2, 1], **options)
+
+
+def test_cupy_with_too_few_gpus_says_how_many(gpus):
+    gpus(1)
+    with pytest.raises(BackendError, match=r"device='cuda:1' cannot be had: 1 GPU visible, counted from 0"):
+        get_backend(device="cuda:1")
+    gpus(2)
+    with pytest.raises(BackendError, match=r"device='cuda:2' cannot be had: 2 GPUs visible"):
+        get_backend("cupy", "cuda:2")
+    for wrong in ("cuda:-1", "cuda:x", "cuda:1:1"):
+        with pytest.raises(BackendError, match=r"contradicts backend=.cupy."):
+            get_backend("cupy", wrong)
+
+
+def test_cupy_that_cannot_multiply_names_the_libraries_extra(gpus):
+    cupy = pytest.importorskip("cupy")
+    if cupy.cuda.is_available():
+        pytest.skip("a GPU can be used here")
+    gpus(1)
+    with pytest.raises(BackendError, match=r"cannot multiply on cuda.*CUDA libraries.*pip install .xpnet\[cuda13\]"):
+        get_backend("cupy", "cuda")
+
+
+def test_auto_says_what_it_is(capsys):
+    backend = get_backend(device="auto")
+    assert f'device="auto" is {backend.name} on' in capsys.readouterr().err
+
+
+# Arrays
+
+
+def test_arrays_of_every_library_come_to_the_device(backend, dtype):
+    sources = [[1, 2], np.array([1, 2], np.uint8), np.array([9, 1, 9, 2])[1::2], np.array([2.0, 1.0])[::-1]]
+    for name in ("torch", "jax.numpy", "array_api_strict"):
+        if name.split(".")[0] in sys.modules:
+            sources.append(sys.modules[name].asarray([1.0, 2.0]))
+    for source in sources:
+        x = backend.asarray(source, dtype)
+        assert str(x.dtype).endswith(dtype)
+        assert x.device == backend.asarray([0.0]).device
+        with backend.scope(dtype):
+            assert sorted(backend.to_numpy(x).tolist()) == [1.0, 2.0]
+
+
+def test_a_torch_tensor_lets_go_of_its_graph(backend):
+    torch = pytest.importorskip("torch")
+    backend.asarray(torch.ones(2, requires_grad=True), "float32")
+
+
+def test_read_only_arrays_are_taken(backend):
+    x = np.arange(4.0)
+    x.flags.writeable = False
+    assert backend.to_numpy(backend.asarray(x, "float32")).tolist() == [0, 1, 2, 3]
+
+
+def test_device_arrays_are_not_moved_to_the_host_silently(place):
+    strict = pytest.importorskip("array_api_strict")
+    if place.device is not None:
+        pytest.skip("this network is not on the host")
+    x = strict.ones((3, 2), device=strict.Device("device1"))
+    net = Network([2, 1], **place._asdict())
+    with pytest.raises(
+        TypeError, match=r"x lies on .*device1.* move the network to the data with net\.to\(array_api_str"
+    ):
+        net.forward(x)
+
+
+def test_arrays_on_another_device_are_moved_to_the_networks(place):
+    strict = pytest.importorskip("array_api_strict")
+    net = Network([2, 1], backend=strict, device=strict.Device("device1"))
+    out = net.forward(strict.ones((3, 2), device=strict.Device("device2")))
+    assert out.device == strict.Device("device1")
+
+
+def test_own_copies(backend):
+    for shape in ((), (3,), (3, 4)):
+        x = np.ones(shape, np.float32)
+        with backend.scope("float32"):
+            y = backend.own(backend.asarray(x, "float32"))
+            assert tuple(y.shape) == shape
+            x += 1
+            np.testing.assert_array_equal(backend.to_numpy(y), np.ones(shape))
+
+
+def test_fold_is_the_plain_loop(backend):
+    """Ten steps of x ← (1 + lr) x + data[index], as a loop over Python floats."""
+    index, lr = np.arange(10, dtype=np.int32)[:, None] % 3, np.linspace(0, 1, 10)
+    data, state = np.array([1.0, -2.0, 4.0]), 0.5
+
+    def step(state, batch, data):
+        (x,) = state
+        return (x * (1.0 + batch.lr) + backend.xp.take(data, batch.index, axis=0),)
+
+    with backend.scope("float64"):
+        batches = Batch(backend.asarray(index), backend.asarray(lr))
+        (found,) = backend.fold(step, (backend.asarray([state]),), batches, backend.asarray(data))
+        for i in range(10):
+            state = state * (1 + lr[i]) + data[i % 3]
+        np.testing.assert_allclose(backend.to_numpy(found), [state], rtol=1e-14)
+    backend.synchronize()
+
+
+def test_map_arrays_keeps_structure():
+    nest = (SimpleNamespace(), None, ((), (1,)))
+    assert map_arrays(lambda x: x, nest) == nest
+
+
+# JAX
+
+
+@pytest.fixture
+def compilations():
+    """Count JAX's compilations: a function that says how many there were since it was last called."""
+    jax = pytest.importorskip("jax")
+    events: list[str] = []
+
+    def listen(name: str, seconds: float, **_: object) -> None:
+        if name == "/jax/core/compile/backend_compile_duration":
+            events.append(name)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+
+    def since() -> int:
+        found = len(events)
+        events.clear()
+        return found
+
+    yield since
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def test_training_again_compiles_nothing_again(compilations, dtype):
+    x, labels = np.random.default_rng(0).standard_normal((23, 5)), np.arange(23) % 3
+    options = {"epochs": 2, "batch_size": 4, "progress": False}
+
+    def train(**numbers):
+        net = Network([5, 4, 3], backend="jax", dtype=dtype, task="classification")
+        net.train((x, labels), lr=numbers.pop("lr", 0.1), optimizer=SGD(**numbers), **options)
+        net.train((x, labels), lr=0.2, optimizer=SGD(**numbers), **options)
+
+    train(momentum=0.9, weight_decay=0.1)
+    assert compilations() > 0
+    train(momentum=0.5, weight_decay=0.2, lr=OneCycle(0.3))
+    assert compilations() == 0
+
+
+def test_float64_needs_no_global_setting_and_leaves_none():
+    jax = pytest.importorskip("jax")
+    assert not jax.config.jax_enable_x64
+    net = Network([3, 2], backend="jax", dtype="float64", seed=0)
+    x = np.array([[1e-12, 1, 1]])
+    net.train((x, [[0.5, 0.5]]), epochs=1, progress=False)
+    assert not jax.config.jax_enable_x64
+    assert str(net.forward(x).dtype) == "float64"
+    assert {str(p.dtype) for layer in [*net.layers, *net.backward(x, [[0, 1]])] for p in layer} == {"float64"}
+
+
+# Torch
+
+
+def test_results_can_enter_autograd_afterwards():
+    torch = pytest.importorskip("torch")
+    net = Network([3, 2], backend="torch", seed=0)
+    out = net.forward(torch.ones(4, 3, requires_grad=True))
+    assert not out.requires_grad
+    scale = torch.ones(2, requires_grad=True)
+    (out * scale).sum().backward()
+    assert scale.grad is not None
+
+
+@pytest.mark.gpu
+def test_cupy_computes_on_the_device_that_was_asked_for():
+    cupy = pytest.importorskip("cupy")
+    if not cupy.cuda.is_available():
+        pytest.skip("no usable GPU here")
+    last = cupy.cuda.runtime.getDeviceCount() - 1
+    net = Network([3, 4, 2], device=f"cuda:{last}", seed=0)
+    before = cupy.cuda.runtime.getDevice()
+    net.train((np.ones((9, 3)), np.arange(9) % 2), epochs=2, batch_size=4, progress=False)
+    assert cupy.cuda.runtime.getDevice() == before
+    assert {p.device.id for layer in net.layers for p in layer} == {last}
+    with pytest.raises(TypeError, match=r"x lies on .*net\.to\(\"cupy\"\)"):
+        net.to("numpy").forward(net.forward(np.ones((1, 3))))
+
+
+def test_to_changes_the_library_only_when_told(place):
+    net = make(place, [3, 2], "sigmoid", "sigmoid", "quadratic")
+    assert net.to(device=place.device or "cpu").backend.name == net.backend.name
+    assert net.to().backend is net.backend
+    for one, other in zip(snapshot(net).layers, snapshot(net.to("numpy")).layers, strict=True):
+        np.testing.assert_array_equal(one[0], other[0])
