@@ -1,0 +1,84 @@
+"""The claims on MNIST: the notebook's last cell, the book's result, and the agreement of backends over an epoch."""
+
+import numpy as np
+import pytest
+from test_backprop import layers_of
+
+from xpnet import Network
+from xpnet.datasets import mnist
+
+
+@pytest.fixture(scope="module")
+def notebook_data(mnist_root):
+    """MNIST as the notebook has it: torchvision's data set with these transforms, and a one-hot target."""
+    torch = pytest.importorskip("torch")
+    datasets = pytest.importorskip("torchvision.datasets")
+    transforms = pytest.importorskip("torchvision.transforms")
+    transform = transforms.Compose([transforms.ToTensor(), torch.nn.Flatten(), torch.squeeze])
+    options = {
+        "root": mnist_root,
+        "download": False,
+        "transform": transform,
+        "target_transform": lambda label: torch.nn.functional.one_hot(torch.tensor(label), 10).float(),
+    }
+    return datasets.MNIST(train=True, **options), datasets.MNIST(train=False, **options)
+
+
+@pytest.fixture(scope="module")
+def full(mnist_root):
+    pytest.importorskip("torchvision")
+    return mnist(mnist_root)
+
+
+@pytest.mark.slow
+def test_the_notebooks_last_cell(notebook_data, capsys):
+    train_data, test_data = notebook_data
+
+    net = Network([784, 20, 10])
+    net.train(train_data, epochs=20, batch_size=30, lr=0.01, test_data=test_data)
+
+    assert len(capsys.readouterr().out.splitlines()) == 20
+    assert net.evaluate(test_data) == net.history["test_correct"][-1]
+    assert net.accuracy(test_data) >= 0.82
+
+
+@pytest.mark.slow
+def test_the_notebooks_call_ends_at_85_percent(full):
+    """Mean of five seeds at least 85 %, none below 82 %."""
+    train_data, test_data = full
+    accuracies = []
+    for seed in range(5):
+        net = Network([784, 20, 10], seed=seed)
+        net.train(train_data, epochs=20, batch_size=30, lr=0.01, progress=False)
+        accuracies.append(net.accuracy(test_data))
+    assert np.mean(accuracies) >= 0.85, accuracies
+    assert min(accuracies) >= 0.82, accuracies
+
+
+@pytest.mark.slow
+def test_the_books_result(full):
+    """784-30-10, batch 10, lr 3.0: about 95 %."""
+    train_data, test_data = full
+    accuracies = []
+    for seed in range(5):
+        net = Network([784, 30, 10], seed=seed)
+        net.train(train_data, epochs=10, batch_size=10, lr=3.0, progress=False)
+        accuracies.append(net.accuracy(test_data))
+    assert np.mean(accuracies) >= 0.95, accuracies
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-3), ("float64", 1e-9)])
+@pytest.mark.parametrize("name", ["torch", "jax", "cupy"])
+def test_backends_agree_after_an_epoch_of_mnist(full, name, dtype, tolerance):
+    """Per layer ‖Δw − Δw′‖ ≤ tolerance · ‖Δw‖, with Δw the change over one epoch at lr 3.0."""
+    pytest.importorskip(name)
+    if name == "cupy" and not pytest.importorskip("cupy").cuda.is_available():
+        pytest.skip("no usable GPU here")
+    nets = [Network([784, 30, 10], seed=0, dtype=dtype, backend=each) for each in ("numpy", name)]
+    start = layers_of(nets[0])
+    for net in nets:
+        net.train(full[0], epochs=1, batch_size=10, lr=3.0, progress=False)
+    for old, one, other in zip(start, *map(layers_of, nets), strict=True):
+        for part in (0, 1):
+            assert np.linalg.norm(other[part] - one[part]) <= tolerance * np.linalg.norm(one[part] - old[part])
