@@ -4,6 +4,10 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
+# Small products gain nothing from threads, and lose much where cores are shared; read when NumPy and torch are imported
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 from hypothesis import settings

@@ -1,4 +1,4 @@
-"""A network straight from the equations, an example at a time, in NumPy float64: slow, obvious, and independent of xpnet.
+"""A network straight from the equations, an example at a time, in NumPy float64: slow, obvious, independent of xpnet.
 
 Weights are (n_out, n_in), biases (n_out,), an example x is (n_in,) and its target y (n_out,).
 """

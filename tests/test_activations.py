@@ -48,7 +48,7 @@ def test_pullbacks_worked_by_hand():
 
 
 def test_sigmoid_is_exact_without_warnings(backend, dtype):
-    """Relative error at most 1e-6 in float32 for z in [-80, 20]; within 1e-37 of the limits beyond, and finite slopes."""
+    """Relative error at most 1e-6 in float32 for z in [-80, 20]; within 1e-37 of the limits beyond; finite slopes."""
     z = np.linspace(-80, 20, 1001).astype(dtype)
     exact = np.array([1 / (1 + math.exp(-each)) for each in z.astype(float)])
     found = on(backend, sigmoid.value, z, dtype=dtype)

@@ -118,7 +118,7 @@ def test_backends_agree_after_an_epoch_of_digits(place, dtype, digits):
 
 
 def test_history_and_what_is_printed(place, capsys):
-    x, y = problem()
+    x, _ = problem()
     labels = np.arange(N) % 3
     net = make(place, SIZES, "sigmoid", "softmax", "cross_entropy", seed=0)
     history = net.train((x, labels), epochs=2, batch_size=M, lr=0.5, test_data=(x, labels))
@@ -246,7 +246,7 @@ def test_ctrl_c_at_any_line_of_a_step_leaves_the_network_as_before(place, optimi
     for k in range(1, 10_000):
         net.rng.bit_generator.state = rng
         try:
-            with _interrupt_at(k):
+            with InterruptAt(k):
                 net.train(problem(), **options)
             break
         except KeyboardInterrupt:
@@ -257,7 +257,7 @@ def test_ctrl_c_at_any_line_of_a_step_leaves_the_network_as_before(place, optimi
     assert not all(np.array_equal(a, b) for (a, _), (b, _) in zip(before.layers, snapshot(net).layers, strict=True))
 
 
-class _interrupt_at:
+class InterruptAt:
     """Raise KeyboardInterrupt at the k-th line that runs in the files of the mathematics."""
 
     FILES = ("backprop.py", "activations.py", "costs.py", "optimizers.py")

@@ -1,0 +1,60 @@
+"""What README.md and the examples show is run."""
+
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+
+
+def test_the_ten_lines(tmp_path, monkeypatch, capsys):
+    (code,) = BLOCKS
+    assert len([line for line in code.splitlines() if line.strip()]) <= 10
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), {})
+    out = capsys.readouterr().out
+    correct = int(re.search(r"(\d+) of 1000 test images are classified correctly", out).group(1))
+    assert correct >= 900
+
+
+def test_the_one_word_change(tmp_path, monkeypatch):
+    """On a GPU the same lines run; without one they end at construction with the remedy."""
+    cupy = pytest.importorskip("cupy")
+    code = BLOCKS[0].replace('backend="numpy"', 'backend="cupy"')
+    assert code != BLOCKS[0]
+    monkeypatch.chdir(tmp_path)
+    if cupy.cuda.is_available():
+        exec(compile(code, "README.md", "exec"), {})
+    else:
+        with pytest.raises(RuntimeError, match="no usable GPU"):
+            exec(compile(code, "README.md", "exec"), {})
+
+
+def test_the_example_on_the_sample():
+    done = subprocess.run(
+        [sys.executable, "examples/mnist.py", "--sample", "--epochs", "1"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert len((ROOT / "examples" / "mnist.py").read_text().splitlines()) <= 50
+
+
+def test_the_gpu_example_ends_with_a_clear_message_where_there_is_no_gpu():
+    done = subprocess.run([sys.executable, "examples/train_gpu.py"], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        assert re.search("no usable GPU|cannot be imported", done.stderr)
+        assert "Traceback" not in done.stderr
+
+
+def test_the_sample_can_be_made_again(mnist_root, tmp_path):
+    import numpy as np
+
+    script = runpy.run_path(str(ROOT / "tools" / "make_mnist_sample.py"))
+    assert script["OUT"].exists()
+    images = script["read_idx"](mnist_root / "MNIST" / "raw" / "t10k-images-idx3-ubyte")
+    assert images.shape == (10_000, 28, 28)
+    assert images.dtype == np.uint8
