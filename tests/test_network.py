@@ -1,0 +1,191 @@
+import numpy as np
+import pytest
+from conftest import assert_same, snapshot
+from hypothesis import given
+from hypothesis import strategies as st
+from test_backprop import host, layers_of, make
+
+from xpnet import Network
+from xpnet.initializers import INITIALIZERS
+
+
+def test_the_attributes_of_the_notebooks_class(place):
+    net = Network([784, 20, 10], **place._asdict())
+    assert net.num_layers == 3
+    assert net.sizes == [784, 20, 10]
+    assert [tuple(w.shape) for w in net.w] == [(20, 784), (10, 20)]
+    assert [tuple(b.shape) for b in net.b] == [(20,), (10,)]
+    assert (net.output_activation, net.cost_name, net.dtype) == ("sigmoid", "quadratic", "float32")
+
+
+def test_repr_is_one_useful_line(place):
+    net = Network([3, 4, 5, 2], activation=["relu", "tanh"], task="classification", **place._asdict())
+    text = repr(net)
+    assert text.startswith(
+        "Network([3, 4, 5, 2], activation=['relu', 'tanh'], output_activation='softmax', cost='cross_"
+    )
+    assert f"backend={net.backend.name!r}" in text
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("task", "activation", "cost"),
+    [
+        ("classification", "softmax", "cross_entropy"),
+        ("multilabel", "sigmoid", "cross_entropy"),
+        ("regression", "identity", "quadratic"),
+    ],
+)
+def test_a_task_sets_output_and_cost(task, activation, cost):
+    net = Network([3, 2], task=task)
+    assert (net.task, net.output_activation, net.cost_name) == (task, activation, cost)
+    Network([3, 2], task=task, output_activation=activation, cost=cost)
+
+
+@pytest.mark.parametrize(
+    ("activation", "n_out", "task"),
+    [
+        ("sigmoid", 3, "classification"),
+        ("softmax", 2, "classification"),
+        ("tanh", 2, "classification"),
+        ("sigmoid", 1, "binary"),
+        ("tanh", 1, "regression"),
+        ("identity", 3, "regression"),
+        ("relu", 1, "regression"),
+    ],
+)
+def test_the_task_that_an_output_stands_for(activation, n_out, task):
+    assert Network([3, n_out], output_activation=activation).task == task
+
+
+# Initial weights
+
+
+@pytest.mark.parametrize("name", INITIALIZERS)
+def test_initial_weights_have_their_spread(name):
+    net = Network([400, 300], init=name, seed=0)
+    spread = {"normal": 1.0, "scaled_normal": 0.05, "he": np.sqrt(2 / 400)}[name]
+    assert net.w[0].std() == pytest.approx(spread, rel=0.02)
+    assert net.b[0].std() == pytest.approx(0 if name == "he" else 1, rel=0.15)
+
+
+def test_initial_weights_by_activation():
+    net = Network([400, 300, 200], activation="relu", seed=0)
+    assert not net.b[0].any()
+    assert net.b[1].any()
+    assert net.w[0].std() == pytest.approx(np.sqrt(2 / 400), rel=0.02)
+    assert net.w[1].std() == pytest.approx(np.sqrt(1 / 300), rel=0.02)
+
+
+# Weights in and out
+
+
+def test_weights_that_were_taken_are_copies(place):
+    net = make(place, [3, 4, 2], "sigmoid", "sigmoid", "quadratic", seed=0)
+    taken, as_they_were = net.w + net.b, [x.copy() for x in host(net, net.w + net.b)]
+    before = snapshot(net)
+    net.train((np.ones((5, 3)), np.ones((5, 2))), epochs=2, batch_size=2, lr=1.0, progress=False)
+    for now, then in zip(host(net, taken), as_they_were, strict=True):
+        np.testing.assert_array_equal(now, then)
+    assert not np.array_equal(host(net, net.w)[0], before.layers[0][0])
+
+
+def test_weights_are_assigned_from_any_library_and_copied(place, dtype):
+    net = make(place, [3, 2], "sigmoid", "sigmoid", "quadratic", dtype=dtype)
+    w, b = np.arange(6, dtype=dtype).reshape(2, 3), np.array([7, 8], dtype)
+    sources = [np.asarray]
+    for name in ("torch", "jax.numpy", "array_api_strict"):
+        if net.backend.name == name.split(".")[0]:
+            sources.append(pytest.importorskip(name).asarray)
+    for source in sources:
+        net.w, net.b = [source(w)], [source(b)]
+        np.testing.assert_array_equal(host(net, net.w)[0], w)
+        assert host(net, net.b)[0].tolist() == [7, 8]
+    for form in (b[:, None], b[None, :], b):
+        net.b = [form]
+        assert host(net, net.b)[0].tolist() == [7, 8]
+    w += 100
+    assert host(net, net.w)[0][0, 1] == 1
+    net.layers = net.layers
+    assert host(net, net.b)[0].tolist() == [7, 8]
+
+
+# Counting and predicting
+
+
+def probe(place, task, outputs):
+    """A network whose outputs for the examples 0, 1, ... are the given rows: identity weights under the activation."""
+    outputs = np.asarray(outputs, float)
+    net = Network([len(outputs), outputs.shape[1]], task=task, dtype="float64", **place._asdict())
+    z = {"regression": lambda a: a, "classification": np.log}.get(task, lambda a: np.log(a / (1 - a)))(outputs)
+    net.layers = [(z.T, np.zeros(outputs.shape[1]))]
+    return net, np.eye(len(outputs))
+
+
+def test_classification_counts_and_predicts_the_largest_output(place):
+    net, x = probe(place, "classification", [[0.5, 0.3, 0.2], [0.1, 0.8, 0.1], [0.2, 0.3, 0.5], [0.4, 0.35, 0.25]])
+    predicted = net.predict(x)
+    assert host(net, [predicted])[0].tolist() == [0, 1, 2, 0]
+    assert predicted.device == net.w[0].device
+    assert int(net.predict(x[2])) == 2
+    np.testing.assert_allclose(host(net, [net.predict_proba(x)])[0][3], [0.4, 0.35, 0.25])
+    labels = [0, 1, 1, 1]
+    assert net.evaluate((x, labels)) == net.evaluate((x, np.eye(3)[labels])) == 2
+    assert net.evaluate(list(zip(x, np.eye(3)[labels][:, :, None], strict=True))) == 2
+    assert net.accuracy((x, labels)) == 0.5
+    assert (type(net.evaluate((x, labels))), type(net.accuracy((x, labels)))) == (int, float)
+    assert f"{net.cost((x, labels)):.3f}"
+
+
+def test_one_output_is_thresholded_at_one_half(place):
+    net, x = probe(place, "binary", [[0.9], [0.2], [0.6], [0.4]])
+    assert host(net, [net.predict(x)])[0].tolist() == [1, 0, 1, 0]
+    assert int(net.predict(x[0])) == 1
+    for y in ([0, 0, 1, 1], [[0], [0], [1], [1]], [False, False, True, True]):
+        assert net.evaluate((x, y)) == 2
+
+
+def test_several_labels_count_when_all_are_right(place):
+    net, x = probe(place, "multilabel", [[0.9, 0.8], [0.2, 0.7], [0.6, 0.1]])
+    assert host(net, [net.predict(x)])[0].tolist() == [[1, 1], [0, 1], [1, 0]]
+    assert net.evaluate((x, [[1, 1], [1, 1], [1, 0]])) == 2
+
+
+def test_regression_predicts_values(place):
+    net, x = probe(place, "regression", [[3.5, -1.0], [2.0, 7.0]])
+    np.testing.assert_allclose(host(net, [net.predict(x)])[0], [[3.5, -1], [2, 7]])
+    np.testing.assert_allclose(host(net, [net.predict(x[0])])[0], [3.5, -1])
+    # ½ (0.5² + 0) for the first, ½ (0 + 1²) for the second: mean 0.3125
+    assert net.cost((x, [[3.0, -1.0], [2.0, 6.0]])) == pytest.approx(0.3125)
+
+
+def test_looking_changes_nothing(place):
+    net, x = probe(place, "classification", [[0.5, 0.5], [0.1, 0.9]])
+    before, rng = snapshot(net), net.rng.bit_generator.state
+    one = host(net, [net.predict_proba(x)])[0]
+    net.evaluate((x, [0, 1]))
+    net.backward(x, [0, 1])
+    np.testing.assert_array_equal(host(net, [net.predict_proba(x)])[0], one)
+    assert_same(net, before)
+    assert net.rng.bit_generator.state == rng
+
+
+@given(
+    sizes=st.lists(st.integers(1, 6), min_size=2, max_size=4),
+    activation=st.sampled_from(["sigmoid", "tanh", "relu", "identity", "softmax"]),
+    dtype=st.sampled_from(["float32", "float64"]),
+    m=st.integers(1, 5),
+    given_dtype=st.sampled_from(["float16", "float32", "float64", "int8", "int64", "bool"]),
+)
+def test_shapes_and_dtypes(sizes, activation, dtype, m, given_dtype):
+    net = Network(sizes, activation=activation, dtype=dtype, seed=0)
+    x = np.random.default_rng(0).integers(0, 2, (m, sizes[0])).astype(given_dtype)
+    out = net.forward(x)
+    assert out.shape == (m, sizes[-1])
+    assert out.dtype == dtype
+    assert np.isfinite(out).all()
+    grads = net.backward(x, out)
+    assert [(g.w.shape, g.b.shape) for g in grads] == [(w.shape, b.shape) for w, b in net.layers]
+    assert {p.dtype for g in grads for p in g} == {np.dtype(dtype)}
+    for l, (w, _) in enumerate(layers_of(net)):
+        assert w.shape == (sizes[l + 1], sizes[l])
