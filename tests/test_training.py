@@ -230,7 +230,7 @@ def test_divergence_names_the_place_and_gives_the_network_back(place, optimizer)
 def test_a_schedule_that_is_not_finite_is_refused(place):
     net = make(place, SIZES, "sigmoid", "sigmoid", "quadratic")
     before = snapshot(net)
-    with pytest.raises(ValueError, match=r"lr must be finite, but the schedule gave \[nan"):
+    with pytest.raises(ValueError, match=r"lr must be finite and at least 0, but the schedule gave \[nan"):
         net.train(problem(), lr=lambda step, total: float("nan"), progress=False)
     assert_same(net, before)
 

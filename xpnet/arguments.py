@@ -9,7 +9,7 @@ import numpy as np
 
 from xpnet.activations import ACTIVATIONS
 from xpnet.costs import COSTS
-from xpnet.errors import unknown
+from xpnet.errors import in_range, unknown
 from xpnet.optimizers import SGD, Optimizer
 from xpnet.schedules import Constant, Schedule
 
@@ -109,11 +109,12 @@ def implied_task(activation: str, n_out: int) -> str:
 
 def dtype(given: Any) -> str:
     """Name a dtype, given as a name or in the terms of any library."""
+    if given is None or isinstance(given, str):
+        return lookup("dtype", given, DTYPES)
     try:
-        name = given if isinstance(given, str) else np.dtype(given).name
+        return lookup("dtype", np.dtype(given).name, DTYPES)
     except TypeError:
-        name = str(given).split(".")[-1]  # another library's dtype, as in torch.float32
-    return lookup("dtype", name, DTYPES)
+        return lookup("dtype", str(given).split(".")[-1], DTYPES)  # another library's, as in torch.float32
 
 
 def generator(seed: Any) -> np.random.Generator:
@@ -126,17 +127,14 @@ def generator(seed: Any) -> np.random.Generator:
 
 def rate(argument: str, given: Any) -> float:
     """Check a learning rate."""
-    try:
-        number = float(given)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not 0.0 <= number < math.inf:
-        raise ValueError(f"{argument}={given!r} must be a finite number of at least 0")
-    return number
+    in_range(argument, given, 0, math.inf, "0.01 is a usual one")
+    return float(given)
 
 
 def schedule(lr: Any) -> Schedule:
     """Take a schedule as it is, a number as a constant one."""
+    if isinstance(lr, type):
+        raise ValueError(f"lr={lr.__name__} is a class; give one of its objects, such as {lr.__name__}(0.1)")
     return cast(Schedule, lr) if callable(lr) else Constant(rate("lr", lr))
 
 

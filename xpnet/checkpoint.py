@@ -61,10 +61,21 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[tuple[np.nd
             settings = dict(header["settings"])
             count = len(settings["sizes"]) - 1
             layers = [(file.get_tensor(f"layers.{l}.w"), file.get_tensor(f"layers.{l}.b")) for l in range(count)]
+            _check_match(settings, layers)
     except CheckpointError:
         raise
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(
             f"{path} does not hold an xpnet network ({type(error).__name__}: {error}); give a file by Network.save"
         ) from error
     return settings, layers
+
+
+def _check_match(settings: dict[str, Any], layers: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    """Refuse settings that contradict the tensors, before anything of the size they claim is made."""
+    shapes = [w.shape for w, _ in layers]
+    if not shapes or shapes != list(zip(settings["sizes"][1:], settings["sizes"])):
+        raise ValueError(f"sizes={settings['sizes']} contradicts weights of the shapes {shapes}")
+    dtypes = {str(array.dtype) for layer in layers for array in layer}
+    if dtypes != {settings["dtype"]}:
+        raise ValueError(f"dtype={settings['dtype']!r} contradicts tensors of {sorted(dtypes)}")

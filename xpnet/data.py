@@ -7,8 +7,8 @@ train on, a chunk of minibatches at a time (`chunks`), and what to look at, a bl
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, replace
+from itertools import chain, islice
 from typing import Any, NamedTuple, Protocol
 
 import array_api_compat
@@ -33,11 +33,11 @@ class Chunk(NamedTuple):
 class Source(Protocol):
     """Where examples come from."""
 
-    def steps(self, batch_size: int) -> int | None:
+    def steps(self, sampling: "Sampling", batch_size: int) -> int | None:
         """How many minibatches an epoch has; None if only its end will tell."""
         ...
 
-    def chunks(self, draw: "Draw", rng: np.random.Generator, batch_size: int, most: int) -> Iterator[Chunk]:
+    def chunks(self, sampling: "Sampling", rng: np.random.Generator, batch_size: int, most: int) -> Iterator[Chunk]:
         """Minibatches of one epoch, at most `most` of them together."""
         ...
 
@@ -46,8 +46,11 @@ class Source(Protocol):
         ...
 
 
-# (number of examples, batch size, generator) -> indices of minibatches, (steps, m) each
-Draw = Callable[[int, int, np.random.Generator], Iterator[np.ndarray]]
+class Sampling(NamedTuple):
+    """How an epoch's minibatches are drawn."""
+
+    steps: Callable[[int, int], int]  # (number of examples, batch size) -> number of minibatches
+    draw: Callable[[int, int, np.random.Generator], Iterator[np.ndarray]]  # -> their indices, (steps, m) int32
 
 
 def shuffle(n: int, batch_size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
@@ -78,7 +81,10 @@ def replacement(n: int, batch_size: int, rng: np.random.Generator) -> Iterator[n
     yield rng.integers(n, size=(n // m, m), dtype=np.int32)
 
 
-SAMPLING: dict[str, Draw] = {"shuffle": shuffle, "replacement": replacement}
+SAMPLING = {
+    "shuffle": Sampling(lambda n, batch_size: math.ceil(n / batch_size), shuffle),
+    "replacement": Sampling(lambda n, batch_size: max(1, n // batch_size), replacement),
+}
 
 
 def split(index: np.ndarray, most: int) -> Iterator[np.ndarray]:
@@ -107,6 +113,8 @@ class Reader:
         Width of inputs and targets.
     output
         The activation whose values targets must be among.
+    warns
+        Whether pixels that seem not to be scaled are worth a warning.
     """
 
     backend: Backend
@@ -114,6 +122,7 @@ class Reader:
     n_in: int
     n_out: int
     output: Activation
+    warns: bool = True
 
     def inputs(self, x: Any, name: str) -> Array:
         """Check inputs of shape (n, n_in), or (n, ...) of as many elements, and move them: (n, n_in). Synchronizes."""
@@ -123,7 +132,7 @@ class Reader:
         if x.shape[0] == 0:
             raise ValueError(f"{name} is empty: it has shape {tuple(x.shape)}")
         xp = array_api_compat.array_namespace(x)
-        if x.dtype == xp.uint8 and int(xp.max(x)) > 1:
+        if self.warns and x.dtype == xp.uint8 and int(xp.max(x)) > 1:
             warn(f"{name} holds uint8 values up to {int(xp.max(x))}, which are not scaled; divide them by 255")
         x = self.backend.xp.reshape(self.backend.asarray(x, self.dtype, name), (-1, self.n_in))
         self._check_finite(x, name)
@@ -132,6 +141,8 @@ class Reader:
     def targets(self, y: Any, name: str) -> Array:
         """Check and move targets: classes (n,), or rows (n, n_out); (n,) too for one output. Synchronizes."""
         y = numbers(y, name)
+        if y.ndim > 0 and y.shape[0] == 0:
+            raise ValueError(f"{name} is empty: it has shape {tuple(y.shape)}")
         if y.ndim == 1 and self.n_out > 1:
             return self._one_hot(y, name)
         if y.ndim == 0 or math.prod(y.shape[1:]) != self.n_out:
@@ -203,26 +214,28 @@ class Reader:
         if isinstance(given, (str, bytes, dict)) or array_api_compat.is_array_api_obj(given):
             raise TypeError(f"{name} is of type {type(given).__name__}; {KINDS}")
         mapped = hasattr(given, "__len__") and hasattr(given, "__getitem__")
-        if not mapped and hasattr(given, "__iter__"):
-            if epochs > 1 and steps is None and iter(given) is given:
+        if not mapped and isinstance(given, Iterable):
+            if epochs > 1 and steps is None and isinstance(given, Iterator):
                 raise ValueError(
                     f"{name} is an iterator, which can be gone through only once, not epochs={epochs} times; give an "
                     "object that can be iterated again, such as a DataLoader, or steps="
                 )
             return Batches(given, self, name, steps)
-        if steps is not None:
-            raise ValueError(f"steps={steps!r} is for an iterable of batches; {name} has a length, so give epochs")
         if not mapped:
             raise TypeError(f"{name} is of type {type(given).__name__}; {KINDS}")
+        if steps is not None:
+            raise ValueError(f"steps={steps!r} is for an iterable of batches; {name} has a length, so give epochs")
         if isinstance(given, tuple) and len(given) == 2 and not all(isinstance(each, tuple) for each in given):
             return Kept(self.examples(*given, name))
         if len(given) == 0:
             raise ValueError(f"{name} is empty")
-        if not cache and not isinstance(given, (tuple, list)):
-            return Reread(given, self, name)
-        pixels = None if isinstance(given, (tuple, list)) else untransformed(given)
+        if isinstance(given, (tuple, list)):
+            return Kept(self.pairs(given, name))
+        pixels = untransformed(given)
         if pixels is not None:
             return Kept(self.examples(*pixels, name))
+        if not cache:
+            return Reread(given, self, name)
         return Kept(self.pairs(items(given, name, progress), name))
 
     def _remedy(self, x: Array) -> str:
@@ -241,8 +254,6 @@ class Reader:
                 f"{name} has shape {tuple(y.shape)} and dtype {y.dtype}, but must have (n, {self.n_out}), "
                 "or (n,) of integer classes"
             )
-        if y.shape[0] == 0:
-            raise ValueError(f"{name} is empty")
         low, high = int(xp.min(y)), int(xp.max(y))
         if low < 0 or high >= self.n_out:
             raise ValueError(
@@ -290,13 +301,13 @@ class Kept:
 
     examples: Examples
 
-    def steps(self, batch_size: int) -> int:
-        """Minibatches of an epoch that takes every example once."""
-        return math.ceil(self.examples.x.shape[0] / batch_size)
+    def steps(self, sampling: Sampling, batch_size: int) -> int:
+        """Minibatches of an epoch."""
+        return sampling.steps(self.examples.x.shape[0], batch_size)
 
-    def chunks(self, draw: Draw, rng: np.random.Generator, batch_size: int, most: int) -> Iterator[Chunk]:
+    def chunks(self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int) -> Iterator[Chunk]:
         """Minibatches of one epoch."""
-        for index in draw(self.examples.x.shape[0], batch_size, rng):
+        for index in sampling.draw(self.examples.x.shape[0], batch_size, rng):
             for part in split(index, most):
                 yield Chunk(self.examples, part)
 
@@ -306,21 +317,21 @@ class Kept:
             yield Examples(x, y)
 
 
-@dataclass(frozen=True)
 class Reread:
     """A map-style data set whose items differ each time they are read (random transforms)."""
 
-    dataset: Any
-    reader: Reader
-    name: str
+    def __init__(self, dataset: Any, reader: Reader, name: str) -> None:
+        self.dataset, self.name = dataset, name
+        reader.pairs([dataset[0]], name)  # a look at the first item, before anything is trained
+        self.reader = replace(reader, warns=False)
 
-    def steps(self, batch_size: int) -> int:
-        """Minibatches of an epoch that takes every example once."""
-        return math.ceil(len(self.dataset) / batch_size)
+    def steps(self, sampling: Sampling, batch_size: int) -> int:
+        """Minibatches of an epoch."""
+        return sampling.steps(len(self.dataset), batch_size)
 
-    def chunks(self, draw: Draw, rng: np.random.Generator, batch_size: int, most: int) -> Iterator[Chunk]:
+    def chunks(self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int) -> Iterator[Chunk]:
         """Minibatches of one epoch, each read when its turn comes; the order is that of `Kept`."""
-        for index in draw(len(self.dataset), batch_size, rng):
+        for index in sampling.draw(len(self.dataset), batch_size, rng):
             for part in split(index, min(most, bound(index.shape[1], self.reader.n_in))):
                 yield Chunk(self._read(part.ravel()), in_order(part.shape))
 
@@ -338,13 +349,22 @@ class Batches:
 
     def __init__(self, batches: Iterable[Any], reader: Reader, name: str, per_epoch: int | None) -> None:
         self.batches, self.reader, self.name, self.per_epoch = batches, reader, name, per_epoch
-        self._rest: Iterator[Any] = iter(())
+        begun = iter(batches)
+        first = list(islice(begun, 1))
+        next(self._read(first))  # a look at the first batch, before anything is trained
+        self._begun: Iterator[Any] | None = chain(first, begun)  # the pass that is going on
+        self.reader = replace(reader, warns=False)
 
-    def steps(self, batch_size: int) -> int | None:
+    def steps(self, sampling: Sampling, batch_size: int) -> int | None:
         """Batches an epoch, if it is known."""
-        return self.per_epoch or (len(self.batches) if hasattr(self.batches, "__len__") else None)  # type: ignore
+        if self.per_epoch is not None:
+            return self.per_epoch
+        try:
+            return len(self.batches)  # type: ignore
+        except TypeError:  # no length, or a DataLoader of something that has none
+            return None
 
-    def chunks(self, draw: Draw, rng: np.random.Generator, batch_size: int, most: int) -> Iterator[Chunk]:
+    def chunks(self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int) -> Iterator[Chunk]:
         """Batches of one epoch; neighbours of equal size go together."""
         group: list[Examples] = []
         for examples in self._read(self._epoch()):
@@ -358,28 +378,31 @@ class Batches:
 
     def blocks(self) -> Iterator[Examples]:
         """Every batch once."""
-        return self._read(iter(self.batches))
+        return self._read(self._pass())
+
+    def _pass(self) -> Iterator[Any]:
+        """Take the pass that is going on, or begin one."""
+        begun, self._begun = self._begun, None
+        return iter(self.batches) if begun is None else begun
 
     def _epoch(self) -> Iterator[Any]:
-        """Iterate the batches of an epoch; with `steps`, from where the last one stopped, and again from the start."""
+        """Batches of an epoch: a pass, or with `steps` so many, from where the last epoch stopped."""
         if self.per_epoch is None:
-            yield from self.batches
+            yield from self._pass()
             return
         left = self.per_epoch
         while left:
-            taken = 0
-            for taken, batch in enumerate(islice(self._rest, left), start=1):  # noqa: B007
-                yield batch
-            left -= taken
-            if left:
-                self._rest = iter(self.batches)
-                first = next(self._rest, None)
-                if first is None:
-                    return
+            anew, batches, before = self._begun is None, self._pass(), left
+            for batch in islice(batches, left):
                 left -= 1
-                yield first
+                yield batch
+            if anew and left == before:
+                raise ValueError(
+                    f"{self.name} ended {left} batches before steps={self.per_epoch}, and cannot be begun again"
+                )
+            self._begun = batches if left == 0 else None
 
-    def _read(self, batches: Iterator[Any]) -> Iterator[Examples]:
+    def _read(self, batches: Iterable[Any]) -> Iterator[Examples]:
         i = -1
         for i, batch in enumerate(batches):
             if not isinstance(batch, (tuple, list)) or len(batch) != 2:
@@ -388,8 +411,8 @@ class Batches:
             yield self.reader.examples(x, y, f"batch {i} of {self.name}")
         if i < 0:
             raise ValueError(
-                f"{self.name} gave no batch; an iterator can be read only once, so give an object that can be iterated "
-                "again, such as a DataLoader or a list"
+                f"{self.name} gave no batch; an iterator can be gone through only once, so give an object that can be "
+                "iterated again, such as a DataLoader"
             )
 
     def _join(self, group: Sequence[Examples]) -> Chunk:
@@ -416,11 +439,11 @@ def _is_real(x: Array, xp: Any) -> bool:
 
 def stack(values: Sequence[Any], name: str) -> Array:
     """Put single examples into one array, in their own library."""
-    first = as_array(values[0])
     try:
-        return array_api_compat.array_namespace(first).stack([as_array(value) for value in values])
+        arrays = [as_array(value) for value in values]
+        return array_api_compat.array_namespace(arrays[0]).stack(arrays)
     except (ValueError, TypeError, RuntimeError) as error:
-        shapes = sorted({np.shape(value) for value in values})[:3]
+        shapes = sorted({tuple(numbers(value, name).shape) for value in values})[:3]
         raise ValueError(f"{name} differ from example to example (shapes {shapes}); make them equal") from error
 
 
@@ -442,12 +465,11 @@ def in_order(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def items(dataset: Any, name: str, progress: bool) -> Iterator[Any]:
-    """Read a sequence item by item; a data set shows a bar, on standard error."""
-    if isinstance(dataset, (tuple, list)) or not progress:
-        return (dataset[i] for i in range(len(dataset)))
+    """Read a data set item by item, with a bar on standard error."""
     from tqdm.auto import tqdm
 
-    return iter(tqdm((dataset[i] for i in range(len(dataset))), f"Reading {name}", len(dataset), leave=False))
+    bar = tqdm(range(len(dataset)), f"Reading {name}", leave=False, disable=not progress)
+    return (dataset[i] for i in bar)
 
 
 def untransformed(dataset: Any) -> tuple[Array, Array] | None:

@@ -1,9 +1,11 @@
 """The errors that xpnet raises besides ValueError and TypeError, and the wording they share."""
 
 import difflib
+import math
 import sys
 import warnings
 from collections.abc import Iterable
+from typing import Any
 
 
 class BackendError(RuntimeError, ValueError):
@@ -19,6 +21,22 @@ class DivergenceError(ArithmeticError):
 
 class CheckpointError(ValueError):
     """A file that does not hold a network."""
+
+
+def in_range(argument: str, given: Any, low: float, high: float, remedy: str) -> None:
+    """Check that ``low <= given < high``, as a number.
+
+    Examples
+    --------
+    >>> in_range("momentum", 0.9, 0, 1, "0 turns it off")
+    """
+    try:
+        holds = bool(low <= given < high)
+    except (TypeError, ValueError):  # not a number, or many
+        holds = False
+    if not holds:
+        interval = f"in [{low:g}, {high:g})" if high < math.inf else f"a finite number of at least {low:g}"
+        raise ValueError(f"{argument}={given!r} must be {interval}; {remedy}")
 
 
 def warn(message: str) -> None:

@@ -11,11 +11,11 @@ import numpy as np
 from xpnet import arguments, checkpoint, training
 from xpnet.activations import ACTIVATIONS
 from xpnet.arrays import Array, Layer, Layers, map_arrays
-from xpnet.backends import as_array, get_backend
+from xpnet.backends import get_backend
 from xpnet.backprop import Spec, State, backward, forward, make_step
 from xpnet.callbacks import Callback, History, Progress, Test
 from xpnet.costs import COSTS
-from xpnet.data import SAMPLING, Chunk, Kept, Reader, Source, in_order
+from xpnet.data import SAMPLING, Chunk, Kept, Reader, Source, in_order, numbers
 from xpnet.errors import CheckpointError
 from xpnet.initializers import INITIALIZERS, default
 from xpnet.optimizers import SGD, Optimizer
@@ -159,8 +159,9 @@ class Network:
 
     @layers.setter
     def layers(self, layers: Sequence[tuple[Any, Any]]) -> None:
-        weights, biases = zip(*layers)
-        self._assign(self._check("w", weights), self._check("b", biases))
+        if not all(isinstance(layer, (tuple, list)) and len(layer) == 2 for layer in layers):
+            raise TypeError("layers must be a list of pairs (w, b)")
+        self._assign(self._check("w", [w for w, _ in layers]), self._check("b", [b for _, b in layers]))
 
     @property
     def w(self) -> list[Array]:
@@ -293,7 +294,7 @@ class Network:
         [Layer(w=array([[-1., -2.]], dtype=float32), b=array([-0.125], dtype=float32))]
         """
         rows, single = self._rows(x)
-        y = as_array(y)
+        y = numbers(y, "y of the batch")
         examples = self._reader().examples(rows, y[None, ...] if single and self._is_one(y) else y, "the batch")
         zs, activations = forward(self.state.layers, self._sigmas, examples.x, self.backend.xp)
         grads = backward(self.state.layers, self._sigmas, self._output, zs, activations, examples.y, self.backend.xp)
@@ -393,11 +394,11 @@ class Network:
         steps = None if steps is None else arguments.count("steps", steps, 1)
         optimizer = arguments.optimizer(optimizer)
         schedule = arguments.schedule(optimizer.default_lr if lr is None else lr)
-        draw = arguments.lookup("sampling", sampling, SAMPLING)
+        drawn = arguments.lookup("sampling", sampling, SAMPLING)
         reader = self._reader()
-        test = None if test_data is None else reader.source(test_data, "test_data", progress=progress)
+        test = None if test_data is None else reader.source(test_data, "test_data", epochs=epochs, progress=progress)
         source = reader.source(train_data, "train_data", epochs=epochs, steps=steps, cache=cache, progress=progress)
-        if source.steps(batch_size) is None and not isinstance(schedule, Constant):
+        if source.steps(drawn, batch_size) is None and not isinstance(schedule, Constant):
             raise ValueError(
                 "lr is a schedule, which needs the number of steps, and train_data has no length; give steps"
             )
@@ -415,7 +416,7 @@ class Network:
             epochs=epochs,
             batch_size=batch_size,
             schedule=schedule,
-            draw=draw,
+            sampling=drawn,
             callbacks=callbacks,
         )
         return history
@@ -500,7 +501,7 @@ class Network:
 
     def _rows(self, x: Any) -> tuple[Array, bool]:
         """Inputs as rows on the device, and whether they were a single example."""
-        x = as_array(x)
+        x = numbers(x, "x")
         single = x.ndim == 1 and x.shape[0] == self.sizes[0]
         return self._reader().inputs(x[None, :] if single else x, "x"), single
 
@@ -552,13 +553,15 @@ class Network:
     def _check(self, name: str, arrays: Sequence[Any]) -> list[Array]:
         """Check weights or biases that come from outside, and copy them to the device."""
         shapes = [(m, n) if name == "w" else (1, m) for n, m in zip(self.sizes, self.sizes[1:])]
+        if not isinstance(arrays, (tuple, list)):
+            raise TypeError(f"{name} must be a list of {len(shapes)} arrays, not a {type(arrays).__name__}")
         if len(arrays) != len(shapes):
             raise ValueError(f"{name} has {len(arrays)} arrays, but the network has {len(shapes)} layers of weights")
         checked = []
         with self.backend.scope(self.dtype):
             for l, (array, shape) in enumerate(zip(arrays, shapes)):
                 label = f"{name}[{l}]"
-                x = as_array(array)
+                x = numbers(array, label)
                 forms = [shape] if name == "w" else [shape, shape[1:], shape[::-1]]
                 if tuple(x.shape) not in forms:
                     raise ValueError(f"{label} has shape {tuple(x.shape)}, but must have {forms[-2:][0]}")

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from xpnet.arrays import Array, Layers, Namespace, map_arrays
+from xpnet.errors import in_range
 
 
 class Optimizer(Protocol):
@@ -127,10 +128,8 @@ class SGD:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        if not 0.0 <= self.momentum < 1.0:
-            raise ValueError(f"momentum={self.momentum!r} must be in [0, 1); 0 turns it off")
-        if not 0.0 <= self.weight_decay < math.inf:
-            raise ValueError(f"weight_decay={self.weight_decay!r} must be finite and at least 0; 0 turns it off")
+        in_range("momentum", self.momentum, 0, 1, "0 turns it off")
+        in_range("weight_decay", self.weight_decay, 0, math.inf, "0 turns it off")
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov=True needs momentum; give momentum=0.9, say")
 

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from xpnet.errors import in_range
+
 Schedule: TypeAlias = Callable[[int, int], float]
 
 
@@ -63,10 +65,8 @@ class OneCycle:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        if not 0.0 <= self.peak < math.inf:
-            raise ValueError(f"peak={self.peak!r} must be finite and at least 0")
-        if not 0.0 <= self.warmup < 1.0:
-            raise ValueError(f"warmup={self.warmup!r} must be in [0, 1): a part of all steps")
+        in_range("peak", self.peak, 0, math.inf, "it is the largest learning rate")
+        in_range("warmup", self.warmup, 0, 1, "it is a part of all steps")
 
     def __call__(self, step: int, total: int) -> float:
         """Learning rate of a step."""

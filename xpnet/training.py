@@ -15,7 +15,7 @@ from xpnet.arrays import Namespace, map_arrays
 from xpnet.backends import Backend
 from xpnet.backprop import Batch, State
 from xpnet.callbacks import Callback
-from xpnet.data import Chunk, Draw, Source
+from xpnet.data import Chunk, Sampling, Source
 from xpnet.errors import DivergenceError
 from xpnet.schedules import Schedule
 
@@ -31,7 +31,7 @@ def train(
     epochs: int,
     batch_size: int,
     schedule: Schedule,
-    draw: Draw,
+    sampling: Sampling,
     callbacks: Sequence[Callback],
 ) -> None:
     """Run the epochs; `net.state` moves on after each chunk of steps. Synchronizes once a chunk.
@@ -48,7 +48,7 @@ def train(
         How often the source is gone through, and how many examples a step takes.
     schedule
         Learning rate as a function of (step, total).
-    draw
+    sampling
         How minibatches are drawn.
     callbacks
         Told in this order.
@@ -58,7 +58,7 @@ def train(
     DivergenceError
         If a cost or a weight is no longer finite.
     """
-    steps = source.steps(batch_size)
+    steps = source.steps(sampling, batch_size)
     total = 0 if steps is None else epochs * steps
     most = steps_together(sum(w.shape[0] * w.shape[1] for w, _ in net.state.layers), batch_size)
     done = 0
@@ -70,7 +70,7 @@ def train(
             for callback in callbacks:
                 callback.on_epoch_begin(epoch)
             started, cost, seen, lr = time.perf_counter(), 0.0, 0, [0.0]
-            for chunk in source.chunks(draw, net.rng, batch_size, most):
+            for chunk in source.chunks(sampling, net.rng, batch_size, most):
                 lr = [float(schedule(done + i, total)) for i in range(len(chunk.index))]
                 where = f"in epoch {epoch}, steps {done + 1} to {done + len(lr)}"
                 net.state = run(net.backend, net.dtype, step, net.state, chunk, lr, where)
@@ -102,8 +102,8 @@ def run(
     DivergenceError
         If the new state is not finite; `where` says in which steps.
     """
-    if not np.isfinite(lr).all():
-        raise ValueError(f"lr must be finite, but the schedule gave {lr} {where}")
+    if not (np.isfinite(lr).all() and min(lr) >= 0):
+        raise ValueError(f"lr must be finite and at least 0, but the schedule gave {lr} {where}")
     batches = Batch(backend.asarray(chunk.index, "int32"), backend.asarray(np.asarray(lr), dtype))
     cost = backend.asarray(np.zeros(chunk.index.shape[1]), dtype)
     own = map_arrays(backend.own, state._replace(cost=cost))

@@ -1,7 +1,7 @@
 """JAX: the loop is compiled, and its state is donated."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -25,14 +25,15 @@ class JaxBackend(Backend):
     def devices(cls) -> list[str]:
         return [f"{each.platform}:{each.id}" for each in _all_devices()]
 
-    def scope(self, dtype: str) -> AbstractContextManager[Any]:
-        stack = ExitStack()
-        stack.enter_context(jax.default_device(self.device))
-        if dtype == "float64":
-            stack.enter_context(jax.enable_x64(True))  # around our own work only, never for the whole process
-        if jax.config.jax_default_matmul_precision is None:  # pyright: ignore  # float32 is float32, unless chosen
-            stack.enter_context(jax.default_matmul_precision("float32"))
-        return stack
+    @contextmanager
+    def scope(self, dtype: str) -> Iterator[None]:
+        with ExitStack() as settings:
+            settings.enter_context(jax.default_device(self.device))
+            if dtype == "float64":
+                settings.enter_context(jax.enable_x64(True))  # around our own work only, never for the whole process
+            if jax.config.jax_default_matmul_precision is None:  # pyright: ignore  # float32 is float32, unless chosen
+                settings.enter_context(jax.default_matmul_precision("float32"))
+            yield
 
     def asarray(self, x: Any, dtype: str | None = None, name: str = "the array") -> Array:
         with self.scope(dtype or ""):  # outside it, a float64 would become a float32

@@ -1,0 +1,548 @@
+"""Bad input: each gets an error that names the argument, the value and the remedy, and changes nothing."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Place, assert_same, snapshot
+
+from xpnet import SGD, BackendError, DivergenceError, Network, OneCycle
+
+X = np.random.default_rng(0).random((6, 3))
+LABELS = np.array([0, 1, 0, 1, 1, 0])
+GOOD = (X, LABELS)
+
+
+@contextmanager
+def refused(net: Network, error: type[Exception], message: str) -> Iterator[None]:
+    """The block raises `error` with a message that matches, and the network is as it was."""
+    before, history = snapshot(net), (net.history, list(net.history))
+    rng, optimizer = net.rng.bit_generator.state, net.optimizer
+    with pytest.raises(error, match=f"(?s){message}"):
+        yield
+    assert_same(net, before)
+    assert net.rng.bit_generator.state == rng
+    assert (net.history, list(net.history)) == history
+    assert net.optimizer == optimizer
+
+
+@pytest.fixture
+def net() -> Network:
+    """A classifier [3, 4, 2] that has been trained, so that there is something to lose."""
+    net = Network([3, 4, 2], task="classification", seed=0)
+    net.train(GOOD, epochs=2, batch_size=2, lr=0.1, optimizer=SGD(momentum=0.9), progress=False)
+    return net
+
+
+def train(net: Network, data: Any = GOOD, **options: Any) -> Any:
+    return net.train(data, **{"epochs": 1, "optimizer": net.optimizer, "progress": False, **options})
+
+
+class Stream:
+    """An iterable of batches: no length, no items, as many iterations as one likes."""
+
+    def __init__(self, *batches: Any) -> None:
+        self.batches = batches
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.batches)
+
+
+# The constructor
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ([3], r"sizes=\[3\] must name at least two layers.*\[784, 30, 10\]"),
+        ([], r"sizes=\[\] must name at least two layers"),
+        ([3, 0, 2], r"sizes\[1\]=0 must be a whole number of at least 1"),
+        ([-3, 2], r"sizes\[0\]=-3 must be a whole number of at least 1"),
+        ([3, 2.0], r"sizes\[1\]=2\.0 must be a whole number"),
+        ([3, "2"], r"sizes\[1\]='2' must be a whole number"),
+        ([3, None], r"sizes\[1\]=None must be a whole number"),
+        ([True, 2], r"sizes\[0\]=True must be a whole number"),
+        ([[3, 2], 1], r"sizes\[0\]=\[3, 2\] must be a whole number"),
+        (3, r"sizes=3 must list the number of units of each layer.*\[784, 30, 10\]"),
+        ("32", r"sizes='32' must list"),
+        (None, r"sizes=None must list"),
+    ],
+)
+def test_sizes_are_at_least_two_whole_positive_numbers(sizes: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Network(sizes)
+
+
+@pytest.mark.parametrize("numbers", [(3, 2), np.array([3, 2]), [np.int32(3), np.int64(2)], iter([3, 2])])
+def test_whole_numbers_of_any_kind_are_sizes(numbers: Any) -> None:
+    assert Network(numbers).sizes == [3, 2]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"activation": "rleu"}, r"activation='rleu' is unknown; choose from 'sigmoid'.*did you mean 'relu'\?"),
+        ({"activation": "ReLU"}, r"activation='ReLU' is unknown.*did you mean 'relu'\?"),
+        ({"activation": ["tahn"]}, r"activation='tahn' is unknown.*did you mean 'tanh'\?"),
+        ({"activation": [3]}, r"activation=3 is unknown; choose from"),
+        ({"activation": 3}, r"activation=3"),
+        ({"activation": None}, r"activation=None"),
+        ({"activation": ["relu", "relu"]}, r"activation=\['relu', 'relu'\] names 2 layers, but there are 1 hidden"),
+        ({"activation": []}, r"activation=\[\] names 0 layers, but there are 1 hidden"),
+        ({"output_activation": "softmix"}, r"output_activation='softmix' is unknown.*did you mean 'softmax'\?"),
+        ({"cost": "cross-entropy"}, r"cost='cross-entropy' is unknown.*did you mean 'cross_entropy'\?"),
+        ({"cost": np.mean}, r"cost=<function mean.* is unknown; choose from 'quadratic', 'cross_entropy'"),
+        ({"task": "regresion"}, r"task='regresion' is unknown.*'multilabel'.*did you mean 'regression'\?"),
+        ({"init": "hee"}, r"init='hee' is unknown; choose from 'normal', 'scaled_normal', 'he'.*did you mean 'he'\?"),
+        ({"dtype": "float16"}, r"dtype='float16' is unknown; choose from 'float32', 'float64'"),
+        ({"dtype": "double"}, r"dtype='double' is unknown; choose from 'float32', 'float64'"),
+        ({"dtype": int}, r"dtype=.*int.* is unknown; choose from 'float32', 'float64'"),
+        ({"dtype": 32}, r"dtype=.*32.* is unknown; choose from 'float32', 'float64'"),
+        ({"dtype": None}, r"dtype=None"),  # NumPy would take it for float64
+        ({"seed": 1.5}, r"seed=1\.5 must be None or a whole number of at least 0"),
+        ({"seed": -1}, r"seed=-1 must be None or a whole number of at least 0"),
+        ({"seed": "one"}, r"seed='one' must be None or a whole number of at least 0"),
+    ],
+)
+def test_an_unknown_name_lists_the_choices_and_the_nearest(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Network([3, 4, 2], **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"cost": "cross_entropy", "output_activation": "relu"},
+            r"cost='cross_entropy' does not go with output_activation='relu'; it needs one of 'sigmoid', 'softmax'",
+        ),
+        ({"cost": "cross_entropy", "output_activation": "tanh"}, r"cost='cross_entropy' does not go with .*'tanh'"),
+        (
+            {"task": "regression", "output_activation": "sigmoid"},
+            r"output_activation='sigmoid' contradicts task='regression', which means output_activation='identity'",
+        ),
+        (
+            {"task": "classification", "cost": "quadratic"},
+            r"cost='quadratic' contradicts task='classification', which means cost='cross_entropy'",
+        ),
+        ({"task": "binary"}, r'task="binary" has 1 output, but sizes ends in 2; .*task="multilabel"'),
+        (
+            {"sizes": [3, 1], "output_activation": "softmax"},
+            r'sizes ends in 1, but a softmax over 1 output is always 1.*2 outputs, or task="binary"',
+        ),
+        ({"sizes": [3, 1], "task": "classification"}, r'sizes ends in 1.*task="binary"'),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Network(**{"sizes": [3, 2], **options})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"backend": "nunpy"}, r"backend='nunpy' is unknown; choose from 'numpy', 'cupy', .*did you mean 'numpy'\?"),
+        ({"backend": 3}, r"backend=3 is unknown; .*or give an Array API namespace module"),
+        ({"backend": "numpy", "device": "cuda"}, r'device=\'cuda\' contradicts backend="numpy".*"cpu"'),
+        ({"device": "gpu"}, r"device='gpu' is unknown; choose from 'cpu', 'cuda', .*backend=\"torch\""),
+        ({"backend": itertools}, r"backend=itertools .* cannot be used.*Array API namespace module"),
+    ],
+)
+def test_a_backend_and_device_that_cannot_be_had_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(BackendError, match=message):
+        Network([3, 2], **options)
+
+
+# Numbers of training
+
+
+@pytest.mark.parametrize("verb", ["train", "minibatch_update"])
+@pytest.mark.parametrize("lr", [np.nan, np.inf, -np.inf, -0.1, "fast", [0.1], 1j, np.array([0.1, 0.2])])
+def test_lr_is_finite_and_not_negative(net: Network, verb: str, lr: Any) -> None:
+    with refused(net, ValueError, r"lr=.* must be a finite number of at least 0"):
+        train(net, lr=lr) if verb == "train" else net.minibatch_update(GOOD, lr)
+
+
+def test_lr_none_is_the_default_of_the_optimizer_and_nothing_to_a_minibatch_update(net: Network) -> None:
+    assert train(net, lr=None)["lr"] == [0.01]
+    with refused(net, ValueError, r"lr=None must be a finite number"):
+        net.minibatch_update(GOOD, None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("rate", [np.nan, np.inf])
+def test_a_schedule_that_is_not_finite_is_refused_before_its_steps(net: Network, rate: float) -> None:
+    before = snapshot(net)
+    with pytest.raises(
+        ValueError, match=r"lr must be finite and at least 0, but the schedule gave .* in epoch 1, steps 1 to 2"
+    ):
+        train(net, lr=lambda step, total: rate, batch_size=3)
+    assert_same(net, before)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": -1}, r"epochs=-1 must be a whole number of at least 0"),
+        ({"epochs": 2.0}, r"epochs=2\.0 must be a whole number of at least 0"),
+        ({"epochs": True}, r"epochs=True must be a whole number of at least 0"),
+        ({"epochs": None}, r"epochs=None must be a whole number of at least 0"),
+        ({"batch_size": 0}, r"batch_size=0 must be a whole number of at least 1"),
+        ({"batch_size": -3}, r"batch_size=-3 must be a whole number of at least 1"),
+        ({"batch_size": 2.5}, r"batch_size=2\.5 must be a whole number of at least 1"),
+        ({"batch_size": "all"}, r"batch_size='all' must be a whole number of at least 1"),
+        ({"steps": 0}, r"steps=0 must be a whole number of at least 1"),
+        ({"steps": 2.5}, r"steps=2\.5 must be a whole number of at least 1"),
+        ({"steps": 2}, r"steps=2 is for an iterable of batches; train_data has a length, so give epochs"),
+        ({"sampling": "shufle"}, r"sampling='shufle' is unknown; .*'replacement' \(did you mean 'shuffle'\?\)"),
+        ({"sampling": None}, r"sampling=None is unknown; choose from 'shuffle', 'replacement'"),
+    ],
+)
+def test_arguments_of_train_are_checked_before_the_first_step(
+    net: Network, options: dict[str, Any], message: str
+) -> None:
+    with refused(net, ValueError, message):
+        train(net, **options)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", 0.9, SGD])
+def test_an_optimizer_is_an_object(net: Network, optimizer: Any) -> None:
+    with refused(net, TypeError, r"optimizer=.* is not an optimizer; give SGD\(momentum=0\.9\)"):
+        train(net, optimizer=optimizer)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"momentum": 1.0}, r"momentum=1\.0 must be in \[0, 1\); 0 turns it off"),
+        ({"momentum": -0.1}, r"momentum=-0\.1 must be in \[0, 1\)"),
+        ({"momentum": np.nan}, r"momentum=nan must be in \[0, 1\)"),
+        ({"weight_decay": -1e-4}, r"weight_decay=-0\.0001 must be a finite number of at least 0; 0 turns it off"),
+        ({"weight_decay": np.inf}, r"weight_decay=inf must be a finite number of at least 0"),
+        ({"weight_decay": np.nan}, r"weight_decay=nan must be a finite number of at least 0"),
+        ({"nesterov": True}, r"nesterov=True needs momentum; give momentum=0\.9"),
+    ],
+)
+def test_numbers_of_sgd_are_in_range(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SGD(**options)
+
+
+@pytest.mark.parametrize("name", ["momentum", "weight_decay"])
+@pytest.mark.parametrize("value", ["0.9", None])
+def test_numbers_of_sgd_are_numbers(name: str, value: Any) -> None:
+    with pytest.raises((ValueError, TypeError), match=f"{name}={value!r}"):
+        SGD(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"peak": -1.0}, r"peak=-1\.0 must be a finite number of at least 0"),
+        ({"peak": np.inf}, r"peak=inf must be a finite number of at least 0"),
+        ({"peak": np.nan}, r"peak=nan must be a finite number of at least 0"),
+        ({"peak": "1"}, r"peak='1'"),
+        ({"peak": 1.0, "warmup": 1.0}, r"warmup=1\.0 must be in \[0, 1\); it is a part of all steps"),
+        ({"peak": 1.0, "warmup": -0.1}, r"warmup=-0\.1 must be in \[0, 1\)"),
+        ({"peak": 1.0, "warmup": np.nan}, r"warmup=nan must be in \[0, 1\)"),
+        ({"peak": 1.0, "warmup": 20}, r"warmup=20 must be in \[0, 1\)"),
+    ],
+)
+def test_numbers_of_one_cycle_are_in_range(options: dict[str, Any], message: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=message):
+        OneCycle(**options)
+
+
+# Data, wherever it is given: as train_data, test_data, batch or data
+
+VERBS = {
+    "train_data": train,
+    "test_data": lambda net, data: train(net, test_data=data),
+    "batch": lambda net, data: net.minibatch_update(data, 0.1),
+    "data": lambda net, data: net.cost(data),
+}
+ONE_HOT = np.eye(2)[LABELS]
+
+
+def changed(value: Any, dtype: Any = float) -> np.ndarray:
+    x = X.astype(dtype)
+    x[2, 1] = value
+    return x
+
+
+@pytest.mark.parametrize("name", VERBS)
+@pytest.mark.parametrize(
+    ("data", "error", "message"),
+    [
+        # no examples, or nothing that holds any
+        ([], ValueError, r"{name} is empty"),
+        ((), ValueError, r"{name} is empty"),
+        ((X[:0], LABELS[:0]), ValueError, r"X of {name} is empty: it has shape \(0, 3\)"),
+        (([], []), ValueError, r"X of {name} has shape \(0,\)"),
+        ((X, LABELS[:0]), ValueError, r"y of {name}"),
+        ((X, ONE_HOT[:0]), ValueError, r"y of {name}"),
+        (X, TypeError, r"{name} is of type ndarray; give a tuple \(X, y\)"),
+        ("digits", TypeError, r"{name} is of type str; give a tuple \(X, y\)"),
+        ({"x": X, "y": LABELS}, TypeError, r"{name} is of type dict; give a tuple \(X, y\)"),
+        (7, TypeError, r"{name} is of type int; give a tuple \(X, y\)"),
+        ([X, LABELS], TypeError, r"item 0 of {name} is not an \(x, y\) pair.*together, as a tuple \(X, y\)"),
+        ((X, LABELS, LABELS), TypeError, r"item 0 of {name} is not an \(x, y\) pair.*as a tuple \(X, y\)"),
+        ([(X[0], 0), (X[1], 0, 1)], TypeError, r"item 1 of {name} is not an \(x, y\) pair but of type tuple"),
+        # shapes
+        ((X[:, :2], LABELS), ValueError, r"X of {name} has shape \(6, 2\), but must have \(n, 3\)"),
+        ((np.ones((6, 2, 2)), LABELS), ValueError, r"X of {name} has shape \(6, 2, 2\), but must have \(n, 3\)"),
+        ((X.T, LABELS), ValueError, r"X of {name} has shape \(3, 6\), but must have \(n, 3\)"),
+        ((X[0], 0), ValueError, r"X of {name} has shape \(3,\).*one example is x\[None, :\]"),
+        ((X[0][:, None], [0]), ValueError, r"X of {name} has shape \(3, 1\).*a column is not an example; .*x\.T"),
+        ((3.0, 0), ValueError, r"X of {name} has shape \(\), but must have \(n, 3\)"),
+        ((X, LABELS[:5]), ValueError, r"X of {name} has 6 examples and y of {name} has 5"),
+        ((X[:1], LABELS), ValueError, r"X of {name} has 1 examples and y of {name} has 6"),
+        ((X, 1), ValueError, r"y of {name} has shape \(\), but must have \(n, 2\), or \(n,\) of integer classes"),
+        ((X, LABELS[:, None]), ValueError, r"y of {name} has shape \(6, 1\).*or \(n,\) of integer classes"),
+        ((X, np.eye(3)[LABELS]), ValueError, r"y of {name} has shape \(6, 3\), but must have \(n, 2\)"),
+        ((X, LABELS[None, :]), ValueError, r"y of {name} has shape \(1, 6\), but must have \(n, 2\)"),
+        ([(X[0], 0), (X[1, :2], 1)], ValueError, r"x of {name} differ from example to example.*\(2,\), \(3,\)"),
+        ([(X[0], [0, 1]), (X[1], 1)], ValueError, r"y of {name} differ from example to example"),
+        # labels
+        ((X, LABELS + 1), ValueError, r"y of {name} holds the label 2; with 2 outputs, labels go from 0 to 1"),
+        ((X, LABELS - 1), ValueError, r"y of {name} holds the label -1; with 2 outputs, labels go from 0 to 1"),
+        ([(X[0], 0), (X[1], 9)], ValueError, r"y of {name} holds the label 9; .* go from 0 to 1"),
+        ((X, LABELS.astype(float)), ValueError, r"y of {name} has shape \(6,\) and dtype float64.*integer classes"),
+        ((X, LABELS.astype(bool)), ValueError, r"y of {name} has shape \(6,\) and dtype bool.*integer classes"),
+        # values
+        ((changed(np.nan), LABELS), ValueError, r"X of {name} holds NaN or infinity.*remove or replace"),
+        ((changed(-np.inf), LABELS), ValueError, r"X of {name} holds NaN or infinity"),
+        ((changed(1e39), LABELS), ValueError, r"X of {name} holds NaN or infinity \(as float32\)"),
+        ((X, changed(np.nan)[:, :2]), ValueError, r"y of {name} holds NaN or infinity"),
+        ((X, changed(np.inf)[:, :2]), ValueError, r"y of {name} holds NaN or infinity"),
+        ([(X[0], 0), ([0.0, np.nan, 0.0], 1)], ValueError, r"X of {name} holds NaN or infinity"),
+        # targets that the softmax output cannot reach
+        ((X, ONE_HOT + 1), ValueError, r"y of {name} goes from 1 to 2, but the softmax output reaches only \[0, 1\]"),
+        ((X, np.ones((6, 2))), ValueError, r"y of {name} has a row whose sum is off 1 by 1.*softmax.*multilabel"),
+        # dtypes that are not real numbers
+        ((X.astype(object), LABELS), TypeError, r"X of {name} has dtype object; give real numbers"),
+        ((X.astype(str), LABELS), TypeError, r"X of {name} has dtype <U.*; give real numbers"),
+        ((X.astype(complex), LABELS), TypeError, r"X of {name} has dtype complex128; give real numbers"),
+        ((X.astype("M8[s]"), LABELS), TypeError, r"X of {name} has dtype datetime64\[s\]; give real numbers"),
+        ((X.astype("m8[s]"), LABELS), TypeError, r"X of {name} has dtype timedelta64\[s\]; give real numbers"),
+        ((X, LABELS.astype(str)), TypeError, r"y of {name} has dtype <U.*; give real numbers"),
+        ((X, [None] * 6), TypeError, r"y of {name} has dtype object; give real numbers"),
+        ((X, ONE_HOT.astype(complex)), TypeError, r"y of {name} has dtype complex128; give real numbers"),
+        ((None, LABELS), TypeError, r"X of {name} has dtype object; give real numbers"),
+        ([("one", 1)], TypeError, r"(?i:x) of {name} has dtype <U"),
+        # ragged lists
+        (([[1, 2, 3], [1, 2]], [0, 1]), ValueError, r"X of {name} cannot be made an array.*rows.* equal length"),
+        ((X[:2], [[0, 1], [1]]), ValueError, r"y of {name} cannot be made an array"),
+        ([([1, 2, 3], 0), ([[1], [2, 3]], 0)], ValueError, r"x of {name}"),
+        ([([[1], [2, 3]], 0)], ValueError, r"x of {name}"),
+    ],
+)
+def test_data_that_the_network_cannot_take_is_refused(
+    net: Network, name: str, data: Any, error: type[Exception], message: str
+) -> None:
+    with refused(net, error, message.replace("{name}", name)):
+        VERBS[name](net, data)
+
+
+def test_missing_data_is_a_value_error(net: Network) -> None:
+    with refused(net, ValueError, r"train_data is missing: give \(X, y\), pairs, a data set or an iterable of batches"):
+        train(net, None)
+    with refused(net, ValueError, r"batch is missing"):
+        net.minibatch_update(None, 0.1)
+    with refused(net, ValueError, r"data is missing"):
+        net.evaluate(None)
+
+
+BAD_BATCHES = [
+    ((X[:, :2], LABELS), ValueError, r"X of batch 0 of {name} has shape \(6, 2\), but must have \(n, 3\)"),
+    ((X, LABELS + 9), ValueError, r"y of batch 0 of {name} holds the label 10"),
+    (X, TypeError, r"batch 0 of {name} is not a pair \(X, y\) but of type ndarray"),
+    ((X[0], 0), ValueError, r"X of batch 0 of {name} has shape \(3,\)"),
+]
+
+
+@pytest.mark.parametrize(("batch", "error", "message"), BAD_BATCHES)
+def test_an_iterable_whose_first_batch_is_bad_changes_nothing(
+    net: Network, batch: Any, error: type[Exception], message: str
+) -> None:
+    with refused(net, error, message.replace("{name}", "train_data")):
+        train(net, Stream(batch))
+    with refused(net, error, message.replace("{name}", "train_data")):
+        train(net, Stream(batch), optimizer=SGD(momentum=0.5))
+
+
+@pytest.mark.parametrize(("batch", "error", "message"), BAD_BATCHES)
+def test_test_data_in_batches_is_checked_before_the_first_step(
+    net: Network, batch: Any, error: type[Exception], message: str
+) -> None:
+    with refused(net, error, message.replace("{name}", "test_data")):
+        train(net, test_data=Stream(batch))
+
+
+def test_an_iterable_without_batches_is_refused(net: Network) -> None:
+    with refused(net, ValueError, r"train_data gave no batch"):
+        train(net, Stream())
+    with refused(net, ValueError, r"data gave no batch"):
+        net.accuracy(Stream())
+
+
+def test_a_minibatch_is_not_an_iterable_of_them(net: Network) -> None:
+    with refused(net, TypeError, r"batch is an iterable of batches; give one of them, a list .* or \(X, y\)"):
+        net.minibatch_update(Stream(GOOD), 0.1)
+
+
+@pytest.mark.parametrize("verb", ["forward", "predict", "predict_proba"])
+@pytest.mark.parametrize(
+    ("x", "error", "message"),
+    [
+        (X[0][:, None], ValueError, r"x has shape \(3, 1\), but must have \(n, 3\): a column.*give it as a row, x\.T"),
+        (X[0, :2], ValueError, r"x has shape \(2,\), but must have \(n, 3\)"),
+        (X[:, :2], ValueError, r"x has shape \(6, 2\), but must have \(n, 3\)"),
+        (X[:0], ValueError, r"x is empty: it has shape \(0, 3\)"),
+        (1.0, ValueError, r"x has shape \(\), but must have \(n, 3\)"),
+        ([0.0, np.nan, 0.0], ValueError, r"x holds NaN or infinity"),
+        (["a", "b", "c"], TypeError, r"x has dtype <U1; give real numbers"),
+        ([1j, 0, 0], TypeError, r"x has dtype complex128; give real numbers"),
+        (None, TypeError, r"x has dtype object; give real numbers"),
+        ([[1, 2, 3], [1, 2]], ValueError, r"x cannot be made an array.*rows"),
+    ],
+)
+def test_inputs_that_the_network_cannot_take_are_refused(
+    net: Network, verb: str, x: Any, error: type[Exception], message: str
+) -> None:
+    with refused(net, error, message):
+        getattr(net, verb)(x)
+
+
+def test_one_feature_an_example_is_a_column() -> None:
+    net = Network([1, 2], seed=0)
+    with refused(net, ValueError, r"x has shape \(5,\), but must have \(n, 1\): .*a column, x\.reshape\(-1, 1\)"):
+        net.forward(np.ones(5))
+    assert net.forward(np.ones((5, 1))).shape == (5, 2)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        (X, LABELS[:5], r"has 6 examples and y of the batch has 5"),
+        (X[0], [0, 1, 1], r"has 1 examples and y of the batch has 3"),
+        (X[0], 7, r"y of the batch holds the label 7; .* go from 0 to 1"),
+        (X[:, :2], LABELS, r"x has shape \(6, 2\), but must have \(n, 3\)"),
+        (X[:2], [[0, 1], [1]], r"y of the batch cannot be made an array"),
+    ],
+)
+def test_backward_takes_as_many_targets_as_inputs(net: Network, x: Any, y: Any, message: str) -> None:
+    with refused(net, ValueError, message):
+        net.backward(x, y)
+
+
+# What the output layer can reach
+
+TEMPERATURES = np.linspace(266.0, 320.0, 6)
+
+
+@pytest.mark.parametrize(
+    ("options", "y", "message"),
+    [
+        ({}, TEMPERATURES, r"y of train_data goes from 266 to 320, but the sigmoid output reaches only \[0, 1\]"),
+        ({"task": "binary"}, LABELS * 2 - 1, r"goes from -1 to 1, but the sigmoid output reaches only \[0, 1\]"),
+        ({"output_activation": "tanh"}, TEMPERATURES, r"but the tanh output reaches only \[-1, 1\]"),
+        ({"output_activation": "relu"}, -TEMPERATURES, r"but the relu output reaches only \[0, inf\]"),
+    ],
+)
+def test_targets_out_of_reach_name_the_regression_task(options: dict[str, Any], y: np.ndarray, message: str) -> None:
+    net = Network([3, 4, 1], seed=0, **options)
+    with refused(net, ValueError, message + r'.*make the network with task="regression"'):
+        train(net, (X, y))
+    assert len(train(Network([3, 4, 1], seed=0, task="regression"), (X, y), lr=1e-6)) == 1
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "accuracy"])
+def test_a_regression_has_no_classes_to_count(verb: str) -> None:
+    net = Network([3, 1], task="regression", seed=0)
+    with refused(net, ValueError, r'needs classes.*task="regression".*use predict or cost'):
+        getattr(net, verb)((X, TEMPERATURES))
+    with refused(net, ValueError, r'predict_proba needs classes.*task="regression"'):
+        net.predict_proba(X)
+
+
+# Weights
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "error", "message"),
+    [
+        ("w", [np.ones((4, 3))], ValueError, r"w has 1 arrays, but the network has 2"),
+        ("w", [np.ones((4, 3))] * 3, ValueError, r"w has 3 arrays, but the network has 2"),
+        ("w", [], ValueError, r"w has 0 arrays, but the network has 2"),
+        ("w", [np.ones((3, 4)), np.ones((2, 4))], ValueError, r"w\[0\] has shape \(3, 4\), but must have \(4, 3\)"),
+        ("w", [np.ones((4, 3)), np.ones(8)], ValueError, r"w\[1\] has shape \(8,\), but must have \(2, 4\)"),
+        ("w", [np.ones((4, 3)), np.full((2, 4), np.nan)], ValueError, r"w\[1\] holds NaN or infinity"),
+        ("w", [np.full((4, 3), 1e39), np.ones((2, 4))], ValueError, r"w\[0\] holds NaN or infinity"),
+        ("w", [np.full((4, 3), "a"), np.ones((2, 4))], TypeError, r"w\[0\] has dtype <U1"),
+        ("w", [np.ones((4, 3)), np.ones((2, 4)) * 1j], TypeError, r"w\[1\] has dtype complex128"),
+        ("w", [[[1, 2, 3], [1, 2]], np.ones((2, 4))], ValueError, r"w\[0\]"),
+        ("w", 5, (ValueError, TypeError), r"\bw\b"),
+        ("b", [np.ones(4)], ValueError, r"b has 1 arrays, but the network has 2"),
+        ("b", [np.ones(4), np.ones(4)], ValueError, r"b\[1\] has shape \(4,\), but must have \(2,\)"),
+        ("b", [np.ones((2, 2)), np.ones(2)], ValueError, r"b\[0\] has shape \(2, 2\), but must have \(4,\)"),
+        ("b", [np.ones(4), 1.0], ValueError, r"b\[1\] has shape \(\), but must have \(2,\)"),
+        ("b", [np.ones(4), [1.0, np.inf]], ValueError, r"b\[1\] holds NaN or infinity"),
+        ("layers", [(np.ones((4, 3)), np.ones(4))], ValueError, r"has 1 arrays, but the network has 2"),
+        ("layers", [(np.ones((4, 3)), np.ones(4)), (np.ones((2, 4)), np.ones(3))], ValueError, r"b\[1\] has shape"),
+        ("layers", [], ValueError, r"(layers|w) has 0"),
+        ("layers", [np.ones((4, 3)), np.ones((2, 4))], (ValueError, TypeError), r"layers"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(
+    net: Network, attribute: str, value: Any, error: type[Exception], message: str
+) -> None:
+    with refused(net, error, message):
+        setattr(net, attribute, value)
+
+
+# On every backend
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ((X[:, :2], LABELS), r"X of train_data has shape \(6, 2\), but must have \(n, 3\)"),
+        ((X, LABELS * 7), r"y of train_data holds the label 7; with 2 outputs, labels go from 0 to 1"),
+        ((X, LABELS - 1), r"y of train_data holds the label -1; with 2 outputs, labels go from 0 to 1"),
+        ((changed(np.nan), LABELS), r"X of train_data holds NaN or infinity"),
+        ((X, 3.0 * ONE_HOT), r"y of train_data goes from 0 to 3, but the sigmoid output reaches only \[0, 1\]"),
+    ],
+)
+@pytest.mark.parametrize("on_device", [False, True])
+def test_every_backend_refuses_what_numpy_refuses(
+    place: Place, backend: Any, data: Any, message: str, on_device: bool
+) -> None:
+    net = Network([3, 4, 2], seed=0, **place._asdict())
+    if on_device:
+        data = tuple(backend.asarray(part, "float32" if part.dtype == float else "int32") for part in data)
+    with refused(net, ValueError, message):
+        train(net, data)
+    with refused(net, ValueError, message.replace("train", "test")):
+        train(net, test_data=data)
+
+
+@pytest.mark.parametrize("verb", ["train", "minibatch_update"])
+def test_divergence_gives_the_network_back_and_names_place_and_rate(place: Place, verb: str) -> None:
+    net = Network([3, 2], task="regression", seed=0, **place._asdict())
+    huge = (X * 1e25, ONE_HOT)  # its gradient is beyond float32
+    before = snapshot(net)
+    with pytest.raises(DivergenceError, match=r"diverged in .*, at lr=0\.5.*Give a smaller lr, or scale the inputs"):
+        train(net, huge, lr=0.5, batch_size=2) if verb == "train" else net.minibatch_update(huge, 0.5)
+    assert_same(net, before)
+    assert np.isfinite(net.cost(GOOD))
+
+
+def test_divergence_names_epoch_and_steps(net: Network) -> None:
+    rates: Sequence[float] = [0.1, 0.1, 0.1, 1e38, 1e38, 1e38]
+    regression = Network([3, 4, 2], task="regression", seed=0)
+    with pytest.raises(DivergenceError, match=r"in epoch 2, steps 4 to 6, at lr=1e\+38"):
+        train(regression, (X, ONE_HOT), lr=lambda step, total: rates[step], batch_size=2, epochs=2)
+    assert regression.history["epoch"] == [1]

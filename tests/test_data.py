@@ -1,0 +1,782 @@
+"""Every source gives the same examples on every backend, the caller's objects stay as they are, and minibatches hold
+each example once an epoch."""
+
+import copy
+import gc
+import itertools
+import math
+import warnings
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import PLACES, Place, assert_same, snapshot
+from hypothesis import given
+from hypothesis import strategies as st
+from test_bad_input import refused
+
+from xpnet import SGD, Network, OneCycle, data, training
+
+HOST = Place("numpy", None)
+N = 11
+X = np.random.default_rng(0).random((N, 4), dtype=np.float32)
+LABELS = np.random.default_rng(1).integers(3, size=N).astype(np.int32)
+ONE_HOT = np.eye(3, dtype=np.float32)[LABELS]
+
+
+def network(place: Place = HOST, sizes: Sequence[int] = (4, 5, 3), **options: Any) -> Network:
+    return Network(sizes, seed=7, **place._asdict(), **options)
+
+
+def trained(source: Any, place: Place = HOST, sizes: Sequence[int] = (4, 5, 3), **options: Any) -> Network:
+    net = network(place, sizes)
+    net.train(source, **{"epochs": 2, "batch_size": 4, "lr": 0.5, "progress": False, **options})
+    return net
+
+
+# Arrays
+
+LIBRARIES: dict[str, Callable[[np.ndarray], Any]] = {
+    "list": np.ndarray.tolist,
+    "numpy": np.asarray,
+    "torch": lambda x: pytest.importorskip("torch").asarray(x.copy()),
+    "jax": lambda x: pytest.importorskip("jax.numpy").asarray(x),
+    "strict": lambda x: pytest.importorskip("array_api_strict").asarray(x),
+}
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_arrays_of_every_library_train_every_backend_alike(place: Place, library: str) -> None:
+    make = LIBRARIES[library]
+    expected = snapshot(trained((X, LABELS), place))
+    assert_same(trained((make(X), make(LABELS)), place), expected)
+    assert_same(trained((X, make(ONE_HOT)), place), expected)
+    assert_same(trained((make(X), LABELS), place), expected)
+
+
+def test_arrays_on_the_device_train_alike(place: Place, backend: Any) -> None:
+    source = backend.asarray(X), backend.asarray(LABELS)
+    assert_same(trained(source, place), snapshot(trained((X, LABELS), place)))
+    assert network(place).evaluate(source) == network(place).evaluate((X, LABELS))
+
+
+@pytest.mark.parametrize("host", ["numpy", "torch", "jax"])
+def test_arrays_on_a_device_never_come_to_the_host_silently(host: str) -> None:
+    strict = pytest.importorskip("array_api_strict")
+    net = network(PLACES[host]())
+    move = partial(strict.asarray, device=strict.Device("device1"))
+    x, labels, one_hot = move(X), move(LABELS), move(ONE_HOT)
+    remedy = r"lies on .*device1.* \(array_api_strict\), but the network computes on the host .*"
+    remedy += r"net\.to\(array_api_strict, device=\"array_api_strict\.Device\('device1'\)\"\)"
+    for source in ((x, LABELS), (X, labels), (X, one_hot), [(x[i, :], 0) for i in range(2)]):
+        with refused(net, TypeError, remedy):
+            net.train(source, progress=False)
+        with refused(net, TypeError, remedy):
+            net.evaluate(source)
+        with refused(net, TypeError, remedy):
+            net.minibatch_update(source, 0.1)
+    for verb in (net.forward, net.predict):
+        with refused(net, TypeError, "x " + remedy):
+            verb(x)
+    with refused(net, TypeError, r"w\[0\] " + remedy):
+        net.w = [move(np.ones((5, 4))), np.ones((3, 5))]
+    moved = net.to(strict, device="array_api_strict.Device('device1')")
+    moved.train((x, labels), epochs=1, progress=False)
+    assert moved.forward(x).device == strict.Device("device1")
+
+
+def test_images_are_taken_as_rows(digits: Any) -> None:
+    (x, y), _ = digits
+    x, y = x[:50], y[:50]
+    train = partial(trained, sizes=(784, 5, 10))
+    expected = snapshot(train((x, y)))
+    assert_same(train((x.reshape(-1, 28, 28), y)), expected)
+    assert_same(train((x.reshape(-1, 1, 28, 28), y)), expected)
+    assert_same(train([(image, label) for image, label in zip(x.reshape(-1, 28, 28), y)]), expected)
+
+
+def test_a_square_batch_is_rows(place: Place) -> None:
+    x, y = X[:4], LABELS[:4]  # n == n_in
+    net = network(place)
+    rows = net.backend.to_numpy(net.forward(x))
+    assert rows.shape == (4, 3)
+    for i in range(4):
+        np.testing.assert_allclose(net.backend.to_numpy(net.forward(x[i])), rows[i], rtol=1e-5)
+    assert_same(trained(list(zip(x, y)), place), snapshot(trained((x, y), place)))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "float64", "float16", "bool"])
+def test_numbers_of_any_dtype_are_inputs(dtype: str) -> None:
+    x = (X > 0.5).astype(dtype)
+    net = trained((x, LABELS))
+    assert_same(net, snapshot(trained((x.astype(np.float32), LABELS))))
+    assert net.w[0].dtype == np.float32
+
+
+# Pairs
+
+
+@pytest.mark.parametrize("form", [(4,), (4, 1), (1, 4)])
+@pytest.mark.parametrize("target", ["label", "one-hot", "column"])
+def test_pairs_train_as_their_arrays_do(place: Place, form: tuple[int, ...], target: str) -> None:
+    ys = {"label": LABELS.tolist(), "one-hot": ONE_HOT, "column": ONE_HOT[:, :, None]}[target]
+    pairs = [(x.reshape(form), y) for x, y in zip(X, ys)]
+    assert_same(trained(pairs, place), snapshot(trained((X, LABELS), place)))
+
+
+def test_pairs_come_in_any_sequence() -> None:
+    two = snapshot(trained((X[:2], LABELS[:2])))
+    assert_same(trained([(X[0], LABELS[0]), (X[1], LABELS[1])]), two)
+    assert_same(trained(((X[0], LABELS[0]), (X[1], LABELS[1]))), two)
+    assert_same(trained([[X[0], LABELS[0]], [X[1], LABELS[1]]]), two)
+
+
+def test_a_minibatch_is_pairs_or_arrays(place: Place) -> None:
+    nets = [network(place) for _ in range(3)]
+    for net, batch in zip(nets, [(X, LABELS), list(zip(X, LABELS)), list(zip(X[:, :, None], ONE_HOT[:, :, None]))]):
+        net.minibatch_update(batch, 0.5)
+        assert_same(net, snapshot(nets[0]))
+
+
+# Data sets
+
+
+class Images:
+    """Like a data set of torchvision: 2 × 2 uint8 pixels and labels, which transforms turn into what is learnt."""
+
+    def __init__(self, transform: Any = None, target_transform: Any = None) -> None:
+        self.data = np.random.default_rng(2).integers(256, size=(N, 2, 2), dtype=np.uint8)
+        self.targets = LABELS.tolist()
+        self.transform, self.target_transform = transform, target_transform
+        self.reads: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, i: int) -> tuple[Any, Any]:
+        self.reads.append(i)
+        x, y = self.data[i], self.targets[i]
+        x = self.transform(x) if self.transform else x
+        return x, self.target_transform(y) if self.target_transform else y
+
+
+def to_tensor(image: np.ndarray) -> np.ndarray:
+    return image.astype(np.float32) / np.float32(255)
+
+
+SCALED = to_tensor(Images().data).reshape(N, 4)
+
+
+def test_a_data_set_is_read_once() -> None:
+    images = Images(to_tensor)
+    net = trained(images, epochs=3)
+    assert images.reads == list(range(N))
+    assert_same(net, snapshot(trained((SCALED, LABELS), epochs=3)))
+
+
+def test_transforms_of_a_data_set_are_applied() -> None:
+    images = Images(lambda image: to_tensor(image).T.ravel(), lambda label: np.eye(3)[(label + 1) % 3])
+    x = SCALED.reshape(N, 2, 2).swapaxes(1, 2)
+    assert_same(trained(images), snapshot(trained((x, (LABELS + 1) % 3))))
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_a_torchvision_data_set_without_a_transform_is_scaled_as_to_tensor_would(cache: bool) -> None:
+    expected = snapshot(trained((SCALED, LABELS)))
+    assert_same(trained(Images(), cache=cache), expected)
+    assert_same(trained(Images(target_transform=lambda label: np.eye(3)[label]), cache=cache), expected)
+
+
+def test_channels_come_first_as_with_to_tensor() -> None:
+    colours = Images()
+    colours.data = np.random.default_rng(3).integers(256, size=(N, 1, 2, 2), dtype=np.uint8)  # height, width, channels
+    x = to_tensor(np.moveaxis(colours.data, -1, 1))
+    assert_same(trained(colours), snapshot(trained((x, LABELS))))
+
+
+def test_evaluate_reads_a_data_set() -> None:
+    net = network()
+    assert net.evaluate(Images(to_tensor)) == net.evaluate(Images()) == net.evaluate((SCALED, LABELS))
+
+
+def test_without_cache_a_data_set_is_read_again_each_epoch_to_the_same_weights(place: Place) -> None:
+    images = Images(to_tensor)
+    net = trained(images, place, epochs=3, cache=False)
+    assert images.reads.pop(0) == 0  # a look at the first item before anything is trained
+    epochs = [images.reads[i : i + N] for i in range(0, len(images.reads), N)]
+    assert len(epochs) == 3
+    assert all(sorted(epoch) == list(range(N)) for epoch in epochs)
+    assert epochs[0] != epochs[1]
+    assert_same(net, snapshot(trained(Images(to_tensor), place, epochs=3)))
+
+
+def test_without_cache_random_transforms_differ_from_epoch_to_epoch() -> None:
+    rng = np.random.default_rng(4)
+    images = Images(lambda image: np.float32(rng.random()) * to_tensor(image))
+    again = trained(images, epochs=2, lr=0.0, cache=False).history["cost"]
+    once = trained(images, epochs=2, lr=0.0).history["cost"]
+    assert again[0] != pytest.approx(again[1], rel=1e-4)
+    assert once[0] == pytest.approx(once[1], rel=1e-6)
+
+
+@pytest.fixture
+def torchvision_mnist(mnist_root: Any) -> Callable[..., Any]:
+    """Make torchvision's own MNIST, cut to 300 images, every grey level among them, with a count of its reads."""
+    datasets = pytest.importorskip("torchvision.datasets")
+    torch = pytest.importorskip("torch")
+
+    class Counted(datasets.MNIST):
+        reads = 0
+
+        def __getitem__(self, i: int) -> Any:
+            self.reads += 1
+            return super().__getitem__(i)
+
+        @property
+        def raw_folder(self) -> str:
+            return str(mnist_root / "MNIST" / "raw")
+
+    def make(**transforms: Any) -> Any:
+        mnist = Counted(mnist_root, train=False, download=False, **transforms)
+        mnist.data, mnist.targets = mnist.data[:300].clone(), mnist.targets[:300]
+        mnist.data[0].view(-1)[:256] = torch.arange(256, dtype=torch.uint8)
+        return mnist
+
+    return make
+
+
+def test_torchvision_with_transforms_of_the_notebook_is_read_once(torchvision_mnist: Any) -> None:
+    import torch
+    from torchvision import transforms
+
+    transform = transforms.Compose([transforms.ToTensor(), torch.nn.Flatten(), torch.squeeze])
+    mnist = torchvision_mnist(transform=transform, target_transform=lambda label: torch.eye(10)[label])
+    raw = torchvision_mnist()
+    net = trained(mnist, sizes=(784, 5, 10), epochs=3, test_data=raw)
+    assert mnist.reads == 300
+    assert raw.reads == 0
+    assert net.evaluate(mnist) == net.evaluate(raw)
+    # bit for bit what ToTensor makes of the pixels
+    assert_same(net, snapshot(trained(raw, sizes=(784, 5, 10), epochs=3)))
+    scaled = raw.data.numpy().astype(np.float32) / np.float32(255)
+    assert_same(net, snapshot(trained((scaled, raw.targets), sizes=(784, 5, 10), epochs=3)))
+
+
+def test_a_torch_data_set_is_read_item_by_item() -> None:
+    utils = pytest.importorskip("torch.utils.data")
+    tensors = LIBRARIES["torch"](X), LIBRARIES["torch"](LABELS)
+    expected = snapshot(trained((X, LABELS)))
+    assert_same(trained(utils.TensorDataset(*tensors)), expected)
+    assert_same(trained(utils.Subset(utils.TensorDataset(*tensors), range(N))), expected)
+
+
+# Iterables of batches
+
+
+class Stream:
+    """An iterable of batches, without a length, made anew each time; it counts its iterations."""
+
+    def __init__(self, *sizes: int) -> None:
+        ends = list(itertools.accumulate(sizes))
+        self.slices = [slice(end - size, end) for end, size in zip(ends, sizes)]
+        self.iterations = 0
+        self.yielded: list[slice] = []
+        self.made: list[weakref.ref[Any]] = []
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        self.iterations += 1
+        for each in self.slices:
+            x, y = X[each].copy(), ONE_HOT[each].copy()
+            self.made += [weakref.ref(x), weakref.ref(y)]
+            self.yielded.append(each)
+            yield x, y
+
+
+def by_hand(order: Sequence[slice | np.ndarray], place: Place = HOST) -> Network:
+    """Train on batches one by one."""
+    net = network(place)
+    for index in order:
+        net.minibatch_update((X[index], ONE_HOT[index]), 0.5)
+    return net
+
+
+@pytest.mark.parametrize("sizes", [(4, 4, 3), (11,), (1, 2, 3, 5), (1,) * 11])
+def test_an_iterable_of_batches_is_iterated_each_epoch(place: Place, sizes: tuple[int, ...]) -> None:
+    stream = Stream(*sizes)
+    net = trained(stream, place, epochs=3)
+    assert stream.iterations == 3
+    for got, want in zip(net.layers, by_hand(3 * stream.slices, place).layers):
+        for a, b in zip(got, want):
+            np.testing.assert_allclose(net.backend.to_numpy(a), net.backend.to_numpy(b), rtol=1e-5, atol=1e-6)
+
+
+def test_batches_train_as_the_same_minibatches_of_arrays_do(place: Place) -> None:
+    net = network(place)
+    rng = copy.deepcopy(net.rng)
+
+    class Shuffled:
+        def __iter__(self) -> Iterator[Any]:
+            order = rng.permutation(N)
+            return iter([(X[order[i : i + 4]], LABELS[order[i : i + 4]]) for i in range(0, N, 4)])
+
+    net.train(Shuffled(), epochs=3, lr=0.5, progress=False)
+    arrays = trained((X, LABELS), place, epochs=3)
+    assert_same(net, snapshot(arrays))
+    np.testing.assert_allclose(net.history["cost"], arrays.history["cost"], rtol=1e-6)
+
+
+def test_batches_are_not_kept() -> None:
+    stream = Stream(4, 4, 3)
+    alive: list[int] = []
+
+    class Watched:
+        def __iter__(self) -> Iterator[Any]:
+            gc.collect()
+            alive.append(sum(ref() is not None for ref in stream.made))
+            return iter(stream)
+
+    net = trained(Watched(), epochs=3)
+    gc.collect()
+    assert alive == [0, 0, 0]
+    assert not any(ref() is not None for ref in stream.made)
+    assert len(net.history) == 3
+
+
+def test_a_torch_loader_trains_as_its_batches_do() -> None:
+    utils = pytest.importorskip("torch.utils.data")
+    tensors = utils.TensorDataset(LIBRARIES["torch"](X), LIBRARIES["torch"](LABELS))
+    net = trained(utils.DataLoader(tensors, batch_size=4))
+    assert_same(net, snapshot(trained(Stream(4, 4, 3))))
+    net = trained(utils.DataLoader(tensors, batch_size=4), lr=OneCycle(1.0))  # it has a length
+    assert net.history["lr"][-1] == OneCycle(1.0)(5, 6)
+
+
+def test_a_torch_loader_without_a_length_trains_too() -> None:
+    utils = pytest.importorskip("torch.utils.data")
+
+    class Items(utils.IterableDataset):
+        def __iter__(self) -> Iterator[Any]:
+            return iter([(LIBRARIES["torch"](x), int(label)) for x, label in zip(X, LABELS)])
+
+    assert_same(trained(utils.DataLoader(Items(), batch_size=4)), snapshot(trained(Stream(4, 4, 3))))
+
+
+def test_an_endless_generator_trains_by_steps() -> None:
+    taken: list[int] = []
+
+    def forever() -> Iterator[Any]:
+        for i in itertools.count():
+            taken.append(i)
+            yield X[i % N, None], LABELS[i % N, None]
+
+    net = trained(forever(), steps=4, epochs=3, lr=OneCycle(1.0))
+    assert taken == list(range(12))
+    assert len(net.history) == 3
+    assert net.history["lr"][-1] == OneCycle(1.0)(11, 12)
+
+
+def test_with_steps_an_epoch_goes_on_where_the_last_one_stopped() -> None:
+    stream = Stream(4, 4, 3)
+    trained(stream, steps=2, epochs=2)
+    a, b, c = stream.slices
+    assert stream.yielded == [a, b, c, a]
+
+
+def test_an_iterator_is_refused_before_the_first_step_of_several_epochs() -> None:
+    net = network()
+    message = r" is an iterator, which can be gone through only once, not epochs=2 times; .*DataLoader"
+    with refused(net, ValueError, "train_data" + message):
+        net.train(iter(Stream(4, 4, 3)), epochs=2, progress=False)
+    with refused(net, ValueError, "test_data" + message):
+        net.train((X, LABELS), epochs=2, test_data=iter(Stream(4, 4, 3)), progress=False)
+    net.train(iter(Stream(4, 4, 3)), epochs=1, lr=0.5, test_data=iter(Stream(4, 4, 3)), progress=False)
+    assert_same(net, snapshot(trained(Stream(4, 4, 3), epochs=1)))
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        (None, "train_data gave no batch; an iterator can be gone through only once.*DataLoader"),
+        (3, "train_data ended 3 batches before steps=3, and cannot be begun again"),
+    ],
+)
+def test_batches_that_are_exhausted_after_an_epoch_raise(steps: int | None, message: str) -> None:
+    class Once:
+        batches = iter(Stream(4, 4, 3))
+
+        def __iter__(self) -> Iterator[Any]:
+            yield from self.batches
+
+    net = network()
+    with pytest.raises(ValueError, match=message):
+        net.train(Once(), epochs=2, lr=0.5, steps=steps, progress=False)
+    assert net.history["epoch"] == [1]
+    assert_same(net, snapshot(trained(Stream(4, 4, 3), epochs=1)))
+
+
+def test_a_generator_shorter_than_steps_raises() -> None:
+    net = network()
+    with pytest.raises(ValueError, match=r"train_data ended 2 batches before steps=5, and cannot be begun again"):
+        net.train(iter(Stream(4, 4, 3)), epochs=1, steps=5, progress=False)
+
+
+def test_an_exception_in_the_data_leaves_whole_steps() -> None:
+    class Interrupted:
+        def __iter__(self) -> Iterator[Any]:
+            yield X[:4], LABELS[:4]
+            yield X[4:6], LABELS[4:6]
+            raise KeyboardInterrupt
+
+    net = network()
+    with pytest.raises(KeyboardInterrupt):
+        net.train(Interrupted(), epochs=2, lr=0.5, progress=False)
+    assert net.history["epoch"] == []
+    slices = [slice(0, 4), slice(4, 6)]
+    after = [snapshot(by_hand(slices[:k]))[0] for k in range(3)]
+    assert any(
+        all(np.array_equal(a, b) for got, want in zip(snapshot(net)[0], each) for a, b in zip(got, want))
+        for each in after
+    )
+    assert net.train((X, LABELS), epochs=1, progress=False)["epoch"] == [1]
+
+
+def test_steps_and_arrays_contradict_each_other() -> None:
+    net = network()
+    for source in ((X, LABELS), list(zip(X, LABELS)), Images(to_tensor)):
+        with refused(net, ValueError, r"steps=3 is for an iterable of batches; train_data has a length"):
+            net.train(source, steps=3, progress=False)
+
+
+def test_a_schedule_needs_a_known_length() -> None:
+    net = network()
+    with refused(net, ValueError, r"lr is a schedule, which needs the number of steps, and train_data has no length"):
+        net.train(Stream(4, 4, 3), lr=OneCycle(1.0), progress=False)
+    assert len(net.train(Stream(4, 4, 3), lr=OneCycle(1.0), steps=3, epochs=1, progress=False)) == 1
+
+
+# Labels and targets
+
+
+@pytest.mark.parametrize("task", ["classification", None])
+def test_classes_and_one_hot_rows_are_the_same_targets(place: Place, task: str | None) -> None:
+    nets = [network(place, task=task) for _ in range(5)]
+    forms = [LABELS, LABELS.astype(np.uint8), LABELS.tolist(), ONE_HOT, ONE_HOT.astype(np.int64)]
+    for net, y in zip(nets, forms):
+        net.train((X, y), epochs=2, batch_size=4, lr=0.5, progress=False)
+        assert_same(net, snapshot(nets[0]))
+        assert net.evaluate((X, y)) == nets[0].evaluate((X, LABELS))
+        assert net.cost((X, y)) == nets[0].cost((X, LABELS))
+
+
+def test_evaluate_counts_examples_whose_largest_output_is_their_class(place: Place) -> None:
+    net = network(place)
+    expected = int((net.backend.to_numpy(net.forward(X)).argmax(axis=1) == LABELS).sum())
+    for count in (net.evaluate((X, LABELS)), net.evaluate((X, ONE_HOT)), net.evaluate(list(zip(X, LABELS.tolist())))):
+        assert type(count) is int
+        assert count == expected
+    assert net.accuracy((X, LABELS)) == expected / N
+
+
+@pytest.mark.parametrize("outputs", [3, 7])
+def test_the_number_of_classes_is_that_of_the_output_layer(outputs: int) -> None:
+    one_hot = np.eye(outputs)[LABELS % 2]  # the largest label is 1
+    train = partial(trained, sizes=(4, outputs))
+    assert_same(train((X, LABELS % 2)), snapshot(train((X, one_hot))))
+
+
+def test_a_label_out_of_range_names_label_and_range(place: Place) -> None:
+    net = network(place)
+    for label, bad in ((3, LABELS + 1), (-1, LABELS - 1), (250, (LABELS + 250).astype(np.uint8))):
+        bad = np.where(bad == bad.max() if label > 0 else bad == bad.min(), label, LABELS)
+        with refused(net, ValueError, rf"y of data holds the label {label}; with 3 outputs, labels go from 0 to 2"):
+            net.cost((X, bad))
+
+
+BINARY = (LABELS > 0).astype(np.int64)
+
+
+@pytest.mark.parametrize("options", [{}, {"task": "binary"}, {"task": "regression"}])
+def test_targets_of_one_output_are_flat_or_a_column(place: Place, options: dict[str, Any]) -> None:
+    flat = BINARY.astype(np.float32)
+    nets = [network(place, (4, 5, 1), **options) for _ in range(5)]
+    for net, y in zip(nets, [flat, flat[:, None], BINARY, BINARY[:, None], flat.tolist()]):
+        net.train((X, y), epochs=2, batch_size=4, lr=0.5, progress=False)
+        assert_same(net, snapshot(nets[0]))
+        assert net.cost((X, y)) == nets[0].cost((X, flat))
+    pairs = network(place, (4, 5, 1), **options)
+    pairs.train(list(zip(X, flat)), epochs=2, batch_size=4, lr=0.5, progress=False)
+    assert_same(pairs, snapshot(nets[0]))
+
+
+def test_perfect_predictions_cost_nothing_whatever_the_shape_of_y() -> None:
+    net = Network([1, 1], task="regression")
+    net.layers = [([[1.0]], [0.0])]
+    y = X[:, 0]
+    assert net.cost((y[:, None], y)) == net.cost((y[:, None], y[:, None])) == 0.0
+
+
+def test_one_output_is_held_against_one_half(place: Place) -> None:
+    net = Network([1, 1], task="binary", **place._asdict())
+    net.layers = [([[1.0]], [0.0])]
+    x = np.array([[-2.0], [-1.0], [1.0], [2.0], [3.0]])
+    for y, correct in (([0, 0, 1, 1, 1], 5), ([1, 1, 0, 0, 0], 0), ([0, 0, 0, 0, 0], 2), ([1, 1, 1, 1, 1], 3)):
+        assert net.evaluate((x, y)) == net.evaluate((x, np.array(y)[:, None])) == correct
+
+
+# Pixels
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch", "jax", "strict"])
+def test_unscaled_pixels_warn_once_with_the_remedy_and_are_not_scaled(library: str) -> None:
+    x = LIBRARIES[library](Images().data)
+    with pytest.warns(UserWarning, match=r"X of train_data holds uint8 values up to \d+.*not scaled.*255") as caught:
+        net = trained((x, LABELS), epochs=3, lr=0.01)
+    assert len(caught) == 1
+    assert_same(net, snapshot(trained((Images().data.astype(np.float64), LABELS), epochs=3, lr=0.01)))
+
+
+@pytest.mark.parametrize("source", ["batches", "pairs", "data set", "data set read again"])
+def test_unscaled_pixels_warn_once_however_they_come(source: str) -> None:
+    pixels = Images().data
+
+    class Raw:
+        def __iter__(self) -> Iterator[Any]:
+            return ((pixels[i : i + 4], LABELS[i : i + 4]) for i in range(0, N, 4))
+
+    sources = {"batches": Raw(), "pairs": list(zip(pixels, LABELS)), "data set": Images(lambda image: image)}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        again = source == "data set read again"
+        trained(Images(lambda image: image) if again else sources[source], epochs=3, cache=not again)
+    assert len(caught) == 1, [str(each.message) for each in caught]
+    assert "divide them by 255" in str(caught[0].message)
+
+
+# The caller's objects
+
+
+def aligned(x: np.ndarray) -> np.ndarray:
+    """A contiguous float32 copy at a 64-byte boundary, as libraries like best to share it."""
+    room = np.empty(x.size * 4 + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    out = room[start : start + x.size * 4].view(np.float32).reshape(x.shape)
+    out[...] = x
+    assert out.ctypes.data % 64 == 0
+    assert out.flags.c_contiguous
+    return out
+
+
+@pytest.mark.parametrize("optimizer", [SGD(), SGD(momentum=0.9), SGD(momentum=0.9, nesterov=True, weight_decay=0.1)])
+@pytest.mark.parametrize("on_device", [False, True])
+def test_arrays_of_the_caller_are_never_written(place: Place, backend: Any, optimizer: SGD, on_device: bool) -> None:
+    rng = np.random.default_rng(5)
+    values = [X, ONE_HOT, rng.random((5, 4)), rng.random((3, 5)), rng.random(5), rng.random((3, 1))]
+    given_ = [aligned(value) for value in values]
+    theirs = [backend.asarray(value) for value in given_] if on_device else given_
+    x, y, w0, w1, b0, b1 = theirs
+    net = network(place)
+    net.w, net.b = [w0, w1], [b0, b1]
+    taken = snapshot(net)[0]
+    kept_w, kept_b = net.w, net.b
+    for _ in range(2):
+        net.train((x, y), epochs=2, batch_size=4, lr=0.5, optimizer=optimizer, progress=False)
+    net.minibatch_update((x, y), 0.5)
+    net.backward(x, y)
+    assert not np.array_equal(snapshot(net)[0][0][0], taken[0][0])  # it did train
+    for array, value in zip(theirs, values):
+        now = backend.to_numpy(array) if on_device else array
+        np.testing.assert_array_equal(now, value.astype(np.float32))
+    for (w, b), got_w, got_b in zip(taken, kept_w, kept_b):
+        np.testing.assert_array_equal(backend.to_numpy(got_w), w)
+        np.testing.assert_array_equal(backend.to_numpy(got_b), b[0])
+
+
+def test_weights_are_copied_when_assigned_and_when_read(place: Place) -> None:
+    w, b = [aligned(np.ones((5, 4))), aligned(np.ones((3, 5)))], [aligned(np.ones(5)), aligned(np.ones((3, 1)))]
+    net = network(place)
+    net.w, net.b = w, b
+    before = snapshot(net)
+    for array in w + b:
+        array[...] = 7
+    assert_same(net, before)
+    net.layers = list(zip(w, b))
+    for array in w + b:
+        array[...] = 1
+    assert {float(x) for layer in snapshot(net)[0] for each in layer for x in each.ravel()} == {7.0}
+    if place.backend in ("numpy", "torch"):  # libraries whose arrays can be written
+        after = snapshot(net)
+        for array in net.w + net.b:
+            array[...] = 0
+        assert_same(net, after)
+
+
+def test_lists_of_the_caller_stay_in_order() -> None:
+    pairs = [(x, y) for x, y in zip(aligned(X), aligned(ONE_HOT))]
+    ids, x, labels = [id(pair) for pair in pairs], X.tolist(), LABELS.tolist()
+    trained(pairs)
+    trained((x, labels))
+    assert [id(pair) for pair in pairs] == ids
+    np.testing.assert_array_equal([pair[0] for pair in pairs], X)
+    assert (x, labels) == (X.tolist(), LABELS.tolist())
+
+
+def test_read_only_arrays_train() -> None:
+    x, y = X.copy(), ONE_HOT.copy()
+    x.flags.writeable = y.flags.writeable = False
+    assert_same(trained((x, y)), snapshot(trained((X, LABELS))))
+
+
+def test_a_tensor_that_requires_a_gradient_trains_and_keeps_none() -> None:
+    torch = pytest.importorskip("torch")
+    x = torch.asarray(X.copy()).requires_grad_()
+    for place in (HOST, PLACES["torch"]()):
+        assert_same(trained((x, LABELS), place), snapshot(trained((X, LABELS), place)))
+    assert x.grad is None
+
+
+# The order of minibatches
+
+SHAPES = [(9, 3), (10, 3), (11, 3), (5, 5), (5, 8), (1, 3), (4, 1)]  # n % b in {0, 1, b - 1}, b = n, b > n, n = 1
+
+
+@given(n=st.integers(1, 200), b=st.integers(1, 250), seed=st.integers(0, 9))
+def test_shuffle_draws_every_example_once_in_at_most_two_shapes(n: int, b: int, seed: int) -> None:
+    parts = list(data.shuffle(n, b, np.random.default_rng(seed)))
+    sizes = [part.shape[1] for part in parts for _ in part]
+    assert sorted(i for part in parts for i in part.ravel()) == list(range(n))
+    assert len(parts) <= 2
+    assert all(part.dtype == np.int32 for part in parts)
+    assert sizes == [min(b, n - start) for start in range(0, n, b)]
+
+
+@given(n=st.integers(1, 200), b=st.integers(1, 250), seed=st.integers(0, 9))
+def test_replacement_draws_n_over_b_minibatches_and_at_least_one(n: int, b: int, seed: int) -> None:
+    (index,) = data.replacement(n, b, np.random.default_rng(seed))
+    assert index.shape == (max(1, n // b), min(n, b))
+    assert index.dtype == np.int32
+    assert index.min() >= 0
+    assert index.max() < n
+
+
+@given(n=st.integers(0, 300), m=st.integers(1, 4), most=st.integers(1, 60))
+def test_split_gives_equal_chunks_and_at_most_one_smaller(n: int, m: int, most: int) -> None:
+    index = np.arange(n * m).reshape(n, m)
+    parts = list(data.split(index, most))
+    sizes = [len(part) for part in parts]
+    assert np.array_equal(np.concatenate([index[:0], *parts]), index)
+    assert all(0 < size <= most for size in sizes)
+    assert len(set(sizes[:-1])) <= 1
+    assert sizes == sorted(sizes, reverse=True)
+    assert len(parts) == math.ceil(n / most)
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """The examples of every step of training, as they come to pass."""
+    steps: list[list[int]] = []
+    run = training.run
+
+    def spy(backend: Any, dtype: Any, step: Any, state: Any, chunk: data.Chunk, *rest: Any) -> Any:
+        steps.extend(chunk.index.tolist())
+        return run(backend, dtype, step, state, chunk, *rest)
+
+    monkeypatch.setattr(training, "run", spy)
+    return steps
+
+
+def examples(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((n, 4)), np.eye(3)[rng.integers(3, size=n)]
+
+
+def reference(net: Network, rng: Any, x: np.ndarray, y: np.ndarray, b: int, lr: float, epochs: int) -> Any:
+    """Train the one layer of `net` by an explicit loop: order of examples, mean cost of epochs, weights and biases."""
+    w, bias = (array.astype(np.float64) for array in snapshot(net)[0][0])
+    steps, costs = [], []
+    for _ in range(epochs):
+        order, cost = rng.permutation(len(x)), 0.0
+        for start in range(0, len(x), b):
+            index = order[start : start + b]
+            steps.append(index.tolist())
+            gw, gb = np.zeros_like(w), np.zeros_like(bias)
+            for i in index:
+                a = 1 / (1 + np.exp(-(w @ x[i] + bias[0])))
+                cost += 0.5 * float(((a - y[i]) ** 2).sum())  # before the update of its own minibatch
+                delta = (a - y[i]) * a * (1 - a)
+                gw += np.outer(delta, x[i]) / len(index)
+                gb += delta / len(index)
+            w, bias = w - lr * gw, bias - lr * gb
+        costs.append(cost / len(x))
+    return steps, costs, w, bias
+
+
+@pytest.mark.parametrize(("n", "b"), SHAPES)
+def test_an_epoch_holds_every_example_once_and_its_cost_is_their_mean(
+    place: Place, drawn: list[list[int]], n: int, b: int
+) -> None:
+    x, y = examples(n)
+    net = network(place, (4, 3), dtype="float64")
+    steps, costs, w, bias = reference(net, copy.deepcopy(net.rng), x, y, b, lr=0.7, epochs=3)
+    history = net.train((x, y), epochs=3, batch_size=b, lr=0.7, progress=False)
+    assert drawn == steps  # the stream of a seed is exactly the same on every backend
+    np.testing.assert_allclose(history["cost"], costs, rtol=1e-12)
+    got_w, got_b = snapshot(net)[0][0]
+    np.testing.assert_allclose(got_w, w, rtol=1e-12)
+    np.testing.assert_allclose(got_b, bias, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("n", "b"), SHAPES)
+def test_a_data_set_without_cache_is_read_once_an_epoch(n: int, b: int) -> None:
+    images = Images(to_tensor)
+    images.data = images.data[:n]
+    trained(images, batch_size=b, cache=False)
+    reads = images.reads[1:]  # after a look at the first item
+    assert [sorted(reads[:n]), sorted(reads[n:])] == [list(range(n))] * 2
+
+
+@pytest.mark.parametrize(("n", "b"), SHAPES)
+def test_sampling_with_replacement_makes_n_over_b_steps_and_at_least_one(
+    drawn: list[list[int]], n: int, b: int
+) -> None:
+    x, y = examples(n)
+    net = network()
+    net.train((x, y), epochs=2, batch_size=b, sampling="replacement", progress=False)
+    assert [len(step) for step in drawn] == [min(n, b)] * (2 * max(1, n // b))
+    assert all(0 <= i < n for step in drawn for i in step)
+    if n // b > 1:
+        assert drawn[: n // b] != drawn[n // b :]
+
+
+def test_sampling_with_replacement_is_the_same_on_every_backend(place: Place, drawn: list[list[int]]) -> None:
+    trained((X, LABELS), sampling="replacement")
+    expected = drawn.copy()
+    drawn.clear()
+    trained((X, LABELS), place, sampling="replacement")
+    assert drawn == expected
+
+
+@pytest.mark.parametrize("sampling", ["shuffle", "replacement"])
+@pytest.mark.parametrize(("n", "b"), SHAPES)
+def test_a_schedule_sees_every_step_and_how_many_there_are(
+    drawn: list[list[int]], sampling: str, n: int, b: int
+) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def schedule(step: int, total: int) -> float:
+        seen.append((step, total))
+        return 0.1
+
+    network().train(examples(n), epochs=2, batch_size=b, lr=schedule, sampling=sampling, progress=False)
+    assert seen == [(step, len(drawn)) for step in range(len(drawn))]
+
+
+def test_training_again_draws_new_minibatches_and_a_seed_repeats_them(drawn: list[list[int]]) -> None:
+    net = trained((X, LABELS), epochs=1)
+    net.train((X, LABELS), epochs=1, batch_size=4, lr=0.5, progress=False)
+    first, second = drawn[:3], drawn[3:6]
+    assert first != second
+    assert_same(trained((X, LABELS), epochs=2), snapshot(net))
+    assert drawn[6:] == first + second

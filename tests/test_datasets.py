@@ -1,0 +1,209 @@
+"""The bundled digits, and MNIST and Fashion-MNIST through torchvision; the network is never touched."""
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from xpnet import datasets
+
+NAMES: dict[str, Callable[..., Any]] = {"MNIST": datasets.mnist, "FashionMNIST": datasets.fashion_mnist}
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torchvision cannot download."""
+    vision = pytest.importorskip("torchvision.datasets")
+
+    def download(self: Any) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(vision.MNIST, "download", download)
+
+
+def write_idx(path: Path, array: np.ndarray) -> None:
+    path.write_bytes(bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes() + array.tobytes())
+
+
+def small(root: Path, name: str) -> dict[str, np.ndarray]:
+    """Write a few images in the four files of a data set, and return what is in them."""
+    rng = np.random.default_rng(0)
+    raw = root / name / "raw"
+    raw.mkdir(parents=True)
+    arrays = {}
+    for part, n in (("train", 7), ("t10k", 5)):
+        arrays[f"{part}-images-idx3"] = rng.integers(256, size=(n, 28, 28), dtype=np.uint8)
+        arrays[f"{part}-labels-idx1"] = rng.integers(10, size=n, dtype=np.uint8)
+    for stem, array in arrays.items():
+        write_idx(raw / f"{stem}-ubyte", array)
+    return arrays
+
+
+def assert_holds(given: Any, arrays: dict[str, np.ndarray]) -> None:
+    """What a function returned is what the files hold: float32 pixels in [0, 1] by rows, integer labels."""
+    for (x, y), part in zip(given, ("train", "t10k"), strict=True):
+        images, labels = arrays[f"{part}-images-idx3"], arrays[f"{part}-labels-idx1"]
+        assert (type(x), x.dtype, x.shape) == (np.ndarray, np.float32, (len(images), 784))
+        assert (type(y), y.dtype, y.shape) == (np.ndarray, np.int64, (len(labels),))
+        assert np.array_equal(x, images.reshape(-1, 784).astype(np.float32) / np.float32(255))
+        assert np.array_equal(y, labels)
+
+
+# The bundled sample
+
+
+def test_the_sample_is_balanced_float32_pixels_and_integer_labels(digits: Any) -> None:
+    for (x, y), n in zip(digits, (5000, 1000), strict=True):
+        assert (type(x), x.dtype, x.shape) == (np.ndarray, np.float32, (n, 784))
+        assert (type(y), y.dtype, y.shape) == (np.ndarray, np.int64, (n,))
+        assert (x.min(), x.max()) == (0.0, 1.0)
+        assert np.bincount(y).tolist() == [n // 10] * 10
+        assert np.array_equal(np.rint(x * 255).astype(np.float32) / np.float32(255), x)  # 256 grey levels
+
+
+def test_the_sample_has_no_example_twice_and_is_mixed(digits: Any) -> None:
+    (x_train, y_train), (x_test, y_test) = digits
+    assert len(np.unique(np.concatenate([x_train, x_test]), axis=0)) == 6000
+    for y in (y_train, y_test):
+        assert len(set(y[:50])) == 10
+
+
+def test_each_call_returns_its_own_arrays() -> None:
+    (x, y), _ = datasets.mnist_sample()
+    x[...], y[...] = 7, 7
+    (again, labels), _ = datasets.mnist_sample()
+    assert again.max() == 1.0
+    assert labels.max() == 9
+
+
+def test_the_sample_is_small_and_its_licence_lies_beside_it() -> None:
+    folder = files("xpnet") / "data_files"
+    assert len((folder / "mnist_sample.npz").read_bytes()) <= 1_500_000
+    licence = (folder / "LICENSE-MNIST.md").read_text(encoding="utf-8")
+    for words in ("mnist_sample.npz", "LeCun", "Cortes", "Burges", "creativecommons.org/licenses/by-sa/3.0"):
+        assert words in licence
+
+
+def test_the_sample_needs_no_other_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("torch", "torchvision"):
+        monkeypatch.setitem(sys.modules, name, None)
+    (x, _), _ = datasets.mnist_sample()
+    assert len(x) == 5000
+
+
+def test_the_tool_makes_the_bundled_arrays_again(
+    mnist_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Path(__file__).parents[1] / "tools" / "make_mnist_sample.py"
+    spec = importlib.util.spec_from_file_location("make_mnist_sample", path)
+    assert spec is not None
+    assert spec.loader is not None
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    bundled = Path(str(files("xpnet") / "data_files" / "mnist_sample.npz"))
+    assert bundled.samefile(tool.OUT)
+    monkeypatch.setattr(tool, "OUT", tmp_path / "again.npz")
+    monkeypatch.setattr(sys, "argv", [path.name, str(mnist_root)])
+    tool.main()
+    with np.load(tmp_path / "again.npz") as again, np.load(bundled) as arrays:
+        assert set(again) == set(arrays)
+        for name in arrays:
+            assert again[name].dtype == arrays[name].dtype
+            np.testing.assert_array_equal(again[name], arrays[name])
+
+
+# Through torchvision
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("kind", [Path, str])
+def test_root_names_the_folder(offline: None, tmp_path: Path, name: str, kind: Any) -> None:
+    arrays = small(tmp_path / "here", name)
+    assert_holds(NAMES[name](kind(tmp_path / "here")), arrays)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_without_a_root_the_folder_is_xpnet_data_or_a_cache(
+    offline: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    load = NAMES[name]
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XPNET_DATA", str(tmp_path / "data"))
+    arrays = small(tmp_path / "data", name)
+    assert_holds(load(), arrays)
+    monkeypatch.delenv("XPNET_DATA")
+    with pytest.raises(RuntimeError, match="cannot be downloaded") as caught:
+        load()
+    assert str(tmp_path / "cache" / "xpnet") in str(caught.value)
+    assert_holds(load(tmp_path / "data"), arrays)
+    monkeypatch.setenv("XPNET_DATA", "")  # as good as unset
+    arrays = small(tmp_path / "cache" / "xpnet", name)
+    assert_holds(load(), arrays)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_root_goes_before_xpnet_data(offline: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    arrays = small(tmp_path / "here", name)
+    monkeypatch.setenv("XPNET_DATA", str(tmp_path / "elsewhere"))
+    assert_holds(NAMES[name](tmp_path / "here"), arrays)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_files_that_are_missing_and_cannot_be_downloaded_say_what_to_do(
+    offline: None, tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(RuntimeError, match=r"no route to host") as caught:
+        NAMES[name](tmp_path)
+    message = str(caught.value)
+    for words in (
+        f"{name} is not in {tmp_path} and cannot be downloaded",
+        f"copy its four IDX files into {tmp_path / name / 'raw'}",
+        f"set XPNET_DATA or root= to a folder that holds {name}/raw",
+        "mnist_sample(), which needs nothing",
+    ):
+        assert words in message
+
+
+def test_one_file_that_is_missing_is_enough_to_say_so(offline: None, tmp_path: Path) -> None:
+    small(tmp_path, "MNIST")
+    (tmp_path / "MNIST" / "raw" / "t10k-labels-idx1-ubyte").unlink()
+    with pytest.raises(RuntimeError, match=r"MNIST is not in .* and cannot be downloaded .*four IDX files"):
+        datasets.mnist(tmp_path)
+
+
+def test_missing_files_are_downloaded_where_there_is_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vision = pytest.importorskip("torchvision.datasets")
+    made: list[dict[str, np.ndarray]] = []
+
+    def download(self: Any) -> None:
+        if not made:
+            made.append(small(Path(self.root), "FashionMNIST"))
+
+    monkeypatch.setattr(vision.MNIST, "download", download)
+    given = datasets.fashion_mnist(tmp_path)
+    assert_holds(given, made[0])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_without_torchvision_the_message_says_how_to_install_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    with pytest.raises(ImportError, match=r'torchvision .*pip install "xpnet\[vision\]".*mnist_sample\(\)') as caught:
+        NAMES[name](tmp_path)
+    assert str(caught.value).startswith(name)
+
+
+def test_mnist_is_the_bytes_of_its_files(offline: None, mnist_root: Path) -> None:
+    raw = mnist_root / "MNIST" / "raw"
+    arrays = {}
+    for part, n in (("train", 60_000), ("t10k", 10_000)):
+        images = np.fromfile(raw / f"{part}-images-idx3-ubyte", np.uint8)[16:]
+        arrays[f"{part}-images-idx3"] = images.reshape(n, 28, 28)
+        arrays[f"{part}-labels-idx1"] = np.fromfile(raw / f"{part}-labels-idx1-ubyte", np.uint8)[8:]
+    assert_holds(datasets.mnist(mnist_root), arrays)
