@@ -83,8 +83,9 @@ def test_a_library_that_is_not_installed_names_its_extra(name, monkeypatch):
 
 @pytest.fixture
 def gpus(monkeypatch):
-    """Make CuPy see a number of GPUs."""
+    """Make CuPy see a number of GPUs, the first of them current."""
     cupy = pytest.importorskip("cupy")
+    monkeypatch.setattr(cupy.cuda.runtime, "getDevice", lambda: 0)
     return lambda count: monkeypatch.setattr(cupy.cuda.runtime, "getDeviceCount", lambda: count)
 
 

@@ -62,7 +62,7 @@ def _number(device: Any) -> int:
     if platform != "cuda" or not (index or "0").isdecimal():
         raise BackendError(f'device={device!r} contradicts backend="cupy", which takes "cuda" or "cuda:N"')
     count = _count(device)
-    number = int(index or (0 if device else cupy.cuda.runtime.getDevice()))
+    number = int(index) if index else cupy.cuda.runtime.getDevice()
     if number >= count:
         raise BackendError(f"device={device!r} cannot be had: {count} GPU{'s' * (count != 1)} visible, counted from 0")
     return number
