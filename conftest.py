@@ -1,0 +1,22 @@
+"""What pytest leaves out when it collects doctests, and how it says what was skipped."""
+
+from collections import Counter
+from importlib.util import find_spec
+
+OPTIONAL = {f"xpnet/backends/_{name}.py": name for name in ("cupy", "torch", "jax")}
+MISSING = {path: name for path, name in OPTIONAL.items() if find_spec(name) is None}
+
+collect_ignore = ["docs/conf.py", *MISSING]
+
+
+def pytest_report_header() -> list[str]:
+    """Say what is left out, and why."""
+    return [f"left out: {path}, as {name} is not installed" for path, name in MISSING.items()]
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Say why tests were skipped, a line for each reason and not one for each test."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
+    for reason, count in reasons.most_common():
+        terminalreporter.write_line(f"{count} skipped: {reason}")
