@@ -72,9 +72,12 @@ def xpnet(row, x, y, backend):
     return epoch
 
 
-def numpy_by_hand(row, x, y):
-    """A loop over ufuncs that write into buffers made beforehand: no array is made in a step."""
-    images, targets = x, np.eye(10, dtype=np.float32)[y]
+def numpy_by_hand(row, x, y, folded=False):
+    """A loop over ufuncs that write into buffers made beforehand: no array is made in a step.
+
+    It does what xpnet does, in the same order; or with lr/m folded into δ, which spares it four products.
+    """
+    images, targets = x, y
 
     @functools.cache
     def buffers(m):
@@ -89,7 +92,7 @@ def numpy_by_hand(row, x, y):
         take_x, take_y, x_t, a1_t, w2_t = images.take, targets.take, x.T, a1.T, w2.T
         matmul, add, subtract, multiply, divide = np.matmul, np.add, np.subtract, np.multiply, np.divide
         minimum, exp, vecdot, total = np.minimum, np.exp, np.vecdot, np.add.reduce
-        rate = row.lr / m
+        scale = row.lr / m if folded else 1.0 / m
         cost = np.zeros(m, np.float32)
         for i in index:
             take_x(i, axis=0, out=x, mode="clip")
@@ -112,7 +115,7 @@ def numpy_by_hand(row, x, y):
             subtract(1.0, a2, out=d2)
             multiply(a2, d2, out=d2)
             multiply(delta, d2, out=delta)
-            multiply(delta, rate, out=delta)
+            multiply(delta, scale, out=delta)
             matmul(a1_t, delta, out=gw2)
             total(delta, axis=0, out=gb2)
             matmul(delta, w2_t, out=e1)
@@ -121,6 +124,9 @@ def numpy_by_hand(row, x, y):
             multiply(e1, d1, out=e1)
             matmul(x_t, e1, out=gw1)
             total(e1, axis=0, out=gb1)
+            if not folded:
+                for gradient in (gw1, gb1, gw2, gb2):
+                    multiply(gradient, row.lr, out=gradient)
             subtract(w1, gw1, out=w1)
             subtract(b1, gb1, out=b1)
             subtract(w2, gw2, out=w2)
@@ -139,7 +145,7 @@ def jax_by_hand(row, x, y):
     import jax
     import jax.numpy as jnp
 
-    images, targets = jnp.asarray(x), jax.nn.one_hot(y, 10)
+    images, targets = jnp.asarray(x), jnp.asarray(y)
 
     def cost_of(layers, x, y):
         for w, b in layers:
@@ -185,7 +191,11 @@ def start(row, backend=None):
 
 
 CONTENDERS = {
-    "numpy": {"by hand": numpy_by_hand, "xpnet": functools.partial(xpnet, backend="numpy")},
+    "numpy": {
+        "by hand": numpy_by_hand,
+        "by hand, lr/m in δ": functools.partial(numpy_by_hand, folded=True),
+        "xpnet": functools.partial(xpnet, backend="numpy"),
+    },
     "jax": {"by hand": jax_by_hand, "xpnet": functools.partial(xpnet, backend="jax")},
 }
 
@@ -281,15 +291,24 @@ def accuracy(layers, x, y):
 # The report
 
 
+def columns(backend):
+    hands = [who for who in CONTENDERS[backend] if who != "xpnet"]
+    return [f"xpnet on {backend}", *(cell for who in hands for cell in (f"{backend} {who}", "ratio (quartiles)"))]
+
+
 def cells(workers, backend, steps):
-    """Microseconds a step of both, each with the number of threads that is best for it, and the ratio."""
+    """Microseconds a step of each, with the number of threads that is best for it, and xpnet's ratio to each hand."""
     best = []
     for who in CONTENDERS[backend]:
         mine = [worker for worker in workers if (worker.backend, worker.who) == (backend, who)]
         best.append(min(mine, key=lambda worker: np.median(worker.seconds)))
-    times = [f"{np.median(w.seconds) / steps * 1e6:.1f} ({'one' if w.one else 'all'})" for w in best]
-    low, middle, high = np.quantile(np.divide(best[1].seconds, best[0].seconds), [0.25, 0.5, 0.75])
-    return [*times, f"**{middle:.2f}** ({low:.2f}–{high:.2f})"]
+    *hands, xpnet = best
+    found = [f"{np.median(xpnet.seconds) / steps * 1e6:.1f} ({'one' if xpnet.one else 'all'})"]
+    for hand in hands:
+        low, middle, high = np.quantile(np.divide(xpnet.seconds, hand.seconds), [0.25, 0.5, 0.75])
+        found.append(f"{np.median(hand.seconds) / steps * 1e6:.1f} ({'one' if hand.one else 'all'})")
+        found.append(f"**{middle:.2f}** ({low:.2f}–{high:.2f})")
+    return found
 
 
 def machine(backends):
@@ -307,11 +326,12 @@ def machine(backends):
 
 def load():
     """Full MNIST where XPNET_DATA holds it, else the bundled sample again and again: 60,000 examples either way."""
+    one_hot = np.eye(10, dtype=np.float32)
     if os.environ.get("XPNET_DATA"):
         (x, y), test = mnist()
-        return "MNIST", x, y.astype(np.int32), test
+        return "MNIST", x, one_hot[y], test
     (x, y), test = mnist_sample()
-    return "the bundled sample, twelve times over", np.tile(x, (12, 1)), np.tile(y.astype(np.int32), 12), test
+    return "the bundled sample, twelve times over", np.tile(x, (12, 1)), np.tile(one_hot[y], (12, 1)), test
 
 
 def main():
@@ -323,7 +343,7 @@ def main():
     name, x, y, test = load()
     failed = False
     print(f"{machine(args.backend)}; {name}; medians of {args.rounds} rounds, µs a step (threads).\n")
-    head = [cell for b in args.backend for cell in (f"{b} by hand", f"xpnet on {b}", "ratio (quartiles)")]
+    head = [cell for b in args.backend for cell in columns(b)]
     print("| row |", " | ".join(head), "| accuracy |\n|" + " --- |" * (len(head) + 2), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         np.save(Path(folder) / "x.npy", x)
@@ -334,7 +354,11 @@ def main():
                 print(f"{row}: {each}", file=sys.stderr)
             failed = failed or bool(wrong)
             steps = -(-len(x) // row.batch_size)
-            line = [cell for b in args.backend for cell in (["void"] * 3 if wrong else cells(workers, b, steps))]
+            line = [
+                cell
+                for b in args.backend
+                for cell in (["void" for _ in columns(b)] if wrong else cells(workers, b, steps))
+            ]
             print(f"| {row} |", " | ".join(line), f"| {low:.2%} to {high:.2%} |", flush=True)
     return int(failed)
 

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import snapshot
+from helpers import snapshot
 from test_backprop import make
 
 from xpnet import SGD, BackendError, Network, OneCycle, get_backend

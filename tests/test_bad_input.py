@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Place, assert_same, snapshot
+from helpers import Place, assert_same, snapshot
 
 from xpnet import SGD, BackendError, DivergenceError, Network, OneCycle
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import PLACES, Place, assert_same, snapshot
+from helpers import PLACES, Place, assert_same, snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 from test_bad_input import refused

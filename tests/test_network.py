@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from conftest import assert_same, snapshot
+from helpers import assert_same, snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 from test_backprop import host, layers_of, make

@@ -3,7 +3,7 @@ import sys
 import numpy as np
 import pytest
 import reference
-from conftest import assert_same, snapshot
+from helpers import assert_same, snapshot
 from test_backprop import layers_of, make
 
 from xpnet import SGD, DivergenceError, Network, OneCycle
@@ -230,7 +230,7 @@ def test_divergence_names_the_place_and_gives_the_network_back(place, optimizer)
 def test_a_schedule_that_is_not_finite_is_refused(place):
     net = make(place, SIZES, "sigmoid", "sigmoid", "quadratic")
     before = snapshot(net)
-    with pytest.raises(ValueError, match=r"lr must be finite and at least 0, but the schedule gave \[nan"):
+    with pytest.raises(ValueError, match=r"lr must be finite and at least 0, but the schedule gave nan"):
         net.train(problem(), lr=lambda step, total: float("nan"), progress=False)
     assert_same(net, before)
 
@@ -334,7 +334,7 @@ def test_chunks_do_not_change_the_result(place, monkeypatch):
 
 
 def test_a_chunk_is_short_for_large_networks():
-    assert steps_together(24_000, 10) == 500
+    assert steps_together(24_000, 10) == 10_000
     assert steps_together(100_000_000, 1000) == 10
 
 

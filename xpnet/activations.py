@@ -53,7 +53,7 @@ def _sigmoid(z: Array, xp: Namespace) -> Array:
 
 
 def _sigmoid_pullback(g: Array, z: Array, a: Array, xp: Namespace) -> Array:
-    return g * (a * (1.0 - a))
+    return g * (a - a * a)
 
 
 def _tanh(z: Array, xp: Namespace) -> Array:

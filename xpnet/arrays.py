@@ -3,11 +3,14 @@
 Nothing in this module computes; every other module may import it.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeAlias
 
 Array: TypeAlias = Any  # an array of whichever library the network computes with
 Namespace: TypeAlias = Any  # that library's Array API namespace, called xp everywhere
+
+BLOCK = 1 << 22  # elements looked at together; bounds the memory that checks and evaluation take
 
 
 # Weights and biases of every layer, or what is shaped like them (gradients, velocities), inside: a pair (w, b) a layer,
@@ -36,3 +39,15 @@ def map_arrays(function: Callable[[Array], Any], nest: Any) -> Any:
         return function(nest)
     parts = [map_arrays(function, part) for part in nest]
     return type(nest)(*parts) if hasattr(nest, "_fields") else tuple(parts)
+
+
+def blocks(x: Array, like: Array | None = None) -> Iterator[Array]:
+    """Cut an array into rows of bounded size; as many together as those of `like`, if it is given."""
+    rows = bound(1, math.prod((x if like is None else like).shape[1:]))
+    for start in range(0, x.shape[0], rows):
+        yield x[start : min(start + rows, x.shape[0]), ...]
+
+
+def bound(m: int, n: int) -> int:
+    """How many (m, n) arrays may be looked at together."""
+    return max(1, BLOCK // (m * n))

@@ -15,12 +15,10 @@ import array_api_compat
 import numpy as np
 
 from xpnet.activations import Activation
-from xpnet.arrays import Array
-from xpnet.backends import Backend, as_array
+from xpnet.arrays import Array, blocks, bound
+from xpnet.backends import Backend, as_array, host_array, on_host
 from xpnet.backprop import Examples
 from xpnet.errors import warn
-
-BLOCK = 1 << 22  # array elements looked at together; bounds the memory that checks and evaluation take
 
 
 class Chunk(NamedTuple):
@@ -134,7 +132,8 @@ class Reader:
         xp = array_api_compat.array_namespace(x)
         if self.warns and x.dtype == xp.uint8 and int(xp.max(x)) > 1:
             warn(f"{name} holds uint8 values up to {int(xp.max(x))}, which are not scaled; divide them by 255")
-        x = self.backend.xp.reshape(self.backend.asarray(x, self.dtype, name), (-1, self.n_in))
+        x = self.backend.asarray(x, self.dtype, name)
+        x = x if x.ndim == 2 else self.backend.xp.reshape(x, (-1, self.n_in))  # JAX copies even to the same shape
         self._check_finite(x, name)
         return x
 
@@ -254,7 +253,7 @@ class Reader:
                 f"{name} has shape {tuple(y.shape)} and dtype {y.dtype}, but must have (n, {self.n_out}), "
                 "or (n,) of integer classes"
             )
-        low, high = int(xp.min(y)), int(xp.max(y))
+        low, high = _bounds(y)
         if low < 0 or high >= self.n_out:
             raise ValueError(
                 f"{name} holds the label {low if low < 0 else high}; with {self.n_out} outputs, "
@@ -266,8 +265,7 @@ class Reader:
         return xp.astype(labels[:, None] == classes[None, :], getattr(xp, self.dtype))
 
     def _check_finite(self, x: Array, name: str) -> None:
-        xp = self.backend.xp
-        if not all(bool(xp.all(xp.isfinite(rows))) for rows in blocks(x)):
+        if not self.backend.all_finite([x]):
             raise ValueError(f"{name} holds NaN or infinity (as {self.dtype}); remove or replace such examples")
 
     def _check_reach(self, y: Array, name: str) -> None:
@@ -433,6 +431,13 @@ def numbers(x: Any, name: str) -> Array:
     return x
 
 
+def _bounds(y: Array) -> tuple[int, int]:
+    """Smallest and largest of whole numbers. Synchronizes."""
+    y = host_array(y) if on_host(y) else y  # JAX can read 64-bit integers only in a setting of its own
+    xp = array_api_compat.array_namespace(y)
+    return int(xp.min(y)), int(xp.max(y))
+
+
 def _is_real(x: Array, xp: Any) -> bool:
     return xp.isdtype(x.dtype, ("bool", "integral", "real floating"))
 
@@ -445,18 +450,6 @@ def stack(values: Sequence[Any], name: str) -> Array:
     except (ValueError, TypeError, RuntimeError) as error:
         shapes = sorted({tuple(numbers(value, name).shape) for value in values})[:3]
         raise ValueError(f"{name} differ from example to example (shapes {shapes}); make them equal") from error
-
-
-def blocks(x: Array, like: Array | None = None) -> Iterator[Array]:
-    """Cut an array into rows of bounded size; as many together as those of `like`, if it is given."""
-    rows = bound(1, math.prod((x if like is None else like).shape[1:]))
-    for start in range(0, x.shape[0], rows):
-        yield x[start : min(start + rows, x.shape[0]), ...]
-
-
-def bound(m: int, n: int) -> int:
-    """How many (m, n) arrays may be looked at together."""
-    return max(1, BLOCK // (m * n))
 
 
 def in_order(shape: tuple[int, ...]) -> np.ndarray:

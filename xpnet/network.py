@@ -323,7 +323,9 @@ class Network:
         examples, plain = source.examples, SGD()
         state = self.state._replace(optimizer=plain.init(self.state.layers, self._number))
         chunk = Chunk(examples, in_order((1, examples.x.shape[0])))
-        new = training.run(self.backend, self.dtype, self._step(plain), state, chunk, [lr], "in a minibatch update")
+        new = training.run(
+            self.backend, self.dtype, self._step(plain), state, chunk, np.array([lr]), "in a minibatch update"
+        )
         self.state = self.state._replace(layers=new.layers)
 
     @_computes
@@ -566,7 +568,7 @@ class Network:
                 if tuple(x.shape) not in forms:
                     raise ValueError(f"{label} has shape {tuple(x.shape)}, but must have {forms[-2:][0]}")
                 x = self.backend.asarray(x, self.dtype, label)
-                if not bool(self.backend.xp.all(self.backend.xp.isfinite(x))):
+                if not self.backend.all_finite([x]):
                     raise ValueError(f"{label} holds NaN or infinity")
                 checked.append(self.backend.own(self.backend.xp.reshape(x, shape)))
         return checked

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xpnet.arrays import Namespace, map_arrays
+from xpnet.arrays import map_arrays
 from xpnet.backends import Backend
 from xpnet.backprop import Batch, State
 from xpnet.callbacks import Callback
@@ -69,9 +69,9 @@ def train(
         for epoch in range(1, epochs + 1):
             for callback in callbacks:
                 callback.on_epoch_begin(epoch)
-            started, cost, seen, lr = time.perf_counter(), 0.0, 0, [0.0]
+            started, cost, seen, lr = time.perf_counter(), 0.0, 0, np.zeros(1)
             for chunk in source.chunks(sampling, net.rng, batch_size, most):
-                lr = [float(schedule(done + i, total)) for i in range(len(chunk.index))]
+                lr = np.array([schedule(done + i, total) for i in range(len(chunk.index))], dtype=np.float64)
                 where = f"in epoch {epoch}, steps {done + 1} to {done + len(lr)}"
                 net.state = run(net.backend, net.dtype, step, net.state, chunk, lr, where)
                 cost += float(net.backend.to_numpy(net.state.cost).sum(dtype=np.float64))
@@ -80,7 +80,7 @@ def train(
                 for callback in callbacks:
                     callback.on_chunk_end(len(lr))
             seconds = time.perf_counter() - started
-            logs: dict[str, Any] = {"epoch": epoch, "cost": cost / seen, "lr": lr[-1], "seconds": seconds}
+            logs: dict[str, Any] = {"epoch": epoch, "cost": cost / seen, "lr": float(lr[-1]), "seconds": seconds}
             logs["examples_per_second"] = seen / seconds
             for callback in callbacks:
                 callback.on_epoch_end(logs)
@@ -92,7 +92,7 @@ def run(
     step: Callable[..., State],
     state: State,
     chunk: Chunk,
-    lr: Sequence[float],
+    lr: np.ndarray,
     where: str,
 ) -> State:
     """Run the steps of a chunk on a copy of the state; its cost starts from zero. Synchronizes.
@@ -102,15 +102,16 @@ def run(
     DivergenceError
         If the new state is not finite; `where` says in which steps.
     """
-    if not (np.isfinite(lr).all() and min(lr) >= 0):
-        raise ValueError(f"lr must be finite and at least 0, but the schedule gave {lr} {where}")
-    batches = Batch(backend.asarray(chunk.index, "int32"), backend.asarray(np.asarray(lr), dtype))
+    wrong = lr[~((lr >= 0) & (lr < np.inf))]
+    if wrong.size:
+        raise ValueError(f"lr must be finite and at least 0, but the schedule gave {wrong[0]} {where}")
+    batches = Batch(backend.asarray(chunk.index, "int32"), backend.asarray(lr, dtype))
     cost = backend.asarray(np.zeros(chunk.index.shape[1]), dtype)
     own = map_arrays(backend.own, state._replace(cost=cost))
     new = backend.fold(step, own, batches, chunk.examples)
-    if not _is_finite(new, backend.xp):
+    if not backend.all_finite([new.cost, *(array for layer in new.layers for array in layer)]):
         raise DivergenceError(
-            f"training diverged {where}, at lr={max(lr):g}: cost or weights are not finite; the network is as it was "
+            f"training diverged {where}, at lr={lr.max():g}: cost or weights are not finite; the network is as it was "
             "before these steps. Give a smaller lr, or scale the inputs"
         )
     return new
@@ -122,14 +123,6 @@ def steps_together(parameters: int, batch_size: int) -> int:
     Examples
     --------
     >>> steps_together(23_820, 10), steps_together(5_800_000, 512)
-    (500, 10)
+    (10000, 10)
     """
-    return max(10, min(500, 10_000_000_000 // (parameters * batch_size)))
-
-
-def _is_finite(state: State, xp: Namespace) -> bool:
-    finite = xp.all(xp.isfinite(state.cost))
-    for layer in state.layers:
-        for array in layer:
-            finite = xp.logical_and(finite, xp.all(xp.isfinite(array)))
-    return bool(finite)
+    return max(10, min(10_000, 10_000_000_000 // (parameters * batch_size)))

@@ -7,7 +7,7 @@ modules beside it say what NumPy, CuPy, PyTorch and JAX do differently, and are 
 import importlib
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-from xpnet.arrays import Array, Namespace
+from xpnet.arrays import Array, Namespace, blocks
 from xpnet.errors import BackendError, choices, unknown
 
 # name -> (module of this package, how to install the library)
@@ -125,6 +125,11 @@ class Backend:
             for i in range(batches[0].shape[0]):
                 state = step(state, batches._make([column[i, ...] for column in batches]), data)
         return state
+
+    def all_finite(self, arrays: Iterable[Array]) -> bool:
+        """Whether no array holds NaN or infinity. Synchronizes, once."""
+        xp = self.xp
+        return bool(xp.all(xp.stack([xp.all(xp.isfinite(rows)) for x in arrays for rows in blocks(x)])))
 
     def synchronize(self) -> None:
         """Wait until the device has done all that it was asked for. Synchronizes."""

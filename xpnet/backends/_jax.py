@@ -1,7 +1,7 @@
 """JAX: the loop is compiled, and its state is donated."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import lru_cache
 from typing import Any
 
@@ -36,7 +36,7 @@ class JaxBackend(Backend):
             yield
 
     def asarray(self, x: Any, dtype: str | None = None, name: str = "the array") -> Array:
-        with self.scope(dtype or ""):  # outside it, a float64 would become a float32
+        with self.scope(dtype) if dtype == "float64" else nullcontext():  # else it would become a float32
             return super().asarray(x, dtype, name)
 
     def own(self, x: Array) -> Array:
@@ -48,16 +48,24 @@ class JaxBackend(Backend):
     def fold(self, step: Callable[..., Any], state: Any, batches: Any, data: Any) -> Any:
         return _compiled(step)(state, batches, data)
 
+    def all_finite(self, arrays: Iterable[Array]) -> bool:
+        return bool(_all_finite(tuple(arrays)))
+
     def synchronize(self) -> None:
         jnp.zeros((), device=self.device).block_until_ready()
 
     def _from_host(self, x: np.ndarray, dtype: str | None) -> Array:
         x = cast(x, dtype)
-        with jax.enable_x64(True):  # else a float64 or int64 array is narrowed without a word
+        with jax.enable_x64(True) if x.dtype.itemsize == 8 else nullcontext():  # else it is narrowed without a word
             return jax.device_put(x, self.device)
 
     def _from_device(self, x: Array) -> Array:
         return jax.device_put(x if isinstance(x, jax.Array) else jnp.from_dlpack(x), self.device)
+
+
+@jax.jit
+def _all_finite(arrays: tuple[Array, ...]) -> Array:  # compiled, it makes no array as large as any of these
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in arrays]))
 
 
 @lru_cache(maxsize=64)

@@ -1,0 +1,57 @@
+"""What several tests share besides fixtures."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from xpnet import BackendError, Network, get_backend
+from xpnet.arrays import map_arrays
+
+
+class Place(NamedTuple):
+    """What to give to Network to have it on a backend and device."""
+
+    backend: Any
+    device: Any
+
+
+def _strict(device: str | None) -> Place:
+    strict = pytest.importorskip("array_api_strict")
+    return Place(strict, device and strict.Device(device))
+
+
+def _library(name: str) -> Place:
+    try:
+        get_backend(name)
+    except BackendError as error:
+        pytest.skip(str(error))
+    return Place(name, None)
+
+
+PLACES = {
+    "numpy": lambda: _library("numpy"),
+    "strict": lambda: _strict(None),
+    "strict-device1": lambda: _strict("device1"),
+    "torch": lambda: _library("torch"),
+    "jax": lambda: _library("jax"),
+    "cupy": lambda: _library("cupy"),
+}
+
+
+def assert_same(net: Network, state: Any) -> None:
+    """The network's state is, bit for bit, the nest of NumPy arrays `state` (see `snapshot`)."""
+    for now, then in zip(flat(snapshot(net)), flat(state), strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
+def snapshot(net: Network) -> Any:
+    """Weights and optimizer state as NumPy arrays."""
+    with net.backend.scope(net.dtype):
+        return map_arrays(lambda x: np.array(net.backend.to_numpy(x)), net.state._replace(cost=None))
+
+
+def flat(nest: Any) -> list[np.ndarray]:
+    if nest is None:
+        return []
+    return [x for part in nest for x in flat(part)] if isinstance(nest, tuple) else [nest]
