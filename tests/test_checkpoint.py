@@ -3,6 +3,7 @@
 import json
 import pickle
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -266,22 +267,23 @@ def test_no_pickle_is_read_or_written(tmp_path: Path, monkeypatch: pytest.Monkey
 # Saving that fails
 
 
-@pytest.fixture
+@contextmanager
 def full_disk() -> Iterator[None]:
-    """No file may grow beyond 100 bytes."""
+    """No file may grow beyond 100 bytes, meanwhile; not for longer, as pytest's own output may go to a file."""
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_save_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_a_save_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
     path = saved(tmp_path)
     before = path.read_bytes()
     other = Network([3, 4, 2], seed=2)
-    request.getfixturevalue("full_disk")
-    with pytest.raises(OSError, match=r"File too large"):
+    with pytest.raises(OSError, match=r"File too large"), full_disk():
         other.save(path)
     assert path.read_bytes() == before
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
