@@ -39,7 +39,7 @@ def test_the_notebooks_last_cell(notebook_data, capsys):
 
     assert len(capsys.readouterr().out.splitlines()) == 20
     assert net.evaluate(test_data) == net.history["test_correct"][-1]
-    assert net.accuracy(test_data) >= 0.82
+    assert net.accuracy(test_data) >= 0.8  # any seed; the figures are tested below, with seeds
 
 
 @pytest.mark.slow

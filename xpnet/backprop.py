@@ -107,15 +107,15 @@ def backward(
         ∂C/∂w, shape (n_out, n_in), and ∂C/∂b, shape (1, n_out), of each layer.
     """
     m = y.shape[-2]
-    delta = output.delta(zs[-1], activations[-1], y, xp) / m  # BP1: δ = ∇ₐC ⊙ σ′(z); the mean enters here, once
+    delta = output.delta(zs[-1], activations[-1], y, xp) / m  # BP1; the mean enters here, once
     grads = []
     for l in reversed(range(len(layers))):
-        gb = xp.sum(delta, axis=-2, keepdims=True)  # BP3: ∂C/∂b = δ
-        gw = xp.matmul(activations[l].mT, delta).mT  # BP4: ∂C/∂w = δᵀ a of the layer before
+        gb = xp.sum(delta, axis=-2, keepdims=True)  # BP3
+        gw = xp.matmul(activations[l].mT, delta).mT  # BP4
         grads.append((gw, gb))
         if l > 0:
             w, _ = layers[l]
-            delta = sigmas[l - 1].pullback(xp.matmul(delta, w), zs[l - 1], activations[l], xp)  # BP2: δ = wᵀ δ ⊙ σ′(z)
+            delta = sigmas[l - 1].pullback(xp.matmul(delta, w), zs[l - 1], activations[l], xp)  # BP2
     return tuple(reversed(grads))
 
 
