@@ -163,6 +163,9 @@ class Images:
         return x, self.target_transform(y) if self.target_transform else y
 
 
+Images.__getitem__.__module__ = "torchvision.datasets"  # it stands for a class of torchvision's
+
+
 def to_tensor(image: np.ndarray) -> np.ndarray:
     return image.astype(np.float32) / np.float32(255)
 
@@ -195,6 +198,14 @@ def test_channels_come_first_as_with_to_tensor() -> None:
     colours.data = np.random.default_rng(3).integers(256, size=(N, 1, 2, 2), dtype=np.uint8)  # height, width, channels
     x = to_tensor(np.moveaxis(colours.data, -1, 1))
     assert_same(trained(colours), snapshot(trained((x, LABELS))))
+
+
+def test_items_that_a_class_of_the_users_makes_are_taken_as_they_are() -> None:
+    class Own(Images):
+        def __getitem__(self, i: int) -> tuple[Any, Any]:
+            return np.zeros(4, np.float32), 1
+
+    assert network().cost(Own()) == network().cost((np.zeros((N, 4)), np.ones(N, int)))
 
 
 def test_evaluate_reads_a_data_set() -> None:
@@ -234,6 +245,8 @@ def torchvision_mnist(mnist_root: Any) -> Callable[..., Any]:
         def __getitem__(self, i: int) -> Any:
             self.reads += 1
             return super().__getitem__(i)
+
+        __getitem__.__module__ = "torchvision.datasets"  # it counts, and makes the items that torchvision's would
 
         @property
         def raw_folder(self) -> str:
@@ -770,6 +783,7 @@ def test_a_schedule_sees_every_step_and_how_many_there_are(
         return 0.1
 
     network().train(examples(n), epochs=2, batch_size=b, lr=schedule, sampling=sampling, progress=False)
+    assert seen.pop(0) == (0, len(drawn))  # a look before anything is trained
     assert seen == [(step, len(drawn)) for step in range(len(drawn))]
 
 

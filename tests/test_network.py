@@ -159,6 +159,26 @@ def test_regression_predicts_values(place):
     assert net.cost((x, [[3.0, -1.0], [2.0, 6.0]])) == pytest.approx(0.3125)
 
 
+def test_evaluation_looks_at_bounded_blocks(monkeypatch):
+    """As many rows together as make 2²² numbers in all layers, and not only in the inputs."""
+    import xpnet.network
+
+    seen, forward = [], xpnet.network.forward
+    monkeypatch.setattr(xpnet.network, "forward", lambda *args: seen.append(len(args[2])) or forward(*args))
+    net = Network([1, 500, 1], seed=0)
+    net.cost((np.zeros((10_000, 1)), np.zeros(10_000)))
+    assert sum(seen) == 10_000
+    assert max(seen) == 2**22 // 1004
+
+
+def test_a_copy_shares_nothing():
+    net = Network([3, 4, 2], seed=0)
+    twin = net.copy()
+    twin.sizes.append(5)
+    twin.activation.append("relu")
+    assert (net.sizes, net.activation) == ([3, 4, 2], ["sigmoid"])
+
+
 def test_looking_changes_nothing(place):
     net, x = probe(place, "classification", [[0.5, 0.5], [0.1, 0.9]])
     before, rng = snapshot(net), net.rng.bit_generator.state

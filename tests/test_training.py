@@ -229,8 +229,16 @@ def test_divergence_names_the_place_and_gives_the_network_back(place, optimizer)
 
 def test_a_schedule_that_is_not_finite_is_refused(place):
     net = make(place, SIZES, "sigmoid", "sigmoid", "quadratic")
-    before = snapshot(net)
-    with pytest.raises(ValueError, match=r"lr must be finite and at least 0, but the schedule gave nan"):
+    net.train(problem(), epochs=1, optimizer=SGD(momentum=0.9), progress=False)
+    before, rng, history = snapshot(net), net.rng.bit_generator.state, net.history
+    for wrong in (lambda step: 0.1, lambda step, total: None, lambda step, total: np.ones(2)):
+        with pytest.raises(ValueError, match=r"must be a function of \(step, total\) that gives a number"):
+            net.train(problem(), lr=wrong, progress=False)
+    assert net.history is history
+    assert net.rng.bit_generator.state == rng
+    with pytest.raises(
+        ValueError, match=r"lr must be a finite number of at least 0, but the schedule gave nan at step 1"
+    ):
         net.train(problem(), lr=lambda step, total: float("nan"), progress=False)
     assert_same(net, before)
 

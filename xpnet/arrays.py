@@ -41,9 +41,9 @@ def map_arrays(function: Callable[[Array], Any], nest: Any) -> Any:
     return type(nest)(*parts) if hasattr(nest, "_fields") else tuple(parts)
 
 
-def blocks(x: Array, like: Array | None = None) -> Iterator[Array]:
-    """Cut an array into rows of bounded size; as many together as those of `like`, if it is given."""
-    rows = bound(1, math.prod((x if like is None else like).shape[1:]))
+def blocks(x: Array, width: int | None = None) -> Iterator[Array]:
+    """Cut an array into rows of bounded size, counting `width` numbers a row, or those it has."""
+    rows = bound(1, math.prod(x.shape[1:]) if width is None else width)
     for start in range(0, x.shape[0], rows):
         yield x[start : min(start + rows, x.shape[0]), ...]
 

@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("xpnet: interrupted", file=sys.stderr)
         return 130
-    except (ValueError, TypeError, ArithmeticError, RuntimeError, ImportError, OSError) as error:
+    except (ValueError, TypeError, ArithmeticError, RuntimeError, ImportError, OSError, MemoryError) as error:
         print(f"xpnet: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     return 0
@@ -122,6 +122,8 @@ def run_train(options: argparse.Namespace) -> None:
         seed=options.seed,
     )
     schedule = SCHEDULES[options.schedule](arguments.rate("--lr", options.lr))
+    if options.save and options.save.is_dir():
+        raise OSError(f"--save {options.save} is a folder; name a file in it")
     if options.save and not options.save.absolute().parent.is_dir():
         raise OSError(f"--save {options.save}: there is no folder {options.save.absolute().parent}")
     train_data, test_data = read_data(options.data)
@@ -204,8 +206,10 @@ def read_examples(path: Path, n_in: int) -> np.ndarray:
     if path.suffix == ".npy":
         try:
             x = np.load(path, allow_pickle=False)
-        except ValueError as error:
+        except (ValueError, EOFError) as error:
             raise ValueError(f"{path} is not an array of numbers ({error})") from error
+        if not isinstance(x, np.ndarray):
+            raise ValueError(f"{path} holds several arrays; give one, written by numpy.save")
         return _scaled(x.reshape(1, -1) if x.size == n_in else x)
     side = round(n_in**0.5)
     if side * side != n_in:
@@ -217,7 +221,7 @@ def read_examples(path: Path, n_in: int) -> np.ndarray:
     try:
         with Image.open(path) as image:
             grey = np.asarray(image.convert("L").resize((side, side)))
-    except UnidentifiedImageError as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} is not an image that Pillow can read; give an image or a .npy file") from error
     return _scaled(grey.reshape(1, -1))
 

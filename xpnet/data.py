@@ -6,7 +6,7 @@ train on, a chunk of minibatches at a time (`chunks`), and what to look at, a bl
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Any, NamedTuple, Protocol
@@ -39,8 +39,8 @@ class Source(Protocol):
         """Minibatches of one epoch, at most `most` of them together."""
         ...
 
-    def blocks(self) -> Iterator[Examples]:
-        """Every example once, in order, some thousands together."""
+    def blocks(self, width: int) -> Iterator[Examples]:
+        """Every example once, in order, as many together as may make `width` numbers each."""
         ...
 
 
@@ -210,7 +210,7 @@ class Reader:
         """
         if given is None:
             raise ValueError(f"{name} is missing: give (X, y), pairs, a data set or an iterable of batches")
-        if isinstance(given, (str, bytes, dict)) or array_api_compat.is_array_api_obj(given):
+        if isinstance(given, (str, bytes, Mapping)) or array_api_compat.is_array_api_obj(given):
             raise TypeError(f"{name} is of type {type(given).__name__}; {KINDS}")
         mapped = hasattr(given, "__len__") and hasattr(given, "__getitem__")
         if not mapped and isinstance(given, Iterable):
@@ -309,9 +309,9 @@ class Kept:
             for part in split(index, most):
                 yield Chunk(self.examples, part)
 
-    def blocks(self) -> Iterator[Examples]:
+    def blocks(self, width: int) -> Iterator[Examples]:
         """Slices of the examples."""
-        for x, y in zip(blocks(self.examples.x), blocks(self.examples.y, like=self.examples.x)):
+        for x, y in zip(blocks(self.examples.x, width), blocks(self.examples.y, width)):
             yield Examples(x, y)
 
 
@@ -333,9 +333,9 @@ class Reread:
             for part in split(index, min(most, bound(index.shape[1], self.reader.n_in))):
                 yield Chunk(self._read(part.ravel()), in_order(part.shape))
 
-    def blocks(self) -> Iterator[Examples]:
+    def blocks(self, width: int) -> Iterator[Examples]:
         """Every item once."""
-        for part in split(np.arange(len(self.dataset)), bound(1, self.reader.n_in)):
+        for part in split(np.arange(len(self.dataset)), bound(1, width)):
             yield self._read(part)
 
     def _read(self, index: np.ndarray) -> Examples:
@@ -374,9 +374,10 @@ class Batches:
         if group:
             yield self._join(group)
 
-    def blocks(self) -> Iterator[Examples]:
-        """Every batch once."""
-        return self._read(self._pass())
+    def blocks(self, width: int) -> Iterator[Examples]:
+        """Every batch once, a large one in slices."""
+        for batch in self._read(self._pass()):
+            yield from Kept(batch).blocks(width)
 
     def _pass(self) -> Iterator[Any]:
         """Take the pass that is going on, or begin one."""
@@ -423,9 +424,11 @@ def numbers(x: Any, name: str) -> Array:
     """Have an array of real numbers, of whichever library; refuse objects, strings and complex numbers."""
     try:
         x = as_array(x)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{name} cannot be made an array ({error}); its rows must be of equal length") from error
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{name} cannot be made an array ({error}); give an array, or rows of equal length") from error
     xp = array_api_compat.array_namespace(x)
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array; give its filled() values")
     if (isinstance(x, np.ndarray) and x.dtype.kind not in "buif") or not _is_real(x, xp):
         raise TypeError(f"{name} has dtype {x.dtype}; give real numbers")
     return x
@@ -468,8 +471,11 @@ def items(dataset: Any, name: str, progress: bool) -> Iterator[Any]:
 def untransformed(dataset: Any) -> tuple[Array, Array] | None:
     """Take pixels and labels out of a torchvision data set that has no transform, without reading it item by item.
 
-    Pixels are scaled, and axes ordered, as torchvision's ToTensor would do it. None for any other data set.
+    Pixels are scaled, and axes ordered, as torchvision's ToTensor would do it. None for any other data set, and where
+    items are made by other code than torchvision's.
     """
+    if not type(dataset).__getitem__.__module__.startswith("torchvision."):
+        return None
     if getattr(dataset, "transform", dataset) is not None or not hasattr(dataset, "targets"):
         return None
     pixels, labels = as_array(getattr(dataset, "data", None)), dataset.targets

@@ -137,7 +137,7 @@ class Network:
             "output_activation": self.output_activation,
             "cost": self.cost_name,
             "backend": self.backend.name,
-            "device": str(self.backend.device),
+            "device": self.backend.device_name,
             "dtype": self.dtype,
         }
         return f"Network({self.sizes}, {', '.join(f'{k}={v!r}' for k, v in shown.items() if v is not None)})"
@@ -159,7 +159,9 @@ class Network:
 
     @layers.setter
     def layers(self, layers: Sequence[tuple[Any, Any]]) -> None:
-        if not all(isinstance(layer, (tuple, list)) and len(layer) == 2 for layer in layers):
+        if not isinstance(layers, (tuple, list)) or not all(
+            isinstance(layer, (tuple, list)) and len(layer) == 2 for layer in layers
+        ):
             raise TypeError("layers must be a list of pairs (w, b)")
         self._assign(self._check("w", [w for w, _ in layers]), self._check("b", [b for _, b in layers]))
 
@@ -203,6 +205,7 @@ class Network:
         new = copy.copy(self)
         new.backend = get_backend(backend, device)
         new.rng, new.history = copy.deepcopy(self.rng), copy.deepcopy(self.history)
+        new.sizes, new.activation = list(self.sizes), list(self.activation)
         with self.backend.scope(self.dtype):
             arrays = map_arrays(self.backend.to_numpy, self.state)
         with new.backend.scope(self.dtype):
@@ -404,6 +407,7 @@ class Network:
             raise ValueError(
                 "lr is a schedule, which needs the number of steps, and train_data has no length; give steps"
             )
+        training.rate(schedule, 0, epochs * (source.steps(drawn, batch_size) or 0))  # a look, before anything changes
 
         callbacks: list[Callback] = [] if test is None else [Test(functools.partial(self._test, test))]
         history = History()
@@ -426,7 +430,7 @@ class Network:
     @_computes
     def reset_optimizer(self, optimizer: Optimizer | None = None) -> None:
         """Forget the optimizer's state (the velocity of momentum), and take up another optimizer if one is given."""
-        optimizer = optimizer or self.optimizer
+        optimizer = self.optimizer if optimizer is None else arguments.optimizer(optimizer)
         self.state = self.state._replace(optimizer=optimizer.init(self.state.layers, self._number))
         self.optimizer = optimizer
 
@@ -511,6 +515,10 @@ class Network:
         """Whether `y` is the target of a single example, and not that of a batch of one."""
         return y.ndim == 0 or (y.ndim == 1 and y.shape[0] == self.sizes[-1])
 
+    def _width(self) -> int:
+        """How many numbers a forward pass makes and keeps of an example."""
+        return 2 * sum(self.sizes)
+
     def _number(self, value: float) -> Array:
         return self.backend.asarray(np.asarray(value), self.dtype)
 
@@ -523,7 +531,7 @@ class Network:
     def _evaluate(self, source: Source) -> tuple[int, int]:
         self._need_classes("the number classified correctly")
         xp, counts, n = self.backend.xp, [], 0
-        for x, y in source.blocks():
+        for x, y in source.blocks(self._width()):
             a = self._forward(x)
             if self.task == "classification":
                 hits = xp.argmax(a, axis=-1) == xp.argmax(y, axis=-1)
@@ -535,7 +543,7 @@ class Network:
 
     def _cost(self, source: Source) -> float:
         xp, sums, n = self.backend.xp, [], 0
-        for x, y in source.blocks():
+        for x, y in source.blocks(self._width()):
             zs, activations = forward(self.state.layers, self._sigmas, x, xp)
             sums.append(xp.sum(self._output.value(zs[-1], activations[-1], y, xp)))
             n += x.shape[0]
@@ -564,9 +572,9 @@ class Network:
             for l, (array, shape) in enumerate(zip(arrays, shapes)):
                 label = f"{name}[{l}]"
                 x = numbers(array, label)
-                forms = [shape] if name == "w" else [shape, shape[1:], shape[::-1]]
-                if tuple(x.shape) not in forms:
-                    raise ValueError(f"{label} has shape {tuple(x.shape)}, but must have {forms[-2:][0]}")
+                wanted = shape if name == "w" else shape[1:]
+                if tuple(x.shape) not in ({wanted} if name == "w" else {wanted, shape, shape[::-1]}):
+                    raise ValueError(f"{label} has shape {tuple(x.shape)}, but must have {wanted}")
                 x = self.backend.asarray(x, self.dtype, label)
                 if not self.backend.all_finite([x]):
                     raise ValueError(f"{label} holds NaN or infinity")

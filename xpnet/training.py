@@ -4,6 +4,7 @@ A chunk works on a copy of the network's state, which replaces the network's own
 So whatever happens in it (Ctrl-C, an exception, numbers that are not finite), the network is as it was before it.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -71,7 +72,7 @@ def train(
                 callback.on_epoch_begin(epoch)
             started, cost, seen, lr = time.perf_counter(), 0.0, 0, np.zeros(1)
             for chunk in source.chunks(sampling, net.rng, batch_size, most):
-                lr = np.array([schedule(done + i, total) for i in range(len(chunk.index))], dtype=np.float64)
+                lr = np.array([rate(schedule, done + i, total) for i in range(len(chunk.index))])
                 where = f"in epoch {epoch}, steps {done + 1} to {done + len(lr)}"
                 net.state = run(net.backend, net.dtype, step, net.state, chunk, lr, where)
                 cost += float(net.backend.to_numpy(net.state.cost).sum(dtype=np.float64))
@@ -102,9 +103,6 @@ def run(
     DivergenceError
         If the new state is not finite; `where` says in which steps.
     """
-    wrong = lr[~((lr >= 0) & (lr < np.inf))]
-    if wrong.size:
-        raise ValueError(f"lr must be finite and at least 0, but the schedule gave {wrong[0]} {where}")
     batches = Batch(backend.asarray(chunk.index, "int32"), backend.asarray(lr, dtype))
     cost = backend.asarray(np.zeros(chunk.index.shape[1]), dtype)
     own = map_arrays(backend.own, state._replace(cost=cost))
@@ -115,6 +113,30 @@ def run(
             "before these steps. Give a smaller lr, or scale the inputs"
         )
     return new
+
+
+def rate(schedule: Schedule, step: int, total: int) -> float:
+    """Learning rate of a step.
+
+    Raises
+    ------
+    ValueError
+        If the schedule is no function of (step, total), or what it gives is no rate.
+
+    Examples
+    --------
+    >>> rate(lambda step, total: 1.0 - step / total, 1, 4)
+    0.75
+    """
+    try:
+        lr = float(schedule(step, total))
+    except TypeError as error:
+        raise ValueError(
+            f"lr={schedule!r} must be a function of (step, total) that gives a number ({error})"
+        ) from error
+    if not 0.0 <= lr < math.inf:
+        raise ValueError(f"lr must be a finite number of at least 0, but the schedule gave {lr} at step {step + 1}")
+    return lr
 
 
 def steps_together(parameters: int, batch_size: int) -> int:

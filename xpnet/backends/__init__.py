@@ -54,7 +54,12 @@ class Backend:
 
     def __repr__(self) -> str:
         """Name and device."""
-        return f"<Backend {self.name} on {self.device}>"
+        return f"<Backend {self.name} on {self.device_name}>"
+
+    @property
+    def device_name(self) -> str:
+        """What the device is called; ``device=`` takes it."""
+        return str(self.device)
 
     @classmethod
     def devices(cls) -> list[str]:
@@ -167,7 +172,8 @@ def get_backend(backend: Any = None, device: Any = None) -> Backend:
     <Backend numpy on cpu>
     """
     if isinstance(backend, Backend):
-        if device is not None and str(device) != str(backend.device):
+        same = backend.name if backend.name in BACKENDS else backend.xp
+        if device is not None and get_backend(same, device).device != backend.device:
             raise BackendError(f"device={device!r} contradicts backend={backend!r}; give one of them")
         return backend
     if isinstance(backend, ModuleType):
@@ -188,7 +194,7 @@ def load(name: str) -> type[Any]:
     module, remedy = BACKENDS[name]
     try:
         return importlib.import_module(f"xpnet.backends.{module}").BACKEND
-    except ImportError as error:
+    except (ImportError, OSError, RuntimeError, AttributeError) as error:  # not there, or broken
         raise BackendError(f"backend={name!r} cannot be imported ({error}); install it with: {remedy}") from error
 
 
@@ -214,7 +220,7 @@ def on_host(x: Any) -> bool:
 
 def host_array(x: Array) -> np.ndarray:
     """Turn an array on the host, of any library, into NumPy's; without a copy where the library allows."""
-    return x if isinstance(x, np.ndarray) else np.asarray(x)
+    return np.asarray(x)
 
 
 def cast(x: np.ndarray, dtype: str | None) -> np.ndarray:
@@ -238,7 +244,7 @@ def library(x: Array) -> str:
 def _move(x: Array) -> str:
     name = library(x)
     if name == "cupy":
-        return 'net.to("cupy")'
+        return f'net.to("cupy", device="cuda:{x.device.id}")'
     where = repr(name) if name in BACKENDS else name
     return f"net.to({where}, device={str(array_api_compat.device(x))!r})"
 
@@ -264,7 +270,7 @@ def _best() -> Backend:
         best, why = get_backend("cupy"), ""
     except BackendError as error:
         best, why = get_backend("numpy"), f": {error}"
-    print(f'xpnet: device="auto" is {best.name} on {best.device}{why}', file=sys.stderr)
+    print(f'xpnet: device="auto" is {best.name} on {best.device_name}{why}', file=sys.stderr)
     return best
 
 

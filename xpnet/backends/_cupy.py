@@ -19,14 +19,23 @@ class CuPyBackend(Backend):
         self.name, self.xp = "cupy", array_api_compat.cupy
         self.device = cupy.cuda.Device(_number(device))
         self._array_type = cupy.ndarray
+        if not hasattr(cupy.ndarray, "mT"):
+            raise BackendError(
+                f"CuPy {cupy.__version__} is too old, 14 is needed; install it with: {BACKENDS['cupy'][1]}"
+            )
         try:
             with self.device:
                 _ = cupy.ones((2, 2), dtype="float32") @ cupy.ones((2, 2), dtype="float32")
+                self.device.synchronize()
         except Exception as error:  # a driver without CUDA's libraries imports, and fails at the first product
             raise BackendError(
-                f'backend="cupy" cannot multiply on {device or "cuda"} ({type(error).__name__}: {error}); '
-                f"the CUDA libraries seem to be missing, install them with: {BACKENDS['cupy'][1]}"
+                f"backend='cupy' cannot multiply on {self.device_name} ({type(error).__name__}: {error}); if CUDA "
+                f"libraries are missing, install them with: {BACKENDS['cupy'][1]}; else see what else uses the GPU"
             ) from error
+
+    @property
+    def device_name(self) -> str:
+        return f"cuda:{self.device.id}"
 
     @classmethod
     def devices(cls) -> list[str]:
@@ -57,7 +66,7 @@ class CuPyBackend(Backend):
 
 def _number(device: Any) -> int:
     """Number of the GPU that None (CuPy's current one), ``"cuda"``, ``"cuda:1"`` or a CuPy device names."""
-    name = f"cuda:{device.id}" if isinstance(device, cupy.cuda.Device) else str(device or "cuda")
+    name = f"cuda:{device.id}" if isinstance(device, cupy.cuda.Device) else str("cuda" if device is None else device)
     platform, _, index = name.partition(":")
     if platform != "cuda" or not (index or "0").isdecimal():
         raise BackendError(f'device={device!r} contradicts backend="cupy", which takes "cuda" or "cuda:N"')

@@ -57,10 +57,13 @@ class JaxBackend(Backend):
     def _from_host(self, x: np.ndarray, dtype: str | None) -> Array:
         x = cast(x, dtype)
         with jax.enable_x64(True) if x.dtype.itemsize == 8 else nullcontext():  # else it is narrowed without a word
-            return jax.device_put(x, self.device)
+            # device_put would share aligned memory, and read it later, when the caller may have written to it
+            return jnp.array(x, copy=True, device=self.device)
 
     def _from_device(self, x: Array) -> Array:
-        return jax.device_put(x if isinstance(x, jax.Array) else jnp.from_dlpack(x), self.device)
+        if isinstance(x, jax.Array):
+            return jax.device_put(x, self.device)
+        return jnp.array(jnp.from_dlpack(x), copy=True, device=self.device)
 
 
 @jax.jit
@@ -91,6 +94,8 @@ def _find(device: Any) -> Any:
         return jax.config.jax_default_device or jax.devices()[0]  # pyright: ignore
     platform, _, index = str(device).partition(":")
     try:
+        if not (index or "0").isdecimal():
+            raise ValueError(f"{index!r} is not a number")
         return jax.devices(platform)[int(index or 0)]
     except (RuntimeError, IndexError, ValueError) as error:
         raise BackendError(

@@ -17,9 +17,10 @@ class TorchBackend(Backend):
 
     def __init__(self, device: Any = None) -> None:
         try:
-            super().__init__("torch", array_api_compat.torch, torch.device(device or torch.get_default_device()))
+            where = torch.get_default_device() if device is None else torch.device(device)
+            super().__init__("torch", array_api_compat.torch, where)
             self.to_numpy(self.xp.zeros(1, device=self.device))  # "meta" holds no numbers
-        except (RuntimeError, AssertionError) as error:
+        except (RuntimeError, AssertionError, TypeError) as error:
             reason = str(error).strip().splitlines()[0]
             raise BackendError(
                 f'device={device!r} cannot be used with backend="torch" ({reason}); it has {", ".join(self.devices())}'
