@@ -1,5 +1,6 @@
 """What several tests share besides fixtures."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,6 +38,17 @@ PLACES = {
     "jax": lambda: _library("jax"),
     "cupy": lambda: _library("cupy"),
 }
+
+
+def central_differences(objective: Callable[[np.ndarray], float], z: np.ndarray, h: float = 1e-6) -> np.ndarray:
+    """Gradient of a function of an array, element by element."""
+    gradient = np.zeros_like(z)
+    for i in np.ndindex(z.shape):
+        up, down = z.copy(), z.copy()
+        up[i] += h
+        down[i] -= h
+        gradient[i] = (objective(up) - objective(down)) / (2 * h)
+    return gradient
 
 
 def assert_same(net: Network, state: Any) -> None:

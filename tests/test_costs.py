@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from helpers import central_differences
 from test_activations import on
 
 from xpnet.activations import ACTIVATIONS, identity, sigmoid, softmax
@@ -27,19 +28,14 @@ def test_the_table_of_pairs():
 @pytest.mark.parametrize(("output", "name"), PAIRS)
 def test_delta_is_the_gradient_of_the_value_by_z(backend, output, name):
     """BP1 by central differences over every z, for every valid pair."""
-    sigma, rng, h = ACTIVATIONS[output], np.random.default_rng(1), 1e-6
+    sigma, rng = ACTIVATIONS[output], np.random.default_rng(1)
     z = rng.uniform(0.1, 2, (3, 4)) * rng.choice([-1, 1], (3, 4))
     y, pair = targets(output, rng), COSTS[name].of(sigma)
 
     def total(z):
         return on(backend, pair.value, z, on(backend, sigma.value, z), y).sum()
 
-    expected = np.zeros_like(z)
-    for i in np.ndindex(z.shape):
-        up, down = z.copy(), z.copy()
-        up[i] += h
-        down[i] -= h
-        expected[i] = (total(up) - total(down)) / (2 * h)
+    expected = central_differences(total, z)
     found = on(backend, pair.delta, z, on(backend, sigma.value, z), y)
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-8)
 
