@@ -153,7 +153,7 @@ def test_regression_reports_the_cost_on_test_data(capsys):
 def test_zero_epochs_change_nothing(place):
     net = make(place, SIZES, "sigmoid", "sigmoid", "quadratic")
     before = snapshot(net)
-    assert len(net.train(problem(), epochs=0, progress=False)) == 0
+    assert len(net.train(problem(), epochs=0, lr=OneCycle(0.1), progress=False)) == 0
     assert_same(net, before)
 
 

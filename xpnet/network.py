@@ -407,7 +407,8 @@ class Network:
             raise ValueError(
                 "lr is a schedule, which needs the number of steps, and train_data has no length; give steps"
             )
-        training.rate(schedule, 0, epochs * (source.steps(drawn, batch_size) or 0))  # a look, before anything changes
+        total = epochs * (source.steps(drawn, batch_size) or 0)
+        training.rates(schedule, range(min(1, total)), total)  # a look, before anything is changed
 
         callbacks: list[Callback] = [] if test is None else [Test(functools.partial(self._test, test))]
         history = History()

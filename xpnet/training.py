@@ -4,7 +4,6 @@ A chunk works on a copy of the network's state, which replaces the network's own
 So whatever happens in it (Ctrl-C, an exception, numbers that are not finite), the network is as it was before it.
 """
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -72,7 +71,7 @@ def train(
                 callback.on_epoch_begin(epoch)
             started, cost, seen, lr = time.perf_counter(), 0.0, 0, np.zeros(1)
             for chunk in source.chunks(sampling, net.rng, batch_size, most):
-                lr = np.array([rate(schedule, done + i, total) for i in range(len(chunk.index))])
+                lr = rates(schedule, range(done, done + len(chunk.index)), total)
                 where = f"in epoch {epoch}, steps {done + 1} to {done + len(lr)}"
                 net.state = run(net.backend, net.dtype, step, net.state, chunk, lr, where)
                 cost += float(net.backend.to_numpy(net.state.cost).sum(dtype=np.float64))
@@ -115,8 +114,8 @@ def run(
     return new
 
 
-def rate(schedule: Schedule, step: int, total: int) -> float:
-    """Learning rate of a step.
+def rates(schedule: Schedule, steps: range, total: int) -> np.ndarray:
+    """Learning rates of some steps.
 
     Raises
     ------
@@ -125,17 +124,19 @@ def rate(schedule: Schedule, step: int, total: int) -> float:
 
     Examples
     --------
-    >>> rate(lambda step, total: 1.0 - step / total, 1, 4)
-    0.75
+    >>> rates(lambda step, total: 1.0 - step / total, range(1, 3), total=4)
+    array([0.75, 0.5 ])
     """
     try:
-        lr = float(schedule(step, total))
+        lr = np.array([float(schedule(step, total)) for step in steps])
     except TypeError as error:
         raise ValueError(
             f"lr={schedule!r} must be a function of (step, total) that gives a number ({error})"
         ) from error
-    if not 0.0 <= lr < math.inf:
-        raise ValueError(f"lr must be a finite number of at least 0, but the schedule gave {lr} at step {step + 1}")
+    wrong = np.flatnonzero(~((lr >= 0.0) & (lr < np.inf)))
+    if wrong.size:
+        at = f"{lr[wrong[0]]} at step {steps[wrong[0]] + 1}"
+        raise ValueError(f"lr must be a finite number of at least 0, but the schedule gave {at}")
     return lr
 
 
