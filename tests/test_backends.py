@@ -60,6 +60,8 @@ def test_an_unknown_device_of_a_namespace_module_raises():
     assert get_backend(strict, "device1").device == strict.Device("device1")
     with pytest.raises(BackendError, match=r"backend=array_api_strict with device='device9' cannot be used"):
         get_backend(strict, "device9")
+    with pytest.raises(BackendError, match=r"with device='Device' cannot be used"):
+        get_backend(strict, "Device")  # a word of the library's name for each of them, and the name of none
 
 
 def test_a_backend_and_another_device_contradict_each_other():

@@ -1,7 +1,6 @@
 """What README.md and the examples show is run."""
 
 import re
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -48,13 +47,3 @@ def test_the_gpu_example_ends_with_a_clear_message_where_there_is_no_gpu():
     if done.returncode:
         assert re.search("no usable GPU|cannot be imported", done.stderr)
         assert "Traceback" not in done.stderr
-
-
-def test_the_sample_can_be_made_again(mnist_root, tmp_path):
-    import numpy as np
-
-    script = runpy.run_path(str(ROOT / "tools" / "make_mnist_sample.py"))
-    assert script["OUT"].exists()
-    images = script["read_idx"](mnist_root / "MNIST" / "raw" / "t10k-images-idx3-ubyte")
-    assert images.shape == (10_000, 28, 28)
-    assert images.dtype == np.uint8

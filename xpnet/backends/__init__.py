@@ -276,7 +276,8 @@ def _best() -> Backend:
 
 def _is_called(name: str, device: str) -> bool:
     """Whether a library's name of a device, such as ``"lib.Device('CPU_0')"``, is what the user calls it."""
-    return device in (name, *re.findall(r"\w+", name)) or (device == "cpu" and "cpu" in name.lower())
+    inside = re.sub(r"^.*\(\W*|\W*\)$", "", name)
+    return device in (name, inside) or (device == "cpu" and "cpu" in name.lower())
 
 
 def _generic(xp: ModuleType, device: Any) -> Backend:
