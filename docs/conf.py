@@ -39,7 +39,10 @@ autodoc_preserve_defaults = True
 numpydoc_show_class_members = False
 
 # Modules whose every public class and function has an entry in api.md; of the others, only what is in xpnet.__all__.
-DOCUMENTED = ("activations", "backprop", "costs", "datasets", "initializers", "schedules")
+DOCUMENTED = (
+    *("activations", "adaptive", "backprop", "callbacks", "costs", "datasets", "dropout", "initializers", "metrics"),
+    *("modifiers", "names", "optimizers", "rectifiers", "schedules"),
+)
 
 
 def check_complete(app: Sphinx, env: BuildEnvironment) -> None:

@@ -3,7 +3,27 @@
 Weights are (n_out, n_in), biases (n_out,), an example x is (n_in,) and its target y (n_out,).
 """
 
+import math
+
 import numpy as np
+
+SELU_SCALE, SELU_ALPHA = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
+
+
+def normal_cdf(z):
+    """Φ(z) of each element, by the error function of the standard library."""
+    return np.array([0.5 * math.erfc(-each / math.sqrt(2)) for each in z])
+
+
+def normal_density(z):
+    """φ(z) = Φ′(z)."""
+    return np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
+
+
+def gelu_tanh_argument(z):
+    """What the tanh of the approximate GELU is taken of, and its derivative."""
+    return np.sqrt(2 / np.pi) * (z + 0.044715 * z**3), np.sqrt(2 / np.pi) * (1 + 3 * 0.044715 * z**2)
+
 
 ACTIVATIONS = {
     "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
@@ -11,23 +31,58 @@ ACTIVATIONS = {
     "relu": lambda z: np.where(z > 0, z, 0),
     "identity": lambda z: z,
     "softmax": lambda z: np.exp(z) / np.sum(np.exp(z)),
+    "leaky_relu": lambda z: np.where(z > 0, z, 0.01 * z),
+    "elu": lambda z: np.where(z > 0, z, np.exp(z) - 1),
+    "selu": lambda z: SELU_SCALE * np.where(z > 0, z, SELU_ALPHA * (np.exp(z) - 1)),
+    "softplus": lambda z: np.log(1 + np.exp(z)),
+    "silu": lambda z: z / (1 + np.exp(-z)),
+    "gelu": lambda z: z * normal_cdf(z),
+    "gelu_tanh": lambda z: z / 2 * (1 + np.tanh(gelu_tanh_argument(z)[0])),
+    "exp": np.exp,
+}
+
+
+def gelu_tanh_slope(z):
+    inner, slope = gelu_tanh_argument(z)
+    return (1 + np.tanh(inner)) / 2 + z / 2 / np.cosh(inner) ** 2 * slope
+
+
+SLOPES = {
+    "sigmoid": lambda z: np.exp(-z) / (1 + np.exp(-z)) ** 2,
+    "tanh": lambda z: 1 / np.cosh(z) ** 2,
+    "relu": lambda z: np.where(z > 0, 1.0, 0.0),
+    "identity": np.ones_like,
+    "leaky_relu": lambda z: np.where(z > 0, 1, 0.01),
+    "elu": lambda z: np.where(z > 0, 1, np.exp(z)),
+    "selu": lambda z: SELU_SCALE * np.where(z > 0, 1, SELU_ALPHA * np.exp(z)),
+    "softplus": lambda z: 1 / (1 + np.exp(-z)),
+    "silu": lambda z: 1 / (1 + np.exp(-z)) + z * np.exp(-z) / (1 + np.exp(-z)) ** 2,
+    "gelu": lambda z: normal_cdf(z) + z * normal_density(z),
+    "gelu_tanh": gelu_tanh_slope,
+    "exp": np.exp,
 }
 
 
 def jacobian(name, z):
     """∂a_k/∂z_j, written out."""
-    a = ACTIVATIONS[name](z)
     if name == "softmax":
+        a = ACTIVATIONS[name](z)
         return np.diag(a) - np.outer(a, a)
-    slope = {"sigmoid": a * (1 - a), "tanh": 1 - a**2, "relu": np.where(z > 0, 1.0, 0.0), "identity": np.ones_like(z)}
-    return np.diag(slope[name])
+    return np.diag(SLOPES[name](z))
 
 
 def cost(name, output, a, y):
     """Cost of one example."""
     if name == "quadratic":
         return 0.5 * np.sum((a - y) ** 2)
-    if output == "softmax":
+    if name == "absolute":
+        return np.sum(np.abs(a - y))
+    if name == "huber":
+        distance = np.abs(a - y)
+        return np.sum(np.where(distance <= 1, distance**2 / 2, distance - 1 / 2))
+    if name == "poisson":
+        return np.sum(a - y * np.log(a))
+    if name == "log_likelihood" or output == "softmax":
         return -np.sum(y * np.log(a))
     return -np.sum(y * np.log(a) + (1 - y) * np.log(1 - a))
 
@@ -36,7 +91,15 @@ def cost_gradient(name, output, a, y):
     """∇ₐC of one example."""
     if name == "quadratic":
         return a - y
-    return -y / a if output == "softmax" else (a - y) / (a * (1 - a))
+    if name == "absolute":
+        return np.where(a > y, 1, np.where(a < y, -1, 0))
+    if name == "huber":
+        return np.where(np.abs(a - y) <= 1, a - y, np.where(a > y, 1, -1))
+    if name == "poisson":
+        return 1 - y / a
+    if name == "log_likelihood" or output == "softmax":
+        return -y / a
+    return (a - y) / (a * (1 - a))
 
 
 def gradient(layers, activations, cost_name, x, y):

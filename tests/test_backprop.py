@@ -3,10 +3,13 @@ import pytest
 import reference
 from hypothesis import given
 from hypothesis import strategies as st
-from test_costs import PAIRS, targets
+from test_activations import Bent, Softsign
+from test_costs import PAIRS, LogCosh, Quartic, assert_away_from_kinks, targets
 
 from xpnet import Network
-from xpnet.activations import ACTIVATIONS
+from xpnet.costs import make_huber
+from xpnet.names import ACTIVATIONS
+from xpnet.rectifiers import make_elu, make_leaky_relu
 
 
 def make(place, sizes, activation, output, cost, seed=0, dtype="float64", **options):
@@ -32,28 +35,65 @@ def layers_of(net):
 
 @pytest.mark.parametrize(("output", "cost"), PAIRS)
 def test_gradients_by_central_differences(place, output, cost):
-    """Over every weight and bias, m = 3, sizes 5-4-2: for every valid output × cost pair."""
-    net, h = make(place, [5, 4, 2], "tanh", output, cost), 1e-6
-    rng = np.random.default_rng(3)
-    x, y = rng.standard_normal((3, 5)), targets(output, rng, m=3, n_out=2)
-    _check_against_differences(net, x, y, h)
+    """Over every weight and bias, m = 3, sizes 4-2-2: for every valid output × cost pair."""
+    net, rng = make(place, [4, 2, 2], "tanh", output, cost, seed=8), np.random.default_rng(3)
+    x, y = rng.standard_normal((3, 4)), targets(output, rng, m=3, n_out=2)
+    zs, a = _forward(net, [reference.ACTIVATIONS["tanh"], reference.ACTIVATIONS[output]], x)
+    assert np.abs(zs[-1]).min() > 1e-3
+    assert_away_from_kinks(cost, a, y)
+    _check_against_differences(net, x, y)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_gradients_through_hidden_layers_by_central_differences(place, activation):
-    """Two hidden layers 3-4-5-2, m = 2; points away from ReLU's kink by the choice of seed (asserted)."""
-    net = make(place, [3, 4, 5, 2], activation, "sigmoid", "quadratic", seed=5)
-    rng = np.random.default_rng(4)
+    """Two hidden layers 3-4-3-2, m = 2."""
+    net, rng = make(place, [3, 4, 3, 2], activation, "sigmoid", "quadratic", seed=5), np.random.default_rng(4)
     x, y = rng.standard_normal((2, 3)), rng.uniform(size=(2, 2))
-    a = x
-    for w, b in layers_of(net)[:-1]:
-        z = a @ w.T + b
-        assert np.abs(z).min() > 1e-4
-        a = np.stack([reference.ACTIVATIONS[activation](row) for row in z])
-    _check_against_differences(net, x, y, h=1e-6)
+    zs, _ = _forward(net, [reference.ACTIVATIONS[activation]] * 2 + [reference.ACTIVATIONS["sigmoid"]], x)
+    assert min(np.abs(z).min() for z in zs) > 1e-3
+    _check_against_differences(net, x, y)
 
 
-def _check_against_differences(net, x, y, h):
+OWN = {
+    "own hidden activations": ([Bent(), Softsign()], "sigmoid", "quadratic"),
+    "own output activation": ("tanh", Bent(), "quadratic"),
+    "own bounded output activation": ("tanh", Softsign(), "quadratic"),
+    "own cost": ("tanh", "identity", LogCosh()),
+    "own named cost": ("tanh", "softmax", Quartic()),
+    "all own": (Softsign(), Bent(), LogCosh()),
+    "leaky_relu(0.2)": (make_leaky_relu(0.2), "sigmoid", "cross_entropy"),
+    "elu(2.0)": ([make_elu(2.0), "relu"], make_elu(2.0), "quadratic"),
+    "huber(0.5)": ("tanh", "identity", make_huber(0.5)),
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_activations_and_costs_of_ones_own_by_central_differences_and_they_train(place, name):
+    net, rng = make(place, [3, 4, 3, 2], *OWN[name], seed=11), np.random.default_rng(9)
+    x, y = rng.standard_normal((2, 3)), rng.uniform(size=(2, 2))
+    if name == "own named cost":
+        y = np.eye(2)
+    values = [lambda z, sigma=sigma: sigma.value(z, np) for sigma in net.sigmas]
+    zs, a = _forward(net, values, x)
+    assert min(np.abs(z).min() for z in zs) > 1e-3
+    assert name != "huber(0.5)" or np.abs(np.abs(a - y) - 0.5).min() > 1e-3
+    _check_against_differences(net, x, y)
+    before = net.cost((x, y))
+    history = net.train((x, y), epochs=20, batch_size=2, lr=0.1, progress=False)
+    assert history["cost"][0] == pytest.approx(before, rel=1e-12)
+    assert net.cost((x, y)) < 0.9 * before
+
+
+def _forward(net, values, x):
+    """Weighted inputs of each layer, and outputs, of rows of examples; in NumPy."""
+    zs, a = [], x
+    for (w, b), value in zip(layers_of(net), values, strict=True):
+        zs.append(a @ w.T + b)
+        a = np.stack([value(row) for row in zs[-1]])
+    return zs, a
+
+
+def _check_against_differences(net, x, y, h=1e-6):
     start, grads = layers_of(net), net.backward(x, y)
     for l, layer in enumerate(grads):
         for part in (0, 1):
@@ -69,11 +109,15 @@ def _check_against_differences(net, x, y, h):
                     costs.append(net.cost((x, y)))
                 expected[i] = (costs[0] - costs[1]) / (2 * h)
             np.testing.assert_allclose(found, expected, rtol=2e-6, atol=1e-9)
+    net.layers = start
 
 
-@pytest.mark.parametrize(("output", "cost"), PAIRS)
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize(
+    ("activation", "output", "cost"),
+    [(activation, "sigmoid", "quadratic") for activation in ACTIVATIONS] + [("tanh", *pair) for pair in PAIRS],
+)
 def test_gradient_is_the_mean_of_per_example_gradients(place, activation, output, cost):
+    """Of every activation with one pair, and of every pair with one activation."""
     net = make(place, [5, 4, 3], activation, output, cost, seed=1)
     rng = np.random.default_rng(5)
     x, y = rng.standard_normal((7, 5)), targets(output, rng, m=7, n_out=3)

@@ -4,8 +4,9 @@ import json
 import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -14,7 +15,25 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
-from xpnet import CheckpointError, Network
+from xpnet import (
+    L1,
+    SGD,
+    Adam,
+    AdamW,
+    CheckpointError,
+    Clip,
+    Constant,
+    Cosine,
+    Exponential,
+    InverseScaling,
+    MaxNorm,
+    Network,
+    OneCycle,
+    RMSProp,
+    Step,
+)
+from xpnet.activations import Activation
+from xpnet.costs import Cost
 
 X = np.random.default_rng(0).random((6, 3))
 LABELS = np.array([0, 1, 0, 1, 1, 0])
@@ -32,11 +51,16 @@ KINDS: list[dict[str, Any]] = [
     {"output_activation": "softmax", "cost": "cross_entropy"},
     {"output_activation": "relu", "activation": "identity"},
     {"output_activation": "tanh", "activation": ["relu", "tanh"], "sizes": [3, 4, 5, 2]},
+    {"task": "regression", "output_activation": "exp", "cost": "poisson"},
+    {"dropout": 0.5},
+    {"dropout": [0.25, 0.0]},
+    {"task": "regression", "standardize": True},
 ]
 
 
 def settings_of(net: Network) -> dict[str, Any]:
     names = ("sizes", "num_layers", "activation", "output_activation", "cost_name", "task", "dtype")
+    names += ("asked_task", "dropout", "standardize", "optimizer", "seeds")
     return {name: getattr(net, name) for name in names}
 
 
@@ -91,6 +115,221 @@ def test_the_seed_of_a_loaded_network_is_not_that_of_the_process(tmp_path: Path)
     state = np.random.get_state()[1]  # noqa: NPY002
     Network.load(path)
     np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
+
+
+# Training goes on
+
+OPTIMIZERS: list[Any] = [
+    SGD(),
+    SGD(weight_decay=0.1),
+    SGD(momentum=0.9),
+    SGD(momentum=0.9, nesterov=True, weight_decay=0.1),
+    RMSProp(rho=0.9, weight_decay=0.1),
+    Adam(beta1=0.8),
+    Adam(weight_decay=0.1),
+    AdamW(),
+    L1(SGD(momentum=0.5), 1e-3),
+    MaxNorm(Clip(L1(Adam(), 1e-3), 0.5), 1.5),
+]
+
+
+def go_on(tmp_path: Path, place: Place, net: Network, source: Any = (X, LABELS), **options: Any) -> None:
+    """Train, save, load and train on; equal, bit for bit, to training on without the file."""
+    options = {"epochs": 3, "batch_size": 4, "lr": 0.05, "progress": False, **options}
+    net.train(source, **options)
+    before = snapshot(net)
+    net.save(tmp_path / "net")
+    assert_same(net, before)
+    back = Network.load(tmp_path / "net", **place._asdict())
+    assert settings_of(back) == settings_of(net)
+    assert back.rng.bit_generator.state == net.rng.bit_generator.state
+    assert_same(back, before)
+    for each in (net, back):
+        each.train(source, **options)
+    assert_same(back, snapshot(net))
+    assert back.history["cost"] == net.history["cost"]
+    np.testing.assert_array_equal(outputs(back), outputs(net))
+    assert not all(np.array_equal(a, b) for (a, _), (b, _) in zip(before.layers, snapshot(net).layers))
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
+@pytest.mark.parametrize("dropout", [0.0, [0.2, 0.5]], ids=str)
+def test_training_goes_on_with_the_state_of_the_optimizer(
+    tmp_path: Path, place: Place, optimizer: Any, dropout: Any
+) -> None:
+    net = Network([3, 4, 2], dropout=dropout, seed=1, **place._asdict())
+    go_on(tmp_path, place, net, optimizer=optimizer)
+
+
+SCHEDULES: list[Any] = [
+    Constant(0.1),
+    Step(0.5, 0.1, (0.3, 0.8)),
+    Exponential(0.5, 0.01),
+    InverseScaling(0.5),
+    Cosine(0.5, 0.2, 0.01),
+    OneCycle(0.5),
+    lambda step, total: 0.5 * (1 - step / total),
+]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda each: type(each).__name__)
+def test_training_goes_on_with_every_schedule(tmp_path: Path, place: Place, schedule: Any) -> None:
+    net = Network([3, 4, 2], seed=1, **place._asdict())
+    go_on(tmp_path, place, net, lr=schedule, optimizer=SGD(momentum=0.9))
+
+
+@pytest.mark.parametrize("task", ["regression", "classification"])
+def test_training_goes_on_with_what_standardize_learnt(tmp_path: Path, place: Place, dtype: str, task: str) -> None:
+    """It is kept and not learnt anew: the second training sees other data, and scales it as the first did."""
+    options = {"standardize": True, "task": task, "dropout": 0.5, "dtype": dtype, "seed": 1}
+    net = Network([3, 4, 2], **options, **place._asdict())
+    y = 100 + 7 * X[:, :2] if task == "regression" else LABELS
+    go_on(tmp_path, place, net, (5 + 3 * X, y), optimizer=Adam())
+    back = Network.load(tmp_path / "net", **place._asdict())
+    for array, kept in zip(back.scaling or (), net.scaling or (), strict=True):
+        assert (array is None) == (kept is None) == (task == "classification" and array is None)
+        if array is not None:
+            np.testing.assert_array_equal(back.backend.to_numpy(array), net.backend.to_numpy(kept))
+    back.train((X, y), epochs=1, progress=False)
+    wanted = (5 + 3 * X).mean(axis=0)
+    np.testing.assert_allclose(back.backend.to_numpy(back.scaling.x_mean)[0], wanted, rtol=1e-6)  # type: ignore
+
+
+def test_standardize_that_has_not_learnt_yet_learns_after_loading(tmp_path: Path) -> None:
+    net = Network([3, 4, 2], standardize=True, task="regression", seed=1)
+    net.save(tmp_path / "net")
+    back = Network.load(tmp_path / "net")
+    assert back.scaling is None
+    for each in (net, back):
+        each.train((X, 100 + X[:, :2]), epochs=2, progress=False)
+    assert_same(back, snapshot(net))
+
+
+def test_a_network_trains_on_elsewhere(tmp_path: Path, place: Place) -> None:
+    """Saved on NumPy and trained on here: as close as if it had moved by `to`."""
+    net = Network([3, 4, 2], dropout=0.5, dtype="float64", seed=1)
+    options = {"epochs": 2, "lr": 0.1, "optimizer": Adam(), "progress": False}
+    net.train((X, LABELS), **options)
+    net.save(tmp_path / "net")
+    moved, back = net.to(*place), Network.load(tmp_path / "net", **place._asdict())
+    for each in (moved, back):
+        each.train((X, LABELS), **options)
+    assert_same(back, snapshot(moved))
+
+
+def test_a_fresh_network_loads_as_it_would_have_begun(tmp_path: Path, place: Place) -> None:
+    net = Network([3, 4, 2], dropout=0.5, seed=1, **place._asdict())
+    net.save(tmp_path / "net")
+    back = Network.load(tmp_path / "net", **place._asdict())
+    for each in (net, back):
+        each.train((X, LABELS), epochs=2, optimizer=Adam(), progress=False)
+    assert_same(back, snapshot(net))
+
+
+# What is the user's own
+
+
+class Cube:
+    """An activation of a user's own: σ(z) = z³ / 10."""
+
+    def value(self, z: Any, xp: Any) -> Any:
+        return 0.1 * z * z * z
+
+    def pullback(self, g: Any, z: Any, a: Any, xp: Any) -> Any:
+        return 0.3 * g * z * z
+
+
+class Quartic:
+    """A cost of a user's own: Σ (a − y)⁴ / 4."""
+
+    name = "quartic"
+
+    def value(self, a: Any, y: Any, xp: Any) -> Any:
+        return xp.sum((a - y) ** 4, axis=-1) / 4
+
+    def gradient(self, a: Any, y: Any, xp: Any) -> Any:
+        return (a - y) ** 3
+
+
+def test_activations_and_costs_of_ones_own_are_given_when_loading(tmp_path: Path, place: Place) -> None:
+    net = Network(
+        [3, 4, 4, 2], activation=[Cube(), "tanh"], output_activation=Cube(), cost=Quartic(), seed=1, **place._asdict()
+    )
+    net.save(tmp_path / "net")
+    for custom in ([Cube(), Quartic()], (Quartic(), Cube())):
+        back = Network.load(tmp_path / "net", custom=custom, **place._asdict())
+        assert settings_of(back) == settings_of(net)
+        np.testing.assert_array_equal(outputs(back), outputs(net))
+    net.train((X, X[:, :2]), epochs=2, lr=0.01, progress=False)
+    back.train((X, X[:, :2]), epochs=2, lr=0.01, progress=False)
+    assert_same(back, snapshot(net))
+
+
+def test_the_librarys_own_kinds_of_objects_are_custom_too(tmp_path: Path) -> None:
+    cube, quartic = Cube(), Quartic()
+    own = [Activation("cube", cube.value, cube.pullback), Cost("quartic", quartic.value, quartic.gradient)]
+    net = Network([3, 4, 2], activation=own[0], output_activation=own[0], cost=own[1], seed=1)
+    net.save(tmp_path / "net")
+    np.testing.assert_array_equal(outputs(Network.load(tmp_path / "net", custom=own)), outputs(net))
+
+
+@pytest.mark.parametrize(
+    ("custom", "missing"), [((), "Cube"), ([Quartic()], "Cube"), ([Cube()], "quartic"), ([Cube], "Cube")]
+)
+def test_what_is_missing_is_named_with_the_remedy(tmp_path: Path, custom: Any, missing: str) -> None:
+    Network([3, 4, 2], activation=Cube(), output_activation="identity", cost=Quartic(), seed=1).save(tmp_path / "net")
+    message = rf"net holds a network that cannot be: .*'{missing}' is unknown; .*; give objects of your own as custom="
+    with pytest.raises(CheckpointError, match=message):
+        Network.load(tmp_path / "net", custom=custom)
+
+
+@dataclass(frozen=True)
+class Own:
+    """An optimizer of a user's own: SGD by another name."""
+
+    default_lr: ClassVar[float] = 0.01
+
+    def init(self, layers: Any, number: Any) -> Any:
+        return SGD().init(layers, number)
+
+    def update(self, layers: Any, grads: Any, state: Any, lr: Any, xp: Any) -> Any:
+        return SGD().update(layers, grads, state, lr, xp)
+
+
+@pytest.mark.parametrize("optimizer", [Own(), Clip(Own(), 1.0)], ids=str)
+def test_an_optimizer_of_ones_own_is_not_saved_and_warns(tmp_path: Path, place: Place, optimizer: Any) -> None:
+    net = Network([3, 4, 2], seed=1, **place._asdict())
+    net.train((X, LABELS), epochs=1, optimizer=optimizer, progress=False)
+    with pytest.warns(
+        UserWarning, match=r"optimizer=.*Own\(\).* is of your own class and is not saved; reset_opt"
+    ) as seen:
+        net.save(tmp_path / "net")
+    assert (len(seen), seen[0].filename) == (1, __file__)
+    back = Network.load(tmp_path / "net", **place._asdict())
+    assert back.optimizer == SGD()
+    back.reset_optimizer(optimizer)
+    for each in (net, back):
+        each.train((X, LABELS), epochs=1, optimizer=optimizer, progress=False)
+    assert_same(back, snapshot(net))
+
+
+@pytest.mark.parametrize("number", [np.float32(0.5), np.float64(0.5), np.int64(0)], ids=repr)
+def test_an_optimizer_with_numbers_of_numpy_is_saved(tmp_path: Path, number: Any) -> None:
+    net = Network([3, 2], seed=1)
+    net.reset_optimizer(SGD(momentum=number))
+    net.save(tmp_path / "net")
+    assert Network.load(tmp_path / "net").optimizer == SGD(momentum=float(number))
+
+
+def test_reset_optimizer_makes_the_file_smaller(tmp_path: Path) -> None:
+    net = Network([3, 40, 2], seed=1)
+    sizes = []
+    for optimizer in (Adam(), SGD(momentum=0.9), SGD()):
+        net.reset_optimizer(optimizer)
+        net.save(tmp_path / "net")
+        sizes.append((tmp_path / "net").stat().st_size)
+    numbers = 4 * (3 * 40 + 40 + 40 * 2 + 2)
+    assert sizes[0] > sizes[1] + 0.9 * numbers > sizes[2] + 1.8 * numbers
 
 
 # Files that hold no network
@@ -235,6 +474,221 @@ def test_tensors_that_are_missing_or_do_not_fit_are_refused(tmp_path: Path, name
         path = saved(tmp_path)
         forge(path, change)
         refuse(path, reason)
+
+
+# Hostile files: a regression with everything that a file can hold besides weights
+
+
+def full(folder: Path) -> Path:
+    net = Network([3, 4, 2], task="regression", dropout=[0.2, 0.5], standardize=True, seed=1)
+    net.train((X, X[:, :2]), epochs=1, optimizer=Clip(SGD(momentum=0.9), 1.0), progress=False)
+    net.save(folder / "net.safetensors")
+    return folder / "net.safetensors"
+
+
+def put(*path: Any, value: Any) -> Callable[[Any, Any], None]:
+    """Set what lies at a path of the header."""
+
+    def change(header: Any, arrays: Any) -> None:
+        for key in path[:-1]:
+            header = header[key]
+        header[path[-1]] = value
+
+    return change
+
+
+def take(*path: Any) -> Callable[[Any, Any], None]:
+    """Remove what lies at a path of the header."""
+
+    def change(header: Any, arrays: Any) -> None:
+        for key in path[:-1]:
+            header = header[key]
+        del header[path[-1]]
+
+    return change
+
+
+def test_the_full_file_loads(tmp_path: Path) -> None:
+    assert Network.load(full(tmp_path)).optimizer == Clip(SGD(momentum=0.9), 1.0)
+
+
+@pytest.mark.parametrize("value", [None, 0, "PCG64", [], {}, {"bit_generator": "PCG64"}], ids=repr)
+def test_a_generator_that_is_none_is_refused(tmp_path: Path, value: Any) -> None:
+    path = full(tmp_path)
+    forge(path, put("generator", value=value))
+    refuse(path)
+
+
+GENERATORS = [
+    *[(("bit_generator",), value) for value in ("MT19937", "evil", None, 3)],
+    *[(("state",), value) for value in (None, [], {}, 7)],
+    *[(("state", "state"), value) for value in (None, "one", -1, 2**128, 1.5, [1])],
+    *[(("state", "inc"), value) for value in (None, "one", -1, 2**128, [1])],
+    *[(("has_uint32",), value) for value in (None, "yes", [1], 2**70)],
+    *[(("uinteger",), value) for value in (None, "one", [1], -1, 2**70)],
+]
+
+
+@pytest.mark.parametrize(("where", "value"), GENERATORS, ids=repr)
+def test_a_generator_of_another_kind_is_refused_or_loads(tmp_path: Path, where: Any, value: Any) -> None:
+    """Whatever stands there, loading gives a network that can draw, or a CheckpointError."""
+    path = full(tmp_path)
+    forge(path, put("generator", *where, value=value))
+    try:
+        net = Network.load(path)
+    except CheckpointError:
+        refuse(path)
+    else:
+        net.train((X, X[:, :2]), epochs=1, progress=False)
+
+
+@pytest.mark.parametrize("key", ["bit_generator", "state", "has_uint32", "uinteger"])
+def test_a_generator_that_lacks_something_is_refused(tmp_path: Path, key: str) -> None:
+    path = full(tmp_path)
+    forge(path, take("generator", key))
+    refuse(path)
+
+
+DESCRIPTIONS: list[Any] = [
+    *[{}, [], "SGD", 3, {"momentum": 0.9}, {"name": None}, {"name": ["SGD"]}, {"name": "evil"}, {"name": "sgd"}],
+    *[{"name": "SGD", "momentum": wrong} for wrong in (1.0, -0.1, "much", None, [0.5], float("nan"))],
+    *[{"name": "SGD", "weight_decay": wrong} for wrong in (-1, float("inf"), "much")],
+    *[{"name": "SGD", "nesterov": True}, {"name": "SGD", "momentum": 0.9, "evil": 1}],
+    *[{"name": "Adam", "beta1": 1.0}, {"name": "Adam", "epsilon": -1}, {"name": "RMSProp", "rho": 2}],
+    *[{"name": "Clip"}, {"name": "Clip", "norm": 1.0}, {"name": "Clip", "optimizer": None, "norm": 1.0}],
+    *[{"name": "Clip", "optimizer": {"name": "evil"}, "norm": 1.0}],
+    *[{"name": "Clip", "optimizer": {"name": "SGD", "momentum": 0.9}, "norm": wrong} for wrong in (0, -1, "x", None)],
+]
+
+
+@pytest.mark.parametrize("described", DESCRIPTIONS, ids=str)
+def test_an_optimizer_that_cannot_be_is_refused(tmp_path: Path, described: Any) -> None:
+    path = full(tmp_path)
+    forge(path, put("optimizer", value=described))
+    refuse(path)
+
+
+def test_an_optimizer_without_end_is_refused(tmp_path: Path) -> None:
+    path = full(tmp_path)
+    nested: Any = {"name": "SGD"}
+    for _ in range(900):
+        nested = {"name": "Clip", "optimizer": nested, "norm": 1.0}
+    forge(path, put("optimizer", value=nested))
+    refuse(path)
+
+
+@pytest.mark.parametrize("key", ["generator", "optimizer", "seeds", "settings", "format"])
+def test_a_header_that_lacks_something_is_refused(tmp_path: Path, key: str) -> None:
+    path = full(tmp_path)
+    forge(path, take(key))
+    refuse(path, key)
+
+
+@pytest.mark.parametrize(
+    "seeds",
+    [
+        *[None, [], "seeds", 3, {}, {"dropout": 1}, {"dropout": 1, "split": 2, "evil": 3}],
+        *[{"dropout": wrong, "split": 1} for wrong in (-1, 2**32, "x", None, [1], float("nan"))],
+        *[{"dropout": 1, "split": wrong} for wrong in (-1, 2**32, "x", None, [1])],
+    ],
+    ids=repr,
+)
+def test_seeds_that_are_none_are_refused(tmp_path: Path, seeds: Any) -> None:
+    path = full(tmp_path)
+    forge(path, put("seeds", value=seeds))
+    refuse(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[("dropout", wrong) for wrong in ("half", 1.0, [0.5], [0.5, -0.1], [0.5, "x"], None, {}, [0.1, 0.1, 0.1])],
+        *[("standardize", wrong) for wrong in ("yes", 1, None, [])],
+    ],
+)
+def test_tampered_settings_of_dropout_and_scaling_are_refused(tmp_path: Path, name: str, value: Any) -> None:
+    path = full(tmp_path)
+    forge(path, put("settings", name, value=value))
+    refuse(path, name)
+
+
+def arrays_of(kind: str) -> list[str]:
+    return {
+        "optimizer": [f"optimizer.{i}" for i in range(4)],  # a velocity of w, b, w, b
+        "scaling": ["scaling.x_mean", "scaling.x_std", "scaling.y_mean", "scaling.y_std"],
+    }[kind]
+
+
+@pytest.mark.parametrize("name", [*arrays_of("optimizer"), *arrays_of("scaling"), "dropout.step"])
+def test_state_that_is_missing_or_has_another_shape_or_kind_is_refused(tmp_path: Path, name: str) -> None:
+    for change in (
+        lambda x: None,
+        lambda x: np.ones((*x.shape, 2), x.dtype),
+        lambda x: np.ones((2, *x.shape), x.dtype),
+        lambda x: np.ones(0, x.dtype),
+        lambda x: np.ones(x.shape, np.float16),
+        lambda x: np.ones(x.shape, bool),
+    ):
+
+        def changed(header: Any, arrays: dict[str, Any], change: Any = change) -> None:
+            arrays[name] = change(arrays[name])
+            if arrays[name] is None:
+                del arrays[name]
+
+        path = full(tmp_path)
+        forge(path, changed)
+        refuse(path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", arrays_of("scaling"))
+def test_numbers_that_are_not_finite_are_refused(tmp_path: Path, name: str, value: float) -> None:
+    path = full(tmp_path)
+    forge(path, lambda header, arrays: arrays.update({name: np.full_like(arrays[name], value)}))
+    refuse(path)
+
+
+@pytest.mark.parametrize("name", arrays_of("optimizer"))
+def test_a_velocity_of_nan_is_refused(tmp_path: Path, name: str) -> None:
+    """It would make the weights NaN at the next step. Infinity is not looked at: a mean of squares may have run over
+    in a network whose weights are finite."""
+    path = full(tmp_path)
+    forge(path, lambda header, arrays: arrays.update({name: np.full_like(arrays[name], np.nan)}))
+    refuse(path)
+
+
+def test_numbers_of_the_optimizer_are_those_of_its_description(tmp_path: Path) -> None:
+    """They stand in the header alone, so nothing can contradict them."""
+    path = full(tmp_path)
+    forge(path, put("optimizer", "optimizer", "momentum", value=0.5))
+    net = Network.load(path)
+    assert net.optimizer == Clip(SGD(momentum=0.5), 1.0)
+    assert float(net.state.optimizer.inner.momentum) == 0.5
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0])
+@pytest.mark.parametrize("name", ["scaling.x_std", "scaling.y_std"])
+def test_a_deviation_that_is_not_above_0_is_refused(tmp_path: Path, name: str, value: float) -> None:
+    path = full(tmp_path)
+    forge(path, lambda header, arrays: arrays[name].__setitem__((0, 1), value))
+    refuse(path, rf"{name} must be above 0")
+
+
+@pytest.mark.parametrize("step", [[np.nan], [1e30], [0.5]], ids=str)
+def test_a_step_that_is_no_whole_number_is_refused(tmp_path: Path, step: Any) -> None:
+    path = full(tmp_path)
+    forge(path, lambda header, arrays: arrays.update({"dropout.step": np.array(step)}))
+    refuse(path)
+
+
+@pytest.mark.parametrize("names", [arrays_of("scaling")[:2], arrays_of("scaling")[2:]], ids=["inputs", "targets"])
+def test_a_scaling_of_inputs_alone_is_one_and_of_targets_alone_is_none(tmp_path: Path, names: list[str]) -> None:
+    path = full(tmp_path)
+    forge(path, lambda header, arrays: [arrays.pop(name) for name in names])
+    if names[0] == "scaling.y_mean":
+        assert Network.load(path).scaling.y_mean is None  # type: ignore
+    else:
+        refuse(path, "scaling")
 
 
 def test_a_file_that_cannot_be_read_is_an_os_error_that_names_it(tmp_path: Path) -> None:

@@ -1,12 +1,18 @@
+import math
+
 import numpy as np
 import pytest
+import reference
 from helpers import central_differences
-from test_activations import on
+from test_activations import Bent, on
 
-from xpnet.activations import ACTIVATIONS, identity, sigmoid, softmax
-from xpnet.costs import COSTS, Fused, cross_entropy, quadratic
+from xpnet import Network, activations, costs
+from xpnet.activations import identity, sigmoid, softmax
+from xpnet.costs import Fused, absolute, cross_entropy, huber, log_likelihood, make_huber, poisson, quadratic
+from xpnet.names import ACTIVATIONS, COSTS
+from xpnet.rectifiers import exp
 
-PAIRS = [(output, name) for name, cost in COSTS.items() for output in cost.outputs]
+PAIRS = [(output, name) for name, cost in COSTS.items() for output in cost.outputs or ACTIVATIONS]
 
 
 def targets(output, rng, m=3, n_out=4):
@@ -17,20 +23,39 @@ def targets(output, rng, m=3, n_out=4):
     return rng.uniform(max(sigma.low, -2), min(sigma.high, 2), (m, n_out))
 
 
+def points(output, name, rng, m=3, n_out=4):
+    """Weighted inputs of an output layer and targets, away from the kinks of activation and cost."""
+    z = rng.uniform(0.1, 2, (m, n_out)) * rng.choice([-1, 1], (m, n_out))
+    y = targets(output, rng, m, n_out)
+    assert_away_from_kinks(name, np.stack([reference.ACTIVATIONS[output](row) for row in z]), y)
+    return z, y
+
+
+def assert_away_from_kinks(name, a, y):
+    """A central difference across a kink is no derivative."""
+    distance = np.abs(a - y)
+    assert name != "absolute" or distance.min() > 1e-3
+    assert name != "huber" or np.abs(distance - 1).min() > 1e-3
+
+
 def test_the_table_of_pairs():
-    assert {pair for pair in PAIRS if pair[1] == "cross_entropy"} == {
-        ("sigmoid", "cross_entropy"),
-        ("softmax", "cross_entropy"),
+    accepted = {name: {output for output, cost in PAIRS if cost == name} for name in COSTS}
+    assert accepted == {
+        "quadratic": set(ACTIVATIONS),
+        "cross_entropy": {"sigmoid", "softmax"},
+        "log_likelihood": {"softmax"},
+        "absolute": set(ACTIVATIONS),
+        "huber": set(ACTIVATIONS),
+        "poisson": {"exp"},
     }
-    assert {output for output, name in PAIRS if name == "quadratic"} == set(ACTIVATIONS)
+    assert {name for name, cost in COSTS.items() if cost.outputs is None} == {"quadratic", "absolute", "huber"}
 
 
 @pytest.mark.parametrize(("output", "name"), PAIRS)
 def test_delta_is_the_gradient_of_the_value_by_z(backend, output, name):
     """BP1 by central differences over every z, for every valid pair."""
-    sigma, rng = ACTIVATIONS[output], np.random.default_rng(1)
-    z = rng.uniform(0.1, 2, (3, 4)) * rng.choice([-1, 1], (3, 4))
-    y, pair = targets(output, rng), COSTS[name].of(sigma)
+    sigma, pair = ACTIVATIONS[output], COSTS[name].of(ACTIVATIONS[output])
+    z, y = points(output, name, np.random.default_rng(1))
 
     def total(z):
         return on(backend, pair.value, z, on(backend, sigma.value, z), y).sum()
@@ -42,17 +67,107 @@ def test_delta_is_the_gradient_of_the_value_by_z(backend, output, name):
 
 @pytest.mark.parametrize(("output", "name"), PAIRS)
 def test_values_and_deltas_against_the_reference(backend, output, name):
-    import reference
-
     rng = np.random.default_rng(2)
     z, y = rng.standard_normal((3, 4)), targets(output, rng)
-    pair, a = COSTS[name].of(ACTIVATIONS[output]), on(backend, ACTIVATIONS[output].value, z)
-    costs = [reference.cost(name, output, *row) for row in zip(a, y, strict=True)]
-    np.testing.assert_allclose(on(backend, pair.value, z, a, y), costs, rtol=1e-12)
+    pair, a = COSTS[name].of(ACTIVATIONS[output]), [reference.ACTIVATIONS[output](row) for row in z]
+    values = [reference.cost(name, output, *row) for row in zip(a, y, strict=True)]
+    np.testing.assert_allclose(on(backend, pair.value, z, a, y), values, rtol=1e-12)
     deltas = [
         reference.jacobian(output, z[i]).T @ reference.cost_gradient(name, output, a[i], y[i]) for i in range(len(z))
     ]
     np.testing.assert_allclose(on(backend, pair.delta, z, a, y), deltas, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("output", "name"),
+    [("identity", "huber"), ("identity", "absolute"), ("exp", "poisson"), ("softmax", "log_likelihood")],
+)
+def test_values_and_deltas_against_torch(backend, output, name):
+    """Ours is the sum over the outputs of an example, so torch is asked for the sum too, and halves nothing."""
+    torch = pytest.importorskip("torch")
+    functional = torch.nn.functional
+    rng = np.random.default_rng(6)
+    z, y = 2 * rng.standard_normal((5, 4)), targets(output, rng, m=5)
+    theirs_z, theirs_y = torch.tensor(z, requires_grad=True), torch.tensor(y)
+    theirs = {
+        "huber": lambda: functional.huber_loss(theirs_z, theirs_y, reduction="sum"),
+        "absolute": lambda: functional.l1_loss(theirs_z, theirs_y, reduction="sum"),
+        "poisson": lambda: functional.poisson_nll_loss(theirs_z, theirs_y, log_input=True, reduction="sum"),
+        "log_likelihood": lambda: functional.nll_loss(
+            functional.log_softmax(theirs_z, dim=-1), theirs_y.argmax(dim=-1), reduction="sum"
+        ),
+    }[name]()
+    theirs.backward()
+    pair, a = COSTS[name].of(ACTIVATIONS[output]), on(backend, ACTIVATIONS[output].value, z)
+    assert on(backend, pair.value, z, a, y).sum() == pytest.approx(theirs.item(), rel=1e-13)
+    np.testing.assert_allclose(on(backend, pair.delta, z, a, y), theirs_z.grad.numpy(), rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("delta", [0.5, 3])
+def test_huber_with_a_delta_of_ones_own(backend, delta):
+    """Against torch, and in float64 by central differences away from the two kinks of the slope."""
+    torch = pytest.importorskip("torch")
+    a, y = np.random.default_rng(0).uniform(-5, 5, (2, 6, 4))
+    assert np.abs(np.abs(a - y) - delta).min() > 1e-3
+    theirs_a, cost = torch.tensor(a, requires_grad=True), make_huber(delta)
+    torch.nn.functional.huber_loss(theirs_a, torch.tensor(y), reduction="sum", delta=delta).backward()
+    found = on(backend, cost.gradient, a, y)
+    np.testing.assert_allclose(found, theirs_a.grad.numpy(), rtol=1e-14)
+    expected = central_differences(lambda a: on(backend, cost.value, a, y).sum(), a)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-8)
+    assert (np.abs(found) == delta).any()
+    assert (np.abs(found) < delta).any()
+
+
+def test_absolute_and_huber_worked_by_hand(backend, dtype):
+    """Distances ½, 0 and 3: absolute ½ + 0 + 3; huber ½ (½)² + 0 + (3 − ½), of which both slopes are 0 at 0."""
+    a, y = np.array([[1.5, 2.0, -2.0]]), np.array([[1.0, 2.0, 1.0]])
+    np.testing.assert_array_equal(on(backend, absolute.value, a, y, dtype=dtype), [3.5])
+    np.testing.assert_array_equal(on(backend, absolute.gradient, a, y, dtype=dtype), [[1, 0, -1]])
+    np.testing.assert_array_equal(on(backend, huber.value, a, y, dtype=dtype), [0.125 + 2.5])
+    np.testing.assert_array_equal(on(backend, huber.gradient, a, y, dtype=dtype), [[0.5, 0, -1]])
+
+
+def test_poisson_of_counts_is_exact_where_the_mean_underflows(backend, dtype):
+    """With a = e^z and z = −1000, ln a is −1000 and not ln 0: the cost is a − y z; of y = 0 it is a itself."""
+    z, y = np.array([[-1000.0, 0.0], [-1000.0, 2.0]]), np.array([[3.0, 1.0], [0.0, 0.0]])
+    pair, a = poisson.of(exp), on(backend, exp.value, z, dtype=dtype)
+    values = on(backend, pair.value, z, a, y, dtype=dtype)
+    np.testing.assert_allclose(values, [3000 + 1, math.exp(2)], rtol=1e-6)
+    np.testing.assert_allclose(on(backend, pair.delta, z, a, y, dtype=dtype), [[-3, 0], [0, math.exp(2)]], rtol=1e-6)
+
+
+def test_log_likelihood_is_minus_the_logarithm_of_the_right_probability(backend):
+    # softmax(ln 1, ln 3) = (¼, ¾), and −ln ¾ = ln 4 − ln 3
+    z, y = np.log([[1.0, 3.0]]), [[0.0, 1.0]]
+    a, pair = on(backend, softmax.value, z), log_likelihood.of(softmax)
+    np.testing.assert_allclose(on(backend, pair.value, z, a, y), [math.log(4) - math.log(3)], rtol=1e-15)
+    np.testing.assert_allclose(on(backend, pair.delta, z, a, y), [[0.25, -0.25]], rtol=1e-15)
+
+
+@pytest.mark.parametrize("delta", [-1.0, math.inf, math.nan, "1", [1.0]])
+def test_a_delta_out_of_range_is_refused(delta):
+    with pytest.raises(ValueError, match=r"delta=.* must be a finite number .*; 1 is usual"):
+        make_huber(delta)
+
+
+def test_a_delta_of_zero_is_refused():
+    """The cost would be zero everywhere, and training do nothing, in silence."""
+    with pytest.raises(ValueError, match=r"delta=0\.0 must be"):
+        make_huber(0.0)
+
+
+def test_a_numpy_delta_keeps_the_dtype_of_the_network(backend):
+    a, y = np.ones((2, 3), np.float32), np.zeros((2, 3), np.float32)
+    for cost in (make_huber(np.float64(0.375)), make_huber(0.375)):  # equal numbers share a cost
+        on(backend, cost.value, a, y, dtype="float32")
+        on(backend, cost.gradient, a, y, dtype="float32")
+
+
+def test_the_same_delta_is_the_same_cost():
+    assert make_huber(0.5) == make_huber(0.5)
+    assert make_huber() == huber
+    assert make_huber(2.0) != make_huber(3.0)
 
 
 def test_quadratic_worked_by_hand(backend, dtype):
@@ -76,14 +191,125 @@ def test_cross_entropy_of_a_confident_mistake_is_exact(backend, dtype, output, g
 
 def test_fused_pairs_are_fused_and_others_composed():
     assert isinstance(cross_entropy.of(softmax), Fused)
+    assert isinstance(poisson.of(exp), Fused)
+    assert log_likelihood.of(softmax) == cross_entropy.of(softmax)
     assert cross_entropy.of(sigmoid) != cross_entropy.of(softmax)
     assert quadratic.of(sigmoid) == quadratic.of(sigmoid)
     assert hash(quadratic.of(sigmoid)) != hash(quadratic.of(identity))
 
 
-def test_a_pair_that_does_not_go_together_names_the_choices():
-    with pytest.raises(
-        ValueError, match=r"cost='cross_entropy' does not go with output_activation='identity'"
-    ) as error:
-        cross_entropy.of(identity)
-    assert "'sigmoid', 'softmax'" in str(error.value)
+@pytest.mark.parametrize(
+    ("cost", "sigma", "choices"),
+    [
+        (cross_entropy, identity, "'sigmoid', 'softmax'"),
+        (log_likelihood, sigmoid, "'softmax'"),
+        (poisson, identity, "'exp'"),
+    ],
+    ids=lambda each: getattr(each, "name", ""),
+)
+def test_a_pair_that_does_not_go_together_names_the_choices(cost, sigma, choices):
+    message = f"cost='{cost.name}' does not go with output_activation='{sigma.name}'; it needs one of {choices}$"
+    with pytest.raises(ValueError, match=message):
+        cost.of(sigma)
+    with pytest.raises(ValueError, match=message):
+        Network([3, 2], output_activation=sigma.name, cost=cost.name)
+
+
+@pytest.mark.parametrize(
+    ("task", "cost", "output"),
+    [
+        ("regression", "poisson", "exp"),
+        ("regression", "huber", "identity"),
+        ("regression", "absolute", "identity"),
+        ("classification", "log_likelihood", "softmax"),
+        ("regression", make_huber(0.5), "identity"),
+    ],
+)
+def test_a_task_takes_the_first_output_that_the_cost_accepts(task, cost, output):
+    assert Network([3, 2], task=task, cost=cost).output_activation == output
+
+
+@pytest.mark.parametrize("cost", [costs.poisson, costs.quadratic, "quadratic"])
+@pytest.mark.parametrize("task", ["multilabel", "classification"])
+def test_an_object_contradicts_a_task_as_its_name_does(task, cost):
+    with pytest.raises(ValueError, match=rf"cost=.* contradicts task='{task}', which goes with 'cross_entropy'"):
+        Network([3, 2], task=task, cost=cost)
+
+
+def test_numbers_in_a_name_are_those_of_a_family(tmp_path):
+    """So a file, which holds names, knows them."""
+    net = Network([3, 4, 2], activation="leaky_relu(0.2)", task="regression", cost=make_huber(0.5), seed=0)
+    assert (net.activation, net.cost_name) == (["leaky_relu(0.2)"], "huber(0.5)")
+    net.save(tmp_path / "net")
+    again = Network.load(tmp_path / "net")
+    assert (again.sigmas, again.output) == (net.sigmas, net.output)
+    for wrong in ("huber(x)", "huber()", "huber(-1)", "huber(1, 2)"):
+        with pytest.raises(ValueError, match=r"cost='huber\(.*' must have numbers in its brackets"):
+            Network([3, 2], cost=wrong)
+    with pytest.raises(ValueError, match=r"cost='huber\(1' is unknown"):
+        Network([3, 2], cost="huber(1")
+
+
+@pytest.mark.parametrize("name", ["quadratic", "cross_entropy"])
+def test_the_name_of_a_users_cost_must_be_its_own(name):
+    with pytest.raises(ValueError, match=f"cost is an object of your own called '{name}', which is taken; rename it"):
+        Network([3, 2], cost=costs.Cost(name, costs.absolute.value, costs.absolute.gradient))
+
+
+# Of one's own
+
+
+class LogCosh:
+    """Σ ln cosh(a − y); nothing but the two functions."""
+
+    def value(self, a, y, xp):
+        return xp.sum(xp.log(xp.cosh(a - y)), axis=-1)
+
+    def gradient(self, a, y, xp):
+        return xp.tanh(a - y)
+
+
+class Quartic:
+    """Σ (a − y)⁴ / 4, and a name."""
+
+    name = "fourth power"
+
+    def value(self, a, y, xp):
+        return xp.sum((a - y) ** 4, axis=-1) / 4.0
+
+    def gradient(self, a, y, xp):
+        return (a - y) ** 3
+
+
+def test_a_cost_of_ones_own_says_what_it_is():
+    assert Network([3, 2], cost=LogCosh()).cost_name == "LogCosh"
+    assert "cost='fourth power'" in repr(Network([3, 2], cost=Quartic()))
+
+
+@pytest.mark.parametrize("wrong", [LogCosh, Bent(), object(), len, 3])
+def test_what_is_no_cost_is_refused_with_the_choices(wrong):
+    """A class too: it is an object of it that is asked for. An activation has other functions."""
+    with pytest.raises(ValueError, match=r"cost=.* is unknown; choose from 'quadratic', .*'poisson'"):
+        Network([3, 2], cost=wrong)
+
+
+def test_a_fused_pair_is_of_the_library_s_own_activation():
+    """Another function of the same name has another derivative: δ is not a − y."""
+
+    class Steep:
+        name, low, high = "sigmoid", 0.0, 1.0
+
+        def value(self, z, xp):
+            return activations.sigmoid.value(3.0 * z, xp)
+
+        def pullback(self, g, z, a, xp):
+            return 3.0 * activations.sigmoid.pullback(g, z, a, xp)
+
+    x, y = np.array([[0.5, -1.0, 2.0]]), np.array([[1.0]])
+    try:
+        net = Network([3, 1], output_activation=Steep(), cost="cross_entropy", dtype="float64", seed=0)
+    except ValueError:
+        return
+    a = net.forward(x)
+    assert net.cost((x, y)) == pytest.approx(-math.log(a[0, 0]), rel=1e-12)
+    np.testing.assert_allclose(net.backward(x, y)[0].b, 3 * (a - y)[0], rtol=1e-12)

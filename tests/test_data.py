@@ -690,13 +690,13 @@ def test_split_gives_equal_chunks_and_at_most_one_smaller(n: int, m: int, most: 
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     """The examples of every step of training, as they come to pass."""
     steps: list[list[int]] = []
-    run = training.run
+    advance = training.advance
 
     def spy(backend: Any, dtype: Any, step: Any, state: Any, chunk: data.Chunk, *rest: Any) -> Any:
         steps.extend(chunk.index.tolist())
-        return run(backend, dtype, step, state, chunk, *rest)
+        return advance(backend, dtype, step, state, chunk, *rest)
 
-    monkeypatch.setattr(training, "run", spy)
+    monkeypatch.setattr(training, "advance", spy)
     return steps
 
 

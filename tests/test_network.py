@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_backprop import host, layers_of, make
 
+import xpnet.evaluation
 from xpnet import Network
-from xpnet.initializers import INITIALIZERS
+from xpnet.names import INITIALIZERS
 
 
 def test_the_attributes_of_the_notebooks_class(place):
@@ -61,12 +62,26 @@ def test_the_task_that_an_output_stands_for(activation, n_out, task):
 # Initial weights
 
 
+# name -> standard deviation of the weights of 400 inputs and 300 outputs, and of the biases
+SPREADS = {
+    "normal": (1.0, 1.0),
+    "scaled_normal": (np.sqrt(1 / 400), 1.0),
+    "he_normal": (np.sqrt(2 / 400), 0.0),
+    "he_uniform": (np.sqrt(2 / 400), 0.0),
+    "glorot_normal": (np.sqrt(2 / 700), 0.0),
+    "glorot_uniform": (np.sqrt(2 / 700), 0.0),
+    "lecun_normal": (np.sqrt(1 / 400), 0.0),
+    "orthogonal": (np.sqrt(1 / 400), 0.0),  # each row has length 1
+    "zeros": (0.0, 0.0),
+}
+
+
 @pytest.mark.parametrize("name", INITIALIZERS)
 def test_initial_weights_have_their_spread(name):
     net = Network([400, 300], init=name, seed=0)
-    spread = {"normal": 1.0, "scaled_normal": 0.05, "he": np.sqrt(2 / 400)}[name]
-    assert net.w[0].std() == pytest.approx(spread, rel=0.02)
-    assert net.b[0].std() == pytest.approx(0 if name == "he" else 1, rel=0.15)
+    of_weights, of_biases = SPREADS[name]
+    assert net.w[0].std() == pytest.approx(of_weights, rel=0.02)
+    assert net.b[0].std() == pytest.approx(of_biases, rel=0.15)
 
 
 def test_initial_weights_by_activation():
@@ -161,10 +176,8 @@ def test_regression_predicts_values(place):
 
 def test_evaluation_looks_at_bounded_blocks(monkeypatch):
     """As many rows together as make 2²² numbers in all layers, and not only in the inputs."""
-    import xpnet.network
-
-    seen, forward = [], xpnet.network.forward
-    monkeypatch.setattr(xpnet.network, "forward", lambda *args: seen.append(len(args[2])) or forward(*args))
+    seen, forward = [], xpnet.evaluation.forward
+    monkeypatch.setattr(xpnet.evaluation, "forward", lambda *args: seen.append(len(args[2])) or forward(*args))
     net = Network([1, 500, 1], seed=0)
     net.cost((np.zeros((10_000, 1)), np.zeros(10_000)))
     assert sum(seen) == 10_000

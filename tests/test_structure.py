@@ -18,13 +18,14 @@ LIBRARIES = {"cupy", "torch", "torchvision", "jax", "array_api_compat.cupy", "ar
 # Each level may import those before it
 LEVELS = [
     {"arrays", "errors"},
-    {"activations", "schedules", "initializers", "callbacks", "checkpoint", "optimizers", "backends"},
-    {"costs", "backends._numpy", "backends._cupy", "backends._torch", "backends._jax"},
-    {"backprop", "arguments"},
-    {"data"},
-    {"training", "datasets"},
+    {"special", "activations", "schedules", "initializers", "callbacks", "optimizers", "backends", "scaling"},
+    {"rectifiers", "costs", "adaptive", "modifiers", "dropout", "metrics"},
+    {"backends._numpy", "backends._cupy", "backends._torch", "backends._jax", "names", "backprop"},
+    {"arguments", "data", "checkpoint"},
+    {"training", "datasets", "parameters", "inspection", "preparation"},
+    {"evaluation"},
     {"network"},
-    {"cli"},
+    {"gradcheck", "cli"},
     {"__main__"},
 ]
 CORE = ("network", "backprop", "activations", "costs", "optimizers", "backends/__init__")

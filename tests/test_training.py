@@ -6,7 +6,7 @@ import reference
 from helpers import assert_same, snapshot
 from test_backprop import layers_of, make
 
-from xpnet import SGD, DivergenceError, Network, OneCycle
+from xpnet import L1, SGD, Adam, AdamW, Clip, DivergenceError, MaxNorm, Network, OneCycle
 from xpnet.training import steps_together
 
 SIZES, N, M = [5, 4, 3], 23, 4  # 23 examples in minibatches of 4: the last holds 3
@@ -57,25 +57,6 @@ def test_trajectory_against_the_reference(place, optimizer):
         layers = reference.train(start, ["tanh", "sigmoid"], "quadratic", x, y, batches[:i], lrs[:i], **numbers)
         first += len(batch) * reference.mean_gradient(layers, ["tanh", "sigmoid"], "quadratic", x[batch], y[batch])[1]
     assert history["cost"][0] == pytest.approx(first / N, rel=1e-12)
-
-
-@pytest.mark.parametrize("optimizer", [SGD(momentum=0.9), SGD(momentum=0.9, nesterov=True, weight_decay=0.01)], ids=str)
-def test_trajectory_against_torch_optim_at_constant_lr(place, optimizer):
-    """Weight decay in torch.optim takes biases too, so theirs is given to the weights alone."""
-    torch = pytest.importorskip("torch")
-    x, y = problem()
-    net = make(place, SIZES, "sigmoid", "sigmoid", "quadratic", seed=3)
-    w1, b1, w2, b2 = parameters = [torch.tensor(p, requires_grad=True) for layer in layers_of(net) for p in layer]
-    groups = [{"params": [w1, w2], "weight_decay": optimizer.weight_decay}, {"params": [b1, b2]}]
-    theirs = torch.optim.SGD(groups, lr=0.3, momentum=optimizer.momentum, nesterov=optimizer.nesterov)
-    for batch in order(3, SIZES, 2):
-        a = torch.sigmoid(torch.sigmoid(torch.tensor(x[batch]) @ w1.T + b1) @ w2.T + b2)
-        theirs.zero_grad()
-        (0.5 * ((a - torch.tensor(y[batch])) ** 2).sum() / len(batch)).backward()
-        theirs.step()
-    net.train((x, y), epochs=2, batch_size=M, lr=0.3, optimizer=optimizer, progress=False)
-    for ours, tensor in zip([p for layer in layers_of(net) for p in layer], parameters, strict=True):
-        np.testing.assert_allclose(ours, tensor.detach().numpy(), rtol=1e-10, atol=1e-12)
 
 
 def test_same_seed_same_network_bit_for_bit(place, dtype):
@@ -243,10 +224,19 @@ def test_a_schedule_that_is_not_finite_is_refused(place):
     assert_same(net, before)
 
 
-@pytest.mark.parametrize("optimizer", [SGD(), SGD(momentum=0.9, nesterov=True, weight_decay=0.1)], ids=str)
-def test_ctrl_c_at_any_line_of_a_step_leaves_the_network_as_before(place, optimizer):
+@pytest.mark.parametrize(
+    ("optimizer", "dropout"),
+    [
+        (SGD(), 0.0),
+        (SGD(momentum=0.9, nesterov=True, weight_decay=0.1), 0.0),
+        (Adam(weight_decay=0.1), 0.0),
+        (MaxNorm(Clip(L1(AdamW(), 0.01), 0.1), 1.0), [0.2, 0.5]),
+    ],
+    ids=str,
+)
+def test_ctrl_c_at_any_line_of_a_step_leaves_the_network_as_before(place, optimizer, dropout):
     """Raise KeyboardInterrupt at the k-th line of the mathematics, for every k until training comes through."""
-    net = make(place, SIZES, "sigmoid", "sigmoid", "quadratic", seed=0)
+    net = make(place, SIZES, "gelu", "sigmoid", "quadratic", seed=0, dropout=dropout)
     options = {"epochs": 1, "batch_size": N, "lr": 0.5, "optimizer": optimizer, "progress": False}
     net.train(problem(), **options)
     before, rng = snapshot(net), net.rng.bit_generator.state
@@ -268,7 +258,10 @@ def test_ctrl_c_at_any_line_of_a_step_leaves_the_network_as_before(place, optimi
 class InterruptAt:
     """Raise KeyboardInterrupt at the k-th line that runs in the files of the mathematics."""
 
-    FILES = ("backprop.py", "activations.py", "costs.py", "optimizers.py")
+    FILES = (
+        *("backprop.py", "activations.py", "rectifiers.py", "special.py", "costs.py"),
+        *("optimizers.py", "adaptive.py", "modifiers.py", "dropout.py"),
+    )
 
     def __init__(self, k):
         self.left = k

@@ -4,7 +4,8 @@ An activation is two functions on arrays. ``value(z, xp)`` is a = σ(z). ``pullb
 gradient g = ∂C/∂a back through it to ∂C/∂z = gᵀ ∂a/∂z: for an element-wise σ that is g ⊙ σ′(z), as in the
 book; softmax mixes its outputs, and so its pullback does too. All arrays have shape (..., m, n): a row an example.
 
-To add an activation, write its two functions and put it into the table at the end.
+Here are those of the book; `rectifiers` holds more. To add an activation, write its two functions and put it into the
+table in `names`.
 """
 
 from collections.abc import Callable
@@ -95,5 +96,3 @@ tanh = Activation("tanh", _tanh, _tanh_pullback, low=-1.0, high=1.0)
 relu = Activation("relu", _relu, _relu_pullback, low=0.0)
 identity = Activation("identity", _identity, _identity_pullback)
 softmax = Activation("softmax", _softmax, _softmax_pullback, low=0.0, high=1.0, total=1.0)
-
-ACTIVATIONS = {each.name: each for each in (sigmoid, tanh, relu, identity, softmax)}

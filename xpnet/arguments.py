@@ -1,43 +1,20 @@
 """What users may give for an argument, and what it then means; an error names argument, value, choices and remedy."""
 
 import math
-import operator
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import numpy as np
 
-from xpnet.activations import ACTIVATIONS
-from xpnet.costs import COSTS
-from xpnet.errors import in_range, unknown
+from xpnet.activations import Activation
+from xpnet.callbacks import Callback
+from xpnet.costs import Cost
+from xpnet.errors import choices, count, in_range, unknown
+from xpnet.initializers import Initializer
+from xpnet.metrics import METRICS, Metric, of_function
+from xpnet.names import ACTIVATIONS, ACTIVATIONS_OF, COSTS, COSTS_OF, DTYPES, INITIALIZERS, TASKS
 from xpnet.optimizers import SGD, Optimizer
 from xpnet.schedules import Constant, Schedule
-
-# task -> (output activation, cost)
-TASKS = {
-    "classification": ("softmax", "cross_entropy"),
-    "binary": ("sigmoid", "cross_entropy"),
-    "multilabel": ("sigmoid", "cross_entropy"),
-    "regression": ("identity", "quadratic"),
-}
-DTYPES = {"float32": "float32", "float64": "float64"}
-
-
-def count(argument: str, given: object, least: int) -> int:
-    """Check a whole number.
-
-    Examples
-    --------
-    >>> count("epochs", 3, least=0)
-    3
-    """
-    try:
-        number = operator.index(given)  # type: ignore[arg-type]
-    except TypeError:
-        number = least - 1
-    if number < least or isinstance(given, bool):
-        raise ValueError(f"{argument}={given!r} must be a whole number of at least {least}")
-    return number
 
 
 def lookup(argument: str, given: object, table: Mapping[str, Any]) -> Any:
@@ -63,66 +40,178 @@ def sizes(given: Any) -> list[int]:
     return units
 
 
-def hidden(given: Any, layers: int) -> list[str]:
-    """One activation name for each hidden layer."""
-    several = isinstance(given, (list, tuple))
-    for name in given if several else [given]:
-        lookup("activation", name, ACTIVATIONS)
-    names = list(given) if several else [given] * layers
-    if len(names) != layers:
-        raise ValueError(f"activation={given!r} names {len(names)} layers, but there are {layers} hidden ones")
-    return names
+def activation(argument: str, given: Any) -> Activation:
+    """Take an activation by name, or a user's own object with the two functions.
+
+    Examples
+    --------
+    >>> activation("activation", "relu").name, activation("activation", "leaky_relu(0.2)").name
+    ('relu', 'leaky_relu(0.2)')
+    """
+    found = given
+    if not isinstance(given, Activation):
+        if not _has(given, "value", "pullback"):
+            return _of_name(argument, given, ACTIVATIONS, ACTIVATIONS_OF)
+        bounds = {name: getattr(given, name) for name in ("low", "high", "total") if hasattr(given, name)}
+        found = Activation(_name(given), given.value, given.pullback, **bounds)
+    return _not_taken(argument, found, ACTIVATIONS)
 
 
-def output(activation: Any, cost: Any, task: Any, n_out: int) -> tuple[str, str, str]:
-    """Names of output activation, cost and task, from those that are given."""
+def cost(given: Any) -> Cost:
+    """Take a cost by name, or a user's own object with the two functions."""
+    found = given
+    if not isinstance(given, Cost):
+        if not _has(given, "value", "gradient"):
+            return _of_name("cost", given, COSTS, COSTS_OF)
+        found = Cost(_name(given), given.value, given.gradient)
+    return _not_taken("cost", found, COSTS)
+
+
+def hidden(given: Any, layers: int) -> list[Activation]:
+    """One activation for each hidden layer."""
+    several = isinstance(given, (list, tuple)) and not isinstance(given, Activation)
+    found = [activation("activation", each) for each in (given if several else [given] * max(1, layers))]
+    if several and len(found) != layers:
+        raise ValueError(f"activation={given!r} names {len(found)} layers, but there are {layers} hidden ones")
+    return found[:layers]
+
+
+def output(given: Any, given_cost: Any, task: Any, n_out: int) -> tuple[Activation, Cost, str]:
+    """Output activation, cost and task, from those that are given; names must go with the task."""
     if task is not None:
         meant = lookup("task", task, TASKS)
-        for argument, given, means in (("output_activation", activation, meant[0]), ("cost", cost, meant[1])):
-            if given is not None and given != means:
+        for argument, value, fit in (
+            ("output_activation", given, meant.activations),
+            ("cost", given_cost, meant.costs),
+        ):
+            name = value if isinstance(value, str) else getattr(value, "name", None)
+            if name in {**ACTIVATIONS, **COSTS} and name not in fit:
                 raise ValueError(
-                    f"{argument}={given!r} contradicts task={task!r}, which means {argument}={means!r}; "
-                    "give one of the two"
+                    f"{argument}={value!r} contradicts task={task!r}, which goes with {choices(fit)}; "
+                    "leave one of the two out"
                 )
-        activation, cost = meant
-    activation = "sigmoid" if activation is None else activation
-    cost = "quadratic" if cost is None else cost
-    lookup("output_activation", activation, ACTIVATIONS)
-    lookup("cost", cost, COSTS)
-    if activation == "softmax" and n_out == 1:
+        given_cost = meant.costs[0] if given_cost is None else given_cost
+        accepted = cost(given_cost).outputs or meant.activations
+        given = next((name for name in accepted if name in meant.activations), accepted[0]) if given is None else given
+    sigma = activation("output_activation", "sigmoid" if given is None else given)
+    chosen = cost("quadratic" if given_cost is None else given_cost)
+    if sigma.name == "softmax" and n_out == 1:
         raise ValueError(
             'sizes ends in 1, but a softmax over 1 output is always 1; for two classes give 2 outputs, or task="binary"'
         )
     if task == "binary" and n_out != 1:
         raise ValueError(f'task="binary" has 1 output, but sizes ends in {n_out}; end it in 1, or task="multilabel"')
-    return activation, cost, task or implied_task(activation, n_out)
+    return sigma, chosen, task or implied_task(sigma, n_out)
 
 
-def implied_task(activation: str, n_out: int) -> str:
+def implied_task(sigma: Activation, n_out: int) -> str:
     """Tell what an output layer stands for where no task was given."""
-    if activation in ("identity", "relu"):
+    if sigma.high == math.inf:
         return "regression"
     if n_out > 1:
         return "classification"
-    return "binary" if activation == "sigmoid" else "regression"
+    return "binary" if sigma.name == "sigmoid" else "regression"
+
+
+def initializer(given: Any) -> Initializer | None:
+    """Take an initializer by name, or a function (rng, n_in, n_out) -> (w, b); None is each layer's own."""
+    if callable(given) and not isinstance(given, type):
+        return cast(Initializer, given)
+    return None if given is None else lookup("init", given, INITIALIZERS)
+
+
+def drawn(make: Initializer, rng: np.random.Generator, n_in: int, n_out: int) -> tuple[np.ndarray, np.ndarray]:
+    """Initial weights and biases of a layer, checked."""
+    try:
+        w, b = (np.asarray(each, dtype=np.float64) for each in make(rng, n_in, n_out))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"init={make!r} must be a function (rng, n_in, n_out) -> (w, b) ({error})") from error
+    if w.shape != (n_out, n_in) or b.shape != (n_out,) or not (np.isfinite(w).all() and np.isfinite(b).all()):
+        raise ValueError(
+            f"init={make!r} gave w of shape {w.shape} and b of shape {b.shape}, but must give finite numbers of "
+            f"{(n_out, n_in)} and {(n_out,)}"
+        )
+    return w, b
+
+
+def dropout(given: Any, layers: int) -> list[float]:
+    """Rates of the inputs and of each hidden layer; a number stands for every hidden layer."""
+    several = isinstance(given, (list, tuple))
+    rates = list(given) if several else [0.0] + [given] * (layers - 1)
+    for rate in rates if several else [given]:
+        in_range("dropout", rate, 0, 1, "0 turns it off, 0.5 is usual for hidden layers")
+    if len(rates) != layers:
+        raise ValueError(
+            f"dropout={given!r} has {len(rates)} rates, but there are {layers} layers that can drop: the inputs and "
+            f"{layers - 1} hidden ones"
+        )
+    if not several and given and layers == 1:
+        raise ValueError(f"dropout={given!r} is of hidden layers, and there are none; for the inputs give [{given!r}]")
+    return [float(rate) for rate in rates]
 
 
 def dtype(given: Any) -> str:
     """Name a dtype, given as a name or in the terms of any library."""
+    names = {name: name for name in DTYPES}
     if given is None or isinstance(given, str):
-        return lookup("dtype", given, DTYPES)
+        return lookup("dtype", given, names)
     try:
-        return lookup("dtype", np.dtype(given).name, DTYPES)
+        return lookup("dtype", np.dtype(given).name, names)
     except TypeError:
-        return lookup("dtype", str(given).split(".")[-1], DTYPES)  # another library's, as in torch.float32
+        return lookup("dtype", str(given).split(".")[-1], names)  # another library's, as in torch.float32
 
 
-def generator(seed: Any) -> np.random.Generator:
-    """Make the host generator of a seed."""
+def entropy(seed: Any) -> np.random.SeedSequence:
+    """What all that is random in a network comes from."""
     try:
-        return np.random.Generator(np.random.PCG64(seed))
+        return np.random.SeedSequence(seed)
     except (TypeError, ValueError) as error:
         raise ValueError(f"seed={seed!r} must be None or a whole number of at least 0") from error
+
+
+def yes_or_no(argument: str, given: Any) -> bool:
+    """Check a truth value."""
+    if not isinstance(given, (bool, np.bool_)):
+        raise ValueError(f"{argument}={given!r} must be True or False")
+    return bool(given)
+
+
+def callbacks(given: Any) -> list[Callback]:
+    """Check that each is a callback's object."""
+    if not isinstance(given, (list, tuple)):
+        raise TypeError(f"callbacks={given!r} must be a list of callbacks, as in [EarlyStopping()]")
+    for each in given:
+        if not isinstance(each, Callback):
+            raise TypeError(
+                f"callbacks holds {each!r}, which is no object of a subclass of xpnet.callbacks.Callback; "
+                "give one, as in [EarlyStopping()]"
+            )
+    return list(given)
+
+
+def metrics(argument: str, given: Any, task: str) -> list[Metric]:
+    """Take metrics by name, as objects, or as functions (y_true, y_pred) -> number."""
+    if isinstance(given, str) or not isinstance(given, (list, tuple)) or isinstance(given, Metric):
+        raise TypeError(f'{argument}={given!r} must be a list of metrics, as in ["accuracy"]')
+    found: list[Metric] = []
+    for each in given:
+        if isinstance(each, Metric):
+            found.append(each)
+        elif callable(each) and not isinstance(each, type):
+            found.append(of_function(each))
+        else:
+            found.append(lookup(argument, each, METRICS))
+    for metric in found:
+        if metric.tasks and task not in metric.tasks:
+            raise ValueError(
+                f"{argument} holds {metric.name!r}, which is for {choices(metric.tasks)}; the task is {task!r}"
+            )
+    names = [metric.name for metric in found]
+    for metric in found:
+        taken = METRICS.get(metric.name, metric) is not metric or metric.name in ("cost", "size")
+        if taken or names.count(metric.name) > 1:
+            raise ValueError(f"{argument} holds a metric called {metric.name!r}, which is taken; give it another name")
+    return found
 
 
 def rate(argument: str, given: Any) -> float:
@@ -142,6 +231,32 @@ def optimizer(given: Any) -> Optimizer:
     """Check an optimizer; None is plain SGD."""
     if given is None:
         return SGD()
-    if isinstance(given, type) or not all(hasattr(given, verb) for verb in ("init", "update", "default_lr")):
+    if not _has(given, "init", "update") or not hasattr(given, "default_lr"):
         raise TypeError(f"optimizer={given!r} is not an optimizer; give SGD(momentum=0.9), say")
     return given
+
+
+def _has(given: Any, *functions: str) -> bool:
+    return not isinstance(given, type) and all(callable(getattr(given, name, None)) for name in functions)
+
+
+def _of_name(argument: str, given: Any, table: Mapping[str, Any], families: Mapping[str, Any]) -> Any:
+    """Find a named object, or make one of a family, as in "leaky_relu(0.2)"."""
+    family, _, numbers = given.partition("(") if isinstance(given, str) else ("", "", "")
+    if family not in families or not numbers.endswith(")"):
+        return lookup(argument, given, table)
+    try:
+        return families[family](*(float(number) for number in numbers[:-1].split(",")))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{argument}={given!r} must have numbers in its brackets ({error})") from error
+
+
+def _not_taken(argument: str, found: Any, table: Mapping[str, Any]) -> Any:
+    """Refuse an object of a user's own by a name that stands for another: a file would confuse them."""
+    if table.get(found.name, found) != found:
+        raise ValueError(f"{argument} is an object of your own called {found.name!r}, which is taken; rename it")
+    return found
+
+
+def _name(given: Any) -> str:
+    return str(getattr(given, "name", type(given).__name__))

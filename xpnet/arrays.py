@@ -4,7 +4,7 @@ Nothing in this module computes; every other module may import it.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 Array: TypeAlias = Any  # an array of whichever library the network computes with
@@ -39,6 +39,47 @@ def map_arrays(function: Callable[[Array], Any], nest: Any) -> Any:
         return function(nest)
     parts = [map_arrays(function, part) for part in nest]
     return type(nest)(*parts) if hasattr(nest, "_fields") else tuple(parts)
+
+
+def leaves(nest: Any) -> list[Array]:
+    """List every array in a nest of tuples, in order.
+
+    Examples
+    --------
+    >>> leaves((Layer(1, 2), None, (3,)))
+    [1, 2, 3]
+    """
+    if nest is None:
+        return []
+    return [leaf for part in nest for leaf in leaves(part)] if isinstance(nest, tuple) else [nest]
+
+
+def refill(nest: Any, arrays: Sequence[Array]) -> Any:
+    """Put other arrays of the same shapes and dtypes into a nest, in order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> refill((np.ones(2), None), [np.zeros(2)])
+    (array([0., 0.]), None)
+    """
+    wanted, given = ([(x.shape, str(x.dtype)) for x in each] for each in (leaves(nest), arrays))
+    if wanted != given:
+        raise ValueError(f"arrays of {given} cannot stand for those of {wanted}")
+    left = iter(arrays)
+    return map_arrays(lambda _: next(left), nest)
+
+
+def each_array(rule: Callable[..., tuple[Array, ...]], *nests: Layers) -> tuple[Layers, ...]:
+    """Apply a rule to the weights, and to the biases, of every layer: arrays of each nest in, an array of each out.
+
+    Examples
+    --------
+    >>> each_array(lambda w, g: (w - g, 2 * g), ((5, 6),), ((1, 2),))
+    (((4, 4),), ((2, 4),))
+    """
+    layers = [[rule(*parts) for parts in zip(*layer)] for layer in zip(*nests)]
+    return tuple(zip(*[zip(*layer) for layer in layers]))
 
 
 def blocks(x: Array, width: int | None = None) -> Iterator[Array]:

@@ -15,13 +15,15 @@ from typing import Any, NamedTuple
 from xpnet.activations import Activation
 from xpnet.arrays import Array, Layers, Namespace
 from xpnet.costs import Output
+from xpnet.dropout import Dropout, drop
 
 
 class Examples(NamedTuple):
-    """Inputs and targets on the device."""
+    """Inputs and targets on the device, and how much each example counts; without weights, each counts the same."""
 
     x: Array  # (n, n_in)
     y: Array  # (n, n_out)
+    weight: Array | None = None  # (n,)
 
 
 class Batch(NamedTuple):
@@ -37,6 +39,7 @@ class State(NamedTuple):
     layers: Layers
     optimizer: Any
     cost: Array  # (m,), of the examples in each place of the minibatch: a sum over steps, each before its update
+    dropout: Dropout | None = None
 
 
 class Spec(NamedTuple):
@@ -77,6 +80,39 @@ def forward(layers: Layers, sigmas: Sequence[Activation], x: Array, xp: Namespac
     return zs, activations
 
 
+def deltas(
+    layers: Layers,
+    sigmas: Sequence[Activation],
+    zs: Sequence[Array],
+    activations: Sequence[Array],
+    delta: Array,
+    xp: Namespace,
+) -> list[Array]:
+    """Errors of every layer, from that of the output: backpropagation proper.
+
+    Parameters
+    ----------
+    layers, sigmas
+        As in `forward`.
+    zs, activations
+        What `forward` returned.
+    delta
+        The error of the output layer, shape (..., m, n_out).
+    xp
+        Namespace of the arrays.
+
+    Returns
+    -------
+    list
+        L arrays (..., m, n_out), of the first layer to the last.
+    """
+    found = [delta]
+    for l in reversed(range(1, len(layers))):
+        w, _ = layers[l]
+        found.append(sigmas[l - 1].pullback(xp.matmul(found[-1], w), zs[l - 1], activations[l], xp))  # BP2
+    return found[::-1]
+
+
 def backward(
     layers: Layers,
     sigmas: Sequence[Activation],
@@ -85,6 +121,7 @@ def backward(
     activations: Sequence[Array],
     y: Array,
     xp: Namespace,
+    weight: Array | None = None,
 ) -> Layers:
     """Gradient of the mean cost over the minibatch, by the four equations of backpropagation.
 
@@ -100,23 +137,51 @@ def backward(
         Targets, shape (..., m, n_out).
     xp
         Namespace of the arrays.
+    weight
+        How much each example counts, shape (..., m), for a weighted mean; their sum is not 0.
 
     Returns
     -------
     tuple of pairs
         ∂C/∂w, shape (n_out, n_in), and ∂C/∂b, shape (1, n_out), of each layer.
     """
-    m = y.shape[-2]
-    delta = output.delta(zs[-1], activations[-1], y, xp) / m  # BP1; the mean enters here, once
+    delta = output.delta(zs[-1], activations[-1], y, xp)  # BP1
+    if weight is None:
+        delta = delta / y.shape[-2]  # the mean enters here, once
+    else:
+        delta = delta * (weight / xp.sum(weight, axis=-1, keepdims=True))[..., None]
     grads = []
-    for l in reversed(range(len(layers))):
-        gb = xp.sum(delta, axis=-2, keepdims=True)  # BP3
-        gw = xp.matmul(activations[l].mT, delta).mT  # BP4
+    for a, error in zip(activations, deltas(layers, sigmas, zs, activations, delta, xp)):
+        gb = xp.sum(error, axis=-2, keepdims=True)  # BP3
+        gw = xp.matmul(a.mT, error).mT  # BP4
         grads.append((gw, gb))
-        if l > 0:
-            w, _ = layers[l]
-            delta = sigmas[l - 1].pullback(xp.matmul(delta, w), zs[l - 1], activations[l], xp)  # BP2
-    return tuple(reversed(grads))
+    return tuple(grads)
+
+
+def pullback(
+    layers: Layers,
+    sigmas: Sequence[Activation],
+    zs: Sequence[Array],
+    activations: Sequence[Array],
+    g: Array,
+    xp: Namespace,
+) -> Array:
+    """Take a gradient by the outputs back to the inputs: gᵀ ∂a/∂x of each example, shape (..., m, n_in).
+
+    Parameters
+    ----------
+    layers, sigmas
+        As in `forward`.
+    zs, activations
+        What `forward` returned.
+    g
+        Gradient by the outputs, shape (..., m, n_out).
+    xp
+        Namespace of the arrays.
+    """
+    delta = sigmas[-1].pullback(g, zs[-1], activations[-1], xp)
+    w, _ = layers[0]
+    return xp.matmul(deltas(layers, sigmas, zs, activations, delta, xp)[0], w)  # BP2 once more, without an activation
 
 
 @lru_cache(maxsize=64)
@@ -124,12 +189,13 @@ def make_step(spec: Spec, xp: Namespace) -> Callable[[State, Batch, Examples], S
     """Build the step of training for a structure; equal structures get the same step, so it is compiled once."""
 
     def step(state: State, batch: Batch, data: Examples) -> State:
-        x = xp.take(data.x, batch.index, axis=0)
-        y = xp.take(data.y, batch.index, axis=0)
-        zs, activations = forward(state.layers, spec.sigmas, x, xp)
-        grads = backward(state.layers, spec.sigmas, spec.output, zs, activations, y, xp)
-        cost = state.cost + spec.output.value(zs[-1], activations[-1], y, xp)
+        x, y, weight = (None if part is None else xp.take(part, batch.index, axis=0) for part in data)
+        x, sigmas, dropout = drop(state.dropout, spec.sigmas, x, state.layers, xp)
+        zs, activations = forward(state.layers, sigmas, x, xp)
+        grads = backward(state.layers, sigmas, spec.output, zs, activations, y, xp, weight)
+        cost = spec.output.value(zs[-1], activations[-1], y, xp)
+        cost = state.cost + (cost if weight is None else weight * cost)
         layers, optimizer = spec.update(state.layers, grads, state.optimizer, batch.lr, xp)
-        return State(layers, optimizer, cost)
+        return State(layers, optimizer, cost, dropout)
 
     return step

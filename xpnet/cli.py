@@ -8,25 +8,43 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
 import xpnet
 from xpnet import arguments, datasets
-from xpnet.activations import ACTIVATIONS
 from xpnet.backends import BACKENDS, get_backend, load
-from xpnet.costs import COSTS
+from xpnet.callbacks import EarlyStopping
+from xpnet.names import ACTIVATIONS, COSTS, OPTIMIZERS, SCHEDULES
 from xpnet.network import Network
-from xpnet.optimizers import SGD
-from xpnet.schedules import Constant, OneCycle
+from xpnet.optimizers import Optimizer
+
+
+class Recipe(NamedTuple):
+    """Settings of a training that are known to work for some data; options take their places."""
+
+    sizes: tuple[int, ...]
+    dropout: tuple[float, ...] = (0.0,)
+    epochs: int = 15
+    batch_size: int = 32
+    lr: float = 0.1
+    weight_decay: float = 0.0
+
 
 DATA: dict[str, Callable[[], Any]] = {
     "mnist-sample": datasets.mnist_sample,
     "mnist": datasets.mnist,
     "fashion-mnist": datasets.fashion_mnist,
 }
-SCHEDULES: dict[str, Callable[[float], Any]] = {"constant": Constant, "one-cycle": OneCycle}
+# benchmarks/accuracy.py measures their accuracies
+RECIPES = {
+    "mnist-sample": Recipe((784, 256, 128, 10), weight_decay=0.001),
+    "mnist": Recipe((784, 256, 10), epochs=5, batch_size=64, lr=0.2, weight_decay=0.0001),
+    "fashion-mnist": Recipe((784, 256, 10), epochs=5, batch_size=64, lr=0.2, weight_decay=0.0001),
+}
+OPTIONS_OF = {"sgd": "SGD", "rmsprop": "RMSProp", "adam": "Adam", "adamw": "AdamW"}
+MOMENTUM = 0.9
 
 
 class _Parser(argparse.ArgumentParser):
@@ -75,18 +93,30 @@ def parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="train a network and say how well it does")
     train.set_defaults(run=run_train)
     _add_data(train)
-    train.add_argument("--sizes", type=_sizes, default="784,256,128,10", help="units of each layer (%(default)s)")
+    train.add_argument("--sizes", type=_sizes, help="units of each layer, as in 784,30,10 (by the data)")
     train.add_argument("--activation", choices=ACTIVATIONS, default="relu", help="of the hidden layers (%(default)s)")
     train.add_argument(
         "--output-activation", choices=ACTIVATIONS, default="softmax", help="of the outputs (%(default)s)"
     )
     train.add_argument("--cost", choices=COSTS, default="cross_entropy", help="what is made small (%(default)s)")
-    train.add_argument("--epochs", type=int, default=15, help="how often to go through the data (%(default)s)")
-    train.add_argument("--batch-size", type=int, default=32, help="examples in a minibatch (%(default)s)")
-    train.add_argument("--lr", type=float, default=0.1, help="learning rate, or its peak (%(default)s)")
+    train.add_argument("--epochs", type=int, help="how often to go through the data (by the data)")
+    train.add_argument("--batch-size", type=int, help="examples in a minibatch (by the data)")
+    train.add_argument("--optimizer", choices=OPTIONS_OF, default="sgd", help="what moves the weights (%(default)s)")
+    train.add_argument("--lr", type=float, help="largest learning rate (of SGD by the data; else the optimizer's own)")
     train.add_argument("--schedule", choices=SCHEDULES, default="one-cycle", help="of the learning rate (%(default)s)")
-    train.add_argument("--momentum", type=float, default=0.9, help="of SGD; 0 turns it off (%(default)s)")
-    train.add_argument("--weight-decay", type=float, default=0.001, help="of the weights; 0 turns it off (%(default)s)")
+    train.add_argument("--momentum", type=float, help=f"of SGD; 0 turns it off ({MOMENTUM})")
+    train.add_argument("--weight-decay", type=float, help="of the weights; 0 turns it off (of SGD by the data; else 0)")
+    train.add_argument(
+        "--dropout",
+        type=_rates,
+        metavar="RATE",
+        help="of hidden layers; or of inputs and each of them: 0.2,0.5 (0)",
+    )
+    train.add_argument("--standardize", action="store_true", help="bring inputs to mean 0 and standard deviation 1")
+    train.add_argument("--validation-split", type=float, metavar="PART", help="of the training data, to validate on")
+    train.add_argument(
+        "--early-stopping", type=int, metavar="EPOCHS", help="stop after so many without a lower validation cost"
+    )
     train.add_argument("--seed", type=int, default=0, help="of initial weights and minibatches (%(default)s)")
     _add_place(train)
     train.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="of all arrays (%(default)s)")
@@ -111,17 +141,28 @@ def parser() -> argparse.ArgumentParser:
 
 def run_train(options: argparse.Namespace) -> None:
     """Train, report, save."""
+    recipe = RECIPES.get(options.data, RECIPES["mnist-sample"])
+    given = {name: getattr(options, name) for name in Recipe._fields if getattr(options, name) is not None}
+    if options.optimizer != "sgd":
+        recipe = recipe._replace(weight_decay=0.0, lr=OPTIMIZERS[OPTIONS_OF[options.optimizer]].default_lr)
+    recipe = recipe._replace(**given)
     net = Network(
-        options.sizes,
+        recipe.sizes,
         activation=options.activation,
         output_activation=options.output_activation,
         cost=options.cost,
+        dropout=recipe.dropout[0] if len(recipe.dropout) == 1 else recipe.dropout,
+        standardize=options.standardize,
         backend=options.backend,
         device=options.device,
         dtype=options.dtype,
         seed=options.seed,
     )
-    schedule = SCHEDULES[options.schedule](arguments.rate("--lr", options.lr))
+    schedule = SCHEDULES[options.schedule](arguments.rate("--lr", recipe.lr))
+    optimizer = make_optimizer(options.optimizer, options.momentum, recipe.weight_decay)
+    stopping = [] if options.early_stopping is None else [EarlyStopping(options.early_stopping)]
+    if stopping and options.validation_split is None:
+        raise ValueError(f"--early-stopping {options.early_stopping} needs --validation-split, as in 0.1")
     if options.save and options.save.is_dir():
         raise OSError(f"--save {options.save} is a folder; name a file in it")
     if options.save and not options.save.absolute().parent.is_dir():
@@ -131,18 +172,32 @@ def run_train(options: argparse.Namespace) -> None:
     started = time.perf_counter()
     history = net.train(
         train_data,
-        epochs=options.epochs,
-        batch_size=options.batch_size,
+        epochs=recipe.epochs,
+        batch_size=recipe.batch_size,
         lr=schedule,
-        optimizer=SGD(momentum=options.momentum, weight_decay=options.weight_decay),
+        optimizer=optimizer,
+        validation_split=options.validation_split,
+        callbacks=stopping,
         test_data=test_data,
     )
     seconds = time.perf_counter() - started
     if options.save:
         net.save(options.save)
         print(f"Saved to {options.save}")
-    speed = len(train_data[1]) * len(history) / max(sum(history["seconds"]), 1e-9)
+    if stopping and stopping[0].stopped_epoch:
+        print(f"Stopped after epoch {stopping[0].stopped_epoch}; the network is that of epoch {stopping[0].best_epoch}")
+    speed = sum(s * r for s, r in zip(history["seconds"], history["examples_per_second"]))
+    speed /= max(sum(history["seconds"]), 1e-9)
     print(f"{score(net, test_data)} after {seconds:.1f} s, {speed:,.0f} examples/s")
+
+
+def make_optimizer(name: str, momentum: float | None, weight_decay: float) -> Optimizer:
+    """Make the optimizer of an option's name."""
+    if name == "sgd":
+        return OPTIMIZERS["SGD"](momentum=MOMENTUM if momentum is None else momentum, weight_decay=weight_decay)
+    if momentum is not None:
+        raise ValueError(f"--momentum {momentum:g} is of SGD; --optimizer {name} has its own")
+    return OPTIMIZERS[OPTIONS_OF[name]](weight_decay=weight_decay)
 
 
 def run_evaluate(options: argparse.Namespace) -> None:
@@ -236,6 +291,13 @@ def _sizes(text: str) -> list[int]:
         return [int(size) for size in text.replace(",", " ").split()]
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} must be whole numbers with commas, as in 784,30,10") from error
+
+
+def _rates(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(rate) for rate in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number, or numbers with commas, as in 0.2,0.5") from error
 
 
 def _add_data(command: argparse.ArgumentParser) -> None:

@@ -7,15 +7,17 @@ or wrong. Such a pair is *fused*. So n activations and m costs need n + m defini
 
 Arrays have shape (..., m, n_out); costs of examples (..., m).
 
-To add a cost, write its functions and put it into the table at the end.
+To add a cost, write its functions and put it into the table in `names`.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
+from math import inf
 from typing import NamedTuple, TypeAlias
 
-from xpnet.activations import ACTIVATIONS, Activation
+from xpnet.activations import Activation
 from xpnet.arrays import Array, Namespace
-from xpnet.errors import choices
+from xpnet.errors import between, choices
 
 
 class Composed(NamedTuple):
@@ -82,9 +84,9 @@ class Cost(NamedTuple):
     fused: tuple[tuple[str, Fused], ...] = ()
 
     @property
-    def outputs(self) -> list[str]:
-        """Names of the output activations that this cost accepts."""
-        return list(ACTIVATIONS) if self.gradient else [name for name, _ in self.fused]
+    def outputs(self) -> list[str] | None:
+        """Names of the output activations that this cost accepts; None for any."""
+        return None if self.gradient else [name for name, _ in self.fused]
 
     def of(self, sigma: Activation) -> Output:
         """What this cost is for an output layer with activation `sigma`.
@@ -100,7 +102,7 @@ class Cost(NamedTuple):
         if self.value is None or self.gradient is None:
             raise ValueError(
                 f"cost={self.name!r} does not go with output_activation={sigma.name!r}; "
-                f"it needs one of {choices(self.outputs)}"
+                f"it needs one of {choices(self.outputs or [])}"
             )
         return Composed(sigma, self.value, self.gradient)
 
@@ -126,10 +128,54 @@ def _categorical_cross_entropy(z: Array, y: Array, xp: Namespace) -> Array:
     return xp.sum(y * (log_sum - shifted), axis=-1)
 
 
+def _absolute(a: Array, y: Array, xp: Namespace) -> Array:
+    return xp.sum(xp.abs(a - y), axis=-1)
+
+
+def _absolute_gradient(a: Array, y: Array, xp: Namespace) -> Array:
+    return xp.sign(a - y)  # 0 where a = y, as is usual
+
+
+def _poisson(z: Array, y: Array, xp: Namespace) -> Array:
+    # −ln of the Poisson probability of y at the mean a = e^z, without the ln y! that no weight changes
+    return xp.sum(xp.exp(z) - y * z, axis=-1)
+
+
+def make_huber(delta: float = 1.0) -> Cost:
+    """Quadratic up to a distance delta, linear beyond: ``Σ_k ½ c² + delta (|a_k − y_k| − c)``, c the smaller.
+
+    By P. J. Huber, "Robust Estimation of a Location Parameter", Annals of Mathematical Statistics 35 (1964). It is
+    called "huber(2.0)", say.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> make_huber(2.0).value(np.array([[1.0], [5.0]]), np.array([[0.0], [0.0]]), np)  # ½ 1², ½ 2² + 2 (5 − 2)
+    array([0.5, 8. ])
+    """
+    between("delta", delta, 0, inf, "1 is usual")
+    return _huber(float(delta))
+
+
+@lru_cache  # equal costs are equal structure
+def _huber(delta: float) -> Cost:
+    def value(a: Array, y: Array, xp: Namespace) -> Array:
+        distance = xp.abs(a - y)
+        near = xp.minimum(distance, delta)
+        return xp.sum(0.5 * near * near + delta * (distance - near), axis=-1)
+
+    def gradient(a: Array, y: Array, xp: Namespace) -> Array:
+        return xp.maximum(xp.minimum(a - y, delta), -delta)
+
+    return Cost("huber" if delta == 1.0 else f"huber({delta})", value, gradient)
+
+
 quadratic = Cost("quadratic", _quadratic, _quadratic_gradient)
 cross_entropy = Cost(
     "cross_entropy",
     fused=(("sigmoid", Fused(_binary_cross_entropy)), ("softmax", Fused(_categorical_cross_entropy))),
 )
-
-COSTS = {each.name: each for each in (quadratic, cross_entropy)}
+log_likelihood = Cost("log_likelihood", fused=(("softmax", Fused(_categorical_cross_entropy)),))
+absolute = Cost("absolute", _absolute, _absolute_gradient)
+huber = make_huber()
+poisson = Cost("poisson", fused=(("exp", Fused(_poisson)),))

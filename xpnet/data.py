@@ -19,6 +19,7 @@ from xpnet.arrays import Array, blocks, bound
 from xpnet.backends import Backend, as_array, host_array, on_host
 from xpnet.backprop import Examples
 from xpnet.errors import warn
+from xpnet.scaling import Scaling
 
 
 class Chunk(NamedTuple):
@@ -41,6 +42,10 @@ class Source(Protocol):
 
     def blocks(self, width: int) -> Iterator[Examples]:
         """Every example once, in order, as many together as may make `width` numbers each."""
+        ...
+
+    def scaled(self, scaling: Scaling) -> "Source":
+        """Give the same source, its examples scaled."""
         ...
 
 
@@ -111,6 +116,10 @@ class Reader:
         Width of inputs and targets.
     output
         The activation whose values targets must be among.
+    scaling
+        What inputs and targets are scaled by, if anything.
+    class_weight
+        How much examples of each class count, (1, K), where it is not the same.
     warns
         Whether pixels that seem not to be scaled are worth a warning.
     """
@@ -120,6 +129,8 @@ class Reader:
     n_in: int
     n_out: int
     output: Activation
+    scaling: Scaling | None = None
+    class_weight: Array | None = None
     warns: bool = True
 
     def inputs(self, x: Any, name: str) -> Array:
@@ -135,7 +146,7 @@ class Reader:
         x = self.backend.asarray(x, self.dtype, name)
         x = x if x.ndim == 2 else self.backend.xp.reshape(x, (-1, self.n_in))  # JAX copies even to the same shape
         self._check_finite(x, name)
-        return x
+        return x if self.scaling is None else self.scaling.inputs(x)
 
     def targets(self, y: Any, name: str) -> Array:
         """Check and move targets: classes (n,), or rows (n, n_out); (n,) too for one output. Synchronizes."""
@@ -152,14 +163,20 @@ class Reader:
         y = self.backend.xp.reshape(self.backend.asarray(y, self.dtype, name), (-1, self.n_out))
         self._check_finite(y, name)
         self._check_reach(y, name)
-        return y
+        return y if self.scaling is None else self.scaling.targets(y)
 
     def examples(self, x: Any, y: Any, name: str) -> Examples:
         """Check, move and encode inputs and targets of the same examples. Synchronizes."""
         x, y = self.inputs(x, f"X of {name}"), self.targets(y, f"y of {name}")
         if x.shape[0] != y.shape[0]:
             raise ValueError(f"X of {name} has {x.shape[0]} examples and y of {name} has {y.shape[0]}; give as many")
-        return Examples(x, y)
+        return Examples(x, y, None if self.class_weight is None else self.weights(y, self.class_weight))
+
+    def weights(self, y: Array, class_weight: Array) -> Array:
+        """How much each example counts, (n,), by its class; `y` are encoded targets."""
+        xp = self.backend.xp
+        classes = y if self.n_out > 1 else xp.concat([1.0 - y, y], axis=-1)
+        return xp.sum(classes * class_weight, axis=-1)
 
     def pairs(self, items: Iterable[Any], name: str) -> Examples:
         """Check, move and encode a number of (x, y) pairs. Synchronizes."""
@@ -314,6 +331,11 @@ class Kept:
         for x, y in zip(blocks(self.examples.x, width), blocks(self.examples.y, width)):
             yield Examples(x, y)
 
+    def scaled(self, scaling: Scaling) -> "Kept":
+        """Scale the examples."""
+        x, y, weight = self.examples
+        return Kept(Examples(scaling.inputs(x), scaling.targets(y), weight))
+
 
 class Reread:
     """A map-style data set whose items differ each time they are read (random transforms)."""
@@ -338,6 +360,11 @@ class Reread:
         for part in split(np.arange(len(self.dataset)), bound(1, width)):
             yield self._read(part)
 
+    def scaled(self, scaling: Scaling) -> "Reread":
+        """Scale what is read from now on."""
+        self.reader = replace(self.reader, scaling=scaling)
+        return self
+
     def _read(self, index: np.ndarray) -> Examples:
         return self.reader.pairs((self.dataset[int(i)] for i in index), self.name)
 
@@ -347,6 +374,7 @@ class Batches:
 
     def __init__(self, batches: Iterable[Any], reader: Reader, name: str, per_epoch: int | None) -> None:
         self.batches, self.reader, self.name, self.per_epoch = batches, reader, name, per_epoch
+        self.restarts = per_epoch is None and not isinstance(batches, Iterator)
         begun = iter(batches)
         first = list(islice(begun, 1))
         next(self._read(first))  # a look at the first batch, before anything is trained
@@ -378,6 +406,11 @@ class Batches:
         """Every batch once, a large one in slices."""
         for batch in self._read(self._pass()):
             yield from Kept(batch).blocks(width)
+
+    def scaled(self, scaling: Scaling) -> "Batches":
+        """Scale what is read from now on."""
+        self.reader = replace(self.reader, scaling=scaling)
+        return self
 
     def _pass(self) -> Iterator[Any]:
         """Take the pass that is going on, or begin one."""
@@ -416,8 +449,17 @@ class Batches:
 
     def _join(self, group: Sequence[Examples]) -> Chunk:
         xp, (m, _) = self.reader.backend.xp, group[0].x.shape
-        joined = Examples(xp.concat([x for x, _ in group], axis=0), xp.concat([y for _, y in group], axis=0))
-        return Chunk(joined, in_order((len(group), m)))
+        parts = (None if part[0] is None else xp.concat(list(part), axis=0) for part in zip(*group))
+        return Chunk(Examples(*parts), in_order((len(group), m)))
+
+
+def need_again(source: Source, argument: str) -> None:
+    """Refuse a source that can be gone through only once, where training is not all that is to be done with it."""
+    if isinstance(source, Batches) and not source.restarts:
+        raise ValueError(
+            f"{argument} goes through the training data besides training on it, and train_data can be gone through "
+            "only once; give arrays, a data set, or an object that can be iterated again, without steps="
+        )
 
 
 def numbers(x: Any, name: str) -> Array:

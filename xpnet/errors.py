@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import operator
 import sys
 import warnings
 from collections.abc import Iterable
@@ -37,6 +38,39 @@ def in_range(argument: str, given: Any, low: float, high: float, remedy: str) ->
     if not holds:
         interval = f"in [{low:g}, {high:g})" if high < math.inf else f"a finite number of at least {low:g}"
         raise ValueError(f"{argument}={given!r} must be {interval}; {remedy}")
+
+
+def between(argument: str, given: Any, low: float, high: float, remedy: str) -> None:
+    """Check that ``low < given < high``, as a number.
+
+    Examples
+    --------
+    >>> between("validation_split", 0.2, 0, 1, "it is a part of the examples")
+    """
+    try:
+        holds = bool(low < given < high)
+    except (TypeError, ValueError):  # not a number, or many
+        holds = False
+    if not holds:
+        interval = f"above {low:g} and below {high:g}" if high < math.inf else f"a finite number above {low:g}"
+        raise ValueError(f"{argument}={given!r} must be {interval}; {remedy}")
+
+
+def count(argument: str, given: object, least: int) -> int:
+    """Check a whole number.
+
+    Examples
+    --------
+    >>> count("epochs", 3, least=0)
+    3
+    """
+    try:
+        number = operator.index(given)  # type: ignore[arg-type]
+    except TypeError:
+        number = least - 1
+    if number < least or isinstance(given, bool):
+        raise ValueError(f"{argument}={given!r} must be a whole number of at least {least}")
+    return number
 
 
 def warn(message: str) -> None:

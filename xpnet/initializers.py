@@ -1,7 +1,7 @@
 """Initial weights and biases, drawn on the host, so that a seed gives the same network on every backend.
 
 An initializer is a function ``(rng, n_in, n_out) -> (w, b)`` of a NumPy generator, with w of shape (n_out, n_in) and b
-of shape (n_out,), both float64. To add one, write the function and put it into the table at the end.
+of shape (n_out,), both float64. To add one, write the function and put it into the table in `names`.
 """
 
 from collections.abc import Callable
@@ -38,19 +38,92 @@ def scaled_normal(rng: np.random.Generator, n_in: int, n_out: int) -> tuple[np.n
     return w / sqrt(n_in), b
 
 
-def he(rng: np.random.Generator, n_in: int, n_out: int) -> tuple[np.ndarray, np.ndarray]:
-    """Weights from N(0, 2/n_in), biases zero (He et al., arXiv:1502.01852, equation 10); for ReLU.
+def he_normal(rng: np.random.Generator, n_in: int, n_out: int) -> tuple[np.ndarray, np.ndarray]:
+    """Weights from N(0, 2/n_in), biases zero (He et al., arXiv:1502.01852, equation 10); for ReLU and its relatives.
 
     Examples
     --------
-    >>> w, b = he(np.random.default_rng(0), 3, 2)
+    >>> w, b = he_normal(np.random.default_rng(0), 3, 2)
     >>> b
     array([0., 0.])
     """
     return rng.standard_normal((n_out, n_in)) * sqrt(2.0 / n_in), np.zeros(n_out)
 
 
-INITIALIZERS: dict[str, Initializer] = {"normal": normal, "scaled_normal": scaled_normal, "he": he}
+def he_uniform(rng: np.random.Generator, n_in: int, n_out: int) -> tuple[np.ndarray, np.ndarray]:
+    """Weights from U(−r, r) with r² = 6/n_in, which has the variance of `he_normal`; biases zero.
+
+    Examples
+    --------
+    >>> w, b = he_uniform(np.random.default_rng(0), 600, 50)
+    >>> bool(abs(w).max() <= 0.1)
+    True
+    """
+    return _uniform(rng, n_in, n_out, 6.0 / n_in)
+
+
+def glorot_normal(rng: np.random.Generator, n_in: int, n_out: int) -> tuple[np.ndarray, np.ndarray]:
+    """Weights from N(0, 2/(n_in + n_out)), biases zero (Glorot and Bengio, AISTATS 2010, equation 12).
+
+    Examples
+    --------
+    >>> w, b = glorot_normal(np.random.default_rng(0), 300, 500)
+    >>> round(float(w.std() * 20), 2)
+    1.0
+    """
+    return rng.standard_normal((n_out, n_in)) * sqrt(2.0 / (n_in + n_out)), np.zeros(n_out)
+
+
+def glorot_uniform(rng: np.random.Generator, n_in: int, n_out: int) -> tuple[np.ndarray, np.ndarray]:
+    """Weights from U(−r, r) with r² = 6/(n_in + n_out), biases zero (Glorot and Bengio, AISTATS 2010, equation 16).
+
+    Examples
+    --------
+    >>> w, b = glorot_uniform(np.random.default_rng(0), 100, 500)
+    >>> bool(abs(w).max() <= 0.1)
+    True
+    """
+    return _uniform(rng, n_in, n_out, 6.0 / (n_in + n_out))
+
+
+def lecun_normal(rng: np.random.Generator, n_in: int, n_out: int) -> tuple[np.ndarray, np.ndarray]:
+    """Weights from N(0, 1/n_in), biases zero (LeCun et al., "Efficient BackProp", 1998, equation 16); for SELU.
+
+    Examples
+    --------
+    >>> w, b = lecun_normal(np.random.default_rng(0), 400, 300)
+    >>> round(float(w.std() * 20), 2)
+    1.0
+    """
+    return rng.standard_normal((n_out, n_in)) / sqrt(n_in), np.zeros(n_out)
+
+
+def orthogonal(rng: np.random.Generator, n_in: int, n_out: int) -> tuple[np.ndarray, np.ndarray]:
+    """Weights with orthonormal rows, or columns if there are more rows; biases zero (Saxe et al., arXiv:1312.6120).
+
+    Every such matrix is equally likely.
+
+    Examples
+    --------
+    >>> w, b = orthogonal(np.random.default_rng(0), 5, 3)
+    >>> np.allclose(w @ w.T, np.eye(3))
+    True
+    """
+    q, r = np.linalg.qr(rng.standard_normal((max(n_in, n_out), min(n_in, n_out))))
+    q *= np.sign(np.diag(r))  # without it some matrices would be likelier than others (Mezzadri, math-ph/0609050)
+    return q if n_out >= n_in else q.T, np.zeros(n_out)
+
+
+def zeros(rng: np.random.Generator, n_in: int, n_out: int) -> tuple[np.ndarray, np.ndarray]:
+    """Weights and biases zero. Units of a hidden layer that start equal stay equal, so it is of use without any.
+
+    Examples
+    --------
+    >>> w, b = zeros(np.random.default_rng(0), 2, 1)
+    >>> w, b
+    (array([[0., 0.]]), array([0.]))
+    """
+    return np.zeros((n_out, n_in)), np.zeros(n_out)
 
 
 def default(activation: str) -> Initializer:
@@ -58,7 +131,14 @@ def default(activation: str) -> Initializer:
 
     Examples
     --------
-    >>> default("relu").__name__, default("sigmoid").__name__
-    ('he', 'scaled_normal')
+    >>> default("relu").__name__, default("selu").__name__, default("sigmoid").__name__
+    ('he_normal', 'lecun_normal', 'scaled_normal')
     """
-    return he if activation == "relu" else scaled_normal
+    activation = activation.partition("(")[0]  # without the numbers of "leaky_relu(0.2)"
+    if activation in ("relu", "leaky_relu", "elu", "softplus", "silu", "gelu", "gelu_tanh"):
+        return he_normal
+    return lecun_normal if activation in ("selu", "exp") else scaled_normal
+
+
+def _uniform(rng: np.random.Generator, n_in: int, n_out: int, square: float) -> tuple[np.ndarray, np.ndarray]:
+    return rng.uniform(-sqrt(square), sqrt(square), (n_out, n_in)), np.zeros(n_out)

@@ -3,23 +3,26 @@
 import copy
 import functools
 import os
-from collections.abc import Callable, Sequence
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 
-from xpnet import arguments, checkpoint, training
-from xpnet.activations import ACTIVATIONS
-from xpnet.arrays import Array, Layer, Layers, map_arrays
+from xpnet import arguments, checkpoint, evaluation, inspection, parameters, preparation, training
+from xpnet.activations import Activation
+from xpnet.arrays import Array, Layer, map_arrays
 from xpnet.backends import get_backend
-from xpnet.backprop import Spec, State, backward, forward, make_step
-from xpnet.callbacks import Callback, History, Progress, Test
-from xpnet.costs import COSTS
-from xpnet.data import SAMPLING, Chunk, Kept, Reader, Source, in_order, numbers
-from xpnet.errors import CheckpointError
-from xpnet.initializers import INITIALIZERS, default
+from xpnet.backprop import Examples, Spec, State, backward, forward, make_step
+from xpnet.callbacks import Callback, History, Progress
+from xpnet.costs import Cost
+from xpnet.data import SAMPLING, Chunk, Kept, Reader, in_order, numbers
+from xpnet.dropout import Dropout, start
+from xpnet.errors import count
+from xpnet.initializers import Initializer, default
+from xpnet.metrics import predictions
 from xpnet.optimizers import SGD, Optimizer
-from xpnet.schedules import Constant, Schedule
+from xpnet.scaling import Scaling
+from xpnet.schedules import Schedule
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -36,6 +39,13 @@ def _computes(method: Callable[Concatenate["Network", P], T]) -> Callable[Concat
     return entered
 
 
+class Seeds(NamedTuple):
+    """Of what is random besides the order of examples; derived from the network's seed."""
+
+    dropout: int
+    split: int
+
+
 class Network:
     """A feed-forward neural network.
 
@@ -46,16 +56,28 @@ class Network:
     sizes
         Number of units of each layer, from the inputs to the outputs.
     activation
-        Activation of the hidden layers, or a list with one for each: "sigmoid", "tanh", "relu", "identity", "softmax".
+        Activation of the hidden layers, or a list with one for each: "sigmoid", "tanh", "relu", "identity", "softmax",
+        "leaky_relu", "elu", "selu", "softplus", "silu", "gelu", "gelu_tanh", "exp", or an object of your own with the
+        functions of `xpnet.activations.Activation`.
     output_activation
         Activation of the output layer, "sigmoid" unless given.
     cost
-        "quadratic" unless given, or "cross_entropy" (binary with a sigmoid output, categorical with softmax).
+        "quadratic" unless given, "cross_entropy" (binary with a sigmoid output, categorical with softmax),
+        "log_likelihood" (softmax), "huber", "absolute", "poisson" (exp), or an object of your own with the functions of
+        `xpnet.costs.Cost`.
     task
-        Sets output activation and cost together: "classification" (softmax, cross-entropy), "binary" or "multilabel"
-        (sigmoid, cross-entropy), "regression" (identity, quadratic).
+        Sets output activation and cost where they are not given: "classification" (softmax, cross-entropy), "binary" or
+        "multilabel" (sigmoid, cross-entropy), "regression" (identity, quadratic).
     init
-        Initial weights: "normal", "scaled_normal" or "he". Unless given, "he" for a ReLU layer, else "scaled_normal".
+        Initial weights: "normal", "scaled_normal", "he_normal", "he_uniform", "glorot_normal", "glorot_uniform",
+        "lecun_normal", "orthogonal", "zeros", or a function (rng, n_in, n_out) -> (w, b). Unless given, "he_normal" for
+        layers of ReLU and its relatives, "lecun_normal" for SELU and exp, else "scaled_normal".
+    dropout
+        Part in [0, 1) of the units of each hidden layer that every training step leaves out, or a list with the part of
+        the inputs and of each hidden layer.
+    standardize
+        Learn from the training data how to bring each input to mean 0 and standard deviation 1, and each target of a
+        regression; kept in `scaling`, and applied to all that comes in and out.
     backend
         "numpy", "cupy", "torch", "jax", or an Array API namespace module.
     device
@@ -73,6 +95,12 @@ class Network:
         Number of units of each.
     task : str
         As given, or what output activation and size stand for.
+    sigmas : tuple of Activation
+        The activation functions of all layers.
+    output : Composed or Fused
+        The cost, joined with the activation of the output layer.
+    scaling : Scaling or None
+        What `standardize` learnt in the first call to `train`.
     backend : Backend
         Where the network computes.
     history : History
@@ -100,11 +128,13 @@ class Network:
         self,
         sizes: Sequence[int],
         *,
-        activation: str | Sequence[str] = "sigmoid",
-        output_activation: str | None = None,
-        cost: str | None = None,
+        activation: str | Activation | Sequence[str | Activation] = "sigmoid",
+        output_activation: str | Activation | None = None,
+        cost: str | Cost | None = None,
         task: str | None = None,
-        init: str | None = None,
+        init: str | Initializer | None = None,
+        dropout: float | Sequence[float] = 0.0,
+        standardize: bool = False,
         backend: Any = None,
         device: Any = None,
         dtype: Any = "float32",
@@ -112,23 +142,30 @@ class Network:
     ) -> None:
         self.sizes = arguments.sizes(sizes)
         self.num_layers = len(self.sizes)
-        self.activation = arguments.hidden(activation, self.num_layers - 2)
-        named = arguments.output(output_activation, cost, task, self.sizes[-1])
-        self.output_activation, self.cost_name, self.task = named
-        self._asked_task = task
-        self._sigmas = tuple(ACTIVATIONS[name] for name in (*self.activation, self.output_activation))
-        self._output = COSTS[self.cost_name].of(self._sigmas[-1])
+        hidden = arguments.hidden(activation, self.num_layers - 2)
+        sigma, joined, self.task = arguments.output(output_activation, cost, task, self.sizes[-1])
+        self.sigmas, self.output = (*hidden, sigma), joined.of(sigma)
+        self.activation = [each.name for each in hidden]
+        self.output_activation, self.cost_name = sigma.name, joined.name
+        self.asked_task = task
+        self.dropout = arguments.dropout(dropout, self.num_layers - 1)
+        self.standardize = arguments.yes_or_no("standardize", standardize)
+        self.scaling: Scaling | None = None
         self.dtype = arguments.dtype(dtype)
-        initializer = None if init is None else arguments.lookup("init", init, INITIALIZERS)
-        self.rng = arguments.generator(seed)
+        initializer = arguments.initializer(init)
+        entropy = arguments.entropy(seed)
+        self.rng = np.random.Generator(np.random.PCG64(entropy))
+        self.seeds = Seeds(*(int(each.generate_state(1)[0]) for each in entropy.spawn(2)))
         drawn = [
-            (initializer or default(sigma.name))(self.rng, n_in, n_out)
-            for n_in, n_out, sigma in zip(self.sizes, self.sizes[1:], self._sigmas)
+            arguments.drawn(initializer or default(sigma.name), self.rng, n_in, n_out)
+            for n_in, n_out, sigma in zip(self.sizes, self.sizes[1:], self.sigmas)
         ]
         self.backend = get_backend(backend, device)
         self.optimizer: Optimizer = SGD()
         self.history = History()
-        self._start(drawn)
+        with self.backend.scope(self.dtype):
+            layers, cost = self.owned((tuple((w, b[None, :]) for w, b in drawn), np.zeros(1)))
+            self.state = State(layers, self.optimizer.init(layers, self._number), cost, self.owned(self.masks()))
 
     def __repr__(self) -> str:
         hidden = dict.fromkeys(self.activation)
@@ -136,6 +173,8 @@ class Network:
             "activation": (self.activation[0] if len(hidden) == 1 else self.activation) if hidden else None,
             "output_activation": self.output_activation,
             "cost": self.cost_name,
+            "dropout": self.dropout if any(self.dropout) else None,
+            "standardize": self.standardize or None,
             "backend": self.backend.name,
             "device": self.backend.device_name,
             "dtype": self.dtype,
@@ -159,44 +198,43 @@ class Network:
 
     @layers.setter
     def layers(self, layers: Sequence[tuple[Any, Any]]) -> None:
-        if not isinstance(layers, (tuple, list)) or not all(
-            isinstance(layer, (tuple, list)) and len(layer) == 2 for layer in layers
-        ):
-            raise TypeError("layers must be a list of pairs (w, b)")
-        self._assign(self._check("w", [w for w, _ in layers]), self._check("b", [b for _, b in layers]))
+        weights, biases = parameters.pairs(layers)
+        self._assign(parameters.checked(self, "w", weights), parameters.checked(self, "b", biases))
 
     @property
     def w(self) -> list[Array]:
         """Copies of the weights of each layer, (n_out, n_in), on the device; assign a whole list to change them."""
-        return self._copies(0, lambda w: w)
+        with self.backend.scope(self.dtype):
+            return [self.backend.xp.asarray(w, copy=True) for w, _ in self.state.layers]
 
     @w.setter
     def w(self, weights: Sequence[Any]) -> None:
-        self._assign(self._check("w", weights), [b for _, b in self.state.layers])
+        self._assign(parameters.checked(self, "w", weights), [b for _, b in self.state.layers])
 
     @property
     def b(self) -> list[Array]:
         """Copies of the biases of each layer, (n_out,), on the device; columns (n_out, 1) can be assigned too."""
-        return self._copies(1, lambda b: b[0, ...])
+        with self.backend.scope(self.dtype):
+            return [self.backend.xp.asarray(b[0, ...], copy=True) for _, b in self.state.layers]
 
     @b.setter
     def b(self, biases: Sequence[Any]) -> None:
-        self._assign([w for w, _ in self.state.layers], self._check("b", biases))
+        self._assign([w for w, _ in self.state.layers], parameters.checked(self, "b", biases))
 
     def copy(self) -> "Network":
         """Return an independent copy: weights, state of optimizer and generator, history."""
         return self.to(self.backend)
 
-    def to(self, backend: Any = None, device: Any = None) -> "Network":
-        """Return a copy of everything on another backend or device.
+    def to(self, backend: Any = None, device: Any = None, dtype: Any = None) -> "Network":
+        """Return a copy of everything on another backend or device, or in another dtype.
 
         With `device` alone, a PyTorch or JAX network stays with its library; a NumPy or CuPy network goes by the
         table of `xpnet.get_backend`.
 
         Examples
         --------
-        >>> Network([3, 2], seed=0).to("numpy")
-        Network([3, 2], output_activation='sigmoid', cost='quadratic', backend='numpy', device='cpu', dtype='float32')
+        >>> Network([3, 2], seed=0).to("numpy", dtype="float64")
+        Network([3, 2], output_activation='sigmoid', cost='quadratic', backend='numpy', device='cpu', dtype='float64')
         """
         if backend is None and device is None:
             backend = self.backend
@@ -204,47 +242,47 @@ class Network:
             backend = self.backend.name if self.backend.name in ("torch", "jax") else self.backend.xp
         new = copy.copy(self)
         new.backend = get_backend(backend, device)
+        new.dtype = self.dtype if dtype is None else arguments.dtype(dtype)
         new.rng, new.history = copy.deepcopy(self.rng), copy.deepcopy(self.history)
-        new.sizes, new.activation = list(self.sizes), list(self.activation)
+        new.sizes, new.activation, new.dropout = list(self.sizes), list(self.activation), list(self.dropout)
         with self.backend.scope(self.dtype):
-            arrays = map_arrays(self.backend.to_numpy, self.state)
-        with new.backend.scope(self.dtype):
-            new.state = map_arrays(lambda x: new.backend.own(new.backend.asarray(x, self.dtype)), arrays)
+            arrays = map_arrays(self.backend.to_numpy, (self.state, self.scaling))
+        with new.backend.scope(new.dtype):
+            new.state, new.scaling = new.owned(arrays)
         return new
 
     @_computes
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write settings and weights to a safetensors file; `load` reads it, on any backend."""
-        settings = {
-            "sizes": self.sizes,
-            "activation": self.activation,
-            "output_activation": self.output_activation,
-            "cost": self.cost_name,
-            "task": self._asked_task,
-            "dtype": self.dtype,
-        }
-        to_numpy = self.backend.to_numpy
-        checkpoint.write(path, settings, [(to_numpy(w), to_numpy(b)[0]) for w, b in self.state.layers])
+        """Write all that `load` and further training need to a safetensors file, for any backend.
+
+        That is settings and weights, the optimizer and its state, the state of the generator and of dropout, and what
+        `standardize` learnt; not the history. `reset_optimizer` beforehand makes the file smaller.
+        """
+        checkpoint.save(self, path)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, backend: Any = None, device: Any = None) -> "Network":
-        """Read a network that `save` wrote, onto any backend and device.
+    def load(
+        cls, path: str | os.PathLike[str], *, backend: Any = None, device: Any = None, custom: Iterable[Any] = ()
+    ) -> "Network":
+        """Read a network that `save` wrote, onto any backend and device; it trains on as the saved one would have.
+
+        Parameters
+        ----------
+        path
+            The file.
+        backend, device
+            Where it is to compute.
+        custom
+            Activations and costs of your own that it was made with; the file holds their names only.
 
         Raises
         ------
         CheckpointError
-            If the file does not hold one.
+            If the file does not hold a network.
         OSError
             If it cannot be read.
         """
-        settings, layers = checkpoint.read(path)
-        place = get_backend(backend, device)
-        try:
-            net = cls(**settings, backend=place)
-            net.layers = layers
-        except (TypeError, ValueError) as error:
-            raise CheckpointError(f"{path} holds a network that cannot be: {error}") from error
-        return net
+        return checkpoint.load(cls, path, get_backend(backend, device), custom)
 
     # Computing
 
@@ -267,13 +305,15 @@ class Network:
         >>> Network([3, 2], seed=0).forward([[1, 2, 3], [4, 5, 6]]).shape
         (2, 2)
         """
-        x, single = self._rows(x)
-        outputs = self._forward(x)
+        x, single = self.rows(x)
+        outputs = self._outputs(x)
         return outputs[0, ...] if single else outputs
 
     @_computes
     def backward(self, x: Any, y: Any) -> list[Layer]:
         """Gradient of the mean cost over examples, by backpropagation (the book, chapter 2, BP1 to BP4).
+
+        It is that of the data alone: no weight decay, no dropout.
 
         Parameters
         ----------
@@ -296,16 +336,14 @@ class Network:
         >>> net.backward([8, 16], [1])
         [Layer(w=array([[-1., -2.]], dtype=float32), b=array([-0.125], dtype=float32))]
         """
-        rows, single = self._rows(x)
-        y = numbers(y, "y of the batch")
-        examples = self._reader().examples(rows, y[None, ...] if single and self._is_one(y) else y, "the batch")
-        zs, activations = forward(self.state.layers, self._sigmas, examples.x, self.backend.xp)
-        grads = backward(self.state.layers, self._sigmas, self._output, zs, activations, examples.y, self.backend.xp)
+        (x, y, _), _ = self.examples(x, y)
+        zs, activations = forward(self.state.layers, self.sigmas, x, self.backend.xp)
+        grads = backward(self.state.layers, self.sigmas, self.output, zs, activations, y, self.backend.xp)
         return [Layer(gw, gb[0, ...]) for gw, gb in grads]
 
     @_computes
     def minibatch_update(self, batch: Any, lr: float) -> None:
-        """One step of plain gradient descent on one minibatch: w ← w − η ∂C/∂w, of the mean over its examples.
+        """One step of plain gradient descent on one minibatch: w ← w − η ∂C/∂w, with what `backward` returns.
 
         Parameters
         ----------
@@ -320,14 +358,14 @@ class Network:
             If the new weights are not finite; the old ones stay.
         """
         lr = arguments.rate("lr", lr)
-        source = self._reader().source(batch, "batch")
+        source = self.reader().source(batch, "batch")
         if not isinstance(source, Kept):
             raise TypeError("batch is an iterable of batches; give one of them, a list of (x, y) pairs or (X, y)")
-        examples, plain = source.examples, SGD()
-        state = self.state._replace(optimizer=plain.init(self.state.layers, self._number))
-        chunk = Chunk(examples, in_order((1, examples.x.shape[0])))
-        new = training.run(
-            self.backend, self.dtype, self._step(plain), state, chunk, np.array([lr]), "in a minibatch update"
+        plain = SGD()
+        state = State(self.state.layers, plain.init(self.state.layers, self._number), self.state.cost)
+        chunk = Chunk(source.examples, in_order((1, source.examples.x.shape[0])))
+        new, _ = training.advance(
+            self.backend, self.dtype, self.step(plain), state, chunk, np.array([lr]), "in a minibatch update"
         )
         self.state = self.state._replace(layers=new.layers)
 
@@ -337,11 +375,18 @@ class Network:
         train_data: Any,
         epochs: int = 20,
         batch_size: int = 30,
-        lr: float | Schedule | None = 0.01,
+        lr: float | Schedule | None = None,
         test_data: Any = None,
         *,
         optimizer: Optimizer | None = None,
         sampling: str = "shuffle",
+        validation_data: Any = None,
+        validation_split: float | None = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        callbacks: Sequence[Callback] = (),
+        metrics: Sequence[Any] = (),
+        training_metrics: Sequence[Any] = (),
         steps: int | None = None,
         cache: bool = True,
         progress: bool = True,
@@ -358,14 +403,35 @@ class Network:
         batch_size
             Examples in a minibatch; the last of an epoch holds what is left.
         lr
-            Learning rate η, or a schedule: a function of (step, total steps of this call). None is the optimizer's own.
+            Learning rate η, or a schedule: a function of (step, total steps of this call). Unless given, it is the
+            optimizer's own: 0.01 for `SGD`, 0.001 for `Adam`, `AdamW` and `RMSProp`.
         test_data
-            Any source that has an end. Each epoch writes a line on how many of it are classified correctly.
+            Any source that has an end, to be reported on: each epoch writes a line on how many of it are classified
+            correctly.
         optimizer
-            `SGD` with its options. An optimizer equal to that of the last call goes on with its state (the velocity of
-            momentum); another starts anew.
+            `SGD`, `Adam`, `AdamW` or `RMSProp` with their options, and what can be put around them: `L1`, `Clip`,
+            `MaxNorm`. An optimizer equal to that of the last call goes on with its state (the velocity of momentum);
+            another starts anew.
         sampling
             "shuffle": every example once an epoch; "replacement": n // batch_size minibatches drawn from all.
+        validation_data
+            Any source that has an end, to be watched: each epoch computes its cost and metrics.
+        validation_split
+            Part of the training data in (0, 1) to validate on instead; drawn by the network's seed, the same in every
+            call, with equal parts of each class (needs scikit-learn).
+        sample_weight
+            How much each example counts, (n,), at least 0. The cost of a minibatch is the weighted mean.
+        class_weight
+            How much the examples of each class count, {class: number}, 1 for those left out; or "balanced", for classes
+            that count the same all together.
+        callbacks
+            Objects that watch and steer: `EarlyStopping`, `ModelCheckpoint`, `ReduceLROnPlateau`, `CSVLog`,
+            `TensorBoard`, or your own `Callback`.
+        metrics
+            What to compute on validation and test data after each epoch: "accuracy", "top_3", "top_5",
+            "mean_absolute_error", "r2", a function (y_true, y_pred) -> number, or a `xpnet.metrics.Metric`.
+        training_metrics
+            The same on the training data.
         steps
             Minibatches an epoch, for an iterable of batches; one without an end needs it.
         cache
@@ -395,38 +461,32 @@ class Network:
         >>> net.accuracy(test_data) > 0.85
         True
         """
-        epochs, batch_size = arguments.count("epochs", epochs, 0), arguments.count("batch_size", batch_size, 1)
-        steps = None if steps is None else arguments.count("steps", steps, 1)
+        epochs, batch_size = count("epochs", epochs, 0), count("batch_size", batch_size, 1)
+        steps = None if steps is None else count("steps", steps, 1)
         optimizer = arguments.optimizer(optimizer)
         schedule = arguments.schedule(optimizer.default_lr if lr is None else lr)
         drawn = arguments.lookup("sampling", sampling, SAMPLING)
-        reader = self._reader()
-        test = None if test_data is None else reader.source(test_data, "test_data", epochs=epochs, progress=progress)
-        source = reader.source(train_data, "train_data", epochs=epochs, steps=steps, cache=cache, progress=progress)
-        if source.steps(drawn, batch_size) is None and not isinstance(schedule, Constant):
-            raise ValueError(
-                "lr is a schedule, which needs the number of steps, and train_data has no length; give steps"
-            )
-        total = epochs * (source.steps(drawn, batch_size) or 0)
-        training.rates(schedule, range(min(1, total)), total)  # a look, before anything is changed
-
-        callbacks: list[Callback] = [] if test is None else [Test(functools.partial(self._test, test))]
-        history = History()
-        callbacks += [history, Progress()] if progress else [history]
-        if optimizer != self.optimizer:
-            self.reset_optimizer(optimizer)
-        self.history = history
-        training.train(
+        watched = arguments.callbacks(callbacks)
+        wanted = arguments.metrics("metrics", metrics, self.task)
+        on_training = arguments.metrics("training_metrics", training_metrics, self.task)
+        sources = preparation.prepare(
             self,
-            self._step(optimizer),
-            source,
+            train_data,
+            validation_data,
+            test_data,
+            validation_split=validation_split,
+            sample_weight=sample_weight,
+            class_weight=class_weight,
             epochs=epochs,
-            batch_size=batch_size,
-            schedule=schedule,
-            sampling=drawn,
-            callbacks=callbacks,
+            steps=steps,
+            cache=cache,
+            progress=progress,
         )
-        return history
+        evaluations = evaluation.callbacks(self, sources, wanted, on_training)
+        everyone = [*evaluations, *watched, *([Progress()] if progress else [])]
+        plan = training.Plan(epochs, batch_size, optimizer, schedule, drawn, sources.scaling)
+        training.train(self, plan, sources.train, everyone)
+        return self.history
 
     @_computes
     def reset_optimizer(self, optimizer: Optimizer | None = None) -> None:
@@ -450,14 +510,9 @@ class Network:
             By `task`: "classification" and "binary" give classes (m,), 0 or 1 for the latter; "multilabel" 0 or 1 for
             each label, (m, n_out); "regression" the outputs, (m, n_out). One example has no axis m.
         """
-        x, single = self._rows(x)
-        xp, a = self.backend.xp, self._forward(x)
-        if self.task == "classification":
-            a = xp.argmax(a, axis=-1)
-        elif self.task != "regression":
-            a = xp.astype(a > 0.5, xp.__array_namespace_info__().default_dtypes()["integral"])
-            a = a[:, 0] if self.task == "binary" else a
-        return a[0, ...] if single else a
+        x, single = self.rows(x)
+        found = predictions(self._outputs(x), self.task, self.backend.xp)
+        return found[0, ...] if single else found
 
     def predict_proba(self, x: Any) -> Array:
         """Outputs of a classifier as probabilities, (n_out,) or (m, n_out): of each class, or of 1 for a sigmoid.
@@ -467,7 +522,7 @@ class Network:
         ValueError
             For a regression, which has none.
         """
-        self._need_classes("predict_proba")
+        evaluation.need_classes(self, "predict_proba")
         return self.forward(x)
 
     @_computes
@@ -482,115 +537,141 @@ class Network:
         data
             Any source that has an end.
         """
-        return self._evaluate(self._reader().source(data, "data"))[0]
+        return evaluation.classified(self, data)[0]
 
     @_computes
     def accuracy(self, data: Any) -> float:
         """Share of the examples that are classified correctly, from 0 to 1. Synchronizes."""
-        correct, n = self._evaluate(self._reader().source(data, "data"))
+        correct, n = evaluation.classified(self, data)
         return correct / n
 
     @_computes
     def cost(self, data: Any) -> float:
-        """Mean cost over the examples of any source, without weight decay. Synchronizes."""
-        return self._cost(self._reader().source(data, "data"))
+        """Mean cost over the examples of any source, without weight decay. Synchronizes.
 
-    # Inside
+        With `standardize`, it is that of standardized targets, as in training.
+        """
+        return evaluation.measure(self, self.reader().source(data, "data"))["cost"]
 
-    def _forward(self, x: Array) -> Array:
-        return forward(self.state.layers, self._sigmas, x, self.backend.xp)[1][-1]
+    # Looking inside, and through
 
-    def _step(self, optimizer: Optimizer) -> Callable[..., State]:
-        return make_step(Spec(self._sigmas, self._output, optimizer.update), self.backend.xp)
+    def summary(self) -> inspection.Summary:
+        """Layers, shapes, parameters, bytes and floating-point operations, as a table that prints."""
+        return inspection.summary(self)
 
-    def _reader(self) -> Reader:
-        return Reader(self.backend, self.dtype, self.sizes[0], self.sizes[-1], self._sigmas[-1])
+    @_computes
+    def activations(self, x: Any) -> list[Array]:
+        """Activations of every layer: `num_layers` arrays (m, n), the first the inputs as the first layer sees them.
 
-    def _rows(self, x: Any) -> tuple[Array, bool]:
+        One example (n_in,) gives arrays (n,). The last is the output, before `standardize` scales it back.
+
+        Examples
+        --------
+        >>> [a.shape for a in Network([3, 4, 2]).activations([[1, 2, 3], [4, 5, 6]])]
+        [(2, 3), (2, 4), (2, 2)]
+        """
+        return inspection.activations(self, x)
+
+    @_computes
+    def deltas(self, x: Any, y: Any) -> list[Array]:
+        """Errors δ = ∂C/∂z of every layer but the inputs, C each example's own cost: arrays (m, n), or (n,) for one.
+
+        The gradients of `backward` are means over the examples: ∂C/∂b is the mean of the last axis but one.
+
+        Examples
+        --------
+        >>> net = Network([2, 1])
+        >>> net.layers = [([[0, 0]], [0])]
+        >>> net.deltas([8, 16], [1])  # (½ − 1) ½ (1 − ½)
+        [array([-0.125], dtype=float32)]
+        """
+        return inspection.deltas(self, x, y)
+
+    @_computes
+    def vjp(self, x: Any, g: Any) -> Array:
+        """Vector-Jacobian product: gᵀ ∂a/∂x, the gradient by the inputs of what has the gradient g by the outputs.
+
+        It is BP2 carried one layer further, and includes the scaling of `standardize`.
+
+        Parameters
+        ----------
+        x
+            One example (n_in,), or a row an example, (m, n_in).
+        g
+            (n_out,) or (m, n_out).
+
+        Returns
+        -------
+        array
+            (n_in,) or (m, n_in), on the device.
+
+        Examples
+        --------
+        >>> net = Network([2, 1], task="regression")
+        >>> net.layers = [([[3, 4]], [0])]
+        >>> net.vjp([1, 1], [2])
+        array([6., 8.], dtype=float32)
+        """
+        return inspection.vjp(self, x, g)
+
+    @_computes
+    def jacobian(self, x: Any) -> Array:
+        """Derivatives of the outputs of `forward` by the inputs, ∂a/∂x: (n_out, n_in), or (m, n_out, n_in) for rows.
+
+        Examples
+        --------
+        >>> net = Network([2, 1], task="regression")
+        >>> net.layers = [([[3, 4]], [0])]
+        >>> net.jacobian([1, 1])
+        array([[3., 4.]], dtype=float32)
+        """
+        return inspection.jacobian(self, x)
+
+    # For the modules around this one
+
+    def reader(self) -> Reader:
+        """What brings examples to this network."""
+        n_in, n_out = self.sizes[0], self.sizes[-1]
+        return Reader(self.backend, self.dtype, n_in, n_out, self.sigmas[-1], scaling=self.scaling)
+
+    def rows(self, x: Any) -> tuple[Array, bool]:
         """Inputs as rows on the device, and whether they were a single example."""
         x = numbers(x, "x")
         single = x.ndim == 1 and x.shape[0] == self.sizes[0]
-        return self._reader().inputs(x[None, :] if single else x, "x"), single
+        return self.reader().inputs(x[None, :] if single else x, "x"), single
 
-    def _is_one(self, y: Array) -> bool:
-        """Whether `y` is the target of a single example, and not that of a batch of one."""
-        return y.ndim == 0 or (y.ndim == 1 and y.shape[0] == self.sizes[-1])
+    def examples(self, x: Any, y: Any) -> tuple[Examples, bool]:
+        """Inputs and targets as rows on the device, and whether they were of a single example."""
+        rows, single = self.rows(x)
+        y = numbers(y, "y of the batch")
+        one = single and (y.ndim == 0 or (y.ndim == 1 and y.shape[0] == self.sizes[-1]))
+        y = self.reader().targets(y[None, ...] if one else y, "y of the batch")
+        if y.shape[0] != rows.shape[0]:
+            raise ValueError(f"X has {rows.shape[0]} examples and y of the batch has {y.shape[0]}; give as many")
+        return Examples(rows, y), single
 
-    def _width(self) -> int:
-        """How many numbers a forward pass makes and keeps of an example."""
-        return 2 * sum(self.sizes)
+    def step(self, optimizer: Optimizer) -> Callable[..., State]:
+        """One step of training."""
+        return make_step(Spec(self.sigmas, self.output, optimizer.update), self.backend.xp)
+
+    def masks(self) -> Dropout | None:
+        """What the masks of dropout begin with, of NumPy arrays."""
+        return start(self.seeds.dropout, self.dropout)
+
+    def owned(self, nest: Any) -> Any:
+        """Copy a nest of NumPy arrays to the device: real numbers in the network's dtype, integers in their own."""
+
+        def own(x: np.ndarray) -> Array:
+            return self.backend.own(self.backend.asarray(x, self.dtype if x.dtype.kind == "f" else None))
+
+        return map_arrays(own, nest)
+
+    def _outputs(self, x: Array) -> Array:
+        a = forward(self.state.layers, self.sigmas, x, self.backend.xp)[1][-1]
+        return a if self.scaling is None else self.scaling.outputs(a)
 
     def _number(self, value: float) -> Array:
         return self.backend.asarray(np.asarray(value), self.dtype)
 
-    def _test(self, source: Source) -> dict[str, Any]:
-        if self.task == "regression":
-            return {"test_cost": self._cost(source)}
-        correct, n = self._evaluate(source)
-        return {"test_correct": correct, "test_size": n, "test_accuracy": correct / n}
-
-    def _evaluate(self, source: Source) -> tuple[int, int]:
-        self._need_classes("the number classified correctly")
-        xp, counts, n = self.backend.xp, [], 0
-        for x, y in source.blocks(self._width()):
-            a = self._forward(x)
-            if self.task == "classification":
-                hits = xp.argmax(a, axis=-1) == xp.argmax(y, axis=-1)
-            else:
-                hits = xp.all((a > 0.5) == (y > 0.5), axis=-1)
-            counts.append(xp.count_nonzero(hits))
-            n += x.shape[0]
-        return sum(int(each) for each in counts), n
-
-    def _cost(self, source: Source) -> float:
-        xp, sums, n = self.backend.xp, [], 0
-        for x, y in source.blocks(self._width()):
-            zs, activations = forward(self.state.layers, self._sigmas, x, xp)
-            sums.append(xp.sum(self._output.value(zs[-1], activations[-1], y, xp)))
-            n += x.shape[0]
-        return sum(float(each) for each in sums) / n
-
-    def _need_classes(self, what: str) -> None:
-        if self.task == "regression":
-            raise ValueError(
-                f'{what} needs classes, and a network with task="regression" (the {self.output_activation} output) has '
-                "none; use predict or cost"
-            )
-
-    def _copies(self, which: int, form: Callable[[Array], Array]) -> list[Array]:
-        with self.backend.scope(self.dtype):
-            return [self.backend.xp.asarray(form(layer[which]), copy=True) for layer in self.state.layers]
-
-    def _check(self, name: str, arrays: Sequence[Any]) -> list[Array]:
-        """Check weights or biases that come from outside, and copy them to the device."""
-        shapes = [(m, n) if name == "w" else (1, m) for n, m in zip(self.sizes, self.sizes[1:])]
-        if not isinstance(arrays, (tuple, list)):
-            raise TypeError(f"{name} must be a list of {len(shapes)} arrays, not a {type(arrays).__name__}")
-        if len(arrays) != len(shapes):
-            raise ValueError(f"{name} has {len(arrays)} arrays, but the network has {len(shapes)} layers of weights")
-        checked = []
-        with self.backend.scope(self.dtype):
-            for l, (array, shape) in enumerate(zip(arrays, shapes)):
-                label = f"{name}[{l}]"
-                x = numbers(array, label)
-                wanted = shape if name == "w" else shape[1:]
-                if tuple(x.shape) not in ({wanted} if name == "w" else {wanted, shape, shape[::-1]}):
-                    raise ValueError(f"{label} has shape {tuple(x.shape)}, but must have {wanted}")
-                x = self.backend.asarray(x, self.dtype, label)
-                if not self.backend.all_finite([x]):
-                    raise ValueError(f"{label} holds NaN or infinity")
-                checked.append(self.backend.own(self.backend.xp.reshape(x, shape)))
-        return checked
-
     def _assign(self, weights: Sequence[Array], biases: Sequence[Array]) -> None:
         self.state = self.state._replace(layers=tuple(zip(weights, biases)))
-
-    def _start(self, drawn: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
-        """Make the first state of weights and biases on the host."""
-        with self.backend.scope(self.dtype):
-            layers: Layers = tuple((self._own(w), self._own(b[None, :])) for w, b in drawn)
-            cost = self._own(np.zeros(1))
-            self.state = State(layers, self.optimizer.init(layers, self._number), cost)
-
-    def _own(self, x: np.ndarray) -> Array:
-        return self.backend.own(self.backend.asarray(x, self.dtype))

@@ -5,9 +5,11 @@ function that takes the layers, their gradients and that state one step further.
 arrays, so changing one compiles nothing again; what the state holds (a velocity or none) is structure, and a function
 of it.
 
-The arrays of a state belong to it: updates write into them where the library's arrays can be written.
+The arrays of a state belong to it: updates write into them where the library's arrays can be written. Its numbers are
+arrays without axes; what it remembers from step to step has axes, and is what a file holds.
 
-To add an optimizer, write such a class beside SGD.
+Here is the book's; `adaptive` holds Adam and its relatives, `modifiers` what is put around any of them. To add an
+optimizer, write such a class and put it into the table in `names`.
 """
 
 import math
@@ -15,8 +17,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol
 
-from xpnet.arrays import Array, Layers, Namespace, map_arrays
+from xpnet.arrays import Array, Layers, Namespace, each_array, map_arrays
 from xpnet.errors import in_range
+
+Update = Callable[..., tuple[Layers, Any]]
 
 
 class Optimizer(Protocol):
@@ -29,7 +33,7 @@ class Optimizer(Protocol):
         ...
 
     @property
-    def update(self) -> Callable[..., tuple[Layers, Any]]:
+    def update(self) -> Update:
         """A pure function ``(layers, grads, state, lr, xp) -> (layers, state)``, the same for the same structure."""
         ...
 
@@ -42,17 +46,17 @@ class SGDState(NamedTuple):
     velocity: Layers
 
 
-def _decay(layers: Layers, grads: Layers, state: SGDState) -> Layers:
+def decay(layers: Layers, grads: Layers, strength: Array | None) -> Layers:
     """Add the gradient of λ/2 ‖w‖², which is λ w; biases do not decay."""
-    if state.weight_decay is None:
+    if strength is None:
         return grads
-    return tuple((gw + state.weight_decay * w, gb) for (w, _), (gw, gb) in zip(layers, grads))
+    return tuple((gw + strength * w, gb) for (w, _), (gw, gb) in zip(layers, grads))
 
 
 def _descend(layers: Layers, grads: Layers, state: SGDState, lr: Array, xp: Namespace) -> tuple[Layers, SGDState]:
     """W ← w − η g."""
     moved = []
-    for (w, b), (gw, gb) in zip(layers, _decay(layers, grads, state)):
+    for (w, b), (gw, gb) in zip(layers, decay(layers, grads, state.weight_decay)):
         gw *= lr
         w -= gw
         gb *= lr
@@ -61,38 +65,28 @@ def _descend(layers: Layers, grads: Layers, state: SGDState, lr: Array, xp: Name
     return tuple(moved), state
 
 
-def _roll(w: Array, v: Array, g: Array, lr: Array, momentum: Array) -> tuple[Array, Array]:
-    v *= momentum
-    v -= lr * g
-    w += v
-    return w, v
+def _roll(layers: Layers, grads: Layers, state: SGDState, lr: Array, xp: Namespace) -> tuple[Layers, SGDState]:
+    def rule(w: Array, g: Array, v: Array) -> tuple[Array, Array]:
+        v *= state.momentum
+        v -= lr * g
+        w += v
+        return w, v
+
+    layers, velocity = each_array(rule, layers, decay(layers, grads, state.weight_decay), state.velocity)
+    return layers, state._replace(velocity=velocity)
 
 
-def _roll_ahead(w: Array, v: Array, g: Array, lr: Array, momentum: Array) -> tuple[Array, Array]:
-    g *= lr
-    v *= momentum
-    v -= g
-    w += momentum * v
-    w -= g
-    return w, v
+def _roll_ahead(layers: Layers, grads: Layers, state: SGDState, lr: Array, xp: Namespace) -> tuple[Layers, SGDState]:
+    def rule(w: Array, g: Array, v: Array) -> tuple[Array, Array]:
+        g *= lr
+        v *= state.momentum
+        v -= g
+        w += state.momentum * v
+        w -= g
+        return w, v
 
-
-def _with_velocity(rule: Callable[..., tuple[Array, Array]]) -> Callable[..., tuple[Layers, SGDState]]:
-    """Apply a rule (w, v, g, lr, momentum) -> (w, v) to the weights and to the biases of every layer."""
-
-    def update(layers: Layers, grads: Layers, state: SGDState, lr: Array, xp: Namespace) -> tuple[Layers, SGDState]:
-        moved, velocity = [], []
-        for layer, speed, grad in zip(layers, state.velocity, _decay(layers, grads, state)):
-            (w, vw), (b, vb) = (rule(*each, lr, state.momentum) for each in zip(layer, speed, grad))
-            moved.append((w, b))
-            velocity.append((vw, vb))
-        return tuple(moved), state._replace(velocity=tuple(velocity))
-
-    return update
-
-
-_momentum_update = _with_velocity(_roll)
-_ahead_update = _with_velocity(_roll_ahead)
+    layers, velocity = each_array(rule, layers, decay(layers, grads, state.weight_decay), state.velocity)
+    return layers, state._replace(velocity=velocity)
 
 
 @dataclass(frozen=True)
@@ -142,8 +136,8 @@ class SGD:
         )
 
     @property
-    def update(self) -> Callable[..., tuple[Layers, SGDState]]:
+    def update(self) -> Update:
         """The pure function ``(layers, grads, state, lr, xp) -> (layers, state)`` of this structure."""
         if not self.momentum:
             return _descend
-        return _ahead_update if self.nesterov else _momentum_update
+        return _roll_ahead if self.nesterov else _roll

@@ -1,14 +1,15 @@
 """Learning-rate schedules: functions of (step, total steps of this call to train) that return the rate of a step.
 
-Any such function is a schedule; the ones here are classes only so that they print well and compare equal.
+Any such function is a schedule; the ones here are classes only so that they print well and compare equal. One that
+does without the total says so by ``needs_total = False``, and can train on data without a length.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
-from xpnet.errors import in_range
+from xpnet.errors import between, in_range
 
 Schedule: TypeAlias = Callable[[int, int], float]
 
@@ -29,10 +30,176 @@ class Constant:
     """
 
     lr: float
+    needs_total: ClassVar[bool] = False
 
     def __call__(self, step: int, total: int) -> float:
         """Learning rate of a step."""
         return self.lr
+
+
+@dataclass(frozen=True)
+class Step:
+    """Drop the rate at certain points of the training.
+
+    The rate is lr · factorᵏ after k of the points.
+
+    Parameters
+    ----------
+    lr
+        The first learning rate.
+    factor
+        What it is multiplied by at each point.
+    at
+        The points, as parts of all steps in [0, 1).
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range.
+
+    Examples
+    --------
+    >>> schedule = Step(1.0, factor=0.5, at=(0.5, 0.75))
+    >>> [schedule(step, 4) for step in range(4)]
+    [1.0, 1.0, 0.5, 0.25]
+    """
+
+    lr: float
+    factor: float = 0.1
+    at: tuple[float, ...] = (0.5, 0.75)
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        in_range("lr", self.lr, 0, math.inf, "it is the first learning rate")
+        in_range("factor", self.factor, 0, math.inf, "0.1 is usual")
+        if not isinstance(self.at, (tuple, list)):
+            raise ValueError(f"at={self.at!r} must be a tuple of parts of all steps, as in (0.5, 0.75)")
+        for point in self.at:
+            in_range("at", point, 0, 1, "each is a part of all steps")
+        object.__setattr__(self, "at", tuple(self.at))
+
+    def __call__(self, step: int, total: int) -> float:
+        """Learning rate of a step."""
+        return self.lr * self.factor ** sum(step / max(1, total) >= point for point in self.at)
+
+
+@dataclass(frozen=True)
+class Exponential:
+    """From a first rate to a last one, each step multiplying by the same number.
+
+    With t = step / (total − 1), the rate is lr · (final / lr)ᵗ.
+
+    Parameters
+    ----------
+    lr, final
+        The rates of the first and of the last step, above 0.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range.
+
+    Examples
+    --------
+    >>> [round(Exponential(1.0, 0.01)(step, 3), 3) for step in range(3)]
+    [1.0, 0.1, 0.01]
+    """
+
+    lr: float
+    final: float
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        between("lr", self.lr, 0, math.inf, "it is the first learning rate")
+        between("final", self.final, 0, math.inf, "it is the last learning rate, and nothing becomes 0 by factors")
+
+    def __call__(self, step: int, total: int) -> float:
+        """Learning rate of a step."""
+        return self.lr * (self.final / self.lr) ** (step / max(1, total - 1))
+
+
+@dataclass(frozen=True)
+class InverseScaling:
+    """Divide the rate by a power of the number of steps: lr / (step + 1)^power.
+
+    It does not depend on how many steps there will be.
+
+    Parameters
+    ----------
+    lr
+        The rate of the first step.
+    power
+        The power, at least 0.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range.
+
+    Examples
+    --------
+    >>> [InverseScaling(1.0, power=0.5)(step, 0) for step in (0, 3, 15)]
+    [1.0, 0.5, 0.25]
+    """
+
+    lr: float
+    power: float = 0.5
+    needs_total: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        in_range("lr", self.lr, 0, math.inf, "it is the first learning rate")
+        in_range("power", self.power, 0, math.inf, "0.5 is usual")
+
+    def __call__(self, step: int, total: int) -> float:
+        """Learning rate of a step."""
+        return self.lr / (step + 1) ** self.power
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """Up in a straight line, then down along half a cosine (Loshchilov and Hutter, arXiv:1608.03983, equation 5).
+
+    With t = (step + ½) / total, the rate is peak · t / warmup while t < warmup, and then
+    final + ½ (peak − final) (1 + cos(π (t − warmup) / (1 − warmup))).
+
+    Parameters
+    ----------
+    peak
+        The largest rate.
+    warmup
+        The part of all steps in [0, 1) that leads up to it.
+    final
+        The rate that it goes down to.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range.
+
+    Examples
+    --------
+    >>> [round(Cosine(1.0, warmup=0.25)(step, 4), 3) for step in range(4)]
+    [0.5, 0.933, 0.5, 0.067]
+    """
+
+    peak: float
+    warmup: float = 0.0
+    final: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        in_range("peak", self.peak, 0, math.inf, "it is the largest learning rate")
+        in_range("warmup", self.warmup, 0, 1, "it is a part of all steps")
+        in_range("final", self.final, 0, math.inf, "it is the last learning rate")
+
+    def __call__(self, step: int, total: int) -> float:
+        """Learning rate of a step."""
+        t = (step + 0.5) / total
+        if t < self.warmup:
+            return self.peak * t / self.warmup
+        turn = math.cos(math.pi * (t - self.warmup) / (1.0 - self.warmup))
+        return self.final + 0.5 * (self.peak - self.final) * (1.0 + turn)
 
 
 @dataclass(frozen=True)

@@ -7,86 +7,112 @@ So whatever happens in it (Ctrl-C, an exception, numbers that are not finite), t
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from xpnet.arrays import map_arrays
 from xpnet.backends import Backend
 from xpnet.backprop import Batch, State
-from xpnet.callbacks import Callback
+from xpnet.callbacks import Callback, History, Training
 from xpnet.data import Chunk, Sampling, Source
 from xpnet.errors import DivergenceError
+from xpnet.optimizers import Optimizer
+from xpnet.scaling import Scaling
 from xpnet.schedules import Schedule
 
 if TYPE_CHECKING:
     from xpnet.network import Network
 
+LOGS = ("epoch", "cost", "lr", "seconds", "examples_per_second")
 
-def train(
-    net: "Network",
-    step: Callable[..., State],
-    source: Source,
-    *,
-    epochs: int,
-    batch_size: int,
-    schedule: Schedule,
-    sampling: Sampling,
-    callbacks: Sequence[Callback],
-) -> None:
+
+class Plan(NamedTuple):
+    """How to train."""
+
+    epochs: int
+    batch_size: int
+    optimizer: Optimizer
+    schedule: Schedule  # learning rate as a function of (step, total)
+    sampling: Sampling  # how minibatches are drawn
+    scaling: Scaling | None  # what the source is scaled by
+
+
+def train(net: "Network", plan: Plan, source: Source, callbacks: Sequence[Callback]) -> None:
     """Run the epochs; `net.state` moves on after each chunk of steps. Synchronizes once a chunk.
 
     Parameters
     ----------
     net
-        The network; its `state` must be of the structure that `step` takes.
-    step
-        One step of training.
+        The network.
+    plan
+        How to train.
     source
         The examples.
-    epochs, batch_size
-        How often the source is gone through, and how many examples a step takes.
-    schedule
-        Learning rate as a function of (step, total).
-    sampling
-        How minibatches are drawn.
     callbacks
-        Told in this order.
+        Told in this order. Nothing of the network has changed until all have been told that training begins.
 
     Raises
     ------
     DivergenceError
         If a cost or a weight is no longer finite.
     """
-    steps = source.steps(sampling, batch_size)
-    total = 0 if steps is None else epochs * steps
-    most = steps_together(sum(w.shape[0] * w.shape[1] for w, _ in net.state.layers), batch_size)
-    done = 0
+    steps = source.steps(plan.sampling, plan.batch_size)
+    if steps is None and getattr(plan.schedule, "needs_total", True):
+        raise ValueError("lr is a schedule, which needs the number of steps, and train_data has no length; give steps")
+    total = plan.epochs * (steps or 0)
+    rates(plan.schedule, range(min(1, total)), total)  # a look, before anything is changed
+    training = Training(net, plan.epochs, steps, LOGS)
     with ExitStack() as ending:
         for callback in callbacks:
-            callback.on_train_begin({"epochs": epochs, "steps": steps})
+            callback.on_train_begin(training)
             ending.callback(callback.on_train_end)
-        for epoch in range(1, epochs + 1):
+            training.names += tuple(callback.adds)
+        net.scaling, net.history = plan.scaling, History()
+        if plan.optimizer != net.optimizer:
+            net.reset_optimizer(plan.optimizer)
+        step, done = net.step(plan.optimizer), 0
+        for epoch in range(1, plan.epochs + 1):
+            if training.stopped:
+                break
             for callback in callbacks:
                 callback.on_epoch_begin(epoch)
-            started, cost, seen, lr = time.perf_counter(), 0.0, 0, np.zeros(1)
-            for chunk in source.chunks(sampling, net.rng, batch_size, most):
-                lr = rates(schedule, range(done, done + len(chunk.index)), total)
-                where = f"in epoch {epoch}, steps {done + 1} to {done + len(lr)}"
-                net.state = run(net.backend, net.dtype, step, net.state, chunk, lr, where)
-                cost += float(net.backend.to_numpy(net.state.cost).sum(dtype=np.float64))
-                seen += chunk.index.size
-                done += len(lr)
-                for callback in callbacks:
-                    callback.on_chunk_end(len(lr))
-            seconds = time.perf_counter() - started
-            logs: dict[str, Any] = {"epoch": epoch, "cost": cost / seen, "lr": float(lr[-1]), "seconds": seconds}
-            logs["examples_per_second"] = seen / seconds
+            logs, done = _epoch(training, plan, source, callbacks, step, epoch, done)
+            net.history.rows.append(logs)  # to which callbacks may add
             for callback in callbacks:
                 callback.on_epoch_end(logs)
+        training.completed = True
 
 
-def run(
+def _epoch(
+    training: Training,
+    plan: Plan,
+    source: Source,
+    callbacks: Sequence[Callback],
+    step: Callable[..., State],
+    epoch: int,
+    done: int,
+) -> tuple[dict[str, Any], int]:
+    """Run the chunks of an epoch, `done` steps after the first of all; returns its logs, and how many are done then."""
+    net, total = training.net, plan.epochs * (training.steps or 0)
+    most = steps_together(sum(w.shape[0] * w.shape[1] for w, _ in net.state.layers), plan.batch_size)
+    started, cost, seen, weight, lr = time.perf_counter(), 0.0, 0, 0.0, np.zeros(1)
+    for chunk in source.chunks(plan.sampling, net.rng, plan.batch_size, most):
+        lr = training.lr_scale * rates(plan.schedule, range(done, done + len(chunk.index)), total)
+        where = f"in epoch {epoch}, steps {done + 1} to {done + len(lr)}"
+        net.state, weighed = advance(net.backend, net.dtype, step, net.state, chunk, lr, where)
+        cost += float(net.backend.to_numpy(net.state.cost).sum(dtype=np.float64))
+        weight += weighed
+        seen += chunk.index.size
+        done += len(lr)
+        for callback in callbacks:
+            callback.on_chunk_end(len(lr))
+    seconds = time.perf_counter() - started
+    mean = cost / weight if weight else 0.0
+    return dict(zip(LOGS, (epoch, mean, float(lr[-1]), seconds, seen / seconds))), done
+
+
+def advance(
     backend: Backend,
     dtype: str,
     step: Callable[..., State],
@@ -94,24 +120,31 @@ def run(
     chunk: Chunk,
     lr: np.ndarray,
     where: str,
-) -> State:
+) -> tuple[State, float]:
     """Run the steps of a chunk on a copy of the state; its cost starts from zero. Synchronizes.
+
+    Returns the new state, and the sum of the examples' weights. Minibatches whose weights are all zero are left out.
 
     Raises
     ------
     DivergenceError
         If the new state is not finite; `where` says in which steps.
     """
-    batches = Batch(backend.asarray(chunk.index, "int32"), backend.asarray(lr, dtype))
-    cost = backend.asarray(np.zeros(chunk.index.shape[1]), dtype)
-    own = map_arrays(backend.own, state._replace(cost=cost))
-    new = backend.fold(step, own, batches, chunk.examples)
+    index, weighed = chunk.index, float(chunk.index.size)
+    if chunk.examples.weight is not None:
+        totals = backend.to_numpy(chunk.examples.weight)[index].sum(axis=1, dtype=np.float64)
+        index, lr, weighed = index[totals > 0], lr[totals > 0], float(totals.sum())
+    cost = backend.own(backend.asarray(np.zeros(index.shape[1]), dtype))
+    if len(index) == 0:
+        return state._replace(cost=cost), 0.0
+    batches = Batch(backend.asarray(index, "int32"), backend.asarray(lr, dtype))
+    new = backend.fold(step, map_arrays(backend.own, state._replace(cost=cost)), batches, chunk.examples)
     if not backend.all_finite([new.cost, *(array for layer in new.layers for array in layer)]):
         raise DivergenceError(
             f"training diverged {where}, at lr={lr.max():g}: cost or weights are not finite; the network is as it was "
             "before these steps. Give a smaller lr, or scale the inputs"
         )
-    return new
+    return new, weighed
 
 
 def rates(schedule: Schedule, steps: range, total: int) -> np.ndarray:

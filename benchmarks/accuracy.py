@@ -1,0 +1,92 @@
+"""How accurate the recipes are: mean and spread over seeds of what `xpnet train` says at its end.
+
+Prints a table; README.md beside this file has it measured. Exits with status 1 if a mean is below what is claimed.
+"""
+
+import argparse
+import contextlib
+import io
+import os
+import platform
+import re
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from xpnet import cli
+
+
+class Recipe(NamedTuple):
+    """Options of `xpnet train`, and the mean accuracy over five seeds that is claimed of it, in percent."""
+
+    options: str
+    claim: float
+
+
+RECIPES = {
+    "sample": Recipe("", 94.5),
+    "book": Recipe(
+        "--data mnist --sizes 784,30,10 --activation sigmoid --output-activation sigmoid --cost quadratic --epochs 30 "
+        "--batch-size 10 --lr 3 --schedule constant --momentum 0 --weight-decay 0",
+        95.5,
+    ),
+    "mnist": Recipe("--data mnist", 98.2),
+    "dropout": Recipe(
+        "--data mnist --sizes 784,512,512,10 --dropout 0.1,0.3,0.3 --epochs 20 --batch-size 128 --lr 0.1 "
+        "--weight-decay 0",
+        98.6,
+    ),
+}
+
+
+def run(options, seed):
+    """Accuracy in percent, and seconds, of one training."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
+        status = cli.main(["train", *options.split(), "--seed", str(seed)])
+    last = out.getvalue().splitlines()[-1] if out.getvalue() else ""
+    found = re.fullmatch(r"Test accuracy: ([\d.]+)% .* after ([\d.]+) s, .*", last)
+    if status or not found:
+        sys.exit(f"xpnet train {options} --seed {seed} ended with status {status}: {last}")
+    return float(found[1]), float(found[2])
+
+
+def machine():
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    threads = os.environ.get("OPENBLAS_NUM_THREADS", "all")
+    return (
+        f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores, BLAS threads: "
+        f"{threads}; Python {platform.python_version()}, NumPy {np.__version__}, xpnet {version('xpnet')}"
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES), help="all, unless given")
+    parser.add_argument("--seeds", type=int, default=5, help="how many, from 0 on (5)")
+    parser.add_argument("--options", default="", help="more options for each, as in '--backend jax'")
+    args = parser.parse_args()
+    print(f"{machine()}; seeds 0 to {args.seeds - 1}.\n")
+    print("| `xpnet train` with | accuracy, mean | lowest | highest | claimed | seconds, median |")
+    print("| --- | --- | --- | --- | --- | --- |", flush=True)
+    failed = False
+    for recipe in (RECIPES[name] for name in args.recipes):
+        options = f"{recipe.options} {args.options}".strip()
+        accuracies, seconds = zip(*(run(options, seed) for seed in range(args.seeds)), strict=True)
+        mean = np.mean(accuracies)
+        failed = failed or mean < recipe.claim
+        print(
+            f"| {f'`{options}`' if options else 'no options'} | **{mean:.2f} %** | {min(accuracies):.2f} % | "
+            f"{max(accuracies):.2f} % | {recipe.claim} % | {np.median(seconds):.1f} |",
+            flush=True,
+        )
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,492 @@
+"""What watches a training and steers it: when it is told, what it does, and what is left when it fails."""
+
+import csv
+import math
+
+import numpy as np
+import pytest
+from helpers import assert_same, snapshot
+from test_bad_input import refused
+
+from xpnet import (
+    SGD,
+    Callback,
+    CSVLog,
+    EarlyStopping,
+    ModelCheckpoint,
+    Network,
+    OneCycle,
+    ReduceLROnPlateau,
+    TensorBoard,
+)
+
+N = 11
+X = np.random.default_rng(0).standard_normal((N, 3))
+Y = np.random.default_rng(1).uniform(size=(N, 2))
+OPTIMIZER = SGD(momentum=0.9)
+
+
+def network(place=None, **options):
+    return Network([3, 4, 2], seed=3, dtype="float64", **options, **(place._asdict() if place else {}))
+
+
+def train(net, epochs, *callbacks, **options):
+    return net.train((X, Y), epochs, 4, callbacks=list(callbacks), **{"lr": 0.5, "progress": False, **options})
+
+
+def after(epochs, place=None, **options):
+    """A network after so many epochs, without callbacks."""
+    net = network(place)
+    train(net, epochs, **options)
+    return net
+
+
+class Scripted(Callback):
+    """Put given numbers into the logs, one an epoch."""
+
+    def __init__(self, values, name="validation_cost"):
+        self.values, self.adds = values, (name,)
+
+    def on_epoch_end(self, logs):
+        logs[self.adds[0]] = self.values[logs["epoch"] - 1]
+
+
+class Recorder(Callback):
+    """Write down what it is told."""
+
+    def __init__(self, name, calls):
+        self.name, self.calls = name, calls
+
+    def on_train_begin(self, training):
+        self.calls.append((self.name, "begin", training.epochs, training.steps))
+
+    def on_epoch_begin(self, epoch):
+        self.calls.append((self.name, "epoch", epoch))
+
+    def on_chunk_end(self, steps):
+        self.calls.append((self.name, "chunk", steps))
+
+    def on_epoch_end(self, logs):
+        self.calls.append((self.name, "logs", logs["epoch"]))
+
+    def on_train_end(self):
+        self.calls.append((self.name, "end"))
+
+
+# Order
+
+
+def test_callbacks_are_told_in_their_order_and_end_in_the_other():
+    """11 examples by 4: a chunk of two whole minibatches, and one of the rest."""
+    calls = []
+    train(network(), 2, Recorder("a", calls), Recorder("b", calls))
+    epoch = lambda number: [("epoch", number), ("chunk", 2), ("chunk", 1), ("logs", number)]  # noqa: E731
+    told = [("begin", 2, 3), *epoch(1), *epoch(2)]
+    assert calls == [(name, *each) for each in told for name in "ab"] + [("b", "end"), ("a", "end")]
+
+
+def test_callbacks_see_what_is_evaluated_and_their_additions_are_kept():
+    seen = []
+
+    class Look(Callback):
+        def on_train_begin(self, training):
+            self.names = training.names
+
+        def on_epoch_end(self, logs):
+            seen.append(dict(logs))
+            logs["ratio"] = logs["validation_cost"] / logs["cost"]
+
+    look = Look()
+    history = train(network(), 2, look, validation_data=(X, Y), metrics=["accuracy"])
+    names = ["epoch", "cost", "lr", "seconds", "examples_per_second", "validation_cost", "validation_accuracy"]
+    assert list(look.names) == names
+    assert [list(row) for row in seen] == [names] * 2
+    assert [list(row) for row in history] == [[*names, "ratio"]] * 2
+
+
+def test_a_callback_may_stop_and_scale_the_rate(place):
+    class Steer(Callback):
+        def on_train_begin(self, training):
+            self.training = training
+
+        def on_epoch_end(self, logs):
+            self.training.lr_scale = 0.5
+            self.training.stopped = logs["epoch"] == 2
+
+    net = network(place)
+    history = train(net, 9, Steer(), lr=0.8)
+    assert history["lr"] == [0.8, 0.4]
+    twin = network(place)
+    train(twin, 1, lr=0.8)
+    train(twin, 1, lr=0.4)
+    assert_same(net, snapshot(twin))
+
+
+def test_training_without_epochs_is_told_and_completed():
+    calls = []
+    stop = EarlyStopping(monitor="cost")
+    train(network(), 0, Recorder("a", calls), stop)
+    assert [each[1] for each in calls] == ["begin", "end"]
+    assert (stop.best_epoch, stop.stopped_epoch) == (0, None)
+
+
+# EarlyStopping
+
+
+@pytest.mark.parametrize(
+    ("costs", "options", "best", "stopped"),
+    [
+        ([3, 2, 1, 1, 1, 0], {"patience": 2}, 3, 5),  # equal is not better
+        ([3, 2, 1, 5, 0, 1, 2, 3], {"patience": 2}, 5, 7),  # the waiting begins anew with each improvement
+        ([3, 4, 5], {"patience": 1}, 1, 2),
+        ([3, 2.5, 2.1, 1.9, 1.8], {"patience": 3, "min_delta": 1.0}, 4, None),  # 3 -> 1.9: gains are from the best
+        ([3, 2.5, 2.1, 2.0, 0.0], {"patience": 3, "min_delta": 1.0}, 1, 4),  # a gain of min_delta does not count
+        ([3, 2, 1], {"patience": 2}, 3, None),
+        ([1, 2, 3], {"patience": 3}, 1, None),
+        ([1, 2, 3, 2], {"patience": 1, "mode": "max"}, 3, 4),
+        ([math.nan, 2, math.nan, 1, math.nan, math.nan], {"patience": 2}, 4, 6),
+        ([math.nan] * 4, {"patience": 3}, 0, 3),
+        ([2, math.inf, -math.inf, 0], {"patience": 2}, 3, None),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("restore", [True, False])
+def test_early_stopping_as_written_out(costs, options, best, stopped, restore):
+    net, stop = network(), EarlyStopping(**options, restore_best=restore)
+    history = train(net, len(costs), Scripted(costs), stop, optimizer=OPTIMIZER)
+    assert (stop.best_epoch, stop.stopped_epoch, len(history)) == (best, stopped, stopped or len(costs))
+    left = best if restore and best else len(history)
+    assert_same(net, snapshot(after(left, optimizer=OPTIMIZER)))
+
+
+def test_the_best_state_comes_back_bit_for_bit_on_every_backend(place):
+    """Weights, velocity and the step of dropout; then training goes on from there."""
+    nets = [network(place, dropout=0.5) for _ in range(2)]
+    train(nets[0], 6, Scripted([3, 1, 2, 2, 2, 2]), EarlyStopping(2), optimizer=OPTIMIZER)
+    train(nets[1], 2, optimizer=OPTIMIZER)
+    assert_same(nets[0], snapshot(nets[1]))
+    assert snapshot(nets[0]).dropout.step.tolist() == [6]
+    nets[1].rng.bit_generator.state = nets[0].rng.bit_generator.state
+    for net in nets:
+        train(net, 2, optimizer=OPTIMIZER)
+    assert_same(nets[0], snapshot(nets[1]))
+
+
+def test_early_stopping_watches_what_is_measured(place):
+    """On data that it learns by heart, with others to be judged by: the least validation cost is given back."""
+    net, stop = network(place), EarlyStopping(3)
+    x = np.random.default_rng(5).standard_normal((7, 3))
+    data = x, np.random.default_rng(6).uniform(size=(7, 2))
+    history = train(net, 60, stop, validation_data=data, lr=3.0)
+    costs = history["validation_cost"]
+    assert stop.best_epoch == 1 + int(np.argmin(costs))
+    assert stop.stopped_epoch == len(history) == stop.best_epoch + 3
+    assert net.cost(data) == min(costs)
+
+
+@pytest.mark.parametrize(
+    ("monitor", "mode"),
+    [
+        *[(name, "min") for name in ("cost", "validation_cost", "test_cost", "validation_mean_absolute_error")],
+        *[(name, "max") for name in ("validation_accuracy", "training_top_3", "validation_r2", "test_correct")],
+    ],
+)
+def test_the_mode_is_told_from_the_name(monitor, mode):
+    assert [cls(monitor=monitor).mode for cls in (EarlyStopping, ReduceLROnPlateau)] == [mode] * 2
+
+
+def test_accuracy_is_to_become_larger():
+    stop = EarlyStopping(1, monitor="validation_accuracy")
+    train(network(), 9, Scripted([0.5, 0.7, 0.7, 0.9], "validation_accuracy"), stop)
+    assert (stop.best_epoch, stop.stopped_epoch) == (2, 3)
+
+
+@pytest.mark.parametrize("callback", [EarlyStopping(), ReduceLROnPlateau(), ModelCheckpoint("x.safetensors")])
+def test_a_quantity_that_is_not_computed_is_refused_before_the_first_step(callback):
+    net = network()
+    train(net, 1, optimizer=OPTIMIZER)
+    message = rf"{type(callback).__name__}.* watches monitor='validation_cost', which this training does not compute; "
+    message += r"it computes 'epoch', 'cost', 'lr', .*; give validation_data or validation_split, and metrics="
+    with refused(net, ValueError, message):
+        train(net, 3, callback)
+
+
+def test_one_object_serves_two_trainings():
+    stop, scripted = EarlyStopping(2), Scripted([3, 1, 2, 2])
+    first, second = network(), network()
+    train(first, 9, scripted, stop)
+    assert (stop.best_epoch, stop.stopped_epoch) == (2, 4)
+    scripted.values = [9, 8, 7]  # worse than the best of the first, and better each time
+    train(second, 3, scripted, stop)
+    assert (stop.best_epoch, stop.stopped_epoch) == (3, None)
+    assert_same(first, snapshot(after(2)))
+    assert_same(second, snapshot(after(3)))
+
+
+# ReduceLROnPlateau
+
+
+@pytest.mark.parametrize(
+    ("costs", "options", "factors"),
+    [
+        ([1, 1, 1, 1, 1, 1, 1], {"factor": 0.5, "patience": 2}, [1, 1, 1, 0.5, 0.5, 0.25, 0.25]),
+        ([9, 8, 9, 7, 9, 9, 6], {"factor": 0.5, "patience": 2}, [1, 1, 1, 1, 1, 1, 0.5]),
+        ([1, 1, 1, 1, 1], {"factor": 0.1, "patience": 1, "least": 0.05}, [1, 1, 0.1, 0.05, 0.05]),
+        ([1, 2, 3, 3, 3], {"factor": 0.5, "patience": 1, "mode": "max"}, [1, 1, 1, 1, 0.5]),
+        ([5, 4.5, 4, 3.5, 3], {"factor": 0.5, "patience": 1, "min_delta": 0.7}, [1, 1, 0.5, 0.5, 0.25]),
+        ([math.nan, math.nan, math.nan], {"factor": 0.5, "patience": 2}, [1, 1, 0.5]),
+    ],
+    ids=str,
+)
+def test_the_rate_is_lowered_as_written_out(costs, options, factors):
+    net, reduce = network(), ReduceLROnPlateau(**options)
+    history = train(net, len(costs), Scripted(costs), reduce)
+    assert history["lr"] == pytest.approx([0.5 * factor for factor in factors], rel=1e-12)
+    assert train(net, 1, Scripted(costs), reduce)["lr"] == [0.5]  # another training, another plateau
+
+
+def test_a_lowered_rate_is_what_the_steps_take_and_multiplies_a_schedule(place):
+    net, twin = network(place), network(place)
+    history = train(net, 3, Scripted([1, 1, 1]), ReduceLROnPlateau(0.5, 1), lr=OneCycle(1.0))
+    rates = [OneCycle(1.0)(step, 9) * 0.5 ** max(0, step // 3 - 1) for step in range(9)]
+    train(twin, 3, lr=lambda step, total: rates[step])
+    assert_same(net, snapshot(twin))
+    assert history["lr"] == [rates[2], rates[5], rates[8]]
+
+
+# ModelCheckpoint
+
+
+def test_the_best_network_is_saved(tmp_path, place):
+    path = tmp_path / "best.safetensors"
+    net = network(place)
+    train(net, 5, Scripted([3, 1, 2, 0.9, 4]), ModelCheckpoint(path, min_delta=0.5), optimizer=OPTIMIZER)
+    best = Network.load(path, **place._asdict())
+    assert_same(best, snapshot(after(2, place, optimizer=OPTIMIZER)))
+    train(best, 3, optimizer=OPTIMIZER)  # it goes on as if it had never been saved
+    assert_same(best, snapshot(net))
+
+
+def test_every_so_many_epochs_are_saved(tmp_path):
+    train(network(), 5, ModelCheckpoint(str(tmp_path / "{epoch}-of-{epoch}.net"), every=2))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["2-of-2.net", "4-of-4.net"]
+    for epoch in (2, 4):
+        assert_same(Network.load(tmp_path / f"{epoch}-of-{epoch}.net"), snapshot(after(epoch)))
+    train(network(), 5, ModelCheckpoint(tmp_path / "last", every=1))
+    assert_same(Network.load(tmp_path / "last"), snapshot(after(5)))
+
+
+def test_each_best_epoch_can_have_its_file(tmp_path):
+    train(network(), 4, Scripted([3, 4, 2, 2], "cost"), ModelCheckpoint(tmp_path / "{epoch}", monitor="cost"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "3"]
+
+
+@pytest.mark.parametrize("make", [lambda path: ModelCheckpoint(path, every=1), CSVLog], ids=["checkpoint", "log"])
+def test_a_folder_that_is_not_there_is_found_out_before_the_first_step(tmp_path, make):
+    net = network()
+    with refused(net, FileNotFoundError, r"nowhere.*: there is no folder .*nowhere"):
+        train(net, 2, make(tmp_path / "nowhere" / "file"))
+
+
+# Logs
+
+
+def test_a_csv_log_holds_the_history(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("what was there before\n" * 9)
+    net, log = network(), CSVLog(path)
+    for epochs in (3, 2):  # a second training writes anew
+        history = train(net, epochs, log, validation_data=(X, Y), metrics=["accuracy"])
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        assert [list(row) for row in rows] == [list(row) for row in history]
+        assert [{name: float(value) for name, value in row.items()} for row in rows] == history.rows
+    before = path.read_text()
+    train(net, 0, log)
+    assert path.read_text() == before
+
+
+def test_a_csv_log_is_complete_after_every_epoch(tmp_path):
+    path, lines = tmp_path / "log.csv", []
+
+    class Look(Callback):
+        def on_epoch_end(self, logs):
+            lines.append(len(path.read_text().splitlines()))
+
+    train(network(), 3, CSVLog(str(path)), Look())
+    assert lines == [2, 3, 4]
+
+
+def test_tensorboard_reads_back_what_was_written(tmp_path):
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    util = pytest.importorskip("tensorboard.util.tensor_util")
+    net = network()
+    for folder, epochs in (("first", 3), ("second", 2)):
+        history = train(net, epochs, TensorBoard(tmp_path / folder), validation_data=(X, Y))
+        events = reader.EventAccumulator(str(tmp_path / folder))
+        events.Reload()
+        names = [name for name in history.to_dict() if name != "epoch"]
+        assert sorted(events.Tags()["tensors"]) == sorted(names)
+        for name in names:
+            found = [(event.step, float(util.make_ndarray(event.tensor_proto))) for event in events.Tensors(name)]
+            assert found == [(row["epoch"], pytest.approx(row[name], rel=1e-6)) for row in history]
+
+
+# When they fail
+
+# hook -> epochs of training that the network has when it fails the second time
+HOOKS = {"on_epoch_begin": 1, "on_epoch_end": 2}
+
+
+class Failing(Callback):
+    """Raise in one hook, the second time, or the first where there is no second."""
+
+    def __init__(self, hook, error):
+        self.error, self.count = error, 0
+        self.at = 1 if hook in ("on_train_begin", "on_train_end") else 2
+        setattr(self, hook, self.fail)
+
+    def fail(self, *_):
+        self.count += 1
+        if self.count == self.at:
+            raise self.error
+
+
+ERRORS = [ValueError("own"), KeyboardInterrupt("own"), StopIteration("own")]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
+@pytest.mark.parametrize("hook", HOOKS)
+def test_a_failing_callback_leaves_what_was_trained(place, hook, error):
+    """All that was told of the beginning is told of the end, and the best state is not given back."""
+    net, calls = network(place), []
+    begun, stop = Recorder("a", calls), EarlyStopping(5)
+    with pytest.raises(type(error), match="own"):
+        train(net, 4, begun, Scripted([1, 2, 3, 4]), stop, Failing(hook, error), optimizer=OPTIMIZER)
+    twin = after(HOOKS[hook], place, optimizer=OPTIMIZER)
+    assert_same(net, snapshot(twin))
+    assert net.rng.bit_generator.state == twin.rng.bit_generator.state
+    assert calls[-1] == ("a", "end")
+    assert net.history["epoch"] == list(range(1, HOOKS[hook] + 1))
+    for each in (net, twin):
+        train(each, 2, optimizer=OPTIMIZER)
+    assert_same(net, snapshot(twin))
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
+def test_a_callback_that_fails_after_a_chunk_leaves_that_chunk(place, error):
+    """The second chunk of the first epoch is its last one, so an epoch is trained, though its row was not yet kept."""
+    net = network(place)
+    with pytest.raises(type(error), match="own"):
+        train(net, 4, Failing("on_chunk_end", error), optimizer=OPTIMIZER)
+    twin = after(1, place, optimizer=OPTIMIZER)
+    assert_same(net, snapshot(twin))
+    assert len(net.history) == 0
+    for each in (net, twin):
+        train(each, 2, optimizer=OPTIMIZER)
+    assert_same(net, snapshot(twin))
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
+def test_a_callback_that_fails_at_the_beginning_changes_nothing(place, error):
+    net, calls = network(place), []
+    train(net, 1, optimizer=OPTIMIZER)
+    with refused(net, type(error), "own"):
+        train(net, 4, Recorder("a", calls), Failing("on_train_begin", error), Recorder("b", calls))
+    assert [each[:2] for each in calls] == [("a", "begin"), ("a", "end")]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
+def test_a_callback_that_fails_at_the_end_leaves_all_that_was_trained(error):
+    net, calls = network(), []
+    begun = [Recorder("a", calls), Scripted([1, 2, 3]), EarlyStopping(5)]
+    with pytest.raises(type(error), match="own"):
+        train(net, 3, *begun, Failing("on_train_end", error), Recorder("b", calls))
+    assert_same(net, snapshot(after(1)))  # the best state, as the others end all the same
+    assert calls[-2:] == [("b", "end"), ("a", "end")]
+    assert len(net.history) == 3
+
+
+def test_ctrl_c_in_a_step_tells_the_callbacks_and_keeps_the_history(place, monkeypatch, tmp_path):
+    """The third chunk is the first of the second epoch."""
+    net, calls, fold, folds = network(place), [], network(place).backend.fold, []
+
+    def interrupted(*args):
+        folds.append(1)
+        if len(folds) == 3:
+            raise KeyboardInterrupt
+        return fold(*args)
+
+    monkeypatch.setattr(net.backend, "fold", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(net, 3, Recorder("a", calls), CSVLog(tmp_path / "log.csv"), optimizer=OPTIMIZER)
+    monkeypatch.undo()
+    assert calls[-2:] == [("a", "epoch", 2), ("a", "end")]
+    assert net.history["epoch"] == [1]
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 2
+    assert_same(net, snapshot(after(1, place, optimizer=OPTIMIZER)))
+    train(net, 1, optimizer=OPTIMIZER)
+
+
+def test_the_bar_is_taken_away_when_a_callback_fails(capsys):
+    tqdm = pytest.importorskip("tqdm")
+    with pytest.raises(ValueError, match="own"):
+        train(network(), 3, Failing("on_epoch_end", ValueError("own")), progress=True)
+    assert not tqdm.tqdm._instances
+    capsys.readouterr()
+
+
+# Wrong arguments
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [EarlyStopping, Callback, print, "EarlyStopping", None, 3, [EarlyStopping()]],
+    ids=["class", "base", "function", "name", "None", "number", "list"],
+)
+def test_what_is_no_callback_is_refused(wrong):
+    net = network()
+    with refused(
+        net, TypeError, r"callbacks holds .*, which is no object of a subclass of xpnet\.callbacks\.Callback; "
+    ):
+        train(net, 1, wrong)
+
+
+@pytest.mark.parametrize("wrong", [EarlyStopping(), "callbacks", None, {EarlyStopping()}, iter([EarlyStopping()])])
+def test_callbacks_come_in_a_list(wrong):
+    net = network()
+    with refused(net, TypeError, r"callbacks=.* must be a list of callbacks, as in \[EarlyStopping\(\)\]"):
+        net.train((X, Y), 1, callbacks=wrong, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: EarlyStopping(0), r"patience=0 must be a whole number of at least 1"),
+        (lambda: EarlyStopping(1.5), r"patience=1\.5 must be a whole number of at least 1"),
+        (lambda: EarlyStopping(min_delta=-1), r"min_delta=-1 must be a finite number of at least 0"),
+        (lambda: EarlyStopping(min_delta=math.nan), r"min_delta=nan must be a finite number of at least 0"),
+        (
+            lambda: EarlyStopping(mode="least"),
+            r"mode='least' for monitor='validation_cost' is unknown; choose from",
+        ),
+        (lambda: EarlyStopping(monitor="my_score"), r"mode=None for monitor='my_score' is unknown; .* 'min', 'max'"),
+        (lambda: ReduceLROnPlateau(0.0), r"factor=0\.0 must be above 0 and below 1; 0\.1 is usual"),
+        (lambda: ReduceLROnPlateau(1.0), r"factor=1\.0 must be above 0 and below 1"),
+        (lambda: ReduceLROnPlateau("half"), r"factor='half' must be above 0 and below 1"),
+        (lambda: ReduceLROnPlateau(patience=0), r"patience=0 must be a whole number of at least 1"),
+        (lambda: ReduceLROnPlateau(least=-1), r"least=-1 must be in \[0, 1\); it is a part of the schedule's rate"),
+        (lambda: ModelCheckpoint("x", every=0), r"every=0 must be a whole number of at least 1"),
+        (lambda: ModelCheckpoint("x", every=2.0), r"every=2\.0 must be a whole number of at least 1"),
+        (lambda: ModelCheckpoint("x", monitor="my_score"), r"mode=None for monitor='my_score' is unknown"),
+    ],
+)
+def test_wrong_arguments_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("make", [ModelCheckpoint, CSVLog, TensorBoard])
+def test_a_path_is_a_path(make):
+    with pytest.raises(TypeError, match="PathLike"):
+        make(None)

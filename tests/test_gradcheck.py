@@ -1,0 +1,118 @@
+"""check_gradients: right gradients pass on every backend, and each of the four equations, broken, is caught."""
+
+import inspect
+import textwrap
+
+import numpy as np
+import pytest
+from helpers import assert_same, snapshot
+from test_backprop import make
+
+from xpnet import Network, backprop, check_gradients
+
+X = np.random.default_rng(0).standard_normal((4, 3))
+LABELS = np.array([0, 1, 1, 0])
+
+
+@pytest.mark.parametrize(("output", "cost"), [("softmax", "cross_entropy"), ("sigmoid", "quadratic")])
+def test_right_gradients_pass_and_change_nothing(place, dtype, output, cost):
+    net = make(place, [3, 4, 5, 2], "tanh", output, cost, dtype=dtype, seed=1)
+    before = snapshot(net)
+    check = check_gradients(net, X, LABELS, most=None)
+    assert check.passed
+    assert check.error < 1e-6
+    assert_same(net, before)
+    assert [(row["layer"], row["parameter"]) for row in check.rows] == [(l, p) for l in (1, 2, 3) for p in "wb"]
+    assert [row["of"] for row in check.rows] == [12, 4, 20, 5, 10, 2]
+    assert all(row["checked"] == row["of"] for row in check.rows)
+    assert repr(check).splitlines()[-1].startswith("passed: ")
+
+
+def test_a_single_example_and_a_sample_of_the_parameters(place):
+    net = make(place, [3, 4, 2], "tanh", "softmax", "cross_entropy", seed=1)
+    check = check_gradients(net, X[0], 1, most=3)
+    assert check.passed
+    assert [row["checked"] for row in check.rows] == [3, 3, 3, 2]
+    other = check_gradients(net, X[0], [0.0, 1.0], most=3, seed=1)
+    assert [row["at"] for row in check.rows] != [row["at"] for row in other.rows]
+
+
+def test_standardized_and_dropping_networks_are_checked_as_they_are_used(place):
+    net = Network(
+        [3, 4, 2], task="regression", activation="tanh", standardize=True, dropout=0.5, seed=1, **place._asdict()
+    )
+    y = 100 + 50 * X[:, :2]
+    net.train((10 * X, y), epochs=1, progress=False)
+    assert check_gradients(net, 10 * X, y).passed
+
+
+BREAKS = {
+    "BP1": ("output.delta(zs[-1], activations[-1], y, xp)", "(activations[-1] - y)", "backward"),
+    "the mean": ("delta / y.shape[-2]", "delta / (y.shape[-2] + 1)", "backward"),
+    "BP2": (
+        "sigmas[l - 1].pullback(xp.matmul(found[-1], w)",
+        "sigmas[l - 1].pullback(1.01 * xp.matmul(found[-1], w)",
+        "deltas",
+    ),
+    "BP3": ("xp.sum(error, axis=-2, keepdims=True)", "xp.max(error, axis=-2, keepdims=True)", "backward"),
+    "BP4": ("xp.matmul(a.mT, error).mT", "xp.matmul(a.mT, error[::-1, :]).mT", "backward"),
+}
+
+
+@pytest.mark.parametrize("broken", BREAKS)
+def test_each_equation_broken_is_caught(broken, monkeypatch):
+    """The source of the mathematics with one expression changed: the table shows where it is wrong."""
+    right, wrong, name = BREAKS[broken]
+    source = textwrap.dedent(inspect.getsource(getattr(backprop, name)))
+    assert source.count(right) == 1, "the line of the equation has changed; change it here too"
+    module = dict(vars(backprop))
+    exec(source.replace(right, wrong), module)
+    if name == "deltas":  # `backward` finds it in its own module
+        monkeypatch.setattr(backprop, "deltas", module["deltas"])
+    else:
+        monkeypatch.setattr("xpnet.network.backward", module["backward"])
+    net = Network([3, 4, 5, 2], activation="tanh", dtype="float64", seed=1)
+    check = check_gradients(net, X, LABELS, most=None)
+    assert not check.passed
+    assert "FAILED" in repr(check)
+    wrong_rows = {(row["layer"], row["parameter"]) for row in check.rows if row["error"] > 1e-5}
+    everything = {(l, p) for l in (1, 2, 3) for p in "wb"}
+    assert (
+        wrong_rows
+        == {
+            "BP1": everything,
+            "the mean": everything,
+            "BP2": {(l, p) for l in (1, 2) for p in "wb"},  # the output layer's error does not go through it
+            "BP3": {(l, "b") for l in (1, 2, 3)},
+            "BP4": {(l, "w") for l in (1, 2, 3)},
+        }[broken]
+    )
+
+
+def test_the_table_says_where_the_largest_error_is(monkeypatch):
+    original = Network.backward
+
+    def shifted(self, x, y):
+        layers = original(self, x, y)
+        layers[1].w[1, 2] += 1.0
+        return layers
+
+    monkeypatch.setattr(Network, "backward", shifted)
+    check = check_gradients(Network([3, 4, 2], seed=0), X, LABELS, most=None)
+    worst = max(check.rows, key=lambda row: row["error"])
+    assert (worst["layer"], worst["parameter"], worst["at"]) == (2, "w", (1, 2))
+    assert worst["backward"] - worst["differences"] == pytest.approx(1.0, rel=1e-4)
+    assert "(1, 2)" in repr(check)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"most": 0}, "most=0 must be a whole number of at least 1"),
+        ({"step": 0.0}, r"step=0\.0 must be a finite number above 0"),
+        ({"tolerance": -1}, "tolerance=-1 must be a finite number above 0"),
+    ],
+)
+def test_wrong_arguments_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        check_gradients(Network([3, 2]), X, LABELS, **options)

@@ -1,0 +1,180 @@
+import math
+
+import numpy as np
+import pytest
+from helpers import assert_same, snapshot
+from test_backprop import layers_of, make
+
+from xpnet import Network, initializers
+from xpnet.names import ACTIVATIONS, INITIALIZERS
+
+N_IN, N_OUT = 500, 300
+
+# Variance of the weights; fourth moment over the square of it (3 for a normal distribution, 9/5 for a uniform one); and
+# standard deviation of the biases
+DRAWN = {
+    "normal": (1, 3, 1),
+    "scaled_normal": (1 / N_IN, 3, 1),
+    "he_normal": (2 / N_IN, 3, 0),
+    "he_uniform": (2 / N_IN, 9 / 5, 0),
+    "glorot_normal": (2 / (N_IN + N_OUT), 3, 0),
+    "glorot_uniform": (2 / (N_IN + N_OUT), 9 / 5, 0),
+    "lecun_normal": (1 / N_IN, 3, 0),
+}
+
+
+def test_every_initializer_is_tested_here():
+    assert {*DRAWN, "orthogonal", "zeros"} == set(INITIALIZERS)
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_moments_over_a_large_draw(name):
+    """Each sample moment within 5 of its standard deviations, √(var(X) / n) for n draws of X.
+
+    In units of the variance, x² has the variance κ − 1, with κ the fourth moment. That of x⁴ is 96 for a normal
+    distribution (of 105 − 9) and below 6 for a uniform one.
+    """
+    variance, kurtosis, bias = DRAWN[name]
+    w, b = INITIALIZERS[name](np.random.default_rng(0), N_IN, N_OUT)
+    assert w.shape == (N_OUT, N_IN)
+    assert b.shape == (N_OUT,)
+    assert w.dtype == b.dtype == np.float64
+    unit = w / math.sqrt(variance)
+    assert abs(unit.mean()) < 5 * math.sqrt(1 / w.size)
+    assert abs((unit**2).mean() - 1) < 5 * math.sqrt((kurtosis - 1) / w.size)
+    assert abs((unit**4).mean() - kurtosis) < 5 * math.sqrt((96 if kurtosis == 3 else 6) / w.size)
+    if bias == 0:
+        assert not b.any()
+    else:
+        assert abs(b.mean()) < 5 * math.sqrt(1 / N_OUT)
+        assert abs((b**2).mean() - 1) < 5 * math.sqrt(2 / N_OUT)
+
+
+@pytest.mark.parametrize(
+    ("name", "bound"),
+    [("he_uniform", math.sqrt(6 / N_IN)), ("glorot_uniform", math.sqrt(6 / (N_IN + N_OUT)))],
+)
+def test_uniform_weights_fill_their_interval(name, bound):
+    w, _ = INITIALIZERS[name](np.random.default_rng(1), N_IN, N_OUT)
+    assert -bound <= w.min() < -0.999 * bound
+    assert 0.999 * bound < w.max() <= bound
+
+
+@pytest.mark.parametrize(("n_in", "n_out"), [(7, 3), (3, 7), (5, 5), (1, 4), (4, 1)])
+def test_orthogonal_weights_have_orthonormal_rows_or_columns(n_in, n_out):
+    w, b = initializers.orthogonal(np.random.default_rng(2), n_in, n_out)
+    assert w.shape == (n_out, n_in)
+    product = w @ w.T if n_out <= n_in else w.T @ w
+    np.testing.assert_allclose(product, np.eye(min(n_in, n_out)), atol=1e-14)
+    assert not b.any()
+
+
+def test_every_orthogonal_matrix_is_equally_likely():
+    """Of a rotation or reflection by a uniform angle every element has mean 0 and variance ½, and half are rotations.
+
+    Means within 5 standard deviations over 2000 draws. The QR factorization alone has a sign that is always the same.
+    """
+    rng, n = np.random.default_rng(3), 2000
+    drawn = np.stack([initializers.orthogonal(rng, 2, 2)[0] for _ in range(n)])
+    assert np.abs(drawn.mean(axis=0)).max() < 5 * math.sqrt(0.5 / n)
+    assert np.abs((drawn**2).mean(axis=0) - 0.5).max() < 5 * math.sqrt(0.125 / n)
+    assert abs(np.linalg.det(drawn).mean()) < 5 * math.sqrt(1 / n)
+
+
+def test_zeros_are_zeros():
+    w, b = initializers.zeros(np.random.default_rng(0), 3, 2)
+    assert w.shape == (2, 3)
+    assert b.shape == (2,)
+    assert not w.any()
+    assert not b.any()
+
+
+@pytest.mark.parametrize("name", INITIALIZERS)
+def test_a_seed_gives_the_same_weights_on_every_backend(place, dtype, name):
+    """Exactly: drawn on the host in float64, layer by layer, and rounded once."""
+    net = make(place, [5, 4, 3], "tanh", "sigmoid", "quadratic", seed=7, dtype=dtype, init=name)
+    rng = np.random.Generator(np.random.PCG64(7))
+    for (w, b), (n_in, n_out) in zip(layers_of(net), [(5, 4), (4, 3)], strict=True):
+        drawn_w, drawn_b = INITIALIZERS[name](rng, n_in, n_out)
+        assert w.dtype == b.dtype == dtype
+        np.testing.assert_array_equal(w, drawn_w.astype(dtype))
+        np.testing.assert_array_equal(b, drawn_b.astype(dtype))
+    assert net.rng.bit_generator.state == rng.bit_generator.state
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_a_layer_takes_the_initializer_of_its_activation(name):
+    """As documented: He's for rectifiers, LeCun's for SELU and exp, the book's for all others."""
+    rectifiers = ("relu", "leaky_relu", "elu", "softplus", "silu", "gelu", "gelu_tanh")
+    expected = "he_normal" if name in rectifiers else "lecun_normal" if name in ("selu", "exp") else "scaled_normal"
+    given = Network([5, 4, 3], activation=name, output_activation=name, seed=0)
+    assert_same(given, snapshot(Network([5, 4, 3], activation=name, output_activation=name, init=expected, seed=0)))
+    assert not np.array_equal(given.w[0], Network([5, 4, 3], activation=name, init="normal", seed=0).w[0])
+
+
+def test_each_layer_takes_its_own():
+    net = Network([5, 4, 3, 2], activation=["tanh", "relu"], output_activation="sigmoid", seed=1)
+    rng = np.random.Generator(np.random.PCG64(1))
+    for (w, b), make_layer, sizes in zip(
+        net.layers,
+        (initializers.scaled_normal, initializers.he_normal, initializers.scaled_normal),
+        [(5, 4), (4, 3), (3, 2)],
+        strict=True,
+    ):
+        drawn_w, drawn_b = make_layer(rng, *sizes)
+        np.testing.assert_array_equal(w, drawn_w.astype("float32"))
+        np.testing.assert_array_equal(b, drawn_b.astype("float32"))
+
+
+# Of one's own
+
+
+def test_a_function_is_asked_for_every_layer_with_the_network_s_generator(place, dtype):
+    asked, returned = [], []
+
+    def ones_and_twos(rng, n_in, n_out):
+        asked.append((n_in, n_out, rng.integers(1000)))
+        returned.append((np.ones((n_out, n_in), dtype), np.full(n_out, 2, dtype)))
+        return returned[-1]
+
+    net = make(place, [5, 4, 3], "tanh", "sigmoid", "quadratic", seed=7, dtype=dtype, init=ones_and_twos)
+    rng = np.random.Generator(np.random.PCG64(7))
+    assert asked == [(5, 4, rng.integers(1000)), (4, 3, rng.integers(1000))]
+    for w, b in layers_of(net):
+        assert w.dtype == b.dtype == dtype
+        assert (w == 1).all()
+        assert (b == 2).all()
+    net.train((np.ones((4, 5)), np.zeros((4, 3))), epochs=1, batch_size=2, lr=1.0, progress=False)
+    assert all((w == 1).all() and (b == 2).all() for w, b in returned)  # the caller's arrays are not trained
+
+
+def test_a_function_may_give_lists_of_whole_numbers():
+    net = Network([2, 1], init=lambda rng, n_in, n_out: ([[1, 2]], [3]))
+    np.testing.assert_array_equal(net.w[0], [[1, 2]])
+    np.testing.assert_array_equal(net.b[0], [3])
+
+
+GIVEN = r"init=.* gave w of shape {} and b of shape {}, but must give finite numbers of \(2, 3\) and \(2,\)"
+
+
+@pytest.mark.parametrize(
+    ("init", "message"),
+    [
+        ("he_nromal", r"init='he_nromal' is unknown; choose from 'normal', .*'zeros' \(did you mean 'he_normal'\?\)"),
+        (3, r"init=3 is unknown; choose from 'normal', 'scaled_normal'"),
+        (np.ndarray, r"init=<class 'numpy\.ndarray'> is unknown; choose from"),
+        (lambda rng, n_in, n_out: (np.ones((3, 2)), np.ones(2)), GIVEN.format(r"\(3, 2\)", r"\(2,\)")),
+        (lambda rng, n_in, n_out: (np.ones((2, 3)), np.ones((2, 1))), GIVEN.format(r"\(2, 3\)", r"\(2, 1\)")),
+        (lambda rng, n_in, n_out: (np.ones((2, 3)), 0.0), GIVEN.format(r"\(2, 3\)", r"\(\)")),
+        (lambda rng, n_in, n_out: (np.full((2, 3), np.nan), np.ones(2)), GIVEN.format(r"\(2, 3\)", r"\(2,\)")),
+        (lambda rng, n_in, n_out: (np.ones((2, 3)), np.full(2, np.inf)), GIVEN.format(r"\(2, 3\)", r"\(2,\)")),
+        (lambda rng, n_in, n_out: np.ones((2, 3, 1))[:1], r"must be a function \(rng, n_in, n_out\) -> \(w, b\) \(not"),
+        (lambda rng, n_in, n_out: (1, 2, 3), r"must be a function .* -> \(w, b\) \(too many values"),
+        (lambda rng, n_in, n_out: None, r"must be a function .* -> \(w, b\) \(.*NoneType"),
+        (lambda rng, n_in, n_out: ("weights", [0, 0]), r"must be a function .* -> \(w, b\) \(could not convert"),
+        (lambda rng, n_in: None, r"must be a function .* -> \(w, b\) \(.*positional argument"),
+    ],
+)
+def test_what_gives_no_weights_is_refused(init, message):
+    with pytest.raises(ValueError, match=message):
+        Network([3, 2], init=init)

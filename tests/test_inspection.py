@@ -1,0 +1,142 @@
+"""Looking inside a network and through it: activations, errors, derivatives by the inputs, summary."""
+
+import numpy as np
+import pytest
+import reference
+from helpers import Place
+from test_backprop import layers_of, make
+
+from xpnet import Network
+from xpnet.names import ACTIVATIONS
+
+X = np.array([[0.5, -1.0, 2.0], [1.5, 0.3, -0.7]])
+
+
+def host(net, x):
+    return np.array(net.backend.to_numpy(x))
+
+
+def scaled(place: Place, **options) -> Network:
+    """A network whose scaling was learnt from data far from mean 0 and deviation 1."""
+    net = Network([3, 4, 2], task="regression", standardize=True, dtype="float64", seed=0, **options, **place._asdict())
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(5, [1, 10, 0.1], (20, 3)), rng.normal(-3, [2, 30], (20, 2))
+    net.train((x, y), epochs=2, batch_size=5, lr=0.05, progress=False)
+    return net
+
+
+def differences(net: Network, x: np.ndarray, h: float = 1e-6) -> np.ndarray:
+    """The Jacobian of `forward` at one example, by central differences."""
+    columns = []
+    for i in range(len(x)):
+        shift = h * np.eye(len(x))[i]
+        columns.append((host(net, net.forward(x + shift)) - host(net, net.forward(x - shift))) / (2 * h))
+    return np.stack(columns, axis=1)
+
+
+def test_activations_are_those_of_every_layer_from_the_input_on(place):
+    net = make(place, [3, 4, 2], "tanh", "softmax", "cross_entropy", seed=1)
+    (w1, b1), (w2, b2) = layers_of(net)
+    found = net.activations(X)
+    assert len(found) == net.num_layers
+    hidden = np.tanh(X @ w1.T + b1)
+    outputs = np.stack([reference.ACTIVATIONS["softmax"](z) for z in hidden @ w2.T + b2])
+    for a, expected in zip(found, (X, hidden, outputs), strict=True):
+        assert a.device == net.w[0].device
+        np.testing.assert_allclose(host(net, a), expected, rtol=1e-12)
+    for one, rows in zip(net.activations(X[0]), found, strict=True):
+        np.testing.assert_allclose(host(net, one), host(net, rows)[0], rtol=1e-14)
+
+
+def test_the_input_among_the_activations_is_a_copy(place):
+    net = make(place, [3, 2], "tanh", "sigmoid", "quadratic")
+    x = X.copy()
+    found = net.activations(x)[0]
+    before = host(net, found)
+    x += 1
+    np.testing.assert_array_equal(host(net, found), before)
+
+
+def test_deltas_are_those_of_each_example(place):
+    """δ of an example alone is ∂C/∂b of that example; their mean is what `backward` gives for the biases."""
+    net = make(place, [3, 4, 2], "tanh", "softmax", "cross_entropy", seed=1)
+    labels = np.array([1, 0])
+    found = [host(net, delta) for delta in net.deltas(X, labels)]
+    assert [delta.shape for delta in found] == [(2, 4), (2, 2)]
+    for i in range(2):
+        grads, _ = reference.gradient(layers_of(net), ["tanh", "softmax"], "cross_entropy", X[i], np.eye(2)[labels[i]])
+        for delta, (_, gb) in zip(found, grads, strict=True):
+            np.testing.assert_allclose(delta[i], gb, rtol=1e-10)
+        for delta, one in zip(found, net.deltas(X[i], labels[i]), strict=True):
+            np.testing.assert_allclose(host(net, one), delta[i], rtol=1e-12)
+    for delta, layer in zip(found, net.backward(X, labels), strict=True):
+        np.testing.assert_allclose(delta.mean(axis=0), host(net, layer.b), rtol=1e-12)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_jacobian_and_vjp_by_central_differences(place, activation):
+    """Through two hidden layers, m = 2, n_in = 3, n_out = 2; a softmax output mixes its units."""
+    net = make(place, [3, 4, 5, 2], activation, "softmax", "cross_entropy", seed=5)
+    expected = np.stack([differences(net, x) for x in X])
+    found = net.jacobian(X)
+    assert tuple(found.shape) == (2, 2, 3)
+    assert found.device == net.w[0].device
+    np.testing.assert_allclose(host(net, found), expected, rtol=1e-5, atol=1e-9)
+    g = np.array([[2.0, -1.0], [0.5, 3.0]])
+    np.testing.assert_allclose(host(net, net.vjp(X, g)), np.einsum("mk,mki->mi", g, expected), rtol=1e-5, atol=1e-9)
+    for i in range(2):
+        np.testing.assert_allclose(host(net, net.jacobian(X[i])), host(net, found)[i], rtol=1e-11, atol=1e-14)
+        np.testing.assert_allclose(host(net, net.vjp(X[i], g[i])), host(net, net.vjp(X, g))[i], rtol=1e-11, atol=1e-14)
+
+
+def test_derivatives_include_the_scaling(place):
+    net, x = scaled(place, activation="tanh"), np.array([[5.0, 1.0, 5.05], [4.0, 20.0, 4.9]])
+    expected = np.stack([differences(net, each, h=1e-5) for each in x])
+    assert np.abs(expected).max() > 1  # far from those of the standardized network
+    np.testing.assert_allclose(host(net, net.jacobian(x)), expected, rtol=1e-6, atol=1e-8)
+    g = np.array([[1.0, 2.0], [3.0, -4.0]])
+    np.testing.assert_allclose(host(net, net.vjp(x, g)), np.einsum("mk,mki->mi", g, expected), rtol=1e-6, atol=1e-7)
+
+
+def test_a_large_jacobian_is_made_in_blocks(place, monkeypatch):
+    import xpnet.arrays
+
+    net = make(place, [3, 4, 2], "tanh", "identity", "quadratic", seed=1)
+    x = np.random.default_rng(0).standard_normal((7, 3))
+    whole = host(net, net.jacobian(x))
+    monkeypatch.setattr(xpnet.arrays, "BLOCK", 32)  # two rows at a time
+    np.testing.assert_allclose(host(net, net.jacobian(x)), whole, rtol=1e-12, atol=1e-15)
+
+
+def test_vjp_keeps_dtype_and_refuses_other_shapes(place, dtype):
+    net = make(place, [3, 4, 2], "tanh", "identity", "quadratic", dtype=dtype)
+    assert str(net.vjp(X, np.ones((2, 2))).dtype).endswith(dtype)
+    assert str(net.jacobian(X).dtype).endswith(dtype)
+    with pytest.raises(ValueError, match=r"g has shape \(2,\), but must have \(2, 2\): a number for each output"):
+        net.vjp(X, [1.0, 1.0])
+    with pytest.raises(ValueError, match=r"g has shape \(1, 2\), but must have \(2,\)"):
+        net.vjp(X[0], [[1.0, 1.0]])
+
+
+def test_summary_counts_parameters_bytes_and_operations(place, dtype):
+    """784·30 + 30 = 23,550 and 30·10 + 10 = 310 parameters; 2·784·30 + 30 and 2·30·10 + 10 operations."""
+    net = Network([784, 30, 10], dtype=dtype, **place._asdict())
+    summary, size = net.summary(), 4 if dtype == "float32" else 8
+    assert summary.parameters == 23_550 + 310 == sum(w.shape[0] * w.shape[1] + w.shape[0] for w in net.w)
+    assert summary.bytes == size * summary.parameters
+    assert summary.flops == 47_070 + 610
+    assert [row["weights"] for row in summary.rows] == [(30, 784), (10, 30)]
+    lines = repr(summary).splitlines()
+    assert len(lines) == 4
+    assert lines[0].split() == [
+        "layer",
+        "units",
+        "activation",
+        "weights",
+        "parameters",
+        "bytes",
+        "flops",
+        "an",
+        "example",
+    ]
+    assert lines[-1].split() == ["total", "23860", str(size * 23_860), "47680"]

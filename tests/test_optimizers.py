@@ -1,0 +1,411 @@
+import math
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+import pytest
+import reference
+from helpers import assert_same, flat, snapshot
+from test_backprop import layers_of, make
+
+from xpnet import L1, SGD, Adam, AdamW, Clip, MaxNorm, Network, RMSProp
+from xpnet.names import OPTIMIZERS
+
+PLAIN = [
+    SGD(),
+    SGD(weight_decay=0.1),
+    SGD(momentum=0.9),
+    SGD(momentum=0.9, weight_decay=0.1),
+    SGD(momentum=0.8, nesterov=True),
+    SGD(momentum=0.8, nesterov=True, weight_decay=0.1),
+    RMSProp(),
+    RMSProp(rho=0.9, epsilon=1e-3, weight_decay=0.1),
+    Adam(),
+    Adam(beta1=0.8, beta2=0.9, epsilon=1e-3, weight_decay=0.1),
+    AdamW(weight_decay=0.0),
+    AdamW(beta1=0.8, beta2=0.9, epsilon=1e-3, weight_decay=0.1),
+]
+# Numbers such that some gradients and rows are shortened and some not (asserted below)
+MODIFIED = [
+    modify(optimizer)
+    for modify in (lambda o: L1(o, 0.05), lambda o: Clip(o, 0.17), lambda o: MaxNorm(o, 1.1))
+    for optimizer in (PLAIN[0], PLAIN[3], PLAIN[5], PLAIN[7], PLAIN[9], PLAIN[11])
+]
+NESTED = [
+    Clip(L1(SGD(momentum=0.9), 0.05), 0.17),
+    L1(Clip(SGD(momentum=0.9), 0.3), 0.05),
+    MaxNorm(Clip(L1(AdamW(weight_decay=0.1), 0.05), 0.15), 1.1),
+]
+EVERY = [*PLAIN, *MODIFIED, *NESTED]
+ONE_OF_EACH = [PLAIN[0], PLAIN[3], PLAIN[5], PLAIN[7], PLAIN[9], PLAIN[11], *MODIFIED[1::6], NESTED[2]]
+
+SIZES, N, M, LR, EPOCHS = [5, 4, 3], 24, 4, 0.05, 4  # 6 steps an epoch
+options = {"batch_size": M, "lr": LR, "progress": False}
+
+
+def problem():
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((N, SIZES[0])), rng.uniform(size=(N, SIZES[-1]))
+
+
+def network(place, **more):
+    return make(place, SIZES, "tanh", "sigmoid", "quadratic", seed=3, **more)
+
+
+def minibatches(epochs):
+    """Those that the seed stands for: drawn after the initial weights, a permutation an epoch."""
+    rng = Network(SIZES, seed=3).rng
+    return [batch for _ in range(epochs) for batch in rng.permutation(N).reshape(-1, M)]
+
+
+@lru_cache
+def by_torch(optimizer):
+    """What torch.optim and formulas written out make of the network's start, and how often each modifier did something.
+
+    Weight decay is given to the weights alone. A learning rate is constant here: torch multiplies the velocity by it.
+    """
+    torch = pytest.importorskip("torch")
+    x, y = problem()
+    start = [p for layer in layers_of(Network(SIZES, dtype="float64", activation="tanh", seed=3)) for p in layer]
+    w1, b1, w2, b2 = parameters = [torch.tensor(p, requires_grad=True) for p in start]
+    modifiers, inner, hits = [], optimizer, {}
+    while isinstance(inner, (L1, Clip, MaxNorm)):
+        modifiers.append(inner)
+        inner = inner.optimizer
+    decayed = [{"params": [w1, w2], "weight_decay": inner.weight_decay}, {"params": [b1, b2], "weight_decay": 0.0}]
+    if isinstance(inner, SGD):
+        theirs = torch.optim.SGD(decayed, lr=LR, momentum=inner.momentum, nesterov=inner.nesterov)
+    elif isinstance(inner, RMSProp):
+        theirs = torch.optim.RMSprop(decayed, lr=LR, alpha=inner.rho, eps=inner.epsilon)
+    else:
+        kind = torch.optim.AdamW if isinstance(inner, AdamW) else torch.optim.Adam
+        theirs = kind(decayed, lr=LR, betas=(inner.beta1, inner.beta2), eps=inner.epsilon)
+    for batch in minibatches(EPOCHS):
+        a = torch.sigmoid(torch.tanh(torch.tensor(x[batch]) @ w1.T + b1) @ w2.T + b2)
+        theirs.zero_grad()
+        (0.5 * ((a - torch.tensor(y[batch])) ** 2).sum() / M).backward()
+        for modifier in modifiers:
+            if isinstance(modifier, L1):
+                for w in (w1, w2):
+                    w.grad += modifier.strength * w.detach().sign()
+            if isinstance(modifier, Clip):
+                norm = math.sqrt(sum(float((p.grad**2).sum()) for p in parameters))
+                hits.setdefault("clip", []).append(norm > modifier.norm)
+                for p in parameters:
+                    p.grad *= min(1.0, modifier.norm / norm)
+        theirs.step()
+        for modifier in modifiers:
+            for w in (w1, w2) if isinstance(modifier, MaxNorm) else ():
+                with torch.no_grad():
+                    norms = (w**2).sum(dim=1, keepdim=True).sqrt()
+                    hits.setdefault("max", []).extend((norms > modifier.norm).flatten().tolist())
+                    w *= torch.clamp(modifier.norm / norms, max=1.0)
+    assert all(any(each) and not all(each) for each in hits.values())
+    return [p.detach().numpy() for p in parameters]
+
+
+@pytest.mark.parametrize("optimizer", EVERY, ids=str)
+def test_trajectory_against_torch_optim_at_constant_lr(place, optimizer):
+    """24 steps in float64, every weight within 1e-9."""
+    net, expected = network(place), by_torch(optimizer)
+    net.train(problem(), epochs=EPOCHS, optimizer=optimizer, **options)
+    for ours, theirs in zip([p for layer in layers_of(net) for p in layer], expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-13)
+
+
+def test_clip_is_that_of_torch(place):
+    """torch divides by the norm + 1e-6, and so shortens the gradient by another 1e-6 of itself at most."""
+    torch = pytest.importorskip("torch")
+    x, y = problem()
+    for norm in (0.01, 0.1, 100.0):
+        net = network(place)
+        start = [p for layer in layers_of(net) for p in layer]
+        grads = [net.backend.to_numpy(p) for layer in net.backward(x, y) for p in layer]
+        parameters = [torch.zeros(g.shape, dtype=torch.float64) for g in grads]
+        for p, g in zip(parameters, grads, strict=True):
+            p.grad = torch.tensor(g)
+        length = float(torch.nn.utils.clip_grad_norm_(parameters, norm))
+        net.train((x, y), epochs=1, batch_size=N, lr=1.0, optimizer=Clip(SGD(), norm), progress=False)
+        moved = [before - after for before, after in zip(start, [p for l in layers_of(net) for p in l], strict=True)]
+        assert math.sqrt(sum((m**2).sum() for m in moved)) == pytest.approx(min(norm, length), rel=1e-12)
+        for ours, p in zip(moved, parameters, strict=True):
+            np.testing.assert_allclose(ours, p.grad.numpy(), rtol=2e-6 / min(1.0, length), atol=1e-14)
+
+
+def one_step(place, optimizer, lr=0.5, dtype="float64"):
+    """Weights before and after a step on [3, 2] with the gradient worked out: identity, so ∂C/∂w = δᵀ x, ∂C/∂b = δ."""
+    net = make(place, [3, 2], "identity", "identity", "quadratic", dtype=dtype)
+    w, b = np.array([[3.0, 0.0, -4.0], [0.5, -0.25, 0.0]]), np.array([1.0, -2.0])
+    x, delta = np.array([[1.0, 2.0, -1.0]]), np.array([[0.5, -2.0]])
+    net.layers = [(w, b)]
+    net.train((x, x @ w.T + b - delta), epochs=1, batch_size=1, lr=lr, optimizer=optimizer, progress=False)
+    return (w, b), layers_of(net)[0], (delta.T @ x, delta[0])
+
+
+def test_l1_adds_the_sign_of_the_weights_to_their_gradient(place):
+    """It is 0 for a weight of 0; biases are left alone."""
+    (w, b), (new_w, new_b), (gw, gb) = one_step(place, L1(SGD(), 0.1))
+    np.testing.assert_allclose(new_w, w - 0.5 * (gw + 0.1 * np.array([[1, 0, -1], [1, -1, 0]])), rtol=1e-14)
+    np.testing.assert_allclose(new_b, b - 0.5 * gb, rtol=1e-14)
+
+
+def test_clip_scales_all_gradients_by_one_number(place):
+    # ‖g‖² = (¼ + 4) (1 + 4 + 1) + ¼ + 4 = 4.25 · 7
+    norm = math.sqrt(4.25 * 7)
+    (w, b), (new_w, new_b), (gw, gb) = one_step(place, Clip(SGD(), norm / 4))
+    np.testing.assert_allclose(new_w, w - 0.5 * gw / 4, rtol=1e-14)
+    np.testing.assert_allclose(new_b, b - 0.5 * gb / 4, rtol=1e-14)
+    _, (new_w, new_b), _ = one_step(place, Clip(SGD(), 4 * norm))
+    np.testing.assert_allclose(new_w, w - 0.5 * gw, rtol=1e-14)
+    np.testing.assert_allclose(new_b, b - 0.5 * gb, rtol=1e-14)
+
+
+def test_clip_leaves_weight_decay_to_what_is_inside(place):
+    (w, _), (new_w, _), (gw, _) = one_step(place, Clip(SGD(weight_decay=0.1), math.sqrt(4.25 * 7) / 4))
+    np.testing.assert_allclose(new_w, w - 0.5 * (gw / 4 + 0.1 * w), rtol=1e-14)
+
+
+def test_clip_of_a_gradient_of_zero_changes_nothing(place):
+    net = make(place, [3, 2], "identity", "identity", "quadratic")
+    net.layers = [(np.ones((2, 3)), np.ones(2))]
+    before = snapshot(net).layers
+    net.train(([[1.0, 2.0, 3.0]], [[7.0, 7.0]]), epochs=1, optimizer=Clip(SGD(), 1.0), progress=False)
+    for now, then in zip(flat(snapshot(net).layers), flat(before), strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
+def test_max_norm_shortens_the_rows_that_are_longer(place):
+    """With lr 0 only that is left: the rows have the lengths 5 and √0.3125; biases, whatever they are, stay."""
+    (w, b), (new_w, new_b), _ = one_step(place, MaxNorm(SGD(), 1.0), lr=0.0)
+    np.testing.assert_allclose(new_w, w / [[5.0], [1.0]], rtol=1e-15)
+    np.testing.assert_array_equal(new_b, b)
+    (w, b), (new_w, _), (gw, _) = one_step(place, MaxNorm(SGD(), 1.0))
+    moved = w - 0.5 * gw
+    np.testing.assert_allclose(new_w, moved / np.sqrt((moved**2).sum(axis=1, keepdims=True)), rtol=1e-14)
+
+
+def test_the_first_steps_of_adam_worked_by_hand(place):
+    """m̂ = g and ŝ = g² at the first step whatever β₁ and β₂, so w moves by η g / (|g| + ε)."""
+    (w, b), (new_w, new_b), (gw, gb) = one_step(place, Adam(beta1=0.7, beta2=0.6, epsilon=0.5))
+    np.testing.assert_allclose(new_w, w - 0.5 * gw / (np.abs(gw) + 0.5), rtol=1e-14)
+    np.testing.assert_allclose(new_b, b - 0.5 * gb / (np.abs(gb) + 0.5), rtol=1e-14)
+
+
+def test_the_first_step_of_rmsprop_worked_by_hand(place):
+    """s = (1 − ρ) g², so w moves by η g / (√(1 − ρ) |g| + ε)."""
+    (w, b), (new_w, new_b), (gw, gb) = one_step(place, RMSProp(rho=0.75, epsilon=0.5))
+    np.testing.assert_allclose(new_w, w - 0.5 * gw / (0.5 * np.abs(gw) + 0.5), rtol=1e-14)
+    np.testing.assert_allclose(new_b, b - 0.5 * gb / (0.5 * np.abs(gb) + 0.5), rtol=1e-14)
+
+
+# Decay
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "moved"),
+    [
+        (SGD(weight_decay=0.25), lambda w, steps: 0.25 * w),
+        # Momentum rolls on without a rate: 1 + μ + μ² + ... with a term a step, and one more in Nesterov's form
+        (SGD(momentum=0.5, weight_decay=0.25), lambda w, steps: 0.25 * w * (2 - 0.5 ** (steps - 1))),
+        (SGD(momentum=0.5, nesterov=True, weight_decay=0.25), lambda w, steps: 0.25 * w * (2 - 0.5**steps)),
+        (
+            RMSProp(rho=0.75, epsilon=1.0, weight_decay=0.25),
+            lambda w, steps: 0.25 * w / (math.sqrt(1 - 0.75) * 0.25 * np.abs(w) + 1),
+        ),
+        (Adam(epsilon=1.0, weight_decay=0.25), lambda w, steps: 0.25 * w / (0.25 * np.abs(w) + 1)),
+        (AdamW(weight_decay=0.25), lambda w, steps: 0.25 * w),
+        (L1(SGD(), 0.25), lambda w, steps: 0.25 * np.sign(w)),
+        (Clip(AdamW(weight_decay=0.25), 1e-3), lambda w, steps: 0.25 * w),
+    ],
+    ids=lambda each: "" if callable(each) else str(each),
+)
+@pytest.mark.parametrize(("n", "m"), [(1, 1), (24, 24), (24, 4), (24, 1)])
+def test_decay_depends_on_neither_batch_nor_data_size(place, optimizer, moved, n, m):
+    """The data have no gradient: targets are the outputs, exact in whole numbers. Only the first step has a rate, ½."""
+    net = make(place, [3, 2], "identity", "identity", "quadratic")
+    w, b, x = np.array([[1.0, -2.0, 0.0], [4.0, 0.5, -1.0]]), np.array([1.0, -3.0]), np.arange(3.0 * n).reshape(n, 3)
+    net.layers, y = [(w, b)], x @ w.T + b
+    once = {"lr": lambda step, total: 0.5 if step == 0 else 0.0, "epochs": 1, "batch_size": m, "progress": False}
+    net.train((x, y), optimizer=optimizer, **once)
+    ((new_w, new_b),) = layers_of(net)
+    np.testing.assert_allclose(new_w, w - 0.5 * moved(w, n // m), rtol=1e-13)
+    np.testing.assert_array_equal(new_b, b)
+
+
+# State
+
+
+@pytest.mark.parametrize("optimizer", ONE_OF_EACH, ids=str)
+def test_every_array_keeps_the_dtype_of_the_network(place, dtype, optimizer):
+    net = network(place, dtype=dtype)
+    x, y = problem()
+    net.train((x.astype("float32"), y), epochs=1, optimizer=optimizer, **options)
+    with net.backend.scope(dtype):
+        arrays = flat((net.state.layers, net.state.optimizer))
+        assert {str(array.dtype).split(".")[-1] for array in arrays} == {dtype}
+        assert len({str(array.device) for array in arrays}) == 1
+
+
+@pytest.mark.parametrize("optimizer", ONE_OF_EACH, ids=str)
+def test_equal_settings_go_on_and_other_settings_start_anew(place, optimizer):
+    whole, parts = network(place), network(place)
+    whole.train(problem(), epochs=3, optimizer=optimizer, **options)
+    parts.train(problem(), epochs=1, optimizer=optimizer, **options)
+    parts.train(problem(), epochs=2, optimizer=replace(optimizer), **options)  # equal, and not the same
+    assert_same(parts, snapshot(whole))
+
+    fresh, other = network(place), Adam(beta1=0.5) if optimizer != Adam(beta1=0.5) else SGD()
+    fresh.layers, fresh.rng.bit_generator.state = whole.layers, whole.rng.bit_generator.state
+    whole.train(problem(), epochs=1, optimizer=other, **options)
+    fresh.train(problem(), epochs=1, optimizer=other, **options)
+    assert_same(whole, snapshot(fresh))
+    whole.train(problem(), epochs=0, optimizer=optimizer, **options)
+    assert_same(whole, snapshot(fresh)._replace(optimizer=_at_the_start(place, optimizer)))
+
+
+def _at_the_start(place, optimizer):
+    net = network(place)
+    net.train(problem(), epochs=0, optimizer=optimizer, **options)
+    return snapshot(net).optimizer
+
+
+@pytest.mark.parametrize("optimizer", ONE_OF_EACH, ids=str)
+def test_reset_optimizer_forgets_the_past(place, optimizer):
+    net, fresh = network(place), network(place)
+    net.train(problem(), epochs=1, optimizer=optimizer, **options)
+    fresh.layers, fresh.rng.bit_generator.state = net.layers, net.rng.bit_generator.state
+    net.reset_optimizer()
+    assert net.optimizer == optimizer
+    for each in (net, fresh):
+        each.train(problem(), epochs=1, optimizer=optimizer, **options)
+    assert_same(net, snapshot(fresh))
+    net.reset_optimizer(SGD(momentum=0.25))
+    assert net.optimizer == SGD(momentum=0.25)
+    assert not any(v.any() for v in flat(snapshot(net).optimizer.velocity))
+
+
+def test_a_modifier_s_number_is_a_setting_too(place):
+    net, twin = network(place), network(place)
+    net.train(problem(), epochs=1, optimizer=Clip(SGD(momentum=0.9), 1.0), **options)
+    twin.layers, twin.rng.bit_generator.state = net.layers, net.rng.bit_generator.state
+    for each in (net, twin):
+        each.train(problem(), epochs=1, optimizer=Clip(SGD(momentum=0.9), 2.0), **options)
+    assert_same(net, snapshot(twin))
+
+
+def test_adam_and_adamw_of_equal_numbers_are_not_equal():
+    assert Adam(weight_decay=0.01) != AdamW(weight_decay=0.01)
+    assert L1(SGD(), 1.0) != MaxNorm(SGD(), 1.0)
+    assert L1(SGD(), 1.0) != L1(SGD(momentum=0.9), 1.0)
+
+
+@pytest.mark.parametrize("optimizer", [Adam(), RMSProp(), AdamW()], ids=str)
+def test_a_unit_without_any_gradient_stays_where_it_is(place, optimizer):
+    """0 / (√0 + ε) is 0: a unit that is off for all examples makes no NaN."""
+    net = make(place, [2, 2, 1], "relu", "identity", "quadratic")
+    net.layers = [([[1.0, 1.0], [1.0, 1.0]], [-100.0, 1.0]), ([[1.0, 1.0]], [0.0])]
+    frozen = replace(optimizer, weight_decay=0.0)
+    net.train(
+        ([[1.0, 1.0], [0.5, 1.0]], [[1.0], [2.0]]), epochs=5, batch_size=1, lr=0.01, optimizer=frozen, progress=False
+    )
+    (w, b), (w2, _) = layers_of(net)
+    np.testing.assert_array_equal(w[0], [1.0, 1.0])
+    assert b[0] == -100.0
+    assert w2[0, 0] == 1.0
+    assert w2[0, 1] != 1.0
+
+
+@pytest.mark.parametrize("optimizer", ONE_OF_EACH, ids=str)
+def test_it_trains_in_float32(place, optimizer):
+    net = network(place, dtype="float32")
+    history = net.train(problem(), epochs=10, optimizer=optimizer, **options)
+    assert history["cost"][-1] < history["cost"][0]
+
+
+# Names, defaults, and what is refused
+
+
+def test_every_optimizer_is_tested_here():
+    assert {type(optimizer).__name__ for optimizer in EVERY} == set(OPTIMIZERS)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "lr"),
+    [
+        (SGD(), 0.01),
+        (RMSProp(), 0.001),
+        (Adam(), 0.001),
+        (AdamW(), 0.001),
+        (L1(Adam(), 1.0), 0.001),
+        (Clip(SGD(), 1.0), 0.01),
+        (MaxNorm(Clip(RMSProp(), 1.0), 1.0), 0.001),
+    ],
+    ids=str,
+)
+def test_without_a_rate_an_optimizer_has_its_own(optimizer, lr):
+    assert optimizer.default_lr == lr
+    net = Network([3, 2], seed=0)
+    history = net.train(([[1.0, 2.0, 3.0]], [[0.0, 1.0]]), epochs=1, lr=None, optimizer=optimizer, progress=False)
+    assert history["lr"] == [lr]
+
+
+FINITE = "must be a finite number of at least 0"
+
+
+@pytest.mark.parametrize(
+    ("create", "error", "message"),
+    [
+        (lambda: SGD(momentum=1.0), ValueError, r"momentum=1\.0 must be in \[0, 1\); 0 turns it off"),
+        (lambda: SGD(momentum=-0.1), ValueError, r"momentum=-0\.1 must be in \[0, 1\)"),
+        (lambda: SGD(momentum="0.9"), ValueError, r"momentum='0\.9' must be in \[0, 1\)"),
+        (lambda: SGD(weight_decay=-1.0), ValueError, rf"weight_decay=-1\.0 {FINITE}; 0 turns it off"),
+        (lambda: SGD(nesterov=True), ValueError, r"nesterov=True needs momentum; give momentum=0\.9, say"),
+        (lambda: RMSProp(rho=1.0), ValueError, r"rho=1\.0 must be in \[0, 1\); 0\.99 is usual"),
+        (lambda: RMSProp(epsilon=-1e-8), ValueError, rf"epsilon=-1e-08 {FINITE}; 1e-8 is usual"),
+        (lambda: RMSProp(weight_decay=math.nan), ValueError, rf"weight_decay=nan {FINITE}"),
+        (lambda: Adam(beta1=1.0), ValueError, r"beta1=1\.0 must be in \[0, 1\); 0\.9 is usual"),
+        (lambda: Adam(beta2=-0.5), ValueError, r"beta2=-0\.5 must be in \[0, 1\); 0\.999 is usual"),
+        (lambda: Adam(epsilon=math.inf), ValueError, rf"epsilon=inf {FINITE}"),
+        (lambda: Adam(weight_decay=None), ValueError, rf"weight_decay=None {FINITE}"),
+        (lambda: AdamW(beta1=1.5), ValueError, r"beta1=1\.5 must be in \[0, 1\)"),
+        (lambda: AdamW(weight_decay=-0.1), ValueError, rf"weight_decay=-0\.1 {FINITE}"),
+        (
+            lambda: L1(SGD(), 0.0),
+            ValueError,
+            r"strength=0\.0 must be a finite number above 0; leave L1 out to turn it off",
+        ),
+        (lambda: Clip(SGD(), -1.0), ValueError, r"norm=-1\.0 must be a finite number above 0; leave Clip out"),
+        (lambda: Clip(SGD(), math.inf), ValueError, r"norm=inf must be a finite number above 0"),
+        (lambda: MaxNorm(SGD(), math.nan), ValueError, r"norm=nan must be a finite number above 0; leave MaxNorm out"),
+        (lambda: MaxNorm(SGD(), [1, 2]), ValueError, r"norm=\[1, 2\] must be a finite number above 0"),
+        (
+            lambda: L1(SGD, 0.1),
+            TypeError,
+            r"optimizer=<class .*SGD'> is not an optimizer; give one, as in L1\(SGD\(\), 1",
+        ),
+        (
+            lambda: Clip(1.0, SGD()),
+            TypeError,
+            r"optimizer=1\.0 is not an optimizer; give one, as in Clip\(SGD\(\), 1\.0",
+        ),
+        (
+            lambda: MaxNorm("Adam", 1.0),
+            TypeError,
+            r"optimizer='Adam' is not an optimizer.* as in MaxNorm\(SGD\(\), 1\.0",
+        ),
+    ],
+)
+def test_numbers_out_of_range_are_refused(create, error, message):
+    with pytest.raises(error, match=message):
+        create()
+
+
+@pytest.mark.parametrize("wrong", [Adam, "Adam", 0.9, reference], ids=["a class", "a name", "a number", "a module"])
+def test_what_is_no_optimizer_is_refused_and_nothing_changes(wrong):
+    net = Network([3, 2], seed=0)
+    before = snapshot(net)
+    for use in (lambda: net.train(([[1, 2, 3]], [[0, 1]]), optimizer=wrong), lambda: net.reset_optimizer(wrong)):
+        with pytest.raises(TypeError, match=r"optimizer=.* is not an optimizer; give SGD\(momentum=0\.9\), say"):
+            use()
+    assert_same(net, before)
+    assert net.optimizer == SGD()

@@ -1,0 +1,543 @@
+"""What is watched besides the training cost: validation data, a part split off for it, metrics, and the history."""
+
+import math
+
+import array_api_compat
+import numpy as np
+import pytest
+from helpers import assert_same, snapshot
+from test_bad_input import refused
+
+import xpnet.arrays
+from xpnet import Callback, Network, OneCycle, preparation
+from xpnet.metrics import METRICS, Metric, accuracy, top_k
+
+N, V = 23, 9
+X = np.random.default_rng(0).standard_normal((N, 4))
+LABELS = np.random.default_rng(1).integers(3, size=N)
+XV = np.random.default_rng(2).standard_normal((V, 4))
+LV = np.random.default_rng(3).integers(3, size=V)
+OPTIONS = {"epochs": 3, "batch_size": 5, "lr": 0.5, "progress": False}
+
+
+def network(place, sizes=(4, 5, 3), **options):
+    return Network(sizes, **{"task": "classification", "dtype": "float64", "seed": 7, **options}, **place._asdict())
+
+
+class Batches:
+    """An iterable of batches without a length, which can be iterated again."""
+
+    def __iter__(self):
+        return ((XV[i : i + 4], LV[i : i + 4]) for i in range(0, V, 4))
+
+
+class Items:
+    """A map-style data set."""
+
+    def __len__(self):
+        return V
+
+    def __getitem__(self, i):
+        return XV[i], LV[i]
+
+
+SOURCES = {
+    "arrays": (XV, LV),
+    "one-hot": (XV, np.eye(3)[LV]),
+    "pairs": list(zip(XV, LV)),
+    "data set": Items(),
+    "batches": Batches(),
+}
+
+
+# Validation data
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_validation_cost_is_that_of_the_network_after_each_epoch(place, kind):
+    """Against -log of the probability of the label, written out, and against `cost`; training is as without."""
+    written_out = []
+
+    class Look(Callback):
+        def on_train_begin(self, training):
+            self.net = training.net
+
+        def on_epoch_end(self, logs):
+            a = self.net.backend.to_numpy(self.net.forward(XV))
+            written_out.append(-np.log(a[np.arange(V), LV]).mean())
+            assert logs["validation_cost"] == self.net.cost(SOURCES[kind])
+
+    net, plain = network(place), network(place)
+    history = net.train((X, LABELS), **OPTIONS, validation_data=SOURCES[kind], callbacks=[Look()])
+    plain.train((X, LABELS), **OPTIONS)
+    np.testing.assert_allclose(history["validation_cost"], written_out, rtol=1e-12)
+    assert len(set(written_out)) == 3
+    assert_same(net, snapshot(plain))
+    assert history["cost"] == plain.history["cost"]
+
+
+def test_an_iterator_validates_one_epoch_only(place):
+    net = network(place)
+    with refused(net, ValueError, r"validation_data is an iterator, which can be gone through only once, not epochs=3"):
+        net.train((X, LABELS), **OPTIONS, validation_data=iter(Batches()))
+    history = net.train((X, LABELS), **{**OPTIONS, "epochs": 1}, validation_data=iter(Batches()))
+    assert history["validation_cost"] == [pytest.approx(net.cost((XV, LV)), rel=1e-12)]
+
+
+def test_validation_data_that_does_not_fit_is_refused_before_the_first_step(place):
+    net = network(place)
+    for wrong, message in (
+        ((XV[:, :3], LV), r"X of validation_data has shape \(9, 3\), but must have \(n, 4\)"),
+        ((XV, LV + 3), r"y of validation_data holds the label"),
+        ((XV, LV[:-1]), r"X of validation_data has 9 examples and y of validation_data has 8"),
+        ("data", r"validation_data is of type str"),
+    ):
+        with refused(net, TypeError if wrong == "data" else ValueError, message):
+            net.train((X, LABELS), **OPTIONS, validation_data=wrong)
+
+
+# A split
+
+
+@pytest.fixture
+def prepared(monkeypatch):
+    """What every call to train made ready."""
+    found, prepare = [], preparation.prepare
+
+    def spy(*args, **options):
+        found.append(prepare(*args, **options))
+        return found[-1]
+
+    monkeypatch.setattr(preparation, "prepare", spy)
+    return found
+
+
+def numbered(n, features=4):
+    """Inputs that say which example they are of."""
+    return np.tile(np.arange(n, dtype=float)[:, None], features)
+
+
+def halves(net, prepared):
+    """The numbers of the examples that the last call trained and validated on."""
+    return [net.backend.to_numpy(half.examples.x)[:, 0].astype(int).tolist() for half in prepared[-1][:2]]
+
+
+@pytest.mark.parametrize(("n", "part", "size"), [(50, 0.5, 25), (51, 0.1, 6)])
+@pytest.mark.parametrize("task", ["classification", "regression", "multilabel"])
+def test_a_split_takes_its_part_and_leaves_the_rest(place, prepared, task, n, part, size):
+    """Rounded up, as scikit-learn does; every example is in one of the two, in its order, with its target."""
+    net = network(place, task=task)
+    y = np.random.default_rng(0).integers(2, size=(n, 3)) if task == "multilabel" else np.arange(n * 3).reshape(n, 3)
+    y = np.arange(n) % 3 if task == "classification" else y
+    history = net.train((numbered(n), y), **{**OPTIONS, "lr": 0.0}, validation_split=part)
+    train, validation = halves(net, prepared)
+    assert len(validation) == size
+    assert sorted(train + validation) == list(range(n))
+    assert (train, validation) == (sorted(train), sorted(validation))
+    assert validation != list(range(n - size, n))  # drawn, not cut off
+    for half, index in zip(prepared[-1], (train, validation)):
+        want = np.eye(3)[y[index]] if task == "classification" else y[index]
+        np.testing.assert_array_equal(net.backend.to_numpy(half.examples.y), want)
+    assert len(history["validation_cost"]) == 3
+
+
+def test_a_split_trains_on_the_rest_and_validates_on_its_part(place, prepared):
+    net, twin = network(place), network(place)
+    net.train((X, LABELS), **OPTIONS, validation_split=0.3, metrics=["accuracy"], training_metrics=["accuracy"])
+    train, validation = (tuple(net.backend.to_numpy(each) for each in half.examples[:2]) for half in prepared[-1][:2])
+    history = twin.train(train, **OPTIONS, validation_data=validation, metrics=["accuracy"])
+    assert_same(net, snapshot(twin))
+    for name in ("cost", "validation_cost", "validation_accuracy"):
+        assert net.history[name] == history[name]
+    assert net.history["training_accuracy"][-1] == net.accuracy(train)
+
+
+@pytest.mark.parametrize("task", ["classification", "binary"])
+def test_a_split_holds_each_class_by_its_share(place, prepared, task):
+    labels = np.repeat([0, 1, 2] if task == "classification" else [0, 1, 1], [30, 8, 5])
+    net = network(place, (4, 3 if task == "classification" else 1), task=task)
+    net.train((numbered(43), labels), **{**OPTIONS, "lr": 0.0}, validation_split=0.3)
+    _, validation = halves(net, prepared)
+    for label in set(labels.tolist()):
+        share = 13 * (labels == label).mean()
+        assert abs((labels[validation] == label).sum() - share) < 1
+
+
+def test_the_split_is_the_networks_own(tmp_path, place, prepared):
+    """The same in each call, in a copy, elsewhere, and after a file; and another one for another seed."""
+
+    def split(net):
+        net.train((numbered(N), LABELS), **{**OPTIONS, "lr": 0.0}, validation_split=0.3)
+        return halves(net, prepared)
+
+    net = network(place)
+    first = split(net)
+    net.save(tmp_path / "net")
+    again = [net, net.copy(), net.to("numpy"), Network.load(tmp_path / "net", **place._asdict()), network(place)]
+    assert [split(each) for each in again] == [first] * 5
+    assert split(network(place, seed=8)) != first
+
+
+def test_a_split_draws_nothing_from_the_generator(place):
+    net, plain = network(place), network(place)
+    net.train((X, LABELS), **{**OPTIONS, "epochs": 0}, validation_split=0.3)
+    assert net.rng.bit_generator.state == plain.rng.bit_generator.state
+
+
+def test_scaling_is_learnt_from_what_is_trained_on(place, prepared):
+    net = network(place, (4, 5, 1), task="regression", standardize=True)
+    x, y = 5 + 3 * X, 100 + 7 * X[:, 0]
+    net.train((x, y), **OPTIONS, validation_split=0.3)
+    seen, targets, _ = (None if part is None else net.backend.to_numpy(part) for part in prepared[-1].train.examples)
+    for part in (seen, targets):
+        np.testing.assert_allclose(part.mean(axis=0), 0, atol=1e-12)
+        np.testing.assert_allclose(part.std(axis=0), 1, rtol=1e-12)
+    assert np.abs(net.backend.to_numpy(prepared[-1].validation.examples.x).mean(axis=0)).max() > 0.01
+
+
+@pytest.mark.parametrize("part", [0.0, 1.0, 1.5, -0.1, float("nan"), "x", True, [0.5, 0.6]], ids=str)
+def test_a_part_out_of_range_is_refused(part):
+    net = Network([4, 3], seed=0)
+    with refused(net, ValueError, r"validation_split=.* must be above 0 and below 1; it is the part of the examples"):
+        net.train((X, LABELS), **OPTIONS, validation_split=part)
+
+
+def test_a_split_and_validation_data_contradict_each_other():
+    net = Network([4, 3], seed=0)
+    with refused(net, ValueError, r"validation_split=0\.2 contradicts validation_data; give one of the two"):
+        net.train((X, LABELS), **OPTIONS, validation_split=0.2, validation_data=(XV, LV))
+
+
+@pytest.mark.parametrize(
+    ("source", "options"),
+    [(Batches(), {}), (Batches(), {"steps": 2}), (Items(), {"cache": False})],
+    ids=["batches", "steps", "not cached"],
+)
+def test_a_split_needs_all_examples(source, options):
+    net = Network([4, 3], seed=0)
+    with refused(net, ValueError, r"validation_split needs all examples beforehand; give train_data as arrays"):
+        net.train(source, **OPTIONS, **options, validation_split=0.2)
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 1, 1, 1, 1], [0, 1, 2, 0, 1, 2]], ids=["one of a class", "too few"])
+def test_a_split_that_cannot_be_had_is_refused(labels):
+    net = Network([4, 3], task="classification", seed=0)
+    message = r"validation_split=0\.2 cannot be had of these 6 examples \(.*\); give validation_data"
+    with refused(net, ValueError, message):
+        net.train((X[:6], labels), **OPTIONS, validation_split=0.2)
+
+
+# History
+
+
+def test_a_row_an_epoch(place):
+    net = network(place)
+    history = net.train(
+        *((X, LABELS), 3, 5, OneCycle(1.0), (XV, LV)),
+        validation_data=(XV, LV),
+        metrics=["accuracy"],
+        training_metrics=["top_3"],
+        progress=False,
+    )
+    names = ["epoch", "cost", "lr", "seconds", "examples_per_second", "training_top_3"]
+    names += ["validation_cost", "validation_accuracy", "test_size", "test_correct", "test_accuracy"]
+    assert history is net.history
+    assert [list(row) for row in history] == [names] * 3
+    assert history.to_dict() == {name: [row[name] for row in history.rows] for name in names}
+    assert history["epoch"] == [1, 2, 3]
+    assert history["lr"] == [OneCycle(1.0)(step, 15) for step in (4, 9, 14)]
+    assert history["test_accuracy"] == history["validation_accuracy"]
+    assert history["training_top_3"] == [1.0] * 3
+    for row in history:
+        assert row["seconds"] > 0
+        assert row["examples_per_second"] == pytest.approx(N / row["seconds"])
+        assert {type(value) for value in row.values()} == {int, float}
+
+
+def test_a_name_that_a_history_does_not_have_lists_those_it_has():
+    net = Network([4, 3], seed=0)
+    history = net.train((X, LABELS), **OPTIONS)
+    message = r"'validation_cost' is not in this history; it has 'epoch', 'cost', 'lr', 'seconds'"
+    with pytest.raises(KeyError, match=message):
+        history["validation_cost"]
+    empty = net.train((X, LABELS), **{**OPTIONS, "epochs": 0})
+    assert (len(empty), empty["cost"], empty.to_dict(), repr(empty)) == (0, [], {}, "History(0 epochs)")
+
+
+def test_a_history_is_a_data_frame():
+    pytest.importorskip("pandas")
+    net = Network([4, 3], seed=0)
+    frame = net.train((X, LABELS), **OPTIONS, validation_data=(XV, LV)).to_pandas()
+    assert list(frame.columns) == list(net.history.to_dict())
+    assert frame["validation_cost"].tolist() == net.history["validation_cost"]
+    assert len(frame) == 3
+    assert len(net.train((X, LABELS), **{**OPTIONS, "epochs": 0}).to_pandas()) == 0
+
+
+def test_what_an_epoch_lacks_is_none():
+    class Sometimes(Callback):
+        def on_epoch_end(self, logs):
+            if logs["epoch"] == 2:
+                logs["found"] = 1.5
+
+    history = Network([4, 3], seed=0).train((X, LABELS), **OPTIONS, callbacks=[Sometimes()])
+    assert history["found"] == [None, 1.5, None]
+    assert history.to_dict()["found"] == [None, 1.5, None]
+
+
+def test_what_is_printed_names_what_was_watched(capsys):
+    net = Network([4, 3], task="classification", seed=0)
+    options = {**OPTIONS, "epochs": 1, "progress": True}
+    history = net.train((X, LABELS), **options, validation_data=(XV, LV), metrics=["accuracy"])
+    cost, share = history["validation_cost"][0], history["validation_accuracy"][0]
+    line = f"Epoch: 1 / 1,\t validation cost: {cost:.6g}\t validation accuracy: {share:.6g}\n"
+    assert capsys.readouterr().out == line
+
+
+# Metrics
+
+
+def scores(net, x, y, metrics, where="validation"):
+    """Metrics of a network as it is: an epoch at a rate of 0."""
+    data = {"validation": "validation_data", "test": "test_data"}
+    options = {"training_metrics": metrics} if where == "training" else {"metrics": metrics, data[where]: (x, y)}
+    history = net.train((x, y), epochs=1, lr=0.0, progress=False, **options)
+    prefix = f"{where}_"
+    return {name.removeprefix(prefix): values[0] for name, values in history.to_dict().items() if prefix in name}
+
+
+@pytest.fixture(params=[None, 40], ids=["one block", "several blocks"])
+def _blocks(request, monkeypatch):
+    """Evaluate all at once, or a few examples at a time."""
+    if request.param:
+        monkeypatch.setattr(xpnet.arrays, "BLOCK", request.param)
+
+
+@pytest.mark.usefixtures("_blocks")
+@pytest.mark.parametrize("where", ["validation", "test", "training"])
+def test_metrics_of_classes_are_those_of_scikit_learn(place, where):
+    sklearn = pytest.importorskip("sklearn.metrics")
+    net = network(place, (4, 6, 8))
+    x, y = np.random.default_rng(4).standard_normal((60, 4)), np.random.default_rng(5).integers(8, size=60)
+    a = net.backend.to_numpy(net.forward(x))
+    found = scores(net, x, y, ["accuracy", "top_3", "top_5", top_k(2), "mean_absolute_error"], where)
+    expected = {
+        "accuracy": sklearn.accuracy_score(y, a.argmax(axis=1)),
+        "mean_absolute_error": sklearn.mean_absolute_error(np.eye(8)[y], a),
+        **{f"top_{k}": sklearn.top_k_accuracy_score(y, a, k=k, labels=range(8)) for k in (2, 3, 5)},
+    }
+    assert {name: found[name] for name in expected} == {name: pytest.approx(v) for name, v in expected.items()}
+    assert expected["top_2"] < expected["top_3"] < expected["top_5"] < 1
+
+
+@pytest.mark.usefixtures("_blocks")
+@pytest.mark.parametrize("task", ["binary", "multilabel"])
+def test_accuracy_of_labels_is_that_of_scikit_learn(place, task):
+    """With several labels, an example is right if all of them are: the subset accuracy."""
+    sklearn = pytest.importorskip("sklearn.metrics")
+    outputs = 1 if task == "binary" else 2
+    net = network(place, (4, 6, outputs), task=task)
+    y = np.random.default_rng(6).integers(2, size=(N, outputs))
+    expected = sklearn.accuracy_score(y, net.backend.to_numpy(net.forward(X)) > 0.5)
+    assert scores(net, X, y, ["accuracy"])["accuracy"] == pytest.approx(expected)
+    assert 0 < expected < 1
+
+
+@pytest.mark.usefixtures("_blocks")
+@pytest.mark.parametrize(("outputs", "standardize"), [(1, False), (3, True)])
+def test_metrics_of_regressions_are_those_of_scikit_learn(place, dtype, outputs, standardize):
+    """In the units of the user; R² is the mean over the outputs."""
+    sklearn = pytest.importorskip("sklearn.metrics")
+    net = network(place, (4, outputs), task="regression", dtype=dtype, standardize=standardize)
+    x = np.random.default_rng(7).standard_normal((60, 4))
+    y = 50 + 20 * x[:, :outputs] + 15 * np.random.default_rng(8).standard_normal((60, outputs))
+    net.train((x, y), epochs=20, batch_size=10, lr=0.1, progress=False)
+    a = net.backend.to_numpy(net.predict(x)).astype(float)
+    found = scores(net, x, y, ["mean_absolute_error", "r2"])
+    tolerance = 1e-5 if dtype == "float32" else 1e-10
+    assert found["mean_absolute_error"] == pytest.approx(sklearn.mean_absolute_error(y, a), rel=tolerance)
+    assert found["r2"] == pytest.approx(sklearn.r2_score(y, a), abs=tolerance)
+    assert 0.2 < found["r2"] < 0.9
+
+
+@pytest.mark.usefixtures("_blocks")
+def test_r2_does_not_drown_in_a_large_offset(place):
+    """Targets of 1e6 ± 100 in float32, whose squares have steps of 65 536: Σy² − n ȳ² would be noise."""
+    sklearn = pytest.importorskip("sklearn.metrics")
+    net = network(place, (4, 1), task="regression", dtype="float32")
+    x = np.random.default_rng(9).standard_normal((200, 4)).astype("float32")
+    y = (1e6 + 100 * x[:, :1] + 50 * np.random.default_rng(10).standard_normal((200, 1))).astype("float32")
+    net.layers = [([[100.0, 0.0, 0.0, 0.0]], [1e6])]
+    expected = sklearn.r2_score(y.astype(float), net.backend.to_numpy(net.forward(x)).astype(float))
+    assert 0.7 < expected < 0.9
+    assert scores(net, x, y, ["r2"])["r2"] == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1.5])
+def test_r2_of_targets_that_do_not_vary_is_that_of_scikit_learn(place, offset):
+    """1 where they are met, 0 where not."""
+    sklearn = pytest.importorskip("sklearn.metrics")
+    net = network(place, (4, 2), task="regression")
+    net.layers = [(np.zeros((2, 4)), [3.0 + offset, 0.0])]
+    y = np.stack([np.full(N, 3.0), X[:, 0]], axis=1)
+    expected = sklearn.r2_score(y, net.backend.to_numpy(net.forward(X)))
+    assert scores(net, X, y, ["r2"])["r2"] == pytest.approx(expected)
+
+
+def test_top_k_of_equal_outputs_takes_the_first(place):
+    """As accuracy does, so that top_1 is the accuracy: of four equal outputs, 0 and 1 are the two largest."""
+    net = network(place, (4, 4))
+    net.layers = [(np.zeros((4, 4)), np.zeros(4))]
+    found = scores(net, np.eye(4), [0, 1, 2, 3], [top_k(1), top_k(2), top_k(3), "accuracy"])
+    assert (found["top_1"], found["top_2"], found["top_3"], found["accuracy"]) == (0.25, 0.5, 0.75, 0.25)
+
+
+@pytest.mark.usefixtures("_blocks")
+def test_a_function_of_scikit_learn_is_a_metric():
+    f1_score = pytest.importorskip("sklearn.metrics").f1_score
+    net = Network([4, 6, 1], task="binary", seed=7)
+    y = (LABELS > 0).astype(int)
+    net.train((X, y), epochs=20, lr=1.0, progress=False)
+    expected = f1_score(y, net.predict(X))
+    assert scores(net, X, y, [f1_score])["f1_score"] == pytest.approx(expected)
+    assert 0 < expected < 1
+
+
+def worst(y_true, y_pred):
+    xp = array_api_compat.array_namespace(y_true, y_pred)
+    return xp.max(xp.abs(y_true - y_pred))
+
+
+@pytest.mark.usefixtures("_blocks")
+@pytest.mark.parametrize("standardize", [False, True])
+def test_a_function_of_arrays_is_a_metric_on_every_backend(place, standardize):
+    net = network(place, (4, 2), task="regression", standardize=standardize)
+    y = 5 + X[:, :2]
+    net.train((X, y), epochs=1, progress=False)
+    expected = np.abs(y - net.backend.to_numpy(net.predict(X))).max()
+    found = scores(net, X, y, [worst, Metric("n", lambda y, a, task, xp: (), lambda parts, sizes, backend: sum(sizes))])
+    assert found["worst"] == pytest.approx(expected, rel=1e-12)
+    assert type(found["worst"]) is float
+    assert found["n"] == N
+
+
+@pytest.mark.parametrize(("task", "outputs"), [("classification", 3), ("binary", 1), ("multilabel", 2)])
+def test_a_function_gets_classes_as_predict_returns_them(place, task, outputs):
+    seen = []
+
+    def look(y_true, y_pred):
+        seen.append((y_true, y_pred))
+        return 0.0
+
+    net = network(place, (4, 5, outputs), task=task)
+    y = LABELS if task == "classification" else np.random.default_rng(0).integers(2, size=(N, outputs))
+    scores(net, X, y, [look])
+    y_true, y_pred = seen[0]
+    np.testing.assert_array_equal(net.backend.to_numpy(y_true), y[:, 0] if task == "binary" else y)
+    np.testing.assert_array_equal(net.backend.to_numpy(y_pred), net.backend.to_numpy(net.predict(X)))
+    assert y_true.device == y_pred.device == net.w[0].device
+
+
+def test_a_lambda_and_an_object_have_names():
+    class Always:
+        def __call__(self, y_true, y_pred):
+            return 1
+
+    found = scores(Network([4, 3], seed=0), X, LABELS, [lambda y_true, y_pred: np.float32(0.5), Always()])
+    assert (found["lambda"], found["Always"]) == (0.5, 1.0)
+
+
+# Wrong metrics
+
+
+@pytest.mark.parametrize("argument", ["metrics", "training_metrics"])
+@pytest.mark.parametrize(
+    ("task", "wrong", "error", "message"),
+    [
+        ("classification", ["acuracy"], ValueError, r"='acuracy' is unknown; choose from .*did you mean 'accuracy'"),
+        ("classification", [3], ValueError, r"=3 is unknown; choose from 'accuracy'"),
+        ("classification", [type(None)], ValueError, r"is unknown; choose from 'accuracy'"),
+        ("regression", ["accuracy"], ValueError, r" holds 'accuracy', which is for 'classification', 'binary', 'multi"),
+        ("regression", ["top_3"], ValueError, r" holds 'top_3', which is for 'classification'; the task is 'regressi"),
+        ("classification", ["r2"], ValueError, r" holds 'r2', which is for 'regression'; the task is 'classification'"),
+        ("multilabel", ["top_5"], ValueError, r" holds 'top_5', which is for 'classification'; the task is 'multilab"),
+        (
+            "classification",
+            ["accuracy", "accuracy"],
+            ValueError,
+            r" holds a metric called 'accuracy', which is taken; give it",
+        ),
+        (
+            "classification",
+            ["accuracy", accuracy],
+            ValueError,
+            r" holds a metric called 'accuracy', which is taken; give it",
+        ),
+        ("classification", [max, max], ValueError, r" holds a metric called 'max', which is taken; give it another"),
+        (
+            "classification",
+            [accuracy._replace(name="cost")],
+            ValueError,
+            r" holds a metric called 'cost', which is taken",
+        ),
+        (
+            "multilabel",
+            [accuracy._replace(name="r2")],
+            ValueError,
+            r" holds a metric called 'r2', which is taken; give",
+        ),
+        ("classification", "accuracy", TypeError, r"='accuracy' must be a list of metrics, as in \[\"accuracy\"\]"),
+        ("classification", accuracy, TypeError, r"=Metric.* must be a list of metrics, as in"),
+        ("classification", max, TypeError, r"=.* must be a list of metrics, as in"),
+        ("classification", None, TypeError, r"=None must be a list of metrics, as in"),
+    ],
+    ids=lambda each: None if isinstance(each, type) else str(each)[:20],
+)
+def test_wrong_metrics_are_refused(argument, task, wrong, error, message):
+    net = Network([4, 3], task=task, seed=0)
+    y = LABELS if task == "classification" else np.eye(3)[LABELS]
+    with refused(net, error, argument + ".*" + message):
+        net.train((X, y), **OPTIONS, validation_data=(X, y), **{argument: wrong})
+
+
+def test_metrics_need_data():
+    net = Network([4, 3], seed=0)
+    message = r"metrics=\['accuracy'\] need validation_data, validation_split or test_data; .* training_metrics"
+    with refused(net, ValueError, message):
+        net.train((X, LABELS), **OPTIONS, metrics=["accuracy"])
+
+
+def test_training_metrics_need_data_that_can_be_read_again():
+    net = Network([4, 3], seed=0)
+    message = r"training_metrics goes through the training data besides training on it, .* only once"
+    with refused(net, ValueError, message):
+        net.train(iter(Batches()), **{**OPTIONS, "epochs": 1}, training_metrics=["accuracy"])
+    with refused(net, ValueError, message):
+        net.train(Batches(), **OPTIONS, steps=2, training_metrics=["accuracy"])
+    history = net.train(Batches(), **OPTIONS, training_metrics=["accuracy"])
+    assert history["training_accuracy"][-1] == net.accuracy((XV, LV))
+
+
+@pytest.mark.parametrize("wrong", ["good", None, np.ones(2), [1, 2]], ids=str)
+def test_a_metric_that_gives_no_number_is_named(place, wrong):
+    """After the first epoch, as it is not known earlier; the network keeps what it has learnt."""
+    net, twin = network(place), network(place)
+
+    def judge(y_true, y_pred):
+        return wrong
+
+    with pytest.raises(ValueError, match=r"the metric judge must give a number, but gave "):
+        net.train((X, LABELS), **OPTIONS, validation_data=(XV, LV), metrics=[judge])
+    twin.train((X, LABELS), **{**OPTIONS, "epochs": 1})
+    assert_same(net, snapshot(twin))
+    assert not math.isnan(net.cost((X, LABELS)))
+
+
+@pytest.mark.parametrize("k", [0, -1, 1.5, "3", True])
+def test_top_k_counts_at_least_one(k):
+    with pytest.raises(ValueError, match=r"k=.* must be a whole number of at least 1"):
+        top_k(k)
+
+
+def test_every_metric_is_called_what_its_table_says():
+    assert {name: metric.name for name, metric in METRICS.items()} == {name: name for name in METRICS}

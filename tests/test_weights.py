@@ -1,0 +1,436 @@
+"""Weights of examples and of classes: the cost is a weighted mean, against loops and scikit-learn."""
+
+import copy
+
+import numpy as np
+import pytest
+import reference
+from helpers import assert_same, flat, snapshot
+from test_backprop import layers_of
+from test_bad_input import refused
+
+from xpnet import SGD, Adam, AdamW, Callback, Clip, Network, OneCycle, RMSProp, preparation
+from xpnet.data import SAMPLING, Sampling
+
+N = 12
+X = np.random.default_rng(0).standard_normal((N, 3))
+Y = np.random.default_rng(1).uniform(size=(N, 2))
+LABELS = np.array([0, 1, 1, 2, 1, 0, 1, 1, 1, 1, 2, 1])
+WEIGHTS = np.random.default_rng(2).uniform(0.1, 3.0, N)
+FULL = {"epochs": 3, "batch_size": N, "lr": 0.5, "progress": False}
+
+
+def network(place, sizes=(3, 4, 2), dtype="float64", **options):
+    return Network(sizes, seed=5, dtype=dtype, **{"activation": "tanh", **options}, **place._asdict())
+
+
+def classifier(place, **options):
+    return network(place, (3, 4, 3), task="classification", **options)
+
+
+def trained(net, data, **options):
+    net.train(data, **{**FULL, **options})
+    return net
+
+
+def assert_close(net, other, rtol=1e-10):
+    """The same weights but for rounding."""
+    for got, want in zip(layers_of(net), layers_of(other), strict=True):
+        for a, b in zip(got, want, strict=True):
+            np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-12)
+
+
+# The weighted mean
+
+
+def by_hand(net, rng, x, y, weight, b, lrs, epochs):
+    """Train by an explicit loop: layers, and costs of epochs, Σ w c / Σ w with each c before its minibatch's update."""
+    names, lrs = [*net.activation, net.output_activation], iter(lrs)
+    layers, costs = layers_of(net), []
+    for _ in range(epochs):
+        order, cost = rng.permutation(len(x)), 0.0
+        for start in range(0, len(x), b):
+            batch, lr = order[start : start + b], next(lrs)
+            each = [(weight[i], *reference.gradient(layers, names, net.cost_name, x[i], y[i])) for i in batch]
+            total = sum(w for w, _, _ in each)
+            cost += sum(w * c for w, _, c in each)
+            if total > 0:
+                layers = [
+                    tuple(p - lr * sum(w * g[l][part] for w, g, _ in each) / total for part, p in enumerate(layer))
+                    for l, layer in enumerate(layers)
+                ]
+        costs.append(cost / weight.sum())
+    return layers, costs
+
+
+@pytest.mark.parametrize(
+    ("output", "cost"), [("sigmoid", "quadratic"), ("sigmoid", "cross_entropy"), ("softmax", "cross_entropy")]
+)
+@pytest.mark.parametrize("silent", [False, True])
+def test_steps_and_costs_of_epochs_are_weighted_means(place, output, cost, silent):
+    """Minibatches of 5, 5 and 2; with `silent`, the first counts for nothing in the first epoch: its step is left out,
+    and its learning rate with it."""
+    net = network(place, output_activation=output, cost=cost)
+    y = Y / Y.sum(axis=1, keepdims=True) if output == "softmax" else Y
+    schedule, weight, rng = OneCycle(1.0), WEIGHTS.copy(), copy.deepcopy(net.rng)
+    if silent:
+        weight[copy.deepcopy(rng).permutation(N)[:5]] = 0.0
+    lrs = [schedule(step, 6) for step in range(6)]
+    layers, costs = by_hand(net, rng, X, y, weight, 5, lrs, 2)
+    history = net.train((X, y), 2, 5, schedule, sample_weight=weight, progress=False)
+    for got, want in zip(layers_of(net), layers, strict=True):
+        for a, b in zip(got, want, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-13)
+    np.testing.assert_allclose(history["cost"], costs, rtol=1e-12)
+    assert history["lr"] == [lrs[2], lrs[5]]
+
+
+def test_a_weighted_gradient_is_that_of_torch(place):
+    torch = pytest.importorskip("torch")
+    net = classifier(place)
+    parameters = [torch.tensor(p, requires_grad=True) for layer in layers_of(net) for p in layer]
+    w1, b1, w2, b2 = parameters
+    z = torch.tanh(torch.tensor(X) @ w1.T + b1) @ w2.T + b2
+    each = torch.nn.functional.cross_entropy(z, torch.tensor(LABELS), reduction="none")
+    loss = (each * torch.tensor(WEIGHTS)).sum() / WEIGHTS.sum()
+    loss.backward()
+    history = net.train((X, LABELS), 1, N, 1.0, sample_weight=WEIGHTS, progress=False)
+    for ours, theirs in zip([p for layer in layers_of(net) for p in layer], parameters, strict=True):
+        np.testing.assert_allclose(ours, (theirs - theirs.grad).detach().numpy(), rtol=1e-10, atol=1e-12)
+    assert history["cost"] == [pytest.approx(loss.item(), rel=1e-12)]
+
+
+def test_a_zero_weight_leaves_an_example_out(place):
+    weight = WEIGHTS.copy()
+    weight[[0, 4, 11]] = 0.0
+    left = weight > 0
+    net = trained(network(place), (X, Y), sample_weight=weight)
+    assert_close(net, trained(network(place), (X[left], Y[left]), sample_weight=weight[left]))
+
+
+@pytest.mark.parametrize("factor", [1.0, 7.5, 1e-3])
+def test_equal_weights_are_no_weights(place, factor):
+    net = trained(network(place), (X, Y), batch_size=5, sample_weight=np.full(N, factor))
+    plain = trained(network(place), (X, Y), batch_size=5)
+    assert_close(net, plain)
+    np.testing.assert_allclose(net.history["cost"], plain.history["cost"], rtol=1e-12)
+
+
+def test_whole_weights_repeat_examples(place):
+    times = np.arange(N) % 4
+    net = trained(network(place), (X, Y), sample_weight=times)
+    again = trained(network(place), (X.repeat(times, axis=0), Y.repeat(times, axis=0)), batch_size=times.sum())
+    assert_close(net, again)
+    np.testing.assert_allclose(net.history["cost"], again.history["cost"], rtol=1e-12)
+
+
+def test_weights_change_nothing_but_training(place):
+    """Cost and accuracy of training data, and the validation cost, are without them."""
+    net = network(place)
+    history = net.train((X, Y), **FULL, sample_weight=WEIGHTS, validation_data=(X, Y))
+    assert history["validation_cost"][-1] == net.cost((X, Y))
+
+
+@pytest.mark.parametrize("form", ["list", "int64", "float32", "pairs", "data set"])
+def test_weights_come_in_any_form_and_with_any_source_that_is_kept(place, form):
+    times = np.arange(N) % 4
+    weight = {"list": times.tolist(), "int64": times, "float32": times.astype("float32")}.get(form, times)
+
+    class Items:
+        def __len__(self):
+            return N
+
+        def __getitem__(self, i):
+            return X[i], Y[i]
+
+    source = {"pairs": list(zip(X, Y)), "data set": Items()}.get(form, (X, Y))
+    net = trained(network(place), source, sample_weight=weight)
+    assert_same(net, snapshot(trained(network(place), (X, Y), sample_weight=times.astype(float))))
+
+
+def test_the_callers_weights_are_not_written(place, backend, dtype):
+    with backend.scope(dtype):
+        weight = backend.asarray(WEIGHTS, dtype)
+    trained(classifier(place, dtype=dtype), (X, LABELS), sample_weight=weight, class_weight={0: 5.0})
+    np.testing.assert_array_equal(backend.to_numpy(weight), WEIGHTS.astype(dtype))
+
+
+# Minibatches that count for nothing
+
+OPTIMIZERS = [SGD(), SGD(momentum=0.9, weight_decay=0.1), RMSProp(), Adam(), AdamW(), Clip(Adam(), 0.1)]
+
+
+def fixed(monkeypatch, index):
+    """Draw the same minibatches every epoch."""
+    index = np.array(index, np.int32)
+    monkeypatch.setitem(SAMPLING, "shuffle", Sampling(lambda n, b: len(index), lambda n, b, rng: iter([index])))
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda each: type(each).__name__)
+def test_a_minibatch_without_weight_is_a_step_that_was_not_made(place, monkeypatch, optimizer):
+    """Bit for bit, in the middle of a chunk and at both ends, momentum, means and masks included."""
+    a, b, c = range(4), range(4, 8), range(8, 12)
+    for silent, left in ((a, [b, c]), (b, [a, c]), (c, [a, b])):
+        weight = WEIGHTS.copy()
+        weight[list(silent)] = 0.0
+        nets = [network(place, dropout=0.5) for _ in range(2)]
+        for net, index in zip(nets, ([a, b, c], left), strict=True):
+            fixed(monkeypatch, index)
+            trained(net, (X, Y), lr=0.1, optimizer=optimizer, sample_weight=weight)
+        assert_same(nets[0], snapshot(nets[1]))
+        np.testing.assert_allclose(nets[0].history["cost"], nets[1].history["cost"], rtol=1e-12)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda each: type(each).__name__)
+def test_a_chunk_without_weight_changes_nothing(place, monkeypatch, optimizer):
+    seen = []
+
+    class Look(Callback):
+        def on_train_begin(self, training):
+            self.net = training.net
+
+        def on_chunk_end(self, steps):
+            seen.append(snapshot(self.net))
+
+    net = network(place, dropout=0.5)
+    options = {"lr": 0.1, "optimizer": optimizer, "progress": False, "callbacks": [Look()]}
+    net.train((X, Y), 2, 5, **options)
+    order = copy.deepcopy(net.rng).permutation(N)
+    weight = WEIGHTS.copy()
+    weight[order[:10]] = 0.0  # the first chunk of the epoch: two minibatches of 5
+    seen.clear()
+    before = snapshot(net)
+    history = net.train((X, Y), 1, 5, sample_weight=weight, **options)
+    first, second = seen
+    for now, then in zip(flat(first), flat(before), strict=True):
+        np.testing.assert_array_equal(now, then)
+    assert not np.array_equal(second.layers[0][0], before.layers[0][0])
+    assert history["cost"][0] > 0
+
+
+# Weights of classes
+
+
+def by_class(weights):
+    return np.array([weights[label] for label in LABELS], dtype=float)
+
+
+@pytest.mark.parametrize("weights", [{0: 2.0, 1: 0.5, 2: 3.0}, {0: 2, 1: 1, 2: 0}, {np.int64(1): np.float32(0.25)}])
+def test_weights_of_classes_are_those_of_their_examples(place, weights):
+    net = trained(classifier(place), (X, LABELS), batch_size=5, class_weight=weights)
+    full = {0: 1.0, 1: 1.0, 2: 1.0, **weights}
+    assert_close(net, trained(classifier(place), (X, LABELS), batch_size=5, sample_weight=by_class(full)))
+
+
+def test_one_hot_rows_have_classes_too(place):
+    weights = {0: 2.0, 1: 0.5, 2: 3.0}
+    net = trained(classifier(place), (X, np.eye(3)[LABELS]), class_weight=weights)
+    assert_same(net, snapshot(trained(classifier(place), (X, LABELS), class_weight=weights)))
+
+
+@pytest.mark.parametrize("labels", [LABELS, LABELS % 2], ids=["all classes", "a class is missing"])
+def test_balanced_is_that_of_scikit_learn(place, labels):
+    """n / (K · number of the class), K the classes that are there."""
+    theirs = pytest.importorskip("sklearn.utils.class_weight").compute_sample_weight("balanced", labels)
+    net = trained(classifier(place), (X, labels), batch_size=5, class_weight="balanced")
+    assert_close(net, trained(classifier(place), (X, labels), batch_size=5, sample_weight=theirs))
+    assert not np.allclose(theirs, 1.0)
+
+
+@pytest.mark.parametrize("task", ["binary", None])
+def test_one_output_has_two_classes(place, task):
+    pytest.importorskip("sklearn")
+    from sklearn.utils.class_weight import compute_sample_weight
+
+    labels = (LABELS > 0).astype(int)
+
+    def net(**options):
+        return trained(network(place, (3, 4, 1), task=task), (X, labels), batch_size=5, **options)
+
+    for weights in ({0: 3.0, 1: 0.5}, {1: 4.0}, "balanced"):
+        theirs = compute_sample_weight(weights if weights == "balanced" else {0: 1.0, **weights}, labels)
+        assert_close(net(class_weight=weights), net(sample_weight=theirs))
+
+
+@pytest.mark.parametrize("kind", [float, bool, np.bool_, np.int64, np.float32])
+def test_classes_are_named_by_numbers_of_any_kind(kind):
+    """0.0 and False are the class 0, as they are in a dict, and as targets of one output may be of either kind."""
+    labels = LABELS > 0
+
+    def net(weights):
+        net = Network([3, 4, 1], task="binary", seed=5)
+        return trained(net, (X, labels.astype(kind)), class_weight=weights)
+
+    assert_same(net({kind(0): 3.0, kind(1): 0.5}), snapshot(net({0: 3.0, 1: 0.5})))
+
+
+@pytest.mark.parametrize("classes", ["balanced", {0: 2.0, 1: 0.5, 2: 3.0}], ids=str)
+def test_weights_of_examples_and_of_classes_multiply(place, classes):
+    sklearn = pytest.importorskip("sklearn.utils.class_weight")
+    both = WEIGHTS * sklearn.compute_sample_weight(classes, LABELS)
+    net = trained(classifier(place), (X, LABELS), batch_size=5, sample_weight=WEIGHTS, class_weight=classes)
+    assert_close(net, trained(classifier(place), (X, LABELS), batch_size=5, sample_weight=both))
+
+
+class Batches:
+    def __iter__(self):
+        return ((X[i : i + 5], LABELS[i : i + 5]) for i in range(0, N, 5))
+
+
+class Items:
+    def __len__(self):
+        return N
+
+    def __getitem__(self, i):
+        return X[i], LABELS[i]
+
+
+def test_batches_have_weights_of_classes(place, monkeypatch):
+    weights = {0: 2.0, 1: 0.5, 2: 3.0}
+    net = trained(classifier(place), Batches(), class_weight=weights)
+    parts = [np.arange(10, dtype=np.int32).reshape(2, 5), np.array([[10, 11]], np.int32)]
+    monkeypatch.setitem(SAMPLING, "shuffle", Sampling(lambda n, b: 3, lambda n, b, rng: iter(parts)))
+    arrays = trained(classifier(place), (X, LABELS), sample_weight=by_class(weights))
+    assert_close(net, arrays)
+    np.testing.assert_allclose(net.history["cost"], arrays.history["cost"], rtol=1e-12)
+
+
+def test_a_batch_without_weight_is_a_step_that_was_not_made(place):
+    """Examples 3 and 10 alone are of class 2, and alone count: the first batch holds one, the second none."""
+    net = trained(classifier(place), Batches(), class_weight={0: 0.0, 1: 0.0})
+    one = classifier(place)
+    for _ in range(3):
+        for i in (3, 10):
+            one.minibatch_update((X[i, None], LABELS[i, None]), 0.5)
+    assert_close(net, one)
+
+
+def test_a_data_set_that_is_read_again_has_weights_of_classes(place):
+    weights = {0: 2.0, 1: 0.5, 2: 3.0}
+    net = trained(classifier(place), Items(), batch_size=5, class_weight=weights, cache=False)
+    assert_same(net, snapshot(trained(classifier(place), Items(), batch_size=5, class_weight=weights)))
+
+
+# With a split
+
+
+@pytest.fixture
+def prepared(monkeypatch):
+    """What every call to train made ready."""
+    found, prepare = [], preparation.prepare
+
+    def spy(*args, **options):
+        found.append(prepare(*args, **options))
+        return found[-1]
+
+    monkeypatch.setattr(preparation, "prepare", spy)
+    return found
+
+
+def test_weights_stay_with_their_examples_in_a_split(place, prepared):
+    x = np.tile(np.arange(N, dtype=float)[:, None], 3)  # an example says which it is
+    net = classifier(place)
+    trained(net, (x, LABELS), lr=0.01, sample_weight=WEIGHTS, validation_split=0.25)
+    rows, weight = (net.backend.to_numpy(part) for part in prepared[0].train.examples[::2])
+    assert len(rows) == 9
+    np.testing.assert_array_equal(weight, WEIGHTS[rows[:, 0].astype(int)])
+
+
+def test_balanced_counts_the_examples_that_are_trained_on(place, prepared):
+    sklearn = pytest.importorskip("sklearn.utils.class_weight")
+    net = classifier(place)
+    trained(net, (X, LABELS), class_weight="balanced", validation_split=0.25)
+    labels, weight = (net.backend.to_numpy(part) for part in prepared[0].train.examples[1:])
+    theirs = sklearn.compute_sample_weight("balanced", labels.argmax(axis=1))
+    np.testing.assert_allclose(weight, theirs, rtol=1e-12)
+
+
+# Wrong weights
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (np.ones(N + 1), r"sample_weight has shape \(13,\), but must have \(12,\): a number an example"),
+        (np.ones((N, 1)), r"sample_weight has shape \(12, 1\), but must have \(12,\)"),
+        (1.0, r"sample_weight has shape \(\), but must have \(12,\)"),
+        (-np.ones(N), r"sample_weight holds -1; give numbers of at least 0, and not all of them 0"),
+        (np.where(np.arange(N) == 5, -0.5, 1.0), r"sample_weight holds -0\.5; give numbers of at least 0"),
+        (np.where(np.arange(N) == 5, np.nan, 1.0), r"sample_weight holds NaN or infinity; give finite numbers"),
+        (np.where(np.arange(N) == 5, np.inf, 1.0), r"sample_weight holds NaN or infinity"),
+        (np.zeros(N), r"sample_weight is 0 for every example; give numbers of at least 0, and not all of them 0"),
+    ],
+    ids=str,
+)
+def test_wrong_weights_of_examples_are_refused(place, wrong, message):
+    net = classifier(place)
+    with refused(net, ValueError, message):
+        net.train((X, LABELS), **FULL, sample_weight=wrong)
+
+
+@pytest.mark.parametrize("wrong", ["balanced", ["a"] * N, np.ones(N, complex), np.array([None] * N)], ids=repr)
+def test_weights_that_are_no_numbers_are_refused(wrong):
+    net = Network([3, 3], seed=0)
+    with refused(net, TypeError, r"sample_weight has dtype .*; give real numbers"):
+        net.train((X, LABELS), **FULL, sample_weight=wrong)
+
+
+@pytest.mark.parametrize(
+    ("source", "options"),
+    [(Batches(), {}), (Batches(), {"steps": 2}), (Items(), {"cache": False})],
+    ids=["batches", "steps", "not cached"],
+)
+@pytest.mark.parametrize(
+    ("weights", "argument"),
+    [({"sample_weight": np.ones(N)}, "sample_weight"), ({"class_weight": "balanced"}, 'class_weight="balanced"')],
+)
+def test_weights_that_need_all_examples_are_refused_where_they_are_not_kept(source, options, weights, argument):
+    net = Network([3, 3], task="classification", seed=0)
+    message = f"{argument} needs all examples beforehand; give train_data as arrays, as pairs, or as a data set with "
+    with refused(net, ValueError, message + "cache=True"):
+        net.train(source, **FULL, **options, **weights)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({3: 1.0}, r"class_weight names the class 3; choose from 0, 1, 2"),
+        ({-1: 1.0}, r"class_weight names the class -1; choose from 0, 1, 2"),
+        ({"0": 1.0}, r"class_weight names the class '0'; choose from 0, 1, 2"),
+        ({0.5: 1.0}, r"class_weight names the class 0\.5; choose from 0, 1, 2"),
+        ({0: -1.0}, r"class_weight=.*: the weight -1\.0 of 0 must be a finite number of at least 0"),
+        ({0: float("nan")}, r"class_weight=.*: the weight nan of 0 must be a finite number"),
+        ({0: float("inf")}, r"class_weight=.*: the weight inf of 0 must be a finite number"),
+        ({0: "heavy"}, r"class_weight=.*: the weight 'heavy' of 0 must be a finite number"),
+        ({0: None}, r"class_weight=.*: the weight None of 0 must be a finite number"),
+        ({0: [1.0, 2.0]}, r"class_weight=.*: the weight \[1\.0, 2\.0\] of 0 must be a finite number"),
+        ({0: 0, 1: 0, 2: 0}, r"class_weight=.* gives every class the weight 0; leave one of them above it"),
+        ("balancd", r"class_weight='balancd' must be \"balanced\", or a mapping from classes to numbers"),
+        ([1.0, 2.0, 3.0], r"class_weight=\[1\.0, 2\.0, 3\.0\] must be \"balanced\", or a mapping"),
+        (2.0, r"class_weight=2\.0 must be \"balanced\", or a mapping"),
+    ],
+    ids=str,
+)
+def test_wrong_weights_of_classes_are_refused(wrong, message):
+    net = Network([3, 3], task="classification", seed=0)
+    with refused(net, ValueError, message):
+        net.train((X, LABELS), **FULL, class_weight=wrong)
+
+
+@pytest.mark.parametrize("given", ["balanced", {0: 1.0}], ids=str)
+@pytest.mark.parametrize("task", ["regression", "multilabel"])
+def test_weights_of_classes_need_one_class_an_example(task, given):
+    net = Network([3, 2], task=task, seed=0)
+    message = rf"class_weight=.* needs one class an example, .* task='{task}' has none; use sample_weight"
+    with refused(net, ValueError, message):
+        net.train((X, Y > 0.5), **FULL, class_weight=given)
+
+
+def test_weights_that_leave_nothing_to_train_on_are_refused():
+    """As weights of 0 for every example are, though they come to be 0 only together."""
+    net = Network([3, 3], task="classification", seed=0)
+    message = "sample_weight and class_weight leave every example of train_data with the weight 0"
+    with refused(net, ValueError, message):
+        net.train((X, np.zeros(N, int)), **FULL, class_weight={0: 0.0})
+    with refused(net, ValueError, message):
+        net.train((X, LABELS), **FULL, sample_weight=LABELS == 2, class_weight={2: 0.0})

@@ -1,0 +1,180 @@
+"""What `train` makes ready before its first step: sources, what is split off for validation, weights, scaling."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from xpnet.arrays import Array, Namespace, map_arrays
+from xpnet.backprop import Examples
+from xpnet.data import Kept, Reader, Source, need_again, numbers
+from xpnet.errors import between, choices
+from xpnet.scaling import Scaling, learn
+
+if TYPE_CHECKING:
+    from xpnet.network import Network
+
+
+class Sources(NamedTuple):
+    """What to train on, what to validate and test on if anything, and the scaling that all of them have."""
+
+    train: Source
+    validation: Source | None
+    test: Source | None
+    scaling: Scaling | None
+
+
+def prepare(
+    net: "Network",
+    train_data: Any,
+    validation_data: Any,
+    test_data: Any,
+    *,
+    validation_split: float | None,
+    sample_weight: Any,
+    class_weight: Any,
+    epochs: int,
+    steps: int | None,
+    cache: bool,
+    progress: bool,
+) -> Sources:
+    """Read, check, move, split, weight and scale; the arguments are those of `Network.train`. Changes nothing."""
+    if validation_split is not None:
+        between("validation_split", validation_split, 0, 1, "it is the part of the examples to validate on")
+        if validation_data is not None:
+            raise ValueError(f"validation_split={validation_split!r} contradicts validation_data; give one of the two")
+    reader = net.reader()
+    weights = _class_weights(net, class_weight)
+    training = reader if weights is None else replace(reader, class_weight=weights)
+    source = training.source(train_data, "train_data", epochs=epochs, steps=steps, cache=cache, progress=progress)
+    if sample_weight is not None:
+        source = Kept(_weighted(_kept(source, "sample_weight"), sample_weight, reader))
+    validation = None
+    if validation_split is not None:
+        source, validation = _split(net, _kept(source, "validation_split"), validation_split)
+    if isinstance(class_weight, str):
+        source = Kept(_balanced(_kept(source, 'class_weight="balanced"'), reader))
+    weight = source.examples.weight if isinstance(source, Kept) else None
+    if weight is not None and not bool(net.backend.xp.any(weight > 0)):
+        raise ValueError("sample_weight and class_weight leave every example of train_data with the weight 0")
+    scaling = net.scaling
+    if net.standardize and scaling is None:
+        scaling = _learnt(net, source)
+        source, reader = source.scaled(scaling), replace(reader, scaling=scaling)
+        validation = None if validation is None else validation.scaled(scaling)
+    if validation_data is not None:
+        validation = reader.source(validation_data, "validation_data", epochs=epochs, progress=progress)
+    test = None if test_data is None else reader.source(test_data, "test_data", epochs=epochs, progress=progress)
+    return Sources(source, validation, test, scaling)
+
+
+def _kept(source: Source, argument: str) -> Examples:
+    if not isinstance(source, Kept):
+        raise ValueError(
+            f"{argument} needs all examples beforehand; give train_data as arrays, as pairs, or as a data set with "
+            "cache=True"
+        )
+    return source.examples
+
+
+def _weighted(examples: Examples, given: Any, reader: Reader) -> Examples:
+    """Examples with the user's weights, times those of their classes."""
+    backend, n = reader.backend, examples.x.shape[0]
+    weight = numbers(given, "sample_weight")
+    if tuple(weight.shape) != (n,):
+        raise ValueError(f"sample_weight has shape {tuple(weight.shape)}, but must have ({n},): a number an example")
+    weight = backend.asarray(weight, reader.dtype, "sample_weight")
+    if not backend.all_finite([weight]):
+        raise ValueError("sample_weight holds NaN or infinity; give finite numbers of at least 0")
+    low, high = float(backend.xp.min(weight)), float(backend.xp.max(weight))
+    if low < 0 or high == 0:
+        what = f"holds {low:g}" if low < 0 else "is 0 for every example"
+        raise ValueError(f"sample_weight {what}; give numbers of at least 0, and not all of them 0")
+    weight = backend.own(weight)
+    return examples._replace(weight=weight if examples.weight is None else weight * examples.weight)
+
+
+def _class_weights(net: "Network", given: Any) -> Array | None:
+    """Weights of the classes, (1, K), from a mapping."""
+    if given is None:
+        return None
+    if net.task not in ("classification", "binary"):
+        raise ValueError(
+            f"class_weight={given!r} needs one class an example, and a network with task={net.task!r} has none; "
+            "use sample_weight"
+        )
+    if isinstance(given, str) and given == "balanced":
+        return None
+    if not isinstance(given, Mapping):
+        raise ValueError(f'class_weight={given!r} must be "balanced", or a mapping from classes to numbers')
+    classes = max(2, net.sizes[-1])
+    weights = np.ones((1, classes))
+    for label, weight in given.items():
+        if label not in range(classes):
+            raise ValueError(f"class_weight names the class {label!r}; choose from {choices(range(classes))}")
+        label = int(label)  # True and 1.0 are 1
+        try:
+            weights[0, label] = weight
+        except (TypeError, ValueError):
+            weights[0, label] = np.nan
+        if not 0 <= weights[0, label] < np.inf:
+            raise ValueError(
+                f"class_weight={given!r}: the weight {weight!r} of {label!r} must be a finite number of at least 0"
+            )
+    if not weights.any():
+        raise ValueError(f"class_weight={given!r} gives every class the weight 0; leave one of them above it")
+    with net.backend.scope(net.dtype):
+        return net.backend.asarray(weights, net.dtype)
+
+
+def _balanced(examples: Examples, reader: Reader) -> Examples:
+    """Examples whose classes count the same all together: n / (K · number of the class), times their weights."""
+    xp, backend = reader.backend.xp, reader.backend
+    y = examples.y
+    counts = backend.to_numpy(xp.sum(y if reader.n_out > 1 else xp.concat([1.0 - y, y], axis=-1), axis=0))
+    present = counts > 0
+    weights = np.zeros((1, len(counts)))
+    weights[0, present] = counts.sum() / (present.sum() * counts[present])
+    weight = reader.weights(y, backend.asarray(weights, reader.dtype))
+    return examples._replace(weight=weight if examples.weight is None else weight * examples.weight)
+
+
+def _split(net: "Network", examples: Examples, part: float) -> tuple[Kept, Kept]:
+    """Examples to train and to validate on: the same ones each time for a network, stratified by class."""
+    try:
+        from sklearn.model_selection import train_test_split
+    except ImportError as error:
+        raise ImportError(
+            f'validation_split needs scikit-learn ({error}); install it with: pip install "xpnet[sklearn]", or give '
+            "validation_data"
+        ) from error
+    backend, xp = net.backend, net.backend.xp
+    labels = None
+    if net.task == "classification":
+        labels = backend.to_numpy(xp.argmax(examples.y, axis=-1))
+    elif net.task == "binary":
+        labels = backend.to_numpy(examples.y[:, 0] > 0.5)
+    index = np.arange(examples.x.shape[0], dtype=np.int32)
+    try:
+        halves = train_test_split(index, test_size=float(part), random_state=net.seeds.split, stratify=labels)
+    except ValueError as error:
+        raise ValueError(
+            f"validation_split={part!r} cannot be had of these {len(index)} examples ({error}); give validation_data"
+        ) from error
+    taken = [backend.asarray(np.sort(half)) for half in halves]
+    train, validation = (Kept(_rows(examples, rows, xp)) for rows in taken)
+    return train, validation
+
+
+def _rows(examples: Examples, rows: Array, xp: Namespace) -> Examples:
+    return map_arrays(lambda x: xp.take(x, rows, axis=0), examples)
+
+
+def _learnt(net: "Network", source: Source) -> Scaling:
+    """Scaling learnt from what is trained on."""
+    need_again(source, "standardize=True")
+    backend, sigma = net.backend, net.sigmas[-1]
+    unbounded = sigma.low == -np.inf and sigma.high == np.inf
+    found = learn(source.blocks(4 * net.sizes[0]), net.task == "regression" and unbounded, backend.xp, backend.to_numpy)
+    return map_arrays(lambda x: backend.own(backend.asarray(x, net.dtype)), found)
