@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from xpnet.cli import main
+from xpnet.names import SCHEDULES
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +67,55 @@ def test_every_option_reaches_the_network(capsys, tmp_path):
     net.train(train, epochs=1, batch_size=50, lr=0.5, progress=False)
     saved = Network.load(path, backend="torch")
     np.testing.assert_array_equal(saved.w[0], net.w[0])
+
+
+def test_every_option_of_training_reaches_the_network(capsys, tmp_path, digits):
+    from xpnet import AdamW, Cosine, EarlyStopping, Network
+
+    path = tmp_path / "net.safetensors"
+    words = "--sizes 784,12,10 --optimizer adamw --lr 0.002 --schedule cosine --weight-decay 0.1 --dropout 0.1,0.2 "
+    words += f"--standardize --validation-split 0.2 --early-stopping 1 --epochs 3 --batch-size 50 --save {path}"
+    status, out, _ = run(capsys, "train", *words.split())
+    assert status == 0
+    assert "dropout=[0.1, 0.2], standardize=True" in out[0]
+    assert "validation cost: " in out[1]
+    net = Network([784, 12, 10], activation="relu", task="classification", dropout=[0.1, 0.2], standardize=True, seed=0)
+    options = {"optimizer": AdamW(weight_decay=0.1), "validation_split": 0.2, "callbacks": [EarlyStopping(1)]}
+    net.train(digits[0], 3, 50, Cosine(0.002, warmup=0.05), progress=False, **options)
+    saved = Network.load(path)
+    assert saved.optimizer == net.optimizer
+    np.testing.assert_array_equal(saved.w[0], net.w[0])
+    assert out[-1].startswith(f"Test accuracy: {net.accuracy(digits[1]):.2%}")
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam", "adamw"])
+def test_every_optimizer_learns_by_every_schedule_without_more_options(capsys, optimizer, schedule):
+    words = ["--optimizer", optimizer, "--schedule", schedule, "--sizes", "784,20,10", "--epochs", 2]
+    status, out, _ = run(capsys, "train", *words)
+    assert status == 0
+    assert float(out[-1].split()[2].rstrip("%")) > 50  # chance is 10
+
+
+def test_stopping_early_is_said(capsys, monkeypatch):
+    """With a rate of 0 nothing becomes better after the first epoch."""
+    words = "--sizes 784,5,10 --lr 0 --validation-split 0.5 --early-stopping 2 --epochs 9"
+    status, out, _ = run(capsys, "train", *words.split())
+    assert status == 0
+    assert out[-2] == "Stopped after epoch 3; the network is that of epoch 1"
+
+
+@pytest.mark.slow
+def test_the_recipe_of_mnist_reaches_98_percent_mean_over_5_seeds_in_5_epochs(capsys, monkeypatch, mnist_root):
+    pytest.importorskip("torchvision")
+    monkeypatch.setenv("XPNET_DATA", str(mnist_root))
+    accuracies = []
+    for seed in range(5):
+        status, out, _ = run(capsys, "train", "--data", "mnist", "--seed", seed)
+        assert status == 0
+        assert out[-2].startswith("Epoch: 5 / 5")
+        accuracies.append(float(out[-1].split()[2].rstrip("%")))
+    assert np.mean(accuracies) >= 98.2, accuracies
 
 
 def test_evaluate_and_predict_use_the_saved_network(capsys, model, tmp_path, digits):
@@ -141,6 +191,20 @@ def test_backends_says_what_can_be_used_and_what_to_do_else(capsys):
         (["train", "--epochs", "-1"], "epochs=-1 must be a whole number of at least 0"),
         (["train", "--batch-size", "0"], "batch_size=0 must be a whole number of at least 1"),
         (["train", "--momentum", "1"], "momentum=1.0 must be in [0, 1)"),
+        (
+            ["train", "--optimizer", "adam", "--momentum", "0.9"],
+            "--momentum 0.9 is of SGD; --optimizer adam has its own",
+        ),
+        (["train", "--optimizer", "adagrad"], "argument --optimizer: invalid choice: 'adagrad'"),
+        (["train", "--schedule", "cosin"], "argument --schedule: invalid choice: 'cosin'"),
+        (["train", "--schedule", "exponential", "--lr", "0"], "lr=0.0 must be a finite number above 0"),
+        (["train", "--dropout", "1"], "dropout=1.0 must be in [0, 1)"),
+        (["train", "--dropout", "a"], "'a' must be a number, or numbers with commas"),
+        (["train", "--dropout", "0.1,0.2"], "has 2 rates, but there are 3 layers that can drop"),
+        (["train", "--weight-decay", "-1"], "weight_decay=-1.0 must be a finite number of at least 0"),
+        (["train", "--validation-split", "1"], "validation_split=1.0 must be above 0 and below 1"),
+        (["train", "--early-stopping", "0", "--validation-split", "0.1"], "patience=0 must be a whole number"),
+        (["train", "--early-stopping", "3"], "--early-stopping 3 needs --validation-split"),
         (["train", "--output-activation", "relu"], "cost='cross_entropy' does not go with output_activation='relu'"),
         (["train", "--data", "minst"], "--data minst is unknown; choose from mnist-sample"),
         (["train", "--data", "nothing.npz"], "No such file or directory: 'nothing.npz'"),
