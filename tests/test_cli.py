@@ -181,7 +181,7 @@ def test_backends_says_what_can_be_used_and_what_to_do_else(capsys):
     ("words", "message"),
     [
         (["train", "--epochs", "many"], "argument --epochs: invalid int value: 'many'"),
-        (["train", "--activation", "rleu"], "argument --activation: invalid choice: 'rleu'"),
+        (["train", "--activation", "rleu"], "activation='rleu' is unknown; choose from 'sigmoid'"),
         (["train", "--sizes", "784,x"], "'784,x' must be whole numbers with commas"),
         (["train", "--frobnicate"], "unrecognized arguments: --frobnicate"),
         (["trian"], "invalid choice: 'trian'"),

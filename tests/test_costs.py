@@ -244,7 +244,7 @@ def test_numbers_in_a_name_are_those_of_a_family(tmp_path):
     again = Network.load(tmp_path / "net")
     assert (again.sigmas, again.output) == (net.sigmas, net.output)
     for wrong in ("huber(x)", "huber()", "huber(-1)", "huber(1, 2)"):
-        with pytest.raises(ValueError, match=r"cost='huber\(.*' must have numbers in its brackets"):
+        with pytest.raises(ValueError, match=r"cost='huber\(.*' is wrong in its brackets"):
             Network([3, 2], cost=wrong)
     with pytest.raises(ValueError, match=r"cost='huber\(1' is unknown"):
         Network([3, 2], cost="huber(1")

@@ -168,7 +168,8 @@ def fixed(monkeypatch, index):
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda each: type(each).__name__)
 def test_a_minibatch_without_weight_is_a_step_that_was_not_made(place, monkeypatch, optimizer):
-    """Bit for bit, in the middle of a chunk and at both ends, momentum, means and masks included."""
+    """In the middle of a chunk and at both ends, momentum, means and masks included. Bit for bit, but for JAX, which
+    compiles steps that may be left out to another program, of other roundings."""
     a, b, c = range(4), range(4, 8), range(8, 12)
     for silent, left in ((a, [b, c]), (b, [a, c]), (c, [a, b])):
         weight = WEIGHTS.copy()
@@ -177,7 +178,11 @@ def test_a_minibatch_without_weight_is_a_step_that_was_not_made(place, monkeypat
         for net, index in zip(nets, ([a, b, c], left), strict=True):
             fixed(monkeypatch, index)
             trained(net, (X, Y), lr=0.1, optimizer=optimizer, sample_weight=weight)
-        assert_same(nets[0], snapshot(nets[1]))
+        if nets[0].backend.name == "jax":
+            for now, then in zip(flat(snapshot(nets[0])), flat(snapshot(nets[1])), strict=True):
+                np.testing.assert_allclose(now, then, rtol=1e-10, atol=1e-13)
+        else:
+            assert_same(nets[0], snapshot(nets[1]))
         np.testing.assert_allclose(nets[0].history["cost"], nets[1].history["cost"], rtol=1e-12)
 
 
@@ -333,7 +338,7 @@ def test_weights_stay_with_their_examples_in_a_split(place, prepared):
     trained(net, (x, LABELS), lr=0.01, sample_weight=WEIGHTS, validation_split=0.25)
     rows, weight = (net.backend.to_numpy(part) for part in prepared[0].train.examples[::2])
     assert len(rows) == 9
-    np.testing.assert_array_equal(weight, WEIGHTS[rows[:, 0].astype(int)])
+    np.testing.assert_allclose(weight, WEIGHTS[rows[:, 0].astype(int)] / WEIGHTS.max(), rtol=1e-15)
 
 
 def test_balanced_counts_the_examples_that_are_trained_on(place, prepared):

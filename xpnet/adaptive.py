@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from xpnet.arrays import Array, Layers, Namespace, each_array, map_arrays
-from xpnet.errors import in_range
+from xpnet.errors import between, in_range
 from xpnet.optimizers import Update, decay
 
 
@@ -32,7 +32,7 @@ def _rmsprop(
     return layers, state._replace(square=square)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RMSProp:
     """Divide each gradient by the root of the running mean of its square (Tieleman and Hinton, lecture 6.5, 2012).
 
@@ -43,7 +43,7 @@ class RMSProp:
     rho
         ρ in [0, 1): the weight of the past in the mean.
     epsilon
-        ε ≥ 0, added to the root.
+        ε > 0, added to the root.
     weight_decay
         λ ≥ 0: adds λ w to the gradient of the weights, as in `SGD`.
 
@@ -66,7 +66,7 @@ class RMSProp:
     def __post_init__(self) -> None:
         """Check the numbers."""
         in_range("rho", self.rho, 0, 1, "0.99 is usual")
-        in_range("epsilon", self.epsilon, 0, math.inf, "1e-8 is usual")
+        between("epsilon", self.epsilon, 0, math.inf, "1e-8 is usual")
         in_range("weight_decay", self.weight_decay, 0, math.inf, "0 turns it off")
 
     def init(self, layers: Layers, number: Callable[[float], Array]) -> RMSPropState:
@@ -125,7 +125,7 @@ def _move(layers: Layers, grads: Layers, state: AdamState, lr: Array, xp: Namesp
     return layers, state._replace(power1=power1, power2=power2, mean=mean, square=square)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Adam:
     """Momentum, and a rate of its own for each weight (Kingma and Ba, arXiv:1412.6980, algorithm 1).
 
@@ -137,7 +137,7 @@ class Adam:
     beta1, beta2
         β₁ and β₂ in [0, 1): the weight of the past in the two means.
     epsilon
-        ε ≥ 0, added to the root.
+        ε > 0, added to the root.
     weight_decay
         λ ≥ 0: adds λ w to the gradient of the weights, as in `SGD`. `AdamW` decays in another way.
 
@@ -162,7 +162,7 @@ class Adam:
         """Check the numbers."""
         in_range("beta1", self.beta1, 0, 1, "0.9 is usual")
         in_range("beta2", self.beta2, 0, 1, "0.999 is usual")
-        in_range("epsilon", self.epsilon, 0, math.inf, "1e-8 is usual")
+        between("epsilon", self.epsilon, 0, math.inf, "1e-8 is usual")
         in_range("weight_decay", self.weight_decay, 0, math.inf, "0 turns it off")
 
     def init(self, layers: Layers, number: Callable[[float], Array]) -> AdamState:
@@ -184,7 +184,7 @@ class Adam:
         return _adam
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AdamW(Adam):
     """Adam whose weight decay does not go through the means (Loshchilov and Hutter, arXiv:1711.05101, algorithm 2).
 

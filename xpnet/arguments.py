@@ -1,6 +1,8 @@
 """What users may give for an argument, and what it then means; an error names argument, value, choices and remedy."""
 
+import inspect
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
@@ -11,9 +13,9 @@ from xpnet.callbacks import Callback
 from xpnet.costs import Cost
 from xpnet.errors import choices, count, in_range, unknown
 from xpnet.initializers import Initializer
-from xpnet.metrics import METRICS, Metric, of_function
+from xpnet.metrics import METRICS, Metric, of_function, top_k
 from xpnet.names import ACTIVATIONS, ACTIVATIONS_OF, COSTS, COSTS_OF, DTYPES, INITIALIZERS, TASKS
-from xpnet.optimizers import SGD, Optimizer
+from xpnet.optimizers import Optimizer
 from xpnet.schedules import Constant, Schedule
 
 
@@ -84,7 +86,7 @@ def output(given: Any, given_cost: Any, task: Any, n_out: int) -> tuple[Activati
             ("output_activation", given, meant.activations),
             ("cost", given_cost, meant.costs),
         ):
-            name = value if isinstance(value, str) else getattr(value, "name", None)
+            name = str(value if isinstance(value, str) else getattr(value, "name", "")).partition("(")[0]
             if name in {**ACTIVATIONS, **COSTS} and name not in fit:
                 raise ValueError(
                     f"{argument}={value!r} contradicts task={task!r}, which goes with {choices(fit)}; "
@@ -136,7 +138,7 @@ def drawn(make: Initializer, rng: np.random.Generator, n_in: int, n_out: int) ->
 
 def dropout(given: Any, layers: int) -> list[float]:
     """Rates of the inputs and of each hidden layer; a number stands for every hidden layer."""
-    several = isinstance(given, (list, tuple))
+    several = isinstance(given, (list, tuple, np.ndarray))
     rates = list(given) if several else [0.0] + [given] * (layers - 1)
     for rate in rates if several else [given]:
         in_range("dropout", rate, 0, 1, "0 turns it off, 0.5 is usual for hidden layers")
@@ -169,13 +171,6 @@ def entropy(seed: Any) -> np.random.SeedSequence:
         raise ValueError(f"seed={seed!r} must be None or a whole number of at least 0") from error
 
 
-def yes_or_no(argument: str, given: Any) -> bool:
-    """Check a truth value."""
-    if not isinstance(given, (bool, np.bool_)):
-        raise ValueError(f"{argument}={given!r} must be True or False")
-    return bool(given)
-
-
 def callbacks(given: Any) -> list[Callback]:
     """Check that each is a callback's object."""
     if not isinstance(given, (list, tuple)):
@@ -186,10 +181,25 @@ def callbacks(given: Any) -> list[Callback]:
                 f"callbacks holds {each!r}, which is no object of a subclass of xpnet.callbacks.Callback; "
                 "give one, as in [EarlyStopping()]"
             )
+        _check_hooks(each)
     return list(given)
 
 
-def metrics(argument: str, given: Any, task: str) -> list[Metric]:
+def _check_hooks(callback: Callback) -> None:
+    """Refuse methods that would never be called, or not with what they expect."""
+    name = type(callback).__name__
+    hooks = {hook: inspect.signature(getattr(Callback, hook)) for hook in vars(Callback) if hook.startswith("on_")}
+    for hook in (each for each in dir(callback) if each.startswith("on_")):
+        if hook not in hooks:
+            raise TypeError(f"{name}.{hook} would never be called; a callback has {', '.join(hooks)}")
+        wanted, found = len(hooks[hook].parameters) - 1, inspect.signature(getattr(callback, hook)).parameters.values()
+        if not any(each.kind == each.VAR_POSITIONAL for each in found) and len(found) != wanted:
+            raise TypeError(f"{name}.{hook} must have the parameters {hooks[hook]}")
+    if not isinstance(callback.adds, (tuple, list)) or not all(isinstance(each, str) for each in callback.adds):
+        raise TypeError(f"{name}.adds={callback.adds!r} must be a tuple of names")
+
+
+def metrics(argument: str, given: Any, task: str, n_out: int) -> list[Metric]:
     """Take metrics by name, as objects, or as functions (y_true, y_pred) -> number."""
     if isinstance(given, str) or not isinstance(given, (list, tuple)) or isinstance(given, Metric):
         raise TypeError(f'{argument}={given!r} must be a list of metrics, as in ["accuracy"]')
@@ -199,6 +209,8 @@ def metrics(argument: str, given: Any, task: str) -> list[Metric]:
             found.append(each)
         elif callable(each) and not isinstance(each, type):
             found.append(of_function(each))
+        elif isinstance(each, str) and re.fullmatch(r"top_[1-9]\d*", each):
+            found.append(top_k(int(each[4:])))
         else:
             found.append(lookup(argument, each, METRICS))
     for metric in found:
@@ -206,18 +218,42 @@ def metrics(argument: str, given: Any, task: str) -> list[Metric]:
             raise ValueError(
                 f"{argument} holds {metric.name!r}, which is for {choices(metric.tasks)}; the task is {task!r}"
             )
+        if metric.outputs > n_out:
+            raise ValueError(f"{argument} holds {metric.name!r}, which needs {metric.outputs} outputs or more")
     names = [metric.name for metric in found]
     for metric in found:
-        taken = METRICS.get(metric.name, metric) is not metric or metric.name in ("cost", "size")
+        taken = METRICS.get(metric.name, metric) != metric or metric.name in ("cost", "size")
         if taken or names.count(metric.name) > 1:
             raise ValueError(f"{argument} holds a metric called {metric.name!r}, which is taken; give it another name")
     return found
+
+
+def epochs(given: Any) -> int:
+    """Check the number of epochs; targets may have been given in its place."""
+    if isinstance(given, (list, tuple)) or hasattr(given, "shape"):
+        raise TypeError("epochs is an array; X and y are given together, as in train((X, y), epochs=20)")
+    return count("epochs", given, 0)
 
 
 def rate(argument: str, given: Any) -> float:
     """Check a learning rate."""
     in_range(argument, given, 0, math.inf, "0.01 is a usual one")
     return float(given)
+
+
+def rounded(value: float, dtype: str) -> np.ndarray:
+    """Round a number of an optimizer to the network's dtype; it may not become 0, 1 or infinite by that.
+
+    Examples
+    --------
+    >>> rounded(0.5, "float32")
+    array(0.5, dtype=float32)
+    """
+    with np.errstate(over="ignore"):
+        found = np.asarray(value, dtype)
+    if (found == 0) != (value == 0) or (found == 1) != (value == 1) or not np.isfinite(found):
+        raise ValueError(f'the optimizer\'s number {value!r} is {found} in {dtype}; give another, or dtype="float64"')
+    return found
 
 
 def schedule(lr: Any) -> Schedule:
@@ -228,9 +264,7 @@ def schedule(lr: Any) -> Schedule:
 
 
 def optimizer(given: Any) -> Optimizer:
-    """Check an optimizer; None is plain SGD."""
-    if given is None:
-        return SGD()
+    """Check an optimizer."""
     if not _has(given, "init", "update") or not hasattr(given, "default_lr"):
         raise TypeError(f"optimizer={given!r} is not an optimizer; give SGD(momentum=0.9), say")
     return given
@@ -248,7 +282,7 @@ def _of_name(argument: str, given: Any, table: Mapping[str, Any], families: Mapp
     try:
         return families[family](*(float(number) for number in numbers[:-1].split(",")))
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{argument}={given!r} must have numbers in its brackets ({error})") from error
+        raise ValueError(f"{argument}={given!r} is wrong in its brackets: {error}") from error
 
 
 def _not_taken(argument: str, found: Any, table: Mapping[str, Any]) -> Any:

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from xpnet.activations import Activation
-from xpnet.arrays import Array, Layers, Namespace
+from xpnet.arrays import Array, Layers, Namespace, leaves, map_arrays, refill
 from xpnet.costs import Output
 from xpnet.dropout import Dropout, drop
 
@@ -31,6 +31,7 @@ class Batch(NamedTuple):
 
     index: Array  # (m,) int32
     lr: Array  # ()
+    live: Array | None = None  # (), whether the weights of the examples are not all zero; None where that is so in all
 
 
 class State(NamedTuple):
@@ -189,6 +190,7 @@ def make_step(spec: Spec, xp: Namespace) -> Callable[[State, Batch, Examples], S
     """Build the step of training for a structure; equal structures get the same step, so it is compiled once."""
 
     def step(state: State, batch: Batch, data: Examples) -> State:
+        before = None if batch.live is None else map_arrays(lambda x: xp.asarray(x, copy=True), state)
         x, y, weight = (None if part is None else xp.take(part, batch.index, axis=0) for part in data)
         x, sigmas, dropout = drop(state.dropout, spec.sigmas, x, state.layers, xp)
         zs, activations = forward(state.layers, sigmas, x, xp)
@@ -196,6 +198,9 @@ def make_step(spec: Spec, xp: Namespace) -> Callable[[State, Batch, Examples], S
         cost = spec.output.value(zs[-1], activations[-1], y, xp)
         cost = state.cost + (cost if weight is None else weight * cost)
         layers, optimizer = spec.update(state.layers, grads, state.optimizer, batch.lr, xp)
-        return State(layers, optimizer, cost, dropout)
+        after = State(layers, optimizer, cost, dropout)
+        if before is None:
+            return after
+        return refill(after, [xp.where(batch.live, new, old) for new, old in zip(leaves(after), leaves(before))])
 
     return step

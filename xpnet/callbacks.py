@@ -6,21 +6,22 @@ the beginning.
 """
 
 import csv
+import inspect
 import math
 import os
+import string
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xpnet.errors import between, choices, count, in_range
+from xpnet.errors import between, choices, count, in_range, need_folder, yes_or_no
 
 if TYPE_CHECKING:
     from xpnet.network import Network
 
 
-@dataclass
+@dataclass(slots=True)
 class Training:
     """A call to `train`, as callbacks see it; the last three are theirs to change or to read as it goes on."""
 
@@ -37,6 +38,11 @@ class Callback:
     """Base class; override what you need."""
 
     adds: tuple[str, ...] = ()  # names that it adds to the logs of an epoch
+
+    def __repr__(self) -> str:
+        """Class and settings."""
+        names = [name for name in inspect.signature(type(self)).parameters if hasattr(self, name)]
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
 
     def on_train_begin(self, training: Training) -> None:
         """Before anything has changed; an exception here leaves the network as it was."""
@@ -83,8 +89,10 @@ class History:
         """Iterate over the rows."""
         return iter(self.rows)
 
-    def __getitem__(self, name: str) -> list[Any]:
-        """Look up one quantity over the epochs."""
+    def __getitem__(self, name: str | int) -> Any:
+        """Look up one quantity over the epochs by its name, or one epoch's row by its place."""
+        if isinstance(name, int):
+            return self.rows[name]
         names = self.to_dict()
         if name not in names and self.rows:
             raise KeyError(f"{name!r} is not in this history; it has {choices(names)}")
@@ -188,11 +196,19 @@ class Monitor(Callback):
     """
 
     def __init__(self, monitor: str = "validation_cost", mode: str | None = None, min_delta: float = 0.0) -> None:
+        if not isinstance(monitor, str):
+            raise ValueError(f"monitor={monitor!r} must be a name of the logs, such as 'validation_cost'")
         if mode is None:
-            mode = "min" if monitor.endswith(("cost", "error")) else None
-            mode = "max" if monitor.endswith(("accuracy", "r2", "correct")) or "_top_" in monitor else mode
+            small, large = ("cost", "error"), ("accuracy", "r2", "correct")
+            mode = (
+                "min" if monitor.endswith(small) else "max" if monitor.endswith(large) or "_top_" in monitor else None
+            )
+            if mode is None:
+                raise ValueError(
+                    f"monitor={monitor!r} does not tell whether smaller or larger is better; give mode='min' or 'max'"
+                )
         if mode not in ("min", "max"):
-            raise ValueError(f"mode={mode!r} for monitor={monitor!r} is unknown; choose from 'min', 'max'")
+            raise ValueError(f"mode={mode!r} is unknown; choose from 'min', 'max'")
         in_range("min_delta", min_delta, 0, math.inf, "0 counts every improvement")
         self.monitor, self.mode, self.min_delta = monitor, mode, min_delta
 
@@ -209,6 +225,8 @@ class Monitor(Callback):
 
     def improves(self, logs: dict[str, Any]) -> bool:
         """Whether the quantity is better than ever before; NaN never is."""
+        if self.monitor not in logs:
+            raise ValueError(f"monitor={self.monitor!r} is named in `adds` of a callback that has not added it")
         value = logs[self.monitor]
         gain = math.inf if self.best is None else (self.best - value if self.mode == "min" else value - self.best)
         if math.isnan(value) or not gain > self.min_delta:
@@ -259,7 +277,7 @@ class EarlyStopping(Monitor):
     ) -> None:
         super().__init__(monitor, mode, min_delta)
         self.patience = count("patience", patience, 1)
-        self.restore_best = restore_best
+        self.restore_best = yes_or_no("restore_best", restore_best)
 
     def on_train_begin(self, training: Training) -> None:
         """Begin anew."""
@@ -329,23 +347,25 @@ class ReduceLROnPlateau(Monitor):
             self._since = 0
 
 
-class ModelCheckpoint(Callback):
+class ModelCheckpoint(Monitor):
     """Save the network as it becomes better, or every so many epochs.
+
+    What is best counts anew in each call to `train`: a second call with the same path may replace a better network.
 
     Parameters
     ----------
     path
-        The file; ``{epoch}`` in its name is replaced by the epoch's number.
+        The file. What stands in braces is taken from the epoch's logs, as in ``"net-{epoch:03d}.safetensors"``.
     every
         Save after every so many epochs, whatever they bring. Unless given, save after each epoch that is the best so
         far.
     monitor, mode, min_delta
-        What "best" means; see `Monitor`.
+        What "best" means, "validation_cost" unless given; see `Monitor`.
 
     Examples
     --------
-    >>> ModelCheckpoint("best.safetensors").monitor.monitor
-    'validation_cost'
+    >>> ModelCheckpoint("best.safetensors", monitor="validation_accuracy").mode
+    'max'
     >>> ModelCheckpoint("epoch-{epoch}.safetensors", every=10).every
     10
     """
@@ -355,29 +375,33 @@ class ModelCheckpoint(Callback):
         path: str | os.PathLike[str],
         *,
         every: int | None = None,
-        monitor: str = "validation_cost",
+        monitor: str | None = None,
         mode: str | None = None,
         min_delta: float = 0.0,
     ) -> None:
         self.path = os.fspath(path)
         self.every = None if every is None else count("every", every, 1)
-        self.monitor = Monitor(monitor, mode, min_delta)
+        if every is not None and (monitor, mode, min_delta) != (None, None, 0.0):
+            raise ValueError(
+                f"every={every!r} contradicts monitor, mode and min_delta, which say what is best; give one"
+            )
+        super().__init__("validation_cost" if monitor is None else monitor, mode, min_delta)
 
     def on_train_begin(self, training: Training) -> None:
         """Begin anew."""
-        _folder(self.path)
-        if self.every is None:
-            try:
-                self.monitor.on_train_begin(training)
-            except ValueError as error:
-                raise ValueError(f"ModelCheckpoint: {error}; or every= to save whatever comes") from error
+        need_folder(self.path)
+        for _, name, _, _ in string.Formatter().parse(self.path):
+            if name is not None and name not in training.names:
+                raise ValueError(f"path={self.path!r} names {{{name}}}; choose from {choices(training.names)}")
         self.training = training
+        if self.every is None:
+            super().on_train_begin(training)
 
     def on_epoch_end(self, logs: dict[str, Any]) -> None:
         """Save, if it is time."""
-        due = self.monitor.improves(logs) if self.every is None else logs["epoch"] % self.every == 0
+        due = self.improves(logs) if self.every is None else logs["epoch"] % self.every == 0
         if due:
-            self.training.net.save(self.path.replace("{epoch}", str(logs["epoch"])))
+            self.training.net.save(self.path.format(**logs))
 
 
 class CSVLog(Callback):
@@ -399,7 +423,7 @@ class CSVLog(Callback):
 
     def on_train_begin(self, training: Training) -> None:
         """Look for the folder; the file is replaced when there is something to write."""
-        _folder(self.path)
+        need_folder(self.path)
         self._names: list[str] = []
 
     def on_epoch_end(self, logs: dict[str, Any]) -> None:
@@ -457,9 +481,3 @@ class TensorBoard(Callback):
         """Close the writer."""
         if self._writer is not None:
             self._writer.close()
-
-
-def _folder(path: str) -> None:
-    folder = Path(path).absolute().parent
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{path}: there is no folder {folder}")

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from xpnet.arrays import leaves, map_arrays, refill
 from xpnet.backends import Backend
-from xpnet.errors import CheckpointError, warn
+from xpnet.errors import CheckpointError, need_folder, warn
 from xpnet.names import OPTIMIZERS
 from xpnet.optimizers import SGD, Optimizer
 from xpnet.scaling import Scaling
@@ -21,11 +21,12 @@ from xpnet.scaling import Scaling
 if TYPE_CHECKING:
     from xpnet.network import Network
 
-FORMAT = 1
+FORMAT = 2
 
 
 def save(net: "Network", path: str | os.PathLike[str]) -> None:
     """Write a network; an existing file is replaced at once, at the end, or not at all."""
+    need_folder(path)
     to_numpy, state = net.backend.to_numpy, net.state
     arrays: dict[str, np.ndarray] = {}
     for l, (w, b) in enumerate(state.layers):
@@ -88,14 +89,15 @@ def load(kind: "type[Network]", path: str | os.PathLike[str], backend: Backend, 
         _restore(net, header, arrays)
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         hint = "; give objects of your own as custom=[...]" if "is unknown" in str(error) else ""
-        raise CheckpointError(f"{path} holds a network that cannot be: {error}{hint}") from error
+        what = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise CheckpointError(f"{path} holds a network that cannot be: {what}{hint}") from error
     return net
 
 
 def _restore(net: "Network", header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
     """Give a new network all but its weights."""
     net.rng.bit_generator.state = header["generator"]
-    net.seeds = type(net.seeds)(**{name: _seed(seed) for name, seed in dict(header["seeds"]).items()})
+    vars(net)["seeds"] = type(net.seeds)(**{name: _seed(seed) for name, seed in dict(header["seeds"]).items()})
     net.reset_optimizer(SGD() if header["optimizer"] is None else _built(header["optimizer"]))
     with net.backend.scope(net.dtype):
         state, to_numpy = net.state, net.backend.to_numpy
@@ -126,7 +128,8 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.nd
             header = json.loads((file.metadata() or {})["xpnet"])
             if header["format"] != FORMAT:
                 raise CheckpointError(
-                    f"{path} has format {header['format']!r} and this version of xpnet reads {FORMAT}; upgrade xpnet"
+                    f"{path} has format {header['format']!r} and this version of xpnet reads {FORMAT}; "
+                    "use one that reads it"
                 )
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             _check_match(dict(header["settings"]), arrays)

@@ -4,6 +4,7 @@ Every wrong option or file ends in one clear line on standard error and a status
 """
 
 import argparse
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ import xpnet
 from xpnet import arguments, datasets
 from xpnet.backends import BACKENDS, get_backend, load
 from xpnet.callbacks import EarlyStopping
-from xpnet.names import ACTIVATIONS, COSTS, OPTIMIZERS, SCHEDULES
+from xpnet.names import OPTIMIZERS, SCHEDULES, TASKS
 from xpnet.network import Network
 from xpnet.optimizers import Optimizer
 
@@ -43,7 +44,7 @@ RECIPES = {
     "mnist": Recipe((784, 256, 10), epochs=5, batch_size=64, lr=0.2, weight_decay=0.0001),
     "fashion-mnist": Recipe((784, 256, 10), epochs=5, batch_size=64, lr=0.2, weight_decay=0.0001),
 }
-OPTIONS_OF = {"sgd": "SGD", "rmsprop": "RMSProp", "adam": "Adam", "adamw": "AdamW"}
+CLASSES = {"sgd": "SGD", "rmsprop": "RMSProp", "adam": "Adam", "adamw": "AdamW"}
 MOMENTUM = 0.9
 
 
@@ -94,18 +95,19 @@ def parser() -> argparse.ArgumentParser:
     train.set_defaults(run=run_train)
     _add_data(train)
     train.add_argument("--sizes", type=_sizes, help="units of each layer, as in 784,30,10 (by the data)")
-    train.add_argument("--activation", choices=ACTIVATIONS, default="relu", help="of the hidden layers (%(default)s)")
+    train.add_argument("--task", choices=TASKS, help="sets output activation and cost (classification)")
     train.add_argument(
-        "--output-activation", choices=ACTIVATIONS, default="softmax", help="of the outputs (%(default)s)"
+        "--activation", type=_words, default="relu", help="of the hidden layers, or of each: relu,tanh (relu)"
     )
-    train.add_argument("--cost", choices=COSTS, default="cross_entropy", help="what is made small (%(default)s)")
+    train.add_argument("--output-activation", metavar="ACTIVATION", help="of the outputs (by the task)")
+    train.add_argument("--cost", help="what is made small (by the task)")
     train.add_argument("--epochs", type=int, help="how often to go through the data (by the data)")
     train.add_argument("--batch-size", type=int, help="examples in a minibatch (by the data)")
-    train.add_argument("--optimizer", choices=OPTIONS_OF, default="sgd", help="what moves the weights (%(default)s)")
-    train.add_argument("--lr", type=float, help="largest learning rate (of SGD by the data; else the optimizer's own)")
+    train.add_argument("--optimizer", choices=CLASSES, default="sgd", help="what moves the weights (%(default)s)")
+    train.add_argument("--lr", type=float, help="largest learning rate (of SGD by the data)")
     train.add_argument("--schedule", choices=SCHEDULES, default="one-cycle", help="of the learning rate (%(default)s)")
     train.add_argument("--momentum", type=float, help=f"of SGD; 0 turns it off ({MOMENTUM})")
-    train.add_argument("--weight-decay", type=float, help="of the weights; 0 turns it off (of SGD by the data; else 0)")
+    train.add_argument("--weight-decay", type=float, help="of the weights; 0 turns it off (of SGD by the data)")
     train.add_argument(
         "--dropout",
         type=_rates,
@@ -143,14 +145,16 @@ def run_train(options: argparse.Namespace) -> None:
     """Train, report, save."""
     recipe = RECIPES.get(options.data, RECIPES["mnist-sample"])
     given = {name: getattr(options, name) for name in Recipe._fields if getattr(options, name) is not None}
+    kind = OPTIMIZERS[CLASSES[options.optimizer]]
     if options.optimizer != "sgd":
-        recipe = recipe._replace(weight_decay=0.0, lr=OPTIMIZERS[OPTIONS_OF[options.optimizer]].default_lr)
+        recipe = recipe._replace(weight_decay=kind().weight_decay, lr=kind.default_lr)
     recipe = recipe._replace(**given)
     net = Network(
         recipe.sizes,
-        activation=options.activation,
-        output_activation=options.output_activation,
-        cost=options.cost,
+        activation=options.activation[0] if len(options.activation) == 1 else options.activation,
+        output_activation=options.output_activation or (None if options.task else "softmax"),
+        cost=options.cost or (None if options.task else "cross_entropy"),
+        task=options.task,
         dropout=recipe.dropout[0] if len(recipe.dropout) == 1 else recipe.dropout,
         standardize=options.standardize,
         backend=options.backend,
@@ -197,7 +201,7 @@ def make_optimizer(name: str, momentum: float | None, weight_decay: float) -> Op
         return OPTIMIZERS["SGD"](momentum=MOMENTUM if momentum is None else momentum, weight_decay=weight_decay)
     if momentum is not None:
         raise ValueError(f"--momentum {momentum:g} is of SGD; --optimizer {name} has its own")
-    return OPTIMIZERS[OPTIONS_OF[name]](weight_decay=weight_decay)
+    return OPTIMIZERS[CLASSES[name]](weight_decay=weight_decay)
 
 
 def run_evaluate(options: argparse.Namespace) -> None:
@@ -291,6 +295,11 @@ def _sizes(text: str) -> list[int]:
         return [int(size) for size in text.replace(",", " ").split()]
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} must be whole numbers with commas, as in 784,30,10") from error
+
+
+def _words(text: str) -> list[str]:
+    """Names at commas, but for those in the brackets of "elu(1.0, 2.0)"."""
+    return [word.strip() for word in re.split(r",(?![^(]*\))", text)]
 
 
 def _rates(text: str) -> tuple[float, ...]:

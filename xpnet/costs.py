@@ -11,7 +11,7 @@ To add a cost, write its functions and put it into the table in `names`.
 """
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from math import inf
 from typing import NamedTuple, TypeAlias
 
@@ -157,7 +157,7 @@ def make_huber(delta: float = 1.0) -> Cost:
     return _huber(float(delta))
 
 
-@lru_cache  # equal costs are equal structure
+@cache  # equal costs are equal structure
 def _huber(delta: float) -> Cost:
     def value(a: Array, y: Array, xp: Namespace) -> Array:
         distance = xp.abs(a - y)

@@ -292,7 +292,8 @@ class Reader:
         if least < low - slack or largest > high + slack:
             raise ValueError(
                 f"{name} goes from {least:.6g} to {largest:.6g}, but the {self.output.name} output reaches only "
-                f'[{low:g}, {high:g}]; for real targets make the network with task="regression"'
+                f'[{low:g}, {high:g}]; for real targets make the network with task="regression" and the identity '
+                "output; two classes of one output are 0 and 1"
             )
         if self.output.total is not None:
             off = float(xp.max(xp.abs(xp.sum(y, axis=-1) - self.output.total)))
@@ -464,15 +465,18 @@ def need_again(source: Source, argument: str) -> None:
 
 def numbers(x: Any, name: str) -> Array:
     """Have an array of real numbers, of whichever library; refuse objects, strings and complex numbers."""
+    if hasattr(x, "toarray"):
+        raise TypeError(f"{name} is sparse; give its toarray()")
     try:
-        x = as_array(x)
+        columns = [getattr(each, "kind", "") for each in getattr(x, "dtypes", ())]  # of a table
+        x = np.asarray(x, np.float64) if len(set(columns)) > 1 and set(columns) <= set("buif") else as_array(x)
     except (ValueError, TypeError, RuntimeError) as error:
         raise ValueError(f"{name} cannot be made an array ({error}); give an array, or rows of equal length") from error
     xp = array_api_compat.array_namespace(x)
     if isinstance(x, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array; give its filled() values")
     if (isinstance(x, np.ndarray) and x.dtype.kind not in "buif") or not _is_real(x, xp):
-        raise TypeError(f"{name} has dtype {x.dtype}; give real numbers")
+        raise TypeError(f"{name} has dtype {x.dtype}; give real numbers, and classes as whole numbers from 0")
     return x
 
 

@@ -124,7 +124,7 @@ def _masked(sigma: Activation, mask: Array) -> Activation:
 
 
 def _places(x: Array, xp: Namespace) -> Array:
-    """Integers 0, 1, 2, ... as many as x has, and where x is."""
+    """Integers 0, 1, 2, ... as many as x has, and where x is: a traced array of JAX has no device for arange."""
     return xp.cumulative_sum(xp.ones_like(x, dtype=xp.int32), dtype=xp.int32) - 1
 
 

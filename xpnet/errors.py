@@ -3,10 +3,25 @@
 import difflib
 import math
 import operator
+import os
 import sys
 import warnings
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
+
+# what things are called here that have another name elsewhere
+ELSEWHERE = {
+    "acc": ("accuracy",),
+    "bce": ("cross_entropy",),
+    "he": ("he_normal",),
+    "linear": ("identity",),
+    "logistic": ("sigmoid",),
+    "mae": ("absolute", "mean_absolute_error"),
+    "mse": ("quadratic", "mean_squared_error"),
+    "swish": ("silu",),
+    "xavier": ("glorot_uniform",),
+}
 
 
 class BackendError(RuntimeError, ValueError):
@@ -32,7 +47,7 @@ def in_range(argument: str, given: Any, low: float, high: float, remedy: str) ->
     >>> in_range("momentum", 0.9, 0, 1, "0 turns it off")
     """
     try:
-        holds = bool(low <= given < high)
+        holds = bool(low <= given < high) and not isinstance(given, bool)
     except (TypeError, ValueError):  # not a number, or many
         holds = False
     if not holds:
@@ -48,12 +63,25 @@ def between(argument: str, given: Any, low: float, high: float, remedy: str) -> 
     >>> between("validation_split", 0.2, 0, 1, "it is a part of the examples")
     """
     try:
-        holds = bool(low < given < high)
+        holds = bool(low < given < high) and not isinstance(given, bool)
     except (TypeError, ValueError):  # not a number, or many
         holds = False
     if not holds:
         interval = f"above {low:g} and below {high:g}" if high < math.inf else f"a finite number above {low:g}"
         raise ValueError(f"{argument}={given!r} must be {interval}; {remedy}")
+
+
+def yes_or_no(argument: str, given: Any) -> bool:
+    """Check a truth value.
+
+    Examples
+    --------
+    >>> yes_or_no("nesterov", True)
+    True
+    """
+    if isinstance(given, str) or str(given) not in ("True", "False"):  # NumPy's too
+        raise ValueError(f"{argument}={given!r} must be True or False")
+    return bool(given)
 
 
 def count(argument: str, given: object, least: int) -> int:
@@ -71,6 +99,13 @@ def count(argument: str, given: object, least: int) -> int:
     if number < least or isinstance(given, bool):
         raise ValueError(f"{argument}={given!r} must be a whole number of at least {least}")
     return number
+
+
+def need_folder(path: str | os.PathLike[str]) -> None:
+    """Check that the folder of a file that is to be written is there."""
+    folder = Path(path).absolute().parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{os.fspath(path)}: there is no folder {folder}")
 
 
 def warn(message: str) -> None:
@@ -101,6 +136,7 @@ def unknown(argument: str, given: object, names: Iterable[str]) -> str:
     "activation='rleu' is unknown; choose from 'relu', 'tanh' (did you mean 'relu'?)"
     """
     names = list(names)
-    near = difflib.get_close_matches(str(given).lower(), names, n=1)
+    near = [name for name in names if name in ELSEWHERE.get(str(given).lower(), ())]
+    near = near or difflib.get_close_matches(str(given).lower(), names, n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     return f"{argument}={given!r} is unknown; choose from {choices(names)}{hint}"

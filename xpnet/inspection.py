@@ -16,7 +16,7 @@ def activations(net: "Network", x: Any) -> list[Array]:
     """Activations of every layer, from the inputs on; see `Network.activations`."""
     x, single = net.rows(x)
     found = forward(net.state.layers, net.sigmas, x, net.backend.xp)[1]
-    return [a[0, ...] if single else net.backend.xp.asarray(a, copy=True) for a in found]
+    return [net.backend.xp.asarray(a[0, ...] if single else a, copy=True) for a in found]
 
 
 def deltas(net: "Network", x: Any, y: Any) -> list[Array]:

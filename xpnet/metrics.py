@@ -9,7 +9,7 @@ To add a metric, write its two functions and put it into the table at the end.
 """
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy as np
 from xpnet.arrays import Array, Namespace
 from xpnet.backends import Backend
 from xpnet.errors import count
-from xpnet.scaling import Moments, merge, moments
+from xpnet.scaling import Moments, column_sums, merge, moments
 
 
 class Metric(NamedTuple):
@@ -33,6 +33,8 @@ class Metric(NamedTuple):
         ``combine(parts, sizes, backend)``: the number, from the tuples of all blocks and their numbers of examples.
     tasks
         The tasks that it is for; empty for all.
+    outputs
+        The least number of outputs for which it says something.
 
     Examples
     --------
@@ -45,6 +47,7 @@ class Metric(NamedTuple):
     measure: Callable[[Array, Array, str, Namespace], tuple[Array, ...]]
     combine: Callable[[Sequence[tuple[Array, ...]], Sequence[int], Backend], float]
     tasks: tuple[str, ...] = ()
+    outputs: int = 1
 
 
 def predictions(a: Array, task: str, xp: Namespace) -> Array:
@@ -75,9 +78,13 @@ def _absolute_errors(y: Array, a: Array, task: str, xp: Namespace) -> tuple[Arra
     return (xp.mean(xp.abs(a - y)) * y.shape[0],)
 
 
+def _squared_errors(y: Array, a: Array, task: str, xp: Namespace) -> tuple[Array]:
+    return (xp.mean((a - y) ** 2) * y.shape[0],)
+
+
 def _deviations(y: Array, a: Array, task: str, xp: Namespace) -> tuple[Array, ...]:
     _, mean, squares, low, high = moments(y, xp)
-    return mean, squares, low, high, xp.sum((y - a) ** 2, axis=0)
+    return mean, squares, low, high, column_sums((y - a) ** 2, xp)
 
 
 def _total(parts: Sequence[tuple[Array, ...]], sizes: Sequence[int], backend: Backend) -> int:
@@ -97,9 +104,9 @@ def _explained(parts: Sequence[tuple[Array, ...]], sizes: Sequence[int], backend
     return float(scores.mean())
 
 
-@lru_cache
+@cache  # equal ones are the same
 def top_k(k: int) -> Metric:
-    """Share of the examples whose class is among the k largest outputs; called "top_k" with its k.
+    """Share of the examples whose class is among the k largest outputs; called "top_3", say.
 
     Of equal outputs the first is the larger, as in `Network.predict`, so top_k(1) is the accuracy.
 
@@ -117,7 +124,7 @@ def top_k(k: int) -> Metric:
         before = (a > output) | ((a == output) & (places < label))
         return (xp.count_nonzero(xp.count_nonzero(before, axis=-1) < k),)
 
-    return Metric(f"top_{k}", measure, _share, ("classification",))
+    return Metric(f"top_{k}", measure, _share, ("classification",), outputs=k + 1)
 
 
 def of_function(function: Callable[[Any, Any], Any]) -> Metric:
@@ -153,6 +160,9 @@ CLASSES = ("classification", "binary", "multilabel")
 correct = Metric("correct", _hits, _total, CLASSES)
 accuracy = Metric("accuracy", _hits, _share, CLASSES)
 mean_absolute_error = Metric("mean_absolute_error", _absolute_errors, _share)
+mean_squared_error = Metric("mean_squared_error", _squared_errors, _share)
 r2 = Metric("r2", _deviations, _explained, ("regression",))
 
-METRICS = {each.name: each for each in (accuracy, correct, top_k(3), top_k(5), mean_absolute_error, r2)}
+METRICS = {
+    each.name: each for each in (accuracy, correct, top_k(3), top_k(5), mean_absolute_error, mean_squared_error, r2)
+}

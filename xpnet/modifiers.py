@@ -7,10 +7,10 @@ that of the L1 penalty afterwards.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from functools import lru_cache
+from functools import cache
 from typing import Any, ClassVar, NamedTuple
 
-from xpnet.arrays import Array, Layers, Namespace
+from xpnet.arrays import Array, Layers, Namespace, leaves
 from xpnet.errors import between
 from xpnet.optimizers import Optimizer, Update
 
@@ -22,7 +22,7 @@ class Modified(NamedTuple):
     inner: Any
 
 
-@lru_cache
+@cache
 def _penalized(inner: Update) -> Update:
     def update(layers: Layers, grads: Layers, state: Modified, lr: Array, xp: Namespace) -> tuple[Layers, Modified]:
         grads = tuple((gw + state.number * xp.sign(w), gb) for (w, _), (gw, gb) in zip(layers, grads))
@@ -32,10 +32,13 @@ def _penalized(inner: Update) -> Update:
     return update
 
 
-@lru_cache
+@cache
 def _clipped(inner: Update) -> Update:
     def update(layers: Layers, grads: Layers, state: Modified, lr: Array, xp: Namespace) -> tuple[Layers, Modified]:
-        norm = xp.sqrt(sum(xp.sum(g * g) for layer in grads for g in layer))
+        largest = state.number  # g² may overflow where g does not
+        for g in leaves(grads):
+            largest = xp.maximum(largest, xp.max(xp.abs(g)))
+        norm = largest * xp.sqrt(sum(xp.sum((g / largest) ** 2) for g in leaves(grads)))
         factor = state.number / xp.maximum(norm, state.number)
         grads = tuple((factor * gw, factor * gb) for gw, gb in grads)
         layers, new = inner(layers, grads, state.inner, lr, xp)
@@ -44,7 +47,7 @@ def _clipped(inner: Update) -> Update:
     return update
 
 
-@lru_cache
+@cache
 def _bounded(inner: Update) -> Update:
     def update(layers: Layers, grads: Layers, state: Modified, lr: Array, xp: Namespace) -> tuple[Layers, Modified]:
         layers, new = inner(layers, grads, state.inner, lr, xp)

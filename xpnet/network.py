@@ -17,7 +17,7 @@ from xpnet.callbacks import Callback, History, Progress
 from xpnet.costs import Cost
 from xpnet.data import SAMPLING, Chunk, Kept, Reader, in_order, numbers
 from xpnet.dropout import Dropout, start
-from xpnet.errors import count
+from xpnet.errors import count, yes_or_no
 from xpnet.initializers import Initializer, default
 from xpnet.metrics import predictions
 from xpnet.optimizers import SGD, Optimizer
@@ -46,7 +46,7 @@ class Seeds(NamedTuple):
     split: int
 
 
-class Network:
+class Network(parameters.Fixed):
     """A feed-forward neural network.
 
     With nothing but sizes it is the network of the book: sigmoid neurons and the quadratic cost.
@@ -77,7 +77,7 @@ class Network:
         the inputs and of each hidden layer.
     standardize
         Learn from the training data how to bring each input to mean 0 and standard deviation 1, and each target of a
-        regression; kept in `scaling`, and applied to all that comes in and out.
+        regression; kept in `scaling`, and applied to all that comes in and out from then on.
     backend
         "numpy", "cupy", "torch", "jax", or an Array API namespace module.
     device
@@ -100,7 +100,7 @@ class Network:
     output : Composed or Fused
         The cost, joined with the activation of the output layer.
     scaling : Scaling or None
-        What `standardize` learnt in the first call to `train`.
+        What `standardize` learnt in the first call to `train`; set it to None to have it learnt anew.
     backend : Backend
         Where the network computes.
     history : History
@@ -149,7 +149,7 @@ class Network:
         self.output_activation, self.cost_name = sigma.name, joined.name
         self.asked_task = task
         self.dropout = arguments.dropout(dropout, self.num_layers - 1)
-        self.standardize = arguments.yes_or_no("standardize", standardize)
+        self.standardize = yes_or_no("standardize", standardize)
         self.scaling: Scaling | None = None
         self.dtype = arguments.dtype(dtype)
         initializer = arguments.initializer(init)
@@ -161,6 +161,7 @@ class Network:
             for n_in, n_out, sigma in zip(self.sizes, self.sizes[1:], self.sigmas)
         ]
         self.backend = get_backend(backend, device)
+        parameters.tried(self.backend, self.dtype, self.sigmas, joined, self.sizes[-1])
         self.optimizer: Optimizer = SGD()
         self.history = History()
         with self.backend.scope(self.dtype):
@@ -241,10 +242,10 @@ class Network:
         if backend is None and self.backend.name not in ("numpy", "cupy"):
             backend = self.backend.name if self.backend.name in ("torch", "jax") else self.backend.xp
         new = copy.copy(self)
-        new.backend = get_backend(backend, device)
-        new.dtype = self.dtype if dtype is None else arguments.dtype(dtype)
+        lists = {name: list(getattr(self, name)) for name in ("sizes", "activation", "dropout")}
+        dtype = self.dtype if dtype is None else arguments.dtype(dtype)
+        vars(new).update(lists, backend=get_backend(backend, device), dtype=dtype)
         new.rng, new.history = copy.deepcopy(self.rng), copy.deepcopy(self.history)
-        new.sizes, new.activation, new.dropout = list(self.sizes), list(self.activation), list(self.dropout)
         with self.backend.scope(self.dtype):
             arrays = map_arrays(self.backend.to_numpy, (self.state, self.scaling))
         with new.backend.scope(new.dtype):
@@ -410,8 +411,8 @@ class Network:
             correctly.
         optimizer
             `SGD`, `Adam`, `AdamW` or `RMSProp` with their options, and what can be put around them: `L1`, `Clip`,
-            `MaxNorm`. An optimizer equal to that of the last call goes on with its state (the velocity of momentum);
-            another starts anew.
+            `MaxNorm`. Unless given, it is that of the last call; at first, plain `SGD`. An equal one goes on with its
+            state (the velocity of momentum), another starts anew.
         sampling
             "shuffle": every example once an epoch; "replacement": n // batch_size minibatches drawn from all.
         validation_data
@@ -428,8 +429,9 @@ class Network:
             Objects that watch and steer: `EarlyStopping`, `ModelCheckpoint`, `ReduceLROnPlateau`, `CSVLog`,
             `TensorBoard`, or your own `Callback`.
         metrics
-            What to compute on validation and test data after each epoch: "accuracy", "top_3", "top_5",
-            "mean_absolute_error", "r2", a function (y_true, y_pred) -> number, or a `xpnet.metrics.Metric`.
+            What to compute on validation and test data after each epoch: "accuracy", "top_3" (any number),
+            "mean_absolute_error", "mean_squared_error", "r2", a function (y_true, y_pred) -> number, or a
+            `xpnet.metrics.Metric`.
         training_metrics
             The same on the training data.
         steps
@@ -461,14 +463,14 @@ class Network:
         >>> net.accuracy(test_data) > 0.85
         True
         """
-        epochs, batch_size = count("epochs", epochs, 0), count("batch_size", batch_size, 1)
+        epochs, batch_size = arguments.epochs(epochs), count("batch_size", batch_size, 1)
         steps = None if steps is None else count("steps", steps, 1)
-        optimizer = arguments.optimizer(optimizer)
+        optimizer = self.optimizer if optimizer is None else arguments.optimizer(optimizer)
         schedule = arguments.schedule(optimizer.default_lr if lr is None else lr)
         drawn = arguments.lookup("sampling", sampling, SAMPLING)
         watched = arguments.callbacks(callbacks)
-        wanted = arguments.metrics("metrics", metrics, self.task)
-        on_training = arguments.metrics("training_metrics", training_metrics, self.task)
+        wanted = arguments.metrics("metrics", metrics, self.task, self.sizes[-1])
+        on_training = arguments.metrics("training_metrics", training_metrics, self.task, self.sizes[-1])
         sources = preparation.prepare(
             self,
             train_data,
@@ -493,7 +495,7 @@ class Network:
         """Forget the optimizer's state (the velocity of momentum), and take up another optimizer if one is given."""
         optimizer = self.optimizer if optimizer is None else arguments.optimizer(optimizer)
         self.state = self.state._replace(optimizer=optimizer.init(self.state.layers, self._number))
-        self.optimizer = optimizer
+        vars(self)["optimizer"] = optimizer
 
     @_computes
     def predict(self, x: Any) -> Array:
@@ -671,7 +673,7 @@ class Network:
         return a if self.scaling is None else self.scaling.outputs(a)
 
     def _number(self, value: float) -> Array:
-        return self.backend.asarray(np.asarray(value), self.dtype)
+        return self.backend.asarray(arguments.rounded(value, self.dtype), self.dtype)
 
     def _assign(self, weights: Sequence[Array], biases: Sequence[Array]) -> None:
         self.state = self.state._replace(layers=tuple(zip(weights, biases)))

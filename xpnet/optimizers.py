@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from xpnet.arrays import Array, Layers, Namespace, each_array, map_arrays
-from xpnet.errors import in_range
+from xpnet.errors import in_range, yes_or_no
 
 Update = Callable[..., tuple[Layers, Any]]
 
@@ -89,7 +89,7 @@ def _roll_ahead(layers: Layers, grads: Layers, state: SGDState, lr: Array, xp: N
     return layers, state._replace(velocity=velocity)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SGD:
     """Stochastic gradient descent, with momentum and weight decay as they are asked for.
 
@@ -124,7 +124,7 @@ class SGD:
         """Check the numbers."""
         in_range("momentum", self.momentum, 0, 1, "0 turns it off")
         in_range("weight_decay", self.weight_decay, 0, math.inf, "0 turns it off")
-        if self.nesterov and not self.momentum:
+        if yes_or_no("nesterov", self.nesterov) and not self.momentum:
             raise ValueError("nesterov=True needs momentum; give momentum=0.9, say")
 
     def init(self, layers: Layers, number: Callable[[float], Array]) -> SGDState:

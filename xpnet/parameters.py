@@ -1,13 +1,30 @@
-"""Weights and biases that come from outside: checked, and copied to the device."""
+"""What comes from outside into a network: weights, biases, a user's own functions. All of it is checked."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from xpnet.activations import Activation
 from xpnet.arrays import Array
+from xpnet.backends import Backend
+from xpnet.costs import Cost
 from xpnet.data import numbers
+from xpnet.names import ACTIVATIONS, COSTS
 
 if TYPE_CHECKING:
     from xpnet.network import Network
+
+
+class Fixed:
+    """Base class of what keeps its settings: the rest was made of them, and assigning one would change nothing."""
+
+    assignable: ClassVar[tuple[str, ...]] = ("layers", "w", "b", "scaling", "history", "rng", "state")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set what can be set, or is not there yet."""
+        if "state" in vars(self) and hasattr(self, name) and name not in self.assignable:
+            remedy = "call reset_optimizer(...)" if name == "optimizer" else "make a new Network"
+            raise AttributeError(f"{name} of a network cannot be assigned; {remedy}")
+        super().__setattr__(name, value)
 
 
 def pairs(layers: Any) -> tuple[list[Any], list[Any]]:
@@ -39,3 +56,26 @@ def checked(net: "Network", name: str, arrays: Sequence[Any]) -> list[Array]:
                 raise ValueError(f"{label} holds NaN or infinity")
             found.append(backend.own(backend.xp.reshape(x, shape)))
     return found
+
+
+def tried(backend: Backend, dtype: str, sigmas: Sequence[Activation], cost: Cost, n_out: int) -> None:
+    """Call the functions of a user's own activations and cost once, to see that they give the right shapes."""
+    with backend.scope(dtype):
+        z = backend.asarray([[0.25, 0.5, 0.75], [0.5, 0.75, 0.25]], dtype)
+        for sigma in sigmas:
+            if sigma.name.partition("(")[0] not in ACTIVATIONS:
+                _give(f"activation {sigma.name!r}: value", sigma.value(z, backend.xp), z, z.shape)
+                _give(f"activation {sigma.name!r}: pullback", sigma.pullback(z, z, z, backend.xp), z, z.shape)
+        if cost.name.partition("(")[0] not in COSTS and cost.value and cost.gradient:
+            y = backend.asarray([[0.5] * n_out] * 2, dtype)
+            _give(f"cost {cost.name!r}: value", cost.value(y, y, backend.xp), y, (2,))
+            _give(f"cost {cost.name!r}: gradient", cost.gradient(y, y, backend.xp), y, y.shape)
+
+
+def _give(what: str, found: Any, given: Array, shape: tuple[int, ...]) -> None:
+    if tuple(getattr(found, "shape", (None,))) != tuple(shape) or found.dtype != given.dtype:
+        is_ = f"shape {tuple(found.shape)} and dtype {found.dtype}" if hasattr(found, "dtype") else repr(found)
+        raise ValueError(
+            f"{what} must give an array of shape {tuple(shape)} and dtype {given.dtype} for one of shape "
+            f"{tuple(given.shape)}, but gave {is_}"
+        )

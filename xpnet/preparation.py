@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from xpnet.arrays import Array, Namespace, map_arrays
+from xpnet.arrays import Array, Namespace, blocks, map_arrays
+from xpnet.backends import on_host
 from xpnet.backprop import Examples
 from xpnet.data import Kept, Reader, Source, need_again, numbers
 from xpnet.errors import between, choices
@@ -84,6 +85,9 @@ def _weighted(examples: Examples, given: Any, reader: Reader) -> Examples:
     weight = numbers(given, "sample_weight")
     if tuple(weight.shape) != (n,):
         raise ValueError(f"sample_weight has shape {tuple(weight.shape)}, but must have ({n},): a number an example")
+    if on_host(weight):  # only their ratios count, and those shall not be lost in the network's dtype
+        weight = np.asarray(weight, np.float64)
+        weight = weight / np.max(weight, where=np.isfinite(weight), initial=0.0) if np.any(weight > 0) else weight
     weight = backend.asarray(weight, reader.dtype, "sample_weight")
     if not backend.all_finite([weight]):
         raise ValueError("sample_weight holds NaN or infinity; give finite numbers of at least 0")
@@ -132,7 +136,10 @@ def _balanced(examples: Examples, reader: Reader) -> Examples:
     """Examples whose classes count the same all together: n / (K · number of the class), times their weights."""
     xp, backend = reader.backend.xp, reader.backend
     y = examples.y
-    counts = backend.to_numpy(xp.sum(y if reader.n_out > 1 else xp.concat([1.0 - y, y], axis=-1), axis=0))
+    classes = y if reader.n_out > 1 else xp.concat([1.0 - y, y], axis=-1)
+    counts = np.zeros(classes.shape[1])
+    for block in blocks(classes):
+        counts += backend.to_numpy(xp.sum(block, axis=0))
     present = counts > 0
     weights = np.zeros((1, len(counts)))
     weights[0, present] = counts.sum() / (present.sum() * counts[present])
@@ -177,4 +184,18 @@ def _learnt(net: "Network", source: Source) -> Scaling:
     backend, sigma = net.backend, net.sigmas[-1]
     unbounded = sigma.low == -np.inf and sigma.high == np.inf
     found = learn(source.blocks(4 * net.sizes[0]), net.task == "regression" and unbounded, backend.xp, backend.to_numpy)
-    return map_arrays(lambda x: backend.own(backend.asarray(x, net.dtype)), found)
+    for name, array in found._asdict().items():
+        wrong = [] if array is None else np.flatnonzero(~_usable(array, net.dtype, above=name.endswith("std")))
+        if len(wrong):
+            what = "input" if name[0] == "x" else "target"
+            raise ValueError(
+                f"standardize=True cannot scale {what} {wrong[0]} of train_data: its "
+                f'numbers differ by more, or by less, than {net.dtype} holds; look at them, or give dtype="float64"'
+            )
+    return net.owned(found)
+
+
+def _usable(array: np.ndarray, dtype: str, above: bool) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        rounded = array.astype(dtype)
+    return np.isfinite(rounded) & ((rounded > 0) | (not above))

@@ -3,7 +3,7 @@
 Each is an `Activation`: its value, and its pullback g ⊙ σ′(z).
 """
 
-from functools import lru_cache
+from functools import cache
 from math import inf, pi, sqrt
 
 from xpnet.activations import Activation, sigmoid
@@ -82,7 +82,7 @@ def make_elu(alpha: float = 1.0, scale: float = 1.0) -> Activation:
     return _elu(float(alpha), float(scale))
 
 
-@lru_cache  # equal activations are equal structure
+@cache  # equal activations are equal structure
 def _leaky_relu(slope: float) -> Activation:
     def value(z: Array, xp: Namespace) -> Array:
         return xp.maximum(z, slope * z)
@@ -94,7 +94,7 @@ def _leaky_relu(slope: float) -> Activation:
     return Activation(name, value, pullback, low=0.0 if slope == 0.0 else -inf)
 
 
-@lru_cache
+@cache
 def _elu(alpha: float, scale: float) -> Activation:
     def value(z: Array, xp: Namespace) -> Array:
         return scale * (xp.maximum(z, 0.0) + alpha * xp.expm1(xp.minimum(z, 0.0)))

@@ -52,9 +52,19 @@ class Moments(NamedTuple):
 
 def moments(x: Array, xp: Namespace) -> Moments:
     """Moments of the columns of a block, (m, n)."""
-    mean = xp.mean(x, axis=0)
+    mean = column_sums(x, xp) / x.shape[0]
+    mean = mean + column_sums(x - mean[None, :], xp) / x.shape[0]  # the digits that the first sum has lost
     difference = x - mean[None, :]
-    return Moments(x.shape[0], mean, xp.sum(difference * difference, axis=0), xp.min(x, axis=0), xp.max(x, axis=0))
+    squares = column_sums(difference * difference, xp)
+    return Moments(x.shape[0], mean, squares, xp.min(x, axis=0), xp.max(x, axis=0))
+
+
+def column_sums(x: Array, xp: Namespace) -> Array:
+    """Sum of each column, (n,), in two levels: NumPy adds rows one by one, and would lose digits over many of them."""
+    group = 1024
+    whole = x.shape[0] // group * group
+    parts = xp.sum(xp.reshape(x[:whole, :], (whole // group, group, x.shape[1])), axis=1)
+    return xp.sum(parts, axis=0) + xp.sum(x[whole:, :], axis=0)
 
 
 def merge(parts: Sequence[Moments]) -> Moments:
@@ -93,4 +103,5 @@ def learn(
 
 def _mean_and_deviation(whole: Moments) -> tuple[np.ndarray, np.ndarray]:
     varies = whole.high > whole.low
-    return whole.mean[None, :], np.where(varies, np.sqrt(whole.squares / whole.n), 1.0)[None, :]
+    mean = np.where(varies, whole.mean, whole.low)
+    return mean[None, :], np.where(varies, np.sqrt(whole.squares / whole.n), 1.0)[None, :]

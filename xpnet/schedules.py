@@ -23,6 +23,11 @@ class Constant:
     lr
         The learning rate.
 
+    Raises
+    ------
+    ValueError
+        If it is no finite number of at least 0.
+
     Examples
     --------
     >>> Constant(0.5)(3, 10)
@@ -31,6 +36,10 @@ class Constant:
 
     lr: float
     needs_total: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        """Check the number."""
+        in_range("lr", self.lr, 0, math.inf, "0.01 is a usual one")
 
     def __call__(self, step: int, total: int) -> float:
         """Learning rate of a step."""

@@ -63,14 +63,16 @@ def train(net: "Network", plan: Plan, source: Source, callbacks: Sequence[Callba
     total = plan.epochs * (steps or 0)
     rates(plan.schedule, range(min(1, total)), total)  # a look, before anything is changed
     training = Training(net, plan.epochs, steps, LOGS)
+    begun: list[Callback] = []
     with ExitStack() as ending:
+        ending.callback(_end, begun)
         for callback in callbacks:
             callback.on_train_begin(training)
-            ending.callback(callback.on_train_end)
+            begun.append(callback)
             training.names += tuple(callback.adds)
-        net.scaling, net.history = plan.scaling, History()
         if plan.optimizer != net.optimizer:
             net.reset_optimizer(plan.optimizer)
+        net.history = History()
         step, done = net.step(plan.optimizer), 0
         for epoch in range(1, plan.epochs + 1):
             if training.stopped:
@@ -82,6 +84,13 @@ def train(net: "Network", plan: Plan, source: Source, callbacks: Sequence[Callba
             for callback in callbacks:
                 callback.on_epoch_end(logs)
         training.completed = True
+
+
+def _end(callbacks: Sequence[Callback]) -> None:
+    """Tell each that training has ended, in order, whatever another does."""
+    with ExitStack() as each:
+        for callback in reversed(callbacks):
+            each.callback(callback.on_train_end)
 
 
 def _epoch(
@@ -101,6 +110,7 @@ def _epoch(
         lr = training.lr_scale * rates(plan.schedule, range(done, done + len(chunk.index)), total)
         where = f"in epoch {epoch}, steps {done + 1} to {done + len(lr)}"
         net.state, weighed = advance(net.backend, net.dtype, step, net.state, chunk, lr, where)
+        net.scaling = plan.scaling  # together with the first weights that have seen it
         cost += float(net.backend.to_numpy(net.state.cost).sum(dtype=np.float64))
         weight += weighed
         seen += chunk.index.size
@@ -108,7 +118,7 @@ def _epoch(
         for callback in callbacks:
             callback.on_chunk_end(len(lr))
     seconds = time.perf_counter() - started
-    mean = cost / weight if weight else 0.0
+    mean = cost / weight if weight else np.nan
     return dict(zip(LOGS, (epoch, mean, float(lr[-1]), seconds, seen / seconds))), done
 
 
@@ -123,21 +133,23 @@ def advance(
 ) -> tuple[State, float]:
     """Run the steps of a chunk on a copy of the state; its cost starts from zero. Synchronizes.
 
-    Returns the new state, and the sum of the examples' weights. Minibatches whose weights are all zero are left out.
+    Returns the new state, and the sum of the examples' weights. A minibatch whose weights are all zero changes nothing.
 
     Raises
     ------
     DivergenceError
         If the new state is not finite; `where` says in which steps.
     """
-    index, weighed = chunk.index, float(chunk.index.size)
+    steps, m = chunk.index.shape
+    live, weighed = np.ones(steps, bool), float(steps * m)
     if chunk.examples.weight is not None:
-        totals = backend.to_numpy(chunk.examples.weight)[index].sum(axis=1, dtype=np.float64)
-        index, lr, weighed = index[totals > 0], lr[totals > 0], float(totals.sum())
-    cost = backend.own(backend.asarray(np.zeros(index.shape[1]), dtype))
-    if len(index) == 0:
+        totals = backend.to_numpy(chunk.examples.weight)[chunk.index].sum(axis=1, dtype=np.float64)
+        live, weighed = totals > 0, float(totals.sum())
+    cost = backend.own(backend.asarray(np.zeros(m), dtype))
+    if not live.any():
         return state._replace(cost=cost), 0.0
-    batches = Batch(backend.asarray(index, "int32"), backend.asarray(lr, dtype))
+    index, flags = backend.asarray(chunk.index, "int32"), None if live.all() else backend.asarray(live)
+    batches = Batch(index, backend.asarray(lr, dtype), flags)
     new = backend.fold(step, map_arrays(backend.own, state._replace(cost=cost)), batches, chunk.examples)
     if not backend.all_finite([new.cost, *(array for layer in new.layers for array in layer)]):
         raise DivergenceError(
@@ -162,7 +174,7 @@ def rates(schedule: Schedule, steps: range, total: int) -> np.ndarray:
     """
     try:
         lr = np.array([float(schedule(step, total)) for step in steps])
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(
             f"lr={schedule!r} must be a function of (step, total) that gives a number ({error})"
         ) from error

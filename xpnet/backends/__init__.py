@@ -122,13 +122,14 @@ class Backend:
         state
             A nest of arrays.
         batches
-            A NamedTuple of arrays with an axis of steps in front.
+            A NamedTuple of arrays with an axis of steps in front, or None.
         data
             Anything; it is passed on.
         """
         with np.errstate(all="ignore"):  # training says itself what is not finite, and where
             for i in range(batches[0].shape[0]):
-                state = step(state, batches._make([column[i, ...] for column in batches]), data)
+                batch = batches._make([None if column is None else column[i, ...] for column in batches])
+                state = step(state, batch, data)
         return state
 
     def all_finite(self, arrays: Iterable[Array]) -> bool:
