@@ -318,6 +318,18 @@ def test_other_numbers_of_an_optimizer_and_of_dropout_compile_nothing_again(comp
     assert compilations() == 0
 
 
+def test_minibatches_without_weight_compile_nothing_again(compilations):
+    """How many there are differs from epoch to epoch: the shapes do not, and there are two programs at most."""
+    x, y = np.random.default_rng(0).standard_normal((64, 5)), np.random.default_rng(1).uniform(size=(64, 3))
+    weight = (np.arange(64) < 8).astype(float)
+    net = Network([5, 4, 3], backend="jax", seed=0)
+    options = {"batch_size": 4, "lr": 0.01, "sample_weight": weight, "progress": False}
+    net.train((x, y), epochs=4, **options)
+    assert compilations() > 0
+    net.train((x, y), epochs=8, **options)
+    assert compilations() == 0
+
+
 def test_float64_needs_no_global_setting_and_leaves_none():
     jax = pytest.importorskip("jax")
     assert not jax.config.jax_enable_x64

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from helpers import Place, assert_same, snapshot
 
-from xpnet import SGD, BackendError, DivergenceError, Network, OneCycle
+from xpnet import SGD, Adam, BackendError, Callback, Clip, DivergenceError, Network, OneCycle
+from xpnet.activations import Activation
 
 X = np.random.default_rng(0).random((6, 3))
 LABELS = np.array([0, 1, 0, 1, 1, 0])
@@ -546,3 +547,130 @@ def test_divergence_names_epoch_and_steps(net: Network) -> None:
     with pytest.raises(DivergenceError, match=r"in epoch 2, steps 4 to 6, at lr=1e\+38"):
         train(regression, (X, ONE_HOT), lr=lambda step, total: rates[step], batch_size=2, epochs=2)
     assert regression.history["epoch"] == [1]
+
+
+# What a user has made, and what is given in the wrong place
+
+
+class OwnCost:
+    """The quadratic cost, or what is wrong about it."""
+
+    def __init__(self, value: Any, gradient: Any) -> None:
+        self.value, self.gradient = value, gradient
+
+
+@pytest.mark.parametrize(
+    ("value", "gradient", "message"),
+    [
+        (lambda a, y, xp: xp.sum((a - y) ** 2), lambda a, y, xp: a - y, r"value must give an array of shape \(2,\)"),
+        (lambda a, y, xp: (a - y) ** 2, lambda a, y, xp: a - y, r"value .* of shape \(2,\) .*but gave shape \(2, 2\)"),
+        (lambda a, y, xp: xp.sum(a - y, axis=-1), lambda a, y, xp: 1.0, r"gradient .*, but gave 1\.0"),
+    ],
+)
+def test_a_cost_of_ones_own_is_tried(place: Place, value: Any, gradient: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=f"cost 'OwnCost': {message}"):
+        Network([3, 2], cost=OwnCost(value, gradient), **place._asdict())
+
+
+def test_an_activation_of_ones_own_is_tried(place: Place) -> None:
+    own = Activation("sum", lambda z, xp: xp.sum(z, axis=-1), lambda g, z, a, xp: g)
+    with pytest.raises(ValueError, match=r"activation 'sum': value must give an array of shape \(2, 3\)"):
+        Network([3, 4, 2], activation=own, **place._asdict())
+
+
+@pytest.mark.parametrize(
+    "name", ["activation", "sizes", "task", "dropout", "standardize", "dtype", "backend", "cost", "train", "num_layers"]
+)
+def test_settings_and_methods_of_a_network_cannot_be_assigned(net: Network, name: str) -> None:
+    before = repr(net)
+    with pytest.raises(AttributeError, match=f"{name} of a network cannot be assigned; make a new Network"):
+        setattr(net, name, "relu")
+    assert repr(net) == before
+
+
+def test_an_optimizer_is_not_assigned_and_attributes_of_ones_own_are(net: Network) -> None:
+    with pytest.raises(AttributeError, match=r"optimizer of a network cannot be assigned; call reset_optimizer"):
+        net.optimizer = SGD()  # type: ignore
+    net.note = "mine"  # type: ignore
+    assert net.note == "mine"  # type: ignore
+
+
+def test_targets_in_the_place_of_epochs(net: Network) -> None:
+    with refused(net, TypeError, r"epochs is an array; X and y are given together, as in train\(\(X, y\), epochs=20\)"):
+        net.train(X, LABELS)  # type: ignore
+
+
+class Keras(Callback):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # type: ignore
+        pass
+
+
+class Misspelt(Callback):
+    def on_batch_end(self, steps: int) -> None:
+        pass
+
+
+class Letters(Callback):
+    adds = "score"  # type: ignore
+
+
+@pytest.mark.parametrize(
+    ("callback", "message"),
+    [
+        (Keras(), r"Keras\.on_epoch_end must have the parameters \(self, logs"),
+        (Misspelt(), r"Misspelt\.on_batch_end would never be called; a callback has on_train_begin, on_epoch_begin"),
+        (Letters(), r"Letters\.adds='score' must be a tuple of names"),
+    ],
+    ids=["signature", "name", "adds"],
+)
+def test_hooks_that_would_not_be_called_as_they_expect(net: Network, callback: Any, message: str) -> None:
+    with refused(net, TypeError, message):
+        train(net, callbacks=[callback])
+
+
+@pytest.mark.parametrize("given", ["huber(2.0)", "huber"])
+def test_a_cost_with_numbers_contradicts_a_task_as_without(given: str) -> None:
+    with pytest.raises(ValueError, match=r"cost='huber.*' contradicts task='classification'"):
+        Network([3, 2], task="classification", cost=given)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "message"),
+    [
+        (Adam(beta2=0.99999999), r"the optimizer's number 0\.99999999 is 1\.0 in float32.*dtype=\"float64\""),
+        (Adam(epsilon=1e-50), r"the optimizer's number 1e-50 is 0\.0 in float32"),
+        (Clip(SGD(), 1e50), r"the optimizer's number 1e\+50 is inf in float32"),
+    ],
+    ids=str,
+)
+def test_numbers_that_vanish_in_the_networks_dtype(net: Network, optimizer: Any, message: str) -> None:
+    with refused(net, ValueError, message):
+        train(net, optimizer=optimizer)
+
+
+def test_names_from_elsewhere_are_understood_in_the_message() -> None:
+    for options, meant in (
+        ({"cost": "mse"}, "quadratic"),
+        ({"output_activation": "linear"}, "identity"),
+        ({"activation": "swish"}, "silu"),
+        ({"init": "he"}, "he_normal"),
+    ):
+        with pytest.raises(ValueError, match=f"did you mean '{meant}'"):
+            Network([3, 4, 2], **options)
+
+
+def test_tables_and_sparse_arrays() -> None:
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"a": [0.5, 1.5], "b": [True, False]})
+    net = Network([2, 2], seed=0)
+    np.testing.assert_array_equal(net.forward(table), net.forward([[0.5, 1], [1.5, 0]]))
+    with pytest.raises(TypeError, match=r"x has dtype object; give real numbers, and classes as whole numbers from 0"):
+        net.forward(pandas.DataFrame({"a": [0.5, 1.5], "b": ["x", "y"]}))
+    sparse = pytest.importorskip("scipy.sparse")
+    with pytest.raises(TypeError, match=r"x is sparse; give its toarray\(\)"):
+        net.forward(sparse.csr_array(np.eye(2)))
+
+
+def test_a_folder_that_is_not_there(net: Network, tmp_path: Any) -> None:
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        net.save(tmp_path / "no" / "net.safetensors")

@@ -85,6 +85,51 @@ def test_callbacks_are_told_in_their_order():
     assert calls == [(name, *each) for each in [*told, ("end",)] for name in "ab"]
 
 
+def test_callbacks_and_their_settings_are_written_out():
+    assert repr(EarlyStopping(3)) == (
+        "EarlyStopping(patience=3, monitor='validation_cost', mode='min', min_delta=0.0, restore_best=True)"
+    )
+    assert repr(ModelCheckpoint("net", every=2)).startswith("ModelCheckpoint(path='net', every=2, ")
+
+
+def test_a_file_is_named_by_the_logs(tmp_path):
+    path = tmp_path / "net-{epoch:03d}-{cost:.1f}"
+    history = train(network(), 2, ModelCheckpoint(path, every=1))
+    assert {each.name for each in tmp_path.iterdir()} == {
+        f"net-{row['epoch']:03d}-{row['cost']:.1f}" for row in history
+    }
+    with pytest.raises(ValueError, match=r"names \{foo\}; choose from 'epoch', 'cost'"):
+        train(network(), 1, ModelCheckpoint(tmp_path / "{foo}", every=1))
+
+
+def test_every_and_what_is_best_contradict_each_other():
+    for options in ({"monitor": "cost"}, {"mode": "max"}, {"min_delta": 0.1}):
+        with pytest.raises(ValueError, match=r"every=2 contradicts monitor, mode and min_delta"):
+            ModelCheckpoint("net", every=2, **options)
+
+
+def test_a_monitor_before_what_adds_its_quantity_is_refused_at_the_beginning():
+    scripted = Scripted([1, 2])
+    with pytest.raises(ValueError, match=r"does not compute.*put a callback that adds it before this one"):
+        train(network(), 2, EarlyStopping(1), scripted)
+    broken = Scripted([])
+    broken.on_epoch_end = lambda logs: None
+    with pytest.raises(ValueError, match=r"monitor='validation_cost' is named in `adds` of a callback that has not"):
+        train(network(), 2, broken, EarlyStopping(1))
+
+
+def test_the_best_state_is_there_for_callbacks_that_come_after():
+    net, seen = network(), []
+
+    class Look(Callback):
+        def on_train_end(self):
+            seen.append(snapshot(net))
+
+    train(net, 3, Scripted([1, 2, 3]), EarlyStopping(5), Look())
+    assert_same(net, seen[0])
+    assert_same(net, snapshot(after(1)))
+
+
 def test_callbacks_see_what_is_evaluated_and_their_additions_are_kept():
     seen = []
 

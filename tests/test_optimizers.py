@@ -219,7 +219,7 @@ def test_the_first_step_of_rmsprop_worked_by_hand(place):
     ],
     ids=lambda each: "" if callable(each) else str(each),
 )
-@pytest.mark.parametrize(("n", "m"), [(1, 1), (24, 24), (24, 4), (24, 1)])
+@pytest.mark.parametrize(("n", "m"), [(1, 1), (24, 4)])
 def test_decay_depends_on_neither_batch_nor_data_size(place, optimizer, moved, n, m):
     """The data have no gradient: targets are the outputs, exact in whole numbers. Only the first step has a rate, ½."""
     net = make(place, [3, 2], "identity", "identity", "quadratic")
@@ -244,6 +244,14 @@ def test_every_array_keeps_the_dtype_of_the_network(place, dtype, optimizer):
         arrays = flat((net.state.layers, net.state.optimizer))
         assert {str(array.dtype).split(".")[-1] for array in arrays} == {dtype}
         assert len({str(array.device) for array in arrays}) == 1
+
+
+def test_clipping_does_not_overflow(place):
+    """Gradients of 1e22, whose squares float32 cannot hold, are scaled down to the norm as any others."""
+    net = make(place, [2, 1], "identity", "identity", "quadratic", dtype="float32")
+    net.layers = [([[0.0, 0.0]], [0.0])]
+    net.train(([[1e17, 0.0]], [[-1e5]]), epochs=1, lr=1.0, optimizer=Clip(SGD(), 2.0), progress=False)
+    np.testing.assert_allclose(net.backend.to_numpy(net.w[0]), [[-2.0, 0.0]], rtol=1e-6)
 
 
 @pytest.mark.parametrize("optimizer", ONE_OF_EACH, ids=str)

@@ -153,6 +153,19 @@ def test_equal_settings_go_on_and_other_settings_start_anew(place, optimizer):
     assert all(not v.any() for pair in snapshot(parts).optimizer.velocity for v in pair)
 
 
+def test_training_without_an_optimizer_goes_on_with_the_one_there_is(place, tmp_path):
+    whole, parts = (make(place, SIZES, "sigmoid", "sigmoid", "quadratic", seed=0) for _ in range(2))
+    options = {"batch_size": M, "progress": False}
+    whole.train(problem(), epochs=3, optimizer=Adam(beta1=0.8), **options)
+    parts.reset_optimizer(Adam(beta1=0.8))
+    parts.train(problem(), epochs=1, **options)
+    parts.save(tmp_path / "net")
+    loaded = Network.load(tmp_path / "net", **place._asdict())
+    for net in (parts, loaded):
+        assert net.train(problem(), epochs=2, **options)["lr"] == [0.001, 0.001]
+        assert_same(net, snapshot(whole))
+
+
 def test_reset_optimizer_forgets_the_velocity(place):
     net = make(place, SIZES, "sigmoid", "sigmoid", "quadratic")
     net.train(problem(), epochs=1, optimizer=SGD(momentum=0.9), progress=False)

@@ -344,8 +344,8 @@ def test_accuracy_of_labels_is_that_of_scikit_learn(place, task):
 
 
 @pytest.mark.usefixtures("_blocks")
-@pytest.mark.parametrize(("outputs", "standardize"), [(1, False), (3, True)])
-def test_metrics_of_regressions_are_those_of_scikit_learn(place, dtype, outputs, standardize):
+@pytest.mark.parametrize(("outputs", "standardize", "dtype"), [(1, False, "float64"), (3, True, "float32")])
+def test_metrics_of_regressions_are_those_of_scikit_learn(place, outputs, standardize, dtype):
     """In the units of the user; R² is the mean over the outputs."""
     sklearn = pytest.importorskip("sklearn.metrics")
     net = network(place, (4, outputs), task="regression", dtype=dtype, standardize=standardize)
@@ -353,9 +353,10 @@ def test_metrics_of_regressions_are_those_of_scikit_learn(place, dtype, outputs,
     y = 50 + 20 * x[:, :outputs] + 15 * np.random.default_rng(8).standard_normal((60, outputs))
     net.train((x, y), epochs=20, batch_size=10, lr=0.1, progress=False)
     a = net.backend.to_numpy(net.predict(x)).astype(float)
-    found = scores(net, x, y, ["mean_absolute_error", "r2"])
+    found = scores(net, x, y, ["mean_absolute_error", "mean_squared_error", "r2"])
     tolerance = 1e-5 if dtype == "float32" else 1e-10
     assert found["mean_absolute_error"] == pytest.approx(sklearn.mean_absolute_error(y, a), rel=tolerance)
+    assert found["mean_squared_error"] == pytest.approx(sklearn.mean_squared_error(y, a), rel=tolerance)
     assert found["r2"] == pytest.approx(sklearn.r2_score(y, a), abs=tolerance)
     assert 0.2 < found["r2"] < 0.9
 

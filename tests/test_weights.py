@@ -186,7 +186,7 @@ def test_a_minibatch_without_weight_is_a_step_that_was_not_made(place, monkeypat
         np.testing.assert_allclose(nets[0].history["cost"], nets[1].history["cost"], rtol=1e-12)
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda each: type(each).__name__)
+@pytest.mark.parametrize("optimizer", [SGD(momentum=0.9), Adam()], ids=lambda each: type(each).__name__)
 def test_a_chunk_without_weight_changes_nothing(place, monkeypatch, optimizer):
     seen = []
 

@@ -95,7 +95,8 @@ def learn(
     found: tuple[list[Moments], list[Moments]] = ([], [])
     for block in blocks:
         for parts, columns in zip(found, block[: 1 + targets]):
-            part = moments(columns, xp)
+            with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused later, by name
+                part = moments(columns, xp)
             parts.append(Moments(part.n, *(to_numpy(each) for each in part[1:])))
     both = [_mean_and_deviation(merge(parts)) for parts in found if parts]
     return Scaling(*(array for pair in both for array in pair))
