@@ -158,11 +158,12 @@ def test_regression_reports_a_cost(capsys, tmp_path):
     x = np.linspace(0, 1, 40)[:, None]
     path = tmp_path / "line.npz"
     np.savez(path, x_train=x, y_train=3 * x, x_test=x, y_test=3 * x)
-    words = ["--sizes", "1,1", "--output-activation", "identity", "--cost", "quadratic", "--epochs", 50]
+    words = ["--sizes", "1,3,3,1", "--task", "regression", "--activation", "elu(1.0, 2.0),tanh", "--epochs", 50]
     model = tmp_path / "line.safetensors"
     status, out, _ = run(capsys, "train", "--data", path, *words, "--save", model)
     assert status == 0
     assert out[-1].startswith("Test cost: ")
+    assert "activation=['elu(1.0, 2.0)', 'tanh'], output_activation='identity', cost='quadratic'" in out[0]
     np.save(tmp_path / "x.npy", x[:2])
     status, out, _ = run(capsys, "predict", model, tmp_path / "x.npy")
     assert len(out) == 2
