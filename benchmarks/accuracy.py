@@ -7,14 +7,12 @@ import argparse
 import contextlib
 import io
 import os
-import platform
 import re
 import sys
-from importlib.metadata import version
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from machine import machine
 
 from xpnet import cli
 
@@ -54,24 +52,14 @@ def run(options, seed):
     return float(found[1]), float(found[2])
 
 
-def machine():
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    threads = os.environ.get("OPENBLAS_NUM_THREADS", "all")
-    return (
-        f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores, BLAS threads: "
-        f"{threads}; Python {platform.python_version()}, NumPy {np.__version__}, xpnet {version('xpnet')}"
-    )
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES), help="all, unless given")
     parser.add_argument("--seeds", type=int, default=5, help="how many, from 0 on (5)")
     parser.add_argument("--options", default="", help="more options for each, as in '--backend jax'")
     args = parser.parse_args()
-    print(f"{machine()}; seeds 0 to {args.seeds - 1}.\n")
+    threads = os.environ.get("OPENBLAS_NUM_THREADS", "all")
+    print(f"{machine()}; BLAS threads: {threads}; seeds 0 to {args.seeds - 1}.\n")
     print("| `xpnet train` with | accuracy, mean | lowest | highest | claimed | seconds, median |")
     print("| --- | --- | --- | --- | --- | --- |", flush=True)
     failed = False

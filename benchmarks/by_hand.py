@@ -9,17 +9,16 @@ import copy
 import functools
 import multiprocessing
 import os
-import platform
 import random
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from machine import machine
 
 from xpnet import Network
 from xpnet.datasets import mnist, mnist_sample
@@ -311,19 +310,6 @@ def cells(workers, backend, steps):
     return found
 
 
-def machine(backends):
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
-    return (
-        f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores; "
-        f"Python {platform.python_version()}, NumPy {np.__version__} ({blas['name']} {blas['version']}), "
-        + (f"JAX {version('jax')}, " if "jax" in backends else "")
-        + f"xpnet {version('xpnet')}"
-    )
-
-
 def load():
     """Full MNIST where XPNET_DATA holds it, else the bundled sample again and again: 60,000 examples either way."""
     one_hot = np.eye(10, dtype=np.float32)
@@ -342,7 +328,8 @@ def main():
     args = parser.parse_args()
     name, x, y, test = load()
     failed = False
-    print(f"{machine(args.backend)}; {name}; medians of {args.rounds} rounds, µs a step (threads).\n")
+    where = machine(*(["jax"] if "jax" in args.backend else []))
+    print(f"{where}; {name}; medians of {args.rounds} rounds, µs a step (threads).\n")
     head = [cell for b in args.backend for cell in columns(b)]
     print("| row |", " | ".join(head), "| accuracy |\n|" + " --- |" * (len(head) + 2), flush=True)
     with tempfile.TemporaryDirectory() as folder:
