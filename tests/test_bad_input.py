@@ -574,14 +574,14 @@ def test_a_cost_of_ones_own_is_tried(place: Place, value: Any, gradient: Any, me
 
 def test_an_activation_of_ones_own_is_tried(place: Place) -> None:
     own = Activation("sum", lambda z, xp: xp.sum(z, axis=-1), lambda g, z, a, xp: g)
-    with pytest.raises(ValueError, match=r"activation 'sum': value must give an array of shape \(2, 3\)"):
+    with pytest.raises(ValueError, match=r"activation 'sum': value must give an array of shape \(2, 4\)"):
         Network([3, 4, 2], activation=own, **place._asdict())
 
 
 @pytest.mark.parametrize(
-    "name", ["activation", "sizes", "task", "dropout", "standardize", "dtype", "backend", "cost", "train", "num_layers"]
+    "name", ["activation", "sizes", "task", "dropout", "standardize", "dtype", "backend", "cost", "num_layers"]
 )
-def test_settings_and_methods_of_a_network_cannot_be_assigned(net: Network, name: str) -> None:
+def test_settings_of_a_network_cannot_be_assigned(net: Network, name: str) -> None:
     before = repr(net)
     with pytest.raises(AttributeError, match=f"{name} of a network cannot be assigned; make a new Network"):
         setattr(net, name, "relu")
@@ -591,8 +591,18 @@ def test_settings_and_methods_of_a_network_cannot_be_assigned(net: Network, name
 def test_an_optimizer_is_not_assigned_and_attributes_of_ones_own_are(net: Network) -> None:
     with pytest.raises(AttributeError, match=r"optimizer of a network cannot be assigned; call reset_optimizer"):
         net.optimizer = SGD()  # type: ignore
-    net.note = "mine"  # type: ignore
-    assert net.note == "mine"  # type: ignore
+
+    class Own(Network):
+        calls = 0
+
+        def predict(self, x: Any) -> Any:
+            self.calls += 1
+            return super().predict(x)
+
+    own = Own([3, 2], seed=0)
+    own.predict(X)
+    own.predict(X)
+    assert own.calls == own.copy().calls == 2
 
 
 def test_targets_in_the_place_of_epochs(net: Network) -> None:
@@ -610,6 +620,21 @@ class Misspelt(Callback):
         pass
 
 
+class Keyword(Callback):
+    def on_epoch_end(self, *, logs: Any) -> None:  # type: ignore
+        pass
+
+
+class Fine(Callback):
+    on_gpu = True
+
+    def __init__(self) -> None:
+        self.on_better = print
+
+    def on_epoch_end(self, logs: Any, verbose: bool = False, **more: Any) -> None:
+        pass
+
+
 class Letters(Callback):
     adds = "score"  # type: ignore
 
@@ -618,14 +643,55 @@ class Letters(Callback):
     ("callback", "message"),
     [
         (Keras(), r"Keras\.on_epoch_end must have the parameters \(self, logs"),
+        (Keyword(), r"Keyword\.on_epoch_end must have the parameters \(self, logs"),
         (Misspelt(), r"Misspelt\.on_batch_end would never be called; a callback has on_train_begin, on_epoch_begin"),
         (Letters(), r"Letters\.adds='score' must be a tuple of names"),
     ],
-    ids=["signature", "name", "adds"],
+    ids=["Keras", "keyword", "name", "adds"],
 )
 def test_hooks_that_would_not_be_called_as_they_expect(net: Network, callback: Any, message: str) -> None:
     with refused(net, TypeError, message):
         train(net, callbacks=[callback])
+
+
+def test_hooks_that_can_be_called_are_taken(net: Network) -> None:
+    train(net, callbacks=[Fine()])
+
+
+def test_an_activation_with_numbers_for_each_unit_and_a_cost_that_is_not_smooth_are_taken(place: Place) -> None:
+    """The first goes with its own number of units only, the second has no gradient where a = y."""
+    slopes = np.linspace(0.1, 0.5, 5)
+
+    def backend_slopes(z: Any, xp: Any) -> Any:
+        return xp.concat([xp.full((1, 1), slope, dtype=z.dtype, device=z.device) for slope in slopes], axis=1)
+
+    own = Activation(
+        "prelu",
+        lambda z, xp: xp.where(z > 0, z, z * backend_slopes(z, xp)),
+        lambda g, z, a, xp: g * xp.where(z > 0, xp.ones_like(z), 0.0 * z + backend_slopes(z, xp)),
+    )
+
+    class Distance:
+        def value(self, a: Any, y: Any, xp: Any) -> Any:
+            return xp.sqrt(xp.sum((a - y) ** 2, axis=-1))
+
+        def gradient(self, a: Any, y: Any, xp: Any) -> Any:
+            return (a - y) / self.value(a, y, xp)[:, None]
+
+    net = Network([3, 5, 2], activation=own, task="regression", cost=Distance(), seed=0, **place._asdict())
+    assert net.cost((X, X[:, :2])) > 0
+
+
+def test_a_number_that_vanishes_in_another_dtype_is_named_there(place: Place) -> None:
+    net = Network([3, 2], dtype="float64", **place._asdict())
+    net.train(GOOD, epochs=1, optimizer=Adam(beta2=0.999999999), progress=False)
+    with pytest.raises(ValueError, match=r"the optimizer's number 0\.999999999 is 1\.0 in float32"):
+        net.to(dtype="float32")
+    net.reset_optimizer(Adam(beta1=0.8))
+    net.train(GOOD, epochs=1, progress=False)
+    twin = net.to(dtype="float32")
+    assert twin.train(GOOD, epochs=1, progress=False)["lr"] == [0.001]
+    assert str(twin.state.optimizer.mean[0][0].dtype).endswith("float32")
 
 
 @pytest.mark.parametrize("given", ["huber(2.0)", "huber"])
@@ -664,6 +730,10 @@ def test_tables_and_sparse_arrays() -> None:
     table = pandas.DataFrame({"a": [0.5, 1.5], "b": [True, False]})
     net = Network([2, 2], seed=0)
     np.testing.assert_array_equal(net.forward(table), net.forward([[0.5, 1], [1.5, 0]]))
+    np.testing.assert_array_equal(net.forward(table.astype("Float64")), net.forward([[0.5, 1], [1.5, 0]]))
+    labels = pandas.Series([0, 1])
+    assert net.evaluate((table, labels)) == net.evaluate((table, labels.to_numpy()))
+    train(net, (table, labels.astype("Int64")), sample_weight=pandas.Series([1.0, 2.0]))
     with pytest.raises(TypeError, match=r"x has dtype object; give real numbers, and classes as whole numbers from 0"):
         net.forward(pandas.DataFrame({"a": [0.5, 1.5], "b": ["x", "y"]}))
     sparse = pytest.importorskip("scipy.sparse")

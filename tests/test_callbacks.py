@@ -98,8 +98,12 @@ def test_a_file_is_named_by_the_logs(tmp_path):
     assert {each.name for each in tmp_path.iterdir()} == {
         f"net-{row['epoch']:03d}-{row['cost']:.1f}" for row in history
     }
-    with pytest.raises(ValueError, match=r"names \{foo\}; choose from 'epoch', 'cost'"):
-        train(network(), 1, ModelCheckpoint(tmp_path / "{foo}", every=1))
+    for wrong in ("{foo}", "{epoch:.3d}", "{", "{0}"):
+        with pytest.raises(ValueError, match=r"path=.* cannot be filled in .*; in braces it may name 'epoch', 'cost'"):
+            train(network(), 1, ModelCheckpoint(tmp_path / wrong, every=1))
+    (tmp_path / "{a}").mkdir()
+    train(network(), 1, ModelCheckpoint(tmp_path / "{{a}}" / "net", every=1))
+    assert (tmp_path / "{a}" / "net").exists()
 
 
 def test_every_and_what_is_best_contradict_each_other():

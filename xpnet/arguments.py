@@ -1,5 +1,6 @@
 """What users may give for an argument, and what it then means; an error names argument, value, choices and remedy."""
 
+import difflib
 import inspect
 import math
 import re
@@ -189,12 +190,16 @@ def _check_hooks(callback: Callback) -> None:
     """Refuse methods that would never be called, or not with what they expect."""
     name = type(callback).__name__
     hooks = {hook: inspect.signature(getattr(Callback, hook)) for hook in vars(Callback) if hook.startswith("on_")}
-    for hook in (each for each in dir(callback) if each.startswith("on_")):
-        if hook not in hooks:
-            raise TypeError(f"{name}.{hook} would never be called; a callback has {', '.join(hooks)}")
-        wanted, found = len(hooks[hook].parameters) - 1, inspect.signature(getattr(callback, hook)).parameters.values()
-        if not any(each.kind == each.VAR_POSITIONAL for each in found) and len(found) != wanted:
-            raise TypeError(f"{name}.{hook} must have the parameters {hooks[hook]}")
+    for method, function in inspect.getmembers(type(callback), inspect.isfunction):
+        if method not in hooks and method.startswith("on_") and difflib.get_close_matches(method, hooks, cutoff=0.7):
+            raise TypeError(f"{name}.{method} would never be called; a callback has {', '.join(hooks)}")
+        if method in hooks:
+            try:
+                inspect.signature(function).bind(*hooks[method].parameters)
+                if list(inspect.signature(function).parameters)[1:3] == ["epoch", "logs"]:  # Keras's
+                    raise TypeError("another order")
+            except TypeError as error:
+                raise TypeError(f"{name}.{method} must have the parameters {hooks[method]}") from error
     if not isinstance(callback.adds, (tuple, list)) or not all(isinstance(each, str) for each in callback.adds):
         raise TypeError(f"{name}.adds={callback.adds!r} must be a tuple of names")
 
@@ -281,7 +286,9 @@ def _of_name(argument: str, given: Any, table: Mapping[str, Any], families: Mapp
         return lookup(argument, given, table)
     try:
         return families[family](*(float(number) for number in numbers[:-1].split(",")))
-    except (TypeError, ValueError) as error:
+    except TypeError as error:
+        raise ValueError(f"{argument}={given!r} is wrong in its brackets: too many numbers") from error
+    except ValueError as error:
         raise ValueError(f"{argument}={given!r} is wrong in its brackets: {error}") from error
 
 

@@ -9,7 +9,6 @@ import csv
 import inspect
 import math
 import os
-import string
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -89,9 +88,9 @@ class History:
         """Iterate over the rows."""
         return iter(self.rows)
 
-    def __getitem__(self, name: str | int) -> Any:
+    def __getitem__(self, name: str | int | slice) -> Any:
         """Look up one quantity over the epochs by its name, or one epoch's row by its place."""
-        if isinstance(name, int):
+        if not isinstance(name, str):
             return self.rows[name]
         names = self.to_dict()
         if name not in names and self.rows:
@@ -389,10 +388,15 @@ class ModelCheckpoint(Monitor):
 
     def on_train_begin(self, training: Training) -> None:
         """Begin anew."""
-        need_folder(self.path)
-        for _, name, _, _ in string.Formatter().parse(self.path):
-            if name is not None and name not in training.names:
-                raise ValueError(f"path={self.path!r} names {{{name}}}; choose from {choices(training.names)}")
+        counts = ("epoch", "correct", "size")  # whole numbers
+        try:
+            path = self.path.format(**{name: 1 if name.endswith(counts) else 0.5 for name in training.names})
+        except (KeyError, IndexError, ValueError) as error:
+            raise ValueError(
+                f"path={self.path!r} cannot be filled in ({type(error).__name__}: {error}); in braces it may name "
+                f"{choices(training.names)}; other braces are written twice"
+            ) from error
+        need_folder(path)
         self.training = training
         if self.every is None:
             super().on_train_begin(training)

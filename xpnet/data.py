@@ -468,8 +468,7 @@ def numbers(x: Any, name: str) -> Array:
     if hasattr(x, "toarray"):
         raise TypeError(f"{name} is sparse; give its toarray()")
     try:
-        columns = [getattr(each, "kind", "") for each in getattr(x, "dtypes", ())]  # of a table
-        x = np.asarray(x, np.float64) if len(set(columns)) > 1 and set(columns) <= set("buif") else as_array(x)
+        x = np.asarray(x, np.float64) if _is_mixed(x) else as_array(x)
     except (ValueError, TypeError, RuntimeError) as error:
         raise ValueError(f"{name} cannot be made an array ({error}); give an array, or rows of equal length") from error
     xp = array_api_compat.array_namespace(x)
@@ -478,6 +477,13 @@ def numbers(x: Any, name: str) -> Array:
     if (isinstance(x, np.ndarray) and x.dtype.kind not in "buif") or not _is_real(x, xp):
         raise TypeError(f"{name} has dtype {x.dtype}; give real numbers, and classes as whole numbers from 0")
     return x
+
+
+def _is_mixed(x: Any) -> bool:
+    """Whether this is a table whose columns are real numbers, but of several kinds, or of kinds that NumPy has not."""
+    dtypes = list(x.dtypes) if getattr(x, "ndim", 0) == 2 and hasattr(x, "dtypes") else []
+    real = all(getattr(each, "kind", "") in tuple("buif") for each in dtypes)
+    return real and (len(set(dtypes)) > 1 or not all(isinstance(each, np.dtype) for each in dtypes))
 
 
 def _bounds(y: Array) -> tuple[int, int]:

@@ -18,6 +18,13 @@ from xpnet.arrays import Array, Layers, Namespace
 _ODD = 0x9E3779B9 - 2**32  # 2³² divided by the golden ratio, as a signed number
 
 
+class Seeds(NamedTuple):
+    """Of what is random in a network besides its weights and the order of examples."""
+
+    dropout: int
+    split: int
+
+
 class Dropout(NamedTuple):
     """What masks are made of. Rates are of the inputs and of each hidden layer, None where nothing is dropped."""
 

@@ -4,7 +4,7 @@ import copy
 import functools
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from xpnet.backprop import Examples, Spec, State, backward, forward, make_step
 from xpnet.callbacks import Callback, History, Progress
 from xpnet.costs import Cost
 from xpnet.data import SAMPLING, Chunk, Kept, Reader, in_order, numbers
-from xpnet.dropout import Dropout, start
+from xpnet.dropout import Dropout, Seeds, start
 from xpnet.errors import count, yes_or_no
 from xpnet.initializers import Initializer, default
 from xpnet.metrics import predictions
@@ -37,13 +37,6 @@ def _computes(method: Callable[Concatenate["Network", P], T]) -> Callable[Concat
             return method(self, *args, **kwargs)
 
     return entered
-
-
-class Seeds(NamedTuple):
-    """Of what is random besides the order of examples; derived from the network's seed."""
-
-    dropout: int
-    split: int
 
 
 class Network(parameters.Fixed):
@@ -161,12 +154,12 @@ class Network(parameters.Fixed):
             for n_in, n_out, sigma in zip(self.sizes, self.sizes[1:], self.sigmas)
         ]
         self.backend = get_backend(backend, device)
-        parameters.tried(self.backend, self.dtype, self.sigmas, joined, self.sizes[-1])
+        parameters.tried(self.backend, self.dtype, self.sigmas, joined, self.sizes)
         self.optimizer: Optimizer = SGD()
         self.history = History()
         with self.backend.scope(self.dtype):
             layers, cost = self.owned((tuple((w, b[None, :]) for w, b in drawn), np.zeros(1)))
-            self.state = State(layers, self.optimizer.init(layers, self._number), cost, self.owned(self.masks()))
+            self.state = State(layers, self.optimizer.init(layers, self.number), cost, self.owned(self.masks()))
 
     def __repr__(self) -> str:
         hidden = dict.fromkeys(self.activation)
@@ -250,6 +243,8 @@ class Network(parameters.Fixed):
             arrays = map_arrays(self.backend.to_numpy, (self.state, self.scaling))
         with new.backend.scope(new.dtype):
             new.state, new.scaling = new.owned(arrays)
+        if dtype != self.dtype:
+            new.state = parameters.renumbered(new)
         return new
 
     @_computes
@@ -363,7 +358,7 @@ class Network(parameters.Fixed):
         if not isinstance(source, Kept):
             raise TypeError("batch is an iterable of batches; give one of them, a list of (x, y) pairs or (X, y)")
         plain = SGD()
-        state = State(self.state.layers, plain.init(self.state.layers, self._number), self.state.cost)
+        state = State(self.state.layers, plain.init(self.state.layers, self.number), self.state.cost)
         chunk = Chunk(source.examples, in_order((1, source.examples.x.shape[0])))
         new, _ = training.advance(
             self.backend, self.dtype, self.step(plain), state, chunk, np.array([lr]), "in a minibatch update"
@@ -494,7 +489,7 @@ class Network(parameters.Fixed):
     def reset_optimizer(self, optimizer: Optimizer | None = None) -> None:
         """Forget the optimizer's state (the velocity of momentum), and take up another optimizer if one is given."""
         optimizer = self.optimizer if optimizer is None else arguments.optimizer(optimizer)
-        self.state = self.state._replace(optimizer=optimizer.init(self.state.layers, self._number))
+        self.state = self.state._replace(optimizer=optimizer.init(self.state.layers, self.number))
         vars(self)["optimizer"] = optimizer
 
     @_computes
@@ -672,7 +667,8 @@ class Network(parameters.Fixed):
         a = forward(self.state.layers, self.sigmas, x, self.backend.xp)[1][-1]
         return a if self.scaling is None else self.scaling.outputs(a)
 
-    def _number(self, value: float) -> Array:
+    def number(self, value: float) -> Array:
+        """Make an array of a number of the optimizer."""
         return self.backend.asarray(arguments.rounded(value, self.dtype), self.dtype)
 
     def _assign(self, weights: Sequence[Array], biases: Sequence[Array]) -> None:

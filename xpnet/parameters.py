@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from xpnet.activations import Activation
-from xpnet.arrays import Array
+from xpnet.arrays import Array, leaves, refill
 from xpnet.backends import Backend
+from xpnet.backprop import State
 from xpnet.costs import Cost
 from xpnet.data import numbers
 from xpnet.names import ACTIVATIONS, COSTS
@@ -17,11 +20,14 @@ if TYPE_CHECKING:
 class Fixed:
     """Base class of what keeps its settings: the rest was made of them, and assigning one would change nothing."""
 
-    assignable: ClassVar[tuple[str, ...]] = ("layers", "w", "b", "scaling", "history", "rng", "state")
+    fixed: ClassVar[tuple[str, ...]] = (
+        *("sizes", "num_layers", "activation", "output_activation", "cost", "cost_name", "task", "asked_task"),
+        *("sigmas", "output", "dropout", "standardize", "dtype", "backend", "optimizer", "seeds"),
+    )
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set what can be set, or is not there yet."""
-        if "state" in vars(self) and hasattr(self, name) and name not in self.assignable:
+        if name in self.fixed and "state" in vars(self):
             remedy = "call reset_optimizer(...)" if name == "optimizer" else "make a new Network"
             raise AttributeError(f"{name} of a network cannot be assigned; {remedy}")
         super().__setattr__(name, value)
@@ -58,18 +64,26 @@ def checked(net: "Network", name: str, arrays: Sequence[Any]) -> list[Array]:
     return found
 
 
-def tried(backend: Backend, dtype: str, sigmas: Sequence[Activation], cost: Cost, n_out: int) -> None:
+def renumbered(net: "Network") -> State:
+    """State whose optimizer has its numbers anew, in the network's dtype; what it remembers stays."""
+    with net.backend.scope(net.dtype):
+        fresh = net.optimizer.init(net.state.layers, net.number)
+    both = zip(leaves(fresh), leaves(net.state.optimizer))
+    return net.state._replace(optimizer=refill(fresh, [new if new.ndim == 0 else old for new, old in both]))
+
+
+def tried(backend: Backend, dtype: str, sigmas: Sequence[Activation], cost: Cost, sizes: Sequence[int]) -> None:
     """Call the functions of a user's own activations and cost once, to see that they give the right shapes."""
-    with backend.scope(dtype):
-        z = backend.asarray([[0.25, 0.5, 0.75], [0.5, 0.75, 0.25]], dtype)
-        for sigma in sigmas:
+    with backend.scope(dtype), np.errstate(all="ignore"):
+        for sigma, n in zip(sigmas, sizes[1:]):
             if sigma.name.partition("(")[0] not in ACTIVATIONS:
+                z = backend.asarray(np.linspace(0.1, 0.9, 2 * n).reshape(2, n), dtype)
                 _give(f"activation {sigma.name!r}: value", sigma.value(z, backend.xp), z, z.shape)
                 _give(f"activation {sigma.name!r}: pullback", sigma.pullback(z, z, z, backend.xp), z, z.shape)
         if cost.name.partition("(")[0] not in COSTS and cost.value and cost.gradient:
-            y = backend.asarray([[0.5] * n_out] * 2, dtype)
-            _give(f"cost {cost.name!r}: value", cost.value(y, y, backend.xp), y, (2,))
-            _give(f"cost {cost.name!r}: gradient", cost.gradient(y, y, backend.xp), y, y.shape)
+            a, y = (backend.asarray(np.full((2, sizes[-1]), each), dtype) for each in (0.25, 0.5))
+            _give(f"cost {cost.name!r}: value", cost.value(a, y, backend.xp), y, (2,))
+            _give(f"cost {cost.name!r}: gradient", cost.gradient(a, y, backend.xp), y, y.shape)
 
 
 def _give(what: str, found: Any, given: Array, shape: tuple[int, ...]) -> None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from xpnet.arrays import Array, Namespace, blocks, map_arrays
-from xpnet.backends import on_host
 from xpnet.backprop import Examples
 from xpnet.data import Kept, Reader, Source, need_again, numbers
 from xpnet.errors import between, choices
@@ -85,9 +84,6 @@ def _weighted(examples: Examples, given: Any, reader: Reader) -> Examples:
     weight = numbers(given, "sample_weight")
     if tuple(weight.shape) != (n,):
         raise ValueError(f"sample_weight has shape {tuple(weight.shape)}, but must have ({n},): a number an example")
-    if on_host(weight):  # only their ratios count, and those shall not be lost in the network's dtype
-        weight = np.asarray(weight, np.float64)
-        weight = weight / np.max(weight, where=np.isfinite(weight), initial=0.0) if np.any(weight > 0) else weight
     weight = backend.asarray(weight, reader.dtype, "sample_weight")
     if not backend.all_finite([weight]):
         raise ValueError("sample_weight holds NaN or infinity; give finite numbers of at least 0")
@@ -95,7 +91,8 @@ def _weighted(examples: Examples, given: Any, reader: Reader) -> Examples:
     if low < 0 or high == 0:
         what = f"holds {low:g}" if low < 0 else "is 0 for every example"
         raise ValueError(f"sample_weight {what}; give numbers of at least 0, and not all of them 0")
-    weight = backend.own(weight)
+    weight = weight / high  # only ratios count, and sums shall not overflow
+    weight = backend.xp.where(weight < float(np.finfo(reader.dtype).tiny), 0.0 * weight, weight)
     return examples._replace(weight=weight if examples.weight is None else weight * examples.weight)
 
 
@@ -190,7 +187,7 @@ def _learnt(net: "Network", source: Source) -> Scaling:
             what = "input" if name[0] == "x" else "target"
             raise ValueError(
                 f"standardize=True cannot scale {what} {wrong[0]} of train_data: its "
-                f'numbers differ by more, or by less, than {net.dtype} holds; look at them, or give dtype="float64"'
+                f"numbers differ by more, or by less, than {net.dtype} holds; scale it yourself, or leave it out"
             )
     return net.owned(found)
 

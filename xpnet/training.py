@@ -173,11 +173,13 @@ def rates(schedule: Schedule, steps: range, total: int) -> np.ndarray:
     array([0.75, 0.5 ])
     """
     try:
-        lr = np.array([float(schedule(step, total)) for step in steps])
+        given = [schedule(step, total) for step in steps]
+    except TypeError as error:
+        raise ValueError(f"lr={schedule!r} must be a function of (step, total) ({error})") from error
+    try:
+        lr = np.array([float(each) for each in given])
     except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"lr={schedule!r} must be a function of (step, total) that gives a number ({error})"
-        ) from error
+        raise ValueError(f"lr={schedule!r} must give a number ({error})") from error
     wrong = np.flatnonzero(~((lr >= 0.0) & (lr < np.inf)))
     if wrong.size:
         at = f"{lr[wrong[0]]} at step {steps[wrong[0]] + 1}"
