@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from xpnet import BackendError, Network, get_backend
+from xpnet.arrays import leaves as flat
 from xpnet.arrays import map_arrays
 
 
@@ -61,9 +62,3 @@ def snapshot(net: Network) -> Any:
     """Weights and optimizer state as NumPy arrays."""
     with net.backend.scope(net.dtype):
         return map_arrays(lambda x: np.array(net.backend.to_numpy(x)), net.state._replace(cost=None))
-
-
-def flat(nest: Any) -> list[np.ndarray]:
-    if nest is None:
-        return []
-    return [x for part in nest for x in flat(part)] if isinstance(nest, tuple) else [nest]

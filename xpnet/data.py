@@ -174,9 +174,11 @@ class Reader:
 
     def weights(self, y: Array, class_weight: Array) -> Array:
         """How much each example counts, (n,), by its class; `y` are encoded targets."""
-        xp = self.backend.xp
-        classes = y if self.n_out > 1 else xp.concat([1.0 - y, y], axis=-1)
-        return xp.sum(classes * class_weight, axis=-1)
+        return self.backend.xp.sum(self.classes(y) * class_weight, axis=-1)
+
+    def classes(self, y: Array) -> Array:
+        """Encoded targets with a column for each class, (n, K), also where one output stands for two."""
+        return y if self.n_out > 1 else self.backend.xp.concat([1.0 - y, y], axis=-1)
 
     def pairs(self, items: Iterable[Any], name: str) -> Examples:
         """Check, move and encode a number of (x, y) pairs. Synchronizes."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def measure(net: "Network", source: Source, metrics: Sequence[Metric] = ()) -> dict[str, Any]:
-    """Mean cost over the examples of a source, and metrics, by name. Synchronizes, once.
+    """Mean cost over the examples of a source, and metrics, by name. Synchronizes, at the end.
 
     The cost is that of the data alone, as the network sees it; metrics see outputs and targets as the user does.
     """
@@ -34,7 +34,7 @@ def measure(net: "Network", source: Source, metrics: Sequence[Metric] = ()) -> d
 
 
 def classified(net: "Network", data: Any) -> tuple[int, int]:
-    """How many examples are classified correctly, and of how many. Synchronizes, once."""
+    """How many examples are classified correctly, and of how many. Synchronizes."""
     need_classes(net, "the number classified correctly")
     scores = measure(net, net.reader().source(data, "data"), [correct])
     return scores["correct"], scores["size"]

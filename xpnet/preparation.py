@@ -93,7 +93,7 @@ def _weighted(examples: Examples, given: Any, reader: Reader) -> Examples:
         raise ValueError(f"sample_weight {what}; give numbers of at least 0, and not all of them 0")
     weight = weight / high  # only ratios count, and sums shall not overflow
     weight = backend.xp.where(weight < float(np.finfo(reader.dtype).tiny), 0.0 * weight, weight)
-    return examples._replace(weight=weight if examples.weight is None else weight * examples.weight)
+    return _times(examples, weight)
 
 
 def _class_weights(net: "Network", given: Any) -> Array | None:
@@ -131,16 +131,18 @@ def _class_weights(net: "Network", given: Any) -> Array | None:
 
 def _balanced(examples: Examples, reader: Reader) -> Examples:
     """Examples whose classes count the same all together: n / (K · number of the class), times their weights."""
-    xp, backend = reader.backend.xp, reader.backend
-    y = examples.y
-    classes = y if reader.n_out > 1 else xp.concat([1.0 - y, y], axis=-1)
+    backend, classes = reader.backend, reader.classes(examples.y)
     counts = np.zeros(classes.shape[1])
     for block in blocks(classes):
-        counts += backend.to_numpy(xp.sum(block, axis=0))
+        counts += backend.to_numpy(backend.xp.sum(block, axis=0))
     present = counts > 0
     weights = np.zeros((1, len(counts)))
     weights[0, present] = counts.sum() / (present.sum() * counts[present])
-    weight = reader.weights(y, backend.asarray(weights, reader.dtype))
+    return _times(examples, reader.weights(examples.y, backend.asarray(weights, reader.dtype)))
+
+
+def _times(examples: Examples, weight: Array) -> Examples:
+    """Examples whose weights are multiplied by others."""
     return examples._replace(weight=weight if examples.weight is None else weight * examples.weight)
 
 
