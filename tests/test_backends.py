@@ -25,8 +25,8 @@ from xpnet import (
     get_backend,
 )
 from xpnet.arrays import map_arrays
-from xpnet.backprop import Batch
 from xpnet.costs import make_huber
+from xpnet.examples import Batch
 
 
 def test_the_table():
@@ -222,19 +222,23 @@ def test_own_copies(backend):
             np.testing.assert_array_equal(backend.to_numpy(y), np.ones(shape))
 
 
-def test_fold_is_the_plain_loop(backend):
-    """Ten steps of x ← (1 + lr) x + data[index], as a loop over Python floats."""
-    index, lr = np.arange(10, dtype=np.int32)[:, None] % 3, np.linspace(0, 1, 10)
+@pytest.mark.parametrize("steps", [1, 7, 8, 10, 57])
+def test_fold_is_the_plain_loop(backend, steps):
+    """Steps of x ← (1 + lr) x + data[index], as a loop over Python floats."""
+    index, lr = np.arange(steps, dtype=np.int32)[:, None] % 3, np.linspace(0, 1, steps)
     data, state = np.array([1.0, -2.0, 4.0]), 0.5
 
-    def step(state, batch, data):
-        (x,) = state
-        return (x * (1.0 + batch.lr) + backend.xp.take(data, batch.index, axis=0),)
+    def step(state, minibatch, xp):
+        (x,), (values, lr) = state, minibatch
+        return (x * (1.0 + lr) + values,)
+
+    def gather(data, batch, xp):
+        return xp.reshape(xp.take(data, xp.reshape(batch.index, (-1,)), axis=0), batch.index.shape), batch.lr
 
     with backend.scope("float64"):
         batches = Batch(backend.asarray(index), backend.asarray(lr))
-        (found,) = backend.fold(step, (backend.asarray([state]),), batches, backend.asarray(data))
-        for i in range(10):
+        (found,) = backend.fold(step, gather, (backend.asarray([state]),), batches, backend.asarray(data))
+        for i in range(steps):
             state = state * (1 + lr[i]) + data[i % 3]
         np.testing.assert_allclose(backend.to_numpy(found), [state], rtol=1e-14)
     backend.synchronize()

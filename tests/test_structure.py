@@ -18,14 +18,16 @@ LIBRARIES = {"cupy", "torch", "torchvision", "jax", "array_api_compat.cupy", "ar
 # Each level may import those before it
 LEVELS = [
     {"arrays", "errors"},
-    {"special", "activations", "schedules", "initializers", "callbacks", "optimizers", "backends", "scaling"},
-    {"rectifiers", "costs", "adaptive", "modifiers", "dropout", "metrics"},
+    {"examples", "special", "activations", "schedules", "initializers", "callbacks"},
+    {"optimizers", "backends", "scaling"},
+    {"rectifiers", "costs", "adaptive", "modifiers", "dropout", "metrics", "backends._replay"},
     {"backends._numpy", "backends._cupy", "backends._torch", "backends._jax", "names", "backprop"},
     {"arguments", "data", "checkpoint"},
-    {"training", "datasets", "parameters", "inspection", "preparation"},
+    {"training", "datasets", "parameters", "inspection", "prediction", "preparation"},
     {"evaluation"},
     {"network"},
-    {"gradcheck", "cli"},
+    {"gradcheck"},
+    {"cli"},
     {"__main__"},
 ]
 CORE = ("network", "backprop", "activations", "costs", "optimizers", "backends/__init__")

@@ -246,6 +246,24 @@ def rate(argument: str, given: Any) -> float:
     return float(given)
 
 
+def scale(given: Any, standardize: bool, dtype: str) -> float | None:
+    """Check what inputs are multiplied by."""
+    if given is None:
+        return None
+    if standardize:
+        raise ValueError(f"scale={given!r} contradicts standardize=True, which scales inputs itself; leave one out")
+    try:
+        with np.errstate(over="ignore"):
+            number = float(np.asarray(float(given), dtype))
+    except (TypeError, ValueError, OverflowError):
+        number = 0.0
+    if isinstance(given, bool) or number == 0 or not math.isfinite(number):
+        raise ValueError(
+            f"scale={given!r} must be a finite number other than 0 (in {dtype}); 1/255 is usual for pixels"
+        )
+    return float(given)
+
+
 def rounded(value: float, dtype: str) -> np.ndarray:
     """Round a number of an optimizer to the network's dtype; it may not become 0, 1 or infinite by that.
 

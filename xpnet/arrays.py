@@ -54,6 +54,18 @@ def leaves(nest: Any) -> list[Array]:
     return [leaf for part in nest for leaf in leaves(part)] if isinstance(nest, tuple) else [nest]
 
 
+def part(nest: Any, i: Any) -> Any:
+    """Take an index, or a slice, along the first axis of every array in a nest.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> part((np.arange(3), None), 1)
+    (array(1), None)
+    """
+    return map_arrays(lambda x: x[i, ...], nest)
+
+
 def refill(nest: Any, arrays: Sequence[Array]) -> Any:
     """Put other arrays of the same shapes and dtypes into a nest, in order.
 
@@ -82,11 +94,14 @@ def each_array(rule: Callable[..., tuple[Array, ...]], *nests: Layers) -> tuple[
     return tuple(zip(*[zip(*layer) for layer in layers]))
 
 
-def blocks(x: Array, width: int | None = None) -> Iterator[Array]:
-    """Cut an array into rows of bounded size, counting `width` numbers a row, or those it has."""
-    rows = bound(1, math.prod(x.shape[1:]) if width is None else width)
-    for start in range(0, x.shape[0], rows):
-        yield x[start : min(start + rows, x.shape[0]), ...]
+def blocks(x: Array, width: int | None = None, most: int = BLOCK) -> Iterator[Array]:
+    """Cut an array into rows of at most so many numbers, counting `width` numbers a row, or those it has."""
+    n, rows = x.shape[0], max(1, most // (math.prod(x.shape[1:]) if width is None else width))
+    if n <= rows:
+        yield x
+        return
+    for start in range(0, n, rows):
+        yield x[start : min(start + rows, n), ...]
 
 
 def bound(m: int, n: int) -> int:

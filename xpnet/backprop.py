@@ -16,22 +16,7 @@ from xpnet.activations import Activation
 from xpnet.arrays import Array, Layers, Namespace, leaves, map_arrays, refill
 from xpnet.costs import Output
 from xpnet.dropout import Dropout, drop
-
-
-class Examples(NamedTuple):
-    """Inputs and targets on the device, and how much each example counts; without weights, each counts the same."""
-
-    x: Array  # (n, n_in)
-    y: Array  # (n, n_out)
-    weight: Array | None = None  # (n,)
-
-
-class Batch(NamedTuple):
-    """What varies from step to step: which examples, and the learning rate. Stacked: an axis of steps in front."""
-
-    index: Array  # (m,) int32
-    lr: Array  # ()
-    live: Array | None = None  # (), whether the weights of the examples are not all zero; None where that is so in all
+from xpnet.examples import Minibatch
 
 
 class State(NamedTuple):
@@ -186,17 +171,16 @@ def pullback(
 
 
 @lru_cache(maxsize=64)
-def make_step(spec: Spec, xp: Namespace) -> Callable[[State, Batch, Examples], State]:
+def make_step(spec: Spec) -> Callable[[State, Minibatch, Namespace], State]:
     """Build the step of training for a structure; equal structures get the same step, so it is compiled once."""
 
-    def step(state: State, batch: Batch, data: Examples) -> State:
+    def step(state: State, batch: Minibatch, xp: Namespace) -> State:
         before = None if batch.live is None else map_arrays(lambda x: xp.asarray(x, copy=True), state)
-        x, y, weight = (None if part is None else xp.take(part, batch.index, axis=0) for part in data)
-        x, sigmas, dropout = drop(state.dropout, spec.sigmas, x, state.layers, xp)
+        x, sigmas, dropout = drop(state.dropout, spec.sigmas, batch.x, state.layers, xp)
         zs, activations = forward(state.layers, sigmas, x, xp)
-        grads = backward(state.layers, sigmas, spec.output, zs, activations, y, xp, weight)
-        cost = spec.output.value(zs[-1], activations[-1], y, xp)
-        cost = state.cost + (cost if weight is None else weight * cost)
+        grads = backward(state.layers, sigmas, spec.output, zs, activations, batch.y, xp, batch.weight)
+        cost = spec.output.value(zs[-1], activations[-1], batch.y, xp)
+        cost = state.cost + (cost if batch.weight is None else batch.weight * cost)
         layers, optimizer = spec.update(state.layers, grads, state.optimizer, batch.lr, xp)
         after = State(layers, optimizer, cost, dropout)
         if before is None:

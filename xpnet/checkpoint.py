@@ -21,7 +21,7 @@ from xpnet.scaling import Scaling
 if TYPE_CHECKING:
     from xpnet.network import Network
 
-FORMAT = 2
+FORMAT = 3
 
 
 def save(net: "Network", path: str | os.PathLike[str]) -> None:
@@ -49,6 +49,7 @@ def save(net: "Network", path: str | os.PathLike[str]) -> None:
             "cost": net.cost_name,
             "task": net.asked_task,
             "dropout": net.dropout,
+            "scale": net.scale,
             "standardize": net.standardize,
             "dtype": net.dtype,
         },

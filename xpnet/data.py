@@ -17,8 +17,8 @@ import numpy as np
 from xpnet.activations import Activation
 from xpnet.arrays import Array, blocks, bound
 from xpnet.backends import Backend, as_array, host_array, on_host
-from xpnet.backprop import Examples
 from xpnet.errors import warn
+from xpnet.examples import Examples
 from xpnet.scaling import Scaling
 
 
@@ -117,7 +117,9 @@ class Reader:
     output
         The activation whose values targets must be among.
     scaling
-        What inputs and targets are scaled by, if anything.
+        What inputs and targets are standardized by, if anything.
+    scale
+        What inputs are multiplied by as a minibatch is gathered, if anything: bytes then stay bytes on the device.
     class_weight
         How much examples of each class count, (1, K), where it is not the same.
     warns
@@ -130,6 +132,7 @@ class Reader:
     n_out: int
     output: Activation
     scaling: Scaling | None = None
+    scale: Array | None = None
     class_weight: Array | None = None
     warns: bool = True
 
@@ -140,21 +143,29 @@ class Reader:
             raise ValueError(f"{name} has shape {tuple(x.shape)}, but must have (n, {self.n_in}): {self._remedy(x)}")
         if x.shape[0] == 0:
             raise ValueError(f"{name} is empty: it has shape {tuple(x.shape)}")
-        xp = array_api_compat.array_namespace(x)
-        if self.warns and x.dtype == xp.uint8 and int(xp.max(x)) > 1:
-            warn(f"{name} holds uint8 values up to {int(xp.max(x))}, which are not scaled; divide them by 255")
-        x = self.backend.asarray(x, self.dtype, name)
+        in_bytes = _is_bytes(x)
+        if in_bytes and self.scale is None and self.warns and (largest := _bounds(x)[1]) > 1:
+            warn(
+                f"{name} holds uint8 values up to {largest}, which are not scaled; divide them by 255, or make the "
+                "network with scale=1/255"
+            )
+        stays = in_bytes and self.scale is not None
+        x = self.backend.asarray(x, None if stays else self.dtype, name)
         x = x if x.ndim == 2 else self.backend.xp.reshape(x, (-1, self.n_in))  # JAX copies even to the same shape
-        self._check_finite(x, name)
+        if not stays:
+            self._check_finite(x, name)
         return x if self.scaling is None else self.scaling.inputs(x)
 
     def targets(self, y: Any, name: str) -> Array:
-        """Check and move targets: classes (n,), or rows (n, n_out); (n,) too for one output. Synchronizes."""
+        """Check and move targets: classes (n,), or rows (n, n_out); (n,) too for one output. Synchronizes.
+
+        Classes stay what they are, (n,) int32; all else becomes (n, n_out).
+        """
         y = numbers(y, name)
         if y.ndim > 0 and y.shape[0] == 0:
             raise ValueError(f"{name} is empty: it has shape {tuple(y.shape)}")
         if y.ndim == 1 and self.n_out > 1:
-            return self._one_hot(y, name)
+            return self._labels(y, name)
         if y.ndim == 0 or math.prod(y.shape[1:]) != self.n_out:
             raise ValueError(
                 f"{name} has shape {tuple(y.shape)}, but must have (n, {self.n_out})"
@@ -170,11 +181,20 @@ class Reader:
         x, y = self.inputs(x, f"X of {name}"), self.targets(y, f"y of {name}")
         if x.shape[0] != y.shape[0]:
             raise ValueError(f"X of {name} has {x.shape[0]} examples and y of {name} has {y.shape[0]}; give as many")
-        return Examples(x, y, None if self.class_weight is None else self.weights(y, self.class_weight))
+        weight = None if self.class_weight is None else self.weights(y, self.class_weight)
+        return Examples(x, y, weight, self.scale, self.numbered(y))
+
+    def numbered(self, y: Array) -> Array | None:
+        """Numbers of the classes, (n_out,), where targets are such numbers; None where they are rows."""
+        xp = self.backend.xp
+        return xp.arange(self.n_out, dtype=xp.int32, device=y.device) if y.ndim == 1 else None
 
     def weights(self, y: Array, class_weight: Array) -> Array:
-        """How much each example counts, (n,), by its class; `y` are encoded targets."""
-        return self.backend.xp.sum(self.classes(y) * class_weight, axis=-1)
+        """How much each example counts, (n,), by its class; `y` are targets as `targets` gives them."""
+        xp = self.backend.xp
+        if y.ndim == 1:
+            return xp.take(class_weight[0, :], y, axis=0)
+        return xp.sum(self.classes(y) * class_weight, axis=-1)
 
     def classes(self, y: Array) -> Array:
         """Encoded targets with a column for each class, (n, K), also where one output stands for two."""
@@ -249,7 +269,7 @@ class Reader:
             raise ValueError(f"{name} is empty")
         if isinstance(given, (tuple, list)):
             return Kept(self.pairs(given, name))
-        pixels = untransformed(given)
+        pixels = untransformed(given, raw=self.scale is not None)
         if pixels is not None:
             return Kept(self.examples(*pixels, name))
         if not cache:
@@ -265,7 +285,7 @@ class Reader:
             return "an example is a row, so one example is x[None, :]"
         return f"a row an example, {self.n_in} features in each"
 
-    def _one_hot(self, y: Array, name: str) -> Array:
+    def _labels(self, y: Array, name: str) -> Array:
         xp = array_api_compat.array_namespace(y)
         if not xp.isdtype(y.dtype, "integral"):
             raise ValueError(
@@ -278,10 +298,7 @@ class Reader:
                 f"{name} holds the label {low if low < 0 else high}; with {self.n_out} outputs, "
                 f"labels go from 0 to {self.n_out - 1}"
             )
-        xp = self.backend.xp
-        labels = self.backend.asarray(y, "int32", name)
-        classes = xp.arange(self.n_out, dtype=xp.int32, device=labels.device)
-        return xp.astype(labels[:, None] == classes[None, :], getattr(xp, self.dtype))
+        return self.backend.asarray(y, "int32", name)
 
     def _check_finite(self, x: Array, name: str) -> None:
         if not self.backend.all_finite([x]):
@@ -332,12 +349,12 @@ class Kept:
     def blocks(self, width: int) -> Iterator[Examples]:
         """Slices of the examples."""
         for x, y in zip(blocks(self.examples.x, width), blocks(self.examples.y, width)):
-            yield Examples(x, y)
+            yield self.examples._replace(x=x, y=y, weight=None)
 
     def scaled(self, scaling: Scaling) -> "Kept":
         """Scale the examples."""
-        x, y, weight = self.examples
-        return Kept(Examples(scaling.inputs(x), scaling.targets(y), weight))
+        x, y = scaling.inputs(self.examples.x), scaling.targets(self.examples.y)
+        return Kept(self.examples._replace(x=x, y=y))
 
 
 class Reread:
@@ -398,7 +415,7 @@ class Batches:
         group: list[Examples] = []
         for examples in self._read(self._epoch()):
             m = examples.x.shape[0]
-            if group and (m != group[0].x.shape[0] or len(group) >= min(most, bound(m, self.reader.n_in))):
+            if group and (not _alike(examples, group[0]) or len(group) >= min(most, bound(m, self.reader.n_in))):
                 yield self._join(group)
                 group = []
             group.append(examples)
@@ -452,8 +469,13 @@ class Batches:
 
     def _join(self, group: Sequence[Examples]) -> Chunk:
         xp, (m, _) = self.reader.backend.xp, group[0].x.shape
-        parts = (None if part[0] is None else xp.concat(list(part), axis=0) for part in zip(*group))
-        return Chunk(Examples(*parts), in_order((len(group), m)))
+        x, y, weight = (None if part[0] is None else xp.concat(list(part), axis=0) for part in list(zip(*group))[:3])
+        return Chunk(group[0]._replace(x=x, y=y, weight=weight), in_order((len(group), m)))
+
+
+def _alike(a: Examples, b: Examples) -> bool:
+    """Whether batches can go together: of the same size, and stored in the same way."""
+    return all((x.shape, x.dtype) == (y.shape, y.dtype) for x, y in zip(a[:2], b[:2]))
 
 
 def need_again(source: Source, argument: str) -> None:
@@ -467,6 +489,8 @@ def need_again(source: Source, argument: str) -> None:
 
 def numbers(x: Any, name: str) -> Array:
     """Have an array of real numbers, of whichever library; refuse objects, strings and complex numbers."""
+    if type(x) is np.ndarray and x.dtype.char in "?bBhHiIlLqQfd":
+        return x  # at once: predicting one example takes microseconds
     if hasattr(x, "toarray"):
         raise TypeError(f"{name} is sparse; give its toarray()")
     try:
@@ -493,6 +517,10 @@ def _bounds(y: Array) -> tuple[int, int]:
     y = host_array(y) if on_host(y) else y  # JAX can read 64-bit integers only in a setting of its own
     xp = array_api_compat.array_namespace(y)
     return int(xp.min(y)), int(xp.max(y))
+
+
+def _is_bytes(x: Array) -> bool:
+    return x.dtype == (np.uint8 if isinstance(x, np.ndarray) else array_api_compat.array_namespace(x).uint8)
 
 
 def _is_real(x: Array, xp: Any) -> bool:
@@ -522,11 +550,11 @@ def items(dataset: Any, name: str, progress: bool) -> Iterator[Any]:
     return (dataset[i] for i in bar)
 
 
-def untransformed(dataset: Any) -> tuple[Array, Array] | None:
+def untransformed(dataset: Any, raw: bool = False) -> tuple[Array, Array] | None:
     """Take pixels and labels out of a torchvision data set that has no transform, without reading it item by item.
 
-    Pixels are scaled, and axes ordered, as torchvision's ToTensor would do it. None for any other data set, and where
-    items are made by other code than torchvision's.
+    Axes are ordered as torchvision's ToTensor would do it, and pixels scaled too, unless they are to be raw. None for
+    any other data set, and where items are made by other code than torchvision's.
     """
     if not type(dataset).__getitem__.__module__.startswith("torchvision."):
         return None
@@ -540,4 +568,4 @@ def untransformed(dataset: Any) -> tuple[Array, Array] | None:
         pixels = np.moveaxis(pixels, -1, 1)  # channels come first
     if getattr(dataset, "target_transform", None) is not None:
         labels = stack([dataset.target_transform(int(label)) for label in labels], "y")
-    return pixels.astype(np.float32) / np.float32(255), labels
+    return pixels if raw else pixels.astype(np.float32) / np.float32(255), labels

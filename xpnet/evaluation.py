@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from xpnet.backprop import forward
 from xpnet.callbacks import Evaluate
 from xpnet.data import Source, need_again
+from xpnet.examples import decoded
 from xpnet.metrics import Metric, accuracy, correct
 from xpnet.preparation import Sources
 
@@ -20,7 +21,8 @@ def measure(net: "Network", source: Source, metrics: Sequence[Metric] = ()) -> d
     """
     xp, sizes, costs = net.backend.xp, [], []
     parts: list[list] = [[] for _ in metrics]
-    for x, y, *_ in source.blocks(2 * sum(net.sizes)):
+    for block in source.blocks(2 * sum(net.sizes)):
+        x, y, *_ = decoded(block, xp)
         zs, activations = forward(net.state.layers, net.sigmas, x, xp)
         costs.append(xp.sum(net.output.value(zs[-1], activations[-1], y, xp)))
         sizes.append(x.shape[0])

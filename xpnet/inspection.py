@@ -7,6 +7,7 @@ from xpnet.arrays import Array, blocks
 from xpnet.backprop import deltas as propagate
 from xpnet.backprop import forward, pullback
 from xpnet.data import numbers
+from xpnet.examples import scaled
 
 if TYPE_CHECKING:
     from xpnet.network import Network
@@ -14,14 +15,14 @@ if TYPE_CHECKING:
 
 def activations(net: "Network", x: Any) -> list[Array]:
     """Activations of every layer, from the inputs on; see `Network.activations`."""
-    x, single = net.rows(x)
-    found = forward(net.state.layers, net.sigmas, x, net.backend.xp)[1]
+    rows, single = net.rows(x)
+    found = forward(net.state.layers, net.sigmas, scaled(rows, net.factor, net.backend.xp), net.backend.xp)[1]
     return [net.backend.xp.asarray(a[0, ...] if single else a, copy=True) for a in found]
 
 
 def deltas(net: "Network", x: Any, y: Any) -> list[Array]:
     """Errors of every layer; see `Network.deltas`."""
-    (x, y, _), single = net.examples(x, y)
+    (x, y, *_), single = net.examples(x, y)
     zs, a = forward(net.state.layers, net.sigmas, x, net.backend.xp)
     delta = net.output.delta(zs[-1], a[-1], y, net.backend.xp)
     found = propagate(net.state.layers, net.sigmas, zs, a, delta, net.backend.xp)
@@ -31,6 +32,7 @@ def deltas(net: "Network", x: Any, y: Any) -> list[Array]:
 def vjp(net: "Network", x: Any, g: Any) -> Array:
     """Gradient by the inputs; see `Network.vjp`."""
     rows, single = net.rows(x)
+    rows = scaled(rows, net.factor, net.backend.xp)
     wanted = (net.sizes[-1],) if single else (rows.shape[0], net.sizes[-1])
     g = numbers(g, "g")
     if tuple(g.shape) != wanted:
@@ -44,6 +46,7 @@ def jacobian(net: "Network", x: Any) -> Array:
     """Derivatives of the outputs by the inputs; see `Network.jacobian`."""
     rows, single = net.rows(x)
     xp, n_out = net.backend.xp, net.sizes[-1]
+    rows = scaled(rows, net.factor, xp)
     # One pull back of every output at once: unit vectors on an axis in front, so arrays are n_out times as large
     units = xp.eye(n_out, dtype=rows.dtype, device=rows.device)[:, None, :]
     found = [_pullback(net, block, units) for block in blocks(rows, 2 * n_out * max(net.sizes))]
@@ -52,12 +55,13 @@ def jacobian(net: "Network", x: Any) -> Array:
 
 
 def _pullback(net: "Network", rows: Array, g: Array) -> Array:
-    """gᵀ ∂a/∂x, from inputs that are scaled already, with the scaling's own factors."""
+    """gᵀ ∂a/∂x, from inputs that are scaled already, with the factors of all scaling."""
     xp, scaling = net.backend.xp, net.scaling
     zs, a = forward(net.state.layers, net.sigmas, rows, xp)
     if scaling is not None and scaling.y_std is not None:
         g = g * scaling.y_std
     g = pullback(net.state.layers, net.sigmas, zs, a, xp.broadcast_to(g, (*g.shape[:-2], *a[-1].shape)), xp)
+    g = g if net.factor is None else g * net.factor
     return g if scaling is None else g / scaling.x_std
 
 

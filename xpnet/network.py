@@ -8,16 +8,17 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
-from xpnet import arguments, checkpoint, evaluation, inspection, parameters, preparation, training
+from xpnet import arguments, checkpoint, evaluation, inspection, parameters, prediction, preparation, training
 from xpnet.activations import Activation
 from xpnet.arrays import Array, Layer, map_arrays
 from xpnet.backends import get_backend
-from xpnet.backprop import Examples, Spec, State, backward, forward, make_step
+from xpnet.backprop import Spec, State, backward, forward, make_step
 from xpnet.callbacks import Callback, History, Progress
 from xpnet.costs import Cost
 from xpnet.data import SAMPLING, Chunk, Kept, Reader, in_order, numbers
 from xpnet.dropout import Dropout, Seeds, start
 from xpnet.errors import count, yes_or_no
+from xpnet.examples import Examples, decoded
 from xpnet.initializers import Initializer, default
 from xpnet.metrics import predictions
 from xpnet.optimizers import SGD, Optimizer
@@ -68,6 +69,9 @@ class Network(parameters.Fixed):
     dropout
         Part in [0, 1) of the units of each hidden layer that every training step leaves out, or a list with the part of
         the inputs and of each hidden layer.
+    scale
+        What inputs are multiplied by, as 1/255 for pixels. Bytes (uint8) then stay bytes on the device, a quarter of
+        the memory, and become numbers minibatch by minibatch.
     standardize
         Learn from the training data how to bring each input to mean 0 and standard deviation 1, and each target of a
         regression; kept in `scaling`, and applied to all that comes in and out from then on.
@@ -127,6 +131,7 @@ class Network(parameters.Fixed):
         task: str | None = None,
         init: str | Initializer | None = None,
         dropout: float | Sequence[float] = 0.0,
+        scale: float | None = None,
         standardize: bool = False,
         backend: Any = None,
         device: Any = None,
@@ -145,6 +150,7 @@ class Network(parameters.Fixed):
         self.standardize = yes_or_no("standardize", standardize)
         self.scaling: Scaling | None = None
         self.dtype = arguments.dtype(dtype)
+        self.scale = arguments.scale(scale, self.standardize, self.dtype)
         initializer = arguments.initializer(init)
         entropy = arguments.entropy(seed)
         self.rng = np.random.Generator(np.random.PCG64(entropy))
@@ -160,20 +166,6 @@ class Network(parameters.Fixed):
         with self.backend.scope(self.dtype):
             layers, cost = self.owned((tuple((w, b[None, :]) for w, b in drawn), np.zeros(1)))
             self.state = State(layers, self.optimizer.init(layers, self.number), cost, self.owned(self.masks()))
-
-    def __repr__(self) -> str:
-        hidden = dict.fromkeys(self.activation)
-        shown = {
-            "activation": (self.activation[0] if len(hidden) == 1 else self.activation) if hidden else None,
-            "output_activation": self.output_activation,
-            "cost": self.cost_name,
-            "dropout": self.dropout if any(self.dropout) else None,
-            "standardize": self.standardize or None,
-            "backend": self.backend.name,
-            "device": self.backend.device_name,
-            "dtype": self.dtype,
-        }
-        return f"Network({self.sizes}, {', '.join(f'{k}={v!r}' for k, v in shown.items() if v is not None)})"
 
     # Looking at it and changing it
 
@@ -301,9 +293,7 @@ class Network(parameters.Fixed):
         >>> Network([3, 2], seed=0).forward([[1, 2, 3], [4, 5, 6]]).shape
         (2, 2)
         """
-        x, single = self.rows(x)
-        outputs = self._outputs(x)
-        return outputs[0, ...] if single else outputs
+        return prediction.outputs(self, x)
 
     @_computes
     def backward(self, x: Any, y: Any) -> list[Layer]:
@@ -332,7 +322,7 @@ class Network(parameters.Fixed):
         >>> net.backward([8, 16], [1])
         [Layer(w=array([[-1., -2.]], dtype=float32), b=array([-0.125], dtype=float32))]
         """
-        (x, y, _), _ = self.examples(x, y)
+        (x, y, *_), _ = self.examples(x, y)
         zs, activations = forward(self.state.layers, self.sigmas, x, self.backend.xp)
         grads = backward(self.state.layers, self.sigmas, self.output, zs, activations, y, self.backend.xp)
         return [Layer(gw, gb[0, ...]) for gw, gb in grads]
@@ -507,9 +497,7 @@ class Network(parameters.Fixed):
             By `task`: "classification" and "binary" give classes (m,), 0 or 1 for the latter; "multilabel" 0 or 1 for
             each label, (m, n_out); "regression" the outputs, (m, n_out). One example has no axis m.
         """
-        x, single = self.rows(x)
-        found = predictions(self._outputs(x), self.task, self.backend.xp)
-        return found[0, ...] if single else found
+        return prediction.outputs(self, x, lambda a: predictions(a, self.task, self.backend.xp))
 
     def predict_proba(self, x: Any) -> Array:
         """Outputs of a classifier as probabilities, (n_out,) or (m, n_out): of each class, or of 1 for a sigmoid.
@@ -629,10 +617,15 @@ class Network(parameters.Fixed):
     def reader(self) -> Reader:
         """What brings examples to this network."""
         n_in, n_out = self.sizes[0], self.sizes[-1]
-        return Reader(self.backend, self.dtype, n_in, n_out, self.sigmas[-1], scaling=self.scaling)
+        return Reader(self.backend, self.dtype, n_in, n_out, self.sigmas[-1], self.scaling, self.factor)
+
+    @property
+    def factor(self) -> Array | None:
+        """`scale` as an array."""
+        return None if self.scale is None else self.number(self.scale)
 
     def rows(self, x: Any) -> tuple[Array, bool]:
-        """Inputs as rows on the device, and whether they were a single example."""
+        """Inputs as rows on the device, before `scale`, and whether they were a single example."""
         x = numbers(x, "x")
         single = x.ndim == 1 and x.shape[0] == self.sizes[0]
         return self.reader().inputs(x[None, :] if single else x, "x"), single
@@ -642,14 +635,16 @@ class Network(parameters.Fixed):
         rows, single = self.rows(x)
         y = numbers(y, "y of the batch")
         one = single and (y.ndim == 0 or (y.ndim == 1 and y.shape[0] == self.sizes[-1]))
-        y = self.reader().targets(y[None, ...] if one else y, "y of the batch")
+        reader = self.reader()
+        y = reader.targets(y[None, ...] if one else y, "y of the batch")
         if y.shape[0] != rows.shape[0]:
             raise ValueError(f"X has {rows.shape[0]} examples and y of the batch has {y.shape[0]}; give as many")
-        return Examples(rows, y), single
+        raw = Examples(rows, y, scale=reader.scale, classes=reader.numbered(y))
+        return decoded(raw, self.backend.xp), single
 
     def step(self, optimizer: Optimizer) -> Callable[..., State]:
         """One step of training."""
-        return make_step(Spec(self.sigmas, self.output, optimizer.update), self.backend.xp)
+        return make_step(Spec(self.sigmas, self.output, optimizer.update))
 
     def masks(self) -> Dropout | None:
         """What the masks of dropout begin with, of NumPy arrays."""
@@ -662,10 +657,6 @@ class Network(parameters.Fixed):
             return self.backend.own(self.backend.asarray(x, self.dtype if x.dtype.kind == "f" else None))
 
         return map_arrays(own, nest)
-
-    def _outputs(self, x: Array) -> Array:
-        a = forward(self.state.layers, self.sigmas, x, self.backend.xp)[1][-1]
-        return a if self.scaling is None else self.scaling.outputs(a)
 
     def number(self, value: float) -> Array:
         """Make an array of a number of the optimizer."""

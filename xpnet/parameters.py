@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 class Fixed:
-    """Base class of what keeps its settings: the rest was made of them, and assigning one would change nothing."""
+    """Base class of what keeps its settings and shows them: the rest was made of them, so none can be assigned."""
 
     fixed: ClassVar[tuple[str, ...]] = (
         *("sizes", "num_layers", "activation", "output_activation", "cost", "cost_name", "task", "asked_task"),
-        *("sigmas", "output", "dropout", "standardize", "dtype", "backend", "optimizer", "seeds"),
+        *("sigmas", "output", "dropout", "scale", "standardize", "dtype", "backend", "optimizer", "seeds"),
     )
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -31,6 +31,21 @@ class Fixed:
             remedy = "call reset_optimizer(...)" if name == "optimizer" else "make a new Network"
             raise AttributeError(f"{name} of a network cannot be assigned; {remedy}")
         super().__setattr__(name, value)
+
+    def __repr__(self: Any) -> str:
+        hidden = dict.fromkeys(self.activation)
+        shown = {
+            "activation": (self.activation[0] if len(hidden) == 1 else self.activation) if hidden else None,
+            "output_activation": self.output_activation,
+            "cost": self.cost_name,
+            "dropout": self.dropout if any(self.dropout) else None,
+            "scale": self.scale,
+            "standardize": self.standardize or None,
+            "backend": self.backend.name,
+            "device": self.backend.device_name,
+            "dtype": self.dtype,
+        }
+        return f"Network({self.sizes}, {', '.join(f'{k}={v!r}' for k, v in shown.items() if v is not None)})"
 
 
 def pairs(layers: Any) -> tuple[list[Any], list[Any]]:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from xpnet.arrays import Array, Namespace, blocks, map_arrays
-from xpnet.backprop import Examples
 from xpnet.data import Kept, Reader, Source, need_again, numbers
 from xpnet.errors import between, choices
+from xpnet.examples import Examples, encoded
 from xpnet.scaling import Scaling, learn
 
 if TYPE_CHECKING:
@@ -131,10 +131,11 @@ def _class_weights(net: "Network", given: Any) -> Array | None:
 
 def _balanced(examples: Examples, reader: Reader) -> Examples:
     """Examples whose classes count the same all together: n / (K · number of the class), times their weights."""
-    backend, classes = reader.backend, reader.classes(examples.y)
-    counts = np.zeros(classes.shape[1])
-    for block in blocks(classes):
-        counts += backend.to_numpy(backend.xp.sum(block, axis=0))
+    backend, xp = reader.backend, reader.backend.xp
+    counts = np.zeros(max(2, reader.n_out))
+    for y in blocks(examples.y, reader.n_out):
+        rows = encoded(y, examples.classes, getattr(xp, reader.dtype), xp)
+        counts += backend.to_numpy(xp.sum(reader.classes(rows), axis=0))
     present = counts > 0
     weights = np.zeros((1, len(counts)))
     weights[0, present] = counts.sum() / (present.sum() * counts[present])
@@ -158,7 +159,7 @@ def _split(net: "Network", examples: Examples, part: float) -> tuple[Kept, Kept]
     backend, xp = net.backend, net.backend.xp
     labels = None
     if net.task == "classification":
-        labels = backend.to_numpy(xp.argmax(examples.y, axis=-1))
+        labels = backend.to_numpy(xp.argmax(examples.y, axis=-1) if examples.classes is None else examples.y)
     elif net.task == "binary":
         labels = backend.to_numpy(examples.y[:, 0] > 0.5)
     index = np.arange(examples.x.shape[0], dtype=np.int32)
@@ -174,7 +175,8 @@ def _split(net: "Network", examples: Examples, part: float) -> tuple[Kept, Kept]
 
 
 def _rows(examples: Examples, rows: Array, xp: Namespace) -> Examples:
-    return map_arrays(lambda x: xp.take(x, rows, axis=0), examples)
+    x, y, weight = map_arrays(lambda each: xp.take(each, rows, axis=0), tuple(examples[:3]))
+    return examples._replace(x=x, y=y, weight=weight)
 
 
 def _learnt(net: "Network", source: Source) -> Scaling:

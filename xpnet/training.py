@@ -13,10 +13,11 @@ import numpy as np
 
 from xpnet.arrays import map_arrays
 from xpnet.backends import Backend
-from xpnet.backprop import Batch, State
+from xpnet.backprop import State
 from xpnet.callbacks import Callback, History, Training
 from xpnet.data import Chunk, Sampling, Source
 from xpnet.errors import DivergenceError
+from xpnet.examples import Batch, gather
 from xpnet.optimizers import Optimizer
 from xpnet.scaling import Scaling
 from xpnet.schedules import Schedule
@@ -150,7 +151,7 @@ def advance(
         return state._replace(cost=cost), 0.0
     index, flags = backend.asarray(chunk.index, "int32"), None if live.all() else backend.asarray(live)
     batches = Batch(index, backend.asarray(lr, dtype), flags)
-    new = backend.fold(step, map_arrays(backend.own, state._replace(cost=cost)), batches, chunk.examples)
+    new = backend.fold(step, gather, map_arrays(backend.own, state._replace(cost=cost)), batches, chunk.examples)
     if not backend.all_finite([new.cost, *(array for layer in new.layers for array in layer)]):
         raise DivergenceError(
             f"training diverged {where}, at lr={lr.max():g}: cost or weights are not finite; the network is as it was "

@@ -15,7 +15,7 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-from xpnet.arrays import Array, Namespace, blocks
+from xpnet.arrays import Array, Namespace, blocks, leaves, part
 from xpnet.errors import BackendError, choices, unknown
 
 # name -> (module of this package, how to install the library)
@@ -110,26 +110,26 @@ class Backend:
             x = x.to_device(next(each for each in devices if "cpu" in str(each).lower()))
         return host_array(x)
 
-    def fold(self, step: Callable[..., Any], state: Any, batches: Any, data: Any) -> Any:
-        """Repeat a step: ``for i in range(n): state = step(state, batches[i], data)``.
+    def fold(self, step: Callable[..., Any], gather: Callable[..., Any], state: Any, batches: Any, data: Any) -> Any:
+        """Repeat a step: ``for i in range(n): state = step(state, gather(data, batches[i], xp), xp)``.
 
         The state that is passed in is dead afterwards: a step writes into it, or gives its memory away.
 
         Parameters
         ----------
         step
-            ``step(state, batch, data) -> state``, a pure function but for what it does to its state.
-        state
-            A nest of arrays.
+            ``step(state, minibatch, xp) -> state``, a pure function but for what it does to its state.
+        gather
+            ``gather(data, batch, xp) -> minibatch``, a pure function that takes a stack of batches too, and then gives
+            a stack of minibatches.
+        state, data
+            Nests of arrays.
         batches
-            A NamedTuple of arrays with an axis of steps in front, or None.
-        data
-            Anything; it is passed on.
+            A nest of arrays with an axis of steps in front.
         """
         with np.errstate(all="ignore"):  # training says itself what is not finite, and where
-            for i in range(batches[0].shape[0]):
-                batch = batches._make([None if column is None else column[i, ...] for column in batches])
-                state = step(state, batch, data)
+            for i in range(leaves(batches)[0].shape[0]):
+                state = step(state, gather(data, part(batches, i), self.xp), self.xp)
         return state
 
     def all_finite(self, arrays: Iterable[Array]) -> bool:
@@ -226,8 +226,10 @@ def host_array(x: Array) -> np.ndarray:
 
 def cast(x: np.ndarray, dtype: str | None) -> np.ndarray:
     """Change the dtype of a NumPy array; a value that the new one cannot hold becomes infinite, without a warning."""
+    if dtype is None or x.dtype == dtype:
+        return x
     with np.errstate(over="ignore"):
-        return x if dtype is None else x.astype(dtype, copy=False)
+        return x.astype(dtype)
 
 
 def library(x: Array) -> str:

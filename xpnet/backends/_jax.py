@@ -45,8 +45,8 @@ class JaxBackend(Backend):
     def to_numpy(self, x: Array) -> np.ndarray:
         return np.asarray(x)
 
-    def fold(self, step: Callable[..., Any], state: Any, batches: Any, data: Any) -> Any:
-        return _compiled(step)(state, batches, data)
+    def fold(self, step: Callable[..., Any], gather: Callable[..., Any], state: Any, batches: Any, data: Any) -> Any:
+        return _compiled(step, gather)(state, batches, data)
 
     def all_finite(self, arrays: Iterable[Array]) -> bool:
         return bool(_all_finite(tuple(arrays)))
@@ -72,11 +72,14 @@ def _all_finite(arrays: tuple[Array, ...]) -> Array:  # compiled, it makes no ar
 
 
 @lru_cache(maxsize=64)
-def _compiled(step: Callable[..., Any]) -> Callable[..., Any]:
+def _compiled(step: Callable[..., Any], gather: Callable[..., Any]) -> Callable[..., Any]:
     """Compile the loop over a step: once a step, and inside once for each set of shapes."""
 
     def loop(state: Any, batches: Any, data: Any) -> Any:
-        return jax.lax.scan(lambda state, batch: (step(state, batch, data), None), state, batches)[0]
+        def once(state: Any, batch: Any) -> tuple[Any, None]:
+            return step(state, gather(data, batch, jnp), jnp), None
+
+        return jax.lax.scan(once, state, batches)[0]
 
     return jax.jit(loop, donate_argnums=0)
 

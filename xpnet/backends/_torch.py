@@ -1,19 +1,51 @@
 """PyTorch: its own arrays, its own devices, and no autograd."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, ClassVar
 
 import array_api_compat.torch
 import numpy as np
 import torch
 
 from xpnet.arrays import Array
-from xpnet.backends import Backend, cast, host_array
+from xpnet.backends import cast, host_array
+from xpnet.backends._replay import Eager
 from xpnet.errors import BackendError
 
 
-class TorchBackend(Backend):
+def _sum(x: Array, axis: int | None = None, keepdims: bool = False, out: Array | None = None) -> Array:
+    return torch.sum(x, () if axis is None else axis, keepdim=keepdims, out=out)
+
+
+def _max(x: Array, axis: int | None = None, keepdims: bool = False, out: Array | None = None) -> Array:
+    return torch.amax(x, () if axis is None else axis, keepdim=keepdims, out=out)
+
+
+def _take(x: Array, index: Array, axis: int, out: Array | None = None) -> Array:
+    return torch.index_select(x, axis, index, out=out)
+
+
+def _astype(x: Array, dtype: Any, copy: bool = True, out: Array | None = None) -> Array:
+    return x.to(dtype, copy=copy) if out is None else out.copy_(x)
+
+
+class TorchBackend(Eager):
     """PyTorch on any of its devices."""
+
+    writers: ClassVar[dict[str, Callable[..., Array]]] = {
+        **{"exp": torch.exp, "log": torch.log, "log1p": torch.log1p, "expm1": torch.expm1, "tanh": torch.tanh},
+        **{"abs": torch.abs, "sign": torch.sign, "sqrt": torch.sqrt, "where": torch.where},
+        **{"minimum": torch.minimum, "maximum": torch.maximum, "matmul": torch.matmul, "vecdot": torch.linalg.vecdot},
+        **{"sum": _sum, "max": _max, "take": _take, "astype": _astype},
+    }
+    operators: ClassVar[dict[str, Callable[..., Array]]] = {
+        **{"add": torch.add, "sub": torch.sub, "mul": torch.mul, "truediv": torch.div, "pow": torch.pow},
+        **{"neg": torch.neg, "abs": torch.abs, "invert": torch.bitwise_not, "matmul": torch.matmul},
+        **{"lt": torch.lt, "le": torch.le, "gt": torch.gt, "ge": torch.ge, "eq": torch.eq, "ne": torch.ne},
+        **{"and": torch.bitwise_and, "or": torch.bitwise_or, "xor": torch.bitwise_xor},
+        **{"lshift": torch.bitwise_left_shift, "rshift": torch.bitwise_right_shift},
+    }
 
     def __init__(self, device: Any = None) -> None:
         try:
@@ -46,6 +78,27 @@ class TorchBackend(Backend):
     def synchronize(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+
+    def writer(self, name: str) -> Callable[..., Array] | None:
+        return self.writers.get(name)
+
+    def write(self, target: Array, x: Any) -> None:
+        target.copy_(x)
+
+    def like(self, x: Array) -> Array:
+        return torch.empty_like(x)
+
+    def layout(self, x: Array) -> tuple[Any, ...]:
+        return x.shape, x.dtype, x.stride()
+
+    def share(self, x: Array, y: Array) -> bool:
+        return x.untyped_storage().data_ptr() == y.untyped_storage().data_ptr()
+
+    def constant(self, number: float, like: Array) -> Any:
+        whole = isinstance(number, int) and like.dtype != torch.bool
+        return (
+            torch.tensor(number, dtype=like.dtype, device=like.device) if whole or like.is_floating_point() else number
+        )
 
     def _from_host(self, x: np.ndarray, dtype: str | None) -> Array:
         x = np.require(cast(x, dtype), requirements=["C", "W"])  # what a tensor can share, else a copy

@@ -1,0 +1,281 @@
+"""A loop whose operations are written down once and then repeated: what a library without a compiler has instead.
+
+In a step of a small network, a good part of the time goes into finding out, in Python, what to do next, and into
+making arrays for it. But every step does the same. So the first steps run on arrays that write down each operation of
+the library, with the memory that it reads and writes. From then on these operations alone are run, again and again, on
+the same memory. The mathematics is what it was, operation by operation.
+
+What cannot be written down is refused: asking for the value of a number, or bringing in arrays from elsewhere. The
+loop is then a plain one.
+"""
+
+import operator
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+
+from xpnet.arrays import Array, leaves, map_arrays, part
+from xpnet.backends import Backend
+
+FEWEST = 8  # steps: with fewer, writing them down does not pay
+UNROLLED = 16  # steps that are written down, at most
+TOGETHER = 1 << 17  # numbers in the minibatches gathered together, at most: half a mebibyte stays in the cache
+
+
+class Eager(Backend):
+    """An array library that does at once what it is told to, and can write its results into arrays that are there."""
+
+    operators: ClassVar[dict[str, Callable[..., Array]]]  # what is behind "add" (+) and the like; they take `out`
+
+    def writer(self, name: str) -> Callable[..., Array] | None:
+        """Find a function of the array API that takes `out`; None where the library has none."""
+        raise NotImplementedError
+
+    def write(self, target: Array, x: Any) -> Any:
+        """Copy an array or a number into an array."""
+        raise NotImplementedError
+
+    def like(self, x: Array) -> Array:
+        """Make an array of the same shape, dtype and strides, of any values."""
+        raise NotImplementedError
+
+    def layout(self, x: Array) -> tuple[Any, ...]:
+        """Shape, dtype and strides: arrays with equal ones can stand for each other."""
+        raise NotImplementedError
+
+    def share(self, x: Array, y: Array) -> bool:
+        """Whether one of two arrays is a view of the other, or both are of the same memory."""
+        raise NotImplementedError
+
+    def constant(self, number: float, like: Array) -> Any:
+        """Give a number the form in which it meets an array fastest."""
+        raise NotImplementedError
+
+    def bound(self, function: Callable[..., Array], args: Sequence[Any], options: Any, out: Array) -> Callable[[], Any]:
+        """Tie a function that takes `out` to all that it reads and writes."""
+        return partial(function, *args, out=out, **options)
+
+    def fold(self, step: Callable[..., Any], gather: Callable[..., Any], state: Any, batches: Any, data: Any) -> Any:
+        with np.errstate(all="ignore"):
+            state, done = self._replayed(step, gather, state, batches, data)
+        return super().fold(step, gather, state, part(batches, slice(done, None)), data)
+
+    def _replayed(
+        self, step: Callable[..., Any], gather: Callable[..., Any], state: Any, batches: Any, data: Any
+    ) -> tuple[Any, int]:
+        """Do as many of the steps as can be replayed; returns the state after them, and their number."""
+        steps = leaves(batches)[0].shape[0]
+        if steps < FEWEST:
+            return state, 0
+        width = sum(_size(x) for x in leaves(gather(data, part(batches, 0), self.xp)))
+        block = max(1, min(UNROLLED, TOGETHER // width, steps // FEWEST))
+        recorder = Recorder(self)
+        given, own = (map_arrays(recorder.copied, nest) for nest in (part(batches, slice(block)), state))
+        try:
+            after, minibatches = own, gather(map_arrays(recorder.kept, data), given, recorder)
+            for i in range(block):
+                after = step(after, part(minibatches, i), recorder)
+            recorder.loop(own, after)
+        except Exception:  # refused; or it fails, and will fail in the plain loop
+            return state, 0
+        inputs, write = leaves(map_arrays(_array, given)), self.write
+        whole = steps - steps % block
+        for start in range(block, whole, block):
+            for target, x in zip(inputs, leaves(part(batches, slice(start, start + block)))):
+                write(target, x)
+            for operation in recorder.program:
+                operation()
+        return map_arrays(_array, own), whole
+
+
+class Recorder:
+    """The namespace of an eager library, which writes down what it does to arrays.
+
+    Parameters
+    ----------
+    backend
+        The library.
+    """
+
+    def __init__(self, backend: Eager) -> None:
+        self.backend = backend
+        self.program: list[Callable[[], Any]] = []
+        self.free: dict[Any, list[Array]] = defaultdict(list)  # memory that nothing needs any more, by its layout
+        self.constants: dict[Any, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        """Function of that name; what is not a function is that of the library."""
+        writer = self.backend.writer(name)
+        plain = writer or getattr(self.backend.xp, name)
+        if isinstance(plain, type) or not callable(plain):  # a dtype
+            return plain
+
+        def function(*args: Any, **options: Any) -> Any:
+            return self.call(plain, args, options, writes=writer is not None)
+
+        setattr(self, name, function)
+        return function
+
+    def kept(self, x: Array) -> "Recorded":
+        """Let an array take part whose memory stays as it is."""
+        return Recorded(x, Memory(x, None), self)
+
+    def copied(self, x: Array) -> "Recorded":
+        """Let a copy of an array take part."""
+        copy = self.backend.like(x)
+        self.backend.write(copy, x)
+        return self.kept(copy)
+
+    def call(self, function: Callable[..., Any], args: Sequence[Any], options: Any = {}, writes: bool = True) -> Any:  # noqa: B006
+        """Call a function of the library, and write down that it was."""
+        given: list[Recorded] = []
+        plain, options = _plain(args, given), _plain(options, given)
+        if writes and given:
+            plain = [self._constant(each, given[0].array) for each in plain]
+        result = function(*plain, **options)
+        if not hasattr(result, "dtype"):
+            if isinstance(result, (bool, int, str, type(None))) or not given:
+                return result
+            raise TypeError(f"{function} gives {type(result).__name__}")
+        result = result if isinstance(result, self.backend._array_type) else self.backend.xp.asarray(result)
+        for each in given:
+            if self.backend.share(result, each.array):
+                return Recorded(
+                    result, each.memory, self
+                )  # a view: memory stays where it is, so there is nothing to do
+        pool = self.free[self.backend.layout(result)]
+        target = pool.pop() if pool else result
+        if target is not result:
+            self.backend.write(target, result)
+        if writes:
+            self.program.append(self.backend.bound(function, plain, options, target))
+        else:
+            self.program.append(lambda: self.backend.write(target, function(*plain, **options)))
+        return Recorded(target, Memory(target, pool), self)
+
+    def update(self, function: Callable[..., Any], x: "Recorded", other: Any) -> "Recorded":
+        """Augmented assignment: the result takes the place of the first operand."""
+        (plain,) = _plain((other,), [])
+        operation = self.backend.bound(function, (x.array, self._constant(plain, x.array)), {}, x.array)
+        operation()
+        self.program.append(operation)
+        return x
+
+    def loop(self, begin: Any, end: Any) -> None:
+        """Bring what the steps ended with to where they begin."""
+        before, after = leaves(begin), leaves(end)
+        if [(x.shape, x.dtype) for x in before] != [(x.shape, x.dtype) for x in after]:
+            raise TypeError("a step gives another state than it takes")
+        places = [x.memory for x in before]
+        for x, y in zip(before, after):
+            if y.array is x.array:
+                continue
+            if any(y.memory is each for each in places):
+                raise TypeError("parts of the state change places")
+            operation = partial(self.backend.write, x.array, y.array)
+            operation()
+            self.program.append(operation)
+
+    def _constant(self, x: Any, like: Array) -> Any:
+        if type(x) not in (int, float):
+            return x
+        key = (x, like.dtype)
+        if key not in self.constants:
+            self.constants[key] = self.backend.constant(x, like)
+        return self.constants[key]
+
+
+class Memory:
+    """What arrays and their views share; when the last of them is gone, later operations may write over it."""
+
+    __slots__ = ("array", "pool")
+
+    def __init__(self, array: Array, pool: list[Array] | None) -> None:
+        self.array, self.pool = array, pool
+
+    def __del__(self) -> None:
+        """Give the memory back."""
+        if self.pool is not None:
+            self.pool.append(self.array)
+
+
+class Recorded:
+    """An array whose operations are written down. It does not tell its values."""
+
+    __slots__ = ("array", "memory", "recorder")
+    __array_ufunc__ = None
+    __hash__ = None  # type: ignore
+    __iter__ = None
+
+    def __init__(self, array: Array, memory: Memory, recorder: Recorder) -> None:
+        self.array, self.memory, self.recorder = array, memory, recorder
+
+    shape = property(lambda self: self.array.shape)
+    dtype = property(lambda self: self.array.dtype)
+    ndim = property(lambda self: self.array.ndim)
+    device = property(lambda self: self.array.device)
+
+    @property
+    def mT(self) -> "Recorded":
+        """Matrices transposed."""
+        return self.recorder.call(operator.attrgetter("mT"), (self,), writes=False)
+
+    def __getitem__(self, key: Any) -> "Recorded":
+        """Elements, or a view of them."""
+        return self.recorder.call(operator.getitem, (self, key), writes=False)
+
+    def __pow__(self, exponent: Any) -> "Recorded":
+        """Power; squares as products, as the libraries have them."""
+        if type(exponent) in (int, float) and exponent == 2:
+            return self * self  # pyright: ignore
+        return self.recorder.call(self.recorder.backend.operators["pow"], (self, exponent))
+
+
+def _add_operators() -> None:
+    def forwards(name: str) -> Any:
+        return lambda self, *other: self.recorder.call(self.recorder.backend.operators[name], (self, *other))
+
+    def backwards(name: str) -> Any:
+        return lambda self, other: self.recorder.call(self.recorder.backend.operators[name], (other, self))
+
+    def in_place(name: str) -> Any:
+        return lambda self, other: self.recorder.update(self.recorder.backend.operators[name], self, other)
+
+    arithmetic = ("add", "sub", "mul", "truediv")
+    for name in (*arithmetic, "neg", "abs", "invert", "lt", "le", "gt", "ge", "eq", "ne"):
+        setattr(Recorded, f"__{name}__", forwards(name))
+    for name in ("and", "or", "xor", "lshift", "rshift", "matmul"):
+        setattr(Recorded, f"__{name}__", forwards(name))
+    for name in arithmetic:
+        setattr(Recorded, f"__r{name}__", backwards(name))
+        setattr(Recorded, f"__i{name}__", in_place(name))
+
+
+_add_operators()
+
+
+def _array(x: Recorded) -> Array:
+    return x.array
+
+
+def _size(x: Array) -> int:
+    return int(np.prod(x.shape))
+
+
+def _plain(nest: Any, found: list[Recorded]) -> Any:
+    """Arrays of the library in the place of recorded ones, which are collected in `found`."""
+    if isinstance(nest, Recorded):
+        found.append(nest)
+        return nest.array
+    if isinstance(nest, dict):
+        return {name: _plain(each, found) for name, each in nest.items()}
+    if isinstance(nest, (list, tuple)):
+        return (
+            [_plain(each, found) for each in nest] if isinstance(nest, list) else tuple(_plain(x, found) for x in nest)
+        )
+    if not isinstance(nest, type) and hasattr(nest, "__array__"):
+        raise TypeError(f"an array of type {type(nest).__name__} comes from elsewhere")
+    return nest
