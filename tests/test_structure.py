@@ -23,10 +23,10 @@ LEVELS = [
     {"rectifiers", "costs", "adaptive", "modifiers", "dropout", "metrics", "backends._replay"},
     {"backends._numpy", "backends._cupy", "backends._torch", "backends._jax", "names", "backprop"},
     {"arguments", "data", "checkpoint"},
-    {"training", "datasets", "parameters", "inspection", "prediction", "preparation"},
+    {"training", "datasets", "parameters", "inspection", "prediction", "preparation", "threads"},
     {"evaluation"},
     {"network"},
-    {"gradcheck"},
+    {"gradcheck", "bench"},
     {"cli"},
     {"__main__"},
 ]

@@ -1,4 +1,4 @@
-"""The command line: ``xpnet train``, ``evaluate``, ``predict`` and ``backends``.
+"""The command line: ``xpnet train``, ``evaluate``, ``predict``, ``backends`` and ``bench``.
 
 Every wrong option or file ends in one clear line on standard error and a status that is not zero.
 """
@@ -15,9 +15,10 @@ import numpy as np
 
 import xpnet
 from xpnet import arguments, datasets
-from xpnet.backends import BACKENDS, get_backend, load
+from xpnet.backends import BACKENDS
+from xpnet.bench import compare_backends, libraries
 from xpnet.callbacks import EarlyStopping
-from xpnet.names import OPTIMIZERS, SCHEDULES, TASKS
+from xpnet.names import DTYPES, OPTIMIZERS, SCHEDULES, TASKS
 from xpnet.network import Network
 from xpnet.optimizers import Optimizer
 
@@ -120,8 +121,9 @@ def parser() -> argparse.ArgumentParser:
         "--early-stopping", type=int, metavar="EPOCHS", help="stop after so many without a lower validation cost"
     )
     train.add_argument("--seed", type=int, default=0, help="of initial weights and minibatches (%(default)s)")
+    train.add_argument("--blas-threads", type=int, metavar="N", help="that multiply matrices (as many as there are)")
     _add_place(train)
-    train.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="of all arrays (%(default)s)")
+    _add_dtype(train)
     train.add_argument("--save", type=Path, metavar="FILE", help="write the network to a safetensors file")
 
     evaluate = commands.add_parser("evaluate", help="say how well a saved network does")
@@ -138,6 +140,22 @@ def parser() -> argparse.ArgumentParser:
 
     backends = commands.add_parser("backends", help="say which libraries and devices can be used here")
     backends.set_defaults(run=run_backends)
+
+    bench = commands.add_parser("bench", help="say which library and device trains a network fastest here")
+    bench.set_defaults(run=run_bench)
+    bench.add_argument("--sizes", type=_sizes, default="784,30,10", help="units of each layer (%(default)s)")
+    bench.add_argument("--task", choices=TASKS, help="sets output activation and cost (the book's: sigmoid, quadratic)")
+    bench.add_argument(
+        "--activation", type=_words, default="sigmoid", help="of the hidden layers, or of each: relu,tanh (%(default)s)"
+    )
+    bench.add_argument("--batch-size", type=int, default=10, help="examples in a minibatch (%(default)s)")
+    _add_dtype(bench)
+    bench.add_argument("--backend", type=_words, help="libraries to time: numpy,jax (all that can be used)")
+    length = bench.add_mutually_exclusive_group()
+    length.add_argument("--seconds", type=float, default=0.2, help="what a repetition is to take (%(default)s)")
+    length.add_argument("--steps", type=int, help="of a repetition (as many as take so long)")
+    bench.add_argument("--repeats", type=int, default=7, help="repetitions that count, after a first (%(default)s)")
+    bench.add_argument("--seed", type=int, default=0, help="of weights and examples (%(default)s)")
     return top
 
 
@@ -151,7 +169,7 @@ def run_train(options: argparse.Namespace) -> None:
     recipe = recipe._replace(**given)
     net = Network(
         recipe.sizes,
-        activation=options.activation[0] if len(options.activation) == 1 else options.activation,
+        activation=_one_or_each(options.activation),
         output_activation=options.output_activation or (None if options.task else "softmax"),
         cost=options.cost or (None if options.task else "cross_entropy"),
         task=options.task,
@@ -183,6 +201,7 @@ def run_train(options: argparse.Namespace) -> None:
         validation_split=options.validation_split,
         callbacks=stopping,
         test_data=test_data,
+        blas_threads=options.blas_threads,
     )
     seconds = time.perf_counter() - started
     if options.save:
@@ -225,13 +244,21 @@ def run_predict(options: argparse.Namespace) -> None:
 
 def run_backends(options: argparse.Namespace) -> None:
     """List libraries and devices; for each that cannot be used, why, and what to do."""
-    for name in BACKENDS:
-        try:
-            backend = load(name)
-            get_backend(name)
-            print(f"{name:8}can be used on {', '.join(backend.devices())}")
-        except RuntimeError as error:
-            print(f"{name:8}cannot be used: {error}")
+    for library in libraries():
+        print(library)
+
+
+def run_bench(options: argparse.Namespace) -> None:
+    """Time a step of a network on every library and device, and name the fastest."""
+    net = Network(
+        options.sizes,
+        activation=_one_or_each(options.activation),
+        task=options.task,
+        dtype=options.dtype,
+        seed=options.seed,
+    )
+    settings = {name: getattr(options, name) for name in ("steps", "seconds", "repeats", "seed")}
+    print(compare_backends(net, options.batch_size, backends=options.backend, **settings))
 
 
 def score(net: Network, test_data: Any) -> str:
@@ -302,6 +329,11 @@ def _words(text: str) -> list[str]:
     return [word.strip() for word in re.split(r",(?![^(]*\))", text)]
 
 
+def _one_or_each(words: list[str]) -> str | list[str]:
+    """One name for all layers, or a name for each."""
+    return words[0] if len(words) == 1 else words
+
+
 def _rates(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(rate) for rate in text.split(","))
@@ -316,3 +348,7 @@ def _add_data(command: argparse.ArgumentParser) -> None:
 def _add_place(command: argparse.ArgumentParser) -> None:
     command.add_argument("--backend", choices=BACKENDS, help="library that computes; NumPy unless device says else")
     command.add_argument("--device", help="cpu, cuda, cuda:1, auto, or one of the backend's own")
+
+
+def _add_dtype(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--dtype", choices=DTYPES, default="float32", help="of all arrays (%(default)s)")

@@ -7,7 +7,7 @@ train on, a chunk of minibatches at a time (`chunks`), and what to look at, a bl
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, NamedTuple, Protocol
 
@@ -104,8 +104,7 @@ def split(index: np.ndarray, most: int) -> Iterator[np.ndarray]:
             yield index[start : start + size]
 
 
-@dataclass(frozen=True)
-class Reader:
+class Reader(NamedTuple):
     """What a network takes, and how it comes to the device.
 
     Parameters
@@ -137,7 +136,11 @@ class Reader:
     warns: bool = True
 
     def inputs(self, x: Any, name: str) -> Array:
-        """Check inputs of shape (n, n_in), or (n, ...) of as many elements, and move them: (n, n_in). Synchronizes."""
+        """Check and move inputs, (n, n_in), and standardize them. Synchronizes."""
+        return self.finite(self.moved(x, name), name)
+
+    def moved(self, x: Any, name: str) -> Array:
+        """Move inputs of shape (n, n_in), or (n, ...) of as many elements, to (n, n_in) on the device."""
         x = numbers(x, name)
         if x.ndim < 2 or math.prod(x.shape[1:]) != self.n_in:
             raise ValueError(f"{name} has shape {tuple(x.shape)}, but must have (n, {self.n_in}): {self._remedy(x)}")
@@ -151,8 +154,11 @@ class Reader:
             )
         stays = in_bytes and self.scale is not None
         x = self.backend.asarray(x, None if stays else self.dtype, name)
-        x = x if x.ndim == 2 else self.backend.xp.reshape(x, (-1, self.n_in))  # JAX copies even to the same shape
-        if not stays:
+        return x if x.ndim == 2 else self.backend.xp.reshape(x, (-1, self.n_in))  # JAX copies even to the same shape
+
+    def finite(self, x: Array, name: str) -> Array:
+        """Check the numbers of inputs that have been moved, and standardize them. Synchronizes."""
+        if self.scale is None or not _is_bytes(x):
             self._check_finite(x, name)
         return x if self.scaling is None else self.scaling.inputs(x)
 
@@ -363,7 +369,7 @@ class Reread:
     def __init__(self, dataset: Any, reader: Reader, name: str) -> None:
         self.dataset, self.name = dataset, name
         reader.pairs([dataset[0]], name)  # a look at the first item, before anything is trained
-        self.reader = replace(reader, warns=False)
+        self.reader = reader._replace(warns=False)
 
     def steps(self, sampling: Sampling, batch_size: int) -> int:
         """Minibatches of an epoch."""
@@ -382,7 +388,7 @@ class Reread:
 
     def scaled(self, scaling: Scaling) -> "Reread":
         """Scale what is read from now on."""
-        self.reader = replace(self.reader, scaling=scaling)
+        self.reader = self.reader._replace(scaling=scaling)
         return self
 
     def _read(self, index: np.ndarray) -> Examples:
@@ -399,7 +405,7 @@ class Batches:
         first = list(islice(begun, 1))
         next(self._read(first))  # a look at the first batch, before anything is trained
         self._begun: Iterator[Any] | None = chain(first, begun)  # the pass that is going on
-        self.reader = replace(reader, warns=False)
+        self.reader = reader._replace(warns=False)
 
     def steps(self, sampling: Sampling, batch_size: int) -> int | None:
         """Batches an epoch, if it is known."""
@@ -429,7 +435,7 @@ class Batches:
 
     def scaled(self, scaling: Scaling) -> "Batches":
         """Scale what is read from now on."""
-        self.reader = replace(self.reader, scaling=scaling)
+        self.reader = self.reader._replace(scaling=scaling)
         return self
 
     def _pass(self) -> Iterator[Any]:

@@ -8,7 +8,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
-from xpnet import arguments, checkpoint, evaluation, inspection, parameters, prediction, preparation, training
+from xpnet import arguments, checkpoint, evaluation, inspection, parameters, prediction, preparation, threads, training
 from xpnet.activations import Activation
 from xpnet.arrays import Array, Layer, map_arrays
 from xpnet.backends import get_backend
@@ -375,6 +375,7 @@ class Network(parameters.Fixed):
         training_metrics: Sequence[Any] = (),
         steps: int | None = None,
         cache: bool = True,
+        blas_threads: int | None = None,
         progress: bool = True,
     ) -> History:
         """Train by stochastic gradient descent.
@@ -423,6 +424,9 @@ class Network(parameters.Fixed):
             Minibatches an epoch, for an iterable of batches; one without an end needs it.
         cache
             False reads a data set again each epoch, for random transforms.
+        blas_threads
+            How many threads multiply matrices during this call, in the whole process (NumPy and PyTorch; needs
+            threadpoolctl). Unless given, as many as there were.
         progress
             Whether to show a bar on standard error, and the lines on standard output.
 
@@ -472,7 +476,8 @@ class Network(parameters.Fixed):
         evaluations = evaluation.callbacks(self, sources, wanted, on_training)
         everyone = [*evaluations, *watched, *([Progress()] if progress else [])]
         plan = training.Plan(epochs, batch_size, optimizer, schedule, drawn, sources.scaling)
-        training.train(self, plan, sources.train, everyone)
+        with threads.limited(self.backend, blas_threads):
+            training.train(self, plan, sources.train, everyone)
         return self.history
 
     @_computes
@@ -626,9 +631,8 @@ class Network(parameters.Fixed):
 
     def rows(self, x: Any) -> tuple[Array, bool]:
         """Inputs as rows on the device, before `scale`, and whether they were a single example."""
-        x = numbers(x, "x")
-        single = x.ndim == 1 and x.shape[0] == self.sizes[0]
-        return self.reader().inputs(x[None, :] if single else x, "x"), single
+        x, single = prediction.as_rows(x, self.sizes[0])
+        return self.reader().inputs(x, "x"), single
 
     def examples(self, x: Any, y: Any) -> tuple[Examples, bool]:
         """Inputs and targets as rows on the device, and whether they were of a single example."""

@@ -1,7 +1,6 @@
 """What `train` makes ready before its first step: sources, what is split off for validation, weights, scaling."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -46,7 +45,7 @@ def prepare(
             raise ValueError(f"validation_split={validation_split!r} contradicts validation_data; give one of the two")
     reader = net.reader()
     weights = _class_weights(net, class_weight)
-    training = reader if weights is None else replace(reader, class_weight=weights)
+    training = reader if weights is None else reader._replace(class_weight=weights)
     source = training.source(train_data, "train_data", epochs=epochs, steps=steps, cache=cache, progress=progress)
     if sample_weight is not None:
         source = Kept(_weighted(_kept(source, "sample_weight"), sample_weight, reader))
@@ -61,7 +60,7 @@ def prepare(
     scaling = net.scaling
     if net.standardize and scaling is None:
         scaling = _learnt(net, source)
-        source, reader = source.scaled(scaling), replace(reader, scaling=scaling)
+        source, reader = source.scaled(scaling), reader._replace(scaling=scaling)
         validation = None if validation is None else validation.scaled(scaling)
     if validation_data is not None:
         validation = reader.source(validation_data, "validation_data", epochs=epochs, progress=progress)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import array_api_compat
 import numpy as np
@@ -45,6 +45,8 @@ class Backend:
     >>> backend.to_numpy(backend.asarray([1, 2], "float32"))
     array([1., 2.], dtype=float32)
     """
+
+    blas: ClassVar[bool] = True  # whether it multiplies by a BLAS library of this process
 
     def __init__(self, name: str, xp: Namespace, device: Any = None) -> None:
         self.name = name

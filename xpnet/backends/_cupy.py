@@ -15,6 +15,8 @@ from xpnet.errors import BackendError
 class CuPyBackend(Backend):
     """CuPy on one GPU."""
 
+    blas = False
+
     def __init__(self, device: Any = None) -> None:
         self.name, self.xp = "cupy", array_api_compat.cupy
         self.device = cupy.cuda.Device(_number(device))

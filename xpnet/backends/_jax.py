@@ -17,6 +17,8 @@ from xpnet.errors import BackendError
 class JaxBackend(Backend):
     """JAX on any of its devices."""
 
+    blas = False
+
     def __init__(self, device: Any = None) -> None:
         self.name, self.xp, self.device = "jax", jnp, _find(device)
         self._array_type = jax.Array

@@ -1,0 +1,217 @@
+"""Timing a step on every backend: which rows there are, what they say, and which wins. No test looks at real times."""
+
+import functools
+import itertools
+import time
+
+import numpy as np
+import pytest
+from helpers import assert_same, snapshot
+from test_cli import run
+
+from xpnet import AdamW, BackendError, Network, bench
+from xpnet.bench import compare_backends, libraries, random_examples, time_step
+from xpnet.callbacks import History
+
+QUICK = {"steps": 10, "repeats": 2}
+WORDS = ["--steps", 10, "--repeats", 2, "--sizes", "6,5,3"]
+
+
+@functools.cache
+def usable():
+    """Backends and devices, in the order in which they are timed."""
+    return [(each.name, device) for each in libraries() for device in each.devices]
+
+
+@pytest.fixture(params=["slower and slower", "faster and faster"])
+def clock(request, monkeypatch):
+    """A clock by which what is timed first, or last, takes least."""
+    ticks = itertools.accumulate(k if request.param.startswith("slower") else 1 / k for k in itertools.count(1))
+    monkeypatch.setattr(time, "perf_counter", lambda: next(ticks))
+    return request.param
+
+
+def net(**options):
+    return Network([6, 5, 3], seed=0, **options)
+
+
+def test_every_backend_and_device_has_a_row_and_the_others_a_reason(capsys):
+    status, out, err = run(capsys, "bench", *WORDS)
+    assert (status, err) == (0, "")
+    assert out[0] == "A step of 6-5-3 (sigmoid, sigmoid, quadratic), batch 10, float32: median of 2 repetitions"
+    assert out[1].split() == ["backend", "device", "µs", "a", "step", "quartiles", "examples/s", "relative"]
+    rows = out[2 : 2 + len(usable())]
+    assert sorted(tuple(line.split()[:2]) for line in rows) == sorted(usable())
+    assert out[-1].startswith("Fastest: {} on {}, ".format(*rows[0].split()))
+    _, listed, _ = run(capsys, "backends")
+    assert out[2 + len(usable()) : -1] == [line for line in listed if "cannot be used: " in line]
+
+
+def test_the_fastest_is_that_of_least_time_whenever_its_turn_comes(clock):
+    found = compare_backends(net(), batch_size=7, **QUICK)
+    times = [row["seconds"] for row in found.rows]
+    assert times == sorted(times)
+    assert found.fastest == found.rows[0]
+    turn = usable() if clock == "slower and slower" else usable()[::-1]
+    assert [(row["backend"], row["device"]) for row in found.rows] == turn
+    for row in found.rows:
+        assert row["low"] <= row["seconds"] <= row["high"]
+        assert row["relative"] == row["seconds"] / times[0]
+        assert row["examples_per_second"] == 7 / row["seconds"]
+        assert row["steps"] == 10
+    assert repr(found).splitlines()[-1].startswith("Fastest: {} on {}, ".format(*turn[0]))
+
+
+def row(name, seconds, low, high):
+    values = {"seconds": seconds, "low": low, "high": high, "examples_per_second": 10 / seconds, "relative": seconds}
+    return {"backend": name, "device": "cpu", **values}
+
+
+def test_what_lies_within_the_quartiles_is_said_to_be_too_close():
+    rows = [row("a", 1.0, 0.9, 1.2), row("b", 1.3, 1.2, 1.4), row("c", 2.0, 1.9, 2.1)]
+    last = repr(bench.Comparison("title", rows, [])).splitlines()[-1]
+    assert last == "Fastest: a on cpu, 1,000,000.0 µs a step (too close to call: b on cpu)"
+    last = repr(bench.Comparison("title", rows[::2], [])).splitlines()[-1]
+    assert last == "Fastest: a on cpu, 1,000,000.0 µs a step"
+
+
+def test_the_first_epoch_does_not_count(monkeypatch):
+    asked = []
+
+    def train(self, data, epochs, batch_size, lr, progress):
+        asked.append((len(data[0]), epochs, batch_size))
+        return History([{"seconds": 10.0 * seconds} for seconds in (9, 1, 2, 3)])
+
+    monkeypatch.setattr(Network, "train", train)
+    each, steps = time_step(net(), batch_size=5, steps=10, repeats=3)
+    assert each.tolist() == [1, 2, 3]
+    assert steps == 10
+    assert asked == [(50, 4, 5)]
+
+
+def test_there_are_as_many_steps_as_take_the_time_and_fit_the_memory(monkeypatch):
+    ticks = itertools.count()
+    monkeypatch.setattr(time, "perf_counter", lambda: next(ticks))  # every epoch takes as long
+    assert time_step(net(), seconds=0.1, repeats=1)[1] == bench.LEAST
+    monkeypatch.setattr(bench, "MOST", 70)
+    assert time_step(net(), seconds=1e9, repeats=1)[1] == 70
+    monkeypatch.setattr(bench, "NUMBERS", 30 * 10 * (6 + 3))
+    assert time_step(net(), seconds=1e9, repeats=1)[1] == 30
+    assert time_step(net(), batch_size=1000, seconds=1e9, repeats=1)[1] == bench.LEAST
+
+
+def test_there_is_a_pause_before_each(monkeypatch):
+    pauses = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    compare_backends(net(), **QUICK)
+    assert pauses == [bench.PAUSE] * len(usable())
+
+
+def test_the_network_is_left_as_it_was_and_each_begins_with_its_weights(monkeypatch):
+    first, began = net(dtype="float64"), []
+    first.train(random_examples(first, 20), epochs=1, optimizer=AdamW(weight_decay=0.1), progress=False)
+    before, history, stream = snapshot(first), first.history, first.rng.bit_generator.state
+    train = Network.train
+
+    def watched(self, *args, **options):
+        began.append(self)
+        assert_same(self, before)
+        found = train(self, *args, **options)
+        for now, then in zip(self.layers, first.layers):  # a rate of 0 changes no weights
+            np.testing.assert_array_equal(self.backend.to_numpy(now.w), then.w)
+        return found
+
+    monkeypatch.setattr(Network, "train", watched)
+    compare_backends(first, **QUICK)
+    assert [each.backend.name for each in began] == [name for name, _ in usable()]
+    assert all(each.optimizer == first.optimizer and each.dtype == "float64" for each in began)
+    assert_same(first, before)
+    assert first.history is history
+    assert first.rng.bit_generator.state == stream
+
+
+@pytest.mark.parametrize(
+    ("sizes", "options"),
+    [
+        ([4, 3], {"task": "classification"}),
+        ([4, 3, 1], {"task": "binary"}),
+        ([4, 3], {"task": "multilabel"}),
+        ([4, 3], {"task": "regression"}),
+        *(([4, 3], {"task": "regression", "output_activation": each}) for each in ("relu", "tanh", "silu", "elu(0.5)")),
+        ([4, 1], {"output_activation": "sigmoid", "cost": "quadratic"}),
+        ([4, 3], {"cost": "poisson", "task": "regression", "standardize": False}),
+        ([4, 5, 3], {"dropout": 0.5, "standardize": True}),
+    ],
+)
+def test_networks_of_every_kind_can_learn_from_random_examples(sizes, options):
+    each, _ = time_step(Network(sizes, seed=0, **options), **QUICK)
+    assert each.shape == (2,)
+
+
+def test_random_examples_follow_the_seed():
+    for same, seed in ((True, 0), (False, 1)):
+        assert np.array_equal(random_examples(net(), 5)[0], random_examples(net(), 5, seed)[0]) is same
+
+
+def test_options_reach_the_network(capsys):
+    words = "--sizes 4,5,3,2 --task regression --activation elu(0.5),tanh --batch-size 3 --dtype float64 --repeats 1"
+    status, out, _ = run(capsys, "bench", *words.split(), "--seconds", 0.001, "--backend", "numpy", "--seed", 1)
+    assert status == 0
+    assert out[0].startswith("A step of 4-5-3-2 (elu(0.5, 1.0), tanh, identity, quadratic), batch 3, float64: ")
+    assert out[2].split()[:2] == ["numpy", "cpu"]
+    assert len(out) == 4
+
+
+def test_a_device_that_fails_is_listed_and_the_others_are_timed(monkeypatch):
+    monkeypatch.setattr(bench.load("numpy"), "devices", lambda: ["cpu", "teapot"])
+    found = compare_backends(net(), backends=["numpy"], **QUICK)
+    assert [each["device"] for each in found.rows] == ["cpu"]
+    (failed,) = found.unusable
+    assert str(failed).startswith("numpy   cannot be used: on teapot: device='teapot' contradicts backend=\"numpy\"")
+
+
+def test_where_nothing_can_be_used_the_error_says_why(monkeypatch):
+    monkeypatch.setitem(bench.BACKENDS, "torch", ("_not_there", "pip install nothing"))
+    with pytest.raises(BackendError, match=r"no backend can be used: backend='torch' cannot be imported .*nothing"):
+        compare_backends(net(), backends=["torch"], **QUICK)
+    found = compare_backends(net(), backends=["torch", "numpy", "numpy"], **QUICK)
+    assert [each["backend"] for each in found.rows] == ["numpy"]
+    assert [each.name for each in found.unusable] == ["torch"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--batch-size", "0"], "batch_size=0 must be a whole number of at least 1"),
+        (["--steps", "0"], "steps=0 must be a whole number of at least 1"),
+        (["--repeats", "0"], "repeats=0 must be a whole number of at least 1"),
+        (["--seconds", "0"], "seconds=0.0 must be a finite number above 0"),
+        (["--seconds", "nan"], "seconds=nan must be a finite number above 0"),
+        (["--seconds", "1", "--steps", "2"], "argument --steps: not allowed with argument --seconds"),
+        (["--steps", "many"], "argument --steps: invalid int value: 'many'"),
+        (["--sizes", "784"], "must name at least two layers"),
+        (["--sizes", "784,x"], "'784,x' must be whole numbers with commas"),
+        (["--activation", "rleu"], "activation='rleu' is unknown; choose from 'sigmoid'"),
+        (["--task", "sorting"], "argument --task: invalid choice: 'sorting'"),
+        (["--task", "binary"], 'task="binary" has 1 output, but sizes ends in 10'),
+        (["--dtype", "float16"], "argument --dtype: invalid choice: 'float16'"),
+        (
+            ["--backend", "numpi"],
+            "backend='numpi' is unknown; choose from 'numpy', 'cupy', 'torch', 'jax' (did you mean",
+        ),
+        (["--seed", "-1"], "seed=-1"),
+        (["--frobnicate"], "unrecognized arguments: --frobnicate"),
+    ],
+)
+def test_a_wrong_option_ends_with_one_clear_line(capsys, words, message):
+    status, out, err = run(capsys, "bench", *words)
+    assert status in (1, 2)
+    assert out == []
+    assert len(err.splitlines()) == 1, err
+    assert message in err
+    assert "error: " in err
+
+
+def test_no_names_of_backends_are_an_error():
+    with pytest.raises(ValueError, match=r"backends=\[\] names none; leave it out for all"):
+        compare_backends(net(), backends=[])
