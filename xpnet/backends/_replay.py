@@ -20,7 +20,8 @@ import numpy as np
 from xpnet.arrays import Array, leaves, map_arrays, part
 from xpnet.backends import Backend
 
-FEWEST = 8  # steps: with fewer, writing them down does not pay
+FEWEST = 32  # steps: with fewer, writing them down does not pay, unless arrays are large
+LARGE = 1 << 18  # numbers in a minibatch
 UNROLLED = 16  # steps that are written down, at most
 TOGETHER = 1 << 17  # numbers in the minibatches gathered together, at most: half a mebibyte stays in the cache
 
@@ -68,9 +69,11 @@ class Eager(Backend):
     ) -> tuple[Any, int]:
         """Do as many of the steps as can be replayed; returns the state after them, and their number."""
         steps = leaves(batches)[0].shape[0]
-        if steps < FEWEST:
+        if steps < 2:
             return state, 0
         width = sum(_size(x) for x in leaves(gather(data, part(batches, 0), self.xp)))
+        if steps < FEWEST and width < LARGE:
+            return state, 0
         block = max(1, min(UNROLLED, TOGETHER // width, steps // FEWEST))
         recorder = Recorder(self)
         given, own = (map_arrays(recorder.copied, nest) for nest in (part(batches, slice(block)), state))
