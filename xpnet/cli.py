@@ -226,14 +226,14 @@ def make_optimizer(name: str, momentum: float | None, weight_decay: float) -> Op
 def run_evaluate(options: argparse.Namespace) -> None:
     """Report how well a saved network does on test data."""
     net = Network.load(options.model, backend=options.backend, device=options.device)
-    _, test_data = read_data(options.data)
+    _, test_data = read_data(options.data, in_bytes=net.scale is not None)
     print(score(net, test_data))
 
 
 def run_predict(options: argparse.Namespace) -> None:
     """Print what a saved network predicts, a line an example."""
     net = Network.load(options.model, backend=options.backend, device=options.device)
-    x = read_examples(options.file, net.sizes[0])
+    x = read_examples(options.file, net.sizes[0], in_bytes=net.scale is not None)
     predicted, outputs = net.backend.to_numpy(net.predict(x)), net.backend.to_numpy(net.forward(x))
     for each, output in zip(predicted, outputs):
         if net.task == "classification":
@@ -270,10 +270,14 @@ def score(net: Network, test_data: Any) -> str:
     return f"Test accuracy: {correct / n:.2%} ({correct}/{n})"
 
 
-def read_data(name: str) -> Any:
-    """Load ((x_train, y_train), (x_test, y_test)) by name, or from an .npz file that holds arrays so named."""
+def read_data(name: str, in_bytes: bool = False) -> Any:
+    """Load ((x_train, y_train), (x_test, y_test)) by name, or from an .npz file that holds arrays so named.
+
+    Pixels come in [0, 1], or `in_bytes` for a network that scales them itself.
+    """
     if name in DATA:
-        return DATA[name]()
+        data = DATA[name]()
+        return tuple((np.round(255 * x).astype(np.uint8), y) for x, y in data) if in_bytes else data
     if Path(name).suffix != ".npz":
         raise ValueError(f"--data {name} is unknown; choose from {', '.join(DATA)}, or give a file FILE.npz")
     names = ("x_train", "y_train", "x_test", "y_test")
@@ -284,10 +288,10 @@ def read_data(name: str) -> Any:
         raise
     except Exception as error:  # zipfile and NumPy raise many kinds on a broken file
         raise ValueError(f"--data {name} must hold the arrays {', '.join(names)} ({error})") from error
-    return (_scaled(x_train), y_train), (_scaled(x_test), y_test)
+    return (_scaled(x_train, in_bytes), y_train), (_scaled(x_test, in_bytes), y_test)
 
 
-def read_examples(path: Path, n_in: int) -> np.ndarray:
+def read_examples(path: Path, n_in: int, in_bytes: bool) -> np.ndarray:
     """Read examples (n, n_in): the rows of a .npy array, or an image made grey and of the right size."""
     if path.suffix == ".npy":
         try:
@@ -296,7 +300,7 @@ def read_examples(path: Path, n_in: int) -> np.ndarray:
             raise ValueError(f"{path} is not an array of numbers ({error})") from error
         if not isinstance(x, np.ndarray):
             raise ValueError(f"{path} holds several arrays; give one, written by numpy.save")
-        return _scaled(x.reshape(1, -1) if x.size == n_in else x)
+        return _scaled(x.reshape(1, -1) if x.size == n_in else x, in_bytes)
     side = round(n_in**0.5)
     if side * side != n_in:
         raise ValueError(f"the network takes {n_in} inputs, which are no square image; give a .npy file of (n, {n_in})")
@@ -309,12 +313,12 @@ def read_examples(path: Path, n_in: int) -> np.ndarray:
             grey = np.asarray(image.convert("L").resize((side, side)))
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} is not an image that Pillow can read; give an image or a .npy file") from error
-    return _scaled(grey.reshape(1, -1))
+    return _scaled(grey.reshape(1, -1), in_bytes)
 
 
-def _scaled(x: np.ndarray) -> np.ndarray:
-    """Pixels as float32 in [0, 1] if they are bytes, else as they are."""
-    return x.astype(np.float32) / np.float32(255) if x.dtype == np.uint8 else x
+def _scaled(x: np.ndarray, in_bytes: bool) -> np.ndarray:
+    """Pixels as float32 in [0, 1] if they are bytes and shall not stay so, else as they are."""
+    return x.astype(np.float32) / np.float32(255) if x.dtype == np.uint8 and not in_bytes else x
 
 
 def _sizes(text: str) -> list[int]:

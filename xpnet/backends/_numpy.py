@@ -53,8 +53,8 @@ class NumPyBackend(Eager):
     """NumPy, in the host's memory."""
 
     operators: ClassVar[dict[str, Callable[..., Array]]] = {
-        **{"add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.true_divide, "pow": np.power},
-        **{"neg": np.negative, "abs": np.abs, "invert": np.invert, "matmul": np.matmul},
+        **{"add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.true_divide},
+        **{"neg": np.negative, "abs": np.abs, "invert": np.invert},
         **{"lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal},
         **{"eq": np.equal, "ne": np.not_equal, "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor},
         **{"lshift": np.left_shift, "rshift": np.right_shift},

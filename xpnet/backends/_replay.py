@@ -23,6 +23,7 @@ from xpnet.backends import Backend
 FEWEST = 32  # steps: with fewer, writing them down does not pay, unless arrays are large
 LARGE = 1 << 18  # numbers in a minibatch
 UNROLLED = 16  # steps that are written down, at most
+BY_VALUES = ("nonzero", "unique_all", "unique_counts", "unique_inverse", "unique_values")
 TOGETHER = 1 << 17  # numbers in the minibatches gathered together, at most: half a mebibyte stays in the cache
 
 
@@ -111,6 +112,8 @@ class Recorder:
 
     def __getattr__(self, name: str) -> Any:
         """Function of that name; what is not a function is that of the library."""
+        if name in BY_VALUES:
+            raise TypeError(f"the shape of what {name} gives depends on values")
         writer = self.backend.writer(name)
         plain = writer or getattr(self.backend.xp, name)
         if isinstance(plain, type) or not callable(plain):  # a dtype
@@ -122,6 +125,10 @@ class Recorder:
         setattr(self, name, function)
         return function
 
+    def _like(self, given: Sequence["Recorded"]) -> Array:
+        """Find the array whose dtype the numbers beside it take: booleans only choose."""
+        return next((x for x in given if not str(x.dtype).endswith("bool")), given[0]).array
+
     def kept(self, x: Array) -> "Recorded":
         """Let an array take part whose memory stays as it is."""
         return Recorded(x, Memory(x, None), self)
@@ -132,12 +139,13 @@ class Recorder:
         self.backend.write(copy, x)
         return self.kept(copy)
 
-    def call(self, function: Callable[..., Any], args: Sequence[Any], options: Any = {}, writes: bool = True) -> Any:  # noqa: B006
-        """Call a function of the library, and write down that it was."""
+    def call(self, function: Callable[..., Any], args: Sequence[Any], options: Any = None, writes: bool = True) -> Any:
+        """Call a function of the library, and write down that it was; `writes` says whether it takes `out`."""
         given: list[Recorded] = []
-        plain, options = _plain(args, given), _plain(options, given)
+        plain, options = _plain(args, given), _plain(options or {}, given)
         if writes and given:
-            plain = [self._constant(each, given[0].array) for each in plain]
+            like = self._like(given)
+            plain = [self._constant(each, like) for each in plain]
         result = function(*plain, **options)
         if not hasattr(result, "dtype"):
             if isinstance(result, (bool, int, str, type(None))) or not given:
@@ -145,10 +153,8 @@ class Recorder:
             raise TypeError(f"{function} gives {type(result).__name__}")
         result = result if isinstance(result, self.backend._array_type) else self.backend.xp.asarray(result)
         for each in given:
-            if self.backend.share(result, each.array):
-                return Recorded(
-                    result, each.memory, self
-                )  # a view: memory stays where it is, so there is nothing to do
+            if self.backend.share(result, each.array):  # a view: memory stays where it is, so nothing is to be done
+                return Recorded(result, each.memory, self)
         pool = self.free[self.backend.layout(result)]
         target = pool.pop() if pool else result
         if target is not result:
@@ -172,6 +178,8 @@ class Recorder:
         before, after = leaves(begin), leaves(end)
         if [(x.shape, x.dtype) for x in before] != [(x.shape, x.dtype) for x in after]:
             raise TypeError("a step gives another state than it takes")
+        if len({id(y.memory) for y in after}) < len(after):
+            raise TypeError("parts of the state share memory")
         places = [x.memory for x in before]
         for x, y in zip(before, after):
             if y.array is x.array:
@@ -185,7 +193,7 @@ class Recorder:
     def _constant(self, x: Any, like: Array) -> Any:
         if type(x) not in (int, float):
             return x
-        key = (x, like.dtype)
+        key = (repr(x), like.dtype)  # 0.0 and −0.0 are equal
         if key not in self.constants:
             self.constants[key] = self.backend.constant(x, like)
         return self.constants[key]
@@ -212,6 +220,7 @@ class Recorded:
     __array_ufunc__ = None
     __hash__ = None  # type: ignore
     __iter__ = None
+    __contains__ = None
 
     def __init__(self, array: Array, memory: Memory, recorder: Recorder) -> None:
         self.array, self.memory, self.recorder = array, memory, recorder
@@ -221,6 +230,11 @@ class Recorded:
     ndim = property(lambda self: self.array.ndim)
     device = property(lambda self: self.array.device)
 
+    def _refuse(self, *args: Any, **options: Any) -> Any:
+        raise TypeError("what is written down has no values to ask for")
+
+    __bool__ = __array__ = __ipow__ = __imatmul__ = _refuse
+
     @property
     def mT(self) -> "Recorded":
         """Matrices transposed."""
@@ -228,13 +242,26 @@ class Recorded:
 
     def __getitem__(self, key: Any) -> "Recorded":
         """Elements, or a view of them."""
+        if any(
+            isinstance(each, Recorded) and str(each.dtype).endswith("bool")
+            for each in (key if isinstance(key, tuple) else (key,))
+        ):
+            raise TypeError("the shape of what a mask gives depends on values")
         return self.recorder.call(operator.getitem, (self, key), writes=False)
 
     def __pow__(self, exponent: Any) -> "Recorded":
-        """Power; squares as products, as the libraries have them."""
-        if type(exponent) in (int, float) and exponent == 2:
+        """Power, by the library's own ways for each exponent; a square is a product."""
+        if type(exponent) is int and exponent == 2:
             return self * self  # pyright: ignore
-        return self.recorder.call(self.recorder.backend.operators["pow"], (self, exponent))
+        return self.recorder.call(operator.pow, (self, exponent), writes=False)
+
+    def __rpow__(self, base: Any) -> "Recorded":
+        """Power of a number."""
+        return self.recorder.call(operator.pow, (base, self), writes=False)
+
+    def __matmul__(self, other: Any) -> "Recorded":
+        """Product of matrices."""
+        return self.recorder.call(operator.matmul, (self, other), writes=False)
 
 
 def _add_operators() -> None:
@@ -242,17 +269,21 @@ def _add_operators() -> None:
         return lambda self, *other: self.recorder.call(self.recorder.backend.operators[name], (self, *other))
 
     def backwards(name: str) -> Any:
-        return lambda self, other: self.recorder.call(self.recorder.backend.operators[name], (other, self))
+        def method(self: Recorded, other: Any) -> Recorded:
+            operators = self.recorder.backend.operators
+            if f"r{name}" in operators:  # the library has a way of its own where the number comes first
+                return self.recorder.call(operators[f"r{name}"], (self, other))
+            return self.recorder.call(operators[name], (other, self))
+
+        return method
 
     def in_place(name: str) -> Any:
         return lambda self, other: self.recorder.update(self.recorder.backend.operators[name], self, other)
 
-    arithmetic = ("add", "sub", "mul", "truediv")
-    for name in (*arithmetic, "neg", "abs", "invert", "lt", "le", "gt", "ge", "eq", "ne"):
+    for name in ("neg", "abs", "invert", "lt", "le", "gt", "ge", "eq", "ne"):
         setattr(Recorded, f"__{name}__", forwards(name))
-    for name in ("and", "or", "xor", "lshift", "rshift", "matmul"):
+    for name in ("add", "sub", "mul", "truediv", "and", "or", "xor", "lshift", "rshift"):
         setattr(Recorded, f"__{name}__", forwards(name))
-    for name in arithmetic:
         setattr(Recorded, f"__r{name}__", backwards(name))
         setattr(Recorded, f"__i{name}__", in_place(name))
 

@@ -30,6 +30,10 @@ def _astype(x: Array, dtype: Any, copy: bool = True, out: Array | None = None) -
     return x.to(dtype, copy=copy) if out is None else out.copy_(x)
 
 
+def _divided(x: Array, number: Array, out: Array | None = None) -> Array:
+    return torch.mul(torch.reciprocal(x, out=out), number, out=out)  # as PyTorch divides a number by a tensor
+
+
 class TorchBackend(Eager):
     """PyTorch on any of its devices."""
 
@@ -40,8 +44,8 @@ class TorchBackend(Eager):
         **{"sum": _sum, "max": _max, "take": _take, "astype": _astype},
     }
     operators: ClassVar[dict[str, Callable[..., Array]]] = {
-        **{"add": torch.add, "sub": torch.sub, "mul": torch.mul, "truediv": torch.div, "pow": torch.pow},
-        **{"neg": torch.neg, "abs": torch.abs, "invert": torch.bitwise_not, "matmul": torch.matmul},
+        **{"add": torch.add, "sub": torch.sub, "mul": torch.mul, "truediv": torch.div, "rtruediv": _divided},
+        **{"neg": torch.neg, "abs": torch.abs, "invert": torch.bitwise_not},
         **{"lt": torch.lt, "le": torch.le, "gt": torch.gt, "ge": torch.ge, "eq": torch.eq, "ne": torch.ne},
         **{"and": torch.bitwise_and, "or": torch.bitwise_or, "xor": torch.bitwise_xor},
         **{"lshift": torch.bitwise_left_shift, "rshift": torch.bitwise_right_shift},

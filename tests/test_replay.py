@@ -1,0 +1,801 @@
+"""Steps that are replayed give, bit for bit, what a plain loop gives; what cannot be written down goes by that loop."""
+
+import copy
+import functools
+import operator
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Barrier
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import PLACES, Place, assert_same, snapshot
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from test_costs import PAIRS, targets
+from test_optimizers import EVERY, ONE_OF_EACH
+
+from xpnet import SGD, Adam, Network, OneCycle, get_backend, training
+from xpnet.arrays import leaves
+from xpnet.backends import _replay
+from xpnet.backends._replay import Eager, Recorder
+from xpnet.names import ACTIVATIONS
+
+SIZES, N, M = [5, 4, 3], 87, 4
+FOLDS = [(21, 20), (1, 0)]  # of an epoch: 21 minibatches of 4, of which 20 are replayed, two at a time; and one of 3
+X = np.random.default_rng(0).standard_normal((N, 5)).astype(np.float32)
+Y = np.random.default_rng(1).uniform(size=(N, 3)).astype(np.float32)
+LABELS = np.random.default_rng(2).integers(3, size=N)
+PIXELS = np.random.default_rng(3).integers(256, size=(N, 5), dtype=np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def thresholds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers that stay what they are here, whatever is fastest."""
+    for name, number in {"FEWEST": 8, "LARGE": 10**9, "UNROLLED": 16, "TOGETHER": 1 << 17}.items():
+        monkeypatch.setattr(_replay, name, number)
+
+
+@pytest.fixture(params=["numpy", "torch"])
+def eager(request: pytest.FixtureRequest) -> Place:
+    """A library without a compiler."""
+    return PLACES[request.param]()
+
+
+@pytest.fixture
+def replayed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Of each fold: how many steps it had, and how many of them were replayed."""
+    found, function = [], Eager._replayed
+
+    def spy(self: Eager, step: Any, gather: Any, state: Any, batches: Any, data: Any) -> Any:
+        state, done = function(self, step, gather, state, batches, data)
+        found.append((leaves(batches)[0].shape[0], done))
+        return state, done
+
+    monkeypatch.setattr(Eager, "_replayed", spy)
+    return found
+
+
+@pytest.fixture
+def recorders(monkeypatch: pytest.MonkeyPatch) -> list[Recorder]:
+    """Those that have written down all that a fold does."""
+    found, function = [], Recorder.loop
+
+    def spy(self: Recorder, *states: Any) -> None:
+        function(self, *states)
+        found.append(self)
+
+    monkeypatch.setattr(Recorder, "loop", spy)
+    return found
+
+
+@contextmanager
+def plain_loop() -> Iterator[None]:
+    """Nothing is replayed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_replay, "FEWEST", 10**9)
+        yield
+
+
+def network(place: Place, sizes: Sequence[int] = SIZES, **options: Any) -> Network:
+    return Network(sizes, **{"activation": "tanh", "seed": 3, **options}, **place._asdict())
+
+
+def train(net: Network, data: Any = (X, Y), **options: Any) -> None:
+    net.train(data, **{"epochs": 2, "batch_size": M, "lr": 0.1, "progress": False, **options})
+
+
+def assert_alike(net: Network, replayed: list[tuple[int, int]], data: Any = (X, Y), **options: Any) -> None:
+    """Training gives what the plain loop gives; `replayed` is then of this training alone."""
+    twin = net.copy()
+    with plain_loop():
+        train(twin, data, **options)
+    assert not any(done for _, done in replayed)
+    replayed.clear()
+    train(net, data, **options)
+    assert_same(net, snapshot(twin))
+    assert net.history["cost"] == twin.history["cost"]
+
+
+# All that xpnet has is written down
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_activation(eager, dtype, replayed, activation):
+    net = network(eager, [5, 4, 6, 3], activation=["tanh", activation], dtype=dtype)
+    assert_alike(net, replayed, lr=0.02)
+    assert replayed == 2 * FOLDS
+
+
+@pytest.mark.parametrize(("output", "cost"), PAIRS)
+def test_every_output_with_every_cost(eager, dtype, replayed, output, cost):
+    y = targets(output, np.random.default_rng(4), N, 3)
+    assert_alike(network(eager, output_activation=output, cost=cost, dtype=dtype), replayed, (X, y), lr=0.02)
+    assert replayed == 2 * FOLDS
+
+
+@pytest.mark.parametrize("name", ["leaky_relu(0.2)", "elu(2.0)", "elu(0.5, 3.0)"])
+def test_activations_with_numbers_and_huber(eager, dtype, replayed, name):
+    assert_alike(network(eager, activation=name, task="regression", cost="huber(0.5)", dtype=dtype), replayed)
+    assert replayed == 2 * FOLDS
+
+
+@pytest.mark.parametrize("optimizer", EVERY, ids=str)
+def test_every_optimizer(eager, dtype, replayed, optimizer):
+    assert_alike(network(eager, dtype=dtype), replayed, optimizer=optimizer, lr=OneCycle(0.05))
+    assert replayed == 2 * FOLDS
+
+
+@pytest.mark.parametrize("rates", [[0.2, 0.5, 0.4], [0.0, 0.5, 0.0], [0.3, 0.0, 0.0]], ids=str)
+@pytest.mark.parametrize("optimizer", [SGD(), Adam()], ids=lambda each: type(each).__name__)
+def test_dropout(eager, dtype, replayed, rates, optimizer):
+    net = network(eager, [5, 6, 4, 3], activation=["softmax", "gelu_tanh"], dropout=rates, dtype=dtype)
+    assert_alike(net, replayed, optimizer=optimizer)
+    assert replayed == 2 * FOLDS
+    assert snapshot(net).dropout.step.tolist() == [2 * 22]
+
+
+@pytest.mark.parametrize("optimizer", ONE_OF_EACH, ids=str)
+@pytest.mark.parametrize("silent", [False, True])
+def test_weights_of_examples(eager, dtype, replayed, optimizer, silent):
+    """With `silent`, the second, third and tenth minibatch count for nothing: their steps are left out."""
+    net, weight = network(eager, dropout=0.5, dtype=dtype), np.random.default_rng(5).uniform(0.1, 2, N)
+    if silent:
+        drawn = copy.deepcopy(net.rng).permutation(N)[: N - N % M].reshape(-1, M)
+        weight[drawn[[1, 2, 9]]] = 0.0
+    assert_alike(net, replayed, optimizer=optimizer, sample_weight=weight)
+    assert replayed == 2 * FOLDS
+    assert snapshot(net).dropout.step.tolist() == [2 * 22 - 3 * silent]
+
+
+@pytest.mark.parametrize("options", [{}, {"class_weight": "balanced"}], ids=str)
+def test_classes_and_bytes(eager, dtype, replayed, options):
+    net = network(eager, task="classification", scale=1 / 255, dtype=dtype)
+    assert_alike(net, replayed, (PIXELS, LABELS), **options)
+    assert replayed == 2 * FOLDS
+
+
+def test_all_at_once(eager, dtype, replayed):
+    """Dropout, bytes, classes, a schedule, nested optimizers, and minibatches that are almost all without weight."""
+    options = {"task": "classification", "scale": 1 / 255, "dropout": [0.2, 0.5], "activation": "silu"}
+    net, weight = network(eager, dtype=dtype, **options), np.where(np.arange(N) % 20 == 0, 1.0, 0.0)
+    assert_alike(net, replayed, (PIXELS, LABELS), lr=OneCycle(0.1), optimizer=EVERY[-1], sample_weight=weight)
+    assert replayed == 2 * FOLDS[:1]  # the minibatches of 3 have no weight, and are left out
+
+
+def test_standardized_data_that_is_not_contiguous(eager, dtype, replayed):
+    x = np.asfortranarray(np.repeat(X.astype(np.float64), 2, axis=1))[:, ::2]
+    assert_alike(network(eager, task="regression", standardize=True, dtype=dtype), replayed, (x, Y[:, ::-1]))
+    assert replayed == 2 * FOLDS
+
+
+def test_batches_of_several_sizes(eager, replayed):
+    sizes = [4] * 9 + [2] * 10 + [5] * 3
+    batches = [(X[end - size : end], Y[end - size : end]) for size, end in zip(sizes, np.cumsum(sizes))]
+
+    class Stream:
+        def __iter__(self) -> Iterator[Any]:
+            return iter(batches)
+
+    assert_alike(network(eager), replayed, Stream(), optimizer=SGD(momentum=0.9))
+    assert replayed == 2 * [(9, 9), (10, 10), (3, 0)]
+
+
+# How many steps are written down, and what is left
+
+
+@pytest.mark.parametrize(
+    ("steps", "done"),
+    [(1, 0), (7, 0), (8, 8), (9, 9), (15, 15), (16, 16), (17, 16), (23, 22), (57, 56), (131, 128), (150, 144)],
+)
+@pytest.mark.parametrize("optimizer", [SGD(momentum=0.9), Adam()], ids=lambda each: type(each).__name__)
+def test_any_number_of_steps(eager, replayed, steps, done, optimizer):
+    rng = np.random.default_rng(6)
+    data = rng.standard_normal((2 * steps, 5)), rng.uniform(size=(2 * steps, 3))
+    assert_alike(network(eager, dropout=0.25), replayed, data, epochs=1, batch_size=2, optimizer=optimizer)
+    assert replayed == [(steps, done)]
+
+
+@pytest.mark.parametrize(("width", "done"), [(64, 7), (65, 7), (66, 0)])
+def test_few_steps_are_replayed_where_minibatches_are_large(eager, replayed, monkeypatch, width, done):
+    """A minibatch of 8 (5 + 3) numbers and a learning rate."""
+    monkeypatch.setattr(_replay, "LARGE", width)
+    data = X[:56], Y[:56]
+    net = network(eager)
+    train(net, data, epochs=1, batch_size=8)
+    assert replayed == [(7, done)]
+    replayed.clear()
+    monkeypatch.setattr(_replay, "LARGE", 10**9)
+    twin = network(eager)
+    train(twin, data, epochs=1, batch_size=8)
+    assert replayed == [(7, 0)]
+    assert_same(net, snapshot(twin))
+
+
+@pytest.mark.parametrize(("together", "block"), [(1, 1), (2 * 65, 2), (4 * 65 - 1, 3), (10**9, 7)])
+def test_python_runs_what_is_written_down_once_and_large_minibatches_one_by_one(
+    eager, replayed, monkeypatch, together, block
+):
+    """57 minibatches of 8 (5 + 3) numbers and a learning rate."""
+    monkeypatch.setattr(_replay, "TOGETHER", together)
+    rng, calls = np.random.default_rng(6), []
+    data = rng.standard_normal((8 * 57, 5)), rng.uniform(size=(8 * 57, 3))
+    net = network(eager, activation=Own(lambda z, xp: (calls.append(z.shape), xp.tanh(z))[1]))
+    assert_alike(net, replayed, data, epochs=1, batch_size=8)
+    assert replayed == [(57, 57 - 57 % block)]
+    calls.clear()
+    train(net, data, epochs=1, batch_size=8)
+    assert calls == [(8, 4)] * (block + 57 % block)
+
+
+def test_chunks_and_calls_to_train_go_on_with_the_state(eager, dtype, replayed, monkeypatch):
+    monkeypatch.setattr(training, "steps_together", lambda *_: 11)
+    net, options = network(eager, dropout=0.5, dtype=dtype), {"optimizer": Adam(), "sampling": "replacement"}
+    for _ in range(2):
+        assert_alike(net, replayed, **options)
+        assert replayed == 2 * [(11, 11), (10, 10)]
+        replayed.clear()
+
+
+# Activations of the user's
+
+
+class Own:
+    """An activation of a function of z and xp; half of its pullback is as good as any to compare loops."""
+
+    name = "own"
+
+    def __init__(self, function: Callable[[Any, Any], Any]) -> None:
+        self.function = function
+
+    def value(self, z: Any, xp: Any) -> Any:
+        return self.function(z, xp)
+
+    def pullback(self, g: Any, z: Any, a: Any, xp: Any) -> Any:
+        return 0.5 * g
+
+
+def in_place(z: Any, xp: Any) -> Any:
+    same, part = z, z[:, :2]
+    same *= 0.5
+    same += 1.0
+    same -= xp.max(same, axis=-1, keepdims=True)
+    same /= 3.0
+    part *= 2.0
+    return z
+
+
+WRITTEN: dict[str, Callable[[Any, Any], Any]] = {
+    "where, of a number and an array": lambda z, xp: xp.where(z > 0.0, 1.0, z),
+    "where, of an array and a number": lambda z, xp: xp.where(z > 0.0, z, 0.0),
+    "where, of arrays": lambda z, xp: xp.where(z > 0.0, z, 0.1 * z),
+    "numbers first": lambda z, xp: 1.5 - 3.5 / (1.0 + z * z) * 2.0 + 0.25,
+    "squares and roots": lambda z, xp: xp.sqrt(z**2 + 1.0) - (z * z + 1.0) ** 0.5 + z**2.0,
+    "cubes": lambda z, xp: xp.tanh(z**3),
+    "negative powers": lambda z, xp: (z * z + 1.0) ** -2 + (z * z + 1.0) ** -1,
+    "broken powers": lambda z, xp: (z * z + 1.0) ** 1.5,
+    "powers of arrays": lambda z, xp: xp.tanh(xp.pow(z, 3.0)) + (z * z + 1.0) ** z,
+    "in place": in_place,
+    "means": lambda z, xp: (z - xp.mean(z, axis=-1, keepdims=True)) / (1.0 + xp.var(z, axis=-1, keepdims=True)),
+    "bounds": lambda z, xp: xp.clip(z, -1.0, 0.5),
+    "order": lambda z, xp: xp.sort(z, axis=-1) + xp.flip(z, axis=-1) + xp.roll(z, 1, axis=-1),
+    "parts": lambda z, xp: xp.concat([z[:, :2], -z[:, 2:]], axis=1),
+    "units": lambda z, xp: z[:, [3, 2, 1, 0]] * z[0, 0],
+    "shapes": lambda z, xp: xp.reshape(xp.reshape(z, (-1,)) * 2.0, z.shape) + z.mT[:1, :].mT,
+    "new arrays": lambda z, xp: z * xp.ones_like(z) + xp.arange(4, dtype=z.dtype),
+    "what is not used": lambda z, xp: (xp.exp(z), z * 2.0)[1],
+    "the same array": lambda z, xp: z,
+    "a sum of all": lambda z, xp: z / (1.0 + xp.sum(xp.abs(z))),
+    "products": lambda z, xp: z @ xp.eye(4, dtype=z.dtype) + 0.01 * xp.matmul(z, z.mT) @ z,
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_functions_of_the_array_api_are_written_down(eager, dtype, replayed, name):
+    assert_alike(network(eager, activation=Own(WRITTEN[name]), dtype=dtype), replayed)
+    assert replayed == 2 * FOLDS
+
+
+def mean_of_positives(z: Any, xp: Any) -> Any:
+    found = z[z > 0.0]
+    return z - xp.sum(found) / (1 + found.shape[0])
+
+
+REFUSED: dict[str, Callable[[Any, Any], Any]] = {
+    "float()": lambda z, xp: z / max(1.0, float(xp.max(xp.abs(z)))),
+    "int()": lambda z, xp: z * (1 + int(xp.max(z))),
+    "bool()": lambda z, xp: z * (2.0 if bool(xp.all(z < 1.5)) else 1.0),
+    "if": lambda z, xp: z if xp.any(z > 1.5) else 0.5 * z,
+    "not": lambda z, xp: 0.5 * z if not xp.any(z > 1.5) else z,
+    "and": lambda z, xp: z if xp.any(z > 1.0) and xp.any(z < -1.0) else 0.5 * z,
+    "Python's max": lambda z, xp: z - max(xp.max(z), -xp.min(z)),
+    "rows": lambda z, xp: xp.stack([row / (1.0 + xp.max(xp.abs(row))) for row in z]),
+    "len()": lambda z, xp: z / len(z),
+    "item()": lambda z, xp: z / (1.0 + abs(xp.max(z).item())),
+    "as many as are above 0": mean_of_positives,
+    "as many as differ": lambda z, xp: z / xp.unique_values(xp.round(z)).shape[0],
+    "assignment": lambda z, xp: (z.__setitem__((slice(None), 0), 0.5), z)[1],
+}
+REFUSED_ON_NUMPY: dict[str, Callable[[Any, Any], Any]] = {
+    "np.maximum": lambda z, xp: np.maximum(z, 0),
+    "np.tanh": lambda z, xp: np.tanh(z),
+    "np.where": lambda z, xp: np.where(z > 0, z, z / 2),
+    "np.clip": lambda z, xp: np.clip(z, -1, 1),
+    "np.sum": lambda z, xp: z / (1 + np.abs(np.sum(z, axis=-1, keepdims=True))),
+    "np.asarray": lambda z, xp: np.asarray(z) / 2,
+    "np.stack": lambda z, xp: np.stack([z, z])[0] / 2,
+    "a method": lambda z, xp: z - z.mean(axis=-1, keepdims=True),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_written_down_goes_by_the_plain_loop(eager, dtype, replayed, name):
+    assert_alike(network(eager, activation=Own(REFUSED[name]), dtype=dtype), replayed)
+    assert replayed == 2 * [(21, 0), (1, 0)]
+
+
+@pytest.mark.parametrize("name", REFUSED_ON_NUMPY)
+def test_functions_of_numpy_go_by_the_plain_loop(dtype, replayed, name):
+    assert_alike(network(Place("numpy", None), activation=Own(REFUSED_ON_NUMPY[name]), dtype=dtype), replayed)
+    assert replayed == 2 * [(21, 0), (1, 0)]
+
+
+@pytest.mark.parametrize("form", ["z + own", "own * z", "xp.maximum(z, own)", "xp.where(own > 0, z, own)", "z[:, own]"])
+def test_arrays_of_the_users_own_go_by_the_plain_loop(eager, dtype, replayed, form):
+    """They may be others the next time."""
+    rng, backend = np.random.default_rng(7), get_backend(*eager)
+
+    def value(z: Any, xp: Any) -> Any:
+        drawn = rng.permutation(4) if "[" in form else rng.standard_normal(4).astype(dtype)
+        return eval(form, {"z": z, "xp": xp, "own": backend.asarray(drawn)})
+
+    net = network(eager, activation=Own(value), dtype=dtype)
+    nets = [net.copy() for _ in range(2)]
+    for each in nets:
+        rng.bit_generator.state = np.random.default_rng(8).bit_generator.state
+        with plain_loop():
+            train(each)
+    assert_same(nets[0], snapshot(nets[1]))
+    replayed.clear()
+    train(net)
+    assert replayed == 2 * [(21, 0), (1, 0)]
+
+
+def power_in_place(z: Any, xp: Any) -> Any:
+    same = z
+    same **= 2
+    return 0.1 * z
+
+
+def mask_in_place(z: Any, xp: Any) -> Any:
+    mask = z > 0.0
+    same = mask
+    same &= z < 1.0
+    return z * xp.astype(mask, z.dtype)
+
+
+EITHER: dict[str, Callable[[Any, Any], Any]] = {
+    "a number to a power": lambda z, xp: 2.0**z,
+    "remainders": lambda z, xp: z % 2.0 + z // 1.0,
+    "a plus": lambda z, xp: +z * 2.0,
+    "a power in place": power_in_place,
+    "a mask in place": mask_in_place,
+    "a number of NumPy's": lambda z, xp: z * np.ones((), str(z.dtype).split(".")[-1])[()],
+    "norms": lambda z, xp: z / (1.0 + xp.linalg.vector_norm(z, axis=-1, keepdims=True)),
+    "columns": lambda z, xp: xp.stack(xp.unstack(z, axis=1), axis=1),
+}
+
+
+@pytest.mark.parametrize("name", EITHER)
+def test_whether_written_down_or_not_the_numbers_are_those_of_the_plain_loop(eager, dtype, replayed, name):
+    assert_alike(network(eager, activation=Own(EITHER[name]), dtype=dtype), replayed)
+
+
+# Exceptions
+
+
+def armed(eager: Place, fails: Callable[[int, Any, Any], None]) -> tuple[Network, list[int]]:
+    """A network that has been trained, whose activation fails as it is told from now on, and the calls it has had."""
+    calls = []
+
+    def value(z: Any, xp: Any) -> Any:
+        calls.append(len(calls) + 1)
+        if ready:
+            fails(calls[-1], z, xp)
+        return xp.tanh(z)
+
+    ready: list[bool] = []
+    net = network(eager, activation=Own(value))
+    train(net, optimizer=Adam())
+    ready.append(True)
+    calls.clear()
+    return net, calls
+
+
+WHOLE = (X[: N - N % M], Y[: N - N % M])  # one fold of 21 steps: two are written down, and one is left
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+@pytest.mark.parametrize("error", [RuntimeError, TypeError, AttributeError, MemoryError, KeyboardInterrupt])
+def test_an_exception_of_the_users_comes_out_and_the_network_is_as_it_was(eager, k, error):
+    """Raised at the first step, at the second of those written down together, and after all that are replayed."""
+
+    def fails(call: int, z: Any, xp: Any) -> None:
+        if call >= k:
+            raise error("mine")
+
+    net, _ = armed(eager, fails)
+    before = snapshot(net)
+    with pytest.raises(error, match=r"^mine$"):
+        train(net, WHOLE, epochs=1)
+    assert_same(net, before)
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_an_interruption_comes_out_at_once(eager, k):
+    def fails(call: int, z: Any, xp: Any) -> None:
+        if call == k:
+            raise KeyboardInterrupt
+
+    net, calls = armed(eager, fails)
+    before = snapshot(net)
+    with pytest.raises(KeyboardInterrupt):
+        train(net, WHOLE, epochs=1)
+    assert len(calls) == k
+    assert_same(net, before)
+
+
+def test_an_exception_that_numbers_bring_about_comes_out_at_its_step(eager):
+    def fails(call: int, z: Any, xp: Any) -> None:
+        if float(xp.max(xp.abs(z))) > 1e3:
+            raise ValueError("too large")
+
+    net, calls = armed(eager, fails)
+    before, x = snapshot(net), WHOLE[0].copy()
+    x[copy.deepcopy(net.rng).permutation(len(x))[12 * M]] = 1e6
+    with pytest.raises(ValueError, match=r"^too large$"):
+        train(net, (x, WHOLE[1]), epochs=1)
+    assert len(calls) == 1 + 13  # once to write it down, which float() refuses
+    assert_same(net, before)
+
+
+def test_an_interruption_between_replayed_steps_leaves_the_network_as_it_was(eager, recorders, monkeypatch):
+    net = network(eager, dropout=0.25)
+    train(net, optimizer=Adam())
+    before, backend, writes = snapshot(net), type(net.backend), []
+    write = backend.write
+    recorders.clear()
+
+    def interrupted(self: Any, *args: Any) -> None:
+        writes.extend(recorders)
+        if len(writes) == 10:
+            raise KeyboardInterrupt
+        write(self, *args)
+
+    monkeypatch.setattr(backend, "write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(net, WHOLE, epochs=1)
+    assert_same(net, before)
+
+
+# Memory
+
+
+def arrays_in(thing: Any) -> Iterator[Any]:
+    """Every array that an operation of a program is tied to."""
+    if isinstance(thing, functools.partial):
+        yield from arrays_in([*thing.args, thing.keywords])
+    elif isinstance(thing, (list, tuple, dict)):
+        for each in thing.values() if isinstance(thing, dict) else thing:
+            yield from arrays_in(each)
+    elif getattr(thing, "__closure__", None):
+        yield from arrays_in([cell.cell_contents for cell in thing.__closure__])
+    elif hasattr(thing, "__array__") and not isinstance(thing, type):
+        yield thing
+
+
+def memory(x: Any) -> int:
+    """What tells whether arrays share memory."""
+    if not isinstance(x, np.ndarray):
+        return x.untyped_storage().data_ptr()
+    while isinstance(x.base, np.ndarray):
+        x = x.base
+    return x.ctypes.data
+
+
+def buffers(recorder: Recorder) -> set[int]:
+    return {memory(x) for operation in recorder.program for x in arrays_in(operation)}
+
+
+@pytest.mark.parametrize("optimizer", [SGD(), Adam(weight_decay=0.1), EVERY[-1]], ids=str)
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_memory_does_not_grow_with_the_steps_that_are_written_down(eager, recorders, monkeypatch, optimizer, dropout):
+    rng = np.random.default_rng(6)
+    data, sizes = (rng.standard_normal((256, 5)), rng.uniform(size=(256, 3))), []
+    for unrolled in (3, 6, 16):
+        monkeypatch.setattr(_replay, "UNROLLED", unrolled)
+        train(network(eager, dropout=dropout), data, epochs=1, batch_size=2, optimizer=optimizer)
+        sizes.append((len(buffers(recorders[-1])), len(recorders[-1].program)))
+    assert sizes[0][0] == sizes[1][0] == sizes[2][0]
+    assert sizes[2][1] - sizes[1][1] == pytest.approx(10 / 3 * (sizes[1][1] - sizes[0][1]), rel=0.1)
+
+
+@pytest.mark.parametrize("kind", ["numbers", "classes and bytes"])
+def test_the_callers_arrays_and_the_state_before_are_not_written_to(eager, recorders, kind):
+    in_bytes, backend = kind == "classes and bytes", get_backend(*eager)
+    raw = [PIXELS, LABELS.astype(np.int32)] if in_bytes else [X, Y]
+    x, y, weight = (backend.asarray(each.copy()) for each in (*raw, np.linspace(0, 1, N, dtype=np.float32)))
+    options = {"task": "classification", "scale": 1 / 255} if in_bytes else {"activation": "identity"}
+    net = network(eager, **options, dropout=[0.25, 0.5])
+    for optimizer in (Adam(), SGD(momentum=0.9, nesterov=True)):
+        net.reset_optimizer(optimizer)
+        old = leaves(net.state)
+        before = [np.array(backend.to_numpy(each)) for each in (*old, x, y, weight)]
+        recorders.clear()
+        train(net, (x, y), optimizer=optimizer, sample_weight=weight)
+        for now, then in zip((*old, x, y, weight), before, strict=True):
+            np.testing.assert_array_equal(backend.to_numpy(now), then)
+        assert len(recorders) == 2
+        assert not any(buffers(recorders[0]) & {memory(each) for each in old})
+
+
+def test_read_only_arrays_are_trained_on(replayed):
+    x, y = X.copy(), Y.copy()
+    x.flags.writeable = y.flags.writeable = False
+    assert_alike(network(Place("numpy", None), activation="identity"), replayed, (x, y))
+    assert replayed == 2 * FOLDS
+
+
+def test_what_training_gives_is_not_written_to_by_the_next(eager):
+    net = network(eager)
+    train(net)
+    old = leaves(net.state)
+    before = [np.array(net.backend.to_numpy(each)) for each in old]
+    train(net)
+    train(net.copy())
+    for now, then in zip(old, before, strict=True):
+        np.testing.assert_array_equal(net.backend.to_numpy(now), then)
+
+
+@pytest.mark.parametrize("other", ["numpy", "torch"])
+def test_networks_that_train_at_the_same_time_do_not_meet(eager, other, monkeypatch):
+    def make() -> list[Network]:
+        options = {"activation": "gelu_tanh", "dropout": 0.25}
+        return [network(eager, **options), network(PLACES[other](), [5, 7, 3], **options)]
+
+    together, alone, both = make(), make(), Barrier(2)
+
+    def start(net: Network) -> None:
+        both.wait()
+        train(net, epochs=8, optimizer=Adam())
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(start, together))
+    finally:
+        sys.setswitchinterval(interval)
+    for net, expected in zip(together, alone):
+        train(expected, epochs=8, optimizer=Adam())
+        assert_same(net, snapshot(expected))
+
+
+# Operators
+
+
+BINARY: dict[str, Callable[[Any, Any], Any]] = {
+    **{"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "**": operator.pow},
+    **{"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq, "!=": operator.ne},
+    **{"&": operator.and_, "|": operator.or_, "^": operator.xor, "<<": operator.lshift, ">>": operator.rshift},
+    **{"@": operator.matmul, "%": operator.mod, "//": operator.floordiv},
+}
+UNARY = {"-": operator.neg, "abs": operator.abs, "~": operator.invert, "+": operator.pos}
+AUGMENTED: dict[str, Callable[[Any, Any], Any]] = {
+    **{"+=": operator.iadd, "-=": operator.isub, "*=": operator.imul, "/=": operator.itruediv, "**=": operator.ipow},
+    **{"&=": operator.iand, "|=": operator.ior, "^=": operator.ixor, "<<=": operator.ilshift, ">>=": operator.irshift},
+    **{"@=": operator.imatmul, "%=": operator.imod, "//=": operator.ifloordiv},
+}
+HAS = {"+", "-", "*", "/"}  # with a number before it, and in place; others may be refused there
+HAS_BINARY = BINARY.keys() - {"%", "//"}
+HAS_UNARY = UNARY.keys() - {"+"}
+KINDS = ["float32", "float64", "int32", "bool"]
+NUMBERS = [2, 2.0, 3, 0.5, -1, 0, -0.5, 1.0, True]
+
+
+def drawn(seed: int, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    numbers = rng.integers(1, 5, shape) if dtype in ("int32", "bool") else rng.uniform(0.2, 3, shape)
+    return np.asarray(numbers > 2 if dtype == "bool" else numbers, dtype)
+
+
+def by_library(place: Place, function: Callable[..., Any], *values: Any) -> Any:
+    """What a function gives for arrays, as a NumPy array; the exception where there is one."""
+    backend = get_backend(*place)
+    given = [backend.asarray(each.copy()) if isinstance(each, np.ndarray) else each for each in values]
+    with backend.scope("float32"), np.errstate(all="ignore"):
+        try:
+            return np.array(backend.to_numpy(backend.asarray(function(*given))))
+        except Exception as error:
+            return error
+
+
+def by_recorder(place: Place, function: Callable[..., Any], *values: Any) -> Any:
+    """The same, written down at other values, and then run at these."""
+    backend = get_backend(*place)
+    recorder = Recorder(backend)
+    given = [
+        recorder.kept(backend.asarray(drawn(9, each.shape, each.dtype.name))) if isinstance(each, np.ndarray) else each
+        for each in values
+    ]
+    with backend.scope("float32"), np.errstate(all="ignore"):
+        try:
+            found = function(*given)
+            for each, value in zip(given, values):
+                if isinstance(value, np.ndarray):
+                    backend.write(each.array, backend.asarray(value.copy()))
+            for operation in recorder.program:
+                operation()
+        except Exception as error:
+            return error
+        return np.array(backend.to_numpy(found.array))
+
+
+def differing(place: Place, function: Callable[..., Any], others: list[Any], refusable: bool) -> list[Any]:
+    """Operands for which written-down operations are not those of the library."""
+    wrong = []
+    for values in others:
+        expected, found = by_library(place, function, *values), by_recorder(place, function, *values)
+        if isinstance(expected, Exception) or (refusable and isinstance(found, TypeError)):
+            same = isinstance(found, Exception)
+        else:
+            same = (
+                isinstance(found, np.ndarray)
+                and found.dtype == expected.dtype
+                and found.shape == expected.shape
+                and found.tobytes() == expected.tobytes()
+            )
+        if not same:
+            wrong.append((values[1:] if isinstance(values[0], np.ndarray) else values[0], expected, found))
+    return wrong
+
+
+@pytest.mark.parametrize("symbol", BINARY)
+def test_operators_on_arrays(eager, symbol):
+    """Of equal and of broadcast shapes, and of all dtypes."""
+    shapes = [(3, 3), (3,)] if symbol == "@" else [(2, 3), (3,), (2, 1), ()]
+    x, y = ([drawn(i, shape, dtype) for shape in shapes[: 1 if i == 0 else None] for dtype in KINDS] for i in (0, 1))
+    pairs = [pair for each in x for other in y for pair in ((each, other), (other, each))]
+    assert differing(eager, BINARY[symbol], pairs, symbol not in HAS_BINARY) == []
+
+
+@pytest.mark.parametrize("symbol", BINARY)
+def test_operators_on_an_array_and_a_number(eager, symbol):
+    pairs = [(drawn(0, (2, 3), dtype), number) for dtype in KINDS for number in NUMBERS]
+    assert differing(eager, BINARY[symbol], pairs, symbol not in HAS_BINARY) == []
+
+
+@pytest.mark.parametrize("symbol", BINARY)
+def test_operators_on_a_number_and_an_array(eager, symbol):
+    pairs = [(number, drawn(0, (2, 3), dtype)) for dtype in KINDS for number in NUMBERS]
+    assert differing(eager, BINARY[symbol], pairs, symbol not in HAS | {"<", "<=", ">", ">=", "==", "!="}) == []
+
+
+@pytest.mark.parametrize("symbol", UNARY)
+def test_operators_on_one_array(eager, symbol):
+    operands = [(drawn(0, shape, dtype),) for dtype in KINDS for shape in ((2, 3), ())]
+    assert differing(eager, UNARY[symbol], operands, symbol not in HAS_UNARY) == []
+
+
+@pytest.mark.parametrize("symbol", AUGMENTED)
+def test_augmented_operators_change_what_has_another_name_too(eager, symbol):
+    """What would become wider, or of another dtype, is refused as the library refuses it."""
+
+    def function(x: Any, other: Any) -> Any:
+        same = x
+        same = AUGMENTED[symbol](same, other)
+        return x + same
+
+    x = [drawn(0, (3, 3), dtype) for dtype in KINDS]
+    y = [*NUMBERS, *(drawn(1, shape, dtype) for shape in ((3, 3), (3,)) for dtype in KINDS)]
+    pairs = [(each, other) for each in x for other in y] + [(drawn(0, (3,), dtype), x[0]) for dtype in KINDS]
+    assert differing(eager, function, pairs, symbol[:-1] not in HAS) == []
+
+
+@pytest.mark.parametrize(
+    "function",
+    [lambda x: (x * 1 + x) * 1.0, lambda x: (x * 1.0 + x) * 1, lambda x: x * 0.0 + x / -0.0, lambda x: x / 0 + x * 0.0],
+)
+def test_numbers_that_are_equal_and_not_the_same_are_told_apart(eager, function):
+    """0.0 is no -0.0, and 1.0 makes a real number of a whole one."""
+    assert differing(eager, function, [(drawn(0, (2, 3), dtype),) for dtype in KINDS[:3]], False) == []
+
+
+# Any steps
+
+
+INSTRUCTIONS: dict[str, Callable[[Any, Any, Any], Any]] = {
+    "sum": lambda x, y, xp: x + y,
+    "product": lambda x, y, xp: x * y,
+    "difference of a number": lambda x, y, xp: 0.5 - x,
+    "matrix product": lambda x, y, xp: 0.1 * (x @ y),
+    "function": lambda x, y, xp: xp.tanh(x),
+    "function that does not write": lambda x, y, xp: xp.roll(x, 1, axis=0),
+    "choice": lambda x, y, xp: xp.where(x > y, x, 0.5 * y),
+    "reduction": lambda x, y, xp: y - xp.max(x, axis=-1, keepdims=True),
+    "transposition": lambda x, y, xp: x.mT,
+    "copy": lambda x, y, xp: xp.asarray(x, copy=True),
+    "the same": lambda x, y, xp: x,
+    "sum in place": lambda x, y, xp: operator.iadd(x, 0.5 * y),
+    "product in place": lambda x, y, xp: operator.imul(x, 0.5),
+    "row in place": lambda x, y, xp: (operator.isub(x[0, :], 0.25), x)[1],
+}
+PROGRAMS = st.lists(st.tuples(st.sampled_from([*INSTRUCTIONS]), *[st.integers(0, 5)] * 3), max_size=8)
+
+
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])  # a name and a device
+@given(program=PROGRAMS, after=st.tuples(*[st.integers(0, 5)] * 2), steps=st.sampled_from([8, 21, 33]))
+@example(program=[("product in place", 0, 0, 0), ("sum", 0, 5, 0)], after=(0, 0), steps=21)
+def test_any_steps_on_arrays_that_share_memory_are_those_of_the_plain_loop(eager, program, after, steps):
+    """A step works on six arrays, two of them its state; each instruction puts what it makes in the place of one."""
+    backend, rng = get_backend(*eager), np.random.default_rng(0)
+    values, index = rng.standard_normal((5, 3, 3)), np.arange(steps, dtype=np.int32)[:, None] % 5
+    start = [rng.standard_normal((3, 3)) for _ in range(2)]
+
+    def gather(data: Any, batch: Any, xp: Any) -> Any:
+        return xp.reshape(xp.take(data, xp.reshape(batch, (-1,)), axis=0), (*batch.shape[:-1], 3, 3))
+
+    def step(state: Any, minibatch: Any, xp: Any) -> Any:
+        held = [*state, minibatch, 1.0 * minibatch, minibatch + state[0], state[1]]
+        for name, i, j, target in program:
+            held[target] = INSTRUCTIONS[name](held[i], held[j], xp)
+        return tuple(held[i] for i in after)
+
+    def folded() -> list[np.ndarray]:
+        state = tuple(backend.asarray(each.copy()) for each in start)
+        found = backend.fold(step, gather, state, backend.asarray(index), backend.asarray(values))
+        return [np.array(backend.to_numpy(each)) for each in found]
+
+    with backend.scope("float64"):
+        found = folded()
+        with plain_loop():
+            expected = folded()
+    for each, wanted in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(each, wanted)
+
+
+# What a recorded array refuses
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (bool, None),
+        (float, r"^float\(\) argument must be a string or a real number, not 'Recorded'$"),
+        (int, r"^int\(\) argument must be a string, a bytes-like object or a real number, not 'Recorded'$"),
+        (operator.index, r"^'Recorded' object cannot be interpreted as an integer$"),
+        (iter, r"^'Recorded' object is not iterable$"),
+        (list, r"^'Recorded' object is not iterable$"),
+        (len, r"^object of type 'Recorded' has no len\(\)$"),
+        (hash, r"^unhashable type: 'Recorded'$"),
+        (np.asarray, None),
+        (np.array, None),
+        (np.exp, r"^operand 'Recorded' does not support ufuncs \(__array_ufunc__=None\)$"),
+        (lambda x: np.ones(3) + x, r"^an array of type ndarray comes from elsewhere$"),
+        (lambda x: x * np.float32(2), r"^an array of type float32 comes from elsewhere$"),
+        (lambda x: x[np.array([0])], r"^an array of type ndarray comes from elsewhere$"),
+        (lambda x: x[x > 0.0], None),
+        (lambda x: 1.0 in [x], None),
+        (lambda x: 0.0 < x < 1.0, None),
+        (lambda x: operator.setitem(x, 0, 1.0), r"^'Recorded' object does not support item assignment$"),
+    ],
+)
+@pytest.mark.parametrize("shape", [(3,), ()])
+def test_recorded_arrays_refuse_to_tell_their_values(eager, ask, message, shape):
+    backend = get_backend(*eager)
+    x = Recorder(backend).kept(backend.asarray(drawn(0, shape, "float32")))
+    with pytest.raises(TypeError, match=message):
+        ask(x)
