@@ -251,7 +251,7 @@ class Recorded:
 
     def __pow__(self, exponent: Any) -> "Recorded":
         """Power, by the library's own ways for each exponent; a square is a product."""
-        if type(exponent) is int and exponent == 2:
+        if type(exponent) is int and exponent == 2 and "float" in str(self.dtype):
             return self * self  # pyright: ignore
         return self.recorder.call(operator.pow, (self, exponent), writes=False)
 
