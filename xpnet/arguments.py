@@ -257,7 +257,7 @@ def scale(given: Any, standardize: bool, dtype: str) -> float | None:
             number = float(np.asarray(float(given), dtype))
     except (TypeError, ValueError, OverflowError):
         number = 0.0
-    if isinstance(given, bool) or number == 0 or not math.isfinite(number):
+    if isinstance(given, (bool, str, bytes)) or number == 0 or not math.isfinite(number):
         raise ValueError(
             f"scale={given!r} must be a finite number other than 0 (in {dtype}); 1/255 is usual for pixels"
         )

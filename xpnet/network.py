@@ -229,6 +229,7 @@ class Network(parameters.Fixed):
         new = copy.copy(self)
         lists = {name: list(getattr(self, name)) for name in ("sizes", "activation", "dropout")}
         dtype = self.dtype if dtype is None else arguments.dtype(dtype)
+        arguments.scale(self.scale, self.standardize, dtype)
         vars(new).update(lists, backend=get_backend(backend, device), dtype=dtype)
         new.rng, new.history = copy.deepcopy(self.rng), copy.deepcopy(self.history)
         with self.backend.scope(self.dtype):
@@ -627,7 +628,7 @@ class Network(parameters.Fixed):
     @property
     def factor(self) -> Array | None:
         """`scale` as an array."""
-        return None if self.scale is None else self.number(self.scale)
+        return None if self.scale is None else self.backend.asarray(np.asarray(self.scale, self.dtype))
 
     def rows(self, x: Any) -> tuple[Array, bool]:
         """Inputs as rows on the device, before `scale`, and whether they were a single example."""

@@ -119,11 +119,7 @@ class Recorder:
         if isinstance(plain, type) or not callable(plain):  # a dtype
             return plain
 
-        def function(*args: Any, **options: Any) -> Any:
-            return self.call(plain, args, options, writes=writer is not None)
-
-        setattr(self, name, function)
-        return function
+        return lambda *args, **options: self.call(plain, args, options, writes=writer is not None)
 
     def _like(self, given: Sequence["Recorded"]) -> Array:
         """Find the array whose dtype the numbers beside it take: booleans only choose."""
@@ -162,7 +158,8 @@ class Recorder:
         if writes:
             self.program.append(self.backend.bound(function, plain, options, target))
         else:
-            self.program.append(lambda: self.backend.write(target, function(*plain, **options)))
+            write = self.backend.write  # no operation holds the recorder: all its memory goes when it goes
+            self.program.append(lambda: write(target, function(*plain, **options)))
         return Recorded(target, Memory(target, pool), self)
 
     def update(self, function: Callable[..., Any], x: "Recorded", other: Any) -> "Recorded":

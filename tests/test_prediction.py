@@ -1,0 +1,223 @@
+"""Predictions in blocks of rows are those of all rows at once; memory is bounded, here and in training."""
+
+import gc
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import Place
+
+from xpnet import Network, prediction
+
+N, SIZES = 11, (4, 5, 3)
+X = np.random.default_rng(0).standard_normal((N, 4))
+LABELS = np.random.default_rng(1).integers(3, size=N)
+KINDS: dict[str, dict[str, Any]] = {
+    "classification": {"task": "classification"},
+    "binary": {"task": "binary", "sizes": (4, 5, 1)},
+    "multilabel": {"task": "multilabel"},
+    "regression": {"task": "regression"},
+    "standardize": {"task": "regression", "standardize": True},
+    "standardize classes": {"task": "classification", "standardize": True},
+    "scale": {"task": "classification", "scale": 1 / 255},
+    "without hidden layers": {"sizes": (4, 3)},
+}
+VERBS = ("forward", "predict", "predict_proba")
+
+
+def network(place: Place, dtype: str = "float64", kind: str = "classification") -> Network:
+    """A network of a kind; what is standardized has learnt how."""
+    net = Network(**{"sizes": SIZES, **KINDS[kind]}, dtype=dtype, seed=7, **place._asdict())
+    if net.standardize:
+        y = LABELS if net.task == "classification" else 10 * X[:, :3] + 5
+        net.train((3 * X + 2, y), epochs=1, progress=False)
+    return net
+
+
+def inputs(kind: str) -> np.ndarray:
+    return (np.abs(X) * 50).astype(np.uint8) if kind == "scale" else 3 * X + 2
+
+
+@pytest.fixture
+def blocks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many rows go through the network together."""
+    found, forward = [], prediction.forward
+
+    def spy(layers: Any, sigmas: Any, x: Any, xp: Any) -> Any:
+        found.append(x.shape[0])
+        return forward(layers, sigmas, x, xp)
+
+    monkeypatch.setattr(prediction, "forward", spy)
+    return found
+
+
+@pytest.fixture
+def together(monkeypatch: pytest.MonkeyPatch) -> Callable[[Network, int], None]:
+    """Have a network look at so many rows together."""
+    return lambda net, rows: monkeypatch.setattr(prediction, "TOGETHER", rows * sum(net.sizes))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("rows", [1, 4])
+def test_blocks_are_all_rows_in_order(place, dtype, blocks, together, kind, rows):
+    """Bit for bit what the rows of each block give alone, and but for rounding what all give at once."""
+    net, x = network(place, dtype, kind), inputs(kind)
+    for verb in VERBS[: 2 if net.task == "regression" else 3]:
+        compute = getattr(net, verb)
+        together(net, N)
+        blocks.clear()
+        whole = compute(x)
+        parts = [compute(x[start : start + rows]) for start in range(0, N, rows)]
+        assert blocks == [N] + [rows] * (N // rows) + [N % rows] * (N % rows > 0)
+        together(net, rows)
+        blocks.clear()
+        found = compute(x)
+        assert blocks == [rows] * (N // rows) + [N % rows] * (N % rows > 0)
+        assert (found.dtype, found.shape, found.device) == (whole.dtype, whole.shape, whole.device)
+        at_once, found, *parts = (net.backend.to_numpy(each) for each in (whole, found, *parts))
+        np.testing.assert_array_equal(found, np.concatenate(parts))
+        if found.dtype.kind == "i":
+            np.testing.assert_array_equal(found, at_once)
+        np.testing.assert_allclose(found, at_once, rtol=1e-5 if dtype == "float32" else 1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_example_is_a_row_without_its_axis(place, blocks, together, kind):
+    net, x = network(place, kind=kind), inputs(kind)
+    together(net, 4)
+    for verb in VERBS[: 2 if net.task == "regression" else 3]:
+        compute = getattr(net, verb)
+        blocks.clear()
+        one, row = compute(x[5]), compute(x[5:6])
+        assert blocks == [1, 1]
+        assert (tuple(one.shape), one.dtype) == (tuple(row.shape)[1:], row.dtype)
+        np.testing.assert_array_equal(net.backend.to_numpy(one), net.backend.to_numpy(row)[0])
+
+
+def test_rows_that_are_larger_than_a_block_go_one_by_one(place, blocks, monkeypatch):
+    monkeypatch.setattr(prediction, "TOGETHER", 1)
+    net = network(place)
+    assert tuple(net.predict(X).shape) == (N,)
+    assert blocks == [1] * N
+
+
+@pytest.mark.parametrize("form", ["columns in order", "every second row", "backwards", "images", "list", "read-only"])
+def test_rows_may_lie_anyhow(place, together, form):
+    net, x = network(place), X.copy()
+    together(net, 4)
+    expected = net.backend.to_numpy(net.forward(x))
+    x.flags.writeable = False
+    given = {
+        "columns in order": np.asfortranarray(x),
+        "every second row": np.repeat(x, 2, axis=0)[::2],
+        "backwards": x[::-1].copy()[::-1],
+        "images": x.reshape(N, 2, 2),
+        "list": x.tolist(),
+        "read-only": x,
+    }[form]
+    np.testing.assert_array_equal(net.backend.to_numpy(net.forward(given)), expected)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+@pytest.mark.parametrize("row", [0, N - 1])
+def test_a_wrong_number_in_any_block_is_refused(place, dtype, together, wrong, row):
+    net, x = network(place, dtype), X.copy()
+    together(net, 4)
+    x[row, 2] = wrong
+    message = rf"^x holds NaN or infinity \(as {dtype}\); remove or replace such examples$"
+    for verb in VERBS:
+        with pytest.raises(ValueError, match=message):
+            getattr(net, verb)(x)
+
+
+def test_what_was_predicted_is_no_ones_but_the_callers(place, together):
+    net, x = Network([4, 4], output_activation="identity", **place._asdict()), X.astype(np.float32)
+    for rows in (4, N):
+        together(net, rows)
+        found = net.forward(x)
+        before = np.array(net.backend.to_numpy(found))
+        net.forward(2 * x)
+        x += 1
+        np.testing.assert_array_equal(net.backend.to_numpy(found), before)
+
+
+# Memory
+
+
+def peak(call: Callable[[], Any]) -> tuple[Any, int]:
+    """What a call gives, and the most bytes that there were above those before it."""
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        return call(), tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("options", [{}, {"scale": 1 / 255}, {"standardize": True}], ids=str)
+def test_memory_of_predictions_is_bounded_however_many_there_are(monkeypatch, options):
+    """Besides the classes that are returned; everything at once would take more than 100 MB."""
+    monkeypatch.setattr(prediction, "TOGETHER", 1 << 20)
+    net, rng = Network([50, 64, 10], task="classification", seed=0, **options), np.random.default_rng(0)
+    if net.standardize:
+        net.train((rng.random((100, 50)), rng.integers(10, size=100)), epochs=1, progress=False)
+    besides = []
+    for n in (200_000, 400_000):
+        x = rng.integers(256, size=(n, 50), dtype=np.uint8) if net.scale else rng.random((n, 50), dtype=np.float32)
+        net.predict(x[:10])
+        found, most = peak(lambda x=x: net.predict(x))
+        assert found.shape == (n,)
+        besides.append(most - found.nbytes)
+    assert max(besides) < 3 * 4 * prediction.TOGETHER
+    assert abs(besides[1] - besides[0]) < 0.1 * found.nbytes
+
+
+def test_memory_of_outputs_is_twice_their_own_and_bounded(monkeypatch):
+    monkeypatch.setattr(prediction, "TOGETHER", 1 << 20)
+    net, x = Network([50, 64, 10], seed=0), np.random.default_rng(0).random((200_000, 50), dtype=np.float32)
+    net.forward(x[:10])
+    found, most = peak(lambda: net.forward(x))
+    assert most < 2 * found.nbytes + 3 * 4 * prediction.TOGETHER
+
+
+@pytest.mark.parametrize("kind", ["float32", "uint8"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"sample_weight": np.linspace(1, 2, 20_000)},
+        {"class_weight": "balanced"},
+        {"training_metrics": ["accuracy"]},
+    ],
+    ids=lambda options: "".join(options) or "plain",
+)
+def test_training_takes_little_memory_besides_the_data(kind, options):
+    """Of 63 MB of numbers, or 16 MB of bytes, nothing is copied; metrics look at 16 MiB of numbers together."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(256, size=(20_000, 784), dtype=np.uint8)
+    x = x if kind == "uint8" else x.astype(np.float32) / 255
+    y = rng.integers(10, size=20_000)
+    net = Network([784, 30, 10], task="classification", scale=1 / 255 if kind == "uint8" else None, seed=0)
+    net.train((x[:200], y[:200]), epochs=1, progress=False)
+    most = peak(lambda: net.train((x, y), epochs=1, batch_size=100, lr=0.1, progress=False, **options))[1]
+    assert most < (25e6 if "training_metrics" in options and kind == "uint8" else 0.3 * x.nbytes)
+
+
+def test_training_takes_no_more_memory_for_more_epochs():
+    """A network of 0.4 MB, without Python's garbage collector: what an epoch needs goes with it."""
+    rng = np.random.default_rng(0)
+    x, y = rng.random((4_000, 200), dtype=np.float32), rng.integers(10, size=4_000)
+    net = Network([200, 500, 10], task="classification", seed=0)
+    net.train((x, y), epochs=1, batch_size=50, lr=0.1, progress=False)
+    gc.disable()
+    try:
+        few, many = (
+            peak(lambda epochs=epochs: net.train((x, y), epochs, batch_size=50, lr=0.1, progress=False))[1]
+            for epochs in (2, 6)
+        )
+    finally:
+        gc.enable()
+    assert many < 1.1 * few
