@@ -386,6 +386,11 @@ EITHER: dict[str, Callable[[Any, Any], Any]] = {
     "a number of NumPy's": lambda z, xp: z * np.ones((), str(z.dtype).split(".")[-1])[()],
     "norms": lambda z, xp: z / (1.0 + xp.linalg.vector_norm(z, axis=-1, keepdims=True)),
     "columns": lambda z, xp: xp.stack(xp.unstack(z, axis=1), axis=1),
+    "where, of numbers": lambda z, xp: z * xp.astype(xp.where(z > 0.0, 1.0, 0.5), z.dtype),
+    "repetitions": lambda z, xp: z / xp.repeat(z[0, :], xp.astype(1.0 + xp.abs(z[1, :]), xp.int64)).shape[0],
+    "functions beyond the array API": lambda z, xp: z / (1 + xp.argwhere(z > 0.0).shape[0]),
+    "out=": lambda z, xp: xp.exp(z, out=z) / (1.0 + z),
+    "out= of what is read again": lambda z, xp: xp.add(xp.abs(z, out=z), 1.0) * z,
 }
 
 

@@ -23,7 +23,10 @@ from xpnet.backends import Backend
 FEWEST = 32  # steps: with fewer, writing them down does not pay, unless arrays are large
 LARGE = 1 << 18  # numbers in a minibatch
 UNROLLED = 16  # steps that are written down, at most
-BY_VALUES = ("nonzero", "unique_all", "unique_counts", "unique_inverse", "unique_values")
+BY_VALUES = {  # functions that give arrays whose shape depends on values
+    *("nonzero", "repeat", "unique_all", "unique_counts", "unique_inverse", "unique_values"),
+    *("argwhere", "bincount", "compress", "extract", "flatnonzero", "unique"),  # beyond the array API
+}
 TOGETHER = 1 << 17  # numbers in the minibatches gathered together, at most: half a mebibyte stays in the cache
 
 
@@ -137,6 +140,8 @@ class Recorder:
 
     def call(self, function: Callable[..., Any], args: Sequence[Any], options: Any = None, writes: bool = True) -> Any:
         """Call a function of the library, and write down that it was; `writes` says whether it takes `out`."""
+        if options and "out" in options:
+            raise TypeError("out= is how a replay itself writes")
         given: list[Recorded] = []
         plain, options = _plain(args, given), _plain(options or {}, given)
         if writes and given:

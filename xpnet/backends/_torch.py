@@ -30,6 +30,13 @@ def _astype(x: Array, dtype: Any, copy: bool = True, out: Array | None = None) -
     return x.to(dtype, copy=copy) if out is None else out.copy_(x)
 
 
+def _where(condition: Array, x: Any, y: Any, out: Array | None = None) -> Array:
+    if isinstance(x, torch.Tensor) and isinstance(y, torch.Tensor):
+        return torch.where(condition, x, y, out=out)
+    found = array_api_compat.torch.where(condition, x, y)
+    return found if out is None else out.copy_(found)
+
+
 def _divided(x: Array, number: Array, out: Array | None = None) -> Array:
     return torch.mul(torch.reciprocal(x, out=out), number, out=out)  # as PyTorch divides a number by a tensor
 
@@ -39,7 +46,7 @@ class TorchBackend(Eager):
 
     writers: ClassVar[dict[str, Callable[..., Array]]] = {
         **{"exp": torch.exp, "log": torch.log, "log1p": torch.log1p, "expm1": torch.expm1, "tanh": torch.tanh},
-        **{"abs": torch.abs, "sign": torch.sign, "sqrt": torch.sqrt, "where": torch.where},
+        **{"abs": torch.abs, "sign": torch.sign, "sqrt": torch.sqrt, "where": _where},
         **{"minimum": torch.minimum, "maximum": torch.maximum, "matmul": torch.matmul, "vecdot": torch.linalg.vecdot},
         **{"sum": _sum, "max": _max, "take": _take, "astype": _astype},
     }
