@@ -1,0 +1,511 @@
+"""The contenders of peers.py: the same epoch of training by xpnet, by hand for one library, and by other libraries.
+
+Each contender is a function of (row, x, labels) that gets everything ready and returns a function that trains for an
+epoch, every time from the same start. The start is made, and data come to the device, before the clock runs.
+
+The loops by hand are references: fast, with buffers made beforehand, and short enough to be read. Initial weights,
+order of examples, gather of each minibatch, sum of its cost, update, and the short minibatch at the end are xpnet's.
+"""
+
+import copy
+import functools
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpnet import SGD, Network
+
+SEED = 0
+
+
+class Row(NamedTuple):
+    """A network and how it is trained: with sigmoid and quadratic cost, or with ReLU, softmax and cross-entropy."""
+
+    sizes: tuple[int, ...]
+    batch_size: int
+    lr: float
+    relu: bool = False
+    momentum: float = 0.0
+    examples: int = 60_000  # fewer where an epoch of them would take long
+    without: tuple[str, ...] = ()  # libraries that are left out
+
+    def __str__(self):
+        return f"{'-'.join(map(str, self.sizes))}, batch {self.batch_size}"
+
+
+BOOK = {
+    "r1": Row((784, 30, 10), 10, 3.0),
+    "r2": Row((784, 20, 10), 30, 3.0),
+    "r3": Row((784, 100, 10), 30, 3.0, without=("thinc",)),
+    "r4": Row((784, 100, 10), 128, 3.0, without=("thinc",)),
+    "r5": Row((784, 512, 512, 10), 128, 0.1, relu=True, examples=25_600, without=("thinc",)),
+    "r6": Row((784, 2048, 2048, 10), 512, 0.1, relu=True, examples=12_800, without=("thinc", "sklearn")),
+}
+# With momentum all networks have ReLU and softmax; rates at which they learn
+RATES = {"r1": 0.01, "r2": 0.02, "r3": 0.02, "r4": 0.05, "r5": 0.02, "r6": 0.02}
+MOMENTUM = {
+    name: row._replace(lr=RATES[name], relu=True, momentum=0.9, without=(*row.without, "thinc"))
+    for name, row in BOOK.items()
+}
+KINDS = {"book": BOOK, "momentum": MOMENTUM}
+SOFTMAX_LR = 0.5  # of scikit-learn's network in the rows of sigmoid and quadratic cost, which it does not have
+
+
+class Epoch(NamedTuple):
+    """The first epoch of a network, by one contender."""
+
+    seconds: float
+    cost: float
+    layers: list[Any]  # (w, b) each, as Network has them
+    stream: Any = None  # state of xpnet's generator afterwards, where it drew the order
+
+
+def start(row, **options):
+    """Make the network that all begin with."""
+    kind = {"activation": "relu", "task": "classification"} if row.relu else {}
+    return Network(row.sizes, seed=SEED, **kind, **options)
+
+
+def one_hot(labels):
+    return np.eye(10, dtype=np.float32)[labels]
+
+
+def in_minibatches(row, n, enter, steps, leave):
+    """What loops have around them: the start, the clock, the order of examples, the short minibatch at the end.
+
+    `enter` makes a state of the layers [(w, b), ...], and `leave` the layers of a state. `steps` takes a state through
+    minibatches, each a row of indices, and returns it with the sum of the examples' costs.
+    """
+
+    def epoch():
+        net = start(row)
+        state, rng, m = enter(net.layers), copy.deepcopy(net.rng), row.batch_size
+        started = time.perf_counter()
+        order, whole = rng.permutation(n), n - n % m
+        state, cost = steps(state, order[:whole].reshape(-1, m))
+        if whole < n:
+            state, more = steps(state, order[None, whole:])
+            cost += more
+        seconds = time.perf_counter() - started
+        return Epoch(seconds, cost / n, leave(state), rng.bit_generator.state)
+
+    return epoch
+
+
+# xpnet
+
+
+def xpnet(backend, form, row, x, labels):
+    """Network.train; its time is the history's, which leaves out nothing but the checks of the data.
+
+    Three forms of the data: "rows", float32 pixels and one-hot rows, as the loops by hand have them; "labels", float32
+    pixels and integer labels; "uint8", pixels that the network scales, and integer labels.
+    """
+    place = Network([1, 1], backend=backend).backend
+    options = {"backend": place}
+    if form == "uint8":
+        x, options["scale"] = np.rint(255 * x).astype(np.uint8), 1 / 255
+    data = place.asarray(x), place.asarray(one_hot(labels) if form == "rows" else labels)
+    settings = {"batch_size": row.batch_size, "lr": row.lr, "optimizer": SGD(momentum=row.momentum)}
+
+    def epoch():
+        net = start(row, **options)
+        history = net.train(data, epochs=1, progress=False, **settings)
+        layers = [(place.to_numpy(w), place.to_numpy(b)) for w, b in net.layers]
+        return Epoch(history["seconds"][0], history["cost"][0], layers, net.rng.bit_generator.state)
+
+    return epoch
+
+
+# NumPy
+
+
+def numpy_by_hand(row, x, labels, folded=False):
+    """A loop over ufuncs that write into buffers made beforehand: no array is made in a step.
+
+    It does what xpnet does, in the same order; or with lr/m folded into δ, which spares it a product for each gradient.
+    Weights are (n_in, n_out), which is faster.
+    """
+    images, targets, (relu, lr, momentum) = x, one_hot(labels), (row.relu, row.lr, row.momentum)
+    empty, last = functools.partial(np.empty, dtype=np.float32), len(row.sizes) - 2
+
+    def enter(layers):
+        parameters = [(np.ascontiguousarray(w.T), b) for w, b in layers]
+        return parameters, [(np.zeros_like(w), np.zeros_like(b)) for w, b in parameters]
+
+    @functools.cache
+    def buffers(m):
+        activations = [empty((m, n)) for n in row.sizes]
+        zs = [empty((m, n)) for n in row.sizes[1:]]  # weighted inputs; in hidden layers, errors afterwards
+        slopes = [empty((m, n)) for n in row.sizes[1:]]  # σ′(z)
+        gradients = [(empty((n_in, n_out)), empty(n_out)) for n_in, n_out in zip(row.sizes, row.sizes[1:])]
+        return activations, zs, slopes, gradients, empty((m, 10)), empty((m, 10)), empty((m, 1)), empty(m)
+
+    def steps(state, index):
+        m, (parameters, velocities) = index.shape[1], state
+        activations, zs, slopes, gradients, y, delta, of_rows, c = buffers(m)
+        x, a_out, z_out, d_out, (gw_1, gb_1) = activations[0], activations[-1], zs[-1], slopes[-1], gradients[0]
+        forward, backward, update = [], [], []
+        for l, (w, b) in enumerate(parameters):
+            forward.append((activations[l], w, b, zs[l], slopes[l], activations[l + 1], l < last))
+        for l in range(last, 0, -1):
+            a, error = activations[l], zs[l] if l < last else delta
+            # the sign of what ReLU leaves is its slope; for large arrays a comparison is faster
+            slope = (np.sign, a) if a.size < 5000 else (np.greater, a, 0.0)
+            backward.append((error, a.T, *gradients[l], parameters[l][0].T, zs[l - 1], a, slopes[l - 1], *slope))
+        for three in zip(parameters, gradients, velocities):
+            update.extend(zip(*three))
+        take_x, take_y, x_t, error_1 = images.take, targets.take, x.T, zs[0]
+        matmul, add, subtract, multiply, divide = np.matmul, np.add, np.subtract, np.multiply, np.divide
+        minimum, maximum, exp, log, vecdot = np.minimum, np.maximum, np.exp, np.log, np.vecdot
+        total, largest = np.add.reduce, np.maximum.reduce
+        scale = lr / m if folded else 1.0 / m
+        cost = np.zeros(m, np.float32)
+        for i in index:
+            take_x(i, axis=0, out=x, mode="clip")
+            take_y(i, axis=0, out=y, mode="clip")
+            for a_in, w, b, z, d, a, hidden in forward:
+                matmul(a_in, w, out=z)
+                add(z, b, out=z)
+                if not relu:
+                    minimum(z, 88.0, out=z)
+                    exp(z, out=z)
+                    add(1.0, z, out=d)
+                    divide(z, d, out=a)
+                elif hidden:
+                    maximum(z, 0.0, out=a)
+            if relu:  # softmax, and cross-entropy from z: the logarithm of the sum of e^z, less the z of the class
+                largest(z_out, axis=1, keepdims=True, out=of_rows)
+                subtract(z_out, of_rows, out=z_out)
+                exp(z_out, out=a_out)
+                total(a_out, axis=1, keepdims=True, out=of_rows)
+                divide(a_out, of_rows, out=a_out)
+                subtract(a_out, y, out=delta)
+                log(of_rows, out=of_rows)
+                add(cost, of_rows[:, 0], out=cost)
+                vecdot(y, z_out, out=c)
+                subtract(cost, c, out=cost)
+            else:
+                subtract(a_out, y, out=delta)
+                vecdot(delta, delta, out=c)
+                add(cost, c, out=cost)
+                subtract(1.0, a_out, out=d_out)
+                multiply(a_out, d_out, out=d_out)
+                multiply(delta, d_out, out=delta)
+            multiply(delta, scale, out=delta)
+            for error, a_t, gw, gb, w_t, below, a, d, sloping, *of in backward:
+                matmul(a_t, error, out=gw)
+                total(error, axis=0, out=gb)
+                matmul(error, w_t, out=below)
+                if relu:
+                    sloping(*of, out=d)
+                else:
+                    subtract(1.0, a, out=d)
+                    multiply(a, d, out=d)
+                multiply(below, d, out=below)
+            matmul(x_t, error_1, out=gw_1)
+            total(error_1, axis=0, out=gb_1)
+            for p, g, v in update:
+                if not folded:
+                    multiply(g, lr, out=g)
+                if momentum:
+                    multiply(v, momentum, out=v)
+                    subtract(v, g, out=v)
+                    add(p, v, out=p)
+                else:
+                    subtract(p, g, out=p)
+        return state, (1.0 if relu else 0.5) * float(cost.sum(dtype=np.float64))
+
+    return in_minibatches(row, len(x), enter, steps, lambda state: [(w.T, b) for w, b in state[0]])
+
+
+# JAX
+
+
+def jax_by_hand(row, x, labels):
+    """jax.value_and_grad inside a lax.scan over an epoch, compiled, its state donated.
+
+    Of the forms tried the fastest: jax.nn.sigmoid (1 to 4 % faster than the formula that NumPy uses), weights
+    (n_out, n_in) (10 to 35 % faster than the other way), plain indexing.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    images, targets = jnp.asarray(x), jnp.asarray(one_hot(labels))
+    sigma = jax.nn.relu if row.relu else jax.nn.sigmoid
+
+    def enter(layers):
+        layers = [(jnp.array(w), jnp.array(b)) for w, b in layers]
+        return layers, jax.tree.map(jnp.zeros_like, layers) if row.momentum else ()
+
+    def cost_of(layers, x, y):
+        *hidden, (w_out, b_out) = layers
+        for w, b in hidden:
+            x = sigma(x @ w.T + b)
+        z = x @ w_out.T + b_out
+        if row.relu:
+            return -jnp.sum(y * jax.nn.log_softmax(z)) / len(y)
+        return 0.5 * jnp.sum((sigma(z) - y) ** 2) / len(y)
+
+    def update(layers, velocity, grads):
+        if not row.momentum:
+            return jax.tree.map(lambda p, g: p - row.lr * g, layers, grads), velocity
+        velocity = jax.tree.map(lambda v, g: row.momentum * v - row.lr * g, velocity, grads)
+        return jax.tree.map(jnp.add, layers, velocity), velocity
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def run(state, index, images, targets):
+        def step(state, i):
+            layers, velocity, total = state
+            cost, grads = jax.value_and_grad(cost_of)(layers, images[i], targets[i])
+            return (*update(layers, velocity, grads), total + len(i) * cost), None
+
+        return jax.lax.scan(step, state, index)[0]
+
+    def steps(state, index):
+        *state, cost = run((*state, jnp.zeros(())), jnp.asarray(index, jnp.int32), images, targets)
+        return state, float(cost)
+
+    return in_minibatches(row, len(x), enter, steps, lambda state: [tuple(map(np.array, layer)) for layer in state[0]])
+
+
+# PyTorch
+
+
+def torch_by_hand(row, x, labels, folded=False):
+    """A loop without autograd over functions that write into buffers made beforehand.
+
+    The products with σ′ are the kernels that autograd calls, and sums of columns are products with ones; both are
+    faster than the usual functions. Folded, the product that would give a gradient subtracts it from the weights, or
+    adds it to the velocity: no gradient is ever an array. Examples then add one by one to what is much larger, and what
+    rounds away is more: weights are off by up to 7e-4 of their change after an epoch, which is 1e-5 else.
+    Weights are (n_out, n_in), as in torch.nn.Linear.
+    """
+    import torch
+    from torch import addmm, dot, exp, index_select, log_softmax, mm, mv, sub
+
+    images, targets = torch.from_numpy(x), torch.from_numpy(one_hot(labels))
+    relu, lr, momentum, last = row.relu, row.lr, row.momentum, len(row.sizes) - 2
+    times_slope = torch.ops.aten.threshold_backward if relu else torch.ops.aten.sigmoid_backward
+    times_slope, threshold = times_slope.grad_input, (0.0,) if relu else ()
+
+    def enter(layers):
+        parameters = [(torch.tensor(w), torch.tensor(b)) for w, b in layers]
+        return parameters, [(torch.zeros_like(w), torch.zeros_like(b)) for w, b in parameters]
+
+    @functools.cache
+    def buffers(m):
+        activations = [torch.empty(m, n) for n in row.sizes]
+        errors = [torch.empty(m, n) for n in row.sizes[1:]]
+        gradients = [(torch.empty(n_out, n_in), torch.empty(n_out)) for n_in, n_out in zip(row.sizes, row.sizes[1:])]
+        return activations, errors, gradients, torch.empty(m, 10), torch.ones(m)
+
+    @torch.no_grad()
+    def steps(state, index):
+        m, (parameters, velocities) = index.shape[1], state
+        activations, errors, gradients, y, ones = buffers(m)
+        x, a_out, delta = activations[0], activations[-1], errors[-1]
+        flat_a, flat_y, flat_delta = a_out.view(-1), y.view(-1), delta.view(-1)
+        forward = [(activations[l], w.t(), b, activations[l + 1], l < last) for l, (w, b) in enumerate(parameters)]
+        backward = [(errors[l], parameters[l][0], errors[l - 1], activations[l]) for l in range(last, 0, -1)]
+        descent = [(error.t(), a, *gradient) for error, a, gradient in zip(errors, activations, gradients)]
+        update = [each for three in zip(parameters, gradients, velocities) for each in zip(*three)]
+        folded_update = [
+            (error.t(), a, *layer, *velocity)
+            for error, a, layer, velocity in zip(errors, activations, parameters, velocities)
+        ]
+        cost, rate = torch.zeros(()), lr / m  # the mean enters with the rate, which costs nothing
+        for i in torch.from_numpy(index):
+            index_select(images, 0, i, out=x)
+            index_select(targets, 0, i, out=y)
+            for a_in, w_t, b, a, hidden in forward:
+                addmm(b, a_in, w_t, out=a)
+                if not relu:
+                    a.sigmoid_()
+                elif hidden:
+                    a.relu_()
+            if relu:  # softmax and cross-entropy, from the logarithms
+                log_softmax(a_out, 1, out=a_out)
+                cost.sub_(dot(flat_a, flat_y))
+                exp(a_out, out=a_out)
+                sub(a_out, y, out=delta)
+            else:
+                sub(a_out, y, out=delta)
+                cost.add_(dot(flat_delta, flat_delta))
+                times_slope(delta, a_out, grad_input=delta)
+            for error, w, below, a in backward:
+                mm(error, w, out=below)
+                times_slope(below, a, *threshold, grad_input=below)
+            if folded:
+                for error_t, a_in, w, b, vw, vb in folded_update:
+                    if momentum:
+                        vw.addmm_(error_t, a_in, beta=momentum, alpha=-rate)
+                        vb.addmv_(error_t, ones, beta=momentum, alpha=-rate)
+                        w.add_(vw)
+                        b.add_(vb)
+                    else:
+                        w.addmm_(error_t, a_in, alpha=-rate)
+                        b.addmv_(error_t, ones, alpha=-rate)
+                continue
+            for error_t, a_in, gw, gb in descent:
+                mm(error_t, a_in, out=gw)
+                mv(error_t, ones, out=gb)
+            for p, g, v in update:
+                if momentum:
+                    v.mul_(momentum).sub_(g, alpha=rate)
+                    p.add_(v)
+                else:
+                    p.sub_(g, alpha=rate)
+        return state, (1.0 if relu else 0.5) * float(cost)
+
+    return in_minibatches(row, len(x), enter, steps, lambda state: [(w.numpy(), b.numpy()) for w, b in state[0]])
+
+
+def torch_autograd(row, x, labels):
+    """The usual loop: a Sequential, a loss, backward, torch.optim.SGD.
+
+    Its momentum, with the rate outside the velocity, is the book's while the rate is constant. Cross-entropy takes
+    integer labels.
+    """
+    import torch
+    from torch import nn
+
+    images, targets = torch.from_numpy(x), torch.from_numpy(labels if row.relu else one_hot(labels))
+    pairs, sigma = list(zip(row.sizes, row.sizes[1:])), nn.ReLU if row.relu else nn.Sigmoid
+
+    def enter(layers):
+        linears = [nn.Linear(*pair) for pair in pairs]
+        for linear, (w, b) in zip(linears, layers):
+            linear.load_state_dict({"weight": torch.from_numpy(w), "bias": torch.from_numpy(b)})
+        modules = [module for linear in linears for module in (linear, sigma())]
+        net = nn.Sequential(*(modules[:-1] if row.relu else modules))  # cross_entropy holds the softmax
+        return net, linears, torch.optim.SGD(net.parameters(), lr=row.lr, momentum=row.momentum)
+
+    def loss_of(outputs, y):
+        if row.relu:
+            return nn.functional.cross_entropy(outputs, y)
+        return 0.5 * (outputs - y).square().sum() / len(y)
+
+    def steps(state, index):
+        net, _, optimizer = state
+        cost = torch.zeros(())
+        for i in torch.from_numpy(index):
+            loss = loss_of(net(images[i]), targets[i])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            cost += loss.detach() * len(i)
+        return state, float(cost)
+
+    def leave(state):
+        return [(linear.weight.detach().numpy(), linear.bias.detach().numpy()) for linear in state[1]]
+
+    return in_minibatches(row, len(x), enter, steps, leave)
+
+
+# Other libraries: what comes of them is compared by its test accuracy only
+
+
+def sklearn_mlp(row, x, labels):
+    """scikit-learn's MLPClassifier, through one epoch of `fit`.
+
+    It starts from the same weights, by its warm start, but draws its own order of examples. Its output is always
+    softmax with the log-loss: where a row has sigmoid and quadratic cost, its hidden layer alone is sigmoid, and it
+    learns at the rate SOFTMAX_LR. Its time includes the encoding of the labels.
+    """
+    from sklearn import config_context
+    from sklearn.neural_network import MLPClassifier
+
+    net = MLPClassifier(
+        row.sizes[1:-1],
+        activation="relu" if row.relu else "logistic",
+        solver="sgd",
+        alpha=0.0,
+        batch_size=row.batch_size,
+        learning_rate_init=row.lr if row.relu else SOFTMAX_LR,
+        momentum=row.momentum,
+        nesterovs_momentum=False,
+        max_iter=1,
+        warm_start=True,
+        random_state=SEED,
+    )
+    warnings.simplefilter("ignore")  # ten examples are less than a batch, and one epoch is not convergence
+    net.fit(x[:10], np.arange(10))  # makes the weights; each class has to be there
+
+    def epoch():
+        for w, b, (w_0, b_0) in zip(net.coefs_, net.intercepts_, start(row).layers):
+            w[...], b[...] = w_0.T, b_0
+        with config_context(assume_finite=True):  # no check of the data, as in the times of the others
+            started = time.perf_counter()
+            net.fit(x, labels)
+            seconds = time.perf_counter() - started
+        return Epoch(seconds, net.loss_, [(w.T.copy(), b.copy()) for w, b in zip(net.coefs_, net.intercepts_)])
+
+    return epoch
+
+
+def thinc_chain(row, x, labels):
+    """Thinc: a chain of Linear and Logistic, begin_update, its backprop, and its optimizer as plain SGD."""
+    from thinc.api import Linear, Logistic, Optimizer, chain
+
+    targets = one_hot(labels)
+
+    def enter(layers):
+        linears = [Linear(n_out, n_in) for n_in, n_out in zip(row.sizes, row.sizes[1:])]
+        model = chain(*(part for linear in linears for part in (linear, Logistic()))).initialize()
+        for linear, (w, b) in zip(linears, layers):
+            linear.set_param("W", w)
+            linear.set_param("b", b)
+        return model, linears, Optimizer(row.lr, L2=0.0, beta1=0.0, beta2=0.0, grad_clip=0.0, use_averages=False)
+
+    def steps(state, index):
+        model, _, optimizer = state
+        cost = 0.0
+        for i in index:
+            outputs, backprop = model.begin_update(x[i])
+            difference = outputs - targets[i]
+            cost += 0.5 * float(np.vdot(difference, difference))
+            backprop(difference / len(i))
+            model.finish_update(optimizer)
+        return state, cost
+
+    def leave(state):
+        return [(linear.get_param("W"), linear.get_param("b")) for linear in state[1]]
+
+    return in_minibatches(row, len(x), enter, steps, leave)
+
+
+class Contender(NamedTuple):
+    """What the report calls it, how it is made, and what can be expected of it."""
+
+    title: str
+    make: Callable[..., Callable[[], Epoch]]
+    bound: float | None = 1e-3  # how far its weights may be off, as a part of their change; None: not compared
+    all_threads: bool = True  # whether it can use more than one
+    momentum: bool = True  # whether it takes part in the rows with momentum
+
+
+# The first word of a name is the library.
+CONTENDERS = {
+    "numpy by hand": Contender("NumPy by hand", numpy_by_hand),
+    "numpy by hand, lr/m in δ": Contender(
+        "NumPy by hand, lr/m in δ", functools.partial(numpy_by_hand, folded=True), momentum=False
+    ),
+    "jax by hand": Contender("JAX by hand", jax_by_hand),
+    "torch by hand": Contender("PyTorch by hand", torch_by_hand),
+    "torch by hand, no gradients": Contender(
+        "PyTorch by hand, no gradients", functools.partial(torch_by_hand, folded=True), bound=1e-2
+    ),
+    "torch autograd": Contender("PyTorch, autograd", torch_autograd),
+    "sklearn": Contender("scikit-learn", sklearn_mlp, bound=None),
+    "thinc": Contender("Thinc", thinc_chain, bound=None, all_threads=False, momentum=False),
+}
+FORMS = {"rows": "", "labels": ", labels", "uint8": ", uint8 and labels"}
+CONTENDERS |= {
+    f"{library} xpnet, {form}": Contender(f"xpnet on {library}{title}", functools.partial(xpnet, library, form))
+    for library in ("numpy", "jax", "torch")
+    for form, title in FORMS.items()
+}

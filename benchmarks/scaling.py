@@ -1,0 +1,223 @@
+"""How the time of a step grows with batch, width and depth, beside what its operations alone would take.
+
+Writes figures.json and three plots into a folder, and prints the share of the machine's rate that each backend reaches;
+README.md beside this file says what is measured, and how.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from machine import machine
+
+from xpnet import Network
+from xpnet.bench import libraries, time_step
+
+try:
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter
+except ImportError as error:
+    sys.exit(f'The plots need matplotlib ({error}); install it with: pip install "xpnet[plots]"')
+
+
+class Axis(NamedTuple):
+    """What varies along a plot, and what does not."""
+
+    label: str
+    network: str
+    values: tuple[int, ...]
+    few: tuple[int, ...]  # for --quick
+    shape: Callable[[int], tuple[list[int], int]]  # value -> (sizes, batch size)
+
+
+def powers_of_two(first, last):
+    return tuple(2**k for k in range(first.bit_length() - 1, last.bit_length()))
+
+
+AXES = {
+    "batch": Axis(
+        *("examples in a minibatch", "784-256-10"),
+        *(powers_of_two(1, 8192), (1, 32, 1024)),
+        lambda m: ([784, 256, 10], m),
+    ),
+    "width": Axis(
+        *("hidden units", "784-units-10, minibatches of 512"),
+        *(powers_of_two(16, 4096), (16, 128, 512)),
+        lambda width: ([784, width, 10], 512),
+    ),
+    "depth": Axis(
+        *("hidden layers", "784-256-…-256-10, minibatches of 128"),
+        *(powers_of_two(1, 16), (1, 4)),
+        lambda depth: ([784, *depth * [256], 10], 128),
+    ),
+}
+PRODUCTS = 3  # of each size, each time that the machine's rate is measured
+LINES = {"numpy": ("#0072B2", "o"), "jax": ("#D55E00", "s"), "torch": ("#009E73", "^")}  # color, marker
+
+
+# Measuring
+
+
+def operations(sizes, m):
+    """Floating-point operations of a step's products: forward, by the weights, and by the inputs of all but the first.
+
+    Examples
+    --------
+    >>> operations([784, 30, 10], 1)
+    95880
+    """
+    products = [2 * m * n_in * n_out for n_in, n_out in itertools.pairwise(sizes)]
+    return 3 * sum(products) - products[0]
+
+
+def best_rate(sides):
+    """The most operations a second of NumPy's product of two square float32 matrices."""
+    rng, found = np.random.default_rng(0), 0.0
+    for n in sides:
+        a, b = (rng.standard_normal((n, n), np.float32) for _ in range(2))
+        c = a @ b  # the first wakes the threads
+        for _ in range(PRODUCTS):
+            started = time.perf_counter()
+            np.matmul(a, b, out=c)
+            found = max(found, 2 * n**3 / (time.perf_counter() - started))
+    return found
+
+
+def measure(axes, backends, quick, seconds, repeats):
+    """Time every point on every backend, and the machine's own rate before each axis; returns what the file holds."""
+    rates, points = [], []
+    sides = (1024, 2048) if quick else (1024, 2048, 4096)
+    for name in axes:
+        rates.append(best_rate(sides))
+        for value in AXES[name].few if quick else AXES[name].values:
+            for backend in backends:
+                points.append(point(name, value, backend, seconds, repeats))
+                print(f"{name} {value}, {backend}: {1e6 * points[-1]['seconds']:,.1f} µs a step", file=sys.stderr)
+    how = f"best of {len(rates) * len(sides) * PRODUCTS} products of two square float32 matrices by np.matmul"
+    return {
+        "machine": f"{machine(*(each for each in backends if each != 'numpy'))}; BLAS threads: {threads()}",
+        "rate": max(rates),
+        "how": f"{how}, with {', '.join(map(str, sides))} rows",
+        "repeats": repeats,
+        "points": points,
+    }
+
+
+def threads():
+    return os.environ.get("OPENBLAS_NUM_THREADS", "all")
+
+
+def point(axis, value, backend, seconds, repeats):
+    """Time a step of one network on one backend: median and quartiles."""
+    sizes, m = AXES[axis].shape(value)
+    net = Network(sizes, activation="relu", task="classification", backend=backend, device="cpu", seed=0)
+    each, steps = time_step(net, m, seconds=seconds, repeats=repeats)
+    low, middle, high = (float(part) for part in np.quantile(each, [0.25, 0.5, 0.75]))
+    return {
+        **{"axis": axis, "value": value, "sizes": sizes, "batch_size": m, "backend": backend},
+        **{"seconds": middle, "low": low, "high": high, "steps": steps, "operations": operations(sizes, m)},
+    }
+
+
+# The report
+
+
+def lines(found, axis):
+    """The points of an axis, by backend: {backend: [point]}."""
+    points = [each for each in found["points"] if each["axis"] == axis]
+    backends = dict.fromkeys(each["backend"] for each in points)
+    return {backend: [each for each in points if each["backend"] == backend] for backend in backends}
+
+
+def draw(found, axis):
+    """Plot the times along an axis, log-log, with that of the operations alone."""
+    figure = Figure(figsize=(7.5, 5.4), layout="constrained")
+    plot = figure.subplots()
+    by_backend = lines(found, axis)
+    for backend, points in by_backend.items():
+        color, marker = LINES[backend]
+        values, times, low, high = ([each[key] for each in points] for key in ("value", "seconds", "low", "high"))
+        plot.fill_between(values, low, high, color=color, alpha=0.2, linewidth=0)
+        plot.plot(values, times, color=color, marker=marker, markersize=5, label=backend)
+    values = [each["value"] for each in points]
+    alone = [each["operations"] / found["rate"] for each in points]
+    label = f"operations alone, at {found['rate'] / 1e9:.0f} GFLOP/s"
+    plot.plot(values, alone, color="0.25", linestyle="--", linewidth=1.2, label=label)
+    dress(plot, axis, values)
+    figure.legend(loc="outside upper center", ncols=len(by_backend) + 1, frameon=False, fontsize=9)
+    note = f"{found['machine']}. Median of {found['repeats']} repetitions; band: quartiles. Rate: {found['how']}."
+    figure.supxlabel("\n".join(textwrap.wrap(note, 125)), fontsize=7, color="0.35")
+    return figure
+
+
+def dress(plot, axis, values):
+    """Scales, labels and grid."""
+    plot.set_xscale("log", base=2)
+    plot.set_yscale("log")
+    plot.set_xticks(values, labels=map(str, values))
+    plot.yaxis.set_major_formatter(EngFormatter(unit="s"))
+    plot.grid(which="major", color="0.85", linewidth=0.8)
+    plot.grid(which="minor", axis="y", color="0.93", linewidth=0.5)
+    plot.set_axisbelow(True)
+    plot.spines[["top", "right"]].set_visible(False)
+    plot.set_xlabel(AXES[axis].label)
+    plot.set_ylabel("time of a training step")
+    plot.set_title(f"xpnet: {AXES[axis].network}; ReLU and softmax, float32", fontsize=11)
+
+
+def shares(found, axis="width"):
+    """Table of the share of the machine's rate that each backend reaches, in Markdown."""
+    by_backend = lines(found, axis)
+    rows = [f"| {AXES[axis].label} | GFLOP a step | {' | '.join(by_backend)} |", "| --- " * (2 + len(by_backend)) + "|"]
+    for points in zip(*by_backend.values()):
+        cells = [f"{each['operations'] / each['seconds'] / found['rate']:.0%}" for each in points]
+        rows.append(f"| {points[0]['value']} | {points[0]['operations'] / 1e9:.3g} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def options():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", type=Path, default=Path("scaling"), help="to write to (%(default)s)")
+    parser.add_argument("--axes", nargs="+", choices=AXES, default=list(AXES), help="all, unless given")
+    parser.add_argument("--backend", nargs="+", choices=LINES, default=list(LINES), help="all that are installed")
+    parser.add_argument("--seconds", type=float, default=0.1, help="what a repetition is to take (%(default)s)")
+    parser.add_argument("--repeats", type=int, default=5, help="repetitions of each point (%(default)s)")
+    parser.add_argument("--quick", action="store_true", help="a few points, short repetitions")
+    parser.add_argument("--redraw", action="store_true", help="measure nothing; take figures.json of the folder")
+    return parser.parse_args()
+
+
+def run(args):
+    """Measure by the options."""
+    found = list(libraries(args.backend))
+    for library in found:
+        print(library, file=sys.stderr)
+    usable = [library.name for library in found if library.devices]
+    seconds, repeats = (0.02, 3) if args.quick else (args.seconds, args.repeats)
+    return measure(args.axes, usable, args.quick, seconds, repeats)
+
+
+def main():
+    args = options()
+    args.folder.mkdir(parents=True, exist_ok=True)
+    path = args.folder / "figures.json"
+    found = json.loads(path.read_text()) if args.redraw else run(args)
+    path.write_text(json.dumps(found, indent=1) + "\n")
+    axes = dict.fromkeys(each["axis"] for each in found["points"])
+    for axis in axes:
+        draw(found, axis).savefig(args.folder / f"{axis}.png", dpi=150)
+    print(f"{found['machine']}\nThe machine's rate is {found['rate'] / 1e9:.1f} GFLOP/s: {found['how']}.\n")
+    for axis in ("width",) if "width" in axes else axes:
+        print(f"Share of it in {AXES[axis].network} ({', '.join(lines(found, axis))}):\n\n{shares(found, axis)}")
+
+
+if __name__ == "__main__":
+    main()
