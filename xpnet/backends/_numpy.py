@@ -26,19 +26,19 @@ class _Namespace:
         return value
 
     @staticmethod
-    def sum(x: Array, axis: int | None = None, keepdims: bool = False, out: Array | None = None) -> Array:
-        return np.add.reduce(x, axis, None, out, keepdims)  # pyright: ignore
+    def sum(x: Array, axis: Any = None, dtype: Any = None, keepdims: bool = False, out: Array | None = None) -> Array:
+        return np.add.reduce(x, axis, dtype, out, keepdims)  # pyright: ignore
 
     @staticmethod
-    def max(x: Array, axis: int | None = None, keepdims: bool = False, out: Array | None = None) -> Array:
+    def max(x: Array, axis: Any = None, keepdims: bool = False, out: Array | None = None) -> Array:
         return np.maximum.reduce(x, axis, None, out, keepdims)  # pyright: ignore
 
     @staticmethod
-    def take(x: Array, index: Array, axis: int, out: Array | None = None) -> Array:
-        return x.take(index, axis, out, "clip")  # the indices are our own, always in range
+    def take(x: Array, index: Array, axis: int | None = None, out: Array | None = None) -> Array:
+        return x.take(index, axis, out, "wrap")  # without a check: indices out of range are nobody's
 
     @staticmethod
-    def astype(x: Array, dtype: Any, copy: bool = True, out: Array | None = None) -> Array:
+    def astype(x: Array, dtype: Any, copy: bool = True, device: Any = None, out: Array | None = None) -> Array:
         if out is None:
             return x.astype(dtype, copy=copy)
         np.copyto(out, x, casting="unsafe")

@@ -86,16 +86,16 @@ class Eager(Backend):
             for i in range(block):
                 after = step(after, part(minibatches, i), recorder)
             recorder.loop(own, after)
-        except Exception:  # refused; or it fails, and will fail in the plain loop
+            inputs, write = leaves(map_arrays(_array, given)), self.write
+            whole = steps - steps % block
+            for start in range(block, whole, block):
+                for target, x in zip(inputs, leaves(part(batches, slice(start, start + block)))):
+                    write(target, x)
+                for operation in recorder.program:
+                    operation()
+            return map_arrays(_array, own), whole
+        except Exception:  # refused; or it fails, and will fail in the plain loop, which the state given is still for
             return state, 0
-        inputs, write = leaves(map_arrays(_array, given)), self.write
-        whole = steps - steps % block
-        for start in range(block, whole, block):
-            for target, x in zip(inputs, leaves(part(batches, slice(start, start + block)))):
-                write(target, x)
-            for operation in recorder.program:
-                operation()
-        return map_arrays(_array, own), whole
 
 
 class Recorder:
@@ -140,9 +140,9 @@ class Recorder:
 
     def call(self, function: Callable[..., Any], args: Sequence[Any], options: Any = None, writes: bool = True) -> Any:
         """Call a function of the library, and write down that it was; `writes` says whether it takes `out`."""
-        if options and "out" in options:
-            raise TypeError("out= is how a replay itself writes")
         given: list[Recorded] = []
+        if options and "out" in options:
+            raise TypeError("out= is not of the array API")
         plain, options = _plain(args, given), _plain(options or {}, given)
         if writes and given:
             like = self._like(given)
@@ -164,7 +164,14 @@ class Recorder:
             self.program.append(self.backend.bound(function, plain, options, target))
         else:
             write = self.backend.write  # no operation holds the recorder: all its memory goes when it goes
-            self.program.append(lambda: write(target, function(*plain, **options)))
+
+            def again() -> None:
+                found = function(*plain, **options)
+                if tuple(getattr(found, "shape", ())) != tuple(target.shape):
+                    raise TypeError("the shape of what a function gives depends on values")
+                write(target, found)
+
+            self.program.append(again)
         return Recorded(target, Memory(target, pool), self)
 
     def update(self, function: Callable[..., Any], x: "Recorded", other: Any) -> "Recorded":
