@@ -426,7 +426,7 @@ class Network(parameters.Fixed):
         cache
             False reads a data set again each epoch, for random transforms.
         blas_threads
-            How many threads multiply matrices during this call, in the whole process (NumPy and PyTorch; needs
+            How many threads multiply matrices while this call trains, in the whole process (NumPy and PyTorch; needs
             threadpoolctl). Unless given, as many as there were.
         progress
             Whether to show a bar on standard error, and the lines on standard output.

@@ -23,11 +23,11 @@ from xpnet.backends import Backend
 FEWEST = 32  # steps: with fewer, writing them down does not pay, unless arrays are large
 LARGE = 1 << 18  # numbers in a minibatch
 UNROLLED = 16  # steps that are written down, at most
-BY_VALUES = {  # functions that give arrays whose shape depends on values
+TOGETHER = 1 << 17  # numbers in the minibatches gathered together, at most: half a mebibyte stays in the cache
+BY_VALUES = {  # functions that give arrays whose shape depends on values; of others, replays find it out
     *("nonzero", "repeat", "unique_all", "unique_counts", "unique_inverse", "unique_values"),
     *("argwhere", "bincount", "compress", "extract", "flatnonzero", "unique"),  # beyond the array API
 }
-TOGETHER = 1 << 17  # numbers in the minibatches gathered together, at most: half a mebibyte stays in the cache
 
 
 class Eager(Backend):
@@ -251,10 +251,8 @@ class Recorded:
 
     def __getitem__(self, key: Any) -> "Recorded":
         """Elements, or a view of them."""
-        if any(
-            isinstance(each, Recorded) and str(each.dtype).endswith("bool")
-            for each in (key if isinstance(key, tuple) else (key,))
-        ):
+        keys = key if isinstance(key, tuple) else (key,)
+        if any(isinstance(each, Recorded) and str(each.dtype).endswith("bool") for each in keys):
             raise TypeError("the shape of what a mask gives depends on values")
         return self.recorder.call(operator.getitem, (self, key), writes=False)
 
@@ -315,10 +313,8 @@ def _plain(nest: Any, found: list[Recorded]) -> Any:
         return nest.array
     if isinstance(nest, dict):
         return {name: _plain(each, found) for name, each in nest.items()}
-    if isinstance(nest, (list, tuple)):
-        return (
-            [_plain(each, found) for each in nest] if isinstance(nest, list) else tuple(_plain(x, found) for x in nest)
-        )
+    if type(nest) in (list, tuple):
+        return type(nest)(_plain(each, found) for each in nest)
     if not isinstance(nest, type) and hasattr(nest, "__array__"):
         raise TypeError(f"an array of type {type(nest).__name__} comes from elsewhere")
     return nest
