@@ -1,4 +1,4 @@
-"""NumPy on the CPU: the Array API namespace with fewer layers around it."""
+"""NumPy on the CPU: its Array API namespace with fewer layers around it."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -10,43 +10,31 @@ import numpy as np
 
 from xpnet.arrays import Array, blocks
 from xpnet.backends import cast
-from xpnet.backends._replay import Eager
+from xpnet.backends._replay import Eager, Lean
 from xpnet.errors import BackendError
 
 
-class _Namespace:
-    """NumPy's Array API namespace, with the wrappers taken off what a step needs; these functions take `out` too."""
-
-    matmul, abs = np.matmul, np.abs
-
-    def __getattr__(self, name: str) -> Any:
-        """Take everything else from array_api_compat, and look it up only once."""
-        value = getattr(array_api_compat.numpy, name)
-        setattr(self, name, value)
-        return value
-
-    @staticmethod
-    def sum(x: Array, axis: Any = None, dtype: Any = None, keepdims: bool = False, out: Array | None = None) -> Array:
-        return np.add.reduce(x, axis, dtype, out, keepdims)  # pyright: ignore
-
-    @staticmethod
-    def max(x: Array, axis: Any = None, keepdims: bool = False, out: Array | None = None) -> Array:
-        return np.maximum.reduce(x, axis, None, out, keepdims)  # pyright: ignore
-
-    @staticmethod
-    def take(x: Array, index: Array, axis: int | None = None, out: Array | None = None) -> Array:
-        return x.take(index, axis, out, "wrap")  # without a check: indices out of range are nobody's
-
-    @staticmethod
-    def astype(x: Array, dtype: Any, copy: bool = True, device: Any = None, out: Array | None = None) -> Array:
-        if out is None:
-            return x.astype(dtype, copy=copy)
-        np.copyto(out, x, casting="unsafe")
-        return out
+def _sum(x: Array, axis: Any = None, dtype: Any = None, keepdims: bool = False, out: Array | None = None) -> Array:
+    return np.add.reduce(x, axis, dtype, out, keepdims)  # pyright: ignore
 
 
-_XP = _Namespace()
-_WRITERS = {name: getattr(_XP, name) for name in ("sum", "max", "take", "astype")}
+def _max(x: Array, axis: Any = None, keepdims: bool = False, out: Array | None = None) -> Array:
+    return np.maximum.reduce(x, axis, None, out, keepdims)  # pyright: ignore
+
+
+def _take(x: Array, index: Array, axis: int | None = None, out: Array | None = None) -> Array:
+    return x.take(index, axis, out, "wrap")  # without a check: indices out of range are nobody's
+
+
+def _astype(x: Array, dtype: Any, copy: bool = True, device: Any = None, out: Array | None = None) -> Array:
+    if out is None:
+        return x.astype(dtype, copy=copy)
+    np.copyto(out, x, casting="unsafe")
+    return out
+
+
+_WRITERS = {"sum": _sum, "max": _max, "take": _take, "astype": _astype}
+_XP = Lean(array_api_compat.numpy, matmul=np.matmul, abs=np.abs, **_WRITERS)
 
 
 class NumPyBackend(Eager):

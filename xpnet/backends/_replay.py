@@ -13,6 +13,7 @@ import operator
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
+from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -28,6 +29,20 @@ BY_VALUES = {  # functions that give arrays whose shape depends on values; of ot
     *("nonzero", "repeat", "unique_all", "unique_counts", "unique_inverse", "unique_values"),
     *("argwhere", "bincount", "compress", "extract", "flatnonzero", "unique"),  # beyond the array API
 }
+
+
+class Lean:
+    """An Array API namespace with some functions in the place of its own: those that a step needs, with `out` too."""
+
+    def __init__(self, module: ModuleType, **functions: Callable[..., Array]) -> None:
+        self._module = module
+        vars(self).update(functions)
+
+    def __getattr__(self, name: str) -> Any:
+        """Take everything else from the module, and look it up only once."""
+        value = getattr(self._module, name)
+        setattr(self, name, value)
+        return value
 
 
 class Eager(Backend):
@@ -54,6 +69,10 @@ class Eager(Backend):
     def share(self, x: Array, y: Array) -> bool:
         """Whether one of two arrays is a view of the other, or both are of the same memory."""
         raise NotImplementedError
+
+    def placed(self, x: Array) -> bool:
+        """Whether an array lies where a new one could, as far as products depend on it in the last bit."""
+        return True
 
     def constant(self, number: float, like: Array) -> Any:
         """Give a number the form in which it meets an array fastest."""
@@ -84,12 +103,13 @@ class Eager(Backend):
         try:
             after, minibatches = own, gather(map_arrays(recorder.kept, data), given, recorder)
             for i in range(block):
-                after = step(after, part(minibatches, i), recorder)
+                after = step(after, map_arrays(recorder.placed, part(minibatches, i)), recorder)
             recorder.loop(own, after)
             inputs, write = leaves(map_arrays(_array, given)), self.write
             whole = steps - steps % block
-            for start in range(block, whole, block):
-                for target, x in zip(inputs, leaves(part(batches, slice(start, start + block)))):
+            stacks = [self.xp.reshape(x[block:whole, ...], (-1, block, *x.shape[1:])) for x in leaves(batches)]
+            for parts in zip(*stacks):
+                for target, x in zip(inputs, parts):
                     write(target, x)
                 for operation in recorder.program:
                     operation()
@@ -137,6 +157,15 @@ class Recorder:
         copy = self.backend.like(x)
         self.backend.write(copy, x)
         return self.kept(copy)
+
+    def placed(self, x: "Recorded") -> "Recorded":
+        """Copy a part of a larger array, if it does not lie as an array of its own would."""
+        if x.ndim < 2 or self.backend.placed(x.array):  # vectors and numbers take no part in products
+            return x
+        pool = self.free[self.backend.layout(x.array)]
+        copy = pool.pop() if pool else self.backend.like(x.array)
+        self._bring(x.array, copy)
+        return Recorded(copy, Memory(copy, pool), self)
 
     def call(self, function: Callable[..., Any], args: Sequence[Any], options: Any = None, writes: bool = True) -> Any:
         """Call a function of the library, and write down that it was; `writes` says whether it takes `out`."""
@@ -195,9 +224,12 @@ class Recorder:
                 continue
             if any(y.memory is each for each in places):
                 raise TypeError("parts of the state change places")
-            operation = partial(self.backend.write, x.array, y.array)
-            operation()
-            self.program.append(operation)
+            self._bring(y.array, x.array)
+
+    def _bring(self, x: Array, target: Array) -> None:
+        operation = partial(self.backend.write, target, x)
+        operation()
+        self.program.append(operation)
 
     def _constant(self, x: Any, like: Array) -> Any:
         if type(x) not in (int, float):

@@ -1,7 +1,8 @@
 """PyTorch: its own arrays, its own devices, and no autograd."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, ClassVar
 
 import array_api_compat.torch
@@ -10,20 +11,44 @@ import torch
 
 from xpnet.arrays import Array
 from xpnet.backends import cast, host_array
-from xpnet.backends._replay import Eager
+from xpnet.backends._replay import Eager, Lean
 from xpnet.errors import BackendError
 
 
-def _sum(x: Array, axis: int | None = None, keepdims: bool = False, out: Array | None = None) -> Array:
-    return torch.sum(x, () if axis is None else axis, keepdim=keepdims, out=out)
+class _Prepared:
+    """A function that gives its arguments to one of PyTorch's in another way: `prepare` makes a call of that."""
+
+    def __init__(self, prepare: Callable[..., Callable[..., Array]]) -> None:
+        self.prepare = prepare
+
+    def __call__(self, *args: Any, out: Array | None = None, **options: Any) -> Array:
+        return self.prepare(*args, **options)(out=out)
 
 
-def _max(x: Array, axis: int | None = None, keepdims: bool = False, out: Array | None = None) -> Array:
-    return torch.amax(x, () if axis is None else axis, keepdim=keepdims, out=out)
+@_Prepared
+def _sum(x: Array, axis: int | None = None, keepdims: bool = False) -> Callable[..., Array]:
+    return partial(torch.sum, x, () if axis is None else axis, keepdims)
 
 
-def _take(x: Array, index: Array, axis: int, out: Array | None = None) -> Array:
-    return torch.index_select(x, axis, index, out=out)
+@_Prepared
+def _max(x: Array, axis: int | None = None, keepdims: bool = False) -> Callable[..., Array]:
+    return partial(torch.amax, x, () if axis is None else axis, keepdims)
+
+
+@_Prepared
+def _take(x: Array, index: Array, axis: int) -> Callable[..., Array]:
+    return partial(torch.index_select, x, axis, index)
+
+
+def _matmul(x: Array, y: Array, out: Array | None = None) -> Array:
+    # What begins with a transpose, as a gradient does, comes out transposed in memory: then it lies there as weights do
+    if _is_turned(x) and y.ndim >= 2:
+        return torch.matmul(y.mT, x.mT, out=None if out is None else out.mT).mT
+    return torch.matmul(x, y, out=out)
+
+
+def _is_turned(x: Array) -> bool:
+    return x.ndim >= 2 and not x.is_contiguous() and x.mT.is_contiguous()
 
 
 def _astype(x: Array, dtype: Any, copy: bool = True, out: Array | None = None) -> Array:
@@ -41,13 +66,20 @@ def _divided(x: Array, number: Array, out: Array | None = None) -> Array:
     return torch.mul(torch.reciprocal(x, out=out), number, out=out)  # as PyTorch divides a number by a tensor
 
 
+_IN_PLACE = {  # they take a little less than the same with `out`
+    **{torch.add: torch.Tensor.add_, torch.sub: torch.Tensor.sub_},
+    **{torch.mul: torch.Tensor.mul_, torch.div: torch.Tensor.div_},
+}
+_XP = Lean(array_api_compat.torch, matmul=_matmul)
+
+
 class TorchBackend(Eager):
     """PyTorch on any of its devices."""
 
     writers: ClassVar[dict[str, Callable[..., Array]]] = {
         **{"exp": torch.exp, "log": torch.log, "log1p": torch.log1p, "expm1": torch.expm1, "tanh": torch.tanh},
         **{"abs": torch.abs, "sign": torch.sign, "sqrt": torch.sqrt, "where": _where},
-        **{"minimum": torch.minimum, "maximum": torch.maximum, "matmul": torch.matmul, "vecdot": torch.linalg.vecdot},
+        **{"minimum": torch.minimum, "maximum": torch.maximum, "matmul": _matmul, "vecdot": torch.linalg.vecdot},
         **{"sum": _sum, "max": _max, "take": _take, "astype": _astype},
     }
     operators: ClassVar[dict[str, Callable[..., Array]]] = {
@@ -61,7 +93,7 @@ class TorchBackend(Eager):
     def __init__(self, device: Any = None) -> None:
         try:
             where = torch.get_default_device() if device is None else torch.device(device)
-            super().__init__("torch", array_api_compat.torch, where)
+            super().__init__("torch", _XP, where)
             self.to_numpy(self.xp.zeros(1, device=self.device))  # "meta" holds no numbers
         except (RuntimeError, AssertionError, TypeError) as error:
             reason = str(error).strip().splitlines()[0]
@@ -78,10 +110,7 @@ class TorchBackend(Eager):
         return torch.no_grad()  # not inference_mode: its results fail in a user's autograd
 
     def own(self, x: Array) -> Array:
-        x = torch.as_tensor(x)
-        if x.ndim < 2:
-            return x.clone()
-        return x.mT.clone(memory_format=torch.contiguous_format).mT  # a wᵀ is faster where wᵀ is contiguous
+        return torch.as_tensor(x).clone(memory_format=torch.contiguous_format)
 
     def to_numpy(self, x: Array) -> np.ndarray:
         return host_array(x.detach().cpu())
@@ -105,11 +134,27 @@ class TorchBackend(Eager):
     def share(self, x: Array, y: Array) -> bool:
         return x.untyped_storage().data_ptr() == y.untyped_storage().data_ptr()
 
+    def placed(self, x: Array) -> bool:
+        return x.data_ptr() % 64 == 0  # the beginning of a cache line
+
     def constant(self, number: float, like: Array) -> Any:
         whole = isinstance(number, int) and like.dtype != torch.bool
         return (
             torch.tensor(number, dtype=like.dtype, device=like.device) if whole or like.is_floating_point() else number
         )
+
+    def bound(self, function: Callable[..., Array], args: Sequence[Any], options: Any, out: Array) -> Callable[[], Any]:
+        if function is _matmul and out.ndim == 2:
+            x, y = args
+            turned = _is_turned(x)
+            return partial(torch.mm, y.mT, x.mT, out=out.mT) if turned else partial(torch.mm, x, y, out=out)
+        if function is _astype:
+            return partial(out.copy_, args[0])
+        if out is args[0] and function in _IN_PLACE:
+            return partial(_IN_PLACE[function], *args)
+        if isinstance(function, _Prepared):
+            return partial(function.prepare(*args, **options), out=out)
+        return super().bound(function, args, options, out)
 
     def _from_host(self, x: np.ndarray, dtype: str | None) -> Array:
         x = np.require(cast(x, dtype), requirements=["C", "W"])  # what a tensor can share, else a copy
