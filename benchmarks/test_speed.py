@@ -70,7 +70,7 @@ def test_fold(benchmark, net, inputs):
     with net.backend.scope(net.dtype):
 
         def run():
-            found = net.backend.fold(step, gather, map_arrays(net.backend.own, state), batches, examples)
+            found = net.backend.fold(step, gather, state, batches, examples)
             net.backend.to_numpy(found.cost)
 
         benchmark(run)

@@ -319,7 +319,7 @@ def test_a_copy_goes_on_with_the_same_masks(place):
 
 
 def test_an_interruption_gives_back_the_step(place, monkeypatch):
-    """The interruption comes when the steps are done, and the state that they were given is dead."""
+    """The interruption comes when the steps are done."""
     net = network(place)
     net.train(problem(), epochs=1, **OPTIONS)
     twin, before, fold = net.copy(), snapshot(net), net.backend.fold

@@ -125,7 +125,7 @@ def _categorical_cross_entropy(z: Array, y: Array, xp: Namespace) -> Array:
     # −Σ y ln a with a = softmax(z) is Σ y (ln Σ e^z − z); z is shifted so that its largest is 0
     shifted = z - xp.max(z, axis=-1, keepdims=True)
     log_sum = xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True))
-    return xp.sum(y * (log_sum - shifted), axis=-1)
+    return xp.vecdot(y, log_sum - shifted)
 
 
 def _absolute(a: Array, y: Array, xp: Namespace) -> Array:

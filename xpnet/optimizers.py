@@ -67,8 +67,9 @@ def _descend(layers: Layers, grads: Layers, state: SGDState, lr: Array, xp: Name
 
 def _roll(layers: Layers, grads: Layers, state: SGDState, lr: Array, xp: Namespace) -> tuple[Layers, SGDState]:
     def rule(w: Array, g: Array, v: Array) -> tuple[Array, Array]:
+        g *= lr
         v *= state.momentum
-        v -= lr * g
+        v -= g
         w += v
         return w, v
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from xpnet.arrays import map_arrays
 from xpnet.backends import Backend
 from xpnet.backprop import State
 from xpnet.callbacks import Callback, History, Training
@@ -132,7 +131,7 @@ def advance(
     lr: np.ndarray,
     where: str,
 ) -> tuple[State, float]:
-    """Run the steps of a chunk on a copy of the state; its cost starts from zero. Synchronizes.
+    """Run the steps of a chunk; the cost starts from zero, and the state given stays as it is. Synchronizes.
 
     Returns the new state, and the sum of the examples' weights. A minibatch whose weights are all zero changes nothing.
 
@@ -146,12 +145,12 @@ def advance(
     if chunk.examples.weight is not None:
         totals = backend.to_numpy(chunk.examples.weight)[chunk.index].sum(axis=1, dtype=np.float64)
         live, weighed = totals > 0, float(totals.sum())
-    cost = backend.own(backend.asarray(np.zeros(m), dtype))
+    cost = backend.asarray(np.zeros(m), dtype)
     if not live.any():
         return state._replace(cost=cost), 0.0
     index, flags = backend.asarray(chunk.index, "int32"), None if live.all() else backend.asarray(live)
     batches = Batch(index, backend.asarray(lr, dtype), flags)
-    new = backend.fold(step, gather, map_arrays(backend.own, state._replace(cost=cost)), batches, chunk.examples)
+    new = backend.fold(step, gather, state._replace(cost=cost), batches, chunk.examples)
     if not backend.all_finite([new.cost, *(array for layer in new.layers for array in layer)]):
         raise DivergenceError(
             f"training diverged {where}, at lr={lr.max():g}: cost or weights are not finite; the network is as it was "

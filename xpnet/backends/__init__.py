@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import array_api_compat
 import numpy as np
 
-from xpnet.arrays import Array, Namespace, blocks, leaves, part
+from xpnet.arrays import Array, Namespace, blocks, leaves, map_arrays, part
 from xpnet.errors import BackendError, choices, unknown
 
 # name -> (module of this package, how to install the library)
@@ -115,7 +115,7 @@ class Backend:
     def fold(self, step: Callable[..., Any], gather: Callable[..., Any], state: Any, batches: Any, data: Any) -> Any:
         """Repeat a step: ``for i in range(n): state = step(state, gather(data, batches[i], xp), xp)``.
 
-        The state that is passed in is dead afterwards: a step writes into it, or gives its memory away.
+        The steps work on a copy of the state: they write into it, or give its memory away.
 
         Parameters
         ----------
@@ -129,6 +129,10 @@ class Backend:
         batches
             A nest of arrays with an axis of steps in front.
         """
+        return self._plainly(step, gather, map_arrays(self.own, state), batches, data)
+
+    def _plainly(self, step: Callable[..., Any], gather: Callable[..., Any], state: Any, batches: Any, data: Any) -> Any:
+        """Repeat a step in a plain loop, on the state itself."""
         with np.errstate(all="ignore"):  # training says itself what is not finite, and where
             for i in range(leaves(batches)[0].shape[0]):
                 state = step(state, gather(data, part(batches, i), self.xp), self.xp)

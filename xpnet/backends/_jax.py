@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xpnet.arrays import Array
+from xpnet.arrays import Array, map_arrays
 from xpnet.backends import Backend, cast
 from xpnet.errors import BackendError
 
@@ -48,7 +48,7 @@ class JaxBackend(Backend):
         return np.asarray(x)
 
     def fold(self, step: Callable[..., Any], gather: Callable[..., Any], state: Any, batches: Any, data: Any) -> Any:
-        return _compiled(step, gather)(state, batches, data)
+        return _compiled(step, gather)(map_arrays(self.own, state), batches, data)
 
     def all_finite(self, arrays: Iterable[Array]) -> bool:
         return bool(_all_finite(tuple(arrays)))

@@ -24,6 +24,7 @@ from xpnet.backends import Backend
 FEWEST = 32  # steps: with fewer, writing them down does not pay, unless arrays are large
 LARGE = 1 << 18  # numbers in a minibatch
 UNROLLED = 16  # steps that are written down, at most
+SMALL = 1 << 12  # numbers in a result that is not computed twice in a step, at most: it stays in the cache
 TOGETHER = 1 << 17  # numbers in the minibatches gathered together, at most: half a mebibyte stays in the cache
 BY_VALUES = {  # functions that give arrays whose shape depends on values; of others, replays find it out
     *("nonzero", "repeat", "unique_all", "unique_counts", "unique_inverse", "unique_values"),
@@ -49,6 +50,8 @@ class Eager(Backend):
     """An array library that does at once what it is told to, and can write its results into arrays that are there."""
 
     operators: ClassVar[dict[str, Callable[..., Array]]]  # what is behind "add" (+) and the like; they take `out`
+    product: ClassVar[Callable[..., Array]] = np.matmul
+    slow_with_numbers: ClassVar[set[Callable[..., Array]]] = set()  # functions that are faster of two whole arrays
 
     def writer(self, name: str) -> Callable[..., Array] | None:
         """Find a function of the array API that takes `out`; None where the library has none."""
@@ -71,7 +74,7 @@ class Eager(Backend):
         raise NotImplementedError
 
     def placed(self, x: Array) -> bool:
-        """Whether an array lies where a new one could, as far as products depend on it in the last bit."""
+        """Whether an array lies where a new one could, as far as `product` depends on that in the last bit."""
         return True
 
     def constant(self, number: float, like: Array) -> Any:
@@ -84,13 +87,15 @@ class Eager(Backend):
 
     def fold(self, step: Callable[..., Any], gather: Callable[..., Any], state: Any, batches: Any, data: Any) -> Any:
         with np.errstate(all="ignore"):
-            state, done = self._replayed(step, gather, state, batches, data)
-        return super().fold(step, gather, state, part(batches, slice(done, None)), data)
+            after, done = self._replayed(step, gather, state, batches, data)
+        if not done:
+            return super().fold(step, gather, state, batches, data)
+        return self._plainly(step, gather, after, part(batches, slice(done, None)), data)
 
     def _replayed(
         self, step: Callable[..., Any], gather: Callable[..., Any], state: Any, batches: Any, data: Any
     ) -> tuple[Any, int]:
-        """Do as many of the steps as can be replayed; returns the state after them, and their number."""
+        """Do as many of the steps as can be replayed, on a copy of the state; returns that, and their number."""
         steps = leaves(batches)[0].shape[0]
         if steps < 2:
             return state, 0
@@ -99,11 +104,13 @@ class Eager(Backend):
             return state, 0
         block = max(1, min(UNROLLED, TOGETHER // width, steps // FEWEST))
         recorder = Recorder(self)
-        given, own = (map_arrays(recorder.copied, nest) for nest in (part(batches, slice(block)), state))
+        given = map_arrays(recorder.copied, part(batches, slice(block)))
+        own = map_arrays(lambda x: recorder.kept(self.own(x)), state)
         try:
             after, minibatches = own, gather(map_arrays(recorder.kept, data), given, recorder)
             for i in range(block):
-                after = step(after, map_arrays(recorder.placed, part(minibatches, i)), recorder)
+                after = step(after, part(minibatches, i), recorder)
+                recorder.known.clear()
             recorder.loop(own, after)
             inputs, write = leaves(map_arrays(_array, given)), self.write
             whole = steps - steps % block
@@ -114,7 +121,7 @@ class Eager(Backend):
                 for operation in recorder.program:
                     operation()
             return map_arrays(_array, own), whole
-        except Exception:  # refused; or it fails, and will fail in the plain loop, which the state given is still for
+        except Exception:  # refused; or it fails, and will fail in the plain loop
             return state, 0
 
 
@@ -132,6 +139,7 @@ class Recorder:
         self.program: list[Callable[[], Any]] = []
         self.free: dict[Any, list[Array]] = defaultdict(list)  # memory that nothing needs any more, by its layout
         self.constants: dict[Any, Any] = {}
+        self.known: dict[Any, tuple[Recorded, Any]] = {}  # small results of this step, and what they were made of
 
     def __getattr__(self, name: str) -> Any:
         """Function of that name; what is not a function is that of the library."""
@@ -160,7 +168,7 @@ class Recorder:
 
     def placed(self, x: "Recorded") -> "Recorded":
         """Copy a part of a larger array, if it does not lie as an array of its own would."""
-        if x.ndim < 2 or self.backend.placed(x.array):  # vectors and numbers take no part in products
+        if self.backend.placed(x.array):
             return x
         pool = self.free[self.backend.layout(x.array)]
         copy = pool.pop() if pool else self.backend.like(x.array)
@@ -172,10 +180,17 @@ class Recorder:
         given: list[Recorded] = []
         if options and "out" in options:
             raise TypeError("out= is not of the array API")
+        if function is self.backend.product:
+            args = [self.placed(x) if isinstance(x, Recorded) else x for x in args]
         plain, options = _plain(args, given), _plain(options or {}, given)
         if writes and given:
             like = self._like(given)
-            plain = [self._constant(each, like) for each in plain]
+            plain = [self._constant(each, like, function in self.backend.slow_with_numbers) for each in plain]
+        key = (function, _key(args), _key(options)) if writes and given else None
+        if key in self.known:  # as softmax and cross-entropy both ask for the largest z
+            found, _ = self.known[key]
+            found.memory.shared = True
+            return Recorded(found.array, found.memory, self)
         result = function(*plain, **options)
         if not hasattr(result, "dtype"):
             if isinstance(result, (bool, int, str, type(None))) or not given:
@@ -201,10 +216,16 @@ class Recorder:
                 write(target, found)
 
             self.program.append(again)
-        return Recorded(target, Memory(target, pool), self)
+        found = Recorded(target, Memory(target, pool), self)
+        if key is not None and _size(target) <= SMALL:
+            self.known[key] = found, given
+        return found
 
     def update(self, function: Callable[..., Any], x: "Recorded", other: Any) -> "Recorded":
         """Augmented assignment: the result takes the place of the first operand."""
+        if x.memory.shared:
+            raise TypeError("what is known under two names is not changed in place")
+        x.memory.version += 1
         (plain,) = _plain((other,), [])
         operation = self.backend.bound(function, (x.array, self._constant(plain, x.array)), {}, x.array)
         operation()
@@ -231,22 +252,26 @@ class Recorder:
         operation()
         self.program.append(operation)
 
-    def _constant(self, x: Any, like: Array) -> Any:
+    def _constant(self, x: Any, like: Array, everywhere: bool = False) -> Any:
         if type(x) not in (int, float):
             return x
-        key = (repr(x), like.dtype)  # 0.0 and −0.0 are equal
+        key = repr(x), self.backend.layout(like) if everywhere else like.dtype  # 0.0 and −0.0 are equal
         if key not in self.constants:
-            self.constants[key] = self.backend.constant(x, like)
+            number = self.backend.constant(x, like)
+            self.constants[key] = self.backend.like(like) if everywhere else number
+            if everywhere:
+                self.backend.write(self.constants[key], number)
         return self.constants[key]
 
 
 class Memory:
     """What arrays and their views share; when the last of them is gone, later operations may write over it."""
 
-    __slots__ = ("array", "pool")
+    __slots__ = ("array", "pool", "shared", "version")
 
     def __init__(self, array: Array, pool: list[Array] | None) -> None:
         self.array, self.pool = array, pool
+        self.version, self.shared = 0, False  # how often it was changed in place; whether that is still allowed
 
     def __del__(self) -> None:
         """Give the memory back."""
@@ -336,6 +361,17 @@ def _array(x: Recorded) -> Array:
 
 def _size(x: Array) -> int:
     return int(np.prod(x.shape))
+
+
+def _key(nest: Any) -> Any:
+    """What stands for arguments in a dict, as long as their arrays are the same and hold the same numbers."""
+    if isinstance(nest, Recorded):
+        return id(nest.array), nest.memory.version
+    if isinstance(nest, dict):
+        return tuple((name, _key(each)) for name, each in nest.items())
+    if type(nest) in (list, tuple):
+        return tuple(map(_key, nest))
+    return repr(nest)  # 0.0 and −0.0 are equal
 
 
 def _plain(nest: Any, found: list[Recorded]) -> Any:

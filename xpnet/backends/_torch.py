@@ -90,6 +90,8 @@ class TorchBackend(Eager):
         **{"lshift": torch.bitwise_left_shift, "rshift": torch.bitwise_right_shift},
     }
 
+    product = staticmethod(_matmul)
+
     def __init__(self, device: Any = None) -> None:
         try:
             where = torch.get_default_device() if device is None else torch.device(device)
