@@ -222,6 +222,22 @@ def test_own_copies(backend):
             np.testing.assert_array_equal(backend.to_numpy(y), np.ones(shape))
 
 
+@pytest.mark.parametrize("name", ["numpy", "torch"])
+def test_gradients_lie_in_memory_as_weights_do(name):
+    """Otherwise every update would go through one of them against its order."""
+    if name == "torch":
+        pytest.importorskip("torch")
+    backend = get_backend(name)
+    with backend.scope("float32"):
+        xp, w = backend.xp, backend.own(backend.asarray(np.ones((4, 5)), "float32"))
+        error = xp.ones((3, 4), dtype=xp.float32)
+        a = xp.matmul(error, w)
+        gradient = xp.matmul(a.mT, error).mT
+    strides = [each.strides if name == "numpy" else each.stride() for each in (w, gradient)]
+    assert gradient.shape == w.shape
+    assert strides[0] == strides[1]
+
+
 @pytest.mark.parametrize("steps", [1, 31, 32, 70])
 def test_fold_is_the_plain_loop(backend, steps):
     """Steps of x ← (1 + lr) x + data[index], as a loop over Python floats."""
@@ -237,7 +253,9 @@ def test_fold_is_the_plain_loop(backend, steps):
 
     with backend.scope("float64"):
         batches = Batch(backend.asarray(index), backend.asarray(lr))
-        (found,) = backend.fold(step, gather, (backend.asarray([state]),), batches, backend.asarray(data))
+        begun = (backend.asarray([state]),)
+        (found,) = backend.fold(step, gather, begun, batches, backend.asarray(data))
+        assert backend.to_numpy(begun[0]) == [state]  # the steps work on a copy
         for i in range(steps):
             state = state * (1 + lr[i]) + data[i % 3]
         np.testing.assert_allclose(backend.to_numpy(found), [state], rtol=1e-14)

@@ -289,6 +289,10 @@ WRITTEN: dict[str, Callable[[Any, Any], Any]] = {
     "what is not used": lambda z, xp: (xp.exp(z), z * 2.0)[1],
     "the same array": lambda z, xp: z,
     "a sum of all": lambda z, xp: z / (1.0 + xp.sum(xp.abs(z))),
+    "sums and maxima of columns": lambda z, xp: z - 0.1 * xp.sum(z, axis=0) + 0.1 * xp.max(z, axis=0, keepdims=True),
+    "sums of two axes": lambda z, xp: z / (1.0 + xp.sum(z * z, axis=(0, 1))),
+    "stacks of products": lambda z, xp: z @ xp.tanh(xp.matmul(z[None, ...].mT, z[None, ...]))[0, ...],
+    "bounds of both kinds": lambda z, xp: xp.minimum(xp.maximum(-0.5, z), 0.0) + xp.maximum(z, xp.max(z, axis=0)),
     "products": lambda z, xp: z @ xp.eye(4, dtype=z.dtype) + 0.01 * xp.matmul(z, z.mT) @ z,
 }
 
@@ -484,6 +488,46 @@ def test_an_interruption_between_replayed_steps_leaves_the_network_as_it_was(eag
     with pytest.raises(KeyboardInterrupt):
         train(net, WHOLE, epochs=1)
     assert_same(net, before)
+
+
+# What is asked for twice in a step
+
+
+def calls(recorder: Recorder, function: Any) -> int:
+    """How often a function of NumPy is called in all that is written down: two steps."""
+    return sum(getattr(operation, "func", None) == function for operation in recorder.program)
+
+
+@pytest.mark.parametrize(("small", "times"), [(_replay.SMALL, 1), (1, 2)])
+def test_softmax_and_its_cost_share_what_both_need_if_it_is_small(recorders, monkeypatch, small, times):
+    monkeypatch.setattr(_replay, "SMALL", small)
+    train(Network(SIZES, activation="tanh", task="classification", seed=3), (X, LABELS), epochs=1)
+    assert [calls(recorders[0], each) for each in (np.maximum.reduce, np.exp)] == 2 * [2 * times]
+
+
+def test_what_has_changed_in_place_is_computed_again(eager, replayed):
+    """tanh(z) before and after z is doubled are two things; the same function of the same z is one."""
+
+    def value(z: Any, xp: Any) -> Any:
+        doubled = z + 0.0
+        before = xp.tanh(doubled)
+        doubled *= 2.0
+        return xp.tanh(doubled) - 0.25 * before + xp.exp(z) - xp.exp(z)
+
+    assert_alike(network(eager, activation=Own(value)), replayed)
+    assert replayed == 2 * FOLDS
+
+
+def test_what_two_names_stand_for_is_not_changed_in_place(eager, replayed):
+    """Two equal results are one array to the replay, so the plain loop, where they are two, takes over."""
+
+    def value(z: Any, xp: Any) -> Any:
+        one, other = xp.tanh(z), xp.tanh(z)
+        one *= 0.5
+        return one + other
+
+    assert_alike(network(eager, activation=Own(value)), replayed)
+    assert not any(done for _, done in replayed)
 
 
 # Memory

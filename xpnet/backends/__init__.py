@@ -131,7 +131,9 @@ class Backend:
         """
         return self._plainly(step, gather, map_arrays(self.own, state), batches, data)
 
-    def _plainly(self, step: Callable[..., Any], gather: Callable[..., Any], state: Any, batches: Any, data: Any) -> Any:
+    def _plainly(
+        self, step: Callable[..., Any], gather: Callable[..., Any], state: Any, batches: Any, data: Any
+    ) -> Any:
         """Repeat a step in a plain loop, on the state itself."""
         with np.errstate(all="ignore"):  # training says itself what is not finite, and where
             for i in range(leaves(batches)[0].shape[0]):

@@ -10,7 +10,7 @@ import numpy as np
 
 from xpnet.arrays import Array, blocks
 from xpnet.backends import cast
-from xpnet.backends._replay import Eager, Lean
+from xpnet.backends._replay import Eager, Lean, Shortcut
 from xpnet.errors import BackendError
 
 
@@ -33,11 +33,6 @@ def _astype(x: Array, dtype: Any, copy: bool = True, device: Any = None, out: Ar
     return out
 
 
-_BOUND = {  # the same without a layer of Python, where all is known beforehand
-    _sum: lambda x, axis=None, dtype=None, keepdims=False, out=None: partial(np.add.reduce, x, axis, dtype, out, keepdims),
-    _max: lambda x, axis=None, keepdims=False, out=None: partial(np.maximum.reduce, x, axis, None, out, keepdims),
-    _astype: lambda x, dtype, out, **options: partial(np.copyto, out, x, casting="unsafe"),
-}
 _WRITERS = {"sum": _sum, "max": _max, "take": _take, "astype": _astype}
 _XP = Lean(array_api_compat.numpy, matmul=np.matmul, abs=np.abs, **_WRITERS)
 
@@ -51,6 +46,13 @@ class NumPyBackend(Eager):
         **{"lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal},
         **{"eq": np.equal, "ne": np.not_equal, "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor},
         **{"lshift": np.left_shift, "rshift": np.right_shift},
+    }
+    shortcuts: ClassVar[dict[Any, Shortcut]] = {
+        _sum: lambda out, x, axis=None, dtype=None, keepdims=False: partial(
+            np.add.reduce, x, axis, dtype, out, keepdims
+        ),
+        _max: lambda out, x, axis=None, keepdims=False: partial(np.maximum.reduce, x, axis, None, out, keepdims),
+        _astype: lambda out, x, dtype, **options: partial(np.copyto, out, x, casting="unsafe"),
     }
     slow_with_numbers: ClassVar[set[Callable[..., Array]]] = {np.maximum, np.minimum}  # by 5 times, in NumPy 2.4
 
@@ -90,8 +92,6 @@ class NumPyBackend(Eager):
         return np.array(number, like.dtype) if like.dtype.kind in kinds else number
 
     def bound(self, function: Callable[..., Array], args: Sequence[Any], options: Any, out: Array) -> Callable[[], Any]:
-        if function in _BOUND:
-            return _BOUND[function](*args, **options, out=out)
         by_place = isinstance(function, np.ufunc) and not options and function not in (np.maximum, np.minimum)
         return partial(function, *args, out) if by_place else super().bound(function, args, options, out)
 

@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -30,6 +30,10 @@ BY_VALUES = {  # functions that give arrays whose shape depends on values; of ot
     *("nonzero", "repeat", "unique_all", "unique_counts", "unique_inverse", "unique_values"),
     *("argwhere", "bincount", "compress", "extract", "flatnonzero", "unique"),  # beyond the array API
 }
+
+
+# A function's arguments, `out` first -> a call with fewer layers of Python around it
+Shortcut: TypeAlias = Callable[..., Callable[[], Any]]
 
 
 class Lean:
@@ -50,6 +54,7 @@ class Eager(Backend):
     """An array library that does at once what it is told to, and can write its results into arrays that are there."""
 
     operators: ClassVar[dict[str, Callable[..., Array]]]  # what is behind "add" (+) and the like; they take `out`
+    shortcuts: ClassVar[dict[Any, Shortcut]] = {}
     product: ClassVar[Callable[..., Array]] = np.matmul
     slow_with_numbers: ClassVar[set[Callable[..., Array]]] = set()  # functions that are faster of two whole arrays
 
@@ -83,7 +88,8 @@ class Eager(Backend):
 
     def bound(self, function: Callable[..., Array], args: Sequence[Any], options: Any, out: Array) -> Callable[[], Any]:
         """Tie a function that takes `out` to all that it reads and writes."""
-        return partial(function, *args, out=out, **options)
+        short = self.shortcuts.get(function)
+        return short(out, *args, **options) if short else partial(function, *args, out=out, **options)
 
     def fold(self, step: Callable[..., Any], gather: Callable[..., Any], state: Any, batches: Any, data: Any) -> Any:
         with np.errstate(all="ignore"):

@@ -1,6 +1,6 @@
 """PyTorch: its own arrays, its own devices, and no autograd."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, ClassVar
@@ -11,33 +11,20 @@ import torch
 
 from xpnet.arrays import Array
 from xpnet.backends import cast, host_array
-from xpnet.backends._replay import Eager, Lean
+from xpnet.backends._replay import Eager, Lean, Shortcut
 from xpnet.errors import BackendError
 
 
-class _Prepared:
-    """A function that gives its arguments to one of PyTorch's in another way: `prepare` makes a call of that."""
-
-    def __init__(self, prepare: Callable[..., Callable[..., Array]]) -> None:
-        self.prepare = prepare
-
-    def __call__(self, *args: Any, out: Array | None = None, **options: Any) -> Array:
-        return self.prepare(*args, **options)(out=out)
+def _sum(x: Array, axis: int | None = None, keepdims: bool = False, out: Array | None = None) -> Array:
+    return torch.sum(x, () if axis is None else axis, keepdims, out=out)
 
 
-@_Prepared
-def _sum(x: Array, axis: int | None = None, keepdims: bool = False) -> Callable[..., Array]:
-    return partial(torch.sum, x, () if axis is None else axis, keepdims)
+def _max(x: Array, axis: int | None = None, keepdims: bool = False, out: Array | None = None) -> Array:
+    return torch.amax(x, () if axis is None else axis, keepdims, out=out)
 
 
-@_Prepared
-def _max(x: Array, axis: int | None = None, keepdims: bool = False) -> Callable[..., Array]:
-    return partial(torch.amax, x, () if axis is None else axis, keepdims)
-
-
-@_Prepared
-def _take(x: Array, index: Array, axis: int) -> Callable[..., Array]:
-    return partial(torch.index_select, x, axis, index)
+def _take(x: Array, index: Array, axis: int, out: Array | None = None) -> Array:
+    return torch.index_select(x, axis, index, out=out)
 
 
 def _matmul(x: Array, y: Array, out: Array | None = None) -> Array:
@@ -66,10 +53,16 @@ def _divided(x: Array, number: Array, out: Array | None = None) -> Array:
     return torch.mul(torch.reciprocal(x, out=out), number, out=out)  # as PyTorch divides a number by a tensor
 
 
-_IN_PLACE = {  # they take a little less than the same with `out`
-    **{torch.add: torch.Tensor.add_, torch.sub: torch.Tensor.sub_},
-    **{torch.mul: torch.Tensor.mul_, torch.div: torch.Tensor.div_},
-}
+def _short_matmul(out: Array, x: Array, y: Array) -> Callable[[], Any]:
+    if out.ndim != 2:
+        return partial(_matmul, x, y, out=out)
+    return partial(torch.mm, y.mT, x.mT, out=out.mT) if _is_turned(x) else partial(torch.mm, x, y, out=out)
+
+
+def _short(function: Callable[..., Array], method: Callable[..., Array]) -> Shortcut:
+    return lambda out, x, y: partial(method, x, y) if out is x else partial(function, x, y, out=out)
+
+
 _XP = Lean(array_api_compat.torch, matmul=_matmul)
 
 
@@ -90,6 +83,15 @@ class TorchBackend(Eager):
         **{"lshift": torch.bitwise_left_shift, "rshift": torch.bitwise_right_shift},
     }
 
+    shortcuts: ClassVar[dict[Any, Shortcut]] = {
+        _sum: lambda out, x, axis=None, keepdims=False: partial(
+            torch.sum, x, () if axis is None else axis, keepdims, out=out
+        ),
+        _astype: lambda out, x, dtype, **options: partial(out.copy_, x),
+        _matmul: _short_matmul,
+        **{torch.add: _short(torch.add, torch.Tensor.add_), torch.sub: _short(torch.sub, torch.Tensor.sub_)},
+        **{torch.mul: _short(torch.mul, torch.Tensor.mul_), torch.div: _short(torch.div, torch.Tensor.div_)},
+    }
     product = staticmethod(_matmul)
 
     def __init__(self, device: Any = None) -> None:
@@ -144,19 +146,6 @@ class TorchBackend(Eager):
         return (
             torch.tensor(number, dtype=like.dtype, device=like.device) if whole or like.is_floating_point() else number
         )
-
-    def bound(self, function: Callable[..., Array], args: Sequence[Any], options: Any, out: Array) -> Callable[[], Any]:
-        if function is _matmul and out.ndim == 2:
-            x, y = args
-            turned = _is_turned(x)
-            return partial(torch.mm, y.mT, x.mT, out=out.mT) if turned else partial(torch.mm, x, y, out=out)
-        if function is _astype:
-            return partial(out.copy_, args[0])
-        if out is args[0] and function in _IN_PLACE:
-            return partial(_IN_PLACE[function], *args)
-        if isinstance(function, _Prepared):
-            return partial(function.prepare(*args, **options), out=out)
-        return super().bound(function, args, options, out)
 
     def _from_host(self, x: np.ndarray, dtype: str | None) -> Array:
         x = np.require(cast(x, dtype), requirements=["C", "W"])  # what a tensor can share, else a copy
