@@ -49,9 +49,11 @@ class NumPyBackend(Eager):
     }
     shortcuts: ClassVar[dict[Any, Shortcut]] = {
         _sum: lambda out, x, axis=None, dtype=None, keepdims=False: partial(
-            np.add.reduce, x, axis, dtype, out, keepdims
+            np.add.reduce, x, axis, dtype, out, keepdims  # pyright: ignore
         ),
-        _max: lambda out, x, axis=None, keepdims=False: partial(np.maximum.reduce, x, axis, None, out, keepdims),
+        _max: lambda out, x, axis=None, keepdims=False: partial(
+            np.maximum.reduce, x, axis, None, out, keepdims  # pyright: ignore
+        ),
         _astype: lambda out, x, dtype, **options: partial(np.copyto, out, x, casting="unsafe"),
     }
     slow_with_numbers: ClassVar[set[Callable[..., Array]]] = {np.maximum, np.minimum}  # by 5 times, in NumPy 2.4
