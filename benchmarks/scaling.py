@@ -1,7 +1,7 @@
 """How the time of a step grows with batch, width and depth, beside what its operations alone would take.
 
-Writes figures.json and three plots into a folder, and prints the share of the machine's rate that each backend reaches;
-README.md beside this file says what is measured, and how.
+Writes figures.json and three plots into a folder, and prints the share of its library's rate that each backend
+reaches; README.md beside this file says what is measured, and how.
 """
 
 import argparse
@@ -18,8 +18,8 @@ from typing import NamedTuple
 import numpy as np
 from machine import machine
 
-from xpnet import Network
-from xpnet.bench import libraries, time_step
+from xpnet import Network, get_backend
+from xpnet.bench import PAUSE, libraries, time_step
 
 try:
     from matplotlib.figure import Figure
@@ -59,7 +59,7 @@ AXES = {
         lambda depth: ([784, *depth * [256], 10], 128),
     ),
 }
-PRODUCTS = 3  # of each size, each time that the machine's rate is measured
+PRODUCTS = 3  # of each size, each time that a rate is measured
 LINES = {"numpy": ("#0072B2", "o"), "jax": ("#D55E00", "s"), "torch": ("#009E73", "^")}  # color, marker
 
 
@@ -78,33 +78,35 @@ def operations(sizes, m):
     return 3 * sum(products) - products[0]
 
 
-def best_rate(sides):
-    """The most operations a second of NumPy's product of two square float32 matrices."""
-    rng, found = np.random.default_rng(0), 0.0
-    for n in sides:
-        a, b = (rng.standard_normal((n, n), np.float32) for _ in range(2))
-        c = a @ b  # the first wakes the threads
-        for _ in range(PRODUCTS):
-            started = time.perf_counter()
-            np.matmul(a, b, out=c)
-            found = max(found, 2 * n**3 / (time.perf_counter() - started))
+def best_rate(backend, sides):
+    """The most operations a second of a library's product of two square float32 matrices."""
+    backend, rng, found = get_backend(backend, "cpu"), np.random.default_rng(0), 0.0
+    time.sleep(PAUSE)
+    with backend.scope("float32"):
+        for n in sides:
+            a, b = (backend.asarray(rng.standard_normal((n, n), np.float32)) for _ in range(2))
+            for i in range(PRODUCTS + 1):
+                started = time.perf_counter()
+                backend.to_numpy(backend.xp.matmul(a, b)[:1, :1])  # waits for it
+                if i:  # the first wakes the threads
+                    found = max(found, 2 * n**3 / (time.perf_counter() - started))
     return found
 
 
 def measure(axes, backends, quick, seconds, repeats):
-    """Time every point on every backend, and the machine's own rate before each axis; returns what the file holds."""
-    rates, points = [], []
+    """Time every point on every backend, and the rates of each before each axis; returns what the file holds."""
+    rates, points = dict.fromkeys(backends, 0.0), []
     sides = (1024, 2048) if quick else (1024, 2048, 4096)
     for name in axes:
-        rates.append(best_rate(sides))
+        rates = {backend: max(rate, best_rate(backend, sides)) for backend, rate in rates.items()}
         for value in AXES[name].few if quick else AXES[name].values:
             for backend in backends:
                 points.append(point(name, value, backend, seconds, repeats))
                 print(f"{name} {value}, {backend}: {1e6 * points[-1]['seconds']:,.1f} µs a step", file=sys.stderr)
-    how = f"best of {len(rates) * len(sides) * PRODUCTS} products of two square float32 matrices by np.matmul"
+    how = f"best of {len(axes) * len(sides) * PRODUCTS} products of two square float32 matrices"
     return {
         "machine": f"{machine(*(each for each in backends if each != 'numpy'))}; BLAS threads: {threads()}",
-        "rate": max(rates),
+        "rates": rates,
         "how": f"{how}, with {', '.join(map(str, sides))} rows",
         "repeats": repeats,
         "points": points,
@@ -148,8 +150,9 @@ def draw(found, axis):
         plot.fill_between(values, low, high, color=color, alpha=0.2, linewidth=0)
         plot.plot(values, times, color=color, marker=marker, markersize=5, label=backend)
     values = [each["value"] for each in points]
-    alone = [each["operations"] / found["rate"] for each in points]
-    label = f"operations alone, at {found['rate'] / 1e9:.0f} GFLOP/s"
+    best = max(found["rates"], key=found["rates"].get)
+    alone = [each["operations"] / found["rates"][best] for each in points]
+    label = f"operations alone, at {found['rates'][best] / 1e9:.0f} GFLOP/s ({best})"
     plot.plot(values, alone, color="0.25", linestyle="--", linewidth=1.2, label=label)
     dress(plot, axis, values)
     figure.legend(loc="outside upper center", ncols=len(by_backend) + 1, frameon=False, fontsize=9)
@@ -174,11 +177,11 @@ def dress(plot, axis, values):
 
 
 def shares(found, axis="width"):
-    """Table of the share of the machine's rate that each backend reaches, in Markdown."""
+    """Table of the share of its own library's rate that each backend reaches, in Markdown."""
     by_backend = lines(found, axis)
     rows = [f"| {AXES[axis].label} | GFLOP a step | {' | '.join(by_backend)} |", "| --- " * (2 + len(by_backend)) + "|"]
     for points in zip(*by_backend.values()):
-        cells = [f"{each['operations'] / each['seconds'] / found['rate']:.0%}" for each in points]
+        cells = [f"{each['operations'] / each['seconds'] / found['rates'][each['backend']]:.0%}" for each in points]
         rows.append(f"| {points[0]['value']} | {points[0]['operations'] / 1e9:.3g} | {' | '.join(cells)} |")
     return "\n".join(rows)
 
@@ -214,9 +217,10 @@ def main():
     axes = dict.fromkeys(each["axis"] for each in found["points"])
     for axis in axes:
         draw(found, axis).savefig(args.folder / f"{axis}.png", dpi=150)
-    print(f"{found['machine']}\nThe machine's rate is {found['rate'] / 1e9:.1f} GFLOP/s: {found['how']}.\n")
+    rates = ", ".join(f"{backend} {rate / 1e9:.0f}" for backend, rate in found["rates"].items())
+    print(f"{found['machine']}\nRates in GFLOP/s: {rates}; {found['how']}.\n")
     for axis in ("width",) if "width" in axes else axes:
-        print(f"Share of it in {AXES[axis].network} ({', '.join(lines(found, axis))}):\n\n{shares(found, axis)}")
+        print(f"Share of its own rate in {AXES[axis].network} ({', '.join(lines(found, axis))}):\n\n{shares(found, axis)}")
 
 
 if __name__ == "__main__":

@@ -9,10 +9,11 @@ What cannot be written down is refused: asking for the value of a number, or bri
 loop is then a plain one.
 """
 
+import math
 import operator
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from types import ModuleType
 from typing import Any, ClassVar, TypeAlias
 
@@ -160,7 +161,7 @@ class Recorder:
 
     def _like(self, given: Sequence["Recorded"]) -> Array:
         """Find the array whose dtype the numbers beside it take: booleans only choose."""
-        return next((x for x in given if not str(x.dtype).endswith("bool")), given[0]).array
+        return next((x for x in given if not _is_bool(x.dtype)), given[0]).array
 
     def kept(self, x: Array) -> "Recorded":
         """Let an array take part whose memory stays as it is."""
@@ -315,7 +316,7 @@ class Recorded:
     def __getitem__(self, key: Any) -> "Recorded":
         """Elements, or a view of them."""
         keys = key if isinstance(key, tuple) else (key,)
-        if any(isinstance(each, Recorded) and str(each.dtype).endswith("bool") for each in keys):
+        if any(isinstance(each, Recorded) and _is_bool(each.dtype) for each in keys):
             raise TypeError("the shape of what a mask gives depends on values")
         return self.recorder.call(operator.getitem, (self, key), writes=False)
 
@@ -366,7 +367,12 @@ def _array(x: Recorded) -> Array:
 
 
 def _size(x: Array) -> int:
-    return int(np.prod(x.shape))
+    return math.prod(x.shape)
+
+
+@cache
+def _is_bool(dtype: Any) -> bool:
+    return str(dtype).endswith("bool")
 
 
 def _key(nest: Any) -> Any:
