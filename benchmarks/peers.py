@@ -32,7 +32,8 @@ PAUSE = 0.06  # seconds: BLAS threads spin on after their work, and would slow t
 ONE_THREAD = dict.fromkeys(
     ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
 )
-HOPELESS = 1.5  # times as slow as with the other number of threads, in the first round that counts
+HOPELESS = 1.5  # times as slow as with the other number of threads, in the better of the first rounds that count
+JUDGED = 2  # of these rounds
 DISTRIBUTIONS = {"sklearn": "scikit-learn"}  # where it is not called as the module is
 
 # What is to be the same. Sigmoid networks: the weights after an epoch, by the bound of the contender, and the cost.
@@ -165,7 +166,7 @@ def measure(row, names, rounds, folder, test):
                 worker.seconds.append(epochs[worker].seconds)
             else:
                 worker.share = accuracy(row, epochs[worker].layers, *test)
-        if i == 1:
+        if i == JUDGED:
             slow = hopeless(workers)
             workers = [worker for worker in workers if worker not in slow]
             for worker in slow:
@@ -179,8 +180,8 @@ def hopeless(workers):
     """Find those whose other number of threads is far better: they take no part in the rounds to come."""
     best = {}
     for worker in workers:
-        best[worker.name] = min(worker.median, best.get(worker.name, np.inf))
-    return [worker for worker in workers if worker.median > HOPELESS * best[worker.name]]
+        best[worker.name] = min(*worker.seconds, best.get(worker.name, np.inf))
+    return [worker for worker in workers if min(worker.seconds) > HOPELESS * best[worker.name]]
 
 
 def differences(row, epochs, trial=False):

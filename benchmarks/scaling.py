@@ -220,7 +220,7 @@ def main():
     rates = ", ".join(f"{backend} {rate / 1e9:.0f}" for backend, rate in found["rates"].items())
     print(f"{found['machine']}\nRates in GFLOP/s: {rates}; {found['how']}.\n")
     for axis in ("width",) if "width" in axes else axes:
-        print(f"Share of its own rate in {AXES[axis].network} ({', '.join(lines(found, axis))}):\n\n{shares(found, axis)}")
+        print(f"Share of its own rate, {AXES[axis].network}:\n\n{shares(found, axis)}")
 
 
 if __name__ == "__main__":

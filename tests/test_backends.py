@@ -1,3 +1,5 @@
+import copy
+import pickle
 import sys
 from types import SimpleNamespace
 
@@ -212,6 +214,16 @@ def test_arrays_on_another_device_are_moved_to_the_networks(place):
     assert out.device == strict.Device("device1")
 
 
+@pytest.mark.parametrize("way", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+@pytest.mark.parametrize("name", ["numpy", "torch", "jax"])
+def test_backends_are_copied_and_pickled_by_their_names(name, way):
+    pytest.importorskip(name)
+    backend = get_backend(name)
+    twin = way(backend)
+    assert type(twin) is type(backend)
+    assert (twin.name, twin.device) == (backend.name, backend.device)
+
+
 def test_own_copies(backend):
     for shape in ((), (3,), (3, 4)):
         x = np.ones(shape, np.float32)
@@ -222,15 +234,16 @@ def test_own_copies(backend):
             np.testing.assert_array_equal(backend.to_numpy(y), np.ones(shape))
 
 
+@pytest.mark.parametrize("rows", [1, 3])
 @pytest.mark.parametrize("name", ["numpy", "torch"])
-def test_gradients_lie_in_memory_as_weights_do(name):
+def test_gradients_lie_in_memory_as_weights_do(name, rows):
     """Otherwise every update would go through one of them against its order."""
     if name == "torch":
         pytest.importorskip("torch")
     backend = get_backend(name)
     with backend.scope("float32"):
         xp, w = backend.xp, backend.own(backend.asarray(np.ones((4, 5)), "float32"))
-        error = xp.ones((3, 4), dtype=xp.float32)
+        error = xp.ones((rows, 4), dtype=xp.float32)
         a = xp.matmul(error, w)
         gradient = xp.matmul(a.mT, error).mT
     strides = [each.strides if name == "numpy" else each.stride() for each in (w, gradient)]

@@ -2,8 +2,10 @@
 
 import copy
 import functools
+import gc
 import operator
 import sys
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -293,6 +295,11 @@ WRITTEN: dict[str, Callable[[Any, Any], Any]] = {
     "sums of two axes": lambda z, xp: z / (1.0 + xp.sum(z * z, axis=(0, 1))),
     "stacks of products": lambda z, xp: z @ xp.tanh(xp.matmul(z[None, ...].mT, z[None, ...]))[0, ...],
     "bounds of both kinds": lambda z, xp: xp.minimum(xp.maximum(-0.5, z), 0.0) + xp.maximum(z, xp.max(z, axis=0)),
+    "products of two dtypes": lambda z, xp: xp.matmul(z, xp.eye(4, dtype=xp.float32)),
+    "products of stacks and vectors": lambda z, xp: z + 0.1 * xp.matmul(z[None, ...], z[0, :])[0, :, None],
+    "products of a stack and a vector of two dtypes": lambda z, xp: (
+        z + 0.1 * xp.matmul(z[None, ...], xp.ones((4,), dtype=xp.float32))[0, :, None]
+    ),
     "products": lambda z, xp: z @ xp.eye(4, dtype=z.dtype) + 0.01 * xp.matmul(z, z.mT) @ z,
 }
 
@@ -518,6 +525,33 @@ def test_what_has_changed_in_place_is_computed_again(eager, replayed):
     assert replayed == 2 * FOLDS
 
 
+def test_what_was_changed_in_place_is_not_given_to_the_next_who_asks(eager, replayed):
+    """As where a gradient doubles a − y that the value of a cost asks for too, or softplus adds 1 to e^z."""
+
+    def value(z: Any, xp: Any) -> Any:
+        doubled = z + 1.0
+        doubled *= 2.0
+        e = xp.exp(z)
+        e += 1.0
+        return xp.log(e) + 0.1 * doubled
+
+    class Changing(Own):
+        def pullback(self, g: Any, z: Any, a: Any, xp: Any) -> Any:
+            e = xp.exp(z)
+            return g * (e / (1.0 + e) + 0.02 * (z + 1.0))
+
+    assert_alike(network(eager, activation=Changing(value)), replayed)
+    assert replayed == 2 * FOLDS
+
+
+@pytest.mark.parametrize("cost", ["log_likelihood", "cross_entropy", "quadratic"])
+def test_costs_of_many_outputs_and_soft_targets(eager, dtype, replayed, cost):
+    y = targets("softmax", np.random.default_rng(4), N, 40)
+    net = network(eager, [5, 4, 40], output_activation="softmax", cost=cost, dtype=dtype)
+    assert_alike(net, replayed, (X, y))
+    assert replayed == 2 * FOLDS
+
+
 def test_what_two_names_stand_for_is_not_changed_in_place(eager, replayed):
     """Two equal results are one array to the replay, so the plain loop, where they are two, takes over."""
 
@@ -570,6 +604,26 @@ def test_memory_does_not_grow_with_the_steps_that_are_written_down(eager, record
         sizes.append((len(buffers(recorders[-1])), len(recorders[-1].program)))
     assert sizes[0][0] == sizes[1][0] == sizes[2][0]
     assert sizes[2][1] - sizes[1][1] == pytest.approx(10 / 3 * (sizes[1][1] - sizes[0][1]), rel=0.1)
+
+
+def test_what_was_refused_leaves_nothing_behind(eager, monkeypatch):
+    """No memory waits for the garbage collector: nothing that was written down holds itself."""
+    left, begin = [], Recorder.__init__
+
+    def spy(self: Recorder, backend: Eager) -> None:
+        begin(self, backend)
+        left.append(weakref.ref(self))
+
+    monkeypatch.setattr(Recorder, "__init__", spy)
+    gc.collect()
+    gc.disable()
+    try:
+        train(network(eager, activation=Own(lambda z, xp: z * float(xp.max(z) > 0.0))))
+        train(network(eager))
+        assert len(left) == 4
+        assert not any(each() for each in left)
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("kind", ["numbers", "classes and bytes"])
@@ -788,6 +842,7 @@ PROGRAMS = st.lists(st.tuples(st.sampled_from([*INSTRUCTIONS]), *[st.integers(0,
 @settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])  # a name and a device
 @given(program=PROGRAMS, after=st.tuples(*[st.integers(0, 5)] * 2), steps=st.sampled_from([8, 21, 33]))
 @example(program=[("product in place", 0, 0, 0), ("sum", 0, 5, 0)], after=(0, 0), steps=21)
+@example(program=[("sum", 0, 1, 2), ("product in place", 2, 2, 2), ("sum", 0, 1, 3)], after=(2, 3), steps=21)
 def test_any_steps_on_arrays_that_share_memory_are_those_of_the_plain_loop(eager, program, after, steps):
     """A step works on six arrays, two of them its state; each instruction puts what it makes in the place of one."""
     backend, rng = get_backend(*eager), np.random.default_rng(0)

@@ -58,6 +58,10 @@ class Backend:
         """Name and device."""
         return f"<Backend {self.name} on {self.device_name}>"
 
+    def __reduce__(self) -> Any:
+        """What stands for it in a copy or a pickle: its name, or its namespace, and its device."""
+        return get_backend, (self.name if self.name in BACKENDS else self.xp, self.device_name)
+
     @property
     def device_name(self) -> str:
         """What the device is called; ``device=`` takes it."""

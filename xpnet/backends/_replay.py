@@ -5,8 +5,8 @@ making arrays for it. But every step does the same. So the first steps run on ar
 the library, with the memory that it reads and writes. From then on these operations alone are run, again and again, on
 the same memory. The mathematics is what it was, operation by operation.
 
-What cannot be written down is refused: asking for the value of a number, or bringing in arrays from elsewhere. The
-loop is then a plain one.
+What cannot be written down is refused: asking for the value of a number, bringing in arrays from elsewhere, or
+changing in place what is known under two names. The loop is then a plain one.
 """
 
 import math
@@ -32,7 +32,6 @@ BY_VALUES = {  # functions that give arrays whose shape depends on values; of ot
     *("argwhere", "bincount", "compress", "extract", "flatnonzero", "unique"),  # beyond the array API
 }
 
-
 # A function's arguments, `out` first -> a call with fewer layers of Python around it
 Shortcut: TypeAlias = Callable[..., Callable[[], Any]]
 
@@ -55,8 +54,7 @@ class Eager(Backend):
     """An array library that does at once what it is told to, and can write its results into arrays that are there."""
 
     operators: ClassVar[dict[str, Callable[..., Array]]]  # what is behind "add" (+) and the like; they take `out`
-    shortcuts: ClassVar[dict[Any, Shortcut]] = {}
-    product: ClassVar[Callable[..., Array]] = np.matmul
+    shortcuts: ClassVar[dict[Any, Shortcut]] = {}  # of functions with a layer of Python
     slow_with_numbers: ClassVar[set[Callable[..., Array]]] = set()  # functions that are faster of two whole arrays
 
     def writer(self, name: str) -> Callable[..., Array] | None:
@@ -80,7 +78,7 @@ class Eager(Backend):
         raise NotImplementedError
 
     def placed(self, x: Array) -> bool:
-        """Whether an array lies where a new one could, as far as `product` depends on that in the last bit."""
+        """Whether an array lies where a new one could, as far as products depend on that in the last bit."""
         return True
 
     def constant(self, number: float, like: Array) -> Any:
@@ -116,7 +114,7 @@ class Eager(Backend):
         try:
             after, minibatches = own, gather(map_arrays(recorder.kept, data), given, recorder)
             for i in range(block):
-                after = step(after, part(minibatches, i), recorder)
+                after = step(after, map_arrays(recorder.placed, part(minibatches, i)), recorder)
                 recorder.known.clear()
             recorder.loop(own, after)
             inputs, write = leaves(map_arrays(_array, given)), self.write
@@ -130,6 +128,8 @@ class Eager(Backend):
             return map_arrays(_array, own), whole
         except Exception:  # refused; or it fails, and will fail in the plain loop
             return state, 0
+        finally:
+            recorder.known.clear()  # what is known holds the recorder
 
 
 class Recorder:
@@ -146,7 +146,8 @@ class Recorder:
         self.program: list[Callable[[], Any]] = []
         self.free: dict[Any, list[Array]] = defaultdict(list)  # memory that nothing needs any more, by its layout
         self.constants: dict[Any, Any] = {}
-        self.known: dict[Any, tuple[Recorded, Any]] = {}  # small results of this step, and what they were made of
+        # Small results of this step, by what they are of; and that itself, so that no id in a key comes up again
+        self.known: dict[Any, tuple[Recorded, Sequence[Recorded]]] = {}
 
     def __getattr__(self, name: str) -> Any:
         """Function of that name; what is not a function is that of the library."""
@@ -164,7 +165,7 @@ class Recorder:
         return next((x for x in given if not _is_bool(x.dtype)), given[0]).array
 
     def kept(self, x: Array) -> "Recorded":
-        """Let an array take part whose memory stays as it is."""
+        """Let an array take part whose memory stays where it is."""
         return Recorded(x, Memory(x, None), self)
 
     def copied(self, x: Array) -> "Recorded":
@@ -175,7 +176,7 @@ class Recorder:
 
     def placed(self, x: "Recorded") -> "Recorded":
         """Copy a part of a larger array, if it does not lie as an array of its own would."""
-        if self.backend.placed(x.array):
+        if x.ndim < 2 or self.backend.placed(x.array):  # vectors and numbers take no part in products
             return x
         pool = self.free[self.backend.layout(x.array)]
         copy = pool.pop() if pool else self.backend.like(x.array)
@@ -187,17 +188,16 @@ class Recorder:
         given: list[Recorded] = []
         if options and "out" in options:
             raise TypeError("out= is not of the array API")
-        if function is self.backend.product:
-            args = [self.placed(x) if isinstance(x, Recorded) else x for x in args]
         plain, options = _plain(args, given), _plain(options or {}, given)
         if writes and given:
             like = self._like(given)
-            plain = [self._constant(each, like, function in self.backend.slow_with_numbers) for each in plain]
+            number = self._whole if function in self.backend.slow_with_numbers else self._constant
+            plain = [number(each, like) for each in plain]
         key = (function, _key(args), _key(options)) if writes and given else None
-        if key in self.known:  # as softmax and cross-entropy both ask for the largest z
-            found, _ = self.known[key]
-            found.memory.shared = True
-            return Recorded(found.array, found.memory, self)
+        known, _ = self.known.get(key, (None, None))
+        if known is not None and not known.memory.version:  # as softmax and cross-entropy both ask for the largest z
+            known.memory.shared = True
+            return Recorded(known.array, known.memory, self)
         result = function(*plain, **options)
         if not hasattr(result, "dtype"):
             if isinstance(result, (bool, int, str, type(None))) or not given:
@@ -211,20 +211,10 @@ class Recorder:
         target = pool.pop() if pool else result
         if target is not result:
             self.backend.write(target, result)
-        if writes:
-            self.program.append(self.backend.bound(function, plain, options, target))
-        else:
-            write = self.backend.write  # no operation holds the recorder: all its memory goes when it goes
-
-            def again() -> None:
-                found = function(*plain, **options)
-                if tuple(getattr(found, "shape", ())) != tuple(target.shape):
-                    raise TypeError("the shape of what a function gives depends on values")
-                write(target, found)
-
-            self.program.append(again)
+        again = self.backend.bound if writes else self._copying
+        self.program.append(again(function, plain, options, target))
         found = Recorded(target, Memory(target, pool), self)
-        if key is not None and _size(target) <= SMALL:
+        if key is not None and all(_size(each) <= SMALL for each in (found, *given)):
             self.known[key] = found, given
         return found
 
@@ -238,6 +228,19 @@ class Recorder:
         operation()
         self.program.append(operation)
         return x
+
+    def _copying(
+        self, function: Callable[..., Any], args: Sequence[Any], options: Any, out: Array
+    ) -> Callable[[], Any]:
+        write = self.backend.write  # no operation holds the recorder: all its memory goes when it goes
+
+        def again() -> None:
+            found = function(*args, **options)
+            if tuple(getattr(found, "shape", ())) != tuple(out.shape):
+                raise TypeError("the shape of what a function gives depends on values")
+            write(out, found)
+
+        return again
 
     def loop(self, begin: Any, end: Any) -> None:
         """Bring what the steps ended with to where they begin."""
@@ -259,15 +262,23 @@ class Recorder:
         operation()
         self.program.append(operation)
 
-    def _constant(self, x: Any, like: Array, everywhere: bool = False) -> Any:
+    def _constant(self, x: Any, like: Array) -> Any:
         if type(x) not in (int, float):
             return x
-        key = repr(x), self.backend.layout(like) if everywhere else like.dtype  # 0.0 and −0.0 are equal
+        key = repr(x), like.dtype  # 0.0 and −0.0 are equal
         if key not in self.constants:
-            number = self.backend.constant(x, like)
-            self.constants[key] = self.backend.like(like) if everywhere else number
-            if everywhere:
-                self.backend.write(self.constants[key], number)
+            self.constants[key] = self.backend.constant(x, like)
+        return self.constants[key]
+
+    def _whole(self, x: Any, like: Array) -> Any:
+        """Give a number as an array of the shape of the other operand."""
+        number = self._constant(x, like)
+        if number is x or not hasattr(number, "dtype"):  # no number; or one of another kind than the array's
+            return number
+        key = repr(x), self.backend.layout(like)
+        if key not in self.constants:
+            self.constants[key] = self.backend.like(like)
+            self.backend.write(self.constants[key], number)
         return self.constants[key]
 
 
@@ -278,7 +289,7 @@ class Memory:
 
     def __init__(self, array: Array, pool: list[Array] | None) -> None:
         self.array, self.pool = array, pool
-        self.version, self.shared = 0, False  # how often it was changed in place; whether that is still allowed
+        self.version, self.shared = 0, False  # how often it was changed in place; whether it has two names: never again
 
     def __del__(self) -> None:
         """Give the memory back."""

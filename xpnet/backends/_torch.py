@@ -29,13 +29,21 @@ def _take(x: Array, index: Array, axis: int, out: Array | None = None) -> Array:
 
 def _matmul(x: Array, y: Array, out: Array | None = None) -> Array:
     # What begins with a transpose, as a gradient does, comes out transposed in memory: then it lies there as weights do
+    if x.dtype != y.dtype:
+        return _into(out, array_api_compat.torch.matmul(x, y))
     if _is_turned(x) and y.ndim >= 2:
         return torch.matmul(y.mT, x.mT, out=None if out is None else out.mT).mT
     return torch.matmul(x, y, out=out)
 
 
 def _is_turned(x: Array) -> bool:
-    return x.ndim >= 2 and not x.is_contiguous() and x.mT.is_contiguous()
+    return x.ndim >= 2 and x.stride(-2) == 1 < x.stride(-1)
+
+
+def _vecdot(x: Array, y: Array, axis: int = -1, out: Array | None = None) -> Array:
+    if x.dtype != y.dtype:
+        return _into(out, array_api_compat.torch.vecdot(x, y, axis=axis))
+    return torch.linalg.vecdot(x, y, dim=axis, out=out)
 
 
 def _astype(x: Array, dtype: Any, copy: bool = True, out: Array | None = None) -> Array:
@@ -45,7 +53,10 @@ def _astype(x: Array, dtype: Any, copy: bool = True, out: Array | None = None) -
 def _where(condition: Array, x: Any, y: Any, out: Array | None = None) -> Array:
     if isinstance(x, torch.Tensor) and isinstance(y, torch.Tensor):
         return torch.where(condition, x, y, out=out)
-    found = array_api_compat.torch.where(condition, x, y)
+    return _into(out, array_api_compat.torch.where(condition, x, y))
+
+
+def _into(out: Array | None, found: Array) -> Array:
     return found if out is None else out.copy_(found)
 
 
@@ -54,7 +65,7 @@ def _divided(x: Array, number: Array, out: Array | None = None) -> Array:
 
 
 def _short_matmul(out: Array, x: Array, y: Array) -> Callable[[], Any]:
-    if out.ndim != 2:
+    if x.ndim != 2 or y.ndim != 2 or x.dtype != y.dtype:
         return partial(_matmul, x, y, out=out)
     return partial(torch.mm, y.mT, x.mT, out=out.mT) if _is_turned(x) else partial(torch.mm, x, y, out=out)
 
@@ -63,7 +74,7 @@ def _short(function: Callable[..., Array], method: Callable[..., Array]) -> Shor
     return lambda out, x, y: partial(method, x, y) if out is x else partial(function, x, y, out=out)
 
 
-_XP = Lean(array_api_compat.torch, matmul=_matmul)
+_XP = Lean(array_api_compat.torch, matmul=_matmul, vecdot=_vecdot)
 
 
 class TorchBackend(Eager):
@@ -72,7 +83,7 @@ class TorchBackend(Eager):
     writers: ClassVar[dict[str, Callable[..., Array]]] = {
         **{"exp": torch.exp, "log": torch.log, "log1p": torch.log1p, "expm1": torch.expm1, "tanh": torch.tanh},
         **{"abs": torch.abs, "sign": torch.sign, "sqrt": torch.sqrt, "where": _where},
-        **{"minimum": torch.minimum, "maximum": torch.maximum, "matmul": _matmul, "vecdot": torch.linalg.vecdot},
+        **{"minimum": torch.minimum, "maximum": torch.maximum, "matmul": _matmul, "vecdot": _vecdot},
         **{"sum": _sum, "max": _max, "take": _take, "astype": _astype},
     }
     operators: ClassVar[dict[str, Callable[..., Array]]] = {
@@ -88,11 +99,13 @@ class TorchBackend(Eager):
             torch.sum, x, () if axis is None else axis, keepdims, out=out
         ),
         _astype: lambda out, x, dtype, **options: partial(out.copy_, x),
+        _max: lambda out, x, axis=None, keepdims=False: partial(
+            torch.amax, x, () if axis is None else axis, keepdims, out=out
+        ),
         _matmul: _short_matmul,
         **{torch.add: _short(torch.add, torch.Tensor.add_), torch.sub: _short(torch.sub, torch.Tensor.sub_)},
         **{torch.mul: _short(torch.mul, torch.Tensor.mul_), torch.div: _short(torch.div, torch.Tensor.div_)},
     }
-    product = staticmethod(_matmul)
 
     def __init__(self, device: Any = None) -> None:
         try:
