@@ -123,11 +123,12 @@ def library(name):
     return name.split()[0]
 
 
-def thread_counts(name):
-    """Choices that a contender has here: True is one thread."""
-    if not CONTENDERS[name].all_threads:
+def thread_counts(name, asked):
+    """Choices that a contender has here, of those asked for: True is one thread."""
+    possible = library(name) != "jax" or hasattr(os, "sched_setaffinity")
+    if possible and (asked == "one" or not CONTENDERS[name].all_threads):
         return [True]
-    return [True, False] if library(name) != "jax" or hasattr(os, "sched_setaffinity") else [False]
+    return [True, False] if possible else [False]
 
 
 # One row
@@ -150,11 +151,11 @@ class Result(NamedTuple):
         return np.quantile(np.divide(one.seconds, other.seconds), [0.25, 0.5, 0.75]) if one and other else None
 
 
-def measure(row, names, rounds, folder, test):
+def measure(row, names, args, folder, test):
     """Time every contender in each round, and compare what came of it."""
-    workers = [launch(name, one, row, folder) for name in names for one in thread_counts(name)]
+    workers = [launch(name, one, row, folder) for name in names for one in thread_counts(name, args.threads)]
     wrong = differences(row, {worker: worker.pipe.recv() for worker in workers}, trial=True)
-    for i in range(rounds + 1):  # the first warms up, and compiles
+    for i in range(args.rounds + 1):  # the first warms up, and compiles
         epochs = {}
         for worker in random.sample(workers, len(workers)):
             time.sleep(PAUSE)
@@ -252,7 +253,8 @@ def report(results, args, where):
         return
     used = dict.fromkeys(library(worker.name) for result in results for worker in result.workers)
     others = [DISTRIBUTIONS.get(each, each) for each in used if each != "numpy"]
-    print(f"{machine(*others)}; {where}; --kind {args.kind}, medians of {args.rounds} rounds.")
+    how = f"--kind {args.kind} --threads {args.threads}, medians of {args.rounds} rounds"
+    print(f"{machine(*others)}; {where}; {how}.")
     head = [str(result.row) for result in results]
     lines = [[CONTENDERS[name].title, *(time_cell(result, name) for result in results)] for name in args.names]
     print_table(["µs a step (threads, test accuracy)", *head], lines)
@@ -305,6 +307,7 @@ def options():
     parser.add_argument("--kind", choices=KINDS, default="book", help="plain descent, or momentum (%(default)s)")
     parser.add_argument("--rows", nargs="+", choices=KINDS["book"], default=list(KINDS["book"]), help="(all)")
     parser.add_argument("--rounds", type=int, default=15, help="epochs timed of each contender (%(default)s)")
+    parser.add_argument("--threads", choices=["one", "better"], default="better", help="of each (%(default)s)")
     parser.add_argument("--examples", type=int, help="in an epoch (60,000; 25,600 in r5 and 12,800 in r6)")
     parser.add_argument(
         "--contenders", nargs="+", metavar="NAME", default=[""], help=f"beginnings of: {'; '.join(CONTENDERS)} (all)"
@@ -337,7 +340,7 @@ def main():
         for row in (KINDS[args.kind][each] for each in args.rows):
             row = row._replace(examples=min(args.examples or row.examples, len(x)))
             names = taking_part(row, args.names)
-            result = measure(row, names, args.rounds, Path(folder), test)
+            result = measure(row, names, args, Path(folder), test)
             expected = softmax_share(row, x, labels, test) if "sklearn" in names else None
             result = judged(result, expected)
             results.append(result)
