@@ -188,11 +188,11 @@ def rates(schedule: Schedule, steps: range, total: int) -> np.ndarray:
 
 
 def steps_together(parameters: int, batch_size: int) -> int:
-    """How many steps a chunk holds: enough that its overhead is lost in them, in well under a second if possible.
+    """How many steps a chunk holds: enough that its copy of the state is lost in them, in about a second if possible.
 
     Examples
     --------
     >>> steps_together(23_820, 10), steps_together(5_800_000, 512)
-    (10000, 10)
+    (10000, 20)
     """
-    return max(10, min(10_000, 10_000_000_000 // (parameters * batch_size)))
+    return max(20, min(10_000, 30_000_000_000 // (parameters * batch_size)))
