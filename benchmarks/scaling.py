@@ -167,6 +167,9 @@ def dress(plot, axis, values):
     plot.set_yscale("log")
     plot.set_xticks(values, labels=map(str, values))
     plot.yaxis.set_major_formatter(EngFormatter(unit="s"))
+    low, high = plot.get_ylim()
+    if high < 100 * low:  # few powers of ten: those between have labels too
+        plot.yaxis.set_minor_formatter(EngFormatter(unit="s"))
     plot.grid(which="major", color="0.85", linewidth=0.8)
     plot.grid(which="minor", axis="y", color="0.93", linewidth=0.5)
     plot.set_axisbelow(True)

@@ -201,6 +201,12 @@ def test_any_number_of_steps(eager, replayed, steps, done, optimizer):
     assert replayed == [(steps, done)]
 
 
+def test_minibatches_of_one(eager, dtype, replayed):
+    """The gradient is then a column times a row."""
+    assert_alike(network(eager, dtype=dtype), replayed, batch_size=1, lr=0.05)
+    assert replayed == 2 * [(N, 80)]
+
+
 @pytest.mark.parametrize(("width", "done"), [(64, 7), (65, 7), (66, 0)])
 def test_few_steps_are_replayed_where_minibatches_are_large(eager, replayed, monkeypatch, width, done):
     """A minibatch of 8 (5 + 3) numbers and a learning rate."""
