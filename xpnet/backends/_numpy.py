@@ -94,7 +94,7 @@ class NumPyBackend(Eager):
 
     def bound(self, function: Callable[..., Array], args: Sequence[Any], options: Any, out: Array) -> Callable[[], Any]:
         if function is np.matmul and min(x.ndim for x in args) > 1 and args[0].shape[-1] == 1:
-            function = np.multiply  # a column times a row, which NumPy does not leave to BLAS: 10 times as fast
+            function = np.multiply  # a column times a row, which NumPy does not leave to BLAS: 6 times as fast
         by_place = isinstance(function, np.ufunc) and not options and function not in (np.maximum, np.minimum)
         return partial(function, *args, out) if by_place else super().bound(function, args, options, out)
 
