@@ -77,7 +77,7 @@ class Eager(Backend):
         """Whether one of two arrays is a view of the other, or both are of the same memory."""
         raise NotImplementedError
 
-    def placed(self, x: Array) -> bool:
+    def aligned(self, x: Array) -> bool:
         """Whether an array lies where a new one could, as far as products depend on that in the last bit."""
         return True
 
@@ -176,7 +176,7 @@ class Recorder:
 
     def placed(self, x: "Recorded") -> "Recorded":
         """Copy a part of a larger array, if it does not lie as an array of its own would."""
-        if x.ndim < 2 or self.backend.placed(x.array):  # vectors and numbers take no part in products
+        if x.ndim < 2 or self.backend.aligned(x.array):  # vectors and numbers take no part in products
             return x
         pool = self.free[self.backend.layout(x.array)]
         copy = pool.pop() if pool else self.backend.like(x.array)

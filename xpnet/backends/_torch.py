@@ -16,11 +16,15 @@ from xpnet.errors import BackendError
 
 
 def _sum(x: Array, axis: int | None = None, keepdims: bool = False, out: Array | None = None) -> Array:
-    return torch.sum(x, () if axis is None else axis, keepdims, out=out)
+    return torch.sum(x, _axes(axis), keepdims, out=out)
 
 
 def _max(x: Array, axis: int | None = None, keepdims: bool = False, out: Array | None = None) -> Array:
-    return torch.amax(x, () if axis is None else axis, keepdims, out=out)
+    return torch.amax(x, _axes(axis), keepdims, out=out)
+
+
+def _axes(axis: Any) -> Any:
+    return () if axis is None else axis  # all of them
 
 
 def _take(x: Array, index: Array, axis: int, out: Array | None = None) -> Array:
@@ -93,15 +97,10 @@ class TorchBackend(Eager):
         **{"and": torch.bitwise_and, "or": torch.bitwise_or, "xor": torch.bitwise_xor},
         **{"lshift": torch.bitwise_left_shift, "rshift": torch.bitwise_right_shift},
     }
-
     shortcuts: ClassVar[dict[Any, Shortcut]] = {
-        _sum: lambda out, x, axis=None, keepdims=False: partial(
-            torch.sum, x, () if axis is None else axis, keepdims, out=out
-        ),
+        _sum: lambda out, x, axis=None, keepdims=False: partial(torch.sum, x, _axes(axis), keepdims, out=out),
         _astype: lambda out, x, dtype, **options: partial(out.copy_, x),
-        _max: lambda out, x, axis=None, keepdims=False: partial(
-            torch.amax, x, () if axis is None else axis, keepdims, out=out
-        ),
+        _max: lambda out, x, axis=None, keepdims=False: partial(torch.amax, x, _axes(axis), keepdims, out=out),
         _matmul: _short_matmul,
         **{torch.add: _short(torch.add, torch.Tensor.add_), torch.sub: _short(torch.sub, torch.Tensor.sub_)},
         **{torch.mul: _short(torch.mul, torch.Tensor.mul_), torch.div: _short(torch.div, torch.Tensor.div_)},
@@ -151,7 +150,7 @@ class TorchBackend(Eager):
     def share(self, x: Array, y: Array) -> bool:
         return x.untyped_storage().data_ptr() == y.untyped_storage().data_ptr()
 
-    def placed(self, x: Array) -> bool:
+    def aligned(self, x: Array) -> bool:
         return x.data_ptr() % 64 == 0  # the beginning of a cache line
 
     def constant(self, number: float, like: Array) -> Any:
