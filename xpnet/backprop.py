@@ -17,6 +17,7 @@ from xpnet.arrays import Array, Layers, Namespace, leaves, map_arrays, refill
 from xpnet.costs import Output
 from xpnet.dropout import Dropout, drop
 from xpnet.examples import Minibatch
+from xpnet.optimizers import decay, penalty
 
 
 class State(NamedTuple):
@@ -180,6 +181,8 @@ def make_step(spec: Spec) -> Callable[[State, Minibatch, Namespace], State]:
         zs, activations = forward(state.layers, sigmas, x, xp)
         grads = backward(state.layers, sigmas, spec.output, zs, activations, batch.y, xp, batch.weight)
         cost = spec.output.value(zs[-1], activations[-1], batch.y, xp)
+        if batch.decay is not None:
+            grads, cost = decay(state.layers, grads, batch.decay), cost + penalty(state.layers, batch.decay, xp)
         cost = state.cost + (cost if batch.weight is None else batch.weight * cost)
         layers, optimizer = spec.update(state.layers, grads, state.optimizer, batch.lr, xp)
         after = State(layers, optimizer, cost, dropout)

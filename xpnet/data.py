@@ -64,7 +64,12 @@ def shuffle(n: int, batch_size: int, rng: np.random.Generator) -> Iterator[np.nd
     >>> [index.shape for index in shuffle(10, 4, np.random.default_rng(0))]
     [(2, 4), (1, 2)]
     """
-    order = rng.permutation(n).astype(np.int32)
+    return cut(rng.permutation(n).astype(np.int32), batch_size)
+
+
+def cut(order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
+    """Cut indices into minibatches, and one more of what is left, if anything."""
+    n = len(order)
     m = min(batch_size, n)
     whole = n - n % m
     yield order[:whole].reshape(-1, m)
@@ -354,8 +359,9 @@ class Kept:
 
     def blocks(self, width: int) -> Iterator[Examples]:
         """Slices of the examples."""
-        for x, y in zip(blocks(self.examples.x, width), blocks(self.examples.y, width)):
-            yield self.examples._replace(x=x, y=y, weight=None)
+        parts = [blocks(part, width) for part in self.examples[:3] if part is not None]
+        for x, y, *weight in zip(*parts):
+            yield self.examples._replace(x=x, y=y, weight=weight[0] if weight else None)
 
     def scaled(self, scaling: Scaling) -> "Kept":
         """Scale the examples."""

@@ -17,22 +17,25 @@ if TYPE_CHECKING:
 def measure(net: "Network", source: Source, metrics: Sequence[Metric] = ()) -> dict[str, Any]:
     """Mean cost over the examples of a source, and metrics, by name. Synchronizes, at the end.
 
-    The cost is that of the data alone, as the network sees it; metrics see outputs and targets as the user does.
+    The cost is that of the data alone, as the network sees it, each example by its weight if it has one; metrics see outputs and targets as the user does.
     """
-    xp, sizes, costs = net.backend.xp, [], []
+    xp, sizes, weights, costs = net.backend.xp, [], [], []
     parts: list[list] = [[] for _ in metrics]
     for block in source.blocks(2 * sum(net.sizes)):
-        x, y, *_ = decoded(block, xp)
+        x, y, weight, *_ = decoded(block, xp)
         zs, activations = forward(net.state.layers, net.sigmas, x, xp)
-        costs.append(xp.sum(net.output.value(zs[-1], activations[-1], y, xp)))
+        cost = net.output.value(zs[-1], activations[-1], y, xp)
+        costs.append(xp.sum(cost if weight is None else weight * cost))
         sizes.append(x.shape[0])
+        weights.append(x.shape[0] if weight is None else xp.sum(weight))
         a = activations[-1]
         if net.scaling is not None:
             a, y = net.scaling.outputs(a), net.scaling.outputs(y)
         for part, metric in zip(parts, metrics):
             part.append(metric.measure(y, a, net.task, xp))
     scores = {metric.name: metric.combine(part, sizes, net.backend) for metric, part in zip(metrics, parts)}
-    return {"cost": sum(float(each) for each in costs) / sum(sizes), "size": sum(sizes), **scores}
+    cost, weight = (sum(float(each) for each in parts) for parts in (costs, weights))
+    return {"cost": cost / weight, "size": sum(sizes), **scores}
 
 
 def classified(net: "Network", data: Any) -> tuple[int, int]:

@@ -25,6 +25,7 @@ class Batch(NamedTuple):
     index: Array  # (m,) int32
     lr: Array  # ()
     live: Array | None = None  # (), whether the weights of the examples are not all zero; None where that is so in all
+    decay: Array | None = None  # (), λ of this step, where the cost has a penalty λ/2 ‖w‖² of its own
 
 
 class Minibatch(NamedTuple):
@@ -35,6 +36,7 @@ class Minibatch(NamedTuple):
     weight: Array | None  # (m,)
     lr: Array  # ()
     live: Array | None  # ()
+    decay: Array | None = None  # ()
 
 
 def gather(data: Examples, batch: Batch, xp: Namespace) -> Minibatch:
@@ -48,7 +50,7 @@ def gather(data: Examples, batch: Batch, xp: Namespace) -> Minibatch:
 
     weight = taken(data.weight)
     data = decoded(data._replace(x=taken(data.x), y=taken(data.y)), xp)
-    return Minibatch(data.x, data.y, weight, batch.lr, batch.live)
+    return Minibatch(data.x, data.y, weight, *batch[1:])
 
 
 def decoded(data: Examples, xp: Namespace) -> Examples:

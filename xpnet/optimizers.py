@@ -53,6 +53,11 @@ def decay(layers: Layers, grads: Layers, strength: Array | None) -> Layers:
     return tuple((gw + strength * w, gb) for (w, _), (gw, gb) in zip(layers, grads))
 
 
+def penalty(layers: Layers, strength: Array, xp: Namespace) -> Array:
+    """λ/2 ‖w‖², of which `decay` is the gradient."""
+    return 0.5 * strength * sum(xp.sum(w * w) for w, _ in layers)
+
+
 def _descend(layers: Layers, grads: Layers, state: SGDState, lr: Array, xp: Namespace) -> tuple[Layers, SGDState]:
     """W ← w − η g."""
     moved = []

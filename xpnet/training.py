@@ -35,7 +35,8 @@ class Plan(NamedTuple):
     optimizer: Optimizer
     schedule: Schedule  # learning rate as a function of (step, total)
     sampling: Sampling  # how minibatches are drawn
-    scaling: Scaling | None  # what the source is scaled by
+    scaling: Scaling | None = None  # what the source is scaled by
+    alpha: float = 0.0  # adds α/2m ‖w‖² to the cost of a minibatch of m examples, or whose weights add up to m
 
 
 def train(net: "Network", plan: Plan, source: Source, callbacks: Sequence[Callback]) -> None:
@@ -109,7 +110,7 @@ def _epoch(
     for chunk in source.chunks(plan.sampling, net.rng, plan.batch_size, most):
         lr = training.lr_scale * rates(plan.schedule, range(done, done + len(chunk.index)), total)
         where = f"in epoch {epoch}, steps {done + 1} to {done + len(lr)}"
-        net.state, weighed = advance(net.backend, net.dtype, step, net.state, chunk, lr, where)
+        net.state, weighed = advance(net.backend, net.dtype, step, net.state, chunk, lr, where, plan.alpha)
         net.scaling = plan.scaling  # together with the first weights that have seen it
         cost += float(net.backend.to_numpy(net.state.cost).sum(dtype=np.float64))
         weight += weighed
@@ -130,6 +131,7 @@ def advance(
     chunk: Chunk,
     lr: np.ndarray,
     where: str,
+    alpha: float = 0.0,
 ) -> tuple[State, float]:
     """Run the steps of a chunk; the cost starts from zero, and the state given stays as it is. Synchronizes.
 
@@ -141,15 +143,16 @@ def advance(
         If the new state is not finite; `where` says in which steps.
     """
     steps, m = chunk.index.shape
-    live, weighed = np.ones(steps, bool), float(steps * m)
+    totals = np.full(steps, float(m))
     if chunk.examples.weight is not None:
         totals = backend.to_numpy(chunk.examples.weight)[chunk.index].sum(axis=1, dtype=np.float64)
-        live, weighed = totals > 0, float(totals.sum())
+    live, weighed = totals > 0, float(totals.sum())
     cost = backend.asarray(np.zeros(m), dtype)
     if not live.any():
         return state._replace(cost=cost), 0.0
     index, flags = backend.asarray(chunk.index, "int32"), None if live.all() else backend.asarray(live)
-    batches = Batch(index, backend.asarray(lr, dtype), flags)
+    decay = backend.asarray(alpha / np.where(live, totals, 1.0), dtype) if alpha else None
+    batches = Batch(index, backend.asarray(lr, dtype), flags, decay)
     new = backend.fold(step, gather, state._replace(cost=cost), batches, chunk.examples)
     if not backend.all_finite([new.cost, *(array for layer in new.layers for array in layer)]):
         raise DivergenceError(
