@@ -184,6 +184,40 @@ class Adam:
         return _adam
 
 
+def _adam_hat(layers: Layers, grads: Layers, state: AdamState, lr: Array, xp: Namespace) -> tuple[Layers, AdamState]:
+    epsilon = state.epsilon / xp.sqrt(1.0 - state.power2 * state.beta2)
+    layers, new = _adam(layers, grads, state._replace(epsilon=epsilon), lr, xp)
+    return layers, new._replace(epsilon=state.epsilon)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdamHat(Adam):
+    """Adam whose ε is added before the root is corrected (arXiv:1412.6980, end of section 2): that of scikit-learn.
+
+    w ← w − η √(1 − β₂ᵗ) / (1 − β₁ᵗ) · m / (√s + ε): in the first steps ε counts for more than it does in `Adam`.
+
+    Parameters
+    ----------
+    beta1, beta2, epsilon, weight_decay
+        As in `Adam`.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range.
+
+    Examples
+    --------
+    >>> AdamHat()
+    AdamHat(beta1=0.9, beta2=0.999, epsilon=1e-08, weight_decay=0.0)
+    """
+
+    @property
+    def update(self) -> Update:
+        """The pure function ``(layers, grads, state, lr, xp) -> (layers, state)``."""
+        return _adam_hat
+
+
 @dataclass(frozen=True, kw_only=True)
 class AdamW(Adam):
     """Adam whose weight decay does not go through the means (Loshchilov and Hutter, arXiv:1711.05101, algorithm 2).

@@ -60,14 +60,14 @@ def activation(argument: str, given: Any) -> Activation:
     return _not_taken(argument, found, ACTIVATIONS)
 
 
-def cost(given: Any) -> Cost:
+def cost(given: Any, argument: str = "cost") -> Cost:
     """Take a cost by name, or a user's own object with the two functions."""
     found = given
     if not isinstance(given, Cost):
         if not _has(given, "value", "gradient"):
-            return _of_name("cost", given, COSTS, COSTS_OF)
+            return _of_name(argument, given, COSTS, COSTS_OF)
         found = Cost(_name(given), given.value, given.gradient)
-    return _not_taken("cost", found, COSTS)
+    return _not_taken(argument, found, COSTS)
 
 
 def hidden(given: Any, layers: int) -> list[Activation]:

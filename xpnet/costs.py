@@ -10,10 +10,11 @@ Arrays have shape (..., m, n_out); costs of examples (..., m).
 To add a cost, write its functions and put it into the table in `names`.
 """
 
+import re
 from collections.abc import Callable
 from functools import cache
 from math import inf
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from xpnet.activations import Activation
 from xpnet.arrays import Array, Namespace
@@ -24,16 +25,15 @@ class Composed(NamedTuple):
     """A cost of any activation: its gradient is pulled back through the activation."""
 
     sigma: Activation
-    cost_value: Callable[[Array, Array, Namespace], Array]
-    cost_gradient: Callable[[Array, Array, Namespace], Array]
+    cost: "Cost"
 
     def value(self, z: Array, a: Array, y: Array, xp: Namespace) -> Array:
         """Cost of each example, shape (..., m)."""
-        return self.cost_value(a, y, xp)
+        return self.cost.value(a, y, xp)  # type: ignore
 
     def delta(self, z: Array, a: Array, y: Array, xp: Namespace) -> Array:
         """Error of the output layer, ∂C/∂z, shape (..., m, n_out)."""
-        return self.sigma.pullback(self.cost_gradient(a, y, xp), z, a, xp)
+        return self.sigma.pullback(self.cost.gradient(a, y, xp), z, a, xp)  # type: ignore
 
 
 class Fused(NamedTuple):
@@ -104,7 +104,7 @@ class Cost(NamedTuple):
                 f"cost={self.name!r} does not go with output_activation={sigma.name!r}; "
                 f"it needs one of {choices(self.outputs or [])}"
             )
-        return Composed(sigma, self.value, self.gradient)
+        return Composed(sigma, self)
 
 
 def _quadratic(a: Array, y: Array, xp: Namespace) -> Array:
@@ -157,6 +157,13 @@ def make_huber(delta: float = 1.0) -> Cost:
     return _huber(float(delta))
 
 
+class _Huber(Cost):
+    """A Huber cost: a copy or a pickle holds its name, in which its distance is, and makes it anew."""
+
+    def __reduce__(self) -> Any:
+        return make_huber, tuple(float(number) for number in re.findall(r"\((.*)\)", self.name))
+
+
 @cache  # equal costs are equal structure
 def _huber(delta: float) -> Cost:
     def value(a: Array, y: Array, xp: Namespace) -> Array:
@@ -167,7 +174,7 @@ def _huber(delta: float) -> Cost:
     def gradient(a: Array, y: Array, xp: Namespace) -> Array:
         return xp.maximum(xp.minimum(a - y, delta), -delta)
 
-    return Cost("huber" if delta == 1.0 else f"huber({delta})", value, gradient)
+    return _Huber("huber" if delta == 1.0 else f"huber({delta})", value, gradient)
 
 
 quadratic = Cost("quadratic", _quadratic, _quadratic_gradient)

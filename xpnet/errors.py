@@ -108,12 +108,12 @@ def need_folder(path: str | os.PathLike[str]) -> None:
         raise FileNotFoundError(f"{os.fspath(path)}: there is no folder {folder}")
 
 
-def warn(message: str) -> None:
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
     """Warn of `message` at the user's line: the first on the stack that is not in this package."""
     frame, level = sys._getframe(1), 2
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == __package__:
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, stacklevel=level)
+    warnings.warn(message, category, stacklevel=level)
 
 
 def choices(names: Iterable[object]) -> str:

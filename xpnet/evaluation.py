@@ -66,18 +66,21 @@ def callbacks(
     found = []
     if training_metrics:
         need_again(sources.train, "training_metrics")
-        found.append(_evaluate(net, "training", sources.train, training_metrics, leave=("cost", "size")))
+        found.append(watch(net, "training", sources.train, training_metrics, leave=("cost", "size")))
     if sources.validation is not None:
-        found.append(_evaluate(net, "validation", sources.validation, metrics, leave=("size",)))
+        found.append(watch(net, "validation", sources.validation, metrics, leave=("size",)))
     if sources.test is not None:
         regression = net.task == "regression"
         counted = () if regression else (correct, accuracy)
         wanted = dict.fromkeys((*counted, *metrics))
-        found.append(_evaluate(net, "test", sources.test, list(wanted), leave=("size",) if regression else ("cost",)))
+        found.append(watch(net, "test", sources.test, list(wanted), leave=("size",) if regression else ("cost",)))
     return found
 
 
-def _evaluate(net: "Network", what: str, source: Source, metrics: Sequence[Metric], leave: Sequence[str]) -> Evaluate:
+def watch(
+    net: "Network", what: str, source: Source, metrics: Sequence[Metric], leave: Sequence[str] = ("size",)
+) -> Evaluate:
+    """Make a callback that adds cost and metrics on a source to each epoch's logs, as in "validation_cost"."""
     names = [name for name in ("cost", "size", *(metric.name for metric in metrics)) if name not in leave]
 
     def score() -> dict[str, Any]:

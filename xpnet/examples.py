@@ -19,6 +19,12 @@ class Examples(NamedTuple):
     classes: Array | None = None  # (n_out,) int32: 0, 1, 2, ...
 
 
+def rows(data: Examples, index: Array, xp: Namespace) -> Examples:
+    """Some of the examples."""
+    x, y, weight = (None if part is None else xp.take(part, index, axis=0) for part in data[:3])
+    return data._replace(x=x, y=y, weight=weight)
+
+
 class Batch(NamedTuple):
     """What varies from step to step: which examples, and the learning rate. Stacked: an axis of steps in front."""
 

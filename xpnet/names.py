@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from xpnet import activations, costs, initializers, rectifiers, schedules
 from xpnet.activations import Activation
-from xpnet.adaptive import Adam, AdamW, RMSProp
+from xpnet.adaptive import Adam, AdamHat, AdamW, RMSProp
 from xpnet.costs import Cost
 from xpnet.initializers import Initializer
 from xpnet.modifiers import L1, Clip, MaxNorm
@@ -42,7 +42,7 @@ INITIALIZERS: dict[str, Initializer] = {
     )
 }
 
-OPTIMIZERS: dict[str, type] = {each.__name__: each for each in (SGD, RMSProp, Adam, AdamW, L1, Clip, MaxNorm)}
+OPTIMIZERS: dict[str, type] = {each.__name__: each for each in (SGD, RMSProp, Adam, AdamHat, AdamW, L1, Clip, MaxNorm)}
 
 # name -> a schedule of a given largest rate
 SCHEDULES: dict[str, Callable[[float], Any]] = {

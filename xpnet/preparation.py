@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from xpnet.arrays import Array, Namespace, blocks, map_arrays
+from xpnet.arrays import Array, blocks
 from xpnet.data import Kept, Reader, Source, need_again, numbers
 from xpnet.errors import between, choices
-from xpnet.examples import Examples, encoded
+from xpnet.examples import Examples, encoded, rows
 from xpnet.scaling import Scaling, learn
 
 if TYPE_CHECKING:
@@ -133,8 +133,8 @@ def _balanced(examples: Examples, reader: Reader) -> Examples:
     backend, xp = reader.backend, reader.backend.xp
     counts = np.zeros(max(2, reader.n_out))
     for y in blocks(examples.y, reader.n_out):
-        rows = encoded(y, examples.classes, getattr(xp, reader.dtype), xp)
-        counts += backend.to_numpy(xp.sum(reader.classes(rows), axis=0))
+        targets = encoded(y, examples.classes, getattr(xp, reader.dtype), xp)
+        counts += backend.to_numpy(xp.sum(reader.classes(targets), axis=0))
     present = counts > 0
     weights = np.zeros((1, len(counts)))
     weights[0, present] = counts.sum() / (present.sum() * counts[present])
@@ -169,13 +169,8 @@ def _split(net: "Network", examples: Examples, part: float) -> tuple[Kept, Kept]
             f"validation_split={part!r} cannot be had of these {len(index)} examples ({error}); give validation_data"
         ) from error
     taken = [backend.asarray(np.sort(half)) for half in halves]
-    train, validation = (Kept(_rows(examples, rows, xp)) for rows in taken)
+    train, validation = (Kept(rows(examples, index, xp)) for index in taken)
     return train, validation
-
-
-def _rows(examples: Examples, rows: Array, xp: Namespace) -> Examples:
-    x, y, weight = map_arrays(lambda each: xp.take(each, rows, axis=0), tuple(examples[:3]))
-    return examples._replace(x=x, y=y, weight=weight)
 
 
 def _learnt(net: "Network", source: Source) -> Scaling:

@@ -3,8 +3,10 @@
 Each is an `Activation`: its value, and its pullback g ⊙ σ′(z).
 """
 
+from collections.abc import Callable
 from functools import cache
 from math import inf, pi, sqrt
+from typing import Any
 
 from xpnet.activations import Activation, sigmoid
 from xpnet.arrays import Array, Namespace
@@ -55,6 +57,15 @@ def _exp_pullback(g: Array, z: Array, a: Array, xp: Namespace) -> Array:
     return g * a
 
 
+class _Made(Activation):
+    """An activation made of numbers: a copy or a pickle holds them, and makes it anew."""
+
+    maker: tuple[Callable[..., Activation], tuple[Any, ...]]
+
+    def __reduce__(self) -> Any:
+        return self.maker
+
+
 def make_leaky_relu(slope: float = 0.01) -> Activation:
     """ReLU with a slope in [0, 1) for negative z (Maas et al., ICML workshop 2013); called "leaky_relu(0.2)", say.
 
@@ -79,7 +90,7 @@ def make_elu(alpha: float = 1.0, scale: float = 1.0) -> Activation:
     """
     in_range("alpha", alpha, 0, inf, "1 is usual")
     between("scale", scale, 0, inf, "1 is usual")
-    return _elu(float(alpha), float(scale))
+    return _elu(float(alpha), float(scale), "elu" if alpha == scale == 1.0 else f"elu({float(alpha)}, {float(scale)})")
 
 
 @cache  # equal activations are equal structure
@@ -91,26 +102,29 @@ def _leaky_relu(slope: float) -> Activation:
         return g * (slope + (1.0 - slope) * xp.astype(z > 0.0, g.dtype))
 
     name = "leaky_relu" if slope == 0.01 else f"leaky_relu({slope})"
-    return Activation(name, value, pullback, low=0.0 if slope == 0.0 else -inf)
+    made = _Made(name, value, pullback, low=0.0 if slope == 0.0 else -inf)
+    made.maker = (_leaky_relu, (slope,))
+    return made
 
 
 @cache
-def _elu(alpha: float, scale: float) -> Activation:
+def _elu(alpha: float, scale: float, name: str) -> Activation:
     def value(z: Array, xp: Namespace) -> Array:
         return scale * (xp.maximum(z, 0.0) + alpha * xp.expm1(xp.minimum(z, 0.0)))
 
     def pullback(g: Array, z: Array, a: Array, xp: Namespace) -> Array:
         return scale * g * xp.where(z > 0.0, 1.0, alpha * xp.exp(xp.minimum(z, 0.0)))
 
-    name = "elu" if alpha == scale == 1.0 else f"elu({alpha}, {scale})"
-    return Activation(name, value, pullback, low=-scale * alpha)
+    made = _Made(name, value, pullback, low=-scale * alpha)
+    made.maker = (_elu, (alpha, scale, name))
+    return made
 
 
 softplus = Activation("softplus", _softplus, _softplus_pullback, low=0.0)
 leaky_relu = make_leaky_relu()
 elu = make_elu()
 # Keeps mean 0 and variance 1 from layer to layer (Klambauer et al., arXiv:1706.02515, equation 14)
-selu = make_elu(alpha=1.6732632423543772, scale=1.0507009873554805)._replace(name="selu")
+selu = _elu(1.6732632423543772, 1.0507009873554805, "selu")
 silu = Activation("silu", _silu, _silu_pullback, low=-0.27847)
 gelu = Activation("gelu", _gelu, _gelu_pullback, low=-0.16998)
 gelu_tanh = Activation("gelu_tanh", _gelu_tanh, _gelu_tanh_pullback, low=-0.17005)

@@ -59,8 +59,8 @@ class Backend:
         return f"<Backend {self.name} on {self.device_name}>"
 
     def __reduce__(self) -> Any:
-        """What stands for it in a copy or a pickle: its name, or its namespace, and its device."""
-        return get_backend, (self.name if self.name in BACKENDS else self.xp, self.device_name)
+        """What stands for it in a copy or a pickle: its name, or that of its namespace, and its device."""
+        return _reopened, (self.name, self.device_name)
 
     @property
     def device_name(self) -> str:
@@ -278,6 +278,10 @@ def _library_for(device: Any) -> str:
         f"device={device!r} is unknown; choose from {choices(['cpu', 'cuda', 'cuda:N', 'auto'])}, "
         'or name the library too, as in backend="torch"'
     )
+
+
+def _reopened(name: str, device: str) -> Backend:
+    return get_backend(name if name in BACKENDS else importlib.import_module(name), device)
 
 
 def _best() -> Backend:

@@ -1,0 +1,106 @@
+"""L-BFGS: SciPy's, on the gradients of a network, which are computed wherever the network lives."""
+
+import math
+from collections.abc import Callable
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.optimize
+
+from xpnet.arrays import Array, Layers, Namespace, each_array, leaves, map_arrays, refill
+from xpnet.backends import Backend
+from xpnet.backprop import Spec, State, make_step
+from xpnet.data import Chunk, Sampling, Source, cut
+from xpnet.examples import Batch, gather
+
+if TYPE_CHECKING:
+    from xpnet.network import Network
+
+TOGETHER = 2048  # examples whose gradient is computed together: their activations stay small
+
+IN_ORDER = Sampling(
+    lambda n, batch_size: math.ceil(n / batch_size),
+    lambda n, batch_size, rng: cut(np.arange(n, dtype=np.int32), batch_size),
+)
+
+
+def _add_up(layers: Layers, grads: Layers, state: Layers, lr: Array, xp: Namespace) -> tuple[Layers, Layers]:
+    """Update of an optimizer that moves nothing: its state is the sum of the gradients, each times its `lr`."""
+    (total,) = each_array(lambda s, g: (s + lr * g,), state, grads)
+    return layers, total
+
+
+def minimize(
+    net: "Network", source: Source, alpha: float, options: dict[str, Any], say: Callable[[int, float], None]
+) -> Any:
+    """Find the weights of least cost by L-BFGS-B, from those that the network has, and give them to it.
+
+    The cost is the mean over all examples, by their weights, plus α/2W ‖w‖², with W the sum of the weights.
+
+    Parameters
+    ----------
+    net
+        The network.
+    source
+        The examples.
+    alpha
+        α.
+    options
+        Those of SciPy's method.
+    say
+        Called with the number and the cost of each iteration.
+
+    Returns
+    -------
+    scipy.optimize.OptimizeResult
+        As SciPy gives it.
+    """
+    backend, dtype = net.backend, net.dtype
+    step = make_step(Spec(net.sigmas, net.output, _add_up))
+    begin = map_arrays(backend.to_numpy, net.state.layers)
+    total = sum(_weight(chunk, backend) for chunk in source.chunks(IN_ORDER, net.rng, TOGETHER, 1))
+
+    def layers_of(flat: np.ndarray) -> Layers:
+        parts = np.split(flat, np.cumsum([x.size for x in leaves(begin)])[:-1])
+        with np.errstate(over="ignore"):
+            return net.owned(refill(begin, [part.reshape(x.shape).astype(dtype) for part, x in zip(parts, leaves(begin))]))
+
+    def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        layers, cost = layers_of(flat), 0.0
+        state = State(layers, map_arrays(lambda x: 0.0 * x, layers), backend.asarray(np.zeros(1), dtype))
+        for chunk in source.chunks(IN_ORDER, net.rng, TOGETHER, 1):
+            weight = _weight(chunk, backend)
+            if weight > 0:
+                share, decay = (backend.asarray(np.array([x]), dtype) for x in (weight / total, alpha / total))
+                batch = Batch(backend.asarray(chunk.index), share, None, decay if alpha else None)
+                state = state._replace(cost=backend.asarray(np.zeros(chunk.index.shape[1]), dtype))
+                state = backend.fold(step, gather, state, batch, chunk.examples)
+                cost += float(backend.to_numpy(state.cost).sum(dtype=np.float64))
+        return cost / total, _flat(map_arrays(backend.to_numpy, state.optimizer))
+
+    result = scipy.optimize.minimize(
+        objective, _flat(begin), method="L-BFGS-B", jac=True, options=options, callback=_telling(say)
+    )
+    net.state = net.state._replace(layers=layers_of(result.x))
+    return result
+
+
+def _flat(arrays: Layers) -> np.ndarray:
+    return np.concatenate([np.asarray(x, np.float64).ravel() for x in leaves(arrays)])
+
+
+def _weight(chunk: Chunk, backend: Backend) -> float:
+    """Sum of the weights of the examples of a chunk."""
+    if chunk.examples.weight is None:
+        return float(chunk.index.size)
+    return float(backend.to_numpy(chunk.examples.weight)[chunk.index].sum(dtype=np.float64))
+
+
+def _telling(say: Callable[[int, float], None]) -> Callable[..., None]:
+    numbers = count(1)
+
+    def told(intermediate_result: Any) -> None:  # by this name SciPy knows what it is to be given
+        say(next(numbers), float(intermediate_result.fun))
+
+    return told

@@ -1,0 +1,158 @@
+"""What the parameters of an estimator mean: checked, and turned into what a network is made of and trained by."""
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.utils import shuffle
+
+from xpnet import arguments
+from xpnet.activations import Activation
+from xpnet.adaptive import AdamHat
+from xpnet.costs import Cost
+from xpnet.data import Sampling, cut
+from xpnet.errors import between, choices, count, in_range, unknown, yes_or_no
+from xpnet.initializers import Initializer
+from xpnet.optimizers import SGD, Optimizer
+from xpnet.schedules import Constant, Schedule
+
+SOLVERS = ("adam", "sgd", "lbfgs")
+LEARNING_RATES = ("constant", "invscaling", "adaptive")
+# scikit-learn's names, and ours
+ACTIVATIONS = {"logistic": "sigmoid"}
+LOSSES = {"log_loss": "cross_entropy", "squared_error": "quadratic"}
+
+
+def check(est: Any) -> None:
+    """Check every parameter that nothing else checks, with the ranges that scikit-learn has.
+
+    Raises
+    ------
+    ValueError
+        If one is wrong; the message names it.
+    """
+    if isinstance(est.solver, str) and est.solver not in SOLVERS:
+        raise ValueError(unknown("solver", est.solver, SOLVERS) + ", or give an optimizer, as in SGD(momentum=0.9)")
+    if isinstance(est.learning_rate, str) and est.learning_rate not in LEARNING_RATES:
+        raise ValueError(unknown("learning_rate", est.learning_rate, LEARNING_RATES) + ", or give a schedule")
+    if not isinstance(est.learning_rate, str) and not callable(est.learning_rate):
+        raise ValueError(
+            f"learning_rate={est.learning_rate!r} must be one of {choices(LEARNING_RATES)}, or a schedule; the number "
+            "is learning_rate_init"
+        )
+    if est.batch_size != "auto":
+        count("batch_size", est.batch_size, 1)
+    for name in ("max_iter", "max_fun"):
+        count(name, getattr(est, name), 1)
+    if est.n_iter_no_change != math.inf:
+        count("n_iter_no_change", est.n_iter_no_change, 1)
+    for name in ("shuffle", "warm_start", "nesterovs_momentum", "early_stopping", "progress"):
+        yes_or_no(name, getattr(est, name))
+    for name in ("alpha", "power_t", "tol"):
+        in_range(name, getattr(est, name), 0, math.inf, "0 turns it off")
+    between("learning_rate_init", est.learning_rate_init, 0, math.inf, "0.001 is usual")
+    in_range("validation_fraction", est.validation_fraction, 0, 1, "0.1 is usual")
+    if isinstance(est.solver, str) and est.solver == "lbfgs":
+        for name, off in (("dropout", not np.any(est.dropout)), ("callbacks", not est.callbacks)):
+            if not off:
+                raise ValueError(
+                    f"{name}={getattr(est, name)!r} is for solvers that train epoch by epoch, which lbfgs does not; "
+                    "leave it out, or give solver='adam'"
+                )
+
+
+def hidden_sizes(given: Any) -> list[int]:
+    """Number of units of each hidden layer, from a number or a list of them."""
+    sizes = list(given) if hasattr(given, "__iter__") and not isinstance(given, str) else [given]
+    try:
+        if min(sizes, default=1) <= 0:
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+        return [count("hidden_layer_sizes", size, 1) for size in sizes]
+    except TypeError as error:
+        raise ValueError(f"hidden_layer_sizes={given!r} must be a whole number, or a list of them") from error
+
+
+def hidden(given: Any, layers: int) -> list[Activation]:
+    """Activations of the hidden layers, from one of scikit-learn's names or ours, or a list with one for each."""
+
+    def ours(each: Any) -> Any:
+        return ACTIVATIONS.get(each, each) if isinstance(each, str) else each
+
+    several = isinstance(given, (list, tuple)) and not isinstance(given, Activation)
+    return arguments.hidden([ours(each) for each in given] if several else ours(given), layers)
+
+
+def cost(loss: Any) -> Cost:
+    """Cost function, from one of scikit-learn's names or ours, or an object of the user's own."""
+    return arguments.cost(LOSSES.get(loss, loss) if isinstance(loss, str) else loss, "loss")
+
+
+def uniform(random_state: np.random.RandomState, sigmas: list[Activation]) -> Initializer:
+    """Initial weights and biases as scikit-learn draws them, layer after layer: U(−r, r), r² = c / (n_in + n_out).
+
+    c is 6, but 2 in layers of sigmoid units; the output layer goes with the last hidden one. By Glorot and Bengio,
+    AISTATS 2010, equation 16.
+    """
+    squares = iter([2.0 if sigma.name == "sigmoid" else 6.0 for sigma in [*sigmas, *(sigmas[-1:] or [None])] if sigma])
+
+    def draw(rng: np.random.Generator, n_in: int, n_out: int) -> tuple[np.ndarray, np.ndarray]:
+        r = math.sqrt(next(squares, 6.0) / (n_in + n_out))
+        w = random_state.uniform(-r, r, (n_in, n_out))
+        return w.T, random_state.uniform(-r, r, n_out)
+
+    return draw
+
+
+def given(layers: Iterable[tuple[Any, Any]]) -> Initializer:
+    """Initial weights and biases that are there already: (n_in, n_out) and (n_out,) of layer after layer."""
+    left = iter(layers)
+
+    def draw(rng: np.random.Generator, n_in: int, n_out: int) -> tuple[np.ndarray, np.ndarray]:
+        w, b = next(left)
+        return w.T, b
+
+    return draw
+
+
+def optimizer(est: Any) -> Optimizer:
+    """What `solver` means."""
+    if not isinstance(est.solver, str):
+        return arguments.optimizer(est.solver)
+    if est.solver == "sgd":
+        return SGD(momentum=est.momentum, nesterov=bool(est.nesterovs_momentum and est.momentum))
+    return AdamHat(beta1=est.beta_1, beta2=est.beta_2, epsilon=est.epsilon)
+
+
+def schedule(est: Any) -> Schedule:
+    """Learning rate as a function of the step, but for what `Convergence` does between epochs."""
+    return Constant(est.learning_rate_init) if isinstance(est.learning_rate, str) else est.learning_rate
+
+
+def sampling(random_state: np.random.RandomState, shuffled: bool) -> Sampling:
+    """Draw minibatches as scikit-learn does: each epoch shuffles the order of the last one; or always in order."""
+    order = np.zeros(0, np.int32)
+
+    def draw(n: int, batch_size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+        nonlocal order
+        order = order if len(order) else np.arange(n, dtype=np.int32)
+        if shuffled:
+            order = shuffle(order, random_state=random_state)
+        return cut(order, batch_size)
+
+    return Sampling(lambda n, batch_size: math.ceil(n / batch_size), draw)
+
+
+class Rule(NamedTuple):
+    """What steers the learning rate between epochs."""
+
+    invscaling: bool
+    adaptive: bool
+    power: float
+
+
+def rule(est: Any) -> Rule:
+    """What `learning_rate` does between epochs; Adam has its own rates."""
+    name = est.learning_rate if isinstance(est.learning_rate, str) else ""
+    steered = not (isinstance(est.solver, str) and est.solver == "adam")
+    return Rule(steered and name == "invscaling", steered and name == "adaptive", est.power_t)
