@@ -691,7 +691,7 @@ def test_a_number_that_vanishes_in_another_dtype_is_named_there(place: Place) ->
     net.train(GOOD, epochs=1, progress=False)
     twin = net.to(dtype="float32")
     assert twin.train(GOOD, epochs=1, progress=False)["lr"] == [0.001]
-    assert str(twin.state.optimizer.mean[0][0].dtype).endswith("float32")
+    assert str(twin.state.optimizer.first[0][0].dtype).endswith("float32")
 
 
 @pytest.mark.parametrize("given", ["huber(2.0)", "huber"])

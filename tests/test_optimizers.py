@@ -9,6 +9,7 @@ from helpers import assert_same, flat, snapshot
 from test_backprop import layers_of, make
 
 from xpnet import L1, SGD, Adam, AdamW, Clip, MaxNorm, Network, RMSProp
+from xpnet.adaptive import AdamHat
 from xpnet.names import OPTIMIZERS
 
 PLAIN = [
@@ -24,6 +25,7 @@ PLAIN = [
     Adam(beta1=0.8, beta2=0.9, epsilon=1e-3, weight_decay=0.1),
     AdamW(weight_decay=0.0),
     AdamW(beta1=0.8, beta2=0.9, epsilon=1e-3, weight_decay=0.1),
+    AdamHat(beta1=0.8, beta2=0.9, epsilon=1e-3, weight_decay=0.1),
 ]
 # Numbers such that some gradients and rows are shortened and some not (asserted below)
 MODIFIED = [
@@ -37,7 +39,7 @@ NESTED = [
     MaxNorm(Clip(L1(AdamW(weight_decay=0.1), 0.05), 0.15), 1.1),
 ]
 EVERY = [*PLAIN, *MODIFIED, *NESTED]
-ONE_OF_EACH = [PLAIN[0], PLAIN[3], PLAIN[5], PLAIN[7], PLAIN[9], PLAIN[11], *MODIFIED[1::6], NESTED[2]]
+ONE_OF_EACH = [PLAIN[0], PLAIN[3], PLAIN[5], PLAIN[7], PLAIN[9], PLAIN[11], PLAIN[12], *MODIFIED[1::6], NESTED[2]]
 
 SIZES, N, M, LR, EPOCHS = [5, 4, 3], 24, 4, 0.05, 4  # 6 steps an epoch
 options = {"batch_size": M, "lr": LR, "progress": False}
@@ -80,7 +82,10 @@ def by_torch(optimizer):
     else:
         kind = torch.optim.AdamW if isinstance(inner, AdamW) else torch.optim.Adam
         theirs = kind(decayed, lr=LR, betas=(inner.beta1, inner.beta2), eps=inner.epsilon)
-    for batch in minibatches(EPOCHS):
+    for t, batch in enumerate(minibatches(EPOCHS), 1):
+        if isinstance(inner, AdamHat):  # torch divides √s by √(1 − β₂ᵗ) before it adds ε
+            for group in theirs.param_groups:
+                group["eps"] = inner.epsilon / math.sqrt(1.0 - inner.beta2**t)
         a = torch.sigmoid(torch.tanh(torch.tensor(x[batch]) @ w1.T + b1) @ w2.T + b2)
         theirs.zero_grad()
         (0.5 * ((a - torch.tensor(y[batch])) ** 2).sum() / M).backward()

@@ -26,7 +26,12 @@ LEVELS = [
     {"training", "datasets", "parameters", "inspection", "prediction", "preparation", "threads"},
     {"evaluation"},
     {"network"},
-    {"gradcheck", "bench"},
+    {"gradcheck", "bench", "estimators.following"},
+    {"estimators.labels", "estimators.rows", "estimators.lbfgs", "estimators.settings"},
+    {"estimators.convergence"},
+    {"estimators.perceptron", "estimators.exchange"},
+    {"estimators.classifier", "estimators.regressor"},
+    {"estimators"},
     {"cli"},
     {"__main__"},
 ]

@@ -85,7 +85,10 @@ class RMSProp:
 
 
 class AdamState(NamedTuple):
-    """Numbers of Adam; β₁ᵗ and β₂ᵗ of the last step t; running means of gradients and of their squares."""
+    """Numbers of Adam; β₁ᵗ and β₂ᵗ of the last step t; running sums Σ βᵗ⁻ⁱ g of gradients and of their squares.
+
+    The means of the algorithm are these sums times 1 − β, a factor that numbers take rather than whole arrays.
+    """
 
     beta1: Array
     beta2: Array
@@ -93,36 +96,49 @@ class AdamState(NamedTuple):
     weight_decay: Array | None
     power1: Array
     power2: Array
-    mean: Layers
-    square: Layers
+    first: Layers
+    second: Layers
 
 
 def _adam(layers: Layers, grads: Layers, state: AdamState, lr: Array, xp: Namespace) -> tuple[Layers, AdamState]:
-    return _move(layers, decay(layers, grads, state.weight_decay), state, lr, xp)
+    root = xp.sqrt(1.0 - state.power2 * state.beta2)
+    return _move(layers, decay(layers, grads, state.weight_decay), state, lr, root * state.epsilon, xp)
 
 
 def _adamw(layers: Layers, grads: Layers, state: AdamState, lr: Array, xp: Namespace) -> tuple[Layers, AdamState]:
     if state.weight_decay is not None:
         kept = 1.0 - lr * state.weight_decay
         layers = tuple((kept * w, b) for w, b in layers)
-    return _move(layers, grads, state, lr, xp)
+    root = xp.sqrt(1.0 - state.power2 * state.beta2)
+    return _move(layers, grads, state, lr, root * state.epsilon, xp)
 
 
-def _move(layers: Layers, grads: Layers, state: AdamState, lr: Array, xp: Namespace) -> tuple[Layers, AdamState]:
+def _adam_hat(layers: Layers, grads: Layers, state: AdamState, lr: Array, xp: Namespace) -> tuple[Layers, AdamState]:
+    return _move(layers, decay(layers, grads, state.weight_decay), state, lr, state.epsilon, xp)
+
+
+def _move(
+    layers: Layers, grads: Layers, state: AdamState, lr: Array, epsilon: Array, xp: Namespace
+) -> tuple[Layers, AdamState]:
+    """W ← w − η √(1 − β₂ᵗ) / (1 − β₁ᵗ) · m / (√s + ε): the means start at zero, and are too small by 1 − βᵗ."""
     power1, power2 = state.power1 * state.beta1, state.power2 * state.beta2
-    # The means start at zero and are too small by 1 − βᵗ at step t
-    step, root = lr / (1.0 - power1), xp.sqrt(1.0 - power2)
+    scale = xp.sqrt(1.0 - state.beta2)  # of √s, in which the sum stands for the mean
+    step = lr * xp.sqrt(1.0 - power2) / (1.0 - power1) * (1.0 - state.beta1) / scale
+    epsilon = epsilon / scale
 
     def rule(w: Array, g: Array, m: Array, s: Array) -> tuple[Array, Array, Array]:
         m *= state.beta1
-        m += (1.0 - state.beta1) * g
+        m += g
         s *= state.beta2
-        s += (1.0 - state.beta2) * g * g
-        w -= step * m / (xp.sqrt(s) / root + state.epsilon)
+        g *= g
+        s += g
+        root = xp.sqrt(s)
+        root += epsilon
+        w -= step * m / root
         return w, m, s
 
-    layers, mean, square = each_array(rule, layers, grads, state.mean, state.square)
-    return layers, state._replace(power1=power1, power2=power2, mean=mean, square=square)
+    layers, first, second = each_array(rule, layers, grads, state.first, state.second)
+    return layers, state._replace(power1=power1, power2=power2, first=first, second=second)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,20 +190,14 @@ class Adam:
             weight_decay=number(self.weight_decay) if self.weight_decay else None,
             power1=number(1.0)[None],  # what is remembered has an axis, as numbers have not
             power2=number(1.0)[None],
-            mean=map_arrays(lambda x: 0.0 * x, layers),
-            square=map_arrays(lambda x: 0.0 * x, layers),
+            first=map_arrays(lambda x: 0.0 * x, layers),
+            second=map_arrays(lambda x: 0.0 * x, layers),
         )
 
     @property
     def update(self) -> Update:
         """The pure function ``(layers, grads, state, lr, xp) -> (layers, state)``."""
         return _adam
-
-
-def _adam_hat(layers: Layers, grads: Layers, state: AdamState, lr: Array, xp: Namespace) -> tuple[Layers, AdamState]:
-    epsilon = state.epsilon / xp.sqrt(1.0 - state.power2 * state.beta2)
-    layers, new = _adam(layers, grads, state._replace(epsilon=epsilon), lr, xp)
-    return layers, new._replace(epsilon=state.epsilon)
 
 
 @dataclass(frozen=True, kw_only=True)

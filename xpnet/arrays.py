@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 Array: TypeAlias = Any  # an array of whichever library the network computes with
+Function: TypeAlias = Callable[..., Any]
 Namespace: TypeAlias = Any  # that library's Array API namespace, called xp everywhere
 
 BLOCK = 1 << 22  # elements looked at together; bounds the memory that checks and evaluation take

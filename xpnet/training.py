@@ -14,7 +14,7 @@ import numpy as np
 from xpnet.backends import Backend
 from xpnet.backprop import State
 from xpnet.callbacks import Callback, History, Training
-from xpnet.data import Chunk, Sampling, Source
+from xpnet.data import Chunk, Kept, Sampling, Source
 from xpnet.errors import DivergenceError
 from xpnet.examples import Batch, gather
 from xpnet.optimizers import Optimizer
@@ -75,12 +75,13 @@ def train(net: "Network", plan: Plan, source: Source, callbacks: Sequence[Callba
             net.reset_optimizer(plan.optimizer)
         net.history = History()
         step, done = net.step(plan.optimizer), 0
+        kept: dict[Any, Any] | None = {} if isinstance(source, Kept) else None  # other examples are new in each chunk
         for epoch in range(1, plan.epochs + 1):
             if training.stopped:
                 break
             for callback in callbacks:
                 callback.on_epoch_begin(epoch)
-            logs, done = _epoch(training, plan, source, callbacks, step, epoch, done)
+            logs, done = _epoch(training, plan, source, callbacks, step, epoch, done, kept)
             net.history.rows.append(logs)  # to which callbacks may add
             for callback in callbacks:
                 callback.on_epoch_end(logs)
@@ -102,6 +103,7 @@ def _epoch(
     step: Callable[..., State],
     epoch: int,
     done: int,
+    kept: dict[Any, Any] | None,
 ) -> tuple[dict[str, Any], int]:
     """Run the chunks of an epoch, `done` steps after the first of all; returns its logs, and how many are done then."""
     net, total = training.net, plan.epochs * (training.steps or 0)
@@ -110,7 +112,7 @@ def _epoch(
     for chunk in source.chunks(plan.sampling, net.rng, plan.batch_size, most):
         lr = training.lr_scale * rates(plan.schedule, range(done, done + len(chunk.index)), total)
         where = f"in epoch {epoch}, steps {done + 1} to {done + len(lr)}"
-        net.state, weighed = advance(net.backend, net.dtype, step, net.state, chunk, lr, where, plan.alpha)
+        net.state, weighed = advance(net.backend, net.dtype, step, net.state, chunk, lr, where, plan.alpha, kept)
         net.scaling = plan.scaling  # together with the first weights that have seen it
         cost += float(net.backend.to_numpy(net.state.cost).sum(dtype=np.float64))
         weight += weighed
@@ -132,6 +134,7 @@ def advance(
     lr: np.ndarray,
     where: str,
     alpha: float = 0.0,
+    kept: dict[Any, Any] | None = None,
 ) -> tuple[State, float]:
     """Run the steps of a chunk; the cost starts from zero, and the state given stays as it is. Synchronizes.
 
@@ -153,7 +156,7 @@ def advance(
     index, flags = backend.asarray(chunk.index, "int32"), None if live.all() else backend.asarray(live)
     decay = backend.asarray(alpha / np.where(live, totals, 1.0), dtype) if alpha else None
     batches = Batch(index, backend.asarray(lr, dtype), flags, decay)
-    new = backend.fold(step, gather, state._replace(cost=cost), batches, chunk.examples)
+    new = backend.fold(step, gather, state._replace(cost=cost), batches, chunk.examples, kept)
     if not backend.all_finite([new.cost, *(array for layer in new.layers for array in layer)]):
         raise DivergenceError(
             f"training diverged {where}, at lr={lr.max():g}: cost or weights are not finite; the network is as it was "

@@ -7,7 +7,7 @@ modules beside it say what NumPy, CuPy, PyTorch and JAX do differently, and are 
 import importlib
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 from typing import Any, ClassVar
@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import array_api_compat
 import numpy as np
 
-from xpnet.arrays import Array, Namespace, blocks, leaves, map_arrays, part
+from xpnet.arrays import Array, Function, Namespace, blocks, leaves, map_arrays, part
 from xpnet.errors import BackendError, choices, unknown
 
 # name -> (module of this package, how to install the library)
@@ -116,7 +116,9 @@ class Backend:
             x = x.to_device(next(each for each in devices if "cpu" in str(each).lower()))
         return host_array(x)
 
-    def fold(self, step: Callable[..., Any], gather: Callable[..., Any], state: Any, batches: Any, data: Any) -> Any:
+    def fold(
+        self, step: Function, gather: Function, state: Any, batches: Any, data: Any, kept: dict[Any, Any] | None = None
+    ) -> Any:
         """Repeat a step: ``for i in range(n): state = step(state, gather(data, batches[i], xp), xp)``.
 
         The steps work on a copy of the state: they write into it, or give its memory away.
@@ -132,12 +134,13 @@ class Backend:
             Nests of arrays.
         batches
             A nest of arrays with an axis of steps in front.
+        kept
+            Where to keep what makes further folds of the same step over the same data faster, with the data; empty at
+            first.
         """
         return self._plainly(step, gather, map_arrays(self.own, state), batches, data)
 
-    def _plainly(
-        self, step: Callable[..., Any], gather: Callable[..., Any], state: Any, batches: Any, data: Any
-    ) -> Any:
+    def _plainly(self, step: Function, gather: Function, state: Any, batches: Any, data: Any) -> Any:
         """Repeat a step in a plain loop, on the state itself."""
         with np.errstate(all="ignore"):  # training says itself what is not finite, and where
             for i in range(leaves(batches)[0].shape[0]):

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xpnet.arrays import Array, map_arrays
+from xpnet.arrays import Array, Function, map_arrays
 from xpnet.backends import Backend, cast
 from xpnet.errors import BackendError
 
@@ -47,7 +47,9 @@ class JaxBackend(Backend):
     def to_numpy(self, x: Array) -> np.ndarray:
         return np.asarray(x)
 
-    def fold(self, step: Callable[..., Any], gather: Callable[..., Any], state: Any, batches: Any, data: Any) -> Any:
+    def fold(
+        self, step: Function, gather: Function, state: Any, batches: Any, data: Any, kept: dict[Any, Any] | None = None
+    ) -> Any:
         return _compiled(step, gather)(map_arrays(self.own, state), batches, data)
 
     def all_finite(self, arrays: Iterable[Array]) -> bool:

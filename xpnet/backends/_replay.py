@@ -19,7 +19,7 @@ from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
-from xpnet.arrays import Array, leaves, map_arrays, part
+from xpnet.arrays import Array, Function, leaves, map_arrays, part
 from xpnet.backends import Backend
 
 FEWEST = 32  # steps: with fewer, writing them down does not pay, unless arrays are large
@@ -90,23 +90,39 @@ class Eager(Backend):
         short = self.shortcuts.get(function)
         return short(out, *args, **options) if short else partial(function, *args, out=out, **options)
 
-    def fold(self, step: Callable[..., Any], gather: Callable[..., Any], state: Any, batches: Any, data: Any) -> Any:
-        with np.errstate(all="ignore"):
-            after, done = self._replayed(step, gather, state, batches, data)
-        if not done:
+    def fold(
+        self, step: Function, gather: Function, state: Any, batches: Any, data: Any, kept: dict[Any, Any] | None = None
+    ) -> Any:
+        shapes = map_arrays(lambda x: (x.shape, x.dtype), (state, part(batches, 0)))
+        key = step, gather, *(id(x) for x in leaves(data)), shapes
+        known = {} if kept is None else kept
+        try:
+            with np.errstate(all="ignore"):
+                program = known[key] = self._program(step, gather, state, batches, data, known.get(key, 0))
+                if isinstance(program, Program):
+                    program.run(batches)
+        except Exception:  # refused; or it fails, and will fail in the plain loop
+            program = known[key] = -math.inf
+        if not isinstance(program, Program):
             return super().fold(step, gather, state, batches, data)
-        return self._plainly(step, gather, after, part(batches, slice(done, None)), data)
+        after = map_arrays(_array, program.state)
+        if kept is not None:  # the program will write into its memory again
+            after = map_arrays(self.own, after)
+        return self._plainly(step, gather, after, part(batches, slice(program.done, None)), data)
 
-    def _replayed(
-        self, step: Callable[..., Any], gather: Callable[..., Any], state: Any, batches: Any, data: Any
-    ) -> tuple[Any, int]:
-        """Do as many of the steps as can be replayed, on a copy of the state; returns that, and their number."""
+    def _program(
+        self, step: Function, gather: Function, state: Any, batches: Any, data: Any, known: Any
+    ) -> "Program | float":
+        """Take the program that is known, or write one down, with its first steps done; else count steps until it pays.
+
+        A program that is known is set to the state; `known` may be the number of steps of folds before this one.
+        """
+        if isinstance(known, Program):
+            return known.begin(state)
         steps = leaves(batches)[0].shape[0]
-        if steps < 2:
-            return state, 0
         width = sum(_size(x) for x in leaves(gather(data, part(batches, 0), self.xp)))
-        if steps < FEWEST and width < LARGE:
-            return state, 0
+        if known + steps < FEWEST and (known + steps < 2 or width < LARGE):
+            return known + steps
         block = max(1, min(UNROLLED, TOGETHER // width, steps // FEWEST))
         recorder = Recorder(self)
         given = map_arrays(recorder.copied, part(batches, slice(block)))
@@ -117,19 +133,60 @@ class Eager(Backend):
                 after = step(after, map_arrays(recorder.placed, part(minibatches, i)), recorder)
                 recorder.known.clear()
             recorder.loop(own, after)
-            inputs, write = leaves(map_arrays(_array, given)), self.write
-            whole = steps - steps % block
-            stacks = [self.xp.reshape(x[block:whole, ...], (-1, block, *x.shape[1:])) for x in leaves(batches)]
-            for parts in zip(*stacks):
-                for target, x in zip(inputs, parts):
-                    write(target, x)
-                for operation in recorder.program:
-                    operation()
-            return map_arrays(_array, own), whole
-        except Exception:  # refused; or it fails, and will fail in the plain loop
-            return state, 0
         finally:
             recorder.known.clear()  # what is known holds the recorder
+        return Program(self, recorder.program, leaves(map_arrays(_array, given)), own, data, block)
+
+
+class Program:
+    """Operations of some steps, written down, and the memory that they are tied to.
+
+    Parameters
+    ----------
+    backend
+        The library.
+    operations
+        What to do, without arguments.
+    inputs
+        Where each block of batches is put, an array for each part of them.
+    state
+        Where the state is, before and after.
+    data
+        What is read besides: it must stay where it is.
+    block
+        How many steps the operations are.
+    """
+
+    def __init__(
+        self,
+        backend: Eager,
+        operations: Sequence[Callable[[], Any]],
+        inputs: Sequence[Array],
+        state: Any,
+        data: Any,
+        block: int,
+    ) -> None:
+        self.backend, self.operations, self.inputs, self.state, self.data = backend, operations, inputs, state, data
+        self.block = self.done = block  # writing down has done the first
+
+    def begin(self, state: Any) -> "Program":
+        """Have another state, and nothing done."""
+        for target, x in zip(leaves(map_arrays(_array, self.state)), leaves(state)):
+            self.backend.write(target, x)
+        self.done = 0
+        return self
+
+    def run(self, batches: Any) -> None:
+        """Do the steps after those that are done, but for a last part of a block."""
+        write, block, steps = self.backend.write, self.block, leaves(batches)[0].shape[0]
+        whole = steps - steps % block
+        parts = [x[self.done : whole, ...] for x in leaves(batches)]
+        for several in zip(*(self.backend.xp.reshape(x, (-1, block, *x.shape[1:])) for x in parts)):
+            for target, x in zip(self.inputs, several):
+                write(target, x)
+            for operation in self.operations:
+                operation()
+        self.done = whole
 
 
 class Recorder:

@@ -11,8 +11,9 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target, unique_labels
 
+import xpnet.estimators.exchange as exchange
+import xpnet.estimators.settings as settings
 from xpnet.arrays import Array
-from xpnet.estimators import exchange, settings
 from xpnet.estimators.labels import Labels, learn
 from xpnet.estimators.perceptron import Head, Perceptron, has_epochs
 
@@ -295,4 +296,3 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     def _probabilities(self, a: Array) -> Array:
         """Outputs as probabilities of all classes."""
         return a if self._labels.kind != "binary" else self.network_.backend.xp.concat([1.0 - a, a], axis=-1)
-

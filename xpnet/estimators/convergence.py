@@ -129,5 +129,3 @@ def not_converged(result: Any, max_iter: int) -> None:
         message += f"\nIncrease the number of iterations to improve the convergence (max_iter={max_iter})."
     message += "\nYou might also want to scale the data, with sklearn.preprocessing.StandardScaler, say."
     warn(message, ConvergenceWarning)
-
-

@@ -72,4 +72,3 @@ def labels_on(classes: np.ndarray, backend: Backend) -> Array:
 def place(backend: Backend) -> str:
     """Name a library and a device, as in "torch on cpu"."""
     return f"{backend.name.removeprefix('array_api_compat.')} on {backend.device_name}"
-

@@ -64,7 +64,9 @@ def minimize(
     def layers_of(flat: np.ndarray) -> Layers:
         parts = np.split(flat, np.cumsum([x.size for x in leaves(begin)])[:-1])
         with np.errstate(over="ignore"):
-            return net.owned(refill(begin, [part.reshape(x.shape).astype(dtype) for part, x in zip(parts, leaves(begin))]))
+            return net.owned(
+                refill(begin, [part.reshape(x.shape).astype(dtype) for part, x in zip(parts, leaves(begin))])
+            )
 
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
         layers, cost = layers_of(flat), 0.0

@@ -12,6 +12,8 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array, check_random_state, column_or_1d
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
+import xpnet.estimators.lbfgs as lbfgs
+import xpnet.estimators.settings as settings
 from xpnet import arguments, evaluation, prediction, training
 from xpnet.activations import Activation
 from xpnet.arrays import Array, Namespace
@@ -19,7 +21,6 @@ from xpnet.backends import BACKENDS, Backend, get_backend
 from xpnet.callbacks import Callback, Progress
 from xpnet.data import Kept, Reader, numbers
 from xpnet.errors import DivergenceError, warn
-from xpnet.estimators import lbfgs, settings
 from xpnet.estimators.convergence import KEPT, Convergence, begin, not_converged
 from xpnet.estimators.following import brought, float_of, home, is_foreign, on_the_host, place, same
 from xpnet.estimators.rows import SparseRows, dense_blocks
@@ -284,7 +285,9 @@ class Perceptron(BaseEstimator):
         if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
             raise ValueError("validation_data must be a tuple (X, y) or (X, y, sample_weight)")
         X, y = self._validated(*given[:2], reset=False)
-        return self._source(X, self._encoded(y, True, None), _weights(given[2] if len(given) == 3 else None, X.shape[0]))
+        return self._source(
+            X, self._encoded(y, True, None), _weights(given[2] if len(given) == 3 else None, X.shape[0])
+        )
 
     def _split(self, source: Source, random_state: np.random.RandomState) -> tuple[Source, Source]:
         """Examples to train and to validate on: those that scikit-learn would take."""

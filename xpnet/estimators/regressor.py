@@ -10,8 +10,9 @@ from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
 
+import xpnet.estimators.exchange as exchange
+import xpnet.estimators.settings as settings
 from xpnet.arrays import Array
-from xpnet.estimators import exchange, settings
 from xpnet.estimators.following import on_the_host
 from xpnet.estimators.perceptron import Head, Perceptron, has_epochs
 
