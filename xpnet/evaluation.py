@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 def measure(net: "Network", source: Source, metrics: Sequence[Metric] = ()) -> dict[str, Any]:
     """Mean cost over the examples of a source, and metrics, by name. Synchronizes, at the end.
 
-    The cost is that of the data alone, as the network sees it, each example by its weight if it has one; metrics see outputs and targets as the user does.
+    The cost is that of the data alone, as the network sees it, each example by its weight if it has one. Metrics see
+    outputs and targets as the user does.
     """
     xp, sizes, weights, costs = net.backend.xp, [], [], []
     parts: list[list] = [[] for _ in metrics]

@@ -14,8 +14,9 @@ from sklearn.utils.multiclass import type_of_target, unique_labels
 import xpnet.estimators.exchange as exchange
 import xpnet.estimators.settings as settings
 from xpnet.arrays import Array
+from xpnet.estimators.fitting import Head
 from xpnet.estimators.labels import Labels, learn
-from xpnet.estimators.perceptron import Head, Perceptron, has_epochs
+from xpnet.estimators.perceptron import Perceptron, has_epochs
 
 Self = TypeVar("Self", bound="MLPClassifier")
 
@@ -157,7 +158,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         classes
             All of them; needed in the first call, but where y has several labels an example.
         """
-        return self._unless_it_fails(X, y, sample_weight, None, classes=classes, once=True)
+        return self._fit(X, y, sample_weight, classes=classes, once=True)
 
     def predict(self, X: Any) -> Any:
         """Predict the class of each example, or its labels.
@@ -251,7 +252,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         return tags
 
     @property
-    def _task(self) -> str:
+    def _task(self) -> str:  # type: ignore
         return {"multiclass": "classification"}.get(self._labels.kind, self._labels.kind)
 
     def _encoded(self, y: Any, goes_on: bool, classes: Any) -> Any:
@@ -288,8 +289,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             return None
         if once and isinstance(self.class_weight, str):
             raise ValueError(
-                f"class_weight={self.class_weight!r} cannot be told from a part of the examples, which partial_fit has; "
-                "give {label: number}, or sample_weight"
+                f"class_weight={self.class_weight!r} cannot be told from a part of the examples, which is what "
+                "partial_fit has; give {label: number}, or sample_weight"
             )
         return compute_sample_weight(self.class_weight, y)
 

@@ -15,6 +15,13 @@ LEAST = 1e-6  # an adaptive learning rate that is no larger is not divided again
 KEPT = ("loss_curve_", "best_loss_", "validation_scores_", "validation_loss_curve_", "best_validation_score_")
 
 
+def forget(est: Any) -> None:
+    """Have no fitted attributes of epochs, and nothing done."""
+    est.t_, est._lr_scale, est._no_improvement_count = 0, 1.0, 0
+    for name in KEPT:
+        vars(est).pop(name, None)
+
+
 def begin(est: Any, validates: bool) -> None:
     """Have the fitted attributes of epochs: those of the calls that this one goes on from, or empty ones.
 

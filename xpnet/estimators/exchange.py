@@ -8,7 +8,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from xpnet import arguments
 from xpnet.errors import choices
-from xpnet.estimators.convergence import KEPT
+from xpnet.estimators.checking import chosen
+from xpnet.estimators.convergence import KEPT, forget
+from xpnet.estimators.fitting import Head, network
 from xpnet.estimators.following import float_of, home, on_the_host
 from xpnet.estimators.settings import LEARNING_RATES, SOLVERS, given
 
@@ -23,21 +25,21 @@ def taken_over(kind: Callable[..., E], fitted: Any, more: dict[str, Any]) -> E:
     check_is_fitted(fitted)
     known = fitted.get_params(deep=False)
     est = kind(**{**known, **more})
+    forget(est)
     for name in FITTED:
         if hasattr(fitted, name):
             value = getattr(fitted, name)
             setattr(est, name, list(value) if isinstance(value, list) else value)
-    est._lr_scale, est._no_improvement_count = 1.0, 0  # type: ignore
     return est
 
 
-def give_network(est: Any, fitted: Any, head: Any) -> None:
+def give_network(est: Any, fitted: Any, head: Head) -> None:
     """Give an estimator the network that scikit-learn's is."""
     est._home = home(fitted.coefs_[0])
     sizes = [len(w) for w in fitted.coefs_] + [head.units]
     dtype = float_of(fitted.coefs_[0]) if est.dtype is None else arguments.dtype(est.dtype)
     init = given(zip(fitted.coefs_, fitted.intercepts_))
-    est.network_ = est._network(sizes, head, init, est._backend(est._home), dtype, seed=0)
+    est.network_ = network(est, sizes, head, init, chosen(est, est._home), dtype)
 
 
 def given_back(est: Any, kind: Callable[..., Any], y: np.ndarray, options: dict[str, Any]) -> Any:

@@ -43,7 +43,7 @@ class Labels:
             return LabelBinarizer().fit(y).transform(y)
         encoder = LabelEncoder()
         encoder.classes_ = self.classes
-        numbers = encoder.transform(y)
+        numbers: Any = encoder.transform(y)
         return numbers.astype(np.int32) if self.kind == "multiclass" else numbers[:, None]
 
     def decode(self, a: Array, backend: Backend) -> Any:
@@ -83,9 +83,9 @@ def learn(y: Any, classes: Any = None) -> Labels:
             "see sklearn.multioutput.MultiOutputClassifier"
         )
     if kind == "multilabel-indicator":
-        found = LabelBinarizer().fit(y).classes_
+        found: Any = LabelBinarizer().fit(y).classes_
         if classes is not None and len(unique_labels(classes)) != len(found):
             raise ValueError(f"classes={classes!r} must be the labels of the {len(found)} columns of y")
         return Labels(found, "multilabel", sparse.issparse(y))
-    found = LabelEncoder().fit(y if classes is None else classes).classes_
+    found: Any = LabelEncoder().fit(y if classes is None else classes).classes_
     return Labels(found, "binary" if len(found) <= 2 else "multiclass")

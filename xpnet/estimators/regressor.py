@@ -13,8 +13,9 @@ from sklearn.utils.metaestimators import available_if
 import xpnet.estimators.exchange as exchange
 import xpnet.estimators.settings as settings
 from xpnet.arrays import Array
+from xpnet.estimators.fitting import Head
 from xpnet.estimators.following import on_the_host
-from xpnet.estimators.perceptron import Head, Perceptron, has_epochs
+from xpnet.estimators.perceptron import Perceptron, has_epochs
 
 Self = TypeVar("Self", bound="MLPRegressor")
 
@@ -65,7 +66,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
         X, y, sample_weight
             As in `fit`.
         """
-        return self._unless_it_fails(X, y, sample_weight, None, once=True)
+        return self._fit(X, y, sample_weight, once=True)
 
     def predict(self, X: Any) -> Array:
         """Predict numbers.
@@ -106,9 +107,9 @@ class MLPRegressor(RegressorMixin, Perceptron):
         return Head(units, "identity" if cost.outputs is None else cost.outputs[0], cost, None)
 
     def _reported(self, y: Any, weight: Any) -> Callable[[float], float]:
-        if isinstance(self.loss, str) and self.loss == "squared_error":
+        if settings.is_called(self.loss, "squared_error"):
             return lambda cost: cost / self.n_outputs_  # a mean over the outputs, where the network's is a sum
-        if isinstance(self.loss, str) and self.loss == "poisson":
+        if settings.is_called(self.loss, "poisson"):
             y = np.asarray(on_the_host(y), np.float64).reshape(len(y), -1)  # what no weight changes is left out of ours
             least = float(np.average((xlogy(y, y) - y).sum(axis=1), weights=weight))
             return lambda cost: cost + least

@@ -24,6 +24,11 @@ ACTIVATIONS = {"logistic": "sigmoid"}
 LOSSES = {"log_loss": "cross_entropy", "squared_error": "quadratic"}
 
 
+def is_called(given: Any, name: str) -> bool:
+    """Whether a parameter that takes names and objects is this name."""
+    return isinstance(given, str) and given == name
+
+
 def check(est: Any) -> None:
     """Check every parameter that nothing else checks, with the ranges that scikit-learn has.
 
@@ -41,7 +46,7 @@ def check(est: Any) -> None:
             f"learning_rate={est.learning_rate!r} must be one of {choices(LEARNING_RATES)}, or a schedule; the number "
             "is learning_rate_init"
         )
-    if est.batch_size != "auto":
+    if not is_called(est.batch_size, "auto"):
         count("batch_size", est.batch_size, 1)
     for name in ("max_iter", "max_fun"):
         count(name, getattr(est, name), 1)
@@ -53,7 +58,7 @@ def check(est: Any) -> None:
         in_range(name, getattr(est, name), 0, math.inf, "0 turns it off")
     between("learning_rate_init", est.learning_rate_init, 0, math.inf, "0.001 is usual")
     in_range("validation_fraction", est.validation_fraction, 0, 1, "0.1 is usual")
-    if isinstance(est.solver, str) and est.solver == "lbfgs":
+    if is_called(est.solver, "lbfgs"):
         for name, off in (("dropout", not np.any(est.dropout)), ("callbacks", not est.callbacks)):
             if not off:
                 raise ValueError(
@@ -64,7 +69,7 @@ def check(est: Any) -> None:
 
 def hidden_sizes(given: Any) -> list[int]:
     """Number of units of each hidden layer, from a number or a list of them."""
-    sizes = list(given) if hasattr(given, "__iter__") and not isinstance(given, str) else [given]
+    sizes: list[Any] = list(given) if hasattr(given, "__iter__") and not isinstance(given, str) else [given]
     try:
         if min(sizes, default=1) <= 0:
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
@@ -88,16 +93,19 @@ def cost(loss: Any) -> Cost:
     return arguments.cost(LOSSES.get(loss, loss) if isinstance(loss, str) else loss, "loss")
 
 
-def uniform(random_state: np.random.RandomState, sigmas: list[Activation]) -> Initializer:
+def uniform(activation: Any, random_state: np.random.RandomState, layers: int) -> Initializer:
     """Initial weights and biases as scikit-learn draws them, layer after layer: U(−r, r), r² = c / (n_in + n_out).
 
-    c is 6, but 2 in layers of sigmoid units; the output layer goes with the last hidden one. By Glorot and Bengio,
-    AISTATS 2010, equation 16.
+    c is 2 for a layer of sigmoid units, else 6; that of the output is as that of the last of the hidden `layers`. By
+    Glorot and Bengio, AISTATS 2010, equation 16.
     """
-    squares = iter([2.0 if sigma.name == "sigmoid" else 6.0 for sigma in [*sigmas, *(sigmas[-1:] or [None])] if sigma])
+    c = [2.0 if sigma.name == "sigmoid" else 6.0 for sigma in hidden(activation, layers)]
+    if not layers and is_called(activation, "logistic"):
+        c = [2.0]
+    left = iter([*c, c[-1] if c else 6.0])
 
     def draw(rng: np.random.Generator, n_in: int, n_out: int) -> tuple[np.ndarray, np.ndarray]:
-        r = math.sqrt(next(squares, 6.0) / (n_in + n_out))
+        r = math.sqrt(next(left) / (n_in + n_out))
         w = random_state.uniform(-r, r, (n_in, n_out))
         return w.T, random_state.uniform(-r, r, n_out)
 
@@ -131,7 +139,7 @@ def schedule(est: Any) -> Schedule:
 
 def sampling(random_state: np.random.RandomState, shuffled: bool) -> Sampling:
     """Draw minibatches as scikit-learn does: each epoch shuffles the order of the last one; or always in order."""
-    order = np.zeros(0, np.int32)
+    order: Any = ()
 
     def draw(n: int, batch_size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
         nonlocal order
@@ -154,5 +162,5 @@ class Rule(NamedTuple):
 def rule(est: Any) -> Rule:
     """What `learning_rate` does between epochs; Adam has its own rates."""
     name = est.learning_rate if isinstance(est.learning_rate, str) else ""
-    steered = not (isinstance(est.solver, str) and est.solver == "adam")
+    steered = not is_called(est.solver, "adam")
     return Rule(steered and name == "invscaling", steered and name == "adaptive", est.power_t)
