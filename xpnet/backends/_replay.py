@@ -93,8 +93,8 @@ class Eager(Backend):
     def fold(
         self, step: Function, gather: Function, state: Any, batches: Any, data: Any, kept: dict[Any, Any] | None = None
     ) -> Any:
-        shapes = map_arrays(lambda x: (x.shape, x.dtype), (state, part(batches, 0)))
-        key = step, gather, *(id(x) for x in leaves(data)), shapes
+        shapes = *(x.shape for x in leaves(state)), *(x.shape[1:] for x in leaves(batches))
+        key = step, gather, *(id(x) for x in leaves(data)), *shapes
         known = {} if kept is None else kept
         try:
             with np.errstate(all="ignore"):
@@ -105,9 +105,8 @@ class Eager(Backend):
             program = known[key] = -math.inf
         if not isinstance(program, Program):
             return super().fold(step, gather, state, batches, data)
-        after = map_arrays(_array, program.state)
-        if kept is not None:  # the program will write into its memory again
-            after = map_arrays(self.own, after)
+        own = self.own if kept is not None else lambda x: x  # a program that is kept will write into its memory again
+        after = map_arrays(lambda x: own(x.array), program.state)
         return self._plainly(step, gather, after, part(batches, slice(program.done, None)), data)
 
     def _program(
@@ -167,11 +166,12 @@ class Program:
         block: int,
     ) -> None:
         self.backend, self.operations, self.inputs, self.state, self.data = backend, operations, inputs, state, data
+        self.places = [x.array for x in leaves(state)]
         self.block = self.done = block  # writing down has done the first
 
     def begin(self, state: Any) -> "Program":
         """Have another state, and nothing done."""
-        for target, x in zip(leaves(map_arrays(_array, self.state)), leaves(state)):
+        for target, x in zip(self.places, leaves(state)):
             self.backend.write(target, x)
         self.done = 0
         return self
