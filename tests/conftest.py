@@ -7,6 +7,9 @@ from typing import Any
 # Small products gain nothing from threads, and lose much where cores are shared; read when NumPy and torch are imported
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["SCIPY_ARRAY_API"] = (
+    "1"  # or scikit-learn's checks of the array API are skipped; read when SciPy is imported
+)
 
 import pytest
 from helpers import PLACES, Place

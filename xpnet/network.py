@@ -226,11 +226,11 @@ class Network(parameters.Fixed):
             backend = self.backend
         if backend is None and self.backend.name not in ("numpy", "cupy"):
             backend = self.backend.name if self.backend.name in ("torch", "jax") else self.backend.xp
-        new = copy.copy(self)
+        new = object.__new__(type(self))
         lists = {name: list(getattr(self, name)) for name in ("sizes", "activation", "dropout")}
         dtype = self.dtype if dtype is None else arguments.dtype(dtype)
         arguments.scale(self.scale, self.standardize, dtype)
-        vars(new).update(lists, backend=get_backend(backend, device), dtype=dtype)
+        vars(new).update(vars(self) | lists, backend=get_backend(backend, device), dtype=dtype)
         new.rng, new.history = copy.deepcopy(self.rng), copy.deepcopy(self.history)
         with self.backend.scope(self.dtype):
             arrays = map_arrays(self.backend.to_numpy, (self.state, self.scaling))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from xpnet.activations import Activation
-from xpnet.arrays import Array, leaves, refill
+from xpnet.arrays import Array, leaves, map_arrays, refill
 from xpnet.backends import Backend
 from xpnet.backprop import State
 from xpnet.costs import Cost
@@ -31,6 +31,18 @@ class Fixed:
             remedy = "call reset_optimizer(...)" if name == "optimizer" else "make a new Network"
             raise AttributeError(f"{name} of a network cannot be assigned; {remedy}")
         super().__setattr__(name, value)
+
+    def __getstate__(self: Any) -> dict[str, Any]:
+        """What a pickle holds: arrays as NumPy's, so that none becomes another than it was."""
+        with self.backend.scope(self.dtype):
+            state, scaling = map_arrays(self.backend.to_numpy, (self.state, self.scaling))
+        return {**vars(self), "state": state, "scaling": scaling}
+
+    def __setstate__(self: Any, known: dict[str, Any]) -> None:
+        """Bring the arrays back to the device."""
+        vars(self).update(known)
+        with self.backend.scope(self.dtype):
+            vars(self).update(state=self.owned(known["state"]), scaling=self.owned(known["scaling"]))
 
     def __repr__(self: Any) -> str:
         hidden = dict.fromkeys(self.activation)

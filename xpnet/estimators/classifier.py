@@ -1,6 +1,6 @@
 """MLPClassifier."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -10,12 +10,15 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target, unique_labels
+from sklearn.utils.validation import check_is_fitted
 
 import xpnet.estimators.exchange as exchange
 import xpnet.estimators.settings as settings
 from xpnet.arrays import Array
+from xpnet.errors import choices
 from xpnet.estimators.fitting import Head
-from xpnet.estimators.labels import Labels, learn
+from xpnet.estimators.following import on_the_host
+from xpnet.estimators.labels import SEVERAL, Labels, learn
 from xpnet.estimators.perceptron import Perceptron, has_epochs
 
 Self = TypeVar("Self", bound="MLPClassifier")
@@ -158,6 +161,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         classes
             All of them; needed in the first call, but where y has several labels an example.
         """
+        if classes is None and not hasattr(self, "network_") and type_of_target(on_the_host(y)) != SEVERAL:
+            raise ValueError("classes must be passed on the first call to partial_fit.")
         return self._fit(X, y, sample_weight, classes=classes, once=True)
 
     def predict(self, X: Any) -> Any:
@@ -199,6 +204,22 @@ class MLPClassifier(ClassifierMixin, Perceptron):
                 return self.network_.backend.xp.log(self._probabilities(a))
 
         return self._outputs(X, "predict_log_proba", logarithms)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Share of predictions that are right, by `sklearn.metrics.accuracy_score`, on the host.
+
+        An example with several labels counts if all of them are right.
+
+        Parameters
+        ----------
+        X
+            As in `predict`.
+        y
+            True labels (n,) or (n, n_labels).
+        sample_weight
+            How much each example counts, (n,).
+        """
+        return self._scored(X, y, sample_weight)
 
     @classmethod
     def from_sklearn(cls: type[Self], fitted: Any, **more: Any) -> Self:
@@ -242,6 +263,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         """
         from sklearn.neural_network import MLPClassifier as Theirs
 
+        check_is_fitted(self)
         multilabel = self._labels.kind == "multilabel"
         y = np.zeros((1, self.n_outputs_), int) if multilabel else self.classes_[:1]
         return exchange.given_back(self, Theirs, y, {"classes": self.classes_})
@@ -269,7 +291,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             raise ValueError(
                 f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {self.classes_!r}"
             )
-        several = type_of_target(y, input_name="y") == "multilabel-indicator"
+        several = type_of_target(y, input_name="y") == SEVERAL
         if several != (self._labels.kind == "multilabel") or (several and y.shape[1] != self.n_outputs_):
             raise ValueError(f"y has shape {y.shape}, but the estimator was fitted to {self._labels.kind} labels")
         found = unique_labels(y)
@@ -280,9 +302,13 @@ class MLPClassifier(ClassifierMixin, Perceptron):
 
     def _head(self, y: Any) -> Head:
         cost = settings.cost(self.loss)
-        fits = cost.outputs is not None
         activation = "softmax" if self._labels.kind == "multiclass" else "sigmoid"
-        return Head(self._labels.outputs, activation, cost, self._task if fits else None)
+        if cost.outputs is not None and activation not in cost.outputs:
+            raise ValueError(
+                f"loss={self.loss!r} is for the output activations {choices(cost.outputs)}, and {self._labels.kind} "
+                f"labels have {activation!r}; give loss='log_loss'"
+            )
+        return Head(self._labels.outputs, activation, cost, None if cost.outputs is None else self._task)
 
     def _class_weights(self, y: Any, once: bool) -> Any:
         if self.class_weight is None:
@@ -292,7 +318,13 @@ class MLPClassifier(ClassifierMixin, Perceptron):
                 f"class_weight={self.class_weight!r} cannot be told from a part of the examples, which is what "
                 "partial_fit has; give {label: number}, or sample_weight"
             )
-        return compute_sample_weight(self.class_weight, y)
+        if not isinstance(self.class_weight, Mapping) or self._labels.kind == "multilabel":
+            return compute_sample_weight(self.class_weight, y)
+        known = self.classes_.tolist()
+        for label in self.class_weight:
+            if label not in known:
+                raise ValueError(f"class_weight names the class {label!r}; choose from {choices(known)}")
+        return np.array([self.class_weight.get(label, 1.0) for label in known], float)[self._labels.numbers(y)]
 
     def _probabilities(self, a: Array) -> Array:
         """Outputs as probabilities of all classes."""

@@ -57,7 +57,7 @@ def given_back(est: Any, kind: Callable[..., Any], y: np.ndarray, options: dict[
         if name in known and not (isinstance(parameters[name], str) and parameters[name] in theirs):
             parameters[name] = known[name]
     # Fitted to one row, it has all that it needs but the numbers
-    made = kind(**{**parameters, "solver": "adam", "early_stopping": False})
+    made = kind(**{**parameters, "solver": "adam", "early_stopping": False, "batch_size": "auto"})
     made.partial_fit(np.zeros((1, est.n_features_in_)), y, **options)
     if THEIRS.get(est.out_activation_, est.out_activation_) != made.out_activation_:
         raise ValueError(f"loss={est.loss!r} has the output activation {est.out_activation_!r}, scikit-learn's has not")

@@ -55,9 +55,8 @@ def fit(est: Any, X: Any, y: Any, sample_weight: Any, validation_data: Any, clas
     goes_on = (once or est.warm_start) and hasattr(est, "network_")
     here = checking.home_of(est, X, "partial_fit" if once else "fit") if goes_on else home(X)
     X, y = checking.examples(est, X, y, reset=not goes_on)
-    by_class = est._class_weights(y, once)
-    y = est._encoded(y, goes_on, classes)
-    weight = checking.weights(sample_weight, X.shape[0], by_class)
+    given, y = y, est._encoded(y, goes_on, classes)
+    weight = checking.weights(sample_weight, X.shape[0], est._class_weights(given, once))
     random_state = check_random_state(est.random_state)
     if not (goes_on and once):
         sizes = [X.shape[1], *settings.hidden_sizes(est.hidden_layer_sizes), est._head(y).units]

@@ -12,6 +12,8 @@ from xpnet.arrays import Array
 from xpnet.backends import Backend
 from xpnet.estimators.following import labels_on
 
+SEVERAL = "multilabel-indicator"  # what scikit-learn calls rows of 0 and 1
+
 
 @dataclass(frozen=True)
 class Labels:
@@ -41,10 +43,14 @@ class Labels:
         """Targets: the number of each class, (n,) int32, for "multiclass"; else rows of 0 and 1, (n, outputs)."""
         if self.kind == "multilabel":
             return LabelBinarizer().fit(y).transform(y)
+        numbers = self.numbers(y)
+        return numbers if self.kind == "multiclass" else numbers[:, None]
+
+    def numbers(self, y: Any) -> np.ndarray:
+        """Numbers of the classes, (n,) int32, where there is one an example."""
         encoder = LabelEncoder()
         encoder.classes_ = self.classes
-        numbers: Any = encoder.transform(y)
-        return numbers.astype(np.int32) if self.kind == "multiclass" else numbers[:, None]
+        return np.asarray(encoder.transform(y), np.int32)
 
     def decode(self, a: Array, backend: Backend) -> Any:
         """Labels that outputs (n, outputs) stand for, in the library of the outputs; strings are NumPy's always."""
@@ -82,10 +88,10 @@ def learn(y: Any, classes: Any = None) -> Labels:
             "y has several columns of classes; give one column, or for several labels an example rows of 0 and 1, or "
             "see sklearn.multioutput.MultiOutputClassifier"
         )
-    if kind == "multilabel-indicator":
+    if kind == SEVERAL:
         found: Any = LabelBinarizer().fit(y).classes_
         if classes is not None and len(unique_labels(classes)) != len(found):
             raise ValueError(f"classes={classes!r} must be the labels of the {len(found)} columns of y")
         return Labels(found, "multilabel", sparse.issparse(y))
-    found: Any = LabelEncoder().fit(y if classes is None else classes).classes_
+    found = unique_labels(y if classes is None else classes)
     return Labels(found, "binary" if len(found) <= 2 else "multiclass")

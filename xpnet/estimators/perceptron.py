@@ -172,20 +172,8 @@ class Perceptron(BaseEstimator):
         found = net.activations(X.toarray() if sparse.issparse(X) else brought(X, net.backend))
         return found if same(here, net.backend) else [brought(a, here) for a in found]
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Accuracy of a classifier (an example with several labels counts if all are right), R² of a regressor.
-
-        By `sklearn.metrics.accuracy_score` and `r2_score`, on the host.
-
-        Parameters
-        ----------
-        X
-            Inputs (n, n_features).
-        y
-            What is true, (n,) or (n, n_outputs).
-        sample_weight
-            How much each example counts, (n,).
-        """
+    def _scored(self, X: Any, y: Any, sample_weight: Any) -> float:
+        """Score predictions on the host, whichever library they are of."""
         predicted = on_the_host(self.predict(X))  # type: ignore
         return float(self._score(on_the_host(y), predicted, sample_weight=on_the_host(sample_weight)))
 

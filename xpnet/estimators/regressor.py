@@ -9,6 +9,7 @@ from scipy.special import xlogy
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
 
 import xpnet.estimators.exchange as exchange
 import xpnet.estimators.settings as settings
@@ -83,6 +84,20 @@ class MLPRegressor(RegressorMixin, Perceptron):
         """
         return self._outputs(X, "predict", lambda a: a[:, 0] if a.shape[1] == 1 else a)
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """R² of predictions, by `sklearn.metrics.r2_score`, on the host.
+
+        Parameters
+        ----------
+        X
+            As in `predict`.
+        y
+            True values (n,) or (n, n_outputs).
+        sample_weight
+            How much each example counts, (n,).
+        """
+        return self._scored(X, y, sample_weight)
+
     @classmethod
     def from_sklearn(cls: type[Self], fitted: Any, **more: Any) -> Self:
         """Take over a fitted `sklearn.neural_network.MLPRegressor`; see `MLPClassifier.from_sklearn`."""
@@ -94,7 +109,9 @@ class MLPRegressor(RegressorMixin, Perceptron):
         """Make a `sklearn.neural_network.MLPRegressor` of it; see `MLPClassifier.to_sklearn`."""
         from sklearn.neural_network import MLPRegressor as Theirs
 
-        return exchange.given_back(self, Theirs, np.zeros((1, self.n_outputs_)), {})
+        check_is_fitted(self)
+        y = np.zeros((1, self.n_outputs_) if self.n_outputs_ > 1 else 1)
+        return exchange.given_back(self, Theirs, y, {})
 
     def _encoded(self, y: Any, goes_on: bool, classes: Any) -> Any:
         return y

@@ -1,0 +1,758 @@
+"""The estimators against scikit-learn's own: the same parameters, the same network, the same attributes."""
+
+import inspect
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import Place
+from scipy import sparse
+
+pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
+
+from sklearn import neural_network as theirs
+from sklearn.datasets import load_diabetes, load_digits
+from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
+
+from xpnet import L1, SGD, Adam, AdamW, Callback, Clip, Cosine, EarlyStopping, Network, get_backend
+from xpnet import estimators as ours
+from xpnet.activations import relu
+from xpnet.estimators import sparse_rows
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+X, DIGIT = (part[:300] for part in load_digits(return_X_y=True))
+X = X / 16
+PARITY, SEVERAL = DIGIT % 2, np.stack([DIGIT > 4, DIGIT % 2, DIGIT % 3 == 0], axis=1).astype(int)
+XR, TARGET = (part[:200] for part in load_diabetes(return_X_y=True))
+XR, TARGET = 10 * XR, TARGET / 100
+WEIGHT = np.random.default_rng(0).uniform(0.0, 2.0, len(X))
+SMALL = {"hidden_layer_sizes": (12,), "max_iter": 6, "batch_size": 50, "random_state": 0}
+
+CLASSIFIERS: list[Any] = [
+    ({}, DIGIT),
+    ({}, PARITY),
+    ({}, SEVERAL),
+    ({}, DIGIT.astype(str)),
+    ({"activation": "logistic"}, DIGIT),
+    ({"activation": "tanh"}, DIGIT),
+    ({"activation": "identity"}, DIGIT),
+    ({"hidden_layer_sizes": (9, 7)}, DIGIT),
+    ({"hidden_layer_sizes": 8}, DIGIT),
+    ({"hidden_layer_sizes": np.array([8])}, DIGIT),
+    ({"hidden_layer_sizes": ()}, DIGIT),
+    ({"hidden_layer_sizes": (), "activation": "logistic"}, PARITY),
+    ({"alpha": 5.0}, DIGIT),
+    ({"alpha": 0.0}, DIGIT),
+    ({"batch_size": "auto"}, DIGIT),
+    ({"batch_size": 1, "max_iter": 1}, DIGIT),
+    ({"shuffle": False}, DIGIT),
+    ({"beta_1": 0.5, "beta_2": 0.9, "epsilon": 0.1}, DIGIT),
+    ({"solver": "sgd", "learning_rate_init": 0.1}, DIGIT),
+    ({"solver": "sgd", "learning_rate_init": 0.1, "nesterovs_momentum": False}, DIGIT),
+    ({"solver": "sgd", "learning_rate_init": 0.1, "momentum": 0.0}, DIGIT),
+    ({"solver": "sgd", "learning_rate_init": 0.5, "learning_rate": "invscaling", "power_t": 0.3}, DIGIT),
+    ({"solver": "sgd", "learning_rate": "adaptive", "tol": 1.0, "n_iter_no_change": 1, "max_iter": 60}, DIGIT),
+    ({"learning_rate": "invscaling"}, DIGIT),
+    ({"tol": 1.0, "n_iter_no_change": 2, "max_iter": 30}, DIGIT),
+    ({"n_iter_no_change": np.inf}, DIGIT),
+    ({"early_stopping": True, "n_iter_no_change": 2, "max_iter": 40}, DIGIT),
+    ({"early_stopping": True, "validation_fraction": 0.3, "tol": 0.1, "n_iter_no_change": 3, "max_iter": 40}, PARITY),
+    ({"early_stopping": True}, SEVERAL),
+    ({"random_state": 7}, DIGIT),
+    # Theirs cuts losses off at ln ε, which the line search of L-BFGS may come to feel: with ReLU it does here
+    ({"solver": "lbfgs", "activation": "tanh"}, DIGIT),
+    ({"solver": "lbfgs", "alpha": 1.0, "max_iter": 200, "tol": 0.1}, PARITY),
+    ({"solver": "lbfgs", "max_fun": 3}, SEVERAL),
+]
+REGRESSORS: list[Any] = [
+    ({}, TARGET),
+    ({}, np.stack([TARGET, -TARGET], axis=1)),
+    ({"loss": "poisson"}, TARGET),
+    ({"early_stopping": True, "n_iter_no_change": 2, "max_iter": 40}, TARGET),
+    ({"solver": "sgd", "learning_rate_init": 0.01}, TARGET),
+    ({"solver": "lbfgs"}, TARGET),
+    ({"solver": "lbfgs", "loss": "poisson"}, TARGET),
+]
+
+
+def title(case: Any) -> str:
+    return str(case) if isinstance(case, dict) else ""
+
+
+def put(place: Place, x: Any, dtype: str | None = None) -> Any:
+    """An array in the library and on the device of a place; NumPy's for labels that others cannot hold."""
+    return x if np.asarray(x).dtype.kind in "UO" else get_backend(*place).asarray(np.asarray(x), dtype)
+
+
+def host(x: Any) -> np.ndarray:
+    return np.asarray(ours.following.on_the_host(x))
+
+
+def assert_like(mine: Any, other: Any, rtol: float = 1e-9) -> None:
+    """Every fitted attribute of scikit-learn's is there, and the same."""
+    public = [name for name in vars(other) if name.endswith("_") and not name.startswith("_")]
+    assert {"coefs_", "intercepts_", "loss_", "n_iter_", "t_", "out_activation_", "n_outputs_"} <= set(public)
+    for name in public:
+        a, b = getattr(mine, name), getattr(other, name)
+        if name in ("coefs_", "intercepts_"):
+            assert isinstance(a, list)
+            assert [x.shape for x in a] == [x.shape for x in b]
+            for x, y in zip(a, b, strict=True):
+                np.testing.assert_allclose(host(x), y, rtol=rtol, atol=rtol)
+        elif isinstance(b, (str, type(None))) or name == "classes_":
+            assert np.all(a == b)
+        else:
+            assert np.shape(a) == np.shape(b), name
+            np.testing.assert_allclose(a, b, rtol=rtol, err_msg=name)
+
+
+def both(kind: str, **parameters: Any) -> tuple[Any, Any]:
+    return getattr(ours, kind)(**{**SMALL, **parameters}), getattr(theirs, kind)(**{**SMALL, **parameters})
+
+
+# The same parameters
+
+
+@pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])
+def test_every_parameter_has_its_name_default_and_place(kind):
+    mine, other = (inspect.signature(getattr(module, kind)).parameters for module in (ours, theirs))
+    for name, parameter in other.items():
+        assert mine[name].default == parameter.default, name
+        assert mine[name].kind == parameter.kind, name
+    positional = [name for name, each in mine.items() if each.kind is each.POSITIONAL_OR_KEYWORD]
+    assert positional == [name for name, each in other.items() if each.kind is each.POSITIONAL_OR_KEYWORD]
+    methods = ["fit", "partial_fit"]
+    for method in methods:
+        mine, other = (inspect.signature(getattr(getattr(module, kind)(), method)) for module in (ours, theirs))
+        assert list(mine.parameters)[: len(other.parameters)] == list(other.parameters)
+
+
+# The same network, on every backend
+
+
+@pytest.mark.parametrize(("parameters", "y"), CLASSIFIERS, ids=title)
+def test_the_classifier_becomes_the_same_network(parameters, y):
+    mine, other = both("MLPClassifier", **parameters)
+    mine.fit(X, y)
+    other.fit(X, y)
+    assert_like(mine, other, rtol=1e-5 if "lbfgs" in parameters.values() else 1e-9)
+    np.testing.assert_array_equal(mine.predict(X), other.predict(X))
+    assert mine.predict(X).dtype == other.predict(X).dtype
+    np.testing.assert_allclose(mine.predict_proba(X), other.predict_proba(X), rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(mine.predict_log_proba(X), other.predict_log_proba(X), rtol=1e-5, atol=1e-9)
+    assert mine.score(X, y, WEIGHT) == other.score(X, y, WEIGHT)
+
+
+@pytest.mark.parametrize(("parameters", "y"), REGRESSORS, ids=title)
+def test_the_regressor_becomes_the_same_network(parameters, y):
+    mine, other = both("MLPRegressor", **parameters)
+    if y.ndim == 2:  # its penalty is divided by the number of outputs too
+        mine.alpha = other.alpha = 0.0
+    mine.fit(XR, y)
+    other.fit(XR, y)
+    assert_like(mine, other, rtol=1e-4 if "lbfgs" in parameters.values() else 1e-9)
+    np.testing.assert_allclose(mine.predict(XR), other.predict(XR), rtol=1e-4)
+    assert mine.score(XR, y) == pytest.approx(other.score(XR, y), rel=1e-4)
+
+
+@pytest.mark.parametrize(("parameters", "y"), [CLASSIFIERS[i] for i in (0, 1, 2, 21, 26, 30)], ids=title)
+def test_so_it_does_on_every_backend(place, parameters, y):
+    mine, other = both("MLPClassifier", **parameters)
+    mine.fit(put(place, X), put(place, y))
+    other.fit(X, y)
+    assert_like(mine, other, rtol=1e-5 if "lbfgs" in parameters.values() else 1e-9)
+    np.testing.assert_array_equal(host(mine.predict(put(place, X))), other.predict(X))
+    np.testing.assert_allclose(host(mine.predict_proba(put(place, X))), other.predict_proba(X), rtol=1e-5, atol=1e-9)
+
+
+def test_regressor_on_every_backend(place):
+    mine, other = both("MLPRegressor")
+    mine.fit(put(place, XR), put(place, TARGET))
+    assert_like(mine, other.fit(XR, TARGET))
+    np.testing.assert_allclose(host(mine.predict(put(place, XR))), other.predict(XR), rtol=1e-9)
+
+
+def test_float32_stays_float32(place):
+    mine, other = both("MLPClassifier")
+    x = X.astype(np.float32)
+    mine.fit(put(place, x), put(place, DIGIT))
+    other.fit(x, DIGIT)
+    for a, b in zip(mine.coefs_ + mine.intercepts_, other.coefs_ + other.intercepts_, strict=True):
+        assert host(a).dtype == b.dtype == np.float32
+        np.testing.assert_allclose(host(a), b, rtol=1e-3, atol=1e-4)
+    assert host(mine.predict_proba(put(place, x))).dtype == np.float32
+
+
+@pytest.mark.parametrize("parameters", [{}, {"solver": "lbfgs"}], ids=str)
+def test_sample_weights_count_as_theirs_do(parameters):
+    """The weights of the network; the loss of an epoch is a weighted mean here, theirs one of weighted means."""
+    mine, other = both("MLPClassifier", activation="tanh", **parameters)
+    mine.fit(X, DIGIT, WEIGHT)
+    other.fit(X, DIGIT, WEIGHT)
+    for a, b in zip(mine.coefs_ + mine.intercepts_, other.coefs_ + other.intercepts_, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(mine.predict(X), other.predict(X))
+
+
+def test_with_early_stopping_weights_are_split_too():
+    mine, other = both("MLPClassifier", early_stopping=True)
+    mine.fit(X, DIGIT, WEIGHT)
+    other.fit(X, DIGIT, WEIGHT)
+    np.testing.assert_allclose(mine.validation_scores_, other.validation_scores_, rtol=1e-12)
+    np.testing.assert_allclose(mine.coefs_[0], other.coefs_[0], rtol=1e-9, atol=1e-9)
+
+
+def test_warm_start_goes_on_as_theirs_does():
+    mine, other = both("MLPClassifier", warm_start=True, solver="sgd", learning_rate="invscaling")
+    for n in (300, 250):
+        mine.fit(X[:n], DIGIT[:n])
+        other.fit(X[:n], DIGIT[:n])
+    assert_like(mine, other)
+    assert len(mine.loss_curve_) == 12
+
+
+@pytest.mark.parametrize("y", [DIGIT, PARITY, TARGET], ids=["classes", "two classes", "numbers"])
+@pytest.mark.parametrize("parameters", [{}, {"solver": "sgd", "learning_rate": "invscaling"}], ids=str)
+def test_partial_fit_goes_on_as_theirs_does(parameters, y):
+    kind, x = ("MLPRegressor", XR) if y is TARGET else ("MLPClassifier", X)
+    mine, other = both(kind, **parameters)
+    options = {} if y is TARGET else {"classes": np.unique(y)}
+    for start in (0, 60, 120, 0):
+        mine.partial_fit(x[start : start + 60], y[start : start + 60], **options)
+        other.partial_fit(x[start : start + 60], y[start : start + 60], **options)
+    assert_like(mine, other)
+
+
+def test_random_state_may_be_a_generator_or_numpys_own():
+    mine, other = both("MLPClassifier", random_state=np.random.RandomState(3))
+    mine.fit(X, DIGIT)
+    other.random_state = np.random.RandomState(3)
+    assert_like(mine, other.fit(X, DIGIT))
+    mine, other = both("MLPClassifier", random_state=None)
+    state = np.random.get_state()  # noqa: NPY002
+    mine.fit(X, DIGIT)
+    np.random.set_state(state)  # noqa: NPY002
+    assert_like(mine, other.fit(X, DIGIT))
+
+
+def test_a_single_class_is_the_answer_to_everything():
+    mine, other = both("MLPClassifier")
+    mine.fit(X, np.full(len(X), "only"))
+    other.fit(X, np.full(len(X), "only"))
+    assert set(mine.predict(X)) == {"only"}
+    np.testing.assert_allclose(mine.predict_proba(X), other.predict_proba(X), rtol=1e-9)
+
+
+# The same warnings, and what is said
+
+
+def said(est: Any, capsys: Any, *given: Any) -> list[str]:
+    with warnings.catch_warnings(action="ignore"):
+        est.fit(*given)
+    return capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "y"), [CLASSIFIERS[i] for i in (0, 22, 24, 26)] + [({"solver": "lbfgs"}, DIGIT)], ids=title
+)
+def test_verbose_says_what_theirs_says(parameters, y, capsys):
+    mine, other = both("MLPClassifier", **parameters, verbose=True)
+    lines, expected = said(mine, capsys, X, y), said(other, capsys, X, y)
+    if "lbfgs" in parameters.values():  # of which SciPy now says nothing
+        assert len(lines) == mine.n_iter_
+        assert lines[-1] == f"Iteration {mine.n_iter_}, loss = {mine.loss_:.8f}"
+    else:
+        assert lines == expected
+
+
+@pytest.mark.filterwarnings("default::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])
+@pytest.mark.parametrize("parameters", [{"max_iter": 2}, {"max_iter": 2, "solver": "lbfgs"}], ids=str)
+def test_that_it_has_not_converged_is_a_warning_at_the_line_of_fit(kind, parameters):
+    for est in both(kind, **parameters):
+        with pytest.warns(ConvergenceWarning, match=r"[Mm]aximum iterations|failed to converge|TOTAL NO") as caught:
+            est.fit(XR, TARGET > 1 if kind == "MLPClassifier" else TARGET)
+        assert est.n_iter_ == 2
+        assert len(caught) == 1
+        if type(est).__module__.startswith("xpnet"):
+            assert caught[0].filename == __file__
+
+
+@pytest.mark.filterwarnings("error::sklearn.exceptions.ConvergenceWarning")
+def test_one_that_has_converged_warns_of_nothing():
+    for est in both("MLPClassifier", tol=1.0, n_iter_no_change=2, max_iter=30):
+        assert est.fit(X, DIGIT).n_iter_ < 30
+    ours.MLPClassifier(**SMALL).partial_fit(X, DIGIT, classes=range(10))
+
+
+def test_a_batch_larger_than_the_data_is_clipped_with_a_warning():
+    for est in both("MLPClassifier", batch_size=400):
+        with pytest.warns(UserWarning, match="Got `batch_size` less than 1 or larger than sample size"):
+            est.fit(X, DIGIT)
+
+
+def test_a_column_of_labels_is_a_warning():
+    for est in both("MLPClassifier"):
+        with pytest.warns(DataConversionWarning, match="A column-vector y was passed"):
+            assert est.fit(X, DIGIT[:, None]).predict(X).shape == (len(X),)
+
+
+class Interrupt(Callback):
+    def on_epoch_end(self, logs: dict[str, Any]) -> None:
+        if logs["epoch"] == 3:
+            raise KeyboardInterrupt
+
+
+def test_ctrl_c_is_a_warning_and_keeps_what_was_learnt():
+    mine, other = both("MLPClassifier", max_iter=3)
+    mine.set_params(max_iter=6, callbacks=[Interrupt()])
+    with pytest.warns(UserWarning, match=r"Training interrupted by user\."):
+        mine.fit(X, DIGIT)
+    assert_like(mine, other.fit(X, DIGIT))
+
+
+def test_weights_that_become_infinite_are_an_error_and_the_estimator_is_as_it_was():
+    for est in both("MLPRegressor", solver="sgd", learning_rate_init=1.0, activation="identity"):
+        wrong = pytest.raises(ValueError, match="Solver produced non-finite parameter weights")
+        with warnings.catch_warnings(action="ignore"), wrong:
+            est.fit(1e10 * XR, TARGET)
+    mine = ours.MLPRegressor(**SMALL, solver="sgd", learning_rate_init=1.0, activation="identity")
+    with pytest.raises(ValueError, match=r"training diverged in epoch 1.*the network is as it was"):
+        mine.fit(1e10 * XR, TARGET)
+    assert not hasattr(mine, "network_")
+    assert not hasattr(mine, "n_features_in_")
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_a_fit_that_fails_changes_nothing(method):
+    mine = ours.MLPClassifier(**SMALL, warm_start=True).fit(X, DIGIT)
+    before, curve, proba = dict(vars(mine)), [*mine.loss_curve_], mine.predict_proba(X)
+
+    class Fails(Callback):
+        def on_epoch_end(self, logs: dict[str, Any]) -> None:
+            raise RuntimeError("on purpose")
+
+    mine.callbacks = [Fails()]
+    with pytest.raises(RuntimeError, match="on purpose"):
+        getattr(mine, method)(X, DIGIT)
+    mine.callbacks = ()
+    assert vars(mine) == before
+    assert mine.loss_curve_ == curve
+    np.testing.assert_array_equal(mine.predict_proba(X), proba)
+
+
+# More than theirs
+
+
+def test_dropout_is_drawn_by_random_state(place):
+    mine, twin, other = (ours.MLPClassifier(**{**SMALL, "random_state": i}, dropout=0.5) for i in (0, 0, 1))
+    for est in (mine, twin, other):
+        est.fit(put(place, X), put(place, DIGIT))
+    np.testing.assert_array_equal(host(mine.coefs_[0]), host(twin.coefs_[0]))
+    assert mine.loss_ != other.loss_
+    plain = ours.MLPClassifier(**SMALL).fit(put(place, X), put(place, DIGIT))
+    assert mine.loss_ > plain.loss_
+    assert mine.network_.dropout == [0.0, 0.5]
+    assert ours.MLPClassifier(**SMALL, dropout=[0.1, 0.2]).fit(X, DIGIT).network_.dropout == [0.1, 0.2]
+
+
+@pytest.mark.parametrize("y", [PARITY, DIGIT, DIGIT.astype(str)], ids=["two", "ten", "strings"])
+def test_class_weights_are_weights_of_their_examples(y):
+    first = y.dtype.type(np.unique(y)[0])
+    mine = ours.MLPClassifier(**SMALL, class_weight={first: 5.0}).fit(X, y)
+    twin = ours.MLPClassifier(**SMALL).fit(X, y, np.where(y == first, 5.0, 1.0))
+    np.testing.assert_array_equal(mine.coefs_[0], twin.coefs_[0])
+    uneven = np.r_[0:300, np.flatnonzero(y == first)]
+    balanced = ours.MLPClassifier(**SMALL, class_weight="balanced").fit(X[uneven], y[uneven])
+    classes, number = np.unique(y[uneven], return_inverse=True)
+    weight = len(uneven) / (len(classes) * np.bincount(number))
+    twin = ours.MLPClassifier(**SMALL).fit(X[uneven], y[uneven], weight[number])
+    np.testing.assert_allclose(balanced.coefs_[0], twin.coefs_[0], rtol=1e-9)
+
+
+def test_class_weights_of_no_class_are_named():
+    mine = ours.MLPClassifier(**SMALL, class_weight={3: 2.0, 10: 1.0})
+    with pytest.raises(ValueError, match="class_weight names the class 10; choose from 0, 1, 2"):
+        mine.fit(X, DIGIT)
+
+
+def test_a_list_of_activations_and_objects_of_ours():
+    mine = ours.MLPClassifier(**{**SMALL, "hidden_layer_sizes": (9, 8, 7)}, activation=["logistic", "gelu", relu])
+    assert mine.fit(X, DIGIT).network_.activation == ["sigmoid", "gelu", "relu"]
+
+
+@pytest.mark.parametrize(("loss", "y"), [("quadratic", DIGIT), ("quadratic", PARITY), ("huber(0.5)", SEVERAL)])
+def test_any_cost_may_be_the_loss_of_a_classifier(loss, y):
+    mine = ours.MLPClassifier(**{**SMALL, "max_iter": 60}, loss=loss).fit(X, y)
+    assert mine.network_.cost_name == loss
+    assert mine.score(X, y) > 0.75
+    assert mine.predict(X).shape == y.shape
+
+
+@pytest.mark.parametrize(("loss", "output"), [("huber", "identity"), ("absolute", "identity"), ("poisson", "exp")])
+def test_any_cost_may_be_the_loss_of_a_regressor(loss, output):
+    mine = ours.MLPRegressor(**{**SMALL, "max_iter": 100}, loss=loss).fit(XR, TARGET)
+    assert mine.out_activation_ == output
+    assert mine.score(XR, TARGET) > 0.3
+
+
+def test_validation_data_have_curves_and_stop_where_asked(place):
+    given = {"validation_data": (put(place, X[200:]), put(place, DIGIT[200:]))}
+    mine = ours.MLPClassifier(**SMALL).fit(put(place, X[:200]), put(place, DIGIT[:200]), **given)
+    assert len(mine.validation_loss_curve_) == len(mine.validation_scores_) == mine.n_iter_ == 6
+    assert mine.best_validation_score_ == max(mine.validation_scores_)
+    assert mine.best_loss_ == min(mine.loss_curve_)
+    score = mine.score(put(place, X[200:]), put(place, DIGIT[200:]))
+    assert mine.validation_scores_[-1] == score
+    proba = host(mine.predict_proba(put(place, X[200:])))
+    cross_entropy = -np.log(proba[np.arange(100), DIGIT[200:]]).mean()
+    assert mine.validation_loss_curve_[-1] == pytest.approx(cross_entropy, rel=1e-9)
+    stopped = ours.MLPClassifier(**{**SMALL, "max_iter": 200}, early_stopping=True, n_iter_no_change=2)
+    stopped.fit(put(place, X[:200]), put(place, DIGIT[:200]), **given)
+    assert stopped.n_iter_ < 200
+    best = stopped.score(put(place, X[200:]), put(place, DIGIT[200:]))
+    assert best == stopped.best_validation_score_ == max(stopped.validation_scores_)
+
+
+def test_validation_data_may_have_weights():
+    weight = np.where(DIGIT[200:] == 3, 1.0, 0.0)
+    mine = ours.MLPClassifier(**SMALL).fit(X[:200], DIGIT[:200], validation_data=(X[200:], DIGIT[200:], weight))
+    threes = DIGIT[200:] == 3
+    assert mine.validation_scores_[-1] == mine.score(X[200:][threes], DIGIT[200:][threes])
+    proba = mine.predict_proba(X[200:][threes])[:, 3]
+    assert mine.validation_loss_curve_[-1] == pytest.approx(-np.log(proba).mean())
+
+
+def test_early_stopping_has_a_curve_too_and_regressors_have_r2():
+    mine = ours.MLPRegressor(**SMALL, early_stopping=True).fit(XR, TARGET)
+    assert len(mine.validation_loss_curve_) == 6
+    assert mine.best_loss_ is None
+    assert ours.MLPRegressor(**SMALL).fit(XR, TARGET).validation_loss_curve_ is None
+
+
+def test_callbacks_see_and_steer(capsys):
+    class Watch(Callback):
+        rows: list[dict[str, Any]] = []  # noqa: RUF012
+
+        def on_epoch_end(self, logs: dict[str, Any]) -> None:
+            self.rows.append(dict(logs))
+
+    stop = EarlyStopping(patience=1, monitor="validation_accuracy", min_delta=0.5)
+    mine = ours.MLPClassifier(**SMALL, callbacks=[stop, Watch()], progress=True)
+    mine.fit(X[:200], DIGIT[:200], validation_data=(X[200:], DIGIT[200:]))
+    assert mine.n_iter_ < 6
+    assert [row["validation_accuracy"] for row in Watch.rows] == mine.validation_scores_
+    assert [row["cost"] for row in Watch.rows] == mine.loss_curve_
+    assert "batch" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("solver", [SGD(momentum=0.5), AdamW(), Clip(L1(Adam(), 1e-4), 1.0)], ids=str)
+def test_any_optimizer_and_schedule(solver):
+    mine = ours.MLPClassifier(**SMALL, solver=solver, learning_rate=Cosine(0.05)).fit(X, DIGIT)
+    assert mine.network_.optimizer == solver
+    lr = mine.network_.history["lr"]
+    assert lr[0] > lr[-1] > 0
+    constant = ours.MLPClassifier(**SMALL, solver=solver, learning_rate_init=0.02).fit(X, DIGIT)
+    assert constant.network_.history["lr"] == pytest.approx([0.02] * 6)
+
+
+def test_an_optimizer_of_ours_is_scikit_learns_sgd():
+    mine = ours.MLPClassifier(**SMALL, solver=SGD(momentum=0.9, nesterov=True)).fit(X, DIGIT)
+    assert_like(mine, theirs.MLPClassifier(**SMALL, solver="sgd").fit(X, DIGIT))
+
+
+def test_activations_of_every_layer(place):
+    mine = ours.MLPClassifier(**SMALL).fit(put(place, X), put(place, DIGIT))
+    found = mine.activations(put(place, X))
+    assert [a.shape for a in found] == [(300, 64), (300, 12), (300, 10)]
+    np.testing.assert_allclose(host(found[-1]), host(mine.predict_proba(put(place, X))), rtol=1e-12)
+    np.testing.assert_allclose(
+        host(found[1]), np.maximum(0, X @ host(mine.coefs_[0]) + host(mine.intercepts_[0])), atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("classes", [None, [0, 1, 2]])
+def test_partial_fit_of_several_labels(classes):
+    mine = ours.MLPClassifier(**SMALL)
+    for start in (0, 100, 200):
+        mine.partial_fit(X[start : start + 100], SEVERAL[start : start + 100], classes=classes)
+    assert mine.predict(X).shape == SEVERAL.shape
+    assert len(mine.loss_curve_) == 3
+    with pytest.raises(ValueError, match=r"y has shape \(100, 2\), but the estimator was fitted to multilabel labels"):
+        mine.partial_fit(X[:100], SEVERAL[:100, :2])
+
+
+def test_several_labels_given_sparse_are_predicted_sparse():
+    for est in both("MLPClassifier"):
+        found = est.fit(X, sparse.csr_matrix(SEVERAL)).predict(X)
+        assert sparse.issparse(found)
+    np.testing.assert_array_equal(found.toarray(), ours.MLPClassifier(**SMALL).fit(X, SEVERAL).predict(X))
+
+
+def test_coefs_and_intercepts_can_be_assigned():
+    mine, other = both("MLPClassifier")
+    mine.fit(X, DIGIT)
+    other.fit(X[:150], DIGIT[:150])
+    mine.coefs_, mine.intercepts_ = other.coefs_, other.intercepts_
+    np.testing.assert_allclose(mine.predict_proba(X), other.predict_proba(X), rtol=1e-9)
+    with pytest.raises(ValueError, match=r"w\[0\] has shape \(10, 12\), but must have \(12, 64\)"):
+        mine.coefs_ = other.coefs_[::-1]
+
+
+# From one library to the other
+
+
+@pytest.mark.parametrize("y", [DIGIT, PARITY, SEVERAL, DIGIT.astype(str)], ids=["ten", "two", "several", "strings"])
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_a_classifier_goes_there_and_back(y, solver):
+    other = theirs.MLPClassifier(**SMALL, solver=solver).fit(X, y)
+    mine = ours.MLPClassifier.from_sklearn(other)
+    assert {name: mine.get_params()[name] for name in other.get_params()} == other.get_params()
+    assert_like(mine, other)
+    np.testing.assert_array_equal(mine.predict(X), other.predict(X))
+    back = mine.to_sklearn()
+    assert type(back) is theirs.MLPClassifier
+    assert back.get_params() == other.get_params()
+    assert vars(back).keys() <= vars(other).keys() | {"_no_improvement_count"}
+    assert_like(mine, back)
+    np.testing.assert_array_equal(back.predict(X), other.predict(X))
+    np.testing.assert_allclose(back.predict_proba(X), other.predict_proba(X), rtol=1e-12)
+    if solver == "adam":  # both go on with a fresh optimizer
+        mine.set_params(warm_start=True).fit(X, y)
+        back.set_params(warm_start=True).fit(X, y)
+        np.testing.assert_allclose(mine.coefs_[0], back.coefs_[0], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("y", [TARGET, np.stack([TARGET, TARGET], axis=1)], ids=["one", "two"])
+@pytest.mark.parametrize("loss", ["squared_error", "poisson"])
+def test_a_regressor_goes_there_and_back(y, loss):
+    other = theirs.MLPRegressor(loss, **SMALL).fit(XR, y)
+    mine = ours.MLPRegressor.from_sklearn(other, dtype="float32")
+    np.testing.assert_allclose(mine.predict(XR), other.predict(XR), rtol=1e-4, atol=1e-5)
+    assert mine.predict(XR).dtype == np.float32
+    back = mine.to_sklearn()
+    assert back.out_activation_ == other.out_activation_
+    np.testing.assert_allclose(back.predict(XR), other.predict(XR), rtol=1e-4, atol=1e-5)
+
+
+def test_taken_over_to_another_place(place):
+    other = theirs.MLPClassifier(**SMALL).fit(X, DIGIT)
+    mine = ours.MLPClassifier.from_sklearn(other, backend=place.backend, device=place.device)
+    assert mine.network_.backend.name == get_backend(*place).name
+    found = mine.predict(X)
+    assert isinstance(found, np.ndarray)
+    np.testing.assert_array_equal(found, other.predict(X))
+
+
+def test_what_scikit_learn_has_not_is_left_out_or_refused():
+    mine = ours.MLPClassifier(**SMALL, dropout=0.2, class_weight="balanced", solver=AdamW(), loss="quadratic")
+    back = mine.fit(X, DIGIT).to_sklearn()
+    assert back.get_params() == theirs.MLPClassifier(**SMALL).get_params()
+    np.testing.assert_array_equal(back.predict(X), mine.predict(X))
+    mine = ours.MLPClassifier(**{**SMALL, "hidden_layer_sizes": (5, 5)}, activation=["relu", "tanh"]).fit(X, DIGIT)
+    with pytest.raises(ValueError, match=r"activation=\['relu', 'tanh'\] is none that scikit-learn has; it has 'ident"):
+        mine.to_sklearn()
+    odd = ours.MLPRegressor(**SMALL, loss="cross_entropy").fit(XR, TARGET > 1)
+    with pytest.raises(ValueError, match=r"loss='cross_entropy' has the output activation 'logistic', scikit-learn"):
+        odd.to_sklearn()
+    with pytest.raises(NotFittedError):
+        ours.MLPClassifier.from_sklearn(theirs.MLPClassifier())
+    with pytest.raises(NotFittedError):
+        ours.MLPClassifier().to_sklearn()
+    with pytest.raises(TypeError, match="unexpected keyword argument 'lost'"):
+        ours.MLPRegressor.from_sklearn(theirs.MLPRegressor(**SMALL).fit(XR, TARGET), lost=1)
+
+
+# Sparse inputs
+
+
+@pytest.mark.parametrize("kind", ["csr", "csc"])
+@pytest.mark.parametrize("parameters", [{}, {"early_stopping": True}, {"solver": "lbfgs", "max_iter": 20}], ids=str)
+def test_sparse_inputs_give_the_network_of_dense_ones(place, kind, parameters):
+    x = sparse.csr_array(X).asformat(kind)
+    where = {} if place.backend == "numpy" else place._asdict()
+    mine = ours.MLPClassifier(**{**SMALL, **parameters}, **where).fit(x, DIGIT, WEIGHT)
+    twin = ours.MLPClassifier(**{**SMALL, **parameters}, **where).fit(X, DIGIT, WEIGHT)
+    np.testing.assert_allclose(mine.coefs_[0], twin.coefs_[0], rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(mine.predict_proba(x), twin.predict_proba(X), rtol=1e-9)
+    assert isinstance(mine.predict(x), np.ndarray)
+    assert mine.activations(x)[0].shape == X.shape
+
+
+def test_sparse_rows_are_never_dense_all_together(monkeypatch):
+    """At most so many numbers as the constant says, in training and in predicting."""
+    largest = [0]
+    toarray = sparse.csr_array.toarray
+
+    def watched(self: Any, *args: Any, **kwargs: Any) -> np.ndarray:
+        found = toarray(self, *args, **kwargs)
+        largest[0] = max(largest[0], found.size)
+        return found
+
+    monkeypatch.setattr(sparse.csr_array, "toarray", watched)
+    monkeypatch.setattr("xpnet.arrays.BLOCK", 4096)
+    monkeypatch.setattr(sparse_rows, "BLOCK", 4096)
+    x = sparse.csr_array(np.tile(X, (4, 1)))
+    mine = ours.MLPClassifier(**SMALL).fit(x, np.tile(DIGIT, 4))
+    assert 64 * 50 <= largest[0] <= 4096
+    largest[0] = 0
+    np.testing.assert_allclose(mine.predict_proba(x)[:300], mine.predict_proba(X), rtol=1e-12)
+    assert 0 < largest[0] <= 4096
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        (
+            {"solver": "adm"},
+            r"solver='adm' is unknown; choose from 'adam', 'sgd', 'lbfgs' \(did you mean 'adam'\?\), or",
+        ),
+        ({"solver": 3}, r"optimizer=3 is not an optimizer"),
+        ({"activation": "rleu"}, r"activation='rleu' is unknown; choose from .*did you mean 'relu'"),
+        ({"activation": ["relu"] * 2}, r"names 2 layers, but there are 1 hidden ones"),
+        (
+            {"learning_rate": "adaptiv"},
+            r"learning_rate='adaptiv' is unknown; choose from 'constant', .* or give a sched",
+        ),
+        ({"learning_rate": 0.1}, r"learning_rate=0.1 must be one of 'constant'.*the number is learning_rate_init"),
+        ({"loss": "hinge"}, r"loss='hinge' is unknown; choose from 'quadratic'"),
+        (
+            {"loss": "poisson"},
+            r"loss='poisson' is for the output activations 'exp', and multiclass labels have 'softmax'",
+        ),
+        ({"hidden_layer_sizes": (5, 0)}, r"hidden_layer_sizes must be > 0, got \[5, 0\]\."),
+        ({"hidden_layer_sizes": (5, 2.5)}, r"hidden_layer_sizes=2\.5 must be a whole number"),
+        ({"hidden_layer_sizes": "many"}, r"hidden_layer_sizes='many' must be a whole number, or a list of them"),
+        ({"batch_size": 0}, r"batch_size=0 must be a whole number of at least 1"),
+        ({"batch_size": "full"}, r"batch_size='full' must be a whole number of at least 1"),
+        ({"max_iter": 0}, r"max_iter=0 must be"),
+        ({"max_fun": 1.5}, r"max_fun=1\.5 must be"),
+        ({"n_iter_no_change": 0}, r"n_iter_no_change=0 must be"),
+        ({"alpha": -1}, r"alpha=-1 must be a finite number of at least 0"),
+        ({"tol": "small"}, r"tol='small' must be"),
+        ({"power_t": -1}, r"power_t=-1 must be"),
+        ({"learning_rate_init": 0.0}, r"learning_rate_init=0\.0 must be a finite number above 0"),
+        ({"validation_fraction": 1.0}, r"validation_fraction=1\.0 must be in \[0, 1\)"),
+        ({"solver": "sgd", "momentum": 1.5}, r"momentum=1\.5 must be in \[0, 1\)"),
+        ({"beta_1": 1.0}, r"beta1=1\.0 must be in \[0, 1\)"),
+        ({"epsilon": 0.0}, r"epsilon=0\.0 must be"),
+        ({"shuffle": "yes"}, r"shuffle='yes' must be True or False"),
+        ({"warm_start": 3}, r"warm_start=3 must be True or False"),
+        ({"dropout": 1.0}, r"dropout=1\.0 must be in \[0, 1\)"),
+        ({"dtype": "float16"}, r"dtype='float16' is unknown"),
+        ({"backend": "nmpy"}, r"backend='nmpy' is unknown; choose from 'numpy'"),
+        ({"random_state": "x"}, r"'x' cannot be used to seed"),
+        ({"solver": "lbfgs", "dropout": 0.5}, r"dropout=0\.5 is for solvers that train epoch by epoch, which lbfgs"),
+        ({"solver": "lbfgs", "callbacks": [EarlyStopping()]}, r"callbacks=.* is for solvers that train epoch by epoch"),
+        ({"early_stopping": True, "validation_fraction": 0.001}, r"The validation set is too small\. Increase 'valid"),
+    ],
+    ids=title,
+)
+def test_a_wrong_parameter_is_named(parameters, message):
+    mine = ours.MLPClassifier(**{**SMALL, **parameters})
+    with pytest.raises((ValueError, TypeError), match=message):
+        mine.fit(X, DIGIT)
+    assert not hasattr(mine, "network_")
+    assert not hasattr(mine, "classes_")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ((X, DIGIT[:-1]), "inconsistent numbers of samples"),
+        ((X[:, 0], DIGIT), "Expected 2D array, got 1D array instead"),
+        ((X, DIGIT + 0.5), "Unknown label type: continuous"),
+        ((X, np.stack([DIGIT, DIGIT], axis=1)), "y has several columns of classes; give one column"),
+        ((np.where(X > 0.9, np.nan, X), DIGIT), "Input X contains NaN"),
+        ((X, DIGIT, WEIGHT[:-1]), r"sample_weight.shape == \(299,\), expected \(300,\)!"),
+        ((X, DIGIT, -WEIGHT), r"sample_weight holds -2; give numbers of at least 0|sample_weight holds -1\.9"),
+        ((X, DIGIT, 0.0), "leave every example with the weight zero"),
+        ((X, DIGIT, None, X), r"validation_data must be a tuple \(X, y\) or \(X, y, sample_weight\)"),
+        ((X, DIGIT, None, (X, DIGIT + 1)), r"`y` has classes not in `self.classes_`"),
+        ((X, DIGIT, None, (X[:, :5], DIGIT)), "X has 5 features, but MLPClassifier is expecting 64 features"),
+        ((X, None), "requires y to be passed"),
+    ],
+)
+def test_wrong_data_are_named(given, message):
+    mine = ours.MLPClassifier(**SMALL)
+    with pytest.raises((ValueError, TypeError), match=message):
+        mine.fit(*given)
+    assert not hasattr(mine, "network_")
+
+
+def test_wrong_data_of_another_library_are_named(place):
+    mine = ours.MLPClassifier(**SMALL)
+
+    def fit(x: Any, y: Any, *more: Any) -> None:
+        mine.fit(put(place, x), None if y is None else put(place, y), *more)
+
+    for given, message in [
+        ((X, DIGIT[:-1]), "inconsistent numbers of samples|X has 300 examples and y has 299; give as many"),
+        ((X[:, 0], DIGIT), "Expected 2D array, got 1D array instead"),
+        ((X[:0], DIGIT[:0]), r"0 sample\(s\) \(shape=\(0, 64\)\) while a minimum of 1 is required"),
+        ((X[:, :0], DIGIT), r"0 feature\(s\) \(shape=\(300, 0\)\) while a minimum of 1 is required"),
+        ((X, DIGIT + 0.5), "Unknown label type: continuous"),
+        ((np.where(X > 0.9, np.nan, X), DIGIT), "X (contains|holds) NaN"),
+        ((X, None), "requires y to be passed"),
+        ((X, DIGIT, WEIGHT[:-1]), r"sample_weight.shape == \(299,\)"),
+    ]:
+        with pytest.raises((ValueError, TypeError), match=message):
+            fit(*given)
+        assert not hasattr(mine, "network_")
+    mine.fit(put(place, X), put(place, DIGIT))
+    with pytest.raises(ValueError, match="X has 63 features, but MLPClassifier is expecting 64 features as input"):
+        mine.predict(put(place, X[:, 1:]))
+
+
+def test_before_it_is_fitted_it_says_so():
+    for method in ("predict", "predict_proba", "activations", "to"):
+        with pytest.raises(NotFittedError):
+            getattr(ours.MLPClassifier(), method)(X)
+    with pytest.raises(AttributeError):
+        _ = ours.MLPClassifier().coefs_
+
+
+def test_partial_fit_needs_a_solver_with_epochs_and_classes():
+    assert not hasattr(ours.MLPClassifier(solver="lbfgs"), "partial_fit")
+    mine = ours.MLPClassifier(**SMALL)
+    with pytest.raises(ValueError, match=r"classes must be passed on the first call to partial_fit\."):
+        mine.partial_fit(X, DIGIT)
+    mine.partial_fit(X, DIGIT, classes=range(10))
+    with pytest.raises(ValueError, match="is not the same as on last call to partial_fit"):
+        mine.partial_fit(X, DIGIT, classes=range(11))
+    with pytest.raises(ValueError, match=r"`y` has classes not in `self.classes_`"):
+        mine.partial_fit(X, DIGIT + 1)
+    with pytest.raises(ValueError, match="partial_fit does not support early_stopping=True"):
+        mine.set_params(early_stopping=True).partial_fit(X, DIGIT)
+    with pytest.raises(ValueError, match=r"class_weight='balanced' cannot be told from a part of the examples"):
+        ours.MLPClassifier(**SMALL, class_weight="balanced").partial_fit(X, DIGIT, classes=range(10))
+
+
+def test_warm_start_refuses_another_network():
+    mine = ours.MLPClassifier(**SMALL, warm_start=True).fit(X, DIGIT)
+    with pytest.raises(ValueError, match=r"`y` has classes not in `self\.classes_`"):
+        mine.fit(X, DIGIT + 1)
+    mine.hidden_layer_sizes = (13,)
+    with pytest.raises(
+        ValueError, match=r"warm_start=True goes on with a network of the sizes \[64, 12, 10\], but .* \[64, 13, 10\]"
+    ):
+        mine.fit(X, DIGIT)
+
+
+def test_lbfgs_has_no_validation_data():
+    with pytest.raises(ValueError, match="validation_data is for solvers that train epoch by epoch"):
+        ours.MLPClassifier(**SMALL, solver="lbfgs").fit(X, DIGIT, validation_data=(X, DIGIT))
+
+
+def test_the_network_is_there_for_all_else(tmp_path):
+    mine = ours.MLPClassifier(**SMALL).fit(X, DIGIT)
+    mine.network_.save(tmp_path / "digits.safetensors")
+    loaded = Network.load(tmp_path / "digits.safetensors")
+    np.testing.assert_array_equal(loaded.predict(X), mine.predict(X))
+    assert loaded.optimizer == mine.network_.optimizer
+    assert isinstance(mine.network_.history.rows[0]["seconds"], float)

@@ -1,0 +1,175 @@
+"""The estimators in scikit-learn: its own checks, and what people put around estimators."""
+
+import os
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
+
+import joblib
+import sklearn
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
+from sklearn.inspection import permutation_importance
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.multioutput import MultiOutputClassifier
+from sklearn.neural_network import MLPClassifier as Theirs
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from xpnet import BackendError, get_backend
+from xpnet.callbacks import EarlyStopping
+from xpnet.estimators import MLPClassifier, MLPRegressor
+
+X, Y = load_iris(return_X_y=True)
+SMALL: dict[str, Any] = {"hidden_layer_sizes": (8,), "max_iter": 30, "random_state": 0, "learning_rate_init": 0.05}
+quiet = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+def has_gpu() -> bool:
+    try:
+        get_backend("cupy")
+    except BackendError:
+        return False
+    return True
+
+
+def options_of(check: Any) -> dict[str, Any]:
+    """What a check is bound to, all partials around it together."""
+    found: dict[str, Any] = {}
+    while hasattr(check, "func"):
+        found, check = {**check.keywords, **found}, check.func
+    return found
+
+
+@pytest.mark.filterwarnings("ignore")  # the checks provoke them
+@parametrize_with_checks(
+    [
+        MLPClassifier(),
+        MLPRegressor(),
+        MLPClassifier(solver="lbfgs", alpha=1.0, dtype="float64"),
+        MLPRegressor(solver="sgd", loss="huber", activation=["silu"]),
+    ]
+)
+def test_the_checks_of_scikit_learn(estimator, check):
+    """None is expected to fail. On CuPy they need a GPU; on others they are seen to run, with SCIPY_ARRAY_API set."""
+    where = options_of(check)
+    used = [where.get("array_namespace"), *(getattr(where.get(k), "xp", None) for k in where if k.endswith("_device"))]
+    if "cupy" in used and not has_gpu():
+        pytest.skip("no usable GPU here, which CuPy needs")
+    check(estimator)
+
+
+def test_the_array_api_checks_do_run():
+    assert os.environ.get("SCIPY_ARRAY_API") == "1"
+    assert sklearn.utils.get_tags(MLPClassifier()).array_api_support
+    with sklearn.config_context(array_api_dispatch=True):
+        assert sklearn.utils._array_api.get_namespace(np.ones(2))[1]
+
+
+@quiet
+def test_in_a_pipeline_with_names_from_pandas():
+    frame = load_iris(as_frame=True)
+    pipeline = make_pipeline(StandardScaler(), MLPClassifier(**SMALL)).set_output(transform="pandas")
+    pipeline.fit(frame.data, frame.target)
+    mlp = pipeline[-1]
+    assert list(mlp.feature_names_in_) == list(frame.data.columns)
+    assert pipeline.score(frame.data, frame.target) > 0.8
+    with pytest.warns(UserWarning, match="X does not have valid feature names"):
+        mlp.predict(X)
+    with pytest.raises(ValueError, match="The feature names should match those that were passed during fit"):
+        mlp.predict(pipeline[0].transform(frame.data).rename(columns={"petal width (cm)": "width"}))
+
+
+def test_a_grid_is_searched_by_two_processes():
+    grid = GridSearchCV(
+        MLPClassifier(**{**SMALL, "max_iter": 5, "n_iter_no_change": np.inf}),
+        {"alpha": [1e-4, 10.0], "dropout": [0.0, 0.5], "activation": ["relu", ["gelu"]]},
+        n_jobs=2,
+        cv=2,
+    )
+    with warnings.catch_warnings(action="ignore"):  # those of this process; the others have their own
+        grid.fit(X, Y)
+    assert len(grid.cv_results_["params"]) == 8
+    assert np.isfinite(grid.cv_results_["mean_test_score"]).all()
+    assert grid.best_estimator_.predict(X).shape == Y.shape
+
+
+@quiet
+def test_cross_validation_gives_the_scores_of_theirs():
+    ours, theirs = (cross_val_score(kind(**SMALL), X, Y, cv=3) for kind in (MLPClassifier, Theirs))
+    np.testing.assert_array_equal(ours, theirs)
+    scores = cross_val_score(MLPRegressor(**SMALL), *load_diabetes(return_X_y=True), scoring="neg_mean_absolute_error")
+    assert (scores < 0).all()
+
+
+@quiet
+def test_calibrated():
+    calibrated = CalibratedClassifierCV(MLPClassifier(**SMALL), cv=3).fit(X, Y)
+    np.testing.assert_allclose(calibrated.predict_proba(X).sum(axis=1), 1.0)
+
+
+def test_a_clone_has_the_parameters_and_nothing_else():
+    stop = EarlyStopping(patience=2, monitor="cost")
+    with warnings.catch_warnings(action="ignore"):
+        est = MLPClassifier(**SMALL, callbacks=[stop], activation=["silu"], dtype="float32").fit(X, Y)
+    twin = clone(est)
+    assert not hasattr(twin, "network_")
+    ours, theirs = est.get_params(), twin.get_params()
+    assert repr({**ours, "callbacks": 0}) == repr({**theirs, "callbacks": 0})
+    assert theirs["callbacks"][0].patience == 2
+    assert "activation=['silu']" in repr(est)
+
+
+@quiet
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+def test_joblib_keeps_all_of_it(kind, tmp_path):
+    est = kind(**SMALL, activation="elu(0.5)", early_stopping=True).fit(X, Y)
+    joblib.dump(est, tmp_path / "mlp.joblib")
+    again = joblib.load(tmp_path / "mlp.joblib")
+    np.testing.assert_array_equal(again.predict(X), est.predict(X))
+    assert again.loss_curve_ == est.loss_curve_
+
+
+@quiet
+def test_sample_weight_is_routed():
+    weight = np.where(Y == 0, 10.0, 1.0)
+    with sklearn.config_context(enable_metadata_routing=True):
+        est = MLPClassifier(**SMALL).set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
+        pipeline = make_pipeline(StandardScaler().set_fit_request(sample_weight=False), est)
+        pipeline.fit(X, Y, sample_weight=weight)
+        scores = cross_val_score(est, X, Y, params={"sample_weight": weight}, cv=3)
+    plain = MLPClassifier(**SMALL).fit(StandardScaler().fit_transform(X), Y, weight)
+    np.testing.assert_array_equal(pipeline[-1].coefs_[0], plain.coefs_[0])
+    assert scores.shape == (3,)
+
+
+@quiet
+def test_others_that_take_estimators():
+    several = MultiOutputClassifier(MLPClassifier(**SMALL)).fit(X, np.stack([Y, Y % 2], axis=1))
+    assert several.predict(X).shape == (150, 2)
+    importance = permutation_importance(MLPClassifier(**SMALL).fit(X, Y), X, Y, n_repeats=2, random_state=0)
+    assert importance.importances_mean.shape == (4,)
+
+
+@pytest.mark.slow
+@quiet
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_accuracy_over_ten_seeds_is_that_of_theirs(early_stopping):
+    """Means within three standard errors of their difference; the same seeds, so that the networks are the same."""
+    x, y = load_breast_cancer(return_X_y=True)
+    x = StandardScaler().fit_transform(x)
+    options = {"hidden_layer_sizes": (20,), "max_iter": 40, "early_stopping": early_stopping}
+    ours, theirs = (
+        np.array(
+            [kind(**options, random_state=seed).fit(x[:400], y[:400]).score(x[400:], y[400:]) for seed in range(10)]
+        )
+        for kind in (MLPClassifier, Theirs)
+    )
+    assert abs(ours.mean() - theirs.mean()) <= 3 * np.sqrt((ours.var(ddof=1) + theirs.var(ddof=1)) / 10)
+    assert theirs.mean() > 0.9

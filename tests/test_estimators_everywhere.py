@@ -1,0 +1,201 @@
+"""Everything follows X: libraries, devices and dtypes; with scikit-learn's array API dispatch and without it."""
+
+import pickle
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import PLACES, Place
+
+pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
+
+import array_api_compat
+from sklearn.datasets import load_iris
+from sklearn.utils._array_api import get_namespace_and_device, move_estimator_to
+from test_estimators import host, put
+
+from xpnet import get_backend
+from xpnet.estimators import MLPClassifier, MLPRegressor
+from xpnet.estimators.following import home, same
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+X, Y = load_iris(return_X_y=True)
+NAMES = np.array(["setosa", "versicolor", "virginica"])[Y]
+SMALL: dict[str, Any] = {"hidden_layer_sizes": (5,), "max_iter": 4, "random_state": 0}
+TWO = np.stack([Y > 0, Y > 1], axis=1).astype(int)
+OTHERS = [name for name in PLACES if name not in ("numpy", "cupy")]
+
+
+@pytest.fixture(params=OTHERS)
+def other(request: pytest.FixtureRequest) -> Place:
+    """A place that is not NumPy's."""
+    return PLACES[request.param]()
+
+
+def lies(x: Any, place: Place) -> bool:
+    """Whether an array is of the library and on the device of a place."""
+    return same(home(x), get_backend(*place)) and (array_api_compat.is_numpy_array(x) == (place.backend == "numpy"))
+
+
+@pytest.mark.parametrize("y", [Y, Y > 0, TWO, Y.astype(float)], ids=["three", "booleans", "several", "floats"])
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_what_comes_out_lies_where_x_lies(place, dtype, solver, y):
+    x = put(place, X, dtype)
+    est = MLPClassifier(**SMALL, solver=solver).fit(x, put(place, y))
+    assert lies(est.predict(x), place)
+    assert set(np.unique(host(est.predict(x)))) <= set(np.unique(y))
+    for found in (est.predict_proba(x), est.predict_log_proba(x), *est.coefs_, *est.intercepts_, *est.activations(x)):
+        assert lies(found, place)
+        assert host(found).dtype == dtype
+    assert isinstance(est.classes_, np.ndarray)
+    assert 0.0 <= est.score(x, put(place, y)) <= 1.0
+
+
+@pytest.mark.parametrize("y", [Y / 2, np.stack([Y, -Y], axis=1)], ids=["one", "two"])
+def test_regressors_too(place, dtype, y):
+    x = put(place, X, dtype)
+    est = MLPRegressor(**SMALL).fit(x, put(place, y), put(place, np.ones(len(X))))
+    assert lies(est.predict(x), place)
+    assert est.predict(x).shape == y.shape
+    assert host(est.predict(x)).dtype == dtype
+
+
+def test_strings_are_numpys(place):
+    x = put(place, X)
+    est = MLPClassifier(**{**SMALL, "max_iter": 100}, learning_rate_init=0.05).fit(x, NAMES)
+    found = est.predict(x)
+    assert isinstance(found, np.ndarray)
+    assert est.score(x, NAMES) > 0.6
+    assert lies(est.predict_proba(x), place)
+
+
+def test_labels_and_weights_may_lie_elsewhere(place, other):
+    """They are moved to X, or to the host, where labels are encoded."""
+    weight = np.linspace(0.5, 1.5, len(X))
+    est = MLPClassifier(**SMALL).fit(put(place, X), put(other, Y), put(other, weight))
+    twin = MLPClassifier(**SMALL).fit(X, Y, weight)
+    np.testing.assert_allclose(host(est.coefs_[0]), twin.coefs_[0], rtol=1e-9)
+    assert lies(est.predict(put(place, X)), place)
+    reg = MLPRegressor(**SMALL).fit(put(place, X), put(other, Y / 2))
+    np.testing.assert_allclose(host(reg.coefs_[0]), MLPRegressor(**SMALL).fit(X, Y / 2).coefs_[0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("y", [Y, NAMES, TWO], ids=["three", "strings", "several"])
+def test_a_backend_that_is_given_computes_and_results_come_back(place, other, y):
+    est = MLPClassifier(**SMALL, backend=other.backend, device=other.device).fit(put(place, X), put(place, y))
+    stays = other.device is None and get_backend(*place).name == get_backend(*other).name  # of X, and its device too
+    assert same(est.network_.backend, get_backend(*(place if stays else other)))
+    if y is not NAMES:
+        assert lies(est.predict(put(place, X)), place)
+    assert lies(est.predict_proba(put(place, X)), place)
+    assert all(lies(w, place) for w in est.coefs_)
+    twin = MLPClassifier(**SMALL).fit(X, y)
+    np.testing.assert_array_equal(host(est.predict(put(place, X))), twin.predict(X))
+    np.testing.assert_array_equal(est.predict(X), twin.predict(X))  # from anywhere
+
+
+def test_device_alone_stays_with_the_library(other):
+    x = put(other, X)
+    if get_backend(*other).name == "torch":
+        est = MLPClassifier(**SMALL, device="cpu").fit(x, Y)
+        assert est.network_.backend.name == "torch"
+    assert MLPClassifier(**SMALL, device="cpu").fit(X, Y).network_.backend.name == "numpy"
+    name = other.backend if isinstance(other.backend, str) else other.backend.__name__
+    assert MLPClassifier(**SMALL, backend=other.backend).fit(x, Y).network_.backend.name == name
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "predict_log_proba", "activations", "partial_fit"])
+def test_another_place_is_refused_and_to_moves_it(other, method):
+    est = MLPClassifier(**SMALL).fit(X, Y)
+    more = (put(other, Y),) if method == "partial_fit" else ()
+    message = (
+        rf"Inputs passed to MLPClassifier\.{method}\(\) must use the same namespace and the same device as those "
+        rf"passed to fit\(\): X is of .*, and the estimator lives on numpy on cpu; move it to X with est = est\.to\(X\)"
+    )
+    with pytest.raises(ValueError, match=message):
+        getattr(est, method)(put(other, X), *more)
+    moved = est.to(put(other, X))
+    found = getattr(moved, method)(put(other, X), *more)
+    assert method in ("activations", "partial_fit") or lies(found, other)
+    np.testing.assert_allclose(
+        host(est.to(put(other, X)).predict_proba(put(other, X))), est.predict_proba(X), rtol=1e-9
+    )
+    assert isinstance(est.predict(X), np.ndarray)  # it stays where it was
+    assert len(est.loss_curve_) == 4
+    back = est.to(put(other, X)).to(X)
+    np.testing.assert_array_equal(back.predict_proba(X), est.predict_proba(X))
+
+
+def test_the_other_device_is_another_place():
+    here, there = PLACES["strict"](), PLACES["strict-device1"]()
+    est = MLPClassifier(**SMALL).fit(put(here, X), put(here, Y))
+    with pytest.raises(
+        ValueError, match=r"X is of array_api_strict on array_api_strict\.Device\('device1'\), and the est"
+    ):
+        est.predict(put(there, X))
+
+
+def test_scikit_learns_own_way_to_move_it(other):
+    est = MLPClassifier(**SMALL).fit(X, Y)
+    x = put(other, X, "float32")
+    xp, device = array_api_compat.array_namespace(x), array_api_compat.device(x)
+    moved = move_estimator_to(est, xp, device)
+    assert lies(moved.predict(put(other, X)), other)
+    assert isinstance(est.predict(X), np.ndarray)
+    assert callable(get_namespace_and_device)
+
+
+def test_inputs_that_are_no_floats_are_computed_with_as_floats(place):
+    whole = np.round(X).astype(np.int64)
+    est = MLPClassifier(**SMALL).fit(put(place, whole), put(place, Y))
+    wide = "float32" if place.backend == "jax" else "float64"  # JAX has no more, unless it is told to
+    assert est.network_.dtype == wide
+    assert MLPClassifier(**SMALL, dtype="float32").fit(put(place, X), Y).network_.dtype == "float32"
+
+
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+def test_pickling_keeps_the_place(place, kind):
+    est = kind(**SMALL, activation="leaky_relu(0.2)").fit(put(place, X), put(place, Y))
+    again = pickle.loads(pickle.dumps(est))
+    assert lies(again.predict(put(place, X)), place)
+    np.testing.assert_array_equal(host(again.predict(put(place, X))), host(est.predict(put(place, X))))
+    again.partial_fit(put(place, X), put(place, Y))
+    est.partial_fit(put(place, X), put(place, Y))
+    np.testing.assert_array_equal(host(again.coefs_[0]), host(est.coefs_[0]))
+
+
+SCRIPT = """
+import sys, warnings
+import numpy as np
+import array_api_strict as xp
+import sklearn
+from sklearn.datasets import load_iris
+from xpnet.estimators import MLPClassifier, MLPRegressor
+
+warnings.simplefilter("ignore")
+sklearn.set_config(array_api_dispatch=DISPATCH)
+device = xp.Device("device1")
+x, y = (xp.asarray(each, device=device) for each in load_iris(return_X_y=True))
+for kind in (MLPClassifier, MLPRegressor):
+    est = kind(hidden_layer_sizes=(5,), max_iter=4, random_state=0, early_stopping=True)
+    est.fit(x, y if kind is MLPClassifier else x[:, 0])
+    assert est.predict(x).device == device
+    assert est.score(x, y) <= 1
+print(type(est).__name__, sklearn.get_config()["array_api_dispatch"], est.coefs_[0].device == device)
+"""
+
+
+@pytest.mark.parametrize("dispatch", [False, True])
+def test_arrays_that_numpy_cannot_read_need_no_setting_and_go_with_it(dispatch):
+    """On a fake device, from which `np.asarray` fails as it does from a GPU."""
+    environment = {"SCIPY_ARRAY_API": "1"} if dispatch else {}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT.replace("DISPATCH", str(dispatch))],
+        capture_output=True,
+        text=True,
+        env={**{k: v for k, v in __import__("os").environ.items() if k != "SCIPY_ARRAY_API"}, **environment},
+    )
+    assert done.stdout.strip() == f"MLPRegressor {dispatch} True", done.stderr
