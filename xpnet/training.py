@@ -145,16 +145,13 @@ def advance(
     DivergenceError
         If the new state is not finite; `where` says in which steps.
     """
-    steps, m = chunk.index.shape
-    totals = np.full(steps, float(m))
-    if chunk.examples.weight is not None:
-        totals = backend.to_numpy(chunk.examples.weight)[chunk.index].sum(axis=1, dtype=np.float64)
-    live, weighed = totals > 0, float(totals.sum())
-    cost = backend.asarray(np.zeros(m), dtype)
+    weights = totals(chunk, backend)
+    live, weighed = weights > 0, float(weights.sum())
+    cost = backend.asarray(np.zeros(chunk.index.shape[1]), dtype)
     if not live.any():
         return state._replace(cost=cost), 0.0
     index, flags = backend.asarray(chunk.index, "int32"), None if live.all() else backend.asarray(live)
-    decay = backend.asarray(alpha / np.where(live, totals, 1.0), dtype) if alpha else None
+    decay = backend.asarray(alpha / np.where(live, weights, 1.0), dtype) if alpha else None
     batches = Batch(index, backend.asarray(lr, dtype), flags, decay)
     new = backend.fold(step, gather, state._replace(cost=cost), batches, chunk.examples, kept)
     if not backend.all_finite([new.cost, *(array for layer in new.layers for array in layer)]):
@@ -163,6 +160,14 @@ def advance(
             "before these steps. Give a smaller lr, or scale the inputs"
         )
     return new, weighed
+
+
+def totals(chunk: Chunk, backend: Backend) -> np.ndarray:
+    """Sum of the weights of each minibatch of a chunk, (steps,), on the host. Synchronizes if there are weights."""
+    steps, m = chunk.index.shape
+    if chunk.examples.weight is None:
+        return np.full(steps, float(m))
+    return backend.to_numpy(chunk.examples.weight)[chunk.index].sum(axis=1, dtype=np.float64)
 
 
 def rates(schedule: Schedule, steps: range, total: int) -> np.ndarray:

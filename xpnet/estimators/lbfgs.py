@@ -1,7 +1,7 @@
 """L-BFGS: SciPy's, on the gradients of a network, which are computed wherever the network lives."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -9,15 +9,18 @@ import numpy as np
 import scipy.optimize
 
 from xpnet.arrays import Array, Layers, Namespace, each_array, leaves, map_arrays, refill
-from xpnet.backends import Backend
+from xpnet.backends import on_host
 from xpnet.backprop import Spec, State, make_step
-from xpnet.data import Chunk, Sampling, Source, cut
+from xpnet.data import Chunk, Kept, Sampling, Source, cut
 from xpnet.examples import Batch, gather
+from xpnet.training import totals
 
 if TYPE_CHECKING:
     from xpnet.network import Network
 
-TOGETHER = 2048  # examples whose gradient is computed together: their activations stay small
+TOGETHER = 1024  # examples whose gradient is computed together: on the host, so that memory is small
+ON_DEVICE = 8192  # ... and on a device, where a few large steps cost less than many small ones
+STEPS = 10_000  # at most so many of these in a chunk
 
 IN_ORDER = Sampling(
     lambda n, batch_size: math.ceil(n / batch_size),
@@ -59,26 +62,32 @@ def minimize(
     backend, dtype = net.backend, net.dtype
     step = make_step(Spec(net.sigmas, net.output, _add_up))
     begin = map_arrays(backend.to_numpy, net.state.layers)
-    total = sum(_weight(chunk, backend) for chunk in source.chunks(IN_ORDER, net.rng, TOGETHER, 1))
+    together = TOGETHER if on_host(backend) else ON_DEVICE
+    kept: dict[Any, Any] | None = {} if isinstance(source, Kept) else None
+
+    def chunks() -> Iterator[tuple[Chunk, np.ndarray]]:
+        """Blocks of examples in order, and the sum of the weights of each."""
+        for chunk in source.chunks(IN_ORDER, net.rng, together, STEPS):
+            yield chunk, totals(chunk, backend)
+
+    total = float(sum(weights.sum() for _, weights in chunks()))
 
     def layers_of(flat: np.ndarray) -> Layers:
         parts = np.split(flat, np.cumsum([x.size for x in leaves(begin)])[:-1])
         with np.errstate(over="ignore"):
-            return net.owned(
-                refill(begin, [part.reshape(x.shape).astype(dtype) for part, x in zip(parts, leaves(begin))])
-            )
+            shaped = [part.reshape(x.shape).astype(dtype) for part, x in zip(parts, leaves(begin))]
+        return net.owned(refill(begin, shaped))
 
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
         layers, cost = layers_of(flat), 0.0
         state = State(layers, map_arrays(lambda x: 0.0 * x, layers), backend.asarray(np.zeros(1), dtype))
-        for chunk in source.chunks(IN_ORDER, net.rng, TOGETHER, 1):
-            weight = _weight(chunk, backend)
-            if weight > 0:
-                share, decay = (backend.asarray(np.array([x]), dtype) for x in (weight / total, alpha / total))
-                batch = Batch(backend.asarray(chunk.index), share, None, decay if alpha else None)
-                state = state._replace(cost=backend.asarray(np.zeros(chunk.index.shape[1]), dtype))
-                state = backend.fold(step, gather, state, batch, chunk.examples)
-                cost += float(backend.to_numpy(state.cost).sum(dtype=np.float64))
+        for chunk, weights in chunks():
+            live = None if weights.all() else backend.asarray(weights > 0)
+            share, decay = (backend.asarray(x, dtype) for x in (weights / total, np.full(len(weights), alpha / total)))
+            batches = Batch(backend.asarray(chunk.index), share, live, decay if alpha else None)
+            state = state._replace(cost=backend.asarray(np.zeros(chunk.index.shape[1]), dtype))
+            state = backend.fold(step, gather, state, batches, chunk.examples, kept)
+            cost += float(backend.to_numpy(state.cost).sum(dtype=np.float64))
         return cost / total, _flat(map_arrays(backend.to_numpy, state.optimizer))
 
     result = scipy.optimize.minimize(
@@ -90,13 +99,6 @@ def minimize(
 
 def _flat(arrays: Layers) -> np.ndarray:
     return np.concatenate([np.asarray(x, np.float64).ravel() for x in leaves(arrays)])
-
-
-def _weight(chunk: Chunk, backend: Backend) -> float:
-    """Sum of the weights of the examples of a chunk."""
-    if chunk.examples.weight is None:
-        return float(chunk.index.size)
-    return float(backend.to_numpy(chunk.examples.weight)[chunk.index].sum(dtype=np.float64))
 
 
 def _telling(say: Callable[[int, float], None]) -> Callable[..., None]:
