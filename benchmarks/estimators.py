@@ -128,7 +128,7 @@ def problems(args):
     """Name, kind of estimator, X, y and settings."""
     few = {"max_iter": 20} if args.quick else {}
     yield "breast cancer", "MLPClassifier", *load_breast_cancer(return_X_y=True), few
-    yield "diabetes", "MLPRegressor", *load_diabetes(return_X_y=True), few
+    yield "diabetes", "MLPRegressor", *load_diabetes(return_X_y=True), few or {"learning_rate_init": 0.01}
     if not args.quick:
         yield "digits", "MLPClassifier", *load_digits(return_X_y=True), {}
         x, y = make_classification(50_000, 40, n_informative=20, n_classes=5, random_state=0)

@@ -41,7 +41,7 @@ numpydoc_show_class_members = False
 # Modules whose every public class and function has an entry in api.md; of the others, only what is in xpnet.__all__.
 DOCUMENTED = (
     *("activations", "adaptive", "backprop", "callbacks", "costs", "datasets", "dropout", "initializers", "metrics"),
-    *("bench", "examples", "modifiers", "names", "optimizers", "rectifiers", "schedules"),
+    *("bench", "estimators", "examples", "modifiers", "names", "optimizers", "rectifiers", "schedules"),
 )
 
 

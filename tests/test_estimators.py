@@ -559,6 +559,10 @@ def test_what_scikit_learn_has_not_is_left_out_or_refused():
         odd.to_sklearn()
     with pytest.raises(NotFittedError):
         ours.MLPClassifier.from_sklearn(theirs.MLPClassifier())
+    with pytest.raises(
+        TypeError, match=r"fitted=MLPRegressor\(\) must be a fitted sklearn\.neural_network\.MLPClassifier"
+    ):
+        ours.MLPClassifier.from_sklearn(theirs.MLPRegressor())
     with pytest.raises(NotFittedError):
         ours.MLPClassifier().to_sklearn()
     with pytest.raises(TypeError, match="unexpected keyword argument 'lost'"):

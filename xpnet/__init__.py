@@ -43,7 +43,7 @@ _HOMES = {
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 _MODULES = (
-    *("activations", "adaptive", "backends", "callbacks", "costs", "datasets", "initializers", "metrics"),
+    *("activations", "adaptive", "backends", "callbacks", "costs", "datasets", "estimators", "initializers", "metrics"),
     *("modifiers", "names", "optimizers", "rectifiers", "schedules"),
 )
 

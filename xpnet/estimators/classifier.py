@@ -5,6 +5,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
+from sklearn import neural_network
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils.class_weight import compute_sample_weight
@@ -115,7 +116,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         Weights (n_in, n_out) and biases (n_out,) of each layer: copies, in the library of X.
     n_features_in_ : int
         Number of inputs.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Their names, if X had any.
     n_iter_ : int
         Epochs, or iterations of L-BFGS, of the last call.
@@ -244,7 +245,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         >>> bool((ours.predict(X) == theirs.predict(X)).all())
         True
         """
-        est = exchange.taken_over(cls, fitted, more)
+        est = exchange.taken_over(cls, neural_network.MLPClassifier, fitted, more)
         kinds = {"softmax": "multiclass", "logistic": "multilabel" if len(fitted.intercepts_[-1]) > 1 else "binary"}
         est._labels = Labels(fitted.classes_, kinds[fitted.out_activation_])
         est.classes_ = fitted.classes_
@@ -261,12 +262,10 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         ValueError
             If it has activations that scikit-learn has not.
         """
-        from sklearn.neural_network import MLPClassifier as Theirs
-
         check_is_fitted(self)
         multilabel = self._labels.kind == "multilabel"
         y = np.zeros((1, self.n_outputs_), int) if multilabel else self.classes_[:1]
-        return exchange.given_back(self, Theirs, y, {"classes": self.classes_})
+        return exchange.given_back(self, neural_network.MLPClassifier, y, {"classes": self.classes_})
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

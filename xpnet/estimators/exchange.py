@@ -20,8 +20,10 @@ THEIRS = {"identity": "identity", "sigmoid": "logistic", "tanh": "tanh", "relu":
 LOSSES = ("squared_error", "poisson")
 
 
-def taken_over(kind: Callable[..., E], fitted: Any, more: dict[str, Any]) -> E:
+def taken_over(kind: Callable[..., E], theirs: type, fitted: Any, more: dict[str, Any]) -> E:
     """Make an estimator with the parameters and fitted attributes of scikit-learn's, without the network yet."""
+    if not isinstance(fitted, theirs):
+        raise TypeError(f"fitted={fitted!r} must be a fitted sklearn.neural_network.{theirs.__name__}")
     check_is_fitted(fitted)
     known = fitted.get_params(deep=False)
     est = kind(**{**known, **more})

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from scipy.special import xlogy
+from sklearn import neural_network
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
@@ -101,17 +102,15 @@ class MLPRegressor(RegressorMixin, Perceptron):
     @classmethod
     def from_sklearn(cls: type[Self], fitted: Any, **more: Any) -> Self:
         """Take over a fitted `sklearn.neural_network.MLPRegressor`; see `MLPClassifier.from_sklearn`."""
-        est = exchange.taken_over(cls, fitted, more)
+        est = exchange.taken_over(cls, neural_network.MLPRegressor, fitted, more)
         exchange.give_network(est, fitted, est._head_of(len(fitted.intercepts_[-1])))
         return est
 
     def to_sklearn(self) -> Any:
         """Make a `sklearn.neural_network.MLPRegressor` of it; see `MLPClassifier.to_sklearn`."""
-        from sklearn.neural_network import MLPRegressor as Theirs
-
         check_is_fitted(self)
         y = np.zeros((1, self.n_outputs_) if self.n_outputs_ > 1 else 1)
-        return exchange.given_back(self, Theirs, y, {})
+        return exchange.given_back(self, neural_network.MLPRegressor, y, {})
 
     def _encoded(self, y: Any, goes_on: bool, classes: Any) -> Any:
         return y

@@ -1,0 +1,50 @@
+"""A pipeline of scikit-learn whose every part computes where the arrays lie: scaler, network, predictions, score.
+
+SCIPY_ARRAY_API=1 python examples/sklearn_pipeline.py                  on an NVIDIA GPU, with CuPy
+SCIPY_ARRAY_API=1 python examples/sklearn_pipeline.py --library torch  with PyTorch
+"""
+
+import argparse
+import importlib
+import sys
+import warnings
+
+import numpy as np
+import sklearn
+from sklearn.datasets import load_digits
+from sklearn.metrics import accuracy_score
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler
+
+from xpnet import BackendError, get_backend
+from xpnet.estimators import MLPClassifier
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--library", choices=["cupy", "torch", "numpy"], default="cupy")
+    args = parser.parse_args()
+    try:
+        get_backend(args.library)  # says what is missing
+    except BackendError as error:
+        sys.exit(str(error))
+    xp = importlib.import_module(args.library)
+    sklearn.set_config(array_api_dispatch=True)
+
+    X, y = load_digits(return_X_y=True)
+    parts = train_test_split(X.astype(np.float32), y, stratify=y, random_state=0)
+    X_train, X_test, y_train, y_test = (xp.asarray(part) for part in parts)  # to the device, once
+
+    mlp = MLPClassifier((128,), dropout=0.2, batch_size=64, max_iter=40, random_state=0)
+    pipeline = make_pipeline(MinMaxScaler(), mlp)
+    with warnings.catch_warnings(action="ignore"):  # it has not converged after 40 epochs
+        pipeline.fit(X_train, y_train)
+    predicted = pipeline.predict(X_test)
+    print(f"predictions: {type(predicted).__module__}.{type(predicted).__name__} on {predicted.device}")
+    print(f"accuracy: {accuracy_score(y_test, predicted):.4f}")
+    print(mlp.network_.summary())
+
+
+if __name__ == "__main__":
+    main()
