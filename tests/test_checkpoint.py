@@ -1,5 +1,6 @@
 """Saved networks come back as they were; any other file is refused by name, and nothing in it is executed."""
 
+import copy
 import json
 import pickle
 from collections.abc import Callable, Iterator
@@ -696,6 +697,24 @@ def test_a_file_that_cannot_be_read_is_an_os_error_that_names_it(tmp_path: Path)
     (tmp_path / "folder").mkdir()
     with pytest.raises(OSError, match="folder"):
         Network.load(tmp_path / "folder")
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu(0.2)", "elu(0.5)", "selu"])
+def test_a_pickle_and_a_copy_are_the_network(place: Any, dtype: str, activation: str) -> None:
+    """With all that it is made of, on the same device, and in the same dtype."""
+    options = {"activation": activation, "task": "regression", "cost": "huber(0.5)", "standardize": True}
+    net = Network([3, 4, 2], **options, dropout=0.2, dtype=dtype, seed=0, **place._asdict())
+    data = (np.random.default_rng(0).standard_normal((20, 3)), np.ones((20, 2)))
+    net.train(data, epochs=2, lr=0.01, optimizer=Adam(), progress=False)
+    twins = [pickle.loads(pickle.dumps(net)), copy.copy(net), copy.deepcopy(net)]
+    for twin in twins:
+        assert (twin.sigmas, twin.output, repr(twin.backend)) == (net.sigmas, net.output, repr(net.backend))
+        assert twin.history.rows == net.history.rows
+        assert_same(twin, snapshot(net))
+    net.train(data, epochs=2, batch_size=5, progress=False)
+    for twin in twins:
+        twin.train(data, epochs=2, batch_size=5, progress=False)
+        assert_same(twin, snapshot(net))
 
 
 def test_no_pickle_is_read_or_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

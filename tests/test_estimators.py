@@ -204,6 +204,14 @@ def test_with_early_stopping_weights_are_split_too():
     np.testing.assert_allclose(mine.coefs_[0], other.coefs_[0], rtol=1e-9, atol=1e-9)
 
 
+def test_a_minibatch_that_weighs_nothing_changes_nothing():
+    weight = np.where(np.arange(len(X)) < 50, 0.0, 1.0)
+    mine = ours.MLPClassifier(**SMALL, shuffle=False, alpha=1.0).fit(X, DIGIT, weight)
+    twin = ours.MLPClassifier(**SMALL, shuffle=False, alpha=1.0).fit(X[50:], DIGIT[50:])
+    np.testing.assert_allclose(mine.coefs_[0], twin.coefs_[0], rtol=1e-9)
+    np.testing.assert_allclose(mine.loss_curve_, twin.loss_curve_, rtol=1e-9)
+
+
 def test_warm_start_goes_on_as_theirs_does():
     mine, other = both("MLPClassifier", warm_start=True, solver="sgd", learning_rate="invscaling")
     for n in (300, 250):

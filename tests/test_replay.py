@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from test_costs import PAIRS, targets
 from test_optimizers import EVERY, ONE_OF_EACH
 
-from xpnet import SGD, Adam, Network, OneCycle, get_backend, training
+from xpnet import SGD, Adam, Callback, Network, OneCycle, get_backend, training
 from xpnet.arrays import leaves
 from xpnet.backends import _replay
 from xpnet.backends._replay import Eager, Program, Recorder
@@ -699,6 +699,94 @@ def test_networks_that_train_at_the_same_time_do_not_meet(eager, other, monkeypa
     for net, expected in zip(together, alone):
         train(expected, epochs=8, optimizer=Adam())
         assert_same(net, snapshot(expected))
+
+
+# Programs that serve more than one epoch
+
+
+FEW = (X[:21], Y[:21])  # 5 minibatches an epoch, and one of a single example
+
+
+def test_what_is_written_down_in_one_epoch_is_replayed_in_the_next(eager, dtype, replayed):
+    """Writing down waits until there have been 8 steps of a kind."""
+    net = network(eager, dtype=dtype, dropout=0.25)
+    assert_alike(net, replayed, FEW, epochs=10, optimizer=Adam(), sample_weight=np.linspace(0, 1, 21))
+    assert replayed == [(5, 0), (1, 0)] + 6 * [(5, 5), (1, 0)] + 3 * [(5, 5), (1, 1)]
+
+
+class Meddle(Callback):
+    """Change weights between epochs, and keep every state with what it was."""
+
+    def on_train_begin(self, training: Any) -> None:
+        self.net, self.kept = training.net, []
+
+    def on_epoch_end(self, logs: dict[str, Any]) -> None:
+        self.kept.append((self.net.state, snapshot(self.net)))
+        self.net.w = [0.5 * w for w in self.net.w]
+
+
+def test_states_between_epochs_are_the_users_to_keep_and_to_change(eager, replayed):
+    meddle, again = Meddle(), Meddle()
+    net = network(eager)
+    twin = net.copy()
+    train(net, FEW, epochs=6, optimizer=SGD(momentum=0.5), callbacks=[meddle])
+    assert (5, 5) in replayed
+    with plain_loop():
+        train(twin, FEW, epochs=6, optimizer=SGD(momentum=0.5), callbacks=[again])
+    assert_same(net, snapshot(twin))
+    for (state, then), (_, expected) in zip(meddle.kept, again.kept, strict=True):
+        for now, before, plain in zip(leaves(state._replace(cost=None)), leaves(then), leaves(expected), strict=True):
+            np.testing.assert_array_equal(net.backend.to_numpy(now), before)
+            np.testing.assert_array_equal(before, plain)
+
+
+def test_programs_go_when_training_ends_however_it_ends(eager, monkeypatch):
+    left, begin = [], Program.__init__
+
+    def spy(self: Program, *args: Any) -> None:
+        begin(self, *args)
+        left.append(weakref.ref(self))
+
+    class Fails(Callback):
+        def on_epoch_end(self, logs: dict[str, Any]) -> None:
+            if logs["epoch"] == 4:
+                raise RuntimeError("on purpose")
+
+    monkeypatch.setattr(Program, "__init__", spy)
+    gc.collect()
+    gc.disable()
+    try:
+        net = network(eager)
+        train(net, FEW, epochs=6)
+        assert len(left) == 1
+        assert not left[0]()
+        twin = net.copy()
+        with pytest.raises(RuntimeError, match="on purpose"):
+            train(net, FEW, epochs=6, callbacks=[Fails()])
+        assert len(left) == 2
+        gc.collect()  # the exception held the frames
+        assert not left[1]()
+        with plain_loop():
+            train(twin, FEW, epochs=4)
+        assert_same(net, snapshot(twin))
+    finally:
+        gc.enable()
+
+
+def test_only_examples_that_stay_are_kept_with_a_program(eager, monkeypatch):
+    given, fold = [], Eager.fold
+
+    def spy(self: Eager, *args: Any) -> Any:
+        given.append(args[-1])
+        return fold(self, *args)
+
+    monkeypatch.setattr(Eager, "fold", spy)
+    train(network(eager), FEW)
+    assert given
+    assert all(each is given[0] is not None for each in given)
+    given.clear()
+    train(network(eager), [*zip(*(part[:20].reshape(5, 4, -1) for part in FEW))].__iter__(), epochs=1, steps=5)
+    assert given == [None]
 
 
 # Operators

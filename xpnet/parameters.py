@@ -32,6 +32,9 @@ class Fixed:
             raise AttributeError(f"{name} of a network cannot be assigned; {remedy}")
         super().__setattr__(name, value)
 
+    def __copy__(self: Any) -> Any:
+        return self.copy()
+
     def __getstate__(self: Any) -> dict[str, Any]:
         """What a pickle holds: arrays as NumPy's, so that none becomes another than it was."""
         with self.backend.scope(self.dtype):
