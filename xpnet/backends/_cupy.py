@@ -1,6 +1,7 @@
 """CuPy on an NVIDIA GPU: a usable GPU is proved at construction, and its device entered at every public call."""
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
+from importlib import metadata
 from typing import Any
 
 import array_api_compat.cupy
@@ -18,6 +19,12 @@ class CuPyBackend(Backend):
     blas = False
 
     def __init__(self, device: Any = None) -> None:
+        if len(packages := _packages()) > 1:
+            raise BackendError(
+                f"backend='cupy' is installed {len(packages)} times, and each overwrites a part of the others "
+                f"({', '.join(packages)}); remove all of them with: pip uninstall {' '.join(packages)}, then install "
+                f"one with: {BACKENDS['cupy'][1]}"
+            )
         self.name, self.xp = "cupy", array_api_compat.cupy
         self.device = cupy.cuda.Device(_number(device))
         self._array_type = cupy.ndarray
@@ -64,6 +71,15 @@ class CuPyBackend(Backend):
         with self.scope(""):
             x = x if isinstance(x, cupy.ndarray) else cupy.from_dlpack(x)
             return x if x.device == self.device else cupy.array(x, copy=True)
+
+
+def _packages() -> list[str]:
+    """Names of the packages that hold CuPy; only one may be there."""
+    found = []
+    for name in ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x", "cupy-rocm-5-0", "cupy-rocm-7-0"):
+        with suppress(metadata.PackageNotFoundError):
+            found.append(metadata.distribution(name).metadata["Name"])
+    return found
 
 
 def _number(device: Any) -> int:

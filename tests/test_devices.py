@@ -1,0 +1,280 @@
+"""Nothing is made on the default device, nothing crosses silently, nothing leaves for the host but through `to_numpy`.
+
+On a fake device of array-api-strict, whose arrays meet no array of another device, and whose library refuses here what
+would make one on the default device, or bring one to the host by another way.
+"""
+
+import pickle
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import PLACES, flat, snapshot
+
+from xpnet import (
+    SGD,
+    Adam,
+    AdamW,
+    Callback,
+    Clip,
+    EarlyStopping,
+    Network,
+    ReduceLROnPlateau,
+    check_gradients,
+    get_backend,
+)
+from xpnet.arrays import map_arrays
+from xpnet.bench import time_step
+
+strict = pytest.importorskip("array_api_strict")
+
+DEVICE = strict.Device("device1")
+RNG = np.random.default_rng(0)
+X, Y, CLASS = RNG.standard_normal((30, 4)), RNG.uniform(size=(30, 3)), RNG.integers(3, size=30)
+WEIGHT, PIXELS = RNG.uniform(size=30), RNG.integers(256, size=(30, 4), dtype=np.uint8)
+CREATE = ("asarray", "zeros", "ones", "empty", "full", "arange", "eye", "linspace", "from_dlpack")
+
+
+def here(x: Any) -> Any:
+    return strict.asarray(np.asarray(x), device=DEVICE)
+
+
+@pytest.fixture
+def guarded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library refuses what would make an array on the default device, or leave the device."""
+
+    def careful(function: Callable[..., Any]) -> Callable[..., Any]:
+        def made(*args: Any, **options: Any) -> Any:
+            stays = bool(args) and isinstance(args[0], strict._array_object.Array)
+            assert stays or options.get("device") is not None, f"{function.__name__} without a device"
+            return function(*args, **options)
+
+        return made
+
+    for name in CREATE:
+        monkeypatch.setattr(strict, name, careful(getattr(strict, name)))
+    Array = strict._array_object.Array
+    to_device = Array.to_device
+
+    def moved(self: Any, device: Any, **options: Any) -> Any:
+        if device != DEVICE:
+            callers = {sys._getframe(depth).f_code.co_name for depth in range(1, 4)}
+            assert "to_numpy" in callers, f"an array left the device in {callers}"
+        return to_device(self, device, **options)
+
+    monkeypatch.setattr(Array, "to_device", moved)
+
+
+def network(**options: Any) -> Network:
+    return Network([4, 5, 3], **{"task": "classification", "seed": 0, **options}, backend=strict, device=DEVICE)
+
+
+def train(net: Network, data: Any, **options: Any) -> Network:
+    net.train(data, **{"epochs": 2, "batch_size": 8, "lr": 0.1, "progress": False, **options})
+    return net
+
+
+class Own(Callback):
+    """One that looks at everything."""
+
+    def on_train_begin(self, training: Any) -> None:
+        self.net = training.net
+
+    def on_epoch_end(self, logs: dict[str, Any]) -> None:
+        assert all(isinstance(value, (int, float)) for value in logs.values())
+        assert all(p.device == DEVICE for layer in self.net.layers for p in layer)
+
+
+class Dataset:
+    def __len__(self) -> int:
+        return 30
+
+    def __getitem__(self, i: int) -> Any:
+        return X[i], CLASS[i]
+
+
+def watched(net: Network, x: Any, y: Any) -> Any:
+    callbacks = [EarlyStopping(), ReduceLROnPlateau(), Own()]
+    own = [lambda y_true, y_pred: float(np.mean(net.backend.to_numpy(y_true == y_pred)))]
+    return train(
+        net, (x, y), validation_data=(x, y), test_data=(x, y), callbacks=callbacks,
+        metrics=["accuracy", "top_2", *own], training_metrics=["accuracy"],
+    )  # fmt: skip
+
+
+ENTRIES: dict[str, Callable[[Any, Any], Any]] = {
+    "train": lambda x, y: train(network(), (x, y)),
+    "one-hot": lambda x, y: train(network(), (x, here(np.eye(3)[CLASS]))),
+    "pairs": lambda x, y: train(network(), [(x[i, :], CLASS[i]) for i in range(30)]),
+    "data set": lambda x, y: train(network(), Dataset()),
+    "data set, read again": lambda x, y: train(network(), Dataset(), cache=False),
+    "batches": lambda x, y: train(network(), [(x[:8, :], y[:8]), (x[8:16, :], y[8:16])].__iter__(), epochs=1),
+    "weights": lambda x, y: train(network(), (x, y), sample_weight=here(WEIGHT), class_weight={0: 2.0}),
+    "host's weights": lambda x, y: train(network(), (x, y), sample_weight=WEIGHT, class_weight="balanced"),
+    "watched": lambda x, y: watched(network(), x, y),
+    "split": lambda x, y: train(network(), (x, y), validation_split=0.3),
+    "dropout": lambda x, y: train(network(dropout=[0.1, 0.4]), (x, y), optimizer=AdamW()),
+    "standardize": lambda x, y: train(network(standardize=True), (x, y)),
+    "bytes": lambda x, y: train(network(scale=1 / 255), (here(PIXELS), y)),
+    "optimizers": lambda x, y: train(network(), (x, y), optimizer=Clip(Adam(), 0.1), sampling="replacement"),
+    "several labels": lambda x, y: train(network(task="multilabel"), (x, here(Y))).evaluate((x, here(np.round(Y)))),
+    "regression": lambda x, y: train(network(task="regression", standardize=True), (x, here(Y)), metrics=["r2"],
+                                     validation_data=(x, here(Y))).predict(x),
+    "forward": lambda x, y: network().forward(x),
+    "forward of one": lambda x, y: network().forward(x[0, :]),
+    "backward": lambda x, y: network().backward(x, y),
+    "minibatch_update": lambda x, y: network().minibatch_update((x, y), 0.1),
+    "predict": lambda x, y: network().predict(x),
+    "predict_proba": lambda x, y: network().predict_proba(x),
+    "evaluate": lambda x, y: network().evaluate((x, y)),
+    "accuracy": lambda x, y: network().accuracy((x, y)),
+    "cost": lambda x, y: network().cost((x, y)),
+    "activations": lambda x, y: network().activations(x),
+    "deltas": lambda x, y: network().deltas(x, y),
+    "vjp": lambda x, y: network(scale=0.5).vjp(x, here(Y)),
+    "jacobian": lambda x, y: network().jacobian(x),
+    "weights read and set": lambda x, y: vars(network()) and setattr(network(), "layers", network().layers),
+    "host's weights set": lambda x, y: setattr(network(), "w", [np.ones((5, 4)), np.ones((3, 5))]),
+    "copy": lambda x, y: train(network(), (x, y)).copy(),
+    "pickle": lambda x, y: pickle.loads(pickle.dumps(train(network(), (x, y), optimizer=Adam()))).predict(x),
+    "to numpy": lambda x, y: network().to("numpy"),
+    "to another dtype": lambda x, y: network().to(dtype="float64"),
+    "reset_optimizer": lambda x, y: network().reset_optimizer(SGD(momentum=0.5)),
+    "summary": lambda x, y: network().summary(),
+    "check_gradients": lambda x, y: check_gradients(network(dtype="float64"), x, y),
+    "time_step": lambda x, y: len(time_step(network(), 4, steps=3, repeats=1)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("from_host", [False, True], ids=["on the device", "on the host"])
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_it_stays_on_the_device(guarded, entry, from_host):
+    x, y = (X, CLASS) if from_host else (here(X), here(CLASS))
+    found = ENTRIES[entry](x, y)
+    where = DEVICE if entry != "to numpy" else "cpu"
+    arrays = [*flat(found.state), *flat(found.scaling)] if isinstance(found, Network) else found
+    for each in arrays if isinstance(arrays, list) else [arrays]:
+        for array in flat(each) if isinstance(each, tuple) else [each]:
+            if hasattr(array, "device"):
+                assert array.device == where
+
+
+def test_files_go_and_come_by_the_host(guarded, tmp_path):
+    net = train(network(standardize=True, dropout=0.2), (here(X), here(CLASS)), optimizer=Adam())
+    net.save(tmp_path / "net.safetensors")
+    again = Network.load(tmp_path / "net.safetensors", backend=strict, device=DEVICE)
+    assert all(array.device == DEVICE for array in [*flat(again.state), *flat(again.scaling)])
+    for one, other in zip(flat(snapshot(net)), flat(snapshot(again)), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_guard_sees_what_it_is_for(guarded):
+    with pytest.raises(AssertionError, match="zeros without a device"):
+        strict.zeros(3)
+    with pytest.raises(AssertionError, match="an array left the device"):
+        strict.asarray(np.ones(2), device=DEVICE).to_device(strict.Device("CPU_DEVICE"))
+    with pytest.raises(ValueError, match="device"):
+        _ = here(np.ones(2)) + strict.asarray(np.ones(2), device=strict.Device("device2"))
+
+
+@pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])
+def test_estimators_stay_there_too(guarded, kind):
+    estimators = pytest.importorskip("xpnet.estimators", exc_type=ImportError)
+    warned = pytest.importorskip("sklearn.exceptions").ConvergenceWarning
+    options = {"hidden_layer_sizes": (5,), "max_iter": 3, "random_state": 0, "n_iter_no_change": 3, "tol": 0.0}
+    x, y = here(X), here(CLASS if kind == "MLPClassifier" else Y)
+    for more in ({}, {"early_stopping": True, "dropout": 0.3}, {"solver": "lbfgs"}):
+        with pytest.warns(warned):
+            est = getattr(estimators, kind)(**options, **more).fit(x, y, here(WEIGHT))
+        assert all(array.device == DEVICE for array in [*flat(est.network_.state), est.predict(x), *est.coefs_])
+        est.score(x, y)
+
+
+# From each to each
+
+
+PAIRS = [(one, other) for one in PLACES for other in PLACES]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [pytest.param(*pair, marks=[pytest.mark.gpu] if "cupy" in pair else []) for pair in PAIRS]
+)
+def test_a_network_moves_between_all_pairs(one, other, dtype):
+    """It brings everything along, and trains on there as it would have here."""
+    first, second = PLACES[one](), PLACES[other]()
+    net = Network(
+        [4, 5, 3], standardize=True, task="classification", dropout=0.2, seed=0, dtype=dtype, **first._asdict()
+    )
+    train(net, (X, CLASS), optimizer=Adam())
+    moved = net.to(*second)
+    assert repr(moved.backend) == repr(get_backend(*second))
+    for here_, there in zip(flat(snapshot(net)), flat(snapshot(moved)), strict=True):
+        np.testing.assert_array_equal(here_, there)
+        assert here_.dtype == there.dtype
+    assert moved.history.rows == net.history.rows
+    assert moved.history is not net.history
+    back = moved.to(*first)
+    train(moved, (X, CLASS))
+    train(back, (X, CLASS))
+    for here_, there in zip(flat(snapshot(back)), flat(snapshot(moved)), strict=True):
+        np.testing.assert_allclose(here_, there, rtol=1e-3 if dtype == "float32" else 1e-9, atol=1e-5)
+
+
+SHARING = [("numpy", "numpy"), ("numpy", "torch"), ("torch", "numpy"), ("torch", "torch")]
+
+
+@pytest.mark.parametrize(("data", "computes"), SHARING)
+def test_data_and_results_are_shared_where_both_libraries_allow_it(data, computes, dtype):
+    """Without a copy: the memory is the same. Of state there is always a copy."""
+    source, backend = get_backend(*PLACES[data]()), get_backend(*PLACES[computes]())
+    x = source.asarray(X, dtype)
+    with backend.scope(dtype):
+        assert np.shares_memory(backend.to_numpy(backend.asarray(x, dtype)), source.to_numpy(x))
+    net = Network([4, 3], dtype=dtype, backend=backend)
+    reader = net.reader()
+    assert np.shares_memory(backend.to_numpy(reader.inputs(x, "x")), source.to_numpy(x))
+    result = net.forward(x)
+    assert np.shares_memory(backend.to_numpy(result), backend.to_numpy(result))
+    weights = [source.asarray(np.ones((3, 4)), dtype)]
+    net.w = weights
+    mine = [backend.to_numpy(w) for w, _ in net.state.layers]
+    assert not np.shares_memory(mine[0], source.to_numpy(weights[0]))
+    assert not np.shares_memory(mine[0], backend.to_numpy(net.w[0]))
+    assert not any(
+        np.shares_memory(a, b)
+        for a, b in zip(
+            flat(map_arrays(backend.to_numpy, net.state)), flat(map_arrays(backend.to_numpy, net.copy().state))
+        )
+    )
+
+
+def test_device_arrays_come_by_dlpack_and_the_host_is_not_asked(monkeypatch):
+    """Another library's arrays on a device: through DLPack, not through the host."""
+    torch = pytest.importorskip("torch")
+    seen = []
+
+    class OnDevice:
+        """A tensor that says it lies on a device, and cannot be read by the host."""
+
+        def __init__(self) -> None:
+            self.tensor = torch.ones(3, 4)
+
+        device = "fake:0"
+        shape, ndim, dtype = (3, 4), 2, torch.float32
+
+        def __array_namespace__(self, api_version: Any = None) -> Any:
+            return strict
+
+        def __dlpack__(self, **options: Any) -> Any:
+            seen.append(options)
+            return self.tensor.__dlpack__()
+
+        def __dlpack_device__(self) -> Any:
+            return self.tensor.__dlpack_device__()
+
+    backend = get_backend(strict, DEVICE)
+    found = backend._from_device(OnDevice())
+    assert seen
+    assert found.device == DEVICE
