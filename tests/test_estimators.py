@@ -1,6 +1,7 @@
 """The estimators against scikit-learn's own: the same parameters, the same network, the same attributes."""
 
 import inspect
+import pickle
 import warnings
 from typing import Any
 
@@ -12,13 +13,28 @@ from scipy import sparse
 pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
 
 from sklearn import neural_network as theirs
+from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_digits
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
 
-from xpnet import L1, SGD, Adam, AdamW, Callback, Clip, Cosine, EarlyStopping, Network, get_backend
+from xpnet import (
+    L1,
+    SGD,
+    Adam,
+    AdamW,
+    Callback,
+    Clip,
+    Constant,
+    Cosine,
+    EarlyStopping,
+    Network,
+    ReduceLROnPlateau,
+    TensorBoard,
+    get_backend,
+)
 from xpnet import estimators as ours
 from xpnet.activations import relu
-from xpnet.estimators import sparse_rows
+from xpnet.callbacks import Progress
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -333,22 +349,27 @@ def test_weights_that_become_infinite_are_an_error_and_the_estimator_is_as_it_wa
     assert not hasattr(mine, "n_features_in_")
 
 
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
-def test_a_fit_that_fails_changes_nothing(method):
-    mine = ours.MLPClassifier(**SMALL, warm_start=True).fit(X, DIGIT)
+def test_a_fit_that_fails_changes_nothing(method, solver):
+    mine, twin = (ours.MLPClassifier(**SMALL, warm_start=True).fit(X, DIGIT) for _ in range(2))
     before, curve, proba = dict(vars(mine)), [*mine.loss_curve_], mine.predict_proba(X)
+    rows = mine.network_.history.rows
 
     class Fails(Callback):
         def on_epoch_end(self, logs: dict[str, Any]) -> None:
             raise RuntimeError("on purpose")
 
-    mine.callbacks = [Fails()]
+    mine.set_params(callbacks=[Fails()], solver=solver)
     with pytest.raises(RuntimeError, match="on purpose"):
         getattr(mine, method)(X, DIGIT)
-    mine.callbacks = ()
+    mine.set_params(callbacks=(), solver="adam")
     assert vars(mine) == before
     assert mine.loss_curve_ == curve
+    assert mine.network_.history.rows == rows
     np.testing.assert_array_equal(mine.predict_proba(X), proba)
+    mine.partial_fit(X, DIGIT)  # the optimizer is as it was too
+    np.testing.assert_array_equal(mine.coefs_[0], twin.partial_fit(X, DIGIT).coefs_[0])
 
 
 # More than theirs
@@ -509,6 +530,86 @@ def test_coefs_and_intercepts_can_be_assigned():
         mine.coefs_ = other.coefs_[::-1]
 
 
+def test_a_schedule_needs_to_know_all_steps():
+    with pytest.raises(ValueError, match=r"learning_rate=Cosine.* is a schedule over all steps, of which partial_fit"):
+        ours.MLPClassifier(**SMALL, learning_rate=Cosine(0.1)).partial_fit(X, DIGIT, classes=range(10))
+    ours.MLPClassifier(**SMALL, learning_rate=Constant(0.1)).partial_fit(X, DIGIT, classes=range(10))
+
+
+@pytest.mark.parametrize("weight", [1e-46, 1e37, 3.0], ids=str)
+def test_only_the_ratios_of_weights_count_but_for_alpha(weight):
+    """Also where their sum is more, or less, than the dtype holds."""
+    x, even = X.astype(np.float32), np.linspace(0.5, 1.0, len(X))
+    mine = ours.MLPClassifier(**SMALL, alpha=0.0).fit(x, DIGIT, weight * even)
+    twin = ours.MLPClassifier(**SMALL, alpha=0.0).fit(x, DIGIT, even)
+    np.testing.assert_allclose(mine.coefs_[0], twin.coefs_[0], rtol=1e-4, atol=1e-6)
+    mine, other = both("MLPClassifier", alpha=1.0, solver="sgd")
+    mine.fit(X, DIGIT, 3.0 * even)
+    np.testing.assert_allclose(mine.coefs_[0], other.fit(X, DIGIT, 3.0 * even).coefs_[0], rtol=1e-9, atol=1e-12)
+
+
+def test_early_stopping_needs_weight_on_both_sides():
+    for kept in (np.arange(200) == 7, np.arange(200) < 0):
+        with pytest.raises(ValueError, match=r"leave every example of (X|a part that early_stopping makes) with"):
+            ours.MLPRegressor(**SMALL, early_stopping=True).fit(XR, TARGET, kept.astype(float))
+
+
+def test_classes_have_no_weight_in_validation():
+    uneven = np.where(DIGIT == 3, "rare", "usual")
+    options = {"class_weight": {"rare": 50.0}, "max_iter": 2, "alpha": 0.0}
+    mine = ours.MLPClassifier(**{**SMALL, **options}, early_stopping=True).fit(X, uneven)
+    held = ours.MLPClassifier(**{**SMALL, **options}, early_stopping=True).fit(X, uneven, np.ones(len(X)))
+    assert mine.validation_scores_ == held.validation_scores_
+    assert mine.validation_loss_curve_ == pytest.approx(held.validation_loss_curve_)
+    assert mine.loss_ == pytest.approx(held.loss_)
+
+
+def test_poisson_reports_the_deviance_of_what_it_is_of():
+    from sklearn.metrics import mean_poisson_deviance
+
+    counts = np.random.default_rng(0).poisson(3.0, len(XR)).astype(float)
+    mine, other = both("MLPRegressor", loss="poisson", early_stopping=True)
+    assert_like(mine.fit(XR, counts), other.fit(XR, counts))
+    mine = ours.MLPRegressor(**SMALL, loss="poisson").fit(
+        XR[:60], np.ones(60), validation_data=(XR[60:], 20 + counts[60:])
+    )
+    expected = mean_poisson_deviance(20 + counts[60:], mine.predict(XR[60:])) / 2
+    assert mine.validation_loss_curve_[-1] == pytest.approx(expected)
+    with pytest.raises(ValueError, match=r"loss='poisson' is for y of at least 0, and y goes down to -3"):
+        ours.MLPRegressor(**SMALL, loss="poisson").fit(XR, counts - 3.0)
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "quadratic"])
+def test_a_loss_is_the_same_under_both_of_its_names(loss):
+    y = np.stack([TARGET, -TARGET], axis=1)
+    mine = ours.MLPRegressor(loss, **SMALL).fit(XR, y)
+    assert mine.loss_curve_ == ours.MLPRegressor(**SMALL).fit(XR, y).loss_curve_
+
+
+def test_with_callbacks_it_is_pickled_and_cloned_without_what_they_held(tmp_path):
+    pytest.importorskip("tensorboard")
+    callbacks = [EarlyStopping(monitor="cost"), ReduceLROnPlateau(monitor="cost"), TensorBoard(tmp_path), Progress()]
+    mine = ours.MLPClassifier(**SMALL, callbacks=callbacks).fit(X, DIGIT)
+    again = pickle.loads(pickle.dumps(mine))
+    np.testing.assert_array_equal(again.predict(X), mine.predict(X))
+    assert len(pickle.dumps(clone(mine))) < 5000 < len(pickle.dumps(mine))
+    again.fit(X, DIGIT)
+
+
+def test_what_is_left_of_an_interrupted_refit_is_of_that_refit():
+    class At(Callback):
+        def on_epoch_begin(self, epoch: int) -> None:
+            raise KeyboardInterrupt
+
+    mine = ours.MLPClassifier(**SMALL).fit(X, DIGIT)
+    with pytest.warns(UserWarning, match="interrupted"):
+        mine.set_params(callbacks=[At()]).fit(X, DIGIT)
+    assert mine.n_iter_ == 0
+    assert not hasattr(mine, "loss_")
+    mine.set_params(callbacks=(), solver="lbfgs", warm_start=True).fit(X, DIGIT)
+    assert not hasattr(mine, "loss_curve_")
+
+
 # From one library to the other
 
 
@@ -552,6 +653,32 @@ def test_taken_over_to_another_place(place):
     found = mine.predict(X)
     assert isinstance(found, np.ndarray)
     np.testing.assert_array_equal(found, other.predict(X))
+
+
+def test_given_back_it_goes_on_from_its_own_weights_and_draws_nothing():
+    options = {**SMALL, "max_iter": 30, "learning_rate_init": 0.02}
+    mine = ours.MLPClassifier(**options, early_stopping=True, warm_start=True).fit(X, PARITY)
+    state = np.random.get_state()[1].copy()  # noqa: NPY002
+    back = mine.set_params(random_state=None).to_sklearn()
+    np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
+    assert back._no_improvement_count == mine._no_improvement_count
+    back.set_params(max_iter=1, learning_rate_init=1e-9, tol=0.0, random_state=0).fit(X, PARITY)
+    np.testing.assert_allclose(back.coefs_[0], mine.coefs_[0], atol=1e-6)
+
+
+def test_sparse_labels_stay_sparse_there_and_back():
+    other = theirs.MLPClassifier(**SMALL).fit(X, sparse.csr_matrix(SEVERAL))
+    mine = ours.MLPClassifier.from_sklearn(other)
+    assert sparse.issparse(mine.predict(X))
+    assert sparse.issparse(mine.to_sklearn().predict(X))
+
+
+def test_what_is_taken_over_is_not_given_anew():
+    other = theirs.MLPClassifier(**SMALL).fit(X, DIGIT)
+    with pytest.raises(
+        TypeError, match="activation, hidden_layer_sizes: what scikit-learn has comes from fitted; use set"
+    ):
+        ours.MLPClassifier.from_sklearn(other, activation="tanh", hidden_layer_sizes=(3,), device="cpu")
 
 
 def test_what_scikit_learn_has_not_is_left_out_or_refused():
@@ -605,10 +732,11 @@ def test_sparse_rows_are_never_dense_all_together(monkeypatch):
 
     monkeypatch.setattr(sparse.csr_array, "toarray", watched)
     monkeypatch.setattr("xpnet.arrays.BLOCK", 4096)
-    monkeypatch.setattr(sparse_rows, "BLOCK", 4096)
     x = sparse.csr_array(np.tile(X, (4, 1)))
-    mine = ours.MLPClassifier(**SMALL).fit(x, np.tile(DIGIT, 4))
-    assert 64 * 50 <= largest[0] <= 4096
+    for solver in ("lbfgs", "adam"):
+        largest[0] = 0
+        mine = ours.MLPClassifier(**SMALL, solver=solver).fit(x, np.tile(DIGIT, 4))
+        assert 64 * 50 <= largest[0] <= 4096
     largest[0] = 0
     np.testing.assert_allclose(mine.predict_proba(x)[:300], mine.predict_proba(X), rtol=1e-12)
     assert 0 < largest[0] <= 4096
@@ -651,7 +779,18 @@ def test_sparse_rows_are_never_dense_all_together(monkeypatch):
         ({"learning_rate_init": 0.0}, r"learning_rate_init=0\.0 must be a finite number above 0"),
         ({"validation_fraction": 1.0}, r"validation_fraction=1\.0 must be in \[0, 1\)"),
         ({"solver": "sgd", "momentum": 1.5}, r"momentum=1\.5 must be in \[0, 1\)"),
-        ({"beta_1": 1.0}, r"beta1=1\.0 must be in \[0, 1\)"),
+        ({"beta_1": 1.0, "solver": "sgd"}, r"beta_1=1\.0 must be in \[0, 1\)"),
+        ({"momentum": 5, "solver": "adam"}, r"momentum=5 must be in \[0, 1\)"),
+        ({"verbose": "x"}, r"verbose='x' must be True or False, or a number of at least 0"),
+        ({"verbose": -1}, r"verbose=-1 must be"),
+        ({"callbacks": EarlyStopping()}, r"callbacks=.* must be a list of callbacks"),
+        ({"callbacks": None}, r"callbacks=None must be a list of callbacks"),
+        (
+            {"class_weight": {0: 0, 1: -1.0}},
+            r"class_weight=-1\.0 must be a finite number of at least 0; that of 1 is not",
+        ),
+        ({"class_weight": {0: np.nan}}, r"class_weight=nan must be a finite number"),
+        ({"class_weight": dict.fromkeys(range(10), 0)}, r"class_weight leave every example of X with the weight zero"),
         ({"epsilon": 0.0}, r"epsilon=0\.0 must be"),
         ({"shuffle": "yes"}, r"shuffle='yes' must be True or False"),
         ({"warm_start": 3}, r"warm_start=3 must be True or False"),
@@ -683,7 +822,7 @@ def test_a_wrong_parameter_is_named(parameters, message):
         ((np.where(X > 0.9, np.nan, X), DIGIT), "Input X contains NaN"),
         ((X, DIGIT, WEIGHT[:-1]), r"sample_weight.shape == \(299,\), expected \(300,\)!"),
         ((X, DIGIT, -WEIGHT), r"sample_weight holds -2; give numbers of at least 0|sample_weight holds -1\.9"),
-        ((X, DIGIT, 0.0), "leave every example with the weight zero"),
+        ((X, DIGIT, 0.0), "leave every example of X with the weight zero"),
         ((X, DIGIT, None, X), r"validation_data must be a tuple \(X, y\) or \(X, y, sample_weight\)"),
         ((X, DIGIT, None, (X, DIGIT + 1)), r"`y` has classes not in `self.classes_`"),
         ((X, DIGIT, None, (X[:, :5], DIGIT)), "X has 5 features, but MLPClassifier is expecting 64 features"),

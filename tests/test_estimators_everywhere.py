@@ -63,6 +63,13 @@ def test_regressors_too(place, dtype, y):
     assert host(est.predict(x)).dtype == dtype
 
 
+def test_objects_that_are_numbers_are_taken(place):
+    x = put(place, X)
+    est = MLPRegressor(**SMALL).fit(x, (Y / 2).astype(object))
+    np.testing.assert_array_equal(host(est.predict(x)), host(MLPRegressor(**SMALL).fit(x, Y / 2).predict(x)))
+    MLPRegressor("poisson", **SMALL).fit(x, put(place, Y / 2))
+
+
 def test_strings_are_numpys(place):
     x = put(place, X)
     est = MLPClassifier(**{**SMALL, "max_iter": 100}, learning_rate_init=0.05).fit(x, NAMES)

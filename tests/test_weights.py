@@ -439,3 +439,15 @@ def test_weights_that_leave_nothing_to_train_on_are_refused():
         net.train((X, np.zeros(N, int)), **FULL, class_weight={0: 0.0})
     with refused(net, ValueError, message):
         net.train((X, LABELS), **FULL, sample_weight=LABELS == 2, class_weight={2: 0.0})
+
+
+def test_what_is_split_off_counts_evenly(place):
+    """Weights are for training: those of the validation data do not matter, and may all be zero."""
+    from sklearn.model_selection import train_test_split
+
+    net = classifier(place)
+    index = np.arange(N)
+    _, held = train_test_split(index, test_size=0.25, random_state=net.seeds.split, stratify=LABELS)
+    weight = np.where(np.isin(index, held), 0.0, 1.0)
+    history = net.train((X, LABELS), epochs=1, lr=0.0, sample_weight=weight, validation_split=0.25, progress=False)
+    assert history["validation_cost"][0] == pytest.approx(net.cost((X[np.sort(held)], LABELS[np.sort(held)])), rel=1e-6)

@@ -174,6 +174,7 @@ class Progress(Callback):
     def on_train_end(self) -> None:
         """Take the bar away."""
         self.bar.close()
+        del self.bar, self.training
 
 
 class Monitor(Callback):
@@ -221,6 +222,10 @@ class Monitor(Callback):
             )
         self.training = training
         self.best: float | None = None
+
+    def on_train_end(self) -> None:
+        """Let go of the network: a callback is copied and pickled without it."""
+        vars(self).pop("training", None)
 
     def improves(self, logs: dict[str, Any]) -> bool:
         """Whether the quantity is better than ever before; NaN never is."""
@@ -296,6 +301,7 @@ class EarlyStopping(Monitor):
         if self.restore_best and self.training.completed and self._state is not None:
             self.training.net.state = self._state
         self._state = None
+        super().on_train_end()
 
 
 class ReduceLROnPlateau(Monitor):
@@ -485,3 +491,4 @@ class TensorBoard(Callback):
         """Close the writer."""
         if self._writer is not None:
             self._writer.close()
+            self._writer = None

@@ -21,7 +21,7 @@ from xpnet.scaling import Scaling
 if TYPE_CHECKING:
     from xpnet.network import Network
 
-FORMAT = 3
+FORMAT = 4
 
 
 def save(net: "Network", path: str | os.PathLike[str]) -> None:

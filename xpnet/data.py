@@ -369,7 +369,36 @@ class Kept:
         return Kept(self.examples._replace(x=x, y=y))
 
 
-class Reread:
+class InTurn:
+    """Base class of sources whose examples come to the device when their turn comes; the order is that of `Kept`."""
+
+    reader: Reader
+
+    def __len__(self) -> int:
+        """Count the examples."""
+        raise NotImplementedError
+
+    def read(self, index: np.ndarray) -> Examples:
+        """Bring some of the examples to the device."""
+        raise NotImplementedError
+
+    def steps(self, sampling: Sampling, batch_size: int) -> int:
+        """Minibatches of an epoch."""
+        return sampling.steps(len(self), batch_size)
+
+    def chunks(self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int) -> Iterator[Chunk]:
+        """Minibatches of one epoch, as few together as memory asks for, and at least one."""
+        for index in sampling.draw(len(self), batch_size, rng):
+            for part in split(index, min(most, bound(index.shape[1], self.reader.n_in))):
+                yield Chunk(self.read(part.ravel()), in_order(part.shape))
+
+    def blocks(self, width: int) -> Iterator[Examples]:
+        """Every example once, in order."""
+        for part in split(np.arange(len(self), dtype=np.int32), bound(1, width)):
+            yield self.read(part)
+
+
+class Reread(InTurn):
     """A map-style data set whose items differ each time they are read (random transforms)."""
 
     def __init__(self, dataset: Any, reader: Reader, name: str) -> None:
@@ -377,28 +406,18 @@ class Reread:
         reader.pairs([dataset[0]], name)  # a look at the first item, before anything is trained
         self.reader = reader._replace(warns=False)
 
-    def steps(self, sampling: Sampling, batch_size: int) -> int:
-        """Minibatches of an epoch."""
-        return sampling.steps(len(self.dataset), batch_size)
+    def __len__(self) -> int:
+        """Count the items."""
+        return len(self.dataset)
 
-    def chunks(self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int) -> Iterator[Chunk]:
-        """Minibatches of one epoch, each read when its turn comes; the order is that of `Kept`."""
-        for index in sampling.draw(len(self.dataset), batch_size, rng):
-            for part in split(index, min(most, bound(index.shape[1], self.reader.n_in))):
-                yield Chunk(self._read(part.ravel()), in_order(part.shape))
-
-    def blocks(self, width: int) -> Iterator[Examples]:
-        """Every item once."""
-        for part in split(np.arange(len(self.dataset)), bound(1, width)):
-            yield self._read(part)
+    def read(self, index: np.ndarray) -> Examples:
+        """Read items."""
+        return self.reader.pairs((self.dataset[int(i)] for i in index), self.name)
 
     def scaled(self, scaling: Scaling) -> "Reread":
         """Scale what is read from now on."""
         self.reader = self.reader._replace(scaling=scaling)
         return self
-
-    def _read(self, index: np.ndarray) -> Examples:
-        return self.reader.pairs((self.dataset[int(i)] for i in index), self.name)
 
 
 class Batches:

@@ -169,8 +169,8 @@ def _split(net: "Network", examples: Examples, part: float) -> tuple[Kept, Kept]
             f"validation_split={part!r} cannot be had of these {len(index)} examples ({error}); give validation_data"
         ) from error
     taken = [backend.asarray(np.sort(half)) for half in halves]
-    train, validation = (Kept(rows(examples, index, xp)) for index in taken)
-    return train, validation
+    train, validation = (rows(examples, index, xp) for index in taken)
+    return Kept(train), Kept(validation._replace(weight=None))  # weights are for training
 
 
 def _learnt(net: "Network", source: Source) -> Scaling:

@@ -93,8 +93,8 @@ class Eager(Backend):
     def fold(
         self, step: Function, gather: Function, state: Any, batches: Any, data: Any, kept: dict[Any, Any] | None = None
     ) -> Any:
-        shapes = *(x.shape for x in leaves(state)), *(x.shape[1:] for x in leaves(batches))
-        key = step, gather, *(id(x) for x in leaves(data)), *shapes
+        shapes = tuple(x.shape for x in leaves(state)), map_arrays(lambda x: x.shape[1:], batches)
+        key = step, gather, shapes, *(id(x) for x in leaves(data))
         known = {} if kept is None else kept
         try:
             with np.errstate(all="ignore"):

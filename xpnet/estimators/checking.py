@@ -45,7 +45,7 @@ def examples(est: Any, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any]:
     else:
         X = _foreign(est, X, y, reset)
         if not (est._numeric and is_foreign(y)):
-            options = {"ensure_2d": False, "dtype": None, "input_name": "y"}
+            options = {"ensure_2d": False, "dtype": "numeric" if est._numeric else None, "input_name": "y"}
             y = check_array(on_the_host(y), **options)
         if X.shape[0] != y.shape[0]:
             raise ValueError(f"X has {X.shape[0]} examples and y has {y.shape[0]}; give as many")
@@ -54,20 +54,28 @@ def examples(est: Any, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any]:
     return X, y
 
 
-def weights(given: Any, n: int, by_class: Any = None) -> Any:
+def weights(given: Any, n: int) -> Any:
     """How much each example counts, (n,), on the host; None for all the same."""
     if given is None:
-        return by_class
+        return None
     options: dict[str, Any] = {"ensure_2d": False, "dtype": np.float64, "input_name": "sample_weight"}
     weight = check_array(np.full(n, given) if np.isscalar(given) else on_the_host(given), **options)
     if weight.shape != (n,):
         raise ValueError(f"sample_weight.shape == {weight.shape}, expected {(n,)}!")
     if weight.min() < 0:
         raise ValueError(f"sample_weight holds {weight.min():g}; give numbers of at least 0")
-    weight = weight if by_class is None else weight * by_class
-    if not weight.any():
-        raise ValueError("sample_weight and class_weight leave every example with the weight zero")
     return weight
+
+
+def relative(weight: Any, dtype: str, what: str) -> tuple[Any, float]:
+    """Weights by the largest of them, and that one: only ratios count in a mean, and sums shall not overflow."""
+    if weight is None:
+        return None, 1.0
+    largest = float(weight.max())
+    if largest == 0:
+        raise ValueError(f"sample_weight and class_weight leave every example of {what} with the weight zero")
+    weight = weight / largest
+    return np.where(weight < np.finfo(dtype).tiny, 0.0, weight), largest
 
 
 def home_of(est: Any, X: Any, method: str) -> Backend:

@@ -1,10 +1,12 @@
 """MLPClassifier."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
+from scipy import sparse
 from sklearn import neural_network
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
@@ -16,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 import xpnet.estimators.exchange as exchange
 import xpnet.estimators.settings as settings
 from xpnet.arrays import Array
-from xpnet.errors import choices
+from xpnet.errors import choices, in_range
 from xpnet.estimators.fitting import Head
 from xpnet.estimators.following import on_the_host
 from xpnet.estimators.labels import SEVERAL, Labels, learn
@@ -247,7 +249,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         """
         est = exchange.taken_over(cls, neural_network.MLPClassifier, fitted, more)
         kinds = {"softmax": "multiclass", "logistic": "multilabel" if len(fitted.intercepts_[-1]) > 1 else "binary"}
-        est._labels = Labels(fitted.classes_, kinds[fitted.out_activation_])
+        as_sparse = getattr(fitted._label_binarizer, "sparse_input_", False)
+        est._labels = Labels(fitted.classes_, kinds[fitted.out_activation_], as_sparse)
         est.classes_ = fitted.classes_
         exchange.give_network(est, fitted, est._head(None))
         return est
@@ -263,8 +266,10 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             If it has activations that scikit-learn has not.
         """
         check_is_fitted(self)
-        multilabel = self._labels.kind == "multilabel"
-        y = np.zeros((1, self.n_outputs_), int) if multilabel else self.classes_[:1]
+        y = self.classes_[:1]
+        if self._labels.kind == "multilabel":
+            y = np.zeros((1, self.n_outputs_), int)
+            y = sparse.csr_matrix(y) if self._labels.as_sparse else y
         return exchange.given_back(self, neural_network.MLPClassifier, y, {"classes": self.classes_})
 
     def __sklearn_tags__(self) -> Any:
@@ -323,6 +328,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         for label in self.class_weight:
             if label not in known:
                 raise ValueError(f"class_weight names the class {label!r}; choose from {choices(known)}")
+            in_range("class_weight", self.class_weight[label], 0, math.inf, f"that of {label!r} is not")
         return np.array([self.class_weight.get(label, 1.0) for label in known], float)[self._labels.numbers(y)]
 
     def _probabilities(self, a: Array) -> Array:

@@ -10,15 +10,13 @@ from xpnet.errors import warn
 from xpnet.estimators.settings import rule
 
 LEAST = 1e-6  # an adaptive learning rate that is no larger is not divided again
-
-
 KEPT = ("loss_curve_", "best_loss_", "validation_scores_", "validation_loss_curve_", "best_validation_score_")
 
 
 def forget(est: Any) -> None:
-    """Have no fitted attributes of epochs, and nothing done."""
+    """Have nothing done, and no fitted attributes that say what it was like."""
     est.t_, est._lr_scale, est._no_improvement_count = 0, 1.0, 0
-    for name in KEPT:
+    for name in (*KEPT, "loss_", "n_iter_"):
         vars(est).pop(name, None)
 
 
@@ -47,12 +45,13 @@ class Convergence(Callback):
         Number of training examples.
     once
         Whether this is one epoch of many calls (`partial_fit`), which is never said to have converged or not.
-    loss
-        What to report for a mean cost.
+    loss, validation_loss
+        What to report for a mean cost of training and of validation data.
     """
 
-    def __init__(self, est: Any, n: int, once: bool, loss: Any) -> None:
-        self.est, self.n, self.once, self.loss, self.rule = est, n, once, loss, rule(est)
+    def __init__(self, est: Any, n: int, once: bool, loss: Any, validation_loss: Any) -> None:
+        self.est, self.n, self.once, self.rule = est, n, once, rule(est)
+        self.loss, self.validation_loss = loss, validation_loss
 
     def on_train_begin(self, training: Training) -> None:
         """Take up the learning rate where the last call left it, or begin."""
@@ -71,7 +70,7 @@ class Convergence(Callback):
         est.loss_curve_.append(est.loss_)
         self._say(f"Iteration {est.n_iter_}, loss = {est.loss_:.8f}")
         if "validation_cost" in logs:
-            est.validation_loss_curve_.append(self.loss(logs["validation_cost"]))
+            est.validation_loss_curve_.append(self.validation_loss(logs["validation_cost"]))
             est.validation_scores_.append(logs[f"validation_{est._score_name}"])
             self._say(f"Validation score: {est.validation_scores_[-1]:f}")
         self._count()
@@ -85,15 +84,14 @@ class Convergence(Callback):
 
     def _count(self) -> None:
         """Count the epochs since the last that was better by `tol`, and keep the best."""
-        est, worse = self.est, False
-        if est.validation_scores_:
-            score, best = est.validation_scores_[-1], est.best_validation_score_
-            worse = score < best + est.tol
-            if score > best:
-                est.best_validation_score_, self.best = score, self.training.net.state
-        if not est.early_stopping:
+        est = self.est
+        if est.early_stopping:
+            worse = est.validation_scores_[-1] < est.best_validation_score_ + est.tol
+        else:
             worse = est.loss_ > est.best_loss_ - est.tol
             est.best_loss_ = min(est.best_loss_, est.loss_)
+        if est.validation_scores_ and est.validation_scores_[-1] > est.best_validation_score_:
+            est.best_validation_score_, self.best = est.validation_scores_[-1], self.training.net.state
         est._no_improvement_count = est._no_improvement_count + 1 if worse else 0
 
     def _steer(self) -> None:

@@ -26,7 +26,9 @@ def taken_over(kind: Callable[..., E], theirs: type, fitted: Any, more: dict[str
         raise TypeError(f"fitted={fitted!r} must be a fitted sklearn.neural_network.{theirs.__name__}")
     check_is_fitted(fitted)
     known = fitted.get_params(deep=False)
-    est = kind(**{**known, **more})
+    if taken := sorted(known.keys() & more.keys()):
+        raise TypeError(f"{', '.join(taken)}: what scikit-learn has comes from fitted; use set_params afterwards")
+    est = kind(**known, **more)
     forget(est)
     for name in FITTED:
         if hasattr(fitted, name):
@@ -44,7 +46,7 @@ def give_network(est: Any, fitted: Any, head: Head) -> None:
     est.network_ = network(est, sizes, head, init, chosen(est, est._home), dtype)
 
 
-def given_back(est: Any, kind: Callable[..., Any], y: np.ndarray, options: dict[str, Any]) -> Any:
+def given_back(est: Any, kind: Callable[..., Any], y: Any, options: dict[str, Any]) -> Any:
     """Make scikit-learn's estimator of ours. `y` is a target of the right kind, `options` are those of its fit."""
     known = kind().get_params(deep=False)
     parameters = {name: value for name, value in est.get_params(deep=False).items() if name in known}
@@ -59,13 +61,17 @@ def given_back(est: Any, kind: Callable[..., Any], y: np.ndarray, options: dict[
         if name in known and not (isinstance(parameters[name], str) and parameters[name] in theirs):
             parameters[name] = known[name]
     # Fitted to one row, it has all that it needs but the numbers
-    made = kind(**{**parameters, "solver": "adam", "early_stopping": False, "batch_size": "auto"})
+    plain = {"solver": "adam", "early_stopping": False, "batch_size": "auto", "warm_start": False, "random_state": 0}
+    made = kind(**{**parameters, **plain})
     made.partial_fit(np.zeros((1, est.n_features_in_)), y, **options)
     if THEIRS.get(est.out_activation_, est.out_activation_) != made.out_activation_:
         raise ValueError(f"loss={est.loss!r} has the output activation {est.out_activation_!r}, scikit-learn's has not")
     made.set_params(**parameters)
     vars(made).pop("_optimizer")  # training goes on with a fresh one
-    made.coefs_, made.intercepts_ = ([np.array(on_the_host(x)) for x in each] for each in (est.coefs_, est.intercepts_))
+    for name in ("coefs_", "intercepts_"):
+        setattr(made, name, [np.array(on_the_host(x)) for x in getattr(est, name)])
+        setattr(made, f"_best_{name[:-1]}", [x.copy() for x in getattr(made, name)])
+    made._no_improvement_count = est._no_improvement_count
     for name in FITTED:
         vars(made).pop(name, None)
         if hasattr(est, name):

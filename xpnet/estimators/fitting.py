@@ -1,6 +1,6 @@
 """How an estimator is fitted: its network made, its examples brought there, and one of the two ways to train."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ from xpnet.backends import Backend
 from xpnet.callbacks import Callback, Progress
 from xpnet.data import Kept
 from xpnet.errors import DivergenceError, warn
-from xpnet.estimators.convergence import Convergence, begin, forget, not_converged
+from xpnet.estimators.convergence import KEPT, Convergence, begin, forget, not_converged
 from xpnet.estimators.following import brought, float_of, home, on_the_host
 from xpnet.estimators.sparse_rows import SparseRows
 from xpnet.examples import Examples, rows
@@ -56,7 +56,8 @@ def fit(est: Any, X: Any, y: Any, sample_weight: Any, validation_data: Any, clas
     here = checking.home_of(est, X, "partial_fit" if once else "fit") if goes_on else home(X)
     X, y = checking.examples(est, X, y, reset=not goes_on)
     given, y = y, est._encoded(y, goes_on, classes)
-    weight = checking.weights(sample_weight, X.shape[0], est._class_weights(given, once))
+    own = checking.weights(sample_weight, X.shape[0])
+    by_class = est._class_weights(given, once)
     random_state = check_random_state(est.random_state)
     if not (goes_on and once):
         sizes = [X.shape[1], *settings.hidden_sizes(est.hidden_layer_sizes), est._head(y).units]
@@ -67,12 +68,14 @@ def fit(est: Any, X: Any, y: Any, sample_weight: Any, validation_data: Any, clas
             forget(est)
         est.network_ = network(est, sizes, est._head(y), init, checking.chosen(est, here), dtype, seed)
     est._home = here
+    weight = own if by_class is None else by_class if own is None else own * by_class
+    weight, largest = checking.relative(weight, est.network_.dtype, "X")
     with est.network_.backend.scope(est.network_.dtype):
-        source, reported = _source(est, X, y, weight), est._reported(y, weight)
+        source = _source(est, X, y, weight)
         if settings.is_called(est.solver, "lbfgs"):
-            _minimize(est, source, validation_data, reported)
+            _minimize(est, source, est.alpha / largest, validation_data)
         else:
-            _descend(est, source, validation_data, random_state, once, reported)
+            _descend(est, source, own, est.alpha / largest, validation_data, random_state, once)
 
 
 def network(
@@ -115,20 +118,23 @@ def _source(est: Any, X: Any, y: Any, weight: Any) -> Source:
     return Kept(examples._replace(x=reader.inputs(brought(X, net.backend, net.dtype), "X")))
 
 
-def _minimize(est: Any, source: Source, validation_data: Any, reported: Callable[[float], float]) -> None:
+def _minimize(est: Any, source: Source, alpha: float, validation_data: Any) -> None:
     """Fit by L-BFGS."""
     if validation_data is not None:
         raise ValueError(
             "validation_data is for solvers that train epoch by epoch, which lbfgs does not; leave it out, or give "
             "solver='adam'"
         )
+    reported = est._reported(source.examples)
 
     def say(iteration: int, loss: float) -> None:
         if est.verbose:
             print(f"Iteration {iteration}, loss = {reported(loss):.8f}")
 
     options = {"maxfun": est.max_fun, "maxiter": est.max_iter, "gtol": est.tol}
-    result = lbfgs.minimize(est.network_, source, est.alpha, options, say)
+    result = lbfgs.minimize(est.network_, source, alpha, options, say)
+    for name in KEPT:  # it has no epochs
+        vars(est).pop(name, None)
     est.n_iter_, est.loss_ = min(result.nit, est.max_iter), reported(float(result.fun))
     not_converged(result, est.max_iter)
 
@@ -136,10 +142,11 @@ def _minimize(est: Any, source: Source, validation_data: Any, reported: Callable
 def _descend(
     est: Any,
     source: Source,
+    own: Any,
+    alpha: float,
     validation_data: Any,
     random_state: np.random.RandomState,
     once: bool,
-    reported: Callable[[float], float],
 ) -> None:
     """Fit by stochastic gradient descent."""
     if est.early_stopping and once:
@@ -148,7 +155,7 @@ def _descend(
     if validation_data is not None:
         validation = _validation(est, validation_data)
     elif est.early_stopping:
-        source, validation = _split(est, source, random_state)
+        source, validation = _split(est, source, own, random_state)
     n = source.examples.y.shape[0]
     if est.batch_size != "auto" and est.batch_size > n:
         warn(f"Got `batch_size` less than 1 or larger than sample size. It is going to be clipped to {n}")
@@ -158,13 +165,18 @@ def _descend(
         optimizer=settings.optimizer(est),
         schedule=settings.schedule(est),
         sampling=settings.sampling(random_state, est.shuffle),
-        alpha=est.alpha,
+        alpha=alpha,
     )
+    if once and getattr(plan.schedule, "needs_total", True):
+        raise ValueError(
+            f"learning_rate={est.learning_rate!r} is a schedule over all steps, of which partial_fit does not know how "
+            "many there will be; call fit, or give a constant one"
+        )
     begin(est, validates=validation is not None)
     callbacks = [
         *([] if validation is None else [_watch(est, validation)]),
-        Convergence(est, n, once, reported),
-        *arguments.callbacks(list(est.callbacks)),
+        Convergence(est, n, once, *(each and est._reported(each.examples) for each in (source, validation))),
+        *est.callbacks,
         *([Progress()] if est.progress else []),
     ]
     try:
@@ -185,11 +197,12 @@ def _validation(est: Any, given: Any) -> Source:
     checking.home_of(est, given[0], "fit")
     X, y = checking.examples(est, *given[:2], reset=False)
     weight = checking.weights(given[2] if len(given) == 3 else None, X.shape[0])
+    weight, _ = checking.relative(weight, est.network_.dtype, "validation_data")
     return _source(est, X, est._encoded(y, True, None), weight)
 
 
-def _split(est: Any, source: Source, random_state: np.random.RandomState) -> tuple[Source, Source]:
-    """Examples to train and to validate on: those that scikit-learn would take."""
+def _split(est: Any, source: Source, own: Any, random_state: np.random.RandomState) -> tuple[Source, Source]:
+    """Examples to train and to validate on: those that scikit-learn would take; the latter without class weights."""
     y, backend = source.examples.y, est.network_.backend
     held: Any = train_test_split(
         np.arange(y.shape[0], dtype=np.int32),
@@ -200,11 +213,16 @@ def _split(est: Any, source: Source, random_state: np.random.RandomState) -> tup
     if len(held[1]) < 2:
         raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
 
-    def part(index: np.ndarray) -> Source:
+    def part(index: np.ndarray, weight: Any) -> Source:
         examples = rows(source.examples, backend.asarray(index), backend.xp)
+        if weight is not None:
+            weight, _ = checking.relative(weight[index], est.network_.dtype, "a part that early_stopping makes")
+            weight = backend.asarray(weight, est.network_.dtype)
+        examples = examples._replace(weight=weight)
         return Kept(examples) if isinstance(source, Kept) else SparseRows(source.x[index], examples, source.reader)
 
-    return part(held[0]), part(held[1])
+    weight = None if source.examples.weight is None else backend.to_numpy(source.examples.weight)
+    return part(held[0], weight), part(held[1], own)
 
 
 def _watch(est: Any, validation: Source) -> Callback:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.optimize
 
-from xpnet.arrays import Array, Layers, Namespace, each_array, leaves, map_arrays, refill
+from xpnet.arrays import Array, Layers, Namespace, bound, each_array, leaves, map_arrays, refill
 from xpnet.backends import on_host
 from xpnet.backprop import Spec, State, make_step
-from xpnet.data import Chunk, Kept, Sampling, Source, cut
+from xpnet.data import Chunk, Kept, Sampling, cut
 from xpnet.examples import Batch, gather
-from xpnet.training import totals
 
 if TYPE_CHECKING:
+    from xpnet.estimators.sparse_rows import SparseRows
     from xpnet.network import Network
 
 TOGETHER = 1024  # examples whose gradient is computed together: on the host, so that memory is small
@@ -35,7 +35,11 @@ def _add_up(layers: Layers, grads: Layers, state: Layers, lr: Array, xp: Namespa
 
 
 def minimize(
-    net: "Network", source: Source, alpha: float, options: dict[str, Any], say: Callable[[int, float], None]
+    net: "Network",
+    source: "Kept | SparseRows",
+    alpha: float,
+    options: dict[str, Any],
+    say: Callable[[int, float], None],
 ) -> Any:
     """Find the weights of least cost by L-BFGS-B, from those that the network has, and give them to it.
 
@@ -62,15 +66,18 @@ def minimize(
     backend, dtype = net.backend, net.dtype
     step = make_step(Spec(net.sigmas, net.output, _add_up))
     begin = map_arrays(backend.to_numpy, net.state.layers)
-    together = TOGETHER if on_host(backend) else ON_DEVICE
+    together = min(TOGETHER if on_host(backend) else ON_DEVICE, bound(1, net.sizes[0]))
     kept: dict[Any, Any] | None = {} if isinstance(source, Kept) else None
+    weight = source.examples.weight
+    weight = np.ones(source.examples.y.shape[0]) if weight is None else backend.to_numpy(weight).astype(np.float64)
+    total = float(weight.sum())
 
     def chunks() -> Iterator[tuple[Chunk, np.ndarray]]:
-        """Blocks of examples in order, and the sum of the weights of each."""
+        """Blocks of examples in order, and the sum of the weights in each."""
+        done = 0
         for chunk in source.chunks(IN_ORDER, net.rng, together, STEPS):
-            yield chunk, totals(chunk, backend)
-
-    total = float(sum(weights.sum() for _, weights in chunks()))
+            yield chunk, weight[done : done + chunk.index.size].reshape(chunk.index.shape).sum(axis=1)
+            done += chunk.index.size
 
     def layers_of(flat: np.ndarray) -> Layers:
         parts = np.split(flat, np.cumsum([x.size for x in leaves(begin)])[:-1])

@@ -18,6 +18,7 @@ from xpnet.callbacks import Callback
 from xpnet.estimators.following import brought, home, on_the_host, same
 from xpnet.estimators.settings import ACTIVATIONS, is_called
 from xpnet.estimators.sparse_rows import dense_blocks
+from xpnet.examples import Examples
 from xpnet.network import Network
 
 Self = TypeVar("Self", bound="Perceptron")
@@ -87,8 +88,8 @@ class Perceptron(BaseEstimator):
         """How much each example counts by its class, (n,); None for all the same."""
         return None
 
-    def _reported(self, y: Any, weight: Any) -> Callable[[float], float]:
-        """What scikit-learn reports as the loss where the mean cost of the network is some number."""
+    def _reported(self, examples: Examples) -> Callable[[float], float]:
+        """What scikit-learn reports as the loss where the network's mean cost of some examples is a number."""
         return float
 
     # Fitting
@@ -131,14 +132,14 @@ class Perceptron(BaseEstimator):
     ) -> Self:
         """Fit; when that fails, in whichever way, the estimator is as it was."""
         before, net = dict(vars(self)), vars(self).get("network_")
-        state = None if net is None else net.state
+        known = {} if net is None else dict(vars(net))
         try:
             fitting.fit(self, X, y, sample_weight, validation_data, classes, once)
         except BaseException:
             vars(self).clear()
             vars(self).update(before)
             if net is not None:
-                net.state = state
+                vars(net).update(known)
             raise
         return self
 

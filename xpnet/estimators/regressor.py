@@ -18,6 +18,7 @@ from xpnet.arrays import Array
 from xpnet.estimators.fitting import Head
 from xpnet.estimators.following import on_the_host
 from xpnet.estimators.perceptron import Perceptron, has_epochs
+from xpnet.examples import Examples
 
 Self = TypeVar("Self", bound="MLPRegressor")
 
@@ -113,6 +114,8 @@ class MLPRegressor(RegressorMixin, Perceptron):
         return exchange.given_back(self, neural_network.MLPRegressor, y, {})
 
     def _encoded(self, y: Any, goes_on: bool, classes: Any) -> Any:
+        if settings.cost(self.loss).name == "poisson" and (least := on_the_host(y).min()) < 0:
+            raise ValueError(f"loss={self.loss!r} is for y of at least 0, and y goes down to {least:.6g}")
         return y
 
     def _head(self, y: Any) -> Head:
@@ -122,11 +125,16 @@ class MLPRegressor(RegressorMixin, Perceptron):
         cost = settings.cost(self.loss)
         return Head(units, "identity" if cost.outputs is None else cost.outputs[0], cost, None)
 
-    def _reported(self, y: Any, weight: Any) -> Callable[[float], float]:
-        if settings.is_called(self.loss, "squared_error"):
-            return lambda cost: cost / self.n_outputs_  # a mean over the outputs, where the network's is a sum
-        if settings.is_called(self.loss, "poisson"):
-            y = np.asarray(on_the_host(y), np.float64).reshape(len(y), -1)  # what no weight changes is left out of ours
-            least = float(np.average((xlogy(y, y) - y).sum(axis=1), weights=weight))
-            return lambda cost: cost + least
+    def _reported(self, examples: Examples) -> Callable[[float], float]:
+        cost = self.network_.cost_name
+        if cost == "quadratic":
+            return lambda mean: mean / self.n_outputs_  # a mean over the outputs, where the network's is a sum
+        if cost == "poisson":
+            to_numpy = self.network_.backend.to_numpy
+            y = np.asarray(to_numpy(examples.y), np.float64)
+            weight = None if examples.weight is None else to_numpy(examples.weight)
+            least = float(
+                np.average((xlogy(y, y) - y).sum(axis=1), weights=weight)
+            )  # no weight changes it: not in ours
+            return lambda mean: mean + least
         return float

@@ -51,12 +51,17 @@ def check(est: Any) -> None:
         count(name, getattr(est, name), 1)
     if est.n_iter_no_change != math.inf:
         count("n_iter_no_change", est.n_iter_no_change, 1)
+    if not isinstance(est.verbose, int) or est.verbose < 0:
+        raise ValueError(f"verbose={est.verbose!r} must be True or False, or a number of at least 0")
+    arguments.callbacks(est.callbacks)
     for name in ("shuffle", "warm_start", "nesterovs_momentum", "early_stopping", "progress"):
         yes_or_no(name, getattr(est, name))
     for name in ("alpha", "power_t", "tol"):
         in_range(name, getattr(est, name), 0, math.inf, "0 turns it off")
     between("learning_rate_init", est.learning_rate_init, 0, math.inf, "0.001 is usual")
-    in_range("validation_fraction", est.validation_fraction, 0, 1, "0.1 is usual")
+    for name in ("validation_fraction", "momentum", "beta_1", "beta_2"):
+        in_range(name, getattr(est, name), 0, 1, "0.1 is usual" if name == "validation_fraction" else "0.9 is usual")
+    between("epsilon", est.epsilon, 0, math.inf, "1e-8 is usual")
     if is_called(est.solver, "lbfgs"):
         for name, off in (("dropout", not np.any(est.dropout)), ("callbacks", not est.callbacks)):
             if not off:
