@@ -707,8 +707,11 @@ def test_what_scikit_learn_has_not_is_left_out_or_refused():
 # Sparse inputs
 
 
-@pytest.mark.parametrize("kind", ["csr", "csc"])
-@pytest.mark.parametrize("parameters", [{}, {"early_stopping": True}, {"solver": "lbfgs", "max_iter": 20}], ids=str)
+@pytest.mark.parametrize(
+    ("kind", "parameters"),
+    [("csr", {"early_stopping": True}), ("csc", {}), ("csr", {"solver": "lbfgs", "max_iter": 20})],
+    ids=str,
+)
 def test_sparse_inputs_give_the_network_of_dense_ones(place, kind, parameters):
     x = sparse.csr_array(X).asformat(kind)
     where = {} if place.backend == "numpy" else place._asdict()
