@@ -1,4 +1,4 @@
-"""The contenders of peers.py: the same epoch of training by xpnet, by hand for one library, and by other libraries.
+"""The contenders of peers.py and gpu.py: the same epoch of training by xpnet, by hand, and by other libraries.
 
 Each contender is a function of (row, x, labels) that gets everything ready and returns a function that trains for an
 epoch, every time from the same start. The start is made, and data come to the device, before the clock runs.
@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet import SGD, Network
+from xpnet import SGD, Network, get_backend
+from xpnet.backends import Backend
 
 SEED = 0
 
@@ -98,13 +99,16 @@ def in_minibatches(row, n, enter, steps, leave):
 # xpnet
 
 
-def xpnet(backend, form, row, x, labels):
+def xpnet(backend, form, row, x, labels, device=None, plain=False):
     """Network.train; its time is the history's, which leaves out nothing but the checks of the data.
 
     Three forms of the data: "rows", float32 pixels and one-hot rows, as the loops by hand have them; "labels", float32
-    pixels and integer labels; "uint8", pixels that the network scales, and integer labels.
+    pixels and integer labels; "uint8", pixels that the network scales, and integer labels. `plain` has the plain loop
+    over steps in place of what the backend does.
     """
-    place = Network([1, 1], backend=backend).backend
+    place = get_backend(backend, device)
+    if plain:
+        place.fold = functools.partial(Backend.fold, place)
     options = {"backend": place}
     if form == "uint8":
         x, options["scale"] = np.rint(255 * x).astype(np.uint8), 1 / 255
@@ -225,16 +229,17 @@ def numpy_by_hand(row, x, labels, folded=False):
 # JAX
 
 
-def jax_by_hand(row, x, labels):
+def jax_by_hand(row, x, labels, device="cpu"):
     """jax.value_and_grad inside a lax.scan over an epoch, compiled, its state donated.
 
     Of the forms tried the fastest: jax.nn.sigmoid (1 to 4 % faster than the formula that NumPy uses), weights
-    (n_out, n_in) (10 to 35 % faster than the other way), plain indexing.
+    (n_out, n_in) (10 to 35 % faster than the other way), plain indexing. Products are in full float32, as everywhere
+    here: on a GPU JAX would round their factors.
     """
     import jax
     import jax.numpy as jnp
 
-    images, targets = jnp.asarray(x), jnp.asarray(one_hot(labels))
+    images, targets = jax.device_put((x, one_hot(labels)), jax.devices(device)[0])
     sigma = jax.nn.relu if row.relu else jax.nn.sigmoid
 
     def enter(layers):
@@ -263,7 +268,8 @@ def jax_by_hand(row, x, labels):
             cost, grads = jax.value_and_grad(cost_of)(layers, images[i], targets[i])
             return (*update(layers, velocity, grads), total + len(i) * cost), None
 
-        return jax.lax.scan(step, state, index)[0]
+        with jax.default_matmul_precision("float32"):
+            return jax.lax.scan(step, state, index)[0]
 
     def steps(state, index):
         *state, cost = run((*state, jnp.zeros(())), jnp.asarray(index, jnp.int32), images, targets)
@@ -364,46 +370,135 @@ def torch_by_hand(row, x, labels, folded=False):
     return in_minibatches(row, len(x), enter, steps, lambda state: [(w.numpy(), b.numpy()) for w, b in state[0]])
 
 
-def torch_autograd(row, x, labels):
-    """The usual loop: a Sequential, a loss, backward, torch.optim.SGD.
+class TorchTraining:
+    """PyTorch's usual loop: a module that gives the loss, backward, torch.optim.SGD.
 
     Its momentum, with the rate outside the velocity, is the book's while the rate is constant. Cross-entropy takes
-    integer labels.
+    integer labels. The module holds the data, so that a step takes nothing but indices.
     """
-    import torch
-    from torch import nn
 
-    images, targets = torch.from_numpy(x), torch.from_numpy(labels if row.relu else one_hot(labels))
-    pairs, sigma = list(zip(row.sizes, row.sizes[1:])), nn.ReLU if row.relu else nn.Sigmoid
+    def __init__(self, row, x, labels, device):
+        import torch
+        from torch import nn
 
-    def enter(layers):
-        linears = [nn.Linear(*pair) for pair in pairs]
-        for linear, (w, b) in zip(linears, layers):
-            linear.load_state_dict({"weight": torch.from_numpy(w), "bias": torch.from_numpy(b)})
-        modules = [module for linear in linears for module in (linear, sigma())]
-        net = nn.Sequential(*(modules[:-1] if row.relu else modules))  # cross_entropy holds the softmax
-        return net, linears, torch.optim.SGD(net.parameters(), lr=row.lr, momentum=row.momentum)
+        class Loss(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.linears = nn.ModuleList(nn.Linear(*pair) for pair in zip(row.sizes, row.sizes[1:]))
+                between = [module for linear in self.linears for module in (linear, sigma())]
+                self.net = nn.Sequential(*(between[:-1] if row.relu else between))  # cross_entropy holds the softmax
+                self.register_buffer("images", torch.from_numpy(x))
+                self.register_buffer("targets", torch.from_numpy(labels if row.relu else one_hot(labels)))
 
-    def loss_of(outputs, y):
-        if row.relu:
-            return nn.functional.cross_entropy(outputs, y)
-        return 0.5 * (outputs - y).square().sum() / len(y)
+            def forward(self, i):
+                outputs, y = self.net(self.images[i]), self.targets[i]
+                if row.relu:
+                    return nn.functional.cross_entropy(outputs, y)
+                return 0.5 * (outputs - y).square().sum() / len(y)
 
-    def steps(state, index):
-        net, _, optimizer = state
-        cost = torch.zeros(())
-        for i in torch.from_numpy(index):
-            loss = loss_of(net(images[i]), targets[i])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            cost += loss.detach() * len(i)
-        return state, float(cost)
+        sigma = nn.ReLU if row.relu else nn.Sigmoid
+        self.torch, self.device = torch, device
+        self.loss = Loss().to(device)
+        self.optimizer = torch.optim.SGD(self.loss.parameters(), lr=row.lr, momentum=row.momentum)
+        self.cost = torch.zeros((), device=device)
+        self.loss_of, self.descend = self.loss, self.optimizer.step
 
-    def leave(state):
-        return [(linear.weight.detach().numpy(), linear.bias.detach().numpy()) for linear in state[1]]
+    def enter(self, layers):
+        """Begin with these weights."""
+        with self.torch.no_grad():
+            for linear, (w, b) in zip(self.loss.linears, layers):
+                linear.weight.copy_(self.torch.from_numpy(w))
+                linear.bias.copy_(self.torch.from_numpy(b))
+            for velocity in self.velocities():
+                velocity.zero_()
 
-    return in_minibatches(row, len(x), enter, steps, leave)
+    def leave(self, state):
+        """Weights and biases, as Network has them."""
+        return [tuple(np.array(p.detach().cpu()) for p in (each.weight, each.bias)) for each in self.loss.linears]
+
+    def velocities(self):
+        """What the optimizer keeps."""
+        return [v for each in self.optimizer.state.values() if (v := each.get("momentum_buffer")) is not None]
+
+    def step(self, i):
+        """Descend by the examples of these indices, and add their cost to that of the epoch."""
+        self.optimizer.zero_grad()
+        loss = self.loss_of(i)
+        loss.backward()
+        self.descend()
+        self.cost.add_(loss.detach(), alpha=len(i))
+
+    def steps(self, state, index):
+        """Go through minibatches, rows of indices; their cost."""
+        self.cost.zero_()
+        self.loop(self.torch.from_numpy(index).to(self.device))
+        return state, float(self.cost)
+
+    def loop(self, index):
+        """Call the step for each minibatch."""
+        for i in index:
+            self.step(i)
+
+    @classmethod
+    def contender(cls, row, x, labels, device="cpu"):
+        """Make it a contender."""
+        training = cls(row, x, labels, device)
+        return in_minibatches(row, len(x), training.enter, training.steps, training.leave)
+
+
+class TorchGraph(TorchTraining):
+    """The same step, captured once for each size of minibatch as a CUDA graph, and replayed.
+
+    After PyTorch's notes on CUDA graphs: some steps on a stream beside, then the capture. Weights, velocities and cost
+    are as before afterwards. On the CPU, where there are no graphs, the step is called.
+    """
+
+    def __init__(self, row, x, labels, device):
+        super().__init__(row, x, labels, device)
+        self.replay_of = functools.cache(self.captured)
+
+    def captured(self, m):
+        """Capture the step for minibatches of m: where to put their indices, and what replays it."""
+        i = self.torch.zeros(m, dtype=self.torch.int64, device=self.device)
+        if self.device == "cpu":
+            return i, functools.partial(self.step, i)
+        cuda, changed = self.torch.cuda, [*self.loss.parameters(), self.cost]
+        begun, beside = [each.detach().clone() for each in changed + self.velocities()], cuda.Stream()
+        beside.wait_stream(cuda.current_stream())
+        with cuda.stream(beside):
+            for _ in range(3):
+                self.step(i)
+        cuda.current_stream().wait_stream(beside)
+        graph = cuda.CUDAGraph()
+        with cuda.graph(graph):
+            self.step(i)
+        with self.torch.no_grad():
+            for velocity in self.velocities():  # the first steps have made them
+                velocity.zero_()
+            for each, before in zip(changed + self.velocities(), begun):
+                each.copy_(before)
+        return i, graph.replay
+
+    def loop(self, index):
+        """Replay the step for each minibatch."""
+        static, replay = self.replay_of(index.shape[1])
+        for i in index:
+            static.copy_(i)
+            replay()
+
+
+class TorchCompiled(TorchTraining):
+    """The same step by torch.compile(mode="reduce-overhead"): the loss with its backward, and the optimizer."""
+
+    def __init__(self, row, x, labels, device):
+        super().__init__(row, x, labels, device)
+        compiled = functools.partial(self.torch.compile, mode="reduce-overhead", dynamic=False)
+        self.loss_of, self.descend = compiled(self.loss), compiled(self.optimizer.step)
+
+    def step(self, i):
+        """Descend, after telling that the memory of the last step is free."""
+        self.torch.compiler.cudagraph_mark_step_begin()
+        super().step(i)
 
 
 # Other libraries: what comes of them is compared by its test accuracy only
@@ -499,7 +594,7 @@ CONTENDERS = {
     "torch by hand, no gradients": Contender(
         "PyTorch by hand, no gradients", functools.partial(torch_by_hand, folded=True), bound=1e-2
     ),
-    "torch autograd": Contender("PyTorch, autograd", torch_autograd),
+    "torch autograd": Contender("PyTorch, autograd", TorchTraining.contender),
     "sklearn": Contender("scikit-learn", sklearn_mlp, bound=None),
     "thinc": Contender("Thinc", thinc_chain, bound=None, all_threads=False, momentum=False),
 }

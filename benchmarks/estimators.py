@@ -31,7 +31,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="small data and few epochs, to see that all is well")
     args = parser.parse_args()
     warnings.simplefilter("ignore")  # some fits end before they have converged
-    print(f"{machine('scikit-learn', 'scipy')}\n")
+    print(f"{machine('sklearn', 'scipy')}\n")
     good = [PARTS[part](args) for part in args.parts]
     sys.exit(0 if all(good) else "the two differ: see the tables")
 

@@ -27,7 +27,7 @@ def main():
     parser.add_argument("--rows", type=int, default=1_000_000, help="examples of the large prediction (%(default)s)")
     parser.add_argument("--skip", nargs="*", default=[], choices=PARTS, help="parts to leave out")
     args = parser.parse_args()
-    print(f"{machine('torch', 'scikit-learn')}; one thread where OPENBLAS_NUM_THREADS and OMP_NUM_THREADS say so.\n")
+    print(f"{machine('torch', 'sklearn')}; one thread where OPENBLAS_NUM_THREADS and OMP_NUM_THREADS say so.\n")
     print("| what | figure | promised |\n| --- | --- | --- |", flush=True)
     (x, y), test = mnist() if os.environ.get("XPNET_DATA") else mnist_sample()
     with tempfile.TemporaryDirectory() as folder:

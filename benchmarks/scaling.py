@@ -5,21 +5,19 @@ reaches; README.md beside this file says what is measured, and how.
 """
 
 import argparse
-import itertools
 import json
 import os
 import sys
 import textwrap
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from machine import machine
+from machine import PRODUCTS, best_rate, machine, operations
 
 from xpnet import Network, get_backend
-from xpnet.bench import PAUSE, libraries, time_step
+from xpnet.bench import libraries, time_step
 
 try:
     from matplotlib.figure import Figure
@@ -59,38 +57,10 @@ AXES = {
         lambda depth: ([784, *depth * [256], 10], 128),
     ),
 }
-PRODUCTS = 3  # of each size, each time that a rate is measured
 LINES = {"numpy": ("#0072B2", "o"), "jax": ("#D55E00", "s"), "torch": ("#009E73", "^")}  # color, marker
 
 
 # Measuring
-
-
-def operations(sizes, m):
-    """Floating-point operations of a step's products: forward, by the weights, and by the inputs of all but the first.
-
-    Examples
-    --------
-    >>> operations([784, 30, 10], 1)
-    95880
-    """
-    products = [2 * m * n_in * n_out for n_in, n_out in itertools.pairwise(sizes)]
-    return 3 * sum(products) - products[0]
-
-
-def best_rate(backend, sides):
-    """The most operations a second of a library's product of two square float32 matrices."""
-    backend, rng, found = get_backend(backend, "cpu"), np.random.default_rng(0), 0.0
-    time.sleep(PAUSE)
-    with backend.scope("float32"):
-        for n in sides:
-            a, b = (backend.asarray(rng.standard_normal((n, n), np.float32)) for _ in range(2))
-            for i in range(PRODUCTS + 1):
-                started = time.perf_counter()
-                backend.to_numpy(backend.xp.matmul(a, b)[:1, :1])  # waits for it
-                if i:  # the first wakes the threads
-                    found = max(found, 2 * n**3 / (time.perf_counter() - started))
-    return found
 
 
 def measure(axes, backends, quick, seconds, repeats):
@@ -98,7 +68,7 @@ def measure(axes, backends, quick, seconds, repeats):
     rates, points = dict.fromkeys(backends, 0.0), []
     sides = (1024, 2048) if quick else (1024, 2048, 4096)
     for name in axes:
-        rates = {backend: max(rate, best_rate(backend, sides)) for backend, rate in rates.items()}
+        rates = {backend: max(rate, best_rate(get_backend(backend, "cpu"), sides)) for backend, rate in rates.items()}
         for value in AXES[name].few if quick else AXES[name].values:
             for backend in backends:
                 points.append(point(name, value, backend, seconds, repeats))

@@ -7,9 +7,12 @@ from typing import Any
 # Small products gain nothing from threads, and lose much where cores are shared; read when NumPy and torch are imported
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ["SCIPY_ARRAY_API"] = (
-    "1"  # or scikit-learn's checks of the array API are skipped; read when SciPy is imported
-)
+# Or scikit-learn's checks of the array API are skipped; read when SciPy is imported
+os.environ["SCIPY_ARRAY_API"] = "1"
+# Half of the time of the tests on JAX is compilation: what was compiled once is kept, for the other processes and runs
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import pytest
 from helpers import PLACES, Place

@@ -1,4 +1,4 @@
-"""JAX: the loop is compiled, and its state is donated."""
+"""JAX: the loop is compiled."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xpnet.arrays import Array, Function, map_arrays
+from xpnet.arrays import Array, Function
 from xpnet.backends import Backend, cast
 from xpnet.errors import BackendError
 
@@ -42,7 +42,7 @@ class JaxBackend(Backend):
             return super().asarray(x, dtype, name)
 
     def own(self, x: Array) -> Array:
-        return jnp.array(x, copy=True)
+        return jax.device_put(x, self.device, may_alias=False)
 
     def to_numpy(self, x: Array) -> np.ndarray:
         return np.asarray(x)
@@ -50,7 +50,7 @@ class JaxBackend(Backend):
     def fold(
         self, step: Function, gather: Function, state: Any, batches: Any, data: Any, kept: dict[Any, Any] | None = None
     ) -> Any:
-        return _compiled(step, gather)(map_arrays(self.own, state), batches, data)
+        return _compiled(step, gather)(state, batches, data)  # which copies the state, as everything that it changes
 
     def all_finite(self, arrays: Iterable[Array]) -> bool:
         return bool(_all_finite(tuple(arrays)))
@@ -59,15 +59,16 @@ class JaxBackend(Backend):
         jnp.zeros((), device=self.device).block_until_ready()
 
     def _from_host(self, x: np.ndarray, dtype: str | None) -> Array:
-        x = cast(x, dtype)
-        with jax.enable_x64(True) if x.dtype.itemsize == 8 else nullcontext():  # else it is narrowed without a word
-            # device_put would share aligned memory, and read it later, when the caller may have written to it
-            return jnp.array(x, copy=True, device=self.device)
+        mine = cast(x, dtype)
+        if mine is x:  # device_put may share memory, or read it later, when the caller may have written to it
+            mine = x.copy()
+        with jax.enable_x64(True) if mine.dtype.itemsize == 8 else nullcontext():  # else it is narrowed without a word
+            return jax.device_put(mine, self.device)  # jnp.array would compile a program for each shape
 
     def _from_device(self, x: Array) -> Array:
         if isinstance(x, jax.Array):
             return jax.device_put(x, self.device)
-        return jnp.array(jnp.from_dlpack(x), copy=True, device=self.device)
+        return jax.device_put(jnp.from_dlpack(x), self.device, may_alias=False).block_until_ready()
 
 
 @jax.jit
@@ -85,7 +86,7 @@ def _compiled(step: Callable[..., Any], gather: Callable[..., Any]) -> Callable[
 
         return jax.lax.scan(once, state, batches)[0]
 
-    return jax.jit(loop, donate_argnums=0)
+    return jax.jit(loop)
 
 
 def _all_devices() -> list[Any]:
