@@ -15,7 +15,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import pytest
-from helpers import PLACES, Place
+from helpers import PLACES, Place, marked
 from hypothesis import settings
 
 from xpnet import get_backend
@@ -25,7 +25,7 @@ settings.register_profile("xpnet", deadline=None, derandomize=True, max_examples
 settings.load_profile("xpnet")
 
 
-@pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.gpu] if name == "cupy" else []) for name in PLACES])
+@pytest.fixture(params=marked(PLACES))
 def place(request: pytest.FixtureRequest) -> Place:
     """Backend and device, as Network takes them: ``Network(sizes, **place._asdict())``."""
     return PLACES[request.param]()

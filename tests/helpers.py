@@ -1,6 +1,6 @@
 """What several tests share besides fixtures."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,12 +23,12 @@ def _strict(device: str | None) -> Place:
     return Place(strict, device and strict.Device(device))
 
 
-def _library(name: str) -> Place:
+def _library(name: str, device: str | None = None) -> Place:
     try:
-        get_backend(name)
+        get_backend(name, device)
     except BackendError as error:
         pytest.skip(str(error))
-    return Place(name, None)
+    return Place(name, device)
 
 
 PLACES = {
@@ -38,7 +38,15 @@ PLACES = {
     "torch": lambda: _library("torch"),
     "jax": lambda: _library("jax"),
     "cupy": lambda: _library("cupy"),
+    "torch-cuda": lambda: _library("torch", "cuda"),
+    "jax-cuda": lambda: _library("jax", "cuda"),
 }
+GPU = ("cupy", "torch-cuda", "jax-cuda")
+
+
+def marked(names: Iterable[str]) -> list[Any]:
+    """Names of places as parameters of a test; those on a GPU are marked so."""
+    return [pytest.param(name, marks=[pytest.mark.gpu] if name in GPU else []) for name in names]
 
 
 def central_differences(objective: Callable[[np.ndarray], float], z: np.ndarray, h: float = 1e-6) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import PLACES, flat, snapshot
+from helpers import GPU, PLACES, flat, snapshot
 
 from xpnet import (
     SGD,
@@ -199,7 +199,7 @@ PAIRS = [(one, other) for one in PLACES for other in PLACES]
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [pytest.param(*pair, marks=[pytest.mark.gpu] if "cupy" in pair else []) for pair in PAIRS]
+    ("one", "other"), [pytest.param(*pair, marks=[pytest.mark.gpu] if {*pair} & {*GPU} else []) for pair in PAIRS]
 )
 def test_a_network_moves_between_all_pairs(one, other, dtype):
     """It brings everything along, and trains on there as it would have here."""

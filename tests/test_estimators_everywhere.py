@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import PLACES, Place
+from helpers import PLACES, Place, marked
 
 pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
 
@@ -26,10 +26,10 @@ X, Y = load_iris(return_X_y=True)
 NAMES = np.array(["setosa", "versicolor", "virginica"])[Y]
 SMALL: dict[str, Any] = {"hidden_layer_sizes": (5,), "max_iter": 4, "random_state": 0}
 TWO = np.stack([Y > 0, Y > 1], axis=1).astype(int)
-OTHERS = [name for name in PLACES if name not in ("numpy", "cupy")]
+OTHERS = [name for name in PLACES if name != "numpy"]
 
 
-@pytest.fixture(params=OTHERS)
+@pytest.fixture(params=marked(OTHERS))
 def other(request: pytest.FixtureRequest) -> Place:
     """A place that is not NumPy's."""
     return PLACES[request.param]()

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helpers import GPU, PLACES, marked
 from test_backprop import layers_of
 
 from xpnet import Network
@@ -63,13 +64,11 @@ def test_accuracy_over_five_seeds(full, hidden, options, mean, worst):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-3), ("float64", 1e-9)])
-@pytest.mark.parametrize("name", ["torch", "jax", "cupy"])
+@pytest.mark.parametrize("name", marked(["torch", "jax", *GPU]))
 def test_backends_agree_after_an_epoch_of_mnist(full, name, dtype, tolerance):
     """Per layer ‖Δw − Δw′‖ ≤ tolerance · ‖Δw‖, with Δw the change over one epoch at lr 3.0."""
-    pytest.importorskip(name)
-    if name == "cupy" and not pytest.importorskip("cupy").cuda.is_available():
-        pytest.skip("no usable GPU here")
-    nets = [Network([784, 30, 10], seed=0, dtype=dtype, backend=each) for each in ("numpy", name)]
+    places = [PLACES[each]() for each in ("numpy", name)]
+    nets = [Network([784, 30, 10], seed=0, dtype=dtype, **place._asdict()) for place in places]
     start = layers_of(nets[0])
     for net in nets:
         net.train(full[0], epochs=1, batch_size=10, lr=3.0, progress=False)
