@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from xpnet.estimators.sparse_rows import SparseRows
     from xpnet.network import Network
 
-TOGETHER = 1024  # examples whose gradient is computed together: on the host, so that memory is small
+TOGETHER = 2048  # examples whose gradient is computed together: on the host, so that memory is small
 ON_DEVICE = 8192  # ... and on a device, where a few large steps cost less than many small ones
 STEPS = 10_000  # at most so many of these in a chunk
 
