@@ -6,6 +6,7 @@ SCIPY_ARRAY_API=1 python examples/sklearn_pipeline.py --library torch  with PyTo
 
 import argparse
 import importlib
+import os
 import sys
 import warnings
 
@@ -25,6 +26,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--library", choices=["cupy", "torch", "numpy"], default="cupy")
     args = parser.parse_args()
+    if os.environ.get("SCIPY_ARRAY_API") != "1":
+        sys.exit("scikit-learn computes on other arrays with SCIPY_ARRAY_API=1 only, set before Python starts")
     try:
         get_backend(args.library)  # says what is missing
     except BackendError as error:

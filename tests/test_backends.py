@@ -97,8 +97,13 @@ def test_a_library_that_is_not_installed_names_its_extra(name, monkeypatch):
             monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, name, None)
     extra = "cuda13" if name == "cupy" else name
-    with pytest.raises(BackendError, match=rf'backend=\'{name}\' cannot be imported.*pip install "xpnet\[{extra}\]"'):
+    with pytest.raises(
+        BackendError, match=rf'backend=\'{name}\' with device=None cannot be imported.*pip install "xpnet\[{extra}\]"'
+    ):
         Network([2, 1], backend=name)
+    if name == "cupy":  # which was never named here
+        with pytest.raises(BackendError, match="backend='cupy' with device='cuda' cannot be imported"):
+            Network([2, 1], device="cuda")
 
 
 # CuPy, as far as it can be seen without a GPU

@@ -755,15 +755,23 @@ def test_sparse_rows_are_never_dense_all_together(monkeypatch):
             {"solver": "adm"},
             r"solver='adm' is unknown; choose from 'adam', 'sgd', 'lbfgs' \(did you mean 'adam'\?\), or",
         ),
-        ({"solver": 3}, r"optimizer=3 is not an optimizer"),
+        ({"solver": 3}, r"solver=3 must be one of 'adam', 'sgd', 'lbfgs', or an optimizer, as in SGD\(momentum=0\.9\)"),
         ({"activation": "rleu"}, r"activation='rleu' is unknown; choose from .*did you mean 'relu'"),
-        ({"activation": ["relu"] * 2}, r"names 2 layers, but there are 1 hidden ones"),
+        ({"activation": ["relu"] * 2}, r"names 2 layers, but hidden_layer_sizes has 1; give as many"),
         (
             {"learning_rate": "adaptiv"},
             r"learning_rate='adaptiv' is unknown; choose from 'constant', .* or give a sched",
         ),
+        (
+            {"learning_rate": Cosine},
+            r"learning_rate=Cosine is a class; give one of its objects, such as Cosine\(0\.1\)",
+        ),
+        ({"solver": AdamW}, r"solver=<class '.*AdamW'> must be one of"),
         ({"learning_rate": 0.1}, r"learning_rate=0.1 must be one of 'constant'.*the number is learning_rate_init"),
-        ({"loss": "hinge"}, r"loss='hinge' is unknown; choose from 'quadratic'"),
+        (
+            {"loss": "hinge"},
+            r"loss='hinge' is unknown; choose from 'log_loss', 'squared_error', 'quadratic', .*, or give an object",
+        ),
         (
             {"loss": "poisson"},
             r"loss='poisson' is for the output activations 'exp', and multiclass labels have 'softmax'",
@@ -793,6 +801,9 @@ def test_sparse_rows_are_never_dense_all_together(monkeypatch):
             r"class_weight=-1\.0 must be a finite number of at least 0; that of 1 is not",
         ),
         ({"class_weight": {0: np.nan}}, r"class_weight=nan must be a finite number"),
+        ({"class_weight": "balance"}, r"class_weight='balance' must be None, 'balanced' or \{label: number\}"),
+        ({"class_weight": [1, 2]}, r"class_weight=\[1, 2\] must be None, 'balanced' or \{label: number\}"),
+        ({"activation": "rleu"}, r"choose from 'logistic', 'sigmoid', .*did you mean 'relu'"),
         ({"class_weight": dict.fromkeys(range(10), 0)}, r"class_weight leave every example of X with the weight zero"),
         ({"epsilon": 0.0}, r"epsilon=0\.0 must be"),
         ({"shuffle": "yes"}, r"shuffle='yes' must be True or False"),
@@ -861,6 +872,24 @@ def test_wrong_data_of_another_library_are_named(place):
     mine.fit(put(place, X), put(place, DIGIT))
     with pytest.raises(ValueError, match="X has 63 features, but MLPClassifier is expecting 64 features as input"):
         mine.predict(put(place, X[:, 1:]))
+
+
+@pytest.mark.parametrize("nowhere", ["cuda", "torch", None, 3, np, np.float64(3)], ids=str)
+def test_it_moves_to_arrays_only(nowhere):
+    mine = ours.MLPClassifier(**SMALL).fit(X, DIGIT)
+    with pytest.raises(TypeError, match=r"to\(X\) takes an array that lies where the estimator is to go, not"):
+        mine.to(nowhere)
+
+
+def test_texts_are_no_numbers():
+    mine = ours.MLPClassifier(**SMALL).fit(X, DIGIT)
+    with pytest.raises(ValueError, match="not compatible with arrays of bytes/strings"):
+        mine.predict(X.astype(str))
+    with pytest.raises(ValueError, match=r"y holds <U\d+, such as .*; give numbers, or take MLPClassifier for labels"):
+        ours.MLPRegressor(**SMALL).fit(X, DIGIT.astype(str))
+    several = np.stack([DIGIT > 3, DIGIT > 6], axis=1).astype(int)
+    with pytest.raises(ValueError, match=r"class_weight=\{0: 1\} must be .* a list with a \{label: number\} for each"):
+        ours.MLPClassifier(**SMALL, class_weight={0: 1}).fit(X, several)
 
 
 def test_before_it_is_fitted_it_says_so():

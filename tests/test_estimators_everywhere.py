@@ -127,6 +127,10 @@ def test_another_place_is_refused_and_to_moves_it(other, method):
     )
     with pytest.raises(ValueError, match=message):
         getattr(est, method)(put(other, X), *more)
+    with pytest.raises(
+        ValueError, match=r"validation_data is of .*, and the X of fit of numpy on cpu; give both in one"
+    ):
+        MLPClassifier(**SMALL).fit(X, Y, validation_data=(put(other, X), Y))
     moved = est.to(put(other, X))
     found = getattr(moved, method)(put(other, X), *more)
     assert method in ("activations", "partial_fit") or lies(found, other)

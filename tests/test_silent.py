@@ -72,7 +72,7 @@ def test_weights_penalty_classes_and_bytes(live):
     weight = np.ones(N)
     weight[4:8] = 1.0 if live is None else 0.0
     pixels = np.random.default_rng(3).integers(256, size=(N, 5), dtype=np.uint8)
-    classes = {"classes": np.arange(3, dtype=np.int32), "scale": np.float64(1 / 255)[None][0]}
+    classes = {"classes": np.arange(3, dtype=np.int32), "scale": np.float64(1 / 255)}
     net = network(task="classification", dropout=0.3)
     more = {"live": live, "decay": np.full(3, 0.1)}
     with np.errstate(all="ignore"):

@@ -279,18 +279,23 @@ def rounded(value: float, dtype: str) -> np.ndarray:
     return found
 
 
-def schedule(lr: Any) -> Schedule:
+def schedule(lr: Any, argument: str = "lr") -> Schedule:
     """Take a schedule as it is, a number as a constant one."""
     if isinstance(lr, type):
-        raise ValueError(f"lr={lr.__name__} is a class; give one of its objects, such as {lr.__name__}(0.1)")
+        raise ValueError(f"{argument}={lr.__name__} is a class; give one of its objects, such as {lr.__name__}(0.1)")
     return cast(Schedule, lr) if callable(lr) else Constant(rate("lr", lr))
 
 
 def optimizer(given: Any) -> Optimizer:
     """Check an optimizer."""
-    if not _has(given, "init", "update") or not hasattr(given, "default_lr"):
+    if not is_optimizer(given):
         raise TypeError(f"optimizer={given!r} is not an optimizer; give SGD(momentum=0.9), say")
     return given
+
+
+def is_optimizer(given: Any) -> bool:
+    """Whether it has what optimizers have."""
+    return _has(given, "init", "update") and hasattr(given, "default_lr")
 
 
 def _has(given: Any, *functions: str) -> bool:

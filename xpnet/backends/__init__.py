@@ -202,16 +202,16 @@ def get_backend(backend: Any = None, device: Any = None) -> Backend:
         return _generic(backend, device)
     if not isinstance(backend, str) or backend not in BACKENDS:
         raise BackendError(unknown("backend", backend, BACKENDS) + ", or give an Array API namespace module")
-    return load(backend)(device)
+    return load(backend, device)(device)
 
 
-def load(name: str) -> type[Any]:
+def load(name: str, device: Any = None) -> type[Any]:
     """Import a named backend's class, or raise a BackendError that says how to install its library."""
-    module, remedy = BACKENDS[name]
+    (module, remedy), asked = BACKENDS[name], f"backend={name!r} with device={device!r}"
     try:
         return importlib.import_module(f"xpnet.backends.{module}").BACKEND
     except (ImportError, OSError, RuntimeError, AttributeError) as error:  # not there, or broken
-        raise BackendError(f"backend={name!r} cannot be imported ({error}); install it with: {remedy}") from error
+        raise BackendError(f"{asked} cannot be imported ({error}); install it with: {remedy}") from error
 
 
 def as_array(x: Any) -> Array:

@@ -26,7 +26,9 @@ def inputs(est: Any, X: Any, *, reset: bool) -> Any:
     reset
         Whether they are set.
     """
-    return _foreign(est, X, "no_validation", reset) if is_foreign(X) else validate_data(est, X, reset=reset, **ACCEPTED)
+    if is_foreign(X):
+        return _foreign(est, X, "no_validation", reset)
+    return validate_data(est, X, reset=reset, **{**ACCEPTED, "dtype": "numeric"})  # which refuses numbers in strings
 
 
 def examples(est: Any, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any]:

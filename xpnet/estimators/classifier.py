@@ -315,21 +315,27 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         return Head(self._labels.outputs, activation, cost, None if cost.outputs is None else self._task)
 
     def _class_weights(self, y: Any, once: bool) -> Any:
-        if self.class_weight is None:
+        given, several = self.class_weight, self._labels.kind == "multilabel"
+        if given is None:
             return None
-        if once and isinstance(self.class_weight, str):
-            raise ValueError(
-                f"class_weight={self.class_weight!r} cannot be told from a part of the examples, which is what "
-                "partial_fit has; give {label: number}, or sample_weight"
-            )
-        if not isinstance(self.class_weight, Mapping) or self._labels.kind == "multilabel":
-            return compute_sample_weight(self.class_weight, y)
+        if isinstance(given, str) and given == "balanced":
+            if once:
+                raise ValueError(
+                    "class_weight='balanced' cannot be told from a part of the examples, which is what partial_fit "
+                    "has; give {label: number}, or sample_weight"
+                )
+            return compute_sample_weight("balanced", y)
+        if several and isinstance(given, list):
+            return compute_sample_weight(given, y)
+        if several or not isinstance(given, Mapping):
+            numbers = "a list with a {label: number} for each label" if several else "{label: number}"
+            raise ValueError(f"class_weight={given!r} must be None, 'balanced' or {numbers}")
         known = self.classes_.tolist()
-        for label in self.class_weight:
+        for label, weight in given.items():
             if label not in known:
                 raise ValueError(f"class_weight names the class {label!r}; choose from {choices(known)}")
-            in_range("class_weight", self.class_weight[label], 0, math.inf, f"that of {label!r} is not")
-        return np.array([self.class_weight.get(label, 1.0) for label in known], float)[self._labels.numbers(y)]
+            in_range("class_weight", weight, 0, math.inf, f"that of {label!r} is not")
+        return np.array([given.get(label, 1.0) for label in known], float)[self._labels.numbers(y)]
 
     def _probabilities(self, a: Array) -> Array:
         """Outputs as probabilities of all classes."""

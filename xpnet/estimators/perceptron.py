@@ -187,8 +187,16 @@ class Perceptron(BaseEstimator):
         ----------
         X
             An array; lists and tables stand for NumPy.
+
+        Raises
+        ------
+        TypeError
+            If it is none of these, such as the name of a device.
         """
         check_is_fitted(self)
+        shape = X if isinstance(X, (list, tuple)) else getattr(X, "shape", ())
+        if not (isinstance(shape, (list, tuple)) and len(shape)):
+            raise TypeError(f"to(X) takes an array that lies where the estimator is to go, not {X!r}")
         new = copy.copy(self)
         new._home = home(X)
         new.network_ = self.network_.to(new._home)

@@ -114,6 +114,10 @@ class MLPRegressor(RegressorMixin, Perceptron):
         return exchange.given_back(self, neural_network.MLPRegressor, y, {})
 
     def _encoded(self, y: Any, goes_on: bool, classes: Any) -> Any:
+        if isinstance(y, np.ndarray) and y.dtype.kind in "OUS":
+            raise ValueError(
+                f"y holds {y.dtype}, such as {y.flat[0]!r}; give numbers, or take MLPClassifier for labels"
+            )
         if settings.cost(self.loss).name == "poisson" and (least := on_the_host(y).min()) < 0:
             raise ValueError(f"loss={self.loss!r} is for y of at least 0, and y goes down to {least:.6g}")
         return y

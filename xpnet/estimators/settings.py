@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet import arguments
+from xpnet import arguments, names
 from xpnet.activations import Activation
 from xpnet.adaptive import AdamHat
 from xpnet.costs import Cost
@@ -20,6 +20,7 @@ SOLVERS = ("adam", "sgd", "lbfgs")
 LEARNING_RATES = ("constant", "invscaling", "adaptive")
 # scikit-learn's names, and ours
 ACTIVATIONS = {"logistic": "sigmoid"}
+NAMES = (*ACTIVATIONS, *names.ACTIVATIONS)
 LOSSES = {"log_loss": "cross_entropy", "squared_error": "quadratic"}
 
 
@@ -40,6 +41,12 @@ def check(est: Any) -> None:
         raise ValueError(unknown("solver", est.solver, SOLVERS) + ", or give an optimizer, as in SGD(momentum=0.9)")
     if isinstance(est.learning_rate, str) and est.learning_rate not in LEARNING_RATES:
         raise ValueError(unknown("learning_rate", est.learning_rate, LEARNING_RATES) + ", or give a schedule")
+    if not isinstance(est.solver, str) and not arguments.is_optimizer(est.solver):
+        raise TypeError(
+            f"solver={est.solver!r} must be one of {choices(SOLVERS)}, or an optimizer, as in SGD(momentum=0.9)"
+        )
+    if isinstance(est.learning_rate, type):
+        arguments.schedule(est.learning_rate, "learning_rate")
     if not isinstance(est.learning_rate, str) and not callable(est.learning_rate):
         raise ValueError(
             f"learning_rate={est.learning_rate!r} must be one of {choices(LEARNING_RATES)}, or a schedule; the number "
@@ -89,11 +96,20 @@ def hidden(given: Any, layers: int) -> list[Activation]:
         return ACTIVATIONS.get(each, each) if isinstance(each, str) else each
 
     several = isinstance(given, (list, tuple)) and not isinstance(given, Activation)
+    for each in given if several else [given]:
+        if isinstance(each, str) and each.partition("(")[0] not in NAMES:
+            raise ValueError(unknown("activation", each, NAMES))
+    if several and len(given) != layers:
+        raise ValueError(
+            f"activation={given!r} names {len(given)} layers, but hidden_layer_sizes has {layers}; give as many"
+        )
     return arguments.hidden([ours(each) for each in given] if several else ours(given), layers)
 
 
 def cost(loss: Any) -> Cost:
     """Cost function, from one of scikit-learn's names or ours, or an object of the user's own."""
+    if isinstance(loss, str) and loss.partition("(")[0] not in (known := (*LOSSES, *names.COSTS)):
+        raise ValueError(unknown("loss", loss, known) + ", or give an object with value and gradient")
     return arguments.cost(LOSSES.get(loss, loss) if isinstance(loss, str) else loss, "loss")
 
 
