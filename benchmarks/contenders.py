@@ -99,7 +99,7 @@ def in_minibatches(row, n, enter, steps, leave):
 # xpnet
 
 
-def xpnet(backend, form, row, x, labels, device=None, plain=False):
+def xpnet(backend, form, row, x, labels, device="cpu", plain=False):
     """Network.train; its time is the history's, which leaves out nothing but the checks of the data.
 
     Three forms of the data: "rows", float32 pixels and one-hot rows, as the loops by hand have them; "labels", float32
@@ -239,11 +239,12 @@ def jax_by_hand(row, x, labels, device="cpu"):
     import jax
     import jax.numpy as jnp
 
-    images, targets = jax.device_put((x, one_hot(labels)), jax.devices(device)[0])
+    there = jax.devices(device)[0]
+    images, targets = jax.device_put((x, one_hot(labels)), there)
     sigma = jax.nn.relu if row.relu else jax.nn.sigmoid
 
     def enter(layers):
-        layers = [(jnp.array(w), jnp.array(b)) for w, b in layers]
+        layers = jax.device_put([(w, b) for w, b in layers], there, may_alias=False)
         return layers, jax.tree.map(jnp.zeros_like, layers) if row.momentum else ()
 
     def cost_of(layers, x, y):
@@ -272,7 +273,8 @@ def jax_by_hand(row, x, labels, device="cpu"):
             return jax.lax.scan(step, state, index)[0]
 
     def steps(state, index):
-        *state, cost = run((*state, jnp.zeros(())), jnp.asarray(index, jnp.int32), images, targets)
+        cost, index = jax.device_put((np.zeros((), np.float32), index.astype(np.int32)), there)
+        *state, cost = run((*state, cost), index, images, targets)
         return state, float(cost)
 
     return in_minibatches(row, len(x), enter, steps, lambda state: [tuple(map(np.array, layer)) for layer in state[0]])

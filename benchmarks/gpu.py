@@ -27,7 +27,9 @@ from xpnet.backends import Backend
 from xpnet.bench import compare_backends
 
 ROWS = {**BOOK, "r7": Row((784, 4096, 4096, 10), 1024, 0.1, relu=True, examples=20_480)}
-SIDES = {"cuda": (4096, 8192), "cpu": (1024,)}  # of the square matrices whose products are the rate
+SIDES = {"cuda": (4096, 8192, 8192), "cpu": (1024,)}  # of the square matrices whose products are the rate
+EXACT = {"NVIDIA_TF32_OVERRIDE": "0", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "0", "CUPY_TF32": "0"}  # float32 is float32
+WARM_UP = 2  # PyTorch's compiler records a graph when it meets a shape the second time
 PARTS = ("steps", "crossover", "mnist")
 
 
@@ -58,8 +60,8 @@ def contenders(device):
     """What takes part, {name: contender}; the first word of a name is the library."""
     mine = own(device)
     ours = {
-        f"{library} xpnet": Contender(f"xpnet on {library}", partial(xpnet, library, "rows", device=device))
-        for library in (mine, "torch", "jax")
+        f"{name} xpnet": Contender(f"xpnet on {name}", partial(xpnet, name, "rows", device=device))
+        for name in (mine, "torch", "jax")
     }
     plain = partial(xpnet, mine, "rows", device=device, plain=True)
     ours[f"{mine} xpnet, plain loop"] = Contender(f"xpnet on {mine}, plain loop", plain)
@@ -91,8 +93,8 @@ def usable(names, device):
 class Found:
     """What was measured so far."""
 
-    def __init__(self, args, where, names, reasons):
-        self.args, self.where, self.names, self.reasons = args, where, names, reasons
+    def __init__(self, args, names, head):
+        self.args, self.names, self.head = args, names, head
         self.results, self.rates, self.comparisons, self.trainings, self.wrong = [], {}, {}, {}, []
 
 
@@ -102,7 +104,7 @@ def step_times(found, size, x, labels, test, folder):
     for row in (ROWS[each] for each in size.rows):
         row = row._replace(examples=min(size.examples or row.examples, len(x)))
         workers = [launch(name, makes[name], row, folder) for name in found.names]
-        result = measure(row, workers, size.rounds, test)
+        result = measure(row, workers, size.rounds, test, WARM_UP)
         result.wrong.extend(spread(result.workers) if size.examples is None else [])
         found.results.append(result)
         for each in result.wrong + result.failed:
@@ -136,21 +138,21 @@ def mnist_times(found, size, train, test):
                 say(found, f"MNIST on {each} has not reached {size.target:.0%} after {size.epochs} epochs")
 
 
-def mnist_training(library, device, size, train, test, until):
-    net = Network([784, 512, 10], activation="relu", task="classification", backend=library, device=device, seed=0)
+def mnist_training(name, device, size, train, test, until):
+    net = Network([784, 512, 10], activation="relu", task="classification", backend=name, device=device, seed=0)
     settings = {"optimizer": Adam(), "lr": 0.001, "metrics": ["accuracy"], "progress": False}
     return net.train(train, size.epochs, 128, validation_data=test, callbacks=[until], **settings)
 
 
 class Until(Callback):
-    """Stop when the validation accuracy is reached; the seconds that took, from before the first epoch."""
+    """Stop when the validation accuracy is reached; the seconds that took, from when this was made."""
 
     def __init__(self, accuracy):
-        self.accuracy, self.reached = accuracy, None
+        self.accuracy, self.reached, self.started = accuracy, None, time.perf_counter()
 
     def on_train_begin(self, training):
-        """Start the clock."""
-        self.training, self.started = training, time.perf_counter()
+        """Know what to stop."""
+        self.training = training
 
     def on_epoch_end(self, logs):
         """Read it."""
@@ -166,15 +168,20 @@ def say(found, what):
 # The report
 
 
+def head_of(args, names, reasons, where):
+    """What it is measured on, in lines."""
+    used = [each for each in dict.fromkeys(map(library, names)) if each != "numpy"]
+    return [
+        *(["A REHEARSAL on the CPU: these figures say nothing of a GPU.\n"] if args.device == "cpu" else []),
+        f"{cards() or 'No card'}; {machine(*used)}; {where}.",
+        (", ".join(cuda()) or "No CUDA libraries from packages") + ".",
+        *(f"Left out: {name}, {reason}" for name, reason in reasons.items()),
+    ]
+
+
 def report(found):
     """Print all that was measured."""
-    device, used = found.args.device, dict.fromkeys(map(library, found.names))
-    if device == "cpu":
-        print("A REHEARSAL on the CPU, where NumPy stands for CuPy: these figures say nothing of a GPU.\n")
-    print(f"{cards() or 'No card'}; {machine(*(each for each in used if each != 'numpy'))}; {found.where}.")
-    print(", ".join(cuda()) or "No CUDA libraries from packages", end=".\n")
-    for each, reason in found.reasons.items():
-        print(f"Left out: {each}, {reason}")
+    print(*found.head, sep="\n")
     if found.results:
         steps_report(found)
     if found.comparisons:
@@ -287,13 +294,14 @@ def options():
 
 def main():
     args = options()
+    os.environ.update(EXACT)
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # or JAX takes most of the memory, in each process
     names = [name for name in contenders(args.device) if not name.startswith(tuple(args.without))]
     names, reasons = usable(names, args.device)
     if not names:
         sys.exit("\n".join(["Nothing can be used:", *reasons.values()]))
     where, (x, labels), test = load()
-    found = Found(args, where, names, reasons)
+    found = Found(args, names, head_of(args, names, reasons, where))
     with tempfile.TemporaryDirectory() as folder, ExitStack() as ending:
         ending.callback(report, found)  # also of a run that was interrupted
         save(folder, x, labels)

@@ -33,7 +33,7 @@ def machine(*modules):
 
 def cuda():
     """Versions of what CUDA's libraries were installed as, and of JAX's plugins for them."""
-    found = {each.name: each.version for each in distributions()}
+    found = {each.name: each.version for each in distributions() if each.name}  # a broken one has none
     return [f"{name} {found[name]}" for name in sorted(found) if name.startswith(("nvidia-cu", "jax-cuda", "triton"))]
 
 

@@ -4,6 +4,7 @@ Each process holds one contender, sends what came of a short trial, then sleeps 
 What comes of every epoch is compared with what comes of the others'.
 """
 
+import gc
 import multiprocessing
 import os
 import random
@@ -103,6 +104,7 @@ def serve(pipe, name, make, row, folder, one):
         few = int(TRIAL * row.batch_size)
         x, labels = (np.array(np.load(folder / name, mmap_mode="r")[: row.examples]) for name in FILES)
         pipe.send(make(row, x[:few], labels[:few])())
+        gc.collect()  # what the trial has left on the device
         epoch = make(row, x, labels)
         del x, labels  # a contender may hold them in another form
         while pipe.recv():
@@ -142,12 +144,15 @@ class Result(NamedTuple):
         return -(-self.row.examples // self.row.batch_size)
 
 
-def measure(row, workers, rounds, test):
-    """Time every contender in each round, and compare what came of it. One that fails takes no part any more."""
+def measure(row, workers, rounds, test, warm_up=1):
+    """Time every contender in each round, and compare what came of it. One that fails takes no part any more.
+
+    The rounds of `warm_up` come before those that count: in them, libraries compile.
+    """
     failed = []
     epochs = answers(workers, failed)
     wrong, workers = differences(row, epochs, trial=True), list(epochs)
-    for i in range(rounds + 1):  # the first warms up, and compiles
+    for i in range(1 - warm_up, rounds + 1):
         epochs = {}
         for worker in random.sample(workers, len(workers)):
             time.sleep(PAUSE)
@@ -156,7 +161,7 @@ def measure(row, workers, rounds, test):
         wrong += differences(row, epochs)
         workers = [worker for worker in workers if worker in epochs]
         for worker in workers:
-            if i:
+            if i > 0:
                 worker.seconds.append(epochs[worker].seconds)
             else:
                 worker.share = accuracy(row, epochs[worker].layers, *test)

@@ -36,7 +36,7 @@ PLACES = {
     "strict": lambda: _strict(None),
     "strict-device1": lambda: _strict("device1"),
     "torch": lambda: _library("torch"),
-    "jax": lambda: _library("jax"),
+    "jax": lambda: _library("jax", "cpu"),
     "cupy": lambda: _library("cupy"),
     "torch-cuda": lambda: _library("torch", "cuda"),
     "jax-cuda": lambda: _library("jax", "cuda"),

@@ -1,5 +1,7 @@
 import copy
+import os
 import pickle
+import subprocess
 import sys
 from importlib import metadata
 from types import SimpleNamespace
@@ -402,6 +404,37 @@ def test_float64_needs_no_global_setting_and_leaves_none():
     assert not jax.config.jax_enable_x64
     assert str(net.forward(x).dtype) == "float64"
     assert {str(p.dtype) for layer in [*net.layers, *net.backward(x, [[0, 1]])] for p in layer} == {"float64"}
+
+
+def test_jax_has_the_default_device_of_the_user_by_whatever_name():
+    jax = pytest.importorskip("jax")
+    for default in ("cpu", jax.devices("cpu")[0]):
+        with jax.default_device(default):
+            backend = get_backend("jax")
+        assert backend.device == jax.devices("cpu")[0]
+        assert backend.to_numpy(backend.asarray([1.0])).tolist() == [1.0]
+
+
+TWO_DEVICES = """
+import time
+import jax
+from xpnet import get_backend
+backend = get_backend("jax", "cpu:1")
+x = backend.asarray([[1.0] * 1500] * 1500, "float32")
+power = jax.jit(lambda x: jax.lax.fori_loop(0, 10, lambda i, y: 1e-3 * (y @ x), x))
+jax.block_until_ready(power(x))
+y = power(x)
+assert not y.is_ready(), "it should still be computing"
+backend.synchronize()
+assert y.is_ready()
+"""
+
+
+def test_synchronize_waits_for_a_device_of_jax_that_is_not_its_default():
+    pytest.importorskip("jax")
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    done = subprocess.run([sys.executable, "-c", TWO_DEVICES], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
 
 
 # Torch

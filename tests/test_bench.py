@@ -170,6 +170,17 @@ def test_a_device_that_fails_is_listed_and_the_others_are_timed(monkeypatch):
     assert str(failed).startswith("numpy   cannot be used: on teapot: device='teapot' contradicts backend=\"numpy\"")
 
 
+def test_a_device_without_enough_memory_is_listed(monkeypatch):
+    """CuPy's own error of that is a MemoryError."""
+
+    def full(*args, **options):
+        raise MemoryError("Out of memory allocating 3 bytes")
+
+    monkeypatch.setattr(bench, "time_step", full)
+    with pytest.raises(BackendError, match="no backend can be used: on cpu: Out of memory allocating 3 bytes"):
+        compare_backends(net(), backends=["numpy"], **QUICK)
+
+
 def test_where_nothing_can_be_used_the_error_says_why(monkeypatch):
     monkeypatch.setitem(bench.BACKENDS, "torch", ("_not_there", "pip install nothing"))
     with pytest.raises(

@@ -7,9 +7,11 @@ CuPy's `fold` is a plain loop as yet. What is tested of its graphs has to fail o
 """
 
 import copy
+import gc
 import shutil
 import subprocess
 import sys
+import warnings
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,7 @@ from xpnet.activations import Activation
 from xpnet.backends import Backend
 
 RNG = np.random.default_rng(0)
-X, CLASS = RNG.random((1000, 20), np.float32), RNG.integers(3, size=1000)
+X, CLASS = RNG.random((999, 20), np.float32), RNG.integers(3, size=999)
 KINDS: dict[str, dict[str, Any]] = {
     "book": {},
     "classes": {"activation": "relu", "task": "classification"},
@@ -29,7 +31,9 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 OPTIMIZERS = [SGD(), SGD(momentum=0.9, nesterov=True, weight_decay=1e-4), Adam()]
 
-captured = pytest.mark.xfail(reason="CuPy's fold is a plain loop as yet", strict=True)
+captured = pytest.mark.xfail(
+    reason="CuPy's fold is a plain loop as yet", raises=(AttributeError, AssertionError), strict=True
+)
 
 
 @pytest.fixture
@@ -67,6 +71,17 @@ def off(net: Network, other: Network, begun: Any) -> float:
     return max(np.linalg.norm(one - two) / np.linalg.norm(two - before) for one, two, before in zip(*layers))
 
 
+def memory(net: Network) -> int:
+    """Bytes that a library has in use on its GPU, by itself."""
+    gc.collect()
+    net.backend.synchronize()
+    if net.backend.name == "cupy":
+        return sys.modules["cupy"].get_default_memory_pool().used_bytes()
+    if net.backend.name == "torch":
+        return sys.modules["torch"].cuda.memory_allocated(net.backend.device)
+    return net.backend.device.memory_stats()["bytes_in_use"]
+
+
 # Each library
 
 
@@ -81,15 +96,10 @@ def test_float32_is_float32(gpu):
 
 
 def test_training_again_takes_no_more_memory(gpu):
-    """Of the card, from the second training on."""
-    cupy = pytest.importorskip("cupy")
-    if not cupy.is_available():
-        pytest.skip("no usable GPU here for CuPy, which asks how much memory is free")
     net = train(train(Network([20, 16, 3], seed=0, **gpu._asdict())))
-    free, _ = cupy.cuda.runtime.memGetInfo()
+    used = memory(net)
     train(net, epochs=5)
-    net.backend.synchronize()
-    assert cupy.cuda.runtime.memGetInfo()[0] >= free
+    assert memory(net) <= used
 
 
 # CuPy's graphs
@@ -107,7 +117,7 @@ def test_steps_are_captured_and_it_says_so(cupy):
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-12)])
 def test_a_graph_is_the_plain_loop_after_500_steps(cupy, kind, optimizer, dtype, tolerance):
-    """Relative to the change. The learning rate varies, and the last minibatch of an epoch is a short one."""
+    """Relative to the change. The learning rate varies, and the last minibatch of an epoch, of 125, is a short one."""
     net = network(dtype=dtype, **KINDS[kind])
     twin, begun = plainly(net), snapshot(net)
     for each in (net, twin):
@@ -134,10 +144,10 @@ def test_a_million_steps_grow_no_memory(cupy):
     net = train(network(), epochs=100)
     assert "graph" in net.engine
     net.backend.synchronize()
-    free, _ = cupy.cuda.runtime.memGetInfo()
+    used, (free, _) = memory(net), cupy.cuda.runtime.memGetInfo()
     train(net, epochs=10_000, lr=1e-6)
-    net.backend.synchronize()
-    assert cupy.cuda.runtime.memGetInfo()[0] >= free
+    assert memory(net) <= used
+    assert cupy.cuda.runtime.memGetInfo()[0] >= free - 2**26  # whatever else uses the card
 
 
 def asking(z: Any, xp: Any) -> Any:
@@ -151,11 +161,11 @@ def asking(z: Any, xp: Any) -> Any:
 def test_what_cannot_be_captured_goes_by_the_plain_loop_and_it_says_why(cupy):
     net = network(activation=Activation("asking", asking, lambda g, z, a, xp: g + 0.0))
     twin, begun = plainly(net), snapshot(net)
-    with pytest.warns(UserWarning, match="plain loop") as warned:
+    with warnings.catch_warnings(record=True, action="always") as warned:
         train(train(net))
-    assert len(warned) == 1
-    train(train(twin))
     assert "plain loop" in net.engine
+    assert ["plain loop" in str(each.message) for each in warned] == [True]
+    train(train(twin))
     assert off(net, twin, begun) <= 1e-5
 
 
@@ -164,6 +174,7 @@ def test_what_cannot_be_captured_goes_by_the_plain_loop_and_it_says_why(cupy):
 def test_it_computes_on_the_stream_of_the_user(cupy):
     """A graph is replayed on the current stream: what is asked for there comes after it, and sees its results."""
     net, twin = network(), network()
+    net.backend.synchronize()
     with cupy.cuda.Stream(non_blocking=True) as stream:
         train(net, epochs=3)
         weights = [cupy.array(w) for w in net.w]
@@ -180,7 +191,9 @@ def test_other_numbers_capture_nothing_again(cupy, monkeypatch):
     """Learning rate, momentum and decay are read from arrays on the device."""
     net, begun = train(network(), optimizer=SGD(momentum=0.5, weight_decay=1e-3)), []
     capture = cupy.cuda.Stream.begin_capture
-    monkeypatch.setattr(cupy.cuda.Stream, "begin_capture", lambda *args: begun.append(args) or capture(*args))
+    monkeypatch.setattr(
+        cupy.cuda.Stream, "begin_capture", lambda *args, **options: begun.append(args) or capture(*args, **options)
+    )
     train(net, lr=0.2, optimizer=SGD(momentum=0.9, weight_decay=1e-2))
     assert not begun
     assert "graph" in net.engine

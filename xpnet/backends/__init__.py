@@ -121,7 +121,7 @@ class Backend:
     ) -> Any:
         """Repeat a step: ``for i in range(n): state = step(state, gather(data, batches[i], xp), xp)``.
 
-        The steps work on a copy of the state: they write into it, or give its memory away.
+        The steps work on a copy of the state, into which they may write.
 
         Parameters
         ----------

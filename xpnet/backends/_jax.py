@@ -50,13 +50,14 @@ class JaxBackend(Backend):
     def fold(
         self, step: Function, gather: Function, state: Any, batches: Any, data: Any, kept: dict[Any, Any] | None = None
     ) -> Any:
-        return _compiled(step, gather)(state, batches, data)  # which copies the state, as everything that it changes
+        return _compiled(step, gather)(state, batches, data)  # nothing is donated: the state given stays as it is
 
     def all_finite(self, arrays: Iterable[Array]) -> bool:
         return bool(_all_finite(tuple(arrays)))
 
     def synchronize(self) -> None:
-        jnp.zeros((), device=self.device).block_until_ready()
+        with jax.default_device(self.device):
+            jnp.zeros(()).block_until_ready()
 
     def _from_host(self, x: np.ndarray, dtype: str | None) -> Array:
         mine = cast(x, dtype)
@@ -99,7 +100,8 @@ def _find(device: Any) -> Any:
     if isinstance(device, jax.Device):
         return device
     if device is None:
-        return jax.config.jax_default_device or jax.devices()[0]  # pyright: ignore
+        device = jax.config.jax_default_device or jax.devices()[0]  # pyright: ignore  # may be a platform's name too
+        return device if isinstance(device, jax.Device) else jax.devices(device)[0]
     platform, _, index = str(device).partition(":")
     try:
         if not (index or "0").isdecimal():
