@@ -56,8 +56,7 @@ class JaxBackend(Backend):
         return bool(_all_finite(tuple(arrays)))
 
     def synchronize(self) -> None:
-        with jax.default_device(self.device):
-            jnp.zeros(()).block_until_ready()
+        jax.block_until_ready([x for x in jax.live_arrays(self.device.platform) if self.device in x.devices()])
 
     def _from_host(self, x: np.ndarray, dtype: str | None) -> Array:
         mine = cast(x, dtype)
