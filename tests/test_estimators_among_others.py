@@ -74,6 +74,7 @@ def test_the_array_api_checks_do_run():
 
 @quiet
 def test_in_a_pipeline_with_names_from_pandas():
+    pytest.importorskip("pandas")
     frame = load_iris(as_frame=True)
     pipeline = make_pipeline(StandardScaler(), MLPClassifier(**SMALL)).set_output(transform="pandas")
     pipeline.fit(frame.data, frame.target)
