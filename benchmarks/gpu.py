@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from contenders import BOOK, Contender, Row, TorchCompiled, TorchGraph, TorchTraining, jax_by_hand, xpnet
 from machine import best_rate, cards, cuda, machine, operations
-from turns import ABSENT, launch, library, load, measure, print_table, ratio_cell, save, spread
+from turns import ABSENT, launch, library, load, measure, print_table, ratio_cell, save, spread, time_of
 
 from xpnet import Adam, BackendError, Callback, Network, get_backend
 from xpnet.backends import Backend
@@ -223,10 +223,7 @@ def time_cell(result, name, ours, others):
         return "failed" if result.failed else ABSENT
     if result.wrong:
         return "void"
-    time = f"{best.median / result.steps * 1e6:.1f}"
-    if best in (result.best(ours), result.best(others)):
-        time = f"**{time}**"
-    return f"{time} ({best.share:.2%})"
+    return f"{time_of(result, best, ours, others)} ({best.share:.2%})"
 
 
 def share_cell(result, name, rate):

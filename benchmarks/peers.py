@@ -15,7 +15,7 @@ from pathlib import Path
 
 from contenders import CONTENDERS, KINDS, SEED, SOFTMAX_LR, start
 from machine import machine
-from turns import ABSENT, launch, library, load, measure, print_table, ratio_cell, save, spread
+from turns import ABSENT, launch, library, load, measure, print_table, ratio_cell, save, spread, time_of
 
 from xpnet import SGD, Network
 
@@ -92,10 +92,7 @@ def time_cell(result, name):
         return ABSENT
     if result.wrong:
         return "void"
-    time = f"{best.median / result.steps * 1e6:.1f}"
-    if best in (result.best(OURS), result.best(OTHERS)):
-        time = f"**{time}**"
-    return f"{time} ({best.threads}, {best.share:.2%})"
+    return f"{time_of(result, best, OURS, OTHERS)} ({best.threads}, {best.share:.2%})"
 
 
 def taking_part(row, names):

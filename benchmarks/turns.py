@@ -261,6 +261,12 @@ def print_table(head, lines):
             print("| " + " | ".join(line) + " |")
 
 
+def time_of(result, best, *groups):
+    """Microseconds a step of a worker; bold where it is the best of one of the groups of contenders."""
+    time = f"{best.median / result.steps * 1e6:.1f}"
+    return f"**{time}**" if best in map(result.best, groups) else time
+
+
 def ratio_cell(result, names, to):
     """Median and quartiles of a ratio."""
     quartiles = result.ratio(names, to)

@@ -757,7 +757,7 @@ def test_sparse_rows_are_never_dense_all_together(monkeypatch):
         ),
         ({"solver": 3}, r"solver=3 must be one of 'adam', 'sgd', 'lbfgs', or an optimizer, as in SGD\(momentum=0\.9\)"),
         ({"activation": "rleu"}, r"activation='rleu' is unknown; choose from .*did you mean 'relu'"),
-        ({"activation": ["relu"] * 2}, r"names 2 layers, but hidden_layer_sizes has 1; give as many"),
+        ({"activation": ["relu"] * 2}, r"names 2 layers, but there are 1 hidden ones; give as many"),
         (
             {"learning_rate": "adaptiv"},
             r"learning_rate='adaptiv' is unknown; choose from 'constant', .* or give a sched",
@@ -879,6 +879,15 @@ def test_it_moves_to_arrays_only(nowhere):
     mine = ours.MLPClassifier(**SMALL).fit(X, DIGIT)
     with pytest.raises(TypeError, match=r"to\(X\) takes an array that lies where the estimator is to go, not"):
         mine.to(nowhere)
+
+
+def test_bytes_need_no_warning():
+    """They become float64, as in `fit`; a network of its own would say that it does not scale them."""
+    x = (255 * X).astype(np.uint8)
+    mine = ours.MLPClassifier(**SMALL).fit(x, DIGIT)
+    for each in (x, sparse.csr_array(x)):
+        np.testing.assert_array_equal(mine.predict_proba(each), mine.predict_proba(x.astype(float)))
+        assert mine.activations(each)[0].dtype == np.float64
 
 
 def test_texts_are_no_numbers():

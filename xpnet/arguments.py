@@ -75,7 +75,9 @@ def hidden(given: Any, layers: int) -> list[Activation]:
     several = isinstance(given, (list, tuple)) and not isinstance(given, Activation)
     found = [activation("activation", each) for each in (given if several else [given] * max(1, layers))]
     if several and len(found) != layers:
-        raise ValueError(f"activation={given!r} names {len(found)} layers, but there are {layers} hidden ones")
+        raise ValueError(
+            f"activation={given!r} names {len(found)} layers, but there are {layers} hidden ones; give as many"
+        )
     return found[:layers]
 
 
@@ -283,7 +285,7 @@ def schedule(lr: Any, argument: str = "lr") -> Schedule:
     """Take a schedule as it is, a number as a constant one."""
     if isinstance(lr, type):
         raise ValueError(f"{argument}={lr.__name__} is a class; give one of its objects, such as {lr.__name__}(0.1)")
-    return cast(Schedule, lr) if callable(lr) else Constant(rate("lr", lr))
+    return cast(Schedule, lr) if callable(lr) else Constant(rate(argument, lr))
 
 
 def optimizer(given: Any) -> Optimizer:

@@ -129,7 +129,7 @@ def compare_backends(
             try:
                 there = net.to(library.name, device)
                 each, taken = time_step(there, batch_size, steps=steps, seconds=seconds, repeats=repeats, seed=seed)
-            except (RuntimeError, TypeError, MemoryError) as error:  # as float64 on a device that has it not
+            except (RuntimeError, TypeError, MemoryError) as error:  # as float64, or memory, that it has not
                 unusable.append(Library(library.name, (), f"on {device}: {error}"))
             else:
                 rows.append({"backend": library.name, "device": device, **_summary(each), "steps": taken})

@@ -194,10 +194,9 @@ def get_backend(backend: Any = None, device: Any = None) -> Backend:
         return backend
     if isinstance(backend, ModuleType):
         backend = _name_of(backend) or backend
-    if backend is None:
-        if device == "auto":
-            return _best()
-        backend = _library_for(device)
+    if backend is None and device == "auto":
+        return _best()
+    backend = _library_for(device) if backend is None else backend
     if isinstance(backend, ModuleType):
         return _generic(backend, device)
     if not isinstance(backend, str) or backend not in BACKENDS:
@@ -207,10 +206,11 @@ def get_backend(backend: Any = None, device: Any = None) -> Backend:
 
 def load(name: str, device: Any = None) -> type[Any]:
     """Import a named backend's class, or raise a BackendError that says how to install its library."""
-    (module, remedy), asked = BACKENDS[name], f"backend={name!r} with device={device!r}"
+    module, remedy = BACKENDS[name]
     try:
         return importlib.import_module(f"xpnet.backends.{module}").BACKEND
     except (ImportError, OSError, RuntimeError, AttributeError) as error:  # not there, or broken
+        asked = f"backend={name!r} with device={device!r}"
         raise BackendError(f"{asked} cannot be imported ({error}); install it with: {remedy}") from error
 
 

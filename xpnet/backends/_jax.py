@@ -96,11 +96,10 @@ def _all_devices() -> list[Any]:
 
 def _find(device: Any) -> Any:
     """Turn None, ``"cpu"``, ``"cuda:1"`` or a JAX device into a JAX device."""
+    if device is None:
+        device = jax.config.jax_default_device or jax.devices()[0]  # pyright: ignore  # the former may be a name too
     if isinstance(device, jax.Device):
         return device
-    if device is None:
-        device = jax.config.jax_default_device or jax.devices()[0]  # pyright: ignore  # may be a platform's name too
-        return device if isinstance(device, jax.Device) else jax.devices(device)[0]
     platform, _, index = str(device).partition(":")
     try:
         if not (index or "0").isdecimal():

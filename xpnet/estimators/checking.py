@@ -14,21 +14,20 @@ from xpnet.estimators.following import home, is_foreign, on_the_host, place, sam
 ACCEPTED: dict[str, Any] = {"accept_sparse": ["csr", "csc"], "dtype": [np.float64, np.float32], "order": "C"}
 
 
-def inputs(est: Any, X: Any, *, reset: bool) -> Any:
+def inputs(est: Any, X: Any) -> Any:
     """Have X checked, in its own library: by scikit-learn, but for arrays of other libraries than NumPy.
 
     Parameters
     ----------
     est
-        The estimator, whose `n_features_in_` and `feature_names_in_` are set, or held against X.
+        The estimator, whose `n_features_in_` and `feature_names_in_` are held against X.
     X
         Inputs (n, n_features).
-    reset
-        Whether they are set.
     """
     if is_foreign(X):
-        return _foreign(est, X, "no_validation", reset)
-    return validate_data(est, X, reset=reset, **{**ACCEPTED, "dtype": "numeric"})  # which refuses numbers in strings
+        return _foreign(est, X, "no_validation", reset=False)
+    X = validate_data(est, X, reset=False, **{**ACCEPTED, "dtype": "numeric"})  # refuses numbers written in strings
+    return X if X.dtype in ACCEPTED["dtype"] else X.astype(np.float64)
 
 
 def examples(est: Any, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any]:
@@ -36,10 +35,12 @@ def examples(est: Any, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any]:
 
     Parameters
     ----------
-    est, X, reset
+    est, X
         As in `inputs`.
     y
         Targets (n,) or (n, n_outputs).
+    reset
+        Whether what the estimator knows of X is set, and not held against it.
     """
     if not is_foreign(X):
         options = {"multi_output": True, "y_numeric": est._numeric, "reset": reset, **ACCEPTED}
@@ -80,10 +81,15 @@ def relative(weight: Any, dtype: str, what: str) -> tuple[Any, float]:
     return np.where(weight < np.finfo(dtype).tiny, 0.0, weight), largest
 
 
+def is_away(est: Any, here: Backend) -> bool:
+    """Whether this is not where the network lives, and neither `backend` nor `device` chose another place for it."""
+    return est.backend is None and est.device is None and not same(here, est.network_.backend)
+
+
 def home_of(est: Any, X: Any, method: str) -> Backend:
     """Library and device of X; refuse others than those of the network, unless `backend` or `device` chose it."""
     here, there = home(X), est.network_.backend
-    if est.backend is None and est.device is None and not same(here, there):
+    if is_away(est, here):
         raise ValueError(
             f"Inputs passed to {type(est).__name__}.{method}() must use the same namespace and the same device as "
             f"those passed to fit(): X is of {place(here)}, and the estimator lives on {place(there)}; move it to X "

@@ -18,7 +18,7 @@ from xpnet.callbacks import Callback, Progress
 from xpnet.data import Kept
 from xpnet.errors import DivergenceError, warn
 from xpnet.estimators.convergence import KEPT, Convergence, begin, forget, not_converged
-from xpnet.estimators.following import brought, float_of, home, on_the_host, place, same
+from xpnet.estimators.following import brought, float_of, home, on_the_host, place
 from xpnet.estimators.sparse_rows import SparseRows
 from xpnet.examples import Examples, rows
 from xpnet.initializers import Initializer
@@ -194,10 +194,10 @@ def _validation(est: Any, given: Any) -> Source:
     """Examples of `validation_data`."""
     if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
         raise ValueError("validation_data must be a tuple (X, y) or (X, y, sample_weight)")
-    here, there = home(given[0]), est.network_.backend
-    if est.backend is None and est.device is None and not same(here, there):
+    if checking.is_away(est, here := home(given[0])):
+        there = place(est.network_.backend)
         raise ValueError(
-            f"validation_data is of {place(here)}, and the X of fit of {place(there)}; give both in one library and on "
+            f"validation_data is of {place(here)}, and the X of fit of {there}; give both in one library and on "
             "one device, or choose where to compute by backend= and device="
         )
     X, y = checking.examples(est, *given[:2], reset=False)

@@ -15,7 +15,7 @@ from xpnet import prediction
 from xpnet.arrays import Array
 from xpnet.backends import Backend
 from xpnet.callbacks import Callback
-from xpnet.estimators.following import brought, home, on_the_host, same
+from xpnet.estimators.following import brought, home, is_foreign, on_the_host, same
 from xpnet.estimators.settings import ACTIVATIONS, is_called
 from xpnet.estimators.sparse_rows import dense_blocks
 from xpnet.examples import Examples
@@ -149,7 +149,7 @@ class Perceptron(BaseEstimator):
         """What `of` makes of the outputs for X, in the library of X and on its device."""
         check_is_fitted(self)
         here, net = checking.home_of(self, X, method), self.network_
-        X = checking.inputs(self, X, reset=False)
+        X = checking.inputs(self, X)
         with net.backend.scope(net.dtype):
             if sparse.issparse(X):
                 a = net.backend.xp.concat([prediction.outputs(net, block) for block in dense_blocks(X)], axis=0)
@@ -169,7 +169,7 @@ class Perceptron(BaseEstimator):
         """
         check_is_fitted(self)
         here, net = checking.home_of(self, X, "activations"), self.network_
-        X = checking.inputs(self, X, reset=False)
+        X = checking.inputs(self, X)
         found = net.activations(X.toarray() if sparse.issparse(X) else brought(X, net.backend))
         return found if same(here, net.backend) else [brought(a, here) for a in found]
 
@@ -194,8 +194,7 @@ class Perceptron(BaseEstimator):
             If it is none of these, such as the name of a device.
         """
         check_is_fitted(self)
-        shape = X if isinstance(X, (list, tuple)) else getattr(X, "shape", ())
-        if not (isinstance(shape, (list, tuple)) and len(shape)):
+        if isinstance(X, str) or not (is_foreign(X) or hasattr(X, "__len__")):
             raise TypeError(f"to(X) takes an array that lies where the estimator is to go, not {X!r}")
         new = copy.copy(self)
         new._home = home(X)

@@ -14,7 +14,7 @@ from xpnet.data import Sampling, cut
 from xpnet.errors import between, choices, count, in_range, unknown, yes_or_no
 from xpnet.initializers import Initializer
 from xpnet.optimizers import SGD, Optimizer
-from xpnet.schedules import Constant, Schedule
+from xpnet.schedules import Schedule
 
 SOLVERS = ("adam", "sgd", "lbfgs")
 LEARNING_RATES = ("constant", "invscaling", "adaptive")
@@ -45,8 +45,6 @@ def check(est: Any) -> None:
         raise TypeError(
             f"solver={est.solver!r} must be one of {choices(SOLVERS)}, or an optimizer, as in SGD(momentum=0.9)"
         )
-    if isinstance(est.learning_rate, type):
-        arguments.schedule(est.learning_rate, "learning_rate")
     if not isinstance(est.learning_rate, str) and not callable(est.learning_rate):
         raise ValueError(
             f"learning_rate={est.learning_rate!r} must be one of {choices(LEARNING_RATES)}, or a schedule; the number "
@@ -99,10 +97,6 @@ def hidden(given: Any, layers: int) -> list[Activation]:
     for each in given if several else [given]:
         if isinstance(each, str) and each.partition("(")[0] not in NAMES:
             raise ValueError(unknown("activation", each, NAMES))
-    if several and len(given) != layers:
-        raise ValueError(
-            f"activation={given!r} names {len(given)} layers, but hidden_layer_sizes has {layers}; give as many"
-        )
     return arguments.hidden([ours(each) for each in given] if several else ours(given), layers)
 
 
@@ -146,7 +140,7 @@ def given(layers: Iterable[tuple[Any, Any]]) -> Initializer:
 def optimizer(est: Any) -> Optimizer:
     """What `solver` means."""
     if not isinstance(est.solver, str):
-        return arguments.optimizer(est.solver)
+        return est.solver
     if est.solver == "sgd":
         return SGD(momentum=est.momentum, nesterov=bool(est.nesterovs_momentum and est.momentum))
     return AdamHat(beta1=est.beta_1, beta2=est.beta_2, epsilon=est.epsilon)
@@ -154,7 +148,8 @@ def optimizer(est: Any) -> Optimizer:
 
 def schedule(est: Any) -> Schedule:
     """Learning rate as a function of the step, but for what `Convergence` does between epochs."""
-    return Constant(est.learning_rate_init) if isinstance(est.learning_rate, str) else est.learning_rate
+    given = est.learning_rate_init if isinstance(est.learning_rate, str) else est.learning_rate
+    return arguments.schedule(given, "learning_rate")
 
 
 def sampling(random_state: np.random.RandomState, shuffled: bool) -> Sampling:
