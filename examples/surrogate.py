@@ -36,11 +36,10 @@ def main():
     print(net.summary())
     print(f"\nafter {len(net.history)} epochs, R² on validation data: {max(net.history['validation_r2']):.6f}")
     values, slopes = net.predict(test)[:, 0], net.jacobian(test)[:, 0, :]
-    print(f"error of the values: {relative(values, expensive(test)):.2%} of their standard deviation")
+    print("errors, relative to the standard deviation of the exact values:")
+    print(f"  values: {relative(values, expensive(test)):.2%}")
     for i, name in enumerate(("pressure", "temperature")):
-        print(
-            f"error of the derivatives by {name}: {relative(slopes[:, i], gradient(test)[:, i]):.2%} of their standard deviation"
-        )
+        print(f"  derivative with respect to {name}: {relative(slopes[:, i], gradient(test)[:, i]):.2%}")
 
 
 def relative(found, true):
