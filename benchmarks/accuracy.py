@@ -1,6 +1,6 @@
-"""How accurate the recipes are: mean and spread over seeds of what `xpnet train` says at its end.
+"""Accuracy of the recipes: mean and range, over several seeds, of the test accuracy that `xpnet train` prints.
 
-Prints a table; README.md beside this file has it measured. Exits with status 1 if a mean is below what is claimed.
+Prints a table; docs/recipes.md has its figures. Exits with status 1 if a mean is below the documented accuracy.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from xpnet import cli
 
 
 class Recipe(NamedTuple):
-    """Options of `xpnet train`, and the mean accuracy over five seeds that is claimed of it, in percent."""
+    """Options of `xpnet train`, and the documented mean accuracy over five seeds, in percent."""
 
     options: str
     claim: float
@@ -41,7 +41,7 @@ RECIPES = {
 
 
 def run(options, seed):
-    """Accuracy in percent, and seconds, of one training."""
+    """Run one training; return its accuracy in percent and its seconds."""
     out = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
         status = cli.main(["train", *options.split(), "--seed", str(seed)])
@@ -54,13 +54,13 @@ def run(options, seed):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES), help="all, unless given")
-    parser.add_argument("--seeds", type=int, default=5, help="how many, from 0 on (5)")
-    parser.add_argument("--options", default="", help="more options for each, as in '--backend jax'")
+    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES), help="recipes to run (all)")
+    parser.add_argument("--seeds", type=int, default=5, help="number of seeds, starting at 0 (5)")
+    parser.add_argument("--options", default="", help="further options for every command, as in '--backend jax'")
     args = parser.parse_args()
     threads = os.environ.get("OPENBLAS_NUM_THREADS", "all")
     print(f"{machine()}; BLAS threads: {threads}; seeds 0 to {args.seeds - 1}.\n")
-    print("| `xpnet train` with | accuracy, mean | lowest | highest | claimed | seconds, median |")
+    print("| `xpnet train` with | accuracy, mean | lowest | highest | documented | seconds, median |")
     print("| --- | --- | --- | --- | --- | --- |", flush=True)
     failed = False
     for recipe in (RECIPES[name] for name in args.recipes):

@@ -1,10 +1,10 @@
-"""The contenders of peers.py and gpu.py: the same epoch of training by xpnet, by hand, and by other libraries.
+"""The contenders of peers.py and gpu.py: one training epoch with xpnet, with loops by hand, and with other libraries.
 
-Each contender is a function of (row, x, labels) that gets everything ready and returns a function that trains for an
-epoch, every time from the same start. The start is made, and data come to the device, before the clock runs.
+Each contender is a function of (row, x, labels) that prepares everything and returns a function that trains one epoch,
+always from the same start. Creating the initial state and moving the data to the device are not timed.
 
-The loops by hand are references: fast, with buffers made beforehand, and short enough to be read. Initial weights,
-order of examples, gather of each minibatch, sum of its cost, update, and the short minibatch at the end are xpnet's.
+The loops by hand are references: fast, with preallocated buffers, and short enough to read. They use the same initial
+weights, order of examples, gathering of minibatches, sum of the cost, update and smaller last minibatch as xpnet.
 """
 
 import copy
@@ -23,15 +23,15 @@ SEED = 0
 
 
 class Row(NamedTuple):
-    """A network and how it is trained: with sigmoid and quadratic cost, or with ReLU, softmax and cross-entropy."""
+    """A network and its training: with sigmoid and quadratic cost, or with ReLU, softmax and cross-entropy."""
 
     sizes: tuple[int, ...]
     batch_size: int
     lr: float
     relu: bool = False
     momentum: float = 0.0
-    examples: int = 60_000  # fewer where an epoch of them would take long
-    without: tuple[str, ...] = ()  # libraries that are left out
+    examples: int = 60_000  # fewer for large networks, to keep an epoch short
+    without: tuple[str, ...] = ()  # libraries to leave out
 
     def __str__(self):
         return f"{'-'.join(map(str, self.sizes))}, batch {self.batch_size}"
@@ -45,27 +45,27 @@ BOOK = {
     "r5": Row((784, 512, 512, 10), 128, 0.1, relu=True, examples=25_600, without=("thinc",)),
     "r6": Row((784, 2048, 2048, 10), 512, 0.1, relu=True, examples=12_800, without=("thinc", "sklearn")),
 }
-# With momentum all networks have ReLU and softmax; rates at which they learn
+# With momentum all networks use ReLU and softmax; these are learning rates that work for them
 RATES = {"r1": 0.01, "r2": 0.02, "r3": 0.02, "r4": 0.05, "r5": 0.02, "r6": 0.02}
 MOMENTUM = {
     name: row._replace(lr=RATES[name], relu=True, momentum=0.9, without=(*row.without, "thinc"))
     for name, row in BOOK.items()
 }
 KINDS = {"book": BOOK, "momentum": MOMENTUM}
-SOFTMAX_LR = 0.5  # of scikit-learn's network in the rows of sigmoid and quadratic cost, which it does not have
+SOFTMAX_LR = 0.5  # for scikit-learn, which has softmax instead of the rows' sigmoid and quadratic cost
 
 
 class Epoch(NamedTuple):
-    """The first epoch of a network, by one contender."""
+    """Result of the first epoch of a network with one contender."""
 
     seconds: float
     cost: float
-    layers: list[Any]  # (w, b) each, as Network has them
-    stream: Any = None  # state of xpnet's generator afterwards, where it drew the order
+    layers: list[Any]  # pairs (w, b), as in Network
+    stream: Any = None  # state of xpnet's generator afterwards, if it shuffled the examples
 
 
 def start(row, **options):
-    """Make the network that all begin with."""
+    """Create the network from which all contenders start."""
     kind = {"activation": "relu", "task": "classification"} if row.relu else {}
     return Network(row.sizes, seed=SEED, **kind, **options)
 
@@ -75,10 +75,10 @@ def one_hot(labels):
 
 
 def in_minibatches(row, n, enter, steps, leave):
-    """What loops have around them: the start, the clock, the order of examples, the short minibatch at the end.
+    """Wrap the steps of a contender: initial state, timing, order of examples, and the smaller last minibatch.
 
-    `enter` makes a state of the layers [(w, b), ...], and `leave` the layers of a state. `steps` takes a state through
-    minibatches, each a row of indices, and returns it with the sum of the examples' costs.
+    `enter` converts layers [(w, b), ...] to a state, and `leave` converts a state to layers. `steps` trains a state on
+    minibatches, each a row of indices, and returns the new state and the sum of the examples' costs.
     """
 
     def epoch():
@@ -100,11 +100,11 @@ def in_minibatches(row, n, enter, steps, leave):
 
 
 def xpnet(backend, form, row, x, labels, device="cpu", plain=False):
-    """Network.train; its time is the history's, which leaves out nothing but the checks of the data.
+    """Network.train, timed by the history, which excludes only the checks of the data.
 
-    Three forms of the data: "rows", float32 pixels and one-hot rows, as the loops by hand have them; "labels", float32
-    pixels and integer labels; "uint8", pixels that the network scales, and integer labels. `plain` has the plain loop
-    over steps in place of what the backend does.
+    There are three forms of the data: "rows", float32 pixels and one-hot rows, as in the loops by hand; "labels",
+    float32 pixels and integer labels; "uint8", byte pixels that the network scales, and integer labels. `plain` uses
+    the plain loop over steps instead of the backend's own.
     """
     place = get_backend(backend, device)
     if plain:
@@ -128,10 +128,10 @@ def xpnet(backend, form, row, x, labels, device="cpu", plain=False):
 
 
 def numpy_by_hand(row, x, labels, folded=False):
-    """A loop over ufuncs that write into buffers made beforehand: no array is made in a step.
+    """A loop over ufuncs that write into preallocated buffers: a step creates no arrays.
 
-    It does what xpnet does, in the same order; or with lr/m folded into δ, which spares it a product for each gradient.
-    Weights are (n_in, n_out), which is faster.
+    It computes the same operations as xpnet, in the same order; or with lr/m folded into δ, which saves a product per
+    gradient. Weights are (n_in, n_out), which is faster.
     """
     images, targets, (relu, lr, momentum) = x, one_hot(labels), (row.relu, row.lr, row.momentum)
     empty, last = functools.partial(np.empty, dtype=np.float32), len(row.sizes) - 2
@@ -143,7 +143,7 @@ def numpy_by_hand(row, x, labels, folded=False):
     @functools.cache
     def buffers(m):
         activations = [empty((m, n)) for n in row.sizes]
-        zs = [empty((m, n)) for n in row.sizes[1:]]  # weighted inputs; in hidden layers, errors afterwards
+        zs = [empty((m, n)) for n in row.sizes[1:]]  # weighted inputs; reused for the errors of hidden layers
         slopes = [empty((m, n)) for n in row.sizes[1:]]  # σ′(z)
         gradients = [(empty((n_in, n_out)), empty(n_out)) for n_in, n_out in zip(row.sizes, row.sizes[1:])]
         return activations, zs, slopes, gradients, empty((m, 10)), empty((m, 10)), empty((m, 1)), empty(m)
@@ -157,7 +157,7 @@ def numpy_by_hand(row, x, labels, folded=False):
             forward.append((activations[l], w, b, zs[l], slopes[l], activations[l + 1], l < last))
         for l in range(last, 0, -1):
             a, error = activations[l], zs[l] if l < last else delta
-            # the sign of what ReLU leaves is its slope; for large arrays a comparison is faster
+            # the sign of a ReLU activation is its slope; for large arrays a comparison is faster
             slope = (np.sign, a) if a.size < 5000 else (np.greater, a, 0.0)
             backward.append((error, a.T, *gradients[l], parameters[l][0].T, zs[l - 1], a, slopes[l - 1], *slope))
         for three in zip(parameters, gradients, velocities):
@@ -181,7 +181,7 @@ def numpy_by_hand(row, x, labels, folded=False):
                     divide(z, d, out=a)
                 elif hidden:
                     maximum(z, 0.0, out=a)
-            if relu:  # softmax, and cross-entropy from z: the logarithm of the sum of e^z, less the z of the class
+            if relu:  # softmax, and cross-entropy from z: the logarithm of the sum of e^z, minus the z of the class
                 largest(z_out, axis=1, keepdims=True, out=of_rows)
                 subtract(z_out, of_rows, out=z_out)
                 exp(z_out, out=a_out)
@@ -230,11 +230,11 @@ def numpy_by_hand(row, x, labels, folded=False):
 
 
 def jax_by_hand(row, x, labels, device="cpu"):
-    """jax.value_and_grad inside a lax.scan over an epoch, compiled, its state donated.
+    """jax.value_and_grad inside a compiled lax.scan over an epoch, with a donated state.
 
-    Of the forms tried the fastest: jax.nn.sigmoid (1 to 4 % faster than the formula that NumPy uses), weights
-    (n_out, n_in) (10 to 35 % faster than the other way), plain indexing. Products are in full float32, as everywhere
-    here: on a GPU JAX would round their factors.
+    The fastest of the forms tried: jax.nn.sigmoid (1 to 4 % faster than the formula used for NumPy), weights
+    (n_out, n_in) (10 to 35 % faster than the transpose), plain indexing. Products use full float32, as in all
+    contenders; by default JAX would round their factors on a GPU.
     """
     import jax
     import jax.numpy as jnp
@@ -284,13 +284,13 @@ def jax_by_hand(row, x, labels, device="cpu"):
 
 
 def torch_by_hand(row, x, labels, folded=False):
-    """A loop without autograd over functions that write into buffers made beforehand.
+    """A loop without autograd over functions that write into preallocated buffers.
 
-    The products with σ′ are the kernels that autograd calls, and sums of columns are products with ones; both are
-    faster than the usual functions. Folded, the product that would give a gradient subtracts it from the weights, or
-    adds it to the velocity: no gradient is ever an array. Examples then add one by one to what is much larger, and what
-    rounds away is more: weights are off by up to 7e-4 of their change after an epoch, which is 1e-5 else.
-    Weights are (n_out, n_in), as in torch.nn.Linear.
+    The products with σ′ use the kernels that autograd calls, and sums of columns are products with ones; both are
+    faster than the usual functions. If `folded`, the product that would give a gradient updates the weights or the
+    velocity directly, so no gradient array exists. The contributions of the examples are then added one by one to much
+    larger numbers, which loses more to rounding: after an epoch, weights differ by up to 7e-4 of their change instead
+    of 1e-5. Weights are (n_out, n_in), as in torch.nn.Linear.
     """
     import torch
     from torch import addmm, dot, exp, index_select, log_softmax, mm, mv, sub
@@ -325,7 +325,7 @@ def torch_by_hand(row, x, labels, folded=False):
             (error.t(), a, *layer, *velocity)
             for error, a, layer, velocity in zip(errors, activations, parameters, velocities)
         ]
-        cost, rate = torch.zeros(()), lr / m  # the mean enters with the rate, which costs nothing
+        cost, rate = torch.zeros(()), lr / m  # dividing the rate by m gives the mean at no cost
         for i in torch.from_numpy(index):
             index_select(images, 0, i, out=x)
             index_select(targets, 0, i, out=y)
@@ -373,10 +373,10 @@ def torch_by_hand(row, x, labels, folded=False):
 
 
 class TorchTraining:
-    """PyTorch's usual loop: a module that gives the loss, backward, torch.optim.SGD.
+    """PyTorch's usual loop: a module that returns the loss, backward, torch.optim.SGD.
 
-    Its momentum, with the rate outside the velocity, is the book's while the rate is constant. Cross-entropy takes
-    integer labels. The module holds the data, so that a step takes nothing but indices.
+    Its momentum, with the rate outside the velocity, equals the book's while the rate is constant. Cross-entropy takes
+    integer labels. The module contains the data, so a step only needs indices.
     """
 
     def __init__(self, row, x, labels, device):
@@ -388,7 +388,7 @@ class TorchTraining:
                 super().__init__()
                 self.linears = nn.ModuleList(nn.Linear(*pair) for pair in zip(row.sizes, row.sizes[1:]))
                 between = [module for linear in self.linears for module in (linear, sigma())]
-                self.net = nn.Sequential(*(between[:-1] if row.relu else between))  # cross_entropy holds the softmax
+                self.net = nn.Sequential(*(between[:-1] if row.relu else between))  # cross_entropy includes the softmax
                 self.register_buffer("images", torch.from_numpy(x))
                 self.register_buffer("targets", torch.from_numpy(labels if row.relu else one_hot(labels)))
 
@@ -406,7 +406,7 @@ class TorchTraining:
         self.loss_of, self.descend = self.loss, self.optimizer.step
 
     def enter(self, layers):
-        """Begin with these weights."""
+        """Set the initial weights and clear the velocities."""
         with self.torch.no_grad():
             for linear, (w, b) in zip(self.loss.linears, layers):
                 linear.weight.copy_(self.torch.from_numpy(w))
@@ -415,15 +415,15 @@ class TorchTraining:
                 velocity.zero_()
 
     def leave(self, state):
-        """Weights and biases, as Network has them."""
+        """Return weights and biases as in Network."""
         return [tuple(np.array(p.detach().cpu()) for p in (each.weight, each.bias)) for each in self.loss.linears]
 
     def velocities(self):
-        """What the optimizer keeps."""
+        """Momentum buffers of the optimizer."""
         return [v for each in self.optimizer.state.values() if (v := each.get("momentum_buffer")) is not None]
 
     def step(self, i):
-        """Descend by the examples of these indices, and add their cost to that of the epoch."""
+        """Update the weights with the examples of these indices, and add their cost to that of the epoch."""
         self.optimizer.zero_grad()
         loss = self.loss_of(i)
         loss.backward()
@@ -431,7 +431,7 @@ class TorchTraining:
         self.cost.add_(loss.detach(), alpha=len(i))
 
     def steps(self, state, index):
-        """Go through minibatches, rows of indices; their cost."""
+        """Train on minibatches, rows of indices; return the state and their cost."""
         self.cost.zero_()
         self.loop(self.torch.from_numpy(index).to(self.device))
         return state, float(self.cost)
@@ -443,16 +443,16 @@ class TorchTraining:
 
     @classmethod
     def contender(cls, row, x, labels, device="cpu"):
-        """Make it a contender."""
+        """Build the contender."""
         training = cls(row, x, labels, device)
         return in_minibatches(row, len(x), training.enter, training.steps, training.leave)
 
 
 class TorchGraph(TorchTraining):
-    """The same step, captured once for each size of minibatch as a CUDA graph, and replayed.
+    """The same step, captured once per minibatch size as a CUDA graph, and replayed.
 
-    After PyTorch's notes on CUDA graphs: some steps on a stream beside, then the capture. Weights, velocities and cost
-    are as before afterwards. On the CPU, where there are no graphs, the step is called.
+    As in PyTorch's notes on CUDA graphs, a few steps run on a side stream before the capture. Weights, velocities and
+    cost are then restored. On the CPU, which has no graphs, the step is called directly.
     """
 
     def __init__(self, row, x, labels, device):
@@ -460,7 +460,7 @@ class TorchGraph(TorchTraining):
         self.replay_of = functools.cache(self.captured)
 
     def captured(self, m):
-        """Capture the step for minibatches of m: where to put their indices, and what replays it."""
+        """Capture the step for minibatches of m; return the tensor for their indices, and the replay function."""
         i = self.torch.zeros(m, dtype=self.torch.int64, device=self.device)
         if self.device == "cpu":
             return i, functools.partial(self.step, i)
@@ -475,7 +475,7 @@ class TorchGraph(TorchTraining):
         with cuda.graph(graph):
             self.step(i)
         with self.torch.no_grad():
-            for velocity in self.velocities():  # the first steps have made them
+            for velocity in self.velocities():  # the first steps have created them
                 velocity.zero_()
             for each, before in zip(changed + self.velocities(), begun):
                 each.copy_(before)
@@ -490,7 +490,7 @@ class TorchGraph(TorchTraining):
 
 
 class TorchCompiled(TorchTraining):
-    """The same step by torch.compile(mode="reduce-overhead"): the loss with its backward, and the optimizer."""
+    """The same step with torch.compile(mode="reduce-overhead"): the loss with its backward, and the optimizer."""
 
     def __init__(self, row, x, labels, device):
         super().__init__(row, x, labels, device)
@@ -498,20 +498,20 @@ class TorchCompiled(TorchTraining):
         self.loss_of, self.descend = compiled(self.loss), compiled(self.optimizer.step)
 
     def step(self, i):
-        """Descend, after telling that the memory of the last step is free."""
+        """Run a step, after telling PyTorch that the memory of the last step is free."""
         self.torch.compiler.cudagraph_mark_step_begin()
         super().step(i)
 
 
-# Other libraries: what comes of them is compared by its test accuracy only
+# Other libraries: only their test accuracy is compared
 
 
 def sklearn_mlp(row, x, labels):
-    """scikit-learn's MLPClassifier, through one epoch of `fit`.
+    """scikit-learn's MLPClassifier, for one epoch of `fit`.
 
-    It starts from the same weights, by its warm start, but draws its own order of examples. Its output is always
-    softmax with the log-loss: where a row has sigmoid and quadratic cost, its hidden layer alone is sigmoid, and it
-    learns at the rate SOFTMAX_LR. Its time includes the encoding of the labels.
+    It starts from the same weights, with a warm start, but shuffles the examples in its own order. Its output is always
+    softmax with log loss: for rows with sigmoid and quadratic cost, only its hidden layer is sigmoid, and its learning
+    rate is SOFTMAX_LR. Its time includes encoding the labels.
     """
     from sklearn import config_context
     from sklearn.neural_network import MLPClassifier
@@ -529,13 +529,13 @@ def sklearn_mlp(row, x, labels):
         warm_start=True,
         random_state=SEED,
     )
-    warnings.simplefilter("ignore")  # ten examples are less than a batch, and one epoch is not convergence
-    net.fit(x[:10], np.arange(10))  # makes the weights; each class has to be there
+    warnings.simplefilter("ignore")  # ten examples are less than a batch, and one epoch does not converge
+    net.fit(x[:10], np.arange(10))  # creates the weights; needs every class
 
     def epoch():
         for w, b, (w_0, b_0) in zip(net.coefs_, net.intercepts_, start(row).layers):
             w[...], b[...] = w_0.T, b_0
-        with config_context(assume_finite=True):  # no check of the data, as in the times of the others
+        with config_context(assume_finite=True):  # skips the check of the data, which is not timed for the others
             started = time.perf_counter()
             net.fit(x, labels)
             seconds = time.perf_counter() - started
@@ -545,7 +545,7 @@ def sklearn_mlp(row, x, labels):
 
 
 def thinc_chain(row, x, labels):
-    """Thinc: a chain of Linear and Logistic, begin_update, its backprop, and its optimizer as plain SGD."""
+    """Thinc: a chain of Linear and Logistic, begin_update, backprop, and its optimizer as plain SGD."""
     from thinc.api import Linear, Logistic, Optimizer, chain
 
     targets = one_hot(labels)
@@ -576,13 +576,13 @@ def thinc_chain(row, x, labels):
 
 
 class Contender(NamedTuple):
-    """What the report calls it, how it is made, and what can be expected of it."""
+    """Title in the report, function that builds the contender, and its properties."""
 
     title: str
     make: Callable[..., Callable[[], Epoch]]
-    bound: float | None = 1e-3  # how far its weights may be off, as a part of their change; None: not compared
-    all_threads: bool = True  # whether it can use more than one
-    momentum: bool = True  # whether it takes part in the rows with momentum
+    bound: float | None = 1e-3  # largest difference of the weights, relative to their change; None: not compared
+    all_threads: bool = True  # whether it can use more than one thread
+    momentum: bool = True  # whether it supports the rows with momentum
 
 
 # The first word of a name is the library.

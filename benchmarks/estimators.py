@@ -1,7 +1,7 @@
-"""xpnet's estimators beside scikit-learn's: how long `fit` takes, and how good the networks are.
+"""Compare xpnet's estimators with scikit-learn's: the time of `fit`, and the accuracy of the networks.
 
-Prints two tables; README.md beside this file says how they are taken. Exits with status 1 if the two do not become the
-same network, or their accuracies over the seeds differ by 3 standard errors or more; times are never judged.
+Prints two tables; README.md in this folder describes the method. Exits with status 1 if the two do not train the same
+network, or if their mean accuracies differ by more than 3 standard errors. It never fails because of a time.
 """
 
 import argparse
@@ -20,24 +20,24 @@ from sklearn.preprocessing import StandardScaler
 from xpnet import estimators as ours
 from xpnet.datasets import mnist
 
-PAUSE = 0.06  # seconds: BLAS threads spin on after their work, and would slow the next contender
+PAUSE = 0.06  # seconds: BLAS threads keep spinning after their work and would slow the next contender
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3, help="fits of each (%(default)s)")
-    parser.add_argument("--seeds", type=int, default=10, help="networks of each for the accuracy (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="timed fits per library (%(default)s)")
+    parser.add_argument("--seeds", type=int, default=10, help="networks per library for the accuracy (%(default)s)")
     parser.add_argument("--parts", nargs="*", choices=["speed", "accuracy"], default=["speed", "accuracy"])
-    parser.add_argument("--quick", action="store_true", help="small data and few epochs, to see that all is well")
+    parser.add_argument("--quick", action="store_true", help="small data and few epochs, to test the script")
     args = parser.parse_args()
-    warnings.simplefilter("ignore")  # some fits end before they have converged
+    warnings.simplefilter("ignore")  # some fits end before they converge
     print(f"{machine('sklearn', 'scipy')}\n")
     good = [PARTS[part](args) for part in args.parts]
     sys.exit(0 if all(good) else "the two differ: see the tables")
 
 
 def speed(args):
-    """Seconds of `fit`, turn by turn; the same seed, so that the networks must be the same."""
+    """Time `fit` with both libraries in turn; the seed is the same, so the networks must be the same."""
     print("| data | settings | epochs | scikit-learn | xpnet | ratio (rounds) | largest difference of a weight |")
     print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
     good = True
@@ -52,7 +52,7 @@ def speed(args):
                 taken.append(time.perf_counter() - started)
         mine, other = fitted[ours], fitted[theirs]
         apart = max(np.abs(a - b).max() for a, b in zip(mine.coefs_, other.coefs_))
-        # Rounding grows in float32; there the predictions are held against each other
+        # In float32 rounding differences grow, so the predictions are compared instead
         same = mine.n_iter_ == other.n_iter_ and apart < 1e-6 if x.dtype == np.float64 else agree(mine, other, x) > 0.99
         good &= bool(same)
         ratios = np.array(seconds[ours]) / np.array(seconds[theirs])
@@ -67,7 +67,7 @@ def speed(args):
 
 
 def fits(args):
-    """Name, X, y and settings of what is timed."""
+    """Yield the name, X, y and settings of each timed fit."""
     x, y = load_digits(return_X_y=True)
     short = {"max_iter": 10} if args.quick else {}
     yield "digits", x, y, short
@@ -96,7 +96,7 @@ def describe(settings):
 
 
 def accuracy(args):
-    """Mean score on test data over seeds, each with the standard error of the mean."""
+    """Compare the mean test scores over the seeds, with their standard errors."""
     print("| data | score | scikit-learn | xpnet | difference, in standard errors of it |")
     print("| --- | --- | --- | --- | --- |", flush=True)
     good = True
@@ -125,7 +125,7 @@ def accuracy(args):
 
 
 def problems(args):
-    """Name, kind of estimator, X, y and settings."""
+    """Yield the name, class of estimator, X, y and settings of each problem."""
     few = {"max_iter": 20} if args.quick else {}
     yield "breast cancer", "MLPClassifier", *load_breast_cancer(return_X_y=True), few
     yield "diabetes", "MLPRegressor", *load_diabetes(return_X_y=True), few or {"learning_rate_init": 0.01}

@@ -1,7 +1,7 @@
-"""What users wait for besides training: predictions, memory, start, and reading data.
+"""Measure prediction, memory, import time and data loading.
 
-Prints a table of figures, each beside what the project promises; README.md beside this file says how they are taken.
-Exits with status 1 if two contenders do not compute the same, or a bound on memory is missed; times are never judged.
+Prints a table of measurements, each next to the project's target; README.md in this folder describes the method. Exits
+with status 1 if two contenders predict differently or a memory bound is exceeded. It never fails because of a time.
 """
 
 import argparse
@@ -24,11 +24,11 @@ SIZES = [784, 30, 10]
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=1_000_000, help="examples of the large prediction (%(default)s)")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="examples in the large prediction (%(default)s)")
     parser.add_argument("--skip", nargs="*", default=[], choices=PARTS, help="parts to leave out")
     args = parser.parse_args()
-    print(f"{machine('torch', 'sklearn')}; one thread where OPENBLAS_NUM_THREADS and OMP_NUM_THREADS say so.\n")
-    print("| what | figure | promised |\n| --- | --- | --- |", flush=True)
+    print(f"{machine('torch', 'sklearn')}; threads as set by OPENBLAS_NUM_THREADS and OMP_NUM_THREADS.\n")
+    print("| measurement | value | target |\n| --- | --- | --- |", flush=True)
     (x, y), test = mnist() if os.environ.get("XPNET_DATA") else mnist_sample()
     with tempfile.TemporaryDirectory() as folder:
         for name, part in PARTS.items():
@@ -38,13 +38,13 @@ def main():
 
 
 def latency(x, y, test, args, folder):
-    """One example at a time."""
+    """Time `predict` for one example."""
     net, one = Network(SIZES, seed=0), x[0]
     yield "`predict` of one example, 784-30-10, NumPy", f"{best(lambda: net.predict(one), 2000) * 1e6:.1f} µs", "20 µs"
 
 
 def predictions(x, y, test, args, folder):
-    """Many examples, against scikit-learn and PyTorch with the same weights."""
+    """Time many predictions, relative to scikit-learn and PyTorch with the same weights."""
     for sizes in (SIZES, [784, 512, 512, 10]):
         for n in (10_000, args.rows):
             rows = np.resize(x, (n, 784))
@@ -57,20 +57,20 @@ def predictions(x, y, test, args, folder):
             seconds = {name: [] for name in contenders}
             for _ in range(max(3, ROUNDS * 10_000 // n)):
                 for name, run in contenders.items():
-                    time.sleep(0.06)  # BLAS threads spin on after their work, and would slow the next contender
+                    time.sleep(0.06)  # BLAS threads keep spinning after their work and would slow the next contender
                     started = time.perf_counter()
                     found = run()
                     seconds[name].append(time.perf_counter() - started)
                     if not np.allclose(found[:1000], net.predict_proba(rows[:1000]), atol=1e-5):
-                        sys.exit(f"{name} predicts otherwise")
+                        sys.exit(f"{name} predicts differently")
             ours = np.array(seconds.pop("xpnet"))
             for name, theirs in seconds.items():
-                what = f"`predict_proba` of {n:,} rows, {'-'.join(map(str, sizes))}, NumPy, against {name}"
+                what = f"`predict_proba` of {n:,} rows, {'-'.join(map(str, sizes))}, NumPy, relative to {name}"
                 yield what, f"{np.median(ours / theirs):.2f} ({np.median(ours) * 1e3:.0f} ms)", "1.0"
 
 
 def sklearn_like(net, rows):
-    """predict_proba of an MLPClassifier that has the weights of a network."""
+    """predict_proba of an MLPClassifier with the weights of a network."""
     from sklearn.neural_network import MLPClassifier
 
     few = MLPClassifier(net.sizes[1:-1], max_iter=1, batch_size=10)
@@ -81,7 +81,7 @@ def sklearn_like(net, rows):
 
 
 def torch_like(net, rows):
-    """A Sequential that has the weights of a network, without autograd."""
+    """A Sequential with the weights of a network, without autograd."""
     import torch
 
     parts = []
@@ -99,16 +99,16 @@ def torch_like(net, rows):
 
 
 def memory(x, y, test, args, folder):
-    """Peak of a process that trains, above the interpreter with xpnet imported, by the data that it was given."""
+    """Peak memory of training, minus the memory after importing xpnet, relative to the size of the data."""
     for name, dtype, bound in (("float32", np.float32, 1.3), ("uint8", np.uint8, None)):
         for part, pixels in (("x", x), ("t", test[0])):
             np.save(folder / f"{part}.npy", pixels if dtype == np.float32 else np.round(255 * pixels).astype(np.uint8))
         np.save(folder / "y.npy", y)
         np.save(folder / "u.npy", test[1])
         peak, size = map(float, run_python(TRAINING, folder, name).split())
-        what = f"peak memory of training on {name} data of {size / 2**20:.0f} MiB, by its size"
-        yield what, f"{peak / size:.2f}", bound or "as little beside the data"
-        if bound and peak > bound * size + 2**25:  # a process has some tens of MiB of its own
+        what = f"peak memory of training on {size / 2**20:.0f} MiB of {name} data, as a multiple of that size"
+        yield what, f"{peak / size:.2f}", bound or ""
+        if bound and peak > bound * size + 2**25:  # a process needs some tens of MiB anyway
             sys.exit(f"training on {name} data takes {peak / size:.2f} times its size")
 
 
@@ -117,7 +117,7 @@ import sys
 import numpy as np
 from xpnet import Network
 
-def peak():  # in KiB; of a process since it was executed, which getrusage does not tell
+def peak():  # in KiB, since exec; getrusage includes the memory of the parent process
     with open("/proc/self/status") as file:
         return next(int(line.split()[1]) for line in file if line.startswith("VmHWM"))
 
@@ -131,7 +131,7 @@ print(1024 * (peak() - before), x.nbytes + t.nbytes)
 
 
 def start(x, y, test, args, folder):
-    """Processes of their own, in turn."""
+    """Time imports and `xpnet train` in new processes, in turn."""
     imports = {"numpy": "import numpy", "xpnet": "import xpnet", "Network": "from xpnet import Network"}
     seconds = {name: [] for name in imports}
     for _ in range(ROUNDS):
@@ -141,14 +141,14 @@ def start(x, y, test, args, folder):
             seconds[name].append(time.perf_counter() - started)
     for name in ("xpnet", "Network"):
         ratio = np.median(np.divide(seconds[name], seconds["numpy"]))
-        yield f"`{imports[name]}`, by `import numpy`", f"{ratio:.2f}", "1.3"
+        yield f"`{imports[name]}`, relative to `import numpy`", f"{ratio:.2f}", "1.3"
     command = [Path(sys.executable).with_name("xpnet"), "train"]
     took = [timed(lambda: subprocess.run(command, check=True, capture_output=True)) for _ in range(5)]
-    yield "`xpnet train`, from start to end of the process", f"{np.median(took):.1f} s", "3 s"
+    yield "`xpnet train`, the whole process", f"{np.median(took):.1f} s", "3 s"
 
 
 def reading(x, y, test, args, folder):
-    """Torchvision's MNIST to a source that lies on the device."""
+    """Time the conversion of torchvision's MNIST to arrays on the device."""
     if not os.environ.get("XPNET_DATA"):
         return
     from torchvision import datasets, transforms
@@ -162,14 +162,14 @@ def reading(x, y, test, args, folder):
         data = datasets.MNIST(os.environ["XPNET_DATA"], train=True, download=False, transform=transform)
         reader = Network(SIZES).reader()
         took = timed(lambda data=data, reader=reader: reader.source(data, "train_data", progress=True))
-        yield f"torchvision's MNIST {what}, to arrays", f"{took:.1f} s", bound
+        yield f"converting torchvision's MNIST {what} to arrays", f"{took:.1f} s", bound
 
 
 PARTS = {"latency": latency, "predictions": predictions, "memory": memory, "start": start, "reading": reading}
 
 
 def best(function, times):
-    """Least time of a call, over rounds of many calls."""
+    """Shortest time per call, over several rounds of many calls."""
     return min(timed(lambda: [function() for _ in range(times)]) for _ in range(ROUNDS)) / times
 
 

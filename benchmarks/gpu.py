@@ -1,10 +1,10 @@
-"""Train on a GPU: beside what PyTorch and JAX do there, and beside the CPU. One command for whoever has a card.
+"""Compare training on a GPU with PyTorch and JAX on the same GPU, and with the CPU.
 
-Prints tables, after all is measured: microseconds a step, the ratios that matter, shares of the card's rate, from which
-sizes on a GPU is faster than the CPU, and MNIST. README.md beside this file says what is measured, and how. Exits with
-status 1 if a contender fails, or does not compute what the others do.
+Prints tables at the end: microseconds per step, ratios of times, fractions of the GPU's peak rate, the sizes from which
+on the GPU is faster than the CPU, and MNIST. README.md in this folder describes the method. Exits with status 1 if a
+contender fails, or its results differ from the others'.
 
-With `--device cpu` it is a rehearsal: NumPy stands for CuPy, and nothing that it prints says anything of a GPU.
+With `--device cpu` it is a dry run: NumPy stands in for CuPy, and the figures say nothing about a GPU.
 """
 
 import argparse
@@ -27,24 +27,24 @@ from xpnet.backends import Backend
 from xpnet.bench import compare_backends
 
 ROWS = {**BOOK, "r7": Row((784, 4096, 4096, 10), 1024, 0.1, relu=True, examples=20_480)}
-SIDES = {"cuda": (4096, 8192, 8192), "cpu": (1024,)}  # of the square matrices whose products are the rate
-EXACT = {"NVIDIA_TF32_OVERRIDE": "0", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "0", "CUPY_TF32": "0"}  # float32 is float32
-WARM_UP = 2  # PyTorch's compiler records a graph when it meets a shape the second time
+SIDES = {"cuda": (4096, 8192, 8192), "cpu": (1024,)}  # square matrices to measure the peak rate
+EXACT = {"NVIDIA_TF32_OVERRIDE": "0", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "0", "CUPY_TF32": "0"}  # full float32
+WARM_UP = 2  # PyTorch's compiler records a graph the second time it sees a shape
 PARTS = ("steps", "crossover", "mnist")
 
 
 class Size(NamedTuple):
-    """How much is measured."""
+    """Amount of work."""
 
     rows: tuple[str, ...]
     rounds: int
-    examples: int | None  # in an epoch; None: as many as the row says
-    widths: tuple[int, ...]  # of the crossover
+    examples: int | None  # per epoch; None: those of the row
+    widths: tuple[int, ...]  # for the crossover
     batch_sizes: tuple[int, ...]
-    seconds: float  # of a repetition there
+    seconds: float  # per repetition of the crossover
     repeats: int
-    epochs: int  # of MNIST, at most
-    target: float  # accuracy
+    epochs: int  # for MNIST, at most
+    target: float  # accuracy for MNIST
 
 
 FULL = Size(tuple(ROWS), 9, None, (32, 128, 512, 2048, 4096), (1, 10, 32, 128, 512, 2048), 0.2, 5, 20, 0.98)
@@ -52,12 +52,12 @@ QUICK = Size(("r1", "r4"), 2, 600, (16, 64), (8, 64), 0.01, 2, 5, 0.8)
 
 
 def own(device):
-    """The library that is ours to be fast with; on the CPU, NumPy stands for CuPy."""
+    """Name of xpnet's own GPU backend; on the CPU, NumPy stands in for CuPy."""
     return "cupy" if device == "cuda" else "numpy"
 
 
 def contenders(device):
-    """What takes part, {name: contender}; the first word of a name is the library."""
+    """Build the contenders, {name: contender}; the first word of a name is the library."""
     mine = own(device)
     ours = {
         f"{name} xpnet": Contender(f"xpnet on {name}", partial(xpnet, name, "rows", device=device))
@@ -75,13 +75,13 @@ def contenders(device):
 
 
 def usable(names, device):
-    """Those whose library has the device, and what is said of the others."""
+    """Select the contenders whose library has the device, and give the reasons for the others."""
     reasons = {}
     for each in dict.fromkeys(map(library, names)):
         try:
             place = get_backend(each, device)
             if each == own(device) and type(place).fold is Backend.fold:
-                names = [name for name in names if not name.endswith("plain loop")]  # it has no other
+                names = [name for name in names if not name.endswith("plain loop")]  # it has no other loop
         except BackendError as error:
             reasons[each] = str(error)
     return [name for name in names if library(name) not in reasons], reasons
@@ -91,7 +91,7 @@ def usable(names, device):
 
 
 class Found:
-    """What was measured so far."""
+    """Measurements so far."""
 
     def __init__(self, args, names, head):
         self.args, self.names, self.head = args, names, head
@@ -99,7 +99,7 @@ class Found:
 
 
 def step_times(found, size, x, labels, test, folder):
-    """An epoch of each network, by every contender in turn."""
+    """Time an epoch of each network with every contender in turn."""
     makes = contenders(found.args.device)
     for row in (ROWS[each] for each in size.rows):
         row = row._replace(examples=min(size.examples or row.examples, len(x)))
@@ -114,7 +114,7 @@ def step_times(found, size, x, labels, test, folder):
 
 
 def crossover(found, size):
-    """A step of networks with one hidden layer, on all that is here; the fastest of each side."""
+    """Time a step of networks with one hidden layer on every available backend."""
     libraries = dict.fromkeys(["numpy", *map(library, found.names)])
     for width in size.widths:
         net = Network([784, width, 10], activation="relu", task="classification", seed=0)
@@ -126,12 +126,12 @@ def crossover(found, size):
 
 
 def mnist_times(found, size, train, test):
-    """Train until the target is reached."""
+    """Train each library's network until it reaches the target accuracy."""
     for each in dict.fromkeys(map(library, found.names)):
         until = Until(size.target)
         try:
             found.trainings[each] = until, mnist_training(each, found.args.device, size, train, test, until)
-        except Exception as error:  # what comes after it is measured all the same
+        except Exception as error:  # the remaining measurements continue
             say(found, f"MNIST on {each} failed, {type(error).__name__}: {error}")
         else:
             if until.reached is None:
@@ -145,17 +145,17 @@ def mnist_training(name, device, size, train, test, until):
 
 
 class Until(Callback):
-    """Stop when the validation accuracy is reached; the seconds that took, from when this was made."""
+    """Stop at a validation accuracy, and record the seconds from the creation of this callback."""
 
     def __init__(self, accuracy):
         self.accuracy, self.reached, self.started = accuracy, None, time.perf_counter()
 
     def on_train_begin(self, training):
-        """Know what to stop."""
+        """Keep the training, to stop it later."""
         self.training = training
 
     def on_epoch_end(self, logs):
-        """Read it."""
+        """Compare the validation accuracy with the target."""
         if logs["validation_accuracy"] >= self.accuracy:
             self.reached, self.training.stopped = time.perf_counter() - self.started, True
 
@@ -169,18 +169,18 @@ def say(found, what):
 
 
 def head_of(args, names, reasons, where):
-    """What it is measured on, in lines."""
+    """Describe the machine and the libraries, in lines."""
     used = [each for each in dict.fromkeys(map(library, names)) if each != "numpy"]
     return [
-        *(["A REHEARSAL on the CPU: these figures say nothing of a GPU.\n"] if args.device == "cpu" else []),
-        f"{cards() or 'No card'}; {machine(*used)}; {where}.",
-        (", ".join(cuda()) or "No CUDA libraries from packages") + ".",
+        *(["A DRY RUN on the CPU: these figures say nothing about a GPU.\n"] if args.device == "cpu" else []),
+        f"{cards() or 'No GPU'}; {machine(*used)}; {where}.",
+        (", ".join(cuda()) or "No packages with CUDA libraries") + ".",
         *(f"Left out: {name}, {reason}" for name, reason in reasons.items()),
     ]
 
 
 def report(found):
-    """Print all that was measured."""
+    """Print all measurements."""
     print(*found.head, sep="\n")
     if found.results:
         steps_report(found)
@@ -189,11 +189,11 @@ def report(found):
     if found.trainings:
         mnist_report(found)
     for each in found.wrong:
-        print(f"\nNOT AS IT SHOULD BE: {each}")
+        print(f"\nFAILED CHECK: {each}")
 
 
 def steps_report(found):
-    """Three tables with a column for each network: times, ratios, shares of the rate."""
+    """Print three tables with a column per network: times, ratios, fractions of the peak rate."""
     mine, makes, results = own(found.args.device), contenders(found.args.device), found.results
     ours = [name for name in found.names if " xpnet" in name and "plain" not in name]
     others = [name for name in found.names if " xpnet" not in name]
@@ -201,8 +201,11 @@ def steps_report(found):
     lines = [[makes[name].title, *(time_cell(each, name, ours, others) for each in results)] for name in found.names]
     print_table([f"µs a step (test accuracy), medians of {found.args.size.rounds} rounds", *head], lines)
     ratios = {
-        f"xpnet on {mine} / its plain loop (aim: 0.2 in r1 to r4)": ([f"{mine} xpnet"], [f"{mine} xpnet, plain loop"]),
-        f"xpnet on {mine} / fastest of the frameworks (aim: 1.0)": ([f"{mine} xpnet"], others),
+        f"xpnet on {mine} / its plain loop (target 0.2 in r1 to r4)": (
+            [f"{mine} xpnet"],
+            [f"{mine} xpnet, plain loop"],
+        ),
+        f"xpnet on {mine} / fastest of the frameworks (target 1.0)": ([f"{mine} xpnet"], others),
         "best xpnet / fastest of the frameworks": (ours, others),
         "xpnet on torch / PyTorch, eager": (["torch xpnet"], ["torch autograd"]),
         "xpnet on jax / JAX, jit(lax.scan)": (["jax xpnet"], ["jax by hand"]),
@@ -213,8 +216,8 @@ def steps_report(found):
     lines = [[makes[name].title, *(share_cell(each, name, rate) for each in results)] for name in found.names]
     said = ", ".join(f"{name} {each / 1e12:.3g}" for name, each in found.rates.items())
     if rate:
-        print_table(["share of the best rate (aim: 80 % in r7)", *head], lines)
-        print(f"\nRates in TFLOP/s: {said}; the best of float32 products of {SIDES[found.args.device]} rows.")
+        print_table(["fraction of the peak rate (target 80 % in r7)", *head], lines)
+        print(f"\nPeak rates in TFLOP/s: {said}; from float32 products with {SIDES[found.args.device]} rows.")
 
 
 def time_cell(result, name, ours, others):
@@ -234,13 +237,13 @@ def share_cell(result, name, rate):
 
 
 def crossover_report(found):
-    """A table of ratios: a line for each size of the minibatch, a column for each width."""
+    """Print a table of ratios, with a row per minibatch size and a column per width."""
     widths, sizes = (list(dict.fromkeys(each)) for each in zip(*found.comparisons))
     cells = {each: crossover_cell(compared, found.args.device) for each, compared in found.comparisons.items()}
     lines = [[str(m), *(cells[width, m] for width in widths)] for m in sizes]
     device = "GPU" if found.args.device == "cuda" else "others"
-    print_table([f"{device} / CPU, by minibatch", *(f"784-{width}-10" for width in widths)], lines)
-    print(f"\nBold: {device} faster. In brackets, µs a step of the fastest on each side.")
+    print_table([f"{device} / CPU, by minibatch size", *(f"784-{width}-10" for width in widths)], lines)
+    print(f"\nBold: {device} faster. In brackets: µs per step of the fastest backend on each side.")
 
 
 def crossover_cell(compared, device):
@@ -255,12 +258,12 @@ def crossover_cell(compared, device):
 
 
 def beside(row: dict[str, Any], device):
-    """Whether a row is of the GPU; in a rehearsal, of what is not NumPy."""
+    """Whether a row belongs to the GPU; in a dry run, to a library other than NumPy."""
     return not row["device"].startswith("cpu") if device == "cuda" else row["backend"] != "numpy"
 
 
 def mnist_report(found):
-    """A line for each library."""
+    """Print a table with a row per library."""
     target, lines = found.args.size.target, []
     for name, (until, history) in found.trainings.items():
         seconds = history["seconds"][1:] or history["seconds"]
@@ -269,20 +272,18 @@ def mnist_report(found):
         lines.append(
             [f"xpnet on {name}", f"{np.median(seconds):.3f}", reached, str(len(history.rows)), f"{accuracy:.2%}"]
         )
-    head = ["784-512-10, batch 128, Adam", "s an epoch", f"time to {target:.0%}, all included", "epochs", "accuracy"]
+    head = ["784-512-10, batch 128, Adam", "s per epoch", f"total time to {target:.0%}", "epochs", "accuracy"]
     print_table(head, lines)
 
 
 def options():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", choices=SIDES, default="cuda", help="cpu is a rehearsal (%(default)s)")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="(all)")
-    parser.add_argument("--rows", nargs="+", choices=ROWS, help="networks of the steps (all)")
-    parser.add_argument("--rounds", type=int, help=f"epochs timed of each contender ({FULL.rounds})")
-    parser.add_argument(
-        "--without", nargs="+", default=[], metavar="NAME", help="beginnings of contenders to leave out"
-    )
-    parser.add_argument("--quick", action="store_true", help="small and short, to see that it works")
+    parser.add_argument("--device", choices=SIDES, default="cuda", help="cpu is a dry run (%(default)s)")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="measurements to make (all)")
+    parser.add_argument("--rows", nargs="+", choices=ROWS, help="networks for the step times (all)")
+    parser.add_argument("--rounds", type=int, help=f"timed epochs per contender ({FULL.rounds})")
+    parser.add_argument("--without", nargs="+", default=[], metavar="NAME", help="prefixes of contenders to leave out")
+    parser.add_argument("--quick", action="store_true", help="small and short, to test the script")
     args = parser.parse_args()
     size = QUICK if args.quick else FULL
     args.size = size._replace(rows=tuple(args.rows or size.rows), rounds=args.rounds or size.rounds)
@@ -292,15 +293,15 @@ def options():
 def main():
     args = options()
     os.environ.update(EXACT)
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # or JAX takes most of the memory, in each process
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # or each JAX process reserves most of the memory
     names = [name for name in contenders(args.device) if not name.startswith(tuple(args.without))]
     names, reasons = usable(names, args.device)
     if not names:
-        sys.exit("\n".join(["Nothing can be used:", *reasons.values()]))
+        sys.exit("\n".join(["No backend can be used:", *reasons.values()]))
     where, (x, labels), test = load()
     found = Found(args, names, head_of(args, names, reasons, where))
     with tempfile.TemporaryDirectory() as folder, ExitStack() as ending:
-        ending.callback(report, found)  # also of a run that was interrupted
+        ending.callback(report, found)  # also after an interrupted run
         save(folder, x, labels)
         if "steps" in args.parts:
             step_times(found, args.size, x, labels, test, Path(folder))

@@ -1,4 +1,4 @@
-"""The machine that a measurement was made on: what it is, in one line, and how fast it multiplies."""
+"""Describe the machine of a benchmark in one line, and measure its rate of matrix products."""
 
 import itertools
 import os
@@ -13,11 +13,11 @@ import numpy as np
 
 from xpnet.bench import PAUSE
 
-PRODUCTS = 3  # of each size, when a rate is measured
+PRODUCTS = 3  # per size, to measure a rate
 
 
 def machine(*modules):
-    """Processor, cores, and the versions of Python, NumPy with its BLAS, xpnet, and what other modules belong to."""
+    """Processor, cores, and the versions of Python, NumPy with its BLAS, xpnet, and the packages of other modules."""
     packages = packages_distributions()
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
@@ -32,13 +32,13 @@ def machine(*modules):
 
 
 def cuda():
-    """Versions of what CUDA's libraries were installed as, and of JAX's plugins for them."""
-    found = {each.name: each.version for each in distributions() if each.name}  # a broken one has none
+    """Versions of the packages with CUDA libraries, JAX's CUDA plugins and Triton."""
+    found = {each.name: each.version for each in distributions() if each.name}  # a broken installation has no name
     return [f"{name} {found[name]}" for name in sorted(found) if name.startswith(("nvidia-cu", "jax-cuda", "triton"))]
 
 
 def cards():
-    """NVIDIA's cards with their memory, and the driver, as its own tool calls them; None without the tool."""
+    """NVIDIA GPUs with their memory, and the driver version, from nvidia-smi; None if it is missing or fails."""
     if not shutil.which("nvidia-smi"):
         return None
     query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
@@ -50,7 +50,10 @@ def cards():
 
 
 def operations(sizes, m):
-    """Floating-point operations of a step's products: forward, by the weights, and by the inputs of all but the first.
+    """Floating-point operations of a step's matrix products.
+
+    These are the forward products, the gradients of the weights, and the gradients with respect to the inputs of all
+    layers but the first.
 
     Examples
     --------
@@ -62,7 +65,7 @@ def operations(sizes, m):
 
 
 def best_rate(backend, sides):
-    """The most operations a second of a backend's product of two square float32 matrices."""
+    """Highest rate, in operations per second, of a backend's product of two square float32 matrices."""
     rng, found = np.random.default_rng(0), 0.0
     time.sleep(PAUSE)
     with backend.scope("float32"):
@@ -71,7 +74,7 @@ def best_rate(backend, sides):
             for i in range(PRODUCTS + 1):
                 backend.synchronize()
                 started = time.perf_counter()
-                backend.to_numpy(backend.xp.matmul(a, b)[:1, :1])  # waits for it
-                if i:  # the first wakes the threads
+                backend.to_numpy(backend.xp.matmul(a, b)[:1, :1])  # synchronizes
+                if i:  # the first product starts the threads
                     found = max(found, 2 * n**3 / (time.perf_counter() - started))
     return found

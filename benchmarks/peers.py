@@ -1,8 +1,8 @@
-"""Compare xpnet's training with the same training by hand, on NumPy, JAX and PyTorch, and by other libraries.
+"""Compare xpnet's training with loops written by hand on NumPy, JAX and PyTorch, and with other libraries.
 
-Prints two tables: microseconds a step, and the ratios that matter. README.md beside this file says what is measured,
-and how; contenders.py holds the networks and what trains them. Exits with status 1 if a contender does not compute
-what the others do (the network's results are void), or if `--check` finds xpnet too slow.
+Prints two tables: microseconds per step, and ratios of times. README.md in this folder describes the method;
+contenders.py contains the networks and the contenders. Exits with status 1 if a contender fails or its results
+differ from the others' (the results for that network are then void), or if `--check` finds xpnet too slow.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from turns import ABSENT, launch, library, load, measure, print_table, ratio_cel
 
 from xpnet import SGD, Network
 
-SKLEARN_POINTS = 0.02  # it draws another order of examples, and is compared with xpnet's network of the same output
+SKLEARN_POINTS = 0.02  # it shuffles in its own order, and is compared with an xpnet network with the same output
 
 OURS = [name for name in CONTENDERS if " xpnet" in name]
 OTHERS = [name for name in CONTENDERS if name not in OURS]
@@ -37,7 +37,7 @@ RATIOS = {
 
 
 def thread_counts(name, asked):
-    """Choices that a contender has here, of those asked for: True is one thread."""
+    """Thread settings to time for a contender, out of the requested ones; True means one thread."""
     possible = library(name) != "jax" or hasattr(os, "sched_setaffinity")
     if possible and (asked == "one" or not CONTENDERS[name].all_threads):
         return [True]
@@ -45,7 +45,7 @@ def thread_counts(name, asked):
 
 
 def softmax_share(row, x, labels, test):
-    """Test accuracy after an epoch of the network that scikit-learn has, trained by xpnet."""
+    """Test accuracy of scikit-learn's network after one epoch of training with xpnet."""
     net = Network(row.sizes, activation="relu" if row.relu else "sigmoid", task="classification", seed=SEED)
     net.layers = start(row).layers
     net.train(
@@ -60,7 +60,7 @@ def softmax_share(row, x, labels, test):
 
 
 def judged(result, expected):
-    """Compare the test accuracies; scikit-learn's is to be near the expected one, or its times are left out."""
+    """Compare the test accuracies; leave out scikit-learn if its accuracy is far from the expected one."""
     result.wrong.extend(spread(worker for worker in result.workers if library(worker.name) != "sklearn"))
     odd = [w for w in result.workers if library(w.name) == "sklearn" and abs(w.share - expected) > SKLEARN_POINTS]
     for worker in odd:
@@ -72,7 +72,7 @@ def judged(result, expected):
 
 
 def report(results, args, where):
-    """Print both tables: a column for each network. Bold are the best of xpnet and the best of the others."""
+    """Print both tables, with a column per network. The best of xpnet and the best of the others are bold."""
     if not results:
         return
     used = dict.fromkeys(library(worker.name) for result in results for worker in result.workers)
@@ -101,16 +101,16 @@ def taking_part(row, names):
 
 def options():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kind", choices=KINDS, default="book", help="plain descent, or momentum (%(default)s)")
-    parser.add_argument("--rows", nargs="+", choices=KINDS["book"], default=list(KINDS["book"]), help="(all)")
-    parser.add_argument("--rounds", type=int, default=15, help="epochs timed of each contender (%(default)s)")
-    parser.add_argument("--threads", choices=["one", "better"], default="better", help="of each (%(default)s)")
-    parser.add_argument("--examples", type=int, help="in an epoch (60,000; 25,600 in r5 and 12,800 in r6)")
+    parser.add_argument("--kind", choices=KINDS, default="book", help="plain SGD, or momentum (%(default)s)")
+    parser.add_argument("--rows", nargs="+", choices=KINDS["book"], default=list(KINDS["book"]), help="networks (all)")
+    parser.add_argument("--rounds", type=int, default=15, help="timed epochs per contender (%(default)s)")
+    parser.add_argument("--threads", choices=["one", "better"], default="better", help="per contender (%(default)s)")
+    parser.add_argument("--examples", type=int, help="examples per epoch (60,000; 25,600 in r5 and 12,800 in r6)")
     parser.add_argument(
-        "--contenders", nargs="+", metavar="NAME", default=[""], help=f"beginnings of: {'; '.join(CONTENDERS)} (all)"
+        "--contenders", nargs="+", metavar="NAME", default=[""], help=f"prefixes of: {'; '.join(CONTENDERS)} (all)"
     )
     parser.add_argument(
-        "--check", type=float, metavar="BOUND", help="fail if xpnet on numpy / NumPy by hand is above it in a row"
+        "--check", type=float, metavar="BOUND", help="fail if xpnet on numpy / NumPy by hand exceeds it for any network"
     )
     args = parser.parse_args()
     args.names = [name for name in CONTENDERS if name.startswith(tuple(args.contenders))]
@@ -131,7 +131,7 @@ def main():
     where, (x, labels), test = load()
     results, failed = [], False
     with tempfile.TemporaryDirectory() as folder, ExitStack() as ending:
-        ending.callback(report, results, args, where)  # also of a run that was interrupted
+        ending.callback(report, results, args, where)  # also after an interrupted run
         save(folder, x, labels)
         for row in (KINDS[args.kind][each] for each in args.rows):
             row = row._replace(examples=min(args.examples or row.examples, len(x)))

@@ -1,7 +1,7 @@
-"""How the time of a step grows with batch, width and depth, beside what its operations alone would take.
+"""Time of a training step by minibatch size, width and depth, compared with the time of its operations alone.
 
-Writes figures.json and three plots into a folder, and prints the share of its library's rate that each backend
-reaches; README.md beside this file says what is measured, and how.
+Writes figures.json and three plots into a folder, and prints the fraction of its own library's peak rate that each
+backend reaches; README.md in this folder describes the method.
 """
 
 import argparse
@@ -27,7 +27,7 @@ except ImportError as error:
 
 
 class Axis(NamedTuple):
-    """What varies along a plot, and what does not."""
+    """The horizontal axis of a plot, and the networks along it."""
 
     label: str
     network: str
@@ -64,7 +64,7 @@ LINES = {"numpy": ("#0072B2", "o"), "jax": ("#D55E00", "s"), "torch": ("#009E73"
 
 
 def measure(axes, backends, quick, seconds, repeats):
-    """Time every point on every backend, and the rates of each before each axis; returns what the file holds."""
+    """Time every point on every backend, measure the rates before each axis, and return the contents of the file."""
     rates, points = dict.fromkeys(backends, 0.0), []
     sides = (1024, 2048) if quick else (1024, 2048, 4096)
     for name in axes:
@@ -88,7 +88,7 @@ def threads():
 
 
 def point(axis, value, backend, seconds, repeats):
-    """Time a step of one network on one backend: median and quartiles."""
+    """Time a step of one network on one backend; return median and quartiles."""
     sizes, m = AXES[axis].shape(value)
     net = Network(sizes, activation="relu", task="classification", backend=backend, device="cpu", seed=0)
     each, steps = time_step(net, m, seconds=seconds, repeats=repeats)
@@ -103,14 +103,14 @@ def point(axis, value, backend, seconds, repeats):
 
 
 def lines(found, axis):
-    """The points of an axis, by backend: {backend: [point]}."""
+    """Group the points of an axis by backend: {backend: [point]}."""
     points = [each for each in found["points"] if each["axis"] == axis]
     backends = dict.fromkeys(each["backend"] for each in points)
     return {backend: [each for each in points if each["backend"] == backend] for backend in backends}
 
 
 def draw(found, axis):
-    """Plot the times along an axis, log-log, with that of the operations alone."""
+    """Plot the times along an axis, log-log, with the time of the operations alone."""
     figure = Figure(figsize=(7.5, 5.4), layout="constrained")
     plot = figure.subplots()
     by_backend = lines(found, axis)
@@ -132,13 +132,13 @@ def draw(found, axis):
 
 
 def dress(plot, axis, values):
-    """Scales, labels and grid."""
+    """Set scales, labels and grid."""
     plot.set_xscale("log", base=2)
     plot.set_yscale("log")
     plot.set_xticks(values, labels=map(str, values))
     plot.yaxis.set_major_formatter(EngFormatter(unit="s"))
     low, high = plot.get_ylim()
-    if high < 100 * low:  # few powers of ten: those between have labels too
+    if high < 100 * low:  # few powers of ten: label the minor ticks too
         plot.yaxis.set_minor_formatter(EngFormatter(unit="s"))
     plot.grid(which="major", color="0.85", linewidth=0.8)
     plot.grid(which="minor", axis="y", color="0.93", linewidth=0.5)
@@ -150,7 +150,7 @@ def dress(plot, axis, values):
 
 
 def shares(found, axis="width"):
-    """Table of the share of its own library's rate that each backend reaches, in Markdown."""
+    """Markdown table of the fraction of its own library's peak rate that each backend reaches."""
     by_backend = lines(found, axis)
     rows = [f"| {AXES[axis].label} | GFLOP a step | {' | '.join(by_backend)} |", "| --- " * (2 + len(by_backend)) + "|"]
     for points in zip(*by_backend.values()):
@@ -161,18 +161,18 @@ def shares(found, axis="width"):
 
 def options():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--folder", type=Path, default=Path("scaling"), help="to write to (%(default)s)")
-    parser.add_argument("--axes", nargs="+", choices=AXES, default=list(AXES), help="all, unless given")
-    parser.add_argument("--backend", nargs="+", choices=LINES, default=list(LINES), help="all that are installed")
-    parser.add_argument("--seconds", type=float, default=0.1, help="what a repetition is to take (%(default)s)")
-    parser.add_argument("--repeats", type=int, default=5, help="repetitions of each point (%(default)s)")
+    parser.add_argument("--folder", type=Path, default=Path("scaling"), help="folder to write to (%(default)s)")
+    parser.add_argument("--axes", nargs="+", choices=AXES, default=list(AXES), help="axes to measure (all)")
+    parser.add_argument("--backend", nargs="+", choices=LINES, default=list(LINES), help="(all that are installed)")
+    parser.add_argument("--seconds", type=float, default=0.1, help="target duration of a repetition (%(default)s)")
+    parser.add_argument("--repeats", type=int, default=5, help="repetitions per point (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="a few points, short repetitions")
-    parser.add_argument("--redraw", action="store_true", help="measure nothing; take figures.json of the folder")
+    parser.add_argument("--redraw", action="store_true", help="measure nothing; plot figures.json of the folder")
     return parser.parse_args()
 
 
 def run(args):
-    """Measure by the options."""
+    """Measure as the options say."""
     found = list(libraries(args.backend))
     for library in found:
         print(library, file=sys.stderr)
@@ -191,9 +191,9 @@ def main():
     for axis in axes:
         draw(found, axis).savefig(args.folder / f"{axis}.png", dpi=150)
     rates = ", ".join(f"{backend} {rate / 1e9:.0f}" for backend, rate in found["rates"].items())
-    print(f"{found['machine']}\nRates in GFLOP/s: {rates}; {found['how']}.\n")
+    print(f"{found['machine']}\nPeak rates in GFLOP/s: {rates}; {found['how']}.\n")
     for axis in ("width",) if "width" in axes else axes:
-        print(f"Share of its own rate, {AXES[axis].network}:\n\n{shares(found, axis)}")
+        print(f"Fraction of its own library's peak rate, {AXES[axis].network}:\n\n{shares(found, axis)}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The speed of the parts, by pytest-benchmark: `pytest benchmarks/test_speed.py`.
+"""Speed of individual parts, with pytest-benchmark: `pytest benchmarks/test_speed.py`.
 
-To compare with an earlier state on the same machine: `--benchmark-save=before` there, and here
-`--benchmark-compare=*before`.
+To compare two versions of the code on the same machine, run the old one with `--benchmark-save=before` and the new one
+with `--benchmark-compare=*before`.
 """
 
 import subprocess
@@ -37,7 +37,7 @@ def net(backend, shape):
 
 @pytest.fixture
 def inputs(net, shape):
-    """Sixty-four minibatches: examples and their batches, on the device."""
+    """Examples, 64 batches of them and the state, on the device."""
     rng, (sizes, m) = np.random.default_rng(0), shape
     with net.backend.scope(net.dtype):
         x, y, lr = (
@@ -64,7 +64,7 @@ def test_step(benchmark, net, inputs):
 
 
 def test_fold(benchmark, net, inputs):
-    """Sixty-four steps, as training runs them."""
+    """64 steps, as training runs them."""
     examples, batches, state = inputs
     step = net.step(net.optimizer)
     with net.backend.scope(net.dtype):
@@ -85,5 +85,5 @@ def test_predict(benchmark, net, rows):
 
 @pytest.mark.parametrize("code", ["import numpy", "import xpnet", "from xpnet import Network"])
 def test_import(benchmark, code):
-    """In a process of its own."""
+    """Each import in a new process."""
     benchmark.pedantic(lambda: subprocess.run([sys.executable, "-c", code], check=True), rounds=10, warmup_rounds=1)

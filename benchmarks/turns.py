@@ -1,7 +1,7 @@
-"""Contenders in processes of their own that take turns: what peers.py and gpu.py share.
+"""Run contenders in turn, each in its own process; shared by peers.py and gpu.py.
 
-Each process holds one contender, sends what came of a short trial, then sleeps until it is told to train for an epoch.
-What comes of every epoch is compared with what comes of the others'.
+Each process holds one contender. It sends the result of a short trial, then waits for requests to train an epoch. The
+results of each epoch are compared between the contenders.
 """
 
 import gc
@@ -20,52 +20,52 @@ from contenders import Contender, Row, start
 
 from xpnet.datasets import mnist, mnist_sample
 
-FILES = ("x.npy", "labels.npy")  # what the processes read
+FILES = ("x.npy", "labels.npy")  # read by the processes
 ABSENT = "–"
-PAUSE = 0.06  # seconds: BLAS threads spin on after their work, and would slow the next contender
+PAUSE = 0.06  # seconds: BLAS threads keep spinning after their work and would slow the next contender
 ONE_THREAD = dict.fromkeys(
     ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
 )
-HOPELESS = 1.5  # times as slow as with the other number of threads, in the better of the first rounds that count
-JUDGED = 2  # of these rounds
+HOPELESS = 1.5  # slower than with the other number of threads by this factor, in the better of the first timed rounds
+JUDGED = 2  # timed rounds before a contender can be left out
 
-# What is to be the same. Sigmoid networks: the weights after an epoch, by the bound of the contender, and the cost.
-# In ReLU networks a rounding can put a z on the other side of 0, and from then on training goes another way: where it
-# happened, weights of the epoch were off by up to 13 % of their change, the cost by 2e-3, the accuracy by 0.2 points.
-# So their weights are compared after a short trial only, where it is rare and small.
-TRIAL = 10.5  # minibatches: the last is a short one
-RELU_TRIAL_BOUND = 1e-2  # of the change of weights
-COST_BOUND, RELU_COST_BOUND = 1e-3, 1e-2  # of the cost
+# What must agree. Sigmoid networks: the weights after an epoch, within the bound of the contender, and the cost.
+# In ReLU networks rounding can change the sign of a z, and training then takes a different path: where this happened,
+# weights after an epoch differed by up to 13 % of their change, the cost by 2e-3, the accuracy by 0.2 points.
+# So their weights are compared only after a short trial, where this is rare and small.
+TRIAL = 10.5  # minibatches; the last one is smaller
+RELU_TRIAL_BOUND = 1e-2  # relative to the change of the weights
+COST_BOUND, RELU_COST_BOUND = 1e-3, 1e-2  # relative to the cost
 POINTS = 0.005  # of test accuracy
 
 
 @dataclass(eq=False)
 class Worker:
-    """A contender in a process of its own, with one thread or with all."""
+    """A contender in its own process, with one thread or with all."""
 
     name: str
     contender: Contender
     one: bool
     pipe: Connection
     process: Any
-    seconds: list[float] = field(default_factory=list)  # of each round
-    share: float = 0.0  # of the test examples, classified correctly
+    seconds: list[float] = field(default_factory=list)  # per round
+    share: float = 0.0  # fraction of the test examples classified correctly
 
     def __str__(self):
         return f"{self.contender.title} ({self.threads})"
 
     @property
     def threads(self):
-        """What the report calls their number."""
+        """Number of threads, as the report shows it."""
         return "one" if self.one else "all"
 
     @property
     def median(self):
-        """Seconds of an epoch."""
+        """Median seconds per epoch."""
         return float(np.median(self.seconds))
 
     def answer(self):
-        """Wait for its next epoch; a RuntimeError says why there is none."""
+        """Wait for the next epoch; raise a RuntimeError with the reason if it failed."""
         try:
             answer = self.pipe.recv()
         except EOFError:
@@ -76,14 +76,14 @@ class Worker:
         return answer
 
     def stop(self):
-        """End its process."""
-        with suppress(OSError):  # it may have ended by itself
+        """End the process."""
+        with suppress(OSError):  # it may have ended already
             self.pipe.send(False)
         self.process.join()
 
 
 def launch(name, contender, row, folder, one=False):
-    """Start the process of a contender, which reads its data from the folder."""
+    """Start the process of a contender, which loads its data from the folder."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=serve, args=(theirs, name, contender.make, row, folder, one), daemon=True)
@@ -97,16 +97,16 @@ def launch(name, contender, row, folder, one=False):
 
 
 def serve(pipe, name, make, row, folder, one):
-    """Do what is asked through the pipe. An error goes to the other side as a text, and ends it."""
+    """Answer requests from the pipe. An error is sent back as text and ends the process."""
     try:
-        if one and library(name) == "jax":  # XLA has a thread for each core that it may use
+        if one and library(name) == "jax":  # XLA uses one thread per available core
             os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
         few = int(TRIAL * row.batch_size)
         x, labels = (np.array(np.load(folder / name, mmap_mode="r")[: row.examples]) for name in FILES)
         pipe.send(make(row, x[:few], labels[:few])())
-        gc.collect()  # what the trial has left on the device
+        gc.collect()  # frees the trial's device memory
         epoch = make(row, x, labels)
-        del x, labels  # a contender may hold them in another form
+        del x, labels  # a contender may keep its own copy
         while pipe.recv():
             pipe.send(epoch())
     except Exception as error:
@@ -114,7 +114,7 @@ def serve(pipe, name, make, row, folder, one):
 
 
 def library(name):
-    """Find what a contender computes with: the first word of its name."""
+    """Library of a contender: the first word of its name."""
     return name.split()[0]
 
 
@@ -122,7 +122,7 @@ def library(name):
 
 
 class Result(NamedTuple):
-    """What was measured of a network; what is not the same, which voids it; and which contenders failed, and why."""
+    """Measurements for one network, differences that make them void, and contenders that failed with the reasons."""
 
     row: Row
     workers: list[Worker]
@@ -130,24 +130,24 @@ class Result(NamedTuple):
     failed: list[str]
 
     def best(self, names):
-        """Find the fastest of some contenders, with its better number of threads; None if none took part."""
+        """Find the fastest of some contenders, with its better number of threads; None if there is none."""
         return min((each for each in self.workers if each.name in names), key=lambda each: each.median, default=None)
 
     def ratio(self, names, to):
-        """Quartiles of the ratio of times, round by round; None if one did not take part."""
+        """Quartiles of the ratio of times in each round; None if one of the two is missing."""
         one, other = self.best(names), self.best(to)
         return np.quantile(np.divide(one.seconds, other.seconds), [0.25, 0.5, 0.75]) if one and other else None
 
     @property
     def steps(self):
-        """Steps of an epoch."""
+        """Steps per epoch."""
         return -(-self.row.examples // self.row.batch_size)
 
 
 def measure(row, workers, rounds, test, warm_up=1):
-    """Time every contender in each round, and compare what came of it. One that fails takes no part any more.
+    """Time every contender in each round and compare the results. A contender that fails is left out of later rounds.
 
-    The rounds of `warm_up` come before those that count: in them, libraries compile.
+    The first `warm_up` rounds are not timed; libraries compile in them.
     """
     failed = []
     epochs = answers(workers, failed)
@@ -176,7 +176,7 @@ def measure(row, workers, rounds, test, warm_up=1):
 
 
 def answers(workers, failed):
-    """Wait for the next epoch of each worker, {worker: epoch}; why one fails is put into `failed`."""
+    """Wait for the next epoch of each worker, {worker: epoch}; append the reasons of failures to `failed`."""
     epochs = {}
     for worker in workers:
         try:
@@ -188,7 +188,7 @@ def answers(workers, failed):
 
 
 def hopeless(workers):
-    """Find those whose other number of threads is far better: they take no part in the rounds to come."""
+    """Find the workers that are much faster with the other number of threads; later rounds leave them out."""
     best = {}
     for worker in workers:
         best[worker.name] = min(*worker.seconds, best.get(worker.name, np.inf))
@@ -196,7 +196,7 @@ def hopeless(workers):
 
 
 def differences(row, epochs, trial=False):
-    """Say what is not the same in epochs from the same start, {worker: epoch}."""
+    """List the differences between epochs from the same start, {worker: epoch}."""
     same = {worker: epoch for worker, epoch in epochs.items() if worker.contender.bound is not None}
     begun, wrong, (first, model) = start(row).layers, [], next(iter(same.items()), (None, None))
     for worker, epoch in same.items():
@@ -204,23 +204,23 @@ def differences(row, epochs, trial=False):
             bound = RELU_TRIAL_BOUND if row.relu else worker.contender.bound
             for name, off in parts_off(begun, model.layers, epoch.layers):
                 if not off <= bound:
-                    wrong.append(f"{worker} has {name} off by {off:.1e} of its change from that of {first}")
+                    wrong.append(f"{worker} has {name} that differs from that of {first} by {off:.1e} of its change")
         if epoch.stream != model.stream:
-            wrong.append(f"{worker} draws other minibatches than {first}")
+            wrong.append(f"{worker} has other minibatches than {first}")
         if not abs(epoch.cost - model.cost) <= (RELU_COST_BOUND if row.relu else COST_BOUND) * model.cost:
-            wrong.append(f"{worker} has the cost {epoch.cost:.6f}, not {model.cost:.6f} as {first}")
+            wrong.append(f"{worker} has the cost {epoch.cost:.6f}, but {first} has {model.cost:.6f}")
     return wrong
 
 
 def parts_off(begun, layers, others):
-    """Yield by how much of its change each array of a network is off in another."""
+    """Yield the difference of each array between two networks, relative to its change."""
     for l, three in enumerate(zip(begun, layers, others)):
         for name, w0, w1, w2 in zip("wb", *three):
             yield f"{name}[{l}]", np.linalg.norm(w2 - w1) / np.linalg.norm(w1 - w0)
 
 
 def accuracy(row, layers, x, y):
-    """Share of examples classified correctly."""
+    """Fraction of the examples classified correctly."""
     *hidden, (w_out, b_out) = layers
     for w, b in hidden:
         z = x @ w.T + b
@@ -229,10 +229,10 @@ def accuracy(row, layers, x, y):
 
 
 def spread(workers):
-    """Say if test accuracies differ too much."""
+    """Report test accuracies that differ too much."""
     shares = [worker.share for worker in workers]
     if shares and max(shares) - min(shares) > POINTS:
-        return [f"test accuracies go from {min(shares):.2%} to {max(shares):.2%}"]
+        return [f"test accuracies range from {min(shares):.2%} to {max(shares):.2%}"]
     return []
 
 
@@ -240,21 +240,21 @@ def spread(workers):
 
 
 def load():
-    """Full MNIST where XPNET_DATA holds it, else the bundled sample again and again: 60,000 examples either way."""
+    """Load full MNIST from XPNET_DATA if it is set, else the bundled sample repeated to the same 60,000 examples."""
     if os.environ.get("XPNET_DATA"):
         return "MNIST", *mnist()
     (x, labels), test = mnist_sample()
-    return "the bundled sample, twelve times over", (np.tile(x, (12, 1)), np.tile(labels, 12)), test
+    return "the bundled sample, repeated twelve times", (np.tile(x, (12, 1)), np.tile(labels, 12)), test
 
 
 def save(folder, x, labels):
-    """Write the data to where the processes read them."""
+    """Write the data to the folder that the processes read."""
     for name, array in zip(FILES, (x, labels)):
         np.save(Path(folder) / name, array)
 
 
 def print_table(head, lines):
-    """Print the lines that are not absent everywhere."""
+    """Print a Markdown table, without rows that are empty."""
     print("\n| " + " | ".join(head) + " |\n|" + " --- |" * len(head))
     for line in lines:
         if set(line[1:]) != {ABSENT}:
@@ -262,13 +262,13 @@ def print_table(head, lines):
 
 
 def time_of(result, best, *groups):
-    """Microseconds a step of a worker; bold where it is the best of one of the groups of contenders."""
+    """Microseconds per step of a worker, in bold if it is the best of a group of contenders."""
     time = f"{best.median / result.steps * 1e6:.1f}"
     return f"**{time}**" if best in map(result.best, groups) else time
 
 
 def ratio_cell(result, names, to):
-    """Median and quartiles of a ratio."""
+    """Format the median and quartiles of a ratio."""
     quartiles = result.ratio(names, to)
     if quartiles is None:
         return ABSENT

@@ -1,4 +1,7 @@
-"""Which dropout and which penalty: a search over parameters that scikit-learn's own MLP has, and has not."""
+"""Grid search over activation, dropout and L2 penalty; scikit-learn's own MLP does not support dropout or GELU.
+
+Needs scikit-learn: pip install -e '.[sklearn]'
+"""
 
 import argparse
 import warnings
@@ -13,9 +16,9 @@ from xpnet.estimators import MLPClassifier
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--jobs", type=int, default=2, help="processes (%(default)s)")
-    parser.add_argument("--epochs", type=int, default=30, help="epochs of each fit (%(default)s)")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--jobs", type=int, default=2, help="number of processes (%(default)s)")
+    parser.add_argument("--epochs", type=int, default=30, help="epochs per fit (%(default)s)")
     args = parser.parse_args()
 
     X, y = load_digits(return_X_y=True)
@@ -26,7 +29,7 @@ def main():
         learning_rate=OneCycle(0.01),
         batch_size=32,
         max_iter=args.epochs,
-        n_iter_no_change=args.epochs,  # the schedule is made for all epochs
+        n_iter_no_change=args.epochs,  # the schedule needs all epochs
         random_state=0,
     )
     grid = {
@@ -35,7 +38,7 @@ def main():
         "mlpclassifier__alpha": [0.0, 0.1],
     }
     search = GridSearchCV(make_pipeline(MinMaxScaler(), mlp), grid, cv=3, n_jobs=args.jobs)
-    with warnings.catch_warnings(action="ignore"):  # that max_iter was reached is meant
+    with warnings.catch_warnings(action="ignore"):  # reaching max_iter is intended
         search.fit(X_train, y_train)
     results = search.cv_results_
     for score, spread, parameters in sorted(
@@ -43,7 +46,7 @@ def main():
     ):
         shown = ", ".join(f"{name.partition('__')[2]}={value!r}" for name, value in parameters.items())
         print(f"{score:.4f} ± {spread:.4f}  {shown}")
-    print(f"the best, fitted to all training data, on test data: {search.score(X_test, y_test):.4f}")
+    print(f"best parameters, refitted to all training data; accuracy on test data: {search.score(X_test, y_test):.4f}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Train the book's network on MNIST, on a CPU or a GPU.
 
-python examples/mnist.py                      full MNIST through torchvision, on the CPU
+python examples/mnist.py                      full MNIST with torchvision, on the CPU
 python examples/mnist.py --device cuda        the same on an NVIDIA GPU
 python examples/mnist.py --sample             the 5,000 digits that come with xpnet
 """
@@ -15,8 +15,8 @@ from xpnet.datasets import mnist, mnist_sample
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train the book's network on MNIST.")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 or auto (%(default)s)")
-    parser.add_argument("--sample", action="store_true", help="train on the bundled sample, not on full MNIST")
-    parser.add_argument("--epochs", type=int, default=10, help="how often to go through the data (%(default)s)")
+    parser.add_argument("--sample", action="store_true", help="train on the bundled sample instead of full MNIST")
+    parser.add_argument("--epochs", type=int, default=10, help="passes over the training data (%(default)s)")
     options = parser.parse_args()
 
     try:

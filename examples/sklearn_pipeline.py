@@ -1,4 +1,6 @@
-"""A pipeline of scikit-learn whose every part computes where the arrays lie: scaler, network, predictions, score.
+"""A scikit-learn pipeline that computes entirely on the device of its arrays: scaler, network, predictions, score.
+
+Needs scikit-learn: pip install -e '.[sklearn]'
 
 SCIPY_ARRAY_API=1 python examples/sklearn_pipeline.py                  on an NVIDIA GPU, with CuPy
 SCIPY_ARRAY_API=1 python examples/sklearn_pipeline.py --library torch  with PyTorch
@@ -27,9 +29,9 @@ def main():
     parser.add_argument("--library", choices=["cupy", "torch", "numpy"], default="cupy")
     args = parser.parse_args()
     if os.environ.get("SCIPY_ARRAY_API") != "1":
-        sys.exit("scikit-learn computes on other arrays with SCIPY_ARRAY_API=1 only, set before Python starts")
+        sys.exit("set SCIPY_ARRAY_API=1 before Python starts; scikit-learn needs it for arrays of other libraries")
     try:
-        get_backend(args.library)  # says what is missing
+        get_backend(args.library)  # its error says what is missing
     except BackendError as error:
         sys.exit(str(error))
     xp = importlib.import_module(args.library)
@@ -37,11 +39,11 @@ def main():
 
     X, y = load_digits(return_X_y=True)
     parts = train_test_split(X.astype(np.float32), y, stratify=y, random_state=0)
-    X_train, X_test, y_train, y_test = (xp.asarray(part) for part in parts)  # to the device, once
+    X_train, X_test, y_train, y_test = (xp.asarray(part) for part in parts)  # moved to the device once
 
     mlp = MLPClassifier((128,), dropout=0.2, batch_size=64, max_iter=40, random_state=0)
     pipeline = make_pipeline(MinMaxScaler(), mlp)
-    with warnings.catch_warnings(action="ignore"):  # it has not converged after 40 epochs
+    with warnings.catch_warnings(action="ignore"):  # 40 epochs are not enough to converge
         pipeline.fit(X_train, y_train)
     predicted = pipeline.predict(X_test)
     print(f"predictions: {type(predicted).__module__}.{type(predicted).__name__} on {predicted.device}")

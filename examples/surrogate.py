@@ -1,4 +1,4 @@
-"""A surrogate model: learn a function of two variables from samples, and take derivatives of what was learnt."""
+"""A surrogate model: learn a function of two variables from samples, and differentiate the trained network."""
 
 import numpy as np
 
@@ -6,13 +6,13 @@ from xpnet import Adam, Cosine, EarlyStopping, Network
 
 
 def expensive(x):
-    """What would take hours to compute: in real units, far from mean 0 and deviation 1."""
+    """A stand-in for a computation that takes hours, in physical units far from mean 0 and standard deviation 1."""
     pressure, temperature = x[:, 0], x[:, 1]
     return 1e5 + 300.0 * np.sin(pressure / 10.0) * (temperature - 300.0)
 
 
 def gradient(x):
-    """Its derivatives, to compare with."""
+    """The exact derivatives of `expensive`, for comparison."""
     pressure, temperature = x[:, 0], x[:, 1]
     return np.stack([30.0 * np.cos(pressure / 10.0) * (temperature - 300.0), 300.0 * np.sin(pressure / 10.0)], axis=1)
 
@@ -36,9 +36,10 @@ def main():
     print(net.summary())
     print(f"\nafter {len(net.history)} epochs, R² on validation data: {max(net.history['validation_r2']):.6f}")
     values, slopes = net.predict(test)[:, 0], net.jacobian(test)[:, 0, :]
-    print(f"error of the values: {relative(values, expensive(test)):.2%} of their spread")
+    print("errors, relative to the standard deviation of the exact values:")
+    print(f"  values: {relative(values, expensive(test)):.2%}")
     for i, name in enumerate(("pressure", "temperature")):
-        print(f"error of the derivatives by {name}: {relative(slopes[:, i], gradient(test)[:, i]):.2%} of their spread")
+        print(f"  derivative with respect to {name}: {relative(slopes[:, i], gradient(test)[:, i]):.2%}")
 
 
 def relative(found, true):

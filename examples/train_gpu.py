@@ -1,6 +1,6 @@
-"""Train the same network on the CPU and on an NVIDIA GPU: the device is the only difference.
+"""Train the same network on the CPU and on an NVIDIA GPU; only the device differs.
 
-python examples/train_gpu.py                  full MNIST through torchvision, on both
+python examples/train_gpu.py                  full MNIST with torchvision, on both
 python examples/train_gpu.py --devices cuda   only on the GPU
 python examples/train_gpu.py --sample         the 5,000 digits that come with xpnet
 """
@@ -14,7 +14,7 @@ from xpnet.datasets import mnist, mnist_sample
 
 
 def train(net: Network, data: tuple[Any, Any], test_data: tuple[Any, Any], epochs: int) -> None:
-    """Train it, wherever it is; the data move there once."""
+    """Train the network on its own device; the data is moved there once."""
     history = net.train(data, epochs, batch_size=100, lr=OneCycle(0.2), optimizer=SGD(momentum=0.9), progress=False)
     accuracy, speed = net.accuracy(test_data), history["examples_per_second"][-1]
     print(f"{net.backend.name} on {net.backend.device_name}: {accuracy:.2%} correct, {speed:,.0f} examples/s")
@@ -22,9 +22,9 @@ def train(net: Network, data: tuple[Any, Any], test_data: tuple[Any, Any], epoch
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train the same network on the CPU and on a GPU.")
-    parser.add_argument("--devices", nargs="+", default=["cpu", "cuda"], help="where, one after the other (cpu cuda)")
-    parser.add_argument("--sample", action="store_true", help="train on the bundled sample, not on full MNIST")
-    parser.add_argument("--epochs", type=int, default=5, help="how often to go through the data (%(default)s)")
+    parser.add_argument("--devices", nargs="+", default=["cpu", "cuda"], help="devices to train on, in turn (cpu cuda)")
+    parser.add_argument("--sample", action="store_true", help="train on the bundled sample instead of full MNIST")
+    parser.add_argument("--epochs", type=int, default=5, help="passes over the training data (%(default)s)")
     options = parser.parse_args()
 
     sizes, kind = [784, 512, 10], {"activation": "relu", "task": "classification"}
@@ -42,7 +42,7 @@ def main() -> None:
 
     first, *others = [net.backend.to_numpy(net.predict(test_data[0])) for net in nets]
     for digits in others:
-        print(f"Both say the same of {(digits == first).mean():.2%} of the test images")
+        print(f"Both predict the same digit for {(digits == first).mean():.2%} of the test images")
 
 
 if __name__ == "__main__":
