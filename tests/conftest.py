@@ -17,7 +17,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import pytest
-from helpers import PLACES, Place, marked
+from helpers import GPU, LEFT_OUT, NOT_INSTALLED, PLACES, Place, marked
 from hypothesis import settings
 
 from xpnet import get_backend
@@ -25,6 +25,29 @@ from xpnet.datasets import mnist_sample
 
 settings.register_profile("xpnet", deadline=None, derandomize=True, max_examples=40)
 settings.load_profile("xpnet")
+
+
+def pytest_report_header() -> list[str]:
+    """Say once which places and libraries are left out, and why."""
+    places = [f"left out: {name}: {why}" for name, why in LEFT_OUT.items()]
+    libraries = [name for name in NOT_INSTALLED if name not in LEFT_OUT]
+    return places + [f"left out: tests that need {name}, which is not installed" for name in libraries]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out tests that have no place or library to run with; the report's head says why."""
+
+    no_gpu = {*GPU} <= {*LEFT_OUT}
+
+    def lacks(item: pytest.Item) -> bool:
+        if no_gpu and item.get_closest_marker("gpu"):
+            return True
+        if any("empty parameter set" in mark.kwargs.get("reason", "") for mark in item.iter_markers("skip")):
+            return True
+        return any(name in NOT_INSTALLED for mark in item.iter_markers("needs") for name in mark.args)
+
+    config.hook.pytest_deselected(items=[item for item in items if lacks(item)])
+    items[:] = [item for item in items if not lacks(item)]
 
 
 @pytest.fixture(params=marked(PLACES))

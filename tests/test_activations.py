@@ -55,6 +55,7 @@ def test_values_and_pullbacks_against_the_reference(backend, name):
     np.testing.assert_allclose(on(backend, sigma.pullback, g, z, a), pulled, rtol=1e-10, atol=1e-14)
 
 
+@pytest.mark.needs("torch")
 @pytest.mark.parametrize("name", [name for name in ACTIVATIONS if name not in ("identity", "exp")])
 def test_values_and_pullbacks_against_torch(backend, name, dtype):
     torch = pytest.importorskip("torch")

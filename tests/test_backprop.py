@@ -143,6 +143,7 @@ def test_gradients_of_any_shape(sizes, m, seed):
         np.testing.assert_allclose(found.b, gb, rtol=1e-9, atol=1e-15)
 
 
+@pytest.mark.needs("torch")
 @pytest.mark.parametrize("output", ["sigmoid", "softmax"])
 def test_gradients_against_torch_autograd(place, output):
     torch = pytest.importorskip("torch")

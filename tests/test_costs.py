@@ -78,6 +78,7 @@ def test_values_and_deltas_against_the_reference(backend, output, name):
     np.testing.assert_allclose(on(backend, pair.delta, z, a, y), deltas, rtol=1e-10, atol=1e-14)
 
 
+@pytest.mark.needs("torch")
 @pytest.mark.parametrize(
     ("output", "name"),
     [("identity", "huber"), ("identity", "absolute"), ("exp", "poisson"), ("softmax", "log_likelihood")],
@@ -103,6 +104,7 @@ def test_values_and_deltas_against_torch(backend, output, name):
     np.testing.assert_allclose(on(backend, pair.delta, z, a, y), theirs_z.grad.numpy(), rtol=1e-12, atol=1e-15)
 
 
+@pytest.mark.needs("torch")
 @pytest.mark.parametrize("delta", [0.5, 3])
 def test_huber_with_a_delta_of_ones_own(backend, delta):
     """Against torch, and in float64 by central differences away from the two kinks of the slope."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import PLACES, Place, assert_same, snapshot
+from helpers import PLACES, Place, assert_same, installed, marked, snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 from test_bad_input import refused
@@ -48,7 +48,7 @@ LIBRARIES: dict[str, Callable[[np.ndarray], Any]] = {
 }
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("library", installed(LIBRARIES))
 def test_arrays_of_every_library_train_every_backend_alike(place: Place, library: str) -> None:
     make = LIBRARIES[library]
     expected = snapshot(trained((X, LABELS), place))
@@ -63,7 +63,7 @@ def test_arrays_on_the_device_train_alike(place: Place, backend: Any) -> None:
     assert network(place).evaluate(source) == network(place).evaluate((X, LABELS))
 
 
-@pytest.mark.parametrize("host", ["numpy", "torch", "jax"])
+@pytest.mark.parametrize("host", marked(["numpy", "torch", "jax"]))
 def test_arrays_on_a_device_never_come_to_the_host_silently(host: str) -> None:
     strict = pytest.importorskip("array_api_strict")
     net = network(PLACES[host]())
@@ -542,7 +542,7 @@ def test_one_output_is_held_against_one_half(place: Place) -> None:
 # Pixels
 
 
-@pytest.mark.parametrize("library", ["numpy", "torch", "jax", "strict"])
+@pytest.mark.parametrize("library", installed(["numpy", "torch", "jax", "strict"]))
 def test_unscaled_pixels_warn_once_with_the_remedy_and_are_not_scaled(library: str) -> None:
     x = LIBRARIES[library](Images().data)
     with pytest.warns(UserWarning, match=r"X of train_data holds uint8 values up to \d+.*not scaled.*255") as caught:

@@ -109,6 +109,7 @@ def by_torch(optimizer):
     return [p.detach().numpy() for p in parameters]
 
 
+@pytest.mark.needs("torch")
 @pytest.mark.parametrize("optimizer", EVERY, ids=str)
 def test_trajectory_against_torch_optim_at_constant_lr(place, optimizer):
     """24 steps in float64, every weight within 1e-9."""
@@ -118,6 +119,7 @@ def test_trajectory_against_torch_optim_at_constant_lr(place, optimizer):
         np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-13)
 
 
+@pytest.mark.needs("torch")
 def test_clip_is_that_of_torch(place):
     """torch divides by the norm + 1e-6, and so shortens the gradient by another 1e-6 of itself at most."""
     torch = pytest.importorskip("torch")

@@ -85,6 +85,7 @@ def test_steps_and_costs_of_epochs_are_weighted_means(place, output, cost, silen
     assert history["lr"] == [lrs[2], lrs[5]]
 
 
+@pytest.mark.needs("torch")
 def test_a_weighted_gradient_is_that_of_torch(place):
     torch = pytest.importorskip("torch")
     net = classifier(place)
