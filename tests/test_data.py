@@ -48,6 +48,7 @@ LIBRARIES: dict[str, Callable[[np.ndarray], Any]] = {
 }
 
 
+@pytest.mark.few("jax", every=2)
 @pytest.mark.parametrize("library", installed(LIBRARIES))
 def test_arrays_of_every_library_train_every_backend_alike(place: Place, library: str) -> None:
     make = LIBRARIES[library]
@@ -726,6 +727,7 @@ def reference(net: Network, rng: Any, x: np.ndarray, y: np.ndarray, b: int, lr: 
     return steps, costs, w, bias
 
 
+@pytest.mark.few("jax", every=2)
 @pytest.mark.parametrize(("n", "b"), SHAPES)
 def test_an_epoch_holds_every_example_once_and_its_cost_is_their_mean(
     place: Place, drawn: list[list[int]], n: int, b: int

@@ -198,6 +198,7 @@ def test_estimators_stay_there_too(guarded, kind):
 PAIRS = [(one, other) for one in PLACES for other in PLACES if not {one, other} & {*LEFT_OUT}]
 
 
+@pytest.mark.few("strict", every=1)
 @pytest.mark.parametrize(
     ("one", "other"), [pytest.param(*pair, marks=[pytest.mark.gpu] if {*pair} & {*GPU} else []) for pair in PAIRS]
 )

@@ -67,10 +67,17 @@ every_check = parametrize_with_checks(
 
 @pytest.mark.filterwarnings("ignore")  # the checks provoke them
 @pytest.mark.parametrize(
-    every_check.args[0], [case for case in every_check.args[1] if can_run(case[1])], ids=every_check.kwargs["ids"]
+    every_check.args[0],
+    [
+        pytest.param(estimator, check, marks=[] if repr(estimator) == "MLPClassifier()" else [pytest.mark.slow])
+        for estimator, check in every_check.args[1]
+        if can_run(check)
+    ],
+    ids=every_check.kwargs["ids"],
 )
 def test_the_checks_of_scikit_learn(estimator, check):
-    """None is expected to fail. Those of the array API are seen to run, with SCIPY_ARRAY_API set."""
+    """None is expected to fail. Those of the array API are seen to run, with SCIPY_ARRAY_API set. All but those of the
+    classifier are slow."""
     check(estimator)
 
 

@@ -59,6 +59,7 @@ def together(monkeypatch: pytest.MonkeyPatch) -> Callable[[Network, int], None]:
     return lambda net, rows: monkeypatch.setattr(prediction, "TOGETHER", rows * sum(net.sizes))
 
 
+@pytest.mark.few("jax", every=3)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("rows", [1, 4])
 def test_blocks_are_all_rows_in_order(place, dtype, blocks, together, kind, rows):

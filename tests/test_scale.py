@@ -103,6 +103,7 @@ LOOKS: dict[str, Callable[[Network, Any, Any], Any]] = {
 }
 
 
+@pytest.mark.few("jax", every=2)
 @pytest.mark.parametrize("look", LOOKS)
 @pytest.mark.parametrize("kind", ["uint8", "float64"])
 def test_looking_at_it_sees_scaled_numbers(place, dtype, look, kind):
@@ -217,6 +218,7 @@ def test_the_callers_arrays_are_unchanged(place, kind):
     np.testing.assert_array_equal(*host(net, found), scaled(before))
 
 
+@pytest.mark.few("jax", every=3)
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_bytes_of_every_library(place, library):
     make = LIBRARIES[library]
@@ -272,6 +274,7 @@ SOURCES: dict[str, Callable[[np.ndarray, Any], Any]] = {
 }
 
 
+@pytest.mark.few("jax", every=3)
 @pytest.mark.parametrize("kind", SOURCES)
 def test_every_source(place, kind):
     data = SOURCES[kind](PIXELS, lambda x, i: x)
@@ -325,6 +328,7 @@ PREPARATIONS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.few("jax", every=5)
 @pytest.mark.parametrize("kind", PREPARATIONS)
 @pytest.mark.parametrize("source", ["arrays", "one-hot"])
 def test_what_train_makes_ready(place, kind, source):
@@ -337,6 +341,7 @@ def test_weights_of_classes_of_batches(place):
     assert_alike(*nets, Stream(lambda x, i: x), before, **PREPARATIONS["weights of classes"])
 
 
+@pytest.mark.few("jax", every=3)
 @pytest.mark.parametrize("kind", SOURCES)
 def test_what_is_watched_is_scaled_too(place, kind):
     """Validation and test data of every kind, and metrics of training data."""
