@@ -103,6 +103,7 @@ def test_in_a_pipeline_with_names_from_pandas():
         mlp.predict(pipeline[0].transform(frame.data).rename(columns={"petal width (cm)": "width"}))
 
 
+@pytest.mark.slow
 def test_a_grid_is_searched_by_two_processes():
     grid = GridSearchCV(
         MLPClassifier(**{**SMALL, "max_iter": 5, "n_iter_no_change": np.inf}),

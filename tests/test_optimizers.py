@@ -109,7 +109,7 @@ def by_torch(optimizer):
     return [p.detach().numpy() for p in parameters]
 
 
-@pytest.mark.few("jax", every=2)
+@pytest.mark.few("jax", every=3)
 @pytest.mark.needs("torch")
 @pytest.mark.parametrize("optimizer", EVERY, ids=str)
 def test_trajectory_against_torch_optim_at_constant_lr(place, optimizer):
