@@ -294,7 +294,6 @@ def test_inputs_drop_where_there_are_no_hidden_layers(place):
 # Going on
 
 
-@pytest.mark.every_combination
 @pytest.mark.parametrize("optimizer", [SGD(), Adam()], ids=lambda each: type(each).__name__)
 def test_two_trainings_are_one(place, dtype, optimizer):
     whole, parts, again = (network(place, [0.2, 0.5], dtype) for _ in range(3))
