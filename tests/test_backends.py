@@ -33,6 +33,8 @@ from xpnet.arrays import map_arrays
 from xpnet.costs import make_huber
 from xpnet.examples import Batch
 
+pytestmark = pytest.mark.few("strict")
+
 
 def test_the_table():
     assert repr(get_backend()) == "<Backend numpy on cpu>"
