@@ -264,7 +264,7 @@ def test_clipping_does_not_overflow(place):
     np.testing.assert_allclose(net.backend.to_numpy(net.w[0]), [[-2.0, 0.0]], rtol=1e-6)
 
 
-@pytest.mark.few("jax", every=4)
+@pytest.mark.few("strict-device1", "jax", every=4)
 @pytest.mark.parametrize("optimizer", ONE_OF_EACH, ids=str)
 def test_equal_settings_go_on_and_other_settings_start_anew(place, optimizer):
     whole, parts = network(place), network(place)
@@ -288,7 +288,7 @@ def _at_the_start(place, optimizer):
     return snapshot(net).optimizer
 
 
-@pytest.mark.few("jax", every=4)
+@pytest.mark.few("strict-device1", "jax", every=4)
 @pytest.mark.parametrize("optimizer", ONE_OF_EACH, ids=str)
 def test_reset_optimizer_forgets_the_past(place, optimizer):
     net, fresh = network(place), network(place)
@@ -335,7 +335,7 @@ def test_a_unit_without_any_gradient_stays_where_it_is(place, optimizer):
     assert w2[0, 1] != 1.0
 
 
-@pytest.mark.few("jax", every=4)
+@pytest.mark.few("strict-device1", "jax", every=4)
 @pytest.mark.parametrize("optimizer", ONE_OF_EACH, ids=str)
 def test_it_trains_in_float32(place, optimizer):
     net = network(place, dtype="float32")

@@ -341,7 +341,7 @@ def test_weights_of_classes_of_batches(place):
     assert_alike(*nets, Stream(lambda x, i: x), before, **PREPARATIONS["weights of classes"])
 
 
-@pytest.mark.few("jax", every=3)
+@pytest.mark.few("strict-device1", "jax", every=3)
 @pytest.mark.parametrize("kind", SOURCES)
 def test_what_is_watched_is_scaled_too(place, kind):
     """Validation and test data of every kind, and metrics of training data."""
