@@ -71,7 +71,8 @@ class Thinning:
         paired = any("dtype" in mark.args[0] for mark in item.iter_markers("parametrize"))  # with another parameter
         if not paired and where not in ("numpy", "torch", *GPU) and given.pop("dtype", None) == "float32":
             return True
-        few = {name: mark.kwargs.get("every") for mark in item.iter_markers("few") for name in mark.args}
+        marks = reversed([*item.iter_markers("few")])  # that of the module first: the test's own goes before it
+        few = {name: mark.kwargs.get("every") for mark in marks for name in mark.args}
         if where not in few or not given:
             return where == "strict" and where not in few
         key = item.nodeid.split("[")[0], where

@@ -20,6 +20,8 @@ from test_bad_input import refused
 
 from xpnet import SGD, Network, OneCycle, data, training
 
+pytestmark = pytest.mark.few("jax")
+
 HOST = Place("numpy", None)
 N = 11
 X = np.random.default_rng(0).random((N, 4), dtype=np.float32)
@@ -583,6 +585,7 @@ def aligned(x: np.ndarray) -> np.ndarray:
     return out
 
 
+@pytest.mark.few("jax", every=3)
 @pytest.mark.parametrize("optimizer", [SGD(), SGD(momentum=0.9), SGD(momentum=0.9, nesterov=True, weight_decay=0.1)])
 @pytest.mark.parametrize("on_device", [False, True])
 def test_arrays_of_the_caller_are_never_written(place: Place, backend: Any, optimizer: SGD, on_device: bool) -> None:

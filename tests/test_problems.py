@@ -8,6 +8,8 @@ from test_backprop import make
 from xpnet import SGD, Adam, Cosine, Network, OneCycle
 from xpnet.scaling import Moments, Scaling, merge, moments
 
+pytestmark = pytest.mark.few("jax")
+
 datasets = pytest.importorskip("sklearn.datasets")
 LinearRegression = pytest.importorskip("sklearn.linear_model").LinearRegression
 

@@ -16,6 +16,8 @@ from test_inspection import differences
 from xpnet import CheckpointError, Network, check_gradients, preparation
 from xpnet.data import Kept
 
+pytestmark = pytest.mark.few("jax")
+
 HOST = Place("numpy", None)
 SCALE = 1 / 255
 PIXELS = Images().data.reshape(N, 4)
@@ -274,7 +276,6 @@ SOURCES: dict[str, Callable[[np.ndarray, Any], Any]] = {
 }
 
 
-@pytest.mark.few("jax", every=3)
 @pytest.mark.parametrize("kind", SOURCES)
 def test_every_source(place, kind):
     data = SOURCES[kind](PIXELS, lambda x, i: x)
@@ -328,7 +329,6 @@ PREPARATIONS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.few("jax", every=5)
 @pytest.mark.parametrize("kind", PREPARATIONS)
 @pytest.mark.parametrize("source", ["arrays", "one-hot"])
 def test_what_train_makes_ready(place, kind, source):

@@ -27,6 +27,7 @@ def order(seed, net_sizes, epochs):
     return batches
 
 
+@pytest.mark.few("jax", every=3)
 @pytest.mark.parametrize(
     "optimizer",
     [

@@ -12,6 +12,8 @@ import xpnet.arrays
 from xpnet import Callback, Network, OneCycle, preparation
 from xpnet.metrics import METRICS, Metric, accuracy, top_k
 
+pytestmark = pytest.mark.few("jax")
+
 N, V = 23, 9
 X = np.random.default_rng(0).standard_normal((N, 4))
 LABELS = np.random.default_rng(1).integers(3, size=N)

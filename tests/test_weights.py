@@ -12,6 +12,8 @@ from test_bad_input import refused
 from xpnet import SGD, Adam, AdamW, Callback, Clip, Network, OneCycle, RMSProp, preparation
 from xpnet.data import SAMPLING, Sampling
 
+pytestmark = pytest.mark.few("jax")
+
 N = 12
 X = np.random.default_rng(0).standard_normal((N, 3))
 Y = np.random.default_rng(1).uniform(size=(N, 2))
