@@ -55,7 +55,8 @@ class Thinning:
       comes in by mistake is seen, while float32 is the default of most other tests.
     - array-api-strict's default device is left out: its other device runs everything, and there an array that is made
       on the default device is seen too. Modules about places and what lies there name it in the marker few.
-    - Places in the marker few have the first combination, or every n-th of them, as with ``few("jax", every=3)``.
+    - Places in the marker few have the first combination, or every n-th of them, as with ``few("jax", every=3)``;
+      none with ``every=0``.
 
     Nothing of a test with the marker every_combination is left out.
     """
@@ -73,6 +74,8 @@ class Thinning:
             return True
         marks = reversed([*item.iter_markers("few")])  # that of the module first: the test's own goes before it
         few = {name: mark.kwargs.get("every") for mark in marks for name in mark.args}
+        if few.get(where) == 0:
+            return True
         if where not in few or not given:
             return where == "strict" and where not in few
         key = item.nodeid.split("[")[0], where

@@ -336,6 +336,7 @@ def test_what_train_makes_ready(place, kind, source):
     assert_alike(network(place), network(place, scale=None), data, before, **PREPARATIONS[kind])
 
 
+@pytest.mark.few("jax", every=0)
 def test_weights_of_classes_of_batches(place):
     nets, before = [network(place, scale=scale) for scale in (SCALE, None)], Stream(lambda x, i: scaled(x))
     assert_alike(*nets, Stream(lambda x, i: x), before, **PREPARATIONS["weights of classes"])
