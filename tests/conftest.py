@@ -1,6 +1,7 @@
 """The fixtures that every numerical test takes: each backend and device that is here, and each dtype."""
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import pytest
-from helpers import PLACES, Place, marked
+from helpers import GPU, LEFT_OUT, NOT_INSTALLED, PLACES, Place, marked
 from hypothesis import settings
 
 from xpnet import get_backend
@@ -25,6 +26,72 @@ from xpnet.datasets import mnist_sample
 
 settings.register_profile("xpnet", deadline=None, derandomize=True, max_examples=40)
 settings.load_profile("xpnet")
+
+
+def pytest_report_header() -> list[str]:
+    """Say once which places and libraries are left out, and why."""
+    places = [f"left out: {name}: {why}" for name, why in LEFT_OUT.items()]
+    libraries = [name for name in NOT_INSTALLED if name not in LEFT_OUT]
+    return places + [f"left out: tests that need {name}, which is not installed" for name in libraries]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--every-combination", action="store_true", help="run those too that Thinning leaves out")
+
+
+def lacks(item: pytest.Item) -> bool:
+    """Whether a test has no place or no library to run with; the report's head says why."""
+    if {*GPU} <= {*LEFT_OUT} and item.get_closest_marker("gpu"):
+        return True
+    if any("empty parameter set" in mark.kwargs.get("reason", "") for mark in item.iter_markers("skip")):
+        return True
+    return any(name in NOT_INSTALLED for mark in item.iter_markers("needs") for name in mark.args)
+
+
+class Thinning:
+    """Which combinations of parameters are left out, as they run the lines that others run.
+
+    - float32 and float64 are crossed on NumPy, PyTorch and GPUs alone: elsewhere float64 runs, in which a float32 that
+      comes in by mistake is seen, while float32 is the default of most other tests.
+    - array-api-strict's default device is left out: its other device runs everything, and there an array that is made
+      on the default device is seen too. Modules about places and what lies there name it in the marker few.
+    - Places in the marker few have the first combination, or every n-th of them, as with ``few("jax", every=3)``;
+      none with ``every=0``.
+
+    Nothing of a test with the marker every_combination is left out.
+    """
+
+    def __init__(self) -> None:
+        self.counts: Counter[Any] = Counter()
+
+    def leaves_out(self, item: pytest.Item) -> bool:
+        given = dict(getattr(getattr(item, "callspec", None), "params", {}))
+        where = given.pop("place", None) or given.pop("other", None)
+        if where not in PLACES or item.get_closest_marker("every_combination"):
+            return False
+        paired = any("dtype" in mark.args[0] for mark in item.iter_markers("parametrize"))  # with another parameter
+        if not paired and where not in ("numpy", "torch", *GPU) and given.pop("dtype", None) == "float32":
+            return True
+        marks = reversed([*item.iter_markers("few")])  # that of the module first: the test's own goes before it
+        few = {name: mark.kwargs.get("every") for mark in marks for name in mark.args}
+        if few.get(where) == 0:
+            return True
+        if where not in few or not given:
+            return where == "strict" and where not in few
+        key = item.nodeid.split("[")[0], where
+        self.counts[key] += 1
+        every = few[where]
+        return self.counts[key] > 1 if every is None else bool((self.counts[key] - 1) % every)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what has no place to run in, and combinations that add nothing."""
+    thinning, kept, left_out = Thinning(), [], []
+    for item in items:
+        thinned = not config.getoption("every_combination") and thinning.leaves_out(item)
+        (left_out if thinned or lacks(item) else kept).append(item)
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = kept
 
 
 @pytest.fixture(params=marked(PLACES))

@@ -1,6 +1,7 @@
 """What several tests share besides fixtures."""
 
 from collections.abc import Callable, Iterable
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,9 +45,30 @@ PLACES = {
 GPU = ("cupy", "torch-cuda", "jax-cuda")
 
 
+def _why_not(make: Callable[[], Place]) -> str | None:
+    try:
+        make()
+    except pytest.skip.Exception as skipped:
+        return skipped.msg
+    return None
+
+
+# Places that are not here, and why: no test is made for them, and the report's head says so once
+LEFT_OUT = {name: why for name, make in PLACES.items() if (why := _why_not(make))}
+
+
+# Libraries of tests marked with needs("library")
+NOT_INSTALLED = [name for name in ("torch", "jax", "cupy", "torchvision") if find_spec(name) is None]
+
+
 def marked(names: Iterable[str]) -> list[Any]:
-    """Names of places as parameters of a test; those on a GPU are marked so."""
-    return [pytest.param(name, marks=[pytest.mark.gpu] if name in GPU else []) for name in names]
+    """Names of places as parameters of a test: those that are here; those on a GPU are marked so."""
+    return [pytest.param(n, marks=[pytest.mark.gpu] if n in GPU else []) for n in names if n not in LEFT_OUT]
+
+
+def installed(cases: Iterable[Any]) -> list[Any]:
+    """Of parameters that are names of libraries, or begin with one, those whose library is installed."""
+    return [case for case in cases if (case if isinstance(case, str) else case[0]) not in NOT_INSTALLED]
 
 
 def central_differences(objective: Callable[[np.ndarray], float], z: np.ndarray, h: float = 1e-6) -> np.ndarray:

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from helpers import snapshot
+from helpers import installed, snapshot
 from test_activations import Bent
 from test_backprop import make
 
@@ -33,6 +33,8 @@ from xpnet.arrays import map_arrays
 from xpnet.costs import make_huber
 from xpnet.examples import Batch
 
+pytestmark = pytest.mark.few("strict")
+
 
 def test_the_table():
     assert repr(get_backend()) == "<Backend numpy on cpu>"
@@ -54,26 +56,30 @@ def test_namespace_modules_of_known_libraries_are_those_libraries():
 
 @pytest.mark.parametrize(
     ("backend", "device", "message"),
-    [
-        (
-            "nunpy",
-            None,
-            r"backend='nunpy' is unknown; choose from 'numpy', 'cupy', 'torch', 'jax' \(did you mean 'numpy'",
-        ),
-        (3, None, r"backend=3 is unknown.*or give an Array API namespace module"),
-        (None, "gpu", r"device='gpu' is unknown; choose from 'cpu', 'cuda', 'cuda:N', 'auto', or name the library too"),
-        ("numpy", "cuda", r"device='cuda' contradicts backend=.numpy., which computes on .cpu. only"),
-        ("torch", "nonsense", r"device='nonsense' cannot be used with backend=.torch.*it has cpu"),
-        ("torch", "meta", r"device='meta' cannot be used with backend=.torch."),
-        ("jax", "cpu:7", r"device='cpu:7' cannot be used with backend=.jax.*it has cpu:0"),
-        ("jax", "nonsense", r"device='nonsense' cannot be used with backend=.jax."),
-        ("cupy", "cpu", r"device='cpu' contradicts backend=.cupy., which takes .cuda. or .cuda:N."),
-        (sys, None, r"backend=sys with device=None cannot be used.*give an Array API namespace module"),
-    ],
+    installed(
+        [
+            (
+                "nunpy",
+                None,
+                r"backend='nunpy' is unknown; choose from 'numpy', 'cupy', 'torch', 'jax' \(did you mean 'numpy'",
+            ),
+            (3, None, r"backend=3 is unknown.*or give an Array API namespace module"),
+            (
+                None,
+                "gpu",
+                r"device='gpu' is unknown; choose from 'cpu', 'cuda', 'cuda:N', 'auto', or name the library too",
+            ),
+            ("numpy", "cuda", r"device='cuda' contradicts backend=.numpy., which computes on .cpu. only"),
+            ("torch", "nonsense", r"device='nonsense' cannot be used with backend=.torch.*it has cpu"),
+            ("torch", "meta", r"device='meta' cannot be used with backend=.torch."),
+            ("jax", "cpu:7", r"device='cpu:7' cannot be used with backend=.jax.*it has cpu:0"),
+            ("jax", "nonsense", r"device='nonsense' cannot be used with backend=.jax."),
+            ("cupy", "cpu", r"device='cpu' contradicts backend=.cupy., which takes .cuda. or .cuda:N."),
+            (sys, None, r"backend=sys with device=None cannot be used.*give an Array API namespace module"),
+        ]
+    ),
 )
 def test_what_cannot_be_had_says_so_at_construction(backend, device, message):
-    if backend in ("torch", "jax", "cupy"):
-        pytest.importorskip(backend)
     with pytest.raises(BackendError, match=message):
         Network([2, 1], backend=backend, device=device)
 
@@ -119,6 +125,7 @@ def gpus(monkeypatch):
     return lambda count: monkeypatch.setattr(cupy.cuda.runtime, "getDeviceCount", lambda: count)
 
 
+@pytest.mark.needs("cupy")
 @pytest.mark.parametrize("options", [{"backend": "cupy"}, {"device": "cuda"}, {"device": "cuda:1"}])
 def test_cupy_without_a_usable_gpu_raises_at_construction(options):
     cupy = pytest.importorskip("cupy")
@@ -192,6 +199,7 @@ def test_arrays_of_every_library_come_to_the_device(backend, dtype):
             assert sorted(backend.to_numpy(x).tolist()) == [1.0, 2.0]
 
 
+@pytest.mark.needs("torch")
 def test_a_torch_tensor_lets_go_of_its_graph(backend):
     torch = pytest.importorskip("torch")
     backend.asarray(torch.ones(2, requires_grad=True), "float32")
@@ -245,9 +253,8 @@ def test_arrays_on_another_device_are_moved_to_the_networks(place):
 
 
 @pytest.mark.parametrize("way", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
-@pytest.mark.parametrize("name", ["numpy", "torch", "jax"])
+@pytest.mark.parametrize("name", installed(["numpy", "torch", "jax"]))
 def test_backends_are_copied_and_pickled_by_their_names(name, way):
-    pytest.importorskip(name)
     backend = get_backend(name)
     twin = way(backend)
     assert type(twin) is type(backend)
@@ -265,11 +272,9 @@ def test_own_copies(backend):
 
 
 @pytest.mark.parametrize("rows", [1, 3])
-@pytest.mark.parametrize("name", ["numpy", "torch"])
+@pytest.mark.parametrize("name", installed(["numpy", "torch"]))
 def test_gradients_lie_in_memory_as_weights_do(name, rows):
     """Otherwise every update would go through one of them against its order."""
-    if name == "torch":
-        pytest.importorskip("torch")
     backend = get_backend(name)
     with backend.scope("float32"):
         xp, w = backend.xp, backend.own(backend.asarray(np.ones((4, 5)), "float32"))
@@ -334,6 +339,7 @@ def compilations():
     jax.monitoring.unregister_event_duration_listener(listen)
 
 
+@pytest.mark.needs("jax")
 def test_training_again_compiles_nothing_again(compilations, dtype):
     x, labels = np.random.default_rng(0).standard_normal((23, 5)), np.arange(23) % 3
     options = {"epochs": 2, "batch_size": 4, "progress": False}
@@ -350,6 +356,7 @@ def test_training_again_compiles_nothing_again(compilations, dtype):
     assert compilations() == 0
 
 
+@pytest.mark.needs("jax")
 @pytest.mark.parametrize(
     ("one", "other"),
     [
@@ -383,6 +390,7 @@ def test_other_numbers_of_an_optimizer_and_of_dropout_compile_nothing_again(comp
     assert compilations() == 0
 
 
+@pytest.mark.needs("jax")
 def test_minibatches_without_weight_compile_nothing_again(compilations):
     """How many there are differs from epoch to epoch: the shapes do not, and there are two programs at most."""
     x, y = np.random.default_rng(0).standard_normal((64, 5)), np.random.default_rng(1).uniform(size=(64, 3))

@@ -33,6 +33,7 @@ def layers_of(net):
     return list(zip(host(net, net.w), host(net, net.b), strict=True))
 
 
+@pytest.mark.few("strict-device1", "jax")
 @pytest.mark.parametrize(("output", "cost"), PAIRS)
 def test_gradients_by_central_differences(place, output, cost):
     """Over every weight and bias, m = 3, sizes 4-2-2: for every valid output × cost pair."""
@@ -44,6 +45,7 @@ def test_gradients_by_central_differences(place, output, cost):
     _check_against_differences(net, x, y)
 
 
+@pytest.mark.few("strict-device1", "jax")
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_gradients_through_hidden_layers_by_central_differences(place, activation):
     """Two hidden layers 3-4-3-2, m = 2."""
@@ -67,6 +69,7 @@ OWN = {
 }
 
 
+@pytest.mark.few("strict-device1", "jax", every=3)
 @pytest.mark.parametrize("name", OWN)
 def test_activations_and_costs_of_ones_own_by_central_differences_and_they_train(place, name):
     net, rng = make(place, [3, 4, 3, 2], *OWN[name], seed=11), np.random.default_rng(9)
@@ -143,6 +146,7 @@ def test_gradients_of_any_shape(sizes, m, seed):
         np.testing.assert_allclose(found.b, gb, rtol=1e-9, atol=1e-15)
 
 
+@pytest.mark.needs("torch")
 @pytest.mark.parametrize("output", ["sigmoid", "softmax"])
 def test_gradients_against_torch_autograd(place, output):
     torch = pytest.importorskip("torch")

@@ -51,6 +51,7 @@ def test_the_table_of_pairs():
     assert {name for name, cost in COSTS.items() if cost.outputs is None} == {"quadratic", "absolute", "huber"}
 
 
+@pytest.mark.few("strict-device1", "jax")
 @pytest.mark.parametrize(("output", "name"), PAIRS)
 def test_delta_is_the_gradient_of_the_value_by_z(backend, output, name):
     """BP1 by central differences over every z, for every valid pair."""
@@ -78,6 +79,7 @@ def test_values_and_deltas_against_the_reference(backend, output, name):
     np.testing.assert_allclose(on(backend, pair.delta, z, a, y), deltas, rtol=1e-10, atol=1e-14)
 
 
+@pytest.mark.needs("torch")
 @pytest.mark.parametrize(
     ("output", "name"),
     [("identity", "huber"), ("identity", "absolute"), ("exp", "poisson"), ("softmax", "log_likelihood")],
@@ -103,6 +105,7 @@ def test_values_and_deltas_against_torch(backend, output, name):
     np.testing.assert_allclose(on(backend, pair.delta, z, a, y), theirs_z.grad.numpy(), rtol=1e-12, atol=1e-15)
 
 
+@pytest.mark.needs("torch")
 @pytest.mark.parametrize("delta", [0.5, 3])
 def test_huber_with_a_delta_of_ones_own(backend, delta):
     """Against torch, and in float64 by central differences away from the two kinks of the slope."""

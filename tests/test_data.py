@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import PLACES, Place, assert_same, snapshot
+from helpers import PLACES, Place, assert_same, installed, marked, snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 from test_bad_input import refused
 
 from xpnet import SGD, Network, OneCycle, data, training
+
+pytestmark = pytest.mark.few("jax")
 
 HOST = Place("numpy", None)
 N = 11
@@ -48,7 +50,8 @@ LIBRARIES: dict[str, Callable[[np.ndarray], Any]] = {
 }
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.few("jax", every=2)
+@pytest.mark.parametrize("library", installed(LIBRARIES))
 def test_arrays_of_every_library_train_every_backend_alike(place: Place, library: str) -> None:
     make = LIBRARIES[library]
     expected = snapshot(trained((X, LABELS), place))
@@ -63,7 +66,7 @@ def test_arrays_on_the_device_train_alike(place: Place, backend: Any) -> None:
     assert network(place).evaluate(source) == network(place).evaluate((X, LABELS))
 
 
-@pytest.mark.parametrize("host", ["numpy", "torch", "jax"])
+@pytest.mark.parametrize("host", marked(["numpy", "torch", "jax"]))
 def test_arrays_on_a_device_never_come_to_the_host_silently(host: str) -> None:
     strict = pytest.importorskip("array_api_strict")
     net = network(PLACES[host]())
@@ -542,7 +545,7 @@ def test_one_output_is_held_against_one_half(place: Place) -> None:
 # Pixels
 
 
-@pytest.mark.parametrize("library", ["numpy", "torch", "jax", "strict"])
+@pytest.mark.parametrize("library", installed(["numpy", "torch", "jax", "strict"]))
 def test_unscaled_pixels_warn_once_with_the_remedy_and_are_not_scaled(library: str) -> None:
     x = LIBRARIES[library](Images().data)
     with pytest.warns(UserWarning, match=r"X of train_data holds uint8 values up to \d+.*not scaled.*255") as caught:
@@ -582,6 +585,7 @@ def aligned(x: np.ndarray) -> np.ndarray:
     return out
 
 
+@pytest.mark.few("jax", every=3)
 @pytest.mark.parametrize("optimizer", [SGD(), SGD(momentum=0.9), SGD(momentum=0.9, nesterov=True, weight_decay=0.1)])
 @pytest.mark.parametrize("on_device", [False, True])
 def test_arrays_of_the_caller_are_never_written(place: Place, backend: Any, optimizer: SGD, on_device: bool) -> None:
@@ -726,6 +730,7 @@ def reference(net: Network, rng: Any, x: np.ndarray, y: np.ndarray, b: int, lr: 
     return steps, costs, w, bias
 
 
+@pytest.mark.few("jax", every=2)
 @pytest.mark.parametrize(("n", "b"), SHAPES)
 def test_an_epoch_holds_every_example_once_and_its_cost_is_their_mean(
     place: Place, drawn: list[list[int]], n: int, b: int

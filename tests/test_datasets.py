@@ -120,6 +120,7 @@ def test_the_tool_makes_the_bundled_arrays_again(
 # Through torchvision
 
 
+@pytest.mark.needs("torchvision")
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("kind", [Path, str])
 def test_root_names_the_folder(offline: None, tmp_path: Path, name: str, kind: Any) -> None:
@@ -127,6 +128,7 @@ def test_root_names_the_folder(offline: None, tmp_path: Path, name: str, kind: A
     assert_holds(NAMES[name](kind(tmp_path / "here")), arrays)
 
 
+@pytest.mark.needs("torchvision")
 @pytest.mark.parametrize("name", NAMES)
 def test_without_a_root_the_folder_is_xpnet_data_or_a_cache(
     offline: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
@@ -146,6 +148,7 @@ def test_without_a_root_the_folder_is_xpnet_data_or_a_cache(
     assert_holds(load(), arrays)
 
 
+@pytest.mark.needs("torchvision")
 @pytest.mark.parametrize("name", NAMES)
 def test_root_goes_before_xpnet_data(offline: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     arrays = small(tmp_path / "here", name)
@@ -153,6 +156,7 @@ def test_root_goes_before_xpnet_data(offline: None, tmp_path: Path, monkeypatch:
     assert_holds(NAMES[name](tmp_path / "here"), arrays)
 
 
+@pytest.mark.needs("torchvision")
 @pytest.mark.parametrize("name", NAMES)
 def test_files_that_are_missing_and_cannot_be_downloaded_say_what_to_do(
     offline: None, tmp_path: Path, name: str
@@ -169,6 +173,7 @@ def test_files_that_are_missing_and_cannot_be_downloaded_say_what_to_do(
         assert words in message
 
 
+@pytest.mark.needs("torchvision")
 def test_one_file_that_is_missing_is_enough_to_say_so(offline: None, tmp_path: Path) -> None:
     small(tmp_path, "MNIST")
     (tmp_path / "MNIST" / "raw" / "t10k-labels-idx1-ubyte").unlink()
@@ -199,6 +204,7 @@ def test_without_torchvision_the_message_says_how_to_install_it(
     assert str(caught.value).startswith(name)
 
 
+@pytest.mark.needs("torchvision")
 def test_mnist_is_the_bytes_of_its_files(offline: None, mnist_root: Path) -> None:
     raw = mnist_root / "MNIST" / "raw"
     arrays = {}

@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
 
 import joblib
 import sklearn
-from sklearn.base import clone
+from sklearn.base import clone, is_regressor
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.inspection import permutation_importance
@@ -47,21 +48,44 @@ def options_of(check: Any) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.filterwarnings("ignore")  # the checks provoke them
-@parametrize_with_checks(
+def can_run(check: Any) -> bool:
+    """Whether the libraries that a check is bound to are here; CuPy with a GPU."""
+    where = options_of(check)
+    used = [where.get("array_namespace"), *(getattr(where.get(k), "xp", None) for k in where if k.endswith("_device"))]
+    return all(name is None or (has_gpu() if name == "cupy" else find_spec(name)) for name in used)
+
+
+every_check = parametrize_with_checks(
     [
         MLPClassifier(),
         MLPRegressor(),
         MLPClassifier(solver="lbfgs", alpha=1.0, dtype="float64"),
         MLPRegressor(solver="sgd", loss="huber", activation=["silu"]),
     ]
+).mark
+of_regressors = {
+    every_check.kwargs["ids"](check) for estimator, check in every_check.args[1] if is_regressor(estimator)
+}
+
+
+def comes_first(estimator: Any, check: Any) -> bool:
+    """Whether this is the regressor, or the classifier in a check that regressors do not have; the others are slow."""
+    here = repr(estimator) == "MLPClassifier()" and every_check.kwargs["ids"](check) not in of_regressors
+    return here or repr(estimator) == "MLPRegressor()"
+
+
+@pytest.mark.filterwarnings("ignore")  # the checks provoke them
+@pytest.mark.parametrize(
+    every_check.args[0],
+    [
+        pytest.param(estimator, check, marks=[] if comes_first(estimator, check) else [pytest.mark.slow])
+        for estimator, check in every_check.args[1]
+        if can_run(check)
+    ],
+    ids=every_check.kwargs["ids"],
 )
 def test_the_checks_of_scikit_learn(estimator, check):
-    """None is expected to fail. On CuPy they need a GPU; on others they are seen to run, with SCIPY_ARRAY_API set."""
-    where = options_of(check)
-    used = [where.get("array_namespace"), *(getattr(where.get(k), "xp", None) for k in where if k.endswith("_device"))]
-    if "cupy" in used and not has_gpu():
-        pytest.skip("no usable GPU here, which CuPy needs")
+    """None is expected to fail. Those of the array API are seen to run, with SCIPY_ARRAY_API set."""
     check(estimator)
 
 
@@ -87,6 +111,7 @@ def test_in_a_pipeline_with_names_from_pandas():
         mlp.predict(pipeline[0].transform(frame.data).rename(columns={"petal width (cm)": "width"}))
 
 
+@pytest.mark.slow
 def test_a_grid_is_searched_by_two_processes():
     grid = GridSearchCV(
         MLPClassifier(**{**SMALL, "max_iter": 5, "n_iter_no_change": np.inf}),

@@ -20,7 +20,10 @@ from xpnet import get_backend
 from xpnet.estimators import MLPClassifier, MLPRegressor
 from xpnet.estimators.following import home, same
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.few("strict"),
+]
 
 X, Y = load_iris(return_X_y=True)
 NAMES = np.array(["setosa", "versicolor", "virginica"])[Y]
@@ -93,6 +96,7 @@ def test_labels_and_weights_may_lie_elsewhere(place, other):
     np.testing.assert_allclose(host(reg.coefs_[0]), MLPRegressor(**SMALL).fit(X, Y / 2).coefs_[0], rtol=1e-9)
 
 
+@pytest.mark.few("jax", every=2)
 @pytest.mark.parametrize("y", [Y, NAMES, TWO], ids=["three", "strings", "several"])
 def test_a_backend_that_is_given_computes_and_results_come_back(place, other, y):
     est = MLPClassifier(**SMALL, backend=other.backend, device=other.device).fit(put(place, X), put(place, y))
@@ -202,7 +206,7 @@ print(type(est).__name__, sklearn.get_config()["array_api_dispatch"], est.coefs_
 """
 
 
-@pytest.mark.parametrize("dispatch", [False, True])
+@pytest.mark.parametrize("dispatch", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_arrays_that_numpy_cannot_read_need_no_setting_and_go_with_it(dispatch):
     """On a fake device, from which `np.asarray` fails as it does from a GPU."""
     environment = {"SCIPY_ARRAY_API": "1"} if dispatch else {}

@@ -1,7 +1,7 @@
 """What only a GPU can show: full float32, memory, streams, and steps that are captured as CUDA graphs.
 
-Everything here is skipped without one, with the reason. That a seed gives the same network there is tested where it is
-for the other places: the fixture `place` has CuPy's, PyTorch's and JAX's GPU too, and so has test_mnist.py.
+Everything here is left out without one, and the report says why. That a seed gives the same network there is tested
+where it is for the other places: the fixture `place` has CuPy's, PyTorch's and JAX's GPU too, and so has test_mnist.py.
 
 CuPy's `fold` is a plain loop as yet. What is tested of its graphs has to fail on a GPU until there are some.
 """
@@ -85,6 +85,7 @@ def memory(net: Network) -> int:
 # Each library
 
 
+@pytest.mark.gpu
 def test_float32_is_float32(gpu):
     """No product rounds its factors to the 11 bits of TF32, which would be off by 3e-4."""
     x, y = (np.random.default_rng(i).standard_normal((512, 512)) for i in range(2))
@@ -95,6 +96,7 @@ def test_float32_is_float32(gpu):
     assert np.linalg.norm(found - want) <= 1e-5 * np.linalg.norm(want)
 
 
+@pytest.mark.gpu
 def test_training_again_takes_no_more_memory(gpu):
     net = train(train(Network([20, 16, 3], seed=0, **gpu._asdict())))
     used = memory(net)

@@ -9,6 +9,8 @@ import xpnet.evaluation
 from xpnet import Network
 from xpnet.names import INITIALIZERS
 
+pytestmark = pytest.mark.few("strict")
+
 
 def test_the_attributes_of_the_notebooks_class(place):
     net = Network([784, 20, 10], **place._asdict())

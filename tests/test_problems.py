@@ -8,6 +8,8 @@ from test_backprop import make
 from xpnet import SGD, Adam, Cosine, Network, OneCycle
 from xpnet.scaling import Moments, Scaling, merge, moments
 
+pytestmark = pytest.mark.few("jax")
+
 datasets = pytest.importorskip("sklearn.datasets")
 LinearRegression = pytest.importorskip("sklearn.linear_model").LinearRegression
 
@@ -35,6 +37,7 @@ def test_several_classes_digits(place):
     np.testing.assert_allclose(host(net, net.predict_proba(test[0])).sum(axis=1), 1.0, rtol=1e-5)
 
 
+@pytest.mark.few("jax", every=0)
 def test_two_classes_with_one_output_breast_cancer(place):
     """569 examples of 30 features between 0.0001 and 4,000: nothing is learnt from them unless they are scaled."""
     train, test = halves(*datasets.load_breast_cancer(return_X_y=True))
@@ -47,6 +50,7 @@ def test_two_classes_with_one_output_breast_cancer(place):
     np.testing.assert_array_equal(found, host(net, net.predict_proba(test[0]))[:, 0] > 0.5)
 
 
+@pytest.mark.few("jax", every=0)
 def test_several_labels_an_example(place):
     """Three properties of a handwritten digit: it is even, it is above 4, it has a closed loop."""
     x, digit = datasets.load_digits(return_X_y=True)
@@ -72,6 +76,7 @@ def test_regression_with_one_output_diabetes(place):
     assert abs(predicted.mean() - train[1].mean()) < 20
 
 
+@pytest.mark.few("jax", every=0)
 def test_regression_with_several_outputs_linnerud(place):
     """20 men, three exercises and three measures of the body: more weights than numbers, so they are memorised."""
     x, y = datasets.load_linnerud(return_X_y=True)

@@ -42,6 +42,7 @@ def test_the_example_on_the_sample():
     assert len((ROOT / "examples" / "mnist.py").read_text().splitlines()) <= 50
 
 
+@pytest.mark.slow
 def test_the_examples_for_scikit_learn():
     pytest.importorskip("sklearn")
     for arguments in (

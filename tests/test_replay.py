@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import PLACES, Place, assert_same, snapshot
+from helpers import PLACES, Place, assert_same, marked, snapshot
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from test_costs import PAIRS, targets
@@ -41,7 +41,7 @@ def thresholds(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(_replay, name, number)
 
 
-@pytest.fixture(params=["numpy", "torch"])
+@pytest.fixture(params=marked(["numpy", "torch"]))
 def eager(request: pytest.FixtureRequest) -> Place:
     """A library without a compiler."""
     return PLACES[request.param]()
@@ -677,7 +677,7 @@ def test_what_training_gives_is_not_written_to_by_the_next(eager):
         np.testing.assert_array_equal(net.backend.to_numpy(now), then)
 
 
-@pytest.mark.parametrize("other", ["numpy", "torch"])
+@pytest.mark.parametrize("other", marked(["numpy", "torch"]))
 def test_networks_that_train_at_the_same_time_do_not_meet(eager, other, monkeypatch):
     def make() -> list[Network]:
         options = {"activation": "gelu_tanh", "dropout": 0.25}

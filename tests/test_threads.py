@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+from helpers import installed
 from test_bad_input import refused
 
 from xpnet import Network
@@ -34,10 +35,8 @@ class Stop(Callback):
         raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("backend", ["numpy", "torch"])
+@pytest.mark.parametrize("backend", installed(["numpy", "torch"]))
 def test_threads_are_set_for_the_call_and_put_back(backend):
-    if backend == "torch":
-        pytest.importorskip("torch")
     net, seen = Network([3, 2], seed=0, backend=backend), Seen()
     with threadpoolctl.threadpool_limits(2):
         before = counts()

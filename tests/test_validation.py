@@ -12,6 +12,8 @@ import xpnet.arrays
 from xpnet import Callback, Network, OneCycle, preparation
 from xpnet.metrics import METRICS, Metric, accuracy, top_k
 
+pytestmark = pytest.mark.few("jax")
+
 N, V = 23, 9
 X = np.random.default_rng(0).standard_normal((N, 4))
 LABELS = np.random.default_rng(1).integers(3, size=N)
@@ -140,6 +142,7 @@ def test_a_split_takes_its_part_and_leaves_the_rest(place, prepared, task, n, pa
     assert len(history["validation_cost"]) == 3
 
 
+@pytest.mark.few("jax", every=0)
 def test_a_split_trains_on_the_rest_and_validates_on_its_part(place, prepared):
     net, twin = network(place), network(place)
     net.train((X, LABELS), **OPTIONS, validation_split=0.3, metrics=["accuracy"], training_metrics=["accuracy"])
@@ -183,6 +186,7 @@ def test_a_split_draws_nothing_from_the_generator(place):
     assert net.rng.bit_generator.state == plain.rng.bit_generator.state
 
 
+@pytest.mark.few("jax", every=0)
 def test_scaling_is_learnt_from_what_is_trained_on(place, prepared):
     net = network(place, (4, 5, 1), task="regression", standardize=True)
     x, y = 5 + 3 * X, 100 + 7 * X[:, 0]

@@ -12,6 +12,8 @@ from test_bad_input import refused
 from xpnet import SGD, Adam, AdamW, Callback, Clip, Network, OneCycle, RMSProp, preparation
 from xpnet.data import SAMPLING, Sampling
 
+pytestmark = pytest.mark.few("jax")
+
 N = 12
 X = np.random.default_rng(0).standard_normal((N, 3))
 Y = np.random.default_rng(1).uniform(size=(N, 2))
@@ -85,6 +87,7 @@ def test_steps_and_costs_of_epochs_are_weighted_means(place, output, cost, silen
     assert history["lr"] == [lrs[2], lrs[5]]
 
 
+@pytest.mark.needs("torch")
 def test_a_weighted_gradient_is_that_of_torch(place):
     torch = pytest.importorskip("torch")
     net = classifier(place)
@@ -166,6 +169,7 @@ def fixed(monkeypatch, index):
     monkeypatch.setitem(SAMPLING, "shuffle", Sampling(lambda n, b: len(index), lambda n, b, rng: iter([index])))
 
 
+@pytest.mark.few("strict-device1", "jax", every=3)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda each: type(each).__name__)
 def test_a_minibatch_without_weight_is_a_step_that_was_not_made(place, monkeypatch, optimizer):
     """In the middle of a chunk and at both ends, momentum, means and masks included. Bit for bit, but for JAX, which
