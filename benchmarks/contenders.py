@@ -108,7 +108,7 @@ def xpnet(backend, form, row, x, labels, device="cpu", plain=False):
     """
     place = get_backend(backend, device)
     if plain:
-        place.fold = functools.partial(Backend.fold, place)
+        place.loop = functools.partial(Backend.loop, place)
     options = {"backend": place}
     if form == "uint8":
         x, options["scale"] = np.rint(255 * x).astype(np.uint8), 1 / 255

@@ -16,6 +16,7 @@ import numpy as np
 from machine import machine
 
 from xpnet import Network
+from xpnet.data.sources import make_source
 from xpnet.datasets import mnist, mnist_sample
 
 ROUNDS = 15
@@ -160,8 +161,8 @@ def reading(x, y, test, args, folder):
         ("with ToTensor and flatten", notebook, "12 s"),
     ):
         data = datasets.MNIST(os.environ["XPNET_DATA"], train=True, download=False, transform=transform)
-        reader = Network(SIZES).reader()
-        took = timed(lambda data=data, reader=reader: reader.source(data, "train_data", progress=True))
+        reader = Network(SIZES).view.reader
+        took = timed(lambda data=data, reader=reader: make_source(data, "train_data", reader, progress=True))
         yield f"converting torchvision's MNIST {what} to arrays", f"{took:.1f} s", bound
 
 

@@ -80,8 +80,8 @@ def usable(names, device):
     for each in dict.fromkeys(map(library, names)):
         try:
             place = get_backend(each, device)
-            if each == own(device) and type(place).fold is Backend.fold:
-                names = [name for name in names if not name.endswith("plain loop")]  # it has no other loop
+            if each == own(device) and type(place).loop is Backend.loop:
+                names = [name for name in names if not name.endswith("plain loop")]  # it has no other
         except BackendError as error:
             reasons[each] = str(error)
     return [name for name in names if library(name) not in reasons], reasons

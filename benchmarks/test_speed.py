@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from xpnet import BackendError, Network
-from xpnet.arrays import map_arrays, part
-from xpnet.examples import Batch, Examples, gather
+from xpnet.core.arrays import map_arrays, select
+from xpnet.core.minibatch import Batch, Examples, gather
+from xpnet.core.step import make_step
 
 SHAPES = {"784-30-10, batch 10": ([784, 30, 10], 10), "784-512-512-10, batch 128": ([784, 512, 512, 10], 128)}
 
@@ -37,43 +38,38 @@ def net(backend, shape):
 
 @pytest.fixture
 def inputs(net, shape):
-    """Examples, 64 batches of them and the state, on the device."""
+    """Sixty-four minibatches: examples on the device, the batches on the host."""
     rng, (sizes, m) = np.random.default_rng(0), shape
     with net.backend.scope(net.dtype):
-        x, y, lr = (
-            net.backend.asarray(each, "float32")
-            for each in (rng.random((64 * m, sizes[0])), rng.random((64 * m, 10)), np.full(64, 0.1))
-        )
-        index = net.backend.asarray(rng.permutation(64 * m).reshape(64, m), "int32")
+        x, y = (net.backend.asarray(rng.random((64 * m, n)), "float32") for n in (sizes[0], 10))
         cost = net.backend.asarray(np.zeros(m), "float32")
-    return Examples(x, y), Batch(index, lr), net.state._replace(cost=cost)
+        encoding = net.view.reader.encoding()
+    index, lr = rng.permutation(64 * m).reshape(64, m).astype(np.int32), np.full(64, 0.1, np.float32)
+    return (Examples(x, y), encoding), Batch(index, lr), net.state._replace(cost=cost)
 
 
 def test_step(benchmark, net, inputs):
     """One step as the mathematics is written, with nothing compiled or replayed."""
-    examples, batches, state = inputs
-    step, xp = net.step(net.optimizer), net.backend.xp
+    data, batches, state = inputs
+    step, xp = make_step(net.sigmas, net.output, net.optimizer.update), net.backend.xp
     with net.backend.scope(net.dtype):
-        minibatch = gather(examples, part(batches, 0), xp)
+        minibatch = gather(data, map_arrays(net.backend.asarray, select(batches, slice(1))), xp)
+        minibatch = select(minibatch, 0)
 
         def run():
-            step(map_arrays(net.backend.own, state), minibatch, xp)
+            step(map_arrays(net.backend.copy, state), minibatch, xp)
             net.backend.synchronize()
 
         benchmark(run)
 
 
-def test_fold(benchmark, net, inputs):
-    """64 steps, as training runs them."""
-    examples, batches, state = inputs
-    step = net.step(net.optimizer)
+def test_loop(benchmark, net, inputs):
+    """Sixty-four steps, as training runs them."""
+    data, batches, state = inputs
+    step = make_step(net.sigmas, net.output, net.optimizer.update)
     with net.backend.scope(net.dtype):
-
-        def run():
-            found = net.backend.fold(step, gather, state, batches, examples)
-            net.backend.to_numpy(found.cost)
-
-        benchmark(run)
+        loop = net.backend.loop(step, gather, data)
+        benchmark(lambda: net.backend.to_numpy(loop(state, batches).cost))
 
 
 @pytest.mark.parametrize("rows", [1, 10_000])

@@ -49,16 +49,17 @@ def lacks(item: pytest.Item) -> bool:
 
 
 class Thinning:
-    """Which combinations of parameters are left out, as they run the lines that others run.
+    """Leaves out combinations of parameters that run the same lines as others.
 
-    - float32 and float64 are crossed on NumPy, PyTorch and GPUs alone: elsewhere float64 runs, in which a float32 that
-      comes in by mistake is seen, while float32 is the default of most other tests.
+    - float32 and float64 are crossed on NumPy, PyTorch and GPUs alone. Elsewhere float64 runs, where a float32 that
+      comes in by mistake is seen; float32 is the default of most other tests.
     - array-api-strict's default device is left out: its other device runs everything, and there an array that is made
-      on the default device is seen too. Modules about places and what lies there name it in the marker few.
+      on the default device is seen too. Modules about places name it in the marker few.
+    - array-api-strict's other device and JAX have every second combination of what remains.
     - Places in the marker few have the first combination, or every n-th of them, as with ``few("jax", every=3)``;
       none with ``every=0``.
 
-    Nothing of a test with the marker every_combination is left out.
+    Tests with the marker every_combination are not thinned.
     """
 
     def __init__(self) -> None:
@@ -76,6 +77,8 @@ class Thinning:
         few = {name: mark.kwargs.get("every") for mark in marks for name in mark.args}
         if few.get(where) == 0:
             return True
+        few.setdefault("strict-device1", 2)
+        few.setdefault("jax", 2)
         if where not in few or not given:
             return where == "strict" and where not in few
         key = item.nodeid.split("[")[0], where

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from xpnet import BackendError, Network, get_backend
-from xpnet.arrays import leaves as flat
-from xpnet.arrays import map_arrays
+from xpnet.core.arrays import leaves as flat
+from xpnet.core.arrays import map_arrays
 
 
 class Place(NamedTuple):

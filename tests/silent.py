@@ -10,7 +10,7 @@ from typing import Any
 import array_api_compat.numpy as plain
 import numpy as np
 
-from xpnet.arrays import map_arrays
+from xpnet.core.arrays import map_arrays
 
 
 class HostAskedError(AssertionError):

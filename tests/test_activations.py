@@ -9,9 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from xpnet import Network
-from xpnet.activations import sigmoid, softmax
-from xpnet.names import ACTIVATIONS
-from xpnet.rectifiers import elu, gelu, leaky_relu, make_elu, make_leaky_relu, selu
+from xpnet.core.activations import ACTIVATIONS, elu, gelu, leaky_relu, make_elu, make_leaky_relu, selu, sigmoid, softmax
 
 
 def on(backend, function, *arrays, dtype="float64"):

@@ -29,9 +29,9 @@ from xpnet import (
     Step,
     get_backend,
 )
-from xpnet.arrays import map_arrays
-from xpnet.costs import make_huber
-from xpnet.examples import Batch
+from xpnet.core.arrays import map_arrays
+from xpnet.core.costs import make_huber
+from xpnet.core.minibatch import Batch
 
 pytestmark = pytest.mark.few("strict")
 
@@ -79,7 +79,9 @@ def test_namespace_modules_of_known_libraries_are_those_libraries():
         ]
     ),
 )
-def test_what_cannot_be_had_says_so_at_construction(backend, device, message):
+def test_what_is_not_available_raises_at_construction(backend, device, message):
+    if backend in ("torch", "jax", "cupy"):
+        pytest.importorskip(backend)
     with pytest.raises(BackendError, match=message):
         Network([2, 1], backend=backend, device=device)
 
@@ -137,10 +139,10 @@ def test_cupy_without_a_usable_gpu_raises_at_construction(options):
 
 def test_cupy_with_too_few_gpus_says_how_many(gpus):
     gpus(1)
-    with pytest.raises(BackendError, match=r"device='cuda:1' cannot be had: 1 GPU visible, counted from 0"):
+    with pytest.raises(BackendError, match=r"device='cuda:1' is not available: 1 GPU visible, counted from 0"):
         get_backend(device="cuda:1")
     gpus(2)
-    with pytest.raises(BackendError, match=r"device='cuda:2' cannot be had: 2 GPUs visible"):
+    with pytest.raises(BackendError, match=r"device='cuda:2' is not available: 2 GPUs visible"):
         get_backend("cupy", "cuda:2")
     for wrong in ("cuda:-1", "cuda:x", "cuda:1:1"):
         with pytest.raises(BackendError, match=r"contradicts backend=.cupy."):
@@ -261,11 +263,11 @@ def test_backends_are_copied_and_pickled_by_their_names(name, way):
     assert (twin.name, twin.device) == (backend.name, backend.device)
 
 
-def test_own_copies(backend):
+def test_copies_do_not_change_with_the_original(backend):
     for shape in ((), (3,), (3, 4)):
         x = np.ones(shape, np.float32)
         with backend.scope("float32"):
-            y = backend.own(backend.asarray(x, "float32"))
+            y = backend.copy(backend.asarray(x, "float32"))
             assert tuple(y.shape) == shape
             x += 1
             np.testing.assert_array_equal(backend.to_numpy(y), np.ones(shape))
@@ -277,7 +279,7 @@ def test_gradients_lie_in_memory_as_weights_do(name, rows):
     """Otherwise every update would go through one of them against its order."""
     backend = get_backend(name)
     with backend.scope("float32"):
-        xp, w = backend.xp, backend.own(backend.asarray(np.ones((4, 5)), "float32"))
+        xp, w = backend.xp, backend.copy(backend.asarray(np.ones((4, 5)), "float32"))
         error = xp.ones((rows, 4), dtype=xp.float32)
         a = xp.matmul(error, w)
         gradient = xp.matmul(a.mT, error).mT
@@ -287,8 +289,8 @@ def test_gradients_lie_in_memory_as_weights_do(name, rows):
 
 
 @pytest.mark.parametrize("steps", [1, 31, 32, 70])
-def test_fold_is_the_plain_loop(backend, steps):
-    """Steps of x ← (1 + lr) x + data[index], as a loop over Python floats."""
+def test_a_loop_repeats_the_step(backend, steps):
+    """Steps of x ← (1 + lr) x + data[index], as a loop over Python floats; called twice, from the same state."""
     index, lr = np.arange(steps, dtype=np.int32)[:, None] % 3, np.linspace(0, 1, steps)
     data, state = np.array([1.0, -2.0, 4.0]), 0.5
 
@@ -299,14 +301,15 @@ def test_fold_is_the_plain_loop(backend, steps):
     def gather(data, batch, xp):
         return xp.reshape(xp.take(data, xp.reshape(batch.index, (-1,)), axis=0), batch.index.shape), batch.lr
 
-    with backend.scope("float64"):
-        batches = Batch(backend.asarray(index), backend.asarray(lr))
-        begun = (backend.asarray([state]),)
-        (found,) = backend.fold(step, gather, begun, batches, backend.asarray(data))
-        assert backend.to_numpy(begun[0]) == [state]  # the steps work on a copy
-        for i in range(steps):
-            state = state * (1 + lr[i]) + data[i % 3]
-        np.testing.assert_allclose(backend.to_numpy(found), [state], rtol=1e-14)
+    begin = (backend.asarray([state]),)
+    run = backend.loop(step, gather, backend.asarray(data))
+    for i in range(steps):
+        state = state * (1 + lr[i]) + data[i % 3]
+    ends = [run(begin, Batch(index, lr)) for _ in range(2)]
+    assert backend.to_numpy(begin[0]) == [0.5]
+    for (end,) in ends:  # the second call has not written into the result of the first
+        assert str(end.dtype).endswith("float64")
+        np.testing.assert_allclose(backend.to_numpy(end), [state], rtol=1e-14)
     backend.synchronize()
 
 
@@ -401,6 +404,54 @@ def test_minibatches_without_weight_compile_nothing_again(compilations):
     assert compilations() > 0
     net.train((x, y), epochs=8, **options)
     assert compilations() == 0
+
+
+def test_other_numbers_of_steps_compile_nothing_again(compilations):
+    """Weights and examples that a step does not use are there too."""
+    backend = get_backend("jax", "cpu")
+
+    def step(state, minibatch, xp):
+        return (0.5 * state[0] + minibatch,)
+
+    def gather(data, batch, xp):
+        return xp.take(data[0], batch, axis=0)
+
+    def repeat(steps):
+        index = np.arange(steps, dtype=np.int32) % 3
+        x, expected = np.float32(1.0), np.array([1.0, 2.0, 4.0], np.float32)[index]
+        for number in expected:
+            x = np.float32(0.5) * x + number
+        (end,) = run((backend.asarray(np.array([1.0], np.float32)),), index[:, None])
+        assert backend.to_numpy(end) == [x]
+
+    run = backend.loop(step, gather, (backend.asarray(np.array([1.0, 2.0, 4.0], np.float32)), backend.asarray([5.0])))
+    repeat(5)
+    assert compilations() > 0
+    for steps in (1, 2, 37, 63, 64):
+        repeat(steps)
+    assert compilations() == 0
+    repeat(65)
+    compilations()
+    for steps in (66, 100, 128):
+        repeat(steps)
+    assert compilations() == 0
+
+
+def test_methods_of_a_backend_need_no_scope(backend):
+    """JAX would make float32 of a float64, where 10³⁰⁰ is infinite; PyTorch would compute with gradients."""
+    x = backend.asarray(np.array([1e300, -1.0]))
+    assert backend.all_finite([x])
+    assert not backend.all_finite([x, backend.asarray(np.array([np.nan]))])
+    copied = backend.copy(x)
+    assert str(copied.dtype).endswith("float64")
+    assert backend.to_numpy(copied).tolist() == [1e300, -1.0]
+    with backend.scope("float64"), backend.scope("float64"):
+        assert backend.all_finite([backend.copy(x)])
+    run = backend.loop(lambda state, minibatch, xp: state * minibatch, lambda data, batch, xp: data * batch, x)
+    end = run(x, np.array([0.5, 0.25]))
+    assert str(end.dtype).endswith("float64")
+    assert not getattr(end, "requires_grad", False)
+    assert backend.to_numpy(end).tolist() == [np.inf, -0.125]
 
 
 def test_float64_needs_no_global_setting_and_leaves_none():

@@ -7,9 +7,8 @@ from test_activations import Bent, Softsign
 from test_costs import PAIRS, LogCosh, Quartic, assert_away_from_kinks, targets
 
 from xpnet import Network
-from xpnet.costs import make_huber
-from xpnet.names import ACTIVATIONS
-from xpnet.rectifiers import make_elu, make_leaky_relu
+from xpnet.core.activations import ACTIVATIONS, make_elu, make_leaky_relu
+from xpnet.core.costs import make_huber
 
 
 def make(place, sizes, activation, output, cost, seed=0, dtype="float64", **options):

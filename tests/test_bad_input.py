@@ -10,7 +10,7 @@ import pytest
 from helpers import Place, assert_same, snapshot
 
 from xpnet import SGD, Adam, BackendError, Callback, Clip, DivergenceError, Network, OneCycle
-from xpnet.activations import Activation
+from xpnet.core.activations import Activation
 
 X = np.random.default_rng(0).random((6, 3))
 LABELS = np.array([0, 1, 0, 1, 1, 0])
@@ -245,7 +245,7 @@ def test_numbers_of_sgd_are_numbers(name: str, value: Any) -> None:
         ({"peak": np.inf}, r"peak=inf must be a finite number of at least 0"),
         ({"peak": np.nan}, r"peak=nan must be a finite number of at least 0"),
         ({"peak": "1"}, r"peak='1'"),
-        ({"peak": 1.0, "warmup": 1.0}, r"warmup=1\.0 must be in \[0, 1\); it is a part of all steps"),
+        ({"peak": 1.0, "warmup": 1.0}, r"warmup=1\.0 must be in \[0, 1\); it is a fraction of all steps"),
         ({"peak": 1.0, "warmup": -0.1}, r"warmup=-0\.1 must be in \[0, 1\)"),
         ({"peak": 1.0, "warmup": np.nan}, r"warmup=nan must be in \[0, 1\)"),
         ({"peak": 1.0, "warmup": 20}, r"warmup=20 must be in \[0, 1\)"),
@@ -321,7 +321,7 @@ def changed(value: Any, dtype: Any = float) -> np.ndarray:
         ([(X[0], 0), ([0.0, np.nan, 0.0], 1)], ValueError, r"X of {name} holds NaN or infinity"),
         # targets that the softmax output cannot reach
         ((X, ONE_HOT + 1), ValueError, r"y of {name} goes from 1 to 2, but the softmax output reaches only \[0, 1\]"),
-        ((X, np.ones((6, 2))), ValueError, r"y of {name} has a row whose sum is off 1 by 1.*softmax.*multilabel"),
+        ((X, np.ones((6, 2))), ValueError, r"y of {name} has a row whose sum differs from 1 by 1.*softmax.*multilabel"),
         # dtypes that are not real numbers
         ((X.astype(object), LABELS), TypeError, r"X of {name} has dtype object; give real numbers"),
         ((X.astype(str), LABELS), TypeError, r"X of {name} has dtype <U.*; give real numbers"),
@@ -334,8 +334,12 @@ def changed(value: Any, dtype: Any = float) -> np.ndarray:
         ((None, LABELS), TypeError, r"X of {name} has dtype object; give real numbers"),
         ([("one", 1)], TypeError, r"(?i:x) of {name} has dtype <U"),
         # ragged lists
-        (([[1, 2, 3], [1, 2]], [0, 1]), ValueError, r"X of {name} cannot be made an array.*rows.* equal length"),
-        ((X[:2], [[0, 1], [1]]), ValueError, r"y of {name} cannot be made an array"),
+        (
+            ([[1, 2, 3], [1, 2]], [0, 1]),
+            ValueError,
+            r"X of {name} cannot be converted to an array.* equal length",
+        ),
+        ((X[:2], [[0, 1], [1]]), ValueError, r"y of {name} cannot be converted to an array"),
         ([([1, 2, 3], 0), ([[1], [2, 3]], 0)], ValueError, r"x of {name}"),
         ([([[1], [2, 3]], 0)], ValueError, r"x of {name}"),
     ],
@@ -407,7 +411,7 @@ def test_a_minibatch_is_not_an_iterable_of_them(net: Network) -> None:
         (["a", "b", "c"], TypeError, r"x has dtype <U1; give real numbers"),
         ([1j, 0, 0], TypeError, r"x has dtype complex128; give real numbers"),
         (None, TypeError, r"x has dtype object; give real numbers"),
-        ([[1, 2, 3], [1, 2]], ValueError, r"x cannot be made an array.*rows"),
+        ([[1, 2, 3], [1, 2]], ValueError, r"x cannot be converted to an array.*rows"),
     ],
 )
 def test_inputs_that_the_network_cannot_take_are_refused(
@@ -431,7 +435,7 @@ def test_one_feature_an_example_is_a_column() -> None:
         (X[0], [0, 1, 1], r"has 1 examples and y of the batch has 3"),
         (X[0], 7, r"y of the batch holds the label 7; .* go from 0 to 1"),
         (X[:, :2], LABELS, r"x has shape \(6, 2\), but must have \(n, 3\)"),
-        (X[:2], [[0, 1], [1]], r"y of the batch cannot be made an array"),
+        (X[:2], [[0, 1], [1]], r"y of the batch cannot be converted to an array"),
     ],
 )
 def test_backward_takes_as_many_targets_as_inputs(net: Network, x: Any, y: Any, message: str) -> None:
@@ -691,7 +695,7 @@ def test_a_number_that_vanishes_in_another_dtype_is_named_there(place: Place) ->
     net.train(GOOD, epochs=1, progress=False)
     twin = net.to(dtype="float32")
     assert twin.train(GOOD, epochs=1, progress=False)["lr"] == [0.001]
-    assert str(twin.state.optimizer.first[0][0].dtype).endswith("float32")
+    assert str(twin.state.optimizer.memory.first[0][0].dtype).endswith("float32")
 
 
 @pytest.mark.parametrize("given", ["huber(2.0)", "huber"])

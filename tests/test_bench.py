@@ -11,7 +11,7 @@ from test_cli import run
 
 from xpnet import AdamW, BackendError, Network, bench
 from xpnet.bench import compare_backends, libraries, random_examples, time_step
-from xpnet.callbacks import History
+from xpnet.training.history import History
 
 QUICK = {"steps": 10, "repeats": 2}
 WORDS = ["--steps", 10, "--repeats", 2, "--sizes", "6,5,3"]

@@ -19,6 +19,8 @@ from xpnet import (
     ReduceLROnPlateau,
     TensorBoard,
 )
+from xpnet.training.callbacks import EVALUATED, LOGS, Quantity
+from xpnet.training.loop import ChunkRunner
 
 N = 11
 X = np.random.default_rng(0).standard_normal((N, 3))
@@ -87,7 +89,7 @@ def test_callbacks_are_told_in_their_order():
 
 def test_callbacks_and_their_settings_are_written_out():
     assert repr(EarlyStopping(3)) == (
-        "EarlyStopping(patience=3, monitor='validation_cost', mode='min', min_delta=0.0, restore_best=True)"
+        "EarlyStopping(patience=3, monitor='validation_cost', mode=None, min_delta=0.0, restore_best=True)"
     )
     assert repr(ModelCheckpoint("net", every=2)).startswith("ModelCheckpoint(path='net', every=2, ")
 
@@ -240,8 +242,8 @@ def test_early_stopping_watches_what_is_measured(place):
         *[(name, "max") for name in ("validation_accuracy", "training_top_3", "validation_r2", "test_correct")],
     ],
 )
-def test_the_mode_is_told_from_the_name(monitor, mode):
-    assert [cls(monitor=monitor).mode for cls in (EarlyStopping, ReduceLROnPlateau)] == [mode] * 2
+def test_costs_and_metrics_know_whether_smaller_is_better(monitor, mode):
+    assert (LOGS | EVALUATED)[monitor].better == mode
 
 
 def test_accuracy_is_to_become_larger():
@@ -401,7 +403,7 @@ class Failing(Callback):
             raise self.error
 
 
-ERRORS = [ValueError("own"), KeyboardInterrupt("own"), StopIteration("own")]
+ERRORS = [ValueError("own"), KeyboardInterrupt("own"), OSError("own")]
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
@@ -420,6 +422,14 @@ def test_a_failing_callback_leaves_what_was_trained(place, hook, error):
     for each in (net, twin):
         train(each, 2, optimizer=OPTIMIZER)
     assert_same(net, snapshot(twin))
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_a_callback_that_stops_an_iteration_does_not_end_training_in_silence(hook):
+    """The training loop is a generator, in which Python turns a StopIteration into a RuntimeError."""
+    with pytest.raises(RuntimeError, match="StopIteration") as caught:
+        train(network(), 4, Failing(hook, StopIteration("own")))
+    assert isinstance(caught.value.__cause__, StopIteration)
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
@@ -458,15 +468,15 @@ def test_a_callback_that_fails_at_the_end_leaves_all_that_was_trained(error):
 
 def test_ctrl_c_in_a_step_tells_the_callbacks_and_keeps_the_history(place, monkeypatch, tmp_path):
     """The third chunk is the first of the second epoch."""
-    net, calls, fold, folds = network(place), [], network(place).backend.fold, []
+    net, calls, run, chunks = network(place), [], ChunkRunner.run, []
 
     def interrupted(*args):
-        folds.append(1)
-        if len(folds) == 3:
+        chunks.append(1)
+        if len(chunks) == 3:
             raise KeyboardInterrupt
-        return fold(*args)
+        return run(*args)
 
-    monkeypatch.setattr(net.backend, "fold", interrupted)
+    monkeypatch.setattr(ChunkRunner, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train(net, 3, Recorder("a", calls), CSVLog(tmp_path / "log.csv"), optimizer=OPTIMIZER)
     monkeypatch.undo()
@@ -495,9 +505,7 @@ def test_the_bar_is_taken_away_when_a_callback_fails(capsys):
 )
 def test_what_is_no_callback_is_refused(wrong):
     net = network()
-    with refused(
-        net, TypeError, r"callbacks holds .*, which is no object of a subclass of xpnet\.callbacks\.Callback; "
-    ):
+    with refused(net, TypeError, r"callbacks holds .*, which is not an object of a subclass of xpnet\.Callback; "):
         train(net, 1, wrong)
 
 
@@ -519,23 +527,29 @@ def test_callbacks_come_in_a_list(wrong):
             lambda: EarlyStopping(mode="least"),
             r"mode='least' is unknown; choose from 'min', 'max'",
         ),
-        (
-            lambda: EarlyStopping(monitor="my_score"),
-            r"monitor='my_score' does not tell whether .*; give mode='min' or 'max'",
-        ),
         (lambda: ReduceLROnPlateau(0.0), r"factor=0\.0 must be above 0 and below 1; 0\.1 is usual"),
         (lambda: ReduceLROnPlateau(1.0), r"factor=1\.0 must be above 0 and below 1"),
         (lambda: ReduceLROnPlateau("half"), r"factor='half' must be above 0 and below 1"),
         (lambda: ReduceLROnPlateau(patience=0), r"patience=0 must be a whole number of at least 1"),
-        (lambda: ReduceLROnPlateau(least=-1), r"least=-1 must be in \[0, 1\); it is a part of the schedule's rate"),
+        (lambda: ReduceLROnPlateau(least=-1), r"least=-1 must be in \[0, 1\); it is a fraction of the schedule's rate"),
         (lambda: ModelCheckpoint("x", every=0), r"every=0 must be a whole number of at least 1"),
         (lambda: ModelCheckpoint("x", every=2.0), r"every=2\.0 must be a whole number of at least 1"),
-        (lambda: ModelCheckpoint("x", monitor="my_score"), r"monitor='my_score' does not tell"),
     ],
 )
 def test_wrong_arguments_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("make", [EarlyStopping, ReduceLROnPlateau, lambda **options: ModelCheckpoint("x", **options)])
+def test_a_quantity_without_a_known_direction_needs_a_mode(make, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    net, score = network(), Scripted([3.0, 2.0], "my_score")
+    with refused(net, ValueError, r"monitor='my_score' does not tell whether .*; give mode='min' or 'max'"):
+        train(net, 1, score, make(monitor="my_score"))
+    train(net, 1, score, make(monitor="my_score", mode="max"))
+    score.quantities = {"my_score": Quantity("min")}
+    train(net, 1, score, make(monitor="my_score"))
 
 
 @pytest.mark.parametrize("make", [ModelCheckpoint, CSVLog, TensorBoard])

@@ -6,11 +6,20 @@ import reference
 from helpers import central_differences
 from test_activations import Bent, on
 
-from xpnet import Network, activations, costs
-from xpnet.activations import identity, sigmoid, softmax
-from xpnet.costs import Fused, absolute, cross_entropy, huber, log_likelihood, make_huber, poisson, quadratic
-from xpnet.names import ACTIVATIONS, COSTS
-from xpnet.rectifiers import exp
+from xpnet import Network
+from xpnet.core import activations, costs
+from xpnet.core.activations import ACTIVATIONS, exp, identity, sigmoid, softmax
+from xpnet.core.costs import (
+    COSTS,
+    Fused,
+    absolute,
+    cross_entropy,
+    huber,
+    log_likelihood,
+    make_huber,
+    poisson,
+    quadratic,
+)
 
 PAIRS = [(output, name) for name, cost in COSTS.items() for output in cost.outputs or ACTIVATIONS]
 
@@ -55,7 +64,7 @@ def test_the_table_of_pairs():
 @pytest.mark.parametrize(("output", "name"), PAIRS)
 def test_delta_is_the_gradient_of_the_value_by_z(backend, output, name):
     """BP1 by central differences over every z, for every valid pair."""
-    sigma, pair = ACTIVATIONS[output], COSTS[name].of(ACTIVATIONS[output])
+    sigma, pair = ACTIVATIONS[output], COSTS[name].combine(ACTIVATIONS[output])
     z, y = points(output, name, np.random.default_rng(1))
 
     def total(z):
@@ -70,7 +79,7 @@ def test_delta_is_the_gradient_of_the_value_by_z(backend, output, name):
 def test_values_and_deltas_against_the_reference(backend, output, name):
     rng = np.random.default_rng(2)
     z, y = rng.standard_normal((3, 4)), targets(output, rng)
-    pair, a = COSTS[name].of(ACTIVATIONS[output]), [reference.ACTIVATIONS[output](row) for row in z]
+    pair, a = COSTS[name].combine(ACTIVATIONS[output]), [reference.ACTIVATIONS[output](row) for row in z]
     values = [reference.cost(name, output, *row) for row in zip(a, y, strict=True)]
     np.testing.assert_allclose(on(backend, pair.value, z, a, y), values, rtol=1e-12)
     deltas = [
@@ -100,7 +109,7 @@ def test_values_and_deltas_against_torch(backend, output, name):
         ),
     }[name]()
     theirs.backward()
-    pair, a = COSTS[name].of(ACTIVATIONS[output]), on(backend, ACTIVATIONS[output].value, z)
+    pair, a = COSTS[name].combine(ACTIVATIONS[output]), on(backend, ACTIVATIONS[output].value, z)
     assert on(backend, pair.value, z, a, y).sum() == pytest.approx(theirs.item(), rel=1e-13)
     np.testing.assert_allclose(on(backend, pair.delta, z, a, y), theirs_z.grad.numpy(), rtol=1e-12, atol=1e-15)
 
@@ -134,7 +143,7 @@ def test_absolute_and_huber_worked_by_hand(backend, dtype):
 def test_poisson_of_counts_is_exact_where_the_mean_underflows(backend, dtype):
     """With a = e^z and z = −1000, ln a is −1000 and not ln 0: the cost is a − y z; of y = 0 it is a itself."""
     z, y = np.array([[-1000.0, 0.0], [-1000.0, 2.0]]), np.array([[3.0, 1.0], [0.0, 0.0]])
-    pair, a = poisson.of(exp), on(backend, exp.value, z, dtype=dtype)
+    pair, a = poisson.combine(exp), on(backend, exp.value, z, dtype=dtype)
     values = on(backend, pair.value, z, a, y, dtype=dtype)
     np.testing.assert_allclose(values, [3000 + 1, math.exp(2)], rtol=1e-6)
     np.testing.assert_allclose(on(backend, pair.delta, z, a, y, dtype=dtype), [[-3, 0], [0, math.exp(2)]], rtol=1e-6)
@@ -143,7 +152,7 @@ def test_poisson_of_counts_is_exact_where_the_mean_underflows(backend, dtype):
 def test_log_likelihood_is_minus_the_logarithm_of_the_right_probability(backend):
     # softmax(ln 1, ln 3) = (¼, ¾), and −ln ¾ = ln 4 − ln 3
     z, y = np.log([[1.0, 3.0]]), [[0.0, 1.0]]
-    a, pair = on(backend, softmax.value, z), log_likelihood.of(softmax)
+    a, pair = on(backend, softmax.value, z), log_likelihood.combine(softmax)
     np.testing.assert_allclose(on(backend, pair.value, z, a, y), [math.log(4) - math.log(3)], rtol=1e-15)
     np.testing.assert_allclose(on(backend, pair.delta, z, a, y), [[0.25, -0.25]], rtol=1e-15)
 
@@ -187,18 +196,18 @@ def test_cross_entropy_of_a_confident_mistake_is_exact(backend, dtype, output, g
     sigma = ACTIVATIONS[output]
     z, y = ([[gap, 0.0]], [[0.0, 1.0]]) if output == "softmax" else ([[gap], [-gap]], [[0.0], [1.0]])
     a = on(backend, sigma.value, z, dtype=dtype)
-    pair = cross_entropy.of(sigma)
+    pair = cross_entropy.combine(sigma)
     np.testing.assert_array_equal(on(backend, pair.value, z, a, y, dtype=dtype), [gap] * len(z))
     np.testing.assert_allclose(np.abs(on(backend, pair.delta, z, a, y, dtype=dtype)), 1.0, atol=1e-37)
 
 
 def test_fused_pairs_are_fused_and_others_composed():
-    assert isinstance(cross_entropy.of(softmax), Fused)
-    assert isinstance(poisson.of(exp), Fused)
-    assert log_likelihood.of(softmax) == cross_entropy.of(softmax)
-    assert cross_entropy.of(sigmoid) != cross_entropy.of(softmax)
-    assert quadratic.of(sigmoid) == quadratic.of(sigmoid)
-    assert hash(quadratic.of(sigmoid)) != hash(quadratic.of(identity))
+    assert isinstance(cross_entropy.combine(softmax), Fused)
+    assert isinstance(poisson.combine(exp), Fused)
+    assert log_likelihood.combine(softmax) == cross_entropy.combine(softmax)
+    assert cross_entropy.combine(sigmoid) != cross_entropy.combine(softmax)
+    assert quadratic.combine(sigmoid) == quadratic.combine(sigmoid)
+    assert hash(quadratic.combine(sigmoid)) != hash(quadratic.combine(identity))
 
 
 @pytest.mark.parametrize(
@@ -213,7 +222,7 @@ def test_fused_pairs_are_fused_and_others_composed():
 def test_a_pair_that_does_not_go_together_names_the_choices(cost, sigma, choices):
     message = f"cost='{cost.name}' does not go with output_activation='{sigma.name}'; it needs one of {choices}$"
     with pytest.raises(ValueError, match=message):
-        cost.of(sigma)
+        cost.combine(sigma)
     with pytest.raises(ValueError, match=message):
         Network([3, 2], output_activation=sigma.name, cost=cost.name)
 

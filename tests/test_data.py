@@ -18,7 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_bad_input import refused
 
-from xpnet import SGD, Network, OneCycle, data, training
+from xpnet import SGD, Network, OneCycle
+from xpnet.data import sampling
+from xpnet.data.sources import Chunk
+from xpnet.training.loop import ChunkRunner
 
 pytestmark = pytest.mark.few("jax")
 
@@ -403,7 +406,7 @@ def test_with_steps_an_epoch_goes_on_where_the_last_one_stopped() -> None:
 
 def test_an_iterator_is_refused_before_the_first_step_of_several_epochs() -> None:
     net = network()
-    message = r" is an iterator, which can be gone through only once, not epochs=2 times; .*DataLoader"
+    message = r" is an iterator, which can be iterated over only once, not epochs=2 times; .*DataLoader"
     with refused(net, ValueError, "train_data" + message):
         net.train(iter(Stream(4, 4, 3)), epochs=2, progress=False)
     with refused(net, ValueError, "test_data" + message):
@@ -415,8 +418,8 @@ def test_an_iterator_is_refused_before_the_first_step_of_several_epochs() -> Non
 @pytest.mark.parametrize(
     ("steps", "message"),
     [
-        (None, "train_data gave no batch; an iterator can be gone through only once.*DataLoader"),
-        (3, "train_data ended 3 batches before steps=3, and cannot be begun again"),
+        (None, "train_data gave no batch; an iterator can be iterated over only once.*DataLoader"),
+        (3, "train_data ended 3 batches before steps=3, and cannot be iterated over again"),
     ],
 )
 def test_batches_that_are_exhausted_after_an_epoch_raise(steps: int | None, message: str) -> None:
@@ -435,7 +438,7 @@ def test_batches_that_are_exhausted_after_an_epoch_raise(steps: int | None, mess
 
 def test_a_generator_shorter_than_steps_raises() -> None:
     net = network()
-    with pytest.raises(ValueError, match=r"train_data ended 2 batches before steps=5, and cannot be begun again"):
+    with pytest.raises(ValueError, match=r"train_data ended 2 batches before steps=5, and cannot be iterated over"):
         net.train(iter(Stream(4, 4, 3)), epochs=1, steps=5, progress=False)
 
 
@@ -661,7 +664,7 @@ SHAPES = [(9, 3), (10, 3), (11, 3), (5, 5), (5, 8), (1, 3), (4, 1)]  # n % b in 
 
 @given(n=st.integers(1, 200), b=st.integers(1, 250), seed=st.integers(0, 9))
 def test_shuffle_draws_every_example_once_in_at_most_two_shapes(n: int, b: int, seed: int) -> None:
-    parts = list(data.shuffle(n, b, np.random.default_rng(seed)))
+    parts = list(sampling.shuffle(n, b, np.random.default_rng(seed)))
     sizes = [part.shape[1] for part in parts for _ in part]
     assert sorted(i for part in parts for i in part.ravel()) == list(range(n))
     assert len(parts) <= 2
@@ -671,7 +674,7 @@ def test_shuffle_draws_every_example_once_in_at_most_two_shapes(n: int, b: int, 
 
 @given(n=st.integers(1, 200), b=st.integers(1, 250), seed=st.integers(0, 9))
 def test_replacement_draws_n_over_b_minibatches_and_at_least_one(n: int, b: int, seed: int) -> None:
-    (index,) = data.replacement(n, b, np.random.default_rng(seed))
+    (index,) = sampling.replacement(n, b, np.random.default_rng(seed))
     assert index.shape == (max(1, n // b), min(n, b))
     assert index.dtype == np.int32
     assert index.min() >= 0
@@ -681,7 +684,7 @@ def test_replacement_draws_n_over_b_minibatches_and_at_least_one(n: int, b: int,
 @given(n=st.integers(0, 300), m=st.integers(1, 4), most=st.integers(1, 60))
 def test_split_gives_equal_chunks_and_at_most_one_smaller(n: int, m: int, most: int) -> None:
     index = np.arange(n * m).reshape(n, m)
-    parts = list(data.split(index, most))
+    parts = list(sampling.split_into_chunks(index, most))
     sizes = [len(part) for part in parts]
     assert np.array_equal(np.concatenate([index[:0], *parts]), index)
     assert all(0 < size <= most for size in sizes)
@@ -694,13 +697,13 @@ def test_split_gives_equal_chunks_and_at_most_one_smaller(n: int, m: int, most: 
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     """The examples of every step of training, as they come to pass."""
     steps: list[list[int]] = []
-    advance = training.advance
+    run = ChunkRunner.run
 
-    def spy(backend: Any, dtype: Any, step: Any, state: Any, chunk: data.Chunk, *rest: Any) -> Any:
+    def spy(self: ChunkRunner, state: Any, chunk: Chunk, *rest: Any) -> Any:
         steps.extend(chunk.index.tolist())
-        return advance(backend, dtype, step, state, chunk, *rest)
+        return run(self, state, chunk, *rest)
 
-    monkeypatch.setattr(training, "advance", spy)
+    monkeypatch.setattr(ChunkRunner, "run", spy)
     return steps
 
 

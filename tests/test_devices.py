@@ -25,8 +25,8 @@ from xpnet import (
     check_gradients,
     get_backend,
 )
-from xpnet.arrays import map_arrays
 from xpnet.bench import time_step
+from xpnet.core.arrays import map_arrays
 
 strict = pytest.importorskip("array_api_strict")
 
@@ -234,8 +234,8 @@ def test_data_and_results_are_shared_where_both_libraries_allow_it(data, compute
     with backend.scope(dtype):
         assert np.shares_memory(backend.to_numpy(backend.asarray(x, dtype)), source.to_numpy(x))
     net = Network([4, 3], dtype=dtype, backend=backend)
-    reader = net.reader()
-    assert np.shares_memory(backend.to_numpy(reader.inputs(x, "x")), source.to_numpy(x))
+    reader = net.view.reader
+    assert np.shares_memory(backend.to_numpy(reader.read_inputs(x, "x")), source.to_numpy(x))
     result = net.forward(x)
     assert np.shares_memory(backend.to_numpy(result), backend.to_numpy(result))
     weights = [source.asarray(np.ones((3, 4)), dtype)]

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from test_backprop import layers_of
 
 from xpnet import SGD, Adam, DivergenceError, Network, get_backend
-from xpnet.activations import sigmoid, softmax
-from xpnet.dropout import drop, kept, start
+from xpnet.core.activations import sigmoid, softmax
+from xpnet.core.dropout import drop, init_dropout, keep_mask
+from xpnet.training.loop import ChunkRunner
 
 SIZES, N, M = [5, 4, 3], 23, 4  # 23 examples in minibatches of 4: the last holds 3
 OPTIONS = {"batch_size": M, "lr": 0.5, "progress": False}
@@ -39,7 +40,7 @@ def mask(seed, step, layer, rows, units, rate, backend=None):
         return backend.asarray(np.array(values).astype(np.uint32).view(np.int32))
 
     places = (integers(list(rows)), integers(list(units)), integers([int(rate * 2**31)]))
-    found = kept(integers([seed]), integers([step]), layer, *places, backend.xp)
+    found = keep_mask(integers([seed]), integers([step]), layer, *places, backend.xp)
     assert found.dtype == backend.xp.bool
     return backend.to_numpy(found)
 
@@ -195,7 +196,7 @@ def test_dropping_preserves_the_mean(backend):
     z = np.tile([-1.0, 0.0, 0.5, 2.0], (m, 1))
     w, b = np.zeros((4, 3)), np.zeros((1, 4))
     with backend.scope("float64"):
-        state = start(11, rates)
+        state = init_dropout(11, rates)
         state = state._replace(
             **{name: backend.asarray(getattr(state, name)) for name in ("seed", "step")},
             thresholds=tuple(backend.asarray(each) for each in state.thresholds),
@@ -305,7 +306,8 @@ def test_two_trainings_are_one(place, dtype, optimizer):
     # masks do not begin anew with each call
     again.train(problem(), epochs=2, optimizer=optimizer, **OPTIONS)
     with again.backend.scope(dtype):
-        again.state = again.state._replace(dropout=again.owned(again.masks()))
+        dropout = init_dropout(again.seeds.dropout, again.dropout)
+        again.state = again.state._replace(dropout=again.backend.copy_nest(dropout, dtype))
     again.train(problem(), epochs=3, optimizer=optimizer, **OPTIONS)
     assert not np.array_equal(layers_of(again)[0][0], layers_of(whole)[0][0])
 
@@ -324,13 +326,13 @@ def test_an_interruption_gives_back_the_step(place, monkeypatch):
     """The interruption comes when the steps are done."""
     net = network(place)
     net.train(problem(), epochs=1, **OPTIONS)
-    twin, before, fold = net.copy(), snapshot(net), net.backend.fold
+    twin, before, run = net.copy(), snapshot(net), ChunkRunner.run
 
     def interrupted(*args):
-        fold(*args)
+        run(*args)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(net.backend, "fold", interrupted)
+    monkeypatch.setattr(ChunkRunner, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
         net.train(problem(), epochs=1, **OPTIONS)
     monkeypatch.undo()
@@ -353,7 +355,7 @@ def test_divergence_gives_back_the_step(place):
 def test_the_step_counter_wraps_without_a_warning(place, dtype):
     net = network(place, 0.5, dtype)
     with net.backend.scope(dtype):
-        step = net.owned(np.array([2**31 - 3], np.int32))
+        step = net.backend.asarray(np.array([2**31 - 3], np.int32))
     net.state = net.state._replace(dropout=net.state.dropout._replace(step=step))
     net.train(problem(), epochs=1, **OPTIONS)
     assert snapshot(net).dropout.step.tolist() == [2**31 - 3 + 6 - 2**32]
@@ -379,7 +381,7 @@ def test_a_wrong_number_of_rates_is_refused(rates):
 
 
 def test_dropout_without_hidden_layers_is_refused():
-    with pytest.raises(ValueError, match=r"dropout=0\.5 is of hidden layers, .*none; for the inputs give \[0\.5\]"):
+    with pytest.raises(ValueError, match=r"dropout=0\.5 is for hidden layers, .*none; for the inputs give \[0\.5\]"):
         Network([5, 3], dropout=0.5)
     assert Network([5, 3], dropout=0.0).dropout == [0.0]
 

@@ -1,5 +1,6 @@
 """The estimators against scikit-learn's own: the same parameters, the same network, the same attributes."""
 
+import copy
 import inspect
 import pickle
 import warnings
@@ -33,8 +34,8 @@ from xpnet import (
     get_backend,
 )
 from xpnet import estimators as ours
-from xpnet.activations import relu
-from xpnet.callbacks import Progress
+from xpnet.core.activations import relu
+from xpnet.training.callbacks import Progress
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -103,7 +104,7 @@ def put(place: Place, x: Any, dtype: str | None = None) -> Any:
 
 
 def host(x: Any) -> np.ndarray:
-    return np.asarray(ours.following.on_the_host(x))
+    return np.asarray(ours.places.to_host(x))
 
 
 def assert_like(mine: Any, other: Any, rtol: float = 1e-9) -> None:
@@ -213,6 +214,18 @@ def test_sample_weights_count_as_theirs_do(parameters):
     np.testing.assert_array_equal(mine.predict(X), other.predict(X))
 
 
+def test_more_examples_than_lbfgs_takes_at_once_keep_their_weights():
+    """2048 of them are taken together; those after them count more."""
+    mine, other = both("MLPClassifier", activation="tanh", solver="lbfgs")
+    x, y, weight = np.tile(X, (8, 1)), np.tile(DIGIT, 8), np.linspace(0.1, 2.0, 8 * len(X))
+    mine.fit(x, y, weight)
+    other.fit(x, y, weight)
+    assert len(x) > 2048
+    assert mine.loss_ == pytest.approx(other.loss_, rel=1e-6)
+    for a, b in zip(mine.coefs_ + mine.intercepts_, other.coefs_ + other.intercepts_, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
 def test_with_early_stopping_weights_are_split_too():
     mine, other = both("MLPClassifier", early_stopping=True)
     mine.fit(X, DIGIT, WEIGHT)
@@ -247,6 +260,17 @@ def test_partial_fit_goes_on_as_theirs_does(parameters, y):
     for start in (0, 60, 120, 0):
         mine.partial_fit(x[start : start + 60], y[start : start + 60], **options)
         other.partial_fit(x[start : start + 60], y[start : start + 60], **options)
+    assert_like(mine, other)
+
+
+@pytest.mark.parametrize("y", [DIGIT, PARITY, DIGIT.astype(str)], ids=["ten", "two", "strings"])
+def test_partial_fit_numbers_classes_as_theirs_does_where_y_lacks_some(y):
+    """First the upper half of the classes, then the lower one."""
+    mine, other = both("MLPClassifier")
+    classes = np.unique(y)
+    for part in (y >= classes[len(classes) // 2], y < classes[len(classes) // 2]):
+        mine.partial_fit(X[part], y[part], classes=classes)
+        other.partial_fit(X[part], y[part], classes=classes)
     assert_like(mine, other)
 
 
@@ -373,6 +397,25 @@ def test_a_fit_that_fails_changes_nothing(method, solver):
     np.testing.assert_array_equal(mine.coefs_[0], twin.partial_fit(X, DIGIT).coefs_[0])
 
 
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_nothing_is_assigned_before_the_end(method):
+    seen = []
+
+    class Look(Callback):
+        def on_epoch_end(self, logs: dict[str, Any]) -> None:
+            seen.append(dict(vars(mine)))
+
+    mine = ours.MLPClassifier(**SMALL, warm_start=True).fit(X, DIGIT)
+    net, proba, state = mine.network_, mine.predict_proba(X), mine.network_.rng.bit_generator.state
+    before = dict(vars(mine.set_params(callbacks=[Look()])))
+    getattr(mine, method)(X, DIGIT)
+    assert seen == [before] * mine.n_iter_
+    assert mine.network_ is not net
+    assert mine.loss_curve_[:6] == before["loss_curve_"]
+    np.testing.assert_array_equal(net.predict_proba(X), proba)  # the network of the last call stays as it was
+    assert net.rng.bit_generator.state == state
+
+
 # More than theirs
 
 
@@ -400,6 +443,12 @@ def test_class_weights_are_weights_of_their_examples(y):
     weight = len(uneven) / (len(classes) * np.bincount(number))
     twin = ours.MLPClassifier(**SMALL).fit(X[uneven], y[uneven], weight[number])
     np.testing.assert_allclose(balanced.coefs_[0], twin.coefs_[0], rtol=1e-9)
+
+
+def test_weights_of_classes_and_of_examples_are_multiplied():
+    mine = ours.MLPClassifier(**SMALL, class_weight={3: 5.0}).fit(X, DIGIT, WEIGHT)
+    twin = ours.MLPClassifier(**SMALL).fit(X, DIGIT, WEIGHT * np.where(DIGIT == 3, 5.0, 1.0))
+    np.testing.assert_allclose(mine.coefs_[0], twin.coefs_[0], rtol=1e-9)
 
 
 def test_class_weights_of_no_class_are_named():
@@ -532,7 +581,7 @@ def test_coefs_and_intercepts_can_be_assigned():
 
 
 def test_a_schedule_needs_to_know_all_steps():
-    with pytest.raises(ValueError, match=r"learning_rate=Cosine.* is a schedule over all steps, of which partial_fit"):
+    with pytest.raises(ValueError, match=r"learning_rate=Cosine.* is a schedule over all steps, and partial_fit"):
         ours.MLPClassifier(**SMALL, learning_rate=Cosine(0.1)).partial_fit(X, DIGIT, classes=range(10))
     ours.MLPClassifier(**SMALL, learning_rate=Constant(0.1)).partial_fit(X, DIGIT, classes=range(10))
 
@@ -563,6 +612,15 @@ def test_classes_have_no_weight_in_validation():
     assert mine.validation_scores_ == held.validation_scores_
     assert mine.validation_loss_curve_ == pytest.approx(held.validation_loss_curve_)
     assert mine.loss_ == pytest.approx(held.loss_)
+
+
+def test_a_class_that_weighs_nothing_in_training_counts_in_validation():
+    """The split is stratified: of the 30 examples held out, a tenth are of that class, and none is predicted so."""
+    rare = np.where(np.arange(len(X)) % 10 == 0, "rare", "usual")
+    options = {"early_stopping": True, "learning_rate_init": 0.1}
+    mine = ours.MLPClassifier(**SMALL, **options, class_weight={"rare": 0.0}).fit(X, rare)
+    assert set(mine.predict(X)) == {"usual"}
+    assert mine.validation_scores_[-1] == pytest.approx(0.9)
 
 
 def test_poisson_reports_the_deviance_of_what_it_is_of():
@@ -677,7 +735,7 @@ def test_sparse_labels_stay_sparse_there_and_back():
 def test_what_is_taken_over_is_not_given_anew():
     other = theirs.MLPClassifier(**SMALL).fit(X, DIGIT)
     with pytest.raises(
-        TypeError, match="activation, hidden_layer_sizes: what scikit-learn has comes from fitted; use set"
+        TypeError, match="activation, hidden_layer_sizes: parameters of scikit-learn are taken from fitted; use set"
     ):
         ours.MLPClassifier.from_sklearn(other, activation="tanh", hidden_layer_sizes=(3,), device="cpu")
 
@@ -688,10 +746,12 @@ def test_what_scikit_learn_has_not_is_left_out_or_refused():
     assert back.get_params() == theirs.MLPClassifier(**SMALL).get_params()
     np.testing.assert_array_equal(back.predict(X), mine.predict(X))
     mine = ours.MLPClassifier(**{**SMALL, "hidden_layer_sizes": (5, 5)}, activation=["relu", "tanh"]).fit(X, DIGIT)
-    with pytest.raises(ValueError, match=r"activation=\['relu', 'tanh'\] is none that scikit-learn has; it has 'ident"):
+    with pytest.raises(
+        ValueError, match=r"activation=\['relu', 'tanh'\] is one that scikit-learn does not support; it has"
+    ):
         mine.to_sklearn()
     odd = ours.MLPRegressor(**SMALL, loss="cross_entropy").fit(XR, TARGET > 1)
-    with pytest.raises(ValueError, match=r"loss='cross_entropy' has the output activation 'logistic', scikit-learn"):
+    with pytest.raises(ValueError, match=r"loss='cross_entropy' has the output activation 'logistic', which"):
         odd.to_sklearn()
     with pytest.raises(NotFittedError):
         ours.MLPClassifier.from_sklearn(theirs.MLPClassifier())
@@ -736,7 +796,7 @@ def test_sparse_rows_are_never_dense_all_together(monkeypatch):
         return found
 
     monkeypatch.setattr(sparse.csr_array, "toarray", watched)
-    monkeypatch.setattr("xpnet.arrays.BLOCK", 4096)
+    monkeypatch.setattr("xpnet.core.arrays.BLOCK", 4096)
     x = sparse.csr_array(np.tile(X, (4, 1)))
     for solver in ("lbfgs", "adam"):
         largest[0] = 0
@@ -759,7 +819,7 @@ def test_sparse_rows_are_never_dense_all_together(monkeypatch):
         ),
         ({"solver": 3}, r"solver=3 must be one of 'adam', 'sgd', 'lbfgs', or an optimizer, as in SGD\(momentum=0\.9\)"),
         ({"activation": "rleu"}, r"activation='rleu' is unknown; choose from .*did you mean 'relu'"),
-        ({"activation": ["relu"] * 2}, r"names 2 layers, but there are 1 hidden ones; give as many"),
+        ({"activation": ["relu"] * 2}, r"names 2 layers, but there are 1 hidden ones; they must match"),
         (
             {"learning_rate": "adaptiv"},
             r"learning_rate='adaptiv' is unknown; choose from 'constant', .* or give a sched",
@@ -836,7 +896,7 @@ def test_a_wrong_parameter_is_named(parameters, message):
         ((X, DIGIT + 0.5), "Unknown label type: continuous"),
         ((X, np.stack([DIGIT, DIGIT], axis=1)), "y has several columns of classes; give one column"),
         ((np.where(X > 0.9, np.nan, X), DIGIT), "Input X contains NaN"),
-        ((X, DIGIT, WEIGHT[:-1]), r"sample_weight.shape == \(299,\), expected \(300,\)!"),
+        ((X, DIGIT, WEIGHT[:-1]), r"sample_weight has shape \(299,\), but must have \(300,\)"),
         ((X, DIGIT, -WEIGHT), r"sample_weight holds -2; give numbers of at least 0|sample_weight holds -1\.9"),
         ((X, DIGIT, 0.0), "leave every example of X with the weight zero"),
         ((X, DIGIT, None, X), r"validation_data must be a tuple \(X, y\) or \(X, y, sample_weight\)"),
@@ -859,14 +919,14 @@ def test_wrong_data_of_another_library_are_named(place):
         mine.fit(put(place, x), None if y is None else put(place, y), *more)
 
     for given, message in [
-        ((X, DIGIT[:-1]), "inconsistent numbers of samples|X has 300 examples and y has 299; give as many"),
+        ((X, DIGIT[:-1]), "inconsistent numbers of samples|X has 300 examples and y has 299; they must match"),
         ((X[:, 0], DIGIT), "Expected 2D array, got 1D array instead"),
         ((X[:0], DIGIT[:0]), r"0 sample\(s\) \(shape=\(0, 64\)\) while a minimum of 1 is required"),
         ((X[:, :0], DIGIT), r"0 feature\(s\) \(shape=\(300, 0\)\) while a minimum of 1 is required"),
         ((X, DIGIT + 0.5), "Unknown label type: continuous"),
         ((np.where(X > 0.9, np.nan, X), DIGIT), "X (contains|holds) NaN"),
         ((X, None), "requires y to be passed"),
-        ((X, DIGIT, WEIGHT[:-1]), r"sample_weight.shape == \(299,\)"),
+        ((X, DIGIT, WEIGHT[:-1]), r"sample_weight has shape \(299,\), but must have \(300,\)"),
     ]:
         with pytest.raises((ValueError, TypeError), match=message):
             fit(*given)
@@ -896,7 +956,7 @@ def test_texts_are_no_numbers():
     mine = ours.MLPClassifier(**SMALL).fit(X, DIGIT)
     with pytest.raises(ValueError, match="not compatible with arrays of bytes/strings"):
         mine.predict(X.astype(str))
-    with pytest.raises(ValueError, match=r"y holds <U\d+, such as .*; give numbers, or take MLPClassifier for labels"):
+    with pytest.raises(ValueError, match=r"y holds <U\d+, such as .*; give numbers, or use MLPClassifier for labels"):
         ours.MLPRegressor(**SMALL).fit(X, DIGIT.astype(str))
     several = np.stack([DIGIT > 3, DIGIT > 6], axis=1).astype(int)
     with pytest.raises(ValueError, match=r"class_weight=\{0: 1\} must be .* a list with a \{label: number\} for each"):
@@ -923,7 +983,7 @@ def test_partial_fit_needs_a_solver_with_epochs_and_classes():
         mine.partial_fit(X, DIGIT + 1)
     with pytest.raises(ValueError, match="partial_fit does not support early_stopping=True"):
         mine.set_params(early_stopping=True).partial_fit(X, DIGIT)
-    with pytest.raises(ValueError, match=r"class_weight='balanced' cannot be told from a part of the examples"):
+    with pytest.raises(ValueError, match=r"class_weight='balanced' needs all examples, and partial_fit has"):
         ours.MLPClassifier(**SMALL, class_weight="balanced").partial_fit(X, DIGIT, classes=range(10))
 
 
@@ -933,7 +993,7 @@ def test_warm_start_refuses_another_network():
         mine.fit(X, DIGIT + 1)
     mine.hidden_layer_sizes = (13,)
     with pytest.raises(
-        ValueError, match=r"warm_start=True goes on with a network of the sizes \[64, 12, 10\], but .* \[64, 13, 10\]"
+        ValueError, match=r"warm_start=True continues a network of the sizes \[64, 12, 10\], but .* \[64, 13, 10\]"
     ):
         mine.fit(X, DIGIT)
 
@@ -950,3 +1010,23 @@ def test_the_network_is_there_for_all_else(tmp_path):
     np.testing.assert_array_equal(loaded.predict(X), mine.predict(X))
     assert loaded.optimizer == mine.network_.optimizer
     assert isinstance(mine.network_.history.rows[0]["seconds"], float)
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_results_are_assigned_leaves_the_earlier_fit_or_the_new_one():
+    from test_training import InterruptAt
+
+    mine = ours.MLPClassifier(**SMALL).fit(X, DIGIT)
+    earlier = mine.coefs_[0]
+    fresh = ours.MLPClassifier(**{**SMALL, "random_state": 5}).fit(X, DIGIT).coefs_[0]
+    mine.set_params(random_state=5)
+    for k in range(1, 2000):
+        est = copy.copy(mine)
+        try:
+            with InterruptAt(k, set(), files=("estimators/base.py", "estimators/fitted.py")):
+                est.fit(X, DIGIT)
+        except KeyboardInterrupt:
+            assert any(np.array_equal(est.coefs_[0], weights) for weights in (earlier, fresh))
+        else:
+            break
+    assert k > 50

@@ -3,7 +3,7 @@
 Everything here is left out without one, and the report says why. That a seed gives the same network there is tested
 where it is for the other places: the fixture `place` has CuPy's, PyTorch's and JAX's GPU too, and so has test_mnist.py.
 
-CuPy's `fold` is a plain loop as yet. What is tested of its graphs has to fail on a GPU until there are some.
+CuPy's loop is a plain one as yet. What is tested of its graphs has to fail on a GPU until there are some.
 """
 
 import copy
@@ -19,8 +19,8 @@ import pytest
 from helpers import GPU, PLACES, Place, flat, marked, snapshot
 
 from xpnet import SGD, Adam, Network, OneCycle, get_backend
-from xpnet.activations import Activation
 from xpnet.backends import Backend
+from xpnet.core.activations import Activation
 
 RNG = np.random.default_rng(0)
 X, CLASS = RNG.random((999, 20), np.float32), RNG.integers(3, size=999)
@@ -32,7 +32,7 @@ KINDS: dict[str, dict[str, Any]] = {
 OPTIMIZERS = [SGD(), SGD(momentum=0.9, nesterov=True, weight_decay=1e-4), Adam()]
 
 captured = pytest.mark.xfail(
-    reason="CuPy's fold is a plain loop as yet", raises=(AttributeError, AssertionError), strict=True
+    reason="CuPy's loop is a plain one as yet", raises=(AttributeError, AssertionError), strict=True
 )
 
 
@@ -61,7 +61,7 @@ def train(net: Network, epochs: int = 1, **options: Any) -> Network:
 def plainly(net: Network) -> Network:
     """The same network, whose steps go by the plain loop."""
     backend = copy.copy(net.backend)
-    backend.fold = Backend.fold.__get__(backend)
+    backend.loop = Backend.loop.__get__(backend)
     return net.to(backend)
 
 
@@ -229,7 +229,7 @@ def test_the_compute_sanitizer_finds_nothing(cupy):
 def test_the_comparison_sees_a_difference():
     net = network("cpu")
     twin, begun = plainly(net), snapshot(net)
-    assert type(net.backend).fold is not Backend.fold is twin.backend.fold.__func__
+    assert type(net.backend).loop is not Backend.loop is twin.backend.loop.__func__
     train(net)
     train(twin)
     assert off(net, twin, begun) <= 1e-5

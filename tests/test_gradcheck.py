@@ -8,7 +8,8 @@ import pytest
 from helpers import assert_same, snapshot
 from test_backprop import make
 
-from xpnet import Network, backprop, check_gradients
+from xpnet import Network, check_gradients
+from xpnet.core import backprop
 
 X = np.random.default_rng(0).standard_normal((4, 3))
 LABELS = np.array([0, 1, 1, 0])
@@ -50,8 +51,8 @@ BREAKS = {
     "BP1": ("output.delta(zs[-1], activations[-1], y, xp)", "(activations[-1] - y)", "backward"),
     "the mean": ("delta / y.shape[-2]", "delta / (y.shape[-2] + 1)", "backward"),
     "BP2": (
-        "sigmas[l - 1].pullback(xp.matmul(found[-1], w)",
-        "sigmas[l - 1].pullback(1.01 * xp.matmul(found[-1], w)",
+        "sigmas[l - 1].pullback(xp.matmul(errors[-1], w)",
+        "sigmas[l - 1].pullback(1.01 * xp.matmul(errors[-1], w)",
         "deltas",
     ),
     "BP3": ("xp.sum(error, axis=-2, keepdims=True)", "xp.max(error, axis=-2, keepdims=True)", "backward"),
@@ -70,7 +71,7 @@ def test_each_equation_broken_is_caught(broken, monkeypatch):
     if name == "deltas":  # `backward` finds it in its own module
         monkeypatch.setattr(backprop, "deltas", module["deltas"])
     else:
-        monkeypatch.setattr("xpnet.network.backward", module["backward"])
+        monkeypatch.setattr("xpnet.inspection.derivatives.backward", module["backward"])
     net = Network([3, 4, 5, 2], activation="tanh", dtype="float64", seed=1)
     check = check_gradients(net, X, LABELS, most=None)
     assert not check.passed
@@ -103,6 +104,22 @@ def test_the_table_says_where_the_largest_error_is(monkeypatch):
     assert (worst["layer"], worst["parameter"], worst["at"]) == (2, "w", (1, 2))
     assert worst["backward"] - worst["differences"] == pytest.approx(1.0, rel=1e-4)
     assert "(1, 2)" in repr(check)
+
+
+def test_a_wrong_derivative_is_found_beside_much_larger_ones(monkeypatch):
+    """Derivatives by the weights of an input that is a millionth of the others, twice as large as they should be."""
+    net, x, original = Network([3, 4, 2], activation="tanh", seed=0), X * [1, 1, 1e-6], Network.backward
+
+    def doubled(self, x, y):
+        layers = original(self, x, y)
+        layers[0].w[:, 2] *= 2
+        return layers
+
+    assert check_gradients(net, x, LABELS, most=None).passed
+    monkeypatch.setattr(Network, "backward", doubled)
+    check = check_gradients(net, x, LABELS, most=None)
+    assert [row["error"] <= check.tolerance for row in check.rows] == [False, True, True, True]
+    assert check.rows[0]["at"][1] == 2
 
 
 @pytest.mark.parametrize(

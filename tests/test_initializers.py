@@ -5,8 +5,10 @@ import pytest
 from helpers import assert_same, snapshot
 from test_backprop import layers_of, make
 
-from xpnet import Network, initializers
-from xpnet.names import ACTIVATIONS, INITIALIZERS
+from xpnet import Network
+from xpnet.core import initializers
+from xpnet.core.activations import ACTIVATIONS
+from xpnet.core.initializers import INITIALIZERS
 
 N_IN, N_OUT = 500, 300
 
@@ -155,7 +157,7 @@ def test_a_function_may_give_lists_of_whole_numbers():
     np.testing.assert_array_equal(net.b[0], [3])
 
 
-GIVEN = r"init=.* gave w of shape {} and b of shape {}, but must give finite numbers of \(2, 3\) and \(2,\)"
+GIVEN = r"init=.* gave w of shape {} and b of shape {}, but must give finite numbers of shapes \(2, 3\) and \(2,\)"
 
 
 @pytest.mark.parametrize(

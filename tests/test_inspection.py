@@ -7,7 +7,7 @@ from helpers import Place
 from test_backprop import layers_of, make
 
 from xpnet import Network
-from xpnet.names import ACTIVATIONS
+from xpnet.core.activations import ACTIVATIONS
 
 X = np.array([[0.5, -1.0, 2.0], [1.5, 0.3, -0.7]])
 
@@ -100,13 +100,17 @@ def test_derivatives_include_the_scaling(place):
 
 
 def test_a_large_jacobian_is_made_in_blocks(place, monkeypatch):
-    import xpnet.arrays
+    import xpnet.core.arrays
+    from xpnet.inspection import derivatives
 
+    rows, forward = [], derivatives.forward
+    monkeypatch.setattr(derivatives, "forward", lambda *args: rows.append(args[2].shape[0]) or forward(*args))
     net = make(place, [3, 4, 2], "tanh", "identity", "quadratic", seed=1)
     x = np.random.default_rng(0).standard_normal((7, 3))
     whole = host(net, net.jacobian(x))
-    monkeypatch.setattr(xpnet.arrays, "BLOCK", 32)  # two rows at a time
+    monkeypatch.setattr(xpnet.core.arrays, "BLOCK", 32)  # two rows at a time
     np.testing.assert_allclose(host(net, net.jacobian(x)), whole, rtol=1e-12, atol=1e-15)
+    assert rows == [7, 2, 2, 2, 1]
 
 
 def test_vjp_keeps_dtype_and_refuses_other_shapes(place, dtype):

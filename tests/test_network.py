@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_backprop import host, layers_of, make
 
-import xpnet.evaluation
+import xpnet.training.evaluate
 from xpnet import Network
-from xpnet.names import INITIALIZERS
+from xpnet.core.initializers import INITIALIZERS
 
 pytestmark = pytest.mark.few("strict")
 
@@ -178,8 +178,8 @@ def test_regression_predicts_values(place):
 
 def test_evaluation_looks_at_bounded_blocks(monkeypatch):
     """As many rows together as make 2²² numbers in all layers, and not only in the inputs."""
-    seen, forward = [], xpnet.evaluation.forward
-    monkeypatch.setattr(xpnet.evaluation, "forward", lambda *args: seen.append(len(args[2])) or forward(*args))
+    seen, forward = [], xpnet.training.evaluate.forward
+    monkeypatch.setattr(xpnet.training.evaluate, "forward", lambda *args: seen.append(len(args[2])) or forward(*args))
     net = Network([1, 500, 1], seed=0)
     net.cost((np.zeros((10_000, 1)), np.zeros(10_000)))
     assert sum(seen) == 10_000

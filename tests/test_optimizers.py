@@ -9,8 +9,8 @@ from helpers import assert_same, flat, snapshot
 from test_backprop import layers_of, make
 
 from xpnet import L1, SGD, Adam, AdamW, Clip, MaxNorm, Network, RMSProp
-from xpnet.adaptive import AdamHat
-from xpnet.names import OPTIMIZERS
+from xpnet.core.optimizers.adam import AdamHat
+from xpnet.core.optimizers.table import OPTIMIZERS
 
 PLAIN = [
     SGD(),
@@ -301,7 +301,7 @@ def test_reset_optimizer_forgets_the_past(place, optimizer):
     assert_same(net, snapshot(fresh))
     net.reset_optimizer(SGD(momentum=0.25))
     assert net.optimizer == SGD(momentum=0.25)
-    assert not any(v.any() for v in flat(snapshot(net).optimizer.velocity))
+    assert not any(v.any() for v in flat(snapshot(net).optimizer.memory))
 
 
 def test_a_modifier_s_number_is_a_setting_too(place):

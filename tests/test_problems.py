@@ -6,7 +6,7 @@ from helpers import assert_same, snapshot
 from test_backprop import make
 
 from xpnet import SGD, Adam, Cosine, Network, OneCycle
-from xpnet.scaling import Moments, Scaling, merge, moments
+from xpnet.core.scaling import Moments, Scaling, merge, moments
 
 pytestmark = pytest.mark.few("jax")
 
@@ -195,7 +195,7 @@ def test_scaling_from_any_source_that_can_be_gone_through_again(place):
     net = Network([3, 2], task="regression", standardize=True, **place._asdict())
     before = snapshot(net)
     for once, options in ((iter([(x, y)]), {"epochs": 1}), (Stream(x, y), {"epochs": 1, "steps": 2})):
-        with pytest.raises(ValueError, match=r"standardize=True goes through the training data besides.*only once"):
+        with pytest.raises(ValueError, match=r"standardize=True iterates over the training data besides.*only once"):
             net.train(once, progress=False, **options)
     assert net.scaling is None
     assert_same(net, before)

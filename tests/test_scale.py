@@ -13,8 +13,9 @@ from helpers import Place, assert_same, snapshot
 from test_data import LABELS, LIBRARIES, Images, N
 from test_inspection import differences
 
-from xpnet import CheckpointError, Network, check_gradients, preparation
-from xpnet.data import Kept
+from xpnet import CheckpointError, Network, check_gradients
+from xpnet.data import prepare
+from xpnet.data.sources import Resident
 
 pytestmark = pytest.mark.few("jax")
 
@@ -57,15 +58,15 @@ def assert_alike(net: Network, plain: Network, data: Any, before: Any, exactly: 
 
 
 @pytest.fixture
-def prepared(monkeypatch: pytest.MonkeyPatch) -> list[preparation.Sources]:
-    """What every call to train made ready."""
-    found, prepare = [], preparation.prepare
+def prepared(monkeypatch: pytest.MonkeyPatch) -> list[prepare.Sources]:
+    """The sources that every call to train prepared."""
+    found, function = [], prepare.prepare
 
-    def spy(*args: Any, **options: Any) -> preparation.Sources:
-        found.append(prepare(*args, **options))
+    def spy(*args: Any, **options: Any) -> prepare.Sources:
+        found.append(function(*args, **options))
         return found[-1]
 
-    monkeypatch.setattr(preparation, "prepare", spy)
+    monkeypatch.setattr(prepare, "prepare", spy)
     return found
 
 
@@ -168,7 +169,8 @@ def test_bytes_and_classes_lie_on_the_device_as_they_are(place, dtype, prepared)
     net = network(place, dtype)
     net.train((PIXELS.reshape(N, 2, 2), LABELS.astype(np.int64)), **OPTIONS, validation_data=(PIXELS, LABELS))
     for source in prepared[-1][:2]:
-        x, y, weight, scale, classes = source.examples
+        x, y, weight = source.examples
+        classes, scale = source.reader.encoding()
         xp = net.backend.xp
         assert (x.dtype, y.dtype, classes.dtype) == (xp.uint8, xp.int32, xp.int32)
         assert (tuple(x.shape), tuple(y.shape), tuple(scale.shape)) == ((N, 4), (N,), ())
@@ -183,10 +185,9 @@ def test_bytes_and_classes_lie_on_the_device_as_they_are(place, dtype, prepared)
 def test_other_numbers_lie_there_in_the_networks_dtype_and_are_not_scaled_yet(place, dtype, prepared):
     net = network(place, dtype)
     net.train((PIXELS.astype(np.int64), ONE_HOT), **OPTIONS)
-    x, y, _, _, classes = prepared[-1].train.examples
+    x, y, _ = prepared[-1].train.examples
     assert x.dtype == y.dtype == getattr(net.backend.xp, dtype)
     assert tuple(y.shape) == (N, 3)
-    assert classes is None
     np.testing.assert_array_equal(*host(net, x), PIXELS)
 
 
@@ -304,7 +305,7 @@ def test_a_torchvision_data_set_without_a_transform_is_scaled_once(place, cache,
     raw = Images()
     assert_alike(network(place), network(place, scale=None), raw, (scaled(PIXELS), LABELS), cache=cache)
     assert raw.reads == []
-    assert isinstance(prepared[0].train, Kept)
+    assert isinstance(prepared[0].train, Resident)
     assert prepared[0].train.examples.x.dtype == network(place).backend.xp.uint8
     colours = Images()
     colours.data = np.random.default_rng(3).integers(256, size=(N, 1, 2, 2), dtype=np.uint8)
@@ -390,7 +391,7 @@ def test_a_file_with_a_wrong_one_is_refused(tmp_path, wrong):
     path = tmp_path / "net.safetensors"
     network(scale=0.1234567).save(path)
     path.write_bytes(path.read_bytes().replace(b"0.1234567", wrong.replace('"', '\\"').encode().rjust(9)))
-    with pytest.raises(CheckpointError, match=r"holds a network that cannot be: scale=.* must be a finite number"):
+    with pytest.raises(CheckpointError, match=r"holds a network that is not valid: scale=.* must be a finite number"):
         Network.load(path)
 
 

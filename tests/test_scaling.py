@@ -6,8 +6,8 @@ from helpers import assert_same, snapshot
 from test_activations import on
 
 from xpnet import DivergenceError, Network
-from xpnet.metrics import METRICS
-from xpnet.scaling import column_sums, learn, moments
+from xpnet.core.scaling import column_sums, compute_scaling, moments
+from xpnet.training.metrics import METRICS
 
 N = 400_000
 
@@ -25,7 +25,7 @@ def test_sums_of_many_rows_keep_their_digits(backend):
         found = moments(backend.asarray(x), backend.xp)
         np.testing.assert_allclose(backend.to_numpy(found.mean), exact.mean(axis=0), rtol=1e-7)
         np.testing.assert_allclose(backend.to_numpy(found.squares) / N, exact.var(axis=0), rtol=1e-4)
-        scaling = learn([(backend.asarray(x), None)], False, backend.xp, backend.to_numpy)
+        scaling = compute_scaling([(backend.asarray(x), None)], False, backend.xp, backend.to_numpy)
     np.testing.assert_allclose(scaling.x_std[0], exact.std(axis=0), rtol=1e-4)
 
 
@@ -62,7 +62,7 @@ def test_what_cannot_be_scaled_is_named_before_anything_has_changed(place, large
     net = Network([3, 2], standardize=True, seed=0, **place._asdict())
     before, rng = snapshot(net), net.rng.bit_generator.state
     with pytest.raises(
-        ValueError, match=r"standardize=True cannot scale input 2 of train_data.*than float32 holds; scale it"
+        ValueError, match=r"standardize=True cannot scale input 2 of train_data.*than float32 can represent; scale it"
     ):
         net.train((x, np.arange(20) % 2), progress=False)
     assert net.scaling is None

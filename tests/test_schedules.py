@@ -5,9 +5,8 @@ import pytest
 from test_backprop import make
 
 from xpnet import Constant, Cosine, Exponential, InverseScaling, Network, OneCycle, Step
-from xpnet.names import SCHEDULES
-from xpnet.schedules import Schedule
-from xpnet.training import rates
+from xpnet.core.schedules import SCHEDULES, Schedule
+from xpnet.training.loop import learning_rates
 
 
 def all_rates(schedule, total):
@@ -150,7 +149,7 @@ def test_a_rate_reaches_the_device_in_the_network_s_dtype(place):
 
 
 def test_rates_of_a_chunk_are_those_of_its_steps():
-    np.testing.assert_allclose(rates(OneCycle(1.0, warmup=0.5), range(1, 3), 4), [0.75, 0.75], rtol=1e-15)
+    np.testing.assert_allclose(learning_rates(OneCycle(1.0, warmup=0.5), range(1, 3), 4), [0.75, 0.75], rtol=1e-15)
 
 
 # Names, and what is refused
@@ -173,7 +172,7 @@ def test_every_schedule_has_a_name():
 
 
 FINITE = "must be a finite number of at least 0"
-PART = r"must be in \[0, 1\); it is a part of all steps"
+PART = r"must be in \[0, 1\); it is a fraction of all steps"
 
 
 @pytest.mark.parametrize(
@@ -181,11 +180,11 @@ PART = r"must be in \[0, 1\); it is a part of all steps"
     [
         (lambda: Step(-1.0), rf"lr=-1\.0 {FINITE}; it is the first learning rate"),
         (lambda: Step(1.0, factor=-0.1), rf"factor=-0\.1 {FINITE}; 0\.1 is usual"),
-        (lambda: Step(1.0, at=0.5), r"at=0\.5 must be a tuple of parts of all steps, as in \(0\.5, 0\.75\)"),
-        (lambda: Step(1.0, at=(0.5, 1.0)), r"at=1\.0 must be in \[0, 1\); each is a part of all steps"),
-        (lambda: Step(1.0, at=(30, 60)), r"at=30 must be in \[0, 1\); each is a part of all steps"),
+        (lambda: Step(1.0, at=0.5), r"at=0\.5 must be a tuple of fractions of all steps, as in \(0\.5, 0\.75\)"),
+        (lambda: Step(1.0, at=(0.5, 1.0)), r"at=1\.0 must be in \[0, 1\); each is a fraction of all steps"),
+        (lambda: Step(1.0, at=(30, 60)), r"at=30 must be in \[0, 1\); each is a fraction of all steps"),
         (lambda: Exponential(0.0, 0.1), r"lr=0\.0 must be a finite number above 0; it is the first learning rate"),
-        (lambda: Exponential(0.1, 0.0), r"final=0\.0 must be a finite number above 0; .* nothing becomes 0 by factors"),
+        (lambda: Exponential(0.1, 0.0), r"final=0\.0 must be a finite number above 0; .* never reaches 0"),
         (lambda: Exponential(0.1, math.nan), r"final=nan must be a finite number above 0"),
         (lambda: InverseScaling(math.inf), rf"lr=inf {FINITE}"),
         (lambda: InverseScaling(0.1, power=-1.0), rf"power=-1\.0 {FINITE}; 0\.5 is usual"),

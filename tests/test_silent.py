@@ -1,4 +1,4 @@
-"""No step asks for a value on the host: every fold runs on arrays that refuse to tell."""
+"""No step asks for a value on the host: every step runs on arrays that refuse to tell."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ from test_costs import PAIRS, targets
 from test_optimizers import EVERY
 
 from xpnet import SGD, Adam, Network
-from xpnet.arrays import map_arrays, part
-from xpnet.backprop import Spec, State, make_step
+from xpnet.core.activations import ACTIVATIONS
+from xpnet.core.arrays import map_arrays, select
+from xpnet.core.minibatch import Batch, Encoding, Examples, gather
+from xpnet.core.optimizers.base import Optimizer
+from xpnet.core.step import State, make_step
 from xpnet.estimators import lbfgs
-from xpnet.examples import Batch, Examples, gather
-from xpnet.names import ACTIVATIONS
-from xpnet.optimizers import Optimizer
 
 M, N = 4, 12
 X = np.random.default_rng(0).standard_normal((N, 5))
@@ -23,22 +23,23 @@ LR = np.full(3, 0.05)
 INDEX = np.arange(12, dtype=np.int32).reshape(3, M)
 
 
-def folded(net: Network, step: Any, state: Any, examples: Examples, batches: Batch) -> None:
+def check_steps(net: Network, step: Any, state: Any, data: tuple[Examples, Encoding], batches: Batch) -> None:
     """Three steps on silent arrays, and the same as the network's own backend takes them."""
-    silent, data, all_batches = silenced(state), silenced(examples), silenced(batches)
+    silent, silent_data, all_batches = silenced(state), silenced(data), silenced(batches)
     for i in range(3):
-        silent = step(silent, gather(data, part(all_batches, i), XP), XP)
-    expected = net.backend.fold(step, gather, state, batches, examples)
+        silent = step(silent, gather(silent_data, select(all_batches, i), XP), XP)
+    expected = net.backend.loop(step, gather, data)(state, batches)
     for ours, plain in zip(flat(told(silent)), flat(expected), strict=True):
         np.testing.assert_allclose(ours, plain, rtol=1e-12, atol=1e-14)
 
 
 def check(net: Network, y: np.ndarray, optimizer: Optimizer | None = None, **more: Any) -> None:
     net.reset_optimizer(optimizer or SGD())
-    options = {name: more.pop(name) for name in ("weight", "scale", "classes") if name in more}
-    examples = Examples(more.pop("x", X), y, **options)
+    encoding = Encoding(np.arange(3, dtype=np.int32), more.pop("scale", None))
+    examples = Examples(more.pop("x", X), y, more.pop("weight", None))
     state = net.state._replace(cost=np.zeros(M))
-    folded(net, net.step(net.optimizer), state, examples, Batch(INDEX, LR, **more))
+    step = make_step(net.sigmas, net.output, net.optimizer.update)
+    check_steps(net, step, state, (examples, encoding), Batch(INDEX, LR, **more))
 
 
 def network(**options: Any) -> Network:
@@ -67,23 +68,21 @@ def test_dropout():
     check(network(dropout=[0.2, 0.5]), Y, Adam())
 
 
-@pytest.mark.parametrize("live", [None, np.array([True, False, True])], ids=["all live", "one is not"])
-def test_weights_penalty_classes_and_bytes(live):
+def test_weights_penalty_classes_and_bytes():
     weight = np.ones(N)
-    weight[4:8] = 1.0 if live is None else 0.0
     pixels = np.random.default_rng(3).integers(256, size=(N, 5), dtype=np.uint8)
-    classes = {"classes": np.arange(3, dtype=np.int32), "scale": np.float64(1 / 255)}
     net = network(task="classification", dropout=0.3)
-    more = {"live": live, "decay": np.full(3, 0.1)}
+    more = {"decay": np.full(3, 0.1)}
     with np.errstate(all="ignore"):
-        check(net, np.arange(N, dtype=np.int32) % 3, Adam(), x=pixels, weight=weight, **classes, **more)
+        check(net, np.arange(N, dtype=np.int32) % 3, Adam(), x=pixels, weight=weight, scale=np.float64(1 / 255), **more)
 
 
 def test_the_gradients_of_lbfgs():
     net = network()
-    step = make_step(Spec(net.sigmas, net.output, lbfgs._add_up))
+    step = make_step(net.sigmas, net.output, lbfgs.add_gradients)
     zeros = map_arrays(lambda x: 0.0 * x, net.state.layers)
-    folded(net, step, State(net.state.layers, zeros, np.zeros(M)), Examples(X, Y), Batch(INDEX, LR))
+    data = Examples(X, Y), Encoding(np.arange(3, dtype=np.int32))
+    check_steps(net, step, State(net.state.layers, zeros, np.zeros(M)), data, Batch(INDEX, LR))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import ast
 import io
+import re
 import subprocess
 import sys
 import tokenize
@@ -16,28 +17,27 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "xpnet"
 LIBRARIES = {"cupy", "torch", "torchvision", "jax", "array_api_compat.cupy", "array_api_compat.torch"}
 
-# Each level may import those before it
-LEVELS = [
-    {"arrays", "errors"},
-    {"examples", "special", "activations", "schedules", "initializers", "callbacks"},
-    {"optimizers", "backends", "scaling"},
-    {"rectifiers", "costs", "adaptive", "modifiers", "dropout", "metrics", "backends._replay"},
-    {"backends._numpy", "backends._cupy", "backends._torch", "backends._jax", "names", "backprop"},
-    {"arguments", "data", "checkpoint"},
-    {"training", "datasets", "parameters", "inspection", "prediction", "preparation", "threads"},
-    {"evaluation"},
-    {"network"},
-    {"gradcheck", "bench", "estimators.following"},
-    {"estimators.labels", "estimators.checking", "estimators.sparse_rows", "estimators.lbfgs", "estimators.settings"},
-    {"estimators.convergence"},
-    {"estimators.fitting"},
-    {"estimators.perceptron", "estimators.exchange"},
-    {"estimators.classifier", "estimators.regressor"},
-    {"estimators"},
-    {"cli"},
-    {"__main__"},
+# Each folder or module may import those before it, and modules of its own folder
+ORDER = [
+    "errors",
+    "checks",
+    "core",
+    "backends",
+    "data",
+    "view",
+    "training",
+    "inspection",
+    "arguments",
+    "checkpoint",
+    "network",
+    "gradcheck",
+    "bench",
+    "estimators",
+    "cli",
+    "__main__",
 ]
-CORE = ("network", "backprop", "activations", "costs", "optimizers", "backends/__init__")
+PUBLIC_NAMES = {"activations", "costs", "schedules", "metrics", "datasets"}  # modules that only re-export
+ABOVE_NETWORK = {"network", "gradcheck", "bench", "estimators", "cli", "__main__", "__init__"}
 
 
 def modules():
@@ -47,20 +47,9 @@ def modules():
     }
 
 
-def imports(path, inside_functions=True):
-    """Modules that a file imports, in full; not those that only a type checker sees."""
-    tree = ast.parse(path.read_text())
-    if not inside_functions:
-        tree.body = [node for node in tree.body if not isinstance(node, (ast.FunctionDef, ast.ClassDef))]
-    skipped = {
-        id(node)
-        for block in ast.walk(tree)
-        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
-        for node in ast.walk(block)
-    }
-    for node in ast.walk(tree):
-        if id(node) in skipped:
-            continue
+def imports(path):
+    """Modules that a file imports, in full: also inside functions, and for type hints only."""
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -68,25 +57,65 @@ def imports(path, inside_functions=True):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def graph():
+    """The modules of the package, and the modules of the package that each of them imports."""
+    paths, arrows = modules(), {}
+    for name, path in paths.items():
+        imported = {module.removeprefix("xpnet.") for module in imports(path)}
+        # `from package import module` imports the module; that the package is imported too is Python's own doing
+        packages = {module.rpartition(".")[0] for module in imported if module in paths}
+        arrows[name] = {module for module in imported - packages if module in paths} - {name}
+    del arrows["__init__"]
+    return arrows
+
+
 def test_imports_go_one_way():
-    levels = {name: number for number, names in enumerate(LEVELS) for name in names}
-    found = modules()
-    assert set(found) - {"__init__"} == set(levels), "a new module belongs to a level"
-    for name in levels:
-        for imported in imports(found[name]):
-            imported = imported.removeprefix("xpnet.")
-            if imported in levels:
-                assert levels[imported] < levels[name], f"{name} imports {imported}"
+    room = {name: name.split(".")[0] for name in graph()}
+    assert set(room.values()) == set(ORDER) | PUBLIC_NAMES, "a new folder or module belongs into ORDER"
+    for name, imported in graph().items():
+        if name in PUBLIC_NAMES:
+            continue
+        for other in imported:
+            assert ORDER.index(room[other]) <= ORDER.index(room[name]), f"{name} imports {other}"
+
+
+def test_no_module_imports_itself_through_others():
+    arrows = graph()
+    for name in arrows:
+        reached, todo = set(), [name]
+        while todo:
+            for other in arrows[todo.pop()] - reached:
+                reached.add(other)
+                todo.append(other)
+        assert name not in reached, f"{name} is in a circle"
+
+
+def test_nobody_below_network_names_it():
+    for name, path in modules().items():
+        if name.split(".")[0] not in ABOVE_NETWORK:
+            named = {node.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)}
+            texts = {
+                hint.value
+                for node in ast.walk(ast.parse(path.read_text()))
+                if (hint := getattr(node, "annotation", None) or getattr(node, "returns", None)) is not None
+                and isinstance(hint, ast.Constant)
+            }
+            assert "Network" not in named | texts, f"{name} names Network"
 
 
 def test_no_array_library_is_named_outside_backends():
-    """But torchvision, which reads data sets, in `datasets` and inside a function."""
+    """Except torchvision, which reads data sets, in `data.datasets` and inside a function."""
     for name, path in modules().items():
         if name.startswith("backends."):
             continue
         named = {each for each in imports(path) if each.split(".")[0] in LIBRARIES or each in LIBRARIES}
-        assert named <= ({"torchvision", "torchvision.datasets"} if name == "datasets" else set()), name
-        assert not any(each.startswith("torchvision") for each in imports(path, inside_functions=False))
+        assert named <= ({"torchvision", "torchvision.datasets"} if name == "data.datasets" else set()), name
+    top_level = [
+        node
+        for node in ast.parse((PACKAGE / "data" / "datasets.py").read_text()).body
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+    ]
+    assert not any((getattr(node, "module", None) or "").startswith("torchvision") for node in top_level)
 
 
 def code_lines(path):
@@ -100,9 +129,8 @@ def code_lines(path):
     return len({line for t in tokens for line in range(t.start[0], t.end[0] + 1)} - docs)
 
 
-def test_the_core_reads_in_an_afternoon():
-    assert sum(code_lines(PACKAGE / f"{name}.py") for name in CORE) <= 700
-    assert code_lines(PACKAGE / "backprop.py") <= 120
+def test_the_mathematics_of_a_step_fits_on_two_pages():
+    assert code_lines(PACKAGE / "core/backprop.py") + code_lines(PACKAGE / "core/step.py") <= 120
 
 
 def run(code):
@@ -143,3 +171,18 @@ def test_the_public_names_are_there():
     assert xpnet.datasets.mnist_sample
     with pytest.raises(AttributeError, match="module 'xpnet' has no attribute 'nothing'"):
         _ = xpnet.nothing
+
+
+def test_the_page_on_architecture_names_what_is_there():
+    """Every module and folder that docs/architecture.md names."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    named = set(re.findall(r"[`\"]((?:\w+/)*\w+\.py|(?:\w+/)+)[`\"]", page))
+    assert len(named) > 30
+    folders = ["", "core/", "core/optimizers/", "backends/", "data/", "training/", "inspection/"]
+    missing = {
+        name
+        for name in named
+        if not any((PACKAGE / folder / name).exists() for folder in folders) and not (ROOT / name).exists()
+    }
+    assert not missing
+    assert {path.name + "/" for path in PACKAGE.iterdir() if path.is_dir()} - {"__pycache__/", "data_files/"} <= named

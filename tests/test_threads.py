@@ -8,8 +8,8 @@ from helpers import installed
 from test_bad_input import refused
 
 from xpnet import Network
-from xpnet.callbacks import Callback
 from xpnet.cli import main
+from xpnet.training.callbacks import Callback
 
 threadpoolctl = pytest.importorskip("threadpoolctl")
 
@@ -65,7 +65,7 @@ def test_a_wrong_number_is_refused(number):
 def test_jax_has_threads_of_its_own():
     pytest.importorskip("jax")
     net = Network([3, 2], seed=0, backend="jax")
-    with refused(net, ValueError, r"blas_threads=1 does not reach backend='jax', which has threads of its own"):
+    with refused(net, ValueError, r"blas_threads=1 has no effect on backend='jax', which has its own threads"):
         net.train((X, Y), blas_threads=1, **OPTIONS)
 
 

@@ -7,7 +7,7 @@ from helpers import assert_same, snapshot
 from test_backprop import layers_of, make
 
 from xpnet import L1, SGD, Adam, AdamW, Clip, DivergenceError, MaxNorm, Network, OneCycle
-from xpnet.training import steps_together
+from xpnet.training.loop import ChunkRunner, steps_per_chunk
 
 SIZES, N, M = [5, 4, 3], 23, 4  # 23 examples in minibatches of 4: the last holds 3
 
@@ -76,7 +76,7 @@ def test_dtype_stays_what_was_asked_for(place, dtype):
     x = problem()[0].astype("float64" if dtype == "float32" else "float32")
     history = net.train((x, np.arange(N) % 3), epochs=1, batch_size=M, optimizer=SGD(momentum=0.9), progress=False)
     arrays = [p for layer in [*net.layers, *net.backward(x, np.arange(N) % 3)] for p in layer]
-    arrays += [p for pair in net.state.optimizer.velocity for p in pair] + [net.forward(x), net.state.cost]
+    arrays += [p for pair in net.state.optimizer.memory for p in pair] + [net.forward(x), net.state.cost]
     assert {str(array.dtype).split(".")[-1] for array in arrays} == {dtype}
     assert type(history["cost"][0]) is float
     assert type(net.cost((x, np.arange(N) % 3))) is float
@@ -154,7 +154,7 @@ def test_equal_settings_go_on_and_other_settings_start_anew(place, optimizer):
     parts.train(problem(), epochs=2, optimizer=SGD(momentum=optimizer.momentum), **options)
     assert_same(parts, snapshot(whole))
     parts.train(problem(), epochs=0, optimizer=SGD(momentum=0.5), **options)
-    assert all(not v.any() for pair in snapshot(parts).optimizer.velocity for v in pair)
+    assert all(not v.any() for pair in snapshot(parts).optimizer.memory for v in pair)
 
 
 def test_training_without_an_optimizer_goes_on_with_the_one_there_is(place, tmp_path):
@@ -173,9 +173,9 @@ def test_training_without_an_optimizer_goes_on_with_the_one_there_is(place, tmp_
 def test_reset_optimizer_forgets_the_velocity(place):
     net = make(place, SIZES, "sigmoid", "sigmoid", "quadratic")
     net.train(problem(), epochs=1, optimizer=SGD(momentum=0.9), progress=False)
-    assert any(v.any() for pair in snapshot(net).optimizer.velocity for v in pair)
+    assert any(v.any() for pair in snapshot(net).optimizer.memory for v in pair)
     net.reset_optimizer()
-    assert all(not v.any() for pair in snapshot(net).optimizer.velocity for v in pair)
+    assert all(not v.any() for pair in snapshot(net).optimizer.memory for v in pair)
 
 
 def test_copy_and_to_go_on_as_the_original_does(place):
@@ -200,9 +200,9 @@ def test_copy_and_to_go_on_as_the_original_does(place):
 def test_minibatch_update_leaves_the_velocity_alone(place):
     net = make(place, SIZES, "sigmoid", "sigmoid", "quadratic")
     net.train(problem(), epochs=1, optimizer=SGD(momentum=0.9), progress=False)
-    velocity = snapshot(net).optimizer.velocity
+    velocity = snapshot(net).optimizer.memory
     net.minibatch_update(problem(), 0.1)
-    for then, now in zip(velocity, snapshot(net).optimizer.velocity, strict=True):
+    for then, now in zip(velocity, snapshot(net).optimizer.memory, strict=True):
         np.testing.assert_array_equal(then[0], now[0])
 
 
@@ -223,6 +223,18 @@ def test_divergence_names_the_place_and_gives_the_network_back(place, optimizer)
         net.minibatch_update((x, 1e30 * y), 1e30)
     assert_same(net, before)
     net.train((x, y), epochs=1, batch_size=M, lr=0.01, optimizer=optimizer, progress=False)
+
+
+def test_weights_that_become_infinite_in_the_last_step_are_a_divergence(place):
+    """The cost of a step is that before its update, so it is still finite."""
+    net = make(place, SIZES, "identity", "identity", "quadratic", dtype="float32")
+    before, (x, y) = snapshot(net), problem()
+    assert net.cost((x, 1e10 * y)) < np.inf
+    with pytest.raises(DivergenceError, match=r"diverged in epoch 1, steps 1 to 1, at lr=1e\+30"):
+        net.train((x, 1e10 * y), epochs=1, batch_size=N, lr=1e30, progress=False)
+    with pytest.raises(DivergenceError, match="in a minibatch update"):
+        net.minibatch_update((x, 1e10 * y), 1e30)
+    assert_same(net, before)
 
 
 def test_a_schedule_that_is_not_finite_is_refused(place):
@@ -258,31 +270,57 @@ def test_ctrl_c_at_any_line_of_a_step_leaves_the_network_as_before(place, optimi
     options = {"epochs": 1, "batch_size": N, "lr": 0.5, "optimizer": optimizer, "progress": False}
     net.train(problem(), **options)
     before, rng = snapshot(net), net.rng.bit_generator.state
-    interrupted = 0
+    interrupted, traced = 0, set()
     for k in range(1, 10_000):
         net.rng.bit_generator.state = rng
         try:
-            with InterruptAt(k):
+            with InterruptAt(k, traced):
                 net.train(problem(), **options)
             break
         except KeyboardInterrupt:
             interrupted += 1
             assert_same(net, before)
     # JAX runs the step's lines only while tracing it, which is done already
-    assert interrupted >= (0 if net.backend.name == "jax" else 30)
+    if net.backend.name != "jax":
+        assert interrupted >= 30
+        used = {SGD: "sgd", Adam: "adam", MaxNorm: "wrappers"}[type(optimizer)]
+        assert traced >= {"core/backprop.py", "core/step.py", "core/minibatch.py", f"core/optimizers/{used}.py"}
     assert not all(np.array_equal(a, b) for (a, _), (b, _) in zip(before.layers, snapshot(net).layers, strict=True))
 
 
-class InterruptAt:
-    """Raise KeyboardInterrupt at the k-th line that runs in the files of the mathematics."""
+def test_ctrl_c_at_any_line_of_network_leaves_a_whole_network(tmp_path):
+    """State and optimizer, and state and scaling, change together."""
+    data = problem()
+    for k in range(1, 1000):
+        net = Network([SIZES[0], 3, SIZES[-1]], task="regression", standardize=True, seed=0)
+        net.reset_optimizer(SGD(momentum=0.9))
+        before = snapshot(net)
+        try:
+            with InterruptAt(k, set(), files=("xpnet/network.py",)):
+                net.train(data, epochs=1, batch_size=N, lr=1e-3, optimizer=Adam(), progress=False)
+            break
+        except KeyboardInterrupt:
+            trained = not np.array_equal(before.layers[0][0], snapshot(net).layers[0][0])
+            assert trained == (net.scaling is not None)
+        net.save(tmp_path / "net")
+        assert_same(Network.load(tmp_path / "net"), snapshot(net))
+        net.train(data, epochs=1, batch_size=N, lr=1e-3, progress=False)
+    assert k > 30
 
-    FILES = (
-        *("backprop.py", "activations.py", "rectifiers.py", "special.py", "costs.py"),
-        *("optimizers.py", "adaptive.py", "modifiers.py", "dropout.py"),
+
+class InterruptAt:
+    """Raise KeyboardInterrupt at the k-th line that runs in some files, by default those of the mathematics."""
+
+    FILES = tuple(
+        f"core/{name}.py"
+        for name in (
+            *("backprop", "step", "activations", "costs", "dropout", "minibatch"),
+            *("optimizers/base", "optimizers/sgd", "optimizers/adam", "optimizers/wrappers"),
+        )
     )
 
-    def __init__(self, k):
-        self.left = k
+    def __init__(self, k, traced, files=FILES):
+        self.left, self.traced, self.files = k, traced, files
 
     def __enter__(self):
         self.before = sys.gettrace()
@@ -292,8 +330,9 @@ class InterruptAt:
         sys.settrace(self.before)
 
     def trace(self, frame, event, _):
-        if not frame.f_code.co_filename.endswith(self.FILES) or "xpnet" not in frame.f_code.co_filename:
+        if not frame.f_code.co_filename.endswith(self.files) or "xpnet" not in frame.f_code.co_filename:
             return None
+        self.traced.add(next(name for name in self.files if frame.f_code.co_filename.endswith(name)))
         if event == "line":
             self.left -= 1
             if self.left == 0:
@@ -302,50 +341,45 @@ class InterruptAt:
 
 
 def test_ctrl_c_between_chunks_keeps_what_was_trained(place, monkeypatch):
-    import xpnet.training
+    import xpnet.training.loop
 
-    monkeypatch.setattr(xpnet.training, "steps_together", lambda parameters, batch_size: 2)
+    monkeypatch.setattr(xpnet.training.loop, "steps_per_chunk", lambda parameters, batch_size: 2)
     net, twin = (make(place, SIZES, "sigmoid", "sigmoid", "quadratic", seed=0) for _ in range(2))
-    calls, fold = [], net.backend.fold
+    run = ChunkRunner.run
 
-    def interrupted(*args):
-        calls.append(1)
-        if len(calls) == 6:  # the second chunk of the second epoch: 3 of 2, 2, 1 steps and the short batch are an epoch
-            raise KeyboardInterrupt
-        return fold(*args)
+    def interrupt_after(chunks):
+        calls = []
 
-    monkeypatch.setattr(net.backend, "fold", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        net.train(problem(), epochs=3, batch_size=M, lr=0.5, progress=False)
-    assert len(net.history) == 1
-    monkeypatch.setattr(
-        twin.backend, "fold", (lambda fold: lambda *args: _stop_after(fold, 5, args))(twin.backend.fold)
-    )
-    with pytest.raises(StopIteration):
-        twin.train(problem(), epochs=3, batch_size=M, lr=0.5, progress=False)
+        def interrupted(*args):
+            calls.append(1)
+            if len(calls) > chunks:
+                raise KeyboardInterrupt
+            return run(*args)
+
+        return interrupted
+
+    for network in (net, twin):  # the second chunk of the second epoch: 3 of 2, 2, 1 steps and the short batch are one
+        monkeypatch.setattr(ChunkRunner, "run", interrupt_after(5))
+        with pytest.raises(KeyboardInterrupt):
+            network.train(problem(), epochs=3, batch_size=M, lr=0.5, progress=False)
+        assert len(network.history) == 1
+    monkeypatch.setattr(ChunkRunner, "run", run)
     assert_same(net, snapshot(twin))
+    plain = make(place, SIZES, "sigmoid", "sigmoid", "quadratic", seed=0)
+    plain.train(problem(), epochs=1, batch_size=M, lr=0.5, progress=False)
+    assert any((w1 != w2).any() for (w1, _), (w2, _) in zip(layers_of(net), layers_of(plain), strict=True))
     net.train(problem(), epochs=1, batch_size=M, lr=0.5, progress=False)
-
-
-_COUNTS: dict = {}
-
-
-def _stop_after(fold, n, args):
-    _COUNTS[fold] = _COUNTS.get(fold, 0) + 1
-    if _COUNTS[fold] > n:
-        raise StopIteration
-    return fold(*args)
 
 
 # Chunks
 
 
 def test_chunks_do_not_change_the_result(place, monkeypatch):
-    import xpnet.training
+    import xpnet.training.loop
 
     nets = [make(place, SIZES, "sigmoid", "sigmoid", "quadratic", seed=0) for _ in range(2)]
     nets[0].train(problem(), epochs=2, batch_size=M, lr=0.5, progress=False)
-    monkeypatch.setattr(xpnet.training, "steps_together", lambda parameters, batch_size: 2)
+    monkeypatch.setattr(xpnet.training.loop, "steps_per_chunk", lambda parameters, batch_size: 2)
     nets[1].train(problem(), epochs=2, batch_size=M, lr=0.5, progress=False)
     for (w1, b1), (w2, b2) in zip(layers_of(nets[0]), layers_of(nets[1]), strict=True):
         np.testing.assert_allclose(w1, w2, rtol=1e-13)
@@ -353,8 +387,8 @@ def test_chunks_do_not_change_the_result(place, monkeypatch):
 
 
 def test_a_chunk_is_short_for_large_networks():
-    assert steps_together(24_000, 10) == 10_000
-    assert steps_together(100_000_000, 1000) == 20
+    assert steps_per_chunk(24_000, 10) == 10_000
+    assert steps_per_chunk(100_000_000, 1000) == 20
 
 
 def test_global_random_state_is_neither_read_nor_changed(place):

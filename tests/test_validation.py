@@ -8,9 +8,11 @@ import pytest
 from helpers import assert_same, snapshot
 from test_bad_input import refused
 
-import xpnet.arrays
-from xpnet import Callback, Network, OneCycle, preparation
-from xpnet.metrics import METRICS, Metric, accuracy, top_k
+import xpnet.core.arrays
+from xpnet import Callback, Network, OneCycle
+from xpnet.data import prepare
+from xpnet.training import evaluate
+from xpnet.training.metrics import METRICS, Metric, accuracy, top_k
 
 pytestmark = pytest.mark.few("jax")
 
@@ -80,7 +82,7 @@ def test_validation_cost_is_that_of_the_network_after_each_epoch(place, kind):
 
 def test_an_iterator_validates_one_epoch_only(place):
     net = network(place)
-    with refused(net, ValueError, r"validation_data is an iterator, which can be gone through only once, not epochs=3"):
+    with refused(net, ValueError, r"validation_data is an iterator, .* iterated over only once, not epochs=3"):
         net.train((X, LABELS), **OPTIONS, validation_data=iter(Batches()))
     history = net.train((X, LABELS), **{**OPTIONS, "epochs": 1}, validation_data=iter(Batches()))
     assert history["validation_cost"] == [pytest.approx(net.cost((XV, LV)), rel=1e-12)]
@@ -103,14 +105,14 @@ def test_validation_data_that_does_not_fit_is_refused_before_the_first_step(plac
 
 @pytest.fixture
 def prepared(monkeypatch):
-    """What every call to train made ready."""
-    found, prepare = [], preparation.prepare
+    """The sources that every call to train prepared."""
+    found, function = [], prepare.prepare
 
     def spy(*args, **options):
-        found.append(prepare(*args, **options))
+        found.append(function(*args, **options))
         return found[-1]
 
-    monkeypatch.setattr(preparation, "prepare", spy)
+    monkeypatch.setattr(prepare, "prepare", spy)
     return found
 
 
@@ -198,10 +200,27 @@ def test_scaling_is_learnt_from_what_is_trained_on(place, prepared):
     assert np.abs(net.backend.to_numpy(prepared[-1].validation.examples.x).mean(axis=0)).max() > 0.01
 
 
+@pytest.mark.few("jax", every=0)
+def test_what_is_split_off_is_standardized_too(place):
+    """Its cost is that of the network on the same examples; a network of the same seed tells which they are."""
+    net, plain = (network(place, (4, 5, 1), task="regression", standardize=each) for each in (True, False))
+    rows = []
+
+    def look(y_true, y_pred):
+        rows[:] = plain.backend.to_numpy(y_true)[:, 0].astype(int)
+        return 0.0
+
+    plain.train((X, np.arange(N)), **{**OPTIONS, "lr": 0.0}, validation_split=0.3, metrics=[look])
+    x, y = 5 + 3 * X, 100 + 7 * X[:, 0]
+    history = net.train((x, y), **OPTIONS, validation_split=0.3)
+    assert len(rows) == 7
+    assert history["validation_cost"][-1] == pytest.approx(net.cost((x[rows], y[rows])), rel=1e-12)
+
+
 @pytest.mark.parametrize("part", [0.0, 1.0, 1.5, -0.1, float("nan"), "x", True, [0.5, 0.6]], ids=str)
 def test_a_part_out_of_range_is_refused(part):
     net = Network([4, 3], seed=0)
-    with refused(net, ValueError, r"validation_split=.* must be above 0 and below 1; it is the part of the examples"):
+    with refused(net, ValueError, r"validation_split=.* must be above 0 and below 1; it is the fraction"):
         net.train((X, LABELS), **OPTIONS, validation_split=part)
 
 
@@ -225,7 +244,7 @@ def test_a_split_needs_all_examples(source, options):
 @pytest.mark.parametrize("labels", [[0, 1, 1, 1, 1, 1], [0, 1, 2, 0, 1, 2]], ids=["one of a class", "too few"])
 def test_a_split_that_cannot_be_had_is_refused(labels):
     net = Network([4, 3], task="classification", seed=0)
-    message = r"validation_split=0\.2 cannot be had of these 6 examples \(.*\); give validation_data"
+    message = r"validation_split=0\.2 is not possible with these 6 examples \(.*\); give validation_data"
     with refused(net, ValueError, message):
         net.train((X[:6], labels), **OPTIONS, validation_split=0.2)
 
@@ -311,9 +330,13 @@ def scores(net, x, y, metrics, where="validation"):
 
 @pytest.fixture(params=[None, 40], ids=["one block", "several blocks"])
 def _blocks(request, monkeypatch):
-    """Evaluate all at once, or a few examples at a time."""
+    """Evaluate all at once, or a few examples at a time; no test here has fewer than N examples."""
+    rows, forward = [], evaluate.forward
+    monkeypatch.setattr(evaluate, "forward", lambda *args: rows.append(args[2].shape[0]) or forward(*args))
     if request.param:
-        monkeypatch.setattr(xpnet.arrays, "BLOCK", request.param)
+        monkeypatch.setattr(xpnet.core.arrays, "BLOCK", request.param)
+    yield
+    assert max(rows) <= 4 if request.param else min(rows) >= N
 
 
 @pytest.mark.usefixtures("_blocks")
@@ -389,11 +412,14 @@ def test_r2_of_targets_that_do_not_vary_is_that_of_scikit_learn(place, offset):
 
 
 def test_top_k_of_equal_outputs_takes_the_first(place):
-    """As accuracy does, so that top_1 is the accuracy: of four equal outputs, 0 and 1 are the two largest."""
+    """As accuracy does, so that top_1 is the accuracy: of four equal outputs, 0 and 1 are the two largest.
+
+    Two of the labels are the first class, so taking the last of equal outputs gives other numbers.
+    """
     net = network(place, (4, 4))
     net.layers = [(np.zeros((4, 4)), np.zeros(4))]
-    found = scores(net, np.eye(4), [0, 1, 2, 3], [top_k(1), top_k(2), top_k(3), "accuracy"])
-    assert (found["top_1"], found["top_2"], found["top_3"], found["accuracy"]) == (0.25, 0.5, 0.75, 0.25)
+    found = scores(net, np.eye(4), [0, 0, 1, 3], [top_k(1), top_k(2), top_k(3), "accuracy"])
+    assert (found["top_1"], found["top_2"], found["top_3"], found["accuracy"]) == (0.5, 0.75, 0.75, 0.5)
 
 
 @pytest.mark.usefixtures("_blocks")
@@ -514,7 +540,7 @@ def test_metrics_need_data():
 
 def test_training_metrics_need_data_that_can_be_read_again():
     net = Network([4, 3], seed=0)
-    message = r"training_metrics goes through the training data besides training on it, .* only once"
+    message = r"training_metrics iterates over the training data besides training on it, .* only once"
     with refused(net, ValueError, message):
         net.train(iter(Batches()), **{**OPTIONS, "epochs": 1}, training_metrics=["accuracy"])
     with refused(net, ValueError, message):

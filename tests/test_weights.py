@@ -9,8 +9,9 @@ from helpers import assert_same, flat, snapshot
 from test_backprop import layers_of
 from test_bad_input import refused
 
-from xpnet import SGD, Adam, AdamW, Callback, Clip, Network, OneCycle, RMSProp, preparation
-from xpnet.data import SAMPLING, Sampling
+from xpnet import SGD, Adam, AdamW, Callback, Clip, Network, OneCycle, RMSProp
+from xpnet.data import prepare
+from xpnet.data.sampling import SAMPLING, Sampling
 
 pytestmark = pytest.mark.few("jax")
 
@@ -325,14 +326,14 @@ def test_a_data_set_that_is_read_again_has_weights_of_classes(place):
 
 @pytest.fixture
 def prepared(monkeypatch):
-    """What every call to train made ready."""
-    found, prepare = [], preparation.prepare
+    """The sources that every call to train prepared."""
+    found, function = [], prepare.prepare
 
     def spy(*args, **options):
-        found.append(prepare(*args, **options))
+        found.append(function(*args, **options))
         return found[-1]
 
-    monkeypatch.setattr(preparation, "prepare", spy)
+    monkeypatch.setattr(prepare, "prepare", spy)
     return found
 
 
@@ -360,7 +361,7 @@ def test_balanced_counts_the_examples_that_are_trained_on(place, prepared):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (np.ones(N + 1), r"sample_weight has shape \(13,\), but must have \(12,\): a number an example"),
+        (np.ones(N + 1), r"sample_weight has shape \(13,\), but must have \(12,\): one number per example"),
         (np.ones((N, 1)), r"sample_weight has shape \(12, 1\), but must have \(12,\)"),
         (1.0, r"sample_weight has shape \(\), but must have \(12,\)"),
         (-np.ones(N), r"sample_weight holds -1; give numbers of at least 0, and not all of them 0"),
@@ -430,7 +431,7 @@ def test_wrong_weights_of_classes_are_refused(wrong, message):
 @pytest.mark.parametrize("task", ["regression", "multilabel"])
 def test_weights_of_classes_need_one_class_an_example(task, given):
     net = Network([3, 2], task=task, seed=0)
-    message = rf"class_weight=.* needs one class an example, .* task='{task}' has none; use sample_weight"
+    message = rf"class_weight=.* needs one class per example, .* task='{task}' has none; use sample_weight"
     with refused(net, ValueError, message):
         net.train((X, Y > 0.5), **FULL, class_weight=given)
 
@@ -438,7 +439,7 @@ def test_weights_of_classes_need_one_class_an_example(task, given):
 def test_weights_that_leave_nothing_to_train_on_are_refused():
     """As weights of 0 for every example are, though they come to be 0 only together."""
     net = Network([3, 3], task="classification", seed=0)
-    message = "sample_weight and class_weight leave every example of train_data with the weight 0"
+    message = "sample_weight and class_weight leave every example of train_data with the weight zero"
     with refused(net, ValueError, message):
         net.train((X, np.zeros(N, int)), **FULL, class_weight={0: 0.0})
     with refused(net, ValueError, message):

@@ -1,4 +1,4 @@
-"""Find the coefficients in xpnet/special.py: python tools/make_normal_cdf.py (needs mpmath).
+"""Find the coefficients in xpnet/core/activations.py: python tools/make_normal_cdf.py (needs mpmath).
 
 The tail of the normal distribution is Φ(−x) = e^(−x²/2) t q(s) for x ≥ 0, with t = c / (c + x) and s = 2t − 1, which
 goes from −1 at infinity to 1 at 0. q is smooth, so the polynomial through its values at the Chebyshev points is close

@@ -6,46 +6,43 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from xpnet.adaptive import Adam, AdamW, RMSProp
-    from xpnet.arrays import Layer
     from xpnet.backends import get_backend
-    from xpnet.callbacks import (
+    from xpnet.core.arrays import Layer
+    from xpnet.core.optimizers.adam import Adam, AdamW, RMSProp
+    from xpnet.core.optimizers.sgd import SGD
+    from xpnet.core.optimizers.wrappers import L1, Clip, MaxNorm
+    from xpnet.core.schedules import Constant, Cosine, Exponential, InverseScaling, OneCycle, Step
+    from xpnet.errors import BackendError, CheckpointError, DivergenceError
+    from xpnet.gradcheck import check_gradients
+    from xpnet.network import Network
+    from xpnet.training.callbacks import (
         Callback,
         CSVLog,
         EarlyStopping,
-        History,
         ModelCheckpoint,
         ReduceLROnPlateau,
         TensorBoard,
     )
-    from xpnet.errors import BackendError, CheckpointError, DivergenceError
-    from xpnet.gradcheck import check_gradients
-    from xpnet.modifiers import L1, Clip, MaxNorm
-    from xpnet.network import Network
-    from xpnet.optimizers import SGD
-    from xpnet.schedules import Constant, Cosine, Exponential, InverseScaling, OneCycle, Step
+    from xpnet.training.history import History
 
-# module -> the public names that it holds
-_HOMES = {
+# module -> the public names that it defines
+_NAMES_IN = {
     "network": ("Network",),
-    "optimizers": ("SGD",),
-    "adaptive": ("Adam", "AdamW", "RMSProp"),
-    "modifiers": ("L1", "Clip", "MaxNorm"),
-    "schedules": ("Constant", "Cosine", "Exponential", "InverseScaling", "OneCycle", "Step"),
-    "callbacks": (
-        *("Callback", "CSVLog", "EarlyStopping", "History"),
-        *("ModelCheckpoint", "ReduceLROnPlateau", "TensorBoard"),
+    "core.arrays": ("Layer",),
+    "core.optimizers.sgd": ("SGD",),
+    "core.optimizers.adam": ("Adam", "AdamW", "RMSProp"),
+    "core.optimizers.wrappers": ("L1", "Clip", "MaxNorm"),
+    "core.schedules": ("Constant", "Cosine", "Exponential", "InverseScaling", "OneCycle", "Step"),
+    "training.callbacks": (
+        *("Callback", "CSVLog", "EarlyStopping", "ModelCheckpoint", "ReduceLROnPlateau", "TensorBoard"),
     ),
+    "training.history": ("History",),
     "gradcheck": ("check_gradients",),
-    "arrays": ("Layer",),
     "backends": ("get_backend",),
     "errors": ("BackendError", "CheckpointError", "DivergenceError"),
 }
-_MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
-_MODULES = (
-    *("activations", "adaptive", "backends", "callbacks", "costs", "datasets", "estimators", "initializers", "metrics"),
-    *("modifiers", "names", "optimizers", "rectifiers", "schedules"),
-)
+_MODULE_OF = {name: module for module, names in _NAMES_IN.items() for name in names}
+_MODULES = ("activations", "backends", "bench", "costs", "datasets", "estimators", "metrics", "schedules")
 
 __all__ = [
     "L1",
@@ -79,7 +76,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name, or a public module, when it is first asked for."""
+    """Import a public name or module when it is first used."""
     if name in _MODULE_OF:
         return getattr(importlib.import_module(f"xpnet.{_MODULE_OF[name]}"), name)
     if name in _MODULES:
@@ -88,5 +85,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """List the public names too, imported or not."""
+    """List the public names, imported or not."""
     return sorted({*globals(), *_MODULE_OF, *_MODULES})

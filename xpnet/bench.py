@@ -1,4 +1,4 @@
-"""Which library trains a network fastest on this machine? A step of training, timed on every backend and device."""
+"""Benchmark: the time of a training step on every backend and device of this machine."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -7,43 +7,44 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.backends import BACKENDS, get_backend, load
-from xpnet.errors import BackendError, between, count, unknown
-from xpnet.inspection import table
+from xpnet.backends.choose import BACKENDS, get_backend, load
+from xpnet.checks import between, count, unknown
+from xpnet.errors import BackendError
+from xpnet.inspection.summary import table
 from xpnet.network import Network
 
-PAUSE = 0.06  # seconds: threads of a library spin on after their work, and would slow the next one
-LEAST, MOST = 10, 10_000  # steps of a repetition, where their time decides how many
-NUMBERS = 2**25  # that random inputs may have, unless LEAST steps need more: 128 MiB in float32
+PAUSE = 0.06  # seconds: threads of a library keep spinning after their work, which would slow down the next one
+LEAST, MOST = 10, 10_000  # steps of a repetition, if their time decides how many
+NUMBERS = 2**25  # elements of the random inputs at most, unless LEAST steps need more: 128 MiB in float32
 
 
 class Library(NamedTuple):
-    """An array library, and where it can compute on this machine; printed, it is a line of ``xpnet backends``."""
+    """An array library and its devices on this machine; printed, it is a line of ``xpnet backends``."""
 
     name: str
     devices: tuple[str, ...]
     reason: str = ""  # why it cannot be used, and what to do
 
     def __str__(self) -> str:
-        """Name and devices, or the reason."""
-        found = f"cannot be used: {self.reason}" if self.reason else f"can be used on {', '.join(self.devices)}"
-        return f"{self.name:8}{found}"
+        """Show the name and the devices, or the reason."""
+        status = f"cannot be used: {self.reason}" if self.reason else f"can be used on {', '.join(self.devices)}"
+        return f"{self.name:8}{status}"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare_backends` found; printing it shows a table, and says which is the fastest.
+    """The result of `compare_backends`; printing it shows a table and names the fastest backend.
 
     Attributes
     ----------
     title : str
-        What was timed.
+        The step that was timed.
     rows : list of dict
         For each backend and device, the fastest first: ``backend``, ``device``, ``seconds`` (a step: the median over
         the repetitions), ``low`` and ``high`` (its quartiles), ``steps`` (of a repetition), ``examples_per_second``,
-        and ``relative`` (seconds divided by those of the fastest).
+        and ``relative`` (seconds divided by the seconds of the fastest).
     unusable : list of Library
-        Libraries that cannot be used here, each with the reason.
+        Libraries that cannot be used here, with the reasons.
     """
 
     title: str
@@ -52,11 +53,11 @@ class Comparison:
 
     @property
     def fastest(self) -> dict[str, Any]:
-        """The row with the least time a step."""
+        """The row with the shortest time per step."""
         return self.rows[0]
 
     def __repr__(self) -> str:
-        """Title, table of what can be used, reasons of what cannot, and the fastest."""
+        """Show title, table, the reasons why libraries cannot be used, and the fastest."""
         head = ["backend", "device", "µs a step", "quartiles", "examples/s", "relative"]
         lines = [
             [
@@ -89,23 +90,23 @@ def compare_backends(
     backends: Sequence[str] | None = None,
     seed: int = 0,
 ) -> Comparison:
-    """Time a step of training a network on every backend and device of this machine, one after the other.
+    """Time a training step of a network on every backend and device of this machine, one after the other.
 
-    Each trains a copy of the network, so all begin with the same weights, as `time_step` says.
+    Each backend trains a copy of the network, so all begin with the same weights; see `time_step`.
 
     Parameters
     ----------
     net
-        The network, on any backend; it is not changed.
+        The network, on any backend, which is not changed.
     batch_size, steps, seconds, repeats, seed
         As in `time_step`.
     backends
-        Names of those to time; all unless given.
+        Names of the backends to time; all unless given.
 
     Returns
     -------
     Comparison
-        A row for each backend and device, the fastest first; and why the others cannot be used.
+        One row for each backend and device, the fastest first, and why other libraries cannot be used.
 
     Raises
     ------
@@ -116,8 +117,8 @@ def compare_backends(
 
     Examples
     --------
-    >>> found = compare_backends(Network([4, 3, 2], seed=0), backends=["numpy"], steps=10, repeats=3)
-    >>> found.fastest["backend"], found.fastest["relative"], len(found.rows)
+    >>> comparison = compare_backends(Network([4, 3, 2], seed=0), backends=["numpy"], steps=10, repeats=3)
+    >>> comparison.fastest["backend"], comparison.fastest["relative"], len(comparison.rows)
     ('numpy', 1.0, 1)
     """
     _check(batch_size, steps, seconds, repeats)
@@ -128,13 +129,13 @@ def compare_backends(
         for device in library.devices:
             try:
                 there = net.to(library.name, device)
-                each, taken = time_step(there, batch_size, steps=steps, seconds=seconds, repeats=repeats, seed=seed)
-            except (RuntimeError, TypeError, MemoryError) as error:  # as float64, or memory, that it has not
+                times, taken = time_step(there, batch_size, steps=steps, seconds=seconds, repeats=repeats, seed=seed)
+            except (RuntimeError, TypeError, MemoryError) as error:  # such as no float64, or too little memory
                 unusable.append(Library(library.name, (), f"on {device}: {error}"))
             else:
-                rows.append({"backend": library.name, "device": device, **_summary(each), "steps": taken})
+                rows.append({"backend": library.name, "device": device, **_summary(times), "steps": taken})
     if not rows:
-        raise BackendError("no backend can be used: " + "; ".join(each.reason for each in unusable))
+        raise BackendError("no backend can be used: " + "; ".join(library.reason for library in unusable))
     rows.sort(key=lambda row: row["seconds"])
     for row in rows:
         row["examples_per_second"] = batch_size / row["seconds"]
@@ -151,38 +152,38 @@ def time_step(
     repeats: int = 7,
     seed: int = 0,
 ) -> tuple[np.ndarray, int]:
-    """Time a step of training a network where it is, by the ``seconds`` of the history of `Network.train`.
+    """Time a training step of a network on its own backend, by the ``seconds`` in the history of `Network.train`.
 
     A repetition is an epoch of random examples. The first one, in which libraries compile and caches fill, does not
-    count. The learning rate is 0: a step computes all that it would with another, and weights stay as they are.
+    count. The learning rate is 0: a step computes as much as with any other, and the weights do not change.
 
     Parameters
     ----------
     net
-        The network; a copy of it is trained, by its own optimizer.
+        The network; a copy of it is trained, with its own optimizer.
     batch_size
-        Examples of a step.
+        Examples in a minibatch.
     steps
-        Steps of a repetition; unless given, as many as take about `seconds`, from 10 to 10,000, fewer if the examples
-        would fill much memory.
+        Steps of a repetition. Unless given, as many as take about `seconds`, from 10 to 10,000, and fewer if the
+        examples would need much memory.
     seconds
-        What a repetition is to take.
+        Length of a repetition.
     repeats
-        How many repetitions count.
+        Number of repetitions that count.
     seed
-        Of the examples.
+        Seed of the examples.
 
     Returns
     -------
-    each : ndarray
-        Seconds a step, one number for each repetition.
+    times : ndarray
+        Seconds per step, one number for each repetition.
     steps : int
         Steps of a repetition.
 
     Examples
     --------
-    >>> each, steps = time_step(Network([4, 3, 2], seed=0), steps=10, repeats=3)
-    >>> each.shape, steps, bool((each > 0).all())
+    >>> times, steps = time_step(Network([4, 3, 2], seed=0), steps=10, repeats=3)
+    >>> times.shape, steps, bool((times > 0).all())
     ((3,), 10, True)
     """
     _check(batch_size, steps, seconds, repeats)
@@ -193,7 +194,7 @@ def time_step(
 
 
 def libraries(names: Sequence[str] = tuple(BACKENDS)) -> Iterator[Library]:
-    """Look for libraries by name: where each can be used, or why it cannot.
+    """List libraries with their devices, or the reason why they cannot be used.
 
     Examples
     --------
@@ -210,7 +211,7 @@ def libraries(names: Sequence[str] = tuple(BACKENDS)) -> Iterator[Library]:
 
 
 def random_examples(net: Network, n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Random inputs and targets that a network can learn from: (n, n_in) and classes (n,), or rows (n, n_out).
+    """Draw random inputs (n, n_in) and targets for a network: classes (n,), or rows (n, n_out).
 
     Examples
     --------
@@ -229,18 +230,18 @@ def random_examples(net: Network, n: int, seed: int = 0) -> tuple[np.ndarray, np
 
 
 def _steps_in(seconds: float, net: Network, batch_size: int, seed: int) -> int:
-    """How many steps take about so long, by trying more and more: an epoch has its own cost, large beside few steps."""
+    """Find how many steps take about so long, by trying more and more: an epoch itself costs time beside few steps."""
     most = max(LEAST, min(MOST, NUMBERS // (batch_size * (net.sizes[0] + net.sizes[-1]))))
     steps = LEAST
     while True:
-        each = max(_epochs(net, batch_size, steps, 1, seed)[0], 1e-9)
-        if steps == most or steps * each > 0.7 * seconds:
+        step_time = max(_epochs(net, batch_size, steps, 1, seed)[0], 1e-9)
+        if steps == most or steps * step_time > 0.7 * seconds:
             return steps
-        steps = int(min(most, max(2 * steps, seconds / each)))
+        steps = int(min(most, max(2 * steps, seconds / step_time)))
 
 
 def _epochs(net: Network, batch_size: int, steps: int, repeats: int, seed: int) -> np.ndarray:
-    """Seconds a step of each epoch but the first."""
+    """Measure the seconds per step of every epoch but the first."""
     data = random_examples(net, steps * batch_size, seed)
     history = net.train(data, 1 + repeats, batch_size, lr=0.0, progress=False)
     return np.array(history["seconds"][1:]) / steps
@@ -254,20 +255,22 @@ def _check(batch_size: int, steps: int | None, seconds: float, repeats: int) -> 
     count("repeats", repeats, 1)
 
 
-def _names(given: Sequence[str] | None) -> list[str]:
-    """Names of backends, each once."""
-    names = list(BACKENDS) if given is None else list(dict.fromkeys([given] if isinstance(given, str) else given))
+def _names(backends: Sequence[str] | None) -> list[str]:
+    """List the names of backends without repetition."""
+    if backends is None:
+        return list(BACKENDS)
+    names = list(dict.fromkeys([backends] if isinstance(backends, str) else backends))
     if not names:
-        raise ValueError(f"backends={given!r} names none; leave it out for all")
+        raise ValueError(f"backends={backends!r} names none; leave it out for all")
     for name in names:
         if name not in BACKENDS:
             raise BackendError(unknown("backend", name, BACKENDS))
     return names
 
 
-def _summary(each: np.ndarray) -> dict[str, float]:
-    """Median and quartiles."""
-    low, middle, high = (float(part) for part in np.quantile(each, [0.25, 0.5, 0.75]))
+def _summary(times: np.ndarray) -> dict[str, float]:
+    """Compute median and quartiles."""
+    low, middle, high = (float(quantile) for quantile in np.quantile(times, [0.25, 0.5, 0.75]))
     return {"seconds": middle, "low": low, "high": high}
 
 

@@ -1,63 +1,69 @@
-"""A network <-> a safetensors file: plain arrays and a JSON header, nothing that is executed."""
+"""Files: a network as a plain record, to and from a safetensors file with a JSON header; nothing is executed."""
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
-from xpnet.arrays import leaves, map_arrays, refill
-from xpnet.backends import Backend
-from xpnet.errors import CheckpointError, need_folder, warn
-from xpnet.names import OPTIMIZERS
-from xpnet.optimizers import SGD, Optimizer
-from xpnet.scaling import Scaling
-
-if TYPE_CHECKING:
-    from xpnet.network import Network
+from xpnet.checks import check_folder, warn
+from xpnet.core.arrays import leaves
+from xpnet.core.model import Model
+from xpnet.core.optimizers.base import Optimizer
+from xpnet.core.optimizers.sgd import SGD
+from xpnet.core.optimizers.table import OPTIMIZERS
+from xpnet.core.scaling import Scaling
+from xpnet.core.step import State
+from xpnet.errors import CheckpointError
 
 FORMAT = 4
 
 
-def save(net: "Network", path: str | os.PathLike[str]) -> None:
-    """Write a network; an existing file is replaced at once, at the end, or not at all."""
-    need_folder(path)
-    to_numpy, state = net.backend.to_numpy, net.state
+class Record(NamedTuple):
+    """A network as plain values and NumPy arrays."""
+
+    settings: dict[str, Any]  # the arguments of Network
+    optimizer: dict[str, Any] | None  # its name and numbers; None for an optimizer of the user's own class
+    generator: dict[str, Any]  # state of the generator
+    seeds: dict[str, Any]
+    arrays: dict[str, np.ndarray]  # "layers.0.w", "optimizer.0", "dropout.step", "scaling.x_mean", ...
+
+
+def make_record(
+    settings: dict[str, Any],
+    state: State,
+    scaling: Scaling | None,
+    optimizer: Optimizer,
+    generator: dict[str, Any],
+    seeds: dict[str, Any],
+) -> Record:
+    """Make a record of a network, whose state and scaling are given as NumPy arrays."""
     arrays: dict[str, np.ndarray] = {}
     for l, (w, b) in enumerate(state.layers):
-        arrays[f"layers.{l}.w"], arrays[f"layers.{l}.b"] = to_numpy(w), to_numpy(b)[0]
-    optimizer = _described(net.optimizer)
-    if optimizer is None:
-        warn(f"optimizer={net.optimizer!r} is of your own class and is not saved; reset_optimizer(...) after loading")
+        arrays[f"layers.{l}.w"], arrays[f"layers.{l}.b"] = w, b[0]
+    description = _describe(optimizer)
+    if description is None:
+        warn(f"optimizer={optimizer!r} is of your own class and is not saved; reset_optimizer(...) after loading")
     else:
-        arrays |= {f"optimizer.{i}": to_numpy(leaf) for i, leaf in enumerate(_remembered(state.optimizer))}
+        arrays |= {f"optimizer.{i}": array for i, array in enumerate(leaves(state.optimizer.memory))}
     if state.dropout is not None:
-        arrays["dropout.step"] = to_numpy(state.dropout.step)
-    if net.scaling is not None:
-        arrays |= {f"scaling.{k}": to_numpy(v) for k, v in net.scaling._asdict().items() if v is not None}
-    header = {
-        "format": FORMAT,
-        "settings": {
-            "sizes": net.sizes,
-            "activation": net.activation,
-            "output_activation": net.output_activation,
-            "cost": net.cost_name,
-            "task": net.asked_task,
-            "dropout": net.dropout,
-            "scale": net.scale,
-            "standardize": net.standardize,
-            "dtype": net.dtype,
-        },
-        "optimizer": optimizer,
-        "generator": net.rng.bit_generator.state,
-        "seeds": net.seeds._asdict(),
-    }
-    arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+        arrays["dropout.step"] = state.dropout.step
+    if scaling is not None:
+        arrays |= {f"scaling.{name}": array for name, array in scaling._asdict().items() if array is not None}
+    return Record(settings, description, generator, seeds, arrays)
+
+
+def write(path: str | os.PathLike[str], record: Record) -> None:
+    """Write a record; an existing file is replaced at once, at the end, or not at all."""
+    check_folder(path)
+    header = {"format": FORMAT, **record._asdict()}
+    arrays = {name: np.asarray(array, order="C") for name, array in header.pop("arrays").items()}
     path = Path(path)
     unfinished = path.with_name(path.name + ".unfinished")
     try:
@@ -67,8 +73,8 @@ def save(net: "Network", path: str | os.PathLike[str]) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def load(kind: "type[Network]", path: str | os.PathLike[str], backend: Backend, custom: Iterable[Any]) -> "Network":
-    """Read what `save` wrote.
+def read(path: str | os.PathLike[str]) -> Record:
+    """Read a record, and check as much of it as is possible without making a network.
 
     Raises
     ------
@@ -77,51 +83,6 @@ def load(kind: "type[Network]", path: str | os.PathLike[str], backend: Backend, 
     OSError
         If it cannot be read at all.
     """
-    header, arrays = _read(path)
-    own = {str(getattr(each, "name", type(each).__name__)): each for each in custom}
-    try:
-        settings = dict(header["settings"])
-        for name in ("output_activation", "cost"):
-            settings[name] = own.get(settings[name], settings[name])
-        if isinstance(settings["activation"], list):
-            settings["activation"] = [own.get(name, name) for name in settings["activation"]]
-        net = kind(**settings, backend=backend)
-        net.layers = [(arrays[f"layers.{l}.w"], arrays[f"layers.{l}.b"]) for l in range(net.num_layers - 1)]
-        _restore(net, header, arrays)
-    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        hint = "; give objects of your own as custom=[...]" if "is unknown" in str(error) else ""
-        what = f"it lacks {error}" if isinstance(error, KeyError) else error
-        raise CheckpointError(f"{path} holds a network that cannot be: {what}{hint}") from error
-    return net
-
-
-def _restore(net: "Network", header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-    """Give a new network all but its weights."""
-    net.rng.bit_generator.state = header["generator"]
-    vars(net)["seeds"] = type(net.seeds)(**{name: _seed(seed) for name, seed in dict(header["seeds"]).items()})
-    net.reset_optimizer(SGD() if header["optimizer"] is None else _built(header["optimizer"]))
-    with net.backend.scope(net.dtype):
-        state, to_numpy = net.state, net.backend.to_numpy
-        if header["optimizer"] is not None:
-            fresh = map_arrays(to_numpy, state.optimizer)
-            found = (arrays[f"optimizer.{i}"] for i in range(len(_remembered(fresh))))
-            filled = refill(fresh, [leaf if leaf.ndim == 0 else next(found) for leaf in leaves(fresh)])
-            if any(np.isnan(leaf).any() for leaf in leaves(filled)):
-                raise ValueError("the state of its optimizer holds NaN")
-            state = state._replace(optimizer=net.owned(filled))
-        masks = net.masks()
-        if masks is not None:
-            (step,) = refill((masks.step,), [arrays["dropout.step"]])
-            state = state._replace(dropout=net.owned(masks._replace(step=step)))
-        net.state = state
-        known = {name: arrays.get(f"scaling.{name}") for name in Scaling._fields}
-        if any(array is not None for array in known.values()):
-            _check_scaling(known, net.sizes)
-            net.scaling = net.owned(Scaling(**known))  # type: ignore
-
-
-def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Header and arrays of a file, as far as they can be checked without making a network."""
     with open(path, "rb"):  # a missing or unreadable file is an OSError that names it
         pass
     try:
@@ -133,18 +94,96 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.nd
                     "use one that reads it"
                 )
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            _check_match(dict(header["settings"]), arrays)
+            settings = dict(header["settings"])
+            _check_settings(settings, arrays)
+            return Record(settings, header["optimizer"], header["generator"], header["seeds"], arrays)
     except CheckpointError:
         raise
     except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(
-            f"{path} does not hold an xpnet network ({type(error).__name__}: {error}); give a file by Network.save"
+            f"{path} does not hold an xpnet network ({type(error).__name__}: {error}); give a file written by "
+            "Network.save"
         ) from error
-    return header, arrays
 
 
-def _check_match(settings: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-    """Refuse settings that contradict the tensors, before anything of the size they claim is made."""
+@contextmanager
+def explain_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn errors in the contents of a record into a CheckpointError that names the file."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError, AttributeError) as error:
+        hint = "; give your own objects as custom=[...]" if "is unknown" in str(error) else ""
+        problem = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise CheckpointError(f"{path} holds a network that is not valid: {problem}{hint}") from error
+
+
+# What a record holds
+
+
+def settings_of(record: Record, custom: Iterable[Any]) -> dict[str, Any]:
+    """Return the arguments of Network, with the user's own objects in the place of their names."""
+    own = {str(getattr(value, "name", type(value).__name__)): value for value in custom}
+    settings = dict(record.settings)
+    for name in ("output_activation", "cost"):
+        settings[name] = own.get(settings[name], settings[name])
+    if isinstance(settings["activation"], list):
+        settings["activation"] = [own.get(name, name) for name in settings["activation"]]
+    return settings
+
+
+def layers_of(record: Record) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return weights and biases of each layer."""
+    n_layers = len(record.settings["sizes"]) - 1
+    return [(record.arrays[f"layers.{l}.w"], record.arrays[f"layers.{l}.b"]) for l in range(n_layers)]
+
+
+def seeds_of(record: Record) -> dict[str, int]:
+    """Return the seeds."""
+    for seed in dict(record.seeds).values():
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+            raise ValueError(f"seed {seed!r} must be a whole number of 32 bits")
+    return dict(record.seeds)
+
+
+def optimizer_of(record: Record) -> Optimizer:
+    """Return the optimizer; plain SGD if the record does not hold it."""
+    return SGD() if record.optimizer is None else _build(record.optimizer)
+
+
+def memory_of(record: Record, n: int) -> list[np.ndarray]:
+    """Return the n arrays of the optimizer's memory."""
+    arrays = [record.arrays[f"optimizer.{i}"] for i in range(n)]
+    if any(np.isnan(array).any() for array in arrays):
+        raise ValueError("the state of its optimizer holds NaN")
+    return arrays
+
+
+def dropout_step_of(record: Record) -> np.ndarray:
+    """Return the step of dropout, (1,)."""
+    step = record.arrays["dropout.step"]
+    if (step.shape, step.dtype) != ((1,), np.int32):
+        raise ValueError(f"dropout.step of shape {step.shape} and dtype {step.dtype} must be one int32 number")
+    return step
+
+
+def scaling_of(record: Record, model: Model) -> Scaling | None:
+    """Return the scaling, if there is one."""
+    arrays = {name: record.arrays.get(f"scaling.{name}") for name in Scaling._fields}
+    if all(array is None for array in arrays.values()):
+        return None
+    for name, array in arrays.items():
+        shape = (1, model.n_in if name.startswith("x") else model.n_out)
+        if array is not None and (array.shape != shape or not np.isfinite(array).all()):
+            raise ValueError(f"scaling.{name} of shape {array.shape} must be finite numbers of shape {shape}")
+        if array is not None and name.endswith("std") and not (array > 0).all():
+            raise ValueError(f"scaling.{name} must be above 0")
+    if arrays["x_mean"] is None or arrays["x_std"] is None or (arrays["y_mean"] is None) != (arrays["y_std"] is None):
+        raise ValueError("scaling lacks a mean or a standard deviation")
+    return Scaling(**arrays)
+
+
+def _check_settings(settings: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    """Refuse settings that contradict the tensors, before anything of the size that they claim is made."""
     layers = len(settings["sizes"]) - 1
     shapes = [arrays[f"layers.{l}.w"].shape for l in range(layers)]
     if not shapes or shapes != list(zip(settings["sizes"][1:], settings["sizes"])):
@@ -154,44 +193,22 @@ def _check_match(settings: dict[str, Any], arrays: dict[str, np.ndarray]) -> Non
         raise ValueError(f"dtype={settings['dtype']!r} contradicts tensors of {sorted(dtypes)}")
 
 
-def _check_scaling(known: dict[str, np.ndarray | None], sizes: list[int]) -> None:
-    for name, array in known.items():
-        wanted = (1, sizes[0 if name[0] == "x" else -1])
-        if array is not None and (array.shape != wanted or not np.isfinite(array).all()):
-            raise ValueError(f"scaling.{name} of shape {array.shape} must be finite numbers of {wanted}")
-        if array is not None and name.endswith("std") and not (array > 0).all():
-            raise ValueError(f"scaling.{name} must be above 0")
-    if known["x_mean"] is None or known["x_std"] is None or (known["y_mean"] is None) != (known["y_std"] is None):
-        raise ValueError("scaling lacks a mean or a standard deviation")
-
-
-def _remembered(state: Any) -> list[Any]:
-    """What an optimizer remembers: the arrays of its state that are more than numbers of its settings."""
-    return [leaf for leaf in leaves(state) if leaf.ndim > 0]
-
-
-def _seed(given: Any) -> int:
-    if isinstance(given, bool) or not isinstance(given, int) or not 0 <= given < 2**32:
-        raise ValueError(f"seed {given!r} must be a whole number of 32 bits")
-    return given
-
-
-def _described(optimizer: Any) -> dict[str, Any] | None:
-    """Describe an optimizer by its name and numbers; None for one of a user's own class."""
+def _describe(optimizer: Any) -> dict[str, Any] | None:
+    """Describe an optimizer by its name and numbers; None for an optimizer of the user's own class."""
     if OPTIMIZERS.get(type(optimizer).__name__) is not type(optimizer):
         return None
-    described: dict[str, Any] = {"name": type(optimizer).__name__}
+    description: dict[str, Any] = {"name": type(optimizer).__name__}
     for field in fields(optimizer):
         value = getattr(optimizer, field.name)
-        described[field.name] = _described(value) if field.name == "optimizer" else value
-        if described[field.name] is None:
+        description[field.name] = _describe(value) if field.name == "optimizer" else value
+        if description[field.name] is None:
             return None
-    return described
+    return description
 
 
-def _built(described: dict[str, Any]) -> Optimizer:
-    options = dict(described)
+def _build(description: dict[str, Any]) -> Optimizer:
+    options = dict(description)
     kind = OPTIMIZERS[options.pop("name")]
     if "optimizer" in options:
-        options["optimizer"] = _built(options["optimizer"])
+        options["optimizer"] = _build(options["optimizer"])
     return kind(**options)

@@ -1,6 +1,6 @@
 """The command line: ``xpnet train``, ``evaluate``, ``predict``, ``backends`` and ``bench``.
 
-Every wrong option or file ends in one clear line on standard error and a status that is not zero.
+Every wrong option or file ends in one clear line on standard error and a nonzero exit status.
 """
 
 import argparse
@@ -14,17 +14,20 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 import xpnet
-from xpnet import arguments, datasets
-from xpnet.backends import BACKENDS
+from xpnet.arguments import DTYPES, TASKS
+from xpnet.backends.choose import BACKENDS
 from xpnet.bench import compare_backends, libraries
-from xpnet.callbacks import EarlyStopping
-from xpnet.names import DTYPES, OPTIMIZERS, SCHEDULES, TASKS
+from xpnet.core.optimizers.base import Optimizer
+from xpnet.core.optimizers.table import OPTIMIZERS
+from xpnet.core.schedules import SCHEDULES
+from xpnet.data import datasets
 from xpnet.network import Network
-from xpnet.optimizers import Optimizer
+from xpnet.training.arguments import parse_rate
+from xpnet.training.callbacks import EarlyStopping
 
 
 class Recipe(NamedTuple):
-    """Settings of a training that are known to work for some data; options take their places."""
+    """Settings that are known to work for a data set; options override them."""
 
     sizes: tuple[int, ...]
     dropout: tuple[float, ...] = (0.0,)
@@ -50,7 +53,7 @@ MOMENTUM = 0.9
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
+    """A parser that reports errors in one line."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
@@ -62,12 +65,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     argv
-        Its words; those of the process unless given.
+        The arguments; those of the process unless given.
 
     Returns
     -------
     int
-        Status of the process: 0, 1 for an error, 130 for Ctrl-C.
+        Exit status: 0, 1 for an error, 130 for Ctrl-C.
 
     Examples
     --------
@@ -87,12 +90,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Describe the commands and their options."""
+    """Build the parser of the commands and their options."""
     top = _Parser(prog="xpnet", description="Train and use feed-forward neural networks.")
     top.add_argument("--version", action="version", version=f"xpnet {xpnet.__version__}")
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    train = commands.add_parser("train", help="train a network and say how well it does")
+    train = commands.add_parser("train", help="train a network and report its accuracy")
     train.set_defaults(run=run_train)
     _add_data(train)
     train.add_argument("--sizes", type=_sizes, help="units of each layer, as in 784,30,10 (by the data)")
@@ -101,10 +104,10 @@ def parser() -> argparse.ArgumentParser:
         "--activation", type=_words, default="relu", help="of the hidden layers, or of each: relu,tanh (relu)"
     )
     train.add_argument("--output-activation", metavar="ACTIVATION", help="of the outputs (by the task)")
-    train.add_argument("--cost", help="what is made small (by the task)")
-    train.add_argument("--epochs", type=int, help="how often to go through the data (by the data)")
+    train.add_argument("--cost", help="cost function (by the task)")
+    train.add_argument("--epochs", type=int, help="passes over the data (by the data)")
     train.add_argument("--batch-size", type=int, help="examples in a minibatch (by the data)")
-    train.add_argument("--optimizer", choices=CLASSES, default="sgd", help="what moves the weights (%(default)s)")
+    train.add_argument("--optimizer", choices=CLASSES, default="sgd", help="optimizer (%(default)s)")
     train.add_argument("--lr", type=float, help="largest learning rate (of SGD by the data)")
     train.add_argument("--schedule", choices=SCHEDULES, default="one-cycle", help="of the learning rate (%(default)s)")
     train.add_argument("--momentum", type=float, help=f"of SGD; 0 turns it off ({MOMENTUM})")
@@ -113,20 +116,22 @@ def parser() -> argparse.ArgumentParser:
         "--dropout",
         type=_rates,
         metavar="RATE",
-        help="of hidden layers; or of inputs and each of them: 0.2,0.5 (0)",
+        help="dropout rate of the hidden layers; or rates of inputs and each hidden layer: 0.2,0.5 (0)",
     )
     train.add_argument("--standardize", action="store_true", help="bring inputs to mean 0 and standard deviation 1")
-    train.add_argument("--validation-split", type=float, metavar="PART", help="of the training data, to validate on")
     train.add_argument(
-        "--early-stopping", type=int, metavar="EPOCHS", help="stop after so many without a lower validation cost"
+        "--validation-split", type=float, metavar="FRACTION", help="of the training data, to validate on"
+    )
+    train.add_argument(
+        "--early-stopping", type=int, metavar="EPOCHS", help="stop after this many without a lower validation cost"
     )
     train.add_argument("--seed", type=int, default=0, help="of initial weights and minibatches (%(default)s)")
-    train.add_argument("--blas-threads", type=int, metavar="N", help="that multiply matrices (as many as there are)")
+    train.add_argument("--blas-threads", type=int, metavar="N", help="threads that multiply matrices (not changed)")
     _add_place(train)
     _add_dtype(train)
     train.add_argument("--save", type=Path, metavar="FILE", help="write the network to a safetensors file")
 
-    evaluate = commands.add_parser("evaluate", help="say how well a saved network does")
+    evaluate = commands.add_parser("evaluate", help="report the accuracy of a saved network")
     evaluate.set_defaults(run=run_evaluate)
     evaluate.add_argument("model", type=Path, metavar="MODEL", help="file written by train --save")
     _add_data(evaluate)
@@ -138,10 +143,10 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument("file", type=Path, metavar="FILE", help="an image, light strokes on dark, or a .npy array")
     _add_place(predict)
 
-    backends = commands.add_parser("backends", help="say which libraries and devices can be used here")
+    backends = commands.add_parser("backends", help="list the libraries and devices that can be used here")
     backends.set_defaults(run=run_backends)
 
-    bench = commands.add_parser("bench", help="say which library and device trains a network fastest here")
+    bench = commands.add_parser("bench", help="find the library and device that train a network fastest here")
     bench.set_defaults(run=run_bench)
     bench.add_argument("--sizes", type=_sizes, default="784,30,10", help="units of each layer (%(default)s)")
     bench.add_argument("--task", choices=TASKS, help="sets output activation and cost (the book's: sigmoid, quadratic)")
@@ -152,21 +157,21 @@ def parser() -> argparse.ArgumentParser:
     _add_dtype(bench)
     bench.add_argument("--backend", type=_words, help="libraries to time: numpy,jax (all that can be used)")
     length = bench.add_mutually_exclusive_group()
-    length.add_argument("--seconds", type=float, default=0.2, help="what a repetition is to take (%(default)s)")
-    length.add_argument("--steps", type=int, help="of a repetition (as many as take so long)")
-    bench.add_argument("--repeats", type=int, default=7, help="repetitions that count, after a first (%(default)s)")
+    length.add_argument("--seconds", type=float, default=0.2, help="length of a repetition (%(default)s)")
+    length.add_argument("--steps", type=int, help="steps of a repetition (as many as take so long)")
+    bench.add_argument("--repeats", type=int, default=7, help="repetitions that count, after a first one (%(default)s)")
     bench.add_argument("--seed", type=int, default=0, help="of weights and examples (%(default)s)")
     return top
 
 
 def run_train(options: argparse.Namespace) -> None:
-    """Train, report, save."""
+    """Train, report, and save."""
     recipe = RECIPES.get(options.data, RECIPES["mnist-sample"])
-    given = {name: getattr(options, name) for name in Recipe._fields if getattr(options, name) is not None}
+    overrides = {name: getattr(options, name) for name in Recipe._fields if getattr(options, name) is not None}
     kind = OPTIMIZERS[CLASSES[options.optimizer]]
     if options.optimizer != "sgd":
         recipe = recipe._replace(weight_decay=kind().weight_decay, lr=kind.default_lr)
-    recipe = recipe._replace(**given)
+    recipe = recipe._replace(**overrides)
     net = Network(
         recipe.sizes,
         activation=_one_or_each(options.activation),
@@ -180,7 +185,7 @@ def run_train(options: argparse.Namespace) -> None:
         dtype=options.dtype,
         seed=options.seed,
     )
-    schedule = SCHEDULES[options.schedule](arguments.rate("--lr", recipe.lr))
+    schedule = SCHEDULES[options.schedule](parse_rate("--lr", recipe.lr))
     optimizer = make_optimizer(options.optimizer, options.momentum, recipe.weight_decay)
     stopping = [] if options.early_stopping is None else [EarlyStopping(options.early_stopping)]
     if stopping and options.validation_split is None:
@@ -215,35 +220,35 @@ def run_train(options: argparse.Namespace) -> None:
 
 
 def make_optimizer(name: str, momentum: float | None, weight_decay: float) -> Optimizer:
-    """Make the optimizer of an option's name."""
+    """Make the optimizer that the options name."""
     if name == "sgd":
         return OPTIMIZERS["SGD"](momentum=MOMENTUM if momentum is None else momentum, weight_decay=weight_decay)
     if momentum is not None:
-        raise ValueError(f"--momentum {momentum:g} is of SGD; --optimizer {name} has its own")
+        raise ValueError(f"--momentum {momentum:g} is for SGD; --optimizer {name} has its own")
     return OPTIMIZERS[CLASSES[name]](weight_decay=weight_decay)
 
 
 def run_evaluate(options: argparse.Namespace) -> None:
-    """Report how well a saved network does on test data."""
+    """Report the accuracy of a saved network on test data."""
     net = Network.load(options.model, backend=options.backend, device=options.device)
     _, test_data = read_data(options.data, in_bytes=net.scale is not None)
     print(score(net, test_data))
 
 
 def run_predict(options: argparse.Namespace) -> None:
-    """Print what a saved network predicts, a line an example."""
+    """Print the predictions of a saved network, one line per example."""
     net = Network.load(options.model, backend=options.backend, device=options.device)
     x = read_examples(options.file, net.sizes[0], in_bytes=net.scale is not None)
     predicted, outputs = net.backend.to_numpy(net.predict(x)), net.backend.to_numpy(net.forward(x))
-    for each, output in zip(predicted, outputs):
+    for prediction, output in zip(predicted, outputs):
         if net.task == "classification":
-            print(f"{each}\t(output {output[each]:.4f})")
+            print(f"{prediction}\t(output {output[prediction]:.4f})")
         else:
-            print(*np.atleast_1d(each), sep="\t")
+            print(*np.atleast_1d(prediction), sep="\t")
 
 
 def run_backends(options: argparse.Namespace) -> None:
-    """List libraries and devices; for each that cannot be used, why, and what to do."""
+    """List libraries and devices, and for libraries that cannot be used the reason and the remedy."""
     for library in libraries():
         print(library)
 
@@ -262,7 +267,7 @@ def run_bench(options: argparse.Namespace) -> None:
 
 
 def score(net: Network, test_data: Any) -> str:
-    """Say how well a network does on test data."""
+    """Format the accuracy or the cost of a network on test data."""
     if net.task == "regression":
         return f"Test cost: {net.cost(test_data):.6g}"
     correct = net.evaluate(test_data)
@@ -273,7 +278,7 @@ def score(net: Network, test_data: Any) -> str:
 def read_data(name: str, in_bytes: bool = False) -> Any:
     """Load ((x_train, y_train), (x_test, y_test)) by name, or from an .npz file that holds arrays so named.
 
-    Pixels come in [0, 1], or `in_bytes` for a network that scales them itself.
+    Pixels are in [0, 1], or bytes if `in_bytes`, for a network that scales them itself.
     """
     if name in DATA:
         data = DATA[name]()
@@ -283,7 +288,7 @@ def read_data(name: str, in_bytes: bool = False) -> Any:
     names = ("x_train", "y_train", "x_test", "y_test")
     try:
         with np.load(name, allow_pickle=False) as arrays:
-            x_train, y_train, x_test, y_test = (arrays[each] for each in names)
+            x_train, y_train, x_test, y_test = (arrays[name] for name in names)
     except OSError:
         raise
     except Exception as error:  # zipfile and NumPy raise many kinds on a broken file
@@ -303,7 +308,9 @@ def read_examples(path: Path, n_in: int, in_bytes: bool) -> np.ndarray:
         return _scaled(x.reshape(1, -1) if x.size == n_in else x, in_bytes)
     side = round(n_in**0.5)
     if side * side != n_in:
-        raise ValueError(f"the network takes {n_in} inputs, which are no square image; give a .npy file of (n, {n_in})")
+        raise ValueError(
+            f"the network takes {n_in} inputs, which do not form a square image; give a .npy file of (n, {n_in})"
+        )
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError as error:
@@ -317,7 +324,7 @@ def read_examples(path: Path, n_in: int, in_bytes: bool) -> np.ndarray:
 
 
 def _scaled(x: np.ndarray, in_bytes: bool) -> np.ndarray:
-    """Pixels as float32 in [0, 1] if they are bytes and shall not stay so, else as they are."""
+    """Scale bytes to float32 in [0, 1], unless they are to stay bytes; leave everything else."""
     return x.astype(np.float32) / np.float32(255) if x.dtype == np.uint8 and not in_bytes else x
 
 
@@ -329,12 +336,12 @@ def _sizes(text: str) -> list[int]:
 
 
 def _words(text: str) -> list[str]:
-    """Names at commas, but for those in the brackets of "elu(1.0, 2.0)"."""
+    """Split at commas, except inside brackets, as in "elu(1.0, 2.0)"."""
     return [word.strip() for word in re.split(r",(?![^(]*\))", text)]
 
 
 def _one_or_each(words: list[str]) -> str | list[str]:
-    """One name for all layers, or a name for each."""
+    """Return a single name for all layers, or the list of names."""
     return words[0] if len(words) == 1 else words
 
 
@@ -350,8 +357,8 @@ def _add_data(command: argparse.ArgumentParser) -> None:
 
 
 def _add_place(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--backend", choices=BACKENDS, help="library that computes; NumPy unless device says else")
-    command.add_argument("--device", help="cpu, cuda, cuda:1, auto, or one of the backend's own")
+    command.add_argument("--backend", choices=BACKENDS, help="library that computes (NumPy, or by the device)")
+    command.add_argument("--device", help="cpu, cuda, cuda:1, auto, or a device in the backend's own terms")
 
 
 def _add_dtype(command: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""Is the gradient right? Backpropagation against central differences, for any network and data."""
+"""Gradient checking: backpropagation against central differences, for any network and data."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,25 +6,26 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.data import Kept
-from xpnet.errors import between, count
-from xpnet.evaluation import measure
-from xpnet.inspection import table
+from xpnet.checks import between, count
+from xpnet.data.reader import as_real_array, as_rows
+from xpnet.data.sources import make_source
+from xpnet.inspection.summary import table
 from xpnet.network import Network
+from xpnet.training.evaluate import measure
 
 
 @dataclass(frozen=True)
 class GradientCheck:
-    """What `check_gradients` found; printing it shows a table.
+    """The result of `check_gradients`; printing it shows a table.
 
     Attributes
     ----------
     rows : list of dict
         For the weights and the biases of each layer: ``layer``, ``parameter`` ("w" or "b"), ``checked`` (how many of
-        them), ``of`` (how many there are), ``error`` (the largest relative error), ``at`` (where), and there
-        ``backward`` and ``differences``, the two derivatives.
+        them), ``of`` (how many there are), ``error`` (the largest relative error), ``at`` (its index), and
+        ``backward`` and ``differences``, the two derivatives at this index.
     tolerance : float
-        What `passed` allows.
+        The largest relative error that passes.
     """
 
     rows: list[dict[str, Any]]
@@ -37,11 +38,11 @@ class GradientCheck:
 
     @property
     def passed(self) -> bool:
-        """Whether no error is above the tolerance."""
+        """Whether no error exceeds the tolerance."""
         return self.error <= self.tolerance
 
     def __repr__(self) -> str:
-        """Table of the layers, and the verdict."""
+        """Show a table of the layers, and the verdict."""
         head = ["layer", "", "checked", "largest relative error", "at", "backward", "central differences"]
         lines = [
             [
@@ -71,30 +72,31 @@ def check_gradients(
 ) -> GradientCheck:
     """Compare the gradient of `Network.backward` with central differences of `Network.cost`, parameter by parameter.
 
-    The derivative by a parameter p is compared with (C(p + h) − C(p − h)) / 2h, computed in float64 on the network's
-    own backend, whatever its dtype. The relative error of two numbers is their difference divided by the larger one, or
-    by a thousandth of the largest derivative of the array if that is more: far smaller ones drown in rounding.
+    The derivative with respect to a parameter p is compared with (C(p + h) − C(p − h)) / 2h, computed in float64 on
+    the network's own backend, whatever its dtype. The relative error of two numbers is their difference divided by the
+    larger one, or by a thousandth of the largest derivative of the array if that is more: smaller ones are lost in
+    rounding.
 
     Parameters
     ----------
     net
-        The network; it is not changed.
+        The network, which is not changed.
     x, y
         Inputs and targets, as in `Network.backward`. A few examples are enough, but more than one.
     most
         How many parameters of each array to check, drawn at random; None for all.
     step
-        h.
+        The step h of the differences.
     tolerance
         The largest relative error that passes. Where h steps over the kink of a ReLU, central differences are wrong by
-        much more: take another seed of weights, or a smaller h.
+        much more: use another seed for the weights, or a smaller h.
     seed
-        Of the draw.
+        Seed of the draw.
 
     Returns
     -------
     GradientCheck
-        A row for the weights and for the biases of each layer.
+        One row for the weights and one for the biases of each layer.
 
     Raises
     ------
@@ -113,43 +115,50 @@ def check_gradients(
     between("tolerance", tolerance, 0, np.inf, "1e-5 is usual")
     rng = np.random.default_rng(seed)
     twin = net.to(dtype="float64")
-    gradient = [[twin.backend.to_numpy(part) for part in layer] for layer in twin.backward(x, y)]
-    start = [(np.array(twin.backend.to_numpy(w)), np.array(twin.backend.to_numpy(b))) for w, b in twin.layers]
-    with twin.backend.scope(twin.dtype):
-        source = Kept(twin.examples(x, y)[0])
+    to_numpy = twin.backend.to_numpy
+    gradient = [[to_numpy(part) for part in layer] for layer in twin.backward(x, y)]
+    parameters = [(np.array(to_numpy(w)), np.array(to_numpy(b))) for w, b in twin.layers]
+    source = make_source(_as_batch(x, y, net), "the batch", twin.view.reader)
     rows = []
     for l, layer in enumerate(gradient):
         for part, name in enumerate(("w", "b")):
-            found, parameter = layer[part], start[l][part]
-            picked = np.arange(found.size)
-            if most is not None and found.size > most:
-                picked = np.sort(rng.choice(found.size, most, replace=False))
+            derivatives, array = layer[part], parameters[l][part]
+            picked = np.arange(derivatives.size)
+            if most is not None and derivatives.size > most:
+                picked = np.sort(rng.choice(derivatives.size, most, replace=False))
 
-            def cost(place: int, shift: float, parameter: np.ndarray = parameter) -> float:
-                kept, parameter.flat[place] = parameter.flat[place], parameter.flat[place] + shift
-                twin.layers = start
-                parameter.flat[place] = kept
-                with twin.backend.scope(twin.dtype):
-                    return measure(twin, source)["cost"]
+            def cost(place: int, shift: float, array: np.ndarray = array) -> float:
+                """Compute the cost with one parameter shifted."""
+                value, array.flat[place] = array.flat[place], array.flat[place] + shift
+                twin.layers = parameters
+                array.flat[place] = value
+                return measure(twin.view, source)["cost"]
 
-            rows.append({"layer": l + 1, "parameter": name} | _compared(found, picked, cost, step))
+            rows.append({"layer": l + 1, "parameter": name} | _compare(derivatives, picked, cost, step))
     return GradientCheck(rows, tolerance)
 
 
-def _compared(
-    found: np.ndarray, picked: np.ndarray, cost: Callable[[int, float], float], step: float
+def _as_batch(x: Any, y: Any, net: Network) -> tuple[Any, Any]:
+    """Return inputs and targets as rows; those of a single example get an axis of examples."""
+    x, single = as_rows(x, net.sizes[0])
+    y = as_real_array(y, "y of the batch")
+    return x, (y[None, ...] if single and (y.ndim == 0 or tuple(y.shape) == (net.sizes[-1],)) else y)
+
+
+def _compare(
+    derivatives: np.ndarray, picked: np.ndarray, cost: Callable[[int, float], float], step: float
 ) -> dict[str, Any]:
-    """Compare an array of derivatives, at the places picked, with differences of the cost."""
+    """Compare the picked elements of an array of derivatives with differences of the cost."""
     differences = np.array([(cost(i, step) - cost(i, -step)) / (2 * step) for i in picked])
-    exact = found.ravel()[picked]
-    scale = np.maximum(np.maximum(np.abs(exact), np.abs(differences)), 1e-3 * np.abs(found).max())
+    exact = derivatives.ravel()[picked]
+    scale = np.maximum(np.maximum(np.abs(exact), np.abs(differences)), 1e-3 * np.abs(derivatives).max())
     errors = np.abs(exact - differences) / np.where(scale > 0, scale, 1.0)
     worst = int(np.argmax(errors))
     return {
         "checked": len(picked),
-        "of": found.size,
+        "of": derivatives.size,
         "error": float(errors[worst]),
-        "at": tuple(int(i) for i in np.unravel_index(picked[worst], found.shape)),
+        "at": tuple(int(i) for i in np.unravel_index(picked[worst], derivatives.shape)),
         "backward": float(exact[worst]),
         "differences": float(differences[worst]),
     }

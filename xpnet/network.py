@@ -1,49 +1,54 @@
-"""Network: the object people hold. It checks what comes in, keeps the state, and calls the mathematics."""
+"""Network: the class that users work with. It checks arguments, keeps the state, and delegates everything else.
+
+Methods import what only they need, so that ``from xpnet import Network`` is fast.
+"""
+
+from __future__ import annotations
 
 import copy
-import functools
-import os
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from xpnet import arguments, checkpoint, evaluation, inspection, parameters, prediction, preparation, threads, training
-from xpnet.activations import Activation
-from xpnet.arrays import Array, Layer, map_arrays
-from xpnet.backends import get_backend
-from xpnet.backprop import Spec, State, backward, forward, make_step
-from xpnet.callbacks import Callback, History, Progress
-from xpnet.costs import Cost
-from xpnet.data import SAMPLING, Chunk, Kept, Reader, in_order, numbers
-from xpnet.dropout import Dropout, Seeds, start
-from xpnet.errors import count, yes_or_no
-from xpnet.examples import Examples, decoded
-from xpnet.initializers import Initializer, default
-from xpnet.metrics import predictions
-from xpnet.optimizers import SGD, Optimizer
-from xpnet.scaling import Scaling
-from xpnet.schedules import Schedule
+from xpnet import arguments
+from xpnet.backends import Backend, get_backend
+from xpnet.checks import count, look_up, yes_or_no
+from xpnet.core.arrays import Array, Layer, leaves, map_arrays, rebuild
+from xpnet.core.dropout import init_dropout
+from xpnet.core.optimizers.sgd import SGD
+from xpnet.core.step import State
+from xpnet.inspection.predict import predict
+from xpnet.training.history import History
+from xpnet.view import View
 
-P = ParamSpec("P")
-T = TypeVar("T")
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Sequence
 
-
-def _computes(method: Callable[Concatenate["Network", P], T]) -> Callable[Concatenate["Network", P], T]:
-    """Enter the backend's settings around a method that computes."""
-
-    @functools.wraps(method)
-    def entered(self: "Network", *args: P.args, **kwargs: P.kwargs) -> T:
-        with self.backend.scope(self.dtype):
-            return method(self, *args, **kwargs)
-
-    return entered
+    from xpnet.checkpoint import Record
+    from xpnet.core.activations import Activation
+    from xpnet.core.costs import Cost, Output
+    from xpnet.core.initializers import Initializer
+    from xpnet.core.optimizers.base import Optimizer
+    from xpnet.core.scaling import Scaling
+    from xpnet.core.schedules import Schedule
+    from xpnet.data.sources import Source
+    from xpnet.inspection.summary import Summary
+    from xpnet.training.callbacks import Callback
+    from xpnet.training.loop import Plan
 
 
-class Network(parameters.Fixed):
+class Seeds(NamedTuple):
+    """Seeds of the random choices that do not use the network's generator."""
+
+    dropout: int
+    split: int
+
+
+class Network:
     """A feed-forward neural network.
 
-    With nothing but sizes it is the network of the book: sigmoid neurons and the quadratic cost.
+    Given only `sizes`, it is the book's network: sigmoid neurons and the quadratic cost.
 
     Parameters
     ----------
@@ -51,64 +56,66 @@ class Network(parameters.Fixed):
         Number of units of each layer, from the inputs to the outputs.
     activation
         Activation of the hidden layers, or a list with one for each: "sigmoid", "tanh", "relu", "identity", "softmax",
-        "leaky_relu", "elu", "selu", "softplus", "silu", "gelu", "gelu_tanh", "exp", or an object of your own with the
+        "leaky_relu", "elu", "selu", "softplus", "silu", "gelu", "gelu_tanh", "exp", or your own object with the
         functions of `xpnet.activations.Activation`.
     output_activation
         Activation of the output layer, "sigmoid" unless given.
     cost
         "quadratic" unless given, "cross_entropy" (binary with a sigmoid output, categorical with softmax),
-        "log_likelihood" (softmax), "huber", "absolute", "poisson" (exp), or an object of your own with the functions of
+        "log_likelihood" (softmax), "huber", "absolute", "poisson" (exp), or your own object with the functions of
         `xpnet.costs.Cost`.
     task
-        Sets output activation and cost where they are not given: "classification" (softmax, cross-entropy), "binary" or
+        Sets output activation and cost, unless they are given: "classification" (softmax, cross-entropy), "binary" or
         "multilabel" (sigmoid, cross-entropy), "regression" (identity, quadratic).
     init
         Initial weights: "normal", "scaled_normal", "he_normal", "he_uniform", "glorot_normal", "glorot_uniform",
         "lecun_normal", "orthogonal", "zeros", or a function (rng, n_in, n_out) -> (w, b). Unless given, "he_normal" for
         layers of ReLU and its relatives, "lecun_normal" for SELU and exp, else "scaled_normal".
     dropout
-        Part in [0, 1) of the units of each hidden layer that every training step leaves out, or a list with the part of
-        the inputs and of each hidden layer.
+        Dropout rate in [0, 1) of the hidden layers, or a list with the rates of the inputs and of each hidden layer.
     scale
-        What inputs are multiplied by, as 1/255 for pixels. Bytes (uint8) then stay bytes on the device, a quarter of
-        the memory, and become numbers minibatch by minibatch.
+        Multiplies the inputs, such as 1/255 for pixels. Bytes (uint8) are then stored as bytes on the device, in a
+        quarter of the memory, and converted minibatch by minibatch.
     standardize
-        Learn from the training data how to bring each input to mean 0 and standard deviation 1, and each target of a
-        regression; kept in `scaling`, and applied to all that comes in and out from then on.
+        Bring each input, and each target of a regression, to mean 0 and standard deviation 1. Means and standard
+        deviations are learnt from the training data, stored in `scaling`, and applied to all inputs and outputs from
+        then on.
     backend
         "numpy", "cupy", "torch", "jax", or an Array API namespace module.
     device
         "cpu", "cuda", "cuda:1", "auto", or a device in the library's own terms; see `xpnet.get_backend`.
     dtype
-        "float32" or "float64": of the weights and of all that is computed.
+        "float32" or "float64", for the weights and all computations.
     seed
-        Seed of the network's own generator: equal seeds give equal initial weights and minibatches on every backend.
+        Seed of the network's own generator. Equal seeds give equal initial weights and minibatches on every backend.
 
     Attributes
     ----------
     num_layers : int
-        Number of layers, the input included.
+        Number of layers, inputs included.
     sizes : list of int
-        Number of units of each.
+        Number of units of each layer.
     task : str
-        As given, or what output activation and size stand for.
+        The task, as given or inferred from the output layer.
     sigmas : tuple of Activation
         The activation functions of all layers.
     output : Composed or Fused
-        The cost, joined with the activation of the output layer.
+        The cost combined with the activation of the output layer.
     scaling : Scaling or None
-        What `standardize` learnt in the first call to `train`; set it to None to have it learnt anew.
+        The scaling that `standardize` learnt in the first call to `train`; set it to None to have it learnt anew.
     backend : Backend
         Where the network computes.
+    view : View
+        An immutable snapshot of the network.
     history : History
-        Of the last call to `train`.
+        The history of the last call to `train`.
 
     Raises
     ------
     ValueError
         If an argument is wrong, or two contradict each other; the message names it, and the choices.
     BackendError
-        If the backend or device cannot be had; it says why, and what to do.
+        If the backend or device is not available; it says why, and what to do.
 
     Examples
     --------
@@ -138,36 +145,139 @@ class Network(parameters.Fixed):
         dtype: Any = "float32",
         seed: int | None = None,
     ) -> None:
-        self.sizes = arguments.sizes(sizes)
-        self.num_layers = len(self.sizes)
-        hidden = arguments.hidden(activation, self.num_layers - 2)
-        sigma, joined, self.task = arguments.output(output_activation, cost, task, self.sizes[-1])
-        self.sigmas, self.output = (*hidden, sigma), joined.of(sigma)
-        self.activation = [each.name for each in hidden]
-        self.output_activation, self.cost_name = sigma.name, joined.name
-        self.asked_task = task
-        self.dropout = arguments.dropout(dropout, self.num_layers - 1)
-        self.standardize = yes_or_no("standardize", standardize)
-        self.scaling: Scaling | None = None
-        self.dtype = arguments.dtype(dtype)
-        self.scale = arguments.scale(scale, self.standardize, self.dtype)
-        initializer = arguments.initializer(init)
-        entropy = arguments.entropy(seed)
+        dtype = arguments.parse_dtype(dtype)
+        self._standardize = yes_or_no("standardize", standardize)
+        scale = arguments.parse_scale(scale, self._standardize, dtype)
+        model = arguments.parse_model(sizes, activation, output_activation, cost, task, dropout, scale)
+        initializer = arguments.parse_initializer(init)
+        entropy = arguments.parse_seed(seed)
         self.rng = np.random.Generator(np.random.PCG64(entropy))
-        self.seeds = Seeds(*(int(each.generate_state(1)[0]) for each in entropy.spawn(2)))
-        drawn = [
-            arguments.drawn(initializer or default(sigma.name), self.rng, n_in, n_out)
-            for n_in, n_out, sigma in zip(self.sizes, self.sizes[1:], self.sigmas)
-        ]
-        self.backend = get_backend(backend, device)
-        parameters.tried(self.backend, self.dtype, self.sigmas, joined, self.sizes)
-        self.optimizer: Optimizer = SGD()
+        self._seeds = Seeds(*(int(child.generate_state(1)[0]) for child in entropy.spawn(2)))
+        layers = tuple(
+            arguments.draw_layer(initializer or sigma.initializer, self.rng, n_in, n_out)
+            for (n_out, n_in), sigma in zip(model.shapes, model.sigmas)
+        )
+        self._model, self._backend, self._dtype = model, get_backend(backend, device), dtype
+        self._given_task = task
+        arguments.check_functions(model, self._backend, dtype)
+        self._optimizer: Optimizer = SGD()
+        self.scaling: Scaling | None = None
         self.history = History()
-        with self.backend.scope(self.dtype):
-            layers, cost = self.owned((tuple((w, b[None, :]) for w, b in drawn), np.zeros(1)))
-            self.state = State(layers, self.optimizer.init(layers, self.number), cost, self.owned(self.masks()))
+        with self._backend.scope(dtype):
+            layers = self._copy_to_device(layers)
+            self.state = State(
+                layers=layers,
+                optimizer=self._optimizer.init(layers, self._to_array),
+                cost=self._copy_to_device(np.zeros(1)),
+                dropout=self._copy_to_device(init_dropout(self._seeds.dropout, model.dropout)),
+            )
 
-    # Looking at it and changing it
+    # Read-only settings
+
+    @property
+    def sizes(self) -> list[int]:
+        """Number of units of each layer."""
+        return list(self._model.sizes)
+
+    @property
+    def num_layers(self) -> int:
+        """Number of layers, inputs included."""
+        return len(self._model.sizes)
+
+    @property
+    def sigmas(self) -> tuple[Activation, ...]:
+        """The activation functions of all layers."""
+        return self._model.sigmas
+
+    @property
+    def activation(self) -> list[str]:
+        """Names of the activations of the hidden layers."""
+        return [sigma.name for sigma in self._model.sigmas[:-1]]
+
+    @property
+    def output_activation(self) -> str:
+        """Name of the activation of the output layer."""
+        return self._model.sigmas[-1].name
+
+    @property
+    def cost_name(self) -> str:
+        """Name of the cost function."""
+        return self._model.cost.name
+
+    @property
+    def output(self) -> Output:
+        """The cost combined with the activation of the output layer."""
+        return self._model.output
+
+    @property
+    def task(self) -> str:
+        """The task, as given or inferred from the output layer."""
+        return self._model.task
+
+    @property
+    def dropout(self) -> list[float]:
+        """Dropout rates of the inputs and of each hidden layer."""
+        return list(self._model.dropout)
+
+    @property
+    def scale(self) -> float | None:
+        """Multiplies the inputs."""
+        return self._model.scale
+
+    @property
+    def standardize(self) -> bool:
+        """Whether inputs, and the targets of a regression, are standardized."""
+        return self._standardize
+
+    @property
+    def backend(self) -> Backend:
+        """Where the network computes."""
+        return self._backend
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of the weights and of all computations."""
+        return self._dtype
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer of the last call to `train`; `reset_optimizer` changes it."""
+        return self._optimizer
+
+    @property
+    def seeds(self) -> Seeds:
+        """Seeds of dropout and of the validation split."""
+        return self._seeds
+
+    @property
+    def view(self) -> View:
+        """An immutable snapshot of the network."""
+        return View(self._model, self.state.layers, self.scaling, self._backend, self._dtype)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse to assign settings."""
+        attribute = getattr(Network, name, None)
+        if name == "cost" or (isinstance(attribute, property) and attribute.fset is None):
+            remedy = "call reset_optimizer(...)" if name == "optimizer" else "make a new Network"
+            raise AttributeError(f"{name} of a network cannot be assigned; {remedy}")
+        super().__setattr__(name, value)
+
+    def __repr__(self) -> str:
+        hidden = self.activation
+        shown = {
+            "activation": (hidden[0] if len(set(hidden)) == 1 else hidden) if hidden else None,
+            "output_activation": self.output_activation,
+            "cost": self.cost_name,
+            "dropout": self.dropout if any(self.dropout) else None,
+            "scale": self.scale,
+            "standardize": self.standardize or None,
+            "backend": self.backend.name,
+            "device": self.backend.device_name,
+            "dtype": self.dtype,
+        }
+        return f"Network({self.sizes}, {', '.join(f'{k}={v!r}' for k, v in shown.items() if v is not None)})"
+
+    # Weights and biases
 
     @property
     def layers(self) -> list[Layer]:
@@ -184,179 +294,46 @@ class Network(parameters.Fixed):
 
     @layers.setter
     def layers(self, layers: Sequence[tuple[Any, Any]]) -> None:
-        weights, biases = parameters.pairs(layers)
-        self._assign(parameters.checked(self, "w", weights), parameters.checked(self, "b", biases))
+        from xpnet.data.parameters import split_layers
+
+        weights, biases = split_layers(layers)
+        self._assign(self._parse_weights(weights), self._parse_biases(biases))
 
     @property
     def w(self) -> list[Array]:
         """Copies of the weights of each layer, (n_out, n_in), on the device; assign a whole list to change them."""
-        with self.backend.scope(self.dtype):
-            return [self.backend.xp.asarray(w, copy=True) for w, _ in self.state.layers]
+        with self._backend.scope(self._dtype):
+            return [self._backend.xp.asarray(w, copy=True) for w, _ in self.state.layers]
 
     @w.setter
     def w(self, weights: Sequence[Any]) -> None:
-        self._assign(parameters.checked(self, "w", weights), [b for _, b in self.state.layers])
+        self._assign(self._parse_weights(weights), [b for _, b in self.state.layers])
 
     @property
     def b(self) -> list[Array]:
         """Copies of the biases of each layer, (n_out,), on the device; columns (n_out, 1) can be assigned too."""
-        with self.backend.scope(self.dtype):
-            return [self.backend.xp.asarray(b[0, ...], copy=True) for _, b in self.state.layers]
+        with self._backend.scope(self._dtype):
+            return [self._backend.xp.asarray(b[0, ...], copy=True) for _, b in self.state.layers]
 
     @b.setter
     def b(self, biases: Sequence[Any]) -> None:
-        self._assign([w for w, _ in self.state.layers], parameters.checked(self, "b", biases))
+        self._assign([w for w, _ in self.state.layers], self._parse_biases(biases))
 
-    def copy(self) -> "Network":
-        """Return an independent copy: weights, state of optimizer and generator, history."""
-        return self.to(self.backend)
+    def _parse_weights(self, weights: Any) -> list[Array]:
+        from xpnet.data.parameters import parse_weights
 
-    def to(self, backend: Any = None, device: Any = None, dtype: Any = None) -> "Network":
-        """Return a copy of everything on another backend or device, or in another dtype.
+        return parse_weights(weights, self._model, self._backend, self._dtype)
 
-        With `device` alone, a PyTorch or JAX network stays with its library; a NumPy or CuPy network goes by the
-        table of `xpnet.get_backend`.
+    def _parse_biases(self, biases: Any) -> list[Array]:
+        from xpnet.data.parameters import parse_biases
 
-        Examples
-        --------
-        >>> Network([3, 2], seed=0).to("numpy", dtype="float64")
-        Network([3, 2], output_activation='sigmoid', cost='quadratic', backend='numpy', device='cpu', dtype='float64')
-        """
-        if backend is None and device is None:
-            backend = self.backend
-        if backend is None and self.backend.name not in ("numpy", "cupy"):
-            backend = self.backend.name if self.backend.name in ("torch", "jax") else self.backend.xp
-        new = object.__new__(type(self))
-        lists = {name: list(getattr(self, name)) for name in ("sizes", "activation", "dropout")}
-        dtype = self.dtype if dtype is None else arguments.dtype(dtype)
-        arguments.scale(self.scale, self.standardize, dtype)
-        vars(new).update(vars(self) | lists, backend=get_backend(backend, device), dtype=dtype)
-        new.rng, new.history = copy.deepcopy(self.rng), copy.deepcopy(self.history)
-        with self.backend.scope(self.dtype):
-            arrays = map_arrays(self.backend.to_numpy, (self.state, self.scaling))
-        with new.backend.scope(new.dtype):
-            new.state, new.scaling = new.owned(arrays)
-        if dtype != self.dtype:
-            new.state = parameters.renumbered(new)
-        return new
+        return parse_biases(biases, self._model, self._backend, self._dtype)
 
-    @_computes
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write all that `load` and further training need to a safetensors file, for any backend.
+    def _assign(self, weights: Sequence[Array], biases: Sequence[Array]) -> None:
+        self.state = self.state._replace(layers=tuple(zip(weights, biases)))
 
-        That is settings and weights, the optimizer and its state, the state of the generator and of dropout, and what
-        `standardize` learnt; not the history. `reset_optimizer` beforehand makes the file smaller.
-        """
-        checkpoint.save(self, path)
+    # Training
 
-    @classmethod
-    def load(
-        cls, path: str | os.PathLike[str], *, backend: Any = None, device: Any = None, custom: Iterable[Any] = ()
-    ) -> "Network":
-        """Read a network that `save` wrote, onto any backend and device; it trains on as the saved one would have.
-
-        Parameters
-        ----------
-        path
-            The file.
-        backend, device
-            Where it is to compute.
-        custom
-            Activations and costs of your own that it was made with; the file holds their names only.
-
-        Raises
-        ------
-        CheckpointError
-            If the file does not hold a network.
-        OSError
-            If it cannot be read.
-        """
-        return checkpoint.load(cls, path, get_backend(backend, device), custom)
-
-    # Computing
-
-    @_computes
-    def forward(self, x: Any) -> Array:
-        """Output of the network.
-
-        Parameters
-        ----------
-        x
-            One example (n_in,), or a row an example, (m, n_in).
-
-        Returns
-        -------
-        array
-            Outputs (n_out,), or (m, n_out), on the device.
-
-        Examples
-        --------
-        >>> Network([3, 2], seed=0).forward([[1, 2, 3], [4, 5, 6]]).shape
-        (2, 2)
-        """
-        return prediction.outputs(self, x)
-
-    @_computes
-    def backward(self, x: Any, y: Any) -> list[Layer]:
-        """Gradient of the mean cost over examples, by backpropagation (the book, chapter 2, BP1 to BP4).
-
-        It is that of the data alone: no weight decay, no dropout.
-
-        Parameters
-        ----------
-        x
-            One example (n_in,), or a row an example, (m, n_in).
-        y
-            Their targets: classes, or rows (n_out,) or (m, n_out).
-
-        Returns
-        -------
-        list of Layer
-            ∂C/∂w (n_out, n_in) and ∂C/∂b (n_out,) of each layer, on the device.
-
-        Examples
-        --------
-        With w = 0 and b = 0 the output is ½, so δ = (½ − 1) ½ (1 − ½) = −⅛, and ∂C/∂w = δ x:
-
-        >>> net = Network([2, 1])
-        >>> net.layers = [([[0, 0]], [0])]
-        >>> net.backward([8, 16], [1])
-        [Layer(w=array([[-1., -2.]], dtype=float32), b=array([-0.125], dtype=float32))]
-        """
-        (x, y, *_), _ = self.examples(x, y)
-        zs, activations = forward(self.state.layers, self.sigmas, x, self.backend.xp)
-        grads = backward(self.state.layers, self.sigmas, self.output, zs, activations, y, self.backend.xp)
-        return [Layer(gw, gb[0, ...]) for gw, gb in grads]
-
-    @_computes
-    def minibatch_update(self, batch: Any, lr: float) -> None:
-        """One step of plain gradient descent on one minibatch: w ← w − η ∂C/∂w, with what `backward` returns.
-
-        Parameters
-        ----------
-        batch
-            A list of (x, y) pairs, or a tuple (X, y) of arrays.
-        lr
-            η, the learning rate.
-
-        Raises
-        ------
-        DivergenceError
-            If the new weights are not finite; the old ones stay.
-        """
-        lr = arguments.rate("lr", lr)
-        source = self.reader().source(batch, "batch")
-        if not isinstance(source, Kept):
-            raise TypeError("batch is an iterable of batches; give one of them, a list of (x, y) pairs or (X, y)")
-        plain = SGD()
-        state = State(self.state.layers, plain.init(self.state.layers, self.number), self.state.cost)
-        chunk = Chunk(source.examples, in_order((1, source.examples.x.shape[0])))
-        new, _ = training.advance(
-            self.backend, self.dtype, self.step(plain), state, chunk, np.array([lr]), "in a minibatch update"
-        )
-        self.state = self.state._replace(layers=new.layers)
-
-    @_computes
     def train(
         self,
         train_data: Any,
@@ -387,61 +364,62 @@ class Network(parameters.Fixed):
             A tuple (X, y) of arrays; a sequence of (x, y) pairs; a map-style data set (torch's, torchvision's), read
             once and kept on the device; or an iterable of batches (a DataLoader), which has its own batch size.
         epochs
-            How often to go through it.
+            Number of passes over the training data.
         batch_size
-            Examples in a minibatch; the last of an epoch holds what is left.
+            Examples in a minibatch; the last one of an epoch holds the remainder.
         lr
-            Learning rate η, or a schedule: a function of (step, total steps of this call). Unless given, it is the
-            optimizer's own: 0.01 for `SGD`, 0.001 for `Adam`, `AdamW` and `RMSProp`.
+            Learning rate η, or a schedule: a function of (step, total steps of this call). The default depends on the
+            optimizer: 0.01 for `SGD`, 0.001 for `Adam`, `AdamW` and `RMSProp`.
         test_data
-            Any source that has an end, to be reported on: each epoch writes a line on how many of it are classified
+            Any finite source, to be reported on: after each epoch a line says how many of its examples are classified
             correctly.
         optimizer
-            `SGD`, `Adam`, `AdamW` or `RMSProp` with their options, and what can be put around them: `L1`, `Clip`,
-            `MaxNorm`. Unless given, it is that of the last call; at first, plain `SGD`. An equal one goes on with its
-            state (the velocity of momentum), another starts anew.
+            `SGD`, `Adam`, `AdamW` or `RMSProp` with their options, perhaps wrapped in `L1`, `Clip` or `MaxNorm`. Unless
+            given, it is the optimizer of the last call, or plain `SGD` in the first. An equal optimizer continues with
+            its state (the velocity of momentum); a different one starts anew.
         sampling
-            "shuffle": every example once an epoch; "replacement": n // batch_size minibatches drawn from all.
+            "shuffle": every example once an epoch; "replacement": n // batch_size minibatches, each drawn from all
+            examples.
         validation_data
-            Any source that has an end, to be watched: each epoch computes its cost and metrics.
+            Any finite source; its cost and metrics are computed after each epoch.
         validation_split
-            Part of the training data in (0, 1) to validate on instead; drawn by the network's seed, the same in every
-            call, with equal parts of each class (needs scikit-learn).
+            Fraction of the training data, in (0, 1), to validate on instead. The split depends on the network's seed
+            only, so it is the same in every call, and it is stratified by class (needs scikit-learn).
         sample_weight
-            How much each example counts, (n,), at least 0. The cost of a minibatch is the weighted mean.
+            Weights of the examples, (n,), at least 0. The cost of a minibatch is the weighted mean.
         class_weight
-            How much the examples of each class count, {class: number}, 1 for those left out; or "balanced", for classes
-            that count the same all together.
+            Weights of the classes, {class: number}, with 1 for classes left out; or "balanced", so that all classes
+            have the same total weight.
         callbacks
-            Objects that watch and steer: `EarlyStopping`, `ModelCheckpoint`, `ReduceLROnPlateau`, `CSVLog`,
-            `TensorBoard`, or your own `Callback`.
+            Objects that observe and control training: `EarlyStopping`, `ModelCheckpoint`, `ReduceLROnPlateau`,
+            `CSVLog`, `TensorBoard`, or your own `Callback`.
         metrics
-            What to compute on validation and test data after each epoch: "accuracy", "top_3" (any number),
+            Metrics to compute on validation and test data after each epoch: "accuracy", "top_3" (any number),
             "mean_absolute_error", "mean_squared_error", "r2", a function (y_true, y_pred) -> number, or a
             `xpnet.metrics.Metric`.
         training_metrics
             The same on the training data.
         steps
-            Minibatches an epoch, for an iterable of batches; one without an end needs it.
+            Minibatches per epoch, for an iterable of batches; required if it is endless.
         cache
             False reads a data set again each epoch, for random transforms.
         blas_threads
-            How many threads multiply matrices while this call trains, in the whole process (NumPy and PyTorch; needs
-            threadpoolctl). Unless given, as many as there were.
+            Number of threads that multiply matrices during this call, in the whole process (NumPy and PyTorch; needs
+            threadpoolctl). Unless given, it is not changed.
         progress
-            Whether to show a bar on standard error, and the lines on standard output.
+            Whether to show a bar on standard error, and a line per epoch on standard output if anything is evaluated.
 
         Returns
         -------
         History
-            What each epoch was like; also in `history`, as far as training came.
+            The quantities of each epoch. Also in `history`, even if training is interrupted.
 
         Raises
         ------
         ValueError, TypeError
             If an argument is wrong; nothing has changed then.
         DivergenceError
-            If cost or weights become infinite or NaN. The network is then as it was some steps before, and so it is
+            If cost or weights become infinite or NaN. The network is then as it was some steps before, as it is
             when an exception or Ctrl-C ends training.
 
         Examples
@@ -453,19 +431,32 @@ class Network(parameters.Fixed):
         >>> net.accuracy(test_data) > 0.85
         True
         """
-        epochs, batch_size = arguments.epochs(epochs), count("batch_size", batch_size, 1)
+        from xpnet.backends.threads import limit_threads
+        from xpnet.data.prepare import Request, prepare
+        from xpnet.data.sampling import SAMPLING
+        from xpnet.training.arguments import (
+            parse_callbacks,
+            parse_epochs,
+            parse_metrics,
+            parse_optimizer,
+            parse_schedule,
+        )
+        from xpnet.training.callbacks import Progress
+        from xpnet.training.evaluate import make_evaluations
+        from xpnet.training.loop import Plan
+
+        epochs, batch_size = parse_epochs(epochs), count("batch_size", batch_size, 1)
         steps = None if steps is None else count("steps", steps, 1)
-        optimizer = self.optimizer if optimizer is None else arguments.optimizer(optimizer)
-        schedule = arguments.schedule(optimizer.default_lr if lr is None else lr)
-        drawn = arguments.lookup("sampling", sampling, SAMPLING)
-        watched = arguments.callbacks(callbacks)
-        wanted = arguments.metrics("metrics", metrics, self.task, self.sizes[-1])
-        on_training = arguments.metrics("training_metrics", training_metrics, self.task, self.sizes[-1])
-        sources = preparation.prepare(
-            self,
-            train_data,
-            validation_data,
-            test_data,
+        optimizer = self._optimizer if optimizer is None else parse_optimizer(optimizer)
+        schedule = parse_schedule(optimizer.default_lr if lr is None else lr)
+        plan = Plan(epochs, batch_size, optimizer, schedule, look_up("sampling", sampling, SAMPLING))
+        user_callbacks = parse_callbacks(callbacks)
+        metrics = parse_metrics("metrics", metrics, self.task, self._model.n_out)
+        training_metrics = parse_metrics("training_metrics", training_metrics, self.task, self._model.n_out)
+        request = Request(
+            train_data=train_data,
+            validation_data=validation_data,
+            test_data=test_data,
             validation_split=validation_split,
             sample_weight=sample_weight,
             class_weight=class_weight,
@@ -474,100 +465,217 @@ class Network(parameters.Fixed):
             cache=cache,
             progress=progress,
         )
-        evaluations = evaluation.callbacks(self, sources, wanted, on_training)
-        everyone = [*evaluations, *watched, *([Progress()] if progress else [])]
-        plan = training.Plan(epochs, batch_size, optimizer, schedule, drawn, sources.scaling)
-        with threads.limited(self.backend, blas_threads):
-            training.train(self, plan, sources.train, everyone)
+        with self._backend.scope(self._dtype):  # for the user's own code, too: data sets, metrics and callbacks
+            sources = prepare(request, self.view.reader, standardize=self._standardize, split_seed=self._seeds.split)
+        evaluations = make_evaluations(self.task, sources, metrics, training_metrics)
+        with limit_threads(self._backend, blas_threads):
+            self.run(plan, sources.train, [*evaluations, *user_callbacks, *([Progress()] if progress else [])])
         return self.history
 
-    @_computes
-    def reset_optimizer(self, optimizer: Optimizer | None = None) -> None:
-        """Forget the optimizer's state (the velocity of momentum), and take up another optimizer if one is given."""
-        optimizer = self.optimizer if optimizer is None else arguments.optimizer(optimizer)
-        self.state = self.state._replace(optimizer=optimizer.init(self.state.layers, self.number))
-        vars(self)["optimizer"] = optimizer
+    def run(self, plan: Plan, source: Source, callbacks: Sequence[Callback]) -> None:
+        """Run the training loop on a source, and take over the states that it yields.
 
-    @_computes
+        `train` checks its arguments, prepares the data and calls this; so do the estimators.
+
+        Parameters
+        ----------
+        plan
+            How to train.
+        source
+            The examples.
+        callbacks
+            Objects that observe and control training, in the order in which they are called.
+        """
+        from xpnet.training.callbacks import LOGS, Training, watching
+        from xpnet.training.loop import check_schedule, train_epochs
+
+        training = Training(self, plan.epochs, source.steps(plan.sampling, plan.batch_size), dict(LOGS))
+        check_schedule(plan, training)
+        with self._backend.scope(self._dtype), watching(callbacks, training):
+            if plan.optimizer != self._optimizer:
+                self.reset_optimizer(plan.optimizer)
+            self.history = History()
+            for state in train_epochs(plan, source, training, callbacks, self.history, self.rng):
+                vars(self).update(state=state, scaling=source.reader.scaling)  # at once, in spite of interrupts
+
+    def minibatch_update(self, batch: Any, lr: float) -> None:
+        """Take one step of plain gradient descent on a minibatch: w ← w − η ∂C/∂w, with the gradient of `backward`.
+
+        Parameters
+        ----------
+        batch
+            A list of (x, y) pairs, or a tuple (X, y) of arrays.
+        lr
+            η, the learning rate.
+
+        Raises
+        ------
+        DivergenceError
+            If the new weights are not finite; the network is then unchanged.
+        """
+        from xpnet.data.sampling import in_order
+        from xpnet.data.sources import Chunk, Resident, make_source
+        from xpnet.training.arguments import parse_rate
+        from xpnet.training.loop import ChunkRunner
+
+        lr = parse_rate("lr", lr)
+        source = make_source(batch, "batch", self.view.reader)
+        if not isinstance(source, Resident):
+            raise TypeError("batch is an iterable of batches; give one of them, a list of (x, y) pairs or (X, y)")
+        plain = SGD()
+        state = State(self.state.layers, plain.init(self.state.layers, self._to_array), self.state.cost)
+        chunk = Chunk(source.examples, in_order((1, len(source))))
+        new, _, _ = ChunkRunner(source.reader, plain).run(state, chunk, np.array([lr]), "in a minibatch update")
+        self.state = self.state._replace(layers=new.layers)
+
+    def reset_optimizer(self, optimizer: Optimizer | None = None) -> None:
+        """Clear the optimizer's state (the velocity of momentum), and change to another optimizer if one is given."""
+        from xpnet.training.arguments import parse_optimizer
+
+        optimizer = self._optimizer if optimizer is None else parse_optimizer(optimizer)
+        with self._backend.scope(self._dtype):
+            state = self.state._replace(optimizer=optimizer.init(self.state.layers, self._to_array))
+        vars(self).update(state=state, _optimizer=optimizer)  # at once, in spite of interrupts
+
+    # Predictions and evaluation
+
+    def forward(self, x: Any) -> Array:
+        """Compute the output of the network.
+
+        Parameters
+        ----------
+        x
+            One example (n_in,), or rows (m, n_in).
+
+        Returns
+        -------
+        array
+            Outputs (n_out,), or (m, n_out), on the device.
+
+        Examples
+        --------
+        >>> Network([3, 2], seed=0).forward([[1, 2, 3], [4, 5, 6]]).shape
+        (2, 2)
+        """
+        return predict(self.view, x)
+
     def predict(self, x: Any) -> Array:
         """Predict classes, or values for a regression.
 
         Parameters
         ----------
         x
-            One example (n_in,), or a row an example, (m, n_in).
+            One example (n_in,), or rows (m, n_in).
 
         Returns
         -------
         array
-            By `task`: "classification" and "binary" give classes (m,), 0 or 1 for the latter; "multilabel" 0 or 1 for
-            each label, (m, n_out); "regression" the outputs, (m, n_out). One example has no axis m.
+            Depending on `task`: classes (m,) for "classification" and "binary" (0 or 1 for the latter); 0 or 1 for each
+            label, (m, n_out), for "multilabel"; the outputs (m, n_out) for "regression". One example has no axis m.
         """
-        return prediction.outputs(self, x, lambda a: predictions(a, self.task, self.backend.xp))
+        from xpnet.training.metrics import predictions
+
+        return predict(self.view, x, lambda a: predictions(a, self.task, self._backend.xp))
 
     def predict_proba(self, x: Any) -> Array:
-        """Outputs of a classifier as probabilities, (n_out,) or (m, n_out): of each class, or of 1 for a sigmoid.
+        """Predict probabilities, (n_out,) or (m, n_out): of each class, or of 1 for each sigmoid output.
 
         Raises
         ------
         ValueError
-            For a regression, which has none.
+            For a regression, which has no probabilities.
         """
-        evaluation.need_classes(self, "predict_proba")
+        from xpnet.training.evaluate import require_classes
+
+        require_classes(self.view, "predict_proba")
         return self.forward(x)
 
-    @_computes
     def evaluate(self, data: Any) -> int:
         """Count the examples that are classified correctly. Synchronizes.
 
-        An example is, if its largest output is that of its class; with one output, or several labels, if each output is
-        on the same side of ½ as its target.
+        An example is classified correctly if its largest output is the output of its class; with one output, or several
+        labels, if each output is on the same side of ½ as its target.
 
         Parameters
         ----------
         data
-            Any source that has an end.
+            Any finite source.
         """
-        return evaluation.classified(self, data)[0]
+        from xpnet.training.evaluate import count_correct
 
-    @_computes
+        return count_correct(self.view, data)[0]
+
     def accuracy(self, data: Any) -> float:
-        """Share of the examples that are classified correctly, from 0 to 1. Synchronizes."""
-        correct, n = evaluation.classified(self, data)
+        """Compute the fraction of the examples that are classified correctly. Synchronizes."""
+        from xpnet.training.evaluate import count_correct
+
+        correct, n = count_correct(self.view, data)
         return correct / n
 
-    @_computes
     def cost(self, data: Any) -> float:
-        """Mean cost over the examples of any source, without weight decay. Synchronizes.
+        """Compute the mean cost over the examples of any finite source, without weight decay. Synchronizes.
 
-        With `standardize`, it is that of standardized targets, as in training.
+        With `standardize`, it is the cost of standardized targets, as in training.
         """
-        return evaluation.measure(self, self.reader().source(data, "data"))["cost"]
+        from xpnet.data.sources import make_source
+        from xpnet.training.evaluate import measure
 
-    # Looking inside, and through
+        view = self.view
+        return measure(view, make_source(data, "data", view.reader))["cost"]
 
-    def summary(self) -> inspection.Summary:
-        """Layers, shapes, parameters, bytes and floating-point operations, as a table that prints."""
-        return inspection.summary(self)
+    # Gradients and inspection
 
-    @_computes
+    def backward(self, x: Any, y: Any) -> list[Layer]:
+        """Compute the gradient of the mean cost over examples, by backpropagation (the book, chapter 2, BP1 to BP4).
+
+        Weight decay and dropout are not included.
+
+        Parameters
+        ----------
+        x
+            One example (n_in,), or rows (m, n_in).
+        y
+            The targets: classes, or rows (n_out,) or (m, n_out).
+
+        Returns
+        -------
+        list of Layer
+            ∂C/∂w (n_out, n_in) and ∂C/∂b (n_out,) of each layer, on the device.
+
+        Examples
+        --------
+        With w = 0 and b = 0 the output is ½, so δ = (½ − 1) ½ (1 − ½) = −⅛, and ∂C/∂w = δ x:
+
+        >>> net = Network([2, 1])
+        >>> net.layers = [([[0, 0]], [0])]
+        >>> net.backward([8, 16], [1])
+        [Layer(w=array([[-1., -2.]], dtype=float32), b=array([-0.125], dtype=float32))]
+        """
+        from xpnet.inspection.derivatives import gradients
+
+        grads = gradients(self.view, x, y)
+        with self._backend.scope(self._dtype):
+            return [Layer(gw, gb[0, ...]) for gw, gb in grads]
+
     def activations(self, x: Any) -> list[Array]:
-        """Activations of every layer: `num_layers` arrays (m, n), the first the inputs as the first layer sees them.
+        """Compute the activations of every layer: `num_layers` arrays (m, n), from the inputs to the outputs.
 
-        One example (n_in,) gives arrays (n,). The last is the output, before `standardize` scales it back.
+        One example (n_in,) gives arrays (n,). Inputs and outputs are as the layers see them, so scaled ones are
+        scaled.
 
         Examples
         --------
         >>> [a.shape for a in Network([3, 4, 2]).activations([[1, 2, 3], [4, 5, 6]])]
         [(2, 3), (2, 4), (2, 2)]
         """
-        return inspection.activations(self, x)
+        from xpnet.inspection.derivatives import activations
 
-    @_computes
+        return activations(self.view, x)
+
     def deltas(self, x: Any, y: Any) -> list[Array]:
-        """Errors δ = ∂C/∂z of every layer but the inputs, C each example's own cost: arrays (m, n), or (n,) for one.
+        """Compute the errors δ = ∂C/∂z of every layer, C the cost of each example: arrays (m, n), or (n,) for one.
 
-        The gradients of `backward` are means over the examples: ∂C/∂b is the mean of the last axis but one.
+        The gradients of `backward` are means over the examples: ∂C/∂b is the mean of δ over the first axis.
 
         Examples
         --------
@@ -576,20 +684,21 @@ class Network(parameters.Fixed):
         >>> net.deltas([8, 16], [1])  # (½ − 1) ½ (1 − ½)
         [array([-0.125], dtype=float32)]
         """
-        return inspection.deltas(self, x, y)
+        from xpnet.inspection.derivatives import deltas
 
-    @_computes
+        return deltas(self.view, x, y)
+
     def vjp(self, x: Any, g: Any) -> Array:
-        """Vector-Jacobian product: gᵀ ∂a/∂x, the gradient by the inputs of what has the gradient g by the outputs.
+        """Compute the vector-Jacobian product gᵀ ∂a/∂x, the gradient with respect to the inputs.
 
-        It is BP2 carried one layer further, and includes the scaling of `standardize`.
+        It is BP2 carried one layer further, and includes all scaling.
 
         Parameters
         ----------
         x
-            One example (n_in,), or a row an example, (m, n_in).
+            One example (n_in,), or rows (m, n_in).
         g
-            (n_out,) or (m, n_out).
+            Gradient with respect to the outputs, (n_out,) or (m, n_out).
 
         Returns
         -------
@@ -603,11 +712,12 @@ class Network(parameters.Fixed):
         >>> net.vjp([1, 1], [2])
         array([6., 8.], dtype=float32)
         """
-        return inspection.vjp(self, x, g)
+        from xpnet.inspection.derivatives import vjp
 
-    @_computes
+        return vjp(self.view, x, g)
+
     def jacobian(self, x: Any) -> Array:
-        """Derivatives of the outputs of `forward` by the inputs, ∂a/∂x: (n_out, n_in), or (m, n_out, n_in) for rows.
+        """Compute the derivatives ∂a/∂x of the outputs with respect to the inputs: (n_out, n_in), or (m, n_out, n_in).
 
         Examples
         --------
@@ -616,56 +726,147 @@ class Network(parameters.Fixed):
         >>> net.jacobian([1, 1])
         array([[3., 4.]], dtype=float32)
         """
-        return inspection.jacobian(self, x)
+        from xpnet.inspection.derivatives import jacobian
 
-    # For the modules around this one
+        return jacobian(self.view, x)
 
-    def reader(self) -> Reader:
-        """What brings examples to this network."""
-        n_in, n_out = self.sizes[0], self.sizes[-1]
-        return Reader(self.backend, self.dtype, n_in, n_out, self.sigmas[-1], self.scaling, self.factor)
+    def summary(self) -> Summary:
+        """List layers, shapes, parameters, bytes and floating-point operations, as a table that prints."""
+        from xpnet.inspection.summary import summarize
 
-    @property
-    def factor(self) -> Array | None:
-        """`scale` as an array."""
-        return None if self.scale is None else self.backend.asarray(np.asarray(self.scale, self.dtype))
+        return summarize(self._model, self._dtype)
 
-    def rows(self, x: Any) -> tuple[Array, bool]:
-        """Inputs as rows on the device, before `scale`, and whether they were a single example."""
-        x, single = prediction.as_rows(x, self.sizes[0])
-        return self.reader().inputs(x, "x"), single
+    # Copies and files
 
-    def examples(self, x: Any, y: Any) -> tuple[Examples, bool]:
-        """Inputs and targets as rows on the device, and whether they were of a single example."""
-        rows, single = self.rows(x)
-        y = numbers(y, "y of the batch")
-        one = single and (y.ndim == 0 or (y.ndim == 1 and y.shape[0] == self.sizes[-1]))
-        reader = self.reader()
-        y = reader.targets(y[None, ...] if one else y, "y of the batch")
-        if y.shape[0] != rows.shape[0]:
-            raise ValueError(f"X has {rows.shape[0]} examples and y of the batch has {y.shape[0]}; give as many")
-        raw = Examples(rows, y, scale=reader.scale, classes=reader.numbered(y))
-        return decoded(raw, self.backend.xp), single
+    def copy(self) -> Network:
+        """Return an independent copy: weights, state of optimizer and generator, history."""
+        return self.to(self._backend)
 
-    def step(self, optimizer: Optimizer) -> Callable[..., State]:
-        """One step of training."""
-        return make_step(Spec(self.sigmas, self.output, optimizer.update))
+    def to(self, backend: Any = None, device: Any = None, dtype: Any = None) -> Network:
+        """Return a copy of everything on another backend or device, or in another dtype.
 
-    def masks(self) -> Dropout | None:
-        """What the masks of dropout begin with, of NumPy arrays."""
-        return start(self.seeds.dropout, self.dropout)
+        With `device` alone, a PyTorch or JAX network stays with its library; a NumPy or CuPy network follows the table
+        of `xpnet.get_backend`.
 
-    def owned(self, nest: Any) -> Any:
-        """Copy a nest of NumPy arrays to the device: real numbers in the network's dtype, integers in their own."""
+        Examples
+        --------
+        >>> Network([3, 2], seed=0).to("numpy", dtype="float64")
+        Network([3, 2], output_activation='sigmoid', cost='quadratic', backend='numpy', device='cpu', dtype='float64')
+        """
+        if backend is None and device is None:
+            backend = self._backend
+        if backend is None and self._backend.name not in ("numpy", "cupy"):
+            backend = self._backend.name if self._backend.name in ("torch", "jax") else self._backend.xp
+        dtype = self._dtype if dtype is None else arguments.parse_dtype(dtype)
+        arguments.parse_scale(self.scale, self._standardize, dtype)
+        new = object.__new__(type(self))
+        vars(new).update(vars(self), _backend=get_backend(backend, device), _dtype=dtype)
+        new.rng, new.history = copy.deepcopy(self.rng), copy.deepcopy(self.history)
+        if (new._backend, dtype) == (self._backend, self._dtype):
+            new.state, new.scaling = map_arrays(self._backend.copy, (self.state, self.scaling))  # stays on the device
+            return new
+        with self._backend.scope(self._dtype):
+            arrays = map_arrays(self._backend.to_numpy, (self.state, self.scaling))
+        with new._backend.scope(dtype):
+            new.state, new.scaling = new._copy_to_device(arrays)
+            if dtype != self._dtype:  # hyperparameters are rounded from their exact values
+                hyperparameters = new._optimizer.init(new.state.layers, new._to_array).hyperparameters
+                new.state = new.state._replace(optimizer=new.state.optimizer._replace(hyperparameters=hyperparameters))
+        return new
 
-        def own(x: np.ndarray) -> Array:
-            return self.backend.own(self.backend.asarray(x, self.dtype if x.dtype.kind == "f" else None))
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything that `load` and further training need to a safetensors file, for any backend.
 
-        return map_arrays(own, nest)
+        These are settings and weights, the optimizer and its state, the state of the generator and of dropout, and the
+        scaling that `standardize` learnt; not the history. Call `reset_optimizer` beforehand for a smaller file.
+        """
+        from xpnet import checkpoint
 
-    def number(self, value: float) -> Array:
-        """Make an array of a number of the optimizer."""
-        return self.backend.asarray(arguments.rounded(value, self.dtype), self.dtype)
+        settings = {
+            "sizes": self.sizes,
+            "activation": self.activation,
+            "output_activation": self.output_activation,
+            "cost": self.cost_name,
+            "task": self._given_task,
+            "dropout": self.dropout,
+            "scale": self.scale,
+            "standardize": self._standardize,
+            "dtype": self._dtype,
+        }
+        with self._backend.scope(self._dtype):
+            state, scaling = map_arrays(self._backend.to_numpy, (self.state, self.scaling))
+        generator, seeds = dict(self.rng.bit_generator.state), self._seeds._asdict()
+        checkpoint.write(path, checkpoint.make_record(settings, state, scaling, self._optimizer, generator, seeds))
 
-    def _assign(self, weights: Sequence[Array], biases: Sequence[Array]) -> None:
-        self.state = self.state._replace(layers=tuple(zip(weights, biases)))
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str], *, backend: Any = None, device: Any = None, custom: Iterable[Any] = ()
+    ) -> Network:
+        """Read a network that `save` wrote, onto any backend and device; it trains on as the saved one would have.
+
+        Parameters
+        ----------
+        path
+            The file.
+        backend, device
+            Where the network is to compute.
+        custom
+            Your own activations and costs that it was made with; the file holds only their names.
+
+        Raises
+        ------
+        CheckpointError
+            If the file does not hold a network.
+        OSError
+            If it cannot be read.
+        """
+        from xpnet import checkpoint
+
+        backend, record = get_backend(backend, device), checkpoint.read(path)
+        with checkpoint.explain_errors(path):
+            net = cls(**checkpoint.settings_of(record, custom), backend=backend)
+            net._restore(record)
+        return net
+
+    def _restore(self, record: Record) -> None:
+        """Take over everything in a record but its settings."""
+        from xpnet import checkpoint
+
+        self.layers = checkpoint.layers_of(record)
+        self.rng.bit_generator.state = record.generator
+        self._seeds = Seeds(**checkpoint.seeds_of(record))
+        self.reset_optimizer(checkpoint.optimizer_of(record))
+        scaling = checkpoint.scaling_of(record, self._model)
+        dropout = init_dropout(self._seeds.dropout, self._model.dropout)
+        with self._backend.scope(self._dtype):
+            optimizer = self.state.optimizer
+            if record.optimizer is not None:
+                memory = map_arrays(self._backend.to_numpy, optimizer.memory)
+                memory = rebuild(memory, checkpoint.memory_of(record, len(leaves(memory))))
+                optimizer = optimizer._replace(memory=self._copy_to_device(memory))
+            if dropout is not None:
+                dropout = dropout._replace(step=checkpoint.dropout_step_of(record))
+            dropout, self.scaling = self._copy_to_device((dropout, scaling))
+            self.state = self.state._replace(optimizer=optimizer, dropout=dropout)
+
+    def __copy__(self) -> Network:
+        return self.copy()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a pickle holds: arrays as NumPy arrays, which keep their dtypes."""
+        with self._backend.scope(self._dtype):
+            state, scaling = map_arrays(self._backend.to_numpy, (self.state, self.scaling))
+        return {**vars(self), "state": state, "scaling": scaling}
+
+    def __setstate__(self, attributes: dict[str, Any]) -> None:
+        """Move the arrays of a pickle to the device."""
+        vars(self).update(attributes)
+        with self._backend.scope(self._dtype):
+            self.state, self.scaling = self._copy_to_device((self.state, self.scaling))
+
+    def _copy_to_device(self, nest: Any) -> Any:
+        return self._backend.copy_nest(nest, self._dtype)
+
+    def _to_array(self, value: float) -> Array:
+        """Convert a hyperparameter of the optimizer to an array."""
+        return self._backend.asarray(arguments.round_number(value, self._dtype), self._dtype)

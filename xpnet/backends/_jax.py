@@ -2,30 +2,32 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xpnet.arrays import Array, Function
-from xpnet.backends import Backend, cast
+from xpnet.backends.base import Backend, cast, precision
+from xpnet.core.arrays import Array, Function, leaves, map_arrays
 from xpnet.errors import BackendError
+
+SHORTEST = 64  # steps for which a loop is compiled, at least
 
 
 class JaxBackend(Backend):
     """JAX on any of its devices."""
 
-    blas = False
+    uses_blas = False
 
     def __init__(self, device: Any = None) -> None:
-        self.name, self.xp, self.device = "jax", jnp, _find(device)
-        self._array_type = jax.Array
+        self.name, self.xp, self.device = "jax", jnp, _find_device(device)
+        self.array_type = jax.Array
 
     @classmethod
     def devices(cls) -> list[str]:
-        return [f"{each.platform}:{each.id}" for each in _all_devices()]
+        return [f"{device.platform}:{device.id}" for device in _all_devices()]
 
     @contextmanager
     def scope(self, dtype: str) -> Iterator[None]:
@@ -41,29 +43,39 @@ class JaxBackend(Backend):
         with self.scope(dtype) if dtype == "float64" else nullcontext():  # else it would become a float32
             return super().asarray(x, dtype, name)
 
-    def own(self, x: Array) -> Array:
-        return jax.device_put(x, self.device, may_alias=False)
+    def copy(self, x: Array) -> Array:
+        with self.scope(precision(x)):
+            return jax.device_put(x, self.device, may_alias=False)
 
     def to_numpy(self, x: Array) -> np.ndarray:
         return np.asarray(x)
 
-    def fold(
-        self, step: Function, gather: Function, state: Any, batches: Any, data: Any, kept: dict[Any, Any] | None = None
-    ) -> Any:
-        return _compiled(step, gather)(state, batches, data)  # nothing is donated: the state given stays as it is
+    def loop(self, step: Function, gather: Function, data: Any) -> Callable[[Any, Any], Any]:
+        repeat = _compile_loop(step, gather)
+
+        def run(state: Any, batches: Any) -> Any:
+            steps = leaves(batches)[0].shape[0]
+            length = max(SHORTEST, 1 << (steps - 1).bit_length())
+            with self.scope(precision(state)):
+                padded = map_arrays(lambda x: self._from_host(_pad(x, length), None), batches)
+                return repeat(state, padded, np.int32(steps), data)  # nothing is donated: `state` stays as it is
+
+        return run
 
     def all_finite(self, arrays: Iterable[Array]) -> bool:
-        return bool(_all_finite(tuple(arrays)))
+        arrays = tuple(arrays)
+        with self.scope(precision(arrays)):
+            return bool(_all_finite(arrays))
 
     def synchronize(self) -> None:
         jax.block_until_ready([x for x in jax.live_arrays(self.device.platform) if self.device in x.devices()])
 
     def _from_host(self, x: np.ndarray, dtype: str | None) -> Array:
-        mine = cast(x, dtype)
-        if mine is x:  # device_put may share memory, or read it later, when the caller may have written to it
-            mine = x.copy()
-        with jax.enable_x64(True) if mine.dtype.itemsize == 8 else nullcontext():  # else it is narrowed without a word
-            return jax.device_put(mine, self.device)  # jnp.array would compile a program for each shape
+        ours = cast(x, dtype)
+        if ours is x:  # device_put may share memory, or read it later, when the caller may have written to it
+            ours = x.copy()
+        with jax.enable_x64(True) if ours.dtype.itemsize == 8 else nullcontext():  # else it is narrowed silently
+            return jax.device_put(ours, self.device)  # jnp.array would compile a program for each shape
 
     def _from_device(self, x: Array) -> Array:
         if isinstance(x, jax.Array):
@@ -77,24 +89,33 @@ def _all_finite(arrays: tuple[Array, ...]) -> Array:  # compiled, it makes no ar
 
 
 @lru_cache(maxsize=64)
-def _compiled(step: Callable[..., Any], gather: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile the loop over a step: once a step, and inside once for each set of shapes."""
+def _compile_loop(step: Callable[..., Any], gather: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile the loop over a step; JAX compiles it again for each set of shapes, but not for each number of steps."""
+    take = partial(jax.lax.dynamic_index_in_dim, keepdims=False, allow_negative_indices=False)
 
-    def loop(state: Any, batches: Any, data: Any) -> Any:
-        def once(state: Any, batch: Any) -> tuple[Any, None]:
-            return step(state, gather(data, batch, jnp), jnp), None
+    def repeat(state: Any, batches: Any, steps: Array, data: Any) -> Any:
+        def once(i: Array, state: Any) -> Any:
+            batch = map_arrays(partial(take, index=i), batches)
+            return step(state, gather(data, batch, jnp), jnp)
 
-        return jax.lax.scan(once, state, batches)[0]
+        return jax.lax.fori_loop(0, steps, once, state)
 
-    return jax.jit(loop)
+    return jax.jit(repeat)
+
+
+def _pad(x: np.ndarray, length: int) -> np.ndarray:
+    """Lengthen the first axis by zeros, so that few different shapes are compiled."""
+    padded = np.zeros((length, *x.shape[1:]), x.dtype)
+    padded[: len(x)] = x
+    return padded
 
 
 def _all_devices() -> list[Any]:
     platforms = dict.fromkeys([jax.default_backend(), "cpu"])
-    return [each for platform in platforms for each in jax.devices(platform)]
+    return [device for platform in platforms for device in jax.devices(platform)]
 
 
-def _find(device: Any) -> Any:
+def _find_device(device: Any) -> Any:
     """Turn None, ``"cpu"``, ``"cuda:1"`` or a JAX device into a JAX device."""
     if device is None:
         device = jax.config.jax_default_device or jax.devices()[0]  # pyright: ignore  # the former may be a name too

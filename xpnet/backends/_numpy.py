@@ -8,25 +8,26 @@ from typing import Any, ClassVar
 import array_api_compat.numpy
 import numpy as np
 
-from xpnet.arrays import Array, blocks
-from xpnet.backends import cast
-from xpnet.backends._replay import Eager, Lean, Shortcut
+from xpnet.backends.base import cast
+from xpnet.backends.replay.eager import BindShortcut, Eager, PatchedNamespace
+from xpnet.backends.replay.program import ReplayLoop
+from xpnet.core.arrays import Array, Function, blocks
 from xpnet.errors import BackendError
 
-_add_up: Any = np.add.reduce  # their types know no `out` by position, which is the fastest
-_largest: Any = np.maximum.reduce
+_add_reduce: Any = np.add.reduce  # their type stubs do not know `out` by position, which is fastest
+_maximum_reduce: Any = np.maximum.reduce
 
 
 def _sum(x: Array, axis: Any = None, dtype: Any = None, keepdims: bool = False, out: Array | None = None) -> Array:
-    return _add_up(x, axis, dtype, out, keepdims)
+    return _add_reduce(x, axis, dtype, out, keepdims)
 
 
 def _max(x: Array, axis: Any = None, keepdims: bool = False, out: Array | None = None) -> Array:
-    return _largest(x, axis, None, out, keepdims)
+    return _maximum_reduce(x, axis, None, out, keepdims)
 
 
 def _take(x: Array, index: Array, axis: int | None = None, out: Array | None = None) -> Array:
-    return x.take(index, axis, out, "wrap")  # without a check: indices out of range are nobody's
+    return x.take(index, axis, out, "wrap")  # faster than "raise"; the package never makes an index out of range
 
 
 def _astype(x: Array, dtype: Any, copy: bool = True, device: Any = None, out: Array | None = None) -> Array:
@@ -36,8 +37,8 @@ def _astype(x: Array, dtype: Any, copy: bool = True, device: Any = None, out: Ar
     return out
 
 
-_WRITERS = {"sum": _sum, "max": _max, "take": _take, "astype": _astype}
-_XP = Lean(array_api_compat.numpy, matmul=np.matmul, abs=np.abs, **_WRITERS)
+_WITH_OUT = {"sum": _sum, "max": _max, "take": _take, "astype": _astype}
+_XP = PatchedNamespace(array_api_compat.numpy, matmul=np.matmul, abs=np.abs, **_WITH_OUT)
 
 
 class NumPyBackend(Eager):
@@ -50,63 +51,67 @@ class NumPyBackend(Eager):
         **{"eq": np.equal, "ne": np.not_equal, "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor},
         **{"lshift": np.left_shift, "rshift": np.right_shift},
     }
-    shortcuts: ClassVar[dict[Any, Shortcut]] = {
-        _sum: lambda out, x, axis=None, dtype=None, keepdims=False: partial(_add_up, x, axis, dtype, out, keepdims),
-        _max: lambda out, x, axis=None, keepdims=False: partial(_largest, x, axis, None, out, keepdims),
+    shortcuts: ClassVar[dict[Any, BindShortcut]] = {
+        _sum: lambda out, x, axis=None, dtype=None, keepdims=False: partial(_add_reduce, x, axis, dtype, out, keepdims),
+        _max: lambda out, x, axis=None, keepdims=False: partial(_maximum_reduce, x, axis, None, out, keepdims),
         _astype: lambda out, x, dtype, **options: partial(np.copyto, out, x, casting="unsafe"),
     }
+    not_elementwise: ClassVar[set[Callable[..., Array]]] = {_sum, _max, _take, _astype}
     slow_with_numbers: ClassVar[set[Callable[..., Array]]] = {np.maximum, np.minimum}  # by 5 times, in NumPy 2.4
 
     def __init__(self, device: Any = None) -> None:
         if device is not None and str(device) != "cpu":
             raise BackendError(f'device={device!r} contradicts backend="numpy", which computes on "cpu" only')
         self.name, self.xp, self.device = "numpy", _XP, "cpu"
-        self._array_type = np.ndarray
+        self.array_type = np.ndarray
 
     def asarray(self, x: Any, dtype: str | None = None, name: str = "the array") -> Array:
         return cast(x, dtype) if type(x) is np.ndarray else super().asarray(x, dtype, name)
 
-    def own(self, x: Array) -> Array:
+    def copy(self, x: Array) -> Array:
         return np.array(x, order="F")  # a wᵀ is faster where wᵀ, not w, is contiguous
 
     def all_finite(self, arrays: Iterable[Array]) -> bool:
-        return all(_finite(rows) for x in arrays for rows in blocks(x))
+        return all(_all_finite(rows) for x in arrays for rows in blocks(x))
 
-    def writer(self, name: str) -> Callable[..., Array] | None:
+    def loop(self, step: Function, gather: Function, data: Any) -> Callable[[Any, Any], Any]:
+        return ReplayLoop(self, step, gather, data)
+
+    def function_with_out(self, name: str) -> Callable[..., Array] | None:
         function = getattr(self.xp, name)
-        return function if isinstance(function, np.ufunc) else _WRITERS.get(name)
+        return function if isinstance(function, np.ufunc) and function.nout == 1 else _WITH_OUT.get(name)
 
-    def write(self, target: Array, x: Any) -> None:
+    def assign(self, target: Array, x: Any) -> None:
         np.copyto(target, x)
 
-    def like(self, x: Array) -> Array:
+    def empty_like(self, x: Array) -> Array:
         return np.empty_like(x)
 
-    def layout(self, x: Array) -> tuple[Any, ...]:
+    def memory_layout(self, x: Array) -> tuple[Any, ...]:
         return x.shape, x.dtype, x.strides
 
-    def share(self, x: Array, y: Array) -> bool:
+    def shares_memory(self, x: Array, y: Array) -> bool:
         return np.may_share_memory(x, y)
 
-    def constant(self, number: float, like: Array) -> Any:
+    def make_constant(self, number: float, like: Array) -> Any:
         kinds = "fiu" if isinstance(number, int) else "f"
         return np.array(number, like.dtype) if like.dtype.kind in kinds else number
 
-    def bound(self, function: Callable[..., Array], args: Sequence[Any], options: Any, out: Array) -> Callable[[], Any]:
+    def bind(self, function: Callable[..., Array], args: Sequence[Any], options: Any, out: Array) -> Callable[[], Any]:
         if function is np.matmul and min(x.ndim for x in args) > 1 and args[0].shape[-1] == 1:
             function = np.multiply  # a column times a row, which NumPy does not leave to BLAS: 6 times as fast
-        by_place = isinstance(function, np.ufunc) and not options and function not in (np.maximum, np.minimum)
-        return partial(function, *args, out) if by_place else super().bound(function, args, options, out)
+        by_position = isinstance(function, np.ufunc) and not options and function not in (np.maximum, np.minimum)
+        return partial(function, *args, out) if by_position else super().bind(function, args, options, out)
 
     def _from_host(self, x: np.ndarray, dtype: str | None) -> Array:
         return cast(x, dtype)
 
 
-def _finite(x: Array) -> bool:
+def _all_finite(x: Array) -> bool:
     if x.dtype.kind == "f" and x.flags.c_contiguous:
         flat = x.reshape(-1)
         with np.errstate(all="ignore"):
-            # A sum of squares is finite only if all are, takes no memory, and reads as fast as memory can be read
+            # A sum of squares is finite only if every term is, needs no memory, and runs as fast as memory is read
             if math.isfinite(np.dot(flat, flat)):
                 return True
     return bool(np.logical_and.reduce(np.isfinite(x), axis=None))

@@ -5,112 +5,155 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, ClassVar
 
-import array_api_compat.torch
+import array_api_compat.torch as compat
 import numpy as np
 import torch
 
-from xpnet.arrays import Array
-from xpnet.backends import cast, host_array
-from xpnet.backends._replay import Eager, Lean, Shortcut
+from xpnet.backends.base import cast, host_array
+from xpnet.backends.replay.eager import BindShortcut, Eager, PatchedNamespace
+from xpnet.backends.replay.program import ReplayLoop
+from xpnet.core.arrays import Array, Function
 from xpnet.errors import BackendError
 
-
-def _sum(x: Array, axis: int | None = None, keepdims: bool = False, out: Array | None = None) -> Array:
-    return torch.sum(x, _axes(axis), keepdims, out=out)
+# Functions with `out`. They do what those of array_api_compat do, with fewer layers where a step uses them.
 
 
-def _max(x: Array, axis: int | None = None, keepdims: bool = False, out: Array | None = None) -> Array:
-    return torch.amax(x, _axes(axis), keepdims, out=out)
+def _sum(x: Array, axis: Any = None, dtype: Any = None, keepdims: bool = False, out: Array | None = None) -> Array:
+    if axis == () or dtype is not None:
+        return _copy_into(out, compat.sum(x, axis=axis, dtype=dtype, keepdims=keepdims))
+    return torch.sum(x, _all_if_none(axis), keepdims, out=out)
 
 
-def _axes(axis: Any) -> Any:
-    return () if axis is None else axis  # all of them
+def _max(x: Array, axis: Any = None, keepdims: bool = False, out: Array | None = None) -> Array:
+    if axis == ():
+        return _copy_into(out, compat.max(x, axis=axis, keepdims=keepdims))
+    return torch.amax(x, _all_if_none(axis), keepdims, out=out)
 
 
-def _take(x: Array, index: Array, axis: int, out: Array | None = None) -> Array:
-    return torch.index_select(x, axis, index, out=out)
+def _all_if_none(axis: Any) -> Any:
+    return () if axis is None else axis  # PyTorch's way to name all axes
+
+
+def _take(x: Array, index: Array, axis: int | None = None, out: Array | None = None) -> Array:
+    return compat.take(x, index, axis=axis, out=out)
 
 
 def _matmul(x: Array, y: Array, out: Array | None = None) -> Array:
-    # What begins with a transpose, as a gradient does, comes out transposed in memory: then it lies there as weights do
+    # A product whose first factor is a transpose, as in a gradient, comes out transposed in memory, as weights are
     if x.dtype != y.dtype:
-        return _into(out, array_api_compat.torch.matmul(x, y))
-    if _is_turned(x) and y.ndim >= 2:
+        return _copy_into(out, compat.matmul(x, y))
+    if _is_transposed(x) and y.ndim >= 2:
         return torch.matmul(y.mT, x.mT, out=None if out is None else out.mT).mT
     return torch.matmul(x, y, out=out)
 
 
-def _is_turned(x: Array) -> bool:
+def _is_transposed(x: Array) -> bool:
     return x.ndim >= 2 and x.stride(-2) == 1 < x.stride(-1)
 
 
 def _vecdot(x: Array, y: Array, axis: int = -1, out: Array | None = None) -> Array:
     if x.dtype != y.dtype:
-        return _into(out, array_api_compat.torch.vecdot(x, y, axis=axis))
+        return _copy_into(out, compat.vecdot(x, y, axis=axis))
     return torch.linalg.vecdot(x, y, dim=axis, out=out)
 
 
-def _astype(x: Array, dtype: Any, copy: bool = True, out: Array | None = None) -> Array:
-    return x.to(dtype, copy=copy) if out is None else out.copy_(x)
+def _astype(x: Array, dtype: Any, copy: bool = True, device: Any = None, out: Array | None = None) -> Array:
+    return compat.astype(x, dtype, copy=copy, device=device) if out is None else out.copy_(x)
 
 
 def _where(condition: Array, x: Any, y: Any, out: Array | None = None) -> Array:
-    if isinstance(x, torch.Tensor) and isinstance(y, torch.Tensor):
+    if _are_alike(x, y):
         return torch.where(condition, x, y, out=out)
-    return _into(out, array_api_compat.torch.where(condition, x, y))
+    return _copy_into(out, compat.where(condition, x, y))
 
 
-def _into(out: Array | None, found: Array) -> Array:
-    return found if out is None else out.copy_(found)
+def _maximum(x: Any, y: Any, out: Array | None = None) -> Array:
+    return torch.maximum(x, y, out=out) if _are_alike(x, y) else _copy_into(out, compat.maximum(x, y))
 
 
-def _divided(x: Array, number: Array, out: Array | None = None) -> Array:
+def _minimum(x: Any, y: Any, out: Array | None = None) -> Array:
+    return torch.minimum(x, y, out=out) if _are_alike(x, y) else _copy_into(out, compat.minimum(x, y))
+
+
+def _are_alike(x: Any, y: Any) -> bool:
+    """Whether both are tensors of one dtype, for which array_api_compat changes nothing."""
+    return isinstance(x, torch.Tensor) and isinstance(y, torch.Tensor) and x.dtype == y.dtype
+
+
+def _copy_into(out: Array | None, result: Array) -> Array:
+    return result if out is None else out.copy_(result)
+
+
+def _divide_number(x: Array, number: Array, out: Array | None = None) -> Array:
     return torch.mul(torch.reciprocal(x, out=out), number, out=out)  # as PyTorch divides a number by a tensor
 
 
-def _short_matmul(out: Array, x: Array, y: Array) -> Callable[[], Any]:
+def _bind_pair(function: Callable[..., Array], direct: Callable[..., Array]) -> BindShortcut:
+    """Bind PyTorch's own function where its operands are tensors of one dtype."""
+    return lambda out, x, y: partial(direct if _are_alike(x, y) else function, x, y, out=out)
+
+
+def _bind_sum(out: Array, x: Array, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Callable[[], Any]:
+    if axis == () or dtype is not None:
+        return partial(_sum, x, axis, dtype, keepdims, out=out)
+    return partial(torch.sum, x, _all_if_none(axis), keepdims, out=out)
+
+
+def _bind_max(out: Array, x: Array, axis: Any = None, keepdims: bool = False) -> Callable[[], Any]:
+    if axis == ():
+        return partial(_max, x, axis, keepdims, out=out)
+    return partial(torch.amax, x, _all_if_none(axis), keepdims, out=out)
+
+
+def _bind_matmul(out: Array, x: Array, y: Array) -> Callable[[], Any]:
     if x.ndim != 2 or y.ndim != 2 or x.dtype != y.dtype:
         return partial(_matmul, x, y, out=out)
-    return partial(torch.mm, y.mT, x.mT, out=out.mT) if _is_turned(x) else partial(torch.mm, x, y, out=out)
+    return partial(torch.mm, y.mT, x.mT, out=out.mT) if _is_transposed(x) else partial(torch.mm, x, y, out=out)
 
 
-def _short(function: Callable[..., Array], method: Callable[..., Array]) -> Shortcut:
+def _prefer_method(function: Callable[..., Array], method: Callable[..., Array]) -> BindShortcut:
+    """Bind the in-place method where the result replaces the first operand, else the function."""
     return lambda out, x, y: partial(method, x, y) if out is x else partial(function, x, y, out=out)
 
 
-_XP = Lean(array_api_compat.torch, matmul=_matmul, vecdot=_vecdot)
+_XP = PatchedNamespace(compat, matmul=_matmul, vecdot=_vecdot)
 
 
 class TorchBackend(Eager):
     """PyTorch on any of its devices."""
 
-    writers: ClassVar[dict[str, Callable[..., Array]]] = {
+    with_out: ClassVar[dict[str, Callable[..., Array]]] = {
         **{"exp": torch.exp, "log": torch.log, "log1p": torch.log1p, "expm1": torch.expm1, "tanh": torch.tanh},
         **{"abs": torch.abs, "sign": torch.sign, "sqrt": torch.sqrt, "where": _where},
-        **{"minimum": torch.minimum, "maximum": torch.maximum, "matmul": _matmul, "vecdot": _vecdot},
+        **{"minimum": _minimum, "maximum": _maximum, "matmul": _matmul, "vecdot": _vecdot},
         **{"sum": _sum, "max": _max, "take": _take, "astype": _astype},
     }
     operators: ClassVar[dict[str, Callable[..., Array]]] = {
-        **{"add": torch.add, "sub": torch.sub, "mul": torch.mul, "truediv": torch.div, "rtruediv": _divided},
+        **{"add": torch.add, "sub": torch.sub, "mul": torch.mul, "truediv": torch.div, "rtruediv": _divide_number},
         **{"neg": torch.neg, "abs": torch.abs, "invert": torch.bitwise_not},
         **{"lt": torch.lt, "le": torch.le, "gt": torch.gt, "ge": torch.ge, "eq": torch.eq, "ne": torch.ne},
         **{"and": torch.bitwise_and, "or": torch.bitwise_or, "xor": torch.bitwise_xor},
         **{"lshift": torch.bitwise_left_shift, "rshift": torch.bitwise_right_shift},
     }
-    shortcuts: ClassVar[dict[Any, Shortcut]] = {
-        _sum: lambda out, x, axis=None, keepdims=False: partial(torch.sum, x, _axes(axis), keepdims, out=out),
+    shortcuts: ClassVar[dict[Any, BindShortcut]] = {
+        _sum: _bind_sum,
+        _max: _bind_max,
         _astype: lambda out, x, dtype, **options: partial(out.copy_, x),
-        _max: lambda out, x, axis=None, keepdims=False: partial(torch.amax, x, _axes(axis), keepdims, out=out),
-        _matmul: _short_matmul,
-        **{torch.add: _short(torch.add, torch.Tensor.add_), torch.sub: _short(torch.sub, torch.Tensor.sub_)},
-        **{torch.mul: _short(torch.mul, torch.Tensor.mul_), torch.div: _short(torch.div, torch.Tensor.div_)},
+        _matmul: _bind_matmul,
+        _maximum: _bind_pair(_maximum, torch.maximum),
+        _minimum: _bind_pair(_minimum, torch.minimum),
+        torch.add: _prefer_method(torch.add, torch.Tensor.add_),
+        torch.sub: _prefer_method(torch.sub, torch.Tensor.sub_),
+        torch.mul: _prefer_method(torch.mul, torch.Tensor.mul_),
+        torch.div: _prefer_method(torch.div, torch.Tensor.div_),
     }
+    not_elementwise: ClassVar[set[Callable[..., Array]]] = {_matmul, _vecdot, _sum, _max, _take, _astype}
 
     def __init__(self, device: Any = None) -> None:
         try:
-            where = torch.get_default_device() if device is None else torch.device(device)
-            super().__init__("torch", _XP, where)
-            self.to_numpy(self.xp.zeros(1, device=self.device))  # "meta" holds no numbers
+            chosen = torch.get_default_device() if device is None else torch.device(device)
+            super().__init__("torch", _XP, chosen)
+            self.to_numpy(self.xp.zeros(1, device=self.device))  # fails on "meta", whose tensors have no values
         except (RuntimeError, AssertionError, TypeError) as error:
             reason = str(error).strip().splitlines()[0]
             raise BackendError(
@@ -119,48 +162,49 @@ class TorchBackend(Eager):
 
     @classmethod
     def devices(cls) -> list[str]:
-        found = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
-        return found + (["mps"] if torch.backends.mps.is_available() else [])
+        gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+        return ["cpu", *gpus] + (["mps"] if torch.backends.mps.is_available() else [])
 
     def scope(self, dtype: str) -> AbstractContextManager[Any]:
-        return torch.no_grad()  # not inference_mode: its results fail in a user's autograd
+        return torch.no_grad()  # not inference_mode, whose results cannot enter a user's autograd graph
 
-    def own(self, x: Array) -> Array:
+    def copy(self, x: Array) -> Array:
         return torch.as_tensor(x).clone(memory_format=torch.contiguous_format)
 
     def to_numpy(self, x: Array) -> np.ndarray:
         return host_array(x.detach().cpu())
 
+    def loop(self, step: Function, gather: Function, data: Any) -> Callable[[Any, Any], Any]:
+        return ReplayLoop(self, step, gather, data)
+
     def synchronize(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
-    def writer(self, name: str) -> Callable[..., Array] | None:
-        return self.writers.get(name)
+    def function_with_out(self, name: str) -> Callable[..., Array] | None:
+        return self.with_out.get(name)
 
-    def write(self, target: Array, x: Any) -> None:
+    def assign(self, target: Array, x: Any) -> None:
         target.copy_(x)
 
-    def like(self, x: Array) -> Array:
+    def empty_like(self, x: Array) -> Array:
         return torch.empty_like(x)
 
-    def layout(self, x: Array) -> tuple[Any, ...]:
+    def memory_layout(self, x: Array) -> tuple[Any, ...]:
         return x.shape, x.dtype, x.stride()
 
-    def share(self, x: Array, y: Array) -> bool:
+    def shares_memory(self, x: Array, y: Array) -> bool:
         return x.untyped_storage().data_ptr() == y.untyped_storage().data_ptr()
 
-    def aligned(self, x: Array) -> bool:
-        return x.data_ptr() % 64 == 0  # the beginning of a cache line
+    def is_aligned(self, x: Array) -> bool:
+        return x.data_ptr() % 64 == 0  # the start of a cache line
 
-    def constant(self, number: float, like: Array) -> Any:
-        whole = isinstance(number, int) and like.dtype != torch.bool
-        return (
-            torch.tensor(number, dtype=like.dtype, device=like.device) if whole or like.is_floating_point() else number
-        )
+    def make_constant(self, number: float, like: Array) -> Any:
+        fits = like.is_floating_point() or (isinstance(number, int) and like.dtype != torch.bool)
+        return torch.tensor(number, dtype=like.dtype, device=like.device) if fits else number
 
     def _from_host(self, x: np.ndarray, dtype: str | None) -> Array:
-        x = np.require(cast(x, dtype), requirements=["C", "W"])  # what a tensor can share, else a copy
+        x = np.require(cast(x, dtype), requirements=["C", "W"])  # a copy only where a tensor cannot share the memory
         return torch.from_numpy(x).to(self.device)
 
 

@@ -1,132 +1,133 @@
 """When training ends, and what is kept of each epoch: scikit-learn's rules, as a callback."""
 
-import math
+from collections.abc import Callable
 from typing import Any
 
 from sklearn.exceptions import ConvergenceWarning
 
-from xpnet.callbacks import Callback, Training
-from xpnet.errors import warn
-from xpnet.estimators.settings import rule
+from xpnet.checks import warn
+from xpnet.core.arrays import Layers
+from xpnet.estimators.fitted import Curves, Tally
+from xpnet.estimators.settings import Descent, Settings
+from xpnet.training.callbacks import Callback, Training
 
-LEAST = 1e-6  # an adaptive learning rate that is no larger is not divided again
-KEPT = ("loss_curve_", "best_loss_", "validation_scores_", "validation_loss_curve_", "best_validation_score_")
-
-
-def forget(est: Any) -> None:
-    """Have nothing done, and no fitted attributes that say what it was like."""
-    est.t_, est._lr_scale, est._no_improvement_count = 0, 1.0, 0
-    for name in (*KEPT, "loss_", "n_iter_"):
-        vars(est).pop(name, None)
-
-
-def begin(est: Any, validates: bool) -> None:
-    """Have the fitted attributes of epochs: those of the calls that this one goes on from, or empty ones.
-
-    Lists are new: those of a copy of the estimator, or from before a call that fails, stay as they are.
-    """
-    known = {name: vars(est).get(name) for name in KEPT}
-    est.loss_curve_ = [*(known["loss_curve_"] or ())]
-    est.validation_scores_ = [*(known["validation_scores_"] or ())] if validates else None
-    est.validation_loss_curve_ = [*(known["validation_loss_curve_"] or ())] if validates else None
-    score, loss = known["best_validation_score_"], known["best_loss_"]
-    est.best_validation_score_ = (-math.inf if score is None else score) if validates else None
-    est.best_loss_ = None if est.early_stopping else math.inf if loss is None else loss
+LEAST_RATE = 1e-6  # an adaptive learning rate is not divided again once it is as small as this
 
 
 class Convergence(Callback):
-    """Keep what the epochs were like in the fitted attributes, and stop when they bring nothing more.
+    """Records each epoch, changes the learning rate, and stops when training has converged.
 
     Parameters
     ----------
-    est
-        The estimator, with the attributes of its last epoch, or of none.
+    settings, descent
+        The settings.
+    tally, curves
+        Where epochs are recorded; they continue those of earlier calls.
     n
         Number of training examples.
-    once
-        Whether this is one epoch of many calls (`partial_fit`), which is never said to have converged or not.
+    score_name
+        What the logs call the validation score.
     loss, validation_loss
-        What to report for a mean cost of training and of validation data.
+        Turn a mean cost of training and of validation data into the loss to report.
     """
 
-    def __init__(self, est: Any, n: int, once: bool, loss: Any, validation_loss: Any) -> None:
-        self.est, self.n, self.once, self.rule = est, n, once, rule(est)
+    def __init__(
+        self,
+        settings: Settings,
+        descent: Descent,
+        tally: Tally,
+        curves: Curves,
+        n: int,
+        *,
+        score_name: str,
+        loss: Callable[[float], float],
+        validation_loss: Callable[[float], float],
+    ) -> None:
+        self.settings, self.descent, self.tally, self.curves = settings, descent, tally, curves
+        self.n, self.score_name = n, score_name
         self.loss, self.validation_loss = loss, validation_loss
+        self.best_layers: Layers | None = None
 
     def on_train_begin(self, training: Training) -> None:
-        """Take up the learning rate where the last call left it, or begin."""
-        self.training, self.best = training, None
-        self.est.n_iter_ = 0
-        if not self.once:
-            self.est._lr_scale = 1.0
-        training.lr_scale = self.est._lr_scale
+        """Start `fit` with the full learning rate, and `partial_fit` with that of the last call."""
+        self.training, self.tally.n_iter = training, 0
+        if not self.settings.partial:
+            self.tally.lr_scale = 1.0
+        training.lr_scale = self.tally.lr_scale
 
     def on_epoch_end(self, logs: dict[str, Any]) -> None:
-        """Keep, say, count, steer, stop."""
-        est = self.est
-        est.n_iter_ += 1
-        est.t_ += self.n
-        est.loss_ = self.loss(logs["cost"])
-        est.loss_curve_.append(est.loss_)
-        self._say(f"Iteration {est.n_iter_}, loss = {est.loss_:.8f}")
-        if "validation_cost" in logs:
-            est.validation_loss_curve_.append(self.validation_loss(logs["validation_cost"]))
-            est.validation_scores_.append(logs[f"validation_{est._score_name}"])
-            self._say(f"Validation score: {est.validation_scores_[-1]:f}")
-        self._count()
+        """Record the epoch, and decide how to go on."""
+        tally, curves, max_iter = self.tally, self.curves, self.settings.max_iter
+        tally.n_iter += 1
+        tally.n_seen += self.n
+        tally.loss = self.loss(logs["cost"])
+        curves.loss.append(tally.loss)
+        self._print(f"Iteration {tally.n_iter}, loss = {tally.loss:.8f}")
+        if curves.validation_scores is not None and curves.validation_loss is not None:
+            curves.validation_loss.append(self.validation_loss(logs["validation_cost"]))
+            curves.validation_scores.append(logs[f"validation_{self.score_name}"])
+            self._print(f"Validation score: {curves.validation_scores[-1]:f}")
+        self._compare_with_best(tally.loss)
         self._steer()
-        if est.n_iter_ == est.max_iter and not self.once and not self.training.stopped:
+        if tally.n_iter == max_iter and not self.settings.partial and not self.training.stopped:
             warn(
-                f"Stochastic Optimizer: Maximum iterations ({est.max_iter}) reached and the optimization hasn't "
-                "converged yet.",
+                f"Stochastic Optimizer: Maximum iterations ({max_iter}) reached and the optimization hasn't converged "
+                "yet.",
                 ConvergenceWarning,
             )
 
-    def _count(self) -> None:
-        """Count the epochs since the last that was better by `tol`, and keep the best."""
-        est = self.est
-        if est.early_stopping:
-            worse = est.validation_scores_[-1] < est.best_validation_score_ + est.tol
-        else:
-            worse = est.loss_ > est.best_loss_ - est.tol
-            est.best_loss_ = min(est.best_loss_, est.loss_)
-        if est.validation_scores_ and est.validation_scores_[-1] > est.best_validation_score_:
-            est.best_validation_score_, self.best = est.validation_scores_[-1], self.training.net.state
-        est._no_improvement_count = est._no_improvement_count + 1 if worse else 0
+    def on_train_end(self) -> None:
+        """Restore the weights of the best epoch, with `early_stopping`."""
+        if self.best_layers is not None and self.descent.early_stopping:
+            net = self.training.net
+            net.state = net.state._replace(layers=self.best_layers)
+
+    def _compare_with_best(self, loss: float) -> None:
+        """Count successive epochs that do not improve by `tol`, and remember the best one."""
+        curves, tol = self.curves, self.settings.tol
+        scores, best_score = curves.validation_scores, curves.best_validation_score
+        improved = True
+        if curves.best_loss is not None:
+            improved = not loss > curves.best_loss - tol
+            curves.best_loss = min(curves.best_loss, loss)
+        if scores and best_score is not None:
+            if self.descent.early_stopping:
+                improved = not scores[-1] < best_score + tol
+            if scores[-1] > best_score:
+                curves.best_validation_score = scores[-1]
+                self.best_layers = self.training.net.state.layers
+        self.tally.n_without_improvement = 0 if improved else self.tally.n_without_improvement + 1
 
     def _steer(self) -> None:
         """Set the learning rate of the next epoch, or end training."""
-        est, training = self.est, self.training
-        scale = est._lr_scale
-        if self.rule.invscaling:
-            est._lr_scale = (est.t_ + 1.0) ** -self.rule.power
-        if est._no_improvement_count > est.n_iter_no_change:
-            watched = "Validation score" if est.early_stopping else "Training loss"
-            said = f"{watched} did not improve more than tol={est.tol:f} for {est.n_iter_no_change} consecutive epochs."
-            if not self.rule.adaptive:
+        tally, descent, rule, training = self.tally, self.descent, self.descent.rate_rule, self.training
+        scale = tally.lr_scale
+        if rule.invscaling:
+            tally.lr_scale = (tally.n_seen + 1.0) ** -rule.power
+        if tally.n_without_improvement > descent.n_iter_no_change:
+            watched = "Validation score" if descent.early_stopping else "Training loss"
+            message = (
+                f"{watched} did not improve more than tol={self.settings.tol:f} for {descent.n_iter_no_change} "
+                "consecutive epochs."
+            )
+            if not rule.adaptive:
                 training.stopped = True
-                self._say(f"{said} Stopping.")
-            elif est.learning_rate_init * scale <= LEAST:
+                self._print(f"{message} Stopping.")
+            elif rule.initial * scale <= LEAST_RATE:
                 training.stopped = True
-                self._say(f"{said} Learning rate too small. Stopping.")
+                self._print(f"{message} Learning rate too small. Stopping.")
             else:
-                est._lr_scale, est._no_improvement_count = scale / 5.0, 0
-                self._say(f"{said} Setting learning rate to {est.learning_rate_init * est._lr_scale:f}")
-        training.lr_scale *= est._lr_scale / scale
+                tally.lr_scale, tally.n_without_improvement = scale / 5.0, 0
+                self._print(f"{message} Setting learning rate to {rule.initial * tally.lr_scale:f}")
+        training.lr_scale *= tally.lr_scale / scale
 
-    def on_train_end(self) -> None:
-        """Give the best weights back, where `early_stopping` has looked for them."""
-        if self.best is not None and self.est.early_stopping:
-            net = self.training.net
-            net.state = net.state._replace(layers=self.best.layers)
-
-    def _say(self, line: str) -> None:
-        if self.est.verbose:
+    def _print(self, line: str) -> None:
+        if self.settings.verbose:
             print(line)
 
 
-def not_converged(result: Any, max_iter: int) -> None:
-    """Warn if L-BFGS ended before it had converged."""
+def warn_if_not_converged(result: Any, max_iter: int) -> None:
+    """Warn if L-BFGS ended before it converged."""
     if result.status == 0:
         return
     message = f"lbfgs failed to converge after {result.nit} iteration(s) (status={result.status}):\n{result.message}\n"

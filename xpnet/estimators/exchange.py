@@ -1,79 +1,112 @@
-"""Between these estimators and scikit-learn's: a fitted one of either kind from one of the other."""
+"""Conversion of fitted estimators from and to scikit-learn's own."""
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from xpnet import arguments
-from xpnet.errors import choices
-from xpnet.estimators.checking import chosen
-from xpnet.estimators.convergence import KEPT, forget
-from xpnet.estimators.fitting import Head, network
-from xpnet.estimators.following import float_of, home, on_the_host
-from xpnet.estimators.settings import LEARNING_RATES, SOLVERS, given
+from xpnet.checks import choices
+from xpnet.estimators.architecture import Architecture, choose_backend, choose_dtype, existing, make_network
+from xpnet.estimators.fitted import TALLY_ATTRIBUTES, Fitted, read_features, read_tally, write_tally
+from xpnet.estimators.places import backend_of, to_host
+from xpnet.estimators.problems import Problem
+from xpnet.estimators.settings import LEARNING_RATES, SOLVERS
+from xpnet.network import Network
 
-E = TypeVar("E")
-FITTED = (*KEPT, "loss_", "n_iter_", "t_", "n_features_in_", "feature_names_in_")
-THEIRS = {"identity": "identity", "sigmoid": "logistic", "tanh": "tanh", "relu": "relu"}  # activations, by our names
+# names in xpnet -> scikit-learn's
+ACTIVATIONS = {"identity": "identity", "sigmoid": "logistic", "tanh": "tanh", "relu": "relu"}
 LOSSES = ("squared_error", "poisson")
 
 
-def taken_over(kind: Callable[..., E], theirs: type, fitted: Any, more: dict[str, Any]) -> E:
-    """Make an estimator with the parameters and fitted attributes of scikit-learn's, without the network yet."""
-    if not isinstance(fitted, theirs):
-        raise TypeError(f"fitted={fitted!r} must be a fitted sklearn.neural_network.{theirs.__name__}")
+def read_parameters(fitted: Any, kind: type[BaseEstimator], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the parameters of a fitted estimator of scikit-learn, and add those that it lacks."""
+    if not isinstance(fitted, kind):
+        raise TypeError(f"fitted={fitted!r} must be a fitted sklearn.neural_network.{kind.__name__}")
     check_is_fitted(fitted)
-    known = fitted.get_params(deep=False)
-    if taken := sorted(known.keys() & more.keys()):
-        raise TypeError(f"{', '.join(taken)}: what scikit-learn has comes from fitted; use set_params afterwards")
-    est = kind(**known, **more)
-    forget(est)
-    for name in FITTED:
-        if hasattr(fitted, name):
-            value = getattr(fitted, name)
-            setattr(est, name, list(value) if isinstance(value, list) else value)
-    return est
-
-
-def give_network(est: Any, fitted: Any, head: Head) -> None:
-    """Give an estimator the network that scikit-learn's is."""
-    est._home = home(fitted.coefs_[0])
-    sizes = [len(w) for w in fitted.coefs_] + [head.units]
-    dtype = float_of(fitted.coefs_[0]) if est.dtype is None else arguments.dtype(est.dtype)
-    init = given(zip(fitted.coefs_, fitted.intercepts_))
-    est.network_ = network(est, sizes, head, init, chosen(est, est._home), dtype)
-
-
-def given_back(est: Any, kind: Callable[..., Any], y: Any, options: dict[str, Any]) -> Any:
-    """Make scikit-learn's estimator of ours. `y` is a target of the right kind, `options` are those of its fit."""
-    known = kind().get_params(deep=False)
-    parameters = {name: value for name, value in est.get_params(deep=False).items() if name in known}
-    names = set(est.network_.activation)
-    if len(names) > 1 or not names <= set(THEIRS):
-        raise ValueError(
-            f"activation={est.activation!r} is none that scikit-learn has; it has {choices(THEIRS.values())}, the same "
-            "for all hidden layers"
+    parameters = fitted.get_params(deep=False)
+    if repeated := sorted(parameters.keys() & more.keys()):
+        raise TypeError(
+            f"{', '.join(repeated)}: parameters of scikit-learn are taken from fitted; use set_params afterwards"
         )
-    parameters["activation"] = THEIRS[names.pop()] if names else "relu"
-    for name, theirs in (("solver", SOLVERS), ("learning_rate", LEARNING_RATES), ("loss", LOSSES)):
-        if name in known and not (isinstance(parameters[name], str) and parameters[name] in theirs):
-            parameters[name] = known[name]
-    # Fitted to one row, it has all that it needs but the numbers
-    plain = {"solver": "adam", "early_stopping": False, "batch_size": "auto", "warm_start": False, "random_state": 0}
-    made = kind(**{**parameters, **plain})
-    made.partial_fit(np.zeros((1, est.n_features_in_)), y, **options)
-    if THEIRS.get(est.out_activation_, est.out_activation_) != made.out_activation_:
-        raise ValueError(f"loss={est.loss!r} has the output activation {est.out_activation_!r}, scikit-learn's has not")
-    made.set_params(**parameters)
-    vars(made).pop("_optimizer")  # training goes on with a fresh one
+    return {**parameters, **more}
+
+
+def from_sklearn(fitted: Any, architecture: Architecture, problem: Problem) -> Fitted:
+    """Convert what an estimator of scikit-learn was fitted to. Training continues with a fresh optimizer."""
+    home, tally = backend_of(fitted.coefs_[0]), read_tally(vars(fitted))
+    sizes = [len(w) for w in fitted.coefs_] + [problem.n_outputs]
+    init = existing((w.T, b) for w, b in zip(fitted.coefs_, fitted.intercepts_))
+    dtype, backend = choose_dtype(architecture, fitted.coefs_[0]), choose_backend(architecture, home)
+    network = make_network(architecture, sizes, problem.head(), init, backend, dtype)
+    tally = replace(copy.deepcopy(tally), lr_scale=1.0, n_without_improvement=0)
+    return Fitted(network, home, read_features(vars(fitted)), tally, problem.labels)
+
+
+def to_sklearn(
+    fitted: Fitted, parameters: Mapping[str, Any], kind: Callable[..., Any], y: Any, options: Mapping[str, Any]
+) -> Any:
+    """Make a fitted estimator of scikit-learn.
+
+    Parameters
+    ----------
+    fitted, parameters
+        The fitted estimator of xpnet, and its parameters.
+    kind
+        The class.
+    y
+        A target of the right kind.
+    options
+        More arguments of its `partial_fit`.
+    """
+    network, defaults = fitted.network, kind().get_params(deep=False)
+    translated = _translate(parameters, network, defaults)
+    # Fitting to one row sets all attributes that scikit-learn needs; their values are replaced below
+    quick = {"solver": "adam", "early_stopping": False, "batch_size": "auto", "warm_start": False, "random_state": 0}
+    estimator = kind(**{**translated, **quick})
+    estimator.partial_fit(np.zeros((1, fitted.features.n_features_in)), y, **options)
+    output = ACTIVATIONS.get(network.output_activation, network.output_activation)
+    if output != estimator.out_activation_:
+        raise ValueError(
+            f"loss={parameters['loss']!r} has the output activation {output!r}, which scikit-learn does not "
+            "support for it"
+        )
+    estimator.set_params(**translated)
+    _replace_attributes(estimator, fitted)
+    return estimator
+
+
+def _translate(parameters: Mapping[str, Any], network: Network, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Translate the parameters that scikit-learn has; values that it does not support become its defaults."""
+    translated = {name: value for name, value in parameters.items() if name in defaults}
+    names = set(network.activation)
+    if len(names) > 1 or not names <= set(ACTIVATIONS):
+        raise ValueError(
+            f"activation={parameters['activation']!r} is one that scikit-learn does not support; it has "
+            f"{choices(ACTIVATIONS.values())}, the same for all hidden layers"
+        )
+    translated["activation"] = ACTIVATIONS[names.pop()] if names else "relu"
+    for name, supported in (("solver", SOLVERS), ("learning_rate", LEARNING_RATES), ("loss", LOSSES)):
+        if name in defaults and not (isinstance(translated[name], str) and translated[name] in supported):
+            translated[name] = defaults[name]
+    return translated
+
+
+def _replace_attributes(estimator: Any, fitted: Fitted) -> None:
+    """Replace the fitted attributes of an estimator of scikit-learn."""
+    attributes, tally = vars(estimator), write_tally(copy.deepcopy(fitted.tally))
+    for name in ("_optimizer", *TALLY_ATTRIBUTES):  # training continues with a fresh optimizer
+        attributes.pop(name, None)
+    del tally["_lr_scale"]  # which scikit-learn's optimizer has
+    if tally.get("validation_loss_curve_") is None:  # scikit-learn has none
+        tally.pop("validation_loss_curve_", None)
+    attributes.update(tally)
+    if fitted.features.feature_names_in is not None:
+        attributes["feature_names_in_"] = fitted.features.feature_names_in
+    attributes["coefs_"] = [np.array(to_host(w).T) for w in fitted.network.w]
+    attributes["intercepts_"] = [np.array(to_host(b)) for b in fitted.network.b]
     for name in ("coefs_", "intercepts_"):
-        setattr(made, name, [np.array(on_the_host(x)) for x in getattr(est, name)])
-        setattr(made, f"_best_{name[:-1]}", [x.copy() for x in getattr(made, name)])
-    made._no_improvement_count = est._no_improvement_count
-    for name in FITTED:
-        vars(made).pop(name, None)
-        if hasattr(est, name):
-            setattr(made, name, getattr(est, name))
-    return made
+        attributes[f"_best_{name[:-1]}"] = [x.copy() for x in attributes[name]]

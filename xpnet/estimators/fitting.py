@@ -1,186 +1,227 @@
-"""How an estimator is fitted: its network made, its examples brought there, and one of the two ways to train."""
+"""Fitting: make a network, move the examples to it, and train it by gradient descent or by L-BFGS."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
-from scipy import sparse
-from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state
 
-import xpnet.estimators.checking as checking
-import xpnet.estimators.lbfgs as lbfgs
-import xpnet.estimators.settings as settings
-from xpnet import arguments, evaluation, training
-from xpnet.arrays import Array, Namespace
-from xpnet.backends import Backend
-from xpnet.callbacks import Callback, Progress
-from xpnet.data import Kept
-from xpnet.errors import DivergenceError, warn
-from xpnet.estimators.convergence import KEPT, Convergence, begin, forget, not_converged
-from xpnet.estimators.following import brought, float_of, home, on_the_host, place
-from xpnet.estimators.sparse_rows import SparseRows
-from xpnet.examples import Examples, rows
-from xpnet.initializers import Initializer
-from xpnet.metrics import Metric, predictions
+from xpnet.backends.base import Backend
+from xpnet.checks import warn
+from xpnet.core import minibatch
+from xpnet.core.arrays import Array, Namespace
+from xpnet.data.prepare import split_rows
+from xpnet.data.reader import Reader
+from xpnet.data.sources import Resident, take_rows
+from xpnet.errors import DivergenceError
+from xpnet.estimators import lbfgs
+from xpnet.estimators.architecture import (
+    Architecture,
+    choose_backend,
+    choose_dtype,
+    existing,
+    make_network,
+    parse_hidden_sizes,
+    uniform,
+)
+from xpnet.estimators.convergence import Convergence, warn_if_not_converged
+from xpnet.estimators.fitted import Fitted, Tally, start_curves
+from xpnet.estimators.inputs import Examples, divide_by_largest
+from xpnet.estimators.places import move_to, to_host
+from xpnet.estimators.problems import Problem
+from xpnet.estimators.settings import Descent, Settings, make_sampling
+from xpnet.estimators.sparse import Source, SparseRows
 from xpnet.network import Network
-
-Source = Kept | SparseRows
-
-
-class Head(NamedTuple):
-    """What the output layer of an estimator is."""
-
-    units: int
-    activation: Any
-    cost: Any
-    task: str | None
+from xpnet.training.callbacks import Callback, Progress
+from xpnet.training.evaluate import Evaluate
+from xpnet.training.loop import Plan
+from xpnet.training.metrics import Metric, predictions
 
 
-def fit(est: Any, X: Any, y: Any, sample_weight: Any, validation_data: Any, classes: Any, once: bool) -> None:
-    """Fit an estimator; see `Perceptron.fit`.
+def start_network(
+    architecture: Architecture,
+    problem: Problem,
+    x: Any,
+    home: Backend,
+    previous: Fitted | None,
+    random_state: np.random.RandomState,
+) -> Network:
+    """Make a new network, with random weights or with those of a previous fit (`warm_start`).
 
     Parameters
     ----------
-    est
-        The estimator.
-    X, y, sample_weight, validation_data
-        As there.
-    classes
-        All labels, where y may lack some.
-    once
-        Whether to train for one epoch, on from the last call.
+    architecture, problem
+        What a new network looks like.
+    x
+        Checked inputs.
+    home
+        Where they lie.
+    previous
+        The result of the fit whose weights it takes, if any.
+    random_state
+        Draws initial weights, and the seed of dropout.
     """
-    settings.check(est)
-    goes_on = (once or est.warm_start) and hasattr(est, "network_")
-    here = checking.home_of(est, X, "partial_fit" if once else "fit") if goes_on else home(X)
-    X, y = checking.examples(est, X, y, reset=not goes_on)
-    given, y = y, est._encoded(y, goes_on, classes)
-    own = checking.weights(sample_weight, X.shape[0])
-    by_class = est._class_weights(given, once)
-    random_state = check_random_state(est.random_state)
-    if not (goes_on and once):
-        sizes = [X.shape[1], *settings.hidden_sizes(est.hidden_layer_sizes), est._head(y).units]
-        init = _weights_of(est, sizes) if goes_on else settings.uniform(est.activation, random_state, len(sizes) - 2)
-        dtype = float_of(X) if est.dtype is None else arguments.dtype(est.dtype)
-        seed = int(random_state.randint(2**31 - 1)) if np.any(est.dropout) else 0
-        if not goes_on:
-            forget(est)
-        est.network_ = network(est, sizes, est._head(y), init, checking.chosen(est, here), dtype, seed)
-    est._home = here
-    weight = own if by_class is None else by_class if own is None else own * by_class
-    weight, largest = checking.relative(weight, est.network_.dtype, "X")
-    with est.network_.backend.scope(est.network_.dtype):
-        source = _source(est, X, y, weight)
-        if settings.is_called(est.solver, "lbfgs"):
-            _minimize(est, source, est.alpha / largest, validation_data)
-        else:
-            _descend(est, source, own, est.alpha / largest, validation_data, random_state, once)
+    head = problem.head()
+    sizes = [x.shape[1], *parse_hidden_sizes(architecture.hidden_layer_sizes), head.units]
+    if previous is None:
+        init = uniform(architecture.activation, random_state, len(sizes) - 2)
+    else:
+        if sizes != previous.network.sizes:
+            raise ValueError(
+                f"warm_start=True continues a network of the sizes {previous.network.sizes}, but X, y and "
+                f"hidden_layer_sizes now ask for {sizes}; give warm_start=False to start anew"
+            )
+        init = existing((to_host(w), to_host(b)) for w, b in previous.network.layers)
+    dtype = choose_dtype(architecture, x)
+    seed = int(random_state.randint(2**31 - 1)) if np.any(architecture.dropout) else 0
+    return make_network(architecture, sizes, head, init, choose_backend(architecture, home), dtype, seed)
 
 
-def network(
-    est: Any, sizes: Sequence[int], head: Head, init: Initializer, backend: Backend, dtype: str, seed: int = 0
-) -> Network:
-    """Make the network of an estimator."""
-    return Network(
-        sizes,
-        activation=settings.hidden(est.activation, len(sizes) - 2),
-        output_activation=head.activation,
-        cost=head.cost,
-        task=head.task,
-        init=init,
-        dropout=est.dropout,
-        backend=backend,
-        dtype=dtype,
-        seed=seed,
-    )
-
-
-def _weights_of(est: Any, sizes: list[int]) -> Initializer:
-    """Take the weights of the last fit as initial ones."""
-    if sizes != est.network_.sizes:
-        raise ValueError(
-            f"warm_start=True goes on with a network of the sizes {est.network_.sizes}, but X, y and "
-            f"hidden_layer_sizes now ask for {sizes}; give warm_start=False to begin anew"
-        )
-    return settings.given(zip(map(on_the_host, est.coefs_), map(on_the_host, est.intercepts_)))
-
-
-def _source(est: Any, X: Any, y: Any, weight: Any) -> Source:
-    """Examples as a network trains on them, on its device."""
-    net = est.network_
-    reader = net.reader()
-    targets = reader.targets(brought(y, net.backend), "y")
-    weight = None if weight is None else net.backend.asarray(weight, net.dtype)
-    examples = Examples(None, targets, weight, None, reader.numbered(targets))
-    if sparse.issparse(X):
-        return SparseRows(X, examples, reader)
-    return Kept(examples._replace(x=reader.inputs(brought(X, net.backend, net.dtype), "X")))
-
-
-def _minimize(est: Any, source: Source, alpha: float, validation_data: Any) -> None:
-    """Fit by L-BFGS."""
-    if validation_data is not None:
-        raise ValueError(
-            "validation_data is for solvers that train epoch by epoch, which lbfgs does not; leave it out, or give "
-            "solver='adam'"
-        )
-    reported = est._reported(source.examples)
-
-    def say(iteration: int, loss: float) -> None:
-        if est.verbose:
-            print(f"Iteration {iteration}, loss = {reported(loss):.8f}")
-
-    options = {"maxfun": est.max_fun, "maxiter": est.max_iter, "gtol": est.tol}
-    result = lbfgs.minimize(est.network_, source, alpha, options, say)
-    for name in KEPT:  # it has no epochs
-        vars(est).pop(name, None)
-    est.n_iter_, est.loss_ = min(result.nit, est.max_iter), reported(float(result.fun))
-    not_converged(result, est.max_iter)
-
-
-def _descend(
-    est: Any,
-    source: Source,
-    own: Any,
-    alpha: float,
-    validation_data: Any,
+def train(
+    net: Network,
+    settings: Settings,
+    problem: Problem,
+    examples: Examples,
+    validation: Examples | None,
+    previous: Tally | None,
     random_state: np.random.RandomState,
-    once: bool,
-) -> None:
-    """Fit by stochastic gradient descent."""
-    if est.early_stopping and once:
-        raise ValueError("partial_fit does not support early_stopping=True")
-    validation = None
-    if validation_data is not None:
-        validation = _validation(est, validation_data)
-    elif est.early_stopping:
-        source, validation = _split(est, source, own, random_state)
-    n = source.examples.y.shape[0]
-    if est.batch_size != "auto" and est.batch_size > n:
+) -> Tally:
+    """Train a network, and return what training has come to.
+
+    Parameters
+    ----------
+    net
+        The network; its state changes.
+    settings
+        How to train.
+    problem
+        What the targets are.
+    examples, validation
+        The examples, checked.
+    previous
+        What earlier calls, which this one continues, have come to; it stays as it is.
+    random_state
+        Draws validation data and minibatches.
+    """
+    weight, largest = divide_by_largest(examples.weight, net.dtype, "X")
+    source, alpha = make_source(examples, weight, net.view.reader), settings.alpha / largest
+    tally, descent = Tally() if previous is None else replace(previous), settings.descent
+    if descent is None:
+        _minimize(net, settings, problem, source, alpha, tally)
+        return tally
+    validation_source = None
+    if validation is not None:
+        weight, _ = divide_by_largest(validation.weight, net.dtype, "validation_data")
+        validation_source = make_source(validation, weight, net.view.reader)
+    elif descent.early_stopping:
+        fraction = descent.validation_fraction
+        source, validation_source = split(source, examples.sample_weight, fraction, problem, random_state)
+    plan = make_plan(settings, descent, len(source), alpha, random_state)
+    callbacks = _make_callbacks(net, settings, descent, problem, source, validation_source, tally)
+    _descend(net, plan, source, callbacks)
+    return tally
+
+
+def make_source(examples: Examples, weight: np.ndarray | None, reader: Reader) -> Source:
+    """Move examples to the device; sparse inputs stay on the host."""
+    backend, dtype = reader.backend, reader.dtype
+    with reader.scope():
+        y = reader.read_targets(move_to(examples.targets, backend), "y")
+        weight = None if weight is None else backend.asarray(weight, dtype)
+        if examples.is_sparse:
+            return SparseRows(examples.x.tocsr(), minibatch.Examples(None, y, weight), reader)
+        x = reader.read_inputs(move_to(examples.x, backend, dtype), "X")
+        return Resident(minibatch.Examples(x, y, weight), reader)
+
+
+def split(
+    source: Source,
+    sample_weight: np.ndarray | None,
+    fraction: float,
+    problem: Problem,
+    random_state: np.random.RandomState,
+) -> tuple[Source, Source]:
+    """Hold out the examples that scikit-learn would validate on, which do not have the weights of their classes."""
+    reader, weight = source.reader, source.examples.weight
+    with reader.scope():
+        weight = None if weight is None else reader.backend.to_numpy(weight)
+        classes = reader.backend.to_numpy(source.examples.y)[:, 0] if problem.task == "binary" else None
+    training_rows, validation_rows = split_rows(len(source), fraction, random_state, classes)
+    if len(validation_rows) < 2:
+        raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
+    return _take(source, training_rows, weight), _take(source, validation_rows, sample_weight)
+
+
+def _take(source: Source, rows: np.ndarray, weight: np.ndarray | None) -> Source:
+    """Take some of the examples, with new weights."""
+    reader = source.reader
+    part: Source = take_rows(source, rows) if isinstance(source, Resident) else source.rows(rows)
+    if weight is not None:
+        weight, _ = divide_by_largest(weight[rows], reader.dtype, "a part that early_stopping makes")
+        with reader.scope():
+            weight = reader.backend.asarray(weight, reader.dtype)
+    return replace(part, examples=part.examples._replace(weight=weight))
+
+
+def _minimize(net: Network, settings: Settings, problem: Problem, source: Source, alpha: float, tally: Tally) -> None:
+    """Train by L-BFGS."""
+    loss = problem.cost_to_loss(net.view, source)
+
+    def print_iteration(number: int, cost: float) -> None:
+        if settings.verbose:
+            print(f"Iteration {number}, loss = {loss(cost):.8f}")
+
+    options = {"maxfun": settings.max_fun, "maxiter": settings.max_iter, "gtol": settings.tol}
+    layers, result = lbfgs.minimize(net.view, source, alpha, options, print_iteration)
+    net.state = net.state._replace(layers=layers)
+    tally.n_iter, tally.loss, tally.curves = min(result.nit, settings.max_iter), loss(float(result.fun)), None
+    warn_if_not_converged(result, settings.max_iter)
+
+
+def make_plan(settings: Settings, descent: Descent, n: int, alpha: float, random_state: np.random.RandomState) -> Plan:
+    """Plan the training on n examples."""
+    if descent.batch_size is not None and descent.batch_size > n:
         warn(f"Got `batch_size` less than 1 or larger than sample size. It is going to be clipped to {n}")
-    plan = training.Plan(
-        epochs=1 if once else est.max_iter,
-        batch_size=min(200 if est.batch_size == "auto" else int(est.batch_size), n),
-        optimizer=settings.optimizer(est),
-        schedule=settings.schedule(est),
-        sampling=settings.sampling(random_state, est.shuffle),
+    return Plan(
+        epochs=1 if settings.partial else settings.max_iter,
+        batch_size=min(200 if descent.batch_size is None else descent.batch_size, n),
+        optimizer=descent.optimizer,
+        schedule=descent.schedule,
+        sampling=make_sampling(random_state, descent.shuffle),
         alpha=alpha,
     )
-    if once and getattr(plan.schedule, "needs_total", True):
-        raise ValueError(
-            f"learning_rate={est.learning_rate!r} is a schedule over all steps, of which partial_fit does not know how "
-            "many there will be; call fit, or give a constant one"
-        )
-    begin(est, validates=validation is not None)
-    callbacks = [
-        *([] if validation is None else [_watch(est, validation)]),
-        Convergence(est, n, once, *(each and est._reported(each.examples) for each in (source, validation))),
-        *est.callbacks,
-        *([Progress()] if est.progress else []),
-    ]
+
+
+def _make_callbacks(
+    net: Network,
+    settings: Settings,
+    descent: Descent,
+    problem: Problem,
+    source: Source,
+    validation: Source | None,
+    tally: Tally,
+) -> list[Callback]:
+    """Make the callbacks that follow scikit-learn's rules, and write into the tally; then come the user's own."""
+    validates = validation is not None
+    tally.curves = start_curves(tally.curves, validates=validates, early_stopping=descent.early_stopping)
+    convergence = Convergence(
+        settings,
+        descent,
+        tally,
+        tally.curves,
+        len(source),
+        score_name=problem.score_name,
+        loss=problem.cost_to_loss(net.view, source),
+        validation_loss=float if validation is None else problem.cost_to_loss(net.view, validation),
+    )
+    evaluations = [] if validation is None else [_make_evaluation(problem, validation)]
+    return [*evaluations, convergence, *descent.callbacks, *([Progress()] if descent.progress else [])]
+
+
+def _descend(net: Network, plan: Plan, source: Source, callbacks: Sequence[Callback]) -> None:
+    """Train by stochastic gradient descent."""
     try:
-        training.train(est.network_, plan, source, callbacks)
+        net.run(plan, source, callbacks)
     except KeyboardInterrupt:
         warn("Training interrupted by user.")
     except DivergenceError as error:
@@ -190,56 +231,18 @@ def _descend(
         ) from error
 
 
-def _validation(est: Any, given: Any) -> Source:
-    """Examples of `validation_data`."""
-    if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
-        raise ValueError("validation_data must be a tuple (X, y) or (X, y, sample_weight)")
-    if checking.is_away(est, here := home(given[0])):
-        there = place(est.network_.backend)
-        raise ValueError(
-            f"validation_data is of {place(here)}, and the X of fit of {there}; give both in one library and on "
-            "one device, or choose where to compute by backend= and device="
-        )
-    X, y = checking.examples(est, *given[:2], reset=False)
-    weight = checking.weights(given[2] if len(given) == 3 else None, X.shape[0])
-    weight, _ = checking.relative(weight, est.network_.dtype, "validation_data")
-    return _source(est, X, est._encoded(y, True, None), weight)
+def _make_evaluation(problem: Problem, validation: Source) -> Evaluate:
+    """Make the callback that computes the cost on validation data, and scikit-learn's score, on the host."""
+    weight, to_numpy = validation.examples.weight, validation.reader.backend.to_numpy
+    with validation.reader.scope():
+        weight = None if weight is None else to_numpy(weight)
 
+    def measure_predictions(y: Array, a: Array, task: str, xp: Namespace) -> tuple[Array, Array]:
+        return predictions(y, problem.task, xp), predictions(a, problem.task, xp)
 
-def _split(est: Any, source: Source, own: Any, random_state: np.random.RandomState) -> tuple[Source, Source]:
-    """Examples to train and to validate on: those that scikit-learn would take; the latter without class weights."""
-    y, backend = source.examples.y, est.network_.backend
-    held: Any = train_test_split(
-        np.arange(y.shape[0], dtype=np.int32),
-        random_state=random_state,
-        test_size=est.validation_fraction,
-        stratify=backend.to_numpy(y)[:, 0] if est._task == "binary" else None,
-    )
-    if len(held[1]) < 2:
-        raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
+    def score(parts: Sequence[tuple[Array, ...]], sizes: Sequence[int], backend: Backend) -> float:
+        y_true, y_pred = (np.concatenate([to_numpy(block) for block in column]) for column in zip(*parts))
+        return problem.score(y_true, y_pred, weight) if np.isfinite(y_pred).all() else np.nan
 
-    def part(index: np.ndarray, weight: Any) -> Source:
-        examples = rows(source.examples, backend.asarray(index), backend.xp)
-        if weight is not None:
-            weight, _ = checking.relative(weight[index], est.network_.dtype, "a part that early_stopping makes")
-            weight = backend.asarray(weight, est.network_.dtype)
-        examples = examples._replace(weight=weight)
-        return Kept(examples) if isinstance(source, Kept) else SparseRows(source.x[index], examples, source.reader)
-
-    weight = None if source.examples.weight is None else backend.to_numpy(source.examples.weight)
-    return part(held[0], weight), part(held[1], own)
-
-
-def _watch(est: Any, validation: Source) -> Callback:
-    """What computes loss and score on validation data, the latter by scikit-learn, on the host."""
-    to_numpy, weight = est.network_.backend.to_numpy, validation.examples.weight
-    weight = None if weight is None else to_numpy(weight)
-
-    def measure(y: Array, a: Array, task: str, xp: Namespace) -> tuple[Array, Array]:
-        return predictions(y, est._task, xp), predictions(a, est._task, xp)
-
-    def combine(parts: Sequence[tuple[Array, ...]], sizes: Sequence[int], backend: Backend) -> float:
-        y_true, y_pred = (np.concatenate([to_numpy(part) for part in each]) for each in zip(*parts))
-        return float(est._score(y_true, y_pred, sample_weight=weight)) if np.isfinite(y_pred).all() else np.nan
-
-    return evaluation.watch(est.network_, "validation", validation, [Metric(est._score_name, measure, combine)])
+    metric = Metric(problem.score_name, measure_predictions, score, better="max")
+    return Evaluate("validation", validation, [metric])

@@ -1,97 +1,144 @@
-"""Labels of any type, and the outputs that stand for them: what scikit-learn calls binary, multiclass, multilabel."""
+"""Labels of any type, and the outputs of a network that stand for them."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
 from sklearn.preprocessing import LabelBinarizer, LabelEncoder
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 
-from xpnet.arrays import Array
-from xpnet.backends import Backend
-from xpnet.estimators.following import labels_on
+from xpnet.backends.base import Backend
+from xpnet.core.arrays import Array
+from xpnet.view import View
 
-SEVERAL = "multilabel-indicator"  # what scikit-learn calls rows of 0 and 1
+
+class Kind(NamedTuple):
+    """A kind of labels, and the output layer for it."""
+
+    name: str  # what scikit-learn calls it
+    task: str  # what `Network` calls it
+    activation: str  # of the output layer
+
+
+BINARY = Kind("binary", "binary", "sigmoid")  # one output: the probability of the second class
+MULTICLASS = Kind("multiclass", "classification", "softmax")  # an output for each class
+MULTILABEL = Kind("multilabel", "multilabel", "sigmoid")  # an output for each label; any number of them may be 1
 
 
 @dataclass(frozen=True)
 class Labels:
-    """The classes of a problem, on the host, and how outputs stand for them.
+    """The labels of a problem, on the host.
 
     Parameters
     ----------
     classes
-        In order, (K,).
+        The classes, or the names of the labels, sorted, (K,).
     kind
-        "binary": one output, the probability of the second class. "multiclass": an output for each class.
-        "multilabel": an output for each label, of which any number may be 1.
+        Which outputs stand for them.
     as_sparse
         Whether labels were given as a sparse matrix, and so are predicted as one.
     """
 
     classes: np.ndarray
-    kind: str
+    kind: Kind
     as_sparse: bool = False
 
     @property
-    def outputs(self) -> int:
-        """How many outputs stand for them."""
-        return 1 if self.kind == "binary" else len(self.classes)
+    def n_outputs(self) -> int:
+        """Number of outputs."""
+        return 1 if self.kind == BINARY else len(self.classes)
 
     def encode(self, y: Any) -> np.ndarray:
-        """Targets: the number of each class, (n,) int32, for "multiclass"; else rows of 0 and 1, (n, outputs)."""
-        if self.kind == "multilabel":
+        """Encode labels as targets: class numbers (n,) for several classes, else rows of 0 and 1, (n, n_outputs)."""
+        if self.kind == MULTILABEL:
             return LabelBinarizer().fit(y).transform(y)
         numbers = self.numbers(y)
-        return numbers if self.kind == "multiclass" else numbers[:, None]
+        return numbers if self.kind == MULTICLASS else numbers[:, None]
 
     def numbers(self, y: Any) -> np.ndarray:
-        """Numbers of the classes, (n,) int32, where there is one an example."""
+        """Number the classes of the examples from 0, (n,) int32; for one class an example."""
         encoder = LabelEncoder()
         encoder.classes_ = self.classes
         return np.asarray(encoder.transform(y), np.int32)
 
-    def decode(self, a: Array, backend: Backend) -> Any:
-        """Labels that outputs (n, outputs) stand for, in the library of the outputs; strings are NumPy's always."""
+    def decode(self, a: Array, view: View) -> Any:
+        """Decode a network's outputs (n, n_outputs) into labels, on its device; strings are always NumPy's."""
+        with view.scope():
+            return self._decode(a, view.backend)
+
+    def _decode(self, a: Array, backend: Backend) -> Any:
         xp = backend.xp
-        if self.kind == "multilabel":
-            found = xp.astype(a > 0.5, xp.__array_namespace_info__().default_dtypes(device=a.device)["integral"])
-            return sparse.csr_matrix(backend.to_numpy(found)) if self.as_sparse else found
-        if self.kind == "multiclass":
+        if self.kind == MULTILABEL:
+            labels = xp.astype(a > 0.5, xp.__array_namespace_info__().default_dtypes(device=a.device)["integral"])
+            return sparse.csr_matrix(backend.to_numpy(labels)) if self.as_sparse else labels
+        if self.kind == MULTICLASS:
             number = xp.argmax(a, axis=-1)
         else:
             number = xp.astype(a[:, 0] > 0.5, xp.int32)
-            number = number * (len(self.classes) - 1)  # a single class is the answer to everything
-        if self.classes.dtype.kind not in "biuf":
+            number = number * (len(self.classes) - 1)  # a single class is always predicted
+        if not is_numeric(self.classes):
             return self.classes[backend.to_numpy(number)]
-        return xp.take(labels_on(self.classes, backend), number, axis=0)
+        return xp.take(_move_classes(self.classes, backend), number, axis=0)
+
+    def check(self, y: Any, classes: Any = None) -> None:
+        """Check labels, and `classes` if they are given, against those that are known."""
+        if classes is not None and not np.array_equal(self.classes, unique_labels(classes)):
+            raise ValueError(
+                f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {self.classes!r}"
+            )
+        multilabel = is_multilabel(y)
+        if multilabel != (self.kind == MULTILABEL) or (multilabel and y.shape[1] != self.n_outputs):
+            raise ValueError(f"y has shape {y.shape}, but the estimator was fitted to {self.kind.name} labels")
+        labels = unique_labels(y)
+        if len(np.setdiff1d(labels, self.classes)):
+            raise ValueError(
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes}. 'y' has {labels}."
+            )
 
 
-def learn(y: Any, classes: Any = None) -> Labels:
-    """Find out what labels there are; `classes` names all of them where y may lack some.
+def learn_labels(y: Any, classes: Any = None) -> Labels:
+    """Learn from y which labels there are; `classes` lists them where y may lack some.
 
     Raises
     ------
     ValueError
-        If y holds no labels, but real numbers, say.
+        If y does not hold labels but, for example, real numbers.
 
     Examples
     --------
-    >>> learn(["no", "yes", "no"]).kind, learn([[0, 1], [1, 1]]).kind
+    >>> learn_labels(["no", "yes", "no"]).kind.name, learn_labels([[0, 1], [1, 1]]).kind.name
     ('binary', 'multilabel')
     """
     check_classification_targets(y)
-    kind = type_of_target(y, input_name="y")
-    if kind == "multiclass-multioutput":
+    if type_of_target(y, input_name="y") == "multiclass-multioutput":
         raise ValueError(
             "y has several columns of classes; give one column, or for several labels an example rows of 0 and 1, or "
             "see sklearn.multioutput.MultiOutputClassifier"
         )
-    if kind == SEVERAL:
-        found: Any = LabelBinarizer().fit(y).classes_
-        if classes is not None and len(unique_labels(classes)) != len(found):
-            raise ValueError(f"classes={classes!r} must be the labels of the {len(found)} columns of y")
-        return Labels(found, "multilabel", sparse.issparse(y))
-    found = unique_labels(y if classes is None else classes)
-    return Labels(found, "binary" if len(found) <= 2 else "multiclass")
+    if is_multilabel(y):
+        names: Any = LabelBinarizer().fit(y).classes_
+        if classes is not None and len(unique_labels(classes)) != len(names):
+            raise ValueError(f"classes={classes!r} must be the labels of the {len(names)} columns of y")
+        return Labels(names, MULTILABEL, sparse.issparse(y))
+    known = unique_labels(y if classes is None else classes)
+    return Labels(known, BINARY if len(known) <= 2 else MULTICLASS)
+
+
+def is_multilabel(y: Any) -> bool:
+    """Tell whether y has several labels an example: rows of 0 and 1."""
+    return type_of_target(y, input_name="y") == "multilabel-indicator"
+
+
+def is_numeric(x: np.ndarray) -> bool:
+    """Tell whether an array holds numbers, which every library has, rather than strings or objects."""
+    return x.dtype.kind in "biuf"
+
+
+def _move_classes(classes: np.ndarray, backend: Backend) -> Array:
+    """Move classes to a device; in the library's default dtype if it lacks theirs."""
+    info = backend.xp.__array_namespace_info__()
+    if classes.dtype.name in info.dtypes(device=backend.device):
+        return backend.asarray(classes)
+    kind = "integral" if classes.dtype.kind in "iu" else "real floating"
+    return backend.asarray(classes, str(info.default_dtypes(device=backend.device)[kind]).split(".")[-1])

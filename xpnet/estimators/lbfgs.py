@@ -1,117 +1,134 @@
 """L-BFGS: SciPy's, on the gradients of a network, which are computed wherever the network lives."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import scipy.optimize
 
-from xpnet.arrays import Array, Layers, Namespace, bound, each_array, leaves, map_arrays, refill
-from xpnet.backends import on_host
-from xpnet.backprop import Spec, State, make_step
-from xpnet.data import Chunk, Kept, Sampling, cut
-from xpnet.examples import Batch, gather
+from xpnet.backends.base import cast, on_host
+from xpnet.core.arrays import Array, Layers, Namespace, leaves, map_arrays, map_layers, rebuild, rows_per_block
+from xpnet.core.minibatch import Batch, Examples, gather
+from xpnet.core.step import State, make_step
+from xpnet.data.sampling import Sampling, cut_into_minibatches
+from xpnet.data.sources import Resident
+from xpnet.estimators.sparse import Source
+from xpnet.view import View
 
-if TYPE_CHECKING:
-    from xpnet.estimators.sparse_rows import SparseRows
-    from xpnet.network import Network
-
-TOGETHER = 2048  # examples whose gradient is computed together: on the host, so that memory is small
-ON_DEVICE = 8192  # ... and on a device, where a few large steps cost less than many small ones
-STEPS = 10_000  # at most so many of these in a chunk
+ROWS_ON_HOST = 2048  # examples whose gradient is computed at once: few on the host, so that memory is small
+ROWS_ON_DEVICE = 8192  # ... and more on a device, where a few large steps cost less than many small ones
+STEPS = 10_000  # at most this many such steps in a chunk
 
 IN_ORDER = Sampling(
     lambda n, batch_size: math.ceil(n / batch_size),
-    lambda n, batch_size, rng: cut(np.arange(n, dtype=np.int32), batch_size),
+    lambda n, batch_size, rng: cut_into_minibatches(np.arange(n, dtype=np.int32), batch_size),
 )
 
 
-def _add_up(layers: Layers, grads: Layers, state: Layers, lr: Array, xp: Namespace) -> tuple[Layers, Layers]:
-    """Update of an optimizer that moves nothing: its state is the sum of the gradients, each times its `lr`."""
-    (total,) = each_array(lambda s, g: (s + lr * g,), state, grads)
+def add_gradients(layers: Layers, grads: Layers, state: Layers, lr: Array, xp: Namespace) -> tuple[Layers, Layers]:
+    """Update of an optimizer that changes no weights: its state sums up the gradients, each times `lr`."""
+    (total,) = map_layers(lambda s, g: (s + lr * g,), state, grads)
     return layers, total
 
 
-def minimize(
-    net: "Network",
-    source: "Kept | SparseRows",
-    alpha: float,
-    options: dict[str, Any],
-    say: Callable[[int, float], None],
-) -> Any:
-    """Find the weights of least cost by L-BFGS-B, from those that the network has, and give them to it.
+class Objective:
+    """The cost over all examples and its gradient, as functions of one flat vector of weights and biases.
 
     The cost is the mean over all examples, by their weights, plus α/2W ‖w‖², with W the sum of the weights.
 
     Parameters
     ----------
-    net
+    view
         The network.
     source
         The examples.
     alpha
         α.
+    """
+
+    def __init__(self, view: View, source: Source, alpha: float) -> None:
+        self.view, self.source, self.alpha = view, source, alpha
+        backend = view.backend
+        with view.scope():
+            self.layers = map_arrays(backend.to_numpy, view.layers)  # their shapes and dtypes are those of all weights
+            self.encoding = source.reader.encoding()
+            weight = source.examples.weight
+            weight = np.ones(len(source)) if weight is None else backend.to_numpy(weight).astype(np.float64)
+            self.step = make_step(view.model.sigmas, view.model.output, add_gradients)
+            self.loop = self._make_loop(source.examples) if isinstance(source, Resident) else None
+        self.weight, self.total = weight, float(weight.sum())
+        self.rng = np.random.default_rng(0)  # `chunks` asks for one, which is not used in order
+        self.rows = min(ROWS_ON_HOST if on_host(backend) else ROWS_ON_DEVICE, rows_per_block(view.model.n_in))
+
+    def __call__(self, flat: np.ndarray) -> tuple[float, np.ndarray]:
+        """Compute cost and gradient. Synchronizes once a chunk."""
+        backend, dtype, done, cost = self.view.backend, self.view.dtype, 0, 0.0
+        layers = self.unflatten(flat)
+        with self.view.scope():
+            zeros = map_arrays(lambda x: 0.0 * x, layers)
+            state = State(layers, zeros, backend.asarray(np.zeros(1), dtype))
+            for chunk in self.source.chunks(IN_ORDER, self.rng, self.rows, STEPS):
+                weights = self.weight[done : done + chunk.index.size].reshape(chunk.index.shape).sum(axis=1)
+                done, counts = done + chunk.index.size, weights > 0
+                if not counts.any():
+                    continue
+                batches = Batch(
+                    index=chunk.index[counts],
+                    lr=cast(weights[counts] / self.total, dtype),
+                    decay=cast(np.full(counts.sum(), self.alpha / self.total), dtype) if self.alpha else None,
+                )
+                state = state._replace(cost=backend.asarray(np.zeros(chunk.index.shape[1]), dtype))
+                loop = self.loop or self._make_loop(chunk.examples)
+                state = loop(state, batches)
+                cost += float(backend.to_numpy(state.cost).sum(dtype=np.float64))
+            return cost / self.total, flatten(map_arrays(backend.to_numpy, state.optimizer))
+
+    def unflatten(self, flat: np.ndarray) -> Layers:
+        """Copy a flat vector to the device, as weights and biases."""
+        arrays = leaves(self.layers)
+        parts = np.split(flat, np.cumsum([x.size for x in arrays])[:-1])
+        parts = [cast(part.reshape(x.shape), self.view.dtype) for part, x in zip(parts, arrays)]
+        with self.view.scope():
+            return self.view.backend.copy_nest(rebuild(self.layers, parts), self.view.dtype)
+
+    def _make_loop(self, examples: Examples) -> Callable[..., Any]:
+        return self.view.backend.loop(self.step, gather, (examples, self.encoding))
+
+
+def flatten(layers: Layers) -> np.ndarray:
+    """Join NumPy arrays of weights and biases into one float64 vector."""
+    return np.concatenate([np.asarray(x, np.float64).ravel() for x in leaves(layers)])
+
+
+def minimize(
+    view: View, source: Source, alpha: float, options: dict[str, Any], on_iteration: Callable[[int, float], None]
+) -> tuple[Layers, Any]:
+    """Find the weights of least cost by L-BFGS-B, starting from those of a network.
+
+    Parameters
+    ----------
+    view, source, alpha
+        As in `Objective`.
     options
-        Those of SciPy's method.
-    say
+        The options of SciPy's method.
+    on_iteration
         Called with the number and the cost of each iteration.
 
     Returns
     -------
-    scipy.optimize.OptimizeResult
-        As SciPy gives it.
+    layers : Layers
+        The weights, on the device.
+    result : scipy.optimize.OptimizeResult
+        What SciPy returns.
     """
-    backend, dtype = net.backend, net.dtype
-    step = make_step(Spec(net.sigmas, net.output, _add_up))
-    begin = map_arrays(backend.to_numpy, net.state.layers)
-    together = min(TOGETHER if on_host(backend) else ON_DEVICE, bound(1, net.sizes[0]))
-    kept: dict[Any, Any] | None = {} if isinstance(source, Kept) else None
-    weight = source.examples.weight
-    weight = np.ones(source.examples.y.shape[0]) if weight is None else backend.to_numpy(weight).astype(np.float64)
-    total = float(weight.sum())
+    objective, numbers = Objective(view, source, alpha), count(1)
 
-    def chunks() -> Iterator[tuple[Chunk, np.ndarray]]:
-        """Blocks of examples in order, and the sum of the weights in each."""
-        done = 0
-        for chunk in source.chunks(IN_ORDER, net.rng, together, STEPS):
-            yield chunk, weight[done : done + chunk.index.size].reshape(chunk.index.shape).sum(axis=1)
-            done += chunk.index.size
-
-    def layers_of(flat: np.ndarray) -> Layers:
-        parts = np.split(flat, np.cumsum([x.size for x in leaves(begin)])[:-1])
-        with np.errstate(over="ignore"):
-            shaped = [part.reshape(x.shape).astype(dtype) for part, x in zip(parts, leaves(begin))]
-        return net.owned(refill(begin, shaped))
-
-    def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        layers, cost = layers_of(flat), 0.0
-        state = State(layers, map_arrays(lambda x: 0.0 * x, layers), backend.asarray(np.zeros(1), dtype))
-        for chunk, weights in chunks():
-            live = None if weights.all() else backend.asarray(weights > 0)
-            share, decay = (backend.asarray(x, dtype) for x in (weights / total, np.full(len(weights), alpha / total)))
-            batches = Batch(backend.asarray(chunk.index), share, live, decay if alpha else None)
-            state = state._replace(cost=backend.asarray(np.zeros(chunk.index.shape[1]), dtype))
-            state = backend.fold(step, gather, state, batches, chunk.examples, kept)
-            cost += float(backend.to_numpy(state.cost).sum(dtype=np.float64))
-        return cost / total, _flat(map_arrays(backend.to_numpy, state.optimizer))
+    def callback(intermediate_result: Any) -> None:  # SciPy goes by the name of the argument
+        on_iteration(next(numbers), float(intermediate_result.fun))
 
     result = scipy.optimize.minimize(
-        objective, _flat(begin), method="L-BFGS-B", jac=True, options=options, callback=_telling(say)
+        objective, flatten(objective.layers), method="L-BFGS-B", jac=True, options=options, callback=callback
     )
-    net.state = net.state._replace(layers=layers_of(result.x))
-    return result
-
-
-def _flat(arrays: Layers) -> np.ndarray:
-    return np.concatenate([np.asarray(x, np.float64).ravel() for x in leaves(arrays)])
-
-
-def _telling(say: Callable[[int, float], None]) -> Callable[..., None]:
-    numbers = count(1)
-
-    def told(intermediate_result: Any) -> None:  # by this name SciPy knows what it is to be given
-        say(next(numbers), float(intermediate_result.fun))
-
-    return told
+    return objective.unflatten(result.x), result

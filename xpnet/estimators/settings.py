@@ -1,181 +1,238 @@
-"""What the parameters of an estimator mean: checked, and turned into what a network is made of and trained by."""
+"""The parameters that both estimators have, and the settings of a training that they stand for."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet import arguments, names
-from xpnet.activations import Activation
-from xpnet.adaptive import AdamHat
-from xpnet.costs import Cost
-from xpnet.data import Sampling, cut
-from xpnet.errors import between, choices, count, in_range, unknown, yes_or_no
-from xpnet.initializers import Initializer
-from xpnet.optimizers import SGD, Optimizer
-from xpnet.schedules import Schedule
+from xpnet.checks import between, choices, count, in_range, unknown, yes_or_no
+from xpnet.core.optimizers.adam import AdamHat
+from xpnet.core.optimizers.base import Optimizer
+from xpnet.core.optimizers.sgd import SGD
+from xpnet.core.schedules import Schedule
+from xpnet.data.sampling import Sampling, cut_into_minibatches
+from xpnet.training import arguments
+from xpnet.training.callbacks import Callback
 
 SOLVERS = ("adam", "sgd", "lbfgs")
 LEARNING_RATES = ("constant", "invscaling", "adaptive")
-# scikit-learn's names, and ours
-ACTIVATIONS = {"logistic": "sigmoid"}
-NAMES = (*ACTIVATIONS, *names.ACTIVATIONS)
-LOSSES = {"log_loss": "cross_entropy", "squared_error": "quadratic"}
 
 
-def is_called(given: Any, name: str) -> bool:
-    """Whether a parameter that takes names and objects is this name."""
-    return isinstance(given, str) and given == name
+@dataclass(eq=False, repr=False)
+class Parameters:
+    """The parameters of both estimators, exactly as the user gave them."""
+
+    _: KW_ONLY
+    loss: Any  # the order of the first three differs between the estimators
+    hidden_layer_sizes: Any
+    activation: Any
+    solver: Any = "adam"
+    alpha: float = 0.0001
+    batch_size: Any = "auto"
+    learning_rate: Any = "constant"
+    learning_rate_init: float = 0.001
+    power_t: float = 0.5
+    max_iter: int = 200
+    shuffle: bool = True
+    random_state: Any = None
+    tol: float = 1e-4
+    verbose: Any = False
+    warm_start: bool = False
+    momentum: float = 0.9
+    nesterovs_momentum: bool = True
+    early_stopping: bool = False
+    validation_fraction: float = 0.1
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+    n_iter_no_change: Any = 10
+    max_fun: int = 15000
+    dropout: Any = 0.0
+    callbacks: Sequence[Callback] = ()
+    progress: bool = False
+    backend: Any = None
+    device: Any = None
+    dtype: Any = None
 
 
-def check(est: Any) -> None:
-    """Check every parameter that nothing else checks, with the ranges that scikit-learn has.
+class RateRule(NamedTuple):
+    """How the learning rate changes between epochs; with neither of the two, only the schedule changes it."""
+
+    invscaling: bool
+    adaptive: bool
+    initial: float  # η
+    power: float
+
+
+class Descent(NamedTuple):
+    """Settings of the solvers that train epoch by epoch."""
+
+    optimizer: Optimizer
+    schedule: Schedule
+    rate_rule: RateRule
+    batch_size: int | None  # None: 200, or all examples if there are fewer
+    shuffle: bool
+    early_stopping: bool
+    validation_fraction: float
+    n_iter_no_change: float
+    callbacks: Sequence[Callback]
+    progress: bool
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train, checked. What shapes the network is in `Architecture`."""
+
+    descent: Descent | None  # None: L-BFGS
+    alpha: float
+    max_iter: int
+    max_fun: int
+    tol: float
+    verbose: bool
+    partial: bool  # train for one epoch, which continues the last call in everything (`partial_fit`)
+
+
+def is_called(value: Any, name: str) -> bool:
+    """Tell whether a parameter that takes names and objects is this name."""
+    return isinstance(value, str) and value == name
+
+
+def parse_settings(parameters: Parameters, *, partial: bool) -> Settings:
+    """Check parameters, in the ranges that scikit-learn accepts, and turn them into settings.
+
+    Parameters
+    ----------
+    parameters
+        The parameters.
+    partial
+        Whether they are for a call of `partial_fit`.
 
     Raises
     ------
-    ValueError
-        If one is wrong; the message names it.
+    ValueError, TypeError
+        If a parameter is wrong; the message names it.
     """
-    if isinstance(est.solver, str) and est.solver not in SOLVERS:
-        raise ValueError(unknown("solver", est.solver, SOLVERS) + ", or give an optimizer, as in SGD(momentum=0.9)")
-    if isinstance(est.learning_rate, str) and est.learning_rate not in LEARNING_RATES:
-        raise ValueError(unknown("learning_rate", est.learning_rate, LEARNING_RATES) + ", or give a schedule")
-    if not isinstance(est.solver, str) and not arguments.is_optimizer(est.solver):
+    check_parameters(parameters)
+    descent = None if is_called(parameters.solver, "lbfgs") else _parse_descent(parameters)
+    if partial and descent is not None:
+        _check_partial(descent)
+    return Settings(
+        descent=descent,
+        alpha=parameters.alpha,
+        max_iter=count("max_iter", parameters.max_iter, 1),
+        max_fun=count("max_fun", parameters.max_fun, 1),
+        tol=parameters.tol,
+        verbose=bool(parameters.verbose),
+        partial=partial,
+    )
+
+
+def check_parameters(parameters: Parameters) -> None:
+    """Check all parameters but those that shape the network."""
+    solver, learning_rate = parameters.solver, parameters.learning_rate
+    if isinstance(solver, str) and solver not in SOLVERS:
+        raise ValueError(unknown("solver", solver, SOLVERS) + ", or give an optimizer, as in SGD(momentum=0.9)")
+    if isinstance(learning_rate, str) and learning_rate not in LEARNING_RATES:
+        raise ValueError(unknown("learning_rate", learning_rate, LEARNING_RATES) + ", or give a schedule")
+    if not isinstance(solver, str) and not arguments.is_optimizer(solver):
         raise TypeError(
-            f"solver={est.solver!r} must be one of {choices(SOLVERS)}, or an optimizer, as in SGD(momentum=0.9)"
+            f"solver={solver!r} must be one of {choices(SOLVERS)}, or an optimizer, as in SGD(momentum=0.9)"
         )
-    if not isinstance(est.learning_rate, str) and not callable(est.learning_rate):
+    if not isinstance(learning_rate, str) and not callable(learning_rate):
         raise ValueError(
-            f"learning_rate={est.learning_rate!r} must be one of {choices(LEARNING_RATES)}, or a schedule; the number "
-            "is learning_rate_init"
+            f"learning_rate={learning_rate!r} must be one of {choices(LEARNING_RATES)}, or a schedule; the number is "
+            "learning_rate_init"
         )
-    if not is_called(est.batch_size, "auto"):
-        count("batch_size", est.batch_size, 1)
+    if not is_called(parameters.batch_size, "auto"):
+        count("batch_size", parameters.batch_size, 1)
     for name in ("max_iter", "max_fun"):
-        count(name, getattr(est, name), 1)
-    if est.n_iter_no_change != math.inf:
-        count("n_iter_no_change", est.n_iter_no_change, 1)
-    if not isinstance(est.verbose, int) or est.verbose < 0:
-        raise ValueError(f"verbose={est.verbose!r} must be True or False, or a number of at least 0")
-    arguments.callbacks(est.callbacks)
+        count(name, getattr(parameters, name), 1)
+    if parameters.n_iter_no_change != math.inf:
+        count("n_iter_no_change", parameters.n_iter_no_change, 1)
+    if not isinstance(parameters.verbose, int) or parameters.verbose < 0:
+        raise ValueError(f"verbose={parameters.verbose!r} must be True or False, or a number of at least 0")
+    arguments.parse_callbacks(parameters.callbacks)
     for name in ("shuffle", "warm_start", "nesterovs_momentum", "early_stopping", "progress"):
-        yes_or_no(name, getattr(est, name))
+        yes_or_no(name, getattr(parameters, name))
     for name in ("alpha", "power_t", "tol"):
-        in_range(name, getattr(est, name), 0, math.inf, "0 turns it off")
-    between("learning_rate_init", est.learning_rate_init, 0, math.inf, "0.001 is usual")
+        in_range(name, getattr(parameters, name), 0, math.inf, "0 turns it off")
+    between("learning_rate_init", parameters.learning_rate_init, 0, math.inf, "0.001 is usual")
     for name in ("validation_fraction", "momentum", "beta_1", "beta_2"):
-        in_range(name, getattr(est, name), 0, 1, "0.1 is usual" if name == "validation_fraction" else "0.9 is usual")
-    between("epsilon", est.epsilon, 0, math.inf, "1e-8 is usual")
-    if is_called(est.solver, "lbfgs"):
-        for name, off in (("dropout", not np.any(est.dropout)), ("callbacks", not est.callbacks)):
-            if not off:
+        usual = "0.1 is usual" if name == "validation_fraction" else "0.9 is usual"
+        in_range(name, getattr(parameters, name), 0, 1, usual)
+    between("epsilon", parameters.epsilon, 0, math.inf, "1e-8 is usual")
+    if is_called(solver, "lbfgs"):
+        for name, unused in (("dropout", not np.any(parameters.dropout)), ("callbacks", not parameters.callbacks)):
+            if not unused:
                 raise ValueError(
-                    f"{name}={getattr(est, name)!r} is for solvers that train epoch by epoch, which lbfgs does not; "
-                    "leave it out, or give solver='adam'"
+                    f"{name}={getattr(parameters, name)!r} is for solvers that train epoch by epoch, which lbfgs does "
+                    "not; leave it out, or give solver='adam'"
                 )
 
 
-def hidden_sizes(given: Any) -> list[int]:
-    """Number of units of each hidden layer, from a number or a list of them."""
-    sizes: list[Any] = list(given) if hasattr(given, "__iter__") and not isinstance(given, str) else [given]
-    try:
-        if min(sizes, default=1) <= 0:
-            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
-        return [count("hidden_layer_sizes", size, 1) for size in sizes]
-    except TypeError as error:
-        raise ValueError(f"hidden_layer_sizes={given!r} must be a whole number, or a list of them") from error
+def _parse_descent(parameters: Parameters) -> Descent:
+    return Descent(
+        optimizer=_parse_optimizer(parameters),
+        schedule=_parse_schedule(parameters),
+        rate_rule=_parse_rate_rule(parameters),
+        batch_size=None if is_called(parameters.batch_size, "auto") else count("batch_size", parameters.batch_size, 1),
+        shuffle=bool(parameters.shuffle),
+        early_stopping=bool(parameters.early_stopping),
+        validation_fraction=parameters.validation_fraction,
+        n_iter_no_change=parameters.n_iter_no_change,
+        callbacks=arguments.parse_callbacks(parameters.callbacks),
+        progress=bool(parameters.progress),
+    )
 
 
-def hidden(given: Any, layers: int) -> list[Activation]:
-    """Activations of the hidden layers, from one of scikit-learn's names or ours, or a list with one for each."""
-
-    def ours(each: Any) -> Any:
-        return ACTIVATIONS.get(each, each) if isinstance(each, str) else each
-
-    several = isinstance(given, (list, tuple)) and not isinstance(given, Activation)
-    for each in given if several else [given]:
-        if isinstance(each, str) and each.partition("(")[0] not in NAMES:
-            raise ValueError(unknown("activation", each, NAMES))
-    return arguments.hidden([ours(each) for each in given] if several else ours(given), layers)
+def _parse_optimizer(parameters: Parameters) -> Optimizer:
+    if not isinstance(parameters.solver, str):
+        return parameters.solver
+    if parameters.solver == "sgd":
+        nesterov = bool(parameters.nesterovs_momentum and parameters.momentum)
+        return SGD(momentum=parameters.momentum, nesterov=nesterov)
+    return AdamHat(beta1=parameters.beta_1, beta2=parameters.beta_2, epsilon=parameters.epsilon)
 
 
-def cost(loss: Any) -> Cost:
-    """Cost function, from one of scikit-learn's names or ours, or an object of the user's own."""
-    if isinstance(loss, str) and loss.partition("(")[0] not in (known := (*LOSSES, *names.COSTS)):
-        raise ValueError(unknown("loss", loss, known) + ", or give an object with value and gradient")
-    return arguments.cost(LOSSES.get(loss, loss) if isinstance(loss, str) else loss, "loss")
+def _parse_schedule(parameters: Parameters) -> Schedule:
+    learning_rate = parameters.learning_rate
+    rate = parameters.learning_rate_init if isinstance(learning_rate, str) else learning_rate
+    return arguments.parse_schedule(rate, "learning_rate")
 
 
-def uniform(activation: Any, random_state: np.random.RandomState, layers: int) -> Initializer:
-    """Initial weights and biases as scikit-learn draws them, layer after layer: U(−r, r), r² = c / (n_in + n_out).
-
-    c is 2 for a layer of sigmoid units, else 6; that of the output is as that of the last of the hidden `layers`. By
-    Glorot and Bengio, AISTATS 2010, equation 16.
-    """
-    c = [2.0 if sigma.name == "sigmoid" else 6.0 for sigma in hidden(activation, layers)]
-    if not layers and is_called(activation, "logistic"):
-        c = [2.0]
-    left = iter([*c, c[-1] if c else 6.0])
-
-    def draw(rng: np.random.Generator, n_in: int, n_out: int) -> tuple[np.ndarray, np.ndarray]:
-        r = math.sqrt(next(left) / (n_in + n_out))
-        w = random_state.uniform(-r, r, (n_in, n_out))
-        return w.T, random_state.uniform(-r, r, n_out)
-
-    return draw
+def _parse_rate_rule(parameters: Parameters) -> RateRule:
+    """Read the rule from `learning_rate`; Adam adapts its own rates and has none."""
+    name = "" if is_called(parameters.solver, "adam") else parameters.learning_rate
+    return RateRule(
+        invscaling=is_called(name, "invscaling"),
+        adaptive=is_called(name, "adaptive"),
+        initial=parameters.learning_rate_init,
+        power=parameters.power_t,
+    )
 
 
-def given(layers: Iterable[tuple[Any, Any]]) -> Initializer:
-    """Initial weights and biases that are there already: (n_in, n_out) and (n_out,) of layer after layer."""
-    left = iter(layers)
-
-    def draw(rng: np.random.Generator, n_in: int, n_out: int) -> tuple[np.ndarray, np.ndarray]:
-        w, b = next(left)
-        return w.T, b
-
-    return draw
-
-
-def optimizer(est: Any) -> Optimizer:
-    """What `solver` means."""
-    if not isinstance(est.solver, str):
-        return est.solver
-    if est.solver == "sgd":
-        return SGD(momentum=est.momentum, nesterov=bool(est.nesterovs_momentum and est.momentum))
-    return AdamHat(beta1=est.beta_1, beta2=est.beta_2, epsilon=est.epsilon)
+def _check_partial(descent: Descent) -> None:
+    """Refuse what a single epoch cannot do."""
+    if descent.early_stopping:
+        raise ValueError("partial_fit does not support early_stopping=True")
+    if getattr(descent.schedule, "needs_total", True):
+        raise ValueError(
+            f"learning_rate={descent.schedule!r} is a schedule over all steps, and partial_fit does not know how many "
+            "there will be; call fit, or give a constant one"
+        )
 
 
-def schedule(est: Any) -> Schedule:
-    """Learning rate as a function of the step, but for what `Convergence` does between epochs."""
-    given = est.learning_rate_init if isinstance(est.learning_rate, str) else est.learning_rate
-    return arguments.schedule(given, "learning_rate")
-
-
-def sampling(random_state: np.random.RandomState, shuffled: bool) -> Sampling:
-    """Draw minibatches as scikit-learn does: each epoch shuffles the order of the last one; or always in order."""
+def make_sampling(random_state: np.random.RandomState, shuffle: bool) -> Sampling:
+    """Draw minibatches as scikit-learn does: each epoch shuffles the order of the one before, or none does."""
     order = np.zeros(0, np.int32)
 
     def draw(n: int, batch_size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
         nonlocal order
         order = order if len(order) else np.arange(n, dtype=np.int32)
-        if shuffled:
-            order = order[random_state.permutation(n)]  # as sklearn.utils.shuffle, in a twentieth of the time
-        return cut(order, batch_size)
+        if shuffle:
+            order = order[random_state.permutation(n)]  # what sklearn.utils.shuffle does, in a twentieth of the time
+        return cut_into_minibatches(order, batch_size)
 
     return Sampling(lambda n, batch_size: math.ceil(n / batch_size), draw)
-
-
-class Rule(NamedTuple):
-    """What steers the learning rate between epochs."""
-
-    invscaling: bool
-    adaptive: bool
-    power: float
-
-
-def rule(est: Any) -> Rule:
-    """What `learning_rate` does between epochs; Adam has its own rates."""
-    name = est.learning_rate if isinstance(est.learning_rate, str) else ""
-    steered = not is_called(est.solver, "adam")
-    return Rule(steered and name == "invscaling", steered and name == "adaptive", est.power_t)

@@ -1,0 +1,117 @@
+"""See whether the tests catch deliberate faults: python tools/run_faults.py [--only 3 4].
+
+A suite that passes says little until it is known to fail when the package is wrong. `faults.json`, beside this file,
+lists mistakes that would be easy to make, in every module that computes. Each one replaces a text, which must occur
+exactly once in its file, and names the tests that should notice it; "k" is an expression for pytest's -k, which saves
+time. Run this after tests were removed or thinned out, or when a fault was added to the list. All of them take about a
+quarter of an hour.
+
+The faults are made in a copy of the checkout, so that its files stay as they are. A fault is
+
+- caught, if one of its tests failed;
+- missed, if all of them passed;
+- broken, if there was something else: a text that does not occur once, a name that is not there any more, a test that
+  is not there, a test that fails without the fault too.
+
+The exit status is 0 if all of them are caught.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+PARTS = ("xpnet", "tests", "conftest.py", "pyproject.toml")  # what the tests need of a checkout
+FAILED = re.compile(r"^FAILED (.+?)(?: - .*)?$", re.MULTILINE)
+NO_FAULT = re.compile(r"^E +((?:NameError|UnboundLocalError|ImportError|AttributeError): .*)$", re.MULTILINE)
+
+
+def copy_checkout(folder: Path) -> Path:
+    """Copy what the tests need, and make sure that they import the copy."""
+    for part in PARTS:
+        if (ROOT / part).is_dir():
+            shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / part, folder / part)
+    command = [sys.executable, "-c", "import xpnet; print(xpnet.__file__)"]
+    found = subprocess.run(command, cwd=folder, env=environment(folder), capture_output=True, text=True, check=True)
+    if not Path(found.stdout.strip()).resolve().is_relative_to(folder):
+        raise SystemExit(f"tests would import {found.stdout.strip()}, and not the copy in {folder}")
+    return folder
+
+
+def environment(tree: Path) -> dict[str, str]:
+    """Return the environment of the tests."""
+    return {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "1000"}
+
+
+def run_pytest(tree: Path, *arguments: str, timeout: float | None = None) -> tuple[int | None, str]:
+    """Run tests up to the first failure, as continuous integration does; no exit status: it took too long."""
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-rf", "--tb=short", "-p", "no:cacheprovider"]
+    command += ["-m", "slow or not slow", *arguments]
+    try:
+        done = subprocess.run(command, cwd=tree, env=environment(tree), capture_output=True, text=True, timeout=timeout)
+    except subprocess.TimeoutExpired:
+        return None, ""
+    return done.returncode, done.stdout + done.stderr
+
+
+def try_fault(tree: Path, fault: dict[str, Any], timeout: float) -> tuple[str, str]:
+    """Return what came of a fault, and the test that caught it, or what went wrong."""
+    path = tree / fault["file"]
+    right = path.read_text(encoding="utf-8") if path.exists() else ""
+    if right.count(fault["old"]) != 1:
+        return "broken", f"{fault['old']!r} occurs {right.count(fault['old'])} times in {fault['file']}"
+    wrong = right.replace(fault["old"], fault["new"])
+    compile(wrong, fault["file"], "exec")
+    try:
+        path.write_text(wrong, encoding="utf-8")
+        choice = ["-k", fault["k"]] if "k" in fault else []
+        status, output = run_pytest(tree, *choice, *fault["tests"], timeout=timeout)
+    finally:
+        path.write_text(right, encoding="utf-8")
+    failed = FAILED.search(output)
+    unknown = NO_FAULT.search(output)
+    if unknown:
+        return "broken", unknown[1]
+    if status == 1 and failed:
+        return "caught", failed[1]
+    if status == 0:
+        return "missed", " ".join([*fault["tests"], *choice])
+    return "broken", "took too long" if status is None else f"pytest ended with {status}: {output[-500:]}"
+
+
+def main() -> None:
+    """Try the faults, print a line for each, and run the tests that caught them once more, without any fault."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", type=int, nargs="+", metavar="ID", help="faults to try; all unless given")
+    parser.add_argument("--list", type=Path, default=ROOT / "tools" / "faults.json", help="another list of faults")
+    parser.add_argument("--timeout", type=float, default=600, help="seconds for the tests of a fault")
+    given = parser.parse_args()
+    faults = json.loads(given.list.read_text(encoding="utf-8"))
+    chosen = [fault for fault in faults if given.only is None or fault["id"] in given.only]
+    counts, catchers = {"caught": 0, "missed": 0, "broken": 0}, []
+    with tempfile.TemporaryDirectory() as folder:
+        tree = copy_checkout(Path(folder).resolve())
+        for fault in chosen:
+            outcome, by = try_fault(tree, fault, given.timeout)
+            counts[outcome] += 1
+            catchers += [by] if outcome == "caught" else []
+            print(f"{fault['id']:3d} {outcome}  {fault['file']}: {fault['what']}\n      {by}", flush=True)
+        if catchers:
+            status, output = run_pytest(tree, *dict.fromkeys(catchers))
+            if status != 0:
+                raise SystemExit(f"without any fault too, this fails: {', '.join(FAILED.findall(output)) or output}")
+    print(", ".join(f"{number} {outcome}" for outcome, number in counts.items()))
+    sys.exit(counts["caught"] < len(chosen))
+
+
+if __name__ == "__main__":
+    main()

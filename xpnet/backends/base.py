@@ -1,0 +1,266 @@
+"""An array library on a device: moving arrays there and back, and repeating a step."""
+
+import importlib
+import re
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from types import ModuleType
+from typing import Any, ClassVar
+
+import array_api_compat
+import numpy as np
+
+from xpnet.core.arrays import Array, Function, Namespace, blocks, leaves, map_arrays, select
+from xpnet.errors import BackendError
+
+
+class Backend:
+    """An array library on a device; this class serves any Array API namespace.
+
+    Parameters
+    ----------
+    name
+        Name of the library.
+    xp
+        Its Array API namespace.
+    device
+        Its device, in the library's own terms; None for its default.
+
+    Examples
+    --------
+    >>> from xpnet import get_backend
+    >>> backend = get_backend("numpy")
+    >>> backend.to_numpy(backend.asarray([1, 2], "float32"))
+    array([1., 2.], dtype=float32)
+    """
+
+    uses_blas: ClassVar[bool] = True  # whether it multiplies matrices by a BLAS library of this process
+
+    def __init__(self, name: str, xp: Namespace, device: Any = None) -> None:
+        self.name = name
+        self.xp = xp
+        self.device = array_api_compat.device(xp.zeros(1, device=device))
+        self.array_type = type(xp.zeros(1, device=device))
+
+    def __repr__(self) -> str:
+        return f"<Backend {self.name} on {self.device_name}>"
+
+    def __reduce__(self) -> Any:
+        """Copy and pickle by the names of library and device."""
+        if type(self) is Backend:
+            return _import_namespace, (self.name, self.device_name)
+        return type(self), (self.device_name,)
+
+    @property
+    def device_name(self) -> str:
+        """Name of the device, as ``device=`` accepts it."""
+        return str(self.device)
+
+    @classmethod
+    def devices(cls) -> list[str]:
+        """Names of the devices that are available here."""
+        return ["cpu"]
+
+    def scope(self, dtype: str) -> AbstractContextManager[Any]:
+        """Return a context with the library's settings for computing in `dtype` on this device.
+
+        Arithmetic on arrays needs it: JAX narrows float64 elsewhere, PyTorch records for autograd, and CuPy allocates
+        on its current device. The methods of a backend enter it themselves; contexts may be nested.
+        """
+        return nullcontext()
+
+    def asarray(self, x: Any, dtype: str | None = None, name: str = "the array") -> Array:
+        """Move `x` to the device; it is shared, not copied, where it is there already.
+
+        Parameters
+        ----------
+        x
+            An array of any library, or anything that NumPy makes an array of.
+        dtype
+            Name of the dtype of the result; None keeps its own.
+        name
+            Name of `x` in an error.
+
+        Raises
+        ------
+        TypeError
+            If `x` lies on a device and this backend computes on the host: data never comes back silently.
+        """
+        x = as_array(x)
+        if isinstance(x, np.ndarray) or (on_host(x) and not isinstance(x, self.array_type)):
+            return self._from_host(host_array(x), dtype)
+        if on_host(self) and not on_host(x):
+            raise TypeError(
+                f"{name} lies on {array_api_compat.device(x)} ({library(x)}), but the network computes on the host "
+                f"({self.name}); move the network to the data with {_suggest_move(x)}"
+            )
+        x = self._from_device(x)
+        with np.errstate(over="ignore"):  # as in `cast`, where the library is made of NumPy
+            return x if dtype is None else self.xp.astype(x, getattr(self.xp, dtype), copy=False)
+
+    def copy(self, x: Array) -> Array:
+        """Copy an array of this device, in the memory order in which the library multiplies fastest."""
+        return self.xp.asarray(x, copy=True)
+
+    def copy_nest(self, nest: Any, dtype: str) -> Any:
+        """Copy a nest of NumPy arrays to the device: real numbers in `dtype`, integers in their own dtypes."""
+        return map_arrays(lambda x: self.copy(self.asarray(x, dtype if x.dtype.kind == "f" else None)), nest)
+
+    def to_numpy(self, x: Array) -> np.ndarray:
+        """Bring an array back to the host: the one way there. Synchronizes."""
+        if not on_host(x):
+            devices = self.xp.__array_namespace_info__().devices()
+            x = x.to_device(next(device for device in devices if "cpu" in str(device).lower()))
+        return host_array(x)
+
+    def loop(self, step: Function, gather: Function, data: Any) -> Callable[[Any, Any], Any]:
+        """Build a function that repeats a step over minibatches of `data`.
+
+        It is called as ``state = run(state, batches)`` and means ``for i in range(n): state = step(state, gather(data,
+        batches[i], xp), xp)``. The state given stays as it is, and the state returned is never written again. A loop
+        may compile or record the step, and use that again when it is called with arrays of the same shapes: make one
+        for all the chunks of a training.
+
+        Parameters
+        ----------
+        step
+            ``step(state, minibatch, xp) -> state``, a pure function, except that it may write into its state.
+        gather
+            ``gather(data, batch, xp) -> minibatch``, a pure function that also takes a stack of batches, and then
+            returns a stack of minibatches.
+        data
+            A nest of arrays on the device, from which `gather` takes the examples.
+
+        Returns
+        -------
+        Callable
+            ``run(state, batches) -> state``. `state` is a nest of arrays on the device. `batches` is a nest of NumPy
+            arrays on the host in their final dtypes, with an axis of steps in front.
+        """
+
+        def run(state: Any, batches: Any) -> Any:
+            with self.scope(precision(state)):
+                state, batches = map_arrays(self.copy, state), map_arrays(self.asarray, batches)
+                return repeat_step(step, gather, data, state, batches, self.xp)
+
+        return run
+
+    def all_finite(self, arrays: Iterable[Array]) -> bool:
+        """Whether no array holds NaN or infinity. Synchronizes, once."""
+        xp, arrays = self.xp, list(arrays)
+        with self.scope(precision(tuple(arrays))):
+            return bool(xp.all(xp.stack([xp.all(xp.isfinite(rows)) for x in arrays for rows in blocks(x)])))
+
+    def synchronize(self) -> None:
+        """Wait until the device has finished all its work. Synchronizes."""
+
+    def _from_host(self, x: np.ndarray, dtype: str | None) -> Array:
+        return self.xp.asarray(cast(x, dtype), device=self.device)
+
+    def _from_device(self, x: Array) -> Array:
+        if isinstance(x, self.array_type):
+            return array_api_compat.to_device(x, self.device)
+        return self.xp.from_dlpack(x, device=self.device)
+
+
+def repeat_step(step: Function, gather: Function, data: Any, state: Any, batches: Any, xp: Namespace) -> Any:
+    """Repeat a step in a plain loop, which may write into `state`; all arrays are on the device."""
+    with np.errstate(all="ignore"):  # training checks for itself whether costs and weights are finite
+        for i in range(leaves(batches)[0].shape[0]):
+            state = step(state, gather(data, select(batches, i), xp), xp)
+    return state
+
+
+def open_namespace(xp: ModuleType, device: Any = None) -> Backend:
+    """Make a backend of any Array API namespace module, on one of its devices or, by None, on its default device.
+
+    Raises
+    ------
+    BackendError
+        If the module is no such namespace, or has no such device.
+    """
+    try:
+        if isinstance(device, str):
+            devices = xp.__array_namespace_info__().devices()
+            device = next((known for known in devices if _is_name_of(device, str(known))), device)
+        return Backend(xp.__name__, xp, device)
+    except Exception as error:
+        raise BackendError(
+            f"backend={xp.__name__} with device={device!r} cannot be used ({type(error).__name__}: {error}); "
+            "give an Array API namespace module and one of its devices"
+        ) from error
+
+
+def as_array(x: Any) -> Array:
+    """Return arrays of any library as they are, and make a NumPy array of everything else.
+
+    Examples
+    --------
+    >>> as_array([[1.0, 2.0]]).shape
+    (1, 2)
+    """
+    if not array_api_compat.is_array_api_obj(x):
+        return np.asarray(x)
+    detach = getattr(x, "detach", None)  # a torch tensor may belong to an autograd graph
+    return detach() if detach else x
+
+
+def on_host(x: Any) -> bool:
+    """Whether an array, or a backend, is in the host's memory."""
+    device = x.device if isinstance(x, Backend) else array_api_compat.device(x)
+    return "cpu" in str(device).lower()  # not by DLPack: array-api-strict's simulated devices report the CPU there
+
+
+def host_array(x: Array) -> np.ndarray:
+    """Turn an array on the host, of any library, into a NumPy array; without a copy where the library allows it."""
+    return np.asarray(x)
+
+
+def cast(x: np.ndarray, dtype: str | None) -> np.ndarray:
+    """Change the dtype of a NumPy array; a value out of its range becomes infinite, without a warning."""
+    if dtype is None or x.dtype == dtype:
+        return x
+    with np.errstate(over="ignore"):
+        return x.astype(dtype)
+
+
+def precision(nest: Any) -> str:
+    """Return the dtype that `Backend.scope` needs for a nest of arrays: float64 if one of them has it, else float32.
+
+    Examples
+    --------
+    >>> precision((np.ones(2), np.arange(2)))
+    'float64'
+    """
+    return "float64" if any(str(x.dtype).endswith("float64") for x in leaves(nest)) else "float32"
+
+
+def library(x: Array) -> str:
+    """Name of the library that an array belongs to.
+
+    Examples
+    --------
+    >>> library(np.ones(2))
+    'numpy'
+    """
+    name = array_api_compat.array_namespace(x).__name__.removeprefix("array_api_compat.")
+    return name.split(".")[0]
+
+
+def _suggest_move(x: Array) -> str:
+    """Code that moves a network to the library and device of an array."""
+    name = library(x)
+    if name == "cupy":
+        return f'net.to("cupy", device="cuda:{x.device.id}")'
+    backend = repr(name) if name in ("torch", "jax") else name
+    return f"net.to({backend}, device={str(array_api_compat.device(x))!r})"
+
+
+def _is_name_of(device: str, full_name: str) -> bool:
+    """Whether `device` names the device that its library writes as `full_name`, such as ``"lib.Device('CPU_0')"``."""
+    quoted = re.sub(r"^.*\(\W*|\W*\)$", "", full_name)
+    return device in (full_name, quoted) or (device == "cpu" and "cpu" in full_name.lower())
+
+
+def _import_namespace(name: str, device: str) -> Backend:
+    return open_namespace(importlib.import_module(name), device)

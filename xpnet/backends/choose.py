@@ -1,0 +1,104 @@
+"""Finding the backend that ``backend=`` and ``device=`` ask for."""
+
+import importlib
+import sys
+from types import ModuleType
+from typing import Any
+
+from xpnet.backends.base import Backend, open_namespace
+from xpnet.checks import choices, unknown
+from xpnet.errors import BackendError
+
+# name -> (module of this package, how to install the library)
+BACKENDS = {
+    "numpy": ("_numpy", "pip install numpy"),
+    "cupy": ("_cupy", 'pip install "xpnet[cuda13]" (or "xpnet[cuda12]" for CUDA 12)'),
+    "torch": ("_torch", 'pip install "xpnet[torch]"'),
+    "jax": ("_jax", 'pip install "xpnet[jax]"'),
+}
+
+
+def get_backend(backend: Any = None, device: Any = None) -> Backend:
+    """Find the backend that ``backend=`` and ``device=`` ask for.
+
+    Parameters
+    ----------
+    backend
+        ``"numpy"``, ``"cupy"``, ``"torch"``, ``"jax"``, the namespace module of any Array API library, or a `Backend`.
+        None lets `device` decide.
+    device
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or a device in the library's own terms. Without `backend`, the CPU means
+        NumPy, a CUDA device CuPy, and ``"auto"`` CuPy if a GPU can be used, else NumPy (standard error says which).
+        None is the library's default device.
+
+    Raises
+    ------
+    BackendError
+        If it is not available; the message says why and what to do. Nothing is ever replaced silently.
+
+    Examples
+    --------
+    >>> get_backend()
+    <Backend numpy on cpu>
+    """
+    if isinstance(backend, Backend):
+        return _check_device(backend, device)
+    if backend is None and device == "auto":
+        return _choose_best()
+    if backend is None:
+        backend = _library_for(device)
+    if isinstance(backend, ModuleType):
+        name = backend.__name__.removeprefix("array_api_compat.").removesuffix(".numpy")
+        if name not in BACKENDS:
+            return open_namespace(backend, device)
+        backend = name
+    if not isinstance(backend, str) or backend not in BACKENDS:
+        raise BackendError(unknown("backend", backend, BACKENDS) + ", or give an Array API namespace module")
+    return load(backend, device)(device)
+
+
+def load(name: str, device: Any = None) -> type[Any]:
+    """Import the class of a named backend.
+
+    Raises
+    ------
+    BackendError
+        If its library cannot be imported; the message says how to install it, and names `device`.
+    """
+    module, remedy = BACKENDS[name]
+    try:
+        return importlib.import_module(f"xpnet.backends.{module}").BACKEND
+    except (ImportError, OSError, RuntimeError, AttributeError) as error:  # not installed, or broken
+        asked = f"backend={name!r} with device={device!r}"
+        raise BackendError(f"{asked} cannot be imported ({error}); install it with: {remedy}") from error
+
+
+def _check_device(backend: Backend, device: Any) -> Backend:
+    """Return a backend that was given as an object, unless `device` names another device than its own."""
+    if device is not None:
+        library = backend.name if backend.name in BACKENDS else backend.xp
+        if get_backend(library, device).device != backend.device:
+            raise BackendError(f"device={device!r} contradicts backend={backend!r}; give one of them")
+    return backend
+
+
+def _library_for(device: Any) -> str:
+    """Name of the library for a device that was given without one."""
+    if device is None or str(device) == "cpu":
+        return "numpy"
+    if isinstance(device, str) and (device == "cuda" or device.startswith("cuda:")):
+        return "cupy"
+    raise BackendError(
+        f"device={device!r} is unknown; choose from {choices(['cpu', 'cuda', 'cuda:N', 'auto'])}, "
+        'or name the library too, as in backend="torch"'
+    )
+
+
+def _choose_best() -> Backend:
+    """Take CuPy if a GPU can be used, else NumPy, and say which on standard error."""
+    try:
+        backend, reason = get_backend("cupy"), ""
+    except BackendError as error:
+        backend, reason = get_backend("numpy"), f": {error}"
+    print(f'xpnet: device="auto" is {backend.name} on {backend.device_name}{reason}', file=sys.stderr)
+    return backend

@@ -1,0 +1,11 @@
+"""Record the operations of a step once, then repeat them: a loop for libraries without a compiler.
+
+In a step of a small network, much of the time goes into Python, which decides what to do next, and into allocating
+arrays. But every step does the same. So the first steps run on arrays that record each operation of the library, with
+the memory that it reads and writes (`tape`). From then on only these operations run, again and again, on the same
+memory (`program`). The mathematics stays the same, operation by operation, and so does every bit of the result.
+
+It relies on steps that are pure functions of arrays: which operations run, and on which shapes, must not depend on the
+values. A step that asks for values, brings in arrays from elsewhere, or changes in place an array that has two names
+cannot be recorded. It is refused, and a plain loop runs it instead.
+"""

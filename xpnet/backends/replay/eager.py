@@ -1,0 +1,70 @@
+"""The interface that an array library needs, besides that of a backend, for its operations to be recorded."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from types import ModuleType
+from typing import Any, ClassVar, TypeAlias
+
+from xpnet.backends.base import Backend
+from xpnet.core.arrays import Array
+
+BindShortcut: TypeAlias = Callable[..., Callable[[], Any]]  # (out, *args, **options) -> call with less Python around it
+
+
+class PatchedNamespace:
+    """An Array API namespace in which some functions are replaced: those that a step needs, with `out` too."""
+
+    def __init__(self, module: ModuleType, **functions: Callable[..., Array]) -> None:
+        self._module = module
+        vars(self).update(functions)
+
+    def __getattr__(self, name: str) -> Any:
+        """Take everything else from the module, and look it up only once."""
+        value = getattr(self._module, name)
+        setattr(self, name, value)
+        return value
+
+
+class Eager(Backend):
+    """An array library that computes at once and can write results into existing arrays.
+
+    To add one, implement these methods and return a `ReplayLoop` from `loop`.
+    """
+
+    operators: ClassVar[dict[str, Callable[..., Array]]]  # functions behind "add" (+) and the like; they take `out`
+    shortcuts: ClassVar[dict[Any, BindShortcut]] = {}  # faster ways to bind functions that are written in Python
+    not_elementwise: ClassVar[set[Callable[..., Array]]] = set()  # functions with `out` whose numbers are not operands
+    slow_with_numbers: ClassVar[set[Callable[..., Array]]] = set()  # functions that are faster with two full arrays
+
+    def function_with_out(self, name: str) -> Callable[..., Array] | None:
+        """Return the Array API function of this name in a form that takes `out`, or None if there is none."""
+        raise NotImplementedError
+
+    def assign(self, target: Array, x: Any) -> None:
+        """Write an array or a number into an array."""
+        raise NotImplementedError
+
+    def empty_like(self, x: Array) -> Array:
+        """Allocate an array of the same shape, dtype and strides."""
+        raise NotImplementedError
+
+    def memory_layout(self, x: Array) -> tuple[Any, ...]:
+        """Return shape, dtype and strides: arrays that are equal in these can replace each other."""
+        raise NotImplementedError
+
+    def shares_memory(self, x: Array, y: Array) -> bool:
+        """Whether one of two arrays is a view of the other, or both are views of the same memory."""
+        raise NotImplementedError
+
+    def is_aligned(self, x: Array) -> bool:
+        """Whether memory alignment matches a fresh allocation; it can change the last bit of a product."""
+        return True
+
+    def make_constant(self, number: float, like: Array) -> Any:
+        """Convert a number to the form that is fastest as an operand beside the array `like`."""
+        raise NotImplementedError
+
+    def bind(self, function: Callable[..., Array], args: Sequence[Any], options: Any, out: Array) -> Callable[[], Any]:
+        """Return a call without arguments of a function that takes `out`."""
+        shortcut = self.shortcuts.get(function)
+        return shortcut(out, *args, **options) if shortcut else partial(function, *args, out=out, **options)

@@ -1,0 +1,188 @@
+"""Programs: recorded operations of some steps, and the loop that runs them."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from xpnet.backends.base import precision, repeat_step
+from xpnet.backends.replay.eager import Eager
+from xpnet.backends.replay.tape import NotRecordableError, RecordedArray, Recorder
+from xpnet.core.arrays import Array, Function, leaves, map_arrays, select
+
+FEWEST = 32  # steps: with fewer, recording does not pay, unless arrays are large
+LARGE = 1 << 18  # elements of a minibatch that is large
+UNROLLED = 16  # steps that are recorded, at most
+TOGETHER = 1 << 17  # elements of the minibatches that are gathered together, at most: half a mebibyte fits the cache
+
+
+class ReplayLoop:
+    """Repeats a step over minibatches of the same data: `Backend.loop` of a library without a compiler.
+
+    A program is recorded for each set of shapes of state and batches, as soon as there have been enough steps, and
+    serves all later calls. Steps that are left over, or cannot be recorded, go by a plain loop.
+    """
+
+    def __init__(self, backend: Eager, step: Function, gather: Function, data: Any) -> None:
+        self.backend, self.step, self.gather, self.data = backend, step, gather, data
+        self.cases: dict[Any, Case] = {}
+
+    def __call__(self, state: Any, batches: Any) -> Any:
+        """Repeat the step for every batch, on a copy of the state."""
+        backend = self.backend
+        with backend.scope(precision(state)), np.errstate(all="ignore"):
+            batches = map_arrays(backend.asarray, batches)
+            case = self._find_case(state, batches)
+            if not case.refused:
+                try:
+                    return self._replay(case, state, batches)
+                except NotRecordableError:
+                    case.refuse()
+            return self._repeat(map_arrays(backend.copy, state), batches)
+
+    def _find_case(self, state: Any, batches: Any) -> "Case":
+        shapes = map_arrays(lambda x: (tuple(x.shape), str(x.dtype)), state)
+        shapes_of_batch = map_arrays(lambda x: (tuple(x.shape[1:]), str(x.dtype)), batches)
+        return self.cases.setdefault((shapes, shapes_of_batch), Case())
+
+    def _replay(self, case: "Case", state: Any, batches: Any) -> Any:
+        """Run the program of a case as far as it goes, and the other steps by a plain loop."""
+        program, done = case.program, 0
+        if program is None:
+            n_steps = self._steps_to_record(case, batches)
+            if n_steps == 0:
+                return self._repeat(map_arrays(self.backend.copy, state), batches)
+            program = case.program = self._record(state, batches, n_steps)
+            done = n_steps  # recording has computed them
+        else:
+            program.set_state(state)
+        done = program.run(batches, done)
+        state = map_arrays(self.backend.copy, program.state)  # the program will write into its own memory again
+        return self._repeat(state, select(batches, slice(done, None)))
+
+    def _record(self, state: Any, batches: Any, n_steps: int) -> "Program":
+        """Record the first steps.
+
+        A step that fails in the same way whenever it is recorded cannot be recorded: it may test the types of its
+        arrays, or a library may raise an error in the place of a refusal. The plain loop then runs it, and raises the
+        error again if it is the step's own. An error that does not come again, as of a signal handler, surfaces.
+        """
+        arguments = self.backend, self.step, self.gather, self.data, state, batches, n_steps
+        try:
+            return record(*arguments)
+        except NotRecordableError:
+            raise
+        except Exception as error:
+            try:
+                record(*arguments)
+            except NotRecordableError:
+                raise
+            except Exception as again:
+                if type(again) is type(error):
+                    raise NotRecordableError(str(error)) from error
+            raise
+
+    def _steps_to_record(self, case: "Case", batches: Any) -> int:
+        """How many steps to record now: 0 as long as it does not pay."""
+        steps = leaves(batches)[0].shape[0]
+        case.steps += steps
+        if case.width is None:
+            minibatch = self.gather(self.data, select(batches, 0), self.backend.xp)
+            case.width = sum(math.prod(x.shape) for x in leaves(minibatch))
+        if case.steps < FEWEST and (case.steps < 2 or case.width < LARGE):
+            return 0
+        return max(1, min(UNROLLED, TOGETHER // case.width, steps // FEWEST))
+
+    def _repeat(self, state: Any, batches: Any) -> Any:
+        return repeat_step(self.step, self.gather, self.data, state, batches, self.backend.xp)
+
+
+class Case:
+    """What a loop knows about arrays of the same shapes."""
+
+    def __init__(self) -> None:
+        self.program: Program | None = None
+        self.refused = False  # whether the step cannot be recorded
+        self.steps = 0  # how many there were, as long as there is no program
+        self.width: int | None = None  # elements of a minibatch
+
+    def refuse(self) -> None:
+        """Remember that the step cannot be recorded."""
+        self.program, self.refused = None, True
+
+
+class Program:
+    """Recorded operations of `n_steps` steps, and the memory that they read and write.
+
+    Parameters
+    ----------
+    backend
+        The library.
+    operations
+        Calls without arguments.
+    inputs
+        Arrays into which the batches of so many steps are copied, one for each array of the batches.
+    state
+        A nest of arrays: where the state is, before and after.
+    n_steps
+        Number of steps that were recorded.
+    """
+
+    def __init__(
+        self, backend: Eager, operations: Sequence[Callable[[], Any]], inputs: Sequence[Array], state: Any, n_steps: int
+    ) -> None:
+        self.backend, self.operations, self.n_steps = backend, operations, n_steps
+        self.inputs, self.state = inputs, state
+
+    def set_state(self, state: Any) -> None:
+        """Copy another state into the program's memory."""
+        for target, x in zip(leaves(self.state), leaves(state)):
+            self.backend.assign(target, x)
+
+    def run(self, batches: Any, start: int) -> int:
+        """Do the steps from `start` on in whole rounds; returns the number of the first step that is left over."""
+        assign, n_steps, arrays = self.backend.assign, self.n_steps, leaves(batches)
+        steps = arrays[0].shape[0]
+        end = steps - steps % n_steps
+        blocks = [self.backend.xp.reshape(x[start:end, ...], (-1, n_steps, *x.shape[1:])) for x in arrays]
+        for arrays in zip(*blocks):
+            for target, x in zip(self.inputs, arrays):
+                assign(target, x)
+            for operation in self.operations:
+                operation()
+        return end
+
+
+def record(
+    backend: Eager, step: Function, gather: Function, data: Any, state: Any, batches: Any, n_steps: int
+) -> Program:
+    """Do the first steps on a copy of the state, and record them.
+
+    Raises
+    ------
+    NotRecordableError
+        If the step cannot be recorded.
+    """
+    recorder = Recorder(backend)
+    try:
+        batches = map_arrays(recorder.wrap_copy, select(batches, slice(n_steps)))
+        begin = map_arrays(lambda x: recorder.wrap(backend.copy(x)), state)
+        end, xp = begin, recorder.namespace()
+        minibatches = gather(map_arrays(recorder.wrap, data), batches, xp)
+        for i in range(n_steps):
+            end = step(end, map_arrays(recorder.align, select(minibatches, i)), xp)
+            recorder.end_step()
+        recorder.close(begin, end)
+    except Exception as error:
+        if recorder.refusal is not None:  # which somebody has caught, and raised another error in its place
+            raise NotRecordableError(recorder.refusal) from error
+        raise
+    finally:
+        recorder.end_step()  # what it holds refers to the recorder
+    inputs, states = leaves(map_arrays(_unwrap, batches)), map_arrays(_unwrap, begin)
+    return Program(backend, recorder.operations, inputs, states, n_steps)
+
+
+def _unwrap(x: RecordedArray) -> Array:
+    return x.array

@@ -1,0 +1,529 @@
+"""Recording: arrays that record each operation on them, with the memory that it reads and writes.
+
+A `Recorder` hands out recorded arrays and a namespace for them. Functions of the one and operators of the other
+compute at once, as the library does, and append to `Recorder.operations` a call that repeats the computation on the
+same memory. An array that nothing refers to any more gives its memory to later results.
+
+This relies on reference counting, which frees an array at its last use, and on functions whose results have the same
+shape whatever the values. Everything else raises `NotRecordableError`.
+"""
+
+import math
+import operator
+import weakref
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
+from typing import Any, NoReturn
+
+import numpy as np
+
+from xpnet.backends.replay.eager import Eager
+from xpnet.core.arrays import Array, leaves
+
+SMALL = 1 << 12  # elements of a result that is computed only once in a step, at most: it stays in the cache
+SHAPED_BY_VALUES = {  # functions whose results have a shape that depends on values; for others, a replay detects it
+    *("nonzero", "repeat", "unique_all", "unique_counts", "unique_inverse", "unique_values"),
+    *("argwhere", "bincount", "compress", "extract", "flatnonzero", "unique"),  # beyond the array API
+}
+NUMBERS = {int, float, complex, bool}
+MAY_RETURN_ARGUMENT = {"asarray", "astype"}  # functions of which that does not mean that they wrote into it
+
+
+class NotRecordableError(Exception):
+    """A step does something that cannot be recorded; a plain loop can run it.
+
+    It is no TypeError or AttributeError, which much code catches to try something else.
+    """
+
+
+class Recorder:
+    """Records the operations of some steps.
+
+    Parameters
+    ----------
+    backend
+        The library.
+
+    Attributes
+    ----------
+    operations
+        Calls without arguments that repeat what was recorded.
+    refusal
+        Why recording was refused, even if the step caught the exception; None if it was not.
+    """
+
+    def __init__(self, backend: Eager) -> None:
+        self.backend = backend
+        self.operations: list[Callable[[], Any]] = []
+        self.refusal: str | None = None
+        self._pool = MemoryPool()
+        self._constants: dict[Any, Any] = {}
+        self._repeated = RepeatedResults()
+
+    def namespace(self) -> "RecordingNamespace":
+        """Return the library's namespace for recorded arrays."""
+        return RecordingNamespace(self)  # not an attribute: it refers to the recorder, which would never be freed
+
+    def refuse(self, reason: str) -> NoReturn:
+        """Refuse to record, now and from now on."""
+        self.refusal = reason
+        raise NotRecordableError(reason)
+
+    # Arrays that enter
+
+    def wrap(self, x: Array) -> "RecordedArray":
+        """Make a recorded array of an array whose memory stays where it is."""
+        return RecordedArray(x, Memory(), self)
+
+    def wrap_copy(self, x: Array) -> "RecordedArray":
+        """Make a recorded array of a copy of an array."""
+        copy = self.backend.empty_like(x)
+        self.backend.assign(copy, x)
+        return self.wrap(copy)
+
+    def align(self, x: "RecordedArray") -> "RecordedArray":
+        """Copy a slice of a larger array if its memory is not aligned as that of a new array would be."""
+        if x.ndim < 2 or self.backend.is_aligned(x.array):  # vectors and numbers are not multiplied as matrices
+            return x
+        layout = self.backend.memory_layout(x.array)
+        copy = self._pool.take(layout)
+        copy = self.backend.empty_like(x.array) if copy is None else copy
+        self._append(partial(self.backend.assign, copy, x.array))
+        return RecordedArray(copy, self._pool.lend(copy, layout), self)
+
+    # Operations
+
+    def check_operand(self, x: Any) -> None:
+        """Refuse operands that are neither recorded arrays nor numbers: libraries differ in what they do with them."""
+        if type(x) is not RecordedArray and type(x) not in NUMBERS:
+            self.refuse(f"an operand of type {type(x).__name__} comes from elsewhere")
+
+    def call(
+        self, function: Callable[..., Any], args: Sequence[Any], options: dict[str, Any] | None = None, name: str = ""
+    ) -> Any:
+        """Call a function of the library that has no `out`, and record it. `name` is its name in the namespace."""
+        self._refuse_again()
+        inputs: list[RecordedArray] = []
+        plain_args, plain_options = self._unwrap(args, inputs), self._unwrap(options or {}, inputs)
+        result = function(*plain_args, **plain_options)
+        if not self._is_array(result):
+            return self._return_other(result, function, inputs)
+        result = self._as_array(result)
+        source = self._find_source(result, inputs)
+        if source is not None:
+            if result is source.array and name not in MAY_RETURN_ARGUMENT:
+                self.refuse(f"{name} may have written into its argument")
+            return RecordedArray(result, source.memory, self)  # a view of memory that stays where it is
+        return self._record(partial(self._bind_copy, function, plain_args, plain_options), result)
+
+    def call_with_out(
+        self, function: Callable[..., Array], args: Sequence[Any], options: dict[str, Any] | None = None
+    ) -> "RecordedArray":
+        """Call a function of the library that takes `out`, and record it."""
+        self._refuse_again()
+        inputs: list[RecordedArray] = []
+        plain_args, plain_options = self._unwrap(args, inputs), self._unwrap(options or {}, inputs)
+        key = function, _identify(args), _identify(options)
+        repeated = self._repeated.find(key)
+        if repeated is not None:
+            return RecordedArray(repeated.array, repeated.memory, self)
+        if inputs and function not in self.backend.not_elementwise:
+            plain_args = self._prepare_numbers(function, plain_args, inputs)
+        result = self._as_array(function(*plain_args, **plain_options))
+        source = self._find_source(result, inputs)
+        if source is not None:
+            if function is not self.backend.function_with_out("astype"):
+                self.refuse("an output array was given by position")
+            return RecordedArray(result, source.memory, self)
+        recorded = self._record(partial(self.backend.bind, function, plain_args, plain_options), result)
+        if inputs:
+            self._repeated.add(key, recorded, inputs)
+        return recorded
+
+    def call_operator(self, name: str, *operands: Any) -> "RecordedArray":
+        """Apply an operator, such as "add", and record it."""
+        for operand in operands:
+            self.check_operand(operand)
+        return self.call_with_out(self.backend.operators[name], operands)
+
+    def update(self, name: str, x: "RecordedArray", other: Any) -> "RecordedArray":
+        """Apply an operator in place (augmented assignment), and record it."""
+        self._refuse_again()
+        self.check_operand(other)
+        if x.ndim == 0:
+            self.refuse("a number is changed in place, and NumPy's numbers would not change under their other names")
+        if x.memory.has_two_names:
+            self.refuse("an array that was computed once for two results is changed in place")
+        x.memory.changes += 1
+        operand = self._make_constant(self._unwrap(other, []), x.array)
+        self._append(self.backend.bind(self.backend.operators[name], (x.array, operand), {}, x.array))
+        return x
+
+    # Steps
+
+    def end_step(self) -> None:
+        """Forget the results of a step: none is used again in the next."""
+        self._repeated.clear()
+
+    def close(self, begin: Any, end: Any) -> None:
+        """Record how the state after the steps is brought to where the steps begin."""
+        self._refuse_again()
+        before, after = leaves(begin), leaves(end)
+        if not all(isinstance(x, RecordedArray) for x in after):
+            self.refuse("a step returns something else than arrays computed from its own")
+        if [(x.shape, x.dtype) for x in before] != [(x.shape, x.dtype) for x in after]:
+            self.refuse("a step returns a state of other shapes or dtypes than it takes")
+        if len({id(x.memory) for x in after}) < len(after):
+            self.refuse("parts of the state share memory")
+        for x, y in zip(before, after):
+            if y.array is x.array:
+                continue
+            if any(y.memory is other.memory for other in before):
+                self.refuse("parts of the state change places")
+            self._append(partial(self.backend.assign, x.array, y.array))
+
+    # Parts of a call
+
+    def _refuse_again(self) -> None:
+        if self.refusal is not None:  # the step has caught the exception
+            raise NotRecordableError(self.refusal)
+
+    def _unwrap(self, nest: Any, inputs: list["RecordedArray"]) -> Any:
+        """Replace the recorded arrays in arguments by the library's, and collect them in `inputs`."""
+        if type(nest) in NUMBERS:
+            return nest
+        if isinstance(nest, RecordedArray):
+            if nest.recorder is not self:
+                self.refuse("an array of another recording comes in")
+            inputs.append(nest)
+            return nest.array
+        if isinstance(nest, dict):
+            return {name: self._unwrap(value, inputs) for name, value in nest.items()}
+        if isinstance(nest, (list, tuple)):
+            parts = (self._unwrap(part, inputs) for part in nest)
+            return list(parts) if isinstance(nest, list) else tuple(parts)
+        if not isinstance(nest, type) and hasattr(nest, "__array__"):
+            self.refuse(f"an array of type {type(nest).__name__} comes from elsewhere")
+        return nest
+
+    def _is_array(self, result: Any) -> bool:
+        return isinstance(result, (self.backend.array_type, np.generic))  # NumPy's numbers are arrays without axes
+
+    def _as_array(self, result: Any) -> Array:
+        return result if isinstance(result, self.backend.array_type) else self.backend.xp.asarray(result)
+
+    def _return_other(self, result: Any, function: Callable[..., Any], inputs: list["RecordedArray"]) -> Any:
+        """Return a result that is no array, such as that of ``finfo``, unless it may depend on values."""
+        if inputs:
+            name = getattr(function, "__name__", repr(function))
+            self.refuse(f"{name} returns a {type(result).__name__}, which may depend on values")
+        return result
+
+    def _find_source(self, result: Array, inputs: list["RecordedArray"]) -> "RecordedArray | None":
+        """Find the input of which a result is a view."""
+        for x in inputs:
+            if self.backend.shares_memory(result, x.array):
+                return x
+        return None
+
+    def _prepare_numbers(
+        self, function: Callable[..., Any], args: Sequence[Any], inputs: list["RecordedArray"]
+    ) -> list[Any]:
+        """Bring numbers among operands to the form in which the library computes with them fastest."""
+        if not any(type(x) in NUMBERS for x in args):
+            return list(args)
+        like = next((x for x in inputs if not _is_bool(x.dtype)), inputs[0]).array  # booleans only choose
+        prepare = self._make_full_constant if function in self.backend.slow_with_numbers else self._make_constant
+        return [prepare(x, like) for x in args]
+
+    def _make_constant(self, x: Any, like: Array) -> Any:
+        if type(x) not in (int, float):
+            return x
+        key = repr(x), like.dtype  # 0.0 and −0.0 are equal
+        if key not in self._constants:
+            self._constants[key] = self.backend.make_constant(x, like)
+        return self._constants[key]
+
+    def _make_full_constant(self, x: Any, like: Array) -> Any:
+        """Make an array of the shape of `like` that is filled with a number."""
+        number = self._make_constant(x, like)
+        if number is x or not hasattr(number, "dtype"):  # not a number, or one that `like` has no dtype for
+            return number
+        key = repr(x), self.backend.memory_layout(like)
+        if key not in self._constants:
+            self._constants[key] = self.backend.empty_like(like)
+            self.backend.assign(self._constants[key], number)
+        return self._constants[key]
+
+    def _record(self, bind: Callable[[Array], Callable[[], Any]], result: Array) -> "RecordedArray":
+        """Record the operation that computed `result`, into memory that is free, or else that of `result` itself."""
+        layout = self.backend.memory_layout(result)
+        target = self._pool.take(layout)
+        if target is None:
+            target = result
+        else:
+            self.backend.assign(target, result)
+        self.operations.append(bind(target))
+        return RecordedArray(target, self._pool.lend(target, layout), self)
+
+    def _append(self, operation: Callable[[], Any]) -> None:
+        """Run an operation, and record it."""
+        operation()
+        self.operations.append(operation)
+
+    def _bind_copy(
+        self, function: Callable[..., Any], args: Sequence[Any], options: dict[str, Any], out: Array
+    ) -> Callable[[], Any]:
+        """Return a call of a function without `out` whose result is copied into an array."""
+        assign = self.backend.assign  # the operation must not refer to the recorder, which would live as long
+
+        def call_and_copy() -> None:
+            result = function(*args, **options)
+            if tuple(getattr(result, "shape", ())) != tuple(out.shape):
+                raise NotRecordableError("the shape of a function's result depends on values")
+            assign(out, result)
+
+        return call_and_copy
+
+
+class RecordingNamespace:
+    """The namespace of a library, whose functions record their calls."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a function so that it records its calls, and dtypes and numbers as they are."""
+        value = getattr(self._recorder.backend.xp, name)
+        if not isinstance(value, type) and callable(value):
+            value = RecordedFunction(self._recorder, name, value)
+        setattr(self, name, value)  # it is looked up only once
+        return value
+
+
+class RecordedFunction:
+    """A function of a library that records its calls."""
+
+    __slots__ = ("_function", "_name", "_recorder", "_with_out")
+
+    def __init__(self, recorder: Recorder, name: str, function: Callable[..., Any]) -> None:
+        self._recorder, self._name, self._function = recorder, name, function
+        self._with_out = recorder.backend.function_with_out(name)
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Call the function, and record it."""
+        if self._name in SHAPED_BY_VALUES:
+            self._recorder.refuse(f"the shape of the result of {self._name} depends on values")
+        if "out" in options:
+            self._recorder.refuse("out= is not part of the array API")
+        if self._with_out is not None:
+            return self._recorder.call_with_out(self._with_out, args, options)
+        return self._recorder.call(self._function, args, options, self._name)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        """Refuse everything else that a library's function may have, such as ``np.add.reduce``."""
+        self._recorder.refuse(f"{self._name}.{name} is not part of the array API")
+
+
+class RepeatedResults:
+    """Small results of a step, by function and arguments, so that none is computed twice.
+
+    Softmax and cross-entropy both need e to the power of z, for example, and so do the value of GELU and its pullback.
+    """
+
+    def __init__(self) -> None:
+        # The inputs are kept too: while they live, no other array can have the id that stands for them in the key
+        self._results: dict[Any, tuple[RecordedArray, Sequence[RecordedArray]]] = {}
+
+    def find(self, key: Any) -> "RecordedArray | None":
+        """Find an earlier result that has not changed since; from now on it has two names."""
+        result, _ = self._results.get(key, (None, None))
+        if result is None or result.memory.changes:
+            return None
+        result.memory.has_two_names = True
+        return result
+
+    def add(self, key: Any, result: "RecordedArray", inputs: "Sequence[RecordedArray]") -> None:
+        """Remember a result, if it and its inputs are small."""
+        if all(math.prod(x.shape) <= SMALL for x in (result, *inputs)):
+            self._results[key] = result, inputs
+
+    def clear(self) -> None:
+        """Forget all results."""
+        self._results.clear()
+
+
+class Memory:
+    """The memory of an array and its views."""
+
+    __slots__ = ("__weakref__", "changes", "has_two_names")
+
+    def __init__(self) -> None:
+        self.changes = 0  # how often it was changed in place
+        self.has_two_names = False  # whether it is the result of two equal calls; it may not be changed then
+
+
+class Lease(weakref.ref[Memory]):
+    """Notices when an array and all its views are gone."""
+
+    __slots__ = ("array", "free")
+
+    array: Array
+    free: list[Array]  # where the array goes then
+
+
+class MemoryPool:
+    """Arrays that no operation needs any more, for later results.
+
+    Memory is returned by callbacks in C, not by ``__del__``: an exception that a signal handler raised there would be
+    lost.
+    """
+
+    def __init__(self) -> None:
+        self._free: dict[Any, list[Array]] = defaultdict(list)  # by memory layout
+        self._leases: dict[int, Lease] = {}
+        self._ended: list[Any] = []
+
+    def take(self, layout: Any) -> Array | None:
+        """Take a free array of this memory layout; None if there is none."""
+        while self._ended:
+            lease = self._ended.pop(0)
+            del self._leases[id(lease)]
+            lease.free.append(lease.array)
+        free = self._free[layout]
+        return free.pop() if free else None
+
+    def lend(self, array: Array, layout: Any) -> Memory:
+        """Let an array be used as long as the `Memory` that is returned lives, which all its views share."""
+        memory = Memory()
+        lease = Lease(memory, self._ended.append)
+        lease.array, lease.free = array, self._free[layout]
+        self._leases[id(lease)] = lease
+        return memory
+
+
+class RecordedArray:
+    """An array that records the operations on it. It does not reveal its values."""
+
+    __slots__ = ("array", "memory", "recorder")
+
+    array: Array
+    memory: Memory
+    recorder: Recorder
+
+    def __init__(self, array: Array, memory: Memory, recorder: Recorder) -> None:
+        for name, value in (("array", array), ("memory", memory), ("recorder", recorder)):
+            object.__setattr__(self, name, value)
+
+    shape = property(lambda self: self.array.shape)
+    dtype = property(lambda self: self.array.dtype)
+    ndim = property(lambda self: self.array.ndim)
+    device = property(lambda self: self.array.device)
+
+    @property
+    def mT(self) -> "RecordedArray":
+        """The transposed matrices."""
+        return self.recorder.call(operator.attrgetter("mT"), (self,))
+
+    def __getitem__(self, key: Any) -> "RecordedArray":
+        """Return elements, or a view of them."""
+        indices = key if isinstance(key, tuple) else (key,)
+        if any(isinstance(index, RecordedArray) and _is_bool(index.dtype) for index in indices):
+            self.recorder.refuse("the shape of a selection by a mask depends on values")
+        return self.recorder.call(operator.getitem, (self, key))
+
+    def __pow__(self, exponent: Any) -> "RecordedArray":
+        """Compute a power by the library's own ways for each exponent; a square is a product."""
+        if type(exponent) is int and exponent == 2 and "float" in str(self.dtype):
+            return self * self  # pyright: ignore
+        self.recorder.check_operand(exponent)
+        return self.recorder.call(operator.pow, (self, exponent))
+
+    def __rpow__(self, base: Any) -> "RecordedArray":
+        """Compute a power of a number."""
+        self.recorder.check_operand(base)
+        return self.recorder.call(operator.pow, (base, self))
+
+    def __matmul__(self, other: Any) -> "RecordedArray":
+        """Multiply matrices."""
+        return self.recorder.call(operator.matmul, (self, other))
+
+    def __getattr__(self, name: str) -> NoReturn:
+        """Refuse attributes and methods that only some libraries have."""
+        self.recorder.refuse(f".{name} is not an attribute that can be recorded")
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), options: Any = None) -> NoReturn:
+        """Refuse functions of PyTorch that are not called through the namespace."""
+        reason = f"PyTorch's {getattr(function, '__name__', function)} is called directly; use that of xp"
+        for array in _find_recorded((args, options)):
+            array.recorder.refuse(reason)
+        raise NotRecordableError(reason)
+
+
+def _add_operators() -> None:
+    """Define the operators of recorded arrays, and refuse those that cannot be recorded."""
+
+    def forward(name: str) -> Any:
+        return lambda self, *other: self.recorder.call_operator(name, self, *other)
+
+    def reflected(name: str) -> Any:
+        def method(self: RecordedArray, other: Any) -> RecordedArray:
+            if f"r{name}" in self.recorder.backend.operators:  # for which the library has a way of its own
+                return self.recorder.call_operator(f"r{name}", self, other)
+            return self.recorder.call_operator(name, other, self)
+
+        return method
+
+    def in_place(name: str) -> Any:
+        return lambda self, other: self.recorder.update(name, self, other)
+
+    def refused(name: str) -> Any:
+        return lambda self, *_, **__: self.recorder.refuse(f"{name} cannot be recorded")
+
+    for name in ("neg", "abs", "invert", "lt", "le", "gt", "ge", "eq", "ne"):
+        setattr(RecordedArray, f"__{name}__", forward(name))
+    for name in ("add", "sub", "mul", "truediv"):
+        setattr(RecordedArray, f"__r{name}__", reflected(name))
+    for name in ("add", "sub", "mul", "truediv", "and", "or", "xor", "lshift", "rshift"):
+        setattr(RecordedArray, f"__{name}__", forward(name))
+        setattr(RecordedArray, f"__i{name}__", in_place(name))
+    for name in (
+        *("bool", "int", "float", "complex", "index", "len", "iter", "reversed", "contains", "hash"),  # values
+        *("repr", "str", "format", "bytes", "round", "trunc", "floor", "ceil"),
+        *("setitem", "delitem", "setattr", "delattr", "copy", "deepcopy", "reduce", "reduce_ex"),
+        *("array", "array_ufunc", "array_function", "dlpack", "dlpack_device", "buffer"),  # other libraries
+        *("pos", "mod", "rmod", "imod", "floordiv", "rfloordiv", "ifloordiv", "divmod", "rdivmod"),
+        *("ipow", "imatmul", "rmatmul", "rand", "ror", "rxor", "rlshift", "rrshift"),
+    ):
+        setattr(RecordedArray, f"__{name}__", refused(f"__{name}__"))
+
+
+_add_operators()
+
+
+def _find_recorded(nest: Any) -> Iterator[RecordedArray]:
+    """Iterate over the recorded arrays among the arguments of a function."""
+    if isinstance(nest, RecordedArray):
+        yield nest
+    elif isinstance(nest, (list, tuple, dict)):
+        for part in nest.values() if isinstance(nest, dict) else nest:
+            yield from _find_recorded(part)
+
+
+@cache
+def _is_bool(dtype: Any) -> bool:
+    return str(dtype).endswith("bool")
+
+
+def _identify(x: Any) -> Any:
+    """Return a key for an argument that stays equal as long as its arrays are the same and have not changed."""
+    kind = type(x)
+    if kind is RecordedArray:
+        return id(x.array), x.memory.changes
+    if kind is tuple or kind is list:
+        return tuple(map(_identify, x))
+    if kind is dict:
+        return tuple((name, _identify(value)) for name, value in x.items())
+    return repr(x)  # 0.0 and −0.0 are equal, but not the same

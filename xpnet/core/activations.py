@@ -1,0 +1,284 @@
+"""Activation functions: the value of each, and its pullback.
+
+An activation is two functions on arrays. ``value(z, xp)`` is a = σ(z). ``pullback(g, z, a, xp)`` takes the gradient
+g = ∂C/∂a back to ∂C/∂z = gᵀ ∂a/∂z. For an element-wise σ that is g ⊙ σ′(z), as in the book; softmax mixes its outputs,
+and so does its pullback. All arrays have shape (..., m, n), with an example in each row.
+
+To add an activation, write its two functions and add it to `ACTIVATIONS` at the end of this file.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from math import inf, pi, sqrt
+from typing import Any, NamedTuple
+
+from xpnet.checks import between, in_range
+from xpnet.core.arrays import Array, Namespace
+from xpnet.core.initializers import Initializer, he_normal, lecun_normal, scaled_normal
+
+
+class Activation(NamedTuple):
+    """An activation function.
+
+    Parameters
+    ----------
+    name
+        Its name, as users give it.
+    value
+        ``value(z, xp)``: the activation a of the weighted input z, of the same shape.
+    pullback
+        ``pullback(g, z, a, xp)``: gᵀ ∂a/∂z, of the same shape.
+    low, high
+        The bounds of its values; targets outside them cannot be learnt.
+    total
+        The sum of the values of one example, if it is always the same.
+    initializer
+        Initializer of a layer with this activation, unless the user chooses another.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> relu.value(np.array([-2.0, 3.0]), np)
+    array([0., 3.])
+    """
+
+    name: str
+    value: Callable[[Array, Namespace], Array]
+    pullback: Callable[[Array, Array, Array, Namespace], Array]
+    low: float = -inf
+    high: float = inf
+    total: float | None = None
+    initializer: Initializer = scaled_normal
+
+
+# The activations of the book
+
+
+def _sigmoid(z: Array, xp: Namespace) -> Array:
+    # 1 / (1 + e^−z), multiplied through by e^z: small values keep their relative precision. exp(89) overflows
+    # float32; from 88 on the quotient is 1 in every precision.
+    e = xp.exp(xp.minimum(z, 88.0))
+    return e / (1.0 + e)
+
+
+def _sigmoid_pullback(g: Array, z: Array, a: Array, xp: Namespace) -> Array:
+    return g * (a - a * a)
+
+
+def _tanh(z: Array, xp: Namespace) -> Array:
+    return xp.tanh(z)
+
+
+def _tanh_pullback(g: Array, z: Array, a: Array, xp: Namespace) -> Array:
+    return g * (1.0 - a * a)
+
+
+def _relu(z: Array, xp: Namespace) -> Array:
+    return xp.maximum(z, 0.0)
+
+
+def _relu_pullback(g: Array, z: Array, a: Array, xp: Namespace) -> Array:
+    return g * xp.astype(z > 0.0, g.dtype)  # 0 at z = 0, as is usual
+
+
+def _identity(z: Array, xp: Namespace) -> Array:
+    return z
+
+
+def _identity_pullback(g: Array, z: Array, a: Array, xp: Namespace) -> Array:
+    return g
+
+
+def _softmax(z: Array, xp: Namespace) -> Array:
+    e = xp.exp(z - xp.max(z, axis=-1, keepdims=True))  # the largest exponent is 0: nothing overflows
+    return e / xp.sum(e, axis=-1, keepdims=True)
+
+
+def _softmax_pullback(g: Array, z: Array, a: Array, xp: Namespace) -> Array:
+    # ∂a_k/∂z_j = a_k (δ_kj − a_j), so gᵀ ∂a/∂z = a ⊙ (g − Σ_k g_k a_k)
+    return a * (g - xp.sum(g * a, axis=-1, keepdims=True))
+
+
+# Rectifiers and their smooth relatives, for hidden layers; and exp, the output activation of a Poisson regression
+
+
+def _softplus(z: Array, xp: Namespace) -> Array:
+    return xp.maximum(z, 0.0) + xp.log1p(xp.exp(-xp.abs(z)))  # ln(1 + e^z), with e^z kept below 1
+
+
+def _softplus_pullback(g: Array, z: Array, a: Array, xp: Namespace) -> Array:
+    return g * sigmoid.value(z, xp)
+
+
+def _silu(z: Array, xp: Namespace) -> Array:
+    return z * sigmoid.value(z, xp)
+
+
+def _silu_pullback(g: Array, z: Array, a: Array, xp: Namespace) -> Array:
+    s = sigmoid.value(z, xp)
+    return g * (s + a * (1.0 - s))  # s + z s (1 − s)
+
+
+def _gelu(z: Array, xp: Namespace) -> Array:
+    return z * normal_cdf(z, xp)
+
+
+def _gelu_pullback(g: Array, z: Array, a: Array, xp: Namespace) -> Array:
+    return g * (normal_cdf(z, xp) + z * (xp.exp(-0.5 * z * z) / sqrt(2.0 * pi)))  # Φ(z) + z φ(z)
+
+
+def _gelu_tanh(z: Array, xp: Namespace) -> Array:
+    return 0.5 * z * (1.0 + xp.tanh(sqrt(2.0 / pi) * (z + 0.044715 * z * z * z)))
+
+
+def _gelu_tanh_pullback(g: Array, z: Array, a: Array, xp: Namespace) -> Array:
+    t = xp.tanh(sqrt(2.0 / pi) * (z + 0.044715 * z * z * z))
+    slope = sqrt(2.0 / pi) * (1.0 + 3.0 * 0.044715 * z * z)
+    return 0.5 * g * (1.0 + t + z * (1.0 - t * t) * slope)
+
+
+def _exp(z: Array, xp: Namespace) -> Array:
+    return xp.exp(z)
+
+
+def _exp_pullback(g: Array, z: Array, a: Array, xp: Namespace) -> Array:
+    return g * a
+
+
+class _Parametrized(Activation):
+    """An activation with parameters. Copies and pickles hold the parameters and build it anew."""
+
+    make: tuple[Callable[..., Activation], tuple[Any, ...]]
+
+    def __reduce__(self) -> Any:
+        return self.make
+
+
+def make_leaky_relu(slope: float = 0.01) -> Activation:
+    """Make a ReLU with a slope in [0, 1) for negative z (Maas et al., ICML workshop 2013), named "leaky_relu(slope)".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> make_leaky_relu(0.2).value(np.array([-1.0, 1.0]), np)
+    array([-0.2,  1. ])
+    """
+    in_range("slope", slope, 0, 1, "0.01 is usual")
+    return _leaky_relu(float(slope))
+
+
+def make_elu(alpha: float = 1.0, scale: float = 1.0) -> Activation:
+    """Make an exponential linear unit: scale · z above 0, scale · alpha (e^z − 1) below (arXiv:1511.07289).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> make_elu(2.0).value(np.array([-100.0, 1.0]), np)
+    array([-2.,  1.])
+    """
+    in_range("alpha", alpha, 0, inf, "1 is usual")
+    between("scale", scale, 0, inf, "1 is usual")
+    name = "elu" if alpha == scale == 1.0 else f"elu({float(alpha)}, {float(scale)})"
+    return _elu(float(alpha), float(scale), name, he_normal)
+
+
+@cache  # equal activations must be the same object, or their step would be compiled again
+def _leaky_relu(slope: float) -> Activation:
+    def value(z: Array, xp: Namespace) -> Array:
+        return xp.maximum(z, slope * z)
+
+    def pullback(g: Array, z: Array, a: Array, xp: Namespace) -> Array:
+        return g * (slope + (1.0 - slope) * xp.astype(z > 0.0, g.dtype))
+
+    name = "leaky_relu" if slope == 0.01 else f"leaky_relu({slope})"
+    made = _Parametrized(name, value, pullback, low=0.0 if slope == 0.0 else -inf, initializer=he_normal)
+    made.make = (_leaky_relu, (slope,))
+    return made
+
+
+@cache
+def _elu(alpha: float, scale: float, name: str, initializer: Initializer) -> Activation:
+    def value(z: Array, xp: Namespace) -> Array:
+        return scale * (xp.maximum(z, 0.0) + alpha * xp.expm1(xp.minimum(z, 0.0)))
+
+    def pullback(g: Array, z: Array, a: Array, xp: Namespace) -> Array:
+        return scale * g * xp.where(z > 0.0, 1.0, alpha * xp.exp(xp.minimum(z, 0.0)))
+
+    made = _Parametrized(name, value, pullback, low=-scale * alpha, initializer=initializer)
+    made.make = (_elu, (alpha, scale, name, initializer))
+    return made
+
+
+# The distribution function of the normal distribution, which the array API lacks and GELU needs
+
+_C = 3.5
+# Computed by tools/make_normal_cdf.py; the coefficient of the highest power first
+_Q = (
+    -3.2894545994837916e-09,
+    7.997534951426974e-09,
+    1.9926066795800325e-08,
+    -7.832087134386501e-08,
+    -2.1902871043576377e-08,
+    4.127943476101898e-07,
+    -3.472560015119601e-07,
+    -1.606199677646622e-06,
+    3.2945159613259524e-06,
+    5.363746660293245e-06,
+    -2.159770229742667e-05,
+    -1.9150916560726508e-05,
+    0.00013618812296753056,
+    0.0001271462867731381,
+    -0.0009111717661670797,
+    -0.0018503482350916377,
+    0.004973666459483434,
+    0.033157408202727064,
+    0.09012141996796257,
+    0.16158909030109744,
+    0.2126903072674109,
+)
+
+
+def normal_cdf(x: Array, xp: Namespace) -> Array:
+    """Compute the distribution function of the standard normal distribution, Φ(x) = ½ (1 + erf(x / √2)).
+
+    The tail is Φ(−x) = e^(−x²/2) t q(2t − 1) for x ≥ 0, with t = c / (c + x) and a polynomial q. In float64 the error
+    is below 1e-15, and the relative error is below 1e-12 in the whole tail.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> normal_cdf(np.array([-1.0, 0.0, 1.0]), np).round(6)
+    array([0.158655, 0.5     , 0.841345])
+    """
+    t = _C / (_C + xp.abs(x))
+    s, q = 2.0 * t - 1.0, 0.0 * t
+    for coefficient in _Q:
+        q = q * s + coefficient
+    tail = xp.exp(-0.5 * x * x) * t * q
+    return xp.where(x < 0.0, tail, 1.0 - tail)
+
+
+sigmoid = Activation("sigmoid", _sigmoid, _sigmoid_pullback, low=0.0, high=1.0)
+tanh = Activation("tanh", _tanh, _tanh_pullback, low=-1.0, high=1.0)
+relu = Activation("relu", _relu, _relu_pullback, low=0.0, initializer=he_normal)
+identity = Activation("identity", _identity, _identity_pullback)
+softmax = Activation("softmax", _softmax, _softmax_pullback, low=0.0, high=1.0, total=1.0)
+leaky_relu = make_leaky_relu()
+elu = make_elu()
+# Keeps mean 0 and variance 1 from layer to layer (Klambauer et al., arXiv:1706.02515, equation 14)
+selu = _elu(1.6732632423543772, 1.0507009873554805, "selu", lecun_normal)
+softplus = Activation("softplus", _softplus, _softplus_pullback, low=0.0, initializer=he_normal)
+silu = Activation("silu", _silu, _silu_pullback, low=-0.27847, initializer=he_normal)
+gelu = Activation("gelu", _gelu, _gelu_pullback, low=-0.16998, initializer=he_normal)
+gelu_tanh = Activation("gelu_tanh", _gelu_tanh, _gelu_tanh_pullback, low=-0.17005, initializer=he_normal)
+exp = Activation("exp", _exp, _exp_pullback, low=0.0, initializer=lecun_normal)
+
+ACTIVATIONS: dict[str, Activation] = {
+    sigma.name: sigma
+    for sigma in (
+        *(sigmoid, tanh, relu, identity, softmax),
+        *(leaky_relu, elu, selu, softplus, silu, gelu, gelu_tanh, exp),
+    )
+}
+# Activations with parameters: "leaky_relu(0.2)" is make_leaky_relu(0.2)
+PARAMETRIZED_ACTIVATIONS = {"leaky_relu": make_leaky_relu, "elu": make_elu}

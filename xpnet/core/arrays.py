@@ -1,0 +1,116 @@
+"""Arrays, layers of arrays, and nests of both.
+
+A nest is an array, None, or a tuple of nests: the layers of a network, or the state of an optimizer. Nothing in this
+module computes.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+Array: TypeAlias = Any  # an array of whichever library the network computes with
+Function: TypeAlias = Callable[..., Any]
+Namespace: TypeAlias = Any  # that library's Array API namespace, called xp everywhere
+
+BLOCK = 1 << 22  # elements in a block of rows; bounds the memory that checks, predictions and evaluation take
+
+# Weights and biases of every layer, or arrays of the same shapes (gradients, velocities): a pair (w, b) for each layer,
+# with w of shape (n_out, n_in) and b of shape (1, n_out), a row that can be added to a minibatch of rows.
+Layers: TypeAlias = tuple[tuple[Array, Array], ...]
+
+
+class Layer(NamedTuple):
+    """Weights and biases of one layer, or their gradients, in the shapes that users see."""
+
+    w: Array  # (n_out, n_in)
+    b: Array  # (n_out,)
+
+
+def map_arrays(function: Callable[[Array], Any], nest: Any) -> Any:
+    """Apply a function to every array in a nest and keep the structure.
+
+    Examples
+    --------
+    >>> map_arrays(lambda x: 10 * x, (Layer(1, 2), None, ()))
+    (Layer(w=10, b=20), None, ())
+    """
+    if nest is None:
+        return None
+    if not isinstance(nest, tuple):
+        return function(nest)
+    parts = [map_arrays(function, part) for part in nest]
+    return type(nest)(*parts) if hasattr(nest, "_fields") else tuple(parts)
+
+
+def leaves(nest: Any) -> list[Array]:
+    """List every array in a nest, in order.
+
+    Examples
+    --------
+    >>> leaves((Layer(1, 2), None, (3,)))
+    [1, 2, 3]
+    """
+    if nest is None:
+        return []
+    return [leaf for part in nest for leaf in leaves(part)] if isinstance(nest, tuple) else [nest]
+
+
+def select(nest: Any, i: Any) -> Any:
+    """Index every array in a nest along its first axis, with a number or a slice.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> select((np.arange(3), None), 1)
+    (array(1), None)
+    """
+    return map_arrays(lambda x: x[i, ...], nest)
+
+
+def rebuild(nest: Any, arrays: Sequence[Array]) -> Any:
+    """Replace the arrays of a nest, in order, by others of the same shapes and dtypes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rebuild((np.ones(2), None), [np.zeros(2)])
+    (array([0., 0.]), None)
+    """
+    expected, actual = ([(x.shape, str(x.dtype)) for x in xs] for xs in (leaves(nest), arrays))
+    if expected != actual:
+        raise ValueError(f"arrays of {actual} cannot replace those of {expected}")
+    remaining = iter(arrays)
+    return map_arrays(lambda _: next(remaining), nest)
+
+
+def map_layers(rule: Callable[..., tuple[Array, ...]], *nests: Layers) -> tuple[Layers, ...]:
+    """Apply a rule to the weights, and to the biases, of every layer.
+
+    The rule takes an array of each nest and returns a tuple of arrays, one for each of the nests that come out.
+
+    Examples
+    --------
+    >>> map_layers(lambda w, g: (w - g, 2 * g), ((5, 6),), ((1, 2),))
+    (((4, 4),), ((2, 4),))
+    """
+    layers = [[rule(*arrays) for arrays in zip(*layer)] for layer in zip(*nests)]
+    return tuple(zip(*[zip(*layer) for layer in layers]))
+
+
+def blocks(x: Array, width: int | None = None, most: int | None = None) -> Iterator[Array]:
+    """Cut an array into blocks of rows with at most `most` elements each, counting `width` elements for a row.
+
+    Unless they are given, `most` is BLOCK, and `width` is the number of elements of a row.
+    """
+    most, width = BLOCK if most is None else most, math.prod(x.shape[1:]) if width is None else width
+    n, rows = x.shape[0], max(1, most // width)
+    if n <= rows:
+        yield x
+        return
+    for start in range(0, n, rows):
+        yield x[start : min(start + rows, n), ...]
+
+
+def rows_per_block(width: int) -> int:
+    """Count the rows of `width` elements that fit into one block; at least one."""
+    return max(1, BLOCK // width)

@@ -1,0 +1,151 @@
+"""The mathematics of a network: the forward pass and backpropagation.
+
+The notation is that of Nielsen, "Neural Networks and Deep Learning", chapter 2, with an example in each row: layer l
+has weights w (n_out, n_in) and biases b (1, n_out); its weighted input is z = a wᵀ + b and its activation a = σ(z).
+The error is δ = ∂C/∂z, and C is the mean cost over the minibatch.
+
+Every function is pure and uses only functions of the Array API, so the same lines run on every backend. The last two
+axes are (examples, units); any leading axes are carried along.
+"""
+
+from collections.abc import Sequence
+
+from xpnet.core.activations import Activation
+from xpnet.core.arrays import Array, Layers, Namespace
+from xpnet.core.costs import Output
+
+
+def forward(layers: Layers, sigmas: Sequence[Activation], x: Array, xp: Namespace) -> tuple[list[Array], list[Array]]:
+    """Compute the weighted inputs z and the activations a of every layer.
+
+    Parameters
+    ----------
+    layers
+        L layers.
+    sigmas
+        Their L activation functions.
+    x
+        Inputs, shape (..., m, n_in).
+    xp
+        Namespace of the arrays.
+
+    Returns
+    -------
+    zs
+        L arrays (..., m, n_out).
+    activations
+        L + 1 arrays: x, then σ(z) of each layer; the last is the network's output.
+    """
+    zs, activations = [], [x]
+    for (w, b), sigma in zip(layers, sigmas):
+        z = xp.matmul(activations[-1], w.mT)
+        z += b
+        zs.append(z)
+        activations.append(sigma.value(z, xp))
+    return zs, activations
+
+
+def deltas(
+    layers: Layers,
+    sigmas: Sequence[Activation],
+    zs: Sequence[Array],
+    activations: Sequence[Array],
+    delta: Array,
+    xp: Namespace,
+) -> list[Array]:
+    """Propagate the error of the output layer back to every layer.
+
+    Parameters
+    ----------
+    layers, sigmas
+        As in `forward`.
+    zs, activations
+        As returned by `forward`.
+    delta
+        The error of the output layer, shape (..., m, n_out).
+    xp
+        Namespace of the arrays.
+
+    Returns
+    -------
+    list
+        The errors: L arrays (..., m, n_out), from the first layer to the last.
+    """
+    errors = [delta]
+    for l in reversed(range(1, len(layers))):
+        w, _ = layers[l]
+        errors.append(sigmas[l - 1].pullback(xp.matmul(errors[-1], w), zs[l - 1], activations[l], xp))  # BP2
+    return errors[::-1]
+
+
+def backward(
+    layers: Layers,
+    sigmas: Sequence[Activation],
+    output: Output,
+    zs: Sequence[Array],
+    activations: Sequence[Array],
+    y: Array,
+    xp: Namespace,
+    weight: Array | None = None,
+) -> Layers:
+    """Compute the gradient of the mean cost over the minibatch, by the four equations of backpropagation.
+
+    Parameters
+    ----------
+    layers, sigmas
+        As in `forward`.
+    output
+        The cost together with the activation of the output layer.
+    zs, activations
+        As returned by `forward`.
+    y
+        Targets, shape (..., m, n_out).
+    xp
+        Namespace of the arrays.
+    weight
+        Weights of the examples, shape (..., m), for a weighted mean; their sum must not be 0.
+
+    Returns
+    -------
+    tuple of pairs
+        ∂C/∂w, shape (n_out, n_in), and ∂C/∂b, shape (1, n_out), of each layer.
+    """
+    delta = output.delta(zs[-1], activations[-1], y, xp)  # BP1
+    if weight is None:
+        delta = delta / y.shape[-2]  # the mean enters here, once
+    else:
+        delta = delta * (weight / xp.sum(weight, axis=-1, keepdims=True))[..., None]
+    grads = []
+    for a, error in zip(activations[:-1], deltas(layers, sigmas, zs, activations, delta, xp)):
+        gb = xp.sum(error, axis=-2, keepdims=True)  # BP3
+        gw = xp.matmul(a.mT, error).mT  # BP4
+        grads.append((gw, gb))
+    return tuple(grads)
+
+
+def pullback(
+    layers: Layers,
+    sigmas: Sequence[Activation],
+    zs: Sequence[Array],
+    activations: Sequence[Array],
+    g: Array,
+    xp: Namespace,
+) -> Array:
+    """Pull a gradient with respect to the outputs back to the inputs: gᵀ ∂a/∂x of each example, shape (..., m, n_in).
+
+    Parameters
+    ----------
+    layers, sigmas
+        As in `forward`.
+    zs, activations
+        As returned by `forward`.
+    g
+        Gradient with respect to the outputs, shape (..., m, n_out).
+    xp
+        Namespace of the arrays.
+    """
+    delta = sigmas[-1].pullback(g, zs[-1], activations[-1], xp)
+    w, _ = layers[0]
+    return xp.matmul(
+        deltas(layers, sigmas, zs, activations, delta, xp)[0], w
+    )  # BP2 for the inputs, which have no activation

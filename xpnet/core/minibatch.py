@@ -1,0 +1,85 @@
+"""Examples as they are stored on the device, and how a minibatch of them enters the mathematics.
+
+Pixels may be stored as bytes and classes as whole numbers. They become inputs and targets of the network's dtype when
+a minibatch is gathered.
+"""
+
+from typing import Any, NamedTuple
+
+from xpnet.core.arrays import Array, Namespace, map_arrays
+
+
+class Examples(NamedTuple):
+    """Inputs, targets and weights of examples, as they are stored; without weights, every example counts the same."""
+
+    x: Array  # (n, n_in), of the network's dtype, or uint8 if the encoding has a scale
+    y: Array  # targets (n, n_out), or classes (n,) int32
+    weight: Array | None = None  # (n,)
+
+
+class Encoding(NamedTuple):
+    """The arrays that turn stored examples into inputs and targets."""
+
+    classes: Array  # (n_out,) int32: 0, 1, 2, ...
+    scale: Array | None = None  # (), multiplies the inputs
+
+
+class Batch(NamedTuple):
+    """What differs between steps: which examples to take, and numbers. Stacked: with an axis of steps first."""
+
+    index: Array  # (m,) int32
+    lr: Array  # ()
+    decay: Array | None = None  # (), λ of this step, where the cost has a penalty λ/2 ‖w‖² that varies by minibatch
+
+
+class Minibatch(NamedTuple):
+    """The arrays that a step computes with. Stacked: with an axis of steps first."""
+
+    x: Array  # (m, n_in)
+    y: Array  # (m, n_out)
+    weight: Array | None  # (m,)
+    lr: Array  # ()
+    decay: Array | None = None  # ()
+
+
+def take(examples: Examples, index: Array, xp: Namespace) -> Examples:
+    """Take some of the examples, by index."""
+    return map_arrays(lambda column: xp.take(column, index, axis=0), examples)
+
+
+def gather(data: tuple[Examples, Encoding], batch: Batch, xp: Namespace) -> Minibatch:
+    """Take the examples of one step, or of a stack of steps, and decode them."""
+    examples, encoding = data
+    index = xp.reshape(batch.index, (-1,))
+
+    def take_column(column: Array) -> Array:
+        return xp.reshape(xp.take(column, index, axis=0), (*batch.index.shape, *column.shape[1:]))
+
+    x, y, weight = map_arrays(take_column, examples)
+    x, y = decode(x, y, encoding, xp)
+    return Minibatch(x, y, weight, batch.lr, batch.decay)
+
+
+def decode(x: Array, y: Array, encoding: Encoding, xp: Namespace) -> tuple[Array, Array]:
+    """Turn stored examples into inputs (..., n_in) and targets (..., n_out).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> pixels, labels = np.array([[0, 51]], np.uint8), np.array([1], np.int32)
+    >>> encoding = Encoding(np.arange(3, dtype=np.int32), scale=np.float32(1 / 256))
+    >>> decode(pixels, labels, encoding, np)
+    (array([[0.        , 0.19921875]], dtype=float32), array([[0., 1., 0.]], dtype=float32))
+    """
+    x = apply_scale(x, encoding.scale, xp)
+    return x, (one_hot(y, encoding.classes, x.dtype, xp) if y.ndim < x.ndim else y)
+
+
+def one_hot(y: Array, classes: Array, dtype: Any, xp: Namespace) -> Array:
+    """Encode classes as rows: 1 in the column of the class, 0 elsewhere."""
+    return xp.astype(y[..., None] == classes, dtype)
+
+
+def apply_scale(x: Array, scale: Array | None, xp: Namespace) -> Array:
+    """Multiply inputs by a scale, in the dtype of the scale."""
+    return x if scale is None else xp.astype(x, scale.dtype, copy=False) * scale

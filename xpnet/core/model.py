@@ -1,0 +1,66 @@
+"""Model: what a network is without its numbers."""
+
+from typing import NamedTuple
+
+from xpnet.core.activations import Activation
+from xpnet.core.costs import Cost, Output
+
+
+class Model(NamedTuple):
+    """The structure of a network: everything about it but its weights, its optimizer and where it computes.
+
+    Parameters
+    ----------
+    sizes
+        Number of units of each layer, from the inputs to the outputs.
+    sigmas
+        Activation functions of the layers after the inputs.
+    cost
+        The cost function; it must accept the activation of the output layer.
+    task
+        "classification", "binary", "multilabel" or "regression": what the outputs stand for.
+    dropout
+        Dropout rates of the inputs and of each hidden layer.
+    scale
+        Multiplies the inputs; None leaves them as they are.
+
+    Examples
+    --------
+    >>> from xpnet.core.activations import sigmoid
+    >>> from xpnet.core.costs import quadratic
+    >>> model = Model((3, 4, 2), (sigmoid, sigmoid), quadratic, "classification", (0.0, 0.5))
+    >>> model.n_in, model.n_out, model.shapes
+    (3, 2, [(4, 3), (2, 4)])
+    """
+
+    sizes: tuple[int, ...]
+    sigmas: tuple[Activation, ...]
+    cost: Cost
+    task: str
+    dropout: tuple[float, ...]
+    scale: float | None = None
+
+    @property
+    def n_in(self) -> int:
+        """Number of inputs."""
+        return self.sizes[0]
+
+    @property
+    def n_out(self) -> int:
+        """Number of outputs."""
+        return self.sizes[-1]
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """Shapes (n_out, n_in) of the weights of each layer."""
+        return list(zip(self.sizes[1:], self.sizes))
+
+    @property
+    def n_weights(self) -> int:
+        """Number of weights, without biases."""
+        return sum(n_out * n_in for n_out, n_in in self.shapes)
+
+    @property
+    def output(self) -> Output:
+        """The cost combined with the activation of the output layer."""
+        return self.cost.combine(self.sigmas[-1])

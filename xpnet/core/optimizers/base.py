@@ -1,0 +1,52 @@
+"""What an optimizer is, and weight decay, which several of them share.
+
+An optimizer is a frozen set of hyperparameters with two functions. ``init`` makes its state for a network; ``update``
+maps layers, gradients and state to new layers and a new state. The hyperparameters travel in the state as arrays, so
+changing one of them compiles nothing again. The structure of the state (a velocity or none) depends on the settings.
+
+Updates work in place where the library's arrays are writable: on the layers, the gradients and ``memory``. The caller
+passes arrays that nobody else uses.
+"""
+
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias
+
+from xpnet.core.arrays import Array, Layers, Namespace
+
+
+class OptimizerState(NamedTuple):
+    """The state of an optimizer, in two parts."""
+
+    hyperparameters: Any  # its settings, as arrays without axes; None for one that is not used
+    memory: Any  # what it remembers from step to step (velocities, means); this is what a file stores
+
+
+# (layers, grads, state, lr, xp) -> (layers, state)
+Update: TypeAlias = Callable[[Layers, Layers, Any, Array, Namespace], tuple[Layers, Any]]
+
+
+class Optimizer(Protocol):
+    """An optimizer. Training again with an equal one continues with its state."""
+
+    default_lr: ClassVar[float]  # the learning rate, unless the user gives one
+
+    def init(self, layers: Layers, to_array: Callable[[float], Array]) -> OptimizerState:
+        """Make the state for a network's first step; `to_array` converts a float."""
+        ...
+
+    @property
+    def update(self) -> Update:
+        """The function ``(layers, grads, state, lr, xp) -> (layers, state)``, the same for equal structures."""
+        ...
+
+
+def add_decay(grads: Layers, layers: Layers, strength: Array | None) -> Layers:
+    """Add the gradient of λ/2 ‖w‖², which is λ w; biases do not decay."""
+    if strength is None:
+        return grads
+    return tuple((gw + strength * w, gb) for (w, _), (gw, gb) in zip(layers, grads))
+
+
+def penalty(layers: Layers, strength: Array, xp: Namespace) -> Array:
+    """Compute λ/2 ‖w‖², whose gradient `add_decay` adds."""
+    return 0.5 * strength * sum(xp.sum(w * w) for w, _ in layers)

@@ -1,0 +1,122 @@
+"""Stochastic gradient descent, the optimizer of the book."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+from xpnet.checks import in_range, yes_or_no
+from xpnet.core.arrays import Array, Layers, Namespace, map_arrays, map_layers
+from xpnet.core.optimizers.base import OptimizerState, Update, add_decay
+
+
+class SGDHyperparameters(NamedTuple):
+    """The hyperparameters of SGD as arrays; None for one that is not used. The memory is the velocity, if any."""
+
+    momentum: Array | None
+    weight_decay: Array | None
+
+
+def _plain(
+    layers: Layers, grads: Layers, state: OptimizerState, lr: Array, xp: Namespace
+) -> tuple[Layers, OptimizerState]:
+    """Update by w ← w − η g."""
+    new = []
+    for (w, b), (gw, gb) in zip(layers, add_decay(grads, layers, state.hyperparameters.weight_decay)):
+        gw *= lr
+        w -= gw
+        gb *= lr
+        b -= gb
+        new.append((w, b))
+    return tuple(new), state
+
+
+def _momentum(
+    layers: Layers, grads: Layers, state: OptimizerState, lr: Array, xp: Namespace
+) -> tuple[Layers, OptimizerState]:
+    """Update by v ← μ v − η g, w ← w + v."""
+    momentum, weight_decay = state.hyperparameters
+
+    def rule(w: Array, g: Array, v: Array) -> tuple[Array, Array]:
+        g *= lr
+        v *= momentum
+        v -= g
+        w += v
+        return w, v
+
+    grads = add_decay(grads, layers, weight_decay)
+    layers, velocity = map_layers(rule, layers, grads, state.memory)
+    return layers, state._replace(memory=velocity)
+
+
+def _nesterov(
+    layers: Layers, grads: Layers, state: OptimizerState, lr: Array, xp: Namespace
+) -> tuple[Layers, OptimizerState]:
+    """Update by v ← μ v − η g, w ← w + μ v − η g."""
+    momentum, weight_decay = state.hyperparameters
+
+    def rule(w: Array, g: Array, v: Array) -> tuple[Array, Array]:
+        g *= lr
+        v *= momentum
+        v -= g
+        w += momentum * v
+        w -= g
+        return w, v
+
+    grads = add_decay(grads, layers, weight_decay)
+    layers, velocity = map_layers(rule, layers, grads, state.memory)
+    return layers, state._replace(memory=velocity)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SGD:
+    """Stochastic gradient descent, optionally with momentum and weight decay.
+
+    Parameters
+    ----------
+    momentum
+        μ in [0, 1): v ← μ v − η g, then w ← w + v (the book, chapter 3). The form of torch.optim.SGD, which multiplies
+        the velocity by the learning rate, equals it only while that rate is constant.
+    nesterov
+        Look ahead: w ← w + μ v − η g with the new v (Sutskever et al., ICML 2013).
+    weight_decay
+        λ ≥ 0: adds λ/2 ‖w‖² to the cost, for the weights only, independent of the sizes of minibatch and data. The
+        book's λ is this λ times the number of training examples.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range, or `nesterov` is given without `momentum`.
+
+    Examples
+    --------
+    >>> SGD(momentum=0.9)
+    SGD(momentum=0.9, nesterov=False, weight_decay=0.0)
+    """
+
+    momentum: float = 0.0
+    nesterov: bool = False
+    weight_decay: float = 0.0
+    default_lr: ClassVar[float] = 0.01
+
+    def __post_init__(self) -> None:
+        """Check the hyperparameters."""
+        in_range("momentum", self.momentum, 0, 1, "0 turns it off")
+        in_range("weight_decay", self.weight_decay, 0, math.inf, "0 turns it off")
+        if yes_or_no("nesterov", self.nesterov) and not self.momentum:
+            raise ValueError("nesterov=True needs momentum; give momentum=0.9, say")
+
+    def init(self, layers: Layers, to_array: Callable[[float], Array]) -> OptimizerState:
+        """Make the state for a network's first step; `to_array` converts a float."""
+        hyperparameters = SGDHyperparameters(
+            momentum=to_array(self.momentum) if self.momentum else None,
+            weight_decay=to_array(self.weight_decay) if self.weight_decay else None,
+        )
+        return OptimizerState(hyperparameters, map_arrays(lambda x: 0.0 * x, layers) if self.momentum else ())
+
+    @property
+    def update(self) -> Update:
+        """The pure function ``(layers, grads, state, lr, xp) -> (layers, state)`` of this structure."""
+        if not self.momentum:
+            return _plain
+        return _nesterov if self.nesterov else _momentum

@@ -1,0 +1,9 @@
+"""All optimizers, by the names under which files store them."""
+
+from xpnet.core.optimizers.adam import Adam, AdamHat, AdamW, RMSProp
+from xpnet.core.optimizers.sgd import SGD
+from xpnet.core.optimizers.wrappers import L1, Clip, MaxNorm
+
+OPTIMIZERS: dict[str, type] = {
+    optimizer.__name__: optimizer for optimizer in (SGD, RMSProp, Adam, AdamHat, AdamW, L1, Clip, MaxNorm)
+}

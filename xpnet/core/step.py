@@ -1,0 +1,48 @@
+"""One step of training: forward pass, backpropagation, update.
+
+A step maps a state and a minibatch to a new state: ``step(state, minibatch, xp) -> state``. It may overwrite the state
+that it is given; otherwise it has no side effects. A backend repeats it: compiled, recorded and replayed, or in a plain
+loop.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from xpnet.core.activations import Activation
+from xpnet.core.arrays import Array, Layers, Namespace
+from xpnet.core.backprop import backward, forward
+from xpnet.core.costs import Output
+from xpnet.core.dropout import Dropout, drop
+from xpnet.core.minibatch import Minibatch
+from xpnet.core.optimizers.base import Update, add_decay, penalty
+
+
+class State(NamedTuple):
+    """Everything that changes from step to step."""
+
+    layers: Layers
+    optimizer: Any
+    cost: Array  # (m,): for each position in the minibatch, the cost summed over a chunk's steps, before each update
+    dropout: Dropout | None = None
+
+
+@lru_cache(maxsize=64)
+def make_step(
+    sigmas: tuple[Activation, ...], output: Output, update: Update
+) -> Callable[[State, Minibatch, Namespace], State]:
+    """Build the step for a structure. Equal structures get the same step, so it is compiled once."""
+
+    def step(state: State, minibatch: Minibatch, xp: Namespace) -> State:
+        x, masked_sigmas, dropout = drop(state.dropout, sigmas, minibatch.x, state.layers, xp)
+        zs, activations = forward(state.layers, masked_sigmas, x, xp)
+        grads = backward(state.layers, masked_sigmas, output, zs, activations, minibatch.y, xp, minibatch.weight)
+        cost = output.value(zs[-1], activations[-1], minibatch.y, xp)
+        if minibatch.decay is not None:  # the estimators' α; the weight_decay of optimizers is applied in their update
+            grads = add_decay(grads, state.layers, minibatch.decay)
+            cost = cost + penalty(state.layers, minibatch.decay, xp)
+        total = state.cost + (cost if minibatch.weight is None else minibatch.weight * cost)
+        layers, optimizer = update(state.layers, grads, state.optimizer, minibatch.lr, xp)
+        return State(layers, optimizer, total, dropout)
+
+    return step

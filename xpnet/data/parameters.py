@@ -1,0 +1,57 @@
+"""Weights and biases that users assign: checked, and copied to the device."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from xpnet.backends import Backend
+from xpnet.core.arrays import Array
+from xpnet.core.model import Model
+from xpnet.data.reader import as_real_array
+
+
+def parse_weights(weights: Any, model: Model, backend: Backend, dtype: str) -> list[Array]:
+    """Check weights (n_out, n_in) of each layer, and copy them to the device."""
+    arrays = _check_arrays("w", weights, len(model.shapes))
+    return [
+        _parse_parameter(f"w[{l}]", array, [shape], backend, dtype)
+        for l, (array, shape) in enumerate(zip(arrays, model.shapes))
+    ]
+
+
+def parse_biases(biases: Any, model: Model, backend: Backend, dtype: str) -> list[Array]:
+    """Check biases (n_out,), (1, n_out) or (n_out, 1) of each layer, and copy them to the device as (1, n_out)."""
+    arrays = _check_arrays("b", biases, len(model.shapes))
+    return [
+        _parse_parameter(f"b[{l}]", array, [(n_out,), (1, n_out), (n_out, 1)], backend, dtype)
+        for l, (array, (n_out, _)) in enumerate(zip(arrays, model.shapes))
+    ]
+
+
+def split_layers(layers: Any) -> tuple[list[Any], list[Any]]:
+    """Split a list of pairs (w, b) into weights and biases."""
+    if not isinstance(layers, (tuple, list)) or not all(
+        isinstance(layer, (tuple, list)) and len(layer) == 2 for layer in layers
+    ):
+        raise TypeError("layers must be a list of pairs (w, b)")
+    return [w for w, _ in layers], [b for _, b in layers]
+
+
+def _check_arrays(name: str, arrays: Any, n: int) -> Sequence[Any]:
+    if not isinstance(arrays, (tuple, list)):
+        raise TypeError(f"{name} must be a list of {n} arrays, not a {type(arrays).__name__}")
+    if len(arrays) != n:
+        raise ValueError(f"{name} has {len(arrays)} arrays, but the network has {n} layers of weights")
+    return arrays
+
+
+def _parse_parameter(name: str, array: Any, shapes: Sequence[tuple[int, ...]], backend: Backend, dtype: str) -> Array:
+    """Check an array of weights or biases, which may have any of the shapes, and copy it to the device as a matrix."""
+    x = as_real_array(array, name)
+    if tuple(x.shape) not in shapes:
+        raise ValueError(f"{name} has shape {tuple(x.shape)}, but must have {shapes[0]}")
+    with backend.scope(dtype):
+        x = backend.asarray(x, dtype, name)
+        if not backend.all_finite([x]):
+            raise ValueError(f"{name} holds NaN or infinity")
+        matrix = shapes[0] if len(shapes) == 1 else (1, *shapes[0])
+        return backend.copy(backend.xp.reshape(x, matrix))

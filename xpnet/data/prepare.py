@@ -1,0 +1,284 @@
+"""What `train` does with its data before the first step: open, weight, split, balance, scale, in this order.
+
+Each step is a pure function: it takes a source and returns another.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpnet.backends import Backend
+from xpnet.checks import between, choices
+from xpnet.core.arrays import Array, blocks
+from xpnet.core.minibatch import one_hot
+from xpnet.core.scaling import Scaling, compute_scaling
+from xpnet.data.reader import Reader, as_real_array
+from xpnet.data.sources import Resident, Source, check_repeatable, make_source, take_rows, with_weight
+
+
+class Request(NamedTuple):
+    """The arguments of `Network.train` that are about data."""
+
+    train_data: Any
+    validation_data: Any = None
+    test_data: Any = None
+    validation_split: float | None = None
+    sample_weight: Any = None
+    class_weight: Any = None
+    epochs: int = 1
+    steps: int | None = None
+    cache: bool = True
+    progress: bool = False
+
+
+class Sources(NamedTuple):
+    """The sources to train, validate and test on; all of them have the same scaling."""
+
+    train: Source
+    validation: Source | None
+    test: Source | None
+
+
+def prepare(request: Request, reader: Reader, *, standardize: bool, split_seed: int) -> Sources:
+    """Turn the data that `train` was given into sources. Changes nothing.
+
+    Parameters
+    ----------
+    request
+        The arguments of `train`.
+    reader
+        The network's reader.
+    standardize
+        Whether to fit a scaling to the training data, unless the reader has one.
+    split_seed
+        Seed of the validation split.
+    """
+    _check_split(request)
+    class_weight = _parse_class_weight(request.class_weight, reader)
+    train = make_source(
+        request.train_data,
+        "train_data",
+        reader._replace(class_weight=class_weight),
+        epochs=request.epochs,
+        steps=request.steps,
+        cache=request.cache,
+        progress=request.progress,
+    )
+    train = apply_sample_weight(train, request.sample_weight)
+    train, validation = split(train, request.validation_split, split_seed)
+    train = balance(train, request.class_weight)
+    _check_some_weight(train)
+    scaling = reader.scaling
+    if standardize and scaling is None:
+        scaling = fit_scaling(train)
+        train = train.scaled(scaling)
+        validation = None if validation is None else validation.scaled(scaling)
+    if validation is None:
+        validation = _open_evaluation_data(request.validation_data, "validation_data", reader, scaling, request)
+    test = _open_evaluation_data(request.test_data, "test_data", reader, scaling, request)
+    return Sources(train, validation, test)
+
+
+def apply_sample_weight(train: Source, sample_weight: Any) -> Source:
+    """Weight the examples by `sample_weight`."""
+    if sample_weight is None:
+        return train
+    train = _require_resident(train, "sample_weight")
+    return with_weight(train, _parse_sample_weight(sample_weight, len(train), train.reader))
+
+
+def split(train: Source, fraction: float | None, seed: int) -> tuple[Source, Source | None]:
+    """Hold out a fraction of the examples for validation: always the same for a network, stratified by class."""
+    if fraction is None:
+        return train, None
+    train = _require_resident(train, "validation_split")
+    reader, y = train.reader, train.examples.y
+    labels = None
+    with reader.scope():
+        if reader.model.task == "classification":
+            labels = reader.backend.to_numpy(y if y.ndim == 1 else reader.backend.xp.argmax(y, axis=-1))
+        elif reader.model.task == "binary":
+            labels = reader.backend.to_numpy(y[:, 0] > 0.5)
+    try:
+        training_rows, validation_rows = split_rows(len(train), float(fraction), seed, labels)
+    except ImportError as error:
+        raise ImportError(
+            f'validation_split needs scikit-learn ({error}); install it with: pip install "xpnet[sklearn]", or give '
+            "validation_data"
+        ) from error
+    except ValueError as error:
+        raise ValueError(
+            f"validation_split={fraction!r} is not possible with these {len(train)} examples ({error}); give "
+            "validation_data"
+        ) from error
+    validation = take_rows(train, np.sort(validation_rows))
+    validation = Resident(validation.examples._replace(weight=None), validation.reader)  # weights are for training
+    return take_rows(train, np.sort(training_rows)), validation
+
+
+def split_rows(n: int, fraction: float, seed: Any, labels: Any = None) -> tuple[np.ndarray, np.ndarray]:
+    """Divide n row numbers at random, by scikit-learn, into those to train and those to validate on."""
+    from sklearn.model_selection import train_test_split
+
+    rows = np.arange(n, dtype=np.int32)
+    parts: Any = train_test_split(rows, test_size=fraction, random_state=seed, stratify=labels)
+    return parts[0], parts[1]
+
+
+def balance(train: Source, class_weight: Any) -> Source:
+    """Weight the examples so that every class has the same total weight, if `class_weight` is "balanced"."""
+    if not _is_balanced(class_weight):
+        return train
+    train = _require_resident(train, 'class_weight="balanced"')
+    reader, backend, xp = train.reader, train.reader.backend, train.reader.backend.xp
+    counts = np.zeros(max(2, reader.model.n_out))
+    with reader.scope():
+        classes = reader.encoding().classes
+        for y in blocks(train.examples.y, reader.model.n_out):
+            rows = one_hot(y, classes, getattr(xp, reader.dtype), xp) if y.ndim == 1 else y
+            counts += backend.to_numpy(xp.sum(reader.class_columns(rows), axis=0))
+        occurring = counts > 0
+        weights = np.zeros((1, len(counts)))
+        weights[0, occurring] = counts.sum() / (occurring.sum() * counts[occurring])
+        weight = reader.look_up_class_weight(train.examples.y, backend.asarray(weights, reader.dtype))
+    return with_weight(train, weight)
+
+
+def fit_scaling(train: Source) -> Scaling:
+    """Fit a scaling to the training data, on the device."""
+    check_repeatable(train, "standardize=True")
+    reader, output = train.reader, train.reader.model.sigmas[-1]
+    unbounded = output.low == -np.inf and output.high == np.inf
+    scales_targets = reader.model.task == "regression" and unbounded
+    with reader.scope():
+        blocks_of_rows = train.blocks(4 * reader.model.n_in)
+        scaling = compute_scaling(blocks_of_rows, scales_targets, reader.backend.xp, reader.backend.to_numpy)
+        _check_scaling(scaling, reader.dtype)
+        return reader.backend.copy_nest(scaling, reader.dtype)
+
+
+def check_weights(weight: Array, n: int, backend: Backend) -> float:
+    """Check the weights of n examples, which must be finite and at least 0; return the largest. Synchronizes."""
+    if tuple(weight.shape) != (n,):
+        raise ValueError(f"sample_weight has shape {tuple(weight.shape)}, but must have ({n},): one number per example")
+    if not backend.all_finite([weight]):
+        raise ValueError("sample_weight holds NaN or infinity; give finite numbers of at least 0")
+    least = float(backend.xp.min(weight))
+    if least < 0:
+        raise ValueError(f"sample_weight holds {least:g}; give numbers of at least 0, and not all of them 0")
+    return float(backend.xp.max(weight))
+
+
+def check_some_weight(largest: float, name: str) -> None:
+    """Refuse weights the largest of which is 0."""
+    if largest <= 0:
+        raise ValueError(f"sample_weight and class_weight leave every example of {name} with the weight zero")
+
+
+def relative_weight(weight: Array, largest: float, dtype: str, xp: Any) -> Array:
+    """Divide weights by the largest of them: only ratios count in a mean, and sums must not overflow."""
+    weight = weight / largest
+    return xp.where(weight < float(np.finfo(dtype).tiny), 0.0 * weight, weight)
+
+
+def _open_evaluation_data(
+    data: Any, name: str, reader: Reader, scaling: Scaling | None, request: Request
+) -> Source | None:
+    """Open validation or test data, which are scaled like the training data and not weighted."""
+    if data is None:
+        return None
+    reader = reader._replace(scaling=scaling)
+    return make_source(data, name, reader, epochs=request.epochs, progress=request.progress)
+
+
+def _require_resident(source: Source, argument: str) -> Resident:
+    if not isinstance(source, Resident):
+        raise ValueError(
+            f"{argument} needs all examples beforehand; give train_data as arrays, as pairs, or as a data set with "
+            "cache=True"
+        )
+    return source
+
+
+def _is_balanced(class_weight: Any) -> bool:
+    return isinstance(class_weight, str) and class_weight == "balanced"
+
+
+def _check_split(request: Request) -> None:
+    fraction = request.validation_split
+    if fraction is None:
+        return
+    between("validation_split", fraction, 0, 1, "it is the fraction of the examples to validate on")
+    if request.validation_data is not None:
+        raise ValueError(f"validation_split={fraction!r} contradicts validation_data; give one of the two")
+
+
+def _check_some_weight(train: Source) -> None:
+    weight = train.examples.weight if isinstance(train, Resident) else None
+    if weight is None:
+        return
+    with train.reader.scope():
+        check_some_weight(float(train.reader.backend.xp.max(weight)), "train_data")
+
+
+def _check_scaling(scaling: Scaling, dtype: str) -> None:
+    """Refuse means and deviations that the dtype cannot represent."""
+    for name, array in scaling._asdict().items():
+        if array is None:
+            continue
+        with np.errstate(over="ignore"):
+            rounded = array.astype(dtype)
+        usable = np.isfinite(rounded) & ((rounded > 0) | (not name.endswith("std")))
+        if not usable.all():
+            kind = "input" if name.startswith("x") else "target"
+            raise ValueError(
+                f"standardize=True cannot scale {kind} {np.flatnonzero(~usable)[0]} of train_data: its numbers differ "
+                f"by more, or by less, than {dtype} can represent; scale it yourself, or leave it out"
+            )
+
+
+def _parse_sample_weight(sample_weight: Any, n: int, reader: Reader) -> Array:
+    """Check the user's weights and move them to the device, divided by the largest."""
+    backend, weight = reader.backend, as_real_array(sample_weight, "sample_weight")
+    with reader.scope():
+        weight = backend.asarray(weight, reader.dtype, "sample_weight")
+        largest = check_weights(weight, n, backend)
+        if largest == 0:
+            raise ValueError("sample_weight is 0 for every example; give numbers of at least 0, and not all of them 0")
+        return relative_weight(weight, largest, reader.dtype, backend.xp)
+
+
+def _parse_class_weight(class_weight: Any, reader: Reader) -> Array | None:
+    """Turn a mapping from classes to weights into an array (1, K); None if there is none."""
+    model = reader.model
+    if class_weight is None:
+        return None
+    if model.task not in ("classification", "binary"):
+        raise ValueError(
+            f"class_weight={class_weight!r} needs one class per example, and a network with task={model.task!r} has "
+            "none; use sample_weight"
+        )
+    if _is_balanced(class_weight):
+        return None
+    if not isinstance(class_weight, Mapping):
+        raise ValueError(f'class_weight={class_weight!r} must be "balanced", or a mapping from classes to numbers')
+    n_classes = max(2, model.n_out)
+    weights = np.ones((1, n_classes))
+    for label, weight in class_weight.items():
+        if label not in range(n_classes):
+            raise ValueError(f"class_weight names the class {label!r}; choose from {choices(range(n_classes))}")
+        label = int(label)  # True and 1.0 are 1
+        try:
+            weights[0, label] = weight
+        except (TypeError, ValueError):
+            weights[0, label] = np.nan
+        if not 0 <= weights[0, label] < np.inf:
+            raise ValueError(
+                f"class_weight={class_weight!r}: the weight {weight!r} of {label!r} must be a finite number of at "
+                "least 0"
+            )
+    if not weights.any():
+        raise ValueError(f"class_weight={class_weight!r} gives every class the weight 0; leave one of them above it")
+    with reader.scope():
+        return reader.backend.asarray(weights, reader.dtype)

@@ -1,0 +1,260 @@
+"""Reader: checks the arrays that users give to a network, and moves them to its device."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import array_api_compat
+import numpy as np
+
+from xpnet.backends.base import Backend, as_array, host_array, on_host
+from xpnet.checks import check_lengths, warn
+from xpnet.core.arrays import Array
+from xpnet.core.minibatch import Encoding, Examples
+from xpnet.core.model import Model
+
+if TYPE_CHECKING:
+    from xpnet.core.scaling import Scaling
+
+
+class Reader(NamedTuple):
+    """Checks the arrays that users give to a network, and moves them to its device.
+
+    Parameters
+    ----------
+    model
+        What the network expects: the numbers of inputs and outputs, and the range of its outputs.
+    backend, dtype
+        Where arrays are moved to, and the dtype that they get there.
+    scaling
+        The scaling by which inputs and targets are standardized, if any.
+    class_weight
+        Weights of the classes, (1, K), if they differ.
+    warns
+        Whether to warn of pixels that seem to be unscaled.
+    """
+
+    model: Model
+    backend: Backend
+    dtype: str
+    scaling: Scaling | None = None
+    class_weight: Array | None = None
+    warns: bool = True
+
+    def scope(self) -> AbstractContextManager[Any]:
+        """Enter the library's settings for computing in this dtype on this device."""
+        return self.backend.scope(self.dtype)
+
+    @property
+    def scale(self) -> Array | None:
+        """The scale of the inputs as an array; None if they are not scaled."""
+        scale = self.model.scale
+        return None if scale is None else self.backend.asarray(np.asarray(scale, self.dtype))
+
+    def encoding(self) -> Encoding:
+        """Make the arrays that turn stored examples into inputs and targets."""
+        return Encoding(self.backend.asarray(np.arange(self.model.n_out, dtype=np.int32)), self.scale)
+
+    def read_inputs(self, x: Any, name: str) -> Array:
+        """Check inputs, move them to the device as (n, n_in), and standardize them. Synchronizes."""
+        with self.scope():
+            return self.check_inputs(self.move_inputs(x, name), name)
+
+    def move_inputs(self, x: Any, name: str) -> Array:
+        """Move inputs of shape (n, n_in), or (n, ...) with as many elements, to (n, n_in) on the device."""
+        x, n_in = as_real_array(x, name), self.model.n_in
+        if x.ndim < 2 or math.prod(x.shape[1:]) != n_in:
+            hint = _shape_hint(x, n_in)
+            raise ValueError(f"{name} has shape {tuple(x.shape)}, but must have (n, {n_in}): {hint}")
+        if x.shape[0] == 0:
+            raise ValueError(f"{name} is empty: it has shape {tuple(x.shape)}")
+        has_bytes, scales = _is_bytes(x), self.model.scale is not None
+        if has_bytes and not scales and self.warns and (largest := self._bounds(x)[1]) > 1:
+            warn(
+                f"{name} holds uint8 values up to {largest}, which are not scaled; divide them by 255, or make the "
+                "network with scale=1/255"
+            )
+        with self.scope():
+            x = self.backend.asarray(x, None if has_bytes and scales else self.dtype, name)
+            return x if x.ndim == 2 else self.backend.xp.reshape(x, (-1, n_in))  # JAX copies even to the same shape
+
+    def check_inputs(self, x: Array, name: str) -> Array:
+        """Check that inputs on the device are finite, and standardize them. Synchronizes."""
+        with self.scope():
+            if self.model.scale is None or not _is_bytes(x):
+                self._check_finite(x, name)
+            return x if self.scaling is None else self.scaling.inputs(x)
+
+    def read_targets(self, y: Any, name: str) -> Array:
+        """Check targets and move them to the device. Synchronizes.
+
+        Parameters
+        ----------
+        y
+            Classes (n,) or rows (n, n_out); with one output, (n,) too.
+        name
+            Their name in error messages.
+
+        Returns
+        -------
+        array
+            Classes (n,) int32, or rows (n, n_out).
+        """
+        y, n_out = as_real_array(y, name), self.model.n_out
+        if y.ndim > 0 and y.shape[0] == 0:
+            raise ValueError(f"{name} is empty: it has shape {tuple(y.shape)}")
+        if y.ndim == 1 and n_out > 1:
+            return self._read_classes(y, name)
+        if y.ndim == 0 or math.prod(y.shape[1:]) != n_out:
+            raise ValueError(
+                f"{name} has shape {tuple(y.shape)}, but must have (n, {n_out})"
+                + (", or (n,) of integer classes" if n_out > 1 else " or (n,)")
+            )
+        with self.scope():
+            y = self.backend.xp.reshape(self.backend.asarray(y, self.dtype, name), (-1, n_out))
+            self._check_finite(y, name)
+            self._check_reachable(y, name)
+            return y if self.scaling is None else self.scaling.targets(y)
+
+    def read_examples(self, x: Any, y: Any, name: str) -> Examples:
+        """Check inputs and targets of the same examples and move them to the device. Synchronizes."""
+        x, y = self.read_inputs(x, f"X of {name}"), self.read_targets(y, f"y of {name}")
+        check_lengths(f"X of {name}", x.shape[0], f"y of {name}", y.shape[0])
+        return Examples(x, y, None if self.class_weight is None else self.look_up_class_weight(y, self.class_weight))
+
+    def read_pairs(self, pairs: Iterable[Any], name: str) -> Examples:
+        """Check (x, y) pairs and move them to the device. Synchronizes."""
+        xs, ys = [], []
+        for i, pair in enumerate(pairs):
+            if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+                raise TypeError(
+                    f"item {i} of {name} is not an (x, y) pair but of type {type(pair).__name__}; "
+                    "arrays are given together, as a tuple (X, y)"
+                )
+            xs.append(pair[0])
+            ys.append(pair[1])
+        if not xs:
+            raise ValueError(f"{name} is empty")
+        with self.scope():
+            x, y = stack(xs, f"x of {name}"), stack(ys, f"y of {name}")
+        return self.read_examples(x, y, name)
+
+    def look_up_class_weight(self, y: Array, class_weight: Array) -> Array:
+        """Look up the weight of each example, (n,), by its class; `y` as returned by `read_targets`."""
+        xp = self.backend.xp
+        with self.scope():
+            if y.ndim == 1:
+                return xp.take(class_weight[0, :], y, axis=0)
+            return xp.sum(self.class_columns(y) * class_weight, axis=-1)
+
+    def class_columns(self, y: Array) -> Array:
+        """Give targets (n, n_out) a column for each class, (n, K); one output stands for two classes."""
+        return y if self.model.n_out > 1 else self.backend.xp.concat([1.0 - y, y], axis=-1)
+
+    def _read_classes(self, y: Array, name: str) -> Array:
+        xp, n_out = array_api_compat.array_namespace(y), self.model.n_out
+        if not xp.isdtype(y.dtype, "integral"):
+            raise ValueError(
+                f"{name} has shape {tuple(y.shape)} and dtype {y.dtype}, but must have (n, {n_out}), "
+                "or (n,) of integer classes"
+            )
+        low, high = self._bounds(y)
+        if low < 0 or high >= n_out:
+            raise ValueError(
+                f"{name} holds the label {low if low < 0 else high}; with {n_out} outputs, "
+                f"labels go from 0 to {n_out - 1}"
+            )
+        with self.scope():
+            return self.backend.asarray(y, "int32", name)
+
+    def _bounds(self, y: Array) -> tuple[int, int]:
+        """Find the smallest and the largest of whole numbers. Synchronizes."""
+        with self.scope():
+            y = host_array(y) if on_host(y) else y  # JAX reads 64-bit integers only in its x64 mode
+            xp = array_api_compat.array_namespace(y)
+            return int(xp.min(y)), int(xp.max(y))
+
+    def _check_finite(self, x: Array, name: str) -> None:
+        if not self.backend.all_finite([x]):
+            raise ValueError(f"{name} holds NaN or infinity (as {self.dtype}); remove or replace such examples")
+
+    def _check_reachable(self, y: Array, name: str) -> None:
+        """Check that the output activation can reach the targets."""
+        xp, output, slack = self.backend.xp, self.model.sigmas[-1], 1e-4
+        least, largest = float(xp.min(y)), float(xp.max(y))
+        if least < output.low - slack or largest > output.high + slack:
+            raise ValueError(
+                f"{name} goes from {least:.6g} to {largest:.6g}, but the {output.name} output reaches only "
+                f'[{output.low:g}, {output.high:g}]; for real targets make the network with task="regression" and the '
+                "identity output; two classes of one output are 0 and 1"
+            )
+        if output.total is not None:
+            error = float(xp.max(xp.abs(xp.sum(y, axis=-1) - output.total)))
+            if error > slack:
+                raise ValueError(
+                    f"{name} has a row whose sum differs from {output.total:g} by {error:.6g}, but a row of "
+                    f"{output.name} outputs adds up to it; give classes or one-hot rows, "
+                    'or for several labels an example task="multilabel"'
+                )
+
+
+def as_real_array(x: Any, name: str) -> Array:
+    """Return an array of real numbers, of whichever library; refuse objects, strings and complex numbers."""
+    if type(x) is np.ndarray and x.dtype.char in "?bBhHiIlLqQfd":
+        return x  # at once: predicting one example takes microseconds
+    if hasattr(x, "toarray"):
+        raise TypeError(f"{name} is sparse; give its toarray()")
+    try:
+        x = np.asarray(x, np.float64) if _is_mixed_table(x) else as_array(x)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ValueError(
+            f"{name} cannot be converted to an array ({error}); give an array, or rows of equal length"
+        ) from error
+    xp = array_api_compat.array_namespace(x)
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array; give its filled() values")
+    is_real = xp.isdtype(x.dtype, ("bool", "integral", "real floating"))
+    if (isinstance(x, np.ndarray) and x.dtype.kind not in "buif") or not is_real:
+        raise TypeError(f"{name} has dtype {x.dtype}; give real numbers, and classes as whole numbers from 0")
+    return x
+
+
+def stack(values: Sequence[Any], name: str) -> Array:
+    """Stack single examples into one array, in their own library."""
+    try:
+        arrays = [as_array(value) for value in values]
+        return array_api_compat.array_namespace(arrays[0]).stack(arrays)
+    except (ValueError, TypeError, RuntimeError) as error:
+        shapes = sorted({tuple(as_real_array(value, name).shape) for value in values})[:3]
+        raise ValueError(f"{name} differ from example to example (shapes {shapes}); make them equal") from error
+
+
+def as_rows(x: Any, n_in: int, name: str = "x") -> tuple[Array, bool]:
+    """Return inputs as rows, and whether they were a single example (n_in,)."""
+    x = as_real_array(x, name)
+    single = x.ndim == 1 and x.shape[0] == n_in
+    return (x[None, :] if single else x), single
+
+
+def _shape_hint(x: Array, n_in: int) -> str:
+    if n_in == 1 and x.ndim == 1:
+        return "one feature an example is a column, x.reshape(-1, 1)"
+    if x.ndim == 2 and tuple(x.shape) == (n_in, 1):
+        return "a column is not an example; give it as a row, x.T or x[:, 0]"
+    if x.ndim == 1 and x.shape[0] == n_in:
+        return "an example is a row, so one example is x[None, :]"
+    return f"a row an example, {n_in} features in each"
+
+
+def _is_mixed_table(x: Any) -> bool:
+    """Tell whether this is a table with columns of real numbers in several dtypes, or in dtypes that NumPy lacks."""
+    dtypes = list(x.dtypes) if getattr(x, "ndim", 0) == 2 and hasattr(x, "dtypes") else []
+    real = all(getattr(dtype, "kind", "") in tuple("buif") for dtype in dtypes)
+    return real and (len(set(dtypes)) > 1 or not all(isinstance(dtype, np.dtype) for dtype in dtypes))
+
+
+def _is_bytes(x: Array) -> bool:
+    return x.dtype == (np.uint8 if isinstance(x, np.ndarray) else array_api_compat.array_namespace(x).uint8)

@@ -1,0 +1,74 @@
+"""The order in which examples are drawn into minibatches, on the host, so that it is the same on every backend."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Sampling(NamedTuple):
+    """A way to draw the minibatches of an epoch."""
+
+    steps: Callable[[int, int], int]  # (number of examples, batch size) -> number of minibatches
+    draw: Callable[[int, int, np.random.Generator], Iterator[np.ndarray]]  # -> their indices, (steps, m) int32
+
+
+def shuffle(n: int, batch_size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Draw every example once, in random order; the last minibatch holds the remainder.
+
+    Examples
+    --------
+    >>> [index.shape for index in shuffle(10, 4, np.random.default_rng(0))]
+    [(2, 4), (1, 2)]
+    """
+    return cut_into_minibatches(rng.permutation(n).astype(np.int32), batch_size)
+
+
+def replacement(n: int, batch_size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Draw n // batch_size minibatches, at least one, each example independently from all.
+
+    Examples
+    --------
+    >>> [index.shape for index in replacement(10, 4, np.random.default_rng(0))]
+    [(2, 4)]
+    """
+    m = min(batch_size, n)
+    yield rng.integers(n, size=(n // m, m), dtype=np.int32)
+
+
+SAMPLING = {
+    "shuffle": Sampling(lambda n, batch_size: math.ceil(n / batch_size), shuffle),
+    "replacement": Sampling(lambda n, batch_size: max(1, n // batch_size), replacement),
+}
+
+
+def cut_into_minibatches(order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
+    """Cut indices into minibatches of the same size, and one smaller minibatch if there is a remainder."""
+    n = len(order)
+    m = min(batch_size, n)
+    whole = n - n % m
+    yield order[:whole].reshape(-1, m)
+    if whole < n:
+        yield order[None, whole:]
+
+
+def split_into_chunks(index: np.ndarray, most: int) -> Iterator[np.ndarray]:
+    """Split minibatches into chunks of equal length, at most `most`; only the last one may be shorter.
+
+    Few different lengths mean few programs to compile.
+
+    Examples
+    --------
+    >>> [len(part) for part in split_into_chunks(np.zeros((11, 5)), most=4)]
+    [4, 4, 3]
+    """
+    if len(index):
+        size = math.ceil(len(index) / math.ceil(len(index) / most))
+        for start in range(0, len(index), size):
+            yield index[start : start + size]
+
+
+def in_order(shape: tuple[int, ...]) -> np.ndarray:
+    """Number the examples 0, 1, 2, ... in minibatches of the given shape, (steps, m)."""
+    return np.arange(math.prod(shape), dtype=np.int32).reshape(shape)

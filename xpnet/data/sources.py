@@ -1,0 +1,372 @@
+"""Sources of examples: arrays on the device, data sets that are read again each epoch, and iterables of batches.
+
+`make_source` makes a source from the user's data. Every source answers the same questions: how many minibatches an
+epoch has (`steps`), the minibatches to train on, one chunk at a time (`chunks`), and all examples in order, one block
+at a time (`blocks`).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+from typing import Any, NamedTuple, Protocol
+
+import array_api_compat
+import numpy as np
+
+from xpnet.core.arrays import rows_per_block, select
+from xpnet.core.minibatch import Examples, take
+from xpnet.core.scaling import Scaling
+from xpnet.data.reader import Reader
+from xpnet.data.sampling import Sampling, in_order, split_into_chunks
+from xpnet.data.vision import pixels_and_labels
+
+KINDS = (
+    "give a tuple (X, y) of arrays, a sequence of (x, y) pairs, a data set with __len__ and __getitem__, "
+    "or an iterable of batches (X, y)"
+)
+
+
+class Chunk(NamedTuple):
+    """Several minibatches of one size: examples on the device, and the indices of those that each step takes."""
+
+    examples: Examples
+    index: np.ndarray  # (steps, m) int32, on the host
+
+
+class Source(Protocol):
+    """Where examples come from. Scaling a source returns a new one."""
+
+    @property
+    def reader(self) -> Reader:
+        """The reader that moved, or will move, its examples to the device."""
+        ...
+
+    def steps(self, sampling: Sampling, batch_size: int) -> int | None:
+        """Number of minibatches of an epoch; None if it is not known in advance."""
+        ...
+
+    def chunks(self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int) -> Iterator[Chunk]:
+        """Draw the minibatches of one epoch, at most `most` of them in a chunk."""
+        ...
+
+    def blocks(self, width: int) -> Iterator[Examples]:
+        """Iterate over all examples in order, in blocks sized for `width` values per row."""
+        ...
+
+    def scaled(self, scaling: Scaling) -> "Source":
+        """Return the same source with its examples scaled."""
+        ...
+
+
+def make_source(
+    data: Any,
+    name: str,
+    reader: Reader,
+    *,
+    epochs: int = 1,
+    steps: int | None = None,
+    cache: bool = True,
+    progress: bool = False,
+) -> Source:
+    """Make a source from the user's data.
+
+    Parameters
+    ----------
+    data
+        A tuple (X, y) of arrays; a sequence of (x, y) pairs; a map-style data set; an iterable of batches.
+    name
+        Its name in error messages.
+    reader
+        Checks the examples and moves them to the device.
+    epochs
+        Number of passes over it.
+    steps
+        Minibatches per epoch, for an iterable of batches only.
+    cache
+        Whether a data set is read once and kept on the device, or read again each epoch.
+    progress
+        Whether reading a data set shows a bar.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is none of these, or holds examples that do not fit the network.
+    """
+    if data is None:
+        raise ValueError(f"{name} is missing: give (X, y), pairs, a data set or an iterable of batches")
+    if isinstance(data, (str, bytes, Mapping)) or array_api_compat.is_array_api_obj(data):
+        raise TypeError(f"{name} is of type {type(data).__name__}; {KINDS}")
+    has_length = hasattr(data, "__len__") and hasattr(data, "__getitem__")
+    if not has_length and isinstance(data, Iterable):
+        if epochs > 1 and steps is None and isinstance(data, Iterator):
+            raise ValueError(
+                f"{name} is an iterator, which can be iterated over only once, not epochs={epochs} times; give an "
+                "object that can be iterated over again, such as a DataLoader, or steps="
+            )
+        return make_batches(data, name, reader, steps)
+    if not has_length:
+        raise TypeError(f"{name} is of type {type(data).__name__}; {KINDS}")
+    if steps is not None:
+        raise ValueError(f"steps={steps!r} is for an iterable of batches; {name} has a length, so give epochs")
+    if isinstance(data, tuple) and len(data) == 2 and not all(isinstance(part, tuple) for part in data):
+        return Resident(reader.read_examples(*data, name), reader)
+    if len(data) == 0:
+        raise ValueError(f"{name} is empty")
+    if isinstance(data, (tuple, list)):
+        return Resident(reader.read_pairs(data, name), reader)
+    pixels = pixels_and_labels(data, raw=reader.model.scale is not None)
+    if pixels is not None:
+        return Resident(reader.read_examples(*pixels, name), reader)
+    if not cache:
+        reader.read_pairs([data[0]], name)  # check the first item before anything is trained
+        return Dataset(data, name, reader._replace(warns=False))
+    return Resident(reader.read_pairs(_items(data, name, progress), name), reader)
+
+
+def _items(dataset: Any, name: str, progress: bool) -> Iterator[Any]:
+    """Read a data set item by item, with a bar on standard error."""
+    from tqdm.auto import tqdm
+
+    bar = tqdm(range(len(dataset)), f"Reading {name}", leave=False, disable=not progress)
+    return (dataset[i] for i in bar)
+
+
+@dataclass(frozen=True)
+class Resident:
+    """Examples that stay on the device from the first epoch to the last."""
+
+    examples: Examples
+    reader: Reader
+
+    def __len__(self) -> int:
+        """Count the examples."""
+        return self.examples.y.shape[0]
+
+    def steps(self, sampling: Sampling, batch_size: int) -> int:
+        """Number of minibatches of an epoch."""
+        return sampling.steps(len(self), batch_size)
+
+    def chunks(self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int) -> Iterator[Chunk]:
+        """Draw the minibatches of one epoch."""
+        for index in sampling.draw(len(self), batch_size, rng):
+            for part in split_into_chunks(index, most):
+                yield Chunk(self.examples, part)
+
+    def blocks(self, width: int) -> Iterator[Examples]:
+        """Iterate over slices of the examples."""
+        rows = rows_per_block(width)
+        if len(self) <= rows:
+            yield self.examples
+            return
+        for start in range(0, len(self), rows):
+            with self.reader.scope():
+                block = select(self.examples, slice(start, min(start + rows, len(self))))
+            yield block
+
+    def scaled(self, scaling: Scaling) -> "Resident":
+        """Scale the examples."""
+        with self.reader.scope():
+            x, y = scaling.inputs(self.examples.x), scaling.targets(self.examples.y)
+        return Resident(self.examples._replace(x=x, y=y), self.reader._replace(scaling=scaling))
+
+
+class OnDemand:
+    """Base class of sources that move examples to the device when they are needed, in the order of `Resident`."""
+
+    reader: Reader
+
+    def __len__(self) -> int:
+        """Count the examples."""
+        raise NotImplementedError
+
+    def read(self, index: np.ndarray) -> Examples:
+        """Move some of the examples to the device."""
+        raise NotImplementedError
+
+    def steps(self, sampling: Sampling, batch_size: int) -> int:
+        """Number of minibatches of an epoch."""
+        return sampling.steps(len(self), batch_size)
+
+    def chunks(self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int) -> Iterator[Chunk]:
+        """Draw the minibatches of one epoch; a chunk holds as many as fit into a block, and at least one."""
+        for index in sampling.draw(len(self), batch_size, rng):
+            fitting = rows_per_block(index.shape[1] * self.reader.model.n_in)
+            for part in split_into_chunks(index, min(most, fitting)):
+                yield Chunk(self.read(part.ravel()), in_order(part.shape))
+
+    def blocks(self, width: int) -> Iterator[Examples]:
+        """Iterate over all examples in order."""
+        for part in split_into_chunks(np.arange(len(self), dtype=np.int32), rows_per_block(width)):
+            yield self.read(part)
+
+
+@dataclass(frozen=True)
+class Dataset(OnDemand):
+    """A map-style data set that is read again each epoch, for random transforms."""
+
+    dataset: Any
+    name: str
+    reader: Reader
+
+    def __len__(self) -> int:
+        """Count the items."""
+        return len(self.dataset)
+
+    def read(self, index: np.ndarray) -> Examples:
+        """Read items and move them to the device."""
+        return self.reader.read_pairs((self.dataset[int(i)] for i in index), self.name)
+
+    def scaled(self, scaling: Scaling) -> "Dataset":
+        """Return the data set with a reader that scales."""
+        return replace(self, reader=self.reader._replace(scaling=scaling))
+
+
+class Passes:
+    """Passes over an iterable of batches: the only part of a source that has a state, its position.
+
+    Parameters
+    ----------
+    batches
+        The iterable.
+    name
+        Its name in error messages.
+    per_epoch
+        Number of batches of an epoch, which begins where the last one ended; None for epochs of a whole pass.
+    """
+
+    def __init__(self, batches: Iterable[Any], name: str, per_epoch: int | None) -> None:
+        self.batches, self.name, self.per_epoch = batches, name, per_epoch
+        self.repeatable = per_epoch is None and not isinstance(batches, Iterator)
+        self._current: Iterator[Any] | None = None  # the pass that has begun
+
+    def peek(self) -> list[Any]:
+        """Take the first batch, if there is one, without moving past it."""
+        current = self.whole()
+        first = list(islice(current, 1))
+        self._current = chain(first, current)
+        return first
+
+    def whole(self) -> Iterator[Any]:
+        """Continue the pass that has begun, or begin one."""
+        current, self._current = self._current, None
+        return iter(self.batches) if current is None else current
+
+    def epoch(self) -> Iterator[Any]:
+        """Iterate over the batches of an epoch."""
+        if self.per_epoch is None:
+            yield from self.whole()
+            return
+        remaining = self.per_epoch
+        while remaining:
+            begins, batches, before = self._current is None, self.whole(), remaining
+            for batch in islice(batches, remaining):
+                remaining -= 1
+                yield batch
+            if begins and remaining == before:
+                raise ValueError(
+                    f"{self.name} ended {remaining} batches before steps={self.per_epoch}, and cannot be iterated over "
+                    "again"
+                )
+            self._current = batches if remaining == 0 else None
+
+
+@dataclass(frozen=True)
+class Batches:
+    """An iterable of batches (X, y), read again each epoch and never kept."""
+
+    passes: Passes
+    reader: Reader
+
+    def steps(self, sampling: Sampling, batch_size: int) -> int | None:
+        """Number of batches of an epoch, if it is known."""
+        if self.passes.per_epoch is not None:
+            return self.passes.per_epoch
+        try:
+            return len(self.passes.batches)  # type: ignore
+        except TypeError:  # no length, or a DataLoader of a data set without one
+            return None
+
+    def chunks(self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int) -> Iterator[Chunk]:
+        """Read the batches of one epoch; successive batches of equal size share a chunk."""
+        group: list[Examples] = []
+        for examples in _read_batches(self.passes.epoch(), self.passes.name, self.reader):
+            fitting = rows_per_block(examples.x.shape[0] * self.reader.model.n_in)
+            if group and (not _are_alike(examples, group[0]) or len(group) >= min(most, fitting)):
+                yield self._join(group)
+                group = []
+            group.append(examples)
+        if group:
+            yield self._join(group)
+
+    def blocks(self, width: int) -> Iterator[Examples]:
+        """Iterate over one pass; large batches come in slices."""
+        for examples in _read_batches(self.passes.whole(), self.passes.name, self.reader):
+            yield from Resident(examples, self.reader).blocks(width)
+
+    def scaled(self, scaling: Scaling) -> "Batches":
+        """Return the batches with a reader that scales."""
+        return replace(self, reader=self.reader._replace(scaling=scaling))
+
+    def _join(self, group: Sequence[Examples]) -> Chunk:
+        """Concatenate batches of the same size."""
+        shape = (len(group), group[0].x.shape[0])
+        with self.reader.scope():
+            columns = (
+                None if columns[0] is None else self.reader.backend.xp.concat(list(columns), axis=0)
+                for columns in zip(*group)
+            )
+            return Chunk(Examples(*columns), in_order(shape))
+
+
+def make_batches(batches: Iterable[Any], name: str, reader: Reader, per_epoch: int | None) -> Batches:
+    """Make a source from an iterable of batches; its first batch is checked before anything is trained."""
+    passes = Passes(batches, name, per_epoch)
+    next(_read_batches(passes.peek(), name, reader))
+    return Batches(passes, reader._replace(warns=False))
+
+
+def _read_batches(batches: Iterable[Any], name: str, reader: Reader) -> Iterator[Examples]:
+    i = -1
+    for i, batch in enumerate(batches):
+        if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+            raise TypeError(f"batch {i} of {name} is not a pair (X, y) but of type {type(batch).__name__}")
+        x, y = batch
+        yield reader.read_examples(x, y, f"batch {i} of {name}")
+    if i < 0:
+        raise ValueError(
+            f"{name} gave no batch; an iterator can be iterated over only once, so give an object that can be iterated "
+            "over again, such as a DataLoader"
+        )
+
+
+def _are_alike(a: Examples, b: Examples) -> bool:
+    """Tell whether batches can share a chunk: they have the same size and are stored in the same way."""
+    return all((x.shape, x.dtype) == (y.shape, y.dtype) for x, y in ((a.x, b.x), (a.y, b.y)))
+
+
+def check_repeatable(source: Source, argument: str) -> None:
+    """Refuse a source that can be iterated over only once, where an argument needs more than the training itself."""
+    if isinstance(source, Batches) and not source.passes.repeatable:
+        raise ValueError(
+            f"{argument} iterates over the training data besides training on it, and train_data can be iterated over "
+            "only once; give arrays, a data set, or an object that can be iterated over again, without steps="
+        )
+
+
+def with_weight(source: Resident, weight: Any) -> Resident:
+    """Multiply the weights of a source's examples by others, (n,) on the device; None changes nothing."""
+    if weight is None:
+        return source
+    examples = source.examples
+    with source.reader.scope():
+        weight = weight if examples.weight is None else weight * examples.weight
+    return replace(source, examples=examples._replace(weight=weight))
+
+
+def take_rows(source: Resident, index: np.ndarray) -> Resident:
+    """Take some of a source's examples, by index."""
+    backend = source.reader.backend
+    with source.reader.scope():
+        index = backend.asarray(index)
+        examples = take(source.examples, index, backend.xp)
+    return replace(source, examples=examples)

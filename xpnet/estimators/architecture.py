@@ -1,0 +1,148 @@
+"""The parameters that shape the network of an estimator, and how a network is made of them."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpnet import arguments
+from xpnet.backends.base import Backend
+from xpnet.backends.choose import BACKENDS, get_backend
+from xpnet.checks import count, unknown
+from xpnet.core.activations import ACTIVATIONS, Activation
+from xpnet.core.arrays import Array
+from xpnet.core.costs import COSTS, Cost
+from xpnet.core.initializers import Initializer
+from xpnet.estimators.places import float_dtype
+from xpnet.estimators.settings import is_called
+from xpnet.network import Network
+
+# scikit-learn's names -> names in xpnet
+ACTIVATION_NAMES = {"logistic": "sigmoid"}
+LOSS_NAMES = {"log_loss": "cross_entropy", "squared_error": "quadratic"}
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The parameters that shape a network, as the user gave them; they are checked when a network is made of them."""
+
+    hidden_layer_sizes: Any
+    activation: Any
+    dropout: Any
+    backend: Any
+    device: Any
+    dtype: Any
+
+    @property
+    def follows_inputs(self) -> bool:
+        """Whether the network computes where X lies, rather than where `backend` or `device` say."""
+        return self.backend is None and self.device is None
+
+
+class Head(NamedTuple):
+    """The output layer of a network, and what it stands for."""
+
+    units: int
+    activation: str
+    cost: Cost
+    task: str | None  # None: inferred from the output layer
+
+
+def make_network(
+    architecture: Architecture,
+    sizes: Sequence[int],
+    head: Head,
+    init: Initializer,
+    backend: Backend,
+    dtype: str,
+    seed: int = 0,
+) -> Network:
+    """Make a network with layers of the given sizes."""
+    return Network(
+        sizes,
+        activation=parse_hidden(architecture.activation, len(sizes) - 2),
+        output_activation=head.activation,
+        cost=head.cost,
+        task=head.task,
+        init=init,
+        dropout=architecture.dropout,
+        backend=backend,
+        dtype=dtype,
+        seed=seed,
+    )
+
+
+def parse_hidden_sizes(value: Any) -> list[int]:
+    """Check the number of units of each hidden layer: a number, or a list of them."""
+    sizes: list[Any] = list(value) if hasattr(value, "__iter__") and not isinstance(value, str) else [value]
+    try:
+        if min(sizes, default=1) <= 0:
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+        return [count("hidden_layer_sizes", size, 1) for size in sizes]
+    except TypeError as error:
+        raise ValueError(f"hidden_layer_sizes={value!r} must be a whole number, or a list of them") from error
+
+
+def parse_hidden(value: Any, layers: int) -> list[Activation]:
+    """Take one activation for all hidden layers, or a list with one for each, by either library's names."""
+    is_list = isinstance(value, (list, tuple)) and not isinstance(value, Activation)
+    names = (*ACTIVATION_NAMES, *ACTIVATIONS)
+    for item in value if is_list else [value]:
+        if isinstance(item, str) and item.partition("(")[0] not in names:
+            raise ValueError(unknown("activation", item, names))
+
+    def translate(item: Any) -> Any:
+        return ACTIVATION_NAMES.get(item, item) if isinstance(item, str) else item
+
+    return arguments.parse_hidden([translate(item) for item in value] if is_list else translate(value), layers)
+
+
+def parse_loss(loss: Any) -> Cost:
+    """Take a loss by either library's name, or the user's own cost."""
+    names = (*LOSS_NAMES, *COSTS)
+    if isinstance(loss, str) and loss.partition("(")[0] not in names:
+        raise ValueError(unknown("loss", loss, names) + ", or give an object with value and gradient")
+    return arguments.parse_cost(LOSS_NAMES.get(loss, loss) if isinstance(loss, str) else loss, "loss")
+
+
+def choose_dtype(architecture: Architecture, x: Array) -> str:
+    """Choose the dtype to compute in: the one that was asked for, or that of X."""
+    return float_dtype(x) if architecture.dtype is None else arguments.parse_dtype(architecture.dtype)
+
+
+def choose_backend(architecture: Architecture, home: Backend) -> Backend:
+    """Choose where to compute: where `backend` and `device` say, or at home, where X lies."""
+    if architecture.follows_inputs:
+        return home
+    library = architecture.backend
+    if library is None and home.name != "numpy":
+        library = home.name if home.name in BACKENDS else home.xp
+    backend = get_backend(library, architecture.device)
+    return home if architecture.device is None and backend.name == home.name else backend
+
+
+def uniform(activation: Any, random_state: np.random.RandomState, layers: int) -> Initializer:
+    """Draw initial weights and biases as scikit-learn does, layer by layer: U(−r, r) with r² = c / (n_in + n_out).
+
+    c is 2 for layers of sigmoid units, else 6; the output layer has the c of the last of the hidden `layers`. From
+    Glorot and Bengio, AISTATS 2010, equation 16.
+    """
+    c = [2.0 if sigma.name == "sigmoid" else 6.0 for sigma in parse_hidden(activation, layers)]
+    if not layers and is_called(activation, "logistic"):
+        c = [2.0]
+    remaining = iter([*c, c[-1] if c else 6.0])
+
+    def draw(rng: np.random.Generator, n_in: int, n_out: int) -> tuple[np.ndarray, np.ndarray]:
+        r = math.sqrt(next(remaining) / (n_in + n_out))
+        w = random_state.uniform(-r, r, (n_in, n_out))
+        return w.T, random_state.uniform(-r, r, n_out)
+
+    return draw
+
+
+def existing(layers: Iterable[tuple[np.ndarray, np.ndarray]]) -> Initializer:
+    """Start from existing weights (n_out, n_in) and biases (n_out,), layer by layer."""
+    remaining = iter(layers)
+    return lambda rng, n_in, n_out: next(remaining)

@@ -1,0 +1,64 @@
+"""Sparse inputs: a matrix stays sparse on the host, and becomes dense a minibatch or a block of rows at a time."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from xpnet.core.arrays import Array, rows_per_block
+from xpnet.core.minibatch import Examples, take
+from xpnet.core.scaling import Scaling
+from xpnet.data.reader import Reader
+from xpnet.data.sources import OnDemand, Resident
+
+
+@dataclass(frozen=True)
+class SparseRows(OnDemand):
+    """Examples whose inputs are a sparse matrix on the host.
+
+    Parameters
+    ----------
+    matrix
+        The inputs, a CSR matrix (n, n_in).
+    examples
+        Targets and weights, on the device; their `x` is None.
+    reader
+        Moves the inputs to the device.
+    """
+
+    matrix: Any
+    examples: Examples
+    reader: Reader
+
+    def __len__(self) -> int:
+        """Count the examples."""
+        return self.matrix.shape[0]
+
+    def read(self, index: np.ndarray) -> Examples:
+        """Make some rows dense, and move them to the device."""
+        x = self.reader.read_inputs(self.matrix[index].toarray(), "X")
+        return self._take(index)._replace(x=x)
+
+    def scaled(self, scaling: Scaling) -> "SparseRows":
+        """Return the same rows with a reader that scales."""
+        return replace(self, reader=self.reader._replace(scaling=scaling))
+
+    def rows(self, index: np.ndarray) -> "SparseRows":
+        """Take some of the examples, by index."""
+        return replace(self, matrix=self.matrix[index], examples=self._take(index))
+
+    def _take(self, index: np.ndarray) -> Examples:
+        backend = self.reader.backend
+        with self.reader.scope():
+            return take(self.examples, backend.asarray(index), backend.xp)
+
+
+Source: TypeAlias = Resident | SparseRows
+
+
+def dense_blocks(matrix: Any) -> Iterator[Array]:
+    """Iterate over dense blocks of rows of a sparse matrix, with at most 4 million numbers each, or single rows."""
+    rows, matrix = rows_per_block(matrix.shape[1]), matrix.tocsr()
+    for start in range(0, matrix.shape[0], rows):
+        yield matrix[start : start + rows].toarray()

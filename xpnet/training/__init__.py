@@ -1,0 +1,1 @@
+"""Training: the loop over epochs, the history, callbacks, metrics and evaluation."""

@@ -1,0 +1,488 @@
+"""Callbacks: objects that observe and control a training run.
+
+They are called when it begins, after every chunk of steps and every epoch, and when it ends. Each does one thing; the
+training loop calls them in order and does not depend on any of them. All that they can see and change is the `Training`
+that they receive in `on_train_begin`.
+"""
+
+import csv
+import inspect
+import math
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
+
+from xpnet.checks import between, check_folder, choices, count, in_range, yes_or_no
+from xpnet.core.step import State
+from xpnet.training.metrics import METRICS
+from xpnet.view import View
+
+
+class Trainee(Protocol):
+    """The network that is being trained, as far as the callbacks here need it."""
+
+    state: State
+
+    @property
+    def view(self) -> View:
+        """The network as it stands."""
+        ...
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network to a file."""
+        ...
+
+
+class Quantity(NamedTuple):
+    """What is known of a number in the logs of an epoch."""
+
+    better: str | None = None  # "min" if smaller is better, "max" if larger is
+    whole: bool = False  # whether it is a whole number
+
+
+LOGS = {
+    "epoch": Quantity(whole=True),
+    "cost": Quantity("min"),
+    "lr": Quantity(),
+    "seconds": Quantity(),
+    "examples_per_second": Quantity(),
+}
+# Quantities that evaluation adds, by the names that it gives them; other callbacks may add them too
+EVALUATED = {
+    f"{data}_{name}": quantity
+    for data in ("training", "validation", "test")
+    for name, quantity in {
+        "cost": Quantity("min"),
+        "size": Quantity(whole=True),
+        **{name: Quantity(metric.better, metric.whole) for name, metric in METRICS.items()},
+    }.items()
+}
+
+
+@dataclass(slots=True)
+class Training:
+    """A call to `train`, as callbacks see it. They may change `lr_scale` and `stopped` at any time."""
+
+    net: Trainee
+    epochs: int
+    steps: int | None  # minibatches per epoch, if that is known
+    quantities: dict[str, Quantity]  # that the logs of an epoch will hold, as far as callbacks have been told so far
+    lr_scale: float = 1.0  # multiplies the schedule
+    stopped: bool = False  # True ends training after this epoch
+    completed: bool = False  # whether training came to its end, without an exception or Ctrl-C
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the quantities."""
+        return tuple(self.quantities)
+
+
+class Callback:
+    """Base class of callbacks; override the methods that you need."""
+
+    adds: Sequence[str] = ()  # the names of the quantities that it adds to the logs of an epoch
+    quantities: Mapping[str, Quantity] = MappingProxyType({})  # what is known of them, if anything
+
+    def __repr__(self) -> str:
+        """Show the class and its settings."""
+        names = [name for name in inspect.signature(type(self)).parameters if hasattr(self, name)]
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
+
+    def on_train_begin(self, training: Training) -> None:
+        """Called before anything has changed; an exception here leaves the network as it was."""
+
+    def on_epoch_begin(self, epoch: int) -> None:
+        """Called before an epoch, counted from 1."""
+
+    def on_chunk_end(self, steps: int) -> None:
+        """Called after `steps` more minibatches."""
+
+    def on_epoch_end(self, logs: dict[str, Any]) -> None:
+        """Called after an epoch; `logs` holds its quantities, and callbacks may add to it."""
+
+    def on_train_end(self) -> None:
+        """Called at the end, however training ended."""
+
+
+@contextmanager
+def watching(callbacks: Sequence[Callback], training: Training) -> Iterator[None]:
+    """Tell callbacks that training begins, and, when the context ends, that it has ended.
+
+    If one of them raises at the beginning, those that were told before it are told of the end.
+    """
+    with ExitStack() as endings:
+        begun: list[Callback] = []
+        endings.callback(lambda: _tell_end(begun))
+        for callback in callbacks:
+            callback.on_train_begin(training)
+            begun.append(callback)
+            known = LOGS | EVALUATED | dict(callback.quantities)
+            training.quantities |= {name: known.get(name, Quantity()) for name in callback.adds}
+        yield
+
+
+def _tell_end(callbacks: Sequence[Callback]) -> None:
+    """Tell each callback, in order, that training has ended, whatever another one raises."""
+    with ExitStack() as endings:
+        for callback in reversed(callbacks):
+            endings.callback(callback.on_train_end)
+
+
+class Progress(Callback):
+    """A bar over minibatches on standard error, and a line per epoch on standard output if anything is evaluated."""
+
+    def on_train_begin(self, training: Training) -> None:
+        """Show the bar."""
+        from tqdm.auto import tqdm
+
+        self.training = training
+        total = training.steps and training.steps * training.epochs
+        self.bar = tqdm(total=total, unit="batch", leave=False, dynamic_ncols=True)
+
+    def on_epoch_begin(self, epoch: int) -> None:
+        """Name the epoch."""
+        self.bar.set_description(f"Epoch {epoch}/{self.training.epochs}")
+
+    def on_chunk_end(self, steps: int) -> None:
+        """Move the bar."""
+        self.bar.update(steps)
+
+    def on_epoch_end(self, logs: dict[str, Any]) -> None:
+        """Write a line for the epoch."""
+        self.bar.set_postfix(cost=f"{logs['cost']:.4g}", refresh=False)
+        parts = []
+        if "test_correct" in logs:
+            parts.append(
+                f"Nr of correctly classified samples: {logs['test_correct']}/{logs['test_size']}\t "
+                f"accuracy: {logs['test_accuracy']:.5f}"
+            )
+        elif "test_cost" in logs:
+            parts.append(f"cost on the test data: {logs['test_cost']:.6g}")
+        evaluated = [name for name in logs if name.startswith(("validation_", "training_"))]
+        parts += [f"{name.replace('_', ' ')}: {logs[name]:.6g}" for name in evaluated]
+        if parts:
+            self.bar.write(f"Epoch: {logs['epoch']} / {self.training.epochs},\t " + "\t ".join(parts), file=sys.stdout)
+            sys.stdout.flush()
+
+    def on_train_end(self) -> None:
+        """Remove the bar."""
+        self.bar.close()
+        del self.bar, self.training
+
+
+class Monitor(Callback):
+    """Base class of callbacks that watch whether one quantity of the logs improves.
+
+    Parameters
+    ----------
+    monitor
+        Its name in the logs, such as "validation_cost", "validation_accuracy" or "cost".
+    mode
+        "min" if smaller is better, "max" if larger is. Costs and the metrics of xpnet know which; for others it must be
+        given.
+    min_delta
+        The least change that counts as an improvement.
+
+    Raises
+    ------
+    ValueError
+        If an argument is wrong; and at the beginning of a training that does not compute the quantity, or if it is not
+        known whether smaller or larger is better.
+    """
+
+    def __init__(self, monitor: str = "validation_cost", mode: str | None = None, min_delta: float = 0.0) -> None:
+        if not isinstance(monitor, str):
+            raise ValueError(f"monitor={monitor!r} must be a name of the logs, such as 'validation_cost'")
+        if mode not in (None, "min", "max"):
+            raise ValueError(f"mode={mode!r} is unknown; choose from 'min', 'max'")
+        in_range("min_delta", min_delta, 0, math.inf, "0 counts every improvement")
+        self.monitor, self.mode, self.min_delta = monitor, mode, min_delta
+
+    def on_train_begin(self, training: Training) -> None:
+        """Reset the best value."""
+        if self.monitor not in training.quantities:
+            raise ValueError(
+                f"{type(self).__name__} watches monitor={self.monitor!r}, which this training does not compute; it "
+                f"computes {choices(training.quantities)}; give validation_data or validation_split, and metrics=, and "
+                "put a callback that adds it before this one"
+            )
+        better = self.mode or training.quantities[self.monitor].better
+        if better is None:
+            raise ValueError(
+                f"monitor={self.monitor!r} does not tell whether smaller or larger is better; give mode='min' or 'max'"
+            )
+        self.training, self.best = training, None
+        self._sign = -1.0 if better == "min" else 1.0
+
+    def on_train_end(self) -> None:
+        """Drop the reference to the network, so that copies and pickles of the callback do without it."""
+        vars(self).pop("training", None)
+
+    def improves(self, logs: dict[str, Any]) -> bool:
+        """Tell whether the quantity is better than ever before, and remember it if so; NaN never is."""
+        if self.monitor not in logs:
+            raise ValueError(f"monitor={self.monitor!r} is named in `adds` of a callback that has not added it")
+        value = logs[self.monitor]
+        gain = math.inf if self.best is None else self._sign * (value - self.best)
+        if math.isnan(value) or not gain > self.min_delta:
+            return False
+        self.best = value
+        return True
+
+
+class EarlyStopping(Monitor):
+    """Stop when a quantity has not improved for some epochs (the book, chapter 3, "early stopping").
+
+    Parameters
+    ----------
+    patience
+        Number of epochs without improvement to wait for, at least 1.
+    monitor, mode, min_delta
+        The quantity to watch; see `Monitor`.
+    restore_best
+        Whether the network then gets the weights and the optimizer state of the best epoch, even if training was
+        not stopped early.
+
+    Attributes
+    ----------
+    best_epoch : int
+        The epoch with the best value, counted from 1.
+    stopped_epoch : int or None
+        The epoch after which training was stopped.
+
+    Examples
+    --------
+    >>> from xpnet import Network
+    >>> x, y = [[0.0], [1.0], [2.0]], [[0.0], [1.0], [2.0]]
+    >>> net = Network([1, 1], task="regression", seed=0)
+    >>> stop = EarlyStopping(patience=2, min_delta=0.01)
+    >>> history = net.train((x, y), epochs=50, lr=0.2, validation_data=(x, y), callbacks=[stop], progress=False)
+    >>> len(history) == stop.stopped_epoch == stop.best_epoch + 2
+    True
+    """
+
+    def __init__(
+        self,
+        patience: int = 5,
+        *,
+        monitor: str = "validation_cost",
+        mode: str | None = None,
+        min_delta: float = 0.0,
+        restore_best: bool = True,
+    ) -> None:
+        super().__init__(monitor, mode, min_delta)
+        self.patience = count("patience", patience, 1)
+        self.restore_best = yes_or_no("restore_best", restore_best)
+
+    def on_train_begin(self, training: Training) -> None:
+        """Reset."""
+        super().on_train_begin(training)
+        self.best_epoch, self.stopped_epoch, self._best_state = 0, None, None
+
+    def on_epoch_end(self, logs: dict[str, Any]) -> None:
+        """Remember the best state, or stop."""
+        if self.improves(logs):
+            self.best_epoch = logs["epoch"]
+            self._best_state = self.training.net.state  # training never writes into a state that a network has
+        elif logs["epoch"] - self.best_epoch >= self.patience:
+            self.stopped_epoch, self.training.stopped = logs["epoch"], True
+
+    def on_train_end(self) -> None:
+        """Restore the best state."""
+        if self.restore_best and self.training.completed and self._best_state is not None:
+            self.training.net.state = self._best_state
+        self._best_state = None
+        super().on_train_end()
+
+
+class ReduceLROnPlateau(Monitor):
+    """Lower the learning rate when a quantity has not improved for some epochs.
+
+    Parameters
+    ----------
+    factor
+        Multiplies the rate, in (0, 1).
+    patience
+        Number of epochs without improvement to wait for, at least 1.
+    monitor, mode, min_delta
+        The quantity to watch; see `Monitor`.
+    least
+        Lower bound of the number that multiplies the schedule.
+
+    Examples
+    --------
+    >>> ReduceLROnPlateau(factor=0.5, patience=3).factor
+    0.5
+    """
+
+    def __init__(
+        self,
+        factor: float = 0.1,
+        patience: int = 5,
+        *,
+        monitor: str = "validation_cost",
+        mode: str | None = None,
+        min_delta: float = 0.0,
+        least: float = 1e-6,
+    ) -> None:
+        super().__init__(monitor, mode, min_delta)
+        between("factor", factor, 0, 1, "0.1 is usual")
+        in_range("least", least, 0, 1, "it is a fraction of the schedule's rate")
+        self.factor, self.patience, self.least = factor, count("patience", patience, 1), least
+
+    def on_train_begin(self, training: Training) -> None:
+        """Reset."""
+        super().on_train_begin(training)
+        self._waited = 0
+
+    def on_epoch_end(self, logs: dict[str, Any]) -> None:
+        """Count the epochs without improvement, and lower the rate after enough of them."""
+        self._waited = 0 if self.improves(logs) else self._waited + 1
+        if self._waited >= self.patience:
+            self.training.lr_scale = max(self.least, self.training.lr_scale * self.factor)
+            self._waited = 0
+
+
+class ModelCheckpoint(Monitor):
+    """Save the network whenever it improves, or every few epochs.
+
+    Each call to `train` starts afresh: a second call with the same path may replace a better network.
+
+    Parameters
+    ----------
+    path
+        The file. Names in braces are filled in from the epoch's logs, as in ``"net-{epoch:03d}.safetensors"``.
+    every
+        Save after every `every` epochs, improved or not. Unless given, save after each epoch that is the best so far.
+    monitor, mode, min_delta
+        The quantity that decides what is best, "validation_cost" unless given; see `Monitor`.
+
+    Examples
+    --------
+    >>> ModelCheckpoint("best.safetensors", monitor="validation_accuracy").monitor
+    'validation_accuracy'
+    >>> ModelCheckpoint("epoch-{epoch}.safetensors", every=10).every
+    10
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        every: int | None = None,
+        monitor: str | None = None,
+        mode: str | None = None,
+        min_delta: float = 0.0,
+    ) -> None:
+        self.path = os.fspath(path)
+        self.every = None if every is None else count("every", every, 1)
+        if every is not None and (monitor, mode, min_delta) != (None, None, 0.0):
+            raise ValueError(
+                f"every={every!r} contradicts monitor, mode and min_delta, which say what is best; give one"
+            )
+        super().__init__("validation_cost" if monitor is None else monitor, mode, min_delta)
+
+    def on_train_begin(self, training: Training) -> None:
+        """Reset."""
+        samples = {name: 1 if quantity.whole else 0.5 for name, quantity in training.quantities.items()}
+        try:
+            path = self.path.format(**samples)
+        except (KeyError, IndexError, ValueError) as error:
+            raise ValueError(
+                f"path={self.path!r} cannot be filled in ({type(error).__name__}: {error}); in braces it may name "
+                f"{choices(training.quantities)}; write other braces twice"
+            ) from error
+        check_folder(path)
+        self.training = training
+        if self.every is None:
+            super().on_train_begin(training)
+
+    def on_epoch_end(self, logs: dict[str, Any]) -> None:
+        """Save, if it is due."""
+        due = self.improves(logs) if self.every is None else logs["epoch"] % self.every == 0
+        if due:
+            self.training.net.save(self.path.format(**logs))
+
+
+class CSVLog(Callback):
+    """Write one row per epoch to a CSV file with a header; an existing file is replaced.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Examples
+    --------
+    >>> CSVLog("log.csv").path
+    'log.csv'
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
+
+    def on_train_begin(self, training: Training) -> None:
+        """Check the folder; an existing file is replaced when the first row is written."""
+        check_folder(self.path)
+        self._names: list[str] = []
+
+    def on_epoch_end(self, logs: dict[str, Any]) -> None:
+        """Write the row."""
+        first = not self._names
+        self._names = self._names or list(logs)
+        with open(self.path, "w" if first else "a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self._names, extrasaction="ignore")
+            if first:
+                writer.writeheader()
+            writer.writerow(logs)
+
+
+class TensorBoard(Callback):
+    """Write every number of the logs to event files, with TensorBoard's own writer (``pip install tensorboard``).
+
+    Parameters
+    ----------
+    folder
+        Where the event files go.
+
+    Raises
+    ------
+    ImportError
+        At the beginning of a training, if tensorboard is not installed.
+
+    Examples
+    --------
+    >>> TensorBoard("runs/first").folder
+    'runs/first'
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = os.fspath(folder)
+        self._writer: Any = None
+
+    def on_train_begin(self, training: Training) -> None:
+        """Open the writer."""
+        try:
+            from tensorboard.summary import Writer
+        except ImportError as error:
+            raise ImportError(
+                f'TensorBoard needs tensorboard ({error}); install it with: pip install "xpnet[tensorboard]"'
+            ) from error
+        self._writer = Writer(self.folder)
+
+    def on_epoch_end(self, logs: dict[str, Any]) -> None:
+        """Write the numbers."""
+        for name, value in logs.items():
+            if name != "epoch":
+                self._writer.add_scalar(name, float(value), logs["epoch"])
+        self._writer.flush()
+
+    def on_train_end(self) -> None:
+        """Close the writer."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None

@@ -1,0 +1,114 @@
+"""Evaluation: cost and metrics of a network on a source, block by block, in one pass."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from xpnet.core.backprop import forward
+from xpnet.core.minibatch import decode
+from xpnet.data.prepare import Sources
+from xpnet.data.sources import Source, check_repeatable, make_source
+from xpnet.training.callbacks import Callback, Quantity, Training
+from xpnet.training.metrics import Metric, accuracy, correct
+from xpnet.view import View
+
+
+def measure(view: View, source: Source, metrics: Sequence[Metric] = ()) -> dict[str, Any]:
+    """Compute the mean cost over the examples of a source, and metrics, by name. Synchronizes, at the end.
+
+    The cost is the cost of the data alone, without penalties, on standardized targets, weighted by the examples'
+    weights if they have any. Metrics are computed on the original scale, not on the standardized one.
+    """
+    model, xp, scaling = view.model, view.xp, view.scaling
+    sizes, weights, costs = [], [], []
+    parts: list[list[Any]] = [[] for _ in metrics]
+    with view.scope():
+        encoding = source.reader.encoding()
+        for block in source.blocks(2 * sum(model.sizes)):
+            x, y = decode(block.x, block.y, encoding, xp)
+            zs, activations = forward(view.layers, model.sigmas, x, xp)
+            cost = model.output.value(zs[-1], activations[-1], y, xp)
+            costs.append(xp.sum(cost if block.weight is None else block.weight * cost))
+            sizes.append(x.shape[0])
+            weights.append(x.shape[0] if block.weight is None else xp.sum(block.weight))
+            a = activations[-1]
+            if scaling is not None:
+                a, y = scaling.outputs(a), scaling.outputs(y)
+            for part, metric in zip(parts, metrics):
+                part.append(metric.measure(y, a, model.task, xp))
+        scores = {metric.name: metric.combine(part, sizes, view.backend) for metric, part in zip(metrics, parts)}
+        cost, weight = sum(float(cost) for cost in costs), sum(float(weight) for weight in weights)
+    return {"cost": cost / weight, "size": sum(sizes), **scores}
+
+
+def count_correct(view: View, data: Any) -> tuple[int, int]:
+    """Count the examples that are classified correctly, and all examples. Synchronizes."""
+    require_classes(view, "the number classified correctly")
+    scores = measure(view, make_source(data, "data", view.reader), [correct])
+    return scores["correct"], scores["size"]
+
+
+def require_classes(view: View, what: str) -> None:
+    """Refuse a regression, where something needs classes."""
+    if view.model.task == "regression":
+        raise ValueError(
+            f'{what} needs classes, and a network with task="regression" (the {view.model.sigmas[-1].name} output) has '
+            "none; use predict or cost"
+        )
+
+
+class Evaluate(Callback):
+    """Add cost and metrics on a source to the logs of each epoch, as in "validation_cost".
+
+    Parameters
+    ----------
+    prefix
+        "training", "validation" or "test".
+    source
+        The examples.
+    metrics
+        The metrics.
+    omit
+        Names that are left out of "cost" and "size".
+    """
+
+    def __init__(self, prefix: str, source: Source, metrics: Sequence[Metric], omit: Sequence[str] = ("size",)) -> None:
+        self.prefix, self.source, self.metrics = prefix, source, tuple(metrics)
+        names = [name for name in ("cost", "size", *(metric.name for metric in metrics)) if name not in omit]
+        self.adds = tuple(f"{prefix}_{name}" for name in names)
+        self.quantities = {f"{prefix}_{metric.name}": Quantity(metric.better, metric.whole) for metric in metrics}
+
+    def on_train_begin(self, training: Training) -> None:
+        """Remember which network to evaluate."""
+        self.net = training.net
+
+    def on_epoch_end(self, logs: dict[str, Any]) -> None:
+        """Evaluate the network as it stands."""
+        scores = measure(self.net.view, self.source, self.metrics)
+        logs.update({name: scores[name.removeprefix(f"{self.prefix}_")] for name in self.adds})
+
+    def on_train_end(self) -> None:
+        """Drop the reference to the network."""
+        vars(self).pop("net", None)
+
+
+def make_evaluations(
+    task: str, sources: Sources, metrics: Sequence[Metric], training_metrics: Sequence[Metric]
+) -> list[Evaluate]:
+    """Make the callbacks that evaluate training, validation and test data after each epoch."""
+    if metrics and sources.validation is None and sources.test is None:
+        raise ValueError(
+            f"metrics={[metric.name for metric in metrics]} need validation_data, validation_split or test_data; "
+            "metrics on the training data are training_metrics"
+        )
+    evaluations = []
+    if training_metrics:
+        check_repeatable(sources.train, "training_metrics")
+        evaluations.append(Evaluate("training", sources.train, training_metrics, omit=("cost", "size")))
+    if sources.validation is not None:
+        evaluations.append(Evaluate("validation", sources.validation, metrics))
+    if sources.test is not None and task == "regression":
+        evaluations.append(Evaluate("test", sources.test, metrics))
+    elif sources.test is not None:
+        with_counts = list(dict.fromkeys((correct, accuracy, *metrics)))
+        evaluations.append(Evaluate("test", sources.test, with_counts, omit=("cost",)))
+    return evaluations

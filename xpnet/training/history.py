@@ -1,0 +1,63 @@
+"""History: the quantities of every epoch of a training."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from xpnet.checks import choices
+
+
+class History:
+    """The quantities of every epoch.
+
+    ``history["cost"]`` is a list with one entry per epoch; ``history.rows`` is a list of dicts. Every epoch has
+    ``epoch``, ``cost`` (the mean over its examples, each seen before the update of its own minibatch), ``lr`` (of its
+    last step), ``seconds`` and ``examples_per_second``; with validation data ``validation_cost``; with test data
+    ``test_correct``, ``test_size`` and ``test_accuracy``, or ``test_cost`` for a regression; and metrics by their
+    names, as in ``validation_accuracy`` and ``training_accuracy``.
+
+    Examples
+    --------
+    >>> history = History([{"epoch": 1, "cost": 0.5}])
+    >>> history["cost"]
+    [0.5]
+    >>> history.to_dict()
+    {'epoch': [1], 'cost': [0.5]}
+    """
+
+    def __init__(self, rows: Sequence[dict[str, Any]] = ()) -> None:
+        self.rows = list(rows)
+
+    def __len__(self) -> int:
+        """Count the epochs."""
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Iterate over the rows."""
+        return iter(self.rows)
+
+    def __getitem__(self, name: str | int | slice) -> Any:
+        """Look up one quantity over the epochs by its name, or the row of one epoch by its number."""
+        if not isinstance(name, str):
+            return self.rows[name]
+        names = self.to_dict()
+        if name not in names and self.rows:
+            raise KeyError(f"{name!r} is not in this history; it has {choices(names)}")
+        return names.get(name, [])
+
+    def __repr__(self) -> str:
+        if not self.rows:
+            return "History(0 epochs)"
+        return f"History({len(self)} epochs, cost {self.rows[0]['cost']:.6g} -> {self.rows[-1]['cost']:.6g})"
+
+    def to_dict(self) -> dict[str, list[Any]]:
+        """Return every quantity over the epochs; None where an epoch lacks it."""
+        names = dict.fromkeys(name for row in self.rows for name in row)
+        return {name: [row.get(name) for row in self.rows] for name in names}
+
+    def to_pandas(self) -> Any:
+        """Make a pandas DataFrame with one row per epoch (``pip install pandas``)."""
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise ImportError(f"to_pandas needs pandas ({error}); install it with: pip install pandas") from error
+        return pd.DataFrame(self.rows)

@@ -1,0 +1,228 @@
+"""The training loop: epochs, chunks of minibatches, steps.
+
+A chunk of steps works on a copy of the network's state. Only after the chunk has succeeded is the new state yielded and
+taken over by the network. So whatever happens in it (Ctrl-C, an exception, numbers that are not finite), the
+network is as it was before the chunk.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpnet.backends.base import cast
+from xpnet.core.minibatch import Batch, Examples, gather
+from xpnet.core.optimizers.base import Optimizer
+from xpnet.core.schedules import Schedule
+from xpnet.core.step import State, make_step
+from xpnet.data.reader import Reader
+from xpnet.data.sampling import Sampling
+from xpnet.data.sources import Chunk, Source
+from xpnet.errors import DivergenceError
+from xpnet.training.callbacks import LOGS, Callback, Training
+from xpnet.training.history import History
+
+
+class Plan(NamedTuple):
+    """How to train."""
+
+    epochs: int
+    batch_size: int
+    optimizer: Optimizer
+    schedule: Schedule  # the learning rate as a function of (step, total)
+    sampling: Sampling
+    alpha: float = 0.0  # adds α/2m ‖w‖² to the cost of a minibatch, m the sum of its examples' weights
+
+
+def train_epochs(
+    plan: Plan,
+    source: Source,
+    training: Training,
+    callbacks: Sequence[Callback],
+    history: History,
+    rng: np.random.Generator,
+) -> Iterator[State]:
+    """Run stochastic gradient descent, and yield the state after each chunk of steps. Synchronizes once per chunk.
+
+    Parameters
+    ----------
+    plan
+        How to train.
+    source
+        The examples.
+    training
+        The call to `train`. Each chunk begins with ``training.net.state``, which callbacks may have changed, so whoever
+        iterates must take over the state that is yielded.
+    callbacks
+        Told of epochs and chunks, in order.
+    history
+        Gets a row for each epoch.
+    rng
+        Draws the minibatches.
+
+    Raises
+    ------
+    DivergenceError
+        If a cost or a weight is no longer finite.
+    """
+    runner = ChunkRunner(source.reader, plan.optimizer, plan.alpha)
+    most = steps_per_chunk(source.reader.model.n_weights, plan.batch_size)
+    n_steps, done = total_steps(plan, training), 0
+    for epoch in range(1, plan.epochs + 1):
+        if training.stopped:
+            break
+        for callback in callbacks:
+            callback.on_epoch_begin(epoch)
+        started, seen, total_cost, total_weight, lr = time.perf_counter(), 0, 0.0, 0.0, np.zeros(1)
+        for chunk in source.chunks(plan.sampling, rng, plan.batch_size, most):
+            lr = training.lr_scale * learning_rates(plan.schedule, range(done, done + len(chunk.index)), n_steps)
+            where = f"in epoch {epoch}, steps {done + 1} to {done + len(lr)}"
+            state, cost, weight = runner.run(training.net.state, chunk, lr, where)
+            yield state
+            done, seen = done + len(lr), seen + chunk.index.size
+            total_cost, total_weight = total_cost + cost, total_weight + weight
+            for callback in callbacks:
+                callback.on_chunk_end(len(lr))
+        seconds = time.perf_counter() - started
+        mean_cost = total_cost / total_weight if total_weight else np.nan
+        logs: dict[str, Any] = dict(zip(LOGS, (epoch, mean_cost, float(lr[-1]), seconds, seen / seconds)))
+        history.rows.append(logs)
+        for callback in callbacks:
+            callback.on_epoch_end(logs)  # may add to the logs
+    training.completed = True
+
+
+class ChunkRunner:
+    """Runs the steps of chunks, and reuses the backend's loop as long as the examples are the same.
+
+    Parameters
+    ----------
+    reader
+        Says for which model, and where and in which dtype to compute.
+    optimizer
+        The optimizer.
+    alpha
+        As in `Plan`.
+    """
+
+    def __init__(self, reader: Reader, optimizer: Optimizer, alpha: float = 0.0) -> None:
+        self.backend, self.dtype, self.alpha = reader.backend, reader.dtype, alpha
+        self.scope, self.encoding = reader.scope, reader.encoding()
+        self.step = make_step(reader.model.sigmas, reader.model.output, optimizer.update)
+        self.examples: Examples | None = None
+
+    def run(self, state: State, chunk: Chunk, lr: np.ndarray, where: str) -> tuple[State, float, float]:
+        """Run the steps of a chunk on a copy of the state. Synchronizes.
+
+        A minibatch whose weights are all zero is left out: it would change nothing.
+
+        Parameters
+        ----------
+        state
+            The state; it stays as it is.
+        chunk
+            The minibatches.
+        lr
+            Learning rate of each step.
+        where
+            Describes the steps in error messages.
+
+        Returns
+        -------
+        state : State
+            The new state.
+        cost, weight : float
+            Sums over the examples of the chunk: of their costs times weights, and of their weights.
+
+        Raises
+        ------
+        DivergenceError
+            If the new state is not finite.
+        """
+        with self.scope():
+            if chunk.examples is not self.examples:
+                self._set_examples(chunk.examples)
+            weights = minibatch_weights(chunk, self.example_weights)
+            used = weights > 0
+            if not used.any():
+                return state, 0.0, 0.0
+            batches = Batch(
+                index=chunk.index[used],
+                lr=cast(lr[used], self.dtype),
+                decay=cast(self.alpha / weights[used], self.dtype) if self.alpha else None,
+            )
+            cost = self.backend.asarray(np.zeros(chunk.index.shape[1]), self.dtype)
+            new = self.loop(state._replace(cost=cost), batches)
+            if not self.backend.all_finite([new.cost, *(array for layer in new.layers for array in layer)]):
+                raise DivergenceError(
+                    f"training diverged {where}, at lr={lr.max():g}: cost or weights are not finite; the network is as "
+                    "it was before these steps. Give a smaller lr, or scale the inputs"
+                )
+            return new, float(self.backend.to_numpy(new.cost).sum(dtype=np.float64)), float(weights.sum())
+
+    def _set_examples(self, examples: Examples) -> None:
+        """Make the loop over new examples."""
+        self.examples = examples
+        self.loop = self.backend.loop(self.step, gather, (examples, self.encoding))
+        self.example_weights = None if examples.weight is None else self.backend.to_numpy(examples.weight)
+
+
+def minibatch_weights(chunk: Chunk, example_weights: np.ndarray | None) -> np.ndarray:
+    """Sum the weights of the examples in each minibatch of a chunk, (steps,)."""
+    steps, m = chunk.index.shape
+    if example_weights is None:
+        return np.full(steps, float(m))
+    return example_weights[chunk.index].sum(axis=1, dtype=np.float64)
+
+
+def total_steps(plan: Plan, training: Training) -> int:
+    """Number of steps of the whole call to `train`; 0 if it is not known."""
+    return plan.epochs * (training.steps or 0)
+
+
+def check_schedule(plan: Plan, training: Training) -> None:
+    """Check, before anything is changed, that the schedule can be used and gives a first rate."""
+    if training.steps is None and getattr(plan.schedule, "needs_total", True):
+        raise ValueError("lr is a schedule, which needs the number of steps, and train_data has no length; give steps")
+    total = total_steps(plan, training)
+    learning_rates(plan.schedule, range(min(1, plan.epochs)), total)
+
+
+def learning_rates(schedule: Schedule, steps: range, total: int) -> np.ndarray:
+    """Compute the learning rates of some steps.
+
+    Raises
+    ------
+    ValueError
+        If the schedule is not a function of (step, total), or returns something that is not a rate.
+
+    Examples
+    --------
+    >>> learning_rates(lambda step, total: 1.0 - step / total, range(1, 3), total=4)
+    array([0.75, 0.5 ])
+    """
+    try:
+        rates = [schedule(step, total) for step in steps]
+    except TypeError as error:
+        raise ValueError(f"lr={schedule!r} must be a function of (step, total) ({error})") from error
+    try:
+        lr = np.array([float(rate) for rate in rates])
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"lr={schedule!r} must give a number ({error})") from error
+    wrong = np.flatnonzero(~((lr >= 0.0) & (lr < np.inf)))
+    if wrong.size:
+        at = f"{lr[wrong[0]]} at step {steps[wrong[0]] + 1}"
+        raise ValueError(f"lr must be a finite number of at least 0, but the schedule gave {at}")
+    return lr
+
+
+def steps_per_chunk(n_weights: int, batch_size: int) -> int:
+    """Choose how many steps a chunk holds: about a second of them, but so many that copying the state costs little.
+
+    Examples
+    --------
+    >>> steps_per_chunk(23_820, 10), steps_per_chunk(5_800_000, 512)
+    (10000, 20)
+    """
+    return max(20, min(10_000, 30_000_000_000 // (n_weights * batch_size)))

@@ -1,0 +1,177 @@
+"""Metrics: numbers that say how good predictions are.
+
+A metric is two functions. ``measure(y, a, task, xp)`` reduces a block of targets y and outputs a, both (m, n_out), to
+some arrays on the device; ``combine(parts, sizes, backend)`` makes a number of the arrays of all blocks, given their
+numbers of examples. So memory is bounded, and the host waits for the device once. `of_function` makes a metric of any
+function (y_true, y_pred) -> number.
+
+To add a metric, write its two functions and add it to `METRICS` at the end of this file.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpnet.backends import Backend
+from xpnet.checks import count
+from xpnet.core.arrays import Array, Namespace
+from xpnet.core.scaling import Moments, column_sums, merge, moments
+
+
+class Metric(NamedTuple):
+    """A number that says how good predictions are.
+
+    Parameters
+    ----------
+    name
+        Its name in a history.
+    measure
+        ``measure(y, a, task, xp)``: the contribution of a block of examples, a tuple of arrays.
+    combine
+        ``combine(parts, sizes, backend)``: the number, from the contributions of all blocks and their numbers of
+        examples.
+    tasks
+        The tasks for which it is defined; empty for all.
+    outputs
+        The least number of outputs for which it is defined.
+    better
+        "min" if smaller is better, "max" if larger is, None if that is not known.
+    whole
+        Whether it is a whole number.
+
+    Examples
+    --------
+    >>> y, a = np.eye(3)[[0, 1]], np.array([[0.8, 0.1, 0.1], [0.6, 0.3, 0.1]])
+    >>> [int(hits) for hits in accuracy.measure(y, a, "classification", np)]
+    [1]
+    """
+
+    name: str
+    measure: Callable[[Array, Array, str, Namespace], tuple[Array, ...]]
+    combine: Callable[[Sequence[tuple[Array, ...]], Sequence[int], Backend], float]
+    tasks: tuple[str, ...] = ()
+    outputs: int = 1
+    better: str | None = None
+    whole: bool = False
+
+
+def predictions(a: Array, task: str, xp: Namespace) -> Array:
+    """Turn outputs, or target rows, into classes, labels or values, as `Network.predict` returns them.
+
+    Examples
+    --------
+    >>> predictions(np.array([[0.2, 0.7], [0.9, 0.4]]), "classification", np)
+    array([1, 0])
+    >>> predictions(np.array([[0.2, 0.7], [0.9, 0.6]]), "multilabel", np)
+    array([[0, 1],
+           [1, 1]])
+    """
+    if task == "classification":
+        return xp.argmax(a, axis=-1)
+    if task == "regression":
+        return a
+    labels = xp.astype(a > 0.5, xp.__array_namespace_info__().default_dtypes()["integral"])
+    return labels[:, 0] if task == "binary" else labels
+
+
+def _hits(y: Array, a: Array, task: str, xp: Namespace) -> tuple[Array]:
+    hits = predictions(a, task, xp) == predictions(y, task, xp)
+    return (xp.count_nonzero(xp.all(hits, axis=-1) if task == "multilabel" else hits),)
+
+
+def _absolute_errors(y: Array, a: Array, task: str, xp: Namespace) -> tuple[Array]:
+    return (xp.mean(xp.abs(a - y)) * y.shape[0],)
+
+
+def _squared_errors(y: Array, a: Array, task: str, xp: Namespace) -> tuple[Array]:
+    return (xp.mean((a - y) ** 2) * y.shape[0],)
+
+
+def _deviations(y: Array, a: Array, task: str, xp: Namespace) -> tuple[Array, ...]:
+    _, mean, squares, low, high = moments(y, xp)
+    return mean, squares, low, high, column_sums((y - a) ** 2, xp)
+
+
+def _total(parts: Sequence[tuple[Array, ...]], sizes: Sequence[int], backend: Backend) -> int:
+    return sum(int(part) for (part,) in parts)
+
+
+def _mean(parts: Sequence[tuple[Array, ...]], sizes: Sequence[int], backend: Backend) -> float:
+    return sum(float(part) for (part,) in parts) / sum(sizes)
+
+
+def _r2(parts: Sequence[tuple[Array, ...]], sizes: Sequence[int], backend: Backend) -> float:
+    hosts = [[backend.to_numpy(array) for array in part] for part in parts]
+    spread = merge([Moments(m, *host[:4]) for m, host in zip(sizes, hosts)]).squares
+    errors = sum(np.asarray(host[4], np.float64) for host in hosts)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scores = np.where(spread > 0, 1.0 - errors / spread, np.where(errors > 0, 0.0, 1.0))
+    return float(scores.mean())
+
+
+@cache  # equal metrics are the same object
+def top_k(k: int) -> Metric:
+    """Make the metric "top_k": the fraction of examples whose class is among the k largest outputs.
+
+    Of equal outputs the first one ranks higher, as in `Network.predict`, so top_k(1) is the accuracy.
+
+    Examples
+    --------
+    >>> top_k(3).name
+    'top_3'
+    """
+    count("k", k, 1)
+
+    def measure(y: Array, a: Array, task: str, xp: Namespace) -> tuple[Array]:
+        places = xp.arange(y.shape[1], device=y.device)[None, :]
+        label = xp.argmax(y, axis=-1, keepdims=True)
+        output = xp.sum(xp.where(places == label, a, xp.zeros_like(a)), axis=-1, keepdims=True)
+        before = (a > output) | ((a == output) & (places < label))
+        return (xp.count_nonzero(xp.count_nonzero(before, axis=-1) < k),)
+
+    return Metric(f"top_{k}", measure, _mean, ("classification",), outputs=k + 1, better="max")
+
+
+def of_function(function: Callable[[Any, Any], Any]) -> Metric:
+    """Make a metric of any function (y_true, y_pred) -> number.
+
+    It is called once, with the predictions of all examples as `Network.predict` returns them, and targets in the same
+    form, on the device.
+
+    Examples
+    --------
+    >>> def worst(y_true, y_pred):
+    ...     return abs(y_true - y_pred).max()
+    >>> of_function(worst).name
+    'worst'
+    """
+    name = getattr(function, "__name__", type(function).__name__).strip("<>")
+
+    def measure(y: Array, a: Array, task: str, xp: Namespace) -> tuple[Array, Array]:
+        return predictions(y, task, xp), predictions(a, task, xp)
+
+    def combine(parts: Sequence[tuple[Array, ...]], sizes: Sequence[int], backend: Backend) -> float:
+        y_true, y_pred = (backend.xp.concat(list(column), axis=0) for column in zip(*parts))
+        value = function(y_true, y_pred)
+        try:
+            return float(value)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"the metric {name} must give a number, but gave {value!r}") from error
+
+    return Metric(name, measure, combine)
+
+
+CLASSES = ("classification", "binary", "multilabel")
+
+correct = Metric("correct", _hits, _total, CLASSES, better="max", whole=True)
+accuracy = Metric("accuracy", _hits, _mean, CLASSES, better="max")
+mean_absolute_error = Metric("mean_absolute_error", _absolute_errors, _mean, better="min")
+mean_squared_error = Metric("mean_squared_error", _squared_errors, _mean, better="min")
+r2 = Metric("r2", _deviations, _r2, ("regression",), better="max")
+
+METRICS = {
+    metric.name: metric
+    for metric in (accuracy, correct, top_k(3), top_k(5), mean_absolute_error, mean_squared_error, r2)
+}

@@ -1,0 +1,50 @@
+"""View: a network as it stands at one moment, for everything that looks at it without changing it."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from xpnet.backends import Backend
+from xpnet.core.arrays import Layers, Namespace
+from xpnet.core.model import Model
+from xpnet.data.reader import Reader
+
+if TYPE_CHECKING:
+    from xpnet.core.scaling import Scaling
+
+
+class View(NamedTuple):
+    """An immutable snapshot of a network. Training never writes into its arrays.
+
+    Parameters
+    ----------
+    model
+        The structure of the network.
+    layers
+        Its weights and biases.
+    scaling
+        The scaling by which inputs and targets are standardized, if any.
+    backend, dtype
+        Where it computes, and in which dtype.
+    """
+
+    model: Model
+    layers: Layers
+    scaling: Scaling | None
+    backend: Backend
+    dtype: str
+
+    @property
+    def xp(self) -> Namespace:
+        """Namespace of the arrays."""
+        return self.backend.xp
+
+    @property
+    def reader(self) -> Reader:
+        """The reader that moves inputs and targets to this network."""
+        return Reader(self.model, self.backend, self.dtype, self.scaling)
+
+    def scope(self) -> AbstractContextManager[Any]:
+        """Enter the library's settings for computing in this dtype on this device."""
+        return self.backend.scope(self.dtype)
