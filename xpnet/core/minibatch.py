@@ -25,7 +25,7 @@ class Encoding(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What differs between steps: which examples to take, and numbers. Stacked: with an axis of steps first."""
+    """The data of one step: indices of the examples, and numbers. Stacked: with an axis of steps first."""
 
     index: Array  # (m,) int32
     lr: Array  # ()

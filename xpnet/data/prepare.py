@@ -1,4 +1,4 @@
-"""What `train` does with its data before the first step: open, weight, split, balance, scale, in this order.
+"""Preparing the data of `train` before the first step: open, weight, split, balance, scale, in this order.
 
 Each step is a pure function: it takes a source and returns another.
 """

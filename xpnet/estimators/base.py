@@ -1,4 +1,4 @@
-"""What the classifier and the regressor share: fitting, predicting, and moving between libraries and devices."""
+"""The base class of classifier and regressor: fitting, predicting, and moving between libraries and devices."""
 
 import copy
 from collections.abc import Callable, Sequence

@@ -21,7 +21,7 @@ class Features(NamedTuple):
 
 @dataclass
 class Curves:
-    """What epochs were like, one entry per epoch, and the best of them; None is not kept."""
+    """Losses and scores of the epochs, and the best of them; None where there are none."""
 
     loss: list[float]
     best_loss: float | None
@@ -32,7 +32,7 @@ class Curves:
 
 @dataclass
 class Tally:
-    """What all calls to `fit` and `partial_fit` that continue one another have come to. Training writes into it."""
+    """Counts and curves over successive calls to `fit` and `partial_fit`. Training writes into it."""
 
     n_iter: int = 0  # epochs, or iterations of L-BFGS, of the last call
     n_seen: int = 0  # examples seen
@@ -44,7 +44,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Fitted:
-    """What fitting results in."""
+    """The result of fitting."""
 
     network: Network
     home: Backend  # where the X of the last fit lies

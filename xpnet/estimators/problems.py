@@ -1,4 +1,4 @@
-"""What classifiers and regressors do differently: targets, output layer, class weights, score and reported loss."""
+"""Classification and regression, where they differ: targets, output layer, class weights, score and reported loss."""
 
 import math
 from collections.abc import Callable, Mapping

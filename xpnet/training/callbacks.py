@@ -38,7 +38,7 @@ class Trainee(Protocol):
 
 
 class Quantity(NamedTuple):
-    """What is known of a number in the logs of an epoch."""
+    """How to read a number in the logs of an epoch: which direction is better, and whether it is a whole number."""
 
     better: str | None = None  # "min" if smaller is better, "max" if larger is
     whole: bool = False  # whether it is a whole number

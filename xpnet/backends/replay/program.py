@@ -99,7 +99,7 @@ class ReplayLoop:
 
 
 class Case:
-    """What a loop knows about arrays of the same shapes."""
+    """The program for arrays of the same shapes, or the reason why there is none yet."""
 
     def __init__(self) -> None:
         self.program: Program | None = None

@@ -1,4 +1,4 @@
-"""What an optimizer is, and weight decay, which several of them share.
+"""The interface of optimizers, and weight decay, which several of them share.
 
 An optimizer is a frozen set of hyperparameters with two functions. ``init`` makes its state for a network; ``update``
 maps layers, gradients and state to new layers and a new state. The hyperparameters travel in the state as arrays, so
