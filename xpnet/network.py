@@ -19,6 +19,7 @@ from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.step import State
 from xpnet.inspection.predict import predict
 from xpnet.training.history import History
+from xpnet.training.metrics import predictions
 from xpnet.view import View
 
 if TYPE_CHECKING:
@@ -573,8 +574,6 @@ class Network:
             Depending on `task`: classes (m,) for "classification" and "binary" (0 or 1 for the latter); 0 or 1 for each
             label, (m, n_out), for "multilabel"; the outputs (m, n_out) for "regression". One example has no axis m.
         """
-        from xpnet.training.metrics import predictions
-
         return predict(self.view, x, lambda a: predictions(a, self.task, self._backend.xp))
 
     def predict_proba(self, x: Any) -> Array:

@@ -13,6 +13,8 @@ import numpy as np
 from xpnet.core.arrays import Array, Function, Namespace, blocks, leaves, map_arrays, select
 from xpnet.errors import BackendError
 
+NO_SETTINGS = nullcontext()  # has no state, so one serves all
+
 
 class Backend:
     """An array library on a device; this class serves any Array API namespace.
@@ -67,7 +69,7 @@ class Backend:
         Arithmetic on arrays needs it: JAX narrows float64 elsewhere, PyTorch records for autograd, and CuPy allocates
         on its current device. The methods of a backend enter it themselves; contexts may be nested.
         """
-        return nullcontext()
+        return NO_SETTINGS
 
     def asarray(self, x: Any, dtype: str | None = None, name: str = "the array") -> Array:
         """Move `x` to the device; it is shared, not copied, where it is there already.
