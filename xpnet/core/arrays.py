@@ -97,13 +97,9 @@ def map_layers(rule: Callable[..., tuple[Array, ...]], *nests: Layers) -> tuple[
     return tuple(zip(*[zip(*layer) for layer in layers]))
 
 
-def blocks(x: Array, width: int | None = None, most: int | None = None) -> Iterator[Array]:
-    """Cut an array into blocks of rows with at most `most` elements each, counting `width` elements for a row.
-
-    Unless they are given, `most` is BLOCK, and `width` is the number of elements of a row.
-    """
-    most, width = BLOCK if most is None else most, math.prod(x.shape[1:]) if width is None else width
-    n, rows = x.shape[0], max(1, most // width)
+def blocks(x: Array, width: int | None = None) -> Iterator[Array]:
+    """Cut an array into blocks of rows, counting `width` elements for a row: by default, as many as it has."""
+    n, rows = x.shape[0], rows_per_block(math.prod(x.shape[1:]) if width is None else width)
     if n <= rows:
         yield x
         return

@@ -9,8 +9,6 @@ from xpnet.core.minibatch import apply_scale
 from xpnet.data.reader import as_rows
 from xpnet.view import View
 
-BLOCK = 1 << 22  # values of all layers in a block: 16 MiB in float32
-
 
 def predict(view: View, x: Any, transform: Callable[[Array], Array] = lambda a: a) -> Array:
     """Compute the outputs for one example or for rows, and transform each block of them.
@@ -28,7 +26,7 @@ def predict(view: View, x: Any, transform: Callable[[Array], Array] = lambda a: 
     with view.scope():
         rows, single = as_rows(x, view.model.n_in)
         scale = reader.scale
-        for block in blocks(reader.move_inputs(rows, "x"), sum(view.model.sizes), BLOCK):
+        for block in blocks(reader.move_inputs(rows, "x"), sum(view.model.sizes)):
             inputs = apply_scale(reader.check_inputs(block, "x"), scale, xp)  # while the block is in the cache
             results.append(transform(_outputs(view, inputs)))
         result = results[0] if len(results) == 1 else xp.concat(results, axis=0)
