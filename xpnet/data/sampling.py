@@ -37,8 +37,13 @@ def replacement(n: int, batch_size: int, rng: np.random.Generator) -> Iterator[n
     yield rng.integers(n, size=(n // m, m), dtype=np.int32)
 
 
+def count_minibatches(n: int, batch_size: int) -> int:
+    """Count the minibatches of an epoch in which every example comes once."""
+    return math.ceil(n / batch_size)
+
+
 SAMPLING = {
-    "shuffle": Sampling(lambda n, batch_size: math.ceil(n / batch_size), shuffle),
+    "shuffle": Sampling(count_minibatches, shuffle),
     "replacement": Sampling(lambda n, batch_size: max(1, n // batch_size), replacement),
 }
 

@@ -1,6 +1,5 @@
 """L-BFGS: SciPy's, on the gradients of a network, which are computed wherever the network lives."""
 
-import math
 from collections.abc import Callable
 from itertools import count
 from typing import Any
@@ -12,7 +11,7 @@ from xpnet.backends.base import cast, on_host
 from xpnet.core.arrays import Array, Layers, Namespace, leaves, map_arrays, map_layers, rebuild, rows_per_block
 from xpnet.core.minibatch import Batch, Examples, gather
 from xpnet.core.step import State, make_step
-from xpnet.data.sampling import Sampling, cut_into_minibatches
+from xpnet.data.sampling import Sampling, count_minibatches, cut_into_minibatches
 from xpnet.data.sources import Resident
 from xpnet.estimators.sparse import Source
 from xpnet.view import View
@@ -22,7 +21,7 @@ ROWS_ON_DEVICE = 8192  # ... and more on a device, where a few large steps cost 
 STEPS = 10_000  # at most this many such steps in a chunk
 
 IN_ORDER = Sampling(
-    lambda n, batch_size: math.ceil(n / batch_size),
+    count_minibatches,
     lambda n, batch_size, rng: cut_into_minibatches(np.arange(n, dtype=np.int32), batch_size),
 )
 
@@ -71,13 +70,13 @@ class Objective:
             state = State(layers, zeros, backend.asarray(np.zeros(1), dtype))
             for chunk in self.source.chunks(IN_ORDER, self.rng, self.rows, STEPS):
                 weights = self.weight[done : done + chunk.index.size].reshape(chunk.index.shape).sum(axis=1)
-                done, counts = done + chunk.index.size, weights > 0
-                if not counts.any():
+                done, used = done + chunk.index.size, weights > 0
+                if not used.any():
                     continue
                 batches = Batch(
-                    index=chunk.index[counts],
-                    lr=cast(weights[counts] / self.total, dtype),
-                    decay=cast(np.full(counts.sum(), self.alpha / self.total), dtype) if self.alpha else None,
+                    index=chunk.index[used],
+                    lr=cast(weights[used] / self.total, dtype),
+                    decay=cast(np.full(used.sum(), self.alpha / self.total), dtype) if self.alpha else None,
                 )
                 state = state._replace(cost=backend.asarray(np.zeros(chunk.index.shape[1]), dtype))
                 loop = self.loop or self._make_loop(chunk.examples)

@@ -12,7 +12,7 @@ from xpnet.core.optimizers.adam import AdamHat
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.schedules import Schedule
-from xpnet.data.sampling import Sampling, cut_into_minibatches
+from xpnet.data.sampling import Sampling, count_minibatches, cut_into_minibatches
 from xpnet.training import arguments
 from xpnet.training.callbacks import Callback
 
@@ -235,4 +235,4 @@ def make_sampling(random_state: np.random.RandomState, shuffle: bool) -> Samplin
             order = order[random_state.permutation(n)]  # what sklearn.utils.shuffle does, in a twentieth of the time
         return cut_into_minibatches(order, batch_size)
 
-    return Sampling(lambda n, batch_size: math.ceil(n / batch_size), draw)
+    return Sampling(count_minibatches, draw)
