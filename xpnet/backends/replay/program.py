@@ -87,10 +87,12 @@ class ReplayLoop:
         """How many steps to record now: 0 as long as it does not pay."""
         steps = leaves(batches)[0].shape[0]
         case.steps += steps
+        if case.steps < 2:
+            return 0
         if case.width is None:
             minibatch = self.gather(self.data, select(batches, 0), self.backend.xp)
             case.width = sum(math.prod(x.shape) for x in leaves(minibatch))
-        if case.steps < FEWEST and (case.steps < 2 or case.width < LARGE):
+        if case.steps < FEWEST and case.width < LARGE:
             return 0
         return max(1, min(UNROLLED, TOGETHER // case.width, steps // FEWEST))
 
