@@ -100,7 +100,7 @@ def torch_like(net, rows):
 
 
 def memory(x, y, test, args, folder):
-    """Peak memory of training, minus the memory after importing xpnet, relative to the size of the data."""
+    """Peak memory of training, minus that of training on a few examples, relative to the size of the data."""
     for name, dtype, bound in (("float32", np.float32, 1.3), ("uint8", np.uint8, None)):
         for part, pixels in (("x", x), ("t", test[0])):
             np.save(folder / f"{part}.npy", pixels if dtype == np.float32 else np.round(255 * pixels).astype(np.uint8))
@@ -122,10 +122,15 @@ def peak():  # in KiB, since exec; getrusage includes the memory of the parent p
     with open("/proc/self/status") as file:
         return next(int(line.split()[1]) for line in file if line.startswith("VmHWM"))
 
-before = peak()
+def network():
+    return Network([784, 30, 10], seed=0, scale=1 / 255 if name == "uint8" else None)
+
 folder, name = sys.argv[1:]
+few = np.zeros((10, 784), name), np.arange(10)
+network().train(few, epochs=1, batch_size=10, lr=3.0, test_data=few, progress=False)  # imports all that training needs
+before = peak()
 x, y, t, u = (np.load(f"{folder}/{part}.npy") for part in "xytu")
-net = Network([784, 30, 10], seed=0, scale=1 / 255 if name == "uint8" else None)
+net = network()
 net.train((x, y), epochs=1, batch_size=10, lr=3.0, test_data=(t, u), progress=False)
 print(1024 * (peak() - before), x.nbytes + t.nbytes)
 """
