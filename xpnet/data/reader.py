@@ -19,6 +19,8 @@ from xpnet.core.model import Model
 if TYPE_CHECKING:
     from xpnet.core.scaling import Scaling
 
+BYTES = np.dtype(np.uint8)  # dtypes compare faster with a dtype than with a type
+
 
 class Reader(NamedTuple):
     """Checks the arrays that users give to a network, and moves them to its device.
@@ -77,16 +79,20 @@ class Reader(NamedTuple):
                 f"{name} holds uint8 values up to {largest}, which are not scaled; divide them by 255, or make the "
                 "network with scale=1/255"
             )
+        x = self.backend.asarray(x, None if has_bytes and scales else self.dtype, name)
+        if x.ndim == 2:
+            return x  # JAX copies even to the same shape
         with self.scope():
-            x = self.backend.asarray(x, None if has_bytes and scales else self.dtype, name)
-            return x if x.ndim == 2 else self.backend.xp.reshape(x, (-1, n_in))  # JAX copies even to the same shape
+            return self.backend.xp.reshape(x, (-1, n_in))
 
     def check_inputs(self, x: Array, name: str) -> Array:
         """Check that inputs on the device are finite, and standardize them. Synchronizes."""
+        if self.model.scale is None or not _is_bytes(x):
+            self._check_finite(x, name)
+        if self.scaling is None:
+            return x
         with self.scope():
-            if self.model.scale is None or not _is_bytes(x):
-                self._check_finite(x, name)
-            return x if self.scaling is None else self.scaling.inputs(x)
+            return self.scaling.inputs(x)
 
     def read_targets(self, y: Any, name: str) -> Array:
         """Check targets and move them to the device. Synchronizes.
@@ -257,4 +263,4 @@ def _is_mixed_table(x: Any) -> bool:
 
 
 def _is_bytes(x: Array) -> bool:
-    return x.dtype == (np.uint8 if isinstance(x, np.ndarray) else array_api_compat.array_namespace(x).uint8)
+    return x.dtype == (BYTES if isinstance(x, np.ndarray) else array_api_compat.array_namespace(x).uint8)
