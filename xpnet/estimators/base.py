@@ -15,7 +15,7 @@ from xpnet.core.arrays import Array
 from xpnet.estimators import fitting
 from xpnet.estimators.architecture import ACTIVATION_NAMES, Architecture
 from xpnet.estimators.fitted import ATTRIBUTES, Fitted, read_attributes, read_features, write_attributes
-from xpnet.estimators.inputs import Examples, parse_sample_weight, validate_examples, validate_inputs
+from xpnet.estimators.inputs import CheckedData, parse_sample_weight, validate_examples, validate_inputs
 from xpnet.estimators.labels import Labels, is_numeric
 from xpnet.estimators.places import backend_of, describe, is_foreign, move_to, same_place, to_host
 from xpnet.estimators.problems import Problem
@@ -44,8 +44,11 @@ class BasePerceptron(Parameters, BaseEstimator):
     _home: Backend
     _labels: Labels
 
-    def _make_problem(self, y: Any, classes: Any, labels: Labels | None) -> Problem:
-        """Make the problem to learn: learn the labels of y, or check them against those of an earlier call."""
+    def _make_problem(self, y: Any, classes: Any, labels: Labels | None, *, partial: bool) -> Problem:
+        """Make the problem to learn: learn the labels of y, or check them against those of an earlier call.
+
+        `partial` says whether y may lack some of them.
+        """
         raise NotImplementedError
 
     # Fitting
@@ -98,8 +101,8 @@ class BasePerceptron(Parameters, BaseEstimator):
         home = backend_of(X) if previous is None else self._check_place(X, "partial_fit" if partial else "fit")
         stand_in = copy.copy(self)  # scikit-learn's checks set `n_features_in_` and `feature_names_in_` on it
         X, y = validate_examples(stand_in, X, y, numeric=self._numeric, reset=previous is None)
-        problem = self._make_problem(y, classes, None if previous is None else previous.labels)
-        examples = Examples(
+        problem = self._make_problem(y, classes, None if previous is None else previous.labels, partial=partial)
+        examples = CheckedData(
             X,
             problem.encode(y),
             parse_sample_weight(sample_weight, X.shape[0]),
@@ -125,7 +128,7 @@ class BasePerceptron(Parameters, BaseEstimator):
 
     def _check_validation(
         self, stand_in: BaseEstimator, validation_data: Any, problem: Problem, backend: Backend
-    ) -> Examples:
+    ) -> CheckedData:
         """Check validation data, for a network on a backend."""
         if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
             raise ValueError("validation_data must be a tuple (X, y) or (X, y, sample_weight)")
@@ -138,7 +141,7 @@ class BasePerceptron(Parameters, BaseEstimator):
             )
         X, y = validate_examples(stand_in, X, y, numeric=self._numeric, reset=False)
         problem.check(y)
-        return Examples(X, problem.encode(y), parse_sample_weight(sample_weight, X.shape[0]))
+        return CheckedData(X, problem.encode(y), parse_sample_weight(sample_weight, X.shape[0]))
 
     # Predicting
 

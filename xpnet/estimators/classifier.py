@@ -287,11 +287,13 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):
         tags.classifier_tags.multi_label = True
         return tags
 
-    def _make_problem(self, y: Any, classes: Any, labels: Labels | None) -> Classification:
+    def _make_problem(self, y: Any, classes: Any, labels: Labels | None, *, partial: bool) -> Classification:
         if labels is None:
             labels = learn_labels(y, classes)
-        else:
+        elif partial:
             labels.check(y, classes)
+        else:
+            labels.check_all(y)
         return Classification(labels, self.loss, self.class_weight)
 
     def _probabilities(self, a: Array) -> Array:
