@@ -53,7 +53,9 @@ class Convergence(Callback):
     def on_train_begin(self, training: Training) -> None:
         """Start `fit` with the full learning rate, and `partial_fit` with that of the last call."""
         self.training, self.tally.n_iter = training, 0
-        self.best_layers: Layers = training.net.state.layers
+        # Of a first call; later ones need not find anything better, and then keep their last weights
+        starts = self.curves.validation is not None and not self.curves.validation.scores
+        self.best_layers: Layers | None = training.net.state.layers if starts else None
         if not self.settings.partial:
             self.tally.lr_scale = 1.0
         training.lr_scale = self.tally.lr_scale
@@ -77,7 +79,7 @@ class Convergence(Callback):
 
     def on_train_end(self) -> None:
         """Restore the weights of the best epoch, with `early_stopping`."""
-        if self.descent.early_stopping:
+        if self.descent.early_stopping and self.best_layers is not None:
             net = self.training.net
             net.state = net.state._replace(layers=self.best_layers)
 

@@ -82,7 +82,7 @@ def train(
     net: Network,
     settings: Settings,
     problem: Problem,
-    examples: CheckedData,
+    data: CheckedData,
     validation: CheckedData | None,
     previous: Tally | None,
     random_state: np.random.RandomState,
@@ -97,26 +97,26 @@ def train(
         How to train.
     problem
         What the targets are.
-    examples, validation
-        The examples, checked.
+    data, validation
+        The examples to train and to validate on.
     previous
         What earlier calls, which this one continues, have come to; it stays as it is.
     random_state
         Draws validation data and minibatches.
     """
-    weight, largest = divide_by_largest(examples.weight, net.dtype, "X")
-    source, alpha = make_row_source(examples, weight, net.view.reader), settings.alpha / largest
+    weight, largest = divide_by_largest(data.weight, net.dtype, "X")
+    source, alpha = make_row_source(data, weight, net.view.reader), settings.alpha / largest
     tally, descent = Tally() if previous is None else replace(previous), settings.descent
     if descent is None:
         _minimize(net, settings, problem, source, alpha, tally)
         return tally
     validation_source = None
     if validation is not None:
-        weight, _ = divide_by_largest(validation.weight, net.dtype, "validation_data")
+        weight, _ = divide_by_largest(validation.weight, net.dtype, "X_val")
         validation_source = make_row_source(validation, weight, net.view.reader)
     elif descent.early_stopping:
         fraction = descent.validation_fraction
-        source, validation_source = hold_out(source, examples.sample_weight, fraction, problem, random_state)
+        source, validation_source = hold_out(source, data.sample_weight, fraction, problem, random_state)
     plan = make_plan(settings, descent, len(source), alpha, random_state)
     convergence = _make_convergence(net, settings, descent, problem, source, validation_source, tally)
     evaluations = [] if validation_source is None else [_make_evaluation(problem, validation_source)]
@@ -126,7 +126,7 @@ def train(
     except KeyboardInterrupt:
         warn("Training interrupted by user.")
     except DivergenceError as error:
-        if not descent.early_stopping:
+        if not descent.early_stopping or convergence.best_layers is None:
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
                 f"preprocessed: {error}"
@@ -136,15 +136,15 @@ def train(
     return tally
 
 
-def make_row_source(examples: CheckedData, weight: np.ndarray | None, reader: Reader) -> RowSource:
+def make_row_source(data: CheckedData, weight: np.ndarray | None, reader: Reader) -> RowSource:
     """Move examples to the device; sparse inputs stay on the host."""
     backend, dtype = reader.backend, reader.dtype
     with reader.scope():
-        y = reader.read_targets(move_to(examples.targets, backend), "y")
+        y = reader.read_targets(move_to(data.targets, backend), "y")
         weight = None if weight is None else backend.asarray(weight, dtype)
-        if examples.is_sparse:
-            return SparseRows(examples.x.tocsr(), Examples(None, y, weight), reader)
-        x = reader.read_inputs(move_to(examples.x, backend, dtype), "X")
+        if data.is_sparse:
+            return SparseRows(data.x.tocsr(), Examples(None, y, weight), reader)
+        x = reader.read_inputs(move_to(data.x, backend, dtype), "X")
         return Resident(Examples(x, y, weight), reader)
 
 
