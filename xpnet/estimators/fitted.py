@@ -150,7 +150,7 @@ def read_tally(attributes: Mapping[str, Any]) -> Tally:
 
 
 def _read_validation_curves(attributes: Mapping[str, Any]) -> ValidationCurves | None:
-    fields = {field: attributes.get(name) for field, name in VALIDATION_ATTRIBUTES.items()}
+    fields: dict[str, Any] = {field: attributes.get(name) for field, name in VALIDATION_ATTRIBUTES.items()}
     if fields["scores"] is None:
         return None
     if fields["loss"] is None:  # scikit-learn records no losses
