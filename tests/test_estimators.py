@@ -578,7 +578,7 @@ def test_a_training_that_diverges_under_early_stopping_keeps_its_best(early_stop
     mine.set_params(early_stopping=early_stopping)
     with warnings.catch_warnings(action="ignore"):
         other.fit(XR, TARGET)
-    with pytest.warns(ConvergenceWarning, match=r"Stopped, and went back to the weights of the best epoch: training d"):
+    with pytest.warns(ConvergenceWarning, match=r"Stopped, and went back to the best weights: training diverged"):
         mine.fit(XR, TARGET)
     for name in ("coefs_", "intercepts_"):
         for a, b in zip(getattr(mine, name), getattr(other, name), strict=True):

@@ -98,7 +98,8 @@ class BasePerceptron(Parameters, BaseEstimator):
         Raises
         ------
         ValueError, TypeError
-            If a parameter, X or y is wrong, or weights become infinite or NaN; the estimator is then unchanged.
+            If a parameter, X or y is wrong, or weights become infinite or NaN; the estimator is then unchanged. With
+            `early_stopping`, such weights only end training, with a warning.
         """
         return self._fit(X, y, sample_weight, validation=(X_val, y_val, sample_weight_val))
 

@@ -53,7 +53,8 @@ class Convergence(Callback):
     def on_train_begin(self, training: Training) -> None:
         """Start `fit` with the full learning rate, and `partial_fit` with that of the last call."""
         self.training, self.tally.n_iter = training, 0
-        # Of a first call; later ones need not find anything better, and then keep their last weights
+        # A first call may end with its initial weights; a later one that finds nothing better keeps its last ones, as
+        # scikit-learn's does
         starts = self.curves.validation is not None and not self.curves.validation.scores
         self.best_layers: Layers | None = training.net.state.layers if starts else None
         if not self.settings.partial:

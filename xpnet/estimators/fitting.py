@@ -132,7 +132,7 @@ def train(
                 f"preprocessed: {error}"
             ) from error
         convergence.record_divergence()
-        warn(f"Stopped, and went back to the weights of the best epoch: {error}", ConvergenceWarning)
+        warn(f"Stopped, and went back to the best weights: {error}", ConvergenceWarning)
     return tally
 
 
