@@ -211,6 +211,15 @@ def test_regression_predicts_values(place):
     assert net.cost((x, [[3.0, -1.0], [2.0, 6.0]])) == pytest.approx(0.3125)
 
 
+def test_a_regression_with_one_output_predicts_as_many_numbers_as_targets(place):
+    """Targets (n,) minus predictions (n, 1) would be (n, n)."""
+    net, x = probe(place, "regression", [[3.5], [2.0], [-1.0]])
+    predicted = net.predict(x)
+    assert host(net, [predicted])[0].tolist() == [3.5, 2.0, -1.0]
+    assert host(net, [net.predict(x[0])])[0].tolist() == 3.5
+    assert tuple(net.forward(x).shape) == (3, 1)
+
+
 def test_evaluation_looks_at_bounded_blocks(monkeypatch):
     """As many rows together as make 2²² numbers in all layers, and not only in the inputs."""
     seen, forward = [], xpnet.training.evaluate.forward

@@ -580,7 +580,15 @@ class Network:
         -------
         array
             Depending on `task`: classes (m,) for "classification" and "binary" (0 or 1 for the latter); 0 or 1 for each
-            label, (m, n_out), for "multilabel"; the outputs (m, n_out) for "regression". One example has no axis m.
+            label, (m, n_out), for "multilabel"; the outputs for "regression", (m, n_out), or (m,) if there is one
+            output. One example has no axis m.
+
+        Examples
+        --------
+        >>> net = Network([2, 1], task="regression")
+        >>> net.layers = [([[1, 2]], [0])]
+        >>> net.predict([[1, 1], [3, 4]]), net.forward([[1, 1], [3, 4]]).shape
+        (array([ 3., 11.], dtype=float32), (2, 1))
         """
         return predict(self.view, x, lambda a: predictions(a, self.task, self._backend.xp))
 
