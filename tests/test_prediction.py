@@ -132,7 +132,10 @@ def test_a_wrong_number_in_any_block_is_refused(place, dtype, together, wrong, r
     net, x = network(place, dtype), X.copy()
     together(net, 4)
     x[row, 2] = wrong
-    message = rf"^x holds NaN or infinity \(as {dtype}\); remove or replace such examples$"
+    message = (
+        rf"^x holds NaN or infinity \(as {dtype}\), first in row {row}, column 2, counted from 0; remove or replace "
+    )
+    message += "such examples$"
     for verb in VERBS:
         with pytest.raises(ValueError, match=message):
             getattr(net, verb)(x)

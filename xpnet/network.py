@@ -12,7 +12,7 @@ import numpy as np
 
 from xpnet import arguments
 from xpnet.backends import Backend, get_backend
-from xpnet.checks import count, look_up, yes_or_no
+from xpnet.checks import choices, count, explain_arguments, look_up, suggest_argument, yes_or_no
 from xpnet.core.arrays import Array, Layer, leaves, map_arrays, rebuild
 from xpnet.core.dropout import init_dropout
 from xpnet.core.optimizers.sgd import SGD
@@ -129,6 +129,13 @@ class Network:
     array([0, 1, 1, 0])
     """
 
+    # What training and users change; everything else is settled when a network is made
+    state: State
+    rng: np.random.Generator
+    scaling: Scaling | None
+    history: History
+
+    @explain_arguments
     def __init__(
         self,
         sizes: Sequence[int],
@@ -162,7 +169,7 @@ class Network:
         self._given_task = task
         arguments.check_functions(model, self._backend, dtype)
         self._optimizer: Optimizer = SGD()
-        self.scaling: Scaling | None = None
+        self.scaling = None
         self.history = History()
         with self._backend.scope(dtype):
             layers = self._copy_to_device(layers)
@@ -256,11 +263,16 @@ class Network:
         return View(self._model, self.state.layers, self.scaling, self._backend, self._dtype)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Refuse to assign settings."""
+        """Refuse to assign settings, and unknown names: a misspelt one would do nothing. Subclasses may have more."""
         attribute = getattr(Network, name, None)
         if name == "cost" or (isinstance(attribute, property) and attribute.fset is None):
             remedy = "call reset_optimizer(...)" if name == "optimizer" else "make a new Network"
             raise AttributeError(f"{name} of a network cannot be assigned; {remedy}")
+        known = isinstance(attribute, property) or name in Network.__annotations__ or name.startswith("_")
+        if type(self) is Network and not known:
+            names = ("w", "b", "layers", *Network.__annotations__)
+            hint = suggest_argument(name, names)
+            raise AttributeError(f"{name} of a network cannot be assigned{hint}; choose from {choices(names)}")
         super().__setattr__(name, value)
 
     def __repr__(self) -> str:
@@ -343,6 +355,7 @@ class Network:
 
     # Training
 
+    @explain_arguments
     def train(
         self,
         train_data: Any,
@@ -507,6 +520,7 @@ class Network:
             for state in train_epochs(plan, source, training, callbacks, self.history, self.rng):
                 vars(self).update(state=state, scaling=source.reader.scaling)  # at once, in spite of interrupts
 
+    @explain_arguments
     def minibatch_update(self, batch: Any, lr: float) -> None:
         """Take one step of plain gradient descent on a minibatch: w ← w − η ∂C/∂w, with the gradient of `backward`.
 
@@ -605,6 +619,7 @@ class Network:
         require_classes(self.view, "predict_proba")
         return self.forward(x)
 
+    @explain_arguments
     def evaluate(self, data: Any) -> int:
         """Count the examples that are classified correctly. Synchronizes.
 
@@ -620,6 +635,7 @@ class Network:
 
         return count_correct(self.view, data)[0]
 
+    @explain_arguments
     def accuracy(self, data: Any) -> float:
         """Compute the fraction of the examples that are classified correctly. Synchronizes."""
         from xpnet.training.evaluate import count_correct
@@ -627,6 +643,7 @@ class Network:
         correct, n = count_correct(self.view, data)
         return correct / n
 
+    @explain_arguments
     def cost(self, data: Any) -> float:
         """Compute the mean cost over the examples of any finite source, without weight decay. Synchronizes.
 

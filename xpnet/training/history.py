@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from xpnet.checks import choices
+from xpnet.checks import choices, nearest
 
 
 class History:
@@ -41,7 +41,9 @@ class History:
             return self.rows[name]
         names = self.to_dict()
         if name not in names and self.rows:
-            raise KeyError(f"{name!r} is not in this history; it has {choices(names)}")
+            near = nearest(name, names)
+            hint = f" (did you mean {near!r}?)" if near else ""
+            raise KeyError(f"{name!r} is not in this history; it has {choices(names)}{hint}")
         return names.get(name, [])
 
     def __repr__(self) -> str:
