@@ -49,7 +49,8 @@ class Seeds(NamedTuple):
 class Network:
     """A feed-forward neural network.
 
-    Given only `sizes`, it is the book's network: sigmoid neurons and the quadratic cost.
+    Given only `sizes`, it has the sigmoid neurons and the quadratic cost of the book's first network, and the initial
+    weights of its chapter 3. The book trains it with ``batch_size=10, lr=3.0``; `train`'s default rate is much smaller.
 
     Parameters
     ----------
@@ -391,10 +392,11 @@ class Network:
             Examples in a minibatch; the last one of an epoch holds the remainder.
         lr
             Learning rate η, or a schedule: a function of (step, total steps of this call). The default depends on the
-            optimizer: 0.01 for `SGD`, 0.001 for `Adam`, `AdamW` and `RMSProp`.
+            optimizer: 0.01 for `SGD`, 0.001 for `Adam`, `AdamW` and `RMSProp`. Sigmoid neurons with the quadratic cost
+            need larger ones, such as the book's 3.0.
         test_data
             Any finite source, to be reported on: after each epoch a line says how many of its examples are classified
-            correctly.
+            correctly, and their mean cost.
         optimizer
             `SGD`, `Adam`, `AdamW` or `RMSProp` with their options, perhaps wrapped in `L1`, `Clip` or `MaxNorm`. Unless
             given, it is the optimizer of the last call, or plain `SGD` in the first. An equal optimizer continues with

@@ -170,7 +170,7 @@ class Progress(Callback):
                 f"Nr of correctly classified samples: {logs['test_correct']}/{logs['test_size']}\t "
                 f"accuracy: {logs['test_accuracy']:.5f}"
             )
-        elif "test_cost" in logs:
+        if "test_cost" in logs:
             parts.append(f"cost on the test data: {logs['test_cost']:.6g}")
         evaluated = [name for name in logs if name.startswith(("validation_", "training_"))]
         parts += [f"{name.replace('_', ' ')}: {logs[name]:.6g}" for name in evaluated]
