@@ -10,9 +10,28 @@ import numpy as np
 import pytest
 from helpers import Place, assert_same, snapshot
 
-from xpnet import SGD, Adam, BackendError, Callback, Clip, DivergenceError, EarlyStopping, Network, OneCycle
-from xpnet.checks import ARGUMENTS
-from xpnet.core.activations import Activation
+from xpnet import (
+    SGD,
+    Adam,
+    BackendError,
+    Callback,
+    Clip,
+    CSVLog,
+    DivergenceError,
+    EarlyStopping,
+    Network,
+    OneCycle,
+    ReduceLROnPlateau,
+    TensorBoard,
+)
+from xpnet.checks import ARGUMENTS, NAMES_ELSEWHERE
+from xpnet.core.activations import ACTIVATIONS, Activation
+from xpnet.core.costs import COSTS
+from xpnet.core.initializers import INITIALIZERS
+from xpnet.core.optimizers.table import OPTIMIZERS
+from xpnet.core.schedules import SCHEDULES
+from xpnet.training.callbacks import EVALUATED
+from xpnet.training.metrics import METRICS
 
 X = np.random.default_rng(0).random((6, 3))
 LABELS = np.array([0, 1, 0, 1, 1, 0])
@@ -711,10 +730,15 @@ def test_a_type_error_from_inside_a_call_stays_as_it_is(net: Network) -> None:
         train(net, test_data=GOOD, metrics=[metric])
 
 
-def test_hints_name_arguments_where_they_are_and_signatures_stay() -> None:
+def test_hints_name_what_there_is_and_signatures_stay() -> None:
     owners = {"train": Network.train, "Network": Network, "SGD": SGD, "EarlyStopping": EarlyStopping}
     for owner, arguments in ARGUMENTS.items():
         assert set(arguments) <= set(inspect.signature(owners[owner]).parameters)
+    tables = (ACTIVATIONS, COSTS, INITIALIZERS, METRICS, EVALUATED, SCHEDULES, OPTIMIZERS)
+    explained = (Network, Network.train, *SCHEDULES.values(), *OPTIMIZERS.values())
+    explained += (EarlyStopping, ReduceLROnPlateau, CSVLog, TensorBoard)
+    names = {"w", "b"}.union(*tables, *(inspect.signature(each).parameters for each in explained))
+    assert {text.partition("=")[0] for meant in NAMES_ELSEWHERE.values() for text in meant} <= names
     assert list(inspect.signature(Network).parameters)[:2] == ["sizes", "activation"]
     assert inspect.signature(SGD(momentum=0.5).__init__).parameters["momentum"].default == 0.0
     assert Network.train.__doc__.startswith("Train by stochastic")  # type: ignore

@@ -348,10 +348,9 @@ def _explain_call(function: Callable[..., Any], args: Sequence[Any], options: Ma
     message = f"{name} takes {choices(by_position)} by position, but was given {len(args)} arguments"
     if takes_data and hasattr(args[1], "__len__"):
         return f"{message}; {together}"
-    by_name = list(parameters)[len(by_position) :]
-    return (
-        f"{message}; give others by name, as in {by_name[0]}={_brief(args[len(by_position)])}" if by_name else message
-    )
+    if by_name := list(parameters)[len(by_position) :]:
+        message += f"; give others by name, as in {by_name[0]}={_brief(args[len(by_position)])}"
+    return message
 
 
 def _brief(value: Any) -> str:
