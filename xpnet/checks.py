@@ -319,18 +319,11 @@ def suggest_argument(name: str, names: Iterable[str]) -> str:
 
 
 def _explain_call(function: Callable[..., Any], args: Sequence[Any], options: Mapping[str, Any]) -> str | None:
-    """Say why arguments do not fit a function; None if they do, or if Python's own message is clear."""
+    """Say which argument a function does not take; None if there is no such one, and Python's own message is clear."""
     import inspect  # slow to import
 
-    signature = inspect.signature(function)
-    try:
-        signature.bind(*args, **options)
-    except TypeError:
-        pass
-    else:
-        return None  # the error comes from inside the function
     name = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
-    parameters = dict(signature.parameters)
+    parameters = dict(inspect.signature(function).parameters)
     if parameters.pop("self", None):
         args = args[1:]
     by_position = [key for key, value in parameters.items() if value.kind is value.POSITIONAL_OR_KEYWORD]
