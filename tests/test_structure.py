@@ -170,7 +170,7 @@ def test_the_estimators_say_how_to_install_scikit_learn():
         done = subprocess.run([sys.executable, "-c", hidden], capture_output=True, text=True)
         message = done.stderr.splitlines()[-1]
         assert message.startswith("ImportError: xpnet.estimators needs scikit-learn 1.6 or newer (")
-        assert message.endswith("); install it with: pip install -e '.[sklearn]'")
+        assert message.endswith("); install it with: pip install -e '.[sklearn]' in a checkout of xpnet")
 
 
 def test_the_public_names_are_there():

@@ -207,7 +207,7 @@ def test_what_is_split_off_is_standardized_too(place):
     rows = []
 
     def look(y_true, y_pred):
-        rows[:] = plain.backend.to_numpy(y_true)[:, 0].astype(int)
+        rows[:] = plain.backend.to_numpy(y_true).astype(int)
         return 0.0
 
     plain.train((X, np.arange(N)), **{**OPTIONS, "lr": 0.0}, validation_split=0.3, metrics=[look])
@@ -262,13 +262,14 @@ def test_a_row_an_epoch(place):
         progress=False,
     )
     names = ["epoch", "cost", "lr", "seconds", "examples_per_second", "training_top_2"]
-    names += ["validation_cost", "validation_accuracy", "test_size", "test_correct", "test_accuracy"]
+    names += ["validation_cost", "validation_accuracy", "test_cost", "test_size", "test_correct", "test_accuracy"]
     assert history is net.history
     assert [list(row) for row in history] == [names] * 3
     assert history.to_dict() == {name: [row[name] for row in history.rows] for name in names}
     assert history["epoch"] == [1, 2, 3]
     assert history["lr"] == [OneCycle(1.0)(step, 15) for step in (4, 9, 14)]
     assert history["test_accuracy"] == history["validation_accuracy"]
+    assert history["test_cost"] == history["validation_cost"]
     assert history["training_top_2"][-1] >= net.accuracy((X, LABELS))
     for row in history:
         assert row["seconds"] > 0
@@ -451,8 +452,10 @@ def test_a_function_of_arrays_is_a_metric_on_every_backend(place, standardize):
     assert found["n"] == N
 
 
-@pytest.mark.parametrize(("task", "outputs"), [("classification", 3), ("binary", 1), ("multilabel", 2)])
-def test_a_function_gets_classes_as_predict_returns_them(place, task, outputs):
+@pytest.mark.parametrize(
+    ("task", "outputs"), [("classification", 3), ("binary", 1), ("multilabel", 2), ("regression", 1)]
+)
+def test_a_function_gets_what_predict_returns(place, task, outputs):
     seen = []
 
     def look(y_true, y_pred):
@@ -463,7 +466,7 @@ def test_a_function_gets_classes_as_predict_returns_them(place, task, outputs):
     y = LABELS if task == "classification" else np.random.default_rng(0).integers(2, size=(N, outputs))
     scores(net, X, y, [look])
     y_true, y_pred = seen[0]
-    np.testing.assert_array_equal(net.backend.to_numpy(y_true), y[:, 0] if task == "binary" else y)
+    np.testing.assert_array_equal(net.backend.to_numpy(y_true), y[:, 0] if outputs == 1 else y)
     np.testing.assert_array_equal(net.backend.to_numpy(y_pred), net.backend.to_numpy(net.predict(X)))
     assert y_true.device == y_pred.device == net.w[0].device
 

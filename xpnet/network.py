@@ -12,7 +12,7 @@ import numpy as np
 
 from xpnet import arguments
 from xpnet.backends import Backend, get_backend
-from xpnet.checks import count, look_up, yes_or_no
+from xpnet.checks import choices, count, explain_arguments, look_up, suggest_argument, yes_or_no
 from xpnet.core.arrays import Array, Layer, leaves, map_arrays, rebuild
 from xpnet.core.dropout import init_dropout
 from xpnet.core.optimizers.sgd import SGD
@@ -49,7 +49,8 @@ class Seeds(NamedTuple):
 class Network:
     """A feed-forward neural network.
 
-    Given only `sizes`, it is the book's network: sigmoid neurons and the quadratic cost.
+    Given only `sizes`, it has the sigmoid neurons and the quadratic cost of the book's first network, and the initial
+    weights of its chapter 3. The book trains it with ``batch_size=10, lr=3.0``; `train`'s default rate is much smaller.
 
     Parameters
     ----------
@@ -129,6 +130,13 @@ class Network:
     array([0, 1, 1, 0])
     """
 
+    # What training and users change; everything else is settled when a network is made
+    state: State
+    rng: np.random.Generator
+    scaling: Scaling | None
+    history: History
+
+    @explain_arguments
     def __init__(
         self,
         sizes: Sequence[int],
@@ -162,7 +170,7 @@ class Network:
         self._given_task = task
         arguments.check_functions(model, self._backend, dtype)
         self._optimizer: Optimizer = SGD()
-        self.scaling: Scaling | None = None
+        self.scaling = None
         self.history = History()
         with self._backend.scope(dtype):
             layers = self._copy_to_device(layers)
@@ -256,11 +264,16 @@ class Network:
         return View(self._model, self.state.layers, self.scaling, self._backend, self._dtype)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Refuse to assign settings."""
+        """Refuse to assign settings, and unknown names: a misspelt one would do nothing. Subclasses may have more."""
         attribute = getattr(Network, name, None)
         if name == "cost" or (isinstance(attribute, property) and attribute.fset is None):
             remedy = "call reset_optimizer(...)" if name == "optimizer" else "make a new Network"
             raise AttributeError(f"{name} of a network cannot be assigned; {remedy}")
+        known = isinstance(attribute, property) or name in Network.__annotations__ or name.startswith("_")
+        if type(self) is Network and not known:
+            names = ("w", "b", "layers", *Network.__annotations__)
+            hint = suggest_argument(name, names)
+            raise AttributeError(f"{name} of a network cannot be assigned{hint}; choose from {choices(names)}")
         super().__setattr__(name, value)
 
     def __repr__(self) -> str:
@@ -281,8 +294,11 @@ class Network:
     # Weights and biases
 
     @property
-    def layers(self) -> list[Layer]:
-        """Copies of the weights (n_out, n_in) and biases (n_out,) of each layer, on the device; assignable.
+    def layers(self) -> tuple[Layer, ...]:
+        """Copies of the weights (n_out, n_in) and biases (n_out,) of each layer, on the device; assignable as a whole.
+
+        They are read-only with NumPy, and with JAX, whose arrays always are. The arrays of PyTorch and CuPy cannot be
+        protected: what is written into these copies does not reach the network.
 
         Examples
         --------
@@ -290,8 +306,13 @@ class Network:
         >>> net.layers = [([[1, 2, 3], [4, 5, 6]], [7, 8])]
         >>> net.forward([0, 0, 0]) > 0.999
         array([ True,  True])
+
+        A step of gradient descent:
+
+        >>> gradients = net.backward([[1, 2, 3]], [0])
+        >>> net.layers = [(w - 0.5 * gw, b - 0.5 * gb) for (w, b), (gw, gb) in zip(net.layers, gradients)]
         """
-        return [Layer(w, b) for w, b in zip(self.w, self.b)]
+        return tuple(Layer(w, b) for w, b in zip(self.w, self.b))
 
     @layers.setter
     def layers(self, layers: Sequence[tuple[Any, Any]]) -> None:
@@ -301,20 +322,20 @@ class Network:
         self._assign(self._parse_weights(weights), self._parse_biases(biases))
 
     @property
-    def w(self) -> list[Array]:
-        """Copies of the weights of each layer, (n_out, n_in), on the device; assign a whole list to change them."""
+    def w(self) -> tuple[Array, ...]:
+        """Copies of the weights of each layer, (n_out, n_in), on the device; read-only and assignable as `layers`."""
         with self._backend.scope(self._dtype):
-            return [self._backend.xp.asarray(w, copy=True) for w, _ in self.state.layers]
+            return tuple(self._backend.copy_to_read(w) for w, _ in self.state.layers)
 
     @w.setter
     def w(self, weights: Sequence[Any]) -> None:
         self._assign(self._parse_weights(weights), [b for _, b in self.state.layers])
 
     @property
-    def b(self) -> list[Array]:
-        """Copies of the biases of each layer, (n_out,), on the device; columns (n_out, 1) can be assigned too."""
+    def b(self) -> tuple[Array, ...]:
+        """Copies of the biases of each layer, (n_out,), as `w`; columns (n_out, 1) can be assigned too."""
         with self._backend.scope(self._dtype):
-            return [self._backend.xp.asarray(b[0, ...], copy=True) for _, b in self.state.layers]
+            return tuple(self._backend.copy_to_read(b[0, ...]) for _, b in self.state.layers)
 
     @b.setter
     def b(self, biases: Sequence[Any]) -> None:
@@ -335,6 +356,7 @@ class Network:
 
     # Training
 
+    @explain_arguments
     def train(
         self,
         train_data: Any,
@@ -370,10 +392,11 @@ class Network:
             Examples in a minibatch; the last one of an epoch holds the remainder.
         lr
             Learning rate η, or a schedule: a function of (step, total steps of this call). The default depends on the
-            optimizer: 0.01 for `SGD`, 0.001 for `Adam`, `AdamW` and `RMSProp`.
+            optimizer: 0.01 for `SGD`, 0.001 for `Adam`, `AdamW` and `RMSProp`. Sigmoid neurons with the quadratic cost
+            need larger ones, such as the book's 3.0.
         test_data
             Any finite source, to be reported on: after each epoch a line says how many of its examples are classified
-            correctly.
+            correctly, and their mean cost.
         optimizer
             `SGD`, `Adam`, `AdamW` or `RMSProp` with their options, perhaps wrapped in `L1`, `Clip` or `MaxNorm`. Unless
             given, it is the optimizer of the last call, or plain `SGD` in the first. An equal optimizer continues with
@@ -499,6 +522,7 @@ class Network:
             for state in train_epochs(plan, source, training, callbacks, self.history, self.rng):
                 vars(self).update(state=state, scaling=source.reader.scaling)  # at once, in spite of interrupts
 
+    @explain_arguments
     def minibatch_update(self, batch: Any, lr: float) -> None:
         """Take one step of plain gradient descent on a minibatch: w ← w − η ∂C/∂w, with the gradient of `backward`.
 
@@ -572,7 +596,15 @@ class Network:
         -------
         array
             Depending on `task`: classes (m,) for "classification" and "binary" (0 or 1 for the latter); 0 or 1 for each
-            label, (m, n_out), for "multilabel"; the outputs (m, n_out) for "regression". One example has no axis m.
+            label, (m, n_out), for "multilabel"; the outputs for "regression", (m, n_out), or (m,) if there is one
+            output. One example has no axis m.
+
+        Examples
+        --------
+        >>> net = Network([2, 1], task="regression")
+        >>> net.layers = [([[1, 2]], [0])]
+        >>> net.predict([[1, 1], [3, 4]]), net.forward([[1, 1], [3, 4]]).shape
+        (array([ 3., 11.], dtype=float32), (2, 1))
         """
         return predict(self.view, x, lambda a: predictions(a, self.task, self._backend.xp))
 
@@ -589,6 +621,7 @@ class Network:
         require_classes(self.view, "predict_proba")
         return self.forward(x)
 
+    @explain_arguments
     def evaluate(self, data: Any) -> int:
         """Count the examples that are classified correctly. Synchronizes.
 
@@ -604,6 +637,7 @@ class Network:
 
         return count_correct(self.view, data)[0]
 
+    @explain_arguments
     def accuracy(self, data: Any) -> float:
         """Compute the fraction of the examples that are classified correctly. Synchronizes."""
         from xpnet.training.evaluate import count_correct
@@ -611,6 +645,7 @@ class Network:
         correct, n = count_correct(self.view, data)
         return correct / n
 
+    @explain_arguments
     def cost(self, data: Any) -> float:
         """Compute the mean cost over the examples of any finite source, without weight decay. Synchronizes.
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.checks import between, choices
+from xpnet.checks import between, choices, install_command
 from xpnet.core.arrays import Array, blocks
 from xpnet.core.minibatch import one_hot
 from xpnet.core.scaling import Scaling, compute_scaling
@@ -104,7 +104,7 @@ def split(train: Source, fraction: float | None, seed: int) -> tuple[Source, Sou
         training_rows, validation_rows = split_rows(len(train), float(fraction), seed, labels)
     except ImportError as error:
         raise ImportError(
-            f'validation_split needs scikit-learn ({error}); install it with: pip install "xpnet[sklearn]", or give '
+            f"validation_split needs scikit-learn ({error}); install it with: {install_command('sklearn')}, or give "
             "validation_data"
         ) from error
     except ValueError as error:
