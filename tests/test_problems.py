@@ -25,6 +25,7 @@ def host(net, x):
     return np.array(net.backend.to_numpy(x))
 
 
+@pytest.mark.few("jax", every=0)
 def test_several_classes_digits(place):
     """1,797 images of 8 × 8 pixels; scikit-learn's MLPClassifier reaches about 97 %."""
     train, test = halves(*datasets.load_digits(return_X_y=True))
@@ -62,6 +63,7 @@ def test_several_labels_an_example(place):
     assert host(net, net.predict(test[0])).shape == (len(test[0]), 3)
 
 
+@pytest.mark.few("jax", every=0)
 def test_regression_with_one_output_diabetes(place):
     """442 patients, targets from 25 to 346: a small network predicts them at least as well as a linear regression."""
     train, test = halves(*datasets.load_diabetes(return_X_y=True, scaled=False))
@@ -134,6 +136,7 @@ def test_a_standardized_network_equals_one_trained_on_standardized_data(place):
     assert inside.history["cost"] == pytest.approx(by_hand.history["cost"], rel=1e-9)
 
 
+@pytest.mark.few("jax", every=0)
 def test_scaling_is_learnt_once_and_from_the_part_that_is_trained_on(place):
     x, y = features(n=50)
     net = Network([3, 4, 2], task="regression", standardize=True, dtype="float64", seed=0, **place._asdict())
@@ -177,6 +180,7 @@ def test_targets_are_scaled_where_the_output_can_be_any_number(place, options, s
     assert (net.scaling.y_mean is not None) == scaled
 
 
+@pytest.mark.few("jax", every=0)
 def test_scaling_from_any_source_that_can_be_gone_through_again(place):
     x, y = features()
     expected = None

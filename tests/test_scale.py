@@ -284,6 +284,7 @@ def test_every_source(place, kind):
     assert_alike(network(place), network(place, scale=None), data, before)
 
 
+@pytest.mark.few("jax", every=0)
 def test_batches_of_bytes_and_of_numbers_in_turn(place):
     net, plain, before = network(place), network(place, scale=None), Stream(lambda x, i: scaled(x))
     assert_alike(net, plain, Stream(mixed), before, exactly=False)
@@ -343,7 +344,8 @@ def test_weights_of_classes_of_batches(place):
     assert_alike(*nets, Stream(lambda x, i: x), before, **PREPARATIONS["weights of classes"])
 
 
-@pytest.mark.few("strict-device1", "jax", every=3)
+@pytest.mark.few("jax", every=0)
+@pytest.mark.few("strict-device1", every=3)
 @pytest.mark.parametrize("kind", SOURCES)
 def test_what_is_watched_is_scaled_too(place, kind):
     """Validation and test data of every kind, and metrics of training data."""

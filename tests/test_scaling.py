@@ -71,6 +71,7 @@ def test_what_cannot_be_scaled_is_named_before_anything_has_changed(place, large
     Network([3, 2], standardize=True, dtype="float64", **place._asdict()).train((x, np.arange(20) % 2), progress=False)
 
 
+@pytest.mark.few("jax", every=0)
 def test_a_scaling_that_was_never_trained_with_is_not_kept(place):
     x = np.random.default_rng(0).normal(5, 3, (20, 3))
     net = Network([3, 4, 1], task="regression", standardize=True, seed=0, **place._asdict())

@@ -167,6 +167,7 @@ def test_a_split_holds_each_class_by_its_share(place, prepared, task):
         assert abs((labels[validation] == label).sum() - share) < 1
 
 
+@pytest.mark.few("jax", every=0)
 def test_the_split_is_the_networks_own(tmp_path, place, prepared):
     """The same in each call, in a copy, elsewhere, and after a file; and another one for another seed."""
 
