@@ -3,9 +3,12 @@
 import importlib
 import inspect
 
+from docutils import nodes
+from latex2mathml.converter import convert
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
+from sphinx.writers.html5 import HTML5Translator
 
 import xpnet
 
@@ -19,8 +22,8 @@ extensions = [
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
+    "sphinx_copybutton",
     "sphinxcontrib.svgbob",  # draws the diagrams that pages hold as text
 ]
 exclude_patterns = ["_build", "generated"]
@@ -28,6 +31,9 @@ default_role = "py:obj"
 
 html_theme = "furo"
 html_title = f"xpnet {version}"
+html_math_renderer = "mathml"
+copybutton_prompt_text = r">>> |\.\.\. ?|\$ "  # a copy leaves out the prompts, and the answers
+copybutton_prompt_is_regexp = True
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
@@ -69,7 +75,14 @@ def end_blocks(app: Sphinx, docname: str, source: list[str]) -> None:
     source[0] = source[0].replace("\n\n```\n", "\n```\n")
 
 
+def write_formula(self: HTML5Translator, node: nodes.math | nodes.math_block) -> None:
+    """Write a formula as MathML, which browsers draw themselves: no script, no fonts, no network."""
+    self.body.append(convert(node.astext(), display="block" if isinstance(node, nodes.math_block) else "inline"))
+    raise nodes.SkipNode
+
+
 def setup(app: Sphinx) -> None:
     """Connect what is above."""
+    app.add_html_math_renderer("mathml", (write_formula, None), (write_formula, None))
     app.connect("env-check-consistency", check_complete)
     app.connect("source-read", end_blocks)
