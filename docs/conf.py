@@ -88,6 +88,8 @@ def write_formula(self: HTML5Translator, node: nodes.math | nodes.math_block) ->
     """Write a formula as MathML, which browsers draw themselves, with the font in style.css."""
     block = isinstance(node, nodes.math_block)
     formula = convert(node.astext(), display="block" if block else "inline")
+    if "\\" in formula:
+        logging.getLogger(__name__).warning("latex2mathml does not understand %s", node.astext(), location=node)
     # Spaces as TeX has them: around the name of a function, such as ln, and not inside the bars of an absolute value
     space = '<mspace width="0.17em"/>'
     formula = re.sub("(<mi>[a-z]{2,}</mi>)(?=<m[^o])", rf"\1{space}", formula)
