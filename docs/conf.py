@@ -35,6 +35,7 @@ extensions = [
 ]
 exclude_patterns = ["_build", "generated"]
 default_role = "py:obj"
+smartquotes_action = "qe"  # not dashes: -- begins an option
 
 html_theme = "furo"
 html_title = f"xpnet {version}"
@@ -91,6 +92,7 @@ def write_formula(self: HTML5Translator, node: nodes.math | nodes.math_block) ->
     if "\\" in formula:
         logging.getLogger(__name__).warning("latex2mathml does not understand %s", node.astext(), location=node)
     # Spaces as TeX has them: around the name of a function, such as ln, and not inside the bars of an absolute value
+    formula = re.sub("<mo>([a-z]{2,})</mo>", r"<mi>\1</mi>", formula)
     space = '<mspace width="0.17em"/>'
     formula = re.sub("(<mi>[a-z]{2,}</mi>)(?=<m[^o])", rf"\1{space}", formula)
     formula = re.sub("(</m[^o][a-z]*>)(?=<mi>[a-z]{2,}</mi>)", rf"\1{space}", formula)
