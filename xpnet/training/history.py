@@ -91,9 +91,9 @@ class History:
 
         Examples
         --------
-        >>> history = History([{"epoch": 1, "cost": 0.5, "test_cost": 0.6}, {"epoch": 2, "cost": 0.3, "test_cost": 0.5}])
-        >>> ax = history.plot("cost", "test_cost")  # doctest: +SKIP
-        >>> ax.figure.savefig("costs.png")  # doctest: +SKIP
+        >>> history = History([{"epoch": 1, "cost": 0.5}, {"epoch": 2, "cost": 0.3}])
+        >>> ax = history.plot("cost")  # doctest: +SKIP
+        >>> ax.figure.savefig("cost.png")  # doctest: +SKIP
         """
         if not self.rows:
             raise ValueError("plot has nothing to draw: this history has no epochs; train first")
