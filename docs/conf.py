@@ -118,9 +118,8 @@ def draw_learning_curve(app: Sphinx) -> None:
         plt.close(figure)
     drawing = svg.getvalue().replace(text, "currentColor")
     drawing = drawing[drawing.index("<svg ") :]
-    drawing = re.sub(
-        "<metadata>.*?</metadata>|<style.*?</style>", "", drawing, flags=re.DOTALL
-    )  # for a file of its own
+    # These belong to a file of its own
+    drawing = re.sub("<metadata>.*?</metadata>|<style.*?</style>", "", drawing, flags=re.DOTALL)
     label = "Accuracy on the training and test images after each of the ten epochs"
     size = f'role="img" aria-label="{label}" class="figure" stroke-linejoin="round"'
     drawing = re.sub('width="[^"]*" height="[^"]*"', size, drawing, count=1)
