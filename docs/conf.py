@@ -1,11 +1,21 @@
 """Settings of the documentation: sphinx-build -W --keep-going -b html docs docs/_build/html."""
 
+import contextlib
+import doctest
 import importlib
 import inspect
+import re
+from io import StringIO
+from pathlib import Path
 
+import matplotlib.pyplot as plt
+import ziamath
+from docutils import nodes
+from latex2mathml.converter import convert
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
+from sphinx.writers.html5 import HTML5Translator
 
 import xpnet
 
@@ -19,15 +29,21 @@ extensions = [
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
+    "sphinx_copybutton",
     "sphinxcontrib.svgbob",  # draws the diagrams that pages hold as text
 ]
 exclude_patterns = ["_build", "generated"]
 default_role = "py:obj"
+smartquotes_action = "qe"  # not dashes: -- begins an option
 
 html_theme = "furo"
 html_title = f"xpnet {version}"
+html_static_path = ["style.css", str(Path(ziamath.__file__).parent / "fonts" / "STIXTwoMath-Regular.ttf")]
+html_css_files = ["style.css"]
+html_math_renderer = "mathml"
+copybutton_prompt_text = r">>> |\.\.\. ?|\$ "  # a copy leaves out the prompts, and the answers
+copybutton_prompt_is_regexp = True
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
@@ -69,7 +85,51 @@ def end_blocks(app: Sphinx, docname: str, source: list[str]) -> None:
     source[0] = source[0].replace("\n\n```\n", "\n```\n")
 
 
+def write_formula(self: HTML5Translator, node: nodes.math | nodes.math_block) -> None:
+    """Write a formula as MathML, which browsers draw themselves, with the font in style.css."""
+    block = isinstance(node, nodes.math_block)
+    formula = convert(node.astext(), display="block" if block else "inline")
+    if "\\" in formula:
+        logging.getLogger(__name__).warning("latex2mathml does not understand %s", node.astext(), location=node)
+    # Spaces as TeX has them: around the name of a function, such as ln, and not inside the bars of an absolute value
+    formula = re.sub("<mo>([a-z]{2,})</mo>", r"<mi>\1</mi>", formula)
+    space = '<mspace width="0.17em"/>'
+    formula = re.sub("(<mi>[a-z]{2,}</mi>)(?=<m[^o])", rf"\1{space}", formula)
+    formula = re.sub("(</m[^o][a-z]*>)(?=<mi>[a-z]{2,}</mi>)", rf"\1{space}", formula)
+    formula = re.sub("<mo[^>]*>(?=&#x0(007C|2223|2016);)", '<mo lspace="0" rspace="0" stretchy="false">', formula)
+    self.body.append(f'<div class="formula">{formula}</div>' if block else formula)
+    raise nodes.SkipNode
+
+
+def draw_learning_curve(app: Sphinx) -> None:
+    """Run the example of the first page, and save the curve that it draws as the picture that the page includes."""
+    page, picture = Path(app.srcdir, "index.md"), Path(app.srcdir, "generated", "learning-curve.svg")
+    text = "#010203"  # stands for the colour of the page's text, light or dark
+    colors = dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), text)
+    svg = StringIO()
+    names: dict[str, object] = {}
+    with plt.rc_context({**colors, "backend": "agg", "svg.hashsalt": "xpnet", "legend.frameon": False}):
+        for example in doctest.DocTestParser().get_examples(page.read_text()):
+            with contextlib.redirect_stdout(None):
+                exec(example.source, names)
+        figure = plt.gcf()
+        figure.set_size_inches(5.5, 3.2)
+        figure.savefig(svg, format="svg", transparent=True, bbox_inches="tight", metadata={"Date": None})
+        plt.close(figure)
+    drawing = svg.getvalue().replace(text, "currentColor")
+    drawing = drawing[drawing.index("<svg ") :]
+    # These belong to a file of its own
+    drawing = re.sub("<metadata>.*?</metadata>|<style.*?</style>", "", drawing, flags=re.DOTALL)
+    label = "Accuracy on the training and test images after each of the ten epochs"
+    size = f'role="img" aria-label="{label}" class="figure" stroke-linejoin="round"'
+    drawing = re.sub('width="[^"]*" height="[^"]*"', size, drawing, count=1)
+    picture.parent.mkdir(exist_ok=True)
+    picture.write_text(drawing)
+
+
 def setup(app: Sphinx) -> None:
     """Connect what is above."""
+    app.add_html_math_renderer("mathml", (write_formula, None), (write_formula, None))
+    app.connect("builder-inited", draw_learning_curve)
     app.connect("env-check-consistency", check_complete)
     app.connect("source-read", end_blocks)

@@ -452,8 +452,8 @@ class Network:
         >>> train_data, test_data = mnist_sample()
         >>> net = Network([784, 30, 10], seed=0)
         >>> history = net.train(train_data, epochs=5, batch_size=10, lr=3.0, progress=False)
-        >>> net.accuracy(test_data) > 0.85
-        True
+        >>> round(net.accuracy(test_data), 2)
+        0.91
         """
         from xpnet.backends.threads import limit_threads
         from xpnet.data.prepare import Request, prepare

@@ -136,8 +136,8 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):
     >>> import warnings
     >>> with warnings.catch_warnings(action="ignore"):  # it has not converged after 60 epochs
     ...     classifier = classifier.fit(X_train, y_train, X_val=X_test, y_val=y_test)
-    >>> classifier.score(X_test, y_test) > 0.95, len(classifier.validation_loss_curve_)
-    (True, 60)
+    >>> round(classifier.score(X_test, y_test), 2), len(classifier.validation_loss_curve_)
+    (0.96, 60)
     """
 
     hidden_layer_sizes: Any = (100,)
@@ -255,8 +255,8 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):
         >>> X, y = load_iris(return_X_y=True)
         >>> theirs = Theirs(solver="lbfgs", max_iter=500, random_state=0).fit(X, y)
         >>> ours = MLPClassifier.from_sklearn(theirs, backend="numpy")
-        >>> bool((ours.predict(X) == theirs.predict(X)).all())
-        True
+        >>> int((ours.predict(X) != theirs.predict(X)).sum())
+        0
         """
         est = cls(**exchange.read_parameters(fitted, neural_network.MLPClassifier, more))
         kind = MULTICLASS if fitted.out_activation_ == MULTICLASS.activation else BINARY

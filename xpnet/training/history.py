@@ -1,9 +1,10 @@
 """History: the quantities of every epoch of a training."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from xpnet.checks import choices, nearest
+from xpnet.checks import choices, install_command, nearest
 
 
 class History:
@@ -63,3 +64,58 @@ class History:
         except ImportError as error:
             raise ImportError(f"to_pandas needs pandas ({error}); install it with: pip install pandas") from error
         return pd.DataFrame(self.rows)
+
+    def plot(self, *names: str, ax: Any = None) -> Any:
+        """Draw quantities over the epochs with matplotlib (``pip install -e '.[plots]'``).
+
+        Parameters
+        ----------
+        *names : str
+            The quantities to draw; by default the cost, and the validation and test cost where there are any.
+        ax : matplotlib Axes, optional
+            Where to draw; by default axes of a new figure.
+
+        Returns
+        -------
+        matplotlib Axes
+            With one line for each quantity; it has a gap where an epoch lacks the quantity.
+
+        Raises
+        ------
+        KeyError
+            If the history does not have a quantity.
+        TypeError
+            If a quantity is not given by its name.
+        ValueError
+            If the history has no epochs.
+        ImportError
+            If matplotlib is not installed.
+
+        Examples
+        --------
+        >>> history = History([{"epoch": 1, "cost": 0.5}, {"epoch": 2, "cost": 0.3}])
+        >>> ax = history.plot("cost")  # doctest: +SKIP
+        >>> ax.figure.savefig("cost.png")  # doctest: +SKIP
+        """
+        if not self.rows:
+            raise ValueError("plot has nothing to draw: this history has no epochs; train first")
+        if not all(isinstance(name, str) for name in names):
+            raise TypeError(f"plot takes names of quantities, {choices(self.to_dict())}; axes are given as ax=")
+        if not names:
+            names = tuple(name for name in self.to_dict() if name in ("cost", "validation_cost", "test_cost"))
+        lines = {name: [math.nan if value is None else value for value in self[name]] for name in names}
+        try:
+            import matplotlib.pyplot as plt
+            from matplotlib.ticker import MaxNLocator
+        except ImportError as error:
+            raise ImportError(
+                f"plot needs matplotlib ({error}); install it with: {install_command('plots')}"
+            ) from error
+        if ax is None:
+            _, ax = plt.subplots()
+        for name, values in lines.items():
+            ax.plot(self["epoch"], values, label=name)
+        ax.set_xlabel("epoch")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.legend()
+        return ax
