@@ -83,7 +83,8 @@ def in_minibatches(row, n, enter, steps, leave):
 
     def epoch():
         net = start(row)
-        state, rng, m = enter(net.layers), copy.deepcopy(net.rng), row.batch_size
+        layers = [(np.array(w), np.array(b)) for w, b in net.layers]  # writable
+        state, rng, m = enter(layers), copy.deepcopy(net.rng), row.batch_size
         started = time.perf_counter()
         order, whole = rng.permutation(n), n - n % m
         state, cost = steps(state, order[:whole].reshape(-1, m))

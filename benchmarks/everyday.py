@@ -77,7 +77,7 @@ def sklearn_like(net, rows):
     few = MLPClassifier(net.sizes[1:-1], max_iter=1, batch_size=10)
     few.partial_fit(rows[:10], np.arange(10), classes=np.arange(10))
     few.coefs_ = [np.ascontiguousarray(w.T) for w in net.w]
-    few.intercepts_ = net.b
+    few.intercepts_ = list(net.b)
     return lambda: few.predict_proba(rows)
 
 
@@ -88,7 +88,7 @@ def torch_like(net, rows):
     parts = []
     for w, b in net.layers:
         linear = torch.nn.Linear(*w.shape[::-1])
-        linear.weight.data, linear.bias.data = torch.from_numpy(np.ascontiguousarray(w)), torch.from_numpy(b)
+        linear.weight.data, linear.bias.data = torch.tensor(np.ascontiguousarray(w)), torch.tensor(b)
         parts += [linear, torch.nn.ReLU()]
     model, x = torch.nn.Sequential(*parts[:-1], torch.nn.Softmax(-1)), torch.from_numpy(rows)
 

@@ -35,7 +35,7 @@ def main():
     )
     print(net.summary())
     print(f"\nafter {len(net.history)} epochs, R² on validation data: {max(net.history['validation_r2']):.6f}")
-    values, slopes = net.predict(test)[:, 0], net.jacobian(test)[:, 0, :]
+    values, slopes = net.predict(test), net.jacobian(test)[:, 0, :]
     print("errors, relative to the standard deviation of the exact values:")
     print(f"  values: {relative(values, expensive(test)):.2%}")
     for i, name in enumerate(("pressure", "temperature")):

@@ -578,6 +578,10 @@ def test_coefs_and_intercepts_can_be_assigned():
     np.testing.assert_allclose(mine.predict_proba(X), other.predict_proba(X), rtol=1e-9)
     with pytest.raises(ValueError, match=r"w\[0\] has shape \(10, 12\), but must have \(12, 64\)"):
         mine.coefs_ = other.coefs_[::-1]
+    for taken in (mine.coefs_, mine.intercepts_):  # as theirs: lists of arrays that can be written
+        assert isinstance(taken, list)
+        taken[0][...] = 0.0
+    assert mine.coefs_[0].any()
 
 
 def test_a_schedule_needs_to_know_all_steps():

@@ -107,6 +107,41 @@ def test_weights_that_were_taken_are_copies(place):
     assert not np.array_equal(host(net, net.w)[0], before.layers[0][0])
 
 
+def test_writing_into_the_weights_raises_and_changes_nothing(place):
+    """What readers of the book write first. The arrays of some libraries can be written, but no tuple can."""
+    net = make(place, [3, 4, 2], "sigmoid", "sigmoid", "quadratic", seed=0)
+    before = snapshot(net)
+    for arrays in (net.w, net.b, net.layers):
+        with pytest.raises(TypeError, match="does not support item assignment"):
+            arrays[0] = arrays[1]
+    for name in ("w", "b"):
+        with pytest.raises((TypeError, ValueError)), net.backend.scope("float64"):
+            getattr(net, name)[0] -= 1.0
+    assert_same(net, before)
+
+
+def test_the_arrays_of_the_weights_are_read_only():
+    net = Network([3, 4, 2], seed=0)
+    for array in (*net.w, *net.b, *net.layers[1]):
+        with pytest.raises(ValueError, match="read-only"):
+            array -= 1.0
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 1.0
+    net.w = [w + 1.0 for w in net.w]  # what is computed from them is not
+
+
+def test_a_step_by_hand_is_a_minibatch_update(place):
+    x, y = np.arange(12.0).reshape(4, 3) / 12, np.eye(2)[[0, 1, 1, 0]]
+    net = make(place, [3, 4, 2], "sigmoid", "sigmoid", "quadratic", seed=0)
+    twin = net.copy()
+    twin.minibatch_update((x, y), 0.5)
+    gradients = net.backward(x, y)
+    with net.backend.scope("float64"):
+        net.layers = [(w - 0.5 * gw, b - 0.5 * gb) for (w, b), (gw, gb) in zip(net.layers, gradients, strict=True)]
+    for one, other in zip(host(net, net.w + net.b), host(twin, twin.w + twin.b), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12)
+
+
 def test_weights_are_assigned_from_any_library_and_copied(place, dtype):
     net = make(place, [3, 2], "sigmoid", "sigmoid", "quadratic", dtype=dtype)
     w, b = np.arange(6, dtype=dtype).reshape(2, 3), np.array([7, 8], dtype)
@@ -174,6 +209,15 @@ def test_regression_predicts_values(place):
     np.testing.assert_allclose(host(net, [net.predict(x[0])])[0], [3.5, -1])
     # ½ (0.5² + 0) for the first, ½ (0 + 1²) for the second: mean 0.3125
     assert net.cost((x, [[3.0, -1.0], [2.0, 6.0]])) == pytest.approx(0.3125)
+
+
+def test_a_regression_with_one_output_predicts_as_many_numbers_as_targets(place):
+    """Targets (n,) minus predictions (n, 1) would be (n, n)."""
+    net, x = probe(place, "regression", [[3.5], [2.0], [-1.0]])
+    predicted = net.predict(x)
+    assert host(net, [predicted])[0].tolist() == [3.5, 2.0, -1.0]
+    assert host(net, [net.predict(x[0])])[0].tolist() == 3.5
+    assert tuple(net.forward(x).shape) == (3, 1)
 
 
 def test_evaluation_looks_at_bounded_blocks(monkeypatch):

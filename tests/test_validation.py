@@ -207,7 +207,7 @@ def test_what_is_split_off_is_standardized_too(place):
     rows = []
 
     def look(y_true, y_pred):
-        rows[:] = plain.backend.to_numpy(y_true)[:, 0].astype(int)
+        rows[:] = plain.backend.to_numpy(y_true).astype(int)
         return 0.0
 
     plain.train((X, np.arange(N)), **{**OPTIONS, "lr": 0.0}, validation_split=0.3, metrics=[look])
@@ -451,8 +451,10 @@ def test_a_function_of_arrays_is_a_metric_on_every_backend(place, standardize):
     assert found["n"] == N
 
 
-@pytest.mark.parametrize(("task", "outputs"), [("classification", 3), ("binary", 1), ("multilabel", 2)])
-def test_a_function_gets_classes_as_predict_returns_them(place, task, outputs):
+@pytest.mark.parametrize(
+    ("task", "outputs"), [("classification", 3), ("binary", 1), ("multilabel", 2), ("regression", 1)]
+)
+def test_a_function_gets_what_predict_returns(place, task, outputs):
     seen = []
 
     def look(y_true, y_pred):
@@ -463,7 +465,7 @@ def test_a_function_gets_classes_as_predict_returns_them(place, task, outputs):
     y = LABELS if task == "classification" else np.random.default_rng(0).integers(2, size=(N, outputs))
     scores(net, X, y, [look])
     y_true, y_pred = seen[0]
-    np.testing.assert_array_equal(net.backend.to_numpy(y_true), y[:, 0] if task == "binary" else y)
+    np.testing.assert_array_equal(net.backend.to_numpy(y_true), y[:, 0] if outputs == 1 else y)
     np.testing.assert_array_equal(net.backend.to_numpy(y_pred), net.backend.to_numpy(net.predict(X)))
     assert y_true.device == y_pred.device == net.w[0].device
 

@@ -281,8 +281,11 @@ class Network:
     # Weights and biases
 
     @property
-    def layers(self) -> list[Layer]:
-        """Copies of the weights (n_out, n_in) and biases (n_out,) of each layer, on the device; assignable.
+    def layers(self) -> tuple[Layer, ...]:
+        """Copies of the weights (n_out, n_in) and biases (n_out,) of each layer, on the device; assignable as a whole.
+
+        They are read-only with NumPy, and with JAX, whose arrays always are. The arrays of PyTorch and CuPy cannot be
+        protected: what is written into these copies does not reach the network.
 
         Examples
         --------
@@ -290,8 +293,13 @@ class Network:
         >>> net.layers = [([[1, 2, 3], [4, 5, 6]], [7, 8])]
         >>> net.forward([0, 0, 0]) > 0.999
         array([ True,  True])
+
+        A step of gradient descent:
+
+        >>> gradients = net.backward([[1, 2, 3]], [0])
+        >>> net.layers = [(w - 0.5 * gw, b - 0.5 * gb) for (w, b), (gw, gb) in zip(net.layers, gradients)]
         """
-        return [Layer(w, b) for w, b in zip(self.w, self.b)]
+        return tuple(Layer(w, b) for w, b in zip(self.w, self.b))
 
     @layers.setter
     def layers(self, layers: Sequence[tuple[Any, Any]]) -> None:
@@ -301,20 +309,20 @@ class Network:
         self._assign(self._parse_weights(weights), self._parse_biases(biases))
 
     @property
-    def w(self) -> list[Array]:
-        """Copies of the weights of each layer, (n_out, n_in), on the device; assign a whole list to change them."""
+    def w(self) -> tuple[Array, ...]:
+        """Copies of the weights of each layer, (n_out, n_in), on the device; read-only and assignable as `layers`."""
         with self._backend.scope(self._dtype):
-            return [self._backend.xp.asarray(w, copy=True) for w, _ in self.state.layers]
+            return tuple(self._backend.copy_to_read(w) for w, _ in self.state.layers)
 
     @w.setter
     def w(self, weights: Sequence[Any]) -> None:
         self._assign(self._parse_weights(weights), [b for _, b in self.state.layers])
 
     @property
-    def b(self) -> list[Array]:
-        """Copies of the biases of each layer, (n_out,), on the device; columns (n_out, 1) can be assigned too."""
+    def b(self) -> tuple[Array, ...]:
+        """Copies of the biases of each layer, (n_out,), as `w`; columns (n_out, 1) can be assigned too."""
         with self._backend.scope(self._dtype):
-            return [self._backend.xp.asarray(b[0, ...], copy=True) for _, b in self.state.layers]
+            return tuple(self._backend.copy_to_read(b[0, ...]) for _, b in self.state.layers)
 
     @b.setter
     def b(self, biases: Sequence[Any]) -> None:
@@ -572,7 +580,15 @@ class Network:
         -------
         array
             Depending on `task`: classes (m,) for "classification" and "binary" (0 or 1 for the latter); 0 or 1 for each
-            label, (m, n_out), for "multilabel"; the outputs (m, n_out) for "regression". One example has no axis m.
+            label, (m, n_out), for "multilabel"; the outputs for "regression", (m, n_out), or (m,) if there is one
+            output. One example has no axis m.
+
+        Examples
+        --------
+        >>> net = Network([2, 1], task="regression")
+        >>> net.layers = [([[1, 2]], [0])]
+        >>> net.predict([[1, 1], [3, 4]]), net.forward([[1, 1], [3, 4]]).shape
+        (array([ 3., 11.], dtype=float32), (2, 1))
         """
         return predict(self.view, x, lambda a: predictions(a, self.task, self._backend.xp))
 

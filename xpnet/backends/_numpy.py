@@ -71,6 +71,11 @@ class NumPyBackend(Eager):
     def copy(self, x: Array) -> Array:
         return np.array(x, order="F")  # a wᵀ is faster where wᵀ, not w, is contiguous
 
+    def copy_to_read(self, x: Array) -> Array:
+        x = x.copy("K")
+        x.flags.writeable = False
+        return x
+
     def all_finite(self, arrays: Iterable[Array]) -> bool:
         return all(_all_finite(rows) for x in arrays for rows in blocks(x))
 

@@ -104,6 +104,10 @@ class Backend:
         """Copy an array of this device, in the memory order in which the library multiplies fastest."""
         return self.xp.asarray(x, copy=True)
 
+    def copy_to_read(self, x: Array) -> Array:
+        """Copy an array of this device; the copy is read-only where the library can protect an array."""
+        return self.xp.asarray(x, copy=True)
+
     def copy_nest(self, nest: Any, dtype: str) -> Any:
         """Copy a nest of NumPy arrays to the device: real numbers in `dtype`, integers in their own dtypes."""
         return map_arrays(lambda x: self.copy(self.asarray(x, dtype if x.dtype.kind == "f" else None)), nest)

@@ -207,7 +207,7 @@ class BasePerceptron(Parameters, BaseEstimator):
     @property
     def coefs_(self) -> list[Array]:
         """Copies of the weights of each layer, (n_in, n_out), in the library of the X of `fit`; assignable."""
-        return [move_to(w, self._home).mT for w in self.network_.w]
+        return [move_to(w, self._home).mT for w in self._writable(self.network_.w)]
 
     @coefs_.setter
     def coefs_(self, coefs: Sequence[Any]) -> None:
@@ -216,11 +216,17 @@ class BasePerceptron(Parameters, BaseEstimator):
     @property
     def intercepts_(self) -> list[Array]:
         """Copies of the biases of each layer, (n_out,), in the library of the X of `fit`; assignable."""
-        return [move_to(b, self._home) for b in self.network_.b]
+        return [move_to(b, self._home) for b in self._writable(self.network_.b)]
 
     @intercepts_.setter
     def intercepts_(self, intercepts: Sequence[Any]) -> None:
         self.network_.b = [move_to(b, self.network_.backend) for b in intercepts]
+
+    def _writable(self, arrays: Sequence[Array]) -> list[Array]:
+        """Copy arrays of the network: those of scikit-learn's estimators can be written to."""
+        view = self.network_.view
+        with view.scope():
+            return [view.backend.copy(array) for array in arrays]
 
     @property
     def n_layers_(self) -> int:

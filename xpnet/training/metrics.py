@@ -67,11 +67,13 @@ def predictions(a: Array, task: str, xp: Namespace) -> Array:
     >>> predictions(np.array([[0.2, 0.7], [0.9, 0.6]]), "multilabel", np)
     array([[0, 1],
            [1, 1]])
+    >>> predictions(np.array([[2.5], [-1.5]]), "regression", np)
+    array([ 2.5, -1.5])
     """
     if task == "classification":
         return xp.argmax(a, axis=-1)
     if task == "regression":
-        return a
+        return a[:, 0] if a.shape[1] == 1 else a
     labels = xp.astype(a > 0.5, xp.__array_namespace_info__().default_dtypes()["integral"])
     return labels[:, 0] if task == "binary" else labels
 
