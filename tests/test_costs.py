@@ -106,7 +106,10 @@ def test_values_and_deltas_against_the_reference(backend, output, name):
 @pytest.mark.needs("torch")
 @pytest.mark.parametrize(
     ("output", "name"),
-    [("identity", "huber"), ("identity", "absolute"), ("exp", "poisson"), ("softmax", "log_likelihood")],
+    [
+        *(("identity", "huber"), ("identity", "absolute"), ("exp", "poisson"), ("softmax", "log_likelihood")),
+        *(("sigmoid", "mse"), ("tanh", "mae")),
+    ],
 )
 def test_values_and_deltas_against_torch(backend, output, name):
     """Ours is the sum over the outputs of an example, so torch is asked for the sum too, and halves nothing."""
@@ -118,6 +121,8 @@ def test_values_and_deltas_against_torch(backend, output, name):
     theirs = {
         "huber": lambda: functional.huber_loss(theirs_z, theirs_y, reduction="sum"),
         "absolute": lambda: functional.l1_loss(theirs_z, theirs_y, reduction="sum"),
+        "mse": lambda: 5 * functional.mse_loss(torch.sigmoid(theirs_z), theirs_y),  # a mean over examples and outputs
+        "mae": lambda: 5 * functional.l1_loss(torch.tanh(theirs_z), theirs_y),
         "poisson": lambda: functional.poisson_nll_loss(theirs_z, theirs_y, log_input=True, reduction="sum"),
         "log_likelihood": lambda: functional.nll_loss(
             functional.log_softmax(theirs_z, dim=-1), theirs_y.argmax(dim=-1), reduction="sum"
