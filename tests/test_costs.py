@@ -14,7 +14,6 @@ from xpnet.core.costs import (
     Fused,
     absolute,
     cross_entropy,
-    gaussian,
     huber,
     log_likelihood,
     make_huber,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers import assert_same, snapshot
 from test_activations import on
-from test_backprop import host, layers_of, make
+from test_backprop import layers_of
 from test_dropout import expected as expected_mask
 from test_prediction import peak
 
@@ -53,7 +53,11 @@ def test_gaussian_worked_by_hand(backend, dtype):
 
 
 def test_quantiles_worked_by_hand(backend, dtype):
-    """Levels ¼ and ¾ of y = (1, 2): errors (1, −1) and (0, 2) cost ¼ · 1 + ¾ · 1 and 0 + ¾ · 2; at 0 the slope is ½ − p."""
+    """Levels ¼ and ¾ of y = (1, 2).
+
+    The outputs are (0, 3) for ¼, with errors (1, −1) that cost ¼ · 1 + ¾ · 1, and (1, 0) for ¾, with errors (0, 2) that
+    cost 0 + ¾ · 2. At the error 0 the slope is ½ − p.
+    """
     a, y, cost = [[0.0, 3.0, 1.0, 0.0]], [[1.0, 2.0]], make_quantile(0.25, 0.75)
     np.testing.assert_array_equal(on(backend, cost.value, a, y, dtype=dtype), [0.25 + 0.75 + 1.5])
     np.testing.assert_array_equal(on(backend, cost.gradient, a, y, dtype=dtype), [[-0.25, 0.75, -0.25, -0.75]])
@@ -189,7 +193,9 @@ def test_a_standardized_network_equals_one_trained_on_standardized_data(place, c
     slopes = np.stack([array(inside, inside.forward(X + e) - inside.forward(X - e)) / 2e-5 for e in h], axis=-1)
     np.testing.assert_allclose(array(inside, inside.jacobian(X)), slopes, rtol=1e-5, atol=1e-6)
     g = np.random.default_rng(5).standard_normal((N, inside.sizes[-1]))
-    np.testing.assert_allclose(array(inside, inside.vjp(X, g)), np.einsum("mo,moi->mi", g, slopes), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        array(inside, inside.vjp(X, g)), np.einsum("mo,moi->mi", g, slopes), rtol=1e-5, atol=1e-5
+    )
 
 
 @pytest.mark.few("jax", every=0)
@@ -289,7 +295,9 @@ def test_files_copies_and_pickles(place, cost, tmp_path):
     before = array(net, net.predict(X))
     net.save(tmp_path / "net")
     twins = net.copy(), pickle.loads(pickle.dumps(net)), Network.load(tmp_path / "net", **place._asdict())
-    for twin in twins if place.backend in ("numpy", "torch", "jax") else [*twins[:1], twins[2]]:  # modules do not pickle
+    for twin in (
+        twins if place.backend in ("numpy", "torch", "jax") else [*twins[:1], twins[2]]
+    ):  # modules do not pickle
         assert (twin.cost_name, twin.output, twin.output_activation) == (cost, net.output, net.output_activation)
         np.testing.assert_array_equal(array(twin, twin.predict(X)), before)
     net.to("numpy").predict(X)
@@ -394,7 +402,9 @@ def test_the_mean_of_many_samples_is_that_of_the_network(place):
 
 
 def test_samples_need_dropout_and_a_number():
-    with pytest.raises(ValueError, match=r"^sample needs dropout, and this network has none; make one with dropout=0\.1"):
+    with pytest.raises(
+        ValueError, match=r"^sample needs dropout, and this network has none; make one with dropout=0\.1"
+    ):
         Network([3, 4, 2]).sample(X)
     with pytest.raises(ValueError, match="n=0 must be a whole number of at least 1"):
         diagonal_on_numpy().sample(np.ones((1, 6)), 0)

@@ -626,7 +626,7 @@ class Network:
             remedy = ", or take sample(x, 100).std(axis=0), the spread by dropout" if any(self.dropout) else ""
             raise ValueError(
                 f'predict_std needs cost="gaussian", and this network has cost={self.cost_name!r}; make one with '
-                f"cost=\"gaussian\" and 2 outputs for each target{remedy}"
+                f'cost="gaussian" and 2 outputs for each target{remedy}'
             )
         return predict(self.view, x, lambda a: predictions(std(cost.blocks(a), xp), self.task, xp))
 

@@ -340,7 +340,7 @@ def make_quantile(*levels: float) -> Cost:
     """
     for level in levels:
         between("level", level, 0, 1, "0.5 is the median")
-    if not levels or any(low >= high for low, high in zip(levels, levels[1:])):
+    if not levels or list(levels) != sorted(set(levels)):
         raise ValueError(f"levels={levels!r} must be numbers in increasing order, as in 0.1, 0.5, 0.9")
     return _quantile(tuple(float(level) for level in levels))
 
@@ -364,7 +364,7 @@ def _quantile(levels: tuple[float, ...]) -> Cost:
         return xp.sort(xp.stack(list(blocks), axis=-1), axis=-1)
 
     def prediction(blocks: Sequence[Array], xp: Namespace) -> Array:
-        """Give the quantiles an axis of their own, (..., m, n_targets, q), where there are several of several targets."""
+        """Give the quantiles an axis of their own, (..., m, n_targets, q), if there are several targets."""
         if len(blocks) == 1:
             return blocks[0]
         quantiles = sort(blocks, xp)

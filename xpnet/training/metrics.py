@@ -1,9 +1,10 @@
 """Metrics: numbers that say how good predictions are.
 
 A metric is two functions. ``measure(y, a, task, xp)`` reduces a block of targets y and outputs a, both (m, n_out), to
-some arrays on the device (where a cost has several outputs for each target, a is their mean or median); ``combine(parts, sizes, backend)`` makes a number of the arrays of all blocks, given their
-numbers of examples. So memory is bounded, and the host waits for the device once. `of_function` makes a metric of any
-function (y_true, y_pred) -> number.
+some arrays on the device; ``combine(parts, sizes, backend)`` makes a number of the arrays of all blocks, given their
+numbers of examples. So memory is bounded, and the host waits for the device once. If a cost has several outputs for
+each target, a holds their means or medians, (m, n_targets). `of_function` makes a metric of any function
+(y_true, y_pred) -> number.
 
 To add a metric, write its two functions and add it to `METRICS` at the end of this file.
 """
