@@ -63,8 +63,10 @@ class Network:
         Activation of the output layer, "sigmoid" unless given.
     cost
         "quadratic" unless given, "cross_entropy" (binary with a sigmoid output, categorical with softmax),
-        "log_likelihood" (softmax), "huber", "absolute", "poisson" (exp), or your own object with the functions of
-        `xpnet.costs.Cost`.
+        "log_likelihood" (softmax), "huber", "absolute", "poisson" (exp), "mse", "mae", or your own object with the
+        functions of `xpnet.costs.Cost`. For regressions with error bars, "gaussian" (a mean and a standard deviation,
+        two outputs for each target) or "quantile(0.1, 0.5, 0.9)" (an output for each level and target), which set task
+        and output activation.
     task
         Sets output activation and cost, unless they are given: "classification" (softmax, cross-entropy), "binary" or
         "multilabel" (sigmoid, cross-entropy), "regression" (identity, quadratic).
@@ -403,9 +405,9 @@ class Network:
             Objects that observe and control training: `EarlyStopping`, `ModelCheckpoint`, `ReduceLROnPlateau`,
             `CSVLog`, `TensorBoard`, or your own `Callback`.
         metrics
-            Metrics to compute on validation and test data after each epoch: "accuracy", "top_3" (any number),
-            "mean_absolute_error", "mean_squared_error", "r2", a function (y_true, y_pred) -> number, or a
-            `xpnet.metrics.Metric`.
+            Metrics to compute on validation and test data after each epoch: "accuracy", "top_3" (any number), "mae",
+            "mse", "rmse" (or their long names, such as "mean_absolute_error"), "r2", a function (y_true, y_pred) ->
+            number, or a `xpnet.metrics.Metric`.
         training_metrics
             The same on the training data.
         steps
@@ -581,7 +583,9 @@ class Network:
         array
             Depending on `task`: classes (m,) for "classification" and "binary" (0 or 1 for the latter); 0 or 1 for each
             label, (m, n_out), for "multilabel"; the outputs for "regression", (m, n_out), or (m,) if there is one
-            output. One example has no axis m.
+            output. With ``cost="gaussian"`` these are the means; with quantiles, the quantiles of each example in
+            increasing order, (m, n_levels), or (m, n_targets, n_levels) if there are several targets. One example has
+            no axis m.
 
         Examples
         --------
