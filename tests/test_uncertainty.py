@@ -262,6 +262,10 @@ def test_outputs_are_a_multiple_of_those_of_a_target(cost, n):
 def test_the_gaussian_cost_brings_its_own_output_activation(output):
     with pytest.raises(ValueError, match=rf"'gaussian' does not go with output_activation='{output}'; .* 'mean_std'"):
         Network([3, 2], cost="gaussian", output_activation=output)
+    with pytest.raises(
+        ValueError, match=r"'quantile\(0\.5\)' does not go with output_activation='softmax'.* 'identity'"
+    ):
+        Network([3, 2], cost="quantile(0.5)", output_activation="softmax")
     with pytest.raises(ValueError, match="output_activation='mean_std' is unknown"):
         Network([3, 2], output_activation="mean_std")
 

@@ -108,8 +108,6 @@ def parse_hidden(value: Any, layers: int) -> list[Activation]:
 
 def parse_output(activation: Any, cost: Any, task: Any, n_out: int) -> tuple[Activation, Cost, str]:
     """Choose output activation, cost and task from those that were given; they must not contradict each other."""
-    if task is None and cost is not None and parse_cost(cost).distribution is not None:
-        task = "regression"
     if task is not None:
         defaults = look_up("task", task, TASKS)
         _check_fits_task("output_activation", activation, task, defaults.activations)
@@ -119,7 +117,7 @@ def parse_output(activation: Any, cost: Any, task: Any, n_out: int) -> tuple[Act
         default = next((name for name in accepted if name in defaults.activations), accepted[0])
         activation = default if activation is None else activation
     cost = parse_cost("quadratic" if cost is None else cost)
-    if cost.activation is not None and activation == cost.activation.name:
+    if cost.activation is not None and (activation is None or activation == cost.activation.name):
         activation = cost.activation
     output = parse_activation("output_activation", "sigmoid" if activation is None else activation)
     if output.name == "softmax" and n_out == 1:
