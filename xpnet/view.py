@@ -55,9 +55,10 @@ class View(NamedTuple):
 
     def scale_back(self, a: Array) -> Array:
         """Bring outputs to the units of the targets."""
-        if self.output_scaling is None:
+        scaling = self.output_scaling
+        if scaling is None:
             return a
-        shift, factor = self.output_scaling
+        shift, factor = scaling
         return a * factor + shift
 
     def scope(self) -> AbstractContextManager[Any]:

@@ -121,7 +121,7 @@ class Cost(NamedTuple):
         """Names of the output activations that this cost accepts; None if it accepts any."""
         if self.activation is not None:
             return [self.activation.name]
-        return None if self.gradient else [name for name, _ in self.fused]
+        return None if self.value and self.gradient else [name for name, _ in self.fused]
 
     @property
     def outputs_per_target(self) -> int:

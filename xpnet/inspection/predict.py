@@ -40,8 +40,8 @@ def sample(view: View, dropout: Dropout, x: Any, n: int) -> Array:
     """Compute the outputs n times with dropout; see `Network.sample`. Changes nothing."""
     reader, xp, results = view.reader, view.xp, []
     with view.scope():
-        rows, single = as_rows(x, view.model.n_in)
-        inputs, scale = reader.read_inputs(rows, "x"), reader.scale
+        x, single = as_rows(x, view.model.n_in)
+        inputs, scale = reader.read_inputs(x, "x"), reader.scale
         m = inputs.shape[0]
         size = rows_per_block(4 * sum(view.model.sizes))  # making a mask takes several arrays
         for start in range(0, n * m, size):  # over the rows of all samples
