@@ -23,7 +23,7 @@ try:
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter
 except ImportError as error:
-    sys.exit(f'The plots need matplotlib ({error}); install it with: pip install "xpnet[plots]"')
+    sys.exit(f"The plots need matplotlib ({error}); install it with: pip install -e '.[plots]'")
 
 
 class Axis(NamedTuple):

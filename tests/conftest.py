@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ os.environ["SCIPY_ARRAY_API"] = "1"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+# XLA's optimizations take half of the time that is left; an XLA that lacks these options would end the process
+if any(jaxlib.version.startswith("0.10.") for jaxlib in distributions(name="jaxlib")):
+    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
 # Or JAX takes most of a GPU's memory, which CuPy and PyTorch need too
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 

@@ -108,7 +108,8 @@ def test_a_library_that_is_not_installed_names_its_extra(name, monkeypatch):
     monkeypatch.setitem(sys.modules, name, None)
     extra = "cuda13" if name == "cupy" else name
     with pytest.raises(
-        BackendError, match=rf'backend=\'{name}\' with device=None cannot be imported.*pip install "xpnet\[{extra}\]"'
+        BackendError,
+        match=rf"backend='{name}' with device=None cannot be imported.*pip install -e '\.\[{extra}\]' in a checkout",
     ):
         Network([2, 1], backend=name)
     if name == "cupy":  # which was never named here
@@ -154,7 +155,7 @@ def test_cupy_that_cannot_multiply_names_the_libraries_extra(gpus):
     if cupy.cuda.is_available():
         pytest.skip("a GPU can be used here")
     gpus(1)
-    with pytest.raises(BackendError, match=r"cannot multiply on cuda.*CUDA libraries.*pip install .xpnet\[cuda13\]"):
+    with pytest.raises(BackendError, match=r"cannot multiply on cuda.*CUDA libraries.*pip install -e '\.\[cuda13\]'"):
         get_backend("cupy", "cuda")
 
 

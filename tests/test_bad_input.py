@@ -1,5 +1,6 @@
 """Bad input: each gets an error that names the argument, the value and the remedy, and changes nothing."""
 
+import inspect
 import itertools
 import re
 from collections.abc import Iterator, Sequence
@@ -10,8 +11,28 @@ import numpy as np
 import pytest
 from helpers import Place, assert_same, snapshot
 
-from xpnet import SGD, Adam, BackendError, Callback, Clip, DivergenceError, Network, OneCycle
-from xpnet.core.activations import Activation
+from xpnet import (
+    SGD,
+    Adam,
+    BackendError,
+    Callback,
+    Clip,
+    CSVLog,
+    DivergenceError,
+    EarlyStopping,
+    Network,
+    OneCycle,
+    ReduceLROnPlateau,
+    TensorBoard,
+)
+from xpnet.checks import ARGUMENTS, NAMES_ELSEWHERE
+from xpnet.core.activations import ACTIVATIONS, Activation
+from xpnet.core.costs import COSTS
+from xpnet.core.initializers import INITIALIZERS
+from xpnet.core.optimizers.table import OPTIMIZERS
+from xpnet.core.schedules import SCHEDULES
+from xpnet.training.callbacks import EVALUATED
+from xpnet.training.metrics import METRICS
 
 X = np.random.default_rng(0).random((6, 3))
 LABELS = np.array([0, 1, 0, 1, 1, 0])
@@ -314,12 +335,12 @@ def changed(value: Any, dtype: Any = float) -> np.ndarray:
         ((X, LABELS.astype(float)), ValueError, r"y of {name} has shape \(6,\) and dtype float64.*integer classes"),
         ((X, LABELS.astype(bool)), ValueError, r"y of {name} has shape \(6,\) and dtype bool.*integer classes"),
         # values
-        ((changed(np.nan), LABELS), ValueError, r"X of {name} holds NaN or infinity.*remove or replace"),
+        ((changed(np.nan), LABELS), ValueError, r"X of {name} holds NaN.*in row 2, column 1, .*; remove or replace"),
         ((changed(-np.inf), LABELS), ValueError, r"X of {name} holds NaN or infinity"),
         ((changed(1e39), LABELS), ValueError, r"X of {name} holds NaN or infinity \(as float32\)"),
         ((X, changed(np.nan)[:, :2]), ValueError, r"y of {name} holds NaN or infinity"),
-        ((X, changed(np.inf)[:, :2]), ValueError, r"y of {name} holds NaN or infinity"),
-        ([(X[0], 0), ([0.0, np.nan, 0.0], 1)], ValueError, r"X of {name} holds NaN or infinity"),
+        ((X, changed(np.inf)[:, :2]), ValueError, r"y of {name} holds NaN or infinity .*, first in row 2, column 1"),
+        ([(X[0], 0), ([0.0, np.nan, 0.0], 1)], ValueError, r"X of {name} holds NaN.*, first in row 1, column 1"),
         # targets that the softmax output cannot reach
         ((X, ONE_HOT + 1), ValueError, r"y of {name} goes from 1 to 2, but the softmax output reaches only \[0, 1\]"),
         ((X, np.ones((6, 2))), ValueError, r"y of {name} has a row whose sum differs from 1 by 1.*softmax.*multilabel"),
@@ -330,7 +351,17 @@ def changed(value: Any, dtype: Any = float) -> np.ndarray:
         ((X.astype("M8[s]"), LABELS), TypeError, r"X of {name} has dtype datetime64\[s\]; give real numbers"),
         ((X.astype("m8[s]"), LABELS), TypeError, r"X of {name} has dtype timedelta64\[s\]; give real numbers"),
         ((X, LABELS.astype(str)), TypeError, r"y of {name} has dtype <U.*; give real numbers"),
-        ((X, [None] * 6), TypeError, r"y of {name} has dtype object; give real numbers"),
+        (
+            (X, [None] * 6),
+            TypeError,
+            r"y of {name} has dtype object; give real.* 0 \(None in place 0, counted from 0\)",
+        ),
+        (
+            ([[1, 2, 3], [1, "two", 3]], [0, 1]),
+            TypeError,
+            r"X of {name} .*; give .* \('two' in row 1, column 1, counted",
+        ),
+        (([*X.tolist()[:-1], [None] * 3], LABELS), TypeError, r"X of {name} .* object; .* \(None in row 5, column 0,"),
         ((X, ONE_HOT.astype(complex)), TypeError, r"y of {name} has dtype complex128; give real numbers"),
         ((None, LABELS), TypeError, r"X of {name} has dtype object; give real numbers"),
         ([("one", 1)], TypeError, r"(?i:x) of {name} has dtype <U"),
@@ -518,7 +549,7 @@ def test_weights_that_do_not_fit_are_refused(
         ((X[:, :2], LABELS), r"X of train_data has shape \(6, 2\), but must have \(n, 3\)"),
         ((X, LABELS * 7), r"y of train_data holds the label 7; with 2 outputs, labels go from 0 to 1"),
         ((X, LABELS - 1), r"y of train_data holds the label -1; with 2 outputs, labels go from 0 to 1"),
-        ((changed(np.nan), LABELS), r"X of train_data holds NaN or infinity"),
+        ((changed(np.nan), LABELS), r"X of train_data holds NaN or infinity .*, first in row 2, column 1"),
         ((X, 3.0 * ONE_HOT), r"y of train_data goes from 0 to 3, but the sigmoid output reaches only \[0, 1\]"),
     ],
 )
@@ -608,6 +639,136 @@ def test_an_optimizer_is_not_assigned_and_attributes_of_ones_own_are(net: Networ
     own.predict(X)
     own.predict(X)
     assert own.calls == own.copy().calls == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("lr", r" \(lr is an argument of train\)"),
+        ("learning_rate", r" \(lr is an argument of train\)"),
+        ("dropuot", r" \(did you mean 'dropout', an argument of Network\?\)"),
+        ("weights", r" \(did you mean 'w'\?\)"),
+        ("scalling", r" \(did you mean 'scaling'\?\)"),
+        ("train", ""),
+    ],
+)
+def test_attributes_that_a_network_does_not_have_are_refused(net: Network, name: str, hint: str) -> None:
+    before = vars(net).copy()
+    with pytest.raises(AttributeError, match=rf"^{name} of a network cannot be assigned{hint}; choose from 'w', 'b', "):
+        setattr(net, name, 3)
+    assert vars(net) == before
+
+
+# Arguments that do not fit a signature
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda net: Adam(lr=0.1),
+            r"^lr=0\.1 is not an argument of Adam \(lr is an argument of train\); choose from 'b",
+        ),
+        (lambda net: Adam(eps=1e-7), r"^eps=1e-07 is not an argument of Adam \(did you mean 'epsilon'\?\); choose"),
+        (
+            lambda net: SGD(0.9),
+            r"^SGD takes its arguments by name, as in SGD\(momentum=0\.9\); lr is an argument of train$",
+        ),
+        (
+            lambda net: OneCycle(max_lr=0.1),
+            r"^max_lr=0\.1 is not an .* OneCycle \(did you mean 'peak'\?\); choose from",
+        ),
+        (lambda net: EarlyStopping(restore_best_weights=True), r" of EarlyStopping \(did you mean 'restore_best'\?\);"),
+        (
+            lambda net: Network([3, 2], "relu"),
+            r"^Network takes 'sizes' by position, .* by name, as in activation='relu'$",
+        ),
+        (
+            lambda net: Network([3, 2], lr=0.1),
+            r"^lr=0\.1 is not an argument of Network \(lr is an argument of train\); ",
+        ),
+        (
+            lambda net: Network(hidden_layer_sizes=(3, 2)),
+            r"=\.\.\. is not an .* of Network \(did you mean 'sizes'\?\); ",
+        ),
+        (
+            lambda net: net.train(GOOD, verbose=0),
+            r"^verbose=0 is not .* train \(did you mean progress=False\?\); choose",
+        ),
+        (
+            lambda net: net.train(GOOD, learning_rate=0.1),
+            r" of train \(did you mean 'lr'\?\); choose from 'train_data', ",
+        ),
+        (lambda net: net.train(GOOD, epoch=1), r"^epoch=1 is not an argument of train \(did you mean 'epochs'\?\); "),
+        (lambda net: net.train(GOOD, momentum=0.9), r" train \(did you mean optimizer=SGD\(momentum=0\.9\)\?\); "),
+        (lambda net: net.train(GOOD, dropout=0.5), r" of train \(dropout is an argument of Network\); choose from"),
+        (lambda net: net.train(GOOD, nonsense=None), r"^nonsense=None is not an argument of train; choose from"),
+        (
+            lambda net: net.train(GOOD, 1, 3, 0.1, None, SGD()),
+            r"train takes .* but was given 6 .*, as in optimizer=\.\.\.$",
+        ),
+        (lambda net: net.train(X, LABELS, 1, 3, 0.1, GOOD), r"; X and y are given together, as in train\(\(X, y\)\)$"),
+        (lambda net: net.train(x=X, y=LABELS), r"^x=\.\.\. is not .*train \(X and y are given .* train\(\(X, y\)\)\);"),
+        (
+            lambda net: net.accuracy(X, LABELS),
+            r"^accuracy takes 'data' by position, but .*, as in accuracy\(\(X, y\)\)$",
+        ),
+        (lambda net: net.minibatch_update(X, LABELS, 0.1), r"together, as in minibatch_update\(\(X, y\)\)$"),
+        (lambda net: net.evaluate(GOOD, 3), r"^evaluate takes 'data' by position, but was given 2 arguments$"),
+        (lambda net: Network(), r"^Network\.__init__\(\) missing 1 required positional argument: 'sizes'$"),
+    ],
+)
+def test_arguments_that_do_not_fit_say_what_was_meant(net: Network, call: Any, message: str) -> None:
+    with refused(net, TypeError, message):
+        call(net)
+
+
+def test_a_type_error_from_inside_a_call_stays_as_it_is(net: Network) -> None:
+    def metric(y_true: Any, y_pred: Any) -> Any:
+        return int(lr=3)  # type: ignore
+
+    with pytest.raises(TypeError, match=r"^'lr' is an invalid keyword argument for int"):
+        train(net, test_data=GOOD, metrics=[metric])
+
+
+def test_hints_name_what_there_is_and_signatures_stay() -> None:
+    owners = {"train": Network.train, "Network": Network, "SGD": SGD, "EarlyStopping": EarlyStopping}
+    for owner, arguments in ARGUMENTS.items():
+        assert set(arguments) <= set(inspect.signature(owners[owner]).parameters)
+    tables = (ACTIVATIONS, COSTS, INITIALIZERS, METRICS, EVALUATED, SCHEDULES, OPTIMIZERS)
+    explained = (Network, Network.train, *SCHEDULES.values(), *OPTIMIZERS.values())
+    explained += (EarlyStopping, ReduceLROnPlateau, CSVLog, TensorBoard)
+    names = {"w", "b"}.union(*tables, *(inspect.signature(each).parameters for each in explained))
+    assert {text.partition("=")[0] for meant in NAMES_ELSEWHERE.values() for text in meant} <= names
+    assert list(inspect.signature(Network).parameters)[:2] == ["sizes", "activation"]
+    assert inspect.signature(SGD(momentum=0.5).__init__).parameters["momentum"].default == 0.0
+    assert Network.train.__doc__.startswith("Train by stochastic")  # type: ignore
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("val_loss", "validation_cost"), ("loss", "cost"), ("validation_acuracy", "validation_accuracy")],
+)
+def test_a_quantity_from_elsewhere_is_understood_in_the_message(net: Network, name: str, meant: str) -> None:
+    with refused(
+        net, ValueError, rf"monitor='{name}', which .* computes 'epoch', .* \(did you mean '{meant}'\?\); give"
+    ):
+        train(net, callbacks=[EarlyStopping(monitor=name)])
+    if meant == "cost":
+        with pytest.raises(KeyError, match=r"'loss' is not in this history; it has .* \(did you mean 'cost'\?\)"):
+            net.history["loss"]
+
+
+def test_a_number_that_is_not_finite_is_named_by_its_item_in_a_data_set(net: Network) -> None:
+    class Items:
+        def __len__(self) -> int:
+            return len(X)
+
+        def __getitem__(self, i: int) -> Any:
+            return changed(np.nan)[i], int(LABELS[i])
+
+    with pytest.raises(ValueError, match=r"X of train_data holds NaN .*, first in row 2, column 1, counted"):
+        train(net, Items(), cache=False, batch_size=3)  # in another order than that of the items
 
 
 def test_targets_in_the_place_of_epochs(net: Network) -> None:

@@ -3,6 +3,7 @@
 import copy
 import inspect
 import pickle
+import re
 import warnings
 from typing import Any
 
@@ -15,8 +16,9 @@ pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
 
 from sklearn import neural_network as theirs
 from sklearn.base import clone
-from sklearn.datasets import load_diabetes, load_digits
+from sklearn.datasets import load_diabetes, load_digits, make_classification
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
+from sklearn.metrics import mean_poisson_deviance, roc_auc_score
 
 from xpnet import (
     L1,
@@ -478,7 +480,7 @@ def test_any_cost_may_be_the_loss_of_a_regressor(loss, output):
 
 
 def test_validation_data_have_curves_and_stop_where_asked(place):
-    given = {"validation_data": (put(place, X[200:]), put(place, DIGIT[200:]))}
+    given = {"X_val": put(place, X[200:]), "y_val": put(place, DIGIT[200:])}
     mine = ours.MLPClassifier(**SMALL).fit(put(place, X[:200]), put(place, DIGIT[:200]), **given)
     assert len(mine.validation_loss_curve_) == len(mine.validation_scores_) == mine.n_iter_ == 6
     assert mine.best_validation_score_ == max(mine.validation_scores_)
@@ -495,9 +497,102 @@ def test_validation_data_have_curves_and_stop_where_asked(place):
     assert best == stopped.best_validation_score_ == max(stopped.validation_scores_)
 
 
+class Recorder(Callback):
+    """Records the first weights after each epoch."""
+
+    def on_train_begin(self, training: Any) -> None:
+        self.net, self.weights = training.net, []
+
+    def on_epoch_end(self, logs: dict[str, Any]) -> None:
+        self.weights.append(self.net.w[0])
+
+
+@pytest.mark.few("jax")
+@pytest.mark.parametrize(
+    ("kind", "x", "y", "parameters"),
+    [
+        ("MLPClassifier", X, DIGIT, {"tol": 0.05}),
+        ("MLPClassifier", X, PARITY, {"solver": "sgd", "learning_rate": "adaptive"}),
+        ("MLPRegressor", XR, TARGET, {}),
+    ],
+    ids=["ten", "two, adaptive", "numbers"],
+)
+def test_early_stopping_may_watch_the_loss(place, kind, x, y, parameters, capsys):
+    """It stops by the rule for the training loss, applied to the loss on validation data, and takes the least."""
+    options = {**SMALL, "learning_rate_init": 0.02, "tol": 0.01, **parameters}
+    options |= {"max_iter": 100, "n_iter_no_change": 3, "early_stopping": "loss"}
+    x, y = put(place, x), put(place, y)
+    recorder = Recorder()
+    mine = getattr(ours, kind)(**options, verbose=True, callbacks=[recorder]).fit(x, y)
+    losses, best, count = mine.validation_loss_curve_, np.inf, 0
+    for loss in losses:
+        count, best = (0 if loss <= best - options["tol"] else count + 1), min(best, loss)
+        assert count <= 3 or loss is losses[-1] or "adaptive" in parameters.values()
+    assert count > 3
+    assert mine.n_iter_ == len(losses) < 100
+    assert mine.best_validation_loss_ == min(losses)
+    assert mine.best_validation_score_ == max(mine.validation_scores_)
+    assert mine.best_loss_ is None
+    ended = int(np.argmin(losses)) + 1
+    assert kind == "MLPRegressor" or ended != int(np.argmax(mine.validation_scores_)) + 1
+    np.testing.assert_array_equal(host(mine.coefs_[0]).T, host(recorder.weights[ended - 1]))
+    out = capsys.readouterr().out
+    assert f"Validation loss: {losses[0]:.8f}\n" in out
+    assert f"Validation loss did not improve more than tol={options['tol']:f} for 3 consecutive epochs." in out
+
+
+def test_rare_classes_need_the_loss_to_be_watched():
+    """The accuracy of a constant answer is 0.962, and hardly moves at first."""
+    areas = []
+    for seed in range(5):
+        x, y = make_classification(2600, n_informative=10, weights=[0.967], class_sep=1.5, random_state=seed)
+        options = {"learning_rate_init": 0.005, "random_state": seed}
+        fits = [ours.MLPClassifier((20,), **options, early_stopping=watched) for watched in (True, "loss")]
+        proba = [mine.fit(x[:600], y[:600]).predict_proba(x[600:])[:, 1] for mine in fits]
+        areas.append([roc_auc_score(y[600:], each) for each in proba])
+    by_score, by_loss = np.mean(areas, axis=0)  # 0.71 and 0.84
+    assert by_score < 0.75
+    assert by_loss > 0.8
+
+
+def test_early_stopping_continues_from_earlier_calls():
+    """A later call that finds nothing better ends with its last weights, as theirs does."""
+    mine, other = both("MLPClassifier", warm_start=True, early_stopping=True)
+    for rate in (0.01, 10.0):
+        for est in (mine, other):
+            est.set_params(learning_rate_init=rate).fit(X, DIGIT)
+    np.testing.assert_allclose(mine.coefs_[0], other.coefs_[0], rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(mine.validation_scores_, other.validation_scores_, rtol=1e-12)
+    assert np.argmax(mine.validation_scores_) < 6
+    mine.set_params(early_stopping="loss").fit(X, DIGIT)
+    assert mine.best_validation_loss_ == min(mine.validation_loss_curve_[:6])
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numbers that are finite, but have no finite squares
+@pytest.mark.parametrize("early_stopping", [True, "loss"])
+@pytest.mark.parametrize("rate", [0.3, 1e300], ids=["later", "at once"])
+def test_a_training_that_diverges_under_early_stopping_keeps_its_best(early_stopping, rate):
+    """Theirs goes on to the last epoch, where nothing is a number any more; ours stops in the first such epoch."""
+    options = {"solver": "sgd", "activation": "identity", "learning_rate_init": rate, "max_iter": 30}
+    mine, other = both("MLPRegressor", **options, early_stopping=True)
+    mine.set_params(early_stopping=early_stopping)
+    with warnings.catch_warnings(action="ignore"):
+        other.fit(XR, TARGET)
+    with pytest.warns(ConvergenceWarning, match=r"Stopped, and went back to the best weights: training diverged"):
+        mine.fit(XR, TARGET)
+    for name in ("coefs_", "intercepts_"):
+        for a, b in zip(getattr(mine, name), getattr(other, name), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
+    assert mine.best_validation_score_ == pytest.approx(other.best_validation_score_)
+    assert (rate < 1) == (mine.n_iter_ > 3) == (mine.best_validation_score_ > 0)
+    assert len(mine.validation_scores_) == len(mine.loss_curve_) == mine.n_iter_ <= other.n_iter_ == 30
+    assert np.isnan([mine.loss_, mine.validation_scores_[-1], mine.validation_loss_curve_[-1]]).all()
+
+
 def test_validation_data_may_have_weights():
     weight = np.where(DIGIT[200:] == 3, 1.0, 0.0)
-    mine = ours.MLPClassifier(**SMALL).fit(X[:200], DIGIT[:200], validation_data=(X[200:], DIGIT[200:], weight))
+    given = {"X_val": X[200:], "y_val": DIGIT[200:], "sample_weight_val": weight}
+    mine = ours.MLPClassifier(**SMALL).fit(X[:200], DIGIT[:200], **given)
     threes = DIGIT[200:] == 3
     assert mine.validation_scores_[-1] == mine.score(X[200:][threes], DIGIT[200:][threes])
     proba = mine.predict_proba(X[200:][threes])[:, 3]
@@ -520,7 +615,7 @@ def test_callbacks_see_and_steer(capsys):
 
     stop = EarlyStopping(patience=1, monitor="validation_accuracy", min_delta=0.5)
     mine = ours.MLPClassifier(**SMALL, callbacks=[stop, Watch()], progress=True)
-    mine.fit(X[:200], DIGIT[:200], validation_data=(X[200:], DIGIT[200:]))
+    mine.fit(X[:200], DIGIT[:200], X_val=X[200:], y_val=DIGIT[200:])
     assert mine.n_iter_ < 6
     assert [row["validation_accuracy"] for row in Watch.rows] == mine.validation_scores_
     assert [row["cost"] for row in Watch.rows] == mine.loss_curve_
@@ -628,14 +723,10 @@ def test_a_class_that_weighs_nothing_in_training_counts_in_validation():
 
 
 def test_poisson_reports_the_deviance_of_what_it_is_of():
-    from sklearn.metrics import mean_poisson_deviance
-
     counts = np.random.default_rng(0).poisson(3.0, len(XR)).astype(float)
     mine, other = both("MLPRegressor", loss="poisson", early_stopping=True)
     assert_like(mine.fit(XR, counts), other.fit(XR, counts))
-    mine = ours.MLPRegressor(**SMALL, loss="poisson").fit(
-        XR[:60], np.ones(60), validation_data=(XR[60:], 20 + counts[60:])
-    )
+    mine = ours.MLPRegressor(**SMALL, loss="poisson").fit(XR[:60], np.ones(60), X_val=XR[60:], y_val=20 + counts[60:])
     expected = mean_poisson_deviance(20 + counts[60:], mine.predict(XR[60:])) / 2
     assert mine.validation_loss_curve_[-1] == pytest.approx(expected)
     with pytest.raises(ValueError, match=r"loss='poisson' is for y of at least 0, and y goes down to -3"):
@@ -746,8 +837,9 @@ def test_what_is_taken_over_is_not_given_anew():
 
 def test_what_scikit_learn_has_not_is_left_out_or_refused():
     mine = ours.MLPClassifier(**SMALL, dropout=0.2, class_weight="balanced", solver=AdamW(), loss="quadratic")
-    back = mine.fit(X, DIGIT).to_sklearn()
-    assert back.get_params() == theirs.MLPClassifier(**SMALL).get_params()
+    back = mine.set_params(early_stopping="loss").fit(X, DIGIT).to_sklearn()
+    assert back.get_params() == theirs.MLPClassifier(**SMALL, early_stopping=True).get_params()
+    assert vars(back).keys() <= vars(theirs.MLPClassifier(**SMALL, early_stopping=True).fit(X, DIGIT)).keys()
     np.testing.assert_array_equal(back.predict(X), mine.predict(X))
     mine = ours.MLPClassifier(**{**SMALL, "hidden_layer_sizes": (5, 5)}, activation=["relu", "tanh"]).fit(X, DIGIT)
     with pytest.raises(
@@ -873,6 +965,8 @@ def test_sparse_rows_are_never_dense_all_together(monkeypatch):
         ({"class_weight": dict.fromkeys(range(10), 0)}, r"class_weight leave every example of X with the weight zero"),
         ({"epsilon": 0.0}, r"epsilon=0\.0 must be"),
         ({"shuffle": "yes"}, r"shuffle='yes' must be True or False"),
+        ({"early_stopping": "cost"}, r"early_stopping='cost' must be True, which watches the score .*, 'loss', which"),
+        ({"early_stopping": 1}, r"early_stopping=1 must be True, which watches the score on validation data, 'loss'"),
         ({"warm_start": 3}, r"warm_start=3 must be True or False"),
         ({"dropout": 1.0}, r"dropout=1\.0 must be in \[0, 1\)"),
         ({"dtype": "float16"}, r"dtype='float16' is unknown"),
@@ -903,9 +997,6 @@ def test_a_wrong_parameter_is_named(parameters, message):
         ((X, DIGIT, WEIGHT[:-1]), r"sample_weight has shape \(299,\), but must have \(300,\)"),
         ((X, DIGIT, -WEIGHT), r"sample_weight holds -2; give numbers of at least 0|sample_weight holds -1\.9"),
         ((X, DIGIT, 0.0), "leave every example of X with the weight zero"),
-        ((X, DIGIT, None, X), r"validation_data must be a tuple \(X, y\) or \(X, y, sample_weight\)"),
-        ((X, DIGIT, None, (X, DIGIT + 1)), r"`y` has classes not in `self.classes_`"),
-        ((X, DIGIT, None, (X[:, :5], DIGIT)), "X has 5 features, but MLPClassifier is expecting 64 features"),
         ((X, None), "requires y to be passed"),
     ],
 )
@@ -913,6 +1004,25 @@ def test_wrong_data_are_named(given, message):
     mine = ours.MLPClassifier(**SMALL)
     with pytest.raises((ValueError, TypeError), match=message):
         mine.fit(*given)
+    assert not hasattr(mine, "network_")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"X_val": X}, "X_val needs y_val, the targets of the validation data; give both, or neither"),
+        ({"y_val": DIGIT}, "y_val and sample_weight_val are for validation data, which need X_val; give it too"),
+        ({"sample_weight_val": WEIGHT}, "y_val and sample_weight_val are for validation data, which need X_val"),
+        ({"X_val": X, "y_val": DIGIT + 1}, r"`y` has classes not in `self.classes_`.*\(these are X_val, y_val and"),
+        ({"X_val": X[:, :5], "y_val": DIGIT}, r"X has 5 features, .* expecting 64 .*\(these are X_val, y_val and samp"),
+        ({"X_val": X, "y_val": DIGIT, "sample_weight_val": -WEIGHT}, r"sample_weight holds -.*\(these are X_val, y_v"),
+        ({"X_val": X, "y_val": DIGIT, "sample_weight_val": 0.0}, "leave every example of X_val with the weight zero"),
+    ],
+)
+def test_wrong_validation_data_are_named(given, message):
+    mine = ours.MLPClassifier(**SMALL)
+    with pytest.raises(ValueError, match=message):
+        mine.fit(X, DIGIT, **given)
     assert not hasattr(mine, "network_")
 
 
@@ -987,14 +1097,22 @@ def test_partial_fit_needs_a_solver_with_epochs_and_classes():
         mine.partial_fit(X, DIGIT + 1)
     with pytest.raises(ValueError, match="partial_fit does not support early_stopping=True"):
         mine.set_params(early_stopping=True).partial_fit(X, DIGIT)
+    with pytest.raises(ValueError, match="partial_fit does not support early_stopping='loss'"):
+        mine.set_params(early_stopping="loss").partial_fit(X, DIGIT)
     with pytest.raises(ValueError, match=r"class_weight='balanced' needs all examples, and partial_fit has"):
         ours.MLPClassifier(**SMALL, class_weight="balanced").partial_fit(X, DIGIT, classes=range(10))
 
 
 def test_warm_start_refuses_another_network():
     mine = ours.MLPClassifier(**SMALL, warm_start=True).fit(X, DIGIT)
-    with pytest.raises(ValueError, match=r"`y` has classes not in `self\.classes_`"):
-        mine.fit(X, DIGIT + 1)
+    for y in (DIGIT + 1, PARITY, DIGIT.astype(str)):  # one new and one missing, missing, all new
+        message = (
+            "warm_start can only be used where `y` has the same classes as in the previous call to fit. Previously got "
+            f"[0 1 2 3 4 5 6 7 8 9], `y` has {np.unique(y)}; give warm_start=False to start anew"
+        )
+        with pytest.raises(ValueError, match=re.escape(message)):
+            mine.fit(X, y)
+    assert mine.partial_fit(X, PARITY).t_ == 7 * len(X)  # which may lack some
     mine.hidden_layer_sizes = (13,)
     with pytest.raises(
         ValueError, match=r"warm_start=True continues a network of the sizes \[64, 12, 10\], but .* \[64, 13, 10\]"
@@ -1003,8 +1121,8 @@ def test_warm_start_refuses_another_network():
 
 
 def test_lbfgs_has_no_validation_data():
-    with pytest.raises(ValueError, match="validation_data is for solvers that train epoch by epoch"):
-        ours.MLPClassifier(**SMALL, solver="lbfgs").fit(X, DIGIT, validation_data=(X, DIGIT))
+    with pytest.raises(ValueError, match="X_val is for solvers that train epoch by epoch"):
+        ours.MLPClassifier(**SMALL, solver="lbfgs").fit(X, DIGIT, X_val=X, y_val=DIGIT)
 
 
 def test_the_network_is_there_for_all_else(tmp_path):

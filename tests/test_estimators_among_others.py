@@ -172,6 +172,40 @@ def test_sample_weight_is_routed():
 
 
 @quiet
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+def test_a_pipeline_transforms_validation_data(kind):
+    """As for their gradient boosting: X_val is routed to the network, and transformed on its way."""
+    pytest.importorskip("pandas")
+    frame, weight = load_iris(as_frame=True), np.linspace(0.5, 1.5, 50)
+    train, val = np.flatnonzero(np.arange(150) % 3), np.arange(0, 150, 3)
+    x, y = frame.data * [1.0, 10.0, 100.0, 1000.0], frame.target
+    est = kind(**SMALL, early_stopping=True)
+    with sklearn.config_context(enable_metadata_routing=True):
+        est.set_fit_request(X_val=True, y_val=True, sample_weight_val=True)
+        pipeline = make_pipeline(StandardScaler(), est, transform_input=["X_val"]).set_output(transform="pandas")
+        pipeline.fit(x.iloc[train], y[train], X_val=x.iloc[val], y_val=y[val], sample_weight_val=weight)
+    scaler = StandardScaler().set_output(transform="pandas").fit(x.iloc[train])
+    plain = kind(**SMALL, early_stopping=True)
+    given = {"X_val": scaler.transform(x.iloc[val]), "y_val": y[val], "sample_weight_val": weight}
+    plain.fit(scaler.transform(x.iloc[train]), y[train], **given)
+    assert pipeline[-1].validation_scores_ == plain.validation_scores_
+    assert pipeline[-1].best_validation_score_ > 0.8
+    np.testing.assert_array_equal(pipeline[-1].coefs_[0], plain.coefs_[0])
+
+
+@quiet
+def test_a_search_passes_validation_data_on():
+    given = {"X_val": X[::3], "y_val": Y[::3]}
+    with sklearn.config_context(enable_metadata_routing=True):
+        est = MLPClassifier(**SMALL, early_stopping="loss").set_fit_request(X_val=True, y_val=True)
+        pipeline = make_pipeline(StandardScaler(), est, transform_input=["X_val"])
+        search = GridSearchCV(pipeline, {"mlpclassifier__alpha": [1e-4, 1.0]}, cv=2).fit(X, Y, **given)
+    best = search.best_estimator_[-1]
+    assert len(best.validation_scores_) == best.n_iter_
+    assert best.best_validation_score_ > 0.8
+
+
+@quiet
 def test_others_that_take_estimators():
     several = MultiOutputClassifier(MLPClassifier(**SMALL)).fit(X, np.stack([Y, Y % 2], axis=1))
     assert several.predict(X).shape == (150, 2)

@@ -133,10 +133,8 @@ def test_another_place_is_refused_and_to_moves_it(other, method):
     )
     with pytest.raises(ValueError, match=message):
         getattr(est, method)(put(other, X), *more)
-    with pytest.raises(
-        ValueError, match=r"validation_data is of .*, and the X of fit of numpy on cpu; give both in one"
-    ):
-        MLPClassifier(**SMALL).fit(X, Y, validation_data=(put(other, X), Y))
+    with pytest.raises(ValueError, match=r"X_val is of .*, and X of numpy on cpu; give both in one"):
+        MLPClassifier(**SMALL).fit(X, Y, X_val=put(other, X), y_val=Y)
     moved = est.to(put(other, X))
     found = getattr(moved, method)(put(other, X), *more)
     assert method in ("activations", "partial_fit") or lies(found, other)

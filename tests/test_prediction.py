@@ -132,10 +132,13 @@ def test_a_wrong_number_in_any_block_is_refused(place, dtype, together, wrong, r
     net, x = network(place, dtype), X.copy()
     together(net, 4)
     x[row, 2] = wrong
-    message = rf"^x holds NaN or infinity \(as {dtype}\); remove or replace such examples$"
+    message = rf"^x holds NaN or infinity \(as {dtype}\), first in row {row}, column 2, counted from 0; remove"
     for verb in VERBS:
         with pytest.raises(ValueError, match=message):
             getattr(net, verb)(x)
+    together(net, 1)  # data are checked as a whole, in blocks of their own
+    with pytest.raises(ValueError, match=message.replace("^x", "^X of data")):
+        net.cost((x, LABELS))
 
 
 def test_what_was_predicted_is_no_ones_but_the_callers(place, together):

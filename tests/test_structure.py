@@ -164,6 +164,15 @@ def test_a_backend_brings_its_own_library_only(name):
     assert "cupy" not in out
 
 
+def test_the_estimators_say_how_to_install_scikit_learn():
+    for code in ("import xpnet.estimators", "from xpnet.estimators import MLPClassifier", "xpnet.estimators"):
+        hidden = f"import sys, xpnet; sys.modules['sklearn'] = None; {code}"
+        done = subprocess.run([sys.executable, "-c", hidden], capture_output=True, text=True)
+        message = done.stderr.splitlines()[-1]
+        assert message.startswith("ImportError: xpnet.estimators needs scikit-learn 1.6 or newer (")
+        assert message.endswith("); install it with: pip install -e '.[sklearn]' in a checkout of xpnet")
+
+
 def test_the_public_names_are_there():
     assert set(xpnet.__all__) <= set(dir(xpnet))
     for name in xpnet.__all__:

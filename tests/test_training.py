@@ -110,8 +110,8 @@ def test_history_and_what_is_printed(place, capsys):
     out, err = capsys.readouterr()
     k = net.evaluate((x, labels))
     assert type(k) is int
-    line = f"Epoch: 2 / 2,\t Nr of correctly classified samples: {k}/{N}\t accuracy: {k / N:.5f}"
-    assert out.splitlines()[1] == line
+    line = f"Epoch: 2 / 2,\t Nr of correctly classified samples: {k}/{N}\t accuracy: {k / N:.5f}"  # the notebook's
+    assert out.splitlines()[1] == f"{line}\t cost on the test data: {net.cost((x, labels)):.6g}"
     assert len(out.splitlines()) == 2
     assert "Epoch 2/2" in err
     assert history is net.history

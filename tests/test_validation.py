@@ -262,13 +262,14 @@ def test_a_row_an_epoch(place):
         progress=False,
     )
     names = ["epoch", "cost", "lr", "seconds", "examples_per_second", "training_top_2"]
-    names += ["validation_cost", "validation_accuracy", "test_size", "test_correct", "test_accuracy"]
+    names += ["validation_cost", "validation_accuracy", "test_cost", "test_size", "test_correct", "test_accuracy"]
     assert history is net.history
     assert [list(row) for row in history] == [names] * 3
     assert history.to_dict() == {name: [row[name] for row in history.rows] for name in names}
     assert history["epoch"] == [1, 2, 3]
     assert history["lr"] == [OneCycle(1.0)(step, 15) for step in (4, 9, 14)]
     assert history["test_accuracy"] == history["validation_accuracy"]
+    assert history["test_cost"] == history["validation_cost"]
     assert history["training_top_2"][-1] >= net.accuracy((X, LABELS))
     for row in history:
         assert row["seconds"] > 0

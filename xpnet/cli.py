@@ -17,6 +17,7 @@ import xpnet
 from xpnet.arguments import DTYPES, TASKS
 from xpnet.backends.choose import BACKENDS
 from xpnet.bench import compare_backends, libraries
+from xpnet.checks import install_command
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import SCHEDULES
@@ -314,7 +315,7 @@ def read_examples(path: Path, n_in: int, in_bytes: bool) -> np.ndarray:
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError as error:
-        raise ImportError(f'an image needs Pillow ({error}); install it with: pip install "xpnet[vision]"') from error
+        raise ImportError(f"an image needs Pillow ({error}); install it with: {install_command('vision')}") from error
     try:
         with Image.open(path) as image:
             grey = np.asarray(image.convert("L").resize((side, side)))

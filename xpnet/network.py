@@ -12,7 +12,7 @@ import numpy as np
 
 from xpnet import arguments
 from xpnet.backends import Backend, get_backend
-from xpnet.checks import count, look_up, yes_or_no
+from xpnet.checks import choices, count, explain_arguments, look_up, suggest_argument, yes_or_no
 from xpnet.core.arrays import Array, Layer, leaves, map_arrays, rebuild
 from xpnet.core.dropout import init_dropout
 from xpnet.core.optimizers.sgd import SGD
@@ -49,7 +49,8 @@ class Seeds(NamedTuple):
 class Network:
     """A feed-forward neural network.
 
-    Given only `sizes`, it is the book's network: sigmoid neurons and the quadratic cost.
+    Given only `sizes`, it has the sigmoid neurons and the quadratic cost of the book's first network, and the initial
+    weights of its chapter 3. The book trains it with ``batch_size=10, lr=3.0``; `train`'s default rate is much smaller.
 
     Parameters
     ----------
@@ -131,6 +132,13 @@ class Network:
     array([0, 1, 1, 0])
     """
 
+    # What training and users change; everything else is settled when a network is made
+    state: State
+    rng: np.random.Generator
+    scaling: Scaling | None
+    history: History
+
+    @explain_arguments
     def __init__(
         self,
         sizes: Sequence[int],
@@ -164,7 +172,7 @@ class Network:
         self._given_task = task
         arguments.check_functions(model, self._backend, dtype)
         self._optimizer: Optimizer = SGD()
-        self.scaling: Scaling | None = None
+        self.scaling = None
         self.history = History()
         with self._backend.scope(dtype):
             layers = self._copy_to_device(layers)
@@ -258,11 +266,16 @@ class Network:
         return View(self._model, self.state.layers, self.scaling, self._backend, self._dtype)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Refuse to assign settings."""
+        """Refuse to assign settings, and unknown names: a misspelt one would do nothing. Subclasses may have more."""
         attribute = getattr(Network, name, None)
         if name == "cost" or (isinstance(attribute, property) and attribute.fset is None):
             remedy = "call reset_optimizer(...)" if name == "optimizer" else "make a new Network"
             raise AttributeError(f"{name} of a network cannot be assigned; {remedy}")
+        known = isinstance(attribute, property) or name in Network.__annotations__ or name.startswith("_")
+        if type(self) is Network and not known:
+            names = ("w", "b", "layers", *Network.__annotations__)
+            hint = suggest_argument(name, names)
+            raise AttributeError(f"{name} of a network cannot be assigned{hint}; choose from {choices(names)}")
         super().__setattr__(name, value)
 
     def __repr__(self) -> str:
@@ -345,6 +358,7 @@ class Network:
 
     # Training
 
+    @explain_arguments
     def train(
         self,
         train_data: Any,
@@ -380,10 +394,11 @@ class Network:
             Examples in a minibatch; the last one of an epoch holds the remainder.
         lr
             Learning rate η, or a schedule: a function of (step, total steps of this call). The default depends on the
-            optimizer: 0.01 for `SGD`, 0.001 for `Adam`, `AdamW` and `RMSProp`.
+            optimizer: 0.01 for `SGD`, 0.001 for `Adam`, `AdamW` and `RMSProp`. Sigmoid neurons with the quadratic cost
+            need larger ones, such as the book's 3.0.
         test_data
             Any finite source, to be reported on: after each epoch a line says how many of its examples are classified
-            correctly.
+            correctly, and their mean cost.
         optimizer
             `SGD`, `Adam`, `AdamW` or `RMSProp` with their options, perhaps wrapped in `L1`, `Clip` or `MaxNorm`. Unless
             given, it is the optimizer of the last call, or plain `SGD` in the first. An equal optimizer continues with
@@ -509,6 +524,7 @@ class Network:
             for state in train_epochs(plan, source, training, callbacks, self.history, self.rng):
                 vars(self).update(state=state, scaling=source.reader.scaling)  # at once, in spite of interrupts
 
+    @explain_arguments
     def minibatch_update(self, batch: Any, lr: float) -> None:
         """Take one step of plain gradient descent on a minibatch: w ← w − η ∂C/∂w, with the gradient of `backward`.
 
@@ -685,6 +701,7 @@ class Network:
         require_classes(self.view, "predict_proba")
         return self.forward(x)
 
+    @explain_arguments
     def evaluate(self, data: Any) -> int:
         """Count the examples that are classified correctly. Synchronizes.
 
@@ -700,6 +717,7 @@ class Network:
 
         return count_correct(self.view, data)[0]
 
+    @explain_arguments
     def accuracy(self, data: Any) -> float:
         """Compute the fraction of the examples that are classified correctly. Synchronizes."""
         from xpnet.training.evaluate import count_correct
@@ -707,6 +725,7 @@ class Network:
         correct, n = count_correct(self.view, data)
         return correct / n
 
+    @explain_arguments
     def cost(self, data: Any) -> float:
         """Compute the mean cost over the examples of any finite source, without weight decay. Synchronizes.
 

@@ -97,8 +97,10 @@ class Backend:
                 f"({self.name}); move the network to the data with {_suggest_move(x)}"
             )
         x = self._from_device(x)
-        with np.errstate(over="ignore"):  # as in `cast`, where the library is made of NumPy
-            return x if dtype is None else self.xp.astype(x, getattr(self.xp, dtype), copy=False)
+        if dtype is None:
+            return x
+        with self.scope(dtype), np.errstate(over="ignore"):  # as in `cast`, where the library is made of NumPy
+            return self.xp.astype(x, getattr(self.xp, dtype), copy=False)
 
     def copy(self, x: Array) -> Array:
         """Copy an array of this device, in the memory order in which the library multiplies fastest."""

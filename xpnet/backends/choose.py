@@ -6,15 +6,15 @@ from types import ModuleType
 from typing import Any
 
 from xpnet.backends.base import Backend, open_namespace
-from xpnet.checks import choices, unknown
+from xpnet.checks import choices, install_command, unknown
 from xpnet.errors import BackendError
 
 # name -> (module of this package, how to install the library)
 BACKENDS = {
     "numpy": ("_numpy", "pip install numpy"),
-    "cupy": ("_cupy", 'pip install "xpnet[cuda13]" (or "xpnet[cuda12]" for CUDA 12)'),
-    "torch": ("_torch", 'pip install "xpnet[torch]"'),
-    "jax": ("_jax", 'pip install "xpnet[jax]"'),
+    "cupy": ("_cupy", f"{install_command('cuda13')} (or cuda12 for CUDA 12)"),
+    "torch": ("_torch", install_command("torch")),
+    "jax": ("_jax", install_command("jax")),
 }
 
 

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
-from xpnet.checks import between, in_range
+from xpnet.checks import between, explain_arguments, in_range
 
 Schedule: TypeAlias = Callable[[int, int], float]
 
 
+@explain_arguments
 @dataclass(frozen=True)
 class Constant:
     """The same rate at every step.
@@ -46,6 +47,7 @@ class Constant:
         return self.lr
 
 
+@explain_arguments
 @dataclass(frozen=True)
 class Step:
     """Drop the rate at certain points of the training.
@@ -92,6 +94,7 @@ class Step:
         return self.lr * self.factor ** sum(step / max(1, total) >= point for point in self.at)
 
 
+@explain_arguments
 @dataclass(frozen=True)
 class Exponential:
     """Decay exponentially from a first rate to a last one.
@@ -127,6 +130,7 @@ class Exponential:
         return self.lr * (self.final / self.lr) ** (step / max(1, total - 1))
 
 
+@explain_arguments
 @dataclass(frozen=True)
 class InverseScaling:
     """Divide the rate by a power of the step number: lr / (step + 1)^power.
@@ -165,6 +169,7 @@ class InverseScaling:
         return self.lr / (step + 1) ** self.power
 
 
+@explain_arguments
 @dataclass(frozen=True)
 class Cosine:
     """Warm up linearly, then follow half a cosine down (Loshchilov and Hutter, arXiv:1608.03983, equation 5).
@@ -211,6 +216,7 @@ class Cosine:
         return self.final + 0.5 * (self.peak - self.final) * (1.0 + turn)
 
 
+@explain_arguments
 @dataclass(frozen=True)
 class OneCycle:
     """Rise linearly to a peak, then fall linearly to zero (after Smith, arXiv:1803.09820).

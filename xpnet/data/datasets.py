@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from xpnet.checks import install_command
 from xpnet.data.vision import pixels_and_labels
 
 Split: TypeAlias = tuple[np.ndarray, np.ndarray]  # (X, y): float32 pixels in [0, 1], integer labels
@@ -33,7 +34,7 @@ def mnist_sample() -> tuple[Split, Split]:
 
 
 def mnist(root: str | os.PathLike[str] | None = None) -> tuple[Split, Split]:
-    """Load MNIST, 60,000 training and 10,000 test images, through torchvision (``pip install "xpnet[vision]"``).
+    """Load MNIST, 60,000 training and 10,000 test images, through torchvision (the extra ``vision``).
 
     Parameters
     ----------
@@ -91,7 +92,7 @@ def _torchvision(name: str, root: str | os.PathLike[str] | None) -> tuple[Split,
         from torchvision import datasets
     except ImportError as error:
         raise ImportError(
-            f'{name} is read through torchvision ({error}); install it with: pip install "xpnet[vision]", '
+            f"{name} is read through torchvision ({error}); install it with: {install_command('vision')}, "
             "or use mnist_sample(), which needs nothing"
         ) from error
     folder = _root(root)

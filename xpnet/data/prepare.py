@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.backends import Backend
-from xpnet.checks import between, choices
+from xpnet.checks import between, choices, install_command
 from xpnet.core.arrays import Array, blocks
 from xpnet.core.minibatch import one_hot
 from xpnet.core.scaling import Scaling, compute_scaling
 from xpnet.data.reader import Reader, as_real_array
 from xpnet.data.sources import Resident, Source, check_repeatable, make_source, take_rows, with_weight
+from xpnet.data.weights import check_some_weight, check_weights, relative_weight
 
 
 class Request(NamedTuple):
@@ -104,7 +104,7 @@ def split(train: Source, fraction: float | None, seed: int) -> tuple[Source, Sou
         training_rows, validation_rows = split_rows(len(train), float(fraction), seed, labels)
     except ImportError as error:
         raise ImportError(
-            f'validation_split needs scikit-learn ({error}); install it with: pip install "xpnet[sklearn]", or give '
+            f"validation_split needs scikit-learn ({error}); install it with: {install_command('sklearn')}, or give "
             "validation_data"
         ) from error
     except ValueError as error:
@@ -156,30 +156,6 @@ def fit_scaling(train: Source) -> Scaling:
         scaling = compute_scaling(blocks_of_rows, scales_targets, reader.backend.xp, reader.backend.to_numpy)
         _check_scaling(scaling, reader.dtype)
         return reader.backend.copy_nest(scaling, reader.dtype)
-
-
-def check_weights(weight: Array, n: int, backend: Backend) -> float:
-    """Check the weights of n examples, which must be finite and at least 0; return the largest. Synchronizes."""
-    if tuple(weight.shape) != (n,):
-        raise ValueError(f"sample_weight has shape {tuple(weight.shape)}, but must have ({n},): one number per example")
-    if not backend.all_finite([weight]):
-        raise ValueError("sample_weight holds NaN or infinity; give finite numbers of at least 0")
-    least = float(backend.xp.min(weight))
-    if least < 0:
-        raise ValueError(f"sample_weight holds {least:g}; give numbers of at least 0, and not all of them 0")
-    return float(backend.xp.max(weight))
-
-
-def check_some_weight(largest: float, name: str) -> None:
-    """Refuse weights the largest of which is 0."""
-    if largest <= 0:
-        raise ValueError(f"sample_weight and class_weight leave every example of {name} with the weight zero")
-
-
-def relative_weight(weight: Array, largest: float, dtype: str, xp: Any) -> Array:
-    """Divide weights by the largest of them: only ratios count in a mean, and sums must not overflow."""
-    weight = weight / largest
-    return xp.where(weight < float(np.finfo(dtype).tiny), 0.0 * weight, weight)
 
 
 def _open_evaluation_data(

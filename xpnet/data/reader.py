@@ -5,19 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import array_api_compat
 import numpy as np
 
 from xpnet.backends.base import Backend, as_array, host_array, on_host
 from xpnet.checks import check_lengths, warn
-from xpnet.core.arrays import Array
+from xpnet.core.arrays import Array, blocks
 from xpnet.core.minibatch import Encoding, Examples
 from xpnet.core.model import Model
 
 if TYPE_CHECKING:
     from xpnet.core.scaling import Scaling
+
+BYTES = np.dtype(np.uint8)  # dtypes compare faster with a dtype than with a type
+Rows: TypeAlias = Sequence[int] | np.ndarray | None  # numbers of rows, in messages; None: 0, 1, ...
 
 
 class Reader(NamedTuple):
@@ -58,10 +61,10 @@ class Reader(NamedTuple):
         """Make the arrays that turn stored examples into inputs and targets."""
         return Encoding(self.backend.asarray(np.arange(self.model.n_targets, dtype=np.int32)), self.scale)
 
-    def read_inputs(self, x: Any, name: str) -> Array:
+    def read_inputs(self, x: Any, name: str, rows: Rows = None) -> Array:
         """Check inputs, move them to the device as (n, n_in), and standardize them. Synchronizes."""
         with self.scope():
-            return self.check_inputs(self.move_inputs(x, name), name)
+            return self.check_inputs(self.move_inputs(x, name), name, rows)
 
     def move_inputs(self, x: Any, name: str) -> Array:
         """Move inputs of shape (n, n_in), or (n, ...) with as many elements, to (n, n_in) on the device."""
@@ -77,26 +80,33 @@ class Reader(NamedTuple):
                 f"{name} holds uint8 values up to {largest}, which are not scaled; divide them by 255, or make the "
                 "network with scale=1/255"
             )
+        x = self.backend.asarray(x, None if has_bytes and scales else self.dtype, name)
+        if x.ndim == 2:
+            return x  # JAX copies even to the same shape
         with self.scope():
-            x = self.backend.asarray(x, None if has_bytes and scales else self.dtype, name)
-            return x if x.ndim == 2 else self.backend.xp.reshape(x, (-1, n_in))  # JAX copies even to the same shape
+            return self.backend.xp.reshape(x, (-1, n_in))
 
-    def check_inputs(self, x: Array, name: str) -> Array:
-        """Check that inputs on the device are finite, and standardize them. Synchronizes."""
+    def check_inputs(self, x: Array, name: str, rows: Rows = None) -> Array:
+        """Check that inputs on the device are finite, and standardize them. Synchronizes.
+
+        `rows` are the numbers of the rows in the data that they were taken from, for messages.
+        """
+        if self.model.scale is None or not _is_bytes(x):
+            self._check_finite(x, name, rows)
+        if self.scaling is None:
+            return x
         with self.scope():
-            if self.model.scale is None or not _is_bytes(x):
-                self._check_finite(x, name)
-            return x if self.scaling is None else self.scaling.inputs(x)
+            return self.scaling.inputs(x)
 
-    def read_targets(self, y: Any, name: str) -> Array:
+    def read_targets(self, y: Any, name: str, rows: Rows = None) -> Array:
         """Check targets and move them to the device. Synchronizes.
 
         Parameters
         ----------
         y
             Classes (n,) or rows (n, n_targets); with one target, (n,) too.
-        name
-            Their name in error messages.
+        name, rows
+            Their name, and the numbers of the rows, in error messages.
 
         Returns
         -------
@@ -115,17 +125,17 @@ class Reader(NamedTuple):
             )
         with self.scope():
             y = self.backend.xp.reshape(self.backend.asarray(y, self.dtype, name), (-1, n))
-            self._check_finite(y, name)
+            self._check_finite(y, name, rows)
             self._check_reachable(y, name)
             return y if self.scaling is None else self.scaling.targets(y)
 
-    def read_examples(self, x: Any, y: Any, name: str) -> Examples:
+    def read_examples(self, x: Any, y: Any, name: str, rows: Rows = None) -> Examples:
         """Check inputs and targets of the same examples and move them to the device. Synchronizes."""
-        x, y = self.read_inputs(x, f"X of {name}"), self.read_targets(y, f"y of {name}")
+        x, y = self.read_inputs(x, f"X of {name}", rows), self.read_targets(y, f"y of {name}", rows)
         check_lengths(f"X of {name}", x.shape[0], f"y of {name}", y.shape[0])
         return Examples(x, y, None if self.class_weight is None else self.look_up_class_weight(y, self.class_weight))
 
-    def read_pairs(self, pairs: Iterable[Any], name: str) -> Examples:
+    def read_pairs(self, pairs: Iterable[Any], name: str, rows: Rows = None) -> Examples:
         """Check (x, y) pairs and move them to the device. Synchronizes."""
         xs, ys = [], []
         for i, pair in enumerate(pairs):
@@ -140,7 +150,7 @@ class Reader(NamedTuple):
             raise ValueError(f"{name} is empty")
         with self.scope():
             x, y = stack(xs, f"x of {name}"), stack(ys, f"y of {name}")
-        return self.read_examples(x, y, name)
+        return self.read_examples(x, y, name, rows)
 
     def look_up_class_weight(self, y: Array, class_weight: Array) -> Array:
         """Look up the weight of each example, (n,), by its class; `y` as returned by `read_targets`."""
@@ -177,9 +187,25 @@ class Reader(NamedTuple):
             xp = array_api_compat.array_namespace(y)
             return int(xp.min(y)), int(xp.max(y))
 
-    def _check_finite(self, x: Array, name: str) -> None:
-        if not self.backend.all_finite([x]):
-            raise ValueError(f"{name} holds NaN or infinity (as {self.dtype}); remove or replace such examples")
+    def _check_finite(self, x: Array, name: str, rows: Rows) -> None:
+        if self.backend.all_finite([x]):
+            return
+        row, column = self._find_not_finite(x)
+        raise ValueError(
+            f"{name} holds NaN or infinity (as {self.dtype}), first in row {row if rows is None else rows[row]}, "
+            f"column {column}, counted from 0; remove or replace such examples"
+        )
+
+    def _find_not_finite(self, x: Array) -> tuple[int, int]:
+        """Find row and column of the first number that is not finite. Synchronizes."""
+        xp, first = self.backend.xp, 0
+        for block in blocks(x):
+            flags = xp.reshape(xp.astype(~xp.isfinite(block), xp.int32), (-1,))
+            if int(xp.max(flags)):
+                break
+            first += block.shape[0]
+        row, column = divmod(int(xp.argmax(flags)), x.shape[1])
+        return first + row, column
 
     def _check_reachable(self, y: Array, name: str) -> None:
         """Check that the output activation can reach the targets."""
@@ -218,7 +244,9 @@ def as_real_array(x: Any, name: str) -> Array:
         raise TypeError(f"{name} is a masked array; give its filled() values")
     is_real = xp.isdtype(x.dtype, ("bool", "integral", "real floating"))
     if (isinstance(x, np.ndarray) and x.dtype.kind not in "buif") or not is_real:
-        raise TypeError(f"{name} has dtype {x.dtype}; give real numbers, and classes as whole numbers from 0")
+        raise TypeError(
+            f"{name} has dtype {x.dtype}; give real numbers, and classes as whole numbers from 0{_locate_text(x)}"
+        )
     return x
 
 
@@ -249,6 +277,26 @@ def _shape_hint(x: Array, n_in: int) -> str:
     return f"a row an example, {n_in} features in each"
 
 
+def _locate_text(x: Array) -> str:
+    """Format the place of the first value that is not a number, in an array of objects or strings."""
+    if not isinstance(x, np.ndarray) or x.dtype.kind not in "OUS" or x.ndim == 0:
+        return ""
+    for place, value in np.ndenumerate(x):
+        if not _is_number(value):
+            where = "row {}, column {}".format(*place) if x.ndim == 2 else f"place {', '.join(map(str, place))}"
+            shown = repr(value.item() if isinstance(value, np.generic) else value)
+            return f" ({shown if len(shown) <= 40 else shown[:37] + '...'} in {where}, counted from 0)"
+    return ""
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
 def _is_mixed_table(x: Any) -> bool:
     """Tell whether this is a table with columns of real numbers in several dtypes, or in dtypes that NumPy lacks."""
     dtypes = list(x.dtypes) if getattr(x, "ndim", 0) == 2 and hasattr(x, "dtypes") else []
@@ -257,4 +305,4 @@ def _is_mixed_table(x: Any) -> bool:
 
 
 def _is_bytes(x: Array) -> bool:
-    return x.dtype == (np.uint8 if isinstance(x, np.ndarray) else array_api_compat.array_namespace(x).uint8)
+    return x.dtype == (BYTES if isinstance(x, np.ndarray) else array_api_compat.array_namespace(x).uint8)

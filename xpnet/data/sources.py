@@ -214,7 +214,7 @@ class Dataset(OnDemand):
 
     def read(self, index: np.ndarray) -> Examples:
         """Read items and move them to the device."""
-        return self.reader.read_pairs((self.dataset[int(i)] for i in index), self.name)
+        return self.reader.read_pairs((self.dataset[int(i)] for i in index), self.name, index)
 
     def scaled(self, scaling: Scaling) -> "Dataset":
         """Return the data set with a reader that scales."""

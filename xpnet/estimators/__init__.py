@@ -1,8 +1,17 @@
 """Estimators for scikit-learn: `MLPClassifier` and `MLPRegressor`, which compute where X lies.
 
 They hold a `Network` and train it with the same mathematics; the modules here check, encode and move their inputs, and
-follow scikit-learn's rules. Needs scikit-learn: ``pip install "xpnet[sklearn]"``.
+follow scikit-learn's rules. Needs scikit-learn, the extra ``sklearn``.
 """
+
+from xpnet.checks import install_command
+
+try:
+    from sklearn.utils.validation import validate_data  # noqa: F401  came with scikit-learn 1.6
+except ImportError as error:
+    raise ImportError(
+        f"xpnet.estimators needs scikit-learn 1.6 or newer ({error}); install it with: {install_command('sklearn')}"
+    ) from error
 
 from xpnet.estimators.classifier import MLPClassifier
 from xpnet.estimators.regressor import MLPRegressor

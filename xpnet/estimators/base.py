@@ -15,7 +15,7 @@ from xpnet.core.arrays import Array
 from xpnet.estimators import fitting
 from xpnet.estimators.architecture import ACTIVATION_NAMES, Architecture
 from xpnet.estimators.fitted import ATTRIBUTES, Fitted, read_attributes, read_features, write_attributes
-from xpnet.estimators.inputs import Examples, parse_sample_weight, validate_examples, validate_inputs
+from xpnet.estimators.inputs import CheckedData, parse_sample_weight, validate_examples, validate_inputs
 from xpnet.estimators.labels import Labels, is_numeric
 from xpnet.estimators.places import backend_of, describe, is_foreign, move_to, same_place, to_host
 from xpnet.estimators.problems import Problem
@@ -34,6 +34,15 @@ def has_epochs(estimator: Parameters) -> bool:
     return True
 
 
+def _has_validation(X_val: Any, y_val: Any, sample_weight_val: Any) -> bool:
+    """Tell whether there are validation data; inputs and targets go together."""
+    if X_val is None and (y_val is not None or sample_weight_val is not None):
+        raise ValueError("y_val and sample_weight_val are for validation data, which need X_val; give it too")
+    if X_val is not None and y_val is None:
+        raise ValueError("X_val needs y_val, the targets of the validation data; give both, or neither")
+    return X_val is not None
+
+
 class BasePerceptron(Parameters, BaseEstimator):
     """Base class of `MLPClassifier` and `MLPRegressor`."""
 
@@ -44,13 +53,25 @@ class BasePerceptron(Parameters, BaseEstimator):
     _home: Backend
     _labels: Labels
 
-    def _make_problem(self, y: Any, classes: Any, labels: Labels | None) -> Problem:
-        """Make the problem to learn: learn the labels of y, or check them against those of an earlier call."""
+    def _make_problem(self, y: Any, classes: Any, labels: Labels | None, *, partial: bool) -> Problem:
+        """Make the problem to learn: learn the labels of y, or check them against those of an earlier call.
+
+        `partial` says whether y may lack some of them.
+        """
         raise NotImplementedError
 
     # Fitting
 
-    def fit(self: Self, X: Any, y: Any, sample_weight: Any = None, validation_data: Any = None) -> Self:
+    def fit(
+        self: Self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
         """Fit the network to inputs and targets.
 
         Parameters
@@ -61,9 +82,13 @@ class BasePerceptron(Parameters, BaseEstimator):
             Targets: labels or numbers.
         sample_weight : array of shape (n_samples,), optional
             Weights of the examples, at least 0.
-        validation_data : tuple, optional
-            (X, y) or (X, y, sample_weight): loss and score on it are computed after each epoch, and `early_stopping`
-            watches it instead of holding out a part of X.
+        X_val : array of shape (n_val, n_features), optional
+            Validation data: loss and score on them are computed after each epoch, and `early_stopping` watches them
+            instead of holding out a part of X. A pipeline transforms them with ``transform_input=["X_val"]``.
+        y_val : array of shape (n_val,) or (n_val, n_outputs), optional
+            Their targets.
+        sample_weight_val : array of shape (n_val,), optional
+            Their weights.
 
         Returns
         -------
@@ -73,24 +98,27 @@ class BasePerceptron(Parameters, BaseEstimator):
         Raises
         ------
         ValueError, TypeError
-            If a parameter, X or y is wrong, or weights become infinite or NaN; the estimator is then unchanged.
+            If a parameter, X or y is wrong, or weights become infinite or NaN; the estimator is then unchanged. With
+            `early_stopping`, such weights only end training, with a warning.
         """
-        return self._fit(X, y, sample_weight, validation_data)
+        return self._fit(X, y, sample_weight, validation=(X_val, y_val, sample_weight_val))
 
     def _fit(
         self: Self,
         X: Any,
         y: Any,
         sample_weight: Any,
-        validation_data: Any = None,
+        *,
+        validation: tuple[Any, Any, Any] = (None, None, None),
         classes: Any = None,
         partial: bool = False,
     ) -> Self:
         """Fit. Nothing of the estimator changes before the last line."""
         settings = parse_settings(self, partial=partial)
-        if settings.descent is None and validation_data is not None:
+        validates = _has_validation(*validation)
+        if validates and settings.descent is None:
             raise ValueError(
-                "validation_data is for solvers that train epoch by epoch, which lbfgs does not; leave it out, or give "
+                "X_val is for solvers that train epoch by epoch, which lbfgs does not; leave it out, or give "
                 "solver='adam'"
             )
         continues = (partial or self.warm_start) and hasattr(self, "network_")
@@ -98,8 +126,8 @@ class BasePerceptron(Parameters, BaseEstimator):
         home = backend_of(X) if previous is None else self._check_place(X, "partial_fit" if partial else "fit")
         stand_in = copy.copy(self)  # scikit-learn's checks set `n_features_in_` and `feature_names_in_` on it
         X, y = validate_examples(stand_in, X, y, numeric=self._numeric, reset=previous is None)
-        problem = self._make_problem(y, classes, None if previous is None else previous.labels)
-        examples = Examples(
+        problem = self._make_problem(y, classes, None if previous is None else previous.labels, partial=partial)
+        data = CheckedData(
             X,
             problem.encode(y),
             parse_sample_weight(sample_weight, X.shape[0]),
@@ -110,11 +138,11 @@ class BasePerceptron(Parameters, BaseEstimator):
             network = previous.network.copy()
         else:
             network = fitting.start_network(self._architecture, problem, X, home, previous, random_state)
-        validation = None
-        if validation_data is not None:
-            validation = self._check_validation(stand_in, validation_data, problem, network.backend)
+        held_out = None
+        if validates:
+            held_out = self._check_validation(stand_in, *validation, problem, network.backend)
         tally = None if previous is None else previous.tally
-        tally = fitting.train(network, settings, problem, examples, validation, tally, random_state)
+        tally = fitting.train(network, settings, problem, data, held_out, tally, random_state)
         self._assign(Fitted(network, home, read_features(vars(stand_in)), tally, problem.labels))
         return self
 
@@ -124,21 +152,21 @@ class BasePerceptron(Parameters, BaseEstimator):
         self.__dict__ = others | write_attributes(fitted)  # at once: an interrupt comes before it or after it
 
     def _check_validation(
-        self, stand_in: BaseEstimator, validation_data: Any, problem: Problem, backend: Backend
-    ) -> Examples:
+        self, stand_in: BaseEstimator, X: Any, y: Any, sample_weight: Any, problem: Problem, backend: Backend
+    ) -> CheckedData:
         """Check validation data, for a network on a backend."""
-        if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
-            raise ValueError("validation_data must be a tuple (X, y) or (X, y, sample_weight)")
-        X, y, sample_weight = (*validation_data, None)[:3]
         home = backend_of(X)
         if self._is_elsewhere(home, backend):
             raise ValueError(
-                f"validation_data is of {describe(home)}, and the X of fit of {describe(backend)}; give both in one "
-                "library and on one device, or choose where to compute by backend= and device="
+                f"X_val is of {describe(home)}, and X of {describe(backend)}; give both in one library and on one "
+                "device, or choose where to compute by backend= and device="
             )
-        X, y = validate_examples(stand_in, X, y, numeric=self._numeric, reset=False)
-        problem.check(y)
-        return Examples(X, problem.encode(y), parse_sample_weight(sample_weight, X.shape[0]))
+        try:
+            X, y = validate_examples(stand_in, X, y, numeric=self._numeric, reset=False)
+            problem.check(y)
+            return CheckedData(X, problem.encode(y), parse_sample_weight(sample_weight, X.shape[0]))
+        except ValueError as error:
+            raise ValueError(f"{error} (these are X_val, y_val and sample_weight_val)") from error
 
     # Predicting
 

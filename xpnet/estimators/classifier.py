@@ -67,9 +67,10 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):
     momentum, nesterovs_momentum
         The momentum of solver "sgd", and whether it is Nesterov's.
     early_stopping
-        Whether to hold out a part of X, stop when the score on it no longer improves, and restore the best weights.
+        Whether to hold out a part of X, stop when the score on it no longer improves, and restore the weights of the
+        best score. "loss" does the same with the loss on that part, which is better if some classes are rare.
     validation_fraction
-        Fraction of X to hold out.
+        Fraction of X to hold out, if `fit` gets no validation data.
     beta_1, beta_2, epsilon
         The numbers of solver "adam"; see `xpnet.adaptive.AdamHat`.
     n_iter_no_change
@@ -100,13 +101,14 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):
     loss_ : float
         Loss of the last epoch, penalty included.
     best_loss_ : float or None
-        The smallest loss; None with `early_stopping`. Solver "lbfgs" has neither this nor the next four.
+        The smallest loss; None with `early_stopping`. Solver "lbfgs" has neither this nor the next five.
     loss_curve_ : list of float
         Loss of each epoch.
     validation_scores_, validation_loss_curve_ : list of float, or None
         Score and loss on validation data after each epoch; None without validation data.
-    best_validation_score_ : float or None
-        The largest of the scores.
+    best_validation_score_, best_validation_loss_ : float or None
+        The largest of the scores and the smallest of the losses, of different epochs perhaps. The network is that of
+        the former with ``early_stopping=True``, and that of the latter with ``early_stopping="loss"``.
     t_ : int
         Number of examples seen.
     coefs_, intercepts_ : list of array
@@ -133,7 +135,7 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):
     >>> classifier = MLPClassifier((64,), dropout=0.2, max_iter=60, tol=0.0, n_iter_no_change=60, random_state=1)
     >>> import warnings
     >>> with warnings.catch_warnings(action="ignore"):  # it has not converged after 60 epochs
-    ...     classifier = classifier.fit(X_train, y_train, validation_data=(X_test, y_test))
+    ...     classifier = classifier.fit(X_train, y_train, X_val=X_test, y_val=y_test)
     >>> classifier.score(X_test, y_test) > 0.95, len(classifier.validation_loss_curve_)
     (True, 60)
     """
@@ -287,11 +289,13 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):
         tags.classifier_tags.multi_label = True
         return tags
 
-    def _make_problem(self, y: Any, classes: Any, labels: Labels | None) -> Classification:
+    def _make_problem(self, y: Any, classes: Any, labels: Labels | None, *, partial: bool) -> Classification:
         if labels is None:
             labels = learn_labels(y, classes)
-        else:
+        elif partial:
             labels.check(y, classes)
+        else:
+            labels.check_all(y)
         return Classification(labels, self.loss, self.class_weight)
 
     def _probabilities(self, a: Array) -> Array:

@@ -1,5 +1,6 @@
 """When training ends, and what is kept of each epoch: scikit-learn's rules, as a callback."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,8 @@ from xpnet.estimators.fitted import Curves, Tally
 from xpnet.estimators.settings import Descent, Settings
 from xpnet.training.callbacks import Callback, Training
 
+# value of `Descent.early_stopping` -> the name of what is watched
+WATCHED = {None: "Training loss", "score": "Validation score", "loss": "Validation loss"}
 LEAST_RATE = 1e-6  # an adaptive learning rate is not divided again once it is as small as this
 
 
@@ -46,28 +49,27 @@ class Convergence(Callback):
         self.settings, self.descent, self.tally, self.curves = settings, descent, tally, curves
         self.n, self.score_name = n, score_name
         self.loss, self.validation_loss = loss, validation_loss
-        self.best_layers: Layers | None = None
 
     def on_train_begin(self, training: Training) -> None:
         """Start `fit` with the full learning rate, and `partial_fit` with that of the last call."""
         self.training, self.tally.n_iter = training, 0
+        # A first call may end with its initial weights; a later one that finds nothing better keeps its last ones, as
+        # scikit-learn's does
+        starts = self.curves.validation is not None and not self.curves.validation.scores
+        self.best_layers: Layers | None = training.net.state.layers if starts else None
         if not self.settings.partial:
             self.tally.lr_scale = 1.0
         training.lr_scale = self.tally.lr_scale
 
     def on_epoch_end(self, logs: dict[str, Any]) -> None:
         """Record the epoch, and decide how to go on."""
-        tally, curves, max_iter = self.tally, self.curves, self.settings.max_iter
-        tally.n_iter += 1
-        tally.n_seen += self.n
-        tally.loss = self.loss(logs["cost"])
-        curves.loss.append(tally.loss)
-        self._print(f"Iteration {tally.n_iter}, loss = {tally.loss:.8f}")
-        if curves.validation_scores is not None and curves.validation_loss is not None:
-            curves.validation_loss.append(self.validation_loss(logs["validation_cost"]))
-            curves.validation_scores.append(logs[f"validation_{self.score_name}"])
-            self._print(f"Validation score: {curves.validation_scores[-1]:f}")
-        self._compare_with_best(tally.loss)
+        tally, max_iter = self.tally, self.settings.max_iter
+        if self.curves.validation is None:
+            self._record(self.loss(logs["cost"]))
+        else:
+            score, cost = logs[f"validation_{self.score_name}"], logs["validation_cost"]
+            self._record(self.loss(logs["cost"]), score, self.validation_loss(cost))
+        self._compare_with_best()
         self._steer()
         if tally.n_iter == max_iter and not self.settings.partial and not self.training.stopped:
             warn(
@@ -78,24 +80,46 @@ class Convergence(Callback):
 
     def on_train_end(self) -> None:
         """Restore the weights of the best epoch, with `early_stopping`."""
-        if self.best_layers is not None and self.descent.early_stopping:
+        if self.descent.early_stopping and self.best_layers is not None:
             net = self.training.net
             net.state = net.state._replace(layers=self.best_layers)
 
-    def _compare_with_best(self, loss: float) -> None:
+    def record_divergence(self) -> None:
+        """Record the epoch in which training diverged, which has no losses."""
+        self._record(math.nan, math.nan, math.nan)
+
+    def _record(self, loss: float, score: float = math.nan, validation_loss: float = math.nan) -> None:
+        """Record an epoch."""
+        tally, curves = self.tally, self.curves
+        tally.n_iter += 1
+        tally.n_seen += self.n
+        tally.loss = loss
+        curves.loss.append(loss)
+        self._print(f"Iteration {tally.n_iter}, loss = {loss:.8f}")
+        if curves.validation is not None:
+            curves.validation.scores.append(score)
+            curves.validation.loss.append(validation_loss)
+            self._print(f"Validation score: {score:f}")
+            if self.descent.early_stopping == "loss":
+                self._print(f"Validation loss: {validation_loss:.8f}")
+
+    def _compare_with_best(self) -> None:
         """Count successive epochs that do not improve by `tol`, and remember the best one."""
-        curves, tol = self.curves, self.settings.tol
-        scores, best_score = curves.validation_scores, curves.best_validation_score
-        improved = True
+        curves, validation, tol = self.curves, self.curves.validation, self.settings.tol
+        watched, improved, best = self.descent.early_stopping, True, False
         if curves.best_loss is not None:
-            improved = not loss > curves.best_loss - tol
-            curves.best_loss = min(curves.best_loss, loss)
-        if scores and best_score is not None:
-            if self.descent.early_stopping:
-                improved = not scores[-1] < best_score + tol
-            if scores[-1] > best_score:
-                curves.best_validation_score = scores[-1]
-                self.best_layers = self.training.net.state.layers
+            improved = not curves.loss[-1] > curves.best_loss - tol
+            curves.best_loss = min(curves.best_loss, curves.loss[-1])
+        if validation is not None:
+            score, loss = validation.scores[-1], validation.loss[-1]
+            if watched == "score":
+                improved, best = not score < validation.best_score + tol, score > validation.best_score
+            elif watched == "loss":  # NaN is no improvement
+                improved, best = loss <= validation.best_loss - tol, loss < validation.best_loss
+            validation.best_score = max(validation.best_score, score)
+            validation.best_loss = min(validation.best_loss, loss)
+        if best:
+            self.best_layers = self.training.net.state.layers
         self.tally.n_without_improvement = 0 if improved else self.tally.n_without_improvement + 1
 
     def _steer(self) -> None:
@@ -105,10 +129,9 @@ class Convergence(Callback):
         if rule.invscaling:
             tally.lr_scale = (tally.n_seen + 1.0) ** -rule.power
         if tally.n_without_improvement > descent.n_iter_no_change:
-            watched = "Validation score" if descent.early_stopping else "Training loss"
             message = (
-                f"{watched} did not improve more than tol={self.settings.tol:f} for {descent.n_iter_no_change} "
-                "consecutive epochs."
+                f"{WATCHED[descent.early_stopping]} did not improve more than tol={self.settings.tol:f} for "
+                f"{descent.n_iter_no_change} consecutive epochs."
             )
             if not rule.adaptive:
                 training.stopped = True

@@ -92,6 +92,7 @@ def _translate(parameters: Mapping[str, Any], network: Network, defaults: Mappin
     for name, supported in (("solver", SOLVERS), ("learning_rate", LEARNING_RATES), ("loss", LOSSES)):
         if name in defaults and not (isinstance(translated[name], str) and translated[name] in supported):
             translated[name] = defaults[name]
+    translated["early_stopping"] = bool(translated["early_stopping"])  # the loss cannot be watched there
     return translated
 
 
@@ -100,9 +101,8 @@ def _replace_attributes(estimator: Any, fitted: Fitted) -> None:
     attributes, tally = vars(estimator), write_tally(copy.deepcopy(fitted.tally))
     for name in ("_optimizer", *TALLY_ATTRIBUTES):  # training continues with a fresh optimizer
         attributes.pop(name, None)
-    del tally["_lr_scale"]  # which scikit-learn's optimizer has
-    if tally.get("validation_loss_curve_") is None:  # scikit-learn has none
-        tally.pop("validation_loss_curve_", None)
+    for name in ("_lr_scale", "validation_loss_curve_", "best_validation_loss_"):  # which scikit-learn does not have
+        tally.pop(name, None)
     attributes.update(tally)
     if fitted.features.feature_names_in is not None:
         attributes["feature_names_in_"] = fitted.features.feature_names_in

@@ -1,5 +1,6 @@
 """The result of fitting, and its translation to and from the fitted attributes of an estimator."""
 
+import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,14 +21,22 @@ class Features(NamedTuple):
 
 
 @dataclass
+class ValidationCurves:
+    """Scores and losses on validation data after each epoch, and the best of them."""
+
+    scores: list[float]
+    loss: list[float]
+    best_score: float = -math.inf
+    best_loss: float = math.inf
+
+
+@dataclass
 class Curves:
-    """Losses and scores of the epochs, and the best of them; None where there are none."""
+    """The losses of the epochs."""
 
     loss: list[float]
-    best_loss: float | None
-    validation_scores: list[float] | None
-    validation_loss: list[float] | None
-    best_validation_score: float | None
+    best_loss: float | None = math.inf  # None: early stopping watches validation data instead
+    validation: ValidationCurves | None = None  # None: no validation data
 
 
 @dataclass
@@ -55,21 +64,28 @@ class Fitted:
 
 def start_curves(previous: Curves | None, *, validates: bool, early_stopping: bool) -> Curves:
     """Continue the curves of earlier calls, or start empty ones. The lists are new."""
-    if previous is None:
-        previous = Curves([], None, None, None, None)
-    score, loss = previous.best_validation_score, previous.best_loss
-    return Curves(
-        loss=[*previous.loss],
-        best_loss=None if early_stopping else math.inf if loss is None else loss,
-        validation_scores=[*(previous.validation_scores or ())] if validates else None,
-        validation_loss=[*(previous.validation_loss or ())] if validates else None,
-        best_validation_score=(-math.inf if score is None else score) if validates else None,
-    )
+    curves = Curves([]) if previous is None else copy.deepcopy(previous)
+    if early_stopping:
+        curves.best_loss = None
+    elif curves.best_loss is None:
+        curves.best_loss = math.inf
+    if not validates:
+        curves.validation = None
+    elif curves.validation is None:
+        curves.validation = ValidationCurves([], [])
+    return curves
 
 
+# field of `ValidationCurves` -> attribute
+VALIDATION_ATTRIBUTES = {
+    "scores": "validation_scores_",
+    "loss": "validation_loss_curve_",
+    "best_score": "best_validation_score_",
+    "best_loss": "best_validation_loss_",
+}
 TALLY_ATTRIBUTES = (
-    *("n_iter_", "t_", "loss_", "loss_curve_", "best_loss_", "best_validation_score_"),
-    *("validation_scores_", "validation_loss_curve_", "_lr_scale", "_no_improvement_count"),
+    *("n_iter_", "t_", "loss_", "loss_curve_", "best_loss_", *VALIDATION_ATTRIBUTES.values()),
+    *("_lr_scale", "_no_improvement_count"),
 )
 ATTRIBUTES = (
     *("network_", "classes_", "n_features_in_", "feature_names_in_", "_home", "_labels"),
@@ -111,12 +127,10 @@ def write_tally(tally: Tally) -> dict[str, Any]:
     attributes |= {"_lr_scale": tally.lr_scale, "_no_improvement_count": tally.n_without_improvement}
     if tally.loss is not None:
         attributes["loss_"] = tally.loss
-    if tally.curves is not None:
-        attributes["loss_curve_"] = tally.curves.loss
-        attributes["best_loss_"] = tally.curves.best_loss
-        attributes["validation_scores_"] = tally.curves.validation_scores
-        attributes["validation_loss_curve_"] = tally.curves.validation_loss
-        attributes["best_validation_score_"] = tally.curves.best_validation_score
+    if (curves := tally.curves) is not None:
+        attributes |= {"loss_curve_": curves.loss, "best_loss_": curves.best_loss}
+        for field, name in VALIDATION_ATTRIBUTES.items():
+            attributes[name] = None if curves.validation is None else getattr(curves.validation, field)
     return attributes
 
 
@@ -124,13 +138,7 @@ def read_tally(attributes: Mapping[str, Any]) -> Tally:
     """Read a tally from the fitted attributes of an estimator, scikit-learn's own included."""
     curves = None
     if "loss_curve_" in attributes:
-        curves = Curves(
-            loss=attributes["loss_curve_"],
-            best_loss=attributes.get("best_loss_"),
-            validation_scores=attributes.get("validation_scores_"),
-            validation_loss=attributes.get("validation_loss_curve_"),
-            best_validation_score=attributes.get("best_validation_score_"),
-        )
+        curves = Curves(attributes["loss_curve_"], attributes.get("best_loss_"), _read_validation_curves(attributes))
     return Tally(
         n_iter=attributes["n_iter_"],
         n_seen=attributes["t_"],
@@ -139,3 +147,12 @@ def read_tally(attributes: Mapping[str, Any]) -> Tally:
         lr_scale=attributes.get("_lr_scale", 1.0),
         n_without_improvement=attributes.get("_no_improvement_count", 0),
     )
+
+
+def _read_validation_curves(attributes: Mapping[str, Any]) -> ValidationCurves | None:
+    fields: dict[str, Any] = {field: attributes.get(name) for field, name in VALIDATION_ATTRIBUTES.items()}
+    if fields["scores"] is None:
+        return None
+    if fields["loss"] is None:  # scikit-learn records no losses
+        fields |= {"loss": [math.nan] * len(fields["scores"]), "best_loss": math.inf}
+    return ValidationCurves(**fields)

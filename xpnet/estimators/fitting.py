@@ -5,11 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 
 from xpnet.backends.base import Backend
 from xpnet.checks import warn
-from xpnet.core import minibatch
 from xpnet.core.arrays import Array, Namespace
+from xpnet.core.minibatch import Examples
 from xpnet.data.prepare import split_rows
 from xpnet.data.reader import Reader
 from xpnet.data.sources import Resident, take_rows
@@ -26,13 +27,13 @@ from xpnet.estimators.architecture import (
 )
 from xpnet.estimators.convergence import Convergence, warn_if_not_converged
 from xpnet.estimators.fitted import Fitted, Tally, start_curves
-from xpnet.estimators.inputs import Examples, divide_by_largest
+from xpnet.estimators.inputs import CheckedData, divide_by_largest
 from xpnet.estimators.places import move_to, to_host
 from xpnet.estimators.problems import Problem
 from xpnet.estimators.settings import Descent, Settings, make_sampling
-from xpnet.estimators.sparse import Source, SparseRows
+from xpnet.estimators.sparse import RowSource, SparseRows
 from xpnet.network import Network
-from xpnet.training.callbacks import Callback, Progress
+from xpnet.training.callbacks import Progress
 from xpnet.training.evaluate import Evaluate
 from xpnet.training.loop import Plan
 from xpnet.training.metrics import Metric, predictions
@@ -81,8 +82,8 @@ def train(
     net: Network,
     settings: Settings,
     problem: Problem,
-    examples: Examples,
-    validation: Examples | None,
+    data: CheckedData,
+    validation: CheckedData | None,
     previous: Tally | None,
     random_state: np.random.RandomState,
 ) -> Tally:
@@ -96,66 +97,81 @@ def train(
         How to train.
     problem
         What the targets are.
-    examples, validation
-        The examples, checked.
+    data, validation
+        The examples to train and to validate on.
     previous
         What earlier calls, which this one continues, have come to; it stays as it is.
     random_state
         Draws validation data and minibatches.
     """
-    weight, largest = divide_by_largest(examples.weight, net.dtype, "X")
-    source, alpha = make_source(examples, weight, net.view.reader), settings.alpha / largest
+    weight, largest = divide_by_largest(data.weight, net.dtype, "X")
+    source, alpha = make_row_source(data, weight, net.view.reader), settings.alpha / largest
     tally, descent = Tally() if previous is None else replace(previous), settings.descent
     if descent is None:
         _minimize(net, settings, problem, source, alpha, tally)
         return tally
     validation_source = None
     if validation is not None:
-        weight, _ = divide_by_largest(validation.weight, net.dtype, "validation_data")
-        validation_source = make_source(validation, weight, net.view.reader)
+        weight, _ = divide_by_largest(validation.weight, net.dtype, "X_val")
+        validation_source = make_row_source(validation, weight, net.view.reader)
     elif descent.early_stopping:
         fraction = descent.validation_fraction
-        source, validation_source = split(source, examples.sample_weight, fraction, problem, random_state)
+        source, validation_source = hold_out(source, data.sample_weight, fraction, problem, random_state)
     plan = make_plan(settings, descent, len(source), alpha, random_state)
-    callbacks = _make_callbacks(net, settings, descent, problem, source, validation_source, tally)
-    _descend(net, plan, source, callbacks)
+    convergence = _make_convergence(net, settings, descent, problem, source, validation_source, tally)
+    evaluations = [] if validation_source is None else [_make_evaluation(problem, validation_source)]
+    progress = [Progress()] if descent.progress else []
+    try:
+        net.run(plan, source, [*evaluations, convergence, *descent.callbacks, *progress])
+    except KeyboardInterrupt:
+        warn("Training interrupted by user.")
+    except DivergenceError as error:
+        if not descent.early_stopping or convergence.best_layers is None:
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
+                f"preprocessed: {error}"
+            ) from error
+        convergence.record_divergence()
+        warn(f"Stopped, and went back to the best weights: {error}", ConvergenceWarning)
     return tally
 
 
-def make_source(examples: Examples, weight: np.ndarray | None, reader: Reader) -> Source:
+def make_row_source(data: CheckedData, weight: np.ndarray | None, reader: Reader) -> RowSource:
     """Move examples to the device; sparse inputs stay on the host."""
     backend, dtype = reader.backend, reader.dtype
     with reader.scope():
-        y = reader.read_targets(move_to(examples.targets, backend), "y")
+        y = reader.read_targets(move_to(data.targets, backend), "y")
         weight = None if weight is None else backend.asarray(weight, dtype)
-        if examples.is_sparse:
-            return SparseRows(examples.x.tocsr(), minibatch.Examples(None, y, weight), reader)
-        x = reader.read_inputs(move_to(examples.x, backend, dtype), "X")
-        return Resident(minibatch.Examples(x, y, weight), reader)
+        if data.is_sparse:
+            return SparseRows(data.x.tocsr(), Examples(None, y, weight), reader)
+        x = reader.read_inputs(move_to(data.x, backend, dtype), "X")
+        return Resident(Examples(x, y, weight), reader)
 
 
-def split(
-    source: Source,
+def hold_out(
+    source: RowSource,
     sample_weight: np.ndarray | None,
     fraction: float,
     problem: Problem,
     random_state: np.random.RandomState,
-) -> tuple[Source, Source]:
+) -> tuple[RowSource, RowSource]:
     """Hold out the examples that scikit-learn would validate on, which do not have the weights of their classes."""
     reader, weight = source.reader, source.examples.weight
     with reader.scope():
         weight = None if weight is None else reader.backend.to_numpy(weight)
-        classes = reader.backend.to_numpy(source.examples.y)[:, 0] if problem.task == "binary" else None
+        classes = None
+        if problem.task == "binary":  # "True" and "False", as scikit-learn calls them if it cannot split
+            classes = (reader.backend.to_numpy(source.examples.y)[:, 0] > 0.5).astype(str)
     training_rows, validation_rows = split_rows(len(source), fraction, random_state, classes)
     if len(validation_rows) < 2:
         raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
     return _take(source, training_rows, weight), _take(source, validation_rows, sample_weight)
 
 
-def _take(source: Source, rows: np.ndarray, weight: np.ndarray | None) -> Source:
+def _take(source: RowSource, rows: np.ndarray, weight: np.ndarray | None) -> RowSource:
     """Take some of the examples, with new weights."""
     reader = source.reader
-    part: Source = take_rows(source, rows) if isinstance(source, Resident) else source.rows(rows)
+    part: RowSource = take_rows(source, rows) if isinstance(source, Resident) else source.rows(rows)
     if weight is not None:
         weight, _ = divide_by_largest(weight[rows], reader.dtype, "a part that early_stopping makes")
         with reader.scope():
@@ -163,7 +179,9 @@ def _take(source: Source, rows: np.ndarray, weight: np.ndarray | None) -> Source
     return replace(part, examples=part.examples._replace(weight=weight))
 
 
-def _minimize(net: Network, settings: Settings, problem: Problem, source: Source, alpha: float, tally: Tally) -> None:
+def _minimize(
+    net: Network, settings: Settings, problem: Problem, source: RowSource, alpha: float, tally: Tally
+) -> None:
     """Train by L-BFGS."""
     loss = problem.cost_to_loss(net.view, source)
 
@@ -192,19 +210,19 @@ def make_plan(settings: Settings, descent: Descent, n: int, alpha: float, random
     )
 
 
-def _make_callbacks(
+def _make_convergence(
     net: Network,
     settings: Settings,
     descent: Descent,
     problem: Problem,
-    source: Source,
-    validation: Source | None,
+    source: RowSource,
+    validation: RowSource | None,
     tally: Tally,
-) -> list[Callback]:
-    """Make the callbacks that follow scikit-learn's rules, and write into the tally; then come the user's own."""
-    validates = validation is not None
-    tally.curves = start_curves(tally.curves, validates=validates, early_stopping=descent.early_stopping)
-    convergence = Convergence(
+) -> Convergence:
+    """Make the callback that follows scikit-learn's rules, and writes into the tally."""
+    validates, early_stopping = validation is not None, descent.early_stopping is not None
+    tally.curves = start_curves(tally.curves, validates=validates, early_stopping=early_stopping)
+    return Convergence(
         settings,
         descent,
         tally,
@@ -214,24 +232,9 @@ def _make_callbacks(
         loss=problem.cost_to_loss(net.view, source),
         validation_loss=float if validation is None else problem.cost_to_loss(net.view, validation),
     )
-    evaluations = [] if validation is None else [_make_evaluation(problem, validation)]
-    return [*evaluations, convergence, *descent.callbacks, *([Progress()] if descent.progress else [])]
 
 
-def _descend(net: Network, plan: Plan, source: Source, callbacks: Sequence[Callback]) -> None:
-    """Train by stochastic gradient descent."""
-    try:
-        net.run(plan, source, callbacks)
-    except KeyboardInterrupt:
-        warn("Training interrupted by user.")
-    except DivergenceError as error:
-        raise ValueError(
-            "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
-            f"preprocessed: {error}"
-        ) from error
-
-
-def _make_evaluation(problem: Problem, validation: Source) -> Evaluate:
+def _make_evaluation(problem: Problem, validation: RowSource) -> Evaluate:
     """Make the callback that computes the cost on validation data, and scikit-learn's score, on the host."""
     weight, to_numpy = validation.examples.weight, validation.reader.backend.to_numpy
     with validation.reader.scope():

@@ -11,15 +11,15 @@ from sklearn.utils.validation import validate_data
 from xpnet.backends.choose import get_backend
 from xpnet.checks import check_lengths
 from xpnet.core.arrays import Array
-from xpnet.data.prepare import check_some_weight, check_weights, relative_weight
 from xpnet.data.reader import as_real_array
+from xpnet.data.weights import check_some_weight, check_weights, relative_weight
 from xpnet.estimators.places import is_foreign, to_host
 
 FLOATS = (np.float64, np.float32)
 ACCEPTED: dict[str, Any] = {"accept_sparse": ["csr", "csc"], "dtype": list(FLOATS), "order": "C"}
 
 
-class Examples(NamedTuple):
+class CheckedData(NamedTuple):
     """Checked examples, still where the user has them."""
 
     x: Any  # (n, n_features): an array of any library, or a sparse matrix

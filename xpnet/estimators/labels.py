@@ -87,14 +87,27 @@ class Labels:
             raise ValueError(
                 f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {self.classes!r}"
             )
-        multilabel = is_multilabel(y)
-        if multilabel != (self.kind == MULTILABEL) or (multilabel and y.shape[1] != self.n_outputs):
-            raise ValueError(f"y has shape {y.shape}, but the estimator was fitted to {self.kind.name} labels")
+        self._check_kind(y)
         labels = unique_labels(y)
         if len(np.setdiff1d(labels, self.classes)):
             raise ValueError(
                 f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes}. 'y' has {labels}."
             )
+
+    def check_all(self, y: Any) -> None:
+        """Check that labels are those that are known, all of them, as `warm_start` asks."""
+        self._check_kind(y)
+        labels = unique_labels(y)
+        if not np.array_equal(labels, self.classes):
+            raise ValueError(
+                "warm_start can only be used where `y` has the same classes as in the previous call to fit. Previously "
+                f"got {self.classes}, `y` has {labels}; give warm_start=False to start anew"
+            )
+
+    def _check_kind(self, y: Any) -> None:
+        multilabel = is_multilabel(y)
+        if multilabel != (self.kind == MULTILABEL) or (multilabel and y.shape[1] != self.n_outputs):
+            raise ValueError(f"y has shape {y.shape}, but the estimator was fitted to {self.kind.name} labels")
 
 
 def learn_labels(y: Any, classes: Any = None) -> Labels:

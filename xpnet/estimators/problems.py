@@ -16,7 +16,7 @@ from xpnet.core.costs import poisson, quadratic
 from xpnet.estimators.architecture import Head, parse_loss
 from xpnet.estimators.labels import MULTILABEL, Labels
 from xpnet.estimators.places import to_host
-from xpnet.estimators.sparse import Source
+from xpnet.estimators.sparse import RowSource
 from xpnet.view import View
 
 
@@ -59,7 +59,7 @@ class Problem(Protocol):
         """
         ...
 
-    def cost_to_loss(self, view: View, source: Source) -> Callable[[float], float]:
+    def cost_to_loss(self, view: View, source: RowSource) -> Callable[[float], float]:
         """Return the function that turns a mean cost on a source into the loss that scikit-learn reports."""
         ...
 
@@ -129,7 +129,7 @@ class Classification:
             in_range("class_weight", weight, 0, math.inf, f"that of {label!r} is not")
         return np.array([class_weight.get(label, 1.0) for label in classes], float)[self.labels.numbers(y)]
 
-    def cost_to_loss(self, view: View, source: Source) -> Callable[[float], float]:
+    def cost_to_loss(self, view: View, source: RowSource) -> Callable[[float], float]:
         """Return the identity: costs of classes are reported as they are."""
         return float
 
@@ -174,7 +174,7 @@ class Regression:
     def weigh_classes(self, y: Any, *, partial: bool) -> None:
         """Return None: numbers have no classes."""
 
-    def cost_to_loss(self, view: View, source: Source) -> Callable[[float], float]:
+    def cost_to_loss(self, view: View, source: RowSource) -> Callable[[float], float]:
         """Return the function that turns a mean cost into a loss. Synchronizes if the loss is the Poisson deviance."""
         if view.model.cost == quadratic:  # a mean over the outputs here, a sum over them in a network
             return lambda cost: cost / view.model.n_out
@@ -188,7 +188,7 @@ class Regression:
         return float(r2_score(y_true, y_pred, sample_weight=sample_weight))
 
 
-def _least_deviance(view: View, source: Source) -> float:
+def _least_deviance(view: View, source: RowSource) -> float:
     """Compute the part of the Poisson deviance that no prediction can change, which a network's cost leaves out."""
     with view.scope():
         y, weight = map_arrays(view.backend.to_numpy, (source.examples.y, source.examples.weight))

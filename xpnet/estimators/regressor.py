@@ -113,7 +113,7 @@ class MLPRegressor(RegressorMixin, BasePerceptron):
         fitted, y = read_attributes(vars(self)), np.zeros((1, self.n_outputs_) if self.n_outputs_ > 1 else 1)
         return exchange.to_sklearn(fitted, self.get_params(deep=False), neural_network.MLPRegressor, y, {})
 
-    def _make_problem(self, y: Any, classes: Any, labels: Labels | None) -> Regression:
+    def _make_problem(self, y: Any, classes: Any, labels: Labels | None, *, partial: bool) -> Regression:
         problem = Regression(1 if y.ndim == 1 else y.shape[1], self.loss)
         problem.check(y)
         return problem

@@ -42,7 +42,7 @@ class Parameters:
     warm_start: bool = False
     momentum: float = 0.9
     nesterovs_momentum: bool = True
-    early_stopping: bool = False
+    early_stopping: Any = False
     validation_fraction: float = 0.1
     beta_1: float = 0.9
     beta_2: float = 0.999
@@ -74,7 +74,7 @@ class Descent(NamedTuple):
     rate_rule: RateRule
     batch_size: int | None  # None: 200, or all examples if there are fewer
     shuffle: bool
-    early_stopping: bool
+    early_stopping: str | None  # watches the "score" or the "loss" on validation data
     validation_fraction: float
     n_iter_no_change: float
     callbacks: Sequence[Callback]
@@ -154,8 +154,9 @@ def check_parameters(parameters: Parameters) -> None:
     if not isinstance(parameters.verbose, int) or parameters.verbose < 0:
         raise ValueError(f"verbose={parameters.verbose!r} must be True or False, or a number of at least 0")
     arguments.parse_callbacks(parameters.callbacks)
-    for name in ("shuffle", "warm_start", "nesterovs_momentum", "early_stopping", "progress"):
+    for name in ("shuffle", "warm_start", "nesterovs_momentum", "progress"):
         yes_or_no(name, getattr(parameters, name))
+    _parse_early_stopping(parameters)
     for name in ("alpha", "power_t", "tol"):
         in_range(name, getattr(parameters, name), 0, math.inf, "0 turns it off")
     between("learning_rate_init", parameters.learning_rate_init, 0, math.inf, "0.001 is usual")
@@ -179,12 +180,24 @@ def _parse_descent(parameters: Parameters) -> Descent:
         rate_rule=_parse_rate_rule(parameters),
         batch_size=None if is_called(parameters.batch_size, "auto") else count("batch_size", parameters.batch_size, 1),
         shuffle=bool(parameters.shuffle),
-        early_stopping=bool(parameters.early_stopping),
+        early_stopping=_parse_early_stopping(parameters),
         validation_fraction=parameters.validation_fraction,
         n_iter_no_change=parameters.n_iter_no_change,
         callbacks=arguments.parse_callbacks(parameters.callbacks),
         progress=bool(parameters.progress),
     )
+
+
+def _parse_early_stopping(parameters: Parameters) -> str | None:
+    value = parameters.early_stopping
+    if is_called(value, "loss"):
+        return "loss"
+    if isinstance(value, str) or str(value) not in ("True", "False"):  # of Python or NumPy
+        raise ValueError(
+            f"early_stopping={value!r} must be True, which watches the score on validation data, 'loss', which watches "
+            "the loss on them, or False"
+        )
+    return "score" if value else None
 
 
 def _parse_optimizer(parameters: Parameters) -> Optimizer:
@@ -216,7 +229,8 @@ def _parse_rate_rule(parameters: Parameters) -> RateRule:
 def _check_partial(descent: Descent) -> None:
     """Refuse what a single epoch cannot do."""
     if descent.early_stopping:
-        raise ValueError("partial_fit does not support early_stopping=True")
+        value = True if descent.early_stopping == "score" else descent.early_stopping
+        raise ValueError(f"partial_fit does not support early_stopping={value!r}")
     if getattr(descent.schedule, "needs_total", True):
         raise ValueError(
             f"learning_rate={descent.schedule!r} is a schedule over all steps, and partial_fit does not know how many "

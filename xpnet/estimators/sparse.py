@@ -54,7 +54,7 @@ class SparseRows(OnDemand):
             return take(self.examples, backend.asarray(index), backend.xp)
 
 
-Source: TypeAlias = Resident | SparseRows
+RowSource: TypeAlias = Resident | SparseRows  # whose rows can be taken by index
 
 
 def dense_blocks(matrix: Any) -> Iterator[Array]:

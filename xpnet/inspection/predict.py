@@ -28,9 +28,12 @@ def predict(view: View, x: Any, transform: Callable[[Array], Array] = lambda a: 
     reader, xp, results = view.reader, view.xp, []
     with view.scope():
         rows, single = as_rows(x, view.model.n_in)
-        scale = reader.scale
-        for block in blocks(reader.move_inputs(rows, "x"), sum(view.model.sizes)):
-            inputs = apply_scale(reader.check_inputs(block, "x"), scale, xp)  # while the block is in the cache
+        x, scale = reader.move_inputs(rows, "x"), reader.scale
+        for block in blocks(x, sum(view.model.sizes)):
+            numbers = (
+                range(len(results) * results[0].shape[0], x.shape[0]) if results else None
+            )  # of rows, for messages
+            inputs = apply_scale(reader.check_inputs(block, "x", numbers), scale, xp)  # while the block is in the cache
             results.append(transform(_outputs(view, inputs)))
         result = results[0] if len(results) == 1 else xp.concat(results, axis=0)
         return result[0, ...] if single else result

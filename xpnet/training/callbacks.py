@@ -16,7 +16,17 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
-from xpnet.checks import between, check_folder, choices, count, in_range, yes_or_no
+from xpnet.checks import (
+    between,
+    check_folder,
+    choices,
+    count,
+    explain_arguments,
+    in_range,
+    install_command,
+    nearest,
+    yes_or_no,
+)
 from xpnet.core.step import State
 from xpnet.training.metrics import METRICS
 from xpnet.view import View
@@ -160,7 +170,7 @@ class Progress(Callback):
                 f"Nr of correctly classified samples: {logs['test_correct']}/{logs['test_size']}\t "
                 f"accuracy: {logs['test_accuracy']:.5f}"
             )
-        elif "test_cost" in logs:
+        if "test_cost" in logs:
             parts.append(f"cost on the test data: {logs['test_cost']:.6g}")
         evaluated = [name for name in logs if name.startswith(("validation_", "training_"))]
         parts += [f"{name.replace('_', ' ')}: {logs[name]:.6g}" for name in evaluated]
@@ -205,10 +215,12 @@ class Monitor(Callback):
     def on_train_begin(self, training: Training) -> None:
         """Reset the best value."""
         if self.monitor not in training.quantities:
+            near = nearest(self.monitor, [*training.quantities, *EVALUATED])
+            hint = f" (did you mean {near!r}?)" if near not in (None, self.monitor) else ""
             raise ValueError(
                 f"{type(self).__name__} watches monitor={self.monitor!r}, which this training does not compute; it "
-                f"computes {choices(training.quantities)}; give validation_data or validation_split, and metrics=, and "
-                "put a callback that adds it before this one"
+                f"computes {choices(training.quantities)}{hint}; give validation_data or validation_split, and "
+                "metrics=, and put a callback that adds it before this one"
             )
         better = self.mode or training.quantities[self.monitor].better
         if better is None:
@@ -234,6 +246,7 @@ class Monitor(Callback):
         return True
 
 
+@explain_arguments
 class EarlyStopping(Monitor):
     """Stop when a quantity has not improved for some epochs (the book, chapter 3, "early stopping").
 
@@ -299,6 +312,7 @@ class EarlyStopping(Monitor):
         super().on_train_end()
 
 
+@explain_arguments
 class ReduceLROnPlateau(Monitor):
     """Lower the learning rate when a quantity has not improved for some epochs.
 
@@ -347,6 +361,7 @@ class ReduceLROnPlateau(Monitor):
             self._waited = 0
 
 
+@explain_arguments
 class ModelCheckpoint(Monitor):
     """Save the network whenever it improves, or every few epochs.
 
@@ -408,6 +423,7 @@ class ModelCheckpoint(Monitor):
             self.training.net.save(self.path.format(**logs))
 
 
+@explain_arguments
 class CSVLog(Callback):
     """Write one row per epoch to a CSV file with a header; an existing file is replaced.
 
@@ -441,6 +457,7 @@ class CSVLog(Callback):
             writer.writerow(logs)
 
 
+@explain_arguments
 class TensorBoard(Callback):
     """Write every number of the logs to event files, with TensorBoard's own writer (``pip install tensorboard``).
 
@@ -470,7 +487,7 @@ class TensorBoard(Callback):
             from tensorboard.summary import Writer
         except ImportError as error:
             raise ImportError(
-                f'TensorBoard needs tensorboard ({error}); install it with: pip install "xpnet[tensorboard]"'
+                f"TensorBoard needs tensorboard ({error}); install it with: {install_command('tensorboard')}"
             ) from error
         self._writer = Writer(self.folder)
 

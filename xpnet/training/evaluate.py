@@ -110,5 +110,5 @@ def make_evaluations(
         evaluations.append(Evaluate("test", sources.test, metrics))
     elif sources.test is not None:
         with_counts = list(dict.fromkeys((correct, accuracy, *metrics)))
-        evaluations.append(Evaluate("test", sources.test, with_counts, omit=("cost",)))
+        evaluations.append(Evaluate("test", sources.test, with_counts, omit=()))
     return evaluations

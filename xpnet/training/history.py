@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from xpnet.checks import choices
+from xpnet.checks import choices, nearest
 
 
 class History:
@@ -12,8 +12,8 @@ class History:
     ``history["cost"]`` is a list with one entry per epoch; ``history.rows`` is a list of dicts. Every epoch has
     ``epoch``, ``cost`` (the mean over its examples, each seen before the update of its own minibatch), ``lr`` (of its
     last step), ``seconds`` and ``examples_per_second``; with validation data ``validation_cost``; with test data
-    ``test_correct``, ``test_size`` and ``test_accuracy``, or ``test_cost`` for a regression; and metrics by their
-    names, as in ``validation_accuracy`` and ``training_accuracy``.
+    ``test_cost``, and unless it is a regression ``test_size``, ``test_correct`` and ``test_accuracy``; and metrics by
+    their names, as in ``validation_accuracy`` and ``training_accuracy``.
 
     Examples
     --------
@@ -41,7 +41,9 @@ class History:
             return self.rows[name]
         names = self.to_dict()
         if name not in names and self.rows:
-            raise KeyError(f"{name!r} is not in this history; it has {choices(names)}")
+            near = nearest(name, names)
+            hint = f" (did you mean {near!r}?)" if near else ""
+            raise KeyError(f"{name!r} is not in this history; it has {choices(names)}{hint}")
         return names.get(name, [])
 
     def __repr__(self) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
-from xpnet.checks import between, in_range
+from xpnet.checks import between, explain_arguments, in_range
 from xpnet.core.arrays import Array, Layers, Namespace, map_arrays, map_layers
 from xpnet.core.optimizers.base import OptimizerState, Update, add_decay
 
@@ -33,6 +33,7 @@ def _rmsprop(
     return layers, state._replace(memory=square)
 
 
+@explain_arguments
 @dataclass(frozen=True, kw_only=True)
 class RMSProp:
     """Divide each gradient by the root mean square of its past (Tieleman and Hinton, lecture 6.5, 2012).
@@ -161,6 +162,7 @@ def _move(
     return layers, state._replace(memory=AdamMemory(power1, power2, first, second))
 
 
+@explain_arguments
 @dataclass(frozen=True, kw_only=True)
 class Adam:
     """Momentum, and an adaptive rate for each weight (Kingma and Ba, arXiv:1412.6980, algorithm 1).
@@ -223,6 +225,7 @@ class Adam:
         return _adam
 
 
+@explain_arguments
 @dataclass(frozen=True, kw_only=True)
 class AdamHat(Adam):
     """Adam with ε added before the bias correction (arXiv:1412.6980, end of section 2), as in scikit-learn.
@@ -251,6 +254,7 @@ class AdamHat(Adam):
         return _adam_hat
 
 
+@explain_arguments
 @dataclass(frozen=True, kw_only=True)
 class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov and Hutter, arXiv:1711.05101, algorithm 2).

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
-from xpnet.checks import in_range, yes_or_no
+from xpnet.checks import explain_arguments, in_range, yes_or_no
 from xpnet.core.arrays import Array, Layers, Namespace, map_arrays, map_layers
 from xpnet.core.optimizers.base import OptimizerState, Update, add_decay
 
@@ -68,6 +68,7 @@ def _nesterov(
     return layers, state._replace(memory=velocity)
 
 
+@explain_arguments
 @dataclass(frozen=True, kw_only=True)
 class SGD:
     """Stochastic gradient descent, optionally with momentum and weight decay.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any, ClassVar, NamedTuple
 
-from xpnet.checks import between
+from xpnet.checks import between, explain_arguments
 from xpnet.core.arrays import Array, Layers, Namespace, leaves
 from xpnet.core.optimizers.base import Optimizer, OptimizerState, Update
 
@@ -109,6 +109,7 @@ class _Wrapper:
         return type(self)._wrap(self.optimizer.update)
 
 
+@explain_arguments
 @dataclass(frozen=True)
 class L1(_Wrapper):
     """Add λ Σ|w| to the cost, and so λ sign(w) to the gradient of the weights (the book, chapter 3, equation 96).
@@ -140,6 +141,7 @@ class L1(_Wrapper):
     _wrap: ClassVar = staticmethod(_with_l1)
 
 
+@explain_arguments
 @dataclass(frozen=True)
 class Clip(_Wrapper):
     """Clip the gradient by its global norm: scale it down if it is longer (Pascanu et al., arXiv:1211.5063).
@@ -171,6 +173,7 @@ class Clip(_Wrapper):
     _wrap: ClassVar = staticmethod(_with_clipping)
 
 
+@explain_arguments
 @dataclass(frozen=True)
 class MaxNorm(_Wrapper):
     """After each step, bound the norm of the incoming weights of every unit (Srivastava et al., JMLR 2014).
