@@ -412,6 +412,8 @@ def test_samples_need_dropout_and_a_number():
         Network([3, 4, 2]).sample(X)
     with pytest.raises(ValueError, match="n=0 must be a whole number of at least 1"):
         diagonal_on_numpy().sample(np.ones((1, 6)), 0)
+    with pytest.raises(TypeError, match=r"^samples=9 is not an argument of sample.*; choose from 'x', 'n'"):
+        diagonal_on_numpy().sample(X, samples=9)
     with pytest.raises(ValueError, match=r"x has shape \(12, 3\), but must have \(n, 6\)"):
         diagonal_on_numpy().sample(X)
 

@@ -650,6 +650,7 @@ class Network:
             )
         return predict(self.view, x, lambda a: predictions(std(cost.blocks(a), xp), self.task, xp))
 
+    @explain_arguments
     def sample(self, x: Any, n: int = 100) -> Array:
         """Compute the outputs n times with dropout left on, as in training: Monte Carlo dropout.
 
