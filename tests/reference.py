@@ -25,6 +25,17 @@ def gelu_tanh_argument(z):
     return np.sqrt(2 / np.pi) * (z + 0.044715 * z**3), np.sqrt(2 / np.pi) * (1 + 3 * 0.044715 * z**2)
 
 
+def mean_std(z):
+    """Means, then standard deviations whose square is softplus plus a millionth."""
+    means, rest = np.split(z, 2)
+    return np.concatenate([means, np.sqrt(np.log(1 + np.exp(rest)) + 1e-6)])
+
+
+def mean_std_slope(z):
+    means, rest = np.split(z, 2)
+    return np.concatenate([np.ones_like(means), 1 / (1 + np.exp(-rest)) / (2 * np.split(mean_std(z), 2)[1])])
+
+
 ACTIVATIONS = {
     "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
     "tanh": np.tanh,
@@ -39,6 +50,7 @@ ACTIVATIONS = {
     "gelu": lambda z: z * normal_cdf(z),
     "gelu_tanh": lambda z: z / 2 * (1 + np.tanh(gelu_tanh_argument(z)[0])),
     "exp": np.exp,
+    "mean_std": mean_std,
 }
 
 
@@ -60,6 +72,7 @@ SLOPES = {
     "gelu": lambda z: normal_cdf(z) + z * normal_density(z),
     "gelu_tanh": gelu_tanh_slope,
     "exp": np.exp,
+    "mean_std": mean_std_slope,
 }
 
 
@@ -75,6 +88,19 @@ def cost(name, output, a, y):
     """Cost of one example."""
     if name == "quadratic":
         return 0.5 * np.sum((a - y) ** 2)
+    if name == "mse":
+        return np.mean((a - y) ** 2)
+    if name == "mae":
+        return np.mean(np.abs(a - y))
+    if name == "gaussian":
+        mean, std = np.split(a, 2)
+        return -np.sum(np.log(np.exp(-((y - mean) ** 2) / (2 * std**2)) / np.sqrt(2 * np.pi * std**2)))
+    if name == "quantile(0.1, 0.5, 0.9)":
+        below, median, above = (y - part for part in np.split(a, 3))
+        return sum(
+            np.sum(np.where(error > 0, level * error, (level - 1) * error))
+            for level, error in ((0.1, below), (0.5, median), (0.9, above))
+        )
     if name == "absolute":
         return np.sum(np.abs(a - y))
     if name == "huber":
@@ -91,6 +117,16 @@ def cost_gradient(name, output, a, y):
     """∇ₐC of one example."""
     if name == "quadratic":
         return a - y
+    if name == "mse":
+        return 2 * (a - y) / len(a)
+    if name == "mae":
+        return np.where(a > y, 1, np.where(a < y, -1, 0)) / len(a)
+    if name == "gaussian":
+        mean, std = np.split(a, 2)
+        return np.concatenate([(mean - y) / std**2, 1 / std - (mean - y) ** 2 / std**3])
+    if name == "quantile(0.1, 0.5, 0.9)":
+        parts = zip((0.1, 0.5, 0.9), np.split(a, 3), strict=True)
+        return np.concatenate([np.where(part > y, 1 - level, -level) for level, part in parts])
     if name == "absolute":
         return np.where(a > y, 1, np.where(a < y, -1, 0))
     if name == "huber":

@@ -4,7 +4,7 @@ import reference
 from hypothesis import given
 from hypothesis import strategies as st
 from test_activations import Bent, Softsign
-from test_costs import PAIRS, LogCosh, Quartic, assert_away_from_kinks, targets
+from test_costs import PAIRS, LogCosh, Quartic, assert_away_from_kinks, count_outputs, targets
 
 from xpnet import Network
 from xpnet.core.activations import ACTIVATIONS, make_elu, make_leaky_relu
@@ -36,8 +36,9 @@ def layers_of(net):
 @pytest.mark.parametrize(("output", "cost"), PAIRS)
 def test_gradients_by_central_differences(place, output, cost):
     """Over every weight and bias, m = 3, sizes 4-2-2: for every valid output × cost pair."""
-    net, rng = make(place, [4, 2, 2], "tanh", output, cost, seed=8), np.random.default_rng(3)
-    x, y = rng.standard_normal((3, 4)), targets(output, rng, m=3, n_out=2)
+    sizes, rng = [4, 2, count_outputs(cost, 2)], np.random.default_rng(3)
+    net = make(place, sizes, "tanh", output, cost, seed=8)
+    x, y = rng.standard_normal((3, 4)), targets(output, rng, m=3, n=2)
     zs, a = _forward(net, [reference.ACTIVATIONS["tanh"], reference.ACTIVATIONS[output]], x)
     assert np.abs(zs[-1]).min() > 1e-3
     assert_away_from_kinks(cost, a, y)
@@ -120,9 +121,9 @@ def _check_against_differences(net, x, y, h=1e-6):
 )
 def test_gradient_is_the_mean_of_per_example_gradients(place, activation, output, cost):
     """Of every activation with one pair, and of every pair with one activation."""
-    net = make(place, [5, 4, 3], activation, output, cost, seed=1)
+    net = make(place, [5, 4, count_outputs(cost, 3)], activation, output, cost, seed=1)
     rng = np.random.default_rng(5)
-    x, y = rng.standard_normal((7, 5)), targets(output, rng, m=7, n_out=3)
+    x, y = rng.standard_normal((7, 5)), targets(output, rng, m=7, n=3)
     expected, mean_cost = reference.mean_gradient(layers_of(net), [activation, output], cost, x, y)
     for found, (gw, gb) in zip(net.backward(x, y), expected, strict=True):
         np.testing.assert_allclose(net.backend.to_numpy(found.w), gw, rtol=1e-10, atol=1e-14)

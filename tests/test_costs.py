@@ -8,7 +8,7 @@ from test_activations import Bent, on
 
 from xpnet import Network
 from xpnet.core import activations, costs
-from xpnet.core.activations import ACTIVATIONS, exp, identity, sigmoid, softmax
+from xpnet.core.activations import ACTIVATIONS, exp, identity, mean_std, sigmoid, softmax
 from xpnet.core.costs import (
     COSTS,
     Fused,
@@ -17,33 +17,42 @@ from xpnet.core.costs import (
     huber,
     log_likelihood,
     make_huber,
+    make_quantile,
     poisson,
     quadratic,
 )
 
+SIGMAS = {**ACTIVATIONS, "mean_std": mean_std}
+QUANTILES = "quantile(0.1, 0.5, 0.9)"
 PAIRS = [(output, name) for name, cost in COSTS.items() for output in cost.outputs or ACTIVATIONS]
 
 
-def targets(output, rng, m=3, n_out=4):
+def targets(output, rng, m=3, n=4):
     """Targets that an output activation can reach."""
     if output == "softmax":
-        return np.eye(n_out)[rng.integers(n_out, size=m)]
-    sigma = ACTIVATIONS[output]
-    return rng.uniform(max(sigma.low, -2), min(sigma.high, 2), (m, n_out))
+        return np.eye(n)[rng.integers(n, size=m)]
+    sigma = SIGMAS[output]
+    return rng.uniform(max(sigma.low, -2), min(sigma.high, 2), (m, n))
 
 
-def points(output, name, rng, m=3, n_out=4):
+def count_outputs(name, n):
+    """How many outputs a cost has for n targets."""
+    return n * COSTS[name].outputs_per_target
+
+
+def points(output, name, rng, m=3, n=4):
     """Weighted inputs of an output layer and targets, away from the kinks of activation and cost."""
-    z = rng.uniform(0.1, 2, (m, n_out)) * rng.choice([-1, 1], (m, n_out))
-    y = targets(output, rng, m, n_out)
+    shape = m, count_outputs(name, n)
+    z = rng.uniform(0.1, 2, shape) * rng.choice([-1, 1], shape)
+    y = targets(output, rng, m, n)
     assert_away_from_kinks(name, np.stack([reference.ACTIVATIONS[output](row) for row in z]), y)
     return z, y
 
 
 def assert_away_from_kinks(name, a, y):
     """A central difference across a kink is no derivative."""
-    distance = np.abs(a - y)
-    assert name != "absolute" or distance.min() > 1e-3
+    distance = np.abs(a - np.tile(y, a.shape[1] // y.shape[1]))
+    assert name not in ("absolute", "mae", QUANTILES) or distance.min() > 1e-3
     assert name != "huber" or np.abs(distance - 1).min() > 1e-3
 
 
@@ -56,15 +65,20 @@ def test_the_table_of_pairs():
         "absolute": set(ACTIVATIONS),
         "huber": set(ACTIVATIONS),
         "poisson": {"exp"},
+        "mse": set(ACTIVATIONS),
+        "mae": set(ACTIVATIONS),
+        "gaussian": {"mean_std"},
+        QUANTILES: {"identity"},
     }
-    assert {name for name, cost in COSTS.items() if cost.outputs is None} == {"quadratic", "absolute", "huber"}
+    of_any = {"quadratic", "absolute", "huber", "mse", "mae"}
+    assert {name for name, cost in COSTS.items() if cost.outputs is None} == of_any
 
 
 @pytest.mark.few("strict-device1", "jax")
 @pytest.mark.parametrize(("output", "name"), PAIRS)
 def test_delta_is_the_gradient_of_the_value_by_z(backend, output, name):
     """BP1 by central differences over every z, for every valid pair."""
-    sigma, pair = ACTIVATIONS[output], COSTS[name].combine(ACTIVATIONS[output])
+    sigma, pair = SIGMAS[output], COSTS[name].combine(SIGMAS[output])
     z, y = points(output, name, np.random.default_rng(1))
 
     def total(z):
@@ -78,8 +92,8 @@ def test_delta_is_the_gradient_of_the_value_by_z(backend, output, name):
 @pytest.mark.parametrize(("output", "name"), PAIRS)
 def test_values_and_deltas_against_the_reference(backend, output, name):
     rng = np.random.default_rng(2)
-    z, y = rng.standard_normal((3, 4)), targets(output, rng)
-    pair, a = COSTS[name].combine(ACTIVATIONS[output]), [reference.ACTIVATIONS[output](row) for row in z]
+    z, y = rng.standard_normal((3, count_outputs(name, 4))), targets(output, rng)
+    pair, a = COSTS[name].combine(SIGMAS[output]), [reference.ACTIVATIONS[output](row) for row in z]
     values = [reference.cost(name, output, *row) for row in zip(a, y, strict=True)]
     np.testing.assert_allclose(on(backend, pair.value, z, a, y), values, rtol=1e-12)
     deltas = [
@@ -91,7 +105,10 @@ def test_values_and_deltas_against_the_reference(backend, output, name):
 @pytest.mark.needs("torch")
 @pytest.mark.parametrize(
     ("output", "name"),
-    [("identity", "huber"), ("identity", "absolute"), ("exp", "poisson"), ("softmax", "log_likelihood")],
+    [
+        *(("identity", "huber"), ("identity", "absolute"), ("exp", "poisson"), ("softmax", "log_likelihood")),
+        *(("sigmoid", "mse"), ("tanh", "mae")),
+    ],
 )
 def test_values_and_deltas_against_torch(backend, output, name):
     """Ours is the sum over the outputs of an example, so torch is asked for the sum too, and halves nothing."""
@@ -103,6 +120,8 @@ def test_values_and_deltas_against_torch(backend, output, name):
     theirs = {
         "huber": lambda: functional.huber_loss(theirs_z, theirs_y, reduction="sum"),
         "absolute": lambda: functional.l1_loss(theirs_z, theirs_y, reduction="sum"),
+        "mse": lambda: 5 * functional.mse_loss(torch.sigmoid(theirs_z), theirs_y),  # a mean over examples and outputs
+        "mae": lambda: 5 * functional.l1_loss(torch.tanh(theirs_z), theirs_y),
         "poisson": lambda: functional.poisson_nll_loss(theirs_z, theirs_y, log_input=True, reduction="sum"),
         "log_likelihood": lambda: functional.nll_loss(
             functional.log_softmax(theirs_z, dim=-1), theirs_y.argmax(dim=-1), reduction="sum"
@@ -235,6 +254,9 @@ def test_a_pair_that_does_not_go_together_names_the_choices(cost, sigma, choices
         ("regression", "absolute", "identity"),
         ("classification", "log_likelihood", "softmax"),
         ("regression", make_huber(0.5), "identity"),
+        ("regression", "gaussian", "mean_std"),
+        (None, "gaussian", "mean_std"),
+        (None, make_quantile(0.2, 0.7), "identity"),
     ],
 )
 def test_a_task_takes_the_first_output_that_the_cost_accepts(task, cost, output):

@@ -21,7 +21,7 @@ import pytest
 from helpers import PLACES, Place, assert_same, marked, snapshot
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from test_costs import PAIRS, targets
+from test_costs import PAIRS, count_outputs, targets
 from test_optimizers import EVERY, ONE_OF_EACH
 
 from xpnet import SGD, Adam, Callback, Network, OneCycle, get_backend
@@ -130,7 +130,8 @@ def test_every_activation(eager, dtype, replayed, activation):
 @pytest.mark.parametrize(("output", "cost"), PAIRS)
 def test_every_output_with_every_cost(eager, dtype, replayed, output, cost):
     y = targets(output, np.random.default_rng(4), N, 3)
-    assert_alike(network(eager, output_activation=output, cost=cost, dtype=dtype), replayed, (X, y), lr=0.02)
+    net = network(eager, [5, 4, count_outputs(cost, 3)], output_activation=output, cost=cost, dtype=dtype)
+    assert_alike(net, replayed, (X, y), lr=0.02)
     assert replayed == 2 * FOLDS
 
 

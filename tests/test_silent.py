@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers import flat
 from silent import XP, HostAskedError, Silent, silenced, told
-from test_costs import PAIRS, targets
+from test_costs import PAIRS, count_outputs, targets
 from test_optimizers import EVERY
 
 from xpnet import SGD, Adam, Network
@@ -42,8 +42,8 @@ def check(net: Network, y: np.ndarray, optimizer: Optimizer | None = None, **mor
     check_steps(net, step, state, (examples, encoding), Batch(INDEX, LR, **more))
 
 
-def network(**options: Any) -> Network:
-    return Network([5, 4, 3], **{"activation": "tanh", "dtype": "float64", "seed": 0, **options})
+def network(outputs: int = 3, **options: Any) -> Network:
+    return Network([5, 4, outputs], **{"activation": "tanh", "dtype": "float64", "seed": 0, **options})
 
 
 Y = np.random.default_rng(1).uniform(size=(N, 3))
@@ -56,7 +56,8 @@ def test_every_activation(activation):
 
 @pytest.mark.parametrize(("output", "cost"), PAIRS)
 def test_every_output_with_every_cost(output, cost):
-    check(network(output_activation=output, cost=cost), targets(output, np.random.default_rng(2), N, 3))
+    net = network(count_outputs(cost, 3), output_activation=output, cost=cost)
+    check(net, targets(output, np.random.default_rng(2), N, 3))
 
 
 @pytest.mark.parametrize("optimizer", EVERY, ids=str)

@@ -48,6 +48,12 @@ def parse_model(
     hidden = parse_hidden(activation, len(units) - 2)
     output, cost, task = parse_output(output_activation, cost, task, units[-1])
     cost.combine(output)  # raises if they do not go together
+    n = cost.outputs_per_target
+    if units[-1] % n:
+        raise ValueError(
+            f"sizes ends in {units[-1]}, but cost={cost.name!r} has {n} outputs for each target; end it in {n} for one "
+            f"target, in {2 * n} for two"
+        )
     rates = parse_dropout(dropout, len(units) - 1)
     return Model(tuple(units), (*hidden, output), cost, task, tuple(rates), scale)
 
@@ -110,8 +116,10 @@ def parse_output(activation: Any, cost: Any, task: Any, n_out: int) -> tuple[Act
         accepted = parse_cost(cost).outputs or defaults.activations
         default = next((name for name in accepted if name in defaults.activations), accepted[0])
         activation = default if activation is None else activation
-    output = parse_activation("output_activation", "sigmoid" if activation is None else activation)
     cost = parse_cost("quadratic" if cost is None else cost)
+    if cost.activation is not None and (activation is None or activation == cost.activation.name):
+        activation = cost.activation
+    output = parse_activation("output_activation", "sigmoid" if activation is None else activation)
     if output.name == "softmax" and n_out == 1:
         raise ValueError(
             'sizes ends in 1, but a softmax over 1 output is always 1; for two classes give 2 outputs, or task="binary"'
@@ -168,15 +176,16 @@ def check_functions(model: Model, backend: Backend, dtype: str) -> None:
     """Call the functions of the user's own activations and cost once, to check the shapes that they return."""
     with backend.scope(dtype), np.errstate(all="ignore"):
         for sigma, n in zip(model.sigmas, model.sizes[1:]):
-            if sigma.name.partition("(")[0] not in ACTIVATIONS:
+            if sigma.name.partition("(")[0] not in ACTIVATIONS and sigma != model.cost.activation:
                 z = backend.asarray(np.linspace(0.1, 0.9, 2 * n).reshape(2, n), dtype)
                 _check_result(f"activation {sigma.name!r}: value", sigma.value(z, backend.xp), z, z.shape)
                 _check_result(f"activation {sigma.name!r}: pullback", sigma.pullback(z, z, z, backend.xp), z, z.shape)
         cost = model.cost
-        if cost.name.partition("(")[0] not in COSTS and cost.value and cost.gradient:
-            a, y = (backend.asarray(np.full((2, model.n_out), number), dtype) for number in (0.25, 0.5))
+        if cost.name.partition("(")[0] not in _families(COSTS) and cost.value and cost.gradient:
+            shapes = (2, model.n_out), (2, model.n_targets)
+            a, y = (backend.asarray(np.full(shape, x), dtype) for shape, x in zip(shapes, (0.25, 0.5)))
             _check_result(f"cost {cost.name!r}: value", cost.value(a, y, backend.xp), y, (2,))
-            _check_result(f"cost {cost.name!r}: gradient", cost.gradient(a, y, backend.xp), y, y.shape)
+            _check_result(f"cost {cost.name!r}: gradient", cost.gradient(a, y, backend.xp), a, a.shape)
 
 
 # The parameters of a network
@@ -241,11 +250,16 @@ def round_number(value: float, dtype: str) -> np.ndarray:
 
 def _check_fits_task(argument: str, value: Any, task: str, names: Sequence[str]) -> None:
     name = str(value if isinstance(value, str) else getattr(value, "name", "")).partition("(")[0]
-    if name in {**ACTIVATIONS, **COSTS} and name not in names:
+    if name in _families((*ACTIVATIONS, *COSTS)) and name not in _families(names):
         raise ValueError(
             f"{argument}={value!r} contradicts task={task!r}, which goes with {choices(names)}; "
             "leave one of the two out"
         )
+
+
+def _families(names: Iterable[str]) -> set[str]:
+    """Return names without the numbers in brackets."""
+    return {name.partition("(")[0] for name in names}
 
 
 def _check_result(what: str, result: Any, argument: Array, shape: tuple[int, ...]) -> None:

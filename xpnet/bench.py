@@ -211,7 +211,7 @@ def libraries(names: Sequence[str] = tuple(BACKENDS)) -> Iterator[Library]:
 
 
 def random_examples(net: Network, n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Draw random inputs (n, n_in) and targets for a network: classes (n,), or rows (n, n_out).
+    """Draw random inputs (n, n_in) and targets for a network: classes (n,), or rows (n, n_targets).
 
     Examples
     --------
@@ -219,7 +219,7 @@ def random_examples(net: Network, n: int, seed: int = 0) -> tuple[np.ndarray, np
     >>> x.shape, x.dtype, y.shape
     ((5, 4), dtype('float32'), (5,))
     """
-    rng, n_out = np.random.default_rng(seed), net.sizes[-1]
+    rng, n_out = np.random.default_rng(seed), net.view.model.n_targets
     x = rng.standard_normal((n, net.sizes[0]), np.dtype(net.dtype).type)
     if net.task == "classification":
         return x, rng.integers(n_out, size=n)

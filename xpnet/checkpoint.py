@@ -172,7 +172,7 @@ def scaling_of(record: Record, model: Model) -> Scaling | None:
     if all(array is None for array in arrays.values()):
         return None
     for name, array in arrays.items():
-        shape = (1, model.n_in if name.startswith("x") else model.n_out)
+        shape = (1, model.n_in if name.startswith("x") else model.n_targets)
         if array is not None and (array.shape != shape or not np.isfinite(array).all()):
             raise ValueError(f"scaling.{name} of shape {array.shape} must be finite numbers of shape {shape}")
         if array is not None and name.endswith("std") and not (array > 0).all():

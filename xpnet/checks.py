@@ -19,8 +19,8 @@ NAMES_ELSEWHERE = {
     "he": ("he_normal",),
     "linear": ("identity",),
     "logistic": ("sigmoid",),
-    "mae": ("absolute", "mean_absolute_error"),
-    "mse": ("quadratic", "mean_squared_error"),
+    "pinball": ("quantile(0.1, 0.5, 0.9)",),
+    "quantile": ("quantile(0.1, 0.5, 0.9)",),
     "swish": ("silu",),
     "xavier": ("glorot_uniform",),
     # quantities of a history

@@ -142,7 +142,7 @@ def _as_batch(x: Any, y: Any, net: Network) -> tuple[Any, Any]:
     """Return inputs and targets as rows; those of a single example get an axis of examples."""
     x, single = as_rows(x, net.sizes[0])
     y = as_real_array(y, "y of the batch")
-    return x, (y[None, ...] if single and (y.ndim == 0 or tuple(y.shape) == (net.sizes[-1],)) else y)
+    return x, (y[None, ...] if single and (y.ndim == 0 or tuple(y.shape) == (net.view.model.n_targets,)) else y)
 
 
 def _compare(

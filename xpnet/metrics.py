@@ -10,6 +10,7 @@ from xpnet.training.metrics import (
     of_function,
     predictions,
     r2,
+    root_mean_squared_error,
     top_k,
 )
 
@@ -23,5 +24,6 @@ __all__ = [
     "of_function",
     "predictions",
     "r2",
+    "root_mean_squared_error",
     "top_k",
 ]

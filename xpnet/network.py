@@ -64,8 +64,10 @@ class Network:
         Activation of the output layer, "sigmoid" unless given.
     cost
         "quadratic" unless given, "cross_entropy" (binary with a sigmoid output, categorical with softmax),
-        "log_likelihood" (softmax), "huber", "absolute", "poisson" (exp), or your own object with the functions of
-        `xpnet.costs.Cost`.
+        "log_likelihood" (softmax), "huber", "absolute", "poisson" (exp), "mse", "mae", or your own object with the
+        functions of `xpnet.costs.Cost`. For regressions with error bars, "gaussian" (a mean and a standard deviation,
+        two outputs for each target) or "quantile(0.1, 0.5, 0.9)" (an output for each level and target), which set task
+        and output activation.
     task
         Sets output activation and cost, unless they are given: "classification" (softmax, cross-entropy), "binary" or
         "multilabel" (sigmoid, cross-entropy), "regression" (identity, quadratic).
@@ -418,9 +420,9 @@ class Network:
             Objects that observe and control training: `EarlyStopping`, `ModelCheckpoint`, `ReduceLROnPlateau`,
             `CSVLog`, `TensorBoard`, or your own `Callback`.
         metrics
-            Metrics to compute on validation and test data after each epoch: "accuracy", "top_3" (any number),
-            "mean_absolute_error", "mean_squared_error", "r2", a function (y_true, y_pred) -> number, or a
-            `xpnet.metrics.Metric`.
+            Metrics to compute on validation and test data after each epoch: "accuracy", "top_3" (any number), "mae",
+            "mse", "rmse" (or their long names, such as "mean_absolute_error"), "r2", a function (y_true, y_pred) ->
+            number, or a `xpnet.metrics.Metric`.
         training_metrics
             The same on the training data.
         steps
@@ -475,8 +477,8 @@ class Network:
         schedule = parse_schedule(optimizer.default_lr if lr is None else lr)
         plan = Plan(epochs, batch_size, optimizer, schedule, look_up("sampling", sampling, SAMPLING))
         user_callbacks = parse_callbacks(callbacks)
-        metrics = parse_metrics("metrics", metrics, self.task, self._model.n_out)
-        training_metrics = parse_metrics("training_metrics", training_metrics, self.task, self._model.n_out)
+        metrics = parse_metrics("metrics", metrics, self._model)
+        training_metrics = parse_metrics("training_metrics", training_metrics, self._model)
         request = Request(
             train_data=train_data,
             validation_data=validation_data,
@@ -597,7 +599,9 @@ class Network:
         array
             Depending on `task`: classes (m,) for "classification" and "binary" (0 or 1 for the latter); 0 or 1 for each
             label, (m, n_out), for "multilabel"; the outputs for "regression", (m, n_out), or (m,) if there is one
-            output. One example has no axis m.
+            output. With ``cost="gaussian"`` these are the means; with quantiles, the quantiles of each example in
+            increasing order, (m, n_levels), or (m, n_targets, n_levels) if there are several targets. One example has
+            no axis m.
 
         Examples
         --------
@@ -606,7 +610,84 @@ class Network:
         >>> net.predict([[1, 1], [3, 4]]), net.forward([[1, 1], [3, 4]]).shape
         (array([ 3., 11.], dtype=float32), (2, 1))
         """
-        return predict(self.view, x, lambda a: predictions(a, self.task, self._backend.xp))
+        cost, xp = self._model.cost, self._backend.xp
+        return predict(self.view, x, lambda a: predictions(cost.prediction(a, xp), self.task, xp))
+
+    def predict_std(self, x: Any) -> Array:
+        """Predict the standard deviation of each target around the prediction, for ``cost="gaussian"``.
+
+        It is the scatter of the data that the network has learnt, not the uncertainty of its weights; for that, see
+        `sample`.
+
+        Parameters
+        ----------
+        x
+            One example (n_in,), or rows (m, n_in).
+
+        Returns
+        -------
+        array
+            Standard deviations in the units of the targets, of the same shape as the predictions of `predict`.
+
+        Raises
+        ------
+        ValueError
+            If the cost has no standard deviation among its outputs.
+
+        Examples
+        --------
+        >>> net = Network([1, 2], cost="gaussian", seed=0)
+        >>> net.predict([[0.0], [1.0]]).shape, net.predict_std([[0.0], [1.0]]).shape
+        ((2,), (2,))
+        """
+        cost, xp = self._model.cost, self._backend.xp
+        std = None if cost.distribution is None else cost.distribution.std
+        if std is None:
+            remedy = ", or take sample(x, 100).std(axis=0), the spread by dropout" if any(self.dropout) else ""
+            raise ValueError(
+                f'predict_std needs cost="gaussian", and this network has cost={self.cost_name!r}; make one with '
+                f'cost="gaussian" and 2 outputs for each target{remedy}'
+            )
+        return predict(self.view, x, lambda a: predictions(std(cost.blocks(a), xp), self.task, xp))
+
+    @explain_arguments
+    def sample(self, x: Any, n: int = 100) -> Array:
+        """Compute the outputs n times with dropout left on, as in training: Monte Carlo dropout.
+
+        The spread of the samples says how unsure the network is of its weights (Y. Gal and Z. Ghahramani, "Dropout as a
+        Bayesian Approximation", ICML 2016). Sample i drops the units that training would drop in step i, so the same
+        call gives the same samples, on every backend. The network does not change.
+
+        Parameters
+        ----------
+        x
+            One example (n_in,), or rows (m, n_in).
+        n
+            Number of samples.
+
+        Returns
+        -------
+        array
+            Outputs as `forward` computes them, (n, m, n_out), or (n, n_out) for one example, on the device.
+
+        Raises
+        ------
+        ValueError
+            If the network has no dropout.
+
+        Examples
+        --------
+        >>> net = Network([3, 20, 1], task="regression", dropout=0.5, seed=0)
+        >>> samples = net.sample([[1, 2, 3], [4, 5, 6]], 50)
+        >>> samples.shape
+        (50, 2, 1)
+        """
+        from xpnet.inspection.predict import sample
+
+        n = count("n", n, 1)
+        if self.state.dropout is None:
+            raise ValueError("sample needs dropout, and this network has none; make one with dropout=0.1, say")
+        return sample(self.view, self.state.dropout, x, n)
 
     def predict_proba(self, x: Any) -> Array:
         """Predict probabilities, (n_out,) or (m, n_out): of each class, or of 1 for each sigmoid output.

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from xpnet.backends import Backend
-from xpnet.core.arrays import Layers, Namespace
+from xpnet.core.arrays import Array, Layers, Namespace
 from xpnet.core.model import Model
 from xpnet.data.reader import Reader
 
@@ -44,6 +44,22 @@ class View(NamedTuple):
     def reader(self) -> Reader:
         """The reader that moves inputs and targets to this network."""
         return Reader(self.model, self.backend, self.dtype, self.scaling)
+
+    @property
+    def output_scaling(self) -> tuple[Array, Array] | None:
+        """The shift and the factor, (1, n_out) each, that bring outputs to the units of the targets, if any."""
+        scaling = self.scaling
+        if scaling is None or scaling.y_mean is None:
+            return None
+        return self.model.cost.output_scaling(scaling.y_mean, scaling.y_std, self.xp)
+
+    def scale_back(self, a: Array) -> Array:
+        """Bring outputs to the units of the targets."""
+        scaling = self.output_scaling
+        if scaling is None:
+            return a
+        shift, factor = scaling
+        return a * factor + shift
 
     def scope(self) -> AbstractContextManager[Any]:
         """Enter the library's settings for computing in this dtype on this device."""

@@ -145,6 +145,23 @@ def _exp_pullback(g: Array, z: Array, a: Array, xp: Namespace) -> Array:
     return g * a
 
 
+# The output activation of the Gaussian cost: the first half of the units are means, the second half standard deviations
+
+_LEAST_VARIANCE = 1e-6
+
+
+def _mean_std(z: Array, xp: Namespace) -> Array:
+    k = z.shape[-1] // 2
+    variance = softplus.value(z[..., k:], xp) + _LEAST_VARIANCE  # smooth, unlike a bound, and never 0
+    return xp.concat([z[..., :k], xp.sqrt(variance)], axis=-1)
+
+
+def _mean_std_pullback(g: Array, z: Array, a: Array, xp: Namespace) -> Array:
+    k = z.shape[-1] // 2
+    slope = 0.5 * sigmoid.value(z[..., k:], xp) / a[..., k:]  # the derivative of √v is 1 / (2 √v), of softplus sigmoid
+    return xp.concat([g[..., :k], g[..., k:] * slope], axis=-1)
+
+
 class _Parametrized(Activation):
     """An activation with parameters. Copies and pickles hold the parameters and build it anew."""
 
@@ -272,6 +289,8 @@ silu = Activation("silu", _silu, _silu_pullback, low=-0.27847, initializer=he_no
 gelu = Activation("gelu", _gelu, _gelu_pullback, low=-0.16998, initializer=he_normal)
 gelu_tanh = Activation("gelu_tanh", _gelu_tanh, _gelu_tanh_pullback, low=-0.17005, initializer=he_normal)
 exp = Activation("exp", _exp, _exp_pullback, low=0.0, initializer=lecun_normal)
+# Not in the table: it goes with one cost alone, which brings it
+mean_std = Activation("mean_std", _mean_std, _mean_std_pullback)
 
 ACTIVATIONS: dict[str, Activation] = {
     sigma.name: sigma

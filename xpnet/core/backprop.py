@@ -99,7 +99,7 @@ def backward(
     zs, activations
         As returned by `forward`.
     y
-        Targets, shape (..., m, n_out).
+        Targets, shape (..., m, n_targets).
     xp
         Namespace of the arrays.
     weight

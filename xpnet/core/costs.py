@@ -7,16 +7,20 @@ Such a pair is *fused*. So n activations and m costs need n + m definitions, not
 
 Arrays have shape (..., m, n_out); costs of examples have shape (..., m).
 
+Most costs compare one output with each target. Those with several outputs for each target say in their `Distribution`
+what these are. The outputs then come in blocks of n_targets columns: the first output of every target, the second of
+every target, and so on.
+
 To add a cost, write its functions and add it to `COSTS` at the end of this file.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
-from math import inf
+from math import inf, log, pi
 from typing import Any, NamedTuple, TypeAlias
 
 from xpnet.checks import between, choices
-from xpnet.core.activations import Activation
+from xpnet.core.activations import Activation, identity, mean_std
 from xpnet.core.arrays import Array, Namespace
 
 
@@ -52,6 +56,30 @@ class Fused(NamedTuple):
 Output: TypeAlias = Composed | Fused
 
 
+class Distribution(NamedTuple):
+    """What the outputs for one target say about it, where a cost has several of them.
+
+    The functions take the outputs as blocks, arrays (..., m, n_targets), one for each output of a target.
+
+    Parameters
+    ----------
+    shifts
+        For each output of a target: 1 if it moves with the target, as a mean does; 0 if it is only scaled with it, as a
+        standard deviation is.
+    prediction
+        ``prediction(blocks, xp)``: what `Network.predict` returns.
+    point
+        ``point(blocks, xp)``: one number for each target, (..., m, n_targets), for metrics; None if there is none.
+    std
+        ``std(blocks, xp)``: the standard deviation, (..., m, n_targets); None if it is not known.
+    """
+
+    shifts: tuple[float, ...]
+    prediction: Callable[[Sequence[Array], Namespace], Array]
+    point: Callable[[Sequence[Array], Namespace], Array] | None = None
+    std: Callable[[Sequence[Array], Namespace], Array] | None = None
+
+
 class Cost(NamedTuple):
     """A cost function.
 
@@ -66,6 +94,10 @@ class Cost(NamedTuple):
     fused
         Pairs of an activation's name and the fused form. A cost without value and gradient accepts these activations
         only.
+    activation
+        The only output activation that the cost accepts, if there is one.
+    distribution
+        What the outputs are, if there are several for each target.
 
     Examples
     --------
@@ -81,11 +113,64 @@ class Cost(NamedTuple):
     value: Callable[[Array, Array, Namespace], Array] | None = None
     gradient: Callable[[Array, Array, Namespace], Array] | None = None
     fused: tuple[tuple[str, Fused], ...] = ()
+    activation: Activation | None = None
+    distribution: Distribution | None = None
 
     @property
     def outputs(self) -> list[str] | None:
         """Names of the output activations that this cost accepts; None if it accepts any."""
-        return None if self.gradient else [name for name, _ in self.fused]
+        if self.activation is not None:
+            return [self.activation.name]
+        return None if self.value and self.gradient else [name for name, _ in self.fused]
+
+    @property
+    def outputs_per_target(self) -> int:
+        """Number of outputs for each target."""
+        return 1 if self.distribution is None else len(self.distribution.shifts)
+
+    def blocks(self, a: Array) -> list[Array]:
+        """Cut outputs (..., m, n_out) into blocks (..., m, n_targets), one for each output of a target."""
+        return split_columns(a, self.outputs_per_target)
+
+    def prediction(self, a: Array, xp: Namespace) -> Array:
+        """Turn outputs (..., m, n_out) into what `Network.predict` returns for a regression."""
+        return a if self.distribution is None else self.distribution.prediction(self.blocks(a), xp)
+
+    def point(self, a: Array, xp: Namespace) -> Array:
+        """Turn outputs (..., m, n_out) into one number for each target, (..., m, n_targets).
+
+        Raises
+        ------
+        ValueError
+            If there is no such number.
+        """
+        if self.distribution is None:
+            return a
+        self.require_point("metrics")
+        return self.distribution.point(self.blocks(a), xp)  # type: ignore
+
+    def require_point(self, what: str) -> None:
+        """Refuse a cost that has no single number for each target, where something needs one."""
+        if self.distribution is not None and self.distribution.point is None:
+            raise ValueError(
+                f"{what} compare one number with each target, and cost={self.name!r} has none; add 0.5, the median, to "
+                "its levels"
+            )
+
+    def output_scaling(self, mean: Array, std: Array, xp: Namespace) -> tuple[Array, Array]:
+        """Compute the shift and the factor that scale outputs back, (1, n_out) each.
+
+        Parameters
+        ----------
+        mean, std
+            Mean and standard deviation of the targets, (1, n_targets).
+        xp
+            Namespace of the arrays.
+        """
+        if self.distribution is None:
+            return mean, std
+        shifts = self.distribution.shifts
+        return xp.concat([shift * mean for shift in shifts], axis=-1), xp.concat([std for _ in shifts], axis=-1)
 
     def combine(self, sigma: Activation) -> Output:
         """Combine this cost with the activation of the output layer.
@@ -98,7 +183,7 @@ class Cost(NamedTuple):
         fused = dict(self.fused).get(sigma.name)
         if fused is not None:
             return fused
-        if self.value is None or self.gradient is None:
+        if self.outputs is not None and sigma.name not in self.outputs:
             raise ValueError(
                 f"cost={self.name!r} does not go with output_activation={sigma.name!r}; "
                 f"it needs one of {choices(self.outputs or [])}"
@@ -138,6 +223,57 @@ def _absolute_gradient(a: Array, y: Array, xp: Namespace) -> Array:
 def _poisson(z: Array, y: Array, xp: Namespace) -> Array:
     # −ln of the Poisson probability of y with mean a = e^z, without ln y!, which does not depend on the weights
     return xp.sum(xp.exp(z) - y * z, axis=-1)
+
+
+def _mean_squared(a: Array, y: Array, xp: Namespace) -> Array:
+    difference = a - y
+    return xp.vecdot(difference, difference) / a.shape[-1]
+
+
+def _mean_squared_gradient(a: Array, y: Array, xp: Namespace) -> Array:
+    return (2.0 / a.shape[-1]) * (a - y)
+
+
+def _mean_absolute(a: Array, y: Array, xp: Namespace) -> Array:
+    return xp.sum(xp.abs(a - y), axis=-1) / a.shape[-1]
+
+
+def _mean_absolute_gradient(a: Array, y: Array, xp: Namespace) -> Array:
+    return xp.sign(a - y) / a.shape[-1]
+
+
+def split_columns(a: Array, n: int) -> list[Array]:
+    """Cut the columns of an array into n blocks of equal width.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> split_columns(np.array([[1, 2, 3, 4]]), 2)
+    [array([[1, 2]]), array([[3, 4]])]
+    """
+    width = a.shape[-1] // n
+    return [a[..., i * width : (i + 1) * width] for i in range(n)]
+
+
+def _gaussian(a: Array, y: Array, xp: Namespace) -> Array:
+    # −ln of the density at y of a normal distribution with mean μ and standard deviation σ
+    mean, std = split_columns(a, 2)
+    distance = (mean - y) / std
+    return xp.sum(0.5 * distance * distance + xp.log(std) + 0.5 * log(2.0 * pi), axis=-1)
+
+
+def _gaussian_gradient(a: Array, y: Array, xp: Namespace) -> Array:
+    mean, std = split_columns(a, 2)
+    distance = (mean - y) / std
+    return xp.concat([distance / std, (1.0 - distance * distance) / std], axis=-1)
+
+
+def _mean(blocks: Sequence[Array], xp: Namespace) -> Array:
+    return blocks[0]
+
+
+def _std(blocks: Sequence[Array], xp: Namespace) -> Array:
+    return blocks[1]
 
 
 def make_huber(delta: float = 1.0) -> Cost:
@@ -180,6 +316,74 @@ def _huber(delta: float) -> Cost:
     return made
 
 
+def make_quantile(*levels: float) -> Cost:
+    """Make the cost of quantiles, the pinball loss: ``Σ_j Σ_k max(p_j e_jk, (p_j − 1) e_jk)`` with e_jk = y_k − a_jk.
+
+    It is smallest where a fraction p_j of the targets lies below the output a_jk (R. Koenker and G. Bassett,
+    "Regression Quantiles", Econometrica 46, 1978). The derivative at a = y is taken as ½ − p, so that the level ½ alone
+    is half the absolute cost. Its name is like "quantile(0.1, 0.5, 0.9)".
+
+    Where examples are few, outputs may come in the wrong order. Predictions are sorted, which brings them closer to the
+    true quantiles (V. Chernozhukov, I. Fernández-Val and A. Galichon, "Quantile and Probability Curves Without
+    Crossing", Econometrica 78, 2010).
+
+    Parameters
+    ----------
+    *levels
+        The levels p of the quantiles, above 0 and below 1, in increasing order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> make_quantile(0.1, 0.9).value(np.array([[0.0, 2.0]]), np.array([[3.0]]), np)  # 0.1 · 3 + 0.9 · 1
+    array([1.2])
+    """
+    for level in levels:
+        between("level", level, 0, 1, "0.5 is the median")
+    if not levels or list(levels) != sorted(set(levels)):
+        raise ValueError(f"levels={levels!r} must be numbers in increasing order, as in 0.1, 0.5, 0.9")
+    return _quantile(tuple(float(level) for level in levels))
+
+
+@cache
+def _quantile(levels: tuple[float, ...]) -> Cost:
+    def value(a: Array, y: Array, xp: Namespace) -> Array:
+        losses = []
+        for level, quantile in zip(levels, split_columns(a, len(levels))):
+            error = y - quantile
+            losses.append(xp.maximum(level * error, (level - 1.0) * error))
+        return xp.sum(xp.concat(losses, axis=-1), axis=-1)
+
+    def gradient(a: Array, y: Array, xp: Namespace) -> Array:
+        blocks = split_columns(a, len(levels))
+        return xp.concat(
+            [0.5 * xp.sign(quantile - y) + (0.5 - level) for level, quantile in zip(levels, blocks)], axis=-1
+        )
+
+    def sort(blocks: Sequence[Array], xp: Namespace) -> Array:
+        return xp.sort(xp.stack(list(blocks), axis=-1), axis=-1)
+
+    def prediction(blocks: Sequence[Array], xp: Namespace) -> Array:
+        """Give the quantiles an axis of their own, (..., m, n_targets, q), if there are several targets."""
+        if len(blocks) == 1:
+            return blocks[0]
+        quantiles = sort(blocks, xp)
+        return quantiles[..., 0, :] if quantiles.shape[-2] == 1 else quantiles
+
+    def median(blocks: Sequence[Array], xp: Namespace) -> Array:
+        return sort(blocks, xp)[..., levels.index(0.5)]
+
+    made = _Parametrized(
+        f"quantile({', '.join(map(str, levels))})",
+        value,
+        gradient,
+        activation=identity,
+        distribution=Distribution((1.0,) * len(levels), prediction, median if 0.5 in levels else None),
+    )
+    made.make = (_quantile, (levels,))
+    return made
+
+
 quadratic = Cost("quadratic", _quadratic, _quadratic_gradient)
 cross_entropy = Cost(
     "cross_entropy",
@@ -190,8 +394,22 @@ absolute = Cost("absolute", _absolute, _absolute_gradient)
 huber = make_huber()
 poisson = Cost("poisson", fused=(("exp", Fused(_poisson)),))
 
+mse = Cost("mse", _mean_squared, _mean_squared_gradient)
+mae = Cost("mae", _mean_absolute, _mean_absolute_gradient)
+gaussian = Cost(
+    "gaussian",
+    _gaussian,
+    _gaussian_gradient,
+    activation=mean_std,
+    distribution=Distribution((1.0, 0.0), prediction=_mean, point=_mean, std=_std),
+)
+
 COSTS: dict[str, Cost] = {
-    cost.name: cost for cost in (quadratic, cross_entropy, log_likelihood, huber, absolute, poisson)
+    cost.name: cost
+    for cost in (
+        *(quadratic, cross_entropy, log_likelihood, huber, absolute, poisson, mse, mae),
+        *(gaussian, make_quantile(0.1, 0.5, 0.9)),
+    )
 }
 # Costs with parameters: "huber(0.5)" is make_huber(0.5)
-PARAMETRIZED_COSTS = {"huber": make_huber}
+PARAMETRIZED_COSTS = {"huber": make_huber, "quantile": make_quantile}

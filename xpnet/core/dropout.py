@@ -22,7 +22,7 @@ class Dropout(NamedTuple):
     """The state of dropout; one threshold and scale for the inputs and each hidden layer, None without dropout."""
 
     seed: Array  # (1,) int32
-    step: Array  # (1,) int32, counted from the network's first step
+    step: Array  # (1,) int32, counted from the network's first step; or one for each row, (m,)
     thresholds: tuple[Array | None, ...]  # (1,) int32, rate · 2³¹
     scales: tuple[Array | None, ...]  # (1,), 1 / (1 − rate)
 
@@ -53,7 +53,7 @@ def keep_mask(
     Parameters
     ----------
     seed, step
-        Integers, (1,) int32.
+        Integers, (1,) int32; or a step for each row, (m,).
     layer
         Its number; 0 for the inputs.
     rows
@@ -80,7 +80,12 @@ def keep_mask(
 
 
 def drop(
-    state: Dropout | None, sigmas: Sequence[Activation], x: Array, layers: Layers, xp: Namespace
+    state: Dropout | None,
+    sigmas: Sequence[Activation],
+    x: Array,
+    layers: Layers,
+    xp: Namespace,
+    rows: Array | None = None,
 ) -> tuple[Array, Sequence[Activation], Dropout | None]:
     """Apply the masks of a step: return masked inputs, masked activation functions, and the state for the next step.
 
@@ -96,10 +101,12 @@ def drop(
         The layers, for their numbers of units.
     xp
         Namespace of the arrays.
+    rows
+        Row numbers of the inputs, (m,) int32; 0, 1, 2, ... unless given.
     """
     if state is None:
         return x, sigmas, None
-    rows = _numbers(x[:, 0], xp)
+    rows = _numbers(x[:, 0], xp) if rows is None else rows
     masked = list(sigmas)
     for layer, (threshold, scale) in enumerate(zip(state.thresholds, state.scales)):
         if threshold is None:

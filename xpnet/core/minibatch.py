@@ -13,14 +13,14 @@ class Examples(NamedTuple):
     """Inputs, targets and weights of examples, as they are stored; without weights, every example counts the same."""
 
     x: Array  # (n, n_in), of the network's dtype, or uint8 if the encoding has a scale
-    y: Array  # targets (n, n_out), or classes (n,) int32
+    y: Array  # targets (n, n_targets), or classes (n,) int32
     weight: Array | None = None  # (n,)
 
 
 class Encoding(NamedTuple):
     """The arrays that turn stored examples into inputs and targets."""
 
-    classes: Array  # (n_out,) int32: 0, 1, 2, ...
+    classes: Array  # (n_targets,) int32: 0, 1, 2, ...
     scale: Array | None = None  # (), multiplies the inputs
 
 
@@ -36,7 +36,7 @@ class Minibatch(NamedTuple):
     """The arrays that a step computes with. Stacked: with an axis of steps first."""
 
     x: Array  # (m, n_in)
-    y: Array  # (m, n_out)
+    y: Array  # (m, n_targets)
     weight: Array | None  # (m,)
     lr: Array  # ()
     decay: Array | None = None  # ()
@@ -61,7 +61,7 @@ def gather(data: tuple[Examples, Encoding], batch: Batch, xp: Namespace) -> Mini
 
 
 def decode(x: Array, y: Array, encoding: Encoding, xp: Namespace) -> tuple[Array, Array]:
-    """Turn stored examples into inputs (..., n_in) and targets (..., n_out).
+    """Turn stored examples into inputs (..., n_in) and targets (..., n_targets).
 
     Examples
     --------

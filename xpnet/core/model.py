@@ -51,6 +51,11 @@ class Model(NamedTuple):
         return self.sizes[-1]
 
     @property
+    def n_targets(self) -> int:
+        """Number of targets of an example; fewer than outputs for costs with several outputs for each target."""
+        return self.n_out // self.cost.outputs_per_target
+
+    @property
     def shapes(self) -> list[tuple[int, int]]:
         """Shapes (n_out, n_in) of the weights of each layer."""
         return list(zip(self.sizes[1:], self.sizes))

@@ -13,7 +13,7 @@ from xpnet.core.arrays import Array, Namespace
 
 
 class Scaling(NamedTuple):
-    """Means and standard deviations, (1, n_in) of the inputs and (1, n_out) of the targets; None for unscaled targets.
+    """Means and standard deviations, (1, n_in) of the inputs and (1, n_targets) of the targets, if these are scaled.
 
     Examples
     --------
@@ -36,7 +36,7 @@ class Scaling(NamedTuple):
         return y if self.y_mean is None else (y - self.y_mean) / self.y_std
 
     def outputs(self, a: Array) -> Array:
-        """Scale outputs, or standardized targets, back."""
+        """Scale standardized targets, or an output for each of them, back."""
         return a if self.y_mean is None else a * self.y_std + self.y_mean
 
 

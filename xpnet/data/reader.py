@@ -59,7 +59,7 @@ class Reader(NamedTuple):
 
     def encoding(self) -> Encoding:
         """Make the arrays that turn stored examples into inputs and targets."""
-        return Encoding(self.backend.asarray(np.arange(self.model.n_out, dtype=np.int32)), self.scale)
+        return Encoding(self.backend.asarray(np.arange(self.model.n_targets, dtype=np.int32)), self.scale)
 
     def read_inputs(self, x: Any, name: str, rows: Rows = None) -> Array:
         """Check inputs, move them to the device as (n, n_in), and standardize them. Synchronizes."""
@@ -104,27 +104,27 @@ class Reader(NamedTuple):
         Parameters
         ----------
         y
-            Classes (n,) or rows (n, n_out); with one output, (n,) too.
+            Classes (n,) or rows (n, n_targets); with one target, (n,) too.
         name, rows
             Their name, and the numbers of the rows, in error messages.
 
         Returns
         -------
         array
-            Classes (n,) int32, or rows (n, n_out).
+            Classes (n,) int32, or rows (n, n_targets).
         """
-        y, n_out = as_real_array(y, name), self.model.n_out
+        y, n = as_real_array(y, name), self.model.n_targets
         if y.ndim > 0 and y.shape[0] == 0:
             raise ValueError(f"{name} is empty: it has shape {tuple(y.shape)}")
-        if y.ndim == 1 and n_out > 1:
+        if y.ndim == 1 and n > 1:
             return self._read_classes(y, name)
-        if y.ndim == 0 or math.prod(y.shape[1:]) != n_out:
+        if y.ndim == 0 or math.prod(y.shape[1:]) != n:
             raise ValueError(
-                f"{name} has shape {tuple(y.shape)}, but must have (n, {n_out})"
-                + (", or (n,) of integer classes" if n_out > 1 else " or (n,)")
+                f"{name} has shape {tuple(y.shape)}, but must have (n, {n})"
+                + (", or (n,) of integer classes" if n > 1 else " or (n,)")
             )
         with self.scope():
-            y = self.backend.xp.reshape(self.backend.asarray(y, self.dtype, name), (-1, n_out))
+            y = self.backend.xp.reshape(self.backend.asarray(y, self.dtype, name), (-1, n))
             self._check_finite(y, name, rows)
             self._check_reachable(y, name)
             return y if self.scaling is None else self.scaling.targets(y)
@@ -165,7 +165,7 @@ class Reader(NamedTuple):
         return y if self.model.n_out > 1 else self.backend.xp.concat([1.0 - y, y], axis=-1)
 
     def _read_classes(self, y: Array, name: str) -> Array:
-        xp, n_out = array_api_compat.array_namespace(y), self.model.n_out
+        xp, n_out = array_api_compat.array_namespace(y), self.model.n_targets
         if not xp.isdtype(y.dtype, "integral"):
             raise ValueError(
                 f"{name} has shape {tuple(y.shape)} and dtype {y.dtype}, but must have (n, {n_out}), "

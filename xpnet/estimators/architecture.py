@@ -101,10 +101,14 @@ def parse_hidden(value: Any, layers: int) -> list[Activation]:
 
 def parse_loss(loss: Any) -> Cost:
     """Take a loss by either library's name, or the user's own cost."""
-    names = (*LOSS_NAMES, *COSTS)
-    if isinstance(loss, str) and loss.partition("(")[0] not in names:
+    families = {name.partition("(")[0] for name in (*LOSS_NAMES, *COSTS)}
+    if isinstance(loss, str) and loss.partition("(")[0] not in families:
+        names = (*LOSS_NAMES, *(name for name, cost in COSTS.items() if cost.distribution is None))
         raise ValueError(unknown("loss", loss, names) + ", or give an object with value and gradient")
-    return arguments.parse_cost(LOSS_NAMES.get(loss, loss) if isinstance(loss, str) else loss, "loss")
+    cost = arguments.parse_cost(LOSS_NAMES.get(loss, loss) if isinstance(loss, str) else loss, "loss")
+    if cost.distribution is not None:
+        raise ValueError(f"loss={loss!r} has several outputs for each target, which only Network supports; use that")
+    return cost
 
 
 def choose_dtype(architecture: Architecture, x: Array) -> str:

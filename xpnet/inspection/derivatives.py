@@ -65,9 +65,10 @@ def jacobian(view: View, x: Any) -> Array:
 def _pull_back(view: View, x: Array, g: Array) -> Array:
     """Compute gᵀ ∂a/∂x for inputs that have been scaled, with the factors of all scaling."""
     xp, scaling, scale = view.xp, view.scaling, view.reader.scale
+    output_scaling = view.output_scaling
     zs, activations = forward(view.layers, view.model.sigmas, x, xp)
-    if scaling is not None and scaling.y_std is not None:
-        g = g * scaling.y_std
+    if output_scaling is not None:
+        g = g * output_scaling[1]
     g = xp.broadcast_to(g, (*g.shape[:-2], *activations[-1].shape))
     g = pullback(view.layers, view.model.sigmas, zs, activations, g, xp)
     g = g if scale is None else g * scale
@@ -87,7 +88,7 @@ def _read_batch(view: View, x: Any, y: Any) -> tuple[Array, Array, bool]:
     reader = view.reader
     inputs = reader.read_inputs(rows, "x")
     y = as_real_array(y, "y of the batch")
-    one_target = single and (y.ndim == 0 or (y.ndim == 1 and y.shape[0] == view.model.n_out))
+    one_target = single and (y.ndim == 0 or (y.ndim == 1 and y.shape[0] == view.model.n_targets))
     targets = reader.read_targets(y[None, ...] if one_target else y, "y of the batch")
     check_lengths("X", inputs.shape[0], "y of the batch", targets.shape[0])
     inputs, targets = decode(inputs, targets, reader.encoding(), view.xp)

@@ -3,8 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-from xpnet.core.arrays import Array, blocks
+import numpy as np
+
+from xpnet.core.arrays import Array, blocks, rows_per_block
 from xpnet.core.backprop import forward
+from xpnet.core.dropout import Dropout, drop
 from xpnet.core.minibatch import apply_scale
 from xpnet.data.reader import as_rows
 from xpnet.view import View
@@ -36,7 +39,27 @@ def predict(view: View, x: Any, transform: Callable[[Array], Array] = lambda a: 
         return result[0, ...] if single else result
 
 
+def sample(view: View, dropout: Dropout, x: Any, n: int) -> Array:
+    """Compute the outputs n times with dropout; see `Network.sample`. Changes nothing."""
+    reader, xp, results = view.reader, view.xp, []
+    with view.scope():
+        x, single = as_rows(x, view.model.n_in)
+        inputs, scale = reader.read_inputs(x, "x"), reader.scale
+        m = inputs.shape[0]
+        size = rows_per_block(4 * sum(view.model.sizes))  # making a mask takes several arrays
+        for start in range(0, n * m, size):  # over the rows of all samples
+            numbers = np.divmod(np.arange(start, min(start + size, n * m)), m)
+            samples, rows = (view.backend.asarray(number.astype(np.int32)) for number in numbers)
+            block = apply_scale(xp.take(inputs, rows, axis=0), scale, xp)
+            state = dropout._replace(step=samples)  # the number of the sample takes the place of the step
+            block, sigmas, _ = drop(state, view.model.sigmas, block, view.layers, xp, rows)
+            _, activations = forward(view.layers, sigmas, block, xp)
+            results.append(view.scale_back(activations[-1]))
+        outputs = xp.reshape(xp.concat(results, axis=0), (n, m, view.model.n_out))
+        return outputs[:, 0, :] if single else outputs
+
+
 def _outputs(view: View, x: Array) -> Array:
     """Compute the outputs for a block of inputs; everything else in the forward pass is freed."""
     _, activations = forward(view.layers, view.model.sigmas, x, view.xp)
-    return activations[-1] if view.scaling is None else view.scaling.outputs(activations[-1])
+    return view.scale_back(activations[-1])

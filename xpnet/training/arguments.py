@@ -7,6 +7,7 @@ import re
 from typing import Any, cast
 
 from xpnet.checks import choices, count, has_methods, in_range, look_up
+from xpnet.core.model import Model
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.schedules import Constant, Schedule
 from xpnet.training.callbacks import Callback
@@ -59,18 +60,20 @@ def parse_callbacks(value: Any) -> list[Callback]:
     return list(value)
 
 
-def parse_metrics(argument: str, value: Any, task: str, n_out: int) -> list[Metric]:
+def parse_metrics(argument: str, value: Any, model: Model) -> list[Metric]:
     """Take metrics by name, as objects, or as functions (y_true, y_pred) -> number."""
     if isinstance(value, str) or not isinstance(value, (list, tuple)) or isinstance(value, Metric):
         raise TypeError(f'{argument}={value!r} must be a list of metrics, as in ["accuracy"]')
     metrics = [_parse_metric(argument, item) for item in value]
     for metric in metrics:
-        if metric.tasks and task not in metric.tasks:
+        if metric.tasks and model.task not in metric.tasks:
             raise ValueError(
-                f"{argument} holds {metric.name!r}, which is for {choices(metric.tasks)}; the task is {task!r}"
+                f"{argument} holds {metric.name!r}, which is for {choices(metric.tasks)}; the task is {model.task!r}"
             )
-        if metric.outputs > n_out:
+        if metric.outputs > model.n_out:
             raise ValueError(f"{argument} holds {metric.name!r}, which needs {metric.outputs} outputs or more")
+    if metrics:
+        model.cost.require_point(argument)
     names = [metric.name for metric in metrics]
     for metric in metrics:
         taken = METRICS.get(metric.name, metric) != metric or metric.name in ("cost", "size")

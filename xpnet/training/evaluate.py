@@ -30,9 +30,9 @@ def measure(view: View, source: Source, metrics: Sequence[Metric] = ()) -> dict[
             costs.append(xp.sum(cost if block.weight is None else block.weight * cost))
             sizes.append(x.shape[0])
             weights.append(x.shape[0] if block.weight is None else xp.sum(block.weight))
-            a = activations[-1]
-            if scaling is not None:
-                a, y = scaling.outputs(a), scaling.outputs(y)
+            if metrics:
+                a = model.cost.point(view.scale_back(activations[-1]), xp)
+                y = y if scaling is None else scaling.outputs(y)
             for part, metric in zip(parts, metrics):
                 part.append(metric.measure(y, a, model.task, xp))
         scores = {metric.name: metric.combine(part, sizes, view.backend) for metric, part in zip(metrics, parts)}

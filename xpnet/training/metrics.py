@@ -2,12 +2,14 @@
 
 A metric is two functions. ``measure(y, a, task, xp)`` reduces a block of targets y and outputs a, both (m, n_out), to
 some arrays on the device; ``combine(parts, sizes, backend)`` makes a number of the arrays of all blocks, given their
-numbers of examples. So memory is bounded, and the host waits for the device once. `of_function` makes a metric of any
-function (y_true, y_pred) -> number.
+numbers of examples. So memory is bounded, and the host waits for the device once. If a cost has several outputs for
+each target, a holds their means or medians, (m, n_targets). `of_function` makes a metric of any function
+(y_true, y_pred) -> number.
 
 To add a metric, write its two functions and add it to `METRICS` at the end of this file.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
@@ -104,6 +106,10 @@ def _mean(parts: Sequence[tuple[Array, ...]], sizes: Sequence[int], backend: Bac
     return sum(float(part) for (part,) in parts) / sum(sizes)
 
 
+def _root_mean(parts: Sequence[tuple[Array, ...]], sizes: Sequence[int], backend: Backend) -> float:
+    return math.sqrt(_mean(parts, sizes, backend))
+
+
 def _r2(parts: Sequence[tuple[Array, ...]], sizes: Sequence[int], backend: Backend) -> float:
     hosts = [[backend.to_numpy(array) for array in part] for part in parts]
     spread = merge([Moments(m, *host[:4]) for m, host in zip(sizes, hosts)]).squares
@@ -171,9 +177,16 @@ correct = Metric("correct", _hits, _total, CLASSES, better="max", whole=True)
 accuracy = Metric("accuracy", _hits, _mean, CLASSES, better="max")
 mean_absolute_error = Metric("mean_absolute_error", _absolute_errors, _mean, better="min")
 mean_squared_error = Metric("mean_squared_error", _squared_errors, _mean, better="min")
+root_mean_squared_error = Metric("root_mean_squared_error", _squared_errors, _root_mean, better="min")
 r2 = Metric("r2", _deviations, _r2, ("regression",), better="max")
 
 METRICS = {
     metric.name: metric
-    for metric in (accuracy, correct, top_k(3), top_k(5), mean_absolute_error, mean_squared_error, r2)
+    for metric in (
+        *(accuracy, correct, top_k(3), top_k(5)),
+        *(mean_absolute_error, mean_squared_error, root_mean_squared_error, r2),
+        # By their short names, which histories then show
+        *(mean_absolute_error._replace(name="mae"), mean_squared_error._replace(name="mse")),
+        root_mean_squared_error._replace(name="rmse"),
+    )
 }

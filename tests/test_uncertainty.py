@@ -1,0 +1,435 @@
+"""Costs with several outputs for each target, what is predicted of them, and samples with dropout."""
+
+import pickle
+
+import numpy as np
+import pytest
+from helpers import assert_same, snapshot
+from test_activations import on
+from test_backprop import layers_of
+from test_dropout import expected as expected_mask
+from test_prediction import peak
+
+from xpnet import SGD, Adam, Network, OneCycle, check_gradients
+from xpnet.bench import random_examples
+from xpnet.core import arrays
+from xpnet.core.activations import identity, mean_std
+from xpnet.core.costs import absolute, gaussian, make_quantile
+from xpnet.training.callbacks import Training
+from xpnet.training.evaluate import Evaluate
+
+pytestmark = pytest.mark.few("jax")
+
+COSTS = {"gaussian": 2, "quantile(0.1, 0.5, 0.9)": 3}  # and their outputs for each target
+N = 12
+X = np.random.default_rng(0).standard_normal((N, 3))
+Y = 100 + 20 * np.random.default_rng(1).standard_normal((N, 2))
+
+
+def network(place, cost="gaussian", targets=2, **options):
+    options = {"dtype": "float64", "activation": "tanh", "seed": 0, **options}
+    return Network([3, 4, COSTS[cost] * targets], cost=cost, **options, **place._asdict())
+
+
+def trained(place, cost="gaussian", targets=2, **options):
+    net = network(place, cost, targets, **options)
+    net.train((X, Y[:, :targets]), epochs=3, batch_size=5, lr=0.01, progress=False)
+    return net
+
+
+def array(net, x):
+    return np.array(net.backend.to_numpy(x))
+
+
+# The mathematics
+
+
+def test_gaussian_worked_by_hand(backend, dtype):
+    """y = 3, mean 1, standard deviation 2: ½ (2 / 2)² + ln 2 + ½ ln 2π; slopes −2 / 2² and ½ − 2² / 2³."""
+    a, y = [[1.0, 2.0]], [[3.0]]
+    value = 0.5 + np.log(2) + 0.5 * np.log(2 * np.pi)
+    np.testing.assert_allclose(on(backend, gaussian.value, a, y, dtype=dtype), [value], rtol=1e-6)
+    np.testing.assert_array_equal(on(backend, gaussian.gradient, a, y, dtype=dtype), [[-0.5, 0.0]])
+
+
+def test_quantiles_worked_by_hand(backend, dtype):
+    """Levels ¼ and ¾ of y = (1, 2).
+
+    The outputs are (0, 3) for ¼, with errors (1, −1) that cost ¼ · 1 + ¾ · 1, and (1, 0) for ¾, with errors (0, 2) that
+    cost 0 + ¾ · 2. At the error 0 the slope is ½ − p.
+    """
+    a, y, cost = [[0.0, 3.0, 1.0, 0.0]], [[1.0, 2.0]], make_quantile(0.25, 0.75)
+    np.testing.assert_array_equal(on(backend, cost.value, a, y, dtype=dtype), [0.25 + 0.75 + 1.5])
+    np.testing.assert_array_equal(on(backend, cost.gradient, a, y, dtype=dtype), [[-0.25, 0.75, -0.25, -0.75]])
+
+
+def test_the_median_alone_is_half_the_absolute_cost(backend):
+    a, y = np.random.default_rng(2).standard_normal((2, 5, 3))
+    y[0] = a[0]
+    median = make_quantile(0.5)
+    np.testing.assert_array_equal(on(backend, median.value, a, y), 0.5 * on(backend, absolute.value, a, y))
+    np.testing.assert_array_equal(on(backend, median.gradient, a, y), 0.5 * on(backend, absolute.gradient, a, y))
+
+
+@pytest.mark.parametrize("raw", [-1e4, -100.0, -20.0, 0.0, 50.0, 1e4])
+def test_standard_deviations_are_above_0_and_all_is_finite(backend, dtype, raw):
+    """At least a thousandth, however negative the weighted input; with a large one, its square root."""
+    z, y = [[0.5, raw]], [[2.0]]
+    a = on(backend, mean_std.value, z, dtype=dtype)
+    np.testing.assert_allclose(a, [[0.5, np.sqrt(np.logaddexp(0, raw) + 1e-6)]], rtol=1e-6)
+    pair = gaussian.combine(mean_std)
+    assert np.isfinite(on(backend, pair.value, z, a, y, dtype=dtype)).all()
+    delta = on(backend, pair.delta, z, a, y, dtype=dtype)
+    variance, slope = np.logaddexp(0, raw) + 1e-6, np.exp(raw - np.logaddexp(0, raw))
+    exact = [[-1.5 / variance, 0.5 * (1 / variance - 1.5**2 / variance**2) * slope]]
+    np.testing.assert_allclose(delta, exact, rtol=1e-4, atol=1e-30)
+
+
+def theirs(torch, cost, z, y):
+    """The cost of a minibatch by PyTorch."""
+    if cost == "gaussian":
+        mean, rest = z.tensor_split(2, dim=1)
+        variance = torch.nn.functional.softplus(rest, threshold=1000) + 1e-6
+        return torch.nn.functional.gaussian_nll_loss(mean, y, variance, full=True, eps=1e-9, reduction="sum") / len(y)
+    errors = [y - part for part in z.tensor_split(3, dim=1)]
+    return sum(torch.maximum(p * e, (p - 1) * e).sum() for p, e in zip((0.1, 0.5, 0.9), errors)) / len(y)
+
+
+@pytest.mark.needs("torch")
+@pytest.mark.parametrize("cost", COSTS)
+def test_a_training_against_autograd(place, cost):
+    """Five steps of gradient descent by PyTorch's derivatives, from the same weights."""
+    torch = pytest.importorskip("torch")
+    net, y = network(place, cost), (Y - 100) / 20
+    parameters = [torch.tensor(part, requires_grad=True) for layer in layers_of(net) for part in layer]
+    w1, b1, w2, b2 = parameters
+    costs = []
+    for _ in range(5):
+        z = torch.tanh(torch.tensor(X) @ w1.T + b1) @ w2.T + b2
+        costs.append(theirs(torch, cost, z, torch.tensor(y)))
+        for part, g in zip(parameters, torch.autograd.grad(costs[-1], parameters), strict=True):
+            part.data -= 0.1 * g
+    history = net.train((X, y), epochs=5, batch_size=N, lr=0.1, progress=False)
+    np.testing.assert_allclose(history["cost"], [cost.item() for cost in costs], rtol=1e-10)
+    for ours, exact in zip([part for layer in layers_of(net) for part in layer], parameters, strict=True):
+        np.testing.assert_allclose(ours, exact.detach().numpy(), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("levels", [(), (0.5, 0.5), (0.9, 0.1)])
+def test_levels_increase(levels):
+    with pytest.raises(ValueError, match=r"levels=\(.*\) must be numbers in increasing order, as in 0\.1, 0\.5, 0\.9"):
+        make_quantile(*levels)
+
+
+@pytest.mark.parametrize("level", [0, 1.0, -0.5, np.nan, "0.5"])
+def test_levels_are_above_0_and_below_1(level):
+    with pytest.raises(ValueError, match=r"level=.* must be above 0 and below 1; 0\.5 is the median"):
+        make_quantile(level)
+
+
+def test_equal_levels_are_the_same_cost():
+    assert make_quantile(0.1, np.float64(0.9)) is make_quantile(0.1, 0.9)
+    assert make_quantile(0.25).name == "quantile(0.25)"
+
+
+# Networks
+
+
+def test_a_cost_alone_makes_a_regression(place):
+    for cost, output in (("gaussian", mean_std), ("quantile(0.3)", identity)):
+        net = Network([3, 4, 2], cost=cost, **place._asdict())
+        assert (net.task, net.sigmas[-1], net.cost_name) == ("regression", output, cost)
+
+
+@pytest.mark.parametrize("cost", COSTS)
+@pytest.mark.parametrize("targets", [1, 2])
+def test_predictions_are_read_from_the_outputs(place, cost, targets):
+    """Blocks of columns: all means, then all standard deviations; or the quantiles of each level."""
+    net = trained(place, cost, targets)
+    forward, predicted = (array(net, f(X)) for f in (net.forward, net.predict))
+    blocks = np.split(forward, COSTS[cost], axis=1)
+    if cost == "gaussian":
+        shape = (N,) if targets == 1 else (N, 2)
+        np.testing.assert_array_equal(predicted, blocks[0].reshape(shape))
+        np.testing.assert_array_equal(array(net, net.predict_std(X)), blocks[1].reshape(shape))
+        np.testing.assert_allclose(array(net, net.predict_std(X[0])), blocks[1].reshape(shape)[0], rtol=1e-12)
+    else:
+        exact = np.sort(np.stack(blocks, axis=-1), axis=-1)
+        np.testing.assert_array_equal(predicted, exact[:, 0, :] if targets == 1 else exact)
+    np.testing.assert_allclose(array(net, net.predict(X[0])), predicted[0], rtol=1e-12)
+
+
+def test_quantiles_are_predicted_in_order(place):
+    net = Network([1, 3], cost="quantile(0.1, 0.5, 0.9)", **place._asdict())
+    net.layers = [([[1.0], [0.0], [-1.0]], [0.0, 0.0, 0.0])]
+    assert array(net, net.predict([[1.0], [-1.0]])).tolist() == [[-1, 0, 1], [-1, 0, 1]]
+    assert array(net, net.forward([[1.0]])).tolist() == [[1, 0, -1]]
+
+
+def test_one_level_predicts_a_number_for_each_target(place):
+    for n in (1, 2):
+        net = Network([3, n], cost="quantile(0.9)", **place._asdict())
+        assert tuple(net.predict(X).shape) == ((N,) if n == 1 else (N, n))
+
+
+@pytest.mark.few("jax", every=0)
+@pytest.mark.parametrize("cost", COSTS)
+def test_a_standardized_network_equals_one_trained_on_standardized_data(place, cost):
+    """Means and quantiles are scaled and shifted back, standard deviations are only scaled; so are derivatives."""
+    inside, by_hand = network(place, cost, standardize=True), network(place, cost)
+    mean, std = Y.mean(axis=0), Y.std(axis=0)
+    inside.train((X, Y), epochs=3, batch_size=5, lr=0.01, progress=False)
+    x = (X - X.mean(axis=0)) / X.std(axis=0)
+    by_hand.train((x, (Y - mean) / std), epochs=3, batch_size=5, lr=0.01, progress=False)
+    ours, theirs = array(inside, inside.predict(X)), array(by_hand, by_hand.predict(x))
+    if cost == "gaussian":
+        np.testing.assert_allclose(ours, theirs * std + mean, rtol=1e-9)
+        spreads = array(inside, inside.predict_std(X)), array(by_hand, by_hand.predict_std(x))
+        np.testing.assert_allclose(spreads[0], spreads[1] * std, rtol=1e-9)
+    else:
+        np.testing.assert_allclose(ours, theirs * std[:, None] + mean[:, None], rtol=1e-9)
+    assert inside.cost((X, Y)) == pytest.approx(by_hand.cost((x, (Y - mean) / std)), rel=1e-9)
+    h = 1e-5 * np.eye(3)
+    slopes = np.stack([array(inside, inside.forward(X + e) - inside.forward(X - e)) / 2e-5 for e in h], axis=-1)
+    np.testing.assert_allclose(array(inside, inside.jacobian(X)), slopes, rtol=1e-5, atol=1e-6)
+    g = np.random.default_rng(5).standard_normal((N, inside.sizes[-1]))
+    np.testing.assert_allclose(
+        array(inside, inside.vjp(X, g)), np.einsum("mo,moi->mi", g, slopes), rtol=1e-5, atol=1e-5
+    )
+
+
+@pytest.mark.few("jax", every=0)
+@pytest.mark.parametrize("cost", COSTS)
+def test_metrics_compare_means_and_medians(place, cost):
+    net = network(place, cost, standardize=True)
+    seen = []
+
+    def look(y_true, y_pred):
+        seen.append((y_true, y_pred))
+        return 0.0
+
+    names = ["mae", "mean_absolute_error", "mse", "rmse", "root_mean_squared_error", "r2"]
+    options = {"validation_data": (X, Y), "metrics": [*names, look], "progress": False}
+    history = net.train((X, Y), epochs=1, lr=0.01, **options)
+    mae, _, mse, rmse, _, r2 = scores = [history[f"validation_{name}"][0] for name in names]
+    assert (scores[1], scores[4]) == (mae, rmse)
+    predicted = array(net, net.predict(X))
+    point = predicted if cost == "gaussian" else predicted[..., 1]
+    np.testing.assert_allclose(array(net, seen[0][1]), point, rtol=1e-12)
+    np.testing.assert_allclose(array(net, seen[0][0]), Y, rtol=1e-12)
+    assert mae == pytest.approx(np.abs(point - Y).mean(), rel=1e-9)
+    assert mse == pytest.approx(((point - Y) ** 2).mean(), rel=1e-9)
+    assert rmse == pytest.approx(mse**0.5, rel=1e-12)
+    assert r2 == pytest.approx(np.mean(1 - ((point - Y) ** 2).sum(axis=0) / (Y.var(axis=0) * N)), rel=1e-9)
+
+
+def test_metrics_need_the_median():
+    net, message = Network([3, 2], cost="quantile(0.1, 0.9)"), r" compare one number with each target, and cost='quanti"
+    data = X, Y[:, 0]
+    for argument in ("metrics", "training_metrics"):
+        with pytest.raises(ValueError, match=f"^{argument}{message}.* has none; add 0.5, the median, to its levels"):
+            net.train(data, validation_data=data, progress=False, **{argument: ["mae"]})
+    net.train(data, epochs=1, validation_data=data, progress=False)  # the cost needs none
+    from xpnet.data.sources import make_source
+    from xpnet.metrics import r2
+
+    evaluate = Evaluate("own", make_source(data, "data", net.view.reader), [r2])
+    evaluate.on_train_begin(Training(net, 1, 1, {}))
+    with pytest.raises(ValueError, match=f"^metrics{message}"):
+        evaluate.on_epoch_end({})
+
+
+def test_targets_are_as_many_as_their_shape_says():
+    one, two = Network([3, 2], cost="gaussian"), Network([3, 4], cost="gaussian")
+    for y in (Y[:, 0], Y[:, :1]):
+        assert one.cost((X, y)) == one.cost((X, Y[:, 0]))
+    with pytest.raises(ValueError, match=r"y of data has shape \(12, 2\), but must have \(n, 1\) or \(n,\)"):
+        one.cost((X, Y))
+    with pytest.raises(ValueError, match=r"y of data has shape \(12, 1\), but must have \(n, 2\)"):
+        two.cost((X, Y[:, :1]))
+    assert [tuple(part.shape) for part in two.deltas(X[0], Y[0])] == [(4,)]
+
+
+@pytest.mark.parametrize(("cost", "n"), [("gaussian", 3), ("quantile(0.1, 0.5, 0.9)", 4)])
+def test_outputs_are_a_multiple_of_those_of_a_target(cost, n):
+    per = COSTS[cost]
+    message = rf"sizes ends in {n}, but cost='{cost[:8]}.* has {per} outputs for each target; end it in {per} for one"
+    with pytest.raises(ValueError, match=message):
+        Network([3, n], cost=cost)
+
+
+@pytest.mark.parametrize("output", ["identity", "softplus", "sigmoid"])
+def test_the_gaussian_cost_brings_its_own_output_activation(output):
+    with pytest.raises(ValueError, match=rf"'gaussian' does not go with output_activation='{output}'; .* 'mean_std'"):
+        Network([3, 2], cost="gaussian", output_activation=output)
+    with pytest.raises(
+        ValueError, match=r"'quantile\(0\.5\)' does not go with output_activation='softmax'.* 'identity'"
+    ):
+        Network([3, 2], cost="quantile(0.5)", output_activation="softmax")
+    with pytest.raises(ValueError, match="output_activation='mean_std' is unknown"):
+        Network([3, 2], output_activation="mean_std")
+
+
+@pytest.mark.parametrize("cost", ["gaussian", gaussian, "quantile(0.2)", make_quantile(0.2, 0.3)])
+@pytest.mark.parametrize("task", ["classification", "binary", "multilabel"])
+def test_a_task_of_classes_is_contradicted(cost, task):
+    with pytest.raises(ValueError, match=rf"^cost=.* contradicts task='{task}', which goes with 'cross_entropy'"):
+        Network([3, 1], cost=cost, task=task)
+
+
+@pytest.mark.parametrize("options", [{}, {"dropout": 0.5}, {"cost": "quantile(0.1, 0.9)"}], ids=str)
+def test_standard_deviations_need_the_gaussian_cost(options):
+    net = Network([3, 4, 2], **{"task": "regression", **options})
+    with pytest.raises(ValueError, match=r'^predict_std needs cost="gaussian", and .*, and 2 outputs|each target') as e:
+        net.predict_std(X)
+    assert ("sample(x, 100).std(axis=0)" in str(e.value)) == ("dropout" in options)
+    assert f"cost={net.cost_name!r}" in str(e.value)
+
+
+@pytest.mark.parametrize("loss", ["gaussian", "quantile(0.1, 0.9)", gaussian])
+def test_the_estimators_refuse_several_outputs_for_a_target(loss):
+    estimators = pytest.importorskip("xpnet.estimators")
+    with pytest.raises(ValueError, match=r"loss=.* has several outputs for each target, which only Network supports"):
+        estimators.MLPRegressor(loss=loss).fit(X, Y)
+
+
+@pytest.mark.parametrize("cost", COSTS)
+def test_files_copies_and_pickles(place, cost, tmp_path):
+    net = trained(place, cost, standardize=True)
+    before = array(net, net.predict(X))
+    net.save(tmp_path / "net")
+    twins = net.copy(), pickle.loads(pickle.dumps(net)), Network.load(tmp_path / "net", **place._asdict())
+    for twin in (
+        twins if place.backend in ("numpy", "torch", "jax") else [*twins[:1], twins[2]]
+    ):  # modules do not pickle
+        assert (twin.cost_name, twin.output, twin.output_activation) == (cost, net.output, net.output_activation)
+        np.testing.assert_array_equal(array(twin, twin.predict(X)), before)
+    net.to("numpy").predict(X)
+
+
+@pytest.mark.parametrize("cost", COSTS)
+def test_other_uses_know_the_number_of_targets(place, cost):
+    net = network(place, cost, targets=3)
+    x, y = random_examples(net, 5)
+    assert y.shape == (5, 3)
+    assert check_gradients(net, x, y, most=5).passed
+    assert check_gradients(net, x[0], y[0], most=5).passed
+    assert "mean_std" in repr(net.summary()) or cost != "gaussian"
+
+
+@pytest.mark.few("strict-device1", "jax", every=0)
+def test_the_spread_of_the_data_is_found(place):
+    """y = 1 + 2 x + 0.5 times standard normal numbers: within 3 standard errors of 2,000 examples, about 0.03."""
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (2000, 1))
+    y = 1 + 2 * x[:, 0] + 0.5 * rng.standard_normal(2000)
+    net = Network([1, 2], cost="gaussian", seed=0, **place._asdict())
+    net.train((x, y), 20, 50, OneCycle(0.1), optimizer=SGD(momentum=0.9), progress=False)
+    np.testing.assert_allclose(array(net, net.predict([[-1.0], [1.0]])), [-1, 3], atol=0.1)
+    np.testing.assert_allclose(array(net, net.predict_std([[-1.0], [1.0]])), [0.5, 0.5], atol=0.05)
+    net = Network([1, 3], cost="quantile(0.1, 0.5, 0.9)", seed=0, **place._asdict())
+    net.train((x, y), 20, 50, OneCycle(0.1), optimizer=Adam(), progress=False)
+    below = (y[:, None] < array(net, net.predict(x))).mean(axis=0)
+    np.testing.assert_allclose(below, [0.1, 0.5, 0.9], atol=0.03)
+
+
+# Samples with dropout
+
+
+def diagonal(place, dtype="float32", **options):
+    """A network whose outputs are its inputs, times the masks of the inputs and of the hidden units."""
+    options = {"dropout": [0.25, 0.5], "activation": "identity", "task": "regression", **options}
+    net = Network([6, 6, 6], seed=9, dtype=dtype, **options, **place._asdict())
+    net.layers = [(np.eye(6), np.zeros(6))] * 2
+    return net
+
+
+def masks(net, m, n):
+    """Those of the definition, (n, m, 6), for sample numbers in the place of steps."""
+    rates = net.dropout
+    each = [[expected_mask(net.seeds.dropout, i, l, m, 6, rates[l]) for l in (0, 1)] for i in range(n)]
+    return np.array([inputs / (1 - rates[0]) * (hidden / (1 - rates[1])) for inputs, hidden in each])
+
+
+def test_samples_have_the_masks_of_training_on_every_backend(place, dtype, monkeypatch):
+    """All bits of them, however many rows are looked at together."""
+    net, x = diagonal(place, dtype), np.random.default_rng(0).uniform(1, 2, (7, 6)).astype(dtype)
+    state, rng = snapshot(net), net.rng.bit_generator.state
+    exact = masks(net, 7, 5)
+    assert 0.5 < (exact == 0).mean() < 0.75
+    found = array(net, net.sample(x, 5))
+    assert found.shape == (5, 7, 6)
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(found == 0, exact == 0)
+    np.testing.assert_allclose(found, exact * x, rtol=1e-6)
+    monkeypatch.setattr(arrays, "BLOCK", 5 * 4 * sum(net.sizes))  # five of the 35 rows: parts of samples
+    np.testing.assert_array_equal(array(net, net.sample(x, 5)), found)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(array(net, net.sample(x, 3)), found[:3])
+    np.testing.assert_array_equal(array(net, net.sample(x[0], 5)), found[:, 0])
+    assert_same(net, state)
+    assert net.rng.bit_generator.state == rng
+
+
+@pytest.mark.few("jax", every=0)
+def test_samples_are_the_same_before_and_after_training_goes_on(place):
+    """They depend on the seed and the weights, and not on the step that training has reached."""
+    net = trained(place, dropout=[0.2, 0.5])
+    before = array(net, net.sample(X, 4))
+    net.train((X, Y), epochs=1, lr=0.0, progress=False)
+    np.testing.assert_array_equal(array(net, net.sample(X, 4)), before)
+
+
+@pytest.mark.few("jax", every=0)
+def test_samples_of_scaled_inputs_and_outputs(place):
+    """In the units of the targets, with the scaling of the inputs first; bytes are scaled in each block."""
+    plain, bytes_ = diagonal(place), diagonal(place, scale=0.5)
+    x = np.random.default_rng(0).integers(1, 256, (7, 6), dtype=np.uint8)
+    np.testing.assert_array_equal(array(bytes_, bytes_.sample(x, 3)), array(plain, plain.sample(x * 0.5, 3)))
+    net = trained(place, "gaussian", dropout=0.5, standardize=True)
+    off = net.copy()
+    off.state = off.state._replace(
+        dropout=off.state.dropout._replace(thresholds=(None, None))  # no unit is dropped: samples are forward
+    )
+    np.testing.assert_allclose(array(off, off.sample(X, 2)), np.stack([array(net, net.forward(X))] * 2), rtol=1e-12)
+
+
+@pytest.mark.few("jax", every=0)
+def test_the_mean_of_many_samples_is_that_of_the_network(place):
+    """Of a linear network: masks are divided by the rate that they keep."""
+    net = diagonal(place)
+    x = np.linspace(1, 2, 6)[None, :]
+    found = array(net, net.sample(np.tile(x, (1000, 1)), 20)).reshape(-1, 6)
+    spread = np.sqrt(1 / (0.75 * 0.5) - 1)
+    assert (np.abs(found.mean(axis=0) / x - 1) < 4 * spread / np.sqrt(len(found))).all()
+    np.testing.assert_allclose(found.std(axis=0) / x[0], spread, rtol=0.05)
+
+
+def test_samples_need_dropout_and_a_number():
+    with pytest.raises(
+        ValueError, match=r"^sample needs dropout, and this network has none; make one with dropout=0\.1"
+    ):
+        Network([3, 4, 2]).sample(X)
+    with pytest.raises(ValueError, match="n=0 must be a whole number of at least 1"):
+        diagonal_on_numpy().sample(np.ones((1, 6)), 0)
+    with pytest.raises(TypeError, match=r"^samples=9 is not an argument of sample.*; choose from 'x', 'n'"):
+        diagonal_on_numpy().sample(X, samples=9)
+    with pytest.raises(ValueError, match=r"x has shape \(12, 3\), but must have \(n, 6\)"):
+        diagonal_on_numpy().sample(X)
+
+
+def diagonal_on_numpy():
+    from helpers import Place
+
+    return diagonal(Place("numpy", None))
+
+
+def test_memory_of_samples_is_bounded(monkeypatch):
+    """Besides the outputs: 100 samples of 2,000 rows at once would take more than 100 MB."""
+    monkeypatch.setattr(arrays, "BLOCK", 1 << 18)
+    net = Network([20, 128, 1], task="regression", dropout=0.5, seed=0)
+    x = np.random.default_rng(0).random((2000, 20), dtype=np.float32)
+    net.sample(x[:10], 2)
+    found, most = peak(lambda: net.sample(x, 100))
+    assert found.shape == (100, 2000, 1)
+    assert most < 3 * found.nbytes + 3 * 4 * arrays.BLOCK
