@@ -25,6 +25,7 @@ from xpnet.network import Network
 from xpnet.training.arguments import parse_metrics, parse_rate
 from xpnet.training.callbacks import Callback, CSVLog, EarlyStopping, Progress
 from xpnet.training.evaluate import measure
+from xpnet.training.metrics import Metric, accuracy, correct, mean_absolute_error, r2
 
 
 class Recipe(NamedTuple):
@@ -55,6 +56,9 @@ def run_train(options: argparse.Namespace) -> None:
     )
     recipe = choose_recipe(options, RECIPES.get(data.name, Recipe()) if data.columns is None else TABLE)
     net = make_network(options, recipe, data)
+    metrics = parse_metrics("metrics", options.metrics, net.task, net.sizes[-1])
+    evaluated = data.test is not None or options.validation_split is not None
+    class_weight = parse_class_weight(options.class_weight, data.columns)
     stopping = [] if options.early_stopping is None else [EarlyStopping(options.early_stopping)]
     callbacks: list[Callback] = [*stopping]
     if options.log:
@@ -63,7 +67,6 @@ def run_train(options: argparse.Namespace) -> None:
         print(data)
         print(net, flush=True)
         callbacks.append(Progress(bar=sys.stderr.isatty()))
-    metrics = options.metrics or []
     before, started = net.state.layers, time.perf_counter()
     try:
         history = net.train(
@@ -73,9 +76,10 @@ def run_train(options: argparse.Namespace) -> None:
             lr=SCHEDULES[options.schedule](parse_rate("--lr", recipe.lr)),
             optimizer=make_optimizer(options.optimizer, options.momentum, recipe.weight_decay),
             validation_split=options.validation_split,
-            class_weight=parse_class_weight(options.class_weight, data.columns),
+            class_weight=class_weight,
             callbacks=callbacks,
-            metrics=metrics,
+            metrics=metrics if evaluated else [],
+            training_metrics=[] if evaluated else metrics,
             test_data=data.test,
             blas_threads=options.blas_threads,
             progress=False,  # `callbacks` has it, without its bar where that would go into a file
@@ -106,7 +110,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
     """Report how good a saved network is on test data."""
     net, columns = load(options)
     data = read_test_data(options.data, columns, in_bytes=net.scale is not None)
-    print(score(net, data, "Test", options.metrics or []))
+    print(score(net, data, "Test", parse_metrics("metrics", options.metrics, net.task, net.sizes[-1])))
 
 
 def run_predict(options: argparse.Namespace) -> None:
@@ -218,18 +222,16 @@ def parse_class_weight(weights: str | Mapping[str, float] | None, columns: Colum
     return numbers
 
 
-def score(net: Network, data: Any, scored: str, names: Sequence[str]) -> str:
-    """Format how good a network is on data: its accuracy, or R2 and mean absolute error, and more metrics by name."""
-    extra = parse_metrics("metrics", list(names), net.task, net.sizes[-1])
-    basic = ["r2", "mean_absolute_error"] if net.task == "regression" else ["accuracy", "correct"]
-    metrics = dict.fromkeys([*parse_metrics("metrics", basic, net.task, net.sizes[-1]), *extra])
-    scores = measure(net.view, make_source(data, "data", net.view.reader), list(metrics))
+def score(net: Network, data: Any, scored: str, extra: Sequence[Metric]) -> str:
+    """Format how good a network is on data: its accuracy, or R2 and mean absolute error, and extra metrics."""
+    basic = (r2, mean_absolute_error) if net.task == "regression" else (accuracy, correct)
+    extra = [metric for metric in extra if metric not in basic]
+    scores = measure(net.view, make_source(data, "data", net.view.reader), [*basic, *extra])
     if net.task == "regression":
         text = f"{scored} R2: {scores['r2']:.4f}, mean absolute error: {scores['mean_absolute_error']:.6g}"
     else:
         text = f"{scored} accuracy: {scores['accuracy']:.2%} ({scores['correct']}/{scores['size']})"
-    more = [f", {metric.name}: {scores[metric.name]:.6g}" for metric in extra if metric.name not in basic]
-    return text + "".join(more)
+    return text + "".join(f", {metric.name}: {scores[metric.name]:.6g}" for metric in extra)
 
 
 # Saved networks and their predictions

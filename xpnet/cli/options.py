@@ -202,7 +202,11 @@ def _add_bench(commands: Any) -> None:
 
 def _add_metrics(command: Any) -> None:
     command.add_argument(
-        "--metrics", type=_words, metavar="NAMES", help="more metrics on the test data: top_3,mean_squared_error"
+        "--metrics",
+        type=_words,
+        default=[],
+        metavar="NAMES",
+        help="more metrics on the test data: top_3,mean_squared_error",
     )
 
 

@@ -201,7 +201,7 @@ class Table(NamedTuple):
         missing = self.frame[names].isna().to_numpy()
         if missing.any():
             row, k = np.argwhere(missing)[0]
-            others = f", and {missing.sum() - 1:,} more are missing" if missing.sum() > 1 else ""
+            others = f", one of {missing.sum():,} missing values" if missing.sum() > 1 else ""
             raise ValueError(
                 f"{self.name} has no value in {_place(row, names[k])}{others}; fill it in, or leave the row out, as "
                 "fillna and dropna of pandas do"
