@@ -172,7 +172,7 @@ def hold_out(x: np.ndarray, y: np.ndarray, fraction: float, seed: int, name: str
     --------
     >>> (_, y_train), (_, y_test) = hold_out(np.zeros((8, 1)), np.array([0, 1, 0, 1, 1, 1, 0, 0]), 0.25, 0, "x.csv")
     >>> y_train.tolist(), y_test.tolist()
-    ([0, 1, 0, 1, 1, 0], [1, 0])
+    ([1, 0, 1, 1, 0, 0], [0, 1])
     """
     in_range("--test-split", fraction, 0, 1, "0 holds nothing out")
     if fraction == 0:
