@@ -343,7 +343,8 @@ def test_a_network_that_was_not_trained_on_a_table_does_not_know_columns(capsys,
             ("features", wrong)
             for wrong in (None, "ab", ["a"], ["a", "a"], ["a", 1], {"a": 1, "b": 2}, ["a", "b", "c"])
         ],
-        *[("labels", wrong) for wrong in (None, "abc", ["a", "b"], ["a", "b", "b"], [0, 1, 2], [["a"], "b", "c"], [])],
+        *[("labels", wrong) for wrong in (None, "abc", ["a", "b"], ["a", "b", "b"], ["a", "b", "c", "c"], [])],
+        *[("labels", wrong) for wrong in ([0, 1, 2], [["a"], "b", "c"], {"a": 1, "b": 2, "c": 3})],
         *[("target", wrong) for wrong in (None, 3, ["kind"])],
     ],
     ids=str,

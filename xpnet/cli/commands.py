@@ -5,7 +5,7 @@ import csv
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,41 +57,14 @@ def run_train(options: argparse.Namespace) -> None:
     recipe = choose_recipe(options, RECIPES.get(data.name, Recipe()) if data.columns is None else TABLE)
     net = make_network(options, recipe, data)
     metrics = parse_metrics("metrics", options.metrics, net.task, net.sizes[-1])
-    evaluated = data.test is not None or options.validation_split is not None
-    class_weight = parse_class_weight(options.class_weight, data.columns)
     stopping = [] if options.early_stopping is None else [EarlyStopping(options.early_stopping)]
-    callbacks: list[Callback] = [*stopping]
-    if options.log:
-        callbacks.append(CSVLog(options.log))
+    settings = training_settings(options, recipe, data, metrics, stopping)
     if not options.quiet:
         print(data)
         print(net, flush=True)
-        callbacks.append(Progress(bar=sys.stderr.isatty()))
-    before, started = net.state.layers, time.perf_counter()
-    try:
-        history = net.train(
-            data.train,
-            epochs=recipe.epochs,
-            batch_size=recipe.batch_size,
-            lr=SCHEDULES[options.schedule](parse_rate("--lr", recipe.lr)),
-            optimizer=make_optimizer(options.optimizer, options.momentum, recipe.weight_decay),
-            validation_split=options.validation_split,
-            class_weight=class_weight,
-            callbacks=callbacks,
-            metrics=metrics if evaluated else [],
-            training_metrics=[] if evaluated else metrics,
-            test_data=data.test,
-            blas_threads=options.blas_threads,
-            progress=False,  # `callbacks` has it, without its bar where that would go into a file
-        )
-    except (KeyboardInterrupt, BrokenPipeError) as stop:
-        if options.save is None:
-            raise
-        if net.state.layers is before:
-            raise type(stop)("interrupted before the first step; nothing is saved") from stop
-        net.save(options.save)
-        epoch = f"in epoch {len(net.history) + 1} of {recipe.epochs}"
-        raise type(stop)(f"interrupted {epoch}; the network so far is saved to {options.save}") from stop
+    started = time.perf_counter()
+    with saving_if_interrupted(net, options.save, recipe.epochs):
+        history = net.train(data.train, **settings)
     seconds = time.perf_counter() - started
     if options.save:
         net.save(options.save)
@@ -101,8 +74,7 @@ def run_train(options: argparse.Namespace) -> None:
         print(f"Stopped after epoch {stopping[0].stopped_epoch}; the network is that of epoch {stopping[0].best_epoch}")
     speed = sum(s * r for s, r in zip(history["seconds"], history["examples_per_second"]))
     speed /= max(sum(history["seconds"]), 1e-9)
-    scored = "Training" if data.test is None else "Test"
-    result = score(net, data.test or data.train, scored, metrics)
+    result = score(net, data.test or data.train, "Test" if data.test else "Training", metrics)
     print(f"{result} after {seconds:.1f} s, {speed:,.0f} examples/s")
 
 
@@ -183,6 +155,48 @@ def make_network(options: argparse.Namespace, recipe: Recipe, data: Data) -> Net
     return net
 
 
+def training_settings(
+    options: argparse.Namespace, recipe: Recipe, data: Data, metrics: list[Metric], stopping: list[EarlyStopping]
+) -> dict[str, Any]:
+    """Collect the arguments of `Network.train`."""
+    callbacks: list[Callback] = [*stopping]
+    if options.log:
+        callbacks.append(CSVLog(options.log))
+    if not options.quiet:
+        callbacks.append(Progress(bar=sys.stderr.isatty()))  # no bar in files and pipes
+    evaluated = data.test is not None or options.validation_split is not None
+    return {
+        "epochs": recipe.epochs,
+        "batch_size": recipe.batch_size,
+        "lr": SCHEDULES[options.schedule](parse_rate("--lr", recipe.lr)),
+        "optimizer": make_optimizer(options.optimizer, options.momentum, recipe.weight_decay),
+        "validation_split": options.validation_split,
+        "class_weight": parse_class_weight(options.class_weight, data.columns),
+        "callbacks": callbacks,
+        "metrics": metrics if evaluated else [],
+        "training_metrics": [] if evaluated else metrics,
+        "test_data": data.test,
+        "blas_threads": options.blas_threads,
+        "progress": False,  # it is among the callbacks
+    }
+
+
+@contextmanager
+def saving_if_interrupted(net: Network, path: Path | None, epochs: int) -> Iterator[None]:
+    """Save the network as it stands, if it has been trained at all, when Ctrl-C or a closed pipe ends the training."""
+    before = net.state.layers
+    try:
+        yield
+    except (KeyboardInterrupt, BrokenPipeError) as stop:
+        if path is None:
+            raise
+        if net.state.layers is before:
+            raise type(stop)("interrupted before the first step; nothing is saved") from stop
+        net.save(path)
+        epoch = min(len(net.history) + 1, epochs)
+        raise type(stop)(f"interrupted in epoch {epoch} of {epochs}; the network so far is saved to {path}") from stop
+
+
 def choose_sizes(sizes: Sequence[int] | None, hidden: Sequence[int], data: Data) -> list[int]:
     """Choose the units of each layer; sizes that are given must fit the data."""
     if sizes is None:
@@ -245,7 +259,7 @@ def load(options: argparse.Namespace) -> tuple[Network, Columns | None]:
         return net, Columns.of_notes(net.notes, net.sizes[0], n_classes)
 
 
-def predict_rows(net: Network, x: Array, columns: Columns | None) -> tuple[list[str], Iterator[Sequence[Any]]]:
+def predict_rows(net: Network, x: Array, columns: Columns | None) -> tuple[list[str], Iterator[Any]]:
     """Predict examples: the names of the values, and the values of each example."""
     predicted = net.backend.to_numpy(net.predict(x)).reshape(len(x), -1)
     if net.task not in ("classification", "binary"):

@@ -49,14 +49,15 @@ class Columns(NamedTuple):
         """
         if "features" not in notes:
             return None
-        features, target, labels = (notes.get(name) for name in cls._fields)
-        for name, texts, n in (("features", features, n_in), ("labels", labels, n_classes)):
+        for name, n in (("features", n_in), ("labels", n_classes)):
+            texts = notes.get(name)
             is_list = isinstance(texts, list) and all(isinstance(text, str) for text in texts)
-            if not is_list or len(texts) != n or len(set(texts)) != n:
+            if not (is_list and len(texts) == len(set(texts)) == n):
                 raise ValueError(f"the {name} in its notes must be {n} different texts")
+        target = notes.get("target")
         if not isinstance(target, str):
             raise ValueError(f"the target in its notes is {target!r}, but must be a text")
-        return cls(tuple(features), target, tuple(labels))  # type: ignore
+        return cls(tuple(notes["features"]), target, tuple(notes["labels"]))
 
 
 def is_table(name: str) -> bool:
