@@ -1,6 +1,7 @@
 """The command line: ``xpnet train``, ``evaluate``, ``predict``, ``backends`` and ``bench``.
 
-Every wrong option or file ends in one clear line on standard error and a nonzero exit status. No output is coloured.
+Every wrong option or file ends in one clear line on standard error and a nonzero exit status. Nothing is coloured
+but the help by newer versions of argparse, which respect NO_COLOR.
 """
 
 import os

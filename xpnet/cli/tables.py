@@ -51,8 +51,7 @@ class Columns(NamedTuple):
             return None
         for name, n in (("features", n_in), ("labels", n_classes)):
             texts = notes.get(name)
-            is_list = isinstance(texts, list) and all(isinstance(text, str) for text in texts)
-            if not (is_list and len(texts) == len(set(texts)) == n):
+            if not _are_different_texts(texts, n):
                 raise ValueError(f"the {name} in its notes must be {n} different texts")
         target = notes.get("target")
         if not isinstance(target, str):
@@ -237,7 +236,7 @@ def read_table(path: str) -> Table:
         raise ImportError(f"{path} needs pandas ({error}); install it with: pip install -e '.[tables]'") from error
     try:
         if path.lower().endswith(".parquet"):
-            frame = pandas.read_parquet(path)
+            frame = pandas.read_parquet(path, engine="pyarrow")
         else:
             frame = pandas.read_csv(path, low_memory=False)
             separators = [separator for separator in ";\t" if separator in str(frame.columns[0])]
@@ -255,6 +254,12 @@ def read_table(path: str) -> Table:
         raise ValueError(f"{path} has several columns of one name; give each its own")
     frame.columns = table.names
     return table
+
+
+def _are_different_texts(texts: Any, n: int) -> bool:
+    return (
+        isinstance(texts, list) and all(isinstance(text, str) for text in texts) and len(texts) == len(set(texts)) == n
+    )
 
 
 def _label(value: Any) -> str:
