@@ -402,6 +402,7 @@ def test_an_interrupt_saves_what_there_is(capsys, monkeypatch, tmp_path):
     words = ["train", "--hidden", 5, "--schedule", "constant", "--save", path]
     run(capsys, *words, "--epochs", 2)
     two_epochs = Network.load(path)
+    path.unlink()
     interrupt(monkeypatch, 3)
     status, _, err = run(capsys, *words, "--epochs", 9)
     assert (status, err) == (130, f"xpnet: interrupted in epoch 3 of 9; the network so far is saved to {path}\n")
