@@ -261,12 +261,23 @@ def test_a_wrong_option_of_a_table_is_refused(capsys, folder, options, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "table.csv cannot be read as a table (No columns to parse from file); give a CSV or Parquet file"),
+        (
+            "",
+            "table.csv cannot be read as a table (No columns to parse from file); give a Parquet file, or CSV in UTF-8",
+        ),
         ("a,y\n", "table.csv has no rows below the names of its columns"),
         (
             "a,b,y\n1,2,0\n,2,1\n3,,0\n",
             "table.csv has no value in row 2 of column 'a' (rows count from 1, without the header), one of 2 "
             "missing values; fill it in, or leave the row out, as fillna and dropna of pandas do",
+        ),
+        (
+            "a,y\n1,2,0\n3,4,1\n",
+            "table.csv cannot be read as a table (Length of header or names does not match length of data",
+        ),
+        (
+            "a,y\n1,0\n1,2,0\n",
+            "table.csv cannot be read as a table (Error tokenizing data. C error: Expected 2 fields in line",
         ),
         ("a,y\n1,0\n2,\n", "table.csv has no value in row 2 of column 'y'"),
         ("a,y\n1,0\n?,1\n", "table.csv holds '?' in row 2 of column 'a'"),

@@ -5,6 +5,7 @@ table, wherever they stand there.
 """
 
 import difflib
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -124,7 +125,8 @@ class Table(NamedTuple):
     def features(self, columns: Columns) -> np.ndarray:
         """Return the features (n, n_in), float64; every value must be a finite number."""
         names = list(columns.features)
-        missing = [name for name in names if name not in self.names]
+        there = set(self.names)
+        missing = [name for name in names if name not in there]
         if missing:
             raise ValueError(
                 f"{self.name} lacks the columns {_some(missing)}; the network was trained on {_some(names)}"
@@ -238,15 +240,16 @@ def read_table(path: str) -> Table:
         if path.lower().endswith(".parquet"):
             frame = pandas.read_parquet(path, engine="pyarrow")
         else:
-            frame = pandas.read_csv(path, low_memory=False)
-            separators = [separator for separator in ";\t" if separator in str(frame.columns[0])]
-            if len(frame.columns) == 1 and separators:
-                frame = pandas.read_csv(path, sep=separators[0], low_memory=False)
+            header = list(pandas.read_csv(path, nrows=0).columns)
+            separator = next((c for c in ";\t" if len(header) == 1 and c in header[0]), ",")
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", pandas.errors.ParserWarning)  # of values without a name
+                frame = pandas.read_csv(path, sep=separator, index_col=False, low_memory=False)
     except ImportError as error:
         reason = " ".join(str(error).split())
         raise ImportError(f"{path} needs pyarrow ({reason}); install it with: pip install -e '.[tables]'") from error
-    except (ValueError, OSError, EOFError) as error:
-        raise ValueError(f"{path} cannot be read as a table ({error}); give a CSV or Parquet file") from error
+    except (ValueError, OSError, EOFError, pandas.errors.ParserWarning) as error:
+        raise ValueError(f"{path} cannot be read as a table ({error}); give a Parquet file, or CSV in UTF-8") from error
     table = Table(path, frame)
     if len(frame) == 0:
         raise ValueError(f"{path} has no rows below the names of its columns")
