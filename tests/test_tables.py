@@ -325,7 +325,7 @@ def model(capsys, folder):
 
 
 def test_a_table_that_does_not_fit_the_network_is_refused(capsys, model):
-    message = "line.csv lacks the columns 'weight', 'length'; the network was trained on 'weight', 'length'"
+    message = "line.csv lacks columns that the network was trained on: 'weight', 'length'"
     assert message in refused(capsys, "predict", model, "line.csv")
     assert message in refused(capsys, "evaluate", model, "--data", "line.csv")
     pets().drop(columns="kind").to_csv("bare.csv", index=False)

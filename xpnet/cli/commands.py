@@ -43,6 +43,7 @@ class Recipe(NamedTuple):
 # benchmarks/accuracy.py measures the accuracies of the first three
 FULL_MNIST = Recipe((256,), epochs=5, batch_size=64, lr=0.2, weight_decay=0.0001)
 RECIPES = {"mnist-sample": Recipe(), "mnist": FULL_MNIST, "fashion-mnist": FULL_MNIST}
+# Learns scikit-learn's iris, wine, breast cancer, diabetes and digits, written as tables
 TABLE = Recipe((64, 32), standardize=True, epochs=50, lr=0.02, weight_decay=0.01)
 CLASSES = {"sgd": "SGD", "rmsprop": "RMSProp", "adam": "Adam", "adamw": "AdamW"}
 MOMENTUM = 0.9

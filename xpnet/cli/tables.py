@@ -128,9 +128,7 @@ class Table(NamedTuple):
         there = set(self.names)
         missing = [name for name in names if name not in there]
         if missing:
-            raise ValueError(
-                f"{self.name} lacks the columns {_some(missing)}; the network was trained on {_some(names)}"
-            )
+            raise ValueError(f"{self.name} lacks columns that the network was trained on: {_some(missing)}")
         return self._numbers(
             names, "leave the column out with --ignore, or make numbers of it, as get_dummies of pandas does"
         )
