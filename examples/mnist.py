@@ -1,6 +1,6 @@
 """Train the book's network on MNIST, on a CPU or a GPU.
 
-python examples/mnist.py                      full MNIST with torchvision, on the CPU
+python examples/mnist.py                      full MNIST, on the CPU
 python examples/mnist.py --device cuda        the same on an NVIDIA GPU
 python examples/mnist.py --sample             the 5,000 digits that come with xpnet
 """
@@ -25,7 +25,7 @@ def main() -> None:
         sys.exit(str(error))
     try:
         train_data, test_data = mnist_sample() if options.sample else mnist()
-    except (ImportError, RuntimeError) as error:
+    except (ImportError, RuntimeError, ValueError) as error:
         sys.exit(f"{error}; here, that is --sample")
 
     print(net)

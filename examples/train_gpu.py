@@ -1,6 +1,6 @@
 """Train the same network on the CPU and on an NVIDIA GPU; only the device differs.
 
-python examples/train_gpu.py                  full MNIST with torchvision, on both
+python examples/train_gpu.py                  full MNIST, on both
 python examples/train_gpu.py --devices cuda   only on the GPU
 python examples/train_gpu.py --sample         the 5,000 digits that come with xpnet
 """
@@ -34,7 +34,7 @@ def main() -> None:
         sys.exit(f"{error}; here, that is --devices cpu")
     try:
         train_data, test_data = mnist_sample() if options.sample else mnist()
-    except (ImportError, RuntimeError) as error:
+    except (ImportError, RuntimeError, ValueError) as error:
         sys.exit(f"{error}; here, that is --sample")
 
     for net in nets:

@@ -58,7 +58,9 @@ LEFT_OUT = {name: why for name, make in PLACES.items() if (why := _why_not(make)
 
 
 # Libraries of tests marked with needs("library")
-NOT_INSTALLED = [name for name in ("torch", "jax", "cupy", "torchvision") if find_spec(name) is None]
+NOT_INSTALLED = [
+    name for name in ("torch", "jax", "cupy", "torchvision", "pandas", "pyarrow") if find_spec(name) is None
+]
 
 
 def marked(names: Iterable[str]) -> list[Any]:

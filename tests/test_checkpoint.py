@@ -120,6 +120,45 @@ def test_the_seed_of_a_loaded_network_is_not_that_of_the_process(tmp_path: Path)
     np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
 
 
+# Notes
+
+NOTES: dict[str, Any] = {"labels": ["ja", "nein", "ä"], "numbers": [1, 2.5, None], "deep": {"a": {"b": True}}}
+
+
+def test_notes_go_with_the_network(tmp_path: Path) -> None:
+    net = Network([3, 4, 2], seed=1)
+    assert net.notes == {}
+    net.notes = copy.deepcopy(NOTES)
+    net.save(tmp_path / "net")
+    for again in (Network.load(tmp_path / "net"), net.copy(), net.to(dtype="float64"), pickle.loads(pickle.dumps(net))):
+        assert again.notes == NOTES
+        again.notes["deep"]["a"] = 3
+    assert net.notes == NOTES
+
+
+@pytest.mark.parametrize("notes", [{"a": {1, 2}}, {"a": np.ones(2)}, {(1, 2): 3}, None, 5, "text"], ids=repr)
+def test_notes_that_are_not_plain_are_refused_and_nothing_is_written(tmp_path: Path, notes: Any) -> None:
+    net = Network([3, 4, 2], seed=1)
+    net.notes = notes
+    with pytest.raises(ValueError, match="notes of the network must be a dict of plain values, as in JSON"):
+        net.save(tmp_path / "net")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_without_notes_loads(tmp_path: Path) -> None:
+    """As versions before notes wrote it."""
+    path = full(tmp_path)
+    forge(path, take("notes"))
+    assert Network.load(path).notes == {}
+
+
+@pytest.mark.parametrize("notes", [None, [], "text", 3], ids=repr)
+def test_notes_that_are_no_dict_are_refused(tmp_path: Path, notes: Any) -> None:
+    path = full(tmp_path)
+    forge(path, put("notes", value=notes))
+    refuse(path, "notes=.* must be a dict")
+
+
 # Training goes on
 
 OPTIMIZERS: list[Any] = [

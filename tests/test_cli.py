@@ -1,11 +1,15 @@
+import os
+import signal
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
+from xpnet import Network
 from xpnet.cli import main
 from xpnet.core.schedules import SCHEDULES
+from xpnet.training.callbacks import Progress
 
 
 @pytest.fixture(scope="module")
@@ -27,14 +31,60 @@ def run(capsys, *words):
     return status, out.splitlines(), err
 
 
-def test_train_shows_a_line_an_epoch_a_bar_and_a_last_line(capsys):
+def test_train_says_what_the_data_is_then_a_line_an_epoch_and_a_last_line(capsys):
     status, out, err = run(capsys, "train", "--epochs", 2, "--sizes", "784,20,10")
-    assert status == 0
-    assert out[0].startswith("Network([784, 20, 10], activation='relu', output_activation='softmax'")
-    assert [line.split(",")[0] for line in out[1:3]] == ["Epoch: 1 / 2", "Epoch: 2 / 2"]
+    assert (status, err) == (0, "")
+    assert out[0] == "mnist-sample: 6,000 examples, 784 features, 10 classes; 1,000 of them for testing"
+    assert out[1].startswith("Network([784, 20, 10], activation='relu', output_activation='softmax'")
+    assert [line.split(",")[0] for line in out[2:4]] == ["Epoch: 1 / 2", "Epoch: 2 / 2"]
     assert out[-1].startswith("Test accuracy: ")
     assert out[-1].endswith(" examples/s")
-    assert "Epoch 2/2" in err
+
+
+def test_the_bar_is_for_terminals_alone_and_nothing_is_coloured(capsys, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    words = ["train", "--epochs", 1, "--hidden", "5"]
+    assert run(capsys, *words)[2] == ""  # a file or a pipe
+    for file in (sys.stdout, sys.stderr):
+        monkeypatch.setattr(file, "isatty", lambda: True)
+    _, out, err = run(capsys, *words)
+    assert "Epoch 1/1" in err
+    assert "\x1b" not in err + "".join(out)
+    for words in (["--help"], ["train", "--help"], ["predict", "--help"], ["trian"], ["backends"]):
+        _, out, err = run(capsys, *words)
+        assert "\x1b" not in err + "".join(out)
+
+
+def test_quiet_leaves_the_last_line_alone(capsys, tmp_path):
+    words = ["train", "--epochs", 2, "--hidden", "5", "--quiet", "--save", tmp_path / "net"]
+    status, out, err = run(capsys, *words)
+    assert (status, len(out), err) == (0, 1, "")
+    assert out[0].startswith("Test accuracy: ")
+    assert (tmp_path / "net").exists()
+
+
+def test_a_log_has_a_row_an_epoch_with_the_metrics(capsys, tmp_path):
+    words = ["train", "--epochs", 2, "--hidden", "5", "--metrics", "top_3,accuracy", "--log", tmp_path / "run.csv"]
+    status, out, _ = run(capsys, *words)
+    assert status == 0
+    rows = [line.split(",") for line in (tmp_path / "run.csv").read_text().splitlines()]
+    assert [row[0] for row in rows] == ["epoch", "1", "2"]
+    logs = dict(zip(rows[0], rows[2]))
+    accuracy, top_3 = float(logs["test_accuracy"]), float(logs["test_top_3"])
+    assert accuracy < top_3
+    assert out[-1].startswith(f"Test accuracy: {accuracy:.2%} ({accuracy * 1000:.0f}/1000), top_3: {top_3:.6g} after ")
+
+
+def test_the_initial_weights_and_class_weights_reach_the_training(capsys, tmp_path, digits):
+    path = tmp_path / "net"
+    words = "--hidden 12 --init zeros --class-weight 3=2,7=0.5 --epochs 1 --schedule constant --lr 0.1 --momentum 0"
+    status, _, _ = run(capsys, "train", *words.split(), "--weight-decay", 0, "--batch-size", 50, "--save", path)
+    assert status == 0
+    net = Network([784, 12, 10], activation="relu", task="classification", init="zeros", seed=0)
+    net.train(digits[0], 1, 50, 0.1, class_weight={3: 2, 7: 0.5}, progress=False)
+    saved = Network.load(path)
+    np.testing.assert_array_equal(saved.b[1], net.b[1])
+    assert np.ptp(saved.b[1]) > 0
 
 
 def test_every_option_reaches_the_network(capsys, tmp_path):
@@ -45,11 +95,10 @@ def test_every_option_reaches_the_network(capsys, tmp_path):
     words += f"--backend torch --device cpu --dtype float64 --save {path}"
     status, out, _ = run(capsys, "train", *words.split())
     assert status == 0
-    assert out[0] == (
+    assert out[1] == (
         "Network([784, 12, 10], activation='tanh', output_activation='sigmoid', cost='quadratic', "
         "backend='torch', device='cpu', dtype='float64')"
     )
-    from xpnet import Network
     from xpnet.datasets import mnist_sample
 
     train, _ = mnist_sample()
@@ -60,15 +109,15 @@ def test_every_option_reaches_the_network(capsys, tmp_path):
 
 
 def test_every_option_of_training_reaches_the_network(capsys, tmp_path, digits):
-    from xpnet import AdamW, Cosine, EarlyStopping, Network
+    from xpnet import AdamW, Cosine, EarlyStopping
 
     path = tmp_path / "net.safetensors"
     words = "--sizes 784,12,10 --optimizer adamw --lr 0.002 --schedule cosine --weight-decay 0.1 --dropout 0.1,0.2 "
     words += f"--standardize --validation-split 0.2 --early-stopping 1 --epochs 3 --batch-size 50 --save {path}"
     status, out, _ = run(capsys, "train", *words.split())
     assert status == 0
-    assert "dropout=[0.1, 0.2], standardize=True" in out[0]
-    assert "validation cost: " in out[1]
+    assert "dropout=[0.1, 0.2], standardize=True" in out[1]
+    assert "validation cost: " in out[2]
     net = Network([784, 12, 10], activation="relu", task="classification", dropout=[0.1, 0.2], standardize=True, seed=0)
     options = {"optimizer": AdamW(weight_decay=0.1), "validation_split": 0.2, "callbacks": [EarlyStopping(1)]}
     net.train(digits[0], 3, 50, Cosine(0.002, warmup=0.05), progress=False, **options)
@@ -97,7 +146,6 @@ def test_stopping_early_is_said(capsys, monkeypatch):
 
 @pytest.mark.slow
 def test_the_recipe_of_mnist_reaches_98_percent_mean_over_5_seeds_in_5_epochs(capsys, monkeypatch, mnist_root):
-    pytest.importorskip("torchvision")
     monkeypatch.setenv("XPNET_DATA", str(mnist_root))
     accuracies = []
     for seed in range(5):
@@ -109,30 +157,31 @@ def test_the_recipe_of_mnist_reaches_98_percent_mean_over_5_seeds_in_5_epochs(ca
 
 
 def test_evaluate_and_predict_use_the_saved_network(capsys, model, tmp_path, digits):
-    from xpnet import Network
-
     net, (_, (x, y)) = Network.load(model), digits
     status, out, err = run(capsys, "evaluate", model)
     assert (status, err) == (0, "")
     assert out == [f"Test accuracy: {net.accuracy((x, y)):.2%} ({net.evaluate((x, y))}/1000)"]
     np.save(tmp_path / "x.npy", x[:3])
     status, out, err = run(capsys, "predict", model, tmp_path / "x.npy")
-    assert [line.split("\t")[0] for line in out] == [str(each) for each in net.predict(x[:3])]
+    assert out[0] == "prediction,probability"
+    rows = [line.split(",") for line in out[1:]]
+    assert [row[0] for row in rows] == [str(each) for each in net.predict(x[:3])]
+    np.testing.assert_array_equal(np.float32([row[1] for row in rows]), net.forward(x[:3]).max(axis=1))
     np.save(tmp_path / "one.npy", np.round(x[0] * 255).astype(np.uint8).reshape(28, 28))
-    status, out, err = run(capsys, "predict", model, tmp_path / "one.npy")
-    assert out[0].split("\t")[0] == str(net.predict(x[0]))
+    status, out, err = run(capsys, "predict", model, tmp_path / "one.npy", "--out", tmp_path / "p.csv")
+    assert (status, out, err) == (0, [f"Wrote 1 predictions to {tmp_path / 'p.csv'}"], "")
+    lines = (tmp_path / "p.csv").read_text(encoding="utf-8").splitlines()
+    assert [line.split(",")[0] for line in lines] == ["prediction", str(net.predict(x[0]))]
 
 
 def test_predict_reads_an_image(capsys, model, tmp_path, digits):
     image = pytest.importorskip("PIL.Image")
-    from xpnet import Network
-
     x = digits[1][0][:1]
     path = tmp_path / "digit.png"
     image.fromarray(np.round(x.reshape(28, 28) * 255).astype(np.uint8)).save(path)
     status, out, _ = run(capsys, "predict", model, path)
     assert status == 0
-    assert out[0].split("\t")[0] == str(Network.load(model).predict(x)[0])
+    assert out[1].split(",")[0] == str(Network.load(model).predict(x)[0])
 
 
 def test_data_from_an_npz_file(capsys, tmp_path, digits):
@@ -141,23 +190,89 @@ def test_data_from_an_npz_file(capsys, tmp_path, digits):
     np.savez(path, x_train=x[:200], y_train=y[:200], x_test=xt[:50], y_test=yt[:50])
     status, out, _ = run(capsys, "train", "--data", path, "--epochs", 1)
     assert status == 0
+    assert out[0] == f"{path}: 250 examples, 784 features, 10 classes; 50 of them for testing"
+    assert out[1].startswith("Network([784, 256, 128, 10]")
     assert "/50)" in out[-1]
 
 
-def test_regression_reports_a_cost(capsys, tmp_path):
+@pytest.mark.parametrize("shape", [(40,), (40, 1)])
+def test_regression_reports_r2_and_the_mean_absolute_error(capsys, tmp_path, shape):
     x = np.linspace(0, 1, 40)[:, None]
+    y = 3 * x.reshape(shape)
     path = tmp_path / "line.npz"
-    np.savez(path, x_train=x, y_train=3 * x, x_test=x, y_test=3 * x)
-    words = ["--sizes", "1,3,3,1", "--task", "regression", "--activation", "elu(1.0, 2.0),tanh", "--epochs", 50]
+    np.savez(path, x_train=x, y_train=y, x_test=x[5:], y_test=y[5:])
+    words = ["--hidden", "3,3", "--activation", "elu(1.0, 2.0),tanh", "--epochs", 50]
     model = tmp_path / "line.safetensors"
     status, out, _ = run(capsys, "train", "--data", path, *words, "--save", model)
     assert status == 0
-    assert out[-1].startswith("Test cost: ")
-    assert "activation=['elu(1.0, 2.0)', 'tanh'], output_activation='identity', cost='quadratic'" in out[0]
+    assert out[0] == f"{path}: 75 examples, 1 feature, a target from 0 to 3; 35 of them for testing"
+    assert out[1].startswith("Network([1, 3, 3, 1]")
+    assert "activation=['elu(1.0, 2.0)', 'tanh'], output_activation='identity', cost='quadratic'" in out[1]
+    errors = 3 * x[5:] - Network.load(model).forward(x[5:])
+    r2 = 1 - (errors**2).sum() / ((3 * x[5:] - 3 * x[5:].mean()) ** 2).sum()
+    scores = f"Test R2: {r2:.4f}, mean absolute error: {abs(errors).mean():.6g}"
+    assert out[-1].startswith(scores)
+    assert run(capsys, "evaluate", model, "--data", path)[1] == [scores]
     np.save(tmp_path / "x.npy", x[:2])
     status, out, _ = run(capsys, "predict", model, tmp_path / "x.npy")
-    assert len(out) == 2
-    assert status == 0
+    assert (status, out[0]) == (0, "prediction")
+    np.testing.assert_array_equal(np.float32(out[1:]), Network.load(model).forward(x[:2])[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("y", "options", "described", "network"),
+    [
+        ([0, 2, 1, 1], "", "3 classes", "[2, 256, 128, 3], activation='relu', output_activation='softmax'"),
+        ([0, 2, 1, 1], "--sizes 2,5,4", "3 classes", "[2, 5, 4], activation='relu', output_activation='softmax'"),
+        (
+            [[0, 1], [1, 0], [1, 0], [1, 0]],
+            "",
+            "2 classes",
+            "[2, 256, 128, 2], activation='relu', output_activation='so",
+        ),
+        (
+            [[0, 1], [1, 1], [0, 0], [1, 0]],
+            "",
+            "2 labels",
+            "[2, 256, 128, 2], activation='relu', output_activation='si",
+        ),
+        (
+            [[0.5, 1], [2, 1], [0, 0], [1, 0]],
+            "",
+            "2 targets",
+            "[2, 256, 128, 2], activation='relu', output_activation='i",
+        ),
+        ([0.5, 1, 2, 1], "--cost huber", "a target from 0.5 to 2", "[2, 256, 128, 1], activation='relu', output_act"),
+        ([0, 2, 1, 1], "--task regression", "a target from 0 to 2", "[2, 256, 128, 1], activation='relu', output_act"),
+        (
+            [0, 1, 1, 0],
+            "--task binary",
+            "2 classes",
+            "[2, 256, 128, 1], activation='relu', output_activation='sigmoid'",
+        ),
+        ([0, 1, 1, 0], "--task multilabel", "1 labels", "[2, 256, 128, 1], activation='relu', output_activation='sig"),
+    ],
+)
+def test_task_and_sizes_follow_the_arrays(capsys, tmp_path, y, options, described, network):
+    path, model, x = tmp_path / "a.npz", tmp_path / "net", np.eye(4)[:, :2]
+    np.savez(path, x_train=x, y_train=y, x_test=x, y_test=y)
+    status, out, err = run(capsys, "train", "--data", path, "--epochs", 1, "--save", model, *options.split())
+    assert (status, err) == (0, "")
+    assert out[0] == f"{path}: 8 examples, 2 features, {described}; 4 of them for testing"
+    assert out[1].startswith(f"Network({network}")
+    np.save(tmp_path / "x.npy", x)
+    status, out, _ = run(capsys, "predict", model, tmp_path / "x.npy")
+    assert (status, len(out)) == (0, 5)
+    if "targets" in described or "2 labels" in described:
+        assert out[0] == "prediction_0,prediction_1"
+    if "classes" in described:
+        net = Network.load(model)
+        outputs = net.forward(x)
+        probabilities = (
+            np.where(outputs > 0.5, outputs, 1 - outputs)[:, 0] if net.task == "binary" else outputs.max(axis=1)
+        )
+        np.testing.assert_allclose([float(line.split(",")[1]) for line in out[1:]], probabilities, rtol=1e-6)
+        assert [int(line.split(",")[0]) for line in out[1:]] == net.predict(x).tolist()
 
 
 def test_backends_says_what_can_be_used_and_what_to_do_else(capsys):
@@ -199,7 +314,29 @@ def test_backends_says_what_can_be_used_and_what_to_do_else(capsys):
         (["train", "--output-activation", "relu"], "cost='cross_entropy' does not go with output_activation='relu'"),
         (["train", "--data", "minst"], "--data minst is unknown; choose from mnist-sample"),
         (["train", "--data", "nothing.npz"], "No such file or directory: 'nothing.npz'"),
-        (["train", "--sizes", "784,3"], "the label 9; with 3 outputs, labels go from 0 to 2"),
+        (
+            ["train", "--sizes", "784,30,3"],
+            "--sizes 784,30,3 does not fit mnist-sample, which has 784 features and 10 classes; give --sizes 784,30,10",
+        ),
+        (["train", "--sizes", "4,10"], "--sizes 4,10 does not fit mnist-sample, which has 784 features"),
+        (["train", "--sizes", "784,10", "--hidden", "5"], "argument --hidden: not allowed with argument --sizes"),
+        (["train", "--init", "zero"], "argument --init: invalid choice: 'zero'"),
+        (["train", "--metrics", "top3"], "metrics='top3' is unknown; choose from 'accuracy'"),
+        (["train", "--class-weight", "even"], "'even' must be balanced, or a number for each class: yes=5,no=1"),
+        (
+            ["train", "--class-weight", "a=2"],
+            "--class-weight names the class 'a'; classes of arrays are numbers, as in",
+        ),
+        (["train", "--class-weight", "12=2"], "class_weight names the class 12; choose from 0, 1"),
+        (
+            ["train", "--target", "y"],
+            "--target is for tables (.csv, .csv.gz, .tsv, .parquet), and --data mnist-sample is",
+        ),
+        (["train", "--ignore", "y"], "--ignore is for tables (.csv"),
+        (["train", "--test-split", "0.5"], "--test-split is for tables (.csv"),
+        (["train", "--log", "no/such/folder/x"], "there is no folder"),
+        (["train", "--log", "."], "--log . is a folder; name a file in it"),
+        (["predict", "nothing", "x.npy", "--out", "."], "--out . is a folder; name a file in it"),
         (["train", "--device", "gpu"], "device='gpu' is unknown"),
         (["train", "--save", "no/such/folder/x"], "there is no folder"),
         (["evaluate", "nothing"], "No such file or directory: 'nothing'"),
@@ -220,9 +357,19 @@ def test_broken_files_end_with_one_clear_line(capsys, model, tmp_path):
     np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
     np.save(tmp_path / "narrow.npy", np.ones((2, 5)))
     np.savez(tmp_path / "few.npz", x_train=np.ones((2, 5)))
+    one = {name: np.ones((2, 1)) for name in ("x_train", "y_train", "x_test")}
+    np.savez(tmp_path / "empty.npz", **one, y_test=np.ones(0))
+    np.savez(tmp_path / "scalar.npz", **one, y_test=np.ones(()))
+    np.savez(tmp_path / "real.npz", **one, y_test=np.ones(2))
     for words, message in (
         (["train", "--data", tmp_path / "a.npz"], "must hold the arrays x_train"),
         (["train", "--data", tmp_path / "few.npz"], "must hold the arrays x_train"),
+        (["train", "--data", tmp_path / "empty.npz"], "y_test has shape (0,), but must hold an example in each row"),
+        (["train", "--data", tmp_path / "scalar.npz"], "y_test has shape (), but must hold an example in each row"),
+        (
+            ["train", "--data", tmp_path / "real.npz", "--task", "classification"],
+            "holds targets of dtype float64; classes are whole numbers from 0, and for real targets give --task",
+        ),
         (["predict", model, tmp_path / "b.npy"], "is not an array of numbers"),
         (["predict", model, tmp_path / "objects.npy"], "is not an array of numbers"),
         (["predict", model, tmp_path / "narrow.npy"], "x has shape (2, 5)"),
@@ -234,15 +381,81 @@ def test_broken_files_end_with_one_clear_line(capsys, model, tmp_path):
         assert message in err
 
 
+def interrupt(monkeypatch, epoch):
+    """Let Ctrl-C be pressed at the beginning of an epoch."""
+
+    def on_epoch_begin(self, number):
+        if number == epoch:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Progress, "on_epoch_begin", on_epoch_begin)
+
+
 def test_an_interrupt_ends_without_a_traceback(capsys, monkeypatch):
-    from xpnet import Network
-
-    def interrupted(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Network, "train", interrupted)
-    status, _, err = run(capsys, "train")
+    interrupt(monkeypatch, 2)
+    status, _, err = run(capsys, "train", "--hidden", 5)
     assert (status, err) == (130, "xpnet: interrupted\n")
+
+
+def test_an_interrupt_saves_what_there_is(capsys, monkeypatch, tmp_path):
+    path = tmp_path / "net.safetensors"
+    words = ["train", "--hidden", 5, "--schedule", "constant", "--save", path]
+    run(capsys, *words, "--epochs", 2)
+    two_epochs = Network.load(path)
+    path.unlink()
+    interrupt(monkeypatch, 3)
+    status, _, err = run(capsys, *words, "--epochs", 9)
+    assert (status, err) == (130, f"xpnet: interrupted in epoch 3 of 9; the network so far is saved to {path}\n")
+    saved = Network.load(path)
+    np.testing.assert_array_equal(saved.w[0], two_epochs.w[0])
+
+
+def test_an_interrupt_before_the_first_step_keeps_the_old_file(capsys, monkeypatch, tmp_path):
+    path = tmp_path / "net.safetensors"
+    path.write_bytes(b"old")
+    interrupt(monkeypatch, 1)
+    status, _, err = run(capsys, "train", "--hidden", 5, "--save", path)
+    assert (status, err) == (130, "xpnet: interrupted before the first step; nothing is saved\n")
+    assert path.read_bytes() == b"old"
+
+
+def start(*words):
+    command = [sys.executable, "-m", "xpnet", *map(str, words)]
+    # Output is buffered, as usually; or a closed pipe is noticed earlier than elsewhere
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def test_ctrl_c_from_a_terminal_saves_what_there_is(tmp_path):
+    path = tmp_path / "net.safetensors"
+    with start("train", "--hidden", 5, "--epochs", 100_000, "--save", path) as process:
+        lines = [process.stdout.readline() for _ in range(3)]
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
+    assert lines[2].startswith("Epoch: 1 / 100000")
+    assert process.returncode == 130
+    assert err.startswith("xpnet: interrupted in epoch ")
+    assert err.count("\n") == 1
+    assert Network.load(path).sizes == [784, 5, 10]
+
+
+def test_a_closed_pipe_ends_the_command_quietly():
+    with start("--help") as process:
+        process.stdout.close()
+        err = process.stderr.read()
+    assert (process.returncode, err) == (141, "")
+
+
+def test_a_closed_pipe_ends_a_training_which_is_saved(tmp_path):
+    """As after ``| head -3``."""
+    path = tmp_path / "net.safetensors"
+    with start("train", "--hidden", 5, "--epochs", 100_000, "--save", path) as process:
+        for _ in range(3):
+            process.stdout.readline()
+        process.stdout.close()
+        err = process.stderr.read()
+    assert (process.returncode, err) == (141, "")
+    assert Network.load(path).sizes == [784, 5, 10]
 
 
 def test_the_module_is_the_command():

@@ -1,5 +1,6 @@
-"""The bundled digits, and MNIST and Fashion-MNIST through torchvision; the network is never touched."""
+"""The bundled digits, and MNIST and Fashion-MNIST from their files; the network is never touched."""
 
+import gzip
 import importlib.util
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from xpnet import datasets
+from xpnet.data.datasets import FIRST_LABELS
 
 NAMES: dict[str, Callable[..., Any]] = {"MNIST": datasets.mnist, "FashionMNIST": datasets.fashion_mnist}
 
@@ -30,17 +32,16 @@ def write_idx(path: Path, array: np.ndarray) -> None:
     path.write_bytes(bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes() + array.tobytes())
 
 
-def small(root: Path, name: str) -> dict[str, np.ndarray]:
+def small(folder: Path) -> dict[str, np.ndarray]:
     """Write a few images in the four files of a data set, and return what is in them."""
     rng = np.random.default_rng(0)
-    raw = root / name / "raw"
-    raw.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     arrays = {}
     for part, n in (("train", 7), ("t10k", 5)):
         arrays[f"{part}-images-idx3"] = rng.integers(256, size=(n, 28, 28), dtype=np.uint8)
         arrays[f"{part}-labels-idx1"] = rng.integers(10, size=n, dtype=np.uint8)
     for stem, array in arrays.items():
-        write_idx(raw / f"{stem}-ubyte", array)
+        write_idx(folder / f"{stem}-ubyte", array)
     return arrays
 
 
@@ -117,43 +118,133 @@ def test_the_tool_makes_the_bundled_arrays_again(
             np.testing.assert_array_equal(again[name], arrays[name])
 
 
-# Through torchvision
+# From the four files
 
 
-@pytest.mark.needs("torchvision")
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torchvision is not installed."""
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+
+
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("place", ["{name}/raw", "{name}", "."])
 @pytest.mark.parametrize("kind", [Path, str])
-def test_root_names_the_folder(offline: None, tmp_path: Path, name: str, kind: Any) -> None:
-    arrays = small(tmp_path / "here", name)
-    assert_holds(NAMES[name](kind(tmp_path / "here")), arrays)
+def test_the_files_are_read_without_torchvision_where_they_lie(
+    alone: None, tmp_path: Path, name: str, place: str, kind: Any
+) -> None:
+    arrays = small(tmp_path / place.format(name=name))
+    assert_holds(NAMES[name](kind(tmp_path)), arrays)
 
 
-@pytest.mark.needs("torchvision")
+def test_gzipped_and_plain_files_may_be_mixed(alone: None, tmp_path: Path) -> None:
+    arrays = small(tmp_path)
+    for path in (tmp_path / "train-images-idx3-ubyte", tmp_path / "t10k-labels-idx1-ubyte"):
+        path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    assert_holds(datasets.mnist(tmp_path), arrays)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_without_a_root_the_folder_is_xpnet_data_or_a_cache(
-    offline: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    alone: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     load = NAMES[name]
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("XPNET_DATA", str(tmp_path / "data"))
-    arrays = small(tmp_path / "data", name)
+    arrays = small(tmp_path / "data" / name / "raw")
     assert_holds(load(), arrays)
     monkeypatch.delenv("XPNET_DATA")
-    with pytest.raises(RuntimeError, match="cannot be downloaded") as caught:
+    with pytest.raises(ImportError) as caught:
         load()
-    assert str(tmp_path / "cache" / "xpnet") in str(caught.value)
+    assert f"{name} is not in {tmp_path / 'cache' / 'xpnet'}, " in str(caught.value)
     assert_holds(load(tmp_path / "data"), arrays)
     monkeypatch.setenv("XPNET_DATA", "")  # as good as unset
-    arrays = small(tmp_path / "cache" / "xpnet", name)
+    arrays = small(tmp_path / "cache" / "xpnet" / name / "raw")
     assert_holds(load(), arrays)
 
 
-@pytest.mark.needs("torchvision")
-@pytest.mark.parametrize("name", NAMES)
-def test_root_goes_before_xpnet_data(offline: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    arrays = small(tmp_path / "here", name)
+def test_root_goes_before_xpnet_data(alone: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arrays = small(tmp_path / "here" / "MNIST")
     monkeypatch.setenv("XPNET_DATA", str(tmp_path / "elsewhere"))
-    assert_holds(NAMES[name](tmp_path / "here"), arrays)
+    assert_holds(datasets.mnist(tmp_path / "here"), arrays)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_last_training_images_may_be_for_validation(tmp_path: Path, name: str) -> None:
+    small(tmp_path)
+    (x, y), test = NAMES[name](tmp_path)
+    train, validation, same = NAMES[name](tmp_path, validation=2)
+    for part, wanted in ((train, (x[:5], y[:5])), (validation, (x[5:], y[5:])), (same, test)):
+        assert all(np.array_equal(array, other) for array, other in zip(part, wanted, strict=True))
+    for wrong, message in (
+        (7, "validation=7 leaves nothing to train on; .* has 7 training images"),
+        (-1, "validation=-1 must be a whole number of at least 0"),
+        (0.2, r"validation=0\.2 must be a whole number of at least 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            NAMES[name](tmp_path, validation=wrong)
+
+
+def idx(shape: tuple[int, ...], data: bytes, kind: int = 8) -> bytes:
+    return bytes([0, 0, kind, len(shape)]) + np.array(shape, ">u4").tobytes() + data
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("train-images-idx3-ubyte", b"", r"begins with the bytes \(none\), but .* with 3 axes begins with 00 00 08 03"),
+        ("train-images-idx3-ubyte", b"<html>not found", "begins with the bytes 3c 68 74 6d, but an IDX file"),
+        ("train-images-idx3-ubyte", idx((7,), bytes(7)), "begins with the bytes 00 00 08 01, but .* 00 00 08 03"),
+        ("t10k-labels-idx1-ubyte", idx((5,), bytes(20), kind=12), "the bytes 00 00 0c 01, but .* 00 00 08 01"),
+        ("train-labels-idx1-ubyte", idx((7,), bytes(7))[:6], "begins with the bytes 00 00 08 01, but .* their lengths"),
+        ("train-labels-idx1-ubyte", idx((7,), bytes(6)), "takes 7 bytes of data, but it holds 6; delete it"),
+        ("train-labels-idx1-ubyte", idx((7,), bytes(8)), "takes 7 bytes of data, but it holds 8; delete it"),
+        (
+            "train-images-idx3-ubyte",
+            idx((2**32 - 1,) * 3, bytes(9)),
+            r"takes 79,228,\S+ bytes of data, but it holds 9;",
+        ),
+        ("train-images-idx3-ubyte", gzip.compress(bytes(99))[:-9], "is not a complete gzip file .*; delete it"),
+        ("train-images-idx3-ubyte", b"\x1f\x8bx", "is not a complete gzip file .*; delete it"),
+        (
+            "train-images-idx3-ubyte",
+            idx((7, 2, 2), bytes(28)),
+            "holds 7 × 2 × 2 pixels, but must hold images of 28 × 28",
+        ),
+        ("train-images-idx3-ubyte", idx((0, 28, 28), b""), "holds 0 × 28 × 28 pixels, but must hold images of 28 × 28"),
+        (
+            "t10k-labels-idx1-ubyte",
+            idx((4,), bytes(4)),
+            "holds 5 images and .*t10k-labels.* 4 labels, which must match",
+        ),
+        ("t10k-labels-idx1-ubyte", idx((5,), bytes([0, 1, 2, 10, 3])), "holds the label 10, but labels go from 0 to 9"),
+    ],
+)
+def test_a_damaged_file_is_named_with_what_it_holds_and_the_remedy(
+    tmp_path: Path, file: str, content: bytes, message: str
+) -> None:
+    small(tmp_path)
+    (tmp_path / file).write_bytes(content)
+    with pytest.raises(ValueError, match=message) as caught:
+        datasets.mnist(tmp_path)
+    assert str(tmp_path / file) in str(caught.value)
+    assert "copy or download" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_files_of_the_other_data_set_are_refused(tmp_path: Path, name: str) -> None:
+    """They have the same names, and may lie in the folder that XPNET_DATA names."""
+    (other,) = set(NAMES) - {name}
+    small(tmp_path)
+    write_idx(tmp_path / "train-images-idx3-ubyte", np.zeros((10, 28, 28), np.uint8))
+    write_idx(tmp_path / "train-labels-idx1-ubyte", np.array(FIRST_LABELS[other], np.uint8))
+    with pytest.raises(ValueError, match=f"train-labels-idx1-ubyte holds {other}, not {name}; put the files of {name}"):
+        NAMES[name](tmp_path)
+    NAMES[other](tmp_path)
+
+
+# Downloads
 
 
 @pytest.mark.needs("torchvision")
@@ -166,17 +257,17 @@ def test_files_that_are_missing_and_cannot_be_downloaded_say_what_to_do(
     message = str(caught.value)
     for words in (
         f"{name} is not in {tmp_path} and cannot be downloaded",
-        f"copy its four IDX files into {tmp_path / name / 'raw'}",
-        f"set XPNET_DATA or root= to a folder that holds {name}/raw",
-        "mnist_sample(), which needs nothing",
+        f"copy its four IDX files (train-images-idx3-ubyte, ...) into {tmp_path / name}",
+        "set XPNET_DATA or root= to the folder that holds them",
+        "mnist_sample(), which needs no files",
     ):
         assert words in message
 
 
 @pytest.mark.needs("torchvision")
 def test_one_file_that_is_missing_is_enough_to_say_so(offline: None, tmp_path: Path) -> None:
-    small(tmp_path, "MNIST")
-    (tmp_path / "MNIST" / "raw" / "t10k-labels-idx1-ubyte").unlink()
+    small(tmp_path)
+    (tmp_path / "t10k-labels-idx1-ubyte").unlink()
     with pytest.raises(RuntimeError, match=r"MNIST is not in .* and cannot be downloaded .*four IDX files"):
         datasets.mnist(tmp_path)
 
@@ -186,26 +277,25 @@ def test_missing_files_are_downloaded_where_there_is_a_network(tmp_path: Path, m
     made: list[dict[str, np.ndarray]] = []
 
     def download(self: Any) -> None:
-        if not made:
-            made.append(small(Path(self.root), "FashionMNIST"))
+        made.append(small(Path(self.raw_folder)))
 
     monkeypatch.setattr(vision.MNIST, "download", download)
-    given = datasets.fashion_mnist(tmp_path)
-    assert_holds(given, made[0])
+    for _ in range(2):
+        assert_holds(datasets.fashion_mnist(tmp_path), made[0])
+    assert len(made) == 1
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_without_torchvision_the_message_says_how_to_install_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    monkeypatch.setitem(sys.modules, "torchvision", None)
-    with pytest.raises(ImportError, match=r"torchvision .*-e '\.\[vision\]' in a checkout.*mnist_sample\(\)") as caught:
+def test_without_torchvision_the_message_says_how_to_install_it(alone: None, tmp_path: Path, name: str) -> None:
+    message = (
+        r"downloading it needs torchvision .*pip install -e '\.\[vision\]' in a checkout.*, or copy .*mnist_sample\(\)"
+    )
+    with pytest.raises(ImportError, match=message) as caught:
         NAMES[name](tmp_path)
-    assert str(caught.value).startswith(name)
+    assert str(caught.value).startswith(f"{name} is not in {tmp_path}, ")
 
 
-@pytest.mark.needs("torchvision")
-def test_mnist_is_the_bytes_of_its_files(offline: None, mnist_root: Path) -> None:
+def test_mnist_is_the_bytes_of_its_files(alone: None, mnist_root: Path) -> None:
     raw = mnist_root / "MNIST" / "raw"
     arrays = {}
     for part, n in (("train", 60_000), ("t10k", 10_000)):
@@ -213,3 +303,4 @@ def test_mnist_is_the_bytes_of_its_files(offline: None, mnist_root: Path) -> Non
         arrays[f"{part}-images-idx3"] = images.reshape(n, 28, 28)
         arrays[f"{part}-labels-idx1"] = np.fromfile(raw / f"{part}-labels-idx1-ubyte", np.uint8)[8:]
     assert_holds(datasets.mnist(mnist_root), arrays)
+    assert arrays["train-labels-idx1"][:10].tolist() == FIRST_LABELS["MNIST"]

@@ -187,7 +187,7 @@ def test_the_page_on_architecture_names_what_is_there():
     page = (ROOT / "docs" / "architecture.md").read_text()
     named = set(re.findall(r"[`\"]((?:\w+/)*\w+\.py|(?:\w+/)+)[`\"]", page))
     assert len(named) > 30
-    folders = ["", "core/", "core/optimizers/", "backends/", "data/", "training/", "inspection/"]
+    folders = ["", "core/", "core/optimizers/", "backends/", "data/", "training/", "inspection/", "cli/"]
     missing = {
         name
         for name in named

@@ -11,16 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from xpnet.data.idx import read_idx
+
 OUT = Path(__file__).parents[1] / "xpnet" / "data_files" / "mnist_sample.npz"
 SEED = 42
-
-
-def read_idx(path: Path) -> np.ndarray:
-    """Read an IDX file of unsigned bytes: a magic number whose last byte counts the axes, their lengths, the data."""
-    raw = path.read_bytes()
-    axes = raw[3]
-    shape = np.frombuffer(raw, ">i4", count=axes, offset=4)
-    return np.frombuffer(raw, np.uint8, offset=4 + 4 * axes).reshape(shape)
 
 
 def balanced(images: np.ndarray, labels: np.ndarray, each: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
@@ -36,7 +30,7 @@ def main() -> None:
     rng = np.random.default_rng(SEED)
     arrays = {}
     for part, name, each in (("train", "train", 500), ("test", "t10k", 100)):
-        images, labels = read_idx(raw / f"{name}-images-idx3-ubyte"), read_idx(raw / f"{name}-labels-idx1-ubyte")
+        images, labels = read_idx(raw / f"{name}-images-idx3-ubyte", 3), read_idx(raw / f"{name}-labels-idx1-ubyte", 1)
         arrays[f"x_{part}"], arrays[f"y_{part}"] = balanced(images, labels, each, rng)
     OUT.parent.mkdir(exist_ok=True)
     np.savez_compressed(OUT, **arrays)

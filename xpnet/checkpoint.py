@@ -32,6 +32,7 @@ class Record(NamedTuple):
     optimizer: dict[str, Any] | None  # its name and numbers; None for an optimizer of the user's own class
     generator: dict[str, Any]  # state of the generator
     seeds: dict[str, Any]
+    notes: dict[str, Any]  # of the user
     arrays: dict[str, np.ndarray]  # "layers.0.w", "optimizer.0", "dropout.step", "scaling.x_mean", ...
 
 
@@ -42,6 +43,7 @@ def make_record(
     optimizer: Optimizer,
     generator: dict[str, Any],
     seeds: dict[str, Any],
+    notes: dict[str, Any],
 ) -> Record:
     """Make a record of a network, whose state and scaling are given as NumPy arrays."""
     arrays: dict[str, np.ndarray] = {}
@@ -56,18 +58,23 @@ def make_record(
         arrays["dropout.step"] = state.dropout.step
     if scaling is not None:
         arrays |= {f"scaling.{name}": array for name, array in scaling._asdict().items() if array is not None}
-    return Record(settings, description, generator, seeds, arrays)
+    return Record(settings, description, generator, seeds, notes, arrays)
 
 
 def write(path: str | os.PathLike[str], record: Record) -> None:
     """Write a record; an existing file is replaced at once, at the end, or not at all."""
     check_folder(path)
+    arrays = {name: np.asarray(array, order="C") for name, array in record.arrays.items()}
     header = {"format": FORMAT, **record._asdict()}
-    arrays = {name: np.asarray(array, order="C") for name, array in header.pop("arrays").items()}
+    del header["arrays"]
+    try:
+        text = json.dumps({**header, "notes": dict(record.notes)}, default=np.generic.item)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"notes of the network must be a dict of plain values, as in JSON ({error})") from error
     path = Path(path)
     unfinished = path.with_name(path.name + ".unfinished")
     try:
-        unfinished.write_bytes(safetensors.numpy.save(arrays, {"xpnet": json.dumps(header, default=np.generic.item)}))
+        unfinished.write_bytes(safetensors.numpy.save(arrays, {"xpnet": text}))
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -96,7 +103,10 @@ def read(path: str | os.PathLike[str]) -> Record:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             settings = dict(header["settings"])
             _check_settings(settings, arrays)
-            return Record(settings, header["optimizer"], header["generator"], header["seeds"], arrays)
+            notes = header.get("notes", {})  # older files have none
+            if not isinstance(notes, dict):
+                raise TypeError(f"notes={notes!r} must be a dict")
+            return Record(settings, header["optimizer"], header["generator"], header["seeds"], notes, arrays)
     except CheckpointError:
         raise
     except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:

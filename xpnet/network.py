@@ -113,6 +113,8 @@ class Network:
         An immutable snapshot of the network.
     history : History
         The history of the last call to `train`.
+    notes : dict
+        Plain values of your own that `save` writes along with the network, such as the names of features and classes.
 
     Raises
     ------
@@ -137,6 +139,7 @@ class Network:
     rng: np.random.Generator
     scaling: Scaling | None
     history: History
+    notes: dict[str, Any]
 
     @explain_arguments
     def __init__(
@@ -174,6 +177,7 @@ class Network:
         self._optimizer: Optimizer = SGD()
         self.scaling = None
         self.history = History()
+        self.notes = {}
         with self._backend.scope(dtype):
             layers = self._copy_to_device(layers)
             self.state = State(
@@ -876,7 +880,7 @@ class Network:
         arguments.parse_scale(self.scale, self._standardize, dtype)
         new = object.__new__(type(self))
         vars(new).update(vars(self), _backend=get_backend(backend, device), _dtype=dtype)
-        new.rng, new.history = copy.deepcopy(self.rng), copy.deepcopy(self.history)
+        new.rng, new.history, new.notes = copy.deepcopy((self.rng, self.history, self.notes))
         if (new._backend, dtype) == (self._backend, self._dtype):
             new.state, new.scaling = map_arrays(self._backend.copy, (self.state, self.scaling))  # stays on the device
             return new
@@ -892,8 +896,9 @@ class Network:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything that `load` and further training need to a safetensors file, for any backend.
 
-        These are settings and weights, the optimizer and its state, the state of the generator and of dropout, and the
-        scaling that `standardize` learnt; not the history. Call `reset_optimizer` beforehand for a smaller file.
+        These are settings and weights, the optimizer and its state, the state of the generator and of dropout, the
+        scaling that `standardize` learnt, and `notes`; not the history. Call `reset_optimizer` beforehand for a smaller
+        file.
         """
         from xpnet import checkpoint
 
@@ -911,7 +916,8 @@ class Network:
         with self._backend.scope(self._dtype):
             state, scaling = map_arrays(self._backend.to_numpy, (self.state, self.scaling))
         generator, seeds = dict(self.rng.bit_generator.state), self._seeds._asdict()
-        checkpoint.write(path, checkpoint.make_record(settings, state, scaling, self._optimizer, generator, seeds))
+        record = checkpoint.make_record(settings, state, scaling, self._optimizer, generator, seeds, self.notes)
+        checkpoint.write(path, record)
 
     @classmethod
     def load(
@@ -948,6 +954,7 @@ class Network:
         from xpnet import checkpoint
 
         self.layers = checkpoint.layers_of(record)
+        self.notes = record.notes
         self.rng.bit_generator.state = record.generator
         self._seeds = Seeds(**checkpoint.seeds_of(record))
         self.reset_optimizer(checkpoint.optimizer_of(record))

@@ -1,16 +1,20 @@
-"""Data sets to learn on: a bundled sample of MNIST, and the full sets through torchvision."""
+"""Data sets to learn on: a bundled sample of MNIST, and the full sets from their IDX files."""
 
 import os
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
-from xpnet.checks import install_command
-from xpnet.data.vision import pixels_and_labels
+from xpnet.checks import count, install_command
+from xpnet.data.idx import REMEDY, read_idx
 
 Split: TypeAlias = tuple[np.ndarray, np.ndarray]  # (X, y): float32 pixels in [0, 1], integer labels
+
+FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+# Both data sets have files of these names; their first training labels tell them apart
+FIRST_LABELS = {"MNIST": [5, 0, 4, 1, 9, 2, 1, 3, 1, 4], "FashionMNIST": [9, 0, 0, 3, 0, 2, 7, 2, 5, 5]}
 
 
 def mnist_sample() -> tuple[Split, Split]:
@@ -33,86 +37,130 @@ def mnist_sample() -> tuple[Split, Split]:
         return tuple((_pixels(arrays[f"x_{part}"]), arrays[f"y_{part}"].astype(np.int64)) for part in ("train", "test"))  # type: ignore
 
 
-def mnist(root: str | os.PathLike[str] | None = None) -> tuple[Split, Split]:
-    """Load MNIST, 60,000 training and 10,000 test images, through torchvision (the extra ``vision``).
+def mnist(root: str | os.PathLike[str] | None = None, *, validation: int = 0) -> tuple[Split, ...]:
+    """Load MNIST: 60,000 training and 10,000 test images of handwritten digits.
+
+    The four IDX files are read where they lie, plain or gzipped. Only downloading them needs torchvision.
 
     Parameters
     ----------
     root
-        Folder that holds ``MNIST/raw``, or will: what is missing is downloaded. Unless given, it is the environment
-        variable XPNET_DATA, or a cache folder of the user.
+        Folder that holds the files, in ``MNIST/raw`` (where torchvision puts them), in ``MNIST``, or directly. Missing
+        files are downloaded into ``MNIST/raw``. Unless given, it is the environment variable XPNET_DATA, or a cache
+        folder of the user.
+    validation
+        Number of training images to return separately, for validation: the last ones, as in the book's loader.
 
     Returns
     -------
     (x_train, y_train), (x_test, y_test)
-        Pixels (n, 784), float32 in [0, 1], and labels (n,), int64 from 0 to 9.
+        Pixels (n, 784), float32 in [0, 1], and labels (n,), int64 from 0 to 9. With `validation`, these are
+        (x_train, y_train), (x_validation, y_validation), (x_test, y_test).
 
     Raises
     ------
     ImportError
-        If torchvision is not installed.
+        If the files are not there, and torchvision is not installed.
     RuntimeError
-        If the files are not there and cannot be downloaded; it says what to do.
+        If the files are not there, and cannot be downloaded; it says what to do.
+    ValueError
+        If a file is damaged or belongs to another data set, or if `validation` leaves nothing to train on.
+
+    Examples
+    --------
+    The book's 50,000 images for training, 10,000 for validation and 10,000 for testing::
+
+        train_data, validation_data, test_data = mnist(validation=10_000)
     """
-    return _torchvision("MNIST", root)
+    return _load("MNIST", root, validation)
 
 
-def fashion_mnist(root: str | os.PathLike[str] | None = None) -> tuple[Split, Split]:
+def fashion_mnist(root: str | os.PathLike[str] | None = None, *, validation: int = 0) -> tuple[Split, ...]:
     """Load Fashion-MNIST, clothes instead of digits (Xiao et al., arXiv:1708.07747, MIT licence); as `mnist` does.
 
     Parameters
     ----------
     root
-        Folder that holds ``FashionMNIST/raw``, or will; see `mnist`.
+        Folder that holds the files, in ``FashionMNIST/raw``, in ``FashionMNIST``, or directly; see `mnist`.
+    validation
+        Number of training images to return separately; see `mnist`.
 
     Returns
     -------
     (x_train, y_train), (x_test, y_test)
-        Pixels (n, 784), float32 in [0, 1], and labels (n,), int64 from 0 to 9.
+        Pixels (n, 784), float32 in [0, 1], and labels (n,), int64 from 0 to 9; see `mnist`.
 
     Raises
     ------
-    ImportError, RuntimeError
+    ImportError, RuntimeError, ValueError
         As `mnist` does.
     """
-    return _torchvision("FashionMNIST", root)
+    return _load("FashionMNIST", root, validation)
 
 
 def _pixels(images: np.ndarray) -> np.ndarray:
     return images.reshape(len(images), -1).astype(np.float32) / np.float32(255)
 
 
-def _root(root: str | os.PathLike[str] | None) -> Path:
+def _load(name: str, root: str | os.PathLike[str] | None, validation: int) -> tuple[Split, ...]:
+    n_validation = count("validation", validation, 0)
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(root or os.environ.get("XPNET_DATA") or cache / "xpnet")
+    folder = Path(root or os.environ.get("XPNET_DATA") or cache / "xpnet")
+    paths = _find(name, folder)
+    if not paths:
+        _download(name, folder)
+        paths = _find(name, folder)
+    (x, y), test = _read_part(*paths[:2]), _read_part(*paths[2:])
+    for other, labels in FIRST_LABELS.items():
+        if other != name and y[:10].tolist() == labels:
+            raise ValueError(f"{paths[1]} holds {other}, not {name}; put the files of {name} into {folder / name}")
+    if n_validation >= len(y):
+        raise ValueError(f"validation={validation!r} leaves nothing to train on; {name} has {len(y):,} training images")
+    if n_validation == 0:
+        return (x, y), test
+    return (x[:-n_validation], y[:-n_validation]), (x[-n_validation:], y[-n_validation:]), test
 
 
-def _torchvision(name: str, root: str | os.PathLike[str] | None) -> tuple[Split, Split]:
+def _find(name: str, folder: Path) -> list[Path]:
+    """Find the four files, plain or gzipped, in one of the folders where they may be; if one is missing, find none."""
+    for place in (folder / name / "raw", folder / name, folder):
+        paths = [place / file if (place / file).is_file() else place / f"{file}.gz" for file in FILES]
+        if all(path.is_file() for path in paths):
+            return paths
+    return []
+
+
+def _download(name: str, folder: Path) -> None:
+    """Download the files by torchvision."""
+    alternatives = (
+        f"copy its four IDX files ({FILES[0]}, ...) into {folder / name}, or set XPNET_DATA or root= to the folder "
+        "that holds them, or use mnist_sample(), which needs no files"
+    )
     try:
         from torchvision import datasets
     except ImportError as error:
         raise ImportError(
-            f"{name} is read through torchvision ({error}); install it with: {install_command('vision')}, "
-            "or use mnist_sample(), which needs nothing"
+            f"{name} is not in {folder}, and downloading it needs torchvision ({error}); install it with: "
+            f"{install_command('vision')}, or {alternatives}"
         ) from error
-    folder = _root(root)
-    parts: list[Any] = []
-    for train in (True, False):
-        try:
-            parts.append(_load(getattr(datasets, name), folder, train))
-        except (OSError, RuntimeError) as error:
-            reason = " ".join(str(error).split())
-            raise RuntimeError(
-                f"{name} is not in {folder} and cannot be downloaded ({reason}); where there is no network, copy its "
-                f"four IDX files into {folder / name / 'raw'}, or set XPNET_DATA or root= to a folder that holds "
-                f"{name}/raw, or use mnist_sample(), which needs nothing"
-            ) from error
-    train, test = ((x.reshape(len(x), -1), np.asarray(y, dtype=np.int64)) for x, y in parts)
-    return train, test
-
-
-def _load(dataset: Any, folder: Path, train: bool) -> Any:
     try:
-        return pixels_and_labels(dataset(folder, train=train, download=False))
-    except RuntimeError:  # not there
-        return pixels_and_labels(dataset(folder, train=train, download=True))
+        getattr(datasets, name)(folder, download=True)
+    except (OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise RuntimeError(f"{name} is not in {folder} and cannot be downloaded ({reason}); {alternatives}") from error
+
+
+def _read_part(images_path: Path, labels_path: Path) -> Split:
+    """Read images and their labels, and check that they go together."""
+    images, labels = read_idx(images_path, ndim=3), read_idx(labels_path, ndim=1)
+    if images.shape[1:] != (28, 28) or len(images) == 0:
+        shape = " × ".join(map(str, images.shape))
+        raise ValueError(f"{images_path} holds {shape} pixels, but must hold images of 28 × 28; {REMEDY}")
+    if len(images) != len(labels):
+        raise ValueError(
+            f"{images_path} holds {len(images):,} images and {labels_path} {len(labels):,} labels, which must match; "
+            "delete both, and copy or download them again"
+        )
+    if labels.max() > 9:
+        raise ValueError(f"{labels_path} holds the label {labels.max()}, but labels go from 0 to 9; {REMEDY}")
+    return _pixels(images), labels.astype(np.int64)

@@ -143,7 +143,16 @@ def _tell_end(callbacks: Sequence[Callback]) -> None:
 
 
 class Progress(Callback):
-    """A bar over minibatches on standard error, and a line per epoch on standard output if anything is evaluated."""
+    """A bar over minibatches on standard error, and a line per epoch on standard output if anything is evaluated.
+
+    Parameters
+    ----------
+    bar
+        Whether to show the bar.
+    """
+
+    def __init__(self, bar: bool = True) -> None:
+        self.shows_bar = bar
 
     def on_train_begin(self, training: Training) -> None:
         """Show the bar."""
@@ -151,7 +160,7 @@ class Progress(Callback):
 
         self.training = training
         total = training.steps and training.steps * training.epochs
-        self.bar = tqdm(total=total, unit="batch", leave=False, dynamic_ncols=True)
+        self.bar = tqdm(total=total, unit="batch", leave=False, dynamic_ncols=True, disable=not self.shows_bar)
 
     def on_epoch_begin(self, epoch: int) -> None:
         """Name the epoch."""

@@ -1,0 +1,383 @@
+"""The command on people's own data: CSV and Parquet files."""
+
+import sys
+
+import numpy as np
+import pytest
+from test_checkpoint import forge, put
+from test_cli import run
+
+from xpnet import Network
+from xpnet.cli.data import hold_out
+from xpnet.cli.tables import Columns, read_table
+
+pytestmark = [pytest.mark.needs("pandas"), pytest.mark.needs("pyarrow")]
+
+PETS = ("cat", "dog", "eel")
+
+
+def pets(n=90, seed=0):
+    """A table of three kinds that differ in weight and length."""
+    import pandas
+
+    rng = np.random.default_rng(seed)
+    kind = np.arange(n) % 3
+    numbers = {"weight": 10 * kind + rng.normal(size=n), "length": 100 - 30 * kind + rng.normal(size=n)}
+    return pandas.DataFrame({**numbers, "kind": np.array(PETS)[kind]})
+
+
+def line(n=60):
+    """A table with a real target."""
+    import pandas
+
+    x = np.random.default_rng(0).normal(size=(n, 2))
+    return pandas.DataFrame({"a": x[:, 0], "b": 1000 * x[:, 1], "y": 50 + 7 * x[:, 0] - 3 * x[:, 1]})
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with pets.csv and line.csv, in which the commands run."""
+    monkeypatch.chdir(tmp_path)
+    pets().to_csv("pets.csv", index=False)
+    line().to_csv("line.csv", index=False)
+    return tmp_path
+
+
+def write(text, name="table.csv"):
+    with open(name, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def refused(capsys, *words):
+    """The one line with which a command refuses something."""
+    status, out, err = run(capsys, *words)
+    assert (status, out, err.count("\n")) == (1, [], 1), (out, err)
+    return err
+
+
+# From a table to predictions
+
+
+def test_a_table_of_classes_is_learnt_and_predictions_are_its_texts(capsys, folder):
+    status, out, err = run(capsys, "train", "--data", "pets.csv", "--target", "kind", "--save", "net", "--epochs", 20)
+    assert (status, err) == (0, "")
+    assert out[0] == "pets.csv: 90 examples, 2 features, 3 classes; 18 of them for testing"
+    assert out[1].startswith("Network([2, 64, 32, 3], activation='relu', output_activation='softmax'")
+    assert "standardize=True" in out[1]
+    assert out[-1].startswith("Test accuracy: 100.00% (18/18) after ")
+    net = Network.load("net")
+    assert net.notes == {"features": ["weight", "length"], "target": "kind", "labels": list(PETS)}
+
+    other = pets(30, seed=1)
+    other[["length", "kind", "weight"]].assign(name="x").to_parquet("other.parquet")  # in another order, with one more
+    assert run(capsys, "evaluate", "net", "--data", "other.parquet")[1] == ["Test accuracy: 100.00% (30/30)"]
+    other.drop(columns="kind").to_csv("unknown.csv", index=False)
+    status, out, err = run(capsys, "predict", "net", "unknown.csv")
+    assert (status, out[0], err) == (0, "prediction,probability", "")
+    rows = [row.split(",") for row in out[1:]]
+    assert [row[0] for row in rows] == other["kind"].tolist()
+    outputs = net.forward(other[["weight", "length"]].to_numpy())
+    np.testing.assert_array_equal(np.float32([row[1] for row in rows]), outputs.max(axis=1))
+    np.save("x.npy", other[["weight", "length"]].to_numpy())
+    assert run(capsys, "predict", "net", "x.npy")[1] == out  # arrays are in the order of the columns
+
+
+def test_a_table_with_a_real_target_is_a_regression(capsys, folder):
+    words = ["--data", "line.csv", "--target", "y", "--save", "net", "--metrics", "mean_squared_error,r2"]
+    status, out, err = run(capsys, "train", *words)
+    assert (status, err) == (0, "")
+    y = line()["y"].to_numpy()
+    target = f"a target from {y.min():.6g} to {y.max():.6g}"
+    assert out[0] == f"line.csv: 60 examples, 2 features, {target}; 12 of them for testing"
+    assert out[1].startswith(
+        "Network([2, 64, 32, 1], activation='relu', output_activation='identity', cost='quadratic'"
+    )
+    net, x = Network.load("net"), line()[["a", "b"]].to_numpy()
+    assert net.notes["labels"] == []
+    status, out, _ = run(capsys, "evaluate", "net", "--data", "line.csv", "--metrics", "mean_squared_error")
+    errors = y - net.forward(x)[:, 0]
+    r2 = 1 - (errors**2).sum() / ((y - y.mean()) ** 2).sum()
+    assert r2 > 0.9
+    squared = f"{(errors**2).mean():.6g}"
+    assert out == [f"Test R2: {r2:.4f}, mean absolute error: {abs(errors).mean():.6g}, mean_squared_error: {squared}"]
+    status, out, _ = run(capsys, "predict", "net", "line.csv", "--out", "p.csv")
+    assert out == ["Wrote 60 predictions to p.csv"]
+    lines = (folder / "p.csv").read_text().splitlines()
+    assert lines[0] == "prediction"
+    np.testing.assert_array_equal(np.float32(lines[1:]), net.forward(x)[:, 0])
+
+
+def test_options_of_tables_reach_the_training(capsys, folder):
+    pets().assign(id=np.arange(90), name="x").to_csv("more.csv")
+    words = "--target kind --ignore id --ignore name --test-split 0 --hidden 5 --no-standardize --epochs 1 --save net"
+    words += " --class-weight cat=2,dog=0.5 --metrics top_1,top_2 --log run.csv"
+    words += " --schedule constant --lr 0.01 --momentum 0 --weight-decay 0 --batch-size 30"
+    status, out, _ = run(capsys, "train", "--data", "more.csv", *words.split(), "--ignore", "Unnamed: 0")
+    assert (status, out[0]) == (0, "more.csv: 90 examples, 2 features, 3 classes")
+    assert out[-1].startswith("Training accuracy: ")
+    assert "training_top_2" in (folder / "run.csv").read_text().splitlines()[0]
+    net = Network([2, 5, 3], activation="relu", task="classification", seed=0)
+    x, y = pets()[["weight", "length"]].to_numpy(), np.arange(90) % 3
+    net.train((x, y), 1, 30, 0.01, class_weight={0: 2, 1: 0.5}, progress=False)
+    np.testing.assert_array_equal(Network.load("net").w[0], net.w[0])
+
+
+def test_two_classes_may_have_one_output(capsys, folder):
+    two = pets()[pets()["kind"] != "eel"]
+    two.to_csv("two.csv", index=False)
+    words = ["--data", "two.csv", "--target", "kind", "--task", "binary", "--save", "net", "--epochs", 20]
+    out = run(capsys, "train", *words)[1]
+    assert out[0] == "two.csv: 60 examples, 2 features, 2 classes; 12 of them for testing"
+    assert out[1].startswith("Network([2, 64, 32, 1]")
+    assert run(capsys, "evaluate", "net", "--data", "two.csv")[1] == ["Test accuracy: 100.00% (60/60)"]
+    out = run(capsys, "predict", "net", "two.csv")[1][1:]
+    assert [row.split(",")[0] for row in out] == two["kind"].tolist()
+    assert min(float(row.split(",")[1]) for row in out) > 0.5
+
+
+# Reading
+
+
+@pytest.mark.parametrize("name", ["pets.csv", "pets.tsv", "pets.csv.gz", "pets.parquet", "semicolons.csv"])
+def test_every_kind_of_file_gives_the_same_arrays(folder, name):
+    table = pets()
+    table.to_csv("pets.tsv", index=False, sep="\t")
+    table.to_csv("pets.csv.gz", index=False)
+    table.to_parquet("pets.parquet")
+    table.to_csv("semicolons.csv", index=False, sep=";")
+    columns = Columns(("length", "weight"), "kind", PETS)
+    read = read_table(name)
+    np.testing.assert_array_equal(read.features(columns), table[["length", "weight"]].to_numpy())
+    np.testing.assert_array_equal(read.targets(columns), np.arange(90) % 3)
+
+
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        (["b", "a", "b", "Z"], ("Z", "a", "b")),
+        ([10, 9, 9, -1], ("-1", "9", "10")),
+        ([1.0, 2.0, 2.0, 0.0], ("0", "1", "2")),
+        ([True, False, True, True], ("False", "True")),
+        ([1.0, 2.5, 2.0, 0.0], ()),
+        (range(30), ()),
+        (range(20), tuple(map(str, range(20)))),
+    ],
+    ids=str,
+)
+def test_classes_are_texts_and_few_whole_numbers_in_order(folder, values, labels):
+    import pandas
+
+    pandas.DataFrame({"x": np.arange(float(len(values))), "y": list(values)}).to_csv("table.csv", index=False)
+    table = read_table("table.csv")
+    columns = table.choose_columns("y", [], None)
+    assert columns == Columns(("x",), "y", labels)
+    y = table.targets(columns)
+    if labels:
+        assert [labels[k] for k in y] == [str(int(v)) if isinstance(v, float) else str(v) for v in values]
+    else:
+        assert (y.dtype, y.tolist()) == (np.float64, list(values))
+        assert table.choose_columns("y", [], "regression") == columns
+
+
+def test_columns_of_pandas_own_types_are_numbers_and_texts(folder):
+    import pandas
+
+    frame = pandas.DataFrame({"a": [1, 2], "b": [True, False], "c": [0.5, 1]}).convert_dtypes()
+    frame.assign(y=pandas.Categorical(["v", "u"])).to_parquet("t.parquet")
+    table = read_table("t.parquet")
+    columns = table.choose_columns("y", [], None)
+    assert columns.labels == ("u", "v")
+    np.testing.assert_array_equal(table.features(columns), [[1, 1, 0.5], [2, 0, 1]])
+    assert table.targets(columns).tolist() == [1, 0]
+
+
+def test_examples_are_held_out_at_random_with_the_same_part_of_each_class():
+    x, y = np.arange(100.0)[:, None], np.repeat([0, 1, 2], [50, 30, 20])
+    (x_train, y_train), (x_test, y_test) = hold_out(x, y, 0.2, 0, "t.csv")
+    assert np.bincount(y_test).tolist() == [10, 6, 4]
+    assert np.bincount(y_train).tolist() == [40, 24, 16]
+    assert sorted([*x_train[:, 0], *x_test[:, 0]]) == list(range(100))
+    assert (y[x_test[:, 0].astype(int)] == y_test).all()
+    again, other = (hold_out(x, y, 0.2, seed, "t.csv")[1][0] for seed in (0, 1))
+    assert np.array_equal(again, x_test)
+    assert not np.array_equal(other, x_test)
+    real = [hold_out(x, x[:, 0], 0.2, seed, "t.csv")[1][1] for seed in (0, 1)]
+    assert len(real[0]) == len(real[1]) == 20
+    assert not np.array_equal(*real)
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("", "pets.csv needs --target, the column to predict; choose from 'weight', 'length', 'kind'"),
+        (
+            "--target kin",
+            "pets.csv has no column 'kin' for --target; choose from 'weight', 'length', 'kind' (did you mean",
+        ),
+        ("--target kind --ignore id", "pets.csv has no column 'id' for --ignore; choose from 'weight'"),
+        (
+            "--target kind --ignore weight --ignore length",
+            "no column besides 'kind', 'weight', 'length' to predict from",
+        ),
+        (
+            "--target weight",
+            "pets.csv holds 'cat' in row 1 of column 'kind' (rows count from 1, without the header), which is not a "
+            "number; leave the column out with --ignore, or make numbers of it, as get_dummies of pandas does",
+        ),
+        (
+            "--target kind --task regression",
+            "which is not a number; --task regression needs plain numbers, as in 1234.5",
+        ),
+        ("--target kind --task binary", "--task binary needs 2 classes, but 'kind' of pets.csv has 3"),
+        (
+            "--target kind --task multilabel",
+            "--task multilabel needs several targets in an .npz file; pets.csv has one",
+        ),
+        ("--target weight --ignore kind --task classification", "holds 90 different values in 90 rows, such as '-"),
+        (
+            "--target kind --sizes 2,9,4",
+            "--sizes 2,9,4 does not fit pets.csv, which has 2 features and 3 classes; give --sizes 2,9,3, "
+            "or leave it out",
+        ),
+        (
+            "--target kind --sizes 784,3",
+            "--sizes 784,3 does not fit pets.csv, which has 2 features and 3 classes; give --sizes 2,3",
+        ),
+        (
+            "--target kind --class-weight cat=1,cow=2",
+            "--class-weight names the class 'cow'; choose from 'cat', 'dog', 'eel'",
+        ),
+        ("--target kind --test-split 1", "--test-split=1.0 must be in [0, 1); 0 holds nothing out"),
+        ("--target kind --test-split 0.999", "--test-split 0.999 leaves none of the 90 rows of pets.csv to train on"),
+    ],
+)
+def test_a_wrong_option_of_a_table_is_refused(capsys, folder, options, message):
+    assert message in refused(capsys, "train", "--data", "pets.csv", *options.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "",
+            "table.csv cannot be read as a table (No columns to parse from file); give a Parquet file, or CSV in UTF-8",
+        ),
+        ("a,y\n", "table.csv has no rows below the names of its columns"),
+        (
+            "a,b,y\n1,2,0\n,2,1\n3,,0\n",
+            "table.csv has no value in row 2 of column 'a' (rows count from 1, without the header), one of 2 "
+            "missing values; fill it in, or leave the row out, as fillna and dropna of pandas do",
+        ),
+        (
+            "a,y\n1,2,0\n3,4,1\n",
+            "table.csv cannot be read as a table (Length of header or names does not match length of data",
+        ),
+        (
+            "a,y\n1,0\n1,2,0\n",
+            "table.csv cannot be read as a table (Error tokenizing data. C error: Expected 2 fields in line",
+        ),
+        ("a,y\n1,0\n2,\n", "table.csv has no value in row 2 of column 'y'"),
+        ("a,y\n1,0\n?,1\n", "table.csv holds '?' in row 2 of column 'a'"),
+        ("a,y\n1,0\n2024-01-05,1\n", "table.csv holds '2024-01-05' in row 2 of column 'a'"),
+        (
+            "a,y\n1,0\ninf,1\n",
+            "table.csv holds inf in row 2 of column 'a' (rows count from 1, without the header); give finite",
+        ),
+        ("a,y\n1,0.5\n2,-inf\n", "table.csv holds -inf in row 2 of column 'y'"),
+        ("a,y\n1,7\n2,7\n", "column 'y' of table.csv holds '7' in every row; classes must differ"),
+        (
+            ",a,y\n0,1,7\n1,2,8\n",
+            "has a column without a name, as pandas writes row numbers; leave it out with --ignore 'Unnamed: 0'",
+        ),
+        (
+            "1,7\n2,8\n",
+            "table.csv has no column 'y' for --target; choose from '1', '7'; its first line must hold the names",
+        ),
+    ],
+)
+def test_a_table_that_cannot_be_learnt_is_refused_with_row_and_column(capsys, folder, text, message):
+    write(text)
+    assert message in refused(capsys, "train", "--data", "table.csv", "--target", "y")
+
+
+def test_broken_parquet_and_columns_of_one_name_are_refused(capsys, folder):
+    write("nonsense", "t.parquet")
+    assert "t.parquet cannot be read as a table (" in refused(capsys, "train", "--data", "t.parquet", "--target", "y")
+    assert "No such file or directory: 'no.csv'" in refused(capsys, "train", "--data", "no.csv", "--target", "y")
+    frame = pets()
+    frame.columns = [1, "1", "kind"]
+    frame.to_csv("dates.csv", index=False)
+    import pandas
+
+    pandas.DataFrame({"when": pandas.to_datetime(["2024-01-05", "2024-01-06"]), "y": [0, 1]}).to_parquet("t.parquet")
+    message = "holds '2024-01-05 00:00:00' in row 1 of column 'when'"
+    assert message in refused(capsys, "train", "--data", "t.parquet", "--target", "y")
+
+
+@pytest.fixture
+def model(capsys, folder):
+    """A network trained on pets.csv."""
+    assert run(capsys, "train", "--data", "pets.csv", "--target", "kind", "--epochs", 1, "--save", "net")[0] == 0
+    return "net"
+
+
+def test_a_table_that_does_not_fit_the_network_is_refused(capsys, model):
+    message = "line.csv lacks columns that the network was trained on: 'weight', 'length'"
+    assert message in refused(capsys, "predict", model, "line.csv")
+    assert message in refused(capsys, "evaluate", model, "--data", "line.csv")
+    pets().drop(columns="kind").to_csv("bare.csv", index=False)
+    message = "bare.csv has no column 'kind' for the target; choose from 'weight', 'length'"
+    assert message in refused(capsys, "evaluate", model, "--data", "bare.csv")
+    pets().replace("eel", "cow").to_csv("cows.csv", index=False)
+    message = (
+        "cows.csv holds 'cow' in row 3 of column 'kind' (rows count from 1, without the header), which is not a class"
+    )
+    assert message in refused(capsys, "evaluate", model, "--data", "cows.csv")
+    assert "--data is missing: give a table with the column 'kind'" in refused(capsys, "evaluate", model)
+    pets().assign(weight="heavy").to_csv("texts.csv", index=False)
+    assert "texts.csv holds 'heavy' in row 1 of column 'weight'" in refused(capsys, "predict", model, "texts.csv")
+
+
+def test_a_network_that_was_not_trained_on_a_table_does_not_know_columns(capsys, folder):
+    Network([2, 3], task="classification", seed=0).save("net")
+    for words in (["predict", "net", "pets.csv"], ["evaluate", "net", "--data", "pets.csv"]):
+        assert "pets.csv is a table, and the network does not know its columns" in refused(capsys, *words)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[
+            ("features", wrong)
+            for wrong in (None, "ab", ["a"], ["a", "a"], ["a", 1], {"a": 1, "b": 2}, ["a", "b", "c"])
+        ],
+        *[("labels", wrong) for wrong in (None, "abc", ["a", "b"], ["a", "b", "b"], ["a", "b", "c", "c"], [])],
+        *[("labels", wrong) for wrong in ([0, 1, 2], [["a"], "b", "c"], {"a": 1, "b": 2, "c": 3})],
+        *[("target", wrong) for wrong in (None, 3, ["kind"])],
+    ],
+    ids=str,
+)
+def test_a_file_with_notes_that_do_not_fit_is_refused(capsys, model, tmp_path, name, value):
+    forge(tmp_path / model, put("notes", name, value=value))
+    message = refused(capsys, "predict", model, "pets.csv")
+    assert f"net holds a network that is not valid: the {name} in its notes" in message
+
+
+def test_notes_of_a_regression_hold_no_classes():
+    notes = {"features": ["a"], "target": "y", "labels": []}
+    assert Columns.of_notes(notes, 1, 0) == Columns(("a",), "y")
+    assert Columns.of_notes({"mine": 3}, 1, 0) is None
+    with pytest.raises(ValueError, match="the labels in its notes must be 0 different texts"):
+        Columns.of_notes({**notes, "labels": ["a"]}, 1, 0)
+
+
+@pytest.mark.parametrize(("library", "file"), [("pandas", "pets.csv"), ("pyarrow", "pets.parquet")])
+def test_without_its_library_a_table_says_what_to_install(capsys, folder, monkeypatch, library, file):
+    pets().to_parquet("pets.parquet")
+    monkeypatch.setitem(sys.modules, library, None)
+    message = refused(capsys, "train", "--data", file, "--target", "kind")
+    assert message.startswith(f"xpnet: error: {file} needs {library} (")
+    assert message.endswith("; install it with: pip install -e '.[tables]' in a checkout of xpnet\n")

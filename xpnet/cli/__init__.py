@@ -1,0 +1,47 @@
+"""The command line: ``xpnet train``, ``evaluate``, ``predict``, ``backends`` and ``bench``.
+
+Every wrong option or file ends in one clear line on standard error and a nonzero exit status. Nothing is coloured
+but the help by newer versions of argparse, which respect NO_COLOR.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from xpnet.cli.options import make_parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Parameters
+    ----------
+    argv
+        The arguments; those of the process unless given.
+
+    Returns
+    -------
+    int
+        Exit status: 0, 1 for an error, 130 for Ctrl-C, 141 if standard output is closed, as by ``| head``.
+
+    Examples
+    --------
+    >>> main(["evaluate", "missing.safetensors"])
+    1
+    """
+    try:
+        try:
+            options = make_parser().parse_args(argv)
+            options.run(options)
+        finally:
+            sys.stdout.flush()  # here, where a closed pipe is dealt with, and not when Python exits
+    except KeyboardInterrupt as stop:
+        print(f"xpnet: {str(stop) or 'interrupted'}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
+        return 141
+    except (ValueError, TypeError, ArithmeticError, RuntimeError, ImportError, OSError, MemoryError) as error:
+        print(f"xpnet: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    return 0

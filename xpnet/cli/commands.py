@@ -1,0 +1,296 @@
+"""The commands: what ``xpnet train``, ``evaluate``, ``predict``, ``backends`` and ``bench`` do with their options."""
+
+import argparse
+import csv
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpnet.backends.base import Array
+from xpnet.bench import compare_backends, libraries
+from xpnet.checkpoint import explain_errors
+from xpnet.checks import check_folder, choices
+from xpnet.cli.data import Data, read_examples, read_test_data, read_training_data
+from xpnet.cli.tables import Columns
+from xpnet.core.optimizers.base import Optimizer
+from xpnet.core.optimizers.table import OPTIMIZERS
+from xpnet.core.schedules import SCHEDULES
+from xpnet.data.sources import make_source
+from xpnet.network import Network
+from xpnet.training.arguments import parse_metrics, parse_rate
+from xpnet.training.callbacks import Callback, CSVLog, EarlyStopping, Progress
+from xpnet.training.evaluate import measure
+from xpnet.training.metrics import Metric, accuracy, correct, mean_absolute_error, r2
+
+
+class Recipe(NamedTuple):
+    """Settings that are known to work for a kind of data; options override them."""
+
+    hidden: tuple[int, ...] = (256, 128)
+    dropout: tuple[float, ...] = (0.0,)
+    standardize: bool = False
+    epochs: int = 15
+    batch_size: int = 32
+    lr: float = 0.1
+    weight_decay: float = 0.001
+
+
+# benchmarks/accuracy.py measures the accuracies of the first three
+FULL_MNIST = Recipe((256,), epochs=5, batch_size=64, lr=0.2, weight_decay=0.0001)
+RECIPES = {"mnist-sample": Recipe(), "mnist": FULL_MNIST, "fashion-mnist": FULL_MNIST}
+# Learns scikit-learn's iris, wine, breast cancer, diabetes and digits, written as tables
+TABLE = Recipe((64, 32), standardize=True, epochs=50, lr=0.02, weight_decay=0.01)
+CLASSES = {"sgd": "SGD", "rmsprop": "RMSProp", "adam": "Adam", "adamw": "AdamW"}
+MOMENTUM = 0.9
+
+
+def run_train(options: argparse.Namespace) -> None:
+    """Train, report, and save."""
+    _check_files(options)
+    data = read_training_data(
+        options.data, options.task, options.target, options.ignore, options.test_split, options.seed
+    )
+    recipe = choose_recipe(options, RECIPES.get(data.name, Recipe()) if data.columns is None else TABLE)
+    net = make_network(options, recipe, data)
+    metrics = parse_metrics("metrics", options.metrics, net.view.model)
+    stopping = [] if options.early_stopping is None else [EarlyStopping(options.early_stopping)]
+    settings = training_settings(options, recipe, data, metrics, stopping)
+    if not options.quiet:
+        print(data)
+        print(net, flush=True)
+    started = time.perf_counter()
+    with saving_if_interrupted(net, options.save, recipe.epochs):
+        history = net.train(data.train, **settings)
+    seconds = time.perf_counter() - started
+    if options.save:
+        net.save(options.save)
+    if options.save and not options.quiet:
+        print(f"Saved to {options.save}")
+    if stopping and stopping[0].stopped_epoch and not options.quiet:
+        print(f"Stopped after epoch {stopping[0].stopped_epoch}; the network is that of epoch {stopping[0].best_epoch}")
+    speed = sum(s * r for s, r in zip(history["seconds"], history["examples_per_second"]))
+    speed /= max(sum(history["seconds"]), 1e-9)
+    result = score(net, data.test or data.train, "Test" if data.test else "Training", metrics)
+    print(f"{result} after {seconds:.1f} s, {speed:,.0f} examples/s")
+
+
+def run_evaluate(options: argparse.Namespace) -> None:
+    """Report how good a saved network is on test data."""
+    net, columns = load(options)
+    data = read_test_data(options.data, columns, in_bytes=net.scale is not None)
+    print(score(net, data, "Test", parse_metrics("metrics", options.metrics, net.view.model)))
+
+
+def run_predict(options: argparse.Namespace) -> None:
+    """Write the predictions of a saved network as CSV, one row per example."""
+    if options.out:
+        _check_file("--out", options.out)
+    net, columns = load(options)
+    x = read_examples(options.file, net.sizes[0], columns, in_bytes=net.scale is not None)
+    header, rows = predict_rows(net, x, columns)
+    with open(options.out, "w", newline="", encoding="utf-8") if options.out else nullcontext(sys.stdout) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+    if options.out:
+        print(f"Wrote {len(x):,} predictions to {options.out}")
+
+
+def run_backends(options: argparse.Namespace) -> None:
+    """List libraries and devices, and for libraries that cannot be used the reason and the remedy."""
+    for library in libraries():
+        print(library)
+
+
+def run_bench(options: argparse.Namespace) -> None:
+    """Time a step of a network on every library and device, and name the fastest."""
+    net = Network(
+        options.sizes,
+        activation=one_or_each(options.activation),
+        task=options.task,
+        dtype=options.dtype,
+        seed=options.seed,
+    )
+    settings = {name: getattr(options, name) for name in ("steps", "seconds", "repeats", "seed")}
+    print(compare_backends(net, options.batch_size, backends=options.backend, **settings))
+
+
+# The steps of a training
+
+
+def choose_recipe(options: argparse.Namespace, recipe: Recipe) -> Recipe:
+    """Replace the settings of a recipe by the options that are given."""
+    if options.optimizer != "sgd":
+        kind = OPTIMIZERS[CLASSES[options.optimizer]]
+        recipe = recipe._replace(weight_decay=kind().weight_decay, lr=kind.default_lr)
+    given = {name: getattr(options, name) for name in Recipe._fields if getattr(options, name) is not None}
+    return recipe._replace(**given)
+
+
+def make_network(options: argparse.Namespace, recipe: Recipe, data: Data) -> Network:
+    """Make the network for the data."""
+    task, output_activation, cost = options.task or data.task, options.output_activation, options.cost
+    if options.task is None and task == "classification":  # so that any output activation and cost can be given
+        task, output_activation, cost = None, output_activation or "softmax", cost or "cross_entropy"
+    net = Network(
+        choose_sizes(options.sizes, recipe.hidden, data),
+        activation=one_or_each(options.activation),
+        output_activation=output_activation,
+        cost=cost,
+        task=task,
+        init=options.init,
+        dropout=recipe.dropout[0] if len(recipe.dropout) == 1 else recipe.dropout,
+        standardize=recipe.standardize,
+        backend=options.backend,
+        device=options.device,
+        dtype=options.dtype,
+        seed=options.seed,
+    )
+    if data.columns is not None:
+        net.notes = data.columns._asdict()
+    return net
+
+
+def training_settings(
+    options: argparse.Namespace, recipe: Recipe, data: Data, metrics: list[Metric], stopping: list[EarlyStopping]
+) -> dict[str, Any]:
+    """Collect the arguments of `Network.train`."""
+    callbacks: list[Callback] = [*stopping]
+    if options.log:
+        callbacks.append(CSVLog(options.log))
+    if not options.quiet:
+        callbacks.append(Progress(bar=sys.stderr.isatty()))  # no bar in files and pipes
+    evaluated = data.test is not None or options.validation_split is not None
+    return {
+        "epochs": recipe.epochs,
+        "batch_size": recipe.batch_size,
+        "lr": SCHEDULES[options.schedule](parse_rate("--lr", recipe.lr)),
+        "optimizer": make_optimizer(options.optimizer, options.momentum, recipe.weight_decay),
+        "validation_split": options.validation_split,
+        "class_weight": parse_class_weight(options.class_weight, data.columns),
+        "callbacks": callbacks,
+        "metrics": metrics if evaluated else [],
+        "training_metrics": [] if evaluated else metrics,
+        "test_data": data.test,
+        "blas_threads": options.blas_threads,
+        "progress": False,  # it is among the callbacks
+    }
+
+
+@contextmanager
+def saving_if_interrupted(net: Network, path: Path | None, epochs: int) -> Iterator[None]:
+    """Save the network as it stands, if it has been trained at all, when Ctrl-C or a closed pipe ends the training."""
+    before = net.state.layers
+    try:
+        yield
+    except (KeyboardInterrupt, BrokenPipeError) as stop:
+        if path is None:
+            raise
+        if net.state.layers is before:
+            raise type(stop)("interrupted before the first step; nothing is saved") from stop
+        net.save(path)
+        epoch = min(len(net.history) + 1, epochs)
+        raise type(stop)(f"interrupted in epoch {epoch} of {epochs}; the network so far is saved to {path}") from stop
+
+
+def choose_sizes(sizes: Sequence[int] | None, hidden: Sequence[int], data: Data) -> list[int]:
+    """Choose the units of each layer; sizes that are given must fit the data."""
+    if sizes is None:
+        return [data.n_in, *hidden, data.n_out]
+    exact = data.columns is not None or data.task != "classification"  # arrays may lack the last classes
+    fits = sizes[-1] == data.n_out or (sizes[-1] > data.n_out and not exact)
+    if len(sizes) > 1 and not (sizes[0] == data.n_in and fits):
+        fitting = ",".join(map(str, [data.n_in, *sizes[1:-1], data.n_out]))
+        raise ValueError(
+            f"--sizes {','.join(map(str, sizes))} does not fit {data.name}, which has {data.n_in} features and "
+            f"{data.outputs}; give --sizes {fitting}, or leave it out"
+        )
+    return list(sizes)
+
+
+def make_optimizer(name: str, momentum: float | None, weight_decay: float) -> Optimizer:
+    """Make the optimizer that the options name."""
+    if name == "sgd":
+        return OPTIMIZERS["SGD"](momentum=MOMENTUM if momentum is None else momentum, weight_decay=weight_decay)
+    if momentum is not None:
+        raise ValueError(f"--momentum {momentum:g} is for SGD; --optimizer {name} has its own")
+    return OPTIMIZERS[CLASSES[name]](weight_decay=weight_decay)
+
+
+def parse_class_weight(weights: str | Mapping[str, float] | None, columns: Columns | None) -> Any:
+    """Turn the weights of classes that are named by their texts into weights of their numbers."""
+    if weights is None or isinstance(weights, str):
+        return weights
+    labels = columns.labels if columns is not None else None
+    numbers = {}
+    for label, weight in weights.items():
+        if labels is not None and label not in labels:
+            raise ValueError(f"--class-weight names the class {label!r}; choose from {choices(labels)}")
+        if labels is None and not label.isdecimal():
+            raise ValueError(f"--class-weight names the class {label!r}; classes of arrays are numbers, as in 0=1,1=5")
+        numbers[int(label) if labels is None else labels.index(label)] = weight
+    return numbers
+
+
+def score(net: Network, data: Any, scored: str, extra: Sequence[Metric]) -> str:
+    """Format how good a network is on data: its accuracy, or R2 and mean absolute error, and extra metrics."""
+    basic = (r2, mean_absolute_error) if net.task == "regression" else (accuracy, correct)
+    extra = [metric for metric in extra if metric not in basic]
+    scores = measure(net.view, make_source(data, "data", net.view.reader), [*basic, *extra])
+    if net.task == "regression":
+        text = f"{scored} R2: {scores['r2']:.4f}, mean absolute error: {scores['mean_absolute_error']:.6g}"
+    else:
+        text = f"{scored} accuracy: {scores['accuracy']:.2%} ({scores['correct']}/{scores['size']})"
+    return text + "".join(f", {metric.name}: {scores[metric.name]:.6g}" for metric in extra)
+
+
+# Saved networks and their predictions
+
+
+def load(options: argparse.Namespace) -> tuple[Network, Columns | None]:
+    """Load a network, and the columns of the table that it was trained on, if it was."""
+    net = Network.load(options.model, backend=options.backend, device=options.device)
+    n_classes = {"regression": 0, "binary": 2}.get(net.task, net.sizes[-1])
+    with explain_errors(options.model):
+        return net, Columns.of_notes(net.notes, net.sizes[0], n_classes)
+
+
+def predict_rows(net: Network, x: Array, columns: Columns | None) -> tuple[list[str], Iterator[Any]]:
+    """Predict examples: the names of the values, and the values of each example."""
+    predicted = net.backend.to_numpy(net.predict(x)).reshape(len(x), -1)
+    if net.task not in ("classification", "binary"):
+        n = predicted.shape[1]
+        return ["prediction"] if n == 1 else [f"prediction_{k}" for k in range(n)], iter(predicted)
+    outputs, classes = net.backend.to_numpy(net.forward(x)), predicted[:, 0]
+    if net.task == "binary":
+        outputs = np.concatenate([1 - outputs, outputs], axis=1)
+    labels = columns.labels if columns is not None else range(len(outputs[0]))
+    return ["prediction", "probability"], ((labels[k], output[k]) for k, output in zip(classes, outputs))
+
+
+# Options
+
+
+def one_or_each(words: list[str]) -> str | list[str]:
+    """Return a single name for all layers, or the list of names."""
+    return words[0] if len(words) == 1 else words
+
+
+def _check_files(options: argparse.Namespace) -> None:
+    """Refuse options that contradict each other and files that cannot be written, before anything is read."""
+    if options.early_stopping is not None and options.validation_split is None:
+        raise ValueError(f"--early-stopping {options.early_stopping} needs --validation-split, as in 0.1")
+    for option in ("save", "log"):
+        if getattr(options, option):
+            _check_file(f"--{option}", getattr(options, option))
+
+
+def _check_file(option: str, path: Path) -> None:
+    if path.is_dir():
+        raise OSError(f"{option} {path} is a folder; name a file in it")
+    check_folder(path)

@@ -1,0 +1,257 @@
+"""The options of the command, and how their texts are read."""
+
+import argparse
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import xpnet
+from xpnet.arguments import DTYPES, TASKS
+from xpnet.backends.choose import BACKENDS
+from xpnet.cli.commands import CLASSES, MOMENTUM, run_backends, run_bench, run_evaluate, run_predict, run_train
+from xpnet.cli.data import FILES, SETS, TEST_SPLIT
+from xpnet.core.initializers import INITIALIZERS
+from xpnet.core.schedules import SCHEDULES
+
+DATA = f"{', '.join(SETS)}, {FILES}"
+EXAMPLES = """examples:
+  xpnet train                                                train on the digits that come with xpnet
+  xpnet train --data iris.csv --target species --save iris.safetensors
+  xpnet evaluate iris.safetensors --data more.csv
+  xpnet predict iris.safetensors new.csv --out predictions.csv
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that reports errors in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
+class _Format(argparse.RawDescriptionHelpFormatter):
+    """Puts the help of an option beside it."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=32)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Make the parser of the commands and their options."""
+    top = _Parser(
+        prog="xpnet",
+        description="Train and use feed-forward neural networks.",
+        epilog=EXAMPLES,
+        formatter_class=_Format,
+    )
+    top.add_argument("--version", action="version", version=f"xpnet {xpnet.__version__}")
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_train(commands)
+    _add_evaluate(commands)
+    _add_predict(commands)
+    _add_backends(commands)
+    _add_bench(commands)
+    return top
+
+
+def _add_command(commands: Any, name: str, summary: str, run: Callable[..., None], arguments: str = "") -> Any:
+    """Add a command; `arguments` are those that it needs."""
+    command = commands.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}. Defaults are in brackets.",
+        usage=f"%(prog)s [options] {arguments}".rstrip(),
+        formatter_class=_Format,
+    )
+    command.set_defaults(run=run)
+    return command
+
+
+def _add_train(commands: Any) -> None:
+    train = _add_command(commands, "train", "train a network and report how good it is on the test data", run_train)
+
+    data = train.add_argument_group("data")
+    data.add_argument("--data", metavar="DATA", default="mnist-sample", help=f"{DATA} (%(default)s)")
+    data.add_argument("--target", metavar="COLUMN", help="of a table: the column to predict from the others")
+    data.add_argument(
+        "--ignore",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="of a table: a column to leave out; can be repeated",
+    )
+    data.add_argument(
+        "--test-split", type=float, metavar="FRACTION", help=f"of the rows of a table, to test on ({TEST_SPLIT})"
+    )
+    data.add_argument(
+        "--validation-split", type=float, metavar="FRACTION", help="of the training data, to validate on (none)"
+    )
+    data.add_argument(
+        "--class-weight", type=_class_weight, metavar="WEIGHTS", help="balanced, or weights of classes: yes=5,no=1 (1)"
+    )
+
+    network = train.add_argument_group("network")
+    layers = network.add_mutually_exclusive_group()
+    layers.add_argument("--sizes", type=_sizes, help="units of each layer, as in 784,30,10 (by the data)")
+    layers.add_argument("--hidden", type=_sizes, metavar="SIZES", help="units of each hidden layer, as in 30,20")
+    network.add_argument("--task", choices=TASKS, metavar="TASK", help=f"{', '.join(TASKS)} (by the data)")
+    network.add_argument(
+        "--activation",
+        type=_words,
+        default="relu",
+        metavar="NAMES",
+        help="of the hidden layers, or of each: relu,tanh (relu)",
+    )
+    network.add_argument("--output-activation", metavar="NAME", help="of the outputs (by the task)")
+    network.add_argument("--cost", metavar="NAME", help="cost function (by the task)")
+    network.add_argument("--init", choices=INITIALIZERS, metavar="NAME", help="initial weights (by the activation)")
+    network.add_argument(
+        "--dropout",
+        type=_rates,
+        metavar="RATES",
+        help="of the hidden layers; or of inputs and each hidden layer: 0.2,0.5 (0)",
+    )
+    network.add_argument(
+        "--standardize",
+        action=argparse.BooleanOptionalAction,
+        help="bring inputs to mean 0 and standard deviation 1 (for tables)",
+    )
+
+    training = train.add_argument_group("training")
+    training.add_argument("--epochs", type=int, metavar="N", help="passes over the data (by the data)")
+    training.add_argument("--batch-size", type=int, metavar="N", help="examples in a minibatch (by the data)")
+    training.add_argument(
+        "--optimizer", choices=CLASSES, metavar="NAME", default="sgd", help=f"{', '.join(CLASSES)} (%(default)s)"
+    )
+    training.add_argument("--lr", type=float, metavar="RATE", help="largest learning rate (of SGD by the data)")
+    training.add_argument(
+        "--schedule",
+        choices=SCHEDULES,
+        metavar="NAME",
+        default="one-cycle",
+        help=f"of the learning rate: {', '.join(SCHEDULES)} (%(default)s)",
+    )
+    training.add_argument("--momentum", type=float, metavar="NUMBER", help=f"of SGD; 0 turns it off ({MOMENTUM})")
+    training.add_argument(
+        "--weight-decay", type=float, metavar="NUMBER", help="of the weights; 0 turns it off (of SGD by the data)"
+    )
+    training.add_argument(
+        "--early-stopping", type=int, metavar="N", help="stop after N epochs without a lower validation cost (never)"
+    )
+    training.add_argument("--seed", type=int, metavar="N", default=0, help="of everything random (%(default)s)")
+    training.add_argument("--blas-threads", type=int, metavar="N", help="threads that multiply matrices (not changed)")
+    _add_place(training)
+    _add_dtype(training)
+
+    results = train.add_argument_group("results")
+    _add_metrics(results)
+    results.add_argument("--save", type=Path, metavar="FILE", help="write the network to a safetensors file")
+    results.add_argument("--log", type=Path, metavar="FILE", help="write a row for each epoch to a CSV file")
+    results.add_argument("--quiet", action="store_true", help="print the last line alone")
+
+
+def _add_evaluate(commands: Any) -> None:
+    evaluate = _add_command(commands, "evaluate", "report how good a saved network is", run_evaluate, "MODEL")
+    evaluate.add_argument("model", type=Path, metavar="MODEL", help="file written by train --save")
+    evaluate.add_argument("--data", metavar="DATA", help=f"{DATA} (mnist-sample)")
+    _add_metrics(evaluate)
+    _add_place(evaluate)
+
+
+def _add_predict(commands: Any) -> None:
+    predict = _add_command(
+        commands, "predict", "write the predictions of a saved network as CSV", run_predict, "MODEL FILE"
+    )
+    predict.add_argument("model", type=Path, metavar="MODEL", help="file written by train --save")
+    predict.add_argument("file", type=Path, metavar="FILE", help="a table, a .npy array, or an image, light on dark")
+    predict.add_argument("--out", type=Path, metavar="FILE", help="where to write (standard output)")
+    _add_place(predict)
+
+
+def _add_backends(commands: Any) -> None:
+    _add_command(commands, "backends", "list the libraries and devices that can be used here", run_backends)
+
+
+def _add_bench(commands: Any) -> None:
+    bench = _add_command(commands, "bench", "find the library and device that train a network fastest here", run_bench)
+    bench.add_argument("--sizes", type=_sizes, default="784,30,10", help="units of each layer (%(default)s)")
+    bench.add_argument(
+        "--task", choices=TASKS, metavar="TASK", help=f"{', '.join(TASKS)} (the book's: sigmoid, quadratic)"
+    )
+    bench.add_argument(
+        "--activation",
+        type=_words,
+        default="sigmoid",
+        metavar="NAMES",
+        help="of the hidden layers, or of each: relu,tanh (%(default)s)",
+    )
+    bench.add_argument("--batch-size", type=int, metavar="N", default=10, help="examples in a minibatch (%(default)s)")
+    _add_dtype(bench)
+    bench.add_argument(
+        "--backend", type=_words, metavar="NAMES", help="libraries to time: numpy,jax (all that can be used)"
+    )
+    length = bench.add_mutually_exclusive_group()
+    length.add_argument("--seconds", type=float, metavar="S", default=0.2, help="length of a repetition (%(default)s)")
+    length.add_argument("--steps", type=int, metavar="N", help="steps of a repetition (as many as take so long)")
+    bench.add_argument(
+        "--repeats", type=int, metavar="N", default=7, help="repetitions that count, after a first one (%(default)s)"
+    )
+    bench.add_argument("--seed", type=int, metavar="N", default=0, help="of weights and examples (%(default)s)")
+
+
+def _add_metrics(command: Any) -> None:
+    command.add_argument(
+        "--metrics",
+        type=_words,
+        default=[],
+        metavar="NAMES",
+        help="more metrics on the test data: top_3,mean_squared_error",
+    )
+
+
+def _add_place(command: Any) -> None:
+    command.add_argument(
+        "--backend", choices=BACKENDS, metavar="NAME", help=f"{', '.join(BACKENDS)} (NumPy, or by the device)"
+    )
+    command.add_argument("--device", help="cpu, cuda, cuda:1, auto, or a device in the backend's own terms")
+
+
+def _add_dtype(command: Any) -> None:
+    command.add_argument(
+        "--dtype", choices=DTYPES, metavar="DTYPE", default="float32", help=f"{', '.join(DTYPES)} (%(default)s)"
+    )
+
+
+# The texts of options
+
+
+def _sizes(text: str) -> list[int]:
+    try:
+        return [int(size) for size in text.replace(",", " ").split()]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} must be whole numbers with commas, as in 784,30,10") from error
+
+
+def _words(text: str) -> list[str]:
+    """Split at commas, except inside brackets, as in "elu(1.0, 2.0)"."""
+    return [word.strip() for word in re.split(r",(?![^(]*\))", text)]
+
+
+def _rates(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(rate) for rate in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number, or numbers with commas, as in 0.2,0.5") from error
+
+
+def _class_weight(text: str) -> str | dict[str, float]:
+    if text == "balanced":
+        return text
+    try:
+        pairs = [part.rpartition("=") for part in text.split(",")]
+        return {label.strip(): float(weight) for label, _, weight in pairs}
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} must be balanced, or a number for each class: yes=5,no=1"
+        ) from error
