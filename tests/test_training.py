@@ -343,7 +343,7 @@ class InterruptAt:
 def test_ctrl_c_between_chunks_keeps_what_was_trained(place, monkeypatch):
     import xpnet.training.loop
 
-    monkeypatch.setattr(xpnet.training.loop, "steps_per_chunk", lambda parameters, batch_size: 2)
+    monkeypatch.setattr(xpnet.training.loop, "steps_per_chunk", lambda *_: 2)
     net, twin = (make(place, SIZES, "sigmoid", "sigmoid", "quadratic", seed=0) for _ in range(2))
     run = ChunkRunner.run
 
@@ -379,7 +379,7 @@ def test_chunks_do_not_change_the_result(place, monkeypatch):
 
     nets = [make(place, SIZES, "sigmoid", "sigmoid", "quadratic", seed=0) for _ in range(2)]
     nets[0].train(problem(), epochs=2, batch_size=M, lr=0.5, progress=False)
-    monkeypatch.setattr(xpnet.training.loop, "steps_per_chunk", lambda parameters, batch_size: 2)
+    monkeypatch.setattr(xpnet.training.loop, "steps_per_chunk", lambda *_: 2)
     nets[1].train(problem(), epochs=2, batch_size=M, lr=0.5, progress=False)
     for (w1, b1), (w2, b2) in zip(layers_of(nets[0]), layers_of(nets[1]), strict=True):
         np.testing.assert_allclose(w1, w2, rtol=1e-13)

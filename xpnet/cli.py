@@ -126,7 +126,9 @@ def parser() -> argparse.ArgumentParser:
         "--early-stopping", type=int, metavar="EPOCHS", help="stop after this many without a lower validation cost"
     )
     train.add_argument("--seed", type=int, default=0, help="of initial weights and minibatches (%(default)s)")
-    train.add_argument("--blas-threads", type=int, metavar="N", help="threads that multiply matrices (not changed)")
+    train.add_argument(
+        "--blas-threads", type=_threads, metavar="N", default="auto", help="threads that multiply matrices (auto)"
+    )
     _add_place(train)
     _add_dtype(train)
     train.add_argument("--save", type=Path, metavar="FILE", help="write the network to a safetensors file")
@@ -333,6 +335,10 @@ def _sizes(text: str) -> list[int]:
         return [int(size) for size in text.replace(",", " ").split()]
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} must be whole numbers with commas, as in 784,30,10") from error
+
+
+def _threads(text: str) -> int | str:
+    return int(text) if text.lstrip("-").isdecimal() else text
 
 
 def _words(text: str) -> list[str]:

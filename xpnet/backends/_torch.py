@@ -122,6 +122,9 @@ _XP = PatchedNamespace(compat, matmul=_matmul, vecdot=_vecdot)
 class TorchBackend(Eager):
     """PyTorch on any of its devices."""
 
+    threads_from = 1 << 22
+    overhead = 50e-6
+
     with_out: ClassVar[dict[str, Callable[..., Array]]] = {
         **{"exp": torch.exp, "log": torch.log, "log1p": torch.log1p, "expm1": torch.expm1, "tanh": torch.tanh},
         **{"abs": torch.abs, "sign": torch.sign, "sqrt": torch.sqrt, "where": _where},
@@ -176,6 +179,11 @@ class TorchBackend(Eager):
 
     def loop(self, step: Function, gather: Function, data: Any) -> Callable[[Any, Any], Any]:
         return ReplayLoop(self, step, gather, data)
+
+    def limit_threads(self, number: int) -> Callable[[], None]:
+        before = torch.get_num_threads()
+        torch.set_num_threads(number)  # threadpoolctl does not reach MKL once somebody has called this
+        return partial(torch.set_num_threads, before)
 
     def synchronize(self) -> None:
         if self.device.type == "cuda":

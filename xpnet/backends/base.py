@@ -4,6 +4,7 @@ import importlib
 import re
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -36,7 +37,10 @@ class Backend:
     array([1., 2.], dtype=float32)
     """
 
-    uses_blas: ClassVar[bool] = True  # whether it multiplies matrices by a BLAS library of this process
+    # Multiplications in a matrix product from which several threads are worth it, as measured by benchmarks/threads.py;
+    # None if the library manages its own threads
+    threads_from: ClassVar[int | None] = 1 << 23
+    overhead: ClassVar[float] = 25e-6  # seconds that a step takes for each layer besides products, roughly
 
     def __init__(self, name: str, xp: Namespace, device: Any = None) -> None:
         self.name = name
@@ -153,6 +157,10 @@ class Backend:
         with self.scope(precision(tuple(arrays))):
             return bool(xp.all(xp.stack([xp.all(xp.isfinite(rows)) for x in arrays for rows in blocks(x)])))
 
+    def limit_threads(self, number: int) -> Callable[[], None]:
+        """Limit the threads that multiply matrices; return a function that puts the number back."""
+        return _find_thread_pools(self.name).limit(limits=number).restore_original_limits
+
     def synchronize(self) -> None:
         """Wait until the device has finished all its work. Synchronizes."""
 
@@ -262,6 +270,13 @@ def _is_name_of(device: str, full_name: str) -> bool:
     """Whether `device` names the device that its library writes as `full_name`, such as ``"lib.Device('CPU_0')"``."""
     quoted = re.sub(r"^.*\(\W*|\W*\)$", "", full_name)
     return device in (full_name, quoted) or (device == "cpu" and "cpu" in full_name.lower())
+
+
+@cache
+def _find_thread_pools(name: str) -> Any:  # once for each backend: it takes a few hundred microseconds
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def _import_namespace(name: str, device: str) -> Backend:
