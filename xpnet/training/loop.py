@@ -240,7 +240,7 @@ def steps_per_chunk(model: Model, batch_size: int, overhead: float) -> int:
     >>> from xpnet import Network
     >>> small, large = Network([784, 30, 10]).view.model, Network([784, 2048, 2048, 10]).view.model
     >>> steps_per_chunk(small, 10, overhead=25e-6), steps_per_chunk(large, 512, overhead=25e-6)
-    (1202, 20)
+    (1199, 20)
     """
     step = overhead * len(model.shapes) + model.n_weights * (PASSES + PRODUCTS * batch_size)
     return max(FEWEST, int(max(CHUNK, COPIES * model.n_weights) / step))
