@@ -387,13 +387,13 @@ def test_chunks_do_not_change_the_result(place, monkeypatch):
 
 
 def test_a_chunk_has_fewer_steps_the_longer_they_take():
-    def chunk(*sizes, batch_size=10, overhead=25e-6):
+    def chunk(*sizes, batch_size=10, overhead=20e-6):
         return steps_per_chunk(Network(sizes).view.model, batch_size, overhead)
 
-    assert chunk(2, 1) == 3999  # the overhead alone: 25 µs
-    assert chunk(2, 2, 2, 2, 1) == 999  # four layers
-    assert chunk(2, 1, overhead=2.5e-6) > 30_000
-    assert 1000 < chunk(784, 30, 10) < 1300
+    assert chunk(2, 1) == 4999  # the overhead alone
+    assert chunk(2, 2, 2, 2, 1) == 1249  # four layers
+    assert chunk(2, 1, overhead=2e-6) > 40_000
+    assert 1500 < chunk(784, 30, 10) < 1600
     assert 30 < chunk(784, 512, 512, 10, batch_size=128) < 60
     assert chunk(784, 512, 512, 10, batch_size=1) > 100  # a step costs little more than the copies of a chunk
     assert chunk(784, 2048, 2048, 10, batch_size=512) == 20

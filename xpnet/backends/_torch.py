@@ -123,7 +123,7 @@ class TorchBackend(Eager):
     """PyTorch on any of its devices."""
 
     threads_from = 1 << 22
-    overhead = 50e-6
+    overhead = 40e-6
 
     with_out: ClassVar[dict[str, Callable[..., Array]]] = {
         **{"exp": torch.exp, "log": torch.log, "log1p": torch.log1p, "expm1": torch.expm1, "tanh": torch.tanh},

@@ -239,8 +239,8 @@ def steps_per_chunk(model: Model, batch_size: int, overhead: float) -> int:
     --------
     >>> from xpnet import Network
     >>> small, large = Network([784, 30, 10]).view.model, Network([784, 2048, 2048, 10]).view.model
-    >>> steps_per_chunk(small, 10, overhead=25e-6), steps_per_chunk(large, 512, overhead=25e-6)
-    (1199, 20)
+    >>> steps_per_chunk(small, 10, overhead=20e-6), steps_per_chunk(large, 512, overhead=20e-6)
+    (1566, 20)
     """
     step = overhead * len(model.shapes) + model.n_weights * (PASSES + PRODUCTS * batch_size)
     return max(FEWEST, int(max(CHUNK, COPIES * model.n_weights) / step))
@@ -248,7 +248,7 @@ def steps_per_chunk(model: Model, batch_size: int, overhead: float) -> int:
 
 # Seconds, measured with NumPy on one core of a Xeon with AVX-512
 CHUNK = 0.1  # of a chunk
-PASSES = 1e-9  # a step's passes over the weights, for each of them
-PRODUCTS = 0.04e-9  # a step's products, for each weight and example
+PASSES = 0.7e-9  # a step's passes over the weights, for each of them
+PRODUCTS = 0.03e-9  # a step's products, for each weight and example
 COPIES = 250e-9  # a hundred times as long as the copies and checks of a chunk, for each weight
 FEWEST = 20  # steps
