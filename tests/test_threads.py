@@ -2,7 +2,7 @@
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from threading import Event
 
 import numpy as np
 import pytest
@@ -30,6 +30,7 @@ def two_threads(monkeypatch):
     if torch:
         torch.set_num_threads(2)
     with threadpoolctl.threadpool_limits(2):
+        threadpoolctl.OpenBLASController.clear_controlling_thread()  # or no other Python thread could set the number
         yield
     if torch:
         torch.set_num_threads(before)
@@ -110,19 +111,25 @@ def test_threads_are_put_back_after_an_exception(backend):
 
 @pytest.mark.parametrize("name", BACKENDS)
 def test_threads_are_put_back_after_calls_that_overlap(name):
-    backend, both = get_backend(name), Barrier(2)
+    backend = get_backend(name)
+    first_began, second_began, first_ended = Event(), Event(), Event()
 
-    def overlap(first):
+    def first():
         with limit_threads(backend, 1):
-            both.wait()
-            if not first:
-                both.wait()  # until the first one has ended
-        if first:
-            both.wait()
+            first_began.set()
+            assert second_began.wait(10)
+        first_ended.set()
+        return threads(name)
+
+    def second():
+        assert first_began.wait(10)
+        with limit_threads(backend, 1):
+            second_began.set()
+            assert first_ended.wait(10)
         return threads(name)
 
     with ThreadPoolExecutor(2) as pool:
-        assert list(pool.map(overlap, [True, False])) == [2, 2]
+        assert [done.result() for done in (pool.submit(first), pool.submit(second))] == [2, 2]
     assert threads(name) == 2
 
 

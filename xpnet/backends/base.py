@@ -2,9 +2,10 @@
 
 import importlib
 import re
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
+from threading import Lock
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -157,9 +158,9 @@ class Backend:
         with self.scope(precision(tuple(arrays))):
             return bool(xp.all(xp.stack([xp.all(xp.isfinite(rows)) for x in arrays for rows in blocks(x)])))
 
-    def limit_threads(self, number: int) -> Callable[[], None]:
-        """Limit the threads that multiply matrices; return a function that puts the number back."""
-        return _find_thread_pools(self.name).limit(limits=number).restore_original_limits
+    def limit_threads(self, number: int) -> AbstractContextManager[Any]:
+        """Return a context that limits the threads that multiply matrices, and puts their number back at its end."""
+        return _limit_thread_pools(self.name, number)
 
     def synchronize(self) -> None:
         """Wait until the device has finished all its work. Synchronizes."""
@@ -270,6 +271,22 @@ def _is_name_of(device: str, full_name: str) -> bool:
     """Whether `device` names the device that its library writes as `full_name`, such as ``"lib.Device('CPU_0')"``."""
     quoted = re.sub(r"^.*\(\W*|\W*\)$", "", full_name)
     return device in (full_name, quoted) or (device == "cpu" and "cpu" in full_name.lower())
+
+
+@contextmanager
+def _limit_thread_pools(name: str, number: int) -> Iterator[None]:
+    """Limit the threads of BLAS libraries; where contexts overlap in several Python threads, the first one holds."""
+    if not _LIMITING.acquire(blocking=False):
+        yield  # a second limit would take the first one for the number to put back
+        return
+    try:
+        with _find_thread_pools(name).limit(limits=number):
+            yield
+    finally:
+        _LIMITING.release()
+
+
+_LIMITING = Lock()
 
 
 @cache

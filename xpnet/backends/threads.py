@@ -1,9 +1,8 @@
 """The number of threads that multiply matrices: set for one call, and put back after it."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from threading import Lock
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 from xpnet.backends.base import Backend
 from xpnet.checks import count
@@ -61,38 +60,15 @@ def choose_threads(backend: Backend, threads: int | str, multiplications: int) -
     return 1 if small and not any(map(os.environ.get, VARIABLES)) else None
 
 
-@contextmanager
-def limit_threads(backend: Backend, number: int | None) -> Iterator[None]:
-    """Limit the threads that multiply matrices, in the whole process, until the context ends; None changes nothing.
-
-    Contexts may overlap in several Python threads: the first one that ends puts back the number that there was before
-    any of them began.
+def limit_threads(backend: Backend, number: int | None) -> AbstractContextManager[Any]:
+    """Return a context that limits the threads that multiply matrices, in the whole process; None changes nothing.
 
     Examples
     --------
     >>> from xpnet import get_backend
     >>> from threadpoolctl import threadpool_info
     >>> with limit_threads(get_backend("numpy"), 1):
-    ...     {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
-    {1}
+    ...     min(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+    1
     """
-    if number is None:
-        yield
-        return
-    with _lock:
-        put_back = backend.limit_threads(number)
-        _put_back.setdefault(backend.name, put_back)
-        _active[backend.name] = _active.get(backend.name, 0) + 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _put_back[backend.name]()
-            _active[backend.name] -= 1
-            if not _active[backend.name]:
-                del _put_back[backend.name]
-
-
-_lock = Lock()
-_active: dict[str, int] = {}  # contexts that have not ended, by backend
-_put_back: dict[str, Callable[[], None]] = {}  # what the first of them has to do at its end
+    return nullcontext() if number is None else backend.limit_threads(number)
