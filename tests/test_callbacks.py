@@ -487,6 +487,58 @@ def test_ctrl_c_in_a_step_tells_the_callbacks_and_keeps_the_history(place, monke
     train(net, 1, optimizer=OPTIMIZER)
 
 
+@pytest.fixture
+def bars(monkeypatch):
+    """The bars that are made: what they say, how much they expect, and by how much they move."""
+    from tqdm.auto import tqdm
+
+    made = []
+
+    class Recorded(tqdm):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            self.moves, self.said = [], []
+            made.append(self)
+
+        def update(self, n=1):
+            self.moves.append((self.desc.rstrip(": "), n))
+            return super().update(n)
+
+    monkeypatch.setattr("tqdm.auto.tqdm", Recorded)
+    return made
+
+
+def test_the_bar_moves_with_every_chunk(bars, monkeypatch, capsys):
+    monkeypatch.setattr("xpnet.training.loop.steps_per_chunk", lambda *_: 2)
+    network().train((X, Y), 2, 2, lr=0.5)
+    (bar,) = bars
+    assert bar.total == 12
+    assert bar.moves == [(f"Epoch {epoch}/2", steps) for epoch in (1, 2) for steps in (2, 2, 1, 1)]
+    out, err = capsys.readouterr()
+    assert (out, "Epoch 1/2" in err) == ("", True)
+
+
+def test_evaluation_and_standardizing_have_bars(bars, monkeypatch, capsys):
+    monkeypatch.setattr("xpnet.data.sources.DELAY", 0)
+    monkeypatch.setattr("xpnet.core.arrays.BLOCK", 64)  # a few examples in a block
+    network(standardize=True).train((X, Y), 1, 4, lr=0.5, validation_data=(X, Y), test_data=(X, Y))
+    moved = [(bar.moves[0][0], bar.total, len(bar.moves) > 1, sum(n for _, n in bar.moves)) for bar in bars]
+    assert moved == [
+        ("Standardizing train_data", len(X), True, len(X)),
+        ("Epoch 1/1", -(-len(X) // 4), True, -(-len(X) // 4)),
+        ("Evaluating validation data", len(X), True, len(X)),
+        ("Evaluating test data", len(X), True, len(X)),
+    ]
+    out, err = capsys.readouterr()
+    assert "Evaluating" not in out
+    assert "Evaluating test data" in err
+
+
+def test_nothing_has_a_bar_without_progress(bars):
+    network(standardize=True).train((X, Y), 1, 4, lr=0.5, test_data=(X, Y), progress=False)
+    assert bars == []
+
+
 def test_the_bar_is_taken_away_when_a_callback_fails(capsys):
     tqdm = pytest.importorskip("tqdm")
     with pytest.raises(ValueError, match="own"):

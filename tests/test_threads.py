@@ -1,31 +1,56 @@
-"""The number of BLAS threads: set for a call, put back after it, and otherwise left alone."""
+"""The number of threads that multiply matrices: set for a call, put back after it, and otherwise left alone."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import numpy as np
 import pytest
+import threadpoolctl
 from helpers import installed
 from test_bad_input import refused
 
-from xpnet import Network
+from xpnet import Network, get_backend
+from xpnet.backends.threads import VARIABLES, choose_threads, limit_threads
 from xpnet.cli import main
 from xpnet.training.callbacks import Callback
 
-threadpoolctl = pytest.importorskip("threadpoolctl")
-
 X, Y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
 OPTIONS = {"epochs": 1, "batch_size": 4, "progress": False}
+BACKENDS = installed(["numpy", "torch"])
 
 
-def counts():
-    return [pool["num_threads"] for pool in threadpoolctl.threadpool_info()]
+@pytest.fixture(autouse=True)
+def two_threads(monkeypatch):
+    """Begin with two threads, and without the numbers that conftest.py puts into the environment."""
+    for variable in VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    torch = sys.modules.get("torch")
+    before = torch and torch.get_num_threads()
+    if torch:
+        torch.set_num_threads(2)
+    with threadpoolctl.threadpool_limits(2):
+        threadpoolctl.OpenBLASController.clear_controlling_thread()  # or no other Python thread could set the number
+        yield
+    if torch:
+        torch.set_num_threads(before)
+
+
+def threads(backend):
+    """The number of threads of a backend."""
+    if backend == "torch":
+        return sys.modules["torch"].get_num_threads()
+    return min(pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas")
 
 
 class Seen(Callback):
     """What the number of threads is during training."""
 
+    def __init__(self, backend):
+        self.backend = backend
+
     def on_epoch_end(self, logs):
-        self.counts = counts()
+        self.threads = threads(self.backend)
 
 
 class Stop(Callback):
@@ -35,51 +60,107 @@ class Stop(Callback):
         raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("backend", installed(["numpy", "torch"]))
-def test_threads_are_set_for_the_call_and_put_back(backend):
-    net, seen = Network([3, 2], seed=0, backend=backend), Seen()
-    with threadpoolctl.threadpool_limits(2):
-        before = counts()
-        net.train((X, Y), callbacks=[seen], blas_threads=1, **OPTIONS)
-        assert set(seen.counts) == {1}
-        assert counts() == before
-        net.train((X, Y), callbacks=[seen], **OPTIONS)
-        assert seen.counts == before
+def threads_during_training(backend, sizes=(3, 2), data=(X, Y), **options):
+    """Train a network, and return the number of threads meanwhile; afterwards it must be what it was."""
+    before, seen = threads(backend), Seen(backend)
+    net = Network(sizes, seed=0, backend=backend)
+    net.train(data, callbacks=[seen], **{**OPTIONS, **options})
+    assert threads(backend) == before
+    return seen.threads
 
 
-def test_threads_are_put_back_after_an_exception():
-    with threadpoolctl.threadpool_limits(2):
-        before = counts()
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_small_products_get_one_thread_and_large_ones_what_there_is(backend):
+    get_backend(backend)  # imports it
+    n = 4 * 1024**2  # 1024 examples, 4096 inputs and 2 outputs: 8 million multiplications, as many as ask for threads
+    assert threads_during_training(backend) == 1
+    large = np.zeros((1024, n // 1024), np.float32), np.arange(1024) % 2
+    assert threads_during_training(backend, (n // 1024, 2), large, batch_size=1024) == 2
+    assert threads_during_training(backend, (n // 1024, 2), large, batch_size=256) == 1
+
+
+def test_the_batch_size_of_an_iterable_counts():
+    batches = [(np.zeros((1024, 4096), np.float32), np.arange(1024) % 2)]
+    assert threads_during_training("numpy", (4096, 2), (batch for batch in batches), batch_size=4) == 2
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_explicit_number_wins(backend, monkeypatch):
+    get_backend(backend)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert threads_during_training(backend, blas_threads=1) == 1
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert threads_during_training(backend, blas_threads=2) == 2
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+def test_the_environment_wins(variable, monkeypatch):
+    assert threads_during_training("numpy") == 1
+    monkeypatch.setenv(variable, "2")
+    assert threads_during_training("numpy") == 2
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_threads_are_put_back_after_an_exception(backend):
+    net = Network([3, 2], seed=0, backend=backend)
+    for number in ("auto", 1):
         with pytest.raises(KeyboardInterrupt):
-            Network([3, 2], seed=0).train((X, Y), callbacks=[Stop()], blas_threads=1, **OPTIONS)
-        assert counts() == before
+            net.train((X, Y), callbacks=[Stop()], blas_threads=number, **OPTIONS)
+        assert threads(backend) == 2
 
 
-@pytest.mark.parametrize("number", [0, -1, 1.5, "2", True], ids=repr)
+@pytest.mark.parametrize("name", BACKENDS)
+def test_threads_are_put_back_after_calls_that_overlap(name):
+    backend = get_backend(name)
+    first_began, second_began, first_ended = Event(), Event(), Event()
+
+    def first():
+        with limit_threads(backend, 1):
+            first_began.set()
+            assert second_began.wait(10)
+        first_ended.set()
+        return threads(name)
+
+    def second():
+        assert first_began.wait(10)
+        with limit_threads(backend, 1):
+            second_began.set()
+            assert first_ended.wait(10)
+        return threads(name)
+
+    with ThreadPoolExecutor(2) as pool:
+        assert [done.result() for done in (pool.submit(first), pool.submit(second))] == [2, 2]
+    assert threads(name) == 2
+
+
+@pytest.mark.parametrize("number", [0, -1, 1.5, "2", "many", True, None], ids=repr)
 def test_a_wrong_number_is_refused(number):
     net = Network([3, 2], seed=0)
-    with refused(net, ValueError, f"blas_threads={number!r} must be"):
+    message = f'blas_threads={number!r} must be a whole number of at least 1, or "auto"'
+    with refused(net, ValueError, message):
         net.train((X, Y), blas_threads=number, **OPTIONS)
 
 
+@pytest.mark.needs("jax")
 def test_jax_has_threads_of_its_own():
-    pytest.importorskip("jax")
     net = Network([3, 2], seed=0, backend="jax")
+    assert choose_threads(net.backend, "auto", multiplications=1) is None
     with refused(net, ValueError, r"blas_threads=1 has no effect on backend='jax', which has its own threads"):
-        net.train((X, Y), blas_threads=1, **OPTIONS)
-
-
-def test_without_threadpoolctl_it_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
-    net = Network([3, 2], seed=0)
-    with refused(
-        net, ImportError, r'blas_threads needs threadpoolctl .* pip install "xpnet\[threads\]", or set OPENBLAS'
-    ):
         net.train((X, Y), blas_threads=1, **OPTIONS)
     net.train((X, Y), **OPTIONS)
 
 
+def test_the_estimators_choose_too():
+    from xpnet.estimators import MLPClassifier
+
+    seen = Seen("numpy")
+    MLPClassifier(max_iter=300, tol=1.0, n_iter_no_change=2, callbacks=[seen]).fit(X, Y)
+    assert seen.threads == 1
+    assert threads("numpy") == 2
+
+
 def test_the_command_takes_it(capsys):
     assert main(["train", "--epochs", "1", "--blas-threads", "1"]) == 0
-    assert main(["train", "--epochs", "1", "--blas-threads", "0"]) != 0
-    assert "blas_threads=0 must be" in capsys.readouterr().err
+    for wrong in ("0", "many"):
+        assert main(["train", "--epochs", "1", "--blas-threads", wrong]) != 0
+        assert 'must be a whole number of at least 1, or "auto"' in capsys.readouterr().err

@@ -343,7 +343,7 @@ class InterruptAt:
 def test_ctrl_c_between_chunks_keeps_what_was_trained(place, monkeypatch):
     import xpnet.training.loop
 
-    monkeypatch.setattr(xpnet.training.loop, "steps_per_chunk", lambda parameters, batch_size: 2)
+    monkeypatch.setattr(xpnet.training.loop, "steps_per_chunk", lambda *_: 2)
     net, twin = (make(place, SIZES, "sigmoid", "sigmoid", "quadratic", seed=0) for _ in range(2))
     run = ChunkRunner.run
 
@@ -379,16 +379,24 @@ def test_chunks_do_not_change_the_result(place, monkeypatch):
 
     nets = [make(place, SIZES, "sigmoid", "sigmoid", "quadratic", seed=0) for _ in range(2)]
     nets[0].train(problem(), epochs=2, batch_size=M, lr=0.5, progress=False)
-    monkeypatch.setattr(xpnet.training.loop, "steps_per_chunk", lambda parameters, batch_size: 2)
+    monkeypatch.setattr(xpnet.training.loop, "steps_per_chunk", lambda *_: 2)
     nets[1].train(problem(), epochs=2, batch_size=M, lr=0.5, progress=False)
     for (w1, b1), (w2, b2) in zip(layers_of(nets[0]), layers_of(nets[1]), strict=True):
         np.testing.assert_allclose(w1, w2, rtol=1e-13)
         np.testing.assert_allclose(b1, b2, rtol=1e-13)
 
 
-def test_a_chunk_is_short_for_large_networks():
-    assert steps_per_chunk(24_000, 10) == 10_000
-    assert steps_per_chunk(100_000_000, 1000) == 20
+def test_a_chunk_has_fewer_steps_the_longer_they_take():
+    def chunk(*sizes, batch_size=10, overhead=20e-6):
+        return steps_per_chunk(Network(sizes).view.model, batch_size, overhead)
+
+    assert chunk(2, 1) == 4999  # the overhead alone
+    assert chunk(2, 2, 2, 2, 1) == 1249  # four layers
+    assert chunk(2, 1, overhead=2e-6) > 40_000
+    assert 1500 < chunk(784, 30, 10) < 1600
+    assert 30 < chunk(784, 512, 512, 10, batch_size=128) < 60
+    assert chunk(784, 512, 512, 10, batch_size=1) > 100  # a step costs little more than the copies of a chunk
+    assert chunk(784, 2048, 2048, 10, batch_size=512) == 20
 
 
 def test_global_random_state_is_neither_read_nor_changed(place):

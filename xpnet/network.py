@@ -382,7 +382,7 @@ class Network:
         training_metrics: Sequence[Any] = (),
         steps: int | None = None,
         cache: bool = True,
-        blas_threads: int | None = None,
+        blas_threads: int | str = "auto",
         progress: bool = True,
     ) -> History:
         """Train by stochastic gradient descent.
@@ -434,8 +434,9 @@ class Network:
         cache
             False reads a data set again each epoch, for random transforms.
         blas_threads
-            Number of threads that multiply matrices during this call, in the whole process (NumPy and PyTorch; needs
-            threadpoolctl). Unless given, it is not changed.
+            Number of threads that multiply matrices during this call, in the whole process (NumPy and PyTorch). "auto"
+            is one thread if the largest product of a step is too small to gain much from more; otherwise, and if the
+            environment sets a number (OPENBLAS_NUM_THREADS, say), it changes nothing.
         progress
             Whether to show a bar on standard error, and a line per epoch on standard output if anything is evaluated.
 
@@ -461,7 +462,7 @@ class Network:
         >>> round(net.accuracy(test_data), 2)
         0.91
         """
-        from xpnet.backends.threads import limit_threads
+        from xpnet.backends.threads import parse_threads
         from xpnet.data.prepare import Request, prepare
         from xpnet.data.sampling import SAMPLING
         from xpnet.training.arguments import (
@@ -479,7 +480,8 @@ class Network:
         steps = None if steps is None else count("steps", steps, 1)
         optimizer = self._optimizer if optimizer is None else parse_optimizer(optimizer)
         schedule = parse_schedule(optimizer.default_lr if lr is None else lr)
-        plan = Plan(epochs, batch_size, optimizer, schedule, look_up("sampling", sampling, SAMPLING))
+        threads = parse_threads(self._backend, blas_threads)
+        plan = Plan(epochs, batch_size, optimizer, schedule, look_up("sampling", sampling, SAMPLING), threads)
         user_callbacks = parse_callbacks(callbacks)
         metrics = parse_metrics("metrics", metrics, self._model)
         training_metrics = parse_metrics("training_metrics", training_metrics, self._model)
@@ -497,9 +499,8 @@ class Network:
         )
         with self._backend.scope(self._dtype):  # for the user's own code, too: data sets, metrics and callbacks
             sources = prepare(request, self.view.reader, standardize=self._standardize, split_seed=self._seeds.split)
-        evaluations = make_evaluations(self.task, sources, metrics, training_metrics)
-        with limit_threads(self._backend, blas_threads):
-            self.run(plan, sources.train, [*evaluations, *user_callbacks, *([Progress()] if progress else [])])
+        evaluations = make_evaluations(self.task, sources, metrics, training_metrics, progress)
+        self.run(plan, sources.train, [*evaluations, *user_callbacks, *([Progress()] if progress else [])])
         return self.history
 
     def run(self, plan: Plan, source: Source, callbacks: Sequence[Callback]) -> None:
@@ -516,12 +517,19 @@ class Network:
         callbacks
             Objects that observe and control training, in the order in which they are called.
         """
+        from xpnet.backends.threads import choose_threads, limit_threads
         from xpnet.training.callbacks import LOGS, Training, watching
         from xpnet.training.loop import check_schedule, train_epochs
 
         training = Training(self, plan.epochs, source.steps(plan.sampling, plan.batch_size), dict(LOGS))
         check_schedule(plan, training)
-        with self._backend.scope(self._dtype), watching(callbacks, training):
+        multiplications = self._model.multiplications(source.batch_size(plan.batch_size))
+        threads = choose_threads(self._backend, plan.threads, multiplications)
+        with (
+            self._backend.scope(self._dtype),
+            limit_threads(self._backend, threads),
+            watching(callbacks, training),
+        ):
             if plan.optimizer != self._optimizer:
                 self.reset_optimizer(plan.optimizer)
             self.history = History()

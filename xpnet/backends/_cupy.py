@@ -17,7 +17,8 @@ from xpnet.errors import BackendError
 class CuPyBackend(Backend):
     """CuPy on one GPU."""
 
-    uses_blas = False
+    threads_from = None
+    overhead = 100e-6
 
     def __init__(self, device: Any = None) -> None:
         if len(packages := _installed_packages()) > 1:

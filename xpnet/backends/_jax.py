@@ -19,7 +19,8 @@ SHORTEST = 64  # steps for which a loop is compiled, at least
 class JaxBackend(Backend):
     """JAX on any of its devices."""
 
-    uses_blas = False
+    threads_from = None
+    overhead = 2e-6
 
     def __init__(self, device: Any = None) -> None:
         self.name, self.xp, self.device = "jax", jnp, _find_device(device)

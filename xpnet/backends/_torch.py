@@ -1,8 +1,9 @@
 """PyTorch: its own arrays, its own devices, and no autograd."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from threading import Lock
 from typing import Any, ClassVar
 
 import array_api_compat.torch as compat
@@ -116,11 +117,30 @@ def _prefer_method(function: Callable[..., Array], method: Callable[..., Array])
     return lambda out, x, y: partial(method, x, y) if out is x else partial(function, x, y, out=out)
 
 
+@contextmanager
+def _limit_threads(number: int) -> Iterator[None]:
+    """Limit the threads of PyTorch; where contexts overlap in several Python threads, the first number comes back."""
+    with _LOCK:
+        _BEFORE.append(_BEFORE[0] if _BEFORE else torch.get_num_threads())
+        torch.set_num_threads(number)  # threadpoolctl does not reach MKL once somebody has called this
+    try:
+        yield
+    finally:
+        with _LOCK:
+            torch.set_num_threads(_BEFORE.pop())
+
+
+_LOCK = Lock()
+_BEFORE: list[int] = []  # for each context that has not ended, the number before the first of them
+
 _XP = PatchedNamespace(compat, matmul=_matmul, vecdot=_vecdot)
 
 
 class TorchBackend(Eager):
     """PyTorch on any of its devices."""
+
+    threads_from = 1 << 22
+    overhead = 40e-6
 
     with_out: ClassVar[dict[str, Callable[..., Array]]] = {
         **{"exp": torch.exp, "log": torch.log, "log1p": torch.log1p, "expm1": torch.expm1, "tanh": torch.tanh},
@@ -176,6 +196,9 @@ class TorchBackend(Eager):
 
     def loop(self, step: Function, gather: Function, data: Any) -> Callable[[Any, Any], Any]:
         return ReplayLoop(self, step, gather, data)
+
+    def limit_threads(self, number: int) -> AbstractContextManager[Any]:
+        return _limit_threads(number)
 
     def synchronize(self) -> None:
         if self.device.type == "cuda":

@@ -2,8 +2,10 @@
 
 import importlib
 import re
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
+from threading import Lock
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -36,7 +38,10 @@ class Backend:
     array([1., 2.], dtype=float32)
     """
 
-    uses_blas: ClassVar[bool] = True  # whether it multiplies matrices by a BLAS library of this process
+    # Multiplications in a matrix product from which several threads are worth it, as measured by benchmarks/threads.py;
+    # None if the library manages its own threads
+    threads_from: ClassVar[int | None] = 1 << 23
+    overhead: ClassVar[float] = 20e-6  # seconds that a step takes for each layer besides products, roughly
 
     def __init__(self, name: str, xp: Namespace, device: Any = None) -> None:
         self.name = name
@@ -159,6 +164,10 @@ class Backend:
         with self.scope(precision(tuple(arrays))):
             return bool(xp.all(xp.stack([xp.all(xp.isfinite(rows)) for x in arrays for rows in blocks(x)])))
 
+    def limit_threads(self, number: int) -> AbstractContextManager[Any]:
+        """Return a context that limits the threads that multiply matrices, and puts their number back at its end."""
+        return _limit_thread_pools(self.name, number)
+
     def synchronize(self) -> None:
         """Wait until the device has finished all its work. Synchronizes."""
 
@@ -268,6 +277,29 @@ def _is_name_of(device: str, full_name: str) -> bool:
     """Whether `device` names the device that its library writes as `full_name`, such as ``"lib.Device('CPU_0')"``."""
     quoted = re.sub(r"^.*\(\W*|\W*\)$", "", full_name)
     return device in (full_name, quoted) or (device == "cpu" and "cpu" in full_name.lower())
+
+
+@contextmanager
+def _limit_thread_pools(name: str, number: int) -> Iterator[None]:
+    """Limit the threads of BLAS libraries; where contexts overlap in several Python threads, the first one holds."""
+    if not _LIMITING.acquire(blocking=False):
+        yield  # a second limit would take the first one for the number to put back
+        return
+    try:
+        with _find_thread_pools(name).limit(limits=number):
+            yield
+    finally:
+        _LIMITING.release()
+
+
+_LIMITING = Lock()
+
+
+@cache
+def _find_thread_pools(name: str) -> Any:  # once for each backend: it takes a few hundred microseconds
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def _import_namespace(name: str, device: str) -> Backend:

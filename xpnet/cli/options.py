@@ -140,7 +140,13 @@ def _add_train(commands: Any) -> None:
         "--early-stopping", type=int, metavar="N", help="stop after N epochs without a lower validation cost (never)"
     )
     training.add_argument("--seed", type=int, metavar="N", default=0, help="of everything random (%(default)s)")
-    training.add_argument("--blas-threads", type=int, metavar="N", help="threads that multiply matrices (not changed)")
+    training.add_argument(
+        "--blas-threads",
+        type=_threads,
+        metavar="N",
+        default="auto",
+        help="threads that multiply matrices (%(default)s)",
+    )
     _add_place(training)
     _add_dtype(training)
 
@@ -231,6 +237,10 @@ def _sizes(text: str) -> list[int]:
         return [int(size) for size in text.replace(",", " ").split()]
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} must be whole numbers with commas, as in 784,30,10") from error
+
+
+def _threads(text: str) -> int | str:
+    return int(text) if text.lstrip("-").isdecimal() else text
 
 
 def _words(text: str) -> list[str]:

@@ -65,6 +65,10 @@ class Model(NamedTuple):
         """Number of weights, without biases."""
         return sum(n_out * n_in for n_out, n_in in self.shapes)
 
+    def multiplications(self, rows: int) -> int:
+        """Number of multiplications in the largest matrix product of a forward pass."""
+        return rows * max(n_out * n_in for n_out, n_in in self.shapes)
+
     @property
     def output(self) -> Output:
         """The cost combined with the activation of the output layer."""

@@ -13,7 +13,7 @@ from xpnet.core.arrays import Array, blocks
 from xpnet.core.minibatch import one_hot
 from xpnet.core.scaling import Scaling, compute_scaling
 from xpnet.data.reader import Reader, as_real_array
-from xpnet.data.sources import Resident, Source, check_repeatable, make_source, take_rows, with_weight
+from xpnet.data.sources import Resident, Source, check_repeatable, make_source, take_rows, with_bar, with_weight
 from xpnet.data.weights import check_some_weight, check_weights, relative_weight
 
 
@@ -71,7 +71,7 @@ def prepare(request: Request, reader: Reader, *, standardize: bool, split_seed: 
     _check_some_weight(train)
     scaling = reader.scaling
     if standardize and scaling is None:
-        scaling = fit_scaling(train)
+        scaling = fit_scaling(train, request.progress)
         train = train.scaled(scaling)
         validation = None if validation is None else validation.scaled(scaling)
     if validation is None:
@@ -145,14 +145,16 @@ def balance(train: Source, class_weight: Any) -> Source:
     return with_weight(train, weight)
 
 
-def fit_scaling(train: Source) -> Scaling:
-    """Fit a scaling to the training data, on the device."""
+def fit_scaling(train: Source, progress: bool = False) -> Scaling:
+    """Fit a scaling to the training data, on the device; with a bar if it takes a noticeable time."""
     check_repeatable(train, "standardize=True")
     reader, output = train.reader, train.reader.model.sigmas[-1]
     unbounded = output.low == -np.inf and output.high == np.inf
     scales_targets = reader.model.task == "regression" and unbounded
     with reader.scope():
         blocks_of_rows = train.blocks(4 * reader.model.n_in)
+        if progress:
+            blocks_of_rows = with_bar(blocks_of_rows, "Standardizing train_data", train)
         scaling = compute_scaling(blocks_of_rows, scales_targets, reader.backend.xp, reader.backend.to_numpy)
         _check_scaling(scaling, reader.dtype)
         return reader.backend.copy_nest(scaling, reader.dtype)

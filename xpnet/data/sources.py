@@ -5,15 +5,15 @@ epoch has (`steps`), the minibatches to train on, one chunk at a time (`chunks`)
 at a time (`blocks`).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from itertools import chain, islice
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import array_api_compat
 import numpy as np
 
-from xpnet.core.arrays import rows_per_block, select
+from xpnet.core.arrays import BLOCK, rows_per_block, select
 from xpnet.core.minibatch import Examples, take
 from xpnet.core.scaling import Scaling
 from xpnet.data.reader import Reader
@@ -24,6 +24,10 @@ KINDS = (
     "give a tuple (X, y) of arrays, a sequence of (x, y) pairs, a data set with __len__ and __getitem__, "
     "or an iterable of batches (X, y)"
 )
+
+
+READ_AT_ONCE = 1024  # examples to read, one by one or batch by batch, before training on them: so the bar moves
+DELAY = 0.5  # seconds before a bar of something that may not take long appears
 
 
 class Chunk(NamedTuple):
@@ -43,6 +47,10 @@ class Source(Protocol):
 
     def steps(self, sampling: Sampling, batch_size: int) -> int | None:
         """Number of minibatches of an epoch; None if it is not known in advance."""
+        ...
+
+    def batch_size(self, batch_size: int) -> int:
+        """Number of examples in a minibatch, if `batch_size` are asked for."""
         ...
 
     def chunks(self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int) -> Iterator[Chunk]:
@@ -146,6 +154,10 @@ class Resident:
         """Number of minibatches of an epoch."""
         return sampling.steps(len(self), batch_size)
 
+    def batch_size(self, batch_size: int) -> int:
+        """Number of examples in a minibatch."""
+        return min(batch_size, len(self))
+
     def chunks(self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int) -> Iterator[Chunk]:
         """Draw the minibatches of one epoch."""
         for index in sampling.draw(len(self), batch_size, rng):
@@ -174,6 +186,7 @@ class OnDemand:
     """Base class of sources that move examples to the device when they are needed, in the order of `Resident`."""
 
     reader: Reader
+    at_once: ClassVar[int] = BLOCK  # examples to read before training on them, at most
 
     def __len__(self) -> int:
         """Count the examples."""
@@ -187,10 +200,14 @@ class OnDemand:
         """Number of minibatches of an epoch."""
         return sampling.steps(len(self), batch_size)
 
+    def batch_size(self, batch_size: int) -> int:
+        """Number of examples in a minibatch."""
+        return min(batch_size, len(self))
+
     def chunks(self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int) -> Iterator[Chunk]:
-        """Draw the minibatches of one epoch; a chunk holds as many as fit into a block, and at least one."""
+        """Draw the minibatches of one epoch."""
         for index in sampling.draw(len(self), batch_size, rng):
-            fitting = rows_per_block(index.shape[1] * self.reader.model.n_in)
+            fitting = _minibatches_that_fit(index.shape[1], self.reader, self.at_once)
             for part in split_into_chunks(index, min(most, fitting)):
                 yield Chunk(self.read(part.ravel()), in_order(part.shape))
 
@@ -207,6 +224,7 @@ class Dataset(OnDemand):
     dataset: Any
     name: str
     reader: Reader
+    at_once = READ_AT_ONCE
 
     def __len__(self) -> int:
         """Count the items."""
@@ -276,6 +294,7 @@ class Batches:
 
     passes: Passes
     reader: Reader
+    first_size: int  # examples in the first batch
 
     def steps(self, sampling: Sampling, batch_size: int) -> int | None:
         """Number of batches of an epoch, if it is known."""
@@ -286,11 +305,15 @@ class Batches:
         except TypeError:  # no length, or a DataLoader of a data set without one
             return None
 
+    def batch_size(self, batch_size: int) -> int:
+        """Number of examples in a batch, which is the iterable's choice."""
+        return self.first_size
+
     def chunks(self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int) -> Iterator[Chunk]:
         """Read the batches of one epoch; successive batches of equal size share a chunk."""
         group: list[Examples] = []
         for examples in _read_batches(self.passes.epoch(), self.passes.name, self.reader):
-            fitting = rows_per_block(examples.x.shape[0] * self.reader.model.n_in)
+            fitting = _minibatches_that_fit(examples.x.shape[0], self.reader, READ_AT_ONCE)
             if group and (not _are_alike(examples, group[0]) or len(group) >= min(most, fitting)):
                 yield self._join(group)
                 group = []
@@ -321,8 +344,8 @@ class Batches:
 def make_batches(batches: Iterable[Any], name: str, reader: Reader, per_epoch: int | None) -> Batches:
     """Make a source from an iterable of batches; its first batch is checked before anything is trained."""
     passes = Passes(batches, name, per_epoch)
-    next(_read_batches(passes.peek(), name, reader))
-    return Batches(passes, reader._replace(warns=False))
+    first = next(_read_batches(passes.peek(), name, reader))
+    return Batches(passes, reader._replace(warns=False), first.x.shape[0])
 
 
 def _read_batches(batches: Iterable[Any], name: str, reader: Reader) -> Iterator[Examples]:
@@ -342,6 +365,22 @@ def _read_batches(batches: Iterable[Any], name: str, reader: Reader) -> Iterator
 def _are_alike(a: Examples, b: Examples) -> bool:
     """Tell whether batches can share a chunk: they have the same size and are stored in the same way."""
     return all((x.shape, x.dtype) == (y.shape, y.dtype) for x, y in ((a.x, b.x), (a.y, b.y)))
+
+
+def _minibatches_that_fit(size: int, reader: Reader, at_once: int) -> int:
+    """Count the minibatches that fit into one block and hold at most so many examples; at least one."""
+    return max(1, min(rows_per_block(size * reader.model.n_in), at_once // size))
+
+
+def with_bar(blocks: Iterator[Examples], what: str, source: Source) -> Iterator[Examples]:
+    """Pass on all blocks of a source, with a bar on standard error if they take a noticeable time."""
+    from tqdm.auto import tqdm
+
+    total = len(source) if isinstance(source, Sized) else None
+    with tqdm(total=total, desc=what, unit="example", delay=DELAY, leave=False, dynamic_ncols=True) as bar:
+        for block in blocks:
+            yield block
+            bar.update(block.y.shape[0])
 
 
 def check_repeatable(source: Source, argument: str) -> None:

@@ -6,24 +6,26 @@ from typing import Any
 from xpnet.core.backprop import forward
 from xpnet.core.minibatch import decode
 from xpnet.data.prepare import Sources
-from xpnet.data.sources import Source, check_repeatable, make_source
+from xpnet.data.sources import Source, check_repeatable, make_source, with_bar
 from xpnet.training.callbacks import Callback, Quantity, Training
 from xpnet.training.metrics import Metric, accuracy, correct
 from xpnet.view import View
 
 
-def measure(view: View, source: Source, metrics: Sequence[Metric] = ()) -> dict[str, Any]:
+def measure(view: View, source: Source, metrics: Sequence[Metric] = (), bar: str | None = None) -> dict[str, Any]:
     """Compute the mean cost over the examples of a source, and metrics, by name. Synchronizes, at the end.
 
     The cost is the cost of the data alone, without penalties, on standardized targets, weighted by the examples'
-    weights if they have any. Metrics are computed on the original scale, not on the standardized one.
+    weights if they have any. Metrics are computed on the original scale, not on the standardized one. `bar` names the
+    bar that is shown if it takes a noticeable time.
     """
     model, xp, scaling = view.model, view.xp, view.scaling
     sizes, weights, costs = [], [], []
     parts: list[list[Any]] = [[] for _ in metrics]
     with view.scope():
         encoding = source.reader.encoding()
-        for block in source.blocks(2 * sum(model.sizes)):
+        blocks = source.blocks(2 * sum(model.sizes))
+        for block in blocks if bar is None else with_bar(blocks, bar, source):
             x, y = decode(block.x, block.y, encoding, xp)
             zs, activations = forward(view.layers, model.sigmas, x, xp)
             cost = model.output.value(zs[-1], activations[-1], y, xp)
@@ -69,10 +71,20 @@ class Evaluate(Callback):
         The metrics.
     omit
         Names that are left out of "cost" and "size".
+    progress
+        Whether to show a bar if it takes a noticeable time.
     """
 
-    def __init__(self, prefix: str, source: Source, metrics: Sequence[Metric], omit: Sequence[str] = ("size",)) -> None:
+    def __init__(
+        self,
+        prefix: str,
+        source: Source,
+        metrics: Sequence[Metric],
+        omit: Sequence[str] = ("size",),
+        progress: bool = False,
+    ) -> None:
         self.prefix, self.source, self.metrics = prefix, source, tuple(metrics)
+        self.bar = f"Evaluating {prefix} data" if progress else None
         names = [name for name in ("cost", "size", *(metric.name for metric in metrics)) if name not in omit]
         self.adds = tuple(f"{prefix}_{name}" for name in names)
         self.quantities = {f"{prefix}_{metric.name}": Quantity(metric.better, metric.whole) for metric in metrics}
@@ -83,7 +95,7 @@ class Evaluate(Callback):
 
     def on_epoch_end(self, logs: dict[str, Any]) -> None:
         """Evaluate the network as it stands."""
-        scores = measure(self.net.view, self.source, self.metrics)
+        scores = measure(self.net.view, self.source, self.metrics, self.bar)
         logs.update({name: scores[name.removeprefix(f"{self.prefix}_")] for name in self.adds})
 
     def on_train_end(self) -> None:
@@ -92,7 +104,7 @@ class Evaluate(Callback):
 
 
 def make_evaluations(
-    task: str, sources: Sources, metrics: Sequence[Metric], training_metrics: Sequence[Metric]
+    task: str, sources: Sources, metrics: Sequence[Metric], training_metrics: Sequence[Metric], progress: bool
 ) -> list[Evaluate]:
     """Make the callbacks that evaluate training, validation and test data after each epoch."""
     if metrics and sources.validation is None and sources.test is None:
@@ -103,12 +115,12 @@ def make_evaluations(
     evaluations = []
     if training_metrics:
         check_repeatable(sources.train, "training_metrics")
-        evaluations.append(Evaluate("training", sources.train, training_metrics, omit=("cost", "size")))
+        evaluations.append(Evaluate("training", sources.train, training_metrics, ("cost", "size"), progress))
     if sources.validation is not None:
-        evaluations.append(Evaluate("validation", sources.validation, metrics))
+        evaluations.append(Evaluate("validation", sources.validation, metrics, progress=progress))
     if sources.test is not None and task == "regression":
-        evaluations.append(Evaluate("test", sources.test, metrics))
+        evaluations.append(Evaluate("test", sources.test, metrics, progress=progress))
     elif sources.test is not None:
         with_counts = list(dict.fromkeys((correct, accuracy, *metrics)))
-        evaluations.append(Evaluate("test", sources.test, with_counts, omit=()))
+        evaluations.append(Evaluate("test", sources.test, with_counts, (), progress))
     return evaluations

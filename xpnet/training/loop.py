@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.backends.base import cast
+from xpnet.backends.threads import AUTO
 from xpnet.core.minibatch import Batch, Examples, gather
+from xpnet.core.model import Model
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.schedules import Schedule
 from xpnet.core.step import State, make_step
@@ -32,6 +34,7 @@ class Plan(NamedTuple):
     optimizer: Optimizer
     schedule: Schedule  # the learning rate as a function of (step, total)
     sampling: Sampling
+    threads: int | str = AUTO  # that multiply matrices, as in `choose_threads`
     alpha: float = 0.0  # adds α/2m ‖w‖² to the cost of a minibatch, m the sum of its examples' weights
 
 
@@ -67,7 +70,7 @@ def train_epochs(
         If a cost or a weight is no longer finite.
     """
     runner = ChunkRunner(source.reader, plan.optimizer, plan.alpha)
-    most = steps_per_chunk(source.reader.model.n_weights, plan.batch_size)
+    most = steps_per_chunk(source.reader.model, source.batch_size(plan.batch_size), source.reader.backend.overhead)
     n_steps, done = total_steps(plan, training), 0
     for epoch in range(1, plan.epochs + 1):
         if training.stopped:
@@ -217,12 +220,35 @@ def learning_rates(schedule: Schedule, steps: range, total: int) -> np.ndarray:
     return lr
 
 
-def steps_per_chunk(n_weights: int, batch_size: int) -> int:
-    """Choose how many steps a chunk holds: about a second of them, but so many that copying the state costs little.
+def steps_per_chunk(model: Model, batch_size: int, overhead: float) -> int:
+    """Choose how many steps a chunk holds: about a tenth of a second of them, or more where copying the state costs.
+
+    The estimate of a step's time is rough, and for one core; it uses no clock, so that the same training has the same
+    chunks. It counts the calls of the operations, passes over the weights, and the products.
+
+    Parameters
+    ----------
+    model
+        The network without its numbers.
+    batch_size
+        Examples in a minibatch.
+    overhead
+        `Backend.overhead`.
 
     Examples
     --------
-    >>> steps_per_chunk(23_820, 10), steps_per_chunk(5_800_000, 512)
-    (10000, 20)
+    >>> from xpnet import Network
+    >>> small, large = Network([784, 30, 10]).view.model, Network([784, 2048, 2048, 10]).view.model
+    >>> steps_per_chunk(small, 10, overhead=20e-6), steps_per_chunk(large, 512, overhead=20e-6)
+    (1566, 20)
     """
-    return max(20, min(10_000, 30_000_000_000 // (n_weights * batch_size)))
+    step = overhead * len(model.shapes) + model.n_weights * (PASSES + PRODUCTS * batch_size)
+    return max(FEWEST, int(max(CHUNK, COPIES * model.n_weights) / step))
+
+
+# Seconds, measured with NumPy on one core of a Xeon with AVX-512
+CHUNK = 0.1  # of a chunk
+PASSES = 0.7e-9  # a step's passes over the weights, for each of them
+PRODUCTS = 0.03e-9  # a step's products, for each weight and example
+COPIES = 250e-9  # a hundred times as long as the copies and checks of a chunk, for each weight
+FEWEST = 20  # steps
