@@ -25,12 +25,12 @@ from xpnet import (
     ReduceLROnPlateau,
     TensorBoard,
 )
-from xpnet.checks import ARGUMENTS, NAMES_ELSEWHERE
 from xpnet.core.activations import ACTIVATIONS, Activation
 from xpnet.core.costs import COSTS
 from xpnet.core.initializers import INITIALIZERS
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import SCHEDULES
+from xpnet.hints import ARGUMENTS, NAMES_ELSEWHERE
 from xpnet.training.callbacks import EVALUATED
 from xpnet.training.metrics import METRICS
 

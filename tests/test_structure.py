@@ -21,6 +21,7 @@ LIBRARIES = {"cupy", "torch", "torchvision", "jax", "array_api_compat.cupy", "ar
 ORDER = [
     "errors",
     "checks",
+    "hints",
     "core",
     "backends",
     "data",

@@ -9,12 +9,13 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from xpnet.backends import Backend
-from xpnet.checks import choices, count, has_methods, in_range, look_up
+from xpnet.checks import choices, count, has_methods, in_range
 from xpnet.core.activations import ACTIVATIONS, PARAMETRIZED_ACTIVATIONS, Activation
 from xpnet.core.arrays import Array
 from xpnet.core.costs import COSTS, PARAMETRIZED_COSTS, Cost
 from xpnet.core.initializers import INITIALIZERS, Initializer
 from xpnet.core.model import Model
+from xpnet.hints import look_up
 
 DTYPES = ("float32", "float64")
 

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.backends.choose import BACKENDS, get_backend, load
-from xpnet.checks import between, count, unknown
+from xpnet.checks import between, count
 from xpnet.errors import BackendError
+from xpnet.hints import unknown
 from xpnet.inspection.summary import table
 from xpnet.network import Network
 

@@ -12,11 +12,12 @@ import numpy as np
 
 from xpnet import arguments
 from xpnet.backends import Backend, get_backend
-from xpnet.checks import choices, count, explain_arguments, look_up, suggest_argument, yes_or_no
+from xpnet.checks import choices, count, yes_or_no
 from xpnet.core.arrays import Array, Layer, leaves, map_arrays, rebuild
 from xpnet.core.dropout import init_dropout
 from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.step import State
+from xpnet.hints import explain_arguments, look_up, suggest_argument
 from xpnet.inspection.predict import predict
 from xpnet.training.history import History
 from xpnet.training.metrics import predictions

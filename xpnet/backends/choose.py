@@ -6,8 +6,9 @@ from types import ModuleType
 from typing import Any
 
 from xpnet.backends.base import Backend, open_namespace
-from xpnet.checks import choices, install_command, unknown
+from xpnet.checks import choices, install_command
 from xpnet.errors import BackendError
+from xpnet.hints import unknown
 
 # name -> (module of this package, how to install the library)
 BACKENDS = {

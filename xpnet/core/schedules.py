@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
-from xpnet.checks import between, explain_arguments, in_range
+from xpnet.checks import between, in_range
+from xpnet.hints import explain_arguments
 
 Schedule: TypeAlias = Callable[[int, int], float]
 

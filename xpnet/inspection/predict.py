@@ -28,13 +28,12 @@ def predict(view: View, x: Any, transform: Callable[[Array], Array] = lambda a: 
     reader, xp, results = view.reader, view.xp, []
     with view.scope():
         rows, single = as_rows(x, view.model.n_in)
-        x, scale = reader.move_inputs(rows, "x"), reader.scale
+        x, scale, done = reader.move_inputs(rows, "x"), reader.scale, 0
         for block in blocks(x, sum(view.model.sizes)):
-            numbers = (
-                range(len(results) * results[0].shape[0], x.shape[0]) if results else None
-            )  # of rows, for messages
+            numbers = range(done, x.shape[0]) if done else None  # of the rows, for messages
             inputs = apply_scale(reader.check_inputs(block, "x", numbers), scale, xp)  # while the block is in the cache
             results.append(transform(_outputs(view, inputs)))
+            done += block.shape[0]
         result = results[0] if len(results) == 1 else xp.concat(results, axis=0)
         return result[0, ...] if single else result
 

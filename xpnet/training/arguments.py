@@ -6,10 +6,11 @@ import math
 import re
 from typing import Any, cast
 
-from xpnet.checks import choices, count, has_methods, in_range, look_up
+from xpnet.checks import choices, count, has_methods, in_range
 from xpnet.core.model import Model
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.schedules import Constant, Schedule
+from xpnet.hints import look_up
 from xpnet.training.callbacks import Callback
 from xpnet.training.metrics import METRICS, Metric, of_function, top_k
 

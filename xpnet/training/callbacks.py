@@ -16,18 +16,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
-from xpnet.checks import (
-    between,
-    check_folder,
-    choices,
-    count,
-    explain_arguments,
-    in_range,
-    install_command,
-    nearest,
-    yes_or_no,
-)
+from xpnet.checks import between, check_folder, choices, count, in_range, install_command, yes_or_no
 from xpnet.core.step import State
+from xpnet.hints import explain_arguments, nearest
 from xpnet.training.metrics import METRICS
 from xpnet.view import View
 

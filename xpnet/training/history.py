@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from xpnet.checks import choices, install_command, nearest
+from xpnet.checks import choices, install_command
+from xpnet.hints import nearest
 
 
 class History:

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
-from xpnet.checks import between, explain_arguments, in_range
+from xpnet.checks import between, in_range
 from xpnet.core.arrays import Array, Layers, Namespace, map_arrays, map_layers
 from xpnet.core.optimizers.base import OptimizerState, Update, add_decay
+from xpnet.hints import explain_arguments
 
 
 class RMSPropHyperparameters(NamedTuple):

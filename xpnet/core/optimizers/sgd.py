@@ -5,9 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
-from xpnet.checks import explain_arguments, in_range, yes_or_no
+from xpnet.checks import in_range, yes_or_no
 from xpnet.core.arrays import Array, Layers, Namespace, map_arrays, map_layers
 from xpnet.core.optimizers.base import OptimizerState, Update, add_decay
+from xpnet.hints import explain_arguments
 
 
 class SGDHyperparameters(NamedTuple):

@@ -10,9 +10,10 @@ from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any, ClassVar, NamedTuple
 
-from xpnet.checks import between, explain_arguments
+from xpnet.checks import between
 from xpnet.core.arrays import Array, Layers, Namespace, leaves
 from xpnet.core.optimizers.base import Optimizer, OptimizerState, Update
+from xpnet.hints import explain_arguments
 
 
 class WrapperHyperparameters(NamedTuple):

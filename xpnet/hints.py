@@ -1,0 +1,226 @@
+"""Hints about unknown names and arguments: what was probably meant, also in the words of other libraries."""
+
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar, cast
+
+from xpnet.checks import choices
+
+T = TypeVar("T")
+
+# names in other libraries and in books -> names here, or the argument as it is written here; the first that fits counts
+NAMES_ELSEWHERE = {
+    # activations, costs, metrics, initial weights
+    "acc": ("accuracy",),
+    "bce": ("cross_entropy",),
+    "he": ("he_normal",),
+    "linear": ("identity",),
+    "logistic": ("sigmoid",),
+    "pinball": ("quantile(0.1, 0.5, 0.9)",),
+    "quantile": ("quantile(0.1, 0.5, 0.9)",),
+    "swish": ("silu",),
+    "xavier": ("glorot_uniform",),
+    # quantities of a history
+    "val_acc": ("validation_accuracy",),
+    "val_accuracy": ("validation_accuracy",),
+    "val_loss": ("validation_cost",),
+    # arguments of Network
+    "criterion": ("cost",),
+    "dropout_rate": ("dropout",),
+    "hidden_layer_sizes": ("sizes",),
+    "kernel_initializer": ("init",),
+    "layer_sizes": ("sizes",),
+    "loss": ("cost",),
+    "loss_fn": ("cost",),
+    "random_state": ("seed",),
+    # arguments of train
+    "early_stopping": ("callbacks=[EarlyStopping()]",),
+    "eta": ("lr",),
+    "evaluation_data": ("validation_data",),
+    "learning_rate": ("lr", "peak"),
+    "learning_rate_init": ("lr",),
+    "max_iter": ("epochs",),
+    "mini_batch_size": ("batch_size",),
+    "n_epochs": ("epochs",),
+    "n_jobs": ("blas_threads",),
+    "num_epochs": ("epochs",),
+    "patience": ("callbacks=[EarlyStopping(patience=5)]",),
+    "shuffle": ("sampling",),
+    "steps_per_epoch": ("steps",),
+    "training_data": ("train_data",),
+    "validation_fraction": ("validation_split",),
+    "verbose": ("progress=False",),
+    # arguments of optimizers
+    "alpha": ("rho", "weight_decay"),
+    "beta_1": ("beta1",),
+    "beta_2": ("beta2",),
+    "betas": ("beta1",),
+    "decay": ("weight_decay",),
+    "eps": ("epsilon",),
+    "l2": ("weight_decay",),
+    "lmbda": ("weight_decay",),
+    "momentum": ("optimizer=SGD(momentum=0.9)",),
+    "weight_decay": ("optimizer=SGD(weight_decay=1e-4)",),
+    # arguments of schedules and callbacks
+    "filename": ("path",),
+    "filepath": ("path",),
+    "log_dir": ("folder",),
+    "lr": ("peak",),
+    "max_lr": ("peak",),
+    "min_lr": ("least",),
+    "restore_best_weights": ("restore_best",),
+    # attributes of a network
+    "biases": ("b",),
+    "weights": ("w",),
+}
+
+# where an argument belongs -> the arguments that people look for in other places
+ARGUMENTS = {
+    "train": (
+        *("epochs", "batch_size", "lr", "test_data", "optimizer", "sampling", "validation_data", "validation_split"),
+        *("sample_weight", "class_weight", "callbacks", "metrics", "training_metrics", "steps", "cache", "progress"),
+    ),
+    "Network": (
+        *("sizes", "activation", "output_activation", "cost", "task", "init", "dropout", "scale", "standardize"),
+        *("backend", "device", "dtype", "seed"),
+    ),
+    "SGD": ("momentum", "nesterov", "weight_decay"),
+    "EarlyStopping": ("patience", "restore_best"),
+}
+
+
+def nearest(name: object, names: Iterable[str]) -> str | None:
+    """Find the name that was probably meant: the one for what other libraries call so, or one that is spelt alike.
+
+    Examples
+    --------
+    >>> nearest("val_loss", ["cost", "validation_cost"]), nearest("rleu", ["relu", "tanh"]), nearest("x", ["relu"])
+    ('validation_cost', 'relu', None)
+    """
+    import difflib  # rarely needed, and slow to import
+
+    names, word = list(names), str(name).lower()
+    near = [other for other in NAMES_ELSEWHERE.get(word, ()) if other in names]
+    return next(iter(near or difflib.get_close_matches(word, names, n=1)), None)
+
+
+def unknown(argument: str, name: object, names: Iterable[str]) -> str:
+    """Format the message for an unknown name: the accepted names, and the one that was probably meant.
+
+    Examples
+    --------
+    >>> unknown("activation", "rleu", ["relu", "tanh"])
+    "activation='rleu' is unknown; choose from 'relu', 'tanh' (did you mean 'relu'?)"
+    """
+    names = list(names)
+    near = nearest(name, names)
+    hint = f" (did you mean {near!r}?)" if near else ""
+    return f"{argument}={name!r} is unknown; choose from {choices(names)}{hint}"
+
+
+def look_up(argument: str, name: object, table: Mapping[str, Any]) -> Any:
+    """Find a named object, or raise a ValueError that lists the choices.
+
+    Examples
+    --------
+    >>> look_up("size", "small", {"small": 1, "large": 2})
+    1
+    """
+    if isinstance(name, str) and name in table:
+        return table[name]
+    raise ValueError(unknown(argument, name, table))
+
+
+# Arguments that do not fit a signature
+
+
+def explain_arguments(target: T) -> T:
+    """Decorate a function, or a class, so that a call whose arguments do not fit says what was probably meant.
+
+    The signature stays as it is, and is read only after Python has refused a call.
+
+    Examples
+    --------
+    >>> @explain_arguments
+    ... def train(data, *, lr=0.1): ...
+    >>> train([], learning_rate=0.2)
+    Traceback (most recent call last):
+        ...
+    TypeError: learning_rate=0.2 is not an argument of train (did you mean 'lr'?); choose from 'data', 'lr'
+    """
+    if isinstance(target, type):
+        target.__init__ = explain_arguments(target.__init__)  # type: ignore[misc]
+        return target
+    function = cast(Callable[..., Any], target)
+
+    @functools.wraps(function)
+    def call(*args: Any, **options: Any) -> Any:
+        try:
+            return function(*args, **options)
+        except TypeError:
+            message = _explain_call(function, args, options)
+            if message is None:
+                raise
+        raise TypeError(message)
+
+    return cast(T, call)
+
+
+def suggest_argument(name: str, names: Iterable[str]) -> str:
+    """Format what was probably meant by an unknown argument: one of `names`, or an argument of something else.
+
+    Examples
+    --------
+    >>> suggest_argument("verbose", ["lr", "progress"]), suggest_argument("lr", ["beta1"])
+    (' (did you mean progress=False?)', ' (lr is an argument of train)')
+    >>> suggest_argument("dropuot", ["w", "b"])
+    " (did you mean 'dropout', an argument of Network?)"
+    """
+    import difflib
+
+    names = list(names)
+    owners = {argument: owner for owner, arguments in ARGUMENTS.items() for argument in arguments}
+    meant = {text.partition("=")[0]: text for text in (name, *NAMES_ELSEWHERE.get(name.lower(), ()))}
+    for argument, text in meant.items():
+        if argument in names:
+            return f" (did you mean {text if '=' in text else repr(text)}?)"
+    for argument in meant:
+        if argument in owners:
+            return f" ({argument} is an argument of {owners[argument]})"
+    near = difflib.get_close_matches(name.lower(), [*names, *owners], n=1)
+    if not near:
+        return ""
+    owner = "" if near[0] in names else f", an argument of {owners[near[0]]}"
+    return f" (did you mean {near[0]!r}{owner}?)"
+
+
+def _explain_call(function: Callable[..., Any], args: Sequence[Any], options: Mapping[str, Any]) -> str | None:
+    """Say which argument a function does not take; None if there is no such one, and Python's own message is clear."""
+    import inspect  # slow to import
+
+    name = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
+    parameters = dict(inspect.signature(function).parameters)
+    if parameters.pop("self", None):
+        args = args[1:]
+    by_position = [key for key, value in parameters.items() if value.kind is value.POSITIONAL_OR_KEYWORD]
+    takes_data = by_position[:1] in (["train_data"], ["data"], ["batch"])
+    together = f"X and y are given together, as in {name}((X, y))"
+    for key, value in options.items():
+        if key not in parameters:
+            hint = f" ({together})" if takes_data and key in ("x", "X", "y") else suggest_argument(key, parameters)
+            return f"{key}={_brief(value)} is not an argument of {name}{hint}; choose from {choices(parameters)}"
+    if len(args) <= len(by_position):
+        return None
+    if not by_position:  # an optimizer: in other libraries, the learning rate comes first
+        example = f"{name}({next(iter(parameters))}={_brief(args[0])})"
+        return f"{name} takes its arguments by name, as in {example}; lr is an argument of train"
+    message = f"{name} takes {choices(by_position)} by position, but was given {len(args)} arguments"
+    if takes_data and hasattr(args[1], "__len__"):
+        return f"{message}; {together}"
+    if by_name := list(parameters)[len(by_position) :]:
+        message += f"; give others by name, as in {by_name[0]}={_brief(args[len(by_position)])}"
+    return message
+
+
+def _brief(value: Any) -> str:
+    return repr(value) if isinstance(value, (bool, int, float, str, type(None))) else "..."
