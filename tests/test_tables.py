@@ -107,6 +107,23 @@ def test_a_table_with_a_real_target_is_a_regression(capsys, folder):
     np.testing.assert_array_equal(np.float32(lines[1:]), net.forward(x)[:, 0])
 
 
+def test_a_cost_with_several_outputs_for_the_target_has_them(capsys, folder):
+    words = ["--data", "line.csv", "--target", "y", "--epochs", "2"]
+    status, out, _ = run(capsys, "train", *words, "--cost", "gaussian", "--save", "net")
+    assert status == 0
+    assert out[1].startswith("Network([2, 64, 32, 2]")
+    net, x = Network.load("net"), line()[["a", "b"]].to_numpy()
+    status, out, _ = run(capsys, "predict", "net", "line.csv")
+    assert out[0] == "prediction,std"
+    table = np.array([text.split(",") for text in out[1:]], np.float32)
+    np.testing.assert_array_equal(table, np.stack([net.predict(x), net.predict_std(x)], axis=1))
+    status, out, _ = run(capsys, "train", *words, "--cost", "quantile(0.1, 0.5, 0.9)", "--sizes", "2,5,3")
+    assert status == 0
+    status, _, err = run(capsys, "train", *words, "--cost", "quantile(0.1, 0.9)")
+    assert status == 1
+    assert "the scores compare one number with each target, and cost='quantile(0.1, 0.9)' has none; add 0.5" in err
+
+
 def test_options_of_tables_reach_the_training(capsys, folder):
     pets().assign(id=np.arange(90), name="x").to_csv("more.csv")
     words = "--target kind --ignore id --ignore name --test-split 0 --hidden 5 --no-standardize --epochs 1 --save net"

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from xpnet.arguments import parse_cost
 from xpnet.backends.base import Array
 from xpnet.bench import compare_backends, libraries
 from xpnet.checkpoint import explain_errors
@@ -137,8 +138,9 @@ def make_network(options: argparse.Namespace, recipe: Recipe, data: Data) -> Net
     task, output_activation, cost = options.task or data.task, options.output_activation, options.cost
     if options.task is None and task == "classification":  # so that any output activation and cost can be given
         task, output_activation, cost = None, output_activation or "softmax", cost or "cross_entropy"
+    per_target = parse_cost(cost, "--cost").outputs_per_target if data.task == "regression" and cost else 1
     net = Network(
-        choose_sizes(options.sizes, recipe.hidden, data),
+        choose_sizes(options.sizes, recipe.hidden, data, data.n_out * per_target),
         activation=one_or_each(options.activation),
         output_activation=output_activation,
         cost=cost,
@@ -151,6 +153,8 @@ def make_network(options: argparse.Namespace, recipe: Recipe, data: Data) -> Net
         dtype=options.dtype,
         seed=options.seed,
     )
+    if net.task == "regression":
+        net.view.model.cost.require_point("the scores")
     if data.columns is not None:
         net.notes = data.columns._asdict()
     return net
@@ -198,14 +202,14 @@ def saving_if_interrupted(net: Network, path: Path | None, epochs: int) -> Itera
         raise type(stop)(f"interrupted in epoch {epoch} of {epochs}; the network so far is saved to {path}") from stop
 
 
-def choose_sizes(sizes: Sequence[int] | None, hidden: Sequence[int], data: Data) -> list[int]:
-    """Choose the units of each layer; sizes that are given must fit the data."""
+def choose_sizes(sizes: Sequence[int] | None, hidden: Sequence[int], data: Data, n_out: int) -> list[int]:
+    """Choose the units of each layer; sizes that are given must fit the data, and have `n_out` outputs for it."""
     if sizes is None:
-        return [data.n_in, *hidden, data.n_out]
+        return [data.n_in, *hidden, n_out]
     exact = data.columns is not None or data.task != "classification"  # arrays may lack the last classes
-    fits = sizes[-1] == data.n_out or (sizes[-1] > data.n_out and not exact)
+    fits = sizes[-1] == n_out or (sizes[-1] > n_out and not exact)
     if len(sizes) > 1 and not (sizes[0] == data.n_in and fits):
-        fitting = ",".join(map(str, [data.n_in, *sizes[1:-1], data.n_out]))
+        fitting = ",".join(map(str, [data.n_in, *sizes[1:-1], n_out]))
         raise ValueError(
             f"--sizes {','.join(map(str, sizes))} does not fit {data.name}, which has {data.n_in} features and "
             f"{data.outputs}; give --sizes {fitting}, or leave it out"
@@ -264,8 +268,13 @@ def predict_rows(net: Network, x: Array, columns: Columns | None) -> tuple[list[
     """Predict examples: the names of the values, and the values of each example."""
     predicted = net.backend.to_numpy(net.predict(x)).reshape(len(x), -1)
     if net.task not in ("classification", "binary"):
-        n = predicted.shape[1]
-        return ["prediction"] if n == 1 else [f"prediction_{k}" for k in range(n)], iter(predicted)
+        n, distribution = predicted.shape[1], net.view.model.cost.distribution
+        names = ["prediction"] if n == 1 else [f"prediction_{k}" for k in range(n)]
+        if distribution is None or distribution.std is None:
+            return names, iter(predicted)
+        std = net.backend.to_numpy(net.predict_std(x)).reshape(len(x), -1)
+        stds = [name.replace("prediction", "std") for name in names]
+        return [*names, *stds], iter(np.concatenate([predicted, std], axis=1))
     outputs, classes = net.backend.to_numpy(net.forward(x)), predicted[:, 0]
     if net.task == "binary":
         outputs = np.concatenate([1 - outputs, outputs], axis=1)
