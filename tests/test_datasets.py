@@ -295,6 +295,7 @@ def test_without_torchvision_the_message_says_how_to_install_it(alone: None, tmp
     assert str(caught.value).startswith(f"{name} is not in {tmp_path}, ")
 
 
+@pytest.mark.slow
 def test_mnist_is_the_bytes_of_its_files(alone: None, mnist_root: Path) -> None:
     raw = mnist_root / "MNIST" / "raw"
     arrays = {}

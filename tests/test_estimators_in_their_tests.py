@@ -12,7 +12,7 @@ pytest.importorskip("sklearn.neural_network.tests.test_mlp", reason="this scikit
 
 from xpnet import estimators as ours
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # as they provoke them
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # as they provoke them
 
 # Test -> why it fails. They run all the same, so that one that passes by now is noticed
 FAIL = {

@@ -166,7 +166,11 @@ def peak(call: Callable[[], Any]) -> tuple[Any, int]:
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("options", [{}, {"scale": 1 / 255}, {"standardize": True}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{}, *(pytest.param(o, marks=pytest.mark.slow) for o in ({"scale": 1 / 255}, {"standardize": True}))],
+    ids=str,
+)
 def test_memory_of_predictions_is_bounded_however_many_there_are(monkeypatch, options):
     """Besides the classes that are returned; everything at once would take more than 50 MB."""
     monkeypatch.setattr(arrays, "BLOCK", 1 << 20)
@@ -197,9 +201,9 @@ def test_memory_of_outputs_is_twice_their_own_and_bounded(monkeypatch):
     "options",
     [
         {},
-        {"sample_weight": np.linspace(1, 2, 20_000)},
-        {"class_weight": "balanced"},
-        {"training_metrics": ["accuracy"]},
+        pytest.param({"sample_weight": np.linspace(1, 2, 20_000)}, marks=pytest.mark.slow),
+        pytest.param({"class_weight": "balanced"}, marks=pytest.mark.slow),
+        pytest.param({"training_metrics": ["accuracy"]}, marks=pytest.mark.slow),
     ],
     ids=lambda options: "".join(options) or "plain",
 )

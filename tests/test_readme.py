@@ -48,13 +48,12 @@ def test_the_examples_for_scikit_learn():
     for arguments in (
         ["grid_search.py", "--epochs", "2", "--jobs", "1"],
         ["sklearn_pipeline.py", "--library", "numpy"],
-        ["imbalanced.py", "--seeds", "1"],
     ):
         done = subprocess.run(
             [sys.executable, f"examples/{arguments[0]}", *arguments[1:]], cwd=ROOT, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stderr
-        assert re.search("test data: 0.9|accuracy: 0.9|loss' +0.8", done.stdout)
+        assert re.search("test data: 0.9|accuracy: 0.9", done.stdout)
 
 
 def test_the_gpu_example_ends_with_a_clear_message_where_there_is_no_gpu():

@@ -351,6 +351,7 @@ def masks(net, m, n):
     return np.array([inputs / (1 - rates[0]) * (hidden / (1 - rates[1])) for inputs, hidden in each])
 
 
+@pytest.mark.few("jax")
 def test_samples_have_the_masks_of_training_on_every_backend(place, dtype, monkeypatch):
     """All bits of them, however many rows are looked at together."""
     net, x = diagonal(place, dtype), np.random.default_rng(0).uniform(1, 2, (7, 6)).astype(dtype)

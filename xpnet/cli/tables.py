@@ -219,7 +219,8 @@ class Table(NamedTuple):
         import pandas
 
         column = self.frame[name]
-        wrong = np.flatnonzero(pandas.to_numeric(column, errors="coerce").isna() & column.notna())
+        numbers: Any = pandas.to_numeric(column, errors="coerce")
+        wrong = np.flatnonzero(numbers.isna() & column.notna())
         row = wrong[0] if len(wrong) else 0
         raise ValueError(
             f"{self.name} holds {str(column.iloc[row])!r} in {_place(row, name)}, which is not a number; {remedy}"
