@@ -1,20 +1,23 @@
-"""Time the matrix products of a training step with one thread and with all.
+"""Time the matrix products of a training step with one thread and with all, and trainings beside a busy core.
 
 The bounds `threads_from` of the backends rest on its figures. README.md in this folder describes the method.
 """
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 
 import numpy as np
+from contenders import BOOK
 from machine import machine
 from turns import print_table
 
-from xpnet import get_backend
-from xpnet.backends.threads import limit_threads
+from xpnet import Network, get_backend
+from xpnet.backends.threads import VARIABLES, limit_threads
 
 SHAPES = [  # minibatch, inputs and outputs of a layer
     *((m, 784, 100) for m in (10, 20, 30, 45, 64, 90, 128, 256)),
@@ -45,17 +48,63 @@ def time_products(backend, shape, rounds, seconds):
     return times.values()
 
 
+def time_trainings(name, row, rounds, neighbour):
+    """Microseconds of a step on an idle machine and beside a busy core, with automatic threads and with one."""
+    (sizes, m), rng = row[:2], np.random.default_rng(0)
+    weights = sum(n_in * n_out for n_in, n_out in pairwise(sizes))
+    steps = min(60_000 // m, max(20, int(2e9 / (m * weights))))
+    x, y = rng.random((m * steps, sizes[0]), np.float32), rng.integers(sizes[-1], size=m * steps)
+    net = Network(sizes, seed=0, backend=name)
+
+    def time_step(threads):
+        begins = time.perf_counter()
+        net.train((x, y), epochs=1, batch_size=m, lr=1e-3, blas_threads=threads, progress=False)
+        return 1e6 * (time.perf_counter() - begins) / steps
+
+    time_step("auto")
+    times = {(busy, threads): [] for busy in (False, True) for threads in ("auto", 1)}
+    for _ in range(rounds):
+        for busy, threads in times:
+            neighbour.send_signal(signal.SIGCONT if busy else signal.SIGSTOP)
+            time.sleep(0.05)
+            times[busy, threads].append(time_step(threads))
+    return times
+
+
+def print_trainings(name, rounds, neighbour):
+    """Print the times of a step of each network of `peers.py`, and their ratios."""
+    lines = []
+    for row in BOOK.values():
+        times = time_trainings(name, row, rounds, neighbour)
+        ratios = np.divide(times[True, "auto"], times[False, "auto"])
+        lines.append(
+            [
+                f"{'-'.join(map(str, row.sizes))}, {row[1]}",
+                *(f"{np.median(found):.0f}" for found in times.values()),
+                f"{np.median(ratios):.2f} ({ratios.min():.2f}-{ratios.max():.2f})",
+            ]
+        )
+    head = ["network, minibatch", f"{name}, µs: idle", "idle, one thread", "busy", "busy, one thread"]
+    print_table([*head, "busy / idle"], lines)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backend", nargs="+", default=["numpy", "torch"], help="libraries (%(default)s)")
     parser.add_argument("--rounds", type=int, default=12, help="of one thread and all in turn (%(default)s)")
     parser.add_argument("--seconds", type=float, default=0.04, help="of a round (%(default)s)")
     parser.add_argument("--busy", action="store_true", help="keep one core busy meanwhile")
+    parser.add_argument("--trainings", action="store_true", help="time trainings, idle and beside a busy core in turn")
     args = parser.parse_args()
+    if args.trainings and any(map(os.environ.get, VARIABLES)):
+        parser.error(f"--trainings needs automatic threads: unset {', '.join(filter(os.environ.get, VARIABLES))}")
     print(f"{machine(*(name for name in args.backend if name != 'numpy'))}{'; one core busy' * args.busy}")
-    neighbour = subprocess.Popen(SPIN) if args.busy else None
+    neighbour = subprocess.Popen(SPIN) if args.busy or args.trainings else None
     try:
         for name in args.backend:
+            if args.trainings:
+                print_trainings(name, args.rounds, neighbour)
+                continue
             lines = []
             for shape in SHAPES:
                 one, several = time_products(get_backend(name), shape, args.rounds, args.seconds)

@@ -72,16 +72,16 @@ def threads_during_training(backend, sizes=(3, 2), data=(X, Y), **options):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_small_products_get_one_thread_and_large_ones_what_there_is(backend):
     get_backend(backend)  # imports it
-    n = 4 * 1024**2  # 1024 examples, 4096 inputs and 2 outputs: 8 million multiplications, as many as ask for threads
     assert threads_during_training(backend) == 1
-    large = np.zeros((1024, n // 1024), np.float32), np.arange(1024) % 2
-    assert threads_during_training(backend, (n // 1024, 2), large, batch_size=1024) == 2
-    assert threads_during_training(backend, (n // 1024, 2), large, batch_size=256) == 1
+    large = np.zeros((1024, 4096), np.float32), np.arange(1024) % 2
+    # 1024 examples, 4096 inputs and 4 outputs make 2²⁴ multiplications, as many as ask for threads
+    assert threads_during_training(backend, (4096, 4), large, batch_size=1024) == 2
+    assert threads_during_training(backend, (4096, 4), large, batch_size=1023) == 1
 
 
 def test_the_batch_size_of_an_iterable_counts():
     batches = [(np.zeros((1024, 4096), np.float32), np.arange(1024) % 2)]
-    assert threads_during_training("numpy", (4096, 2), (batch for batch in batches), batch_size=4) == 2
+    assert threads_during_training("numpy", (4096, 4), (batch for batch in batches), batch_size=4) == 2
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

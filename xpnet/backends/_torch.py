@@ -139,7 +139,6 @@ _XP = PatchedNamespace(compat, matmul=_matmul, vecdot=_vecdot)
 class TorchBackend(Eager):
     """PyTorch on any of its devices."""
 
-    threads_from = 1 << 22
     overhead = 40e-6
 
     with_out: ClassVar[dict[str, Callable[..., Array]]] = {

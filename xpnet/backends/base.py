@@ -40,7 +40,7 @@ class Backend:
 
     # Multiplications in a matrix product from which several threads are worth it, as measured by benchmarks/threads.py;
     # None if the library manages its own threads
-    threads_from: ClassVar[int | None] = 1 << 23
+    threads_from: ClassVar[int | None] = 1 << 24
     overhead: ClassVar[float] = 20e-6  # seconds that a step takes for each layer besides products, roughly
 
     def __init__(self, name: str, xp: Namespace, device: Any = None) -> None:
