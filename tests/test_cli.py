@@ -127,6 +127,7 @@ def test_every_option_of_training_reaches_the_network(capsys, tmp_path, digits):
     assert out[-1].startswith(f"Test accuracy: {net.accuracy(digits[1]):.2%}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam", "adamw"])
 def test_every_optimizer_learns_by_every_schedule_without_more_options(capsys, optimizer, schedule):

@@ -219,6 +219,7 @@ def test_training_takes_little_memory_besides_the_data(kind, options):
     assert most < (25e6 if "training_metrics" in options and kind == "uint8" else 0.3 * x.nbytes)
 
 
+@pytest.mark.slow
 def test_training_takes_no_more_memory_for_more_epochs():
     """A network of 0.4 MB, without Python's garbage collector: what an epoch needs goes with it."""
     rng = np.random.default_rng(0)

@@ -167,8 +167,9 @@ def training_settings(
     callbacks: list[Callback] = [*stopping]
     if options.log:
         callbacks.append(CSVLog(options.log))
-    if not options.quiet:
-        callbacks.append(Progress(bar=sys.stderr.isatty()))  # no bar in files and pipes
+    shows_bars = not options.quiet and sys.stderr.isatty()  # not in files and pipes
+    if not options.quiet and not shows_bars:
+        callbacks.append(Progress(bar=False))
     evaluated = data.test is not None or options.validation_split is not None
     return {
         "epochs": recipe.epochs,
@@ -182,7 +183,7 @@ def training_settings(
         "training_metrics": [] if evaluated else metrics,
         "test_data": data.test,
         "blas_threads": options.blas_threads,
-        "progress": False,  # it is among the callbacks
+        "progress": shows_bars,
     }
 
 
