@@ -864,7 +864,7 @@ def test_what_scikit_learn_has_not_is_left_out_or_refused():
 # Sparse inputs
 
 
-@pytest.mark.few("jax", every=2)
+@pytest.mark.few("jax")
 @pytest.mark.parametrize(
     ("kind", "parameters"),
     [("csr", {"early_stopping": True}), ("csc", {}), ("csr", {"solver": "lbfgs", "max_iter": 20})],

@@ -42,20 +42,6 @@ def test_the_example_on_the_sample():
     assert len((ROOT / "examples" / "mnist.py").read_text().splitlines()) <= 50
 
 
-@pytest.mark.slow
-def test_the_examples_for_scikit_learn():
-    pytest.importorskip("sklearn")
-    for arguments in (
-        ["grid_search.py", "--epochs", "2", "--jobs", "1"],
-        ["sklearn_pipeline.py", "--library", "numpy"],
-    ):
-        done = subprocess.run(
-            [sys.executable, f"examples/{arguments[0]}", *arguments[1:]], cwd=ROOT, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
-        assert re.search("test data: 0.9|accuracy: 0.9", done.stdout)
-
-
 def test_the_gpu_example_ends_with_a_clear_message_where_there_is_no_gpu():
     command = [sys.executable, "examples/train_gpu.py", "--sample"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

@@ -436,6 +436,7 @@ def test_accuracy_of_labels_is_that_of_scikit_learn(place, task):
     assert 0 < expected < 1
 
 
+@pytest.mark.few("jax", every=0)
 @pytest.mark.usefixtures("_blocks")
 @pytest.mark.parametrize(("outputs", "standardize", "dtype"), [(1, False, "float64"), (3, True, "float32")])
 def test_metrics_of_regressions_are_those_of_scikit_learn(place, outputs, standardize, dtype):
