@@ -347,6 +347,7 @@ def test_batches_train_as_the_same_minibatches_of_arrays_do(place: Place) -> Non
     np.testing.assert_allclose(net.history["cost"], arrays.history["cost"], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_batches_are_not_kept() -> None:
     stream = Stream(4, 4, 3)
     alive: list[int] = []

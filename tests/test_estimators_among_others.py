@@ -70,16 +70,12 @@ def repeats(estimator: Any, check: Any) -> bool:
     return "sparse" in every_check.kwargs["ids"](check) and repr(estimator).startswith("MLPRegressor(activation")
 
 
-def comes_first(estimator: Any, check: Any) -> bool:
-    """Whether this is the plain regressor; the other estimators, and the checks of many sparse formats, are slow."""
-    return repr(estimator) == "MLPRegressor()" and "sparse" not in every_check.kwargs["ids"](check)
-
-
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # the checks provoke them
 @pytest.mark.parametrize(
     every_check.args[0],
     [
-        pytest.param(estimator, check, marks=[] if comes_first(estimator, check) else [pytest.mark.slow])
+        (estimator, check)
         for estimator, check in every_check.args[1]
         if can_run(check) and not repeats(estimator, check)
     ],

@@ -206,6 +206,7 @@ print(type(est).__name__, sklearn.get_config()["array_api_dispatch"], est.coefs_
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dispatch", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_arrays_that_numpy_cannot_read_need_no_setting_and_go_with_it(dispatch):
     """On a fake device, from which `np.asarray` fails as it does from a GPU."""
