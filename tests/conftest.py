@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from contextlib import nullcontext
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ if any(jaxlib.version.startswith("0.10.") for jaxlib in distributions(name="jaxl
 # Or JAX takes most of a GPU's memory, which CuPy and PyTorch need too
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
+import host_cupy
 import pytest
-from helpers import GPU, LEFT_OUT, NOT_INSTALLED, PLACES, Place, marked
+from helpers import GPU, HOST, LEFT_OUT, NOT_INSTALLED, PLACES, Place, marked
 from hypothesis import settings
 
 from xpnet import get_backend
@@ -41,15 +43,25 @@ def pytest_report_header() -> list[str]:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--every-combination", action="store_true", help="run those too that Thinning leaves out")
+    parser.addoption("--cupy-on-host", action="store_true", help="run all tests of CuPy on host memory, and no others")
 
 
 def lacks(item: pytest.Item) -> bool:
     """Whether a test has no place or no library to run with; the report's head says why."""
     if {*GPU} <= {*LEFT_OUT} and item.get_closest_marker("gpu"):
         return True
+    if HOST is None and needs_host(item):
+        return True
     if any("empty parameter set" in mark.kwargs.get("reason", "") for mark in item.iter_markers("skip")):
         return True
     return any(name in NOT_INSTALLED for mark in item.iter_markers("needs") for name in mark.args)
+
+
+def needs_host(item: pytest.Item) -> bool:
+    """Whether a test runs CuPy on host memory."""
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    names = [value for value in params.values() if isinstance(value, str)]
+    return host_cupy.NAME in names or "host" in getattr(item, "fixturenames", ())
 
 
 class Thinning:
@@ -60,11 +72,15 @@ class Thinning:
     - array-api-strict's default device is left out: its other device runs everything, and there an array that is made
       on the default device is seen too. Modules about places name it in the marker few.
     - array-api-strict's other device and JAX have every second combination of what remains.
+    - CuPy on host memory has the first combination, of the modules in MODULES_ON_HOST alone; with --cupy-on-host it has
+      all of them.
     - Places in the marker few have the first combination, or every n-th of them, as with ``few("jax", every=3)``;
       none with ``every=0``.
 
     Tests with the marker every_combination are not thinned.
     """
+
+    MODULES_ON_HOST = ("backprop", "costs", "dropout", "host_cupy", "optimizers", "training")
 
     def __init__(self) -> None:
         self.counts: Counter[Any] = Counter()
@@ -79,6 +95,10 @@ class Thinning:
             return True
         marks = reversed([*item.iter_markers("few")])  # that of the module first: the test's own goes before it
         few = {name: mark.kwargs.get("every") for mark in marks for name in mark.args}
+        if where == host_cupy.NAME:
+            few.setdefault(where, None)
+            if item.path.stem.removeprefix("test_") not in self.MODULES_ON_HOST:
+                return True
         if few.get(where) == 0:
             return True
         few.setdefault("strict-device1", 2)
@@ -94,11 +114,26 @@ class Thinning:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what has no place to run in, and combinations that add nothing."""
     thinning, kept, left_out = Thinning(), [], []
+    on_host = config.getoption("cupy_on_host")
     for item in items:
-        thinned = not config.getoption("every_combination") and thinning.leaves_out(item)
+        thinned = not (config.getoption("every_combination") or on_host) and thinning.leaves_out(item)
+        thinned = thinned or (on_host and not needs_host(item))
         (left_out if thinned or lacks(item) else kept).append(item)
     config.hook.pytest_deselected(items=left_out)
     items[:] = kept
+
+
+@pytest.fixture(autouse=True)
+def devices_on_host(request: pytest.FixtureRequest) -> Any:
+    """Let CuPy find a device on host memory in the tests of that place; in others it finds none."""
+    with HOST.devices(1) if HOST and needs_host(request.node) else nullcontext():
+        yield
+
+
+@pytest.fixture
+def host() -> host_cupy.Host:
+    """The pretended machine on which CuPy runs."""
+    return HOST
 
 
 @pytest.fixture(params=marked(PLACES))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
+import host_cupy
 import numpy as np
 import pytest
 
@@ -32,13 +33,30 @@ def _library(name: str, device: str | None = None) -> Place:
     return Place(name, device)
 
 
+def _cupy() -> Place:
+    if HOST:
+        pytest.skip("no GPU can be used")
+    return _library("cupy")
+
+
+def _cupy_on_host() -> Place:
+    if HOST is None:
+        pytest.skip(host_cupy.why_not())
+    with HOST.devices(1):
+        return _library("cupy")
+
+
+# CuPy without a GPU, where there is none; tests see a device only at this place
+HOST = host_cupy.install() if host_cupy.why_not() is None else None
+
 PLACES = {
     "numpy": lambda: _library("numpy"),
     "strict": lambda: _strict(None),
     "strict-device1": lambda: _strict("device1"),
     "torch": lambda: _library("torch"),
     "jax": lambda: _library("jax", "cpu"),
-    "cupy": lambda: _library("cupy"),
+    "cupy": _cupy,
+    host_cupy.NAME: _cupy_on_host,
     "torch-cuda": lambda: _library("torch", "cuda"),
     "jax-cuda": lambda: _library("jax", "cuda"),
 }

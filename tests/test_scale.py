@@ -176,7 +176,7 @@ def test_bytes_and_classes_lie_on_the_device_as_they_are(place, dtype, prepared)
         assert (tuple(x.shape), tuple(y.shape), tuple(scale.shape)) == ((N, 4), (N,), ())
         assert scale.dtype == getattr(xp, dtype)
         assert weight is None
-        assert {each.device for each in (x, y, scale, classes)} == {net.w[0].device}
+        assert all(array.device == net.w[0].device for array in (x, y, scale, classes))
         np.testing.assert_array_equal(*host(net, x), PIXELS)
         np.testing.assert_array_equal(*host(net, y), LABELS)
         assert host(net, classes)[0].tolist() == [0, 1, 2]

@@ -75,7 +75,7 @@ class Reader(NamedTuple):
         if x.shape[0] == 0:
             raise ValueError(f"{name} is empty: it has shape {tuple(x.shape)}")
         has_bytes, scales = _is_bytes(x), self.model.scale is not None
-        if has_bytes and not scales and self.warns and (largest := self._bounds(x)[1]) > 1:
+        if has_bytes and not scales and self.warns and (largest := self._bounds(x, name)[1]) > 1:
             warn(
                 f"{name} holds uint8 values up to {largest}, which are not scaled; divide them by 255, or make the "
                 "network with scale=1/255"
@@ -171,7 +171,7 @@ class Reader(NamedTuple):
                 f"{name} has shape {tuple(y.shape)} and dtype {y.dtype}, but must have (n, {n_out}), "
                 "or (n,) of integer classes"
             )
-        low, high = self._bounds(y)
+        low, high = self._bounds(y, name)
         if low < 0 or high >= n_out:
             raise ValueError(
                 f"{name} holds the label {low if low < 0 else high}; with {n_out} outputs, "
@@ -180,10 +180,11 @@ class Reader(NamedTuple):
         with self.scope():
             return self.backend.asarray(y, "int32", name)
 
-    def _bounds(self, y: Array) -> tuple[int, int]:
-        """Find the smallest and the largest of whole numbers. Synchronizes."""
+    def _bounds(self, y: Array, name: str) -> tuple[int, int]:
+        """Find the smallest and the largest of whole numbers, on the host or on the network's device. Synchronizes."""
+        # JAX reads 64-bit integers only in its x64 mode, NumPy always
+        y = host_array(y) if on_host(y) else self.backend.asarray(y, None, name)
         with self.scope():
-            y = host_array(y) if on_host(y) else y  # JAX reads 64-bit integers only in its x64 mode
             xp = array_api_compat.array_namespace(y)
             return int(xp.min(y)), int(xp.max(y))
 
