@@ -6,7 +6,7 @@ from importlib.util import find_spec
 OPTIONAL = {f"xpnet/backends/_{name}.py": name for name in ("cupy", "torch", "jax")}
 MISSING = {path: name for path, name in OPTIONAL.items() if find_spec(name) is None}
 
-collect_ignore = ["docs/conf.py", *MISSING]
+collect_ignore = ["docs/conf.py", "tests/host_cupy", *MISSING]  # the second replaces CuPy: it is no test
 
 
 def pytest_report_header() -> list[str]:
