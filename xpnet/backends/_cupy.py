@@ -19,7 +19,10 @@ from xpnet.errors import BackendError
 def _matmul(x: Array, y: Array) -> Array:
     # CuPy lays out a product whose first factor is a transpose, such as a gradient, in Fortran order. Weights are in C
     # order, and kernels are fast where both are laid out alike
-    return cupy.matmul(y.mT, x.mT).mT if _is_transposed(x) and y.ndim >= 2 else cupy.matmul(x, y)
+    if not _is_transposed(x) or y.ndim < 2:
+        return cupy.matmul(x, y)
+    product: Array = cupy.matmul(y.mT, x.mT)
+    return product.mT
 
 
 def _is_transposed(x: Array) -> bool:
