@@ -37,14 +37,14 @@ class Counts:
 
 
 def _line_of_xpnet() -> str:
-    """Name the innermost line of xpnet that is being executed, or else the test's."""
-    frame, found = sys._getframe(1), "?"
+    """Name the innermost line of xpnet that is being executed; "?" outside of it."""
+    frame = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
         if file.startswith(PACKAGE):
             return f"xpnet{file.removeprefix(PACKAGE)}:{frame.f_lineno}"
         frame = frame.f_back
-    return found
+    return "?"
 
 
 class Meter:

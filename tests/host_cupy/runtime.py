@@ -162,10 +162,6 @@ class HostRuntime:
         for work in self._graphs[graph]:
             self.submit(stream, work)
 
-    def nodes(self, graph: int) -> int:
-        """Count the nodes of a graph."""
-        return len(self._graphs[graph])
-
     def destroy(self, graph: int) -> None:
         """Forget a graph."""
         self._graphs.pop(graph, None)

@@ -57,7 +57,7 @@ Output: TypeAlias = Composed | Fused
 
 
 class Distribution(NamedTuple):
-    """What the outputs for one target say about it, where a cost has several of them.
+    """Describes the outputs of a cost that has several of them for each target.
 
     The functions take the outputs as blocks, arrays (..., m, n_targets), one for each output of a target.
 
