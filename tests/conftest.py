@@ -80,14 +80,14 @@ class Thinning:
     Tests with the marker every_combination are not thinned.
     """
 
-    MODULES_ON_HOST = ("backprop", "costs", "dropout", "host_cupy", "optimizers", "training")
+    MODULES_ON_HOST = ("backprop", "costs", "dropout", "gpu", "host_cupy", "optimizers", "replay", "training")
 
     def __init__(self) -> None:
         self.counts: Counter[Any] = Counter()
 
     def leaves_out(self, item: pytest.Item) -> bool:
         given = dict(getattr(getattr(item, "callspec", None), "params", {}))
-        where = given.pop("place", None) or given.pop("other", None)
+        where = given.pop("place", None) or given.pop("other", None) or given.pop("eager", None)
         if where not in PLACES or item.get_closest_marker("every_combination"):
             return False
         paired = any("dtype" in mark.args[0] for mark in item.iter_markers("parametrize"))  # with another parameter

@@ -11,12 +11,14 @@ It relies on private names of CuPy 14, and says so where one is missing.
 
 import ctypes
 import importlib
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from importlib.util import find_spec
 
+from host_cupy import native
 from host_cupy.counts import Counts, Meter
 from host_cupy.runtime import HostRuntime
 
@@ -49,6 +51,8 @@ def why_not() -> str | None:
         return "CuPy is not installed"
     if _count_gpus():
         return "there is a GPU"
+    if shutil.which(native.COMPILER) is None:
+        return f"there is no {native.COMPILER}, which compiles the kernels that xpnet generates"
     version = _version()
     return None if version.startswith("14.") else f"it is made for CuPy 14, not {version}"
 
@@ -78,6 +82,10 @@ def install() -> Host:
 
         kernels.HostKernels(runtime, meter).install()
         kernels.cupy.empty(1)  # now the memory pool has a part for each device
+        from xpnet.backends.cuda import cublas as ours
+
+        library = cublas.Cublas(runtime, meter)
+        ours.load_library = lambda: library
     except (AttributeError, ImportError, RuntimeError) as error:
         raise RuntimeError(f"host_cupy relies on private names of CuPy 14, and with {_version()}: {error}") from error
     return Host(runtime, meter)

@@ -1,8 +1,10 @@
-"""The functions of cuBLAS that CuPy calls, by NumPy, on memory of the host.
+"""The functions of cuBLAS that CuPy and xpnet call, by NumPy, on memory of the host.
 
 cuBLAS reads matrices column by column: element (i, j) of a matrix with leading dimension `ld` is number i + j · ld.
 """
 
+import ctypes
+import itertools
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -74,6 +76,60 @@ def make_cublas(runtime: HostRuntime, meter: Meter) -> ModuleType:
     module.sgemmBatched, module.dgemmBatched = gemm_of_pointers(0), gemm_of_pointers(1)
     module.sgeam, module.dgeam = geam(0), geam(1)
     return module
+
+
+class Cublas:
+    """The library as xpnet calls it, through ctypes: unlike CuPy's module, it can be captured."""
+
+    def __init__(self, runtime: HostRuntime, meter: Meter) -> None:
+        self.runtime, self.meter = runtime, meter
+        self.handles = itertools.count(1)
+        self.streams: dict[int, int] = {}  # by handle
+
+    def cublasCreate_v2(self, handle):
+        handle._obj.value = next(self.handles)
+        return 0
+
+    def cublasDestroy_v2(self, handle):
+        return 0
+
+    def cublasSetStream_v2(self, handle, stream):
+        self.streams[handle.value] = stream.value or 0
+        return 0
+
+    def cublasSetWorkspace_v2(self, handle, workspace, size):
+        assert workspace.value % 256 == 0, "cuBLAS wants an aligned workspace"
+        return 0
+
+    def cublasGemmEx(
+        self, handle, ta, tb, m, n, k, alpha, a, a_type, lda, b, b_type, ldb, beta, c, c_type, ldc, compute, algorithm
+    ):  # fmt: skip
+        zero = ctypes.c_longlong(0)
+        return self.cublasGemmStridedBatchedEx(
+            handle, ta, tb, m, n, k, alpha, a, a_type, lda, zero, b, b_type, ldb, zero, beta, c, c_type, ldc, zero, 1,
+            compute, algorithm,
+        )  # fmt: skip
+
+    def cublasGemmStridedBatchedEx(
+        self, handle, ta, tb, m, n, k, alpha, a, a_type, lda, step_a, b, b_type, ldb, step_b, beta, c, c_type, ldc,
+        step_c, batch, compute, algorithm,
+    ):  # fmt: skip
+        if lda < (k if ta else m) or ldb < (n if tb else k) or ldc < m or alpha._obj.value != 1 or beta._obj.value != 0:
+            return 7  # CUBLAS_STATUS_INVALID_VALUE
+        products, size = [], np.dtype(DTYPES[a_type]).itemsize
+        for i in range(batch):
+            left = _matrix((a.value + i * step_a.value * size, lda, a_type), *((k, m) if ta else (m, k)))
+            right = _matrix((b.value + i * step_b.value * size, ldb, b_type), *((n, k) if tb else (k, n)))
+            out = _matrix((c.value + i * step_c.value * size, ldc, c_type), m, n)
+            products.append((left.T if ta else left, right.T if tb else right, out))
+
+        def work() -> None:
+            for left, right, out in products:
+                out[...] = left @ right
+
+        self.meter.add("product", "gemm")
+        self.runtime.submit(self.streams[handle.value], work)
+        return 0
 
 
 def _matrix(operand: tuple[int, int, int], rows: int, columns: int) -> np.ndarray:

@@ -11,6 +11,7 @@ from typing import Any
 import cupy
 import numpy as np
 
+from host_cupy import native
 from host_cupy.arrays import array_at
 from host_cupy.counts import Meter
 from host_cupy.runtime import HostRuntime
@@ -50,6 +51,7 @@ class HostKernels:
             "cupy_arange": lambda start, step, out: _assign(out, lambda: start + step * np.arange(out.size)),
             "cupy_concatenate_same_size": _concatenate,
             "cupy_mat_ptrs": _list_matrices,
+            "xpnet_sum_in_order": _sum_in_order,
         }
 
     def install(self) -> None:
@@ -67,6 +69,8 @@ class HostKernels:
             kernels.call_reduction(kernel, array, axis, dtype, out, keepdims)
         )
         cupy.cumsum, cupy.sort = self.cumsum, self.sort
+        cupy.RawModule = lambda code, options=(): native.Module(code, self)
+        UFUNCS.update(native.mathematics())
 
     def launch(self, name: str, arrays: Sequence[Any], work: Callable[[], Any]) -> None:
         """Run a kernel on the current stream, and count it.
@@ -200,6 +204,16 @@ def _take(array, index, left, middle, right, length, out):
         if left != 1:
             flat += i // (middle * right) * length
         return source[flat * right + i % right if right != 1 else flat]
+
+    return _assign(out, value)
+
+
+def _sum_in_order(array, length, inner, out):
+    """Add up along one axis of `length`, which `inner` elements follow, one number after the other."""
+    source, shape = _view(array), out.shape
+
+    def value() -> np.ndarray:
+        return (np.add.accumulate(source.reshape(-1, length, inner), axis=1)[:, -1] + 0).reshape(shape)
 
     return _assign(out, value)
 

@@ -1,54 +1,44 @@
-"""CuPy on an NVIDIA GPU: construction checks that the GPU can be used, and every method enters its device."""
+"""CuPy on an NVIDIA GPU: construction checks that it can be used, every method enters it, and loops are CUDA graphs."""
 
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import cache
 from importlib import metadata
-from typing import Any
+from typing import Any, ClassVar
 
-import array_api_compat.cupy
 import cupy
 import numpy as np
 
-from xpnet.backends.base import Backend, cast
+from xpnet.backends.base import cast
 from xpnet.backends.choose import BACKENDS
-from xpnet.backends.replay.eager import PatchedNamespace
-from xpnet.core.arrays import BLOCK, Array, blocks
+from xpnet.backends.cuda import functions
+from xpnet.backends.cuda.fusion import Operation
+from xpnet.backends.cuda.graph import GraphLoop
+from xpnet.backends.replay.eager import Eager
+from xpnet.backends.replay.program import ReplayLoop
+from xpnet.core.arrays import BLOCK, Array, Function, blocks
 from xpnet.errors import BackendError
 
 
-def _matmul(x: Array, y: Array) -> Array:
-    # CuPy lays out a product whose first factor is a transpose, such as a gradient, in Fortran order. Weights are in C
-    # order, and kernels are fast where both are laid out alike
-    if not _is_transposed(x) or y.ndim < 2:
-        return cupy.matmul(x, y)
-    product: Array = cupy.matmul(y.mT, x.mT)
-    return product.mT
-
-
-def _is_transposed(x: Array) -> bool:
-    return x.ndim >= 2 and x.strides[-2] == x.itemsize < x.strides[-1]
-
-
-def _vecdot(x: Array, y: Array, axis: int = -1) -> Array:
-    return cupy.sum(x * y, axis=axis)  # CuPy has none, and array_api_compat multiplies a stack of tiny matrices
-
-
-def _sign(x: Array) -> Array:
-    return cupy.where(x == x, cupy.sign(x), x)  # NaN stays NaN, without waiting for the device as array_api_compat does
-
-
-_XP = PatchedNamespace(array_api_compat.cupy, matmul=_matmul, vecdot=_vecdot, sign=_sign)
-
-
-class CuPyBackend(Backend):
+class CuPyBackend(Eager):
     """CuPy on one GPU."""
 
     threads_from = None
     overhead = 100e-6
+    gathered_together = 1 << 24
+    operators: ClassVar[dict[str, Callable[..., Array]]] = {
+        **{"add": cupy.add, "sub": cupy.subtract, "mul": cupy.multiply, "truediv": cupy.true_divide},
+        **{"neg": cupy.negative, "abs": cupy.absolute, "invert": cupy.invert},
+        **{"lt": cupy.less, "le": cupy.less_equal, "gt": cupy.greater, "ge": cupy.greater_equal},
+        **{"eq": cupy.equal, "ne": cupy.not_equal},
+        **{"and": cupy.bitwise_and, "or": cupy.bitwise_or, "xor": cupy.bitwise_xor},
+        **{"lshift": cupy.left_shift, "rshift": cupy.right_shift, "matmul": functions.matmul},
+    }
 
     def __init__(self, device: Any = None) -> None:
         _check_installation()
-        self.name, self.xp = "cupy", _XP
+        self.name, self.xp = "cupy", functions.NAMESPACE
+        self.fuse = True  # whether the operations of captured steps are joined into few kernels
         self.device = cupy.cuda.Device(_device_number(device))
         self.array_type = cupy.ndarray
         _check_device(self.device.id)
@@ -71,8 +61,38 @@ class CuPyBackend(Backend):
     def to_numpy(self, x: Array) -> np.ndarray:
         return cupy.asnumpy(x)
 
+    def loop(self, step: Function, gather: Function, data: Any) -> ReplayLoop:
+        return GraphLoop(self, step, gather, data, self.fuse)
+
     def synchronize(self) -> None:
         self.device.synchronize()
+
+    def function_with_out(self, name: str) -> Callable[..., Array] | None:
+        return functions.WITH_OUT.get(name)
+
+    def assign(self, target: Array, x: Any) -> None:
+        functions.assign(x, target)
+
+    def empty_like(self, x: Array) -> Array:
+        return cupy.empty_like(x)
+
+    def memory_layout(self, x: Array) -> tuple[Any, ...]:
+        return x.shape, x.dtype, x.strides
+
+    def shares_memory(self, x: Array, y: Array) -> bool:
+        return x.data.mem is y.data.mem
+
+    def is_aligned(self, x: Array) -> bool:
+        return x.data.ptr % 16 == 0  # bytes, which a thread can read at once
+
+    def make_constant(self, number: float, like: Array) -> Any:
+        return number  # which a kernel takes as it is
+
+    def bind(self, function: Callable[..., Array], args: Sequence[Any], options: Any, out: Array) -> Callable[[], Any]:
+        return Operation(function, args, options, out)
+
+    def bind_assign(self, target: Array, x: Array) -> Callable[[], Any]:
+        return Operation(functions.assign, (x,), {}, target)
 
     def _from_host(self, x: np.ndarray, dtype: str | None) -> Array:
         with self.scope(""):

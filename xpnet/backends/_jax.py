@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xpnet.backends.base import Backend, cast, precision
+from xpnet.backends.base import Backend, Loop, cast, precision
 from xpnet.core.arrays import Array, Function, leaves, map_arrays
 from xpnet.errors import BackendError
 
@@ -51,17 +51,8 @@ class JaxBackend(Backend):
     def to_numpy(self, x: Array) -> np.ndarray:
         return np.asarray(x)
 
-    def loop(self, step: Function, gather: Function, data: Any) -> Callable[[Any, Any], Any]:
-        repeat = _compile_loop(step, gather)
-
-        def run(state: Any, batches: Any) -> Any:
-            steps = leaves(batches)[0].shape[0]
-            length = max(SHORTEST, 1 << (steps - 1).bit_length())
-            with self.scope(precision(state)):
-                padded = map_arrays(lambda x: self._from_host(_pad(x, length), None), batches)
-                return repeat(state, padded, np.int32(steps), data)  # nothing is donated: `state` stays as it is
-
-        return run
+    def loop(self, step: Function, gather: Function, data: Any) -> Loop:
+        return CompiledLoop(self, step, gather, data)
 
     def all_finite(self, arrays: Iterable[Array]) -> bool:
         arrays = tuple(arrays)
@@ -82,6 +73,23 @@ class JaxBackend(Backend):
         if isinstance(x, jax.Array):
             return jax.device_put(x, self.device)
         return jax.device_put(jnp.from_dlpack(x), self.device, may_alias=False).block_until_ready()
+
+
+class CompiledLoop:
+    """Repeats a step by a compiled loop."""
+
+    engine = "compiled loop"
+
+    def __init__(self, backend: JaxBackend, step: Function, gather: Function, data: Any) -> None:
+        self.backend, self.data, self.repeat = backend, data, _compile_loop(step, gather)
+
+    def __call__(self, state: Any, batches: Any) -> Any:
+        """Repeat the step for every batch; nothing is donated, so the state stays as it is."""
+        steps = leaves(batches)[0].shape[0]
+        length = max(SHORTEST, 1 << (steps - 1).bit_length())
+        with self.backend.scope(precision(state)):
+            padded = map_arrays(lambda x: self.backend.asarray(_pad(x, length)), batches)
+            return self.repeat(state, padded, np.int32(steps), self.data)
 
 
 @jax.jit

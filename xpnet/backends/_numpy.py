@@ -79,7 +79,7 @@ class NumPyBackend(Eager):
     def all_finite(self, arrays: Iterable[Array]) -> bool:
         return all(_all_finite(rows) for x in arrays for rows in blocks(x))
 
-    def loop(self, step: Function, gather: Function, data: Any) -> Callable[[Any, Any], Any]:
+    def loop(self, step: Function, gather: Function, data: Any) -> ReplayLoop:
         return ReplayLoop(self, step, gather, data)
 
     def function_with_out(self, name: str) -> Callable[..., Array] | None:

@@ -193,7 +193,7 @@ class TorchBackend(Eager):
     def to_numpy(self, x: Array) -> np.ndarray:
         return host_array(x.detach().cpu())
 
-    def loop(self, step: Function, gather: Function, data: Any) -> Callable[[Any, Any], Any]:
+    def loop(self, step: Function, gather: Function, data: Any) -> ReplayLoop:
         return ReplayLoop(self, step, gather, data)
 
     def limit_threads(self, number: int) -> AbstractContextManager[Any]:

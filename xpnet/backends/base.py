@@ -2,12 +2,12 @@
 
 import importlib
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from threading import Lock
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import array_api_compat
 import numpy as np
@@ -126,7 +126,7 @@ class Backend:
             x = x.to_device(next(device for device in devices if "cpu" in str(device).lower()))
         return host_array(x)
 
-    def loop(self, step: Function, gather: Function, data: Any) -> Callable[[Any, Any], Any]:
+    def loop(self, step: Function, gather: Function, data: Any) -> "Loop":
         """Build a function that repeats a step over minibatches of `data`.
 
         It is called as ``state = run(state, batches)`` and means ``for i in range(n): state = step(state, gather(data,
@@ -146,17 +146,11 @@ class Backend:
 
         Returns
         -------
-        Callable
+        Loop
             ``run(state, batches) -> state``. `state` is a nest of arrays on the device. `batches` is a nest of NumPy
             arrays on the host in their final dtypes, with an axis of steps in front.
         """
-
-        def run(state: Any, batches: Any) -> Any:
-            with self.scope(precision(state)):
-                state, batches = map_arrays(self.copy, state), map_arrays(self.asarray, batches)
-                return repeat_step(step, gather, data, state, batches, self.xp)
-
-        return run
+        return PlainLoop(self, step, gather, data)
 
     def all_finite(self, arrays: Iterable[Array]) -> bool:
         """Whether no array holds NaN or infinity. Synchronizes, once."""
@@ -178,6 +172,35 @@ class Backend:
         if isinstance(x, self.array_type):
             return array_api_compat.to_device(x, self.device)
         return self.xp.from_dlpack(x, device=self.device)
+
+
+class Loop(Protocol):
+    """A function that repeats a step, as `Backend.loop` describes it."""
+
+    @property
+    def engine(self) -> str:
+        """How the last steps ran, in a few words."""
+        ...
+
+    def __call__(self, state: Any, batches: Any) -> Any:
+        """Repeat the step for every batch, on a copy of the state."""
+        ...
+
+
+class PlainLoop:
+    """A loop in Python."""
+
+    engine = "plain loop"
+
+    def __init__(self, backend: Backend, step: Function, gather: Function, data: Any) -> None:
+        self.backend, self.step, self.gather, self.data = backend, step, gather, data
+
+    def __call__(self, state: Any, batches: Any) -> Any:
+        """Repeat the step for every batch, on a copy of the state."""
+        backend = self.backend
+        with backend.scope(precision(state)):
+            state, batches = map_arrays(backend.copy, state), map_arrays(backend.asarray, batches)
+            return repeat_step(self.step, self.gather, self.data, state, batches, backend.xp)
 
 
 def repeat_step(step: Function, gather: Function, data: Any, state: Any, batches: Any, xp: Namespace) -> Any:

@@ -28,6 +28,7 @@ class History:
 
     def __init__(self, rows: Sequence[dict[str, Any]] = ()) -> None:
         self.rows = list(rows)
+        self.engine = ""  # how most of the steps ran, as in `Network.engine`
 
     def __len__(self) -> int:
         """Count the epochs."""

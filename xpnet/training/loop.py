@@ -60,7 +60,7 @@ def train_epochs(
     callbacks
         Told of epochs and chunks, in order.
     history
-        Gets a row for each epoch.
+        Gets a row for each epoch, and is told how the steps ran.
     rng
         Draws the minibatches.
 
@@ -82,6 +82,7 @@ def train_epochs(
             lr = training.lr_scale * learning_rates(plan.schedule, range(done, done + len(chunk.index)), n_steps)
             where = f"in epoch {epoch}, steps {done + 1} to {done + len(lr)}"
             state, cost, weight = runner.run(training.net.state, chunk, lr, where)
+            history.engine = runner.loop.engine
             yield state
             done, seen = done + len(lr), seen + chunk.index.size
             total_cost, total_weight = total_cost + cost, total_weight + weight

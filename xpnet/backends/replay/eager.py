@@ -31,6 +31,8 @@ class Eager(Backend):
     To add one, implement these methods and return a `ReplayLoop` from `loop`.
     """
 
+    # Elements of the minibatches that are gathered together, at most: half a mebibyte fits the cache of a CPU
+    gathered_together: ClassVar[int] = 1 << 17
     operators: ClassVar[dict[str, Callable[..., Array]]]  # functions behind "add" (+) and the like; they take `out`
     shortcuts: ClassVar[dict[Any, BindShortcut]] = {}  # faster ways to bind functions that are written in Python
     not_elementwise: ClassVar[set[Callable[..., Array]]] = set()  # functions with `out` whose numbers are not operands
@@ -68,3 +70,7 @@ class Eager(Backend):
         """Return a call without arguments of a function that takes `out`."""
         shortcut = self.shortcuts.get(function)
         return shortcut(out, *args, **options) if shortcut else partial(function, *args, out=out, **options)
+
+    def bind_assign(self, target: Array, x: Array) -> Callable[[], Any]:
+        """Return a call without arguments that writes one array into another."""
+        return partial(self.assign, target, x)

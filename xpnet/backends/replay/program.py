@@ -14,7 +14,6 @@ from xpnet.core.arrays import Array, Function, leaves, map_arrays, select
 FEWEST = 32  # steps: with fewer, recording does not pay, unless arrays are large
 LARGE = 1 << 18  # elements of a minibatch that is large
 UNROLLED = 16  # steps that are recorded, at most
-TOGETHER = 1 << 17  # elements of the minibatches that are gathered together, at most: half a mebibyte fits the cache
 
 
 class ReplayLoop:
@@ -34,12 +33,18 @@ class ReplayLoop:
         with backend.scope(precision(state)), np.errstate(all="ignore"):
             batches = map_arrays(backend.asarray, batches)
             case = self._find_case(state, batches)
-            if not case.refused:
+            case.steps += leaves(batches)[0].shape[0]
+            if case.refusal is None:
                 try:
                     return self._replay(case, state, batches)
-                except NotRecordableError:
-                    case.refuse()
+                except NotRecordableError as error:
+                    self._refuse(case, str(error))
             return self._repeat(map_arrays(backend.copy, state), batches)
+
+    @property
+    def engine(self) -> str:
+        """How most of the steps ran."""
+        return max(self.cases.values(), key=lambda case: case.steps, default=Case()).engine
 
     def _find_case(self, state: Any, batches: Any) -> "Case":
         shapes = map_arrays(lambda x: (tuple(x.shape), str(x.dtype)), state)
@@ -68,25 +73,30 @@ class ReplayLoop:
         arrays, or a library may raise an error in the place of a refusal. The plain loop then runs it, and raises the
         error again if it is the step's own. An error that does not come again, as of a signal handler, surfaces.
         """
-        arguments = self.backend, self.step, self.gather, self.data, state, batches, n_steps
         try:
-            return record(*arguments)
+            return self._make_program(state, batches, n_steps)
         except NotRecordableError:
             raise
         except Exception as error:
             try:
-                record(*arguments)
+                self._make_program(state, batches, n_steps)
             except NotRecordableError:
                 raise
             except Exception as again:
                 if type(again) is type(error):
-                    raise NotRecordableError(str(error)) from error
+                    raise NotRecordableError(f"{type(error).__name__}: {error}") from error
             raise
+
+    def _make_program(self, state: Any, batches: Any, n_steps: int) -> "Program":
+        return record(self.backend, self.step, self.gather, self.data, state, batches, n_steps)
+
+    def _refuse(self, case: "Case", reason: str) -> None:
+        """Remember that the steps of a case cannot be recorded, and why."""
+        case.program, case.refusal = None, reason
 
     def _steps_to_record(self, case: "Case", batches: Any) -> int:
         """How many steps to record now: 0 as long as it does not pay."""
         steps = leaves(batches)[0].shape[0]
-        case.steps += steps
         if case.steps < 2:
             return 0
         if case.width is None:
@@ -94,7 +104,8 @@ class ReplayLoop:
             case.width = sum(math.prod(x.shape) for x in leaves(minibatch))
         if case.steps < FEWEST and case.width < LARGE:
             return 0
-        return max(1, min(UNROLLED, TOGETHER // case.width, steps // FEWEST))
+        most = max(1, min(UNROLLED, self.backend.gathered_together // case.width, steps // FEWEST))
+        return min(range(most // 2 + 1, most + 1), key=lambda n: (steps % n, -n))  # so that few steps are left over
 
     def _repeat(self, state: Any, batches: Any) -> Any:
         return repeat_step(self.step, self.gather, self.data, state, batches, self.backend.xp)
@@ -105,13 +116,16 @@ class Case:
 
     def __init__(self) -> None:
         self.program: Program | None = None
-        self.refused = False  # whether the step cannot be recorded
-        self.steps = 0  # how many there were, as long as there is no program
+        self.refusal: str | None = None  # why the step cannot be recorded
+        self.steps = 0  # how many there have been
         self.width: int | None = None  # elements of a minibatch
 
-    def refuse(self) -> None:
-        """Remember that the step cannot be recorded."""
-        self.program, self.refused = None, True
+    @property
+    def engine(self) -> str:
+        """How its steps run."""
+        if self.program is not None:
+            return self.program.engine
+        return f"plain loop: {self.refusal or 'there were too few steps to record them'}"
 
 
 class Program:
@@ -136,6 +150,7 @@ class Program:
     ) -> None:
         self.backend, self.operations, self.n_steps = backend, operations, n_steps
         self.inputs, self.state = inputs, state
+        self.engine = "replay of recorded steps"
 
     def set_state(self, state: Any) -> None:
         """Copy another state into the program's memory."""

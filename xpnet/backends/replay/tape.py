@@ -27,6 +27,7 @@ SHAPED_BY_VALUES = {  # functions whose results have a shape that depends on val
     *("argwhere", "bincount", "compress", "extract", "flatnonzero", "unique"),  # beyond the array API
 }
 NUMBERS = {int, float, complex, bool}
+FILLED_LIKE = {"zeros_like", "ones_like", "full_like", "empty_like"}  # results do not depend on the argument's values
 MAY_RETURN_ARGUMENT = {"asarray", "astype"}  # functions of which that does not mean that they wrote into it
 
 
@@ -60,6 +61,7 @@ class Recorder:
         self._pool = MemoryPool()
         self._constants: dict[Any, Any] = {}
         self._repeated = RepeatedResults()
+        self._restorations: list[Callable[[], Any]] = []
 
     def namespace(self) -> "RecordingNamespace":
         """Return the library's namespace for recorded arrays."""
@@ -89,7 +91,7 @@ class Recorder:
         layout = self.backend.memory_layout(x.array)
         copy = self._pool.take(layout)
         copy = self.backend.empty_like(x.array) if copy is None else copy
-        self._append(partial(self.backend.assign, copy, x.array))
+        self._append(self.backend.bind_assign(copy, x.array))
         return RecordedArray(copy, self._pool.lend(copy, layout), self)
 
     # Operations
@@ -115,7 +117,9 @@ class Recorder:
             if result is source.array and name not in MAY_RETURN_ARGUMENT:
                 self.refuse(f"{name} may have written into its argument")
             return RecordedArray(result, source.memory, self)  # a view of memory that stays where it is
-        return self._record(partial(self._bind_copy, function, plain_args, plain_options), result)
+        if name in FILLED_LIKE or _are_constant(inputs):
+            return RecordedArray(result, Memory(result), self)
+        return self._record(partial(CallAndCopy, self.backend.assign, function, plain_args, plain_options), result)
 
     def call_with_out(
         self, function: Callable[..., Array], args: Sequence[Any], options: dict[str, Any] | None = None
@@ -136,6 +140,8 @@ class Recorder:
             if function is not self.backend.function_with_out("astype"):
                 self.refuse("an output array was given by position")
             return RecordedArray(result, source.memory, self)
+        if _are_constant(inputs):
+            return RecordedArray(result, Memory(result), self)
         recorded = self._record(partial(self.backend.bind, function, plain_args, plain_options), result)
         if inputs:
             self._repeated.add(key, recorded, inputs)
@@ -155,6 +161,8 @@ class Recorder:
             self.refuse("a number is changed in place, and NumPy's numbers would not change under their other names")
         if x.memory.has_two_names:
             self.refuse("an array that was computed once for two results is changed in place")
+        if x.memory.constant is not None:
+            self._restore_at_end(x.memory)
         x.memory.changes += 1
         operand = self._make_constant(self._unwrap(other, []), x.array)
         self._append(self.backend.bind(self.backend.operators[name], (x.array, operand), {}, x.array))
@@ -181,7 +189,9 @@ class Recorder:
                 continue
             if any(y.memory is other.memory for other in before):
                 self.refuse("parts of the state change places")
-            self._append(partial(self.backend.assign, x.array, y.array))
+            self._append(self.backend.bind_assign(x.array, y.array))
+        for restore in self._restorations:
+            self._append(restore)
 
     # Parts of a call
 
@@ -267,24 +277,40 @@ class Recorder:
         self.operations.append(bind(target))
         return RecordedArray(target, self._pool.lend(target, layout), self)
 
+    def _restore_at_end(self, memory: "Memory") -> None:
+        """Have a constant, which is about to be changed in place, as it was when the next steps begin."""
+        constant, memory.constant = memory.constant, None
+        copy = self.backend.empty_like(constant)
+        self.backend.assign(copy, constant)
+        self._restorations.append(self.backend.bind_assign(constant, copy))
+
     def _append(self, operation: Callable[[], Any]) -> None:
         """Run an operation, and record it."""
         operation()
         self.operations.append(operation)
 
-    def _bind_copy(
-        self, function: Callable[..., Any], args: Sequence[Any], options: dict[str, Any], out: Array
-    ) -> Callable[[], Any]:
-        """Return a call of a function without `out` whose result is copied into an array."""
-        assign = self.backend.assign  # the operation must not refer to the recorder, which would live as long
 
-        def call_and_copy() -> None:
-            result = function(*args, **options)
-            if tuple(getattr(result, "shape", ())) != tuple(out.shape):
-                raise NotRecordableError("the shape of a function's result depends on values")
-            assign(out, result)
+class CallAndCopy:
+    """A call of a function without `out`, whose result is copied into an array."""
 
-        return call_and_copy
+    __slots__ = ("args", "assign", "function", "options", "out")
+
+    def __init__(
+        self,
+        assign: Callable[..., None],  # no method of the recorder, which would live as long
+        function: Callable[..., Any],
+        args: Sequence[Any],
+        options: dict[str, Any],
+        out: Array,
+    ) -> None:
+        self.assign, self.function, self.args, self.options, self.out = assign, function, args, options, out
+
+    def __call__(self) -> None:
+        """Call the function and copy its result."""
+        result = self.function(*self.args, **self.options)
+        if tuple(getattr(result, "shape", ())) != tuple(self.out.shape):
+            raise NotRecordableError("the shape of a function's result depends on values")
+        self.assign(self.out, result)
 
 
 class RecordingNamespace:
@@ -357,9 +383,10 @@ class RepeatedResults:
 class Memory:
     """The memory of an array and its views."""
 
-    __slots__ = ("__weakref__", "changes", "has_two_names")
+    __slots__ = ("__weakref__", "changes", "constant", "has_two_names")
 
-    def __init__(self) -> None:
+    def __init__(self, constant: Array | None = None) -> None:
+        self.constant = constant  # all of it, if it holds the same numbers in every step
         self.changes = 0  # how often it was changed in place
         self.has_two_names = False  # whether it is the result of two equal calls; it may not be changed then
 
@@ -447,6 +474,8 @@ class RecordedArray:
 
     def __matmul__(self, other: Any) -> "RecordedArray":
         """Multiply matrices."""
+        if "matmul" in self.recorder.backend.operators:  # for which the library has a way of its own
+            return self.recorder.call_operator("matmul", self, other)
         return self.recorder.call(operator.matmul, (self, other))
 
     def __getattr__(self, name: str) -> NoReturn:
@@ -510,6 +539,11 @@ def _find_recorded(nest: Any) -> Iterator[RecordedArray]:
     elif isinstance(nest, (list, tuple, dict)):
         for part in nest.values() if isinstance(nest, dict) else nest:
             yield from _find_recorded(part)
+
+
+def _are_constant(inputs: Sequence[RecordedArray]) -> bool:
+    """Whether a result computed from these alone is the same in every step: it need not be computed again."""
+    return all(x.memory.constant is not None for x in inputs)
 
 
 @cache

@@ -1,0 +1,130 @@
+"""Matrix products by cuBLAS, on handles of our own: CuPy refuses to use its handle while a graph is captured.
+
+cuBLAS stores matrices column by column, CuPy row by row. Read in the other order, a matrix is its transpose, so the
+product C = A B is computed as Cᵀ = Bᵀ Aᵀ.
+"""
+
+import ctypes
+import math
+import os
+import threading
+from collections.abc import Sequence
+from functools import cache, lru_cache
+from typing import Any, NamedTuple
+
+import cupy
+import numpy as np
+
+from xpnet.core.arrays import Array
+
+# By dtype: numbers of cudaDataType_t and cublasComputeType_t, and the C type of the factors alpha and beta
+TYPES: dict[str, tuple[int, int, Any]] = {"float32": (0, 68, ctypes.c_float), "float64": (1, 70, ctypes.c_double)}
+COMPUTE_TF32 = 77
+DEFAULT_ALGORITHM = -1
+HOPPER = 90  # compute capability, from which on NVIDIA recommends the larger workspace
+WORKSPACE, WORKSPACE_ON_HOPPER = 4 << 20, 32 << 20  # bytes
+
+
+def can_multiply(x: Array, y: Array) -> bool:
+    """Whether `multiply` takes these arrays: matrices, or stacks of them, of one dtype, none of them empty."""
+    return min(x.ndim, y.ndim) >= 2 and x.dtype == y.dtype and x.dtype.name in TYPES and x.size > 0 and y.size > 0
+
+
+def multiply(x: Array, y: Array, out: Array | None = None) -> Array:
+    """Multiply matrices, or stacks of matrices that broadcast, on the current stream.
+
+    Parameters
+    ----------
+    x, y
+        The factors, (..., m, k) and (..., k, n), in any memory layout; where cuBLAS cannot read one, it is copied.
+    out
+        Where to write the product, (..., m, n): its rows, and the matrices of a stack, are contiguous. A new array
+        unless given.
+    """
+    stack = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+    out = cupy.empty((*stack, x.shape[-2], y.shape[-1]), x.dtype) if out is None else out
+    data_type, compute_type, number = TYPES[x.dtype.name]
+    if x.dtype.name == "float32" and os.environ.get("CUPY_TF32") == "1":  # as CuPy's own products
+        compute_type = COMPUTE_TF32
+    first, second, product = _describe(y, stack), _describe(x, stack), _describe(out, stack)
+    sizes = y.shape[-1], x.shape[-2], x.shape[-1]
+    handle, one, zero = current_handle().pointer, ctypes.byref(number(1)), ctypes.byref(number(0))
+    if not stack:
+        factors = (*first.arguments(data_type), *second.arguments(data_type))
+        result = zero, *product.arguments(data_type), compute_type, DEFAULT_ALGORITHM
+        _call("cublasGemmEx", handle, first.transposed, second.transposed, *sizes, one, *factors, *result)
+        return out
+    factors = (*first.arguments(data_type, True), *second.arguments(data_type, True))
+    result = zero, *product.arguments(data_type, True), math.prod(stack), compute_type, DEFAULT_ALGORITHM
+    _call("cublasGemmStridedBatchedEx", handle, first.transposed, second.transposed, *sizes, one, *factors, *result)
+    return out
+
+
+class Operand(NamedTuple):
+    """A matrix, or a stack of them, as cuBLAS reads it."""
+
+    array: Array
+    transposed: int  # 1 if the columns, not the rows, are contiguous
+    row_step: int  # distance of the rows, or columns, in elements
+    matrix_step: int  # distance of the matrices of a stack
+
+    def arguments(self, data_type: int, stacked: bool = False) -> tuple[Any, ...]:
+        """Return what a function of cuBLAS is told about it."""
+        step = (ctypes.c_longlong(self.matrix_step),) if stacked else ()
+        return ctypes.c_void_p(self.array.data.ptr), data_type, self.row_step, *step
+
+
+def _describe(x: Array, stack: Sequence[int]) -> Operand:
+    """Describe a matrix, or a stack of them, broadcast to another stack; copy it where cuBLAS cannot read it."""
+    (m, n), size = x.shape[-2:], x.itemsize
+    if x.shape[:-2] != tuple(stack):
+        x = cupy.broadcast_to(x, (*stack, m, n))
+    x = x.reshape(-1, m, n) if stack else x[None, ...]  # a copy where no one distance leads from matrix to matrix
+    rows, columns = x.strides[-2:]
+    if (columns == size or n == 1) and (rows >= n * size or m == 1):
+        return Operand(x, 0, rows // size if m > 1 else n, x.strides[0] // size)
+    if (rows == size or m == 1) and (columns >= m * size or n == 1):
+        return Operand(x, 1, columns // size if n > 1 else m, x.strides[0] // size)
+    return _describe(cupy.ascontiguousarray(x[0] if not stack else x.reshape(*stack, m, n)), stack)
+
+
+class Handle:
+    """A handle of cuBLAS for one stream, with a workspace: without one, a product would allocate memory in a graph."""
+
+    def __init__(self, stream: int) -> None:
+        self.pointer = ctypes.c_void_p()
+        _call("cublasCreate_v2", ctypes.byref(self.pointer))
+        size = WORKSPACE_ON_HOPPER if int(cupy.cuda.Device().compute_capability) >= HOPPER else WORKSPACE
+        self.workspace = cupy.cuda.Memory(size)  # not of the pool, which keeps what was allocated on a stream for it
+        _call(
+            "cublasSetStream_v2", self.pointer, ctypes.c_void_p(stream)
+        )  # which forgets the workspace: it comes first
+        _call("cublasSetWorkspace_v2", self.pointer, ctypes.c_void_p(self.workspace.ptr), ctypes.c_size_t(size))
+
+    def __del__(self) -> None:
+        if self.pointer and load_library is not None:  # not at the end of the process, which frees everything
+            load_library().cublasDestroy_v2(self.pointer)
+
+
+def current_handle() -> Handle:
+    """Return the handle for this thread, and its current device and stream."""
+    return _make_handle(threading.get_ident(), cupy.cuda.runtime.getDevice(), cupy.cuda.get_current_stream().ptr)
+
+
+@lru_cache(maxsize=8)  # few, as each has a workspace
+def _make_handle(thread: int, device: int, stream: int) -> Handle:
+    return Handle(stream)
+
+
+@cache
+def load_library() -> Any:
+    """Load cuBLAS, by the package with which CuPy finds it too."""
+    from cuda import pathfinder
+
+    return ctypes.CDLL(pathfinder.load_nvidia_dynamic_lib("cublas").abs_path)
+
+
+def _call(name: str, *args: Any) -> None:
+    status = getattr(load_library(), name)(*args)
+    if status:
+        raise RuntimeError(f"{name} failed with status {status}")

@@ -1,0 +1,122 @@
+"""Functions of the Array API on CuPy, in forms that take `out`, can be captured, and never wait for the device."""
+
+import math
+from typing import Any
+
+import array_api_compat.cupy
+import cupy
+
+from xpnet.backends.cuda import cublas
+from xpnet.backends.replay.eager import PatchedNamespace
+from xpnet.core.arrays import Array
+
+ONE_BLOCK = 1 << 14  # elements that one block of threads goes through, at most, while the rest of the GPU is idle
+SHORT = 256  # numbers that one thread adds up, at most
+
+
+def matmul(x: Array, y: Array, out: Array | None = None) -> Array:
+    """Multiply matrices.
+
+    A product whose first factor is a transpose, such as a gradient, is laid out in Fortran order: weights are in C
+    order, and kernels are fast where both are laid out alike.
+    """
+    if x.dtype != y.dtype:
+        common = cupy.result_type(x, y)
+        x, y = x.astype(common, copy=False), y.astype(common, copy=False)
+    if y.ndim == 1:
+        return _into(out, matmul(x, y[:, None])[..., 0])
+    if x.ndim == 1:
+        return _into(out, matmul(x[None, :], y)[..., 0, :])
+    if not cublas.can_multiply(x, y):
+        return _into(out, cupy.matmul(x, y))
+    if _is_transposed(x):
+        return cublas.multiply(y.mT, x.mT, None if out is None else out.mT).mT
+    return cublas.multiply(x, y, out)
+
+
+def _is_transposed(x: Array) -> bool:
+    return x.strides[-2] == x.itemsize < x.strides[-1]
+
+
+def sum_along(x: Array, axis: Any = None, dtype: Any = None, keepdims: bool = False, out: Array | None = None) -> Array:
+    """Sum up; along a short axis in order, as generated kernels do, so that these give the same bits."""
+    if dtype is not None or not is_short(x, axis):
+        return x.sum(axis, dtype, out, keepdims)
+    axis = axis % x.ndim
+    if out is None:
+        out = cupy.empty(tuple(1 if i == axis else n for i, n in enumerate(x.shape) if keepdims or i != axis), x.dtype)
+    _sum_in_order(x, x.shape[axis], math.prod(x.shape[axis + 1 :]), out)
+    return out
+
+
+def is_short(x: Array, axis: Any) -> bool:
+    """Whether floating-point numbers along this axis are so few that one thread reduces them."""
+    if type(axis) is not int or x.dtype.kind != "f" or not -x.ndim <= axis < x.ndim:
+        return False
+    return 0 < x.shape[axis] <= SHORT and 0 < x.size <= ONE_BLOCK
+
+
+_sum_in_order = cupy.ElementwiseKernel(
+    "raw T x, int64 length, int64 inner",
+    "T total",
+    """
+    const long long first = i / inner * length * inner + i % inner;
+    total = 0;
+    for (long long k = 0; k < length; ++k) total = total + x[first + k * inner];
+    """,
+    "xpnet_sum_in_order",
+)
+
+
+def max_along(x: Array, axis: Any = None, keepdims: bool = False, out: Array | None = None) -> Array:
+    """Return the largest numbers."""
+    return x.max(axis, out, keepdims)
+
+
+def vecdot(x: Array, y: Array, axis: int = -1, out: Array | None = None) -> Array:
+    """Return scalar products. CuPy has no such function, and array_api_compat's multiplies a stack of tiny matrices."""
+    return sum_along(x * y, axis, out=out)
+
+
+def take(x: Array, index: Array, axis: int | None = None, out: Array | None = None) -> Array:
+    """Take elements by index."""
+    return x.take(index, axis, out)
+
+
+def astype(x: Array, dtype: Any, copy: bool = True, device: Any = None, out: Array | None = None) -> Array:
+    """Convert to another dtype."""
+    return x.astype(dtype, copy=copy) if out is None else assign(x, out)
+
+
+def where(condition: Array, x: Any, y: Any, out: Array | None = None) -> Array:
+    """Choose between two arrays, element by element."""
+    return _into(out, cupy.where(condition, x, y))
+
+
+def sign(x: Array, out: Array | None = None) -> Array:
+    """Return the signs. NaN stays NaN, without waiting for the device as array_api_compat does."""
+    return _into(out, cupy.where(x == x, cupy.sign(x), x))
+
+
+def clip(x: Array, min: Any = None, max: Any = None) -> Array:
+    """Limit numbers to a range, without waiting for the device as array_api_compat does."""
+    x = x if min is None else cupy.maximum(x, min)
+    return x if max is None else cupy.minimum(x, max)
+
+
+def assign(x: Any, out: Array) -> Array:
+    """Write an array or a number into an array."""
+    out[...] = x
+    return out
+
+
+def _into(out: Array | None, result: Array) -> Array:
+    return result if out is None else assign(result, out)
+
+
+WITH_OUT = {
+    **{name: getattr(cupy, name) for name in ("exp", "log", "log1p", "expm1", "tanh", "sqrt", "minimum", "maximum")},
+    **{"abs": cupy.absolute, "sign": sign, "where": where, "astype": astype, "take": take},
+    **{"sum": sum_along, "max": max_along, "vecdot": vecdot, "matmul": matmul},
+}
+NAMESPACE = PatchedNamespace(array_api_compat.cupy, clip=clip, **WITH_OUT)

@@ -1,0 +1,300 @@
+"""Fusion: which operations of a recorded program become one kernel.
+
+A kernel is a sequence of loops. A loop goes over the elements of one shape, does one or more operations on each, and
+keeps what they pass on in registers; or it reduces rows or columns, one thread each. Loops that do not depend on one
+another are spread over the whole GPU. Where one loop needs what another has written, the threads have to wait for each
+other between them, which only those of one block can: so such loops have to be short.
+
+Operations keep their order, except that one may move up past others that it does not depend on. Whether two depend on
+each other is decided by the memory that they read and write, since a program uses memory again.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import cupy
+import numpy as np
+
+from xpnet.backends.cuda import functions
+from xpnet.backends.cuda.functions import ONE_BLOCK, is_short
+from xpnet.core.arrays import Array
+
+LOOK_BACK = 3  # nodes past which an operation may move up
+MOST_ARRAYS = 256  # in a kernel, whose arguments are limited to 4 KiB
+DTYPES = ("float32", "float64", "int32", "int64", "uint8", "bool")
+
+# Element-wise functions, as expressions of C++ in their operands a, b, c; `source` defines those that C++ has not
+ARITHMETIC: dict[Callable[..., Any], str] = {  # operands are converted to the dtype of the result first
+    cupy.add: "add(a, b)",
+    cupy.subtract: "subtract(a, b)",
+    cupy.multiply: "multiply(a, b)",
+    cupy.true_divide: "a / b",
+    cupy.negative: "negative(a)",
+    cupy.absolute: "absolute(a)",
+    functions.sign: "sign(a)",
+    cupy.minimum: "minimum(a, b)",
+    cupy.maximum: "maximum(a, b)",
+    **{getattr(cupy, name): f"{name}(a)" for name in ("exp", "log", "log1p", "expm1", "tanh", "sqrt")},
+    cupy.bitwise_and: "a & b",
+    cupy.bitwise_or: "a | b",
+    cupy.bitwise_xor: "a ^ b",
+    cupy.invert: "invert(a)",
+    cupy.left_shift: "left_shift(a, b)",
+    cupy.right_shift: "a >> b",
+    functions.astype: "a",
+    functions.assign: "a",
+}
+COMPARISONS: dict[Callable[..., Any], str] = {  # operands are converted to the dtype that both have in common
+    cupy.less: "a < b",
+    cupy.less_equal: "a <= b",
+    cupy.greater: "a > b",
+    cupy.greater_equal: "a >= b",
+    cupy.equal: "a == b",
+    cupy.not_equal: "a != b",
+}
+REDUCTIONS: dict[Callable[..., Any], tuple[str, str, str]] = {  # expression of a term, first total, next total
+    functions.sum_along: ("a", "0", "add(total, term)"),
+    functions.vecdot: ("multiply(a, b)", "0", "add(total, term)"),
+    functions.max_along: ("a", "-INFINITY", "maximum(total, term)"),
+}
+
+
+class Operation(NamedTuple):
+    """A recorded operation: a function that writes into `out`."""
+
+    function: Callable[..., Any]
+    args: Sequence[Any]
+    options: dict[str, Any]
+    out: Array
+
+    def __call__(self) -> None:
+        """Do it."""
+        self.function(*self.args, out=self.out, **self.options)
+
+
+class View:
+    """An array of the program, as memory: where it is, and which elements of it."""
+
+    def __init__(self, array: Array) -> None:
+        self.array, self.shape, self.dtype = array, array.shape, array.dtype.name
+        self.strides = tuple(step // array.itemsize for step in array.strides)  # in elements
+        self.key = array.data.ptr, self.shape, self.strides, self.dtype
+        reach = [step * (n - 1) for step, n in zip(array.strides, self.shape)]
+        self.begin = array.data.ptr + sum(step for step in reach if step < 0)
+        self.end = array.data.ptr + sum(step for step in reach if step > 0) + array.itemsize
+
+    def overlaps(self, other: "View") -> bool:
+        """Whether both have memory in common, or may have."""
+        return self.begin < other.end and other.begin < self.end
+
+
+class Step(NamedTuple):
+    """An operation inside a loop: an expression of operands, which are views or numbers, and where its value goes."""
+
+    expression: str
+    operands: Sequence[View | float]
+    dtypes: Sequence[str]  # to which the operands are converted
+    out: View
+
+
+class Reduction(NamedTuple):
+    """What the threads of a loop reduce: terms along an axis of the operands."""
+
+    axis: int
+    length: int
+    first: str  # the total before the first term
+    following: str  # the total after another
+
+
+class Loop:
+    """A loop over a shape. Without a reduction, each element of an output depends on the same element of the others.
+
+    With one, it has one step, whose expression is a term, and `shape` is that of the operands without the axis.
+    """
+
+    def __init__(self, shape: Sequence[int], steps: Sequence[Step], reduction: Reduction | None = None) -> None:
+        self.shape, self.steps, self.reduction = tuple(shape), list(steps), reduction
+        self.size = math.prod(self.shape) * (reduction.length if reduction else 1)  # elements that it goes through
+        self.dropped: set[Any] = set()  # keys of the outputs that nothing reads from memory afterwards
+        reads, writes = {}, {}
+        for step in steps:
+            reads.update((x.key, x) for x in step.operands if isinstance(x, View) and x.key not in writes)
+            writes[step.out.key] = step.out
+        self.reads, self.writes = list(reads.values()), list(writes.values())
+
+    def joined(self, other: "Loop") -> "Loop | None":
+        """Return a loop that does the steps of both for each element; None if they cannot be done so."""
+        if self.reduction or other.reduction or self.shape != other.shape:
+            return None
+        if any(x.key != y.key and x.overlaps(y) for x, y in _conflicts(self, other)):
+            return None
+        return Loop(self.shape, [*self.steps, *other.steps])
+
+
+class Kernel:
+    """A sequence of loops."""
+
+    def __init__(self, loop: Loop) -> None:
+        self.loops = [loop]
+
+    @property
+    def reads(self) -> list[View]:
+        """Views that it reads."""
+        return [x for loop in self.loops for x in loop.reads]
+
+    @property
+    def writes(self) -> list[View]:
+        """Views that it writes."""
+        return [x for loop in self.loops for x in loop.writes]
+
+    def take(self, loop: Loop) -> bool:
+        """Take over a loop if the kernel can do it after its own; returns whether it did."""
+        if len(self.reads) + len(self.writes) + len(loop.reads) + len(loop.writes) > MOST_ARRAYS:
+            return False
+        for i in reversed(range(len(self.loops))):
+            joined = self.loops[i].joined(loop)
+            if joined:
+                return self._replace([*self.loops[:i], joined, *self.loops[i + 1 :]])
+            if depend(self.loops[i], loop):
+                break
+        return self._replace([*self.loops, loop])
+
+    def _replace(self, loops: list[Loop]) -> bool:
+        """Take other loops, if one block of threads can do them, or they need no barriers."""
+        if any(loop.size > ONE_BLOCK for loop in loops) and find_barriers(loops):
+            return False
+        self.loops = loops
+        return True
+
+
+def find_barriers(loops: Sequence[Loop]) -> set[int]:
+    """Find before which loops all threads have to have done those before."""
+    barriers, first = set(), 0
+    for i, loop in enumerate(loops):
+        if any(depend(earlier, loop) for earlier in loops[first:i]):
+            barriers.add(i)
+            first = i
+    return barriers
+
+
+def fuse(operations: Sequence[Any], kept: Iterable[Array]) -> list[Any]:
+    """Join operations into kernels; returns operations and kernels, in the order in which they run.
+
+    Parameters
+    ----------
+    operations
+        The operations of a program, each with `function`, `args`, `options` and `out`.
+    kept
+        The arrays that are read after the program: its state.
+    """
+    nodes: list[Any] = []
+    for operation in operations:
+        loop = make_loop(operation)
+        if loop is None:
+            nodes.append(operation)
+        elif not any(node.take(loop) for node in _kernels_to_join(nodes, loop)):
+            nodes.append(Kernel(loop))
+    _drop_unread(nodes, [View(x) for x in kept])
+    return nodes
+
+
+def _kernels_to_join(nodes: Sequence[Any], loop: Loop) -> Iterator[Kernel]:
+    """Iterate, backwards, over the last kernels, as long as the loop depends on nothing after them."""
+    for node in reversed(nodes[-LOOK_BACK:]):
+        if isinstance(node, Kernel):
+            yield node
+        if depend(node if isinstance(node, Kernel) else Accesses(node), loop):
+            return
+
+
+class Accesses:
+    """The memory that an operation reads and writes."""
+
+    def __init__(self, operation: Any) -> None:
+        self.reads = [View(x) for x in _find_arrays((operation.args, operation.options))]
+        self.writes = [View(operation.out)]
+
+
+def depend(one: Any, other: Any) -> bool:
+    """Whether two loops, kernels or operations have to be done in their order: one writes what the other accesses."""
+    return any(x.overlaps(y) for x, y in _conflicts(one, other))
+
+
+def _conflicts(one: Any, other: Any) -> Iterator[tuple[View, View]]:
+    """Iterate over the pairs of views of which at least one is written."""
+    for x in one.writes:
+        yield from ((x, y) for y in other.reads)
+        yield from ((x, y) for y in other.writes)
+    for x in one.reads:
+        yield from ((x, y) for y in other.writes)
+
+
+def make_loop(operation: Any) -> Loop | None:
+    """Make the loop of an operation; None if it is no element-wise one and no short reduction."""
+    if not isinstance(operation, Operation):
+        return None
+    function, args, options, out = operation
+    arrays = _find_arrays(args)
+    if not arrays or any(x.dtype.name not in DTYPES or x.size == 0 for x in (*arrays, out)):
+        return None
+    if function in REDUCTIONS:
+        return _make_reduction(operation)
+    if function is functions.astype:
+        args = args[:1]
+    if not all(type(x) in (int, float, bool) and math.isfinite(x) for x in args if not hasattr(x, "data")):
+        return None
+    common = np.result_type(*(x.dtype if hasattr(x, "data") else x for x in args)).name
+    if function in COMPARISONS:
+        expression, dtypes = COMPARISONS[function], [common] * 2
+    elif function is functions.where:
+        expression, dtypes = "a ? b : c", ["bool", out.dtype.name, out.dtype.name]
+    elif function in ARITHMETIC and (not options or function is functions.astype):
+        expression, dtypes = ARITHMETIC[function], [out.dtype.name] * len(args)
+    else:
+        return None
+    operands = [View(x) if hasattr(x, "data") else x for x in args]
+    return Loop(out.shape, [Step(expression, operands, dtypes, View(out))])
+
+
+def _make_reduction(operation: Operation) -> Loop | None:
+    """Make the loop of a reduction along one short axis."""
+    function, args, options, out = operation
+    n_operands = 2 if function is functions.vecdot else 1
+    names = (
+        ("axis",)
+        if n_operands == 2
+        else ("axis", "dtype", "keepdims")
+        if function is functions.sum_along
+        else ("axis", "keepdims")
+    )
+    options = {"axis": -1 if n_operands == 2 else None, **dict(zip(names, args[n_operands:])), **options}
+    x, axis = args[0], options["axis"]
+    if options.get("dtype") is not None or not is_short(x, axis):
+        return None
+    if any(y.shape != x.shape or y.dtype != x.dtype for y in args[:n_operands]):
+        return None
+    axis %= x.ndim
+    term, first, following = REDUCTIONS[function]
+    step = Step(term, [View(y) for y in args[:n_operands]], [x.dtype.name] * n_operands, View(out))
+    shape = [n for i, n in enumerate(x.shape) if i != axis]
+    return Loop(shape, [step], Reduction(axis, x.shape[axis], first, following))
+
+
+def _drop_unread(nodes: Sequence[Any], kept: Iterable[View]) -> None:
+    """Find the outputs that stay in registers: nothing reads them from memory before they are written again."""
+    live = {view.key: view for view in kept}
+    for node in reversed(nodes):
+        for part in reversed(node.loops) if isinstance(node, Kernel) else [Accesses(node)]:
+            if isinstance(part, Loop):
+                part.dropped = {x.key for x in part.writes if not any(x.overlaps(y) for y in live.values())}
+            for x in part.writes:
+                live.pop(x.key, None)
+            live.update((x.key, x) for x in part.reads)
+
+
+def _find_arrays(nest: Any) -> list[Array]:
+    """List the arrays among the arguments of a function."""
+    if isinstance(nest, (list, tuple, dict)):
+        return [x for part in (nest.values() if isinstance(nest, dict) else nest) for x in _find_arrays(part)]
+    return [nest] if isinstance(nest, cupy.ndarray) else []

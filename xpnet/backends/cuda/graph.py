@@ -1,0 +1,141 @@
+"""CUDA graphs: a recorded program that the device runs by itself."""
+
+import threading
+import warnings
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from typing import Any
+
+import cupy
+
+from xpnet.backends.cuda import cublas
+from xpnet.backends.cuda.fusion import Kernel, fuse
+from xpnet.backends.cuda.source import Call, write_module
+from xpnet.backends.replay.eager import Eager
+from xpnet.backends.replay.program import Case, Program, ReplayLoop
+from xpnet.backends.replay.tape import NotRecordableError
+from xpnet.core.arrays import Array, Function, leaves, map_arrays
+
+TOLERANCE = 1e-3  # of what a block of steps changes
+ROUNDING = 64  # units in the last place of the numbers themselves
+
+
+class GraphLoop(ReplayLoop):
+    """Repeats a step by launching a graph of several steps; a step that cannot be captured goes by a plain loop.
+
+    Parameters
+    ----------
+    backend, step, gather, data
+        As in `Backend.loop`.
+    fusing
+        Whether operations are joined into generated kernels.
+    """
+
+    def __init__(self, backend: Eager, step: Function, gather: Function, data: Any, fusing: bool) -> None:
+        super().__init__(backend, step, gather, data)
+        self.fusing = fusing
+
+    def _make_program(self, state: Any, batches: Any, n_steps: int) -> Program:
+        """Record the first steps and capture them.
+
+        The graph proves itself: it does these steps again, and has to come to the same result. A fault that only some
+        GPU shows, then, makes training slower, and no number wrong.
+        """
+        program = super()._make_program(state, batches, n_steps)
+        plain = map_arrays(self.backend.copy, program.state)
+        graph = Graph(fuse_operations(program, self.fusing))
+        program.set_state(state)
+        graph()
+        if not agree(leaves(program.state), leaves(plain), leaves(state)):
+            raise NotRecordableError("the captured graph gives other results on this device")
+        program.operations = [graph]
+        program.engine = f"CUDA graph, {graph.nodes / n_steps:.3g} nodes a step"
+        return program
+
+    def _refuse(self, case: Case, reason: str) -> None:
+        super()._refuse(case, reason)
+        message = (
+            f"the steps run one operation at a time, by a plain loop, many times slower than a CUDA graph: {reason}"
+        )
+        warnings.warn(message, stacklevel=2)
+
+
+class Graph:
+    """Launches that were captured.
+
+    Parameters
+    ----------
+    launches
+        Functions without arguments that launch kernels or products on the current stream. They are kept, and with them
+        the memory that they use.
+    """
+
+    def __init__(self, launches: Sequence[Callable[[], Any]]) -> None:
+        self.launches, self.nodes = launches, len(launches)
+        self.pool = cupy.cuda.MemoryPool()  # of its own: what is captured uses its temporary memory again and again
+        stream = _find_stream(threading.get_ident(), cupy.cuda.runtime.getDevice())
+        with stream:
+            self.handle = cublas.current_handle()  # made before the capture, and kept: the graph uses its workspace
+            with cupy.cuda.using_allocator(self.pool.malloc):
+                stream.begin_capture()
+                try:
+                    for launch in launches:
+                        launch()
+                finally:
+                    self.graph = stream.end_capture()
+
+    def __call__(self) -> None:
+        """Launch all of them, on the current stream."""
+        self.graph.launch()
+
+
+@lru_cache(maxsize=8)
+def _find_stream(thread: int, device: int) -> Any:
+    """Return the stream on which a thread captures.
+
+    All its graphs use the workspace of the products on this stream. They run one after another, as training waits for
+    the end of each chunk.
+    """
+    return cupy.cuda.Stream(non_blocking=True)
+
+
+def fuse_operations(program: Program, fusing: bool) -> list[Callable[[], Any]]:
+    """Return the launches of a program, with its element-wise operations and short reductions in generated kernels."""
+    if not fusing:
+        return list(program.operations)
+    nodes = fuse(program.operations, leaves(program.state))
+    source, calls = write_module([node for node in nodes if isinstance(node, Kernel)])
+    module = cupy.RawModule(code=source)
+    functions = {call.name: module.get_function(call.name) for call in calls}  # compiled and loaded before the capture
+    remaining = iter(calls)
+    return [_bind(functions, next(remaining)) if isinstance(node, Kernel) else node for node in nodes]
+
+
+def _bind(functions: dict[str, Any], call: Call) -> Callable[[], Any]:
+    return partial(functions[call.name], (call.blocks,), (call.threads,), tuple(call.arrays))
+
+
+def agree(results: Sequence[Array], expected: Sequence[Array], before: Sequence[Array]) -> bool:
+    """Whether results differ from those expected by rounding alone, seen by what has changed. Synchronizes.
+
+    Parameters
+    ----------
+    results, expected
+        The arrays of the state, after the same steps.
+    before
+        The same before these steps.
+    """
+    for x, y, start in zip(results, expected, before):
+        differs = (x != y) & ((x == x) | (y == y))  # NaN is as expected where it was expected
+        if not bool(differs.any()):
+            continue
+        if y.dtype.kind != "f":
+            return False
+        allowed = TOLERANCE * _norm(y - start) + ROUNDING * float(cupy.finfo(y.dtype).eps) * _norm(y)
+        if not _norm(cupy.where(differs, x - y, 0)) <= allowed:
+            return False
+    return True
+
+
+def _norm(x: Array) -> float:
+    return float(cupy.linalg.norm(x.ravel()))

@@ -1,0 +1,204 @@
+"""Source code: kernels as CUDA C++.
+
+A sum or product is rounded by itself, and never contracted with another to a fused multiply-add: so a kernel gives the
+same bits as the operations that it replaces. Whole numbers overflow as unsigned ones do, which C++ defines.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from xpnet.backends.cuda.fusion import Kernel, Loop, Step, View, find_barriers
+from xpnet.core.arrays import Array
+
+THREADS = 512  # in the block of a kernel that has only one, at most
+THREADS_WHERE_MANY = 128  # in each of many blocks: small ones are spread over the whole GPU
+MOST_BLOCKS = 1024
+WARP = 32  # threads that run together
+TYPES = {
+    **{"float32": "float", "float64": "double", "bool": "bool", "uint8": "unsigned char"},
+    **{"int32": "int", "int64": "long long"},
+}
+PREAMBLE = """
+#ifndef INFINITY
+#define INFINITY (1.0f / 0.0f)
+#endif
+__device__ inline float add(float a, float b) { return __fadd_rn(a, b); }
+__device__ inline double add(double a, double b) { return __dadd_rn(a, b); }
+__device__ inline float subtract(float a, float b) { return __fsub_rn(a, b); }
+__device__ inline double subtract(double a, double b) { return __dsub_rn(a, b); }
+__device__ inline float multiply(float a, float b) { return __fmul_rn(a, b); }
+__device__ inline double multiply(double a, double b) { return __dmul_rn(a, b); }
+template <class T> __device__ inline T minimum(T a, T b) { return a != a || b != b ? a + b : (a < b ? a : b); }
+template <class T> __device__ inline T maximum(T a, T b) { return a != a || b != b ? a + b : (a > b ? a : b); }
+template <class T> __device__ inline T sign(T a) { return a != a ? a : T((a > T(0)) - (a < T(0))); }
+template <class T> __device__ inline T negative(T a) { return -a; }
+template <class T> __device__ inline T invert(T a) { return ~a; }
+template <> __device__ inline bool invert(bool a) { return !a; }
+__device__ inline float absolute(float a) { return fabsf(a); }
+__device__ inline double absolute(double a) { return fabs(a); }
+"""
+WHOLE_NUMBERS = """
+__device__ inline {0} add({0} a, {0} b) {{ return ({0})((unsigned {0})a + (unsigned {0})b); }}
+__device__ inline {0} subtract({0} a, {0} b) {{ return ({0})((unsigned {0})a - (unsigned {0})b); }}
+__device__ inline {0} multiply({0} a, {0} b) {{ return ({0})((unsigned {0})a * (unsigned {0})b); }}
+__device__ inline {0} left_shift({0} a, {0} b) {{ return ({0})((unsigned {0})a << b); }}
+__device__ inline {0} absolute({0} a) {{ return a < 0 ? subtract(({0})0, a) : a; }}
+"""
+
+
+class Call(NamedTuple):
+    """How to launch a kernel: the name of its function, its numbers of blocks and threads, and its arguments."""
+
+    name: str
+    blocks: int
+    threads: int
+    arrays: Sequence[Array]
+
+
+def write_module(kernels: Sequence[Kernel]) -> tuple[str, list[Call]]:
+    """Write the source code of several kernels, equal ones only once, and how to launch each of them."""
+    names: dict[str, str] = {}  # by what follows a name
+    calls = []
+    for kernel in kernels:
+        parameters = Parameters()
+        body = write_body(kernel, parameters)
+        name = names.setdefault(parameters.declare() + body, f"kernel_{len(names)}")
+        calls.append(Call(name, *_choose_size(kernel), parameters.arrays))
+    functions = [
+        f'extern "C" __global__ void __launch_bounds__({THREADS}) {name}{code}' for code, name in names.items()
+    ]
+    return PREAMBLE + "".join(map(WHOLE_NUMBERS.format, ("int", "long long"))) + "\n".join(functions), calls
+
+
+def _choose_size(kernel: Kernel) -> tuple[int, int]:
+    """Choose the numbers of blocks and threads."""
+    longest = max(math.prod(loop.shape) for loop in kernel.loops)
+    if find_barriers(kernel.loops):
+        return 1, min(THREADS, WARP * math.ceil(longest / WARP))
+    return min(MOST_BLOCKS, math.ceil(longest / THREADS_WHERE_MANY)), THREADS_WHERE_MANY
+
+
+class Parameters:
+    """The parameters of a function: pointers to the memory of views."""
+
+    def __init__(self) -> None:
+        self.arrays: list[Array] = []
+        self._names: dict[Any, tuple[str, str]] = {}  # type and name, by address and dtype
+
+    def name(self, view: View) -> str:
+        """Return the name of the pointer to the first element of a view."""
+        key = view.array.data.ptr, view.dtype
+        if key not in self._names:
+            self._names[key] = TYPES[view.dtype], f"p{len(self._names)}"
+            self.arrays.append(view.array)
+        return self._names[key][1]
+
+    def declare(self) -> str:
+        """Write the list of parameters."""
+        return f"({', '.join(f'{kind}* {name}' for kind, name in self._names.values())})"
+
+
+def write_body(kernel: Kernel, parameters: Parameters) -> str:
+    """Write the body of a function."""
+    barriers, lines = find_barriers(kernel.loops), ["{"]
+    for i, loop in enumerate(kernel.loops):
+        if i in barriers:
+            lines.append("__syncthreads();")
+        count = math.prod(loop.shape)
+        index = "long long" if _reach(loop) >= 1 << 31 else "int"
+        start, stride = f"({index})blockIdx.x * blockDim.x + threadIdx.x", f"({index})gridDim.x * blockDim.x"
+        lines.append(f"for ({index} t = {start}; t < {count}; t += {stride}) {{")
+        lines += write_reduction(loop, parameters) if loop.reduction else write_elements(loop, parameters)
+        lines.append("}")
+    return "\n".join([*lines, "}"])
+
+
+def write_elements(loop: Loop, parameters: Parameters) -> list[str]:
+    """Write what a thread does for one element: values are loaded when they are first used, and stored at the end."""
+    lines: list[str] = []
+    values: dict[Any, str] = {}  # names of registers, by the key of a view
+
+    def load(view: View) -> str:
+        if view.key not in values:
+            values[view.key] = name = f"v{len(lines)}"
+            lines.append(f"const {TYPES[view.dtype]} {name} = {element(view)};")
+        return values[view.key]
+
+    def element(view: View) -> str:
+        return f"{parameters.name(view)}[{write_offset(loop.shape, _broadcast_strides(view, loop.shape))}]"
+
+    for step in loop.steps:
+        operands = [load(x) if isinstance(x, View) else write_number(x) for x in step.operands]
+        name, kind = f"v{len(lines)}", TYPES[step.out.dtype]
+        lines.append(f"const {kind} {name} = {write_call(step, operands, kind)};")
+        values[step.out.key] = name
+    stores = [f"{element(view)} = {values[view.key]};" for view in loop.writes if view.key not in loop.dropped]
+    return [*lines, *stores]
+
+
+def write_reduction(loop: Loop, parameters: Parameters) -> list[str]:
+    """Write what a thread does for one result: it goes through the terms in order."""
+    (step,), reduction = loop.steps, loop.reduction
+    assert reduction is not None
+    kind, axis = TYPES[step.dtypes[0]], reduction.axis
+    operands = [
+        f"{parameters.name(x)}[{write_offset(loop.shape, _without(x.strides, axis))} + k * {x.strides[axis]}]"
+        for x in step.operands
+        if isinstance(x, View)
+    ]
+    strides = step.out.strides
+    if len(strides) > len(loop.shape):  # the axis was kept, with one element
+        strides = _without(strides, axis)
+    return [
+        f"{kind} total = {reduction.first};",
+        f"for (int k = 0; k < {reduction.length}; ++k) {{",
+        f"const {kind} term = {write_call(step, operands, kind)};",
+        f"total = {reduction.following};",
+        "}",
+        f"{parameters.name(step.out)}[{write_offset(loop.shape, strides)}] = total;",
+    ]
+
+
+def write_call(step: Step, operands: Sequence[str], kind: str) -> str:
+    """Write the value of an expression, of a C++ type; its operands are converted to the types that it asks for."""
+    names = "".join(
+        f"const {TYPES[dtype]} {name} = ({TYPES[dtype]}){operand}; "
+        for name, operand, dtype in zip("abc", operands, step.dtypes)
+    )
+    return f"[&] {{ {names}return ({kind})({step.expression}); }}()"
+
+
+def write_number(x: float) -> str:
+    """Write a number so that it keeps all its digits."""
+    return f"({int(x) if isinstance(x, bool) else x!r})"
+
+
+def write_offset(shape: Sequence[int], strides: Sequence[int]) -> str:
+    """Write where the element number `t` of a shape, counted row by row, lies in an array with these strides."""
+    inner = [math.prod(shape[i + 1 :]) for i in range(len(shape))]
+    if all(n == 1 or stride == step for n, stride, step in zip(shape, strides, inner)):
+        return "t"
+    terms = []
+    for i, (n, stride, step) in enumerate(zip(shape, strides, inner)):
+        if n > 1 and stride != 0:
+            coordinate = "t" if step == 1 else f"t / {step}"
+            is_first = all(m == 1 for m in shape[:i])
+            terms.append(f"({coordinate if is_first else f'{coordinate} % {n}'}) * {stride}")
+    return " + ".join(terms) or "0"
+
+
+def _broadcast_strides(view: View, shape: Sequence[int]) -> list[int]:
+    """Strides of a view as if it had a shape to which it is broadcast."""
+    lead = len(shape) - len(view.shape)
+    return [0] * lead + [0 if n == 1 else stride for n, stride in zip(view.shape, view.strides)]
+
+
+def _reach(loop: Loop) -> int:
+    """How far an index into the arrays of a loop goes, at most."""
+    views = [*loop.reads, *loop.writes]
+    return max(loop.size, *((view.end - view.begin) // view.array.itemsize for view in views))
+
+
+def _without(items: Sequence[int], i: int) -> list[int]:
+    return [*items[:i], *items[i + 1 :]]
