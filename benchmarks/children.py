@@ -32,7 +32,7 @@ class Child:
 
     def __init__(self, generate, *args, patience=None, environment=None):
         context = multiprocessing.get_context("spawn")
-        self.patience, self.asked = patience, time.monotonic()
+        self.patience, self.asked, self.hung = patience, time.monotonic(), False
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=serve, args=(theirs, generate, args), daemon=True)
         before = dict(os.environ)
@@ -74,6 +74,7 @@ class Child:
         try:
             if not self.pipe.poll(left):
                 self._kill()
+                self.hung = True
                 raise RuntimeError(f"it did not answer within {self.patience:g} s, and its process was ended")
             kind, value = self.pipe.recv()
         except (EOFError, ConnectionError):

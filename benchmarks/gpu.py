@@ -106,8 +106,11 @@ def main():
     args = options()
     find_packages(args.packages)
     os.environ.update(ENVIRONMENT | (REHEARSAL if args.device == "host" else {}))
+    from places import load_host_cupy
     from record import Record
 
+    if args.device == "host" and (reason := load_host_cupy().why_not()):
+        sys.exit(f"CuPy cannot run on host memory: {reason}")
     record, started = Record(args.file), time.perf_counter()
     record.line(f"\n{time.strftime('%Y-%m-%d %H:%M')} {' '.join(map(str, sys.argv))}")
     if args.device == "host":

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 import numpy as np
 from contenders import Row, engine, one_hot, open_backend, start
 from machine import cards, cuda, machine
-from places import prepare
+from places import LIBRARIES, prepare
 from turns import parts_off
 
 from xpnet import SGD, Adam, Network, OneCycle, get_backend
@@ -49,11 +49,12 @@ def versions(where, quick):
     """Name the GPU, the driver, CUDA and the libraries."""
     import cupy
 
-    runtime = cupy.cuda.runtime
-    yield f"{cards() or 'nvidia-smi finds no GPU'}; CuPy computes on {runtime.getDeviceProperties(0)['name'].decode()}"
-    yield f"CUDA {runtime.runtimeGetVersion()}, driver {runtime.driverGetVersion()}"
-    yield machine("cupy", *installed("torch", "jax"))
+    yield cards() or "nvidia-smi finds no GPU"
+    yield machine(*(name for name in LIBRARIES if find_spec(name)))
     yield ", ".join(cuda()) or "no packages with CUDA libraries"
+    runtime = cupy.cuda.runtime
+    yield f"CuPy uses CUDA {runtime.runtimeGetVersion()} and a driver for CUDA {runtime.driverGetVersion()}"
+    yield f"CuPy computes on {runtime.getDeviceProperties(0)['name'].decode()}"
 
 
 def cost_of_a_launch(where, quick):
@@ -115,6 +116,7 @@ def operations_that_can_be_captured(where, quick):
         "sum, axis=-1": lambda: xp.sum(z, axis=-1),
         "max, axis=-1": lambda: xp.max(z, axis=-1, keepdims=True),
         "where": lambda: xp.where(z > 0, z, small),
+        "concat": lambda: xp.concat([z, small], axis=-1),
         "sign": lambda: xp.sign(z),
         "vecdot": lambda: xp.vecdot(z, small),
         "cumulative_sum": lambda: xp.cumulative_sum(rows, axis=0),
@@ -222,7 +224,7 @@ def steps_of_784_512_512_10_in_128s(where, quick):
 
 def steps_on_every_engine(row, quick):
     """Train on the bundled digits; the first epoch compiles and captures, and the best of the others is the time."""
-    steps, epochs, networks, wrong = 64 if quick else 480, 2 if quick else 4, {}, []
+    steps, epochs, networks, wrong = 40 if quick else 480, 2 if quick else 4, {}, []
     (x, labels), _ = mnist_sample()
     chosen = np.arange(steps * row.batch_size) % len(x)
     for how, options in ENGINES.items():
@@ -265,11 +267,6 @@ def memory_after_50_epochs(where, quick):
 
 
 # What the checks share
-
-
-def installed(*names):
-    """Those of the modules that can be imported."""
-    return [name for name in names if find_spec(name)]
 
 
 def arrays():

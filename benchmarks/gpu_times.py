@@ -143,7 +143,12 @@ def time_steps(record, where, size, names, digits):
                 if worker.wrong or worker.failure:
                     what = "failed" if worker.failure else "differs"
                     record.problems.append(f"{row}: {worker.contender.title} {what}")
-            record.problems.extend(f"{row}: {text}" for text in spread(result.workers) if size.examples is None)
+            if size.examples is None:  # after few examples, accuracies differ
+                for text in spread(result.workers):
+                    record.row(row, "all", *[ABSENT] * 5, text)
+                    record.problems.append(f"{row}: {text}")
+            hung = {worker.name for worker in workers if worker.child.hung}
+            names = [name for name in names if name not in hung]  # it would hang again
 
 
 def time_products(record, where, libraries):

@@ -101,6 +101,7 @@ def test_contenders_that_hang_fail_or_differ_are_named_and_the_others_are_timed(
     assert failed.startswith("broken (all) failed: ArithmeticError: no such luck (test_benchmarks.py:")
     assert {text.split(" has ")[0] for text in result.wrong} == {"wrong (all)"}
     assert not any(worker.child.process.is_alive() for worker in workers)
+    assert [worker.name for worker in workers if worker.child.hung] == ["numpy hanging"]
 
     cells = {worker.name: step_cells(result, worker, None) for worker in workers}
     assert cells["numpy xpnet"][-1] == ""
