@@ -48,7 +48,7 @@ class Size(NamedTuple):
 
 
 FULL = Size(tuple(ROWS), 7, None, (128, 2048), (10, 128, 2048), 0.2, 5, 20, 0.98)
-QUICK = Size(("r1",), 2, 300, (16,), (8, 64), 0.01, 2, 5, 0.5)
+QUICK = Size(("r1",), 2, 600, (16,), (8, 64), 0.01, 2, 5, 0.5)
 
 
 def contenders(where):
@@ -238,7 +238,7 @@ def time_mnist(record, where, size, libraries, digits):
     (x, labels), test = digits
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "digits.npz"
-        few = None if size.examples is None else 20 * size.examples
+        few = None if size.examples is None else 10 * size.examples
         np.savez(path, x=x[:few], labels=labels[:few], test_x=test[0], test_labels=test[1])
         for name in libraries:
             try:
