@@ -62,6 +62,7 @@ class Epoch(NamedTuple):
     cost: float
     layers: list[Any]  # pairs (w, b), as in Network
     stream: Any = None  # state of xpnet's generator afterwards, if it shuffled the examples
+    engine: str = ""  # how xpnet ran the steps
 
 
 def start(row, **options):
@@ -100,16 +101,13 @@ def in_minibatches(row, n, enter, steps, leave):
 # xpnet
 
 
-def xpnet(backend, form, row, x, labels, device="cpu", plain=False):
+def xpnet(backend, form, row, x, labels, device="cpu", plain=False, fuse=True):
     """Network.train, timed by the history, which excludes only the checks of the data.
 
     There are three forms of the data: "rows", float32 pixels and one-hot rows, as in the loops by hand; "labels",
-    float32 pixels and integer labels; "uint8", byte pixels that the network scales, and integer labels. `plain` uses
-    the plain loop over steps instead of the backend's own.
+    float32 pixels and integer labels; "uint8", byte pixels that the network scales, and integer labels.
     """
-    place = get_backend(backend, device)
-    if plain:
-        place.loop = functools.partial(Backend.loop, place)
+    place = open_backend(backend, device, plain, fuse)
     options = {"backend": place}
     if form == "uint8":
         x, options["scale"] = np.rint(255 * x).astype(np.uint8), 1 / 255
@@ -120,9 +118,24 @@ def xpnet(backend, form, row, x, labels, device="cpu", plain=False):
         net = start(row, **options)
         history = net.train(data, epochs=1, progress=False, **settings)
         layers = [(place.to_numpy(w), place.to_numpy(b)) for w, b in net.layers]
-        return Epoch(history["seconds"][0], history["cost"][0], layers, net.rng.bit_generator.state)
+        return Epoch(history["seconds"][0], history["cost"][0], layers, net.rng.bit_generator.state, engine(net))
 
     return epoch
+
+
+def open_backend(name, device, plain=False, fuse=True):
+    """Open a backend; `plain` repeats steps in the plain loop, and without `fuse` CuPy fuses no operations."""
+    backend = get_backend(name, device)
+    if plain:
+        backend.loop = Backend.loop.__get__(backend)
+    if not fuse:
+        backend.fuse = False
+    return backend
+
+
+def engine(net):
+    """Say how a network ran the steps of its last training; nothing where its backend does not tell."""
+    return getattr(net, "engine", None) or ""
 
 
 # NumPy

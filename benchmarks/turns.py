@@ -1,21 +1,19 @@
 """Run contenders in turn, each in its own process; shared by peers.py and gpu.py.
 
-Each process holds one contender. It sends the result of a short trial, then waits for requests to train an epoch. The
+Each process holds one contender. It sends the result of a short trial, then trains an epoch whenever it is asked. The
 results of each epoch are compared between the contenders.
 """
 
 import gc
-import multiprocessing
 import os
 import random
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from children import Child
 from contenders import Contender, Row, start
 
 from xpnet.datasets import mnist, mnist_sample
@@ -46,10 +44,12 @@ class Worker:
     name: str
     contender: Contender
     one: bool
-    pipe: Connection
-    process: Any
+    child: Child
     seconds: list[float] = field(default_factory=list)  # per round
     share: float = 0.0  # fraction of the test examples classified correctly
+    engine: str = ""  # how xpnet ran the steps
+    wrong: dict[str, None] = field(default_factory=dict)  # differences from the other contenders, in order
+    failure: str = ""  # why it takes no further part
 
     def __str__(self):
         return f"{self.contender.title} ({self.threads})"
@@ -64,53 +64,26 @@ class Worker:
         """Median seconds per epoch."""
         return float(np.median(self.seconds))
 
-    def answer(self):
-        """Wait for the next epoch; raise a RuntimeError with the reason if it failed."""
-        try:
-            answer = self.pipe.recv()
-        except EOFError:
-            self.process.join()
-            answer = f"its process ended with {self.process.exitcode}"
-        if isinstance(answer, str):
-            raise RuntimeError(answer)
-        return answer
 
-    def stop(self):
-        """End the process."""
-        with suppress(OSError):  # it may have ended already
-            self.pipe.send(False)
-        self.process.join()
+def launch(name, contender, row, folder, one=False, patience=None):
+    """Start the process of a contender, which loads its data from the folder; `patience` is that of its answers."""
+    threads = ONE_THREAD if one else {}  # BLAS reads the number of threads when it is loaded
+    child = Child(train, name, contender.make, row, folder, one, patience=patience, environment=threads)
+    return Worker(name, contender, one, child)
 
 
-def launch(name, contender, row, folder, one=False):
-    """Start the process of a contender, which loads its data from the folder."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=serve, args=(theirs, name, contender.make, row, folder, one), daemon=True)
-    before = dict(os.environ)
-    os.environ.update(ONE_THREAD if one else {})  # BLAS reads the number of threads when it is loaded
-    process.start()
-    os.environ.clear()
-    os.environ.update(before)
-    theirs.close()
-    return Worker(name, contender, one, ours, process)
-
-
-def serve(pipe, name, make, row, folder, one):
-    """Answer requests from the pipe. An error is sent back as text and ends the process."""
-    try:
-        if one and library(name) == "jax":  # XLA uses one thread per available core
-            os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-        few = int(TRIAL * row.batch_size)
-        x, labels = (np.array(np.load(folder / name, mmap_mode="r")[: row.examples]) for name in FILES)
-        pipe.send(make(row, x[:few], labels[:few])())
-        gc.collect()  # frees the trial's device memory
-        epoch = make(row, x, labels)
-        del x, labels  # a contender may keep its own copy
-        while pipe.recv():
-            pipe.send(epoch())
-    except Exception as error:
-        pipe.send(f"{type(error).__name__}: {error}")
+def train(name, make, row, folder, one):
+    """Yield the result of a trial, then results of epochs."""
+    if one and library(name) == "jax":  # XLA uses one thread per available core
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    few = int(TRIAL * row.batch_size)
+    x, labels = (np.array(np.load(folder / name, mmap_mode="r")[: row.examples]) for name in FILES)
+    yield make(row, x[:few], labels[:few])()
+    gc.collect()  # frees the trial's device memory
+    epoch = make(row, x, labels)
+    del x, labels  # a contender may keep its own copy
+    while True:
+        yield epoch()
 
 
 def library(name):
@@ -149,18 +122,18 @@ def measure(row, workers, rounds, test, warm_up=1):
 
     The first `warm_up` rounds are not timed; libraries compile in them.
     """
-    failed = []
-    epochs = answers(workers, failed)
-    wrong, workers = differences(row, epochs, trial=True), list(epochs)
+    everyone, epochs = workers, answers(workers)
+    mark_differences(row, epochs, trial=True)
     for i in range(1 - warm_up, rounds + 1):
-        epochs = {}
+        workers, epochs = [worker for worker in workers if worker in epochs], {}
         for worker in random.sample(workers, len(workers)):
             time.sleep(PAUSE)
-            worker.pipe.send(True)
-            epochs |= answers([worker], failed)
-        wrong += differences(row, epochs)
+            worker.child.ask()
+            epochs |= answers([worker])
         workers = [worker for worker in workers if worker in epochs]
+        mark_differences(row, {worker: epochs[worker] for worker in workers})
         for worker in workers:
+            worker.engine = epochs[worker].engine
             if i > 0:
                 worker.seconds.append(epochs[worker].seconds)
             else:
@@ -169,21 +142,22 @@ def measure(row, workers, rounds, test, warm_up=1):
             slow = hopeless(workers)
             workers = [worker for worker in workers if worker not in slow]
             for worker in slow:
-                worker.stop()
+                worker.child.stop()
     for worker in workers:
-        worker.stop()
-    return Result(row, workers, list(dict.fromkeys(wrong)), failed)
+        worker.child.stop()
+    wrong = [f"{worker} {text}" for worker in everyone for text in worker.wrong]
+    failed = [f"{worker} failed: {worker.failure}" for worker in everyone if worker.failure]
+    return Result(row, workers, wrong, failed)
 
 
-def answers(workers, failed):
-    """Wait for the next epoch of each worker, {worker: epoch}; append the reasons of failures to `failed`."""
+def answers(workers):
+    """Wait for the next epoch of each worker, {worker: epoch}; a worker that fails is left out."""
     epochs = {}
     for worker in workers:
         try:
-            epochs[worker] = worker.answer()
+            epochs[worker] = worker.child.answer()
         except RuntimeError as error:
-            failed.append(f"{worker} failed: {error}")
-            worker.stop()
+            worker.failure = str(error)
     return epochs
 
 
@@ -195,21 +169,20 @@ def hopeless(workers):
     return [worker for worker in workers if min(worker.seconds) > HOPELESS * best[worker.name]]
 
 
-def differences(row, epochs, trial=False):
-    """List the differences between epochs from the same start, {worker: epoch}."""
+def mark_differences(row, epochs, trial=False):
+    """Compare epochs from the same start, {worker: epoch}, with the first; mark the workers whose results differ."""
     same = {worker: epoch for worker, epoch in epochs.items() if worker.contender.bound is not None}
-    begun, wrong, (first, model) = start(row).layers, [], next(iter(same.items()), (None, None))
+    begun, (first, model) = start(row).layers, next(iter(same.items()), (None, None))
     for worker, epoch in same.items():
         if trial or not row.relu:
             bound = RELU_TRIAL_BOUND if row.relu else worker.contender.bound
             for name, off in parts_off(begun, model.layers, epoch.layers):
                 if not off <= bound:
-                    wrong.append(f"{worker} has {name} that differs from that of {first} by {off:.1e} of its change")
+                    worker.wrong[f"has {name} that differs from that of {first} by {off:.1e} of its change"] = None
         if epoch.stream != model.stream:
-            wrong.append(f"{worker} has other minibatches than {first}")
+            worker.wrong[f"has other minibatches than {first}"] = None
         if not abs(epoch.cost - model.cost) <= (RELU_COST_BOUND if row.relu else COST_BOUND) * model.cost:
-            wrong.append(f"{worker} has the cost {epoch.cost:.6f}, but {first} has {model.cost:.6f}")
-    return wrong
+            worker.wrong[f"has the cost {epoch.cost:.6f}, but {first} has {model.cost:.6f}"] = None
 
 
 def parts_off(begun, layers, others):

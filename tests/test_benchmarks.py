@@ -1,0 +1,170 @@
+"""What the benchmarks rely on, and a run does not show: giving up, what differs, and rows that are kept."""
+
+import functools
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+sys.path.append(str(BENCHMARKS))  # as for a script there; processes that the tests start have the same paths
+
+from children import Child
+from contenders import Contender, Row, numpy_by_hand, xpnet
+from gpu_check import read_nodes
+from gpu_times import crossover_cells, step_cells
+from record import Record
+from turns import launch, measure, parts_off, save
+
+ROW = Row((784, 4, 10), 10, 3.0, examples=205)
+
+
+def count_and_fail():
+    yield 1
+    raise ValueError("two is\n  too many")
+
+
+def count_and_hang():
+    yield 1
+    time.sleep(1000)
+
+
+def count_and_exit():
+    yield 1
+    sys.exit(3)
+
+
+def count():
+    yield from range(3)
+
+
+def hanging(row, x, labels):
+    time.sleep(1000)
+
+
+def broken(row, x, labels):
+    raise ArithmeticError("no such luck")
+
+
+def wrong(row, x, labels):
+    """Train with another learning rate."""
+    return numpy_by_hand(row._replace(lr=2.9), x, labels)
+
+
+def test_a_process_answers_step_by_step():
+    assert list(Child(count)) == [0, 1, 2]
+    child = Child(count)
+    assert child.answer() == 0
+    child.ask()
+    assert child.answer() == 1
+    child.stop()
+    assert not child.process.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("generate", "reason"),
+    [
+        (count_and_fail, r"^ValueError: two is too many \(test_benchmarks.py:\d+\)$"),
+        (count_and_exit, "^its process ended with 3$"),
+        (count_and_hang, "^it did not answer within 0.2 s, and its process was ended$"),
+    ],
+)
+def test_a_process_that_fails_or_hangs_is_given_up(generate, reason):
+    child = Child(generate)
+    assert child.answer() == 1
+    child.patience = 0.2 if generate is count_and_hang else None
+    child.ask()
+    with pytest.raises(RuntimeError, match=reason):
+        child.answer()
+    assert not child.process.is_alive()
+
+
+def test_contenders_that_hang_fail_or_differ_are_named_and_the_others_are_timed(tmp_path, digits):
+    (x, labels), test = digits
+    save(tmp_path, x, labels)
+    contenders = {
+        "numpy by hand": Contender("by hand", numpy_by_hand),
+        "numpy xpnet": Contender("xpnet", functools.partial(xpnet, "numpy", "rows")),
+        "numpy wrong": Contender("wrong", wrong),
+        "numpy hanging": Contender("hanging", hanging),
+        "numpy broken": Contender("broken", broken),
+    }
+    patience = {"numpy hanging": 0.1}
+    workers = [launch(name, each, ROW, tmp_path, patience=patience.get(name)) for name, each in contenders.items()]
+    result = measure(ROW, workers, 1, test)
+    assert [worker.name for worker in result.workers] == ["numpy by hand", "numpy xpnet", "numpy wrong"]
+    hung, failed = result.failed
+    assert hung == "hanging (all) failed: it did not answer within 0.1 s, and its process was ended"
+    assert failed.startswith("broken (all) failed: ArithmeticError: no such luck (test_benchmarks.py:")
+    assert {text.split(" has ")[0] for text in result.wrong} == {"wrong (all)"}
+    assert not any(worker.child.process.is_alive() for worker in workers)
+    assert [worker.name for worker in workers if worker.child.hung] == ["numpy hanging"]
+
+    cells = {worker.name: step_cells(result, worker, None) for worker in workers}
+    assert cells["numpy xpnet"][-1] == ""
+    microseconds, *_, remarks = cells["numpy wrong"]
+    assert float(microseconds.split()[0]) > 0
+    assert remarks.startswith("DIFFERS: it has w[0] that differs from that of by hand (all) by ")
+    assert cells["numpy hanging"][0] == "–"
+    assert cells["numpy hanging"][-1].startswith("FAILED: it did not answer within 0.1 s")
+
+
+def test_rows_are_printed_and_appended_as_they_come(tmp_path, capsys):
+    path = tmp_path / "results.txt"
+    path.write_text("an earlier run\n")
+    record = Record(path)
+    assert path.read_text() == "an earlier run\n"
+    record.head("network", "µs")
+    lines = ["an earlier run", "", "| network | µs |", "| --- | --- |"]
+    assert path.read_text().splitlines() == lines
+    record.row("784-30-10", "of two\n lines")
+    assert path.read_text().splitlines() == [*lines, "| 784-30-10 | of two lines |"]
+    assert capsys.readouterr().out.splitlines() == path.read_text().splitlines()[1:]
+
+
+def test_the_crossover_compares_the_fastest_on_each_side():
+    times = {("jax", "cuda:0"): 20.0, ("numpy", "cpu"): 40.0, ("torch", "cpu"): 41.0, ("cupy", "cuda:0"): 50.0}
+    ratio, every_time = crossover_cells(times)
+    assert ratio == "0.50"
+    assert every_time == "jax on cuda:0 20.0, numpy on cpu 40.0, torch on cpu 41.0, cupy on cuda:0 50.0"
+    assert crossover_cells({("numpy", "cpu"): 40.0})[0] == "–"
+
+
+def test_the_nodes_of_a_graph_are_counted_by_kind():
+    dot = """digraph dot {
+    subgraph cluster_1 {
+    "graph_1_node_0"[style="bold" shape="octagon" label="0
+    cupy_add__float32_float32_float32
+    "];
+    "graph_1_node_1"[style="solid" label="1
+    MEM_ALLOC
+    "];
+    "graph_1_node_2"[style="solid" label="2
+    MEMCPY
+    (DtoD, 4)
+    "];
+    "graph_1_node_0" -> "graph_1_node_1"[headlabel=0];
+    }}"""
+    assert read_nodes(dot) == {"kernel": 1, "MEM_ALLOC": 1, "MEMCPY": 1}
+    with pytest.raises(AssertionError, match="no nodes are found in: digraph"):
+        read_nodes("digraph dot {}")
+
+
+def test_the_command_for_a_gpu_says_what_is_missing(tmp_path):
+    command = [sys.executable, "-S", str(BENCHMARKS / "gpu.py"), "--check"]  # without any installed package
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "not installed: array-api-compat threadpoolctl; install with pip install array-api-compat threadpoolctl, or "
+        "carry along a folder that pip install --no-deps --target FOLDER array-api-compat threadpoolctl has filled, "
+        "and add --packages FOLDER\n"
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_are_compared_with_the_change_that_training_made():
+    begun, layers, others = ([(np.full((1, 1), w), np.full((1, 1), b))] for w, b in ((1, 1), (2, 3), (2.5, 3)))
+    assert dict(parts_off(begun, layers, others)) == {"w[0]": 0.5, "b[0]": 0.0}
