@@ -4,7 +4,9 @@ On a fake device of array-api-strict, whose arrays meet no array of another devi
 would make one on the default device, or bring one to the host by another way.
 """
 
+import os
 import pickle
+import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -221,6 +223,41 @@ def test_a_network_moves_between_all_pairs(one, other, dtype):
     train(back, (X, CLASS))
     for here_, there in zip(flat(snapshot(back)), flat(snapshot(moved)), strict=True):
         np.testing.assert_allclose(here_, there, rtol=1e-3 if dtype == "float32" else 1e-9, atol=1e-5)
+
+
+SECOND_DEVICE = """
+import jax, numpy as np
+from xpnet import Adam, Network
+
+first, second = jax.devices("cpu")
+x, y = np.random.default_rng(0).standard_normal((30, 4)).astype("f4"), np.arange(30, dtype="i4") % 3
+options = {"task": "classification", "dropout": 0.2, "backend": "jax", "seed": 0}
+nets = [Network([4, 5, 3], **options, device=f"cpu:{i}") for i in range(2)]
+
+def devices(*arrays):
+    return {device for array in arrays for device in array.devices()}
+
+for net, device, other in zip(nets, (first, second), (second, first)):
+    near, far = ([jax.device_put(a, where) for a in (x, y)] for where in (device, other))
+    with jax.transfer_guard_device_to_device("disallow_explicit"):
+        net.train(tuple(near), epochs=2, batch_size=8, optimizer=Adam(), progress=False)
+    net.train(tuple(far), epochs=2, batch_size=8, progress=False)
+    gradients = net.backward(*far)[0]
+    assert devices(*jax.tree.leaves(net.state), *gradients, net.predict_proba(far[0])) == {device}
+np.testing.assert_array_equal(nets[0].w[0], nets[1].w[0])
+for net, (name, device) in zip(nets, [("cpu:1", second), ("cpu:0", first)]):
+    assert devices(*jax.tree.leaves(net.to(device=name).state)) == {device}
+"""
+
+
+@pytest.mark.needs("jax")
+def test_a_network_of_jax_stays_on_its_device():
+    """On the second of two devices that JAX makes of the CPU: nothing goes to the first, its default."""
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"
+    done = subprocess.run(
+        [sys.executable, "-c", SECOND_DEVICE], capture_output=True, text=True, env=os.environ | {"XLA_FLAGS": flags}
+    )
+    assert done.returncode == 0, done.stderr
 
 
 SHARING = [("numpy", "numpy"), ("numpy", "torch"), ("torch", "numpy"), ("torch", "torch")]

@@ -1,7 +1,6 @@
-"""What CuPy on host memory shows besides the numbers: what waits for the device, what is launched, and what lies where.
+"""What CuPy on host memory shows besides the numbers: what is launched, and what lies where.
 
-A step must not wait for the device: no value comes to the host, and nothing is copied there or back. On a GPU that
-would cost more than the step itself.
+That no step waits for the device is tested in test_waits.py, where other libraries are watched too.
 """
 
 import ctypes
@@ -9,98 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_costs import PAIRS, count_outputs, targets
-from test_optimizers import EVERY
+from waits import N, X, Y, count_plain_steps, network, prepare_steps
 
 from xpnet import SGD, Adam, Network, get_backend
 from xpnet.core import arrays
-from xpnet.core.activations import ACTIVATIONS
-from xpnet.core.arrays import map_arrays
-from xpnet.core.minibatch import Batch, Encoding, Examples, gather
-from xpnet.core.step import make_step
-
-WAITS = ("synchronization", "copy to the device", "copy to the host")
-M, N, STEPS = 4, 12, 3
-X = np.random.default_rng(0).standard_normal((N, 5))
-Y = np.random.default_rng(1).uniform(size=(N, 3))
-
-
-def count_steps(host: Any, net: Network, y: np.ndarray, optimizer: Any = None, **more: Any) -> Any:
-    """Take steps by the loop of a network's backend; return what was counted in all of them but the first."""
-    net.reset_optimizer(optimizer or SGD())
-    backend = net.backend
-    with backend.scope(net.dtype):
-        encoding = Encoding(np.arange(3, dtype=np.int32), more.pop("scale", None))
-        examples = Examples(more.pop("x", X).astype(more.pop("x_dtype", net.dtype)), y, more.pop("weight", None))
-        data = map_arrays(backend.asarray, (examples, encoding))
-        state = net.state._replace(cost=backend.asarray(np.zeros(M, net.dtype)))
-        index, lr = np.arange(N, dtype=np.int32).reshape(STEPS, M), np.full(STEPS, 0.05, net.dtype)
-        batches = map_arrays(backend.asarray, Batch(index, lr, **more))
-        step = make_step(net.sigmas, net.output, net.optimizer.update)
-        for i in range(STEPS):
-            minibatch = map_arrays(lambda column, i=i: column[i, ...], batches)
-            with host.counting() as counts:
-                state = step(state, gather(data, minibatch, backend.xp), backend.xp)
-    return counts
-
-
-def network(outputs: int = 3, **options: Any) -> Network:
-    return Network([5, 4, outputs], **{"activation": "tanh", "backend": "cupy", "seed": 0, **options})
-
-
-def assert_no_waits(counts: Any) -> None:
-    for wait in WAITS:
-        assert counts[wait] == 0, f"a step waits for the device, by a {wait}: {counts.lines(wait)}"
-    assert counts.launches() > 0
-
-
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_no_step_waits_with_any_activation(host, activation):
-    assert_no_waits(count_steps(host, network(activation=activation), Y))
-
-
-FIRST = {cost: output for output, cost in reversed(PAIRS)}  # of each cost; the activations are tested above
-
-
-@pytest.mark.parametrize(
-    ("output", "cost"),
-    [pytest.param(*pair, marks=[] if FIRST[pair[1]] == pair[0] else [pytest.mark.slow]) for pair in PAIRS],
-)
-def test_no_step_waits_with_any_cost(host, output, cost):
-    y = targets(output, np.random.default_rng(2), N, 3)
-    given = None if output == "mean_std" else output  # which its cost brings
-    net = network(count_outputs(cost, 3), output_activation=given, cost=cost)
-    assert_no_waits(count_steps(host, net, y.astype("float32")))
-
-
-@pytest.mark.parametrize("optimizer", EVERY, ids=str)
-def test_no_step_waits_with_any_optimizer(host, optimizer):
-    assert_no_waits(count_steps(host, network(), Y, optimizer))
-
-
-def test_no_step_waits_with_dropout_weights_penalty_classes_and_bytes(host):
-    assert_no_waits(count_steps(host, network(dropout=[0.2, 0.5]), Y, Adam()))
-    pixels = np.random.default_rng(3).integers(256, size=(N, 5), dtype=np.uint8)
-    net = network(task="classification", dropout=0.3)
-    more = {"x": pixels, "x_dtype": np.uint8, "scale": np.float32(1 / 255), "weight": np.ones(N, np.float32)}
-    labels = np.arange(N, dtype=np.int32) % 3
-    assert_no_waits(count_steps(host, net, labels, Adam(), **more, decay=np.full(STEPS, 0.1, np.float32)))
-
-
-def test_a_step_that_waits_is_found_with_its_line(host):
-    def update(layers: Any, grads: Any, state: Any, lr: Any, xp: Any) -> Any:
-        float(lr)
-        return layers, state
-
-    net = network()
-    with net.backend.scope("float32"), host.counting() as counts:
-        update((), (), (), net.backend.asarray(np.ones(())), net.backend.xp)
-    assert counts["synchronization"] == counts["copy to the host"] == 1
-    with pytest.raises(AssertionError, match="waits for the device, by a synchronization"):
-        assert_no_waits(counts)
-    with host.counting() as counts:
-        net.backend.to_numpy(net.backend.asarray(np.ones(3)))
-    assert "xpnet/backends/_cupy.py" in counts.lines("synchronization")
 
 
 @pytest.mark.parametrize(
@@ -112,7 +23,7 @@ def test_a_step_that_waits_is_found_with_its_line(host):
     ],
 )
 def test_a_step_launches_at_most_so_many_kernels(host, options, optimizer, most):
-    counts = count_steps(host, network(**options), Y, optimizer)
+    counts = count_plain_steps(prepare_steps(network("cupy", **options), Y, optimizer), host.counting)
     assert counts.launches() <= most, counts.lines("kernel")
 
 
@@ -127,7 +38,7 @@ def test_memory_that_is_used_again_is_written_before_it_is_read(host):
         return memory
 
     def train() -> list[Any]:
-        net = network(activation="gelu", dropout=0.2, task="classification")
+        net = network("cupy", activation="gelu", dropout=0.2, task="classification")
         net.train((X, np.arange(N) % 3), epochs=3, batch_size=5, optimizer=Adam(), progress=False)
         return [cupy.asnumpy(w) for w in net.w]
 

@@ -69,11 +69,20 @@ def _where(condition: Array, x: Any, y: Any, out: Array | None = None) -> Array:
 
 
 def _maximum(x: Any, y: Any, out: Array | None = None) -> Array:
+    x, y = _fill_number(x, y), _fill_number(y, x)
     return torch.maximum(x, y, out=out) if _are_alike(x, y) else _copy_into(out, compat.maximum(x, y))
 
 
 def _minimum(x: Any, y: Any, out: Array | None = None) -> Array:
+    x, y = _fill_number(x, y), _fill_number(y, x)
     return torch.minimum(x, y, out=out) if _are_alike(x, y) else _copy_into(out, compat.minimum(x, y))
+
+
+def _fill_number(x: Any, other: Any) -> Any:
+    """Make a tensor of a number, on the device itself: array_api_compat copies it there, and waits for the copy."""
+    if isinstance(x, torch.Tensor) or not isinstance(other, torch.Tensor):
+        return x
+    return torch.full((), x, dtype=compat.result_type(x, other), device=other.device)
 
 
 def _are_alike(x: Any, y: Any) -> bool:
@@ -133,7 +142,7 @@ def _limit_threads(number: int) -> Iterator[None]:
 _LOCK = Lock()
 _BEFORE: list[int] = []  # for each context that has not ended, the number before the first of them
 
-_XP = PatchedNamespace(compat, matmul=_matmul, vecdot=_vecdot)
+_XP = PatchedNamespace(compat, matmul=_matmul, vecdot=_vecdot, maximum=_maximum, minimum=_minimum)
 
 
 class TorchBackend(Eager):
