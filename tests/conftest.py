@@ -73,21 +73,24 @@ class Thinning:
       on the default device is seen too. Modules about places name it in the marker few.
     - array-api-strict's other device and JAX have every second combination of what remains.
     - CuPy on host memory has the first combination, of the modules in MODULES_ON_HOST alone; with --cupy-on-host it has
-      all of them.
+      all of them, but those that the marker few leaves out.
     - Places in the marker few have the first combination, or every n-th of them, as with ``few("jax", every=3)``;
       none with ``every=0``.
 
     Tests with the marker every_combination are not thinned.
     """
 
-    MODULES_ON_HOST = ("backprop", "costs", "dropout", "gpu", "host_cupy", "optimizers", "replay", "training")
+    MODULES_ON_HOST = (
+        *("backprop", "costs", "dropout", "fusion", "gpu", "host_cupy", "optimizers", "replay", "training", "waits"),
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, on_host: bool) -> None:
         self.counts: Counter[Any] = Counter()
+        self.on_host = on_host
 
     def leaves_out(self, item: pytest.Item) -> bool:
         given = dict(getattr(getattr(item, "callspec", None), "params", {}))
-        where = given.pop("place", None) or given.pop("other", None) or given.pop("eager", None)
+        where = next((given.pop(name) for name in ("place", "other", "eager", "cupy") if name in given), None)
         if where not in PLACES or item.get_closest_marker("every_combination"):
             return False
         paired = any("dtype" in mark.args[0] for mark in item.iter_markers("parametrize"))  # with another parameter
@@ -95,6 +98,8 @@ class Thinning:
             return True
         marks = reversed([*item.iter_markers("few")])  # that of the module first: the test's own goes before it
         few = {name: mark.kwargs.get("every") for mark in marks for name in mark.args}
+        if where == host_cupy.NAME and self.on_host:
+            return where in few and self.is_between(item, where, few[where])
         if where == host_cupy.NAME:
             few.setdefault(where, None)
             if item.path.stem.removeprefix("test_") not in self.MODULES_ON_HOST:
@@ -105,18 +110,21 @@ class Thinning:
         few.setdefault("jax", 2)
         if where not in few or not given:
             return where == "strict" and where not in few
+        return self.is_between(item, where, few[where])
+
+    def is_between(self, item: pytest.Item, where: str, every: int | None) -> bool:
+        """Whether a combination is not the first, or not one of every so many."""
         key = item.nodeid.split("[")[0], where
         self.counts[key] += 1
-        every = few[where]
-        return self.counts[key] > 1 if every is None else bool((self.counts[key] - 1) % every)
+        return self.counts[key] > 1 if every is None else every == 0 or bool((self.counts[key] - 1) % every)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what has no place to run in, and combinations that add nothing."""
-    thinning, kept, left_out = Thinning(), [], []
     on_host = config.getoption("cupy_on_host")
+    thinning, kept, left_out = Thinning(on_host), [], []
     for item in items:
-        thinned = not (config.getoption("every_combination") or on_host) and thinning.leaves_out(item)
+        thinned = not config.getoption("every_combination") and thinning.leaves_out(item)
         thinned = thinned or (on_host and not needs_host(item))
         (left_out if thinned or lacks(item) else kept).append(item)
     config.hook.pytest_deselected(items=left_out)

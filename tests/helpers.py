@@ -75,9 +75,18 @@ def _why_not(make: Callable[[], Place]) -> str | None:
 LEFT_OUT = {name: why for name, make in PLACES.items() if (why := _why_not(make))}
 
 
+def _is_installed(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:  # of the package that it is part of
+        return False
+
+
 # Libraries of tests marked with needs("library")
 NOT_INSTALLED = [
-    name for name in ("torch", "jax", "cupy", "torchvision", "pandas", "pyarrow") if find_spec(name) is None
+    name
+    for name in ("torch", "jax", "cupy", "torchvision", "pandas", "pyarrow", "nvidia.cuda_nvrtc")
+    if not _is_installed(name)
 ]
 
 

@@ -1,5 +1,6 @@
 import sys
 
+import host_cupy
 import numpy as np
 import pytest
 import reference
@@ -254,7 +255,7 @@ def test_a_schedule_that_is_not_finite_is_refused(place):
 
 
 @pytest.mark.few("strict-device1", every=0)
-@pytest.mark.few("jax")
+@pytest.mark.few("jax", host_cupy.NAME)
 @pytest.mark.parametrize(
     ("optimizer", "dropout"),
     [

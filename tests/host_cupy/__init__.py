@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from importlib.util import find_spec
+from typing import Any
 
 from host_cupy import native
 from host_cupy.counts import Counts, Meter
@@ -31,8 +32,8 @@ MOST_DEVICES = 2
 class Host:
     """The pretended machine; what is done on its devices can be counted."""
 
-    def __init__(self, runtime: HostRuntime, meter: Meter) -> None:
-        self.runtime, self.counting = runtime, meter.counting
+    def __init__(self, runtime: HostRuntime, meter: Meter, kernels: Any) -> None:
+        self.runtime, self.counting, self._kernels = runtime, meter.counting, kernels
         runtime.n_devices = 0
 
     @contextmanager
@@ -43,6 +44,15 @@ class Host:
             yield
         finally:
             self.runtime.n_devices = before
+
+    @contextmanager
+    def threads(self, number: int) -> Iterator[None]:
+        """Run kernels that are compiled in this context by so many threads, which take turns between barriers."""
+        self._kernels.threads = number
+        try:
+            yield
+        finally:
+            self._kernels.threads = 1
 
 
 def why_not() -> str | None:
@@ -80,7 +90,8 @@ def install() -> Host:
         sys.modules[module.__name__] = libraries.cublas = module
         from host_cupy import kernels  # imports cupy, which binds to all this
 
-        kernels.HostKernels(runtime, meter).install()
+        host_kernels = kernels.HostKernels(runtime, meter)
+        host_kernels.install()
         kernels.cupy.empty(1)  # now the memory pool has a part for each device
         from xpnet.backends.cuda import cublas as ours
 
@@ -88,7 +99,7 @@ def install() -> Host:
         ours.load_library = lambda: library
     except (AttributeError, ImportError, RuntimeError) as error:
         raise RuntimeError(f"host_cupy relies on private names of CuPy 14, and with {_version()}: {error}") from error
-    return Host(runtime, meter)
+    return Host(runtime, meter, host_kernels)
 
 
 def _version() -> str:

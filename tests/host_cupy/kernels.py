@@ -43,7 +43,7 @@ class HostKernels:
     """The hooks."""
 
     def __init__(self, runtime: HostRuntime, meter: Meter) -> None:
-        self.runtime, self.meter = runtime, meter
+        self.runtime, self.meter, self.threads = runtime, meter, 1
         self.elementwise = {
             "cupy_take": _take,
             "cupy_take_scalar": _take,

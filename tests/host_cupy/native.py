@@ -1,9 +1,14 @@
-"""Kernels that are given as CUDA C++, compiled for the host by a C++ compiler. One thread does the work of all."""
+"""Kernels that are given as CUDA C++, compiled for the host by a C++ compiler.
+
+One thread does the work of all, unless several are asked for. Then these take turns between barriers, the last one
+first: where a kernel lacks a barrier, a thread sees what others have not written yet, and the results are wrong.
+"""
 
 import ctypes
 import hashlib
 import os
 import subprocess
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,36 +19,15 @@ COMPILER = "g++"
 OPTIONS = ("-O1", "-ffp-contract=off", "-std=c++17", "-shared", "-fPIC", "-w")
 COMPILED = Path(__file__).parents[2] / ".pytest_cache" / "host_cupy"  # what was compiled once is kept
 FUNCTIONS = ("exp", "log", "log1p", "expm1", "tanh")
-HEADER = (
-    """
-#define __global__
-#define __device__
-#define __launch_bounds__(threads)
-namespace device {
-struct Dim { int x; };
-static Dim threadIdx{0}, blockIdx{0}, blockDim{1}, gridDim{1};
-inline void __syncthreads() {}
-inline float __fadd_rn(float a, float b) { return a + b; }
-inline float __fsub_rn(float a, float b) { return a - b; }
-inline float __fmul_rn(float a, float b) { return a * b; }
-inline double __dadd_rn(double a, double b) { return a + b; }
-inline double __dsub_rn(double a, double b) { return a - b; }
-inline double __dmul_rn(double a, double b) { return a * b; }
-"""
-    + "".join(
-        f"inline float {name}(float a) {{ return __builtin_{name}f(a); }}\n"
-        f"inline double {name}(double a) {{ return __builtin_{name}(a); }}\n"
-        for name in (*FUNCTIONS, "sqrt", "fabs")
-    )
-    + "inline float fabsf(float a) { return __builtin_fabsf(a); }\n"
-)
+HEADER = Path(__file__).with_name("device.h").read_text()
 
 
 class Module:
     """A module of kernels, as CuPy's RawModule: `get_function` returns a function (grid, block, arguments)."""
 
     def __init__(self, code: str, kernels: Any) -> None:
-        self.library, self.kernels = compile_library(code), kernels
+        self.kernels, self.threads = kernels, kernels.threads
+        self.library = compile_library(code, several=self.threads > 1)
 
     def get_function(self, name: str) -> Callable[..., None]:
         """Return a kernel."""
@@ -51,14 +35,30 @@ class Module:
 
         def launch(grid: Sequence[int], block: Sequence[int], args: Sequence[Any]) -> None:
             pointers = [ctypes.c_void_p(array.data.ptr) for array in args]
-            self.kernels.launch(name, args, lambda: function(*pointers))
+            run = (lambda: self._run_threads(function, pointers, grid)) if self.threads > 1 else None
+            self.kernels.launch(name, args, run or (lambda: function(*pointers)))
 
         return launch
 
+    def _run_threads(self, function: Any, pointers: Sequence[Any], grid: Sequence[int]) -> None:
+        """Run a kernel by several threads: in one block, or each in a block of its own."""
+        threads, blocks = (self.threads, 1) if tuple(grid) == (1,) else (1, self.threads)
 
-def compile_library(code: str) -> ctypes.CDLL:
-    """Compile a source, unless it has been compiled before, and load it."""
-    source = f"{HEADER}{code}\n}}\n"
+        def run(number: int) -> None:
+            self.library.begin(number, threads, blocks)
+            function(*pointers)
+            self.library.end()
+
+        workers = [threading.Thread(target=run, args=(i,)) for i in range(self.threads)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+
+
+def compile_library(code: str, several: bool = False) -> ctypes.CDLL:
+    """Compile a source, for one thread or several, unless it has been compiled before, and load it."""
+    source = f"{'#define SEVERAL' if several else ''}\n{HEADER}{code}\n}}\n"
     path = COMPILED / f"{hashlib.sha256(source.encode()).hexdigest()[:24]}.so"
     if not path.exists():
         COMPILED.mkdir(parents=True, exist_ok=True)

@@ -232,8 +232,13 @@ def _conflicts(one: Any, other: Any) -> Iterator[tuple[View, View]]:
 
 def make_loop(operation: Any) -> Loop | None:
     """Make the loop of an operation; None if it is no element-wise one and no short reduction."""
-    if not isinstance(operation, Operation):
-        return None
+    loop = _make_any_loop(operation) if isinstance(operation, Operation) else None
+    if loop and any(x.key != y.key and x.overlaps(y) for x in loop.reads for y in loop.writes):
+        return None  # it writes what other threads read
+    return loop
+
+
+def _make_any_loop(operation: Operation) -> Loop | None:
     function, args, options, out = operation
     arrays = _find_arrays(args)
     if not arrays or any(x.dtype.name not in DTYPES or x.size == 0 for x in (*arrays, out)):

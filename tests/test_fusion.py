@@ -1,0 +1,256 @@
+"""Fused kernels: which operations they hold, that their threads wait for each other, and what CUDA makes of them.
+
+That they give the same bits as the operations is tested with everything that is replayed, in test_replay.py.
+"""
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from typing import Any
+
+import host_cupy
+import numpy as np
+import pytest
+from helpers import LEFT_OUT, PLACES, assert_same, marked, snapshot
+from test_costs import PAIRS, count_outputs, targets
+from test_optimizers import EVERY
+from waits import STEPS, N, X, Y, network, prepare_steps
+
+from xpnet import SGD, Adam, Network
+from xpnet.backends import Backend
+from xpnet.backends.replay.program import record
+from xpnet.core.activations import ACTIVATIONS
+from xpnet.core.arrays import leaves
+from xpnet.core.minibatch import gather
+
+if not {"cupy", host_cupy.NAME} <= {*LEFT_OUT}:
+    from xpnet.backends.cuda import fusion, graph, source
+    from xpnet.backends.cuda.fusion import Kernel, Operation, fuse
+
+
+@pytest.fixture(params=marked(["cupy", host_cupy.NAME]), autouse=True)
+def cupy(request: pytest.FixtureRequest) -> Any:
+    """CuPy, on a GPU or over host memory."""
+    PLACES[request.param]()
+    return pytest.importorskip("cupy")
+
+
+def fuse_steps(net: Network, *args: Any, **more: Any) -> list[Any]:
+    """Record some steps, and fuse their operations."""
+    backend, step, data, state, batches = prepare_steps(net, *args, **more)
+    with backend.scope("float32"):
+        program = record(backend, step, gather, data, state, batches, STEPS)
+        return fuse(program.operations, leaves(program.state))
+
+
+def kernels(nodes: list[Any]) -> list[Any]:
+    return [node for node in nodes if isinstance(node, Kernel)]
+
+
+# How many nodes a step has
+
+DROPOUT = {"activation": "gelu", "dropout": 0.2, "task": "classification"}
+
+
+@pytest.mark.every_combination
+@pytest.mark.parametrize(
+    ("options", "optimizer", "fused", "unfused"),
+    [
+        pytest.param({}, SGD(), 9.6, 37.0, id="the book"),
+        pytest.param({}, SGD(momentum=0.9), 9.6, 45.0, id="momentum"),
+        pytest.param({"activation": "relu", "task": "classification"}, Adam(), 9.6, 79.4, id="relu, adam"),
+        pytest.param(DROPOUT, Adam(), 10.4, 203, id="gelu, dropout, adam"),
+    ],
+)
+def test_a_step_has_so_many_nodes(cupy, options, optimizer, fused, unfused):
+    """784-30-10 in minibatches of 10: as the engine says, with a tenth of the nodes that gather ten minibatches."""
+    x, labels = np.random.default_rng(0).random((5000, 784), np.float32), np.arange(5000) % 10
+    nodes = []
+    for fusing in (True, False):
+        net = Network([784, 30, 10], seed=0, backend="cupy", **options)
+        net.backend.fuse = fusing
+        net.train((x, labels), 1, 10, 0.01, optimizer=optimizer, progress=False)
+        nodes.append(float(net.engine.removeprefix("CUDA graph, ").removesuffix(" nodes a step")))
+    assert nodes == [fused, unfused]
+
+
+def test_a_graph_has_as_many_nodes_as_are_launched(host):
+    nodes = [node for node in fuse_steps(network("cupy")) if not isinstance(node, Kernel)]
+    captured = graph.Graph(nodes)
+    with host.counting() as counts:
+        captured()
+    assert counts["graph launch"] == 1
+    with host.counting() as counts:
+        for node in nodes:
+            node()
+    assert captured.nodes == counts.launches() == len(nodes) > STEPS * 5
+
+
+# Which operations a kernel holds
+
+
+def operations(cupy: Any, *described: tuple[Any, ...]) -> list[Any]:
+    """Make operations of (function, output, inputs ...)."""
+    return [Operation(function, args, {}, out) for function, out, *args in described]
+
+
+def shapes(nodes: list[Any]) -> list[Any]:
+    """Of each kernel, the shapes of its loops with their numbers of steps, and of another node its function."""
+    return [
+        [(loop.shape, len(loop.steps)) for loop in node.loops] if isinstance(node, Kernel) else node.function.__name__
+        for node in nodes
+    ]
+
+
+@pytest.fixture
+def arrays(cupy: Any) -> Iterator[Any]:
+    """Matrices (4, 3), and square ones (3, 3)."""
+    return [cupy.ones((4, 3), dtype="float32") for _ in range(4)] + [cupy.ones((3, 3), dtype="float32") for _ in "ab"]
+
+
+def test_operations_of_one_shape_are_one_loop(cupy, arrays):
+    x, y, z, _, _, _ = arrays
+    nodes = fuse(operations(cupy, (cupy.exp, y, x), (cupy.add, z, x, y), (cupy.multiply, z, z, 2.0)), [z])
+    assert shapes(nodes) == [[((4, 3), 3)]]
+    assert nodes[0].loops[0].dropped == {fusion.View(y).key}  # nothing reads it afterwards
+    assert fusion.find_barriers(nodes[0].loops) == set()
+
+
+def test_what_reads_other_elements_is_a_loop_of_its_own_after_a_barrier(cupy, arrays):
+    x, y, _, _, a, b = arrays
+    nodes = fuse(operations(cupy, (cupy.exp, y, x), (cupy.add, b, y[:3], 1.0)), [b])
+    assert shapes(nodes) == [[((4, 3), 1), ((3, 3), 1)]]
+    assert fusion.find_barriers(nodes[0].loops) == {1}
+    assert not nodes[0].loops[0].dropped
+    nodes = fuse(operations(cupy, (cupy.exp, a, b.mT), (cupy.negative, b, b)), [b, a])  # read by others, then written
+    assert shapes(nodes) == [[((3, 3), 1), ((3, 3), 1)]]
+    assert fusion.find_barriers(nodes[0].loops) == {1}
+    assert shapes(fuse(operations(cupy, (cupy.add, b, b, b.mT)), [b])) == ["cupy_add"]  # by CuPy, whatever it does
+
+
+def test_an_operation_moves_up_past_what_it_does_not_depend_on(cupy, arrays):
+    from xpnet.backends.cuda.functions import matmul
+
+    x, y, z, w, a, b = arrays
+    nodes = fuse(operations(cupy, (cupy.exp, y, x), (matmul, z, y, a), (cupy.add, w, x, y)), [w, z])
+    assert shapes(nodes) == [[((4, 3), 2)], "matmul"]
+    nodes = fuse(operations(cupy, (cupy.exp, y, x), (matmul, z, y, a), (cupy.add, w, x, z)), [w, z])
+    assert shapes(nodes) == [[((4, 3), 1)], "matmul", [((4, 3), 1)]]
+    nodes = fuse(operations(cupy, (cupy.exp, y, x), (matmul, z, y, a), (cupy.exp, a, b)), [a, z])  # it is read before
+    assert shapes(nodes) == [[((4, 3), 1)], "matmul", [((3, 3), 1)]]
+
+
+def test_long_loops_are_spread_over_the_device_and_wait_for_nothing(cupy, arrays, monkeypatch):
+    monkeypatch.setattr(fusion, "ONE_BLOCK", 8)
+    x, y, z, w, a, b = arrays
+    nodes = fuse(operations(cupy, (cupy.exp, y, x), (cupy.exp, b, a), (cupy.add, w, y, z)), [w, b])
+    assert shapes(nodes) == [[((4, 3), 2), ((3, 3), 1)]]
+    nodes = fuse(operations(cupy, (cupy.exp, y, x), (cupy.add, b, y[:3], 1.0)), [b])
+    assert shapes(nodes) == [[((4, 3), 1)], [((3, 3), 1)]]
+
+
+def test_what_has_no_expression_is_launched_as_it_is(cupy, arrays):
+    x, y, z, _, _, _ = arrays
+    described = (cupy.sinh, y, x), (cupy.multiply, z, y, float("inf")), (cupy.exp, y.astype("float16"), x)
+    assert shapes(fuse(operations(cupy, *described), [z])) == ["cupy_sinh", "cupy_multiply", "cupy_exp"]
+
+
+# That threads wait for each other
+
+
+def train(**options: Any) -> Network:
+    net = Network([7, 6, 4], seed=0, backend="cupy", activation="gelu", task="classification", dropout=0.2)
+    for name, value in options.items():
+        setattr(net.backend, name, value)
+    x, labels = np.random.default_rng(0).random((200, 7), np.float32), np.arange(200) % 4
+    net.train((x, labels), epochs=1, batch_size=5, lr=0.01, optimizer=Adam(), progress=False)
+    return net
+
+
+def train_plainly() -> Network:
+    return train(loop=lambda *args: Backend.loop(Network([2, 1], backend="cupy").backend, *args))
+
+
+@pytest.mark.parametrize("one_block", [1 << 14, 20, 0])
+def test_threads_that_take_turns_give_the_same_bits(host, monkeypatch, one_block):
+    """The last thread goes first: without a barrier, a loop would read what the others have not written yet."""
+    monkeypatch.setattr(fusion, "ONE_BLOCK", one_block)
+    with host.threads(5):
+        net = train()
+    assert net.engine.startswith("CUDA graph")
+    assert_same(net, snapshot(train_plainly()))
+
+
+@pytest.mark.filterwarnings("ignore:the steps run one operation at a time")
+def test_a_missing_barrier_is_seen(host, monkeypatch):
+    monkeypatch.setattr(source, "find_barriers", lambda loops: set())
+    with host.threads(5):
+        net = train()
+    assert net.engine == "plain loop: the captured graph gives other results on this device"
+
+
+# What CUDA makes of them
+
+
+def compile_for(cupy: Any, code: str, architecture: str) -> bytes:
+    """Compile with CUDA's own compiler, NVRTC, which needs no GPU."""
+    from cupy.cuda import compiler
+
+    return compiler._NVRTCProgram(code, "kernels.cu").compile((f"-arch={architecture}", "--std=c++17"))[0]
+
+
+def kinds() -> Iterator[list[Any]]:
+    """Fused steps of every activation, cost and optimizer, and with dropout, weights, classes and bytes."""
+    for activation in ACTIVATIONS:
+        yield fuse_steps(network("cupy", activation=activation))
+    for output, cost in PAIRS:
+        y = targets(output, np.random.default_rng(2), N, 3)
+        given = None if output == "mean_std" else output  # which its cost brings
+        yield fuse_steps(network("cupy", count_outputs(cost, 3), output_activation=given, cost=cost), y)
+    for optimizer in EVERY:
+        yield fuse_steps(network("cupy"), Y, optimizer)
+    pixels = np.random.default_rng(3).integers(256, size=(N, 5), dtype=np.uint8)
+    labels, weight, decay = np.arange(N, dtype=np.int32) % 3, np.ones(N, np.float32), np.full(STEPS, 0.1, np.float32)
+    more = {"x": pixels, "scale": np.float32(1 / 255), "weight": weight, "decay": decay}
+    for dtype in ("float32", "float64"):
+        net = network("cupy", dropout=0.3, dtype=dtype, task="classification")
+        more |= {"weight": weight.astype(dtype), "decay": decay.astype(dtype), "scale": np.dtype(dtype).type(1 / 255)}
+        yield fuse_steps(net, labels, Adam(), **more)
+
+
+@pytest.mark.slow
+@pytest.mark.needs("nvidia.cuda_nvrtc")
+def test_cuda_compiles_every_kernel(cupy):
+    every = [kernel for nodes in kinds() for kernel in kernels(nodes)]
+    code, _ = source.write_module(every)
+    assert code.count("__global__") > 200
+    for architecture in ("sm_80", "sm_90"):
+        assert compile_for(cupy, code, architecture)
+
+
+@pytest.mark.needs("nvidia.cuda_nvrtc")
+def test_sums_and_products_are_rounded_one_by_one(cupy, arrays):
+    """A fused multiply-add would round once, and give other bits than the operations do."""
+    x, y, z, _, _, _ = arrays
+    nodes = fuse(operations(cupy, (cupy.multiply, y, x, x), (cupy.add, y, y, x), (cupy.subtract, z, y, x)), [z])
+    code, _ = source.write_module(nodes)
+    compiled = compile_for(cupy, code, "compute_80").decode()
+    assert [word for word in ("mul.rn.f32", "add.rn.f32", "sub.rn.f32", "fma") if word in compiled] == [
+        *("mul.rn.f32", "add.rn.f32", "sub.rn.f32")
+    ]
+    contracted = compile_for(
+        cupy, code.replace("__fmul_rn(a, b)", "a * b").replace("__fadd_rn(a, b)", "a + b"), "compute_80"
+    )
+    assert b"fma" in contracted
+
+
+def test_numbers_keep_their_digits():
+    assert [source.write_number(x) for x in (0.1, 3, -2.5e-8, True)] == ["(0.1)", "(3)", "(-2.5e-08)", "(1)"]
+
+
+def test_offsets():
+    assert source.write_offset((4, 3), (3, 1)) == "t"
+    assert source.write_offset((4, 3), (0, 1)) == "(t % 3) * 1"
+    assert source.write_offset((4, 3), (1, 0)) == "(t / 3) * 1"
+    assert source.write_offset((4, 3), (1, 4)) == "(t / 3) * 1 + (t % 3) * 4"
+    assert source.write_offset((), ()) == "t"
+    assert source.write_offset((2, 4, 3), (0, 3, 1)) == "(t / 3 % 4) * 3 + (t % 3) * 1"
