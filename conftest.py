@@ -3,7 +3,7 @@
 from collections import Counter
 from importlib.util import find_spec
 
-OPTIONAL = {f"xpnet/backends/_{name}.py": name for name in ("cupy", "torch", "jax")}
+OPTIONAL = {f"xpnet/backends/_{name}.py": name for name in ("cupy", "torch", "jax")} | {"xpnet/backends/cuda": "cupy"}
 MISSING = {path: name for path, name in OPTIONAL.items() if find_spec(name) is None}
 
 collect_ignore = ["docs/conf.py", "tests/host_cupy", *MISSING]  # the second replaces CuPy: it is no test

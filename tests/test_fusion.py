@@ -4,7 +4,6 @@ That they give the same bits as the operations is tested with everything that is
 """
 
 from collections.abc import Iterator
-from contextlib import nullcontext
 from typing import Any
 
 import host_cupy
@@ -13,7 +12,7 @@ import pytest
 from helpers import LEFT_OUT, PLACES, assert_same, marked, snapshot
 from test_costs import PAIRS, count_outputs, targets
 from test_optimizers import EVERY
-from waits import STEPS, N, X, Y, network, prepare_steps
+from waits import STEPS, N, Y, network, prepare_steps
 
 from xpnet import SGD, Adam, Network
 from xpnet.backends import Backend

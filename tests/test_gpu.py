@@ -244,14 +244,18 @@ def test_it_computes_on_the_stream_of_the_user(cupy):
     assert "graph" in net.engine
 
 
-def test_other_numbers_are_read_from_arrays(cupy):
+def test_other_numbers_are_read_from_arrays(cupy, monkeypatch):
     """Learning rate, momentum and decay: what is generated for a step does not hold them."""
-    sources = []
-    for options in ({"lr": 0.1, "optimizer": SGD(momentum=0.5)}, {"lr": 0.2, "optimizer": SGD(momentum=0.9)}):
-        with pytest.MonkeyPatch.context() as patch:
-            write = graph.write_module
-            patch.setattr(graph, "write_module", lambda kernels: sources.append(write(kernels)[0]) or write(kernels))
-            train(network(), **options)
+    sources, write = [], graph.write_module
+
+    def spy(kernels: Any) -> Any:
+        sources.append(write(kernels)[0])
+        return write(kernels)
+
+    monkeypatch.setattr(graph, "write_module", spy)
+    train(network(), lr=0.1, optimizer=SGD(momentum=0.5, weight_decay=1e-3))
+    train(network(), lr=0.2, optimizer=SGD(momentum=0.9, weight_decay=1e-2))
+    assert len(sources) == 2
     assert sources[0] == sources[1]
 
 
