@@ -24,7 +24,7 @@ class CuPyBackend(Eager):
     """CuPy on one GPU."""
 
     threads_from = None
-    overhead = 100e-6
+    overhead = 30e-6
     gathered_together = 1 << 24
     operators: ClassVar[dict[str, Callable[..., Array]]] = {
         **{"add": cupy.add, "sub": cupy.subtract, "mul": cupy.multiply, "truediv": cupy.true_divide},
