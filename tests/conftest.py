@@ -72,8 +72,8 @@ class Thinning:
     - array-api-strict's default device is left out: its other device runs everything, and there an array that is made
       on the default device is seen too. Modules about places name it in the marker few.
     - array-api-strict's other device and JAX have every second combination of what remains.
-    - CuPy on host memory has the first combination, of the modules in MODULES_ON_HOST alone; with --cupy-on-host it has
-      all of them, but those that the marker few leaves out.
+    - CuPy on host memory has the first combination, of the modules in MODULES_ON_HOST alone, unless the test has the
+      marker whole; with --cupy-on-host it has all of them, but those that the marker few leaves out.
     - Places in the marker few have the first combination, or every n-th of them, as with ``few("jax", every=3)``;
       none with ``every=0``.
 
@@ -90,16 +90,18 @@ class Thinning:
 
     def leaves_out(self, item: pytest.Item) -> bool:
         given = dict(getattr(getattr(item, "callspec", None), "params", {}))
+        if item.get_closest_marker("whole") and needs_host(item):
+            return not self.on_host
         where = next((given.pop(name) for name in ("place", "other", "eager", "cupy") if name in given), None)
         if where not in PLACES or item.get_closest_marker("every_combination"):
             return False
-        paired = any("dtype" in mark.args[0] for mark in item.iter_markers("parametrize"))  # with another parameter
-        if not paired and where not in ("numpy", "torch", *GPU) and given.pop("dtype", None) == "float32":
-            return True
         marks = reversed([*item.iter_markers("few")])  # that of the module first: the test's own goes before it
         few = {name: mark.kwargs.get("every") for mark in marks for name in mark.args}
         if where == host_cupy.NAME and self.on_host:
             return where in few and self.is_between(item, where, few[where])
+        paired = any("dtype" in mark.args[0] for mark in item.iter_markers("parametrize"))  # with another parameter
+        if not paired and where not in ("numpy", "torch", *GPU) and given.pop("dtype", None) == "float32":
+            return True
         if where == host_cupy.NAME:
             few.setdefault(where, None)
             if item.path.stem.removeprefix("test_") not in self.MODULES_ON_HOST:

@@ -1205,6 +1205,7 @@ INSTRUCTIONS: dict[str, Callable[[Any, Any, Any], Any]] = {
 PROGRAMS = st.lists(st.tuples(st.sampled_from([*INSTRUCTIONS]), *[st.integers(0, 5)] * 3), max_size=8)
 
 
+@pytest.mark.whole
 @ON_CUPY_TOO
 @settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])  # a name and a device
 @given(program=PROGRAMS, after=st.tuples(*[st.integers(0, 5)] * 2), steps=st.sampled_from([8, 21, 33]))
