@@ -151,6 +151,14 @@ def test_what_has_no_expression_is_launched_as_it_is(cupy, arrays):
     x, y, z, _, _, _ = arrays
     described = (cupy.sinh, y, x), (cupy.multiply, z, y, float("inf")), (cupy.exp, y.astype("float16"), x)
     assert shapes(fuse(operations(cupy, *described), [z])) == ["cupy_sinh", "cupy_multiply", "cupy_exp"]
+    wider = operations(cupy, (cupy.multiply, x, x, y.astype("float64")))  # which is computed in float64, and cast
+    assert shapes(fuse(wider, [x])) == ["cupy_multiply"]
+
+
+def test_what_is_read_before_it_is_written_is_stored_for_the_next_launch(cupy, arrays):
+    x, y, z, _, _, _ = arrays
+    nodes = fuse(operations(cupy, (cupy.add, z, x, y), (cupy.exp, y, z)), [z])
+    assert [loop.dropped for loop in nodes[0].loops] == [set()]
 
 
 # That threads wait for each other

@@ -228,6 +228,10 @@ def test_results_agree_if_they_differ_by_rounding(cupy):
     lost[2] = cupy.nan
     assert not graph.agree([lost], [after], [before])
     assert graph.agree([lost], [lost.copy()], [before])
+    one, infinite, wrong = (cupy.asarray(x, dtype="float32") for x in ([1, 1], [np.inf, 1], [np.inf, 5]))
+    assert not graph.agree([wrong], [infinite], [one])
+    lost[0] *= cupy.float32(1 + 2e-7)
+    assert graph.agree([lost], [cupy.where(cupy.isnan(lost), lost, after)], [before])
 
 
 def test_it_computes_on_the_stream_of_the_user(cupy):

@@ -4,6 +4,8 @@ That no step waits for the device is tested in test_waits.py, where other librar
 """
 
 import ctypes
+import gc
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -100,6 +102,29 @@ def test_two_devices(host):
         assert nets[1].predict(x[:, ::-1]).device.id == 1
         pixels = there.asarray(np.ones((N, 5), np.uint8))
         assert nets[1].backward(pixels, y)[0].w.device.id == 1
+
+
+def test_each_thread_has_a_handle_of_cublas_and_leaves_it_to_the_next(host):
+    cupy = pytest.importorskip("cupy")
+    from xpnet.backends.cuda import cublas
+
+    library, x, y = cublas.load_library(), cupy.asarray(X), cupy.asarray(X.T.copy())
+    expected = cupy.asnumpy(x) @ cupy.asnumpy(y)
+
+    def multiply(_: int) -> None:
+        with cupy.cuda.Stream(non_blocking=True):
+            for _ in range(20):
+                np.testing.assert_allclose(cupy.asnumpy(cublas.multiply(x, y)), expected)
+
+    def count_made() -> int:
+        before = len(library.streams)
+        with ThreadPoolExecutor(12) as pool:
+            list(pool.map(multiply, range(24)))
+        return len(library.streams) - before
+
+    assert count_made() <= 12
+    gc.collect()
+    assert count_made() == 0
 
 
 def test_capture_refuses_what_a_card_refuses(host):

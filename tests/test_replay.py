@@ -321,7 +321,17 @@ def in_place(z: Any, xp: Any) -> Any:
     return z
 
 
+def changed_constant(z: Any, xp: Any) -> Any:
+    same = xp.zeros_like(z)
+    again, part = same + z, same[1:, :]
+    part += z[1:, :]
+    same += 0.5
+    return again + same
+
+
 WRITTEN: dict[str, Callable[[Any, Any], Any]] = {
+    "a constant that is changed in place": changed_constant,
+    "arrays that are alike": lambda z, xp: z + 0.1 * xp.ones_like(z) * xp.cumulative_sum(xp.ones_like(z), axis=1),
     "where, of a number and an array": lambda z, xp: xp.where(z > 0.0, 1.0, z),
     "where, of an array and a number": lambda z, xp: xp.where(z > 0.0, z, 0.0),
     "where, of arrays": lambda z, xp: xp.where(z > 0.0, z, 0.1 * z),
@@ -490,6 +500,7 @@ EITHER: dict[str, Callable[[Any, Any], Any]] = {
     "functions beyond the array API": lambda z, xp: z / (1 + xp.argwhere(z > 0.0).shape[0]),
     "out=": lambda z, xp: xp.exp(z, out=z) / (1.0 + z),
     "out= of what is read again": lambda z, xp: xp.add(xp.abs(z, out=z), 1.0) * z,
+    "a value that fills an array": lambda z, xp: z - 0.1 * xp.full_like(z, xp.max(z)),
     "sums in a dtype": lambda z, xp: z - 0.1 * xp.sum(z, axis=-1, keepdims=True, dtype=z.dtype),
     "sums of no axis": lambda z, xp: 0.5 * xp.sum(z, axis=()) + 0.5 * xp.max(z, axis=()),
     "negative indices": lambda z, xp: xp.take(z, xp.asarray([-1, 0, 1, 2]), axis=1),

@@ -138,9 +138,9 @@ def _check_device(number: int) -> None:
     Synchronizes.
     """
     try:
-        with cupy.cuda.Device(number) as device:
-            _ = cupy.ones((2, 2), dtype="float32") @ cupy.ones((2, 2), dtype="float32")
-            device.synchronize()
+        with cupy.cuda.Device(number):
+            functions.matmul(cupy.ones((2, 2), dtype="float32"), cupy.ones((2, 2), dtype="float32"))
+            cupy.cuda.get_current_stream().synchronize()  # not the device: another thread may be capturing on it
     except Exception as error:
         raise BackendError(
             f"backend='cupy' cannot multiply on cuda:{number} ({type(error).__name__}: {error}); if CUDA libraries are "

@@ -8,8 +8,10 @@ import ctypes
 import math
 import os
 import threading
-from collections.abc import Sequence
-from functools import cache, lru_cache
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
 from typing import Any, NamedTuple
 
 import cupy
@@ -21,7 +23,7 @@ from xpnet.core.arrays import Array
 TYPES: dict[str, tuple[int, int, Any]] = {"float32": (0, 68, ctypes.c_float), "float64": (1, 70, ctypes.c_double)}
 COMPUTE_TF32 = 77
 DEFAULT_ALGORITHM = -1
-HOPPER = 90  # compute capability, from which on NVIDIA recommends the larger workspace
+HOPPER = 90  # compute capability from which NVIDIA recommends the larger workspace
 WORKSPACE, WORKSPACE_ON_HOPPER = 4 << 20, 32 << 20  # bytes
 
 
@@ -48,7 +50,7 @@ def multiply(x: Array, y: Array, out: Array | None = None) -> Array:
         compute_type = COMPUTE_TF32
     first, second, product = _describe(y, stack), _describe(x, stack), _describe(out, stack)
     sizes = y.shape[-1], x.shape[-2], x.shape[-1]
-    handle, one, zero = current_handle().pointer, ctypes.byref(number(1)), ctypes.byref(number(0))
+    handle, one, zero = _current_handle().pointer, ctypes.byref(number(1)), ctypes.byref(number(0))
     if not stack:
         factors = (*first.arguments(data_type), *second.arguments(data_type))
         result = zero, *product.arguments(data_type), compute_type, DEFAULT_ALGORITHM
@@ -69,7 +71,7 @@ class Operand(NamedTuple):
     matrix_step: int  # distance of the matrices of a stack
 
     def arguments(self, data_type: int, stacked: bool = False) -> tuple[Any, ...]:
-        """Return what a function of cuBLAS is told about it."""
+        """Return the pointer, data type and leading dimension, and for a stack the distance of its matrices."""
         step = (ctypes.c_longlong(self.matrix_step),) if stacked else ()
         return ctypes.c_void_p(self.array.data.ptr), data_type, self.row_step, *step
 
@@ -89,36 +91,93 @@ def _describe(x: Array, stack: Sequence[int]) -> Operand:
 
 
 class Handle:
-    """A handle of cuBLAS for one stream, with a workspace: without one, a product would allocate memory in a graph."""
+    """A handle of cuBLAS, with a workspace of its own: without one, a product would allocate memory in a graph."""
 
-    def __init__(self, stream: int) -> None:
+    def __init__(self) -> None:
         self.pointer = ctypes.c_void_p()
+        self.stream: Any = None  # of the last product
         _call("cublasCreate_v2", ctypes.byref(self.pointer))
         size = WORKSPACE_ON_HOPPER if int(cupy.cuda.Device().compute_capability) >= HOPPER else WORKSPACE
-        self.workspace = cupy.cuda.Memory(size)  # not of the pool, which keeps what was allocated on a stream for it
-        _call(
-            "cublasSetStream_v2", self.pointer, ctypes.c_void_p(stream)
-        )  # which forgets the workspace: it comes first
-        _call("cublasSetWorkspace_v2", self.pointer, ctypes.c_void_p(self.workspace.ptr), ctypes.c_size_t(size))
+        try:
+            self.workspace = cupy.cuda.Memory(size)
+        except cupy.cuda.memory.OutOfMemoryError:
+            cupy.get_default_memory_pool().free_all_blocks()
+            self.workspace = cupy.cuda.Memory(size)
+
+    def use(self, stream: Any) -> None:
+        """Multiply on this stream from now on, after all products before, which use the same workspace."""
+        if self.stream is not None and self.stream.ptr == stream.ptr:
+            return
+        if self.stream is not None:
+            stream.wait_event(self.stream.record())
+        _call("cublasSetStream_v2", self.pointer, ctypes.c_void_p(stream.ptr))  # it forgets the workspace: set it anew
+        workspace = ctypes.c_void_p(self.workspace.ptr), ctypes.c_size_t(self.workspace.size)
+        _call("cublasSetWorkspace_v2", self.pointer, *workspace)
+        self.stream = stream
+
+
+class Handles:
+    """The handles of a thread: by device, one for its products, and one for those that it captures."""
+
+    def __init__(self) -> None:
+        self.held: dict[tuple[int, bool], Handle] = {}
+        self.capturing: Handle | None = None  # the one that products use instead, while a graph is captured
+
+    def find(self, captures: bool) -> Handle:
+        """Return the handle for the current device."""
+        key = cupy.cuda.runtime.getDevice(), captures
+        if key not in self.held:
+            unused = _UNUSED[key]
+            handle = self.held[key] = unused.pop() if unused else Handle()
+            if captures and handle.stream is None:
+                handle.use(cupy.cuda.Stream(non_blocking=True))
+        return self.held[key]
 
     def __del__(self) -> None:
-        if self.pointer and load_library is not None:  # not at the end of the process, which frees everything
-            load_library().cublasDestroy_v2(self.pointer)
+        """Leave the handles to other threads when this one ends: destroying one would disturb their captures."""
+        for key, handle in self.held.items():
+            _UNUSED[key].append(handle)
 
 
-def current_handle() -> Handle:
-    """Return the handle for this thread, and its current device and stream."""
-    return _make_handle(threading.get_ident(), cupy.cuda.runtime.getDevice(), cupy.cuda.get_current_stream().ptr)
+_LOCAL = threading.local()
+_UNUSED: dict[tuple[int, bool], list[Handle]] = defaultdict(list)
 
 
-@lru_cache(maxsize=8)  # few, as each has a workspace
-def _make_handle(thread: int, device: int, stream: int) -> Handle:
-    return Handle(stream)
+def _thread_handles() -> Handles:
+    if not hasattr(_LOCAL, "handles"):
+        _LOCAL.handles = Handles()
+    return _LOCAL.handles
+
+
+def _current_handle() -> Handle:
+    handles = _thread_handles()
+    if handles.capturing is not None:
+        return handles.capturing
+    handle = handles.find(captures=False)
+    handle.use(cupy.cuda.get_current_stream())
+    return handle
+
+
+@contextmanager
+def capturing() -> Iterator[Handle]:
+    """Enter the stream on which this thread captures, with a handle that belongs to it.
+
+    All graphs of a thread use the workspace of this handle. They run one after another, as training waits for the end
+    of each chunk.
+    """
+    handles = _thread_handles()
+    handle = handles.find(captures=True)
+    handles.capturing = handle
+    try:
+        with handle.stream:
+            yield handle
+    finally:
+        handles.capturing = None
 
 
 @cache
 def load_library() -> Any:
-    """Load cuBLAS, by the package with which CuPy finds it too."""
+    """Load cuBLAS; CuPy finds it with the same package."""
     from cuda import pathfinder
 
     return ctypes.CDLL(pathfinder.load_nvidia_dynamic_lib("cublas").abs_path)

@@ -24,39 +24,38 @@ LOOK_BACK = 3  # nodes past which an operation may move up
 MOST_ARRAYS = 256  # in a kernel, whose arguments are limited to 4 KiB
 DTYPES = ("float32", "float64", "int32", "int64", "uint8", "bool")
 
-# Element-wise functions, as expressions of C++ in their operands a, b, c; `source` defines those that C++ has not
-ARITHMETIC: dict[Callable[..., Any], str] = {  # operands are converted to the dtype of the result first
-    cupy.add: "add(a, b)",
-    cupy.subtract: "subtract(a, b)",
-    cupy.multiply: "multiply(a, b)",
-    cupy.true_divide: "a / b",
-    cupy.negative: "negative(a)",
-    cupy.absolute: "absolute(a)",
-    functions.sign: "sign(a)",
-    cupy.minimum: "minimum(a, b)",
-    cupy.maximum: "maximum(a, b)",
-    **{getattr(cupy, name): f"{name}(a)" for name in ("exp", "log", "log1p", "expm1", "tanh", "sqrt")},
-    cupy.bitwise_and: "a & b",
-    cupy.bitwise_or: "a | b",
-    cupy.bitwise_xor: "a ^ b",
-    cupy.invert: "invert(a)",
-    cupy.left_shift: "left_shift(a, b)",
-    cupy.right_shift: "a >> b",
-    functions.astype: "a",
-    functions.assign: "a",
+# Element-wise functions, as expressions of C++ in their operands; `source` defines the functions that C++ does not have
+ARITHMETIC: dict[Callable[..., Any], str] = {  # the operands' common dtype is that of the result
+    cupy.add: "add({a}, {b})",
+    cupy.subtract: "subtract({a}, {b})",
+    cupy.multiply: "multiply({a}, {b})",
+    cupy.true_divide: "{a} / {b}",
+    cupy.negative: "negative({a})",
+    cupy.absolute: "absolute({a})",
+    functions.sign: "sign({a})",
+    cupy.minimum: "minimum({a}, {b})",
+    cupy.maximum: "maximum({a}, {b})",
+    **{getattr(cupy, name): f"{name}({{a}})" for name in ("exp", "log", "log1p", "expm1", "tanh", "sqrt")},
+    cupy.bitwise_and: "{a} & {b}",
+    cupy.bitwise_or: "{a} | {b}",
+    cupy.bitwise_xor: "{a} ^ {b}",
+    cupy.invert: "invert({a})",
+    cupy.left_shift: "left_shift({a}, {b})",
+    cupy.right_shift: "{a} >> {b}",
 }
+CONVERSIONS = (functions.astype, functions.assign)
 COMPARISONS: dict[Callable[..., Any], str] = {  # operands are converted to the dtype that both have in common
-    cupy.less: "a < b",
-    cupy.less_equal: "a <= b",
-    cupy.greater: "a > b",
-    cupy.greater_equal: "a >= b",
-    cupy.equal: "a == b",
-    cupy.not_equal: "a != b",
+    cupy.less: "{a} < {b}",
+    cupy.less_equal: "{a} <= {b}",
+    cupy.greater: "{a} > {b}",
+    cupy.greater_equal: "{a} >= {b}",
+    cupy.equal: "{a} == {b}",
+    cupy.not_equal: "{a} != {b}",
 }
 REDUCTIONS: dict[Callable[..., Any], tuple[str, str, str]] = {  # expression of a term, first total, next total
-    functions.sum_along: ("a", "0", "add(total, term)"),
-    functions.vecdot: ("multiply(a, b)", "0", "add(total, term)"),
-    functions.max_along: ("a", "-INFINITY", "maximum(total, term)"),
+    functions.sum_along: ("{a}", "0", "add(total, term)"),
+    functions.vecdot: ("multiply({a}, {b})", "0", "add(total, term)"),
+    functions.max_along: ("{a}", "-INFINITY", "maximum(total, term)"),
 }
 
 
@@ -247,15 +246,15 @@ def _make_any_loop(operation: Operation) -> Loop | None:
         return _make_reduction(operation)
     if function is functions.astype:
         args = args[:1]
-    if not all(type(x) in (int, float, bool) and math.isfinite(x) for x in args if not hasattr(x, "data")):
+    if not all(type(x) in (int, float, bool) and abs(x) < 2**63 for x in args if not hasattr(x, "data")):
         return None
     common = np.result_type(*(x.dtype if hasattr(x, "data") else x for x in args)).name
     if function in COMPARISONS:
         expression, dtypes = COMPARISONS[function], [common] * 2
     elif function is functions.where:
-        expression, dtypes = "a ? b : c", ["bool", out.dtype.name, out.dtype.name]
-    elif function in ARITHMETIC and (not options or function is functions.astype):
-        expression, dtypes = ARITHMETIC[function], [out.dtype.name] * len(args)
+        expression, dtypes = "{a} ? {b} : {c}", ["bool", out.dtype.name, out.dtype.name]
+    elif function in CONVERSIONS or (function in ARITHMETIC and not options and common == out.dtype.name):
+        expression, dtypes = ARITHMETIC.get(function, "{a}"), [out.dtype.name] * len(args)
     else:
         return None
     operands = [View(x) if hasattr(x, "data") else x for x in args]
@@ -287,15 +286,17 @@ def _make_reduction(operation: Operation) -> Loop | None:
 
 
 def _drop_unread(nodes: Sequence[Any], kept: Iterable[View]) -> None:
-    """Find the outputs that stay in registers: nothing reads them from memory before they are written again."""
+    """Drop the stores of results that nothing reads from memory before they are written again."""
     live = {view.key: view for view in kept}
-    for node in reversed(nodes):
-        for part in reversed(node.loops) if isinstance(node, Kernel) else [Accesses(node)]:
-            if isinstance(part, Loop):
-                part.dropped = {x.key for x in part.writes if not any(x.overlaps(y) for y in live.values())}
-            for x in part.writes:
-                live.pop(x.key, None)
-            live.update((x.key, x) for x in part.reads)
+    for _ in range(2):  # the first time finds what is read before it is written: it is live at the end too
+        for node in reversed(nodes):
+            for part in reversed(node.loops) if isinstance(node, Kernel) else [Accesses(node)]:
+                if isinstance(part, Loop):
+                    part.dropped = {x.key for x in part.writes if not any(x.overlaps(y) for y in live.values())}
+                for x in part.writes:
+                    live.pop(x.key, None)
+                live.update((x.key, x) for x in part.reads)
+        live.update((view.key, view) for view in kept)
 
 
 def _find_arrays(nest: Any) -> list[Array]:

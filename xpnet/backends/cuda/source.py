@@ -106,7 +106,7 @@ def write_body(kernel: Kernel, parameters: Parameters) -> str:
         if i in barriers:
             lines.append("__syncthreads();")
         count = math.prod(loop.shape)
-        index = "long long" if _reach(loop) >= 1 << 31 else "int"
+        index = "long long" if _reach(loop) >= 1 << 30 else "int"
         start, stride = f"({index})blockIdx.x * blockDim.x + threadIdx.x", f"({index})gridDim.x * blockDim.x"
         lines.append(f"for ({index} t = {start}; t < {count}; t += {stride}) {{")
         lines += write_reduction(loop, parameters) if loop.reduction else write_elements(loop, parameters)
@@ -129,9 +129,9 @@ def write_elements(loop: Loop, parameters: Parameters) -> list[str]:
         return f"{parameters.name(view)}[{write_offset(loop.shape, _broadcast_strides(view, loop.shape))}]"
 
     for step in loop.steps:
-        operands = [load(x) if isinstance(x, View) else write_number(x) for x in step.operands]
-        name, kind = f"v{len(lines)}", TYPES[step.out.dtype]
-        lines.append(f"const {kind} {name} = {write_call(step, operands, kind)};")
+        operands = [load(x) if isinstance(x, View) else "" for x in step.operands]
+        name = f"v{len(lines)}"
+        lines.append(f"const {TYPES[step.out.dtype]} {name} = {write_expression(step, operands)};")
         values[step.out.key] = name
     stores = [f"{element(view)} = {values[view.key]};" for view in loop.writes if view.key not in loop.dropped]
     return [*lines, *stores]
@@ -141,7 +141,7 @@ def write_reduction(loop: Loop, parameters: Parameters) -> list[str]:
     """Write what a thread does for one result: it goes through the terms in order."""
     (step,), reduction = loop.steps, loop.reduction
     assert reduction is not None
-    kind, axis = TYPES[step.dtypes[0]], reduction.axis
+    kind, axis = TYPES[step.out.dtype], reduction.axis
     operands = [
         f"{parameters.name(x)}[{write_offset(loop.shape, _without(x.strides, axis))} + k * {x.strides[axis]}]"
         for x in step.operands
@@ -153,23 +153,23 @@ def write_reduction(loop: Loop, parameters: Parameters) -> list[str]:
     return [
         f"{kind} total = {reduction.first};",
         f"for (int k = 0; k < {reduction.length}; ++k) {{",
-        f"const {kind} term = {write_call(step, operands, kind)};",
+        f"const {kind} term = {write_expression(step, operands)};",
         f"total = {reduction.following};",
         "}",
         f"{parameters.name(step.out)}[{write_offset(loop.shape, strides)}] = total;",
     ]
 
 
-def write_call(step: Step, operands: Sequence[str], kind: str) -> str:
-    """Write the value of an expression, of a C++ type; its operands are converted to the types that it asks for."""
-    names = "".join(
-        f"const {TYPES[dtype]} {name} = ({TYPES[dtype]}){operand}; "
-        for name, operand, dtype in zip("abc", operands, step.dtypes)
-    )
-    return f"[&] {{ {names}return ({kind})({step.expression}); }}()"
+def write_expression(step: Step, operands: Sequence[str]) -> str:
+    """Write the expression of a step; `operands` are those of its operands that are views, as written in C++."""
+    written = {
+        name: operand if isinstance(x, View) and x.dtype == dtype else f"({TYPES[dtype]}){operand or write_number(x)}"
+        for name, x, operand, dtype in zip("abc", step.operands, operands, step.dtypes)
+    }
+    return step.expression.format(**written)
 
 
-def write_number(x: float) -> str:
+def write_number(x: Any) -> str:
     """Write a number so that it keeps all its digits."""
     return f"({int(x) if isinstance(x, bool) else x!r})"
 

@@ -117,7 +117,7 @@ class Recorder:
             if result is source.array and name not in MAY_RETURN_ARGUMENT:
                 self.refuse(f"{name} may have written into its argument")
             return RecordedArray(result, source.memory, self)  # a view of memory that stays where it is
-        if name in FILLED_LIKE or _are_constant(inputs):
+        if (name in FILLED_LIKE and len(inputs) == 1) or _are_constant(inputs):
             return RecordedArray(result, Memory(result), self)
         return self._record(partial(CallAndCopy, self.backend.assign, function, plain_args, plain_options), result)
 
@@ -162,7 +162,7 @@ class Recorder:
         if x.memory.has_two_names:
             self.refuse("an array that was computed once for two results is changed in place")
         if x.memory.constant is not None:
-            self._restore_at_end(x.memory)
+            self._restore_before_steps(x.memory)
         x.memory.changes += 1
         operand = self._make_constant(self._unwrap(other, []), x.array)
         self._append(self.backend.bind(self.backend.operators[name], (x.array, operand), {}, x.array))
@@ -190,8 +190,7 @@ class Recorder:
             if any(y.memory is other.memory for other in before):
                 self.refuse("parts of the state change places")
             self._append(self.backend.bind_assign(x.array, y.array))
-        for restore in self._restorations:
-            self._append(restore)
+        self.operations[:0] = self._restorations
 
     # Parts of a call
 
@@ -277,8 +276,8 @@ class Recorder:
         self.operations.append(bind(target))
         return RecordedArray(target, self._pool.lend(target, layout), self)
 
-    def _restore_at_end(self, memory: "Memory") -> None:
-        """Have a constant, which is about to be changed in place, as it was when the next steps begin."""
+    def _restore_before_steps(self, memory: "Memory") -> None:
+        """Restore a constant, which is about to be changed in place, whenever the steps begin again."""
         constant, memory.constant = memory.constant, None
         copy = self.backend.empty_like(constant)
         self.backend.assign(copy, constant)
@@ -297,7 +296,7 @@ class CallAndCopy:
 
     def __init__(
         self,
-        assign: Callable[..., None],  # no method of the recorder, which would live as long
+        assign: Callable[..., None],  # the backend's: a method of the recorder would keep it alive
         function: Callable[..., Any],
         args: Sequence[Any],
         options: dict[str, Any],
