@@ -73,7 +73,7 @@ class Thinning:
       on the default device is seen too. Modules about places name it in the marker few.
     - array-api-strict's other device and JAX have every second combination of what remains.
     - CuPy on host memory has the first combination, of the modules in MODULES_ON_HOST alone, unless the test has the
-      marker whole; with --cupy-on-host it has all of them, but those that the marker few leaves out.
+      marker whole; with --cupy-on-host it has all of them, or as many as the marker few says.
     - Places in the marker few have the first combination, or every n-th of them, as with ``few("jax", every=3)``;
       none with ``every=0``.
 
@@ -103,7 +103,7 @@ class Thinning:
         if not paired and where not in ("numpy", "torch", *GPU) and given.pop("dtype", None) == "float32":
             return True
         if where == host_cupy.NAME:
-            few.setdefault(where, None)
+            few[where] = 0 if few.get(where) == 0 else None
             if item.path.stem.removeprefix("test_") not in self.MODULES_ON_HOST:
                 return True
         if few.get(where) == 0:

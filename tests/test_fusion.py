@@ -187,7 +187,7 @@ def test_threads_that_take_turns_give_the_same_bits(host, monkeypatch, one_block
     assert_same(net, snapshot(train_plainly()))
 
 
-@pytest.mark.filterwarnings("ignore:the steps run one operation at a time")
+@pytest.mark.filterwarnings("ignore:the steps cannot run as a CUDA graph")
 def test_a_missing_barrier_is_seen(host, monkeypatch):
     monkeypatch.setattr(source, "find_barriers", lambda loops: set())
     with host.threads(5):

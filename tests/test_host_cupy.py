@@ -127,6 +127,14 @@ def test_each_thread_has_a_handle_of_cublas_and_leaves_it_to_the_next(host):
     assert count_made() == 0
 
 
+def test_products_of_arrays_that_do_not_fit_are_refused(host):
+    cupy = pytest.importorskip("cupy")
+    from xpnet.backends.cuda.functions import matmul
+
+    with pytest.raises(ValueError, match="mismatch"):
+        matmul(cupy.ones((2, 3)), cupy.ones((2, 3)))
+
+
 def test_capture_refuses_what_a_card_refuses(host):
     cupy = pytest.importorskip("cupy")
     x = cupy.ones((4, 4), dtype="float32")

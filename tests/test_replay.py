@@ -35,7 +35,7 @@ from xpnet.core.minibatch import Batch, Examples, gather
 from xpnet.core.step import make_step
 
 # On CuPy, where a plain loop is slow, a step that is not recorded brings a warning, which test_gpu.py looks at
-pytestmark = pytest.mark.filterwarnings("ignore:the steps run one operation at a time")
+pytestmark = pytest.mark.filterwarnings("ignore:the steps cannot run as a CUDA graph")
 
 SIZES, N, M = [5, 4, 3], 87, 4
 FOLDS = [(21, 20), (1, 0)]  # of an epoch: 21 minibatches of 4, of which 20 are replayed, two at a time; and one of 3
@@ -143,6 +143,7 @@ def test_every_activation(eager, dtype, replayed, activation):
     assert replayed == 2 * FOLDS
 
 
+@pytest.mark.few(host_cupy.NAME, every=3)
 @ON_CUPY_TOO
 @pytest.mark.parametrize(("output", "cost"), PAIRS)
 def test_every_output_with_every_cost(eager, dtype, replayed, output, cost):
@@ -159,6 +160,7 @@ def test_activations_with_numbers_and_huber(eager, dtype, replayed, name):
     assert replayed == 2 * FOLDS
 
 
+@pytest.mark.few(host_cupy.NAME, every=2)
 @ON_CUPY_TOO
 @pytest.mark.parametrize("optimizer", EVERY, ids=str)
 def test_every_optimizer(eager, dtype, replayed, optimizer):
@@ -166,6 +168,7 @@ def test_every_optimizer(eager, dtype, replayed, optimizer):
     assert replayed == 2 * FOLDS
 
 
+@pytest.mark.few(host_cupy.NAME, every=4)
 @ON_CUPY_TOO
 @pytest.mark.parametrize("rates", [[0.2, 0.5, 0.4], [0.0, 0.5, 0.0], [0.3, 0.0, 0.0]], ids=str)
 @pytest.mark.parametrize("optimizer", [SGD(), Adam()], ids=lambda each: type(each).__name__)
@@ -176,6 +179,7 @@ def test_dropout(eager, dtype, replayed, rates, optimizer):
     assert snapshot(net).dropout.step.tolist() == [2 * 22]
 
 
+@pytest.mark.few(host_cupy.NAME, every=4)
 @ON_CUPY_TOO
 @pytest.mark.parametrize("optimizer", ONE_OF_EACH, ids=str)
 @pytest.mark.parametrize("silent", [False, True])
@@ -230,6 +234,7 @@ def test_batches_of_several_sizes(eager, replayed):
 # How many steps are recorded, and what is left
 
 
+@pytest.mark.few(host_cupy.NAME, every=2)
 @ON_CUPY_TOO
 @pytest.mark.parametrize(
     ("steps", "done"),

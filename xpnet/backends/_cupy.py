@@ -38,7 +38,7 @@ class CuPyBackend(Eager):
     def __init__(self, device: Any = None) -> None:
         _check_installation()
         self.name, self.xp = "cupy", functions.NAMESPACE
-        self.fuse = True  # whether the operations of captured steps are joined into few kernels
+        self.fuse = True  # whether operations of captured steps are fused
         self.device = cupy.cuda.Device(_device_number(device))
         self.array_type = cupy.ndarray
         _check_device(self.device.id)
@@ -86,7 +86,7 @@ class CuPyBackend(Eager):
         return x.data.ptr % 16 == 0  # bytes, which a thread can read at once
 
     def make_constant(self, number: float, like: Array) -> Any:
-        return number  # which a kernel takes as it is
+        return number  # kernels take numbers as they are
 
     def bind(self, function: Callable[..., Array], args: Sequence[Any], options: Any, out: Array) -> Callable[[], Any]:
         return Operation(function, args, options, out)
@@ -98,7 +98,7 @@ class CuPyBackend(Eager):
         with self.scope(""):
             if x.size <= BLOCK:
                 return cupy.asarray(cast(x, dtype))
-            # CuPy copies through locked memory of the host, as large as the array, and keeps it: a block of it will do
+            # CuPy copies through locked host memory, as large as the array, and keeps it; blocks need less of it
             parts, start = cupy.empty(x.shape, dtype or x.dtype), 0
             for rows in blocks(x):
                 parts[start : start + len(rows)] = cupy.asarray(cast(rows, dtype))

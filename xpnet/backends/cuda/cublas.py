@@ -1,4 +1,4 @@
-"""Matrix products by cuBLAS, on handles of our own: CuPy refuses to use its handle while a graph is captured.
+"""Matrix products with cuBLAS, on handles of our own, because CuPy's handle cannot be used while a graph is captured.
 
 cuBLAS stores matrices column by column, CuPy row by row. Read in the other order, a matrix is its transpose, so the
 product C = A B is computed as Cᵀ = Bᵀ Aᵀ.
@@ -28,8 +28,10 @@ WORKSPACE, WORKSPACE_ON_HOPPER = 4 << 20, 32 << 20  # bytes
 
 
 def can_multiply(x: Array, y: Array) -> bool:
-    """Whether `multiply` takes these arrays: matrices, or stacks of them, of one dtype, none of them empty."""
-    return min(x.ndim, y.ndim) >= 2 and x.dtype == y.dtype and x.dtype.name in TYPES and x.size > 0 and y.size > 0
+    """Whether `multiply` takes these arrays: matrices or stacks of them that fit, of one dtype, none of them empty."""
+    if min(x.ndim, y.ndim) < 2 or x.shape[-1] != y.shape[-2]:
+        return False
+    return x.dtype == y.dtype and x.dtype.name in TYPES and x.size > 0 and y.size > 0
 
 
 def multiply(x: Array, y: Array, out: Array | None = None) -> Array:
@@ -38,15 +40,14 @@ def multiply(x: Array, y: Array, out: Array | None = None) -> Array:
     Parameters
     ----------
     x, y
-        The factors, (..., m, k) and (..., k, n), in any memory layout; where cuBLAS cannot read one, it is copied.
+        The factors, (..., m, k) and (..., k, n), in any memory layout. A factor that cuBLAS cannot read is copied.
     out
-        Where to write the product, (..., m, n): its rows, and the matrices of a stack, are contiguous. A new array
-        unless given.
+        Array for the product, (..., m, n), with contiguous rows; a new one unless given.
     """
     stack = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
     out = cupy.empty((*stack, x.shape[-2], y.shape[-1]), x.dtype) if out is None else out
     data_type, compute_type, number = TYPES[x.dtype.name]
-    if x.dtype.name == "float32" and os.environ.get("CUPY_TF32") == "1":  # as CuPy's own products
+    if x.dtype.name == "float32" and os.environ.get("CUPY_TF32") == "1":  # as in CuPy's own products
         compute_type = COMPUTE_TF32
     first, second, product = _describe(y, stack), _describe(x, stack), _describe(out, stack)
     sizes = y.shape[-1], x.shape[-2], x.shape[-1]
@@ -91,7 +92,7 @@ def _describe(x: Array, stack: Sequence[int]) -> Operand:
 
 
 class Handle:
-    """A handle of cuBLAS, with a workspace of its own: without one, a product would allocate memory in a graph."""
+    """A cuBLAS handle with its own workspace; without one, a captured product would allocate memory."""
 
     def __init__(self) -> None:
         self.pointer = ctypes.c_void_p()
@@ -105,23 +106,23 @@ class Handle:
             self.workspace = cupy.cuda.Memory(size)
 
     def use(self, stream: Any) -> None:
-        """Multiply on this stream from now on, after all products before, which use the same workspace."""
+        """Multiply on this stream from now on, after all earlier products, which use the same workspace."""
         if self.stream is not None and self.stream.ptr == stream.ptr:
             return
         if self.stream is not None:
             stream.wait_event(self.stream.record())
-        _call("cublasSetStream_v2", self.pointer, ctypes.c_void_p(stream.ptr))  # it forgets the workspace: set it anew
+        _call("cublasSetStream_v2", self.pointer, ctypes.c_void_p(stream.ptr))  # this resets the workspace
         workspace = ctypes.c_void_p(self.workspace.ptr), ctypes.c_size_t(self.workspace.size)
         _call("cublasSetWorkspace_v2", self.pointer, *workspace)
         self.stream = stream
 
 
 class Handles:
-    """The handles of a thread: by device, one for its products, and one for those that it captures."""
+    """The handles of a thread: for each device, one for direct products and one for captured products."""
 
     def __init__(self) -> None:
         self.held: dict[tuple[int, bool], Handle] = {}
-        self.capturing: Handle | None = None  # the one that products use instead, while a graph is captured
+        self.capturing: Handle | None = None  # replaces the one for direct products while a graph is captured
 
     def find(self, captures: bool) -> Handle:
         """Return the handle for the current device."""
@@ -134,7 +135,7 @@ class Handles:
         return self.held[key]
 
     def __del__(self) -> None:
-        """Leave the handles to other threads when this one ends: destroying one would disturb their captures."""
+        """Keep the handles for other threads when this one ends: destroying one would disturb their captures."""
         for key, handle in self.held.items():
             _UNUSED[key].append(handle)
 
@@ -160,10 +161,10 @@ def _current_handle() -> Handle:
 
 @contextmanager
 def capturing() -> Iterator[Handle]:
-    """Enter the stream on which this thread captures, with a handle that belongs to it.
+    """Enter the stream on which this thread captures, and use its handle for products.
 
-    All graphs of a thread use the workspace of this handle. They run one after another, as training waits for the end
-    of each chunk.
+    All graphs of a thread share the workspace of this handle. They run one after another, because training waits for
+    the end of each chunk.
     """
     handles = _thread_handles()
     handle = handles.find(captures=True)

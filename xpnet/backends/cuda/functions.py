@@ -1,4 +1,4 @@
-"""Functions of the Array API on CuPy, in forms that take `out`, can be captured, and never wait for the device."""
+"""Array API functions on CuPy that take `out`, can be captured, and never wait for the device."""
 
 import math
 from typing import Any
@@ -10,8 +10,8 @@ from xpnet.backends.cuda import cublas
 from xpnet.backends.replay.eager import PatchedNamespace
 from xpnet.core.arrays import Array
 
-ONE_BLOCK = 1 << 14  # elements that one block of threads goes through, at most, while the rest of the GPU is idle
-SHORT = 256  # numbers that one thread adds up, at most
+ONE_BLOCK = 1 << 14  # most elements that one block of threads processes while the rest of the GPU is idle
+SHORT = 256  # most numbers that one thread adds up
 
 
 def matmul(x: Array, y: Array, out: Array | None = None) -> Array:
@@ -39,7 +39,7 @@ def _is_transposed(x: Array) -> bool:
 
 
 def sum_along(x: Array, axis: Any = None, dtype: Any = None, keepdims: bool = False, out: Array | None = None) -> Array:
-    """Sum up; along a short axis in order, as generated kernels do, so that these give the same bits."""
+    """Compute sums. Along a short axis the numbers are added in order, as generated kernels do, with the same bits."""
     if dtype is not None or not is_short(x, axis):
         return x.sum(axis, dtype, out, keepdims)
     axis = axis % x.ndim
@@ -50,7 +50,7 @@ def sum_along(x: Array, axis: Any = None, dtype: Any = None, keepdims: bool = Fa
 
 
 def is_short(x: Array, axis: Any) -> bool:
-    """Whether floating-point numbers along this axis are so few that one thread reduces them."""
+    """Whether an axis of a floating-point array is short enough for one thread to reduce it."""
     if type(axis) is not int or x.dtype.kind != "f" or not -x.ndim <= axis < x.ndim:
         return False
     return 0 < x.shape[axis] <= SHORT and 0 < x.size <= ONE_BLOCK

@@ -1,14 +1,15 @@
-"""Fusion: which operations of a recorded program become one kernel.
+"""Fusion: groups the operations of a recorded program into kernels.
 
-A kernel is a sequence of loops. A loop goes over the elements of one shape, does one or more operations on each, and
-keeps what they pass on in registers; or it reduces rows or columns, one thread each. Loops that do not depend on one
-another are spread over the whole GPU. Where one loop needs what another has written, the threads have to wait for each
-other between them, which only those of one block can: so such loops have to be short.
+A kernel is a sequence of loops. A loop goes over the elements of one shape, applies one or more operations to each, and
+keeps intermediate results in registers; or it reduces rows or columns, one per thread. Loops that are independent are
+spread over the whole GPU. Where a loop needs results of an earlier one, the threads must wait for each other in
+between. Only the threads of one block can do that, so such loops have to be short.
 
-Operations keep their order, except that one may move up past others that it does not depend on. Whether two depend on
-each other is decided by the memory that they read and write, since a program uses memory again.
+Operations keep their order, except that one may move up past others that it does not depend on. Two operations depend
+on each other if one writes memory that the other reads or writes; a program uses the same memory for several arrays.
 """
 
+import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ from xpnet.backends.cuda import functions
 from xpnet.backends.cuda.functions import ONE_BLOCK, is_short
 from xpnet.core.arrays import Array
 
-LOOK_BACK = 3  # nodes past which an operation may move up
+LOOK_BACK = 3  # how many kernels and other operations an operation may move up past
 MOST_ARRAYS = 256  # in a kernel, whose arguments are limited to 4 KiB
 DTYPES = ("float32", "float64", "int32", "int64", "uint8", "bool")
 
@@ -44,7 +45,7 @@ ARITHMETIC: dict[Callable[..., Any], str] = {  # the operands' common dtype is t
     cupy.right_shift: "{a} >> {b}",
 }
 CONVERSIONS = (functions.astype, functions.assign)
-COMPARISONS: dict[Callable[..., Any], str] = {  # operands are converted to the dtype that both have in common
+COMPARISONS: dict[Callable[..., Any], str] = {  # operands are converted to their common dtype
     cupy.less: "{a} < {b}",
     cupy.less_equal: "{a} <= {b}",
     cupy.greater: "{a} > {b}",
@@ -52,7 +53,7 @@ COMPARISONS: dict[Callable[..., Any], str] = {  # operands are converted to the 
     cupy.equal: "{a} == {b}",
     cupy.not_equal: "{a} != {b}",
 }
-REDUCTIONS: dict[Callable[..., Any], tuple[str, str, str]] = {  # expression of a term, first total, next total
+REDUCTIONS: dict[Callable[..., Any], tuple[str, str, str]] = {  # expressions of a term, of the first and next total
     functions.sum_along: ("{a}", "0", "add(total, term)"),
     functions.vecdot: ("multiply({a}, {b})", "0", "add(total, term)"),
     functions.max_along: ("{a}", "-INFINITY", "maximum(total, term)"),
@@ -68,12 +69,12 @@ class Operation(NamedTuple):
     out: Array
 
     def __call__(self) -> None:
-        """Do it."""
+        """Call the function."""
         self.function(*self.args, out=self.out, **self.options)
 
 
 class View:
-    """An array of the program, as memory: where it is, and which elements of it."""
+    """The memory of an array: where it lies, and which of its elements are meant."""
 
     def __init__(self, array: Array) -> None:
         self.array, self.shape, self.dtype = array, array.shape, array.dtype.name
@@ -84,12 +85,12 @@ class View:
         self.end = array.data.ptr + sum(step for step in reach if step > 0) + array.itemsize
 
     def overlaps(self, other: "View") -> bool:
-        """Whether both have memory in common, or may have."""
+        """Whether both may share memory."""
         return self.begin < other.end and other.begin < self.end
 
 
 class Step(NamedTuple):
-    """An operation inside a loop: an expression of operands, which are views or numbers, and where its value goes."""
+    """An operation inside a loop: an expression, its operands (views or numbers), and where the result is stored."""
 
     expression: str
     operands: Sequence[View | float]
@@ -98,32 +99,33 @@ class Step(NamedTuple):
 
 
 class Reduction(NamedTuple):
-    """What the threads of a loop reduce: terms along an axis of the operands."""
+    """A reduction along one axis of the operands."""
 
     axis: int
     length: int
-    first: str  # the total before the first term
-    following: str  # the total after another
+    start: str  # the total before the first term
+    update: str  # the total after each further term
 
 
 class Loop:
-    """A loop over a shape. Without a reduction, each element of an output depends on the same element of the others.
+    """A loop over the elements of a shape.
 
-    With one, it has one step, whose expression is a term, and `shape` is that of the operands without the axis.
+    Without a reduction, an element of an output depends only on the same element of the operands. With one, the loop
+    has a single step, whose expression is a term, and `shape` is the shape of the operands without the axis.
     """
 
     def __init__(self, shape: Sequence[int], steps: Sequence[Step], reduction: Reduction | None = None) -> None:
         self.shape, self.steps, self.reduction = tuple(shape), list(steps), reduction
-        self.size = math.prod(self.shape) * (reduction.length if reduction else 1)  # elements that it goes through
-        self.dropped: set[Any] = set()  # keys of the outputs that nothing reads from memory afterwards
+        self.size = math.prod(self.shape) * (reduction.length if reduction else 1)  # number of elements that it visits
+        self.dropped: set[Any] = set()  # keys of outputs that need not be stored
         reads, writes = {}, {}
         for step in steps:
             reads.update((x.key, x) for x in step.operands if isinstance(x, View) and x.key not in writes)
             writes[step.out.key] = step.out
         self.reads, self.writes = list(reads.values()), list(writes.values())
 
-    def joined(self, other: "Loop") -> "Loop | None":
-        """Return a loop that does the steps of both for each element; None if they cannot be done so."""
+    def join(self, other: "Loop") -> "Loop | None":
+        """Return a loop that applies the steps of both to each element; None if that is not possible."""
         if self.reduction or other.reduction or self.shape != other.shape:
             return None
         if any(x.key != y.key and x.overlaps(y) for x, y in _conflicts(self, other)):
@@ -148,11 +150,11 @@ class Kernel:
         return [x for loop in self.loops for x in loop.writes]
 
     def take(self, loop: Loop) -> bool:
-        """Take over a loop if the kernel can do it after its own; returns whether it did."""
+        """Add a loop, if it can run after those that are here; returns whether it was added."""
         if len(self.reads) + len(self.writes) + len(loop.reads) + len(loop.writes) > MOST_ARRAYS:
             return False
         for i in reversed(range(len(self.loops))):
-            joined = self.loops[i].joined(loop)
+            joined = self.loops[i].join(loop)
             if joined:
                 return self._replace([*self.loops[:i], joined, *self.loops[i + 1 :]])
             if depend(self.loops[i], loop):
@@ -160,7 +162,7 @@ class Kernel:
         return self._replace([*self.loops, loop])
 
     def _replace(self, loops: list[Loop]) -> bool:
-        """Take other loops, if one block of threads can do them, or they need no barriers."""
+        """Replace the loops, unless the new ones need barriers and are too long for one block."""
         if any(loop.size > ONE_BLOCK for loop in loops) and find_barriers(loops):
             return False
         self.loops = loops
@@ -168,7 +170,7 @@ class Kernel:
 
 
 def find_barriers(loops: Sequence[Loop]) -> set[int]:
-    """Find before which loops all threads have to have done those before."""
+    """Find the loops that need a barrier before them."""
     barriers, first = set(), 0
     for i, loop in enumerate(loops):
         if any(depend(earlier, loop) for earlier in loops[first:i]):
@@ -178,7 +180,7 @@ def find_barriers(loops: Sequence[Loop]) -> set[int]:
 
 
 def fuse(operations: Sequence[Any], kept: Iterable[Array]) -> list[Any]:
-    """Join operations into kernels; returns operations and kernels, in the order in which they run.
+    """Group operations into kernels; returns kernels, and operations that stay as they are, in order.
 
     Parameters
     ----------
@@ -199,7 +201,7 @@ def fuse(operations: Sequence[Any], kept: Iterable[Array]) -> list[Any]:
 
 
 def _kernels_to_join(nodes: Sequence[Any], loop: Loop) -> Iterator[Kernel]:
-    """Iterate, backwards, over the last kernels, as long as the loop depends on nothing after them."""
+    """Iterate backwards over the last kernels, until something follows that the loop depends on."""
     for node in reversed(nodes[-LOOK_BACK:]):
         if isinstance(node, Kernel):
             yield node
@@ -216,12 +218,12 @@ class Accesses:
 
 
 def depend(one: Any, other: Any) -> bool:
-    """Whether two loops, kernels or operations have to be done in their order: one writes what the other accesses."""
+    """Whether two loops, kernels or operations must keep their order: one writes memory that the other accesses."""
     return any(x.overlaps(y) for x, y in _conflicts(one, other))
 
 
 def _conflicts(one: Any, other: Any) -> Iterator[tuple[View, View]]:
-    """Iterate over the pairs of views of which at least one is written."""
+    """Iterate over pairs of views, one of each, at least one of which is written."""
     for x in one.writes:
         yield from ((x, y) for y in other.reads)
         yield from ((x, y) for y in other.writes)
@@ -230,10 +232,10 @@ def _conflicts(one: Any, other: Any) -> Iterator[tuple[View, View]]:
 
 
 def make_loop(operation: Any) -> Loop | None:
-    """Make the loop of an operation; None if it is no element-wise one and no short reduction."""
+    """Turn an operation into a loop; None if it is neither element-wise nor a short reduction."""
     loop = _make_any_loop(operation) if isinstance(operation, Operation) else None
     if loop and any(x.key != y.key and x.overlaps(y) for x in loop.reads for y in loop.writes):
-        return None  # it writes what other threads read
+        return None  # a thread would overwrite what another one reads
     return loop
 
 
@@ -262,33 +264,25 @@ def _make_any_loop(operation: Operation) -> Loop | None:
 
 
 def _make_reduction(operation: Operation) -> Loop | None:
-    """Make the loop of a reduction along one short axis."""
-    function, args, options, out = operation
-    n_operands = 2 if function is functions.vecdot else 1
-    names = (
-        ("axis",)
-        if n_operands == 2
-        else ("axis", "dtype", "keepdims")
-        if function is functions.sum_along
-        else ("axis", "keepdims")
-    )
-    options = {"axis": -1 if n_operands == 2 else None, **dict(zip(names, args[n_operands:])), **options}
-    x, axis = args[0], options["axis"]
-    if options.get("dtype") is not None or not is_short(x, axis):
+    call = inspect.signature(operation.function).bind(*operation.args, **operation.options)
+    call.apply_defaults()
+    operands, axis = [call.arguments[name] for name in ("x", "y") if name in call.arguments], call.arguments["axis"]
+    x = operands[0]
+    if call.arguments.get("dtype") is not None or not is_short(x, axis):
         return None
-    if any(y.shape != x.shape or y.dtype != x.dtype for y in args[:n_operands]):
+    if any((y.shape, y.dtype) != (x.shape, x.dtype) for y in operands):
         return None
     axis %= x.ndim
-    term, first, following = REDUCTIONS[function]
-    step = Step(term, [View(y) for y in args[:n_operands]], [x.dtype.name] * n_operands, View(out))
+    term, start, update = REDUCTIONS[operation.function]
+    step = Step(term, [View(y) for y in operands], [x.dtype.name] * len(operands), View(operation.out))
     shape = [n for i, n in enumerate(x.shape) if i != axis]
-    return Loop(shape, [step], Reduction(axis, x.shape[axis], first, following))
+    return Loop(shape, [step], Reduction(axis, x.shape[axis], start, update))
 
 
 def _drop_unread(nodes: Sequence[Any], kept: Iterable[View]) -> None:
-    """Drop the stores of results that nothing reads from memory before they are written again."""
+    """Drop the stores of results that are overwritten before anything reads them from memory."""
     live = {view.key: view for view in kept}
-    for _ in range(2):  # the first time finds what is read before it is written: it is live at the end too
+    for _ in range(2):  # the first pass finds what is read before it is written: the next launch needs it
         for node in reversed(nodes):
             for part in reversed(node.loops) if isinstance(node, Kernel) else [Accesses(node)]:
                 if isinstance(part, Loop):

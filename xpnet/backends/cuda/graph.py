@@ -15,19 +15,19 @@ from xpnet.backends.replay.program import Case, Program, ReplayLoop
 from xpnet.backends.replay.tape import NotRecordableError
 from xpnet.core.arrays import Array, Function, leaves, map_arrays
 
-TOLERANCE = 1e-4  # of what a block of steps changes
-ROUNDING = 64  # units in the last place of the numbers themselves
+TOLERANCE = 1e-4  # relative to the change
+ROUNDING = 64  # units in the last place
 
 
 class GraphLoop(ReplayLoop):
-    """Repeats a step by launching a graph of several steps; a step that cannot be captured goes by a plain loop.
+    """Repeats a step by launching a graph of several steps; if the step cannot be captured, a plain loop runs it.
 
     Parameters
     ----------
     backend, step, gather, data
         As in `Backend.loop`.
     fusing
-        Whether operations are joined into generated kernels.
+        Whether to fuse operations into generated kernels.
     """
 
     def __init__(self, backend: Eager, step: Function, gather: Function, data: Any, fusing: bool) -> None:
@@ -37,13 +37,13 @@ class GraphLoop(ReplayLoop):
     def _make_program(self, state: Any, batches: Any, n_steps: int) -> Program:
         """Record the first steps and capture them.
 
-        The graph proves itself: it does these steps again, and has to come to the same result. A fault that only some
-        GPU shows, then, makes training slower, and no number wrong.
+        The graph proves itself: it repeats these steps and must arrive at the same state. So a fault that appears only
+        on some GPU makes training slower, but no number wrong.
         """
         program = super()._make_program(state, batches, n_steps)
         plain = map_arrays(self.backend.copy, program.state)
         graph = Graph(fuse_operations(program, self.fusing))
-        for _ in range(2):  # the second time shows whether anything but the state goes from one launch to the next
+        for _ in range(2):  # the second launch shows whether it depends on anything but the state
             program.set_state(state)
             graph()
         if not agree(leaves(program.state), leaves(plain), leaves(state)):
@@ -54,25 +54,23 @@ class GraphLoop(ReplayLoop):
 
     def _refuse(self, case: Case, reason: str) -> None:
         super()._refuse(case, reason)
-        message = (
-            f"the steps run one operation at a time, by a plain loop, many times slower than a CUDA graph: {reason}"
-        )
+        message = f"the steps cannot run as a CUDA graph, and run in a plain loop, which is many times slower: {reason}"
         warnings.warn(message, stacklevel=2)
 
 
 class Graph:
-    """Launches that were captured.
+    """Captured launches.
 
     Parameters
     ----------
     launches
-        Functions without arguments that launch kernels or products on the current stream. They are kept, and with them
-        the memory that they use.
+        Functions without arguments that launch kernels or products on the current stream. The graph keeps them, because
+        they hold the memory that it uses.
     """
 
     def __init__(self, launches: Sequence[Callable[[], Any]]) -> None:
         self.launches, self.nodes = launches, len(launches)
-        self.pool = cupy.cuda.MemoryPool()  # of its own: each launch uses the same temporary memory
+        self.pool = cupy.cuda.MemoryPool()  # its own, since every launch uses the same temporary memory
         with cublas.capturing() as self.handle, cupy.cuda.using_allocator(self.pool.malloc):
             self.handle.stream.begin_capture()
             try:
@@ -82,12 +80,12 @@ class Graph:
                 self.graph = self.handle.stream.end_capture()
 
     def __call__(self) -> None:
-        """Launch all of them, on the current stream."""
+        """Launch the graph on the current stream."""
         self.graph.launch()
 
 
 def fuse_operations(program: Program, fusing: bool) -> list[Callable[[], Any]]:
-    """Return the launches of a program, with its element-wise operations and short reductions in generated kernels."""
+    """Return the launches of a program; with `fusing`, its operations are fused into generated kernels."""
     if not fusing:
         return list(program.operations)
     nodes = fuse(program.operations, leaves(program.state))
@@ -103,17 +101,17 @@ def _bind(functions: dict[str, Any], call: Call) -> Callable[[], Any]:
 
 
 def agree(results: Sequence[Array], expected: Sequence[Array], before: Sequence[Array]) -> bool:
-    """Whether results differ from those expected by rounding errors alone, relative to the change. Synchronizes.
+    """Whether results differ from the expected ones only by rounding, relative to the change. Synchronizes.
 
     Parameters
     ----------
     results, expected
         The arrays of the state, after the same steps.
     before
-        The same before these steps.
+        The same arrays before these steps.
     """
     for x, y, start in zip(results, expected, before):
-        differs = (x != y) & ((x == x) | (y == y))  # NaN is as expected where it was expected
+        differs = (x != y) & ((x == x) | (y == y))  # NaN equals NaN here
         if not bool(differs.any()):
             continue
         if y.dtype.kind != "f" or bool((differs & ~(cupy.isfinite(x) & cupy.isfinite(y))).any()):

@@ -1,7 +1,7 @@
-"""Source code: kernels as CUDA C++.
+"""Source code: writes kernels as CUDA C++.
 
-A sum or product is rounded by itself, and never contracted with another to a fused multiply-add: so a kernel gives the
-same bits as the operations that it replaces. Whole numbers overflow as unsigned ones do, which C++ defines.
+Each sum and product is rounded by itself, and never contracted to a fused multiply-add, so a kernel gives the same bits
+as the operations that it replaces. Integers overflow as unsigned ones do, which C++ defines.
 """
 
 import math
@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from xpnet.backends.cuda.fusion import Kernel, Loop, Step, View, find_barriers
 from xpnet.core.arrays import Array
 
-THREADS = 512  # in the block of a kernel that has only one, at most
-THREADS_WHERE_MANY = 128  # in each of many blocks: small ones are spread over the whole GPU
+THREADS = 512  # of a kernel that runs in one block, at most
+THREADS_PER_BLOCK = 128  # of a kernel that is spread over many blocks: small ones reach all parts of the GPU
 MOST_BLOCKS = 1024
 WARP = 32  # threads that run together
 TYPES = {
@@ -48,7 +48,7 @@ __device__ inline {0} absolute({0} a) {{ return a < 0 ? subtract(({0})0, a) : a;
 
 
 class Call(NamedTuple):
-    """How to launch a kernel: the name of its function, its numbers of blocks and threads, and its arguments."""
+    """How to launch a kernel: the name of its function, the numbers of blocks and threads, and the arguments."""
 
     name: str
     blocks: int
@@ -57,8 +57,8 @@ class Call(NamedTuple):
 
 
 def write_module(kernels: Sequence[Kernel]) -> tuple[str, list[Call]]:
-    """Write the source code of several kernels, equal ones only once, and how to launch each of them."""
-    names: dict[str, str] = {}  # by what follows a name
+    """Write the source code of several kernels, identical ones once, and list how to launch each of them."""
+    names: dict[str, str] = {}  # by the code that follows a name
     calls = []
     for kernel in kernels:
         parameters = Parameters()
@@ -76,7 +76,7 @@ def _choose_size(kernel: Kernel) -> tuple[int, int]:
     longest = max(math.prod(loop.shape) for loop in kernel.loops)
     if find_barriers(kernel.loops):
         return 1, min(THREADS, WARP * math.ceil(longest / WARP))
-    return min(MOST_BLOCKS, math.ceil(longest / THREADS_WHERE_MANY)), THREADS_WHERE_MANY
+    return min(MOST_BLOCKS, math.ceil(longest / THREADS_PER_BLOCK)), THREADS_PER_BLOCK
 
 
 class Parameters:
@@ -115,7 +115,7 @@ def write_body(kernel: Kernel, parameters: Parameters) -> str:
 
 
 def write_elements(loop: Loop, parameters: Parameters) -> list[str]:
-    """Write what a thread does for one element: values are loaded when they are first used, and stored at the end."""
+    """Write the body of a loop for one element: values are loaded at their first use and stored at the end."""
     lines: list[str] = []
     values: dict[Any, str] = {}  # names of registers, by the key of a view
 
@@ -138,7 +138,7 @@ def write_elements(loop: Loop, parameters: Parameters) -> list[str]:
 
 
 def write_reduction(loop: Loop, parameters: Parameters) -> list[str]:
-    """Write what a thread does for one result: it goes through the terms in order."""
+    """Write the body of a loop for one result: a thread goes through the terms in order."""
     (step,), reduction = loop.steps, loop.reduction
     assert reduction is not None
     kind, axis = TYPES[step.out.dtype], reduction.axis
@@ -151,17 +151,17 @@ def write_reduction(loop: Loop, parameters: Parameters) -> list[str]:
     if len(strides) > len(loop.shape):  # the axis was kept, with one element
         strides = _without(strides, axis)
     return [
-        f"{kind} total = {reduction.first};",
+        f"{kind} total = {reduction.start};",
         f"for (int k = 0; k < {reduction.length}; ++k) {{",
         f"const {kind} term = {write_expression(step, operands)};",
-        f"total = {reduction.following};",
+        f"total = {reduction.update};",
         "}",
         f"{parameters.name(step.out)}[{write_offset(loop.shape, strides)}] = total;",
     ]
 
 
 def write_expression(step: Step, operands: Sequence[str]) -> str:
-    """Write the expression of a step; `operands` are those of its operands that are views, as written in C++."""
+    """Write the expression of a step; `operands` holds its operands in C++, empty strings for numbers."""
     written = {
         name: operand if isinstance(x, View) and x.dtype == dtype else f"({TYPES[dtype]}){operand or write_number(x)}"
         for name, x, operand, dtype in zip("abc", step.operands, operands, step.dtypes)
@@ -170,12 +170,12 @@ def write_expression(step: Step, operands: Sequence[str]) -> str:
 
 
 def write_number(x: Any) -> str:
-    """Write a number so that it keeps all its digits."""
+    """Write a number with all its digits."""
     return f"({int(x) if isinstance(x, bool) else x!r})"
 
 
 def write_offset(shape: Sequence[int], strides: Sequence[int]) -> str:
-    """Write where the element number `t` of a shape, counted row by row, lies in an array with these strides."""
+    """Write the offset of element `t` of a shape, counted row by row, in an array with these strides."""
     inner = [math.prod(shape[i + 1 :]) for i in range(len(shape))]
     if all(n == 1 or stride == step for n, stride, step in zip(shape, strides, inner)):
         return "t"
@@ -189,13 +189,13 @@ def write_offset(shape: Sequence[int], strides: Sequence[int]) -> str:
 
 
 def _broadcast_strides(view: View, shape: Sequence[int]) -> list[int]:
-    """Strides of a view as if it had a shape to which it is broadcast."""
+    """Return the strides of a view that is broadcast to a shape."""
     lead = len(shape) - len(view.shape)
     return [0] * lead + [0 if n == 1 else stride for n, stride in zip(view.shape, view.strides)]
 
 
 def _reach(loop: Loop) -> int:
-    """How far an index into the arrays of a loop goes, at most."""
+    """Return the largest index into the arrays of a loop."""
     views = [*loop.reads, *loop.writes]
     return max(loop.size, *((view.end - view.begin) // view.array.itemsize for view in views))
 

@@ -277,7 +277,7 @@ class Recorder:
         return RecordedArray(target, self._pool.lend(target, layout), self)
 
     def _restore_before_steps(self, memory: "Memory") -> None:
-        """Restore a constant, which is about to be changed in place, whenever the steps begin again."""
+        """Have a constant that is about to change in place restored before each round of steps."""
         constant, memory.constant = memory.constant, None
         copy = self.backend.empty_like(constant)
         self.backend.assign(copy, constant)
