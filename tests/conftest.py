@@ -44,6 +44,7 @@ def pytest_report_header() -> list[str]:
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--every-combination", action="store_true", help="run those too that Thinning leaves out")
     parser.addoption("--cupy-on-host", action="store_true", help="run all tests of CuPy on host memory, and no others")
+    parser.addoption("--no-cupy-on-host", action="store_true", help="run no tests of CuPy on host memory")
 
 
 def lacks(item: pytest.Item) -> bool:
@@ -123,11 +124,11 @@ class Thinning:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what has no place to run in, and combinations that add nothing."""
-    on_host = config.getoption("cupy_on_host")
+    on_host, not_on_host = config.getoption("cupy_on_host"), config.getoption("no_cupy_on_host")
     thinning, kept, left_out = Thinning(on_host), [], []
     for item in items:
         thinned = not config.getoption("every_combination") and thinning.leaves_out(item)
-        thinned = thinned or (on_host and not needs_host(item))
+        thinned = thinned or (on_host and not needs_host(item)) or (not_on_host and needs_host(item))
         (left_out if thinned or lacks(item) else kept).append(item)
     config.hook.pytest_deselected(items=left_out)
     items[:] = kept

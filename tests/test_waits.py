@@ -32,12 +32,10 @@ def test_no_step_waits_with_any_activation(watched, activation):
 
 
 FIRST = {cost: output for output, cost in reversed(PAIRS)}  # of each cost; the activations are tested above
+FUSED = [("sigmoid", "cross_entropy"), ("softmax", "cross_entropy")]  # with a delta of their own
 
 
-@pytest.mark.parametrize(
-    ("output", "cost"),
-    [pytest.param(*pair, marks=[] if FIRST[pair[1]] == pair[0] else [pytest.mark.slow]) for pair in PAIRS],
-)
+@pytest.mark.parametrize(("output", "cost"), [pair for pair in PAIRS if FIRST[pair[1]] == pair[0] or pair in FUSED])
 def test_no_step_waits_with_any_cost(watched, output, cost):
     y = targets(output, np.random.default_rng(2), N, 3)
     given = None if output == "mean_std" else output  # which its cost brings
