@@ -22,6 +22,7 @@ ORDER = [
     "errors",
     "checks",
     "hints",
+    "files",
     "core",
     "backends",
     "data",

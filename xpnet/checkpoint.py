@@ -5,12 +5,11 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import safetensors.numpy
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from xpnet.checks import check_folder, warn
 from xpnet.core.arrays import leaves
@@ -21,6 +20,7 @@ from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.scaling import Scaling
 from xpnet.core.step import State
 from xpnet.errors import CheckpointError
+from xpnet.files import read_file, write_file
 
 FORMAT = 4
 
@@ -62,7 +62,7 @@ def make_record(
 
 
 def write(path: str | os.PathLike[str], record: Record) -> None:
-    """Write a record; an existing file is replaced at once, at the end, or not at all."""
+    """Write a record; an existing file is replaced whole, or not at all."""
     check_folder(path)
     arrays = {name: np.asarray(array, order="C") for name, array in record.arrays.items()}
     header = {"format": FORMAT, **record._asdict()}
@@ -71,13 +71,7 @@ def write(path: str | os.PathLike[str], record: Record) -> None:
         text = json.dumps({**header, "notes": dict(record.notes)}, default=np.generic.item)
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"notes of the network must be a dict of plain values, as in JSON ({error})") from error
-    path = Path(path)
-    unfinished = path.with_name(path.name + ".unfinished")
-    try:
-        unfinished.write_bytes(safetensors.numpy.save(arrays, {"xpnet": text}))
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_file(path, safetensors.numpy.save(arrays, {"xpnet": text}))
 
 
 def read(path: str | os.PathLike[str]) -> Record:
@@ -90,23 +84,21 @@ def read(path: str | os.PathLike[str]) -> Record:
     OSError
         If it cannot be read at all.
     """
-    with open(path, "rb"):  # a missing or unreadable file is an OSError that names it
-        pass
+    content = read_file(path)
     try:
-        with safe_open(path, framework="numpy") as file:
-            header = json.loads((file.metadata() or {})["xpnet"])
-            if header["format"] != FORMAT:
-                raise CheckpointError(
-                    f"{path} has format {header['format']!r} and this version of xpnet reads {FORMAT}; "
-                    "use one that reads it"
-                )
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            settings = dict(header["settings"])
-            _check_settings(settings, arrays)
-            notes = header.get("notes", {})  # older files have none
-            if not isinstance(notes, dict):
-                raise TypeError(f"notes={notes!r} must be a dict")
-            return Record(settings, header["optimizer"], header["generator"], header["seeds"], notes, arrays)
+        arrays = safetensors.numpy.load(content)  # checks that the file is one of its kind
+        header = json.loads(_read_metadata(content)["xpnet"])
+        if header["format"] != FORMAT:
+            raise CheckpointError(
+                f"{path} has format {header['format']!r} and this version of xpnet reads {FORMAT}; "
+                "use one that reads it"
+            )
+        settings = dict(header["settings"])
+        _check_settings(settings, arrays)
+        notes = header.get("notes", {})  # older files have none
+        if not isinstance(notes, dict):
+            raise TypeError(f"notes={notes!r} must be a dict")
+        return Record(settings, header["optimizer"], header["generator"], header["seeds"], notes, arrays)
     except CheckpointError:
         raise
     except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
@@ -114,6 +106,12 @@ def read(path: str | os.PathLike[str]) -> Record:
             f"{path} does not hold an xpnet network ({type(error).__name__}: {error}); give a file written by "
             "Network.save"
         ) from error
+
+
+def _read_metadata(content: bytes) -> dict[str, str]:
+    """Read the metadata of a safetensors file: its header, in JSON, follows the header's length in 8 bytes."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    return json.loads(content[8:end]).get("__metadata__", {})
 
 
 @contextmanager

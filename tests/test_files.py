@@ -1,0 +1,220 @@
+"""Files are written whole or not at all, whoever else writes or reads them, and whenever the process is killed."""
+
+import os
+import random
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from xpnet import Network, files
+from xpnet.files import read_file, write_file
+
+posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
+
+WRITER = """
+import sys
+from xpnet.files import write_file
+letter, path, count = sys.argv[1:]
+for _ in range(int(count)):
+    write_file(path, letter.encode() * 200_000)
+"""
+
+
+def start_writer(letter: str, path: Path, count: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", WRITER, letter, str(path), str(count)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+def is_whole(content: bytes) -> bool:
+    return len(content) == 200_000 and len(set(content)) == 1
+
+
+@pytest.mark.parametrize("writers", [2, pytest.param(8, marks=pytest.mark.slow)])
+def test_several_writers_on_one_path_and_a_reader(tmp_path, writers):
+    path = tmp_path / "file"
+    write_file(path, b"x" * 200_000)
+    processes = [start_writer(letter, path, 40) for letter in "abcdefgh"[:writers]]
+    reads = 0
+    while any(process.poll() is None for process in processes):
+        assert is_whole(read_file(path))
+        reads += 1
+    assert [process.communicate()[1] for process in processes] == [""] * writers
+    assert reads > 10
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+@posix
+@pytest.mark.parametrize("kills", [10, pytest.param(50, marks=pytest.mark.slow)])
+def test_a_writer_that_is_killed_leaves_a_whole_file_and_its_rest_is_removed_later(tmp_path, monkeypatch, kills):
+    path, rng = tmp_path / "file", random.Random(0)
+    write_file(path, b"x" * 200_000)
+    seen = set()
+    for i in range(kills):
+        process = start_writer("ab"[i % 2], path, 10**9)
+        before = path.stat().st_ino
+        while path.stat().st_ino == before:
+            assert process.poll() is None
+        time.sleep(rng.uniform(0, 0.01))
+        process.kill()
+        process.communicate()
+        content = read_file(path)
+        assert is_whole(content)
+        seen.add(content[:1])
+    assert seen == {b"a", b"b"}
+    monkeypatch.setattr(files, "STALE", -1.0)
+    write_file(path, b"end")
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+@posix
+def test_a_temporary_file_in_use_or_of_the_last_minute_is_not_removed(tmp_path, monkeypatch):
+    import fcntl
+
+    held, new = tmp_path / ".xpnet-1.tmp", tmp_path / ".xpnet-2.tmp"
+    for each in (held, new):
+        each.write_bytes(b"")
+    os.utime(held, (0, 0))
+    with held.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        write_file(tmp_path / "file", b"")
+        assert held.exists()
+    write_file(tmp_path / "file", b"")
+    assert (held.exists(), new.exists()) == (False, True)
+
+
+@posix
+def test_a_link_is_followed_and_permissions_are_kept(tmp_path):
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_bytes(b"old")
+    target.chmod(0o640)
+    if os.getuid() == 0:
+        os.chown(target, 12, 34)
+    link.symlink_to(target)
+    write_file(link, b"new")
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"
+    assert stat.S_IMODE(target.stat().st_mode) == 0o640
+    if os.getuid() == 0:
+        assert (target.stat().st_uid, target.stat().st_gid) == (12, 34)
+    target.unlink()
+    write_file(link, b"newer")  # which pointed nowhere
+    assert target.read_bytes() == b"newer"
+
+
+@posix
+def test_a_new_file_has_the_usual_permissions(tmp_path):
+    write_file(tmp_path / "file", b"")
+    (tmp_path / "other").touch()
+    assert (tmp_path / "file").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_no_other_file_is_touched_and_a_long_name_is_no_trouble(tmp_path):
+    name = "n" * 255
+    for other in (f"{name[:-11]}.unfinished", "name.unfinished"):
+        (tmp_path / other).write_bytes(b"mine")
+    write_file(tmp_path / name, b"content")
+    write_file(tmp_path / "name", b"content")
+    assert (tmp_path / "name.unfinished").read_bytes() == b"mine"
+    assert read_file(tmp_path / name) == b"content"
+    assert len([*tmp_path.iterdir()]) == 4
+
+
+def test_the_file_and_then_its_folder_are_flushed_to_disk(tmp_path, monkeypatch):
+    done, fsync, replace = [], os.fsync, Path.replace
+
+    def flush(number: int) -> None:
+        done.append("folder" if stat.S_ISDIR(os.fstat(number).st_mode) else "file")
+        fsync(number)
+
+    def rename(self: Path, target: Any) -> Any:
+        done.append("rename")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", flush)
+    monkeypatch.setattr(Path, "replace", rename)
+    write_file(tmp_path / "file", b"content")
+    assert done == ["file", "rename", *(["folder"] if os.name != "nt" else [])]
+
+
+@posix
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_only_regular_files_are_written_and_read(tmp_path, kind):
+    path = {"pipe": tmp_path / "pipe", "device": Path("/dev/zero"), "folder": tmp_path / "folder"}[kind]
+    if kind == "pipe":
+        os.mkfifo(path)
+    if kind == "folder":
+        path.mkdir()
+    reason = f"(Is a directory|Not a regular file): '{path}'"
+    with pytest.raises(OSError, match=reason):
+        write_file(path, b"content")
+    with pytest.raises(OSError, match=reason):
+        read_file(path)
+    with pytest.raises(OSError, match=reason):
+        Network.load(path)
+
+
+def test_a_folder_that_cannot_be_written_to_is_an_error_that_names_the_path(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def refuse(name: Any, *args: Any) -> int:
+        raise PermissionError(13, "Permission denied", str(name))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(PermissionError, match=f"Permission denied: '{path}'"):
+        write_file(path, b"new")
+    assert path.read_bytes() == b"old"
+
+
+LOADER = """
+import sys, threading
+from xpnet import CheckpointError, Network
+path = sys.argv[1]
+net = Network([50, 400, 10], seed=0)
+net.save(path)
+content = open(path, "rb").read()
+ended = threading.Event()
+
+def overwrite():
+    while not ended.is_set():
+        with open(path, "r+b") as file:  # in place: truncated first, as cp and rsync --inplace do
+            file.truncate(0)
+            file.write(content)
+
+thread = threading.Thread(target=overwrite)
+thread.start()
+outcomes = set()
+for _ in range(300):
+    try:
+        outcomes.add(Network.load(path).sizes == [50, 400, 10])
+    except CheckpointError:
+        outcomes.add("refused")
+ended.set()
+thread.join()
+print(sorted(map(str, outcomes)))
+"""
+
+
+def test_a_file_that_is_overwritten_in_place_while_it_is_loaded_does_no_harm(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", LOADER, str(tmp_path / "net")], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.strip() in ("['True', 'refused']", "['refused']", "['True']")
+
+
+@posix
+def test_ctrl_c_while_writing_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    write_file(path, b"old")
+    monkeypatch.setattr(os, "fsync", lambda number: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        write_file(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]

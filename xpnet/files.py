@@ -1,0 +1,136 @@
+"""Files: written whole or not at all, and read into memory at once."""
+
+import errno
+import os
+import secrets
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # on Windows
+    fcntl = None
+
+PREFIX, SUFFIX = ".xpnet-", ".tmp"  # of temporary files
+STALE = 60.0  # seconds after which a temporary file that no process holds is removed
+
+
+def write_file(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a file so that at every moment, the old one or the new one is there, whole.
+
+    The content goes to a temporary file in the same folder, is flushed to disk, and takes the place of the old file. So
+    any number of processes may write to one path, and read it. Permissions and owner of an existing file are kept; of a
+    symbolic link, the file that it points to is replaced. Temporary files of processes that were killed are removed.
+
+    Parameters
+    ----------
+    path
+        The file. Its folder must exist.
+    content
+        What it is to hold.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; it names `path`, and an existing file is as it was.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> write_file(folder.name + "/name", b"content")
+    >>> read_file(folder.name + "/name")
+    b'content'
+    >>> folder.cleanup()
+    """
+    with _naming(path):
+        target = Path(os.path.realpath(path))
+        old = target.stat() if target.exists() else None
+        _check_is_file(old)
+        _remove_stale_files(target.parent)
+        unfinished = target.with_name(f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}")
+        # Exclusively, so that no file or link that is there is written to; unless a file is new, its owner's alone
+        number = os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY | _BINARY, 0o666 if old is None else 0o600)
+        try:
+            with open(number, "wb") as file:
+                if fcntl:
+                    fcntl.flock(file, fcntl.LOCK_EX)
+                if old is not None:
+                    _keep_permissions(unfinished, old)
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.replace(target)
+        finally:
+            unfinished.unlink(missing_ok=True)
+        _flush_folder(target.parent)
+
+
+def read_file(path: str | os.PathLike[str]) -> bytes:
+    """Read a regular file at once: what happens to it afterwards does not matter.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read, or is no regular file; it names `path`.
+    """
+    with _naming(path):
+        _check_is_file(os.stat(path))
+        with open(os.open(path, os.O_RDONLY | _BINARY | _NONBLOCK), "rb") as file:
+            return file.read()
+
+
+_BINARY = getattr(os, "O_BINARY", 0)
+_NONBLOCK = getattr(os, "O_NONBLOCK", 0)  # or a pipe that takes the place of the file would be waited for
+
+
+@contextmanager
+def _naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Let errors name the path that the user gave, whichever file they are about."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+
+
+def _check_is_file(status: os.stat_result | None) -> None:
+    """Refuse folders, pipes and devices."""
+    if status is not None and stat.S_ISDIR(status.st_mode):
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if status is not None and not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "Not a regular file")
+
+
+def _keep_permissions(file: Path, old: os.stat_result) -> None:
+    """Give a file the permissions of another, and its owner if that is allowed."""
+    if hasattr(os, "chown"):
+        with suppress(PermissionError):
+            os.chown(file, old.st_uid, old.st_gid)
+    os.chmod(file, stat.S_IMODE(old.st_mode))
+
+
+def _remove_stale_files(folder: Path) -> None:
+    """Remove temporary files of processes that have ended: no process holds a lock on them."""
+    if fcntl is None:
+        return
+    for file in folder.glob(f"{PREFIX}*{SUFFIX}"):
+        with suppress(OSError):  # it is gone, or belongs to somebody else
+            if time.time() - file.lstat().st_mtime > STALE:
+                with open(os.open(file, os.O_RDONLY | os.O_NOFOLLOW | _NONBLOCK), "rb") as held:
+                    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    file.unlink()
+
+
+def _flush_folder(folder: Path) -> None:
+    """Flush a folder to disk, so that a renamed file survives a power failure."""
+    if os.name == "nt":
+        return
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some file systems cannot
+            os.fsync(number)
+    finally:
+        os.close(number)
