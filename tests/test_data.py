@@ -7,6 +7,7 @@ import itertools
 import math
 import warnings
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -138,6 +139,9 @@ def test_pairs_come_in_any_sequence() -> None:
     assert_same(trained([(X[0], LABELS[0]), (X[1], LABELS[1])]), two)
     assert_same(trained(((X[0], LABELS[0]), (X[1], LABELS[1]))), two)
     assert_same(trained([[X[0], LABELS[0]], [X[1], LABELS[1]]]), two)
+    assert_same(trained(deque([(X[0], LABELS[0]), (X[1], LABELS[1])])), two)
+    with pytest.raises(TypeError, match=r"item 0 of train_data is not an \(x, y\) pair but of type int"):
+        trained(range(5))
 
 
 def test_a_minibatch_is_pairs_or_arrays(place: Place) -> None:

@@ -119,6 +119,8 @@ def test_vjp_keeps_dtype_and_refuses_other_shapes(place, dtype):
     assert str(net.jacobian(X).dtype).endswith(dtype)
     with pytest.raises(ValueError, match=r"g has shape \(2,\), but must have \(2, 2\): a number for each output"):
         net.vjp(X, [1.0, 1.0])
+    with pytest.raises(ValueError, match=rf"g holds NaN or infinity \(as {dtype}\); give finite numbers"):
+        net.vjp(X, np.full((2, 2), np.nan))
     with pytest.raises(ValueError, match=r"g has shape \(1, 2\), but must have \(2,\)"):
         net.vjp(X[0], [[1.0, 1.0]])
 

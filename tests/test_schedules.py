@@ -221,6 +221,16 @@ def test_what_is_no_schedule_is_refused_before_the_first_step(lr, message):
     assert net.rng.bit_generator.state == rng
 
 
+def test_an_error_inside_a_schedule_is_its_own():
+    """It is not taken for a function of other arguments."""
+
+    def broken(step: int, total: int) -> float:
+        return step + None
+
+    with pytest.raises(TypeError, match="unsupported operand"):
+        Network([1, 1], seed=0).train((np.zeros((4, 1)), np.zeros((4, 1))), lr=broken, progress=False)
+
+
 def test_a_schedule_needs_to_know_how_long_training_will_be():
     """An iterable of batches has no length of its own; a rate that does not ask for the total needs none."""
     batches = iter_again([(np.zeros((2, 1)), np.zeros((2, 1)))] * 3)

@@ -19,7 +19,8 @@ def pixels_and_labels(dataset: Any, raw: bool = False) -> tuple[Array, Array] | 
     tuple or None
         None for any other data set, and for a subclass whose items are made by code of its own.
     """
-    if not type(dataset).__getitem__.__module__.startswith("torchvision."):
+    module = getattr(type(dataset).__getitem__, "__module__", "")  # a method written in C has none
+    if not module.startswith("torchvision."):
         return None
     if getattr(dataset, "transform", dataset) is not None or not hasattr(dataset, "targets"):
         return None

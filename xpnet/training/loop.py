@@ -5,6 +5,7 @@ taken over by the network. So whatever happens in it (Ctrl-C, an exception, numb
 network is as it was before the chunk.
 """
 
+import inspect
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -199,7 +200,8 @@ def learning_rates(schedule: Schedule, steps: range, total: int) -> np.ndarray:
     Raises
     ------
     ValueError
-        If the schedule is not a function of (step, total), or returns something that is not a rate.
+        If the schedule is not a function of (step, total), or returns something that is not a rate. Its own errors
+        surface.
 
     Examples
     --------
@@ -207,9 +209,12 @@ def learning_rates(schedule: Schedule, steps: range, total: int) -> np.ndarray:
     array([0.75, 0.5 ])
     """
     try:
-        rates = [schedule(step, total) for step in steps]
+        inspect.signature(schedule).bind(0, total)
     except TypeError as error:
         raise ValueError(f"lr={schedule!r} must be a function of (step, total) ({error})") from error
+    except ValueError:  # it has no signature, as some functions written in C
+        pass
+    rates = [schedule(step, total) for step in steps]
     try:
         lr = np.array([float(rate) for rate in rates])
     except (TypeError, ValueError) as error:
