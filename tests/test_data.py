@@ -351,6 +351,53 @@ def test_batches_train_as_the_same_minibatches_of_arrays_do(place: Place) -> Non
     np.testing.assert_allclose(net.history["cost"], arrays.history["cost"], rtol=1e-6)
 
 
+class Persistent:
+    """Batches with one iterator, which begins again with each pass, as of a DataLoader with persistent workers."""
+
+    persistent_workers = True
+
+    def __init__(self, batches: Sequence[Any]) -> None:
+        self.batches, self.passes, self.position = batches, 0, 0
+
+    def __iter__(self) -> "Persistent.Pass":
+        self.passes, self.position = self.passes + 1, 0
+        return Persistent.Pass(self)
+
+    class Pass:
+        def __init__(self, loader: "Persistent") -> None:
+            self.loader = loader
+
+        def __iter__(self) -> "Persistent.Pass":
+            return self
+
+        def __next__(self) -> Any:
+            if self.loader.position == len(self.loader.batches):
+                raise StopIteration
+            self.loader.position += 1
+            return self.loader.batches[self.loader.position - 1]
+
+
+def test_a_loader_with_persistent_workers_is_train_and_test_data_at_once() -> None:
+    batches = [(X[i : i + 2], LABELS[i : i + 2]) for i in range(0, 8, 2)]
+    net = network(PLACES["numpy"]())
+    history = net.train(loader := Persistent(batches), 2, lr=0.1, test_data=loader, progress=False)
+    assert history["test_size"] == [8, 8]
+    twin = network(PLACES["numpy"]())
+    expected = twin.train(batches_again(batches), 2, lr=0.1, test_data=(X[:8], LABELS[:8]), progress=False)
+    assert_same(net, snapshot(twin))
+    assert history["test_cost"] == pytest.approx(expected["test_cost"])
+
+
+def batches_again(batches: Sequence[Any]) -> Any:
+    """An iterable of batches that is no sequence."""
+
+    class Again:
+        def __iter__(self) -> Iterator[Any]:
+            return iter(batches)
+
+    return Again()
+
+
 @pytest.mark.slow
 def test_batches_are_not_kept() -> None:
     stream = Stream(4, 4, 3)

@@ -261,7 +261,8 @@ class Passes:
         """Take the first batch, if there is one, without moving past it."""
         current = self.whole()
         first = list(islice(current, 1))
-        self._current = chain(first, current)
+        # A DataLoader with persistent workers has one iterator, which begins again with any pass: it is not kept
+        self._current = None if getattr(self.batches, "persistent_workers", False) else chain(first, current)
         return first
 
     def whole(self) -> Iterator[Any]:
