@@ -476,7 +476,9 @@ SETTINGS: list[tuple[dict[str, Any], str]] = [
     ({"sizes": [3, 10**7, 2]}, r"sizes|shape"),
     ({"sizes": [10**8, 10**8, 10**8]}, r"sizes|shape"),  # no memory holds it: the tensors are looked at first
     ({"evil": 1}, r"evil"),
-    ({"backend": "numpy"}, r"backend"),
+    ({"backend": "numpy"}, r"the setting 'backend' is not one of xpnet's"),
+    ({"init": "orthogonal"}, r"the setting 'init' is not one of xpnet's"),
+    ({"seed": 1, "device": "cpu"}, r"the setting 'device' is not one of xpnet's"),
 ]
 
 
@@ -583,6 +585,29 @@ def test_a_generator_of_another_kind_is_refused_or_loads(tmp_path: Path, where: 
         refuse(path)
     else:
         net.train((X, X[:, :2]), epochs=1, progress=False)
+
+
+def test_a_generator_whose_draws_would_not_end_is_refused(tmp_path: Path) -> None:
+    path = full(tmp_path)
+    forge(path, put("generator", "state", "inc", value=2))
+    refuse(path, "even increment")
+
+
+@pytest.mark.parametrize(
+    ("forgery", "reason"),
+    [
+        (lambda header, arrays: header.update(evil=1), "the key 'evil' is not one of xpnet's"),
+        (lambda header, arrays: header.update(format=4.0), r"has format 4\.0"),
+        (lambda header, arrays: header.update(format=True), "has format True"),
+        (lambda header, arrays: arrays.update(evil=arrays["layers.0.w"]), "the tensor 'evil'"),
+        (lambda header, arrays: arrays.update({"layers.7.w": arrays["layers.0.w"]}), r"the tensor 'layers\.7\.w'"),
+        (lambda header, arrays: arrays.update({"optimizer.99": arrays["layers.0.w"]}), r"the tensor 'optimizer\.99'"),
+    ],
+)
+def test_nothing_in_a_file_is_ignored(tmp_path: Path, forgery: Any, reason: str) -> None:
+    path = full(tmp_path)
+    forge(path, forgery)
+    refuse(path, reason)
 
 
 @pytest.mark.parametrize("key", ["bit_generator", "state", "has_uint32", "uinteger"])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
@@ -23,6 +24,11 @@ from xpnet.errors import CheckpointError
 from xpnet.files import read_file, write_file
 
 FORMAT = 4
+SETTINGS = {  # the arguments of Network that a file holds
+    *("sizes", "activation", "output_activation", "cost", "task"),
+    *("dropout", "scale", "standardize", "dtype"),
+}
+OTHER_TENSORS = re.compile(rf"optimizer\.\d+|dropout\.step|scaling\.({'|'.join(Scaling._fields)})")  # besides layers
 
 
 class Record(NamedTuple):
@@ -88,11 +94,12 @@ def read(path: str | os.PathLike[str]) -> Record:
     try:
         arrays = safetensors.numpy.load(content)  # checks that the file is one of its kind
         header = json.loads(_read_metadata(content)["xpnet"])
-        if header["format"] != FORMAT:
+        if type(header["format"]) is not int or header["format"] != FORMAT:
             raise CheckpointError(
                 f"{path} has format {header['format']!r} and this version of xpnet reads {FORMAT}; "
                 "use one that reads it"
             )
+        _refuse_unknown("key", set(header) - {"format", *Record._fields})
         settings = dict(header["settings"])
         _check_settings(settings, arrays)
         notes = header.get("notes", {})  # older files have none
@@ -153,6 +160,14 @@ def seeds_of(record: Record) -> dict[str, int]:
     return dict(record.seeds)
 
 
+def generator_of(record: Record) -> dict[str, Any]:
+    """Return the state of the generator."""
+    generator = record.generator
+    if generator["state"]["inc"] % 2 == 0:  # PCG64 would give few different numbers, and draw a permutation without end
+        raise ValueError("the state of its generator has an even increment")
+    return generator
+
+
 def optimizer_of(record: Record) -> Optimizer:
     """Return the optimizer; plain SGD if the record does not hold it."""
     return SGD() if record.optimizer is None else _build(record.optimizer)
@@ -160,6 +175,9 @@ def optimizer_of(record: Record) -> Optimizer:
 
 def memory_of(record: Record, n: int) -> list[np.ndarray]:
     """Return the n arrays of the optimizer's memory."""
+    _refuse_unknown(
+        "tensor", {x for x in record.arrays if x.startswith("optimizer.")} - {f"optimizer.{i}" for i in range(n)}
+    )
     arrays = [record.arrays[f"optimizer.{i}"] for i in range(n)]
     if any(np.isnan(array).any() for array in arrays):
         raise ValueError("the state of its optimizer holds NaN")
@@ -191,7 +209,8 @@ def scaling_of(record: Record, model: Model) -> Scaling | None:
 
 
 def _check_settings(settings: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-    """Refuse settings that contradict the tensors, before anything of the size that they claim is made."""
+    """Refuse unknown names, and settings that contradict the tensors, before anything of their size is made."""
+    _refuse_unknown("setting", set(settings) - SETTINGS)
     layers = len(settings["sizes"]) - 1
     shapes = [arrays[f"layers.{l}.w"].shape for l in range(layers)]
     if not shapes or shapes != list(zip(settings["sizes"][1:], settings["sizes"])):
@@ -199,6 +218,17 @@ def _check_settings(settings: dict[str, Any], arrays: dict[str, np.ndarray]) -> 
     dtypes = {str(array.dtype) for name, array in arrays.items() if not name.startswith("dropout.")}
     if dtypes != {settings["dtype"]}:
         raise ValueError(f"dtype={settings['dtype']!r} contradicts tensors of {sorted(dtypes)}")
+    tensors = {f"layers.{l}.{part}" for l in range(layers) for part in "wb"}
+    others = {name for name in arrays if name not in tensors and not OTHER_TENSORS.fullmatch(name)}
+    for name in sorted(name for name in others if name.startswith("layers.")):
+        raise ValueError(f"sizes={settings['sizes']} contradicts the tensor {name!r}")
+    _refuse_unknown("tensor", others)
+
+
+def _refuse_unknown(kind: str, names: Iterable[str]) -> None:
+    """Refuse names that no version of xpnet writes: nothing in a file is ignored."""
+    for name in sorted(names):
+        raise ValueError(f"the {kind} {name!r} is not one of xpnet's")
 
 
 def _describe(optimizer: Any) -> dict[str, Any] | None:

@@ -973,7 +973,7 @@ class Network:
 
         self.layers = checkpoint.layers_of(record)
         self.notes = record.notes
-        self.rng.bit_generator.state = record.generator
+        self.rng.bit_generator.state = checkpoint.generator_of(record)
         self._seeds = Seeds(**checkpoint.seeds_of(record))
         self.reset_optimizer(checkpoint.optimizer_of(record))
         scaling = checkpoint.scaling_of(record, self._model)
