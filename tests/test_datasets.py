@@ -205,7 +205,11 @@ def idx(shape: tuple[int, ...], data: bytes, kind: int = 8) -> bytes:
             idx((2**32 - 1,) * 3, bytes(9)),
             r"takes 79,228,\S+ bytes of data, but it holds 9;",
         ),
-        ("train-images-idx3-ubyte", gzip.compress(bytes(99), mtime=0)[:-9], "is not a complete gzip file .*; delete it"),
+        (
+            "train-images-idx3-ubyte",
+            gzip.compress(bytes(99), mtime=0)[:-9],
+            "is not a complete gzip file .*; delete it",
+        ),
         ("train-images-idx3-ubyte", b"\x1f\x8bx", "is not a complete gzip file .*; delete it"),
         (
             "train-images-idx3-ubyte",

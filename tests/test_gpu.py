@@ -124,7 +124,7 @@ def test_steps_are_captured_and_it_says_so(cupy):
     assert train(network("cpu")).engine == "replay of recorded steps"
 
 
-@pytest.mark.few(host_cupy.NAME, every=2)
+@pytest.mark.few(host_cupy.NAME, every=4)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
 @pytest.mark.parametrize("fuse", [True, False])

@@ -143,7 +143,7 @@ def test_every_activation(eager, dtype, replayed, activation):
     assert replayed == 2 * FOLDS
 
 
-@pytest.mark.few(host_cupy.NAME, every=3)
+@pytest.mark.few(host_cupy.NAME, every=6)
 @ON_CUPY_TOO
 @pytest.mark.parametrize(("output", "cost"), PAIRS)
 def test_every_output_with_every_cost(eager, dtype, replayed, output, cost):
@@ -160,7 +160,7 @@ def test_activations_with_numbers_and_huber(eager, dtype, replayed, name):
     assert replayed == 2 * FOLDS
 
 
-@pytest.mark.few(host_cupy.NAME, every=2)
+@pytest.mark.few(host_cupy.NAME, every=4)
 @ON_CUPY_TOO
 @pytest.mark.parametrize("optimizer", EVERY, ids=str)
 def test_every_optimizer(eager, dtype, replayed, optimizer):
