@@ -46,13 +46,13 @@ def write_file(path: str | os.PathLike[str], content: bytes) -> None:
     b'content'
     >>> folder.cleanup()
     """
-    with _naming(path):
+    with _name_in_errors(path):
         target = Path(os.path.realpath(path))
         old = target.stat() if target.exists() else None
         _check_is_file(old)
         _remove_stale_files(target.parent)
         unfinished = target.with_name(f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}")
-        # Exclusively, so that no file or link that is there is written to; unless a file is new, its owner's alone
+        # O_EXCL refuses a file or link that exists. Only the owner may read it until it has the old file's permissions
         number = os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY | _BINARY, 0o666 if old is None else 0o600)
         try:
             with open(number, "wb") as file:
@@ -77,7 +77,7 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
     OSError
         If it cannot be read, or is no regular file; it names `path`.
     """
-    with _naming(path):
+    with _name_in_errors(path):
         _check_is_file(os.stat(path))
         with open(os.open(path, os.O_RDONLY | _BINARY | _NONBLOCK), "rb") as file:
             return file.read()
@@ -88,7 +88,7 @@ _NONBLOCK = getattr(os, "O_NONBLOCK", 0)  # or a pipe that takes the place of th
 
 
 @contextmanager
-def _naming(path: str | os.PathLike[str]) -> Iterator[None]:
+def _name_in_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     """Let errors name the path that the user gave, whichever file they are about."""
     try:
         yield

@@ -1,6 +1,5 @@
 """CUDA graphs: a recorded program that the device runs by itself."""
 
-import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -13,6 +12,7 @@ from xpnet.backends.cuda.source import Call, write_module
 from xpnet.backends.replay.eager import Eager
 from xpnet.backends.replay.program import Case, Program, ReplayLoop
 from xpnet.backends.replay.tape import NotRecordableError
+from xpnet.checks import warn
 from xpnet.core.arrays import Array, Function, leaves, map_arrays
 
 TOLERANCE = 1e-4  # relative to the change
@@ -55,7 +55,7 @@ class GraphLoop(ReplayLoop):
     def _refuse(self, case: Case, reason: str) -> None:
         super()._refuse(case, reason)
         message = f"the steps cannot run as a CUDA graph, and run in a plain loop, which is many times slower: {reason}"
-        warnings.warn(message, stacklevel=2)
+        warn(message)
 
 
 class Graph:

@@ -277,7 +277,7 @@ class Recorder:
         return RecordedArray(target, self._pool.lend(target, layout), self)
 
     def _restore_before_steps(self, memory: "Memory") -> None:
-        """Have a constant that is about to change in place restored before each round of steps."""
+        """Restore a constant at the start of each round of steps, because a step changes it in place."""
         constant, memory.constant = memory.constant, None
         copy = self.backend.empty_like(constant)
         self.backend.assign(copy, constant)
