@@ -76,9 +76,6 @@ class CuPyBackend(Eager):
     def empty_like(self, x: Array) -> Array:
         return cupy.empty_like(x)
 
-    def memory_layout(self, x: Array) -> tuple[Any, ...]:
-        return x.shape, x.dtype, x.strides
-
     def shares_memory(self, x: Array, y: Array) -> bool:
         return x.data.mem is y.data.mem
 

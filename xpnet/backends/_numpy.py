@@ -92,9 +92,6 @@ class NumPyBackend(Eager):
     def empty_like(self, x: Array) -> Array:
         return np.empty_like(x)
 
-    def memory_layout(self, x: Array) -> tuple[Any, ...]:
-        return x.shape, x.dtype, x.strides
-
     def shares_memory(self, x: Array, y: Array) -> bool:
         return np.may_share_memory(x, y)
 
