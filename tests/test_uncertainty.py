@@ -17,6 +17,8 @@ from xpnet.core.activations import identity, mean_std
 from xpnet.core.costs import absolute, gaussian, make_quantile
 from xpnet.training.callbacks import Training
 from xpnet.training.evaluate import Evaluate
+from xpnet.training.history import History
+from xpnet.training.position import Position
 
 pytestmark = pytest.mark.few("jax")
 
@@ -234,7 +236,7 @@ def test_metrics_need_the_median():
     from xpnet.metrics import r2
 
     evaluate = Evaluate("own", make_source(data, "data", net.view.reader), [r2])
-    evaluate.on_train_begin(Training(net, 1, 1, {}))
+    evaluate.on_train_begin(Training(net, 1, 1, {}, History(), Position()))
     with pytest.raises(ValueError, match=f"^metrics{message}"):
         evaluate.on_epoch_end({})
 

@@ -195,11 +195,13 @@ def test_scaling_is_learnt_from_what_is_trained_on(place, prepared):
     net = network(place, (4, 5, 1), task="regression", standardize=True)
     x, y = 5 + 3 * X, 100 + 7 * X[:, 0]
     net.train((x, y), **OPTIONS, validation_split=0.3)
-    seen, targets = (net.backend.to_numpy(part) for part in prepared[-1].train.examples[:2])
+    with net.backend.scope("float64"):
+        scaled = prepared[-1].scaled(net.scaling)
+    seen, targets = (net.backend.to_numpy(part) for part in scaled.train.examples[:2])
     for part in (seen, targets):
         np.testing.assert_allclose(part.mean(axis=0), 0, atol=1e-12)
         np.testing.assert_allclose(part.std(axis=0), 1, rtol=1e-12)
-    assert np.abs(net.backend.to_numpy(prepared[-1].validation.examples.x).mean(axis=0)).max() > 0.01
+    assert np.abs(net.backend.to_numpy(scaled.validation.examples.x).mean(axis=0)).max() > 0.01
 
 
 @pytest.mark.few("jax", every=0)

@@ -6,6 +6,9 @@ Methods import what only they need, so that ``from xpnet import Network`` is fas
 from __future__ import annotations
 
 import copy
+import functools
+import os
+import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -24,20 +27,23 @@ from xpnet.training.metrics import predictions
 from xpnet.view import View
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable, Sequence
+    from datetime import timedelta
 
-    from xpnet.checkpoint import Record
+    from xpnet.checkpoint.record import Record, Snapshot, TrainingRecord
     from xpnet.core.activations import Activation
     from xpnet.core.costs import Cost, Output
     from xpnet.core.initializers import Initializer
     from xpnet.core.optimizers.base import Optimizer
     from xpnet.core.scaling import Scaling
     from xpnet.core.schedules import Schedule
+    from xpnet.data.prepare import Sources
     from xpnet.data.sources import Source
     from xpnet.inspection.summary import Summary
     from xpnet.training.callbacks import Callback
+    from xpnet.training.checkpointing import CallbackStates, Every, Resumed
     from xpnet.training.loop import Plan
+    from xpnet.training.position import Start
 
 
 class Seeds(NamedTuple):
@@ -392,6 +398,9 @@ class Network:
         training_metrics: Sequence[Any] = (),
         steps: int | None = None,
         cache: bool = True,
+        checkpoint: str | os.PathLike[str] | None = None,
+        every: str | int | timedelta = "epoch",
+        resume: bool = False,
         blas_threads: int | str = "auto",
         progress: bool = True,
     ) -> History:
@@ -443,6 +452,17 @@ class Network:
             Minibatches per epoch, for an iterable of batches; required if it is endless.
         cache
             False reads a data set again each epoch, for random transforms.
+        checkpoint
+            A file for the whole training: the network, the history, how far it has come, and what callbacks remember.
+            It is written at the beginning, as `every` says, and at the end, also when Ctrl-C, SIGTERM or an exception
+            ends the training. It must not exist yet, unless `resume` is given. `Network.load` reads it too.
+        every
+            When to write the checkpoint: after each "epoch", after a number of minibatches, or after a
+            `datetime.timedelta`; at the next moment between two chunks of steps, about a tenth of a second each.
+        resume
+            Go on with the training in the checkpoint, as if it had not been interrupted, with the same weights bit for
+            bit (on one backend, with as many threads). `epochs` is the number of all epochs, those before included.
+            Without such a file, training begins anew, and a line on standard error says so.
         blas_threads
             Number of threads that multiply matrices during this call, in the whole process (NumPy and PyTorch). "auto"
             is one thread if the largest product of a step is too small to gain much from more; otherwise, and if the
@@ -462,6 +482,10 @@ class Network:
         DivergenceError
             If cost or weights become infinite or NaN. The network is then as it was some steps before, as it is
             when an exception or Ctrl-C ends training.
+        FileExistsError
+            If there is a checkpoint, and `resume` is not given.
+        CheckpointError
+            If the checkpoint is damaged, or holds no training.
 
         Examples
         --------
@@ -473,7 +497,7 @@ class Network:
         0.91
         """
         from xpnet.backends.threads import parse_threads
-        from xpnet.data.prepare import Request, prepare
+        from xpnet.data.prepare import Request, fit_scaling, prepare
         from xpnet.data.sampling import SAMPLING
         from xpnet.training.arguments import (
             parse_callbacks,
@@ -483,12 +507,17 @@ class Network:
             parse_schedule,
         )
         from xpnet.training.callbacks import Progress
+        from xpnet.training.checkpointing import parse_checkpoint
         from xpnet.training.evaluate import make_evaluations
         from xpnet.training.loop import Plan
+        from xpnet.training.position import Start
 
+        path = parse_checkpoint(checkpoint, every, yes_or_no("resume", resume))
+        opened = self._open_checkpoint(path, progress) if path is not None and resume else None
+        net, resumed = (self, None) if opened is None else opened
         epochs, batch_size = parse_epochs(epochs), count("batch_size", batch_size, 1)
         steps = None if steps is None else count("steps", steps, 1)
-        optimizer = self._optimizer if optimizer is None else parse_optimizer(optimizer)
+        optimizer = net._optimizer if optimizer is None else parse_optimizer(optimizer)
         schedule = parse_schedule(optimizer.default_lr if lr is None else lr)
         threads = parse_threads(self._backend, blas_threads)
         plan = Plan(epochs, batch_size, optimizer, schedule, look_up("sampling", sampling, SAMPLING), threads)
@@ -507,13 +536,23 @@ class Network:
             cache=cache,
             progress=progress,
         )
+        checkpoints: list[Callback] = []
         with self._backend.scope(self._dtype):  # for the user's own code, too: data sets, metrics and callbacks
-            sources = prepare(request, self.view.reader, standardize=self._standardize, split_seed=self._seeds.split)
+            sources = prepare(request, net.view.reader, split_seed=net._seeds.split)
+            if path is not None:
+                call = {"epochs": epochs, "batch_size": batch_size, "sampling": sampling, "steps": steps}
+                checkpoints.append(self._make_checkpoint(path, every, plan, call, sources, user_callbacks, resumed))
+            scaling = net.scaling
+            if self._standardize and scaling is None:
+                scaling = fit_scaling(sources.train, progress)
+            sources = sources.scaled(scaling)
         evaluations = make_evaluations(self.task, sources, metrics, training_metrics, progress)
-        self.run(plan, sources.train, [*evaluations, *user_callbacks, *([Progress()] if progress else [])])
+        bars = [Progress()] if progress else []
+        start = Start() if resumed is None else resumed.start(net.history.rows)
+        self.run(plan, sources.train, [*evaluations, *user_callbacks, *bars, *checkpoints], start)
         return self.history
 
-    def run(self, plan: Plan, source: Source, callbacks: Sequence[Callback]) -> None:
+    def run(self, plan: Plan, source: Source, callbacks: Sequence[Callback], start: Start | None = None) -> None:
         """Run the training loop on a source, and take over the states that it yields.
 
         `train` checks its arguments, prepares the data and calls this; so do the estimators.
@@ -526,12 +565,19 @@ class Network:
             The examples.
         callbacks
             Objects that observe and control training, in the order in which they are called.
+        start
+            Where to begin; by default before the first step.
         """
         from xpnet.backends.threads import choose_threads, limit_threads
         from xpnet.training.callbacks import LOGS, Training, watching
         from xpnet.training.loop import check_schedule, train_epochs
+        from xpnet.training.position import Start
 
-        training = Training(self, plan.epochs, source.steps(plan.sampling, plan.batch_size), dict(LOGS))
+        start = Start() if start is None else start
+        steps, history = source.steps(plan.sampling, plan.batch_size), History(start.history)
+        training = Training(
+            self, plan.epochs, steps, dict(LOGS), history, start.position, start.lr_scale, start.stopped
+        )
         check_schedule(plan, training)
         multiplications = self._model.multiplications(source.batch_size(plan.batch_size))
         threads = choose_threads(self._backend, plan.threads, multiplications)
@@ -542,8 +588,8 @@ class Network:
         ):
             if plan.optimizer != self._optimizer:
                 self.reset_optimizer(plan.optimizer)
-            self.history = History()
-            for state in train_epochs(plan, source, training, callbacks, self.history, self.rng):
+            self.history = history
+            for state in train_epochs(plan, source, training, callbacks, self.rng):
                 vars(self).update(state=state, scaling=source.reader.scaling)  # at once, in spite of interrupts
 
     @explain_arguments
@@ -915,27 +961,10 @@ class Network:
         """Write everything that `load` and further training need to a safetensors file, for any backend.
 
         These are settings and weights, the optimizer and its state, the state of the generator and of dropout, the
-        scaling that `standardize` learnt, and `notes`; not the history. Call `reset_optimizer` beforehand for a smaller
+        scaling that `standardize` learnt, the history, and `notes`. Call `reset_optimizer` beforehand for a smaller
         file.
         """
-        from xpnet import checkpoint
-
-        settings = {
-            "sizes": self.sizes,
-            "activation": self.activation,
-            "output_activation": self.output_activation,
-            "cost": self.cost_name,
-            "task": self._given_task,
-            "dropout": self.dropout,
-            "scale": self.scale,
-            "standardize": self._standardize,
-            "dtype": self._dtype,
-        }
-        with self._backend.scope(self._dtype):
-            state, scaling = map_arrays(self._backend.to_numpy, (self.state, self.scaling))
-        generator, seeds = dict(self.rng.bit_generator.state), self._seeds._asdict()
-        record = checkpoint.make_record(settings, state, scaling, self._optimizer, generator, seeds, self.notes)
-        checkpoint.write(path, record)
+        self._write(path, self._snapshot())
 
     @classmethod
     def load(
@@ -946,7 +975,7 @@ class Network:
         Parameters
         ----------
         path
-            The file.
+            The file; or a checkpoint of `train`, which holds the network as it was in the middle of its training.
         backend, device
             Where the network is to compute.
         custom
@@ -955,39 +984,137 @@ class Network:
         Raises
         ------
         CheckpointError
-            If the file does not hold a network.
+            If the file does not hold a network, or is damaged.
         OSError
             If it cannot be read.
         """
-        from xpnet import checkpoint
+        from xpnet.checkpoint.file import explain_errors, read
+        from xpnet.checkpoint.record import settings_of
 
-        backend, record = get_backend(backend, device), checkpoint.read(path)
-        with checkpoint.explain_errors(path):
-            net = cls(**checkpoint.settings_of(record, custom), backend=backend)
+        backend, record = get_backend(backend, device), read(path)
+        with explain_errors(path):
+            net = cls(**settings_of(record, custom), init="zeros", seed=0, backend=backend)  # both are replaced
             net._restore(record)
         return net
 
+    def _open_checkpoint(self, path: str, progress: bool) -> tuple[Network, Resumed] | None:
+        """Read a training to go on with, and the network as it was; None if there is no such file yet."""
+        from xpnet.checkpoint.file import explain_errors, read
+        from xpnet.checkpoint.record import callback_tensors_of, training_of
+        from xpnet.training.checkpointing import Resumed, check_same_network, require_training
+
+        if not os.path.exists(path):
+            if progress:
+                print(f"There is no checkpoint {path} yet: training begins anew", file=sys.stderr)
+            return None
+        record = read(path)
+        check_same_network(path, record.settings, self._settings())
+        with explain_errors(path):
+            net, training = self.copy(), training_of(record)
+            net._restore(record)
+            states = {key: net._read_state(tensors, True) for key, tensors in callback_tensors_of(record).items()}
+        training = require_training(path, training)
+        return net, Resumed(training, states, functools.partial(self._take_over, net))
+
+    def _take_over(self, net: Network) -> None:
+        """Become another network, of the same settings."""
+        names = ("state", "scaling", "rng", "notes", "_seeds", "_optimizer")
+        vars(self).update({name: vars(net)[name] for name in names})  # at once, in spite of interrupts
+
+    def _make_checkpoint(
+        self,
+        path: str,
+        every: Every,
+        plan: Plan,
+        call: dict[str, Any],
+        sources: Sources,
+        callbacks: Sequence[Callback],
+        resumed: Resumed | None,
+    ) -> Callback:
+        """Make the callback that writes checkpoints; `call` is what a training that resumes this one must have too."""
+        from xpnet.data.fingerprint import fingerprint
+        from xpnet.training.checkpointing import Checkpoint, describe_optimizer
+
+        validation = None if sources.validation is None else fingerprint(sources.validation)
+        call |= {
+            "optimizer": describe_optimizer(plan.optimizer),
+            "train_data": fingerprint(sources.train),
+            "validation_data": validation,
+        }
+        write = functools.partial(self._write, path)
+        return Checkpoint(path, every, callbacks, plan.schedule, call, self._snapshot, write, resumed)
+
+    def _settings(self) -> dict[str, Any]:
+        """Return the arguments that make a network like this one."""
+        return {
+            "sizes": self.sizes,
+            "activation": self.activation,
+            "output_activation": self.output_activation,
+            "cost": self.cost_name,
+            "task": self._given_task,
+            "dropout": self.dropout,
+            "scale": self.scale,
+            "standardize": self._standardize,
+            "dtype": self._dtype,
+        }
+
+    def _snapshot(self, training: TrainingRecord | None = None, states: CallbackStates | None = None) -> Snapshot:
+        """Return everything that a file holds, and share the arrays."""
+        from xpnet.checkpoint.record import Snapshot
+
+        return Snapshot(
+            settings=self._settings(),
+            state=self.state,
+            scaling=self.scaling,
+            optimizer=self._optimizer,
+            generator=dict(self.rng.bit_generator.state),
+            seeds=self._seeds._asdict(),
+            notes=self.notes,
+            history=list(self.history.rows),
+            training=training,
+            callback_states=states or {},
+        )
+
+    def _write(self, path: str | os.PathLike[str], snapshot: Snapshot) -> None:
+        """Write a snapshot to a file. Synchronizes."""
+        from xpnet import __version__
+        from xpnet.checkpoint.file import write
+        from xpnet.checkpoint.record import make_record
+
+        with self._backend.scope(self._dtype):
+            record = make_record(snapshot, self._backend.to_numpy)
+        write(path, record, __version__)
+
     def _restore(self, record: Record) -> None:
         """Take over everything in a record but its settings."""
-        from xpnet import checkpoint
+        from xpnet.checkpoint import record as records
 
-        self.layers = checkpoint.layers_of(record)
-        self.notes = record.notes
-        self.rng.bit_generator.state = checkpoint.generator_of(record)
-        self._seeds = Seeds(**checkpoint.seeds_of(record))
-        self.reset_optimizer(checkpoint.optimizer_of(record))
-        scaling = checkpoint.scaling_of(record, self._model)
-        dropout = init_dropout(self._seeds.dropout, self._model.dropout)
+        rng = np.random.Generator(np.random.PCG64())
+        rng.bit_generator.state = records.generator_of(record)
+        self._seeds = Seeds(**records.seeds_of(record))
+        self.rng, self.notes, self.history = rng, records.notes_of(record), History(records.history_of(record))
+        self.reset_optimizer(records.optimizer_of(record))
+        self.state = self._read_state(records.tensors_of(record), record.optimizer is not None)
+        scaling = records.scaling_of(record, self._model)
         with self._backend.scope(self._dtype):
-            optimizer = self.state.optimizer
-            if record.optimizer is not None:
+            self.scaling = self._copy_to_device(scaling)
+
+    def _read_state(self, tensors: dict[str, np.ndarray], with_optimizer: bool) -> State:
+        """Make a state of the arrays in a record, on the device; its optimizer is that of the network."""
+        from xpnet.checkpoint import record as records
+
+        weights, biases = zip(*records.layers_of(tensors, len(self.sizes) - 1))
+        layers = tuple(zip(self._parse_weights(weights), self._parse_biases(biases)))
+        optimizer, dropout = self.state.optimizer, init_dropout(self._seeds.dropout, self._model.dropout)
+        with self._backend.scope(self._dtype):
+            if with_optimizer:
                 memory = map_arrays(self._backend.to_numpy, optimizer.memory)
-                memory = rebuild(memory, checkpoint.memory_of(record, len(leaves(memory))))
+                memory = rebuild(memory, records.memory_of(tensors, len(leaves(memory))))
+                self._optimizer.check_memory(memory)  # type: ignore[attr-defined]
                 optimizer = optimizer._replace(memory=self._copy_to_device(memory))
             if dropout is not None:
-                dropout = dropout._replace(step=checkpoint.dropout_step_of(record))
-            dropout, self.scaling = self._copy_to_device((dropout, scaling))
-            self.state = self.state._replace(optimizer=optimizer, dropout=dropout)
+                dropout = self._copy_to_device(dropout._replace(step=records.dropout_step_of(tensors)))
+        return State(layers, optimizer, self.state.cost, dropout)
 
     def __copy__(self) -> Network:
         return self.copy()

@@ -14,7 +14,7 @@ import numpy as np
 from xpnet.arguments import parse_cost
 from xpnet.backends.base import Array
 from xpnet.bench import compare_backends, libraries
-from xpnet.checkpoint import explain_errors
+from xpnet.checkpoint.file import explain_errors
 from xpnet.checks import check_folder, choices
 from xpnet.cli.data import Data, read_examples, read_test_data, read_training_data
 from xpnet.cli.tables import Columns

@@ -1,4 +1,4 @@
-"""Preparing the data of `train` before the first step: open, weight, split, balance, scale, in this order.
+"""Preparing the data of `train` before the first step: open, weight, split, balance, in this order; then scale.
 
 Each step is a pure function: it takes a source and returns another.
 """
@@ -39,9 +39,18 @@ class Sources(NamedTuple):
     validation: Source | None
     test: Source | None
 
+    def scaled(self, scaling: Scaling | None) -> "Sources":
+        """Scale them all, if there is a scaling."""
+        if scaling is None:
+            return self
+        train, *others = self
+        return Sources(
+            train.scaled(scaling), *(None if source is None else source.scaled(scaling) for source in others)
+        )
 
-def prepare(request: Request, reader: Reader, *, standardize: bool, split_seed: int) -> Sources:
-    """Turn the data that `train` was given into sources. Changes nothing.
+
+def prepare(request: Request, reader: Reader, *, split_seed: int) -> Sources:
+    """Turn the data that `train` was given into sources, which are not scaled yet. Changes nothing.
 
     Parameters
     ----------
@@ -49,13 +58,12 @@ def prepare(request: Request, reader: Reader, *, standardize: bool, split_seed: 
         The arguments of `train`.
     reader
         The network's reader.
-    standardize
-        Whether to fit a scaling to the training data, unless the reader has one.
     split_seed
         Seed of the validation split.
     """
     _check_split(request)
     class_weight = _parse_class_weight(request.class_weight, reader)
+    reader = reader._replace(scaling=None)
     train = make_source(
         request.train_data,
         "train_data",
@@ -69,14 +77,9 @@ def prepare(request: Request, reader: Reader, *, standardize: bool, split_seed: 
     train, validation = split(train, request.validation_split, split_seed)
     train = balance(train, request.class_weight)
     _check_some_weight(train)
-    scaling = reader.scaling
-    if standardize and scaling is None:
-        scaling = fit_scaling(train, request.progress)
-        train = train.scaled(scaling)
-        validation = None if validation is None else validation.scaled(scaling)
     if validation is None:
-        validation = _open_evaluation_data(request.validation_data, "validation_data", reader, scaling, request)
-    test = _open_evaluation_data(request.test_data, "test_data", reader, scaling, request)
+        validation = _open_evaluation_data(request.validation_data, "validation_data", reader, request)
+    test = _open_evaluation_data(request.test_data, "test_data", reader, request)
     return Sources(train, validation, test)
 
 
@@ -160,13 +163,10 @@ def fit_scaling(train: Source, progress: bool = False) -> Scaling:
         return reader.backend.copy_nest(scaling, reader.dtype)
 
 
-def _open_evaluation_data(
-    data: Any, name: str, reader: Reader, scaling: Scaling | None, request: Request
-) -> Source | None:
-    """Open validation or test data, which are scaled like the training data and not weighted."""
+def _open_evaluation_data(data: Any, name: str, reader: Reader, request: Request) -> Source | None:
+    """Open validation or test data, which are not weighted."""
     if data is None:
         return None
-    reader = reader._replace(scaling=scaling)
     return make_source(data, name, reader, epochs=request.epochs, progress=request.progress)
 
 

@@ -57,6 +57,10 @@ class Source(Protocol):
         """Draw the minibatches of one epoch, at most `most` of them in a chunk."""
         ...
 
+    def skip_epochs(self, epochs: int) -> None:
+        """Move past the minibatches of whole epochs, if it does not begin each epoch anew."""
+        ...
+
     def blocks(self, width: int) -> Iterator[Examples]:
         """Iterate over all examples in order, in blocks sized for `width` values per row."""
         ...
@@ -164,6 +168,9 @@ class Resident:
             for part in split_into_chunks(index, most):
                 yield Chunk(self.examples, part)
 
+    def skip_epochs(self, epochs: int) -> None:
+        """Do nothing: each epoch begins anew."""
+
     def blocks(self, width: int) -> Iterator[Examples]:
         """Iterate over slices of the examples."""
         rows = rows_per_block(width)
@@ -210,6 +217,9 @@ class OnDemand:
             fitting = _minibatches_that_fit(index.shape[1], self.reader, self.at_once)
             for part in split_into_chunks(index, min(most, fitting)):
                 yield Chunk(self.read(part.ravel()), in_order(part.shape))
+
+    def skip_epochs(self, epochs: int) -> None:
+        """Do nothing: each epoch begins anew."""
 
     def blocks(self, width: int) -> Iterator[Examples]:
         """Iterate over all examples in order."""
@@ -322,6 +332,13 @@ class Batches:
         if group:
             yield self._join(group)
 
+    def skip_epochs(self, epochs: int) -> None:
+        """Iterate over the batches of whole epochs, if an epoch begins where the last one ended."""
+        if self.passes.per_epoch is not None:
+            for _ in range(epochs):
+                for _ in self.passes.epoch():
+                    pass
+
     def blocks(self, width: int) -> Iterator[Examples]:
         """Iterate over one pass; large batches come in slices."""
         for examples in _read_batches(self.passes.whole(), self.passes.name, self.reader):
@@ -382,6 +399,22 @@ def with_bar(blocks: Iterator[Examples], what: str, source: Source) -> Iterator[
         for block in blocks:
             yield block
             bar.update(block.y.shape[0])
+
+
+def skip_steps(chunks: Iterable[Chunk], steps: int) -> Iterator[Chunk]:
+    """Leave out the first minibatches of an epoch.
+
+    Examples
+    --------
+    >>> chunks = [Chunk(None, np.array([[1], [2], [3]])), Chunk(None, np.array([[4]]))]
+    >>> [chunk.index.tolist() for chunk in skip_steps(chunks, 2)]
+    [[[3]], [[4]]]
+    """
+    for chunk in chunks:
+        skipped = min(steps, len(chunk.index))
+        steps -= skipped
+        if skipped < len(chunk.index):
+            yield chunk._replace(index=chunk.index[skipped:])
 
 
 def check_repeatable(source: Source, argument: str) -> None:

@@ -10,16 +10,19 @@ import inspect
 import math
 import os
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
-from xpnet.checks import between, check_folder, choices, count, in_range, install_command, yes_or_no
+from xpnet.checks import between, check_folder, choices, count, in_range, install_command, warn, yes_or_no
 from xpnet.core.step import State
 from xpnet.hints import explain_arguments, nearest
+from xpnet.training.history import History
 from xpnet.training.metrics import METRICS
+from xpnet.training.position import Position
 from xpnet.view import View
 
 
@@ -72,6 +75,8 @@ class Training:
     epochs: int
     steps: int | None  # minibatches per epoch, if that is known
     quantities: dict[str, Quantity]  # that the logs of an epoch will hold, as far as callbacks have been told so far
+    history: History
+    position: Position  # how far it has come; further than the beginning where a training is resumed
     lr_scale: float = 1.0  # multiplies the schedule
     stopped: bool = False  # True ends training after this epoch
     completed: bool = False  # whether training came to its end, without an exception or Ctrl-C
@@ -107,6 +112,13 @@ class Callback:
 
     def on_train_end(self) -> None:
         """Called at the end, however training ended."""
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what `set_state` needs to resume a training: plain values, as in JSON, and states of the network."""
+        return {}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take over what `get_state` returned, after `on_train_begin`, if a training is resumed."""
 
 
 @contextmanager
@@ -150,8 +162,9 @@ class Progress(Callback):
         from tqdm.auto import tqdm
 
         self.training = training
-        total = training.steps and training.steps * training.epochs
-        self.bar = tqdm(total=total, unit="batch", leave=False, dynamic_ncols=True, disable=not self.shows_bar)
+        total, done = training.steps and training.steps * training.epochs, training.position.total_steps
+        options: dict[str, Any] = {"unit": "batch", "leave": False, "dynamic_ncols": True}
+        self.bar = tqdm(total=total, initial=done, disable=not self.shows_bar, **options)
 
     def on_epoch_begin(self, epoch: int) -> None:
         """Name the epoch."""
@@ -234,6 +247,14 @@ class Monitor(Callback):
         """Drop the reference to the network, so that copies and pickles of the callback do without it."""
         vars(self).pop("training", None)
 
+    def get_state(self) -> dict[str, Any]:
+        """Return the best value."""
+        return {"best": self.best}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take over the best value."""
+        self.best = None if state["best"] is None else float(state["best"])
+
     def improves(self, logs: dict[str, Any]) -> bool:
         """Tell whether the quantity is better than ever before, and remember it if so; NaN never is."""
         if self.monitor not in logs:
@@ -304,6 +325,18 @@ class EarlyStopping(Monitor):
         elif logs["epoch"] - self.best_epoch >= self.patience:
             self.stopped_epoch, self.training.stopped = logs["epoch"], True
 
+    def get_state(self) -> dict[str, Any]:
+        """Return the best value, its epoch, and the best state."""
+        state = {**super().get_state(), "best_epoch": self.best_epoch, "stopped_epoch": self.stopped_epoch}
+        return state if self._best_state is None else {**state, "best_state": self._best_state}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take over the best value, its epoch, and the best state."""
+        super().set_state(state)
+        self.best_epoch, stopped = count("best_epoch", state["best_epoch"], 0), state["stopped_epoch"]
+        self.stopped_epoch = None if stopped is None else count("stopped_epoch", stopped, 1)
+        self._best_state = state.get("best_state")
+
     def on_train_end(self) -> None:
         """Restore the best state."""
         if self.restore_best and self.training.completed and self._best_state is not None:
@@ -352,6 +385,15 @@ class ReduceLROnPlateau(Monitor):
         """Reset."""
         super().on_train_begin(training)
         self._waited = 0
+
+    def get_state(self) -> dict[str, Any]:
+        """Return the best value, and the number of epochs since."""
+        return {**super().get_state(), "waited": self._waited}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take over the best value, and the number of epochs since."""
+        super().set_state(state)
+        self._waited = count("waited", state["waited"], 0)
 
     def on_epoch_end(self, logs: dict[str, Any]) -> None:
         """Count the epochs without improvement, and lower the rate after enough of them."""
@@ -412,20 +454,29 @@ class ModelCheckpoint(Monitor):
                 f"{choices(training.quantities)}; write other braces twice"
             ) from error
         check_folder(path)
-        self.training = training
+        self.training, self.best = training, None
         if self.every is None:
             super().on_train_begin(training)
 
     def on_epoch_end(self, logs: dict[str, Any]) -> None:
-        """Save, if it is due."""
+        """Save, if it is due; if that fails, warn, and save after the next epoch that is better than the saved one."""
+        best = self.best
         due = self.improves(logs) if self.every is None else logs["epoch"] % self.every == 0
         if due:
-            self.training.net.save(self.path.format(**logs))
+            path = self.path.format(**logs)
+            try:
+                self.training.net.save(path)
+            except OSError as error:
+                self.best = best
+                warn(f"ModelCheckpoint could not write {path!r} ({error}); training goes on, and the next try counts")
 
 
 @explain_arguments
 class CSVLog(Callback):
     """Write one row per epoch to a CSV file with a header; an existing file is replaced.
+
+    A training that is resumed goes on after the last row of its checkpoint. If a row cannot be written, a warning says
+    so, and it is written along with the next one.
 
     Parameters
     ----------
@@ -444,22 +495,50 @@ class CSVLog(Callback):
     def on_train_begin(self, training: Training) -> None:
         """Check the folder; an existing file is replaced when the first row is written."""
         check_folder(self.path)
+        self.history = training.history
         self._names: list[str] = []
+        self._complete = False  # whether the file holds all rows so far
 
     def on_epoch_end(self, logs: dict[str, Any]) -> None:
-        """Write the row."""
-        first = not self._names
+        """Write the row; or all rows, if it is the first, or the last one could not be written."""
         self._names = self._names or list(logs)
-        with open(self.path, "w" if first else "a", newline="", encoding="utf-8") as file:
+        complete, self._complete = self._complete, False
+        try:
+            self._write([logs] if complete else self.history.rows, "a" if complete else "w")
+        except OSError as error:
+            warn(f"CSVLog could not write {self.path!r} ({error}); training goes on, and the next try counts")
+        else:
+            self._complete = True
+
+    def on_train_end(self) -> None:
+        """Drop the reference to the history."""
+        vars(self).pop("history", None)
+
+    def get_state(self) -> dict[str, Any]:
+        """Return the names of the columns."""
+        return {"names": self._names}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Write the rows of the checkpoint's history: the file may hold later ones."""
+        self._names = [str(name) for name in state["names"]]
+        if self._names:
+            self._write(self.history.rows, "w")
+            self._complete = True
+
+    def _write(self, rows: Sequence[dict[str, Any]], mode: str) -> None:
+        with open(self.path, mode, newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self._names, extrasaction="ignore")
-            if first:
+            if mode == "w":
                 writer.writeheader()
-            writer.writerow(logs)
+            writer.writerows(rows)
 
 
 @explain_arguments
 class TensorBoard(Callback):
     """Write every number of the logs to event files, with TensorBoard's own writer (``pip install tensorboard``).
+
+    Each training has a folder of its own: another one in the same folder replaces its epochs, and one that is resumed
+    goes on after its checkpoint.
 
     Parameters
     ----------
@@ -489,6 +568,7 @@ class TensorBoard(Callback):
             raise ImportError(
                 f"TensorBoard needs tensorboard ({error}); install it with: {install_command('tensorboard')}"
             ) from error
+        self._begin_session(training.position.epoch)
         self._writer = Writer(self.folder)
 
     def on_epoch_end(self, logs: dict[str, Any]) -> None:
@@ -497,6 +577,17 @@ class TensorBoard(Callback):
             if name != "epoch":
                 self._writer.add_scalar(name, float(value), logs["epoch"])
         self._writer.flush()
+
+    def _begin_session(self, epoch: int) -> None:
+        """Let TensorBoard forget what an earlier training in this folder wrote of this epoch and of later ones."""
+        from tensorboard.compat.proto import event_pb2
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+        proto: Any = event_pb2  # its classes are made when it is imported
+        start = proto.SessionLog(status=proto.SessionLog.START)
+        writer = EventFileWriter(self.folder)
+        writer.add_event(proto.Event(wall_time=time.time(), step=epoch, session_log=start))
+        writer.close()
 
     def on_train_end(self) -> None:
         """Close the writer."""

@@ -8,7 +8,7 @@ network is as it was before the chunk.
 import inspect
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,10 +21,10 @@ from xpnet.core.schedules import Schedule
 from xpnet.core.step import State, make_step
 from xpnet.data.reader import Reader
 from xpnet.data.sampling import Sampling
-from xpnet.data.sources import Chunk, Source
+from xpnet.data.sources import Chunk, Source, skip_steps
 from xpnet.errors import DivergenceError
-from xpnet.training.callbacks import LOGS, Callback, Training
-from xpnet.training.history import History
+from xpnet.training.callbacks import Callback, Training
+from xpnet.training.position import Position
 
 
 class Plan(NamedTuple):
@@ -40,12 +40,7 @@ class Plan(NamedTuple):
 
 
 def train_epochs(
-    plan: Plan,
-    source: Source,
-    training: Training,
-    callbacks: Sequence[Callback],
-    history: History,
-    rng: np.random.Generator,
+    plan: Plan, source: Source, training: Training, callbacks: Sequence[Callback], rng: np.random.Generator
 ) -> Iterator[State]:
     """Run stochastic gradient descent, and yield the state after each chunk of steps. Synchronizes once per chunk.
 
@@ -56,12 +51,11 @@ def train_epochs(
     source
         The examples.
     training
-        The call to `train`. Each chunk begins with ``training.net.state``, which callbacks may have changed, so whoever
-        iterates must take over the state that is yielded.
+        The call to `train`. It begins at ``training.position``, and ``training.history`` gets a row for each epoch.
+        Each chunk begins with ``training.net.state``, which callbacks may have changed, so whoever iterates must take
+        over the state that is yielded.
     callbacks
         Told of epochs and chunks, in order.
-    history
-        Gets a row for each epoch, and is told how the steps ran.
     rng
         Draws the minibatches.
 
@@ -72,30 +66,41 @@ def train_epochs(
     """
     runner = ChunkRunner(source.reader, plan.optimizer, plan.alpha)
     most = steps_per_chunk(source.reader.model, source.batch_size(plan.batch_size), source.reader.backend.overhead)
-    n_steps, done = total_steps(plan, training), 0
-    for epoch in range(1, plan.epochs + 1):
+    n_steps = total_steps(plan, training)
+    source.skip_epochs(training.position.epoch - 1)
+    for epoch in range(training.position.epoch, plan.epochs + 1):
         if training.stopped:
             break
         for callback in callbacks:
             callback.on_epoch_begin(epoch)
-        started, seen, total_cost, total_weight, lr = time.perf_counter(), 0, 0.0, 0.0, np.zeros(1)
-        for chunk in source.chunks(plan.sampling, rng, plan.batch_size, most):
-            lr = training.lr_scale * learning_rates(plan.schedule, range(done, done + len(chunk.index)), n_steps)
-            where = f"in epoch {epoch}, steps {done + 1} to {done + len(lr)}"
+        position = begin_epoch(training.position, rng)
+        started = time.perf_counter() - position.seconds
+        chunks = source.chunks(plan.sampling, rng, plan.batch_size, most)
+        for chunk in skip_steps(chunks, position.steps):
+            steps = range(position.total_steps, position.total_steps + len(chunk.index))
+            lr = training.lr_scale * learning_rates(plan.schedule, steps, n_steps)
+            where = f"in epoch {epoch}, steps {steps.start + 1} to {steps.stop}"
             state, cost, weight = runner.run(training.net.state, chunk, lr, where)
-            history.engine = runner.loop.engine
+            training.history.engine = runner.loop.engine
             yield state
-            done, seen = done + len(lr), seen + chunk.index.size
-            total_cost, total_weight = total_cost + cost, total_weight + weight
+            seconds = time.perf_counter() - started
+            position = position.after_chunk(chunk.index.shape, cost, weight, float(lr[-1]), seconds)
+            training.position = position
             for callback in callbacks:
-                callback.on_chunk_end(len(lr))
-        seconds = time.perf_counter() - started
-        mean_cost = total_cost / total_weight if total_weight else np.nan
-        logs: dict[str, Any] = dict(zip(LOGS, (epoch, mean_cost, float(lr[-1]), seconds, seen / seconds)))
-        history.rows.append(logs)
+                callback.on_chunk_end(len(steps))
+        logs = position.row()
+        training.history.rows.append(logs)
+        training.position = position.next_epoch()
         for callback in callbacks:
             callback.on_epoch_end(logs)  # may add to the logs
     training.completed = True
+
+
+def begin_epoch(position: Position, rng: np.random.Generator) -> Position:
+    """Remember the state of the generator; or go back to it, to draw the minibatches of an epoch again."""
+    if position.generator is not None:
+        rng.bit_generator.state = position.generator
+    return position._replace(generator=dict(rng.bit_generator.state))
 
 
 class ChunkRunner:

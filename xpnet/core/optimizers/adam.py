@@ -3,11 +3,11 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from xpnet.checks import between, in_range
-from xpnet.core.arrays import Array, Layers, Namespace, map_arrays, map_layers
-from xpnet.core.optimizers.base import OptimizerState, Update, add_decay
+from xpnet.core.arrays import Array, Layers, Namespace, leaves, map_arrays, map_layers
+from xpnet.core.optimizers.base import OptimizerState, Update, add_decay, require_between, require_finite
 from xpnet.hints import explain_arguments
 
 
@@ -80,6 +80,10 @@ class RMSProp:
             weight_decay=to_array(self.weight_decay) if self.weight_decay else None,
         )
         return OptimizerState(hyperparameters, map_arrays(lambda x: 0.0 * x, layers))
+
+    def check_memory(self, memory: Any) -> None:
+        """Refuse NumPy arrays that cannot be the memory of RMSProp: raise ValueError."""
+        require_between("mean of squares", leaves(memory), 0, math.inf)
 
     @property
     def update(self) -> Update:
@@ -219,6 +223,12 @@ class Adam:
             second=map_arrays(lambda x: 0.0 * x, layers),
         )
         return OptimizerState(hyperparameters, memory)
+
+    def check_memory(self, memory: AdamMemory) -> None:
+        """Refuse NumPy arrays that cannot be the memory of Adam: raise ValueError."""
+        require_between("power of beta", (memory.power1, memory.power2), 0, 1)
+        require_finite("sum of gradients", leaves(memory.first))
+        require_between("sum of squares", leaves(memory.second), 0, math.inf)
 
     @property
     def update(self) -> Update:

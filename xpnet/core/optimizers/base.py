@@ -8,7 +8,8 @@ Updates work in place where the library's arrays are writable: on the layers, th
 passes arrays that nobody else uses.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
 from xpnet.core.arrays import Array, Layers, Namespace
@@ -50,3 +51,15 @@ def add_decay(grads: Layers, layers: Layers, strength: Array | None) -> Layers:
 def penalty(layers: Layers, strength: Array, xp: Namespace) -> Array:
     """Compute λ/2 ‖w‖², whose gradient `add_decay` adds."""
     return 0.5 * strength * sum(xp.sum(w * w) for w, _ in layers)
+
+
+def require_finite(name: str, arrays: Iterable[Array]) -> None:
+    """Refuse NumPy arrays that hold NaN or infinity."""
+    if not all((abs(array) < math.inf).all() for array in arrays):
+        raise ValueError(f"the {name} of the optimizer must be finite")
+
+
+def require_between(name: str, arrays: Iterable[Array], low: float, high: float) -> None:
+    """Refuse NumPy arrays that hold NaN, or numbers outside of [low, high]."""
+    if not all(((array >= low) & (array <= high)).all() for array in arrays):
+        raise ValueError(f"the {name} of the optimizer must be from {low:g} to {high:g}")

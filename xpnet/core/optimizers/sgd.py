@@ -3,11 +3,11 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from xpnet.checks import in_range, yes_or_no
-from xpnet.core.arrays import Array, Layers, Namespace, map_arrays, map_layers
-from xpnet.core.optimizers.base import OptimizerState, Update, add_decay
+from xpnet.core.arrays import Array, Layers, Namespace, leaves, map_arrays, map_layers
+from xpnet.core.optimizers.base import OptimizerState, Update, add_decay, require_finite
 from xpnet.hints import explain_arguments
 
 
@@ -115,6 +115,10 @@ class SGD:
             weight_decay=to_array(self.weight_decay) if self.weight_decay else None,
         )
         return OptimizerState(hyperparameters, map_arrays(lambda x: 0.0 * x, layers) if self.momentum else ())
+
+    def check_memory(self, memory: Any) -> None:
+        """Refuse NumPy arrays that cannot be the velocity of a network: raise ValueError."""
+        require_finite("velocity", leaves(memory))
 
     @property
     def update(self) -> Update:

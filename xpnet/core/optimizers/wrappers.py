@@ -104,6 +104,10 @@ class _Wrapper:
         inner = self.optimizer.init(layers, to_array)
         return OptimizerState(WrapperHyperparameters(to_array(self._number), inner.hyperparameters), inner.memory)
 
+    def check_memory(self, memory: Any) -> None:
+        """Refuse NumPy arrays that cannot be the memory of the wrapped optimizer: raise ValueError."""
+        self.optimizer.check_memory(memory)  # type: ignore[attr-defined]
+
     @property
     def update(self) -> Update:
         """The pure function ``(layers, grads, state, lr, xp) -> (layers, state)``."""

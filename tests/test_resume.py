@@ -1,0 +1,819 @@
+"""A training that was interrupted and resumed ends as if it had not been; another training is refused by name."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import assert_same, snapshot
+from test_checkpoint import forge, full_disk, put
+
+from xpnet import (
+    L1,
+    SGD,
+    Adam,
+    AdamW,
+    Callback,
+    CheckpointError,
+    Clip,
+    Cosine,
+    CSVLog,
+    EarlyStopping,
+    MaxNorm,
+    ModelCheckpoint,
+    Network,
+    OneCycle,
+    ReduceLROnPlateau,
+    RMSProp,
+    TensorBoard,
+)
+from xpnet.core.step import State
+from xpnet.training import loop
+
+N = 23  # by 4: 5 whole minibatches and a smaller one; in chunks of at most 2
+X = np.random.default_rng(0).standard_normal((N, 3))
+Y = np.random.default_rng(1).uniform(size=(N, 2))
+LABELS = np.arange(N) % 2
+EPOCHS, CHUNKS = 4, 4  # chunks in an epoch: 2, 2, 1 and 1 minibatches
+
+
+@pytest.fixture(autouse=True)
+def short_chunks(monkeypatch):
+    monkeypatch.setattr(loop, "steps_per_chunk", lambda *args, **options: 2)
+
+
+class Interrupt(Callback):
+    """Raise after so many chunks, or at the end of an epoch."""
+
+    def __init__(self, chunks=None, epoch=None, error=KeyboardInterrupt):
+        self.chunks, self.epoch, self.error = chunks, epoch, error
+
+    def on_chunk_end(self, steps):
+        if self.chunks is not None:
+            self.chunks -= 1
+            if self.chunks < 0:
+                raise self.error
+
+    def on_epoch_end(self, logs):
+        if logs["epoch"] == self.epoch:
+            raise self.error
+
+
+def network(place=None, sizes=(3, 4, 2), **options):
+    return Network(sizes, **{"seed": 3, **options}, **(place._asdict() if place else {}))
+
+
+def train(net, path=None, callbacks=(), data=(X, Y), **options):
+    if path is not None:
+        options["checkpoint"] = path
+    defaults = {"epochs": EPOCHS, "batch_size": 4, "lr": OneCycle(0.5), "progress": False}
+    return net.train(data, callbacks=list(callbacks), **{**defaults, **options})
+
+
+def rows(history):
+    """The rows of a history, without times."""
+    return [{name: value for name, value in row.items() if "second" not in name} for row in history]
+
+
+def interrupted(path, make, *, callbacks=list, chunks=None, epoch=None, error=KeyboardInterrupt, **options):
+    """Interrupt a training; return the network that was trained."""
+    net = make()
+    with pytest.raises(error):
+        train(net, path, [*callbacks(), Interrupt(chunks, epoch, error)], **options)
+    return net
+
+
+def check_exact(path, make, *, chunks=None, epoch=None, callbacks=list, **options):
+    """Train without an interruption; and interrupted and resumed by another network. Both are the same."""
+    whole, resumed = make(), make()
+    train(whole, None, [*callbacks(), Interrupt()], **options)
+    interrupted(path, make, chunks=chunks, epoch=epoch, callbacks=callbacks, **options)
+    train(resumed, path, [*callbacks(), Interrupt()], resume=True, **options)
+    assert_same(resumed, snapshot(whole))
+    assert rows(resumed.history) == rows(whole.history)
+    assert resumed.rng.bit_generator.state == whole.rng.bit_generator.state
+    assert resumed.optimizer == whole.optimizer
+    return whole, resumed
+
+
+# Exactness
+
+OPTIMIZERS = [
+    SGD(),
+    SGD(momentum=0.9, nesterov=True, weight_decay=0.1),
+    RMSProp(),
+    Adam(),
+    AdamW(),
+    MaxNorm(Clip(L1(Adam(), 1e-3), 0.5), 1.5),
+]
+
+
+@pytest.mark.few("strict-device1", "jax", every=3)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
+def test_a_resumed_training_is_the_uninterrupted_one(tmp_path, place, optimizer):
+    """In the middle of an epoch, with every optimizer and with dropout."""
+    check_exact(
+        tmp_path / "run", lambda: network(place, dropout=[0.1, 0.5]), chunks=CHUNKS + 1, optimizer=optimizer, lr=0.05
+    )
+
+
+@pytest.mark.few("strict-device1", "jax", every=20)
+@pytest.mark.parametrize("chunks", range(EPOCHS * CHUNKS))
+def test_it_may_be_interrupted_between_any_two_chunks(tmp_path, place, chunks):
+    check_exact(tmp_path / "run", lambda: network(place), chunks=chunks, optimizer=SGD(momentum=0.9))
+
+
+@pytest.mark.parametrize("epoch", [1, EPOCHS])
+def test_it_may_be_interrupted_at_the_end_of_an_epoch(tmp_path, epoch):
+    check_exact(tmp_path / "run", network, epoch=epoch)
+
+
+OPTIONS = [
+    {"lr": Cosine(0.5, 0.2)},
+    {"lr": lambda step, total: 0.5 * (1 - step / total)},
+    {"sampling": "replacement"},
+    {"data": (X, LABELS), "validation_split": 0.3, "metrics": ["accuracy"], "training_metrics": ["accuracy"]},
+    {"data": (X, LABELS), "class_weight": "balanced"},
+    {"data": (X, LABELS), "class_weight": {0: 2}, "sample_weight": np.arange(N)},
+    {"validation_data": (X[:5], Y[:5]), "test_data": (X[:5], LABELS[:5])},
+    {"data": list(zip(X, LABELS))},
+    {"optimizer": Adam(), "lr": None},
+]
+
+
+@pytest.mark.few("strict-device1", "jax", every=4)
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: ", ".join(options))
+def test_it_may_have_any_option(tmp_path, place, options):
+    check_exact(tmp_path / "run", lambda: network(place), chunks=5, **options)
+
+
+@pytest.mark.parametrize("chunks", [0, CHUNKS, CHUNKS + 1])
+def test_it_may_standardize(tmp_path, place, chunks):
+    data = (5 + 3 * X, 100 + 7 * Y)
+    make = lambda: network(place, task="regression", standardize=True)  # noqa: E731
+    _, resumed = check_exact(
+        tmp_path / "run", make, chunks=chunks, data=data, lr=0.05, validation_data=(data[0][:5], data[1][:5])
+    )
+    np.testing.assert_allclose(resumed.backend.to_numpy(resumed.scaling.x_mean)[0], data[0].mean(axis=0), rtol=1e-6)
+
+
+def test_it_may_scale_pixels(tmp_path, place):
+    pixels = (255 * np.random.default_rng(2).random((N, 3))).astype(np.uint8)
+    check_exact(tmp_path / "run", lambda: network(place, scale=1 / 255), chunks=5, data=(pixels, LABELS))
+
+
+def test_a_network_that_was_trained_before_may_be_trained_with_a_checkpoint(tmp_path, place):
+    def make():
+        net = network(place)
+        train(net, epochs=1, optimizer=SGD(momentum=0.9))
+        return net
+
+    check_exact(tmp_path / "run", make, chunks=5, optimizer=SGD(momentum=0.9))
+    os.remove(tmp_path / "run")
+    _, resumed = check_exact(tmp_path / "run", make, chunks=5)  # the optimizer is that of the call before
+    assert resumed.optimizer == SGD(momentum=0.9)
+    assert len(resumed.history) == EPOCHS
+
+
+def test_the_seed_of_the_network_that_resumes_does_not_matter(tmp_path):
+    options = {"data": (X, LABELS), "validation_split": 0.3}
+    whole, resumed = network(dropout=0.5), network(dropout=0.5, seed=None)
+    train(whole, callbacks=[Interrupt()], **options)
+    interrupted(tmp_path / "run", lambda: network(dropout=0.5), chunks=5, **options)
+    train(resumed, tmp_path / "run", [Interrupt()], resume=True, **options)
+    assert_same(resumed, snapshot(whole))
+    assert rows(resumed.history) == rows(whole.history)
+    assert resumed.seeds == whole.seeds
+
+
+def test_it_may_be_interrupted_again_and_again(tmp_path):
+    whole, path = network(), tmp_path / "run"
+    train(whole, callbacks=[Interrupt()])
+    interrupted(path, network, chunks=0)
+    for _ in range(EPOCHS * CHUNKS - 2):
+        interrupted(path, network, chunks=0, resume=True)
+    resumed = network()
+    train(resumed, path, [Interrupt()], resume=True)
+    assert_same(resumed, snapshot(whole))
+    assert rows(resumed.history) == rows(whole.history)
+
+
+def test_on_another_backend_it_goes_on_within_the_tolerance(tmp_path, place):
+    whole, resumed = network(dtype="float64", dropout=0.5), network(place, dtype="float64", dropout=0.5)
+    train(whole, callbacks=[Interrupt()])
+    interrupted(tmp_path / "run", lambda: network(dtype="float64", dropout=0.5), chunks=5)
+    train(resumed, tmp_path / "run", [Interrupt()], resume=True)
+    for w, wanted in zip(resumed.w, whole.w):
+        np.testing.assert_allclose(resumed.backend.to_numpy(w), wanted, rtol=1e-9, atol=1e-12)
+
+
+def test_more_epochs_may_follow_if_the_schedule_does_not_depend_on_their_number(tmp_path):
+    whole, resumed, path = network(), network(), tmp_path / "run"
+    train(whole, epochs=6, lr=0.5)
+    train(network(), path, epochs=4, lr=0.5)
+    assert len(train(resumed, path, epochs=6, lr=0.5, resume=True)) == 6
+    assert_same(resumed, snapshot(whole))
+    with pytest.raises(ValueError, match=r"epochs=5 are fewer than the 6 that .*run has begun; give more"):
+        train(network(), path, epochs=5, lr=0.5, resume=True)
+
+
+def test_a_training_that_has_ended_returns_at_once(tmp_path):
+    net, again = network(), network()
+    history = train(net, tmp_path / "run")
+    before = (tmp_path / "run").read_bytes()
+    assert train(again, tmp_path / "run", resume=True).rows == history.rows
+    assert_same(again, snapshot(net))
+    assert (tmp_path / "run").read_bytes() == before
+
+
+# Data that are read anew
+
+
+class Squares:
+    """A data set that is read item by item."""
+
+    def __len__(self):
+        return N
+
+    def __getitem__(self, i):
+        return X[i], Y[i]
+
+
+class Cut:
+    """Batches that are the same in each pass."""
+
+    def __iter__(self):
+        return ((X[i : i + 4], Y[i : i + 4]) for i in range(0, N, 4))
+
+
+def endless():
+    while True:
+        yield from Cut()
+
+
+SOURCES = {
+    "data set": (Squares, {"cache": False}),
+    "batches": (Cut, {"lr": 0.5}),
+    "batches of a given number": (Cut, {"steps": 5}),
+    "endless batches": (endless, {"steps": 5}),
+}
+
+
+@pytest.mark.few("strict-device1", "jax", every=4)
+@pytest.mark.parametrize("kind", SOURCES)
+def test_sources_that_can_be_begun_again(tmp_path, place, kind):
+    make_data, options = SOURCES[kind]
+    whole, resumed = network(place), network(place)
+    train(whole, None, [Interrupt()], make_data(), **options)
+    interrupted(tmp_path / "run", lambda: network(place), chunks=CHUNKS + 1, data=make_data(), **options)
+    train(resumed, tmp_path / "run", [Interrupt()], make_data(), resume=True, **options)
+    assert_same(resumed, snapshot(whole))
+    assert rows(resumed.history) == rows(whole.history)
+
+
+# Callbacks
+
+
+def test_callbacks_go_on_where_they_were(tmp_path, place):
+    def callbacks():
+        stop = EarlyStopping(6, monitor="cost", mode="max", min_delta=0.01)
+        return [stop, ReduceLROnPlateau(0.5, 2, monitor="cost", mode="max")]
+
+    for chunks in (CHUNKS + 1, 4 * CHUNKS, 6 * CHUNKS):
+        options = {"epochs": 10, "lr": 1.0, "optimizer": SGD(momentum=0.5)}
+        path = tmp_path / str(chunks)
+        whole, _ = check_exact(path, lambda: network(place), chunks=chunks, callbacks=callbacks, **options)
+        assert whole.history["lr"][-1] < 0.5  # it was lowered
+        assert len(whole.history) == 7  # it was stopped
+
+
+def test_the_best_state_is_restored_also_if_it_was_before_the_interruption(tmp_path):
+    stop = lambda: [EarlyStopping(2, monitor="lr", mode="max")]  # noqa: E731
+    options = {"lr": lambda step, total: (1.0, 2.0, 0.5, 0.25)[step // 6], "optimizer": Adam()}
+    whole, resumed = check_exact(tmp_path / "run", network, chunks=3 * CHUNKS + 1, callbacks=stop, **options)
+    best = network()
+    train(best, epochs=2, **{**options, "lr": lambda step, total: (1.0, 2.0)[step // 6]})
+    assert_same(resumed, snapshot(best))
+    again = train(network(), tmp_path / "run", [*stop(), Interrupt()], resume=True, **options)
+    assert len(again) == len(whole.history)
+
+
+class Average(Callback):
+    """Remember a state of the network, and plain values."""
+
+    def __init__(self):
+        self.seen, self.kept = [], None
+
+    def on_epoch_end(self, logs):
+        self.seen.append(np.float32(logs["epoch"]))
+        self.kept = self.training.net.state
+
+    def on_train_begin(self, training):
+        self.training = training
+
+    def get_state(self):
+        return {"seen": self.seen} | ({} if self.kept is None else {"kept": self.kept})
+
+    def set_state(self, state):
+        self.seen, self.kept = state["seen"], state.get("kept")
+
+
+def test_a_callback_of_ones_own_remembers_plain_values_and_states(tmp_path, place):
+    whole, resumed = Average(), Average()
+    train(network(place, dropout=0.5), None, [whole], optimizer=Adam())
+    interrupted(
+        tmp_path / "run", lambda: network(place, dropout=0.5), callbacks=lambda: [Average()], epoch=3, optimizer=Adam()
+    )
+
+    class Interrupt(Callback):
+        """It has the name of the one before, but does nothing."""
+
+    train(network(place, dropout=0.5), tmp_path / "run", [resumed, Interrupt()], optimizer=Adam(), resume=True)
+    assert resumed.seen == whole.seen == [1, 2, 3, 4]
+    assert isinstance(resumed.kept, State)
+
+
+def test_a_callback_that_returns_something_else_is_refused(tmp_path):
+    for wrong in ({"a": object()}, {"a": {1, 2}}, None, 3):
+        callback = Average()
+        callback.get_state = lambda wrong=wrong: wrong
+        net = network()
+        before = snapshot(net)
+        with pytest.raises(ValueError, match=r"Average\.get_state must return a dict of plain values, as in JSON"):
+            train(net, tmp_path / "run", [callback])
+        assert_same(net, before)
+
+
+def read_table(path):
+    """The rows of a log, without times."""
+    with path.open() as file:
+        return [row[:3] for row in csv.reader(file)]
+
+
+def test_a_log_goes_on_where_it_was(tmp_path):
+    """After rows that were written after the checkpoint, and after the file is gone."""
+    log = tmp_path / "log.csv"
+    train(network(), None, [CSVLog(log), Interrupt()])
+    whole = read_table(log)
+    for disturb in (lambda: log.write_text(log.read_text() + "3,4,5,6,7\n4,5,6,7,8\n"), log.unlink):
+        interrupted(tmp_path / "run", network, chunks=2 * CHUNKS + 1, callbacks=lambda: [CSVLog(log)])
+        assert len(log.read_text().splitlines()) == 3
+        disturb()
+        train(network(), tmp_path / "run", [CSVLog(log), Interrupt()], resume=True)
+        assert read_table(log) == whole
+        os.remove(tmp_path / "run")
+
+
+@pytest.mark.needs("tensorboard")
+def test_tensorboard_goes_on_where_it_was(tmp_path):
+    events = pytest.importorskip("tensorboard.backend.event_processing.plugin_event_accumulator")
+    folder, path = tmp_path / "board", tmp_path / "run"
+    interrupted(path, network, epoch=2, callbacks=lambda: [TensorBoard(folder)])  # two epochs are written
+    train(network(), path, [TensorBoard(folder), Interrupt()], resume=True)
+    seen = events.EventAccumulator(str(folder))
+    seen.Reload()
+    assert [event.step for event in seen.Tensors("cost")] == [1, 2, 3, 4]
+
+
+def test_the_best_network_on_disk_is_not_replaced_by_a_worse_one(tmp_path):
+    best, path = tmp_path / "best", tmp_path / "run"
+    options = {"lr": lambda step, total: (1.0, 3.0, 2.0, 1.0)[step // 6]}
+    callbacks = lambda: [ModelCheckpoint(best, monitor="lr", mode="max")]  # noqa: E731
+    interrupted(path, network, chunks=2 * CHUNKS + 1, callbacks=callbacks, **options)
+    saved = best.read_bytes()
+    train(network(), path, [*callbacks(), Interrupt()], resume=True, **options)
+    assert best.read_bytes() == saved
+
+
+def test_the_bar_begins_where_the_training_does(tmp_path, capsys):
+    interrupted(tmp_path / "run", network, chunks=5)
+    capsys.readouterr()
+    train(network(), tmp_path / "run", [Interrupt()], resume=True, progress=True)
+    assert "8/24" in capsys.readouterr().err.replace(" ", "")
+
+
+# When it is written
+
+
+def count_writes(monkeypatch):
+    writes, write = [], Network._write
+    monkeypatch.setattr(Network, "_write", lambda net, *args: (writes.append(1), write(net, *args)))
+    return writes
+
+
+@pytest.mark.parametrize(
+    ("every", "n"),
+    [
+        ("epoch", 1 + EPOCHS),
+        (1, 1 + EPOCHS * CHUNKS + 1),  # the end of the last epoch is another moment
+        (3, 1 + (1 + 2 + 2 + 2) + 1),  # the second chunk of an epoch, then the first and the third
+        (timedelta(days=1), 2),
+        (10**6, 2),
+    ],
+    ids=str,
+)
+def test_it_is_written_at_the_beginning_as_often_as_asked_for_and_at_the_end(tmp_path, monkeypatch, every, n):
+    writes = count_writes(monkeypatch)
+    train(network(), tmp_path / "run", every=every)
+    assert len(writes) == n
+
+
+def test_a_time_counts_from_the_last_write(tmp_path, monkeypatch):
+    clock = iter(range(0, 10**6, 10))
+    monkeypatch.setattr("xpnet.training.checkpointing.time.monotonic", lambda: next(clock))
+    writes = count_writes(monkeypatch)
+    train(network(), tmp_path / "run", every=timedelta(seconds=25))
+    # Of 16 chunks, the clock is read once at each, and once more at each write: 10 s pass at a reading
+    assert len(writes) == 1 + 16 // 3 + 1
+
+
+@pytest.mark.parametrize(
+    "every", [0, -1, 1.5, True, "minute", None, timedelta(0), timedelta(seconds=-1), [1]], ids=repr
+)
+def test_another_interval_is_refused(tmp_path, every):
+    with pytest.raises(ValueError, match=r'every=.* must be "epoch", a number of minibatches such as 1000, or a time'):
+        train(network(), tmp_path / "run", every=every)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_exists_is_not_replaced(tmp_path):
+    interrupted(tmp_path / "run", network, chunks=5)
+    before, net = (tmp_path / "run").read_bytes(), network()
+    with pytest.raises(FileExistsError, match=r"checkpoint='.*run' exists already; give resume=True to go on with the"):
+        train(net, tmp_path / "run")
+    assert (tmp_path / "run").read_bytes() == before
+    assert_same(net, snapshot(network()))
+
+
+def test_without_a_file_training_begins_anew_and_says_so(tmp_path, capsys):
+    net, path = network(), tmp_path / "run"
+    train(net, path, resume=True, progress=True)
+    assert f"There is no checkpoint {path} yet: training begins anew" in capsys.readouterr().err
+    whole = network()
+    train(whole)
+    assert_same(net, snapshot(whole))
+    train(network(), tmp_path / "other", resume=True)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_checkpoint_is_a_network_too(tmp_path, place):
+    """It is that of the chunk before the one after which a callback raised."""
+    states = []
+
+    class Look(Callback):
+        def on_train_begin(self, training):
+            self.net = training.net
+
+        def on_chunk_end(self, steps):
+            states.append(snapshot(self.net))
+
+    net = interrupted(tmp_path / "run", lambda: network(place), chunks=CHUNKS + 1, callbacks=lambda: [Look()])
+    back = Network.load(tmp_path / "run", **place._asdict())
+    assert_same(back, states[-2])
+    assert rows(back.history) == rows(net.history)
+    assert len(back.history) == 1
+
+
+def test_the_history_is_saved(tmp_path):
+    net = network()
+    history = train(net, callbacks=[Numbers()], validation_data=(X, Y))
+    net.save(tmp_path / "net")
+    back = Network.load(tmp_path / "net")
+    assert back.history.rows == [{**row, "of NumPy": 0.5, "list": [1.0, 2.0]} for row in history]
+
+
+class Numbers(Callback):
+    adds = ("of NumPy", "list")
+
+    def on_epoch_end(self, logs):
+        logs["of NumPy"], logs["list"] = np.float32(0.5), np.array([1.0, 2.0])
+
+
+def test_objects_in_the_history_are_left_out_with_a_warning(tmp_path):
+    class Objects(Callback):
+        adds = ("object",)
+
+        def on_epoch_end(self, logs):
+            logs["object"] = self
+
+    net = network()
+    train(net, callbacks=[Objects()], epochs=1)
+    with pytest.warns(UserWarning, match=r"history\['object'\] holds an object of type Objects, which is not saved"):
+        net.save(tmp_path / "net")
+    assert Network.load(tmp_path / "net").history["object"] == [None]
+
+
+# Writing that fails
+
+
+def test_a_checkpoint_that_cannot_be_written_at_first_ends_the_training_before_it_begins(tmp_path):
+    net = network()
+    before = snapshot(net)
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        train(net, tmp_path / "nowhere" / "run")
+    with pytest.raises(OSError, match="File too large"), full_disk():
+        train(net, tmp_path / "run")
+    assert_same(net, before)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Let files be written, or not."""
+    from xpnet import files
+
+    state = {"fails": False}
+    replace = files.Path.replace
+
+    def maybe(self, target):
+        if state["fails"]:
+            raise OSError(28, "No space left on device")
+        return replace(self, target)
+
+    monkeypatch.setattr(files.Path, "replace", maybe)
+    return state
+
+
+class Switch(Callback):
+    """Let files fail in one epoch."""
+
+    def __init__(self, state, epoch):
+        self.state, self.epoch = state, epoch
+
+    def on_epoch_begin(self, epoch):
+        self.state["fails"] = epoch == self.epoch
+
+
+def test_a_checkpoint_that_cannot_be_written_warns_and_the_next_try_counts(tmp_path, failing):
+    path, net, seen = tmp_path / "run", network(), []
+
+    class Look(Callback):
+        def on_epoch_begin(self, epoch):
+            seen.append(len(Network.load(path).history))
+
+    message = r"checkpoint='.*run' could not be written \(.*No space left on device.*run'\); training goes on"
+    with pytest.warns(UserWarning, match=message) as warned:
+        train(net, path, [Look(), Switch(failing, 2)])
+    assert (len(warned), warned[0].filename) == (1, __file__)
+    assert seen == [0, 1, 1, 3]
+    whole = network()
+    train(whole)
+    assert_same(net, snapshot(whole))
+    assert_same(Network.load(path), snapshot(whole))
+
+
+def test_a_best_network_that_cannot_be_written_warns_and_the_next_better_one_is(tmp_path, failing):
+    best = tmp_path / "best"
+    options = {"lr": lambda step, total: (1.0, 3.0, 2.0, 1.0)[step // 6]}
+    with pytest.warns(UserWarning, match=r"ModelCheckpoint could not write '.*best' .*training goes on"):
+        train(network(), None, [ModelCheckpoint(best, monitor="lr", mode="max"), Switch(failing, 2)], **options)
+    assert Network.load(best).history["lr"] == [1.0, 3.0, 2.0]  # the second was not written; the third is next best
+
+
+def test_a_row_that_cannot_be_written_warns_and_follows(tmp_path):
+    log = tmp_path / "logs" / "log.csv"
+    log.parent.mkdir()
+
+    class Vanish(Callback):
+        def on_epoch_begin(self, epoch):
+            if epoch == 2:
+                log.parent.rename(tmp_path / "elsewhere")
+            elif epoch == 3:
+                (tmp_path / "elsewhere").rename(log.parent)
+
+    with pytest.warns(UserWarning, match=r"CSVLog could not write '.*log\.csv' \(.*No such file"):
+        train(network(), None, [Vanish(), CSVLog(log)])
+    assert [row[0] for row in read_table(log)] == ["epoch", "1", "2", "3", "4"]
+
+
+# Another training is refused
+
+DIFFERENCES = [
+    ({"batch_size": 5}, r"whose training has batch_size=4, but this one has batch_size=5; give the same, or another"),
+    ({"sampling": "replacement"}, r"sampling='shuffle', but this one has sampling='replacement'"),
+    ({"lr": 0.4}, r"has lr=0\.052.* at step 0, but this one has lr=0\.4; give the same"),
+    ({"optimizer": SGD(momentum=0.5)}, r"optimizer=\{'name': 'SGD', 'momentum': 0\.0"),
+    ({"epochs": 5}, r"has epochs=4, but this one has epochs=5"),
+    ({"validation_data": (X, Y)}, r"validation_data differs .*: one has it in memory"),
+    ({"metrics": ["mae"], "test_data": (X, Y)}, r"quantities=\["),
+    ({"callbacks": [CSVLog("log")]}, r"callbacks=\['Interrupt'\], but this one has callbacks=\['CSVLog'\]"),
+    ({"data": (X[:-1], Y[:-1])}, r"train_data differs .*: examples 23 and now 22; give the same data"),
+    ({"data": (X + 1e-3, Y)}, r"train_data differs .*: the same number of examples, but other inputs or targets"),
+    ({"data": (X, Y[::-1])}, r"train_data differs .*: the same number of examples, but other inputs or targets"),
+    ({"sample_weight": np.arange(N)}, r"train_data differs .*: weight None and now"),
+    ({"data": Squares(), "cache": False}, r"train_data differs .*: one has it in memory"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), DIFFERENCES, ids=lambda x: ", ".join(x) if isinstance(x, dict) else "")
+def test_another_training_is_refused_and_nothing_changes(tmp_path, options, message):
+    path, net = tmp_path / "run", network()
+    interrupted(path, network, chunks=5)
+    before, content = snapshot(net), path.read_bytes()
+    with pytest.raises(ValueError, match=message):
+        train(net, path, **{"callbacks": [Interrupt()], "resume": True, **options})
+    assert_same(net, before)
+    assert path.read_bytes() == content
+    assert len(net.history) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sizes": (3, 5, 2)}, r"has sizes=\[3, 4, 2\], but this one has sizes=\[3, 5, 2\]"),
+        ({"activation": "tanh"}, r"has activation=\['sigmoid'\], but this one has activation=\['tanh'\]"),
+        ({"dtype": "float64"}, r"has dtype='float32', but"),
+        ({"dropout": 0.5}, r"has dropout=\[0\.0, 0\.0\], but"),
+        ({"standardize": True}, r"has standardize=False, but"),
+        ({"task": "regression"}, r"has output_activation='sigmoid', but"),
+    ],
+    ids=str,
+)
+def test_the_training_of_another_network_is_refused(tmp_path, options, message):
+    interrupted(tmp_path / "run", network, chunks=5)
+    with pytest.raises(ValueError, match=message):
+        train(network(**options), tmp_path / "run", [Interrupt()], resume=True)
+
+
+def test_arguments_without_a_checkpoint_are_refused():
+    for name, value in {"resume": True, "every": 100}.items():
+        with pytest.raises(ValueError, match=rf"{name}={value} needs checkpoint=, the file to write"):
+            train(network(), **{name: value})
+    with pytest.raises(TypeError, match=r"checkpoint=3 must be a path"):
+        train(network(), 3)
+    with pytest.raises(ValueError, match=r"resume='yes' must be True or False"):
+        train(network(), "run", resume="yes")
+
+
+def test_a_file_without_a_training_is_refused(tmp_path):
+    network().save(tmp_path / "net")
+    with pytest.raises(CheckpointError, match=r"net holds a network, but no training to go on with; load it with Netw"):
+        train(network(), tmp_path / "net", resume=True)
+    (tmp_path / "file").write_bytes(b"something else")
+    with pytest.raises(CheckpointError, match=r"file does not hold an xpnet network"):
+        train(network(), tmp_path / "file", resume=True)
+
+
+def test_an_optimizer_of_ones_own_is_refused(tmp_path):
+    from test_checkpoint import Own
+
+    with pytest.raises(ValueError, match=r"checkpoint= cannot hold the state of optimizer=Own\(\), which is of your"):
+        train(network(), tmp_path / "run", optimizer=Own())
+    assert list(tmp_path.iterdir()) == []
+
+
+FORGERIES = [
+    (("position", "epoch"), 0),
+    (("position", "epoch"), "1"),
+    (("position", "steps"), -1),
+    (("position", "total_steps"), 1.5),
+    (("position", "cost"), "much"),
+    (("position", "generator"), {"state": {"inc": 2}}),
+    (("position", "evil"), 1),
+    (("position",), []),
+    (("lr_scale",), -1),
+    (("lr_scale",), float("nan")),
+    (("lr_scale",), None),
+    (("stopped",), 1),
+    (("call",), []),
+    (("call", "evil"), 1),
+    (("call", "lr"), [[-1, 2.0]]),
+    (("call", "lr"), 5),
+    (("callbacks",), None),
+    (("callbacks", 0), {"name": "EarlyStopping"}),
+    (("callbacks", 0, "values"), {}),
+    (("callbacks", 0, "values", "best"), "good"),
+    (("callbacks", 0, "values", "best_epoch"), -1),
+    (("callbacks", 0, "values", "stopped_epoch"), 0.5),
+]
+
+
+@pytest.mark.parametrize(("where", "value"), FORGERIES, ids=str)
+def test_a_forged_training_is_refused_and_nothing_changes(tmp_path, where, value):
+    path, net = tmp_path / "run", network()
+    stop = lambda: [EarlyStopping(monitor="cost")]  # noqa: E731
+    interrupted(path, network, chunks=5, callbacks=stop)
+    forge(path, put("training", *where, value=value))
+    before = snapshot(net)
+    with pytest.raises(CheckpointError, match="run holds a network that is not valid"):
+        train(net, path, [*stop(), Interrupt()], resume=True)
+    assert_same(net, before)
+
+
+@pytest.mark.parametrize("tensor", ["layers.0.w", "layers.1.b", "optimizer.0"])
+def test_a_forged_state_of_a_callback_is_refused(tmp_path, tensor):
+    path = tmp_path / "run"
+    stop = lambda: [EarlyStopping(monitor="cost")]  # noqa: E731
+    options = {"optimizer": SGD(momentum=0.9)}
+    interrupted(path, network, chunks=5, callbacks=stop, **options)
+    forge(path, lambda header, arrays: arrays[f"callbacks.0.best_state.{tensor}"].fill(np.nan))
+    with pytest.raises(CheckpointError, match="run holds a network that is not valid"):
+        train(network(), path, [*stop(), Interrupt()], resume=True, **options)
+    forge(path, lambda header, arrays: arrays.update({f"callbacks.7.best_state.{tensor}": np.zeros(3, "f")}))
+    with pytest.raises(CheckpointError, match="run holds a network that is not valid"):
+        train(network(), path, [*stop(), Interrupt()], resume=True, **options)
+
+
+# Signals
+
+SCRIPT = """
+    import os, signal, sys
+    import numpy as np
+    from xpnet import Callback, Network, OneCycle
+    from xpnet.training import loop
+
+    loop.steps_per_chunk = lambda *args, **options: 2
+
+    class Signal(Callback):
+        def __init__(self, chunk):
+            self.chunk = chunk
+        def on_chunk_end(self, steps):
+            self.chunk -= 1
+            if self.chunk == 0:
+                os.kill(os.getpid(), getattr(signal, sys.argv[2]))
+
+    X, Y = np.random.default_rng(0).standard_normal((23, 3)), np.random.default_rng(1).uniform(size=(23, 2))
+    net = Network([3, 4, 2], seed=3)
+    options = dict(epochs=4, batch_size=4, lr=OneCycle(0.5), progress=False)
+    net.train((X, Y), callbacks=[Signal(int(sys.argv[3]))], checkpoint=sys.argv[1], resume=True, **options)
+    np.save(sys.argv[1] + ".npy", np.concatenate([array.ravel() for array in (*net.w, *net.b)]))
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+"""
+
+
+def run_script(path, name, chunk):
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(SCRIPT), path, name, str(chunk)], capture_output=True, text=True
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
+@pytest.mark.parametrize(
+    ("name", "code"), [("SIGTERM", 143), ("SIGINT", -signal.SIGINT), ("SIGKILL", -9)], ids=lambda x: str(x)
+)
+def test_a_process_that_is_ended_goes_on_in_another(tmp_path, name, code):
+    """SIGTERM and Ctrl-C write a checkpoint of the last chunk; after SIGKILL there is that of the last epoch."""
+    path = str(tmp_path / "run")
+    ended = run_script(path, name, 2 * CHUNKS + 2)
+    assert ended.returncode == code, ended.stderr
+    written = Network.load(path).history
+    assert len(written) == 2
+    steps = json.loads(read_header(path))["training"]["position"]["steps"]
+    assert steps == (0 if name == "SIGKILL" else 2)
+    assert run_script(path, name, 10**6).returncode == 0
+    whole = network()
+    train(whole, callbacks=[Interrupt()])
+    np.testing.assert_array_equal(
+        np.load(path + ".npy"), np.concatenate([array.ravel() for array in (*whole.w, *whole.b)])
+    )
+
+
+def read_header(path):
+    content = Path(path).read_bytes()
+    return json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]["xpnet"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
+def test_a_handler_of_the_users_is_kept(tmp_path):
+    calls = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: calls.append(number))
+    try:
+
+        class Send(Callback):
+            def on_epoch_begin(self, epoch):
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        train(network(), tmp_path / "run", [Send()])
+        assert calls == [signal.SIGTERM] * EPOCHS
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_a_second_interrupt_while_it_is_written_ends_at_once(tmp_path, monkeypatch):
+    """The file of the last epoch is whole."""
+    net, path, write = network(), tmp_path / "run", Network._write
+    calls = []
+
+    def interrupt_the_last(self, *args):
+        calls.append(1)
+        if len(calls) == 3:  # the beginning, the first epoch, the interrupt
+            raise KeyboardInterrupt("second")
+        write(self, *args)
+
+    monkeypatch.setattr(Network, "_write", interrupt_the_last)
+    with pytest.raises(KeyboardInterrupt, match="second"):
+        train(net, path, [Interrupt(CHUNKS + 1)])
+    assert len(Network.load(path).history) == 1
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_an_exception_leaves_a_checkpoint_too(tmp_path):
+    interrupted(tmp_path / "run", network, chunks=CHUNKS + 1, error=RuntimeError)
+    assert json.loads(read_header(tmp_path / "run"))["training"]["position"]["steps"] == 2

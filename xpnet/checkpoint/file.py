@@ -1,0 +1,123 @@
+"""Files: a record to and from a safetensors file with a JSON header and a checksum; nothing is executed.
+
+The metadata of the file have one entry, "xpnet": the record, without its arrays, as JSON. Its first value is the
+checksum: the SHA-256 digest of the whole file, with zeros in the place of the digest itself.
+"""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from safetensors import SafetensorError
+
+from xpnet.checkpoint.record import Record, check_tensors, refuse_unknown
+from xpnet.checks import check_folder
+from xpnet.errors import CheckpointError
+from xpnet.files import read_file, write_file
+
+FORMAT = 5  # of the files that are written
+READABLE = (5,)  # formats that are read: all since the first that a release wrote
+ZEROS = "0" * 64
+CHECKSUM = re.compile(rb'\\"checksum\\": \\"([0-9a-f]{64})\\"')  # JSON inside of JSON
+
+
+def write(path: str | os.PathLike[str], record: Record, version: str) -> None:
+    """Write a record; an existing file is replaced whole, or not at all.
+
+    Parameters
+    ----------
+    path
+        The file.
+    record
+        What it is to hold.
+    version
+        The version of xpnet, for people who read the file.
+    """
+    check_folder(path)
+    arrays = {name: np.asarray(array, order="C") for name, array in record.arrays.items()}
+    header = {"checksum": ZEROS, "format": FORMAT, "version": version, **record._asdict()}
+    del header["arrays"]
+    try:
+        json.dumps(dict(record.notes), default=np.generic.item)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"notes of the network must be a dict of plain values, as in JSON ({error})") from error
+    text = json.dumps({**header, "notes": dict(record.notes)}, default=np.generic.item)
+    content = safetensors.numpy.save(arrays, {"xpnet": text})
+    digest = hashlib.sha256(content).hexdigest()
+    start = _find_checksum(content)
+    write_file(path, b"".join([content[:start], digest.encode(), content[start + len(digest) :]]))
+
+
+def read(path: str | os.PathLike[str]) -> Record:
+    """Read a record, and check as much of it as is possible without making a network.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is not a safetensors file, or not one of xpnet's, or of a later format, or damaged, or contradicts
+        itself.
+    OSError
+        If it cannot be read at all.
+    """
+    content = read_file(path)
+    try:
+        header = json.loads(_read_metadata(content)["xpnet"])
+        if type(header["format"]) is not int or header["format"] not in READABLE:
+            raise CheckpointError(
+                f"{path} has format {header['format']!r} and this version of xpnet reads "
+                f"{' and '.join(map(str, READABLE))}; use one that reads it"
+            )
+        _check_checksum(content, header["checksum"])
+        arrays = safetensors.numpy.load(content)
+        refuse_unknown("key", set(header) - {"checksum", "format", "version", *Record._fields})
+        record = Record(**{name: header[name] for name in Record._fields if name != "arrays"}, arrays=arrays)
+        check_tensors(record)
+        return record
+    except CheckpointError:
+        raise
+    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise CheckpointError(
+            f"{path} does not hold an xpnet network ({type(error).__name__}: {error}); give a file written by "
+            "Network.save"
+        ) from error
+
+
+@contextmanager
+def explain_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn errors in the contents of a record into a CheckpointError that names the file."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError, AttributeError) as error:
+        hint = "; give your own objects as custom=[...]" if "is unknown" in str(error) else ""
+        problem = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise CheckpointError(f"{path} holds a network that is not valid: {problem}{hint}") from error
+
+
+def _read_metadata(content: bytes) -> dict[str, str]:
+    """Read the metadata of a safetensors file: its header, in JSON, follows the header's length in 8 bytes."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    return json.loads(content[8:end])["__metadata__"]
+
+
+def _check_checksum(content: bytes, checksum: Any) -> None:
+    """Refuse a file that is not as it was written."""
+    start = _find_checksum(content)
+    digest = hashlib.sha256(content[:start])
+    digest.update(ZEROS.encode())
+    digest.update(memoryview(content)[start + len(ZEROS) :])
+    if digest.hexdigest() != checksum:
+        raise ValueError("it is damaged: its checksum does not fit its contents")
+
+
+def _find_checksum(content: bytes) -> int:
+    """Return where the digest begins: it is the first value of the record."""
+    match = CHECKSUM.search(content, 8, 8 + int.from_bytes(content[:8], "little"))
+    if match is None:
+        raise ValueError("it has no checksum")
+    return match.start(1)

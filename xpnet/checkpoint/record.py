@@ -1,0 +1,316 @@
+"""Records: a network, and the training that it is in, as plain values and NumPy arrays, and back."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpnet.checks import warn
+from xpnet.core.arrays import Array, leaves
+from xpnet.core.model import Model
+from xpnet.core.optimizers.base import Optimizer
+from xpnet.core.optimizers.sgd import SGD
+from xpnet.core.optimizers.table import OPTIMIZERS
+from xpnet.core.scaling import Scaling
+from xpnet.core.step import State
+
+SETTINGS = {  # the arguments of Network that a record holds
+    *("sizes", "activation", "output_activation", "cost", "task"),
+    *("dropout", "scale", "standardize", "dtype"),
+}
+POSITION = {  # the fields of Position
+    *("epoch", "steps", "total_steps", "examples", "cost", "weight", "lr", "seconds", "generator"),
+}
+DEEPEST = 20  # optimizers wrapped around each other
+# Besides layers. Those of callbacks are states of the network, under names of their own
+OTHER_TENSORS = re.compile(rf"optimizer\.\d+|dropout\.step|scaling\.({'|'.join(Scaling._fields)})")
+CALLBACK_TENSORS = re.compile(r"(callbacks\.(\d+)\.([^.]+)\.)(layers\.\d+\.[wb]|optimizer\.\d+|dropout\.step)")
+
+
+class TrainingRecord(NamedTuple):
+    """A training that can go on."""
+
+    position: dict[str, Any]  # the fields of Position
+    lr_scale: float
+    stopped: bool
+    call: dict[str, Any]  # what a resumed training must have in common with it
+    callbacks: list[dict[str, Any]]  # of each, its "name" and what it remembers: "values", and states of the network
+
+
+class Snapshot(NamedTuple):
+    """A network, and the training that it is in, at one moment. Arrays are shared, as nobody writes into them."""
+
+    settings: dict[str, Any]  # the arguments of Network
+    state: State
+    scaling: Scaling | None
+    optimizer: Optimizer
+    generator: Mapping[str, Any]
+    seeds: dict[str, Any]
+    notes: dict[str, Any]
+    history: list[dict[str, Any]]  # its rows
+    training: TrainingRecord | None = None
+    callback_states: Mapping[tuple[int, str], State] = MappingProxyType({})  # (number of the callback, name) -> state
+
+
+class Record(NamedTuple):
+    """A network, and perhaps a training, as plain values and NumPy arrays."""
+
+    settings: dict[str, Any]  # the arguments of Network
+    optimizer: dict[str, Any] | None  # its name and numbers; None for an optimizer of the user's own class
+    generator: dict[str, Any]  # state of the generator
+    seeds: dict[str, Any]
+    notes: dict[str, Any]  # of the user
+    history: list[dict[str, Any]]  # rows of the history
+    training: dict[str, Any] | None  # the fields of TrainingRecord
+    arrays: dict[str, np.ndarray]  # "layers.0.w", "optimizer.0", "dropout.step", "scaling.x_mean", ...
+
+
+def make_record(snapshot: Snapshot, to_numpy: Callable[[Array], np.ndarray]) -> Record:
+    """Make a record of a snapshot. Synchronizes."""
+    description = describe(snapshot.optimizer)
+    if description is None:
+        warn(
+            f"optimizer={snapshot.optimizer!r} is of your own class and is not saved; reset_optimizer(...) after "
+            "loading"
+        )
+    arrays = dict(_name_arrays("", snapshot.state, description is not None))
+    for (i, name), state in snapshot.callback_states.items():
+        arrays |= _name_arrays(f"callbacks.{i}.{name}.", state, description is not None)
+    if snapshot.scaling is not None:
+        arrays |= {f"scaling.{name}": array for name, array in snapshot.scaling._asdict().items() if array is not None}
+    arrays = {name: to_numpy(array) for name, array in arrays.items()}
+    biases = {name: array[0] for name, array in arrays.items() if name.endswith(".b")}  # (n_out,), as users see them
+    return Record(
+        settings=snapshot.settings,
+        optimizer=description,
+        generator=dict(snapshot.generator),
+        seeds=snapshot.seeds,
+        notes=snapshot.notes,
+        history=[_plain_row(row) for row in snapshot.history],
+        training=None if snapshot.training is None else snapshot.training._asdict(),
+        arrays={**arrays, **biases},
+    )
+
+
+def _name_arrays(prefix: str, state: State, with_optimizer: bool) -> Iterator[tuple[str, Array]]:
+    """Name the arrays of a network's state."""
+    for l, (w, b) in enumerate(state.layers):
+        yield f"{prefix}layers.{l}.w", w
+        yield f"{prefix}layers.{l}.b", b
+    if with_optimizer:
+        for i, array in enumerate(leaves(state.optimizer.memory)):
+            yield f"{prefix}optimizer.{i}", array
+    if state.dropout is not None:
+        yield f"{prefix}dropout.step", state.dropout.step
+
+
+# What a record holds
+
+
+def settings_of(record: Record, custom: Iterable[Any]) -> dict[str, Any]:
+    """Return the arguments of Network, with the user's own objects in the place of their names."""
+    own = {str(getattr(value, "name", type(value).__name__)): value for value in custom}
+    settings = dict(record.settings)
+    for name in ("output_activation", "cost"):
+        settings[name] = own.get(settings[name], settings[name])
+    if isinstance(settings["activation"], list):
+        settings["activation"] = [own.get(name, name) for name in settings["activation"]]
+    return settings
+
+
+def tensors_of(record: Record) -> dict[str, np.ndarray]:
+    """Return the arrays of the network's state, by name."""
+    return {name: array for name, array in record.arrays.items() if not name.startswith(("callbacks.", "scaling."))}
+
+
+def callback_tensors_of(record: Record) -> dict[tuple[int, str], dict[str, np.ndarray]]:
+    """Return the states of the network that callbacks remember: (number of the callback, name) -> arrays by name."""
+    states: dict[tuple[int, str], dict[str, np.ndarray]] = {}
+    for name, array in record.arrays.items():
+        if match := CALLBACK_TENSORS.fullmatch(name):
+            _, i, key, tensor = match.groups()
+            states.setdefault((int(i), key), {})[tensor] = array
+    return states
+
+
+def layers_of(tensors: dict[str, np.ndarray], n: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return weights and biases of each of n layers."""
+    _refuse_others(tensors, "layers.", [f"layers.{l}.{part}" for l in range(n) for part in "wb"])
+    return [(tensors[f"layers.{l}.w"], tensors[f"layers.{l}.b"]) for l in range(n)]
+
+
+def memory_of(tensors: dict[str, np.ndarray], n: int) -> list[np.ndarray]:
+    """Return the n arrays of the optimizer's memory."""
+    names = [f"optimizer.{i}" for i in range(n)]
+    _refuse_others(tensors, "optimizer.", names)
+    return [tensors[name] for name in names]
+
+
+def dropout_step_of(tensors: dict[str, np.ndarray]) -> np.ndarray:
+    """Return the step of dropout, (1,)."""
+    step = tensors["dropout.step"]
+    if (step.shape, step.dtype) != ((1,), np.int32):
+        raise ValueError(f"dropout.step of shape {step.shape} and dtype {step.dtype} must be one int32 number")
+    return step
+
+
+def seeds_of(record: Record) -> dict[str, int]:
+    """Return the seeds."""
+    for seed in dict(record.seeds).values():
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+            raise ValueError(f"seed {seed!r} must be a whole number of 32 bits")
+    return dict(record.seeds)
+
+
+def notes_of(record: Record) -> dict[str, Any]:
+    """Return the notes."""
+    if not isinstance(record.notes, dict):
+        raise TypeError(f"notes={record.notes!r} must be a dict")
+    return record.notes
+
+
+def history_of(record: Record) -> list[dict[str, Any]]:
+    """Return the rows of the history."""
+    if not isinstance(record.history, list) or not all(isinstance(row, dict) for row in record.history):
+        raise TypeError("history must be a list of rows")
+    return record.history
+
+
+def generator_of(record: Record) -> dict[str, Any]:
+    """Return the state of the generator."""
+    return _check_generator(record.generator)
+
+
+def optimizer_of(record: Record) -> Optimizer:
+    """Return the optimizer; plain SGD if the record does not hold it."""
+    return SGD() if record.optimizer is None else _build(record.optimizer)
+
+
+def scaling_of(record: Record, model: Model) -> Scaling | None:
+    """Return the scaling, if there is one."""
+    arrays = {name: record.arrays.get(f"scaling.{name}") for name in Scaling._fields}
+    if all(array is None for array in arrays.values()):
+        return None
+    for name, array in arrays.items():
+        shape = (1, model.n_in if name.startswith("x") else model.n_targets)
+        if array is not None and (array.shape != shape or not np.isfinite(array).all()):
+            raise ValueError(f"scaling.{name} of shape {array.shape} must be finite numbers of shape {shape}")
+        if array is not None and name.endswith("std") and not (array > 0).all():
+            raise ValueError(f"scaling.{name} must be above 0")
+    if arrays["x_mean"] is None or arrays["x_std"] is None or (arrays["y_mean"] is None) != (arrays["y_std"] is None):
+        raise ValueError("scaling lacks a mean or a standard deviation")
+    return Scaling(**arrays)
+
+
+def training_of(record: Record) -> TrainingRecord | None:
+    """Return the training, if there is one."""
+    if record.training is None:
+        return None
+    training = TrainingRecord(**record.training)
+    position = training.position
+    refuse_unknown("key", set(position) - POSITION)
+    if position["generator"] is not None:
+        _check_generator(position["generator"])
+    for name, least in {"epoch": 1, "steps": 0, "total_steps": 0, "examples": 0}.items():
+        if type(position[name]) is not int or position[name] < least:
+            raise ValueError(f"position.{name}={position[name]!r} must be a whole number of at least {least}")
+    for name in ("cost", "weight", "lr", "seconds"):
+        _check_number(f"position.{name}", position[name])
+    _check_number("lr_scale", training.lr_scale)
+    if not 0 <= training.lr_scale < math.inf:
+        raise ValueError(f"lr_scale={training.lr_scale!r} must be a finite number of at least 0")
+    if not isinstance(training.stopped, bool) or not isinstance(training.call, dict):
+        raise TypeError("training must hold stopped and call")
+    for callback in training.callbacks:
+        if set(callback) != {"name", "values"} or not isinstance(callback["values"], dict):
+            raise ValueError("a callback must have a name and values")
+    for i, _ in callback_tensors_of(record):
+        if i >= len(training.callbacks):
+            raise ValueError(f"there is no callback {i}")
+    return training
+
+
+def check_tensors(record: Record) -> None:
+    """Refuse unknown names, and settings that contradict the tensors, before anything of their size is made."""
+    settings, arrays = record.settings, record.arrays
+    refuse_unknown("setting", set(settings) - SETTINGS)
+    layers = len(settings["sizes"]) - 1
+    shapes = [arrays[f"layers.{l}.w"].shape for l in range(layers)]
+    if not shapes or shapes != list(zip(settings["sizes"][1:], settings["sizes"])):
+        raise ValueError(f"sizes={settings['sizes']} contradicts weights of the shapes {shapes}")
+    dtypes = {str(array.dtype) for name, array in arrays.items() if not name.endswith("dropout.step")}
+    if dtypes != {settings["dtype"]}:
+        raise ValueError(f"dtype={settings['dtype']!r} contradicts tensors of {sorted(dtypes)}")
+    tensors = {f"layers.{l}.{part}" for l in range(layers) for part in "wb"}
+    others = {name for name in arrays if name not in tensors and not OTHER_TENSORS.fullmatch(name)}
+    for name in sorted(name for name in others if name.startswith("layers.")):
+        raise ValueError(f"sizes={settings['sizes']} contradicts the tensor {name!r}")
+    refuse_unknown("tensor", {name for name in others if not CALLBACK_TENSORS.fullmatch(name)})
+
+
+def refuse_unknown(kind: str, names: Iterable[str]) -> None:
+    """Refuse names that no version of xpnet writes: nothing in a file is ignored."""
+    for name in sorted(names):
+        raise ValueError(f"the {kind} {name!r} is not one of xpnet's")
+
+
+def _refuse_others(tensors: dict[str, np.ndarray], prefix: str, names: Iterable[str]) -> None:
+    refuse_unknown("tensor", {name for name in tensors if name.startswith(prefix)} - set(names))
+
+
+def _check_generator(generator: Any) -> dict[str, Any]:
+    if generator["state"]["inc"] % 2 == 0:  # PCG64 would give few different numbers, and draw a permutation without end
+        raise ValueError("the state of its generator has an even increment")
+    return generator
+
+
+def _check_number(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name}={value!r} must be a number")
+
+
+def describe(optimizer: Any, depth: int = 0) -> dict[str, Any] | None:
+    """Describe an optimizer by its name and numbers; None for an optimizer of the user's own class."""
+    if depth > DEEPEST:
+        raise ValueError(f"optimizer={optimizer!r} is wrapped more than {DEEPEST} times; files hold no more")
+    if OPTIMIZERS.get(type(optimizer).__name__) is not type(optimizer):
+        return None
+    description: dict[str, Any] = {"name": type(optimizer).__name__}
+    for field in fields(optimizer):
+        value = getattr(optimizer, field.name)
+        description[field.name] = describe(value, depth + 1) if field.name == "optimizer" else value
+        if description[field.name] is None:
+            return None
+    return description
+
+
+def _build(description: dict[str, Any], depth: int = 0) -> Optimizer:
+    if depth > DEEPEST:
+        raise ValueError(f"its optimizer is wrapped more than {DEEPEST} times")
+    options = dict(description)
+    kind = OPTIMIZERS[options.pop("name")]
+    if "optimizer" in options:
+        options["optimizer"] = _build(options["optimizer"], depth + 1)
+    return kind(**options)
+
+
+def _plain_row(row: dict[str, Any]) -> dict[str, Any]:
+    """Turn the values of a row of the history, to which callbacks may have added, into plain ones, as in JSON."""
+    return {str(name): _plain_value(name, value) for name, value in row.items()}
+
+
+def _plain_value(name: str, value: Any) -> Any:
+    value = value.tolist() if hasattr(value, "tolist") else value  # of NumPy and the other libraries
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        warn(f"history[{name!r}] holds an object of type {type(value).__name__}, which is not saved")
+        return None
+    return value

@@ -1,0 +1,314 @@
+"""Checkpointing: when a training is written to a file, and whether a call to `train` may resume it."""
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from math import isclose
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from xpnet.checkpoint.file import explain_errors
+from xpnet.checkpoint.record import Snapshot, TrainingRecord, describe, refuse_unknown
+from xpnet.checks import check_folder, choices, count, warn
+from xpnet.core.optimizers.base import Optimizer
+from xpnet.core.optimizers.table import OPTIMIZERS
+from xpnet.core.schedules import Schedule
+from xpnet.core.step import State
+from xpnet.errors import CheckpointError
+from xpnet.training.callbacks import Callback, Training
+from xpnet.training.loop import learning_rates
+from xpnet.training.position import Position, Start
+
+Every: TypeAlias = "str | int | timedelta"  # "epoch", a number of minibatches, or a time
+CallbackStates: TypeAlias = "dict[tuple[int, str], State]"  # (number of the callback, name) -> state of the network
+
+
+class Resumed(NamedTuple):
+    """A training that was read from a file, and how to go on with it."""
+
+    training: TrainingRecord
+    callback_states: CallbackStates
+    take_over: Callable[[], None]  # gives the network the state that it had
+
+    def start(self, rows: Sequence[dict[str, Any]]) -> Start:
+        """Say where `train` begins; `rows` are those of the history."""
+        position = Position(**self.training.position)
+        return Start(position, tuple(rows), self.training.lr_scale, self.training.stopped)
+
+
+class Checkpoint(Callback):
+    """Write a training to a file as it goes on, and when it ends, however it ends; or resume one.
+
+    It stands last among the callbacks: whatever it writes is the state of all of them between two chunks of steps.
+
+    Parameters
+    ----------
+    path
+        The file.
+    every
+        When to write it.
+    callbacks
+        The user's callbacks, whose states are written along.
+    schedule
+        The schedule of the learning rate.
+    call
+        What a training that resumes this one must have in common with it, as plain values.
+    snapshot
+        Takes a snapshot of the network, with a record of the training and the callbacks' states.
+    write
+        Writes a snapshot to the file. Synchronizes.
+    resumed
+        The training to go on with, if any.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        every: Every,
+        callbacks: Sequence[Callback],
+        schedule: Schedule,
+        call: dict[str, Any],
+        snapshot: Callable[[TrainingRecord, CallbackStates], Snapshot],
+        write: Callable[[Snapshot], None],
+        resumed: Resumed | None = None,
+    ) -> None:
+        self.path, self.every, self.callbacks, self.schedule = path, every, callbacks, schedule
+        self.call, self.take_snapshot, self.write, self.resumed = call, snapshot, write, resumed
+
+    def on_train_begin(self, training: Training) -> None:
+        """Resume the training that was read, or write the first file, which shows that it can be written."""
+        self.training = training
+        total = training.epochs * (training.steps or 0)
+        self.call |= {
+            "quantities": list(training.quantities),
+            "callbacks": [type(callback).__name__ for callback in self.callbacks],
+        }
+        if self.resumed is None:
+            self.call["lr"] = _sample_rates(self.schedule, _steps_to_compare(total), total)
+            self._remember()
+            self.write(self._snapshot)
+        else:
+            check_same_training(self.path, self.resumed.training, self.call, self.schedule, total)
+            self.call["lr"] = self.resumed.training.call["lr"]
+            self._restore_callbacks(self.resumed)
+            self.resumed.take_over()
+            self._remember()
+        self._mark_written()
+        self._handler = _raise_exit_on_sigterm()
+
+    def on_chunk_end(self, steps: int) -> None:
+        """Take a snapshot, and write it if it is due."""
+        self._remember()
+        self._steps += steps
+        if isinstance(self.every, timedelta):
+            due = time.monotonic() - self._written_at >= self.every.total_seconds()
+        else:
+            due = isinstance(self.every, int) and self._steps >= self.every
+        if due:
+            self._try_to_write()
+
+    def on_epoch_end(self, logs: dict[str, Any]) -> None:
+        """Take a snapshot, and write it if it is due."""
+        self._remember()
+        if self.every == "epoch":
+            self._try_to_write()
+
+    def on_train_end(self) -> None:
+        """Write the last snapshot, also after an exception, Ctrl-C and SIGTERM."""
+        try:
+            if self._snapshot is not self._written:
+                self._try_to_write()
+        finally:
+            if self._handler is not None:
+                signal.signal(signal.SIGTERM, self._handler)
+            del self.training, self._snapshot, self._written
+
+    def _remember(self) -> None:
+        """Take a snapshot of network, callbacks and position: one assignment, so that an interrupt cannot split it."""
+        values: list[dict[str, Any]] = []
+        states: CallbackStates = {}
+        for i, callback in enumerate(self.callbacks):
+            plain, nests = _split_state(callback)
+            states |= {(i, name): state for name, state in nests.items()}
+            values.append({"name": type(callback).__name__, "values": plain})
+        training = self.training
+        record = TrainingRecord(
+            training.position._asdict(), training.lr_scale, training.stopped, self.call, callbacks=values
+        )
+        self._snapshot = self.take_snapshot(record, states)._replace(history=list(training.history.rows))
+
+    def _try_to_write(self) -> None:
+        """Write the last snapshot; a full disk must not end a training."""
+        try:
+            self.write(self._snapshot)
+        except OSError as error:
+            warn(f"checkpoint={self.path!r} could not be written ({error}); training goes on, and the next try counts")
+        else:
+            self._mark_written()
+
+    def _mark_written(self) -> None:
+        self._written, self._steps, self._written_at = self._snapshot, 0, time.monotonic()
+
+    def _restore_callbacks(self, resumed: Resumed) -> None:
+        """Give callbacks the states that they had."""
+        with explain_errors(self.path):
+            for i, (callback, record) in enumerate(zip(self.callbacks, resumed.training.callbacks)):
+                states = {name: state for (number, name), state in resumed.callback_states.items() if number == i}
+                callback.set_state({**record["values"], **states})
+
+
+def parse_checkpoint(path: Any, every: Any, resume: bool) -> str | None:
+    """Check the arguments `checkpoint`, `every` and `resume` of `train`."""
+    if path is None:
+        for name, value, default in (("every", every, "epoch"), ("resume", resume, False)):
+            if value != default:
+                raise ValueError(f"{name}={value!r} needs checkpoint=, the file to write, as in 'run.safetensors'")
+        return None
+    try:
+        path = os.fsdecode(path)
+    except TypeError as error:
+        raise TypeError(f"checkpoint={path!r} must be a path, as in 'run.safetensors'") from error
+    parse_every(every)
+    check_folder(path)
+    if os.path.lexists(path) and not resume:
+        raise FileExistsError(
+            f"checkpoint={path!r} exists already; give resume=True to go on with the training in it, or remove it, or "
+            "give another path"
+        )
+    return path
+
+
+def parse_every(every: Any) -> Every:
+    """Check when to write a checkpoint."""
+    if isinstance(every, timedelta) and every > timedelta(0):
+        return every
+    if every == "epoch" or (isinstance(every, int) and not isinstance(every, bool) and every >= 1):
+        return every
+    raise ValueError(
+        f'every={every!r} must be "epoch", a number of minibatches such as 1000, or a time such as '
+        "datetime.timedelta(minutes=10)"
+    )
+
+
+def require_training(path: str, training: TrainingRecord | None) -> TrainingRecord:
+    """Refuse to resume a file that `save` wrote."""
+    if training is None:
+        raise CheckpointError(
+            f"{path} holds a network, but no training to go on with; load it with Network.load and give another "
+            "checkpoint"
+        )
+    return training
+
+
+def describe_optimizer(optimizer: Optimizer) -> dict[str, Any]:
+    """Describe an optimizer by plain values; a file cannot hold the state of one of the user's own class."""
+    description = describe(optimizer)
+    if description is None:
+        raise ValueError(
+            f"checkpoint= cannot hold the state of optimizer={optimizer!r}, which is of your own class; give one of "
+            f"{choices(OPTIMIZERS)}, or leave checkpoint out"
+        )
+    return json.loads(json.dumps(description, default=np.generic.item))
+
+
+def check_same_network(path: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse to resume the training of a network with other settings."""
+    for name, value in now.items():
+        if before.get(name) != value:
+            raise _difference(path, f"{name}={before.get(name)!r}", f"{name}={value!r}")
+
+
+def check_same_training(
+    path: str, before: TrainingRecord, now: Mapping[str, Any], schedule: Schedule, total: int
+) -> None:
+    """Refuse to resume another training, and name the difference.
+
+    The number of epochs may differ if the schedule does not depend on the number of steps, `total`.
+    """
+    then = before.call
+    with explain_errors(path):
+        refuse_unknown("argument of train", set(then) ^ {*now, "lr"})
+        steps = [count("step", step, 0) for step, _ in then["lr"]]
+    epochs = before.position["epoch"] - (not before.position["steps"])
+    if now["epochs"] < epochs:
+        raise ValueError(f"epochs={now['epochs']} are fewer than the {epochs} that {path} has begun; give more")
+    for name, value in now.items():
+        if _is_same(then[name], value) or (name == "epochs" and not getattr(schedule, "needs_total", True)):
+            continue
+        if name.endswith("_data"):
+            raise ValueError(
+                f"resume=True goes on with {path}, but {name} differs from the data of that training: "
+                f"{_describe_difference(then[name], value)}; give the same data, or another checkpoint"
+            )
+        raise _difference(path, f"{name}={then[name]!r}", f"{name}={value!r}")
+    rates = _sample_rates(schedule, steps, total)
+    for (step, rate), (_, wanted) in zip(rates, then["lr"]):
+        if rate != wanted:
+            raise _difference(path, f"lr={wanted!r} at step {step}", f"lr={rate!r}")
+
+
+def _difference(path: str, before: str, now: str) -> ValueError:
+    return ValueError(
+        f"resume=True goes on with {path}, whose training has {before}, but this one has {now}; give the same, or "
+        "another checkpoint"
+    )
+
+
+def _is_same(before: Any, now: Any) -> bool:
+    """Compare plain values; numbers that backends sum in other orders may differ in their last digits."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        return before.keys() == now.keys() and all(_is_same(before[name], now[name]) for name in now)
+    if isinstance(before, float) and isinstance(now, float):
+        return isclose(before, now, rel_tol=1e-5)
+    return before == now
+
+
+def _describe_difference(before: Any, now: Any) -> str:
+    """Say how two fingerprints differ."""
+    if not (isinstance(before, dict) and isinstance(now, dict) and before.keys() == now.keys()):
+        return "one has it in memory, and the other does not"
+    name = next(name for name in now if not _is_same(before[name], now[name]))
+    if name == "digest":
+        return "the same number of examples, but other inputs or targets"
+    return f"{name} {before[name]} and now {now[name]}"
+
+
+def _steps_to_compare(total: int) -> list[int]:
+    """Choose steps at which the rates of two schedules are compared."""
+    return sorted({0, total // 4, total // 2, 3 * total // 4, total - 1}) if total else [0, 1, 10, 100, 1000]
+
+
+def _sample_rates(schedule: Schedule, steps: Sequence[int], total: int) -> list[list[float]]:
+    """List steps with their rates."""
+    return [[step, float(learning_rates(schedule, range(step, step + 1), total)[0])] for step in steps]
+
+
+def _split_state(callback: Callback) -> tuple[dict[str, Any], dict[str, State]]:
+    """Split what a callback remembers into plain values, copied, and states of the network."""
+    name, remembered = type(callback).__name__, callback.get_state()
+    try:
+        states = {key: value for key, value in remembered.items() if isinstance(value, State)}
+        plain = {key: value for key, value in remembered.items() if key not in states}
+        return json.loads(json.dumps(plain, default=np.generic.item)), states
+    except (TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{name}.get_state must return a dict of plain values, as in JSON ({error})") from error
+
+
+def _raise_exit_on_sigterm() -> Any:
+    """Let SIGTERM raise SystemExit where it would end the process at once; return the handler to put back, if any."""
+    if threading.current_thread() is not threading.main_thread():
+        return None
+    handler = signal.getsignal(signal.SIGTERM)
+    if handler is not signal.SIG_DFL:  # it is the user's
+        return None
+
+    def exit_process(number: int, frame: Any) -> None:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, exit_process)
+    return handler
