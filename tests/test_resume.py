@@ -596,19 +596,34 @@ def test_a_row_that_cannot_be_written_warns_and_follows(tmp_path):
 # Another training is refused
 
 DIFFERENCES = [
-    ({"batch_size": 5}, r"whose training has batch_size=4, but this one has batch_size=5; give the same, or another"),
+    (
+        {"batch_size": 5},
+        r"holds a training with batch_size=4, but this one has batch_size=5; give the same, or another",
+    ),
     ({"sampling": "replacement"}, r"sampling='shuffle', but this one has sampling='replacement'"),
-    ({"lr": 0.4}, r"has lr=0\.052.* at step 0, but this one has lr=0\.4; give the same"),
+    ({"lr": 0.4}, r"with lr=0\.052.* at step 0, but this one has lr=0\.4; give the same"),
     ({"optimizer": SGD(momentum=0.5)}, r"optimizer=\{'name': 'SGD', 'momentum': 0\.0"),
-    ({"epochs": 5}, r"has epochs=4, but this one has epochs=5"),
-    ({"validation_data": (X, Y)}, r"validation_data differs .*: one has it in memory"),
+    ({"epochs": 5}, r"with epochs=4, but this one has epochs=5"),
+    ({"validation_data": (X, Y)}, r"validation_data differs from that of the training in .*run: one has it in memory"),
     ({"metrics": ["mae"], "test_data": (X, Y)}, r"quantities=\["),
     ({"callbacks": [CSVLog("log")]}, r"callbacks=\['Interrupt'\], but this one has callbacks=\['CSVLog'\]"),
-    ({"data": (X[:-1], Y[:-1])}, r"train_data differs .*: examples 23 and now 22; give the same data"),
-    ({"data": (X + 1e-3, Y)}, r"train_data differs .*: the same number of examples, but other inputs or targets"),
-    ({"data": (X, Y[::-1])}, r"train_data differs .*: the same number of examples, but other inputs or targets"),
-    ({"sample_weight": np.arange(N)}, r"train_data differs .*: weight None and now"),
-    ({"data": Squares(), "cache": False}, r"train_data differs .*: one has it in memory"),
+    (
+        {"data": (X[:-1], Y[:-1])},
+        r"train_data differs from that of the training in .*run: examples 23 and now 22; give the same data",
+    ),
+    (
+        {"data": (X + 1e-3, Y)},
+        r"train_data differs from that of the training in .*run: the same number of examples, but other inp",
+    ),
+    (
+        {"data": (X, Y[::-1])},
+        r"train_data differs from that of the training in .*run: the same number of examples, but other inp",
+    ),
+    ({"sample_weight": np.arange(N)}, r"train_data differs from that of the training in .*run: weight None and now"),
+    (
+        {"data": Squares(), "cache": False},
+        r"train_data differs from that of the training in .*run: one has it in memory",
+    ),
 ]
 
 
@@ -627,12 +642,12 @@ def test_another_training_is_refused_and_nothing_changes(tmp_path, options, mess
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"sizes": (3, 5, 2)}, r"has sizes=\[3, 4, 2\], but this one has sizes=\[3, 5, 2\]"),
-        ({"activation": "tanh"}, r"has activation=\['sigmoid'\], but this one has activation=\['tanh'\]"),
-        ({"dtype": "float64"}, r"has dtype='float32', but"),
-        ({"dropout": 0.5}, r"has dropout=\[0\.0, 0\.0\], but"),
-        ({"standardize": True}, r"has standardize=False, but"),
-        ({"task": "regression"}, r"has output_activation='sigmoid', but"),
+        ({"sizes": (3, 5, 2)}, r"with sizes=\[3, 4, 2\], but this one has sizes=\[3, 5, 2\]"),
+        ({"activation": "tanh"}, r"with activation=\['sigmoid'\], but this one has activation=\['tanh'\]"),
+        ({"dtype": "float64"}, r"with dtype='float32', but"),
+        ({"dropout": 0.5}, r"with dropout=\[0\.0, 0\.0\], but"),
+        ({"standardize": True}, r"with standardize=False, but"),
+        ({"task": "regression"}, r"with output_activation='sigmoid', but"),
     ],
     ids=str,
 )

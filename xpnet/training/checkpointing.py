@@ -242,8 +242,8 @@ def check_same_training(
             continue
         if name.endswith("_data"):
             raise ValueError(
-                f"resume=True goes on with {path}, but {name} differs from the data of that training: "
-                f"{_describe_difference(then[name], value)}; give the same data, or another checkpoint"
+                f"{name} differs from that of the training in {path}: {_describe_difference(then[name], value)}; give "
+                "the same data, or another checkpoint"
             )
         raise _difference(path, f"{name}={then[name]!r}", f"{name}={value!r}")
     rates = _sample_rates(schedule, steps, total)
@@ -254,8 +254,7 @@ def check_same_training(
 
 def _difference(path: str, before: str, now: str) -> ValueError:
     return ValueError(
-        f"resume=True goes on with {path}, whose training has {before}, but this one has {now}; give the same, or "
-        "another checkpoint"
+        f"{path} holds a training with {before}, but this one has {now}; give the same, or another checkpoint"
     )
 
 
