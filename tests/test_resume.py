@@ -1,6 +1,7 @@
 """A training that was interrupted and resumed ends as if it had not been; another training is refused by name."""
 
 import csv
+import itertools
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from helpers import assert_same, snapshot
 from test_checkpoint import forge, full_disk, put
+from test_training import InterruptAt
 
 from xpnet import (
     L1,
@@ -827,6 +829,34 @@ def test_a_second_interrupt_while_it_is_written_ends_at_once(tmp_path, monkeypat
         train(net, path, [Interrupt(CHUNKS + 1)])
     assert len(Network.load(path).history) == 1
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")  # at a with
+@pytest.mark.parametrize("first", [pytest.param(5, id="few"), pytest.param(1, id="all", marks=pytest.mark.slow)])
+def test_an_interrupt_at_any_line_leaves_a_checkpoint_that_goes_on(tmp_path, first):
+    """At the lines of the loop, of the callbacks, of the writing of files; then the training is resumed."""
+    files = ("training/loop.py", "training/position.py", "training/checkpointing.py", "training/callbacks.py")
+    files += ("checkpoint/record.py", "checkpoint/file.py", "xpnet/files.py", "xpnet/network.py")
+    callbacks = lambda: [EarlyStopping(9, monitor="cost"), CSVLog(tmp_path / "log.csv"), Interrupt()]  # noqa: E731
+    options = {"data": (X[:8], Y[:8]), "epochs": 2, "optimizer": SGD(momentum=0.9)}
+    whole, traced = network(), set()
+    train(whole, None, callbacks(), **options)
+    for k in itertools.count(first, 23 if first == 5 else 11):
+        path, net = tmp_path / str(k), network()
+        try:
+            with InterruptAt(k, traced, files):
+                train(net, path, callbacks(), **options)
+            break
+        except KeyboardInterrupt:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # it is not put back by an interrupt at that very line
+        assert all(np.isfinite(array).all() for array in net.w)
+        net.train((X, Y), epochs=1, progress=False)  # it is usable
+        resumed = network()
+        train(resumed, path, callbacks(), resume=True, **options)
+        assert_same(resumed, snapshot(whole))
+        assert rows(resumed.history) == rows(whole.history)
+        assert len(read_table(tmp_path / "log.csv")) == 3
+    assert traced == set(files)
 
 
 def test_an_exception_leaves_a_checkpoint_too(tmp_path):

@@ -9,6 +9,7 @@ import copy
 import functools
 import os
 import sys
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -507,7 +508,7 @@ class Network:
             parse_schedule,
         )
         from xpnet.training.callbacks import Progress
-        from xpnet.training.checkpointing import parse_checkpoint
+        from xpnet.training.checkpointing import exiting_on_sigterm, parse_checkpoint
         from xpnet.training.evaluate import make_evaluations
         from xpnet.training.loop import Plan
         from xpnet.training.position import Start
@@ -549,7 +550,8 @@ class Network:
         evaluations = make_evaluations(self.task, sources, metrics, training_metrics, progress)
         bars = [Progress()] if progress else []
         start = Start() if resumed is None else resumed.start(net.history.rows)
-        self.run(plan, sources.train, [*evaluations, *user_callbacks, *bars, *checkpoints], start)
+        with exiting_on_sigterm() if checkpoints else nullcontext():
+            self.run(plan, sources.train, [*evaluations, *user_callbacks, *bars, *checkpoints], start)
         return self.history
 
     def run(self, plan: Plan, source: Source, callbacks: Sequence[Callback], start: Start | None = None) -> None:

@@ -5,7 +5,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from math import isclose
 from typing import Any, NamedTuple, TypeAlias
@@ -99,7 +100,6 @@ class Checkpoint(Callback):
             self.resumed.take_over()
             self._remember()
         self._mark_written()
-        self._handler = _raise_exit_on_sigterm()
 
     def on_chunk_end(self, steps: int) -> None:
         """Take a snapshot, and write it if it is due."""
@@ -120,13 +120,9 @@ class Checkpoint(Callback):
 
     def on_train_end(self) -> None:
         """Write the last snapshot, also after an exception, Ctrl-C and SIGTERM."""
-        try:
-            if self._snapshot is not self._written:
-                self._try_to_write()
-        finally:
-            if self._handler is not None:
-                signal.signal(signal.SIGTERM, self._handler)
-            del self.training, self._snapshot, self._written
+        if self._snapshot is not self._written:
+            self._try_to_write()
+        del self.training, self._snapshot, self._written
 
     def _remember(self) -> None:
         """Take a snapshot of network, callbacks and position: one assignment, so that an interrupt cannot split it."""
@@ -298,16 +294,19 @@ def _split_state(callback: Callback) -> tuple[dict[str, Any], dict[str, State]]:
         raise ValueError(f"{name}.get_state must return a dict of plain values, as in JSON ({error})") from error
 
 
-def _raise_exit_on_sigterm() -> Any:
-    """Let SIGTERM raise SystemExit where it would end the process at once; return the handler to put back, if any."""
-    if threading.current_thread() is not threading.main_thread():
-        return None
-    handler = signal.getsignal(signal.SIGTERM)
-    if handler is not signal.SIG_DFL:  # it is the user's
-        return None
+@contextmanager
+def exiting_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM raise SystemExit meanwhile, where it would end the process at once; a handler of the user's stays."""
+    in_main_thread = threading.current_thread() is threading.main_thread()  # only there handlers can be set
+    if not in_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
 
     def exit_process(number: int, frame: Any) -> None:
         raise SystemExit(128 + number)
 
-    signal.signal(signal.SIGTERM, exit_process)
-    return handler
+    try:
+        signal.signal(signal.SIGTERM, exit_process)
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
