@@ -31,6 +31,7 @@ ORDER = [
     "inspection",
     "arguments",
     "checkpoint",
+    "network2",
     "network",
     "gradcheck",
     "bench",
