@@ -383,7 +383,7 @@ def changed_texts(draw: st.DrawFn) -> str:
         elif change == "insert" and isinstance(parent, list):
             parent.insert(key, draw(VALUES))
         else:
-            parent[key] = draw(VALUES)
+            parent[key] = draw(st.floats(-100, 100) | VALUES)
     return json.dumps(record)
 
 
