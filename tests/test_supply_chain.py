@@ -23,7 +23,7 @@ events = []
 def refuse(event, arguments):
     if event.startswith(("socket.", "subprocess.", "os.system", "os.posix_spawn", "os.exec", "os.fork", "os.spawn")):
         if event not in ("socket.__new__", "socket.gethostname"):  # these reach nobody
-            events.append(f"{event} {arguments!r}")
+            events.append(f"{event} {arguments[:2]!r}")  # without the environment of a program
             raise OSError("no network here")
 sys.addaudithook(refuse)
 """
