@@ -236,6 +236,8 @@ class TorchBackend(Eager):
 
     def _from_host(self, x: np.ndarray, dtype: str | None) -> Array:
         x = np.require(cast(x, dtype), requirements=["C", "W"])  # a copy only where a tensor cannot share the memory
+        if min(x.strides, default=0) < 0:
+            x = x.copy()  # to NumPy, an axis with one element is contiguous whatever its stride
         return torch.from_numpy(x).to(self.device)
 
 
