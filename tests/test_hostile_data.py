@@ -529,3 +529,151 @@ def test_numbers_that_overflow_warn_of_nothing(place: Place) -> None:
         assert not np.isfinite([net.cost((x, y)), net.cost(Stream((x, y)))]).any()
         assert to_host(net, [net.backward(x, y), net.deltas(x, y), net.vjp(x, y)])
     assert np.geterr()["over"] == "warn"
+
+
+# Data that ends too early
+
+
+class Stops(Items):
+    """A data set that raises an error when it comes to its third item."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(X[0], 1)
+        self.error = error
+
+    def __getitem__(self, i: int) -> Any:
+        if i == 2:
+            raise self.error
+        return self.item
+
+
+class Loader:
+    """An iterable of batches of a data set, that ends where an item raises StopIteration; as PyTorch's does."""
+
+    def __init__(self, data: Any) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __iter__(self) -> Any:
+        return LoaderIterator(self.data)
+
+
+class LoaderIterator:
+    def __init__(self, data: Any) -> None:
+        self.data, self.i = data, -1
+
+    def __iter__(self) -> "LoaderIterator":
+        return self
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __next__(self) -> Any:
+        self.i += 1
+        if self.i == len(self.data):
+            raise StopIteration
+        x, y = self.data[self.i]
+        return x[None, :], np.array([y])
+
+
+@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize("error", [StopIteration("why"), IndexError("why"), KeyError("why")])
+def test_an_item_that_cannot_be_read_is_named(on_numpy: Network, cache: bool, error: Exception) -> None:
+    message = (
+        rf"^item 2 of train_data cannot be read \({type(error).__name__}: '?why'?\); there must be 4 of them, counted "
+        r"from 0; arrays and tables are given together, as a tuple \(X, y\)"
+    )
+    with pytest.raises(ValueError, match=message) as caught:
+        on_numpy.train(Stops(error), 1, cache=cache, progress=False)
+    assert caught.value.__cause__ is error
+
+
+def test_a_loader_that_ends_early_is_refused(on_numpy: Network) -> None:
+    message = (
+        r"^train_data ended after 2 of its 4 batches; if its data set raised StopIteration, as next\(\) does on an "
+        "exhausted iterator, catch it there; if its length is wrong, leave it out"
+    )
+    loader = Loader(Stops(StopIteration()))
+    for options in ({}, {"steps": 3}):
+        with pytest.raises(ValueError, match=message):
+            on_numpy.copy().train(loader, 2, lr=0.1, progress=False, **options)
+    with pytest.raises(ValueError, match=message.replace("train_data", "test_data")):
+        on_numpy.copy().train((X, LABELS), 1, test_data=loader, progress=False)
+    with pytest.raises(ValueError, match=message.replace("train_data", "data")):
+        on_numpy.accuracy(loader)
+
+
+def test_a_length_that_is_an_estimate_is_not_held_against_the_data(on_numpy: Network) -> None:
+    whole = Items(X[0], 1)
+    begun = iter(Loader(whole))
+    next(begun)  # an iterator may have been used before; its length is that of all
+    on_numpy.train(begun, 1, progress=False)
+    loader = Loader(Stops(StopIteration()))
+    loader.dataset = iter([])  # type: ignore[attr-defined]  # of such a one, PyTorch's loader knows only a guess
+    assert on_numpy.train(loader, 2, progress=False)["epoch"] == [1, 2]
+    assert on_numpy.evaluate(Loader(whole)) in (0, 4)
+
+
+@pytest.mark.needs("torch")
+def test_a_loader_of_pytorch_whose_data_set_raises_stop_iteration(on_numpy: Network) -> None:
+    from torch.utils.data import DataLoader
+
+    with pytest.raises(
+        ValueError, match=r"^train_data ended after 1 of its 2 batches; if its data set raised StopIter"
+    ):
+        on_numpy.train(DataLoader(Stops(StopIteration()), batch_size=2), 1, progress=False)  # type: ignore
+    assert len(on_numpy.train(DataLoader(Items(X[0], 1), batch_size=2), 1, progress=False)) == 1  # type: ignore
+
+
+def test_a_generator_in_which_an_iterator_ends_is_refused(on_numpy: Network) -> None:
+    def batches() -> Iterator[Any]:
+        yield X, LABELS
+        yield next(iter([]))
+
+    message = (
+        r"^train_data raised StopIteration after 1 batches, as next\(\) does on an exhausted iterator; catch it there, "
+        "and return from the generator if it is the end of the data"
+    )
+    with pytest.raises(ValueError, match=message):
+        on_numpy.train(batches(), 1, progress=False)
+
+    def others() -> Iterator[Any]:
+        yield X, LABELS
+        raise RuntimeError("of the user's own")
+
+    with pytest.raises(RuntimeError, match=r"^of the user's own$"):
+        on_numpy.train(others(), 1, progress=False)
+
+
+def test_what_is_no_source_is_refused(on_numpy: Network) -> None:
+    class Negative(Items):
+        def __len__(self) -> int:
+            return -1
+
+    kinds = r"; give a tuple \(X, y\) of arrays, a sequence of \(x, y\) pairs"
+    with pytest.raises(TypeError, match=rf"^train_data is of type memoryview{kinds}"):
+        trained(on_numpy, memoryview(X))
+    with pytest.raises(
+        TypeError, match=r"^train_data is of type Negative, which has no length \(__len__.*>= 0\)" + kinds
+    ):
+        trained(on_numpy, Negative(X[0], 1))
+    sparse = pytest.importorskip("scipy.sparse")
+    with pytest.raises(TypeError, match=r"^train_data is of type csr_array, which has no length \(.*\)" + kinds):
+        trained(on_numpy, sparse.csr_array(X))
+
+
+@pytest.mark.needs("pandas")
+def test_a_table_is_no_source(on_numpy: Network) -> None:
+    import pandas
+
+    with pytest.raises(
+        ValueError, match=r"^item 0 of train_data cannot be read \(KeyError: 0\); .*as a tuple \(X, y\)$"
+    ):
+        trained(on_numpy, pandas.DataFrame(X, columns=["a", "b", "c"]))
+
+
+def test_a_number_too_large_for_any_float_is_shown(on_numpy: Network) -> None:
+    with pytest.raises(TypeError, match=r"^x has dtype object; .* \(1000*\.\.\. in row 0, column 1, counted from 0\)"):
+        on_numpy.forward([[1, 10**400, 2]])
