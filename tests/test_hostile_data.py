@@ -677,3 +677,119 @@ def test_a_table_is_no_source(on_numpy: Network) -> None:
 def test_a_number_too_large_for_any_float_is_shown(on_numpy: Network) -> None:
     with pytest.raises(TypeError, match=r"^x has dtype object; .* \(1000*\.\.\. in row 0, column 1, counted from 0\)"):
         on_numpy.forward([[1, 10**400, 2]])
+
+
+# Estimators, which leave the checks of what NumPy reads to scikit-learn
+
+
+def classifier() -> Any:
+    estimators = pytest.importorskip("xpnet.estimators")
+    return estimators.MLPClassifier((4,), max_iter=2, random_state=0)
+
+
+ESTIMATORS: dict[str, Callable[[Any, Any], Any]] = {
+    "fit, X": lambda est, x: est.fit(x, LABELS).coefs_[0],
+    "fit, y": lambda est, y: est.fit(X, y).coefs_[0],
+    "fit, sample_weight": lambda est, weight: est.fit(X, LABELS, weight).coefs_[0],
+    "fit, X_val": lambda est, x: est.fit(X, LABELS, X_val=x, y_val=LABELS).coefs_[0],
+    "partial_fit, X": lambda est, x: est.partial_fit(x, LABELS).coefs_[0],
+    "partial_fit, y": lambda est, y: est.partial_fit(X, y).coefs_[0],
+    "predict": lambda est, x: est.predict(x),
+    "predict_proba": lambda est, x: est.predict_proba(x),
+    "predict_log_proba": lambda est, x: est.predict_log_proba(x),
+    "activations": lambda est, x: est.activations(x)[-1],
+    "score, X": lambda est, x: est.score(x, LABELS),
+    "score, y": lambda est, y: est.score(X, y),
+}
+OWN_WARNINGS = "Stochastic Optimizer|X has feature names|A column-vector y was passed|The number of unique classes"
+
+
+def estimate(est: Any, method: str, data: Any) -> np.ndarray | Exception:
+    """Return the result, or the error; scikit-learn may warn of the data, and of too few epochs."""
+    from xpnet.estimators.places import to_host
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", OWN_WARNINGS)
+        try:
+            return np.asarray(to_host(ESTIMATORS[method](est, data)))
+        except (ValueError, TypeError) as error:
+            return error
+
+
+@settings(max_examples=60, suppress_health_check=QUIET)
+@given(method=st.sampled_from([*ESTIMATORS]), case=cases())
+def test_estimators_use_any_data_rightly_or_refuse_it(method: str, case: Case) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", OWN_WARNINGS)
+        est, twin = (classifier().fit(X, LABELS) for _ in range(2))
+    before, network = repr(fingerprint(case.data)), est.network_
+    state = snapshot(network)
+    result = estimate(est, method, case.data)
+    assert repr(fingerprint(case.data)) == before
+    assert_same(network, state)
+    if isinstance(result, Exception):
+        assert est.network_ is network
+    elif case.clean is not None:
+        expected = estimate(twin, method, case.clean)
+        assert not isinstance(expected, Exception), expected
+        np.testing.assert_allclose(result, expected, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (masked(X), r" is a masked array, or holds one; give its filled\(\) values"),
+        ([masked(row) for row in X], r" is a masked array, or holds one; give its filled\(\) values"),
+        (X.astype("M8[s]"), r" has dtype datetime64\[s\]; give real numbers, or labels"),
+        (X.astype("m8[s]"), r" has dtype timedelta64\[s\]; give real numbers, or labels"),
+        (np.zeros(4, [("x", float)]), r" has dtype \[\('x', '<f8'\)\]; give real numbers, or labels"),
+    ],
+)
+def test_estimators_do_not_read_what_scikit_learn_would(x: Any, message: str) -> None:
+    est = classifier()
+    y = x[:, 0] if isinstance(x, np.ndarray) and x.ndim == 2 else x[0] if isinstance(x, list) else x
+    with pytest.raises(TypeError, match=f"^X{message}"):
+        est.fit(x, LABELS)
+    with pytest.raises(TypeError, match=f"^y{message}"):
+        est.fit(X, y)
+    with pytest.raises(TypeError, match=f"^sample_weight{message}"):
+        est.fit(X, LABELS, y)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", OWN_WARNINGS)
+        est.fit(X, LABELS)
+    with pytest.raises(TypeError, match=f"^X{message}"):
+        est.predict(x)
+    with pytest.raises(TypeError, match=f"^y{message}"):
+        est.score(X, y)
+
+
+def test_estimators_name_the_arguments_in_the_errors_of_scikit_learn() -> None:
+    est = classifier()
+    with pytest.raises(ValueError, match=r"(?s)^Complex data not supported.* \(in X and y\)$"):
+        est.fit(X.astype(complex), LABELS)
+    with pytest.raises(ValueError, match=r"^why \(in X and y\)$"):
+        est.fit(Fails(StopIteration("why")), LABELS)
+    with pytest.raises(ValueError, match=r"^could not convert string to float: 'a' \(in sample_weight\)$"):
+        est.fit(X, LABELS, np.array(["a"] * 4, object))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", OWN_WARNINGS)
+        est.fit(X, LABELS)
+    with pytest.raises(ValueError, match=r"^why \(in X\)$"):
+        est.predict(Fails(RuntimeError("why")))
+    with pytest.raises(ValueError, match=r"^Classification metrics can't handle a mix .* \(in y and sample_weight\)$"):
+        est.score(X, X[:, 0])
+
+
+@pytest.mark.needs("torch")
+def test_estimators_take_long_doubles_to_any_library() -> None:
+    from xpnet.estimators import MLPRegressor
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", OWN_WARNINGS)
+        fitted = [
+            MLPRegressor(hidden_layer_sizes=(4,), max_iter=2, random_state=0, backend="torch")
+            .fit(X, TARGETS.astype(dtype))
+            .coefs_[0]
+            for dtype in (float, np.longdouble)
+        ]
+    np.testing.assert_array_equal(*map(np.asarray, fitted))
