@@ -761,6 +761,10 @@ def test_estimators_do_not_read_what_scikit_learn_would(x: Any, message: str) ->
         est.predict(x)
     with pytest.raises(TypeError, match=f"^y{message}"):
         est.score(X, y)
+    with pytest.raises(TypeError, match=f"^sample_weight{message}"):
+        est.score(X, LABELS, y)
+    with pytest.raises(TypeError, match=rf"^y{message} \(these are X_val, y_val and sample_weight_val\)$"):
+        est.fit(X, LABELS, X_val=X, y_val=y)
 
 
 def test_estimators_name_the_arguments_in_the_errors_of_scikit_learn() -> None:

@@ -172,8 +172,9 @@ class BasePerceptron(Parameters, BaseEstimator):
             X, y = validate_examples(stand_in, X, y, numeric=self._numeric, reset=False)
             problem.check(y)
             return CheckedData(X, problem.encode(y), parse_sample_weight(sample_weight, X.shape[0]))
-        except ValueError as error:
-            raise ValueError(f"{error} (these are X_val, y_val and sample_weight_val)") from error
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"{error} (these are X_val, y_val and sample_weight_val)") from error
 
     # Predicting
 
@@ -215,6 +216,7 @@ class BasePerceptron(Parameters, BaseEstimator):
         """Score predictions on the host."""
         predicted = to_host(self.predict(X))  # type: ignore
         check_kind(y, "y")
+        check_kind(sample_weight, "sample_weight")
         with naming("y and sample_weight"):
             return float(metric(to_host(y), predicted, sample_weight=to_host(sample_weight)))
 
