@@ -277,7 +277,8 @@ class Network:
     @property
     def view(self) -> View:
         """An immutable snapshot of the network."""
-        return View(self._model, self.state.layers, self.scaling, self._backend, self._dtype)
+        now = vars(self).copy()  # at once: another thread may be training
+        return View(self._model, now["state"].layers, now["scaling"], self._backend, self._dtype)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse to assign settings, and unknown names: a misspelt one would do nothing. Subclasses may have more."""
@@ -328,7 +329,9 @@ class Network:
         >>> gradients = net.backward([[1, 2, 3]], [0])
         >>> net.layers = [(w - 0.5 * gw, b - 0.5 * gb) for (w, b), (gw, gb) in zip(net.layers, gradients)]
         """
-        return tuple(Layer(w, b) for w, b in zip(self.w, self.b))
+        copy = self._backend.copy_to_read
+        with self._backend.scope(self._dtype):
+            return tuple(Layer(copy(w), copy(b[0, ...])) for w, b in self.state.layers)
 
     @layers.setter
     def layers(self, layers: Sequence[tuple[Any, Any]]) -> None:
@@ -544,7 +547,7 @@ class Network:
                 self.reset_optimizer(plan.optimizer)
             self.history = History()
             for state in train_epochs(plan, source, training, callbacks, self.history, self.rng):
-                vars(self).update(state=state, scaling=source.reader.scaling)  # at once, in spite of interrupts
+                self._take_over(state=state, scaling=source.reader.scaling)
 
     @explain_arguments
     def minibatch_update(self, batch: Any, lr: float) -> None:
@@ -584,7 +587,13 @@ class Network:
         optimizer = self._optimizer if optimizer is None else parse_optimizer(optimizer)
         with self._backend.scope(self._dtype):
             state = self.state._replace(optimizer=optimizer.init(self.state.layers, self._to_array))
-        vars(self).update(state=state, _optimizer=optimizer)  # at once, in spite of interrupts
+        self._take_over(state=state, _optimizer=optimizer)
+
+    def _take_over(self, **attributes: Any) -> None:
+        """Assign several attributes at once, in spite of interrupts and other threads."""
+        before = vars(self).copy()  # to be freed afterwards: while an array is freed, another thread may run
+        vars(self).update(attributes)
+        del before
 
     # Predictions and evaluation
 
@@ -900,10 +909,10 @@ class Network:
         vars(new).update(vars(self), _backend=get_backend(backend, device), _dtype=dtype)
         new.rng, new.history, new.notes = copy.deepcopy((self.rng, self.history, self.notes))
         if (new._backend, dtype) == (self._backend, self._dtype):
-            new.state, new.scaling = map_arrays(self._backend.copy, (self.state, self.scaling))  # stays on the device
+            new.state, new.scaling = map_arrays(self._backend.copy, (new.state, new.scaling))  # stays on the device
             return new
         with self._backend.scope(self._dtype):
-            arrays = map_arrays(self._backend.to_numpy, (self.state, self.scaling))
+            arrays = map_arrays(self._backend.to_numpy, (new.state, new.scaling))
         with new._backend.scope(dtype):
             new.state, new.scaling = new._copy_to_device(arrays)
             if dtype != self._dtype:  # hyperparameters are rounded from their exact values
@@ -994,9 +1003,11 @@ class Network:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a pickle holds: arrays as NumPy arrays, which keep their dtypes."""
+        attributes = vars(self).copy()  # at once: another thread may be training
         with self._backend.scope(self._dtype):
-            state, scaling = map_arrays(self._backend.to_numpy, (self.state, self.scaling))
-        return {**vars(self), "state": state, "scaling": scaling}
+            arrays = map_arrays(self._backend.to_numpy, (attributes["state"], attributes["scaling"]))
+        attributes["state"], attributes["scaling"] = arrays
+        return attributes
 
     def __setstate__(self, attributes: dict[str, Any]) -> None:
         """Move the arrays of a pickle to the device."""
