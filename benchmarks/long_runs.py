@@ -91,21 +91,21 @@ def train_on_batches(name, steps):
 
 def make_networks(name, n):
     """Make so many networks, train each, drop it, and see that it is gone."""
-    backend, looks, gone = open_backend(name), Looks(), []
+    backend, looks, alive = open_backend(name), Looks(), weakref.WeakSet()
     for i in range(1, n + 1):
         net = Network(SIZES, backend=backend, seed=i, activation="leaky_relu(0.2)", cost="huber(0.5)")
         net.train((X[:M], np.eye(3)[Y[:M]]), **OPTIONS)
-        gone.append(weakref.ref(net))
+        alive.add(net)
         del net
         if i in (max(1, n // 10), n):
             looks.look()
-    assert not any(reference() for reference in gone)
+    assert not alive
     yield looks.seen
 
 
 def make_own_functions(name, n):
     """Make so many networks, each with an activation of its own that refers to a mebibyte, train each, and drop it."""
-    backend, looks, gone = open_backend(name), Looks(), []
+    backend, looks, alive = open_backend(name), Looks(), weakref.WeakSet()
     for i in range(1, n + 1):
         data = backend.asarray(np.full(1 << 18, i), "float32")
 
@@ -117,11 +117,11 @@ def make_own_functions(name, n):
 
         net = Network(SIZES, backend=backend, seed=i, activation=Activation("mine", value, pullback))
         net.train((X[:M], Y[:M]), **{**OPTIONS, "lr": 1e-6})
-        gone.append(weakref.ref(value))
+        alive.update((net, value, pullback))
         del net, data, value, pullback
         if i in (max(1, n // 10), n):
             looks.look()
-    assert not any(reference() for reference in gone)
+    assert not alive
     yield looks.seen
 
 
@@ -140,7 +140,7 @@ RUNS = {  # what is done, how often, and how often on JAX where each time compil
     "minibatches from a generator": (train_on_batches, 100_000, 100_000),
     "networks": (make_networks, 2_000, 2_000),
     "networks, each with its own functions": (make_own_functions, 2_000, 200),
-    "batch sizes": (change_batch_size, 800, 800),
+    "batch sizes": (change_batch_size, 300, 300),
 }
 
 

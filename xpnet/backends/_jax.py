@@ -125,7 +125,8 @@ class Programs:
             if key in self.programs:
                 self.programs.move_to_end(key)
                 return self.programs[key][0]
-        program = jax.jit(function).lower(*args).compile()  # by `jit` alone, it would hold the function
+        # Not by `jit` alone, which would hold the function; of a new one, for JAX keeps things as long as that lives
+        program = jax.jit(partial(function)).lower(*args).compile()
         references = [self._watch(each, key) for each in functions]
         with self.lock:
             self.programs[key] = program, references
