@@ -50,6 +50,8 @@ def start(folder: Path, backend: str, every: str, epochs: int) -> subprocess.Pop
     command = [sys.executable, "-c", TRAIN, str(folder), backend, every, str(epochs)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     process.stdout.readline()  # what was imported before is not part of the training
+    while process.poll() is None and not (folder / "run.safetensors").exists():
+        time.sleep(0.001)
     return process
 
 
@@ -114,9 +116,6 @@ def main() -> None:
 
 def count_checkpoint(path: Path, name: str, errors: str, counts: Counter) -> None:
     """Load the checkpoint that an ended process left, and count where the training was."""
-    if not path.exists():
-        counts["ended before there was a checkpoint"] += 1
-        return
     Network.load(path)  # raises if it is not whole
     counts["checkpoints that load"] += 1
     size = int.from_bytes(path.read_bytes()[:8], "little")
