@@ -2,8 +2,8 @@
 
 Files of all kinds (optimizers, costs, dropout, scaling, notes, trainings that were interrupted) are changed at random:
 their settings, the names, types, shapes and numbers of their tensors, the text of their header, their bytes. Most get
-the right checksum afterwards, so that the checks behind it are reached. Each file is then loaded, and every second
-checkpoint is resumed too. All that may happen is
+the right checksum afterwards, so that the checks behind it are reached. Each file is then loaded, and many
+checkpoints are resumed too. All that may happen is
 
 - a network, which predicts, trains one step, and is saved and loaded again. Training may diverge, but only where the
   file holds extreme numbers;
@@ -11,12 +11,13 @@ checkpoint is resumed too. All that may happen is
 
 Anything else is a failure: another exception, a warning, a second of CPU time, or memory beyond a multiple of the
 file's size. It is printed with the number of the file; `--only NUMBER`, with the same seed, tries that file again. A
-process that crashes or hangs for 30 seconds shows its stack.
+process that hangs shows its stack and ends.
 
-`--coverage` lets atheris (`pip install atheris`) choose the changes by the lines of xpnet that they reach.
+`fuzz_files_by_coverage.py`, beside this file, goes on from the files that reach new lines of xpnet.
 """
 
 import argparse
+import copy
 import faulthandler
 import functools
 import hashlib
@@ -25,6 +26,7 @@ import math
 import os
 import random
 import re
+import signal
 import sys
 import tempfile
 import time
@@ -34,6 +36,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -65,7 +68,7 @@ from xpnet.core.optimizers.adam import AdamHat
 TOGETHER = 500  # files of one task of a process
 SLOWEST = 1.0  # seconds of CPU time that a file may take
 SMALL = 400_000  # bytes that loading or resuming may always take, however small the file is
-FACTOR = 100  # times the file's size that it may take besides
+FACTOR = 40  # times the file's size that it may take besides; [] in JSON has 3 bytes, and in Python 64
 EXTREME = 1e4  # numbers that are larger, or smaller than 1 divided by it, may make a training diverge
 
 N = 11  # examples: by 4, two whole minibatches and a smaller one
@@ -162,10 +165,8 @@ def make_seeds() -> list[Seed]:
         seeds.append(Seed(kind, path.read_bytes(), False))
         for chunks in (0, 1, 3, 4, math.inf):  # at the beginning, in the middle of an epoch, and at the end
             path.unlink()
-            try:
+            with suppress(KeyboardInterrupt):
                 train(net, kind, path, False, chunks)
-            except KeyboardInterrupt:
-                pass
             seeds.append(Seed(kind, path.read_bytes(), True))
         net.save(path)
         seeds.append(Seed(kind, path.read_bytes(), False))
@@ -287,7 +288,7 @@ def make_value(rng: random.Random) -> Any:
     if which < 0.65:
         return rng.choice(NAMES)
     if which < 0.9:
-        return rng.choice(ODD)
+        return copy.deepcopy(rng.choice(ODD))
     depth = rng.choice([5, 50, 150, 400, 900, *range(940, 1000), 100_000])
     if which < 0.93:
         return f"@raw:{'[' * depth}{']' * depth}@"
@@ -340,62 +341,75 @@ FLOATS = (
 )
 
 
-def change_tensor(parts: Parts, rng: random.Random) -> None:
-    """Change, remove, add, rename, retype or reshape a tensor."""
-    tensors, which = parts.tensors, rng.random()
-    if not tensors:
-        return
-    name = rng.choice([*tensors])
-    old = tensors[name]
-    size = {"F64": 8, "F32": 4, "I32": 4}.get(old.dtype, 1)
-    if which < 0.55 and old.dtype in ("F32", "F64", "I32"):
-        array = np.frombuffer(old.content, old.dtype.lower().replace("f", "<f").replace("i", "<i").replace("32", "4").replace("64", "8")).copy()
-        with np.errstate(all="ignore"):
-            value = np.asarray(rng.choice(FLOATS) if array.dtype.kind == "f" else rng.randrange(-(2**31), 2**31))
-            value = value.astype(array.dtype)
-        if rng.random() < 0.4:
-            array[...] = value
-        elif len(array):
-            array[rng.randrange(len(array))] = value
-        tensors[name] = old._replace(content=array.tobytes())
+WIDTHS = {"F16": 2, "F32": 4, "F64": 8, "I32": 4, "I64": 8, "U8": 1, "BF16": 2, "BOOL": 1}
+TYPES = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8"), "I32": np.dtype("<i4")}
+TENSORS = (
+    *("evil", "optimizer.0", "optimizer.9", "optimizer.٣", "layers.9.w", "layers.0.w.x", "dropout.step", "\ud800"),
+    *("scaling.y_std", "scaling.y_mean", "callbacks.0.best_state.layers.0.w", "callbacks.9.x.layers.0.w"),
+    *(f"callbacks.{'9' * 5000}.x.layers.0.w", "callbacks.0.best.dropout.step"),
+)
+
+
+def change_tensor(tensors: dict[str, Tensor], rng: random.Random) -> None:
+    """Change, remove, add, rename, retype, reshape or exchange tensors."""
+    name, which = rng.choice([*tensors]), rng.random()
+    tensor = tensors[name]
+    if which < 0.55 and tensor.dtype in TYPES:
+        tensors[name] = change_numbers(tensor, rng)
     elif which < 0.62:
         del tensors[name]
     elif which < 0.70:
-        twin = rng.choice([*tensors, "evil", "optimizer.0", "optimizer.9", "optimizer.٣", "layers.9.w", "dropout.step",
-                           "scaling.y_std", "scaling.y_mean", "callbacks.0.best_state.layers.0.w", "callbacks.9.x.layers.0.w",
-                           f"callbacks.{'9' * 5000}.x.layers.0.w", "callbacks.0.best.dropout.step", "layers.0.w.x", "\ud800"])
-        tensors[twin] = old
+        tensors[rng.choice([*tensors, *TENSORS])] = tensor
     elif which < 0.76:
-        tensors[rng.choice([*tensors, "evil", name + "0", name.upper()])] = tensors.pop(name)
+        tensors[rng.choice([*tensors, *TENSORS, name + "0", name.upper()])] = tensors.pop(name)
     elif which < 0.82:
-        dtype, width = rng.choice([("F16", 2), ("F32", 4), ("F64", 8), ("I32", 4), ("I64", 8), ("U8", 1), ("BF16", 2), ("BOOL", 1)])
-        tensors[name] = Tensor(dtype, old.shape, bytes(width * (len(old.content) // size)))
+        dtype = rng.choice([*WIDTHS])
+        content = bytes(WIDTHS[dtype] * (len(tensor.content) // WIDTHS[tensor.dtype]))
+        tensors[name] = Tensor(dtype, tensor.shape, content)
     elif which < 0.93:
-        shape = [*old.shape]
-        change = rng.randrange(5)
-        if change == 0:
-            shape.reverse()
-        elif change == 1:
-            shape.insert(rng.randrange(len(shape) + 1), rng.choice([0, 1, 1, 2]))
-        elif change == 2 and shape:
-            shape[rng.randrange(len(shape))] += rng.choice([1, -1])
-        elif change == 3:
-            shape = [math.prod(shape)]
-        else:
-            shape = rng.choice([[], [0], [0, 2**63], [0, 2**64 - 1], [1] * 40])
-        count = math.prod(shape)
-        content = (old.content * 4)[: count * size] if 0 <= count < 1000 else old.content
-        tensors[name] = Tensor(old.dtype, shape, content)
+        tensors[name] = reshape(tensor, rng)
     else:
         other = rng.choice([*tensors])
         tensors[name], tensors[other] = tensors[other], tensors[name]
+
+
+def change_numbers(tensor: Tensor, rng: random.Random) -> Tensor:
+    """Change one number of a tensor, or all."""
+    array = np.frombuffer(tensor.content, TYPES[tensor.dtype]).copy()
+    number = rng.choice(FLOATS) if array.dtype.kind == "f" else rng.randrange(-(2**31), 2**31)
+    with np.errstate(all="ignore"):
+        number = np.array(number).astype(array.dtype)
+    if rng.random() < 0.4:
+        array[...] = number
+    elif len(array):
+        array[rng.randrange(len(array))] = number
+    return tensor._replace(content=array.tobytes())
+
+
+def reshape(tensor: Tensor, rng: random.Random) -> Tensor:
+    """Give a tensor another shape, and as many bytes as go with it, if they are not too many."""
+    shape, which = [*tensor.shape], rng.randrange(5)
+    if which == 0:
+        shape.reverse()
+    elif which == 1:
+        shape.insert(rng.randrange(len(shape) + 1), rng.choice([0, 1, 1, 2]))
+    elif which == 2 and shape:
+        shape[rng.randrange(len(shape))] += rng.choice([1, -1])
+    elif which == 3:
+        shape = [math.prod(shape)]
+    else:
+        shape = rng.choice([[], [0], [0, 2**63], [0, 2**64 - 1], [1] * 40])
+    count = math.prod(shape)
+    content = (4 * tensor.content)[: count * WIDTHS[tensor.dtype]] if 0 <= count < 1000 else tensor.content
+    return Tensor(tensor.dtype, shape, content)
 
 
 def change_bytes(content: bytes, rng: random.Random, seeds: list[Seed]) -> bytes:
     """Change a file without regard to what it holds."""
     data, which = bytearray(content), rng.randrange(7)
     end = 8 + int.from_bytes(content[:8], "little")
-    start = rng.randrange(min(end, len(data)) if rng.random() < 0.5 and 0 < end else len(data) or 1) if data else 0
+    most = end if 0 < end < len(data) and rng.random() < 0.5 else len(data)  # half of them in the header
+    start = rng.randrange(max(most, 1))
     length = rng.choice([1, 1, 2, 4, 8, 64, 500])
     if which == 0:
         for _ in range(rng.choice([1, 1, 1, 4, 100])):
@@ -413,7 +427,9 @@ def change_bytes(content: bytes, rng: random.Random, seeds: list[Seed]) -> bytes
         other = rng.choice(seeds).content
         data[start:] = other[rng.randrange(len(other)) if rng.random() < 0.5 else start :]
     else:
-        text = rng.choice([b'"', b"\\", b"{", b"}", b"[", b"]", b",", b":", b"0", b"9", b"-", b"e9", b"\0", b"\xff", b"null"])
+        text = rng.choice(
+            [b'"', b"\\", b"{", b"}", b"[", b"]", b",", b":", b"0", b"9", b"-", b"e9", b"\0", b"\xff", b"null"]
+        )
         data[start : start + 1] = text
     return bytes(data)
 
@@ -424,11 +440,12 @@ def mutate(seed: Seed, rng: random.Random) -> bytes:
     if which < 0.85:
         parts = take_apart(content)
         for _ in range(rng.choice([1, 1, 1, 2, 3, 6])):
-            if rng.random() < 0.35:
-                change_tensor(parts, rng)
+            if parts.tensors and rng.random() < 0.35:
+                change_tensor(parts.tensors, rng)
             else:
-                # A part of the record, so that the many values of a training do not hide the others
-                part = rng.choice([parts.record, *(v for v in parts.record.values() if v and isinstance(v, dict))])
+                # In a part of the record, so that the many values of a training do not hide the others
+                parts_of_it = [value[key] for value, key in places(parts.record) if isinstance(value[key], dict)]
+                part = rng.choice([parts.record, *parts_of_it])
                 change_value(part, rng)
         content = put_together(parts, rng)
     if which > 0.82:
@@ -518,19 +535,20 @@ def measure(action: Callable[[], Any], size: int, with_memory: bool) -> tuple[An
     return result, report
 
 
-def use(net: Network, extreme: bool) -> Report:
+def use(net: Network, extreme: bool, save: bool) -> Report:
     """Do with a network what people do with one."""
     data = make_data(net)
-    repr((net, net.history, net.summary(), net.copy().notes))
+    repr((net, net.history))
     with np.errstate(all="ignore"):
         finite = bool(np.isfinite(net.predict(data[0])).all())
     if not (finite or extreme):
         raise Failure("predictions are not finite")
-    path = Path("again")
-    net.save(path)
-    again = Network.load(path)
-    if not all(np.array_equal(a, b) for a, b in zip(leaves(net.layers), leaves(again.layers))):
-        raise Failure("saved and loaded again it is another network")
+    if save:
+        net.copy().save("again")
+        again = Network.load("again")
+        states = (leaves(each.state._replace(cost=None)) for each in (net, again))
+        if not all(np.array_equal(a, b) for a, b in zip(*states, strict=True)):
+            raise Failure("saved and loaded again it is another network")
     try:
         with np.errstate(all="ignore"):
             net.train(data, epochs=1, batch_size=8, lr=0.01, progress=False)
@@ -541,8 +559,8 @@ def use(net: Network, extreme: bool) -> Report:
     return Report(Counter({"trainings": 1}))
 
 
-def try_file(seed: Seed, content: bytes, resume: bool, with_memory: bool) -> Report:
-    """Load a file and use the network; or resume the training in it."""
+def try_file(seed: Seed, content: bytes, resume: bool, thorough: bool) -> Report:
+    """Load a file and use the network; or resume the training in it. A thorough try measures memory, and saves it."""
     path = Path("resumed" if resume else "loaded")
     path.write_bytes(content)
     if resume:
@@ -554,7 +572,7 @@ def try_file(seed: Seed, content: bytes, resume: bool, with_memory: bool) -> Rep
             return net
     else:
         action = lambda: Network.load(path)  # noqa: E731
-    result, report = measure(action, len(content), with_memory)
+    result, report = measure(action, len(content), thorough)
     prefix = "resumed: " if resume else "loaded: "
     if isinstance(result, CheckpointError) or (resume and isinstance(result, ValueError)):
         message = str(result)
@@ -571,7 +589,7 @@ def try_file(seed: Seed, content: bytes, resume: bool, with_memory: bool) -> Rep
             return report._replace(counts=Counter({prefix + "divergences": 1}))
     if isinstance(result, Exception):
         raise result
-    counts = use(result, is_extreme(result, numbers)).counts
+    counts = use(result, is_extreme(result, numbers), save=thorough).counts
     return report._replace(counts=Counter({prefix + name: n for name, n in counts.items()}))
 
 
@@ -585,9 +603,9 @@ def try_number(number: int, seed_number: int) -> Report:
 def try_content(seed: Seed, content: bytes, name: str, rng: random.Random) -> Report:
     """Try the content of a file in the ways that are possible, and report failures."""
     report = Report(Counter(files=1))
-    for resume in [False, True] if seed.is_checkpoint and rng.random() < 0.5 else [False]:
+    for resume in [False, True] if seed.is_checkpoint and rng.random() < 0.4 else [False]:
         try:
-            report += try_file(seed, content, resume, with_memory=rng.random() < 0.2)
+            report += try_file(seed, content, resume, thorough=rng.random() < 0.2)
         except Exception as error:
             problem = "".join(traceback.format_exception(error)[-6:])
             text = f"file {name}{', resumed' if resume else ''}: {problem}"
@@ -599,9 +617,9 @@ def try_numbers(numbers: range, seed_number: int) -> Report:
     """Try some files."""
     report = Report(Counter())
     for number in numbers:
-        faulthandler.dump_traceback_later(30, exit=True)
+        signal.setitimer(signal.ITIMER_PROF, 10 * SLOWEST)
         report += try_number(number, seed_number)
-    faulthandler.cancel_dump_traceback_later()
+    signal.setitimer(signal.ITIMER_PROF, 0)
     return report
 
 
@@ -611,11 +629,11 @@ def try_numbers(numbers: range, seed_number: int) -> Report:
 @functools.cache
 def begin(folder: str) -> None:
     """Work in a folder of this process's own, and load each seed once: what is imported for that is not counted."""
-    folder = tempfile.mkdtemp(dir=folder)
-    os.chdir(folder)
+    faulthandler.register(signal.SIGPROF, chain=True)  # shows the stack, and ends the process
+    os.chdir(tempfile.mkdtemp(dir=folder))
     for seed in make_seeds():
         for resume in (False, True)[: 1 + seed.is_checkpoint]:
-            try_file(seed, seed.content, resume, with_memory=False)
+            try_file(seed, seed.content, resume, thorough=True)
 
 
 def run(number: int, seed_number: int, seconds: float, processes: int, folder: str) -> Report:
@@ -623,25 +641,30 @@ def run(number: int, seed_number: int, seconds: float, processes: int, folder: s
     report, started, printed = Report(Counter()), time.monotonic(), 0.0
     tasks = iter(range(0, number, TOGETHER))
     with ProcessPoolExecutor(processes, initializer=begin, initargs=(folder,)) as pool:
-        pending = set()
+        pending = {}
         while True:
             while len(pending) < 2 * processes and time.monotonic() - started < seconds:
                 first = next(tasks, None)
                 if first is None:
                     break
                 numbers = range(first, min(first + TOGETHER, number))
-                pending.add(pool.submit(try_numbers, numbers, seed_number))
+                pending[pool.submit(try_numbers, numbers, seed_number)] = numbers
             if not pending:
                 return report
             done = next(as_completed(pending))
-            pending.remove(done)
-            part = done.result()
+            numbers = pending.pop(done)
+            try:
+                part = done.result()
+            except BrokenProcessPool:
+                raise SystemExit(
+                    f"a process crashed or hung at one of the files {numbers} or {pending.values()}"
+                ) from None
             report += part
             for text in part.failures:
                 print(text, flush=True)
-            if time.monotonic() - printed > 30:
+            if time.monotonic() - printed > 300:
                 printed = time.monotonic()
-                print(f"{report.counts['files']} files, {report.counts['failures']} failures", flush=True)
+                print_table(report, printed - started)
 
 
 def print_table(report: Report, seconds: float) -> None:
@@ -651,7 +674,7 @@ def print_table(report: Report, seconds: float) -> None:
     print(f"{seconds:10.0f}  seconds")
     print(f"{report.slowest:10.3f}  seconds of CPU time of the slowest")
     print(f"{report.largest:10.1f}  times the size of a file was allocated, beyond {SMALL:,} bytes")
-    print(f"{report.peak:>10,}  bytes were the largest peak")
+    print(f"{report.peak:>10,}  bytes were the largest peak\n", flush=True)
 
 
 def main() -> None:

@@ -41,6 +41,7 @@ def write(path: str | os.PathLike[str], record: Record, version: str) -> None:
     version
         The version of xpnet, for people who read the file.
     """
+    path = os.fsdecode(path)
     check_folder(path)
     arrays = {name: np.asarray(array, order="C") for name, array in record.arrays.items()}
     header = {"checksum": ZEROS, "format": FORMAT, "version": version, **record._asdict()}
@@ -69,6 +70,7 @@ def read(path: str | os.PathLike[str]) -> Record:
     OSError
         If it cannot be read at all.
     """
+    path = os.fsdecode(path)
     content = read_file(path)
     try:
         header = json.loads(_read_metadata(content)["xpnet"])
@@ -101,7 +103,7 @@ def explain_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     except INVALID as error:
         hint = "; give your own objects as custom=[...]" if "is unknown" in str(error) else ""
         problem = f"{error} is missing" if isinstance(error, KeyError) else error
-        raise CheckpointError(f"{path} holds a network that is not valid: {problem}{hint}") from error
+        raise CheckpointError(f"{os.fsdecode(path)} holds a network that is not valid: {problem}{hint}") from error
 
 
 def _read_metadata(content: bytes) -> dict[str, str]:

@@ -93,7 +93,7 @@ class Checkpoint(Callback):
             self._remember()
             self.write(self._snapshot)
         else:
-            check_same_training(self.path, self.resumed.training, self.call, self.schedule, total)
+            check_same_training(self.path, self.resumed.training, self.call, self.schedule, training.steps)
             self.call["lr"] = self.resumed.training.call["lr"]
             self._restore_callbacks(self.resumed)
             self.resumed.take_over()
@@ -224,16 +224,17 @@ def check_same_network(path: str, before: Mapping[str, Any], now: Mapping[str, A
 
 
 def check_same_training(
-    path: str, before: TrainingRecord, now: Mapping[str, Any], schedule: Schedule, total: int
+    path: str, before: TrainingRecord, now: Mapping[str, Any], schedule: Schedule, steps: int | None
 ) -> None:
-    """Refuse to resume another training, and name the difference.
+    """Refuse to resume another training, and name the difference; `steps` are those of an epoch, if that is known.
 
-    The number of epochs may differ if the schedule does not depend on the number of steps, `total`.
+    The number of epochs may differ if the schedule does not depend on the number of steps.
     """
     then = before.call
     with explain_errors(path):
         refuse_unknown("argument of train", set(then) ^ {*now, "lr"})
-        steps = [count("step", step, 0) for step, _ in then["lr"]]
+        lr = [(step, rate) for step, rate in then["lr"]]
+        compared = _steps_to_compare(count("epochs", then["epochs"], 0) * (steps or 0))
     epochs = before.position["epoch"] - (not before.position["steps"])
     if now["epochs"] < epochs:
         raise ValueError(f"epochs={now['epochs']} are fewer than the {epochs} that {path} has begun; give more")
@@ -246,10 +247,25 @@ def check_same_training(
                 f"{_describe_difference(then[name], value)}; give the same data, or another checkpoint"
             )
         raise _difference(path, f"{name}={then[name]!r}", f"{name}={value!r}")
-    rates = _sample_rates(schedule, steps, total)
-    for (step, rate), (_, wanted) in zip(rates, then["lr"]):
+    with explain_errors(path):
+        check_steps(before.position, steps)
+        if [step for step, _ in lr] != compared:
+            raise ValueError(f"it has the rates of the steps {[step for step, _ in lr]}, and not of {compared}")
+    for (step, rate), (_, wanted) in zip(_sample_rates(schedule, compared, now["epochs"] * (steps or 0)), lr):
         if rate != wanted:
             raise _difference(path, f"lr={wanted!r} at step {step}", f"lr={rate!r}")
+
+
+def check_steps(position: Mapping[str, Any], steps: int | None) -> None:
+    """Refuse a position whose numbers contradict each other; `steps` are those of an epoch, if that is known."""
+    if steps is None:
+        right = position["steps"] <= position["total_steps"]
+    else:
+        right = position["total_steps"] == (position["epoch"] - 1) * steps + position["steps"]
+        right = right and position["steps"] <= steps
+    if not right:
+        numbers = ", ".join(f"{name}={position[name]}" for name in ("epoch", "steps", "total_steps"))
+        raise ValueError(f"its position {numbers} contradicts itself")
 
 
 def _difference(path: str, before: str, now: str) -> ValueError:
