@@ -676,17 +676,37 @@ FORGERIES = [
     (("position", "total_steps"), 1.5),
     (("position", "cost"), "much"),
     (("position", "generator"), {"state": {"inc": 2}}),
+    (("position", "generator"), {"bit_generator": "PCG64"}),
+    (("position", "generator", "state", "state"), "one"),
+    (("position", "generator", "state", "inc"), 2.5),  # of which NumPy takes the 2, and draws without end
+    (("position", "generator", "uinteger"), 2**70),
     (("position", "evil"), 1),
     (("position",), []),
+    (("position", "epoch"), 3),  # contradicts the number of steps
+    (("position", "steps"), 3),
+    (("position", "steps"), 100),
+    (("position", "total_steps"), 10),
+    (("position", "total_steps"), 2**63),
+    (("position", "total_steps"), 10**400),
+    (("position", "examples"), 10**400),
+    (("position", "cost"), 10**400),
+    (("position", "weight"), True),
     (("lr_scale",), -1),
     (("lr_scale",), float("nan")),
     (("lr_scale",), None),
+    (("lr_scale",), 10**400),
     (("stopped",), 1),
     (("call",), []),
     (("call", "evil"), 1),
     (("call", "lr"), [[-1, 2.0]]),
+    (("call", "lr"), [[10**400, 2.0]]),
+    (("call", "lr"), [[0, 0.5]] * 10**4),
+    (("call", "lr"), []),
     (("call", "lr"), 5),
+    (("call", "epochs"), "many"),
     (("callbacks",), None),
+    (("callbacks", 0), "name"),
+    (("callbacks", 0), ["name", "values"]),
     (("callbacks", 0), {"name": "EarlyStopping"}),
     (("callbacks", 0, "values"), {}),
     (("callbacks", 0, "values", "best"), "good"),
@@ -695,7 +715,7 @@ FORGERIES = [
 ]
 
 
-@pytest.mark.parametrize(("where", "value"), FORGERIES, ids=str)
+@pytest.mark.parametrize(("where", "value"), FORGERIES, ids=lambda x: str(x)[:60])
 def test_a_forged_training_is_refused_and_nothing_changes(tmp_path, where, value):
     path, net = tmp_path / "run", network()
     stop = lambda: [EarlyStopping(monitor="cost")]  # noqa: E731
@@ -705,6 +725,26 @@ def test_a_forged_training_is_refused_and_nothing_changes(tmp_path, where, value
     with pytest.raises(CheckpointError, match="run holds a network that is not valid"):
         train(net, path, [*stop(), Interrupt()], resume=True)
     assert_same(net, before)
+
+
+def test_an_optimizer_that_is_not_that_of_the_training_is_refused(tmp_path):
+    """It would belong to the best state, and the other one to the network that gets it at the end."""
+    path, net = tmp_path / "run", network()
+    options = {"optimizer": RMSProp(), "callbacks": lambda: [EarlyStopping(monitor="cost")]}
+    interrupted(path, network, chunks=5, **options)
+    forge(path, put("optimizer", "weight_decay", value=0.5))
+    before = snapshot(net)
+    with pytest.raises(CheckpointError, match=r"run holds .* not valid: optimizer=.* contradicts that of its training"):
+        train(net, path, [EarlyStopping(monitor="cost"), Interrupt()], optimizer=RMSProp(), resume=True)
+    assert_same(net, before)
+
+
+def test_an_optimizer_that_differs_a_little_is_another_one(tmp_path):
+    """With another one, training would begin anew with its state."""
+    path = tmp_path / "run"
+    interrupted(path, network, chunks=5, optimizer=SGD(momentum=0.9))
+    with pytest.raises(ValueError, match=r"'momentum': 0\.9, .* but this one has optimizer=.*'momentum': 0\.9000001"):
+        train(network(), path, [Interrupt()], optimizer=SGD(momentum=0.9000001), resume=True)
 
 
 @pytest.mark.parametrize("tensor", ["layers.0.w", "layers.1.b", "optimizer.0"])

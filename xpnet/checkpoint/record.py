@@ -233,9 +233,13 @@ def training_of(record: Record) -> TrainingRecord | None:
         if set(_check_dict("a callback", callback)) != {"name", "values"}:
             raise ValueError("a callback must have a name and values")
         _check_dict("values of a callback", callback["values"])
-    for i, _ in callback_tensors_of(record):
+    states = callback_tensors_of(record)
+    for i, _ in states:
         if i >= len(training.callbacks):
             raise ValueError(f"there is no callback {i}")
+    # Before the first step, the network still has the optimizer of the training before
+    if training.call["optimizer"] != record.optimizer and (position["total_steps"] or states):
+        raise ValueError(f"optimizer={record.optimizer!r} contradicts that of its training")
     return training
 
 

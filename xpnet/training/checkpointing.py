@@ -239,9 +239,12 @@ def check_same_training(
     if now["epochs"] < epochs:
         raise ValueError(f"epochs={now['epochs']} are fewer than the {epochs} that {path} has begun; give more")
     for name, value in now.items():
-        if _is_same(then[name], value) or (name == "epochs" and not getattr(schedule, "needs_total", True)):
+        is_data = name.endswith("_data")
+        if _is_same(then[name], value) if is_data else then[name] == value:
             continue
-        if name.endswith("_data"):
+        if name == "epochs" and not getattr(schedule, "needs_total", True):
+            continue
+        if is_data:
             raise ValueError(
                 f"resume=True goes on with {path}, but {name} differs from the data of that training: "
                 f"{_describe_difference(then[name], value)}; give the same data, or another checkpoint"
