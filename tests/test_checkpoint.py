@@ -801,6 +801,24 @@ def test_loading_takes_memory_in_proportion_to_the_file(tmp_path: Path, where: A
     assert peak < 40 * path.stat().st_size
 
 
+@pytest.mark.parametrize(
+    "where", [("format",), ("settings", "activation"), ("settings", "task"), ("optimizer",)], ids=str
+)
+@pytest.mark.parametrize("value", ["x" * 10**6, [9e9] * 10**5], ids=lambda x: repr(x)[:9])
+def test_a_long_value_is_not_shown_at_length_nor_compared_with_the_right_ones(
+    tmp_path: Path, where: Any, value: Any
+) -> None:
+    path = full(tmp_path)
+    forge(path, put(*where, value=value))
+    tracemalloc.start()
+    with pytest.raises(CheckpointError, match=r"net\.safetensors .*\.\.\.") as caught:
+        Network.load(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(str(caught.value)) < 2000
+    assert peak < 40 * path.stat().st_size
+
+
 # The rest of a network
 
 

@@ -69,6 +69,7 @@ TOGETHER = 500  # files of one task of a process
 SLOWEST = 1.0  # seconds of CPU time that a file may take
 SMALL = 400_000  # bytes that loading or resuming may always take, however small the file is
 FACTOR = 40  # times the file's size that it may take besides; [] in JSON has 3 bytes, and in Python 64
+LONGEST = 4000  # characters of a message
 EXTREME = 1e4  # numbers that are larger, or smaller than 1 divided by it, may make a training diverge
 
 N = 11  # examples: by 4, two whole minibatches and a smaller one
@@ -576,8 +577,8 @@ def try_file(seed: Seed, content: bytes, resume: bool, thorough: bool) -> Report
     prefix = "resumed: " if resume else "loaded: "
     if isinstance(result, CheckpointError) or (resume and isinstance(result, ValueError)):
         message = str(result)
-        if str(path) not in message:
-            raise Failure("the error does not name the file") from result
+        if str(path) not in message or len(message) > LONGEST:
+            raise Failure("the error does not name the file, or is too long") from result
         if not isinstance(result, CheckpointError) and classify(message) != "another training":
             raise Failure("the error names no difference") from result
         return report._replace(counts=Counter({prefix + "refused, " + classify(message): 1}))

@@ -108,6 +108,18 @@ def choices(names: Iterable[object]) -> str:
     return ", ".join(repr(name) for name in names)
 
 
+def shorten(text: object, most: int = 1000) -> str:
+    """Cut the end of a text that may be long, such as a value that stands in a file.
+
+    Examples
+    --------
+    >>> shorten("abc" * 99, most=5)
+    'abcab...'
+    """
+    text = str(text)
+    return text if len(text) <= most else text[:most] + "..."
+
+
 def has_methods(value: Any, *names: str) -> bool:
     """Tell whether an object, not a class, has methods of these names.
 

@@ -17,7 +17,7 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from xpnet.checkpoint.record import Record, check_depth, check_tensors, refuse_unknown
-from xpnet.checks import check_folder
+from xpnet.checks import check_folder, shorten
 from xpnet.errors import CheckpointError
 from xpnet.files import read_file, write_file
 
@@ -77,7 +77,7 @@ def read(path: str | os.PathLike[str]) -> Record:
         check_depth(header)
         if type(header["format"]) is not int or header["format"] not in READABLE:
             raise CheckpointError(
-                f"{path} has format {header['format']!r} and this version of xpnet reads "
+                f"{path} has format {shorten(repr(header['format']))} and this version of xpnet reads "
                 f"{' and '.join(map(str, READABLE))}; use one that reads it"
             )
         _check_checksum(content, header["checksum"])
@@ -90,8 +90,8 @@ def read(path: str | os.PathLike[str]) -> Record:
         raise
     except (SafetensorError, *INVALID) as error:
         raise CheckpointError(
-            f"{path} does not hold an xpnet network ({type(error).__name__}: {error}); give a file written by "
-            "Network.save"
+            f"{path} does not hold an xpnet network ({type(error).__name__}: {shorten(error)}); give a file "
+            "written by Network.save"
         ) from error
 
 
@@ -102,7 +102,7 @@ def explain_errors(path: str | os.PathLike[str]) -> Iterator[None]:
         yield
     except INVALID as error:
         hint = "; give your own objects as custom=[...]" if "is unknown" in str(error) else ""
-        problem = f"{error} is missing" if isinstance(error, KeyError) else error
+        problem = shorten(f"{error} is missing" if isinstance(error, KeyError) else error)
         raise CheckpointError(f"{os.fsdecode(path)} holds a network that is not valid: {problem}{hint}") from error
 
 
