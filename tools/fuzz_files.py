@@ -297,7 +297,8 @@ def make_value(rng: random.Random) -> Any:
         return rng.choice(["@raw:@", "@raw:}@", "@raw:[1,]@", "@raw:01@", "@raw:x@", f"@raw:{'[' * depth}@"])
     item = rng.choice([0, 0.5, "x", [], {}, None, [0, 0.5], {"name": "SGD"}, "@raw:9e9@"])
     length = rng.choice([10, 100, 5000])
-    return [item] * length if which < 0.985 else {f"{i}": item for i in range(length)}
+    items = [copy.copy(item) for _ in range(length)]  # or a change of one would change all, and changes would multiply
+    return items if which < 0.985 else {f"{i}": item for i, item in enumerate(items)}
 
 
 def places(value: Any) -> Iterator[tuple[Any, Any]]:

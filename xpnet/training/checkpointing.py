@@ -273,8 +273,8 @@ def check_steps(position: Mapping[str, Any], steps: int | None) -> None:
 
 def _difference(path: str, before: str, now: str) -> ValueError:
     return ValueError(
-        f"resume=True goes on with {path}, whose training has {shorten(before)}, but this one has {now}; give the same, or "
-        "another checkpoint"
+        f"resume=True goes on with {path}, whose training has {shorten(before)}, but this one has {now}; give the "
+        "same, or another checkpoint"
     )
 
 
