@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+import os
 import pickle
 import sys
 import tracemalloc
@@ -1022,6 +1023,43 @@ def test_no_pickle_is_read_or_written(tmp_path: Path, monkeypatch: pytest.Monkey
     refuse(tmp_path / "net.pickle", "does not hold an xpnet network")
     assert not ran.exists()
     Network.load(saved(tmp_path))
+
+
+# Paths
+
+
+def test_a_path_may_be_bytes(tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path / "nät")
+    net = Network([3, 4, 2], seed=1)
+    net.save(path)
+    assert_same(Network.load(path), snapshot(net))
+    assert [each.name for each in tmp_path.iterdir()] == ["nät"]
+    (tmp_path / "nät").write_bytes(b"something else")
+    with pytest.raises(CheckpointError, match=f"^{tmp_path}/nät does not hold an xpnet network"):
+        Network.load(path)
+
+
+@pytest.mark.parametrize("path", [3, None, ["net"], 1.5, True], ids=repr)
+def test_what_is_no_path_is_refused(path: Any) -> None:
+    """A number would be that of a file that the process has opened."""
+    with pytest.raises(TypeError, match=r"expected str, bytes or os\.PathLike object, not"):
+        Network([3, 4, 2]).save(path)
+    with pytest.raises(TypeError, match=r"expected str, bytes or os\.PathLike object, not"):
+        Network.load(path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other limits")
+def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path: Path) -> None:
+    most = os.pathconf(tmp_path, "PC_NAME_MAX")
+    net, path = Network([3, 4, 2], seed=1), tmp_path / ("n" * most)
+    net.save(path)
+    assert_same(Network.load(path), snapshot(net))
+    for longer in (f"{path}n", f"{tmp_path}/{'n/' * 5000}n"):
+        with pytest.raises(OSError, match=r"nnn|n/n/n"):
+            net.save(longer)
+        with pytest.raises(OSError, match=r"File name too long: '.*n'"):
+            Network.load(longer)
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
 
 
 # Saving that fails

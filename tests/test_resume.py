@@ -652,6 +652,38 @@ def test_arguments_without_a_checkpoint_are_refused():
         train(network(), "run", resume="yes")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_a_checkpoint_is_a_regular_file(tmp_path, kind):
+    path = Path("/dev/zero") if kind == "device" else tmp_path / "run"
+    if kind == "pipe":
+        os.mkfifo(path)
+    if kind == "folder":
+        path.mkdir()
+    net = network()
+    with pytest.raises(FileExistsError, match=rf"checkpoint='{path}' exists already"):
+        train(net, path)
+    with pytest.raises(OSError, match=rf"(Is a directory|Not a regular file): '{path}'"):
+        train(net, path, resume=True)
+    assert_same(net, snapshot(network()))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other limits")
+def test_a_checkpoint_may_have_a_path_of_bytes_or_a_long_name(tmp_path):
+    whole = network()
+    train(whole)
+    name = "n" * os.pathconf(tmp_path, "PC_NAME_MAX")
+    for path in (os.fsencode(tmp_path / "rün"), tmp_path / name):
+        interrupted(path, network, chunks=5)
+        resumed = network()
+        train(resumed, path, [Interrupt()], resume=True)
+        assert_same(resumed, snapshot(whole))
+    assert sorted(each.name for each in tmp_path.iterdir()) == [name, "rün"]
+    for resume in (False, True):
+        with pytest.raises(OSError, match=rf"File name too long: '{tmp_path}/{name}n'"):
+            train(network(), tmp_path / f"{name}n", resume=resume)
+
+
 def test_a_file_without_a_training_is_refused(tmp_path):
     network().save(tmp_path / "net")
     with pytest.raises(CheckpointError, match=r"net holds a network, but no training to go on with; load it with Netw"):
