@@ -431,7 +431,7 @@ def test_a_file_cut_short_anywhere_is_refused(tmp_path: Path) -> None:
     refuse(path)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
 @given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_a_flipped_bit_is_noticed_wherever_it_is(tmp_path: Path, where: float, bit: int) -> None:
     path = saved(tmp_path)
@@ -449,7 +449,7 @@ def test_a_flipped_bit_of_a_weight_is_named_as_damage(tmp_path: Path) -> None:
     refuse(path, "does not hold an xpnet network .*it is damaged: its checksum does not fit its contents")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
 @given(where=st.floats(0, 1, exclude_max=True), value=st.binary(min_size=1, max_size=3))
 def test_a_file_of_any_bytes_is_refused_or_loads_and_never_anything_else(
     tmp_path: Path, where: float, value: bytes

@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import pytest
 
 from xpnet import Network
 from xpnet.cli import main
+from xpnet.cli.options import make_parser
 from xpnet.core.schedules import SCHEDULES
 from xpnet.training.callbacks import Progress
 
@@ -438,6 +440,60 @@ def test_ctrl_c_from_a_terminal_saves_what_there_is(tmp_path):
     assert err.startswith("xpnet: interrupted in epoch ")
     assert err.count("\n") == 1
     assert Network.load(path).sizes == [784, 5, 10]
+
+
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
+    ids=["Ctrl-C", "SIGTERM"],
+)
+def test_a_training_with_a_checkpoint_goes_on(capsys, tmp_path, number, status):
+    """As if it had not been interrupted."""
+    words = ["train", "--hidden", 5, "--epochs", 20, "--checkpoint"]
+    run(capsys, *words, tmp_path / "whole")
+    path = tmp_path / "run"
+    with start(*words, path) as process:
+        while not process.stdout.readline().startswith("Epoch: 2 / 20"):
+            pass
+        process.send_signal(number)
+        _, err = process.communicate()
+    assert process.returncode == status
+    message = rf"xpnet: interrupted in epoch \d+ of 20; --resume goes on with the training in {path}\n"
+    assert re.fullmatch(message, err)
+    code, _, err = run(capsys, *words, path, "--resume")
+    assert (code, err) == (0, "")
+    nets = [Network.load(tmp_path / name) for name in ("run", "whole")]
+    for w, wanted in zip(nets[0].w, nets[1].w):
+        np.testing.assert_array_equal(w, wanted)
+    assert nets[0].history["test_cost"] == nets[1].history["test_cost"]
+
+
+def test_wrong_options_of_checkpoints_are_one_line(capsys, tmp_path):
+    path = tmp_path / "run"
+    path.write_bytes(b"old")
+    for words, message in [
+        (["--resume"], "--resume needs --checkpoint, the file to write, as in run.safetensors"),
+        (["--every", "100"], "--every needs --checkpoint, the file to write"),
+        (["--checkpoint", path], f"--checkpoint {path} exists already; give --resume to go on with the training in it"),
+        (["--checkpoint", path, "--resume"], f"{path} does not hold an xpnet network"),
+        (["--checkpoint", tmp_path], "is a folder; name a file in it"),
+    ]:
+        status, out, err = run(capsys, "train", "--quiet", *words)
+        assert (status, len(err.splitlines()), out) == (1, 1, []), err
+        assert message in err
+    for wrong in ("week", "0", "0s", "1.5", "-3"):
+        with pytest.raises(SystemExit):
+            main(["train", f"--every={wrong}"])
+        assert "must be epoch, a number of steps such as 1000, or a time such as 30s" in capsys.readouterr().err
+    assert path.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize(
+    ("text", "every"), [("epoch", "epoch"), ("100", 100), ("30s", 30), ("1.5min", 90), ("2 h", 7200)]
+)
+def test_a_time_has_a_unit(text, every):
+    parsed = make_parser().parse_args(["train", "--every", text]).every
+    assert (parsed.total_seconds() if isinstance(every, int) and every != 100 else parsed) == every
 
 
 def test_a_closed_pipe_ends_the_command_quietly():

@@ -1,18 +1,22 @@
 """The bundled digits, and MNIST and Fashion-MNIST from their files; the network is never touched."""
 
 import gzip
+import hashlib
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
 import pytest
 
 from xpnet import datasets
-from xpnet.data.datasets import FIRST_LABELS
+from xpnet.data.datasets import FILES, FIRST_LABELS
 
 NAMES: dict[str, Callable[..., Any]] = {"MNIST": datasets.mnist, "FashionMNIST": datasets.fashion_mnist}
 
@@ -287,6 +291,52 @@ def test_missing_files_are_downloaded_where_there_is_a_network(tmp_path: Path, m
     for _ in range(2):
         assert_holds(datasets.fashion_mnist(tmp_path), made[0])
     assert len(made) == 1
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with the gzipped files of a small data set, which torchvision downloads from this machine."""
+    vision = pytest.importorskip("torchvision.datasets")
+    folder = tmp_path / "server"
+    small(folder)
+    checksums = {}
+    for file in FILES:
+        content = gzip.compress((folder / file).read_bytes(), mtime=0)
+        (folder / f"{file}.gz").write_bytes(content)
+        checksums[f"{file}.gz"] = hashlib.md5(content).hexdigest()
+    handler = type("Silent", (SimpleHTTPRequestHandler,), {"log_message": lambda *arguments: None})
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=folder)) as server:
+        monkeypatch.setattr(vision.MNIST, "resources", [*checksums.items()])
+        monkeypatch.setattr(vision.MNIST, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
+        thread = Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield folder
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.needs("torchvision")
+def test_downloaded_files_are_checked_and_come_to_their_place(server: Path, tmp_path: Path) -> None:
+    datasets.mnist(tmp_path / "data")
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["MNIST"]
+    for file in FILES:
+        assert (tmp_path / "data" / "MNIST" / "raw" / file).read_bytes() == (server / file).read_bytes()
+
+
+@pytest.mark.needs("torchvision")
+@pytest.mark.parametrize("file", FILES)
+def test_a_download_with_a_wrong_checksum_is_refused_and_leaves_nothing(
+    server: Path, tmp_path: Path, file: str
+) -> None:
+    """A second time too: torchvision leaves the wrong file where the next call would find it."""
+    content = bytearray((server / file).read_bytes())
+    content[-1] ^= 1  # another label, or another pixel: a file like any other
+    (server / f"{file}.gz").write_bytes(gzip.compress(content, mtime=0))
+    message = rf"cannot be downloaded \(.*{file}\.gz.*corrupted.*\); copy its four IDX files"
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match=message):
+            datasets.mnist(tmp_path / "data")
+        assert list((tmp_path / "data").iterdir()) == []
 
 
 @pytest.mark.parametrize("name", NAMES)

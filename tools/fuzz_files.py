@@ -489,7 +489,7 @@ REASONS = {  # patterns of messages -> what they are counted as; the first that 
     "JSONDecodeError|UnicodeDecodeError|Exceeds the limit": "not JSON",
     "RecursionError|nested": "too deep",
     "is not one of xpnet's|there is no callback": "unknown key, setting or tensor",
-    "goes on with|are fewer than": "another training",
+    "give the same|are fewer than": "another training",
     "no training to go on with": "no training",
     "contradicts": "settings that contradict tensors, or each other",
     "NaN or infinity|must be finite|finite numbers|above 0$|optimizer must be from": "numbers of a tensor",

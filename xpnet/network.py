@@ -9,6 +9,7 @@ import copy
 import functools
 import os
 import sys
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -507,7 +508,7 @@ class Network:
             parse_schedule,
         )
         from xpnet.training.callbacks import Progress
-        from xpnet.training.checkpointing import parse_checkpoint
+        from xpnet.training.checkpointing import exiting_on_sigterm, parse_checkpoint
         from xpnet.training.evaluate import make_evaluations
         from xpnet.training.loop import Plan
         from xpnet.training.position import Start
@@ -549,7 +550,8 @@ class Network:
         evaluations = make_evaluations(self.task, sources, metrics, training_metrics, progress)
         bars = [Progress()] if progress else []
         start = Start() if resumed is None else resumed.start(net.history.rows)
-        self.run(plan, sources.train, [*evaluations, *user_callbacks, *bars, *checkpoints], start)
+        with exiting_on_sigterm() if checkpoints else nullcontext():
+            self.run(plan, sources.train, [*evaluations, *user_callbacks, *bars, *checkpoints], start)
         return self.history
 
     def run(self, plan: Plan, source: Source, callbacks: Sequence[Callback], start: Start | None = None) -> None:
@@ -995,6 +997,86 @@ class Network:
         with explain_errors(path):
             net = cls(**settings_of(record, custom), init="zeros", seed=0, backend=backend)  # both are replaced
             net._restore(record)
+        return net
+
+    def save_network2(self, path: str | os.PathLike[str]) -> None:
+        """Write the file that the book's network2.py writes: sizes, weights, biases and cost, as JSON.
+
+        Such a file holds nothing else: no state of the optimizer and the generator, and no `notes`. Use `save` to train
+        on later.
+
+        Parameters
+        ----------
+        path
+            The file. An existing file is replaced whole, or not at all.
+
+        Raises
+        ------
+        ValueError
+            If network2.py has no such network: it has sigmoid neurons, the quadratic cost or cross-entropy, and neither
+            dropout nor a scaling of its inputs.
+        OSError
+            If the file cannot be written.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> net = Network([784, 30, 10], cost="cross_entropy", dtype="float64", seed=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     net.save_network2(f"{folder}/network")
+        ...     again = Network.load_network2(f"{folder}/network")
+        >>> bool((again.w[0] == net.w[0]).all())
+        True
+        """
+        from xpnet import network2
+
+        network2.check_model(self._model, self._standardize or self.scaling is not None)
+        with self._backend.scope(self._dtype):
+            layers = map_arrays(self._backend.to_numpy, self.state.layers)
+        weights, biases = [w for w, _ in layers], [b.T for _, b in layers]
+        network2.write(path, network2.Contents(self.sizes, weights, biases, self.cost_name))
+
+    @classmethod
+    def load_network2(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        backend: Any = None,
+        device: Any = None,
+        dtype: Any = "float64",
+        seed: int | None = None,
+    ) -> Network:
+        """Read a network from a file that the book's network2.py wrote, or `save_network2`.
+
+        Parameters
+        ----------
+        path
+            The file, JSON with the keys "sizes", "weights", "biases" and "cost".
+        backend, device
+            Where the network is to compute.
+        dtype
+            "float64", the dtype of the numbers in the file, or "float32", to which they are rounded.
+        seed
+            Seed of the network's own generator, for training.
+
+        Returns
+        -------
+        Network
+            A network of sigmoid neurons with these weights and biases; its cost is "quadratic" or "cross_entropy".
+
+        Raises
+        ------
+        CheckpointError
+            If the file does not hold such a network; it says what is wrong.
+        OSError
+            If it cannot be read.
+        """
+        from xpnet import network2
+
+        dtype, backend = arguments.parse_dtype(dtype), get_backend(backend, device)
+        sizes, weights, biases, cost = network2.read(path, dtype)
+        net = cls(sizes, cost=cost, init="zeros", backend=backend, dtype=dtype, seed=seed)
+        net.layers = list(zip(weights, biases))
         return net
 
     def _open_checkpoint(self, path: str, progress: bool) -> tuple[Network, Resumed] | None:

@@ -352,6 +352,8 @@ def _plain_row(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain_value(name: str, value: Any) -> Any:
+    if value is None or type(value) in (float, int, bool, str):  # at once: there may be thousands of rows
+        return value
     value = value.tolist() if hasattr(value, "tolist") else value  # of NumPy and the other libraries
     try:
         json.dumps(value)

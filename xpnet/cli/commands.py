@@ -65,7 +65,7 @@ def run_train(options: argparse.Namespace) -> None:
         print(data)
         print(net, flush=True)
     started = time.perf_counter()
-    with saving_if_interrupted(net, options.save, recipe.epochs):
+    with saving_if_interrupted(net, options, recipe.epochs):
         history = net.train(data.train, **settings)
     seconds = time.perf_counter() - started
     if options.save:
@@ -182,25 +182,40 @@ def training_settings(
         "metrics": metrics if evaluated else [],
         "training_metrics": [] if evaluated else metrics,
         "test_data": data.test,
+        "checkpoint": options.checkpoint,
+        "every": options.every,
+        "resume": options.resume,
         "blas_threads": options.blas_threads,
         "progress": shows_bars,
     }
 
 
 @contextmanager
-def saving_if_interrupted(net: Network, path: Path | None, epochs: int) -> Iterator[None]:
-    """Save the network as it stands, if it has been trained at all, when Ctrl-C or a closed pipe ends the training."""
+def saving_if_interrupted(net: Network, options: argparse.Namespace, epochs: int) -> Iterator[None]:
+    """Save the network as it stands, if it has been trained at all, when Ctrl-C or a closed pipe ends the training.
+
+    Say where the network is, and the checkpoint, which `train` writes also when SIGTERM ends it.
+    """
     before = net.state.layers
     try:
         yield
-    except (KeyboardInterrupt, BrokenPipeError) as stop:
-        if path is None:
+    except (KeyboardInterrupt, BrokenPipeError, SystemExit) as stop:
+        if options.save is None and options.checkpoint is None:
             raise
-        if net.state.layers is before:
-            raise type(stop)("interrupted before the first step; nothing is saved") from stop
-        net.save(path)
+        trained = net.state.layers is not before
+        if options.save and trained:
+            net.save(options.save)
         epoch = min(len(net.history) + 1, epochs)
-        raise type(stop)(f"interrupted in epoch {epoch} of {epochs}; the network so far is saved to {path}") from stop
+        parts = [f"interrupted in epoch {epoch} of {epochs}" if trained else "interrupted before the first step"]
+        if options.save:
+            parts.append(f"the network so far is saved to {options.save}" if trained else "nothing is saved")
+        if options.checkpoint:
+            parts.append(f"--resume goes on with the training in {options.checkpoint}")
+        message = "; ".join(parts)
+        if isinstance(stop, SystemExit):
+            print(f"xpnet: {message}", file=sys.stderr)
+            raise
+        raise type(stop)(message) from stop
 
 
 def choose_sizes(sizes: Sequence[int] | None, hidden: Sequence[int], data: Data, n_out: int) -> list[int]:
@@ -295,9 +310,17 @@ def _check_files(options: argparse.Namespace) -> None:
     """Refuse options that contradict each other and files that cannot be written, before anything is read."""
     if options.early_stopping is not None and options.validation_split is None:
         raise ValueError(f"--early-stopping {options.early_stopping} needs --validation-split, as in 0.1")
-    for option in ("save", "log"):
+    for option in ("save", "log", "checkpoint"):
         if getattr(options, option):
             _check_file(f"--{option}", getattr(options, option))
+    if options.checkpoint is None and (options.resume or options.every != "epoch"):
+        name = "--resume" if options.resume else "--every"
+        raise ValueError(f"{name} needs --checkpoint, the file to write, as in run.safetensors")
+    if options.checkpoint and options.checkpoint.exists() and not options.resume:
+        raise ValueError(
+            f"--checkpoint {options.checkpoint} exists already; give --resume to go on with the training in it, or "
+            "remove it, or name another file"
+        )
 
 
 def _check_file(option: str, path: Path) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,8 +14,10 @@ from xpnet.cli.commands import CLASSES, MOMENTUM, run_backends, run_bench, run_e
 from xpnet.cli.data import FILES, SETS, TEST_SPLIT
 from xpnet.core.initializers import INITIALIZERS
 from xpnet.core.schedules import SCHEDULES
+from xpnet.training.checkpointing import parse_every
 
 DATA = f"{', '.join(SETS)}, {FILES}"
+UNITS = {"s": 1, "min": 60, "h": 3600}  # seconds
 EXAMPLES = """examples:
   xpnet train                                                train on the digits that come with xpnet
   xpnet train --data iris.csv --target species --save iris.safetensors
@@ -153,6 +156,20 @@ def _add_train(commands: Any) -> None:
     results = train.add_argument_group("results")
     _add_metrics(results)
     results.add_argument("--save", type=Path, metavar="FILE", help="write the network to a safetensors file")
+    results.add_argument(
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="write the training to a file as it goes on; it must not exist yet",
+    )
+    results.add_argument(
+        "--every",
+        type=_every,
+        metavar="WHEN",
+        default="epoch",
+        help="each epoch, 1000 steps: 1000, or 10min (%(default)s)",
+    )
+    results.add_argument("--resume", action="store_true", help="go on with the training in --checkpoint, if it exists")
     results.add_argument("--log", type=Path, metavar="FILE", help="write a row for each epoch to a CSV file")
     results.add_argument("--quiet", action="store_true", help="print the last line alone")
 
@@ -241,6 +258,18 @@ def _sizes(text: str) -> list[int]:
 
 def _threads(text: str) -> int | str:
     return int(text) if text.lstrip("-").isdecimal() else text
+
+
+def _every(text: str) -> str | int | timedelta:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|h)", text)
+    try:
+        if match is not None:
+            return parse_every(timedelta(seconds=float(match[1]) * UNITS[match[2]]))
+        return parse_every(int(text) if text.isdecimal() else text)
+    except (ValueError, OverflowError) as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} must be epoch, a number of steps such as 1000, or a time such as 30s, 10min or 2h"
+        ) from error
 
 
 def _words(text: str) -> list[str]:

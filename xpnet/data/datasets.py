@@ -3,6 +3,7 @@
 import os
 from importlib.resources import files
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypeAlias
 
 import numpy as np
@@ -33,7 +34,8 @@ def mnist_sample() -> tuple[Split, Split]:
     >>> x_train.shape, x_test.shape, x_train.dtype
     ((5000, 784), (1000, 784), dtype('float32'))
     """
-    with (files("xpnet") / "data_files" / "mnist_sample.npz").open("rb") as file, np.load(file) as arrays:
+    sample = files("xpnet") / "data_files" / "mnist_sample.npz"
+    with sample.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         return tuple((_pixels(arrays[f"x_{part}"]), arrays[f"y_{part}"].astype(np.int64)) for part in ("train", "test"))  # type: ignore
 
 
@@ -131,7 +133,10 @@ def _find(name: str, folder: Path) -> list[Path]:
 
 
 def _download(name: str, folder: Path) -> None:
-    """Download the files by torchvision."""
+    """Download the files by torchvision, which checks them against their checksums.
+
+    It leaves a file with a wrong checksum behind, so the files come to their place only when all of them are right.
+    """
     alternatives = (
         f"copy its four IDX files ({FILES[0]}, ...) into {folder / name}, or set XPNET_DATA or root= to the folder "
         "that holds them, or use mnist_sample(), which needs no files"
@@ -144,7 +149,13 @@ def _download(name: str, folder: Path) -> None:
             f"{install_command('vision')}, or {alternatives}"
         ) from error
     try:
-        getattr(datasets, name)(folder, download=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=".download-", dir=folder) as temporary:
+            getattr(datasets, name)(temporary, download=True)
+            raw = folder / name / "raw"
+            raw.mkdir(parents=True, exist_ok=True)
+            for file in FILES:
+                Path(temporary, name, "raw", file).replace(raw / file)
     except (OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise RuntimeError(f"{name} is not in {folder} and cannot be downloaded ({reason}); {alternatives}") from error

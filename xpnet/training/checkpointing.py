@@ -5,7 +5,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from math import isclose
 from typing import Any, NamedTuple, TypeAlias
@@ -99,7 +100,6 @@ class Checkpoint(Callback):
             self.resumed.take_over()
             self._remember()
         self._mark_written()
-        self._handler = _raise_exit_on_sigterm()
 
     def on_chunk_end(self, steps: int) -> None:
         """Take a snapshot, and write it if it is due."""
@@ -120,13 +120,9 @@ class Checkpoint(Callback):
 
     def on_train_end(self) -> None:
         """Write the last snapshot, also after an exception, Ctrl-C and SIGTERM."""
-        try:
-            if self._snapshot is not self._written:
-                self._try_to_write()
-        finally:
-            if self._handler is not None:
-                signal.signal(signal.SIGTERM, self._handler)
-            del self.training, self._snapshot, self._written
+        if self._snapshot is not self._written:
+            self._try_to_write()
+        del self.training, self._snapshot, self._written
 
     def _remember(self) -> None:
         """Take a snapshot of network, callbacks and position: one assignment, so that an interrupt cannot split it."""
@@ -246,21 +242,21 @@ def check_same_training(
             continue
         if is_data:
             raise ValueError(
-                f"resume=True goes on with {path}, but {name} differs from the data of that training: "
-                f"{_describe_difference(then[name], value)}; give the same data, or another checkpoint"
+                f"{name} differs from that of the training in {path}: {_describe_difference(then[name], value)}; give "
+                "the same data, or another checkpoint"
             )
         raise _difference(path, f"{name}={then[name]!r}", f"{name}={value!r}")
+    if [step for step, _ in lr] != compared:
+        raise _difference(path, f"lr at the steps {[step for step, _ in lr]}", f"lr at the steps {compared}")
     with explain_errors(path):
-        check_steps(before.position, steps)
-        if [step for step, _ in lr] != compared:
-            raise ValueError(f"it has the rates of the steps {[step for step, _ in lr]}, and not of {compared}")
+        check_steps(before.position, steps if "examples" in now["train_data"] else None)
     for (step, rate), (_, wanted) in zip(_sample_rates(schedule, compared, now["epochs"] * (steps or 0)), lr):
         if rate != wanted:
             raise _difference(path, f"lr={wanted!r} at step {step}", f"lr={rate!r}")
 
 
 def check_steps(position: Mapping[str, Any], steps: int | None) -> None:
-    """Refuse a position whose numbers contradict each other; `steps` are those of an epoch, if that is known."""
+    """Refuse a position whose numbers contradict each other; `steps` are those of an epoch, if that is certain."""
     if steps is None:
         right = position["steps"] <= position["total_steps"]
     else:
@@ -273,8 +269,7 @@ def check_steps(position: Mapping[str, Any], steps: int | None) -> None:
 
 def _difference(path: str, before: str, now: str) -> ValueError:
     return ValueError(
-        f"resume=True goes on with {path}, whose training has {shorten(before)}, but this one has {now}; give the "
-        "same, or another checkpoint"
+        f"{path} holds a training with {shorten(before)}, but this one has {now}; give the same, or another checkpoint"
     )
 
 
@@ -318,16 +313,19 @@ def _split_state(callback: Callback) -> tuple[dict[str, Any], dict[str, State]]:
         raise ValueError(f"{name}.get_state must return a dict of plain values, as in JSON ({error})") from error
 
 
-def _raise_exit_on_sigterm() -> Any:
-    """Let SIGTERM raise SystemExit where it would end the process at once; return the handler to put back, if any."""
-    if threading.current_thread() is not threading.main_thread():
-        return None
-    handler = signal.getsignal(signal.SIGTERM)
-    if handler is not signal.SIG_DFL:  # it is the user's
-        return None
+@contextmanager
+def exiting_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM raise SystemExit meanwhile, where it would end the process at once; a handler of the user's stays."""
+    in_main_thread = threading.current_thread() is threading.main_thread()  # only there handlers can be set
+    if not in_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
 
     def exit_process(number: int, frame: Any) -> None:
         raise SystemExit(128 + number)
 
-    signal.signal(signal.SIGTERM, exit_process)
-    return handler
+    try:
+        signal.signal(signal.SIGTERM, exit_process)
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

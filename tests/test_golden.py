@@ -1,0 +1,70 @@
+"""Files that earlier versions wrote keep loading: those in tests/golden, one set for each format since the fifth."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from xpnet import Adam, Callback, Clip, EarlyStopping, Network, OneCycle
+from xpnet.checkpoint.file import FORMAT, READABLE
+from xpnet.training import loop
+
+GOLDEN = Path(__file__).parent / "golden"
+X = np.linspace(-1.0, 1.0, 60).reshape(20, 3)
+LABELS = np.arange(20) % 2
+KINDS = ["plain", "full", "double"]
+
+
+def path_of(number, name):
+    return GOLDEN / f"format-{number}-{name}.safetensors"
+
+
+def outputs(number, name):
+    with np.load(GOLDEN / f"format-{number}-outputs.npz") as arrays:
+        return arrays[name]
+
+
+def test_every_format_that_is_read_has_its_files_and_the_latest_is_written():
+    assert max(READABLE) == FORMAT
+    files = {path_of(number, name).name for number in READABLE for name in [*KINDS, "training"]}
+    assert {file.name for file in GOLDEN.glob("*.safetensors")} == files
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("number", READABLE)
+def test_a_file_loads_and_computes_and_trains(place, number, name):
+    net = Network.load(path_of(number, name), **place._asdict())
+    tolerance = {"rtol": 1e-5, "atol": 1e-6} if net.dtype == "float32" else {"rtol": 1e-12}
+    np.testing.assert_allclose(net.backend.to_numpy(net.forward(X)), outputs(number, name), **tolerance)
+    targets = np.stack([X.sum(axis=1), X[:, 0] * X[:, 1]], axis=1) if net.task == "regression" else LABELS
+    net.train((X, targets), epochs=1, lr=0.01, progress=False)
+
+
+@pytest.mark.parametrize("number", READABLE)
+def test_all_of_a_file_is_read(number):
+    plain, full = (Network.load(path_of(number, name)) for name in ("plain", "full"))
+    assert plain.notes == {"labels": ["no", "ja"], "ä": [1, 2.5, None]}
+    assert full.optimizer == Clip(Adam(), 1.0)
+    assert (full.activation, full.dropout, full.standardize) == (["elu(0.5, 1.0)"], [0.0, 0.2], True)
+    assert len(full.history["validation_cost"]) == 3
+    assert full.state.dropout.step[0] == 12
+
+
+@pytest.mark.parametrize("number", READABLE)
+def test_a_training_is_resumed(tmp_path, monkeypatch, place, number):
+    """It gives the network that it would have given without the interruption."""
+
+    class Stop(Callback):
+        """It has the name of the one that interrupted."""
+
+    monkeypatch.setattr(loop, "steps_per_chunk", lambda *args, **options: 2)
+    checkpoint = tmp_path / "run.safetensors"
+    shutil.copy(path_of(number, "training"), checkpoint)
+    options = {"epochs": 4, "batch_size": 5, "lr": OneCycle(0.05), "optimizer": Adam(), "progress": False}
+    net = Network([3, 4, 2], task="classification", dropout=0.1, **place._asdict())
+    options |= {"checkpoint": checkpoint, "resume": True, "validation_data": (X, LABELS)}
+    net.train((X, LABELS), callbacks=[EarlyStopping(9), Stop()], **options)
+    wanted = outputs(number, "training")
+    np.testing.assert_allclose(net.backend.to_numpy(net.forward(X)), wanted, rtol=1e-4, atol=1e-5)
+    assert [row["epoch"] for row in net.history] == [1, 2, 3, 4]

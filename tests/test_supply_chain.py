@@ -1,0 +1,221 @@
+"""What xpnet brings and what it reaches for: no network, nothing executed from files, every licence in its place."""
+
+import ast
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import installed
+from test_structure import modules
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "xpnet"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+# Refuses every use of the network and every other program, and remembers it: libraries may swallow the error
+GUARD = """
+import json, sys
+events = []
+def refuse(event, arguments):
+    if event.startswith(("socket.", "subprocess.", "os.system", "os.posix_spawn", "os.exec", "os.fork", "os.spawn")):
+        if event not in ("socket.__new__", "socket.gethostname"):  # these reach nobody
+            events.append(f"{event} {arguments[:2]!r}")  # without the environment of a program
+            raise OSError("no network here")
+sys.addaudithook(refuse)
+"""
+
+USE = """
+import contextlib, os, pkgutil, sys
+import xpnet
+from xpnet import Adam, EarlyStopping, ModelCheckpoint, Network
+from xpnet.datasets import mnist_sample
+
+folder, backend = sys.argv[1:]
+(x, y), test_data = mnist_sample()
+net = Network([784, 10, 10], scale=0.5, dropout=0.1, backend=backend, seed=0)
+net.train((x[:200], y[:200]), epochs=2, optimizer=Adam(), validation_split=0.1, test_data=test_data, progress=False,
+          callbacks=[EarlyStopping(), ModelCheckpoint(folder + "/best")])
+net.save(folder + "/net")
+Network.load(folder + "/net", backend=backend).predict(test_data[0])
+book = Network([784, 10], backend=backend)
+book.save_network2(folder + "/book")
+Network.load_network2(folder + "/book", backend=backend).evaluate(test_data)
+"""
+
+USE_EVERYTHING = """
+import importlib
+for module in pkgutil.walk_packages(xpnet.__path__, "xpnet."):
+    # the command would begin, and each backend needs its library
+    if not module.name.startswith(("xpnet.__main__", "xpnet.backends._", "xpnet.backends.cuda")):
+        importlib.import_module(module.name)
+from xpnet.cli import main
+from xpnet.estimators import MLPClassifier, MLPRegressor
+for estimator in (MLPClassifier, MLPRegressor):
+    estimator(max_iter=2, n_iter_no_change=2, early_stopping=True).fit(x[:200], y[:200]).predict(x[:10])
+with open(os.devnull, "w") as null, contextlib.redirect_stdout(null), contextlib.redirect_stderr(null):
+    assert main(["train", "--epochs", "1", "--save", folder + "/digits.safetensors"]) == 0
+    assert main(["evaluate", folder + "/digits.safetensors"]) == 0
+"""
+
+
+def run(code: str, *arguments: Any) -> list[str]:
+    """Run code under the guard in a new process, and return what it reached for."""
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-c",
+        f"{GUARD}\n{code}\nprint(json.dumps(events))",
+        *map(str, arguments),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_nothing_reaches_for_the_network_or_another_program(tmp_path: Path) -> None:
+    assert run(USE + USE_EVERYTHING, tmp_path, "numpy") == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", installed(["torch", "jax"]))
+def test_no_backend_reaches_for_the_network_or_another_program(tmp_path: Path, name: str) -> None:
+    assert run(USE, tmp_path, name) == []
+
+
+@pytest.mark.needs("torchvision")
+def test_data_sets_reach_for_the_network_only_when_they_download(tmp_path: Path) -> None:
+    code = """
+from xpnet.datasets import mnist, mnist_sample
+mnist_sample()
+assert events == []
+try:
+    mnist(sys.argv[1])
+except RuntimeError as error:
+    assert "no network here" in str(error), error
+"""
+    assert {event.partition(" ")[0] for event in run(code, tmp_path)} == {"socket.getaddrinfo"}
+
+
+def test_loading_a_network_executes_nothing(tmp_path: Path) -> None:
+    """Python reports each compilation, execution, import and class from a pickle to an audit hook."""
+    code = """
+import sys
+from xpnet import Adam, Clip, Network
+
+net = Network([3, 4, 2], task="regression", dropout=0.5, standardize=True, seed=0)
+net.train(([[1, 2, 3], [4, 5, 7]], [[1, 2], [3, 4]]), epochs=1, optimizer=Clip(Adam(), 1.0), progress=False)
+net.save(sys.argv[1] + "/net")
+Network([3, 4, 2]).save_network2(sys.argv[1] + "/book")
+
+def load():
+    Network.load(sys.argv[1] + "/net")
+    Network.load_network2(sys.argv[1] + "/book")
+
+load()  # the modules of xpnet that load are imported now
+seen = set()
+sys.addaudithook(lambda event, arguments: seen.add(event))
+load()
+names = ("compile", "exec", "import", "pickle.find_class", "marshal.loads", "code.__new__", "function.__new__")
+events += sorted(event for event in seen if event in names or event.startswith("ctypes."))
+assert "open" in seen
+"""
+    assert run(code, tmp_path) == []
+
+
+# The sources
+
+# What would execute or import what a file holds, or start a program
+FORBIDDEN = {
+    *("pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "yaml", "runpy"),
+    *("eval", "exec", "compile", "__import__", "execfile", "find_class", "Unpickler", "subprocess", "system", "popen"),
+    *("import_module", "CDLL", "RawModule", "RawKernel", "__reduce__", "__reduce_ex__", "__getstate__", "__setstate__"),
+    *("socket", "urllib", "requests", "http", "ftplib", "urlopen", "urlretrieve"),
+}
+JUSTIFIED = {
+    # imports by name: the name is one of xpnet's own modules
+    ("__init__", "import_module"),
+    ("backends.choose", "import_module"),
+    # copies and pickles: what a program asks Python for, and no file that xpnet reads
+    ("backends.base", "__reduce__"),
+    ("backends.base", "import_module"),  # a backend in a pickle is the name of its library
+    ("core.activations", "__reduce__"),
+    ("core.costs", "__reduce__"),
+    ("network", "__getstate__"),
+    ("network", "__setstate__"),
+    # GPUs: NVIDIA's library, and kernels that xpnet writes from the operations of a step
+    ("backends.cuda.cublas", "CDLL"),
+    ("backends.cuda.graph", "RawModule"),
+}
+
+
+def names_in(tree: ast.AST) -> set[str]:
+    """Every name that a module uses, imports or defines; `re.compile` is not the builtin."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            names.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            if ast.unparse(node) != "re.compile":
+                names.add(node.attr)
+        elif isinstance(node, ast.FunctionDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Import):
+            names |= {part for alias in node.names for part in alias.name.split(".")}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {*(node.module or "").split("."), *(alias.name for alias in node.names)}
+    return names
+
+
+def test_the_sources_execute_nothing_but_what_is_justified() -> None:
+    found = {
+        (module, name)
+        for module, path in modules().items()
+        for name in names_in(ast.parse(path.read_text())) & FORBIDDEN
+    }
+    assert found == JUSTIFIED
+
+
+def test_arrays_are_read_without_pickle() -> None:
+    """Where `np.load` is called, it says so, whatever NumPy's default."""
+    calls = [
+        node
+        for path in modules().values()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("load", "fromfile", "memmap")
+    ]
+    of_numpy = [call for call in calls if ast.unparse(call.func).startswith(("np.", "numpy."))]
+    assert len(of_numpy) == 3
+    for call in of_numpy:
+        assert ["allow_pickle", "False"] in [[word.arg, ast.unparse(word.value)] for word in call.keywords]
+    others = {ast.unparse(call.func) for call in calls} - {ast.unparse(call.func) for call in of_numpy}
+    assert others == {"safetensors.numpy.load", "Network.load", "load"}  # the last is the command's
+
+
+# What is bundled
+
+
+def test_every_bundled_file_has_a_licence() -> None:
+    """Files that are not xpnet's own are named by a licence beside them, which goes into the wheel and its metadata."""
+    others = [path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")]
+    licences = [path for path in others if path.name.startswith("LICENSE")]
+    bundled = sorted(path for path in others if path not in licences and path.name != "py.typed")
+    assert [path.name for path in bundled] == ["mnist_sample.npz"]
+    for path in bundled:
+        assert any(path.name in licence.read_text() for licence in licences if licence.parent == path.parent), path
+    named = {ROOT / name for name in PROJECT["license-files"]}
+    assert named == {ROOT / "LICENSE", *licences}
+    assert all(path.is_file() for path in named)
+
+
+def test_the_package_needs_no_more_than_five_small_libraries() -> None:
+    """NumPy and threadpoolctl are BSD, array-api-compat MIT, safetensors Apache 2.0, tqdm MPL 2.0 and MIT.
+
+    They need no others, but for colorama (BSD) on Windows. Before you add one, look at its licence and its needs.
+    """
+    names = {requirement.partition(">")[0] for requirement in PROJECT["dependencies"]}
+    assert names == {"numpy", "array-api-compat", "tqdm", "safetensors", "threadpoolctl"}

@@ -1,0 +1,181 @@
+"""Files of the book's network2.py: JSON text, to and from sizes, weights, biases and cost; nothing is executed."""
+
+import json
+import os
+from collections.abc import Sequence
+from reprlib import repr as shorten
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpnet.arguments import infer_task
+from xpnet.checks import check_folder, choices
+from xpnet.core.activations import sigmoid
+from xpnet.core.model import Model
+from xpnet.errors import CheckpointError
+from xpnet.files import read_file, write_file
+
+COSTS = {"QuadraticCost": "quadratic", "CrossEntropyCost": "cross_entropy"}  # names in the files -> names here
+KEYS = ("sizes", "weights", "biases", "cost")
+
+
+class Contents(NamedTuple):
+    """What such a file holds. All neurons are sigmoid neurons."""
+
+    sizes: list[int]
+    weights: list[np.ndarray]  # (n_out, n_in) for each layer
+    biases: list[np.ndarray]  # (n_out, 1) for each layer
+    cost: str  # "quadratic" or "cross_entropy"
+
+
+def write(path: str | os.PathLike[str], contents: Contents) -> None:
+    """Write a file; an existing file is replaced whole, or not at all."""
+    check_folder(path)
+    write_file(path, encode(contents).encode())
+
+
+def read(path: str | os.PathLike[str], dtype: str) -> Contents:
+    """Read a file, with its numbers in a dtype.
+
+    Raises
+    ------
+    CheckpointError
+        If the file does not hold a network of network2.py; it names `path` and what is wrong.
+    OSError
+        If it cannot be read at all.
+    """
+    content = read_file(path)
+    try:
+        return decode(content.decode(), dtype)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"{path} does not hold a network of network2.py ({error}); give a file written by the book's network2.py "
+            "or by Network.save_network2"
+        ) from error
+
+
+def encode(contents: Contents) -> str:
+    """Write the text of a file, as network2.py does; the decimals of a number give the same float64 again.
+
+    Examples
+    --------
+    >>> encode(Contents([2, 1], [np.array([[0.1, 2.0]])], [np.array([[-3.0]])], "quadratic"))
+    '{"sizes": [2, 1], "weights": [[[0.1, 2.0]]], "biases": [[[-3.0]]], "cost": "QuadraticCost"}'
+    """
+    names = {name: name_there for name_there, name in COSTS.items()}
+    record = {
+        "sizes": contents.sizes,
+        "weights": [w.tolist() for w in contents.weights],
+        "biases": [b.tolist() for b in contents.biases],
+        "cost": names[contents.cost],
+    }
+    return json.dumps(record)
+
+
+def decode(text: str, dtype: str) -> Contents:
+    """Read the text of a file; nothing is made that the text does not hold in full.
+
+    Raises
+    ------
+    ValueError
+        If anything in it is wrong, missing or unknown.
+
+    Examples
+    --------
+    >>> text = '{"sizes": [2, 1], "weights": [[[0.1, 2]]], "biases": [[[-3]]], "cost": "QuadraticCost"}'
+    >>> decode(text, "float64")
+    Contents(sizes=[2, 1], weights=[array([[0.1, 2. ]])], biases=[array([[-3.]])], cost='quadratic')
+    """
+    record = json.loads(
+        text, parse_int=_parse_integer, parse_constant=_refuse_constant, object_pairs_hook=_refuse_duplicates
+    )
+    if not isinstance(record, dict):
+        raise ValueError(f"it must be an object with the keys {choices(KEYS)}, not {shorten(record)}")
+    for key in sorted(record.keys() - KEYS):
+        raise ValueError(f"the key {shorten(key)} is unknown; choose from {choices(KEYS)}")
+    for key in KEYS:
+        if key not in record:
+            raise ValueError(f"the key {key!r} is missing")
+    sizes = _parse_sizes(record["sizes"])
+    if not isinstance(record["cost"], str) or record["cost"] not in COSTS:
+        raise ValueError(f"cost={shorten(record['cost'])} is unknown; choose from {choices(COSTS)}")
+    weights = _parse_matrices("weights", record["weights"], list(zip(sizes[1:], sizes)), dtype)
+    biases = _parse_matrices("biases", record["biases"], [(n_out, 1) for n_out in sizes[1:]], dtype)
+    return Contents(sizes, weights, biases, COSTS[record["cost"]])
+
+
+def check_model(model: Model, is_standardized: bool) -> None:
+    """Check that network2.py has networks of this kind.
+
+    Raises
+    ------
+    ValueError
+        If it has none; the message names the first argument of `Network` that network2.py does not have.
+    """
+    activations = [sigma.name for sigma in model.sigmas]
+    task = infer_task(sigmoid, model.n_out)
+    others = {
+        f"activation={activations[:-1]!r}": any(name != "sigmoid" for name in activations[:-1]),
+        f"output_activation={activations[-1]!r}": activations[-1] != "sigmoid",
+        f"cost={model.cost.name!r}": model.cost.name not in COSTS.values(),
+        f"dropout={list(model.dropout)!r}": any(model.dropout),
+        f"scale={model.scale!r}": model.scale is not None,
+        "standardize=True": is_standardized,
+        f"task={model.task!r}": model.task != task,
+    }
+    for argument, is_other in others.items():
+        if is_other:
+            raise ValueError(
+                f"{argument} cannot be written for network2.py; its networks have sigmoid neurons, the costs "
+                f"{choices(COSTS.values())} and, here, the task {task!r}; use save(path), which writes every network"
+            )
+
+
+def _parse_integer(digits: str) -> int | float:
+    """Convert a whole number; one of more than 64 bits becomes a float, infinite if it is too large for that too."""
+    return int(digits) if len(digits) < 19 else float(digits)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"it holds {name}, which is not JSON")
+
+
+def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {shorten(max(keys, key=keys.count))} stands there twice")
+    return record
+
+
+def _parse_sizes(sizes: Any) -> list[int]:
+    if not isinstance(sizes, list) or len(sizes) < 2:
+        raise ValueError(f"sizes={shorten(sizes)} must be a list with the number of units of at least two layers")
+    for l, size in enumerate(sizes):
+        if type(size) is not int or size < 1:
+            raise ValueError(f"sizes[{l}]={shorten(size)} must be a whole number of at least 1")
+    return sizes
+
+
+def _parse_matrices(key: str, matrices: Any, shapes: Sequence[tuple[int, int]], dtype: str) -> list[np.ndarray]:
+    """Check one matrix for each layer: a list of rows, which are lists of finite numbers."""
+    if not isinstance(matrices, list) or len(matrices) != len(shapes):
+        raise ValueError(f"{key} must be a list of {len(shapes)} matrices, one for each layer after the inputs")
+    return [_parse_matrix(f"{key}[{l}]", rows, shape, dtype) for l, (rows, shape) in enumerate(zip(matrices, shapes))]
+
+
+def _parse_matrix(name: str, rows: Any, shape: tuple[int, int], dtype: str) -> np.ndarray:
+    n_rows, n_columns = shape
+    if not isinstance(rows, list) or len(rows) != n_rows:
+        raise ValueError(f"{name} must be a list of {n_rows} rows of {n_columns} numbers, to match sizes")
+    for i, row in enumerate(rows):
+        if not isinstance(row, list) or len(row) != n_columns:
+            raise ValueError(f"{name}[{i}]={shorten(row)} must be a list of {n_columns} numbers, to match sizes")
+        if not set(map(type, row)) <= {int, float}:  # True and False are neither
+            wrong = next(value for value in row if type(value) not in (int, float))
+            raise ValueError(f"{name}[{i}] holds {shorten(wrong)}, but must hold numbers")
+    with np.errstate(over="ignore"):
+        matrix = np.array(rows, np.float64).astype(dtype)
+    if not np.isfinite(matrix).all():
+        raise ValueError(f"{name} holds a number that is infinite in {dtype}")
+    return matrix
