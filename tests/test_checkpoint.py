@@ -669,6 +669,29 @@ def test_states_that_the_network_does_not_have_are_refused(tmp_path: Path, name:
     refuse(path, f"the tensor '{name}' is not one of xpnet's")
 
 
+@pytest.mark.parametrize("text", ['"seeds": ', '"momentum": ', '"state": ', '"format": ', '"checksum": '])
+def test_a_key_that_is_there_twice_is_refused(tmp_path: Path, text: str) -> None:
+    """Readers differ in which of the two they take."""
+    path = full(tmp_path)
+
+    def change(header: dict[str, Any], arrays: Any) -> str:
+        return json.dumps({"checksum": "0" * 64} | header).replace(text, f"{text}5, {text}", 1)
+
+    forge(path, change)
+    refuse(path, f"the key '{json.loads(text[:-2])}' stands there twice")
+
+
+@pytest.mark.parametrize("name", ["__metadata__", "layers.0.w", "dtype"])
+def test_a_name_that_is_there_twice_is_refused(tmp_path: Path, name: str) -> None:
+    path = full(tmp_path)
+    content = path.read_bytes()
+    end = 8 + int.from_bytes(content[:8], "little")
+    text = content[8:end].replace(f'"{name}":'.encode(), f'"{name}":{{}},"{name}":'.encode(), 1)
+    path.write_bytes(len(text).to_bytes(8, "little") + text + content[end:])
+    seal(path)
+    refuse(path, f"the key '{name}' stands there twice")
+
+
 @pytest.mark.parametrize("key", ["optimizer", "seeds"])
 def test_pairs_are_no_dict(tmp_path: Path, key: str) -> None:
     path = full(tmp_path)

@@ -17,7 +17,7 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from xpnet.checkpoint.record import Record, check_depth, check_tensors, refuse_unknown
-from xpnet.checks import check_folder, shorten
+from xpnet.checks import check_folder, refuse_duplicates, truncate
 from xpnet.errors import CheckpointError
 from xpnet.files import read_file, write_file
 
@@ -73,11 +73,11 @@ def read(path: str | os.PathLike[str]) -> Record:
     path = os.fsdecode(path)
     content = read_file(path)
     try:
-        header = json.loads(_read_metadata(content)["xpnet"])
+        header = _parse(_read_metadata(content)["xpnet"])
         check_depth(header)
         if type(header["format"]) is not int or header["format"] not in READABLE:
             raise CheckpointError(
-                f"{path} has format {shorten(repr(header['format']))} and this version of xpnet reads "
+                f"{path} has format {truncate(repr(header['format']))} and this version of xpnet reads "
                 f"{' and '.join(map(str, READABLE))}; use one that reads it"
             )
         _check_checksum(content, header["checksum"])
@@ -90,7 +90,7 @@ def read(path: str | os.PathLike[str]) -> Record:
         raise
     except (SafetensorError, *INVALID) as error:
         raise CheckpointError(
-            f"{path} does not hold an xpnet network ({type(error).__name__}: {shorten(error)}); give a file "
+            f"{path} does not hold an xpnet network ({type(error).__name__}: {truncate(error)}); give a file "
             "written by Network.save"
         ) from error
 
@@ -102,13 +102,17 @@ def explain_errors(path: str | os.PathLike[str]) -> Iterator[None]:
         yield
     except INVALID as error:
         hint = "; give your own objects as custom=[...]" if "is unknown" in str(error) else ""
-        problem = shorten(f"{error} is missing" if isinstance(error, KeyError) else error)
+        problem = truncate(f"{error} is missing" if isinstance(error, KeyError) else error)
         raise CheckpointError(f"{os.fsdecode(path)} holds a network that is not valid: {problem}{hint}") from error
+
+
+def _parse(text: str | bytes) -> Any:
+    return json.loads(text, object_pairs_hook=refuse_duplicates)
 
 
 def _read_metadata(content: bytes) -> dict[str, str]:
     """Read the metadata of a safetensors file: its header is JSON."""
-    return json.loads(content[8 : _find_end(content)])["__metadata__"]
+    return _parse(content[8 : _find_end(content)])["__metadata__"]
 
 
 def _find_end(content: bytes) -> int:

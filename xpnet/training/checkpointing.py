@@ -15,7 +15,7 @@ import numpy as np
 
 from xpnet.checkpoint.file import explain_errors
 from xpnet.checkpoint.record import Snapshot, TrainingRecord, describe, refuse_unknown
-from xpnet.checks import check_folder, choices, count, shorten, warn
+from xpnet.checks import check_folder, choices, count, truncate, warn
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import Schedule
@@ -269,7 +269,7 @@ def check_steps(position: Mapping[str, Any], steps: int | None) -> None:
 
 def _difference(path: str, before: str, now: str) -> ValueError:
     return ValueError(
-        f"{path} holds a training with {shorten(before)}, but this one has {now}; give the same, or another checkpoint"
+        f"{path} holds a training with {truncate(before)}, but this one has {now}; give the same, or another checkpoint"
     )
 
 
@@ -289,7 +289,7 @@ def _describe_difference(before: Any, now: Any) -> str:
     name = next(name for name in now if not _is_same(before[name], now[name]))
     if name == "digest":
         return "the same number of examples, but other inputs or targets"
-    return f"{name} {shorten(before[name])} and now {now[name]}"
+    return f"{name} {truncate(before[name])} and now {now[name]}"
 
 
 def _steps_to_compare(total: int) -> list[int]:
