@@ -520,6 +520,41 @@ def test_objects_in_the_history_are_left_out_with_a_warning(tmp_path):
     assert Network.load(tmp_path / "net").history["object"] == [None]
 
 
+@pytest.mark.parametrize("depth", [94, 96, 97, 98, 110])
+def test_values_that_are_too_deep_to_be_read_are_not_written(tmp_path, depth):
+    from test_checkpoint import nest
+
+    net = network()
+    train(net, epochs=1)
+    net.history.rows[0]["deep"] = nest(depth)
+    if depth > 97:
+        with pytest.warns(UserWarning, match=r"history\['deep'\] holds an object of type list, which is not saved"):
+            net.save(tmp_path / "net")
+    else:
+        net.save(tmp_path / "net")
+    assert Network.load(tmp_path / "net").history["deep"] == [nest(depth) if depth <= 97 else None]
+
+
+@pytest.mark.parametrize("depth", [95, 96, 110])
+def test_states_of_callbacks_that_are_too_deep_to_be_read_are_refused(tmp_path, depth):
+    from test_checkpoint import nest
+
+    def callbacks():
+        callback = Average()
+        callback.get_state = lambda: {"seen": nest(depth)}
+        return [callback]
+
+    if depth <= 95:
+        interrupted(tmp_path / "run", network, chunks=5, callbacks=callbacks)
+        train(network(), tmp_path / "run", [*callbacks(), Interrupt()], resume=True)
+    else:
+        with pytest.raises(
+            ValueError, match=r"Average\.get_state must .* \(its values are nested more than 100"
+        ):
+            train(network(), tmp_path / "run", callbacks())
+        assert not (tmp_path / "run").exists()
+
+
 # Writing that fails
 
 

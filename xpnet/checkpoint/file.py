@@ -48,7 +48,7 @@ def write(path: str | os.PathLike[str], record: Record, version: str) -> None:
     del header["arrays"]
     try:
         json.dumps(dict(record.notes), default=np.generic.item)
-        check_depth(record.notes)
+        check_depth(record.notes, 1)
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"notes of the network must be a dict of plain values, as in JSON ({error})") from error
     check_depth(header)

@@ -272,7 +272,7 @@ def _refuse_others(tensors: dict[str, np.ndarray], prefix: str, names: Iterable[
 
 
 def check_depth(value: Any, depth: int = 0) -> None:
-    """Refuse values that lie within each other more deeply than any file needs.
+    """Refuse values that lie within each other more deeply than any file needs; `depth` is that of the first.
 
     Examples
     --------
@@ -357,7 +357,7 @@ def _plain_value(name: str, value: Any) -> Any:
     value = value.tolist() if hasattr(value, "tolist") else value  # of NumPy and the other libraries
     try:
         json.dumps(value)
-        check_depth([value])
+        check_depth([value], 2)  # in a row, in the history
     except (TypeError, ValueError, RecursionError):
         warn(f"history[{name!r}] holds an object of type {type(value).__name__}, which is not saved")
         return None

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from xpnet.checkpoint.file import explain_errors
-from xpnet.checkpoint.record import Snapshot, TrainingRecord, describe, refuse_unknown
+from xpnet.checkpoint.record import Snapshot, TrainingRecord, check_depth, describe, refuse_unknown
 from xpnet.checks import check_folder, choices, count, truncate, warn
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.optimizers.table import OPTIMIZERS
@@ -308,6 +308,7 @@ def _split_state(callback: Callback) -> tuple[dict[str, Any], dict[str, State]]:
     try:
         states = {key: value for key, value in remembered.items() if isinstance(value, State)}
         plain = {key: value for key, value in remembered.items() if key not in states}
+        check_depth(plain, 4)  # of a callback, in the callbacks, in the training, in the header
         return json.loads(json.dumps(plain, default=np.generic.item)), states
     except (TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ValueError(f"{name}.get_state must return a dict of plain values, as in JSON ({error})") from error
