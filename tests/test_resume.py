@@ -548,9 +548,7 @@ def test_states_of_callbacks_that_are_too_deep_to_be_read_are_refused(tmp_path, 
         interrupted(tmp_path / "run", network, chunks=5, callbacks=callbacks)
         train(network(), tmp_path / "run", [*callbacks(), Interrupt()], resume=True)
     else:
-        with pytest.raises(
-            ValueError, match=r"Average\.get_state must .* \(its values are nested more than 100"
-        ):
+        with pytest.raises(ValueError, match=r"Average\.get_state must .* \(its values are nested more than 100"):
             train(network(), tmp_path / "run", callbacks())
         assert not (tmp_path / "run").exists()
 
