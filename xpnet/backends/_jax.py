@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xpnet.backends.base import Backend, Loop, cast, precision
+from xpnet.backends.base import Backend, Loop, cast, host_array, precision
 from xpnet.core.arrays import Array, Function, leaves, map_arrays
 from xpnet.errors import BackendError
 
@@ -49,7 +49,7 @@ class JaxBackend(Backend):
             return jax.device_put(x, self.device, may_alias=False)
 
     def to_numpy(self, x: Array) -> np.ndarray:
-        return np.asarray(x)
+        return host_array(x)
 
     def loop(self, step: Function, gather: Function, data: Any) -> Loop:
         return CompiledLoop(self, step, gather, data)
