@@ -669,6 +669,12 @@ def test_states_that_the_network_does_not_have_are_refused(tmp_path: Path, name:
     refuse(path, f"the tensor '{name}' is not one of xpnet's")
 
 
+def test_a_state_of_a_callback_without_a_training_is_refused(tmp_path: Path) -> None:
+    path, name = saved(tmp_path), "callbacks.0.best_state.layers.0.w"
+    forge(path, lambda header, arrays: arrays.update({name: arrays["layers.0.w"]}))
+    refuse(path, f"the tensor '{name}' is not one of xpnet's")
+
+
 @pytest.mark.parametrize("text", ['"seeds": ', '"momentum": ', '"state": ', '"format": ', '"checksum": '])
 def test_a_key_that_is_there_twice_is_refused(tmp_path: Path, text: str) -> None:
     """Readers differ in which of the two they take."""

@@ -258,7 +258,8 @@ def check_tensors(record: Record) -> None:
     others = {name for name in arrays if name not in tensors and not OTHER_TENSORS.fullmatch(name)}
     for name in sorted(name for name in others if name.startswith("layers.")):
         raise ValueError(f"sizes={settings['sizes']} contradicts the tensor {name!r}")
-    refuse_unknown("tensor", {name for name in others if not CALLBACK_TENSORS.fullmatch(name)})
+    has_callbacks = record.training is not None
+    refuse_unknown("tensor", {name for name in others if not (has_callbacks and CALLBACK_TENSORS.fullmatch(name))})
 
 
 def refuse_unknown(kind: str, names: Iterable[str]) -> None:
