@@ -815,7 +815,7 @@ def test_a_header_that_lies_about_its_tensors_is_refused(tmp_path: Path, name: s
 
 
 @pytest.mark.parametrize("value", [[[]] * 10**5, [{}] * 10**5, [0.5] * 10**5, "ä" * 10**5], ids=lambda x: repr(x)[:9])
-@pytest.mark.parametrize("where", [("notes", "a"), ("settings", "sizes"), ("optimizer",), ("history",)], ids=str)
+@pytest.mark.parametrize("where", [("notes", "a"), ("settings", "sizes")], ids=str)
 def test_loading_takes_memory_in_proportion_to_the_file(tmp_path: Path, where: Any, value: Any) -> None:
     """An empty list takes 64 bytes in Python, and 3 or 4 in a file."""
     path = full(tmp_path)
