@@ -1103,7 +1103,7 @@ class Network:
         with explain_errors(path):
             net, training = self.copy(), training_of(record)
             net._restore(record)
-            states = {key: net._read_state(tensors, True) for key, tensors in callback_tensors_of(record).items()}
+            states = {key: net._read_state(tensors) for key, tensors in callback_tensors_of(record).items()}
         training = require_training(path, training)
         restored = {name: vars(net)[name] for name in ("state", "scaling", "rng", "notes", "_seeds", "_optimizer")}
         return net, Resumed(training, states, functools.partial(self._take_over, **restored))
@@ -1182,12 +1182,12 @@ class Network:
         self._seeds = Seeds(**records.seeds_of(record))
         self.rng, self.notes, self.history = rng, records.notes_of(record), History(records.history_of(record))
         self.reset_optimizer(records.optimizer_of(record))
-        self.state = self._read_state(records.tensors_of(record), record.optimizer is not None)
+        self.state = self._read_state(records.tensors_of(record))
         scaling = records.scaling_of(record, self._model)
         with self._backend.scope(self._dtype):
             self.scaling = self._copy_to_device(scaling)
 
-    def _read_state(self, tensors: dict[str, np.ndarray], with_optimizer: bool) -> State:
+    def _read_state(self, tensors: dict[str, np.ndarray]) -> State:
         """Make a state of the arrays in a record, on the device; its optimizer is that of the network."""
         from xpnet.checkpoint import record as records
 
@@ -1195,12 +1195,13 @@ class Network:
         layers = tuple(zip(self._parse_weights(weights), self._parse_biases(biases)))
         optimizer, dropout = self.state.optimizer, init_dropout(self._seeds.dropout, self._model.dropout)
         with self._backend.scope(self._dtype):
-            if with_optimizer:
-                memory = map_arrays(self._backend.to_numpy, optimizer.memory)
-                memory = rebuild(memory, records.memory_of(tensors, len(leaves(memory))))
-                self._optimizer.check_memory(memory)  # type: ignore[attr-defined]
-                optimizer = optimizer._replace(memory=self._copy_to_device(memory))
-            if dropout is not None:
+            memory = map_arrays(self._backend.to_numpy, optimizer.memory)
+            memory = rebuild(memory, records.memory_of(tensors, len(leaves(memory))))
+            self._optimizer.check_memory(memory)  # type: ignore[attr-defined]
+            optimizer = optimizer._replace(memory=self._copy_to_device(memory))
+            if dropout is None:
+                records.refuse_unknown("tensor", {"dropout.step"} & tensors.keys())
+            else:
                 dropout = self._copy_to_device(dropout._replace(step=records.dropout_step_of(tensors)))
         return State(layers, optimizer, self.state.cost, dropout)
 
