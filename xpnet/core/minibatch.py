@@ -25,9 +25,12 @@ class Encoding(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """The data of one step: indices of the examples, and numbers. Stacked: with an axis of steps first."""
+    """The data of one step: indices of the examples, and numbers. Stacked: with an axis of steps first.
 
-    index: Array  # (m,) int32
+    For several networks, the indices have an axis of networks in front, and numbers have the shape (networks, 1, 1).
+    """
+
+    index: Array  # (..., m) int32
     lr: Array  # ()
     decay: Array | None = None  # (), λ of this step, where the cost has a penalty λ/2 ‖w‖² that varies by minibatch
 
@@ -35,9 +38,9 @@ class Batch(NamedTuple):
 class Minibatch(NamedTuple):
     """The arrays that a step computes with. Stacked: with an axis of steps first."""
 
-    x: Array  # (m, n_in)
-    y: Array  # (m, n_targets)
-    weight: Array | None  # (m,)
+    x: Array  # (..., m, n_in)
+    y: Array  # (..., m, n_targets)
+    weight: Array | None  # (..., m)
     lr: Array  # ()
     decay: Array | None = None  # ()
 

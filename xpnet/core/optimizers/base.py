@@ -49,8 +49,9 @@ def add_decay(grads: Layers, layers: Layers, strength: Array | None) -> Layers:
 
 
 def penalty(layers: Layers, strength: Array, xp: Namespace) -> Array:
-    """Compute λ/2 ‖w‖², whose gradient `add_decay` adds."""
-    return 0.5 * strength * sum(xp.sum(w * w) for w, _ in layers)
+    """Compute λ/2 ‖w‖², whose gradient `add_decay` adds: a number for each network, (..., 1)."""
+    squares = sum(xp.sum(w * w, axis=(-2, -1), keepdims=True) for w, _ in layers)
+    return (0.5 * strength * squares)[..., 0]
 
 
 def require_finite(name: str, arrays: Iterable[Array]) -> None:

@@ -50,8 +50,9 @@ def _with_clipping(inner: Update) -> Update:
     ) -> tuple[Layers, OptimizerState]:
         limit = largest = state.hyperparameters.number
         for g in leaves(grads):
-            largest = xp.maximum(largest, xp.max(xp.abs(g)))
-        norm = largest * xp.sqrt(sum(xp.sum((g / largest) ** 2) for g in leaves(grads)))  # g² alone might overflow
+            largest = xp.maximum(largest, xp.max(xp.abs(g), axis=(-2, -1), keepdims=True))
+        squares = (xp.sum((g / largest) ** 2, axis=(-2, -1), keepdims=True) for g in leaves(grads))
+        norm = largest * xp.sqrt(sum(squares))  # g² alone might overflow
         factor = limit / xp.maximum(norm, limit)
         grads = tuple((factor * gw, factor * gb) for gw, gb in grads)
         return _update_inner(inner, layers, grads, state, lr, xp)
