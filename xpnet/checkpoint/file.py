@@ -40,6 +40,11 @@ def write(path: str | os.PathLike[str], record: Record, version: str) -> None:
         The version of xpnet, for people who read the file.
     """
     check_folder(path)
+    write_file(path, encode(record, version))
+
+
+def encode(record: Record, version: str) -> bytes:
+    """Return the content of the file of a record."""
     arrays = {name: np.asarray(array, order="C") for name, array in record.arrays.items()}
     header = {"checksum": ZEROS, "format": FORMAT, "version": version, **record._asdict()}
     del header["arrays"]
@@ -51,7 +56,7 @@ def write(path: str | os.PathLike[str], record: Record, version: str) -> None:
     content = safetensors.numpy.save(arrays, {"xpnet": text})
     digest = hashlib.sha256(content).hexdigest()
     start = _find_checksum(content)
-    write_file(path, b"".join([content[:start], digest.encode(), content[start + len(digest) :]]))
+    return b"".join([content[:start], digest.encode(), content[start + len(digest) :]])
 
 
 def read(path: str | os.PathLike[str]) -> Record:
@@ -65,7 +70,11 @@ def read(path: str | os.PathLike[str]) -> Record:
     OSError
         If it cannot be read at all.
     """
-    content = read_file(path)
+    return decode(read_file(path), path)
+
+
+def decode(content: bytes, path: str | os.PathLike[str]) -> Record:
+    """Return the record in the content of a file, whose path is for messages."""
     try:
         header = json.loads(_read_metadata(content)["xpnet"])
         if type(header["format"]) is not int or header["format"] not in READABLE:
