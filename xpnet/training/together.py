@@ -8,8 +8,9 @@ once, and the states are split again. A network that has stopped takes no part a
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from typing import Any
 
 import numpy as np
 
@@ -62,9 +63,11 @@ def train_together(
     several = threads is not None and min(threads, len(groups)) > 1
     with ThreadPoolExecutor(threads, "xpnet") if several else nullcontext() as executor:
         tasks = {k: task for k, loop in enumerate(loops) if (task := next(loop, None)) is not None}
+        run: Any = map  # the first chunk runs group by group: what one of them compiles serves the others too
         while tasks:
             before = {k: trainings[k].net.state for k in tasks}
-            states = run_groups(groups, before, tasks, executor)
+            states = run_groups(groups, before, tasks, run)
+            run = map if executor is None else executor.map
             check_finite(states, tasks, reader)
             yield states
             tasks = {k: task for k in tasks if (task := next(loops[k], None)) is not None}
@@ -114,10 +117,9 @@ class Group:
 
 
 def run_groups(
-    groups: Sequence[Group], before: Mapping[int, State], tasks: Mapping[int, Task], executor: Executor | None
+    groups: Sequence[Group], before: Mapping[int, State], tasks: Mapping[int, Task], run: Any
 ) -> dict[int, State]:
-    """Do the tasks of all groups, in several threads if there is an executor, and return the new states."""
-    run = map if executor is None else executor.map
+    """Do the tasks of all groups by `run`, which is `map` or that of an executor, and return the new states."""
     return {k: state for states in run(lambda group: group.run(before, tasks), groups) for k, state in states.items()}
 
 
