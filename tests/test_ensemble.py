@@ -188,6 +188,31 @@ def test_members_validate_on_splits_of_their_own(place):
             np.testing.assert_allclose(histories[k][name], history[name], rtol=1e-6)
 
 
+@pytest.mark.parametrize("way", ["rows", "split"])
+def test_members_have_scalings_of_their_own(way, place):
+    x, y = make_data("real")
+    settings = {"activation": "tanh", "task": "regression", "standardize": True, "dtype": "float64", **place._asdict()}
+    options = {"epochs": 6, "batch_size": 8, "lr": 0.1, "progress": False}
+    rows = [np.random.default_rng(k).integers(64, size=40) for k in range(3)]
+    own = {"rows": rows, "validation_data": (x, y)} if way == "rows" else {"validation_split": 0.25}
+    ensemble = Ensemble([5, 4, 1], 3, seed=SEEDS, **settings)
+    for again in (False, True):
+        histories = ensemble.train((x, y), callbacks=[EarlyStopping(1, min_delta=0.02)], **own, **options)
+        if again:  # with the scalings that they have
+            break
+        for k, seed in enumerate(SEEDS):
+            net = Network([5, 4, 1], seed=seed, **settings)
+            before, stop = net.copy(), [EarlyStopping(1, min_delta=0.02)]
+            if way == "rows":
+                history = net.train((x[rows[k]], y[rows[k]]), validation_data=(x, y), callbacks=stop, **options)
+            else:
+                history = net.train((x, y), validation_split=0.25, callbacks=stop, **options)
+            assert_close(ensemble[k], net, before, 1e-9)
+            np.testing.assert_allclose(histories[k]["validation_cost"], history["validation_cost"], rtol=1e-9)
+            for one, other in zip(net.scaling, ensemble[k].scaling):
+                np.testing.assert_allclose(*on_host(ensemble, one, other))
+
+
 def test_members_stop_early_each_by_itself(place):
     data, held_out = make_data("real"), make_data("real", seed=5)
     settings = {"activation": "tanh", "task": "regression", "standardize": True, "dtype": "float64", **place._asdict()}
@@ -529,17 +554,13 @@ def test_arguments_of_networks_that_ensembles_lack(options, name):
         Ensemble([5, 4, 3], 2, seed=0).train(GOOD, **options)
 
 
-@pytest.mark.parametrize("options", [{"rows": [[0, 1]] * 2}, {"validation_split": 0.5}])
-def test_members_have_one_scaling(options):
-    ensemble = Ensemble([5, 4, 1], 2, seed=0, task="regression", standardize=True)
-    with pytest.raises(ValueError, match="standardize=True learns one scaling for an Ensemble, and with rows or valid"):
-        ensemble.train(make_data("real"), 1, progress=False, **options)
-    nets = [member.copy() for member in ensemble]
+def test_scalings_that_some_members_lack_are_refused():
+    nets = [Network([5, 4, 1], task="regression", standardize=True, seed=0) for _ in range(2)]
     nets[0].train(make_data("real"), 1, progress=False)
-    with pytest.raises(
-        ValueError, match="members 0 and 1 have different scalings, and an Ensemble trains with one; set"
-    ):
-        Ensemble.of(nets).train(make_data("real"), 1, progress=False)
+    plain = [Network([5, 4, 1], task="regression", seed=0) for _ in range(2)]
+    plain[0].scaling = nets[0].scaling
+    with pytest.raises(ValueError, match="member 1 has no scaling, and others have one; give all of them one, or set"):
+        Ensemble.of(plain).train(make_data("real"), 1, progress=False)
 
 
 REFUSED = {

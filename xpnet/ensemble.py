@@ -311,7 +311,7 @@ class Ensemble:
         >>> bool(ensemble.accuracy(test_data) > 0.85)
         True
         """
-        from xpnet.data.prepare import Request, fit_scaling, prepare_for_each, scale_for_each
+        from xpnet.data.prepare import Request, fit_for_each, prepare_for_each, scale_for_each
         from xpnet.data.sampling import SAMPLING
         from xpnet.training.arguments import parse_epochs, parse_metrics, parse_optimizer, parse_schedule
         from xpnet.training.evaluate import make_evaluations
@@ -352,19 +352,14 @@ class Ensemble:
         with backend.scope(first.dtype):  # for the user's own code, too: data sets, metrics and callbacks
             seeds = [network.seeds.split for network in self]
             sources = prepare_for_each(request, first.view.reader, split_seeds=seeds, rows=rows)
-            scaling = self._common_scaling()
-            if first.standardize and scaling is None:
-                if rows is not None or validation_split is not None:
-                    raise ValueError(
-                        "standardize=True learns one scaling for an Ensemble, and with rows or validation_split every "
-                        "member would have its own; standardize the data yourself, or give validation_data"
-                    )
-                scaling = fit_scaling(sources[0].train, progress)
-            sources = scale_for_each(sources, scaling)
+            scalings = self._scalings()
+            if first.standardize:
+                scalings = fit_for_each(sources, scalings, progress)
+            sources = scale_for_each(sources, scalings)
         for k, part in enumerate(sources):
             evaluations = make_evaluations(first.task, part, metrics, training_metrics, progress=False)
             callbacks_of[k] = [*evaluations, *callbacks_of[k]]
-        self._run(plans, sources, callbacks_of, scaling, threads, progress)
+        self._run(plans, sources, callbacks_of, scalings, threads, progress)
         return self.histories
 
     def _run(
@@ -372,7 +367,7 @@ class Ensemble:
         plans: Sequence[Plan],
         sources: Sequence[Sources],
         callbacks: Sequence[Sequence[Callback]],
-        scaling: Scaling | None,
+        scalings: Sequence[Scaling | None],
         threads: int | str,
         progress: bool,
     ) -> None:
@@ -411,25 +406,29 @@ class Ensemble:
             bar = stack.enter_context(
                 tqdm(total=total, unit="batch", leave=False, dynamic_ncols=True, disable=not progress)
             )
-            for states in train_together(loops, trainings, source.reader, plan.optimizer, number):
+            for states in train_together(loops, trainings, source.reader, plan.optimizer, scalings, number):
                 for k, state in states.items():
-                    vars(self[k]).update(state=state, scaling=scaling)  # at once, in spite of interrupts
+                    vars(self[k]).update(state=state, scaling=scalings[k])  # at once, in spite of interrupts
                 furthest = max((training.position for training in trainings), key=lambda place: place.total_steps)
                 bar.set_description(f"Epoch {furthest.epoch}/{plan.epochs}, {len(states)} networks", refresh=False)
                 bar.update(max(0, furthest.total_steps - bar.n))
 
-    def _common_scaling(self) -> Scaling | None:
-        """Return the scaling that all members have; None if they have none yet."""
-        first = self[0]
-        arrays = [[first.backend.to_numpy(x) for x in leaves(network.scaling)] for network in self]
-        for k, other in enumerate(arrays):
-            same = len(other) == len(arrays[0]) and all(map(np.array_equal, other, arrays[0]))
-            if not same:
-                raise ValueError(
-                    f"members 0 and {k} have different scalings, and an Ensemble trains with one; set the scaling of "
-                    "each member to None, to have one learnt anew"
-                )
-        return first.scaling
+    def _scalings(self) -> list[Scaling | None]:
+        """Return the scaling of each member; equal ones are one object."""
+        distinct: dict[bytes, Scaling] = {}
+        scalings: list[Scaling | None] = []
+        for network in self:
+            if network.scaling is None:
+                scalings.append(None)
+            else:
+                key = b"".join(network.backend.to_numpy(x).tobytes() for x in leaves(network.scaling))
+                scalings.append(distinct.setdefault(key, network.scaling))
+        if distinct and None in scalings and not self[0].standardize:
+            raise ValueError(
+                f"member {scalings.index(None)} has no scaling, and others have one; give all of them one, or set the "
+                "scaling of each to None"
+            )
+        return scalings
 
     def _check_memory(self, optimizers: Sequence[Optimizer]) -> None:
         """Refuse a training for which the machine has too little memory."""

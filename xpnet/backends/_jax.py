@@ -1,6 +1,6 @@
 """JAX: the loop is compiled."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import lru_cache, partial
 from typing import Any
@@ -47,6 +47,16 @@ class JaxBackend(Backend):
     def copy(self, x: Array) -> Array:
         with self.scope(precision(x)):
             return jax.device_put(x, self.device, may_alias=False)
+
+    def stack(self, arrays: Sequence[Array]) -> Array:
+        if self.device.platform != "cpu":
+            return super().stack(arrays)
+        return self.asarray(np.stack([np.asarray(x) for x in arrays]))  # JAX compiles a program for each shape
+
+    def unstack(self, x: Array) -> list[Array]:
+        if self.device.platform != "cpu":
+            return [self.copy(part) for part in jnp.unstack(x)]
+        return [self.asarray(part) for part in np.asarray(x)]
 
     def to_numpy(self, x: Array) -> np.ndarray:
         return np.asarray(x)

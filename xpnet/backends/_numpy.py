@@ -71,6 +71,9 @@ class NumPyBackend(Eager):
     def copy(self, x: Array) -> Array:
         return np.array(x.mT, order="C").mT if x.ndim > 1 else x.copy()  # a wᵀ is faster where wᵀ is contiguous
 
+    def stack(self, arrays: Sequence[Array]) -> Array:
+        return np.stack([x.mT for x in arrays]).mT if arrays[0].ndim > 1 else np.stack(arrays)  # in the order of `copy`
+
     def copy_to_read(self, x: Array) -> Array:
         x = x.copy("K")
         x.flags.writeable = False

@@ -7,6 +7,7 @@ a minibatch is gathered.
 from typing import Any, NamedTuple
 
 from xpnet.core.arrays import Array, Namespace, map_arrays
+from xpnet.core.scaling import Scaling
 
 
 class Examples(NamedTuple):
@@ -22,6 +23,7 @@ class Encoding(NamedTuple):
 
     classes: Array  # (n_targets,) int32: 0, 1, 2, ...
     scale: Array | None = None  # (), multiplies the inputs
+    scaling: Scaling | None = None  # (networks, 1, n) each, if every network standardizes by its own
 
 
 class Batch(NamedTuple):
@@ -75,7 +77,8 @@ def decode(x: Array, y: Array, encoding: Encoding, xp: Namespace) -> tuple[Array
     (array([[0.        , 0.19921875]], dtype=float32), array([[0., 1., 0.]], dtype=float32))
     """
     x = apply_scale(x, encoding.scale, xp)
-    return x, (one_hot(y, encoding.classes, x.dtype, xp) if y.ndim < x.ndim else y)
+    y = one_hot(y, encoding.classes, x.dtype, xp) if y.ndim < x.ndim else y
+    return (x, y) if encoding.scaling is None else (encoding.scaling.inputs(x), encoding.scaling.targets(y))
 
 
 def one_hot(y: Array, classes: Array, dtype: Any, xp: Namespace) -> Array:

@@ -13,6 +13,7 @@ from xpnet.core.arrays import Array, blocks
 from xpnet.core.minibatch import one_hot
 from xpnet.core.scaling import Scaling, compute_scaling
 from xpnet.data.reader import Reader, as_real_array
+from xpnet.data.sampling import in_order
 from xpnet.data.sources import Resident, Rows, Source, check_repeatable, make_source, take_rows, with_bar, with_weight
 from xpnet.data.weights import check_some_weight, check_weights, relative_weight
 
@@ -112,22 +113,40 @@ def prepare_for_each(
     return [Sources(Rows(train, some), Rows(without_weight, others), test) for some, others in divisions]
 
 
-def scale_for_each(sources: Sequence[Sources], scaling: Scaling | None) -> list[Sources]:
-    """Scale the sources of several networks; examples that they share are scaled once."""
-    if scaling is None:
-        return list(sources)
-    scaled: dict[int, Source] = {}
+def fit_for_each(
+    sources: Sequence[Sources], scalings: Sequence[Scaling | None], progress: bool = False
+) -> list[Scaling]:
+    """Fit a scaling for each network that has none yet; those with the same examples share it."""
+    fitted: dict[int, Scaling] = {}
+    for part, scaling in zip(sources, scalings):
+        if scaling is None and id(part.train) not in fitted:
+            fitted[id(part.train)] = fit_scaling(part.train, progress)
+    return [fitted[id(part.train)] if scaling is None else scaling for part, scaling in zip(sources, scalings)]
 
-    def scale(source: Source | None) -> Source | None:
+
+def scale_for_each(sources: Sequence[Sources], scalings: Sequence[Scaling | None]) -> list[Sources]:
+    """Scale the sources of several networks: once if they have one scaling, else block by block."""
+    first = scalings[0]
+    if first is None:
+        return list(sources)
+    shared: dict[int, Source] = {}
+
+    def scale(source: Source | None, scaling: Scaling) -> Source | None:
         if source is None:
             return None
+        if any(other is not first for other in scalings):
+            all_rows = Rows(source, in_order((len(source),))) if isinstance(source, Resident) else source
+            return all_rows.scaled(scaling)
         if isinstance(source, Rows):
-            return Rows(scale(source.source), source.rows)  # type: ignore[arg-type]
-        if id(source) not in scaled:
-            scaled[id(source)] = source.scaled(scaling)
-        return scaled[id(source)]
+            return Rows(scale(source.source, scaling), source.rows)  # type: ignore[arg-type]
+        if id(source) not in shared:
+            shared[id(source)] = source.scaled(scaling)
+        return shared[id(source)]
 
-    return [Sources(*map(scale, part)) for part in sources]  # type: ignore[arg-type]
+    return [
+        Sources(*(scale(source, scaling) for source in part))  # type: ignore[arg-type]
+        for part, scaling in zip(sources, scalings)
+    ]
 
 
 def parse_rows(rows: Any, members: int, n: int) -> list[np.ndarray]:

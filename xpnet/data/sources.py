@@ -191,10 +191,15 @@ class Resident:
 
 @dataclass(frozen=True)
 class Rows:
-    """Some rows of a source's examples, which it shares with others; a row may come several times."""
+    """Some rows of a source's examples, which it shares with others; a row may come several times.
+
+    Examples that are shared are not scaled for one alone: if there is a scaling, it is applied to each block, and the
+    encoding applies it to the minibatches.
+    """
 
     source: Resident
     rows: np.ndarray  # (n,) int32, on the host
+    scaling: Scaling | None = None
 
     def __len__(self) -> int:
         """Count the rows."""
@@ -202,8 +207,9 @@ class Rows:
 
     @property
     def reader(self) -> Reader:
-        """The reader of the source."""
-        return self.source.reader
+        """The reader of the source, with the scaling."""
+        reader = self.source.reader
+        return reader if self.scaling is None else reader._replace(scaling=self.scaling)
 
     def steps(self, sampling: Sampling, batch_size: int) -> int:
         """Number of minibatches of an epoch."""
@@ -225,11 +231,12 @@ class Rows:
     def blocks(self, width: int) -> Iterator[Examples]:
         """Iterate over the rows in order."""
         for part in split_into_chunks(self.rows, rows_per_block(width)):
-            yield take_rows(self.source, part).examples
+            block = take_rows(self.source, part)
+            yield block.examples if self.scaling is None else block.scaled(self.scaling).examples
 
     def scaled(self, scaling: Scaling) -> "Rows":
-        """Return the same rows of a scaled source."""
-        return replace(self, source=self.source.scaled(scaling))
+        """Return the same rows with the scaling."""
+        return replace(self, scaling=scaling)
 
 
 class OnDemand:

@@ -21,6 +21,7 @@ from xpnet.backends.threads import AUTO
 from xpnet.core.minibatch import Batch, Examples, gather
 from xpnet.core.model import Model
 from xpnet.core.optimizers.base import Optimizer
+from xpnet.core.scaling import Scaling
 from xpnet.core.schedules import Schedule
 from xpnet.core.step import State, make_step
 from xpnet.data.reader import Reader
@@ -143,11 +144,15 @@ class ChunkRunner:
         The optimizer.
     alpha
         As in `Plan`.
+    scaling
+        Standardizes the minibatches of several networks, if each has its own.
     """
 
-    def __init__(self, reader: Reader, optimizer: Optimizer, alpha: float = 0.0) -> None:
+    def __init__(
+        self, reader: Reader, optimizer: Optimizer, alpha: float = 0.0, scaling: Scaling | None = None
+    ) -> None:
         self.backend, self.dtype, self.alpha = reader.backend, reader.dtype, alpha
-        self.scope, self.encoding = reader.scope, reader.encoding()
+        self.scope, self.encoding = reader.scope, reader.encoding()._replace(scaling=scaling)
         self.step = make_step(reader.model.sigmas, reader.model.output, optimizer.update)
         self.examples: Examples | None = None
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -18,10 +18,11 @@ from xpnet.backends import Backend
 from xpnet.backends.base import cast, on_host
 from xpnet.backends.threads import AUTO
 from xpnet.checks import count
-from xpnet.core.arrays import leaves, map_arrays
-from xpnet.core.members import join, split
+from xpnet.core.arrays import leaves
+from xpnet.core.members import join, join_nests, split
 from xpnet.core.minibatch import Batch
 from xpnet.core.optimizers.base import Optimizer
+from xpnet.core.scaling import Scaling
 from xpnet.core.step import State
 from xpnet.data.reader import Reader
 from xpnet.errors import DivergenceError
@@ -36,6 +37,7 @@ def train_together(
     trainings: Sequence[Training],
     reader: Reader,
     optimizer: Optimizer,
+    scalings: Sequence[Scaling | None],
     threads: int | None,
 ) -> Iterator[dict[int, State]]:
     """Train networks of one shape, and yield their states after each chunk of steps. Synchronizes once per chunk.
@@ -51,6 +53,8 @@ def train_together(
         The networks' reader.
     optimizer
         Has the update that all of them have.
+    scalings
+        The scaling of each network; examples are scaled already if all of them have the same.
     threads
         The number of threads between which the networks are divided; None keeps all of them together.
 
@@ -59,7 +63,8 @@ def train_together(
     DivergenceError
         If a cost or a weight of one of them is no longer finite.
     """
-    groups = [Group(numbers, reader, optimizer) for numbers in divide(len(loops), reader.model.n_weights, threads)]
+    own = scalings if any(scaling is not scalings[0] for scaling in scalings) else None
+    groups = [Group(numbers, reader, optimizer, own) for numbers in divide(len(loops), reader.model.n_weights, threads)]
     several = threads is not None and min(threads, len(groups)) > 1
     with ThreadPoolExecutor(threads, "xpnet") if several else nullcontext() as executor:
         tasks = {k: task for k, loop in enumerate(loops) if (task := next(loop, None)) is not None}
@@ -68,7 +73,8 @@ def train_together(
             before = {k: trainings[k].net.state for k in tasks}
             states = run_groups(groups, before, tasks, run)
             run = map if executor is None else executor.map
-            check_finite(states, tasks, reader)
+            if not all(group.is_finite for group in groups):
+                explain_divergence(states, tasks, reader)
             yield states
             tasks = {k: task for k in tasks if (task := next(loops[k], None)) is not None}
 
@@ -84,36 +90,61 @@ class Group:
         Their reader.
     optimizer
         Has the update that all of them have.
+    scalings
+        The scalings of all networks, if they differ.
     """
 
-    def __init__(self, numbers: Sequence[int], reader: Reader, optimizer: Optimizer) -> None:
-        self.numbers, self.size, self.reader = numbers, len(numbers), reader
-        self.runner = ChunkRunner(reader, optimizer)
+    def __init__(
+        self,
+        numbers: Sequence[int],
+        reader: Reader,
+        optimizer: Optimizer,
+        scalings: Sequence[Scaling | None] | None = None,
+    ) -> None:
+        self.numbers, self.reader, self.optimizer, self.scalings = numbers, reader, optimizer, scalings
+        self.places: list[int] = []  # the numbers of the networks that are joined
+        self.is_finite = True  # whether the new states of the last chunk are
+        self._arrange(list(numbers))
+
+    def _arrange(self, active: list[int]) -> None:
+        """Join networks that have not stopped.
+
+        Few different sizes mean few programs to compile. So the size is halved, and until then the first network fills
+        the places of those that have stopped.
+        """
+        size = len(self.places) or len(active)
+        while len(active) <= size // 2:
+            size //= 2
+        places = active + active[:1] * (size - len(active))
+        if places == self.places:
+            return
+        self.places, scaling, backend = places, None, self.reader.backend
+        if self.scalings is not None:
+            with self.reader.scope():
+                scaling = join_nests([self.scalings[k] for k in places], backend.stack, backend.xp)
+        self.runner = ChunkRunner(self.reader, self.optimizer, scaling=scaling)
 
     def run(self, before: Mapping[int, State], tasks: Mapping[int, Task]) -> dict[int, State]:
         """Do the tasks of its networks, and return their new states. Synchronizes."""
         active = [k for k in self.numbers if k in tasks]
         if not active:
             return {}
-        while len(active) <= self.size // 2:
-            self.size //= 2
-        # Few different sizes mean few programs to compile: the first fills the places of others that have stopped
-        numbers = active + active[:1] * (self.size - len(active))
+        self._arrange(active)
         backend, xp, dtype = self.reader.backend, self.reader.backend.xp, self.reader.dtype
-        chunks = [tasks[k].chunk for k in numbers]
+        chunks = [tasks[k].chunk for k in self.places]
         index = np.stack([chunk.index for chunk in chunks], axis=1)
-        lr = np.stack([tasks[k].lr for k in numbers], axis=1)
+        lr = np.stack([tasks[k].lr for k in self.places], axis=1)
         batches = Batch(index, cast(lr[..., None, None], dtype))
-        states = [before[k] for k in numbers]
+        states = [before[k] for k in self.places]
         with self.reader.scope():
-            joined = self.runner.repeat(join(states, xp), chunks[0].examples, batches)
+            joined = self.runner.repeat(join(states, backend.stack, xp), chunks[0].examples, batches)
+            self.is_finite = backend.all_finite(leaves((joined.cost, joined.layers)))
             costs = backend.to_numpy(joined.cost).sum(axis=-1, dtype=np.float64)
             weights = minibatch_weights(index, self.runner.example_weights).sum(axis=0)
-            parts = split(joined, states, xp)[: len(active)]
             for k, cost, weight in zip(active, costs, weights):
                 task = tasks[k]
                 task.cost, task.weight, task.engine = float(cost), float(weight), self.runner.loop.engine
-            return {k: map_arrays(backend.copy, part) for k, part in zip(active, parts)}
+            return dict(zip(active, split(joined, states, backend.unstack, xp)))
 
 
 def run_groups(
@@ -123,12 +154,10 @@ def run_groups(
     return {k: state for states in run(lambda group: group.run(before, tasks), groups) for k, state in states.items()}
 
 
-def check_finite(states: Mapping[int, State], tasks: Mapping[int, Task], reader: Reader) -> None:
-    """Refuse new states that are not finite. Synchronizes."""
+def explain_divergence(states: Mapping[int, State], tasks: Mapping[int, Task], reader: Reader) -> NoReturn:
+    """Refuse new states, some of which are not finite. Synchronizes."""
     with reader.scope():
         finite = reader.backend.all_finite
-        if finite(array for state in states.values() for array in leaves((state.cost, state.layers))):
-            return
         wrong = [k for k, state in states.items() if not finite(leaves((state.cost, state.layers)))]
     task = tasks[wrong[0]]
     one = len(wrong) == 1
