@@ -71,7 +71,11 @@ CASES = {
         [5, 6, 3],
         {"activation": "leaky_relu", "cost": "quantile(0.1, 0.5, 0.9)", "standardize": True},
         "real",
-        {"optimizer": [MaxNorm(L1(RMSProp(rho=r), 1e-3), 1.0) for r in (0.9, 0.99, 0.95)], "lr": 0.01},
+        {
+            "optimizer": [MaxNorm(L1(RMSProp(rho=r), 1e-3), 1.0) for r in (0.9, 0.99, 0.95)],
+            "lr": 0.01,
+            "batch_size": 10,
+        },
     ),
     "bytes": (
         [5, 4, 3],
@@ -125,7 +129,9 @@ def test_members_are_the_networks_that_each_would_be_alone(case, place):
             np.testing.assert_array_equal(*(snapshot(one).dropout.step for one in (net, ensemble[k])))
 
 
-def test_members_agree_in_float32_too(place):
+@pytest.mark.few("jax", "strict-device1", every=0)
+def test_members_agree_in_float32_and_over_several_chunks_too(place, monkeypatch):
+    monkeypatch.setattr("xpnet.training.loop.steps_per_chunk", lambda *_: 3)
     ensemble, _, alone = train_both("book", place, "float32")
     for member, (net, before, _) in zip(ensemble, alone):
         assert_close(member, net, before, 1e-3)
@@ -137,6 +143,7 @@ def test_initial_weights_are_equal_bit_for_bit(place):
         assert_same(member, snapshot(Network([5, 4, 3], seed=seed, **place._asdict())))
 
 
+@pytest.mark.few("jax", "strict-device1", every=0)
 def test_training_again_goes_on_with_the_optimizer(place):
     ensemble, _, alone = train_both("dropout", place, "float64")
     data, options = make_data("classes"), {"epochs": 5, "batch_size": 8, "lr": 0.05, "progress": False}
@@ -156,6 +163,14 @@ def test_threads_change_nothing(threads):
     for one, other in zip(*weights):
         for x, y in zip(one, other):
             np.testing.assert_array_equal(x, y)
+
+
+def test_no_epochs_are_no_training():
+    ensemble = Ensemble([5, 4, 3], 2, seed=0)
+    before = [snapshot(member) for member in ensemble]
+    assert [len(history) for history in ensemble.train(make_data("classes"), 0, progress=False)] == [0, 0]
+    for member, state in zip(ensemble, before):
+        assert_same(member, state)
 
 
 def test_large_networks_are_not_all_joined():
@@ -316,6 +331,7 @@ def test_values_are_means_over_the_members(regression):
     assert regression.jacobian(x[0]).shape == (2, 5)
 
 
+@pytest.mark.few("jax", "strict-device1", every=0)
 def test_classes_are_those_of_the_mean_probabilities(classes):
     x, y = make_data("classes")
     outputs = np.stack(on_host(classes, *(member.forward(x) for member in classes)))
@@ -329,6 +345,7 @@ def test_classes_are_those_of_the_mean_probabilities(classes):
     assert int(classes.predict(x[0])) == labels[0]
 
 
+@pytest.mark.few("jax", "strict-device1", every=0)
 def test_error_bars_of_the_gaussian_cost_include_the_scatter(place):
     ensemble = Ensemble([5, 4, 2], 3, seed=0, cost="gaussian", dtype="float64", **place._asdict())
     x = make_data("real")[0]
@@ -358,6 +375,7 @@ def worst(y_true, y_pred):
 # Members, copies and files
 
 
+@pytest.mark.few("jax", "strict-device1", every=0)
 def test_an_ensemble_of_networks_has_copies(place):
     nets = [Network([5, 4, 3], seed=seed, **place._asdict()) for seed in (1, 2)]
     ensemble = Ensemble.of(nets)

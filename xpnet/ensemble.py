@@ -59,8 +59,8 @@ class Ensemble:
 
     Attributes
     ----------
-    seeds : list of int
-        The seeds of the members.
+    seeds : list of int or None
+        The seeds of the members; None for members that were made elsewhere.
     histories : list of History
         The histories of the members' last training.
 
@@ -121,7 +121,7 @@ class Ensemble:
             "backend": backend,
             "dtype": dtype,
         }
-        self.seeds = parse_seeds(seed, members)
+        self.seeds: list[int | None] = [*parse_seeds(seed, members)]
         self._networks = [Network(units, seed=own, **settings) for own in self.seeds]
 
     @classmethod
@@ -146,12 +146,12 @@ class Ensemble:
         """
         networks = list(networks)
         check_alike(networks)
-        return cls._made_of([network.copy() for network in networks])
+        return cls._made_of([network.copy() for network in networks], [None] * len(networks))
 
     @classmethod
-    def _made_of(cls, networks: list[Network]) -> Ensemble:
+    def _made_of(cls, networks: list[Network], seeds: Sequence[int | None]) -> Ensemble:
         ensemble = object.__new__(cls)
-        ensemble._networks, ensemble.seeds = networks, [None] * len(networks)
+        ensemble._networks, ensemble.seeds = networks, list(seeds)
         return ensemble
 
     # Its members
@@ -391,11 +391,12 @@ class Ensemble:
             stack.enter_context(limit_threads(backend, choose_threads(backend, AUTO, multiplications)))
             for callbacks_k, training in zip(callbacks, trainings):
                 stack.enter_context(watching(callbacks_k, training))
-            for plan_k, network in zip(plans, self):  # raises before anything has changed
-                plan_k.optimizer.init(network.state.layers, network._to_array)
-            for plan_k, network, training in zip(plans, self, trainings):
-                if plan_k.optimizer != network.optimizer:
-                    network.reset_optimizer(plan_k.optimizer)
+            others = [(net, plan_k.optimizer) for net, plan_k in zip(self, plans) if net.optimizer != plan_k.optimizer]
+            for network, optimizer in others:  # raises before anything has changed
+                optimizer.init(network.state.layers, network._to_array)
+            for network, optimizer in others:
+                network.reset_optimizer(optimizer)
+            for network, training in zip(self, trainings):
                 network.history = training.history
             loops = [
                 train_epochs(plan_k, sources_k.train, training, callbacks_k, network.rng)
@@ -602,9 +603,7 @@ class Ensemble:
 
     def to(self, backend: Any = None, device: Any = None, dtype: Any = None) -> Ensemble:
         """Return a copy of all members on another backend or device, or in another dtype; see `Network.to`."""
-        ensemble = self._made_of([network.to(backend, device, dtype) for network in self])
-        ensemble.seeds = list(self.seeds)
-        return ensemble
+        return self._made_of([network.to(backend, device, dtype) for network in self], self.seeds)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all members to one file, for any backend.
@@ -649,7 +648,7 @@ class Ensemble:
         ]
         with explain_errors(path):
             check_alike(networks)
-        return cls._made_of(networks)
+        return cls._made_of(networks, [None] * len(networks))
 
 
 def parse_seeds(seed: Any, members: int) -> list[int]:
