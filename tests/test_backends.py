@@ -1,9 +1,11 @@
 import copy
+import gc
 import importlib
 import os
 import pickle
 import subprocess
 import sys
+from functools import partial
 from importlib import metadata
 from types import SimpleNamespace
 
@@ -30,7 +32,9 @@ from xpnet import (
     Step,
     get_backend,
 )
+from xpnet.activations import Activation
 from xpnet.backends.base import on_host
+from xpnet.core.activations import make_leaky_relu
 from xpnet.core.arrays import map_arrays
 from xpnet.core.costs import make_huber
 from xpnet.core.minibatch import Batch
@@ -397,6 +401,44 @@ def test_other_numbers_of_an_optimizer_and_of_dropout_compile_nothing_again(comp
     assert compilations() > 0
     train(other, [0.2, 0.3])
     assert compilations() == 0
+
+
+@pytest.mark.needs("jax")
+def test_networks_one_after_the_other_share_what_is_compiled(compilations):
+    """As in a search: each network is gone when the next one is made, and activations, cost and optimizer are new."""
+    x, y = np.random.default_rng(0).standard_normal((8, 5)), np.random.default_rng(1).uniform(size=(8, 3))
+    options, counts = {"epochs": 1, "batch_size": 4, "progress": False}, []
+    for number in (0.25, 0.25, 0.5):
+        steep = Activation("steep", partial(multiply, number), partial(multiply, number))
+        net = Network([5, 4, 4, 3], backend="jax", activation=[make_leaky_relu(number), steep], cost=f"huber({number})")
+        net.train((x, y), optimizer=L1(Clip(SGD(), 1.0), number), **options)
+        copy = net.copy()
+        copy.train((x, y), **options)
+        del net, copy
+        gc.collect()
+        counts.append(compilations())
+    assert [count > 0 for count in counts] == [True, False, True]
+
+
+def multiply(factor, x, *others):
+    return factor * x
+
+
+@pytest.mark.needs("jax")
+def test_compiled_programs_go_with_their_functions_and_the_oldest_first():
+    from xpnet.backends._jax import Programs
+
+    programs, x = Programs(most=2), np.ones(2, np.float32)
+    for i in range(50):  # a function may come to lie where one was that is gone
+        np.testing.assert_array_equal(programs.run(None, lambda x, i=i: x + i, x), x + i)
+        assert len(programs.programs) == 0
+
+    def run(n):
+        programs.run(None, double, np.ones(n, np.float32))
+        return [shape for *_, (shape, dtype), _, _, _ in programs.programs]
+
+    double = partial(multiply, 2.0)
+    assert [run(n) for n in (1, 2, 1, 3)][-1] == [(1,), (3,)]
 
 
 @pytest.mark.needs("jax")

@@ -442,7 +442,11 @@ def test_ctrl_c_from_a_terminal_saves_what_there_is(tmp_path):
     assert Network.load(path).sizes == [784, 5, 10]
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"])
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
+    ids=["Ctrl-C", "SIGTERM"],
+)
 def test_a_training_with_a_checkpoint_goes_on(capsys, tmp_path, number, status):
     """As if it had not been interrupted."""
     words = ["train", "--hidden", 5, "--epochs", 20, "--checkpoint"]

@@ -3,8 +3,10 @@
 import math
 import operator
 import os
+import reprlib
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -106,6 +108,34 @@ def choices(names: Iterable[object]) -> str:
     "'relu', 'tanh'"
     """
     return ", ".join(repr(name) for name in names)
+
+
+def truncate(text: object, most: int = 1000) -> str:
+    """Cut the end of a text that may be long, such as a value that stands in a file.
+
+    Examples
+    --------
+    >>> truncate("abc" * 99, most=5)
+    'abcab...'
+    """
+    text = str(text)
+    return text if len(text) <= most else text[:most] + "..."
+
+
+def refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a dict of an object in JSON, as an `object_pairs_hook`: of a key that is there twice, one would be ignored.
+
+    Examples
+    --------
+    >>> refuse_duplicates([("a", 1), ("a", 2)])
+    Traceback (most recent call last):
+    ValueError: the key 'a' stands there twice
+    """
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        keys = Counter(key for key, _ in pairs)
+        raise ValueError(f"the key {reprlib.repr(keys.most_common(1)[0][0])} stands there twice")
+    return record
 
 
 def has_methods(value: Any, *names: str) -> bool:

@@ -409,7 +409,7 @@ class Ensemble:
             )
             for states in train_together(loops, trainings, source.reader, plan.optimizer, scalings, number):
                 for k, state in states.items():
-                    vars(self[k]).update(state=state, scaling=scalings[k])  # at once, in spite of interrupts
+                    self[k]._take_over(state=state, scaling=scalings[k])
                 furthest = max((training.position for training in trainings), key=lambda place: place.total_steps)
                 bar.set_description(f"Epoch {furthest.epoch}/{plan.epochs}, {len(states)} networks", refresh=False)
                 bar.update(max(0, furthest.total_steps - bar.n))
@@ -641,9 +641,9 @@ class Ensemble:
         from xpnet.checkpoint.archive import read_archive
         from xpnet.checkpoint.file import explain_errors
 
-        backend, custom = get_backend(backend, device), list(custom)
+        path, backend, custom = os.fsdecode(path), get_backend(backend, device), list(custom)
         networks = [
-            Network._decode(content, f"{os.fspath(path)}, member {k},", backend, custom)
+            Network._decode(content, f"{path}, member {k},", backend, custom)
             for k, content in enumerate(read_archive(path))
         ]
         with explain_errors(path):

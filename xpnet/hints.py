@@ -7,6 +7,7 @@ from typing import Any, TypeVar, cast
 from xpnet.checks import choices
 
 T = TypeVar("T")
+LONGEST = 100  # characters of a name that are compared; comparing takes memory and time
 
 # names in other libraries and in books -> names here, or the argument as it is written here; the first that fits counts
 NAMES_ELSEWHERE = {
@@ -101,7 +102,7 @@ def nearest(name: object, names: Iterable[str]) -> str | None:
     """
     import difflib  # rarely needed, and slow to import
 
-    names, word = list(names), str(name).lower()
+    names, word = list(names), str(name)[:LONGEST].lower()
     near = [other for other in NAMES_ELSEWHERE.get(word, ()) if other in names]
     return next(iter(near or difflib.get_close_matches(word, names, n=1)), None)
 

@@ -284,7 +284,8 @@ class Network:
     @property
     def view(self) -> View:
         """An immutable snapshot of the network."""
-        return View(self._model, self.state.layers, self.scaling, self._backend, self._dtype)
+        now = vars(self).copy()  # at once: another thread may be training
+        return View(self._model, now["state"].layers, now["scaling"], self._backend, self._dtype)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse to assign settings, and unknown names: a misspelt one would do nothing. Subclasses may have more."""
@@ -335,7 +336,9 @@ class Network:
         >>> gradients = net.backward([[1, 2, 3]], [0])
         >>> net.layers = [(w - 0.5 * gw, b - 0.5 * gb) for (w, b), (gw, gb) in zip(net.layers, gradients)]
         """
-        return tuple(Layer(w, b) for w, b in zip(self.w, self.b))
+        copy = self._backend.copy_to_read
+        with self._backend.scope(self._dtype):
+            return tuple(Layer(copy(w), copy(b[0, ...])) for w, b in self.state.layers)
 
     @layers.setter
     def layers(self, layers: Sequence[tuple[Any, Any]]) -> None:
@@ -592,7 +595,7 @@ class Network:
                 self.reset_optimizer(plan.optimizer)
             self.history = history
             for state in train_alone(plan, source, training, callbacks, self.rng):
-                vars(self).update(state=state, scaling=source.reader.scaling)  # at once, in spite of interrupts
+                self._take_over(state=state, scaling=source.reader.scaling)
 
     @explain_arguments
     def minibatch_update(self, batch: Any, lr: float) -> None:
@@ -632,7 +635,13 @@ class Network:
         optimizer = self._optimizer if optimizer is None else parse_optimizer(optimizer)
         with self._backend.scope(self._dtype):
             state = self.state._replace(optimizer=optimizer.init(self.state.layers, self._to_array))
-        vars(self).update(state=state, _optimizer=optimizer)  # at once, in spite of interrupts
+        self._take_over(state=state, _optimizer=optimizer)
+
+    def _take_over(self, **attributes: Any) -> None:
+        """Assign several attributes at once, in spite of interrupts and other threads."""
+        before = vars(self).copy()  # to be freed afterwards: while an array is freed, another thread may run
+        vars(self).update(attributes)
+        del before
 
     # Predictions and evaluation
 
@@ -948,10 +957,10 @@ class Network:
         vars(new).update(vars(self), _backend=get_backend(backend, device), _dtype=dtype)
         new.rng, new.history, new.notes = copy.deepcopy((self.rng, self.history, self.notes))
         if (new._backend, dtype) == (self._backend, self._dtype):
-            new.state, new.scaling = map_arrays(self._backend.copy, (self.state, self.scaling))  # stays on the device
+            new.state, new.scaling = map_arrays(self._backend.copy, (new.state, new.scaling))  # stays on the device
             return new
         with self._backend.scope(self._dtype):
-            arrays = map_arrays(self._backend.to_numpy, (self.state, self.scaling))
+            arrays = map_arrays(self._backend.to_numpy, (new.state, new.scaling))
         with new._backend.scope(dtype):
             new.state, new.scaling = new._copy_to_device(arrays)
             if dtype != self._dtype:  # hyperparameters are rounded from their exact values
@@ -992,10 +1001,11 @@ class Network:
         """
         from xpnet.files import read_file
 
+        path = os.fsdecode(path)
         return cls._decode(read_file(path), path, get_backend(backend, device), custom)
 
     @classmethod
-    def _decode(cls, content: bytes, path: str | os.PathLike[str], backend: Backend, custom: Iterable[Any]) -> Network:
+    def _decode(cls, content: bytes, path: str, backend: Backend, custom: Iterable[Any]) -> Network:
         """Make a network of the content of a file, whose path is for messages."""
         from xpnet.checkpoint.file import decode, explain_errors
         from xpnet.checkpoint.record import settings_of
@@ -1111,14 +1121,10 @@ class Network:
         with explain_errors(path):
             net, training = self.copy(), training_of(record)
             net._restore(record)
-            states = {key: net._read_state(tensors, True) for key, tensors in callback_tensors_of(record).items()}
+            states = {key: net._read_state(tensors) for key, tensors in callback_tensors_of(record).items()}
         training = require_training(path, training)
-        return net, Resumed(training, states, functools.partial(self._take_over, net))
-
-    def _take_over(self, net: Network) -> None:
-        """Become another network, of the same settings."""
-        names = ("state", "scaling", "rng", "notes", "_seeds", "_optimizer")
-        vars(self).update({name: vars(net)[name] for name in names})  # at once, in spite of interrupts
+        restored = {name: vars(net)[name] for name in ("state", "scaling", "rng", "notes", "_seeds", "_optimizer")}
+        return net, Resumed(training, states, functools.partial(self._take_over, **restored))
 
     def _make_checkpoint(
         self,
@@ -1161,11 +1167,12 @@ class Network:
         """Return everything that a file holds, and share the arrays."""
         from xpnet.checkpoint.record import Snapshot
 
+        now = vars(self).copy()  # at once: another thread may be training
         return Snapshot(
             settings=self._settings(),
-            state=self.state,
-            scaling=self.scaling,
-            optimizer=self._optimizer,
+            state=now["state"],
+            scaling=now["scaling"],
+            optimizer=now["_optimizer"],
             generator=dict(self.rng.bit_generator.state),
             seeds=self._seeds._asdict(),
             notes=self.notes,
@@ -1193,12 +1200,12 @@ class Network:
         self._seeds = Seeds(**records.seeds_of(record))
         self.rng, self.notes, self.history = rng, records.notes_of(record), History(records.history_of(record))
         self.reset_optimizer(records.optimizer_of(record))
-        self.state = self._read_state(records.tensors_of(record), record.optimizer is not None)
+        self.state = self._read_state(records.tensors_of(record))
         scaling = records.scaling_of(record, self._model)
         with self._backend.scope(self._dtype):
             self.scaling = self._copy_to_device(scaling)
 
-    def _read_state(self, tensors: dict[str, np.ndarray], with_optimizer: bool) -> State:
+    def _read_state(self, tensors: dict[str, np.ndarray]) -> State:
         """Make a state of the arrays in a record, on the device; its optimizer is that of the network."""
         from xpnet.checkpoint import record as records
 
@@ -1206,12 +1213,13 @@ class Network:
         layers = tuple(zip(self._parse_weights(weights), self._parse_biases(biases)))
         optimizer, dropout = self.state.optimizer, init_dropout(self._seeds.dropout, self._model.dropout)
         with self._backend.scope(self._dtype):
-            if with_optimizer:
-                memory = map_arrays(self._backend.to_numpy, optimizer.memory)
-                memory = rebuild(memory, records.memory_of(tensors, len(leaves(memory))))
-                self._optimizer.check_memory(memory)  # type: ignore[attr-defined]
-                optimizer = optimizer._replace(memory=self._copy_to_device(memory))
-            if dropout is not None:
+            memory = map_arrays(self._backend.to_numpy, optimizer.memory)
+            memory = rebuild(memory, records.memory_of(tensors, len(leaves(memory))))
+            self._optimizer.check_memory(memory)  # type: ignore[attr-defined]
+            optimizer = optimizer._replace(memory=self._copy_to_device(memory))
+            if dropout is None:
+                records.refuse_unknown("tensor", {"dropout.step"} & tensors.keys())
+            else:
                 dropout = self._copy_to_device(dropout._replace(step=records.dropout_step_of(tensors)))
         return State(layers, optimizer, self.state.cost, dropout)
 
@@ -1220,9 +1228,11 @@ class Network:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a pickle holds: arrays as NumPy arrays, which keep their dtypes."""
+        attributes = vars(self).copy()  # at once: another thread may be training
         with self._backend.scope(self._dtype):
-            state, scaling = map_arrays(self._backend.to_numpy, (self.state, self.scaling))
-        return {**vars(self), "state": state, "scaling": scaling}
+            arrays = map_arrays(self._backend.to_numpy, (attributes["state"], attributes["scaling"]))
+        attributes["state"], attributes["scaling"] = arrays
+        return attributes
 
     def __setstate__(self, attributes: dict[str, Any]) -> None:
         """Move the arrays of a pickle to the device."""

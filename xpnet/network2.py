@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.arguments import infer_task
-from xpnet.checks import check_folder, choices
+from xpnet.checks import check_folder, choices, refuse_duplicates
 from xpnet.core.activations import sigmoid
 from xpnet.core.model import Model
 from xpnet.errors import CheckpointError
@@ -87,7 +87,7 @@ def decode(text: str, dtype: str) -> Contents:
     Contents(sizes=[2, 1], weights=[array([[0.1, 2. ]])], biases=[array([[-3.]])], cost='quadratic')
     """
     record = json.loads(
-        text, parse_int=_parse_integer, parse_constant=_refuse_constant, object_pairs_hook=_refuse_duplicates
+        text, parse_int=_parse_integer, parse_constant=_refuse_constant, object_pairs_hook=refuse_duplicates
     )
     if not isinstance(record, dict):
         raise ValueError(f"it must be an object with the keys {choices(KEYS)}, not {shorten(record)}")
@@ -138,14 +138,6 @@ def _parse_integer(digits: str) -> int | float:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"it holds {name}, which is not JSON")
-
-
-def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    record = dict(pairs)
-    if len(record) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {shorten(max(keys, key=keys.count))} stands there twice")
-    return record
 
 
 def _parse_sizes(sizes: Any) -> list[int]:

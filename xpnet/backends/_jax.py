@@ -1,19 +1,24 @@
 """JAX: the loop is compiled."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from functools import lru_cache, partial
+from functools import partial
+from threading import RLock
+from types import MethodType
 from typing import Any
+from weakref import ref
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xpnet.backends.base import Backend, Loop, cast, precision
+from xpnet.backends.base import Backend, Loop, cast, host_array, precision
 from xpnet.core.arrays import Array, Function, leaves, map_arrays
 from xpnet.errors import BackendError
 
 SHORTEST = 64  # steps for which a loop is compiled, at least
+PROGRAMS = 128  # that are kept: a few megabytes each
 
 
 class JaxBackend(Backend):
@@ -51,15 +56,15 @@ class JaxBackend(Backend):
     def stack(self, arrays: Sequence[Array]) -> Array:
         if self.device.platform != "cpu":
             return super().stack(arrays)
-        return self.asarray(np.stack([np.asarray(x) for x in arrays]))  # JAX compiles a program for each shape
+        return self.asarray(np.stack([self.to_numpy(x) for x in arrays]))  # JAX compiles a program for each shape
 
     def unstack(self, x: Array) -> list[Array]:
         if self.device.platform != "cpu":
             return [self.copy(part) for part in jnp.unstack(x)]
-        return [self.asarray(part) for part in np.asarray(x)]
+        return [self.asarray(part) for part in self.to_numpy(x)]
 
     def to_numpy(self, x: Array) -> np.ndarray:
-        return np.asarray(x)
+        return host_array(x)
 
     def loop(self, step: Function, gather: Function, data: Any) -> Loop:
         return CompiledLoop(self, step, gather, data)
@@ -67,7 +72,7 @@ class JaxBackend(Backend):
     def all_finite(self, arrays: Iterable[Array]) -> bool:
         arrays = tuple(arrays)
         with self.scope(precision(arrays)):
-            return bool(_all_finite(arrays))
+            return bool(_PROGRAMS.run(self.device, _all_finite, *arrays))
 
     def synchronize(self) -> None:
         jax.block_until_ready([x for x in jax.live_arrays(self.device.platform) if self.device in x.devices()])
@@ -91,35 +96,97 @@ class CompiledLoop:
     engine = "compiled loop"
 
     def __init__(self, backend: JaxBackend, step: Function, gather: Function, data: Any) -> None:
-        self.backend, self.data, self.repeat = backend, data, _compile_loop(step, gather)
+        self.backend, self.data, self.repeat = backend, data, partial(_repeat, step, gather)
 
     def __call__(self, state: Any, batches: Any) -> Any:
         """Repeat the step for every batch; nothing is donated, so the state stays as it is."""
-        steps = leaves(batches)[0].shape[0]
+        backend, steps = self.backend, leaves(batches)[0].shape[0]
         length = max(SHORTEST, 1 << (steps - 1).bit_length())
-        with self.backend.scope(precision(state)):
-            padded = map_arrays(lambda x: self.backend.asarray(_pad(x, length)), batches)
-            return self.repeat(state, padded, np.int32(steps), self.data)
+        with backend.scope(precision(state)):
+            padded = map_arrays(lambda x: backend.asarray(_pad(x, length)), batches)
+            return _PROGRAMS.run(backend.device, self.repeat, state, padded, np.int32(steps), self.data)
 
 
-@jax.jit
-def _all_finite(arrays: tuple[Array, ...]) -> Array:  # compiled, it makes no array as large as any of these
+class Programs:
+    """Compiled programs, found again by the functions that they were made of, and by the shapes of the arguments.
+
+    The same structure is so compiled once, for all networks that have it, while nothing of a user's own is held: a
+    program knows no Python function, and goes when one of its functions does. At most `most` programs are kept, the
+    last used ones.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.programs: OrderedDict[Any, tuple[Function, list[Any]]] = OrderedDict()  # with references to the functions
+        self.lock = RLock()  # reentrant, for a function may go, and take its programs along, in the middle of this
+
+    def run(self, device: Any, function: Function, *args: Any) -> Any:
+        """Call a function of nests of arrays, compiled."""
+        functions: list[Any] = []
+        arrays, structure = jax.tree.flatten(args)
+        key = (
+            *(_identify(function, functions), structure, *((x.shape, x.dtype) for x in arrays), device),
+            *(jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision),  # pyright: ignore
+        )
+        return self._find(key, function, functions, args)(*args)
+
+    def _find(self, key: Any, function: Function, functions: list[Any], args: Any) -> Function:
+        with self.lock:
+            if key in self.programs:
+                self.programs.move_to_end(key)
+                return self.programs[key][0]
+        # Not by `jit` alone, which would hold the function; of a new one, for JAX keeps things as long as that lives
+        program = jax.jit(partial(function)).lower(*args).compile()
+        references = [self._watch(each, key) for each in functions]
+        with self.lock:
+            self.programs[key] = program, references
+            while len(self.programs) > self.most:
+                self.programs.popitem(last=False)
+        return program
+
+    def _watch(self, x: Any, key: Any) -> Any:
+        """Drop a program when `x` goes; what cannot be watched is held."""
+        try:
+            return ref(x, lambda _: self.programs.pop(key, None))
+        except TypeError:
+            return x
+
+
+_PROGRAMS = Programs(PROGRAMS)
+
+
+def _identify(x: Any, functions: list[Any]) -> Any:
+    """Return a key for a function with its parts: the same for the same functions and equal numbers.
+
+    The functions are appended to `functions`. The key does not hold them, and is theirs only as long as they live.
+    """
+    if isinstance(x, tuple):
+        parts = type(x), *x
+    elif isinstance(x, partial):
+        parts = partial, x.func, x.args, tuple(x.keywords.items())
+    elif isinstance(x, MethodType):
+        parts = MethodType, x.__func__, x.__self__
+    elif x is None or isinstance(x, (int, float, str)):
+        return type(x), x
+    else:
+        functions.append(x)
+        return id(x)
+    return tuple([_identify(part, functions) for part in parts])
+
+
+def _all_finite(*arrays: Array) -> Array:  # compiled, it makes no array as large as any of these
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in arrays]))
 
 
-@lru_cache(maxsize=64)
-def _compile_loop(step: Callable[..., Any], gather: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile the loop over a step; JAX compiles it again for each set of shapes, but not for each number of steps."""
+def _repeat(step: Function, gather: Function, state: Any, batches: Any, steps: Array, data: Any) -> Any:
+    """Repeat a step; compiled again for each set of shapes, but not for each number of steps."""
     take = partial(jax.lax.dynamic_index_in_dim, keepdims=False, allow_negative_indices=False)
 
-    def repeat(state: Any, batches: Any, steps: Array, data: Any) -> Any:
-        def once(i: Array, state: Any) -> Any:
-            batch = map_arrays(partial(take, index=i), batches)
-            return step(state, gather(data, batch, jnp), jnp)
+    def once(i: Array, state: Any) -> Any:
+        batch = map_arrays(partial(take, index=i), batches)
+        return step(state, gather(data, batch, jnp), jnp)
 
-        return jax.lax.fori_loop(0, steps, once, state)
-
-    return jax.jit(repeat)
+    return jax.lax.fori_loop(0, steps, once, state)
 
 
 def _pad(x: np.ndarray, length: int) -> np.ndarray:

@@ -112,13 +112,13 @@ class NumPyBackend(Eager):
         return cast(x, dtype)
 
 
+@np.errstate(all="ignore")  # half as long as a context in each call
 def _all_finite(x: Array) -> bool:
     if x.dtype.kind == "f" and x.flags.c_contiguous:
         flat = x.reshape(-1)
-        with np.errstate(all="ignore"):
-            # A sum of squares is finite only if every term is, needs no memory, and runs as fast as memory is read
-            if math.isfinite(np.dot(flat, flat)):
-                return True
+        # A sum of squares is finite only if every term is, needs no memory, and runs as fast as memory is read
+        if math.isfinite(np.dot(flat, flat)):
+            return True
     return bool(np.logical_and.reduce(np.isfinite(x), axis=None))
 
 

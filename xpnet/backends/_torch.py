@@ -235,7 +235,9 @@ class TorchBackend(Eager):
         return torch.tensor(number, dtype=like.dtype, device=like.device) if fits else number
 
     def _from_host(self, x: np.ndarray, dtype: str | None) -> Array:
-        x = np.require(cast(x, dtype), requirements=["C", "W"])  # a copy only where a tensor cannot share the memory
+        x = np.require(cast(x, dtype), requirements=["C", "A", "W"])  # a copy only where a tensor cannot share memory
+        if any(stride < 0 or stride % x.itemsize for stride in x.strides):
+            x = x.copy()  # to NumPy, an axis with one element is contiguous whatever its stride
         return torch.from_numpy(x).to(self.device)
 
 

@@ -3,7 +3,7 @@
 import importlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from threading import Lock
 from types import ModuleType
@@ -15,7 +15,8 @@ import numpy as np
 from xpnet.core.arrays import Array, Function, Namespace, blocks, leaves, map_arrays, select
 from xpnet.errors import BackendError
 
-NO_SETTINGS = nullcontext()  # has no state, so one serves all
+# What the conversion of an object to an array may raise, the user's own __array__ included
+CONVERSION_ERRORS = (TypeError, ValueError, RuntimeError, ArithmeticError, LookupError, StopIteration)
 
 
 class Backend:
@@ -71,10 +72,11 @@ class Backend:
     def scope(self, dtype: str) -> AbstractContextManager[Any]:
         """Return a context with the library's settings for computing in `dtype` on this device.
 
-        Arithmetic on arrays needs it: JAX narrows float64 elsewhere, PyTorch records for autograd, and CuPy allocates
-        on its current device. The methods of a backend enter it themselves; contexts may be nested.
+        Arithmetic on arrays needs it: elsewhere NumPy warns of numbers that overflow, JAX narrows float64, PyTorch
+        records for autograd, and CuPy allocates on its current device. The methods of a backend enter it themselves;
+        contexts may be nested.
         """
-        return NO_SETTINGS
+        return np.errstate(all="ignore")
 
     def asarray(self, x: Any, dtype: str | None = None, name: str = "the array") -> Array:
         """Move `x` to the device; it is shared, not copied, where it is there already.
@@ -93,7 +95,7 @@ class Backend:
         TypeError
             If `x` lies on a device and this backend computes on the host: data never comes back silently.
         """
-        x = as_array(x)
+        x = as_array(x, name)
         if isinstance(x, np.ndarray) or (on_host(x) and not isinstance(x, self.array_type)):
             return self._from_host(host_array(x), dtype)
         if on_host(self) and not on_host(x):
@@ -104,7 +106,7 @@ class Backend:
         x = self._from_device(x)
         if dtype is None:
             return x
-        with self.scope(dtype), np.errstate(over="ignore"):  # as in `cast`, where the library is made of NumPy
+        with self.scope(dtype):
             return self.xp.astype(x, getattr(self.xp, dtype), copy=False)
 
     def copy(self, x: Array) -> Array:
@@ -239,18 +241,61 @@ def open_namespace(xp: ModuleType, device: Any = None) -> Backend:
         ) from error
 
 
-def as_array(x: Any) -> Array:
+def as_array(x: Any, name: str = "the array", dtype: Any = None) -> Array:
     """Return arrays of any library as they are, and make a NumPy array of everything else.
+
+    Parameters
+    ----------
+    x
+        An array, or anything that NumPy makes an array of. A tensor of PyTorch comes back as by `as_plain_tensor`.
+    name
+        Name of `x` in an error.
+    dtype
+        The dtype of a NumPy array that is made.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it cannot be converted.
 
     Examples
     --------
     >>> as_array([[1.0, 2.0]]).shape
     (1, 2)
     """
-    if not array_api_compat.is_array_api_obj(x):
-        return np.asarray(x)
-    detach = getattr(x, "detach", None)  # a torch tensor may belong to an autograd graph
-    return detach() if detach else x
+    if array_api_compat.is_torch_array(x):
+        return as_plain_tensor(x, name)
+    if array_api_compat.is_array_api_obj(x):
+        return x
+    try:
+        return np.asarray(x, dtype)
+    except CONVERSION_ERRORS as error:
+        raise ValueError(
+            f"{name} cannot be converted to an array ({error}); give an array, or rows of equal length"
+        ) from error
+
+
+def as_plain_tensor(x: Any, name: str) -> Any:
+    """Return a tensor of PyTorch without what only PyTorch has: a graph, a negative bit, floats of 8 bits or bfloat16.
+
+    Raises
+    ------
+    TypeError
+        If it is not dense, or has no values.
+    """
+    if x.is_nested:
+        raise TypeError(f"{name} is a nested tensor; give its to_padded_tensor(0.0)")
+    if str(x.layout) != "torch.strided":
+        raise TypeError(f"{name} is a tensor of layout {x.layout}; give its to_dense()")
+    if x.is_quantized:
+        raise TypeError(f"{name} is a quantized tensor; give its dequantize()")
+    if x.is_meta:
+        raise TypeError(f"{name} is a tensor on the device meta, which holds no values; give one that holds some")
+    x = x.detach().resolve_conj().resolve_neg()
+    try:
+        return x.float() if x.is_floating_point() and x.element_size() < 4 else x  # float32 holds them exactly
+    except RuntimeError as error:
+        raise TypeError(f"{name} has dtype {x.dtype}, which PyTorch cannot convert; give float32") from error
 
 
 def on_host(x: Any) -> bool:
@@ -260,15 +305,20 @@ def on_host(x: Any) -> bool:
 
 
 def host_array(x: Array) -> np.ndarray:
-    """Turn an array on the host, of any library, into a NumPy array; without a copy where the library allows it."""
-    return np.asarray(x)
+    """Turn an array on the host, of any library, into a NumPy array; without a copy where the library allows it.
+
+    Numbers of a dtype that NumPy lacks, such as bfloat16, become float32.
+    """
+    x = np.asarray(x)
+    foreign = x.dtype.isbuiltin == 2  # from another package
+    return x.astype(np.float32) if foreign and np.can_cast(x.dtype, np.float32) else x
 
 
 def cast(x: np.ndarray, dtype: str | None) -> np.ndarray:
     """Change the dtype of a NumPy array; a value out of its range becomes infinite, without a warning."""
     if dtype is None or x.dtype == dtype:
         return x
-    with np.errstate(over="ignore"):
+    with np.errstate(all="ignore"):
         return x.astype(dtype)
 
 

@@ -5,13 +5,14 @@ import os
 import zipfile
 from collections.abc import Sequence
 
-from xpnet.checks import check_folder
+from xpnet.checks import check_folder, truncate
 from xpnet.errors import CheckpointError
 from xpnet.files import read_file, write_file
 
 
 def write_archive(path: str | os.PathLike[str], files: Sequence[bytes]) -> None:
     """Write the contents of files into an archive; an existing one is replaced whole, or not at all."""
+    path = os.fsdecode(path)
     check_folder(path)
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:
@@ -33,6 +34,7 @@ def read_archive(path: str | os.PathLike[str]) -> list[bytes]:
     OSError
         If it cannot be read at all.
     """
+    path = os.fsdecode(path)
     content = read_file(path)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -54,8 +56,8 @@ def read_archive(path: str | os.PathLike[str]) -> list[bytes]:
         OverflowError,
     ) as error:
         raise CheckpointError(
-            f"{path} does not hold an xpnet ensemble ({type(error).__name__}: {error}); give a file written by "
-            "Ensemble.save"
+            f"{path} does not hold an xpnet ensemble ({type(error).__name__}: {truncate(error)}); give a file written "
+            "by Ensemble.save"
         ) from error
 
 

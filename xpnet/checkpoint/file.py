@@ -16,14 +16,16 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from xpnet.checkpoint.record import Record, check_tensors, refuse_unknown
-from xpnet.checks import check_folder
+from xpnet.checkpoint.record import Record, check_depth, check_tensors, refuse_unknown
+from xpnet.checks import check_folder, refuse_duplicates, truncate
 from xpnet.errors import CheckpointError
 from xpnet.files import read_file, write_file
 
 FORMAT = 5  # of the files that are written
 READABLE = (5,)  # formats that are read: all since the first that a release wrote
 ZEROS = "0" * 64
+# What Python raises where a value is not as expected
+INVALID = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError)
 CHECKSUM = re.compile(rb'\\"checksum\\": \\"([0-9a-f]{64})\\"')  # JSON inside of JSON
 
 
@@ -39,6 +41,7 @@ def write(path: str | os.PathLike[str], record: Record, version: str) -> None:
     version
         The version of xpnet, for people who read the file.
     """
+    path = os.fsdecode(path)
     check_folder(path)
     write_file(path, encode(record, version))
 
@@ -50,8 +53,10 @@ def encode(record: Record, version: str) -> bytes:
     del header["arrays"]
     try:
         json.dumps(dict(record.notes), default=np.generic.item)
+        check_depth(record.notes, 1)
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"notes of the network must be a dict of plain values, as in JSON ({error})") from error
+    check_depth(header)
     text = json.dumps({**header, "notes": dict(record.notes)}, default=np.generic.item)
     content = safetensors.numpy.save(arrays, {"xpnet": text})
     digest = hashlib.sha256(content).hexdigest()
@@ -70,16 +75,18 @@ def read(path: str | os.PathLike[str]) -> Record:
     OSError
         If it cannot be read at all.
     """
+    path = os.fsdecode(path)
     return decode(read_file(path), path)
 
 
-def decode(content: bytes, path: str | os.PathLike[str]) -> Record:
+def decode(content: bytes, path: str) -> Record:
     """Return the record in the content of a file, whose path is for messages."""
     try:
-        header = json.loads(_read_metadata(content)["xpnet"])
+        header = _parse(_read_metadata(content)["xpnet"])
+        check_depth(header)
         if type(header["format"]) is not int or header["format"] not in READABLE:
             raise CheckpointError(
-                f"{path} has format {header['format']!r} and this version of xpnet reads "
+                f"{path} has format {truncate(repr(header['format']))} and this version of xpnet reads "
                 f"{' and '.join(map(str, READABLE))}; use one that reads it"
             )
         _check_checksum(content, header["checksum"])
@@ -90,10 +97,10 @@ def decode(content: bytes, path: str | os.PathLike[str]) -> Record:
         return record
     except CheckpointError:
         raise
-    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (SafetensorError, *INVALID) as error:
         raise CheckpointError(
-            f"{path} does not hold an xpnet network ({type(error).__name__}: {error}); give a file written by "
-            "Network.save"
+            f"{path} does not hold an xpnet network ({type(error).__name__}: {truncate(error)}); give a file "
+            "written by Network.save"
         ) from error
 
 
@@ -102,16 +109,27 @@ def explain_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     """Turn errors in the contents of a record into a CheckpointError that names the file."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, OverflowError, RecursionError, AttributeError) as error:
+    except INVALID as error:
         hint = "; give your own objects as custom=[...]" if "is unknown" in str(error) else ""
-        problem = f"{error} is missing" if isinstance(error, KeyError) else error
-        raise CheckpointError(f"{path} holds a network that is not valid: {problem}{hint}") from error
+        problem = truncate(f"{error} is missing" if isinstance(error, KeyError) else error)
+        raise CheckpointError(f"{os.fsdecode(path)} holds a network that is not valid: {problem}{hint}") from error
+
+
+def _parse(text: str | bytes) -> Any:
+    return json.loads(text, object_pairs_hook=refuse_duplicates)
 
 
 def _read_metadata(content: bytes) -> dict[str, str]:
-    """Read the metadata of a safetensors file: its header, in JSON, follows the header's length in 8 bytes."""
+    """Read the metadata of a safetensors file: its header is JSON."""
+    return _parse(content[8 : _find_end(content)])["__metadata__"]
+
+
+def _find_end(content: bytes) -> int:
+    """Return where the header ends: it follows its length in 8 bytes."""
     end = 8 + int.from_bytes(content[:8], "little")
-    return json.loads(content[8:end])["__metadata__"]
+    if end > len(content):
+        raise ValueError("it ends within its header")
+    return end
 
 
 def _check_checksum(content: bytes, checksum: Any) -> None:
@@ -126,7 +144,7 @@ def _check_checksum(content: bytes, checksum: Any) -> None:
 
 def _find_checksum(content: bytes) -> int:
     """Return where the digest begins: it is the first value of the record."""
-    match = CHECKSUM.search(content, 8, 8 + int.from_bytes(content[:8], "little"))
+    match = CHECKSUM.search(content, 8, _find_end(content))
     if match is None:
         raise ValueError("it has no checksum")
     return match.start(1)

@@ -28,7 +28,9 @@ SETTINGS = {  # the arguments of Network that a record holds
 POSITION = {  # the fields of Position
     *("epoch", "steps", "total_steps", "examples", "cost", "weight", "lr", "seconds", "generator"),
 }
-DEEPEST = 20  # optimizers wrapped around each other
+WRAPPED = 20  # optimizers around each other, at most
+DEEPEST = 100  # values within each other, at most: whatever copies or shows them has the stack for it
+LARGEST = 2**63  # whole numbers are smaller
 # Besides layers. Those of callbacks are states of the network, under names of their own
 OTHER_TENSORS = re.compile(rf"optimizer\.\d+|dropout\.step|scaling\.({'|'.join(Scaling._fields)})")
 CALLBACK_TENSORS = re.compile(r"(callbacks\.(\d+)\.([^.]+)\.)(layers\.\d+\.[wb]|optimizer\.\d+|dropout\.step)")
@@ -163,23 +165,23 @@ def dropout_step_of(tensors: dict[str, np.ndarray]) -> np.ndarray:
 
 def seeds_of(record: Record) -> dict[str, int]:
     """Return the seeds."""
-    for seed in dict(record.seeds).values():
+    for seed in _check_dict("seeds", record.seeds).values():
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
             raise ValueError(f"seed {seed!r} must be a whole number of 32 bits")
-    return dict(record.seeds)
+    return record.seeds
 
 
 def notes_of(record: Record) -> dict[str, Any]:
     """Return the notes."""
-    if not isinstance(record.notes, dict):
-        raise TypeError(f"notes={record.notes!r} must be a dict")
-    return record.notes
+    return _check_dict("notes", record.notes)
 
 
 def history_of(record: Record) -> list[dict[str, Any]]:
     """Return the rows of the history."""
-    if not isinstance(record.history, list) or not all(isinstance(row, dict) for row in record.history):
+    if not isinstance(record.history, list):
         raise TypeError("history must be a list of rows")
+    for row in record.history:
+        _check_number("cost", _check_dict("a row of the history", row)["cost"])
     return record.history
 
 
@@ -219,8 +221,7 @@ def training_of(record: Record) -> TrainingRecord | None:
     if position["generator"] is not None:
         _check_generator(position["generator"])
     for name, least in {"epoch": 1, "steps": 0, "total_steps": 0, "examples": 0}.items():
-        if type(position[name]) is not int or position[name] < least:
-            raise ValueError(f"position.{name}={position[name]!r} must be a whole number of at least {least}")
+        _check_whole(f"position.{name}", position[name], least, LARGEST)
     for name in ("cost", "weight", "lr", "seconds"):
         _check_number(f"position.{name}", position[name])
     _check_number("lr_scale", training.lr_scale)
@@ -229,11 +230,16 @@ def training_of(record: Record) -> TrainingRecord | None:
     if not isinstance(training.stopped, bool) or not isinstance(training.call, dict):
         raise TypeError("training must hold stopped and call")
     for callback in training.callbacks:
-        if set(callback) != {"name", "values"} or not isinstance(callback["values"], dict):
+        if set(_check_dict("a callback", callback)) != {"name", "values"}:
             raise ValueError("a callback must have a name and values")
-    for i, _ in callback_tensors_of(record):
+        _check_dict("values of a callback", callback["values"])
+    states = callback_tensors_of(record)
+    for i, _ in states:
         if i >= len(training.callbacks):
             raise ValueError(f"there is no callback {i}")
+    # Before the first step, the network still has the optimizer of the training before
+    if training.call["optimizer"] != record.optimizer and (position["total_steps"] or states):
+        raise ValueError(f"optimizer={record.optimizer!r} contradicts that of its training")
     return training
 
 
@@ -252,7 +258,8 @@ def check_tensors(record: Record) -> None:
     others = {name for name in arrays if name not in tensors and not OTHER_TENSORS.fullmatch(name)}
     for name in sorted(name for name in others if name.startswith("layers.")):
         raise ValueError(f"sizes={settings['sizes']} contradicts the tensor {name!r}")
-    refuse_unknown("tensor", {name for name in others if not CALLBACK_TENSORS.fullmatch(name)})
+    has_callbacks = record.training is not None
+    refuse_unknown("tensor", {name for name in others if not (has_callbacks and CALLBACK_TENSORS.fullmatch(name))})
 
 
 def refuse_unknown(kind: str, names: Iterable[str]) -> None:
@@ -265,21 +272,60 @@ def _refuse_others(tensors: dict[str, np.ndarray], prefix: str, names: Iterable[
     refuse_unknown("tensor", {name for name in tensors if name.startswith(prefix)} - set(names))
 
 
+def check_depth(value: Any, depth: int = 0) -> None:
+    """Refuse values that lie within each other more deeply than any file needs; `depth` is that of the first.
+
+    Examples
+    --------
+    >>> check_depth({"a": [1, 2]})
+    """
+    if depth > DEEPEST:
+        raise ValueError(f"its values are nested more than {DEEPEST} deep")
+    for item in value.values() if isinstance(value, dict) else value:
+        if isinstance(item, (dict, list, tuple)):
+            check_depth(item, depth + 1)
+
+
 def _check_generator(generator: Any) -> dict[str, Any]:
+    """Check the state of PCG64: NumPy takes less, and cuts off fractions."""
+    keys, numbers = {"bit_generator", "state", "has_uint32", "uinteger"}, {"state", "inc"}
+    if set(_check_dict("generator", generator)) != keys or generator["bit_generator"] != "PCG64":
+        raise ValueError(f"the generator must be a PCG64 with {sorted(keys)}")
+    if set(_check_dict("the state of the generator", generator["state"])) != numbers:
+        raise ValueError(f"the state of the generator must have {sorted(numbers)}")
+    for name in sorted(numbers):
+        _check_whole(name, generator["state"][name], 0, 2**128)
+    _check_whole("has_uint32", generator["has_uint32"], 0, 2)
+    _check_whole("uinteger", generator["uinteger"], 0, 2**32)
     if generator["state"]["inc"] % 2 == 0:  # PCG64 would give few different numbers, and draw a permutation without end
         raise ValueError("the state of its generator has an even increment")
     return generator
 
 
+def _check_dict(name: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"{name}={value!r} must be a dict")
+    return value
+
+
+def _check_whole(name: str, value: Any, low: int, high: int) -> None:
+    """Check that a value is a whole number from `low` and below `high`."""
+    if type(value) is not int or not low <= value < high:
+        raise ValueError(f"{name}={value!r} must be a whole number of at least {low}, below {high}")
+
+
 def _check_number(name: str, value: Any) -> None:
+    """Check that a value is a number that a float can hold."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name}={value!r} must be a number")
+    if isinstance(value, int) and abs(value) >= LARGEST:
+        raise ValueError(f"{name}={value!r} is too large")
 
 
 def describe(optimizer: Any, depth: int = 0) -> dict[str, Any] | None:
     """Describe an optimizer by its name and numbers; None for an optimizer of the user's own class."""
-    if depth > DEEPEST:
-        raise ValueError(f"optimizer={optimizer!r} is wrapped more than {DEEPEST} times; files hold no more")
+    if depth > WRAPPED:
+        raise ValueError(f"optimizer={optimizer!r} is wrapped more than {WRAPPED} times; files hold no more")
     if OPTIMIZERS.get(type(optimizer).__name__) is not type(optimizer):
         return None
     description: dict[str, Any] = {"name": type(optimizer).__name__}
@@ -292,9 +338,9 @@ def describe(optimizer: Any, depth: int = 0) -> dict[str, Any] | None:
 
 
 def _build(description: dict[str, Any], depth: int = 0) -> Optimizer:
-    if depth > DEEPEST:
-        raise ValueError(f"its optimizer is wrapped more than {DEEPEST} times")
-    options = dict(description)
+    if depth > WRAPPED:
+        raise ValueError(f"its optimizer is wrapped more than {WRAPPED} times")
+    options = dict(_check_dict("optimizer", description))
     kind = OPTIMIZERS[options.pop("name")]
     if "optimizer" in options:
         options["optimizer"] = _build(options["optimizer"], depth + 1)
@@ -312,6 +358,7 @@ def _plain_value(name: str, value: Any) -> Any:
     value = value.tolist() if hasattr(value, "tolist") else value  # of NumPy and the other libraries
     try:
         json.dumps(value)
+        check_depth([value], 2)  # in a row, in the history
     except (TypeError, ValueError, RecursionError):
         warn(f"history[{name!r}] holds an object of type {type(value).__name__}, which is not saved")
         return None

@@ -8,9 +8,8 @@ To add an activation, write its two functions and add it to `ACTIVATIONS` at the
 """
 
 from collections.abc import Callable
-from functools import cache
 from math import inf, pi, sqrt
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from xpnet.checks import between, in_range
 from xpnet.core.arrays import Array, Namespace
@@ -162,13 +161,38 @@ def _mean_std_pullback(g: Array, z: Array, a: Array, xp: Namespace) -> Array:
     return xp.concat([g[..., :k], g[..., k:] * slope], axis=-1)
 
 
-class _Parametrized(Activation):
-    """An activation with parameters. Copies and pickles hold the parameters and build it anew."""
+# Activations with numbers. Their functions are tuples of these numbers: equal numbers make equal activations, which can
+# be copied and pickled, and for which a step is compiled once.
 
-    make: tuple[Callable[..., Activation], tuple[Any, ...]]
 
-    def __reduce__(self) -> Any:
-        return self.make
+class _LeakyReLU(NamedTuple):
+    slope: float
+
+    def __call__(self, z: Array, xp: Namespace) -> Array:
+        return xp.maximum(z, self.slope * z)
+
+
+class _LeakyReLUPullback(NamedTuple):
+    slope: float
+
+    def __call__(self, g: Array, z: Array, a: Array, xp: Namespace) -> Array:
+        return g * (self.slope + (1.0 - self.slope) * xp.astype(z > 0.0, g.dtype))
+
+
+class _ELU(NamedTuple):
+    alpha: float
+    scale: float
+
+    def __call__(self, z: Array, xp: Namespace) -> Array:
+        return self.scale * (xp.maximum(z, 0.0) + self.alpha * xp.expm1(xp.minimum(z, 0.0)))
+
+
+class _ELUPullback(NamedTuple):
+    alpha: float
+    scale: float
+
+    def __call__(self, g: Array, z: Array, a: Array, xp: Namespace) -> Array:
+        return self.scale * g * xp.where(z > 0.0, 1.0, self.alpha * xp.exp(xp.minimum(z, 0.0)))
 
 
 def make_leaky_relu(slope: float = 0.01) -> Activation:
@@ -181,7 +205,10 @@ def make_leaky_relu(slope: float = 0.01) -> Activation:
     array([-0.2,  1. ])
     """
     in_range("slope", slope, 0, 1, "0.01 is usual")
-    return _leaky_relu(float(slope))
+    slope = float(slope)
+    name = "leaky_relu" if slope == 0.01 else f"leaky_relu({slope})"
+    low = 0.0 if slope == 0.0 else -inf
+    return Activation(name, _LeakyReLU(slope), _LeakyReLUPullback(slope), low=low, initializer=he_normal)
 
 
 def make_elu(alpha: float = 1.0, scale: float = 1.0) -> Activation:
@@ -195,35 +222,10 @@ def make_elu(alpha: float = 1.0, scale: float = 1.0) -> Activation:
     """
     in_range("alpha", alpha, 0, inf, "1 is usual")
     between("scale", scale, 0, inf, "1 is usual")
-    name = "elu" if alpha == scale == 1.0 else f"elu({float(alpha)}, {float(scale)})"
-    return _elu(float(alpha), float(scale), name, he_normal)
-
-
-@cache  # equal activations must be the same object, or their step would be compiled again
-def _leaky_relu(slope: float) -> Activation:
-    def value(z: Array, xp: Namespace) -> Array:
-        return xp.maximum(z, slope * z)
-
-    def pullback(g: Array, z: Array, a: Array, xp: Namespace) -> Array:
-        return g * (slope + (1.0 - slope) * xp.astype(z > 0.0, g.dtype))
-
-    name = "leaky_relu" if slope == 0.01 else f"leaky_relu({slope})"
-    made = _Parametrized(name, value, pullback, low=0.0 if slope == 0.0 else -inf, initializer=he_normal)
-    made.make = (_leaky_relu, (slope,))
-    return made
-
-
-@cache
-def _elu(alpha: float, scale: float, name: str, initializer: Initializer) -> Activation:
-    def value(z: Array, xp: Namespace) -> Array:
-        return scale * (xp.maximum(z, 0.0) + alpha * xp.expm1(xp.minimum(z, 0.0)))
-
-    def pullback(g: Array, z: Array, a: Array, xp: Namespace) -> Array:
-        return scale * g * xp.where(z > 0.0, 1.0, alpha * xp.exp(xp.minimum(z, 0.0)))
-
-    made = _Parametrized(name, value, pullback, low=-scale * alpha, initializer=initializer)
-    made.make = (_elu, (alpha, scale, name, initializer))
-    return made
+    alpha, scale = float(alpha), float(scale)
+    name = "elu" if alpha == scale == 1.0 else f"elu({alpha}, {scale})"
+    low = -scale * alpha
+    return Activation(name, _ELU(alpha, scale), _ELUPullback(alpha, scale), low=low, initializer=he_normal)
 
 
 # The distribution function of the normal distribution, which the array API lacks and GELU needs
@@ -283,7 +285,7 @@ softmax = Activation("softmax", _softmax, _softmax_pullback, low=0.0, high=1.0, 
 leaky_relu = make_leaky_relu()
 elu = make_elu()
 # Keeps mean 0 and variance 1 from layer to layer (Klambauer et al., arXiv:1706.02515, equation 14)
-selu = _elu(1.6732632423543772, 1.0507009873554805, "selu", lecun_normal)
+selu = make_elu(1.6732632423543772, 1.0507009873554805)._replace(name="selu", initializer=lecun_normal)
 softplus = Activation("softplus", _softplus, _softplus_pullback, low=0.0, initializer=he_normal)
 silu = Activation("silu", _silu, _silu_pullback, low=-0.27847, initializer=he_normal)
 gelu = Activation("gelu", _gelu, _gelu_pullback, low=-0.16998, initializer=he_normal)

@@ -15,9 +15,8 @@ To add a cost, write its functions and add it to `COSTS` at the end of this file
 """
 
 from collections.abc import Callable, Sequence
-from functools import cache
 from math import inf, log, pi
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from xpnet.checks import between, choices
 from xpnet.core.activations import Activation, identity, mean_std
@@ -276,6 +275,25 @@ def _std(blocks: Sequence[Array], xp: Namespace) -> Array:
     return blocks[1]
 
 
+# Costs with numbers. Their functions are tuples of these numbers, as those of activations are.
+
+
+class _Huber(NamedTuple):
+    delta: float
+
+    def __call__(self, a: Array, y: Array, xp: Namespace) -> Array:
+        distance = xp.abs(a - y)
+        near = xp.minimum(distance, self.delta)
+        return xp.sum(0.5 * near * near + self.delta * (distance - near), axis=-1)
+
+
+class _HuberGradient(NamedTuple):
+    delta: float
+
+    def __call__(self, a: Array, y: Array, xp: Namespace) -> Array:
+        return xp.maximum(xp.minimum(a - y, self.delta), -self.delta)
+
+
 def make_huber(delta: float = 1.0) -> Cost:
     """Make a Huber cost, quadratic up to a distance delta and linear beyond: ``Σ_k ½ c² + delta (|a_k − y_k| − c)``.
 
@@ -289,31 +307,48 @@ def make_huber(delta: float = 1.0) -> Cost:
     array([0.5, 8. ])
     """
     between("delta", delta, 0, inf, "1 is usual")
-    return _huber(float(delta))
+    delta = float(delta)
+    return Cost("huber" if delta == 1.0 else f"huber({delta})", _Huber(delta), _HuberGradient(delta))
 
 
-class _Parametrized(Cost):
-    """A cost with parameters. Copies and pickles hold the parameters and build it anew."""
+class _Quantile(NamedTuple):
+    levels: tuple[float, ...]
 
-    make: tuple[Callable[..., Cost], tuple[Any, ...]]
+    def __call__(self, a: Array, y: Array, xp: Namespace) -> Array:
+        losses = []
+        for level, quantile in zip(self.levels, split_columns(a, len(self.levels))):
+            error = y - quantile
+            losses.append(xp.maximum(level * error, (level - 1.0) * error))
+        return xp.sum(xp.concat(losses, axis=-1), axis=-1)
 
-    def __reduce__(self) -> Any:
-        return self.make
+
+class _QuantileGradient(NamedTuple):
+    levels: tuple[float, ...]
+
+    def __call__(self, a: Array, y: Array, xp: Namespace) -> Array:
+        blocks = split_columns(a, len(self.levels))
+        return xp.concat(
+            [0.5 * xp.sign(quantile - y) + (0.5 - level) for level, quantile in zip(self.levels, blocks)], axis=-1
+        )
 
 
-@cache  # equal costs must be the same object, or their step would be compiled again
-def _huber(delta: float) -> Cost:
-    def value(a: Array, y: Array, xp: Namespace) -> Array:
-        distance = xp.abs(a - y)
-        near = xp.minimum(distance, delta)
-        return xp.sum(0.5 * near * near + delta * (distance - near), axis=-1)
+def _sort(blocks: Sequence[Array], xp: Namespace) -> Array:
+    return xp.sort(xp.stack(list(blocks), axis=-1), axis=-1)
 
-    def gradient(a: Array, y: Array, xp: Namespace) -> Array:
-        return xp.maximum(xp.minimum(a - y, delta), -delta)
 
-    made = _Parametrized("huber" if delta == 1.0 else f"huber({delta})", value, gradient)
-    made.make = (_huber, (delta,))
-    return made
+def _sorted_quantiles(blocks: Sequence[Array], xp: Namespace) -> Array:
+    """Give the quantiles an axis of their own, (..., m, n_targets, q), if there are several targets."""
+    if len(blocks) == 1:
+        return blocks[0]
+    quantiles = _sort(blocks, xp)
+    return quantiles[..., 0, :] if quantiles.shape[-2] == 1 else quantiles
+
+
+class _Median(NamedTuple):
+    place: int  # of the median among the quantiles
+
+    def __call__(self, blocks: Sequence[Array], xp: Namespace) -> Array:
+        return _sort(blocks, xp)[..., self.place]
 
 
 def make_quantile(*levels: float) -> Cost:
@@ -342,46 +377,15 @@ def make_quantile(*levels: float) -> Cost:
         between("level", level, 0, 1, "0.5 is the median")
     if not levels or list(levels) != sorted(set(levels)):
         raise ValueError(f"levels={levels!r} must be numbers in increasing order, as in 0.1, 0.5, 0.9")
-    return _quantile(tuple(float(level) for level in levels))
-
-
-@cache
-def _quantile(levels: tuple[float, ...]) -> Cost:
-    def value(a: Array, y: Array, xp: Namespace) -> Array:
-        losses = []
-        for level, quantile in zip(levels, split_columns(a, len(levels))):
-            error = y - quantile
-            losses.append(xp.maximum(level * error, (level - 1.0) * error))
-        return xp.sum(xp.concat(losses, axis=-1), axis=-1)
-
-    def gradient(a: Array, y: Array, xp: Namespace) -> Array:
-        blocks = split_columns(a, len(levels))
-        return xp.concat(
-            [0.5 * xp.sign(quantile - y) + (0.5 - level) for level, quantile in zip(levels, blocks)], axis=-1
-        )
-
-    def sort(blocks: Sequence[Array], xp: Namespace) -> Array:
-        return xp.sort(xp.stack(list(blocks), axis=-1), axis=-1)
-
-    def prediction(blocks: Sequence[Array], xp: Namespace) -> Array:
-        """Give the quantiles an axis of their own, (..., m, n_targets, q), if there are several targets."""
-        if len(blocks) == 1:
-            return blocks[0]
-        quantiles = sort(blocks, xp)
-        return quantiles[..., 0, :] if quantiles.shape[-2] == 1 else quantiles
-
-    def median(blocks: Sequence[Array], xp: Namespace) -> Array:
-        return sort(blocks, xp)[..., levels.index(0.5)]
-
-    made = _Parametrized(
+    levels = tuple(float(level) for level in levels)
+    median = _Median(levels.index(0.5)) if 0.5 in levels else None
+    return Cost(
         f"quantile({', '.join(map(str, levels))})",
-        value,
-        gradient,
+        _Quantile(levels),
+        _QuantileGradient(levels),
         activation=identity,
-        distribution=Distribution((1.0,) * len(levels), prediction, median if 0.5 in levels else None),
+        distribution=Distribution((1.0,) * len(levels), _sorted_quantiles, median),
     )
-    made.make = (_quantile, (levels,))
-    return made
 
 
 quadratic = Cost("quadratic", _quadratic, _quadratic_gradient)

@@ -6,7 +6,7 @@ loop.
 """
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import partial
 from typing import Any, NamedTuple
 
 from xpnet.core.activations import Activation
@@ -29,22 +29,24 @@ class State(NamedTuple):
     dropout: Dropout | None = None
 
 
-@lru_cache(maxsize=64)
 def make_step(
     sigmas: tuple[Activation, ...], output: Output, update: Update
 ) -> Callable[[State, Minibatch, Namespace], State]:
-    """Build the step for a structure. Equal structures get the same step, so it is compiled once."""
+    """Build the step for a structure: `take_step` with its first three arguments."""
+    return partial(take_step, sigmas, output, update)  # not a closure: a backend sees which structures are equal
 
-    def step(state: State, minibatch: Minibatch, xp: Namespace) -> State:
-        x, masked_sigmas, dropout = drop(state.dropout, sigmas, minibatch.x, state.layers, xp)
-        zs, activations = forward(state.layers, masked_sigmas, x, xp)
-        grads = backward(state.layers, masked_sigmas, output, zs, activations, minibatch.y, xp, minibatch.weight)
-        cost = output.value(zs[-1], activations[-1], minibatch.y, xp)
-        if minibatch.decay is not None:  # the estimators' α; the weight_decay of optimizers is applied in their update
-            grads = add_decay(grads, state.layers, minibatch.decay)
-            cost = cost + penalty(state.layers, minibatch.decay, xp)
-        total = state.cost + (cost if minibatch.weight is None else minibatch.weight * cost)
-        layers, optimizer = update(state.layers, grads, state.optimizer, minibatch.lr, xp)
-        return State(layers, optimizer, total, dropout)
 
-    return step
+def take_step(
+    sigmas: tuple[Activation, ...], output: Output, update: Update, state: State, minibatch: Minibatch, xp: Namespace
+) -> State:
+    """Take one step of training."""
+    x, masked_sigmas, dropout = drop(state.dropout, sigmas, minibatch.x, state.layers, xp)
+    zs, activations = forward(state.layers, masked_sigmas, x, xp)
+    grads = backward(state.layers, masked_sigmas, output, zs, activations, minibatch.y, xp, minibatch.weight)
+    cost = output.value(zs[-1], activations[-1], minibatch.y, xp)
+    if minibatch.decay is not None:  # the estimators' α; the weight_decay of optimizers is applied in their update
+        grads = add_decay(grads, state.layers, minibatch.decay)
+        cost = cost + penalty(state.layers, minibatch.decay, xp)
+    total = state.cost + (cost if minibatch.weight is None else minibatch.weight * cost)
+    layers, optimizer = update(state.layers, grads, state.optimizer, minibatch.lr, xp)
+    return State(layers, optimizer, total, dropout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from xpnet.core.scaling import Scaling
 
 BYTES = np.dtype(np.uint8)  # dtypes compare faster with a dtype than with a type
+SEQUENCES, MOST_AXES = (list, tuple, deque), 64  # that NumPy makes an array of
 Rows: TypeAlias = Sequence[int] | np.ndarray | None  # numbers of rows, in messages; None: 0, 1, ...
 
 
@@ -232,33 +234,45 @@ def as_real_array(x: Any, name: str) -> Array:
     """Return an array of real numbers, of whichever library; refuse objects, strings and complex numbers."""
     if type(x) is np.ndarray and x.dtype.char in "?bBhHiIlLqQfd":
         return x  # at once: predicting one example takes microseconds
-    if hasattr(x, "toarray"):
-        raise TypeError(f"{name} is sparse; give its toarray()")
-    try:
-        x = np.asarray(x, np.float64) if _is_mixed_table(x) else as_array(x)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise ValueError(
-            f"{name} cannot be converted to an array ({error}); give an array, or rows of equal length"
-        ) from error
-    xp = array_api_compat.array_namespace(x)
-    if isinstance(x, np.ma.MaskedArray):
-        raise TypeError(f"{name} is a masked array; give its filled() values")
-    is_real = xp.isdtype(x.dtype, ("bool", "integral", "real floating"))
-    if (isinstance(x, np.ndarray) and x.dtype.kind not in "buif") or not is_real:
+    x = _convert(x, name)
+    if not _is_real(x):
         raise TypeError(
             f"{name} has dtype {x.dtype}; give real numbers, and classes as whole numbers from 0{_locate_text(x)}"
         )
     return x
 
 
+def refuse_masked(x: Any, name: str) -> None:
+    """Refuse a masked array, and a sequence that holds one: NumPy would read what the mask hides.
+
+    Examples
+    --------
+    >>> refuse_masked([np.ma.masked_equal([1, 2], 2)], "x")
+    Traceback (most recent call last):
+    TypeError: x is a masked array, or holds one; give its filled() values
+    """
+    if _holds_masked(x):
+        raise TypeError(f"{name} is a masked array, or holds one; give its filled() values")
+
+
 def stack(values: Sequence[Any], name: str) -> Array:
     """Stack single examples into one array, in their own library."""
     try:
-        arrays = [as_array(value) for value in values]
+        arrays = [_convert(value, name) for value in values]
         return array_api_compat.array_namespace(arrays[0]).stack(arrays)
     except (ValueError, TypeError, RuntimeError) as error:
         shapes = sorted({tuple(as_real_array(value, name).shape) for value in values})[:3]
         raise ValueError(f"{name} differ from example to example (shapes {shapes}); make them equal") from error
+
+
+def _convert(x: Any, name: str) -> Array:
+    """Return an array of any library, or convert to one; refuse arrays in which values are missing."""
+    for method in ("toarray", "todense"):
+        if hasattr(x, method):
+            raise TypeError(f"{name} is sparse; give its {method}()")
+    refuse_masked(x, name)
+    x = as_array(x, name, np.float64 if _is_mixed_table(x) else None)
+    return host_array(x) if isinstance(x, np.ndarray) else x
 
 
 def as_rows(x: Any, n_in: int, name: str = "x") -> tuple[Array, bool]:
@@ -293,9 +307,29 @@ def _locate_text(x: Array) -> str:
 def _is_number(value: Any) -> bool:
     try:
         float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False
     return True
+
+
+def _is_real(x: Array) -> bool:
+    if isinstance(x, np.ndarray):
+        return x.dtype.kind in "buif"
+    try:
+        return array_api_compat.array_namespace(x).isdtype(x.dtype, ("bool", "integral", "real floating"))
+    except TypeError:  # none of the dtypes of arrays, such as that of JAX's random keys
+        return False
+
+
+def _holds_masked(x: Any, depth: int = 0) -> bool:
+    if isinstance(x, np.ma.MaskedArray):
+        return True
+    if not isinstance(x, SEQUENCES) or depth == MOST_AXES:
+        return False
+    kinds = set(map(type, x))  # few, so that long lists of numbers are passed over quickly
+    if any(issubclass(kind, np.ma.MaskedArray) for kind in kinds):
+        return True
+    return any(issubclass(kind, SEQUENCES) for kind in kinds) and any(_holds_masked(item, depth + 1) for item in x)
 
 
 def _is_mixed_table(x: Any) -> bool:

@@ -106,7 +106,7 @@ def make_source(
     """
     if data is None:
         raise ValueError(f"{name} is missing: give (X, y), pairs, a data set or an iterable of batches")
-    if isinstance(data, (str, bytes, Mapping)) or array_api_compat.is_array_api_obj(data):
+    if isinstance(data, (str, bytes, memoryview, Mapping)) or array_api_compat.is_array_api_obj(data):
         raise TypeError(f"{name} is of type {type(data).__name__}; {KINDS}")
     has_length = hasattr(data, "__len__") and hasattr(data, "__getitem__")
     if not has_length and isinstance(data, Iterable):
@@ -122,7 +122,7 @@ def make_source(
         raise ValueError(f"steps={steps!r} is for an iterable of batches; {name} has a length, so give epochs")
     if isinstance(data, tuple) and len(data) == 2 and not all(isinstance(part, tuple) for part in data):
         return Resident(reader.read_examples(*data, name), reader)
-    if len(data) == 0:
+    if _count_items(data, name) == 0:
         raise ValueError(f"{name} is empty")
     if isinstance(data, (tuple, list)):
         return Resident(reader.read_pairs(data, name), reader)
@@ -130,7 +130,7 @@ def make_source(
     if pixels is not None:
         return Resident(reader.read_examples(*pixels, name), reader)
     if not cache:
-        reader.read_pairs([data[0]], name)  # check the first item before anything is trained
+        reader.read_pairs([_read_item(data, 0, name)], name)  # check the first item before anything is trained
         return Dataset(data, name, reader._replace(warns=False))
     return Resident(reader.read_pairs(_items(data, name, progress), name), reader)
 
@@ -140,7 +140,24 @@ def _items(dataset: Any, name: str, progress: bool) -> Iterator[Any]:
     from tqdm.auto import tqdm
 
     bar = tqdm(range(len(dataset)), f"Reading {name}", leave=False, disable=not progress)
-    return (dataset[i] for i in bar)
+    return (_read_item(dataset, i, name) for i in bar)
+
+
+def _read_item(dataset: Any, i: int, name: str) -> Any:
+    try:
+        return dataset[i]
+    except (LookupError, StopIteration) as error:  # the latter would seem to be the end of the data
+        raise ValueError(
+            f"item {i} of {name} cannot be read ({type(error).__name__}: {error}); there must be {len(dataset)} of "
+            "them, counted from 0; arrays and tables are given together, as a tuple (X, y)"
+        ) from error
+
+
+def _count_items(data: Any, name: str) -> int:
+    try:
+        return len(data)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TypeError(f"{name} is of type {type(data).__name__}, which has no length ({error}); {KINDS}") from error
 
 
 @dataclass(frozen=True)
@@ -292,7 +309,8 @@ class Dataset(OnDemand):
 
     def read(self, index: np.ndarray) -> Examples:
         """Read items and move them to the device."""
-        return self.reader.read_pairs((self.dataset[int(i)] for i in index), self.name, index)
+        items = (_read_item(self.dataset, int(i), self.name) for i in index)
+        return self.reader.read_pairs(items, self.name, index)
 
     def scaled(self, scaling: Scaling) -> "Dataset":
         """Return the data set with a reader that scales."""
@@ -328,7 +346,42 @@ class Passes:
     def whole(self) -> Iterator[Any]:
         """Continue the pass that has begun, or begin one."""
         current, self._current = self._current, None
-        return iter(self.batches) if current is None else current
+        return self._begin() if current is None else current
+
+    def _begin(self) -> Iterator[Any]:
+        """Iterate over the batches once; a StopIteration of the user's code is an error, not the end of the data."""
+        count = 0
+        try:
+            for batch in self.batches:
+                yield batch
+                count += 1
+        except RuntimeError as error:  # which Python makes of it in a generator
+            if not isinstance(error.__cause__, StopIteration):
+                raise
+            raise ValueError(
+                f"{self.name} raised StopIteration after {count} batches, as next() does on an exhausted iterator; "
+                "catch it there, and return from the generator if it is the end of the data"
+            ) from error
+        if self._has_exact_length and count < (self.length() or 0):
+            raise ValueError(
+                f"{self.name} ended after {count} of its {self.length()} batches; if its data set raised "
+                "StopIteration, as next() does on an exhausted iterator, catch it there; if its length is wrong, leave "
+                "it out"
+            )
+
+    @property
+    def _has_exact_length(self) -> bool:
+        """Whether the length counts the batches of a pass: that of a loader over an iterable is an estimate."""
+        return not isinstance(self.batches, Iterator) and not isinstance(
+            getattr(self.batches, "dataset", None), Iterable
+        )
+
+    def length(self) -> int | None:
+        """Number of batches of a whole pass, if the iterable says."""
+        try:
+            return len(self.batches)  # type: ignore
+        except TypeError:  # no length, or a DataLoader of a data set without one
+            return None
 
     def epoch(self) -> Iterator[Any]:
         """Iterate over the batches of an epoch."""
@@ -359,12 +412,7 @@ class Batches:
 
     def steps(self, sampling: Sampling, batch_size: int) -> int | None:
         """Number of batches of an epoch, if it is known."""
-        if self.passes.per_epoch is not None:
-            return self.passes.per_epoch
-        try:
-            return len(self.passes.batches)  # type: ignore
-        except TypeError:  # no length, or a DataLoader of a data set without one
-            return None
+        return self.passes.length() if self.passes.per_epoch is None else self.passes.per_epoch
 
     def batch_size(self, batch_size: int) -> int:
         """Number of examples in a batch, which is the iterable's choice."""

@@ -15,7 +15,14 @@ from xpnet.core.arrays import Array
 from xpnet.estimators import fitting
 from xpnet.estimators.architecture import ACTIVATION_NAMES, Architecture
 from xpnet.estimators.fitted import ATTRIBUTES, Fitted, read_attributes, read_features, write_attributes
-from xpnet.estimators.inputs import CheckedData, parse_sample_weight, validate_examples, validate_inputs
+from xpnet.estimators.inputs import (
+    CheckedData,
+    check_kind,
+    naming,
+    parse_sample_weight,
+    validate_examples,
+    validate_inputs,
+)
 from xpnet.estimators.labels import Labels, is_numeric
 from xpnet.estimators.places import backend_of, describe, is_foreign, move_to, same_place, to_host
 from xpnet.estimators.problems import Problem
@@ -165,8 +172,9 @@ class BasePerceptron(Parameters, BaseEstimator):
             X, y = validate_examples(stand_in, X, y, numeric=self._numeric, reset=False)
             problem.check(y)
             return CheckedData(X, problem.encode(y), parse_sample_weight(sample_weight, X.shape[0]))
-        except ValueError as error:
-            raise ValueError(f"{error} (these are X_val, y_val and sample_weight_val)") from error
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"{error} (these are X_val, y_val and sample_weight_val)") from error
 
     # Predicting
 
@@ -207,7 +215,10 @@ class BasePerceptron(Parameters, BaseEstimator):
     def _score(self, metric: Callable[..., float], X: Any, y: Any, sample_weight: Any) -> float:
         """Score predictions on the host."""
         predicted = to_host(self.predict(X))  # type: ignore
-        return float(metric(to_host(y), predicted, sample_weight=to_host(sample_weight)))
+        check_kind(y, "y")
+        check_kind(sample_weight, "sample_weight")
+        with naming("y and sample_weight"):
+            return float(metric(to_host(y), predicted, sample_weight=to_host(sample_weight)))
 
     # Library, device and structure
 

@@ -1,5 +1,8 @@
 """Checks of what comes into an estimator: inputs, targets and weights, still where the user has them."""
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,10 +11,11 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.validation import validate_data
 
+from xpnet.backends.base import CONVERSION_ERRORS
 from xpnet.backends.choose import get_backend
 from xpnet.checks import check_lengths
 from xpnet.core.arrays import Array
-from xpnet.data.reader import as_real_array
+from xpnet.data.reader import as_real_array, refuse_masked
 from xpnet.data.weights import check_some_weight, check_weights, relative_weight
 from xpnet.estimators.places import is_foreign, to_host
 
@@ -45,10 +49,12 @@ def validate_inputs(estimator: BaseEstimator, x: Any) -> Any:
 
     Arrays of NumPy, and all that is made into one, are checked by scikit-learn.
     """
-    if is_foreign(x):
-        return _validate_foreign(estimator, x, "no_validation", reset=False)
-    x = validate_data(estimator, x, reset=False, **{**ACCEPTED, "dtype": "numeric"})  # refuses numbers in strings
-    return x if x.dtype in FLOATS else x.astype(np.float64)
+    with naming("X"):
+        if is_foreign(x):
+            return _validate_foreign(estimator, x, "no_validation", reset=False)
+        check_kind(x, "X")
+        x = validate_data(estimator, x, reset=False, **{**ACCEPTED, "dtype": "numeric"})  # refuses numbers in strings
+        return x if x.dtype in FLOATS else x.astype(np.float64)
 
 
 def validate_examples(estimator: BaseEstimator, x: Any, y: Any, *, numeric: bool, reset: bool) -> tuple[Any, Any]:
@@ -67,16 +73,22 @@ def validate_examples(estimator: BaseEstimator, x: Any, y: Any, *, numeric: bool
     reset
         Whether number and names of the features are set, rather than compared.
     """
-    if not is_foreign(x):
-        x, y = validate_data(estimator, x, to_host(y), multi_output=True, y_numeric=numeric, reset=reset, **ACCEPTED)
-    else:
-        x = _validate_foreign(estimator, x, y, reset)
-        if not (numeric and is_foreign(y)):
-            options: dict[str, Any] = {"dtype": "numeric" if numeric else None, "input_name": "y"}
-            y = check_array(to_host(y), ensure_2d=False, **options)
-        check_lengths("X", x.shape[0], "y", y.shape[0])
+    check_kind(y, "y")
+    with naming("X and y"):
+        if not is_foreign(x):
+            check_kind(x, "X")
+            options: dict[str, Any] = {"multi_output": True, "y_numeric": numeric, "reset": reset}
+            x, y = validate_data(estimator, x, to_host(y), **options, **ACCEPTED)
+        else:
+            x = _validate_foreign(estimator, x, y, reset)
+            if not (numeric and is_foreign(y)):
+                options = {"dtype": "numeric" if numeric else None, "input_name": "y"}
+                y = check_array(to_host(y), ensure_2d=False, **options)
+            check_lengths("X", x.shape[0], "y", y.shape[0])
     if y.ndim == 2 and y.shape[1] == 1 and not is_foreign(y):
         y = column_or_1d(y, warn=True)
+    if numeric and isinstance(y, np.ndarray) and y.dtype.kind == "f" and y.dtype not in FLOATS:
+        y = y.astype(np.float64)  # no other library has long doubles
     return x, y
 
 
@@ -84,9 +96,11 @@ def parse_sample_weight(sample_weight: Any, n: int) -> np.ndarray | None:
     """Check the weights of n examples, a number for all or (n,), and move them to the host."""
     if sample_weight is None:
         return None
-    weight = np.full(n, sample_weight) if np.isscalar(sample_weight) else to_host(sample_weight)
-    options: dict[str, Any] = {"dtype": np.float64, "input_name": "sample_weight"}
-    weight = check_array(weight, ensure_2d=False, **options)
+    check_kind(sample_weight, "sample_weight")
+    with naming("sample_weight"):
+        weight = np.full(n, sample_weight) if np.isscalar(sample_weight) else to_host(sample_weight)
+        options: dict[str, Any] = {"dtype": np.float64, "input_name": "sample_weight"}
+        weight = check_array(weight, ensure_2d=False, **options)
     check_weights(weight, n, get_backend("numpy"))
     return weight
 
@@ -104,6 +118,33 @@ def divide_by_largest(weight: np.ndarray | None, dtype: str, name: str) -> tuple
     largest = float(weight.max())
     check_some_weight(largest, name)
     return relative_weight(weight, largest, dtype, np), largest
+
+
+@contextmanager
+def naming(arguments: str) -> Iterator[None]:
+    """Name the arguments in errors that scikit-learn, or the user's `__array__`, raises without their names.
+
+    Examples
+    --------
+    >>> with naming("X"):
+    ...     float("one")
+    Traceback (most recent call last):
+    ValueError: could not convert string to float: 'one' (in X)
+    """
+    try:
+        yield
+    except CONVERSION_ERRORS as error:
+        if isinstance(error, (TypeError, ValueError)) and re.search(r"\b(X|y|sample_weight)\b", str(error)):
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{error} (in {arguments})") from error
+
+
+def check_kind(x: Any, name: str) -> None:
+    """Refuse masked arrays, and those of times or records, which scikit-learn would read as if they were numbers."""
+    refuse_masked(x, name)
+    if isinstance(x, np.ndarray) and (x.dtype.kind in "mM" or x.dtype.names is not None):
+        raise TypeError(f"{name} has dtype {x.dtype}; give real numbers, or labels")
 
 
 def _validate_foreign(estimator: BaseEstimator, x: Any, y: Any, reset: bool) -> Array:

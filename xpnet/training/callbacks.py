@@ -519,11 +519,12 @@ class CSVLog(Callback):
         return {"names": self._names}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Write the rows of the checkpoint's history: the file may hold later ones."""
-        self._names = [str(name) for name in state["names"]]
-        if self._names:
-            self._write(self.history.rows, "w")
-            self._complete = True
+        """Take over the names; with the next row, all rows are written anew: the file may hold later ones."""
+        names = state["names"]
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise TypeError("names of CSVLog must be a list of texts")
+        "".join(names).encode()  # raises where a text cannot be written
+        self._names = names
 
     def _write(self, rows: Sequence[dict[str, Any]], mode: str) -> None:
         with open(self.path, mode, newline="", encoding="utf-8") as file:

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from xpnet.checkpoint.file import explain_errors
-from xpnet.checkpoint.record import Snapshot, TrainingRecord, describe, refuse_unknown
-from xpnet.checks import check_folder, choices, count, warn
+from xpnet.checkpoint.record import Snapshot, TrainingRecord, check_depth, describe, refuse_unknown
+from xpnet.checks import check_folder, choices, count, truncate, warn
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import Schedule
@@ -94,7 +94,7 @@ class Checkpoint(Callback):
             self._remember()
             self.write(self._snapshot)
         else:
-            check_same_training(self.path, self.resumed.training, self.call, self.schedule, total)
+            check_same_training(self.path, self.resumed.training, self.call, self.schedule, training.steps)
             self.call["lr"] = self.resumed.training.call["lr"]
             self._restore_callbacks(self.resumed)
             self.resumed.take_over()
@@ -220,37 +220,56 @@ def check_same_network(path: str, before: Mapping[str, Any], now: Mapping[str, A
 
 
 def check_same_training(
-    path: str, before: TrainingRecord, now: Mapping[str, Any], schedule: Schedule, total: int
+    path: str, before: TrainingRecord, now: Mapping[str, Any], schedule: Schedule, steps: int | None
 ) -> None:
-    """Refuse to resume another training, and name the difference.
+    """Refuse to resume another training, and name the difference; `steps` are those of an epoch, if that is known.
 
-    The number of epochs may differ if the schedule does not depend on the number of steps, `total`.
+    The number of epochs may differ if the schedule does not depend on the number of steps.
     """
     then = before.call
     with explain_errors(path):
         refuse_unknown("argument of train", set(then) ^ {*now, "lr"})
-        steps = [count("step", step, 0) for step, _ in then["lr"]]
+        lr = [(step, rate) for step, rate in then["lr"]]
+        compared = _steps_to_compare(count("epochs", then["epochs"], 0) * (steps or 0))
     epochs = before.position["epoch"] - (not before.position["steps"])
     if now["epochs"] < epochs:
         raise ValueError(f"epochs={now['epochs']} are fewer than the {epochs} that {path} has begun; give more")
     for name, value in now.items():
-        if _is_same(then[name], value) or (name == "epochs" and not getattr(schedule, "needs_total", True)):
+        is_data = name.endswith("_data")
+        if _is_same(then[name], value) if is_data else then[name] == value:
             continue
-        if name.endswith("_data"):
+        if name == "epochs" and not getattr(schedule, "needs_total", True):
+            continue
+        if is_data:
             raise ValueError(
                 f"{name} differs from that of the training in {path}: {_describe_difference(then[name], value)}; give "
                 "the same data, or another checkpoint"
             )
         raise _difference(path, f"{name}={then[name]!r}", f"{name}={value!r}")
-    rates = _sample_rates(schedule, steps, total)
-    for (step, rate), (_, wanted) in zip(rates, then["lr"]):
+    if [step for step, _ in lr] != compared:
+        raise _difference(path, f"lr at the steps {[step for step, _ in lr]}", f"lr at the steps {compared}")
+    with explain_errors(path):
+        check_steps(before.position, steps if "examples" in now["train_data"] else None)
+    for (step, rate), (_, wanted) in zip(_sample_rates(schedule, compared, now["epochs"] * (steps or 0)), lr):
         if rate != wanted:
             raise _difference(path, f"lr={wanted!r} at step {step}", f"lr={rate!r}")
 
 
+def check_steps(position: Mapping[str, Any], steps: int | None) -> None:
+    """Refuse a position whose numbers contradict each other; `steps` are those of an epoch, if that is certain."""
+    if steps is None:
+        right = position["steps"] <= position["total_steps"]
+    else:
+        right = position["total_steps"] == (position["epoch"] - 1) * steps + position["steps"]
+        right = right and position["steps"] <= steps
+    if not right:
+        numbers = ", ".join(f"{name}={position[name]}" for name in ("epoch", "steps", "total_steps"))
+        raise ValueError(f"its position {numbers} contradicts itself")
+
+
 def _difference(path: str, before: str, now: str) -> ValueError:
     return ValueError(
-        f"{path} holds a training with {before}, but this one has {now}; give the same, or another checkpoint"
+        f"{path} holds a training with {truncate(before)}, but this one has {now}; give the same, or another checkpoint"
     )
 
 
@@ -270,7 +289,7 @@ def _describe_difference(before: Any, now: Any) -> str:
     name = next(name for name in now if not _is_same(before[name], now[name]))
     if name == "digest":
         return "the same number of examples, but other inputs or targets"
-    return f"{name} {before[name]} and now {now[name]}"
+    return f"{name} {truncate(before[name])} and now {now[name]}"
 
 
 def _steps_to_compare(total: int) -> list[int]:
@@ -289,6 +308,7 @@ def _split_state(callback: Callback) -> tuple[dict[str, Any], dict[str, State]]:
     try:
         states = {key: value for key, value in remembered.items() if isinstance(value, State)}
         plain = {key: value for key, value in remembered.items() if key not in states}
+        check_depth(plain, 4)  # of a callback, in the callbacks, in the training, in the header
         return json.loads(json.dumps(plain, default=np.generic.item)), states
     except (TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ValueError(f"{name}.get_state must return a dict of plain values, as in JSON ({error})") from error

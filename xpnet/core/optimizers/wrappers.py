@@ -7,7 +7,6 @@ the gradient of the L1 penalty afterwards.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from functools import cache
 from typing import Any, ClassVar, NamedTuple
 
 from xpnet.checks import between
@@ -31,22 +30,25 @@ def _update_inner(
     return layers, state._replace(memory=inner.memory)
 
 
-@cache
-def _with_l1(inner: Update) -> Update:
-    def update(
-        layers: Layers, grads: Layers, state: OptimizerState, lr: Array, xp: Namespace
+# The updates of wrappers are tuples, so that equal structures have equal ones
+
+
+class _WithL1(NamedTuple):
+    inner: Update
+
+    def __call__(
+        self, layers: Layers, grads: Layers, state: OptimizerState, lr: Array, xp: Namespace
     ) -> tuple[Layers, OptimizerState]:
         strength = state.hyperparameters.number
         grads = tuple((gw + strength * xp.sign(w), gb) for (w, _), (gw, gb) in zip(layers, grads))
-        return _update_inner(inner, layers, grads, state, lr, xp)
-
-    return update
+        return _update_inner(self.inner, layers, grads, state, lr, xp)
 
 
-@cache
-def _with_clipping(inner: Update) -> Update:
-    def update(
-        layers: Layers, grads: Layers, state: OptimizerState, lr: Array, xp: Namespace
+class _WithClipping(NamedTuple):
+    inner: Update
+
+    def __call__(
+        self, layers: Layers, grads: Layers, state: OptimizerState, lr: Array, xp: Namespace
     ) -> tuple[Layers, OptimizerState]:
         limit = largest = state.hyperparameters.number
         for g in leaves(grads):
@@ -55,26 +57,23 @@ def _with_clipping(inner: Update) -> Update:
         norm = largest * xp.sqrt(sum(squares))  # g² alone might overflow
         factor = limit / xp.maximum(norm, limit)
         grads = tuple((factor * gw, factor * gb) for gw, gb in grads)
-        return _update_inner(inner, layers, grads, state, lr, xp)
-
-    return update
+        return _update_inner(self.inner, layers, grads, state, lr, xp)
 
 
-@cache
-def _with_max_norm(inner: Update) -> Update:
-    def update(
-        layers: Layers, grads: Layers, state: OptimizerState, lr: Array, xp: Namespace
+class _WithMaxNorm(NamedTuple):
+    inner: Update
+
+    def __call__(
+        self, layers: Layers, grads: Layers, state: OptimizerState, lr: Array, xp: Namespace
     ) -> tuple[Layers, OptimizerState]:
         limit = state.hyperparameters.number
-        layers, state = _update_inner(inner, layers, grads, state, lr, xp)
+        layers, state = _update_inner(self.inner, layers, grads, state, lr, xp)
         bounded = []
         for w, b in layers:
             norm = xp.sqrt(xp.sum(w * w, axis=-1, keepdims=True))
             w *= limit / xp.maximum(norm, limit)
             bounded.append((w, b))
         return tuple(bounded), state
-
-    return update
 
 
 class _Wrapper:
@@ -144,7 +143,7 @@ class L1(_Wrapper):
 
     optimizer: Optimizer
     strength: float
-    _wrap: ClassVar = staticmethod(_with_l1)
+    _wrap: ClassVar = _WithL1
 
 
 @explain_arguments
@@ -176,7 +175,7 @@ class Clip(_Wrapper):
 
     optimizer: Optimizer
     norm: float
-    _wrap: ClassVar = staticmethod(_with_clipping)
+    _wrap: ClassVar = _WithClipping
 
 
 @explain_arguments
@@ -207,4 +206,4 @@ class MaxNorm(_Wrapper):
 
     optimizer: Optimizer
     norm: float
-    _wrap: ClassVar = staticmethod(_with_max_norm)
+    _wrap: ClassVar = _WithMaxNorm

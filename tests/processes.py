@@ -1,0 +1,86 @@
+"""Train networks in other processes, and compare with this one; `test_processes.py` runs it.
+
+    python processes.py WAY LIBRARY
+    python processes.py loader LIBRARY METHOD
+
+The ways are the start methods of `multiprocessing`, and joblib's backends. It is a program of its own: a process that
+is forked from that of the tests would inherit the threads of all libraries.
+"""
+
+import multiprocessing
+import sys
+from functools import partial
+
+import numpy as np
+
+from xpnet import SGD, Network
+
+X, Y = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32), np.arange(60) % 3
+OPTIONS = {"epochs": 2, "batch_size": 7, "lr": 0.1, "progress": False}
+
+
+def make(library, seed):
+    return Network([5, 4, 3], seed=seed, backend=library, device="cpu", activation="leaky_relu(0.2)", standardize=True)
+
+
+def train(net):
+    """Train a network, on from where it is."""
+    net.train((X, Y), optimizer=SGD(momentum=0.5), **OPTIONS)
+    return net
+
+
+def make_and_train(library, seed):
+    return train(make(library, seed))
+
+
+def assert_equal(nets, others):
+    for net, other in zip(nets, others, strict=True):
+        for array, expected in zip(
+            (*net.w, *net.b, net.predict_proba(X)), (*other.w, *other.b, other.predict_proba(X))
+        ):
+            np.testing.assert_array_equal(np.asarray(array), np.asarray(expected))
+        assert net.history.to_dict()["cost"] == other.history.to_dict()["cost"]
+
+
+def compare(library, run):
+    """Make and train networks by `run(function, items)` and here, then train them on by the same two ways."""
+    alone, there = ([*way(partial(make_and_train, library), (0, 1))] for way in (map, run))
+    assert_equal(there, alone)
+    alone, there = ([*way(train, [net.copy() for net in alone])] for way in (map, run))
+    assert_equal(there, alone)
+
+
+def run_in_pool(method, function, items):
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        return pool.map(function, items)
+
+
+def run_in_joblib(backend, function, items):
+    from joblib import Parallel, delayed
+
+    return Parallel(n_jobs=2, backend=backend)(delayed(function)(item) for item in items)
+
+
+def train_on_loader(library, method):
+    """Train on a DataLoader without workers, and with those that are started in this way."""
+    import torch
+    from torch.utils.data import DataLoader, TensorDataset
+
+    examples, nets = TensorDataset(torch.from_numpy(X), torch.from_numpy(Y)), []
+    workers = {"num_workers": 1, "multiprocessing_context": method}
+    kept = {**workers, "persistent_workers": True}
+    for options in ({}, kept, workers) if method == "fork" else ({}, kept):  # the others take seconds to start
+        loader = DataLoader(examples, batch_size=7, sampler=range(59, -1, -1), **options)
+        net = make(library, seed=0)
+        net.train(loader, **OPTIONS)
+        nets.append(net)
+    assert_equal(nets[1:], nets[:-1])
+
+
+if __name__ == "__main__":
+    way, library, *rest = sys.argv[1:]
+    if way == "loader":
+        train_on_loader(library, *rest)
+    else:
+        run = run_in_pool if way in multiprocessing.get_all_start_methods() else run_in_joblib
+        compare(library, partial(run, way))

@@ -1,0 +1,189 @@
+"""Threads and processes: networks that train at once, are used while they train, and go to other processes."""
+
+import os
+import pickle
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import installed, snapshot
+
+from xpnet import SGD, Network
+from xpnet.core.arrays import leaves
+from xpnet.training.callbacks import Callback
+
+RNG = np.random.default_rng(0)
+X, Y = RNG.normal(size=(90, 5)), np.arange(90) % 3
+OPTIONS = {"epochs": 2, "batch_size": 7, "lr": 0.1, "progress": False}
+
+
+@pytest.fixture
+def busy():
+    """Change between Python threads after every few instructions."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def make(backend, **options):
+    return Network([5, 4, 3], backend=backend, **{"seed": 0, "standardize": True, **options})
+
+
+@pytest.mark.few("jax", "strict-device1", every=1)
+def test_networks_that_train_in_threads_equal_those_that_train_in_turn(backend, busy):
+    """Of different dtypes too, and where threads begin with the first use of a library's settings."""
+
+    def train(case):
+        seed, dtype, optimizer = case
+        net = make(backend, seed=seed, dtype=dtype, dropout=0.2)
+        net.train((X, Y), optimizer=optimizer, **OPTIONS)
+        return snapshot(net)
+
+    cases = [(0, "float32", SGD(momentum=0.5)), (1, "float64", SGD(momentum=0.5)), (2, "float32", SGD(momentum=0.5))]
+    with ThreadPoolExecutor(3) as pool:
+        at_once = list(pool.map(train, cases))
+    for state, case in zip(at_once, cases):
+        np.testing.assert_equal(state, train(case))
+
+
+def test_eight_threads_predict_at_once(backend, busy):
+    net = make(backend)
+    net.train((X, Y), **OPTIONS)
+    parts = [X[i : i + 10] for i in range(0, 80, 5)]
+    expected = [net.backend.to_numpy(net.predict_proba(part)) for part in parts]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(3):
+            for outputs, values in zip(pool.map(net.predict_proba, parts), expected, strict=True):
+                np.testing.assert_array_equal(backend.to_numpy(outputs), values)
+
+
+class Outputs(Callback):
+    """Keeps the outputs of a network after each chunk."""
+
+    def __init__(self, net):
+        self.net, self.outputs = net, {digest(net)}
+
+    def on_chunk_end(self, n_steps):
+        self.outputs.add(digest(self.net))
+
+
+def digest(net):
+    return net.backend.to_numpy(net.forward(X)).tobytes()
+
+
+def test_whoever_predicts_during_training_sees_whole_states(backend, busy):
+    net = make(backend)
+    outputs = Outputs(net)
+    with ThreadPoolExecutor(1) as pool:
+        training = pool.submit(net.train, (X, Y), callbacks=[outputs], **{**OPTIONS, "epochs": 5})
+        seen = {digest(net)}
+        while not training.done():
+            seen.add(digest(net))
+    training.result()
+    assert seen <= outputs.outputs
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        Network.forward,
+        Network.jacobian,
+        lambda net, x: net.copy().forward(x),
+        lambda net, x: net.to(dtype="float64").forward(x),
+        lambda net, x: pickle.loads(pickle.dumps(net)).forward(x),
+        lambda net, x: np.concatenate([p for layer in net.layers for p in layer], axis=None),
+        lambda net, x: np.concatenate(leaves(net._snapshot()[1:3]), axis=None),  # what `save` writes
+    ],
+    ids=["forward", "jacobian", "copy", "to", "pickle", "layers", "save"],
+)
+def test_a_network_that_changes_at_any_moment_is_seen_before_or_after(use):
+    """Another thread may take over a state between any two instructions: here it does so at each of them in turn."""
+    before, after = (make("numpy", seed=seed) for seed in (0, 1))
+    for net in (before, after):
+        net.train((X * (1 + net.seeds.split % 7), Y), **OPTIONS)
+    expected = [use(net, X).tolist() for net in (before, after)]
+    assert expected[0] != expected[1]
+    moments, left = 0, -1
+    while left < 0:
+        net, left = before.copy(), moments
+
+        def trace(frame, event, arg):
+            nonlocal left
+            if frame.f_code.co_filename != Network.copy.__code__.co_filename:
+                return None
+            frame.f_trace_opcodes = True
+            left -= event == "opcode"
+            if left == -1:
+                vars(net).update(state=after.state, scaling=after.scaling)  # noqa: B023
+            return trace
+
+        debugger = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            result = use(net, X).tolist()
+        finally:
+            sys.settrace(debugger)
+        assert result in expected, f"at instruction {moments}"
+        moments += 1
+    assert moments > 10
+
+
+class Freed:
+    """Notes, when it is freed, whether a network's state and scaling belong together; other threads might look then."""
+
+    def __init__(self, net):
+        self.net, self.seen = net, []
+
+    def __del__(self):
+        self.seen.append((self.net.state.cost is self, self.net.scaling is None))
+
+
+def test_state_and_scaling_are_taken_over_before_anything_is_freed():
+    """Freeing an array may let another thread run, as it does on JAX."""
+    net = make("numpy")
+    freed = Freed(net)
+    seen = freed.seen
+    net.state = net.state._replace(cost=freed)
+    del freed
+    net.train((X, Y), **OPTIONS)
+    assert seen == [(False, False)]
+
+
+def run_program(*arguments):
+    """Run `processes.py`; raise what it says if it fails."""
+    program = [sys.executable, "-W", "error", str(Path(__file__).with_name("processes.py")), *arguments]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_networks_train_in_a_forked_process():
+    run_program("fork", "numpy")
+
+
+def test_networks_train_in_a_spawned_process():
+    run_program("spawn", "numpy")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["loky", "multiprocessing", "threading"])
+def test_networks_train_in_the_workers_of_joblib(way):
+    pytest.importorskip("joblib")
+    run_program(way, "numpy")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("library", installed(["torch", "jax"]))
+def test_networks_of_libraries_that_do_not_fork_train_in_a_spawned_process(library):
+    run_program("spawn", library)
+
+
+@pytest.mark.slow
+@pytest.mark.needs("torch")
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_workers_of_a_data_loader_make_no_difference(method):
+    run_program("loader", "torch", method)
