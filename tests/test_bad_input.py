@@ -20,6 +20,7 @@ from xpnet import (
     CSVLog,
     DivergenceError,
     EarlyStopping,
+    Ensemble,
     Network,
     OneCycle,
     ReduceLROnPlateau,
@@ -736,7 +737,7 @@ def test_hints_name_what_there_is_and_signatures_stay() -> None:
     for owner, arguments in ARGUMENTS.items():
         assert set(arguments) <= set(inspect.signature(owners[owner]).parameters)
     tables = (ACTIVATIONS, COSTS, INITIALIZERS, METRICS, EVALUATED, SCHEDULES, OPTIMIZERS)
-    explained = (Network, Network.train, *SCHEDULES.values(), *OPTIMIZERS.values())
+    explained = (Network, Network.train, Ensemble, *SCHEDULES.values(), *OPTIMIZERS.values())
     explained += (EarlyStopping, ReduceLROnPlateau, CSVLog, TensorBoard)
     names = {"w", "b"}.union(*tables, *(inspect.signature(each).parameters for each in explained))
     assert {text.partition("=")[0] for meant in NAMES_ELSEWHERE.values() for text in meant} <= names

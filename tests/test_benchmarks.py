@@ -1,6 +1,7 @@
 """What the benchmarks rely on, and a run does not show: giving up, what differs, and rows that are kept."""
 
 import functools
+import re
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ import pytest
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.append(str(BENCHMARKS))  # as for a script there; processes that the tests start have the same paths
 
+import ensembles
 from children import Child
 from contenders import Contender, Row, numpy_by_hand, xpnet
 from gpu_check import read_nodes
@@ -168,3 +170,10 @@ def test_the_command_for_a_gpu_says_what_is_missing(tmp_path):
 def test_weights_are_compared_with_the_change_that_training_made():
     begun, layers, others = ([(np.full((1, 1), w), np.full((1, 1), b))] for w, b in ((1, 1), (2, 3), (2.5, 3)))
     assert dict(parts_off(begun, layers, others)) == {"w[0]": 0.5, "b[0]": 0.0}
+
+
+def test_the_benchmark_of_ensembles_compares_and_times(capsys):
+    ensembles.main(["--backends", "numpy", "--members", "2", "--widths", "4", "--rounds", "1", "--seconds", "0.01"])
+    out = capsys.readouterr().out
+    assert re.search(r"numpy: weights differ from networks alone by at most \d\.\de[-+]\d\d of their change", out)
+    assert re.search(r"\| 784-4-10 \| [\d.]+ µs \| [\d.]+ µs, \d\.\d\d \(", out)

@@ -171,12 +171,13 @@ def test_bytes_and_classes_lie_on_the_device_as_they_are(place, dtype, prepared)
     net.train((PIXELS.reshape(N, 2, 2), LABELS.astype(np.int64)), **OPTIONS, validation_data=(PIXELS, LABELS))
     for source in prepared[-1][:2]:
         x, y, weight = source.examples
-        classes, scale = source.reader.encoding()
+        classes, scale, scaling = source.reader.encoding()
         xp = net.backend.xp
         assert (x.dtype, y.dtype, classes.dtype) == (xp.uint8, xp.int32, xp.int32)
         assert (tuple(x.shape), tuple(y.shape), tuple(scale.shape)) == ((N, 4), (N,), ())
         assert scale.dtype == getattr(xp, dtype)
         assert weight is None
+        assert scaling is None
         assert all(array.device == net.w[0].device for array in (x, y, scale, classes))
         np.testing.assert_array_equal(*host(net, x), PIXELS)
         np.testing.assert_array_equal(*host(net, y), LABELS)

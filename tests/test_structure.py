@@ -33,6 +33,7 @@ ORDER = [
     "arguments",
     "network2",
     "network",
+    "ensemble",
     "gradcheck",
     "bench",
     "estimators",
@@ -40,7 +41,7 @@ ORDER = [
     "__main__",
 ]
 PUBLIC_NAMES = {"activations", "costs", "schedules", "metrics", "datasets"}  # modules that only re-export
-ABOVE_NETWORK = {"network", "gradcheck", "bench", "estimators", "cli", "__main__", "__init__"}
+ABOVE_NETWORK = {"network", "ensemble", "gradcheck", "bench", "estimators", "cli", "__main__", "__init__"}
 
 
 def modules():

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from xpnet.core.optimizers.sgd import SGD
     from xpnet.core.optimizers.wrappers import L1, Clip, MaxNorm
     from xpnet.core.schedules import Constant, Cosine, Exponential, InverseScaling, OneCycle, Step
+    from xpnet.ensemble import Ensemble
     from xpnet.errors import BackendError, CheckpointError, DivergenceError
     from xpnet.gradcheck import check_gradients
     from xpnet.network import Network
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 # module -> the public names that it defines
 _NAMES_IN = {
     "network": ("Network",),
+    "ensemble": ("Ensemble",),
     "core.arrays": ("Layer",),
     "core.optimizers.sgd": ("SGD",),
     "core.optimizers.adam": ("Adam", "AdamW", "RMSProp"),
@@ -58,6 +60,7 @@ __all__ = [
     "Cosine",
     "DivergenceError",
     "EarlyStopping",
+    "Ensemble",
     "Exponential",
     "History",
     "InverseScaling",

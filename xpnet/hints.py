@@ -31,6 +31,8 @@ NAMES_ELSEWHERE = {
     "hidden_layer_sizes": ("sizes",),
     "kernel_initializer": ("init",),
     "layer_sizes": ("sizes",),
+    "n_estimators": ("members",),
+    "n_members": ("members",),
     "loss": ("cost",),
     "loss_fn": ("cost",),
     "random_state": ("seed",),

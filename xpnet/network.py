@@ -575,7 +575,7 @@ class Network:
         """
         from xpnet.backends.threads import choose_threads, limit_threads
         from xpnet.training.callbacks import LOGS, Training, watching
-        from xpnet.training.loop import check_schedule, train_epochs
+        from xpnet.training.loop import check_schedule, train_alone
         from xpnet.training.position import Start
 
         start = Start() if start is None else start
@@ -594,7 +594,7 @@ class Network:
             if plan.optimizer != self._optimizer:
                 self.reset_optimizer(plan.optimizer)
             self.history = history
-            for state in train_epochs(plan, source, training, callbacks, self.rng):
+            for state in train_alone(plan, source, training, callbacks, self.rng):
                 self._take_over(state=state, scaling=source.reader.scaling)
 
     @explain_arguments
@@ -999,14 +999,32 @@ class Network:
         OSError
             If it cannot be read.
         """
-        from xpnet.checkpoint.file import explain_errors, read
+        from xpnet.files import read_file
+
+        path = os.fsdecode(path)
+        return cls._decode(read_file(path), path, get_backend(backend, device), custom)
+
+    @classmethod
+    def _decode(cls, content: bytes, path: str, backend: Backend, custom: Iterable[Any]) -> Network:
+        """Make a network of the content of a file, whose path is for messages."""
+        from xpnet.checkpoint.file import decode, explain_errors
         from xpnet.checkpoint.record import settings_of
 
-        backend, record = get_backend(backend, device), read(path)
+        record = decode(content, path)
         with explain_errors(path):
             net = cls(**settings_of(record, custom), init="zeros", seed=0, backend=backend)  # both are replaced
             net._restore(record)
         return net
+
+    def _encode(self) -> bytes:
+        """Return the content of the file that `save` writes. Synchronizes."""
+        from xpnet import __version__
+        from xpnet.checkpoint.file import encode
+        from xpnet.checkpoint.record import make_record
+
+        with self._backend.scope(self._dtype):
+            record = make_record(self._snapshot(), self._backend.to_numpy)
+        return encode(record, __version__)
 
     def save_network2(self, path: str | os.PathLike[str]) -> None:
         """Write the file that the book's network2.py writes: sizes, weights, biases and cost, as JSON.

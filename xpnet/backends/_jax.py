@@ -1,7 +1,7 @@
 """JAX: the loop is compiled."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from threading import RLock
@@ -52,6 +52,16 @@ class JaxBackend(Backend):
     def copy(self, x: Array) -> Array:
         with self.scope(precision(x)):
             return jax.device_put(x, self.device, may_alias=False)
+
+    def stack(self, arrays: Sequence[Array]) -> Array:
+        if self.device.platform != "cpu":
+            return super().stack(arrays)
+        return self.asarray(np.stack([self.to_numpy(x) for x in arrays]))  # JAX compiles a program for each shape
+
+    def unstack(self, x: Array) -> list[Array]:
+        if self.device.platform != "cpu":
+            return [self.copy(part) for part in jnp.unstack(x)]
+        return [self.asarray(part) for part in self.to_numpy(x)]
 
     def to_numpy(self, x: Array) -> np.ndarray:
         return host_array(x)

@@ -69,7 +69,10 @@ class NumPyBackend(Eager):
         return cast(x, dtype) if type(x) is np.ndarray else super().asarray(x, dtype, name)
 
     def copy(self, x: Array) -> Array:
-        return np.array(x, order="F")  # a wᵀ is faster where wᵀ, not w, is contiguous
+        return np.array(x.mT, order="C").mT if x.ndim > 1 else x.copy()  # a wᵀ is faster where wᵀ is contiguous
+
+    def stack(self, arrays: Sequence[Array]) -> Array:
+        return np.stack([x.mT for x in arrays]).mT if arrays[0].ndim > 1 else np.stack(arrays)  # in the order of `copy`
 
     def copy_to_read(self, x: Array) -> Array:
         x = x.copy("K")

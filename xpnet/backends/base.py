@@ -2,7 +2,7 @@
 
 import importlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from threading import Lock
@@ -120,6 +120,14 @@ class Backend:
     def copy_nest(self, nest: Any, dtype: str) -> Any:
         """Copy a nest of NumPy arrays to the device: real numbers in `dtype`, integers in their own dtypes."""
         return map_arrays(lambda x: self.copy(self.asarray(x, dtype if x.dtype.kind == "f" else None)), nest)
+
+    def stack(self, arrays: Sequence[Array]) -> Array:
+        """Make one array of several of the same shape, with an axis in front."""
+        return self.xp.stack(list(arrays))
+
+    def unstack(self, x: Array) -> list[Array]:
+        """Copy the parts of an array along its first axis, as `copy` does."""
+        return [self.copy(x[k, ...]) for k in range(x.shape[0])]
 
     def to_numpy(self, x: Array) -> np.ndarray:
         """Bring an array back to the host: the one way there. Synchronizes."""

@@ -43,6 +43,11 @@ def write(path: str | os.PathLike[str], record: Record, version: str) -> None:
     """
     path = os.fsdecode(path)
     check_folder(path)
+    write_file(path, encode(record, version))
+
+
+def encode(record: Record, version: str) -> bytes:
+    """Return the content of the file of a record."""
     arrays = {name: np.asarray(array, order="C") for name, array in record.arrays.items()}
     header = {"checksum": ZEROS, "format": FORMAT, "version": version, **record._asdict()}
     del header["arrays"]
@@ -56,7 +61,7 @@ def write(path: str | os.PathLike[str], record: Record, version: str) -> None:
     content = safetensors.numpy.save(arrays, {"xpnet": text})
     digest = hashlib.sha256(content).hexdigest()
     start = _find_checksum(content)
-    write_file(path, b"".join([content[:start], digest.encode(), content[start + len(digest) :]]))
+    return b"".join([content[:start], digest.encode(), content[start + len(digest) :]])
 
 
 def read(path: str | os.PathLike[str]) -> Record:
@@ -71,7 +76,11 @@ def read(path: str | os.PathLike[str]) -> Record:
         If it cannot be read at all.
     """
     path = os.fsdecode(path)
-    content = read_file(path)
+    return decode(read_file(path), path)
+
+
+def decode(content: bytes, path: str) -> Record:
+    """Return the record in the content of a file, whose path is for messages."""
     try:
         header = _parse(_read_metadata(content)["xpnet"])
         check_depth(header)

@@ -22,7 +22,7 @@ class Dropout(NamedTuple):
     """The state of dropout; one threshold and scale for the inputs and each hidden layer, None without dropout."""
 
     seed: Array  # (1,) int32
-    step: Array  # (1,) int32, counted from the network's first step; or one for each row, (m,)
+    step: Array  # (1,) int32, counted from the network's first step; or one for each row, (m, 1)
     thresholds: tuple[Array | None, ...]  # (1,) int32, rate · 2³¹
     scales: tuple[Array | None, ...]  # (1,), 1 / (1 − rate)
 
@@ -48,20 +48,20 @@ def init_dropout(seed: int, rates: Sequence[float]) -> Dropout | None:
 def keep_mask(
     seed: Array, step: Array, layer: int, rows: Array, units: Array, threshold: Array, xp: Namespace
 ) -> Array:
-    """Compute which units of a layer are kept, (m, n) booleans; each with probability 1 − threshold / 2³¹.
+    """Compute which units of a layer are kept, (..., m, n) booleans; each with probability 1 − threshold / 2³¹.
 
     Parameters
     ----------
     seed, step
-        Integers, (1,) int32; or a step for each row, (m,).
+        Integers, (1,) int32, or (..., 1, 1) for several networks; or a step for each row, (m, 1).
     layer
         Its number; 0 for the inputs.
     rows
-        Row numbers in the minibatch, (m,) int32.
+        Row numbers in the minibatch, (..., m) int32.
     units
-        Unit numbers in the layer, (n,) int32.
+        Unit numbers in the layer, (..., n) int32.
     threshold
-        The rate times 2³¹, (1,) int32.
+        The rate times 2³¹, (1,) int32, or (..., 1, 1).
     xp
         Namespace of the arrays.
 
@@ -74,9 +74,9 @@ def keep_mask(
            [ True, False, False,  True,  True,  True]])
     """
     key = _mix(_mix(_mix(seed) ^ step) ^ (layer + 1))
-    row = _mix(key ^ rows)
+    row = _mix(key ^ rows[..., None])
     # Each row is a segment of one long pseudo-random sequence, with its own starting point
-    return (_mix(row[:, None] + (units * _GOLDEN)[None, :]) & 0x7FFFFFFF) >= threshold
+    return (_mix(row + (units * _GOLDEN)[..., None, :]) & 0x7FFFFFFF) >= threshold
 
 
 def drop(
@@ -96,22 +96,22 @@ def drop(
     sigmas
         Activation functions of the layers.
     x
-        Inputs, shape (m, n_in).
+        Inputs, shape (..., m, n_in).
     layers
         The layers, for their numbers of units.
     xp
         Namespace of the arrays.
     rows
-        Row numbers of the inputs, (m,) int32; 0, 1, 2, ... unless given.
+        Row numbers of the inputs, (..., m) int32; 0, 1, 2, ... unless given.
     """
     if state is None:
         return x, sigmas, None
-    rows = _numbers(x[:, 0], xp) if rows is None else rows
+    rows = _numbers(x[..., 0], xp) if rows is None else rows
     masked = list(sigmas)
     for layer, (threshold, scale) in enumerate(zip(state.thresholds, state.scales)):
         if threshold is None:
             continue
-        units = _numbers(x[0, :] if layer == 0 else layers[layer - 1][1][0, :], xp)
+        units = _numbers(x[..., 0, :] if layer == 0 else layers[layer - 1][1][..., 0, :], xp)
         keep = keep_mask(state.seed, state.step, layer, rows, units, threshold, xp)
         mask = scale * xp.astype(keep, x.dtype)
         if layer == 0:
@@ -134,8 +134,8 @@ def _times_mask(sigma: Activation, mask: Array) -> Activation:
 
 
 def _numbers(x: Array, xp: Namespace) -> Array:
-    """Count 0, 1, 2, ... for the elements of x, on its device; arange would need a device, which JAX tracers lack."""
-    return xp.cumulative_sum(xp.ones_like(x, dtype=xp.int32), dtype=xp.int32) - 1
+    """Count 0, 1, 2, ... along the last axis of x, on its device; arange would need one, which JAX tracers lack."""
+    return xp.cumulative_sum(xp.ones_like(x, dtype=xp.int32), axis=-1, dtype=xp.int32) - 1
 
 
 def _mix(h: Array) -> Array:

@@ -7,6 +7,7 @@ a minibatch is gathered.
 from typing import Any, NamedTuple
 
 from xpnet.core.arrays import Array, Namespace, map_arrays
+from xpnet.core.scaling import Scaling
 
 
 class Examples(NamedTuple):
@@ -22,12 +23,16 @@ class Encoding(NamedTuple):
 
     classes: Array  # (n_targets,) int32: 0, 1, 2, ...
     scale: Array | None = None  # (), multiplies the inputs
+    scaling: Scaling | None = None  # (networks, 1, n) each, if every network standardizes by its own
 
 
 class Batch(NamedTuple):
-    """The data of one step: indices of the examples, and numbers. Stacked: with an axis of steps first."""
+    """The data of one step: indices of the examples, and numbers. Stacked: with an axis of steps first.
 
-    index: Array  # (m,) int32
+    For several networks, the indices have an axis of networks in front, and numbers have the shape (networks, 1, 1).
+    """
+
+    index: Array  # (..., m) int32
     lr: Array  # ()
     decay: Array | None = None  # (), λ of this step, where the cost has a penalty λ/2 ‖w‖² that varies by minibatch
 
@@ -35,9 +40,9 @@ class Batch(NamedTuple):
 class Minibatch(NamedTuple):
     """The arrays that a step computes with. Stacked: with an axis of steps first."""
 
-    x: Array  # (m, n_in)
-    y: Array  # (m, n_targets)
-    weight: Array | None  # (m,)
+    x: Array  # (..., m, n_in)
+    y: Array  # (..., m, n_targets)
+    weight: Array | None  # (..., m)
     lr: Array  # ()
     decay: Array | None = None  # ()
 
@@ -72,7 +77,8 @@ def decode(x: Array, y: Array, encoding: Encoding, xp: Namespace) -> tuple[Array
     (array([[0.        , 0.19921875]], dtype=float32), array([[0., 1., 0.]], dtype=float32))
     """
     x = apply_scale(x, encoding.scale, xp)
-    return x, (one_hot(y, encoding.classes, x.dtype, xp) if y.ndim < x.ndim else y)
+    y = one_hot(y, encoding.classes, x.dtype, xp) if y.ndim < x.ndim else y
+    return (x, y) if encoding.scaling is None else (encoding.scaling.inputs(x), encoding.scaling.targets(y))
 
 
 def one_hot(y: Array, classes: Array, dtype: Any, xp: Namespace) -> Array:

@@ -23,7 +23,9 @@ class State(NamedTuple):
 
     layers: Layers
     optimizer: Any
-    cost: Array  # (m,): for each position in the minibatch, the cost summed over a chunk's steps, before each update
+    cost: (
+        Array  # (..., m): for each position in the minibatch, the cost summed over a chunk's steps, before each update
+    )
     dropout: Dropout | None = None
 
 

@@ -3,7 +3,7 @@
 Each step is a pure function: it takes a source and returns another.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +13,8 @@ from xpnet.core.arrays import Array, blocks
 from xpnet.core.minibatch import one_hot
 from xpnet.core.scaling import Scaling, compute_scaling
 from xpnet.data.reader import Reader, as_real_array
-from xpnet.data.sources import Resident, Source, check_repeatable, make_source, take_rows, with_bar, with_weight
+from xpnet.data.sampling import in_order
+from xpnet.data.sources import Resident, Rows, Source, check_repeatable, make_source, take_rows, with_bar, with_weight
 from xpnet.data.weights import check_some_weight, check_weights, relative_weight
 
 
@@ -61,9 +62,121 @@ def prepare(request: Request, reader: Reader, *, split_seed: int) -> Sources:
     split_seed
         Seed of the validation split.
     """
+    reader = reader._replace(scaling=None)
+    train = open_training_data(request, reader)
+    train, validation = split(train, request.validation_split, split_seed)
+    train = balance(train, request.class_weight)
+    _check_some_weight(train)
+    if validation is None:
+        validation = _open_evaluation_data(request.validation_data, "validation_data", reader, request)
+    test = _open_evaluation_data(request.test_data, "test_data", reader, request)
+    return Sources(train, validation, test)
+
+
+def prepare_for_each(
+    request: Request, reader: Reader, *, split_seeds: Sequence[int], rows: Sequence[np.ndarray] | None
+) -> list[Sources]:
+    """Turn the data that `Ensemble.train` was given into sources for each network, which share the examples.
+
+    Parameters
+    ----------
+    request
+        The arguments of `train`.
+    reader
+        The networks' reader.
+    split_seeds
+        Of each network, the seed of the validation split.
+    rows
+        The rows to train each network on, as `parse_rows` returns them; None for all rows.
+    """
+    reader = reader._replace(scaling=None)
+    train = _require_resident(open_training_data(request, reader), "an Ensemble")
+    if rows is None and request.validation_split is None:
+        train = _require_resident(balance(train, request.class_weight), "an Ensemble")
+    elif _is_balanced(request.class_weight):
+        argument = "rows" if request.validation_split is None else "validation_split"
+        raise ValueError(
+            f'class_weight="balanced" does not go with {argument} in an Ensemble, as every member would have other '
+            "weights; give a mapping from classes to numbers, or validation_data"
+        )
+    _check_every_weight(train)
+    validation = _open_evaluation_data(request.validation_data, "validation_data", reader, request)
+    test = _open_evaluation_data(request.test_data, "test_data", reader, request)
+    if rows is not None and request.validation_split is not None:
+        raise ValueError(f"validation_split={request.validation_split!r} contradicts rows; give validation_data")
+    if rows is not None:
+        return [Sources(Rows(train, part), validation, test) for part in parse_rows(rows, len(split_seeds), len(train))]
+    if request.validation_split is None:
+        return [Sources(train, validation, test)] * len(split_seeds)
+    without_weight = Resident(train.examples._replace(weight=None), train.reader)  # weights are for training
+    divisions = [choose_rows(train, request.validation_split, seed) for seed in split_seeds]
+    return [Sources(Rows(train, some), Rows(without_weight, others), test) for some, others in divisions]
+
+
+def fit_for_each(
+    sources: Sequence[Sources], scalings: Sequence[Scaling | None], progress: bool = False
+) -> list[Scaling]:
+    """Fit a scaling for each network that has none yet; those with the same examples share it."""
+    fitted: dict[int, Scaling] = {}
+    for part, scaling in zip(sources, scalings):
+        if scaling is None and id(part.train) not in fitted:
+            fitted[id(part.train)] = fit_scaling(part.train, progress)
+    return [fitted[id(part.train)] if scaling is None else scaling for part, scaling in zip(sources, scalings)]
+
+
+def scale_for_each(sources: Sequence[Sources], scalings: Sequence[Scaling | None]) -> list[Sources]:
+    """Scale the sources of several networks: once if they have one scaling, else block by block."""
+    first = scalings[0]
+    if first is None:
+        return list(sources)
+    shared: dict[int, Source] = {}
+
+    def scale(source: Source | None, scaling: Scaling) -> Source | None:
+        if source is None:
+            return None
+        if any(other is not first for other in scalings):
+            all_rows = Rows(source, in_order((len(source),))) if isinstance(source, Resident) else source
+            return all_rows.scaled(scaling)
+        if isinstance(source, Rows):
+            return Rows(scale(source.source, scaling), source.rows)  # type: ignore[arg-type]
+        if id(source) not in shared:
+            shared[id(source)] = source.scaled(scaling)
+        return shared[id(source)]
+
+    return [
+        Sources(*(scale(source, scaling) for source in part))  # type: ignore[arg-type]
+        for part, scaling in zip(sources, scalings)
+    ]
+
+
+def parse_rows(rows: Any, members: int, n: int) -> list[np.ndarray]:
+    """Check the rows of n examples that each member of an ensemble trains on."""
+    if not isinstance(rows, (list, tuple, np.ndarray)) or len(rows) != members:
+        has = f"has {len(rows)} entries" if hasattr(rows, "__len__") else f"is {rows!r}"
+        raise ValueError(f"rows {has}, but must be a list of {members} arrays of row numbers, one for each member")
+    parts = []
+    for k, part in enumerate(rows):
+        part = np.asarray(part)
+        if part.ndim != 1 or part.dtype.kind not in "iu" or not len(part):
+            raise ValueError(
+                f"rows[{k}] has shape {part.shape} and dtype {part.dtype}, but must list row numbers, whole numbers; "
+                "of a mask, give numpy.flatnonzero(mask)"
+            )
+        if part.min() < 0 or part.max() >= n:
+            raise ValueError(f"rows[{k}] goes from {part.min()} to {part.max()}, but train_data has {n} rows, from 0")
+        if len(part) != len(parts[0] if parts else part):
+            raise ValueError(
+                f"rows[{k}] has {len(part)} rows and rows[0] has {len(parts[0])}; members take their steps "
+                "together, so give all of them the same number of rows"
+            )
+        parts.append(part.astype(np.int32))
+    return parts
+
+
+def open_training_data(request: Request, reader: Reader) -> Source:
+    """Open the training data, and weight the examples by `sample_weight`, and by `class_weight` unless "balanced"."""
     _check_split(request)
     class_weight = _parse_class_weight(request.class_weight, reader)
-    reader = reader._replace(scaling=None)
     train = make_source(
         request.train_data,
         "train_data",
@@ -73,14 +186,7 @@ def prepare(request: Request, reader: Reader, *, split_seed: int) -> Sources:
         cache=request.cache,
         progress=request.progress,
     )
-    train = apply_sample_weight(train, request.sample_weight)
-    train, validation = split(train, request.validation_split, split_seed)
-    train = balance(train, request.class_weight)
-    _check_some_weight(train)
-    if validation is None:
-        validation = _open_evaluation_data(request.validation_data, "validation_data", reader, request)
-    test = _open_evaluation_data(request.test_data, "test_data", reader, request)
-    return Sources(train, validation, test)
+    return apply_sample_weight(train, request.sample_weight)
 
 
 def apply_sample_weight(train: Source, sample_weight: Any) -> Source:
@@ -96,6 +202,14 @@ def split(train: Source, fraction: float | None, seed: int) -> tuple[Source, Sou
     if fraction is None:
         return train, None
     train = _require_resident(train, "validation_split")
+    training_rows, validation_rows = choose_rows(train, fraction, seed)
+    validation = take_rows(train, validation_rows)
+    validation = Resident(validation.examples._replace(weight=None), validation.reader)  # weights are for training
+    return take_rows(train, training_rows), validation
+
+
+def choose_rows(train: Resident, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Choose the rows to train on, and those to validate on, in order."""
     reader, y = train.reader, train.examples.y
     labels = None
     with reader.scope():
@@ -115,9 +229,7 @@ def split(train: Source, fraction: float | None, seed: int) -> tuple[Source, Sou
             f"validation_split={fraction!r} is not possible with these {len(train)} examples ({error}); give "
             "validation_data"
         ) from error
-    validation = take_rows(train, np.sort(validation_rows))
-    validation = Resident(validation.examples._replace(weight=None), validation.reader)  # weights are for training
-    return take_rows(train, np.sort(training_rows)), validation
+    return np.sort(training_rows), np.sort(validation_rows)
 
 
 def split_rows(n: int, fraction: float, seed: Any, labels: Any = None) -> tuple[np.ndarray, np.ndarray]:
@@ -198,6 +310,21 @@ def _check_some_weight(train: Source) -> None:
         return
     with train.reader.scope():
         check_some_weight(float(train.reader.backend.xp.max(weight)), "train_data")
+
+
+def _check_every_weight(train: Resident) -> None:
+    """Refuse weights of 0: a minibatch of such examples alone is no step, and members take their steps together."""
+    _check_some_weight(train)
+    weight = train.examples.weight
+    if weight is None:
+        return
+    with train.reader.scope():
+        zeros = int((train.reader.backend.to_numpy(weight) == 0).sum())
+    if zeros:
+        raise ValueError(
+            f"sample_weight and class_weight give {zeros} of {len(train)} examples the weight 0, and an Ensemble takes "
+            "weights above 0; leave these examples out, of train_data or by rows="
+        )
 
 
 def _check_scaling(scaling: Scaling, dtype: str) -> None:

@@ -206,6 +206,56 @@ class Resident:
         return Resident(self.examples._replace(x=x, y=y), self.reader._replace(scaling=scaling))
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Some rows of a source's examples, which it shares with others; a row may come several times.
+
+    Examples that are shared are not scaled for one alone: if there is a scaling, it is applied to each block, and the
+    encoding applies it to the minibatches.
+    """
+
+    source: Resident
+    rows: np.ndarray  # (n,) int32, on the host
+    scaling: Scaling | None = None
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return len(self.rows)
+
+    @property
+    def reader(self) -> Reader:
+        """The reader of the source, with the scaling."""
+        reader = self.source.reader
+        return reader if self.scaling is None else reader._replace(scaling=self.scaling)
+
+    def steps(self, sampling: Sampling, batch_size: int) -> int:
+        """Number of minibatches of an epoch."""
+        return sampling.steps(len(self), batch_size)
+
+    def batch_size(self, batch_size: int) -> int:
+        """Number of examples in a minibatch."""
+        return min(batch_size, len(self))
+
+    def chunks(self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int) -> Iterator[Chunk]:
+        """Draw the minibatches of one epoch."""
+        for index in sampling.draw(len(self), batch_size, rng):
+            for part in split_into_chunks(index, most):
+                yield Chunk(self.source.examples, self.rows[part])
+
+    def skip_epochs(self, epochs: int) -> None:
+        """Do nothing: each epoch begins anew."""
+
+    def blocks(self, width: int) -> Iterator[Examples]:
+        """Iterate over the rows in order."""
+        for part in split_into_chunks(self.rows, rows_per_block(width)):
+            block = take_rows(self.source, part)
+            yield block.examples if self.scaling is None else block.scaled(self.scaling).examples
+
+    def scaled(self, scaling: Scaling) -> "Rows":
+        """Return the same rows with the scaling."""
+        return replace(self, scaling=scaling)
+
+
 class OnDemand:
     """Base class of sources that move examples to the device when they are needed, in the order of `Resident`."""
 

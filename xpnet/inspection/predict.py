@@ -50,7 +50,7 @@ def sample(view: View, dropout: Dropout, x: Any, n: int) -> Array:
             numbers = np.divmod(np.arange(start, min(start + size, n * m)), m)
             samples, rows = (view.backend.asarray(number.astype(np.int32)) for number in numbers)
             block = apply_scale(xp.take(inputs, rows, axis=0), scale, xp)
-            state = dropout._replace(step=samples)  # the number of the sample takes the place of the step
+            state = dropout._replace(step=samples[:, None])  # the number of the sample takes the place of the step
             block, sigmas, _ = drop(state, view.model.sigmas, block, view.layers, xp, rows)
             _, activations = forward(view.layers, sigmas, block, xp)
             results.append(view.scale_back(activations[-1]))

@@ -1,13 +1,17 @@
 """The training loop: epochs, chunks of minibatches, steps.
 
-A chunk of steps works on a copy of the network's state. Only after the chunk has succeeded is the new state yielded and
-taken over by the network. So whatever happens in it (Ctrl-C, an exception, numbers that are not finite), the
-network is as it was before the chunk.
+`train_epochs` is the loop; it yields each chunk as a `Task`, and goes on when the task has been done. One network has
+its tasks done by `train_alone`; `together` does the tasks of several networks in one program.
+
+A chunk of steps works on a copy of the network's state. Only after the chunk has succeeded is the new state taken over
+by the network. So whatever happens in it (Ctrl-C, an exception, numbers that are not finite), the network is as it was
+before the chunk.
 """
 
 import inspect
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +21,7 @@ from xpnet.backends.threads import AUTO
 from xpnet.core.minibatch import Batch, Examples, gather
 from xpnet.core.model import Model
 from xpnet.core.optimizers.base import Optimizer
+from xpnet.core.scaling import Scaling
 from xpnet.core.schedules import Schedule
 from xpnet.core.step import State, make_step
 from xpnet.data.reader import Reader
@@ -37,12 +42,45 @@ class Plan(NamedTuple):
     sampling: Sampling
     threads: int | str = AUTO  # that multiply matrices, as in `choose_threads`
     alpha: float = 0.0  # adds α/2m ‖w‖² to the cost of a minibatch, m the sum of its examples' weights
+    networks: int = 1  # that are trained in one program
+
+
+@dataclass(slots=True)
+class Task:
+    """A chunk of steps to do. Whoever does it fills in the sums."""
+
+    chunk: Chunk
+    lr: np.ndarray  # the learning rate of each step
+    where: str  # describes the steps in error messages
+    cost: float = 0.0  # sum over the examples of the chunk, of their costs times weights
+    weight: float = 0.0  # sum of their weights
+    engine: str = ""  # how the steps ran
+
+
+def train_alone(
+    plan: Plan, source: Source, training: Training, callbacks: Sequence[Callback], rng: np.random.Generator
+) -> Iterator[State]:
+    """Train one network, and yield its state after each chunk of steps. Synchronizes once per chunk.
+
+    The parameters are those of `train_epochs`. Each chunk begins with ``training.net.state``, which callbacks may have
+    changed, so whoever iterates must take over the state that is yielded.
+
+    Raises
+    ------
+    DivergenceError
+        If a cost or a weight is no longer finite.
+    """
+    runner = ChunkRunner(source.reader, plan.optimizer, plan.alpha)
+    for task in train_epochs(plan, source, training, callbacks, rng):
+        state, task.cost, task.weight = runner.run(training.net.state, task.chunk, task.lr, task.where)
+        task.engine = runner.loop.engine
+        yield state
 
 
 def train_epochs(
     plan: Plan, source: Source, training: Training, callbacks: Sequence[Callback], rng: np.random.Generator
-) -> Iterator[State]:
-    """Run stochastic gradient descent, and yield the state after each chunk of steps. Synchronizes once per chunk.
+) -> Iterator[Task]:
+    """Run stochastic gradient descent, and yield each chunk of steps, to be done.
 
     Parameters
     ----------
@@ -52,20 +90,13 @@ def train_epochs(
         The examples.
     training
         The call to `train`. It begins at ``training.position``, and ``training.history`` gets a row for each epoch.
-        Each chunk begins with ``training.net.state``, which callbacks may have changed, so whoever iterates must take
-        over the state that is yielded.
     callbacks
         Told of epochs and chunks, in order.
     rng
         Draws the minibatches.
-
-    Raises
-    ------
-    DivergenceError
-        If a cost or a weight is no longer finite.
     """
-    runner = ChunkRunner(source.reader, plan.optimizer, plan.alpha)
-    most = steps_per_chunk(source.reader.model, source.batch_size(plan.batch_size), source.reader.backend.overhead)
+    model, overhead = source.reader.model, source.reader.backend.overhead
+    most = steps_per_chunk(model, source.batch_size(plan.batch_size), overhead, plan.networks)
     n_steps = total_steps(plan, training)
     source.skip_epochs(training.position.epoch - 1)
     for epoch in range(training.position.epoch, plan.epochs + 1):
@@ -79,12 +110,11 @@ def train_epochs(
         for chunk in skip_steps(chunks, position.steps):
             steps = range(position.total_steps, position.total_steps + len(chunk.index))
             lr = training.lr_scale * learning_rates(plan.schedule, steps, n_steps)
-            where = f"in epoch {epoch}, steps {steps.start + 1} to {steps.stop}"
-            state, cost, weight = runner.run(training.net.state, chunk, lr, where)
-            training.history.engine = runner.loop.engine
-            yield state
+            task = Task(chunk, lr, f"in epoch {epoch}, steps {steps.start + 1} to {steps.stop}")
+            yield task
+            training.history.engine = task.engine
             seconds = time.perf_counter() - started
-            position = position.after_chunk(chunk.index.shape, cost, weight, float(lr[-1]), seconds)
+            position = position.after_chunk(chunk.index.shape, task.cost, task.weight, float(lr[-1]), seconds)
             training.position = position
             for callback in callbacks:
                 callback.on_chunk_end(len(steps))
@@ -114,11 +144,15 @@ class ChunkRunner:
         The optimizer.
     alpha
         As in `Plan`.
+    scaling
+        Standardizes the minibatches of several networks, if each has its own.
     """
 
-    def __init__(self, reader: Reader, optimizer: Optimizer, alpha: float = 0.0) -> None:
+    def __init__(
+        self, reader: Reader, optimizer: Optimizer, alpha: float = 0.0, scaling: Scaling | None = None
+    ) -> None:
         self.backend, self.dtype, self.alpha = reader.backend, reader.dtype, alpha
-        self.scope, self.encoding = reader.scope, reader.encoding()
+        self.scope, self.encoding = reader.scope, reader.encoding()._replace(scaling=scaling)
         self.step = make_step(reader.model.sigmas, reader.model.output, optimizer.update)
         self.examples: Examples | None = None
 
@@ -151,9 +185,8 @@ class ChunkRunner:
             If the new state is not finite.
         """
         with self.scope():
-            if chunk.examples is not self.examples:
-                self._set_examples(chunk.examples)
-            weights = minibatch_weights(chunk, self.example_weights)
+            self._set_examples(chunk.examples)
+            weights = minibatch_weights(chunk.index, self.example_weights)
             used = weights > 0
             if not used.any():
                 return state, 0.0, 0.0
@@ -162,8 +195,7 @@ class ChunkRunner:
                 lr=cast(lr[used], self.dtype),
                 decay=cast(self.alpha / weights[used], self.dtype) if self.alpha else None,
             )
-            cost = self.backend.asarray(np.zeros(chunk.index.shape[1]), self.dtype)
-            new = self.loop(state._replace(cost=cost), batches)
+            new = self.repeat(state, chunk.examples, batches)
             if not self.backend.all_finite([new.cost, *(array for layer in new.layers for array in layer)]):
                 raise DivergenceError(
                     f"training diverged {where}, at lr={lr.max():g}: cost or weights are not finite; the network is as "
@@ -171,19 +203,28 @@ class ChunkRunner:
                 )
             return new, float(self.backend.to_numpy(new.cost).sum(dtype=np.float64)), float(weights.sum())
 
+    def repeat(self, state: State, examples: Examples, batches: Batch) -> State:
+        """Repeat the step for every batch, on a copy of the state. The new state holds the costs of these steps."""
+        with self.scope():
+            self._set_examples(examples)
+            cost = self.backend.asarray(np.zeros(batches.index.shape[1:]), self.dtype)
+            return self.loop(state._replace(cost=cost), batches)
+
     def _set_examples(self, examples: Examples) -> None:
         """Make the loop over new examples."""
+        if examples is self.examples:
+            return
         self.examples = examples
         self.loop = self.backend.loop(self.step, gather, (examples, self.encoding))
         self.example_weights = None if examples.weight is None else self.backend.to_numpy(examples.weight)
 
 
-def minibatch_weights(chunk: Chunk, example_weights: np.ndarray | None) -> np.ndarray:
-    """Sum the weights of the examples in each minibatch of a chunk, (steps,)."""
-    steps, m = chunk.index.shape
+def minibatch_weights(index: np.ndarray, example_weights: np.ndarray | None) -> np.ndarray:
+    """Sum the weights of the examples in each minibatch, from their indices (..., m)."""
+    *steps, m = index.shape
     if example_weights is None:
         return np.full(steps, float(m))
-    return example_weights[chunk.index].sum(axis=1, dtype=np.float64)
+    return example_weights[index].sum(axis=-1, dtype=np.float64)
 
 
 def total_steps(plan: Plan, training: Training) -> int:
@@ -231,7 +272,7 @@ def learning_rates(schedule: Schedule, steps: range, total: int) -> np.ndarray:
     return lr
 
 
-def steps_per_chunk(model: Model, batch_size: int, overhead: float) -> int:
+def steps_per_chunk(model: Model, batch_size: int, overhead: float, networks: int = 1) -> int:
     """Choose how many steps a chunk holds: about a tenth of a second of them, or more where copying the state costs.
 
     The estimate of a step's time is rough, and for one core; it uses no clock, so that the same training has the same
@@ -245,6 +286,8 @@ def steps_per_chunk(model: Model, batch_size: int, overhead: float) -> int:
         Examples in a minibatch.
     overhead
         `Backend.overhead`.
+    networks
+        The number of networks that are trained in one program.
 
     Examples
     --------
@@ -253,8 +296,9 @@ def steps_per_chunk(model: Model, batch_size: int, overhead: float) -> int:
     >>> steps_per_chunk(small, 10, overhead=20e-6), steps_per_chunk(large, 512, overhead=20e-6)
     (1566, 20)
     """
-    step = overhead * len(model.shapes) + model.n_weights * (PASSES + PRODUCTS * batch_size)
-    return max(FEWEST, int(max(CHUNK, COPIES * model.n_weights) / step))
+    n_weights = networks * model.n_weights
+    step = overhead * len(model.shapes) + n_weights * (PASSES + PRODUCTS * batch_size)
+    return max(FEWEST, int(max(CHUNK, COPIES * n_weights) / step))
 
 
 # Seconds, measured with NumPy on one core of a Xeon with AVX-512

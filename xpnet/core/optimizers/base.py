@@ -49,8 +49,21 @@ def add_decay(grads: Layers, layers: Layers, strength: Array | None) -> Layers:
 
 
 def penalty(layers: Layers, strength: Array, xp: Namespace) -> Array:
-    """Compute λ/2 ‖w‖², whose gradient `add_decay` adds."""
-    return 0.5 * strength * sum(xp.sum(w * w) for w, _ in layers)
+    """Compute λ/2 ‖w‖², whose gradient `add_decay` adds: a number, or (networks, 1) for several networks."""
+    number = 0.5 * strength * sum(over_matrices(xp.sum, w * w) for w, _ in layers)
+    return number[..., 0] if number.ndim else number
+
+
+def over_matrices(reduce: Callable[..., Array], x: Array) -> Array:
+    """Reduce a matrix to a number, or the matrices of several networks to (networks, 1, 1).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> float(over_matrices(np.sum, np.ones((3, 4)))), over_matrices(np.sum, np.ones((2, 3, 4))).shape
+    (12.0, (2, 1, 1))
+    """
+    return reduce(x) if x.ndim == 2 else reduce(x, axis=(-2, -1), keepdims=True)
 
 
 def require_finite(name: str, arrays: Iterable[Array]) -> None:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from xpnet.checks import between
 from xpnet.core.arrays import Array, Layers, Namespace, leaves
-from xpnet.core.optimizers.base import Optimizer, OptimizerState, Update
+from xpnet.core.optimizers.base import Optimizer, OptimizerState, Update, over_matrices
 from xpnet.hints import explain_arguments
 
 
@@ -52,8 +52,9 @@ class _WithClipping(NamedTuple):
     ) -> tuple[Layers, OptimizerState]:
         limit = largest = state.hyperparameters.number
         for g in leaves(grads):
-            largest = xp.maximum(largest, xp.max(xp.abs(g)))
-        norm = largest * xp.sqrt(sum(xp.sum((g / largest) ** 2) for g in leaves(grads)))  # g² alone might overflow
+            largest = xp.maximum(largest, over_matrices(xp.max, xp.abs(g)))
+        squares = (over_matrices(xp.sum, (g / largest) ** 2) for g in leaves(grads))
+        norm = largest * xp.sqrt(sum(squares))  # g² alone might overflow
         factor = limit / xp.maximum(norm, limit)
         grads = tuple((factor * gw, factor * gb) for gw, gb in grads)
         return _update_inner(self.inner, layers, grads, state, lr, xp)

@@ -1,0 +1,648 @@
+"""Ensemble: its members are the networks that each would be alone, and what it refuses."""
+
+import copy
+import io
+import os
+import pickle
+import re
+import zipfile
+
+import numpy as np
+import pytest
+from helpers import assert_same, snapshot
+
+import xpnet.ensemble
+from xpnet import (
+    L1,
+    SGD,
+    Adam,
+    AdamW,
+    CheckpointError,
+    Clip,
+    CSVLog,
+    DivergenceError,
+    EarlyStopping,
+    Ensemble,
+    MaxNorm,
+    Network,
+    ReduceLROnPlateau,
+    RMSProp,
+    Step,
+)
+from xpnet.core.arrays import leaves
+from xpnet.training.together import divide
+
+pytestmark = pytest.mark.few("jax", "strict-device1", every=3)
+
+SEEDS = [3, 1, 4]
+
+
+def make_data(kind, n=64, seed=0):
+    """Examples with 5 inputs: three classes, or real targets."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((n, 5))
+    if kind == "bytes":
+        return rng.integers(256, size=(n, 5), dtype=np.uint8), rng.integers(3, size=n)
+    score = x @ rng.standard_normal((5, 3))
+    return (x, score.argmax(axis=1)) if kind == "classes" else (3.0 + 2.0 * x, 5.0 + score[:, :1])
+
+
+CASES = {
+    "book": ([5, 4, 3], {}, "classes", {"lr": [3.0, 0.3, 1.0]}),
+    "dropout": (
+        [5, 6, 4, 3],
+        {"activation": ["tanh", "elu"], "task": "classification", "dropout": [0.1, 0.3, 0.5]},
+        "classes",
+        {"optimizer": [SGD(momentum=0.9, weight_decay=w) for w in (0.1, 0.0, 0.01)], "lr": 0.1, "sample_weight": True},
+    ),
+    "scaled": (
+        [5, 6, 1],
+        {"activation": "relu", "task": "regression", "standardize": True},
+        "real",
+        {"optimizer": [Adam(beta1=b) for b in (0.9, 0.5, 0.8)], "lr": [Step(0.01), 0.02, 0.03]},
+    ),
+    "gaussian": (
+        [5, 6, 2],
+        {"activation": "gelu", "cost": "gaussian", "standardize": True},
+        "real",
+        {"optimizer": [Clip(AdamW(), norm) for norm in (0.1, 1.0, 0.5)], "lr": 0.01, "sampling": "replacement"},
+    ),
+    "bounded": (
+        [5, 6, 3],
+        {"activation": "leaky_relu", "cost": "quantile(0.1, 0.5, 0.9)", "standardize": True},
+        "real",
+        {
+            "optimizer": [MaxNorm(L1(RMSProp(rho=r), 1e-3), 1.0) for r in (0.9, 0.99, 0.95)],
+            "lr": 0.01,
+            "batch_size": 10,
+        },
+    ),
+    "bytes": (
+        [5, 4, 3],
+        {"output_activation": "softmax", "cost": "log_likelihood", "scale": 1 / 255},
+        "bytes",
+        {"optimizer": SGD(momentum=0.5, nesterov=True), "lr": 0.5, "class_weight": {0: 2.0, 2: 0.5}},
+    ),
+}
+
+
+def train_both(case, place, dtype, **options):
+    """Train an ensemble, and each of its members alone."""
+    sizes, settings, kind, train = CASES[case]
+    settings = {**settings, **place._asdict(), "dtype": dtype}
+    train = {"epochs": 6, "batch_size": 8, "progress": False, **train, **options}
+    data = make_data(kind)
+    if train.get("sample_weight"):
+        train["sample_weight"] = np.random.default_rng(1).uniform(0.5, 2.0, 64)
+    ensemble = Ensemble(sizes, 3, seed=SEEDS, **settings)
+    histories = ensemble.train(data, **train)
+    alone = []
+    for k, seed in enumerate(SEEDS):
+        net = Network(sizes, seed=seed, **settings)
+        own = {
+            name: value[k] if name in ("lr", "optimizer") and isinstance(value, list) else value
+            for name, value in train.items()
+        }
+        alone.append((net, net.copy(), net.train(data, **own)))
+    return ensemble, histories, alone
+
+
+def assert_close(net, other, before, tolerance):
+    """Weights agree, as far as they have changed; generators and steps of dropout are equal."""
+    for x, y, start in zip(*(leaves(snapshot(one).layers) for one in (net, other, before))):
+        assert x.dtype == y.dtype
+        assert np.linalg.norm(x - y) <= tolerance * np.linalg.norm(y - start) + 1e-30
+    for x, y in zip(leaves(snapshot(net)), leaves(snapshot(other)), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e3 * tolerance, atol=1e3 * tolerance)
+    assert net.rng.bit_generator.state == other.rng.bit_generator.state
+    assert net.seeds == other.seeds
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_members_are_the_networks_that_each_would_be_alone(case, place):
+    ensemble, histories, alone = train_both(case, place, "float64")
+    for k, (net, before, history) in enumerate(alone):
+        assert_close(ensemble[k], net, before, 1e-9)
+        for name in ("epoch", "cost", "lr"):
+            np.testing.assert_allclose(histories[k][name], history[name], rtol=1e-9)
+        if net.state.dropout is not None:
+            np.testing.assert_array_equal(*(snapshot(one).dropout.step for one in (net, ensemble[k])))
+
+
+@pytest.mark.few("jax", "strict-device1", every=0)
+def test_members_agree_in_float32_and_over_several_chunks_too(place, monkeypatch):
+    monkeypatch.setattr("xpnet.training.loop.steps_per_chunk", lambda *_: 3)
+    ensemble, _, alone = train_both("book", place, "float32")
+    for member, (net, before, _) in zip(ensemble, alone):
+        assert_close(member, net, before, 1e-3)
+
+
+def test_initial_weights_are_equal_bit_for_bit(place):
+    ensemble = Ensemble([5, 4, 3], 2, seed=[8, 9], **place._asdict())
+    for member, seed in zip(ensemble, (8, 9)):
+        assert_same(member, snapshot(Network([5, 4, 3], seed=seed, **place._asdict())))
+
+
+@pytest.mark.few("jax", "strict-device1", every=0)
+def test_training_again_goes_on_with_the_optimizer(place):
+    ensemble, _, alone = train_both("dropout", place, "float64")
+    data, options = make_data("classes"), {"epochs": 5, "batch_size": 8, "lr": 0.05, "progress": False}
+    ensemble.train(data, **options)
+    for member, (net, before, _) in zip(ensemble, alone):
+        net.train(data, **options)
+        assert_close(member, net, before, 1e-9)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_threads_change_nothing(threads):
+    weights = []
+    for number in (threads, "auto"):
+        ensemble = Ensemble([5, 4, 3], 5, seed=0)
+        ensemble.train(make_data("classes"), 6, 8, lr=1.0, threads=number, progress=False)
+        weights.append([leaves(snapshot(member)) for member in ensemble])
+    for one, other in zip(*weights):
+        for x, y in zip(one, other):
+            np.testing.assert_array_equal(x, y)
+
+
+def test_no_epochs_are_no_training():
+    ensemble = Ensemble([5, 4, 3], 2, seed=0)
+    before = [snapshot(member) for member in ensemble]
+    assert [len(history) for history in ensemble.train(make_data("classes"), 0, progress=False)] == [0, 0]
+    for member, state in zip(ensemble, before):
+        assert_same(member, state)
+
+
+def test_large_networks_are_not_all_joined():
+    assert divide(10, n_weights=1 << 17, threads=1) == [range(0, 4), range(4, 8), range(8, 10)]
+    assert divide(2, n_weights=1 << 18, threads=4) == [range(0, 1), range(1, 2)]
+
+
+# Rows, validation, early stopping
+
+
+def test_members_train_on_rows_of_their_own(place):
+    data, rng = make_data("classes"), np.random.default_rng(0)
+    rows = [rng.integers(64, size=40) for _ in SEEDS]
+    ensemble = Ensemble([5, 4, 3], 3, seed=SEEDS, dtype="float64", **place._asdict())
+    ensemble.train(data, 6, 8, lr=1.0, rows=rows, training_metrics=["accuracy"], progress=False)
+    for k, seed in enumerate(SEEDS):
+        net = Network([5, 4, 3], seed=seed, dtype="float64", **place._asdict())
+        before, part = net.copy(), (data[0][rows[k]], data[1][rows[k]])
+        history = net.train(part, 6, 8, lr=1.0, training_metrics=["accuracy"], progress=False)
+        assert_close(ensemble[k], net, before, 1e-9)
+        np.testing.assert_allclose(ensemble.histories[k]["training_accuracy"], history["training_accuracy"])
+
+
+def test_members_validate_on_splits_of_their_own(place):
+    options = {"validation_split": 0.25, "metrics": ["accuracy"], "lr": 1.0}
+    ensemble, histories, alone = train_both("book", place, "float64", **options)
+    for k, (net, before, history) in enumerate(alone):
+        assert_close(ensemble[k], net, before, 1e-9)
+        for name in ("validation_cost", "validation_accuracy"):
+            np.testing.assert_allclose(histories[k][name], history[name], rtol=1e-6)
+
+
+@pytest.mark.parametrize("way", ["rows", "split"])
+def test_members_have_scalings_of_their_own(way, place):
+    x, y = make_data("real")
+    settings = {"activation": "tanh", "task": "regression", "standardize": True, "dtype": "float64", **place._asdict()}
+    options = {"epochs": 6, "batch_size": 8, "lr": 0.1, "progress": False}
+    rows = [np.random.default_rng(k).integers(64, size=40) for k in range(3)]
+    own = {"rows": rows, "validation_data": (x, y)} if way == "rows" else {"validation_split": 0.25}
+    ensemble = Ensemble([5, 4, 1], 3, seed=SEEDS, **settings)
+    for again in (False, True):
+        histories = ensemble.train((x, y), callbacks=[EarlyStopping(1, min_delta=0.02)], **own, **options)
+        if again:  # with the scalings that they have
+            break
+        for k, seed in enumerate(SEEDS):
+            net = Network([5, 4, 1], seed=seed, **settings)
+            before, stop = net.copy(), [EarlyStopping(1, min_delta=0.02)]
+            if way == "rows":
+                history = net.train((x[rows[k]], y[rows[k]]), validation_data=(x, y), callbacks=stop, **options)
+            else:
+                history = net.train((x, y), validation_split=0.25, callbacks=stop, **options)
+            assert_close(ensemble[k], net, before, 1e-9)
+            np.testing.assert_allclose(histories[k]["validation_cost"], history["validation_cost"], rtol=1e-9)
+            for one, other in zip(net.scaling, ensemble[k].scaling):
+                np.testing.assert_allclose(*on_host(ensemble, one, other))
+
+
+def test_members_stop_early_each_by_itself(place):
+    data, held_out = make_data("real"), make_data("real", seed=5)
+    settings = {"activation": "tanh", "task": "regression", "standardize": True, "dtype": "float64", **place._asdict()}
+    options = {"epochs": 30, "batch_size": 8, "validation_data": held_out, "progress": False}
+    rates = [0.3, 0.001, 0.1, 0.03, 0.5]
+
+    def callbacks():
+        return [EarlyStopping(3, min_delta=0.001), ReduceLROnPlateau(0.5, patience=1)]
+
+    ensemble = Ensemble([5, 8, 1], 5, seed=range(5), **settings)
+    histories = ensemble.train(data, lr=rates, callbacks=callbacks(), **options)
+    assert len({len(history) for history in histories}) > 1
+    for k, rate in enumerate(rates):
+        net = Network([5, 8, 1], seed=k, **settings)
+        before = net.copy()
+        history = net.train(data, lr=rate, callbacks=callbacks(), **options)
+        assert_close(ensemble[k], net, before, 1e-9)
+        np.testing.assert_allclose(histories[k]["validation_cost"], history["validation_cost"], rtol=1e-9)
+        assert histories[k]["lr"] == history["lr"]
+
+
+def test_callbacks_of_a_function_can_be_looked_at():
+    stops = [EarlyStopping(2, min_delta=10.0) for _ in range(2)]
+    ensemble = Ensemble([5, 4, 3], 2, seed=0)
+    data = make_data("classes")
+    ensemble.train(data, 9, 8, validation_data=data, callbacks=lambda k: [stops[k]], progress=False)
+    assert [stop.stopped_epoch for stop in stops] == [3, 3]
+
+
+def test_one_bar_shows_the_steps_of_all_members(capsys):
+    ensemble = Ensemble([5, 4, 3], 2, seed=0)
+    ensemble.train(make_data("classes"), 2, 8, progress=False)
+    assert capsys.readouterr().err == ""
+    ensemble.train(make_data("classes"), 2, 8)
+    assert "/16 [" in capsys.readouterr().err
+
+
+# Interrupts and divergence
+
+
+@pytest.mark.few("jax", "strict-device1")
+def test_a_member_that_diverges_leaves_all_as_they_were(place):
+    ensemble = Ensemble([5, 4, 1], 3, seed=0, activation="relu", task="regression", **place._asdict())
+    before = [snapshot(member) for member in ensemble]
+    message = (
+        r"training of members 1, 2 diverged in epoch 1, steps 1 to 8, at lr=1e\+20: cost or weights are not finite; "
+        r"all networks are as they were before these steps. Give them a smaller lr, or scale the inputs"
+    )
+    with pytest.raises(DivergenceError, match=message):
+        ensemble.train(make_data("real"), 5, 8, lr=[0.01, 1e20, 1e20], progress=False)
+    for member, state in zip(ensemble, before):
+        assert_same(member, state)
+
+
+def test_an_exception_of_a_callback_leaves_whole_networks():
+    class Breaking(EarlyStopping):
+        def on_epoch_end(self, logs):
+            if logs["epoch"] == 3:
+                raise KeyboardInterrupt
+
+    ensemble, twin = (Ensemble([5, 4, 3], 2, seed=0) for _ in range(2))
+    data = make_data("classes")
+    with pytest.raises(KeyboardInterrupt):
+        ensemble.train(data, 9, 8, validation_data=data, callbacks=[Breaking()], progress=False)
+    twin.train(data, 3, 8, progress=False)
+    for member, other in zip(ensemble, twin):
+        assert_same(member, snapshot(other))
+    assert [len(history) for history in ensemble.histories] == [3, 2]
+
+
+# Predictions
+
+
+@pytest.fixture
+def regression(place):
+    return Ensemble([5, 4, 2], 4, seed=0, task="regression", dtype="float64", **place._asdict())
+
+
+@pytest.fixture
+def classes(place):
+    return Ensemble([5, 4, 3], 4, seed=0, task="classification", dtype="float64", **place._asdict())
+
+
+def on_host(ensemble, *arrays):
+    return [ensemble.backend.to_numpy(array) for array in arrays]
+
+
+def test_values_are_means_over_the_members(regression):
+    x = make_data("real")[0]
+    outputs = np.stack(on_host(regression, *(member.predict(x) for member in regression)))
+    jacobians = np.stack(on_host(regression, *(member.jacobian(x) for member in regression)))
+    np.testing.assert_allclose(*on_host(regression, regression.forward(x)), outputs)
+    for results, each in (
+        (on_host(regression, *regression.predict(x, return_std=True), regression.predict(x)), outputs),
+        (on_host(regression, *regression.jacobian(x, return_std=True), regression.jacobian(x)), jacobians),
+    ):
+        np.testing.assert_allclose(results[0], each.mean(axis=0))
+        np.testing.assert_allclose(results[1], each.std(axis=0))
+        np.testing.assert_array_equal(results[2], results[0])
+    assert regression.predict(x[0]).shape == (2,)
+    assert regression.jacobian(x[0]).shape == (2, 5)
+
+
+@pytest.mark.few("jax", "strict-device1", every=0)
+def test_classes_are_those_of_the_mean_probabilities(classes):
+    x, y = make_data("classes")
+    outputs = np.stack(on_host(classes, *(member.forward(x) for member in classes)))
+    mean, std = on_host(classes, *classes.predict_proba(x, return_std=True))
+    np.testing.assert_allclose(mean, outputs.mean(axis=0))
+    np.testing.assert_allclose(std, outputs.std(axis=0))
+    labels = on_host(classes, classes.predict(x))[0]
+    np.testing.assert_array_equal(labels, mean.argmax(axis=1))
+    assert classes.evaluate((x, y)) == (labels == y).sum()
+    assert classes.accuracy((x, y)) == (labels == y).mean()
+    assert int(classes.predict(x[0])) == labels[0]
+
+
+@pytest.mark.few("jax", "strict-device1", every=0)
+def test_error_bars_of_the_gaussian_cost_include_the_scatter(place):
+    ensemble = Ensemble([5, 4, 2], 3, seed=0, cost="gaussian", dtype="float64", **place._asdict())
+    x = make_data("real")[0]
+    means, scatter = (
+        np.stack(on_host(ensemble, *(getattr(member, name)(x) for member in ensemble)))
+        for name in ("predict", "predict_std")
+    )
+    mean, std = on_host(ensemble, *ensemble.predict(x, return_std=True))
+    np.testing.assert_allclose(mean, means.mean(axis=0))
+    np.testing.assert_allclose(std, np.sqrt((scatter**2).mean(axis=0) + means.var(axis=0)))
+
+
+def test_the_best_member():
+    x, y = make_data("classes")
+    ensemble = Ensemble([5, 6, 3], 4, seed=0, task="classification")
+    ensemble.train((x, y), 10, 8, lr=[0.0, 1.0, 0.001, 0.01], progress=False)
+    assert ensemble.best((x, y)) is ensemble[1]
+    assert ensemble.best((x, y), metric="accuracy") is ensemble[1]
+    with pytest.raises(ValueError, match="metric='worst' does not tell whether smaller or larger is better; give an"):
+        ensemble.best((x, y), metric=worst)
+
+
+def worst(y_true, y_pred):
+    return 0.0
+
+
+# Members, copies and files
+
+
+@pytest.mark.few("jax", "strict-device1", every=0)
+def test_an_ensemble_of_networks_has_copies(place):
+    nets = [Network([5, 4, 3], seed=seed, **place._asdict()) for seed in (1, 2)]
+    ensemble = Ensemble.of(nets)
+    nets[0].layers = nets[1].layers
+    assert_same(ensemble[0], snapshot(Network([5, 4, 3], seed=1, **place._asdict())))
+    assert len(ensemble) == len(list(ensemble)) == 2
+    assert ensemble[-1] is ensemble[1]
+
+
+def test_members_stay_parts_of_the_ensemble():
+    ensemble = Ensemble([5, 4, 3], 2, seed=0)
+    ensemble[0].layers = ensemble[1].layers
+    x = make_data("classes")[0]
+    np.testing.assert_array_equal(*ensemble.forward(x))
+
+
+def test_copies_are_independent(place):
+    ensemble = Ensemble([5, 4, 3], 2, seed=0, **place._asdict())
+    before = [snapshot(member) for member in ensemble]
+    copies = [ensemble.copy(), copy.copy(ensemble), copy.deepcopy(ensemble), ensemble.to(*place)]
+    if place.backend in ("numpy", "torch", "jax"):
+        copies.append(pickle.loads(pickle.dumps(ensemble)))
+    ensemble.train(make_data("classes"), 1, 8, progress=False)
+    for other in copies:
+        assert other.seeds == ensemble.seeds
+        for member, state in zip(other, before):
+            assert_same(member, state)
+
+
+def test_another_place_and_dtype():
+    ensemble = Ensemble([5, 4, 3], 2, seed=0).to(dtype="float64")
+    assert [member.dtype for member in ensemble] == ["float64"] * 2
+
+
+def test_a_file_holds_all_members(place, tmp_path):
+    path, data = tmp_path / "ensemble.zip", make_data("real")
+    settings = {"task": "regression", "standardize": True, "dropout": 0.2, **place._asdict()}
+    ensemble = Ensemble([5, 4, 1], 3, seed=0, **settings)
+    ensemble.train(data, 2, 8, optimizer=Adam(), progress=False)
+    ensemble.save(path)
+    loaded = Ensemble.load(path, **place._asdict())
+    for one in (ensemble, loaded):
+        one.train(data, 2, 8, progress=False)
+    for member, other in zip(ensemble, loaded, strict=True):
+        assert_same(member, snapshot(other))
+    with zipfile.ZipFile(path) as archive:
+        archive.extract("member-2.safetensors", tmp_path)
+    assert Network.load(tmp_path / "member-2.safetensors").sizes == [5, 4, 1]
+
+
+def written(*files, **options):
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", **options) as file:
+        for name, content in files:
+            file.writestr(name, content)
+    return archive.getvalue()
+
+
+def member(**settings):
+    return Network([2, 1], seed=0, **settings)._encode()
+
+
+BAD_FILES = {
+    "no archive": (lambda: b"nothing", "does not hold an xpnet ensemble (BadZipFile: File is not a zip file)"),
+    "empty": (lambda: written(), "its files are not member-0.safetensors, member-1.safetensors, ..."),
+    "other names": (lambda: written(("../member-0.safetensors", member())), "its files are not member-0.safetensors,"),
+    "a gap": (lambda: written(("member-1.safetensors", member())), "its files are not member-0.safetensors, member-1"),
+    "compressed": (
+        lambda: written(("member-0.safetensors", member()), compression=zipfile.ZIP_DEFLATED),
+        "its files are compressed or encrypted",
+    ),
+    "no network": (lambda: written(("member-0.safetensors", b"x" * 99)), "member 0, does not hold an xpnet network"),
+    "damaged": (
+        lambda: written(("member-0.safetensors", member()[:-1] + b"x")),
+        "member 0, does not hold an xpnet network (ValueError: it is damaged: its checksum does not fit",
+    ),
+    "not alike": (
+        lambda: written(
+            ("member-0.safetensors", member()), ("member-1.safetensors", member(activation="tanh", dtype="float64"))
+        ),
+        "holds a network that is not valid: network 1 has dtype='float64' and network 0 has dtype='float32'",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_FILES)
+def test_bad_files_are_refused(case, tmp_path):
+    make, message = BAD_FILES[case]
+    (tmp_path / "file").write_bytes(make())
+    with pytest.raises(CheckpointError) as refused:
+        Ensemble.load(tmp_path / "file")
+    assert message in str(refused.value)
+
+
+def test_a_damaged_archive_is_refused_at_every_byte(tmp_path):
+    path = tmp_path / "ensemble.zip"
+    Ensemble([2, 1], 2, seed=0).save(path)
+    content, before = path.read_bytes(), [leaves(snapshot(net)) for net in Ensemble.load(path)]
+    for place in range(0, len(content), 37):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0x55]) + content[place + 1 :])
+        try:
+            loaded = Ensemble.load(path)
+        except CheckpointError:
+            continue
+        for net, arrays in zip(loaded, before, strict=True):  # a byte that says nothing of the members, such as a time
+            for x, y in zip(leaves(snapshot(net)), arrays):
+                np.testing.assert_array_equal(x, y)
+    for end in (0, 10, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:end])
+        with pytest.raises(CheckpointError):
+            Ensemble.load(path)
+
+
+# What is refused, before anything trains
+
+SHARED = [EarlyStopping()]
+GOOD = make_data("classes")
+REFUSED_TRAINING = {
+    "lr": ({"lr": [0.1]}, "lr has 1 entries, and the ensemble 2 members; give one for all of them, or a list with one"),
+    "optimizer": ({"optimizer": [SGD()] * 3}, "optimizer has 3 entries, and the ensemble 2 members; give one for all"),
+    "optimizers": (
+        {"optimizer": [SGD(), SGD(momentum=0.5)]},
+        "the optimizer of member 1 is SGD(momentum=0.5, nesterov=False, weight_decay=0.0) and that of member 0 is SGD(",
+    ),
+    "rate": ({"lr": [0.1, -1.0]}, "lr=-1.0 must be a finite number of at least 0; 0.01 is a usual one"),
+    "schedule": ({"lr": [0.1, lambda step, total: -1.0]}, "lr must be a finite number of at least 0, but the schedule"),
+    "number": (
+        {"optimizer": Adam(epsilon=1e-300)},
+        "the optimizer's number 1e-300 is 0.0 in float32; give another, or",
+    ),
+    "rows": (
+        {"rows": [[0, 1]]},
+        "rows has 1 entries, but must be a list of 2 arrays of row numbers, one for each member",
+    ),
+    "no rows": ({"rows": 3}, "rows is 3, but must be a list of 2 arrays of row numbers, one for each member"),
+    "mask": (
+        {"rows": [[True, False]] * 2},
+        "rows[0] has shape (2,) and dtype bool, but must list row numbers, whole num",
+    ),
+    "row": ({"rows": [[0, 1], [0, 64]]}, "rows[1] goes from 0 to 64, but train_data has 64 rows, from 0"),
+    "other lengths": (
+        {"rows": [[0, 1], [0, 1, 2]]},
+        "rows[1] has 3 rows and rows[0] has 2; members take their steps together, so give all of them the same number",
+    ),
+    "rows and split": (
+        {"rows": [[0, 1]] * 2, "validation_split": 0.5},
+        "validation_split=0.5 contradicts rows; give validation_data",
+    ),
+    "weights": (
+        {"sample_weight": [0.0] * 4 + [1.0] * 60},
+        "sample_weight and class_weight give 4 of 64 examples the weight 0, and an Ensemble takes weights above 0",
+    ),
+    "balanced": (
+        {"class_weight": "balanced", "validation_split": 0.5},
+        'class_weight="balanced" does not go with validation_split in an Ensemble, as every member would have',
+    ),
+    "batches": (
+        {"train_data": iter([GOOD])},
+        "an Ensemble needs all examples beforehand; give train_data as arrays, as",
+    ),
+    "threads": ({"threads": 0}, 'threads=0 must be a whole number of at least 1, or "auto"'),
+    "writing": (
+        {"callbacks": [CSVLog("log.csv")]},
+        "callbacks holds CSVLog(path='log.csv'), and all members would write to the same place; give a function of the "
+        "member's number, as in callbacks=lambda k: [CSVLog(f'member-{k}')]",
+    ),
+    "shared": (
+        {"callbacks": lambda k: SHARED, "validation_data": GOOD},
+        "callbacks returns the same object for several members; make new ones in each call",
+    ),
+    "early stopping": ({"callbacks": [EarlyStopping()]}, "EarlyStopping watches monitor='validation_cost', which this"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_TRAINING)
+def test_bad_trainings_change_nothing(case):
+    options, message = REFUSED_TRAINING[case]
+    ensemble = Ensemble([5, 4, 3], 2, seed=0, task="classification")
+    before = [snapshot(net) for net in ensemble]
+    with pytest.raises(ValueError, match=re.escape(message)):
+        ensemble.train(**{"train_data": GOOD, "epochs": 1, "progress": False, **options})
+    for net, state in zip(ensemble, before):
+        assert_same(net, state)
+        assert net.history.rows == []
+        assert net.optimizer == SGD()
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [({"checkpoint": "file"}, "checkpoint='file'"), ({"steps": 3}, "steps=3"), ({"cache": False}, "cache")],
+)
+def test_arguments_of_networks_that_ensembles_lack(options, name):
+    with pytest.raises(TypeError, match=f"{name}.* is not an argument of train"):
+        Ensemble([5, 4, 3], 2, seed=0).train(GOOD, **options)
+
+
+def test_scalings_that_some_members_lack_are_refused():
+    nets = [Network([5, 4, 1], task="regression", standardize=True, seed=0) for _ in range(2)]
+    nets[0].train(make_data("real"), 1, progress=False)
+    plain = [Network([5, 4, 1], task="regression", seed=0) for _ in range(2)]
+    plain[0].scaling = nets[0].scaling
+    with pytest.raises(ValueError, match="member 1 has no scaling, and others have one; give all of them one, or set"):
+        Ensemble.of(plain).train(make_data("real"), 1, progress=False)
+
+
+REFUSED = {
+    "members": (lambda: Ensemble([2, 1], 0), "members=0 must be a whole number of at least 1"),
+    "seeds": (
+        lambda: Ensemble([2, 1], 2, seed=[1]),
+        "seed has 1 entries, and the ensemble 2 members; give one for each",
+    ),
+    "seed": (lambda: Ensemble([2, 1], 2, seed=[1, -1]), "seed[1]=-1 must be a whole number of at least 0"),
+    "sizes": (
+        lambda: Ensemble([2], 2),
+        "sizes=[2] must name at least two layers, inputs and outputs, as in [784, 30, 10]",
+    ),
+    "activation": (lambda: Ensemble([2, 1], 2, activation="rleu"), "activation='rleu' is unknown"),
+    "none": (lambda: Ensemble.of([]), "an ensemble of no networks is not possible; give at least one"),
+    "shapes": (
+        lambda: Ensemble.of([Network([2, 1]), Network([3, 1])]),
+        "network 1 has sizes=[3, 1] and network 0 has sizes=[2, 1]; the members of an ensemble must have the same",
+    ),
+    "activations": (
+        lambda: Ensemble.of([Network([2, 2, 1]), Network([2, 2, 1], activation="tanh")]),
+        "network 1 has activation=['tanh'] and network 0 has activation=['sigmoid']; the members of an ensemble must",
+    ),
+    "standard deviation": (
+        lambda: Ensemble([2, 2], 2, task="classification").predict([[1, 2]], return_std=True),
+        "return_std=True needs a regression, and the task is 'classification'; predict_proba(x, return_std=True) gives",
+    ),
+    "probabilities": (
+        lambda: Ensemble([2, 2], 2, task="regression").predict_proba([[1, 2]]),
+        'predict_proba needs classes, and a network with task="regression" (the identity output) has none; use predict',
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_bad_input_is_refused(case):
+    call, message = REFUSED[case]
+    with pytest.raises(ValueError, match=re.escape(message)):
+        call()
+
+
+def test_members_are_found_by_their_numbers():
+    ensemble = Ensemble([2, 1], 2, seed=0)
+    with pytest.raises(IndexError, match="there is no member 2: the ensemble has 2, counted from 0"):
+        _ = ensemble[2]
+    with pytest.raises(TypeError, match="an ensemble is indexed by the number of a member, not by slice"):
+        _ = ensemble[:1]  # type: ignore[index]
+    with pytest.raises(TypeError, match=r"item 1 is of type str; give networks, as in \[net, net.copy\(\)\]"):
+        Ensemble.of([ensemble[0], "net"])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match=r"activaton='relu' is not an argument of Ensemble \(did you mean 'activation'"):
+        Ensemble([2, 1], 2, activaton="relu")
+
+
+def test_more_memory_than_there_is_is_refused(monkeypatch):
+    with pytest.raises(
+        MemoryError, match=r"10000000 networks of \[784, 30, 10\] needs? about .* GiB, and this machine has"
+    ):
+        Ensemble([784, 30, 10], 10_000_000)
+    ensemble = Ensemble([5, 4, 3], 2, seed=0)
+    pages = {"SC_PAGE_SIZE": 1, "SC_PHYS_PAGES": 6 * 2 * 39 * 4 - 1}
+    monkeypatch.setattr(os, "sysconf", pages.__getitem__)
+    with pytest.raises(
+        MemoryError, match=r"training 2 networks of \[5, 4, 3\] needs about 0.0 GiB, and this machine has"
+    ):
+        ensemble.train(GOOD, progress=False)
+    monkeypatch.setattr(os, "sysconf", lambda name: xpnet.ensemble.os.unknown)
+    ensemble.train(GOOD, 1, progress=False)  # where the figure is not known, nothing is refused

@@ -1,0 +1,764 @@
+"""Ensemble: many networks of one shape, trained in one program.
+
+Its members are networks. What an ensemble does with them, except training, a loop over them could do too.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import operator
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xpnet import arguments
+from xpnet.backends import Backend, get_backend
+from xpnet.checks import count
+from xpnet.core.arrays import Array, leaves
+from xpnet.hints import explain_arguments, look_up
+from xpnet.network import Network
+from xpnet.training.history import History
+from xpnet.training.metrics import predictions
+
+if TYPE_CHECKING:
+    from xpnet.core.activations import Activation
+    from xpnet.core.costs import Cost
+    from xpnet.core.initializers import Initializer
+    from xpnet.core.optimizers.base import Optimizer
+    from xpnet.core.scaling import Scaling
+    from xpnet.core.schedules import Schedule
+    from xpnet.data.prepare import Sources
+    from xpnet.training.callbacks import Callback
+    from xpnet.training.loop import Plan
+
+COPIES = 6  # of weights and optimizer state that there are while a chunk of steps runs, about
+
+
+class Ensemble:
+    """Many networks of one shape, trained in one program: for error bars, or over learning rates and folds.
+
+    Member k is the network that ``Network(sizes, seed=seeds[k], ...)`` would be: trained together, the members have the
+    initial weights, the minibatches and the dropout masks that each would have alone, and the same results to rounding.
+    ``ensemble[k]`` is that network, and ``len(ensemble)`` the number of members; iterating gives each in turn.
+
+    Parameters
+    ----------
+    sizes
+        Number of units of each layer, from the inputs to the outputs.
+    members
+        Number of networks.
+    seed
+        Seed of the ensemble, from which the seeds of the members are drawn; or a list with a seed for each member.
+    activation, output_activation, cost, task, init, dropout, scale, standardize, backend, device, dtype
+        As in `Network`; the same for all members.
+
+    Attributes
+    ----------
+    seeds : list of int or None
+        The seeds of the members; None for members that were made elsewhere.
+    histories : list of History
+        The histories of the members' last training.
+
+    Raises
+    ------
+    ValueError
+        If an argument is wrong; the message names it, and the choices.
+    MemoryError
+        If the machine has less memory than the networks need.
+    BackendError
+        If the backend or device is not available.
+
+    Examples
+    --------
+    A regression with error bars, which grow where there are no examples:
+
+    >>> import numpy as np
+    >>> x = np.linspace(-1, 1, 50)[:, None]
+    >>> ensemble = Ensemble([1, 20, 1], members=8, activation="tanh", task="regression", seed=0)
+    >>> histories = ensemble.train((x, np.sin(3 * x)), epochs=300, batch_size=10, lr=0.1, progress=False)
+    >>> mean, std = ensemble.predict([[0.5], [3.0]], return_std=True)
+    >>> bool(abs(mean[0] - np.sin(1.5)) < 0.1), bool(std[1] > 5 * std[0])
+    (True, True)
+    """
+
+    @explain_arguments
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        members: int = 16,
+        *,
+        activation: str | Activation | Sequence[str | Activation] = "sigmoid",
+        output_activation: str | Activation | None = None,
+        cost: str | Cost | None = None,
+        task: str | None = None,
+        init: str | Initializer | None = None,
+        dropout: float | Sequence[float] = 0.0,
+        scale: float | None = None,
+        standardize: bool = False,
+        backend: Any = None,
+        device: Any = None,
+        dtype: Any = "float32",
+        seed: int | Sequence[int] | None = None,
+    ) -> None:
+        members, units = count("members", members, 1), arguments.parse_sizes(sizes)
+        backend, dtype = get_backend(backend, device), arguments.parse_dtype(dtype)
+        parameters = sum(n_out * (n_in + 1) for n_in, n_out in pairwise(units))
+        check_memory(backend, members * parameters * np.dtype(dtype).itemsize, f"{members} networks of {units}")
+        settings: dict[str, Any] = {
+            "activation": activation,
+            "output_activation": output_activation,
+            "cost": cost,
+            "task": task,
+            "init": init,
+            "dropout": dropout,
+            "scale": scale,
+            "standardize": standardize,
+            "backend": backend,
+            "dtype": dtype,
+        }
+        self.seeds: list[int | None] = [*parse_seeds(seed, members)]
+        self._networks = [Network(units, seed=own, **settings) for own in self.seeds]
+
+    @classmethod
+    def of(cls, networks: Iterable[Network]) -> Ensemble:
+        """Make an ensemble of copies of networks, which must have the same settings.
+
+        Parameters
+        ----------
+        networks
+            The networks; all of them with the same arguments, except `seed`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If there are none, or they differ in a setting; it names the setting.
+
+        Examples
+        --------
+        >>> ensemble = Ensemble.of([Network([2, 3, 1], seed=7), Network([2, 3, 1], seed=8)])
+        >>> len(ensemble)
+        2
+        """
+        networks = list(networks)
+        check_alike(networks)
+        return cls._made_of([network.copy() for network in networks], [None] * len(networks))
+
+    @classmethod
+    def _made_of(cls, networks: list[Network], seeds: Sequence[int | None]) -> Ensemble:
+        ensemble = object.__new__(cls)
+        ensemble._networks, ensemble.seeds = networks, list(seeds)
+        return ensemble
+
+    # Its members
+
+    def __len__(self) -> int:
+        """Count the members."""
+        return len(self._networks)
+
+    def __getitem__(self, k: int) -> Network:
+        """Return member k, which stays a part of the ensemble."""
+        try:
+            return self._networks[operator.index(k)]
+        except TypeError as error:
+            raise TypeError(
+                f"an ensemble is indexed by the number of a member, not by {k!r}; make one of some of them with "
+                "Ensemble.of([...])"
+            ) from error
+        except IndexError as error:
+            raise IndexError(f"there is no member {k}: the ensemble has {len(self)}, counted from 0") from error
+
+    def __iter__(self) -> Iterator[Network]:
+        """Iterate over the members."""
+        return iter(self._networks)
+
+    def __repr__(self) -> str:
+        first = self[0]
+        return repr(first).replace(f"Network({first.sizes}", f"Ensemble({first.sizes}, members={len(self)}", 1)
+
+    @property
+    def histories(self) -> list[History]:
+        """The histories of the members' last training."""
+        return [network.history for network in self]
+
+    @property
+    def backend(self) -> Backend:
+        """Where the networks compute."""
+        return self[0].backend
+
+    @explain_arguments
+    def best(self, data: Any, metric: Any = None) -> Network:
+        """Find the member with the least cost on data, or the best by a metric. Synchronizes.
+
+        Parameters
+        ----------
+        data
+            Any finite source that can be iterated over again, such as the validation data.
+        metric
+            A metric, as in the `metrics` of `train`.
+
+        Returns
+        -------
+        Network
+            The member; it stays a part of the ensemble.
+        """
+        from xpnet.data.sources import make_source
+        from xpnet.training.arguments import parse_metrics
+        from xpnet.training.evaluate import measure
+
+        metrics = [] if metric is None else parse_metrics("metric", [metric], self[0].view.model)
+        if metrics and metrics[0].better is None:
+            raise ValueError(
+                f"metric={metrics[0].name!r} does not tell whether smaller or larger is better; give an "
+                "xpnet.metrics.Metric with better='min' or 'max'"
+            )
+        name, sign = ("cost", 1.0) if not metrics else (metrics[0].name, 1.0 if metrics[0].better == "min" else -1.0)
+        views = [network.view for network in self]
+        scores = [sign * measure(view, make_source(data, "data", view.reader), metrics)[name] for view in views]
+        if np.isnan(scores).all():
+            raise ValueError(f"the {name} of every member is NaN")
+        return self[int(np.nanargmin(scores))]
+
+    # Training
+
+    @explain_arguments
+    def train(
+        self,
+        train_data: Any,
+        epochs: int = 20,
+        batch_size: int = 30,
+        lr: float | Schedule | Sequence[float | Schedule] | None = None,
+        test_data: Any = None,
+        *,
+        optimizer: Optimizer | Sequence[Optimizer] | None = None,
+        sampling: str = "shuffle",
+        rows: Sequence[Any] | None = None,
+        validation_data: Any = None,
+        validation_split: float | None = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        callbacks: Sequence[Callback] | Callable[[int], Sequence[Callback]] = (),
+        metrics: Sequence[Any] = (),
+        training_metrics: Sequence[Any] = (),
+        threads: int | str = "auto",
+        progress: bool = True,
+    ) -> list[History]:
+        """Train all members, each as `Network.train` would train it alone.
+
+        A member that stops early does not change any more, while the others go on.
+
+        Parameters
+        ----------
+        train_data
+            A tuple (X, y) of arrays; a sequence of (x, y) pairs; or a map-style data set, read once. All members share
+            these examples, and each draws minibatches in its own order.
+        epochs, batch_size, sampling
+            As in `Network.train`; the same for all members.
+        lr
+            Learning rate or schedule; or a list with one for each member.
+        optimizer
+            An optimizer; or a list with one for each member, of one kind and with the same options turned on, while the
+            numbers may differ.
+        rows
+            For each member an array of the rows of `train_data` to train on, for folds and bagging: whole numbers, as
+            many for each member. A row may come several times.
+        validation_data, test_data
+            Any finite source, the same for all members; costs and metrics go into the members' histories.
+        validation_split
+            Fraction of the training data to validate on instead. Every member has its own split, by its seed.
+        sample_weight, class_weight
+            As in `Network.train`, but weights must be above 0, and "balanced" goes with neither `rows` nor
+            `validation_split`.
+        callbacks
+            A list of callbacks, which is copied for each member: every member stops early, for example, by its own
+            validation cost. Or a function of the member's number that returns the list for that member, for callbacks
+            that write files, or that you want to look at afterwards.
+        metrics, training_metrics
+            As in `Network.train`.
+        threads
+            Number of threads between which the members are divided on a CPU. "auto" is the number of cores that the
+            process may use, or one if the products of a single network are large enough for several threads.
+        progress
+            Whether to show a bar on standard error.
+
+        Returns
+        -------
+        list of History
+            The history of each member. Also in `histories`, even if training is interrupted.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument is wrong; nothing has changed then.
+        DivergenceError
+            If cost or weights of a member become infinite or NaN. All members are then as they were some steps before,
+            as they are when an exception or Ctrl-C ends training.
+        MemoryError
+            If the machine has less memory than training needs.
+
+        Examples
+        --------
+        >>> from xpnet.datasets import mnist_sample
+        >>> train_data, test_data = mnist_sample()
+        >>> ensemble = Ensemble([784, 30, 10], members=4, seed=0)
+        >>> histories = ensemble.train(train_data, 3, 10, lr=[0.3, 1.0, 3.0, 10.0], progress=False)
+        >>> [history["lr"][-1] for history in histories]
+        [0.3, 1.0, 3.0, 10.0]
+        >>> bool(ensemble.accuracy(test_data) > 0.85)
+        True
+        """
+        from xpnet.data.prepare import Request, fit_for_each, prepare_for_each, scale_for_each
+        from xpnet.data.sampling import SAMPLING
+        from xpnet.training.arguments import parse_epochs, parse_metrics, parse_optimizer, parse_schedule
+        from xpnet.training.evaluate import make_evaluations
+        from xpnet.training.loop import Plan
+        from xpnet.training.together import parse_group_threads
+
+        first, members = self[0], len(self)
+        model, backend = first.view.model, first.backend
+        epochs, batch_size = parse_epochs(epochs), count("batch_size", batch_size, 1)
+        optimizers = [
+            network.optimizer if value is None else parse_optimizer(value)
+            for network, value in zip(self, one_for_each("optimizer", optimizer, members))
+        ]
+        check_one_update(optimizers)
+        schedules = [
+            parse_schedule(chosen.default_lr if value is None else value)
+            for chosen, value in zip(optimizers, one_for_each("lr", lr, members))
+        ]
+        sampling_way, threads = look_up("sampling", sampling, SAMPLING), parse_group_threads(backend, threads)
+        plans = [
+            Plan(epochs, batch_size, chosen, schedule, sampling_way, networks=members)
+            for chosen, schedule in zip(optimizers, schedules)
+        ]
+        callbacks_of = copies_for_each(callbacks, members)
+        metrics = parse_metrics("metrics", metrics, model)
+        training_metrics = parse_metrics("training_metrics", training_metrics, model)
+        self._check_memory(optimizers)
+        request = Request(
+            train_data=train_data,
+            validation_data=validation_data,
+            test_data=test_data,
+            validation_split=validation_split,
+            sample_weight=sample_weight,
+            class_weight=class_weight,
+            epochs=epochs,
+            progress=progress,
+        )
+        with backend.scope(first.dtype):  # for the user's own code, too: data sets, metrics and callbacks
+            seeds = [network.seeds.split for network in self]
+            sources = prepare_for_each(request, first.view.reader, split_seeds=seeds, rows=rows)
+            scalings = self._scalings()
+            if first.standardize:
+                scalings = fit_for_each(sources, scalings, progress)
+            sources = scale_for_each(sources, scalings)
+        for k, part in enumerate(sources):
+            evaluations = make_evaluations(first.task, part, metrics, training_metrics, progress=False)
+            callbacks_of[k] = [*evaluations, *callbacks_of[k]]
+        self._run(plans, sources, callbacks_of, scalings, threads, progress)
+        return self.histories
+
+    def _run(
+        self,
+        plans: Sequence[Plan],
+        sources: Sequence[Sources],
+        callbacks: Sequence[Sequence[Callback]],
+        scalings: Sequence[Scaling | None],
+        threads: int | str,
+        progress: bool,
+    ) -> None:
+        """Run the training loops of all members together, and take over the states that come of it."""
+        from tqdm.auto import tqdm
+
+        from xpnet.backends.threads import AUTO, choose_threads, limit_threads
+        from xpnet.training.callbacks import LOGS, Training, watching
+        from xpnet.training.loop import check_schedule, train_epochs
+        from xpnet.training.position import Position
+        from xpnet.training.together import choose_group_threads, train_together
+
+        backend, dtype, source, plan = self.backend, self[0].dtype, sources[0].train, plans[0]
+        steps = source.steps(plan.sampling, plan.batch_size)
+        multiplications = self[0].view.model.multiplications(source.batch_size(plan.batch_size))
+        trainings = [Training(network, plan.epochs, steps, dict(LOGS), History(), Position()) for network in self]
+        for plan_k, training in zip(plans, trainings):
+            check_schedule(plan_k, training)
+        with ExitStack() as stack:
+            stack.enter_context(backend.scope(dtype))
+            stack.enter_context(limit_threads(backend, choose_threads(backend, AUTO, multiplications)))
+            for callbacks_k, training in zip(callbacks, trainings):
+                stack.enter_context(watching(callbacks_k, training))
+            others = [(net, plan_k.optimizer) for net, plan_k in zip(self, plans) if net.optimizer != plan_k.optimizer]
+            for network, optimizer in others:  # raises before anything has changed
+                optimizer.init(network.state.layers, network._to_array)
+            for network, optimizer in others:
+                network.reset_optimizer(optimizer)
+            for network, training in zip(self, trainings):
+                network.history = training.history
+            loops = [
+                train_epochs(plan_k, sources_k.train, training, callbacks_k, network.rng)
+                for plan_k, sources_k, training, callbacks_k, network in zip(plans, sources, trainings, callbacks, self)
+            ]
+            number = choose_group_threads(backend, threads, multiplications)
+            total = plan.epochs * (steps or 0)
+            bar = stack.enter_context(
+                tqdm(total=total, unit="batch", leave=False, dynamic_ncols=True, disable=not progress)
+            )
+            for states in train_together(loops, trainings, source.reader, plan.optimizer, scalings, number):
+                for k, state in states.items():
+                    self[k]._take_over(state=state, scaling=scalings[k])
+                furthest = max((training.position for training in trainings), key=lambda place: place.total_steps)
+                bar.set_description(f"Epoch {furthest.epoch}/{plan.epochs}, {len(states)} networks", refresh=False)
+                bar.update(max(0, furthest.total_steps - bar.n))
+
+    def _scalings(self) -> list[Scaling | None]:
+        """Return the scaling of each member; equal ones are one object."""
+        distinct: dict[bytes, Scaling] = {}
+        scalings: list[Scaling | None] = []
+        for network in self:
+            if network.scaling is None:
+                scalings.append(None)
+            else:
+                key = b"".join(network.backend.to_numpy(x).tobytes() for x in leaves(network.scaling))
+                scalings.append(distinct.setdefault(key, network.scaling))
+        if distinct and None in scalings and not self[0].standardize:
+            raise ValueError(
+                f"member {scalings.index(None)} has no scaling, and others have one; give all of them one, or set the "
+                "scaling of each to None"
+            )
+        return scalings
+
+    def _check_memory(self, optimizers: Sequence[Optimizer]) -> None:
+        """Refuse a training for which the machine has too little memory."""
+        network, optimizer = self[0], optimizers[0]
+        with self.backend.scope(network.dtype):
+            state = optimizer.init(network.state.layers, network._to_array)
+        numbers = sum(math.prod(x.shape) for x in leaves((network.state.layers, state)))
+        needed = COPIES * len(self) * numbers * np.dtype(network.dtype).itemsize
+        check_memory(self.backend, needed, f"training {len(self)} networks of {network.sizes}")
+
+    # Predictions and evaluation
+
+    def forward(self, x: Any) -> Array:
+        """Compute the outputs of every member.
+
+        Parameters
+        ----------
+        x
+            One example (n_in,), or rows (m, n_in).
+
+        Returns
+        -------
+        array
+            Outputs (members, n_out), or (members, m, n_out), on the device.
+
+        Examples
+        --------
+        >>> Ensemble([3, 2], members=5, seed=0).forward([[1, 2, 3], [4, 5, 6]]).shape
+        (5, 2, 2)
+        """
+        return self._stack([network.forward(x) for network in self])
+
+    @explain_arguments
+    def predict(self, x: Any, return_std: bool = False) -> Any:
+        """Predict values by the mean over the members, or classes by the mean of their outputs.
+
+        For classes, the outputs of the members are averaged, and the class is that of the largest mean; so a member
+        counts the more, the surer it is.
+
+        Parameters
+        ----------
+        x
+            One example (n_in,), or rows (m, n_in).
+        return_std
+            Whether to return the standard deviation as well, for a regression: of the members' predictions around their
+            mean. With ``cost="gaussian"`` the scatter of the data is included: it is the root of the mean variance that
+            the members predict plus the variance of their means (Lakshminarayanan et al., arXiv:1612.01474).
+
+        Returns
+        -------
+        array, or a pair of arrays
+            Predictions of the shape that `Network.predict` returns, on the device; and their standard deviations, of
+            the same shape.
+
+        Raises
+        ------
+        ValueError
+            If `return_std` is given and the task is not a regression.
+        """
+        first, xp = self[0], self.backend.xp
+        if first.task != "regression":
+            if return_std:
+                raise ValueError(
+                    f"return_std=True needs a regression, and the task is {first.task!r}; "
+                    "predict_proba(x, return_std=True) gives the spread of the probabilities"
+                )
+            with self.backend.scope(first.dtype):
+                mean, _ = mean_and_std(self.forward(x), xp)
+                return (
+                    predictions(mean[None, :], first.task, xp)[0, ...]
+                    if mean.ndim == 1
+                    else predictions(mean, first.task, xp)
+                )
+        values = self._stack([network.predict(x) for network in self])
+        distribution = first.view.model.cost.distribution
+        predicts_std = return_std and distribution is not None and distribution.std is not None
+        scatter = self._stack([network.predict_std(x) for network in self]) if predicts_std else None
+        with self.backend.scope(first.dtype):
+            mean, std = mean_and_std(values, xp)
+            if scatter is not None:
+                std = xp.sqrt(std * std + xp.mean(scatter * scatter, axis=0))
+        return (mean, std) if return_std else mean
+
+    @explain_arguments
+    def predict_proba(self, x: Any, return_std: bool = False) -> Any:
+        """Predict probabilities by the mean over the members; with `return_std`, their standard deviations as well.
+
+        Parameters
+        ----------
+        x
+            One example (n_in,), or rows (m, n_in).
+        return_std
+            Whether to return the standard deviation of the members' probabilities as well.
+
+        Returns
+        -------
+        array, or a pair of arrays
+            Probabilities (n_out,) or (m, n_out), on the device; and their standard deviations.
+
+        Raises
+        ------
+        ValueError
+            For a regression, which has no probabilities.
+        """
+        return self._spread([network.predict_proba(x) for network in self], return_std)
+
+    @explain_arguments
+    def jacobian(self, x: Any, return_std: bool = False) -> Any:
+        """Compute the derivatives of the outputs with respect to the inputs, by the mean over the members.
+
+        Parameters
+        ----------
+        x
+            One example (n_in,), or rows (m, n_in).
+        return_std
+            Whether to return the standard deviation over the members as well.
+
+        Returns
+        -------
+        array, or a pair of arrays
+            Derivatives (n_out, n_in) or (m, n_out, n_in), on the device; and their standard deviations.
+        """
+        return self._spread([network.jacobian(x) for network in self], return_std)
+
+    @explain_arguments
+    def evaluate(self, data: Any) -> int:
+        """Count the examples that the ensemble, by its mean outputs, classifies correctly. Synchronizes."""
+        return self._count_correct(data)[0]
+
+    @explain_arguments
+    def accuracy(self, data: Any) -> float:
+        """Compute the fraction of the examples that the ensemble classifies correctly. Synchronizes."""
+        correct, n = self._count_correct(data)
+        return correct / n
+
+    def _count_correct(self, data: Any) -> tuple[int, int]:
+        from xpnet.core.minibatch import decode
+        from xpnet.data.sources import make_source
+        from xpnet.training.evaluate import require_classes
+        from xpnet.training.metrics import correct
+
+        view = self[0].view
+        require_classes(view, "the number classified correctly")
+        source = make_source(data, "data", view.reader._replace(scaling=None))  # members standardize by themselves
+        encoding, hits, n = source.reader.encoding(), 0, 0
+        with view.scope():
+            for block in source.blocks(2 * len(self) * sum(view.model.sizes)):
+                mean, _ = mean_and_std(self.forward(block.x), view.xp)
+                _, y = decode(mean, block.y, encoding._replace(scale=None), view.xp)
+                hits += int(correct.measure(y, mean, view.model.task, view.xp)[0])
+                n += y.shape[0]
+        return hits, n
+
+    def _spread(self, results: Sequence[Array], return_std: bool) -> Any:
+        with self.backend.scope(self[0].dtype):
+            mean, std = mean_and_std(self._stack(results), self.backend.xp)
+        return (mean, std) if return_std else mean
+
+    def _stack(self, results: Sequence[Array]) -> Array:
+        with self.backend.scope(self[0].dtype):
+            return self.backend.xp.stack(list(results))
+
+    # Copies and files
+
+    def copy(self) -> Ensemble:
+        """Return an independent copy of all members."""
+        return self.to(self.backend)
+
+    def __copy__(self) -> Ensemble:
+        return self.copy()
+
+    def to(self, backend: Any = None, device: Any = None, dtype: Any = None) -> Ensemble:
+        """Return a copy of all members on another backend or device, or in another dtype; see `Network.to`."""
+        return self._made_of([network.to(backend, device, dtype) for network in self], self.seeds)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write all members to one file, for any backend.
+
+        It is a zip archive, without compression, that holds for each member the file that `Network.save` writes:
+        ``member-0.safetensors`` and so on, which `Network.load` reads if they are unpacked. An existing file is
+        replaced whole, or not at all.
+        """
+        from xpnet.checkpoint.archive import write_archive
+
+        write_archive(path, [network._encode() for network in self])
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str], *, backend: Any = None, device: Any = None, custom: Iterable[Any] = ()
+    ) -> Ensemble:
+        """Read an ensemble that `save` wrote, onto any backend and device.
+
+        Parameters
+        ----------
+        path
+            The file.
+        backend, device
+            Where the networks are to compute.
+        custom
+            Your own activations and costs that they were made with; the file holds only their names.
+
+        Raises
+        ------
+        CheckpointError
+            If the file does not hold an ensemble, or is damaged.
+        OSError
+            If it cannot be read.
+        """
+        from xpnet.checkpoint.archive import read_archive
+        from xpnet.checkpoint.file import explain_errors
+
+        path, backend, custom = os.fsdecode(path), get_backend(backend, device), list(custom)
+        networks = [
+            Network._decode(content, f"{path}, member {k},", backend, custom)
+            for k, content in enumerate(read_archive(path))
+        ]
+        with explain_errors(path):
+            check_alike(networks)
+        return cls._made_of(networks, [None] * len(networks))
+
+
+def parse_seeds(seed: Any, members: int) -> list[int]:
+    """Draw a seed for each member from the seed of an ensemble, or check a list of them.
+
+    Examples
+    --------
+    >>> parse_seeds([3, 4], 2)
+    [3, 4]
+    """
+    if isinstance(seed, (list, tuple, range, np.ndarray)):
+        if len(seed) != members:
+            raise ValueError(f"seed has {len(seed)} entries, and the ensemble {members} members; give one for each")
+        return [count(f"seed[{k}]", value, 0) for k, value in enumerate(seed)]
+    return [int(number) for number in arguments.parse_seed(seed).generate_state(members, np.uint64)]
+
+
+def one_for_each(argument: str, value: Any, members: int) -> list[Any]:
+    """Give each member its entry of a list, or all of them the same value.
+
+    Examples
+    --------
+    >>> one_for_each("lr", 0.1, 3), one_for_each("lr", [0.1, 0.2], 2)
+    ([0.1, 0.1, 0.1], [0.1, 0.2])
+    """
+    if not isinstance(value, (list, tuple, np.ndarray)):
+        return [value] * members
+    if len(value) != members:
+        raise ValueError(
+            f"{argument} has {len(value)} entries, and the ensemble {members} members; give one for all of them, or a "
+            "list with one for each"
+        )
+    return [float(item) for item in value] if isinstance(value, np.ndarray) else list(value)
+
+
+def copies_for_each(callbacks: Any, members: int) -> list[list[Callback]]:
+    """Copy a list of callbacks for each member, or call a function that makes them."""
+    from xpnet.training.arguments import parse_callbacks
+    from xpnet.training.callbacks import CSVLog, ModelCheckpoint, TensorBoard
+
+    if callable(callbacks):
+        lists = [parse_callbacks(callbacks(k)) for k in range(members)]
+        every = [callback for part in lists for callback in part]
+        if len({id(callback) for callback in every}) < len(every):
+            raise ValueError("callbacks returns the same object for several members; make new ones in each call")
+        return lists
+    for callback in parse_callbacks(callbacks):
+        if isinstance(callback, (CSVLog, ModelCheckpoint, TensorBoard)):
+            name = type(callback).__name__
+            raise ValueError(
+                f"callbacks holds {callback!r}, and all members would write to the same place; give a function of the "
+                f"member's number, as in callbacks=lambda k: [{name}(f'member-{{k}}')]"
+            )
+    return [copy.deepcopy(list(callbacks)) for _ in range(members)]
+
+
+def check_one_update(optimizers: Sequence[Optimizer]) -> None:
+    """Refuse optimizers that do not compute the same, up to their numbers."""
+    for k, optimizer in enumerate(optimizers):
+        if optimizer.update != optimizers[0].update:
+            raise ValueError(
+                f"the optimizer of member {k} is {optimizer!r} and that of member 0 is {optimizers[0]!r}; members take "
+                "their steps together, so give all of them one kind with the same options turned on"
+            )
+
+
+def check_alike(networks: Sequence[Any]) -> None:
+    """Refuse networks that cannot be members of one ensemble."""
+    if not networks:
+        raise ValueError("an ensemble of no networks is not possible; give at least one")
+    for k, network in enumerate(networks):
+        if not isinstance(network, Network):
+            raise TypeError(f"item {k} is of type {type(network).__name__}; give networks, as in [net, net.copy()]")
+        settings, others = (
+            {**one._settings(), "backend": one.backend.name, "device": one.backend.device_name}
+            for one in (network, networks[0])
+        )
+        for name, value in settings.items():
+            if value != others[name]:
+                raise ValueError(
+                    f"network {k} has {name}={value!r} and network 0 has {name}={others[name]!r}; the members of an "
+                    "ensemble must have the same"
+                )
+        if network.view.model != networks[0].view.model:
+            raise ValueError(
+                f"networks {k} and 0 have activations or costs of the same names that differ; give the same"
+            )
+
+
+def check_memory(backend: Backend, needed: float, what: str) -> None:
+    """Refuse what needs more than all memory of this machine, if the backend computes in it and the figure is known."""
+    from xpnet.backends.base import on_host
+
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # on Windows
+        return
+    if on_host(backend) and needed > memory:
+        raise MemoryError(
+            f"{what} needs about {needed / 2**30:,.1f} GiB, and this machine has {memory / 2**30:,.1f}; give fewer "
+            "members, or smaller networks"
+        )
+
+
+def mean_and_std(values: Array, xp: Any) -> tuple[Array, Array]:
+    """Compute mean and standard deviation over the first axis.
+
+    Examples
+    --------
+    >>> mean_and_std(np.array([[1.0, 2.0], [3.0, 2.0]]), np)
+    (array([2., 2.]), array([1., 0.]))
+    """
+    return xp.mean(values, axis=0), xp.std(values, axis=0)
