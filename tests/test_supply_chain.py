@@ -143,10 +143,10 @@ JUSTIFIED = {
     # copies and pickles: what a program asks Python for, and no file that xpnet reads
     ("backends.base", "__reduce__"),
     ("backends.base", "import_module"),  # a backend in a pickle is the name of its library
-    ("core.activations", "__reduce__"),
-    ("core.costs", "__reduce__"),
     ("network", "__getstate__"),
     ("network", "__setstate__"),
+    # JAX compiles the steps of a training, by a method of its own
+    ("backends._jax", "compile"),
     # GPUs: NVIDIA's library, and kernels that xpnet writes from the operations of a step
     ("backends.cuda.cublas", "CDLL"),
     ("backends.cuda.graph", "RawModule"),

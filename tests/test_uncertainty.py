@@ -130,7 +130,7 @@ def test_levels_are_above_0_and_below_1(level):
 
 
 def test_equal_levels_are_the_same_cost():
-    assert make_quantile(0.1, np.float64(0.9)) is make_quantile(0.1, 0.9)
+    assert make_quantile(0.1, np.float64(0.9)) == make_quantile(0.1, 0.9)
     assert make_quantile(0.25).name == "quantile(0.25)"
 
 
