@@ -7,6 +7,7 @@ import pickle
 import re
 import zipfile
 
+import host_cupy
 import numpy as np
 import pytest
 from helpers import assert_same, snapshot
@@ -315,6 +316,7 @@ def on_host(ensemble, *arrays):
     return [ensemble.backend.to_numpy(array) for array in arrays]
 
 
+@pytest.mark.few(host_cupy.NAME, every=0)  # mean and std of CuPy need a driver
 def test_values_are_means_over_the_members(regression):
     x = make_data("real")[0]
     outputs = np.stack(on_host(regression, *(member.predict(x) for member in regression)))
@@ -331,6 +333,7 @@ def test_values_are_means_over_the_members(regression):
     assert regression.jacobian(x[0]).shape == (2, 5)
 
 
+@pytest.mark.few(host_cupy.NAME, every=0)  # mean and std of CuPy need a driver
 @pytest.mark.few("jax", "strict-device1", every=0)
 def test_classes_are_those_of_the_mean_probabilities(classes):
     x, y = make_data("classes")
@@ -345,6 +348,7 @@ def test_classes_are_those_of_the_mean_probabilities(classes):
     assert int(classes.predict(x[0])) == labels[0]
 
 
+@pytest.mark.few(host_cupy.NAME, every=0)  # mean and std of CuPy need a driver
 @pytest.mark.few("jax", "strict-device1", every=0)
 def test_error_bars_of_the_gaussian_cost_include_the_scatter(place):
     ensemble = Ensemble([5, 4, 2], 3, seed=0, cost="gaussian", dtype="float64", **place._asdict())

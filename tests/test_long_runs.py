@@ -4,6 +4,7 @@ import gc
 import threading
 import weakref
 
+import host_cupy
 import numpy as np
 import pytest
 
@@ -11,6 +12,9 @@ from xpnet import SGD, Network
 from xpnet.activations import Activation
 from xpnet.costs import Cost
 from xpnet.training.callbacks import Callback
+
+# What stands in for the device there makes and keeps objects of its own
+pytestmark = pytest.mark.few(host_cupy.NAME, every=0)
 
 X, Y = np.random.default_rng(0).uniform(size=(2, 80, 3))
 OPTIONS = {"epochs": 1, "batch_size": 2, "progress": False}
