@@ -1020,11 +1020,8 @@ class Network:
         """Return the content of the file that `save` writes. Synchronizes."""
         from xpnet import __version__
         from xpnet.checkpoint.file import encode
-        from xpnet.checkpoint.record import make_record
 
-        with self._backend.scope(self._dtype):
-            record = make_record(self._snapshot(), self._backend.to_numpy)
-        return encode(record, __version__)
+        return encode(self._make_record(self._snapshot()), __version__)
 
     def save_network2(self, path: str | os.PathLike[str]) -> None:
         """Write the file that the book's network2.py writes: sizes, weights, biases and cost, as JSON.
@@ -1185,11 +1182,15 @@ class Network:
         """Write a snapshot to a file. Synchronizes."""
         from xpnet import __version__
         from xpnet.checkpoint.file import write
+
+        write(path, self._make_record(snapshot), __version__)
+
+    def _make_record(self, snapshot: Snapshot) -> Record:
+        """Move the arrays of a snapshot to the host. Synchronizes."""
         from xpnet.checkpoint.record import make_record
 
         with self._backend.scope(self._dtype):
-            record = make_record(snapshot, self._backend.to_numpy)
-        write(path, record, __version__)
+            return make_record(snapshot, self._backend.to_numpy)
 
     def _restore(self, record: Record) -> None:
         """Take over everything in a record but its settings."""

@@ -20,7 +20,7 @@ KEYS = ("sizes", "weights", "biases", "cost")
 
 
 class Contents(NamedTuple):
-    """What such a file holds. All neurons are sigmoid neurons."""
+    """The contents of a file of network2.py. All its neurons are sigmoid neurons."""
 
     sizes: list[int]
     weights: list[np.ndarray]  # (n_out, n_in) for each layer
