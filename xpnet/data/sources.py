@@ -160,16 +160,12 @@ def _count_items(data: Any, name: str) -> int:
         raise TypeError(f"{name} is of type {type(data).__name__}, which has no length ({error}); {KINDS}") from error
 
 
-@dataclass(frozen=True)
-class Resident:
-    """Examples that stay on the device from the first epoch to the last."""
-
-    examples: Examples
-    reader: Reader
+class Countable:
+    """Base class of sources that know how many examples they have, and begin each epoch anew."""
 
     def __len__(self) -> int:
         """Count the examples."""
-        return self.examples.y.shape[0]
+        raise NotImplementedError
 
     def steps(self, sampling: Sampling, batch_size: int) -> int:
         """Number of minibatches of an epoch."""
@@ -179,14 +175,26 @@ class Resident:
         """Number of examples in a minibatch."""
         return min(batch_size, len(self))
 
+    def skip_epochs(self, epochs: int) -> None:
+        """Do nothing: each epoch begins anew."""
+
+
+@dataclass(frozen=True)
+class Resident(Countable):
+    """Examples that stay on the device from the first epoch to the last."""
+
+    examples: Examples
+    reader: Reader
+
+    def __len__(self) -> int:
+        """Count the examples."""
+        return self.examples.y.shape[0]
+
     def chunks(self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int) -> Iterator[Chunk]:
         """Draw the minibatches of one epoch."""
         for index in sampling.draw(len(self), batch_size, rng):
             for part in split_into_chunks(index, most):
                 yield Chunk(self.examples, part)
-
-    def skip_epochs(self, epochs: int) -> None:
-        """Do nothing: each epoch begins anew."""
 
     def blocks(self, width: int) -> Iterator[Examples]:
         """Iterate over slices of the examples."""
@@ -207,7 +215,7 @@ class Resident:
 
 
 @dataclass(frozen=True)
-class Rows:
+class Rows(Countable):
     """Some rows of a source's examples, which it shares with others; a row may come several times.
 
     Examples that are shared are not scaled for one alone: if there is a scaling, it is applied to each block, and the
@@ -228,22 +236,11 @@ class Rows:
         reader = self.source.reader
         return reader if self.scaling is None else reader._replace(scaling=self.scaling)
 
-    def steps(self, sampling: Sampling, batch_size: int) -> int:
-        """Number of minibatches of an epoch."""
-        return sampling.steps(len(self), batch_size)
-
-    def batch_size(self, batch_size: int) -> int:
-        """Number of examples in a minibatch."""
-        return min(batch_size, len(self))
-
     def chunks(self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int) -> Iterator[Chunk]:
         """Draw the minibatches of one epoch."""
         for index in sampling.draw(len(self), batch_size, rng):
             for part in split_into_chunks(index, most):
                 yield Chunk(self.source.examples, self.rows[part])
-
-    def skip_epochs(self, epochs: int) -> None:
-        """Do nothing: each epoch begins anew."""
 
     def blocks(self, width: int) -> Iterator[Examples]:
         """Iterate over the rows in order."""
@@ -256,27 +253,15 @@ class Rows:
         return replace(self, scaling=scaling)
 
 
-class OnDemand:
+class OnDemand(Countable):
     """Base class of sources that move examples to the device when they are needed, in the order of `Resident`."""
 
     reader: Reader
     at_once: ClassVar[int] = BLOCK  # examples to read before training on them, at most
 
-    def __len__(self) -> int:
-        """Count the examples."""
-        raise NotImplementedError
-
     def read(self, index: np.ndarray) -> Examples:
         """Move some of the examples to the device."""
         raise NotImplementedError
-
-    def steps(self, sampling: Sampling, batch_size: int) -> int:
-        """Number of minibatches of an epoch."""
-        return sampling.steps(len(self), batch_size)
-
-    def batch_size(self, batch_size: int) -> int:
-        """Number of examples in a minibatch."""
-        return min(batch_size, len(self))
 
     def chunks(self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int) -> Iterator[Chunk]:
         """Draw the minibatches of one epoch."""
@@ -284,9 +269,6 @@ class OnDemand:
             fitting = _minibatches_that_fit(index.shape[1], self.reader, self.at_once)
             for part in split_into_chunks(index, min(most, fitting)):
                 yield Chunk(self.read(part.ravel()), in_order(part.shape))
-
-    def skip_epochs(self, epochs: int) -> None:
-        """Do nothing: each epoch begins anew."""
 
     def blocks(self, width: int) -> Iterator[Examples]:
         """Iterate over all examples in order."""
