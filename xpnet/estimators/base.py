@@ -13,10 +13,12 @@ from sklearn.utils.validation import check_is_fitted
 from xpnet.backends.base import Backend
 from xpnet.core.arrays import Array
 from xpnet.estimators import fitting
-from xpnet.estimators.architecture import ACTIVATION_NAMES, Architecture
+from xpnet.estimators.architecture import ACTIVATION_NAMES, Architecture, choose_backend
 from xpnet.estimators.fitted import ATTRIBUTES, Fitted, read_attributes, read_features, write_attributes
+from xpnet.estimators.fitting import Fit, FitSources
 from xpnet.estimators.inputs import (
     CheckedData,
+    FitData,
     check_kind,
     naming,
     parse_sample_weight,
@@ -26,8 +28,8 @@ from xpnet.estimators.inputs import (
 from xpnet.estimators.labels import Labels, is_numeric
 from xpnet.estimators.places import backend_of, describe, is_foreign, move_to, same_place, to_host
 from xpnet.estimators.problems import Problem
-from xpnet.estimators.settings import Parameters, is_called, parse_settings
-from xpnet.estimators.sparse import dense_blocks
+from xpnet.estimators.settings import Parameters, Settings, is_called, parse_settings
+from xpnet.estimators.sparse import RowSource, dense_blocks
 from xpnet.inspection.predict import predict
 from xpnet.network import Network
 
@@ -121,37 +123,69 @@ class BasePerceptron(Parameters, BaseEstimator):
         partial: bool = False,
     ) -> Self:
         """Fit. Nothing of the estimator changes before the last line."""
-        settings = parse_settings(self, partial=partial)
-        validates = _has_validation(*validation)
+        settings, previous = parse_settings(self, partial=partial), self._previous(partial)
+        data = self._check(X, y, sample_weight, validation, classes, settings, previous)
+        fit = self._prepare(data, settings, previous)
+        fitting.run(fit)
+        self._assign(Fitted(fit.network, data.home, data.features, fit.tally, data.problem.labels))
+        return self
+
+    def _previous(self, partial: bool) -> Fitted | None:
+        """Return the result of the last fit, if this one continues it."""
+        continues = (partial or self.warm_start) and hasattr(self, "network_")
+        return read_attributes(vars(self)) if continues else None
+
+    def _check(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        validation: tuple[Any, Any, Any],
+        classes: Any,
+        settings: Settings,
+        previous: Fitted | None,
+    ) -> FitData:
+        """Check the arguments of a fit."""
+        partial, validates = settings.partial, _has_validation(*validation)
         if validates and settings.descent is None:
             raise ValueError(
                 "X_val is for solvers that train epoch by epoch, which lbfgs does not; leave it out, or give "
                 "solver='adam'"
             )
-        continues = (partial or self.warm_start) and hasattr(self, "network_")
-        previous = read_attributes(vars(self)) if continues else None
         home = backend_of(X) if previous is None else self._check_place(X, "partial_fit" if partial else "fit")
         stand_in = copy.copy(self)  # scikit-learn's checks set `n_features_in_` and `feature_names_in_` on it
         X, y = validate_examples(stand_in, X, y, numeric=self._numeric, reset=previous is None)
         problem = self._make_problem(y, classes, None if previous is None else previous.labels, partial=partial)
-        data = CheckedData(
+        train = CheckedData(
             X,
             problem.encode(y),
             parse_sample_weight(sample_weight, X.shape[0]),
             problem.weigh_classes(y, partial=partial),
         )
-        random_state = check_random_state(self.random_state)
-        if previous is not None and partial:
-            network = previous.network.copy()
-        else:
-            network = fitting.start_network(self._architecture, problem, X, home, previous, random_state)
         held_out = None
         if validates:
-            held_out = self._check_validation(stand_in, *validation, problem, network.backend)
+            backend = choose_backend(self._architecture, home)
+            held_out = self._check_validation(stand_in, *validation, problem, backend)
+        return FitData(home, read_features(vars(stand_in)), problem, train, held_out)
+
+    def _prepare(
+        self,
+        data: FitData,
+        settings: Settings,
+        previous: Fitted | None,
+        sources: FitSources | None = None,
+        resample: Callable[[RowSource], RowSource] | None = None,
+    ) -> Fit:
+        """Prepare a fit, of the network of the last one or a new one; `sources` are shared with other fits."""
+        random_state = check_random_state(self.random_state)
+        if previous is not None and settings.partial:
+            network = previous.network.copy()
+        else:
+            network = fitting.start_network(self._architecture, data, previous, random_state)
+        if sources is None:
+            sources = fitting.make_sources(data, network.view.reader)
         tally = None if previous is None else previous.tally
-        tally = fitting.train(network, settings, problem, data, held_out, tally, random_state)
-        self._assign(Fitted(network, home, read_features(vars(stand_in)), tally, problem.labels))
-        return self
+        return fitting.prepare(network, settings, data, sources, tally, random_state, resample)
 
     def _assign(self, fitted: Fitted) -> None:
         """Replace all fitted attributes."""

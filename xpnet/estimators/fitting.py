@@ -1,8 +1,8 @@
 """Fitting: make a network, move the examples to it, and train it by gradient descent or by L-BFGS."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -13,7 +13,8 @@ from xpnet.core.arrays import Array, Namespace
 from xpnet.core.minibatch import Examples
 from xpnet.data.prepare import split_rows
 from xpnet.data.reader import Reader
-from xpnet.data.sources import Resident, take_rows
+from xpnet.data.sources import Resident, Rows, take_rows
+from xpnet.data.weights import check_some_weight
 from xpnet.errors import DivergenceError
 from xpnet.estimators import lbfgs
 from xpnet.estimators.architecture import (
@@ -27,42 +28,36 @@ from xpnet.estimators.architecture import (
 )
 from xpnet.estimators.convergence import Convergence, warn_if_not_converged
 from xpnet.estimators.fitted import Fitted, Tally, start_curves
-from xpnet.estimators.inputs import CheckedData, divide_by_largest
+from xpnet.estimators.inputs import CheckedData, FitData, divide_by_largest
 from xpnet.estimators.places import move_to, to_host
 from xpnet.estimators.problems import Problem
 from xpnet.estimators.settings import Descent, Settings, make_sampling
-from xpnet.estimators.sparse import RowSource, SparseRows
+from xpnet.estimators.sparse import AllRows, RowSource, SparseRows, read_targets, share_rows
 from xpnet.network import Network
-from xpnet.training.callbacks import Progress
+from xpnet.training.callbacks import Callback, Progress
 from xpnet.training.evaluate import Evaluate
 from xpnet.training.loop import Plan
 from xpnet.training.metrics import Metric, predictions
 
+HELD_OUT = "a part that early_stopping makes"
+INTERRUPTED = "Training interrupted by user."
+
 
 def start_network(
-    architecture: Architecture,
-    problem: Problem,
-    x: Any,
-    home: Backend,
-    previous: Fitted | None,
-    random_state: np.random.RandomState,
+    architecture: Architecture, data: FitData, previous: Fitted | None, random_state: np.random.RandomState
 ) -> Network:
     """Make a new network, with random weights or with those of a previous fit (`warm_start`).
 
     Parameters
     ----------
-    architecture, problem
+    architecture, data
         What a new network looks like.
-    x
-        Checked inputs.
-    home
-        Where they lie.
     previous
         The result of the fit whose weights it takes, if any.
     random_state
         Draws initial weights, and the seed of dropout.
     """
-    head = problem.head()
+    head, x = data.problem.head(), data.train.x
     sizes = [x.shape[1], *parse_hidden_sizes(architecture.hidden_layer_sizes), head.units]
     if previous is None:
         init = uniform(architecture.activation, random_state, len(sizes) - 2)
@@ -75,70 +70,118 @@ def start_network(
         init = existing((to_host(w), to_host(b)) for w, b in previous.network.layers)
     dtype = choose_dtype(architecture, x)
     seed = int(random_state.randint(2**31 - 1)) if np.any(architecture.dropout) else 0
-    return make_network(architecture, sizes, head, init, choose_backend(architecture, home), dtype, seed)
+    return make_network(architecture, sizes, head, init, choose_backend(architecture, data.home), dtype, seed)
 
 
-def train(
+class FitSources(NamedTuple):
+    """The examples of a fit, where the network computes."""
+
+    train: AllRows
+    validation: AllRows | None
+
+
+class Fit(NamedTuple):
+    """A fit that is prepared: a network, and how to train it on what. Training writes into network and tally."""
+
+    network: Network
+    settings: Settings
+    problem: Problem
+    source: RowSource
+    tally: Tally
+    alpha: float  # the penalty, in units of the largest weight of an example
+    plan: Plan | None = None  # None: L-BFGS
+    convergence: Convergence | None = None
+    callbacks: Sequence[Callback] = ()
+
+
+def prepare(
     net: Network,
     settings: Settings,
-    problem: Problem,
-    data: CheckedData,
-    validation: CheckedData | None,
+    data: FitData,
+    sources: FitSources,
     previous: Tally | None,
     random_state: np.random.RandomState,
-) -> Tally:
-    """Train a network, and return what training has come to.
+    resample: Callable[[RowSource], RowSource] | None = None,
+) -> Fit:
+    """Prepare the fit of a network.
 
     Parameters
     ----------
     net
-        The network; its state changes.
+        The network; its state will change.
     settings
         How to train.
-    problem
-        What the targets are.
-    data, validation
-        The examples to train and to validate on.
+    data
+        The examples, for as much as depends on their weights.
+    sources
+        The same examples, where the network computes; several fits may share them.
     previous
         What earlier calls, which this one continues, have come to; it stays as it is.
     random_state
         Draws validation data and minibatches.
+    resample
+        Draws the examples to train on from those that are not held out, for bagging.
     """
-    weight, largest = divide_by_largest(data.weight, net.dtype, "X")
-    source, alpha = make_row_source(data, weight, net.view.reader), settings.alpha / largest
-    tally, descent = Tally() if previous is None else replace(previous), settings.descent
-    if descent is None:
-        _minimize(net, settings, problem, source, alpha, tally)
-        return tally
-    validation_source = None
-    if validation is not None:
-        weight, _ = divide_by_largest(validation.weight, net.dtype, "X_val")
-        validation_source = make_row_source(validation, weight, net.view.reader)
-    elif descent.early_stopping:
+    problem, descent = data.problem, settings.descent
+    tally = Tally() if previous is None else replace(previous)
+    alpha = settings.alpha / data.train.largest_weight
+    source: RowSource = sources.train
+    validation: RowSource | None = sources.validation
+    if descent is not None and descent.early_stopping and validation is None:
         fraction = descent.validation_fraction
-        source, validation_source = hold_out(source, data.sample_weight, fraction, problem, random_state)
+        source, validation = hold_out(sources.train, data.train.sample_weight, fraction, problem, random_state)
+    if resample is not None:
+        source = resample(source)
+    if descent is None:
+        return Fit(net, settings, problem, source, tally, alpha)
     plan = make_plan(settings, descent, len(source), alpha, random_state)
-    convergence = _make_convergence(net, settings, descent, problem, source, validation_source, tally)
-    evaluations = [] if validation_source is None else [_make_evaluation(problem, validation_source)]
-    progress = [Progress()] if descent.progress else []
+    convergence = _make_convergence(net, settings, descent, problem, source, validation, tally)
+    evaluations = [] if validation is None else [_make_evaluation(problem, validation)]
+    callbacks = [*evaluations, convergence, *descent.callbacks]
+    return Fit(net, settings, problem, source, tally, alpha, plan, convergence, callbacks)
+
+
+def run(fit: Fit) -> None:
+    """Train the network of a fit."""
+    if fit.plan is None:
+        _minimize(fit)
+        return
+    progress = [Progress()] if shows_progress(fit) else []
     try:
-        net.run(plan, source, [*evaluations, convergence, *descent.callbacks, *progress])
+        fit.network.run(fit.plan, fit.source, [*fit.callbacks, *progress])
     except KeyboardInterrupt:
-        warn("Training interrupted by user.")
+        warn(INTERRUPTED)
     except DivergenceError as error:
-        if not descent.early_stopping or convergence.best_layers is None:
-            raise ValueError(
-                "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
-                f"preprocessed: {error}"
-            ) from error
-        convergence.record_divergence()
-        warn(f"Stopped, and went back to the best weights: {error}", ConvergenceWarning)
-    return tally
+        accept_divergence(fit, error)
 
 
-def make_row_source(data: CheckedData, weight: np.ndarray | None, reader: Reader) -> RowSource:
-    """Move examples to the device; sparse inputs stay on the host."""
+def shows_progress(fit: Fit) -> bool:
+    """Tell whether a fit is to show a bar."""
+    return fit.settings.descent is not None and fit.settings.descent.progress
+
+
+def accept_divergence(fit: Fit, error: DivergenceError) -> None:
+    """Record, with `early_stopping`, that training has diverged after its best epoch; else raise."""
+    convergence = fit.convergence
+    if convergence is None or not convergence.descent.early_stopping or convergence.best_layers is None:
+        raise ValueError(
+            "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
+            f"preprocessed: {error}"
+        ) from error
+    convergence.record_divergence()
+    warn(f"Stopped, and went back to the best weights: {error}", ConvergenceWarning)
+
+
+def make_sources(data: FitData, reader: Reader) -> FitSources:
+    """Move the examples of a fit to the device."""
+    validation = None if data.validation is None else make_row_source(data.validation, "X_val", reader)
+    return FitSources(make_row_source(data.train, "X", reader), validation)
+
+
+def make_row_source(data: CheckedData, name: str, reader: Reader) -> AllRows:
+    """Move examples to the device; sparse inputs stay on the host. `name` says in errors which they are."""
     backend, dtype = reader.backend, reader.dtype
+    weight = divide_by_largest(data.weight, dtype, name)
     with reader.scope():
         y = reader.read_targets(move_to(data.targets, backend), "y")
         weight = None if weight is None else backend.asarray(weight, dtype)
@@ -149,48 +192,51 @@ def make_row_source(data: CheckedData, weight: np.ndarray | None, reader: Reader
 
 
 def hold_out(
-    source: RowSource,
+    source: AllRows,
     sample_weight: np.ndarray | None,
     fraction: float,
     problem: Problem,
     random_state: np.random.RandomState,
 ) -> tuple[RowSource, RowSource]:
     """Hold out the examples that scikit-learn would validate on, which do not have the weights of their classes."""
-    reader, weight = source.reader, source.examples.weight
-    with reader.scope():
-        weight = None if weight is None else reader.backend.to_numpy(weight)
-        classes = None
-        if problem.task == "binary":  # "True" and "False", as scikit-learn calls them if it cannot split
-            classes = (reader.backend.to_numpy(source.examples.y)[:, 0] > 0.5).astype(str)
+    y, weight = read_targets(source)
+    classes = None
+    if problem.task == "binary":  # "True" and "False", as scikit-learn calls them if it cannot split
+        classes = (y[:, 0] > 0.5).astype(str)
     training_rows, validation_rows = split_rows(len(source), fraction, random_state, classes)
     if len(validation_rows) < 2:
         raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
-    return _take(source, training_rows, weight), _take(source, validation_rows, sample_weight)
-
-
-def _take(source: RowSource, rows: np.ndarray, weight: np.ndarray | None) -> RowSource:
-    """Take some of the examples, with new weights."""
-    reader = source.reader
-    part: RowSource = take_rows(source, rows) if isinstance(source, Resident) else source.rows(rows)
     if weight is not None:
-        weight, _ = divide_by_largest(weight[rows], reader.dtype, "a part that early_stopping makes")
+        check_some_weight(float(weight[training_rows].max()), HELD_OUT)
+    return share_rows(source, training_rows), share_rows(
+        _weigh(source, sample_weight, validation_rows), validation_rows
+    )
+
+
+def _weigh(source: AllRows, sample_weight: np.ndarray | None, rows: np.ndarray) -> AllRows:
+    """Give some of the examples their weights by the user, and the others 0."""
+    weight, reader = None, source.reader
+    if sample_weight is not None:
+        weight = np.zeros(len(source))
+        weight[rows] = divide_by_largest(sample_weight[rows], reader.dtype, HELD_OUT)
         with reader.scope():
             weight = reader.backend.asarray(weight, reader.dtype)
-    return replace(part, examples=part.examples._replace(weight=weight))
+    return replace(source, examples=source.examples._replace(weight=weight))
 
 
-def _minimize(
-    net: Network, settings: Settings, problem: Problem, source: RowSource, alpha: float, tally: Tally
-) -> None:
+def _minimize(fit: Fit) -> None:
     """Train by L-BFGS."""
-    loss = problem.cost_to_loss(net.view, source)
+    net, settings, tally, source = fit.network, fit.settings, fit.tally, fit.source
+    if isinstance(source, Rows):
+        source = take_rows(source.source, source.rows)
+    loss = fit.problem.cost_to_loss(net.view, source)
 
     def print_iteration(number: int, cost: float) -> None:
         if settings.verbose:
             print(f"Iteration {number}, loss = {loss(cost):.8f}")
 
     options = {"maxfun": settings.max_fun, "maxiter": settings.max_iter, "gtol": settings.tol}
-    layers, result = lbfgs.minimize(net.view, source, alpha, options, print_iteration)
+    layers, result = lbfgs.minimize(net.view, source, fit.alpha, options, print_iteration)
     net.state = net.state._replace(layers=layers)
     tally.n_iter, tally.loss, tally.curves = min(result.nit, settings.max_iter), loss(float(result.fun)), None
     warn_if_not_converged(result, settings.max_iter)
@@ -236,9 +282,8 @@ def _make_convergence(
 
 def _make_evaluation(problem: Problem, validation: RowSource) -> Evaluate:
     """Make the callback that computes the cost on validation data, and scikit-learn's score, on the host."""
-    weight, to_numpy = validation.examples.weight, validation.reader.backend.to_numpy
-    with validation.reader.scope():
-        weight = None if weight is None else to_numpy(weight)
+    to_numpy = validation.reader.backend.to_numpy
+    _, weight = read_targets(validation)
 
     def measure_predictions(y: Array, a: Array, task: str, xp: Namespace) -> tuple[Array, Array]:
         return predictions(y, problem.task, xp), predictions(a, problem.task, xp)

@@ -11,13 +11,15 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.validation import validate_data
 
-from xpnet.backends.base import CONVERSION_ERRORS
+from xpnet.backends.base import CONVERSION_ERRORS, Backend
 from xpnet.backends.choose import get_backend
 from xpnet.checks import check_lengths
 from xpnet.core.arrays import Array
 from xpnet.data.reader import as_real_array, refuse_masked
 from xpnet.data.weights import check_some_weight, check_weights, relative_weight
+from xpnet.estimators.fitted import Features
 from xpnet.estimators.places import is_foreign, to_host
+from xpnet.estimators.problems import Problem
 
 FLOATS = (np.float64, np.float32)
 ACCEPTED: dict[str, Any] = {"accept_sparse": ["csr", "csc"], "dtype": list(FLOATS), "order": "C"}
@@ -42,6 +44,22 @@ class CheckedData(NamedTuple):
         if self.class_weight is None or self.sample_weight is None:
             return self.sample_weight if self.class_weight is None else self.class_weight
         return self.sample_weight * self.class_weight
+
+    @property
+    def largest_weight(self) -> float:
+        """The largest weight of an example; 1 without weights."""
+        weight = self.weight
+        return 1.0 if weight is None else float(weight.max())
+
+
+class FitData(NamedTuple):
+    """The checked arguments of a fit."""
+
+    home: Backend  # where X lies
+    features: Features
+    problem: Problem
+    train: CheckedData
+    validation: CheckedData | None = None
 
 
 def validate_inputs(estimator: BaseEstimator, x: Any) -> Any:
@@ -105,8 +123,8 @@ def parse_sample_weight(sample_weight: Any, n: int) -> np.ndarray | None:
     return weight
 
 
-def divide_by_largest(weight: np.ndarray | None, dtype: str, name: str) -> tuple[np.ndarray | None, float]:
-    """Divide weights by the largest, which is returned too; see `relative_weight`.
+def divide_by_largest(weight: np.ndarray | None, dtype: str, name: str) -> np.ndarray | None:
+    """Divide weights by the largest; see `relative_weight`.
 
     Raises
     ------
@@ -114,10 +132,10 @@ def divide_by_largest(weight: np.ndarray | None, dtype: str, name: str) -> tuple
         If all of them are 0; `name` says of which examples.
     """
     if weight is None:
-        return None, 1.0
+        return None
     largest = float(weight.max())
     check_some_weight(largest, name)
-    return relative_weight(weight, largest, dtype, np), largest
+    return relative_weight(weight, largest, dtype, np)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from xpnet.core.minibatch import Batch, Examples, gather
 from xpnet.core.step import State, make_step
 from xpnet.data.sampling import Sampling, count_minibatches, cut_into_minibatches
 from xpnet.data.sources import Resident
-from xpnet.estimators.sparse import RowSource
+from xpnet.estimators.sparse import AllRows
 from xpnet.view import View
 
 ROWS_ON_HOST = 2048  # examples whose gradient is computed at once: few on the host, so that memory is small
@@ -47,7 +47,7 @@ class Objective:
         α.
     """
 
-    def __init__(self, view: View, source: RowSource, alpha: float) -> None:
+    def __init__(self, view: View, source: AllRows, alpha: float) -> None:
         self.view, self.source, self.alpha = view, source, alpha
         backend = view.backend
         with view.scope():
@@ -102,7 +102,7 @@ def flatten(layers: Layers) -> np.ndarray:
 
 
 def minimize(
-    view: View, source: RowSource, alpha: float, options: dict[str, Any], on_iteration: Callable[[int, float], None]
+    view: View, source: AllRows, alpha: float, options: dict[str, Any], on_iteration: Callable[[int, float], None]
 ) -> tuple[Layers, Any]:
     """Find the weights of least cost by L-BFGS-B, starting from those of a network.
 

@@ -11,12 +11,11 @@ from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.class_weight import compute_sample_weight
 
 from xpnet.checks import choices, in_range
-from xpnet.core.arrays import map_arrays
 from xpnet.core.costs import poisson, quadratic
 from xpnet.estimators.architecture import Head, parse_loss
 from xpnet.estimators.labels import MULTILABEL, Labels
 from xpnet.estimators.places import to_host
-from xpnet.estimators.sparse import RowSource
+from xpnet.estimators.sparse import RowSource, read_targets
 from xpnet.view import View
 
 
@@ -179,7 +178,7 @@ class Regression:
         if view.model.cost == quadratic:  # a mean over the outputs here, a sum over them in a network
             return lambda cost: cost / view.model.n_out
         if view.model.cost == poisson:
-            deviance = _least_deviance(view, source)
+            deviance = _least_deviance(source)
             return lambda cost: cost + deviance
         return float
 
@@ -188,9 +187,8 @@ class Regression:
         return float(r2_score(y_true, y_pred, sample_weight=sample_weight))
 
 
-def _least_deviance(view: View, source: RowSource) -> float:
+def _least_deviance(source: RowSource) -> float:
     """Compute the part of the Poisson deviance that no prediction can change, which a network's cost leaves out."""
-    with view.scope():
-        y, weight = map_arrays(view.backend.to_numpy, (source.examples.y, source.examples.weight))
+    y, weight = read_targets(source)
     y = np.asarray(y, np.float64)
     return float(np.average((xlogy(y, y) - y).sum(axis=1), weights=weight))

@@ -6,11 +6,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from xpnet.core.arrays import Array, rows_per_block
+from xpnet.core.arrays import Array, map_arrays, rows_per_block
 from xpnet.core.minibatch import Examples, take
 from xpnet.core.scaling import Scaling
 from xpnet.data.reader import Reader
-from xpnet.data.sources import OnDemand, Resident
+from xpnet.data.sources import OnDemand, Resident, Rows
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,25 @@ class SparseRows(OnDemand):
             return take(self.examples, backend.asarray(index), backend.xp)
 
 
-RowSource: TypeAlias = Resident | SparseRows  # whose rows can be taken by index
+AllRows: TypeAlias = Resident | SparseRows
+RowSource: TypeAlias = AllRows | Rows  # whose rows can be taken by index
+
+
+def share_rows(source: RowSource, rows: np.ndarray) -> RowSource:
+    """Take some of the examples, by index; those on the device are shared, not copied."""
+    if isinstance(source, SparseRows):
+        return source.rows(rows)
+    return Rows(source.source, source.rows[rows]) if isinstance(source, Rows) else Rows(source, rows)
+
+
+def read_targets(source: RowSource) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return targets and weights of the examples, on the host. Synchronizes."""
+    examples = source.source.examples if isinstance(source, Rows) else source.examples
+    with source.reader.scope():
+        y, weight = map_arrays(source.reader.backend.to_numpy, (examples.y, examples.weight))
+    if isinstance(source, Rows):
+        return y[source.rows], None if weight is None else weight[source.rows]
+    return y, weight
 
 
 def dense_blocks(matrix: Any) -> Iterator[Array]:
