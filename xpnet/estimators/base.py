@@ -1,4 +1,4 @@
-"""The base class of classifier and regressor: fitting, predicting, and moving between libraries and devices."""
+"""The base class of all estimators: what they check, and how they predict and score."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -7,15 +7,13 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from xpnet.backends.base import Backend
-from xpnet.core.arrays import Array
+from xpnet.core.arrays import Array, Namespace
 from xpnet.estimators import fitting
-from xpnet.estimators.architecture import ACTIVATION_NAMES, Architecture, choose_backend
-from xpnet.estimators.fitted import ATTRIBUTES, Fitted, read_attributes, read_features, write_attributes
-from xpnet.estimators.fitting import Fit, FitSources
+from xpnet.estimators.architecture import Architecture, choose_backend
+from xpnet.estimators.fitted import Fitted, read_features
 from xpnet.estimators.inputs import (
     CheckedData,
     FitData,
@@ -26,14 +24,14 @@ from xpnet.estimators.inputs import (
     validate_inputs,
 )
 from xpnet.estimators.labels import Labels, is_numeric
-from xpnet.estimators.places import backend_of, describe, is_foreign, move_to, same_place, to_host
+from xpnet.estimators.places import backend_of, describe, move_to, same_place, to_host
 from xpnet.estimators.problems import Problem
-from xpnet.estimators.settings import Parameters, Settings, is_called, parse_settings
-from xpnet.estimators.sparse import RowSource, dense_blocks
+from xpnet.estimators.settings import Parameters, Settings, is_called
+from xpnet.estimators.sparse import dense_blocks
 from xpnet.inspection.predict import predict
 from xpnet.network import Network
 
-Self = TypeVar("Self", bound="BasePerceptron")
+Self = TypeVar("Self", bound="BaseLearner")
 
 
 def has_epochs(estimator: Parameters) -> bool:
@@ -52,15 +50,32 @@ def _has_validation(X_val: Any, y_val: Any, sample_weight_val: Any) -> bool:
     return X_val is not None
 
 
-class BasePerceptron(Parameters, BaseEstimator):
-    """Base class of `MLPClassifier` and `MLPRegressor`."""
+class BaseLearner(Parameters, BaseEstimator):
+    """Base class of all estimators, of one network or several."""
 
     _numeric: ClassVar[bool]  # whether targets are numbers, rather than labels
 
     # Set by `fit`
-    network_: Network
     _home: Backend
     _labels: Labels
+
+    @property
+    def _networks(self) -> Sequence[Network]:
+        """The networks that it was fitted with."""
+        raise NotImplementedError
+
+    def _fit(
+        self: Self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        *,
+        validation: tuple[Any, Any, Any] = (None, None, None),
+        classes: Any = None,
+        partial: bool = False,
+    ) -> Self:
+        """Fit. Nothing of the estimator changes before the last line."""
+        raise NotImplementedError
 
     def _make_problem(self, y: Any, classes: Any, labels: Labels | None, *, partial: bool) -> Problem:
         """Make the problem to learn: learn the labels of y, or check them against those of an earlier call.
@@ -112,28 +127,13 @@ class BasePerceptron(Parameters, BaseEstimator):
         """
         return self._fit(X, y, sample_weight, validation=(X_val, y_val, sample_weight_val))
 
-    def _fit(
-        self: Self,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
-        *,
-        validation: tuple[Any, Any, Any] = (None, None, None),
-        classes: Any = None,
-        partial: bool = False,
-    ) -> Self:
-        """Fit. Nothing of the estimator changes before the last line."""
-        settings, previous = parse_settings(self, partial=partial), self._previous(partial)
-        data = self._check(X, y, sample_weight, validation, classes, settings, previous)
-        fit = self._prepare(data, settings, previous)
-        fitting.run(fit)
-        self._assign(Fitted(fit.network, data.home, data.features, fit.tally, data.problem.labels))
-        return self
-
-    def _previous(self, partial: bool) -> Fitted | None:
-        """Return the result of the last fit, if this one continues it."""
-        continues = (partial or self.warm_start) and hasattr(self, "network_")
-        return read_attributes(vars(self)) if continues else None
+    def _start_network(
+        self, data: FitData, settings: Settings, previous: Fitted | None, random_state: np.random.RandomState
+    ) -> Network:
+        """Continue the network of the last fit in `partial_fit`, or make a new one."""
+        if previous is not None and settings.partial:
+            return previous.network.copy()
+        return fitting.start_network(self._architecture, data, previous, random_state)
 
     def _check(
         self,
@@ -168,30 +168,6 @@ class BasePerceptron(Parameters, BaseEstimator):
             held_out = self._check_validation(stand_in, *validation, problem, backend)
         return FitData(home, read_features(vars(stand_in)), problem, train, held_out)
 
-    def _prepare(
-        self,
-        data: FitData,
-        settings: Settings,
-        previous: Fitted | None,
-        sources: FitSources | None = None,
-        resample: Callable[[RowSource], RowSource] | None = None,
-    ) -> Fit:
-        """Prepare a fit, of the network of the last one or a new one; `sources` are shared with other fits."""
-        random_state = check_random_state(self.random_state)
-        if previous is not None and settings.partial:
-            network = previous.network.copy()
-        else:
-            network = fitting.start_network(self._architecture, data, previous, random_state)
-        if sources is None:
-            sources = fitting.make_sources(data, network.view.reader)
-        tally = None if previous is None else previous.tally
-        return fitting.prepare(network, settings, data, sources, tally, random_state, resample)
-
-    def _assign(self, fitted: Fitted) -> None:
-        """Replace all fitted attributes."""
-        others = {name: value for name, value in vars(self).items() if name not in ATTRIBUTES}
-        self.__dict__ = others | write_attributes(fitted)  # at once: an interrupt comes before it or after it
-
     def _check_validation(
         self, stand_in: BaseEstimator, X: Any, y: Any, sample_weight: Any, problem: Problem, backend: Backend
     ) -> CheckedData:
@@ -212,39 +188,18 @@ class BasePerceptron(Parameters, BaseEstimator):
 
     # Predicting
 
-    def _predict(self, X: Any, method: str, transform: Callable[[Array], Any]) -> Any:
-        """Compute the outputs for X, transform them on the device, and move the result to where X lies."""
+    def _predict(self, X: Any, method: str, transform: Callable[[Sequence[Array]], Any]) -> Any:
+        """Compute the outputs of each network for X, transform them there, and move the result to where X lies."""
         check_is_fitted(self)
-        home, view = self._check_place(X, method), self.network_.view
-        X = validate_inputs(self, X)
-        with view.scope():
-            if sparse.issparse(X):
-                outputs = view.xp.concat([predict(view, block) for block in dense_blocks(X)], axis=0)
-            else:
-                outputs = predict(view, move_to(X, view.backend))
-            result = transform(outputs)
+        home, views = self._check_place(X, method), [network.view for network in self._networks]
+        X, backend = validate_inputs(self, X), views[0].backend
+        with views[0].scope():
+            blocks = dense_blocks(X) if sparse.issparse(X) else [move_to(X, backend)]
+            outputs = zip(*([predict(view, block) for view in views] for block in blocks))
+            result = transform([a[0] if len(a) == 1 else backend.xp.concat(a, axis=0) for a in outputs])
         if sparse.issparse(result) or (isinstance(result, np.ndarray) and not is_numeric(result)):
             return result  # as other libraries have neither
-        return result if same_place(home, view.backend) else move_to(result, home)
-
-    def activations(self, X: Any) -> list[Array]:
-        """Compute the activations of every layer.
-
-        Parameters
-        ----------
-        X : array of shape (n_samples, n_features)
-            Inputs; sparse ones become dense.
-
-        Returns
-        -------
-        list of array
-            `n_layers_` arrays of shape (n_samples, n_units), the first of them X itself, in the library of X.
-        """
-        check_is_fitted(self)
-        home, net = self._check_place(X, "activations"), self.network_
-        X = validate_inputs(self, X)
-        activations = net.activations(X.toarray() if sparse.issparse(X) else move_to(X, net.backend))
-        return activations if same_place(home, net.backend) else [move_to(a, home) for a in activations]
+        return result if same_place(home, backend) else move_to(result, home)
 
     def _score(self, metric: Callable[..., float], X: Any, y: Any, sample_weight: Any) -> float:
         """Score predictions on the host."""
@@ -254,68 +209,7 @@ class BasePerceptron(Parameters, BaseEstimator):
         with naming("y and sample_weight"):
             return float(metric(to_host(y), predicted, sample_weight=to_host(sample_weight)))
 
-    # Library, device and structure
-
-    def to(self: Self, X: Any) -> Self:
-        """Return a copy that lives where X lies: in its library, on its device.
-
-        Parameters
-        ----------
-        X
-            An array; lists and tables stand for NumPy.
-
-        Raises
-        ------
-        TypeError
-            If it is something else, such as the name of a device.
-        """
-        check_is_fitted(self)
-        if isinstance(X, str) or not (is_foreign(X) or hasattr(X, "__len__")):
-            raise TypeError(f"to(X) takes an array that lies where the estimator is to go, not {X!r}")
-        new = copy.copy(self)
-        new._home = backend_of(X)
-        new.network_ = self.network_.to(new._home)
-        return new
-
-    @property
-    def coefs_(self) -> list[Array]:
-        """Copies of the weights of each layer, (n_in, n_out), in the library of the X of `fit`; assignable."""
-        return [move_to(w, self._home).mT for w in self._writable(self.network_.w)]
-
-    @coefs_.setter
-    def coefs_(self, coefs: Sequence[Any]) -> None:
-        self.network_.w = [move_to(w, self.network_.backend).mT for w in coefs]
-
-    @property
-    def intercepts_(self) -> list[Array]:
-        """Copies of the biases of each layer, (n_out,), in the library of the X of `fit`; assignable."""
-        return [move_to(b, self._home) for b in self._writable(self.network_.b)]
-
-    @intercepts_.setter
-    def intercepts_(self, intercepts: Sequence[Any]) -> None:
-        self.network_.b = [move_to(b, self.network_.backend) for b in intercepts]
-
-    def _writable(self, arrays: Sequence[Array]) -> list[Array]:
-        """Copy arrays of the network: those of scikit-learn's estimators can be written to."""
-        view = self.network_.view
-        with view.scope():
-            return [view.backend.copy(array) for array in arrays]
-
-    @property
-    def n_layers_(self) -> int:
-        """Number of layers, inputs and outputs included."""
-        return self.network_.num_layers
-
-    @property
-    def n_outputs_(self) -> int:
-        """Number of outputs."""
-        return self.network_.sizes[-1]
-
-    @property
-    def out_activation_(self) -> str:
-        """Activation of the output layer, by scikit-learn's name."""
-        name = self.network_.output_activation
-        return next((theirs for theirs, ours in ACTIVATION_NAMES.items() if ours == name), name)
+    # Library and device
 
     @property
     def _architecture(self) -> Architecture:
@@ -330,7 +224,7 @@ class BasePerceptron(Parameters, BaseEstimator):
 
     def _check_place(self, X: Any, method: str) -> Backend:
         """Return the backend of X; refuse any but the network's, unless `backend` or `device` chose that one."""
-        home, backend = backend_of(X), self.network_.backend
+        home, backend = backend_of(X), self._networks[0].backend
         if self._is_elsewhere(home, backend):
             raise ValueError(
                 f"Inputs passed to {type(self).__name__}.{method}() must use the same namespace and the same device as "
@@ -342,13 +236,14 @@ class BasePerceptron(Parameters, BaseEstimator):
     # scikit-learn's protocols
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "network_")
-
-    def __sklearn_array_api_convert__(self: Self, convert: Callable[[Any], Any]) -> Self:
-        """Return a copy that lives where scikit-learn's function `convert` moves arrays."""
-        return self.to(convert(self.coefs_[0])) if hasattr(self, "network_") else self
+        return hasattr(self, "_home")
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = tags.array_api_support = True
         return tags
+
+
+def mean_outputs(outputs: Sequence[Array], xp: Namespace) -> Array:
+    """Average the outputs of several networks."""
+    return outputs[0] if len(outputs) == 1 else xp.mean(xp.stack(list(outputs)), axis=0)

@@ -1,5 +1,6 @@
-"""MLPClassifier."""
+"""MLPClassifier, and what it has in common with an ensemble of classifiers."""
 
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -13,17 +14,142 @@ from sklearn.utils.validation import check_is_fitted
 
 from xpnet.core.arrays import Array
 from xpnet.estimators import exchange
-from xpnet.estimators.base import BasePerceptron, has_epochs
+from xpnet.estimators.base import BaseLearner, has_epochs, mean_outputs
 from xpnet.estimators.fitted import read_attributes
 from xpnet.estimators.labels import BINARY, MULTICLASS, MULTILABEL, Labels, is_multilabel, learn_labels
+from xpnet.estimators.perceptron import BasePerceptron
 from xpnet.estimators.places import to_host
 from xpnet.estimators.problems import Classification
 
-Self = TypeVar("Self", bound="MLPClassifier")
+Self = TypeVar("Self", bound="BaseClassifier")
 
 
 @dataclass(eq=False, repr=False)
-class MLPClassifier(ClassifierMixin, BasePerceptron):
+class BaseClassifier(ClassifierMixin, BaseLearner):
+    """Base class of classifiers, of one network or several."""
+
+    hidden_layer_sizes: Any = (100,)
+    activation: Any = "relu"
+    _: KW_ONLY
+    class_weight: Any = None
+    loss: Any = "log_loss"
+
+    _numeric: ClassVar[bool] = False
+
+    @available_if(has_epochs)
+    def partial_fit(self: Self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
+        """Train for one epoch, continuing from where the last call ended.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`; y may lack some of the classes.
+        classes : array of shape (n_classes,)
+            All classes. The first call needs them, unless y has several labels per example.
+
+        Returns
+        -------
+        self
+            The fitted estimator.
+        """
+        if classes is None and not self.__sklearn_is_fitted__() and not is_multilabel(to_host(y)):
+            raise ValueError("classes must be passed on the first call to partial_fit.")
+        return self._fit(X, y, sample_weight, classes=classes, partial=True)
+
+    def predict(self, X: Any) -> Any:
+        """Predict the class of each example, or its labels.
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, n_features)
+            Inputs, of the library and device of the X of `fit`.
+
+        Returns
+        -------
+        array
+            Classes (n_samples,), or rows of 0 and 1, (n_samples, n_labels), in the library of X, on its device. Strings
+            are in NumPy arrays.
+        """
+        return self._predict(X, "predict", self._decode)
+
+    def predict_proba(self, X: Any) -> Array:
+        """Predict the probability of each class, or of each label.
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, n_features)
+            As in `predict`.
+
+        Returns
+        -------
+        array
+            Shape (n_samples, n_classes), in the order of `classes_`, or (n_samples, n_labels).
+        """
+        return self._predict(X, "predict_proba", self._probabilities)
+
+    def predict_log_proba(self, X: Any) -> Array:
+        """Predict the logarithms of the probabilities that `predict_proba` returns.
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, n_features)
+            As in `predict`.
+
+        Returns
+        -------
+        array
+            As in `predict_proba`.
+        """
+
+        def logarithms(outputs: Sequence[Array]) -> Array:
+            with np.errstate(divide="ignore"):
+                return self._networks[0].backend.xp.log(self._probabilities(outputs))
+
+        return self._predict(X, "predict_log_proba", logarithms)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Compute the accuracy of predictions, by `sklearn.metrics.accuracy_score`, on the host.
+
+        An example with several labels counts as correct only if all of them are.
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, n_features)
+            As in `predict`.
+        y : array of shape (n_samples,) or (n_samples, n_labels)
+            True labels.
+        sample_weight : array of shape (n_samples,), optional
+            Weights of the examples.
+        """
+        return self._score(accuracy_score, X, y, sample_weight)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+    def _make_problem(self, y: Any, classes: Any, labels: Labels | None, *, partial: bool) -> Classification:
+        if labels is None:
+            labels = learn_labels(y, classes)
+        elif partial:
+            labels.check(y, classes)
+        else:
+            labels.check_all(y)
+        return Classification(labels, self.loss, self.class_weight)
+
+    def _decode(self, outputs: Sequence[Array]) -> Any:
+        """Turn the outputs of the networks into labels."""
+        view = self._networks[0].view
+        return self._labels.decode(mean_outputs(outputs, view.xp), view)
+
+    def _probabilities(self, outputs: Sequence[Array]) -> Array:
+        """Turn the outputs of the networks into the probabilities of all classes, or of all labels."""
+        xp = self._networks[0].backend.xp
+        a = mean_outputs(outputs, xp)
+        return xp.concat([1.0 - a, a], axis=-1) if self._labels.kind == BINARY else a
+
+
+class MLPClassifier(BaseClassifier, BasePerceptron):
     """A multi-layer perceptron that predicts classes or labels, as a replacement for scikit-learn's.
 
     It has every parameter of `sklearn.neural_network.MLPClassifier`, with the same meaning and default: the same
@@ -140,103 +266,8 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):
     (0.96, 60)
     """
 
-    hidden_layer_sizes: Any = (100,)
-    activation: Any = "relu"
-    _: KW_ONLY
-    class_weight: Any = None
-    loss: Any = "log_loss"
-
-    _numeric: ClassVar[bool] = False
-
-    @available_if(has_epochs)
-    def partial_fit(self: Self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
-        """Train for one epoch, continuing from where the last call ended.
-
-        Parameters
-        ----------
-        X, y, sample_weight
-            As in `fit`; y may lack some of the classes.
-        classes : array of shape (n_classes,)
-            All classes. The first call needs them, unless y has several labels per example.
-
-        Returns
-        -------
-        self
-            The fitted estimator.
-        """
-        if classes is None and not hasattr(self, "network_") and not is_multilabel(to_host(y)):
-            raise ValueError("classes must be passed on the first call to partial_fit.")
-        return self._fit(X, y, sample_weight, classes=classes, partial=True)
-
-    def predict(self, X: Any) -> Any:
-        """Predict the class of each example, or its labels.
-
-        Parameters
-        ----------
-        X : array of shape (n_samples, n_features)
-            Inputs, of the library and device of the X of `fit`.
-
-        Returns
-        -------
-        array
-            Classes (n_samples,), or rows of 0 and 1, (n_samples, n_labels), in the library of X, on its device. Strings
-            are in NumPy arrays.
-        """
-        return self._predict(X, "predict", lambda a: self._labels.decode(a, self.network_.view))
-
-    def predict_proba(self, X: Any) -> Array:
-        """Predict the probability of each class, or of each label.
-
-        Parameters
-        ----------
-        X : array of shape (n_samples, n_features)
-            As in `predict`.
-
-        Returns
-        -------
-        array
-            Shape (n_samples, n_classes), in the order of `classes_`, or (n_samples, n_labels).
-        """
-        return self._predict(X, "predict_proba", self._probabilities)
-
-    def predict_log_proba(self, X: Any) -> Array:
-        """Predict the logarithms of the probabilities that `predict_proba` returns.
-
-        Parameters
-        ----------
-        X : array of shape (n_samples, n_features)
-            As in `predict`.
-
-        Returns
-        -------
-        array
-            As in `predict_proba`.
-        """
-
-        def logarithms(a: Array) -> Array:
-            with np.errstate(divide="ignore"):
-                return self.network_.backend.xp.log(self._probabilities(a))
-
-        return self._predict(X, "predict_log_proba", logarithms)
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Compute the accuracy of predictions, by `sklearn.metrics.accuracy_score`, on the host.
-
-        An example with several labels counts as correct only if all of them are.
-
-        Parameters
-        ----------
-        X : array of shape (n_samples, n_features)
-            As in `predict`.
-        y : array of shape (n_samples,) or (n_samples, n_labels)
-            True labels.
-        sample_weight : array of shape (n_samples,), optional
-            Weights of the examples.
-        """
-        return self._score(accuracy_score, X, y, sample_weight)
-
     @classmethod
-    def from_sklearn(cls: type[Self], fitted: Any, **more: Any) -> Self:
+    def from_sklearn(cls, fitted: Any, **more: Any) -> "MLPClassifier":
         """Convert a fitted `sklearn.neural_network.MLPClassifier`: its parameters, weights and fitted attributes.
 
         Training continues with a fresh optimizer.
@@ -283,21 +314,3 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):
             y = np.zeros((1, self.n_outputs_), int)
             y = sparse.csr_matrix(y) if self._labels.as_sparse else y
         return exchange.to_sklearn(fitted, self.get_params(deep=False), kind, y, {"classes": self._labels.classes})
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
-        return tags
-
-    def _make_problem(self, y: Any, classes: Any, labels: Labels | None, *, partial: bool) -> Classification:
-        if labels is None:
-            labels = learn_labels(y, classes)
-        elif partial:
-            labels.check(y, classes)
-        else:
-            labels.check_all(y)
-        return Classification(labels, self.loss, self.class_weight)
-
-    def _probabilities(self, a: Array) -> Array:
-        """Turn outputs into the probabilities of all classes, or of all labels."""
-        return self.network_.backend.xp.concat([1.0 - a, a], axis=-1) if self._labels.kind == BINARY else a

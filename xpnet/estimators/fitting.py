@@ -99,7 +99,7 @@ def prepare(
     settings: Settings,
     data: FitData,
     sources: FitSources,
-    previous: Tally | None,
+    previous: Fitted | None,
     random_state: np.random.RandomState,
     resample: Callable[[RowSource], RowSource] | None = None,
 ) -> Fit:
@@ -116,14 +116,14 @@ def prepare(
     sources
         The same examples, where the network computes; several fits may share them.
     previous
-        What earlier calls, which this one continues, have come to; it stays as it is.
+        The result of the fit that this one continues; it stays as it is.
     random_state
         Draws validation data and minibatches.
     resample
         Draws the examples to train on from those that are not held out, for bagging.
     """
     problem, descent = data.problem, settings.descent
-    tally = Tally() if previous is None else replace(previous)
+    tally = Tally() if previous is None else replace(previous.tally)
     alpha = settings.alpha / data.train.largest_weight
     source: RowSource = sources.train
     validation: RowSource | None = sources.validation

@@ -1,4 +1,4 @@
-"""MLPRegressor."""
+"""MLPRegressor, and what it has in common with an ensemble of regressors."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
@@ -12,16 +12,62 @@ from sklearn.utils.validation import check_is_fitted
 
 from xpnet.core.arrays import Array
 from xpnet.estimators import exchange
-from xpnet.estimators.base import BasePerceptron, has_epochs
+from xpnet.estimators.base import BaseLearner, has_epochs
 from xpnet.estimators.fitted import read_attributes
 from xpnet.estimators.labels import Labels
+from xpnet.estimators.perceptron import BasePerceptron
 from xpnet.estimators.problems import Regression
 
-Self = TypeVar("Self", bound="MLPRegressor")
+Self = TypeVar("Self", bound="BaseRegressor")
 
 
 @dataclass(eq=False, repr=False)
-class MLPRegressor(RegressorMixin, BasePerceptron):
+class BaseRegressor(RegressorMixin, BaseLearner):
+    """Base class of regressors, of one network or several."""
+
+    loss: Any = "squared_error"
+    hidden_layer_sizes: Any = (100,)
+    activation: Any = "relu"
+
+    _numeric: ClassVar[bool] = True
+
+    @available_if(has_epochs)
+    def partial_fit(self: Self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train for one epoch, continuing from where the last call ended.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+
+        Returns
+        -------
+        self
+            The fitted estimator.
+        """
+        return self._fit(X, y, sample_weight, partial=True)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Compute R² of predictions, by `sklearn.metrics.r2_score`, on the host.
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, n_features)
+            As in `predict`.
+        y : array of shape (n_samples,) or (n_samples, n_outputs)
+            True values.
+        sample_weight : array of shape (n_samples,), optional
+            Weights of the examples.
+        """
+        return self._score(r2_score, X, y, sample_weight)
+
+    def _make_problem(self, y: Any, classes: Any, labels: Labels | None, *, partial: bool) -> Regression:
+        problem = Regression(1 if y.ndim == 1 else y.shape[1], self.loss)
+        problem.check(y)
+        return problem
+
+
+class MLPRegressor(BaseRegressor, BasePerceptron):
     """A multi-layer perceptron that predicts numbers, as a replacement for scikit-learn's.
 
     Parameters, attributes and methods are those of `MLPClassifier`, except as follows.
@@ -48,28 +94,6 @@ class MLPRegressor(RegressorMixin, BasePerceptron):
     0.98
     """
 
-    loss: Any = "squared_error"
-    hidden_layer_sizes: Any = (100,)
-    activation: Any = "relu"
-
-    _numeric: ClassVar[bool] = True
-
-    @available_if(has_epochs)
-    def partial_fit(self: Self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Train for one epoch, continuing from where the last call ended.
-
-        Parameters
-        ----------
-        X, y, sample_weight
-            As in `fit`.
-
-        Returns
-        -------
-        self
-            The fitted estimator.
-        """
-        return self._fit(X, y, sample_weight, partial=True)
-
     def predict(self, X: Any) -> Array:
         """Predict numbers.
 
@@ -83,24 +107,10 @@ class MLPRegressor(RegressorMixin, BasePerceptron):
         array
             Shape (n_samples,), or (n_samples, n_outputs) for several outputs; in the library of X, on its device.
         """
-        return self._predict(X, "predict", lambda a: a[:, 0] if a.shape[1] == 1 else a)
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Compute R² of predictions, by `sklearn.metrics.r2_score`, on the host.
-
-        Parameters
-        ----------
-        X : array of shape (n_samples, n_features)
-            As in `predict`.
-        y : array of shape (n_samples,) or (n_samples, n_outputs)
-            True values.
-        sample_weight : array of shape (n_samples,), optional
-            Weights of the examples.
-        """
-        return self._score(r2_score, X, y, sample_weight)
+        return self._predict(X, "predict", lambda outputs: drop_single_output(outputs[0]))
 
     @classmethod
-    def from_sklearn(cls: type[Self], fitted: Any, **more: Any) -> Self:
+    def from_sklearn(cls, fitted: Any, **more: Any) -> "MLPRegressor":
         """Convert a fitted `sklearn.neural_network.MLPRegressor`; see `MLPClassifier.from_sklearn`."""
         est = cls(**exchange.read_parameters(fitted, neural_network.MLPRegressor, more))
         problem = Regression(len(fitted.intercepts_[-1]), est.loss)
@@ -113,7 +123,7 @@ class MLPRegressor(RegressorMixin, BasePerceptron):
         fitted, y = read_attributes(vars(self)), np.zeros((1, self.n_outputs_) if self.n_outputs_ > 1 else 1)
         return exchange.to_sklearn(fitted, self.get_params(deep=False), neural_network.MLPRegressor, y, {})
 
-    def _make_problem(self, y: Any, classes: Any, labels: Labels | None, *, partial: bool) -> Regression:
-        problem = Regression(1 if y.ndim == 1 else y.shape[1], self.loss)
-        problem.check(y)
-        return problem
+
+def drop_single_output(a: Array) -> Array:
+    """Turn outputs (n, 1) into (n,), as scikit-learn's regressors return them; several outputs stay as they are."""
+    return a[..., 0] if a.shape[-1] == 1 else a
