@@ -149,6 +149,12 @@ class Ensemble:
         return cls._made_of([network.copy() for network in networks], [None] * len(networks))
 
     @classmethod
+    def around(cls, networks: Iterable[Network]) -> Ensemble:
+        """Make an ensemble whose members are these networks, not copies of them. The estimators call this."""
+        networks = list(networks)
+        return cls._made_of(networks, [None] * len(networks))
+
+    @classmethod
     def _made_of(cls, networks: list[Network], seeds: Sequence[int | None]) -> Ensemble:
         ensemble = object.__new__(cls)
         ensemble._networks, ensemble.seeds = networks, list(seeds)
@@ -738,15 +744,20 @@ def check_alike(networks: Sequence[Any]) -> None:
             )
 
 
+def find_memory() -> int | None:
+    """Find the size of all memory of this machine in bytes; None if it is not known, as on Windows."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
 def check_memory(backend: Backend, needed: float, what: str) -> None:
     """Refuse what needs more than all memory of this machine, if the backend computes in it and the figure is known."""
     from xpnet.backends.base import on_host
 
-    try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):  # on Windows
-        return
-    if on_host(backend) and needed > memory:
+    memory = find_memory()
+    if memory is not None and on_host(backend) and needed > memory:
         raise MemoryError(
             f"{what} needs about {needed / 2**30:,.1f} GiB, and this machine has {memory / 2**30:,.1f}; give fewer "
             "members, or smaller networks"

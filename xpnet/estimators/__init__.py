@@ -1,4 +1,4 @@
-"""Estimators for scikit-learn: `MLPClassifier` and `MLPRegressor`, which compute where X lies.
+"""Estimators for scikit-learn: `MLPClassifier`, `MLPRegressor` and ensembles of them, which compute where X lies.
 
 They hold a `Network` and train it with the same mathematics; the modules here check, encode and move their inputs, and
 follow scikit-learn's rules. Needs scikit-learn, the extra ``sklearn``.
@@ -14,6 +14,15 @@ except ImportError as error:
     ) from error
 
 from xpnet.estimators.classifier import MLPClassifier
+from xpnet.estimators.ensembles import MLPEnsembleClassifier, MLPEnsembleRegressor
 from xpnet.estimators.regressor import MLPRegressor
+from xpnet.estimators.search import MLPRandomSearchCV, MLPSearchCV
 
-__all__ = ["MLPClassifier", "MLPRegressor"]
+__all__ = [
+    "MLPClassifier",
+    "MLPEnsembleClassifier",
+    "MLPEnsembleRegressor",
+    "MLPRandomSearchCV",
+    "MLPRegressor",
+    "MLPSearchCV",
+]

@@ -142,6 +142,16 @@ def prepare(
 
 
 def run(fit: Fit) -> None:
+    """Train the network of a fit; Ctrl-C ends the epochs of one, and the network stays as far as it has come."""
+    try:
+        train(fit)
+    except KeyboardInterrupt:
+        if fit.plan is None:
+            raise
+        warn(INTERRUPTED)
+
+
+def train(fit: Fit) -> None:
     """Train the network of a fit."""
     if fit.plan is None:
         _minimize(fit)
@@ -149,8 +159,6 @@ def run(fit: Fit) -> None:
     progress = [Progress()] if shows_progress(fit) else []
     try:
         fit.network.run(fit.plan, fit.source, [*fit.callbacks, *progress])
-    except KeyboardInterrupt:
-        warn(INTERRUPTED)
     except DivergenceError as error:
         accept_divergence(fit, error)
 

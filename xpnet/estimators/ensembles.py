@@ -1,0 +1,287 @@
+"""MLPEnsembleClassifier and MLPEnsembleRegressor: many networks, trained together, whose predictions are averaged."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, fields
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from xpnet.checks import count, warn, yes_or_no
+from xpnet.core.arrays import Array, Namespace
+from xpnet.ensemble import Ensemble, copies_for_each
+from xpnet.estimators import fitting
+from xpnet.estimators.base import BaseLearner
+from xpnet.estimators.classifier import BaseClassifier, MLPClassifier
+from xpnet.estimators.fitted import Fitted, read_attributes
+from xpnet.estimators.perceptron import BasePerceptron
+from xpnet.estimators.places import backend_of
+from xpnet.estimators.regressor import BaseRegressor, MLPRegressor, drop_single_output
+from xpnet.estimators.settings import parse_settings
+from xpnet.estimators.sparse import RowSource, share_rows
+from xpnet.estimators.together import train_together
+from xpnet.network import Network
+
+Self = TypeVar("Self", bound="BaseEnsemble")
+LARGEST_SEED = np.iinfo(np.int32).max
+
+
+@dataclass(eq=False, repr=False)
+class BaseEnsemble(BaseLearner):
+    """Base class of `MLPEnsembleClassifier` and `MLPEnsembleRegressor`."""
+
+    _: KW_ONLY
+    n_estimators: int = 16
+    bootstrap: bool = False
+
+    _member: ClassVar[type[BasePerceptron]]  # the class of the members
+
+    # Set by `fit`
+    estimators_: list[Any]
+
+    @property
+    def _networks(self) -> Sequence[Network]:
+        return [member.network_ for member in self.estimators_]
+
+    @property
+    def ensemble_(self) -> Ensemble:
+        """The networks as an `Ensemble`, with everything else that it can do: `jacobian`, `save`."""
+        check_is_fitted(self)
+        return Ensemble.around(self._networks)
+
+    @property
+    def n_iter_(self) -> int:
+        """Number of epochs of the member that was trained longest, in the last call."""
+        return max(member.n_iter_ for member in self.estimators_)
+
+    @property
+    def n_outputs_(self) -> int:
+        """Number of outputs."""
+        return self.estimators_[0].n_outputs_
+
+    def to(self: Self, X: Any) -> Self:
+        """Return a copy that lives where X lies: in its library, on its device; see `MLPClassifier.to`."""
+        check_is_fitted(self)
+        new = copy.copy(self)
+        new.estimators_ = [member.to(X) for member in self.estimators_]
+        new._home = backend_of(X)
+        return new
+
+    def _fit(
+        self: Self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        *,
+        validation: tuple[Any, Any, Any] = (None, None, None),
+        classes: Any = None,
+        partial: bool = False,
+    ) -> Self:
+        settings = parse_settings(self, partial=partial)
+        yes_or_no("bootstrap", self.bootstrap)
+        members = self._start_members(continues=(partial or self.warm_start) and self.__sklearn_is_fitted__())
+        previous = [read_attributes(vars(member)) if hasattr(member, "network_") else None for member in members]
+        data = self._check(X, y, sample_weight, validation, classes, settings, previous[0])
+        random_states = [check_random_state(member.random_state) for member in members]
+        networks = [self._start_network(data, settings, *each) for each in zip(previous, random_states)]
+        sources = fitting.make_sources(data, networks[0].view.reader)
+        fits = [
+            fitting.prepare(
+                network,
+                parse_settings(member, partial=partial),
+                data,
+                sources,
+                fitted,
+                random_state,
+                (lambda source, draw=random_state: _resample(source, draw)) if self.bootstrap else None,
+            )
+            for member, network, fitted, random_state in zip(members, networks, previous, random_states)
+        ]
+        try:
+            errors = train_together(fits)
+        except KeyboardInterrupt:
+            if settings.descent is None:
+                raise
+            warn(fitting.INTERRUPTED)
+            errors = {}
+        for k, error in errors.items():
+            raise ValueError(f"{error} (this is member {k} of {len(members)})") from error
+        for member, fit in zip(members, fits):
+            member._assign(Fitted(fit.network, data.home, data.features, fit.tally, data.problem.labels))
+        attributes = {name: value for name, value in vars(members[0]).items() if name in SHARED_ATTRIBUTES}
+        others = {name: value for name, value in vars(self).items() if name not in SHARED_ATTRIBUTES}
+        self.__dict__ = others | attributes | {"estimators_": members}  # at once, as in the estimators of one network
+        return self
+
+    def _start_members(self, *, continues: bool) -> list[BasePerceptron]:
+        """Make the members, or copy those of the last fit, which this one continues."""
+        n = count("n_estimators", self.n_estimators, 1)
+        callbacks = copies_for_each(self.callbacks, n)
+        if continues:
+            if n != len(self.estimators_):
+                raise ValueError(
+                    f"n_estimators={n}, and the estimator was fitted with {len(self.estimators_)} members; give the "
+                    "same number to continue, or warm_start=False to start anew"
+                )
+            seeds = [member.random_state for member in self.estimators_]
+        else:
+            seeds = check_random_state(self.random_state).randint(LARGEST_SEED, size=n).tolist()
+        parameters = {field.name: getattr(self, field.name) for field in fields(self._member) if field.init}
+        members = [
+            self._member(**{**parameters, "random_state": seed, "callbacks": own})
+            for seed, own in zip(seeds, callbacks)
+        ]
+        if continues:
+            for member, last in zip(members, self.estimators_):
+                member._assign(read_attributes(vars(last)))
+        return members
+
+    def __sklearn_array_api_convert__(self: Self, convert: Any) -> Self:
+        """Return a copy that lives where scikit-learn's function `convert` moves arrays."""
+        return self.to(convert(self.estimators_[0].coefs_[0])) if hasattr(self, "estimators_") else self
+
+
+# attributes of the members that the ensemble has too
+SHARED_ATTRIBUTES = ("n_features_in_", "feature_names_in_", "classes_", "_labels", "_home")
+
+
+class MLPEnsembleClassifier(BaseClassifier, BaseEnsemble):
+    """Many multi-layer perceptrons that predict classes or labels by the mean of their probabilities.
+
+    The members are the `MLPClassifier`s that each would be alone with its own `random_state`, to rounding; they are
+    trained together, which takes less time.
+
+    Parameters
+    ----------
+    n_estimators
+        Number of members.
+    bootstrap
+        Whether each member trains on as many examples drawn with replacement (bagging), rather than on all of them.
+        With `early_stopping`, they are drawn from those that are not held out.
+    random_state
+        Draws the seeds of the members: a number, a `numpy.random.RandomState`, or None for NumPy's global one.
+    hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, learning_rate_init, power_t, max_iter, \
+    shuffle, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping, validation_fraction, beta_1, \
+    beta_2, epsilon, n_iter_no_change, max_fun, class_weight, loss, dropout, callbacks, progress, backend, device, dtype
+        As in `MLPClassifier`. Every member stops early by itself, on validation data of its own unless `fit` gets
+        some. Callbacks are copied for each member.
+
+    Attributes
+    ----------
+    estimators_ : list of MLPClassifier
+        The fitted members.
+    ensemble_ : Ensemble
+        Their networks, as an `xpnet.Ensemble`.
+    classes_ : ndarray of shape (n_classes,)
+        The labels.
+    n_features_in_ : int
+        Number of inputs.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Their names, if X had any.
+    n_iter_ : int
+        Number of epochs of the member that was trained longest.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> classifier = MLPEnsembleClassifier((10,), n_estimators=8, max_iter=500, tol=1e-3, random_state=0).fit(X, y)
+    >>> mean, std = classifier.predict_proba(X[[0, 70]], return_std=True)
+    >>> bool(std[1].max() > std[0].max())  # the members disagree about a flower between two species
+    True
+    """
+
+    _member = MLPClassifier
+
+    def predict_proba(self, X: Any, return_std: bool = False) -> Any:
+        """Predict the probability of each class, or of each label: the mean over the members.
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, n_features)
+            As in `predict`.
+        return_std
+            Whether to return the standard deviation over the members as well.
+
+        Returns
+        -------
+        array, or a pair of arrays
+            Shape (n_samples, n_classes), in the order of `classes_`, or (n_samples, n_labels).
+        """
+        if not return_std:
+            return super().predict_proba(X)
+
+        def summarize(outputs: Sequence[Array]) -> Array:
+            xp = self._networks[0].backend.xp
+            return _mean_and_std([self._probabilities([a]) for a in outputs], xp)
+
+        both = self._predict(X, "predict_proba", summarize)
+        return both[0, ...], both[1, ...]
+
+
+class MLPEnsembleRegressor(BaseRegressor, BaseEnsemble):
+    """Many multi-layer perceptrons that predict numbers by the mean of their predictions, with error bars.
+
+    Parameters, attributes and methods are those of `MLPEnsembleClassifier` and `MLPRegressor`, except as follows.
+
+    Parameters
+    ----------
+    n_estimators, bootstrap, random_state
+        As in `MLPEnsembleClassifier`.
+    loss, hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, learning_rate_init, power_t, \
+    max_iter, shuffle, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping, validation_fraction, \
+    beta_1, beta_2, epsilon, n_iter_no_change, max_fun, dropout, callbacks, progress, backend, device, dtype
+        As in `MLPRegressor`.
+
+    Examples
+    --------
+    Error bars grow where there are no examples:
+
+    >>> import numpy as np
+    >>> X = np.linspace(-1, 1, 100)[:, None]
+    >>> regressor = MLPEnsembleRegressor(
+    ...     hidden_layer_sizes=(20,), activation="tanh", learning_rate_init=0.01, n_estimators=8, random_state=0
+    ... )
+    >>> mean, std = regressor.fit(X, np.sin(3 * X[:, 0])).predict([[0.5], [4.0]], return_std=True)
+    >>> bool(abs(mean[0] - np.sin(1.5)) < 0.1), bool(std[1] > 3 * std[0])
+    (True, True)
+    """
+
+    _member = MLPRegressor
+
+    def predict(self, X: Any, return_std: bool = False) -> Any:
+        """Predict numbers, by the mean over the members.
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, n_features)
+            Inputs, of the library and device of the X of `fit`.
+        return_std
+            Whether to return the standard deviation of the members' predictions as well. It says how far the members
+            disagree; the noise of the data is not in it.
+
+        Returns
+        -------
+        array, or a pair of arrays
+            Shape (n_samples,), or (n_samples, n_outputs) for several outputs; in the library of X, on its device.
+        """
+
+        def summarize(outputs: Sequence[Array]) -> Array:
+            return drop_single_output(_mean_and_std(outputs, self._networks[0].backend.xp))
+
+        both = self._predict(X, "predict", summarize)
+        return (both[0, ...], both[1, ...]) if return_std else both[0, ...]
+
+
+def _resample(source: RowSource, random_state: np.random.RandomState) -> RowSource:
+    """Draw as many examples as there are, with replacement."""
+    rows = random_state.randint(len(source), size=len(source))
+    return share_rows(source, rows.astype(np.int32))
+
+
+def _mean_and_std(outputs: Sequence[Array], xp: Namespace) -> Array:
+    """Stack mean and standard deviation over the networks."""
+    stacked = xp.stack(list(outputs))
+    return xp.stack([xp.mean(stacked, axis=0), xp.std(stacked, axis=0)])

@@ -1,0 +1,223 @@
+"""The fits of a search: over settings and folds, prepared alike and trained together."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import joblib
+import numpy as np
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+from sklearn.utils import _safe_indexing, check_random_state
+
+from xpnet.ensemble import COPIES, find_memory
+from xpnet.estimators import fitting
+from xpnet.estimators.architecture import parse_hidden_sizes
+from xpnet.estimators.fitted import Fitted
+from xpnet.estimators.fitting import Fit
+from xpnet.estimators.inputs import FitData
+from xpnet.estimators.perceptron import BasePerceptron
+from xpnet.estimators.settings import parse_settings
+from xpnet.estimators.together import train_together
+
+FEWEST = 4  # fits for a worker, if there are as many of one kind
+LARGEST = 1 << 28  # bytes of the examples of all folds; larger folds are trained one after the other
+# Parameters that change the examples of a fit, or where they lie
+OF_DATA = (
+    "loss",
+    "hidden_layer_sizes",
+    "activation",
+    "class_weight",
+    "dropout",
+    "backend",
+    "device",
+    "dtype",
+    "solver",
+)
+
+
+class Job(NamedTuple):
+    """A fit to do: an estimator with its settings, and the number of a fold."""
+
+    estimator: Any  # a `BasePerceptron`, or a pipeline that ends with one; not fitted
+    fold: int
+
+    @property
+    def perceptron(self) -> BasePerceptron:
+        """The estimator, or the last of the pipeline."""
+        return self.estimator.steps[-1][1] if isinstance(self.estimator, Pipeline) else self.estimator
+
+    @property
+    def kind(self) -> str:
+        """A description that jobs have in common if they can probably be trained together."""
+        perceptron = self.perceptron
+        return repr([getattr(perceptron, name, None) for name in (*OF_DATA, "batch_size")])
+
+
+class Folds(NamedTuple):
+    """The examples of a search, as the user gave them, and the rows of each fold to train on."""
+
+    X: Any
+    y: Any
+    sample_weight: Any
+    rows: Sequence[np.ndarray]
+
+    def take(self, fold: int) -> tuple[Any, Any, Any]:
+        """Take the training examples of a fold."""
+        rows = self.rows[fold]
+        X, y, sample_weight = (None if part is None else _safe_indexing(part, rows) for part in self[:3])
+        return X, y, sample_weight
+
+    @property
+    def size(self) -> int:
+        """Bytes of the training examples of all folds, about."""
+        return len(self.rows) * getattr(self.X, "nbytes", 0)
+
+
+class Outcome(NamedTuple):
+    """The outcome of a fit: a fitted estimator, or an error; neither, if the fit is still to be done."""
+
+    estimator: Any = None
+    error: Exception | None = None
+    seconds: float = 0.0
+    is_interrupted: bool = False  # whether Ctrl-C ended it
+
+    @property
+    def was_not_begun(self) -> bool:
+        """Whether Ctrl-C came before the end of its first epoch."""
+        return self.is_interrupted and self.estimator is None and self.error is None
+
+
+class Prepared(NamedTuple):
+    """A fit that is prepared, and the estimator that it is for."""
+
+    fit: Fit
+    data: FitData
+    job: Job
+    transformers: Pipeline | None  # fitted
+
+    def finish(self) -> Any:
+        """Return the fitted estimator."""
+        fit, data, perceptron = self.fit, self.data, self.job.perceptron
+        perceptron._assign(Fitted(fit.network, data.home, data.features, fit.tally, data.problem.labels))
+        if isinstance(self.job.estimator, Pipeline) and self.transformers is not None:
+            self.job.estimator.steps[:-1] = self.transformers.steps
+        return self.job.estimator
+
+
+def fit_jobs(jobs: Sequence[Job], folds: Folds, threads: int | str, progress: bool) -> list[Outcome]:
+    """Do fits, and train those together that can be.
+
+    Parameters
+    ----------
+    jobs
+        The fits; their estimators are fitted.
+    folds
+        The examples.
+    threads
+        As in `Ensemble.train`.
+    progress
+        Whether to show a bar.
+    """
+    outcomes = [Outcome()] * len(jobs)
+    numbers = sorted(range(len(jobs)), key=lambda i: jobs[i].fold)
+    parts = [numbers]
+    if folds.size > LARGEST:
+        parts = [list(part) for _, part in groupby(numbers, lambda i: jobs[i].fold)]
+    try:
+        for part in parts:
+            _fit_part({i: jobs[i] for i in part}, folds, threads, progress, outcomes)
+    except KeyboardInterrupt:
+        return [outcome._replace(is_interrupted=True) for outcome in outcomes]
+    return outcomes
+
+
+def _fit_part(
+    jobs: Mapping[int, Job], folds: Folds, threads: int | str, progress: bool, outcomes: list[Outcome]
+) -> None:
+    """Do some of the fits, and write down their outcomes, even if Ctrl-C ends them."""
+    began, shared = time.perf_counter(), {}
+    prepared: dict[int, Prepared] = {}
+    for i, job in jobs.items():
+        try:
+            prepared[i] = prepare(job, folds, shared)
+        except Exception:  # scikit-learn does this fit, meets the same error, and treats it as the user asked for
+            continue
+    errors: dict[int, ValueError] = {}
+    complete = False
+    try:
+        errors = train_together([each.fit for each in prepared.values()], threads=threads, progress=progress)
+        complete = True
+    finally:
+        seconds = (time.perf_counter() - began) / max(1, len(prepared))
+        for k, (i, each) in enumerate(prepared.items()):
+            if k in errors:
+                outcomes[i] = Outcome(error=errors[k], seconds=seconds)
+            elif complete or each.fit.tally.n_iter > 0:
+                outcomes[i] = Outcome(each.finish(), seconds=seconds)
+
+
+def prepare(job: Job, folds: Folds, shared: dict[Any, Any]) -> Prepared:
+    """Prepare a fit. Jobs share what depends on parameters and folds that they have in common.
+
+    Parameters
+    ----------
+    job
+        The fit.
+    folds
+        The examples.
+    shared
+        What earlier jobs have prepared; it is added to.
+    """
+
+    def share(key: Any, make: Callable[[], Any]) -> Any:
+        if key not in shared:
+            shared[key] = make()
+        return shared[key]
+
+    X, y, sample_weight = share(job.fold, lambda: folds.take(job.fold))
+    perceptron, transformers, key = job.perceptron, None, (job.fold,)
+    if isinstance(job.estimator, Pipeline) and len(job.estimator.steps) > 1:
+        first = job.estimator[:-1]
+        key = (job.fold, joblib.hash(first))
+        transformers, X = share(key, lambda: (first, first.fit_transform(X, y)))
+    settings, random_state = parse_settings(perceptron, partial=False), check_random_state(perceptron.random_state)
+    key = (*key, joblib.hash([getattr(perceptron, name, None) for name in OF_DATA]))
+    arguments = (X, y, sample_weight, (None, None, None), None, settings, None)
+    data: FitData = share(("data", *key), lambda: perceptron._check(*arguments))
+    network = perceptron._start_network(data, settings, None, random_state)
+    sources = share(("sources", *key), lambda: fitting.make_sources(data, network.view.reader))
+    return Prepared(fitting.prepare(network, settings, data, sources, None, random_state), data, job, transformers)
+
+
+def divide(jobs: Sequence[Job], workers: int) -> list[list[int]]:
+    """Divide the numbers of jobs between workers, so that jobs of one kind stay together, in parts of equal size."""
+    order = sorted(range(len(jobs)), key=lambda i: (jobs[i].kind, jobs[i].fold))
+    parts = []
+    for _, of_kind in groupby(order, lambda i: jobs[i].kind):
+        numbers = list(of_kind)
+        n = max(1, min(workers, len(numbers) // FEWEST))
+        parts += [part.tolist() for part in np.array_split(numbers, n)]
+    return parts
+
+
+def slice_candidates(
+    candidates: Sequence[Mapping[str, Any]], estimator: Any, folds: Folds
+) -> Iterator[Sequence[Mapping[str, Any]]]:
+    """Slice the settings to try, so that the networks of a slice need at most half of the machine's memory, about."""
+    memory, n_in = find_memory(), folds.X.shape[1] if hasattr(folds.X, "shape") else len(folds.X[0])
+    start, needed = 0, 0.0
+    for i, candidate in enumerate(candidates):
+        perceptron = Job(clone(estimator).set_params(**clone(candidate, safe=False)), 0).perceptron
+        try:
+            units = [n_in, *parse_hidden_sizes(perceptron.hidden_layer_sizes)]
+        except ValueError:  # the fit will fail
+            units = [n_in]
+        weights = sum(n_out * (n_before + 1) for n_before, n_out in zip(units, units[1:]))
+        bytes_of_candidate = 8.0 * COPIES * weights * len(folds.rows)
+        if memory is not None and i > start and needed + bytes_of_candidate > memory / 2:
+            yield candidates[start:i]
+            start, needed = i, 0.0
+        needed += bytes_of_candidate
+    yield candidates[start:]

@@ -1,0 +1,277 @@
+"""MLPSearchCV and MLPRandomSearchCV: scikit-learn's searches, whose fits over settings and folds are trained together.
+
+scikit-learn does the search itself: it scores, ranks and refits. Before it comes to the fits of some settings, they
+have been done here, and a `StandIn` for the estimator takes over the results one by one.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed, effective_n_jobs
+from sklearn import get_config
+from sklearn.base import BaseEstimator, clone, is_classifier
+from sklearn.metrics import check_scoring
+from sklearn.model_selection import GridSearchCV, ParameterGrid, ParameterSampler, RandomizedSearchCV, check_cv
+from sklearn.pipeline import Pipeline
+
+from xpnet.estimators.folds import Folds, Job, Outcome, divide, fit_jobs, slice_candidates
+from xpnet.estimators.perceptron import BasePerceptron
+
+
+class StandIn(BaseEstimator):
+    """Stands in for the estimator of a search; its `fit` takes over the next fit that was done before.
+
+    Parameters
+    ----------
+    estimator
+        The estimator, which does everything else.
+    outcomes
+        The outcomes of fits, in the order in which they are asked for; if there is none, `fit` does the fit.
+    """
+
+    def __init__(self, estimator: Any, outcomes: deque[Outcome]) -> None:
+        self.estimator, self.outcomes = estimator, outcomes
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters of the estimator."""
+        return self.estimator.get_params(deep)
+
+    def set_params(self, **parameters: Any) -> "StandIn":
+        """Set parameters of the estimator."""
+        self.estimator.set_params(**parameters)
+        return self
+
+    def fit(self, X: Any, y: Any = None, **parameters: Any) -> "StandIn":
+        """Take over the next fit that was done before, or do it."""
+        outcome = self.outcomes.popleft() if self.outcomes else Outcome()
+        if outcome.error is not None:
+            raise outcome.error
+        self.estimator = outcome.estimator or self.estimator.fit(X, y, **parameters)
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or "estimator" not in vars(self):
+            raise AttributeError(name)
+        return getattr(self.estimator, name)
+
+    def __sklearn_clone__(self) -> "StandIn":
+        return StandIn(clone(self.estimator), self.outcomes)
+
+    def __sklearn_tags__(self) -> Any:
+        return self.estimator.__sklearn_tags__()
+
+
+class SlicedSearch(GridSearchCV):
+    """A search over given settings, slice by slice; the fits of a slice are done before scikit-learn asks for them."""
+
+    slices: Sequence[Sequence[Mapping[str, Any]]]
+    do_fits: Callable[[Sequence[Mapping[str, Any]]], list[Outcome]]
+    outcomes: deque[Outcome]  # where the `StandIn` finds them
+    seconds: list[float]
+    results: dict[str, Any] | None = None  # of the slices so far
+
+    def _run_search(self, evaluate_candidates: Callable[..., dict[str, Any]]) -> None:
+        for part in self.slices:
+            outcomes = self.do_fits(part)
+            n_folds = len(outcomes) // len(part)
+            of_each = {i: outcomes[i * n_folds : (i + 1) * n_folds] for i in range(len(part))}
+            begun = [i for i in of_each if not any(outcome.was_not_begun for outcome in of_each[i])]
+            for i in begun:
+                self.outcomes.extend(of_each[i])
+                self.seconds.extend(outcome.seconds for outcome in of_each[i])
+            if begun:
+                self.results = evaluate_candidates([part[i] for i in begun])
+            if any(outcome.is_interrupted for outcome in outcomes):
+                raise KeyboardInterrupt
+
+
+class TogetherCV:
+    """The part that both searches have in common: `fit`."""
+
+    def _list_candidates(self) -> list[dict[str, Any]]:
+        """List the settings to try."""
+        raise NotImplementedError
+
+    def fit(self: Any, X: Any, y: Any = None, **params: Any) -> Any:
+        """Fit the estimator with all settings on all folds, and then with the best settings on all examples.
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, n_features)
+            Inputs.
+        y : array of shape (n_samples,) or (n_samples, n_outputs)
+            Targets.
+        **params
+            As in `sklearn.model_selection.GridSearchCV.fit`: `groups`, `sample_weight`, or others. With others, and
+            with metadata routing, scikit-learn does every fit alone.
+
+        Returns
+        -------
+        self
+            The fitted search.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the estimator is not one of xpnet's, there are no settings, one of them names an unknown parameter, or
+            there are too few examples for the folds; nothing is trained then.
+        KeyboardInterrupt
+            After Ctrl-C. `cv_results_` then holds the settings that training had begun with; their networks are scored
+            as far as they had come.
+        """
+        require_perceptron(self.estimator)
+        candidates = self._list_candidates()
+        for candidate in candidates:
+            require_perceptron(set_candidate(self.estimator, candidate))
+        given = {name for name, value in params.items() if value is not None}
+        if given - {"groups", "sample_weight"} or get_config()["enable_metadata_routing"]:
+            return super().fit(X, y, **params)  # type: ignore[misc]
+        splitter = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
+        splits = list(splitter.split(X, y, params.get("groups")))
+        folds = Folds(X, y, params.get("sample_weight"), [train for train, _ in splits])
+
+        def do_fits(part: Sequence[Mapping[str, Any]]) -> list[Outcome]:
+            numbers = range(len(splits))
+            jobs = [Job(set_candidate(self.estimator, candidate), fold) for candidate in part for fold in numbers]
+            return self._do_jobs(jobs, folds)
+
+        outcomes: deque[Outcome] = deque()
+        search = SlicedSearch(
+            StandIn(clone(self.estimator), outcomes),
+            [{}],  # the settings come from the slices
+            scoring=self.scoring,
+            n_jobs=1,  # so that the fits are asked for in their order
+            refit=self.refit,
+            cv=splits,
+            verbose=self.verbose,
+            error_score=self.error_score,
+            return_train_score=self.return_train_score,
+        )
+        search.slices, search.do_fits = list(slice_candidates(candidates, self.estimator, folds)), do_fits
+        search.outcomes, search.seconds = outcomes, []
+        try:
+            search.fit(X, y, **params)
+        except KeyboardInterrupt:
+            if search.results is not None:
+                self.cv_results_ = with_times(search.results, search.seconds)
+            raise
+        self._take_over(search)
+        return self
+
+    def _do_jobs(self: Any, jobs: Sequence[Job], folds: Folds) -> list[Outcome]:
+        """Do fits, in this process or on as many workers as `n_jobs` says."""
+        workers = effective_n_jobs(self.n_jobs)
+        if workers == 1:
+            return fit_jobs(jobs, folds, "auto", self.verbose > 0)
+        parts = divide(jobs, workers)
+        done = Parallel(n_jobs=self.n_jobs, pre_dispatch=self.pre_dispatch)(
+            delayed(fit_jobs)([jobs[i] for i in part], folds, 1, False) for part in parts
+        )
+        outcomes = dict(pair for part, of_part in zip(parts, done) for pair in zip(part, of_part))
+        return [outcomes[i] for i in range(len(jobs))]
+
+    def _take_over(self: Any, search: SlicedSearch) -> None:
+        """Take over the attributes of the search that scikit-learn has fitted."""
+        fitted = {name: value for name, value in vars(search).items() if name.endswith("_")}
+        fitted["cv_results_"] = with_times(search.cv_results_, search.seconds)
+        if "best_estimator_" in fitted:
+            fitted["best_estimator_"] = fitted["best_estimator_"].estimator
+        if self.scoring is None:
+            fitted["scorer_"] = check_scoring(self.estimator)
+        vars(self).update(fitted)
+
+
+class MLPSearchCV(TogetherCV, GridSearchCV):
+    """A grid search over settings of an `MLPClassifier` or `MLPRegressor`, whose fits are trained together.
+
+    Parameters, attributes and methods are those of `sklearn.model_selection.GridSearchCV`, and so are the scores, to
+    rounding. Settings and folds that lead to networks of one structure are trained in one program, which takes less
+    time: they may differ in `alpha`, learning rates, the numbers of a solver, `max_iter`, `tol`, `random_state` and
+    early stopping. Networks of other sizes, activations, losses, solvers or batch sizes are trained apart. L-BFGS and
+    inputs that are sparse train one by one.
+
+    Parameters
+    ----------
+    estimator
+        An `MLPClassifier` or `MLPRegressor` of `xpnet.estimators`, or a pipeline that ends with one.
+    param_grid
+        As in GridSearchCV: lists of settings by the name of the parameter, or a list of such dictionaries.
+    n_jobs
+        The number of processes, or of workers of the joblib backend, between which the fits are divided. None trains
+        them all in this process, by threads on all cores.
+    scoring, refit, cv, verbose, pre_dispatch, error_score, return_train_score
+        As in GridSearchCV. `verbose` shows a bar, too.
+
+    Attributes
+    ----------
+    cv_results_, best_estimator_, best_score_, best_params_, best_index_, scorer_, n_splits_, refit_time_, multimetric_
+        As in GridSearchCV. The time of a fit is the time of those that were trained together, divided by their number.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from xpnet.estimators import MLPClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> grid = {"alpha": [1e-4, 1e-2], "learning_rate_init": [0.001, 0.01, 0.1]}
+    >>> search = MLPSearchCV(MLPClassifier((10,), max_iter=100, tol=1e-2, random_state=0), grid).fit(X, y)
+    >>> len(search.cv_results_["params"]), bool(search.best_score_ > 0.95)
+    (6, True)
+    """
+
+    def _list_candidates(self) -> list[dict[str, Any]]:
+        return require_candidates(list(ParameterGrid(self.param_grid)), "param_grid", self.param_grid)
+
+
+class MLPRandomSearchCV(TogetherCV, RandomizedSearchCV):
+    """A random search over settings of an `MLPClassifier` or `MLPRegressor`, whose fits are trained together.
+
+    Parameters, attributes and methods are those of `sklearn.model_selection.RandomizedSearchCV`; see `MLPSearchCV`.
+
+    Examples
+    --------
+    >>> from scipy.stats import loguniform
+    >>> from sklearn.datasets import load_iris
+    >>> from xpnet.estimators import MLPClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> settings = {"learning_rate_init": loguniform(1e-3, 1e-1)}
+    >>> classifier = MLPClassifier((10,), max_iter=100, tol=1e-2, random_state=0)
+    >>> search = MLPRandomSearchCV(classifier, settings, n_iter=6, random_state=0).fit(X, y)
+    >>> bool(search.best_score_ > 0.95)
+    True
+    """
+
+    def _list_candidates(self) -> list[dict[str, Any]]:
+        candidates = list(ParameterSampler(self.param_distributions, self.n_iter, random_state=self.random_state))
+        return require_candidates(candidates, "param_distributions", self.param_distributions)
+
+
+def require_perceptron(estimator: Any) -> None:
+    """Refuse estimators that this search cannot train."""
+    if not isinstance(estimator, Pipeline) or not isinstance(estimator.steps[-1][1], BasePerceptron):
+        if not isinstance(estimator, BasePerceptron):
+            raise TypeError(
+                f"estimator={estimator!r} must be an MLPClassifier or MLPRegressor of xpnet.estimators, or a Pipeline "
+                "that ends with one; for others there is sklearn.model_selection.GridSearchCV"
+            )
+
+
+def set_candidate(estimator: Any, candidate: Mapping[str, Any]) -> Any:
+    """Return a new estimator with the settings of a candidate."""
+    return clone(estimator).set_params(**clone(candidate, safe=False))
+
+
+def require_candidates(candidates: list[dict[str, Any]], name: str, value: Any) -> list[dict[str, Any]]:
+    """Return the settings to try; refuse none."""
+    if not candidates:
+        raise ValueError(
+            f"{name}={value!r} has no settings to try; give lists of them, as in {{'alpha': [1e-4, 1e-2]}}"
+        )
+    return candidates
+
+
+def with_times(results: Mapping[str, Any], seconds: Sequence[float]) -> dict[str, Any]:
+    """Replace the times of fits in `cv_results_`."""
+    times = np.reshape(seconds, (len(results["params"]), -1))
+    return {**results, "mean_fit_time": times.mean(axis=1), "std_fit_time": times.std(axis=1)}
