@@ -31,7 +31,10 @@ from xpnet import (
     Step,
 )
 from xpnet.core.arrays import leaves
-from xpnet.training.together import divide
+from xpnet.data.sampling import SAMPLING
+from xpnet.data.sources import Rows, make_source, with_weight
+from xpnet.training.loop import Plan
+from xpnet.training.together import Group, Pool, divide
 
 pytestmark = pytest.mark.few("jax", "strict-device1", every=3)
 
@@ -175,8 +178,21 @@ def test_no_epochs_are_no_training():
 
 
 def test_large_networks_are_not_all_joined():
-    assert divide(10, n_weights=1 << 17, threads=1) == [range(0, 4), range(4, 8), range(8, 10)]
-    assert divide(2, n_weights=1 << 18, threads=4) == [range(0, 1), range(1, 2)]
+    one_kind = dict.fromkeys(range(10))
+    assert divide(one_kind, n_weights=1 << 17, threads=1) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    assert divide({3: None, 5: None}, n_weights=1 << 18, threads=4) == [[3], [5]]
+
+
+def test_networks_of_other_kinds_are_not_joined():
+    kinds = {k: k % 2 for k in range(6)}
+    assert divide(kinds, n_weights=100, threads=None) == [[0, 2, 4], [1, 3, 5]]
+    assert divide(kinds, n_weights=100, threads=2) == [[0, 2, 4], [1, 3, 5]]  # both threads have a group
+    assert divide({k: k % 2 for k in range(20)}, n_weights=100, threads=2) == [
+        [0, 2, 4, 6, 8],
+        [10, 12, 14, 16, 18],
+        [1, 3, 5, 7, 9],
+        [11, 13, 15, 17, 19],
+    ]
 
 
 # Rows, validation, early stopping
@@ -266,21 +282,172 @@ def test_one_bar_shows_the_steps_of_all_members(capsys):
     assert "/16 [" in capsys.readouterr().err
 
 
+# Members that differ in more than `train` can say
+
+
+def plan_for(epochs=4, batch_size=8, lr=0.5, sampling="shuffle", alpha=0.0, optimizer=None):
+    schedule = lr if callable(lr) else lambda step, total: lr
+    return Plan(epochs, batch_size, optimizer or SGD(momentum=0.9), schedule, SAMPLING[sampling], alpha=alpha)
+
+
+def sources_for(net, kind="classes", sizes=(), weights=()):
+    """Sources of so many examples each, which they do not share, with weights or None."""
+    sources = []
+    for k, (n, weight) in enumerate(zip(sizes, weights)):
+        source = make_source(make_data(kind, n, seed=k), "data", net.view.reader)
+        if weight is not None:
+            source = with_weight(source, net.backend.asarray(weight, net.dtype))
+        sources.append(source)
+    return sources
+
+
+def run_both(ensemble, plans, sources, callbacks=None, **options):
+    """Run an ensemble, and each of its members alone; return the errors of both, and the networks before and after."""
+    callbacks = callbacks or [[] for _ in plans]
+    twins, alone_errors = [(net.copy(), net.copy()) for net in ensemble], {}
+    errors = ensemble.run(plans, sources, callbacks, threads=1, **options)  # all members of a kind are joined
+    for k, (twin, _) in enumerate(twins):
+        try:
+            twin.run(plans[k], sources[k], copy.deepcopy(callbacks[k]))
+        except DivergenceError as error:
+            alone_errors[k] = error
+    assert errors.keys() == alone_errors.keys()
+    for k, (net, (twin, before)) in enumerate(zip(ensemble, twins)):
+        assert_close(net, twin, before, 1e-9)
+        np.testing.assert_allclose(net.history["cost"], twin.history["cost"], rtol=1e-9)
+        assert net.history["lr"] == twin.history["lr"]
+        if k in errors:
+            assert str(errors[k]) == str(alone_errors[k]).replace(
+                "training diverged", f"training of member {k} diverged"
+            )
+    return errors
+
+
+PLANS = {
+    "epochs": [{"epochs": 1}, {"epochs": 6}, {"epochs": 0}, {"epochs": 3}],
+    "alpha": [{"alpha": 0.1}, {"alpha": 0.0}, {"alpha": 2.0}, {"alpha": 1e-4}],
+    "sampling": [{"sampling": "replacement"}, {}, {"sampling": "replacement"}, {}],
+    "batch sizes": [{"batch_size": 8}, {"batch_size": 5}, {"batch_size": 8}, {"batch_size": 100}],
+    "divergence": [{"lr": 1e200}, {}, {"lr": Step(0.1, 1e300, at=(0.5,))}, {"lr": 1e200}],
+}
+
+
+@pytest.mark.parametrize("case", PLANS)
+def test_members_train_by_plans_of_their_own(case, place):
+    settings = {"activation": "relu", "task": "regression"} if case == "divergence" else {}
+    sizes, kind = ([5, 4, 1], "real") if settings else ([5, 4, 3], "classes")
+    ensemble = Ensemble(sizes, 4, seed=range(4), dtype="float64", **settings, **place._asdict())
+    plans = [plan_for(**plan) for plan in PLANS[case]]
+    source = make_source(make_data(kind, 44), "data", ensemble[0].view.reader)
+    run_both(ensemble, plans, [source] * 4)
+
+
+@pytest.mark.few("jax", "strict-device1")
+def test_members_train_on_examples_of_their_own(place):
+    ensemble = Ensemble([5, 4, 3], 5, seed=range(5), dtype="float64", **place._asdict())
+    rng = np.random.default_rng(0)
+    weights = [None, rng.uniform(0.5, 2.0, 30), rng.uniform(0.5, 2.0, 25), None, None]
+    sources = sources_for(ensemble[0], "classes", [30, 30, 25, 25, 30], weights)
+    run_both(ensemble, [plan_for(alpha=0.01) for _ in range(5)], sources)
+
+
+@pytest.mark.few("jax", "strict-device1")
+def test_a_minibatch_of_a_member_whose_weights_are_zero_is_left_out(place):
+    ensemble = Ensemble([5, 4, 3], 3, seed=range(3), dtype="float64", **place._asdict())
+    shared = make_source(make_data("classes", 12), "data", ensemble[0].view.reader)
+    weights = [(np.arange(12) == 0) * 1.0, np.ones(12), np.arange(12) / 11.0]
+    sources = [with_weight(shared, ensemble.backend.asarray(weight, "float64")) for weight in weights]
+    run_both(ensemble, [plan_for(batch_size=3, alpha=0.01) for _ in range(3)], sources)
+
+
+def test_examples_that_stay_are_joined_once(monkeypatch):
+    ensemble = Ensemble([5, 4, 3], 4, seed=0)
+    pools, make = [], Pool.__init__
+    monkeypatch.setattr(Pool, "__init__", lambda pool, parts, *rest: (pools.append(parts), make(pool, parts, *rest))[1])
+    sources = sources_for(ensemble[0], "classes", [30, 30], [None, None])
+    rows = [Rows(sources[0], np.arange(30, dtype=np.int32)) for _ in range(2)]
+    ensemble.run([plan_for(epochs=5) for _ in range(4)], [*sources, *rows], [[] for _ in range(4)], threads=1)
+    assert [len(parts) for parts in pools if parts] == [4]
+
+
+def test_callbacks_of_a_member_that_diverges_are_told_of_the_end():
+    told = []
+
+    class Recorder(EarlyStopping):
+        def on_train_end(self):
+            told.append((self.number, self.training.completed))
+            super().on_train_end()
+
+    recorders = [Recorder(monitor="cost") for _ in range(2)]
+    for number, recorder in enumerate(recorders):
+        recorder.number = number
+    ensemble = Ensemble([5, 4, 1], 2, seed=0, activation="relu", task="regression")
+    source = make_source(make_data("real"), "data", ensemble[0].view.reader)
+    errors = ensemble.run([plan_for(lr=0.001), plan_for(lr=1e30)], [source] * 2, [[one] for one in recorders])
+    assert list(errors) == [1]
+    assert sorted(told) == [(0, True), (1, False)]
+
+
+def test_remaining_members_are_divided_anew(monkeypatch):
+    groups, make = [], Group.__init__
+    monkeypatch.setattr(
+        Group, "__init__", lambda group, numbers, *rest: (groups.append(numbers), make(group, numbers, *rest))[1]
+    )
+    ensemble = Ensemble([5, 4, 3], 8, seed=0)
+    source = make_source(make_data("classes"), "data", ensemble[0].view.reader)
+    plans = [plan_for(epochs=epochs) for epochs in (1, 1, 1, 1, 2, 2, 3, 4)]
+    ensemble.run(plans, [source] * 8, [[] for _ in plans], threads=2)
+    assert groups == [[0, 1, 2, 3], [4, 5, 6, 7], [4, 5], [6, 7], [6], [7], [7]]
+
+
+def test_too_many_examples_are_not_joined(monkeypatch):
+    monkeypatch.setattr("xpnet.training.together.ROWS", 60)
+    monkeypatch.setattr(Group, "_run_together", None)
+    ensemble = Ensemble([5, 4, 3], 2, seed=0, dtype="float64")
+    run_both(ensemble, [plan_for()] * 2, sources_for(ensemble[0], "classes", [30, 30], [None, None]))
+
+
+def test_members_of_other_optimizers_are_refused():
+    ensemble = Ensemble([5, 4, 3], 2, seed=0)
+    source = make_source(make_data("classes"), "data", ensemble[0].view.reader)
+    with pytest.raises(ValueError, match="the optimizer of member 1 is SGD"):
+        ensemble.run([plan_for(), plan_for(optimizer=SGD())], [source] * 2, [[], []])
+
+
 # Interrupts and divergence
 
 
 @pytest.mark.few("jax", "strict-device1")
-def test_a_member_that_diverges_leaves_all_as_they_were(place):
-    ensemble = Ensemble([5, 4, 1], 3, seed=0, activation="relu", task="regression", **place._asdict())
-    before = [snapshot(member) for member in ensemble]
+def test_a_member_that_diverges_does_not_end_the_others(place):
+    settings = {"activation": "relu", "task": "regression", "dtype": "float64", **place._asdict()}
+    ensemble = Ensemble([5, 4, 1], 4, seed=range(4), **settings)
+    states = [snapshot(ensemble[k]) for k in (1, 2)]
+    rates = [0.01, 1e200, Step(1e200), 0.02]
     message = (
-        r"training of members 1, 2 diverged in epoch 1, steps 1 to 8, at lr=1e\+20: cost or weights are not finite; "
-        r"all networks are as they were before these steps. Give them a smaller lr, or scale the inputs"
+        r"^members 1, 2 diverged, and the 2 others were trained to the end: training of member 1 diverged in epoch 1, "
+        r"steps 1 to 8, at lr=1e\+200: cost or weights are not finite; the network is as it was before these steps. "
+        r"Give a smaller lr, or scale the inputs$"
     )
     with pytest.raises(DivergenceError, match=message):
-        ensemble.train(make_data("real"), 5, 8, lr=[0.01, 1e20, 1e20], progress=False)
-    for member, state in zip(ensemble, before):
-        assert_same(member, state)
+        ensemble.train(make_data("real"), 5, 8, lr=rates, progress=False)
+    assert [len(history) for history in ensemble.histories] == [5, 0, 0, 5]
+    for k, state in zip((1, 2), states):
+        assert_same(ensemble[k], state)
+    for k in (0, 3):
+        net = Network([5, 4, 1], seed=k, **settings)
+        before = net.copy()
+        net.train(make_data("real"), 5, 8, lr=rates[k], progress=False)
+        assert_close(ensemble[k], net, before, 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("rates", "others"), [([0.01, 1e20], ", and the other one was trained to the end"), ([1e20] * 2, "")]
+)
+def test_divergence_of_some_or_all_members(rates, others):
+    ensemble = Ensemble([5, 4, 1], 2, seed=0, activation="relu", task="regression")
+    diverged = "member 1" if others else "members 0, 1"
+    with pytest.raises(DivergenceError, match=f"^{diverged} diverged{others}: training of member"):
+        ensemble.train(make_data("real"), 2, 8, lr=rates, progress=False)
 
 
 def test_an_exception_of_a_callback_leaves_whole_networks():

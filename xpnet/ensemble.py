@@ -9,7 +9,7 @@ import copy
 import math
 import operator
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import ExitStack
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from xpnet import arguments
 from xpnet.backends import Backend, get_backend
 from xpnet.checks import count
 from xpnet.core.arrays import Array, leaves
+from xpnet.errors import DivergenceError
 from xpnet.hints import explain_arguments, look_up
 from xpnet.network import Network
 from xpnet.training.history import History
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from xpnet.core.optimizers.base import Optimizer
     from xpnet.core.scaling import Scaling
     from xpnet.core.schedules import Schedule
-    from xpnet.data.prepare import Sources
+    from xpnet.data.sources import Source
     from xpnet.training.callbacks import Callback
     from xpnet.training.loop import Plan
 
@@ -255,7 +256,7 @@ class Ensemble:
     ) -> list[History]:
         """Train all members, each as `Network.train` would train it alone.
 
-        A member that stops early does not change any more, while the others go on.
+        A member that stops early does not change any more, while the others go on; nor does one that diverges.
 
         Parameters
         ----------
@@ -301,8 +302,9 @@ class Ensemble:
         ValueError, TypeError
             If an argument is wrong; nothing has changed then.
         DivergenceError
-            If cost or weights of a member become infinite or NaN. All members are then as they were some steps before,
-            as they are when an exception or Ctrl-C ends training.
+            At the end, if cost or weights of some members have become infinite or NaN; it names them. These members are
+            as they were some steps before, and the others have been trained to the end. An exception or Ctrl-C ends the
+            training of all of them.
         MemoryError
             If the machine has less memory than training needs.
 
@@ -344,7 +346,6 @@ class Ensemble:
         callbacks_of = copies_for_each(callbacks, members)
         metrics = parse_metrics("metrics", metrics, model)
         training_metrics = parse_metrics("training_metrics", training_metrics, model)
-        self._check_memory(optimizers)
         request = Request(
             train_data=train_data,
             validation_data=validation_data,
@@ -365,19 +366,45 @@ class Ensemble:
         for k, part in enumerate(sources):
             evaluations = make_evaluations(first.task, part, metrics, training_metrics, progress=False)
             callbacks_of[k] = [*evaluations, *callbacks_of[k]]
-        self._run(plans, sources, callbacks_of, scalings, threads, progress)
+        errors = self.run(plans, [part.train for part in sources], callbacks_of, threads=threads, progress=progress)
+        if errors:
+            raise summarize_divergence(errors, len(self))
         return self.histories
 
-    def _run(
+    def run(
         self,
         plans: Sequence[Plan],
-        sources: Sequence[Sources],
+        sources: Sequence[Source],
         callbacks: Sequence[Sequence[Callback]],
-        scalings: Sequence[Scaling | None],
-        threads: int | str,
-        progress: bool,
-    ) -> None:
-        """Run the training loops of all members together, and take over the states that come of it."""
+        *,
+        threads: int | str = "auto",
+        progress: bool = False,
+    ) -> dict[int, DivergenceError]:
+        """Run the training loops of all members together, and take over the states that come of it.
+
+        `train` checks its arguments, prepares the data and calls this; so do the estimators. Members whose minibatches
+        have the same sizes are joined. One that diverges stops as it was before that chunk of steps, and the others
+        train on.
+
+        Parameters
+        ----------
+        plans
+            How to train each member. The optimizers have the same `update`; everything else may differ.
+        sources
+            The examples of each member. Those of members that are joined are joined too, unless they are the same
+            arrays: sources that are `Rows` of one, or differ in their weights alone, share them.
+        callbacks
+            The callbacks of each member, in the order in which they are called.
+        threads
+            As in `train`.
+        progress
+            Whether to show a bar on standard error.
+
+        Returns
+        -------
+        dict
+            The error of each member that has diverged, by its number.
+        """
         from tqdm.auto import tqdm
 
         from xpnet.backends.threads import AUTO, choose_threads, limit_threads
@@ -386,18 +413,28 @@ class Ensemble:
         from xpnet.training.position import Position
         from xpnet.training.together import choose_group_threads, train_together
 
-        backend, dtype, source, plan = self.backend, self[0].dtype, sources[0].train, plans[0]
-        steps = source.steps(plan.sampling, plan.batch_size)
-        multiplications = self[0].view.model.multiplications(source.batch_size(plan.batch_size))
-        trainings = [Training(network, plan.epochs, steps, dict(LOGS), History(), Position()) for network in self]
-        for plan_k, training in zip(plans, trainings):
-            check_schedule(plan_k, training)
+        backend, model, members = self.backend, self[0].view.model, len(self)
+        check_one_update([plan.optimizer for plan in plans])
+        plans = [plan._replace(networks=members) for plan in plans]
+        steps = [source.steps(plan.sampling, plan.batch_size) for plan, source in zip(plans, sources)]
+        trainings = [
+            Training(network, plan.epochs, per_epoch, dict(LOGS), History(), Position())
+            for network, plan, per_epoch in zip(self, plans, steps)
+        ]
+        for plan, training in zip(plans, trainings):
+            check_schedule(plan, training)
+        sizes = [source.batch_size(plan.batch_size) for plan, source in zip(plans, sources)]
+        lengths = [len(source) if isinstance(source, Sized) else None for source in sources]
+        kinds = [*zip(lengths, steps, sizes, (plan.alpha > 0 for plan in plans))]
+        multiplications = model.multiplications(max(sizes))
+        number = choose_group_threads(backend, threads, multiplications)
+        self._check_memory(plans, sources, kinds, number)
         with ExitStack() as stack:
-            stack.enter_context(backend.scope(dtype))
+            stack.enter_context(backend.scope(self[0].dtype))
             stack.enter_context(limit_threads(backend, choose_threads(backend, AUTO, multiplications)))
-            for callbacks_k, training in zip(callbacks, trainings):
-                stack.enter_context(watching(callbacks_k, training))
-            others = [(net, plan_k.optimizer) for net, plan_k in zip(self, plans) if net.optimizer != plan_k.optimizer]
+            for own, training in zip(callbacks, trainings):
+                stack.enter_context(watching(own, training))
+            others = [(net, plan.optimizer) for net, plan in zip(self, plans) if net.optimizer != plan.optimizer]
             for network, optimizer in others:  # raises before anything has changed
                 optimizer.init(network.state.layers, network._to_array)
             for network, optimizer in others:
@@ -405,20 +442,25 @@ class Ensemble:
             for network, training in zip(self, trainings):
                 network.history = training.history
             loops = [
-                train_epochs(plan_k, sources_k.train, training, callbacks_k, network.rng)
-                for plan_k, sources_k, training, callbacks_k, network in zip(plans, sources, trainings, callbacks, self)
+                train_epochs(plan, source, training, own, network.rng)
+                for plan, source, training, own, network in zip(plans, sources, trainings, callbacks, self)
             ]
-            number = choose_group_threads(backend, threads, multiplications)
-            total = plan.epochs * (steps or 0)
+            total = max(plan.epochs * (per_epoch or 0) for plan, per_epoch in zip(plans, steps))
             bar = stack.enter_context(
                 tqdm(total=total, unit="batch", leave=False, dynamic_ncols=True, disable=not progress)
             )
-            for states in train_together(loops, trainings, source.reader, plan.optimizer, scalings, number):
-                for k, state in states.items():
-                    self[k]._take_over(state=state, scaling=scalings[k])
-                furthest = max((training.position for training in trainings), key=lambda place: place.total_steps)
-                bar.set_description(f"Epoch {furthest.epoch}/{plan.epochs}, {len(states)} networks", refresh=False)
-                bar.update(max(0, furthest.total_steps - bar.n))
+            errors: dict[int, DivergenceError] = {}
+            for results in train_together(loops, trainings, kinds, sources[0].reader, plans[0].optimizer, number):
+                for k, result in results.items():
+                    if isinstance(result, DivergenceError):
+                        errors[k] = result
+                    else:
+                        self[k]._take_over(state=result, scaling=sources[k].reader.scaling)
+                furthest = max(trainings, key=lambda training: training.position.total_steps)
+                epoch = min(furthest.position.epoch, furthest.epochs)
+                bar.set_description(f"Epoch {epoch}/{furthest.epochs}, {len(results)} networks", refresh=False)
+                bar.update(max(0, furthest.position.total_steps - bar.n))
+        return errors
 
     def _scalings(self) -> list[Scaling | None]:
         """Return the scaling of each member; equal ones are one object."""
@@ -437,13 +479,18 @@ class Ensemble:
             )
         return scalings
 
-    def _check_memory(self, optimizers: Sequence[Optimizer]) -> None:
-        """Refuse a training for which the machine has too little memory."""
-        network, optimizer = self[0], optimizers[0]
+    def _check_memory(
+        self, plans: Sequence[Plan], sources: Sequence[Source], kinds: Sequence[Hashable], threads: int | None
+    ) -> None:
+        """Refuse a training for which the machine has too little memory, with the examples that are joined."""
+        from xpnet.training.together import bytes_to_join
+
+        network, model = self[0], self[0].view.model
         with self.backend.scope(network.dtype):
-            state = optimizer.init(network.state.layers, network._to_array)
+            state = plans[0].optimizer.init(network.state.layers, network._to_array)
         numbers = sum(math.prod(x.shape) for x in leaves((network.state.layers, state)))
         needed = COPIES * len(self) * numbers * np.dtype(network.dtype).itemsize
+        needed += bytes_to_join(sources, kinds, model.n_weights, threads)
         check_memory(self.backend, needed, f"training {len(self)} networks of {network.sizes}")
 
     # Predictions and evaluation
@@ -719,6 +766,15 @@ def check_one_update(optimizers: Sequence[Optimizer]) -> None:
                 f"the optimizer of member {k} is {optimizer!r} and that of member 0 is {optimizers[0]!r}; members take "
                 "their steps together, so give all of them one kind with the same options turned on"
             )
+
+
+def summarize_divergence(errors: Mapping[int, DivergenceError], members: int) -> DivergenceError:
+    """Make one error for all members that diverged."""
+    first, rest = min(errors), members - len(errors)
+    others = "" if rest == 0 else ", and the other one was" if rest == 1 else f", and the {rest} others were"
+    others += " trained to the end" if rest else ""
+    diverged = "member" if len(errors) == 1 else "members"
+    return DivergenceError(f"{diverged} {', '.join(map(str, sorted(errors)))} diverged{others}: {errors[first]}")
 
 
 def check_alike(networks: Sequence[Any]) -> None:

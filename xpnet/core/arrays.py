@@ -8,6 +8,8 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
+
 Array: TypeAlias = Any  # an array of whichever library the network computes with
 Function: TypeAlias = Callable[..., Any]
 Namespace: TypeAlias = Any  # that library's Array API namespace, called xp everywhere
@@ -53,6 +55,18 @@ def leaves(nest: Any) -> list[Array]:
     if nest is None:
         return []
     return [leaf for part in nest for leaf in leaves(part)] if isinstance(nest, tuple) else [nest]
+
+
+def count_bytes(x: Array) -> int:
+    """Count the bytes of the elements of an array.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> count_bytes(np.ones((2, 3), np.float32))
+    24
+    """
+    return math.prod(x.shape) * np.dtype(str(x.dtype).rpartition(".")[2]).itemsize
 
 
 def select(nest: Any, i: Any) -> Any:

@@ -23,7 +23,7 @@ class Encoding(NamedTuple):
 
     classes: Array  # (n_targets,) int32: 0, 1, 2, ...
     scale: Array | None = None  # (), multiplies the inputs
-    scaling: Scaling | None = None  # (networks, 1, n) each, if every network standardizes by its own
+    scaling: Scaling | None = None  # of the minibatches; (networks, 1, n) each, if every network has its own
 
 
 class Batch(NamedTuple):
@@ -35,6 +35,7 @@ class Batch(NamedTuple):
     index: Array  # (..., m) int32
     lr: Array  # ()
     decay: Array | None = None  # (), λ of this step, where the cost has a penalty λ/2 ‖w‖² that varies by minibatch
+    weight: Array | None = None  # (..., m), of the examples, in place of the weights that are stored with them
 
 
 class Minibatch(NamedTuple):
@@ -62,7 +63,7 @@ def gather(data: tuple[Examples, Encoding], batch: Batch, xp: Namespace) -> Mini
 
     x, y, weight = map_arrays(take_column, examples)
     x, y = decode(x, y, encoding, xp)
-    return Minibatch(x, y, weight, batch.lr, batch.decay)
+    return Minibatch(x, y, weight if batch.weight is None else batch.weight, batch.lr, batch.decay)
 
 
 def decode(x: Array, y: Array, encoding: Encoding, xp: Namespace) -> tuple[Array, Array]:

@@ -35,6 +35,7 @@ class Chunk(NamedTuple):
 
     examples: Examples
     index: np.ndarray  # (steps, m) int32, on the host
+    scaling: Scaling | None = None  # still to be applied to the minibatches
 
 
 class Source(Protocol):
@@ -218,8 +219,8 @@ class Resident(Countable):
 class Rows(Countable):
     """Some rows of a source's examples, which it shares with others; a row may come several times.
 
-    Examples that are shared are not scaled for one alone: if there is a scaling, it is applied to each block, and the
-    encoding applies it to the minibatches.
+    Examples that are shared are not scaled for one alone: if there is a scaling, it is applied to each block, and to
+    each minibatch when that is gathered.
     """
 
     source: Resident
@@ -240,7 +241,7 @@ class Rows(Countable):
         """Draw the minibatches of one epoch."""
         for index in sampling.draw(len(self), batch_size, rng):
             for part in split_into_chunks(index, most):
-                yield Chunk(self.source.examples, self.rows[part])
+                yield Chunk(self.source.examples, self.rows[part], self.scaling)
 
     def blocks(self, width: int) -> Iterator[Examples]:
         """Iterate over the rows in order."""
@@ -504,6 +505,13 @@ def check_repeatable(source: Source, argument: str) -> None:
             f"{argument} iterates over the training data besides training on it, and train_data can be iterated over "
             "only once; give arrays, a data set, or an object that can be iterated over again, without steps="
         )
+
+
+def resident_examples(source: Source) -> Examples | None:
+    """Return the examples of a source that stay on the device, those of all rows; None if there are none."""
+    if isinstance(source, Rows):
+        return source.source.examples
+    return source.examples if isinstance(source, Resident) else None
 
 
 def with_weight(source: Resident, weight: Any) -> Resident:

@@ -52,6 +52,7 @@ class Task:
     chunk: Chunk
     lr: np.ndarray  # the learning rate of each step
     where: str  # describes the steps in error messages
+    alpha: float = 0.0  # as in `Plan`
     cost: float = 0.0  # sum over the examples of the chunk, of their costs times weights
     weight: float = 0.0  # sum of their weights
     engine: str = ""  # how the steps ran
@@ -110,7 +111,7 @@ def train_epochs(
         for chunk in skip_steps(chunks, position.steps):
             steps = range(position.total_steps, position.total_steps + len(chunk.index))
             lr = training.lr_scale * learning_rates(plan.schedule, steps, n_steps)
-            task = Task(chunk, lr, f"in epoch {epoch}, steps {steps.start + 1} to {steps.stop}")
+            task = Task(chunk, lr, f"in epoch {epoch}, steps {steps.start + 1} to {steps.stop}", plan.alpha)
             yield task
             training.history.engine = task.engine
             seconds = time.perf_counter() - started
@@ -144,17 +145,14 @@ class ChunkRunner:
         The optimizer.
     alpha
         As in `Plan`.
-    scaling
-        Standardizes the minibatches of several networks, if each has its own.
     """
 
-    def __init__(
-        self, reader: Reader, optimizer: Optimizer, alpha: float = 0.0, scaling: Scaling | None = None
-    ) -> None:
+    def __init__(self, reader: Reader, optimizer: Optimizer, alpha: float = 0.0) -> None:
         self.backend, self.dtype, self.alpha = reader.backend, reader.dtype, alpha
-        self.scope, self.encoding = reader.scope, reader.encoding()._replace(scaling=scaling)
+        self.scope, self.encoding = reader.scope, reader.encoding()
         self.step = make_step(reader.model.sigmas, reader.model.output, optimizer.update)
         self.examples: Examples | None = None
+        self.scaling: Scaling | None = None
 
     def run(self, state: State, chunk: Chunk, lr: np.ndarray, where: str) -> tuple[State, float, float]:
         """Run the steps of a chunk on a copy of the state. Synchronizes.
@@ -185,7 +183,7 @@ class ChunkRunner:
             If the new state is not finite.
         """
         with self.scope():
-            self._set_examples(chunk.examples)
+            self._set_examples(chunk.examples, chunk.scaling)
             weights = minibatch_weights(chunk.index, self.example_weights)
             used = weights > 0
             if not used.any():
@@ -195,28 +193,34 @@ class ChunkRunner:
                 lr=cast(lr[used], self.dtype),
                 decay=cast(self.alpha / weights[used], self.dtype) if self.alpha else None,
             )
-            new = self.repeat(state, chunk.examples, batches)
+            new = self.repeat(state, chunk.examples, chunk.scaling, batches)
             if not self.backend.all_finite([new.cost, *(array for layer in new.layers for array in layer)]):
-                raise DivergenceError(
-                    f"training diverged {where}, at lr={lr.max():g}: cost or weights are not finite; the network is as "
-                    "it was before these steps. Give a smaller lr, or scale the inputs"
-                )
+                raise explain_divergence(where, lr)
             return new, float(self.backend.to_numpy(new.cost).sum(dtype=np.float64)), float(weights.sum())
 
-    def repeat(self, state: State, examples: Examples, batches: Batch) -> State:
+    def repeat(self, state: State, examples: Examples, scaling: Scaling | None, batches: Batch) -> State:
         """Repeat the step for every batch, on a copy of the state. The new state holds the costs of these steps."""
         with self.scope():
-            self._set_examples(examples)
+            self._set_examples(examples, scaling)
             cost = self.backend.asarray(np.zeros(batches.index.shape[1:]), self.dtype)
             return self.loop(state._replace(cost=cost), batches)
 
-    def _set_examples(self, examples: Examples) -> None:
+    def _set_examples(self, examples: Examples, scaling: Scaling | None) -> None:
         """Make the loop over new examples."""
-        if examples is self.examples:
+        if examples is self.examples and scaling is self.scaling:
             return
-        self.examples = examples
-        self.loop = self.backend.loop(self.step, gather, (examples, self.encoding))
+        self.examples, self.scaling = examples, scaling
+        self.loop = self.backend.loop(self.step, gather, (examples, self.encoding._replace(scaling=scaling)))
         self.example_weights = None if examples.weight is None else self.backend.to_numpy(examples.weight)
+
+
+def explain_divergence(where: str, lr: np.ndarray, member: int | None = None) -> DivergenceError:
+    """Make the error for steps after which a network, or a member of an ensemble, is not finite."""
+    of_whom = "" if member is None else f" of member {member}"
+    return DivergenceError(
+        f"training{of_whom} diverged {where}, at lr={lr.max():g}: cost or weights are not finite; the network is as it "
+        "was before these steps. Give a smaller lr, or scale the inputs"
+    )
 
 
 def minibatch_weights(index: np.ndarray, example_weights: np.ndarray | None) -> np.ndarray:

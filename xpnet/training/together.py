@@ -1,16 +1,19 @@
 """Training several networks of one shape in one program.
 
 Every network has the training loop of a single one, with its own minibatches, learning rates, callbacks and history.
-The loops go in step: when each has come to a chunk of steps, their states are joined, the steps run on all of them at
-once, and the states are split again. A network that has stopped takes no part any more.
+The loops go in step: when each has come to a chunk of steps, the states of networks whose minibatches have the same
+size are joined, the steps run on all of them at once, and the states are split again. A network that has stopped, or
+diverged, takes no part any more.
 """
 
-import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from typing import Any, NoReturn
+from functools import cached_property
+from itertools import accumulate
+from math import ceil
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -18,74 +21,88 @@ from xpnet.backends import Backend
 from xpnet.backends.base import cast, on_host
 from xpnet.backends.threads import AUTO
 from xpnet.checks import count
-from xpnet.core.arrays import leaves
+from xpnet.core.arrays import Array, count_bytes, leaves
 from xpnet.core.members import join, join_nests, split
-from xpnet.core.minibatch import Batch
+from xpnet.core.minibatch import Batch, Examples
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.scaling import Scaling
 from xpnet.core.step import State
 from xpnet.data.reader import Reader
+from xpnet.data.sources import Chunk, Source, resident_examples
 from xpnet.errors import DivergenceError
 from xpnet.training.callbacks import Training
-from xpnet.training.loop import ChunkRunner, Task, minibatch_weights
+from xpnet.training.loop import ChunkRunner, Task, explain_divergence
 
 # Measured with NumPy and JAX on one core of an AMD EPYC (Zen 5): larger groups gain no more, and the products of larger
 # networks take most of their time
 LARGEST = 1 << 19  # weights of the networks in a group, at most
 FEWEST = 4  # networks in a group; larger networks train one after the other
+ROWS = 1 << 31  # of joined examples, which 32-bit indices must be able to number
+
+Results: TypeAlias = dict[int, State | DivergenceError]  # by the numbers of the networks
 
 
 def train_together(
     loops: Sequence[Iterator[Task]],
     trainings: Sequence[Training],
+    kinds: Sequence[Hashable],
     reader: Reader,
     optimizer: Optimizer,
-    scalings: Sequence[Scaling | None],
     threads: int | None,
-) -> Iterator[dict[int, State]]:
+) -> Iterator[Results]:
     """Train networks of one shape, and yield their states after each chunk of steps. Synchronizes once per chunk.
+
+    A network that diverges stops as it was before the chunk, and the others go on.
 
     Parameters
     ----------
     loops
-        The training loop of each network, from `train_epochs`; minibatches have the same sizes in all of them.
+        The training loop of each network, from `train_epochs`.
     trainings
         Their calls to `train`. Each chunk begins with ``training.net.state``, so whoever iterates must take over the
         states that are yielded, by the numbers of the networks.
+    kinds
+        Equal for networks whose chunks have minibatches of the same number and size: these can be joined.
     reader
         The networks' reader.
     optimizer
         Has the update that all of them have.
-    scalings
-        The scaling of each network; examples are scaled already if all of them have the same.
     threads
         The number of threads between which the networks are divided; None keeps all of them together.
 
-    Raises
+    Yields
     ------
-    DivergenceError
-        If a cost or a weight of one of them is no longer finite.
+    dict
+        The new state of each network that has done a chunk of steps, or the error if it has diverged.
     """
-    own = scalings if any(scaling is not scalings[0] for scaling in scalings) else None
-    groups = [Group(numbers, reader, optimizer, own) for numbers in divide(len(loops), reader.model.n_weights, threads)]
-    several = threads is not None and min(threads, len(groups)) > 1
+    several = threads is not None and min(threads, len(loops)) > 1
     with ThreadPoolExecutor(threads, "xpnet") if several else nullcontext() as executor:
         tasks = {k: task for k, loop in enumerate(loops) if (task := next(loop, None)) is not None}
-        run: Any = map  # the first chunk runs group by group: what one of them compiles serves the others too
+        groups: list[Group] = []
+        size = 0  # the number of networks when they were divided
         while tasks:
-            before = {k: trainings[k].net.state for k in tasks}
-            states = run_groups(groups, before, tasks, run)
-            run = map if executor is None else executor.map
-            if not all(group.is_finite for group in groups):
-                explain_divergence(states, tasks, reader)
-            yield states
-            tasks = {k: task for k in tasks if (task := next(loops[k], None)) is not None}
+            before, run = {k: trainings[k].net.state for k in tasks}, map if executor is None else executor.map
+            if not groups or len(tasks) <= size // 2:  # the remaining ones are spread evenly again
+                size, own = len(tasks), {k: (kinds[k], layout(task.chunk)) for k, task in tasks.items()}
+                groups = [Group(numbers, reader, optimizer) for numbers in divide(own, reader.model.n_weights, threads)]
+                run = map  # the first chunk runs group by group: what one of them compiles serves the others too
+            results = run_groups(groups, before, tasks, run)
+            yield results
+            going = (k for k in tasks if not isinstance(results[k], DivergenceError))
+            tasks = {k: task for k in going if (task := next(loops[k], None)) is not None}
+
+
+def layout(chunk: Chunk) -> tuple[Any, ...]:
+    """Describe how the examples of a chunk are stored: those that differ in it cannot be joined."""
+    x, y, _ = chunk.examples
+    return str(x.dtype), str(y.dtype), tuple(y.shape[1:]), chunk.scaling is None
 
 
 class Group:
     """Networks that are joined into one; it runs chunks of steps of those that have not stopped.
 
-    One network is not joined, but trained as it is alone.
+    A network whose chunk does not fit those of the others is trained as it is alone; so is one of whose minibatches has
+    only weights of zero, and is left out.
 
     Parameters
     ----------
@@ -95,85 +112,165 @@ class Group:
         Their reader.
     optimizer
         Has the update that all of them have.
-    scalings
-        The scalings of all networks, if they differ.
     """
 
-    def __init__(
-        self,
-        numbers: Sequence[int],
-        reader: Reader,
-        optimizer: Optimizer,
-        scalings: Sequence[Scaling | None] | None = None,
-    ) -> None:
-        self.numbers, self.reader, self.optimizer, self.scalings = numbers, reader, optimizer, scalings
-        self.places: list[int] = []  # the numbers of the networks that are joined
-        self.is_finite = True  # whether the new states of the last chunk are
-        self._arrange(list(numbers))
+    def __init__(self, numbers: Sequence[int], reader: Reader, optimizer: Optimizer) -> None:
+        self.numbers, self.reader, self.optimizer = numbers, reader, optimizer
+        self.runner = ChunkRunner(reader, optimizer)
+        self.runners: dict[int, ChunkRunner] = {}  # of networks that are trained alone
+        self.pool = Pool((), reader.backend)
+        self.states: list[Any] = []  # that came of the last chunk
+        self.joined: State | None = None  # these as one
+        self.scalings: list[Scaling | None] = []
+        self.scaling: Scaling | None = None  # these as one
 
-    def _arrange(self, active: list[int]) -> None:
-        """Join networks that have not stopped.
-
-        Few different sizes mean few programs to compile. So the size is halved, and until then the first network fills
-        the places of those that have stopped.
-        """
-        size = len(self.places) or len(active)
-        while len(active) <= size // 2:
-            size //= 2
-        places = active + active[:1] * (size - len(active))
-        if places == self.places:
-            return
-        self.places, scaling, backend = places, None, self.reader.backend
-        if self.scalings is not None:
-            own = [self.scalings[k] for k in places]
-            with self.reader.scope():
-                scaling = own[0] if len(own) == 1 else join_nests(own, backend.stack, backend.xp)
-        self.runner = ChunkRunner(self.reader, self.optimizer, scaling=scaling)
-
-    def run(self, before: Mapping[int, State], tasks: Mapping[int, Task]) -> dict[int, State]:
-        """Do the tasks of its networks, and return their new states. Synchronizes."""
-        active = [k for k in self.numbers if k in tasks]
-        if not active:
-            return {}
-        self._arrange(active)
-        backend, xp, dtype = self.reader.backend, self.reader.backend.xp, self.reader.dtype
-        states, chunk, lr = [before[k] for k in self.places], tasks[active[0]].chunk, tasks[active[0]].lr
+    def run(self, before: Mapping[int, State], tasks: Mapping[int, Task]) -> Results:
+        """Do the tasks of its networks. Synchronizes."""
         with self.reader.scope():
-            if len(states) == 1:
-                state, batches = states[0], Batch(chunk.index, cast(lr, dtype))
-            else:
-                index = np.stack([tasks[k].chunk.index for k in self.places], axis=1)
-                lr = np.stack([tasks[k].lr for k in self.places], axis=1)
-                state, batches = join(states, backend.stack, xp), Batch(index, cast(lr[..., None, None], dtype))
-            new = self.runner.repeat(state, chunk.examples, batches)
-            self.is_finite = backend.all_finite(leaves((new.cost, new.layers)))
-            costs = np.atleast_1d(backend.to_numpy(new.cost).sum(axis=-1, dtype=np.float64))
-            weights = np.atleast_1d(minibatch_weights(batches.index, self.runner.example_weights).sum(axis=0))
-            for k, cost, weight in zip(active, costs, weights):
-                task = tasks[k]
-                task.cost, task.weight, task.engine = float(cost), float(weight), self.runner.loop.engine
-            return dict(zip(active, [new] if len(states) == 1 else split(new, states, backend.unstack, xp)))
+            active = [k for k in self.numbers if k in tasks]
+            together = self._choose({k: tasks[k].chunk for k in active}) if len(active) > 1 else {}
+            results: Results = {k: self._run_alone(k, before[k], tasks[k]) for k in active if k not in together}
+            return results | self._run_together(together, before, tasks) if together else results
+
+    def _choose(self, chunks: Mapping[int, Chunk]) -> dict[int, np.ndarray | None]:
+        """Choose the networks whose chunks can be joined; return the weights in their minibatches, if they have any."""
+        shapes = {k: (chunk.index.shape, layout(chunk)) for k, chunk in chunks.items()}
+        alike = [k for k, shape in shapes.items() if shape == shapes[next(iter(shapes))]]
+        examples = [chunks[k].examples for k in alike]
+        if not self.pool.holds(examples):
+            self.pool = Pool((), self.reader.backend)  # frees the memory before there is another
+            self.pool = Pool(examples, self.reader.backend)
+        if self.pool.n >= ROWS:
+            return {}
+        weights = {k: self.pool.weigh(chunks[k]) for k in alike}
+        together = {k: weight for k, weight in weights.items() if weight is None or weight.any(axis=-1).all()}
+        return together if len(together) > 1 else {}
+
+    def _run_alone(self, k: int, state: State, task: Task) -> State | DivergenceError:
+        if k not in self.runners:
+            self.runners[k] = ChunkRunner(self.reader, self.optimizer, task.alpha)
+        try:
+            new, task.cost, task.weight = self.runners[k].run(state, task.chunk, task.lr, task.where)
+        except DivergenceError:
+            return explain_divergence(task.where, task.lr, k)
+        task.engine = self.runners[k].loop.engine
+        return new
+
+    def _run_together(
+        self, together: Mapping[int, np.ndarray | None], before: Mapping[int, State], tasks: Mapping[int, Task]
+    ) -> Results:
+        # Few different sizes mean few programs to compile: the first network fills the places of those that stopped
+        numbers = list(together)
+        places = numbers + numbers[:1] * (len(self.numbers) - len(numbers))
+        backend, xp, states = self.reader.backend, self.reader.backend.xp, [before[k] for k in places]
+        batches, weights = self._make_batches([tasks[k] for k in places], [together[k] for k in places])
+        scaling = self._join_scalings([tasks[k].chunk.scaling for k in places])
+        joined = self.joined if self.joined and are_same(states, self.states) else join(states, backend.stack, xp)
+        new = self.runner.repeat(joined, self.pool.examples, scaling, batches)
+        parts = dict(zip(numbers, split(new, states, backend.unstack, xp)))
+        results: Results = {**parts}
+        if not backend.all_finite(leaves((new.cost, new.layers))):
+            for k, part in parts.items():
+                if not backend.all_finite(leaves((part.cost, part.layers))):
+                    results[k] = explain_divergence(tasks[k].where, tasks[k].lr, k)
+        for k, cost, weight in zip(numbers, backend.to_numpy(new.cost), weights.T):
+            task = tasks[k]
+            task.cost, task.weight = float(cost.sum(dtype=np.float64)), float(weight.sum())
+            task.engine = self.runner.loop.engine
+        self.joined, self.states = new, [results[k] for k in places]
+        return results
+
+    def _make_batches(self, tasks: Sequence[Task], weights: Sequence[np.ndarray | None]) -> tuple[Batch, np.ndarray]:
+        """Join the minibatches of the networks; also return the sum of the weights in each, (steps, networks)."""
+        dtype, shape = self.reader.dtype, tasks[0].chunk.index.shape
+        index = np.stack([self.pool.index(task.chunk) for task in tasks], axis=1)
+        lr = np.stack([task.lr for task in tasks], axis=1)
+        weight, sums = None, np.full(lr.shape, float(shape[-1]))
+        if any(own is not None for own in weights):
+            weight = np.stack([np.ones(shape, dtype) if own is None else own for own in weights], axis=1)
+            sums = weight.sum(axis=-1, dtype=np.float64)
+        alpha = np.array([task.alpha for task in tasks])
+        decay = cast((alpha / sums)[..., None, None], dtype) if alpha.any() else None
+        return Batch(index, cast(lr[..., None, None], dtype), decay, weight), sums
+
+    def _join_scalings(self, scalings: list[Scaling | None]) -> Scaling | None:
+        if not are_same(scalings, self.scalings):
+            self.scalings, self.scaling = scalings, scalings[0]
+            if not are_same(scalings, scalings[:1] * len(scalings)):
+                self.scaling = join_nests(scalings, self.reader.backend.stack, self.reader.backend.xp)
+        return self.scaling
 
 
-def run_groups(
-    groups: Sequence[Group], before: Mapping[int, State], tasks: Mapping[int, Task], run: Any
-) -> dict[int, State]:
-    """Do the tasks of all groups by `run`, which is `map` or that of an executor, and return the new states."""
-    return {k: state for states in run(lambda group: group.run(before, tasks), groups) for k, state in states.items()}
+class Pool:
+    """The examples of several networks as one: different ones lie one behind the other.
+
+    Parameters
+    ----------
+    parts
+        The examples of each network. Those with the same arrays of inputs and targets share them, and may have other
+        weights.
+    backend
+        Where they are.
+    """
+
+    def __init__(self, parts: Sequence[Examples], backend: Backend) -> None:
+        self.parts = {id(part): part for part in parts}  # keeps them, so that nothing else gets their ids
+        self.columns, self.backend = distinct_columns(parts), backend
+        starts = list(accumulate((y.shape[0] for _, y in self.columns.values()), initial=0))
+        self.n = starts[-1]
+        start_of = dict(zip(self.columns, starts))
+        self.starts = {key: start_of[id(part.x), id(part.y)] for key, part in self.parts.items()}
+        self.weights = {
+            key: None if part.weight is None else backend.to_numpy(part.weight) for key, part in self.parts.items()
+        }
+
+    @cached_property
+    def examples(self) -> Examples:
+        """All of them, without weights."""
+        xs, ys = zip(*self.columns.values())
+        if len(xs) == 1:
+            return Examples(xs[0], ys[0])
+        concat = self.backend.xp.concat
+        return Examples(concat(list(xs), axis=0), concat(list(ys), axis=0))
+
+    def holds(self, parts: Sequence[Examples]) -> bool:
+        """Tell whether these are among the examples."""
+        return all(id(part) in self.parts for part in parts)
+
+    def index(self, chunk: Chunk) -> np.ndarray:
+        """Number the examples in the minibatches of a chunk."""
+        return chunk.index + np.int32(self.starts[id(chunk.examples)])
+
+    def weigh(self, chunk: Chunk) -> np.ndarray | None:
+        """Look up the weights of the examples in the minibatches of a chunk, if they have any."""
+        weight = self.weights[id(chunk.examples)]
+        return None if weight is None else weight[chunk.index]
 
 
-def explain_divergence(states: Mapping[int, State], tasks: Mapping[int, Task], reader: Reader) -> NoReturn:
-    """Refuse new states, some of which are not finite. Synchronizes."""
-    with reader.scope():
-        finite = reader.backend.all_finite
-        wrong = [k for k, state in states.items() if not finite(leaves((state.cost, state.layers)))]
-    task = tasks[wrong[0]]
-    one = len(wrong) == 1
-    raise DivergenceError(
-        f"training of member{'' if one else 's'} {', '.join(map(str, wrong))} diverged {task.where}, at "
-        f"lr={max(tasks[k].lr.max() for k in wrong):g}: cost or weights are not finite; all networks are as they were "
-        f"before these steps. Give {'it' if one else 'them'} a smaller lr, or scale the inputs"
-    )
+def distinct_columns(parts: Sequence[Examples]) -> dict[tuple[int, int], tuple[Array, Array]]:
+    """List the different pairs of inputs and targets, by their ids."""
+    return {(id(part.x), id(part.y)): (part.x, part.y) for part in parts}
+
+
+def bytes_to_join(sources: Sequence[Source], kinds: Sequence[Hashable], n_weights: int, threads: int | None) -> int:
+    """Count the bytes of the examples that stay on the device and are joined."""
+    total = 0
+    for numbers in divide(dict(enumerate(kinds)), n_weights, threads):
+        resident = [examples for k in numbers if (examples := resident_examples(sources[k])) is not None]
+        columns = distinct_columns(resident)
+        if len(columns) > 1:
+            total += sum(count_bytes(x) for pair in columns.values() for x in pair)
+    return total
+
+
+def are_same(objects: Sequence[Any], others: Sequence[Any]) -> bool:
+    """Tell whether two lists hold the same objects."""
+    return len(objects) == len(others) and all(x is y for x, y in zip(objects, others))
+
+
+def run_groups(groups: Sequence[Group], before: Mapping[int, State], tasks: Mapping[int, Task], run: Any) -> Results:
+    """Do the tasks of all groups by `run`, which is `map` or that of an executor."""
+    return {k: result for part in run(lambda group: group.run(before, tasks), groups) for k, result in part.items()}
 
 
 def parse_group_threads(backend: Backend, threads: int | str) -> int | str:
@@ -207,19 +304,39 @@ def choose_group_threads(backend: Backend, threads: int | str, multiplications: 
     return 1 if large else cores
 
 
-def divide(networks: int, n_weights: int, threads: int | None) -> list[range]:
-    """Divide networks into groups: at least one for each thread, and none with too many weights.
+def divide(kinds: Mapping[int, Hashable], n_weights: int, threads: int | None) -> list[list[int]]:
+    """Divide networks into groups of one kind: at least one for each thread, and none with too many weights.
+
+    Where there are several kinds, small groups are not divided for the threads.
+
+    Parameters
+    ----------
+    kinds
+        The kind of each network, by its number.
+    n_weights
+        Weights of a network.
+    threads
+        The number of threads; None for groups of any size.
 
     Examples
     --------
-    >>> divide(10, n_weights=1000, threads=2)
-    [range(0, 5), range(5, 10)]
-    >>> divide(3, n_weights=10**7, threads=1), divide(3, n_weights=10**7, threads=None)
-    ([range(0, 1), range(1, 2), range(2, 3)], [range(0, 3)])
+    >>> divide(dict.fromkeys(range(10), "a"), n_weights=1000, threads=2)
+    [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
+    >>> divide({0: "a", 1: "b", 2: "a", 3: "b"}, n_weights=1000, threads=2)
+    [[0, 2], [1, 3]]
+    >>> divide({0: "a", 1: "a"}, n_weights=10**7, threads=1), divide({0: "a", 1: "a"}, n_weights=10**7, threads=None)
+    ([[0], [1]], [[0, 1]])
     """
+    numbers_of: dict[Hashable, list[int]] = {}
+    for k, kind in kinds.items():
+        numbers_of.setdefault(kind, []).append(k)
     if threads is None:
-        return [range(networks)]
-    fitting = LARGEST // n_weights
-    largest = min(math.ceil(networks / threads), fitting) if fitting >= FEWEST else 1
-    size = math.ceil(networks / math.ceil(networks / largest))
-    return [range(start, min(start + size, networks)) for start in range(0, networks, size)]
+        return list(numbers_of.values())
+    fitting, for_each_thread = LARGEST // n_weights, ceil(len(kinds) / threads)
+    groups = []
+    for numbers in numbers_of.values():
+        n = len(numbers)
+        largest = min(max(ceil(n / threads), min(for_each_thread, FEWEST)), fitting) if fitting >= FEWEST else 1
+        size = ceil(n / ceil(n / largest))
+        groups += [numbers[start : start + size] for start in range(0, n, size)]
+    return groups
