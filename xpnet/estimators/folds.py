@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Any, NamedTuple
 
 import joblib
@@ -104,6 +104,13 @@ class Prepared(NamedTuple):
         if isinstance(self.job.estimator, Pipeline) and self.transformers is not None:
             self.job.estimator.steps[:-1] = self.transformers.steps
         return self.job.estimator
+
+
+def set_candidate(estimator: Any, candidate: Mapping[str, Any]) -> Any:
+    """Return a new estimator with the settings of a candidate."""
+    settings: Any = clone(candidate, safe=False)  # type: ignore[call-overload]
+    new: Any = clone(estimator)
+    return new.set_params(**settings)
 
 
 def fit_jobs(jobs: Sequence[Job], folds: Folds, threads: int | str, progress: bool) -> list[Outcome]:
@@ -209,12 +216,12 @@ def slice_candidates(
     memory, n_in = find_memory(), folds.X.shape[1] if hasattr(folds.X, "shape") else len(folds.X[0])
     start, needed = 0, 0.0
     for i, candidate in enumerate(candidates):
-        perceptron = Job(clone(estimator).set_params(**clone(candidate, safe=False)), 0).perceptron
+        perceptron = Job(set_candidate(estimator, candidate), 0).perceptron
         try:
             units = [n_in, *parse_hidden_sizes(perceptron.hidden_layer_sizes)]
         except ValueError:  # the fit will fail
             units = [n_in]
-        weights = sum(n_out * (n_before + 1) for n_before, n_out in zip(units, units[1:]))
+        weights = sum(n_out * (n_before + 1) for n_before, n_out in pairwise(units))
         bytes_of_candidate = 8.0 * COPIES * weights * len(folds.rows)
         if memory is not None and i > start and needed + bytes_of_candidate > memory / 2:
             yield candidates[start:i]

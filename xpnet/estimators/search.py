@@ -9,14 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed, effective_n_jobs
+from joblib import effective_n_jobs
 from sklearn import get_config
 from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import GridSearchCV, ParameterGrid, ParameterSampler, RandomizedSearchCV, check_cv
 from sklearn.pipeline import Pipeline
+from sklearn.utils.parallel import Parallel, delayed  # joblib's, with scikit-learn's settings and warning filters
 
-from xpnet.estimators.folds import Folds, Job, Outcome, divide, fit_jobs, slice_candidates
+from xpnet.estimators.folds import Folds, Job, Outcome, divide, fit_jobs, set_candidate, slice_candidates
 from xpnet.estimators.perceptron import BasePerceptron
 
 
@@ -128,7 +129,7 @@ class TogetherCV:
         given = {name for name, value in params.items() if value is not None}
         if given - {"groups", "sample_weight"} or get_config()["enable_metadata_routing"]:
             return super().fit(X, y, **params)  # type: ignore[misc]
-        splitter = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
+        splitter: Any = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
         splits = list(splitter.split(X, y, params.get("groups")))
         folds = Folds(X, y, params.get("sample_weight"), [train for train, _ in splits])
 
@@ -166,7 +167,7 @@ class TogetherCV:
         if workers == 1:
             return fit_jobs(jobs, folds, "auto", self.verbose > 0)
         parts = divide(jobs, workers)
-        done = Parallel(n_jobs=self.n_jobs, pre_dispatch=self.pre_dispatch)(
+        done: Any = Parallel(n_jobs=self.n_jobs, pre_dispatch=self.pre_dispatch)(
             delayed(fit_jobs)([jobs[i] for i in part], folds, 1, False) for part in parts
         )
         outcomes = dict(pair for part, of_part in zip(parts, done) for pair in zip(part, of_part))
@@ -249,17 +250,12 @@ class MLPRandomSearchCV(TogetherCV, RandomizedSearchCV):
 
 def require_perceptron(estimator: Any) -> None:
     """Refuse estimators that this search cannot train."""
-    if not isinstance(estimator, Pipeline) or not isinstance(estimator.steps[-1][1], BasePerceptron):
-        if not isinstance(estimator, BasePerceptron):
-            raise TypeError(
-                f"estimator={estimator!r} must be an MLPClassifier or MLPRegressor of xpnet.estimators, or a Pipeline "
-                "that ends with one; for others there is sklearn.model_selection.GridSearchCV"
-            )
-
-
-def set_candidate(estimator: Any, candidate: Mapping[str, Any]) -> Any:
-    """Return a new estimator with the settings of a candidate."""
-    return clone(estimator).set_params(**clone(candidate, safe=False))
+    last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
+    if not isinstance(last, BasePerceptron):
+        raise TypeError(
+            f"estimator={estimator!r} must be an MLPClassifier or MLPRegressor of xpnet.estimators, or a Pipeline that "
+            "ends with one; for others there is sklearn.model_selection.GridSearchCV"
+        )
 
 
 def require_candidates(candidates: list[dict[str, Any]], name: str, value: Any) -> list[dict[str, Any]]:
