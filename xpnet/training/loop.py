@@ -241,6 +241,12 @@ def check_schedule(plan: Plan, training: Training) -> None:
     if training.steps is None and getattr(plan.schedule, "needs_total", True):
         raise ValueError("lr is a schedule, which needs the number of steps, and train_data has no length; give steps")
     total = total_steps(plan, training)
+    try:
+        inspect.signature(plan.schedule).bind(0, total)
+    except TypeError as error:
+        raise ValueError(f"lr={plan.schedule!r} must be a function of (step, total) ({error})") from error
+    except ValueError:  # it has no signature, as some functions written in C
+        pass
     learning_rates(plan.schedule, range(min(1, plan.epochs)), total)
 
 
@@ -250,20 +256,13 @@ def learning_rates(schedule: Schedule, steps: range, total: int) -> np.ndarray:
     Raises
     ------
     ValueError
-        If the schedule is not a function of (step, total), or returns something that is not a rate. Its own errors
-        surface.
+        If the schedule returns something that is not a rate. Its own errors surface.
 
     Examples
     --------
     >>> learning_rates(lambda step, total: 1.0 - step / total, range(1, 3), total=4)
     array([0.75, 0.5 ])
     """
-    try:
-        inspect.signature(schedule).bind(0, total)
-    except TypeError as error:
-        raise ValueError(f"lr={schedule!r} must be a function of (step, total) ({error})") from error
-    except ValueError:  # it has no signature, as some functions written in C
-        pass
     rates = [schedule(step, total) for step in steps]
     try:
         lr = np.array([float(rate) for rate in rates])
