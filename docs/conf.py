@@ -5,6 +5,7 @@ import doctest
 import importlib
 import inspect
 import re
+import runpy
 from io import StringIO
 from pathlib import Path
 
@@ -12,12 +13,16 @@ import matplotlib.pyplot as plt
 import ziamath
 from docutils import nodes
 from latex2mathml.converter import convert
+from matplotlib.figure import Figure
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 from sphinx.writers.html5 import HTML5Translator
 
 import xpnet
+
+DOCS = Path(__file__).parent
+EXAMPLES = DOCS.parent / "examples"
 
 project = "xpnet"
 author = "The xpnet developers"
@@ -101,35 +106,63 @@ def write_formula(self: HTML5Translator, node: nodes.math | nodes.math_block) ->
     raise nodes.SkipNode
 
 
-def draw_learning_curve(app: Sphinx) -> None:
-    """Run the example of the first page, and save the curve that it draws as the picture that the page includes."""
-    page, picture = Path(app.srcdir, "index.md"), Path(app.srcdir, "generated", "learning-curve.svg")
+def draw_first_page() -> Figure:
+    """Run the example of the first page, which draws a learning curve."""
+    names: dict[str, object] = {}
+    for example in doctest.DocTestParser().get_examples((DOCS / "index.md").read_text()):
+        with contextlib.redirect_stdout(None):
+            exec(example.source, names)
+    return plt.gcf()
+
+
+def draw_error_bars() -> Figure:
+    """Run `ensemble_error_bars.py`."""
+    example, (figure, ax) = runpy.run_path(str(EXAMPLES / "ensemble_error_bars.py")), plt.subplots()
+    example["draw_picture"](ax, *example["train"]())
+    return figure
+
+
+def draw_search() -> Figure:
+    """Run `search.py`."""
+    example, (figure, ax) = runpy.run_path(str(EXAMPLES / "search.py")), plt.subplots()
+    X, _, y, _ = example["load"]()
+    example["draw_picture"](ax, example["search"](X, y).cv_results_)
+    return figure
+
+
+# file -> function that draws the picture, and a description of it
+PICTURES = {
+    "learning-curve": (draw_first_page, "Accuracy on the training and test images after each of the ten epochs"),
+    "error-bars": (draw_error_bars, "A curve that networks have learnt; its error bars are wide where examples lack"),
+    "search": (draw_search, "Accuracy for each pair of a learning rate and an alpha"),
+}
+
+
+def draw_pictures(app: Sphinx) -> None:
+    """Run the examples, and save what they draw as the pictures that the pages include."""
     text = "#010203"  # stands for the colour of the page's text, light or dark
     colors = dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), text)
-    svg = StringIO()
-    names: dict[str, object] = {}
-    with plt.rc_context({**colors, "backend": "agg", "svg.hashsalt": "xpnet", "legend.frameon": False}):
-        for example in doctest.DocTestParser().get_examples(page.read_text()):
-            with contextlib.redirect_stdout(None):
-                exec(example.source, names)
-        figure = plt.gcf()
-        figure.set_size_inches(5.5, 3.2)
-        figure.savefig(svg, format="svg", transparent=True, bbox_inches="tight", metadata={"Date": None})
-        plt.close(figure)
-    drawing = svg.getvalue().replace(text, "currentColor")
-    drawing = drawing[drawing.index("<svg ") :]
-    # These belong to a file of its own
-    drawing = re.sub("<metadata>.*?</metadata>|<style.*?</style>", "", drawing, flags=re.DOTALL)
-    label = "Accuracy on the training and test images after each of the ten epochs"
-    size = f'role="img" aria-label="{label}" class="figure" stroke-linejoin="round"'
-    drawing = re.sub('width="[^"]*" height="[^"]*"', size, drawing, count=1)
-    picture.parent.mkdir(exist_ok=True)
-    picture.write_text(drawing)
+    folder = DOCS / "generated"
+    folder.mkdir(exist_ok=True)
+    for name, (draw, label) in PICTURES.items():
+        svg = StringIO()
+        with plt.rc_context({**colors, "backend": "agg", "svg.hashsalt": "xpnet", "legend.frameon": False}):
+            figure = draw()
+            figure.set_size_inches(5.5, 3.2)
+            figure.savefig(svg, format="svg", transparent=True, bbox_inches="tight", metadata={"Date": None})
+            plt.close(figure)
+        drawing = svg.getvalue().replace(text, "currentColor")
+        drawing = drawing[drawing.index("<svg ") :]
+        # These belong to a file of its own
+        drawing = re.sub("<metadata>.*?</metadata>|<style.*?</style>", "", drawing, flags=re.DOTALL)
+        size = f'role="img" aria-label="{label}" class="figure" stroke-linejoin="round"'
+        drawing = re.sub('width="[^"]*" height="[^"]*"', size, drawing, count=1)
+        (folder / f"{name}.svg").write_text(drawing)
 
 
 def setup(app: Sphinx) -> None:
     """Connect what is above."""
     app.add_html_math_renderer("mathml", (write_formula, None), (write_formula, None))
-    app.connect("builder-inited", draw_learning_curve)
+    app.connect("builder-inited", draw_pictures)
     app.connect("env-check-consistency", check_complete)
     app.connect("source-read", end_blocks)

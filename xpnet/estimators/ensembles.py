@@ -19,7 +19,7 @@ from xpnet.estimators.fitted import Fitted, read_attributes
 from xpnet.estimators.perceptron import BasePerceptron
 from xpnet.estimators.places import backend_of
 from xpnet.estimators.regressor import BaseRegressor, MLPRegressor, drop_single_output
-from xpnet.estimators.settings import parse_settings
+from xpnet.estimators.settings import Parameters, parse_settings
 from xpnet.estimators.sparse import RowSource, share_rows
 from xpnet.estimators.together import train_together
 from xpnet.network import Network
@@ -29,12 +29,16 @@ LARGEST_SEED = np.iinfo(np.int32).max
 
 
 @dataclass(eq=False, repr=False)
-class BaseEnsemble(BaseLearner):
-    """Base class of `MLPEnsembleClassifier` and `MLPEnsembleRegressor`."""
+class EnsembleParameters(Parameters):
+    """The parameters that only ensembles have."""
 
     _: KW_ONLY
     n_estimators: int = 16
     bootstrap: bool = False
+
+
+class BaseEnsemble(EnsembleParameters, BaseLearner):
+    """Base class of `MLPEnsembleClassifier` and `MLPEnsembleRegressor`."""
 
     _member: ClassVar[type[BasePerceptron]]  # the class of the members
 
@@ -147,6 +151,7 @@ class BaseEnsemble(BaseLearner):
 SHARED_ATTRIBUTES = ("n_features_in_", "feature_names_in_", "classes_", "_labels", "_home")
 
 
+@dataclass(eq=False, repr=False)
 class MLPEnsembleClassifier(BaseClassifier, BaseEnsemble):
     """Many multi-layer perceptrons that predict classes or labels by the mean of their probabilities.
 
@@ -221,6 +226,7 @@ class MLPEnsembleClassifier(BaseClassifier, BaseEnsemble):
         return both[0, ...], both[1, ...]
 
 
+@dataclass(eq=False, repr=False)
 class MLPEnsembleRegressor(BaseRegressor, BaseEnsemble):
     """Many multi-layer perceptrons that predict numbers by the mean of their predictions, with error bars.
 
