@@ -27,7 +27,9 @@ def load() -> dict[str, Any]:
     """Import a copy of their test module that finds our classes where it looks for theirs."""
     spec: Any = importlib.util.find_spec("sklearn.neural_network.tests.test_mlp")
     module = importlib.util.module_from_spec(spec)
-    with mock.patch.multiple("sklearn.neural_network", MLPClassifier=ours.MLPClassifier, MLPRegressor=ours.MLPRegressor):
+    with mock.patch.multiple(
+        "sklearn.neural_network", MLPClassifier=ours.MLPClassifier, MLPRegressor=ours.MLPRegressor
+    ):
         spec.loader.exec_module(module)
     return vars(module)
 

@@ -288,11 +288,34 @@ def test_standard_deviations_need_the_gaussian_cost(options):
     assert f"cost={net.cost_name!r}" in str(e.value)
 
 
-@pytest.mark.parametrize("loss", ["gaussian", "quantile(0.1, 0.9)", gaussian])
-def test_the_estimators_refuse_several_outputs_for_a_target(loss):
+def test_the_estimators_refuse_several_predictions_for_a_target():
     estimators = pytest.importorskip("xpnet.estimators")
-    with pytest.raises(ValueError, match=r"loss=.* has several outputs for each target, which only Network supports"):
-        estimators.MLPRegressor(loss=loss).fit(X, Y)
+    with pytest.raises(ValueError, match=r"loss=.* has several predictions for each target, which only Network"):
+        estimators.MLPRegressor(loss="quantile(0.1, 0.9)").fit(X, Y)
+    with pytest.raises(ValueError, match=r"loss='gaussian' is for the output activations .*; give loss='log_loss'"):
+        estimators.MLPClassifier(loss="gaussian").fit(X, np.arange(len(X)) % 2)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize(("loss", "n_targets"), [("gaussian", 1), (gaussian, 2)])
+def test_the_estimators_predict_standard_deviations(loss, n_targets):
+    estimators = pytest.importorskip("xpnet.estimators")
+    y = np.random.default_rng(0).standard_normal((len(X), n_targets)) if n_targets > 1 else Y[:, 0]
+    options = {"loss": loss, "hidden_layer_sizes": (5,), "max_iter": 5, "random_state": 0}
+    regressor = estimators.MLPRegressor(**options).fit(X, y)
+    mean, std = regressor.predict(X, return_std=True)
+    assert regressor.n_outputs_ == n_targets
+    np.testing.assert_array_equal(mean, regressor.predict(X))
+    np.testing.assert_array_equal(std, regressor.network_.predict_std(X))
+    ensemble = estimators.MLPEnsembleRegressor(n_estimators=3, **options).fit(X, y)
+    mean, std = ensemble.predict(X, return_std=True)
+    means, stds = zip(*(member.predict(X, return_std=True) for member in ensemble.estimators_))
+    np.testing.assert_allclose(mean, np.mean(means, axis=0))
+    np.testing.assert_allclose(std**2, np.var(means, axis=0) + np.mean(np.square(stds), axis=0))
+    np.testing.assert_allclose((mean, std), ensemble.ensemble_.predict(X, return_std=True))
+    alone = estimators.MLPRegressor(**{**options, "loss": "squared_error"}).fit(X, y)
+    with pytest.raises(ValueError, match=r"^return_std=True needs loss='gaussian', or an ensemble, and this estimator"):
+        alone.predict(X, return_std=True)
 
 
 @pytest.mark.parametrize("cost", COSTS)

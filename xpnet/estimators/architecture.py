@@ -46,7 +46,7 @@ class Head(NamedTuple):
     """The output layer of a network, and what it stands for."""
 
     units: int
-    activation: str
+    activation: str | Activation
     cost: Cost
     task: str | None  # None: inferred from the output layer
 
@@ -104,12 +104,19 @@ def parse_loss(loss: Any) -> Cost:
     """Take a loss by either library's name, or the user's own cost."""
     families = {name.partition("(")[0] for name in (*LOSS_NAMES, *COSTS)}
     if isinstance(loss, str) and loss.partition("(")[0] not in families:
-        names = (*LOSS_NAMES, *(name for name, cost in COSTS.items() if cost.distribution is None))
+        names = (*LOSS_NAMES, *(name for name, cost in COSTS.items() if predicts_one_number(cost)))
         raise ValueError(unknown("loss", loss, names) + ", or give an object with value and gradient")
     cost = arguments.parse_cost(LOSS_NAMES.get(loss, loss) if isinstance(loss, str) else loss, "loss")
-    if cost.distribution is not None:
-        raise ValueError(f"loss={loss!r} has several outputs for each target, which only Network supports; use that")
+    if not predicts_one_number(cost):
+        raise ValueError(
+            f"loss={loss!r} has several predictions for each target, which only Network supports; use that"
+        )
     return cost
+
+
+def predicts_one_number(cost: Cost) -> bool:
+    """Tell whether a cost has one prediction for each target, with or without a standard deviation."""
+    return cost.distribution is None or cost.distribution.std is not None
 
 
 def choose_dtype(architecture: Architecture, x: Array) -> str:

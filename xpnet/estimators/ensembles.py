@@ -18,7 +18,7 @@ from xpnet.estimators.classifier import BaseClassifier, MLPClassifier
 from xpnet.estimators.fitted import Fitted, read_attributes
 from xpnet.estimators.perceptron import BasePerceptron
 from xpnet.estimators.places import backend_of
-from xpnet.estimators.regressor import BaseRegressor, MLPRegressor, drop_single_output
+from xpnet.estimators.regressor import BaseRegressor, MLPRegressor
 from xpnet.estimators.settings import Parameters, parse_settings
 from xpnet.estimators.sparse import RowSource, share_rows
 from xpnet.estimators.together import train_together
@@ -258,29 +258,6 @@ class MLPEnsembleRegressor(BaseRegressor, BaseEnsemble):
     """
 
     _member = MLPRegressor
-
-    def predict(self, X: Any, return_std: bool = False) -> Any:
-        """Predict numbers, by the mean over the members.
-
-        Parameters
-        ----------
-        X : array of shape (n_samples, n_features)
-            Inputs, of the library and device of the X of `fit`.
-        return_std
-            Whether to return the standard deviation of the members' predictions as well. It says how far the members
-            disagree; the noise of the data is not in it.
-
-        Returns
-        -------
-        array, or a pair of arrays
-            Shape (n_samples,), or (n_samples, n_outputs) for several outputs; in the library of X, on its device.
-        """
-
-        def summarize(outputs: Sequence[Array]) -> Array:
-            return drop_single_output(_mean_and_std(outputs, self._networks[0].backend.xp))
-
-        both = self._predict(X, "predict", summarize)
-        return (both[0, ...], both[1, ...]) if return_std else both[0, ...]
 
 
 def _resample(source: RowSource, random_state: np.random.RandomState) -> RowSource:

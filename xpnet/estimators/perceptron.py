@@ -135,7 +135,7 @@ class BasePerceptron(BaseLearner):
     @property
     def n_outputs_(self) -> int:
         """Number of outputs."""
-        return self.network_.sizes[-1]
+        return self.network_.view.model.n_targets
 
     @property
     def out_activation_(self) -> str:

@@ -157,7 +157,8 @@ class Regression:
     def head(self) -> Head:
         """Choose the output layer: the activation that the cost is made for, else the identity."""
         cost = parse_loss(self.loss)
-        return Head(self.n_outputs, "identity" if cost.outputs is None else cost.outputs[0], cost, None)
+        activation = cost.activation or ("identity" if cost.outputs is None else cost.outputs[0])
+        return Head(self.n_outputs * cost.outputs_per_target, activation, cost, None)
 
     def check(self, y: Any) -> None:
         """Check that y holds numbers for which the loss is defined."""

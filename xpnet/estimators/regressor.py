@@ -1,5 +1,6 @@
 """MLPRegressor, and what it has in common with an ensemble of regressors."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -12,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from xpnet.core.arrays import Array
 from xpnet.estimators import exchange
-from xpnet.estimators.base import BaseLearner, has_epochs
+from xpnet.estimators.base import BaseLearner, has_epochs, mean_outputs
 from xpnet.estimators.fitted import read_attributes
 from xpnet.estimators.labels import Labels
 from xpnet.estimators.perceptron import BasePerceptron
@@ -47,6 +48,56 @@ class BaseRegressor(RegressorMixin, BaseLearner):
         """
         return self._fit(X, y, sample_weight, partial=True)
 
+    def predict(self, X: Any, return_std: bool = False) -> Any:
+        """Predict numbers.
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, n_features)
+            Inputs, of the library and device of the X of `fit`.
+        return_std
+            Whether to return standard deviations as well: with ``loss="gaussian"`` the scatter of the data that the
+            network has learnt; and in an ensemble the spread of the members' predictions; both, if it has both.
+
+        Returns
+        -------
+        array, or a pair of arrays
+            Shape (n_samples,), or (n_samples, n_outputs) for several outputs; in the library of X, on its device.
+
+        Raises
+        ------
+        ValueError
+            If `return_std` is given, and there is neither an ensemble nor a ``loss="gaussian"``.
+        """
+        if not return_std:
+            return self._predict(X, "predict", lambda outputs: drop_single_output(self._mean(outputs)))
+        check_is_fitted(self)
+        view = self._networks[0].view
+        distribution, xp = view.model.cost.distribution, view.xp
+        if distribution is None and len(self._networks) == 1:
+            raise ValueError(
+                f"return_std=True needs loss='gaussian', or an ensemble, and this estimator has loss={self.loss!r} and "
+                "one network; give one of the two"
+            )
+
+        def mean_and_std(outputs: Sequence[Array]) -> Array:
+            variance = 0.0
+            if distribution is not None:
+                scatter = [distribution.std(view.model.cost.blocks(a), xp) for a in outputs]  # type: ignore[misc]
+                variance = mean_outputs([std * std for std in scatter], xp)
+            if len(outputs) > 1:
+                values = [view.model.cost.prediction(a, xp) for a in outputs]
+                variance = variance + xp.var(xp.stack(values), axis=0)
+            return drop_single_output(xp.stack([self._mean(outputs), xp.sqrt(variance)]))
+
+        both = self._predict(X, "predict", mean_and_std)
+        return both[0, ...], both[1, ...]
+
+    def _mean(self, outputs: Sequence[Array]) -> Array:
+        """Average the predictions of the networks."""
+        view = self._networks[0].view
+        return mean_outputs([view.model.cost.prediction(a, view.xp) for a in outputs], view.xp)
+
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Compute R² of predictions, by `sklearn.metrics.r2_score`, on the host.
 
@@ -76,7 +127,8 @@ class MLPRegressor(BaseRegressor, BasePerceptron):
     ----------
     loss
         "squared_error", half the squared error; "poisson", half the Poisson deviance, for y ≥ 0, with exp as the output
-        activation; or any cost of `xpnet`: "huber", "absolute", or an object of your own.
+        activation; "gaussian", which also learns a standard deviation for each prediction; or any cost of `xpnet`:
+        "huber", "absolute", or an object of your own.
     hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, learning_rate_init, power_t, max_iter, \
     shuffle, random_state, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping, \
     validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, max_fun, dropout, callbacks, progress, backend, \
@@ -93,21 +145,6 @@ class MLPRegressor(BaseRegressor, BasePerceptron):
     >>> round(regressor.score(X_test, y_test), 2)
     0.98
     """
-
-    def predict(self, X: Any) -> Array:
-        """Predict numbers.
-
-        Parameters
-        ----------
-        X : array of shape (n_samples, n_features)
-            Inputs, of the library and device of the X of `fit`.
-
-        Returns
-        -------
-        array
-            Shape (n_samples,), or (n_samples, n_outputs) for several outputs; in the library of X, on its device.
-        """
-        return self._predict(X, "predict", lambda outputs: drop_single_output(outputs[0]))
 
     @classmethod
     def from_sklearn(cls, fitted: Any, **more: Any) -> "MLPRegressor":
