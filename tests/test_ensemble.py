@@ -200,7 +200,7 @@ def test_networks_of_other_kinds_are_not_joined():
 
 def test_members_train_on_rows_of_their_own(place):
     data, rng = make_data("classes"), np.random.default_rng(0)
-    rows = [rng.integers(64, size=40) for _ in SEEDS]
+    rows = [rng.integers(64, size=size) for size in (40, 33, 40)]
     ensemble = Ensemble([5, 4, 3], 3, seed=SEEDS, dtype="float64", **place._asdict())
     ensemble.train(data, 6, 8, lr=1.0, rows=rows, training_metrics=["accuracy"], progress=False)
     for k, seed in enumerate(SEEDS):
@@ -218,6 +218,39 @@ def test_members_validate_on_splits_of_their_own(place):
         assert_close(ensemble[k], net, before, 1e-9)
         for name in ("validation_cost", "validation_accuracy"):
             np.testing.assert_allclose(histories[k][name], history[name], rtol=1e-6)
+
+
+@pytest.mark.few("jax", "strict-device1")
+@pytest.mark.parametrize("way", ["all rows", "rows", "split"])
+def test_classes_are_balanced_for_each_member(way, place):
+    x, y = make_data("classes")
+    settings = {"task": "classification", "dtype": "float64", **place._asdict()}
+    weight = np.random.default_rng(3).choice([0.0, 0.5, 1.0], 64)
+    options = {"epochs": 4, "batch_size": 2, "lr": 0.5, "class_weight": "balanced", "progress": False}
+    rows = [np.random.default_rng(k).integers(64, size=size) for k, size in enumerate((40, 30, 40))]
+    own = {"all rows": {}, "rows": {"rows": rows}, "split": {"validation_split": 0.25}}[way]
+    ensemble = Ensemble([5, 4, 3], 3, seed=SEEDS, **settings)
+    ensemble.train((x, y), sample_weight=weight, **own, **options)
+    for k, seed in enumerate(SEEDS):
+        net = Network([5, 4, 3], seed=seed, **settings)
+        before, part = net.copy(), rows[k] if way == "rows" else slice(None)
+        net.train((x[part], y[part]), sample_weight=weight[part], **({} if way == "rows" else own), **options)
+        assert_close(ensemble[k], net, before, 1e-9)
+        np.testing.assert_allclose(ensemble.histories[k]["cost"], net.history["cost"], rtol=1e-9)
+
+
+def test_members_with_other_weights_share_inputs_and_targets(monkeypatch):
+    pools, make = [], Pool.__init__
+    monkeypatch.setattr(Pool, "__init__", lambda pool, *rest: (pools.append(pool), make(pool, *rest))[1])
+    ensemble = Ensemble([5, 4, 3], 3, seed=0, standardize=True)
+    for _ in range(2):  # by the scaling of the first training, and then with it
+        rows = [np.arange(30)] * 3
+        ensemble.train(GOOD, 1, 8, rows=rows, class_weight="balanced", threads=1, progress=False)
+        assert [len(pool.columns) for pool in pools if pool.parts] == [1]
+        assert len(pools[-1].parts) == 3
+        pools.clear()
+        for member in ensemble:
+            member.scaling = ensemble[0].scaling
 
 
 @pytest.mark.parametrize("way", ["rows", "split"])
@@ -687,21 +720,13 @@ REFUSED_TRAINING = {
         "rows[0] has shape (2,) and dtype bool, but must list row numbers, whole num",
     ),
     "row": ({"rows": [[0, 1], [0, 64]]}, "rows[1] goes from 0 to 64, but train_data has 64 rows, from 0"),
-    "other lengths": (
-        {"rows": [[0, 1], [0, 1, 2]]},
-        "rows[1] has 3 rows and rows[0] has 2; members take their steps together, so give all of them the same number",
-    ),
     "rows and split": (
         {"rows": [[0, 1]] * 2, "validation_split": 0.5},
         "validation_split=0.5 contradicts rows; give validation_data",
     ),
     "weights": (
-        {"sample_weight": [0.0] * 4 + [1.0] * 60},
-        "sample_weight and class_weight give 4 of 64 examples the weight 0, and an Ensemble takes weights above 0",
-    ),
-    "balanced": (
-        {"class_weight": "balanced", "validation_split": 0.5},
-        'class_weight="balanced" does not go with validation_split in an Ensemble, as every member would have',
+        {"sample_weight": [0.0] * 4 + [1.0] * 60, "rows": [[0, 4], [0, 1]]},
+        "sample_weight and class_weight leave every example of train_data with the weight zero",
     ),
     "batches": (
         {"train_data": iter([GOOD])},

@@ -265,15 +265,14 @@ class Ensemble:
             An optimizer; or a list with one for each member, of one kind and with the same options turned on, while the
             numbers may differ.
         rows
-            For each member an array of the rows of `train_data` to train on, for folds and bagging: whole numbers, as
-            many for each member. A row may come several times.
+            For each member an array of the rows of `train_data` to train on, for folds and bagging: whole numbers. A
+            row may come several times. Members with different numbers of rows take their steps in separate groups.
         validation_data, test_data
             Any finite source, the same for all members; costs and metrics go into the members' histories.
         validation_split
             Fraction of the training data to validate on instead. Every member has its own split, by its seed.
         sample_weight, class_weight
-            As in `Network.train`, but weights must be above 0, and "balanced" goes with neither `rows` nor
-            `validation_split`.
+            As in `Network.train`; with "balanced", the classes have the same total weight in the rows of each member.
         callbacks
             A list of callbacks, which is copied for each member: every member stops early, for example, by its own
             validation cost. Or a function of the member's number that returns the list for that member, for callbacks
