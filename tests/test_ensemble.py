@@ -315,6 +315,123 @@ def test_one_bar_shows_the_steps_of_all_members(capsys):
     assert "/16 [" in capsys.readouterr().err
 
 
+# Data sets that are read again, and batches
+
+
+class Loader:
+    """Batches of other sizes, which counts those that it gives."""
+
+    def __init__(self, data, sizes=(8, 8, 8, 5, 5, 20, 8)):
+        (self.x, self.y), self.ends = data, np.cumsum([0, *sizes])
+        self.given = 0
+
+    def __iter__(self):
+        for start, end in zip(self.ends, self.ends[1:]):
+            self.given += 1
+            yield self.x[start:end], self.y[start:end]
+
+
+class Transformed:
+    """A data set that counts the items that it gives."""
+
+    def __init__(self, data):
+        self.x, self.y = data
+        self.given = 0
+
+    def __len__(self):
+        return len(self.y)
+
+    def __getitem__(self, i):
+        self.given += 1
+        return np.tanh(self.x[i]), self.y[i]
+
+
+def endless(data):
+    while True:
+        yield from Loader(data)
+
+
+def train_members_alone(ensemble, data, **options):
+    """Train a copy of each member alone; return the copies, and copies of these from before."""
+    pairs = [(net.copy(), net.copy()) for net in ensemble]
+    for net, _ in pairs:
+        net.train(data(), progress=False, **options)
+    return pairs
+
+
+@pytest.mark.parametrize("case", ["epochs", "endless", "weights", "scaled", "scalings"])
+def test_members_see_the_same_batches_which_are_read_once(case, place):
+    data = make_data("real" if case.startswith("scal") else "classes")
+    settings = {"task": "regression", "standardize": True} if case.startswith("scal") else {"task": "classification"}
+    sizes = [5, 4, 1] if case.startswith("scal") else [5, 4, 3]
+    ensemble = Ensemble(sizes, 3, seed=SEEDS, dtype="float64", **settings, **place._asdict())
+    if case == "scalings":
+        for k, member in enumerate(ensemble):
+            member.train(make_data("real", seed=k), 1, progress=False)
+    options = {"epochs": 4, "lr": 0.1}
+    if case == "endless":
+        options["steps"] = 5
+    if case == "weights":
+        options["class_weight"] = {0: 0.5, 1: 2.0}
+    pairs = train_members_alone(ensemble, lambda: endless(data) if case == "endless" else Loader(data), **options)
+    loader = Loader(data)
+    histories = ensemble.train(endless(data) if case == "endless" else loader, progress=False, **options)
+    for member, (net, before), history in zip(ensemble, pairs, histories):
+        assert_close(member, net, before, 1e-9)
+        np.testing.assert_allclose(history["cost"], net.history["cost"], rtol=1e-9)
+    if case != "endless":
+        assert loader.given == (5 if case == "scaled" else 4) * 7
+
+
+def test_an_endless_loader_is_read_no_further_than_needed():
+    loader = Loader(make_data("classes"), [8] * 8)
+    ensemble = Ensemble([5, 4, 3], 3, seed=0)
+    ensemble.train((batch for _ in range(9) for batch in loader), 3, steps=10, progress=False)
+    assert loader.given == 30
+
+
+def test_members_that_stop_early_leave_the_batches_to_the_others(place):
+    data = make_data("classes")
+    ensemble = Ensemble([5, 4, 3], 3, seed=SEEDS, dtype="float64", **place._asdict())
+    options = {"epochs": 5, "validation_data": data, "lr": 0.5}
+
+    def stops(k):
+        return [EarlyStopping(1, min_delta=[0.0, 10.0, 0.01][k])]
+
+    pairs = [(net.copy(), net.copy()) for net in ensemble]
+    for k, (net, _) in enumerate(pairs):
+        net.train(Loader(data), callbacks=stops(k), progress=False, **options)
+    histories = ensemble.train(Loader(data), callbacks=stops, progress=False, **options)
+    assert len({len(history) for history in histories}) > 1
+    for member, (net, before) in zip(ensemble, pairs):
+        assert_close(member, net, before, 1e-9)
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+def test_a_data_set_is_read_again_in_the_order_of_each_member(standardize, place):
+    data = make_data("classes", 44)
+    settings = {"task": "classification", "standardize": standardize, "dtype": "float64"}
+    ensemble = Ensemble([5, 4, 3], 3, seed=SEEDS, **settings, **place._asdict())
+    options = {"epochs": 3, "batch_size": 8, "lr": 0.1, "cache": False}
+    pairs = train_members_alone(ensemble, lambda: Transformed(data), **options)
+    data_set = Transformed(data)
+    ensemble.train(data_set, progress=False, **options)
+    for member, (net, before) in zip(ensemble, pairs):
+        assert_close(member, net, before, 1e-9)
+    assert data_set.given == 1 + 3 * 3 * 44 + 44 * standardize  # one to check it first
+
+
+def test_many_members_read_few_examples_at_once():
+    def chunks(networks):
+        data = np.zeros((1000, 600), np.float32), np.zeros(1000)
+        source = make_source(Transformed(data), "data", Network([600, 1]).view.reader, cache=False)
+        drawn = source.chunks(SAMPLING["shuffle"], np.random.default_rng(0), 100, 1000, networks)
+        return [chunk.index.shape for chunk in drawn]
+
+    assert chunks(1) == chunks(16) == [(10, 100)]
+    assert chunks(16 * 20) == [(3, 100), (3, 100), (3, 100), (1, 100)]  # 2²² numbers for 16 members
+
+
 # Members that differ in more than `train` can say
 
 
@@ -728,9 +845,31 @@ REFUSED_TRAINING = {
         {"sample_weight": [0.0] * 4 + [1.0] * 60, "rows": [[0, 4], [0, 1]]},
         "sample_weight and class_weight leave every example of train_data with the weight zero",
     ),
-    "batches": (
-        {"train_data": iter([GOOD])},
-        "an Ensemble needs all examples beforehand; give train_data as arrays, as",
+    "rows of batches": (
+        {"train_data": iter([GOOD]), "rows": [[0, 1]] * 2},
+        "rows needs all examples beforehand; give train_data as arrays, as",
+    ),
+    "split of batches": (
+        {"train_data": iter([GOOD]), "validation_split": 0.5},
+        "validation_split needs all examples beforehand; give train_data as arrays, as",
+    ),
+    "iterator": (
+        {"validation_data": iter([GOOD])},
+        "validation_data is an iterator, which can be iterated over only once, and every member of an Ensemble is eval",
+    ),
+    "epochs of an iterator": (
+        {"train_data": iter([GOOD]), "epochs": 2},
+        "train_data is an iterator, which can be iterated over only once, not epochs=2 times; give an",
+    ),
+    "training metrics of an iterator": (
+        {"train_data": iter([GOOD]), "training_metrics": ["accuracy"]},
+        "training_metrics iterates over the training data besides training on it, and train_data can be iterated over",
+    ),
+    "steps": ({"steps": 3}, "steps=3 is for an iterable of batches; train_data has a length, so give epochs"),
+    "no steps": ({"train_data": iter([GOOD]), "steps": 0}, "steps=0 must be a whole number of at least 1"),
+    "schedule without steps": (
+        {"train_data": iter([GOOD]), "lr": [0.1, Step(0.1)]},
+        "lr is a schedule, which needs the number of steps, and train_data has no length; give steps",
     ),
     "threads": ({"threads": 0}, 'threads=0 must be a whole number of at least 1, or "auto"'),
     "writing": (
@@ -760,8 +899,7 @@ def test_bad_trainings_change_nothing(case):
 
 
 @pytest.mark.parametrize(
-    ("options", "name"),
-    [({"checkpoint": "file"}, "checkpoint='file'"), ({"steps": 3}, "steps=3"), ({"cache": False}, "cache")],
+    ("options", "name"), [({"checkpoint": "file"}, "checkpoint='file'"), ({"blas_threads": 1}, "blas_threads=1")]
 )
 def test_arguments_of_networks_that_ensembles_lack(options, name):
     with pytest.raises(TypeError, match=f"{name}.* is not an argument of train"):

@@ -245,6 +245,8 @@ class Ensemble:
         callbacks: Sequence[Callback] | Callable[[int], Sequence[Callback]] = (),
         metrics: Sequence[Any] = (),
         training_metrics: Sequence[Any] = (),
+        steps: int | None = None,
+        cache: bool = True,
         threads: int | str = "auto",
         progress: bool = True,
     ) -> list[History]:
@@ -256,7 +258,8 @@ class Ensemble:
         ----------
         train_data
             A tuple (X, y) of arrays; a sequence of (x, y) pairs; or a map-style data set, read once. All members share
-            these examples, and each draws minibatches in its own order.
+            these examples, and each draws minibatches in its own order. Or an iterable of batches: it is read once for
+            all members, which see the same batches in the same order.
         epochs, batch_size, sampling
             As in `Network.train`; the same for all members.
         lr
@@ -268,7 +271,8 @@ class Ensemble:
             For each member an array of the rows of `train_data` to train on, for folds and bagging: whole numbers. A
             row may come several times. Members with different numbers of rows take their steps in separate groups.
         validation_data, test_data
-            Any finite source, the same for all members; costs and metrics go into the members' histories.
+            Any finite source that can be iterated over again, the same for all members; costs and metrics go into the
+            members' histories.
         validation_split
             Fraction of the training data to validate on instead. Every member has its own split, by its seed.
         sample_weight, class_weight
@@ -279,6 +283,10 @@ class Ensemble:
             that write files, or that you want to look at afterwards.
         metrics, training_metrics
             As in `Network.train`.
+        steps
+            Minibatches per epoch, for an iterable of batches; required if it is endless.
+        cache
+            False reads a data set again each epoch, for random transforms: every member by itself, in its own order.
         threads
             Number of threads between which the members are divided on a CPU. "auto" is the number of cores that the
             process may use, or one if the products of a single network are large enough for several threads.
@@ -322,6 +330,7 @@ class Ensemble:
         first, members = self[0], len(self)
         model, backend = first.view.model, first.backend
         epochs, batch_size = parse_epochs(epochs), count("batch_size", batch_size, 1)
+        steps = None if steps is None else count("steps", steps, 1)
         optimizers = [
             network.optimizer if value is None else parse_optimizer(value)
             for network, value in zip(self, one_for_each("optimizer", optimizer, members))
@@ -347,6 +356,8 @@ class Ensemble:
             sample_weight=sample_weight,
             class_weight=class_weight,
             epochs=epochs,
+            steps=steps,
+            cache=cache,
             progress=progress,
         )
         with backend.scope(first.dtype):  # for the user's own code, too: data sets, metrics and callbacks
@@ -438,7 +449,7 @@ class Ensemble:
                 train_epochs(plan, source, training, own, network.rng)
                 for plan, source, training, own, network in zip(plans, sources, trainings, callbacks, self)
             ]
-            total = max(plan.epochs * (per_epoch or 0) for plan, per_epoch in zip(plans, steps))
+            total = max(plan.epochs * (per_epoch or 0) for plan, per_epoch in zip(plans, steps)) or None
             bar = stack.enter_context(
                 tqdm(total=total, unit="batch", leave=False, dynamic_ncols=True, disable=not progress)
             )

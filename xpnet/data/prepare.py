@@ -3,7 +3,7 @@
 Each step is a pure function: it takes a source and returns another.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -16,8 +16,11 @@ from xpnet.core.scaling import Scaling, compute_scaling
 from xpnet.data.reader import Reader, as_real_array
 from xpnet.data.sampling import in_order
 from xpnet.data.sources import (
+    Batches,
     Resident,
     Rows,
+    SharedBatches,
+    SharedPass,
     Source,
     check_repeatable,
     make_source,
@@ -103,19 +106,23 @@ def prepare_for_each(
     reader, members = reader._replace(scaling=None), len(split_seeds)
     if rows is not None and request.validation_split is not None:
         raise ValueError(f"validation_split={request.validation_split!r} contradicts rows; give validation_data")
-    train = _require_resident(open_training_data(request, reader), "an Ensemble")
-    validation = _open_evaluation_data(request.validation_data, "validation_data", reader, request)
-    test = _open_evaluation_data(request.test_data, "test_data", reader, request)
+    train = open_training_data(request, reader)
+    validation = _open_shared_evaluation_data(request.validation_data, "validation_data", reader, request)
+    test = _open_shared_evaluation_data(request.test_data, "test_data", reader, request)
     if rows is not None:
+        train = _require_resident(train, "rows")
         parts = [(Rows(train, part), validation) for part in parse_rows(rows, members, len(train))]
     elif request.validation_split is not None:
+        train = _require_resident(train, "validation_split")
         divisions = [choose_rows(train, request.validation_split, seed) for seed in split_seeds]
         without_weight = Resident(train.examples._replace(weight=None), train.reader)  # weights are for training
         parts = [(Rows(train, some), Rows(without_weight, others)) for some, others in divisions]
     else:
-        shared = balance(train, request.class_weight)
-        _check_some_weight(shared)
-        return [Sources(shared, validation, test)] * members
+        train = balance(train, request.class_weight)
+        _check_some_weight(train)
+        shared = SharedPass(train) if isinstance(train, Batches) else None
+        trains = [train if shared is None else SharedBatches(shared) for _ in range(members)]
+        return [Sources(own, validation, test) for own in trains]
     trains = [balance(own, request.class_weight) for own, _ in parts]
     for own in trains:
         _check_some_weight(own)
@@ -127,10 +134,11 @@ def fit_for_each(
 ) -> list[Scaling]:
     """Fit a scaling for each network that has none yet; those with the same examples share it."""
     fitted: dict[int, Scaling] = {}
-    for part, scaling in zip(sources, scalings):
-        if scaling is None and id(part.train) not in fitted:
-            fitted[id(part.train)] = fit_scaling(part.train, progress)
-    return [fitted[id(part.train)] if scaling is None else scaling for part, scaling in zip(sources, scalings)]
+    trains = [part.train.shared.batches if isinstance(part.train, SharedBatches) else part.train for part in sources]
+    for train, scaling in zip(trains, scalings):
+        if scaling is None and id(train) not in fitted:
+            fitted[id(train)] = fit_scaling(train, progress)
+    return [fitted[id(train)] if scaling is None else scaling for train, scaling in zip(trains, scalings)]
 
 
 def scale_for_each(sources: Sequence[Sources], scalings: Sequence[Scaling | None]) -> list[Sources]:
@@ -296,6 +304,16 @@ def _open_evaluation_data(data: Any, name: str, reader: Reader, request: Request
     if data is None:
         return None
     return make_source(data, name, reader, epochs=request.epochs, progress=request.progress)
+
+
+def _open_shared_evaluation_data(data: Any, name: str, reader: Reader, request: Request) -> Source | None:
+    """Open validation or test data of several networks, each of which is evaluated on all of them."""
+    if isinstance(data, Iterator):
+        raise ValueError(
+            f"{name} is an iterator, which can be iterated over only once, and every member of an Ensemble is "
+            "evaluated on it; give an object that can be iterated over again, such as a DataLoader"
+        )
+    return _open_evaluation_data(data, name, reader, request)
 
 
 def _require_resident(source: Source, argument: str) -> Resident:
