@@ -435,6 +435,21 @@ def test_many_members_read_few_examples_at_once():
 # Members that differ in more than `train` can say
 
 
+def test_members_have_dropout_rates_initial_weights_and_optimizers_of_their_own(place):
+    rates, inits = [[0.1, 0.5, 0.0], [0.3, 0.2, 0.0], [0.05, 0.9, 0.0]], ["zeros", "he_normal", "orthogonal"]
+    options = {"task": "classification", "dtype": "float64", **place._asdict()}
+    nets = [Network([5, 6, 4, 3], dropout=rates[k], init=inits[k], seed=k, **options) for k in range(3)]
+    for net, decay in zip(nets, (0.0, 0.1, 0.01)):
+        net.reset_optimizer(SGD(momentum=0.9, weight_decay=decay))
+    ensemble, data = Ensemble.of(nets), make_data("classes")
+    ensemble.train(data, 5, 8, lr=0.1, progress=False)
+    for member, net, rate in zip(ensemble, nets, rates):
+        before = net.copy()
+        net.train(data, 5, 8, lr=0.1, progress=False)
+        assert_close(member, net, before, 1e-9)
+        assert member.dropout == rate
+
+
 def plan_for(epochs=4, batch_size=8, lr=0.5, sampling="shuffle", alpha=0.0, optimizer=None):
     schedule = lr if callable(lr) else lambda step, total: lr
     return Plan(epochs, batch_size, optimizer or SGD(momentum=0.9), schedule, SAMPLING[sampling], alpha=alpha)
@@ -931,6 +946,11 @@ REFUSED = {
     "shapes": (
         lambda: Ensemble.of([Network([2, 1]), Network([3, 1])]),
         "network 1 has sizes=[3, 1] and network 0 has sizes=[2, 1]; the members of an ensemble must have the same",
+    ),
+    "dropout": (
+        lambda: Ensemble.of([Network([2, 2, 1], dropout=0.1), Network([2, 2, 1])]),
+        "network 1 has dropout=[0.0, 0.0] and network 0 has dropout=[0.0, 0.1]; the members of an ensemble must have "
+        "dropout in the same layers",
     ),
     "activations": (
         lambda: Ensemble.of([Network([2, 2, 1]), Network([2, 2, 1], activation="tanh")]),

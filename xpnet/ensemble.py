@@ -132,7 +132,8 @@ class Ensemble:
         Parameters
         ----------
         networks
-            The networks; all of them with the same arguments, except `seed`.
+            The networks; all of them with the same arguments, except `seed` and `init`. Their dropout rates may differ,
+            if the same layers have dropout.
 
         Raises
         ------
@@ -793,12 +794,16 @@ def check_alike(networks: Sequence[Any]) -> None:
             for one in (network, networks[0])
         )
         for name, value in settings.items():
-            if value != others[name]:
+            differs, same = value != others[name], "the same"
+            if name == "dropout":  # rates are numbers in the state, which may differ
+                differs, same = [*map(bool, value)] != [*map(bool, others[name])], "dropout in the same layers"
+            if differs:
                 raise ValueError(
                     f"network {k} has {name}={value!r} and network 0 has {name}={others[name]!r}; the members of an "
-                    "ensemble must have the same"
+                    f"ensemble must have {same}"
                 )
-        if network.view.model != networks[0].view.model:
+        models = [one.view.model._replace(dropout=()) for one in (network, networks[0])]
+        if models[0] != models[1]:
             raise ValueError(
                 f"networks {k} and 0 have activations or costs of the same names that differ; give the same"
             )
