@@ -579,6 +579,35 @@ def test_members_of_other_optimizers_are_refused():
         ensemble.run([plan_for(), plan_for(optimizer=SGD())], [source] * 2, [[], []])
 
 
+# Lines of epochs
+
+
+def test_a_line_per_epoch_has_means_and_ranges(capsys):
+    data = make_data("classes")
+    ensemble = Ensemble([5, 4, 3], 3, seed=0, task="classification")
+    stops = [[EarlyStopping(1, min_delta=10.0)], [], []]
+    options = {"validation_data": data, "rows": [np.arange(20), np.arange(64), np.arange(20)]}
+    histories = ensemble.train(data, 3, 8, test_data=data, callbacks=lambda k: stops[k], **options)
+    lines = capsys.readouterr().out.splitlines()
+    assert [len(history) for history in histories] == [2, 3, 3]
+    assert len(lines) == 3
+    for epoch, line in enumerate(lines):
+        rows = [history.rows[epoch] for history in histories if len(history) > epoch]
+        parts = []
+        for name in ("validation_cost", "test_cost", "test_accuracy"):
+            values = [row[name] for row in rows]
+            text = f"{np.mean(values):.6g} ({min(values):.6g} to {max(values):.6g})"
+            parts.append(f"{name.replace('_', ' ')}: {text}")
+        assert line == f"Epoch: {epoch + 1} / 3,\t {len(rows)} networks,\t " + "\t ".join(parts)
+
+
+def test_lines_are_written_for_epochs_in_which_a_member_diverges(capsys):
+    ensemble = Ensemble([5, 4, 1], 2, seed=0, activation="relu", task="regression")
+    with pytest.raises(DivergenceError):
+        ensemble.train(make_data("real"), 2, 8, lr=[0.001, 1e20], test_data=make_data("real"))
+    assert [line.split("\t")[1] for line in capsys.readouterr().out.splitlines()] == [" 1 networks,"] * 2
+
+
 # Interrupts and divergence
 
 
@@ -678,6 +707,36 @@ def test_classes_are_those_of_the_mean_probabilities(classes):
     assert classes.evaluate((x, y)) == (labels == y).sum()
     assert classes.accuracy((x, y)) == (labels == y).mean()
     assert int(classes.predict(x[0])) == labels[0]
+
+
+@pytest.mark.few(host_cupy.NAME, every=0)  # mean and std of CuPy need a driver
+@pytest.mark.few("jax", "strict-device1", every=0)
+def test_gradients_and_samples_of_all_members(place):
+    settings = {"task": "regression", "dropout": 0.5, "dtype": "float64", **place._asdict()}
+    ensemble = Ensemble([5, 4, 2], 3, seed=0, **settings)
+    x, g = make_data("real")[0], np.ones((64, 2))
+    gradients = np.stack(on_host(ensemble, *(member.vjp(x, g) for member in ensemble)))
+    mean, std = on_host(ensemble, *ensemble.vjp(x, g, return_std=True))
+    np.testing.assert_allclose(mean, gradients.mean(axis=0))
+    np.testing.assert_allclose(std, gradients.std(axis=0))
+    np.testing.assert_array_equal(*on_host(ensemble, ensemble.vjp(x, g), ensemble.vjp(x, g, return_std=True)[0]))
+    samples = on_host(ensemble, ensemble.sample(x, 7))[0]
+    assert samples.shape == (3, 7, 64, 2)
+    np.testing.assert_array_equal(samples[1], *on_host(ensemble, ensemble[1].sample(x, 7)))
+
+
+def test_the_cost_is_the_mean_of_the_members():
+    data = make_data("real")
+    ensemble = Ensemble([5, 4, 1], 3, seed=0, task="regression")
+    costs = [member.cost(data) for member in ensemble]
+    assert ensemble.cost(data) == pytest.approx(np.mean(costs))
+    assert ensemble.cost(data, return_std=True) == pytest.approx((np.mean(costs), np.std(costs)))
+    assert ensemble.cost(Loader(data)) == pytest.approx(np.mean([member.cost(Loader(data)) for member in ensemble]))
+    for evaluate in (ensemble.cost, ensemble.best):
+        with pytest.raises(
+            ValueError, match="data is an iterator, which can be iterated over only once, and every memb"
+        ):
+            evaluate(iter([data]))
 
 
 @pytest.mark.few(host_cupy.NAME, every=0)  # mean and std of CuPy need a driver

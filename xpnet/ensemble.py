@@ -10,7 +10,7 @@ import math
 import operator
 import os
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Sized
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from xpnet.data.sources import Source
     from xpnet.training.callbacks import Callback
     from xpnet.training.loop import Plan
+    from xpnet.training.metrics import Metric
 
 COPIES = 6  # of weights and optimizer state that there are while a chunk of steps runs, about
 
@@ -208,9 +209,7 @@ class Ensemble:
         Network
             The member; it stays a part of the ensemble.
         """
-        from xpnet.data.sources import make_source
         from xpnet.training.arguments import parse_metrics
-        from xpnet.training.evaluate import measure
 
         metrics = [] if metric is None else parse_metrics("metric", [metric], self[0].view.model)
         if metrics and metrics[0].better is None:
@@ -219,8 +218,7 @@ class Ensemble:
                 "xpnet.metrics.Metric with better='min' or 'max'"
             )
         name, sign = ("cost", 1.0) if not metrics else (metrics[0].name, 1.0 if metrics[0].better == "min" else -1.0)
-        views = [network.view for network in self]
-        scores = [sign * measure(view, make_source(data, "data", view.reader), metrics)[name] for view in views]
+        scores = [sign * score[name] for score in self._measure(data, metrics)]
         if np.isnan(scores).all():
             raise ValueError(f"the {name} of every member is NaN")
         return self[int(np.nanargmin(scores))]
@@ -292,7 +290,8 @@ class Ensemble:
             Number of threads between which the members are divided on a CPU. "auto" is the number of cores that the
             process may use, or one if the products of a single network are large enough for several threads.
         progress
-            Whether to show a bar on standard error.
+            Whether to show a bar on standard error, and a line per epoch on standard output if anything is evaluated:
+            for each quantity the mean over the members, and its range in brackets.
 
         Returns
         -------
@@ -403,17 +402,15 @@ class Ensemble:
         threads
             As in `train`.
         progress
-            Whether to show a bar on standard error.
+            Whether to show a bar, and a line per epoch, as in `train`.
 
         Returns
         -------
         dict
             The error of each member that has diverged, by its number.
         """
-        from tqdm.auto import tqdm
-
         from xpnet.backends.threads import AUTO, choose_threads, limit_threads
-        from xpnet.training.callbacks import LOGS, Training, watching
+        from xpnet.training.callbacks import LOGS, SharedProgress, Training, watching
         from xpnet.training.loop import check_schedule, train_epochs
         from xpnet.training.position import Position
         from xpnet.training.together import choose_group_threads, train_together
@@ -450,21 +447,16 @@ class Ensemble:
                 train_epochs(plan, source, training, own, network.rng)
                 for plan, source, training, own, network in zip(plans, sources, trainings, callbacks, self)
             ]
-            total = max(plan.epochs * (per_epoch or 0) for plan, per_epoch in zip(plans, steps)) or None
-            bar = stack.enter_context(
-                tqdm(total=total, unit="batch", leave=False, dynamic_ncols=True, disable=not progress)
-            )
             errors: dict[int, DivergenceError] = {}
+            shown = stack.enter_context(closing(SharedProgress(trainings))) if progress else None
             for results in train_together(loops, trainings, kinds, sources[0].reader, plans[0].optimizer, number):
                 for k, result in results.items():
                     if isinstance(result, DivergenceError):
                         errors[k] = result
                     else:
                         self[k]._take_over(state=result, scaling=sources[k].reader.scaling)
-                furthest = max(trainings, key=lambda training: training.position.total_steps)
-                epoch = min(furthest.position.epoch, furthest.epochs)
-                bar.set_description(f"Epoch {epoch}/{furthest.epochs}, {len(results)} networks", refresh=False)
-                bar.update(max(0, furthest.position.total_steps - bar.n))
+                if shown:
+                    shown.update(results.keys() - errors.keys())
         return errors
 
     def _scalings(self) -> list[Scaling | None]:
@@ -519,6 +511,28 @@ class Ensemble:
         (5, 2, 2)
         """
         return self._stack([network.forward(x) for network in self])
+
+    def sample(self, x: Any, n: int = 100) -> Array:
+        """Compute the outputs of every member n times with dropout left on; see `Network.sample`.
+
+        Parameters
+        ----------
+        x
+            One example (n_in,), or rows (m, n_in).
+        n
+            Number of samples of each member.
+
+        Returns
+        -------
+        array
+            Outputs (members, n, n_out), or (members, n, m, n_out), on the device.
+
+        Raises
+        ------
+        ValueError
+            If the networks have no dropout.
+        """
+        return self._stack([network.sample(x, n) for network in self])
 
     @explain_arguments
     def predict(self, x: Any, return_std: bool = False) -> Any:
@@ -613,6 +627,26 @@ class Ensemble:
         return self._spread([network.jacobian(x) for network in self], return_std)
 
     @explain_arguments
+    def vjp(self, x: Any, g: Any, return_std: bool = False) -> Any:
+        """Compute the gradient gᵀ ∂a/∂x with respect to the inputs, by the mean over the members.
+
+        Parameters
+        ----------
+        x
+            One example (n_in,), or rows (m, n_in).
+        g
+            Gradient with respect to the outputs, (n_out,) or (m, n_out).
+        return_std
+            Whether to return the standard deviation over the members as well.
+
+        Returns
+        -------
+        array, or a pair of arrays
+            Gradients (n_in,) or (m, n_in), on the device; and their standard deviations.
+        """
+        return self._spread([network.vjp(x, g) for network in self], return_std)
+
+    @explain_arguments
     def evaluate(self, data: Any) -> int:
         """Count the examples that the ensemble, by its mean outputs, classifies correctly. Synchronizes."""
         return self._count_correct(data)[0]
@@ -622,6 +656,35 @@ class Ensemble:
         """Compute the fraction of the examples that the ensemble classifies correctly. Synchronizes."""
         correct, n = self._count_correct(data)
         return correct / n
+
+    @explain_arguments
+    def cost(self, data: Any, return_std: bool = False) -> Any:
+        """Compute the mean over the members of their costs, each as `Network.cost` computes it. Synchronizes.
+
+        Parameters
+        ----------
+        data
+            Any finite source that can be iterated over again.
+        return_std
+            Whether to return the standard deviation over the members as well.
+
+        Returns
+        -------
+        float, or a pair of floats
+            The mean cost, which is not that of the mean prediction; and its standard deviation.
+        """
+        costs = [score["cost"] for score in self._measure(data)]
+        mean, std = float(np.mean(costs)), float(np.std(costs))
+        return (mean, std) if return_std else mean
+
+    def _measure(self, data: Any, metrics: Sequence[Metric] = ()) -> list[dict[str, Any]]:
+        """Compute the cost of every member on data, and metrics."""
+        from xpnet.data.sources import make_source, refuse_iterator
+        from xpnet.training.evaluate import measure
+
+        refuse_iterator(data, "data")
+        views = [network.view for network in self]
+        return [measure(view, make_source(data, "data", view.reader), metrics) for view in views]
 
     def _count_correct(self, data: Any) -> tuple[int, int]:
         from xpnet.core.minibatch import decode

@@ -3,7 +3,7 @@
 Each step is a pure function: it takes a source and returns another.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ from xpnet.data.sources import (
     Source,
     check_repeatable,
     make_source,
+    refuse_iterator,
     resident_examples,
     take_rows,
     with_bar,
@@ -107,8 +108,10 @@ def prepare_for_each(
     if rows is not None and request.validation_split is not None:
         raise ValueError(f"validation_split={request.validation_split!r} contradicts rows; give validation_data")
     train = open_training_data(request, reader)
-    validation = _open_shared_evaluation_data(request.validation_data, "validation_data", reader, request)
-    test = _open_shared_evaluation_data(request.test_data, "test_data", reader, request)
+    refuse_iterator(request.validation_data, "validation_data")
+    refuse_iterator(request.test_data, "test_data")
+    validation = _open_evaluation_data(request.validation_data, "validation_data", reader, request)
+    test = _open_evaluation_data(request.test_data, "test_data", reader, request)
     if rows is not None:
         train = _require_resident(train, "rows")
         parts = [(Rows(train, part), validation) for part in parse_rows(rows, members, len(train))]
@@ -304,16 +307,6 @@ def _open_evaluation_data(data: Any, name: str, reader: Reader, request: Request
     if data is None:
         return None
     return make_source(data, name, reader, epochs=request.epochs, progress=request.progress)
-
-
-def _open_shared_evaluation_data(data: Any, name: str, reader: Reader, request: Request) -> Source | None:
-    """Open validation or test data of several networks, each of which is evaluated on all of them."""
-    if isinstance(data, Iterator):
-        raise ValueError(
-            f"{name} is an iterator, which can be iterated over only once, and every member of an Ensemble is "
-            "evaluated on it; give an object that can be iterated over again, such as a DataLoader"
-        )
-    return _open_evaluation_data(data, name, reader, request)
 
 
 def _require_resident(source: Source, argument: str) -> Resident:

@@ -615,6 +615,15 @@ def check_repeatable(source: Source, argument: str) -> None:
         )
 
 
+def refuse_iterator(data: Any, name: str) -> None:
+    """Refuse data on which every member of an ensemble is evaluated, if they can be iterated over only once."""
+    if isinstance(data, Iterator):
+        raise ValueError(
+            f"{name} is an iterator, which can be iterated over only once, and every member of an Ensemble is "
+            "evaluated on it; give an object that can be iterated over again, such as a DataLoader"
+        )
+
+
 def resident_examples(source: Source) -> Examples | None:
     """Return the examples of a source that stay on the device, those of all rows; None if there are none."""
     if isinstance(source, Rows):
