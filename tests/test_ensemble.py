@@ -895,6 +895,15 @@ REFUSED_TRAINING = {
         {"optimizer": [SGD(), SGD(momentum=0.5)]},
         "the optimizer of member 1 is SGD(momentum=0.5, nesterov=False, weight_decay=0.0) and that of member 0 is SGD(",
     ),
+    "array": ({"lr": np.array([[0.1], [0.2]])}, "lr has shape (2, 1); give a number, or a list of 2"),
+    "words": ({"lr": np.array(["a", "b"])}, "lr='a' must be a finite number of at least 0; 0.01 is a usual one"),
+    "epochs": ({"epochs": -1}, "epochs=-1 must be a whole number of at least 0"),
+    "batch size": ({"batch_size": [8, 16]}, "batch_size=[8, 16] must be a whole number of at least 1"),
+    "inputs": ({"train_data": (GOOD[0][:, :4], GOOD[1])}, "X of train_data has shape (64, 4), but must have (n, 5)"),
+    "sample weight": (
+        {"sample_weight": np.ones((2, 64))},
+        "sample_weight has shape (2, 64), but must have (64,): one number per example",
+    ),
     "rate": ({"lr": [0.1, -1.0]}, "lr=-1.0 must be a finite number of at least 0; 0.01 is a usual one"),
     "schedule": ({"lr": [0.1, lambda step, total: -1.0]}, "lr must be a finite number of at least 0, but the schedule"),
     "number": (
@@ -910,6 +919,9 @@ REFUSED_TRAINING = {
         {"rows": [[True, False]] * 2},
         "rows[0] has shape (2,) and dtype bool, but must list row numbers, whole num",
     ),
+    "ragged rows": ({"rows": [[0], [[0, 1], [2]]]}, "rows[1] must list row numbers, whole numbers (setting an array"),
+    "empty rows": ({"rows": [[0], []]}, "rows[1] is empty; give each member at least one row"),
+    "matrix of rows": ({"rows": [np.ones((2, 3), int)] * 2}, "rows[0] has shape (2, 3) and dtype int64, but must list"),
     "row": ({"rows": [[0, 1], [0, 64]]}, "rows[1] goes from 0 to 64, but train_data has 64 rows, from 0"),
     "rows and split": (
         {"rows": [[0, 1]] * 2, "validation_split": 0.5},
@@ -989,11 +1001,25 @@ def test_scalings_that_some_members_lack_are_refused():
         Ensemble.of(plain).train(make_data("real"), 1, progress=False)
 
 
+def run_with(plans, sources, callbacks):
+    ensemble = Ensemble([5, 4, 3], 2, seed=0)
+    source = make_source(GOOD, "data", ensemble[0].view.reader)
+    ensemble.run([plan_for()] * plans, [source] * sources, [[]] * callbacks)
+
+
 REFUSED = {
+    "plans": (lambda: run_with(1, 2, 2), "plans has 1 entries, and the ensemble 2 members; give one for each"),
+    "sources": (lambda: run_with(2, 3, 2), "sources has 3 entries, and the ensemble 2 members; give one for each"),
+    "callbacks": (lambda: run_with(2, 2, 0), "callbacks has 0 entries, and the ensemble 2 members; give one for each"),
+    "negative members": (lambda: Ensemble([2, 1], -3), "members=-3 must be a whole number of at least 1"),
     "members": (lambda: Ensemble([2, 1], 0), "members=0 must be a whole number of at least 1"),
     "seeds": (
         lambda: Ensemble([2, 1], 2, seed=[1]),
         "seed has 1 entries, and the ensemble 2 members; give one for each",
+    ),
+    "no seed": (
+        lambda: Ensemble([2, 1], 2, seed=np.array(3)),
+        "seed=array(3) must be None or a whole number of at least 0",
     ),
     "seed": (lambda: Ensemble([2, 1], 2, seed=[1, -1]), "seed[1]=-1 must be a whole number of at least 0"),
     "sizes": (
@@ -1033,6 +1059,40 @@ def test_bad_input_is_refused(case):
         call()
 
 
+@pytest.mark.parametrize(
+    ("callbacks", "message"),
+    [
+        (
+            lambda: [],
+            "must be a list of callbacks, or a function of the member's number that returns one (too many posit",
+        ),
+        (lambda k: None, "callbacks=None must be a list of callbacks, as in [EarlyStopping()]"),
+        (
+            EarlyStopping,
+            "callbacks=<class 'xpnet.training.callbacks.EarlyStopping'> must be a list of callbacks, as in",
+        ),
+        ([[EarlyStopping()]] * 2, "which is not an object of a subclass of xpnet.Callback; give one, as in"),
+    ],
+)
+def test_callbacks_that_are_no_lists_are_refused(callbacks, message):
+    with pytest.raises(TypeError, match=re.escape(message)):
+        Ensemble([5, 4, 3], 2, seed=0).train(GOOD, callbacks=callbacks)
+
+
+@pytest.mark.parametrize("networks", [5, Network([2, 1], seed=0)])
+def test_an_ensemble_of_something_else_is_refused(networks):
+    with pytest.raises(TypeError, match=r"networks=.* must be a list of networks, as in \[net, net.copy\(\)\]"):
+        Ensemble.of(networks)
+
+
+def test_rates_without_axes_are_numbers():
+    ensembles = [Ensemble([5, 4, 3], 2, seed=7) for _ in range(2)]
+    for ensemble, lr in zip(ensembles, (np.array(0.5), 0.5)):
+        ensemble.train(GOOD, 1, lr=lr, progress=False)
+    for member, other in zip(*ensembles):
+        assert_same(member, snapshot(other))
+
+
 def test_members_are_found_by_their_numbers():
     ensemble = Ensemble([2, 1], 2, seed=0)
     with pytest.raises(IndexError, match="there is no member 2: the ensemble has 2, counted from 0"):
@@ -1057,5 +1117,12 @@ def test_more_memory_than_there_is_is_refused(monkeypatch):
         MemoryError, match=r"training 2 networks of \[5, 4, 3\] needs about 0.0 GiB, and this machine has"
     ):
         ensemble.train(GOOD, progress=False)
+    sources = sources_for(ensemble[0], "classes", [64, 64], [None, None])
+    joined = 2 * 64 * (5 + 1) * 4  # inputs in float32, classes in int32
+    monkeypatch.setitem(pages, "SC_PHYS_PAGES", 6 * 2 * 39 * 4 + joined - 1)
+    ensemble.run([plan_for(optimizer=SGD())] * 2, [sources[0]] * 2, [[], []], threads=1)  # no examples are joined
+    with pytest.raises(MemoryError, match=r"training 2 networks of \[5, 4, 3\] needs about 0.0 GiB, and this machine"):
+        ensemble.run([plan_for(optimizer=SGD())] * 2, sources, [[], []], threads=1)
+    ensemble.run([plan_for(optimizer=SGD())] * 2, sources, [[], []], threads=2)  # nor are these two
     monkeypatch.setattr(os, "sysconf", lambda name: xpnet.ensemble.os.unknown)
     ensemble.train(GOOD, 1, progress=False)  # where the figure is not known, nothing is refused

@@ -6,6 +6,7 @@ Its members are networks. What an ensemble does with them, except training, a lo
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 import operator
 import os
@@ -147,6 +148,8 @@ class Ensemble:
         >>> len(ensemble)
         2
         """
+        if not isinstance(networks, Iterable):
+            raise TypeError(f"networks={networks!r} must be a list of networks, as in [net, net.copy()]")
         networks = list(networks)
         check_alike(networks)
         return cls._made_of([network.copy() for network in networks], [None] * len(networks))
@@ -416,6 +419,11 @@ class Ensemble:
         from xpnet.training.together import choose_group_threads, train_together
 
         backend, model, members = self.backend, self[0].view.model, len(self)
+        for name, value in (("plans", plans), ("sources", sources), ("callbacks", callbacks)):
+            if len(value) != members:
+                raise ValueError(
+                    f"{name} has {len(value)} entries, and the ensemble {members} members; give one for each"
+                )
         check_one_update([plan.optimizer for plan in plans])
         plans = [plan._replace(networks=members) for plan in plans]
         steps = [source.steps(plan.sampling, plan.batch_size) for plan, source in zip(plans, sources)]
@@ -780,7 +788,7 @@ def parse_seeds(seed: Any, members: int) -> list[int]:
     >>> parse_seeds([3, 4], 2)
     [3, 4]
     """
-    if isinstance(seed, (list, tuple, range, np.ndarray)):
+    if isinstance(seed, (list, tuple, range, np.ndarray)) and np.shape(seed) != ():
         if len(seed) != members:
             raise ValueError(f"seed has {len(seed)} entries, and the ensemble {members} members; give one for each")
         return [count(f"seed[{k}]", value, 0) for k, value in enumerate(seed)]
@@ -795,14 +803,18 @@ def one_for_each(argument: str, value: Any, members: int) -> list[Any]:
     >>> one_for_each("lr", 0.1, 3), one_for_each("lr", [0.1, 0.2], 2)
     ([0.1, 0.1, 0.1], [0.1, 0.2])
     """
-    if not isinstance(value, (list, tuple, np.ndarray)):
+    if isinstance(value, np.ndarray):
+        if value.ndim > 1:
+            raise ValueError(f"{argument} has shape {value.shape}; give a number, or a list of {members}")
+        value = value.tolist()
+    if not isinstance(value, (list, tuple)):
         return [value] * members
     if len(value) != members:
         raise ValueError(
             f"{argument} has {len(value)} entries, and the ensemble {members} members; give one for all of them, or a "
             "list with one for each"
         )
-    return [float(item) for item in value] if isinstance(value, np.ndarray) else list(value)
+    return list(value)
 
 
 def copies_for_each(callbacks: Any, members: int) -> list[list[Callback]]:
@@ -810,20 +822,35 @@ def copies_for_each(callbacks: Any, members: int) -> list[list[Callback]]:
     from xpnet.training.arguments import parse_callbacks
     from xpnet.training.callbacks import CSVLog, ModelCheckpoint, TensorBoard
 
-    if callable(callbacks):
+    if callable(callbacks) and not isinstance(callbacks, type):
+        check_call(callbacks)
         lists = [parse_callbacks(callbacks(k)) for k in range(members)]
         every = [callback for part in lists for callback in part]
         if len({id(callback) for callback in every}) < len(every):
             raise ValueError("callbacks returns the same object for several members; make new ones in each call")
         return lists
-    for callback in parse_callbacks(callbacks):
+    shared = parse_callbacks(callbacks)
+    for callback in shared:
         if isinstance(callback, (CSVLog, ModelCheckpoint, TensorBoard)):
             name = type(callback).__name__
             raise ValueError(
                 f"callbacks holds {callback!r}, and all members would write to the same place; give a function of the "
                 f"member's number, as in callbacks=lambda k: [{name}(f'member-{{k}}')]"
             )
-    return [copy.deepcopy(list(callbacks)) for _ in range(members)]
+    return [copy.deepcopy(shared) for _ in range(members)]
+
+
+def check_call(callbacks: Callable[..., Any]) -> None:
+    """Refuse a function that cannot be called with the number of a member."""
+    try:
+        inspect.signature(callbacks).bind(0)
+    except TypeError as error:
+        raise TypeError(
+            f"callbacks={callbacks!r} must be a list of callbacks, or a function of the member's number that returns "
+            f"one ({error})"
+        ) from error
+    except ValueError:  # it has no signature, as some functions written in C
+        pass
 
 
 def check_one_update(optimizers: Sequence[Optimizer]) -> None:

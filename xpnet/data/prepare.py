@@ -186,8 +186,13 @@ def parse_rows(rows: Any, members: int, n: int) -> list[np.ndarray]:
         raise ValueError(f"rows {has}, but must be a list of {members} arrays of row numbers, one for each member")
     parts = []
     for k, part in enumerate(rows):
-        part = np.asarray(part)
-        if part.ndim != 1 or part.dtype.kind not in "iu" or not len(part):
+        try:
+            part = np.asarray(part)
+        except ValueError as error:
+            raise ValueError(f"rows[{k}] must list row numbers, whole numbers ({error})") from error
+        if part.shape == (0,):
+            raise ValueError(f"rows[{k}] is empty; give each member at least one row")
+        if part.ndim != 1 or part.dtype.kind not in "iu":
             raise ValueError(
                 f"rows[{k}] has shape {part.shape} and dtype {part.dtype}, but must list row numbers, whole numbers; "
                 "of a mask, give numpy.flatnonzero(mask)"
