@@ -200,7 +200,7 @@ def test_networks_of_other_kinds_are_not_joined():
 
 def test_members_train_on_rows_of_their_own(place):
     data, rng = make_data("classes"), np.random.default_rng(0)
-    rows = [rng.integers(64, size=40) for _ in SEEDS]
+    rows = [rng.integers(64, size=size) for size in (40, 33, 40)]
     ensemble = Ensemble([5, 4, 3], 3, seed=SEEDS, dtype="float64", **place._asdict())
     ensemble.train(data, 6, 8, lr=1.0, rows=rows, training_metrics=["accuracy"], progress=False)
     for k, seed in enumerate(SEEDS):
@@ -218,6 +218,39 @@ def test_members_validate_on_splits_of_their_own(place):
         assert_close(ensemble[k], net, before, 1e-9)
         for name in ("validation_cost", "validation_accuracy"):
             np.testing.assert_allclose(histories[k][name], history[name], rtol=1e-6)
+
+
+@pytest.mark.few("jax", "strict-device1")
+@pytest.mark.parametrize("way", ["all rows", "rows", "split"])
+def test_classes_are_balanced_for_each_member(way, place):
+    x, y = make_data("classes")
+    settings = {"task": "classification", "dtype": "float64", **place._asdict()}
+    weight = np.random.default_rng(3).choice([0.0, 0.5, 1.0], 64)
+    options = {"epochs": 4, "batch_size": 2, "lr": 0.5, "class_weight": "balanced", "progress": False}
+    rows = [np.random.default_rng(k).integers(64, size=size) for k, size in enumerate((40, 30, 40))]
+    own = {"all rows": {}, "rows": {"rows": rows}, "split": {"validation_split": 0.25}}[way]
+    ensemble = Ensemble([5, 4, 3], 3, seed=SEEDS, **settings)
+    ensemble.train((x, y), sample_weight=weight, **own, **options)
+    for k, seed in enumerate(SEEDS):
+        net = Network([5, 4, 3], seed=seed, **settings)
+        before, part = net.copy(), rows[k] if way == "rows" else slice(None)
+        net.train((x[part], y[part]), sample_weight=weight[part], **({} if way == "rows" else own), **options)
+        assert_close(ensemble[k], net, before, 1e-9)
+        np.testing.assert_allclose(ensemble.histories[k]["cost"], net.history["cost"], rtol=1e-9)
+
+
+def test_members_with_other_weights_share_inputs_and_targets(monkeypatch):
+    pools, make = [], Pool.__init__
+    monkeypatch.setattr(Pool, "__init__", lambda pool, *rest: (pools.append(pool), make(pool, *rest))[1])
+    ensemble = Ensemble([5, 4, 3], 3, seed=0, standardize=True)
+    for _ in range(2):  # by the scaling of the first training, and then with it
+        rows = [np.arange(30)] * 3
+        ensemble.train(GOOD, 1, 8, rows=rows, class_weight="balanced", threads=1, progress=False)
+        assert [len(pool.columns) for pool in pools if pool.parts] == [1]
+        assert len(pools[-1].parts) == 3
+        pools.clear()
+        for member in ensemble:
+            member.scaling = ensemble[0].scaling
 
 
 @pytest.mark.parametrize("way", ["rows", "split"])
@@ -282,7 +315,139 @@ def test_one_bar_shows_the_steps_of_all_members(capsys):
     assert "/16 [" in capsys.readouterr().err
 
 
+# Data sets that are read again, and batches
+
+
+class Loader:
+    """Batches of other sizes, which counts those that it gives."""
+
+    def __init__(self, data, sizes=(8, 8, 8, 5, 5, 20, 8)):
+        (self.x, self.y), self.ends = data, np.cumsum([0, *sizes])
+        self.given = 0
+
+    def __iter__(self):
+        for start, end in zip(self.ends, self.ends[1:]):
+            self.given += 1
+            yield self.x[start:end], self.y[start:end]
+
+
+class Transformed:
+    """A data set that counts the items that it gives."""
+
+    def __init__(self, data):
+        self.x, self.y = data
+        self.given = 0
+
+    def __len__(self):
+        return len(self.y)
+
+    def __getitem__(self, i):
+        self.given += 1
+        return np.tanh(self.x[i]), self.y[i]
+
+
+def endless(data):
+    while True:
+        yield from Loader(data)
+
+
+def train_members_alone(ensemble, data, **options):
+    """Train a copy of each member alone; return the copies, and copies of these from before."""
+    pairs = [(net.copy(), net.copy()) for net in ensemble]
+    for net, _ in pairs:
+        net.train(data(), progress=False, **options)
+    return pairs
+
+
+@pytest.mark.parametrize("case", ["epochs", "endless", "weights", "scaled", "scalings"])
+def test_members_see_the_same_batches_which_are_read_once(case, place):
+    data = make_data("real" if case.startswith("scal") else "classes")
+    settings = {"task": "regression", "standardize": True} if case.startswith("scal") else {"task": "classification"}
+    sizes = [5, 4, 1] if case.startswith("scal") else [5, 4, 3]
+    ensemble = Ensemble(sizes, 3, seed=SEEDS, dtype="float64", **settings, **place._asdict())
+    if case == "scalings":
+        for k, member in enumerate(ensemble):
+            member.train(make_data("real", seed=k), 1, progress=False)
+    options = {"epochs": 4, "lr": 0.1}
+    if case == "endless":
+        options["steps"] = 5
+    if case == "weights":
+        options["class_weight"] = {0: 0.5, 1: 2.0}
+    pairs = train_members_alone(ensemble, lambda: endless(data) if case == "endless" else Loader(data), **options)
+    loader = Loader(data)
+    histories = ensemble.train(endless(data) if case == "endless" else loader, progress=False, **options)
+    for member, (net, before), history in zip(ensemble, pairs, histories):
+        assert_close(member, net, before, 1e-9)
+        np.testing.assert_allclose(history["cost"], net.history["cost"], rtol=1e-9)
+    if case != "endless":
+        assert loader.given == (5 if case == "scaled" else 4) * 7
+
+
+def test_an_endless_loader_is_read_no_further_than_needed():
+    loader = Loader(make_data("classes"), [8] * 8)
+    ensemble = Ensemble([5, 4, 3], 3, seed=0)
+    ensemble.train((batch for _ in range(9) for batch in loader), 3, steps=10, progress=False)
+    assert loader.given == 30
+
+
+def test_members_that_stop_early_leave_the_batches_to_the_others(place):
+    data = make_data("classes")
+    ensemble = Ensemble([5, 4, 3], 3, seed=SEEDS, dtype="float64", **place._asdict())
+    options = {"epochs": 5, "validation_data": data, "lr": 0.5}
+
+    def stops(k):
+        return [EarlyStopping(1, min_delta=[0.0, 10.0, 0.01][k])]
+
+    pairs = [(net.copy(), net.copy()) for net in ensemble]
+    for k, (net, _) in enumerate(pairs):
+        net.train(Loader(data), callbacks=stops(k), progress=False, **options)
+    histories = ensemble.train(Loader(data), callbacks=stops, progress=False, **options)
+    assert len({len(history) for history in histories}) > 1
+    for member, (net, before) in zip(ensemble, pairs):
+        assert_close(member, net, before, 1e-9)
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+def test_a_data_set_is_read_again_in_the_order_of_each_member(standardize, place):
+    data = make_data("classes", 44)
+    settings = {"task": "classification", "standardize": standardize, "dtype": "float64"}
+    ensemble = Ensemble([5, 4, 3], 3, seed=SEEDS, **settings, **place._asdict())
+    options = {"epochs": 3, "batch_size": 8, "lr": 0.1, "cache": False}
+    pairs = train_members_alone(ensemble, lambda: Transformed(data), **options)
+    data_set = Transformed(data)
+    ensemble.train(data_set, progress=False, **options)
+    for member, (net, before) in zip(ensemble, pairs):
+        assert_close(member, net, before, 1e-9)
+    assert data_set.given == 1 + 3 * 3 * 44 + 44 * standardize  # one to check it first
+
+
+def test_many_members_read_few_examples_at_once():
+    def chunks(networks):
+        data = np.zeros((1000, 600), np.float32), np.zeros(1000)
+        source = make_source(Transformed(data), "data", Network([600, 1]).view.reader, cache=False)
+        drawn = source.chunks(SAMPLING["shuffle"], np.random.default_rng(0), 100, 1000, networks)
+        return [chunk.index.shape for chunk in drawn]
+
+    assert chunks(1) == chunks(16) == [(10, 100)]
+    assert chunks(16 * 20) == [(3, 100), (3, 100), (3, 100), (1, 100)]  # 2²² numbers for 16 members
+
+
 # Members that differ in more than `train` can say
+
+
+def test_members_have_dropout_rates_initial_weights_and_optimizers_of_their_own(place):
+    rates, inits = [[0.1, 0.5, 0.0], [0.3, 0.2, 0.0], [0.05, 0.9, 0.0]], ["zeros", "he_normal", "orthogonal"]
+    options = {"task": "classification", "dtype": "float64", **place._asdict()}
+    nets = [Network([5, 6, 4, 3], dropout=rates[k], init=inits[k], seed=k, **options) for k in range(3)]
+    for net, decay in zip(nets, (0.0, 0.1, 0.01)):
+        net.reset_optimizer(SGD(momentum=0.9, weight_decay=decay))
+    ensemble, data = Ensemble.of(nets), make_data("classes")
+    ensemble.train(data, 5, 8, lr=0.1, progress=False)
+    for member, net, rate in zip(ensemble, nets, rates):
+        before = net.copy()
+        net.train(data, 5, 8, lr=0.1, progress=False)
+        assert_close(member, net, before, 1e-9)
+        assert member.dropout == rate
 
 
 def plan_for(epochs=4, batch_size=8, lr=0.5, sampling="shuffle", alpha=0.0, optimizer=None):
@@ -414,6 +579,35 @@ def test_members_of_other_optimizers_are_refused():
         ensemble.run([plan_for(), plan_for(optimizer=SGD())], [source] * 2, [[], []])
 
 
+# Lines of epochs
+
+
+def test_a_line_per_epoch_has_means_and_ranges(capsys):
+    data = make_data("classes")
+    ensemble = Ensemble([5, 4, 3], 3, seed=0, task="classification")
+    stops = [[EarlyStopping(1, min_delta=10.0)], [], []]
+    options = {"validation_data": data, "rows": [np.arange(20), np.arange(64), np.arange(20)]}
+    histories = ensemble.train(data, 3, 8, test_data=data, callbacks=lambda k: stops[k], **options)
+    lines = capsys.readouterr().out.splitlines()
+    assert [len(history) for history in histories] == [2, 3, 3]
+    assert len(lines) == 3
+    for epoch, line in enumerate(lines):
+        rows = [history.rows[epoch] for history in histories if len(history) > epoch]
+        parts = []
+        for name in ("validation_cost", "test_cost", "test_accuracy"):
+            values = [row[name] for row in rows]
+            text = f"{np.mean(values):.6g} ({min(values):.6g} to {max(values):.6g})"
+            parts.append(f"{name.replace('_', ' ')}: {text}")
+        assert line == f"Epoch: {epoch + 1} / 3,\t {len(rows)} networks,\t " + "\t ".join(parts)
+
+
+def test_lines_are_written_for_epochs_in_which_a_member_diverges(capsys):
+    ensemble = Ensemble([5, 4, 1], 2, seed=0, activation="relu", task="regression")
+    with pytest.raises(DivergenceError):
+        ensemble.train(make_data("real"), 2, 8, lr=[0.001, 1e20], test_data=make_data("real"))
+    assert [line.split("\t")[1] for line in capsys.readouterr().out.splitlines()] == [" 1 networks,"] * 2
+
+
 # Interrupts and divergence
 
 
@@ -513,6 +707,36 @@ def test_classes_are_those_of_the_mean_probabilities(classes):
     assert classes.evaluate((x, y)) == (labels == y).sum()
     assert classes.accuracy((x, y)) == (labels == y).mean()
     assert int(classes.predict(x[0])) == labels[0]
+
+
+@pytest.mark.few(host_cupy.NAME, every=0)  # mean and std of CuPy need a driver
+@pytest.mark.few("jax", "strict-device1", every=0)
+def test_gradients_and_samples_of_all_members(place):
+    settings = {"task": "regression", "dropout": 0.5, "dtype": "float64", **place._asdict()}
+    ensemble = Ensemble([5, 4, 2], 3, seed=0, **settings)
+    x, g = make_data("real")[0], np.ones((64, 2))
+    gradients = np.stack(on_host(ensemble, *(member.vjp(x, g) for member in ensemble)))
+    mean, std = on_host(ensemble, *ensemble.vjp(x, g, return_std=True))
+    np.testing.assert_allclose(mean, gradients.mean(axis=0))
+    np.testing.assert_allclose(std, gradients.std(axis=0))
+    np.testing.assert_array_equal(*on_host(ensemble, ensemble.vjp(x, g), ensemble.vjp(x, g, return_std=True)[0]))
+    samples = on_host(ensemble, ensemble.sample(x, 7))[0]
+    assert samples.shape == (3, 7, 64, 2)
+    np.testing.assert_array_equal(samples[1], *on_host(ensemble, ensemble[1].sample(x, 7)))
+
+
+def test_the_cost_is_the_mean_of_the_members():
+    data = make_data("real")
+    ensemble = Ensemble([5, 4, 1], 3, seed=0, task="regression")
+    costs = [member.cost(data) for member in ensemble]
+    assert ensemble.cost(data) == pytest.approx(np.mean(costs))
+    assert ensemble.cost(data, return_std=True) == pytest.approx((np.mean(costs), np.std(costs)))
+    assert ensemble.cost(Loader(data)) == pytest.approx(np.mean([member.cost(Loader(data)) for member in ensemble]))
+    for evaluate in (ensemble.cost, ensemble.best):
+        with pytest.raises(
+            ValueError, match="data is an iterator, which can be iterated over only once, and every memb"
+        ):
+            evaluate(iter([data]))
 
 
 @pytest.mark.few(host_cupy.NAME, every=0)  # mean and std of CuPy need a driver
@@ -671,6 +895,15 @@ REFUSED_TRAINING = {
         {"optimizer": [SGD(), SGD(momentum=0.5)]},
         "the optimizer of member 1 is SGD(momentum=0.5, nesterov=False, weight_decay=0.0) and that of member 0 is SGD(",
     ),
+    "array": ({"lr": np.array([[0.1], [0.2]])}, "lr has shape (2, 1); give a number, or a list of 2"),
+    "words": ({"lr": np.array(["a", "b"])}, "lr='a' must be a finite number of at least 0; 0.01 is a usual one"),
+    "epochs": ({"epochs": -1}, "epochs=-1 must be a whole number of at least 0"),
+    "batch size": ({"batch_size": [8, 16]}, "batch_size=[8, 16] must be a whole number of at least 1"),
+    "inputs": ({"train_data": (GOOD[0][:, :4], GOOD[1])}, "X of train_data has shape (64, 4), but must have (n, 5)"),
+    "sample weight": (
+        {"sample_weight": np.ones((2, 64))},
+        "sample_weight has shape (2, 64), but must have (64,): one number per example",
+    ),
     "rate": ({"lr": [0.1, -1.0]}, "lr=-1.0 must be a finite number of at least 0; 0.01 is a usual one"),
     "schedule": ({"lr": [0.1, lambda step, total: -1.0]}, "lr must be a finite number of at least 0, but the schedule"),
     "number": (
@@ -686,26 +919,43 @@ REFUSED_TRAINING = {
         {"rows": [[True, False]] * 2},
         "rows[0] has shape (2,) and dtype bool, but must list row numbers, whole num",
     ),
+    "ragged rows": ({"rows": [[0], [[0, 1], [2]]]}, "rows[1] must list row numbers, whole numbers (setting an array"),
+    "empty rows": ({"rows": [[0], []]}, "rows[1] is empty; give each member at least one row"),
+    "matrix of rows": ({"rows": [np.ones((2, 3), int)] * 2}, "rows[0] has shape (2, 3) and dtype int64, but must list"),
     "row": ({"rows": [[0, 1], [0, 64]]}, "rows[1] goes from 0 to 64, but train_data has 64 rows, from 0"),
-    "other lengths": (
-        {"rows": [[0, 1], [0, 1, 2]]},
-        "rows[1] has 3 rows and rows[0] has 2; members take their steps together, so give all of them the same number",
-    ),
     "rows and split": (
         {"rows": [[0, 1]] * 2, "validation_split": 0.5},
         "validation_split=0.5 contradicts rows; give validation_data",
     ),
     "weights": (
-        {"sample_weight": [0.0] * 4 + [1.0] * 60},
-        "sample_weight and class_weight give 4 of 64 examples the weight 0, and an Ensemble takes weights above 0",
+        {"sample_weight": [0.0] * 4 + [1.0] * 60, "rows": [[0, 4], [0, 1]]},
+        "sample_weight and class_weight leave every example of train_data with the weight zero",
     ),
-    "balanced": (
-        {"class_weight": "balanced", "validation_split": 0.5},
-        'class_weight="balanced" does not go with validation_split in an Ensemble, as every member would have',
+    "rows of batches": (
+        {"train_data": iter([GOOD]), "rows": [[0, 1]] * 2},
+        "rows needs all examples beforehand; give train_data as arrays, as",
     ),
-    "batches": (
-        {"train_data": iter([GOOD])},
-        "an Ensemble needs all examples beforehand; give train_data as arrays, as",
+    "split of batches": (
+        {"train_data": iter([GOOD]), "validation_split": 0.5},
+        "validation_split needs all examples beforehand; give train_data as arrays, as",
+    ),
+    "iterator": (
+        {"validation_data": iter([GOOD])},
+        "validation_data is an iterator, which can be iterated over only once, and every member of an Ensemble is eval",
+    ),
+    "epochs of an iterator": (
+        {"train_data": iter([GOOD]), "epochs": 2},
+        "train_data is an iterator, which can be iterated over only once, not epochs=2 times; give an",
+    ),
+    "training metrics of an iterator": (
+        {"train_data": iter([GOOD]), "training_metrics": ["accuracy"]},
+        "training_metrics iterates over the training data besides training on it, and train_data can be iterated over",
+    ),
+    "steps": ({"steps": 3}, "steps=3 is for an iterable of batches; train_data has a length, so give epochs"),
+    "no steps": ({"train_data": iter([GOOD]), "steps": 0}, "steps=0 must be a whole number of at least 1"),
+    "schedule without steps": (
+        {"train_data": iter([GOOD]), "lr": [0.1, Step(0.1)]},
+        "lr is a schedule, which needs the number of steps, and train_data has no length; give steps",
     ),
     "threads": ({"threads": 0}, 'threads=0 must be a whole number of at least 1, or "auto"'),
     "writing": (
@@ -735,8 +985,7 @@ def test_bad_trainings_change_nothing(case):
 
 
 @pytest.mark.parametrize(
-    ("options", "name"),
-    [({"checkpoint": "file"}, "checkpoint='file'"), ({"steps": 3}, "steps=3"), ({"cache": False}, "cache")],
+    ("options", "name"), [({"checkpoint": "file"}, "checkpoint='file'"), ({"blas_threads": 1}, "blas_threads=1")]
 )
 def test_arguments_of_networks_that_ensembles_lack(options, name):
     with pytest.raises(TypeError, match=f"{name}.* is not an argument of train"):
@@ -752,11 +1001,25 @@ def test_scalings_that_some_members_lack_are_refused():
         Ensemble.of(plain).train(make_data("real"), 1, progress=False)
 
 
+def run_with(plans, sources, callbacks):
+    ensemble = Ensemble([5, 4, 3], 2, seed=0)
+    source = make_source(GOOD, "data", ensemble[0].view.reader)
+    ensemble.run([plan_for()] * plans, [source] * sources, [[]] * callbacks)
+
+
 REFUSED = {
+    "plans": (lambda: run_with(1, 2, 2), "plans has 1 entries, and the ensemble 2 members; give one for each"),
+    "sources": (lambda: run_with(2, 3, 2), "sources has 3 entries, and the ensemble 2 members; give one for each"),
+    "callbacks": (lambda: run_with(2, 2, 0), "callbacks has 0 entries, and the ensemble 2 members; give one for each"),
+    "negative members": (lambda: Ensemble([2, 1], -3), "members=-3 must be a whole number of at least 1"),
     "members": (lambda: Ensemble([2, 1], 0), "members=0 must be a whole number of at least 1"),
     "seeds": (
         lambda: Ensemble([2, 1], 2, seed=[1]),
         "seed has 1 entries, and the ensemble 2 members; give one for each",
+    ),
+    "no seed": (
+        lambda: Ensemble([2, 1], 2, seed=np.array(3)),
+        "seed=array(3) must be None or a whole number of at least 0",
     ),
     "seed": (lambda: Ensemble([2, 1], 2, seed=[1, -1]), "seed[1]=-1 must be a whole number of at least 0"),
     "sizes": (
@@ -768,6 +1031,11 @@ REFUSED = {
     "shapes": (
         lambda: Ensemble.of([Network([2, 1]), Network([3, 1])]),
         "network 1 has sizes=[3, 1] and network 0 has sizes=[2, 1]; the members of an ensemble must have the same",
+    ),
+    "dropout": (
+        lambda: Ensemble.of([Network([2, 2, 1], dropout=0.1), Network([2, 2, 1])]),
+        "network 1 has dropout=[0.0, 0.0] and network 0 has dropout=[0.0, 0.1]; the members of an ensemble must have "
+        "dropout in the same layers",
     ),
     "activations": (
         lambda: Ensemble.of([Network([2, 2, 1]), Network([2, 2, 1], activation="tanh")]),
@@ -789,6 +1057,40 @@ def test_bad_input_is_refused(case):
     call, message = REFUSED[case]
     with pytest.raises(ValueError, match=re.escape(message)):
         call()
+
+
+@pytest.mark.parametrize(
+    ("callbacks", "message"),
+    [
+        (
+            lambda: [],
+            "must be a list of callbacks, or a function of the member's number that returns one (too many posit",
+        ),
+        (lambda k: None, "callbacks=None must be a list of callbacks, as in [EarlyStopping()]"),
+        (
+            EarlyStopping,
+            "callbacks=<class 'xpnet.training.callbacks.EarlyStopping'> must be a list of callbacks, as in",
+        ),
+        ([[EarlyStopping()]] * 2, "which is not an object of a subclass of xpnet.Callback; give one, as in"),
+    ],
+)
+def test_callbacks_that_are_no_lists_are_refused(callbacks, message):
+    with pytest.raises(TypeError, match=re.escape(message)):
+        Ensemble([5, 4, 3], 2, seed=0).train(GOOD, callbacks=callbacks)
+
+
+@pytest.mark.parametrize("networks", [5, Network([2, 1], seed=0)])
+def test_an_ensemble_of_something_else_is_refused(networks):
+    with pytest.raises(TypeError, match=r"networks=.* must be a list of networks, as in \[net, net.copy\(\)\]"):
+        Ensemble.of(networks)
+
+
+def test_rates_without_axes_are_numbers():
+    ensembles = [Ensemble([5, 4, 3], 2, seed=7) for _ in range(2)]
+    for ensemble, lr in zip(ensembles, (np.array(0.5), 0.5)):
+        ensemble.train(GOOD, 1, lr=lr, progress=False)
+    for member, other in zip(*ensembles):
+        assert_same(member, snapshot(other))
 
 
 def test_members_are_found_by_their_numbers():
@@ -815,5 +1117,12 @@ def test_more_memory_than_there_is_is_refused(monkeypatch):
         MemoryError, match=r"training 2 networks of \[5, 4, 3\] needs about 0.0 GiB, and this machine has"
     ):
         ensemble.train(GOOD, progress=False)
+    sources = sources_for(ensemble[0], "classes", [64, 64], [None, None])
+    joined = 2 * 64 * (5 + 1) * 4  # inputs in float32, classes in int32
+    monkeypatch.setitem(pages, "SC_PHYS_PAGES", 6 * 2 * 39 * 4 + joined - 1)
+    ensemble.run([plan_for(optimizer=SGD())] * 2, [sources[0]] * 2, [[], []], threads=1)  # no examples are joined
+    with pytest.raises(MemoryError, match=r"training 2 networks of \[5, 4, 3\] needs about 0.0 GiB, and this machine"):
+        ensemble.run([plan_for(optimizer=SGD())] * 2, sources, [[], []], threads=1)
+    ensemble.run([plan_for(optimizer=SGD())] * 2, sources, [[], []], threads=2)  # nor are these two
     monkeypatch.setattr(os, "sysconf", lambda name: xpnet.ensemble.os.unknown)
     ensemble.train(GOOD, 1, progress=False)  # where the figure is not known, nothing is refused

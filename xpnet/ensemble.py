@@ -6,11 +6,12 @@ Its members are networks. What an ensemble does with them, except training, a lo
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 import operator
 import os
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Sized
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from xpnet.data.sources import Source
     from xpnet.training.callbacks import Callback
     from xpnet.training.loop import Plan
+    from xpnet.training.metrics import Metric
 
 COPIES = 6  # of weights and optimizer state that there are while a chunk of steps runs, about
 
@@ -132,7 +134,8 @@ class Ensemble:
         Parameters
         ----------
         networks
-            The networks; all of them with the same arguments, except `seed`.
+            The networks; all of them with the same arguments, except `seed` and `init`. Their dropout rates may differ,
+            if the same layers have dropout.
 
         Raises
         ------
@@ -145,6 +148,8 @@ class Ensemble:
         >>> len(ensemble)
         2
         """
+        if not isinstance(networks, Iterable):
+            raise TypeError(f"networks={networks!r} must be a list of networks, as in [net, net.copy()]")
         networks = list(networks)
         check_alike(networks)
         return cls._made_of([network.copy() for network in networks], [None] * len(networks))
@@ -213,9 +218,7 @@ class Ensemble:
         Network
             The member; it stays a part of the ensemble.
         """
-        from xpnet.data.sources import make_source
         from xpnet.training.arguments import parse_metrics
-        from xpnet.training.evaluate import measure
 
         metrics = [] if metric is None else parse_metrics("metric", [metric], self[0].view.model)
         if metrics and metrics[0].better is None:
@@ -224,8 +227,7 @@ class Ensemble:
                 "xpnet.metrics.Metric with better='min' or 'max'"
             )
         name, sign = ("cost", 1.0) if not metrics else (metrics[0].name, 1.0 if metrics[0].better == "min" else -1.0)
-        views = [network.view for network in self]
-        scores = [sign * measure(view, make_source(data, "data", view.reader), metrics)[name] for view in views]
+        scores = [sign * score[name] for score in self._measure(data, metrics)]
         if np.isnan(scores).all():
             raise ValueError(f"the {name} of every member is NaN")
         return self[int(np.nanargmin(scores))]
@@ -251,6 +253,8 @@ class Ensemble:
         callbacks: Sequence[Callback] | Callable[[int], Sequence[Callback]] = (),
         metrics: Sequence[Any] = (),
         training_metrics: Sequence[Any] = (),
+        steps: int | None = None,
+        cache: bool = True,
         threads: int | str = "auto",
         progress: bool = True,
     ) -> list[History]:
@@ -262,7 +266,8 @@ class Ensemble:
         ----------
         train_data
             A tuple (X, y) of arrays; a sequence of (x, y) pairs; or a map-style data set, read once. All members share
-            these examples, and each draws minibatches in its own order.
+            these examples, and each draws minibatches in its own order. Or an iterable of batches: it is read once for
+            all members, which see the same batches in the same order.
         epochs, batch_size, sampling
             As in `Network.train`; the same for all members.
         lr
@@ -271,26 +276,31 @@ class Ensemble:
             An optimizer; or a list with one for each member, of one kind and with the same options turned on, while the
             numbers may differ.
         rows
-            For each member an array of the rows of `train_data` to train on, for folds and bagging: whole numbers, as
-            many for each member. A row may come several times.
+            For each member an array of the rows of `train_data` to train on, for folds and bagging: whole numbers. A
+            row may come several times. Members with different numbers of rows take their steps in separate groups.
         validation_data, test_data
-            Any finite source, the same for all members; costs and metrics go into the members' histories.
+            Any finite source that can be iterated over again, the same for all members; costs and metrics go into the
+            members' histories.
         validation_split
             Fraction of the training data to validate on instead. Every member has its own split, by its seed.
         sample_weight, class_weight
-            As in `Network.train`, but weights must be above 0, and "balanced" goes with neither `rows` nor
-            `validation_split`.
+            As in `Network.train`; with "balanced", the classes have the same total weight in the rows of each member.
         callbacks
             A list of callbacks, which is copied for each member: every member stops early, for example, by its own
             validation cost. Or a function of the member's number that returns the list for that member, for callbacks
             that write files, or that you want to look at afterwards.
         metrics, training_metrics
             As in `Network.train`.
+        steps
+            Minibatches per epoch, for an iterable of batches; required if it is endless.
+        cache
+            False reads a data set again each epoch, for random transforms: every member by itself, in its own order.
         threads
             Number of threads between which the members are divided on a CPU. "auto" is the number of cores that the
             process may use, or one if the products of a single network are large enough for several threads.
         progress
-            Whether to show a bar on standard error.
+            Whether to show a bar on standard error, and a line per epoch on standard output if anything is evaluated:
+            for each quantity the mean over the members, and its range in brackets.
 
         Returns
         -------
@@ -329,6 +339,7 @@ class Ensemble:
         first, members = self[0], len(self)
         model, backend = first.view.model, first.backend
         epochs, batch_size = parse_epochs(epochs), count("batch_size", batch_size, 1)
+        steps = None if steps is None else count("steps", steps, 1)
         optimizers = [
             network.optimizer if value is None else parse_optimizer(value)
             for network, value in zip(self, one_for_each("optimizer", optimizer, members))
@@ -354,6 +365,8 @@ class Ensemble:
             sample_weight=sample_weight,
             class_weight=class_weight,
             epochs=epochs,
+            steps=steps,
+            cache=cache,
             progress=progress,
         )
         with backend.scope(first.dtype):  # for the user's own code, too: data sets, metrics and callbacks
@@ -398,22 +411,25 @@ class Ensemble:
         threads
             As in `train`.
         progress
-            Whether to show a bar on standard error.
+            Whether to show a bar, and a line per epoch, as in `train`.
 
         Returns
         -------
         dict
             The error of each member that has diverged, by its number.
         """
-        from tqdm.auto import tqdm
-
         from xpnet.backends.threads import AUTO, choose_threads, limit_threads
-        from xpnet.training.callbacks import LOGS, Training, watching
+        from xpnet.training.callbacks import LOGS, SharedProgress, Training, watching
         from xpnet.training.loop import check_schedule, train_epochs
         from xpnet.training.position import Position
         from xpnet.training.together import choose_group_threads, train_together
 
         backend, model, members = self.backend, self[0].view.model, len(self)
+        for name, value in (("plans", plans), ("sources", sources), ("callbacks", callbacks)):
+            if len(value) != members:
+                raise ValueError(
+                    f"{name} has {len(value)} entries, and the ensemble {members} members; give one for each"
+                )
         check_one_update([plan.optimizer for plan in plans])
         plans = [plan._replace(networks=members) for plan in plans]
         steps = [source.steps(plan.sampling, plan.batch_size) for plan, source in zip(plans, sources)]
@@ -445,21 +461,16 @@ class Ensemble:
                 train_epochs(plan, source, training, own, network.rng)
                 for plan, source, training, own, network in zip(plans, sources, trainings, callbacks, self)
             ]
-            total = max(plan.epochs * (per_epoch or 0) for plan, per_epoch in zip(plans, steps))
-            bar = stack.enter_context(
-                tqdm(total=total, unit="batch", leave=False, dynamic_ncols=True, disable=not progress)
-            )
             errors: dict[int, DivergenceError] = {}
+            shown = stack.enter_context(closing(SharedProgress(trainings))) if progress else None
             for results in train_together(loops, trainings, kinds, sources[0].reader, plans[0].optimizer, number):
                 for k, result in results.items():
                     if isinstance(result, DivergenceError):
                         errors[k] = result
                     else:
                         self[k]._take_over(state=result, scaling=sources[k].reader.scaling)
-                furthest = max(trainings, key=lambda training: training.position.total_steps)
-                epoch = min(furthest.position.epoch, furthest.epochs)
-                bar.set_description(f"Epoch {epoch}/{furthest.epochs}, {len(results)} networks", refresh=False)
-                bar.update(max(0, furthest.position.total_steps - bar.n))
+                if shown:
+                    shown.update(results.keys() - errors.keys())
         return errors
 
     def _scalings(self) -> list[Scaling | None]:
@@ -514,6 +525,28 @@ class Ensemble:
         (5, 2, 2)
         """
         return self._stack([network.forward(x) for network in self])
+
+    def sample(self, x: Any, n: int = 100) -> Array:
+        """Compute the outputs of every member n times with dropout left on; see `Network.sample`.
+
+        Parameters
+        ----------
+        x
+            One example (n_in,), or rows (m, n_in).
+        n
+            Number of samples of each member.
+
+        Returns
+        -------
+        array
+            Outputs (members, n, n_out), or (members, n, m, n_out), on the device.
+
+        Raises
+        ------
+        ValueError
+            If the networks have no dropout.
+        """
+        return self._stack([network.sample(x, n) for network in self])
 
     @explain_arguments
     def predict(self, x: Any, return_std: bool = False) -> Any:
@@ -608,6 +641,26 @@ class Ensemble:
         return self._spread([network.jacobian(x) for network in self], return_std)
 
     @explain_arguments
+    def vjp(self, x: Any, g: Any, return_std: bool = False) -> Any:
+        """Compute the gradient gᵀ ∂a/∂x with respect to the inputs, by the mean over the members.
+
+        Parameters
+        ----------
+        x
+            One example (n_in,), or rows (m, n_in).
+        g
+            Gradient with respect to the outputs, (n_out,) or (m, n_out).
+        return_std
+            Whether to return the standard deviation over the members as well.
+
+        Returns
+        -------
+        array, or a pair of arrays
+            Gradients (n_in,) or (m, n_in), on the device; and their standard deviations.
+        """
+        return self._spread([network.vjp(x, g) for network in self], return_std)
+
+    @explain_arguments
     def evaluate(self, data: Any) -> int:
         """Count the examples that the ensemble, by its mean outputs, classifies correctly. Synchronizes."""
         return self._count_correct(data)[0]
@@ -617,6 +670,35 @@ class Ensemble:
         """Compute the fraction of the examples that the ensemble classifies correctly. Synchronizes."""
         correct, n = self._count_correct(data)
         return correct / n
+
+    @explain_arguments
+    def cost(self, data: Any, return_std: bool = False) -> Any:
+        """Compute the mean over the members of their costs, each as `Network.cost` computes it. Synchronizes.
+
+        Parameters
+        ----------
+        data
+            Any finite source that can be iterated over again.
+        return_std
+            Whether to return the standard deviation over the members as well.
+
+        Returns
+        -------
+        float, or a pair of floats
+            The mean cost, which is not that of the mean prediction; and its standard deviation.
+        """
+        costs = [score["cost"] for score in self._measure(data)]
+        mean, std = float(np.mean(costs)), float(np.std(costs))
+        return (mean, std) if return_std else mean
+
+    def _measure(self, data: Any, metrics: Sequence[Metric] = ()) -> list[dict[str, Any]]:
+        """Compute the cost of every member on data, and metrics."""
+        from xpnet.data.sources import make_source, refuse_iterator
+        from xpnet.training.evaluate import measure
+
+        refuse_iterator(data, "data")
+        views = [network.view for network in self]
+        return [measure(view, make_source(data, "data", view.reader), metrics) for view in views]
 
     def _count_correct(self, data: Any) -> tuple[int, int]:
         from xpnet.core.minibatch import decode
@@ -712,7 +794,7 @@ def parse_seeds(seed: Any, members: int) -> list[int]:
     >>> parse_seeds([3, 4], 2)
     [3, 4]
     """
-    if isinstance(seed, (list, tuple, range, np.ndarray)):
+    if isinstance(seed, (list, tuple, range, np.ndarray)) and np.shape(seed) != ():
         if len(seed) != members:
             raise ValueError(f"seed has {len(seed)} entries, and the ensemble {members} members; give one for each")
         return [count(f"seed[{k}]", value, 0) for k, value in enumerate(seed)]
@@ -727,14 +809,18 @@ def one_for_each(argument: str, value: Any, members: int) -> list[Any]:
     >>> one_for_each("lr", 0.1, 3), one_for_each("lr", [0.1, 0.2], 2)
     ([0.1, 0.1, 0.1], [0.1, 0.2])
     """
-    if not isinstance(value, (list, tuple, np.ndarray)):
+    if isinstance(value, np.ndarray):
+        if value.ndim > 1:
+            raise ValueError(f"{argument} has shape {value.shape}; give a number, or a list of {members}")
+        value = value.tolist()
+    if not isinstance(value, (list, tuple)):
         return [value] * members
     if len(value) != members:
         raise ValueError(
             f"{argument} has {len(value)} entries, and the ensemble {members} members; give one for all of them, or a "
             "list with one for each"
         )
-    return [float(item) for item in value] if isinstance(value, np.ndarray) else list(value)
+    return list(value)
 
 
 def copies_for_each(callbacks: Any, members: int) -> list[list[Callback]]:
@@ -742,20 +828,35 @@ def copies_for_each(callbacks: Any, members: int) -> list[list[Callback]]:
     from xpnet.training.arguments import parse_callbacks
     from xpnet.training.callbacks import CSVLog, ModelCheckpoint, TensorBoard
 
-    if callable(callbacks):
+    if callable(callbacks) and not isinstance(callbacks, type):
+        check_call(callbacks)
         lists = [parse_callbacks(callbacks(k)) for k in range(members)]
         every = [callback for part in lists for callback in part]
         if len({id(callback) for callback in every}) < len(every):
             raise ValueError("callbacks returns the same object for several members; make new ones in each call")
         return lists
-    for callback in parse_callbacks(callbacks):
+    shared = parse_callbacks(callbacks)
+    for callback in shared:
         if isinstance(callback, (CSVLog, ModelCheckpoint, TensorBoard)):
             name = type(callback).__name__
             raise ValueError(
                 f"callbacks holds {callback!r}, and all members would write to the same place; give a function of the "
                 f"member's number, as in callbacks=lambda k: [{name}(f'member-{{k}}')]"
             )
-    return [copy.deepcopy(list(callbacks)) for _ in range(members)]
+    return [copy.deepcopy(shared) for _ in range(members)]
+
+
+def check_call(callbacks: Callable[..., Any]) -> None:
+    """Refuse a function that cannot be called with the number of a member."""
+    try:
+        inspect.signature(callbacks).bind(0)
+    except TypeError as error:
+        raise TypeError(
+            f"callbacks={callbacks!r} must be a list of callbacks, or a function of the member's number that returns "
+            f"one ({error})"
+        ) from error
+    except ValueError:  # it has no signature, as some functions written in C
+        pass
 
 
 def check_one_update(optimizers: Sequence[Optimizer]) -> None:
@@ -789,12 +890,16 @@ def check_alike(networks: Sequence[Any]) -> None:
             for one in (network, networks[0])
         )
         for name, value in settings.items():
-            if value != others[name]:
+            differs, same = value != others[name], "the same"
+            if name == "dropout":  # rates are numbers in the state, which may differ
+                differs, same = [*map(bool, value)] != [*map(bool, others[name])], "dropout in the same layers"
+            if differs:
                 raise ValueError(
                     f"network {k} has {name}={value!r} and network 0 has {name}={others[name]!r}; the members of an "
-                    "ensemble must have the same"
+                    f"ensemble must have {same}"
                 )
-        if network.view.model != networks[0].view.model:
+        models = [one.view.model._replace(dropout=()) for one in (network, networks[0])]
+        if models[0] != models[1]:
             raise ValueError(
                 f"networks {k} and 0 have activations or costs of the same names that differ; give the same"
             )

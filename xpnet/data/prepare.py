@@ -4,6 +4,7 @@ Each step is a pure function: it takes a source and returns another.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,21 @@ from xpnet.core.minibatch import one_hot
 from xpnet.core.scaling import Scaling, compute_scaling
 from xpnet.data.reader import Reader, as_real_array
 from xpnet.data.sampling import in_order
-from xpnet.data.sources import Resident, Rows, Source, check_repeatable, make_source, take_rows, with_bar, with_weight
+from xpnet.data.sources import (
+    Batches,
+    Resident,
+    Rows,
+    SharedBatches,
+    SharedPass,
+    Source,
+    check_repeatable,
+    make_source,
+    refuse_iterator,
+    resident_examples,
+    take_rows,
+    with_bar,
+    with_weight,
+)
 from xpnet.data.weights import check_some_weight, check_weights, relative_weight
 
 
@@ -89,28 +104,32 @@ def prepare_for_each(
     rows
         The rows to train each network on, as `parse_rows` returns them; None for all rows.
     """
-    reader = reader._replace(scaling=None)
-    train = _require_resident(open_training_data(request, reader), "an Ensemble")
-    if rows is None and request.validation_split is None:
-        train = _require_resident(balance(train, request.class_weight), "an Ensemble")
-    elif _is_balanced(request.class_weight):
-        argument = "rows" if request.validation_split is None else "validation_split"
-        raise ValueError(
-            f'class_weight="balanced" does not go with {argument} in an Ensemble, as every member would have other '
-            "weights; give a mapping from classes to numbers, or validation_data"
-        )
-    _check_every_weight(train)
-    validation = _open_evaluation_data(request.validation_data, "validation_data", reader, request)
-    test = _open_evaluation_data(request.test_data, "test_data", reader, request)
+    reader, members = reader._replace(scaling=None), len(split_seeds)
     if rows is not None and request.validation_split is not None:
         raise ValueError(f"validation_split={request.validation_split!r} contradicts rows; give validation_data")
+    train = open_training_data(request, reader)
+    refuse_iterator(request.validation_data, "validation_data")
+    refuse_iterator(request.test_data, "test_data")
+    validation = _open_evaluation_data(request.validation_data, "validation_data", reader, request)
+    test = _open_evaluation_data(request.test_data, "test_data", reader, request)
     if rows is not None:
-        return [Sources(Rows(train, part), validation, test) for part in parse_rows(rows, len(split_seeds), len(train))]
-    if request.validation_split is None:
-        return [Sources(train, validation, test)] * len(split_seeds)
-    without_weight = Resident(train.examples._replace(weight=None), train.reader)  # weights are for training
-    divisions = [choose_rows(train, request.validation_split, seed) for seed in split_seeds]
-    return [Sources(Rows(train, some), Rows(without_weight, others), test) for some, others in divisions]
+        train = _require_resident(train, "rows")
+        parts = [(Rows(train, part), validation) for part in parse_rows(rows, members, len(train))]
+    elif request.validation_split is not None:
+        train = _require_resident(train, "validation_split")
+        divisions = [choose_rows(train, request.validation_split, seed) for seed in split_seeds]
+        without_weight = Resident(train.examples._replace(weight=None), train.reader)  # weights are for training
+        parts = [(Rows(train, some), Rows(without_weight, others)) for some, others in divisions]
+    else:
+        train = balance(train, request.class_weight)
+        _check_some_weight(train)
+        shared = SharedPass(train) if isinstance(train, Batches) else None
+        trains = [train if shared is None else SharedBatches(shared) for _ in range(members)]
+        return [Sources(own, validation, test) for own in trains]
+    trains = [balance(own, request.class_weight) for own, _ in parts]
+    for own in trains:
+        _check_some_weight(own)
+    return [Sources(own, own_validation, test) for own, (_, own_validation) in zip(trains, parts)]
 
 
 def fit_for_each(
@@ -118,10 +137,11 @@ def fit_for_each(
 ) -> list[Scaling]:
     """Fit a scaling for each network that has none yet; those with the same examples share it."""
     fitted: dict[int, Scaling] = {}
-    for part, scaling in zip(sources, scalings):
-        if scaling is None and id(part.train) not in fitted:
-            fitted[id(part.train)] = fit_scaling(part.train, progress)
-    return [fitted[id(part.train)] if scaling is None else scaling for part, scaling in zip(sources, scalings)]
+    trains = [part.train.shared.batches if isinstance(part.train, SharedBatches) else part.train for part in sources]
+    for train, scaling in zip(trains, scalings):
+        if scaling is None and id(train) not in fitted:
+            fitted[id(train)] = fit_scaling(train, progress)
+    return [fitted[id(train)] if scaling is None else scaling for train, scaling in zip(trains, scalings)]
 
 
 def scale_for_each(sources: Sequence[Sources], scalings: Sequence[Scaling | None]) -> list[Sources]:
@@ -130,6 +150,7 @@ def scale_for_each(sources: Sequence[Sources], scalings: Sequence[Scaling | None
     if first is None:
         return list(sources)
     shared: dict[int, Source] = {}
+    columns: dict[tuple[int, int], Resident] = {}  # of inputs and targets, which sources with other weights share
 
     def scale(source: Source | None, scaling: Scaling) -> Source | None:
         if source is None:
@@ -140,8 +161,17 @@ def scale_for_each(sources: Sequence[Sources], scalings: Sequence[Scaling | None
         if isinstance(source, Rows):
             return Rows(scale(source.source, scaling), source.rows)  # type: ignore[arg-type]
         if id(source) not in shared:
-            shared[id(source)] = source.scaled(scaling)
+            shared[id(source)] = (
+                scale_columns(source, scaling) if isinstance(source, Resident) else source.scaled(scaling)
+            )
         return shared[id(source)]
+
+    def scale_columns(source: Resident, scaling: Scaling) -> Resident:
+        key = id(source.examples.x), id(source.examples.y)
+        if key not in columns:
+            columns[key] = source.scaled(scaling)
+        scaled = columns[key]
+        return replace(scaled, examples=scaled.examples._replace(weight=source.examples.weight))
 
     return [
         Sources(*(scale(source, scaling) for source in part))  # type: ignore[arg-type]
@@ -156,19 +186,19 @@ def parse_rows(rows: Any, members: int, n: int) -> list[np.ndarray]:
         raise ValueError(f"rows {has}, but must be a list of {members} arrays of row numbers, one for each member")
     parts = []
     for k, part in enumerate(rows):
-        part = np.asarray(part)
-        if part.ndim != 1 or part.dtype.kind not in "iu" or not len(part):
+        try:
+            part = np.asarray(part)
+        except ValueError as error:
+            raise ValueError(f"rows[{k}] must list row numbers, whole numbers ({error})") from error
+        if part.shape == (0,):
+            raise ValueError(f"rows[{k}] is empty; give each member at least one row")
+        if part.ndim != 1 or part.dtype.kind not in "iu":
             raise ValueError(
                 f"rows[{k}] has shape {part.shape} and dtype {part.dtype}, but must list row numbers, whole numbers; "
                 "of a mask, give numpy.flatnonzero(mask)"
             )
         if part.min() < 0 or part.max() >= n:
             raise ValueError(f"rows[{k}] goes from {part.min()} to {part.max()}, but train_data has {n} rows, from 0")
-        if len(part) != len(parts[0] if parts else part):
-            raise ValueError(
-                f"rows[{k}] has {len(part)} rows and rows[0] has {len(parts[0])}; members take their steps "
-                "together, so give all of them the same number of rows"
-            )
         parts.append(part.astype(np.int32))
     return parts
 
@@ -245,19 +275,21 @@ def balance(train: Source, class_weight: Any) -> Source:
     """Weight the examples so that every class has the same total weight, if `class_weight` is "balanced"."""
     if not _is_balanced(class_weight):
         return train
-    train = _require_resident(train, 'class_weight="balanced"')
+    resident = train.source if isinstance(train, Rows) else _require_resident(train, 'class_weight="balanced"')
     reader, backend, xp = train.reader, train.reader.backend, train.reader.backend.xp
-    counts = np.zeros(max(2, reader.model.n_out))
+    counts, targets = np.zeros(max(2, reader.model.n_out)), resident.examples.y
     with reader.scope():
         classes = reader.encoding().classes
-        for y in blocks(train.examples.y, reader.model.n_out):
+        own_targets = xp.take(targets, backend.asarray(train.rows), axis=0) if isinstance(train, Rows) else targets
+        for y in blocks(own_targets, reader.model.n_out):
             rows = one_hot(y, classes, getattr(xp, reader.dtype), xp) if y.ndim == 1 else y
             counts += backend.to_numpy(xp.sum(reader.class_columns(rows), axis=0))
         occurring = counts > 0
         weights = np.zeros((1, len(counts)))
         weights[0, occurring] = counts.sum() / (occurring.sum() * counts[occurring])
-        weight = reader.look_up_class_weight(train.examples.y, backend.asarray(weights, reader.dtype))
-    return with_weight(train, weight)
+        weight = reader.look_up_class_weight(targets, backend.asarray(weights, reader.dtype))
+    weighted = with_weight(resident, weight)
+    return replace(train, source=weighted) if isinstance(train, Rows) else weighted
 
 
 def fit_scaling(train: Source, progress: bool = False) -> Scaling:
@@ -305,26 +337,12 @@ def _check_split(request: Request) -> None:
 
 
 def _check_some_weight(train: Source) -> None:
-    weight = train.examples.weight if isinstance(train, Resident) else None
-    if weight is None:
+    examples = resident_examples(train)
+    if examples is None or examples.weight is None:
         return
     with train.reader.scope():
-        check_some_weight(float(train.reader.backend.xp.max(weight)), "train_data")
-
-
-def _check_every_weight(train: Resident) -> None:
-    """Refuse weights of 0: a minibatch of such examples alone is no step, and members take their steps together."""
-    _check_some_weight(train)
-    weight = train.examples.weight
-    if weight is None:
-        return
-    with train.reader.scope():
-        zeros = int((train.reader.backend.to_numpy(weight) == 0).sum())
-    if zeros:
-        raise ValueError(
-            f"sample_weight and class_weight give {zeros} of {len(train)} examples the weight 0, and an Ensemble takes "
-            "weights above 0; leave these examples out, of train_data or by rows="
-        )
+        weight = train.reader.backend.to_numpy(examples.weight)
+    check_some_weight(float(np.max(weight[train.rows] if isinstance(train, Rows) else weight)), "train_data")
 
 
 def _check_scaling(scaling: Scaling, dtype: str) -> None:

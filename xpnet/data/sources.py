@@ -5,9 +5,11 @@ epoch has (`steps`), the minibatches to train on, one chunk at a time (`chunks`)
 at a time (`blocks`).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from functools import partial
+from itertools import chain, count, islice
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import array_api_compat
@@ -26,6 +28,7 @@ KINDS = (
 )
 
 
+BLOCKS_OF_ALL = 16  # that all networks together read before training on them, at most
 READ_AT_ONCE = 1024  # examples to read, one by one or batch by batch, before training on them: so the bar moves
 DELAY = 0.5  # seconds before a bar of something that may not take long appears
 
@@ -54,8 +57,13 @@ class Source(Protocol):
         """Number of examples in a minibatch, if `batch_size` are asked for."""
         ...
 
-    def chunks(self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int) -> Iterator[Chunk]:
-        """Draw the minibatches of one epoch, at most `most` of them in a chunk."""
+    def chunks(
+        self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int, networks: int = 1
+    ) -> Iterator[Chunk]:
+        """Draw the minibatches of one epoch, at most `most` of them in a chunk.
+
+        So many networks have a chunk each at the same time, which limits what each may read into memory.
+        """
         ...
 
     def skip_epochs(self, epochs: int) -> None:
@@ -191,7 +199,9 @@ class Resident(Countable):
         """Count the examples."""
         return self.examples.y.shape[0]
 
-    def chunks(self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int) -> Iterator[Chunk]:
+    def chunks(
+        self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int, networks: int = 1
+    ) -> Iterator[Chunk]:
         """Draw the minibatches of one epoch."""
         for index in sampling.draw(len(self), batch_size, rng):
             for part in split_into_chunks(index, most):
@@ -237,7 +247,9 @@ class Rows(Countable):
         reader = self.source.reader
         return reader if self.scaling is None else reader._replace(scaling=self.scaling)
 
-    def chunks(self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int) -> Iterator[Chunk]:
+    def chunks(
+        self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int, networks: int = 1
+    ) -> Iterator[Chunk]:
         """Draw the minibatches of one epoch."""
         for index in sampling.draw(len(self), batch_size, rng):
             for part in split_into_chunks(index, most):
@@ -264,10 +276,12 @@ class OnDemand(Countable):
         """Move some of the examples to the device."""
         raise NotImplementedError
 
-    def chunks(self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int) -> Iterator[Chunk]:
+    def chunks(
+        self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int, networks: int = 1
+    ) -> Iterator[Chunk]:
         """Draw the minibatches of one epoch."""
         for index in sampling.draw(len(self), batch_size, rng):
-            fitting = _minibatches_that_fit(index.shape[1], self.reader, self.at_once)
+            fitting = _minibatches_that_fit(index.shape[1], self.reader, self.at_once, networks)
             for part in split_into_chunks(index, min(most, fitting)):
                 yield Chunk(self.read(part.ravel()), in_order(part.shape))
 
@@ -401,7 +415,9 @@ class Batches:
         """Number of examples in a batch, which is the iterable's choice."""
         return self.first_size
 
-    def chunks(self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int) -> Iterator[Chunk]:
+    def chunks(
+        self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int, networks: int = 1
+    ) -> Iterator[Chunk]:
         """Read the batches of one epoch; successive batches of equal size share a chunk."""
         group: list[Examples] = []
         for examples in _read_batches(self.passes.epoch(), self.passes.name, self.reader):
@@ -447,6 +463,93 @@ def make_batches(batches: Iterable[Any], name: str, reader: Reader, per_epoch: i
     return Batches(passes, reader._replace(warns=False), first.x.shape[0])
 
 
+class SharedPass:
+    """A pass over batches that several networks in step share: each epoch is read once, for all of them.
+
+    It remembers the last chunk alone. That is enough, for networks in step ask for the same chunk until the first of
+    them asks for the next one.
+
+    Parameters
+    ----------
+    batches
+        The batches.
+    """
+
+    def __init__(self, batches: Batches) -> None:
+        self.batches = batches
+        self.epoch = self.number = 0  # of the last chunk, counted from 1
+        self.chunk: Chunk | None = None
+        self._chunks: Iterator[Chunk] = iter(())
+
+    def take(self, epoch: int, number: int, begin: Callable[[], Iterator[Chunk]]) -> Chunk | None:
+        """Return a chunk of an epoch; None if the epoch has fewer. `begin` begins the epoch."""
+        if epoch < self.epoch:
+            return None  # another network has come to the end, and gone on
+        if epoch > self.epoch:
+            self.epoch, self.number, self._chunks = epoch, 0, begin()
+        if number > self.number:
+            self.number, self.chunk = number, next(self._chunks, None)
+        return self.chunk
+
+
+class SharedBatches:
+    """The batches of one of several networks in step, which see the same ones.
+
+    Parameters
+    ----------
+    shared
+        The pass that they share.
+    scaling
+        Standardizes the minibatches of this network, if it does.
+    """
+
+    def __init__(self, shared: SharedPass, scaling: Scaling | None = None) -> None:
+        self.shared, self.scaling = shared, scaling
+        self.epoch = 0  # that has begun, counted from 1
+
+    @property
+    def reader(self) -> Reader:
+        """The reader of the batches, with the scaling."""
+        reader = self.shared.batches.reader
+        return reader if self.scaling is None else reader._replace(scaling=self.scaling)
+
+    def steps(self, sampling: Sampling, batch_size: int) -> int | None:
+        """Number of batches of an epoch, if it is known."""
+        return self.shared.batches.steps(sampling, batch_size)
+
+    def batch_size(self, batch_size: int) -> int:
+        """Number of examples in a batch."""
+        return self.shared.batches.batch_size(batch_size)
+
+    def chunks(
+        self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int, networks: int = 1
+    ) -> Iterator[Chunk]:
+        """Take the batches of one epoch, each together with the other networks."""
+        self.epoch += 1
+        begin = partial(self.shared.batches.chunks, sampling, rng, batch_size, most)
+        for number in count(1):
+            chunk = self.shared.take(self.epoch, number, begin)
+            if chunk is None:
+                return
+            yield chunk._replace(scaling=self.scaling)
+
+    def skip_epochs(self, epochs: int) -> None:
+        """Do nothing: networks that train together begin with the first epoch."""
+
+    def blocks(self, width: int) -> Iterator[Examples]:
+        """Iterate over one pass."""
+        for block in self.shared.batches.blocks(width):
+            yield (
+                block
+                if self.scaling is None
+                else Resident(block, self.shared.batches.reader).scaled(self.scaling).examples
+            )
+
+    def scaled(self, scaling: Scaling) -> "SharedBatches":
+        """Return the same batches with the scaling."""
+        return SharedBatches(self.shared, scaling)
+
+
 def _read_batches(batches: Iterable[Any], name: str, reader: Reader) -> Iterator[Examples]:
     i = -1
     for i, batch in enumerate(batches):
@@ -466,9 +569,13 @@ def _are_alike(a: Examples, b: Examples) -> bool:
     return all((x.shape, x.dtype) == (y.shape, y.dtype) for x, y in ((a.x, b.x), (a.y, b.y)))
 
 
-def _minibatches_that_fit(size: int, reader: Reader, at_once: int) -> int:
-    """Count the minibatches that fit into one block and hold at most so many examples; at least one."""
-    return max(1, min(rows_per_block(size * reader.model.n_in), at_once // size))
+def _minibatches_that_fit(size: int, reader: Reader, at_once: int, networks: int = 1) -> int:
+    """Count the minibatches that fit into one block and hold at most so many examples; at least one.
+
+    Many networks share some blocks.
+    """
+    width = size * reader.model.n_in * max(1, math.ceil(networks / BLOCKS_OF_ALL))
+    return max(1, min(rows_per_block(width), at_once // size))
 
 
 def with_bar(blocks: Iterator[Examples], what: str, source: Source) -> Iterator[Examples]:
@@ -500,10 +607,20 @@ def skip_steps(chunks: Iterable[Chunk], steps: int) -> Iterator[Chunk]:
 
 def check_repeatable(source: Source, argument: str) -> None:
     """Refuse a source that can be iterated over only once, where an argument needs more than the training itself."""
-    if isinstance(source, Batches) and not source.passes.repeatable:
+    batches = source.shared.batches if isinstance(source, SharedBatches) else source
+    if isinstance(batches, Batches) and not batches.passes.repeatable:
         raise ValueError(
             f"{argument} iterates over the training data besides training on it, and train_data can be iterated over "
             "only once; give arrays, a data set, or an object that can be iterated over again, without steps="
+        )
+
+
+def refuse_iterator(data: Any, name: str) -> None:
+    """Refuse data on which every member of an ensemble is evaluated, if they can be iterated over only once."""
+    if isinstance(data, Iterator):
+        raise ValueError(
+            f"{name} is an iterator, which can be iterated over only once, and every member of an Ensemble is "
+            "evaluated on it; give an object that can be iterated over again, such as a DataLoader"
         )
 
 

@@ -107,7 +107,7 @@ def train_epochs(
             callback.on_epoch_begin(epoch)
         position = begin_epoch(training.position, rng)
         started = time.perf_counter() - position.seconds
-        chunks = source.chunks(plan.sampling, rng, plan.batch_size, most)
+        chunks = source.chunks(plan.sampling, rng, plan.batch_size, most, plan.networks)
         for chunk in skip_steps(chunks, position.steps):
             steps = range(position.total_steps, position.total_steps + len(chunk.index))
             lr = training.lr_scale * learning_rates(plan.schedule, steps, n_steps)
