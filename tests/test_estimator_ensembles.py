@@ -430,6 +430,18 @@ def test_bootstrap_is_bagging():
         np.testing.assert_allclose(member.coefs_[0], single.coefs_[0], rtol=1e-6)
 
 
+@pytest.mark.parametrize("x", [X, SPARSE], ids=["dense", "sparse"])
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_bootstrap_without_weights_above_0(solver, x):
+    weight = np.zeros(60)
+    weight[3] = 1.0
+    ensemble = make(bootstrap=True, solver=solver, n_estimators=8)
+    message = "sample_weight and class_weight leave every example of a bootstrap sample with the weight zero"
+    with pytest.raises(ValueError, match=message):
+        ensemble.fit(x, THREE, weight)
+    assert not hasattr(ensemble, "estimators_")
+
+
 def test_bootstrap_and_weights_of_zero():
     ensemble = make(bootstrap=True, early_stopping=True).fit(X, THREE, SOME)
     assert np.isfinite([member.loss_ for member in ensemble.estimators_]).all()

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from xpnet.checks import count, warn, yes_or_no
 from xpnet.core.arrays import Array, Namespace
+from xpnet.data.weights import check_some_weight
 from xpnet.ensemble import Ensemble, copies_for_each
 from xpnet.estimators import fitting
 from xpnet.estimators.base import BaseLearner
@@ -20,7 +21,7 @@ from xpnet.estimators.perceptron import BasePerceptron
 from xpnet.estimators.places import backend_of
 from xpnet.estimators.regressor import BaseRegressor, MLPRegressor
 from xpnet.estimators.settings import Parameters, parse_settings
-from xpnet.estimators.sparse import RowSource, share_rows
+from xpnet.estimators.sparse import RowSource, read_targets, share_rows
 from xpnet.estimators.together import train_together
 from xpnet.network import Network
 
@@ -263,7 +264,11 @@ class MLPEnsembleRegressor(BaseRegressor, BaseEnsemble):
 def _resample(source: RowSource, random_state: np.random.RandomState) -> RowSource:
     """Draw as many examples as there are, with replacement."""
     rows = random_state.randint(len(source), size=len(source))
-    return share_rows(source, rows.astype(np.int32))
+    drawn = share_rows(source, rows.astype(np.int32))
+    _, weight = read_targets(drawn)
+    if weight is not None:
+        check_some_weight(float(weight.max()), "a bootstrap sample")
+    return drawn
 
 
 def _mean_and_std(outputs: Sequence[Array], xp: Namespace) -> Array:
