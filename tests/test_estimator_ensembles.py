@@ -24,7 +24,7 @@ from test_estimators import host, put
 from test_estimators_among_others import can_run
 from test_estimators_everywhere import lies
 
-from xpnet import L1, SGD, AdamW, Callback, Clip, Cosine, EarlyStopping, Ensemble
+from xpnet import L1, SGD, AdamW, Callback, Clip, Cosine, CSVLog, EarlyStopping, Ensemble
 from xpnet.estimators import MLPClassifier, MLPEnsembleClassifier, MLPEnsembleRegressor, MLPRegressor
 from xpnet.estimators import ensembles as module
 from xpnet.training.together import Group
@@ -591,6 +591,17 @@ def test_callbacks_are_copied_for_each_member():
     stopped = [member.n_iter_ for member in ensemble.estimators_]
     assert stopped == [single.fit(X, THREE).n_iter_ for single in alone(ensemble)]
     assert len(set(stopped)) > 1
+
+
+def test_callbacks_that_write_to_one_place_are_refused(tmp_path):
+    log = CSVLog(tmp_path / "log.csv")
+    message = (
+        f"callbacks holds {log!r}, and all members would write to the same place; leave it out, or use xpnet.Ensemble, "
+        "whose train takes a function that makes the callbacks of each member"
+    )
+    with pytest.raises(ValueError, match=re.escape(message)):
+        make(callbacks=[log]).fit(X, THREE)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("epoch", [1, 3])

@@ -27,6 +27,8 @@ from xpnet.network import Network
 
 Self = TypeVar("Self", bound="BaseEnsemble")
 LARGEST_SEED = np.iinfo(np.int32).max
+# of callbacks that cannot be copied
+INSTEAD = "leave it out, or use xpnet.Ensemble, whose train takes a function that makes the callbacks of each member"
 
 
 @dataclass(eq=False, repr=False)
@@ -123,7 +125,7 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
     def _start_members(self, *, continues: bool) -> list[BasePerceptron]:
         """Make the members, or copy those of the last fit, which this one continues."""
         n = count("n_estimators", self.n_estimators, 1)
-        callbacks = copies_for_each(self.callbacks, n)
+        callbacks = copies_for_each(self.callbacks, n, INSTEAD)
         if continues:
             if n != len(self.estimators_):
                 raise ValueError(
