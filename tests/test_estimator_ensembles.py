@@ -663,6 +663,19 @@ def test_a_bar_is_shown_once(capsys):
     assert capsys.readouterr().err.count("\r  0%|") == 1
 
 
+def test_more_members_than_memory_are_refused(monkeypatch):
+    monkeypatch.setattr("xpnet.ensemble.find_memory", lambda: 2**20)
+    started = []
+    start = module.fitting.start_network
+    monkeypatch.setattr(module.fitting, "start_network", lambda *a: started.append(0) or start(*a))
+    message = (
+        r"^1000 networks of \[5, 100, 3\] needs about 0\.0 GiB, and this machine has 0\.0; give fewer members, or "
+    )
+    with pytest.raises(MemoryError, match=message):
+        make(n_estimators=1000, hidden_layer_sizes=(100,)).fit(X, THREE)
+    assert len(started) == 1
+
+
 # Bad input
 
 

@@ -10,9 +10,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from xpnet.checks import count, warn, yes_or_no
-from xpnet.core.arrays import Array, Namespace
+from xpnet.core.arrays import Array, Namespace, count_bytes, leaves
 from xpnet.data.weights import check_some_weight
-from xpnet.ensemble import Ensemble, copies_for_each
+from xpnet.ensemble import Ensemble, check_memory, copies_for_each
 from xpnet.estimators import fitting
 from xpnet.estimators.base import BaseLearner
 from xpnet.estimators.classifier import BaseClassifier, MLPClassifier
@@ -92,8 +92,12 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
         previous = [read_attributes(vars(member)) if hasattr(member, "network_") else None for member in members]
         data = self._check(X, y, sample_weight, validation, classes, settings, previous[0])
         random_states = [check_random_state(member.random_state) for member in members]
-        networks = [self._start_network(data, settings, *each) for each in zip(previous, random_states)]
-        sources = fitting.make_sources(data, networks[0].view.reader)
+        first = self._start_network(data, settings, previous[0], random_states[0])
+        weights = len(members) * sum(count_bytes(x) for x in leaves(first.state.layers))
+        check_memory(first.backend, weights, f"{len(members)} networks of {first.sizes}")
+        others = zip(previous[1:], random_states[1:])
+        networks = [first, *(self._start_network(data, settings, *each) for each in others)]
+        sources = fitting.make_sources(data, first.view.reader)
         fits = [
             fitting.prepare(
                 network,
