@@ -636,7 +636,7 @@ def test_a_member_that_diverges_is_named_and_nothing_changes():
     ensemble.set_params(callbacks=[Explode()])
     message = (
         r"^Solver produced non-finite parameter weights\. The input data may contain large values and need to be "
-        r"preprocessed: training of member 1 diverged in epoch 3, steps 9 to \d+, at lr=1e\+297: .* "
+        r"preprocessed: training diverged in epoch 3, steps 9 to \d+, at lr=1e\+297: .* "
         r"\(this is member 1 of 3\)$"
     )
     with pytest.raises(ValueError, match=message):
@@ -650,7 +650,7 @@ def test_with_early_stopping_a_member_that_diverges_goes_back():
         warnings.simplefilter("always")
         ensemble.fit(X, NUMBER)
     messages = [str(warning.message) for warning in caught if issubclass(warning.category, ConvergenceWarning)]
-    assert [m for m in messages if m.startswith("Stopped, and went back to the best weights: training of member 1 div")]
+    assert [m for m in messages if m.startswith("Stopped, and went back to the best weights: training diverged")]
     assert [member.n_iter_ for member in ensemble.estimators_] == [5, 3, 5]
     assert np.isfinite(ensemble.predict(X)).all()
     assert np.isnan(ensemble.estimators_[1].loss_)
