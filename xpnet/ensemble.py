@@ -823,8 +823,11 @@ def one_for_each(argument: str, value: Any, members: int) -> list[Any]:
     return list(value)
 
 
-def copies_for_each(callbacks: Any, members: int) -> list[list[Callback]]:
-    """Copy a list of callbacks for each member, or call a function that makes them."""
+def copies_for_each(callbacks: Any, members: int, remedy: str | None = None) -> list[list[Callback]]:
+    """Copy a list of callbacks for each member, or call a function that makes them.
+
+    `remedy` says what to do about a callback that cannot be copied; unless given, it is to give a function.
+    """
     from xpnet.training.arguments import parse_callbacks
     from xpnet.training.callbacks import CSVLog, ModelCheckpoint, TensorBoard
 
@@ -838,11 +841,9 @@ def copies_for_each(callbacks: Any, members: int) -> list[list[Callback]]:
     shared = parse_callbacks(callbacks)
     for callback in shared:
         if isinstance(callback, (CSVLog, ModelCheckpoint, TensorBoard)):
-            name = type(callback).__name__
-            raise ValueError(
-                f"callbacks holds {callback!r}, and all members would write to the same place; give a function of the "
-                f"member's number, as in callbacks=lambda k: [{name}(f'member-{{k}}')]"
-            )
+            function = f"callbacks=lambda k: [{type(callback).__name__}(f'member-{{k}}')]"
+            remedy = remedy or f"give a function of the member's number, as in {function}"
+            raise ValueError(f"callbacks holds {callback!r}, and all members would write to the same place; {remedy}")
     return [copy.deepcopy(shared) for _ in range(members)]
 
 

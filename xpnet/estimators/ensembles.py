@@ -10,8 +10,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from xpnet.checks import count, warn, yes_or_no
-from xpnet.core.arrays import Array, Namespace
-from xpnet.ensemble import Ensemble, copies_for_each
+from xpnet.core.arrays import Array, Namespace, count_bytes, leaves
+from xpnet.data.weights import check_some_weight
+from xpnet.ensemble import Ensemble, check_memory, copies_for_each
 from xpnet.estimators import fitting
 from xpnet.estimators.base import BaseLearner
 from xpnet.estimators.classifier import BaseClassifier, MLPClassifier
@@ -20,12 +21,14 @@ from xpnet.estimators.perceptron import BasePerceptron
 from xpnet.estimators.places import backend_of
 from xpnet.estimators.regressor import BaseRegressor, MLPRegressor
 from xpnet.estimators.settings import Parameters, parse_settings
-from xpnet.estimators.sparse import RowSource, share_rows
+from xpnet.estimators.sparse import RowSource, read_targets, share_rows
 from xpnet.estimators.together import train_together
 from xpnet.network import Network
 
 Self = TypeVar("Self", bound="BaseEnsemble")
 LARGEST_SEED = np.iinfo(np.int32).max
+# of callbacks that cannot be copied
+INSTEAD = "leave it out, or use xpnet.Ensemble, whose train takes a function that makes the callbacks of each member"
 
 
 @dataclass(eq=False, repr=False)
@@ -89,8 +92,12 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
         previous = [read_attributes(vars(member)) if hasattr(member, "network_") else None for member in members]
         data = self._check(X, y, sample_weight, validation, classes, settings, previous[0])
         random_states = [check_random_state(member.random_state) for member in members]
-        networks = [self._start_network(data, settings, *each) for each in zip(previous, random_states)]
-        sources = fitting.make_sources(data, networks[0].view.reader)
+        first = self._start_network(data, settings, previous[0], random_states[0])
+        weights = len(members) * sum(count_bytes(x) for x in leaves(first.state.layers))
+        check_memory(first.backend, weights, f"{len(members)} networks of {first.sizes}")
+        others = zip(previous[1:], random_states[1:])
+        networks = [first, *(self._start_network(data, settings, *each) for each in others)]
+        sources = fitting.make_sources(data, first.view.reader)
         fits = [
             fitting.prepare(
                 network,
@@ -122,7 +129,7 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
     def _start_members(self, *, continues: bool) -> list[BasePerceptron]:
         """Make the members, or copy those of the last fit, which this one continues."""
         n = count("n_estimators", self.n_estimators, 1)
-        callbacks = copies_for_each(self.callbacks, n)
+        callbacks = copies_for_each(self.callbacks, n, INSTEAD)
         if continues:
             if n != len(self.estimators_):
                 raise ValueError(
@@ -263,7 +270,11 @@ class MLPEnsembleRegressor(BaseRegressor, BaseEnsemble):
 def _resample(source: RowSource, random_state: np.random.RandomState) -> RowSource:
     """Draw as many examples as there are, with replacement."""
     rows = random_state.randint(len(source), size=len(source))
-    return share_rows(source, rows.astype(np.int32))
+    drawn = share_rows(source, rows.astype(np.int32))
+    _, weight = read_targets(drawn)
+    if weight is not None:
+        check_some_weight(float(weight.max()), "a bootstrap sample")
+    return drawn
 
 
 def _mean_and_std(outputs: Sequence[Array], xp: Namespace) -> Array:

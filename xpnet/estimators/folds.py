@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, check_random_state
@@ -70,9 +71,18 @@ class Folds(NamedTuple):
         return X, y, sample_weight
 
     @property
+    def n_in(self) -> int:
+        """Number of inputs; 1 for texts and others, of which only the transformers know it."""
+        shape = self.X.shape if hasattr(self.X, "shape") else np.shape(self.X[:1])
+        return shape[1] if len(shape) > 1 else 1
+
+    @property
     def size(self) -> int:
         """Bytes of the training examples of all folds, about."""
-        return len(self.rows) * getattr(self.X, "nbytes", 0)
+        if hasattr(self.X, "nbytes"):
+            return len(self.rows) * self.X.nbytes
+        n = self.X.nnz if sparse.issparse(self.X) else len(self.X) * self.n_in
+        return len(self.rows) * 8 * n
 
 
 class Outcome(NamedTuple):
@@ -213,7 +223,7 @@ def slice_candidates(
     candidates: Sequence[Mapping[str, Any]], estimator: Any, folds: Folds
 ) -> Iterator[Sequence[Mapping[str, Any]]]:
     """Slice the settings to try, so that the networks of a slice need at most half of the machine's memory, about."""
-    memory, n_in = find_memory(), folds.X.shape[1] if hasattr(folds.X, "shape") else len(folds.X[0])
+    memory, n_in = find_memory(), folds.n_in
     start, needed = 0, 0.0
     for i, candidate in enumerate(candidates):
         perceptron = Job(set_candidate(estimator, candidate), 0).perceptron

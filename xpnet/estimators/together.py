@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from xpnet.ensemble import Ensemble
+from xpnet.errors import DivergenceError
 from xpnet.estimators import fitting
 from xpnet.estimators.fitting import Fit
 
@@ -46,10 +47,21 @@ def train_together(
                 if len(group) == 1:
                     fitting.train(fit)
                 elif i in diverged:
-                    fitting.accept_divergence(fit, diverged[i])
+                    fitting.accept_divergence(fit, drop_number(diverged[i], i))
             except ValueError as error:
                 errors[k] = error
     return errors
+
+
+def drop_number(error: DivergenceError, number: int) -> DivergenceError:
+    """Drop the number of a network in its group from an error: whoever asked for the fit knows another one, or none.
+
+    Examples
+    --------
+    >>> drop_number(DivergenceError("training of member 7 diverged in epoch 2"), 7)
+    DivergenceError('training diverged in epoch 2')
+    """
+    return DivergenceError(str(error).replace(f"training of member {number} diverged", "training diverged", 1))
 
 
 def group_by_structure(fits: Sequence[Fit]) -> list[list[int]]:

@@ -1,0 +1,709 @@
+"""MLPSearchCV and MLPRandomSearchCV: the results of scikit-learn's searches, from fits that are trained together."""
+
+import pickle
+import re
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
+
+import joblib
+import sklearn
+from scipy.stats import loguniform
+from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.decomposition import PCA
+from sklearn.exceptions import FitFailedWarning, NotFittedError
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss, make_scorer
+from sklearn.model_selection import (
+    GridSearchCV,
+    GroupKFold,
+    KFold,
+    RandomizedSearchCV,
+    ShuffleSplit,
+    StratifiedKFold,
+    cross_val_score,
+)
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+
+from xpnet import L1, SGD, AdamW, Callback, Clip, Cosine, Ensemble
+from xpnet.estimators import (
+    MLPClassifier,
+    MLPEnsembleClassifier,
+    MLPRandomSearchCV,
+    MLPRegressor,
+    MLPSearchCV,
+    folds,
+    search,
+)
+from xpnet.estimators.folds import Folds, Job, divide, set_candidate
+from xpnet.training.together import Group
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.filterwarnings("ignore:Got `batch_size` less than 1 or larger than sample size"),
+]
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((60, 5))
+SCORES = X @ RNG.standard_normal((5, 3))
+THREE, TWO, LABELS = SCORES.argmax(axis=1), (SCORES[:, 0] > 0).astype(int), (SCORES > 0).astype(int)
+NUMBER, NUMBERS = SCORES[:, 0], SCORES[:, :2]
+WEIGHT = RNG.uniform(0.5, 2.0, 60)
+SOME = np.where(np.arange(60) % 4, WEIGHT, 0.0)
+GROUPS = np.arange(60) % 7
+SMALL: dict[str, Any] = {"hidden_layer_sizes": (6,), "max_iter": 5, "batch_size": 16, "random_state": 0}
+ALPHAS: dict[str, Any] = {"alpha": [1e-4, 1.0, 10.0]}
+CLASSIFIER, REGRESSOR = MLPClassifier(**SMALL), MLPRegressor(**SMALL)
+PIPELINE = Pipeline([("scale", StandardScaler()), ("mlp", CLASSIFIER)])
+
+
+class Count(Callback):
+    """Counts epochs; copies count together."""
+
+    epochs = 0
+
+    def on_epoch_end(self, logs):
+        Count.epochs += 1
+
+
+class Interrupt(Callback):
+    """Ctrl-C at the end of an epoch."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def on_epoch_end(self, logs):
+        if logs["epoch"] == self.epoch:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture(autouse=True)
+def no_epochs(monkeypatch):
+    monkeypatch.setattr(Count, "epochs", 0)
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """Numbers of networks that were trained in one program."""
+    sizes, run = [], Ensemble.run
+
+    def count(self, *arguments, **options):
+        sizes.append(len(self))
+        return run(self, *arguments, **options)
+
+    monkeypatch.setattr(Ensemble, "run", count)
+    return sizes
+
+
+def show(value: Any) -> str:
+    """Its repr, without addresses."""
+    return re.sub(r"0x[0-9A-Fa-f]+", "", repr(value))
+
+
+def last(estimator: Any) -> Any:
+    """The estimator, or the last of a pipeline."""
+    return estimator[-1] if isinstance(estimator, Pipeline) else estimator
+
+
+def assert_equal_results(mine: Any, other: Any, tolerance: float = 1e-9) -> None:
+    """All that a search has found is that of scikit-learn's, except times."""
+    results, expected = mine.cv_results_, other.cv_results_
+    assert list(results) == list(expected)
+    for name, values in expected.items():
+        if name == "params":
+            assert show(results[name]) == show(values)
+        elif isinstance(values, np.ma.MaskedArray):
+            assert results[name].dtype == values.dtype
+            np.testing.assert_array_equal(results[name].mask, values.mask)
+            assert show(results[name].tolist()) == show(values.tolist())
+        elif name.endswith("_time"):
+            assert results[name].shape == values.shape
+            assert (results[name] >= 0).all()
+        else:
+            np.testing.assert_allclose(results[name], values, rtol=tolerance, atol=tolerance, err_msg=name)
+    assert {name for name in vars(mine) if name.endswith("_")} == {n for n in vars(other) if n.endswith("_")}
+    assert show(mine.scorer_) == show(other.scorer_)
+    for name in ("best_index_", "best_params_", "n_splits_", "multimetric_"):
+        assert show(getattr(mine, name, None)) == show(getattr(other, name, None))
+    assert getattr(mine, "best_score_", 0.0) == pytest.approx(
+        getattr(other, "best_score_", 0.0), rel=tolerance, nan_ok=True
+    )
+    if hasattr(other, "best_estimator_"):
+        assert type(mine.best_estimator_) is type(other.best_estimator_)
+        assert show(mine.best_estimator_) == show(other.best_estimator_)
+        for a, b in zip(last(mine.best_estimator_).coefs_, last(other.best_estimator_).coefs_, strict=True):
+            np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+
+
+def search_both(
+    estimator: Any, grid: Any, x: Any = X, y: Any = THREE, *, tolerance: float = 1e-9, given: Any = None, **options: Any
+) -> tuple[Any, Any]:
+    """Search in both ways, and compare."""
+    options, given = {"cv": 3, **options}, given or {}
+    before = repr(estimator)
+    mine = MLPSearchCV(estimator, grid, **options).fit(x, y, **given)
+    assert repr(estimator) == before
+    assert not hasattr(last(estimator), "network_")
+    other = GridSearchCV(estimator, grid, **options).fit(x, y, **given)
+    assert_equal_results(mine, other, tolerance)
+    return mine, other
+
+
+# Grids: what is varied, and how many networks are trained together
+
+LOSS = {"scoring": "neg_log_loss"}
+GRIDS: dict[str, tuple[Any, Any, dict[str, Any], list[int]]] = {
+    "alpha": (CLASSIFIER, ALPHAS, LOSS, [9]),
+    "rates": (CLASSIFIER, {"learning_rate_init": [0.001, 0.1], "alpha": [0.0, 1.0]}, LOSS, [12]),
+    "sizes": (CLASSIFIER, {"hidden_layer_sizes": [(3,), 3, (3, 2), ()], "alpha": [0.1, 1.0]}, LOSS, [12, 6, 6]),
+    "batches": (CLASSIFIER, {"batch_size": [7, 16, "auto", 100]}, LOSS, [12]),
+    "solvers": (CLASSIFIER, {"solver": ["adam", "sgd", "lbfgs", SGD(momentum=0.5)]}, LOSS, [3, 3, 3]),
+    "optimizers": (CLASSIFIER, {"solver": [Clip(AdamW(), 0.1), Clip(AdamW(), 1.0), L1(SGD(), 0.1)]}, LOSS, [6, 3]),
+    "schedules": (MLPClassifier(**SMALL, solver="sgd"), {"learning_rate": ["constant", Cosine(0.1)]}, LOSS, [6]),
+    "rules": (
+        MLPClassifier(**SMALL, solver="sgd", tol=1.0, n_iter_no_change=1),
+        {"learning_rate": ["constant", "invscaling", "adaptive"], "momentum": [0.0, 0.9]},
+        LOSS,
+        [9, 9],  # Nesterov's momentum is another program, and 0 is none
+    ),
+    "stops": (
+        MLPClassifier(**{**SMALL, "learning_rate_init": 0.05}),
+        {"early_stopping": [False, True, "loss"], "n_iter_no_change": [1, 3], "max_iter": [4, 9]},
+        LOSS,
+        [36],
+    ),
+    "seeds": (CLASSIFIER, {"random_state": [0, 1, 2], "shuffle": [True, False]}, LOSS, [18]),
+    "class weights": (CLASSIFIER, {"class_weight": [None, "balanced", {0: 2.0}]}, LOSS, [9]),
+    "activations": (CLASSIFIER, {"activation": ["relu", ["elu"]], "dropout": [0.0, 0.2]}, LOSS, [3, 3, 3, 3]),
+    "dtypes": (CLASSIFIER, {"dtype": [None, "float64", "float32"]}, {**LOSS, "tolerance": 1e-3}, [6, 3]),
+    "several grids": (
+        CLASSIFIER,
+        [{"solver": ["lbfgs"], "max_fun": [3, 10]}, {"alpha": [1.0], "tol": [0.1, 0.2]}, {}],
+        LOSS,
+        [9],
+    ),
+    "regression": (REGRESSOR, ALPHAS, {"y": NUMBER}, [9]),
+    "losses": (REGRESSOR, {"loss": ["squared_error", "huber", "gaussian"]}, {"y": NUMBER}, [3, 3, 3]),
+    "several outputs": (REGRESSOR, ALPHAS, {"y": NUMBERS, "scoring": "neg_mean_absolute_error"}, [9]),
+    "two": (CLASSIFIER, ALPHAS, {"y": TWO, "scoring": "roc_auc"}, [9]),
+    "labels": (CLASSIFIER, ALPHAS, {"y": LABELS}, [9]),
+    "sparse labels": (CLASSIFIER, ALPHAS, {"y": sparse.csr_matrix(LABELS)}, [9]),
+    "names": (CLASSIFIER, ALPHAS, {"y": np.array(["a", "b", "c"])[THREE], **LOSS}, [9]),
+    "column": (CLASSIFIER, ALPHAS, {"y": THREE[:, None]}, [9]),
+    "lists": (CLASSIFIER, ALPHAS, {"x": X.tolist(), "y": THREE.tolist(), **LOSS}, [9]),
+    "sparse": (CLASSIFIER, ALPHAS, {"x": sparse.csr_matrix(X), **LOSS}, [9]),
+    "columns": (CLASSIFIER, ALPHAS, {"x": sparse.csc_array(X), **LOSS}, [9]),
+    "scaler": (PIPELINE, {"scale__with_mean": [True, False], "mlp__alpha": [1.0, 10.0]}, LOSS, [12]),
+    "passthrough": (PIPELINE, {"scale": ["passthrough", MinMaxScaler()], "mlp__alpha": [1.0, 10.0]}, LOSS, [12]),
+    "last step": (PIPELINE, {"mlp": [CLASSIFIER, MLPClassifier(**SMALL, activation="tanh")]}, LOSS, [3, 3]),
+    "components": (
+        Pipeline([("first", make_pipeline(StandardScaler(), PCA(2))), ("mlp", CLASSIFIER)]),
+        {"first__pca__n_components": [2, 3], "mlp__alpha": [1.0, 2.0]},
+        LOSS,
+        [6, 6],
+    ),
+    "no transformer": (Pipeline([("mlp", CLASSIFIER)]), {"mlp__alpha": [1.0, 10.0]}, LOSS, [6]),
+}
+
+
+@pytest.mark.filterwarnings("ignore:A column-vector y was passed")
+@pytest.mark.parametrize("case", GRIDS)
+def test_scores_are_those_of_grid_search(case, runs):
+    estimator, grid, options, together = GRIDS[case]
+    search_both(estimator, grid, **options)
+    assert sorted(runs) == sorted(together)
+
+
+def test_what_varies_is_joined_in_one_program(monkeypatch):
+    """Each chunk of steps runs once for all of them, and not only in one call."""
+    sizes, run = [], Group._run_together
+
+    def count(self, together, *arguments):
+        sizes.append(len(together))
+        return run(self, together, *arguments)
+
+    monkeypatch.setattr(Group, "_run_together", count)
+    monkeypatch.setattr("xpnet.training.together.os.sched_getaffinity", lambda process: {0}, raising=False)
+    MLPSearchCV(CLASSIFIER, {**ALPHAS, "learning_rate_init": [0.1, 0.01]}, cv=3, refit=False).fit(X, THREE)
+    assert sizes == [18] * 10  # five epochs of two full minibatches and a smaller one
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "given"),
+    [
+        ("seven folds", {"cv": 7}, {}),  # of 8 and 9 rows
+        ("groups", {"cv": GroupKFold(3)}, {"groups": GROUPS}),
+        ("shuffled", {"cv": StratifiedKFold(3, shuffle=True, random_state=1)}, {}),
+        ("iterable", {"cv": [(np.arange(40), np.arange(40, 60)), (np.arange(15, 60), np.arange(15))]}, {}),
+        ("masks", {"cv": [(np.arange(60) < 40, np.arange(60) >= 40), (np.arange(60) > 9, np.arange(60) <= 9)]}, {}),
+        ("lists", {"cv": [(list(range(40)), list(range(40, 60)))]}, {}),
+        ("weights", {}, {"sample_weight": WEIGHT}),
+        ("weights of zero", {}, {"sample_weight": SOME}),
+        ("list of weights", {}, {"sample_weight": WEIGHT.tolist()}),
+        ("no weights", {}, {"sample_weight": None, "groups": None}),
+        ("both", {"cv": GroupKFold(2)}, {"groups": GROUPS, "sample_weight": WEIGHT}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_folds_and_weights(name, options, given, runs):
+    mine, _ = search_both(CLASSIFIER, ALPHAS, given=given, scoring="neg_log_loss", **options)
+    assert runs == [3 * mine.n_splits_]
+
+
+def test_a_splitter_that_shuffles_anew_splits_once():
+    """As that of scikit-learn, which asks it once for all settings."""
+    np.random.seed(3)  # noqa: NPY002
+    mine = MLPSearchCV(CLASSIFIER, ALPHAS, cv=ShuffleSplit(3)).fit(X, THREE)
+    np.random.seed(3)  # noqa: NPY002
+    assert_equal_results(mine, GridSearchCV(CLASSIFIER, ALPHAS, cv=ShuffleSplit(3)).fit(X, THREE))
+    generator = (pair for pair in KFold(3).split(X))
+    mine = MLPSearchCV(CLASSIFIER, ALPHAS, cv=generator).fit(X, THREE)
+    assert_equal_results(mine, GridSearchCV(CLASSIFIER, ALPHAS, cv=KFold(3)).fit(X, THREE))
+
+
+@pytest.mark.parametrize("kind", ["array", "series", "list"])
+def test_texts(kind, runs):
+    x: Any = [f"word w{i % 7} " + "more " * (i % 3) for i in range(60)]
+    if kind == "series":
+        x = pytest.importorskip("pandas").Series(x)
+    pipeline = make_pipeline(TfidfVectorizer(), CLASSIFIER)
+    grid = {"mlpclassifier__alpha": [1.0, 2.0], "tfidfvectorizer__use_idf": [True, False]}
+    search_both(pipeline, grid, np.array(x) if kind == "array" else x, scoring="neg_log_loss")
+    assert runs == [12]
+
+
+def test_inputs_with_one_axis():
+    with pytest.raises(ValueError, match=r"All the 6 fits failed\.(.|\n)*Expected 2D array, got 1D array instead"):
+        MLPSearchCV(CLASSIFIER, ALPHAS, cv=2).fit(X[:, 0], THREE)
+
+
+def test_a_fold_that_lacks_a_class(runs):
+    cv = [(np.flatnonzero(THREE != 1), np.arange(20)), (np.arange(40), np.arange(40, 60))]
+    search_both(CLASSIFIER, ALPHAS, cv=cv)
+    assert runs == [3, 3]  # networks of two outputs and of three... are of different structure
+    search_both(CLASSIFIER, ALPHAS, y=np.where(np.arange(60) < 40, 0, TWO), cv=KFold(3))
+
+
+@pytest.mark.parametrize("given", [{"X_val": X[:20], "y_val": THREE[:20]}, {"sample_weight_val": None}])
+def test_other_arguments_of_fit(given, runs):
+    search_both(MLPClassifier(**SMALL, early_stopping="loss"), ALPHAS, given=given)
+    assert bool(runs) == ("X_val" not in given)
+
+
+def test_arguments_of_a_step(runs):
+    search_both(PIPELINE, {"mlp__alpha": [1.0, 2.0]}, given={"mlp__sample_weight": WEIGHT})
+    assert not runs
+
+
+def test_metadata_is_routed(runs):
+    with sklearn.config_context(enable_metadata_routing=True):
+        estimator = MLPClassifier(**SMALL).set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
+        search_both(estimator, ALPHAS, given={"sample_weight": WEIGHT})
+    assert not runs
+
+
+def test_frames(runs):
+    pandas = pytest.importorskip("pandas")
+    frame, y = pandas.DataFrame(X, columns=list("abcde")), pandas.Series(THREE, index=range(100, 160))
+    mine, other = search_both(PIPELINE, {"mlp__alpha": [1.0, 2.0]}, frame, y)
+    assert list(mine.feature_names_in_) == list(other.feature_names_in_) == list("abcde")
+    np.testing.assert_array_equal(mine.predict(frame), other.predict(frame))
+    assert runs == [6]
+
+
+@pytest.mark.needs("torch")
+@pytest.mark.parametrize("dispatch", [False, True])
+def test_tensors(dispatch, runs):
+    import torch
+
+    with sklearn.config_context(array_api_dispatch=dispatch):
+        mine, _ = search_both(CLASSIFIER, ALPHAS, torch.asarray(X), torch.asarray(THREE))
+        assert isinstance(mine.predict(torch.asarray(X)), torch.Tensor)
+        search_both(REGRESSOR, ALPHAS, torch.asarray(X), torch.asarray(NUMBER))
+    assert runs == [9, 9]
+
+
+def test_arrays_that_numpy_cannot_index(runs):
+    xp = pytest.importorskip("array_api_strict")
+    with sklearn.config_context(array_api_dispatch=True):
+        search_both(CLASSIFIER, ALPHAS, xp.asarray(X), xp.asarray(THREE))
+    assert runs == [9]
+
+
+# Scores, ranks and refits
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"return_train_score": True},
+        {"refit": False},
+        {"refit": lambda results: 1},
+        {"scoring": ["accuracy", "neg_log_loss"], "refit": "neg_log_loss"},
+        {"scoring": ("accuracy", "f1_macro"), "refit": False, "return_train_score": True},
+        {"scoring": {"a": "accuracy", "loss": make_scorer(log_loss, response_method="predict_proba")}, "refit": "a"},
+        {"scoring": lambda estimator, x, y: -float(np.abs(estimator.predict_proba(x)).max())},
+        {"scoring": lambda estimator, x, y: {"a": estimator.score(x, y), "b": 1.0}, "refit": "a"},
+    ],
+    ids=["train", "no refit", "own refit", "two", "tuple", "dict", "own", "own dict"],
+)
+def test_scoring_and_refit(options, runs):
+    mine, _ = search_both(CLASSIFIER, ALPHAS, **options)
+    assert runs == [9]
+    if options.get("refit") is False:
+        with pytest.raises(AttributeError, match="has no attribute 'predict'"):
+            mine.predict(X)
+
+
+@pytest.mark.filterwarnings("ignore:One or more of the test scores are non-finite")
+def test_a_scorer_that_fails():
+    def fail(estimator, x, y):
+        raise RuntimeError("no score")
+
+    with pytest.warns(UserWarning, match="Scoring failed"):
+        search_both(CLASSIFIER, ALPHAS, scoring=fail)
+    with pytest.raises(RuntimeError, match="no score"):
+        MLPSearchCV(CLASSIFIER, ALPHAS, scoring=fail, error_score="raise").fit(X, THREE)
+
+
+def test_times_are_shared_by_those_that_were_trained_together():
+    mine = MLPSearchCV(CLASSIFIER, ALPHAS, cv=3).fit(X, THREE)
+    times = mine.cv_results_["mean_fit_time"]
+    assert times.shape == (3,)
+    assert (times > 0).all()
+    np.testing.assert_allclose(times, times[0])
+    np.testing.assert_allclose(mine.cv_results_["std_fit_time"], 0, atol=1e-12)
+    assert (mine.cv_results_["mean_score_time"] > 0).all()
+
+
+# Settings that fail
+
+BAD_SETTINGS: dict[str, tuple[Any, Any, Any]] = {
+    "invalid": (CLASSIFIER, {"alpha": [-1, 1.0]}, THREE),
+    "sizes": (CLASSIFIER, {"hidden_layer_sizes": [(3,), (0,), "three", None]}, THREE),
+    "diverging": (REGRESSOR, {"learning_rate_init": [1e300, 0.01], "solver": ["sgd"]}, NUMBER),
+    "too few to hold out": (CLASSIFIER, {"validation_fraction": [0.01, 0.2], "early_stopping": [True]}, THREE),
+    "scaler": (PIPELINE, {"scale__with_mean": [True, "no"], "mlp__alpha": [1.0, 2.0]}, THREE),
+}
+
+
+@pytest.mark.filterwarnings("ignore:One or more of the (test|train) scores are non-finite")
+@pytest.mark.parametrize("case", BAD_SETTINGS)
+@pytest.mark.parametrize("error_score", [np.nan, -1.0])
+def test_settings_that_fail_have_the_error_score(case, error_score, runs):
+    estimator, grid, y = BAD_SETTINGS[case]
+    with pytest.warns(FitFailedWarning):
+        mine, _ = search_both(estimator, grid, y=y, error_score=error_score)
+    scores = mine.cv_results_["mean_test_score"]
+    assert np.isnan(scores).any() if np.isnan(error_score) else (scores == -1.0).any()
+    assert runs  # the others are trained together
+
+
+@pytest.mark.parametrize("case", BAD_SETTINGS)
+def test_settings_that_fail_raise_if_asked(case):
+    estimator, grid, y = BAD_SETTINGS[case]
+    messages = []
+    for kind in (MLPSearchCV, GridSearchCV):
+        with pytest.raises(ValueError) as caught:  # noqa: PT011  the messages are compared
+            kind(estimator, grid, cv=3, error_score="raise").fit(X, y)
+        messages.append(re.sub(r"steps \d+ to \d+", "", str(caught.value)))
+    assert messages[0] == messages[1]
+
+
+def test_all_settings_fail():
+    for kind in (MLPSearchCV, GridSearchCV):
+        with pytest.raises(ValueError, match=r"All the 6 fits failed\.(.|\n)*alpha=-1 must be a finite number"):
+            kind(CLASSIFIER, {"alpha": [-1, -2]}, cv=3).fit(X, THREE)
+
+
+# Random searches
+
+
+def test_a_random_search_is_that_of_scikit_learn(runs):
+    settings = {"alpha": loguniform(1e-4, 1.0), "activation": ["relu", "tanh"], "batch_size": [10, 16]}
+    options: dict[str, Any] = {"n_iter": 6, "cv": 3, "scoring": "neg_log_loss", "return_train_score": True}
+    mine = MLPRandomSearchCV(CLASSIFIER, settings, random_state=1, **options).fit(X, THREE)
+    assert sum(runs) == 18
+    assert len(runs) == 2
+    assert_equal_results(mine, RandomizedSearchCV(CLASSIFIER, settings, random_state=1, **options).fit(X, THREE))
+    other = MLPRandomSearchCV(CLASSIFIER, settings, random_state=np.random.RandomState(1), **options).fit(X, THREE)
+    assert_equal_results(other, mine)
+
+
+def test_a_random_search_over_fewer_settings_than_it_is_to_try():
+    with pytest.warns(UserWarning, match="total space of parameters 2 is smaller than n_iter=10"):
+        mine = MLPRandomSearchCV(CLASSIFIER, {"alpha": [1.0, 2.0]}, cv=2, random_state=0).fit(X, THREE)
+    assert len(mine.cv_results_["params"]) == 2
+
+
+# In scikit-learn
+
+
+def test_a_fitted_search():
+    mine, other = search_both(PIPELINE, {"mlp__alpha": [1.0, 2.0]})
+    again = pickle.loads(pickle.dumps(mine))
+    for fitted in (mine, again):
+        np.testing.assert_array_equal(fitted.classes_, other.classes_)
+        np.testing.assert_array_equal(fitted.predict(X), other.predict(X))
+        np.testing.assert_array_equal(fitted.predict_proba(X), other.predict_proba(X))
+        assert fitted.score(X, THREE) == other.score(X, THREE)
+        assert fitted.n_features_in_ == 5
+    assert_equal_results(again, other)
+    assert is_classifier(mine)
+    assert is_regressor(MLPSearchCV(REGRESSOR, ALPHAS))
+    assert not hasattr(mine, "transform")
+    with pytest.raises(NotFittedError):
+        MLPSearchCV(PIPELINE, {"mlp__alpha": [1.0, 2.0]}).predict(X)
+
+
+@pytest.mark.parametrize(
+    ("mine", "other"), [(MLPSearchCV, GridSearchCV), (MLPRandomSearchCV, RandomizedSearchCV)], ids=["grid", "random"]
+)
+def test_parameters_are_those_of_scikit_learn(mine, other):
+    searches = [kind(CLASSIFIER, ALPHAS, cv=2, refit=False) for kind in (mine, other)]
+    parameters = [each.get_params() for each in searches]
+    assert repr(parameters[0]) == repr(parameters[1])
+    twin = clone(searches[0])
+    assert repr(twin.get_params()) == repr(parameters[0])
+    assert twin.set_params(estimator__alpha=3.0, cv=5).estimator.alpha == 3.0
+    assert re.match(rf"{mine.__name__}\(cv=2,\s+estimator=MLPClassifier\(", repr(searches[0]))
+
+
+def test_nested():
+    scores = [
+        cross_val_score(kind(CLASSIFIER, ALPHAS, cv=2), X, THREE, cv=3, scoring="neg_log_loss")
+        for kind in (MLPSearchCV, GridSearchCV)
+    ]
+    np.testing.assert_allclose(scores[0], scores[1], rtol=1e-12)
+
+
+def test_the_estimator_does_not_change():
+    estimator = MLPClassifier(**SMALL, callbacks=[Count()]).fit(X, THREE)
+    before = dict(vars(estimator))
+    MLPSearchCV(estimator, ALPHAS, cv=3).fit(X, THREE)
+    assert vars(estimator).keys() == before.keys()
+    assert all(value is before[name] for name, value in vars(estimator).items())
+    pipeline = clone(PIPELINE)
+    steps = list(pipeline.steps)
+    MLPSearchCV(pipeline, {"mlp__alpha": [1.0, 2.0]}, cv=3).fit(X, THREE)
+    assert all(a is b for a, b in zip(pipeline.steps, steps))
+    assert not hasattr(pipeline[0], "mean_")
+
+
+def test_random_states():
+    search_both(MLPClassifier(**{**SMALL, "random_state": np.random.RandomState(5)}), ALPHAS)
+    search_both(CLASSIFIER, {"random_state": [np.random.RandomState(5), 7]})
+    fitted = MLPSearchCV(MLPClassifier(**{**SMALL, "random_state": None}), ALPHAS, cv=2).fit(X, THREE)
+    assert np.isfinite(fitted.cv_results_["mean_test_score"]).all()
+
+
+def test_a_search_can_be_fitted_again():
+    mine = MLPSearchCV(CLASSIFIER, ALPHAS, cv=2).fit(X, THREE)
+    mine.set_params(param_grid={"alpha": [2.0]}, cv=3).fit(X, TWO)
+    assert_equal_results(mine, GridSearchCV(CLASSIFIER, {"alpha": [2.0]}, cv=3).fit(X, TWO))
+
+
+def test_a_bar_and_lines(capsys):
+    MLPSearchCV(CLASSIFIER, ALPHAS, cv=2, verbose=3).fit(X, THREE)
+    shown = capsys.readouterr()
+    assert "Fitting 2 folds for each of 3 candidates, totalling 6 fits" in shown.out
+    assert re.search(r"\[CV 2/2\] END \.+alpha=10\.0;, score=0\.\d+ total time=", shown.out)
+    assert shown.err.count("\r  0%|") == 1
+
+
+# Workers
+
+
+@pytest.mark.parametrize("backend", ["threading", pytest.param("loky", marks=pytest.mark.slow)])
+def test_workers_change_nothing(backend):
+    grid = [{"alpha": [0.1, 1.0, 2.0, 3.0]}, {"solver": ["lbfgs"]}, {"batch_size": [7]}, {"alpha": [-1]}]
+    options: dict[str, Any] = {"cv": 3, "scoring": "neg_log_loss"}
+    with warnings.catch_warnings(), joblib.parallel_config(backend):
+        warnings.simplefilter("ignore")  # a setting fails
+        mine = MLPSearchCV(CLASSIFIER, grid, n_jobs=2, **options).fit(X, THREE)
+        other = MLPSearchCV(CLASSIFIER, grid, **options).fit(X, THREE)
+    assert_equal_results(mine, other, 1e-12)
+
+
+def test_the_number_of_workers_of_the_backend_is_taken(monkeypatch):
+    calls, fit_jobs = [], search.fit_jobs
+
+    def look(jobs, *arguments):
+        calls.append(len(jobs))
+        return fit_jobs(jobs, *arguments)
+
+    monkeypatch.setattr(search, "fit_jobs", look)
+    grid = {"alpha": [0.1, 1.0, 2.0, 3.0]}
+    with joblib.parallel_config("threading", n_jobs=2):
+        MLPSearchCV(CLASSIFIER, grid, cv=2).fit(X, THREE)
+    assert sorted(calls) == [4, 4]
+    MLPSearchCV(CLASSIFIER, grid, cv=2).fit(X, THREE)
+    assert sorted(calls) == [4, 4, 8]
+
+
+def make_jobs(grid: list[dict[str, Any]], n_folds: int) -> list[Job]:
+    return [Job(set_candidate(CLASSIFIER, candidate), fold) for candidate in grid for fold in range(n_folds)]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 100])
+def test_jobs_of_one_kind_stay_together(workers):
+    grid = [{"alpha": alpha} for alpha in (0.1, 0.2, 0.3)] + [{"batch_size": 7}, {"solver": "lbfgs"}]
+    jobs = make_jobs(grid, 4)
+    parts = divide(jobs, workers)
+    assert sorted(i for part in parts for i in part) == list(range(20))
+    assert all(len({jobs[i].kind for i in part}) == 1 for part in parts)
+    assert len(parts) == {1: 3, 2: 4, 3: 5, 100: 5}[workers]  # at least 4 fits each
+
+
+# Slices, and folds one by one
+
+
+def test_a_search_that_needs_too_much_memory_runs_in_slices(monkeypatch, runs):
+    weights = 5 * 6 + 6
+    monkeypatch.setattr(folds, "find_memory", lambda: 2 * 2 * 8 * folds.COPIES * weights * 3)  # two settings
+    grid = {"alpha": [0.1, 1.0, 2.0, 3.0, 4.0]}
+    search_both(CLASSIFIER, grid, scoring="neg_log_loss", return_train_score=True)
+    assert runs == [6, 6, 3]
+    runs.clear()
+    monkeypatch.setattr(folds, "find_memory", lambda: 1)
+    search_both(CLASSIFIER, grid, scoring=["accuracy", "neg_log_loss"], refit="neg_log_loss")
+    assert runs == [3] * 5
+    runs.clear()
+    monkeypatch.setattr(folds, "find_memory", lambda: None)
+    search_both(CLASSIFIER, grid)
+    assert runs == [15]
+
+
+def test_large_examples_are_trained_fold_by_fold(monkeypatch, runs):
+    monkeypatch.setattr(folds, "LARGEST", 1)
+    search_both(CLASSIFIER, ALPHAS, scoring="neg_log_loss")
+    assert runs == [3, 3, 3]
+
+
+@pytest.mark.parametrize("kind", ["array", "frame", "list", "sparse"])
+def test_the_size_of_all_folds_is_known_whatever_holds_the_examples(kind):
+    x: Any = {"array": X, "list": X.tolist(), "sparse": sparse.csr_matrix(X)}.get(kind)
+    if kind == "frame":
+        x = pytest.importorskip("pandas").DataFrame(X)
+    given = Folds(x, THREE, None, [np.arange(40)] * 3)
+    assert (given.n_in, given.size) == (5, 3 * 60 * 5 * 8)
+
+
+# Ctrl-C
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_an_interrupt_leaves_the_results_so_far(n_jobs):
+    grid = [{"alpha": [0.1, 1.0]}, {"hidden_layer_sizes": [(4,)]}]
+    estimator = MLPClassifier(**SMALL, callbacks=[Interrupt(3)])
+    mine = MLPSearchCV(estimator, grid, cv=2, n_jobs=n_jobs)
+    with joblib.parallel_config("threading"), pytest.raises(KeyboardInterrupt):
+        mine.fit(X, THREE)
+    if n_jobs == 1:  # the other group had not begun
+        assert [params["alpha"] for params in mine.cv_results_["params"]] == [0.1, 1.0]
+    else:
+        assert len(mine.cv_results_["params"]) == 3
+    assert {name for name in vars(mine) if name.endswith("_")} == {"cv_results_"}
+    # One of the members had come to its third epoch, the others not
+    alone = []
+    for alpha in (0.1, 1.0):
+        for k, (train, test) in enumerate(StratifiedKFold(2).split(X, THREE)):
+            epochs = 3 if (alpha, k) == (0.1, 0) else 2
+            fitted = MLPClassifier(**{**SMALL, "alpha": alpha, "max_iter": epochs}).fit(X[train], THREE[train])
+            alone.append(fitted.score(X[test], THREE[test]))
+    if n_jobs == 1:
+        np.testing.assert_allclose(mine.cv_results_["mean_test_score"], np.reshape(alone, (2, 2)).mean(axis=1))
+    assert not hasattr(estimator, "network_")
+
+
+def test_an_interrupt_before_the_first_epoch_leaves_nothing():
+    class Begin(Callback):
+        def on_train_begin(self, training):
+            raise KeyboardInterrupt
+
+    mine = MLPSearchCV(MLPClassifier(**SMALL, callbacks=[Begin()]), ALPHAS, cv=2)
+    with pytest.raises(KeyboardInterrupt):
+        mine.fit(X, THREE)
+    assert not hasattr(mine, "cv_results_")
+
+
+# Bad input
+
+BAD: dict[str, tuple[Any, Any, dict[str, Any], type[Exception], str]] = {
+    "no settings": (
+        CLASSIFIER,
+        [],
+        {},
+        ValueError,
+        "param_grid=[] has no settings to try; give lists of them, as in {",
+    ),
+    "no values": (CLASSIFIER, {"alpha": []}, {}, ValueError, "'alpha' need to be a non-empty sequence, got: []"),
+    "no list": (CLASSIFIER, {"alpha": 1.0}, {}, TypeError, "'alpha' needs to be a list or a numpy array, but got 1.0"),
+    "unknown": (CLASSIFIER, {"alfa": [1.0]}, {}, ValueError, "Invalid parameter 'alfa' for estimator MLPClassifier("),
+    "unknown later": (CLASSIFIER, [ALPHAS, {"alfa": [1.0]}], {}, ValueError, "Invalid parameter 'alfa' for estimator"),
+    "of a step": (PIPELINE, {"mlp__alfa": [1.0]}, {}, ValueError, "Invalid parameter 'alfa' for estimator MLPClass"),
+    "others": (
+        LogisticRegression(),
+        {"C": [1.0]},
+        {},
+        TypeError,
+        "estimator=LogisticRegression() must be an MLPClassifier or MLPRegressor of xpnet.estimators, or a Pipeline "
+        "that ends with one; for others there is sklearn.model_selection.GridSearchCV",
+    ),
+    "a class": (MLPClassifier, ALPHAS, {}, TypeError, "must be an MLPClassifier or MLPRegressor of xpnet.estimators"),
+    "an ensemble": (
+        MLPEnsembleClassifier(),
+        ALPHAS,
+        {},
+        TypeError,
+        "must be an MLPClassifier or MLPRegressor",
+    ),
+    "a step": (
+        PIPELINE,
+        {"mlp": [CLASSIFIER, LogisticRegression()]},
+        {},
+        TypeError,
+        "must be an MLPClassifier or MLPR",
+    ),
+    "too many folds": (CLASSIFIER, ALPHAS, {"cv": 61}, ValueError, "n_splits=61 greater than the number of samples"),
+    "too many rows": (CLASSIFIER, ALPHAS, {"cv": KFold(61)}, ValueError, "n_splits=61 greater than the number of samp"),
+    "no groups": (CLASSIFIER, ALPHAS, {"cv": GroupKFold(2)}, ValueError, "The 'groups' parameter should not be None"),
+    "scoring": (CLASSIFIER, ALPHAS, {"scoring": "acuracy"}, ValueError, "The 'scoring' parameter of "),
+    "refit": (CLASSIFIER, ALPHAS, {"scoring": ["accuracy", "f1_macro"]}, ValueError, "refit must be set to a scorer k"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_refused_before_anything_trains(case):
+    estimator, grid, options, kind, message = BAD[case]
+    if not isinstance(estimator, type):
+        estimator = clone(estimator)
+        if isinstance(last(estimator), (MLPClassifier, MLPEnsembleClassifier)):
+            last(estimator).callbacks = [Count()]
+    mine = MLPSearchCV(estimator, grid, **options)
+    with pytest.raises(kind, match=re.escape(message)):
+        mine.fit(X, THREE)
+    assert Count.epochs == 0
+    assert not [name for name in vars(mine) if name.endswith("_")]
+
+
+def test_examples_that_do_not_fit_are_refused_before_anything_trains():
+    mine = MLPSearchCV(MLPClassifier(**SMALL, callbacks=[Count()]), ALPHAS, cv=2)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        mine.fit(X, THREE[:40])
+    with pytest.raises(ValueError, match=r"All the 6 fits failed\.(.|\n)*Input X contains NaN"):
+        mine.fit(np.full_like(X, np.nan), THREE)
+    with pytest.raises(
+        ValueError, match=r"All the 6 fits failed\.(.|\n)*requires y to be passed, but the target y is None"
+    ):
+        mine.fit(X)
+    assert Count.epochs == 0
+    mine.fit(X, THREE)
+    assert Count.epochs == 5 * (6 + 1)  # the six fits, and the last one
