@@ -85,7 +85,7 @@ def _is_installed(name: str) -> bool:
 # Libraries of tests marked with needs("library")
 NOT_INSTALLED = [
     name
-    for name in ("torch", "jax", "cupy", "torchvision", "pandas", "pyarrow", "nvidia.cuda_nvrtc")
+    for name in ("torch", "jax", "cupy", "torchvision", "pandas", "pyarrow", "nvidia.cuda_nvrtc", "distributed")
     if not _is_installed(name)
 ]
 
