@@ -419,10 +419,10 @@ class Ensemble:
             The error of each member that has diverged, by its number.
         """
         from xpnet.backends.threads import AUTO, choose_threads, limit_threads
-        from xpnet.training.callbacks import LOGS, SharedProgress, Training, watching
+        from xpnet.training.callbacks import LOGS, Training, watching
         from xpnet.training.loop import check_schedule, train_epochs
         from xpnet.training.position import Position
-        from xpnet.training.together import choose_group_threads, train_together
+        from xpnet.training.together import SharedProgress, choose_group_threads, train_together
 
         backend, model, members = self.backend, self[0].view.model, len(self)
         for name, value in (("plans", plans), ("sources", sources), ("callbacks", callbacks)):
