@@ -29,7 +29,13 @@ from xpnet.view import View
 class Trainee(Protocol):
     """The network that is being trained, as far as the callbacks here need it."""
 
-    state: State
+    @property
+    def state(self) -> State:
+        """Everything that changes from step to step; it can be replaced, but not written into."""
+        ...
+
+    @state.setter
+    def state(self, state: State) -> None: ...
 
     @property
     def view(self) -> View:
