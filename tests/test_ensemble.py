@@ -18,6 +18,7 @@ from xpnet import (
     SGD,
     Adam,
     AdamW,
+    Callback,
     CheckpointError,
     Clip,
     CSVLog,
@@ -30,7 +31,10 @@ from xpnet import (
     RMSProp,
     Step,
 )
+from xpnet.backends import Backend
 from xpnet.core.arrays import leaves
+from xpnet.core.members import Part
+from xpnet.core.step import State
 from xpnet.data.sampling import SAMPLING
 from xpnet.data.sources import Rows, make_source, with_weight
 from xpnet.training.loop import Plan
@@ -577,6 +581,80 @@ def test_members_of_other_optimizers_are_refused():
     source = make_source(make_data("classes"), "data", ensemble[0].view.reader)
     with pytest.raises(ValueError, match="the optimizer of member 1 is SGD"):
         ensemble.run([plan_for(), plan_for(optimizer=SGD())], [source] * 2, [[], []])
+
+
+# The states of members while they train
+
+
+class OnEpochEnd(Callback):
+    """Calls a function with the network after each epoch."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def on_train_begin(self, training):
+        self.training = training
+
+    def on_epoch_end(self, logs):
+        self.function(self.training.net, logs["epoch"])
+
+
+@pytest.mark.parametrize("looks", [False, True])
+def test_states_are_copied_when_somebody_looks_at_them(looks, monkeypatch):
+    taken, take = [], Backend.take_part
+    monkeypatch.setattr(Backend, "take_part", lambda backend, x, k: (taken.append(k), take(backend, x, k))[1])
+    ensemble = Ensemble([5, 4, 3], 4, seed=0)
+    callbacks = [OnEpochEnd(lambda net, epoch: (net.view, net.view))] if looks else []
+    options = {"optimizer": SGD(momentum=0.9), "threads": 1, "progress": False}
+    ensemble.train(GOOD, 5, 8, callbacks=callbacks, **options)
+    weights, others = 4, 4 + 1 + 1  # velocity, momentum and cost
+    assert len(taken) == 4 * (weights + others + 4 * weights * looks)
+
+
+def test_callbacks_may_change_a_member(place):
+    def halve(net, epoch):
+        if epoch == 2:
+            net.w = [0.5 * w for w in net.w]
+
+    data, options = make_data("classes"), {"epochs": 4, "batch_size": 8, "lr": 0.5, "progress": False}
+    ensemble = Ensemble([5, 4, 3], 3, seed=SEEDS, dtype="float64", **place._asdict())
+    pairs = [(net.copy(), net.copy()) for net in ensemble]
+    ensemble.train(data, callbacks=lambda k: [OnEpochEnd(halve)] if k else [], **options)
+    for k, (member, (net, before)) in enumerate(zip(ensemble, pairs)):
+        net.train(data, callbacks=[OnEpochEnd(halve)] if k else [], **options)
+        assert_close(member, net, before, 1e-9)
+
+
+@pytest.mark.few("jax", "strict-device1", every=0)
+def test_members_can_be_copied_and_saved_while_they_train(place, tmp_path):
+    x, copies = make_data("classes")[0], []
+
+    def look(net, epoch):
+        net.save(tmp_path / "net")
+        for other in (net.copy(), copy.deepcopy(net), Network.load(tmp_path / "net", **place._asdict())):
+            copies.append((net.backend.to_numpy(net.forward(x)), other))
+
+    ensemble = Ensemble([5, 4, 3], 2, seed=0, dropout=0.1, **place._asdict())
+    ensemble.train(make_data("classes"), 3, 8, optimizer=Adam(), callbacks=lambda k: [OnEpochEnd(look)], progress=False)
+    assert len(copies) == 2 * 3 * 3
+    for output, other in copies:
+        np.testing.assert_array_equal(output, other.backend.to_numpy(other.forward(x)))
+        other.train(make_data("classes"), 1, 8, progress=False)
+
+
+def test_members_that_have_stopped_do_not_keep_the_states_of_the_others():
+    ensemble, kinds = Ensemble([5, 4, 1], 4, seed=0, activation="relu", task="regression"), []
+
+    def look(net, epoch):
+        kinds.append([type(vars(member)["state"]) for member in ensemble])
+
+    source = make_source(make_data("real"), "data", ensemble[0].view.reader)
+    plans = [plan_for(epochs=4, lr=0.001), plan_for(epochs=1, lr=0.001), plan_for(lr=1e30), plan_for(lr=0.001)]
+    errors = ensemble.run(plans, [source] * 4, [[OnEpochEnd(look)], [], [], []], threads=1)
+    assert list(errors) == [2]
+    assert kinds[0] == [Part, Part, State, Part]  # in the first chunk, member 2 stayed as it was
+    assert kinds[-1] == [Part, State, State, Part]
+    assert {type(vars(member)["state"]) for member in ensemble} == {State}
 
 
 # Lines of epochs

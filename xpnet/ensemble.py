@@ -31,9 +31,11 @@ if TYPE_CHECKING:
     from xpnet.core.activations import Activation
     from xpnet.core.costs import Cost
     from xpnet.core.initializers import Initializer
+    from xpnet.core.members import Part
     from xpnet.core.optimizers.base import Optimizer
     from xpnet.core.scaling import Scaling
     from xpnet.core.schedules import Schedule
+    from xpnet.core.step import State
     from xpnet.data.sources import Source
     from xpnet.training.callbacks import Callback
     from xpnet.training.loop import Plan
@@ -419,10 +421,10 @@ class Ensemble:
             The error of each member that has diverged, by its number.
         """
         from xpnet.backends.threads import AUTO, choose_threads, limit_threads
-        from xpnet.training.callbacks import LOGS, SharedProgress, Training, watching
+        from xpnet.training.callbacks import LOGS, Training, watching
         from xpnet.training.loop import check_schedule, train_epochs
         from xpnet.training.position import Position
-        from xpnet.training.together import choose_group_threads, train_together
+        from xpnet.training.together import SharedProgress, choose_group_threads, train_together
 
         backend, model, members = self.backend, self[0].view.model, len(self)
         for name, value in (("plans", plans), ("sources", sources), ("callbacks", callbacks)):
@@ -463,15 +465,29 @@ class Ensemble:
             ]
             errors: dict[int, DivergenceError] = {}
             shown = stack.enter_context(closing(SharedProgress(trainings))) if progress else None
-            for results in train_together(loops, trainings, kinds, sources[0].reader, plans[0].optimizer, number):
+            stack.callback(self._detach, range(members))
+            active: set[int] = set()
+            reader, optimizer = sources[0].reader, plans[0].optimizer
+            for results in train_together(loops, self._current_state, kinds, reader, optimizer, number):
                 for k, result in results.items():
                     if isinstance(result, DivergenceError):
                         errors[k] = result
                     else:
                         self[k]._take_over(state=result, scaling=sources[k].reader.scaling)
+                before, active = active, set(results) - set(errors)
+                self._detach(before - active)  # those that have stopped
                 if shown:
-                    shown.update(results.keys() - errors.keys())
+                    shown.update(active)
         return errors
+
+    def _current_state(self, k: int) -> State | Part:
+        """Return the state of a member as it stands, perhaps as a part of a joined one."""
+        return vars(self[k])["state"]
+
+    def _detach(self, numbers: Iterable[int]) -> None:
+        """Copy the states of members out of the joined ones, which would stay in memory with any of their parts."""
+        for k in numbers:
+            self[k]._take_over(state=self[k].state)
 
     def _scalings(self) -> list[Scaling | None]:
         """Return the scaling of each member; equal ones are one object."""

@@ -19,6 +19,7 @@ from xpnet.backends import Backend, get_backend
 from xpnet.checks import choices, count, yes_or_no
 from xpnet.core.arrays import Array, Layer, leaves, map_arrays, rebuild
 from xpnet.core.dropout import init_dropout
+from xpnet.core.members import whole
 from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.step import State
 from xpnet.hints import explain_arguments, look_up, suggest_argument
@@ -142,8 +143,7 @@ class Network:
     array([0, 1, 1, 0])
     """
 
-    # What training and users change; everything else is settled when a network is made
-    state: State
+    # What training and users change, besides the state; everything else is settled when a network is made
     rng: np.random.Generator
     scaling: Scaling | None
     history: History
@@ -295,7 +295,7 @@ class Network:
             raise AttributeError(f"{name} of a network cannot be assigned; {remedy}")
         known = isinstance(attribute, property) or name in Network.__annotations__ or name.startswith("_")
         if type(self) is Network and not known:
-            names = ("w", "b", "layers", *Network.__annotations__)
+            names = ("w", "b", "layers", "state", *Network.__annotations__)
             hint = suggest_argument(name, names)
             raise AttributeError(f"{name} of a network cannot be assigned{hint}; choose from {choices(names)}")
         super().__setattr__(name, value)
@@ -316,6 +316,18 @@ class Network:
         return f"Network({self.sizes}, {', '.join(f'{k}={v!r}' for k, v in shown.items() if v is not None)})"
 
     # Weights and biases
+
+    @property
+    def state(self) -> State:
+        """Everything that changes from step to step: layers, and the state of optimizer and dropout.
+
+        Training replaces it, and never writes into it.
+        """
+        return whole(vars(self)["state"])
+
+    @state.setter
+    def state(self, state: State) -> None:
+        vars(self)["state"] = state
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -1167,7 +1179,7 @@ class Network:
         now = vars(self).copy()  # at once: another thread may be training
         return Snapshot(
             settings=self._settings(),
-            state=now["state"],
+            state=whole(now["state"]),
             scaling=now["scaling"],
             optimizer=now["_optimizer"],
             generator=dict(self.rng.bit_generator.state),
@@ -1231,7 +1243,7 @@ class Network:
         """Return what a pickle holds: arrays as NumPy arrays, which keep their dtypes."""
         attributes = vars(self).copy()  # at once: another thread may be training
         with self._backend.scope(self._dtype):
-            arrays = map_arrays(self._backend.to_numpy, (attributes["state"], attributes["scaling"]))
+            arrays = map_arrays(self._backend.to_numpy, (whole(attributes["state"]), attributes["scaling"]))
         attributes["state"], attributes["scaling"] = arrays
         return attributes
 

@@ -125,9 +125,9 @@ class Backend:
         """Make one array of several of the same shape, with an axis in front."""
         return self.xp.stack(list(arrays))
 
-    def unstack(self, x: Array) -> list[Array]:
-        """Copy the parts of an array along its first axis, as `copy` does."""
-        return [self.copy(x[k, ...]) for k in range(x.shape[0])]
+    def take_part(self, x: Array, k: int) -> Array:
+        """Copy a part of an array along its first axis, as `copy` does."""
+        return self.copy(x[k, ...])
 
     def to_numpy(self, x: Array) -> np.ndarray:
         """Bring an array back to the host: the one way there. Synchronizes."""

@@ -5,9 +5,10 @@ axes of length 1, so that they fit the weights of all networks: () and (1,) beco
 """
 
 from collections.abc import Callable, Sequence
+from threading import Lock
 from typing import Any
 
-from xpnet.core.arrays import Array, Namespace
+from xpnet.core.arrays import Array, Layers, Namespace, map_arrays
 from xpnet.core.step import State
 
 PARTS = ("layers", "optimizer", "dropout")
@@ -37,19 +38,24 @@ def join(states: Sequence[State], stack: Callable[[list[Array]], Array], xp: Nam
     return State(layers, optimizer, states[0].cost, dropout)
 
 
-def split(
-    joined: State, states: Sequence[State], unstack: Callable[[Array], Sequence[Array]], xp: Namespace
-) -> list[State]:
-    """Split a joined state into those of the networks, in the shapes of the states that were joined.
+def dimensions(state: State) -> State:
+    """List the number of axes of each array of a state, for `extract`."""
+    return map_arrays(lambda x: x.ndim, state)
+
+
+def extract(joined: Any, k: int, axes: Any, take: Callable[[Array, int], Array], xp: Namespace) -> Any:
+    """Copy what belongs to one network out of a joined nest of arrays.
 
     Parameters
     ----------
     joined
-        A state that has come of the joined one.
-    states
-        The states that were joined.
-    unstack
-        Makes copies of the parts of an array along its first axis; that of the backend.
+        A nest that has come of a joined one, such as the layers of a state.
+    k
+        The place of the network.
+    axes
+        The number of axes of each array of the network before it was joined; None for an array that it does not have.
+    take
+        Copies a part of an array along its first axis; that of the backend.
     xp
         Namespace of the arrays.
 
@@ -57,15 +63,71 @@ def split(
     --------
     >>> import numpy as np
     >>> states = [State(((np.full((2, 3), k), np.ones((1, 2))),), np.array(0.9), np.zeros(4)) for k in range(5)]
-    >>> joined = join(states, np.stack, np)._replace(cost=np.zeros((5, 4)))
-    >>> split(joined, states, list, np)[3].layers[0][0]
+    >>> joined, axes, take = join(states, np.stack, np), dimensions(states[3]), lambda x, k: x[k].copy()
+    >>> extract(joined.layers, 3, axes.layers, take, np)[0][0]
     array([[3, 3, 3],
            [3, 3, 3]])
+    >>> extract(joined.optimizer, 3, axes.optimizer, take, np)
+    array(0.9)
     """
-    nests = ([getattr(state, name) for state in states] for name in PARTS)
-    parts = zip(*(_split(getattr(joined, name), nest, unstack, xp) for name, nest in zip(PARTS, nests)))
-    costs = unstack(joined.cost)
-    return [State(layers, optimizer, cost, dropout) for (layers, optimizer, dropout), cost in zip(parts, costs)]
+    if axes is None:
+        return None
+    if isinstance(axes, tuple):
+        return _like(axes, [extract(part, k, own, take, xp) for part, own in zip(joined, axes)])
+    part = take(joined, k)
+    return part if axes == 2 else xp.reshape(part, (-1,) if axes else ())
+
+
+class Part:
+    """The state of one of several joined networks, which is copied out of theirs when it is asked for.
+
+    Nobody looks at most of the states that there are in the middle of a training, and copying many small arrays takes
+    longer than the steps.
+
+    Parameters
+    ----------
+    joined
+        The joined state; it is held until the whole state has been copied.
+    k
+        The place of the network.
+    axes
+        The `dimensions` of its state before it was joined.
+    copy
+        Copies what belongs to the network out of a nest: a function (nest, k, axes).
+    """
+
+    def __init__(self, joined: State, k: int, axes: State, copy: Callable[[Any, int, Any], Any]) -> None:
+        self._joined: State | None = joined
+        self._k, self._axes, self._copy = k, axes, copy
+        self._layers: Any = None
+        self._state: Any = None
+        self._lock = Lock()  # several threads may look at a network
+
+    @property
+    def layers(self) -> Layers:
+        """Its layers."""
+        with self._lock:
+            return self._state.layers if self._joined is None else self._copy_layers(self._joined)
+
+    def state(self) -> State:
+        """Return its state."""
+        with self._lock:
+            joined = self._joined
+            if joined is not None:
+                layers = self._copy_layers(joined)
+                rest = self._copy(joined._replace(layers=()), self._k, self._axes._replace(layers=()))
+                self._state, self._joined = rest._replace(layers=layers), None
+            return self._state
+
+    def _copy_layers(self, joined: State) -> Layers:
+        if self._layers is None:
+            self._layers = self._copy(joined.layers, self._k, self._axes.layers)
+        return self._layers
+
+
+def whole(state: State | Part) -> State:
+    """Return a state, copied if it is a part of a joined one."""
+    return state.state() if isinstance(state, Part) else state
 
 
 def join_nests(nests: Sequence[Any], stack: Callable[[list[Array]], Array], xp: Namespace) -> Any:
@@ -77,18 +139,6 @@ def join_nests(nests: Sequence[Any], stack: Callable[[list[Array]], Array], xp: 
         return _like(first, [join_nests(parts, stack, xp) for parts in zip(*nests, strict=True)])
     joined = stack([0.0 * first if x is None else x for x in nests])
     return joined if first.ndim == 2 else xp.reshape(joined, (len(nests), 1, -1))
-
-
-def _split(joined: Any, nests: Sequence[Any], unstack: Callable[[Array], Sequence[Array]], xp: Namespace) -> list[Any]:
-    first = next((nest for nest in nests if nest is not None), None)
-    if first is None:
-        return [None] * len(nests)
-    if isinstance(first, tuple):
-        parts = [_split(part, [nest[i] for nest in nests], unstack, xp) for i, part in enumerate(joined)]
-        return [_like(first, part) for part in zip(*parts)] if parts else [first] * len(nests)
-    if first.ndim < 2:
-        joined = xp.reshape(joined, (len(nests), *first.shape))
-    return [None if nest is None else x for x, nest in zip(unstack(joined), nests)]
 
 
 def _like(nest: tuple[Any, ...], parts: Sequence[Any]) -> Any:

@@ -11,7 +11,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -29,7 +29,13 @@ from xpnet.view import View
 class Trainee(Protocol):
     """The network that is being trained, as far as the callbacks here need it."""
 
-    state: State
+    @property
+    def state(self) -> State:
+        """Everything that changes from step to step; it can be replaced, but not written into."""
+        ...
+
+    @state.setter
+    def state(self, state: State) -> None: ...
 
     @property
     def view(self) -> View:
@@ -195,62 +201,6 @@ class Progress(Callback):
         """Remove the bar."""
         self.bar.close()
         del self.bar, self.training
-
-
-class SharedProgress:
-    """A bar over the minibatches of several trainings, and a line per epoch if anything is evaluated.
-
-    Parameters
-    ----------
-    trainings
-        The trainings, which go in step.
-    """
-
-    def __init__(self, trainings: Sequence[Training]) -> None:
-        from tqdm.auto import tqdm
-
-        self.trainings = trainings
-        self.epochs = 0  # that have their line
-        total = max(training.epochs * (training.steps or 0) for training in trainings) or None
-        self.bar = tqdm(total=total, unit="batch", leave=False, dynamic_ncols=True)
-
-    def update(self, active: Collection[int]) -> None:
-        """Show how far the furthest training has come; write a line for each epoch that all active ones have ended."""
-        furthest = max(self.trainings, key=lambda training: training.position.total_steps)
-        epoch = min(furthest.position.epoch, furthest.epochs)
-        self.bar.set_description(f"Epoch {epoch}/{furthest.epochs}, {len(active)} networks", refresh=False)
-        self.bar.update(max(0, furthest.position.total_steps - self.bar.n))
-        ended = [len(training.history) for training in self.trainings]
-        for epoch in range(self.epochs, min((ended[k] for k in active), default=max(ended))):
-            rows = [training.history.rows[epoch] for training in self.trainings if len(training.history) > epoch]
-            self.epochs, line = epoch + 1, describe_epoch(rows)
-            if line:
-                epochs = max(training.epochs for training in self.trainings)
-                self.bar.write(f"Epoch: {epoch + 1} / {epochs},\t {line}", file=sys.stdout)
-                sys.stdout.flush()
-
-    def close(self) -> None:
-        """Write the lines of the last epochs, and remove the bar."""
-        self.update(())
-        self.bar.close()
-
-
-def describe_epoch(rows: Sequence[Mapping[str, Any]]) -> str:
-    r"""Describe an epoch of several networks: the mean of each quantity that was evaluated, and its range in brackets.
-
-    Examples
-    --------
-    >>> describe_epoch([{"cost": 0.3, "test_cost": 0.25}, {"cost": 0.4, "test_cost": 0.75}])
-    '2 networks,\t test cost: 0.5 (0.25 to 0.75)'
-    """
-    names = [name for name in rows[0] if name.startswith(("test_", "validation_", "training_"))]
-    names = [name for name in names if name not in ("test_size", "test_correct") and all(name in row for row in rows)]
-    columns = {name: [row[name] for row in rows] for name in names}
-    parts = [
-        f"{name.replace('_', ' ')}: {sum(column) / len(column):.6g} ({min(column):.6g} to {max(column):.6g})"
-        for name, column in columns.items()
-    ]
-    return "\t ".join([f"{len(rows)} networks,", *parts]) if parts else ""
 
 
 class Monitor(Callback):

@@ -7,10 +7,11 @@ diverged, takes no part any more.
 """
 
 import os
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import accumulate
 from math import ceil
 from typing import Any, TypeAlias
@@ -22,7 +23,7 @@ from xpnet.backends.base import cast, on_host
 from xpnet.backends.threads import AUTO
 from xpnet.checks import count
 from xpnet.core.arrays import Array, count_bytes, leaves
-from xpnet.core.members import join, join_nests, split
+from xpnet.core.members import Part, dimensions, extract, join, join_nests, whole
 from xpnet.core.minibatch import Batch, Examples
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.scaling import Scaling
@@ -39,12 +40,12 @@ LARGEST = 1 << 19  # weights of the networks in a group, at most
 FEWEST = 4  # networks in a group; larger networks train one after the other
 ROWS = 1 << 31  # of joined examples, which 32-bit indices must be able to number
 
-Results: TypeAlias = dict[int, State | DivergenceError]  # by the numbers of the networks
+Results: TypeAlias = dict[int, State | Part | DivergenceError]  # by the numbers of the networks
 
 
 def train_together(
     loops: Sequence[Iterator[Task]],
-    trainings: Sequence[Training],
+    current: Callable[[int], State | Part],
     kinds: Sequence[Hashable],
     reader: Reader,
     optimizer: Optimizer,
@@ -58,9 +59,9 @@ def train_together(
     ----------
     loops
         The training loop of each network, from `train_epochs`.
-    trainings
-        Their calls to `train`. Each chunk begins with ``training.net.state``, so whoever iterates must take over the
-        states that are yielded, by the numbers of the networks.
+    current
+        Returns the state of a network, by its number. Each chunk begins with it, so whoever iterates must take over the
+        states that are yielded.
     kinds
         Equal for networks whose chunks have minibatches of the same number and size: these can be joined.
     reader
@@ -73,7 +74,8 @@ def train_together(
     Yields
     ------
     dict
-        The new state of each network that has done a chunk of steps, or the error if it has diverged.
+        The new state of each network that has done a chunk of steps, perhaps as a part of a joined one; or the error if
+        it has diverged.
     """
     several = threads is not None and min(threads, len(loops)) > 1
     with ThreadPoolExecutor(threads, "xpnet") if several else nullcontext() as executor:
@@ -81,7 +83,7 @@ def train_together(
         groups: list[Group] = []
         size = 0  # the number of networks when they were divided
         while tasks:
-            before, run = {k: trainings[k].net.state for k in tasks}, map if executor is None else executor.map
+            before, run = {k: current(k) for k in tasks}, map if executor is None else executor.map
             if not groups or len(tasks) <= size // 2:  # the remaining ones are spread evenly again
                 size, own = len(tasks), {k: (kinds[k], layout(task.chunk)) for k, task in tasks.items()}
                 groups = [Group(numbers, reader, optimizer) for numbers in divide(own, reader.model.n_weights, threads)]
@@ -121,15 +123,17 @@ class Group:
         self.pool = Pool((), reader.backend)
         self.states: list[Any] = []  # that came of the last chunk
         self.joined: State | None = None  # these as one
+        self.axes: list[State] = []  # the dimensions of each
         self.scalings: list[Scaling | None] = []
         self.scaling: Scaling | None = None  # these as one
 
-    def run(self, before: Mapping[int, State], tasks: Mapping[int, Task]) -> Results:
+    def run(self, before: Mapping[int, State | Part], tasks: Mapping[int, Task]) -> Results:
         """Do the tasks of its networks. Synchronizes."""
         with self.reader.scope():
             active = [k for k in self.numbers if k in tasks]
             together = self._choose({k: tasks[k].chunk for k in active}) if len(active) > 1 else {}
-            results: Results = {k: self._run_alone(k, before[k], tasks[k]) for k in active if k not in together}
+            alone = [k for k in active if k not in together]
+            results: Results = {k: self._run_alone(k, whole(before[k]), tasks[k]) for k in alone}
             return results | self._run_together(together, before, tasks) if together else results
 
     def _choose(self, chunks: Mapping[int, Chunk]) -> dict[int, np.ndarray | None]:
@@ -157,7 +161,7 @@ class Group:
         return new
 
     def _run_together(
-        self, together: Mapping[int, np.ndarray | None], before: Mapping[int, State], tasks: Mapping[int, Task]
+        self, together: Mapping[int, np.ndarray | None], before: Mapping[int, State | Part], tasks: Mapping[int, Task]
     ) -> Results:
         # Few different sizes mean few programs to compile: the first network fills the places of those that stopped
         numbers = list(together)
@@ -165,13 +169,15 @@ class Group:
         backend, xp, states = self.reader.backend, self.reader.backend.xp, [before[k] for k in places]
         batches, weights = self._make_batches([tasks[k] for k in places], [together[k] for k in places])
         scaling = self._join_scalings([tasks[k].chunk.scaling for k in places])
-        joined = self.joined if self.joined and are_same(states, self.states) else join(states, backend.stack, xp)
-        new = self.runner.repeat(joined, self.pool.examples, scaling, batches)
-        parts = dict(zip(numbers, split(new, states, backend.unstack, xp)))
-        results: Results = {**parts}
+        if self.joined is None or not are_same(states, self.states):
+            own = [whole(state) for state in states]
+            self.joined, self.axes = join(own, backend.stack, xp), [dimensions(state) for state in own]
+        new = self.runner.repeat(self.joined, self.pool.examples, scaling, batches)
+        copy = partial(copy_part, self.reader)
+        results: Results = {k: Part(new, i, self.axes[i], copy) for i, k in enumerate(numbers)}
         if not backend.all_finite(leaves((new.cost, new.layers))):
-            for k, part in parts.items():
-                if not backend.all_finite(leaves((part.cost, part.layers))):
+            for i, k in enumerate(numbers):
+                if not backend.all_finite([x[i, ...] for x in leaves((new.cost, new.layers))]):
                     results[k] = explain_divergence(tasks[k].where, tasks[k].lr, k)
         for k, cost, weight in zip(numbers, backend.to_numpy(new.cost), weights.T):
             task = tasks[k]
@@ -268,9 +274,73 @@ def are_same(objects: Sequence[Any], others: Sequence[Any]) -> bool:
     return len(objects) == len(others) and all(x is y for x, y in zip(objects, others))
 
 
-def run_groups(groups: Sequence[Group], before: Mapping[int, State], tasks: Mapping[int, Task], run: Any) -> Results:
+def copy_part(reader: Reader, joined: Any, k: int, axes: Any) -> Any:
+    """Copy what belongs to network k out of a joined nest, on the device."""
+    with reader.scope():
+        return extract(joined, k, axes, reader.backend.take_part, reader.backend.xp)
+
+
+def run_groups(
+    groups: Sequence[Group], before: Mapping[int, State | Part], tasks: Mapping[int, Task], run: Any
+) -> Results:
     """Do the tasks of all groups by `run`, which is `map` or that of an executor."""
     return {k: result for part in run(lambda group: group.run(before, tasks), groups) for k, result in part.items()}
+
+
+class SharedProgress:
+    """A bar over the minibatches of several trainings, and a line per epoch if anything is evaluated.
+
+    Parameters
+    ----------
+    trainings
+        The trainings, which go in step.
+    """
+
+    def __init__(self, trainings: Sequence[Training]) -> None:
+        from tqdm.auto import tqdm
+
+        self.trainings = trainings
+        self.epochs = 0  # that have their line
+        total = max(training.epochs * (training.steps or 0) for training in trainings) or None
+        self.bar = tqdm(total=total, unit="batch", leave=False, dynamic_ncols=True)
+
+    def update(self, active: Collection[int]) -> None:
+        """Show how far the furthest training has come; write a line for each epoch that all active ones have ended."""
+        furthest = max(self.trainings, key=lambda training: training.position.total_steps)
+        epoch = min(furthest.position.epoch, furthest.epochs)
+        self.bar.set_description(f"Epoch {epoch}/{furthest.epochs}, {len(active)} networks", refresh=False)
+        self.bar.update(max(0, furthest.position.total_steps - self.bar.n))
+        ended = [len(training.history) for training in self.trainings]
+        for epoch in range(self.epochs, min((ended[k] for k in active), default=max(ended))):
+            rows = [training.history.rows[epoch] for training in self.trainings if len(training.history) > epoch]
+            self.epochs, line = epoch + 1, describe_epoch(rows)
+            if line:
+                epochs = max(training.epochs for training in self.trainings)
+                self.bar.write(f"Epoch: {epoch + 1} / {epochs},\t {line}", file=sys.stdout)
+                sys.stdout.flush()
+
+    def close(self) -> None:
+        """Write the lines of the last epochs, and remove the bar."""
+        self.update(())
+        self.bar.close()
+
+
+def describe_epoch(rows: Sequence[Mapping[str, Any]]) -> str:
+    r"""Describe an epoch of several networks: the mean of each quantity that was evaluated, and its range in brackets.
+
+    Examples
+    --------
+    >>> describe_epoch([{"cost": 0.3, "test_cost": 0.25}, {"cost": 0.4, "test_cost": 0.75}])
+    '2 networks,\t test cost: 0.5 (0.25 to 0.75)'
+    """
+    names = [name for name in rows[0] if name.startswith(("test_", "validation_", "training_"))]
+    names = [name for name in names if name not in ("test_size", "test_correct") and all(name in row for row in rows)]
+    columns = {name: [row[name] for row in rows] for name in names}
+    parts = [
+        f"{name.replace('_', ' ')}: {sum(column) / len(column):.6g} ({min(column):.6g} to {max(column):.6g})"
+        for name, column in columns.items()
+    ]
+    return "\t ".join([f"{len(rows)} networks,", *parts]) if parts else ""
 
 
 def parse_group_threads(backend: Backend, threads: int | str) -> int | str:
