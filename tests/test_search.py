@@ -42,7 +42,7 @@ from xpnet.estimators import (
     folds,
     search,
 )
-from xpnet.estimators.folds import Job, divide, set_candidate
+from xpnet.estimators.folds import Folds, Job, divide, set_candidate
 from xpnet.training.together import Group
 
 pytestmark = [
@@ -210,12 +210,6 @@ GRIDS: dict[str, tuple[Any, Any, dict[str, Any], list[int]]] = {
         [6, 6],
     ),
     "no transformer": (Pipeline([("mlp", CLASSIFIER)]), {"mlp__alpha": [1.0, 10.0]}, LOSS, [6]),
-    "texts": (
-        make_pipeline(TfidfVectorizer(), CLASSIFIER),
-        {"mlpclassifier__alpha": [1.0, 2.0], "tfidfvectorizer__use_idf": [True, False]},
-        {"x": [f"word w{i % 7} " + "more " * (i % 3) for i in range(60)], **LOSS},
-        [12],
-    ),
 }
 
 
@@ -272,6 +266,22 @@ def test_a_splitter_that_shuffles_anew_splits_once():
     generator = (pair for pair in KFold(3).split(X))
     mine = MLPSearchCV(CLASSIFIER, ALPHAS, cv=generator).fit(X, THREE)
     assert_equal_results(mine, GridSearchCV(CLASSIFIER, ALPHAS, cv=KFold(3)).fit(X, THREE))
+
+
+@pytest.mark.parametrize("kind", ["array", "series", "list"])
+def test_texts(kind, runs):
+    x: Any = [f"word w{i % 7} " + "more " * (i % 3) for i in range(60)]
+    if kind == "series":
+        x = pytest.importorskip("pandas").Series(x)
+    pipeline = make_pipeline(TfidfVectorizer(), CLASSIFIER)
+    grid = {"mlpclassifier__alpha": [1.0, 2.0], "tfidfvectorizer__use_idf": [True, False]}
+    search_both(pipeline, grid, np.array(x) if kind == "array" else x, scoring="neg_log_loss")
+    assert runs == [12]
+
+
+def test_inputs_with_one_axis():
+    with pytest.raises(ValueError, match=r"All the 6 fits failed\.(.|\n)*Expected 2D array, got 1D array instead"):
+        MLPSearchCV(CLASSIFIER, ALPHAS, cv=2).fit(X[:, 0], THREE)
 
 
 def test_a_fold_that_lacks_a_class(runs):
@@ -575,6 +585,15 @@ def test_large_examples_are_trained_fold_by_fold(monkeypatch, runs):
     monkeypatch.setattr(folds, "LARGEST", 1)
     search_both(CLASSIFIER, ALPHAS, scoring="neg_log_loss")
     assert runs == [3, 3, 3]
+
+
+@pytest.mark.parametrize("kind", ["array", "frame", "list", "sparse"])
+def test_the_size_of_all_folds_is_known_whatever_holds_the_examples(kind):
+    x: Any = {"array": X, "list": X.tolist(), "sparse": sparse.csr_matrix(X)}.get(kind)
+    if kind == "frame":
+        x = pytest.importorskip("pandas").DataFrame(X)
+    given = Folds(x, THREE, None, [np.arange(40)] * 3)
+    assert (given.n_in, given.size) == (5, 3 * 60 * 5 * 8)
 
 
 # Ctrl-C

@@ -1,5 +1,6 @@
 """The fits of a search: over settings and folds, prepared alike and trained together."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby, pairwise
@@ -7,6 +8,7 @@ from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, check_random_state
@@ -70,9 +72,20 @@ class Folds(NamedTuple):
         return X, y, sample_weight
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of X."""
+        return tuple(self.X.shape) if hasattr(self.X, "shape") else (len(self.X), *np.shape(self.X[:1])[1:])
+
+    @property
+    def n_in(self) -> int:
+        """Number of inputs; 1 for texts and others, of which only the transformers know it."""
+        return self.shape[1] if len(self.shape) > 1 else 1
+
+    @property
     def size(self) -> int:
         """Bytes of the training examples of all folds, about."""
-        return len(self.rows) * getattr(self.X, "nbytes", 0)
+        n = self.X.nnz if sparse.issparse(self.X) else math.prod(self.shape)
+        return len(self.rows) * getattr(self.X, "nbytes", 8 * n)
 
 
 class Outcome(NamedTuple):
@@ -213,7 +226,7 @@ def slice_candidates(
     candidates: Sequence[Mapping[str, Any]], estimator: Any, folds: Folds
 ) -> Iterator[Sequence[Mapping[str, Any]]]:
     """Slice the settings to try, so that the networks of a slice need at most half of the machine's memory, about."""
-    memory, n_in = find_memory(), folds.X.shape[1] if hasattr(folds.X, "shape") else len(folds.X[0])
+    memory, n_in = find_memory(), folds.n_in
     start, needed = 0, 0.0
     for i, candidate in enumerate(candidates):
         perceptron = Job(set_candidate(estimator, candidate), 0).perceptron
