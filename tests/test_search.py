@@ -13,6 +13,7 @@ pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
 
 import joblib
 import sklearn
+from joblib._parallel_backends import ThreadingBackend
 from scipy.stats import loguniform
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.decomposition import PCA
@@ -529,6 +530,26 @@ def test_workers_change_nothing(backend):
         warnings.simplefilter("ignore")  # a setting fails
         mine = MLPSearchCV(CLASSIFIER, grid, n_jobs=2, **options).fit(X, THREE)
         other = MLPSearchCV(CLASSIFIER, grid, **options).fit(X, THREE)
+    assert_equal_results(mine, other, 1e-12)
+
+
+class Remote(ThreadingBackend):
+    """Workers that get copies of all, and of which there are two however many are asked for, as on a cluster."""
+
+    def effective_n_jobs(self, n_jobs):
+        return 2
+
+    def submit(self, func, callback=None):
+        return super().submit(pickle.loads(pickle.dumps(func)), callback)
+
+
+@pytest.mark.parametrize("n_jobs", [None, 1, 3])
+def test_workers_of_a_cluster_change_nothing(n_jobs, monkeypatch):
+    monkeypatch.setitem(joblib.parallel.BACKENDS, "remote", Remote)
+    grid = {"alpha": [0.1, 1.0, 2.0, 3.0], "learning_rate_init": [0.001, 0.1]}
+    other = MLPSearchCV(CLASSIFIER, grid, cv=2, scoring="neg_log_loss").fit(X, THREE)
+    with joblib.parallel_config("remote"):
+        mine = MLPSearchCV(CLASSIFIER, grid, cv=2, n_jobs=n_jobs, scoring="neg_log_loss").fit(X, THREE)
     assert_equal_results(mine, other, 1e-12)
 
 
