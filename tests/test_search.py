@@ -363,6 +363,22 @@ def test_scoring_and_refit(options, runs):
             mine.predict(X)
 
 
+def score_last(estimator: Any, x: Any, y: Any) -> float:
+    """A scorer that looks into the pipeline."""
+    assert type(estimator) is Pipeline
+    assert len(estimator) == 2
+    return estimator[-1].score(estimator[:-1].transform(x), y)
+
+
+@pytest.mark.parametrize("scoring", [score_last, {"own": score_last, "accuracy": "accuracy"}], ids=["one", "two"])
+def test_own_scorers_see_the_estimator(scoring):
+    refit = "own" if isinstance(scoring, dict) else True
+    mine, _ = search_both(PIPELINE, {"mlp__alpha": [1.0, 10.0]}, scoring=scoring, refit=refit)
+    assert mine.scorer_ is score_last or mine.scorer_["own"] is score_last
+    assert mine.score(X, THREE) == mine.best_estimator_.score(X, THREE)
+    pickle.dumps(mine)
+
+
 @pytest.mark.filterwarnings("ignore:One or more of the test scores are non-finite")
 def test_a_scorer_that_fails():
     def fail(estimator, x, y):

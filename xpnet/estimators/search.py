@@ -6,6 +6,7 @@ have been done here, and a `StandIn` for the estimator takes over the results on
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,17 @@ class StandIn(BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         return self.estimator.__sklearn_tags__()
+
+
+@dataclass(frozen=True)
+class OwnScorer:
+    """A scorer of the user's own, which sees the estimator rather than its stand-in."""
+
+    scorer: Callable[..., Any]
+
+    def __call__(self, stand_in: StandIn, *arguments: Any, **options: Any) -> Any:
+        """Score the estimator."""
+        return self.scorer(stand_in.estimator, *arguments, **options)
 
 
 class SlicedSearch(GridSearchCV):
@@ -147,7 +159,7 @@ class TogetherCV:
         search = SlicedSearch(
             StandIn(clone(self.estimator), outcomes),
             [{}],  # the settings come from the slices
-            scoring=self.scoring,
+            scoring=map_scorers(wrap_scorer, self.scoring),
             n_jobs=1,
             refit=self.refit,
             cv=splits,
@@ -173,8 +185,8 @@ class TogetherCV:
         fitted["cv_results_"] = with_times(search.cv_results_, search.seconds)
         if "best_estimator_" in fitted:
             fitted["best_estimator_"] = fitted["best_estimator_"].estimator
-        if self.scoring is None:
-            fitted["scorer_"] = check_scoring(self.estimator)
+        scorers = check_scoring(self.estimator) if self.scoring is None else search.scorer_
+        fitted["scorer_"] = map_scorers(lambda scorer: getattr(scorer, "scorer", scorer), scorers)
         vars(self).update(fitted)
 
 
@@ -240,6 +252,18 @@ class MLPRandomSearchCV(TogetherCV, RandomizedSearchCV):
     def _list_candidates(self) -> list[dict[str, Any]]:
         candidates = list(ParameterSampler(self.param_distributions, self.n_iter, random_state=self.random_state))
         return require_candidates(candidates, "param_distributions", self.param_distributions)
+
+
+def map_scorers(function: Callable[[Any], Any], scoring: Any) -> Any:
+    """Apply a function to a scorer, or to each in a dictionary."""
+    return (
+        {name: function(scorer) for name, scorer in scoring.items()} if isinstance(scoring, dict) else function(scoring)
+    )
+
+
+def wrap_scorer(scorer: Any) -> Any:
+    """Wrap a function of (estimator, X, y); names, and scorers that `make_scorer` has made, stay as they are."""
+    return OwnScorer(scorer) if callable(scorer) and not hasattr(scorer, "set_score_request") else scorer
 
 
 def share_jobs(jobs: Sequence[Job], folds: Folds, parallel: Parallel, workers: int) -> list[Outcome]:
