@@ -13,6 +13,7 @@ pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
 
 import joblib
 import sklearn
+from joblib._parallel_backends import ThreadingBackend
 from scipy.stats import loguniform
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.decomposition import PCA
@@ -362,6 +363,22 @@ def test_scoring_and_refit(options, runs):
             mine.predict(X)
 
 
+def score_last(estimator: Any, x: Any, y: Any) -> float:
+    """A scorer that looks into the pipeline."""
+    assert type(estimator) is Pipeline
+    assert len(estimator) == 2
+    return estimator[-1].score(estimator[:-1].transform(x), y)
+
+
+@pytest.mark.parametrize("scoring", [score_last, {"own": score_last, "accuracy": "accuracy"}], ids=["one", "two"])
+def test_own_scorers_see_the_estimator(scoring):
+    refit = "own" if isinstance(scoring, dict) else True
+    mine, _ = search_both(PIPELINE, {"mlp__alpha": [1.0, 10.0]}, scoring=scoring, refit=refit)
+    assert mine.scorer_ is score_last or mine.scorer_["own"] is score_last
+    assert mine.score(X, THREE) == mine.best_estimator_.score(X, THREE)
+    pickle.dumps(mine)
+
+
 @pytest.mark.filterwarnings("ignore:One or more of the test scores are non-finite")
 def test_a_scorer_that_fails():
     def fail(estimator, x, y):
@@ -529,6 +546,26 @@ def test_workers_change_nothing(backend):
         warnings.simplefilter("ignore")  # a setting fails
         mine = MLPSearchCV(CLASSIFIER, grid, n_jobs=2, **options).fit(X, THREE)
         other = MLPSearchCV(CLASSIFIER, grid, **options).fit(X, THREE)
+    assert_equal_results(mine, other, 1e-12)
+
+
+class Remote(ThreadingBackend):
+    """Workers that get copies of all, and of which there are two however many are asked for, as on a cluster."""
+
+    def effective_n_jobs(self, n_jobs):
+        return 2
+
+    def submit(self, func, callback=None):
+        return super().submit(pickle.loads(pickle.dumps(func)), callback)
+
+
+@pytest.mark.parametrize("n_jobs", [None, 1, 3])
+def test_workers_of_a_cluster_change_nothing(n_jobs, monkeypatch):
+    monkeypatch.setitem(joblib.parallel.BACKENDS, "remote", Remote)
+    grid = {"alpha": [0.1, 1.0, 2.0, 3.0], "learning_rate_init": [0.001, 0.1]}
+    other = MLPSearchCV(CLASSIFIER, grid, cv=2, scoring="neg_log_loss").fit(X, THREE)
+    with joblib.parallel_config("remote"):
+        mine = MLPSearchCV(CLASSIFIER, grid, cv=2, n_jobs=n_jobs, scoring="neg_log_loss").fit(X, THREE)
     assert_equal_results(mine, other, 1e-12)
 
 

@@ -1,5 +1,6 @@
 """The fits of a search: over settings and folds, prepared alike and trained together."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby, pairwise
@@ -71,18 +72,20 @@ class Folds(NamedTuple):
         return X, y, sample_weight
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of X."""
+        return tuple(self.X.shape) if hasattr(self.X, "shape") else (len(self.X), *np.shape(self.X[:1])[1:])
+
+    @property
     def n_in(self) -> int:
         """Number of inputs; 1 for texts and others, of which only the transformers know it."""
-        shape = self.X.shape if hasattr(self.X, "shape") else np.shape(self.X[:1])
-        return shape[1] if len(shape) > 1 else 1
+        return self.shape[1] if len(self.shape) > 1 else 1
 
     @property
     def size(self) -> int:
         """Bytes of the training examples of all folds, about."""
-        if hasattr(self.X, "nbytes"):
-            return len(self.rows) * self.X.nbytes
-        n = self.X.nnz if sparse.issparse(self.X) else len(self.X) * self.n_in
-        return len(self.rows) * 8 * n
+        n = self.X.nnz if sparse.issparse(self.X) else math.prod(self.shape)
+        return len(self.rows) * getattr(self.X, "nbytes", 8 * n)
 
 
 class Outcome(NamedTuple):

@@ -6,10 +6,11 @@ have been done here, and a `StandIn` for the estimator takes over the results on
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from joblib import effective_n_jobs
+from joblib import effective_n_jobs, parallel_config
 from sklearn import get_config
 from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.metrics import check_scoring
@@ -62,6 +63,17 @@ class StandIn(BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         return self.estimator.__sklearn_tags__()
+
+
+@dataclass(frozen=True)
+class OwnScorer:
+    """A scorer of the user's own, which sees the estimator rather than its stand-in."""
+
+    scorer: Callable[..., Any]
+
+    def __call__(self, stand_in: StandIn, *arguments: Any, **options: Any) -> Any:
+        """Score the estimator."""
+        return self.scorer(stand_in.estimator, *arguments, **options)
 
 
 class SlicedSearch(GridSearchCV):
@@ -133,17 +145,22 @@ class TogetherCV:
         splits = list(splitter.split(X, y, params.get("groups")))
         folds = Folds(X, y, params.get("sample_weight"), [train for train, _ in splits])
 
+        # These are of the joblib backend that is chosen here; scikit-learn's part of the search runs in this process
+        workers, parallel = effective_n_jobs(self.n_jobs), Parallel(n_jobs=self.n_jobs, pre_dispatch=self.pre_dispatch)
+
         def do_fits(part: Sequence[Mapping[str, Any]]) -> list[Outcome]:
             numbers = range(len(splits))
             jobs = [Job(set_candidate(self.estimator, candidate), fold) for candidate in part for fold in numbers]
-            return self._do_jobs(jobs, folds)
+            if workers == 1:
+                return fit_jobs(jobs, folds, "auto", self.verbose > 0)
+            return share_jobs(jobs, folds, parallel, workers)
 
         outcomes: deque[Outcome] = deque()
         search = SlicedSearch(
             StandIn(clone(self.estimator), outcomes),
             [{}],  # the settings come from the slices
-            scoring=self.scoring,
-            n_jobs=1,  # so that the fits are asked for in their order
+            scoring=map_scorers(wrap_scorer, self.scoring),
+            n_jobs=1,
             refit=self.refit,
             cv=splits,
             verbose=self.verbose,
@@ -153,7 +170,8 @@ class TogetherCV:
         search.slices, search.do_fits = list(slice_candidates(candidates, self.estimator, folds)), do_fits
         search.outcomes, search.seconds = outcomes, []
         try:
-            search.fit(X, y, **params)
+            with parallel_config("sequential"):
+                search.fit(X, y, **params)
         except KeyboardInterrupt:
             if search.results is not None:
                 self.cv_results_ = with_times(search.results, search.seconds)
@@ -161,26 +179,14 @@ class TogetherCV:
         self._take_over(search)
         return self
 
-    def _do_jobs(self: Any, jobs: Sequence[Job], folds: Folds) -> list[Outcome]:
-        """Do fits, in this process or on as many workers as `n_jobs` says."""
-        workers = effective_n_jobs(self.n_jobs)
-        if workers == 1:
-            return fit_jobs(jobs, folds, "auto", self.verbose > 0)
-        parts = divide(jobs, workers)
-        done: Any = Parallel(n_jobs=self.n_jobs, pre_dispatch=self.pre_dispatch)(
-            delayed(fit_jobs)([jobs[i] for i in part], folds, 1, False) for part in parts
-        )
-        outcomes = dict(pair for part, of_part in zip(parts, done) for pair in zip(part, of_part))
-        return [outcomes[i] for i in range(len(jobs))]
-
     def _take_over(self: Any, search: SlicedSearch) -> None:
         """Take over the attributes of the search that scikit-learn has fitted."""
         fitted = {name: value for name, value in vars(search).items() if name.endswith("_")}
         fitted["cv_results_"] = with_times(search.cv_results_, search.seconds)
         if "best_estimator_" in fitted:
             fitted["best_estimator_"] = fitted["best_estimator_"].estimator
-        if self.scoring is None:
-            fitted["scorer_"] = check_scoring(self.estimator)
+        scorers = check_scoring(self.estimator) if self.scoring is None else search.scorer_
+        fitted["scorer_"] = map_scorers(lambda scorer: getattr(scorer, "scorer", scorer), scorers)
         vars(self).update(fitted)
 
 
@@ -246,6 +252,26 @@ class MLPRandomSearchCV(TogetherCV, RandomizedSearchCV):
     def _list_candidates(self) -> list[dict[str, Any]]:
         candidates = list(ParameterSampler(self.param_distributions, self.n_iter, random_state=self.random_state))
         return require_candidates(candidates, "param_distributions", self.param_distributions)
+
+
+def map_scorers(function: Callable[[Any], Any], scoring: Any) -> Any:
+    """Apply a function to a scorer, or to each in a dictionary."""
+    return (
+        {name: function(scorer) for name, scorer in scoring.items()} if isinstance(scoring, dict) else function(scoring)
+    )
+
+
+def wrap_scorer(scorer: Any) -> Any:
+    """Wrap a function of (estimator, X, y); names, and scorers that `make_scorer` has made, stay as they are."""
+    return OwnScorer(scorer) if callable(scorer) and not hasattr(scorer, "set_score_request") else scorer
+
+
+def share_jobs(jobs: Sequence[Job], folds: Folds, parallel: Parallel, workers: int) -> list[Outcome]:
+    """Do fits on so many workers."""
+    parts = divide(jobs, workers)
+    done: Any = parallel(delayed(fit_jobs)([jobs[i] for i in part], folds, 1, False) for part in parts)
+    outcomes = dict(pair for part, of_part in zip(parts, done) for pair in zip(part, of_part))
+    return [outcomes[i] for i in range(len(jobs))]
 
 
 def require_perceptron(estimator: Any) -> None:
