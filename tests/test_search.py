@@ -572,9 +572,9 @@ def test_workers_of_a_cluster_change_nothing(n_jobs, monkeypatch):
 def test_the_number_of_workers_of_the_backend_is_taken(monkeypatch):
     calls, fit_jobs = [], search.fit_jobs
 
-    def look(jobs, *arguments):
+    def look(jobs, *arguments, **options):
         calls.append(len(jobs))
-        return fit_jobs(jobs, *arguments)
+        return fit_jobs(jobs, *arguments, **options)
 
     monkeypatch.setattr(search, "fit_jobs", look)
     grid = {"alpha": [0.1, 1.0, 2.0, 3.0]}

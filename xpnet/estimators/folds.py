@@ -126,20 +126,30 @@ def set_candidate(estimator: Any, candidate: Mapping[str, Any]) -> Any:
     return new.set_params(**settings)
 
 
-def fit_jobs(jobs: Sequence[Job], folds: Folds, threads: int | str, progress: bool) -> list[Outcome]:
+def fit_jobs(
+    jobs: Sequence[Job],
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    rows: Sequence[np.ndarray],
+    *,
+    threads: int | str = 1,
+    progress: bool = False,
+) -> list[Outcome]:
     """Do fits, and train those together that can be.
 
     Parameters
     ----------
     jobs
         The fits; their estimators are fitted.
-    folds
-        The examples.
+    X, y, sample_weight, rows
+        As in `Folds`; joblib's backends share arrays between workers only if they are arguments themselves.
     threads
         As in `Ensemble.train`.
     progress
         Whether to show a bar.
     """
+    folds = Folds(X, y, sample_weight, rows)
     outcomes = [Outcome()] * len(jobs)
     numbers = sorted(range(len(jobs)), key=lambda i: jobs[i].fold)
     parts = [numbers]

@@ -152,7 +152,7 @@ class TogetherCV:
             numbers = range(len(splits))
             jobs = [Job(set_candidate(self.estimator, candidate), fold) for candidate in part for fold in numbers]
             if workers == 1:
-                return fit_jobs(jobs, folds, "auto", self.verbose > 0)
+                return fit_jobs(jobs, *folds, threads="auto", progress=self.verbose > 0)
             return share_jobs(jobs, folds, parallel, workers)
 
         outcomes: deque[Outcome] = deque()
@@ -269,7 +269,7 @@ def wrap_scorer(scorer: Any) -> Any:
 def share_jobs(jobs: Sequence[Job], folds: Folds, parallel: Parallel, workers: int) -> list[Outcome]:
     """Do fits on so many workers."""
     parts = divide(jobs, workers)
-    done: Any = parallel(delayed(fit_jobs)([jobs[i] for i in part], folds, 1, False) for part in parts)
+    done: Any = parallel(delayed(fit_jobs)([jobs[i] for i in part], *folds) for part in parts)
     outcomes = dict(pair for part, of_part in zip(parts, done) for pair in zip(part, of_part))
     return [outcomes[i] for i in range(len(jobs))]
 
