@@ -33,7 +33,7 @@ from sklearn.model_selection import (
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-from xpnet import L1, SGD, AdamW, Callback, Clip, Cosine, Ensemble
+from xpnet import L1, SGD, AdamW, Callback, Clip, Constant, Cosine, Ensemble
 from xpnet.estimators import (
     MLPClassifier,
     MLPEnsembleClassifier,
@@ -438,6 +438,25 @@ def test_all_settings_fail():
     for kind in (MLPSearchCV, GridSearchCV):
         with pytest.raises(ValueError, match=r"All the 6 fits failed\.(.|\n)*alpha=-1 must be a finite number"):
             kind(CLASSIFIER, {"alpha": [-1, -2]}, cv=3).fit(X, THREE)
+
+
+def break_down(step: int, total: int) -> float:
+    """A schedule that ends with something that is no rate."""
+    return 0.1 if step < 5 else -1.0
+
+
+@pytest.mark.filterwarnings("ignore:One or more of the test scores are non-finite")
+def test_an_error_in_one_fit_does_not_end_the_others(runs):
+    grid = [{"learning_rate": [Constant(0.1), break_down]}, {"hidden_layer_sizes": [(4,)]}]
+    with pytest.warns(FitFailedWarning, match="lr must be a finite number of at least 0, but the schedule gave -1"):
+        search_both(MLPClassifier(**SMALL, solver="sgd"), grid, scoring="neg_log_loss")
+    assert runs == [6, 3]
+
+
+def test_fits_for_which_together_there_is_too_little_memory_are_done_alone(monkeypatch, runs):
+    monkeypatch.setattr("xpnet.ensemble.find_memory", lambda: 1000)
+    search_both(CLASSIFIER, ALPHAS, scoring="neg_log_loss")
+    assert runs == [9]  # which was refused
 
 
 # Random searches
