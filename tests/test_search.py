@@ -692,6 +692,17 @@ def test_an_interrupt_leaves_the_results_so_far(n_jobs):
     if n_jobs == 1:
         np.testing.assert_allclose(mine.cv_results_["mean_test_score"], np.reshape(alone, (2, 2)).mean(axis=1))
     assert not hasattr(estimator, "network_")
+    with pytest.raises(NotFittedError):
+        mine.predict(X)
+
+
+def test_an_interrupt_leaves_nothing_of_an_earlier_fit():
+    mine = MLPSearchCV(CLASSIFIER, ALPHAS, cv=2).fit(X, THREE)
+    mine.set_params(estimator=MLPClassifier(**SMALL, callbacks=[Interrupt(2)])).estimator.set_params(max_iter=9)
+    with pytest.raises(KeyboardInterrupt):
+        mine.fit(X, THREE)
+    assert {name for name in vars(mine) if name.endswith("_")} == {"cv_results_"}
+    assert len(mine.cv_results_["params"]) == 3
 
 
 @pytest.mark.parametrize("moment", ["training", "scoring"])
@@ -737,10 +748,11 @@ def test_an_interrupt_before_the_first_epoch_leaves_nothing():
         def on_train_begin(self, training):
             raise KeyboardInterrupt
 
-    mine = MLPSearchCV(MLPClassifier(**SMALL, callbacks=[Begin()]), ALPHAS, cv=2)
+    mine = MLPSearchCV(CLASSIFIER, ALPHAS, cv=2).fit(X, THREE)
+    mine.set_params(estimator=MLPClassifier(**SMALL, callbacks=[Begin()]))
     with pytest.raises(KeyboardInterrupt):
         mine.fit(X, THREE)
-    assert not hasattr(mine, "cv_results_")
+    assert not [name for name in vars(mine) if name.endswith("_")]
 
 
 # Bad input

@@ -188,11 +188,16 @@ class TogetherCV:
             with parallel_config("sequential"):
                 search.fit(X, y, **params)
         except KeyboardInterrupt:
+            for name in [name for name in vars(self) if name.endswith("_")]:  # of an earlier fit
+                delattr(self, name)
             if search.results is not None:
                 self.cv_results_ = with_times(search.results, search.seconds)
             raise
         self._take_over(search)
         return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "scorer_")  # which comes last; after Ctrl-C there is only `cv_results_`
 
     def _take_over(self: Any, search: SlicedSearch) -> None:
         """Take over the attributes of the search that scikit-learn has fitted."""
