@@ -33,7 +33,7 @@ from sklearn.model_selection import (
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-from xpnet import L1, SGD, AdamW, Callback, Clip, Cosine, Ensemble
+from xpnet import L1, SGD, AdamW, Callback, Clip, Constant, Cosine, Ensemble
 from xpnet.estimators import (
     MLPClassifier,
     MLPEnsembleClassifier,
@@ -440,6 +440,25 @@ def test_all_settings_fail():
             kind(CLASSIFIER, {"alpha": [-1, -2]}, cv=3).fit(X, THREE)
 
 
+def break_down(step: int, total: int) -> float:
+    """A schedule that ends with something that is no rate."""
+    return 0.1 if step < 5 else -1.0
+
+
+@pytest.mark.filterwarnings("ignore:One or more of the test scores are non-finite")
+def test_an_error_in_one_fit_does_not_end_the_others(runs):
+    grid = [{"learning_rate": [Constant(0.1), break_down]}, {"hidden_layer_sizes": [(4,)]}]
+    with pytest.warns(FitFailedWarning, match="lr must be a finite number of at least 0, but the schedule gave -1"):
+        search_both(MLPClassifier(**SMALL, solver="sgd"), grid, scoring="neg_log_loss")
+    assert runs == [6, 3]
+
+
+def test_fits_for_which_together_there_is_too_little_memory_are_done_alone(monkeypatch, runs):
+    monkeypatch.setattr("xpnet.ensemble.find_memory", lambda: 1000)
+    search_both(CLASSIFIER, ALPHAS, scoring="neg_log_loss")
+    assert runs == [9]  # which was refused
+
+
 # Random searches
 
 
@@ -618,6 +637,21 @@ def test_a_search_that_needs_too_much_memory_runs_in_slices(monkeypatch, runs):
     assert runs == [15]
 
 
+@pytest.mark.filterwarnings("ignore:One or more of the test scores are non-finite")
+@pytest.mark.parametrize("alphas", [[-1, -2, 0.1, 1.0], [0.1, -1, 1.0, -2], [0.1, 1.0, -1, -2], [-1, 0.1, -2, 1.0]])
+def test_a_slice_of_settings_that_fail_does_not_end_the_search(monkeypatch, alphas, runs):
+    monkeypatch.setattr(folds, "find_memory", lambda: 1)
+    with pytest.warns(FitFailedWarning):
+        search_both(CLASSIFIER, {"alpha": alphas}, scoring="neg_log_loss")
+    assert runs == [3, 3]
+
+
+def test_all_slices_fail(monkeypatch):
+    monkeypatch.setattr(folds, "find_memory", lambda: 1)
+    with pytest.raises(ValueError, match=r"All the 6 fits failed"):
+        MLPSearchCV(CLASSIFIER, {"alpha": [-1, -2]}, cv=3).fit(X, THREE)
+
+
 def test_large_examples_are_trained_fold_by_fold(monkeypatch, runs):
     monkeypatch.setattr(folds, "LARGEST", 1)
     search_both(CLASSIFIER, ALPHAS, scoring="neg_log_loss")
@@ -658,6 +692,55 @@ def test_an_interrupt_leaves_the_results_so_far(n_jobs):
     if n_jobs == 1:
         np.testing.assert_allclose(mine.cv_results_["mean_test_score"], np.reshape(alone, (2, 2)).mean(axis=1))
     assert not hasattr(estimator, "network_")
+    with pytest.raises(NotFittedError):
+        mine.predict(X)
+
+
+def test_an_interrupt_leaves_nothing_of_an_earlier_fit():
+    mine = MLPSearchCV(CLASSIFIER, ALPHAS, cv=2).fit(X, THREE)
+    mine.set_params(estimator=MLPClassifier(**SMALL, callbacks=[Interrupt(2)])).estimator.set_params(max_iter=9)
+    with pytest.raises(KeyboardInterrupt):
+        mine.fit(X, THREE)
+    assert {name for name in vars(mine) if name.endswith("_")} == {"cv_results_"}
+    assert len(mine.cv_results_["params"]) == 3
+
+
+@pytest.mark.parametrize("moment", ["training", "scoring"])
+def test_an_interrupt_of_a_later_slice_leaves_the_results_of_those_before(monkeypatch, moment):
+    """Of the last slice, too, whose training went on while another waited to be scored."""
+    monkeypatch.setattr(folds, "find_memory", lambda: 1)
+    calls, estimator, scored = [], MLPClassifier(**SMALL), []
+    fit_jobs = search.fit_jobs
+
+    def fit_or_interrupt(jobs, *arguments):
+        calls.append(len(jobs))
+        if moment == "training" and len(calls) == 3:
+            jobs[0].perceptron.callbacks = [Interrupt(3)]
+        return fit_jobs(jobs, *arguments)
+
+    def score_or_interrupt(fitted, x, y):
+        scored.append(fitted.alpha)
+        if moment == "scoring" and len(scored) == 6:
+            raise KeyboardInterrupt
+        return fitted.score(x, y)
+
+    monkeypatch.setattr(search, "fit_jobs", fit_or_interrupt)
+    mine = MLPSearchCV(estimator, {"alpha": [0.1, 1.0, 2.0, 3.0]}, cv=2, scoring=score_or_interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        mine.fit(X, THREE)
+    assert calls == ([2] * 3 if moment == "training" else [2] * 4)
+    expected = [0.1, 1.0, 2.0] if moment == "training" else [0.1, 1.0]
+    assert [params["alpha"] for params in mine.cv_results_["params"]] == expected
+    assert mine.cv_results_["mean_fit_time"].shape == (len(expected),)
+    other = GridSearchCV(CLASSIFIER, {"alpha": [0.1, 1.0]}, cv=2).fit(X, THREE)
+    np.testing.assert_allclose(mine.cv_results_["mean_test_score"][:2], other.cv_results_["mean_test_score"])
+
+
+def test_an_interrupt_after_fits_that_failed_is_one():
+    grid = [{"learning_rate_init": [1e300]}, {"hidden_layer_sizes": [(4,)], "callbacks": [[Interrupt(1)]]}]
+    mine = MLPSearchCV(MLPRegressor(**SMALL, solver="sgd"), grid, cv=2)
+    with pytest.raises(KeyboardInterrupt):
+        mine.fit(X, NUMBER)
 
 
 def test_an_interrupt_before_the_first_epoch_leaves_nothing():
@@ -665,10 +748,11 @@ def test_an_interrupt_before_the_first_epoch_leaves_nothing():
         def on_train_begin(self, training):
             raise KeyboardInterrupt
 
-    mine = MLPSearchCV(MLPClassifier(**SMALL, callbacks=[Begin()]), ALPHAS, cv=2)
+    mine = MLPSearchCV(CLASSIFIER, ALPHAS, cv=2).fit(X, THREE)
+    mine.set_params(estimator=MLPClassifier(**SMALL, callbacks=[Begin()]))
     with pytest.raises(KeyboardInterrupt):
         mine.fit(X, THREE)
-    assert not hasattr(mine, "cv_results_")
+    assert not [name for name in vars(mine) if name.endswith("_")]
 
 
 # Bad input

@@ -21,7 +21,7 @@ from xpnet.estimators.fitting import Fit
 from xpnet.estimators.inputs import FitData
 from xpnet.estimators.perceptron import BasePerceptron
 from xpnet.estimators.settings import parse_settings
-from xpnet.estimators.together import train_together
+from xpnet.estimators.together import group_by_structure, train_together
 
 FEWEST = 4  # fits for a worker, if there are as many of one kind
 LARGEST = 1 << 28  # bytes of the examples of all folds; larger folds are trained one after the other
@@ -174,18 +174,31 @@ def _fit_part(
             prepared[i] = prepare(job, folds, shared)
         except Exception:  # scikit-learn does this fit, meets the same error, and treats it as the user asked for
             continue
+    numbers, preparation = list(prepared), (time.perf_counter() - began) / max(1, len(prepared))
+    for group in group_by_structure([each.fit for each in prepared.values()]):
+        _fit_group({numbers[k]: prepared[numbers[k]] for k in group}, preparation, threads, progress, outcomes)
+
+
+def _fit_group(
+    prepared: Mapping[int, Prepared], preparation: float, threads: int | str, progress: bool, outcomes: list[Outcome]
+) -> None:
+    """Do fits of one structure, whose preparation took so many seconds each."""
+    began, interrupt = time.perf_counter(), None
     errors: dict[int, ValueError] = {}
-    complete = False
     try:
         errors = train_together([each.fit for each in prepared.values()], threads=threads, progress=progress)
-        complete = True
-    finally:
-        seconds = (time.perf_counter() - began) / max(1, len(prepared))
-        for k, (i, each) in enumerate(prepared.items()):
-            if k in errors:
-                outcomes[i] = Outcome(error=errors[k], seconds=seconds)
-            elif complete or each.fit.tally.n_iter > 0:
-                outcomes[i] = Outcome(each.finish(), seconds=seconds)
+    except KeyboardInterrupt as caught:
+        interrupt = caught
+    except Exception:  # of one fit's callback or schedule, or there is too little memory for all: each is done alone
+        return
+    seconds = preparation + (time.perf_counter() - began) / len(prepared)
+    for k, (i, each) in enumerate(prepared.items()):
+        if k in errors:
+            outcomes[i] = Outcome(error=errors[k], seconds=seconds)
+        elif interrupt is None or each.fit.tally.n_iter > 0:
+            outcomes[i] = Outcome(each.finish(), seconds=seconds)
+    if interrupt is not None:
+        raise interrupt
 
 
 def prepare(job: Job, folds: Folds, shared: dict[Any, Any]) -> Prepared:

@@ -86,18 +86,33 @@ class SlicedSearch(GridSearchCV):
     results: dict[str, Any] | None = None  # of the slices so far
 
     def _run_search(self, evaluate_candidates: Callable[..., dict[str, Any]]) -> None:
+        waiting: list[tuple[Mapping[str, Any], list[Outcome]]] = []  # settings that are not scored yet
+
+        def score() -> None:
+            self.outcomes.extend(outcome for _, outcomes in waiting for outcome in outcomes)
+            self.results = evaluate_candidates([candidate for candidate, _ in waiting])
+            self.seconds.extend(outcome.seconds for _, outcomes in waiting for outcome in outcomes)
+            waiting.clear()
+
         for part in self.slices:
             outcomes = self.do_fits(part)
-            n_folds = len(outcomes) // len(part)
-            of_each = {i: outcomes[i * n_folds : (i + 1) * n_folds] for i in range(len(part))}
-            begun = [i for i in of_each if not any(outcome.was_not_begun for outcome in of_each[i])]
-            for i in begun:
-                self.outcomes.extend(of_each[i])
-                self.seconds.extend(outcome.seconds for outcome in of_each[i])
-            if begun:
-                self.results = evaluate_candidates([part[i] for i in begun])
+            of_each = np.array_split(np.arange(len(outcomes)), len(part))
+            new = [(candidate, [outcomes[i] for i in numbers]) for candidate, numbers in zip(part, of_each)]
+            new = [pair for pair in new if not any(outcome.was_not_begun for outcome in pair[1])]
+            # scikit-learn raises if all fits that it is asked to score have failed
+            if any_succeeded(waiting) and any_succeeded(new):
+                score()
+            waiting += new
             if any(outcome.is_interrupted for outcome in outcomes):
+                if any_succeeded(waiting):
+                    score()
                 raise KeyboardInterrupt
+        score()
+
+
+def any_succeeded(candidates: Sequence[tuple[Mapping[str, Any], Sequence[Outcome]]]) -> bool:
+    """Tell whether a fit of these settings has not failed."""
+    return any(outcome.estimator is not None for _, outcomes in candidates for outcome in outcomes)
 
 
 class TogetherCV:
@@ -173,11 +188,16 @@ class TogetherCV:
             with parallel_config("sequential"):
                 search.fit(X, y, **params)
         except KeyboardInterrupt:
+            for name in [name for name in vars(self) if name.endswith("_")]:  # of an earlier fit
+                delattr(self, name)
             if search.results is not None:
                 self.cv_results_ = with_times(search.results, search.seconds)
             raise
         self._take_over(search)
         return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "scorer_")  # which comes last; after Ctrl-C there is only `cv_results_`
 
     def _take_over(self: Any, search: SlicedSearch) -> None:
         """Take over the attributes of the search that scikit-learn has fitted."""
