@@ -216,8 +216,8 @@ class MLPSearchCV(TogetherCV, GridSearchCV):
     Parameters, attributes and methods are those of `sklearn.model_selection.GridSearchCV`, and so are the scores, to
     rounding. Settings and folds that lead to networks of one structure are trained in one program, which takes less
     time: they may differ in `alpha`, learning rates, the numbers of a solver, `max_iter`, `tol`, `random_state` and
-    early stopping. Networks of other sizes, activations, losses, solvers or batch sizes are trained apart. L-BFGS and
-    inputs that are sparse train one by one.
+    early stopping. Networks of other sizes, activations, losses, solvers or batch sizes are trained apart, each kind
+    together. L-BFGS fits its networks one by one.
 
     Parameters
     ----------
