@@ -201,6 +201,7 @@ GRIDS: dict[str, tuple[Any, Any, dict[str, Any], list[int]]] = {
     "lists": (CLASSIFIER, ALPHAS, {"x": X.tolist(), "y": THREE.tolist(), **LOSS}, [9]),
     "sparse": (CLASSIFIER, ALPHAS, {"x": sparse.csr_matrix(X), **LOSS}, [9]),
     "columns": (CLASSIFIER, ALPHAS, {"x": sparse.csc_array(X), **LOSS}, [9]),
+    "coordinates": (CLASSIFIER, ALPHAS, {"x": sparse.coo_array(X), **LOSS}, [9]),
     "scaler": (PIPELINE, {"scale__with_mean": [True, False], "mlp__alpha": [1.0, 10.0]}, LOSS, [12]),
     "passthrough": (PIPELINE, {"scale": ["passthrough", MinMaxScaler()], "mlp__alpha": [1.0, 10.0]}, LOSS, [12]),
     "last step": (PIPELINE, {"mlp": [CLASSIFIER, MLPClassifier(**SMALL, activation="tanh")]}, LOSS, [3, 3]),
@@ -765,7 +766,10 @@ BAD: dict[str, tuple[Any, Any, dict[str, Any], type[Exception], str]] = {
         ValueError,
         "param_grid=[] has no settings to try; give lists of them, as in {",
     ),
-    "no values": (CLASSIFIER, {"alpha": []}, {}, ValueError, "'alpha' need to be a non-empty sequence, got: []"),
+    "nothing": (CLASSIFIER, {}, {}, ValueError, "param_grid={} has no settings to try; give lists of them, as in {"),
+    "no values": (CLASSIFIER, {"alpha": []}, {}, ValueError, "param_grid has no values of 'alpha' to try; give a "),
+    "no array": (CLASSIFIER, {"alpha": np.zeros(0)}, {}, ValueError, "param_grid has no values of 'alpha' to try"),
+    "no mapping": (CLASSIFIER, [ALPHAS, 1.0], {}, TypeError, "Parameter grid is not a dict (1.0)"),
     "no list": (CLASSIFIER, {"alpha": 1.0}, {}, TypeError, "'alpha' needs to be a list or a numpy array, but got 1.0"),
     "unknown": (CLASSIFIER, {"alfa": [1.0]}, {}, ValueError, "Invalid parameter 'alfa' for estimator MLPClassifier("),
     "unknown later": (CLASSIFIER, [ALPHAS, {"alfa": [1.0]}], {}, ValueError, "Invalid parameter 'alfa' for estimator"),
@@ -796,7 +800,29 @@ BAD: dict[str, tuple[Any, Any, dict[str, Any], type[Exception], str]] = {
     "too many folds": (CLASSIFIER, ALPHAS, {"cv": 61}, ValueError, "n_splits=61 greater than the number of samples"),
     "too many rows": (CLASSIFIER, ALPHAS, {"cv": KFold(61)}, ValueError, "n_splits=61 greater than the number of samp"),
     "no groups": (CLASSIFIER, ALPHAS, {"cv": GroupKFold(2)}, ValueError, "The 'groups' parameter should not be None"),
-    "scoring": (CLASSIFIER, ALPHAS, {"scoring": "acuracy"}, ValueError, "The 'scoring' parameter of "),
+    "scoring": (
+        CLASSIFIER,
+        ALPHAS,
+        {"scoring": "acuracy"},
+        ValueError,
+        "The 'scoring' parameter of MLPSearchCV must be",
+    ),
+    "workers": (
+        CLASSIFIER,
+        ALPHAS,
+        {"n_jobs": "two"},
+        ValueError,
+        "The 'n_jobs' parameter of MLPSearchCV must be an i",
+    ),
+    "one fold": (CLASSIFIER, ALPHAS, {"cv": 1}, ValueError, "The 'cv' parameter of MLPSearchCV must be an int in the "),
+    "error score": (
+        CLASSIFIER,
+        ALPHAS,
+        {"error_score": "no"},
+        ValueError,
+        "The 'error_score' parameter of MLPSearchCV",
+    ),
+    "no estimator": (None, ALPHAS, {}, ValueError, "The 'estimator' parameter of MLPSearchCV must be an object implem"),
     "refit": (CLASSIFIER, ALPHAS, {"scoring": ["accuracy", "f1_macro"]}, ValueError, "refit must be set to a scorer k"),
 }
 
@@ -804,7 +830,7 @@ BAD: dict[str, tuple[Any, Any, dict[str, Any], type[Exception], str]] = {
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_refused_before_anything_trains(case):
     estimator, grid, options, kind, message = BAD[case]
-    if not isinstance(estimator, type):
+    if estimator is not None and not isinstance(estimator, type):
         estimator = clone(estimator)
         if isinstance(last(estimator), (MLPClassifier, MLPEnsembleClassifier)):
             last(estimator).callbacks = [Count()]
@@ -813,6 +839,36 @@ def test_bad_input_is_refused_before_anything_trains(case):
         mine.fit(X, THREE)
     assert Count.epochs == 0
     assert not [name for name in vars(mine) if name.endswith("_")]
+
+
+@pytest.mark.parametrize(
+    ("settings", "options", "message"),
+    [
+        ({}, {}, r"param_distributions=\{\} has no settings to try"),
+        ([], {}, r"param_distributions=\[\] has no settings to try"),
+        ({"alpha": [], "tol": loguniform(0.1, 1.0)}, {}, "param_distributions has no values of 'alpha' to try; give a"),
+        ({"alfa": [1.0]}, {"n_iter": 1}, "Invalid parameter 'alfa' for estimator MLPClassifier"),
+        (ALPHAS, {"n_iter": 0}, "The 'n_iter' parameter of MLPRandomSearchCV must be an int in the range"),
+        (ALPHAS, {"n_iter": -1}, "The 'n_iter' parameter of MLPRandomSearchCV must be an int in the range"),
+        (ALPHAS, {"random_state": "x"}, "The 'random_state' parameter of MLPRandomSearchCV must be"),
+    ],
+)
+def test_bad_random_searches(settings, options, message):
+    mine = MLPRandomSearchCV(MLPClassifier(**SMALL, callbacks=[Count()]), settings, **options)
+    with pytest.raises(ValueError, match=message):
+        mine.fit(X, THREE)
+    assert Count.epochs == 0
+
+
+def test_a_pipeline_refuses_weights_before_anything_trains(runs):
+    """They are for one of its steps, which must be named, as in scikit-learn."""
+    pipeline = make_pipeline(StandardScaler(), MLPClassifier(**SMALL, callbacks=[Count()]))
+    for refit in (True, False):
+        mine = MLPSearchCV(pipeline, {"mlpclassifier__alpha": [1.0, 2.0]}, cv=2, refit=refit)
+        with pytest.raises(ValueError, match=r"Pipeline\.fit does not accept the sample_weight parameter"):
+            mine.fit(X, THREE, sample_weight=WEIGHT)
+    assert Count.epochs == 0
+    assert not runs
 
 
 def test_examples_that_do_not_fit_are_refused_before_anything_trains():

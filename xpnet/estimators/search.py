@@ -16,6 +16,7 @@ from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import GridSearchCV, ParameterGrid, ParameterSampler, RandomizedSearchCV, check_cv
 from sklearn.pipeline import Pipeline
+from sklearn.utils import indexable
 from sklearn.utils.parallel import Parallel, delayed  # joblib's, with scikit-learn's settings and warning filters
 
 from xpnet.estimators.folds import Folds, Job, Outcome, divide, fit_jobs, set_candidate, slice_candidates
@@ -149,13 +150,16 @@ class TogetherCV:
             After Ctrl-C. `cv_results_` then holds the settings that training had begun with; their networks are scored
             as far as they had come.
         """
+        self._validate_params()  # scikit-learn's check of its own parameters
         require_perceptron(self.estimator)
         candidates = self._list_candidates()
         for candidate in candidates:
             require_perceptron(set_candidate(self.estimator, candidate))
         given = {name for name, value in params.items() if value is not None}
-        if given - {"groups", "sample_weight"} or get_config()["enable_metadata_routing"]:
+        accepted = {"groups"} if isinstance(self.estimator, Pipeline) else {"groups", "sample_weight"}
+        if given - accepted or get_config()["enable_metadata_routing"]:
             return super().fit(X, y, **params)  # type: ignore[misc]
+        X, y = indexable(X, y)
         splitter: Any = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
         splits = list(splitter.split(X, y, params.get("groups")))
         folds = Folds(X, y, params.get("sample_weight"), [train for train, _ in splits])
@@ -248,7 +252,8 @@ class MLPSearchCV(TogetherCV, GridSearchCV):
     """
 
     def _list_candidates(self) -> list[dict[str, Any]]:
-        return require_candidates(list(ParameterGrid(self.param_grid)), "param_grid", self.param_grid)
+        refuse_empty("param_grid", self.param_grid)
+        return list(ParameterGrid(self.param_grid))
 
 
 class MLPRandomSearchCV(TogetherCV, RandomizedSearchCV):
@@ -270,8 +275,8 @@ class MLPRandomSearchCV(TogetherCV, RandomizedSearchCV):
     """
 
     def _list_candidates(self) -> list[dict[str, Any]]:
-        candidates = list(ParameterSampler(self.param_distributions, self.n_iter, random_state=self.random_state))
-        return require_candidates(candidates, "param_distributions", self.param_distributions)
+        refuse_empty("param_distributions", self.param_distributions)
+        return list(ParameterSampler(self.param_distributions, self.n_iter, random_state=self.random_state))
 
 
 def map_scorers(function: Callable[[Any], Any], scoring: Any) -> Any:
@@ -304,13 +309,18 @@ def require_perceptron(estimator: Any) -> None:
         )
 
 
-def require_candidates(candidates: list[dict[str, Any]], name: str, value: Any) -> list[dict[str, Any]]:
-    """Return the settings to try; refuse none."""
-    if not candidates:
+def refuse_empty(name: str, value: Any) -> None:
+    """Refuse a grid without settings, or without values of one."""
+    if not value:
         raise ValueError(
             f"{name}={value!r} has no settings to try; give lists of them, as in {{'alpha': [1e-4, 1e-2]}}"
         )
-    return candidates
+    for grid in value if isinstance(value, list) else [value]:
+        for setting, values in grid.items() if isinstance(grid, dict) else ():
+            if (isinstance(values, (list, tuple)) and not values) or (
+                isinstance(values, np.ndarray) and not values.size
+            ):
+                raise ValueError(f"{name} has no values of {setting!r} to try; give a list of them")
 
 
 def with_times(results: Mapping[str, Any], seconds: Sequence[float]) -> dict[str, Any]:
