@@ -17,6 +17,8 @@ from xpnet.estimators import fitting
 from xpnet.estimators.base import BaseLearner
 from xpnet.estimators.classifier import BaseClassifier, MLPClassifier
 from xpnet.estimators.fitted import Fitted, read_attributes
+from xpnet.estimators.fitting import Fit, FitSources
+from xpnet.estimators.inputs import FitData
 from xpnet.estimators.perceptron import BasePerceptron
 from xpnet.estimators.places import backend_of
 from xpnet.estimators.regressor import BaseRegressor, MLPRegressor
@@ -91,25 +93,7 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
         members = self._start_members(continues=(partial or self.warm_start) and self.__sklearn_is_fitted__())
         previous = [read_attributes(vars(member)) if hasattr(member, "network_") else None for member in members]
         data = self._check(X, y, sample_weight, validation, classes, settings, previous[0])
-        random_states = [check_random_state(member.random_state) for member in members]
-        first = self._start_network(data, settings, previous[0], random_states[0])
-        weights = len(members) * sum(count_bytes(x) for x in leaves(first.state.layers))
-        check_memory(first.backend, weights, f"{len(members)} networks of {first.sizes}")
-        others = zip(previous[1:], random_states[1:])
-        networks = [first, *(self._start_network(data, settings, *each) for each in others)]
-        sources = fitting.make_sources(data, first.view.reader)
-        fits = [
-            fitting.prepare(
-                network,
-                parse_settings(member, partial=partial),
-                data,
-                sources,
-                fitted,
-                random_state,
-                (lambda source, draw=random_state: _resample(source, draw)) if self.bootstrap else None,
-            )
-            for member, network, fitted, random_state in zip(members, networks, previous, random_states)
-        ]
+        fits = self._prepare(members, previous, data, partial=partial)
         try:
             errors = train_together(fits)
         except KeyboardInterrupt:
@@ -125,6 +109,23 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
         others = {name: value for name, value in vars(self).items() if name not in SHARED_ATTRIBUTES}
         self.__dict__ = others | attributes | {"estimators_": members}  # at once, as in the estimators of one network
         return self
+
+    def _prepare(
+        self, members: Sequence[BasePerceptron], previous: Sequence[Fitted | None], data: FitData, *, partial: bool
+    ) -> list[Fit]:
+        """Prepare the fits of the members, which share the examples."""
+        fits: list[Fit] = []
+        sources: FitSources | None = None
+        for member, last in zip(members, previous):
+            settings, draw = parse_settings(member, partial=partial), check_random_state(member.random_state)
+            network = self._start_network(data, settings, last, draw)
+            if sources is None:  # the first one
+                weights = len(members) * sum(count_bytes(x) for x in leaves(network.state.layers))
+                check_memory(network.backend, weights, f"{len(members)} networks of {network.sizes}")
+                sources = fitting.make_sources(data, network.view.reader)
+            resample = (lambda source, draw=draw: _resample(source, draw)) if self.bootstrap else None
+            fits.append(fitting.prepare(network, settings, data, sources, last, draw, resample))
+        return fits
 
     def _start_members(self, *, continues: bool) -> list[BasePerceptron]:
         """Make the members, or copy those of the last fit, which this one continues."""
