@@ -56,7 +56,7 @@ class Convergence(Callback):
         # A first call may end with its initial weights; a later one that finds nothing better keeps its last ones, as
         # scikit-learn's does
         starts = self.curves.validation is not None and not self.curves.validation.scores
-        self.best_layers: Layers | None = training.net.state.layers if starts else None
+        self.best_layers: Layers | None = training.net.view.layers if starts else None
         if not self.settings.partial:
             self.tally.lr_scale = 1.0
         training.lr_scale = self.tally.lr_scale
@@ -119,7 +119,7 @@ class Convergence(Callback):
             validation.best_score = max(validation.best_score, score)
             validation.best_loss = min(validation.best_loss, loss)
         if best:
-            self.best_layers = self.training.net.state.layers
+            self.best_layers = self.training.net.view.layers
         self.tally.n_without_improvement = 0 if improved else self.tally.n_without_improvement + 1
 
     def _steer(self) -> None:
