@@ -31,9 +31,10 @@ from sklearn.model_selection import (
     cross_val_score,
 )
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
 
 from xpnet import L1, SGD, AdamW, Callback, Clip, Constant, Cosine, Ensemble
+from xpnet.core.activations import relu
 from xpnet.estimators import (
     MLPClassifier,
     MLPEnsembleClassifier,
@@ -279,6 +280,22 @@ def test_texts(kind, runs):
     grid = {"mlpclassifier__alpha": [1.0, 2.0], "tfidfvectorizer__use_idf": [True, False]}
     search_both(pipeline, grid, np.array(x) if kind == "array" else x, scoring="neg_log_loss")
     assert runs == [12]
+
+
+def test_functions_that_cannot_be_pickled(runs):
+    own = relu._replace(name="own", value=lambda z, xp: xp.where(z > 0, z, 0 * z))
+    search_both(MLPClassifier(**SMALL, activation=own), ALPHAS, scoring="neg_log_loss")
+    pipeline = make_pipeline(FunctionTransformer(lambda x: x + 1), CLASSIFIER)
+    search_both(pipeline, {"mlpclassifier__alpha": [1.0, 2.0]}, scoring="neg_log_loss")
+    assert runs == [9, 6]
+
+
+def test_folds_are_transformed_once_for_settings_with_the_same_transformers():
+    """The lambda counts: once for each fold and for the last fit; again for each score."""
+    seen: list[int] = []
+    pipeline = make_pipeline(FunctionTransformer(lambda x: seen.append(len(x)) or x), CLASSIFIER)
+    MLPSearchCV(pipeline, {"mlpclassifier__alpha": [1.0, 2.0, 3.0]}, cv=2).fit(X, THREE)
+    assert len(seen) == 2 + 6 + 1
 
 
 def test_inputs_with_one_axis():
@@ -713,11 +730,11 @@ def test_an_interrupt_of_a_later_slice_leaves_the_results_of_those_before(monkey
     calls, estimator, scored = [], MLPClassifier(**SMALL), []
     fit_jobs = search.fit_jobs
 
-    def fit_or_interrupt(jobs, *arguments):
+    def fit_or_interrupt(jobs, *arguments, **options):
         calls.append(len(jobs))
         if moment == "training" and len(calls) == 3:
             jobs[0].perceptron.callbacks = [Interrupt(3)]
-        return fit_jobs(jobs, *arguments)
+        return fit_jobs(jobs, *arguments, **options)
 
     def score_or_interrupt(fitted, x, y):
         scored.append(fitted.alpha)

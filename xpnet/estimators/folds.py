@@ -1,9 +1,12 @@
 """The fits of a search: over settings and folds, prepared alike and trained together."""
 
+import io
 import math
+import pickle
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from itertools import groupby, pairwise
+from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 import joblib
@@ -223,15 +226,33 @@ def prepare(job: Job, folds: Folds, shared: dict[Any, Any]) -> Prepared:
     perceptron, transformers, key = job.perceptron, None, (job.fold,)
     if isinstance(job.estimator, Pipeline) and len(job.estimator.steps) > 1:
         first = job.estimator[:-1]
-        key = (job.fold, joblib.hash(first))
+        key = (job.fold, describe(first))
         transformers, X = share(key, lambda: (first, first.fit_transform(X, y)))
     settings, random_state = parse_settings(perceptron, partial=False), check_random_state(perceptron.random_state)
-    key = (*key, joblib.hash([getattr(perceptron, name, None) for name in OF_DATA]))
+    key = (*key, describe([getattr(perceptron, name, None) for name in OF_DATA]))
     arguments = (X, y, sample_weight, (None, None, None), None, settings, None)
     data: FitData = share(("data", *key), lambda: perceptron._check(*arguments))
     network = perceptron._start_network(data, settings, None, random_state)
     sources = share(("sources", *key), lambda: fitting.make_sources(data, network.view.reader))
     return Prepared(fitting.prepare(network, settings, data, sources, None, random_state), data, job, transformers)
+
+
+class ByIdentity(pickle.Pickler):
+    """Pickles functions, classes and modules by identity: lambdas have no name to be pickled by."""
+
+    def persistent_id(self, obj: Any) -> int | None:
+        """Return the identity of what is not pickled itself."""
+        return id(obj) if isinstance(obj, (FunctionType, ModuleType, type)) else None
+
+
+def describe(parameters: Any) -> Hashable:
+    """Make a key that equal parameters have in common."""
+    try:
+        return joblib.hash(parameters)
+    except (AttributeError, TypeError, pickle.PicklingError):
+        content = io.BytesIO()
+        ByIdentity(content).dump(parameters)
+        return content.getvalue()
 
 
 def divide(jobs: Sequence[Job], workers: int) -> list[list[int]]:
