@@ -68,9 +68,9 @@ def test_two_epochs_are_those_of_the_per_example_program(backend, cost, lmbda):
 
 
 @pytest.mark.parametrize("cost", COSTS)
-def test_the_four_lists_and_the_lines(capsys, cost):
+def test_the_four_lists_and_the_lines(backend, capsys, cost):
     pairs, others = make_pairs(23), make_pairs(9, seed=1)
-    net = Network(SIZES, COSTS[cost], seed=3)
+    net = Network(SIZES, COSTS[cost], backend=backend, seed=3)
     lists = net.SGD(
         *(pairs, 2, 5, 0.7),
         lmbda=2.5,
