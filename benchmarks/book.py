@@ -216,7 +216,7 @@ def write_table(results):
     text = []
     for chapter in (1, 3):
         runs = {name: run for name, run in RUNS.items() if run.chapter == chapter}
-        text += [f"### Chapter {chapter}", "", "```python"]
+        text += [f"### Chapter {chapter}", "", "```{code-block} python"]
         for i, run in enumerate(runs.values(), 1):
             text += [f"# {i}", *run.lines.replace(", seed=seed", "").split("\n")]
         text += ["```", "", "| call | number | the book | xpnet |", "| ---: | --- | --- | --- |"]
