@@ -60,7 +60,7 @@ autodoc_preserve_defaults = True
 numpydoc_show_class_members = False
 
 # Modules of public names: every name in their __all__ has an entry in api.md
-PUBLIC = ("activations", "costs", "datasets", "estimators", "metrics")
+PUBLIC = ("activations", "book", "costs", "datasets", "estimators", "metrics", "mutations")
 # Internal modules with an entry for every class and function
 DOCUMENTED = (
     *("bench", "core.backprop", "core.dropout", "core.initializers", "core.minibatch", "core.model", "core.step"),

@@ -1,6 +1,7 @@
 """What the benchmarks rely on, and a run does not show: giving up, what differs, and rows that are kept."""
 
 import functools
+import json
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.append(str(BENCHMARKS))  # as for a script there; processes that the tests start have the same paths
 
+import book
 import ensembles
 from children import Child
 from contenders import Contender, Row, numpy_by_hand, xpnet
@@ -177,3 +179,34 @@ def test_the_benchmark_of_ensembles_compares_and_times(capsys):
     out = capsys.readouterr().out
     assert re.search(r"numpy: weights differ from networks alone by at most \d\.\de[-+]\d\d of their change", out)
     assert re.search(r"\| 784-4-10 \| [\d.]+ µs \| [\d.]+ µs, \d\.\d\d \(", out)
+
+
+def test_every_call_of_the_book_runs(capsys):
+    """For an epoch, on the bundled digits; the curves that are compared with the book's are there."""
+    book.check_quickly(book.RUNS)
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == list(book.RUNS)
+
+
+def test_the_page_has_the_results_of_the_calls():
+    page = book.PAGE.read_text()
+    assert book.write_table(json.loads(book.RESULTS.read_text())) in page
+    for name in re.findall(r"\(figures/(.+)\)", page):
+        assert (book.FIGURES / name).exists()
+
+
+def test_curves_are_read_from_the_lines_of_the_book():
+    lines = "net = FirstNetwork([784, 5, 10], seed=seed)\n"
+    lines += "net.SGD(training_data[:50], 2, 10, 3.0, test_data=test_data[:200])"
+    curves = book.train(lines, book.book.load_data_wrapper("mnist-sample"), 1)
+    assert list(curves) == ["test"]
+    assert len(curves["test"]) == 2
+    assert all(value % 0.5 == 0 for value in curves["test"])  # percent of 200
+
+
+def test_numbers_that_were_not_measured_are_not_made_up():
+    number = book.Number("test", "best", "95.42")
+    assert book.describe({}, number, " %") == "not measured yet"
+    curves = {"0": {"test": [90.0, 92.0, 91.0]}, "1": {"test": [80.0, 90.0, 94.0]}}
+    assert book.describe(curves, number, " %") == "93.00 % (92.00 to 94.00, 2 seeds)"
+    assert book.describe(curves, number._replace(at="last"), " %") == "92.50 % (91.00 to 94.00, 2 seeds)"
+    assert book.put_unit("96.47 †", " %") == "96.47 % †"

@@ -521,3 +521,51 @@ def test_the_module_is_the_command():
     done = subprocess.run([sys.executable, "-m", "xpnet", "evaluate", "nothing"], capture_output=True, text=True)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
+
+
+def test_break_lists_the_mistakes(capsys):
+    status, out, err = run(capsys, "break")
+    assert (status, err) == (0, "")
+    assert [line[:3] for line in out[:8:2]] == ["BP1", "BP2", "BP3", "BP4"]
+    assert out[1] == "     The mistake: it does not divide by the number of examples in the minibatch"
+    assert out[-1] == "Give one of them, as in: xpnet break BP2"
+
+
+def test_break_shows_the_check_and_the_curve(capsys, tmp_path):
+    pytest.importorskip("matplotlib")
+    status, out, err = run(capsys, "break", "bp1", "--epochs", 1, "--seed", 2, "--plot", tmp_path / "curves.png")
+    assert (status, err) == (0, "")
+    assert out[0].startswith("BP1, the error of the outputs")
+    assert [line.split()[-1] for line in out[5:9]] == ["FAILED"] * 4
+    assert out[-2].startswith("The learning curve shows it: ")
+    assert out[-1] == f"Drew the learning curves to {tmp_path / 'curves.png'}"
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_break_refuses_what_it_cannot_do(capsys, tmp_path):
+    status, out, err = run(capsys, "break", "BP5")
+    assert (status, out) == (2, [])
+    assert "argument EQUATION: invalid choice: 'BP5' (choose from " in err
+    for name in ("BP1", "BP2", "BP3", "BP4"):
+        assert name in err
+    status, _, err = run(capsys, "break", "BP1", "--epochs", 0)
+    assert status == 1
+    assert err.startswith("xpnet: error: epochs=0 must be")
+    status, _, err = run(capsys, "break", "--plot", tmp_path / "curves.png")
+    assert (status, err.split(" needs ")[1]) == (1, "an equation: 'BP1', 'BP2', 'BP3', 'BP4'\n")
+    status, _, err = run(capsys, "break", "BP1", "--plot", tmp_path / "missing" / "curves.png")
+    assert status == 1
+    assert "missing" in err
+
+
+def test_break_refuses_pictures_of_an_unknown_kind_before_it_trains(capsys, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr("xpnet.cli.commands.break_equation", None)
+    status, _, err = run(capsys, "break", "BP1", "--plot", tmp_path / "curves.xyz")
+    assert status == 1
+    assert "curves.xyz must end in one of " in err
+    assert "'.png'" in err
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    status, _, err = run(capsys, "break", "BP1", "--plot", tmp_path / "curves.png")
+    assert status == 1
+    assert "pip install -e '.[plots]' in a checkout of xpnet" in err

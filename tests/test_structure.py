@@ -36,12 +36,16 @@ ORDER = [
     "ensemble",
     "gradcheck",
     "bench",
+    "book",
+    "mutations",
     "estimators",
     "cli",
     "__main__",
 ]
 PUBLIC_NAMES = {"activations", "costs", "schedules", "metrics", "datasets"}  # modules that only re-export
-ABOVE_NETWORK = {"network", "ensemble", "gradcheck", "bench", "estimators", "cli", "__main__", "__init__"}
+ABOVE_NETWORK = {
+    *("network", "ensemble", "gradcheck", "bench", "book", "mutations", "estimators", "cli", "__main__", "__init__"),
+}
 
 
 def modules():

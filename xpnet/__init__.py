@@ -44,7 +44,10 @@ _NAMES_IN = {
     "errors": ("BackendError", "CheckpointError", "DivergenceError"),
 }
 _MODULE_OF = {name: module for module, names in _NAMES_IN.items() for name in names}
-_MODULES = ("activations", "backends", "bench", "costs", "datasets", "estimators", "metrics", "schedules")
+_MODULES = (
+    *("activations", "backends", "bench", "book", "costs", "datasets", "estimators", "metrics", "mutations"),
+    "schedules",
+)
 
 __all__ = [
     "L1",

@@ -1,4 +1,4 @@
-"""The commands: what ``xpnet train``, ``evaluate``, ``predict``, ``backends`` and ``bench`` do with their options."""
+"""The commands: what ``xpnet train``, ``evaluate``, ``predict`` and the others do with their options."""
 
 import argparse
 import csv
@@ -22,6 +22,7 @@ from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import SCHEDULES
 from xpnet.data.sources import make_source
+from xpnet.mutations import MISTAKES, break_equation, make_figure
 from xpnet.network import Network
 from xpnet.training.arguments import parse_metrics, parse_rate
 from xpnet.training.callbacks import Callback, CSVLog, EarlyStopping, Progress
@@ -119,6 +120,25 @@ def run_bench(options: argparse.Namespace) -> None:
     )
     settings = {name: getattr(options, name) for name in ("steps", "seconds", "repeats", "seed")}
     print(compare_backends(net, options.batch_size, backends=options.backend, **settings))
+
+
+def run_break(options: argparse.Namespace) -> None:
+    """Make a mistake in an equation, and report what finds it; without an equation, list the mistakes."""
+    if options.plot:
+        if options.equation is None:
+            raise ValueError(f"--plot {options.plot} needs an equation: {choices(MISTAKES)}")
+        _check_file("--plot", options.plot)
+        _check_figure(options.plot)
+    if options.equation is None:
+        for name, mistake in MISTAKES.items():
+            print(f"{name}  {mistake.formula}\n     The mistake: it {mistake.mistake}")
+        print("Give one of them, as in: xpnet break BP2")
+        return
+    comparison = break_equation(options.equation, epochs=options.epochs, seed=options.seed)
+    print(comparison)
+    if options.plot:
+        comparison.plot().savefig(options.plot)
+        print(f"Drew the learning curves to {options.plot}")
 
 
 # The steps of a training
@@ -321,6 +341,13 @@ def _check_files(options: argparse.Namespace) -> None:
             f"--checkpoint {options.checkpoint} exists already; give --resume to go on with the training in it, or "
             "remove it, or name another file"
         )
+
+
+def _check_figure(path: Path) -> None:
+    """Check, before anything is trained, that matplotlib is there and draws files of this kind."""
+    kinds = make_figure().canvas.get_supported_filetypes()
+    if path.suffix[1:].lower() not in kinds:
+        raise ValueError(f"--plot {path} must end in one of {choices(f'.{kind}' for kind in kinds)}")
 
 
 def _check_file(option: str, path: Path) -> None:

@@ -10,10 +10,20 @@ from typing import Any, NoReturn
 import xpnet
 from xpnet.arguments import DTYPES, TASKS
 from xpnet.backends.choose import BACKENDS
-from xpnet.cli.commands import CLASSES, MOMENTUM, run_backends, run_bench, run_evaluate, run_predict, run_train
+from xpnet.cli.commands import (
+    CLASSES,
+    MOMENTUM,
+    run_backends,
+    run_bench,
+    run_break,
+    run_evaluate,
+    run_predict,
+    run_train,
+)
 from xpnet.cli.data import FILES, SETS, TEST_SPLIT
 from xpnet.core.initializers import INITIALIZERS
 from xpnet.core.schedules import SCHEDULES
+from xpnet.mutations import MISTAKES
 from xpnet.training.checkpointing import parse_every
 
 DATA = f"{', '.join(SETS)}, {FILES}"
@@ -55,6 +65,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_predict(commands)
     _add_backends(commands)
     _add_bench(commands)
+    _add_break(commands)
     return top
 
 
@@ -221,6 +232,22 @@ def _add_bench(commands: Any) -> None:
         "--repeats", type=int, metavar="N", default=7, help="repetitions that count, after a first one (%(default)s)"
     )
     bench.add_argument("--seed", type=int, metavar="N", default=0, help="of weights and examples (%(default)s)")
+
+
+def _add_break(commands: Any) -> None:
+    summary = "make a mistake in an equation of backpropagation, and see what finds it"
+    command = _add_command(commands, "break", summary, run_break, "[EQUATION]")
+    command.add_argument(
+        "equation",
+        nargs="?",
+        type=str.upper,
+        choices=MISTAKES,
+        metavar="EQUATION",
+        help=f"{', '.join(MISTAKES)} (lists the mistakes)",
+    )
+    command.add_argument("--epochs", type=int, metavar="N", default=5, help="passes over the data (%(default)s)")
+    command.add_argument("--seed", type=int, metavar="N", default=0, help="of weights and minibatches (%(default)s)")
+    command.add_argument("--plot", type=Path, metavar="FILE", help="draw the learning curves to a file, such as a PNG")
 
 
 def _add_metrics(command: Any) -> None:

@@ -1,5 +1,6 @@
 """Activations and errors of every layer, gradients of the cost, and derivatives with respect to the inputs."""
 
+from collections.abc import Callable
 from typing import Any
 
 from xpnet.checks import check_lengths
@@ -11,12 +12,15 @@ from xpnet.data.reader import as_real_array, as_rows
 from xpnet.view import View
 
 
-def gradients(view: View, x: Any, y: Any) -> Layers:
-    """Compute the gradient of the mean cost over examples; see `Network.backward`."""
+def gradients(view: View, x: Any, y: Any, backpropagate: Callable[..., Layers] = backward) -> Layers:
+    """Compute the gradient of the mean cost over examples; see `Network.backward`.
+
+    `backpropagate` takes the place of `core.backprop.backward`, to show what a mistake in it does.
+    """
     with view.scope():
         x, y, _ = _read_batch(view, x, y)
         zs, activations = forward(view.layers, view.model.sigmas, x, view.xp)
-        return backward(view.layers, view.model.sigmas, view.model.output, zs, activations, y, view.xp)
+        return backpropagate(view.layers, view.model.sigmas, view.model.output, zs, activations, y, view.xp)
 
 
 def activations(view: View, x: Any) -> list[Array]:

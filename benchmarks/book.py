@@ -1,0 +1,340 @@
+"""The training calls of the book's chapters 1 to 3: our results, mean and spread over seeds, beside the book's.
+
+Runs the lines of `RUNS` as they stand there, on MNIST. Results are kept in a file, so that calls can be measured one
+after the other; from them, `--page` writes the table of docs/book.md and draws its figures.
+"""
+
+import argparse
+import ast
+import contextlib
+import io
+import json
+import re
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from machine import machine
+
+from xpnet import DivergenceError, book
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "book_results.json"
+PAGE = ROOT / "docs" / "book.md"
+FIGURES = ROOT / "docs" / "figures"
+BEGIN, END = "<!-- written by benchmarks/book.py -->", "<!-- end of the results -->"
+MISSING = "not measured yet"
+
+
+class Number(NamedTuple):
+    """A number that is compared: which curve, at which epoch, and the book's value as it is given there."""
+
+    curve: str  # a name in CURVES
+    at: str  # "first", "last" or "best"
+    book: str | None  # None where the book gives no number
+
+
+class Run(NamedTuple):
+    """A training call of the book."""
+
+    chapter: int
+    lines: str  # `seed` stands for the number of the seed
+    numbers: tuple[Number, ...]
+
+
+CURVES = {  # name -> unit
+    "test": "%",
+    "evaluation": "%",
+    "training": "%",
+    "training cost": "",
+    "evaluation cost": "",
+}
+FIRST = "net = FirstNetwork({}, seed=seed)\nnet.SGD(training_data, {}, test_data=test_data)"
+LARGE = "net = Network({}, cost=CrossEntropyCost, seed=seed)\nnet.large_weight_initializer()\n"
+SMALL = "net = Network({}, cost=CrossEntropyCost, seed=seed)\n"
+ACCURACY = ",\n        monitor_evaluation_accuracy=True)"
+ALL = """,
+        monitor_evaluation_cost=True, monitor_evaluation_accuracy=True,
+        monitor_training_cost=True, monitor_training_accuracy=True)"""
+ON_TEST, ON_VALIDATION = "evaluation_data=test_data", "evaluation_data=validation_data"
+WEIGHTS = f"net.SGD(training_data, 30, 10, 0.1, lmbda=5.0, {ON_VALIDATION}{ACCURACY}"
+FEW = f"net.SGD(training_data[:1000], 30, 10, {{}}, lmbda={{}}, evaluation_data=validation_data[:100]{ACCURACY}"
+RATE = f"net.SGD(training_data, 30, 10, {{}}, lmbda=5.0, {ON_VALIDATION},\n        monitor_training_cost=True)"
+
+RUNS = {
+    "first": Run(
+        1,
+        FIRST.format("[784, 30, 10]", "30, 10, 3.0"),
+        (Number("test", "first", "91.29"), Number("test", "best", "95.42"), Number("test", "last", "95.34")),
+    ),
+    "first-100": Run(1, FIRST.format("[784, 100, 10]", "30, 10, 3.0"), (Number("test", "best", "96.59"),)),
+    "slow": Run(
+        1,
+        FIRST.format("[784, 100, 10]", "30, 10, 0.001"),
+        (Number("test", "first", "11.39"), Number("test", "last", "21.42")),
+    ),
+    "fast": Run(
+        1,
+        FIRST.format("[784, 30, 10]", "30, 10, 100.0"),
+        (Number("test", "first", "10.09"), Number("test", "last", "9.82")),
+    ),
+    "two-layers": Run(1, FIRST.format("[784, 10]", "30, 10, 3.0"), (Number("test", "best", None),)),
+    "cross-entropy": Run(
+        3,
+        LARGE.format("[784, 30, 10]") + f"net.SGD(training_data, 30, 10, 0.5, {ON_TEST}{ACCURACY}",
+        (Number("evaluation", "best", "95.49"),),
+    ),
+    "cross-entropy-100": Run(
+        3,
+        LARGE.format("[784, 100, 10]") + f"net.SGD(training_data, 30, 10, 0.5, {ON_TEST}{ACCURACY}",
+        (Number("evaluation", "best", "96.82"),),
+    ),
+    "overfitting": Run(
+        3,
+        LARGE.format("[784, 30, 10]") + f"net.SGD(training_data[:1000], 400, 10, 0.5, {ON_TEST}{ALL}",
+        (
+            Number("evaluation", "best", "82.27"),
+            Number("training", "last", "100"),
+            Number("training cost", "last", "0.0042 †"),
+        ),
+    ),
+    "overfitting-all": Run(
+        3,
+        LARGE.format("[784, 30, 10]") + f"net.SGD(training_data, 30, 10, 0.5, {ON_TEST}{ALL}",
+        (Number("evaluation", "best", "95.33"), Number("training", "last", "97.86")),
+    ),
+    "regularized": Run(
+        3,
+        LARGE.format("[784, 30, 10]") + f"net.SGD(training_data[:1000], 400, 10, 0.5, lmbda=0.1, {ON_TEST}{ALL}",
+        (
+            Number("evaluation", "best", "87.1"),
+            Number("training", "last", "100 †"),
+            Number("training cost", "last", "0.1154 †"),
+        ),
+    ),
+    "regularized-all": Run(
+        3,
+        LARGE.format("[784, 30, 10]") + f"net.SGD(training_data, 30, 10, 0.5, lmbda=5.0, {ON_TEST}{ALL}",
+        (Number("evaluation", "best", "96.49"), Number("training", "last", "96.47 †")),
+    ),
+    "regularized-100": Run(
+        3,
+        LARGE.format("[784, 100, 10]") + f"net.SGD(training_data, 30, 10, 0.5, lmbda=5.0, {ON_VALIDATION}{ACCURACY}",
+        (Number("evaluation", "best", "97.92"),),
+    ),
+    "longer-100": Run(
+        3,
+        LARGE.format("[784, 100, 10]") + f"net.SGD(training_data, 60, 10, 0.1, lmbda=5.0, {ON_VALIDATION}{ACCURACY}",
+        (Number("evaluation", "best", "98.04"),),
+    ),
+    "large-weights": Run(
+        3,
+        LARGE.format("[784, 30, 10]") + WEIGHTS,
+        (Number("evaluation", "first", "86.43 †"), Number("evaluation", "last", "96.37 †")),
+    ),
+    "small-weights": Run(
+        3,
+        SMALL.format("[784, 30, 10]") + WEIGHTS,
+        (Number("evaluation", "first", "92.70 †"), Number("evaluation", "last", "96.50 †")),
+    ),
+    "lost": Run(
+        3,
+        SMALL.format("[784, 30, 10]") + f"net.SGD(training_data, 30, 10, 10.0, lmbda=1000.0, {ON_VALIDATION}{ACCURACY}",
+        (Number("evaluation", "first", "10.30"), Number("evaluation", "last", "9.67")),
+    ),
+    "few-1000": Run(
+        3, SMALL.format("[784, 10]") + FEW.format("10.0", "1000.0"), (Number("evaluation", "first", "10"),)
+    ),
+    "few-20": Run(3, SMALL.format("[784, 10]") + FEW.format("10.0", "20.0"), (Number("evaluation", "first", "12"),)),
+    "few-100": Run(3, SMALL.format("[784, 10]") + FEW.format("100.0", "20.0"), (Number("evaluation", "first", "10"),)),
+    "few-1": Run(3, SMALL.format("[784, 10]") + FEW.format("1.0", "20.0"), (Number("evaluation", "first", "62"),)),
+    **{
+        f"rate-{eta}": Run(
+            3,
+            SMALL.format("[784, 30, 10]") + RATE.format(eta),
+            (Number("training cost", "last", value),),
+        )
+        for eta, value in (("0.025", "0.339 †"), ("0.25", "0.339 †"), ("2.5", "0.861 †"))
+    },
+}
+
+
+def train(lines, data, seed):
+    """Run the lines of a call, and return its curves: percentages, and costs."""
+    names = {**vars(book), **dict(zip(("training_data", "validation_data", "test_data"), data)), "seed": seed}
+    program = ast.parse(lines)
+    call = ast.Expression(program.body.pop().value)
+    out, evaluation_cost, training_cost = io.StringIO(), [], []
+    exec(compile(program, "the book", "exec"), names)
+    with contextlib.redirect_stdout(out), contextlib.suppress(DivergenceError):  # the book's program goes on with NaN
+        evaluation_cost, _, training_cost, _ = eval(compile(call, "the book", "eval"), names)
+    found = re.findall(r"^(Epoch|Accuracy on (\w+) data)(?: \d+)?: (\d+) / (\d+)$", out.getvalue(), re.MULTILINE)
+    curves = {"evaluation cost": evaluation_cost, "training cost": training_cost}
+    for title, which, correct, n in found:
+        curves.setdefault("test" if title == "Epoch" else which, []).append(100 * int(correct) / int(n))
+    return {name: [round(value, 5) for value in curve] for name, curve in curves.items() if curve}
+
+
+def pick(curve, at):
+    """Take the number of an epoch from a curve."""
+    return {"first": curve[0], "last": curve[-1], "best": max(curve)}[at]
+
+
+def measure(names, seeds, results, path):
+    """Run what the results lack, and write them after each call."""
+    data = book.load_data_wrapper()
+    for name in names:
+        row = results.setdefault(name, {"curves": {}})
+        for seed in range(seeds):
+            if str(seed) in row["curves"]:
+                continue
+            started = time.perf_counter()
+            row["curves"][str(seed)] = train(RUNS[name].lines, data, seed)
+            row["machine"] = machine()
+            path.write_text(json.dumps(results) + "\n")
+            seconds = time.perf_counter() - started
+            shown = ", ".join(
+                f"{n.curve} {n.at} {pick(row['curves'][str(seed)][n.curve], n.at):g}" for n in RUNS[name].numbers
+            )
+            print(f"{name}, seed {seed}: {shown} ({seconds:.1f} s)", flush=True)
+
+
+def check_quickly(names):
+    """Run each call for an epoch on the bundled sample."""
+    data = book.load_data_wrapper("mnist-sample")
+    for name in names:
+        lines = re.sub(r"(SGD\(training_data(?:\[:1000\])?), \d+,", r"\1, 1,", RUNS[name].lines)
+        curves = train(lines, data, 0)
+        missing = [number.curve for number in RUNS[name].numbers if number.curve not in curves]
+        assert not missing, f"{name} lacks {missing}"
+        print(f"{name}: " + ", ".join(f"{curve} {values[0]:g}" for curve, values in curves.items()), flush=True)
+
+
+def write_table(results):
+    """Write, for each chapter, its numbered calls and a table of their numbers beside the book's."""
+    text = []
+    for chapter in (1, 3):
+        runs = {name: run for name, run in RUNS.items() if run.chapter == chapter}
+        text += [f"### Chapter {chapter}", "", "```{code-block} python"]
+        for i, run in enumerate(runs.values(), 1):
+            text += [f"# {i}", *run.lines.replace(", seed=seed", "").split("\n")]
+        text += ["```", "", "| call | number | the book | xpnet |", "| ---: | --- | --- | --- |"]
+        for i, (name, run) in enumerate(runs.items(), 1):
+            curves = results.get(name, {}).get("curves", {})
+            for number in run.numbers:
+                label, unit = (f"{number.curve} accuracy", " %") if CURVES[number.curve] else (number.curve, "")
+                theirs = "no number" if number.book is None else put_unit(number.book, unit)
+                text.append(f"| {i} | {label}, {number.at} epoch | {theirs} | {describe(curves, number, unit)} |")
+        text.append("")
+    return "\n".join(text)
+
+
+def put_unit(number, unit):
+    """Put the unit before the mark of a footnote."""
+    value, *mark = number.split(" ")
+    return " ".join([value + unit, *mark])
+
+
+def describe(curves, number, unit):
+    """Format the mean and the range over the seeds."""
+    values = [pick(curve[number.curve], number.at) for curve in curves.values()]
+    if not values:
+        return MISSING
+    digits = ".2f" if unit else ".4f"
+    mean, low, high = (format(f(values), digits) for f in (np.mean, min, max))
+    return f"{mean}{unit} ({low} to {high}, {len(values)} seed{'s' * (len(values) > 1)})"
+
+
+def write_page(results):
+    """Replace the results in the page, and draw the figures."""
+    page = PAGE.read_text()
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    machines = sorted({row["machine"] for row in results.values()})
+    head = "\n".join(f"Measured with `python benchmarks/book.py`, on {each}." for each in machines)
+    figures = "\n".join(f"![{title}](figures/{name}.png)\n" for name, title in draw(results).items())
+    PAGE.write_text(f"{before}{BEGIN}\n\n{head}\n\n{write_table(results)}\n### Figures\n\n{figures}\n{END}{after}")
+
+
+# file -> title, and (run, curve, label) of each line
+DRAWINGS = {
+    "book-first": (
+        "Chapter 1: test accuracy in percent",
+        [("first", "test", "30 hidden units"), ("first-100", "test", "100 hidden units")],
+    ),
+    "book-overfitting": (
+        "Chapter 3: accuracy in percent on 1,000 training images and on the test images",
+        [
+            ("overfitting", "training", "training, no penalty"),
+            ("overfitting", "evaluation", "test, no penalty"),
+            ("regularized", "evaluation", "test, λ = 0.1"),
+        ],
+    ),
+    "book-weights": (
+        "Chapter 3: validation accuracy in percent",
+        [
+            ("large-weights", "evaluation", "weights from N(0, 1)"),
+            ("small-weights", "evaluation", "weights from N(0, 1/n)"),
+        ],
+    ),
+    "book-rates": (
+        "Chapter 3: cost on the training data",
+        [(f"rate-{eta}", "training cost", f"η = {eta}") for eta in ("0.025", "0.25", "2.5")],
+    ),
+}
+
+
+def draw(results):
+    """Draw the figures whose calls have been measured: mean over the seeds, and their range. Return their titles."""
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    import matplotlib.pyplot as plt
+
+    FIGURES.mkdir(exist_ok=True)
+    titles = {}
+    for name, (title, lines) in DRAWINGS.items():
+        lines = [line for line in lines if results.get(line[0], {}).get("curves")]
+        if not lines:
+            continue
+        figure, ax = plt.subplots(figsize=(6.5, 3.6), layout="constrained")
+        for (run, curve, label), style in zip(lines, ("-", "--", ":")):
+            values = np.array([curves[curve] for curves in results[run]["curves"].values()])
+            epochs = np.arange(values.shape[1])
+            (line,) = ax.plot(epochs, values.mean(axis=0), style, label=label)
+            ax.fill_between(epochs, values.min(axis=0), values.max(axis=0), alpha=0.2, color=line.get_color())
+        ax.set(title=title, xlabel="epoch")
+        ax.title.set_fontsize(10)
+        ax.legend()
+        figure.savefig(FIGURES / f"{name}.png", dpi=110, metadata={"Software": None})
+        plt.close(figure)
+        titles[name] = title
+    return titles
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--chapters", nargs="+", type=int, choices=(1, 3), default=[1, 3], help="chapters to run (all)")
+    parser.add_argument("--runs", nargs="+", choices=RUNS, help="calls to run (all of the chapters)")
+    parser.add_argument("--seeds", type=int, default=5, help="number of seeds, starting at 0 (5)")
+    parser.add_argument(
+        "--results", type=Path, default=RESULTS, help="file of the results; what it has is not run again"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="run each call for an epoch on the bundled digits, and end"
+    )
+    parser.add_argument("--page", action="store_true", help="run nothing; write the page and its figures")
+    options = parser.parse_args()
+    names = options.runs or [name for name, run in RUNS.items() if run.chapter in options.chapters]
+    results = json.loads(options.results.read_text()) if options.results.exists() else {}
+    if options.quick:
+        check_quickly(names)
+    elif not options.page:
+        measure(names, options.seeds, results, options.results)
+    if options.page:
+        write_page(results)
+
+
+if __name__ == "__main__":
+    main()
