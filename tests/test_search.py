@@ -32,6 +32,8 @@ from sklearn.model_selection import (
 )
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from test_estimators_among_others import can_run
 
 from xpnet import L1, SGD, AdamW, Callback, Clip, Constant, Cosine, Ensemble
 from xpnet.core.activations import relu
@@ -570,6 +572,22 @@ def test_a_bar_and_lines(capsys):
     assert "Fitting 2 folds for each of 3 candidates, totalling 6 fits" in shown.out
     assert re.search(r"\[CV 2/2\] END \.+alpha=10\.0;, score=0\.\d+ total time=", shown.out)
     assert shown.err.count("\r  0%|") == 1
+
+
+every_check = parametrize_with_checks([MLPSearchCV(MLPClassifier((10,), learning_rate_init=0.05), ALPHAS, cv=2)]).mark
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the checks provoke them
+@pytest.mark.parametrize(
+    every_check.args[0],
+    [(estimator, check) for estimator, check in every_check.args[1] if can_run(check)],
+    ids=every_check.kwargs["ids"],
+)
+def test_the_checks_of_scikit_learn(estimator, check):
+    """None is expected to fail."""
+    estimator.set_params(estimator__random_state=0, estimator__max_iter=50, param_grid={"alpha": [0.1, 1.0]})
+    check(estimator)
 
 
 # Workers

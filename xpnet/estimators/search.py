@@ -148,7 +148,7 @@ class TogetherCV:
             there are too few examples for the folds; nothing is trained then.
         KeyboardInterrupt
             After Ctrl-C. `cv_results_` then holds the settings that training had begun with; their networks are scored
-            as far as they had come.
+            as far as they had come. With several workers, these are the slices that were done.
         """
         self._validate_params()  # scikit-learn's check of its own parameters
         require_perceptron(self.estimator)
