@@ -58,7 +58,7 @@ class Job(NamedTuple):
     title: str
     module: str
     full: Size
-    quick: Size
+    quick: Size | None  # None: it is left out
     mnist: bool = False  # needs full MNIST; without it, the small job takes its place
 
 
@@ -80,6 +80,8 @@ SEARCH = {"grid": GRID, "epochs": 200}
 SMALL_SEARCH = {
     "grid": {name: values[-1:] if name != "alpha" else values[:2] for name, values in GRID.items()},
     "epochs": 20,
+    "batch_size": "auto",
+    "dtype": "float64",
 }
 SEARCH_GOALS = [Goal("best_score", "{:.1%}", 0.92, 0.01), Goal("mean_score", "mean {:.1%}", 0.9, 0.01)]
 
@@ -95,13 +97,13 @@ JOBS = {
         "search 24 settings × 5 folds, batches of 200, float64",
         "search",
         Size(SEARCH | {"batch_size": "auto", "dtype": "float64"}, SEARCH_GOALS),
-        Size(SMALL_SEARCH | {"batch_size": "auto", "dtype": "float64"}, SEARCH_GOALS),
+        Size(SMALL_SEARCH, SEARCH_GOALS),
     ),
     "search-32": Job(
         "search 24 settings × 5 folds, batches of 32, float32",
         "search",
         Size(SEARCH | {"batch_size": 32, "dtype": "float32"}, SEARCH_GOALS),
-        Size(SMALL_SEARCH | {"batch_size": 32, "dtype": "float32"}, SEARCH_GOALS),
+        None,
     ),
     "error-bars": Job(
         "train 16 networks for error bars, with early stopping",
@@ -231,32 +233,36 @@ def run(job, size, way, folder):
 
 
 def measure(name, job, size, options, record):
-    """Time all contenders in turn until there are enough rounds; return what failed."""
-    ways, failed, rounds = list_ways(job, options.contenders, options.quick), {}, record.rounds(name)
-
-    def attempt(way, folder):
-        time.sleep(PAUSE)
-        try:
-            return run(job, size, way, folder)
-        except RuntimeError as error:
-            failed[way] = f"{job.title}: {describe(way)} failed: {error}"
-
+    """Time all contenders in turn until there are enough rounds, and add each round to the record."""
+    ways, rounds = list_ways(job, options.contenders, options.quick), record.rounds(name)
+    if len(rounds) >= options.rounds:
+        return
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2 if options.quick else 1) as pool:
-        if len(rounds) < options.rounds:
-            load_module(job).prepare(folder, full=size is job.full)
+        load_module(job).prepare(folder, full=size is job.full)
         while len(rounds) < options.rounds:
-            todo = [way for way in choose(ways, rounds) if way not in failed]
-            measured = pool.map(lambda way: attempt(way, folder), random.sample(todo, len(todo)))
-            record.add(name, size is job.full, list(filter(None, measured)))
+            todo, failures = choose(ways, rounds), []
+
+            def attempt(way, failures=failures):
+                time.sleep(PAUSE)
+                try:
+                    return run(job, size, way, folder)
+                except RuntimeError as error:
+                    failures.append(f"{job.title}: {describe(way)} failed: {error}")
+
+            measured = pool.map(attempt, random.sample(todo, len(todo)))
+            record.add(name, size is job.full, list(filter(None, measured)), failures)
             rounds = record.rounds(name)
-    return list(failed.values())
 
 
 def choose(ways, rounds):
-    """Leave out the slower number of threads of each contender, and contenders that are far slower than xpnet."""
+    """Choose what to time in the next round.
+
+    After the first round, this leaves out contenders that failed, the slower number of threads of each contender, and
+    contenders that are far slower than xpnet.
+    """
     if not rounds:
         return ways
-    fastest = find_fastest(rounds[:1])
+    fastest = find_fastest(rounds)
     limit = FAR * fastest[find_first(fastest)].seconds if find_first(fastest) else np.inf
     return [
         way for way in ways if way[0] in fastest and fastest[way[0]].way == way and fastest[way[0]].seconds <= limit
@@ -288,7 +294,7 @@ class Record:
     path
         The file, or None.
     head
-        The machine and the size of a new run; a file that was begun with another is refused. None reads any file.
+        Machine and options of this run. A file that was begun with others is refused; without `head`, no file is.
     """
 
     def __init__(self, path, head=None):
@@ -302,9 +308,9 @@ class Record:
             path.write_text(json.dumps(head) + "\n", encoding="utf-8")
         self.head = head
 
-    def add(self, name, full, measured):
+    def add(self, name, full, measured, failures):
         """Add a round of a job."""
-        self.lines.append({"job": name, "full": full, "measured": measured})
+        self.lines.append({"job": name, "full": full, "measured": measured, "failures": failures})
         if self.path:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(self.lines[-1]) + "\n")
@@ -312,6 +318,10 @@ class Record:
     def rounds(self, name):
         """List the rounds of a job."""
         return [[Measurement(*each) for each in line["measured"]] for line in self.lines if line["job"] == name]
+
+    def failures(self, name):
+        """List the failures of the contenders in a job."""
+        return [failure for line in self.lines if line["job"] == name for failure in line["failures"]]
 
     def size(self, name):
         """Find the size of a job that was measured."""
@@ -324,7 +334,8 @@ def summarize(rounds):
     fastest = find_fastest(rounds)
     first = fastest.get(find_first(fastest))
     rows = {}
-    for name, best in fastest.items():
+    for name in sorted(fastest, key=list(CONTENDERS).index):
+        best = fastest[name]
         own, ratios = [], []
         for measured in rounds:
             seconds = {each.way: each.seconds for each in measured}
@@ -362,19 +373,18 @@ def describe(way):
 
 def report(record):
     """Print a table with all contenders, and a short one."""
-    print(f"{record.head['machine']}; {record.head['how']}.")
+    jobs = [(name, record.rounds(name)) for name in JOBS if record.rounds(name)]
+    rounds = max((len(rounds) for _, rounds in jobs), default=0)
+    quick = " --quick, where two processes run at a time, so that times mean nothing" if record.head["quick"] else ""
+    print(f"{record.head['machine']}; python benchmarks/workloads.py{quick}; medians of {rounds} rounds.")
     lines, short = [], []
-    for name, job in JOBS.items():
-        rounds = record.rounds(name)
-        if not rounds:
-            continue
+    for name, rounds in jobs:
         size, rows = record.size(name), summarize(rounds)
-        title = job.title if size is job.full else f"{job.title} (small)"
-        for contender in CONTENDERS:
-            if contender in rows:
-                row = rows[contender]
-                shown = ", ".join(goal.show(row.result) for goal in size.goals)
-                lines.append([title, describe(row.way), f"{row.seconds:.1f}", show_ratio(row), f"{row.cpu:.1f}", shown])
+        title = JOBS[name].title + ("" if size is JOBS[name].full else ", small")
+        for i, row in enumerate(rows.values()):
+            shown = ", ".join(goal.show(row.result) for goal in size.goals)
+            times = f"{row.seconds:.1f}", show_ratio(row), f"{row.cpu:.1f}"
+            lines.append([title if i == 0 else "", describe(row.way), *times, shown])
         short.append([title, *(show_short(rows, contender) for contender in SHORT)])
     print_table(["job", "contender", "seconds", "ratio to xpnet (rounds)", "CPU seconds", "result"], lines)
     print_table(["job", *(CONTENDERS[name].title for name in SHORT)], short)
@@ -416,20 +426,19 @@ def main(arguments=None):
     if options.contender:
         return run_once(options)
     used = [name for name in ("sklearn", "torch", "jax", "skorch", "keras") if find_spec(name)]
-    if options.quick:
-        options.rounds, how = 1, "--quick, two processes at a time, so the times mean nothing"
-    else:
-        how = f"medians of {options.rounds} rounds"
-    record = Record(options.file, {"machine": machine(*used), "how": f"python benchmarks/workloads.py, {how}"})
+    options.rounds = 1 if options.quick else options.rounds
+    record = Record(options.file, {"machine": machine(*used), "quick": options.quick})
     problems = []
     for name in options.jobs:
         job = JOBS[name]
         size = choose_size(job, options.quick)
+        if size is None:
+            continue
         for contender in load_module(job).CONTENDERS:
             if contender in options.contenders and (missing := find_missing(job, contender)):
                 print(f"{name}: {contender} is left out, as {' and '.join(missing)} is missing", file=sys.stderr)
-        problems += measure(name, job, size, options, record)
-        problems += find_problems(job.title, size.goals, record.rounds(name))
+        measure(name, job, size, options, record)
+        problems += record.failures(name) + find_problems(job.title, size.goals, record.rounds(name))
     report(record)
     for problem in problems:
         print(problem, file=sys.stderr)
@@ -440,7 +449,7 @@ def run_once(options):
     """Run jobs once with one contender, and print what was measured, as JSON."""
     for name in options.jobs:
         job = JOBS[name]
-        size = choose_size(job, options.quick)
+        size = choose_size(job, options.quick) or job.full
         with tempfile.TemporaryDirectory() as folder:
             load_module(job).prepare(folder, full=size is job.full)
             done = run(job, size, (options.contender, False), folder)
