@@ -14,9 +14,11 @@ import importlib
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
@@ -25,7 +27,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from machine import machine
-from turns import ABSENT, ONE_THREAD, PAUSE, print_table
+from turns import ABSENT, ONE_THREAD, PAUSE
 
 FAR = 8.0  # a contender that takes more than this many times as long as xpnet is timed in the first round only
 PATIENCE = 900  # seconds until a process is ended
@@ -160,6 +162,7 @@ class Measurement(NamedTuple):
     one: bool  # with one thread
     seconds: float
     cpu: float  # seconds of all its processes and threads
+    others: float  # seconds that other programs used meanwhile; NaN if that is not known
     result: dict[str, Any]
 
     @property
@@ -220,16 +223,25 @@ def run(job, size, way, folder):
     command = [sys.executable, script, job.module, contender, str(folder), json.dumps(size.settings)]
     environment = {**os.environ, **(ONE_THREAD if one else {})}
     options = {"capture_output": True, "text": True, "timeout": PATIENCE, "check": False, "env": environment}
-    before, started = os.times(), time.perf_counter()
+    before, busy, started = os.times(), read_busy(), time.perf_counter()
     try:
         done = subprocess.run(command, **options)
     except subprocess.TimeoutExpired:
         raise RuntimeError(f"it did not end within {PATIENCE} s") from None
-    seconds, after = time.perf_counter() - started, os.times()
+    seconds, busy, after = time.perf_counter() - started, read_busy() - busy, os.times()
     if done.returncode:
         raise RuntimeError(done.stderr.strip().rpartition("\n")[2] or f"its process ended with {done.returncode}")
     cpu = after.children_user + after.children_system - before.children_user - before.children_system
-    return Measurement(contender, one, seconds, cpu, json.loads(done.stdout))
+    return Measurement(contender, one, seconds, cpu, max(0.0, busy - cpu), json.loads(done.stdout))
+
+
+def read_busy():
+    """Read how many seconds all cores together have been busy, with any program; NaN where Linux's /proc is missing."""
+    path = Path("/proc/stat")
+    if not path.exists():
+        return np.nan
+    user, nice, system, _, _, *interrupts = map(int, path.read_text().splitlines()[0].split()[1:9])
+    return (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK")
 
 
 def measure(name, job, size, options, record):
@@ -372,11 +384,8 @@ def describe(way):
 
 
 def report(record):
-    """Print a table with all contenders, and a short one."""
+    """Make a table with all contenders and a short one, each below a line that says where it was measured."""
     jobs = [(name, record.rounds(name)) for name in JOBS if record.rounds(name)]
-    rounds = max((len(rounds) for _, rounds in jobs), default=0)
-    quick = " --quick, where two processes run at a time, so that times mean nothing" if record.head["quick"] else ""
-    print(f"{record.head['machine']}; python benchmarks/workloads.py{quick}; medians of {rounds} rounds.")
     lines, short = [], []
     for name, rounds in jobs:
         size, rows = record.size(name), summarize(rounds)
@@ -386,8 +395,35 @@ def report(record):
             times = f"{row.seconds:.1f}", show_ratio(row), f"{row.cpu:.1f}"
             lines.append([title if i == 0 else "", describe(row.way), *times, shown])
         short.append([title, *(show_short(rows, contender) for contender in SHORT)])
-    print_table(["job", "contender", "seconds", "ratio to xpnet (rounds)", "CPU seconds", "result"], lines)
-    print_table(["job", *(CONTENDERS[name].title for name in SHORT)], short)
+    head = ["job", "contender", "seconds", "ratio to xpnet (rounds)", "CPU seconds", "result"]
+    where = describe_run(record, [rounds for _, rounds in jobs])
+    titles = [CONTENDERS[name].title for name in SHORT]
+    return {"all": f"{where}\n\n{table(head, lines)}", "short": f"{where}\n\n{table(['job', *titles], short)}"}
+
+
+def describe_run(record, jobs):
+    """Describe the machine, the command, and how much other programs disturbed it."""
+    everything = [each for rounds in jobs for measured in rounds for each in measured]
+    others = sum(each.others for each in everything) / max(1e-9, sum(each.seconds for each in everything))
+    quick = " --quick, where two processes run at a time, so that times mean nothing" if record.head["quick"] else ""
+    counts = sorted({len(rounds) for rounds in jobs})
+    number = f"{' to '.join(map(str, counts[:: max(1, len(counts) - 1)]))} round{'s' * (counts != [1])}"
+    text = f"{record.head['machine']}; python benchmarks/workloads.py{quick}; medians of {number}"
+    return textwrap.fill(f"{text}; other programs used {others:.2f} of a core.", 120, break_on_hyphens=False)
+
+
+def table(head, lines):
+    """Format a Markdown table."""
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *lines))
+
+
+def replace_tables(path, tables):
+    """Replace the tables of a page, each between comments that name it."""
+    text = path.read_text(encoding="utf-8")
+    for name, new in tables.items():
+        pattern = rf"(<!-- workloads.py: {name} -->\n).*?(<!-- end -->)"
+        text = re.sub(pattern, lambda found, new=new: f"{found[1]}\n{new}\n{found[2]}", text, flags=re.DOTALL)
+    path.write_text(text, encoding="utf-8")
 
 
 def show_ratio(row):
@@ -416,13 +452,19 @@ def parse(arguments=None):
     parser.add_argument(
         "--markdown", type=Path, metavar="FILE", help="print the tables of such a file, measure nothing"
     )
+    parser.add_argument(
+        "--into", type=Path, nargs="+", default=[], metavar="PAGE", help="with --markdown: replace the tables of pages"
+    )
     return parser.parse_args(arguments)
 
 
 def main(arguments=None):
     options = parse(arguments)
     if options.markdown:
-        return report(Record(options.markdown))
+        tables = report(Record(options.markdown))
+        for page in options.into:
+            replace_tables(page, tables)
+        return print(*tables.values(), sep="\n\n")
     if options.contender:
         return run_once(options)
     used = [name for name in ("sklearn", "torch", "jax", "skorch", "keras") if find_spec(name)]
@@ -439,7 +481,7 @@ def main(arguments=None):
                 print(f"{name}: {contender} is left out, as {' and '.join(missing)} is missing", file=sys.stderr)
         measure(name, job, size, options, record)
         problems += record.failures(name) + find_problems(job.title, size.goals, record.rounds(name))
-    report(record)
+    print(*report(record).values(), sep="\n\n")
     for problem in problems:
         print(problem, file=sys.stderr)
     return int(bool(problems))

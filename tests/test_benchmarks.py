@@ -185,7 +185,7 @@ def test_the_benchmark_of_ensembles_compares_and_times(capsys):
 
 
 def measurement(contender, seconds, accuracy=0.98, one=False):
-    return workloads.Measurement(contender, one, seconds, seconds, {"accuracy": accuracy})
+    return workloads.Measurement(contender, one, seconds, seconds, 0.25 * seconds, {"accuracy": accuracy})
 
 
 def test_later_rounds_leave_out_slow_threads_and_contenders_that_failed_or_are_far_slower():
@@ -242,12 +242,18 @@ def test_a_run_goes_on_from_its_file(tmp_path, capsys):
     assert again.rounds("search") == again.failures("search") == []
     with pytest.raises(SystemExit, match=r"holds another run .* name another file$"):
         workloads.Record(path, {"machine": "another", "quick": False})
-    workloads.main(["--markdown", str(path)])
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- workloads.py: short -->\n\nan old table\n\n<!-- end -->\nafter\n")
+    workloads.main(["--markdown", str(path), "--into", str(page)])
     out = capsys.readouterr().out
-    assert "this one; python benchmarks/workloads.py; medians of 1 rounds." in out
+    where = "this one; python benchmarks/workloads.py; medians of 1 round; other programs used 0.25 of a core."
+    assert where in out
     assert "| train on MNIST to 97.5 % | xpnet, NumPy | 1.5 | **1.00** (one round) | 1.5 | 98.00% |" in out
     assert "|  | scikit-learn | 3.0 | **2.00** (one round) | 3.0 | 98.00% |" in out
-    assert "| train on MNIST to 97.5 % | 1.5 s | – | 2.0 | – | – | – |" in out
+    before, comment, _, found, *_, row, _, end, after = page.read_text().splitlines()
+    assert (before, comment, end, after) == ("before", "<!-- workloads.py: short -->", "<!-- end -->", "after")
+    assert found == where
+    assert row == "| train on MNIST to 97.5 % | 1.5 s | – | 2.0 | – | – | – |"
 
 
 def test_the_reason_of_a_failure_is_the_last_line_of_its_error_output(tmp_path):
