@@ -16,6 +16,7 @@ sys.path.append(str(BENCHMARKS))  # as for a script there; processes that the te
 
 import book
 import ensembles
+import workloads
 from children import Child
 from contenders import Contender, Row, numpy_by_hand, xpnet
 from gpu_check import read_nodes
@@ -210,3 +211,92 @@ def test_numbers_that_were_not_measured_are_not_made_up():
     assert book.describe(curves, number, " %") == "93.00 % (92.00 to 94.00, 2 seeds)"
     assert book.describe(curves, number._replace(at="last"), " %") == "92.50 % (91.00 to 94.00, 2 seeds)"
     assert book.put_unit("96.47 †", " %") == "96.47 % †"
+
+
+# Whole jobs
+
+
+def measurement(contender, seconds, accuracy=0.98, one=False):
+    return workloads.Measurement(contender, one, seconds, seconds, 0.25 * seconds, {"accuracy": accuracy})
+
+
+def test_later_rounds_leave_out_slow_threads_and_contenders_that_failed_or_are_far_slower():
+    ways = [("xpnet-numpy", False), ("xpnet-numpy", True), ("sklearn", True), ("torch", False), ("skorch", False)]
+    assert workloads.choose(ways, []) == ways
+    measured = [
+        measurement("xpnet-numpy", 2.0),
+        measurement("xpnet-numpy", 1.0, one=True),
+        measurement("sklearn", 8.0, one=True),
+        measurement("torch", 8.1),
+    ]
+    assert workloads.choose(ways, [measured]) == [("xpnet-numpy", True), ("sklearn", True)]
+
+
+def test_ratios_are_those_of_each_round_to_the_first_contender_of_xpnet_that_is_there():
+    rounds = [
+        [measurement("sklearn", 6.0), measurement("xpnet-numpy", 2.0), measurement("xpnet-jax", 90.0)],
+        [measurement("sklearn", 8.0), measurement("xpnet-numpy", 4.0)],
+    ]
+    rows = workloads.summarize(rounds)
+    assert list(rows) == ["xpnet-numpy", "xpnet-jax", "sklearn"]
+    assert rows["sklearn"].ratios == [3.0, 2.0]
+    assert rows["sklearn"].seconds == 7.0
+    assert workloads.show_ratio(rows["sklearn"]) == "**2.50** (2.00–3.00)"
+    assert workloads.show_ratio(rows["xpnet-jax"]) == "**45.00** (one round)"
+    without = workloads.summarize([[measurement("sklearn", 6.0), measurement("xpnet-ensemble", 3.0)]])
+    assert without["sklearn"].ratios == [2.0]
+    assert workloads.show_ratio(workloads.summarize([[measurement("sklearn", 6.0)]])["sklearn"]) == "–"
+
+
+def test_results_that_are_too_bad_or_other_than_those_of_xpnet_are_named():
+    goals = [workloads.Goal("accuracy", "{:.1%}", 0.9, 0.02)]
+    measured = [
+        measurement("xpnet-numpy", 1.0, 0.91),
+        measurement("torch", 1.0, 0.895),
+        measurement("sklearn", 1.0, 0.94),
+    ]
+    assert workloads.find_problems("a job", goals, [measured]) == [
+        "a job: PyTorch has 89.5%, which must be from 0.9 to inf",
+        "a job: scikit-learn has 94.0%, but xpnet has 91.0%",
+    ]
+    nan = [measurement("xpnet-numpy", 1.0, float("nan"))]
+    assert len(workloads.find_problems("a job", goals, [nan])) == 2
+
+
+def test_a_run_goes_on_from_its_file(tmp_path, capsys):
+    path, head = tmp_path / "workloads.jsonl", {"machine": "this one", "quick": False}
+    record = workloads.Record(path, head)
+    measured = [measurement("xpnet-numpy", 1.5), measurement("sklearn", 3.0)]
+    record.add("mnist", True, measured, ["PyTorch failed: no such luck"])
+    again = workloads.Record(path, head)
+    assert again.rounds("mnist") == [measured]
+    assert again.failures("mnist") == ["PyTorch failed: no such luck"]
+    assert again.rounds("search") == again.failures("search") == []
+    with pytest.raises(SystemExit, match=r"holds another run .* name another file$"):
+        workloads.Record(path, {"machine": "another", "quick": False})
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- workloads.py: short -->\n\nan old table\n\n<!-- end -->\nafter\n")
+    workloads.main(["--markdown", str(path), "--into", str(page)])
+    out = capsys.readouterr().out
+    where = "this one; python benchmarks/workloads.py; medians of 1 round; other programs used 0.25 of a core."
+    assert where in out
+    assert "| train on MNIST to 97.5 % | xpnet, NumPy | 1.5 | **1.00** (one round) | 1.5 | 98.00% |" in out
+    assert "|  | scikit-learn | 3.0 | **2.00** (one round) | 3.0 | 98.00% |" in out
+    before, comment, _, found, *_, row, _, end, after = page.read_text().splitlines()
+    assert (before, comment, end, after) == ("before", "<!-- workloads.py: short -->", "<!-- end -->", "after")
+    assert found == where
+    assert row == "| train on MNIST to 97.5 % | 1.5 s | – | 2.0 | – | – | – |"
+
+
+def test_the_reason_of_a_failure_is_the_last_line_of_its_error_output(tmp_path):
+    job, size = workloads.JOBS["single-rows"], workloads.JOBS["single-rows"].quick
+    with pytest.raises(RuntimeError, match=r"^FileNotFoundError: .*rows.npy"):
+        workloads.run(job, size, ("xpnet-numpy", False), tmp_path)
+
+
+def test_a_job_prints_a_line(capsys):
+    workloads.main(["--quick", "--job", "million-rows", "--contender", "xpnet-numpy"])
+    line = json.loads(capsys.readouterr().out)
+    assert (line["job"], line["contender"]) == ("million-rows", "xpnet-numpy")
+    assert line["seconds"] > 0
+    assert line["result"]["accuracy"] > 0.7
