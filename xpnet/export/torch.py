@@ -38,7 +38,7 @@ def to_torch(net: Network) -> Any:
     Examples
     --------
     >>> net = Network([3, 4, 2], activation="relu", task="classification", seed=0)
-    >>> to_torch(net)  # doctest: +SKIP
+    >>> to_torch(net)
     Sequential(
       (0): Linear(in_features=3, out_features=4, bias=True)
       (1): ReLU()
@@ -94,7 +94,9 @@ def from_torch(
 
     Examples
     --------
-    >>> net = from_torch(nn.Sequential(nn.Linear(3, 1), nn.Sigmoid()), task="binary")  # doctest: +SKIP
+    >>> from torch import nn
+    >>> from_torch(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1), nn.Sigmoid()), task="binary").sizes
+    [3, 4, 1]
     """
     parts = _import_modules("from_torch").take_sequential_apart(module)
     settings = {"task": task, "cost": cost, "backend": backend, "device": device, "dtype": dtype, "seed": seed}
