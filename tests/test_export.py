@@ -191,10 +191,21 @@ bump = Activation(
 )
 
 
+OWN = {
+    "bump": bump.value,
+    "kinked": lambda z, xp: z * xp.astype(z >= 0.0, z.dtype) + 0.25 * xp.astype(z <= 0.0, z.dtype) * z**2,
+    "reversed": lambda z, xp: xp.concat([-z[..., 2:], 1.0 - z[..., :2]], axis=-1) / (1.0 + abs(z)),
+    "normalized": lambda z, xp: (z - xp.max(z, axis=-1, keepdims=True)) / xp.sum(z * z, axis=-1, keepdims=True),
+    "functions": lambda z, xp: xp.sqrt(z * z + 1.0) + xp.log(1.0 + xp.abs(z)) - xp.where(z < 0.0, xp.sign(z), 2.0),
+}
+
+
 @pytest.mark.needs("onnx", "onnxruntime")
-def test_an_activation_of_your_own_is_recorded(dtype, tmp_path):
+@pytest.mark.parametrize("name", OWN)
+def test_an_activation_of_your_own_is_recorded(name, dtype, tmp_path):
     x = RNG.normal(size=(9, 3)).astype(dtype)
-    net = Network([3, 4, 2], activation=bump, dtype=dtype, seed=0)
+    own = Activation(name, OWN[name], lambda g, z, a, xp: g)
+    net = Network([3, 4, 2], activation=own, dtype=dtype, seed=0)
     assert_agrees(run_onnx(net, x, tmp_path), net, x)
 
 
@@ -205,6 +216,8 @@ REFUSED = {
     "columns are taken as in z[..., a:b]": lambda z, xp: z[..., ::-1],
     "it reduces other axes than rows": lambda z, xp: z - xp.max(z, axis=0, keepdims=True),
     "it joins arrays along axis 0": lambda z, xp: xp.concat([z, z], axis=0)[: z.shape[0] or 1, :],
+    "it uses xp.where without a comparison": lambda z, xp: z if z.shape[0] else xp.where(z, z, 0.0),
+    "it converts to int8": lambda z, xp: z if z.shape[0] else xp.astype(z > 0, "int8"),
     "it does not return an array of the same shape": lambda z, xp: z if z.shape[0] else 3.0,
 }
 
@@ -218,7 +231,7 @@ def test_an_activation_that_cannot_be_recorded_is_refused_and_the_file_stays(rea
     with pytest.raises(ValueError, match="activation='odd' cannot be written as ONNX operators: ") as refusal:
         to_onnx(net, path)
     assert reason in str(refusal.value)
-    assert "write its value with +, -, *, / and xp.exp" in str(refusal.value)
+    assert "write its value with +, -, *, /, ** and xp.exp" in str(refusal.value)
     assert path.read_bytes() == b"before"
     assert os.listdir(tmp_path) == ["net.onnx"]
 

@@ -69,8 +69,8 @@ class Symbol:
 
     __array_ufunc__ = None  # NumPy's own functions refuse it, and do not make an array of it
 
-    def __init__(self, graph: Graph, name: str, n: int) -> None:
-        self.graph, self.name, self.n = graph, name, n
+    def __init__(self, graph: Graph, name: str, n: int, is_mask: bool = False) -> None:
+        self.graph, self.name, self.n, self.is_mask = graph, name, n, is_mask
 
     @property
     def shape(self) -> tuple[None, int]:
@@ -120,11 +120,20 @@ class Symbol:
     def __abs__(self) -> Symbol:
         return _record(self.graph, "Abs", self)
 
+    def __pow__(self, other: Any) -> Symbol:
+        return _record(self.graph, "Pow", self, other)
+
     def __lt__(self, other: Any) -> Symbol:
-        return _record(self.graph, "Less", self, other)
+        return _compare(self.graph, "Less", self, other)
+
+    def __le__(self, other: Any) -> Symbol:
+        return _compare(self.graph, "LessOrEqual", self, other)
 
     def __gt__(self, other: Any) -> Symbol:
-        return _record(self.graph, "Greater", self, other)
+        return _compare(self.graph, "Greater", self, other)
+
+    def __ge__(self, other: Any) -> Symbol:
+        return _compare(self.graph, "GreaterOrEqual", self, other)
 
     def __getitem__(self, key: Any) -> Symbol:
         """Take columns, as in ``z[..., k:]``."""
@@ -148,12 +157,24 @@ class Recorder:
 
     def __getattr__(self, name: str) -> Callable[..., Symbol]:
         operators = {
-            **{"exp": "Exp", "log": "Log", "tanh": "Tanh", "abs": "Abs", "sqrt": "Sqrt", "sin": "Sin", "cos": "Cos"},
-            **{"atan": "Atan", "sign": "Sign", "maximum": "Max", "minimum": "Min", "where": "Where"},
+            **{"exp": "Exp", "log": "Log", "tanh": "Tanh", "abs": "Abs", "sqrt": "Sqrt", "sin": "Sin"},
+            **{"sign": "Sign", "maximum": "Max", "minimum": "Min"},
         }
         if name not in operators:
             raise AttributeError(f"it uses xp.{name}, which is not recorded")
         return lambda *args: _record(self._graph, operators[name], *args)
+
+    def where(self, mask: Symbol, x: Any, y: Any) -> Symbol:
+        """Record x where a comparison is true, else y."""
+        if not getattr(mask, "is_mask", False):
+            raise TypeError("it uses xp.where without a comparison")
+        return self._graph.add("Where", [mask, *_to_symbols(self._graph, (x, y))])
+
+    def astype(self, x: Symbol, dtype: Any) -> Symbol:
+        """Record the conversion of a comparison to numbers."""
+        if dtype != self._graph.dtype:
+            raise TypeError(f"it converts to {dtype}")
+        return _to_symbols(self._graph, [x])[0]
 
     def log1p(self, x: Symbol) -> Symbol:
         """Record ln(1 + x)."""
@@ -187,12 +208,24 @@ def _check_rows(axis: Any, keepdims: Any) -> None:
 
 
 def _record(graph: Graph, operator: str, *args: Any) -> Symbol:
+    return graph.add(operator, _to_symbols(graph, args))
+
+
+def _compare(graph: Graph, operator: str, *args: Any) -> Symbol:
+    symbol = _record(graph, operator, *args)
+    symbol.is_mask = True
+    return symbol
+
+
+def _to_symbols(graph: Graph, values: Sequence[Any]) -> list[Symbol]:
+    """Make symbols of numbers, and numbers of comparisons: 1 where they are true."""
     symbols = []
-    for value in args:
+    for value in values:
         if not isinstance(value, Symbol) and (isinstance(value, bool) or not isinstance(value, (int, float))):
             raise TypeError(f"it computes with a {type(value).__name__}")
-        symbols.append(value if isinstance(value, Symbol) else graph.number(float(value)))
-    return graph.add(operator, symbols)
+        symbol = value if isinstance(value, Symbol) else graph.number(float(value))
+        symbols.append(graph.add("Cast", [symbol]) if symbol.is_mask else symbol)
+    return symbols
 
 
 def record(graph: Graph, sigma: Activation, z: Symbol) -> Symbol:
@@ -206,7 +239,7 @@ def record(graph: Graph, sigma: Activation, z: Symbol) -> Symbol:
     reason = "it does not return an array of the same shape"
     try:
         a = sigma.value(z, Recorder(graph))
-        if isinstance(a, Symbol) and a.n == z.n:
+        if isinstance(a, Symbol) and a.n == z.n and not a.is_mask:
             return a
     except Exception as error:  # of the user's own function
         reason = str(error) or type(error).__name__
@@ -214,7 +247,7 @@ def record(graph: Graph, sigma: Activation, z: Symbol) -> Symbol:
     else:
         cause = None
     raise ValueError(
-        f"activation={sigma.name!r} cannot be written as ONNX operators: {reason}; write its value with +, -, *, / and "
-        "xp.exp, xp.log, xp.log1p, xp.expm1, xp.tanh, xp.sin, xp.cos, xp.atan, xp.abs, xp.sqrt, xp.sign, xp.maximum, "
-        "xp.minimum or xp.where, or use an activation of xpnet"
+        f"activation={sigma.name!r} cannot be written as ONNX operators: {reason}; write its value with +, -, *, /, ** "
+        "and xp.exp, xp.log, xp.log1p, xp.expm1, xp.tanh, xp.sin, xp.abs, xp.sqrt, xp.sign, xp.maximum, xp.minimum or "
+        "xp.where, or use an activation of xpnet"
     ) from cause
