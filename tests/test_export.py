@@ -540,6 +540,21 @@ def test_a_network_of_a_keras_model():
     assert (net.sizes, net.task, net.cost_name, net.dropout) == ([4, 5, 3], "classification", "cross_entropy", [0, 0.2])
 
 
+def test_slopes_are_those_of_keras():
+    """Its function has 0.2, and its layers say theirs, in Keras 2 by another name."""
+    layers = {
+        "leaky_relu(0.2)": [dense(3, 2, "leaky_relu")],
+        "leaky_relu(0.3)": [dense(3, 2, "linear"), make_layer("LeakyReLU", negative_slope=0.3)],
+        "leaky_relu(0.4)": [dense(3, 2, "linear"), make_layer("LeakyReLU", alpha=0.4)],
+        "leaky_relu(0.1)": [dense(3, 2, "linear"), make_layer("ReLU", max_value=None, threshold=0, negative_slope=0.1)],
+        "relu": [dense(3, 2, "linear"), make_layer("ReLU", max_value=None, threshold=0, negative_slope=0)],
+        "elu(1.5, 1.0)": [dense(3, 2, "linear"), make_layer("ELU", alpha=1.5)],
+    }
+    assert {name: from_keras(make_model(*model)).output_activation for name, model in layers.items()} == {
+        name: name for name in layers
+    }
+
+
 def test_a_network_of_weights_from_keras():
     first, last = dense(4, 5, "relu"), dense(5, 3, "linear")
     weights = [*first.get_weights(), *last.get_weights()]

@@ -172,7 +172,7 @@ def _make_activation(sigma: Activation) -> nn.Module:
 
 
 def take_sequential_apart(module: Any) -> list[Part]:
-    """List the parts of an nn.Sequential, with copies of its numbers on the host.
+    """List the parts of an nn.Sequential, with its numbers on the host.
 
     Raises
     ------
@@ -224,7 +224,7 @@ def _to_numpy(tensor: Any) -> np.ndarray:
     tensor = tensor.detach().cpu()
     if tensor.dtype not in (torch.float32, torch.float64):
         tensor = tensor.to(torch.float32)  # NumPy lacks bfloat16; all of half precision fits
-    return tensor.numpy().copy()
+    return tensor.numpy()
 
 
 def _read_softmax(layer: nn.Softmax) -> Part | str:
