@@ -3,8 +3,11 @@
 from collections import Counter
 from importlib.util import find_spec
 
-OPTIONAL = {f"xpnet/backends/_{name}.py": name for name in ("cupy", "torch", "jax")} | {"xpnet/backends/cuda": "cupy"}
-MISSING = {path: name for path, name in OPTIONAL.items() if find_spec(name) is None}
+OPTIONAL = {f"xpnet/backends/_{name}.py": (name,) for name in ("cupy", "torch", "jax")}
+OPTIONAL |= {"xpnet/backends/cuda": ("cupy",), "xpnet/backends/_torch_modules.py": ("torch",)}
+OPTIONAL |= {"xpnet/export/torch.py": ("torch",), "xpnet/export/onnx.py": ("onnx",)}
+OPTIONAL |= {"docs/export.md": ("onnx", "onnxruntime", "torch")}
+MISSING = {path: name for path, names in OPTIONAL.items() for name in names if find_spec(name) is None}
 
 collect_ignore = ["docs/conf.py", "tests/host_cupy", *MISSING]  # the second replaces CuPy: it is no test
 

@@ -85,7 +85,10 @@ def _is_installed(name: str) -> bool:
 # Libraries of tests marked with needs("library")
 NOT_INSTALLED = [
     name
-    for name in ("torch", "jax", "cupy", "torchvision", "pandas", "pyarrow", "nvidia.cuda_nvrtc", "distributed")
+    for name in (
+        *("torch", "jax", "cupy", "torchvision", "pandas", "pyarrow", "nvidia.cuda_nvrtc", "distributed"),
+        *("onnx", "onnxruntime", "keras"),
+    )
     if not _is_installed(name)
 ]
 

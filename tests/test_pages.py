@@ -18,6 +18,8 @@ NEEDS = {
     r"import sklearn|from sklearn|xpnet\.estimators|validation_split=": {"sklearn"},
     r"import torch\b|from torch\b|\"torch\"": {"torch", "vision"},
     r"torchvision": {"vision"},
+    r"to_onnx\(": {"onnx"},
+    r"(to|from)_torch\(": {"torch", "vision"},
     r"from distributed|backend=\"dask\"": {"dask"},
     r"import jax|\"jax\"": {"jax"},
     r"import cupy|\"cupy\"\)|\"cuda": {"cuda12", "cuda13"},

@@ -39,12 +39,14 @@ ORDER = [
     "book",
     "mutations",
     "estimators",
+    "export",
     "cli",
     "__main__",
 ]
 PUBLIC_NAMES = {"activations", "costs", "schedules", "metrics", "datasets"}  # modules that only re-export
 ABOVE_NETWORK = {
-    *("network", "ensemble", "gradcheck", "bench", "book", "mutations", "estimators", "cli", "__main__", "__init__"),
+    *("network", "ensemble", "gradcheck", "bench", "book", "mutations", "estimators", "export", "cli", "__main__"),
+    "__init__",
 }
 
 

@@ -47,7 +47,7 @@ Network.load_network2(folder + "/book", backend=backend).evaluate(test_data)
 """
 
 USE_EVERYTHING = """
-import importlib
+import importlib.util
 for module in pkgutil.walk_packages(xpnet.__path__, "xpnet."):
     # the command would begin, and each backend needs its library
     if not module.name.startswith(("xpnet.__main__", "xpnet.backends._", "xpnet.backends.cuda")):
@@ -56,6 +56,8 @@ from xpnet.cli import main
 from xpnet.estimators import MLPClassifier, MLPRegressor
 for estimator in (MLPClassifier, MLPRegressor):
     estimator(max_iter=2, n_iter_no_change=2, early_stopping=True).fit(x[:200], y[:200]).predict(x[:10])
+if importlib.util.find_spec("onnx"):
+    xpnet.export.to_onnx(net, folder + "/net.onnx")
 with open(os.devnull, "w") as null, contextlib.redirect_stdout(null), contextlib.redirect_stderr(null):
     assert main(["train", "--epochs", "1", "--save", folder + "/digits.safetensors"]) == 0
     assert main(["evaluate", folder + "/digits.safetensors"]) == 0

@@ -45,7 +45,7 @@ _NAMES_IN = {
 }
 _MODULE_OF = {name: module for module, names in _NAMES_IN.items() for name in names}
 _MODULES = (
-    *("activations", "backends", "bench", "book", "costs", "datasets", "estimators", "metrics", "mutations"),
+    *("activations", "backends", "bench", "book", "costs", "datasets", "estimators", "export", "metrics", "mutations"),
     "schedules",
 )
 

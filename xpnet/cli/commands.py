@@ -22,6 +22,7 @@ from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import SCHEDULES
 from xpnet.data.sources import make_source
+from xpnet.export import to_onnx
 from xpnet.mutations import MISTAKES, break_equation, make_figure
 from xpnet.network import Network
 from xpnet.training.arguments import parse_metrics, parse_rate
@@ -101,6 +102,14 @@ def run_predict(options: argparse.Namespace) -> None:
         writer.writerows(rows)
     if options.out:
         print(f"Wrote {len(x):,} predictions to {options.out}")
+
+
+def run_export(options: argparse.Namespace) -> None:
+    """Write a saved network as an ONNX file."""
+    net = Network.load(options.model)
+    to_onnx(net, options.file, input_dtype=options.input_dtype)
+    x, y = (f"(batch, {n})" for n in (net.sizes[0], net.sizes[-1]))
+    print(f"Wrote {options.file}: x {x} of {options.input_dtype or net.dtype}, y {y} of {net.dtype}")
 
 
 def run_backends(options: argparse.Namespace) -> None:

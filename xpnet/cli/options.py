@@ -17,6 +17,7 @@ from xpnet.cli.commands import (
     run_bench,
     run_break,
     run_evaluate,
+    run_export,
     run_predict,
     run_train,
 )
@@ -63,6 +64,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_evaluate(commands)
     _add_predict(commands)
+    _add_export(commands)
     _add_backends(commands)
     _add_bench(commands)
     _add_break(commands)
@@ -201,6 +203,13 @@ def _add_predict(commands: Any) -> None:
     predict.add_argument("file", type=Path, metavar="FILE", help="a table, a .npy array, or an image, light on dark")
     predict.add_argument("--out", type=Path, metavar="FILE", help="where to write (standard output)")
     _add_place(predict)
+
+
+def _add_export(commands: Any) -> None:
+    export = _add_command(commands, "export", "write a saved network as an ONNX file", run_export, "MODEL FILE")
+    export.add_argument("model", type=Path, metavar="MODEL", help="file written by train --save")
+    export.add_argument("file", type=Path, metavar="FILE", help="where to write, as in model.onnx")
+    export.add_argument("--input-dtype", metavar="DTYPE", help="of the inputs; uint8 for bytes (that of the network)")
 
 
 def _add_backends(commands: Any) -> None:

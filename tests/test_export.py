@@ -1,0 +1,661 @@
+"""Networks for onnxruntime, PyTorch and from PyTorch and Keras: the outputs are the same."""
+
+import json
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from helpers import NOT_INSTALLED, Place
+
+from xpnet import Ensemble, Network
+from xpnet.activations import Activation
+from xpnet.cli import main
+from xpnet.core.activations import ACTIVATIONS
+from xpnet.export import from_keras, from_torch, to_onnx, to_torch
+
+if "torch" not in NOT_INSTALLED:
+    import torch
+    from torch import nn
+
+pytestmark = pytest.mark.few("strict", "strict-device1", "jax", "cupy", "torch")
+
+NAMES = [*ACTIVATIONS, "leaky_relu(0.1)", "elu(0.5, 1.5)", "elu(2.0, 1.0)"]
+# Of a network with these arguments, the last number of units, and whether it is trained with scaled targets
+TASKS = {
+    "the book's": (4, {}),
+    "classification": (4, {"task": "classification"}),
+    "log-likelihood": (4, {"task": "classification", "cost": "log_likelihood"}),
+    "binary": (1, {"task": "binary"}),
+    "multilabel": (4, {"task": "multilabel"}),
+    "regression": (2, {"task": "regression"}),
+    "huber": (2, {"task": "regression", "cost": "huber(0.5)"}),
+    "poisson": (2, {"task": "regression", "cost": "poisson"}),
+    "gaussian": (4, {"cost": "gaussian"}),
+    "quantiles": (6, {"cost": "quantile(0.1, 0.5, 0.9)"}),
+}
+# Targets of a Poisson regression cannot be standardized
+CASES = [(task, standardize) for task in TASKS for standardize in (False, True) if not standardize or task != "poisson"]
+RNG = np.random.default_rng(0)
+START = RNG.bit_generator.state
+
+
+@pytest.fixture(autouse=True)
+def same_numbers():
+    """Draw the same numbers in a test, whichever tests ran before."""
+    RNG.bit_generator.state = START
+
+
+def run_onnx(net, x, tmp_path, **options):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    path = tmp_path / "net.onnx"
+    to_onnx(net, path, **options)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    assert [value.name for value in (*session.get_inputs(), *session.get_outputs())] == ["x", "y"]
+    return session.run(["y"], {"x": x})[0]
+
+
+def run_torch(net, x):
+    return to_torch(net)(torch.from_numpy(x)).detach().numpy()
+
+
+def assert_agrees(outputs, net, x):
+    """Equal to 1e-5 in float32, and to 1e-12 in float64, of the outputs' scale."""
+    expected = net.backend.to_numpy(net.forward(x))
+    assert (outputs.dtype, outputs.shape) == (net.dtype, expected.shape)
+    tolerance = 1e-5 if net.dtype == "float32" else 1e-12
+    assert np.isfinite(expected).all()
+    assert np.abs(outputs - expected).max() <= tolerance * np.abs(expected).max()
+
+
+def train(net, x):
+    """Train a network a little, so that it has a scaling; classes for classifiers, else targets far from 0."""
+    n = net.view.model.n_targets
+    y = RNG.integers(0, 2, len(x)) if net.sizes[-1] == 1 else RNG.integers(0, 2, (len(x), n))
+    if net.task == "classification":
+        y = RNG.integers(0, n, len(x))
+    elif net.task == "regression":
+        y = RNG.uniform(100, 200, (len(x), n)) if net.standardize else RNG.uniform(0.1, 0.9, (len(x), n))
+    net.train((x, y), epochs=1, progress=False)
+    return net
+
+
+def make_chain(name, dtype):
+    """A hidden layer and an output layer of an activation; exp of exp would be too large."""
+    cost = "cross_entropy" if name == "softmax" else None
+    hidden = "tanh" if name == "exp" else name
+    return Network(
+        [5, 8, 3], activation=hidden, output_activation=name, cost=cost, init="scaled_normal", dtype=dtype, seed=1
+    )
+
+
+@pytest.mark.needs("onnx", "onnxruntime")
+@pytest.mark.parametrize("name", NAMES)
+def test_onnxruntime_computes_every_activation(name, dtype, tmp_path):
+    x = RNG.normal(0, 3, (50, 5)).astype(dtype)
+    net = make_chain(name, dtype)
+    assert_agrees(run_onnx(net, x, tmp_path), net, x)
+
+
+@pytest.mark.needs("onnx", "onnxruntime")
+@pytest.mark.parametrize("name", NAMES)
+def test_onnxruntime_computes_large_and_small_inputs_of_activations(name, dtype, tmp_path):
+    """Each z by itself, to the tolerance of that output where it is above 1."""
+    z = np.concatenate([np.linspace(-80, 80, 161), np.linspace(-1, 1, 41)]).astype(dtype)[:, None] * np.ones(2, dtype)
+    net = Network(
+        [2, 2], output_activation=name, cost="cross_entropy" if name == "softmax" else None, dtype=dtype, init="zeros"
+    )
+    net.w = [np.eye(2)]
+    expected = net.forward(z)
+    tolerance = (1e-5 if dtype == "float32" else 1e-12) * np.maximum(1, np.abs(expected))
+    assert (np.abs(run_onnx(net, z, tmp_path) - expected) <= tolerance).all()
+
+
+@pytest.mark.needs("onnx", "onnxruntime")
+@pytest.mark.parametrize(("task", "standardize"), CASES)
+def test_onnxruntime_computes_every_task(task, standardize, dtype, tmp_path):
+    n_out, arguments = TASKS[task]
+    x = RNG.normal(50, 10, (40, 5)).astype(dtype)
+    net = Network([5, 6, n_out], activation="tanh", standardize=standardize, dtype=dtype, seed=0, **arguments)
+    net = train(net, x)
+    assert (net.scaling is not None) == standardize
+    assert_agrees(run_onnx(net, x, tmp_path), net, x)
+
+
+@pytest.mark.needs("onnx", "onnxruntime")
+def test_pixels_are_floats_or_bytes(dtype, tmp_path):
+    pixels = RNG.integers(0, 256, (20, 6), dtype=np.uint8)
+    net = Network([6, 5, 3], scale=1 / 255, task="classification", dtype=dtype, seed=0)
+    assert_agrees(run_onnx(net, pixels.astype(dtype), tmp_path), net, pixels)
+    assert_agrees(run_onnx(net, pixels, tmp_path, input_dtype="uint8"), net, pixels)
+    assert_agrees(run_onnx(net, pixels, tmp_path, input_dtype=np.uint8), net, pixels)
+
+
+@pytest.mark.needs("onnx", "onnxruntime")
+@pytest.mark.parametrize("m", [1, 7])
+def test_a_file_takes_any_number_of_rows(m, tmp_path):
+    x = RNG.normal(size=(m, 3)).astype("float32")
+    net = Network([3, 4, 2], seed=0)
+    assert_agrees(run_onnx(net, x, tmp_path), net, x)
+
+
+@pytest.mark.needs("onnx", "onnxruntime")
+def test_networks_of_every_backend_are_written(place: Place, tmp_path):
+    x = RNG.normal(size=(9, 3)).astype("float32")
+    net = train(
+        Network([3, 4, 2], activation="gelu", task="regression", standardize=True, seed=0, **place._asdict()), x
+    )
+    assert_agrees(run_onnx(net, x, tmp_path), net, x)
+
+
+@pytest.mark.needs("onnx")
+def test_the_metadata_say_what_the_network_is(tmp_path):
+    import onnx
+
+    import xpnet
+
+    net = Network([4, 6, 3], activation="relu", task="classification", dropout=0.25, scale=0.5)
+    net.notes = {"labels": ["a", "b", "c"], "number": np.float64(2.5)}
+    to_onnx(net, tmp_path / "net.onnx")
+    model = onnx.load(tmp_path / "net.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    assert (model.producer_name, model.producer_version, model.model_version) == ("xpnet", xpnet.__version__, 1)
+    properties = {entry.key: entry.value for entry in model.metadata_props}
+    assert properties == {
+        "task": "classification",
+        "n_classes": "3",
+        "sizes": "[4, 6, 3]",
+        "activation": '["relu"]',
+        "output_activation": "softmax",
+        "cost": "cross_entropy",
+        "dropout": "[0.0, 0.25]",
+        "scale": "0.5",
+        "standardize": "false",
+        "dtype": "float32",
+        "notes": json.dumps({"labels": ["a", "b", "c"], "number": 2.5}),
+    }
+    shapes = [
+        [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in (model.graph.input[0], model.graph.output[0])
+    ]
+    assert shapes == [["batch", 4], ["batch", 3]]
+    assert [node.op_type for node in model.graph.node] == ["Mul", "Gemm", "Relu", "Gemm", "Softmax"]
+
+
+# Activations of the user's own
+
+bump = Activation(
+    "bump", lambda z, xp: 2.0 / (1.0 + z * z) + xp.where(z > 0.0, -xp.abs(z), xp.sin(z)), lambda g, z, a, xp: g
+)
+
+
+OWN = {
+    "bump": bump.value,
+    "kinked": lambda z, xp: z * xp.astype(z >= 0.0, z.dtype) + 0.25 * xp.astype(z <= 0.0, z.dtype) * z**2,
+    "reversed": lambda z, xp: xp.concat([-z[..., 2:], 1.0 - z[..., :2]], axis=-1) / (1.0 + abs(z)),
+    "normalized": lambda z, xp: (z - xp.max(z, axis=-1, keepdims=True)) / xp.sum(z * z, axis=-1, keepdims=True),
+    "functions": lambda z, xp: xp.sqrt(z * z + 1.0) + xp.log(1.0 + xp.abs(z)) - xp.where(z < 0.0, xp.sign(z), 2.0),
+}
+
+
+@pytest.mark.needs("onnx", "onnxruntime")
+@pytest.mark.parametrize("name", OWN)
+def test_an_activation_of_your_own_is_recorded(name, dtype, tmp_path):
+    x = RNG.normal(size=(9, 3)).astype(dtype)
+    own = Activation(name, OWN[name], lambda g, z, a, xp: g)
+    net = Network([3, 4, 2], activation=own, dtype=dtype, seed=0)
+    assert_agrees(run_onnx(net, x, tmp_path), net, x)
+
+
+REFUSED = {
+    "it uses xp.cumulative_sum, which is not recorded": lambda z, xp: xp.cumulative_sum(z, axis=-1),
+    "it asks for the value of an array": lambda z, xp: z if z.shape[0] or z > 0 else -z,
+    "it computes with a ndarray": lambda z, xp: z * np.ones(1) if z.shape[0] is None else z,
+    "columns are taken as in z[..., a:b]": lambda z, xp: z[..., ::-1],
+    "it reduces other axes than rows": lambda z, xp: z - xp.max(z, axis=0, keepdims=True),
+    "it joins arrays along axis 0": lambda z, xp: xp.concat([z, z], axis=0)[: z.shape[0] or 1, :],
+    "it uses xp.where without a comparison": lambda z, xp: z if z.shape[0] else xp.where(z, z, 0.0),
+    "it converts to int8": lambda z, xp: z if z.shape[0] else xp.astype(z > 0, "int8"),
+    "it does not return an array of the same shape": lambda z, xp: z if z.shape[0] else 3.0,
+}
+
+
+@pytest.mark.needs("onnx")
+@pytest.mark.parametrize("reason", REFUSED)
+def test_an_activation_that_cannot_be_recorded_is_refused_and_the_file_stays(reason, tmp_path):
+    path = tmp_path / "net.onnx"
+    path.write_bytes(b"before")
+    net = Network([3, 4, 2], activation=Activation("odd", REFUSED[reason], lambda g, z, a, xp: g))
+    with pytest.raises(ValueError, match="activation='odd' cannot be written as ONNX operators: ") as refusal:
+        to_onnx(net, path)
+    assert reason in str(refusal.value)
+    assert "write its value with +, -, *, /, ** and xp.exp" in str(refusal.value)
+    assert path.read_bytes() == b"before"
+    assert os.listdir(tmp_path) == ["net.onnx"]
+
+
+# What to_onnx refuses
+
+
+def test_an_input_dtype_that_does_not_fit_is_refused(tmp_path):
+    net = Network([3, 2], dtype="float64")
+    for value in ("float32", "int8", np.float32):
+        with pytest.raises(ValueError, match=r"input_dtype=.* is not available here; choose from 'float64', 'uint8'"):
+            to_onnx(net, tmp_path / "net.onnx", input_dtype=value)
+    with pytest.raises(ValueError, match=r"input_dtype='uint8' is for a network with scale, as in .*; leave it out"):
+        to_onnx(net, tmp_path / "net.onnx", input_dtype="uint8")
+
+
+def test_other_objects_than_networks_are_refused_with_a_remedy(tmp_path):
+    fitted = SimpleNamespace(network_=Network([2, 1]))
+    many = SimpleNamespace(estimators_=[fitted])
+    for value, remedy in (
+        (Ensemble([2, 1], 2), r"not of type Ensemble; give its members one by one, as in net\[0\]"),
+        (fitted, r"not of type SimpleNamespace; give its network, net.network_"),
+        (many, r"not of type SimpleNamespace; give the networks of its members one by one, as in net.estimators_\[0\]"),
+        (3, "not of type int; give a Network"),
+    ):
+        for export in (lambda net: to_onnx(net, tmp_path / "net.onnx"), to_torch):
+            with pytest.raises(TypeError, match=f"net must be a Network, {remedy}"):
+                export(value)
+
+
+@pytest.mark.needs("onnx")
+def test_a_file_that_would_be_too_large_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("xpnet.export.onnx.LARGEST", 100)
+    with pytest.raises(
+        ValueError, match=r"net has 1,640 bytes of weights, but an ONNX file holds at most 100; use net.s"
+    ):
+        to_onnx(Network([40, 10]), tmp_path / "net.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.needs("onnx")
+def test_notes_that_are_no_json_are_refused(tmp_path):
+    net = Network([3, 2])
+    net.notes = {"place": tmp_path}
+    with pytest.raises(ValueError, match=r"net.notes cannot be written as JSON \(.*\); keep plain values there"):
+        to_onnx(net, tmp_path / "net.onnx")
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"net.onnx: there is no folder .*nowhere"):
+        to_onnx(Network([3, 2]), tmp_path / "nowhere" / "net.onnx")
+
+
+@pytest.mark.parametrize(
+    ("library", "function", "message"),
+    [
+        ("onnx", lambda: to_onnx(Network([3, 2]), "net.onnx"), r"to_onnx needs onnx \(.*install -e '\.\[onnx\]'"),
+        ("torch", lambda: to_torch(Network([3, 2])), r"to_torch needs PyTorch \(.*install -e '\.\[torch\]'"),
+        ("torch", lambda: from_torch(None), r"from_torch needs PyTorch \(.*install -e '\.\[torch\]'"),
+    ],
+)
+def test_a_library_that_is_missing_is_named(library, function, message, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, library, None)
+    monkeypatch.delitem(sys.modules, "xpnet.backends._torch_modules", raising=False)
+    monkeypatch.delattr("xpnet.backends._torch_modules", raising=False)
+    with pytest.raises(ImportError, match=message):
+        function()
+    assert not list(tmp_path.iterdir())
+
+
+# PyTorch
+
+
+@pytest.mark.needs("torch")
+@pytest.mark.parametrize("name", NAMES)
+def test_pytorch_computes_every_activation_and_back(name, dtype):
+    x = RNG.normal(0, 3, (50, 5)).astype(dtype)
+    net = make_chain(name, dtype)
+    assert_agrees(run_torch(net, x), net, x)
+    again = from_torch(to_torch(net))
+    assert again.dtype == dtype
+    assert [sigma.value for sigma in again.sigmas] == [sigma.value for sigma in net.sigmas]
+    np.testing.assert_array_equal(again.forward(x), net.forward(x))
+
+
+@pytest.mark.needs("torch")
+@pytest.mark.parametrize(("task", "standardize"), CASES)
+def test_pytorch_computes_every_task_and_back(task, standardize, dtype):
+    n_out, arguments = TASKS[task]
+    x = RNG.normal(50, 10, (40, 5)).astype(dtype)
+    net = Network(
+        [5, 6, n_out], activation="tanh", standardize=standardize, dropout=[0.1, 0.5], dtype=dtype, seed=0, **arguments
+    )
+    net = train(net, x)
+    assert_agrees(run_torch(net, x), net, x)
+    again = from_torch(to_torch(net), task=arguments.get("task"), cost=arguments.get("cost", net.cost_name))
+    assert (again.sizes, again.task, again.dropout) == (net.sizes, net.task, net.dropout)
+    np.testing.assert_array_equal(again.forward(x), net.forward(x))
+    np.testing.assert_array_equal(again.predict(x), net.predict(x))
+
+
+@pytest.mark.needs("torch")
+def test_pytorch_takes_pixels_as_bytes_and_floats(dtype):
+    pixels = RNG.integers(0, 256, (20, 6), dtype=np.uint8)
+    net = Network([6, 5, 3], scale=1 / 255, task="classification", dtype=dtype, seed=0)
+    assert_agrees(run_torch(net, pixels), net, pixels)
+    assert_agrees(run_torch(net, pixels.astype(dtype)), net, pixels)
+    assert from_torch(to_torch(net)).scale == pytest.approx(1 / 255, rel=1e-7)
+
+
+@pytest.mark.needs("torch")
+def test_a_module_has_memory_of_its_own_and_draws_no_random_numbers():
+    net = Network([3, 4, 2], dropout=0.5, seed=0)
+    before, state = net.w[0].copy(), torch.get_rng_state()
+    module = to_torch(net)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not module.training
+    assert [type(layer).__name__ for layer in module] == ["Linear", "Sigmoid", "Dropout", "Linear", "Sigmoid"]
+    with torch.no_grad():
+        module[0].weight.zero_()
+    np.testing.assert_array_equal(net.w[0], before)
+    assert all(parameter.requires_grad for parameter in module.parameters())
+    with torch.no_grad():
+        module[0].weight.fill_(1.0)
+    again = from_torch(module)
+    with torch.no_grad():
+        module[0].weight.zero_()
+    np.testing.assert_array_equal(again.w[0], np.ones((4, 3)))
+
+
+@pytest.mark.needs("torch")
+def test_a_module_of_an_activation_of_your_own_is_refused():
+    with pytest.raises(ValueError, match=r"activation='bump' is your own and has no module of PyTorch; write one, and"):
+        to_torch(Network([3, 4, 2], activation=bump))
+
+
+@pytest.mark.needs("torch")
+def test_a_network_of_pytorchs_layers_has_the_same_outputs(dtype):
+    x = torch.from_numpy(RNG.normal(size=(9, 2, 3)).astype(dtype))
+    layers = [
+        nn.ReLU(),
+        nn.Sigmoid(),
+        nn.Tanh(),
+        nn.SiLU(),
+        nn.GELU(),
+        nn.GELU("tanh"),
+        nn.ELU(),
+        nn.ELU(0.5),
+        nn.SELU(),
+    ]
+    for layer in [
+        *layers,
+        nn.Softplus(),
+        nn.LeakyReLU(),
+        nn.LeakyReLU(0.2),
+        nn.Softmax(-1),
+        nn.Softmax(1),
+        nn.Identity(),
+    ]:
+        module = nn.Sequential(
+            nn.Flatten(), nn.Linear(6, 5), layer, nn.Dropout(0.3), nn.Sequential(nn.Linear(5, 4, bias=False), nn.Tanh())
+        ).to(getattr(torch, dtype))
+        net = from_torch(module, seed=3)
+        outputs = module.train(False)(x).detach().numpy()
+        assert net.dropout == [0.0, 0.3]
+        assert_agrees(outputs, net, x.numpy().reshape(9, 6))
+        np.testing.assert_array_equal(net.b[1], np.zeros(4))
+
+
+@pytest.mark.needs("torch")
+def test_layers_without_activations_and_settings_of_the_network():
+    module = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5), nn.Linear(4, 2), nn.Softmax(dim=-1)).to(torch.float64)
+    net = from_torch(module, backend="torch", dtype="float32")
+    assert (net.activation, net.output_activation, net.task) == (["identity"], "softmax", "classification")
+    assert (net.cost_name, net.backend.name, net.dtype) == ("cross_entropy", "torch", "float32")
+    assert from_torch(nn.Sequential(nn.Linear(2, 3), nn.Sigmoid()), task="multilabel").task == "multilabel"
+    assert from_torch(nn.Sequential(nn.Linear(2, 1)), cost="huber").cost_name == "huber"
+    half = nn.Sequential(nn.Linear(2, 1)).to(torch.bfloat16)
+    assert from_torch(half).w[0][0, 0] == half[0].weight[0, 0].item()
+
+
+REFUSED_MODULES = {
+    r"module: layer 1 \(Conv2d\) is not supported; choose from Linear, Flatten, .*, or leave it out": lambda: [
+        nn.Linear(3, 2),
+        nn.Conv2d(1, 1, 1),
+    ],
+    r"module: layer 1.0 \(BatchNorm1d\) is not supported": lambda: [
+        nn.Linear(3, 2),
+        nn.Sequential(nn.BatchNorm1d(2)),
+    ],
+    r"layer 2 \(Flatten\) is behind a linear layer; move it to the front": lambda: [
+        nn.Linear(3, 2),
+        nn.ReLU(),
+        nn.Flatten(),
+    ],
+    r"layer 0 \(Flatten\) has start_dim=0, end_dim=-1; inputs are flattened from axis 1": lambda: [nn.Flatten(0)],
+    r"layer 1 \(Linear\) has 5 inputs, but the layer before has 2 outputs; they must match": lambda: [
+        nn.Linear(3, 2),
+        nn.Linear(5, 2),
+    ],
+    r"layer 0 \(ReLU\) comes before the first linear layer; .*apply it to the data": lambda: [nn.ReLU()],
+    r"layer 2 \(Tanh\) follows another activation; a layer has one, so leave one out": lambda: [
+        nn.Linear(3, 2),
+        nn.ReLU(),
+        nn.Tanh(),
+    ],
+    r"layer 2 \(Tanh\) follows the dropout of its layer; put the dropout after the activation": lambda: [
+        nn.Linear(3, 2),
+        nn.Dropout(),
+        nn.Tanh(),
+    ],
+    r"layer 1 \(Dropout\) follows another dropout; leave one out": lambda: [nn.Dropout(), nn.Dropout()],
+    r"layer 0 \(Dropout\) has p=1; a network's dropout has a rate below 1": lambda: [nn.Dropout(1)],
+    "module ends in dropout; outputs are not dropped, so leave it out": lambda: [nn.Linear(3, 2), nn.Dropout()],
+    "module has no linear layer; a network needs at least one": lambda: [nn.Flatten()],
+    r"layer 1 \(Softmax\) has dim=0; a network's softmax is over the units, so give dim=-1": lambda: [
+        nn.Linear(3, 2),
+        nn.Softmax(dim=0),
+    ],
+    r"layer 1 \(Softplus\) has beta=2, threshold=20.0; a network's softplus has beta=1": lambda: [
+        nn.Linear(3, 2),
+        nn.Softplus(2),
+    ],
+    r"layer 1 \(LeakyReLU\) has negative_slope=1.5; a network's leaky_relu has one of at least 0 and": lambda: [
+        nn.Linear(3, 2),
+        nn.LeakyReLU(1.5),
+    ],
+    r"layer 1 \(ELU\) has alpha=-1; a network's elu has one of at least 0": lambda: [nn.Linear(3, 2), nn.ELU(-1)],
+    r"layer 1 \(Scale\) does not come first; a network scales its inputs alone, and once": lambda: [
+        nn.Linear(3, 2),
+        to_torch(Network([2, 2], scale=0.5))[0],
+    ],
+    r"layer 1 \(Standardize\) does not come first": lambda: [nn.Linear(3, 2), standardized()[0]],
+    r"layer 0 \(Rescale\) comes before the first linear layer; it is for outputs": lambda: [standardized()[-1]],
+    r"layer 2 \(Tanh\) comes after the outputs were scaled back; nothing may": lambda: [
+        nn.Linear(3, 2),
+        standardized()[-1],
+        nn.Tanh(),
+    ],
+}
+
+
+def standardized():
+    return to_torch(train(Network([2, 2], task="regression", standardize=True), RNG.normal(size=(9, 2))))
+
+
+@pytest.mark.needs("torch")
+@pytest.mark.parametrize("message", REFUSED_MODULES)
+def test_a_layer_that_a_network_has_not_is_named_by_number_and_kind(message):
+    with pytest.raises(ValueError, match=message):
+        from_torch(nn.Sequential(*REFUSED_MODULES[message]()))
+
+
+@pytest.mark.needs("torch")
+def test_a_module_that_is_no_sequential_is_refused():
+    class Residual(nn.Sequential if "torch" not in NOT_INSTALLED else object):
+        def forward(self, x):
+            return x + super().forward(x)
+
+    for module, kind in ((nn.Linear(3, 2), "Linear"), (Residual(nn.Linear(3, 3)), "Residual"), (3, "int")):
+        with pytest.raises(
+            TypeError, match=f"module must be an nn.Sequential, not of type {kind}; put its layers, in their"
+        ):
+            from_torch(module)
+    with pytest.raises(ValueError, match=r"module: layer 0 \(Residual\) is not supported"):
+        from_torch(nn.Sequential(Residual(nn.Linear(3, 3))))
+
+
+@pytest.mark.needs("torch")
+def test_scales_of_inputs_or_outputs_alone_are_read():
+    module, x = standardized(), RNG.normal(size=(5, 2)).astype("float32")
+    for part in (module[1:], module[:-1]):
+        net = from_torch(part)
+        assert net.standardize
+        assert_agrees(part(torch.from_numpy(x)).detach().numpy(), net, x)
+
+
+# Keras: stand-ins with its attributes, and Keras itself
+
+
+def make_layer(kind, weights=(), **attributes):
+    return type(kind, (), {"get_weights": lambda self: list(weights), **attributes})()
+
+
+def dense(n_in, n_out, function, bias=True):
+    weights = [RNG.normal(size=(n_in, n_out)).astype("float32"), RNG.normal(size=n_out).astype("float32")]
+    return make_layer("Dense", weights[: 1 + bias], activation=SimpleNamespace(__name__=function))
+
+
+def make_model(*layers):
+    return type("Sequential", (), {"layers": list(layers)})()
+
+
+def test_a_network_of_a_keras_model():
+    first, last = dense(4, 5, "relu"), dense(5, 3, "softmax", bias=False)
+    net = from_keras(
+        make_model(make_layer("InputLayer"), make_layer("Flatten"), first, make_layer("Dropout", rate=0.2), last),
+        seed=0,
+    )
+    (w, b), (v,) = first.get_weights(), last.get_weights()
+    x = RNG.normal(size=(6, 4)).astype("float32")
+    z = np.maximum(x @ w + b, 0) @ v
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    assert_agrees(e / e.sum(axis=1, keepdims=True), net, x)
+    assert (net.sizes, net.task, net.cost_name, net.dropout) == ([4, 5, 3], "classification", "cross_entropy", [0, 0.2])
+
+
+def test_slopes_are_those_of_keras():
+    """Its function has 0.2, and its layers say theirs, in Keras 2 by another name."""
+    layers = {
+        "leaky_relu(0.2)": [dense(3, 2, "leaky_relu")],
+        "leaky_relu(0.3)": [dense(3, 2, "linear"), make_layer("LeakyReLU", negative_slope=0.3)],
+        "leaky_relu(0.4)": [dense(3, 2, "linear"), make_layer("LeakyReLU", alpha=0.4)],
+        "leaky_relu(0.1)": [dense(3, 2, "linear"), make_layer("ReLU", max_value=None, threshold=0, negative_slope=0.1)],
+        "relu": [dense(3, 2, "linear"), make_layer("ReLU", max_value=None, threshold=0, negative_slope=0)],
+        "elu(1.5, 1.0)": [dense(3, 2, "linear"), make_layer("ELU", alpha=1.5)],
+    }
+    assert {name: from_keras(make_model(*model)).output_activation for name, model in layers.items()} == {
+        name: name for name in layers
+    }
+
+
+def test_a_network_of_weights_from_keras():
+    first, last = dense(4, 5, "relu"), dense(5, 3, "linear")
+    weights = [*first.get_weights(), *last.get_weights()]
+    net = from_keras(weights, activation="relu", output_activation="identity", dtype="float64")
+    again = from_keras(make_model(first, last), dtype="float64")
+    x = RNG.normal(size=(6, 4))
+    np.testing.assert_array_equal(net.forward(x), again.forward(x))
+    assert net.forward(x) == pytest.approx(np.maximum(x @ weights[0] + weights[1], 0) @ weights[2] + weights[3])
+
+
+REFUSED_MODELS = {
+    r"model_or_weights: layer 1 \(Conv2D\) is not supported; choose from Dense, Activation, .*": lambda: make_model(
+        dense(3, 2, "relu"), make_layer("Conv2D")
+    ),
+    r"layer 0 \(Dense\) has the activation '<lambda>', which is not supported; choose from 'linear', 'relu'": (
+        lambda: make_model(dense(3, 2, "<lambda>"))
+    ),
+    r"layer 0 \(Dense\) has no weights yet; build the model, as in model.build": lambda: make_model(
+        make_layer("Dense")
+    ),
+    r"layer 1 \(ReLU\) has max_value=6, threshold=0; a network's activation has neither": lambda: make_model(
+        dense(3, 2, "linear"), make_layer("ReLU", max_value=6, threshold=0, negative_slope=0)
+    ),
+    r"layer 1 \(Softmax\) has axis=0; a network's softmax has axis=-1": lambda: make_model(
+        dense(3, 2, "linear"), make_layer("Softmax", axis=0)
+    ),
+    r"layer 0 \(Dense\) has weights of shapes \(3,\) and \(2,\), but a Dense layer has a kernel": lambda: make_model(
+        make_layer("Dense", [np.ones(3), np.ones(2)])
+    ),
+    r"layer 1 \(Dense\) has 5 inputs, but the layer before has 2 outputs": lambda: make_model(
+        dense(3, 2, "relu"), dense(5, 2, "relu")
+    ),
+    "has 3 arrays, but must have a kernel and a bias for each layer; give the model itself": lambda: [np.ones(1)] * 3,
+    r"has weights of dtype float16; give dtype=\"float32\"": lambda: [
+        np.ones((2, 2), "float16"),
+        np.ones(2, "float16"),
+    ],
+}
+
+
+@pytest.mark.parametrize("message", REFUSED_MODELS)
+def test_a_model_that_a_network_cannot_be_is_refused(message):
+    with pytest.raises(ValueError, match=message):
+        from_keras(REFUSED_MODELS[message]())
+
+
+def test_a_model_with_branches_is_refused_and_a_model_says_its_activations_itself():
+    functional = type("Functional", (), {"layers": [dense(3, 2, "relu")]})()
+    with pytest.raises(TypeError, match=r"must be a Sequential model or the list .*, not of type Functional; put"):
+        from_keras(functional)
+    with pytest.raises(ValueError, match="activation='relu' is for weights alone; the layers of a model say it"):
+        from_keras(make_model(dense(3, 2, "relu")), activation="relu")
+
+
+KERAS = """
+import warnings
+import keras
+import numpy as np
+from keras import layers
+from xpnet.export import from_keras
+from xpnet.export.keras import ACTIVATIONS
+
+assert keras.backend.backend() == "torch"
+x = np.random.default_rng(0).normal(size=(20, 2, 3)).astype("float32")
+own = [layers.ReLU(), layers.ReLU(negative_slope=0.1), layers.LeakyReLU(), layers.LeakyReLU(0.1), layers.ELU(1.5)]
+for activation in [*ACTIVATIONS, *own, layers.Softmax(), layers.Activation("tanh")]:
+    last = [layers.Dense(4, activation)] if isinstance(activation, str) else [layers.Dense(4), activation]
+    hidden = [layers.Flatten(), layers.Dense(5, "tanh"), layers.Dropout(0.2), layers.Dense(3, "relu", use_bias=False)]
+    model = keras.Sequential([layers.Input((2, 3)), *hidden, *last])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Keras 3.15 warns of its own use of NumPy
+        outputs, net = model.predict(x, verbose=0), from_keras(model)
+    difference = np.abs(net.forward(x.reshape(20, 6)) - outputs).max() / np.abs(outputs).max()
+    assert difference < 1e-5, (activation, difference)
+    assert net.dropout == [0.0, 0.2, 0.0], net.dropout
+print("agrees")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.needs("keras", "torch")
+def test_keras_itself_computes_the_same():
+    environment = {**os.environ, "KERAS_BACKEND": "torch"}
+    done = subprocess.run([sys.executable, "-c", KERAS], capture_output=True, text=True, env=environment)
+    assert done.stdout == "agrees\n", done.stderr
+
+
+# The command
+
+
+@pytest.mark.needs("onnx", "onnxruntime")
+def test_the_command_writes_a_saved_network(tmp_path, capsys):
+    import onnxruntime
+
+    net = Network([4, 5, 3], scale=0.5, seed=0)
+    net.save(tmp_path / "net.safetensors")
+    command = ["export", str(tmp_path / "net.safetensors"), str(tmp_path / "net.onnx")]
+    assert main([*command, "--input-dtype", "uint8"]) == 0
+    assert capsys.readouterr().out == f"Wrote {tmp_path / 'net.onnx'}: x (batch, 4) of uint8, y (batch, 3) of float32\n"
+    x = RNG.integers(0, 9, (6, 4), dtype=np.uint8)
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
+    assert_agrees(session.run(None, {"x": x})[0], net, x)
+    assert main([*command, "--input-dtype", "float64"]) == 1
+    assert capsys.readouterr().err.startswith("xpnet: error: input_dtype='float64' is not available here; choose from ")

@@ -1,0 +1,293 @@
+"""PyTorch's own modules: made of the parts of a network, and taken apart."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from xpnet.core.activations import (
+    Activation,
+    elu,
+    exp,
+    gelu,
+    gelu_tanh,
+    identity,
+    leaky_relu,
+    make_elu,
+    make_leaky_relu,
+    mean_std,
+    relu,
+    selu,
+    sigmoid,
+    silu,
+    softmax,
+    softplus,
+    tanh,
+)
+from xpnet.core.parts import Part
+
+# Modules that PyTorch lacks. They have buffers: numbers that move with the module, and are not trained.
+
+
+class Scale(nn.Module):
+    """Multiplies inputs, bytes too, by a number."""
+
+    factor: torch.Tensor
+
+    def __init__(self, factor: torch.Tensor) -> None:
+        super().__init__()
+        self.register_buffer("factor", factor)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.to(self.factor.dtype) * self.factor
+
+
+class Standardize(nn.Module):
+    """Brings inputs to mean 0 and standard deviation 1."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, mean: torch.Tensor, std: torch.Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x - self.mean) / self.std
+
+
+class Rescale(nn.Module):
+    """Brings standardized outputs to the units of the targets."""
+
+    factor: torch.Tensor
+    shift: torch.Tensor
+
+    def __init__(self, factor: torch.Tensor, shift: torch.Tensor) -> None:
+        super().__init__()
+        self.register_buffer("factor", factor)
+        self.register_buffer("shift", shift)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.factor + self.shift
+
+
+class Exp(nn.Module):
+    """The exponential function."""
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return torch.exp(z)
+
+
+class ScaledELU(nn.Module):
+    """An ELU times a number."""
+
+    def __init__(self, alpha: float, scale: float) -> None:
+        super().__init__()
+        self.alpha, self.scale = alpha, scale
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return self.scale * nn.functional.elu(z, self.alpha)
+
+    def extra_repr(self) -> str:
+        return f"alpha={self.alpha}, scale={self.scale}"
+
+
+class MeanStd(nn.Module):
+    """Means in the first half of the columns; standard deviations, of softplus as variance, in the second."""
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        mean, z = torch.chunk(z, 2, dim=-1)
+        return torch.cat([mean, torch.sqrt(nn.functional.softplus(z, threshold=LINEAR_FROM) + 1e-6)], dim=-1)
+
+
+LINEAR_FROM = 40.0  # from here on, softplus is the identity in float64; PyTorch begins at 20
+
+
+# From parts to modules
+
+
+def make_sequential(parts: Iterable[Part]) -> nn.Sequential:
+    """Make a module of parts, on the CPU; in evaluation mode, in which dropout does nothing.
+
+    Raises
+    ------
+    ValueError
+        If an activation is not one of xpnet.
+    """
+    return nn.Sequential(*(_make_module(part) for part in parts)).train(False)
+
+
+def _make_module(part: Part) -> nn.Module:
+    if part.kind == "activation":
+        return _make_activation(*part.values)
+    if part.kind == "dropout":
+        return nn.Dropout(*part.values)
+    tensors = [torch.from_numpy(np.array(array)) for array in part.values]  # copies
+    if part.kind == "dense":
+        return _make_linear(*tensors)
+    return {"scale": Scale, "standardize": Standardize, "rescale": Rescale}[part.kind](*tensors)
+
+
+def _make_linear(w: torch.Tensor, b: torch.Tensor) -> nn.Linear:
+    linear = nn.Linear(w.shape[1], w.shape[0], device="meta")  # draws no random numbers
+    linear.weight, linear.bias = nn.Parameter(w), nn.Parameter(b)
+    return linear
+
+
+_MODULES: list[tuple[Activation, Callable[[], nn.Module]]] = [
+    (sigmoid, nn.Sigmoid),
+    (tanh, nn.Tanh),
+    (relu, nn.ReLU),
+    (identity, nn.Identity),
+    (softmax, lambda: nn.Softmax(dim=-1)),
+    (selu, nn.SELU),
+    (softplus, lambda: nn.Softplus(threshold=LINEAR_FROM)),
+    (silu, nn.SiLU),
+    (gelu, nn.GELU),
+    (gelu_tanh, lambda: nn.GELU(approximate="tanh")),
+    (exp, Exp),
+    (mean_std, MeanStd),
+]
+
+
+def _make_activation(sigma: Activation) -> nn.Module:
+    for known, make in _MODULES:
+        if sigma.value == known.value:
+            return make()
+    if type(sigma.value) is type(leaky_relu.value):
+        return nn.LeakyReLU(*sigma.value)  # type: ignore[misc]
+    if type(sigma.value) is type(elu.value):
+        alpha, scale = sigma.value  # type: ignore[misc]
+        return nn.ELU(alpha) if scale == 1.0 else ScaledELU(alpha, scale)
+    raise ValueError(
+        f"activation={sigma.name!r} is your own and has no module of PyTorch; write one, and build the nn.Sequential "
+        "from net.layers, or use an activation of xpnet"
+    )
+
+
+# From modules to parts
+
+
+def take_sequential_apart(module: Any) -> list[Part]:
+    """List the parts of an nn.Sequential, with its numbers on the host.
+
+    Raises
+    ------
+    TypeError
+        If it is no nn.Sequential, or has a `forward` of its own.
+    ValueError
+        If it has a layer that a network has not; the message names it.
+    """
+    if not _is_plain(module):
+        raise TypeError(
+            f"module must be an nn.Sequential, not of type {type(module).__name__}; put its layers, in their "
+            "order, into nn.Sequential(...)"
+        )
+    return [part._replace(place=place) for place, layer in _layers(module) for part in [_read_layer(place, layer)]]
+
+
+def _is_plain(module: Any) -> bool:
+    """Whether a module does nothing but apply its layers in order."""
+    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
+
+
+def _layers(module: nn.Sequential, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """List the layers, those of a Sequential within the Sequential too."""
+    for name, layer in module.named_children():
+        if isinstance(layer, nn.Sequential) and _is_plain(layer):
+            yield from _layers(layer, f"{prefix}{name}.")
+        else:
+            yield f"layer {prefix}{name} ({type(layer).__name__})", layer
+
+
+def _read_layer(place: str, layer: nn.Module) -> Part:
+    reader = next((read for kind, read in _READERS if type(layer) is kind), None)
+    if reader is None:
+        supported = ", ".join(kind.__name__ for kind, _ in _READERS)
+        raise ValueError(f"module: {place} is not supported; choose from {supported}, or leave it out")
+    part = reader(layer)
+    if isinstance(part, str):
+        raise ValueError(f"module: {place} {part}")
+    return part
+
+
+def _read_linear(layer: nn.Linear) -> Part:
+    w = _to_numpy(layer.weight)
+    b = np.zeros(len(w), w.dtype) if layer.bias is None else _to_numpy(layer.bias)
+    return Part("dense", (w, b))
+
+
+def _to_numpy(tensor: Any) -> np.ndarray:
+    tensor = tensor.detach().cpu()
+    if tensor.dtype not in (torch.float32, torch.float64):
+        tensor = tensor.to(torch.float32)  # NumPy lacks bfloat16; all of half precision fits
+    return tensor.numpy()
+
+
+def _read_softmax(layer: nn.Softmax) -> Part | str:
+    if layer.dim in (-1, 1):
+        return Part("activation", (softmax,))
+    return f"has dim={layer.dim}; a network's softmax is over the units, so give dim=-1"
+
+
+def _read_softplus(layer: nn.Softplus) -> Part | str:
+    if layer.beta == 1 and layer.threshold >= 20:
+        return Part("activation", (softplus,))
+    return (
+        f"has beta={layer.beta}, threshold={layer.threshold}; a network's softplus has beta=1 and threshold=20 or more"
+    )
+
+
+def _read_leaky_relu(layer: nn.LeakyReLU) -> Part | str:
+    if 0 <= layer.negative_slope < 1:
+        return Part("activation", (make_leaky_relu(layer.negative_slope),))
+    return f"has negative_slope={layer.negative_slope}; a network's leaky_relu has one of at least 0 and below 1"
+
+
+def _read_elu(layer: nn.ELU) -> Part | str:
+    if layer.alpha >= 0:
+        return Part("activation", (make_elu(layer.alpha),))
+    return f"has alpha={layer.alpha}; a network's elu has one of at least 0"
+
+
+def _read_flatten(layer: nn.Flatten) -> Part | str:
+    if (layer.start_dim, layer.end_dim) == (1, -1):
+        return Part("flatten")
+    return f"has start_dim={layer.start_dim}, end_dim={layer.end_dim}; inputs are flattened from axis 1 to the last"
+
+
+def _read_dropout(layer: nn.Dropout) -> Part | str:
+    if layer.p < 1:
+        return Part("dropout", (layer.p,))
+    return f"has p={layer.p}; a network's dropout has a rate below 1"
+
+
+def _activation(sigma: Activation) -> Callable[[Any], Part]:
+    return lambda layer: Part("activation", (sigma,))
+
+
+_READERS: list[tuple[type[nn.Module], Callable[[Any], Part | str]]] = [
+    (nn.Linear, _read_linear),
+    (nn.Flatten, _read_flatten),
+    (nn.Dropout, _read_dropout),
+    (nn.Identity, _activation(identity)),
+    (nn.ReLU, _activation(relu)),
+    (nn.Sigmoid, _activation(sigmoid)),
+    (nn.Tanh, _activation(tanh)),
+    (nn.SiLU, _activation(silu)),
+    (nn.GELU, lambda layer: Part("activation", (gelu_tanh if layer.approximate == "tanh" else gelu,))),
+    (nn.ELU, _read_elu),
+    (nn.SELU, _activation(selu)),
+    (nn.Softplus, _read_softplus),
+    (nn.LeakyReLU, _read_leaky_relu),
+    (nn.Softmax, _read_softmax),
+    (Exp, _activation(exp)),
+    (MeanStd, _activation(mean_std)),
+    (ScaledELU, lambda layer: Part("activation", (make_elu(layer.alpha, layer.scale),))),
+    (Scale, lambda layer: Part("scale", (_to_numpy(layer.factor),))),
+    (Standardize, lambda layer: Part("standardize", (_to_numpy(layer.mean), _to_numpy(layer.std)))),
+    (Rescale, lambda layer: Part("rescale", (_to_numpy(layer.factor), _to_numpy(layer.shift)))),
+]

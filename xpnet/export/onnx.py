@@ -1,0 +1,247 @@
+"""ONNX: networks as files for onnxruntime and everything else that reads this format."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from xpnet.checks import check_folder, choices, install_command
+from xpnet.core.activations import (
+    Activation,
+    elu,
+    gelu,
+    identity,
+    leaky_relu,
+    relu,
+    sigmoid,
+    silu,
+    softmax,
+    softplus,
+    tanh,
+)
+from xpnet.core.parts import Part
+from xpnet.export.graph import Graph, Symbol, record
+from xpnet.export.parts import require_network, take_apart
+from xpnet.files import write_file
+from xpnet.network import Network
+
+OPSET = 17  # of 2022; has all operators that are written
+IR_VERSION = 8  # of the file format, which belongs to that opset
+LARGEST = 2**31 - 1  # bytes of a file, a limit of protobuf
+
+
+def to_onnx(net: Network, path: str | os.PathLike[str], *, input_dtype: str | None = None) -> None:
+    """Write a network as an ONNX file. Its output "y" is what `Network.forward` returns for its input "x".
+
+    Scaling of inputs and outputs is part of the file, and dropout is not. The rows of "x" and "y" are examples, and
+    their number is free. The settings of the network are in the metadata.
+
+    Parameters
+    ----------
+    net
+        The network, on any backend.
+    path
+        The file. An existing file is replaced whole, or not at all.
+    input_dtype
+        The dtype of "x": that of the network unless given, or "uint8" for bytes of a network with `scale`. ONNX
+        converts nothing on its own: arrays of another dtype are refused by onnxruntime.
+
+    Raises
+    ------
+    TypeError
+        If `net` is not a `Network`.
+    ValueError
+        If `input_dtype` is wrong, if an activation of your own cannot be written, or if the file would be too large.
+    OSError
+        If the file cannot be written.
+    ImportError
+        If onnx is not installed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> net = Network([784, 30, 10], task="classification", scale=1 / 255, seed=0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     to_onnx(net, f"{folder}/digits.onnx", input_dtype="uint8")
+    """
+    net = require_network(net)
+    dtype = _parse_input_dtype(net, input_dtype)
+    check_folder(path)
+    write_file(path, encode(net, dtype))
+
+
+def encode(net: Network, input_dtype: str) -> bytes:
+    """Return the content of the file that `to_onnx` writes. Synchronizes."""
+    try:
+        import onnx
+        from onnx import TensorProto, helper, numpy_helper
+    except ImportError as error:
+        raise ImportError(f"to_onnx needs onnx ({error}); install it with: {install_command('onnx')}") from error
+    from xpnet import __version__
+
+    graph = make_graph(net, input_dtype)
+    size = sum(array.nbytes for array in graph.constants.values())
+    if size > LARGEST:
+        raise ValueError(
+            f"net has {size:,} bytes of weights, but an ONNX file holds at most {LARGEST:,}; use net.save(path), which "
+            'has no such limit, or net.to(dtype="float32") if it is float64'
+        )
+    types = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE, "uint8": TensorProto.UINT8}
+    cast: dict[str, Any] = {"to": types[net.dtype]}
+    content = helper.make_graph(
+        [
+            helper.make_node(operator, inputs, [output], name=output, **(cast if operator == "Cast" else attributes))
+            for operator, inputs, output, attributes in graph.nodes
+        ],
+        "xpnet",
+        [helper.make_tensor_value_info("x", types[input_dtype], ["batch", net.sizes[0]])],
+        [helper.make_tensor_value_info("y", types[net.dtype], ["batch", net.sizes[-1]])],
+        [numpy_helper.from_array(array, name) for name, array in graph.constants.items()],
+    )
+    model = helper.make_model(
+        content,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="xpnet",
+        producer_version=__version__,
+        model_version=1,
+    )
+    helper.set_model_props(model, describe(net))
+    onnx.checker.check_model(model, full_check=True)
+    return model.SerializeToString()
+
+
+def describe(net: Network) -> dict[str, str]:
+    """Describe a network as texts: its settings, the number of classes and `notes`, as JSON where they are no names.
+
+    Examples
+    --------
+    >>> describe(Network([4, 3], task="classification"))["n_classes"]
+    '3'
+    """
+    settings = {
+        "task": net.task,
+        "n_classes": {"classification": net.sizes[-1], "binary": 2}.get(net.task),
+        "sizes": net.sizes,
+        "activation": net.activation,
+        "output_activation": net.output_activation,
+        "cost": net.cost_name,
+        "dropout": net.dropout,
+        "scale": net.scale,
+        "standardize": net.standardize,
+        "dtype": net.dtype,
+        "notes": net.notes or None,
+    }
+    try:
+        return {
+            key: value if isinstance(value, str) else json.dumps(value, default=np.generic.item)
+            for key, value in settings.items()
+            if value is not None
+        }
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"net.notes cannot be written as JSON ({error}); keep plain values there") from error
+
+
+def make_graph(net: Network, input_dtype: str) -> Graph:
+    """Make the graph of a network; a node Cast brings its input to the dtype of the network."""
+    graph = Graph(net.dtype)
+    symbol, layer = graph.input("x", net.sizes[0]), 0
+    if input_dtype != net.dtype:
+        symbol = graph.add("Cast", [symbol])
+    for part in take_apart(net):
+        layer += part.kind == "dense"
+        symbol = _add_part(graph, part, symbol, layer)
+    graph.finish(symbol, "y")
+    return graph
+
+
+def _add_part(graph: Graph, part: Part, x: Symbol, layer: int) -> Symbol:
+    match part.kind:
+        case "scale":
+            return graph.add("Mul", [x, graph.constant("scale", part.values[0])])
+        case "standardize":
+            mean, std = (graph.constant(f"x_{name}", array) for name, array in zip(("mean", "std"), part.values))
+            return graph.add("Div", [graph.add("Sub", [x, mean]), std])
+        case "dense":
+            w, b = (graph.constant(f"{name}_{layer}", array) for name, array in zip("wb", part.values))
+            return graph.add("Gemm", [x, w, b], b.n, transB=1)
+        case "activation":
+            return add_activation(graph, part.values[0], x)
+        case "rescale":
+            factor, shift = (graph.constant(f"y_{name}", array) for name, array in zip(("std", "mean"), part.values))
+            return graph.add("Add", [graph.add("Mul", [x, factor]), shift])
+        case _:  # dropout, which does nothing outside training
+            return x
+
+
+def add_activation(graph: Graph, sigma: Activation, z: Symbol) -> Symbol:
+    """Add an activation: as an operator of ONNX that is it, or as the arithmetic with which networks compute it."""
+    kind = type(sigma.value) if isinstance(sigma.value, tuple) else sigma.value
+    forms = {**FORMS, **SINGLE_FORMS} if graph.dtype == "float32" else FORMS
+    form = next((form for known, form in forms.items() if known is kind), record)
+    return form(graph, sigma, z)
+
+
+def _operator(name: str, **attributes: Any) -> Callable[[Graph, Activation, Symbol], Symbol]:
+    return lambda graph, sigma, z: graph.add(name, [z], **attributes)
+
+
+def _add_leaky_relu(graph: Graph, sigma: Activation, z: Symbol) -> Symbol:
+    (slope,) = sigma.value  # type: ignore[misc]
+    return graph.add("LeakyRelu", [z], alpha=slope)
+
+
+def _add_elu(graph: Graph, sigma: Activation, z: Symbol) -> Symbol:
+    alpha, scale = sigma.value  # type: ignore[misc]
+    if scale == 1.0:
+        return graph.add("Elu", [z], alpha=alpha)
+    return graph.add("Selu", [z], alpha=alpha, gamma=scale)
+
+
+def _add_gelu(graph: Graph, sigma: Activation, z: Symbol) -> Symbol:
+    return (0.5 * z) * (graph.add("Erf", [z * math.sqrt(0.5)]) + 1.0)
+
+
+# The value of an activation, or the type of those with numbers -> its form
+FORMS: dict[Any, Callable[[Graph, Activation, Symbol], Symbol]] = {
+    sigmoid.value: _operator("Sigmoid"),
+    tanh.value: _operator("Tanh"),
+    relu.value: _operator("Relu"),
+    softmax.value: _operator("Softmax", axis=-1),
+    identity.value: lambda graph, sigma, z: z,
+}
+# In float32 alone: onnxruntime has no Elu, Selu, Softplus and Erf in float64, and 1.20 makes z · sigmoid(z) an operator
+# that it has not; and the attributes of operators are float32
+SINGLE_FORMS: dict[Any, Callable[[Graph, Activation, Symbol], Symbol]] = {
+    type(leaky_relu.value): _add_leaky_relu,
+    type(elu.value): _add_elu,  # and SELU
+    softplus.value: _operator("Softplus"),
+    gelu.value: _add_gelu,
+    silu.value: lambda graph, sigma, z: z * graph.add("Sigmoid", [z]),
+}
+
+
+def _parse_input_dtype(net: Network, value: Any) -> str:
+    if value is None:
+        return net.dtype
+    accepted = (net.dtype, "uint8")
+    name = value if isinstance(value, str) else _name_of_dtype(value)
+    if name not in accepted:
+        raise ValueError(f"input_dtype={value!r} is not available here; choose from {choices(accepted)}")
+    if name == "uint8" and net.scale is None:
+        raise ValueError(
+            f"input_dtype={value!r} is for a network with scale, as in Network(..., scale=1/255); leave it out"
+        )
+    return name
+
+
+def _name_of_dtype(value: Any) -> str:
+    try:
+        return np.dtype(value).name
+    except TypeError:
+        return str(value).split(".")[-1]  # another library's, as in torch.float32

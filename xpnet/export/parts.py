@@ -1,0 +1,201 @@
+"""From a network to the list of its parts, and from such a list to a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from xpnet.core.activations import Activation, identity
+from xpnet.core.arrays import map_arrays
+from xpnet.core.parts import Part
+from xpnet.core.scaling import Scaling
+from xpnet.ensemble import Ensemble
+from xpnet.network import Network
+
+# The cost that usually goes with an output activation; others have the quadratic cost
+USUAL_COSTS = {
+    "softmax": "cross_entropy",
+    "sigmoid": "cross_entropy",
+    "exp": "poisson",
+    "mean_std": "gaussian",
+}
+
+
+def require_network(net: Any) -> Network:
+    """Check that a network is given, and say what to give in place of an ensemble or an estimator."""
+    if isinstance(net, Network):
+        return net
+    kind, remedy = type(net).__name__, "give a Network"
+    if isinstance(net, Ensemble):
+        remedy = "give its members one by one, as in net[0]"
+    elif hasattr(net, "estimators_"):
+        remedy = "give the networks of its members one by one, as in net.estimators_[0].network_"
+    elif hasattr(net, "network_"):
+        remedy = "give its network, net.network_"
+    raise TypeError(f"net must be a Network, not of type {kind}; {remedy}")
+
+
+def take_apart(net: Network) -> list[Part]:
+    """List the parts of a network, with copies of its numbers on the host. Synchronizes.
+
+    Examples
+    --------
+    >>> [part.kind for part in take_apart(Network([784, 30, 10], scale=1 / 255, dropout=0.5))]
+    ['scale', 'dense', 'activation', 'dropout', 'dense', 'activation']
+    """
+    view = net.view
+    with view.scope():
+        layers, scaling, rescaling = map_arrays(
+            lambda array: np.array(view.backend.to_numpy(array)), (view.layers, view.scaling, view.output_scaling)
+        )
+    parts = []
+    if view.model.scale is not None:
+        parts.append(Part("scale", (np.asarray(view.model.scale, view.dtype),)))
+    if scaling is not None:
+        parts.append(Part("standardize", (scaling.x_mean[0], scaling.x_std[0])))
+    for (w, b), sigma, rate in zip(layers, view.model.sigmas, view.model.dropout):
+        if rate:
+            parts.append(Part("dropout", (rate,)))
+        parts += [Part("dense", (w, b[0])), Part("activation", (sigma,))]
+    if rescaling is not None:
+        shift, factor = rescaling
+        parts.append(Part("rescale", (factor[0], shift[0])))
+    return parts
+
+
+def put_together(parts: Iterable[Part], source: str, **settings: Any) -> Network:
+    """Make a network of parts.
+
+    Parameters
+    ----------
+    parts
+        The parts, in order.
+    source
+        The name of the argument that they come from, for messages.
+    **settings
+        Arguments of `Network`: task, cost, backend, device, dtype and seed. With neither task nor cost, the cost is the
+        usual one for the output activation; dtype None is that of the weights.
+
+    Raises
+    ------
+    ValueError
+        If a network has no such parts in this order; the message names the layer.
+    """
+    plan = _Plan(source)
+    for part in parts:
+        plan.add(part)
+    return plan.make(settings)
+
+
+class _Plan:
+    """What the parts that were seen so far ask of a network."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.scale: float | None = None
+        self.inputs: tuple[Any, Any] | None = None  # mean and standard deviation
+        self.outputs: tuple[Any, Any] | None = None  # factor and shift
+        self.layers: list[tuple[Any, Any]] = []
+        self.sigmas: list[Activation | None] = []
+        self.rates: list[float | None] = [None]  # of the inputs and of each layer; None where no part has said it
+
+    def add(self, part: Part) -> None:
+        """Add the next part."""
+        if self.outputs is not None:
+            self._refuse(part, "comes after the outputs were scaled back; nothing may")
+        getattr(self, f"_add_{part.kind}")(part, *part.values)
+
+    def _add_flatten(self, part: Part) -> None:
+        if self.layers:
+            self._refuse(part, "is behind a linear layer; move it to the front")
+
+    def _add_scale(self, part: Part, factor: Any) -> None:
+        if self.layers or self.inputs is not None or self.scale is not None:
+            self._refuse(part, "does not come first; a network scales its inputs alone, and once")
+        self.scale = float(factor)
+
+    def _add_standardize(self, part: Part, mean: Any, std: Any) -> None:
+        if self.layers or self.inputs is not None or self.scale is not None:
+            self._refuse(part, "does not come first; a network scales its inputs alone, and once")
+        self.inputs = mean, std
+
+    def _add_dense(self, part: Part, w: Any, b: Any) -> None:
+        if self.layers and w.shape[1] != (n_out := self.layers[-1][0].shape[0]):
+            self._refuse(part, f"has {w.shape[1]} inputs, but the layer before has {n_out} outputs; they must match")
+        self.layers.append((w, b))
+        self.sigmas.append(None)
+        self.rates.append(None)
+
+    def _add_activation(self, part: Part, sigma: Activation) -> None:
+        if sigma == identity:
+            return
+        if not self.layers:
+            self._refuse(
+                part, "comes before the first linear layer; inputs have no activation, so apply it to the data"
+            )
+        if self.sigmas[-1] is not None:
+            self._refuse(part, "follows another activation; a layer has one, so leave one out")
+        if self.rates[-1] is not None:
+            self._refuse(part, "follows the dropout of its layer; put the dropout after the activation")
+        self.sigmas[-1] = sigma
+
+    def _add_dropout(self, part: Part, rate: float) -> None:
+        if self.rates[-1] is not None:
+            self._refuse(part, "follows another dropout; leave one out")
+        self.rates[-1] = float(rate)
+
+    def _add_rescale(self, part: Part, factor: Any, shift: Any) -> None:
+        if not self.layers:
+            self._refuse(part, "comes before the first linear layer; it is for outputs")
+        self.outputs = factor, shift
+
+    def _refuse(self, part: Part, reason: str) -> None:
+        raise ValueError(f"{self.source}: {part.place} {reason}")
+
+    def make(self, settings: dict[str, Any]) -> Network:
+        """Make the network."""
+        if not self.layers:
+            raise ValueError(f"{self.source} has no linear layer; a network needs at least one")
+        if self.rates[-1]:
+            raise ValueError(f"{self.source} ends in dropout; outputs are not dropped, so leave it out")
+        *hidden, output = (identity if sigma is None else sigma for sigma in self.sigmas)
+        if settings["task"] is None and settings["cost"] is None:
+            settings["cost"] = USUAL_COSTS.get(output.name, "quadratic")
+        if settings["dtype"] is None:
+            settings["dtype"] = self._find_dtype()
+        standardize = self.inputs is not None or self.outputs is not None
+        net = Network(
+            [self.layers[0][0].shape[1], *(w.shape[0] for w, _ in self.layers)],
+            activation=hidden or "identity",
+            output_activation=output,
+            dropout=[rate or 0.0 for rate in self.rates[:-1]],
+            scale=self.scale,
+            standardize=standardize,
+            init="zeros",
+            **settings,
+        )
+        net.layers = self.layers
+        if standardize:
+            with net.backend.scope(net.dtype):
+                net.scaling = net.backend.copy_nest(self._make_scaling(net), net.dtype)
+        return net
+
+    def _find_dtype(self) -> str:
+        names = {str(array.dtype) for layer in self.layers for array in layer}
+        if names <= {"float32", "float64"}:
+            return max(names)
+        raise ValueError(
+            f'{self.source} has weights of dtype {min(names - {"float32", "float64"})}; give dtype="float32" or '
+            'dtype="float64" to convert them'
+        )
+
+    def _make_scaling(self, net: Network) -> Scaling:
+        n_in, n_targets = net.sizes[0], net.view.model.n_targets
+        mean, std = self.inputs or (np.zeros(n_in), np.ones(n_in))
+        if self.outputs is None and net.task != "regression":
+            return Scaling(mean[None, :], std[None, :])
+        factor, shift = self.outputs or (np.ones(n_targets), np.zeros(n_targets))
+        # Of a cost with several outputs for each target, the first outputs move with the targets
+        return Scaling(mean[None, :], std[None, :], shift[None, :n_targets], factor[None, :n_targets])

@@ -1,0 +1,111 @@
+"""PyTorch: networks as an nn.Sequential, and networks made of one."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+from xpnet.checks import install_command
+from xpnet.export.parts import put_together, require_network, take_apart
+from xpnet.network import Network
+
+
+def to_torch(net: Network) -> Any:
+    """Make an nn.Sequential whose outputs are those of `Network.forward`, in the dtype of the network, on the CPU.
+
+    Scaling of inputs and outputs is part of it, in modules of xpnet's own. It has nn.Dropout where the network has
+    dropout, and is in evaluation mode; call ``module.train()`` to train it. It shares no memory with the network.
+
+    Parameters
+    ----------
+    net
+        The network, on any backend.
+
+    Returns
+    -------
+    torch.nn.Sequential
+        The module. It takes rows (m, n_in), of the network's dtype; with `scale`, of any dtype.
+
+    Raises
+    ------
+    TypeError
+        If `net` is not a `Network`.
+    ValueError
+        If an activation is your own.
+    ImportError
+        If PyTorch is not installed.
+
+    Examples
+    --------
+    >>> net = Network([3, 4, 2], activation="relu", task="classification", seed=0)
+    >>> to_torch(net)
+    Sequential(
+      (0): Linear(in_features=3, out_features=4, bias=True)
+      (1): ReLU()
+      (2): Linear(in_features=4, out_features=2, bias=True)
+      (3): Softmax(dim=-1)
+    )
+    """
+    parts = take_apart(require_network(net))
+    return _import_modules("to_torch").make_sequential(parts)
+
+
+def from_torch(
+    module: Any,
+    *,
+    task: str | None = None,
+    cost: Any = None,
+    backend: Any = None,
+    device: Any = None,
+    dtype: Any = None,
+    seed: int | None = None,
+) -> Network:
+    """Make a network with the weights of an nn.Sequential; its outputs are those of the module in evaluation mode.
+
+    The module may have Linear layers, with or without bias; after each of them one of ReLU, Sigmoid, Tanh, SiLU, GELU,
+    ELU, SELU, Softplus, LeakyReLU, Softmax and Identity; Dropout; Flatten at the front; and all that `to_torch` makes.
+    A classifier that ends in logits needs ``nn.Softmax(dim=-1)`` behind it to become a network of probabilities.
+
+    Parameters
+    ----------
+    module
+        The nn.Sequential, on any device.
+    task, cost
+        As in `Network`, for `evaluate` and further training. With neither, the cost is cross-entropy for a softmax or
+        sigmoid output, and quadratic for most others.
+    backend, device
+        Where the network is to compute.
+    dtype
+        "float32" or "float64"; that of the weights unless given.
+    seed
+        Seed of the network's own generator, for training.
+
+    Returns
+    -------
+    Network
+        A network with copies of the weights.
+
+    Raises
+    ------
+    TypeError
+        If `module` is not an nn.Sequential.
+    ValueError
+        If it has a layer that a network has not; the message names the layer's number and kind.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from_torch(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1), nn.Sigmoid()), task="binary").sizes
+    [3, 4, 1]
+    """
+    parts = _import_modules("from_torch").take_sequential_apart(module)
+    settings = {"task": task, "cost": cost, "backend": backend, "device": device, "dtype": dtype, "seed": seed}
+    return put_together(parts, "module", **settings)
+
+
+def _import_modules(function: str) -> ModuleType:
+    try:
+        from xpnet.backends import _torch_modules
+    except ImportError as error:
+        raise ImportError(f"{function} needs PyTorch ({error}); install it with: {install_command('torch')}") from error
+    return _torch_modules
