@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from xpnet.checks import between, choices, count, install_command
+from xpnet.checks import between, count, install_command
 from xpnet.core.minibatch import decode
 from xpnet.data.sources import make_source
 from xpnet.ensemble import Ensemble
@@ -679,7 +679,7 @@ def _parse_labels(labels: Sequence[object] | None, n: int) -> list[str]:
     if labels is None:
         return [str(k) for k in range(n)]
     if isinstance(labels, str) or len(names := [str(label) for label in labels]) != n:
-        raise ValueError(f"labels={labels!r} must have a name for each of {n}: {choices(range(n))}")
+        raise ValueError(f"labels={labels!r} must have {n} names, one for each class or output")
     return names
 
 

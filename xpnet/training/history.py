@@ -122,13 +122,13 @@ class History:
         if not names:
             names = tuple(name for name in self.to_dict() if name in ("cost", "validation_cost", "test_cost"))
         curves = {name: (self["epoch"], self[name]) for name in names}
-        try:
-            import matplotlib.pyplot as plt
-        except ImportError as error:
-            raise ImportError(
-                f"plot needs matplotlib ({error}); install it with: {install_command('plots')}"
-            ) from error
         if ax is None:
+            try:
+                import matplotlib.pyplot as plt
+            except ImportError as error:
+                raise ImportError(
+                    f"plot needs matplotlib ({error}); install it with: {install_command('plots')}"
+                ) from error
             _, ax = plt.subplots()
         draw_curves(ax, curves)
         return ax
