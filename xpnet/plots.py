@@ -22,13 +22,13 @@ from xpnet.core.minibatch import decode
 from xpnet.data.sources import make_source
 from xpnet.ensemble import Ensemble
 from xpnet.network import Network
-from xpnet.training.curves import MARKERS, draw_curves
+from xpnet.training.curves import COLORS, MARKERS, draw_curves
 from xpnet.training.evaluate import require_classes
 from xpnet.training.history import History
 from xpnet.training.metrics import predictions
 
 try:
-    from matplotlib import colormaps
+    from matplotlib import colormaps, rcParams
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize, PowerNorm
     from matplotlib.figure import Figure
@@ -53,6 +53,7 @@ __all__ = [
 ]
 
 MAP = "cividis"  # as light in equal steps, for all kinds of colour vision
+DARK, LIGHT = COLORS[0], "#9ecae1"  # blue
 INK, PAPER = "black", "white"  # texts on light and dark cells
 MOST_CELL_TEXTS = 20  # classes, above which the numbers would not fit into the cells
 MOST_LETTERS = 16  # above an image
@@ -471,18 +472,19 @@ def error_bars(
     if is_noisy:
         variances = np.stack([_to_host(first, network.predict_std(rows)) ** 2 for network in members])
         name = "noise and disagreement" if is_ensemble else "noise"
-        bands.append((name, np.sqrt(variances.mean(axis=0) + disagreement**2), "#9ecae1", "-"))
+        bands.append((name, np.sqrt(variances.mean(axis=0) + disagreement**2), LIGHT, "-"))
     if is_ensemble:
-        bands.append(("disagreement alone" if is_noisy else "disagreement", disagreement, "#4a90c2", "--"))
+        bands.append(("disagreement alone" if is_noisy else "disagreement", disagreement, DARK, "--"))
     ax = _make_axes(ax, (6, 3.6))
-    ax.plot(examples, targets, ".", color="0.35", markersize=3, label="examples", zorder=2)
+    text = rcParams["text.color"]
+    ax.plot(examples, targets, ".", color=text, alpha=0.6, markersize=3, label="examples", zorder=2)
     for name, std, color, dashes in bands:
         bottom, top = mean - sigmas * std, mean + sigmas * std
-        edge = {"edgecolor": "#08519c", "linestyle": dashes, "linewidth": 0.8}
+        edge = {"edgecolor": DARK, "linestyle": dashes, "linewidth": 0.8}
         label = f"{name}, {sigmas:g}σ"
         ax.fill_between(grid, bottom, top, facecolor=color, alpha=0.55, label=label, zorder=1, **edge)
     label = "mean of the networks" if is_ensemble else "mean"
-    ax.plot(grid, mean, color="#08306b", linewidth=1.8, label=label, zorder=3)
+    ax.plot(grid, mean, color=text, linewidth=1.8, label=label, zorder=3)
     span = max(targets.max() - targets.min(), 1e-12)  # bands may be very wide beyond the examples
     bottom, top = (np.min(mean - sigmas * bands[0][1]), np.max(mean + sigmas * bands[0][1]))
     ax.set_ylim(
@@ -628,8 +630,8 @@ def _count_units(size: int, name: str) -> str:
 def _draw_outputs(ax: Axes, a: np.ndarray, names: Sequence[str]) -> None:
     """Draw a bar for each output, and the largest one darker."""
     numbers, largest = np.arange(len(a)), int(a.argmax())
-    colors = ["#08306b" if k == largest else "#9ecae1" for k in numbers]
-    ax.barh(numbers, a, color=colors, edgecolor="#08306b", linewidth=0.6)
+    colors = [DARK if k == largest else LIGHT for k in numbers]
+    ax.barh(numbers, a, color=colors, edgecolor=rcParams["text.color"], linewidth=0.6)
     ax.set_yticks(numbers, names, fontsize=9 if len(a) <= 12 else 6)
     ax.invert_yaxis()
     ax.set_box_aspect(1)
