@@ -163,7 +163,7 @@ PICTURES |= {
         "weights": "The weights of thirty hidden units as images: dark and light spots in the middle",
         "activations": "An image of a nine, the activations of thirty hidden units, and the largest output, the nine",
         "boundary": "Three arms of a spiral, each in the region that the network gives to its class",
-        "bars": "A curve with a band, wide where there are no examples",
+        "bars": "A curve with bands of noise and disagreement; the disagreement grows beyond the examples",
     }.items()
 }
 

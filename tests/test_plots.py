@@ -1,7 +1,9 @@
 """Pictures: the numbers that are drawn, by what matplotlib holds of them, and one small baseline image of each.
 
-Baselines are in tests/pictures, without texts, so that they do not depend on fonts. `python tests/test_plots.py` draws
-them again, for changes that are meant: look at them before they are committed.
+Baselines are in tests/pictures. They have no texts, and their axes are in a fixed grid, so that they do not depend on
+fonts and on matplotlib's layout, which changes by some pixels from version to version. They are compared after blurring,
+as edges of cells are rounded to pixels differently. `python tests/test_plots.py` draws them again, for changes that are
+meant: look at them before they are committed.
 """
 
 import subprocess
@@ -14,7 +16,6 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import imread
-from matplotlib.testing.compare import compare_images
 from matplotlib.text import Text
 
 from xpnet import Adam, Ensemble, History, Network, plots
@@ -22,7 +23,9 @@ from xpnet.cli import main
 from xpnet.estimators import MLPClassifier
 
 BASELINES = Path(__file__).parent / "pictures"
-TOLERANCE = 8  # root of the mean squared difference of bytes; a wrong picture differs by more than 14, as tested below
+# Of `difference`: baselines are by matplotlib 3.11.2, from which 3.8.4 differs by up to 2.4; the wrong pictures below
+# differ by 5.8 or more
+TOLERANCE = 4
 
 # Deterministic networks and data, so that no training is in the pictures
 
@@ -102,18 +105,32 @@ DRAW = {
 
 
 def save(name, path):
-    """Save a picture without its texts, small, and with the settings of matplotlib that are its own."""
+    """Save what a picture has in its axes, small, and with the settings of matplotlib that are its own."""
     with matplotlib.rc_context(matplotlib.rcParamsDefault):
         figure = DRAW[name]()
         for text in figure.findobj(Text):
             text.set_visible(False)
-        figure.savefig(path, dpi=40, metadata={"Software": None})
+        figure.set_layout_engine("none")
+        figure.set_size_inches(5, 4)
+        columns = int(np.ceil(np.sqrt(len(figure.axes))))
+        for k, ax in enumerate(figure.axes):
+            row, column = divmod(k, columns)
+            ax.set_axes_locator(None)
+            ax.set(position=[(column + 0.1) / columns, 1 - (row + 0.9) / columns, 0.8 / columns, 0.8 / columns])
+        figure.savefig(path, dpi=80, metadata={"Software": None})
+
+
+def difference(name, path):
+    """Root of the mean squared difference from the baseline, in bytes, of means over 8 by 8 pixels."""
+    images = (255 * imread(file)[..., :3].astype(float) for file in (BASELINES / f"{name}.png", path))
+    drawn, expected = (image.reshape(40, 8, 50, 8, 3).mean(axis=(1, 3)) for image in images)
+    return np.sqrt(np.mean((drawn - expected) ** 2))
 
 
 @pytest.mark.parametrize("name", DRAW)
 def test_a_picture_looks_as_it_did(name, tmp_path):
     save(name, tmp_path / "drawn.png")
-    assert compare_images(str(BASELINES / f"{name}.png"), str(tmp_path / "drawn.png"), TOLERANCE) is None
+    assert difference(name, tmp_path / "drawn.png") < TOLERANCE
 
 
 def test_every_function_has_a_baseline():
@@ -123,6 +140,8 @@ def test_every_function_has_a_baseline():
 @pytest.mark.parametrize(
     ("name", "wrong"),
     [
+        ("history", lambda: plots.history(history(1.0, training_accuracy=lambda epoch: 1 - 0.5 / epoch**2))),
+        ("compare", lambda: plots.compare({str(rate): history(rate) for rate in (1.0, 2.0, 2.5)})),
         ("confusion", lambda: plots.confusion(three_classes(), (points()[0], np.roll(points()[1], 5)))),
         ("decision_boundary", lambda: plots.decision_boundary(three_classes(), points()[0][:, ::-1], points()[1])),
         ("error_bars", lambda: plots.error_bars(gaussian(2), *CURVE)),
@@ -131,7 +150,7 @@ def test_every_function_has_a_baseline():
 def test_the_tolerance_sees_a_picture_of_other_data(name, wrong, tmp_path, monkeypatch):
     monkeypatch.setitem(DRAW, name, wrong)
     save(name, tmp_path / "drawn.png")
-    assert compare_images(str(BASELINES / f"{name}.png"), str(tmp_path / "drawn.png"), TOLERANCE) is not None
+    assert difference(name, tmp_path / "drawn.png") > TOLERANCE
 
 
 # All of them

@@ -30,6 +30,7 @@ from xpnet.training.metrics import predictions
 try:
     from matplotlib import colormaps, rcParams
     from matplotlib.cm import ScalarMappable
+    from matplotlib.collections import PathCollection
     from matplotlib.colors import Normalize, PowerNorm
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator, PercentFormatter
@@ -404,7 +405,10 @@ def decision_boundary(
         )
     ax.set(xlabel="input 0", ylabel="input 1", xlim=(left, right), ylim=(bottom, top))
     if n <= MOST_CELL_TEXTS:
-        ax.legend(title="class", loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+        legend = ax.legend(title="class", loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+        for patch in legend.legend_handles:  # beside the picture, where the paper may be dark
+            if isinstance(patch, PathCollection):
+                patch.set_edgecolor(rcParams["text.color"])
     return _figure_of(ax)
 
 
