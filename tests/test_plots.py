@@ -1,7 +1,7 @@
 """Pictures: the numbers that are drawn, by what matplotlib holds of them, and one small baseline image of each.
 
 Baselines are in tests/pictures. They have no texts, and their axes are in a fixed grid, so that they do not depend on
-fonts and on matplotlib's layout, which changes by some pixels from version to version. They are compared after blurring,
+fonts and on matplotlib's layout, which changes by some pixels from version to version. They are blurred to be compared,
 as edges of cells are rounded to pixels differently. `python tests/test_plots.py` draws them again, for changes that are
 meant: look at them before they are committed.
 """
