@@ -13,7 +13,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from xpnet.training.metrics import predictions
 
 try:
     from matplotlib import colormaps, rcParams
+    from matplotlib.axes import Axes
     from matplotlib.cm import ScalarMappable
     from matplotlib.collections import PathCollection
     from matplotlib.colors import Normalize, PowerNorm
@@ -38,9 +39,6 @@ except ImportError as error:
     raise ImportError(
         f"xpnet.plots needs matplotlib 3.8 or newer ({error}); install it with: {install_command('plots')}"
     ) from error
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 __all__ = [
     "activations",
