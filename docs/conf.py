@@ -2,6 +2,7 @@
 
 import contextlib
 import doctest
+import functools
 import importlib
 import inspect
 import re
@@ -20,6 +21,7 @@ from sphinx.util import logging
 from sphinx.writers.html5 import HTML5Translator
 
 import xpnet
+from xpnet import plots
 
 DOCS = Path(__file__).parent
 EXAMPLES = DOCS.parent / "examples"
@@ -60,7 +62,7 @@ autodoc_preserve_defaults = True
 numpydoc_show_class_members = False
 
 # Modules of public names: every name in their __all__ has an entry in api.md
-PUBLIC = ("activations", "book", "costs", "datasets", "estimators", "metrics", "mutations")
+PUBLIC = ("activations", "book", "costs", "datasets", "estimators", "metrics", "mutations", "plots")
 # Internal modules with an entry for every class and function
 DOCUMENTED = (
     *("bench", "core.backprop", "core.dropout", "core.initializers", "core.minibatch", "core.model", "core.step"),
@@ -106,28 +108,43 @@ def write_formula(self: HTML5Translator, node: nodes.math | nodes.math_block) ->
     raise nodes.SkipNode
 
 
-def draw_first_page() -> Figure:
-    """Run the example of the first page, which draws a learning curve."""
+SIZE = (5.5, 3.2)  # inches, of a picture that does not choose its own
+
+
+@functools.cache
+def run_page(name: str) -> dict[str, object]:
+    """Run the examples of a page, and return what they define."""
     names: dict[str, object] = {}
-    for example in doctest.DocTestParser().get_examples((DOCS / "index.md").read_text()):
+    for example in doctest.DocTestParser().get_examples((DOCS / name).read_text()):
         with contextlib.redirect_stdout(None):
             exec(example.source, names)
-    return plt.gcf()
+    return names
+
+
+def draw_first_page() -> Figure:
+    """Run the example of the first page, which draws a learning curve."""
+    figure = run_page("index.md")["ax"].figure
+    figure.set_size_inches(*SIZE)
+    return figure
 
 
 def draw_error_bars() -> Figure:
     """Run `ensemble_error_bars.py`."""
-    example, (figure, ax) = runpy.run_path(str(EXAMPLES / "ensemble_error_bars.py")), plt.subplots()
-    example["draw_picture"](ax, *example["train"]())
-    return figure
+    ensemble, train_data = runpy.run_path(str(EXAMPLES / "ensemble_error_bars.py"))["train"]()
+    return plots.error_bars(ensemble, *train_data)
 
 
 def draw_search() -> Figure:
     """Run `search.py`."""
-    example, (figure, ax) = runpy.run_path(str(EXAMPLES / "search.py")), plt.subplots()
+    example, (figure, ax) = runpy.run_path(str(EXAMPLES / "search.py")), plt.subplots(figsize=SIZE)
     X, _, y, _ = example["load"]()
     example["draw_picture"](ax, example["search"](X, y).cv_results_)
     return figure
+
+
+def draw_from_page(name: str) -> Figure:
+    """Return the figure of that name, which the examples of pictures.md draw."""
+    return run_page("pictures.md")[name]
 
 
 # file -> function that draws the picture, and a description of it
@@ -135,6 +152,19 @@ PICTURES = {
     "learning-curve": (draw_first_page, "Accuracy on the training and test images after each of the ten epochs"),
     "error-bars": (draw_error_bars, "A curve that networks have learnt; its error bars are wide where examples lack"),
     "search": (draw_search, "Accuracy for each pair of a learning rate and an alpha"),
+}
+PICTURES |= {
+    name: (functools.partial(draw_from_page, name), label)
+    for name, label in {
+        "curves": "Cost and accuracy on training and test images after each epoch",
+        "comparison": "The test accuracy after each epoch, with the quadratic cost and with cross-entropy",
+        "confusion": "A table of ten by ten classes: nearly all test images are on the diagonal",
+        "mistakes": "Twelve images of digits that are classified wrongly, with their true and predicted classes",
+        "weights": "The weights of thirty hidden units as images: dark and light spots in the middle",
+        "activations": "An image of a nine, the activations of thirty hidden units, and the largest output, the nine",
+        "boundary": "Three arms of a spiral, each in the region that the network gives to its class",
+        "bars": "A curve with bands of noise and disagreement; the disagreement grows beyond the examples",
+    }.items()
 }
 
 
@@ -148,13 +178,12 @@ def draw_pictures(app: Sphinx) -> None:
         svg = StringIO()
         with plt.rc_context({**colors, "backend": "agg", "svg.hashsalt": "xpnet", "legend.frameon": False}):
             figure = draw()
-            figure.set_size_inches(5.5, 3.2)
             figure.savefig(svg, format="svg", transparent=True, bbox_inches="tight", metadata={"Date": None})
             plt.close(figure)
         drawing = svg.getvalue().replace(text, "currentColor")
         drawing = drawing[drawing.index("<svg ") :]
-        # These belong to a file of its own
-        drawing = re.sub("<metadata>.*?</metadata>|<style.*?</style>", "", drawing, flags=re.DOTALL)
+        # These belong to a file of its own; several pictures on a page would have the same names of groups
+        drawing = re.sub('<metadata>.*?</metadata>|<style.*?</style>|(?<=<g) id="[^"]*"', "", drawing, flags=re.DOTALL)
         size = f'role="img" aria-label="{label}" class="figure" stroke-linejoin="round"'
         drawing = re.sub('width="[^"]*" height="[^"]*"', size, drawing, count=1)
         (folder / f"{name}.svg").write_text(drawing)

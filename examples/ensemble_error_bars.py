@@ -31,21 +31,6 @@ def coverage(ensemble, x, y, sigmas):
     return np.mean(np.abs(y - mean) < sigmas * std)
 
 
-def draw_picture(ax, ensemble, train_data):
-    """Draw examples, mean and error bars."""
-    x = np.linspace(-3.0, 3.0, 301)
-    mean, std = ensemble.predict(x[:, None], return_std=True)
-    disagreement = np.std([network.predict(x[:, None]) for network in ensemble], axis=0)
-    ax.plot(*train_data, ".", color="tab:gray", markersize=2, label="examples")
-    ax.fill_between(x, mean - 2 * std, mean + 2 * std, color="tab:blue", alpha=0.25, label="noise and disagreement, 2σ")
-    ax.fill_between(
-        x, mean - 2 * disagreement, mean + 2 * disagreement, color="tab:blue", alpha=0.4, label="disagreement alone, 2σ"
-    )
-    ax.plot(x, mean, color="tab:blue", label="mean of the networks")
-    ax.set(xlabel="x", ylabel="y", ylim=(-3, 3))
-    ax.legend(loc="lower right", fontsize="small")
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--plot", metavar="FILE", help="save a picture, such as error-bars.png")
@@ -58,11 +43,9 @@ def main():
         spread = np.std([network.predict([[x]])[0] for network in ensemble])
         print(f"disagreement {name}, at x = {x}: {spread:.3f}")
     if args.plot:
-        import matplotlib.pyplot as plt
+        from xpnet import plots
 
-        figure, ax = plt.subplots(figsize=(6, 3.5), layout="constrained")
-        draw_picture(ax, ensemble, train_data)
-        figure.savefig(args.plot, dpi=150)
+        plots.error_bars(ensemble, *train_data).savefig(args.plot, dpi=150)
 
 
 if __name__ == "__main__":

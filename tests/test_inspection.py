@@ -1,11 +1,14 @@
 """Looking inside a network and through it: activations, errors, derivatives by the inputs, summary."""
 
+import xml.dom.minidom
+
 import numpy as np
 import pytest
 import reference
 from helpers import Place
 from test_backprop import layers_of, make
 
+import xpnet.activations
 from xpnet import Network
 from xpnet.core.activations import ACTIVATIONS
 
@@ -147,3 +150,20 @@ def test_summary_counts_parameters_bytes_and_operations(place, dtype):
         "example",
     ]
     assert lines[-1].split() == ["total", "23860", str(size * 23_860), "47680"]
+
+
+def test_a_network_and_its_summary_show_tables_in_a_notebook():
+    """With the words that they print, and every text escaped."""
+    odd = xpnet.activations.relu._replace(name="<script>&")
+    net = Network([4, 3, 2], activation=odd, seed=0)
+    table = xml.dom.minidom.parseString(net.summary()._repr_html_())
+    lines = [[cell.firstChild.data if cell.firstChild else "" for cell in row.childNodes] for row in rows_of(table)]
+    assert [" ".join(line).split() for line in lines] == [line.split() for line in repr(net.summary()).splitlines()]
+    assert "<script>&" in lines[1]
+    shown = xml.dom.minidom.parseString(net._repr_html_())
+    assert shown.getElementsByTagName("caption")[0].firstChild.data == repr(net)
+    assert len(rows_of(shown)) == 4
+
+
+def rows_of(table):
+    return table.getElementsByTagName("tr")

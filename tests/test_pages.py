@@ -23,7 +23,7 @@ NEEDS = {
     r"from distributed|backend=\"dask\"": {"dask"},
     r"import jax|\"jax\"": {"jax"},
     r"import cupy|\"cupy\"\)|\"cuda": {"cuda12", "cuda13"},
-    r"\.plot\(|matplotlib": {"plots"},
+    r"\.plot\(|matplotlib|\bplots\b": {"plots"},
     r"TensorBoard\(": {"tensorboard"},
 }
 

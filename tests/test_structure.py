@@ -23,6 +23,7 @@ ORDER = [
     "checks",
     "hints",
     "files",
+    "markup",
     "core",
     "backends",
     "data",
@@ -38,16 +39,14 @@ ORDER = [
     "bench",
     "book",
     "mutations",
+    "plots",
     "estimators",
     "export",
     "cli",
     "__main__",
 ]
 PUBLIC_NAMES = {"activations", "costs", "schedules", "metrics", "datasets"}  # modules that only re-export
-ABOVE_NETWORK = {
-    *("network", "ensemble", "gradcheck", "bench", "book", "mutations", "estimators", "export", "cli", "__main__"),
-    "__init__",
-}
+ABOVE_NETWORK = {*ORDER[ORDER.index("network") :], "__init__"}
 
 
 def modules():

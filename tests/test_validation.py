@@ -2,6 +2,7 @@
 
 import math
 import sys
+import xml.dom.minidom
 
 import array_api_compat
 import numpy as np
@@ -374,6 +375,22 @@ def test_a_history_makes_axes_of_its_own(axes):
 def test_what_cannot_be_drawn_is_refused(rows, names, error, message):
     with pytest.raises(error, match=message):
         History(rows).plot(*names)
+
+
+def test_a_history_shows_a_table_in_a_notebook():
+    rows = [{"epoch": k, "cost": 1 / k} for k in range(1, 31)]
+    rows[0]["<i>found"] = "<b>"
+    shown = History(rows)._repr_html_()
+    parsed = xml.dom.minidom.parseString(shown)
+    lines = [[cell.firstChild.data if cell.firstChild else "" for cell in row.childNodes] for row in find(parsed, "tr")]
+    assert lines[:3] == [["epoch", "cost", "<i>found"], ["1", "1", "<b>"], ["2", "0.5", ""]]
+    assert [line[0] for line in lines[1:]] == [*"123456", "…", *map(str, range(25, 31))]
+    assert find(parsed, "caption")[0].firstChild.data == "History(30 epochs, cost 1 -> 0.0333333)"
+    assert "History(0 epochs)" in History()._repr_html_()
+
+
+def find(document, tag):
+    return document.getElementsByTagName(tag)
 
 
 def test_drawing_without_matplotlib_says_what_to_install(monkeypatch):

@@ -315,6 +315,10 @@ class Network:
         }
         return f"Network({self.sizes}, {', '.join(f'{k}={v!r}' for k, v in shown.items() if v is not None)})"
 
+    def _repr_html_(self) -> str:
+        """Return a table of the layers for notebooks, with the settings above it."""
+        return self.summary().to_html(repr(self))
+
     # Weights and biases
 
     @property

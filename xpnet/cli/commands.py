@@ -28,6 +28,7 @@ from xpnet.network import Network
 from xpnet.training.arguments import parse_metrics, parse_rate
 from xpnet.training.callbacks import Callback, CSVLog, EarlyStopping, Progress
 from xpnet.training.evaluate import measure
+from xpnet.training.history import History
 from xpnet.training.metrics import Metric, accuracy, correct, mean_absolute_error, r2
 
 
@@ -50,6 +51,7 @@ RECIPES = {"mnist-sample": Recipe(), "mnist": FULL_MNIST, "fashion-mnist": FULL_
 TABLE = Recipe((64, 32), standardize=True, epochs=50, lr=0.02, weight_decay=0.01)
 CLASSES = {"sgd": "SGD", "rmsprop": "RMSProp", "adam": "Adam", "adamw": "AdamW"}
 MOMENTUM = 0.9
+PICTURES = (".png", ".pdf", ".svg", ".jpg")
 
 
 def run_train(options: argparse.Namespace) -> None:
@@ -63,6 +65,8 @@ def run_train(options: argparse.Namespace) -> None:
     metrics = parse_metrics("metrics", options.metrics, net.view.model)
     stopping = [] if options.early_stopping is None else [EarlyStopping(options.early_stopping)]
     settings = training_settings(options, recipe, data, metrics, stopping)
+    if options.plot and recipe.epochs == 0:
+        raise ValueError(f"--plot {options.plot} needs epochs to draw, and --epochs is 0")
     if not options.quiet:
         print(data)
         print(net, flush=True)
@@ -74,6 +78,8 @@ def run_train(options: argparse.Namespace) -> None:
         net.save(options.save)
     if options.save and not options.quiet:
         print(f"Saved to {options.save}")
+    if options.plot:
+        save_curve(history, options.plot)
     if stopping and stopping[0].stopped_epoch and not options.quiet:
         print(f"Stopped after epoch {stopping[0].stopped_epoch}; the network is that of epoch {stopping[0].best_epoch}")
     speed = sum(s * r for s, r in zip(history["seconds"], history["examples_per_second"]))
@@ -298,6 +304,13 @@ def score(net: Network, data: Any, scored: str, extra: Sequence[Metric]) -> str:
     return text + "".join(f", {metric.name}: {scores[metric.name]:.6g}" for metric in extra)
 
 
+def save_curve(history: History, path: Path) -> None:
+    """Draw the learning curve, and write it to a file whose ending says in which format."""
+    from xpnet import plots
+
+    plots.history(history).savefig(path, dpi=150)
+
+
 # Saved networks and their predictions
 
 
@@ -339,9 +352,11 @@ def _check_files(options: argparse.Namespace) -> None:
     """Refuse options that contradict each other and files that cannot be written, before anything is read."""
     if options.early_stopping is not None and options.validation_split is None:
         raise ValueError(f"--early-stopping {options.early_stopping} needs --validation-split, as in 0.1")
-    for option in ("save", "log", "checkpoint"):
+    for option in ("save", "log", "checkpoint", "plot"):
         if getattr(options, option):
             _check_file(f"--{option}", getattr(options, option))
+    if options.plot:
+        _check_picture(options.plot)
     if options.checkpoint is None and (options.resume or options.every != "epoch"):
         name = "--resume" if options.resume else "--every"
         raise ValueError(f"{name} needs --checkpoint, the file to write, as in run.safetensors")
@@ -363,3 +378,13 @@ def _check_file(option: str, path: Path) -> None:
     if path.is_dir():
         raise OSError(f"{option} {path} is a folder; name a file in it")
     check_folder(path)
+
+
+def _check_picture(path: Path) -> None:
+    """Refuse a picture that could not be written after the training, for want of matplotlib or of its format."""
+    if path.suffix.lower() not in PICTURES:
+        raise ValueError(f"--plot {path} must end in {', '.join(PICTURES)}, which says in which format to write it")
+    try:
+        from xpnet import plots  # noqa: F401
+    except ImportError as error:
+        raise ImportError(f"--plot {path}: {error}") from error

@@ -184,6 +184,7 @@ def _add_train(commands: Any) -> None:
     )
     results.add_argument("--resume", action="store_true", help="go on with the training in --checkpoint, if it exists")
     results.add_argument("--log", type=Path, metavar="FILE", help="write a row for each epoch to a CSV file")
+    results.add_argument("--plot", type=Path, metavar="FILE", help="draw the learning curve, as in curve.png")
     results.add_argument("--quiet", action="store_true", help="print the last line alone")
 
 

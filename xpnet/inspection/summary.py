@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from xpnet.core.model import Model
+from xpnet.markup import make_table
+
+LEFT = (2, 3)  # columns that are aligned left
 
 
 @dataclass(frozen=True)
@@ -48,10 +51,21 @@ class Summary:
 
     def __repr__(self) -> str:
         """Table of the layers."""
+        return table(self._lines(), left=LEFT)
+
+    def _repr_html_(self) -> str:
+        """Return the table for notebooks."""
+        return self.to_html()
+
+    def to_html(self, caption: str = "") -> str:
+        """Return the table as HTML, with a line above it if one is given."""
+        return make_table(self._lines(), left=LEFT, caption=caption)
+
+    def _lines(self) -> list[list[str]]:
+        """Head, layers and total, in words."""
         head = ["layer", "units", "activation", "weights", "parameters", "bytes", "flops an example"]
         lines = [[str(value) for value in row.values()] for row in self.rows]
-        total = ["total", "", "", "", str(self.parameters), str(self.bytes), str(self.flops)]
-        return table([head, *lines, total], left=(2, 3))
+        return [head, *lines, ["total", "", "", "", str(self.parameters), str(self.bytes), str(self.flops)]]
 
 
 def summarize(model: Model, dtype: str) -> Summary:

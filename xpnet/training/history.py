@@ -1,11 +1,14 @@
 """History: the quantities of every epoch of a training."""
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from xpnet.checks import choices, install_command
 from xpnet.hints import nearest
+from xpnet.markup import make_table
+from xpnet.training.curves import draw_curves
+
+ROWS_SHOWN = 6  # in a notebook, at the beginning and at the end
 
 
 class History:
@@ -54,6 +57,15 @@ class History:
             return "History(0 epochs)"
         return f"History({len(self)} epochs, cost {self.rows[0]['cost']:.6g} -> {self.rows[-1]['cost']:.6g})"
 
+    def _repr_html_(self) -> str:
+        """Return a table of the epochs for notebooks; of a long training, the first epochs and the last ones."""
+        if not self.rows:
+            return make_table([["epoch"]], caption=repr(self))
+        columns, rows = self.to_dict(), [*range(len(self))]
+        shown = rows if len(rows) <= 2 * ROWS_SHOWN else [*rows[:ROWS_SHOWN], None, *rows[-ROWS_SHOWN:]]
+        lines = [["…" if k is None else _format(values[k]) for values in columns.values()] for k in shown]
+        return make_table([[*columns], *lines], caption=repr(self))
+
     def to_dict(self) -> dict[str, list[Any]]:
         """Return every quantity over the epochs; None where an epoch lacks it."""
         names = dict.fromkeys(name for row in self.rows for name in row)
@@ -75,12 +87,16 @@ class History:
         *names : str
             The quantities to draw; by default the cost, and the validation and test cost where there are any.
         ax : matplotlib Axes, optional
-            Where to draw; by default axes of a new figure.
+            Where to draw; by default axes of a new figure of pyplot.
 
         Returns
         -------
         matplotlib Axes
             With one line for each quantity; it has a gap where an epoch lacks the quantity.
+
+        See Also
+        --------
+        xpnet.plots.history : Returns a figure, and draws accuracies beside the costs.
 
         Raises
         ------
@@ -105,19 +121,19 @@ class History:
             raise TypeError(f"plot takes names of quantities, {choices(self.to_dict())}; axes are given as ax=")
         if not names:
             names = tuple(name for name in self.to_dict() if name in ("cost", "validation_cost", "test_cost"))
-        lines = {name: [math.nan if value is None else value for value in self[name]] for name in names}
-        try:
-            import matplotlib.pyplot as plt
-            from matplotlib.ticker import MaxNLocator
-        except ImportError as error:
-            raise ImportError(
-                f"plot needs matplotlib ({error}); install it with: {install_command('plots')}"
-            ) from error
+        curves = {name: (self["epoch"], self[name]) for name in names}
         if ax is None:
+            try:
+                import matplotlib.pyplot as plt
+            except ImportError as error:
+                raise ImportError(
+                    f"plot needs matplotlib ({error}); install it with: {install_command('plots')}"
+                ) from error
             _, ax = plt.subplots()
-        for name, values in lines.items():
-            ax.plot(self["epoch"], values, label=name)
-        ax.set_xlabel("epoch")
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.legend()
+        draw_curves(ax, curves)
         return ax
+
+
+def _format(value: Any) -> str:
+    """Format a value of a row: numbers with six digits, and nothing where the epoch lacks it."""
+    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)

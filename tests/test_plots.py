@@ -1,0 +1,573 @@
+"""Pictures: the numbers that are drawn, by what matplotlib holds of them, and one small baseline image of each.
+
+Baselines are in tests/pictures. They have no texts, and their axes are in a fixed grid, so that they do not depend on
+fonts and on matplotlib's layout, which changes by some pixels from version to version. They are blurred to be compared,
+as edges of cells are rounded to pixels differently. `python tests/test_plots.py` draws them again, for changes that are
+meant: look at them before they are committed.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+from matplotlib.text import Text
+
+from xpnet import Adam, Ensemble, History, Network, plots
+from xpnet.cli import main
+from xpnet.estimators import MLPClassifier
+
+BASELINES = Path(__file__).parent / "pictures"
+# Of `difference`: baselines are by matplotlib 3.11.2, from which 3.8.4 differs by up to 2.4; the wrong pictures below
+# differ by 5.8 or more
+TOLERANCE = 4
+
+# Deterministic networks and data, so that no training is in the pictures
+
+
+def history(rate, epochs=8, **more):
+    """A history whose cost decreases as rate / epoch."""
+    rows = [{"epoch": k, "cost": rate / k, "validation_cost": rate / k + 0.1} for k in range(1, epochs + 1)]
+    return History([{**row, **{name: value(row["epoch"]) for name, value in more.items()}} for row in rows])
+
+
+def three_classes(**options):
+    """A network with two inputs that predicts the class of the nearest of three directions."""
+    net = Network([2, 3], task="classification", **options)
+    angles = 2 * np.pi * np.arange(3) / 3
+    net.layers = [(np.stack([np.cos(angles), np.sin(angles)], axis=1) * 3, np.zeros(3))]
+    return net
+
+
+def points():
+    """Points in a circle, with classes that the network above gives to all but two of them."""
+    angles = 2 * np.pi * (np.arange(30) + 0.5) / 30
+    X = np.stack([np.cos(angles), np.sin(angles)], axis=1) * np.linspace(0.3, 1, 30)[:, None]
+    y = (np.floor(angles / (2 * np.pi / 3) + 0.5) % 3).astype(int)
+    y[[3, 14]] = 2
+    return X, y
+
+
+def images():
+    """A network that finds out which quarter of an image is bright, and images with two wrong labels."""
+    net = Network([16, 4], task="classification")
+    quarters = np.zeros((4, 4, 4))
+    for k in range(4):
+        quarters[k, 2 * (k // 2) : 2 * (k // 2) + 2, 2 * (k % 2) : 2 * (k % 2) + 2] = 1 + k
+    net.layers = [(quarters.reshape(4, 16), np.zeros(4))]
+    return net, quarters.reshape(4, 16) / 4, np.array([0, 1, 0, 2])
+
+
+def gaussian(members=3):
+    """An ensemble whose means are k x, and whose noise is about 0.7."""
+    ensemble = Ensemble([1, 2], members, cost="gaussian", seed=0)
+    for k, net in enumerate(ensemble):
+        net.layers = [([[float(k)], [0.0]], [0.0, 0.0])]
+    return ensemble
+
+
+CURVE = (np.linspace(0, 2, 9), np.array([0.1, -0.2, 0.5, 0.6, 1.4, 1.0, 1.7, 1.6, 2.3]))
+
+
+def accuracy(epoch):
+    return 1 - 0.5 / epoch
+
+
+def draw_activations():
+    net = Network([9, 12, 4], activation="tanh", task="classification")
+    numbers = np.linspace(-1, 1, 9 * 12 + 12 * 4)
+    net.w = [np.sin(7 * numbers[:108]).reshape(12, 9), np.cos(9 * numbers[108:]).reshape(4, 12)]
+    net.b = [np.zeros(12), np.zeros(4)]
+    return plots.activations(net, np.linspace(0, 1, 9))
+
+
+def draw_weights():
+    net = Network([12, 5, 1])
+    net.w = [np.sin(np.arange(60.0)).reshape(5, 12), np.zeros((1, 5))]
+    return plots.weights(net, shape=(3, 4))
+
+
+DRAW = {
+    "history": lambda: plots.history(history(1.0, training_accuracy=accuracy)),
+    "compare": lambda: plots.compare({str(rate): history(rate) for rate in (1.0, 2.0, 3.0)}),
+    "confusion": lambda: plots.confusion(three_classes(), points()),
+    "mistakes": lambda: plots.mistakes(images()[0], images()[1:]),
+    "weights": draw_weights,
+    "activations": draw_activations,
+    "decision_boundary": lambda: plots.decision_boundary(three_classes(), *points(), resolution=50),
+    "error_bars": lambda: plots.error_bars(gaussian(), *CURVE),
+}
+
+
+def save(name, path):
+    """Save what a picture has in its axes, small, and with the settings of matplotlib that are its own."""
+    with matplotlib.rc_context(matplotlib.rcParamsDefault):
+        figure = DRAW[name]()
+        for text in figure.findobj(Text):
+            text.set_visible(False)
+        figure.set_layout_engine("none")
+        figure.set_size_inches(5, 4)
+        columns = int(np.ceil(np.sqrt(len(figure.axes))))
+        for k, ax in enumerate(figure.axes):
+            row, column = divmod(k, columns)
+            ax.set_axes_locator(None)
+            ax.set(position=[(column + 0.1) / columns, 1 - (row + 0.9) / columns, 0.8 / columns, 0.8 / columns])
+        figure.savefig(path, dpi=80, metadata={"Software": None})
+
+
+def difference(name, path):
+    """Root of the mean squared difference from the baseline, in bytes, of means over 8 by 8 pixels."""
+    images = (255 * imread(file)[..., :3].astype(float) for file in (BASELINES / f"{name}.png", path))
+    drawn, expected = (image.reshape(40, 8, 50, 8, 3).mean(axis=(1, 3)) for image in images)
+    return np.sqrt(np.mean((drawn - expected) ** 2))
+
+
+@pytest.mark.parametrize("name", DRAW)
+def test_a_picture_looks_as_it_did(name, tmp_path):
+    save(name, tmp_path / "drawn.png")
+    assert difference(name, tmp_path / "drawn.png") < TOLERANCE
+
+
+def test_every_function_has_a_baseline():
+    assert set(plots.__all__) == set(DRAW) == {path.stem for path in BASELINES.glob("*.png")}
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("history", lambda: plots.history(history(1.0, training_accuracy=lambda epoch: 1 - 0.5 / epoch**2))),
+        ("compare", lambda: plots.compare({str(rate): history(rate) for rate in (1.0, 2.0, 2.5)})),
+        ("confusion", lambda: plots.confusion(three_classes(), (points()[0], np.roll(points()[1], 5)))),
+        ("decision_boundary", lambda: plots.decision_boundary(three_classes(), points()[0][:, ::-1], points()[1])),
+        ("error_bars", lambda: plots.error_bars(gaussian(2), *CURVE)),
+    ],
+)
+def test_the_tolerance_sees_a_picture_of_other_data(name, wrong, tmp_path, monkeypatch):
+    monkeypatch.setitem(DRAW, name, wrong)
+    save(name, tmp_path / "drawn.png")
+    assert difference(name, tmp_path / "drawn.png") > TOLERANCE
+
+
+# All of them
+
+
+@pytest.mark.parametrize("name", DRAW)
+def test_a_figure_is_returned_and_shown_by_a_notebook(name):
+    figure = DRAW[name]()
+    assert isinstance(figure, Figure)
+    assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda ax: plots.history(history(1.0, training_accuracy=accuracy), ax=ax),
+        lambda ax: plots.compare([history(1.0)], ax=ax),
+        lambda ax: plots.confusion(three_classes(), points(), ax=ax),
+        lambda ax: plots.decision_boundary(three_classes(), *points(), ax=ax),
+        lambda ax: plots.error_bars(gaussian(), *CURVE, ax=ax),
+    ],
+)
+def test_axes_can_be_given(draw):
+    figure = Figure()
+    left, right = figure.subplots(1, 2)
+    assert draw(right) is figure
+    assert right.has_data()
+    assert not left.has_data()
+
+
+def test_pyplot_is_never_imported():
+    code = (
+        "import sys, xpnet; from xpnet import History, Network, Ensemble, plots\n"
+        "import numpy as np\n"
+        "h = History([{'epoch': 1, 'cost': 1.0, 'test_accuracy': 0.5}])\n"
+        "net = Network([4, 3, 3], task='classification', seed=0); X, y = np.eye(4), [0, 1, 2, 0]\n"
+        "two, one = Network([2, 2], task='classification'), Ensemble([1, 1], 2, task='regression')\n"
+        "figures = [plots.history(h), plots.compare([h]), plots.confusion(net, (X, y)), plots.mistakes(net, (X, y)),\n"
+        "    plots.weights(net), plots.activations(net, X[0]), plots.decision_boundary(two, X[:, :2], [0, 1, 0, 1]),\n"
+        "    plots.error_bars(one, [0, 1], [0, 1])]\n"
+        "[figure._repr_png_() for figure in figures]\n"
+        "assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+
+
+@pytest.mark.few("strict-device1", "jax")
+def test_networks_and_data_on_any_backend(place, backend, dtype):
+    X, y = points()
+    net = three_classes(dtype=dtype, **place._asdict())
+    on_device = backend.asarray(X, dtype), backend.asarray(y)
+    expected = [text.get_text() for text in plots.confusion(three_classes(), (X, y)).axes[0].texts]
+    for data in ((X, y), on_device, [*zip(X, y)]):
+        assert [text.get_text() for text in plots.confusion(net, data).axes[0].texts] == expected
+        assert len(plots.mistakes(net, data, shape=(1, 2)).axes) == 2
+    assert plots.decision_boundary(net, *on_device, resolution=5).axes
+    assert plots.weights(net, shape=(1, 2)).axes
+    assert plots.activations(net, on_device[0][0, :]).axes
+    ensemble = Ensemble([1, 2], 2, cost="gaussian", seed=0, dtype=dtype, **place._asdict())
+    column = backend.asarray(CURVE[0], dtype)
+    drawn = plots.error_bars(ensemble, column, backend.asarray(CURVE[1], dtype)).axes[0]
+    assert np.allclose(drawn.lines[0].get_xydata(), np.stack(CURVE, axis=1))
+
+
+def test_arguments_do_not_change():
+    net, X, y = images()
+    net.train((X, y), epochs=1, progress=False)
+    before, generator = net.copy(), net.rng.bit_generator.state
+    kept = X.copy(), y.copy()
+    for draw in (plots.confusion, plots.mistakes):
+        draw(net, (X, y))
+    plots.weights(net)
+    plots.activations(net, X[0])
+    rows = [dict(row) for row in net.history.rows]
+    plots.history(net.history)
+    assert net.history.rows == rows
+    assert net.rng.bit_generator.state == generator
+    assert all(np.array_equal(a, b) for a, b in zip(net.w, before.w))
+    assert np.array_equal(X, kept[0])
+    assert np.array_equal(y, kept[1])
+
+
+# The numbers that are drawn
+
+
+def lines(ax):
+    return {line.get_label(): line.get_xydata().tolist() for line in ax.lines}
+
+
+def test_history_draws_costs_and_beside_them_accuracies():
+    costs, accuracies = plots.history(history(1.0, 3, training_accuracy=accuracy)).axes
+    assert lines(costs)["cost"] == [[1, 1.0], [2, 0.5], [3, 1 / 3]]
+    assert list(lines(costs)) == ["cost", "validation_cost"]
+    assert lines(accuracies) == {"training_accuracy": [[1, 0.5], [2, 0.75], [3, 1 - 0.5 / 3]]}
+    assert (costs.get_ylabel(), accuracies.get_ylabel()) == ("cost", "accuracy")
+    (only,) = plots.history(history(1.0, 3, training_accuracy=accuracy), "training_accuracy").axes
+    assert list(lines(only)) == ["training_accuracy"]
+
+
+def test_curves_differ_without_colours():
+    """By their dashes and by their markers."""
+    drawn = plots.compare([history(float(rate)) for rate in range(1, 6)]).axes[0].lines
+    assert len({line.get_linestyle() + str(line._dash_pattern) for line in drawn}) == 5
+    assert len({line.get_marker() for line in drawn}) == 5
+
+
+def test_many_epochs_have_few_markers():
+    (line, _) = plots.history(history(1.0, 200)).axes[0].lines
+    assert len(range(0, 200, line.get_markevery())) <= 12
+
+
+def test_compare_draws_the_validation_cost_if_all_have_it():
+    figure = plots.compare({"a": history(1.0, 2), "b": history(2.0, 1)})
+    assert lines(figure.axes[0]) == {"a": [[1, 1.1], [2, 0.6]], "b": [[1, 2.1]]}
+    without = History([{"epoch": 1, "cost": 5.0}])
+    assert lines(plots.compare([history(1.0, 1), without]).axes[0]) == {"1": [[1, 1.0]], "2": [[1, 5.0]]}
+    assert lines(plots.compare([history(1.0, 1)], "cost").axes[0]) == {"1": [[1, 1.0]]}
+
+
+def test_confusion_counts():
+    net, (X, y) = three_classes(), points()
+    figure = plots.confusion(net, (X, y), labels=["left", "up", "down"])
+    ax, predicted = figure.axes[0], net.predict(X)
+    counts = {(i, j): np.sum((y == i) & (predicted == j)) for i in range(3) for j in range(3)}
+    drawn = {(t.get_position()[1], t.get_position()[0]): int(t.get_text()) for t in ax.texts}
+    assert drawn == {cell: n for cell, n in counts.items() if n}
+    assert sum(n for (i, j), n in drawn.items() if i != j) == 2
+    fractions = ax.images[0].get_array()
+    assert np.allclose(fractions, [[counts[i, j] / np.sum(y == i) for j in range(3)] for i in range(3)])
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["left", "up", "down"]
+
+
+def luminance(color):
+    """As in WCAG 2."""
+    channels = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(color)]
+    return np.dot(channels, (0.2126, 0.7152, 0.0722))
+
+
+def test_numbers_in_cells_can_be_read():
+    """Their contrast with the cell is at least 4.5, on every colour of the map."""
+    net = Network([1, 2], task="classification")
+    net.layers = [([[0], [1]], [0, 0])]  # class 1 for x > 0
+    for n in range(1, 20):
+        X, y = np.where(np.arange(20) < n, 1.0, -1.0)[:, None], np.ones(20, dtype=int)
+        ax = plots.confusion(net, (X, y)).axes[0]
+        for text in ax.texts:
+            column, row = text.get_position()
+            cell = ax.images[0].to_rgba(ax.images[0].get_array())[row, column]
+            lightest, darkest = sorted((luminance(cell[:3]), luminance(text.get_color())), reverse=True)
+            assert (lightest + 0.05) / (darkest + 0.05) >= 4.5
+
+
+def test_many_classes_have_no_numbers_and_fewer_ticks():
+    net = Network([4, 60], task="classification", seed=0)
+    ax = plots.confusion(net, (np.eye(4), [0, 1, 2, 59])).axes[0]
+    assert not ax.texts
+    assert len(ax.get_xticks()) == 20
+
+
+def test_a_binary_task_has_two_classes():
+    net = Network([2, 1], task="binary", dtype="float64")
+    net.layers = [([[1, 0]], [0])]
+    X, y = np.array([[2.0, 0], [-1, 0], [3, 0]]), [1, 1, 1]
+    assert [text.get_text() for text in plots.confusion(net, (X, y)).axes[0].texts] == ["1", "2"]
+    figure = plots.mistakes(net, (X, y), shape=(2, 1))
+    assert [ax.get_title() for ax in figure.axes] == [f"1 → 0 ({1 / (1 + np.exp(-1)):.0%})"]
+
+
+def test_mistakes_are_the_surest_and_show_the_data_as_given():
+    """In spite of scaling and standardization; several blocks of examples are put in one order."""
+    rng = np.random.default_rng(0)
+    X, y = rng.integers(0, 256, (500, 9)).astype(np.uint8), rng.integers(0, 3, 500)
+    for options in ({"scale": 1 / 255}, {"standardize": True}):
+        data = (X, y) if "scale" in options else (X.astype(float), y)
+        net = Network([9, 3], task="classification", seed=0, **options)
+        net.train(data, epochs=1, progress=False)
+        p = net.predict_proba(data[0])
+        wrong = np.flatnonzero(p.argmax(axis=1) != y)
+        surest = wrong[np.argsort(-p[wrong].max(axis=1), kind="stable")][:6]
+        figure = plots.mistakes(net, data, 6)
+        assert [ax.images[0].get_array().ravel().tolist() for ax in figure.axes] == X[surest].tolist()
+        assert figure.get_suptitle().startswith(f"{len(wrong)} of 500 examples are classified wrongly; the 6 surest")
+
+
+def test_no_mistakes_are_said_to_be_none():
+    net, X, _ = images()
+    figure = plots.mistakes(net, (X, np.arange(4)))
+    assert figure.get_suptitle() == "0 of 4 examples are classified wrongly"
+    assert not figure.axes
+
+
+def test_weights_have_one_scale_around_zero():
+    net, _, _ = images()
+    *units, bar = plots.weights(net).axes
+    assert [ax.get_title() for ax in units] == ["0", "1", "2", "3"]
+    assert np.array_equal([ax.images[0].get_array().ravel() for ax in units], net.w[0])
+    limits = {ax.images[0].get_clim() for ax in units}
+    assert len(limits) == 1
+    low, high = limits.pop()
+    assert low == -high
+    assert bar.get_ylabel() == "weight"
+    assert plots.weights(net, 2).get_suptitle() == "Weights of the first 2 of 4 units"
+
+
+def test_activations_draws_those_of_the_network():
+    net = Network([6, 5, 3], task="classification", seed=0)
+    x = np.linspace(0, 1, 6, dtype=np.float32)
+    first, hidden, outputs = (a.ravel() for a in net.activations(x))
+    panels = plots.activations(net, x[None, :], shape=(2, 3), labels=["a", "b", "c"]).axes
+    assert np.array_equal(panels[0].images[0].get_array().ravel(), first)
+    cells = panels[1].images[0].get_array()
+    assert np.allclose(cells.compressed(), hidden)
+    assert cells.mask.sum() == 1  # a grid of 2 by 3 for 5 units
+    assert np.allclose([bar.get_width() for bar in panels[2].patches], outputs)
+    assert [label.get_text() for label in panels[2].get_yticklabels()] == ["a", "b", "c"]
+
+
+def test_many_outputs_are_cells():
+    figure = plots.activations(Network([4, 40], seed=0), np.ones(4))
+    assert figure.axes[1].images
+    assert not figure.axes[1].patches
+
+
+def test_decision_boundary_shades_the_class_of_each_point():
+    X, y = points()
+    figure = plots.decision_boundary(three_classes(), X, y, resolution=40)
+    ax = figure.axes[0]
+    shades = ax.images[0].get_array().reshape(-1, 3)
+    (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+    assert left < X[:, 0].min()
+    assert top > X[:, 1].max()
+    grid = np.stack(np.meshgrid(np.linspace(left, right, 40), np.linspace(bottom, top, 40)), axis=-1).reshape(-1, 2)
+    predicted = three_classes().predict(grid)
+    brightness = [shades[predicted == k].mean() for k in range(3)]
+    assert min(abs(np.diff(sorted(brightness)))) > 0.05  # told apart in grey
+    for k, drawn in enumerate(ax.collections[-3:]):
+        assert np.allclose(drawn.get_offsets(), X[y == k])
+
+
+def test_a_class_that_is_predicted_everywhere_has_no_boundary():
+    net = Network([2, 2], task="classification")
+    net.layers = [(np.zeros((2, 2)), [0, 1])]
+    assert plots.decision_boundary(net, [[1, 2]], [0]).axes
+
+
+def band(ax, k):
+    """Lower and upper edge of a band over the grid."""
+    vertices = ax.collections[k].get_paths()[0].vertices
+    xs = np.unique(vertices[:, 0])
+    return xs, *(np.array([edge(vertices[vertices[:, 0] == x, 1]) for x in xs]) for edge in (np.min, np.max))
+
+
+def test_error_bars_are_noise_and_disagreement():
+    ensemble = gaussian()
+    ax = plots.error_bars(ensemble, *CURVE, sigmas=1.5, margin=0.5).axes[0]
+    xs, low, high = band(ax, 0)
+    assert (xs[0], xs[-1]) == (-1, 3)
+    mean, std = ensemble.predict(xs[:, None], return_std=True)
+    assert np.allclose([low, high], [mean - 1.5 * std, mean + 1.5 * std], atol=1e-5)
+    xs, low, high = band(ax, 1)
+    assert np.allclose(high - low, 3 * np.abs(xs) * np.std([0, 1, 2]), atol=1e-5)
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    names = ["examples", "noise and disagreement, 1.5σ", "disagreement alone, 1.5σ", "mean of the networks"]
+    assert labels == names
+
+
+def test_error_bars_of_one_network_are_noise():
+    net = gaussian()[1]
+    ax = plots.error_bars(net, *CURVE).axes[0]
+    xs, low, high = band(ax, 0)
+    assert np.allclose((high - low) / 4, net.predict_std(xs[:, None]), atol=1e-5)
+    assert len(ax.collections) == 1
+
+
+def test_standardized_networks_draw_the_examples_as_given():
+    ensemble = Ensemble([1, 4, 2], 2, cost="gaussian", standardize=True, seed=0)
+    x, y = 100 + 10 * CURVE[0], 1000 * CURVE[1]
+    ensemble.train((x[:, None], y), epochs=2, optimizer=Adam(), progress=False)
+    ax = plots.error_bars(ensemble, x, y).axes[0]
+    assert np.allclose(ax.lines[0].get_xydata(), np.stack([x, y], axis=1))
+
+
+# What is refused
+
+NET, REGRESSION = Network([4, 3], task="classification", seed=0), Network([4, 1], task="regression", seed=0)
+DATA = (np.eye(4), [0, 1, 2, 0])
+H = History([{"epoch": 1, "cost": 0.5}])
+MULTILABEL = Network([4, 3], task="multilabel", seed=0)
+
+
+@pytest.mark.parametrize(
+    ("draw", "error", "message"),
+    [
+        (lambda: plots.history(NET), TypeError, "history is of type Network; give net.history"),
+        (lambda: plots.history([0.5]), TypeError, "history is of type list; give the History that train returned"),
+        (lambda: plots.history(History()), ValueError, "this history has no epochs; train first"),
+        (lambda: plots.history(H, "loss"), KeyError, "'loss' is not in this history; it has 'epoch', 'cost'"),
+        (lambda: plots.compare(H), TypeError, r"histories is of type History; give several, as in \[h1, h2\] or \{"),
+        (lambda: plots.compare([]), ValueError, r"histories is empty; give at least one, as in \[h1, h2\]"),
+        (lambda: plots.compare([H, 5]), TypeError, "history '2' is of type int; give the History that train"),
+        (lambda: plots.compare({"a": History()}), ValueError, "history 'a' has no epochs; train first"),
+        (lambda: plots.compare([H], "loss"), KeyError, "'loss' is not in this history"),
+        (lambda: plots.confusion(REGRESSION, DATA), ValueError, "confusion needs classes, and a network with task="),
+        (
+            lambda: plots.confusion(MULTILABEL, DATA),
+            ValueError,
+            'confusion needs one class for each example, and a network with task="multilabel" has several',
+        ),
+        (lambda: plots.confusion(MLPClassifier(), DATA), TypeError, "net is of type MLPClassifier; give a Network or"),
+        (lambda: plots.confusion(NET, (np.zeros((0, 4)), [])), ValueError, r"X of data is empty: it has shape \(0, 4"),
+        (lambda: plots.confusion(NET, []), ValueError, "data is empty"),
+        (lambda: plots.confusion(NET, (np.eye(3), [0, 1, 2])), ValueError, r"X of data has shape \(3, 3\), but must"),
+        (lambda: plots.confusion(NET, DATA, labels=["a"]), ValueError, r"labels=\['a'\] must have 3 names, one for"),
+        (lambda: plots.mistakes(REGRESSION, DATA), ValueError, "mistakes needs classes"),
+        (lambda: plots.mistakes(NET, DATA, 0), ValueError, "n=0 must be a whole number of at least 1"),
+        (
+            lambda: plots.mistakes(Network([6, 2], task="classification"), DATA),
+            ValueError,
+            r"mistakes draws inputs as a square image, and this network has 6 inputs; give shape=\(rows, columns\)",
+        ),
+        (lambda: plots.weights(Network([6, 2])), ValueError, "weights draws inputs as a square image, and this netw"),
+        (lambda: plots.weights(NET, shape=(3, 2)), ValueError, r"shape=\(3, 2\) has 6 pixels, and this network has 4"),
+        (lambda: plots.weights(NET, shape=4), ValueError, r"shape=4 must be two numbers, \(rows, columns\)"),
+        (lambda: plots.weights(NET, shape=(0, 4)), ValueError, "rows in shape=0 must be a whole number of at least 1"),
+        (lambda: plots.weights(gaussian()), TypeError, r"weights draws one network; give a member of the ensemble"),
+        (lambda: plots.weights(5), TypeError, "net is of type int; give a Network"),
+        (
+            lambda: plots.activations(NET, np.eye(4)),
+            ValueError,
+            r"activations draws one example, and x has 4; give one, as in x\[0\]",
+        ),
+        (
+            lambda: plots.decision_boundary(Network([3, 2], task="classification"), np.eye(3), [0, 1, 1]),
+            ValueError,
+            "decision_boundary needs a network with 2 inputs, and this one has 3",
+        ),
+        (lambda: plots.decision_boundary(REGRESSION, *DATA), ValueError, "decision_boundary needs classes"),
+        (
+            lambda: plots.decision_boundary(three_classes(), np.zeros((0, 2)), []),
+            ValueError,
+            "X of the data is empty",
+        ),
+        (lambda: plots.error_bars(NET, *CURVE), ValueError, "error_bars needs a regression, and the task of this net"),
+        (lambda: plots.error_bars(REGRESSION, *CURVE), ValueError, "error_bars draws 1 input, and this network has 4"),
+        (
+            lambda: plots.error_bars(Network([1, 2], task="regression"), *CURVE),
+            ValueError,
+            "error_bars draws 1 target, and this network has 2",
+        ),
+        (
+            lambda: plots.error_bars(Network([1, 1], task="regression"), *CURVE),
+            ValueError,
+            "error_bars needs an Ensemble, or a network with cost=\"gaussian\"; this has cost='quadratic'",
+        ),
+        (
+            lambda: plots.error_bars(Ensemble([1, 2], 2, cost="quantile(0.1, 0.9)"), *CURVE),
+            ValueError,
+            r"error_bars needs an Ensemble, or a network with cost=\"gaussian\"; this has cost='quantile",
+        ),
+        (lambda: plots.error_bars(gaussian(), [], []), ValueError, "X of the data is empty"),
+        (lambda: plots.error_bars(gaussian(), [1, 2], [1]), ValueError, "has 2 examples and y of the data has 1"),
+        (lambda: plots.error_bars(gaussian(), *CURVE, sigmas=0), ValueError, "sigmas=0 must be a finite number above"),
+        (lambda: plots.error_bars(gaussian(), *CURVE, margin=-1), ValueError, "margin=-1 must be a finite number"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(draw, error, message):
+    with pytest.raises(error, match=message):
+        draw()
+
+
+def test_without_matplotlib_it_says_what_to_install():
+    hidden = "import sys; sys.modules['matplotlib'] = None; from xpnet import plots"
+    done = subprocess.run([sys.executable, "-c", hidden], capture_output=True, text=True)
+    message = done.stderr.splitlines()[-1]
+    assert message.startswith("ImportError: xpnet.plots needs matplotlib 3.8 or newer (")
+    assert message.endswith("); install it with: pip install -e '.[plots]' in a checkout of xpnet")
+
+
+# The command
+
+
+def test_the_command_draws_the_learning_curve(tmp_path, capsys):
+    path = tmp_path / "curve.png"
+    assert main(["train", "--epochs", "2", "--hidden", "5", "--quiet", "--plot", str(path)]) == 0
+    assert capsys.readouterr().err == ""
+    assert np.ptp(imread(path)[..., :3]) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--plot", "curve.xyz"], "--plot curve.xyz must end in .png, .pdf, .svg, .jpg, which says in which format"),
+        (["--plot", "curve"], "--plot curve must end in .png"),
+        (["--plot", "no/such/folder/curve.png"], "there is no folder"),
+        (["--plot", "."], "--plot . is a folder; name a file in it"),
+        (["--plot", "curve.png", "--epochs", "0"], "--plot curve.png needs epochs to draw, and --epochs is 0"),
+    ],
+)
+def test_the_command_refuses_a_picture_before_training(words, message, capsys, monkeypatch):
+    monkeypatch.setattr(Network, "train", None)
+    assert main(["train", *words]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_the_command_says_what_to_install_before_training(capsys, monkeypatch):
+    monkeypatch.setattr(Network, "train", None)
+    monkeypatch.delitem(sys.modules, "xpnet.plots")
+    monkeypatch.delattr("xpnet.plots", raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert main(["train", "--plot", "curve.png"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("xpnet: error: --plot curve.png: xpnet.plots needs matplotlib 3.8 or newer (")
+    assert error.endswith("install it with: pip install -e '.[plots]' in a checkout of xpnet\n")
+
+
+if __name__ == "__main__":
+    BASELINES.mkdir(exist_ok=True)
+    for each in DRAW:
+        save(each, BASELINES / f"{each}.png")
