@@ -6,6 +6,7 @@ import re
 import warnings
 from typing import Any
 
+import host_cupy
 import numpy as np
 import pytest
 from helpers import PLACES
@@ -220,6 +221,13 @@ def test_on_every_backend(case, place):
     ensemble = make(TARGETS[CASES[case][1]], **parameters).fit(x, y, **given)
     assert_members(ensemble, [single.fit(x, y, **given) for single in alone(ensemble)])
     assert lies(ensemble.predict(x), place)
+
+
+@pytest.mark.few(host_cupy.NAME, every=0)  # mean and std of CuPy need a driver
+@pytest.mark.parametrize("y", ["three", "two", "numbers"])
+def test_means_and_deviations_lie_where_x_lies(y, place):
+    x, y = put(place, X), TARGETS[y]
+    ensemble = make(y, max_iter=2).fit(x, put(place, y))
     if isinstance(ensemble, MLPEnsembleRegressor):
         results = ensemble.predict(x, return_std=True)
         every = [host(member.predict(x)) for member in ensemble.estimators_]
