@@ -204,7 +204,7 @@ GRIDS: dict[str, tuple[Any, Any, dict[str, Any], list[int]]] = {
     "lists": (CLASSIFIER, ALPHAS, {"x": X.tolist(), "y": THREE.tolist(), **LOSS}, [9]),
     "sparse": (CLASSIFIER, ALPHAS, {"x": sparse.csr_matrix(X), **LOSS}, [9]),
     "columns": (CLASSIFIER, ALPHAS, {"x": sparse.csc_array(X), **LOSS}, [9]),
-    "coordinates": (CLASSIFIER, ALPHAS, {"x": sparse.coo_array(X), **LOSS}, [9]),
+    "coordinates": (CLASSIFIER, ALPHAS, {"x": sparse.coo_matrix(X), **LOSS}, [9]),
     "scaler": (PIPELINE, {"scale__with_mean": [True, False], "mlp__alpha": [1.0, 10.0]}, LOSS, [12]),
     "passthrough": (PIPELINE, {"scale": ["passthrough", MinMaxScaler()], "mlp__alpha": [1.0, 10.0]}, LOSS, [12]),
     "last step": (PIPELINE, {"mlp": [CLASSIFIER, MLPClassifier(**SMALL, activation="tanh")]}, LOSS, [3, 3]),
@@ -224,6 +224,16 @@ def test_scores_are_those_of_grid_search(case, runs):
     estimator, grid, options, together = GRIDS[case]
     search_both(estimator, grid, **options)
     assert sorted(runs) == sorted(together)
+
+
+def test_examples_have_the_dtype_of_the_network():
+    mine, other = (
+        kind(CLASSIFIER, {"dtype": ["float32", "float64"]}, cv=3, scoring="neg_log_loss").fit(X, THREE)
+        for kind in (MLPSearchCV, GridSearchCV)
+    )
+    scores, expected = (each.cv_results_["mean_test_score"] for each in (mine, other))
+    np.testing.assert_allclose(scores[1], expected[1], rtol=1e-12)
+    assert 0 < abs(scores[0] - scores[1]) < 1e-4
 
 
 def test_what_varies_is_joined_in_one_program(monkeypatch):
