@@ -50,7 +50,13 @@ def test_every_extra_that_people_are_told_to_install_exists(folder):
 def test_the_commands_that_are_tried_are_found():
     """`tools/try_installs.py` finds the README's commands, and those in the middle of a sentence."""
     commands = TOOL["find_commands"]()
-    assert {("-e", "."), ("-e", ".[test]"), ("-e", ".[docs]"), ("-e", ".[sklearn]"), ("thinc", "skorch", "keras")} <= set(commands)
+    assert {
+        ("-e", "."),
+        ("-e", ".[test]"),
+        ("-e", ".[docs]"),
+        ("-e", ".[sklearn]"),
+        ("thinc", "skorch", "keras"),
+    } <= set(commands)
     assert commands["-e", ".[docs]"] == "README.md"
 
 

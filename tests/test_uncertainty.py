@@ -313,6 +313,10 @@ def test_the_estimators_predict_standard_deviations(loss, n_targets):
     np.testing.assert_allclose(mean, np.mean(means, axis=0))
     np.testing.assert_allclose(std**2, np.var(means, axis=0) + np.mean(np.square(stds), axis=0))
     np.testing.assert_allclose((mean, std), ensemble.ensemble_.predict(X, return_std=True))
+    _, std = (
+        estimators.MLPEnsembleRegressor(n_estimators=1).set_params(max_iter=1).fit(X, y).predict(X, return_std=True)
+    )
+    assert not std.any()
     alone = estimators.MLPRegressor(**{**options, "loss": "squared_error"}).fit(X, y)
     with pytest.raises(ValueError, match=r"^return_std=True needs loss='gaussian', or an ensemble, and this estimator"):
         alone.predict(X, return_std=True)

@@ -74,20 +74,18 @@ class BaseRegressor(RegressorMixin, BaseLearner):
         check_is_fitted(self)
         view = self._networks[0].view
         distribution, xp = view.model.cost.distribution, view.xp
-        if distribution is None and len(self._networks) == 1:
+        if distribution is None and not hasattr(self, "estimators_"):
             raise ValueError(
                 f"return_std=True needs loss='gaussian', or an ensemble, and this estimator has loss={self.loss!r} and "
                 "one network; give one of the two"
             )
 
         def mean_and_std(outputs: Sequence[Array]) -> Array:
-            variance = 0.0
+            values = [view.model.cost.prediction(a, xp) for a in outputs]
+            variance = xp.var(xp.stack(values), axis=0)
             if distribution is not None:
                 scatter = [distribution.std(view.model.cost.blocks(a), xp) for a in outputs]  # type: ignore[misc]
-                variance = mean_outputs([std * std for std in scatter], xp)
-            if len(outputs) > 1:
-                values = [view.model.cost.prediction(a, xp) for a in outputs]
-                variance = variance + xp.var(xp.stack(values), axis=0)
+                variance = variance + mean_outputs([std * std for std in scatter], xp)
             return drop_single_output(xp.stack([self._mean(outputs), xp.sqrt(variance)]))
 
         both = self._predict(X, "predict", mean_and_std)
