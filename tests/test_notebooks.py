@@ -22,12 +22,12 @@ def test_a_notebook_is_stored_without_outputs(path):
     assert code
     for cell in code:
         assert (cell["outputs"], cell["execution_count"]) == ([], None), "".join(cell["source"])
-    # An editor adds which Python it used, and its own settings of cells
+    # An editor adds which Python it used, and its own settings of cells; ours are descriptions of pictures
     assert notebook["metadata"] == {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
     }
-    assert all(cell["metadata"] == {} for cell in notebook["cells"])
+    assert all(cell["metadata"].keys() <= {"mystnb"} for cell in notebook["cells"])
     assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
 
 
