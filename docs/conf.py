@@ -7,6 +7,7 @@ import importlib
 import inspect
 import re
 import runpy
+import shutil
 from io import StringIO
 from pathlib import Path
 
@@ -32,7 +33,7 @@ copyright = author
 version = release = xpnet.__version__
 
 extensions = [
-    "myst_parser",
+    "myst_nb",  # MyST, and the notebooks, which it runs
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
@@ -54,6 +55,11 @@ copybutton_prompt_is_regexp = True
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
+
+nb_execution_raise_on_error = True
+nb_execution_timeout = 120  # seconds for a cell
+nb_merge_streams = True
+nb_output_stderr = "remove"  # says which of this machine's devices cannot be used
 
 autosummary_generate = False  # the tables in api.md link to entries on the same page
 autodoc_member_order = "bysource"
@@ -189,9 +195,18 @@ def draw_pictures(app: Sphinx) -> None:
         (folder / f"{name}.svg").write_text(drawing)
 
 
+def copy_notebooks(app: Sphinx) -> None:
+    """Copy the notebooks to where Sphinx finds pages; as they hold no outputs, it runs them."""
+    folder = DOCS / "notebooks"
+    folder.mkdir(exist_ok=True)
+    for notebook in EXAMPLES.glob("*.ipynb"):
+        shutil.copy2(notebook, folder)
+
+
 def setup(app: Sphinx) -> None:
     """Connect what is above."""
     app.add_html_math_renderer("mathml", (write_formula, None), (write_formula, None))
     app.connect("builder-inited", draw_pictures)
+    app.connect("builder-inited", copy_notebooks)
     app.connect("env-check-consistency", check_complete)
     app.connect("source-read", end_blocks)
