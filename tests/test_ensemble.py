@@ -183,15 +183,15 @@ def test_no_epochs_are_no_training():
 
 def test_large_networks_are_not_all_joined():
     one_kind = dict.fromkeys(range(10))
-    assert divide(one_kind, n_weights=1 << 17, threads=1) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
-    assert divide({3: None, 5: None}, n_weights=1 << 18, threads=4) == [[3], [5]]
+    assert divide(one_kind, step_size=1 << 17, threads=1) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    assert divide({3: None, 5: None}, step_size=1 << 18, threads=4) == [[3], [5]]
 
 
 def test_networks_of_other_kinds_are_not_joined():
     kinds = {k: k % 2 for k in range(6)}
-    assert divide(kinds, n_weights=100, threads=None) == [[0, 2, 4], [1, 3, 5]]
-    assert divide(kinds, n_weights=100, threads=2) == [[0, 2, 4], [1, 3, 5]]  # both threads have a group
-    assert divide({k: k % 2 for k in range(20)}, n_weights=100, threads=2) == [
+    assert divide(kinds, step_size=100, threads=None) == [[0, 2, 4], [1, 3, 5]]
+    assert divide(kinds, step_size=100, threads=2) == [[0, 2, 4], [1, 3, 5]]  # both threads have a group
+    assert divide({k: k % 2 for k in range(20)}, step_size=100, threads=2) == [
         [0, 2, 4, 6, 8],
         [10, 12, 14, 16, 18],
         [1, 3, 5, 7, 9],

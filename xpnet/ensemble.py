@@ -517,7 +517,8 @@ class Ensemble:
             state = plans[0].optimizer.init(network.state.layers, network._to_array)
         numbers = sum(math.prod(x.shape) for x in leaves((network.state.layers, state)))
         needed = COPIES * len(self) * numbers * np.dtype(network.dtype).itemsize
-        needed += bytes_to_join(sources, kinds, model.n_weights, threads)
+        rows = max(source.batch_size(plan.batch_size) for plan, source in zip(plans, sources))
+        needed += bytes_to_join(sources, kinds, model.step_size(rows), threads)
         check_memory(self.backend, needed, f"training {len(self)} networks of {network.sizes}")
 
     # Predictions and evaluation

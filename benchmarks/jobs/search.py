@@ -57,7 +57,8 @@ def with_xpnet(folder, grid, epochs, batch_size, dtype, backend):
     from xpnet.estimators import MLPClassifier, MLPSearchCV
 
     classifier = MLPClassifier(max_iter=epochs, batch_size=batch_size, random_state=0, backend=backend)
-    return search_with(functools.partial(MLPSearchCV, classifier), grid, load(dtype))
+    jobs = 2 if backend == "numpy" else None  # every process would compile for itself
+    return search_with(functools.partial(MLPSearchCV, classifier), grid, load(dtype), n_jobs=jobs)
 
 
 def with_torch(folder, grid, epochs, batch_size, dtype):

@@ -25,6 +25,7 @@ class CuPyBackend(Eager):
 
     threads_from = None
     overhead = 30e-6
+    compiles = True
     gathered_together = 1 << 24
     operators: ClassVar[dict[str, Callable[..., Array]]] = {
         **{"add": cupy.add, "sub": cupy.subtract, "mul": cupy.multiply, "truediv": cupy.true_divide},

@@ -26,6 +26,7 @@ class JaxBackend(Backend):
 
     threads_from = None
     overhead = 2e-6
+    compiles = True
 
     def __init__(self, device: Any = None) -> None:
         self.name, self.xp, self.device = "jax", jnp, _find_device(device)

@@ -43,6 +43,7 @@ class Backend:
     # None if the library manages its own threads
     threads_from: ClassVar[int | None] = 1 << 24
     overhead: ClassVar[float] = 20e-6  # seconds that a step takes for each layer besides products, roughly
+    compiles: ClassVar[bool] = False  # whether a step with arrays of other shapes must be compiled, which takes seconds
 
     def __init__(self, name: str, xp: Namespace, device: Any = None) -> None:
         self.name = name

@@ -65,6 +65,10 @@ class Model(NamedTuple):
         """Number of weights, without biases."""
         return sum(n_out * n_in for n_out, n_in in self.shapes)
 
+    def step_size(self, rows: int) -> int:
+        """Number of weights, and of activations for some rows: a measure of the memory that a step passes over."""
+        return self.n_weights + rows * sum(self.sizes)
+
     def multiplications(self, rows: int) -> int:
         """Number of multiplications in the largest matrix product of a forward pass."""
         return rows * max(n_out * n_in for n_out, n_in in self.shapes)

@@ -36,8 +36,11 @@ from xpnet.training.loop import ChunkRunner, Task, explain_divergence
 
 # Measured with NumPy and JAX on one core of an AMD EPYC (Zen 5): larger groups gain no more, and the products of larger
 # networks take most of their time
-LARGEST = 1 << 19  # weights of the networks in a group, at most
+LARGEST = 1 << 19  # weights and activations of the networks in a group, at most
 FEWEST = 4  # networks in a group; larger networks train one after the other
+# Networks are divided anew when no more than this fraction of them is left: until then, places of those that have
+# stopped are filled, and a new division makes new programs
+REST, REST_COMPILED = 7 / 8, 1 / 2
 ROWS = 1 << 31  # of joined examples, which 32-bit indices must be able to number
 
 Results: TypeAlias = dict[int, State | Part | DivergenceError]  # by the numbers of the networks
@@ -82,11 +85,14 @@ def train_together(
         tasks = {k: task for k, loop in enumerate(loops) if (task := next(loop, None)) is not None}
         groups: list[Group] = []
         size = 0  # the number of networks when they were divided
+        largest_rest = REST_COMPILED if reader.backend.compiles else REST
         while tasks:
             before, run = {k: current(k) for k in tasks}, map if executor is None else executor.map
-            if not groups or len(tasks) <= size // 2:  # the remaining ones are spread evenly again
+            if not groups or len(tasks) <= largest_rest * size:  # the remaining ones are spread evenly again
                 size, own = len(tasks), {k: (kinds[k], layout(task.chunk)) for k, task in tasks.items()}
-                groups = [Group(numbers, reader, optimizer) for numbers in divide(own, reader.model.n_weights, threads)]
+                rows = max(task.chunk.index.shape[-1] for task in tasks.values())
+                divided = divide(own, reader.model.step_size(rows), threads)
+                groups = [Group(numbers, reader, optimizer) for numbers in divided]
                 run = map  # the first chunk runs group by group: what one of them compiles serves the others too
             results = run_groups(groups, before, tasks, run)
             yield results
@@ -258,10 +264,10 @@ def distinct_columns(parts: Sequence[Examples]) -> dict[tuple[int, int], tuple[A
     return {(id(part.x), id(part.y)): (part.x, part.y) for part in parts}
 
 
-def bytes_to_join(sources: Sequence[Source], kinds: Sequence[Hashable], n_weights: int, threads: int | None) -> int:
+def bytes_to_join(sources: Sequence[Source], kinds: Sequence[Hashable], step_size: int, threads: int | None) -> int:
     """Count the bytes of the examples that stay on the device and are joined."""
     total = 0
-    for numbers in divide(dict(enumerate(kinds)), n_weights, threads):
+    for numbers in divide(dict(enumerate(kinds)), step_size, threads):
         resident = [examples for k in numbers if (examples := resident_examples(sources[k])) is not None]
         columns = distinct_columns(resident)
         if len(columns) > 1:
@@ -374,8 +380,8 @@ def choose_group_threads(backend: Backend, threads: int | str, multiplications: 
     return 1 if large else cores
 
 
-def divide(kinds: Mapping[int, Hashable], n_weights: int, threads: int | None) -> list[list[int]]:
-    """Divide networks into groups of one kind: at least one for each thread, and none with too many weights.
+def divide(kinds: Mapping[int, Hashable], step_size: int, threads: int | None) -> list[list[int]]:
+    """Divide networks into groups of one kind: at least one for each thread, and none that is too large.
 
     Where there are several kinds, small groups are not divided for the threads.
 
@@ -383,18 +389,18 @@ def divide(kinds: Mapping[int, Hashable], n_weights: int, threads: int | None) -
     ----------
     kinds
         The kind of each network, by its number.
-    n_weights
-        Weights of a network.
+    step_size
+        `Model.step_size` for the minibatches.
     threads
         The number of threads; None for groups of any size.
 
     Examples
     --------
-    >>> divide(dict.fromkeys(range(10), "a"), n_weights=1000, threads=2)
+    >>> divide(dict.fromkeys(range(10), "a"), step_size=1000, threads=2)
     [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
-    >>> divide({0: "a", 1: "b", 2: "a", 3: "b"}, n_weights=1000, threads=2)
+    >>> divide({0: "a", 1: "b", 2: "a", 3: "b"}, step_size=1000, threads=2)
     [[0, 2], [1, 3]]
-    >>> divide({0: "a", 1: "a"}, n_weights=10**7, threads=1), divide({0: "a", 1: "a"}, n_weights=10**7, threads=None)
+    >>> divide({0: "a", 1: "a"}, step_size=10**7, threads=1), divide({0: "a", 1: "a"}, step_size=10**7, threads=None)
     ([[0], [1]], [[0, 1]])
     """
     numbers_of: dict[Hashable, list[int]] = {}
@@ -402,7 +408,7 @@ def divide(kinds: Mapping[int, Hashable], n_weights: int, threads: int | None) -
         numbers_of.setdefault(kind, []).append(k)
     if threads is None:
         return list(numbers_of.values())
-    fitting, for_each_thread = LARGEST // n_weights, ceil(len(kinds) / threads)
+    fitting, for_each_thread = LARGEST // step_size, ceil(len(kinds) / threads)
     groups = []
     for numbers in numbers_of.values():
         n = len(numbers)
