@@ -49,8 +49,11 @@ Network.load_network2(folder + "/book", backend=backend).evaluate(test_data)
 USE_EVERYTHING = """
 import importlib.util
 for module in pkgutil.walk_packages(xpnet.__path__, "xpnet."):
-    # the command would begin, and each backend needs its library
-    if not module.name.startswith(("xpnet.__main__", "xpnet.backends._", "xpnet.backends.cuda")):
+    # the command would begin, each backend needs its library, and pictures need matplotlib
+    left_out = ("xpnet.__main__", "xpnet.backends._", "xpnet.backends.cuda")
+    if importlib.util.find_spec("matplotlib") is None:
+        left_out += ("xpnet.plots",)
+    if not module.name.startswith(left_out):
         importlib.import_module(module.name)
 from xpnet.cli import main
 from xpnet.estimators import MLPClassifier, MLPRegressor

@@ -12,7 +12,7 @@ from xpnet.data.reader import as_real_array, as_rows
 from xpnet.view import View
 
 
-def gradients(view: View, x: Any, y: Any, backpropagate: Callable[..., Layers] = backward) -> Layers:
+def gradients(view: View, x: Any, y: Any, backpropagate: Callable[..., Layers] | None = None) -> Layers:
     """Compute the gradient of the mean cost over examples; see `Network.backward`.
 
     `backpropagate` takes the place of `core.backprop.backward`, to show what a mistake in it does.
@@ -20,7 +20,9 @@ def gradients(view: View, x: Any, y: Any, backpropagate: Callable[..., Layers] =
     with view.scope():
         x, y, _ = _read_batch(view, x, y)
         zs, activations = forward(view.layers, view.model.sigmas, x, view.xp)
-        return backpropagate(view.layers, view.model.sigmas, view.model.output, zs, activations, y, view.xp)
+        return (backpropagate or backward)(
+            view.layers, view.model.sigmas, view.model.output, zs, activations, y, view.xp
+        )
 
 
 def activations(view: View, x: Any) -> list[Array]:
