@@ -422,7 +422,7 @@ def replace_tables(path, tables):
     text = path.read_text(encoding="utf-8")
     for name, new in tables.items():
         pattern = rf"(<!-- workloads.py: {name} -->\n).*?(<!-- end -->)"
-        text = re.sub(pattern, lambda found, new=new: f"{found[1]}\n{new}\n{found[2]}", text, flags=re.DOTALL)
+        text = re.sub(pattern, lambda found, new=new: f"{found[1]}\n{new}\n\n{found[2]}", text, flags=re.DOTALL)
     path.write_text(text, encoding="utf-8")
 
 
