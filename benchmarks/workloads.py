@@ -31,6 +31,7 @@ from turns import ABSENT, ONE_THREAD, PAUSE
 
 FAR = 8.0  # a contender that takes more than this many times as long as xpnet is timed in the first round only
 PATIENCE = 900  # seconds until a process is ended
+DISTURBED = 0.2  # of a core that other programs use; a warning says so
 
 
 class Goal(NamedTuple):
@@ -261,9 +262,19 @@ def measure(name, job, size, options, record):
                 except RuntimeError as error:
                     failures.append(f"{job.title}: {describe(way)} failed: {error}")
 
-            measured = pool.map(attempt, random.sample(todo, len(todo)))
-            record.add(name, size is job.full, list(filter(None, measured)), failures)
+            measured = list(filter(None, pool.map(attempt, random.sample(todo, len(todo)))))
+            record.add(name, size is job.full, measured, failures)
+            if not options.quick:
+                warn_of_others(name, measured)
             rounds = record.rounds(name)
+
+
+def warn_of_others(name, measured):
+    """Say on standard error which measurements other programs have disturbed."""
+    for each in measured:
+        share = each.others / each.seconds
+        if share > DISTURBED:
+            print(f"{name}: other programs used {share:.2f} of a core beside {describe(each.way)}", file=sys.stderr)
 
 
 def choose(ways, rounds):
