@@ -31,6 +31,7 @@ from turns import ABSENT, ONE_THREAD, PAUSE
 
 FAR = 8.0  # a contender that takes more than this many times as long as xpnet is timed in the first round only
 PATIENCE = 900  # seconds until a process is ended
+DISTURBED = 0.2  # of a core that other programs use; a warning says so
 
 
 class Goal(NamedTuple):
@@ -81,11 +82,12 @@ GRID = {
 SEARCH = {"grid": GRID, "epochs": 200}
 SMALL_SEARCH = {
     "grid": {name: values[-1:] if name != "alpha" else values[:2] for name, values in GRID.items()},
-    "epochs": 20,
+    "epochs": 10,
     "batch_size": "auto",
     "dtype": "float64",
 }
 SEARCH_GOALS = [Goal("best_score", "{:.1%}", 0.92, 0.01), Goal("mean_score", "mean {:.1%}", 0.9, 0.01)]
+SMALL_SEARCH_GOALS = [Goal("best_score", "{:.1%}", 0.85, 0.02), Goal("mean_score", "mean {:.1%}", 0.85, 0.02)]
 
 JOBS = {
     "mnist": Job(
@@ -99,7 +101,7 @@ JOBS = {
         "search 24 settings × 5 folds, batches of 200, float64",
         "search",
         Size(SEARCH | {"batch_size": "auto", "dtype": "float64"}, SEARCH_GOALS),
-        Size(SMALL_SEARCH, SEARCH_GOALS),
+        Size(SMALL_SEARCH, SMALL_SEARCH_GOALS),
     ),
     "search-32": Job(
         "search 24 settings × 5 folds, batches of 32, float32",
@@ -115,7 +117,7 @@ JOBS = {
             [Goal("r2", "R² {:.3f}", 0.93, 0.01), Goal("nll", "NLL {:.3f}", -np.inf, 0.06)],
         ),
         Size(
-            {"members": 4, "epochs": 20}, [Goal("r2", "R² {:.3f}", 0.7, 0.2), Goal("nll", "NLL {:.3f}", -np.inf, 2.0)]
+            {"members": 4, "epochs": 10}, [Goal("r2", "R² {:.3f}", 0.5, 0.2), Goal("nll", "NLL {:.3f}", -np.inf, 2.0)]
         ),
     ),
     "million-rows": Job(
@@ -216,12 +218,15 @@ def list_ways(job, contenders, quick):
     return ways
 
 
-def run(job, size, way, folder):
-    """Run a job in a process of its own; raise RuntimeError with the reason if it fails."""
+def run(job, size, way, folder, shares=False):
+    """Run a job in a process of its own; raise RuntimeError with the reason if it fails.
+
+    `shares` says whether another process runs at the same time, so that one thread is better than several.
+    """
     contender, one = way
     script = str(Path(__file__).with_name("run_job.py"))
     command = [sys.executable, script, job.module, contender, str(folder), json.dumps(size.settings)]
-    environment = {**os.environ, **(ONE_THREAD if one else {})}
+    environment = {**os.environ, **(ONE_THREAD if one or shares else {})}
     options = {"capture_output": True, "text": True, "timeout": PATIENCE, "check": False, "env": environment}
     before, busy, started = os.times(), read_busy(), time.perf_counter()
     try:
@@ -257,13 +262,23 @@ def measure(name, job, size, options, record):
             def attempt(way, failures=failures):
                 time.sleep(PAUSE)
                 try:
-                    return run(job, size, way, folder)
+                    return run(job, size, way, folder, shares=options.quick)
                 except RuntimeError as error:
                     failures.append(f"{job.title}: {describe(way)} failed: {error}")
 
-            measured = pool.map(attempt, random.sample(todo, len(todo)))
-            record.add(name, size is job.full, list(filter(None, measured)), failures)
+            measured = list(filter(None, pool.map(attempt, random.sample(todo, len(todo)))))
+            record.add(name, size is job.full, measured, failures)
+            if not options.quick:
+                warn_of_others(name, measured)
             rounds = record.rounds(name)
+
+
+def warn_of_others(name, measured):
+    """Say on standard error which measurements other programs have disturbed."""
+    for each in measured:
+        share = each.others / each.seconds
+        if share > DISTURBED:
+            print(f"{name}: other programs used {share:.2f} of a core beside {describe(each.way)}", file=sys.stderr)
 
 
 def choose(ways, rounds):
@@ -422,7 +437,7 @@ def replace_tables(path, tables):
     text = path.read_text(encoding="utf-8")
     for name, new in tables.items():
         pattern = rf"(<!-- workloads.py: {name} -->\n).*?(<!-- end -->)"
-        text = re.sub(pattern, lambda found, new=new: f"{found[1]}\n{new}\n{found[2]}", text, flags=re.DOTALL)
+        text = re.sub(pattern, lambda found, new=new: f"{found[1]}\n{new}\n\n{found[2]}", text, flags=re.DOTALL)
     path.write_text(text, encoding="utf-8")
 
 
