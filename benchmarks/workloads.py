@@ -71,6 +71,7 @@ class Contender(NamedTuple):
     title: str
     modules: tuple[str, ...]  # must be installed
     threads: bool = False  # is timed with all threads and with one
+    quick: bool = True  # takes part in the small jobs of --quick
 
 
 GRID = {
@@ -147,12 +148,12 @@ CONTENDERS = {
     "xpnet-numpy": Contender("xpnet, NumPy", (), threads=True),
     "xpnet-jax": Contender("xpnet, JAX", ("jax",)),
     "xpnet-estimator": Contender("xpnet's MLPClassifier", ("sklearn",), threads=True),
-    "xpnet-gridsearch": Contender("GridSearchCV of xpnet's MLPClassifier", ("sklearn",)),
+    "xpnet-gridsearch": Contender("GridSearchCV of xpnet's MLPClassifier", ("sklearn",), quick=False),
     "xpnet-ensemble": Contender("xpnet.Ensemble, NumPy", ()),
-    "xpnet-ensemble-jax": Contender("xpnet.Ensemble, JAX", ("jax",)),
+    "xpnet-ensemble-jax": Contender("xpnet.Ensemble, JAX", ("jax",), quick=False),
     "sklearn": Contender("scikit-learn", ("sklearn",), threads=True),
     "torch": Contender("PyTorch", ("torch",), threads=True),
-    "skorch": Contender("skorch", ("torch", "skorch"), threads=True),
+    "skorch": Contender("skorch", ("torch", "skorch"), threads=True, quick=False),
     "keras": Contender("Keras on JAX", ("jax", "keras")),
 }
 
@@ -209,7 +210,7 @@ def list_ways(job, contenders, quick):
     module = load_module(job)
     ways = []
     for name in module.CONTENDERS:
-        if name in contenders and not find_missing(job, name):
+        if name in contenders and (CONTENDERS[name].quick or not quick) and not find_missing(job, name):
             both = CONTENDERS[name].threads and name not in module.PROCESSES
             if not (both and quick):
                 ways.append((name, False))
