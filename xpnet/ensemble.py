@@ -112,8 +112,8 @@ class Ensemble:
     ) -> None:
         members, units = count("members", members, 1), arguments.parse_sizes(sizes)
         backend, dtype = get_backend(backend, device), arguments.parse_dtype(dtype)
-        parameters = sum(n_out * (n_in + 1) for n_in, n_out in pairwise(units))
-        check_memory(backend, members * parameters * np.dtype(dtype).itemsize, f"{members} networks of {units}")
+        needed = members * count_parameters(units) * np.dtype(dtype).itemsize
+        check_memory(backend, needed, f"{members} networks of {units}")
         settings: dict[str, Any] = {
             "activation": activation,
             "output_activation": output_activation,
@@ -921,6 +921,17 @@ def check_alike(networks: Sequence[Any]) -> None:
             raise ValueError(
                 f"networks {k} and 0 have activations or costs of the same names that differ; give the same"
             )
+
+
+def count_parameters(sizes: Sequence[int]) -> int:
+    """Count the weights and biases of a network.
+
+    Examples
+    --------
+    >>> count_parameters([3, 4, 2])
+    26
+    """
+    return sum(n_out * (n_in + 1) for n_in, n_out in pairwise(sizes))
 
 
 def find_memory() -> int | None:

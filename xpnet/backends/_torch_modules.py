@@ -179,7 +179,7 @@ def take_sequential_apart(module: Any) -> list[Part]:
     TypeError
         If it is no nn.Sequential, or has a `forward` of its own.
     ValueError
-        If it has a layer that a network has not; the message names it.
+        If it has a layer that networks do not support; the message names it.
     """
     if not _is_plain(module):
         raise TypeError(

@@ -16,6 +16,7 @@ from xpnet.estimators.architecture import Architecture, choose_backend
 from xpnet.estimators.fitted import Fitted, read_features
 from xpnet.estimators.inputs import (
     CheckedData,
+    FitArguments,
     FitData,
     check_kind,
     naming,
@@ -64,16 +65,7 @@ class BaseLearner(Parameters, BaseEstimator):
         """The networks that it was fitted with."""
         raise NotImplementedError
 
-    def _fit(
-        self: Self,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
-        *,
-        validation: tuple[Any, Any, Any] = (None, None, None),
-        classes: Any = None,
-        partial: bool = False,
-    ) -> Self:
+    def _fit(self: Self, arguments: FitArguments) -> Self:
         """Fit. Nothing of the estimator changes before the last line."""
         raise NotImplementedError
 
@@ -125,7 +117,7 @@ class BaseLearner(Parameters, BaseEstimator):
             If a parameter, X or y is wrong, or weights become infinite or NaN; the estimator is then unchanged. With
             `early_stopping`, such weights only end training, with a warning.
         """
-        return self._fit(X, y, sample_weight, validation=(X_val, y_val, sample_weight_val))
+        return self._fit(FitArguments(X, y, sample_weight, (X_val, y_val, sample_weight_val)))
 
     def _start_network(
         self, data: FitData, settings: Settings, previous: Fitted | None, random_state: np.random.RandomState
@@ -135,18 +127,10 @@ class BaseLearner(Parameters, BaseEstimator):
             return previous.network.copy()
         return fitting.start_network(self._architecture, data, previous, random_state)
 
-    def _check(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
-        validation: tuple[Any, Any, Any],
-        classes: Any,
-        settings: Settings,
-        previous: Fitted | None,
-    ) -> FitData:
+    def _check(self, arguments: FitArguments, settings: Settings, previous: Fitted | None) -> FitData:
         """Check the arguments of a fit."""
-        partial, validates = settings.partial, _has_validation(*validation)
+        X, y, sample_weight, validation, classes, partial = arguments
+        validates = _has_validation(*validation)
         if validates and settings.descent is None:
             raise ValueError(
                 "X_val is for solvers that train epoch by epoch, which lbfgs does not; leave it out, or give "

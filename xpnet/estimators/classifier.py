@@ -16,6 +16,7 @@ from xpnet.core.arrays import Array
 from xpnet.estimators import exchange
 from xpnet.estimators.base import BaseLearner, has_epochs, mean_outputs
 from xpnet.estimators.fitted import read_attributes
+from xpnet.estimators.inputs import FitArguments
 from xpnet.estimators.labels import BINARY, MULTICLASS, MULTILABEL, Labels, is_multilabel, learn_labels
 from xpnet.estimators.perceptron import BasePerceptron
 from xpnet.estimators.places import to_host
@@ -54,7 +55,7 @@ class BaseClassifier(ClassifierMixin, BaseLearner):
         """
         if classes is None and not self.__sklearn_is_fitted__() and not is_multilabel(to_host(y)):
             raise ValueError("classes must be passed on the first call to partial_fit.")
-        return self._fit(X, y, sample_weight, classes=classes, partial=True)
+        return self._fit(FitArguments(X, y, sample_weight, classes=classes, partial=True))
 
     def predict(self, X: Any) -> Any:
         """Predict the class of each example, or its labels.

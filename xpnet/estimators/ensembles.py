@@ -10,15 +10,15 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from xpnet.checks import count, warn, yes_or_no
-from xpnet.core.arrays import Array, Namespace, count_bytes, leaves
+from xpnet.core.arrays import Array, count_bytes, leaves
 from xpnet.data.weights import check_some_weight
-from xpnet.ensemble import Ensemble, check_memory, copies_for_each
+from xpnet.ensemble import Ensemble, check_memory, copies_for_each, mean_and_std
 from xpnet.estimators import fitting
 from xpnet.estimators.base import BaseLearner
 from xpnet.estimators.classifier import BaseClassifier, MLPClassifier
 from xpnet.estimators.fitted import Fitted, read_attributes
 from xpnet.estimators.fitting import Fit, FitSources
-from xpnet.estimators.inputs import FitData
+from xpnet.estimators.inputs import FitArguments, FitData
 from xpnet.estimators.perceptron import BasePerceptron
 from xpnet.estimators.places import backend_of
 from xpnet.estimators.regressor import BaseRegressor, MLPRegressor
@@ -78,21 +78,13 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
         new._home = backend_of(X)
         return new
 
-    def _fit(
-        self: Self,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
-        *,
-        validation: tuple[Any, Any, Any] = (None, None, None),
-        classes: Any = None,
-        partial: bool = False,
-    ) -> Self:
+    def _fit(self: Self, arguments: FitArguments) -> Self:
+        partial = arguments.partial
         settings = parse_settings(self, partial=partial)
         yes_or_no("bootstrap", self.bootstrap)
         members = self._start_members(continues=(partial or self.warm_start) and self.__sklearn_is_fitted__())
         previous = [read_attributes(vars(member)) if hasattr(member, "network_") else None for member in members]
-        data = self._check(X, y, sample_weight, validation, classes, settings, previous[0])
+        data = self._check(arguments, settings, previous[0])
         fits = self._prepare(members, previous, data, partial=partial)
         try:
             errors = train_together(fits)
@@ -230,7 +222,7 @@ class MLPEnsembleClassifier(BaseClassifier, BaseEnsemble):
 
         def summarize(outputs: Sequence[Array]) -> Array:
             xp = self._networks[0].backend.xp
-            return _mean_and_std([self._probabilities([a]) for a in outputs], xp)
+            return xp.stack(mean_and_std(xp.stack([self._probabilities([a]) for a in outputs]), xp))
 
         both = self._predict(X, "predict_proba", summarize)
         return both[0, ...], both[1, ...]
@@ -266,6 +258,7 @@ class MLPEnsembleRegressor(BaseRegressor, BaseEnsemble):
     """
 
     _member = MLPRegressor
+    _has_spread = True
 
 
 def _resample(source: RowSource, random_state: np.random.RandomState) -> RowSource:
@@ -276,9 +269,3 @@ def _resample(source: RowSource, random_state: np.random.RandomState) -> RowSour
     if weight is not None:
         check_some_weight(float(weight.max()), "a bootstrap sample")
     return drawn
-
-
-def _mean_and_std(outputs: Sequence[Array], xp: Namespace) -> Array:
-    """Stack mean and standard deviation over the networks."""
-    stacked = xp.stack(list(outputs))
-    return xp.stack([xp.mean(stacked, axis=0), xp.std(stacked, axis=0)])

@@ -5,7 +5,7 @@ import math
 import pickle
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from itertools import groupby, pairwise
+from itertools import groupby
 from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
@@ -16,12 +16,12 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, check_random_state
 
-from xpnet.ensemble import COPIES, find_memory
+from xpnet.ensemble import COPIES, count_parameters, find_memory
 from xpnet.estimators import fitting
 from xpnet.estimators.architecture import parse_hidden_sizes
 from xpnet.estimators.fitted import Fitted
 from xpnet.estimators.fitting import Fit
-from xpnet.estimators.inputs import FitData
+from xpnet.estimators.inputs import FitArguments, FitData
 from xpnet.estimators.perceptron import BasePerceptron
 from xpnet.estimators.settings import parse_settings
 from xpnet.estimators.together import group_by_structure, train_together
@@ -230,8 +230,8 @@ def prepare(job: Job, folds: Folds, shared: dict[Any, Any]) -> Prepared:
         transformers, X = share(key, lambda: (first, first.fit_transform(X, y)))
     settings, random_state = parse_settings(perceptron, partial=False), check_random_state(perceptron.random_state)
     key = (*key, describe([getattr(perceptron, name, None) for name in OF_DATA]))
-    arguments = (X, y, sample_weight, (None, None, None), None, settings, None)
-    data: FitData = share(("data", *key), lambda: perceptron._check(*arguments))
+    arguments = FitArguments(X, y, sample_weight)
+    data: FitData = share(("data", *key), lambda: perceptron._check(arguments, settings, None))
     network = perceptron._start_network(data, settings, None, random_state)
     sources = share(("sources", *key), lambda: fitting.make_sources(data, network.view.reader))
     return Prepared(fitting.prepare(network, settings, data, sources, None, random_state), data, job, transformers)
@@ -278,8 +278,7 @@ def slice_candidates(
             units = [n_in, *parse_hidden_sizes(perceptron.hidden_layer_sizes)]
         except ValueError:  # the fit will fail
             units = [n_in]
-        weights = sum(n_out * (n_before + 1) for n_before, n_out in pairwise(units))
-        bytes_of_candidate = 8.0 * COPIES * weights * len(folds.rows)
+        bytes_of_candidate = 8.0 * COPIES * count_parameters(units) * len(folds.rows)
         if memory is not None and i > start and needed + bytes_of_candidate > memory / 2:
             yield candidates[start:i]
             start, needed = i, 0.0

@@ -52,6 +52,17 @@ class CheckedData(NamedTuple):
         return 1.0 if weight is None else float(weight.max())
 
 
+class FitArguments(NamedTuple):
+    """The arguments of a fit, as the user gave them."""
+
+    X: Any
+    y: Any
+    sample_weight: Any = None
+    validation: tuple[Any, Any, Any] = (None, None, None)  # X, y and sample_weight
+    classes: Any = None  # of `partial_fit`
+    partial: bool = False  # whether it is a call of `partial_fit`
+
+
 class FitData(NamedTuple):
     """The checked arguments of a fit."""
 

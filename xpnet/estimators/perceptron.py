@@ -13,7 +13,7 @@ from xpnet.estimators import fitting
 from xpnet.estimators.architecture import ACTIVATION_NAMES
 from xpnet.estimators.base import BaseLearner
 from xpnet.estimators.fitted import ATTRIBUTES, Fitted, read_attributes, write_attributes
-from xpnet.estimators.inputs import validate_inputs
+from xpnet.estimators.inputs import FitArguments, validate_inputs
 from xpnet.estimators.places import backend_of, is_foreign, move_to, same_place
 from xpnet.estimators.settings import parse_settings
 from xpnet.network import Network
@@ -31,18 +31,9 @@ class BasePerceptron(BaseLearner):
     def _networks(self) -> Sequence[Network]:
         return [self.network_]
 
-    def _fit(
-        self: Self,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
-        *,
-        validation: tuple[Any, Any, Any] = (None, None, None),
-        classes: Any = None,
-        partial: bool = False,
-    ) -> Self:
-        settings, previous = parse_settings(self, partial=partial), self._previous(partial)
-        data = self._check(X, y, sample_weight, validation, classes, settings, previous)
+    def _fit(self: Self, arguments: FitArguments) -> Self:
+        settings, previous = parse_settings(self, partial=arguments.partial), self._previous(arguments.partial)
+        data = self._check(arguments, settings, previous)
         random_state = check_random_state(self.random_state)
         network = self._start_network(data, settings, previous, random_state)
         sources = fitting.make_sources(data, network.view.reader)

@@ -15,6 +15,7 @@ from xpnet.core.arrays import Array
 from xpnet.estimators import exchange
 from xpnet.estimators.base import BaseLearner, has_epochs, mean_outputs
 from xpnet.estimators.fitted import read_attributes
+from xpnet.estimators.inputs import FitArguments
 from xpnet.estimators.labels import Labels
 from xpnet.estimators.perceptron import BasePerceptron
 from xpnet.estimators.problems import Regression
@@ -31,6 +32,7 @@ class BaseRegressor(RegressorMixin, BaseLearner):
     activation: Any = "relu"
 
     _numeric: ClassVar[bool] = True
+    _has_spread: ClassVar[bool] = False  # whether there are several networks, which disagree
 
     @available_if(has_epochs)
     def partial_fit(self: Self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -46,7 +48,7 @@ class BaseRegressor(RegressorMixin, BaseLearner):
         self
             The fitted estimator.
         """
-        return self._fit(X, y, sample_weight, partial=True)
+        return self._fit(FitArguments(X, y, sample_weight, partial=True))
 
     def predict(self, X: Any, return_std: bool = False) -> Any:
         """Predict numbers.
@@ -74,7 +76,7 @@ class BaseRegressor(RegressorMixin, BaseLearner):
         check_is_fitted(self)
         view = self._networks[0].view
         distribution, xp = view.model.cost.distribution, view.xp
-        if distribution is None and not hasattr(self, "estimators_"):
+        if distribution is None and not self._has_spread:
             raise ValueError(
                 f"return_std=True needs loss='gaussian', or an ensemble, and this estimator has loss={self.loss!r} and "
                 "one network; give one of the two"

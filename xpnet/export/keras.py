@@ -76,8 +76,8 @@ def from_keras(
     TypeError
         If neither a Sequential model nor a list of arrays is given.
     ValueError
-        If the model has a layer or an activation that a network has not; the message names the layer's number and
-        kind.
+        If the model has a layer or an activation that networks do not support; the message names the layer's number
+        and kind.
 
     Examples
     --------

@@ -215,8 +215,8 @@ FORMS: dict[Any, Callable[[Graph, Activation, Symbol], Symbol]] = {
     softmax.value: _operator("Softmax", axis=-1),
     identity.value: lambda graph, sigma, z: z,
 }
-# In float32 alone: onnxruntime has no Elu, Selu, Softplus and Erf in float64, and 1.20 makes z · sigmoid(z) an operator
-# that it has not; and the attributes of operators are float32
+# For float32 only: in float64, onnxruntime does not implement Elu, Selu, Softplus and Erf, nor, in version 1.20, the
+# operator into which it fuses z · sigmoid(z). Besides, operators store their attributes in float32
 SINGLE_FORMS: dict[Any, Callable[[Graph, Activation, Symbol], Symbol]] = {
     type(leaky_relu.value): _add_leaky_relu,
     type(elu.value): _add_elu,  # and SELU

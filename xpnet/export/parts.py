@@ -90,7 +90,7 @@ def put_together(parts: Iterable[Part], source: str, **settings: Any) -> Network
 
 
 class _Plan:
-    """What the parts that were seen so far ask of a network."""
+    """Collects the settings of a network while its parts are read in order."""
 
     def __init__(self, source: str) -> None:
         self.source = source

@@ -90,7 +90,7 @@ def from_torch(
     TypeError
         If `module` is not an nn.Sequential.
     ValueError
-        If it has a layer that a network has not; the message names the layer's number and kind.
+        If it has a layer that networks do not support; the message names the layer's number and kind.
 
     Examples
     --------
