@@ -1,5 +1,7 @@
 """The claims on MNIST: the notebook's last cell, the book's result, and the agreement of backends over an epoch."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from helpers import GPU, PLACES, marked
@@ -43,7 +45,8 @@ def test_the_notebooks_last_cell(notebook_data, capsys):
 
     assert len(capsys.readouterr().out.splitlines()) == 20
     assert net.evaluate(test_data) == net.history["test_correct"][-1]
-    assert net.accuracy(test_data) > 0.2  # any seed; twice as good as guessing
+    costs = net.history["cost"]
+    assert all(later < earlier for earlier, later in pairwise(costs)), costs  # whatever the seed, at so small a rate
 
 
 @pytest.mark.slow
