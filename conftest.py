@@ -6,8 +6,8 @@ from importlib.util import find_spec
 OPTIONAL = {f"xpnet/backends/_{name}.py": (name,) for name in ("cupy", "torch", "jax")}
 OPTIONAL |= {"xpnet/backends/cuda": ("cupy",), "xpnet/backends/_torch_modules.py": ("torch",)}
 OPTIONAL |= {"xpnet/export/torch.py": ("torch",), "xpnet/export/onnx.py": ("onnx",)}
-OPTIONAL |= {"docs/export.md": ("onnx", "onnxruntime", "torch")}
-OPTIONAL |= dict.fromkeys(("xpnet/plots.py", "tests/test_plots.py", "docs/pictures.md"), ("matplotlib",))
+OPTIONAL |= {"docs/use/export.md": ("onnx", "onnxruntime", "torch")}
+OPTIONAL |= dict.fromkeys(("xpnet/plots.py", "tests/test_plots.py", "docs/use/pictures.md"), ("matplotlib",))
 MISSING = {path: name for path, names in OPTIONAL.items() for name in names if find_spec(name) is None}
 
 collect_ignore = ["docs/conf.py", "tests/host_cupy", *MISSING]  # the second replaces CuPy: it is no test

@@ -1,7 +1,7 @@
 """The training calls of the book's chapters 1 to 3: our results, mean and spread over seeds, beside the book's.
 
 Runs the lines of `RUNS` as they stand there, on MNIST. Results are kept in a file, so that calls can be measured one
-after the other; from them, `--page` writes the table of docs/book.md and draws its figures.
+after the other; from them, `--page` writes the table of docs/learn/book.md and draws its figures.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from xpnet import DivergenceError, book
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "book_results.json"
-PAGE = ROOT / "docs" / "book.md"
+PAGE = ROOT / "docs" / "learn" / "book.md"
 FIGURES = ROOT / "docs" / "figures"
 BEGIN, END = "<!-- written by benchmarks/book.py -->", "<!-- end of the results -->"
 MISSING = "not measured yet"

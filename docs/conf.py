@@ -61,13 +61,13 @@ nb_execution_timeout = 120  # seconds for a cell
 nb_merge_streams = True
 nb_output_stderr = "remove"  # says which of this machine's devices cannot be used
 
-autosummary_generate = False  # the tables in api.md link to entries on the same page
+autosummary_generate = False  # the tables in reference/api.md link to entries on the same page
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 numpydoc_show_class_members = False
 
-# Modules of public names: every name in their __all__ has an entry in api.md
+# Modules of public names: every name in their __all__ has an entry in reference/api.md
 PUBLIC = ("activations", "book", "costs", "datasets", "estimators", "metrics", "mutations", "plots")
 # Internal modules with an entry for every class and function
 DOCUMENTED = (
@@ -149,8 +149,8 @@ def draw_search() -> Figure:
 
 
 def draw_from_page(name: str) -> Figure:
-    """Return the figure of that name, which the examples of pictures.md draw."""
-    return run_page("pictures.md")[name]
+    """Return the figure of that name, which the examples of use/pictures.md draw."""
+    return run_page("use/pictures.md")[name]
 
 
 # file -> function that draws the picture, and a description of it

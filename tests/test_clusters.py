@@ -1,6 +1,6 @@
 """Searches on clusters: by joblib's own workers, and by Dask on a cluster of two processes.
 
-A worker that is killed, data that are sent once, and threads that do not crowd the cores: what docs/clusters.md says
+A worker that is killed, data that are sent once, and threads that do not crowd the cores: what docs/use/clusters.md says
 about these is shown here.
 """
 
@@ -30,7 +30,7 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from xpnet.backends.threads import VARIABLES
 from xpnet.estimators import MLPSearchCV
 
-PAGE = Path(__file__).parents[1] / "docs" / "clusters.md"
+PAGE = Path(__file__).parents[1] / "docs" / "use" / "clusters.md"
 PROGRAMS = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
 DASK_PROGRAM, MEMORY_PROGRAM = (program for program in PROGRAMS if "__main__" in program)
 SEARCHES = [GridSearchCV, MLPSearchCV]  # kinds of search that must all do what this module says

@@ -41,7 +41,10 @@ def extras(text):
 
 @pytest.mark.parametrize("folder", ["", "docs", "benchmarks", "examples", "xpnet"])
 def test_every_extra_that_people_are_told_to_install_exists(folder):
-    files = [*(ROOT / folder).glob("*.md"), *((ROOT / folder).rglob("*.py") if folder else [])]
+    files = [
+        *(ROOT.glob("*.md") if not folder else (ROOT / folder).rglob("*.md")),
+        *((ROOT / folder).rglob("*.py") if folder else []),
+    ]
     named = {name: str(file) for file in files for name in extras(file.read_text())}
     assert named
     assert {name: file for name, file in named.items() if name not in EXTRAS} == {}
@@ -60,7 +63,7 @@ def test_the_commands_that_are_tried_are_found():
     assert commands["-e", ".[docs]"] == "README.md"
 
 
-@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: page.name)
 def test_a_page_whose_examples_need_an_extra_begins_with_its_command(page):
     text = page.read_text()
     code = "\n".join(re.findall(r"```(?:pycon|python)\n(.*?)```", text, re.DOTALL))
@@ -81,7 +84,7 @@ def read_table(page, heading):
 
 
 def test_the_ratios_on_the_first_page_are_those_that_were_measured():
-    head, _, *rows = read_table("performance.md", "ratio of times (quartiles)")
+    head, _, *rows = read_table("understand/performance.md", "ratio of times (quartiles)")
     measured = {(name, network): cell for name, *cells in rows for network, cell in zip(head[1:], cells, strict=True)}
     head, _, *rows = read_table("index.md", "network")
     shown = {

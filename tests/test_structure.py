@@ -192,8 +192,8 @@ def test_the_public_names_are_there():
 
 
 def test_the_page_on_architecture_names_what_is_there():
-    """Every module and folder that docs/architecture.md names."""
-    page = (ROOT / "docs" / "architecture.md").read_text()
+    """Every module and folder that docs/understand/architecture.md names."""
+    page = (ROOT / "docs" / "understand" / "architecture.md").read_text()
     named = set(re.findall(r"[`\"]((?:\w+/)*\w+\.py|(?:\w+/)+)[`\"]", page))
     assert len(named) > 30
     folders = ["", *(f"{path.parent.relative_to(PACKAGE)}/" for path in PACKAGE.rglob("__init__.py"))]

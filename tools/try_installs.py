@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("*.md", "docs/*.md", "benchmarks/*.md", "examples/*.py", "examples/*.ipynb")
+PAGES = ("*.md", "docs/**/*.md", "benchmarks/*.md", "examples/*.py", "examples/*.ipynb")
 
 
 def find_commands() -> dict[tuple[str, ...], str]:
