@@ -1,7 +1,7 @@
 """Searches on clusters: by joblib's own workers, and by Dask on a cluster of two processes.
 
-A worker that is killed, data that are sent once, and threads that do not crowd the cores: what docs/use/clusters.md says
-about these is shown here.
+A worker that is killed, data that are sent once, and threads that do not crowd the cores: what docs/use/clusters.md
+says about these is shown here.
 """
 
 import os
