@@ -18,7 +18,7 @@ from sklearn import neural_network as theirs
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_digits, make_classification
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
-from sklearn.metrics import mean_poisson_deviance, roc_auc_score
+from sklearn.metrics import accuracy_score, mean_poisson_deviance, r2_score, roc_auc_score
 
 from xpnet import (
     L1,
@@ -37,6 +37,8 @@ from xpnet import (
 )
 from xpnet import estimators as ours
 from xpnet.core.activations import relu
+from xpnet.estimators.labels import Labels
+from xpnet.estimators.problems import Classification, Regression
 from xpnet.training.callbacks import Progress
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -47,6 +49,7 @@ PARITY, SEVERAL = DIGIT % 2, np.stack([DIGIT > 4, DIGIT % 2, DIGIT % 3 == 0], ax
 XR, TARGET = (part[:200] for part in load_diabetes(return_X_y=True))
 XR, TARGET = 10 * XR, TARGET / 100
 WEIGHT = np.random.default_rng(0).uniform(0.0, 2.0, len(X))
+CLASSES, NUMBERS = Classification(Labels(np.arange(3), "multiclass"), "log_loss", None), Regression(1, "squared_error")
 SMALL = {"hidden_layer_sizes": (12,), "max_iter": 6, "batch_size": 50, "random_state": 0}
 
 CLASSIFIERS: list[Any] = [
@@ -1152,3 +1155,24 @@ def test_ctrl_c_while_results_are_assigned_leaves_the_earlier_fit_or_the_new_one
         else:
             break
     assert k > 50
+
+
+@pytest.mark.parametrize("weight", [None, np.array([0.0, 1.0, 0.5, 2.0])], ids=["equal", "weighted"])
+@pytest.mark.parametrize(
+    ("problem", "y", "a"),
+    [
+        (CLASSES, [0, 1, 2, 1], [0, 1, 1, 1]),
+        (CLASSES, [[0, 1], [1, 1], [0, 0], [1, 0]], [[0, 1], [1, 0], [0, 0], [0, 0]]),
+        (NUMBERS, [1.0, 2.0, 4.0, 3.0], [1.5, 2.0, 3.0, 2.5]),
+        (NUMBERS, [[1.0, 5.0, 2.0], [2.0, 5.0, 2.0], [4.0, 5.0, 2.0], [3.0, 5.0, 2.0]], np.full((4, 3), 2.0)),
+    ],
+    ids=["classes", "labels", "numbers", "several numbers, some constant"],
+)
+def test_scores_are_those_of_scikit_learn(problem, y, a, weight):
+    y, a = np.asarray(y), np.asarray(a)
+    expected = (r2_score if problem is NUMBERS else accuracy_score)(y, a, sample_weight=weight)
+    assert problem.score(y, a, weight) == pytest.approx(expected, rel=1e-12)
+
+
+def test_one_example_has_no_r2():
+    assert np.isnan(NUMBERS.score(np.array([1.0]), np.array([2.0])))
