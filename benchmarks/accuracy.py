@@ -60,16 +60,17 @@ def main():
     args = parser.parse_args()
     threads = os.environ.get("OPENBLAS_NUM_THREADS", "all")
     print(f"{machine()}; BLAS threads: {threads}; seeds 0 to {args.seeds - 1}.\n")
-    print("| `xpnet train` with | accuracy, mean | lowest | highest | documented | seconds, median |")
+    print("| recipe | accuracy, mean | lowest | highest | documented | seconds, median |")
     print("| --- | --- | --- | --- | --- | --- |", flush=True)
     failed = False
-    for recipe in (RECIPES[name] for name in args.recipes):
+    for name in args.recipes:
+        recipe = RECIPES[name]
         options = f"{recipe.options} {args.options}".strip()
         accuracies, seconds = zip(*(run(options, seed) for seed in range(args.seeds)), strict=True)
         mean = np.mean(accuracies)
         failed = failed or mean < recipe.claim
         print(
-            f"| {f'`{options}`' if options else 'no options'} | **{mean:.2f} %** | {min(accuracies):.2f} % | "
+            f"| `{name}` | **{mean:.2f} %** | {min(accuracies):.2f} % | "
             f"{max(accuracies):.2f} % | {recipe.claim} % | {np.median(seconds):.1f} |",
             flush=True,
         )

@@ -1,7 +1,7 @@
 """Searches on clusters: by joblib's own workers, and by Dask on a cluster of two processes.
 
-A worker that is killed, data that are sent once, and threads that do not crowd the cores: what docs/use/clusters.md
-says about these is shown here.
+A worker that is killed, data that are sent once, and threads that do not crowd the cores: what docs/use/parallel.md and
+docs/use/clusters.md say about these is shown here.
 """
 
 import os
@@ -30,9 +30,17 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from xpnet.backends.threads import VARIABLES
 from xpnet.estimators import MLPSearchCV
 
-PAGE = Path(__file__).parents[1] / "docs" / "use" / "clusters.md"
-PROGRAMS = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-DASK_PROGRAM, MEMORY_PROGRAM = (program for program in PROGRAMS if "__main__" in program)
+PAGES = Path(__file__).parents[1] / "docs" / "use"
+
+
+def find_program(page):
+    """Return the only example of a page that is a whole program."""
+    examples = re.findall(r"```python\n(.*?)```", (PAGES / page).read_text(), re.DOTALL)
+    (program,) = (example for example in examples if "__main__" in example)
+    return program
+
+
+DASK_PROGRAM, MEMORY_PROGRAM = find_program("clusters.md"), find_program("parallel.md")
 SEARCHES = [GridSearchCV, MLPSearchCV]  # kinds of search that must all do what this module says
 needs_dask = pytest.mark.needs("distributed")
 DASK = pytest.param("dask", marks=[needs_dask, pytest.mark.slow])
@@ -280,7 +288,7 @@ def test_workers_of_loky_share_the_cores(loky, make_search, tmp_path):
     assert {*threads.values()} == {max(joblib.cpu_count() // 2, 1)}
 
 
-# The programs of the page
+# The programs of the pages
 
 
 @needs_dask
