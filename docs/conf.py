@@ -61,13 +61,13 @@ nb_execution_timeout = 120  # seconds for a cell
 nb_merge_streams = True
 nb_output_stderr = "remove"  # says which of this machine's devices cannot be used
 
-autosummary_generate = False  # the tables in reference/api.md link to entries on the same page
+autosummary_generate = False  # the tables in reference/api.md link to entries on the other pages
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 numpydoc_show_class_members = False
 
-# Modules of public names: every name in their __all__ has an entry in reference/api.md
+# Modules of public names: every name in their __all__ has an entry in a page of reference/
 PUBLIC = ("activations", "book", "costs", "datasets", "estimators", "metrics", "mutations", "plots")
 # Internal modules with an entry for every class and function
 DOCUMENTED = (
