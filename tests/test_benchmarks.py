@@ -191,8 +191,10 @@ def test_every_call_of_the_book_runs(capsys):
 def test_the_page_has_the_results_of_the_calls():
     page = book.PAGE.read_text()
     assert book.write_table(json.loads(book.RESULTS.read_text())) in page
-    for name in re.findall(r"\(figures/(.+)\)", page):
-        assert (book.FIGURES / name).exists()
+    figures = re.findall(r"!\[.+\]\((.+)\)", page)
+    assert figures
+    for figure in figures:
+        assert (book.PAGE.parent / figure).exists()
 
 
 def test_curves_are_read_from_the_lines_of_the_book():
