@@ -450,7 +450,8 @@ def show_short(rows, contender):
     if contender not in rows:
         return ABSENT
     row = rows[contender]
-    return f"{row.seconds:.1f} s" if contender.startswith("xpnet") else f"{np.median(row.ratios):.1f}×"
+    seconds = f"{row.seconds:.1f}\N{NO-BREAK SPACE}s"
+    return seconds if contender.startswith("xpnet") else f"{np.median(row.ratios):.1f}×"
 
 
 def parse(arguments=None):

@@ -128,10 +128,8 @@ def run_page(name: str) -> dict[str, object]:
 
 
 def draw_first_page() -> Figure:
-    """Run the example of the first page, which draws a learning curve."""
-    figure = run_page("index.md")["ax"].figure
-    figure.set_size_inches(*SIZE)
-    return figure
+    """Run the example of the first page, which draws the activations for a digit."""
+    return run_page("index.md")["figure"]
 
 
 def draw_error_bars() -> Figure:
@@ -155,7 +153,7 @@ def draw_from_page(name: str) -> Figure:
 
 # file -> function that draws the picture, and a description of it
 PICTURES = {
-    "learning-curve": (draw_first_page, "Accuracy on the training and test images after each of the ten epochs"),
+    "first-page": (draw_first_page, "The pixels of a nine, cells for thirty hidden units, and a long bar at the output 9"),
     "error-bars": (draw_error_bars, "A curve that networks have learnt; its error bars are wide where examples lack"),
     "search": (draw_search, "Accuracy for each pair of a learning rate and an alpha"),
 }
