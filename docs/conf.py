@@ -153,7 +153,7 @@ def draw_from_page(name: str) -> Figure:
 
 # file -> function that draws the picture, and a description of it
 PICTURES = {
-    "first-page": (draw_first_page, "The pixels of a nine, cells for thirty hidden units, and a long bar at the output 9"),
+    "first-page": (draw_first_page, "The pixels of a nine, cells for thirty hidden units, and a long bar at output 9"),
     "error-bars": (draw_error_bars, "A curve that networks have learnt; its error bars are wide where examples lack"),
     "search": (draw_search, "Accuracy for each pair of a learning rate and an alpha"),
 }
