@@ -100,10 +100,11 @@ def report(results, args, where):
 
 
 def shorten(networks, lines):
-    """Make a table of the ratios in `SHORT` without their quartiles, with a row per network."""
+    """Make a table of the ratios in `SHORT` without their quartiles, with a row per network, for a page of Sphinx."""
     cells = {name: [cell.split()[0].strip("*") for cell in cells] for name, *cells in lines}
     rows = [[network, *row] for network, *row in zip(networks, *(cells[ratio] for ratio in SHORT.values()))]
-    return format_table(["network", *SHORT], rows, right=range(1, 1 + len(SHORT)))
+    table = format_table(["network", *SHORT], rows, right=range(1, 1 + len(SHORT)))
+    return f"```{{table}}\n:class: ratios\n\n{table}\n```"  # style.css: no line ends within a network
 
 
 def print_report(results, args, where):

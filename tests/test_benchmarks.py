@@ -314,10 +314,10 @@ def test_times_and_ratios_of_training_go_into_pages(tmp_path):
     page.write_text("<!-- peers.py: book, one thread, short -->\n<!-- end -->\n<!-- peers.py: book -->\n<!-- end -->\n")
     replace_tables(page, "peers.py", tables)
     assert page.read_text() == (
-        "<!-- peers.py: book, one thread, short -->\n\n"
+        "<!-- peers.py: book, one thread, short -->\n\n```{table}\n:class: ratios\n\n"
         "| network | NumPy by hand | JAX by hand | PyTorch by hand | PyTorch, autograd | scikit-learn |\n"
         "| --- | ---: | ---: | ---: | ---: | ---: |\n"
-        f"| {ROW} | 1.00 | – | – | 0.25 | – |\n\n"
+        f"| {ROW} | 1.00 | – | – | 0.25 | – |\n```\n\n"
         f"{tables['book, one thread'].partition(chr(10) * 2)[0]}\n\n<!-- end -->\n"
         "<!-- peers.py: book -->\n<!-- end -->\n"  # another run
     )

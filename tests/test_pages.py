@@ -106,7 +106,7 @@ def test_every_page_is_in_the_table_of_contents():
 def read_tables(page, heading):
     """Read the tables of a page whose first row begins with that heading, each as its rows of cells."""
     parts = f"\n{(ROOT / page).read_text()}".split(f"\n| {heading} |")[1:]
-    tables = [(f"| {heading} |" + part).partition("\n\n")[0].splitlines() for part in parts]
+    tables = [(f"| {heading} |" + part).partition("\n\n")[0].removesuffix("\n```").splitlines() for part in parts]
     return [[[cell.strip() for cell in line.strip("|").split("|")] for line in table] for table in tables]
 
 
