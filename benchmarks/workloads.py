@@ -401,7 +401,7 @@ def describe(way):
 
 
 def report(record):
-    """Make a table with all contenders, a short and a shorter one, each above lines that say where it was measured."""
+    """Make a table with all contenders, a short and a shorter one, each above a line on where it was measured."""
     jobs = [(name, record.rounds(name)) for name in JOBS if record.rounds(name)]
     lines, short, first = [], [], []
     for name, rounds in jobs:
@@ -424,7 +424,8 @@ def report(record):
             ["job", "xpnet", *(CONTENDERS[name].title for name in FIRST[1:])], first, right=(1, 2, 3)
         ),
     }
-    return {name: f"{table}\n\n{where}" for name, table in tables.items()}
+    briefly = f"{record.head['machine'].partition(';')[0]}; python benchmarks/workloads.py."
+    return {name: f"{table}\n\n{briefly if name == 'first page' else where}" for name, table in tables.items()}
 
 
 def describe_run(record, jobs):
