@@ -8,6 +8,7 @@ OPTIONAL |= {"xpnet/backends/cuda": ("cupy",), "xpnet/backends/_torch_modules.py
 OPTIONAL |= {"xpnet/export/torch.py": ("torch",), "xpnet/export/onnx.py": ("onnx",)}
 OPTIONAL |= {"docs/use/export.md": ("onnx", "onnxruntime", "torch")}
 OPTIONAL |= dict.fromkeys(("xpnet/plots.py", "tests/test_plots.py", "docs/use/pictures.md"), ("matplotlib",))
+OPTIONAL |= {"docs/index.md": ("matplotlib",)}
 MISSING = {path: name for path, names in OPTIONAL.items() for name in names if find_spec(name) is None}
 
 collect_ignore = ["docs/conf.py", "tests/host_cupy", *MISSING]  # the second replaces CuPy: it is no test

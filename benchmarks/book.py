@@ -212,14 +212,22 @@ def check_quickly(names):
 
 
 def write_table(results):
-    """Write, for each chapter, its numbered calls and a table of their numbers beside the book's."""
+    """Write, for each chapter, its numbered calls, folded, and a table of their numbers beside the book's."""
     text = []
     for chapter in (1, 3):
         runs = {name: run for name, run in RUNS.items() if run.chapter == chapter}
-        text += [f"### Chapter {chapter}", "", "```{code-block} python"]
+        text += [
+            f"### Chapter {chapter}",
+            "",
+            "<details>",
+            f"<summary>The {len(runs)} calls</summary>",
+            "",
+            "```python",
+        ]
         for i, run in enumerate(runs.values(), 1):
-            text += [f"# {i}", *run.lines.replace(", seed=seed", "").split("\n")]
-        text += ["```", "", "| call | number | the book | xpnet |", "| ---: | --- | --- | --- |"]
+            text += shorten_call(run.lines, i)
+        text += ["```", "", "</details>", ""]
+        text += ["| call | number | the book | xpnet |", "| ---: | --- | --- | --- |"]
         for i, (name, run) in enumerate(runs.items(), 1):
             curves = results.get(name, {}).get("curves", {})
             for number in run.numbers:
@@ -228,6 +236,13 @@ def write_table(results):
                 text.append(f"| {i} | {label}, {number.at} epoch | {theirs} | {describe(curves, number, unit)} |")
         text.append("")
     return "\n".join(text)
+
+
+def shorten_call(lines, number):
+    """Number a call, and leave out its seed and its monitors, which say only which curves it returns."""
+    text = re.sub(r",\s*monitor_\w+=True", "", lines.replace(", seed=seed", ""))
+    first, *rest = text.split("\n")
+    return [f"{first}  # {number}", *rest]
 
 
 def put_unit(number, unit):
@@ -253,7 +268,7 @@ def write_page(results):
     _, _, after = rest.partition(END)
     machines = sorted({row["machine"] for row in results.values()})
     head = "\n".join(f"Measured with `python benchmarks/book.py`, on {each}." for each in machines)
-    figures = "\n".join(f"![{title}](figures/{name}.png)\n" for name, title in draw(results).items())
+    figures = "\n".join(f"![{title}](../figures/{name}.png)\n" for name, title in draw(results).items())
     PAGE.write_text(f"{before}{BEGIN}\n\n{head}\n\n{write_table(results)}\n### Figures\n\n{figures}\n{END}{after}")
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from machine import machine
+from pages import format_table, replace_tables
 
 from xpnet import Network
 from xpnet.data.sources import make_source
@@ -27,15 +28,20 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=1_000_000, help="examples in the large prediction (%(default)s)")
     parser.add_argument("--skip", nargs="*", default=[], choices=PARTS, help="parts to leave out")
+    parser.add_argument("--into", type=Path, nargs="+", default=[], metavar="PAGE", help="replace the table of pages")
     args = parser.parse_args()
-    print(f"{machine('torch', 'sklearn')}; threads as set by OPENBLAS_NUM_THREADS and OMP_NUM_THREADS.\n")
-    print("| measurement | value | target |\n| --- | --- | --- |", flush=True)
+    where = f"{machine('torch', 'sklearn')}; threads as set by OPENBLAS_NUM_THREADS and OMP_NUM_THREADS."
+    head, rows = ["measurement", "value", "target"], []
+    print(f"{where}\n\n{format_table(head, [])}", flush=True)
     (x, y), test = mnist() if os.environ.get("XPNET_DATA") else mnist_sample()
     with tempfile.TemporaryDirectory() as folder:
         for name, part in PARTS.items():
             if name not in args.skip:
-                for what, figure, promised in part(x, y, test, args, Path(folder)):
-                    print(f"| {what} | {figure} | {promised} |", flush=True)
+                for row in part(x, y, test, args, Path(folder)):
+                    rows.append(list(map(str, row)))
+                    print(f"| {' | '.join(rows[-1])} |", flush=True)
+    for page in args.into:
+        replace_tables(page, "everyday.py", {"measurements": f"{where}\n\n{format_table(head, rows)}"})
 
 
 def latency(x, y, test, args, folder):

@@ -2,20 +2,23 @@
 
 Prints two tables: microseconds per step, and ratios of times. README.md in this folder describes the method;
 contenders.py contains the networks and the contenders. Exits with status 1 if a contender fails or its results
-differ from the others' (the results for that network are then void), or if `--check` finds xpnet too slow.
+differ from the others' (the results for that network are then void), or if `--check` finds xpnet too slow. `--into`
+writes the tables into pages, if nothing failed.
 """
 
 import argparse
 import os
 import sys
 import tempfile
+import textwrap
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 
 from contenders import CONTENDERS, KINDS, SEED, SOFTMAX_LR, start
 from machine import machine
-from turns import ABSENT, launch, library, load, measure, print_table, ratio_cell, save, spread, time_of
+from pages import format_table, replace_tables
+from turns import ABSENT, launch, leave_out_empty, library, load, measure, ratio_cell, save, spread, time_of
 
 from xpnet import SGD, Network
 
@@ -33,6 +36,13 @@ RATIOS = {
     "best xpnet / best of all others": (OURS, OTHERS),
     "xpnet on numpy, uint8 and labels / NumPy by hand": (["numpy xpnet, uint8"], ["numpy by hand"]),
     "xpnet on jax, uint8 and labels / JAX by hand": (["jax xpnet, uint8"], ["jax by hand"]),
+}
+SHORT = {  # heading in the short table -> ratio
+    "NumPy by hand": "xpnet on numpy / NumPy by hand",
+    "JAX by hand": "xpnet on jax / JAX by hand",
+    "PyTorch by hand": "xpnet on torch / PyTorch by hand",
+    "PyTorch, autograd": "best xpnet / PyTorch, autograd",
+    "scikit-learn": "best xpnet / scikit-learn",
 }
 
 
@@ -72,18 +82,35 @@ def judged(result, expected):
 
 
 def report(results, args, where):
-    """Print both tables, with a column per network. The best of xpnet and the best of the others are bold."""
-    if not results:
-        return
+    """Make two tables with a column per network, and a short one of ratios; {name: text}.
+
+    The best of xpnet and the best of the others are bold.
+    """
     used = dict.fromkeys(library(worker.name) for result in results for worker in result.workers)
     others = [each for each in used if each != "numpy"]
     how = f"--kind {args.kind} --threads {args.threads}, medians of {args.rounds} rounds"
-    print(f"{machine(*others)}; {where}; {how}.")
+    described = textwrap.fill(f"{machine(*others)}; {where}; {how}.", 120, break_on_hyphens=False)
     head = [str(result.row) for result in results]
     lines = [[CONTENDERS[name].title, *(time_cell(result, name) for result in results)] for name in args.names]
-    print_table(["µs a step (threads, test accuracy)", *head], lines)
+    times = format_table(["µs a step (threads, test accuracy)", *head], leave_out_empty(lines))
     lines = [[what, *(ratio_cell(result, *pair) for result in results)] for what, pair in RATIOS.items()]
-    print_table(["ratio of times (quartiles)", *head], lines)
+    ratios = format_table(["ratio of times (quartiles)", *head], leave_out_empty(lines))
+    name = args.kind + (", one thread" if args.threads == "one" else "")
+    return {name: f"{described}\n\n{times}\n\n{ratios}", f"{name}, short": f"{shorten(head, lines)}\n\n{described}"}
+
+
+def shorten(networks, lines):
+    """Make a table of the ratios in `SHORT` without their quartiles, with a row per network, for a page of Sphinx."""
+    cells = {name: [cell.split()[0].strip("*") for cell in cells] for name, *cells in lines}
+    rows = [[network, *row] for network, *row in zip(networks, *(cells[ratio] for ratio in SHORT.values()))]
+    table = format_table(["network", *SHORT], rows, right=range(1, 1 + len(SHORT)))
+    return f"```{{table}}\n:class: ratios\n\n{table}\n```"  # style.css: no line ends within a network
+
+
+def print_report(results, args, where):
+    """Print what there is; nothing before the first network has been measured."""
+    if results:
+        print(next(iter(report(results, args, where).values())))
 
 
 def time_cell(result, name):
@@ -112,6 +139,9 @@ def options():
     parser.add_argument(
         "--check", type=float, metavar="BOUND", help="fail if xpnet on numpy / NumPy by hand exceeds it for any network"
     )
+    parser.add_argument(
+        "--into", type=Path, nargs="+", default=[], metavar="PAGE", help="replace the tables of pages, if nothing fails"
+    )
     args = parser.parse_args()
     args.names = [name for name in CONTENDERS if name.startswith(tuple(args.contenders))]
     for beginning in args.contenders:
@@ -131,7 +161,7 @@ def main():
     where, (x, labels), test = load()
     results, failed = [], False
     with tempfile.TemporaryDirectory() as folder, ExitStack() as ending:
-        ending.callback(report, results, args, where)  # also after an interrupted run
+        ending.callback(print_report, results, args, where)  # also after an interrupted run
         save(folder, x, labels)
         for row in (KINDS[args.kind][each] for each in args.rows):
             row = row._replace(examples=min(args.examples or row.examples, len(x)))
@@ -154,6 +184,8 @@ def main():
                 print(
                     f"{row}: xpnet on numpy is {quartiles[1]:.3f} of NumPy by hand, above {args.check}", file=sys.stderr
                 )
+    for page in [] if failed else args.into:
+        replace_tables(page, "peers.py", report(results, args, where))
     return int(failed)
 
 

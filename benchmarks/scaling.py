@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 from machine import PRODUCTS, best_rate, machine, operations
+from pages import replace_tables
 
 from xpnet import Network, get_backend
 from xpnet.bench import libraries, time_step
@@ -168,6 +169,7 @@ def options():
     parser.add_argument("--repeats", type=int, default=5, help="repetitions per point (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="a few points, short repetitions")
     parser.add_argument("--redraw", action="store_true", help="measure nothing; plot figures.json of the folder")
+    parser.add_argument("--into", type=Path, nargs="+", default=[], metavar="PAGE", help="replace the tables of pages")
     return parser.parse_args()
 
 
@@ -191,9 +193,15 @@ def main():
     for axis in axes:
         draw(found, axis).savefig(args.folder / f"{axis}.png", dpi=150)
     rates = ", ".join(f"{backend} {rate / 1e9:.0f}" for backend, rate in found["rates"].items())
-    print(f"{found['machine']}\nPeak rates in GFLOP/s: {rates}; {found['how']}.\n")
-    for axis in ("width",) if "width" in axes else axes:
-        print(f"Fraction of its own library's peak rate, {AXES[axis].network}:\n\n{shares(found, axis)}")
+    where = f"{found['machine']}\nPeak rates in GFLOP/s: {rates}; {found['how']}."
+    axes = ("width",) if "width" in axes else axes
+    tables = {
+        axis: f"{where}\n\nFraction of its own library's peak rate, {AXES[axis].network}:\n\n{shares(found, axis)}"
+        for axis in axes
+    }
+    print(*tables.values(), sep="\n\n")
+    for page in args.into:
+        replace_tables(page, "scaling.py", tables)
 
 
 if __name__ == "__main__":

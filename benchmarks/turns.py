@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from children import Child
 from contenders import Contender, Row, start
+from pages import format_table
 
 from xpnet.datasets import mnist, mnist_sample
 
@@ -226,12 +227,14 @@ def save(folder, x, labels):
         np.save(Path(folder) / name, array)
 
 
+def leave_out_empty(lines):
+    """Leave out the rows of a table that are empty."""
+    return [line for line in lines if set(line[1:]) != {ABSENT}]
+
+
 def print_table(head, lines):
     """Print a Markdown table, without rows that are empty."""
-    print("\n| " + " | ".join(head) + " |\n|" + " --- |" * len(head))
-    for line in lines:
-        if set(line[1:]) != {ABSENT}:
-            print("| " + " | ".join(line) + " |")
+    print(f"\n{format_table(head, leave_out_empty(lines))}")
 
 
 def time_of(result, best, *groups):

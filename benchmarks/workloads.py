@@ -14,7 +14,6 @@ import importlib
 import json
 import os
 import random
-import re
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from machine import machine
+from pages import format_table, replace_tables
 from turns import ABSENT, ONE_THREAD, PAUSE
 
 FAR = 8.0  # a contender that takes more than this many times as long as xpnet is timed in the first round only
@@ -143,6 +143,7 @@ JOBS = {
 }
 
 SHORT = ("xpnet-numpy", "xpnet-jax", "sklearn", "torch", "skorch", "keras")  # in the short table
+FIRST = ("xpnet-numpy", "sklearn", "torch")  # in that of the first page
 
 CONTENDERS = {
     "xpnet-numpy": Contender("xpnet, NumPy", (), threads=True),
@@ -400,9 +401,9 @@ def describe(way):
 
 
 def report(record):
-    """Make a table with all contenders and a short one, each below a line that says where it was measured."""
+    """Make a table with all contenders, a short and a shorter one, each above a line on where it was measured."""
     jobs = [(name, record.rounds(name)) for name in JOBS if record.rounds(name)]
-    lines, short = [], []
+    lines, short, first = [], [], []
     for name, rounds in jobs:
         size, rows = record.size(name), summarize(rounds)
         title = JOBS[name].title + ("" if size is JOBS[name].full else ", small")
@@ -411,10 +412,20 @@ def report(record):
             times = f"{row.seconds:.1f}", show_ratio(row), f"{row.cpu:.1f}"
             lines.append([title if i == 0 else "", describe(row.way), *times, shown])
         short.append([title, *(show_short(rows, contender) for contender in SHORT)])
+        first.append([title, *(show_short(rows, contender) for contender in FIRST)])
     head = ["job", "contender", "seconds", "ratio to xpnet (rounds)", "CPU seconds", "result"]
     where = describe_run(record, [rounds for _, rounds in jobs])
-    titles = [CONTENDERS[name].title for name in SHORT]
-    return {"all": f"{where}\n\n{table(head, lines)}", "short": f"{where}\n\n{table(['job', *titles], short)}"}
+    tables = {
+        "all": format_table(head, lines),
+        "short": format_table(
+            ["job", *(CONTENDERS[name].title for name in SHORT)], short, right=range(1, 1 + len(SHORT))
+        ),
+        "first page": format_table(
+            ["job", "xpnet", *(CONTENDERS[name].title for name in FIRST[1:])], first, right=(1, 2, 3)
+        ),
+    }
+    briefly = f"{record.head['machine'].partition(';')[0]}; python benchmarks/workloads.py."
+    return {name: f"{table}\n\n{briefly if name == 'first page' else where}" for name, table in tables.items()}
 
 
 def describe_run(record, jobs):
@@ -426,20 +437,6 @@ def describe_run(record, jobs):
     number = f"{' to '.join(map(str, counts[:: max(1, len(counts) - 1)]))} round{'s' * (counts != [1])}"
     text = f"{record.head['machine']}; python benchmarks/workloads.py{quick}; medians of {number}"
     return textwrap.fill(f"{text}; other programs used {others:.2f} of a core.", 120, break_on_hyphens=False)
-
-
-def table(head, lines):
-    """Format a Markdown table."""
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *lines))
-
-
-def replace_tables(path, tables):
-    """Replace the tables of a page, each between comments that name it."""
-    text = path.read_text(encoding="utf-8")
-    for name, new in tables.items():
-        pattern = rf"(<!-- workloads.py: {name} -->\n).*?(<!-- end -->)"
-        text = re.sub(pattern, lambda found, new=new: f"{found[1]}\n{new}\n\n{found[2]}", text, flags=re.DOTALL)
-    path.write_text(text, encoding="utf-8")
 
 
 def show_ratio(row):
@@ -454,7 +451,8 @@ def show_short(rows, contender):
     if contender not in rows:
         return ABSENT
     row = rows[contender]
-    return f"{row.seconds:.1f} s" if contender.startswith("xpnet") else f"{np.median(row.ratios):.1f}"
+    seconds = f"{row.seconds:.1f}\N{NO-BREAK SPACE}s"
+    return seconds if contender.startswith("xpnet") else f"{np.median(row.ratios):.1f}×"
 
 
 def parse(arguments=None):
@@ -479,8 +477,8 @@ def main(arguments=None):
     if options.markdown:
         tables = report(Record(options.markdown))
         for page in options.into:
-            replace_tables(page, tables)
-        return print(*tables.values(), sep="\n\n")
+            replace_tables(page, "workloads.py", tables)
+        return print(tables["all"], tables["short"], sep="\n\n")
     if options.contender:
         return run_once(options)
     used = [name for name in ("sklearn", "torch", "jax", "skorch", "keras") if find_spec(name)]
@@ -497,7 +495,8 @@ def main(arguments=None):
                 print(f"{name}: {contender} is left out, as {' and '.join(missing)} is missing", file=sys.stderr)
         measure(name, job, size, options, record)
         problems += record.failures(name) + find_problems(job.title, size.goals, record.rounds(name))
-    print(*report(record).values(), sep="\n\n")
+    tables = report(record)
+    print(tables["all"], tables["short"], sep="\n\n")
     for problem in problems:
         print(problem, file=sys.stderr)
     return int(bool(problems))

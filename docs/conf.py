@@ -61,13 +61,13 @@ nb_execution_timeout = 120  # seconds for a cell
 nb_merge_streams = True
 nb_output_stderr = "remove"  # says which of this machine's devices cannot be used
 
-autosummary_generate = False  # the tables in reference/api.md link to entries on the same page
+autosummary_generate = False  # the tables in reference/api.md link to entries on the other pages
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 numpydoc_show_class_members = False
 
-# Modules of public names: every name in their __all__ has an entry in reference/api.md
+# Modules of public names: every name in their __all__ has an entry in a page of reference/
 PUBLIC = ("activations", "book", "costs", "datasets", "estimators", "metrics", "mutations", "plots")
 # Internal modules with an entry for every class and function
 DOCUMENTED = (
@@ -128,10 +128,8 @@ def run_page(name: str) -> dict[str, object]:
 
 
 def draw_first_page() -> Figure:
-    """Run the example of the first page, which draws a learning curve."""
-    figure = run_page("index.md")["ax"].figure
-    figure.set_size_inches(*SIZE)
-    return figure
+    """Run the example of the first page, which draws the activations for a digit."""
+    return run_page("index.md")["figure"]
 
 
 def draw_error_bars() -> Figure:
@@ -155,7 +153,7 @@ def draw_from_page(name: str) -> Figure:
 
 # file -> function that draws the picture, and a description of it
 PICTURES = {
-    "learning-curve": (draw_first_page, "Accuracy on the training and test images after each of the ten epochs"),
+    "first-page": (draw_first_page, "The pixels of a nine, cells for thirty hidden units, and a long bar at output 9"),
     "error-bars": (draw_error_bars, "A curve that networks have learnt; its error bars are wide where examples lack"),
     "search": (draw_search, "Accuracy for each pair of a learning rate and an alpha"),
 }

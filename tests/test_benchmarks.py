@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,13 +17,15 @@ sys.path.append(str(BENCHMARKS))  # as for a script there; processes that the te
 
 import book
 import ensembles
+import peers
 import workloads
 from children import Child
 from contenders import Contender, Row, numpy_by_hand, xpnet
 from gpu_check import read_nodes
 from gpu_times import crossover_cells, step_cells
+from pages import replace_tables
 from record import Record
-from turns import launch, measure, parts_off, save
+from turns import Result, Worker, launch, measure, parts_off, save
 
 ROW = Row((784, 4, 10), 10, 3.0, examples=205)
 
@@ -191,8 +194,10 @@ def test_every_call_of_the_book_runs(capsys):
 def test_the_page_has_the_results_of_the_calls():
     page = book.PAGE.read_text()
     assert book.write_table(json.loads(book.RESULTS.read_text())) in page
-    for name in re.findall(r"\(figures/(.+)\)", page):
-        assert (book.FIGURES / name).exists()
+    figures = re.findall(r"!\[.+\]\((.+)\)", page)
+    assert figures
+    for figure in figures:
+        assert (book.PAGE.parent / figure).exists()
 
 
 def test_curves_are_read_from_the_lines_of_the_book():
@@ -285,7 +290,39 @@ def test_a_run_goes_on_from_its_file(tmp_path, capsys):
     before, comment, *table, end, after = page.read_text().splitlines()
     assert (before, comment, end, after) == ("before", "<!-- workloads.py: short -->", "<!-- end -->", "after")
     assert where in table
-    assert "| train on MNIST to 97.5 % | 1.5 s | – | 2.0 | – | – | – |" in table
+    assert "| train on MNIST to 97.5 % | 1.5\N{NO-BREAK SPACE}s | – | 2.0× | – | – | – |" in table
+    page.write_text("<!-- workloads.py: first page -->\n<!-- end -->\n")
+    workloads.main(["--markdown", str(path), "--into", str(page)])
+    assert "| train on MNIST to 97.5 % | 1.5\N{NO-BREAK SPACE}s | 2.0× | – |\n" in page.read_text()
+    page.write_text("no table\n")
+    with pytest.raises(
+        SystemExit, match=r"page.md has no place for these tables: a line <!-- workloads.py: all --> or"
+    ):
+        workloads.main(["--markdown", str(path), "--into", str(page)])
+
+
+def test_times_and_ratios_of_training_go_into_pages(tmp_path):
+    seconds = {
+        "numpy by hand": [4.0, 2.0, 3.0],
+        "numpy xpnet, rows": [2.0, 2.0, 3.3],
+        "torch autograd": [8.0, 8.0, 8.0],
+    }
+    workers = [Worker(name, peers.CONTENDERS[name], True, None, each, 0.9) for name, each in seconds.items()]
+    args = SimpleNamespace(kind="book", threads="one", rounds=3, names=list(seconds))
+    tables = peers.report([Result(ROW, workers, [], [])], args, "MNIST")
+    page = tmp_path / "page.md"
+    page.write_text("<!-- peers.py: book, one thread, short -->\n<!-- end -->\n<!-- peers.py: book -->\n<!-- end -->\n")
+    replace_tables(page, "peers.py", tables)
+    assert page.read_text() == (
+        "<!-- peers.py: book, one thread, short -->\n\n```{table}\n:class: ratios\n\n"
+        "| network | NumPy by hand | JAX by hand | PyTorch by hand | PyTorch, autograd | scikit-learn |\n"
+        "| --- | ---: | ---: | ---: | ---: | ---: |\n"
+        f"| {ROW} | 1.00 | – | – | 0.25 | – |\n```\n\n"
+        f"{tables['book, one thread'].partition(chr(10) * 2)[0]}\n\n<!-- end -->\n"
+        "<!-- peers.py: book -->\n<!-- end -->\n"  # another run
+    )
+    assert f"| xpnet on numpy | **{2e6 / 21:.1f}** (one, 90.00%) |" in tables["book, one thread"]
+    assert "| xpnet on numpy / NumPy by hand | **1.00** (0.75–1.05) |" in tables["book, one thread"]
 
 
 def test_the_reason_of_a_failure_is_the_last_line_of_its_error_output(tmp_path):

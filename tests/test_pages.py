@@ -1,15 +1,23 @@
-"""The pages: what they tell people to install, and what the first page shows."""
+"""The pages: what they tell people to install, their length, and the figures that they show."""
 
 import doctest
 import re
 import runpy
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT / "benchmarks"))
+
+import peers
+
 DOCS = ROOT / "docs"
+WRITTEN = {"_build", "generated", "notebooks"}  # folders that a build of the pages fills
+PAGES = sorted(page for page in DOCS.rglob("*.md") if page.relative_to(DOCS).parts[0] not in WRITTEN)
+RESULTS, PERFORMANCE = "benchmarks/RESULTS.md", "docs/understand/performance.md"
 TOOL = runpy.run_path(str(ROOT / "tools" / "try_installs.py"))
 EXTRAS = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
 
@@ -63,7 +71,7 @@ def test_the_commands_that_are_tried_are_found():
     assert commands["-e", ".[docs]"] == "README.md"
 
 
-@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_page_whose_examples_need_an_extra_begins_with_its_command(page):
     text = page.read_text()
     code = "\n".join(re.findall(r"```(?:pycon|python)\n(.*?)```", text, re.DOTALL))
@@ -73,27 +81,108 @@ def test_a_page_whose_examples_need_an_extra_begins_with_its_command(page):
         assert not found or beginning & choices, f"{found[0]} needs one of the extras {choices}"
 
 
-# The first page
+# Length, and the way to every page
 
 
-def read_table(page, heading):
-    """Read the first table of a page whose first row begins with that heading, as its rows of cells."""
-    lines = (DOCS / page).read_text().partition(f"| {heading} |")
-    table = "".join(lines[1:]).partition("\n\n")[0].partition("\n```")[0]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+def test_no_page_is_longer_than_two_hundred_lines():
+    lengths = {str(page.relative_to(DOCS)): len(page.read_text().splitlines()) for page in PAGES}
+    assert {name: length for name, length in lengths.items() if length > 200} == {}
 
 
-def test_the_ratios_on_the_first_page_are_those_that_were_measured():
-    head, _, *rows = read_table("understand/performance.md", "ratio of times (quartiles)")
-    measured = {(name, network): cell for name, *cells in rows for network, cell in zip(head[1:], cells, strict=True)}
-    head, _, *rows = read_table("index.md", "network")
-    shown = {
-        (name, f"{network}, batch {batch}"): ratio
-        for network, batch, *ratios in rows
-        for name, ratio in zip(head[2:], ratios, strict=True)
+def test_every_page_is_in_the_table_of_contents():
+    listed = []
+    for page in PAGES:
+        for tree in re.findall(r"```{toctree}\n(.*?)```", page.read_text(), re.DOTALL):
+            names = [line for line in tree.splitlines() if line and not line.startswith(":")]
+            listed += [str((page.parent / name).relative_to(DOCS)) for name in names]
+    pages = [str(page.relative_to(DOCS).with_suffix("")) for page in PAGES if page != DOCS / "index.md"]
+    notebooks = [f"notebooks/{path.stem}" for path in (ROOT / "examples").glob("*.ipynb")]
+    assert sorted(listed) == sorted([*pages, *notebooks])
+
+
+# Figures: those of the pages are those that were measured
+
+
+def read_tables(page, heading):
+    """Read the tables of a page whose first row begins with that heading, each as its rows of cells."""
+    parts = f"\n{(ROOT / page).read_text()}".split(f"\n| {heading} |")[1:]
+    tables = [(f"| {heading} |" + part).partition("\n\n")[0].removesuffix("\n```").splitlines() for part in parts]
+    return [[[cell.strip() for cell in line.strip("|").split("|")] for line in table] for table in tables]
+
+
+def read_number(cell):
+    """Read the number at the beginning of a cell, as in "3.0 s", "2.1×" and "**0.92** (0.91–0.93)"; None for a dash."""
+    return None if cell == "–" else float(re.match(r"\**([\d.]+)", cell)[1])
+
+
+def list_jobs(page):
+    """Read the table of whole jobs of a page: {(job, contender): number}."""
+    ((head, _, *rows),) = read_tables(page, "job")
+    return {(job, name): read_number(cell) for job, *cells in rows for name, cell in zip(head[1:], cells, strict=True)}
+
+
+def list_measured_jobs():
+    """Read seconds and ratios of whole jobs from the results: {(job, contender): (seconds, ratio)}."""
+    ((_, _, *rows),) = read_tables(RESULTS, "job")
+    measured, job = {}, ""
+    for cell, contender, seconds, ratio, *_ in rows:
+        job = cell or job  # only the first row of a job names it
+        measured[job, contender.removesuffix(", one thread")] = read_number(seconds), read_number(ratio)
+    return measured
+
+
+@pytest.mark.parametrize(("page", "columns"), [("docs/index.md", 3), (PERFORMANCE, 6), ("README.md", 6)])
+def test_the_whole_jobs_that_a_page_shows_are_those_that_were_measured(page, columns):
+    measured, shown = list_measured_jobs(), list_jobs(page)
+    assert len(shown) == columns * len({job for job, _ in measured})
+    for (job, name), number in shown.items():
+        title = "xpnet, NumPy" if name == "xpnet" else name
+        if number is None:
+            assert (job, title) not in measured
+        else:
+            seconds, ratio = measured[job, title]
+            assert number == seconds if title.startswith("xpnet") else abs(number - ratio) < 0.0501
+
+
+def test_the_ratios_of_a_step_are_those_that_were_measured():
+    short, full = read_tables(PERFORMANCE, "network"), read_tables(RESULTS, "ratio of times (quartiles)")
+    assert len(short) == 2
+    for (head, _, *rows), (networks, _, *ratios) in zip(short, full):  # the third was measured with one thread
+        cells = {name: dict(zip(networks[1:], cells, strict=True)) for name, *cells in ratios}
+        assert len(rows) == len(networks) - 1
+        for network, *numbers in rows:
+            assert numbers == [cells[peers.SHORT[name]][network].split()[0].strip("*") for name in head[1:]]
+
+
+def test_the_times_of_predictions_are_those_that_were_measured():
+    ((_, _, *measured),) = read_tables(RESULTS, "measurement")
+    values = {name: value for name, value, _ in measured}
+    ((head, _, *rows),) = read_tables(PERFORMANCE, "rows")
+    for n, network, *ratios in rows:
+        for library, ratio in zip(head[2:], ratios, strict=True):
+            name = f"`predict_proba` of {n} rows, {network}, NumPy, relative to {library}"
+            assert values.pop(name).split()[0] == ratio
+    assert not [name for name in values if "relative to scikit-learn" in name or "relative to PyTorch" in name]
+
+
+def test_the_sentences_above_the_tables_say_what_the_tables_show():
+    text = " ".join((ROOT / PERFORMANCE).read_text().split())
+    ratios = [n for (_, name), n in list_jobs(PERFORMANCE).items() if n is not None and not name.startswith("xpnet")]
+    assert f"other libraries take {min(ratios)} to {max(ratios)} times as long as xpnet on NumPy" in text
+    columns = {}
+    for head, _, *rows in read_tables(PERFORMANCE, "network"):
+        for name, *cells in zip(head, *rows):
+            columns.setdefault(name, []).extend(cells)
+    numbers = {
+        name: list(filter(None, map(read_number, cells))) for name, cells in columns.items() if name in peers.SHORT
     }
-    assert len(shown) == 36
-    assert shown == {place: measured[place].split()[0].strip("*") for place in shown}
+    spans = {name: f"{min(each):.2f} to {max(each):.2f} of" for name, each in numbers.items()}
+    assert f"{spans['PyTorch, autograd']} the time of PyTorch with autograd" in text
+    assert f"{spans['scikit-learn']} that of scikit-learn" in text
+    by_hand = max(abs(ratio - 1) for ratio in numbers["NumPy by hand"])
+    assert f"as long as one written by hand for NumPy, within {by_hand:.0%}" in text.replace(" %", "%")
+    longest = max(numbers["JAX by hand"]) - 1
+    assert f"at most {longest:.0%} longer than one written by hand for JAX" in text.replace(" %", "%")
 
 
 def test_the_example_on_the_first_page_has_ten_lines():
