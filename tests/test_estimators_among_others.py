@@ -108,21 +108,6 @@ def test_in_a_pipeline_with_names_from_pandas():
         mlp.predict(pipeline[0].transform(frame.data).rename(columns={"petal width (cm)": "width"}))
 
 
-@pytest.mark.slow
-def test_a_grid_is_searched_by_two_processes():
-    grid = GridSearchCV(
-        MLPClassifier(**{**SMALL, "max_iter": 5, "n_iter_no_change": np.inf}),
-        {"alpha": [1e-4, 10.0], "dropout": [0.0, 0.5], "activation": ["relu", ["gelu"]]},
-        n_jobs=2,
-        cv=2,
-    )
-    with warnings.catch_warnings(action="ignore"):  # those of this process; the others have their own
-        grid.fit(X, Y)
-    assert len(grid.cv_results_["params"]) == 8
-    assert np.isfinite(grid.cv_results_["mean_test_score"]).all()
-    assert grid.best_estimator_.predict(X).shape == Y.shape
-
-
 @quiet
 def test_cross_validation_gives_the_scores_of_theirs():
     ours, theirs = (cross_val_score(kind(**SMALL), X, Y, cv=3) for kind in (MLPClassifier, Theirs))

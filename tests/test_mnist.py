@@ -7,7 +7,7 @@ import pytest
 from helpers import GPU, PLACES, marked
 from test_backprop import layers_of
 
-from xpnet import Network
+from xpnet import Ensemble, Network
 from xpnet.datasets import mnist
 
 
@@ -59,11 +59,9 @@ def test_the_notebooks_last_cell(notebook_data, capsys):
 )
 def test_accuracy_over_five_seeds(full, hidden, options, mean, worst):
     train_data, test_data = full
-    accuracies = []
-    for seed in range(5):
-        net = Network([784, hidden, 10], seed=seed)
-        net.train(train_data, **options, progress=False)
-        accuracies.append(net.accuracy(test_data))
+    nets = Ensemble([784, hidden, 10], members=5, seed=range(5))  # each as it would be alone
+    nets.train(train_data, **options, progress=False)
+    accuracies = [net.accuracy(test_data) for net in nets]
     assert np.mean(accuracies) >= mean, accuracies
     assert min(accuracies) >= worst, accuracies
 

@@ -692,7 +692,7 @@ def test_an_exception_at_any_line_of_the_recorder_surfaces_and_harms_nothing(eag
             sys.settrace(before)
 
     for most in (200, 20_000):
-        for _ in range(15):
+        for _ in range(6):
             once, _ = small_loop(eager)
             for lines in rng.integers(1, most, 2):  # the second call may find a program
                 with suppress(error):

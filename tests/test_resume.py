@@ -963,7 +963,7 @@ def test_an_interrupt_at_any_line_leaves_a_checkpoint_that_goes_on(tmp_path, fir
     options = {"data": (X[:8], Y[:8]), "epochs": 2, "optimizer": SGD(momentum=0.9)}
     whole, traced = network(), set()
     train(whole, None, callbacks(), **options)
-    for k in itertools.count(first, 47 if first == 5 else 11):
+    for k in itertools.count(first, 47 if first == 5 else 19):
         path, net = tmp_path / str(k), network()
         try:
             with InterruptAt(k, traced, files):

@@ -216,10 +216,13 @@ GRIDS: dict[str, tuple[Any, Any, dict[str, Any], list[int]]] = {
     ),
     "no transformer": (Pipeline([("mlp", CLASSIFIER)]), {"mlp__alpha": [1.0, 10.0]}, LOSS, [6]),
 }
+QUICK = ("alpha", "sizes", "solvers", "losses", "labels", "sparse", "scaler", "last step")  # the others are slow
 
 
 @pytest.mark.filterwarnings("ignore:A column-vector y was passed")
-@pytest.mark.parametrize("case", GRIDS)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=[] if case in QUICK else pytest.mark.slow) for case in GRIDS]
+)
 def test_scores_are_those_of_grid_search(case, runs):
     estimator, grid, options, together = GRIDS[case]
     search_both(estimator, grid, **options)
@@ -272,6 +275,7 @@ def test_folds_and_weights(name, options, given, runs):
     assert runs == [3 * mine.n_splits_]
 
 
+@pytest.mark.slow
 def test_a_splitter_that_shuffles_anew_splits_once():
     """As that of scikit-learn, which asks it once for all settings."""
     np.random.seed(3)  # noqa: NPY002
@@ -283,6 +287,7 @@ def test_a_splitter_that_shuffles_anew_splits_once():
     assert_equal_results(mine, GridSearchCV(CLASSIFIER, ALPHAS, cv=KFold(3)).fit(X, THREE))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["array", "series", "list"])
 def test_texts(kind, runs):
     x: Any = [f"word w{i % 7} " + "more " * (i % 3) for i in range(60)]
@@ -294,6 +299,7 @@ def test_texts(kind, runs):
     assert runs == [12]
 
 
+@pytest.mark.slow
 def test_functions_that_cannot_be_pickled(runs):
     own = relu._replace(name="own", value=lambda z, xp: xp.where(z > 0, z, 0 * z))
     search_both(MLPClassifier(**SMALL, activation=own), ALPHAS, scoring="neg_log_loss")
@@ -492,6 +498,7 @@ def test_fits_for_which_together_there_is_too_little_memory_are_done_alone(monke
 # Random searches
 
 
+@pytest.mark.slow
 def test_a_random_search_is_that_of_scikit_learn(runs):
     settings = {"alpha": loguniform(1e-4, 1.0), "activation": ["relu", "tanh"], "batch_size": [10, 16]}
     options: dict[str, Any] = {"n_iter": 6, "cv": 3, "scoring": "neg_log_loss", "return_train_score": True}
@@ -563,6 +570,7 @@ def test_the_estimator_does_not_change():
     assert not hasattr(pipeline[0], "mean_")
 
 
+@pytest.mark.slow
 def test_random_states():
     search_both(MLPClassifier(**{**SMALL, "random_state": np.random.RandomState(5)}), ALPHAS)
     search_both(CLASSIFIER, {"random_state": [np.random.RandomState(5), 7]})
