@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 def arc(x: float, y: float, rx: float, ry: float, start: float, end: float) -> list[tuple[float, float]]:
     """Points of an ellipse around (x, y), between two angles in degrees; 0 is right, 90 is down."""
-    steps = max(3, int(abs(end - start) // 15))
+    steps = max(3, int(abs(end - start) // 24))
     angles = [math.radians(start + (end - start) * k / steps) for k in range(steps + 1)]
     return [(x + rx * math.cos(angle), y + ry * math.sin(angle)) for angle in angles]
 
@@ -41,5 +41,5 @@ def draw(page: "Page", digit: str, size: float = 1.0, left: float = 0.0, top: fl
         page.mouse.move(*points[0])
         page.mouse.down()
         for point in points[1:]:
-            page.mouse.move(*point, steps=6)
+            page.mouse.move(*point, steps=2)
         page.mouse.up()

@@ -233,7 +233,8 @@ const shape = network.sizes
 byId("summary").textContent = `${shape} · ${thousands(network.parameters)} weights and biases`;
 byId("exactness").textContent =
   `Everything is computed in this page, with the weights of the network (${network.dtype}) and in double precision. ` +
-  "Nothing is loaded or sent.";
+  "Nothing is loaded or sent." +
+  (network.examples?.length ? " The examples are from MNIST, by LeCun, Cortes and Burges (CC BY-SA 3.0)." : "");
 byId("outputs-note").textContent = {
   classification: network.adds_to_one ? "" : "The largest output is the answer. The outputs need not add up to 1.",
   binary: "",

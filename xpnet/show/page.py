@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.checks import between, check_folder, choices
+from xpnet.checks import between, check_folder, choices, count
 from xpnet.core.activations import (
     Activation,
     elu,
@@ -31,9 +31,8 @@ from xpnet.core.activations import (
     softplus,
     tanh,
 )
-from xpnet.core.costs import make_quantile
 from xpnet.core.parts import Part
-from xpnet.datasets import mnist_sample
+from xpnet.data.datasets import mnist_sample
 from xpnet.export.parts import require_network, take_apart
 from xpnet.files import write_file
 from xpnet.network import Network
@@ -165,7 +164,8 @@ def describe(net: Network, picture: Picture | None) -> dict[str, Any]:
     size = sum(array.nbytes for part in parts if part.kind in ARRAYS for array in part.values)
     if size > LARGEST:
         raise ValueError(
-            f"net has {size:,} bytes of weights, but a page holds at most {LARGEST:,}; show a smaller network"
+            f"net has {size:,} bytes of weights, but a page holds at most {LARGEST:,}; show a smaller network, or "
+            'net.to(dtype="float32") if it is float64'
         )
     description: dict[str, Any] = {
         "sizes": net.sizes,
@@ -220,16 +220,7 @@ def _parse_picture(net: Network, image: Any, white: float | None) -> Picture | N
         if white is not None:
             raise ValueError(f"white={white!r} is for images, but the inputs are none; leave it out, or give image")
         return None
-    try:
-        height, width = image
-        is_size = all(isinstance(size, (int, np.integer)) and size > 0 for size in (height, width))
-    except (TypeError, ValueError):
-        is_size = False
-    if not is_size:
-        raise ValueError(
-            f"image={image!r} must be the height and the width of an image in pixels, as in (28, 28), or False if the "
-            "inputs are no image"
-        )
+    height, width = _parse_size(image)
     if height * width != n_in:
         raise ValueError(
             f"image={image!r} has {height * width:,} pixels, but the network has {n_in:,} inputs; they must match, or "
@@ -238,7 +229,18 @@ def _parse_picture(net: Network, image: Any, white: float | None) -> Picture | N
     if white is None:
         white = _find_white(net)
     between("white", white, 0, inf, "1 is usual, and 255 for bytes")
-    return Picture(int(height), int(width), float(white))
+    return Picture(height, width, float(white))
+
+
+def _parse_size(image: Any) -> tuple[int, int]:
+    try:
+        height, width = (count("image", size, 1) for size in image)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"image={image!r} must be the height and the width of an image in pixels, as in (28, 28), or False if the "
+            "inputs are no image"
+        ) from error
+    return height, width
 
 
 def _find_white(net: Network) -> float:
@@ -277,8 +279,8 @@ def _name_outputs(net: Network) -> list[str]:
     kinds = [""] * cost.outputs_per_target
     if cost.name == "gaussian":
         kinds = [", mean", ", standard deviation"]
-    elif isinstance(cost.value, type(make_quantile(0.5).value)):
-        kinds = [f", quantile {level:g}" for level in cost.value.levels]  # type: ignore
+    elif len(levels := getattr(cost.value, "levels", ())) == len(kinds):
+        kinds = [f", quantile {level:g}" for level in levels]
     elif len(kinds) > 1:
         kinds = [f", number {k}" for k in range(len(kinds))]
     return [target + kind for kind in kinds for target in targets]
