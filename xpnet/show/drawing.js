@@ -5,8 +5,9 @@ const isMnist = height === 28 && width === 28;
 
 // From strokes to pixels. A stroke is a list of points [x, y], from 0 to 1 across the drawing area.
 
-const PEN = 1.25; // half the width of a stroke, in pixels of an image of 28 × 28
-const SOFT = 0.75; // pixels over which the edge of a stroke fades to either side
+// With these two, strokes are as thick and as soft as MNIST's: 8 % of all pixels are white, and 11 % grey
+const PEN = 1.45; // half the width of a stroke, in pixels of an image of 28 × 28
+const SOFT = 0.65; // pixels over which the edge of a stroke fades to either side
 const BOX = 20; // MNIST's digits fit in a box of this size
 const LARGEST_SCALE = 3 * 28; // of small drawings: a dot stays a dot
 
