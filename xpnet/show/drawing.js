@@ -200,7 +200,8 @@ byId("examples").hidden = examples.length === 0;
 function describeInput() {
   if (example) return "An example from MNIST's test images.";
   if (strokes.length === 0) return "Nothing is drawn: all pixels are 0.";
-  return isMnist ? "Your drawing, scaled and centred as MNIST's digits are." : "Your drawing, in the network's resolution.";
+  if (!isMnist) return "Your drawing, in the network's resolution.";
+  return "Your drawing, scaled and centred as MNIST's digits are.";
 }
 
 function showEffect(x, steps) {
@@ -212,10 +213,13 @@ function showEffect(x, steps) {
   byId("effect-low").textContent = format(-most, 2);
   byId("effect-high").textContent = format(most, 2);
   const name = network.labels[label];
-  byId("effect").setAttribute("aria-label", `${isProduct ? "Derivative times pixel" : "Derivative"} of output ${name}, as an image`);
-  byId("effect-note").textContent = isProduct
-    ? `The derivative of output ${name} by each pixel, times the pixel: how much the pixel adds, to first order. Black pixels add nothing.`
-    : `The derivative of output ${name} by each pixel, as net.jacobian() computes it: what a little more light there changes.`;
+  const kind = isProduct ? "Derivative times pixel" : "Derivative";
+  byId("effect").setAttribute("aria-label", `${kind} of output ${name}, as an image`);
+  byId("effect-note").textContent =
+    `The derivative of output ${name} by each pixel, ` +
+    (isProduct
+      ? "times the pixel: how much the pixel adds, to first order. Black pixels add nothing."
+      : "as net.jacobian() computes it: what a little more light there changes.");
 }
 
 // The weights of the first layer, an image for each hidden unit. The frames show the activations.
@@ -233,7 +237,8 @@ function findRange() {
 function makeTiles(upTo, range) {
   for (let unit = tiles.length; unit < upTo; unit++) {
     const canvas = make("canvas", { className: "pixels", role: "img", "aria-label": `Weights of unit ${unit}` });
-    paint(canvas, firstLayer.w.subarray(unit * height * width, (unit + 1) * height * width), height, width, -range, range);
+    const weights = firstLayer.w.subarray(unit * height * width, (unit + 1) * height * width);
+    paint(canvas, weights, height, width, -range, range);
     const tile = make("figure", { className: "tile" }, canvas, make("figcaption", {}, String(unit)));
     byId("tiles").append(tile);
     tiles.push(canvas);
@@ -252,7 +257,8 @@ byId("weights-low").textContent = format(-range, 2);
 byId("weights-high").textContent = format(range, 2);
 byId("weights-note").textContent =
   `${layers.length ? "A hidden unit" : "An output"} for each image: light pixels excite it, dark ones inhibit it. ` +
-  `The frame is as light as its activation. Weights beyond ±${format(range, 2)}, 0.5 % of them, have the colours of the ends.`;
+  "The frame is as light as its activation. " +
+  `Weights beyond ±${format(range, 2)}, 0.5\u00a0% of them, have the colours of the ends.`;
 
 function showFrames(steps) {
   const activations = steps[activationParts[0] + 1];

@@ -129,7 +129,8 @@ const PARTS = {
 function readPart(part, dtype) {
   const Numbers = dtype === "float32" ? Float32Array : Float64Array;
   const read = (text) => new Numbers(Uint8Array.from(atob(text), (character) => character.charCodeAt(0)).buffer);
-  return { ...part, ...Object.fromEntries(Object.entries(part.arrays ?? {}).map(([name, text]) => [name, read(text)])) };
+  const arrays = Object.entries(part.arrays ?? {}).map(([name, text]) => [name, read(text)]);
+  return { ...part, ...Object.fromEntries(arrays) };
 }
 
 // Compute what goes into each part, and, as the last of the list, the outputs

@@ -60,8 +60,10 @@ function makeLayer(number, part, units) {
   const canvas = make("canvas", { className: "cells", role: "img" });
   const [low, high] = [make("span"), make("span")];
   const readout = make("p", { className: "note readout" });
-  const caption = make("figcaption", {}, `Hidden layer ${number} `, make("span", {}, `${plural(units, "unit")}, ${part.label}`));
-  const figure = make("figure", {}, caption, canvas, make("div", { className: "legend" }, low, make("i"), high), readout);
+  const detail = make("span", {}, `${plural(units, "unit")}, ${part.label}`);
+  const caption = make("figcaption", {}, `Hidden layer ${number} `, detail);
+  const legend = make("div", { className: "legend" }, low, make("i"), high);
+  const figure = make("figure", {}, caption, canvas, legend, readout);
   let [least, most, shown, hovered] = [0, 1e-9, [], null];
 
   function describe() {
@@ -163,7 +165,8 @@ function summarize(values) {
 const rows = network.labels.slice(0, MOST_ROWS).map((label) => {
   const bar = make("b", { className: "bar" });
   const value = make("span", { className: "value" });
-  const row = make("li", {}, make("span", { className: "label" }, label), make("span", { className: "track" }, bar), value);
+  const track = make("span", { className: "track" }, bar);
+  const row = make("li", {}, make("span", { className: "label" }, label), track, value);
   return { row, bar, value };
 });
 byId("outputs").append(...rows.map(({ row }) => row));
@@ -181,7 +184,8 @@ function showOutputs(outputs) {
     bar.style.width = `${100 * Math.min(Math.max(values[k], 0), 1)}%`;
     value.textContent = show(values[k]);
   });
-  announce(`The ${isRegression ? "output" : "answer"} is ${word || values.map(show).join(", ")}${detail ? ", " : ""}${detail}.`);
+  if (word) announce(`The ${isRegression ? "output" : "answer"} is ${word}, ${detail}.`);
+  else announce(`The outputs are ${values.slice(0, MOST_ROWS).map(show).join(", ")}.`);
 }
 
 // Say something to screen readers, when the input has not changed for a while
@@ -227,10 +231,9 @@ function onceAFrame(run) {
   };
 }
 
-const shape = network.sizes
-  .map((size, l) => (l === 0 ? plural(size, "input") : `${thousands(size)} ${network.parts[activationParts[l - 1]].label}`))
-  .join(" → ");
-byId("summary").textContent = `${shape} · ${thousands(network.parameters)} weights and biases`;
+const shape = activationParts.map((place, l) => `${thousands(network.sizes[l + 1])} ${network.parts[place].label}`);
+shape.unshift(plural(network.sizes[0], "input"));
+byId("summary").textContent = `${shape.join(" → ")} · ${thousands(network.parameters)} weights and biases`;
 byId("exactness").textContent =
   `Everything is computed in this page, with the weights of the network (${network.dtype}) and in double precision. ` +
   "Nothing is loaded or sent." +
@@ -239,7 +242,7 @@ byId("outputs-note").textContent = {
   classification: network.adds_to_one ? "" : "The largest output is the answer. The outputs need not add up to 1.",
   binary: "",
   multilabel: "Each label by itself.",
-  regression: network.labels.some((label) => label.includes("quantile")) ? "predict() returns quantiles in increasing order." : "",
+  regression: network.has_quantiles ? "The outputs of net.forward(); net.predict() sorts quantiles." : "",
 }[network.task];
 if (network.labels.length > MOST_ROWS) {
   byId("outputs-note").append(` The first ${MOST_ROWS} of ${thousands(network.labels.length)} are listed.`);

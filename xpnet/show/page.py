@@ -175,6 +175,7 @@ def describe(net: Network, picture: Picture | None) -> dict[str, Any]:
         "parts": [describe_part(part, net.dtype) for part in parts if part.kind != "dropout"],
         "labels": _name_outputs(net),
         "adds_to_one": net.sigmas[-1].total == 1.0,
+        "has_quantiles": bool(_levels(net)),
     }
     if picture is None:
         features = _texts(net.notes.get("features"), net.sizes[0])
@@ -279,11 +280,18 @@ def _name_outputs(net: Network) -> list[str]:
     kinds = [""] * cost.outputs_per_target
     if cost.name == "gaussian":
         kinds = [", mean", ", standard deviation"]
-    elif len(levels := getattr(cost.value, "levels", ())) == len(kinds):
+    elif levels := _levels(net):
         kinds = [f", quantile {level:g}" for level in levels]
     elif len(kinds) > 1:
         kinds = [f", number {k}" for k in range(len(kinds))]
     return [target + kind for kind in kinds for target in targets]
+
+
+def _levels(net: Network) -> tuple[float, ...]:
+    """Levels of the quantiles that the outputs are, if they are."""
+    cost = net.view.model.cost
+    levels = getattr(cost.value, "levels", ())
+    return levels if len(levels) == cost.outputs_per_target else ()
 
 
 def _number(name: str, n: int) -> list[str]:

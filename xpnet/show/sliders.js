@@ -14,8 +14,10 @@ let list = []; // the rows that are shown
 
 function makeInput(i) {
   const [low, high] = network.ranges[i];
-  const slider = make("input", { type: "range", min: low, max: high, step: "any", value: x[i], "aria-label": names[i] });
-  const number = make("input", { type: "number", step: "any", value: round(x[i]), "aria-label": `${names[i]}, as a number` });
+  const ends = { min: low, max: high, value: x[i] };
+  const slider = make("input", { type: "range", step: "any", ...ends, "aria-label": names[i] });
+  const number = make("input", { type: "number", step: "any", value: round(x[i]) });
+  number.setAttribute("aria-label", `${names[i]}, as a number`);
   const slope = make("span", { className: "value" });
   slider.addEventListener("input", () => {
     x[i] = slider.valueAsNumber;
@@ -36,7 +38,8 @@ function makeInput(i) {
     slider.valueAsNumber = x[i];
     update();
   });
-  const row = make("div", { className: "slider" }, make("span", { className: "label" }, names[i]), slider, number, slope);
+  const label = make("span", { className: "label" }, names[i]);
+  const row = make("div", { className: "slider" }, label, slider, number, slope);
   return { i, row, slope };
 }
 
@@ -50,8 +53,11 @@ function listInputs() {
   const found = names.flatMap((name, i) => (name.toLowerCase().includes(wanted) ? [i] : []));
   list = found.slice(0, MOST_INPUTS).map(makeInput);
   byId("inputs").replaceChildren(...list.map(({ row }) => row));
-  const note = found.length > MOST_INPUTS ? `The first ${MOST_INPUTS} of ${thousands(found.length)} inputs are listed; type to find others. ` : "";
-  byId("inputs-note").textContent = found.length ? note : "No input has this in its name.";
+  let note = found.length ? "" : "No input has this in its name.";
+  if (found.length > MOST_INPUTS) {
+    note = `The first ${MOST_INPUTS} of ${thousands(found.length)} inputs are listed; type to find others.`;
+  }
+  byId("inputs-note").textContent = note;
   update();
 }
 
@@ -83,7 +89,8 @@ function findTicks(low, high, wanted) {
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= rough) ?? 10 * power;
   const first = Math.ceil(low / step - 1e-9);
   const last = Math.floor(high / step + 1e-9);
-  return Array.from({ length: Math.max(0, last - first + 1) }, (_, k) => [(first + k) * step, showTick((first + k) * step, step)]);
+  const ticks = Array.from({ length: Math.max(0, last - first + 1) }, (_, k) => (first + k) * step);
+  return ticks.map((tick) => [tick, showTick(tick, step)]);
 }
 
 // With as many places as the step between ticks has
@@ -120,8 +127,8 @@ function drawChart(place, at, lines, labels, now, description) {
   }
   lines.forEach((line, k) => {
     const points = line.map((value, p) => [at[p], value]).filter(([, value]) => Number.isFinite(value));
-    const path = points.map(([a, value], p) => `${p ? "L" : "M"}${across(a).toFixed(1)} ${up(value).toFixed(1)}`).join("");
-    chart.append(draw("path", { class: `curve color${k}`, d: path, "stroke-dasharray": DASHES[k] }));
+    const path = points.map(([a, value]) => `${across(a).toFixed(1)} ${up(value).toFixed(1)}`);
+    chart.append(draw("path", { class: `curve color${k}`, d: `M${path.join("L")}`, "stroke-dasharray": DASHES[k] }));
   });
   place.replaceChildren(chart);
   if (labels.length > 1) place.append(makeKey(labels));
@@ -164,7 +171,8 @@ function showCurves(outputs) {
   }
   const texts = labels.map((label) => network.labels[label]);
   const subject = texts.length === 1 ? texts[0] : isShare ? "probabilities" : "outputs";
-  byId("curve-title").replaceChildren(`${isShare && texts.length === 1 ? "probability of " : ""}${subject} `, make("span", {}, `over ${names[i]}`));
+  const prefix = isShare && texts.length === 1 ? "probability of " : "";
+  byId("curve-title").replaceChildren(`${prefix}${subject} `, make("span", {}, `over ${names[i]}`));
   byId("slope-title").replaceChildren("derivative ", make("span", {}, `by ${names[i]}`));
   const between = (numbers) => `from ${format(numbers[0])} to ${format(numbers.at(-1))}`;
   drawChart(byId("curve"), at, values, texts, x[i], `Curve of ${subject} over ${names[i]}: ${between(values[0])}`);
