@@ -8,10 +8,12 @@ import inspect
 import re
 import runpy
 import shutil
+from html import escape
 from io import StringIO
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import ziamath
 from docutils import nodes
 from latex2mathml.converter import convert
@@ -19,10 +21,12 @@ from matplotlib.figure import Figure
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
 from sphinx.writers.html5 import HTML5Translator
 
 import xpnet
-from xpnet import plots
+from xpnet import Adam, Network, plots
+from xpnet.show import write_page
 
 DOCS = Path(__file__).parent
 EXAMPLES = DOCS.parent / "examples"
@@ -193,6 +197,56 @@ def draw_pictures(app: Sphinx) -> None:
         (folder / f"{name}.svg").write_text(drawing)
 
 
+def learn_digits() -> Network:
+    """Return the network of the examples of use/show.md."""
+    net = run_page("use/show.md")["net"]
+    assert isinstance(net, Network)
+    net.notes = {}
+    return net
+
+
+def learn_regression() -> Network:
+    """Train a network on a function of four inputs."""
+    rng = np.random.default_rng(0)
+    x = rng.uniform([10, 1, 0, 0.2], [90, 6, 20, 3], size=(1000, 4))
+    heat, flow, wind, depth = x.T
+    y = np.stack([heat * np.exp(-depth / flow) + 0.02 * wind**2, flow * np.tanh(wind / 5) + 0.03 * heat], axis=1)
+    net = Network([4, 30, 20, 2], activation="tanh", task="regression", standardize=True, seed=0)
+    net.train((x, y), epochs=60, lr=0.01, optimizer=Adam(), progress=False)
+    net.notes = {"features": ["heat", "flow", "wind", "depth"]}
+    return net
+
+
+# file -> function that trains the network of a page that readers can try, and its title
+LIVE = {"digits": (learn_digits, "Handwritten digits"), "regression": (learn_regression, "A regression")}
+
+
+def write_live_pages(app: Sphinx) -> None:
+    """Write the pages that readers can try, where Sphinx copies them to the site."""
+    folder = DOCS / "generated" / "live"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, (learn, title) in LIVE.items():
+        write_page(learn(), folder / f"{name}.html", title=title)
+    app.config.html_static_path.append(str(folder))
+
+
+class Live(SphinxDirective):
+    """Shows one of the pages in `LIVE`, the argument, in a frame. Its content is a description of the page."""
+
+    required_arguments = 1
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        """Return the frame, and a link to the page by itself."""
+        if self.arguments[0] not in LIVE:
+            raise self.error(f"{self.arguments[0]} is no live page; choose from {', '.join(LIVE)}")
+        address = "../" * self.env.docname.count("/") + f"_static/{self.arguments[0]}.html"
+        title = escape(" ".join(self.content))
+        frame = f'<iframe class="live" src="{address}" title="{title}" loading="lazy"></iframe>'
+        link = f'<p class="live"><a href="{address}">Open this page by itself</a></p>'
+        return [nodes.raw("", frame + link, format="html")]
+
+
 def copy_notebooks(app: Sphinx) -> None:
     """Copy the notebooks to where Sphinx finds pages; as they hold no outputs, it runs them."""
     folder = DOCS / "notebooks"
@@ -206,5 +260,7 @@ def setup(app: Sphinx) -> None:
     app.add_html_math_renderer("mathml", (write_formula, None), (write_formula, None))
     app.connect("builder-inited", draw_pictures)
     app.connect("builder-inited", copy_notebooks)
+    app.connect("builder-inited", write_live_pages)
+    app.add_directive("live", Live)
     app.connect("env-check-consistency", check_complete)
     app.connect("source-read", end_blocks)

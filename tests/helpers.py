@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import host_cupy
 import numpy as np
 import pytest
+from browser import CHROMIUM
 
 from xpnet import BackendError, Network, get_backend
 from xpnet.core.arrays import leaves as flat
@@ -82,15 +83,15 @@ def _is_installed(name: str) -> bool:
         return False
 
 
-# Libraries of tests marked with needs("library")
+# Libraries of tests marked with needs("library"), and the browser
 NOT_INSTALLED = [
     name
     for name in (
         *("torch", "jax", "cupy", "torchvision", "pandas", "pyarrow", "nvidia.cuda_nvrtc", "distributed"),
-        *("onnx", "onnxruntime", "keras"),
+        *("onnx", "onnxruntime", "keras", "playwright"),
     )
     if not _is_installed(name)
-]
+] + ([] if CHROMIUM else ["chromium"])
 
 
 def marked(names: Iterable[str]) -> list[Any]:

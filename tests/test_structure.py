@@ -42,6 +42,7 @@ ORDER = [
     "plots",
     "estimators",
     "export",
+    "show",
     "cli",
     "__main__",
 ]

@@ -46,7 +46,7 @@ _NAMES_IN = {
 _MODULE_OF = {name: module for module, names in _NAMES_IN.items() for name in names}
 _MODULES = (
     *("activations", "backends", "bench", "book", "costs", "datasets", "estimators", "export", "metrics", "mutations"),
-    *("plots", "schedules"),
+    *("plots", "schedules", "show"),
 )
 
 __all__ = [

@@ -1,4 +1,5 @@
-"""The command line: ``xpnet train``, ``evaluate``, ``predict``, ``export``, ``backends``, ``bench`` and ``break``.
+"""The command line: ``xpnet train``, ``evaluate``, ``predict``, ``export``, ``show``, ``backends``, ``bench``
+and ``break``.
 
 Every wrong option or file ends in one clear line on standard error and a nonzero exit status. Nothing is coloured
 but the help by newer versions of argparse, which respect NO_COLOR.

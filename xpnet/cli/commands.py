@@ -25,6 +25,7 @@ from xpnet.data.sources import make_source
 from xpnet.export import to_onnx
 from xpnet.mutations import MISTAKES, break_equation, make_figure
 from xpnet.network import Network
+from xpnet.show import write_page
 from xpnet.training.arguments import parse_metrics, parse_rate
 from xpnet.training.callbacks import Callback, CSVLog, EarlyStopping, Progress
 from xpnet.training.evaluate import measure
@@ -116,6 +117,17 @@ def run_export(options: argparse.Namespace) -> None:
     to_onnx(net, options.file, input_dtype=options.input_dtype)
     x, y = (f"(batch, {n})" for n in (net.sizes[0], net.sizes[-1]))
     print(f"Wrote {options.file}: x {x} of {options.input_dtype or net.dtype}, y {y} of {net.dtype}")
+
+
+def run_show(options: argparse.Namespace) -> None:
+    """Write a page that shows a saved network at work."""
+    _check_file("--out", options.out)
+    net = Network.load(options.model)
+    if options.out.exists() and options.out.samefile(options.model):
+        raise ValueError(f"--out {options.out} is the network itself; name another file")
+    title = options.model.name if options.title is None else options.title
+    write_page(net, options.out, title=title, image=options.image, white=options.white)
+    print(f"Wrote {options.out}, {options.out.stat().st_size / 1000:,.0f} kB; open it in a browser")
 
 
 def run_backends(options: argparse.Namespace) -> None:

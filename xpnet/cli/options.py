@@ -19,6 +19,7 @@ from xpnet.cli.commands import (
     run_evaluate,
     run_export,
     run_predict,
+    run_show,
     run_train,
 )
 from xpnet.cli.data import FILES, SETS, TEST_SPLIT
@@ -65,6 +66,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_predict(commands)
     _add_export(commands)
+    _add_show(commands)
     _add_backends(commands)
     _add_bench(commands)
     _add_break(commands)
@@ -213,6 +215,23 @@ def _add_export(commands: Any) -> None:
     export.add_argument("--input-dtype", metavar="DTYPE", help="of the inputs; uint8 for bytes (that of the network)")
 
 
+def _add_show(commands: Any) -> None:
+    show = _add_command(
+        commands, "show", "write a page for a browser that shows a network at work", run_show, "MODEL -o FILE"
+    )
+    show.add_argument("model", type=Path, metavar="MODEL", help="file written by train --save")
+    show.add_argument(
+        "-o", "--out", type=Path, metavar="FILE", required=True, help="where to write, as in network.html"
+    )
+    image = show.add_mutually_exclusive_group()
+    image.add_argument(
+        "--image", type=_image, metavar="SIZE", help="inputs are an image of this height and width (784: 28x28)"
+    )
+    image.add_argument("--no-image", dest="image", action="store_false", default=None, help="inputs are no image")
+    show.add_argument("--white", type=float, metavar="NUMBER", help="value of a white pixel (1, or by the network)")
+    show.add_argument("--title", metavar="TEXT", help="heading of the page (name of MODEL)")
+
+
 def _add_backends(commands: Any) -> None:
     _add_command(commands, "backends", "list the libraries and devices that can be used here", run_backends)
 
@@ -291,6 +310,13 @@ def _sizes(text: str) -> list[int]:
         return [int(size) for size in text.replace(",", " ").split()]
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} must be whole numbers with commas, as in 784,30,10") from error
+
+
+def _image(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)[x×](\d+)", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a height and a width in pixels, as in 28x28")
+    return int(match[1]), int(match[2])
 
 
 def _threads(text: str) -> int | str:

@@ -1,0 +1,631 @@
+"""The page that shows a network: what the file holds, and, in a browser, that it computes what the library does."""
+
+import base64
+import hashlib
+import json
+import re
+from html import unescape
+from io import BytesIO
+
+import numpy as np
+import pytest
+from browser import open_browser
+from drawings import STROKES, draw
+from helpers import Place
+from PIL import Image
+from test_export import CASES, NAMES, TASKS, make_chain, same_numbers, train  # noqa: F401
+
+from xpnet import Ensemble, Network, OneCycle
+from xpnet.activations import Activation
+from xpnet.cli import main
+from xpnet.core.activations import ACTIVATIONS
+from xpnet.show import make_page, write_page
+from xpnet.show.page import describe
+
+pytestmark = pytest.mark.few("strict", "strict-device1", "jax", "cupy", "torch")
+
+
+def read_network(page):
+    """The network in a page, as plain values."""
+    return json.loads(re.search(r'<script type="application/json" id="network">(.*?)</script>', page, re.DOTALL)[1])
+
+
+def decode(text, dtype):
+    return np.frombuffer(base64.b64decode(text), np.dtype(dtype).newbyteorder("<"))
+
+
+# The file
+
+
+@pytest.mark.parametrize("sizes", [[784, 5, 10], [4, 3, 1]])
+def test_a_page_is_one_file_that_asks_for_nothing(sizes):
+    page = make_page(Network(sizes, seed=0))
+    # the name of SVG is no address that anybody visits
+    assert re.findall(r"https?:", page.replace("http://www.w3.org/2000/svg", "")) == []
+    assert re.findall(r"\b(?:src|href)=(\S+)", page) == ['"data:,">']
+    assert not re.search(r"@import|url\(|\bfetch\(|XMLHttpRequest|\bimport\b|\beval\(|Function\(", page)
+
+
+def test_the_policy_allows_the_script_and_the_style_and_no_other():
+    page = make_page(Network([784, 5, 10], seed=0))
+    policy = unescape(re.search(r'Content-Security-Policy" content="(.*?)"', page)[1])
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    assert rules["default-src"] == "'none'"
+    for name, text in (
+        ("script-src", re.findall(r"<script>(.*?)</script>", page, re.DOTALL)),
+        ("style-src", re.findall(r"<style>(.*?)</style>", page, re.DOTALL)),
+    ):
+        digest = base64.b64encode(hashlib.sha256(text[0].encode()).digest()).decode()
+        assert (len(text), rules[name]) == (1, f"'sha256-{digest}'")
+    assert "style=" not in re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+
+
+def test_names_cannot_end_the_script_or_begin_another():
+    name = "</script><script>alert(1)</script><!-- {{script}} \u2028 \ud800"
+    net = Network([2, 3], task="classification", seed=0)
+    net.notes = {"features": [name, "b"], "labels": ["a", name, "c"]}
+    page = make_page(net, title=name)
+    assert page.count("<script") == page.count("</script") == 2
+    assert "<!-- " not in page
+    network = read_network(page)
+    assert (network["features"], network["labels"]) == ([name, "b"], ["a", name, "c"])
+    assert unescape(re.search("<h1>(.*?)</h1>", page)[1]) == name
+
+
+def test_a_page_holds_the_weights_bit_for_bit(place: Place, dtype):
+    net = Network([4, 3, 2], standardize=True, task="regression", dtype=dtype, dropout=0.5, seed=0, **place._asdict())
+    net.train(([[1, 2, 3, 4], [5, 7, 6, 9]], [[1, 2], [3, 5]]), epochs=1, progress=False)
+    network = read_network(make_page(net))
+    kinds = ["standardize", "dense", "activation", "dense", "activation", "rescale"]
+    assert [part["kind"] for part in network["parts"]] == kinds
+    dense = [part["arrays"] for part in network["parts"] if part["kind"] == "dense"]
+    for arrays, w, b in zip(dense, net.w, net.b, strict=True):
+        for name, values in (("w", w), ("b", b)):
+            expected = net.backend.to_numpy(values)
+            assert expected.dtype == dtype
+            np.testing.assert_array_equal(decode(arrays[name], dtype), expected.ravel())
+    assert network["dtype"] == dtype
+
+
+def test_a_page_of_a_small_network_is_small():
+    assert len(make_page(Network([784, 30, 10], seed=0))) < 250_000
+
+
+def test_the_examples_are_test_images(digits):
+    _, (images, labels) = digits
+    examples = read_network(make_page(Network([784, 10], seed=0)))["examples"]
+    assert [example["name"] for example in examples] == list("0123456789")
+    for k, example in enumerate(examples):
+        image = decode(example["pixels"], np.uint8) / np.float32(255)
+        assert (np.abs(images[labels == k] - image).max(axis=1) < 1e-6).any()
+
+
+def test_inputs_are_an_image_or_numbers():
+    assert read_network(make_page(Network([784, 10])))["image"] == {"height": 28, "width": 28, "white": 1.0}
+    assert "image" not in read_network(make_page(Network([784, 10]), image=False))
+    assert "image" not in read_network(make_page(Network([64, 10])))
+    network = read_network(make_page(Network([12, 10]), image=(3, 4), white=16))
+    assert network["image"] == {"height": 3, "width": 4, "white": 16.0}
+    assert network["examples"] == []
+
+
+def test_white_is_found_by_the_scaling_of_the_inputs():
+    assert read_network(make_page(Network([784, 10], scale=1 / 255)))["image"]["white"] == 255
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 784))
+    for factor, white in ((1, 255), (255, 1)):
+        net = Network([784, 10], standardize=True, seed=0)
+        net.train((pixels / factor, np.arange(20) % 10), epochs=1, progress=False)
+        assert read_network(make_page(net))["image"]["white"] == white
+
+
+def test_sliders_span_three_standard_deviations():
+    net = Network([2, 1], standardize=True, task="regression", seed=0)
+    assert read_network(make_page(net))["ranges"] == [[-3, 3], [-3, 3]]  # nothing is learnt yet
+    net.train(([[1, 10], [3, 10]], [0, 1]), epochs=1, progress=False)
+    assert read_network(make_page(net))["ranges"] == [[-1, 5], [7, 13]]  # a constant has the standard deviation 1
+    assert read_network(make_page(Network([2, 1], scale=0.5)))["ranges"] == [[-6, 6], [-6, 6]]
+
+
+@pytest.mark.parametrize(
+    ("n_out", "arguments", "notes", "labels"),
+    [
+        (3, {}, {}, ["0", "1", "2"]),
+        (2, {"task": "multilabel"}, {"labels": ["red", "round"]}, ["red", "round"]),
+        (2, {"task": "classification"}, {"labels": ["only one"]}, ["0", "1"]),
+        (2, {"task": "classification"}, {"labels": 7}, ["0", "1"]),
+        (1, {"task": "binary"}, {"labels": ["no", "yes"]}, ["no", "yes"]),
+        (1, {"task": "binary"}, {}, ["0", "1"]),
+        (1, {"task": "regression"}, {"target": "price"}, ["price"]),
+        (1, {"task": "regression"}, {}, ["output"]),
+        (2, {"task": "regression"}, {"target": "price"}, ["output 0", "output 1"]),
+        (2, {"cost": "gaussian"}, {"target": "price"}, ["price, mean", "price, standard deviation"]),
+        (
+            4,
+            {"cost": "quantile(0.1, 0.9)"},
+            {},
+            ["output 0, quantile 0.1", "output 1, quantile 0.1", "output 0, quantile 0.9", "output 1, quantile 0.9"],
+        ),
+    ],
+)
+def test_outputs_have_names(n_out, arguments, notes, labels):
+    net = Network([2, n_out], **arguments)
+    net.notes = notes
+    assert read_network(make_page(net))["labels"] == labels
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_activation_can_be_shown(name):
+    part = describe(make_chain(name, "float32"), None)["parts"][-1]
+    script = make_page(Network([2, 1]))
+    assert re.search(rf"^  {part['name']}: {{", script, re.MULTILINE)
+    assert part["label"] == name
+
+
+# What is refused
+
+own = Activation("bump", lambda z, xp: z / (1.0 + z * z), lambda g, z, a, xp: g)
+
+
+@pytest.mark.parametrize(
+    ("net", "options", "message"),
+    [
+        (
+            Network([3, 4, 2], activation=own),
+            {},
+            r"activation='bump' is your own, and a page cannot compute it; it has 'elu', .*'tanh'\. For a network",
+        ),
+        (Network([3, 2]), {"image": (2, 2)}, r"image=\(2, 2\) has 4 pixels, but the network has 3 inputs; they must"),
+        (Network([3, 2]), {"image": (3,)}, r"image=\(3,\) must be the height and the width of an image in pixels, as"),
+        (Network([3, 2]), {"image": "3x1"}, r"image='3x1' must be the height and the width of an image"),
+        (Network([3, 2]), {"image": True}, r"image=True must be the height and the width of an image"),
+        (Network([3, 2]), {"image": (-3, -1)}, r"image=\(-3, -1\) must be the height and the width of an image"),
+        (Network([3, 2]), {"image": (3, 1), "white": 0}, r"white=0 must be a finite number above 0; 1 is usual, and"),
+        (Network([3, 2]), {"white": 255}, r"white=255 is for images, but the inputs are none; leave it out, or give"),
+    ],
+)
+def test_what_does_not_fit_is_refused_and_the_file_stays(net, options, message, tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text("before")
+    with pytest.raises(ValueError, match=message):
+        write_page(net, path, **options)
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_network_that_is_too_large_is_refused(monkeypatch):
+    monkeypatch.setattr("xpnet.show.page.LARGEST", 100)
+    with pytest.raises(ValueError, match=r"net has 1,640 bytes of weights, but a page holds at most 100; show a small"):
+        make_page(Network([40, 10]))
+
+
+def test_other_objects_than_networks_are_refused():
+    with pytest.raises(TypeError, match=r"net must be a Network, not of type Ensemble; give its members one by one"):
+        make_page(Ensemble([2, 1], 2))
+
+
+def test_an_existing_file_is_replaced_and_a_missing_folder_named(tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text("before")
+    write_page(Network([2, 1], seed=0), path)
+    assert path.read_text(encoding="utf-8") == make_page(Network([2, 1], seed=0))
+    with pytest.raises(FileNotFoundError, match=r"page.html: there is no folder .*nowhere"):
+        write_page(Network([2, 1]), tmp_path / "nowhere" / "page.html")
+
+
+# The command
+
+
+def run(capsys, *words):
+    capsys.readouterr()
+    try:
+        status = main([str(word) for word in words])
+    except SystemExit as error:
+        status = error.code
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def test_the_command_writes_a_page(capsys, tmp_path):
+    model, page = tmp_path / "digits.safetensors", tmp_path / "page.html"
+    Network([784, 5, 10], seed=0).save(model)
+    status, out, err = run(capsys, "show", model, "-o", page)
+    assert (status, err) == (0, "")
+    assert out == f"Wrote {page}, {page.stat().st_size / 1000:,.0f} kB; open it in a browser\n"
+    text = page.read_text(encoding="utf-8")
+    assert "<h1>digits.safetensors</h1>" in text
+    assert read_network(text)["image"]["height"] == 28
+    assert run(capsys, "show", model, "-o", page, "--no-image", "--title", "Mine")[0] == 0
+    assert "<h1>Mine</h1>" in page.read_text(encoding="utf-8")
+    assert "image" not in read_network(page.read_text(encoding="utf-8"))
+    assert run(capsys, "show", model, "--out", page, "--image", "56x14", "--white", "16")[0] == 0
+    assert read_network(page.read_text(encoding="utf-8"))["image"] == {"height": 56, "width": 14, "white": 16.0}
+
+
+def test_wrong_options_of_the_command_end_with_one_clear_line(capsys, tmp_path):
+    model = tmp_path / "net.safetensors"
+    Network([3, 2], seed=0).save(model)
+    content = model.read_bytes()
+    for words, message in (
+        (["show", model], "the following arguments are required: -o/--out"),
+        (["show", model, "-o", tmp_path], f"--out {tmp_path} is a folder; name a file in it"),
+        (["show", model, "-o", tmp_path / "no" / "page.html"], "there is no folder"),
+        (["show", model, "-o", model], "is the network itself; name another file"),
+        (["show", model, "-o", "p.html", "--image", "28"], "'28' must be a height and a width in pixels, as in 28x28"),
+        (["show", model, "-o", "p.html", "--image", "28x28"], "image=(28, 28) has 784 pixels, but the network has 3"),
+        (["show", model, "-o", "p.html", "--image", "1x3", "--no-image"], "not allowed with argument --image"),
+        (["show", model, "-o", "p.html", "--white", "2"], "white=2.0 is for images, but the inputs are none"),
+        (["show", __file__, "-o", "p.html"], "does not hold an xpnet network"),
+        (["show", "nothing", "-o", "p.html"], "No such file or directory: 'nothing'"),
+    ):
+        status, out, err = run(capsys, *words)
+        assert (status in (1, 2), out) == (True, "")
+        assert len(err.splitlines()) == 1, err
+        assert message in err
+    assert model.read_bytes() == content
+
+
+# In a browser
+
+in_browser = [pytest.mark.slow, pytest.mark.needs("playwright", "chromium")]
+
+
+class Window:
+    """A page in a browser, with everything that it complains about or asks for."""
+
+    def __init__(self, context, path):
+        self.page = context.new_page()
+        self.complaints = []
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", lambda request: self.complaints.append(request.url))
+        self.page.goto(path.as_uri())
+        assert self.complaints.pop(0) == path.as_uri()
+        self.wait()
+
+    def wait(self):
+        """Wait until the page has shown its present state."""
+        self.page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+
+    def image(self, selector):
+        """The pixels of a canvas, (height, width, 3)."""
+        address = self.page.eval_on_selector(selector, "(canvas) => canvas.toDataURL()")
+        return np.asarray(Image.open(BytesIO(base64.b64decode(address.partition(",")[2]))).convert("RGB"))
+
+    def text(self, selector):
+        return self.page.locator(selector).inner_text().replace("\xa0", " ").replace("−", "-")
+
+    def texts(self, selector):
+        return [text.replace("\xa0", " ").replace("−", "-") for text in self.page.locator(selector).all_inner_texts()]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with open_browser() as started:
+        yield started
+
+
+@pytest.fixture
+def show(browser, tmp_path):
+    """A function that opens the page of a network; at the end, no page must have complained or asked for anything."""
+    contexts, windows = [], []
+
+    def open_window(net, options=None, **settings):
+        path = tmp_path / f"{len(windows)}.html"
+        write_page(net, path, **(options or {}))
+        contexts.append(browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **settings}))
+        windows.append(Window(contexts[-1], path))
+        return windows[-1]
+
+    yield open_window
+    complaints = [complaint for window in windows for complaint in window.complaints]
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+@pytest.fixture(scope="module")
+def trained(digits):
+    """A network that has learnt the digits."""
+    net = Network([784, 60, 10], activation="relu", task="classification", seed=0)
+    net.train(digits[0], epochs=12, batch_size=32, lr=OneCycle(0.3), progress=False)
+    return net
+
+
+# Computes outputs and Jacobians of any network with the functions of a page
+COMPUTE = """
+([parts, dtype, rows]) => {
+  const read = parts.map((part) => readPart(part, dtype));
+  return rows.map((row) => {
+    const steps = forward(read, row);
+    const outputs = Array.from(steps.at(-1));
+    return [outputs, outputs.map((_, k) => Array.from(derivatives(read, steps, k)))];
+  });
+}
+"""
+
+
+def assert_computes(window, net, x):
+    """Outputs and Jacobians are the library's, to 1e-5 of the largest in float32 and 1e-11 in float64."""
+    rows = window.page.evaluate(COMPUTE, [describe(net, None)["parts"], net.dtype, x.tolist()])
+    for k, compute in enumerate((net.forward, net.jacobian)):
+        expected = net.backend.to_numpy(compute(x))
+        computed = np.array([row[k] for row in rows])
+        assert computed.shape == expected.shape
+        assert np.isfinite(expected).all()
+        tolerance = 1e-5 if net.dtype == "float32" else 1e-11
+        assert np.abs(computed - expected).max() <= tolerance * np.abs(expected).max(), compute.__name__
+
+
+class TestInBrowser:
+    pytestmark = in_browser
+
+    def test_the_outputs_of_1000_digits_are_the_librarys(self, show, trained, digits):
+        _, (images, _) = digits
+        window = show(trained)
+        outputs = window.page.evaluate(
+            """(text) => {
+              const { images } = readPart({ arrays: { images: text } }, "float32");
+              const row = (k) => images.subarray(784 * k, 784 * (k + 1));
+              return Array.from({ length: 1000 }, (_, k) => Array.from(forward(network.parts, row(k)).at(-1)));
+            }""",
+            base64.b64encode(images.astype("<f4").tobytes()).decode(),
+        )
+        assert np.abs(np.array(outputs) - trained.forward(images)).max() < 1e-5
+        # In float64, where the library rounds as little as the page does
+        assert np.abs(np.array(outputs) - trained.to(dtype="float64").forward(images)).max() < 1e-12
+        np.testing.assert_array_equal(np.argmax(outputs, axis=1), trained.predict(images))
+
+    def test_every_activation_is_the_librarys(self, show, dtype):
+        window = show(Network([2, 1], seed=0))
+        x = np.random.default_rng(0).normal(0, 3, (20, 5)).astype(dtype)
+        for name in NAMES:
+            assert_computes(window, make_chain(name, dtype), x)
+
+    def test_activations_of_large_and_small_inputs_are_the_librarys(self, show):
+        window = show(Network([2, 1], seed=0))
+        z = np.concatenate([np.linspace(-80, 80, 161), np.linspace(-1, 1, 41)])[:, None]
+        for name in set(ACTIVATIONS) - {"softmax"}:
+            net = Network([1, 1], output_activation=name, dtype="float64", init="zeros")
+            net.w = [[[1.0]]]
+            rows = window.page.evaluate(COMPUTE, [describe(net, None)["parts"], "float64", z.tolist()])
+            for k, expected in enumerate((net.forward(z), net.jacobian(z))):
+                computed = np.array([row[k] for row in rows], float)
+                np.testing.assert_allclose(computed, expected, rtol=1e-11, atol=1e-15, err_msg=name)
+
+    def test_every_task_and_scaling_is_the_librarys(self, show, dtype):
+        window = show(Network([2, 1], seed=0))
+        x = np.random.default_rng(0).normal(50, 10, (20, 5)).astype(dtype)
+        for task, standardize in CASES:
+            n_out, arguments = TASKS[task]
+            net = Network([5, 6, n_out], activation="tanh", standardize=standardize, dtype=dtype, seed=0, **arguments)
+            assert_computes(window, train(net, x), x)
+        assert_computes(window, Network([5, 3, 2], scale=1 / 64, activation="tanh", dtype=dtype, seed=0), x)
+
+    # Drawing
+
+    def test_drawings_are_classified_right(self, show, trained):
+        window = show(trained)
+        for k, digit in enumerate(STROKES):
+            window.page.click("#clear")
+            draw(window.page, digit, *[(1.0, 0.0, 0.0), (0.55, 0.4, 0.05)][k % 2])
+            window.wait()
+            assert window.text("#verdict strong") == digit
+            x = np.array(window.page.evaluate("() => Array.from(inputsOf())"))
+            assert trained.predict(x) == int(digit)
+            probability = float(trained.forward(x).max())
+            assert f"{100 * probability:.1f} %" in window.texts("#outputs .value")
+
+    def test_drawings_are_scaled_and_centred_as_mnist(self, show):
+        window = show(Network([784, 10], seed=0))
+        for strokes in STROKES.values():
+            for size, left, top in ((1.0, 0.0, 0.0), (0.3, 0.6, 0.1)):
+                points = [[(left + size * x, top + size * y) for x, y in stroke] for stroke in strokes]
+                pixels = window.page.evaluate("(strokes) => Array.from(prepare(strokes))", points)
+                image = np.array(pixels).reshape(28, 28)
+                assert (image.min(), image.max()) == (0, 1)
+                rows, columns = np.nonzero(image)
+                assert 18 <= max(np.ptp(rows), np.ptp(columns)) + 1 <= 20
+                grid, total = np.arange(28), image.sum()
+                centre = np.array([image.sum(axis=1) @ grid, image.sum(axis=0) @ grid]) / total
+                at_edge = min(rows.min(), columns.min()) == 0 or max(rows.max(), columns.max()) == 27
+                assert (np.abs(centre - 14) <= 0.5 + 1e-9).all() or at_edge
+
+    def test_what_is_seen_is_what_the_network_gets(self, show, trained, digits):
+        window = show(trained)
+        window.page.click("#examples button:nth-child(7)")
+        window.wait()
+        x = np.array(window.page.evaluate("() => Array.from(inputsOf())"))
+        np.testing.assert_allclose(window.image("#input")[..., 0].ravel(), 255 * x, atol=0.51)
+        activations = trained.activations(x.astype("float32"))
+        unit = int(np.argmax(activations[1]))
+        assert window.text("#layers .readout") == f"largest: unit {unit}, {activations[1][unit]:.2f}"
+
+    def test_the_picture_of_the_derivative_is_the_jacobian(self, show, trained):
+        window = show(trained)
+        window.page.click("#examples button:nth-child(9)")
+        x = np.array(window.page.evaluate("() => Array.from(inputsOf())"))
+        row = trained.to(dtype="float64").jacobian(x)[3]
+        for kind, expected in (("derivative", row), ("product", row * x)):
+            window.page.select_option("#target", "3")
+            window.page.select_option("#effect-kind", kind)
+            window.wait()
+            light = window.image("#effect")[..., 0].ravel().astype(float)  # red grows from end to end of the colours
+            order = np.argsort(expected)
+            assert (np.diff(light[order]) >= 0).all()
+            assert light[order[-1]] > light[order[0]]
+            assert float(window.text("#effect-high")) == pytest.approx(np.abs(expected).max(), rel=0.06)
+            assert "3" in window.page.get_attribute("#effect", "aria-label")
+
+    def test_a_finger_draws(self, show, trained):
+        window = show(trained, has_touch=True, viewport={"width": 390, "height": 844})
+        window.page.touchscreen.tap(150, 250)
+        assert window.page.evaluate("() => [strokes.length, example]") == [1, None]
+        assert window.page.evaluate("() => getComputedStyle(byId('pad')).touchAction") == "none"
+
+    def test_the_keyboard_draws_and_the_answer_is_said(self, show, trained):
+        window = show(trained)
+        window.page.focus("#pad")
+        for key, times in (("ArrowUp", 9), (" ", 1), ("ArrowDown", 16), (" ", 1), ("ArrowUp", 2)):
+            for _ in range(times):
+                window.page.keyboard.press(key)
+        assert window.page.evaluate("() => strokes.map((stroke) => stroke.length)") == [17]
+        window.page.wait_for_function("() => byId('live').textContent.startsWith('The answer is 1, probability ')")
+        window.page.keyboard.press("Delete")
+        window.wait()
+        assert window.page.evaluate("() => strokes.length + inputsOf().reduce((sum, pixel) => sum + pixel, 0)") == 0
+
+    def test_weights_are_images_of_which_the_first_are_shown(self, show):
+        window = show(Network([784, 100, 10], seed=0))
+        assert window.page.locator(".tile").count() == 60
+        window.page.click("#more")
+        assert window.page.locator(".tile").count() == 100
+        assert not window.page.is_visible("#more")
+
+    def test_an_image_of_another_size_and_white(self, show):
+        net = Network([15, 4, 2], task="classification", seed=0)
+        window = show(net, {"image": (5, 3), "white": 16})
+        assert not window.page.is_visible("#examples")
+        draw(window.page, "1")
+        window.wait()
+        x = np.array(window.page.evaluate("() => Array.from(inputsOf())"))
+        assert x.shape == (15,)
+        assert 8 < x.max() <= 16
+        assert window.text("#verdict strong") == str(net.predict(x))
+
+    # Sliders
+
+    def test_sliders_and_numbers_give_the_librarys_outputs(self, show):
+        rng = np.random.default_rng(0)
+        x = rng.uniform(0, 100, (200, 3))
+        net = Network([3, 10, 2], activation="tanh", task="regression", standardize=True, dtype="float64", seed=0)
+        net.train((x, np.stack([x[:, 0] + x[:, 1], x[:, 2] ** 2], axis=1)), epochs=2, progress=False)
+        net.notes = {"features": ["warm", "wide", "long"]}
+        window = show(net)
+        assert window.texts("#inputs .label") == ["warm", "wide", "long"]
+        numbers = window.page.locator("#inputs input[type=number]")
+        for i, value in enumerate((12.5, -300, 77)):  # one beyond the end of its slider
+            numbers.nth(i).fill(str(value))
+        window.wait()
+        point = np.array([12.5, -300, 77])
+        shown = [float(text) for text in window.texts("#outputs .value")]
+        np.testing.assert_allclose(shown, net.forward(point), rtol=1e-3)
+        slopes = [float(text) for text in window.texts("#inputs .value")]
+        np.testing.assert_allclose(slopes, net.jacobian(point)[0], rtol=0.06)
+        window.page.select_option("#target", "1")
+        window.wait()
+        slopes = [float(text) for text in window.texts("#inputs .value")]
+        np.testing.assert_allclose(slopes, net.jacobian(point)[1], rtol=0.06)
+        window.page.locator("#inputs input[type=range]").nth(0).focus()
+        window.page.keyboard.press("ArrowRight")
+        window.wait()
+        step = 6 * float(net.scaling.x_std[0, 0]) / 200
+        assert window.page.evaluate("() => x[0]") == pytest.approx(12.5 + step)
+        numbers.nth(0).fill("")
+        assert numbers.nth(0).get_attribute("aria-invalid") == "true"
+        window.page.click("#reset")
+        window.wait()
+        np.testing.assert_allclose(window.page.evaluate("() => Array.from(x)"), net.scaling.x_mean[0])
+
+    def test_curves_are_the_outputs_and_their_derivatives(self, show):
+        net = Network([2, 8, 1], activation="tanh", task="regression", dtype="float64", seed=0)
+        window = show(net)
+        window.page.select_option("#over", "1")
+        window.wait()
+        at = np.linspace(-3, 3, 121)
+        rows = np.stack([np.zeros(121), at], axis=1)
+        for chart, expected in (("#curve", net.forward(rows)[:, 0]), ("#slope", net.jacobian(rows)[:, 0, 1])):
+            path = window.page.locator(f"{chart} path").get_attribute("d")
+            points = np.array([[float(number) for number in pair.split()] for pair in re.split("[ML]", path)[1:]])
+            assert len(points) == 121
+            assert np.corrcoef(points[:, 0], at)[0, 1] > 0.99999
+            assert np.corrcoef(points[:, 1], -expected)[0, 1] > 0.9999  # pixels count downwards
+        assert window.page.locator(".now").count() == 2
+
+    def test_many_inputs_are_found_by_their_names(self, show):
+        net = Network([300, 4, 3], task="classification", seed=0)
+        net.notes = {"features": [f"gene {i}" for i in range(300)]}
+        window = show(net)
+        assert window.page.locator("#inputs .slider").count() == 200
+        assert window.text("#inputs-note") == "The first 200 of 300 inputs are listed; type to find others."
+        window.page.fill("#search", "Gene 29")
+        assert window.texts("#inputs .label") == ["gene 29", *(f"gene {i}" for i in range(290, 300))]
+        window.page.fill("#search", "protein")
+        assert window.text("#inputs-note") == "No input has this in its name."
+
+    @pytest.mark.parametrize(
+        ("n_out", "arguments"),
+        [(3, {"task": "classification"}), (3, {}), (1, {"task": "binary"}), (3, {"task": "multilabel"})],
+    )
+    def test_the_answer_is_the_prediction(self, show, n_out, arguments):
+        net = Network([2, 4, n_out], activation="tanh", seed=3, init="normal", **arguments)
+        window = show(net)
+        for point in ([-2, 1], [0, 0], [2.5, -3], [1, 2]):
+            for i in range(2):
+                window.page.locator("#inputs input[type=number]").nth(i).fill(str(point[i]))
+            window.wait()
+            predicted = net.predict(point)
+            chosen = window.texts("#outputs .chosen .label")
+            if net.task == "multilabel":
+                assert chosen == [str(k) for k in np.flatnonzero(predicted)]
+            else:
+                assert chosen == [str(predicted)]
+                assert window.text("#verdict strong") == str(predicted)
+
+    # For everybody
+
+    PAGES = ([784, 30, 10], [5, 6, 3])
+
+    # The drawing area, clear, ten examples and two choices; five sliders with their numbers, reset and two choices
+    @pytest.mark.parametrize(("sizes", "n"), [(PAGES[0], 14), (PAGES[1], 13)])
+    def test_the_keyboard_reaches_all_controls_in_order(self, show, sizes, n):
+        window = show(Network(sizes, task="classification", seed=0))
+        controls = "canvas[tabindex], button, select, input"
+        reached = []
+        for _ in range(n):
+            window.page.keyboard.press("Tab")
+            reached.append(
+                window.page.evaluate(
+                    f"() => [...document.querySelectorAll('{controls}')].filter((e) => e.offsetParent)"
+                    ".indexOf(document.activeElement)"
+                )
+            )
+        assert reached == list(range(n))
+
+    @pytest.mark.parametrize("sizes", PAGES)
+    def test_everything_has_a_name(self, show, sizes):
+        """Chromium's own tree of what a screen reader reads."""
+        window = show(Network(sizes, task="classification", seed=0))
+        session = window.page.context.new_cdp_session(window.page)
+        nodes = session.send("Accessibility.getFullAXTree")["nodes"]
+        roles = {"button", "combobox", "slider", "spinbutton", "image", "img", "application", "group"}
+        named = [node for node in nodes if not node["ignored"] and node["role"]["value"] in roles]
+        assert len(named) > 10
+        assert [node["role"]["value"] for node in named if not node.get("name", {}).get("value")] == []
+        assert window.page.get_attribute("#live", "aria-live") == "polite"
+
+    @pytest.mark.parametrize("sizes", PAGES)
+    def test_pages_fit_on_phones_and_tablets_light_and_dark(self, show, sizes):
+        net = Network(sizes, task="classification", seed=0)
+        net.notes = {"labels": ["a long name of a class, of many words"] * sizes[-1]}
+        papers = []
+        for scheme in ("light", "dark"):
+            window = show(net, color_scheme=scheme)
+            for width in (1280, 740, 390):
+                window.page.set_viewport_size({"width": width, "height": 844})
+                window.wait()
+                too_wide = window.page.evaluate(
+                    "() => [document.documentElement, ...document.querySelectorAll('section, #inputs')]"
+                    ".filter((e) => e.scrollWidth > e.clientWidth).map((e) => e.className || e.id || e.tagName)"
+                )
+                assert (width, too_wide) == (width, [])
+            picture = Image.open(BytesIO(window.page.screenshot())).convert("RGB")
+            assert len(picture.getcolors(2**24)) > 100
+            papers.append(sum(picture.getpixel((1, 1))))
+        assert papers[0] > 700
+        assert papers[1] < 100
+
+    def test_nothing_moves_for_those_who_want_that(self, show):
+        for wish, seconds in (("reduce", "0s"), ("no-preference", "0.09s")):
+            window = show(Network([3, 2], task="classification"), reduced_motion=wish)
+            duration = window.page.evaluate("() => getComputedStyle(document.querySelector('.bar')).transitionDuration")
+            assert duration == seconds

@@ -1,0 +1,295 @@
+// A page for a network whose inputs are an image: the drawing area, and pictures of derivatives and weights.
+
+const { height, width, white } = network.image;
+const isMnist = height === 28 && width === 28;
+
+// From strokes to pixels. A stroke is a list of points [x, y], from 0 to 1 across the drawing area.
+
+// With these two, strokes are as thick and as soft as MNIST's: 8 % of all pixels are white, and 11 % grey
+const PEN = 1.45; // half the width of a stroke, in pixels of an image of 28 × 28
+const SOFT = 0.65; // pixels over which the edge of a stroke fades to either side
+const BOX = 20; // MNIST's digits fit in a box of this size
+const LARGEST_SCALE = 3 * 28; // of small drawings: a dot stays a dot
+
+// The distance of a point from a line between two points
+function distance(x, y, [x0, y0], [x1, y1]) {
+  const [dx, dy] = [x1 - x0, y1 - y0];
+  const length = dx * dx + dy * dy;
+  const along = length === 0 ? 0 : Math.min(Math.max(((x - x0) * dx + (y - y0) * dy) / length, 0), 1);
+  return Math.hypot(x - x0 - along * dx, y - y0 - along * dy);
+}
+
+// Draw strokes, in pixels, as rows of numbers from 0 to 1 that fade at the edges
+function render(strokes, rows, columns, pen, soft) {
+  const pixels = new Float64Array(rows * columns);
+  const reach = pen + soft;
+  for (const stroke of strokes) {
+    stroke.forEach((end, k) => {
+      const start = stroke[Math.max(k - 1, 0)];
+      const [left, right] = [Math.min(start[0], end[0]) - reach, Math.max(start[0], end[0]) + reach];
+      const [top, bottom] = [Math.min(start[1], end[1]) - reach, Math.max(start[1], end[1]) + reach];
+      for (let i = Math.max(0, Math.floor(top)); i < Math.min(rows, bottom); i++) {
+        for (let j = Math.max(0, Math.floor(left)); j < Math.min(columns, right); j++) {
+          const ink = (reach - distance(j + 0.5, i + 0.5, start, end)) / (2 * soft);
+          pixels[i * columns + j] = Math.max(pixels[i * columns + j], Math.min(ink, 1));
+        }
+      }
+    });
+  }
+  return pixels;
+}
+
+// Draw strokes as MNIST prepared its digits: as large as fits in a box of 20 × 20 pixels, with their centre of mass at
+// the middle of the image. The pen has the same width whatever the size of the drawing.
+function renderAsMnist(strokes) {
+  const points = strokes.flat();
+  const [left, right] = [Math.min(...points.map(([x]) => x)), Math.max(...points.map(([x]) => x))];
+  const [top, bottom] = [Math.min(...points.map(([, y]) => y)), Math.max(...points.map(([, y]) => y))];
+  const size = Math.max(right - left, bottom - top);
+  const scale = Math.min((BOX - 2 * (PEN + SOFT)) / Math.max(size, 1e-9), LARGEST_SCALE);
+  const inBox = strokes.map((stroke) =>
+    stroke.map(([x, y]) => [BOX / 2 + scale * (x - (left + right) / 2), BOX / 2 + scale * (y - (top + bottom) / 2)]),
+  );
+  const box = render(inBox, BOX, BOX, PEN, SOFT);
+  let [mass, row, column] = [0, 0, 0];
+  box.forEach((ink, k) => {
+    mass += ink;
+    row += ink * Math.floor(k / BOX);
+    column += ink * (k % BOX);
+  });
+  // MNIST's images have their centre of mass at the pixel (14, 14), counted from 0
+  const shift = (sum) => Math.min(Math.max(Math.round(14 - sum / mass), 0), 28 - BOX);
+  const [down, along] = [shift(row), shift(column)];
+  const pixels = new Float64Array(28 * 28);
+  box.forEach((ink, k) => (pixels[(down + Math.floor(k / BOX)) * 28 + along + (k % BOX)] = ink));
+  return pixels;
+}
+
+// Turn strokes into the inputs of the network
+function prepare(strokes) {
+  if (strokes.length === 0) return new Float64Array(height * width);
+  if (isMnist) return renderAsMnist(strokes).map((ink) => white * ink);
+  const size = Math.min(height, width) / 28;
+  const scaled = strokes.map((stroke) => stroke.map(([x, y]) => [x * width, y * height]));
+  return render(scaled, height, width, Math.max(PEN * size, 0.5), Math.max(SOFT * size, 0.5)).map((ink) => white * ink);
+}
+
+// The drawing area
+
+const pad = byId("pad");
+const context = pad.getContext("2d");
+pad.height = Math.round((pad.width * height) / width);
+let strokes = [];
+let example = null; // the pixels of an example, from 0 to 1, that takes the place of a drawing
+let drawing = false; // whether the pointer or the keyboard is drawing the last stroke
+let cursor = null; // where the pen of the keyboard is
+
+function drawPad() {
+  context.fillStyle = "#000";
+  context.fillRect(0, 0, pad.width, pad.height);
+  if (example) {
+    const small = document.createElement("canvas");
+    paint(small, example, height, width, 0, 1, GREYS);
+    context.imageSmoothingEnabled = false;
+    context.drawImage(small, 0, 0, pad.width, pad.height);
+  }
+  context.lineWidth = (2 * PEN * pad.width) / 28;
+  context.lineCap = context.lineJoin = "round";
+  context.strokeStyle = "#fff";
+  for (const stroke of strokes) {
+    context.beginPath();
+    for (const [x, y] of stroke) context.lineTo(x * pad.width, y * pad.height);
+    if (stroke.length === 1) context.lineTo(stroke[0][0] * pad.width, stroke[0][1] * pad.height);
+    context.stroke();
+  }
+  if (cursor) {
+    context.beginPath();
+    context.arc(cursor[0] * pad.width, cursor[1] * pad.height, context.lineWidth / 2, 0, 2 * Math.PI);
+    context.lineWidth = 4;
+    context.strokeStyle = drawing ? "#fee838" : "#8ab4f8";
+    context.stroke();
+  }
+  byId("hint").hidden = strokes.length > 0 || example !== null || cursor !== null;
+}
+
+function startStroke(point) {
+  if (example) [example, strokes] = [null, []];
+  strokes.push([point]);
+  drawing = true;
+  update();
+}
+
+function clear() {
+  [strokes, example, drawing] = [[], null, false];
+  update();
+}
+
+function placeOf(event) {
+  const area = pad.getBoundingClientRect();
+  const inside = (share) => Math.min(Math.max(share, 0), 1);
+  return [inside((event.clientX - area.left) / area.width), inside((event.clientY - area.top) / area.height)];
+}
+
+pad.addEventListener("pointerdown", (event) => {
+  if (!event.isPrimary || event.button !== 0) return;
+  pad.setPointerCapture(event.pointerId);
+  cursor = null;
+  startStroke(placeOf(event));
+});
+pad.addEventListener("pointermove", (event) => {
+  if (!drawing || cursor || !event.isPrimary) return;
+  const events = event.getCoalescedEvents?.() ?? [];
+  for (const each of events.length ? events : [event]) strokes.at(-1).push(placeOf(each));
+  update();
+});
+for (const name of ["pointerup", "pointercancel"]) {
+  pad.addEventListener(name, () => {
+    if (!cursor) drawing = false;
+  });
+}
+
+// The keyboard: arrows move the pen, space lowers and lifts it
+
+const STEP = 1 / 28;
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+pad.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key in ARROWS) {
+    const [dx, dy] = ARROWS[event.key];
+    const inside = (share) => Math.min(Math.max(share, STEP), 1 - STEP);
+    cursor = cursor ? [inside(cursor[0] + dx * STEP), inside(cursor[1] + dy * STEP)] : [0.5, 0.5];
+    if (drawing) strokes.at(-1).push(cursor);
+    update();
+  } else if (event.key === " ") {
+    cursor ??= [0.5, 0.5];
+    if (drawing) drawing = false;
+    else startStroke(cursor);
+    announce(drawing ? "Pen down." : "Pen up.");
+    drawPad();
+  } else if (event.key === "Delete" || event.key === "Backspace") clear();
+  else return;
+  event.preventDefault(); // the page would scroll
+});
+pad.addEventListener("blur", () => {
+  if (cursor) [cursor, drawing] = [null, false];
+  drawPad();
+});
+byId("clear").addEventListener("click", clear);
+
+// Examples
+
+function showExample(pixels) {
+  [strokes, drawing, example] = [[], false, pixels];
+  update();
+}
+
+const examples = network.examples.map(({ name, pixels }) => {
+  const numbers = Float64Array.from(atob(pixels), (character) => character.charCodeAt(0) / 255);
+  const picture = make("canvas", { className: "pixels" });
+  paint(picture, numbers, height, width, 0, 1, GREYS);
+  const button = make("button", { type: "button", className: "example", "aria-label": `Example: ${name}` }, picture);
+  button.addEventListener("click", () => showExample(numbers));
+  byId("examples").append(button);
+  return numbers;
+});
+byId("examples").hidden = examples.length === 0;
+
+// The pictures
+
+function describeInput() {
+  if (example) return "An example from MNIST's test images.";
+  if (strokes.length === 0) return "Nothing is drawn: all pixels are 0.";
+  if (!isMnist) return "Your drawing, in the network's resolution.";
+  return "Your drawing, scaled and centred as MNIST's digits are.";
+}
+
+function showEffect(x, steps) {
+  const label = chosenLabel(steps.at(-1));
+  const isProduct = byId("effect-kind").value === "product";
+  const values = derivativesOf(steps, label).map((number, i) => (isProduct ? number * x[i] : number));
+  const most = values.reduce((largest, number) => Math.max(largest, Math.abs(number)), 0);
+  paint(byId("effect"), values, height, width, -(most || 1), most || 1);
+  byId("effect-low").textContent = format(-most, 2);
+  byId("effect-high").textContent = format(most, 2);
+  const name = network.labels[label];
+  const kind = isProduct ? "Derivative times pixel" : "Derivative";
+  byId("effect").setAttribute("aria-label", `${kind} of output ${name}, as an image`);
+  byId("effect-note").textContent =
+    `The derivative of output ${name} by each pixel, ` +
+    (isProduct
+      ? "times the pixel: how much the pixel adds, to first order. Black pixels add nothing."
+      : "as net.jacobian() computes it: what a little more light there changes.");
+}
+
+// The weights of the first layer, an image for each hidden unit. The frames show the activations.
+
+const FEW = 60;
+const firstLayer = network.parts.find((part) => part.kind === "dense");
+const units = network.sizes[1];
+const tiles = [];
+
+function findRange() {
+  const sizes = Float64Array.from(firstLayer.w, Math.abs).sort();
+  return sizes[Math.floor(0.995 * (sizes.length - 1))] || 1;
+}
+
+function makeTiles(upTo, range) {
+  for (let unit = tiles.length; unit < upTo; unit++) {
+    const canvas = make("canvas", { className: "pixels", role: "img", "aria-label": `Weights of unit ${unit}` });
+    const weights = firstLayer.w.subarray(unit * height * width, (unit + 1) * height * width);
+    paint(canvas, weights, height, width, -range, range);
+    const tile = make("figure", { className: "tile" }, canvas, make("figcaption", {}, String(unit)));
+    byId("tiles").append(tile);
+    tiles.push(canvas);
+  }
+  byId("more").hidden = upTo === units;
+  byId("more").textContent = `Show all ${thousands(units)}`;
+}
+
+const range = findRange();
+makeTiles(Math.min(units, FEW), range);
+byId("more").addEventListener("click", () => {
+  makeTiles(units, range);
+  update();
+});
+byId("weights-low").textContent = format(-range, 2);
+byId("weights-high").textContent = format(range, 2);
+byId("weights-note").textContent =
+  `${layers.length ? "A hidden unit" : "An output"} for each image: light pixels excite it, dark ones inhibit it. ` +
+  "The frame is as light as its activation. " +
+  `Weights beyond ±${format(range, 2)}, 0.5\u00a0% of them, have the colours of the ends.`;
+
+function showFrames(steps) {
+  const activations = steps[activationParts[0] + 1];
+  const most = activations.reduce((largest, number) => Math.max(largest, Math.abs(number)), 0) || 1;
+  tiles.forEach((tile, unit) => {
+    tile.style.borderColor = `rgb(${pickColor(COLORS, Math.max(activations[unit] / most, 0))})`;
+  });
+}
+
+// All together
+
+const inputsOf = () => (example ? example.map((pixel) => white * pixel) : prepare(strokes));
+
+function updateNow() {
+  const x = inputsOf();
+  drawPad();
+  paint(byId("input"), x, height, width, 0, white, GREYS);
+  byId("input-note").textContent = describeInput();
+  byId("input").setAttribute("aria-label", `The image that the network sees. ${describeInput()}`);
+  const steps = showNetwork(x);
+  showEffect(x, steps);
+  showFrames(steps);
+}
+const update = onceAFrame(updateNow);
+
+byId("input-size").textContent = `${height} × ${width} pixels`;
+for (const id of ["target", "effect-kind"]) byId(id).addEventListener("change", update);
+// The colours of the layers are for the activations of all examples, and do not jump while one draws
+for (const pixels of examples) {
+  const steps = forward(network.parts, pixels.map((pixel) => white * pixel));
+  for (const { place, widen } of layers) widen(steps[place + 1]);
+}
+if (examples.length) showExample(examples[3]);
+else update();

@@ -1,0 +1,152 @@
+// The network: its parts, each with its value and its pullback, as in xpnet's core. All numbers are float64.
+
+const sigmoid = (z) => {
+  const e = Math.exp(Math.min(z, 88));
+  return e / (1 + e);
+};
+
+const softplus = (z) => Math.max(z, 0) + Math.log1p(Math.exp(-Math.abs(z)));
+
+// The distribution function of the normal distribution; core/activations.py has the formula and these numbers
+const TAIL = [
+  -3.2894545994837916e-9, 7.997534951426974e-9, 1.9926066795800325e-8, -7.832087134386501e-8, -2.1902871043576377e-8,
+  4.127943476101898e-7, -3.472560015119601e-7, -1.606199677646622e-6, 3.2945159613259524e-6, 5.363746660293245e-6,
+  -2.159770229742667e-5, -1.9150916560726508e-5, 0.00013618812296753056, 0.0001271462867731381, -0.0009111717661670797,
+  -0.0018503482350916377, 0.004973666459483434, 0.033157408202727064, 0.09012141996796257, 0.16158909030109744,
+  0.2126903072674109,
+];
+
+function normalCdf(x) {
+  const t = 3.5 / (3.5 + Math.abs(x));
+  const q = TAIL.reduce((sum, coefficient) => sum * (2 * t - 1) + coefficient, 0);
+  const tail = Math.exp(-0.5 * x * x) * t * q;
+  return x < 0 ? tail : 1 - tail;
+}
+
+const geluTanh = (z) => Math.tanh(Math.sqrt(2 / Math.PI) * (z + 0.044715 * z ** 3));
+
+// Activations of single numbers: value(z, ...numbers), and slope(z, a, ...numbers) = σ′(z)
+const ACTIVATIONS = {
+  sigmoid: { value: sigmoid, slope: (z, a) => a - a * a },
+  tanh: { value: Math.tanh, slope: (z, a) => 1 - a * a },
+  relu: { value: (z) => Math.max(z, 0), slope: (z) => (z > 0 ? 1 : 0) },
+  identity: { value: (z) => z, slope: () => 1 },
+  leaky_relu: {
+    value: (z, slope) => Math.max(z, slope * z),
+    slope: (z, a, slope) => (z > 0 ? 1 : slope),
+  },
+  elu: {
+    value: (z, alpha, scale) => scale * (Math.max(z, 0) + alpha * Math.expm1(Math.min(z, 0))),
+    slope: (z, a, alpha, scale) => scale * (z > 0 ? 1 : alpha * Math.exp(z)),
+  },
+  softplus: { value: softplus, slope: sigmoid },
+  silu: {
+    value: (z) => z * sigmoid(z),
+    slope: (z, a) => sigmoid(z) + a * (1 - sigmoid(z)),
+  },
+  gelu: {
+    value: (z) => z * normalCdf(z),
+    slope: (z) => normalCdf(z) + (z * Math.exp(-0.5 * z * z)) / Math.sqrt(2 * Math.PI),
+  },
+  gelu_tanh: {
+    value: (z) => 0.5 * z * (1 + geluTanh(z)),
+    slope: (z) => {
+      const t = geluTanh(z);
+      return 0.5 * (1 + t + z * (1 - t * t) * Math.sqrt(2 / Math.PI) * (1 + 3 * 0.044715 * z * z));
+    },
+  },
+  exp: { value: Math.exp, slope: (z, a) => a },
+};
+
+// Activations that mix the units of a layer: value(z) and pullBack(g, z, a) = gᵀ ∂a/∂z
+const MIXING = {
+  softmax: {
+    value(z) {
+      const largest = z.reduce((most, number) => Math.max(most, number), -Infinity);
+      const e = z.map((number) => Math.exp(number - largest));
+      const sum = e.reduce((total, number) => total + number, 0);
+      return e.map((number) => number / sum);
+    },
+    pullBack(g, z, a) {
+      const mean = a.reduce((sum, share, k) => sum + share * g[k], 0);
+      return a.map((share, k) => share * (g[k] - mean));
+    },
+  },
+  mean_std: {
+    // The first half of the units are means, the second half standard deviations
+    value: (z) => z.map((number, k) => (2 * k < z.length ? number : Math.sqrt(softplus(number) + 1e-6))),
+    pullBack: (g, z, a) => g.map((number, k) => (2 * k < z.length ? number : (number * 0.5 * sigmoid(z[k])) / a[k])),
+  },
+};
+
+// What each kind of part does to its inputs x, and how it takes a gradient g back from its outputs y to its inputs
+const PARTS = {
+  scale: {
+    value: (part, x) => x.map((number) => part.factor[0] * number),
+    pullBack: (part, g) => g.map((number) => part.factor[0] * number),
+  },
+  standardize: {
+    value: (part, x) => x.map((number, i) => (number - part.mean[i]) / part.std[i]),
+    pullBack: (part, g) => g.map((number, i) => number / part.std[i]),
+  },
+  dense: {
+    value(part, x) {
+      const z = Float64Array.from(part.b);
+      for (let j = 0, k = 0; j < z.length; j++) {
+        let sum = 0;
+        for (let i = 0; i < x.length; i++, k++) sum += part.w[k] * x[i];
+        z[j] += sum;
+      }
+      return z;
+    },
+    pullBack(part, g, x) {
+      const back = new Float64Array(x.length);
+      for (let j = 0, k = 0; j < g.length; j++) {
+        for (let i = 0; i < back.length; i++, k++) back[i] += g[j] * part.w[k];
+      }
+      return back;
+    },
+  },
+  activation: {
+    value(part, z) {
+      if (part.name in MIXING) return MIXING[part.name].value(z);
+      const { value } = ACTIVATIONS[part.name];
+      return z.map((number) => value(number, ...part.numbers));
+    },
+    pullBack(part, g, z, a) {
+      if (part.name in MIXING) return MIXING[part.name].pullBack(g, z, a);
+      const { slope } = ACTIVATIONS[part.name];
+      return g.map((number, k) => number * slope(z[k], a[k], ...part.numbers));
+    },
+  },
+  rescale: {
+    value: (part, x) => x.map((number, k) => part.factor[k] * number + part.shift[k]),
+    pullBack: (part, g) => g.map((number, k) => number * part.factor[k]),
+  },
+};
+
+// Read the arrays of a part, which the page holds as texts in base64
+function readPart(part, dtype) {
+  const Numbers = dtype === "float32" ? Float32Array : Float64Array;
+  const read = (text) => new Numbers(Uint8Array.from(atob(text), (character) => character.charCodeAt(0)).buffer);
+  const arrays = Object.entries(part.arrays ?? {}).map(([name, text]) => [name, read(text)]);
+  return { ...part, ...Object.fromEntries(arrays) };
+}
+
+// Compute what goes into each part, and, as the last of the list, the outputs
+function forward(parts, x) {
+  const steps = [Float64Array.from(x)];
+  for (const part of parts) steps.push(PARTS[part.kind].value(part, steps.at(-1)));
+  return steps;
+}
+
+// Take the gradient g with respect to the outputs back to the inputs
+function pullBack(parts, steps, g) {
+  for (let k = parts.length - 1; k >= 0; k--) g = PARTS[parts[k].kind].pullBack(parts[k], g, steps[k], steps[k + 1]);
+  return g;
+}
+
+// Derivatives of an output by all inputs: a row of the Jacobian
+function derivatives(parts, steps, output) {
+  return pullBack(parts, steps, steps.at(-1).map((_, k) => (k === output ? 1 : 0)));
+}

@@ -1,0 +1,249 @@
+// What both kinds of page have: the network, its layers as cells, its outputs, and what is said aloud.
+
+const network = JSON.parse(document.getElementById("network").textContent);
+network.parts = network.parts.map((part) => readPart(part, network.dtype));
+
+const byId = (id) => document.getElementById(id);
+
+// Make an element with properties, attributes that have a hyphen, and children
+function make(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name.includes("-") || name === "role" || name === "for") element.setAttribute(name, value);
+    else element[name] = value;
+  }
+  element.append(...children);
+  return element;
+}
+
+// Numbers
+
+function format(number, digits = 3) {
+  if (!Number.isFinite(number)) return Number.isNaN(number) ? "not a number" : number > 0 ? "∞" : "−∞";
+  const size = Math.abs(number);
+  if (size === 0) return "0";
+  if (size < 1e-4 || size >= 1e7) return number.toExponential(digits - 1).replaceAll("-", "−");
+  const places = Math.max(0, digits - 1 - Math.floor(Math.log10(size)));
+  return number.toFixed(Math.min(places, 8)).replace("-", "−");
+}
+
+const percent = (share) => `${(100 * share).toFixed(1)}\u00a0%`;
+const thousands = (number) => number.toLocaleString("en");
+const plural = (number, word) => `${thousands(number)} ${word}${number === 1 ? "" : "s"}`;
+
+// Colours: cividis, which becomes lighter from end to end, in grey and for all kinds of colour vision too
+
+const COLORS = [[0, 34, 78], [65, 77, 107], [124, 123, 120], [188, 175, 111], [254, 232, 56]];
+const GREYS = [[0, 0, 0], [255, 255, 255]];
+
+function pickColor(colors, share) {
+  const place = Math.min(Math.max(share, 0), 1) * (colors.length - 1);
+  const k = Math.min(Math.floor(place), colors.length - 2);
+  return colors[k].map((channel, c) => channel + (place - k) * (colors[k + 1][c] - channel));
+}
+
+// Draw numbers as an image on a canvas, a pixel for each, from `low` to `high`
+function paint(canvas, values, height, width, low, high, colors = COLORS) {
+  canvas.height = height;
+  canvas.width = width;
+  const image = new ImageData(width, height);
+  values.forEach((value, k) => image.data.set([...pickColor(colors, (value - low) / (high - low)), 255], 4 * k));
+  canvas.getContext("2d").putImageData(image, 0, 0);
+}
+
+// The layers
+
+const activationParts = network.parts.flatMap((part, k) => (part.kind === "activation" ? [k] : []));
+
+// Cells for a layer of hidden units: an element, and a function that shows activations
+function makeLayer(number, part, units) {
+  const canvas = make("canvas", { className: "cells", role: "img" });
+  const [low, high] = [make("span"), make("span")];
+  const readout = make("p", { className: "note readout" });
+  const detail = make("span", {}, `${plural(units, "unit")}, ${part.label}`);
+  const caption = make("figcaption", {}, `Hidden layer ${number} `, detail);
+  const legend = make("div", { className: "legend" }, low, make("i"), high);
+  const figure = make("figure", {}, caption, canvas, legend, readout);
+  let [least, most, shown, hovered] = [0, 1e-9, [], null];
+
+  function describe() {
+    if (hovered !== null && hovered < units) readout.textContent = `unit ${hovered}: ${format(shown[hovered])}`;
+    else {
+      const largest = shown.reduce((best, value, k) => (value > shown[best] ? k : best), 0);
+      readout.textContent = `largest: unit ${largest}, ${format(shown[largest])}`;
+    }
+  }
+
+  // As wide as the page, with cells that are squares of whole pixels
+  function draw() {
+    const available = canvas.parentElement.clientWidth || 300;
+    const cell = Math.max(3, Math.min(26, Math.floor(Math.sqrt((available * 110) / units))));
+    const columns = Math.min(units, Math.max(1, Math.floor(available / cell)));
+    const rows = Math.ceil(units / columns);
+    const ratio = window.devicePixelRatio || 1;
+    canvas.width = columns * cell * ratio;
+    canvas.height = rows * cell * ratio;
+    canvas.style.width = `${columns * cell}px`;
+    canvas.style.height = `${rows * cell}px`;
+    const context = canvas.getContext("2d");
+    context.scale(ratio, ratio);
+    const gap = cell > 5 ? 1 : 0;
+    shown.forEach((value, k) => {
+      context.fillStyle = `rgb(${pickColor(COLORS, (value - least) / (most - least))})`;
+      context.fillRect((k % columns) * cell, Math.floor(k / columns) * cell, cell - gap, cell - gap);
+    });
+    canvas.dataset.columns = columns;
+    canvas.dataset.cell = cell;
+  }
+
+  canvas.addEventListener("pointermove", (event) => {
+    const { columns, cell } = canvas.dataset;
+    const column = Math.min(Math.floor(event.offsetX / cell), columns - 1);
+    hovered = Math.floor(event.offsetY / cell) * columns + column;
+    describe();
+  });
+  canvas.addEventListener("pointerleave", () => {
+    hovered = null;
+    describe();
+  });
+  new ResizeObserver(draw).observe(figure);
+
+  // The colours end at the least and the largest activation so far; 0 is one of them, or in the middle
+  function widen(activations) {
+    const bounds = [Math.min(...activations), Math.max(...activations)];
+    if (bounds[0] < 0) most = Math.max(most, -bounds[0], bounds[1]);
+    else most = Math.max(most, bounds[1]);
+    if (bounds[0] < 0 || least < 0) least = -most;
+  }
+
+  function show(activations) {
+    shown = Array.from(activations, (value) => (Number.isFinite(value) ? value : 0));
+    widen(shown);
+    low.textContent = format(least, 2);
+    high.textContent = format(most, 2);
+    draw();
+    describe();
+    canvas.setAttribute("aria-label", `Activations of hidden layer ${number}; ${readout.textContent}`);
+  }
+
+  byId("layers").append(figure);
+  return { show, widen };
+}
+
+const layers = activationParts
+  .slice(0, -1)
+  .map((place, l) => ({ place, ...makeLayer(l + 1, network.parts[place], network.sizes[l + 1]) }));
+
+// The outputs
+
+const isRegression = network.task === "regression";
+const MOST_ROWS = 100;
+
+// What stands beside each label: for a binary task, the probability of each of the two classes
+const valuesOf = (outputs) => (network.task === "binary" ? [1 - outputs[0], outputs[0]] : Array.from(outputs));
+const largestOf = (values) => values.reduce((best, value, k) => (value > values[best] ? k : best), 0);
+
+// The number of the answer among the labels, as Network.predict has it; null if there is no single one
+function answerOf(values) {
+  if (network.task === "classification") return largestOf(values);
+  return network.task === "binary" ? Number(values[1] > 0.5) : null;
+}
+
+const isShare = (network.task !== "classification" || network.adds_to_one) && !isRegression;
+const show = (value) => (isShare ? percent(value) : format(value, isRegression ? 4 : 2));
+
+// The answer in a few words, for the large line and for screen readers
+function summarize(values) {
+  const answer = answerOf(values);
+  if (answer !== null) return [network.labels[answer], `${isShare ? "probability" : "output"} ${show(values[answer])}`];
+  if (network.task === "multilabel") {
+    return [network.labels.filter((_, k) => values[k] > 0.5).join(", ") || "none", "with a probability above 50 %"];
+  }
+  return values.length === 1 ? [show(values[0]), network.labels[0]] : ["", ""];
+}
+
+const rows = network.labels.slice(0, MOST_ROWS).map((label) => {
+  const bar = make("b", { className: "bar" });
+  const value = make("span", { className: "value" });
+  const track = make("span", { className: "track" }, bar);
+  const row = make("li", {}, make("span", { className: "label" }, label), track, value);
+  return { row, bar, value };
+});
+byId("outputs").append(...rows.map(({ row }) => row));
+byId("outputs").classList.toggle("numbers", isRegression);
+byId("outputs").hidden = isRegression && network.labels.length === 1;
+
+function showOutputs(outputs) {
+  const values = valuesOf(outputs);
+  const answer = answerOf(values);
+  const [word, detail] = summarize(values);
+  byId("verdict").replaceChildren(make("strong", {}, word), ` ${detail}`);
+  byId("brief")?.replaceChildren(make("strong", {}, word), ` ${detail}`);
+  rows.forEach(({ row, bar, value }, k) => {
+    row.classList.toggle("chosen", k === answer || (network.task === "multilabel" && values[k] > 0.5));
+    bar.style.width = `${100 * Math.min(Math.max(values[k], 0), 1)}%`;
+    value.textContent = show(values[k]);
+  });
+  if (word) announce(`The ${isRegression ? "output" : "answer"} is ${word}, ${detail}.`);
+  else announce(`The outputs are ${values.slice(0, MOST_ROWS).map(show).join(", ")}.`);
+}
+
+// Say something to screen readers, when the input has not changed for a while
+let waiting = null;
+function announce(text) {
+  clearTimeout(waiting);
+  waiting = setTimeout(() => (byId("live").textContent = text), 700);
+}
+
+// The output whose derivatives are shown: one that is chosen, or the answer
+
+const target = byId("target");
+if (answerOf(valuesOf(new Float64Array(network.sizes.at(-1)))) !== null) target.add(new Option("the answer", "answer"));
+network.labels.forEach((label, k) => target.add(new Option(label, k)));
+
+const chosenLabel = (outputs) => (target.value === "answer" ? answerOf(valuesOf(outputs)) : Number(target.value));
+
+// Derivatives of what stands beside a label by the inputs
+function derivativesOf(steps, label) {
+  if (network.task !== "binary") return derivatives(network.parts, steps, label);
+  const row = derivatives(network.parts, steps, 0);
+  return label === 1 ? row : row.map((number) => -number);
+}
+
+// Compute the outputs for inputs, and show the layers; the page shows the rest
+function showNetwork(x) {
+  const steps = forward(network.parts, x);
+  for (const { place, show } of layers) show(steps[place + 1]);
+  showOutputs(steps.at(-1));
+  return steps;
+}
+
+// Run a function when the next frame is drawn, once, however often it is asked for
+function onceAFrame(run) {
+  let asked = false;
+  return () => {
+    if (asked) return;
+    asked = true;
+    requestAnimationFrame(() => {
+      asked = false;
+      run();
+    });
+  };
+}
+
+const shape = activationParts.map((place, l) => `${thousands(network.sizes[l + 1])} ${network.parts[place].label}`);
+shape.unshift(plural(network.sizes[0], "input"));
+byId("summary").textContent = `${shape.join(" → ")} · ${thousands(network.parameters)} weights and biases`;
+byId("exactness").textContent =
+  `Everything is computed in this page, with the weights of the network (${network.dtype}) and in double precision. ` +
+  "Nothing is loaded or sent." +
+  (network.examples?.length ? " The examples are from MNIST, by LeCun, Cortes and Burges (CC BY-SA 3.0)." : "");
+byId("outputs-note").textContent = {
+  classification: network.adds_to_one ? "" : "The largest output is the answer. The outputs need not add up to 1.",
+  binary: "",
+  multilabel: "Each label by itself.",
+  regression: network.has_quantiles ? "The outputs of net.forward(); net.predict() sorts quantiles." : "",
+}[network.task];
+if (network.labels.length > MOST_ROWS) {
+  byId("outputs-note").append(` The first ${MOST_ROWS} of ${thousands(network.labels.length)} are listed.`);
+}

@@ -1,0 +1,319 @@
+"""The page: one HTML file with the network, what draws it, and a policy that lets the browser load nothing else."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+from html import escape
+from importlib.resources import files
+from math import inf
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpnet.checks import between, check_folder, choices, count
+from xpnet.core.activations import (
+    Activation,
+    elu,
+    exp,
+    gelu,
+    gelu_tanh,
+    identity,
+    leaky_relu,
+    mean_std,
+    relu,
+    sigmoid,
+    silu,
+    softmax,
+    softplus,
+    tanh,
+)
+from xpnet.core.parts import Part
+from xpnet.data.datasets import mnist_sample
+from xpnet.export.parts import require_network, take_apart
+from xpnet.files import write_file
+from xpnet.network import Network
+
+LARGEST = 2**27  # bytes of weights: a browser holds a text of four thirds of it
+MNIST = (28, 28)  # the images for which drawings are prepared as MNIST prepared its digits
+TITLE = "Look inside a network"
+
+# Names of the arrays of each kind of part, in the order of its values
+ARRAYS = {
+    "scale": ("factor",),
+    "standardize": ("mean", "std"),
+    "dense": ("w", "b"),
+    "rescale": ("factor", "shift"),
+}
+# The value of an activation, or the type of those with numbers -> its name in network.js
+ACTIVATIONS: dict[Any, str] = {
+    sigma.value: sigma.name
+    for sigma in (sigmoid, tanh, relu, identity, softmax, softplus, silu, gelu, gelu_tanh, exp, mean_std)
+} | {type(sigma.value): sigma.name for sigma in (leaky_relu, elu)}  # and SELU, which is an ELU
+
+
+class Picture(NamedTuple):
+    """How inputs are shown as an image."""
+
+    height: int
+    width: int
+    white: float  # the value of a white pixel; a black one is 0
+
+
+def write_page(
+    net: Network,
+    path: str | os.PathLike[str],
+    *,
+    title: str | None = None,
+    image: tuple[int, int] | bool | None = None,
+    white: float | None = None,
+) -> None:
+    """Write a page for a browser, which shows a network at work: one HTML file that loads nothing and sends nothing.
+
+    If the inputs are an image, one draws it; else there is a slider for each input. The page shows the activations of
+    every layer, the outputs as `Network.forward` computes them, and their derivatives by the inputs, as
+    `Network.jacobian` does. It computes in float64 with the weights as they are, float32 or float64.
+
+    Names of inputs, classes and targets are those in `net.notes`, if it has "features", "labels" and "target" as
+    ``xpnet train`` writes them; else they are numbered.
+
+    Parameters
+    ----------
+    net
+        The network, on any backend.
+    path
+        The file. An existing file is replaced whole, or not at all.
+    title
+        The heading of the page.
+    image
+        Height and width of the image that the inputs are. Unless given, 784 inputs are an image of 28 × 28 pixels, and
+        others are none. False: they are no image.
+    white
+        The value of a white pixel; black is 0. Unless given, it is 1/scale for a network with `scale`, 255 if inputs
+        are standardized and their means are above 1, and else 1.
+
+    Raises
+    ------
+    TypeError
+        If `net` is not a `Network`.
+    ValueError
+        If `image` or `white` does not fit the network, if an activation is your own, or if the network is too large.
+    OSError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> net = Network([784, 30, 10], task="classification", seed=0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_page(net, f"{folder}/digits.html")
+    """
+    page = make_page(net, title=title, image=image, white=white)
+    check_folder(path)
+    write_file(path, page.encode(errors="replace"))
+
+
+def make_page(
+    net: Network,
+    *,
+    title: str | None = None,
+    image: tuple[int, int] | bool | None = None,
+    white: float | None = None,
+) -> str:
+    """Return the text of the file that `write_page` writes; the arguments and errors are the same. Synchronizes.
+
+    Examples
+    --------
+    >>> make_page(Network([3, 4, 2])).splitlines()[0]
+    '<!doctype html>'
+    """
+    net = require_network(net)
+    picture = _parse_picture(net, image, white)
+    kind = "sliders" if picture is None else "drawing"
+    script = '"use strict";\n\n' + "\n".join(map(_read, ("network.js", "page.js", f"{kind}.js")))
+    style = _read("page.css")
+    policy = (
+        f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    values = {
+        "policy": policy,
+        "title": escape(TITLE if title is None else title),
+        "style": style,
+        "body": _read(f"{kind}.html"),
+        # In a script, a browser would take "</script>" in a name for the end
+        "network": json.dumps(describe(net, picture), separators=(",", ":")).replace("<", "\\u003c"),
+        "script": script,
+    }
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], _read("page.html"))
+
+
+def describe(net: Network, picture: Picture | None) -> dict[str, Any]:
+    """Describe a network as plain values, with its arrays as texts in base64. Synchronizes.
+
+    Examples
+    --------
+    >>> net = Network([3, 4, 2], task="classification", seed=0)
+    >>> [part["kind"] for part in describe(net, None)["parts"]]
+    ['dense', 'activation', 'dense', 'activation']
+    """
+    parts = take_apart(net)
+    size = sum(array.nbytes for part in parts if part.kind in ARRAYS for array in part.values)
+    if size > LARGEST:
+        raise ValueError(
+            f"net has {size:,} bytes of weights, but a page holds at most {LARGEST:,}; show a smaller network, or "
+            'net.to(dtype="float32") if it is float64'
+        )
+    description: dict[str, Any] = {
+        "sizes": net.sizes,
+        "task": net.task,
+        "dtype": net.dtype,
+        "parameters": net.summary().parameters,
+        "parts": [describe_part(part, net.dtype) for part in parts if part.kind != "dropout"],
+        "labels": _name_outputs(net),
+        "adds_to_one": net.sigmas[-1].total == 1.0,
+        "has_quantiles": bool(_levels(net)),
+    }
+    if picture is None:
+        features = _texts(net.notes.get("features"), net.sizes[0])
+        return {**description, "features": features, "ranges": _find_ranges(net, parts)}
+    examples = _choose_examples() if picture[:2] == MNIST else []
+    return {**description, "image": picture._asdict(), "examples": examples}
+
+
+def describe_part(part: Part, dtype: str) -> dict[str, Any]:
+    """Describe a part as plain values.
+
+    Examples
+    --------
+    >>> describe_part(Part("scale", (0.5,)), "float32")
+    {'kind': 'scale', 'arrays': {'factor': 'AAAAPw=='}}
+    """
+    if part.kind == "activation":
+        return {"kind": part.kind, **_describe_activation(part.values[0])}
+    arrays = {name: _encode(values, dtype) for name, values in zip(ARRAYS[part.kind], part.values)}
+    return {"kind": part.kind, "arrays": arrays}
+
+
+def _describe_activation(sigma: Activation) -> dict[str, Any]:
+    has_numbers = isinstance(sigma.value, tuple)
+    name = ACTIVATIONS.get(type(sigma.value) if has_numbers else sigma.value)
+    if name is None:
+        known = sorted({*ACTIVATIONS.values(), "selu"} - {mean_std.name})
+        raise ValueError(
+            f"activation={sigma.name!r} is your own, and a page cannot compute it; it has {choices(known)}. For a "
+            "network with another, use xpnet.plots.activations, or xpnet.export.to_onnx"
+        )
+    return {"name": name, "label": sigma.name, "numbers": list(sigma.value) if has_numbers else []}  # type: ignore
+
+
+# What the inputs are
+
+
+def _parse_picture(net: Network, image: Any, white: float | None) -> Picture | None:
+    n_in = net.sizes[0]
+    if image is None:
+        image = MNIST if n_in == MNIST[0] * MNIST[1] else False
+    if image is False:
+        if white is not None:
+            raise ValueError(f"white={white!r} is for images, but the inputs are none; leave it out, or give image")
+        return None
+    height, width = _parse_size(image)
+    if height * width != n_in:
+        raise ValueError(
+            f"image={image!r} has {height * width:,} pixels, but the network has {n_in:,} inputs; they must match, or "
+            "give image=False if the inputs are no image"
+        )
+    if white is None:
+        white = _find_white(net)
+    between("white", white, 0, inf, "1 is usual, and 255 for bytes")
+    return Picture(height, width, float(white))
+
+
+def _parse_size(image: Any) -> tuple[int, int]:
+    try:
+        height, width = (count("image", size, 1) for size in image)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"image={image!r} must be the height and the width of an image in pixels, as in (28, 28), or False if the "
+            "inputs are no image"
+        ) from error
+    return height, width
+
+
+def _find_white(net: Network) -> float:
+    if net.scale:
+        return 1 / net.scale
+    standardize = next((part for part in take_apart(net) if part.kind == "standardize"), None)
+    return 255.0 if standardize is not None and standardize.values[0].max() > 1 else 1.0
+
+
+def _choose_examples() -> list[dict[str, str]]:
+    """Take the first test image of each digit, as bytes in base64."""
+    _, (images, labels) = mnist_sample()
+    rows = [int(np.argmax(labels == digit)) for digit in range(10)]
+    return [{"name": str(digit), "pixels": _encode(images[row] * 255, "uint8")} for digit, row in zip(range(10), rows)]
+
+
+def _find_ranges(net: Network, parts: list[Part]) -> list[list[float]]:
+    """Choose the ends of the slider of each input: three standard deviations around the mean, if these are known."""
+    n_in = net.sizes[0]
+    mean, std = next((part.values for part in parts if part.kind == "standardize"), (np.zeros(n_in), np.ones(n_in)))
+    factor = 1 / net.scale if net.scale else 1.0
+    return [[float(m - 3 * s) * factor, float(m + 3 * s) * factor] for m, s in zip(mean, std)]
+
+
+# What the outputs are
+
+
+def _name_outputs(net: Network) -> list[str]:
+    """Name the outputs: classes, labels, or targets and what is computed of them. A binary task has two classes."""
+    n = 2 if net.task == "binary" else net.sizes[-1]
+    if net.task != "regression":
+        return _texts(net.notes.get("labels"), n) or [str(k) for k in range(n)]
+    n_targets, cost = net.view.model.n_targets, net.view.model.cost
+    target = net.notes.get("target")
+    targets = [target] if isinstance(target, str) and n_targets == 1 else _number("output", n_targets)
+    kinds = [""] * cost.outputs_per_target
+    if cost.name == "gaussian":
+        kinds = [", mean", ", standard deviation"]
+    elif levels := _levels(net):
+        kinds = [f", quantile {level:g}" for level in levels]
+    elif len(kinds) > 1:
+        kinds = [f", number {k}" for k in range(len(kinds))]
+    return [target + kind for kind in kinds for target in targets]
+
+
+def _levels(net: Network) -> tuple[float, ...]:
+    """Levels of the quantiles that the outputs are, if they are."""
+    cost = net.view.model.cost
+    levels = getattr(cost.value, "levels", ())
+    return levels if len(levels) == cost.outputs_per_target else ()
+
+
+def _number(name: str, n: int) -> list[str]:
+    return [name] if n == 1 else [f"{name} {k}" for k in range(n)]
+
+
+def _texts(value: Any, n: int) -> list[str] | None:
+    """Return names from the notes of a network, which may hold anything; None unless they are `n` texts."""
+    is_fit = isinstance(value, (list, tuple)) and len(value) == n and all(isinstance(text, str) for text in value)
+    return list(value) if is_fit else None
+
+
+# Texts
+
+
+def _encode(array: Any, dtype: str) -> str:
+    return base64.b64encode(np.asarray(array, np.dtype(dtype).newbyteorder("<")).tobytes()).decode()
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _read(name: str) -> str:
+    return (files("xpnet") / "show" / name).read_text(encoding="utf-8")

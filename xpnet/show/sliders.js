@@ -1,0 +1,197 @@
+// A page for a network whose inputs are numbers: sliders, and curves of the outputs and their derivatives.
+
+const n = network.sizes[0];
+const names = network.features ?? Array.from({ length: n }, (_, i) => `input ${i}`);
+const middles = network.ranges.map(([low, high]) => (low + high) / 2);
+let x = Float64Array.from(middles);
+
+// A row for each input: its name, a slider, a number that may lie beyond the slider's ends, and a derivative
+
+const MOST_INPUTS = 200; // that are listed at once
+const MANY = 12; // inputs from which on there is a field to find them
+const STEPS = 200; // of a slider
+let list = []; // the rows that are shown
+
+function makeInput(i) {
+  const [low, high] = network.ranges[i];
+  const ends = { min: low, max: high, value: x[i] };
+  const slider = make("input", { type: "range", step: "any", ...ends, "aria-label": names[i] });
+  const number = make("input", { type: "number", step: "any", value: round(x[i]) });
+  number.setAttribute("aria-label", `${names[i]}, as a number`);
+  const slope = make("span", { className: "value" });
+  slider.addEventListener("input", () => {
+    x[i] = slider.valueAsNumber;
+    number.value = round(x[i]);
+    update();
+  });
+  slider.addEventListener("keydown", (event) => {
+    const direction = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 }[event.key];
+    if (!direction) return;
+    event.preventDefault(); // a slider with step="any" moves by 1
+    slider.valueAsNumber += (direction * (high - low)) / STEPS;
+    slider.dispatchEvent(new Event("input"));
+  });
+  number.addEventListener("input", () => {
+    number.setAttribute("aria-invalid", String(!Number.isFinite(number.valueAsNumber)));
+    if (!Number.isFinite(number.valueAsNumber)) return;
+    x[i] = number.valueAsNumber;
+    slider.valueAsNumber = x[i];
+    update();
+  });
+  const label = make("span", { className: "label" }, names[i]);
+  const row = make("div", { className: "slider" }, label, slider, number, slope);
+  return { i, row, slope };
+}
+
+// Few digits, as the number is in a small field; the slider's own value is exact
+function round(number) {
+  return Number(number.toPrecision(4));
+}
+
+function listInputs() {
+  const wanted = byId("search").value.trim().toLowerCase();
+  const found = names.flatMap((name, i) => (name.toLowerCase().includes(wanted) ? [i] : []));
+  list = found.slice(0, MOST_INPUTS).map(makeInput);
+  byId("inputs").replaceChildren(...list.map(({ row }) => row));
+  let note = found.length ? "" : "No input has this in its name.";
+  if (found.length > MOST_INPUTS) {
+    note = `The first ${MOST_INPUTS} of ${thousands(found.length)} inputs are listed; type to find others.`;
+  }
+  byId("inputs-note").textContent = note;
+  update();
+}
+
+byId("search-row").hidden = n < MANY;
+byId("search").addEventListener("input", listInputs);
+byId("reset").addEventListener("click", () => {
+  x = Float64Array.from(middles);
+  listInputs();
+});
+
+// Curves
+
+const SVG = "http://www.w3.org/2000/svg";
+const MOST_CURVES = 6;
+const DASHES = ["", "8 4", "2 3", "10 3 2 3", "4 4", "1 4"];
+const WORK = 3e7; // multiplications that a drawing may take
+
+function draw(tag, attributes, ...children) {
+  const element = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+// Round numbers between two ends, about as many as are wanted
+function findTicks(low, high, wanted) {
+  const rough = (high - low) / wanted;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= rough) ?? 10 * power;
+  const first = Math.ceil(low / step - 1e-9);
+  const last = Math.floor(high / step + 1e-9);
+  const ticks = Array.from({ length: Math.max(0, last - first + 1) }, (_, k) => (first + k) * step);
+  return ticks.map((tick) => [tick, showTick(tick, step)]);
+}
+
+// With as many places as the step between ticks has
+function showTick(tick, step) {
+  const places = Math.max(0, Math.ceil(-Math.log10(step) - 1e-9));
+  return Math.abs(tick) >= 1e6 || places > 5 ? format(tick, 3) : tick.toFixed(places).replace("-", "−");
+}
+
+// Draw curves: `lines` are lists of numbers, one for each of the numbers `at`; `now` is where the input is
+function drawChart(place, at, lines, labels, now, description) {
+  const [wide, tall, left, right, top, bottom] = [Math.max(place.clientWidth, 260), 190, 52, 12, 10, 26];
+  const numbers = lines.flat().filter(Number.isFinite);
+  let [low, high] = numbers.length ? [Math.min(...numbers), Math.max(...numbers)] : [0, 1];
+  const margin = (high - low) * 0.06 || Math.abs(high) * 0.1 || 1;
+  [low, high] = [low - margin, high + margin];
+  const across = (value) => left + ((value - at[0]) / (at.at(-1) - at[0])) * (wide - left - right);
+  const up = (value) => tall - bottom - ((value - low) / (high - low)) * (tall - top - bottom);
+  const chart = draw("svg", { width: wide, height: tall, role: "img", "aria-label": description });
+  const [xTicks, yTicks] = [findTicks(at[0], at.at(-1), wide / 90), findTicks(low, high, 5)];
+  for (const [tick, text] of yTicks) {
+    chart.append(
+      draw("line", { class: "grid", x1: left, x2: wide - right, y1: up(tick), y2: up(tick) }),
+      draw("text", { x: left - 6, y: up(tick) + 4, "text-anchor": "end" }, text),
+    );
+  }
+  for (const [tick, text] of xTicks) {
+    chart.append(
+      draw("line", { class: "grid", x1: across(tick), x2: across(tick), y1: tall - bottom, y2: tall - bottom + 4 }),
+      draw("text", { x: across(tick), y: tall - 8, "text-anchor": "middle" }, text),
+    );
+  }
+  if (now >= at[0] && now <= at.at(-1)) {
+    chart.append(draw("line", { class: "now", x1: across(now), x2: across(now), y1: top, y2: tall - bottom }));
+  }
+  lines.forEach((line, k) => {
+    const points = line.map((value, p) => [at[p], value]).filter(([, value]) => Number.isFinite(value));
+    const path = points.map(([a, value]) => `${across(a).toFixed(1)} ${up(value).toFixed(1)}`);
+    chart.append(draw("path", { class: `curve color${k}`, d: `M${path.join("L")}`, "stroke-dasharray": DASHES[k] }));
+  });
+  place.replaceChildren(chart);
+  if (labels.length > 1) place.append(makeKey(labels));
+}
+
+function makeKey(labels) {
+  const entries = labels.map((label, k) => {
+    const line = draw("line", { class: `curve color${k}`, x1: 1, x2: 29, y1: 6, y2: 6, "stroke-dasharray": DASHES[k] });
+    return make("span", {}, draw("svg", { width: 30, height: 12, "aria-hidden": "true" }, line), ` ${label}`);
+  });
+  return make("div", { className: "key" }, ...entries);
+}
+
+const over = byId("over");
+names.forEach((name, i) => over.add(new Option(name, i)));
+if (network.labels.length > 1 && network.labels.length <= MOST_CURVES) {
+  target.prepend(new Option("all outputs", "all"));
+}
+target.selectedIndex = 0;
+
+const drawnLabels = (outputs) => (target.value === "all" ? network.labels.map((_, k) => k) : [chosenLabel(outputs)]);
+
+// Compute outputs and derivatives along one input, and draw them
+function showCurves(outputs) {
+  const i = Number(over.value);
+  const labels = drawnLabels(outputs);
+  const [low, high] = [Math.min(network.ranges[i][0], x[i]), Math.max(network.ranges[i][1], x[i])];
+  const count = Math.min(121, Math.max(25, Math.floor(WORK / (network.parameters * (1 + labels.length)))));
+  const at = Array.from({ length: count }, (_, k) => low + ((high - low) * k) / (count - 1));
+  const [values, slopes] = [labels.map(() => []), labels.map(() => [])];
+  for (const place of at) {
+    const inputs = x.slice();
+    inputs[i] = place;
+    const steps = forward(network.parts, inputs);
+    const shown = valuesOf(steps.at(-1));
+    labels.forEach((label, k) => {
+      values[k].push(shown[label]);
+      slopes[k].push(derivativesOf(steps, label)[i]);
+    });
+  }
+  const texts = labels.map((label) => network.labels[label]);
+  const subject = texts.length === 1 ? texts[0] : isShare ? "probabilities" : "outputs";
+  const prefix = isShare && texts.length === 1 ? "probability of " : "";
+  byId("curve-title").replaceChildren(`${prefix}${subject} `, make("span", {}, `over ${names[i]}`));
+  byId("slope-title").replaceChildren("derivative ", make("span", {}, `by ${names[i]}`));
+  const between = (numbers) => `from ${format(numbers[0])} to ${format(numbers.at(-1))}`;
+  drawChart(byId("curve"), at, values, texts, x[i], `Curve of ${subject} over ${names[i]}: ${between(values[0])}`);
+  drawChart(byId("slope"), at, slopes, texts, x[i], `Curve of the derivative by ${names[i]}: ${between(slopes[0])}`);
+}
+
+// All together
+
+function updateNow() {
+  const steps = showNetwork(x);
+  const outputs = steps.at(-1);
+  const label = target.value === "all" ? (answerOf(valuesOf(outputs)) ?? 0) : chosenLabel(outputs);
+  const row = derivativesOf(steps, label);
+  for (const { i, slope } of list) slope.textContent = format(row[i], 2);
+  byId("slope-head").textContent = `derivative of ${network.labels[label]}`;
+  showCurves(outputs);
+}
+const update = onceAFrame(updateNow);
+
+for (const id of ["target", "over"]) byId(id).addEventListener("change", update);
+new ResizeObserver(update).observe(byId("curve"));
+listInputs();
