@@ -3,6 +3,7 @@
 import contextlib
 import doctest
 import functools
+import html
 import importlib
 import inspect
 import re
@@ -11,6 +12,7 @@ import shutil
 from html import escape
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -51,6 +53,9 @@ smartquotes_action = "qe"  # not dashes: -- begins an option
 
 html_theme = "furo"
 html_title = f"xpnet {version}"
+html_favicon = "favicon.svg"
+templates_path = ["templates"]
+pygments_dark_style = "a11y-dark"  # the theme's underlines names of modules, as if they were links
 html_static_path = ["style.css", str(Path(ziamath.__file__).parent / "fonts" / "STIXTwoMath-Regular.ttf")]
 html_css_files = ["style.css"]
 html_math_renderer = "mathml"
@@ -102,6 +107,41 @@ def end_blocks(app: Sphinx, docname: str, source: list[str]) -> None:
     source[0] = source[0].replace("\n\n```\n", "\n```\n")
 
 
+def embed_diagrams(app: Sphinx, doctree: nodes.document) -> None:
+    """Put the diagrams into the pages themselves, where they have the colours of the page, light or dark."""
+    for image in list(doctree.findall(lambda node: isinstance(node, nodes.image) and "svgbob" in node)):
+        drawing = (Path(doctree["source"]).parent / image["uri"]).read_text()
+        for color, of_page in (("black", "currentColor"), ("white", "var(--color-background-primary)")):
+            drawing = drawing.replace(f": {color};", f": {of_page};")
+        section = image.parent
+        while not isinstance(section, nodes.section):
+            section = section.parent
+        label = html.escape(f"Diagram: {section[0].astext()}")
+        size = rf'viewBox="0 0 \1 \2" role="img" aria-label="{label}"'
+        drawing = re.sub('width="([0-9.]+)" height="([0-9.]+)"', size, drawing, count=1)
+        image.replace_self(nodes.raw("", f'<div class="diagram">{drawing}</div>', format="html"))
+
+
+def mend_links_to_docs(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
+    """Let the link from each definition in a page of code lead to its entry.
+
+    viewcode takes all entries for names of one module, but those that `xpnet` exports have its name, and others not.
+    """
+    if not pagename.startswith("_modules/xpnet/"):
+        return
+    entries = app.env.get_domain("py").data["objects"]
+    module = pagename.removeprefix("_modules/").replace("/", ".")
+
+    def find_entry(link: re.Match[str]) -> str:
+        name = f"{module}.{link['name']}"
+        if f"{link['module']}.{link['name']}" in entries or name not in entries:
+            return link[0]
+        return f'href="{app.builder.get_relative_uri(pagename, entries[name].docname)}#{name}"'
+
+    pattern = f'(?<=class="viewcode-back" )href="[^"#]*#(?P<module>xpnet|{re.escape(module)})\\.(?P<name>[^"]*)"'
+    context["body"] = re.sub(pattern, find_entry, context["body"])
+
+
 def write_formula(self: HTML5Translator, node: nodes.math | nodes.math_block) -> None:
     """Write a formula as MathML, which browsers draw themselves, with the font in style.css."""
     block = isinstance(node, nodes.math_block)
@@ -113,9 +153,19 @@ def write_formula(self: HTML5Translator, node: nodes.math | nodes.math_block) ->
     space = '<mspace width="0.17em"/>'
     formula = re.sub("(<mi>[a-z]{2,}</mi>)(?=<m[^o])", rf"\1{space}", formula)
     formula = re.sub("(</m[^o][a-z]*>)(?=<mi>[a-z]{2,}</mi>)", rf"\1{space}", formula)
+    formula = re.sub("<mo>(&#x0(?:2202|2207);)</mo>", r'<mi mathvariant="normal">\1</mi>', formula)  # ∂ and ∇
     formula = re.sub("<mo[^>]*>(?=&#x0(007C|2223|2016);)", '<mo lspace="0" rspace="0" stretchy="false">', formula)
     self.body.append(f'<div class="formula">{formula}</div>' if block else formula)
     raise nodes.SkipNode
+
+
+def join_marks(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Keep a formula and the full stop or comma after it on one line, where browsers would let it begin the next."""
+    for formula in list(doctree.findall(nodes.math)):
+        after = formula.next_node(descend=False, siblings=True)
+        if isinstance(after, nodes.Text) and after[:1] in ".,;:)":
+            after.parent.replace(after, nodes.Text(after[1:]))
+            formula.replace_self(nodes.inline("", "", formula.deepcopy(), nodes.Text(after[:1]), classes=["together"]))
 
 
 SIZE = (5.5, 3.2)  # inches, of a picture that does not choose its own
@@ -264,3 +314,6 @@ def setup(app: Sphinx) -> None:
     app.add_directive("live", Live)
     app.connect("env-check-consistency", check_complete)
     app.connect("source-read", end_blocks)
+    app.connect("doctree-read", embed_diagrams, priority=400)  # before Sphinx collects the images
+    app.connect("doctree-resolved", join_marks)
+    app.connect("html-page-context", mend_links_to_docs)
