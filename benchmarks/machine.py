@@ -10,6 +10,7 @@ from importlib.metadata import distributions, packages_distributions, version
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_info
 
 import xpnet
 from xpnet.bench import PAUSE
@@ -18,15 +19,20 @@ PRODUCTS = 3  # per size, to measure a rate
 
 
 def machine(*modules):
-    """Processor, cores, and the versions of Python, NumPy with its BLAS, xpnet, and the packages of other modules."""
+    """Processor, cores, and the versions of Python, NumPy with its BLAS, xpnet, and the packages of other modules.
+
+    With OpenBLAS, it says which kernels multiply: OPENBLAS_CORETYPE in the environment can set slower ones.
+    """
     packages = packages_distributions()
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    kernels = {f"{library['architecture']} kernels" for library in threadpool_info() if "architecture" in library}
+    multiplies_by = ", ".join([f"{blas['name']} {blas['version']}", *sorted(kernels)])
     return (
         f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores; "
-        f"Python {platform.python_version()}, NumPy {np.__version__} ({blas['name']} {blas['version']}), "
+        f"Python {platform.python_version()}, NumPy {np.__version__} ({multiplies_by}), "
         + "".join(f"{packages[name][0]} {version(packages[name][0])}, " for name in modules)
         + f"xpnet {xpnet.__version__}"
     )

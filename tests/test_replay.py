@@ -26,6 +26,7 @@ from test_costs import PAIRS, count_outputs, targets
 from test_optimizers import EVERY, ONE_OF_EACH
 
 from xpnet import SGD, Adam, Callback, Network, OneCycle, get_backend
+from xpnet.backends import _numpy
 from xpnet.backends.replay import program, tape
 from xpnet.backends.replay.program import Program, ReplayLoop
 from xpnet.backends.replay.tape import NotRecordableError, Recorder
@@ -253,6 +254,17 @@ def test_minibatches_of_one(eager, dtype, replayed):
     """The gradient is then a column times a row."""
     assert_alike(network(eager, dtype=dtype), replayed, batch_size=1, lr=0.05)
     assert replayed == 2 * [(N, 84)]
+
+
+@pytest.mark.parametrize("numbers", [(26, 10), (4, 32, 2), (5, 200, 16), (3, 5, 7)])
+def test_maxima_of_short_rows_are_those_of_numpy(numbers, dtype):
+    x = np.random.default_rng(0).normal(size=numbers).astype(dtype)
+    x[..., 0, 0], x[..., 1, :], x[..., 2, 1] = np.inf, -np.inf, np.nan
+    out = np.empty((*numbers[:-1], 1), dtype)
+    find = _numpy.NumPyBackend.shortcuts[_numpy._max](out, x, axis=-1, keepdims=True)
+    assert (find.func is _numpy._max_of_short_rows) == (x.size >= _numpy.MANY)
+    find()
+    np.testing.assert_array_equal(out, x.max(axis=-1, keepdims=True))
 
 
 @pytest.mark.parametrize(("width", "done"), [(64, 7), (65, 7), (66, 0)])

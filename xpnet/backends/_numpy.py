@@ -14,6 +14,9 @@ from xpnet.backends.replay.program import ReplayLoop
 from xpnet.core.arrays import Array, Function, blocks
 from xpnet.errors import BackendError
 
+# Measured on an AMD EPYC (Zen 5): max over the last axis of (10, 32, 10) takes a third, of (10, 200, 10) an eighth
+SHORT_ROW, MANY = 16, 256  # numbers in a row at most, and altogether at least
+
 _add_reduce: Any = np.add.reduce  # their type stubs do not know `out` by position, which is fastest
 _maximum_reduce: Any = np.maximum.reduce
 
@@ -24,6 +27,18 @@ def _sum(x: Array, axis: Any = None, dtype: Any = None, keepdims: bool = False, 
 
 def _max(x: Array, axis: Any = None, keepdims: bool = False, out: Array | None = None) -> Array:
     return _maximum_reduce(x, axis, None, out, keepdims)
+
+
+def _bind_max(out: Array, x: Array, axis: Any = None, keepdims: bool = False) -> Callable[[], Any]:
+    if axis == -1 and keepdims and x.shape[-1] <= SHORT_ROW and x.size >= MANY:
+        return partial(_max_of_short_rows, x, np.empty(x.mT.shape, x.dtype), out)
+    return partial(_maximum_reduce, x, axis, None, out, keepdims)
+
+
+def _max_of_short_rows(x: Array, columns: Array, out: Array) -> None:
+    """Find the largest number of each row. NumPy compares numbers of a row one by one, but whole rows at once."""
+    np.copyto(columns, x.mT)
+    _maximum_reduce(columns, -2, None, out.mT, True)
 
 
 def _take(x: Array, index: Array, axis: int | None = None, out: Array | None = None) -> Array:
@@ -53,7 +68,7 @@ class NumPyBackend(Eager):
     }
     shortcuts: ClassVar[dict[Any, BindShortcut]] = {
         _sum: lambda out, x, axis=None, dtype=None, keepdims=False: partial(_add_reduce, x, axis, dtype, out, keepdims),
-        _max: lambda out, x, axis=None, keepdims=False: partial(_maximum_reduce, x, axis, None, out, keepdims),
+        _max: _bind_max,
         _astype: lambda out, x, dtype, **options: partial(np.copyto, out, x, casting="unsafe"),
     }
     not_elementwise: ClassVar[set[Callable[..., Array]]] = {_sum, _max, _take, _astype}
