@@ -301,6 +301,7 @@ def test_a_run_goes_on_from_its_file(tmp_path, capsys):
         workloads.main(["--markdown", str(path), "--into", str(page)])
 
 
+@pytest.mark.needs("torch")
 def test_times_and_ratios_of_training_go_into_pages(tmp_path):
     seconds = {
         "numpy by hand": [4.0, 2.0, 3.0],
