@@ -51,12 +51,12 @@ BREAKS = {
     "BP1": ("output.delta(zs[-1], activations[-1], y, xp)", "(activations[-1] - y)", "backward"),
     "the mean": ("delta / y.shape[-2]", "delta / (y.shape[-2] + 1)", "backward"),
     "BP2": (
-        "sigmas[l - 1].pullback(xp.matmul(errors[-1], w)",
-        "sigmas[l - 1].pullback(1.01 * xp.matmul(errors[-1], w)",
+        "sigmas[l - 1].pullback(xp.matmul(delta, w)",
+        "sigmas[l - 1].pullback(1.01 * xp.matmul(delta, w)",
         "deltas",
     ),
-    "BP3": ("xp.sum(error, axis=-2, keepdims=True)", "xp.max(error, axis=-2, keepdims=True)", "backward"),
-    "BP4": ("xp.matmul(a.mT, error).mT", "xp.matmul(a.mT, error[::-1, :]).mT", "backward"),
+    "BP3": ("xp.sum(delta, axis=-2, keepdims=True)", "xp.max(delta, axis=-2, keepdims=True)", "backward"),
+    "BP4": ("xp.matmul(a.mT, delta).mT", "xp.matmul(a.mT, delta[::-1, :]).mT", "backward"),
 }
 
 

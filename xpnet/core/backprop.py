@@ -74,7 +74,8 @@ def deltas(
     errors = [delta]
     for l in reversed(range(1, len(layers))):
         w, _ = layers[l]
-        errors.append(sigmas[l - 1].pullback(xp.matmul(errors[-1], w), zs[l - 1], activations[l], xp))  # BP2
+        delta = sigmas[l - 1].pullback(xp.matmul(delta, w), zs[l - 1], activations[l], xp)  # BP2
+        errors.append(delta)
     return errors[::-1]
 
 
@@ -116,9 +117,9 @@ def backward(
     else:
         delta = delta * (weight / xp.sum(weight, axis=-1, keepdims=True))[..., None]
     grads = []
-    for a, error in zip(activations[:-1], deltas(layers, sigmas, zs, activations, delta, xp)):
-        gb = xp.sum(error, axis=-2, keepdims=True)  # BP3
-        gw = xp.matmul(a.mT, error).mT  # BP4
+    for a, delta in zip(activations[:-1], deltas(layers, sigmas, zs, activations, delta, xp)):
+        gb = xp.sum(delta, axis=-2, keepdims=True)  # BP3
+        gw = xp.matmul(a.mT, delta).mT  # BP4
         grads.append((gw, gb))
     return tuple(grads)
 
