@@ -116,8 +116,8 @@ def backward(
         delta = delta / y.shape[-2]  # the mean enters here, once
     else:
         delta = delta * (weight / xp.sum(weight, axis=-1, keepdims=True))[..., None]
-    grads = []
-    for a, delta in zip(activations[:-1], deltas(layers, sigmas, zs, activations, delta, xp)):
+    errors, grads = deltas(layers, sigmas, zs, activations, delta, xp), []
+    for a, delta in zip(activations[:-1], errors):
         gb = xp.sum(delta, axis=-2, keepdims=True)  # BP3
         gw = xp.matmul(a.mT, delta).mT  # BP4
         grads.append((gw, gb))
