@@ -103,7 +103,7 @@ def train_together(
 def layout(chunk: Chunk) -> tuple[Any, ...]:
     """Describe how the examples of a chunk are stored: those that differ in it cannot be joined."""
     x, y, _ = chunk.examples
-    return str(x.dtype), str(y.dtype), tuple(y.shape[1:]), chunk.scaling is None
+    return x.dtype, y.dtype, tuple(y.shape[1:]), chunk.scaling is None
 
 
 class Group:

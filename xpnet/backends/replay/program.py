@@ -47,8 +47,8 @@ class ReplayLoop:
         return max(self.cases.values(), key=lambda case: case.steps, default=Case()).engine
 
     def _find_case(self, state: Any, batches: Any) -> "Case":
-        shapes = map_arrays(lambda x: (tuple(x.shape), str(x.dtype)), state)
-        shapes_of_batch = map_arrays(lambda x: (tuple(x.shape[1:]), str(x.dtype)), batches)
+        shapes = map_arrays(lambda x: (tuple(x.shape), x.dtype), state)
+        shapes_of_batch = map_arrays(lambda x: (tuple(x.shape[1:]), x.dtype), batches)
         return self.cases.setdefault((shapes, shapes_of_batch), Case())
 
     def _replay(self, case: "Case", state: Any, batches: Any) -> Any:
