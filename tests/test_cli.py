@@ -292,7 +292,17 @@ def test_backends_says_what_can_be_used_and_what_to_do_else(capsys):
         (["train", "--epochs", "many"], "argument --epochs: invalid int value: 'many'"),
         (["train", "--activation", "rleu"], "activation='rleu' is unknown; choose from 'sigmoid'"),
         (["train", "--sizes", "784,x"], "'784,x' must be whole numbers with commas"),
-        (["train", "--frobnicate"], "unrecognized arguments: --frobnicate"),
+        (["train", "--frobnicate"], "unrecognized arguments: --frobnicate (see xpnet train --help)"),
+        (
+            ["train", "--epohcs", "3"],
+            "xpnet train: error: unrecognized arguments: --epohcs 3; did you mean --epochs? (see xpnet train --help)",
+        ),
+        (
+            ["train", "x", "--learning-rate=0.1"],
+            "arguments: x --learning-rate=0.1; did you mean --lr? (see xpnet train",
+        ),
+        (["predict", "net", "x.npy", "--output", "y"], "did you mean --out? (see xpnet predict --help)"),
+        (["--quiet", "bench"], "xpnet bench: error: unrecognized arguments: --quiet (see xpnet bench --help)"),
         (["trian"], "invalid choice: 'trian'"),
         ([], "required: COMMAND"),
         (["train", "--sizes", "784"], "must name at least two layers"),
