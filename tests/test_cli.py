@@ -326,7 +326,12 @@ def test_backends_says_what_can_be_used_and_what_to_do_else(capsys):
         (["train", "--early-stopping", "3"], "--early-stopping 3 needs --validation-split"),
         (["train", "--output-activation", "relu"], "cost='cross_entropy' does not go with output_activation='relu'"),
         (["train", "--data", "minst"], "--data minst is unknown; choose from mnist-sample"),
-        (["train", "--data", "nothing.npz"], "No such file or directory: 'nothing.npz'"),
+        (
+            ["train", "--data", "nothing.npz"],
+            "error: --data nothing.npz cannot be read (No such file or directory); give the path of an .npz file, or a "
+            "table (.csv, .csv.gz, .tsv, .parquet), or choose from mnist-sample, mnist, fashion-mnist\n",
+        ),
+        (["train", "--data", "nothing.csv", "--target", "y"], "--data nothing.csv cannot be read (No such file or dir"),
         (
             ["train", "--sizes", "784,30,3"],
             "--sizes 784,30,3 does not fit mnist-sample, which has 784 features and 10 classes; give --sizes 784,30,10",
@@ -351,8 +356,18 @@ def test_backends_says_what_can_be_used_and_what_to_do_else(capsys):
         (["train", "--log", "."], "--log . is a folder; name a file in it"),
         (["predict", "nothing", "x.npy", "--out", "."], "--out . is a folder; name a file in it"),
         (["train", "--device", "gpu"], "device='gpu' is unknown"),
-        (["train", "--save", "no/such/folder/x"], "there is no folder"),
-        (["evaluate", "nothing"], "No such file or directory: 'nothing'"),
+        (["train", "--save", "no/such/folder/x"], "error: --save no/such/folder/x: there is no folder "),
+        (["train", "--save", "no/such/folder/x"], "/no/such/folder; make it, or name another file\n"),
+        (["export", "nothing", "no/such/folder/x"], "error: FILE no/such/folder/x: there is no folder "),
+        *[
+            (
+                [command, "nothing", *files],
+                "error: MODEL nothing cannot be read (No such file or directory); give the path of a file written by "
+                "xpnet train --save\n",
+            )
+            for command, *files in (["evaluate"], ["predict", "x.npy"], ["export", "x.onnx"], ["show", "-o", "x.html"])
+        ],
+        (["evaluate", "."], "error: MODEL . cannot be read ("),
         (["evaluate", __file__], "does not hold an xpnet network"),
     ],
 )
@@ -387,7 +402,15 @@ def test_broken_files_end_with_one_clear_line(capsys, model, tmp_path):
         (["predict", model, tmp_path / "objects.npy"], "is not an array of numbers"),
         (["predict", model, tmp_path / "narrow.npy"], "x has shape (2, 5)"),
         (["predict", model, tmp_path / "c.png"], "is not an image"),
-        (["predict", model, tmp_path / "none.png"], "No such file"),
+        *[
+            (
+                ["predict", model, tmp_path / name],
+                f"error: FILE {tmp_path / name} cannot be read (No such file or directory); give the path of a table, "
+                "a .npy array or an image\n",
+            )
+            for name in ("none.png", "none.npy", "none.csv")
+        ],
+        (["evaluate", model, "--data", tmp_path / "none.npz"], f"--data {tmp_path / 'none.npz'} cannot be read (No"),
     ):
         status, out, err = run(capsys, *words)
         assert (status, len(err.splitlines()), out) == (1, 1, []), err
