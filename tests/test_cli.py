@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from xpnet import Network
+from xpnet import Ensemble, Network
 from xpnet.cli import main
 from xpnet.cli.options import make_parser
 from xpnet.core.schedules import SCHEDULES
@@ -415,6 +415,15 @@ def test_broken_files_end_with_one_clear_line(capsys, model, tmp_path):
         status, out, err = run(capsys, *words)
         assert (status, len(err.splitlines()), out) == (1, 1, []), err
         assert message in err
+
+
+def test_a_file_of_an_ensemble_is_refused_by_name(capsys, tmp_path):
+    path = tmp_path / "many"
+    Ensemble([2, 1], 2, seed=0).save(path)
+    for command, *files in (["evaluate"], ["predict", "x.npy"], ["export", "x.onnx"], ["show", "-o", "x.html"]):
+        status, out, err = run(capsys, command, path, *files)
+        assert (status, out) == (1, [])
+        assert err.startswith(f"xpnet: error: {path} is a file of an Ensemble, not of one network; ")
 
 
 def interrupt(monkeypatch, epoch):
