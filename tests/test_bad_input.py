@@ -690,7 +690,7 @@ def test_attributes_that_a_network_does_not_have_are_refused(net: Network, name:
         ),
         (
             lambda net: Network(hidden_layer_sizes=(3, 2)),
-            r"=\.\.\. is not an .* of Network \(did you mean 'sizes'\?\); ",
+            r"=\(3, 2\) is not an .* of Network \(did you mean 'sizes'\?\); ",
         ),
         (
             lambda net: net.train(GOOD, verbose=0),
@@ -715,6 +715,27 @@ def test_attributes_that_a_network_does_not_have_are_refused(net: Network, name:
             r"^accuracy takes 'data' by position, but .*, as in accuracy\(\(X, y\)\)$",
         ),
         (lambda net: net.minibatch_update(X, LABELS, 0.1), r"together, as in minibatch_update\(\(X, y\)\)$"),
+        *[
+            (
+                lambda net, k=k, y=y: (net, Ensemble([3, 2], members=2))[k].train(X, y, epochs=1),
+                r"^epochs is an array; X and y are given together, as in train\(\(X, y\), epochs=1\)$",
+            )
+            for k in (0, 1)
+            for y in (LABELS, LABELS.tolist())
+        ],
+        (
+            lambda net: net.minibatch_update(X, LABELS, lr=0.1),
+            r"^lr is an array; X and y are given together, as in minibatch_update\(\(X, y\), lr=0\.1\)$",
+        ),
+        (
+            lambda net: net.train(GOOD, 3, epochs=4),
+            r"^train was given epochs twice: 3 by position, and epochs=4; by position it takes 'train_data', 'epochs', "
+            r".*, in this order; give others by name, as in batch_size=3$",
+        ),
+        (
+            lambda net: Network([3, 2], sizes=[784, *range(9)]),
+            r"^Network was given sizes twice: \[3, 2\] by position, and sizes=\.\.\.; give it once$",
+        ),
         (lambda net: net.evaluate(GOOD, 3), r"^evaluate takes 'data' by position, but was given 2 arguments$"),
         (lambda net: Network(), r"^Network\.__init__\(\) missing 1 required positional argument: 'sizes'$"),
     ],
@@ -732,15 +753,21 @@ def test_a_type_error_from_inside_a_call_stays_as_it_is(net: Network) -> None:
         train(net, test_data=GOOD, metrics=[metric])
 
 
-def test_hints_name_what_there_is_and_signatures_stay() -> None:
+def test_hints_name_what_there_is() -> None:
+    pytest.importorskip("sklearn")
+    from xpnet.estimators import MLPClassifier, MLPEnsembleClassifier
+
     owners = {"train": Network.train, "Network": Network, "SGD": SGD, "EarlyStopping": EarlyStopping}
     for owner, arguments in ARGUMENTS.items():
         assert set(arguments) <= set(inspect.signature(owners[owner]).parameters)
     tables = (ACTIVATIONS, COSTS, INITIALIZERS, METRICS, EVALUATED, SCHEDULES, OPTIMIZERS)
     explained = (Network, Network.train, Ensemble, *SCHEDULES.values(), *OPTIMIZERS.values())
-    explained += (EarlyStopping, ReduceLROnPlateau, CSVLog, TensorBoard)
+    explained += (EarlyStopping, ReduceLROnPlateau, CSVLog, TensorBoard, MLPClassifier, MLPEnsembleClassifier)
     names = {"w", "b"}.union(*tables, *(inspect.signature(each).parameters for each in explained))
     assert {text.partition("=")[0] for meant in NAMES_ELSEWHERE.values() for text in meant} <= names
+
+
+def test_signatures_stay() -> None:
     assert list(inspect.signature(Network).parameters)[:2] == ["sizes", "activation"]
     assert inspect.signature(SGD(momentum=0.5).__init__).parameters["momentum"].default == 0.0
     assert Network.train.__doc__.startswith("Train by stochastic")  # type: ignore

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from xpnet import Network
+from xpnet import Ensemble, Network
 from xpnet.cli import main
 from xpnet.cli.options import make_parser
 from xpnet.core.schedules import SCHEDULES
@@ -292,7 +292,17 @@ def test_backends_says_what_can_be_used_and_what_to_do_else(capsys):
         (["train", "--epochs", "many"], "argument --epochs: invalid int value: 'many'"),
         (["train", "--activation", "rleu"], "activation='rleu' is unknown; choose from 'sigmoid'"),
         (["train", "--sizes", "784,x"], "'784,x' must be whole numbers with commas"),
-        (["train", "--frobnicate"], "unrecognized arguments: --frobnicate"),
+        (["train", "--frobnicate"], "unrecognized arguments: --frobnicate (see xpnet train --help)"),
+        (
+            ["train", "--epohcs", "3"],
+            "xpnet train: error: unrecognized arguments: --epohcs 3; did you mean --epochs? (see xpnet train --help)",
+        ),
+        (
+            ["train", "x", "--learning-rate=0.1"],
+            "arguments: x --learning-rate=0.1; did you mean --lr? (see xpnet train",
+        ),
+        (["predict", "net", "x.npy", "--output", "y"], "did you mean --out? (see xpnet predict --help)"),
+        (["--quiet", "bench"], "xpnet bench: error: unrecognized arguments: --quiet (see xpnet bench --help)"),
         (["trian"], "invalid choice: 'trian'"),
         ([], "required: COMMAND"),
         (["train", "--sizes", "784"], "must name at least two layers"),
@@ -316,7 +326,12 @@ def test_backends_says_what_can_be_used_and_what_to_do_else(capsys):
         (["train", "--early-stopping", "3"], "--early-stopping 3 needs --validation-split"),
         (["train", "--output-activation", "relu"], "cost='cross_entropy' does not go with output_activation='relu'"),
         (["train", "--data", "minst"], "--data minst is unknown; choose from mnist-sample"),
-        (["train", "--data", "nothing.npz"], "No such file or directory: 'nothing.npz'"),
+        (
+            ["train", "--data", "nothing.npz"],
+            "error: --data nothing.npz cannot be read (No such file or directory); give the path of an .npz file, or a "
+            "table (.csv, .csv.gz, .tsv, .parquet), or choose from mnist-sample, mnist, fashion-mnist\n",
+        ),
+        (["train", "--data", "nothing.csv", "--target", "y"], "--data nothing.csv cannot be read (No such file or dir"),
         (
             ["train", "--sizes", "784,30,3"],
             "--sizes 784,30,3 does not fit mnist-sample, which has 784 features and 10 classes; give --sizes 784,30,10",
@@ -341,8 +356,18 @@ def test_backends_says_what_can_be_used_and_what_to_do_else(capsys):
         (["train", "--log", "."], "--log . is a folder; name a file in it"),
         (["predict", "nothing", "x.npy", "--out", "."], "--out . is a folder; name a file in it"),
         (["train", "--device", "gpu"], "device='gpu' is unknown"),
-        (["train", "--save", "no/such/folder/x"], "there is no folder"),
-        (["evaluate", "nothing"], "No such file or directory: 'nothing'"),
+        (["train", "--save", "no/such/folder/x"], "error: --save no/such/folder/x: there is no folder "),
+        (["train", "--save", "no/such/folder/x"], "/no/such/folder; make it, or name another file\n"),
+        (["export", "nothing", "no/such/folder/x"], "error: FILE no/such/folder/x: there is no folder "),
+        *[
+            (
+                [command, "nothing", *files],
+                "error: MODEL nothing cannot be read (No such file or directory); give the path of a file written by "
+                "xpnet train --save\n",
+            )
+            for command, *files in (["evaluate"], ["predict", "x.npy"], ["export", "x.onnx"], ["show", "-o", "x.html"])
+        ],
+        (["evaluate", "."], "error: MODEL . cannot be read ("),
         (["evaluate", __file__], "does not hold an xpnet network"),
     ],
 )
@@ -377,11 +402,28 @@ def test_broken_files_end_with_one_clear_line(capsys, model, tmp_path):
         (["predict", model, tmp_path / "objects.npy"], "is not an array of numbers"),
         (["predict", model, tmp_path / "narrow.npy"], "x has shape (2, 5)"),
         (["predict", model, tmp_path / "c.png"], "is not an image"),
-        (["predict", model, tmp_path / "none.png"], "No such file"),
+        *[
+            (
+                ["predict", model, tmp_path / name],
+                f"error: FILE {tmp_path / name} cannot be read (No such file or directory); give the path of a table, "
+                "a .npy array or an image\n",
+            )
+            for name in ("none.png", "none.npy", "none.csv")
+        ],
+        (["evaluate", model, "--data", tmp_path / "none.npz"], f"--data {tmp_path / 'none.npz'} cannot be read (No"),
     ):
         status, out, err = run(capsys, *words)
         assert (status, len(err.splitlines()), out) == (1, 1, []), err
         assert message in err
+
+
+def test_a_file_of_an_ensemble_is_refused_by_name(capsys, tmp_path):
+    path = tmp_path / "many"
+    Ensemble([2, 1], 2, seed=0).save(path)
+    for command, *files in (["evaluate"], ["predict", "x.npy"], ["export", "x.onnx"], ["show", "-o", "x.html"]):
+        status, out, err = run(capsys, command, path, *files)
+        assert (status, out) == (1, [])
+        assert err.startswith(f"xpnet: error: {path} is a file of an Ensemble, not of one network; ")
 
 
 def interrupt(monkeypatch, epoch):

@@ -912,6 +912,7 @@ def member(**settings):
 
 
 BAD_FILES = {
+    "one network": (member, "file is a file of one Network, not of an ensemble; use Network.load"),
     "no archive": (lambda: b"nothing", "does not hold an xpnet ensemble (BadZipFile: File is not a zip file)"),
     "empty": (lambda: written(), "its files are not member-0.safetensors, member-1.safetensors, ..."),
     "other names": (lambda: written(("../member-0.safetensors", member())), "its files are not member-0.safetensors,"),
@@ -941,6 +942,21 @@ def test_bad_files_are_refused(case, tmp_path):
     with pytest.raises(CheckpointError) as refused:
         Ensemble.load(tmp_path / "file")
     assert message in str(refused.value)
+
+
+def test_a_file_of_an_ensemble_is_not_one_of_a_network(tmp_path):
+    path, message = (
+        tmp_path / "file",
+        "is a file of an Ensemble, not of one network; use Ensemble.load, or give a file ",
+    )
+    Ensemble([2, 1], 2, seed=0).save(path)
+    with pytest.raises(CheckpointError, match=message + r"of one of its members, as ensemble\[0\]\.save\(\.\.\.\)"):
+        Network.load(path)
+    with pytest.raises(CheckpointError, match=message):
+        Network([2, 1], seed=0).train(([[1, 2]], [[1]]), 1, checkpoint=path, resume=True, progress=False)
+    path.write_bytes(written(("other", b"PK")))  # another program's archive
+    with pytest.raises(CheckpointError, match="does not hold an xpnet network"):
+        Network.load(path)
 
 
 def test_a_damaged_archive_is_refused_at_every_byte(tmp_path):

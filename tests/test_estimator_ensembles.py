@@ -496,7 +496,7 @@ def test_parameters_are_those_of_one_network_and_two_more(kind, single):
     mine, other = kind().get_params(), single().get_params()
     assert mine == {**other, "n_estimators": 16, "bootstrap": False}
     assert repr(kind(n_estimators=3, bootstrap=True)) == f"{kind.__name__}(bootstrap=True, n_estimators=3)"
-    with pytest.raises(TypeError, match="unexpected keyword argument 'members'"):
+    with pytest.raises(TypeError, match=f"members=3 is not an argument of {kind.__name__} .*'n_estimators'"):
         kind(members=3)
 
 

@@ -151,6 +151,47 @@ def test_every_parameter_has_its_name_default_and_place(kind):
         assert list(mine.parameters)[: len(other.parameters)] == list(other.parameters)
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: ours.MLPClassifier(hidden_layers=(3,)),
+            r"^hidden_layers=\(3,\) is not an argument of MLPClassifier \(did you mean 'hidden_layer_sizes'\?\); "
+            r"choose from 'hidden_layer_sizes', 'activation', .*'dtype'",
+        ),
+        (
+            lambda: ours.MLPRegressor((5,), loss="gaussian"),
+            r"^MLPRegressor was given loss twice: \(5,\) by position, and loss='gaussian'; by position it takes "
+            r"'loss', 'hidden_layer_sizes', 'activation', in this order; give others by name, as in "
+            r"hidden_layer_sizes=\(5,\)$",
+        ),
+        (
+            lambda: ours.MLPClassifier((5,), "relu", "adam"),
+            r"^MLPClassifier takes 'hidden_layer_sizes', 'activation' by position, but was given 3 arguments; give",
+        ),
+        (lambda: ours.MLPClassifier(epochs=3), r" of MLPClassifier \(did you mean 'max_iter'\?\); "),
+        (lambda: ours.MLPRegressor(seed=3), r" of MLPRegressor \(did you mean 'random_state'\?\); "),
+        (lambda: ours.MLPRegressor(task="binary"), r" of MLPRegressor \(task is an argument of Network\); "),
+        (
+            lambda: ours.MLPEnsembleClassifier(members=3),
+            r"of MLPEnsembleClassifier \(did you mean 'n_estimators'\?\); ",
+        ),
+        (lambda: ours.MLPEnsembleRegressor((5,), loss="poisson"), r"^MLPEnsembleRegressor was given loss twice: "),
+        (
+            lambda: ours.MLPSearchCV(ours.MLPClassifier(), {}, njobs=2),
+            r"^njobs=2 is not an argument of MLPSearchCV \(did you mean 'n_jobs'\?\); ",
+        ),
+        (
+            lambda: ours.MLPRandomSearchCV(ours.MLPClassifier(), {}, iter=2),
+            r"^iter=2 is .* MLPRandomSearchCV .*'n_iter'",
+        ),
+    ],
+)
+def test_arguments_that_do_not_fit_say_what_was_meant(call, message):
+    with pytest.raises(TypeError, match=message):
+        call()
+
+
 # The same network, on every backend
 
 
@@ -860,7 +901,7 @@ def test_what_scikit_learn_has_not_is_left_out_or_refused():
         ours.MLPClassifier.from_sklearn(theirs.MLPRegressor())
     with pytest.raises(NotFittedError):
         ours.MLPClassifier().to_sklearn()
-    with pytest.raises(TypeError, match="unexpected keyword argument 'lost'"):
+    with pytest.raises(TypeError, match="lost=1 is not an argument of MLPRegressor"):
         ours.MLPRegressor.from_sklearn(theirs.MLPRegressor(**SMALL).fit(XR, TARGET), lost=1)
 
 
@@ -916,6 +957,8 @@ def test_sparse_rows_are_never_dense_all_together(monkeypatch):
             {"solver": "adm"},
             r"solver='adm' is unknown; choose from 'adam', 'sgd', 'lbfgs' \(did you mean 'adam'\?\), or",
         ),
+        ({"solver": "adamw"}, r"\(did you mean 'adam'\?\), or give an optimizer, as in AdamW\(\)$"),
+        ({"solver": Adam}, r"solver=<class .*> must be one of 'adam', .*, or an optimizer, as in Adam\(\)$"),
         ({"solver": 3}, r"solver=3 must be one of 'adam', 'sgd', 'lbfgs', or an optimizer, as in SGD\(momentum=0\.9\)"),
         ({"activation": "rleu"}, r"activation='rleu' is unknown; choose from .*did you mean 'relu'"),
         ({"activation": ["relu"] * 2}, r"names 2 layers, but there are 1 hidden ones; they must match"),

@@ -1,4 +1,5 @@
 import math
+import re
 from dataclasses import replace
 from functools import lru_cache
 
@@ -421,12 +422,27 @@ def test_numbers_out_of_range_are_refused(create, error, message):
         create()
 
 
-@pytest.mark.parametrize("wrong", [Adam, "Adam", 0.9, reference], ids=["a class", "a name", "a number", "a module"])
-def test_what_is_no_optimizer_is_refused_and_nothing_changes(wrong):
+@pytest.mark.parametrize(
+    ("wrong", "example"),
+    [
+        (Adam, "Adam()"),
+        ("Adam", "Adam()"),
+        ("adam", "Adam()"),
+        ("rms_prop", "RMSProp()"),
+        ("maxnorm", "MaxNorm(SGD(), 1.0)"),
+        ("sgd", "SGD(momentum=0.9)"),
+        ("lbfgs", "SGD(momentum=0.9)"),
+        (dict, "SGD(momentum=0.9)"),
+        (0.9, "SGD(momentum=0.9)"),
+        pytest.param(reference, "SGD(momentum=0.9)", id="a module"),
+    ],
+    ids=str,
+)
+def test_what_is_no_optimizer_is_refused_and_nothing_changes(wrong, example):
     net = Network([3, 2], seed=0)
     before = snapshot(net)
     for use in (lambda: net.train(([[1, 2, 3]], [[0, 1]]), optimizer=wrong), lambda: net.reset_optimizer(wrong)):
-        with pytest.raises(TypeError, match=r"optimizer=.* is not an optimizer; give SGD\(momentum=0\.9\), say"):
+        with pytest.raises(TypeError, match=rf"optimizer=.* is not an optimizer; give {re.escape(example)}, say$"):
             use()
     assert_same(net, before)
     assert net.optimizer == SGD()

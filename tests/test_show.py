@@ -255,7 +255,7 @@ def test_wrong_options_of_the_command_end_with_one_clear_line(capsys, tmp_path):
         (["show", model, "-o", "p.html", "--image", "1x3", "--no-image"], "not allowed with argument --image"),
         (["show", model, "-o", "p.html", "--white", "2"], "white=2.0 is for images, but the inputs are none"),
         (["show", __file__, "-o", "p.html"], "does not hold an xpnet network"),
-        (["show", "nothing", "-o", "p.html"], "No such file or directory: 'nothing'"),
+        (["show", "nothing", "-o", "p.html"], "MODEL nothing cannot be read (No such file or directory); give"),
     ):
         status, out, err = run(capsys, *words)
         assert (status in (1, 2), out) == (True, "")
@@ -540,6 +540,26 @@ class TestInBrowser:
             assert np.corrcoef(points[:, 0], at)[0, 1] > 0.99999
             assert np.corrcoef(points[:, 1], -expected)[0, 1] > 0.9999  # pixels count downwards
         assert window.page.locator(".now").count() == 2
+
+    @pytest.mark.parametrize(
+        ("n_out", "described", "subject"),
+        [
+            (2, "mean and standard deviation", "price, mean"),
+            (4, "2 means and 2 standard deviations", "output 0, mean"),
+        ],
+    )
+    def test_a_mean_and_its_standard_deviation_begin_with_the_mean(self, show, n_out, described, subject):
+        net = Network([3, 5, n_out], activation="tanh", cost="gaussian", seed=0)
+        net.notes = {"target": "price"}
+        window = show(net)
+        assert window.text("#summary").startswith(f"3 inputs → 5 tanh → {described} · ")
+        assert window.text("#curve-title").startswith(f"{subject} over ")
+        assert window.page.locator("#curve path").count() == 1
+        window.page.select_option("#target", "all")
+        window.wait()
+        assert window.page.locator("#curve path").count() == n_out
+        several = show(Network([3, 5, 2], task="regression", seed=0))  # others begin with all outputs
+        assert several.page.locator("#curve path").count() == 2
 
     def test_many_inputs_are_found_by_their_names(self, show):
         net = Network([300, 4, 3], task="classification", seed=0)

@@ -70,7 +70,7 @@ def test_a_table_of_classes_is_learnt_and_predictions_are_its_texts(capsys, fold
 
     other = pets(30, seed=1)
     other[["length", "kind", "weight"]].assign(name="x").to_parquet("other.parquet")  # in another order, with one more
-    assert run(capsys, "evaluate", "net", "--data", "other.parquet")[1] == ["Test accuracy: 100.00% (30/30)"]
+    assert run(capsys, "evaluate", "net", "--data", "other.parquet")[1] == ["Accuracy on all 30 rows: 100.00% (30/30)"]
     other.drop(columns="kind").to_csv("unknown.csv", index=False)
     status, out, err = run(capsys, "predict", "net", "unknown.csv")
     assert (status, out[0], err) == (0, "prediction,probability", "")
@@ -99,7 +99,8 @@ def test_a_table_with_a_real_target_is_a_regression(capsys, folder):
     r2 = 1 - (errors**2).sum() / ((y - y.mean()) ** 2).sum()
     assert r2 > 0.9
     squared = f"{(errors**2).mean():.6g}"
-    assert out == [f"Test R2: {r2:.4f}, mean absolute error: {abs(errors).mean():.6g}, mean_squared_error: {squared}"]
+    scores = f"R2 on all 60 rows: {r2:.4f}, mean absolute error: {abs(errors).mean():.6g}"
+    assert out == [f"{scores}, mean_squared_error: {squared}"]
     status, out, _ = run(capsys, "predict", "net", "line.csv", "--out", "p.csv")
     assert out == ["Wrote 60 predictions to p.csv"]
     lines = (folder / "p.csv").read_text().splitlines()
@@ -146,7 +147,7 @@ def test_two_classes_may_have_one_output(capsys, folder):
     out = run(capsys, "train", *words)[1]
     assert out[0] == "two.csv: 60 examples, 2 features, 2 classes; 12 of them for testing"
     assert out[1].startswith("Network([2, 64, 32, 1]")
-    assert run(capsys, "evaluate", "net", "--data", "two.csv")[1] == ["Test accuracy: 100.00% (60/60)"]
+    assert run(capsys, "evaluate", "net", "--data", "two.csv")[1] == ["Accuracy on all 60 rows: 100.00% (60/60)"]
     out = run(capsys, "predict", "net", "two.csv")[1][1:]
     assert [row.split(",")[0] for row in out] == two["kind"].tolist()
     assert min(float(row.split(",")[1]) for row in out) > 0.5
@@ -323,7 +324,9 @@ def test_a_table_that_cannot_be_learnt_is_refused_with_row_and_column(capsys, fo
 def test_broken_parquet_and_columns_of_one_name_are_refused(capsys, folder):
     write("nonsense", "t.parquet")
     assert "t.parquet cannot be read as a table (" in refused(capsys, "train", "--data", "t.parquet", "--target", "y")
-    assert "No such file or directory: 'no.csv'" in refused(capsys, "train", "--data", "no.csv", "--target", "y")
+    assert "--data no.csv cannot be read (No such file or directory); give" in refused(
+        capsys, "train", "--data", "no.csv", "--target", "y"
+    )
     frame = pets()
     frame.columns = [1, "1", "kind"]
     frame.to_csv("dates.csv", index=False)

@@ -26,7 +26,7 @@ NAMES_ELSEWHERE = {
     "val_accuracy": ("validation_accuracy",),
     "val_loss": ("validation_cost",),
     # arguments of Network
-    "criterion": ("cost",),
+    "criterion": ("cost", "loss"),
     "dropout_rate": ("dropout",),
     "hidden_layer_sizes": ("sizes",),
     "kernel_initializer": ("init",),
@@ -47,7 +47,7 @@ NAMES_ELSEWHERE = {
     "n_epochs": ("epochs",),
     "n_jobs": ("blas_threads",),
     "num_epochs": ("epochs",),
-    "patience": ("callbacks=[EarlyStopping(patience=5)]",),
+    "patience": ("n_iter_no_change", "callbacks=[EarlyStopping(patience=5)]"),
     "shuffle": ("sampling",),
     "steps_per_epoch": ("steps",),
     "training_data": ("train_data",),
@@ -60,18 +60,27 @@ NAMES_ELSEWHERE = {
     "betas": ("beta1",),
     "decay": ("weight_decay",),
     "eps": ("epsilon",),
-    "l2": ("weight_decay",),
-    "lmbda": ("weight_decay",),
+    "l2": ("weight_decay", "alpha"),
+    "lmbda": ("weight_decay", "alpha"),
     "momentum": ("optimizer=SGD(momentum=0.9)",),
-    "weight_decay": ("optimizer=SGD(weight_decay=1e-4)",),
+    "weight_decay": ("optimizer=SGD(weight_decay=1e-4)", "alpha"),
     # arguments of schedules and callbacks
     "filename": ("path",),
     "filepath": ("path",),
     "log_dir": ("folder",),
-    "lr": ("peak",),
+    "lr": ("peak", "learning_rate_init"),
     "max_lr": ("peak",),
     "min_lr": ("least",),
     "restore_best_weights": ("restore_best",),
+    # arguments of the estimators
+    "cost": ("loss",),
+    "epochs": ("max_iter",),
+    "hidden": ("hidden_layer_sizes",),
+    "members": ("n_estimators",),
+    "optimizer": ("solver",),
+    "seed": ("random_state",),
+    "sizes": ("hidden_layer_sizes",),
+    "validation_split": ("validation_fraction",),
     # attributes of a network
     "biases": ("b",),
     "weights": ("w",),
@@ -152,21 +161,10 @@ def explain_arguments(target: T) -> T:
     TypeError: learning_rate=0.2 is not an argument of train (did you mean 'lr'?); choose from 'data', 'lr'
     """
     if isinstance(target, type):
-        target.__init__ = explain_arguments(target.__init__)  # type: ignore[misc]
+        target.__init__ = _explain_calls(target.__init__, target.__name__)  # type: ignore[misc]
         return target
     function = cast(Callable[..., Any], target)
-
-    @functools.wraps(function)
-    def call(*args: Any, **options: Any) -> Any:
-        try:
-            return function(*args, **options)
-        except TypeError:
-            message = _explain_call(function, args, options)
-            if message is None:
-                raise
-        raise TypeError(message)
-
-    return cast(T, call)
+    return cast(T, _explain_calls(function, function.__qualname__.removesuffix(".__init__").rpartition(".")[2]))
 
 
 def suggest_argument(name: str, names: Iterable[str]) -> str:
@@ -197,11 +195,28 @@ def suggest_argument(name: str, names: Iterable[str]) -> str:
     return f" (did you mean {near[0]!r}{owner}?)"
 
 
-def _explain_call(function: Callable[..., Any], args: Sequence[Any], options: Mapping[str, Any]) -> str | None:
-    """Say which argument a function does not take; None if there is no such one, and Python's own message is clear."""
+def _explain_calls(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """Wrap a function that users know under a name."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **options: Any) -> Any:
+        try:
+            return function(*args, **options)
+        except TypeError:
+            message = _explain_call(function, name, args, options)
+            if message is None:
+                raise
+        raise TypeError(message)
+
+    return call
+
+
+def _explain_call(
+    function: Callable[..., Any], name: str, args: Sequence[Any], options: Mapping[str, Any]
+) -> str | None:
+    """Say which argument does not fit a function; None if all do, or Python's own message is clear."""
     import inspect  # slow to import
 
-    name = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
     parameters = dict(inspect.signature(function).parameters)
     if parameters.pop("self", None):
         args = args[1:]
@@ -212,6 +227,9 @@ def _explain_call(function: Callable[..., Any], args: Sequence[Any], options: Ma
         if key not in parameters:
             hint = f" ({together})" if takes_data and key in ("x", "X", "y") else suggest_argument(key, parameters)
             return f"{key}={_brief(value)} is not an argument of {name}{hint}; choose from {choices(parameters)}"
+    for k, (key, value) in enumerate(zip(by_position, args)):
+        if key in options:
+            return _explain_duplicate(name, by_position, k, value, options, takes_data=takes_data)
     if len(args) <= len(by_position):
         return None
     if not by_position:  # an optimizer: in other libraries, the learning rate comes first
@@ -225,5 +243,24 @@ def _explain_call(function: Callable[..., Any], args: Sequence[Any], options: Ma
     return message
 
 
+def _explain_duplicate(
+    name: str, by_position: Sequence[str], k: int, value: Any, options: Mapping[str, Any], *, takes_data: bool
+) -> str:
+    """Say that the argument at position k is given by name as well, and which one was probably meant."""
+    key = by_position[k]
+    by_name = f"{key}={_brief(options[key])}"
+    if takes_data and k == 1 and hasattr(value, "__len__"):
+        return f"{key} is an array; X and y are given together, as in {name}((X, y), {by_name})"
+    message = f"{name} was given {key} twice: {_brief(value)} by position, and {by_name}"
+    others = [other for other in by_position[k + 1 :] if other not in options]
+    if not others:
+        return f"{message}; give it once"
+    order = f"by position it takes {choices(by_position)}, in this order"
+    return f"{message}; {order}; give others by name, as in {others[0]}={_brief(value)}"
+
+
 def _brief(value: Any) -> str:
-    return repr(value) if isinstance(value, (bool, int, float, str, type(None))) else "..."
+    """Format a plain value, or a few of them in a list or tuple; dots for anything else, which may be long."""
+    plain = (bool, int, float, str, type(None))
+    is_short = isinstance(value, (list, tuple)) and len(value) <= 5 and all(isinstance(item, plain) for item in value)
+    return repr(value) if is_short or isinstance(value, plain) else "..."

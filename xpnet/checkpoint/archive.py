@@ -5,6 +5,7 @@ import os
 import zipfile
 from collections.abc import Sequence
 
+from xpnet.checkpoint.kinds import is_network
 from xpnet.checks import check_folder, truncate
 from xpnet.errors import CheckpointError
 from xpnet.files import read_file, write_file
@@ -36,6 +37,8 @@ def read_archive(path: str | os.PathLike[str]) -> list[bytes]:
     """
     path = os.fsdecode(path)
     content = read_file(path)
+    if is_network(content):
+        raise CheckpointError(f"{path} is a file of one Network, not of an ensemble; use Network.load")
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             entries = archive.infolist()

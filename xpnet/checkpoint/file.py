@@ -16,6 +16,7 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
+from xpnet.checkpoint.kinds import is_ensemble
 from xpnet.checkpoint.record import Record, check_depth, check_tensors, refuse_unknown
 from xpnet.checks import check_folder, refuse_duplicates, truncate
 from xpnet.errors import CheckpointError
@@ -81,6 +82,11 @@ def read(path: str | os.PathLike[str]) -> Record:
 
 def decode(content: bytes, path: str) -> Record:
     """Return the record in the content of a file, whose path is for messages."""
+    if is_ensemble(content):
+        raise CheckpointError(
+            f"{path} is a file of an Ensemble, not of one network; use Ensemble.load, or give a file of one of its "
+            "members, as ensemble[0].save(...) writes it"
+        )
     try:
         header = _parse(_read_metadata(content)["xpnet"])
         check_depth(header)

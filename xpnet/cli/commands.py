@@ -16,8 +16,8 @@ from xpnet.backends.base import Array
 from xpnet.bench import compare_backends, libraries
 from xpnet.checkpoint.file import explain_errors
 from xpnet.checks import check_folder, choices
-from xpnet.cli.data import Data, read_examples, read_test_data, read_training_data
-from xpnet.cli.tables import Columns
+from xpnet.cli.data import FILES, SETS, Data, read_examples, read_test_data, read_training_data
+from xpnet.cli.tables import Columns, is_table
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import SCHEDULES
@@ -52,15 +52,17 @@ RECIPES = {"mnist-sample": Recipe(), "mnist": FULL_MNIST, "fashion-mnist": FULL_
 TABLE = Recipe((64, 32), standardize=True, epochs=50, lr=0.02, weight_decay=0.01)
 CLASSES = {"sgd": "SGD", "rmsprop": "RMSProp", "adam": "Adam", "adamw": "AdamW"}
 MOMENTUM = 0.9
+DATA_FILES = f"{FILES}, or choose from {', '.join(SETS)}"
 PICTURES = (".png", ".pdf", ".svg", ".jpg")
 
 
 def run_train(options: argparse.Namespace) -> None:
     """Train, report, and save."""
     _check_files(options)
-    data = read_training_data(
-        options.data, options.task, options.target, options.ignore, options.test_split, options.seed
-    )
+    with naming("--data", options.data, DATA_FILES):
+        data = read_training_data(
+            options.data, options.task, options.target, options.ignore, options.test_split, options.seed
+        )
     recipe = choose_recipe(options, RECIPES.get(data.name, Recipe()) if data.columns is None else TABLE)
     net = make_network(options, recipe, data)
     metrics = parse_metrics("metrics", options.metrics, net.view.model)
@@ -85,15 +87,17 @@ def run_train(options: argparse.Namespace) -> None:
         print(f"Stopped after epoch {stopping[0].stopped_epoch}; the network is that of epoch {stopping[0].best_epoch}")
     speed = sum(s * r for s, r in zip(history["seconds"], history["examples_per_second"]))
     speed /= max(sum(history["seconds"]), 1e-9)
-    result = score(net, data.test or data.train, "Test" if data.test else "Training", metrics)
+    result = score(net, data.test or data.train, "Test {}" if data.test else "Training {}", metrics)
     print(f"{result} after {seconds:.1f} s, {speed:,.0f} examples/s")
 
 
 def run_evaluate(options: argparse.Namespace) -> None:
-    """Report how good a saved network is on test data."""
+    """Report how good a saved network is on test data, or on all rows of a table."""
     net, columns = load(options)
-    data = read_test_data(options.data, columns, in_bytes=net.scale is not None)
-    print(score(net, data, "Test", parse_metrics("metrics", options.metrics, net.view.model)))
+    with naming("--data", options.data, DATA_FILES):
+        data = read_test_data(options.data, columns, in_bytes=net.scale is not None)
+    heading = f"{{}} on all {len(data[1]):,} rows" if options.data and is_table(options.data) else "Test {}"
+    print(score(net, data, heading, parse_metrics("metrics", options.metrics, net.view.model)))
 
 
 def run_predict(options: argparse.Namespace) -> None:
@@ -101,7 +105,8 @@ def run_predict(options: argparse.Namespace) -> None:
     if options.out:
         _check_file("--out", options.out)
     net, columns = load(options)
-    x = read_examples(options.file, net.sizes[0], columns, in_bytes=net.scale is not None)
+    with naming("FILE", options.file, "a table, a .npy array or an image"):
+        x = read_examples(options.file, net.sizes[0], columns, in_bytes=net.scale is not None)
     header, rows = predict_rows(net, x, columns)
     with open(options.out, "w", newline="", encoding="utf-8") if options.out else nullcontext(sys.stdout) as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -113,7 +118,8 @@ def run_predict(options: argparse.Namespace) -> None:
 
 def run_export(options: argparse.Namespace) -> None:
     """Write a saved network as an ONNX file."""
-    net = Network.load(options.model)
+    _check_file("FILE", options.file)
+    net = load_network(options.model)
     to_onnx(net, options.file, input_dtype=options.input_dtype)
     x, y = (f"(batch, {n})" for n in (net.sizes[0], net.sizes[-1]))
     print(f"Wrote {options.file}: x {x} of {options.input_dtype or net.dtype}, y {y} of {net.dtype}")
@@ -122,7 +128,7 @@ def run_export(options: argparse.Namespace) -> None:
 def run_show(options: argparse.Namespace) -> None:
     """Write a page that shows a saved network at work."""
     _check_file("--out", options.out)
-    net = Network.load(options.model)
+    net = load_network(options.model)
     if options.out.exists() and options.out.samefile(options.model):
         raise ValueError(f"--out {options.out} is the network itself; name another file")
     title = options.model.name if options.title is None else options.title
@@ -304,16 +310,19 @@ def parse_class_weight(weights: str | Mapping[str, float] | None, columns: Colum
     return numbers
 
 
-def score(net: Network, data: Any, scored: str, extra: Sequence[Metric]) -> str:
-    """Format how good a network is on data: its accuracy, or R2 and mean absolute error, and extra metrics."""
+def score(net: Network, data: Any, heading: str, extra: Sequence[Metric]) -> str:
+    """Format how good a network is on data: its accuracy, or R2 and mean absolute error, and extra metrics.
+
+    `heading` says what the data is, and has {} in the place of "accuracy" or "R2".
+    """
     basic = (r2, mean_absolute_error) if net.task == "regression" else (accuracy, correct)
     extra = [metric for metric in extra if metric not in basic]
     scores = measure(net.view, make_source(data, "data", net.view.reader), [*basic, *extra])
     if net.task == "regression":
-        text = f"{scored} R2: {scores['r2']:.4f}, mean absolute error: {scores['mean_absolute_error']:.6g}"
+        text = f"{heading.format('R2')}: {scores['r2']:.4f}, mean absolute error: {scores['mean_absolute_error']:.6g}"
     else:
-        text = f"{scored} accuracy: {scores['accuracy']:.2%} ({scores['correct']}/{scores['size']})"
-    return text + "".join(f", {metric.name}: {scores[metric.name]:.6g}" for metric in extra)
+        text = f"{heading.format('accuracy')}: {scores['accuracy']:.2%} ({scores['correct']}/{scores['size']})"
+    return text[0].upper() + text[1:] + "".join(f", {metric.name}: {scores[metric.name]:.6g}" for metric in extra)
 
 
 def save_curve(history: History, path: Path) -> None:
@@ -326,9 +335,15 @@ def save_curve(history: History, path: Path) -> None:
 # Saved networks and their predictions
 
 
+def load_network(path: Path, **place: Any) -> Network:
+    """Load the network in the file MODEL."""
+    with naming("MODEL", path, "a file written by xpnet train --save"):
+        return Network.load(path, **place)
+
+
 def load(options: argparse.Namespace) -> tuple[Network, Columns | None]:
     """Load a network, and the columns of the table that it was trained on, if it was."""
-    net = Network.load(options.model, backend=options.backend, device=options.device)
+    net = load_network(options.model, backend=options.backend, device=options.device)
     n_classes = {"regression": 0, "binary": 2}.get(net.task, net.sizes[-1])
     with explain_errors(options.model):
         return net, Columns.of_notes(net.notes, net.sizes[0], n_classes)
@@ -360,6 +375,17 @@ def one_or_each(words: list[str]) -> str | list[str]:
     return words[0] if len(words) == 1 else words
 
 
+@contextmanager
+def naming(argument: str, path: str | Path | None, kind: str) -> Iterator[None]:
+    """Let the error about a file that cannot be read name the argument that it was given for, and what it takes."""
+    try:
+        yield
+    except OSError as error:
+        if path is None or error.filename != str(path):  # also those that have no file, but a message of their own
+            raise
+        raise OSError(f"{argument} {path} cannot be read ({error.strerror}); give the path of {kind}") from error
+
+
 def _check_files(options: argparse.Namespace) -> None:
     """Refuse options that contradict each other and files that cannot be written, before anything is read."""
     if options.early_stopping is not None and options.validation_split is None:
@@ -389,7 +415,10 @@ def _check_figure(path: Path) -> None:
 def _check_file(option: str, path: Path) -> None:
     if path.is_dir():
         raise OSError(f"{option} {path} is a folder; name a file in it")
-    check_folder(path)
+    try:
+        check_folder(path)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{option} {error}; make it, or name another file") from error
 
 
 def _check_picture(path: Path) -> None:

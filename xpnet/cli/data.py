@@ -239,7 +239,7 @@ def _read_image(path: Path, n_in: int) -> np.ndarray:
     except ImportError as error:
         raise ImportError(f"an image needs Pillow ({error}); install it with: {install_command('vision')}") from error
     try:
-        with Image.open(path) as image:
+        with open(path, "rb") as file, Image.open(file) as image:  # opened here: errors name the path as given
             grey = np.asarray(image.convert("L").resize((side, side)))
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise ValueError(

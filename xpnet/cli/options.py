@@ -2,7 +2,7 @@
 
 import argparse
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
@@ -25,6 +25,7 @@ from xpnet.cli.commands import (
 from xpnet.cli.data import FILES, SETS, TEST_SPLIT
 from xpnet.core.initializers import INITIALIZERS
 from xpnet.core.schedules import SCHEDULES
+from xpnet.hints import nearest
 from xpnet.mutations import MISTAKES
 from xpnet.training.checkpointing import parse_every
 
@@ -40,6 +41,23 @@ EXAMPLES = """examples:
 
 class _Parser(argparse.ArgumentParser):
     """A parser that reports errors in one line."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse the options; the command reports those that it does not have, as its help lists the ones it has."""
+        options, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            command = options.command
+            command.error(f"unrecognized arguments: {' '.join(unknown)}{command.suggest_option(unknown)}")
+        return options
+
+    def suggest_option(self, words: Sequence[str]) -> str:
+        """Format the option that was probably meant by the first unknown one; nothing if none is like it."""
+        options = {option.lstrip("-").replace("-", "_"): option for option in self._option_string_actions}
+        for word in words:
+            if word.startswith("--"):
+                near = nearest(word[2:].partition("=")[0].replace("-", "_"), options)
+                return f"; did you mean {options[near]}?" if near else ""
+        return ""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
@@ -82,7 +100,7 @@ def _add_command(commands: Any, name: str, summary: str, run: Callable[..., None
         usage=f"%(prog)s [options] {arguments}".rstrip(),
         formatter_class=_Format,
     )
-    command.set_defaults(run=run)
+    command.set_defaults(run=run, command=command)
     return command
 
 

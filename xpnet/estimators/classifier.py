@@ -21,6 +21,7 @@ from xpnet.estimators.labels import BINARY, MULTICLASS, MULTILABEL, Labels, is_m
 from xpnet.estimators.perceptron import BasePerceptron
 from xpnet.estimators.places import to_host
 from xpnet.estimators.problems import Classification
+from xpnet.hints import explain_arguments
 
 Self = TypeVar("Self", bound="BaseClassifier")
 
@@ -150,6 +151,7 @@ class BaseClassifier(ClassifierMixin, BaseLearner):
         return xp.concat([1.0 - a, a], axis=-1) if self._labels.kind == BINARY else a
 
 
+@explain_arguments
 class MLPClassifier(BaseClassifier, BasePerceptron):
     """A multi-layer perceptron that predicts classes or labels, as a replacement for scikit-learn's.
 

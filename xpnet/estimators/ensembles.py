@@ -25,6 +25,7 @@ from xpnet.estimators.regressor import BaseRegressor, MLPRegressor
 from xpnet.estimators.settings import Parameters, parse_settings
 from xpnet.estimators.sparse import RowSource, read_targets, share_rows
 from xpnet.estimators.together import train_together
+from xpnet.hints import explain_arguments
 from xpnet.network import Network
 
 Self = TypeVar("Self", bound="BaseEnsemble")
@@ -151,6 +152,7 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
 SHARED_ATTRIBUTES = ("n_features_in_", "feature_names_in_", "classes_", "_labels", "_home")
 
 
+@explain_arguments
 @dataclass(eq=False, repr=False)
 class MLPEnsembleClassifier(BaseClassifier, BaseEnsemble):
     """Many multi-layer perceptrons that predict classes or labels by the mean of their probabilities.
@@ -228,6 +230,7 @@ class MLPEnsembleClassifier(BaseClassifier, BaseEnsemble):
         return both[0, ...], both[1, ...]
 
 
+@explain_arguments
 @dataclass(eq=False, repr=False)
 class MLPEnsembleRegressor(BaseRegressor, BaseEnsemble):
     """Many multi-layer perceptrons that predict numbers by the mean of their predictions, with error bars.

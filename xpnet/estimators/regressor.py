@@ -19,6 +19,7 @@ from xpnet.estimators.inputs import FitArguments
 from xpnet.estimators.labels import Labels
 from xpnet.estimators.perceptron import BasePerceptron
 from xpnet.estimators.problems import Regression
+from xpnet.hints import explain_arguments
 
 Self = TypeVar("Self", bound="BaseRegressor")
 
@@ -118,6 +119,7 @@ class BaseRegressor(RegressorMixin, BaseLearner):
         return problem
 
 
+@explain_arguments
 class MLPRegressor(BaseRegressor, BasePerceptron):
     """A multi-layer perceptron that predicts numbers, as a replacement for scikit-learn's.
 

@@ -21,6 +21,7 @@ from sklearn.utils.parallel import Parallel, delayed  # joblib's, with scikit-le
 
 from xpnet.estimators.folds import Folds, Job, Outcome, divide, fit_jobs, set_candidate, slice_candidates
 from xpnet.estimators.perceptron import BasePerceptron
+from xpnet.hints import explain_arguments
 
 
 class StandIn(BaseEstimator):
@@ -214,6 +215,7 @@ class TogetherCV:
         vars(self).update(fitted)
 
 
+@explain_arguments
 class MLPSearchCV(TogetherCV, GridSearchCV):
     """A grid search over settings of an `MLPClassifier` or `MLPRegressor`, whose fits are trained together.
 
@@ -256,6 +258,7 @@ class MLPSearchCV(TogetherCV, GridSearchCV):
         return list(ParameterGrid(self.param_grid))
 
 
+@explain_arguments
 class MLPRandomSearchCV(TogetherCV, RandomizedSearchCV):
     """A random search over settings of an `MLPClassifier` or `MLPRegressor`, whose fits are trained together.
 

@@ -134,12 +134,14 @@ def check_parameters(parameters: Parameters) -> None:
     """Check all parameters but those that shape the network."""
     solver, learning_rate = parameters.solver, parameters.learning_rate
     if isinstance(solver, str) and solver not in SOLVERS:
-        raise ValueError(unknown("solver", solver, SOLVERS) + ", or give an optimizer, as in SGD(momentum=0.9)")
+        example = arguments.suggest_optimizer(solver)
+        raise ValueError(f"{unknown('solver', solver, SOLVERS)}, or give an optimizer, as in {example}")
     if isinstance(learning_rate, str) and learning_rate not in LEARNING_RATES:
         raise ValueError(unknown("learning_rate", learning_rate, LEARNING_RATES) + ", or give a schedule")
     if not isinstance(solver, str) and not arguments.is_optimizer(solver):
         raise TypeError(
-            f"solver={solver!r} must be one of {choices(SOLVERS)}, or an optimizer, as in SGD(momentum=0.9)"
+            f"solver={solver!r} must be one of {choices(SOLVERS)}, or an optimizer, as in "
+            f"{arguments.suggest_optimizer(solver)}"
         )
     if not isinstance(learning_rate, str) and not callable(learning_rate):
         raise ValueError(

@@ -136,6 +136,7 @@ const layers = activationParts
 
 // The outputs
 
+const isMeanStd = (part) => part.name === "mean_std"; // the first half of the outputs are means
 const isRegression = network.task === "regression";
 const MOST_ROWS = 100;
 
@@ -231,7 +232,14 @@ function onceAFrame(run) {
   };
 }
 
-const shape = activationParts.map((place, l) => `${thousands(network.sizes[l + 1])} ${network.parts[place].label}`);
+// A layer in a few words, such as "30 relu"
+function describeLayer(part, units) {
+  if (!isMeanStd(part)) return `${thousands(units)} ${part.label}`;
+  if (units === 2) return "mean and standard deviation";
+  return `${plural(units / 2, "mean")} and ${plural(units / 2, "standard deviation")}`;
+}
+
+const shape = activationParts.map((place, l) => describeLayer(network.parts[place], network.sizes[l + 1]));
 shape.unshift(plural(network.sizes[0], "input"));
 byId("summary").textContent = `${shape.join(" → ")} · ${thousands(network.parameters)} weights and biases`;
 byId("exactness").textContent =

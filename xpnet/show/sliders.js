@@ -148,6 +148,8 @@ if (network.labels.length > 1 && network.labels.length <= MOST_CURVES) {
   target.prepend(new Option("all outputs", "all"));
 }
 target.selectedIndex = 0;
+// A standard deviation, on the axis of the mean, would flatten its curve
+if (network.parts.some(isMeanStd)) target.value = "0";
 
 const drawnLabels = (outputs) => (target.value === "all" ? network.labels.map((_, k) => k) : [chosenLabel(outputs)]);
 

@@ -4,13 +4,15 @@ import difflib
 import inspect
 import math
 import re
+from dataclasses import fields
 from typing import Any, cast
 
 from xpnet.checks import choices, count, has_methods, in_range
 from xpnet.core.model import Model
 from xpnet.core.optimizers.base import Optimizer
+from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import Constant, Schedule
-from xpnet.hints import look_up
+from xpnet.hints import look_up, nearest
 from xpnet.training.callbacks import Callback
 from xpnet.training.metrics import METRICS, Metric, of_function, top_k
 
@@ -38,8 +40,25 @@ def parse_schedule(lr: Any, argument: str = "lr") -> Schedule:
 def parse_optimizer(value: Any) -> Optimizer:
     """Check an optimizer."""
     if not is_optimizer(value):
-        raise TypeError(f"optimizer={value!r} is not an optimizer; give SGD(momentum=0.9), say")
+        raise TypeError(f"optimizer={value!r} is not an optimizer; give {suggest_optimizer(value)}, say")
     return value
+
+
+def suggest_optimizer(value: Any) -> str:
+    """Write down the optimizer that a name or a class probably means, as it is made; SGD if it means none.
+
+    Examples
+    --------
+    >>> suggest_optimizer("adam"), suggest_optimizer("clip"), suggest_optimizer(0.9)
+    ('Adam()', 'Clip(SGD(), 1.0)', 'SGD(momentum=0.9)')
+    """
+    name = value.__name__ if isinstance(value, type) else value
+    names = {kind.lower(): kind for kind in OPTIMIZERS}
+    near = nearest(name, names) if isinstance(name, str) else None
+    if near is None or names[near] == "SGD":
+        return "SGD(momentum=0.9)"
+    wraps = any(field.name == "optimizer" for field in fields(OPTIMIZERS[names[near]]))
+    return f"{names[near]}({'SGD(), 1.0' if wraps else ''})"
 
 
 def is_optimizer(value: Any) -> bool:
