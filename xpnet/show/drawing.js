@@ -284,7 +284,7 @@ function updateNow() {
 }
 const update = onceAFrame(updateNow);
 
-byId("input-size").textContent = `${height} × ${width} pixels`;
+byId("input-size").textContent = `${height} × ${width} pixels, from 0 (black) to ${Number(white.toPrecision(6))} (white)`;
 for (const id of ["target", "effect-kind"]) byId(id).addEventListener("change", update);
 // The colours of the layers are for the activations of all examples, and do not jump while one draws
 for (const pixels of examples) {
