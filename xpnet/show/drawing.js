@@ -216,7 +216,7 @@ function showEffect(x, steps) {
   const kind = isProduct ? "Derivative times pixel" : "Derivative";
   byId("effect").setAttribute("aria-label", `${kind} of output ${name}, as an image`);
   byId("effect-note").textContent =
-    `The derivative of output ${name} by each pixel, ` +
+    `The derivative of output ${name} with respect to each pixel, ` +
     (isProduct
       ? "times the pixel: how much the pixel adds, to first order. Black pixels add nothing."
       : "as net.jacobian() computes it: what a little more light there changes.");

@@ -203,7 +203,7 @@ network.labels.forEach((label, k) => target.add(new Option(label, k)));
 
 const chosenLabel = (outputs) => (target.value === "answer" ? answerOf(valuesOf(outputs)) : Number(target.value));
 
-// Derivatives of what stands beside a label by the inputs
+// Derivatives of the number beside a label with respect to the inputs
 function derivativesOf(steps, label) {
   if (network.task !== "binary") return derivatives(network.parts, steps, label);
   const row = derivatives(network.parts, steps, 0);
