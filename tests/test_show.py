@@ -489,6 +489,34 @@ class TestInBrowser:
         unit = int(np.argmax(activations[1]))
         assert window.text("#layers .readout") == f"largest: unit {unit}, {activations[1][unit]:.2f}"
 
+    def test_colours_of_layers_end_just_above_the_largest_activation(self, show, trained):
+        window = show(trained)
+
+        def find_end():
+            window.wait()
+            return float(window.texts("#layers .legend")[0].split()[-1])
+
+        images = [np.array(pixels) for pixels in window.page.evaluate("() => examples.map((each) => Array.from(each))")]
+        largest = trained.activations(np.array(images, "float32"))[1].max(axis=1)
+        median = np.sort(largest)[4]
+        for k in range(10):
+            window.page.click(f"#examples button:nth-child({k + 1})")
+            least = max(largest[k], median)
+            assert least * 0.999 <= find_end() <= least * 1.35
+        # While one draws, the end grows where it must and never comes back; after that it does
+        window.page.click("#clear")
+        ends = [find_end()]
+        assert median * 0.999 <= ends[0] <= median * 1.35
+        for digit in "830":
+            draw(window.page, digit)
+            ends.append(find_end())
+            activations = trained.activations(np.array(window.page.evaluate("() => Array.from(inputsOf())"), "f4"))[1]
+            assert activations.max() <= ends[-1] * 1.001
+        assert ends == sorted(ends)
+        assert ends[0] < ends[-1]
+        window.page.click("#clear")
+        assert find_end() == ends[0]
+
     def test_the_picture_of_the_derivative_is_the_jacobian(self, show, trained):
         window = show(trained)
         window.page.click("#examples button:nth-child(9)")

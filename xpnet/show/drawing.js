@@ -114,12 +114,19 @@ function drawPad() {
 
 function startStroke(point) {
   if (example) [example, strokes] = [null, []];
+  if (strokes.length === 0) beginImage();
   strokes.push([point]);
   drawing = true;
   update();
 }
 
+// The colours of the layers do not jump while one draws: they depend on the examples, and on this image
+function beginImage() {
+  if (examples.length) restartColors();
+}
+
 function clear() {
+  beginImage();
   [strokes, example, drawing] = [[], null, false];
   update();
 }
@@ -180,6 +187,7 @@ byId("clear").addEventListener("click", clear);
 // Examples
 
 function showExample(pixels) {
+  beginImage();
   [strokes, drawing, example] = [[], false, pixels];
   update();
 }
@@ -286,10 +294,7 @@ const update = onceAFrame(updateNow);
 
 byId("input-size").textContent = `${height} × ${width} pixels, from 0 (black) to ${Number(white.toPrecision(6))} (white)`;
 for (const id of ["target", "effect-kind"]) byId(id).addEventListener("change", update);
-// The colours of the layers are for the activations of all examples, and do not jump while one draws
-for (const pixels of examples) {
-  const steps = forward(network.parts, pixels.map((pixel) => white * pixel));
-  for (const { place, widen } of layers) widen(steps[place + 1]);
-}
+const stepsOfExamples = examples.map((pixels) => forward(network.parts, pixels.map((pixel) => white * pixel)));
+for (const { place, setUsual } of layers) setUsual(stepsOfExamples.map((steps) => steps[place + 1]));
 if (examples.length) showExample(examples[3]);
 else update();

@@ -65,6 +65,7 @@ byId("search-row").hidden = n < MANY;
 byId("search").addEventListener("input", listInputs);
 byId("reset").addEventListener("click", () => {
   x = Float64Array.from(middles);
+  restartColors();
   listInputs();
 });
 
