@@ -75,8 +75,8 @@ def write_page(
     """Write a page for a browser, which shows a network at work: one HTML file that loads nothing and sends nothing.
 
     If the inputs are an image, one draws it; else there is a slider for each input. The page shows the activations of
-    every layer, the outputs as `Network.forward` computes them, and their derivatives with respect to the
-    inputs, as `Network.jacobian` does. It computes in float64 with the weights as they are, float32 or float64.
+    every layer, the outputs as `Network.forward` computes them, and their derivatives with respect to the inputs, as
+    `Network.jacobian` does. It computes in float64 with the weights as they are, float32 or float64.
 
     Names of inputs, classes and targets are those in `net.notes`, if it has "features", "labels" and "target" as
     ``xpnet train`` writes them; else they are numbered.
@@ -95,7 +95,7 @@ def write_page(
     white
         The value of a white pixel; black is 0. Unless given, it is 1/scale for a network with `scale`. If inputs are
         standardized, it is the first of 1, 16 and 255 that fits the means and standard deviations of the pixels. Else
-        it is 1: the network does not know. A wrong value makes all answers wrong.
+        it is 1: the network does not know. With a wrong value, many answers are wrong.
 
     Raises
     ------
