@@ -172,7 +172,7 @@ def test_settings_that_contradict_each_other_are_refused(options: dict[str, Any]
         ({"backend": 3}, r"backend=3 is unknown; .*or give an Array API namespace module"),
         ({"backend": "numpy", "device": "cuda"}, r'device=\'cuda\' contradicts backend="numpy".*"cpu"'),
         ({"device": "gpu"}, r"device='gpu' is unknown; choose from 'cpu', 'cuda', .*backend=\"torch\""),
-        ({"backend": itertools}, r"backend=itertools .* cannot be used.*Array API namespace module"),
+        ({"backend": itertools}, r"^backend=itertools cannot be used.*Array API namespace module"),
     ],
 )
 def test_a_backend_and_device_that_cannot_be_had_are_refused(options: dict[str, Any], message: str) -> None:
