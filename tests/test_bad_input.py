@@ -172,7 +172,7 @@ def test_settings_that_contradict_each_other_are_refused(options: dict[str, Any]
         ({"backend": 3}, r"backend=3 is unknown; .*or give an Array API namespace module"),
         ({"backend": "numpy", "device": "cuda"}, r'device=\'cuda\' contradicts backend="numpy".*"cpu"'),
         ({"device": "gpu"}, r"device='gpu' is unknown; choose from 'cpu', 'cuda', .*backend=\"torch\""),
-        ({"backend": itertools}, r"backend=itertools .* cannot be used.*Array API namespace module"),
+        ({"backend": itertools}, r"^backend=itertools cannot be used.*Array API namespace module"),
     ],
 )
 def test_a_backend_and_device_that_cannot_be_had_are_refused(options: dict[str, Any], message: str) -> None:
@@ -431,6 +431,25 @@ def test_a_minibatch_is_not_an_iterable_of_them(net: Network) -> None:
         net.minibatch_update(Stream(GOOD), 0.1)
 
 
+@pytest.mark.parametrize("verb", ["forward", "predict", "predict_proba", "activations", "jacobian"])
+@pytest.mark.parametrize(
+    ("y", "shape"),
+    [(np.arange(6) % 2, r"\(6,\)"), ([0, 1] * 3, r"\(6,\)"), (np.eye(6), r"\(6, 6\)")],
+)
+def test_inputs_are_given_without_targets(net: Network, verb: str, y: Any, shape: str) -> None:
+    message = rf"^x is a tuple \(X, y\) with the shapes \(6, 3\) and {shape}; give X alone, as in net\.forward\(X\)$"
+    with refused(net, ValueError, message):
+        getattr(net, verb)((X, y))
+
+
+def test_a_tuple_of_two_examples_is_no_pair_of_inputs_and_targets() -> None:
+    net = Network([6, 2], task="classification", seed=0)
+    for pair in ((X[0], X[1]), (X[0], [1, 2, 3])):
+        assert Network([3, 2], task="classification", seed=0).forward(pair).shape == (2, 2)
+    for pair in ((X[:2], X[2:4]), (X[:2], X[2:4].tolist())):  # images of 2 × 3 pixels
+        assert net.forward(pair).shape == (2, 2)
+
+
 @pytest.mark.parametrize("verb", ["forward", "predict", "predict_proba"])
 @pytest.mark.parametrize(
     ("x", "error", "message"),
@@ -445,6 +464,7 @@ def test_a_minibatch_is_not_an_iterable_of_them(net: Network) -> None:
         ([1j, 0, 0], TypeError, r"x has dtype complex128; give real numbers"),
         (None, TypeError, r"x has dtype object; give real numbers"),
         ([[1, 2, 3], [1, 2]], ValueError, r"x cannot be converted to an array.*rows"),
+        ((X, [[1, 2, 3], [1, 2]]), ValueError, r"x cannot be converted to an array.*rows"),
     ],
 )
 def test_inputs_that_the_network_cannot_take_are_refused(
@@ -683,6 +703,14 @@ def test_attributes_that_a_network_does_not_have_are_refused(net: Network, name:
         (
             lambda net: Network([3, 2], "relu"),
             r"^Network takes 'sizes' by position, .* by name, as in activation='relu'$",
+        ),
+        (
+            lambda net: Network(784, 30, 10),
+            r"^Network takes 'sizes' by position, .* 3 arguments; sizes is one list, as in Network\(\[784, 30, 10\]\)$",
+        ),
+        (
+            lambda net: Ensemble(784, 30, 10),
+            r"^Ensemble takes 'sizes', 'members' by .*; sizes is one list, as in Ensemble\(\[784, 30, 10\]\)$",
         ),
         (
             lambda net: Network([3, 2], lr=0.1),

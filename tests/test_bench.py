@@ -183,9 +183,7 @@ def test_a_device_without_enough_memory_is_listed(monkeypatch):
 
 def test_where_nothing_can_be_used_the_error_says_why(monkeypatch):
     monkeypatch.setitem(bench.BACKENDS, "torch", ("_not_there", "pip install nothing"))
-    with pytest.raises(
-        BackendError, match=r"no backend can be used: backend='torch' with device=None cannot be imported .*nothing"
-    ):
+    with pytest.raises(BackendError, match=r"no backend can be used: backend='torch' cannot be imported .*nothing"):
         compare_backends(net(), backends=["torch"], **QUICK)
     found = compare_backends(net(), backends=["torch", "numpy", "numpy"], **QUICK)
     assert [each["backend"] for each in found.rows] == ["numpy"]

@@ -284,6 +284,7 @@ def test_backends_says_what_can_be_used_and_what_to_do_else(capsys):
     assert out[0].split() == ["numpy", "can", "be", "used", "on", "cpu"]
     assert [line.split()[0] for line in out] == ["numpy", "cupy", "torch", "jax"]
     assert all("can be used on" in line or ("cannot be used" in line and "install" in line) for line in out)
+    assert "device=None" not in "".join(out)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+import warnings
 from html import unescape
 from io import BytesIO
 
@@ -19,8 +20,9 @@ from xpnet import Ensemble, Network, OneCycle
 from xpnet.activations import Activation
 from xpnet.cli import main
 from xpnet.core.activations import ACTIVATIONS
+from xpnet.core.scaling import compute_scaling
 from xpnet.show import make_page, write_page
-from xpnet.show.page import describe
+from xpnet.show.page import choose_picture, describe, guess_white
 
 pytestmark = pytest.mark.few("strict", "strict-device1", "jax", "cupy", "torch")
 
@@ -112,10 +114,52 @@ def test_inputs_are_an_image_or_numbers():
 def test_white_is_found_by_the_scaling_of_the_inputs():
     assert read_network(make_page(Network([784, 10], scale=1 / 255)))["image"]["white"] == 255
     pixels = np.random.default_rng(0).integers(0, 256, (20, 784))
-    for factor, white in ((1, 255), (255, 1)):
+    for white in (1, 16, 255):
         net = Network([784, 10], standardize=True, seed=0)
-        net.train((pixels / factor, np.arange(20) % 10), epochs=1, progress=False)
+        net.train((pixels / 255 * white, np.arange(20) % 10), epochs=1, progress=False)
         assert read_network(make_page(net))["image"]["white"] == white
+    assert read_network(make_page(Network([784, 10], standardize=True)))["image"]["white"] == 1  # nothing is learnt yet
+
+
+@pytest.mark.needs("sklearn")
+def test_white_is_found_for_digits_of_three_kinds(digits):
+    from sklearn.datasets import load_digits
+
+    (images, labels), _ = digits
+    small, classes = load_digits(return_X_y=True)
+    for x, y, image, white in (
+        (small, classes, (8, 8), 16),
+        (small / 16, classes, (8, 8), 1),
+        (images, labels, (28, 28), 1),
+        ((images * 255).round().astype(np.uint8), labels, (28, 28), 255),
+    ):
+        net = Network([x.shape[1], 10], standardize=True, seed=0)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*uint8 values up to 255, which are not scaled")
+            net.train((x, y), epochs=1, batch_size=len(x), progress=False)
+        assert choose_picture(net, image).white == white
+
+
+@pytest.mark.parametrize(
+    ("values", "white"),
+    [
+        ([[0, 0], [0, 0]], 1),
+        ([[0.5, 0], [0.5, 0]], 1),  # always the same: its standard deviation is stored as 1
+        ([[0, 1], [0, 0]], 1),
+        ([[0, 1.1], [0, 0]], 16),
+        ([[16, 0], [0, 0], [0, 0]], 16),  # one value is not 0: the inequality is an equality
+        ([[17, 17], [17, 17]], 255),
+        ([[0, 255], [0, 0], [0, 0]], 255),
+        ([[0, 299.5], [0, 0], [0, 0]], 300),
+        ([[0, 65535], [0, 65535], [0, 0]], 65535),
+        ([[-1, 1], [-1, 0.9]], 1),  # black is not 0
+    ],
+)
+def test_white_is_not_below_the_bound_of_bhatia_and_davis(values, white):
+    scaling = compute_scaling([(np.array(values, np.float64),)], False, np, np.asarray)
+    assert guess_white(scaling.x_mean[0], scaling.x_std[0]) == white
+    if white != 65535:  # which float32 rounds up
+        assert guess_white(scaling.x_mean[0].astype("f4"), scaling.x_std[0].astype("f4")) == white
 
 
 def test_sliders_span_three_standard_deviations():
@@ -230,14 +274,19 @@ def test_the_command_writes_a_page(capsys, tmp_path):
     Network([784, 5, 10], seed=0).save(model)
     status, out, err = run(capsys, "show", model, "-o", page)
     assert (status, err) == (0, "")
-    assert out == f"Wrote {page}, {page.stat().st_size / 1000:,.0f} kB; open it in a browser\n"
+    assert out.splitlines() == [
+        f"Wrote {page}, {page.stat().st_size / 1000:,.0f} kB; open it in a browser",
+        f"{page}: inputs are images of 28x28 pixels from 0 (black) to 1 (white; change it by --white)",
+    ]
     text = page.read_text(encoding="utf-8")
     assert "<h1>digits.safetensors</h1>" in text
     assert read_network(text)["image"]["height"] == 28
-    assert run(capsys, "show", model, "-o", page, "--no-image", "--title", "Mine")[0] == 0
+    status, out, _ = run(capsys, "show", model, "-o", page, "--no-image", "--title", "Mine")
+    assert (status, len(out.splitlines())) == (0, 1)
     assert "<h1>Mine</h1>" in page.read_text(encoding="utf-8")
     assert "image" not in read_network(page.read_text(encoding="utf-8"))
-    assert run(capsys, "show", model, "--out", page, "--image", "56x14", "--white", "16")[0] == 0
+    status, out, _ = run(capsys, "show", model, "--out", page, "--image", "56x14", "--white", "16")
+    assert (status, "images of 56x14 pixels from 0 (black) to 16 (white;" in out) == (0, True)
     assert read_network(page.read_text(encoding="utf-8"))["image"] == {"height": 56, "width": 14, "white": 16.0}
 
 
@@ -440,6 +489,34 @@ class TestInBrowser:
         unit = int(np.argmax(activations[1]))
         assert window.text("#layers .readout") == f"largest: unit {unit}, {activations[1][unit]:.2f}"
 
+    def test_colours_of_layers_end_just_above_the_largest_activation(self, show, trained):
+        window = show(trained)
+
+        def find_end():
+            window.wait()
+            return float(window.texts("#layers .legend")[0].split()[-1])
+
+        images = [np.array(pixels) for pixels in window.page.evaluate("() => examples.map((each) => Array.from(each))")]
+        largest = trained.activations(np.array(images, "float32"))[1].max(axis=1)
+        median = np.sort(largest)[4]
+        for k in range(10):
+            window.page.click(f"#examples button:nth-child({k + 1})")
+            least = max(largest[k], median)
+            assert least * 0.999 <= find_end() <= least * 1.35
+        # While one draws, the end grows where it must and never comes back; after that it does
+        window.page.click("#clear")
+        ends = [find_end()]
+        assert median * 0.999 <= ends[0] <= median * 1.35
+        for digit in "830":
+            draw(window.page, digit)
+            ends.append(find_end())
+            activations = trained.activations(np.array(window.page.evaluate("() => Array.from(inputsOf())"), "f4"))[1]
+            assert activations.max() <= ends[-1] * 1.001
+        assert ends == sorted(ends)
+        assert ends[0] < ends[-1]
+        window.page.click("#clear")
+        assert find_end() == ends[0]
+
     def test_the_picture_of_the_derivative_is_the_jacobian(self, show, trained):
         window = show(trained)
         window.page.click("#examples button:nth-child(9)")
@@ -484,6 +561,7 @@ class TestInBrowser:
     def test_an_image_of_another_size_and_white(self, show):
         net = Network([15, 4, 2], task="classification", seed=0)
         window = show(net, {"image": (5, 3), "white": 16})
+        assert window.text("#input-size") == "5 × 3 pixels, from 0 (black) to 16 (white)"
         assert not window.page.is_visible("#examples")
         draw(window.page, "1")
         window.wait()

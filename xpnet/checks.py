@@ -110,6 +110,17 @@ def choices(names: Iterable[object]) -> str:
     return ", ".join(repr(name) for name in names)
 
 
+def name_backend(backend: str, device: Any = None) -> str:
+    """Format what was asked for: a backend, and the device if one was given.
+
+    Examples
+    --------
+    >>> name_backend("'cupy'"), name_backend("'cupy'", "cuda:1")
+    ("backend='cupy'", "backend='cupy' with device='cuda:1'")
+    """
+    return f"backend={backend}" if device is None else f"backend={backend} with device={device!r}"
+
+
 def truncate(text: object, most: int = 1000) -> str:
     """Cut the end of a text that may be long, such as a value that stands in a file.
 

@@ -238,6 +238,8 @@ def _explain_call(
     message = f"{name} takes {choices(by_position)} by position, but was given {len(args)} arguments"
     if takes_data and hasattr(args[1], "__len__"):
         return f"{message}; {together}"
+    if by_position[0] == "sizes" and all(isinstance(size, int) for size in args):
+        return f"{message}; sizes is one list, as in {name}({list(args)})"
     if by_name := list(parameters)[len(by_position) :]:
         message += f"; give others by name, as in {by_name[0]}={_brief(args[len(by_position)])}"
     return message

@@ -16,6 +16,7 @@ from xpnet.backends.cuda.fusion import Operation
 from xpnet.backends.cuda.graph import GraphLoop
 from xpnet.backends.replay.eager import Eager
 from xpnet.backends.replay.program import ReplayLoop
+from xpnet.checks import name_backend
 from xpnet.core.arrays import BLOCK, Array, Function, blocks
 from xpnet.errors import BackendError
 
@@ -176,7 +177,7 @@ def _count_devices(device: Any) -> int:
         return cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
         raise BackendError(
-            f"backend='cupy' with device={device!r} finds no usable GPU ({error}); install or update the NVIDIA "
+            f"{name_backend(repr('cupy'), device)} finds no usable GPU ({error}); install or update the NVIDIA "
             "driver and check it with nvidia-smi, or use backend='numpy'"
         ) from error
 

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol
 import array_api_compat
 import numpy as np
 
+from xpnet.checks import name_backend
 from xpnet.core.arrays import Array, Function, Namespace, blocks, leaves, map_arrays, select
 from xpnet.errors import BackendError
 
@@ -237,7 +238,7 @@ def open_namespace(xp: ModuleType, device: Any = None) -> Backend:
         return Backend(xp.__name__, xp, device)
     except Exception as error:
         raise BackendError(
-            f"backend={xp.__name__} with device={device!r} cannot be used ({type(error).__name__}: {error}); "
+            f"{name_backend(xp.__name__, device)} cannot be used ({type(error).__name__}: {error}); "
             "give an Array API namespace module and one of its devices"
         ) from error
 

@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import Any
 
 from xpnet.backends.base import Backend, open_namespace
-from xpnet.checks import choices, install_command
+from xpnet.checks import choices, install_command, name_backend
 from xpnet.errors import BackendError
 from xpnet.hints import unknown
 
@@ -70,7 +70,7 @@ def load(name: str, device: Any = None) -> type[Any]:
     try:
         return importlib.import_module(f"xpnet.backends.{module}").BACKEND
     except (ImportError, OSError, RuntimeError, AttributeError) as error:  # not installed, or broken
-        asked = f"backend={name!r} with device={device!r}"
+        asked = name_backend(repr(name), device)
         raise BackendError(f"{asked} cannot be imported ({error}); install it with: {remedy}") from error
 
 

@@ -26,6 +26,7 @@ from xpnet.export import to_onnx
 from xpnet.mutations import MISTAKES, break_equation, make_figure
 from xpnet.network import Network
 from xpnet.show import write_page
+from xpnet.show.page import choose_picture
 from xpnet.training.arguments import parse_metrics, parse_rate
 from xpnet.training.callbacks import Callback, CSVLog, EarlyStopping, Progress
 from xpnet.training.evaluate import measure
@@ -134,6 +135,11 @@ def run_show(options: argparse.Namespace) -> None:
     title = options.model.name if options.title is None else options.title
     write_page(net, options.out, title=title, image=options.image, white=options.white)
     print(f"Wrote {options.out}, {options.out.stat().st_size / 1000:,.0f} kB; open it in a browser")
+    if picture := choose_picture(net, options.image, options.white):
+        size, white = f"{picture.height}x{picture.width}", f"{picture.white:.6g}"
+        print(
+            f"{options.out}: inputs are images of {size} pixels from 0 (black) to {white} (white; change it by --white)"
+        )
 
 
 def run_backends(options: argparse.Namespace) -> None:

@@ -246,7 +246,7 @@ def _add_show(commands: Any) -> None:
         "--image", type=_image, metavar="SIZE", help="inputs are an image of this height and width (784: 28x28)"
     )
     image.add_argument("--no-image", dest="image", action="store_false", default=None, help="inputs are no image")
-    show.add_argument("--white", type=float, metavar="NUMBER", help="value of a white pixel (1, or by the network)")
+    show.add_argument("--white", type=float, metavar="NUMBER", help="value of a white pixel (guessed from the network)")
     show.add_argument("--title", metavar="TEXT", help="heading of the page (name of MODEL)")
 
 

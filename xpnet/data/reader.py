@@ -277,9 +277,25 @@ def _convert(x: Any, name: str) -> Array:
 
 def as_rows(x: Any, n_in: int, name: str = "x") -> tuple[Array, bool]:
     """Return inputs as rows, and whether they were a single example (n_in,)."""
+    if type(x) is tuple:
+        _refuse_pair(x, name)
     x = as_real_array(x, name)
     single = x.ndim == 1 and x.shape[0] == n_in
     return (x[None, :] if single else x), single
+
+
+def _refuse_pair(x: tuple[Any, ...], name: str) -> None:
+    """Refuse inputs together with targets. A tuple of two arrays of the same shape is two examples."""
+    if len(x) != 2 or not hasattr(x[0], "shape"):
+        return
+    try:
+        first, second = (tuple(getattr(part, "shape", None) or np.shape(part)) for part in x)
+    except (ValueError, TypeError):  # not an array, which is said later
+        return
+    if first != second:
+        raise ValueError(
+            f"{name} is a tuple (X, y) with the shapes {first} and {second}; give X alone, as in net.forward(X)"
+        )
 
 
 def _shape_hint(x: Array, n_in: int) -> str:

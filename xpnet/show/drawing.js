@@ -114,12 +114,19 @@ function drawPad() {
 
 function startStroke(point) {
   if (example) [example, strokes] = [null, []];
+  if (strokes.length === 0) beginImage();
   strokes.push([point]);
   drawing = true;
   update();
 }
 
+// The colours of the layers do not jump while one draws: they depend on the examples, and on this image
+function beginImage() {
+  if (examples.length) restartColors();
+}
+
 function clear() {
+  beginImage();
   [strokes, example, drawing] = [[], null, false];
   update();
 }
@@ -180,6 +187,7 @@ byId("clear").addEventListener("click", clear);
 // Examples
 
 function showExample(pixels) {
+  beginImage();
   [strokes, drawing, example] = [[], false, pixels];
   update();
 }
@@ -216,7 +224,7 @@ function showEffect(x, steps) {
   const kind = isProduct ? "Derivative times pixel" : "Derivative";
   byId("effect").setAttribute("aria-label", `${kind} of output ${name}, as an image`);
   byId("effect-note").textContent =
-    `The derivative of output ${name} by each pixel, ` +
+    `The derivative of output ${name} with respect to each pixel, ` +
     (isProduct
       ? "times the pixel: how much the pixel adds, to first order. Black pixels add nothing."
       : "as net.jacobian() computes it: what a little more light there changes.");
@@ -284,12 +292,9 @@ function updateNow() {
 }
 const update = onceAFrame(updateNow);
 
-byId("input-size").textContent = `${height} × ${width} pixels`;
+byId("input-size").textContent = `${height} × ${width} pixels, from 0 (black) to ${Number(white.toPrecision(6))} (white)`;
 for (const id of ["target", "effect-kind"]) byId(id).addEventListener("change", update);
-// The colours of the layers are for the activations of all examples, and do not jump while one draws
-for (const pixels of examples) {
-  const steps = forward(network.parts, pixels.map((pixel) => white * pixel));
-  for (const { place, widen } of layers) widen(steps[place + 1]);
-}
+const stepsOfExamples = examples.map((pixels) => forward(network.parts, pixels.map((pixel) => white * pixel)));
+for (const { place, setUsual } of layers) setUsual(stepsOfExamples.map((steps) => steps[place + 1]));
 if (examples.length) showExample(examples[3]);
 else update();

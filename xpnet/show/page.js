@@ -55,7 +55,16 @@ function paint(canvas, values, height, width, low, high, colors = COLORS) {
 
 const activationParts = network.parts.flatMap((part, k) => (part.kind === "activation" ? [k] : []));
 
-// Cells for a layer of hidden units: an element, and a function that shows activations
+const sizeOf = (numbers) => numbers.reduce((size, value) => Math.max(size, Math.abs(value) || 0), 0);
+
+// The next of a few round numbers that is not below a size
+function roundUp(size) {
+  const power = 10 ** Math.floor(Math.log10(size));
+  const ends = [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10].map((factor) => factor * power);
+  return ends.find((end) => end >= size * (1 - 1e-9)) ?? size;
+}
+
+// Cells for a layer of hidden units: an element, and functions that show activations and set the ends of the colours
 function makeLayer(number, part, units) {
   const canvas = make("canvas", { className: "cells", role: "img" });
   const [low, high] = [make("span"), make("span")];
@@ -64,7 +73,8 @@ function makeLayer(number, part, units) {
   const caption = make("figcaption", {}, `Hidden layer ${number} `, detail);
   const legend = make("div", { className: "legend" }, low, make("i"), high);
   const figure = make("figure", {}, caption, canvas, legend, readout);
-  let [least, most, shown, hovered] = [0, 1e-9, [], null];
+  let [usual, most, isSigned, shown, hovered] = [0, 0, false, [], null];
+  let [start, end] = [0, 1]; // of the colours
 
   function describe() {
     if (hovered !== null && hovered < units) readout.textContent = `unit ${hovered}: ${format(shown[hovered])}`;
@@ -89,7 +99,7 @@ function makeLayer(number, part, units) {
     context.scale(ratio, ratio);
     const gap = cell > 5 ? 1 : 0;
     shown.forEach((value, k) => {
-      context.fillStyle = `rgb(${pickColor(COLORS, (value - least) / (most - least))})`;
+      context.fillStyle = `rgb(${pickColor(COLORS, (value - start) / (end - start))})`;
       context.fillRect((k % columns) * cell, Math.floor(k / columns) * cell, cell - gap, cell - gap);
     });
     canvas.dataset.columns = columns;
@@ -108,31 +118,48 @@ function makeLayer(number, part, units) {
   });
   new ResizeObserver(draw).observe(figure);
 
-  // The colours end at the least and the largest activation so far; 0 is one of them, or in the middle
+  // The colours end at a round number, which grows when an activation exceeds it; 0 is their start, or in the middle
   function widen(activations) {
-    const bounds = [Math.min(...activations), Math.max(...activations)];
-    if (bounds[0] < 0) most = Math.max(most, -bounds[0], bounds[1]);
-    else most = Math.max(most, bounds[1]);
-    if (bounds[0] < 0 || least < 0) least = -most;
+    most = Math.max(most, sizeOf(activations));
+    isSigned ||= activations.some((value) => value < 0);
+    end = most > 0 && Number.isFinite(most) ? roundUp(most) : 1;
+    start = isSigned ? -end : 0;
+  }
+
+  // Learn from examples where colours usually end: half of the examples have no larger activation. For the largest of
+  // all, most examples would be dark.
+  function setUsual(examples) {
+    const sizes = examples.map(sizeOf).sort((a, b) => a - b);
+    usual = sizes[Math.ceil(sizes.length / 2) - 1] ?? 0;
+    isSigned ||= examples.some((activations) => activations.some((value) => value < 0));
+  }
+
+  // Forget the activations of other inputs
+  function restart() {
+    most = usual;
   }
 
   function show(activations) {
     shown = Array.from(activations, (value) => (Number.isFinite(value) ? value : 0));
     widen(shown);
-    low.textContent = format(least, 2);
-    high.textContent = format(most, 2);
+    low.textContent = format(start, 2);
+    high.textContent = format(end, 2);
     draw();
     describe();
     canvas.setAttribute("aria-label", `Activations of hidden layer ${number}; ${readout.textContent}`);
   }
 
   byId("layers").append(figure);
-  return { show, widen };
+  return { show, setUsual, restart };
 }
 
 const layers = activationParts
   .slice(0, -1)
   .map((place, l) => ({ place, ...makeLayer(l + 1, network.parts[place], network.sizes[l + 1]) }));
+
+function restartColors() {
+  for (const { restart } of layers) restart();
+}
 
 // The outputs
 
@@ -204,7 +231,7 @@ network.labels.forEach((label, k) => target.add(new Option(label, k)));
 
 const chosenLabel = (outputs) => (target.value === "answer" ? answerOf(valuesOf(outputs)) : Number(target.value));
 
-// Derivatives of what stands beside a label by the inputs
+// Derivatives of the number beside a label with respect to the inputs
 function derivativesOf(steps, label) {
   if (network.task !== "binary") return derivatives(network.parts, steps, label);
   const row = derivatives(network.parts, steps, 0);

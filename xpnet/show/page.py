@@ -9,7 +9,7 @@ import os
 import re
 from html import escape
 from importlib.resources import files
-from math import inf
+from math import ceil, inf
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,6 +38,7 @@ from xpnet.files import write_file
 from xpnet.network import Network
 
 LARGEST = 2**27  # bytes of weights: a browser holds a text of four thirds of it
+WHITES = (1, 16, 255)  # usual values of a white pixel: of fractions, of scikit-learn's digits, and of bytes
 MNIST = (28, 28)  # the images for which drawings are prepared as MNIST prepared its digits
 TITLE = "Look inside a network"
 
@@ -74,7 +75,7 @@ def write_page(
     """Write a page for a browser, which shows a network at work: one HTML file that loads nothing and sends nothing.
 
     If the inputs are an image, one draws it; else there is a slider for each input. The page shows the activations of
-    every layer, the outputs as `Network.forward` computes them, and their derivatives by the inputs, as
+    every layer, the outputs as `Network.forward` computes them, and their derivatives with respect to the inputs, as
     `Network.jacobian` does. It computes in float64 with the weights as they are, float32 or float64.
 
     Names of inputs, classes and targets are those in `net.notes`, if it has "features", "labels" and "target" as
@@ -92,8 +93,9 @@ def write_page(
         Height and width of the image that the inputs are. Unless given, 784 inputs are an image of 28 × 28 pixels, and
         others are none. False: they are no image.
     white
-        The value of a white pixel; black is 0. Unless given, it is 1/scale for a network with `scale`, 255 if inputs
-        are standardized and their means are above 1, and else 1.
+        The value of a white pixel; black is 0. Unless given, it is 1/scale for a network with `scale`. If inputs are
+        standardized, it is the first of 1, 16 and 255 that fits the means and standard deviations of the pixels. Else
+        it is 1: the network does not know. With a wrong value, many answers are wrong.
 
     Raises
     ------
@@ -131,7 +133,7 @@ def make_page(
     '<!doctype html>'
     """
     net = require_network(net)
-    picture = _parse_picture(net, image, white)
+    picture = choose_picture(net, image, white)
     kind = "sliders" if picture is None else "drawing"
     script = '"use strict";\n\n' + "\n".join(map(_read, ("network.js", "page.js", f"{kind}.js")))
     style = _read("page.css")
@@ -213,7 +215,16 @@ def _describe_activation(sigma: Activation) -> dict[str, Any]:
 # What the inputs are
 
 
-def _parse_picture(net: Network, image: Any, white: float | None) -> Picture | None:
+def choose_picture(
+    net: Network, image: tuple[int, int] | bool | None = None, white: float | None = None
+) -> Picture | None:
+    """Choose how inputs are shown as an image, as `write_page` does; None if they are no image. Synchronizes.
+
+    Examples
+    --------
+    >>> choose_picture(Network([784, 10], scale=1 / 255))
+    Picture(height=28, width=28, white=255.0)
+    """
     n_in = net.sizes[0]
     if image is None:
         image = MNIST if n_in == MNIST[0] * MNIST[1] else False
@@ -248,7 +259,29 @@ def _find_white(net: Network) -> float:
     if net.scale:
         return 1 / net.scale
     standardize = next((part for part in take_apart(net) if part.kind == "standardize"), None)
-    return 255.0 if standardize is not None and standardize.values[0].max() > 1 else 1.0
+    return 1.0 if standardize is None else guess_white(*standardize.values)
+
+
+def guess_white(mean: np.ndarray, std: np.ndarray) -> float:
+    """Guess the value of a white pixel from the means and standard deviations of pixels.
+
+    Values from 0 to w with mean m and standard deviation s have s² ≤ m (w − m), so w is at least m + s²/m (Bhatia and
+    Davis, American Mathematical Monthly 107, 2000). The guess is the first usual value that is not below this.
+
+    Examples
+    --------
+    >>> guess_white(np.array([0.0, 7.0]), np.array([1.0, 5.0]))  # 7 + 25/7 = 10.6
+    16.0
+    """
+    mean, std = mean.astype(np.float64), std.astype(np.float64)
+    if mean.min() < 0:
+        return 1.0  # a black pixel is not 0, so that the inequality says nothing
+    grey = mean > 0
+    # A pixel that is always the same has the standard deviation 1 in a scaling
+    variance = np.where(std[grey] == 1, 0, std[grey] ** 2)
+    least = float(np.max(mean[grey] + variance / mean[grey], initial=0))
+    rounding = 1e-3 * least  # of float32, generously
+    return float(next((white for white in WHITES if white >= least - rounding), ceil(least)))
 
 
 def _choose_examples() -> list[dict[str, str]]:

@@ -65,6 +65,7 @@ byId("search-row").hidden = n < MANY;
 byId("search").addEventListener("input", listInputs);
 byId("reset").addEventListener("click", () => {
   x = Float64Array.from(middles);
+  restartColors();
   listInputs();
 });
 
@@ -175,10 +176,11 @@ function showCurves(outputs) {
   const subject = texts.length === 1 ? texts[0] : isShare ? "probabilities" : "outputs";
   const prefix = isShare && texts.length === 1 ? "probability of " : "";
   byId("curve-title").replaceChildren(`${prefix}${subject} `, make("span", {}, `over ${names[i]}`));
-  byId("slope-title").replaceChildren("derivative ", make("span", {}, `by ${names[i]}`));
+  byId("slope-title").replaceChildren("derivative ", make("span", {}, `with respect to ${names[i]}`));
   const between = (numbers) => `from ${format(numbers[0])} to ${format(numbers.at(-1))}`;
   drawChart(byId("curve"), at, values, texts, x[i], `Curve of ${subject} over ${names[i]}: ${between(values[0])}`);
-  drawChart(byId("slope"), at, slopes, texts, x[i], `Curve of the derivative by ${names[i]}: ${between(slopes[0])}`);
+  const slopeText = `Curve of the derivative with respect to ${names[i]}: ${between(slopes[0])}`;
+  drawChart(byId("slope"), at, slopes, texts, x[i], slopeText);
 }
 
 // All together
