@@ -90,6 +90,7 @@ def test_a_process_that_fails_or_hangs_is_given_up(generate, reason):
     assert not child.process.is_alive()
 
 
+@pytest.mark.slow
 def test_contenders_that_hang_fail_or_differ_are_named_and_the_others_are_timed(tmp_path, digits):
     (x, labels), test = digits
     save(tmp_path, x, labels)
@@ -185,6 +186,7 @@ def test_the_benchmark_of_ensembles_compares_and_times(capsys):
     assert re.search(r"\| 784-4-10 \| [\d.]+ µs \| [\d.]+ µs, \d\.\d\d \(", out)
 
 
+@pytest.mark.slow
 def test_every_call_of_the_book_runs(capsys):
     """For an epoch, on the bundled digits; the curves that are compared with the book's are there."""
     book.check_quickly(book.RUNS)

@@ -814,6 +814,7 @@ def test_a_header_that_lies_about_its_tensors_is_refused(tmp_path: Path, name: s
     refuse(path, "does not hold an xpnet network")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [[[]] * 10**5, [{}] * 10**5, [0.5] * 10**5, "ä" * 10**5], ids=lambda x: repr(x)[:9])
 @pytest.mark.parametrize("where", [("notes", "a"), ("settings", "sizes")], ids=str)
 def test_loading_takes_memory_in_proportion_to_the_file(tmp_path: Path, where: Any, value: Any) -> None:

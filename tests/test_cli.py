@@ -148,15 +148,13 @@ def test_stopping_early_is_said(capsys, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_recipe_of_mnist_reaches_98_percent_mean_over_5_seeds_in_5_epochs(capsys, monkeypatch, mnist_root):
+def test_the_recipe_of_mnist_reaches_98_percent_in_5_epochs(capsys, monkeypatch, mnist_root):
+    """With one seed; `benchmarks/accuracy.py` has five."""
     monkeypatch.setenv("XPNET_DATA", str(mnist_root))
-    accuracies = []
-    for seed in range(5):
-        status, out, _ = run(capsys, "train", "--data", "mnist", "--seed", seed)
-        assert status == 0
-        assert out[-2].startswith("Epoch: 5 / 5")
-        accuracies.append(float(out[-1].split()[2].rstrip("%")))
-    assert np.mean(accuracies) >= 98.2, accuracies
+    status, out, _ = run(capsys, "train", "--data", "mnist", "--seed", 0)
+    assert status == 0
+    assert out[-2].startswith("Epoch: 5 / 5")
+    assert float(out[-1].split()[2].rstrip("%")) >= 98.0
 
 
 def test_evaluate_and_predict_use_the_saved_network(capsys, model, tmp_path, digits):
@@ -485,6 +483,7 @@ def test_ctrl_c_from_a_terminal_saves_what_there_is(tmp_path):
     assert Network.load(path).sizes == [784, 5, 10]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "status"),
     [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],

@@ -33,6 +33,7 @@ def test_the_files_to_begin_with_load_and_resume(folder):
             assert counts == {f"{'resumed' if resume else 'loaded'}: trainings": 1}
 
 
+@pytest.mark.slow
 def test_hostile_files_are_networks_or_refused(folder):
     report = sum(
         (fuzz_files.try_number(number, 1) for number in range(NUMBER)), fuzz_files.Report(fuzz_files.Counter())

@@ -379,7 +379,7 @@ def test_any_data_is_used_rightly_or_refused_by_name(nets: list[Network], which:
 
 
 @pytest.mark.slow
-@settings(max_examples=150, suppress_health_check=QUIET)
+@settings(max_examples=100, suppress_health_check=QUIET)
 @ANY
 def test_much_more_data_is_used_rightly_or_refused_by_name(
     nets: list[Network], which: int, method: str, case: Case

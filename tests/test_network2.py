@@ -325,6 +325,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
             method(tmp_path / "pipe")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content",
     [
@@ -398,6 +399,7 @@ def changed_bytes(draw: st.DrawFn) -> bytes:
     return bytes(content)
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=400)
 @given(changed_texts().map(str.encode) | changed_bytes() | st.binary(max_size=20))
 def test_every_file_gives_a_network_that_trains_or_a_checkpoint_error(tmp_path: Path, content: bytes) -> None:

@@ -188,6 +188,7 @@ def test_memory_of_predictions_is_bounded_however_many_there_are(monkeypatch, op
     assert abs(besides[1] - besides[0]) < 0.1 * found.nbytes
 
 
+@pytest.mark.slow
 def test_memory_of_outputs_is_twice_their_own_and_bounded(monkeypatch):
     monkeypatch.setattr(arrays, "BLOCK", 1 << 20)
     net, x = Network([50, 64, 10], seed=0), np.random.default_rng(0).random((200_000, 50), dtype=np.float32)

@@ -167,6 +167,7 @@ def test_networks_train_in_a_forked_process():
     run_program("fork", "numpy")
 
 
+@pytest.mark.slow
 def test_networks_train_in_a_spawned_process():
     run_program("spawn", "numpy")
 
@@ -179,7 +180,7 @@ def test_networks_train_in_the_workers_of_joblib(way):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("library", installed(["torch", "jax"]))
+@pytest.mark.parametrize("library", installed(["jax"]))  # PyTorch's are in the workers of a data loader
 def test_networks_of_libraries_that_do_not_fork_train_in_a_spawned_process(library):
     run_program("spawn", library)
 

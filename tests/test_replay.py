@@ -714,6 +714,7 @@ def test_an_exception_at_any_line_of_the_recorder_surfaces_and_harms_nothing(eag
             assert_arrays(once(), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers that send signals")
 def test_an_exception_of_a_signal_handler_surfaces(eager):
     """A time limit that runs out at random moments of recording and of replaying."""
@@ -884,6 +885,7 @@ def buffers(recorder: Recorder) -> set[int]:
     return {memory(x) for operation in recorder.operations for x in arrays_in(operation)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", [SGD(), Adam(weight_decay=0.1), EVERY[-1]], ids=str)
 @pytest.mark.parametrize(("dropout", "constants"), [(0.0, 0), (0.5, 2)])  # the numbers of the rows and units
 def test_memory_does_not_grow_with_the_steps_that_are_recorded(
@@ -1233,6 +1235,7 @@ INSTRUCTIONS: dict[str, Callable[[Any, Any, Any], Any]] = {
 PROGRAMS = st.lists(st.tuples(st.sampled_from([*INSTRUCTIONS]), *[st.integers(0, 5)] * 3), max_size=8)
 
 
+@pytest.mark.slow
 @pytest.mark.whole
 @ON_CUPY_TOO
 @settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])  # a name and a device

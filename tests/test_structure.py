@@ -89,6 +89,7 @@ def test_imports_go_one_way():
             assert ORDER.index(room[other]) <= ORDER.index(room[name]), f"{name} imports {other}"
 
 
+@pytest.mark.slow
 def test_no_module_imports_itself_through_others():
     arrows = graph()
     for name in arrows:
