@@ -30,7 +30,7 @@ from hypothesis import settings
 from xpnet import get_backend
 from xpnet.datasets import mnist_sample
 
-settings.register_profile("xpnet", deadline=None, derandomize=True, max_examples=40)
+settings.register_profile("xpnet", deadline=None, derandomize=True, max_examples=30)
 settings.load_profile("xpnet")
 
 
@@ -72,8 +72,8 @@ class Thinning:
       comes in by mistake is seen; float32 is the default of most other tests.
     - array-api-strict's default device is left out: its other device runs everything, and there an array that is made
       on the default device is seen too. Modules about places name it in the marker few.
-    - array-api-strict's other device has every second combination of what remains; JAX, which compiles each, every
-      fourth.
+    - Of what remains, array-api-strict's other device has every second combination, PyTorch every third, and JAX, which
+      compiles each, every fourth.
     - CuPy on host memory has the first combination, of the modules in MODULES_ON_HOST alone, unless the test has the
       marker whole; with --cupy-on-host it has all of them, or as many as the marker few says.
     - Places in the marker few have the first combination, or every n-th of them, as with ``few("jax", every=3)``;
@@ -111,6 +111,7 @@ class Thinning:
         if few.get(where) == 0:
             return True
         few.setdefault("strict-device1", 2)
+        few.setdefault("torch", 3)  # not 2, which would leave out one of the two dtypes
         few.setdefault("jax", 4)
         if where not in few or not given:
             return where == "strict" and where not in few
