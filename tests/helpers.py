@@ -10,6 +10,7 @@ import pytest
 from browser import CHROMIUM
 
 from xpnet import BackendError, Network, get_backend
+from xpnet.cli import main
 from xpnet.core.arrays import leaves as flat
 from xpnet.core.arrays import map_arrays
 
@@ -125,3 +126,14 @@ def snapshot(net: Network) -> Any:
     """Weights and optimizer state as NumPy arrays."""
     with net.backend.scope(net.dtype):
         return map_arrays(lambda x: np.array(net.backend.to_numpy(x)), net.state._replace(cost=None))
+
+
+def run_command(capsys, *words):
+    """Status, lines of standard output, and standard error, of a command in this process."""
+    capsys.readouterr()
+    try:
+        status = main([str(word) for word in words])
+    except SystemExit as error:
+        status = error.code
+    out, err = capsys.readouterr()
+    return status, out.splitlines(), err

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from helpers import run_command
 
 from xpnet import Ensemble, Network
 from xpnet.cli import main
@@ -22,19 +23,8 @@ def model(tmp_path_factory):
     return path
 
 
-def run(capsys, *words):
-    """Status, lines of standard output, and standard error, of a command in this process."""
-    capsys.readouterr()
-    try:
-        status = main([str(word) for word in words])
-    except SystemExit as error:
-        status = error.code
-    out, err = capsys.readouterr()
-    return status, out.splitlines(), err
-
-
 def test_train_says_what_the_data_is_then_a_line_an_epoch_and_a_last_line(capsys):
-    status, out, err = run(capsys, "train", "--epochs", 2, "--sizes", "784,20,10")
+    status, out, err = run_command(capsys, "train", "--epochs", 2, "--sizes", "784,20,10")
     assert (status, err) == (0, "")
     assert out[0] == "mnist-sample: 6,000 examples, 784 features, 10 classes; 1,000 of them for testing"
     assert out[1].startswith("Network([784, 20, 10], activation='relu', output_activation='softmax'")
@@ -46,20 +36,20 @@ def test_train_says_what_the_data_is_then_a_line_an_epoch_and_a_last_line(capsys
 def test_the_bar_is_for_terminals_alone_and_nothing_is_coloured(capsys, monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     words = ["train", "--epochs", 1, "--hidden", "5"]
-    assert run(capsys, *words)[2] == ""  # a file or a pipe
+    assert run_command(capsys, *words)[2] == ""  # a file or a pipe
     for file in (sys.stdout, sys.stderr):
         monkeypatch.setattr(file, "isatty", lambda: True)
-    _, out, err = run(capsys, *words)
+    _, out, err = run_command(capsys, *words)
     assert "Epoch 1/1" in err
     assert "\x1b" not in err + "".join(out)
     for words in (["--help"], ["train", "--help"], ["predict", "--help"], ["trian"], ["backends"]):
-        _, out, err = run(capsys, *words)
+        _, out, err = run_command(capsys, *words)
         assert "\x1b" not in err + "".join(out)
 
 
 def test_quiet_leaves_the_last_line_alone(capsys, tmp_path):
     words = ["train", "--epochs", 2, "--hidden", "5", "--quiet", "--save", tmp_path / "net"]
-    status, out, err = run(capsys, *words)
+    status, out, err = run_command(capsys, *words)
     assert (status, len(out), err) == (0, 1, "")
     assert out[0].startswith("Test accuracy: ")
     assert (tmp_path / "net").exists()
@@ -67,7 +57,7 @@ def test_quiet_leaves_the_last_line_alone(capsys, tmp_path):
 
 def test_a_log_has_a_row_an_epoch_with_the_metrics(capsys, tmp_path):
     words = ["train", "--epochs", 2, "--hidden", "5", "--metrics", "top_3,accuracy", "--log", tmp_path / "run.csv"]
-    status, out, _ = run(capsys, *words)
+    status, out, _ = run_command(capsys, *words)
     assert status == 0
     rows = [line.split(",") for line in (tmp_path / "run.csv").read_text().splitlines()]
     assert [row[0] for row in rows] == ["epoch", "1", "2"]
@@ -80,7 +70,7 @@ def test_a_log_has_a_row_an_epoch_with_the_metrics(capsys, tmp_path):
 def test_the_initial_weights_and_class_weights_reach_the_training(capsys, tmp_path, digits):
     path = tmp_path / "net"
     words = "--hidden 12 --init zeros --class-weight 3=2,7=0.5 --epochs 1 --schedule constant --lr 0.1 --momentum 0"
-    status, _, _ = run(capsys, "train", *words.split(), "--weight-decay", 0, "--batch-size", 50, "--save", path)
+    status, _, _ = run_command(capsys, "train", *words.split(), "--weight-decay", 0, "--batch-size", 50, "--save", path)
     assert status == 0
     net = Network([784, 12, 10], activation="relu", task="classification", init="zeros", seed=0)
     net.train(digits[0], 1, 50, 0.1, class_weight={3: 2, 7: 0.5}, progress=False)
@@ -95,7 +85,7 @@ def test_every_option_reaches_the_network(capsys, tmp_path):
     words = "--data mnist-sample --sizes 784,12,10 --activation tanh --output-activation sigmoid --cost quadratic "
     words += "--epochs 1 --batch-size 50 --lr 0.5 --schedule constant --momentum 0 --weight-decay 0 --seed 3 "
     words += f"--backend torch --device cpu --dtype float64 --save {path}"
-    status, out, _ = run(capsys, "train", *words.split())
+    status, out, _ = run_command(capsys, "train", *words.split())
     assert status == 0
     assert out[1] == (
         "Network([784, 12, 10], activation='tanh', output_activation='sigmoid', cost='quadratic', "
@@ -116,7 +106,7 @@ def test_every_option_of_training_reaches_the_network(capsys, tmp_path, digits):
     path = tmp_path / "net.safetensors"
     words = "--sizes 784,12,10 --optimizer adamw --lr 0.002 --schedule cosine --weight-decay 0.1 --dropout 0.1,0.2 "
     words += f"--standardize --validation-split 0.2 --early-stopping 1 --epochs 3 --batch-size 50 --save {path}"
-    status, out, _ = run(capsys, "train", *words.split())
+    status, out, _ = run_command(capsys, "train", *words.split())
     assert status == 0
     assert "dropout=[0.1, 0.2], standardize=True" in out[1]
     assert "validation cost: " in out[2]
@@ -134,7 +124,7 @@ def test_every_option_of_training_reaches_the_network(capsys, tmp_path, digits):
 @pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam", "adamw"])
 def test_every_optimizer_learns_by_every_schedule_without_more_options(capsys, optimizer, schedule):
     words = ["--optimizer", optimizer, "--schedule", schedule, "--sizes", "784,20,10", "--epochs", 2]
-    status, out, _ = run(capsys, "train", *words)
+    status, out, _ = run_command(capsys, "train", *words)
     assert status == 0
     assert float(out[-1].split()[2].rstrip("%")) > 50  # chance is 10
 
@@ -142,7 +132,7 @@ def test_every_optimizer_learns_by_every_schedule_without_more_options(capsys, o
 def test_stopping_early_is_said(capsys, monkeypatch):
     """With a rate of 0 nothing becomes better after the first epoch."""
     words = "--sizes 784,5,10 --lr 0 --validation-split 0.5 --early-stopping 2 --epochs 9"
-    status, out, _ = run(capsys, "train", *words.split())
+    status, out, _ = run_command(capsys, "train", *words.split())
     assert status == 0
     assert out[-2] == "Stopped after epoch 3; the network is that of epoch 1"
 
@@ -151,7 +141,7 @@ def test_stopping_early_is_said(capsys, monkeypatch):
 def test_the_recipe_of_mnist_reaches_98_percent_in_5_epochs(capsys, monkeypatch, mnist_root):
     """With one seed; `benchmarks/accuracy.py` has five."""
     monkeypatch.setenv("XPNET_DATA", str(mnist_root))
-    status, out, _ = run(capsys, "train", "--data", "mnist", "--seed", 0)
+    status, out, _ = run_command(capsys, "train", "--data", "mnist", "--seed", 0)
     assert status == 0
     assert out[-2].startswith("Epoch: 5 / 5")
     assert float(out[-1].split()[2].rstrip("%")) >= 98.0
@@ -159,17 +149,17 @@ def test_the_recipe_of_mnist_reaches_98_percent_in_5_epochs(capsys, monkeypatch,
 
 def test_evaluate_and_predict_use_the_saved_network(capsys, model, tmp_path, digits):
     net, (_, (x, y)) = Network.load(model), digits
-    status, out, err = run(capsys, "evaluate", model)
+    status, out, err = run_command(capsys, "evaluate", model)
     assert (status, err) == (0, "")
     assert out == [f"Test accuracy: {net.accuracy((x, y)):.2%} ({net.evaluate((x, y))}/1000)"]
     np.save(tmp_path / "x.npy", x[:3])
-    status, out, err = run(capsys, "predict", model, tmp_path / "x.npy")
+    status, out, err = run_command(capsys, "predict", model, tmp_path / "x.npy")
     assert out[0] == "prediction,probability"
     rows = [line.split(",") for line in out[1:]]
     assert [row[0] for row in rows] == [str(each) for each in net.predict(x[:3])]
     np.testing.assert_array_equal(np.float32([row[1] for row in rows]), net.forward(x[:3]).max(axis=1))
     np.save(tmp_path / "one.npy", np.round(x[0] * 255).astype(np.uint8).reshape(28, 28))
-    status, out, err = run(capsys, "predict", model, tmp_path / "one.npy", "--out", tmp_path / "p.csv")
+    status, out, err = run_command(capsys, "predict", model, tmp_path / "one.npy", "--out", tmp_path / "p.csv")
     assert (status, out, err) == (0, [f"Wrote 1 predictions to {tmp_path / 'p.csv'}"], "")
     lines = (tmp_path / "p.csv").read_text(encoding="utf-8").splitlines()
     assert [line.split(",")[0] for line in lines] == ["prediction", str(net.predict(x[0]))]
@@ -180,7 +170,7 @@ def test_predict_reads_an_image(capsys, model, tmp_path, digits):
     x = digits[1][0][:1]
     path = tmp_path / "digit.png"
     image.fromarray(np.round(x.reshape(28, 28) * 255).astype(np.uint8)).save(path)
-    status, out, _ = run(capsys, "predict", model, path)
+    status, out, _ = run_command(capsys, "predict", model, path)
     assert status == 0
     assert out[1].split(",")[0] == str(Network.load(model).predict(x)[0])
 
@@ -189,7 +179,7 @@ def test_data_from_an_npz_file(capsys, tmp_path, digits):
     (x, y), (xt, yt) = digits
     path = tmp_path / "digits.npz"
     np.savez(path, x_train=x[:200], y_train=y[:200], x_test=xt[:50], y_test=yt[:50])
-    status, out, _ = run(capsys, "train", "--data", path, "--epochs", 1)
+    status, out, _ = run_command(capsys, "train", "--data", path, "--epochs", 1)
     assert status == 0
     assert out[0] == f"{path}: 250 examples, 784 features, 10 classes; 50 of them for testing"
     assert out[1].startswith("Network([784, 256, 128, 10]")
@@ -204,7 +194,7 @@ def test_regression_reports_r2_and_the_mean_absolute_error(capsys, tmp_path, sha
     np.savez(path, x_train=x, y_train=y, x_test=x[5:], y_test=y[5:])
     words = ["--hidden", "3,3", "--activation", "elu(1.0, 2.0),tanh", "--epochs", 50]
     model = tmp_path / "line.safetensors"
-    status, out, _ = run(capsys, "train", "--data", path, *words, "--save", model)
+    status, out, _ = run_command(capsys, "train", "--data", path, *words, "--save", model)
     assert status == 0
     assert out[0] == f"{path}: 75 examples, 1 feature, a target from 0 to 3; 35 of them for testing"
     assert out[1].startswith("Network([1, 3, 3, 1]")
@@ -213,9 +203,9 @@ def test_regression_reports_r2_and_the_mean_absolute_error(capsys, tmp_path, sha
     r2 = 1 - (errors**2).sum() / ((3 * x[5:] - 3 * x[5:].mean()) ** 2).sum()
     scores = f"Test R2: {r2:.4f}, mean absolute error: {abs(errors).mean():.6g}"
     assert out[-1].startswith(scores)
-    assert run(capsys, "evaluate", model, "--data", path)[1] == [scores]
+    assert run_command(capsys, "evaluate", model, "--data", path)[1] == [scores]
     np.save(tmp_path / "x.npy", x[:2])
-    status, out, _ = run(capsys, "predict", model, tmp_path / "x.npy")
+    status, out, _ = run_command(capsys, "predict", model, tmp_path / "x.npy")
     assert (status, out[0]) == (0, "prediction")
     np.testing.assert_array_equal(np.float32(out[1:]), Network.load(model).forward(x[:2])[:, 0])
 
@@ -257,12 +247,12 @@ def test_regression_reports_r2_and_the_mean_absolute_error(capsys, tmp_path, sha
 def test_task_and_sizes_follow_the_arrays(capsys, tmp_path, y, options, described, network):
     path, model, x = tmp_path / "a.npz", tmp_path / "net", np.eye(4)[:, :2]
     np.savez(path, x_train=x, y_train=y, x_test=x, y_test=y)
-    status, out, err = run(capsys, "train", "--data", path, "--epochs", 1, "--save", model, *options.split())
+    status, out, err = run_command(capsys, "train", "--data", path, "--epochs", 1, "--save", model, *options.split())
     assert (status, err) == (0, "")
     assert out[0] == f"{path}: 8 examples, 2 features, {described}; 4 of them for testing"
     assert out[1].startswith(f"Network({network}")
     np.save(tmp_path / "x.npy", x)
-    status, out, _ = run(capsys, "predict", model, tmp_path / "x.npy")
+    status, out, _ = run_command(capsys, "predict", model, tmp_path / "x.npy")
     assert (status, len(out)) == (0, 5)
     if "targets" in described or "2 labels" in described:
         assert out[0] == "prediction_0,prediction_1"
@@ -277,7 +267,7 @@ def test_task_and_sizes_follow_the_arrays(capsys, tmp_path, y, options, describe
 
 
 def test_backends_says_what_can_be_used_and_what_to_do_else(capsys):
-    status, out, _ = run(capsys, "backends")
+    status, out, _ = run_command(capsys, "backends")
     assert status == 0
     assert out[0].split() == ["numpy", "can", "be", "used", "on", "cpu"]
     assert [line.split()[0] for line in out] == ["numpy", "cupy", "torch", "jax"]
@@ -371,7 +361,7 @@ def test_backends_says_what_can_be_used_and_what_to_do_else(capsys):
     ],
 )
 def test_a_wrong_option_or_file_ends_with_one_clear_line(capsys, words, message):
-    status, _, err = run(capsys, *words)
+    status, _, err = run_command(capsys, *words)
     assert status in (1, 2)
     assert len(err.splitlines()) == 1, err
     assert message in err
@@ -411,7 +401,7 @@ def test_broken_files_end_with_one_clear_line(capsys, model, tmp_path):
         ],
         (["evaluate", model, "--data", tmp_path / "none.npz"], f"--data {tmp_path / 'none.npz'} cannot be read (No"),
     ):
-        status, out, err = run(capsys, *words)
+        status, out, err = run_command(capsys, *words)
         assert (status, len(err.splitlines()), out) == (1, 1, []), err
         assert message in err
 
@@ -420,7 +410,7 @@ def test_a_file_of_an_ensemble_is_refused_by_name(capsys, tmp_path):
     path = tmp_path / "many"
     Ensemble([2, 1], 2, seed=0).save(path)
     for command, *files in (["evaluate"], ["predict", "x.npy"], ["export", "x.onnx"], ["show", "-o", "x.html"]):
-        status, out, err = run(capsys, command, path, *files)
+        status, out, err = run_command(capsys, command, path, *files)
         assert (status, out) == (1, [])
         assert err.startswith(f"xpnet: error: {path} is a file of an Ensemble, not of one network; ")
 
@@ -437,18 +427,18 @@ def interrupt(monkeypatch, epoch):
 
 def test_an_interrupt_ends_without_a_traceback(capsys, monkeypatch):
     interrupt(monkeypatch, 2)
-    status, _, err = run(capsys, "train", "--hidden", 5)
+    status, _, err = run_command(capsys, "train", "--hidden", 5)
     assert (status, err) == (130, "xpnet: interrupted\n")
 
 
 def test_an_interrupt_saves_what_there_is(capsys, monkeypatch, tmp_path):
     path = tmp_path / "net.safetensors"
     words = ["train", "--hidden", 5, "--schedule", "constant", "--save", path]
-    run(capsys, *words, "--epochs", 2)
+    run_command(capsys, *words, "--epochs", 2)
     two_epochs = Network.load(path)
     path.unlink()
     interrupt(monkeypatch, 3)
-    status, _, err = run(capsys, *words, "--epochs", 9)
+    status, _, err = run_command(capsys, *words, "--epochs", 9)
     assert (status, err) == (130, f"xpnet: interrupted in epoch 3 of 9; the network so far is saved to {path}\n")
     saved = Network.load(path)
     np.testing.assert_array_equal(saved.w[0], two_epochs.w[0])
@@ -458,7 +448,7 @@ def test_an_interrupt_before_the_first_step_keeps_the_old_file(capsys, monkeypat
     path = tmp_path / "net.safetensors"
     path.write_bytes(b"old")
     interrupt(monkeypatch, 1)
-    status, _, err = run(capsys, "train", "--hidden", 5, "--save", path)
+    status, _, err = run_command(capsys, "train", "--hidden", 5, "--save", path)
     assert (status, err) == (130, "xpnet: interrupted before the first step; nothing is saved\n")
     assert path.read_bytes() == b"old"
 
@@ -492,7 +482,7 @@ def test_ctrl_c_from_a_terminal_saves_what_there_is(tmp_path):
 def test_a_training_with_a_checkpoint_goes_on(capsys, tmp_path, number, status):
     """As if it had not been interrupted."""
     words = ["train", "--hidden", 5, "--epochs", 20, "--checkpoint"]
-    run(capsys, *words, tmp_path / "whole")
+    run_command(capsys, *words, tmp_path / "whole")
     path = tmp_path / "run"
     with start(*words, path) as process:
         while not process.stdout.readline().startswith("Epoch: 2 / 20"):
@@ -502,7 +492,7 @@ def test_a_training_with_a_checkpoint_goes_on(capsys, tmp_path, number, status):
     assert process.returncode == status
     message = rf"xpnet: interrupted in epoch \d+ of 20; --resume goes on with the training in {path}\n"
     assert re.fullmatch(message, err)
-    code, _, err = run(capsys, *words, path, "--resume")
+    code, _, err = run_command(capsys, *words, path, "--resume")
     assert (code, err) == (0, "")
     nets = [Network.load(tmp_path / name) for name in ("run", "whole")]
     for w, wanted in zip(nets[0].w, nets[1].w):
@@ -520,7 +510,7 @@ def test_wrong_options_of_checkpoints_are_one_line(capsys, tmp_path):
         (["--checkpoint", path, "--resume"], f"{path} does not hold an xpnet network"),
         (["--checkpoint", tmp_path], "is a folder; name a file in it"),
     ]:
-        status, out, err = run(capsys, "train", "--quiet", *words)
+        status, out, err = run_command(capsys, "train", "--quiet", *words)
         assert (status, len(err.splitlines()), out) == (1, 1, []), err
         assert message in err
     for wrong in ("week", "0", "0s", "1.5", "-3"):
@@ -566,7 +556,7 @@ def test_the_module_is_the_command():
 
 
 def test_break_lists_the_mistakes(capsys):
-    status, out, err = run(capsys, "break")
+    status, out, err = run_command(capsys, "break")
     assert (status, err) == (0, "")
     assert [line[:3] for line in out[:8:2]] == ["BP1", "BP2", "BP3", "BP4"]
     assert out[1] == "     The mistake: it does not divide by the number of examples in the minibatch"
@@ -575,7 +565,8 @@ def test_break_lists_the_mistakes(capsys):
 
 def test_break_shows_the_check_and_the_curve(capsys, tmp_path):
     pytest.importorskip("matplotlib")
-    status, out, err = run(capsys, "break", "bp1", "--epochs", 1, "--seed", 2, "--plot", tmp_path / "curves.png")
+    words = "break", "bp1", "--epochs", 1, "--seed", 2, "--plot", tmp_path / "curves.png"
+    status, out, err = run_command(capsys, *words)
     assert (status, err) == (0, "")
     assert out[0].startswith("BP1, the error of the outputs")
     assert [line.split()[-1] for line in out[5:9]] == ["FAILED"] * 4
@@ -585,17 +576,17 @@ def test_break_shows_the_check_and_the_curve(capsys, tmp_path):
 
 
 def test_break_refuses_what_it_cannot_do(capsys, tmp_path):
-    status, out, err = run(capsys, "break", "BP5")
+    status, out, err = run_command(capsys, "break", "BP5")
     assert (status, out) == (2, [])
     assert "argument EQUATION: invalid choice: 'BP5' (choose from " in err
     for name in ("BP1", "BP2", "BP3", "BP4"):
         assert name in err
-    status, _, err = run(capsys, "break", "BP1", "--epochs", 0)
+    status, _, err = run_command(capsys, "break", "BP1", "--epochs", 0)
     assert status == 1
     assert err.startswith("xpnet: error: epochs=0 must be")
-    status, _, err = run(capsys, "break", "--plot", tmp_path / "curves.png")
+    status, _, err = run_command(capsys, "break", "--plot", tmp_path / "curves.png")
     assert (status, err.split(" needs ")[1]) == (1, "an equation: 'BP1', 'BP2', 'BP3', 'BP4'\n")
-    status, _, err = run(capsys, "break", "BP1", "--plot", tmp_path / "missing" / "curves.png")
+    status, _, err = run_command(capsys, "break", "BP1", "--plot", tmp_path / "missing" / "curves.png")
     assert status == 1
     assert "missing" in err
 
@@ -603,11 +594,11 @@ def test_break_refuses_what_it_cannot_do(capsys, tmp_path):
 def test_break_refuses_pictures_of_an_unknown_kind_before_it_trains(capsys, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     monkeypatch.setattr("xpnet.cli.commands.break_equation", None)
-    status, _, err = run(capsys, "break", "BP1", "--plot", tmp_path / "curves.xyz")
+    status, _, err = run_command(capsys, "break", "BP1", "--plot", tmp_path / "curves.xyz")
     assert status == 1
     assert "curves.xyz must end in one of " in err
     assert "'.png'" in err
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    status, _, err = run(capsys, "break", "BP1", "--plot", tmp_path / "curves.png")
+    status, _, err = run_command(capsys, "break", "BP1", "--plot", tmp_path / "curves.png")
     assert status == 1
     assert "pip install -e '.[plots]' in a checkout of xpnet" in err

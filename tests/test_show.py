@@ -12,13 +12,12 @@ import numpy as np
 import pytest
 from browser import open_browser
 from drawings import STROKES, draw
-from helpers import Place
+from helpers import Place, run_command
 from PIL import Image
 from test_export import CASES, NAMES, TASKS, make_chain, same_numbers, train  # noqa: F401
 
 from xpnet import Ensemble, Network, OneCycle
 from xpnet.activations import Activation
-from xpnet.cli import main
 from xpnet.core.activations import ACTIVATIONS
 from xpnet.core.scaling import compute_scaling
 from xpnet.show import make_page, write_page
@@ -259,34 +258,24 @@ def test_an_existing_file_is_replaced_and_a_missing_folder_named(tmp_path):
 # The command
 
 
-def run(capsys, *words):
-    capsys.readouterr()
-    try:
-        status = main([str(word) for word in words])
-    except SystemExit as error:
-        status = error.code
-    out, err = capsys.readouterr()
-    return status, out, err
-
-
 def test_the_command_writes_a_page(capsys, tmp_path):
     model, page = tmp_path / "digits.safetensors", tmp_path / "page.html"
     Network([784, 5, 10], seed=0).save(model)
-    status, out, err = run(capsys, "show", model, "-o", page)
+    status, out, err = run_command(capsys, "show", model, "-o", page)
     assert (status, err) == (0, "")
-    assert out.splitlines() == [
+    assert out == [
         f"Wrote {page}, {page.stat().st_size / 1000:,.0f} kB; open it in a browser",
         f"{page}: inputs are images of 28x28 pixels from 0 (black) to 1 (white; change it by --white)",
     ]
     text = page.read_text(encoding="utf-8")
     assert "<h1>digits.safetensors</h1>" in text
     assert read_network(text)["image"]["height"] == 28
-    status, out, _ = run(capsys, "show", model, "-o", page, "--no-image", "--title", "Mine")
-    assert (status, len(out.splitlines())) == (0, 1)
+    status, out, _ = run_command(capsys, "show", model, "-o", page, "--no-image", "--title", "Mine")
+    assert (status, len(out)) == (0, 1)
     assert "<h1>Mine</h1>" in page.read_text(encoding="utf-8")
     assert "image" not in read_network(page.read_text(encoding="utf-8"))
-    status, out, _ = run(capsys, "show", model, "--out", page, "--image", "56x14", "--white", "16")
-    assert (status, "images of 56x14 pixels from 0 (black) to 16 (white;" in out) == (0, True)
+    status, out, _ = run_command(capsys, "show", model, "--out", page, "--image", "56x14", "--white", "16")
+    assert (status, "images of 56x14 pixels from 0 (black) to 16 (white;" in out[-1]) == (0, True)
     assert read_network(page.read_text(encoding="utf-8"))["image"] == {"height": 56, "width": 14, "white": 16.0}
 
 
@@ -306,8 +295,8 @@ def test_wrong_options_of_the_command_end_with_one_clear_line(capsys, tmp_path):
         (["show", __file__, "-o", "p.html"], "does not hold an xpnet network"),
         (["show", "nothing", "-o", "p.html"], "MODEL nothing cannot be read (No such file or directory); give"),
     ):
-        status, out, err = run(capsys, *words)
-        assert (status in (1, 2), out) == (True, "")
+        status, out, err = run_command(capsys, *words)
+        assert (status in (1, 2), out) == (True, [])
         assert len(err.splitlines()) == 1, err
         assert message in err
     assert model.read_bytes() == content

@@ -15,6 +15,7 @@ from xpnet.estimators.architecture import Head, parse_loss
 from xpnet.estimators.labels import MULTILABEL, Labels
 from xpnet.estimators.places import to_host
 from xpnet.estimators.sparse import RowSource, read_targets
+from xpnet.training.metrics import mean_r2
 from xpnet.view import View
 
 
@@ -191,9 +192,7 @@ class Regression:
         weight = np.ones((len(y_true), 1)) if sample_weight is None else np.asarray(sample_weight)[:, None]
         errors = (weight * (y_true - y_pred) ** 2).sum(axis=0)
         spread = (weight * (y_true - np.average(y_true, axis=0, weights=sample_weight)) ** 2).sum(axis=0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            scores = np.where(spread > 0, 1.0 - errors / spread, np.where(errors > 0, 0.0, 1.0))
-        return float(scores.mean())
+        return mean_r2(errors, spread)
 
 
 def _least_deviance(source: RowSource) -> float:

@@ -258,8 +258,13 @@ def _parse_size(image: Any) -> tuple[int, int]:
 def _find_white(net: Network) -> float:
     if net.scale:
         return 1 / net.scale
-    standardize = next((part for part in take_apart(net) if part.kind == "standardize"), None)
-    return 1.0 if standardize is None else guess_white(*standardize.values)
+    statistics = _find_statistics(take_apart(net))
+    return 1.0 if statistics is None else guess_white(*statistics)
+
+
+def _find_statistics(parts: list[Part]) -> tuple[np.ndarray, ...] | None:
+    """Find the means and standard deviations of the inputs; None if these are not standardized."""
+    return next((part.values for part in parts if part.kind == "standardize"), None)
 
 
 def guess_white(mean: np.ndarray, std: np.ndarray) -> float:
@@ -294,7 +299,7 @@ def _choose_examples() -> list[dict[str, str]]:
 def _find_ranges(net: Network, parts: list[Part]) -> list[list[float]]:
     """Choose the ends of the slider of each input: three standard deviations around the mean, if these are known."""
     n_in = net.sizes[0]
-    mean, std = next((part.values for part in parts if part.kind == "standardize"), (np.zeros(n_in), np.ones(n_in)))
+    mean, std = _find_statistics(parts) or (np.zeros(n_in), np.ones(n_in))
     factor = 1 / net.scale if net.scale else 1.0
     return [[float(m - 3 * s) * factor, float(m + 3 * s) * factor] for m, s in zip(mean, std)]
 

@@ -110,13 +110,30 @@ def _root_mean(parts: Sequence[tuple[Array, ...]], sizes: Sequence[int], backend
     return math.sqrt(_mean(parts, sizes, backend))
 
 
-def _r2(parts: Sequence[tuple[Array, ...]], sizes: Sequence[int], backend: Backend) -> float:
-    hosts = [[backend.to_numpy(array) for array in part] for part in parts]
-    spread = merge([Moments(m, *host[:4]) for m, host in zip(sizes, hosts)]).squares
-    errors = sum(np.asarray(host[4], np.float64) for host in hosts)
+def mean_r2(errors: np.ndarray, spread: np.ndarray) -> float:
+    """Compute R² of each target, and return the mean. A target that is always the same has 1 if it is met, else 0.
+
+    Parameters
+    ----------
+    errors
+        Sum of the squared errors of each target, (n_targets,).
+    spread
+        Sum of the squared deviations of each target from its mean, (n_targets,).
+
+    Examples
+    --------
+    >>> mean_r2(np.array([1.0, 0.0, 2.0]), np.array([4.0, 0.0, 0.0]))  # 0.75, 1 and 0
+    0.5833333333333334
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
         scores = np.where(spread > 0, 1.0 - errors / spread, np.where(errors > 0, 0.0, 1.0))
     return float(scores.mean())
+
+
+def _r2(parts: Sequence[tuple[Array, ...]], sizes: Sequence[int], backend: Backend) -> float:
+    hosts = [[backend.to_numpy(array) for array in part] for part in parts]
+    spread = merge([Moments(m, *host[:4]) for m, host in zip(sizes, hosts)]).squares
+    return mean_r2(np.sum([np.asarray(host[4], np.float64) for host in hosts], axis=0), spread)
 
 
 @cache  # equal metrics are the same object
