@@ -6,8 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from helpers import assert_same, snapshot
-from test_cli import run
+from helpers import assert_same, run_command, snapshot
 
 from xpnet import AdamW, BackendError, Network, bench
 from xpnet.bench import compare_backends, libraries, random_examples, time_step
@@ -36,14 +35,14 @@ def net(**options):
 
 
 def test_every_backend_and_device_has_a_row_and_the_others_a_reason(capsys):
-    status, out, err = run(capsys, "bench", *WORDS)
+    status, out, err = run_command(capsys, "bench", *WORDS)
     assert (status, err) == (0, "")
     assert out[0] == "A step of 6-5-3 (sigmoid, sigmoid, quadratic), batch 10, float32: median of 2 repetitions"
     assert out[1].split() == ["backend", "device", "µs", "a", "step", "quartiles", "examples/s", "relative"]
     rows = out[2 : 2 + len(usable())]
     assert sorted(tuple(line.split()[:2]) for line in rows) == sorted(usable())
     assert out[-1].startswith("Fastest: {} on {}, ".format(*rows[0].split()))
-    _, listed, _ = run(capsys, "backends")
+    _, listed, _ = run_command(capsys, "backends")
     assert out[2 + len(usable()) : -1] == [line for line in listed if "cannot be used: " in line]
 
 
@@ -155,7 +154,7 @@ def test_random_examples_follow_the_seed():
 
 def test_options_reach_the_network(capsys):
     words = "--sizes 4,5,3,2 --task regression --activation elu(0.5),tanh --batch-size 3 --dtype float64 --repeats 1"
-    status, out, _ = run(capsys, "bench", *words.split(), "--seconds", 0.001, "--backend", "numpy", "--seed", 1)
+    status, out, _ = run_command(capsys, "bench", *words.split(), "--seconds", 0.001, "--backend", "numpy", "--seed", 1)
     assert status == 0
     assert out[0].startswith("A step of 4-5-3-2 (elu(0.5, 1.0), tanh, identity, quadratic), batch 3, float64: ")
     assert out[2].split()[:2] == ["numpy", "cpu"]
@@ -215,7 +214,7 @@ def test_where_nothing_can_be_used_the_error_says_why(monkeypatch):
     ],
 )
 def test_a_wrong_option_ends_with_one_clear_line(capsys, words, message):
-    status, out, err = run(capsys, "bench", *words)
+    status, out, err = run_command(capsys, "bench", *words)
     assert status in (1, 2)
     assert out == []
     assert len(err.splitlines()) == 1, err

@@ -4,8 +4,8 @@ import sys
 
 import numpy as np
 import pytest
+from helpers import run_command
 from test_checkpoint import forge, put
-from test_cli import run
 
 from xpnet import Network
 from xpnet.cli.data import hold_out
@@ -50,7 +50,7 @@ def write(text, name="table.csv"):
 
 def refused(capsys, *words):
     """The one line with which a command refuses something."""
-    status, out, err = run(capsys, *words)
+    status, out, err = run_command(capsys, *words)
     assert (status, out, err.count("\n")) == (1, [], 1), (out, err)
     return err
 
@@ -59,7 +59,9 @@ def refused(capsys, *words):
 
 
 def test_a_table_of_classes_is_learnt_and_predictions_are_its_texts(capsys, folder):
-    status, out, err = run(capsys, "train", "--data", "pets.csv", "--target", "kind", "--save", "net", "--epochs", 20)
+    status, out, err = run_command(
+        capsys, "train", "--data", "pets.csv", "--target", "kind", "--save", "net", "--epochs", 20
+    )
     assert (status, err) == (0, "")
     assert out[0] == "pets.csv: 90 examples, 2 features, 3 classes; 18 of them for testing"
     assert out[1].startswith("Network([2, 64, 32, 3], activation='relu', output_activation='softmax'")
@@ -70,21 +72,23 @@ def test_a_table_of_classes_is_learnt_and_predictions_are_its_texts(capsys, fold
 
     other = pets(30, seed=1)
     other[["length", "kind", "weight"]].assign(name="x").to_parquet("other.parquet")  # in another order, with one more
-    assert run(capsys, "evaluate", "net", "--data", "other.parquet")[1] == ["Accuracy on all 30 rows: 100.00% (30/30)"]
+    assert run_command(capsys, "evaluate", "net", "--data", "other.parquet")[1] == [
+        "Accuracy on all 30 rows: 100.00% (30/30)"
+    ]
     other.drop(columns="kind").to_csv("unknown.csv", index=False)
-    status, out, err = run(capsys, "predict", "net", "unknown.csv")
+    status, out, err = run_command(capsys, "predict", "net", "unknown.csv")
     assert (status, out[0], err) == (0, "prediction,probability", "")
     rows = [row.split(",") for row in out[1:]]
     assert [row[0] for row in rows] == other["kind"].tolist()
     outputs = net.forward(other[["weight", "length"]].to_numpy())
     np.testing.assert_array_equal(np.float32([row[1] for row in rows]), outputs.max(axis=1))
     np.save("x.npy", other[["weight", "length"]].to_numpy())
-    assert run(capsys, "predict", "net", "x.npy")[1] == out  # arrays are in the order of the columns
+    assert run_command(capsys, "predict", "net", "x.npy")[1] == out  # arrays are in the order of the columns
 
 
 def test_a_table_with_a_real_target_is_a_regression(capsys, folder):
     words = ["--data", "line.csv", "--target", "y", "--save", "net", "--metrics", "mean_squared_error,r2"]
-    status, out, err = run(capsys, "train", *words)
+    status, out, err = run_command(capsys, "train", *words)
     assert (status, err) == (0, "")
     y = line()["y"].to_numpy()
     target = f"a target from {y.min():.6g} to {y.max():.6g}"
@@ -94,14 +98,14 @@ def test_a_table_with_a_real_target_is_a_regression(capsys, folder):
     )
     net, x = Network.load("net"), line()[["a", "b"]].to_numpy()
     assert net.notes["labels"] == []
-    status, out, _ = run(capsys, "evaluate", "net", "--data", "line.csv", "--metrics", "mean_squared_error")
+    status, out, _ = run_command(capsys, "evaluate", "net", "--data", "line.csv", "--metrics", "mean_squared_error")
     errors = y - net.forward(x)[:, 0]
     r2 = 1 - (errors**2).sum() / ((y - y.mean()) ** 2).sum()
     assert r2 > 0.9
     squared = f"{(errors**2).mean():.6g}"
     scores = f"R2 on all 60 rows: {r2:.4f}, mean absolute error: {abs(errors).mean():.6g}"
     assert out == [f"{scores}, mean_squared_error: {squared}"]
-    status, out, _ = run(capsys, "predict", "net", "line.csv", "--out", "p.csv")
+    status, out, _ = run_command(capsys, "predict", "net", "line.csv", "--out", "p.csv")
     assert out == ["Wrote 60 predictions to p.csv"]
     lines = (folder / "p.csv").read_text().splitlines()
     assert lines[0] == "prediction"
@@ -110,17 +114,17 @@ def test_a_table_with_a_real_target_is_a_regression(capsys, folder):
 
 def test_a_cost_with_several_outputs_for_the_target_has_them(capsys, folder):
     words = ["--data", "line.csv", "--target", "y", "--epochs", "2"]
-    status, out, _ = run(capsys, "train", *words, "--cost", "gaussian", "--save", "net")
+    status, out, _ = run_command(capsys, "train", *words, "--cost", "gaussian", "--save", "net")
     assert status == 0
     assert out[1].startswith("Network([2, 64, 32, 2]")
     net, x = Network.load("net"), line()[["a", "b"]].to_numpy()
-    status, out, _ = run(capsys, "predict", "net", "line.csv")
+    status, out, _ = run_command(capsys, "predict", "net", "line.csv")
     assert out[0] == "prediction,std"
     table = np.array([text.split(",") for text in out[1:]], np.float32)
     np.testing.assert_array_equal(table, np.stack([net.predict(x), net.predict_std(x)], axis=1))
-    status, out, _ = run(capsys, "train", *words, "--cost", "quantile(0.1, 0.5, 0.9)", "--sizes", "2,5,3")
+    status, out, _ = run_command(capsys, "train", *words, "--cost", "quantile(0.1, 0.5, 0.9)", "--sizes", "2,5,3")
     assert status == 0
-    status, _, err = run(capsys, "train", *words, "--cost", "quantile(0.1, 0.9)")
+    status, _, err = run_command(capsys, "train", *words, "--cost", "quantile(0.1, 0.9)")
     assert status == 1
     assert "the scores compare one number with each target, and cost='quantile(0.1, 0.9)' has none; add 0.5" in err
 
@@ -130,7 +134,7 @@ def test_options_of_tables_reach_the_training(capsys, folder):
     words = "--target kind --ignore id --ignore name --test-split 0 --hidden 5 --no-standardize --epochs 1 --save net"
     words += " --class-weight cat=2,dog=0.5 --metrics top_1,top_2 --log run.csv"
     words += " --schedule constant --lr 0.01 --momentum 0 --weight-decay 0 --batch-size 30"
-    status, out, _ = run(capsys, "train", "--data", "more.csv", *words.split(), "--ignore", "Unnamed: 0")
+    status, out, _ = run_command(capsys, "train", "--data", "more.csv", *words.split(), "--ignore", "Unnamed: 0")
     assert (status, out[0]) == (0, "more.csv: 90 examples, 2 features, 3 classes")
     assert out[-1].startswith("Training accuracy: ")
     assert "training_top_2" in (folder / "run.csv").read_text().splitlines()[0]
@@ -144,11 +148,13 @@ def test_two_classes_may_have_one_output(capsys, folder):
     two = pets()[pets()["kind"] != "eel"]
     two.to_csv("two.csv", index=False)
     words = ["--data", "two.csv", "--target", "kind", "--task", "binary", "--save", "net", "--epochs", 20]
-    out = run(capsys, "train", *words)[1]
+    out = run_command(capsys, "train", *words)[1]
     assert out[0] == "two.csv: 60 examples, 2 features, 2 classes; 12 of them for testing"
     assert out[1].startswith("Network([2, 64, 32, 1]")
-    assert run(capsys, "evaluate", "net", "--data", "two.csv")[1] == ["Accuracy on all 60 rows: 100.00% (60/60)"]
-    out = run(capsys, "predict", "net", "two.csv")[1][1:]
+    assert run_command(capsys, "evaluate", "net", "--data", "two.csv")[1] == [
+        "Accuracy on all 60 rows: 100.00% (60/60)"
+    ]
+    out = run_command(capsys, "predict", "net", "two.csv")[1][1:]
     assert [row.split(",")[0] for row in out] == two["kind"].tolist()
     assert min(float(row.split(",")[1]) for row in out) > 0.5
 
@@ -340,7 +346,9 @@ def test_broken_parquet_and_columns_of_one_name_are_refused(capsys, folder):
 @pytest.fixture
 def model(capsys, folder):
     """A network trained on pets.csv."""
-    assert run(capsys, "train", "--data", "pets.csv", "--target", "kind", "--epochs", 1, "--save", "net")[0] == 0
+    assert (
+        run_command(capsys, "train", "--data", "pets.csv", "--target", "kind", "--epochs", 1, "--save", "net")[0] == 0
+    )
     return "net"
 
 
