@@ -981,6 +981,11 @@ def test_sparse_rows_are_never_dense_all_together(monkeypatch):
             r"loss='poisson' is for the output activations 'exp', and multiclass labels have 'softmax'",
         ),
         ({"hidden_layer_sizes": (5, 0)}, r"hidden_layer_sizes must be > 0, got \[5, 0\]\."),
+        (
+            {"loss": (50,)},
+            r"loss=\(50,\) must be the name of a loss, or a cost; MLPRegressor takes loss first, so give sizes by "
+            r"name, as in hidden_layer_sizes=\(50,\)",
+        ),
         ({"hidden_layer_sizes": (5, 2.5)}, r"hidden_layer_sizes=2\.5 must be a whole number"),
         ({"hidden_layer_sizes": "many"}, r"hidden_layer_sizes='many' must be a whole number, or a list of them"),
         ({"batch_size": 0}, r"batch_size=0 must be a whole number of at least 1"),

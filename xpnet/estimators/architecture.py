@@ -32,6 +32,7 @@ class Architecture:
     hidden_layer_sizes: Any
     activation: Any
     dropout: Any
+    standardize: Any
     backend: Any
     device: Any
     dtype: Any
@@ -69,6 +70,7 @@ def make_network(
         task=head.task,
         init=init,
         dropout=architecture.dropout,
+        standardize=architecture.standardize,
         backend=backend,
         dtype=dtype,
         seed=seed,
@@ -102,6 +104,11 @@ def parse_hidden(value: Any, layers: int) -> list[Activation]:
 
 def parse_loss(loss: Any) -> Cost:
     """Take a loss by either library's name, or the user's own cost."""
+    if isinstance(loss, (int, list, tuple)) and not isinstance(loss, Cost):
+        raise ValueError(
+            f"loss={loss!r} must be the name of a loss, or a cost; MLPRegressor takes loss first, so give sizes by "
+            f"name, as in hidden_layer_sizes={loss!r}"
+        )
     families = {name.partition("(")[0] for name in (*LOSS_NAMES, *COSTS)}
     if isinstance(loss, str) and loss.partition("(")[0] not in families:
         names = (*LOSS_NAMES, *(name for name, cost in COSTS.items() if predicts_one_number(cost)))

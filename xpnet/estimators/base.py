@@ -199,7 +199,13 @@ class BaseLearner(Parameters, BaseEstimator):
     def _architecture(self) -> Architecture:
         """The parameters that shape the network."""
         return Architecture(
-            self.hidden_layer_sizes, self.activation, self.dropout, self.backend, self.device, self.dtype
+            self.hidden_layer_sizes,
+            self.activation,
+            self.dropout,
+            self.standardize,
+            self.backend,
+            self.device,
+            self.dtype,
         )
 
     def _is_elsewhere(self, home: Backend, backend: Backend) -> bool:

@@ -158,8 +158,8 @@ class MLPClassifier(BaseClassifier, BasePerceptron):
     It has every parameter of `sklearn.neural_network.MLPClassifier`, with the same meaning and default: the same
     `random_state` gives the same initial weights and minibatches, and so the same network up to rounding. It computes
     where X lies: NumPy arrays give NumPy arrays, CuPy arrays give CuPy arrays. Only here are `class_weight`, `loss`,
-    `dropout`, `callbacks`, `progress`, `backend`, `device`, `dtype`, and more values for `activation`, `solver` and
-    `learning_rate`.
+    `dropout`, `standardize`, `callbacks`, `progress`, `backend`, `device`, `dtype`, and more values for `activation`,
+    `solver` and `learning_rate`.
 
     Parameters
     ----------
@@ -212,6 +212,9 @@ class MLPClassifier(BaseClassifier, BasePerceptron):
         "log_loss", or any cost of `xpnet` that goes with the output: "quadratic", or an object of your own.
     dropout
         Dropout rate of the hidden layers, or a list with the rates of the inputs and of each hidden layer.
+    standardize
+        Whether to scale each input to mean 0 and standard deviation 1, like a `StandardScaler` before the estimator.
+        Means and deviations are those of X in the first call of `fit` or `partial_fit`; sparse inputs stay sparse.
     callbacks
         Objects that watch and steer, as in `xpnet.Network.train`. Logs have "cost", and with validation data
         "validation_cost" and "validation_accuracy".

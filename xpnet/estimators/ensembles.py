@@ -115,7 +115,7 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
             if sources is None:  # the first one
                 weights = len(members) * sum(count_bytes(x) for x in leaves(network.state.layers))
                 check_memory(network.backend, weights, f"{len(members)} networks of {network.sizes}")
-                sources = fitting.make_sources(data, network.view.reader)
+                sources = fitting.make_sources(data, network)
             resample = (lambda source, draw=draw: _resample(source, draw)) if self.bootstrap else None
             fits.append(fitting.prepare(network, settings, data, sources, last, draw, resample))
         return fits
@@ -171,7 +171,8 @@ class MLPEnsembleClassifier(BaseClassifier, BaseEnsemble):
         Draws the seeds of the members: a number, a `numpy.random.RandomState`, or None for NumPy's global one.
     hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, learning_rate_init, power_t, max_iter, \
     shuffle, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping, validation_fraction, beta_1, \
-    beta_2, epsilon, n_iter_no_change, max_fun, class_weight, loss, dropout, callbacks, progress, backend, device, dtype
+    beta_2, epsilon, n_iter_no_change, max_fun, class_weight, loss, dropout, standardize, callbacks, progress, \
+    backend, device, dtype
         As in `MLPClassifier`. Every member stops early by itself, on validation data of its own unless `fit` gets
         some. Callbacks are copied for each member.
 
@@ -243,7 +244,8 @@ class MLPEnsembleRegressor(BaseRegressor, BaseEnsemble):
         As in `MLPEnsembleClassifier`.
     loss, hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, learning_rate_init, power_t, \
     max_iter, shuffle, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping, validation_fraction, \
-    beta_1, beta_2, epsilon, n_iter_no_change, max_fun, dropout, callbacks, progress, backend, device, dtype
+    beta_1, beta_2, epsilon, n_iter_no_change, max_fun, dropout, standardize, callbacks, progress, backend, device, \
+    dtype
         As in `MLPRegressor`.
 
     Examples

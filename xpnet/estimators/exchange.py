@@ -37,6 +37,8 @@ def read_parameters(fitted: Any, kind: type[BaseEstimator], more: Mapping[str, A
 
 def from_sklearn(fitted: Any, architecture: Architecture, problem: Problem) -> Fitted:
     """Convert what an estimator of scikit-learn was fitted to. Training continues with a fresh optimizer."""
+    if architecture.standardize:
+        raise ValueError("standardize=True: scikit-learn has trained the network on X as it is; leave it out")
     home, tally = backend_of(fitted.coefs_[0]), read_tally(vars(fitted))
     sizes = [len(w) for w in fitted.coefs_] + [problem.n_outputs]
     init = existing((w.T, b) for w, b in zip(fitted.coefs_, fitted.intercepts_))
@@ -63,6 +65,10 @@ def to_sklearn(
         More arguments of its `partial_fit`.
     """
     network, defaults = fitted.network, kind().get_params(deep=False)
+    if network.scaling is not None:
+        raise ValueError(
+            "standardize=True: scikit-learn's networks do not scale; fit with a StandardScaler in a pipeline instead"
+        )
     translated = _translate(parameters, network, defaults)
     # Fitting to one row sets all attributes that scikit-learn needs; their values are replaced below
     quick = {"solver": "adam", "early_stopping": False, "batch_size": "auto", "warm_start": False, "random_state": 0}

@@ -11,7 +11,8 @@ from xpnet.backends.base import Backend
 from xpnet.checks import warn
 from xpnet.core.arrays import Array, Namespace
 from xpnet.core.minibatch import Examples
-from xpnet.data.prepare import split_rows
+from xpnet.core.scaling import Scaling
+from xpnet.data.prepare import fit_scaling, split_rows
 from xpnet.data.reader import Reader
 from xpnet.data.sources import Resident, Rows, take_rows
 from xpnet.data.weights import check_some_weight
@@ -62,15 +63,28 @@ def start_network(
     if previous is None:
         init = uniform(architecture.activation, random_state, len(sizes) - 2)
     else:
-        if sizes != previous.network.sizes:
-            raise ValueError(
-                f"warm_start=True continues a network of the sizes {previous.network.sizes}, but X, y and "
-                f"hidden_layer_sizes now ask for {sizes}; give warm_start=False to start anew"
-            )
+        _check_continuation(previous.network, sizes, architecture)
         init = existing((to_host(w), to_host(b)) for w, b in previous.network.layers)
-    dtype = choose_dtype(architecture, x)
+    dtype, backend = choose_dtype(architecture, x), choose_backend(architecture, data.home)
     seed = int(random_state.randint(2**31 - 1)) if np.any(architecture.dropout) else 0
-    return make_network(architecture, sizes, head, init, choose_backend(architecture, data.home), dtype, seed)
+    network = make_network(architecture, sizes, head, init, backend, dtype, seed)
+    if previous is not None:
+        network.scaling = previous.network.to(backend, dtype=dtype).scaling
+    return network
+
+
+def _check_continuation(network: Network, sizes: list[int], architecture: Architecture) -> None:
+    """Refuse to continue a network with other layers, or with other units of its inputs."""
+    if sizes != network.sizes:
+        raise ValueError(
+            f"warm_start=True continues a network of the sizes {network.sizes}, but X, y and hidden_layer_sizes now "
+            f"ask for {sizes}; give warm_start=False to start anew"
+        )
+    if architecture.standardize != network.standardize:
+        raise ValueError(
+            f"warm_start=True continues a network with standardize={network.standardize}, and "
+            f"standardize={architecture.standardize} now; give warm_start=False to start anew"
+        )
 
 
 class FitSources(NamedTuple):
@@ -78,6 +92,11 @@ class FitSources(NamedTuple):
 
     train: AllRows
     validation: AllRows | None
+
+    def scaled(self, scaling: Scaling) -> "FitSources":
+        """Scale all examples."""
+        validation = None if self.validation is None else self.validation.scaled(scaling)
+        return FitSources(self.train.scaled(scaling), validation)
 
 
 class Fit(NamedTuple):
@@ -123,6 +142,7 @@ def prepare(
         Draws the examples to train on from those that are not held out, for bagging.
     """
     problem, descent = data.problem, settings.descent
+    net.scaling = sources.train.reader.scaling
     tally = Tally() if previous is None else replace(previous.tally)
     alpha = settings.alpha / data.train.largest_weight
     source: RowSource = sources.train
@@ -180,10 +200,14 @@ def accept_divergence(fit: Fit, error: DivergenceError) -> None:
     warn(f"Stopped, and went back to the best weights: {error}", ConvergenceWarning)
 
 
-def make_sources(data: FitData, reader: Reader) -> FitSources:
-    """Move the examples of a fit to the device."""
+def make_sources(data: FitData, network: Network) -> FitSources:
+    """Move the examples of a fit to the device, and scale them if the network standardizes."""
+    reader = network.view.reader
     validation = None if data.validation is None else make_row_source(data.validation, "X_val", reader)
-    return FitSources(make_row_source(data.train, "X", reader), validation)
+    sources = FitSources(make_row_source(data.train, "X", reader), validation)
+    if network.standardize and network.scaling is None:
+        return sources.scaled(fit_scaling(sources.train))
+    return sources
 
 
 def make_row_source(data: CheckedData, name: str, reader: Reader) -> AllRows:

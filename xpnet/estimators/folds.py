@@ -35,6 +35,7 @@ OF_DATA = (
     "activation",
     "class_weight",
     "dropout",
+    "standardize",
     "backend",
     "device",
     "dtype",
@@ -233,7 +234,7 @@ def prepare(job: Job, folds: Folds, shared: dict[Any, Any]) -> Prepared:
     arguments = FitArguments(X, y, sample_weight)
     data: FitData = share(("data", *key), lambda: perceptron._check(arguments, settings, None))
     network = perceptron._start_network(data, settings, None, random_state)
-    sources = share(("sources", *key), lambda: fitting.make_sources(data, network.view.reader))
+    sources = share(("sources", *key), lambda: fitting.make_sources(data, network))
     return Prepared(fitting.prepare(network, settings, data, sources, None, random_state), data, job, transformers)
 
 

@@ -36,7 +36,7 @@ class BasePerceptron(BaseLearner):
         data = self._check(arguments, settings, previous)
         random_state = check_random_state(self.random_state)
         network = self._start_network(data, settings, previous, random_state)
-        sources = fitting.make_sources(data, network.view.reader)
+        sources = fitting.make_sources(data, network)
         fit = fitting.prepare(network, settings, data, sources, previous, random_state)
         fitting.run(fit)
         self._assign(Fitted(fit.network, data.home, data.features, fit.tally, data.problem.labels))

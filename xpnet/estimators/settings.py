@@ -51,6 +51,7 @@ class Parameters:
     n_iter_no_change: Any = 10
     max_fun: int = 15000
     dropout: Any = 0.0
+    standardize: bool = False
     callbacks: Sequence[Callback] = ()
     progress: bool = False
     backend: Any = None

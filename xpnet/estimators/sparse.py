@@ -41,8 +41,10 @@ class SparseRows(OnDemand):
         return self._take(index)._replace(x=x)
 
     def scaled(self, scaling: Scaling) -> "SparseRows":
-        """Return the same rows with a reader that scales."""
-        return replace(self, reader=self.reader._replace(scaling=scaling))
+        """Scale the targets, and return the same rows with a reader that scales the inputs."""
+        with self.reader.scope():
+            examples = self.examples._replace(y=scaling.targets(self.examples.y))
+        return replace(self, examples=examples, reader=self.reader._replace(scaling=scaling))
 
     def rows(self, index: np.ndarray) -> "SparseRows":
         """Take some of the examples, by index."""

@@ -86,4 +86,5 @@ def _describe_structure(fit: Fit) -> Any:
     if fit.plan is None:
         return None
     view = fit.network.view
-    return view.model, view.backend.name, view.backend.device, view.dtype, fit.plan.optimizer.update
+    place = (view.backend.name, view.backend.device, view.dtype)
+    return view.model, view.scaling is None, place, fit.plan.optimizer.update
