@@ -415,11 +415,11 @@ def test_layers_without_activations_and_settings_of_the_network():
 
 
 REFUSED_MODULES = {
-    r"module: layer 1 \(Conv2d\) is not supported; choose from Linear, Flatten, .*, or leave it out": lambda: [
+    r"module: layer 1 \(Conv2d\) is not supported; networks have Linear, Flatten, .*, LeakyReLU, Softmax$": lambda: [
         nn.Linear(3, 2),
         nn.Conv2d(1, 1, 1),
     ],
-    r"module: layer 1.0 \(BatchNorm1d\) is not supported": lambda: [
+    r"module: layer 1.0 \(BatchNorm1d\) is not supported; fold its factor and shift into the Linear layer": lambda: [
         nn.Linear(3, 2),
         nn.Sequential(nn.BatchNorm1d(2)),
     ],
@@ -566,8 +566,11 @@ def test_a_network_of_weights_from_keras():
 
 
 REFUSED_MODELS = {
-    r"model_or_weights: layer 1 \(Conv2D\) is not supported; choose from Dense, Activation, .*": lambda: make_model(
+    r"model_or_weights: layer 1 \(Conv2D\) is not supported; networks have Dense, Activation, .*": lambda: make_model(
         dense(3, 2, "relu"), make_layer("Conv2D")
+    ),
+    r"layer 1 \(BatchNormalization\) is not supported; fold its factor and shift into the Dense": lambda: make_model(
+        dense(3, 2, "relu"), make_layer("BatchNormalization")
     ),
     r"layer 0 \(Dense\) has the activation '<lambda>', which is not supported; choose from 'linear', 'relu'": (
         lambda: make_model(dense(3, 2, "<lambda>"))
@@ -587,11 +590,10 @@ REFUSED_MODELS = {
     r"layer 1 \(Dense\) has 5 inputs, but the layer before has 2 outputs": lambda: make_model(
         dense(3, 2, "relu"), dense(5, 2, "relu")
     ),
+    "output_activation is missing: arrays do not say which function follows them; give it, as in output_activation='": (
+        lambda: [np.ones((2, 2)), np.ones(2)]
+    ),
     "has 3 arrays, but must have a kernel and a bias for each layer; give the model itself": lambda: [np.ones(1)] * 3,
-    r"has weights of dtype float16; give dtype=\"float32\"": lambda: [
-        np.ones((2, 2), "float16"),
-        np.ones(2, "float16"),
-    ],
 }
 
 
@@ -599,6 +601,14 @@ REFUSED_MODELS = {
 def test_a_model_that_a_network_cannot_be_is_refused(message):
     with pytest.raises(ValueError, match=message):
         from_keras(REFUSED_MODELS[message]())
+
+
+def test_arrays_that_a_network_cannot_be_made_of_are_refused():
+    half = [np.ones((2, 2), "float16"), np.ones(2, "float16")]
+    with pytest.raises(ValueError, match=r"has weights of dtype float16; give dtype=\"float32\""):
+        from_keras(half, output_activation="identity")
+    with pytest.raises(ValueError, match=r"^activation is missing: arrays do not say which function follows them"):
+        from_keras([np.ones((2, 2)), np.ones(2)] * 2, output_activation="identity")
 
 
 def test_a_model_with_branches_is_refused_and_a_model_says_its_activations_itself():

@@ -26,7 +26,7 @@ from xpnet.core.activations import (
     softplus,
     tanh,
 )
-from xpnet.core.parts import Part
+from xpnet.core.parts import Part, refuse_layer
 
 # Modules that PyTorch lacks. They have buffers: numbers that move with the module, and are not trained.
 
@@ -206,8 +206,8 @@ def _layers(module: nn.Sequential, prefix: str = "") -> Iterator[tuple[str, nn.M
 def _read_layer(place: str, layer: nn.Module) -> Part:
     reader = next((read for kind, read in _READERS if type(layer) is kind), None)
     if reader is None:
-        supported = ", ".join(kind.__name__ for kind, _ in _READERS)
-        raise ValueError(f"module: {place} is not supported; choose from {supported}, or leave it out")
+        supported = [kind.__name__ for kind, _ in _READERS if kind.__module__ != __name__]
+        raise ValueError(f"module: {refuse_layer(place, supported)}")
     part = reader(layer)
     if isinstance(part, str):
         raise ValueError(f"module: {place} {part}")

@@ -10,7 +10,7 @@ import numpy as np
 from xpnet import arguments
 from xpnet.core import activations
 from xpnet.core.activations import Activation, make_elu, make_leaky_relu
-from xpnet.core.parts import Part
+from xpnet.core.parts import Part, refuse_layer
 from xpnet.export.parts import put_together
 from xpnet.network import Network
 
@@ -55,7 +55,8 @@ def from_keras(
         A Sequential model; or the arrays that ``model.get_weights()`` returns, kernel and
         bias of each Dense layer in turn.
     activation, output_activation
-        As in `Network`; for arrays, which do not say it. A model says it itself.
+        The functions of the hidden layers and of the last one, as in `Network`. Arrays need them, and a model has
+        them itself.
     task, cost
         As in `Network`, for `evaluate` and further training. With neither, the cost is cross-entropy for a softmax or
         sigmoid output, and quadratic for most others.
@@ -76,8 +77,8 @@ def from_keras(
     TypeError
         If neither a Sequential model nor a list of arrays is given.
     ValueError
-        If the model has a layer or an activation that networks do not support; the message names the layer's number
-        and kind.
+        If the model has a layer or an activation that networks do not support, which the message names by number and
+        kind; or if arrays are given without their activations.
 
     Examples
     --------
@@ -111,9 +112,14 @@ def _read_weights(weights: Sequence[Any], activation: Any, output_activation: An
             "model itself if its layers have no bias"
         )
     n = len(weights) // 2
-    hidden = arguments.parse_hidden("sigmoid" if activation is None else activation, n - 1)
-    output = "sigmoid" if output_activation is None else output_activation
-    sigmas = [*hidden, arguments.parse_activation("output_activation", output)]
+    for name, value in (("activation", activation), ("output_activation", output_activation)):
+        if value is None and (n > 1 or name == "output_activation"):
+            raise ValueError(
+                f"{name} is missing: arrays do not say which function follows them; give it, as in {name}='identity' "
+                "for Dense layers without one, or the model itself"
+            )
+    hidden = arguments.parse_hidden(activation, n - 1) if n > 1 else []
+    sigmas = [*hidden, arguments.parse_activation("output_activation", output_activation)]
     for l, (kernel, bias, sigma) in enumerate(zip(weights[::2], weights[1::2], sigmas)):
         yield _make_dense(f"layer {l}", kernel, bias)
         yield Part("activation", (sigma,), f"layer {l}")
@@ -124,9 +130,7 @@ def _read_layers(layers: Sequence[Any]) -> Iterator[Part]:
         kind = type(layer).__name__
         place = f"layer {number} ({kind})"
         if kind not in _READERS:
-            raise ValueError(
-                f"model_or_weights: {place} is not supported; choose from {', '.join(_READERS)}, or leave it out"
-            )
+            raise ValueError(f"model_or_weights: {refuse_layer(place, _READERS)}")
         for part in _READERS[kind](place, layer):
             yield part._replace(place=place)
 
