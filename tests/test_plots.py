@@ -181,6 +181,31 @@ def test_axes_can_be_given(draw):
     assert not left.has_data()
 
 
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda ax: plots.mistakes(images()[0], images()[1:], ax=ax),
+        lambda ax: plots.mistakes(images()[0], (images()[1], images()[0].predict(images()[1])), ax=ax),
+        lambda ax: plots.weights(images()[0], ax=ax),
+        lambda ax: plots.activations(images()[0], images()[1][0], ax=ax),
+    ],
+    ids=["mistakes", "no mistakes", "weights", "activations"],
+)
+def test_pictures_of_several_axes_take_the_place_of_one(draw):
+    figure = Figure(layout="constrained")
+    left, right = figure.subplots(1, 2)
+    assert draw(right) is figure
+    assert figure.axes[0] is left
+    assert right not in figure.axes
+    (panel,) = figure.subfigs
+    figure.draw_without_rendering()
+    assert panel.bbox.x0 >= left.bbox.x1
+    alone = Figure()
+    with pytest.raises(ValueError, match=r"ax has no place in a grid; give axes that subplots\(\) made, as in figure"):
+        draw(alone.add_axes((0, 0, 1, 1)))
+    assert len(alone.axes) == 1
+
+
 def test_pyplot_is_never_imported():
     code = (
         "import sys, xpnet; from xpnet import History, Network, Ensemble, plots\n"
@@ -263,11 +288,14 @@ def test_many_epochs_have_few_markers():
     assert len(range(0, 200, line.get_markevery())) <= 12
 
 
-def test_compare_draws_the_validation_cost_if_all_have_it():
+def test_compare_draws_accuracies_or_else_the_validation_cost_if_all_have_it():
     figure = plots.compare({"a": history(1.0, 2), "b": history(2.0, 1)})
     assert lines(figure.axes[0]) == {"a": [[1, 1.1], [2, 0.6]], "b": [[1, 2.1]]}
     without = History([{"epoch": 1, "cost": 5.0}])
     assert lines(plots.compare([history(1.0, 1), without]).axes[0]) == {"1": [[1, 1.0]], "2": [[1, 5.0]]}
+    right = history(1.0, 1, validation_accuracy=lambda epoch: 0.9)
+    assert lines(plots.compare([right]).axes[0]) == {"1": [[1, 0.9]]}
+    assert plots.compare([right, history(1.0, 1)]).axes[0].get_ylabel() == "validation cost"
     assert lines(plots.compare([history(1.0, 1)], "cost").axes[0]) == {"1": [[1, 1.0]]}
 
 

@@ -1,7 +1,8 @@
 """Pictures of histories, networks and their predictions, drawn with matplotlib (``pip install -e '.[plots]'``).
 
 Each function returns a figure, which a notebook shows and ``figure.savefig("picture.png")`` saves. None of them opens a
-window, uses pyplot, or changes its arguments. With ``ax=`` they draw on axes of yours, and return the figure of these.
+window, uses pyplot, or changes its arguments. With ``ax=`` they draw on axes of yours, or in the place of these if they
+need several, and return the figure that the axes are in.
 Data and networks may be on any backend and device; what is drawn is moved to the host.
 
 Everything can be told apart without colours: curves have dashes and markers, classes have markers, and colour maps
@@ -33,7 +34,7 @@ try:
     from matplotlib.cm import ScalarMappable
     from matplotlib.collections import PathCollection
     from matplotlib.colors import Normalize, PowerNorm
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 except ImportError as error:
     raise ImportError(
@@ -134,7 +135,8 @@ def compare(
         Their histories, as in ``{"SGD": h1, "Adam": h2}``; in a list without names they are numbered from 1. An
         ensemble has such a list in `Ensemble.histories`.
     quantity
-        What to draw; by default the validation cost, the test cost or the cost, the first that all of them have.
+        What to draw; by default the first that all of them have of validation accuracy and test accuracy, which can be
+        compared between costs, and then of validation cost, test cost and cost.
     ax
         Where to draw; by default axes of a new figure.
 
@@ -169,7 +171,7 @@ def compare(
         if not one.rows:
             raise ValueError(f"history {name!r} has no epochs; train first")
     if quantity is None:
-        preferred = ("validation_cost", "test_cost", "cost")
+        preferred = ("validation_accuracy", "test_accuracy", "validation_cost", "test_cost", "cost")
         quantity = next(name for name in preferred if all(name in one.to_dict() for one in named.values()))
     ax = _make_axes(ax)
     draw_curves(ax, {str(name): (one["epoch"], one[quantity]) for name, one in named.items()})
@@ -261,6 +263,7 @@ def mistakes(
     *,
     shape: tuple[int, int] | None = None,
     labels: Sequence[object] | None = None,
+    ax: Axes | None = None,
 ) -> Figure:
     """Draw images that are classified wrongly, the surest mistakes first. Synchronizes.
 
@@ -276,6 +279,8 @@ def mistakes(
         Rows and columns of an image; by default it is square.
     labels
         The names of the classes; by default their numbers.
+    ax
+        Axes whose place the images take; by default a new figure.
 
     Returns
     -------
@@ -285,7 +290,8 @@ def mistakes(
     Raises
     ------
     ValueError, TypeError
-        If the network has other tasks, its inputs are no such image, or the data are empty or do not fit it.
+        If the network has other tasks, its inputs are no such image, the data are empty or do not fit it, or `ax` has
+        no place in a grid.
 
     Examples
     --------
@@ -306,23 +312,23 @@ def mistakes(
         kept = sorted(kept, key=lambda mistake: -mistake[0])[:n]  # stable: equal ones keep the order of the data
     title = f"{wrong:,} of {total:,} examples are classified wrongly"
     if not kept:
-        figure = Picture(figsize=(4, 1), layout="constrained")
-        figure.suptitle(title, fontsize="medium")
+        figure, panel = _make_panel(ax, (4, 1))
+        panel.suptitle(title, fontsize="medium")
         return figure
     columns = math.ceil(math.sqrt(len(kept)))
     rows = math.ceil(len(kept) / columns)
-    figure = Picture(figsize=(max(4.2, 1.25 * columns), 0.7 + 1.4 * rows), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    for ax in grid[len(kept) :]:
-        ax.remove()
+    figure, panel = _make_panel(ax, (max(4.2, 1.25 * columns), 0.7 + 1.4 * rows))
+    grid = panel.subplots(rows, columns, squeeze=False).ravel()
+    for cell in grid[len(kept) :]:
+        cell.remove()
     titles = [f"{names[true]} → {names[predicted]} ({probability:.0%})" for probability, true, predicted, _ in kept]
     is_long = max(map(len, titles)) > MOST_LETTERS
-    for ax, words, (*_, x) in zip(grid, titles, kept):
-        ax.imshow(x.reshape(shape), cmap="gray")
-        ax.set_title(words.replace(" → ", " →\n") if is_long else words, fontsize=7 if is_long else 9)
-        _hide_ticks(ax)
+    for cell, words, (*_, x) in zip(grid, titles, kept):
+        cell.imshow(x.reshape(shape), cmap="gray")
+        cell.set_title(words.replace(" → ", " →\n") if is_long else words, fontsize=7 if is_long else 9)
+        _hide_ticks(cell)
     order = "" if wrong <= n else f"; the {n} surest"
-    figure.suptitle(f"{title}{order}\ntrue class → predicted class (its probability)", fontsize="medium")
+    panel.suptitle(f"{title}{order}\ntrue class → predicted class (its probability)", fontsize="medium")
     return figure
 
 
@@ -500,7 +506,7 @@ def error_bars(
 # Inside a network
 
 
-def weights(net: Network, n: int = 64, *, shape: tuple[int, int] | None = None) -> Figure:
+def weights(net: Network, n: int = 64, *, shape: tuple[int, int] | None = None, ax: Axes | None = None) -> Figure:
     """Draw the weights of the first layer as images, one for each unit. Synchronizes.
 
     Parameters
@@ -511,6 +517,8 @@ def weights(net: Network, n: int = 64, *, shape: tuple[int, int] | None = None) 
         The largest number of units to draw; they are the first ones.
     shape
         Rows and columns of an image; by default it is square.
+    ax
+        Axes whose place the images take; by default a new figure.
 
     Returns
     -------
@@ -521,7 +529,7 @@ def weights(net: Network, n: int = 64, *, shape: tuple[int, int] | None = None) 
     Raises
     ------
     ValueError, TypeError
-        If the inputs are no such image.
+        If the inputs are no such image, or `ax` has no place in a grid.
 
     Examples
     --------
@@ -535,25 +543,30 @@ def weights(net: Network, n: int = 64, *, shape: tuple[int, int] | None = None) 
     shown = w[:n]
     columns = math.ceil(math.sqrt(len(shown)))
     rows = math.ceil(len(shown) / columns)
-    figure = Picture(figsize=(max(4.0, 0.95 * columns + 0.9), max(1.6, 0.5 + rows)), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    figure, panel = _make_panel(ax, (max(4.0, 0.95 * columns + 0.9), max(1.6, 0.5 + rows)))
+    grid = panel.subplots(rows, columns, squeeze=False).ravel()
     limit = float(np.quantile(np.abs(shown), 0.99)) or 1.0
-    for ax in grid[len(shown) :]:
-        ax.remove()
+    for cell in grid[len(shown) :]:
+        cell.remove()
     colors = ScalarMappable(Normalize(-limit, limit), MAP)
-    for k, (ax, unit) in enumerate(zip(grid, shown)):
-        ax.imshow(unit.reshape(shape), cmap=MAP, norm=colors.norm)
-        ax.set_title(str(k), fontsize=7, pad=2)
-        _hide_ticks(ax)
-    bar = figure.colorbar(colors, ax=grid[: len(shown)].tolist(), extend="both", aspect=30, pad=0.02)
+    for k, (cell, unit) in enumerate(zip(grid, shown)):
+        cell.imshow(unit.reshape(shape), cmap=MAP, norm=colors.norm)
+        cell.set_title(str(k), fontsize=7, pad=2)
+        _hide_ticks(cell)
+    bar = panel.colorbar(colors, ax=grid[: len(shown)].tolist(), extend="both", aspect=30, pad=0.02)
     bar.set_label("weight")
     part = "" if len(shown) == len(w) else f"the first {len(shown)} of "
-    figure.suptitle(f"Weights of {part}{len(w)} units", fontsize="medium")
+    panel.suptitle(f"Weights of {part}{len(w)} units", fontsize="medium")
     return figure
 
 
 def activations(
-    net: Network, x: Any, *, shape: tuple[int, int] | None = None, labels: Sequence[object] | None = None
+    net: Network,
+    x: Any,
+    *,
+    shape: tuple[int, int] | None = None,
+    labels: Sequence[object] | None = None,
+    ax: Axes | None = None,
 ) -> Figure:
     """Draw the activations of every layer for one example. Synchronizes.
 
@@ -567,6 +580,8 @@ def activations(
         Rows and columns of the inputs as an image; by default a square image, if they fill one.
     labels
         The names of the outputs; by default their numbers.
+    ax
+        Axes whose place the layers take; by default a new figure.
 
     Returns
     -------
@@ -577,7 +592,7 @@ def activations(
     Raises
     ------
     ValueError, TypeError
-        If x is not one example for this network.
+        If x is not one example for this network, or `ax` has no place in a grid.
 
     Examples
     --------
@@ -595,26 +610,27 @@ def activations(
     side = math.isqrt(net.sizes[0])
     if shape is not None or side * side == net.sizes[0]:
         shape = _parse_shape("activations", net, shape)
-    figure = Picture(figsize=(2.7 * len(layers), 2.6), layout="constrained")
-    panels = figure.subplots(1, len(layers))
-    for ax, a, title, sigma in zip(
-        panels, layers, _titles(net), ["", *net.activation, net.output_activation], strict=True
+    figure, panel = _make_panel(ax, (2.7 * len(layers), 2.6))
+    axes_of_layers = panel.subplots(1, len(layers))
+    for layer_ax, a, title, sigma in zip(
+        axes_of_layers, layers, _titles(net), ["", *net.activation, net.output_activation], strict=True
     ):
-        if ax is panels[-1] and len(a) <= MOST_BARS:
-            _draw_outputs(ax, a, names)
+        if layer_ax is axes_of_layers[-1] and len(a) <= MOST_BARS:
+            _draw_outputs(layer_ax, a, names)
             if sigma in ("sigmoid", "softmax"):
-                ax.set_xlim(0, 1)
+                layer_ax.set_xlim(0, 1)
         else:
-            is_image = ax is panels[0] and shape is not None
+            is_image = layer_ax is axes_of_layers[0] and shape is not None
             low, high = {"sigmoid": (0.0, 1.0), "softmax": (0.0, 1.0), "tanh": (-1.0, 1.0)}.get(
                 sigma, (min(0.0, float(a.min())), max(0.0, float(a.max())))
             )
             norm = Normalize(low, high if high > low else low + 1.0)
             cells = a.reshape(shape) if is_image and shape is not None else _lay_out(a)
-            image = ax.imshow(cells, cmap="gray" if is_image else MAP, norm=norm)
-            figure.colorbar(image, ax=ax, orientation="horizontal", fraction=0.06, pad=0.04).locator = MaxNLocator(4)
-            _hide_ticks(ax)
-        ax.set_title(title, fontsize="medium")
+            image = layer_ax.imshow(cells, cmap="gray" if is_image else MAP, norm=norm)
+            bar = panel.colorbar(image, ax=layer_ax, orientation="horizontal", fraction=0.06, pad=0.04)
+            bar.locator = MaxNLocator(4)
+            _hide_ticks(layer_ax)
+        layer_ax.set_title(title, fontsize="medium")
     return figure
 
 
@@ -759,6 +775,18 @@ def _to_host(net: Network, array: Any) -> np.ndarray:
 def _make_axes(ax: Axes | None, size: tuple[float, float] = (5.5, 3.4)) -> Axes:
     """Return the axes, or make some on a new figure."""
     return Picture(figsize=size, layout="constrained").subplots() if ax is None else ax
+
+
+def _make_panel(ax: Axes | None, size: tuple[float, float]) -> tuple[Any, Figure | SubFigure]:
+    """Return a figure, and a part of it that takes the place of the axes; or a new figure, and all of it."""
+    if ax is None:
+        figure = Picture(figsize=size, layout="constrained")
+        return figure, figure
+    place, figure = ax.get_subplotspec(), _figure_of(ax)
+    if place is None:
+        raise ValueError("ax has no place in a grid; give axes that subplots() made, as in figure.subplots(1, 2)[0]")
+    ax.remove()
+    return figure, figure.add_subfigure(place)
 
 
 def _figure_of(ax: Axes) -> Any:
