@@ -33,6 +33,33 @@ def test_train_says_what_the_data_is_then_a_line_an_epoch_and_a_last_line(capsys
     assert out[-1].endswith(" examples/s")
 
 
+def test_a_network_that_is_not_trained_has_no_speed(capsys):
+    _, out, _ = run_command(capsys, "train", "--epochs", 0, "--sizes", "784,5,10")
+    assert out[-1] == "Test accuracy: 10.00% (100/1000) before any training"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+def test_files_that_cannot_be_written_are_refused_before_anything_is_trained(capsys, tmp_path, monkeypatch):
+    pipe, file, locked = tmp_path / "pipe", tmp_path / "file", tmp_path / "locked"
+    os.mkfifo(pipe)
+    file.touch()
+    locked.mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: path not in (file, locked))  # the tests may run as root
+    for words, message in (
+        (["train", "--save", pipe], f"--save {pipe} is not a regular file; name another one"),
+        (["train", "--checkpoint", pipe], f"--checkpoint {pipe} is not a regular file; name another one"),
+        (["train", "--log", file], f"--log {file} cannot be written to; name another file, or change its permissions"),
+        (["train", "--save", locked / "x"], f"--save {locked / 'x'} cannot be written to; name another file, or"),
+        (["show", "nothing", "-o", pipe], f"--out {pipe} is not a regular file; name another one"),
+    ):
+        status, out, err = run_command(capsys, *words)
+        assert (status, out) == (1, [])
+        assert err.startswith(f"xpnet: error: {message}")
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
+    _, _, err = run_command(capsys, "train", "--save", file)
+    assert err == f"xpnet: error: --save {file}: no file can be made in {tmp_path}; name one in another folder\n"
+
+
 def test_the_bar_is_for_terminals_alone_and_nothing_is_coloured(capsys, monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     words = ["train", "--epochs", 1, "--hidden", "5"]
@@ -347,14 +374,19 @@ def test_backends_says_what_can_be_used_and_what_to_do_else(capsys):
         (["train", "--device", "gpu"], "device='gpu' is unknown"),
         (["train", "--save", "no/such/folder/x"], "error: --save no/such/folder/x: there is no folder "),
         (["train", "--save", "no/such/folder/x"], "/no/such/folder; make it, or name another file\n"),
-        (["export", "nothing", "no/such/folder/x"], "error: FILE no/such/folder/x: there is no folder "),
+        (["export", "nothing", "-o", "no/such/folder/x"], "error: --out no/such/folder/x: there is no folder "),
         *[
             (
                 [command, "nothing", *files],
                 "error: MODEL nothing cannot be read (No such file or directory); give the path of a file written by "
                 "xpnet train --save\n",
             )
-            for command, *files in (["evaluate"], ["predict", "x.npy"], ["export", "x.onnx"], ["show", "-o", "x.html"])
+            for command, *files in (
+                ["evaluate"],
+                ["predict", "x.npy"],
+                ["export", "-o", "x.onnx"],
+                ["show", "-o", "x.html"],
+            )
         ],
         (["evaluate", "."], "error: MODEL . cannot be read ("),
         (["evaluate", __file__], "does not hold an xpnet network"),
@@ -409,7 +441,7 @@ def test_broken_files_end_with_one_clear_line(capsys, model, tmp_path):
 def test_a_file_of_an_ensemble_is_refused_by_name(capsys, tmp_path):
     path = tmp_path / "many"
     Ensemble([2, 1], 2, seed=0).save(path)
-    for command, *files in (["evaluate"], ["predict", "x.npy"], ["export", "x.onnx"], ["show", "-o", "x.html"]):
+    for command, *files in (["evaluate"], ["predict", "x.npy"], ["export", "-o", "x.onnx"], ["show", "-o", "x.html"]):
         status, out, err = run_command(capsys, command, path, *files)
         assert (status, out) == (1, [])
         assert err.startswith(f"xpnet: error: {path} is a file of an Ensemble, not of one network; ")

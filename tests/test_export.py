@@ -661,7 +661,7 @@ def test_the_command_writes_a_saved_network(tmp_path, capsys):
 
     net = Network([4, 5, 3], scale=0.5, seed=0)
     net.save(tmp_path / "net.safetensors")
-    command = ["export", str(tmp_path / "net.safetensors"), str(tmp_path / "net.onnx")]
+    command = ["export", str(tmp_path / "net.safetensors"), "-o", str(tmp_path / "net.onnx")]
     assert main([*command, "--input-dtype", "uint8"]) == 0
     assert capsys.readouterr().out == f"Wrote {tmp_path / 'net.onnx'}: x (batch, 4) of uint8, y (batch, 3) of float32\n"
     x = RNG.integers(0, 9, (6, 4), dtype=np.uint8)

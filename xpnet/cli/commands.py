@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -84,12 +85,12 @@ def run_train(options: argparse.Namespace) -> None:
         print(f"Saved to {options.save}")
     if options.plot:
         save_curve(history, options.plot)
+    if options.plot and not options.quiet:
+        print(f"Drew the learning curve to {options.plot}")
     if stopping and stopping[0].stopped_epoch and not options.quiet:
         print(f"Stopped after epoch {stopping[0].stopped_epoch}; the network is that of epoch {stopping[0].best_epoch}")
-    speed = sum(s * r for s, r in zip(history["seconds"], history["examples_per_second"]))
-    speed /= max(sum(history["seconds"]), 1e-9)
     result = score(net, data.test or data.train, "Test {}" if data.test else "Training {}", metrics)
-    print(f"{result} after {seconds:.1f} s, {speed:,.0f} examples/s")
+    print(f"{result} {describe_speed(history, seconds)}")
 
 
 def run_evaluate(options: argparse.Namespace) -> None:
@@ -119,16 +120,16 @@ def run_predict(options: argparse.Namespace) -> None:
 
 def run_export(options: argparse.Namespace) -> None:
     """Write a saved network as an ONNX file."""
-    _check_file("FILE", options.file)
+    _check_replaceable("--out", options.out)
     net = load_network(options.model)
-    to_onnx(net, options.file, input_dtype=options.input_dtype)
+    to_onnx(net, options.out, input_dtype=options.input_dtype)
     x, y = (f"(batch, {n})" for n in (net.sizes[0], net.sizes[-1]))
-    print(f"Wrote {options.file}: x {x} of {options.input_dtype or net.dtype}, y {y} of {net.dtype}")
+    print(f"Wrote {options.out}: x {x} of {options.input_dtype or net.dtype}, y {y} of {net.dtype}")
 
 
 def run_show(options: argparse.Namespace) -> None:
     """Write a page that shows a saved network at work."""
-    _check_file("--out", options.out)
+    _check_replaceable("--out", options.out)
     net = load_network(options.model)
     if options.out.exists() and options.out.samefile(options.model):
         raise ValueError(f"--out {options.out} is the network itself; name another file")
@@ -331,6 +332,14 @@ def score(net: Network, data: Any, heading: str, extra: Sequence[Metric]) -> str
     return text[0].upper() + text[1:] + "".join(f", {metric.name}: {scores[metric.name]:.6g}" for metric in extra)
 
 
+def describe_speed(history: History, seconds: float) -> str:
+    """Format how long a training took, and how many examples it read per second of its epochs."""
+    if not history.rows:
+        return "before any training"
+    examples = sum(s * r for s, r in zip(history["seconds"], history["examples_per_second"]))
+    return f"after {seconds:.1f} s, {examples / max(sum(history['seconds']), 1e-9):,.0f} examples/s"
+
+
 def save_curve(history: History, path: Path) -> None:
     """Draw the learning curve, and write it to a file whose ending says in which format."""
     from xpnet import plots
@@ -396,9 +405,14 @@ def _check_files(options: argparse.Namespace) -> None:
     """Refuse options that contradict each other and files that cannot be written, before anything is read."""
     if options.early_stopping is not None and options.validation_split is None:
         raise ValueError(f"--early-stopping {options.early_stopping} needs --validation-split, as in 0.1")
-    for option in ("save", "log", "checkpoint", "plot"):
+    for option, check in (
+        ("save", _check_replaceable),
+        ("checkpoint", _check_replaceable),
+        ("log", _check_file),
+        ("plot", _check_file),
+    ):
         if getattr(options, option):
-            _check_file(f"--{option}", getattr(options, option))
+            check(f"--{option}", getattr(options, option))
     if options.plot:
         _check_picture(options.plot)
     if options.checkpoint is None and (options.resume or options.every != "epoch"):
@@ -419,12 +433,24 @@ def _check_figure(path: Path) -> None:
 
 
 def _check_file(option: str, path: Path) -> None:
+    """Refuse a path that cannot be opened for writing."""
     if path.is_dir():
         raise OSError(f"{option} {path} is a folder; name a file in it")
     try:
         check_folder(path)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{option} {error}; make it, or name another file") from error
+    if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+        raise PermissionError(f"{option} {path} cannot be written to; name another file, or change its permissions")
+
+
+def _check_replaceable(option: str, path: Path) -> None:
+    """Refuse a path at which no new file can take the place of an old one."""
+    _check_file(option, path)
+    if path.exists() and not path.is_file():
+        raise OSError(f"{option} {path} is not a regular file; name another one")
+    if not os.access(folder := path.resolve().parent, os.W_OK):
+        raise PermissionError(f"{option} {path}: no file can be made in {folder}; name one in another folder")
 
 
 def _check_picture(path: Path) -> None:

@@ -109,44 +109,47 @@ def _add_train(commands: Any) -> None:
 
     data = train.add_argument_group("data")
     data.add_argument("--data", metavar="DATA", default="mnist-sample", help=f"{DATA} (%(default)s)")
-    data.add_argument("--target", metavar="COLUMN", help="of a table: the column to predict from the others")
+    data.add_argument("--target", metavar="COLUMN", help="column of a table to predict from the others")
     data.add_argument(
         "--ignore",
         action="append",
         default=[],
         metavar="COLUMN",
-        help="of a table: a column to leave out; can be repeated",
+        help="column of a table to leave out; can be repeated",
     )
     data.add_argument(
-        "--test-split", type=float, metavar="FRACTION", help=f"of the rows of a table, to test on ({TEST_SPLIT})"
+        "--test-split", type=float, metavar="FRACTION", help=f"part of a table's rows to test on ({TEST_SPLIT})"
     )
     data.add_argument(
-        "--validation-split", type=float, metavar="FRACTION", help="of the training data, to validate on (none)"
+        "--validation-split", type=float, metavar="FRACTION", help="part of the training data to validate on (0)"
     )
     data.add_argument(
-        "--class-weight", type=_class_weight, metavar="WEIGHTS", help="balanced, or weights of classes: yes=5,no=1 (1)"
+        "--class-weight",
+        type=_class_weight,
+        metavar="WEIGHTS",
+        help="balanced, or weights of classes, as in yes=5,no=1 (1)",
     )
 
     network = train.add_argument_group("network")
     layers = network.add_mutually_exclusive_group()
-    layers.add_argument("--sizes", type=_sizes, help="units of each layer, as in 784,30,10 (by the data)")
+    layers.add_argument("--sizes", type=_sizes, help="units of each layer, as in 784,30,10 (depends on data)")
     layers.add_argument("--hidden", type=_sizes, metavar="SIZES", help="units of each hidden layer, as in 30,20")
-    network.add_argument("--task", choices=TASKS, metavar="TASK", help=f"{', '.join(TASKS)} (by the data)")
+    network.add_argument("--task", choices=TASKS, metavar="TASK", help=f"{', '.join(TASKS)} (depends on data)")
     network.add_argument(
         "--activation",
         type=_words,
         default="relu",
         metavar="NAMES",
-        help="of the hidden layers, or of each: relu,tanh (relu)",
+        help="activation of the hidden layers, or of each, as in relu,tanh (relu)",
     )
-    network.add_argument("--output-activation", metavar="NAME", help="of the outputs (by the task)")
-    network.add_argument("--cost", metavar="NAME", help="cost function (by the task)")
-    network.add_argument("--init", choices=INITIALIZERS, metavar="NAME", help="initial weights (by the activation)")
+    network.add_argument("--output-activation", metavar="NAME", help="activation of the outputs (depends on task)")
+    network.add_argument("--cost", metavar="NAME", help="cost function (depends on task)")
+    network.add_argument("--init", choices=INITIALIZERS, metavar="NAME", help="initial weights (depends on activation)")
     network.add_argument(
         "--dropout",
         type=_rates,
         metavar="RATES",
-        help="of the hidden layers; or of inputs and each hidden layer: 0.2,0.5 (0)",
+        help="dropout rate of the hidden layers, or of inputs and each hidden layer, as in 0.2,0.5 (0)",
     )
     network.add_argument(
         "--standardize",
@@ -155,27 +158,34 @@ def _add_train(commands: Any) -> None:
     )
 
     training = train.add_argument_group("training")
-    training.add_argument("--epochs", type=int, metavar="N", help="passes over the data (by the data)")
-    training.add_argument("--batch-size", type=int, metavar="N", help="examples in a minibatch (by the data)")
+    training.add_argument("--epochs", type=int, metavar="N", help="passes over the data (depends on data)")
+    training.add_argument("--batch-size", type=int, metavar="N", help="examples in a minibatch (depends on data)")
     training.add_argument(
         "--optimizer", choices=CLASSES, metavar="NAME", default="sgd", help=f"{', '.join(CLASSES)} (%(default)s)"
     )
-    training.add_argument("--lr", type=float, metavar="RATE", help="largest learning rate (of SGD by the data)")
+    training.add_argument(
+        "--lr", type=float, metavar="RATE", help="largest learning rate (depends on data and optimizer)"
+    )
     training.add_argument(
         "--schedule",
         choices=SCHEDULES,
         metavar="NAME",
         default="one-cycle",
-        help=f"of the learning rate: {', '.join(SCHEDULES)} (%(default)s)",
+        help=f"schedule of the learning rate: {', '.join(SCHEDULES)} (%(default)s)",
     )
-    training.add_argument("--momentum", type=float, metavar="NUMBER", help=f"of SGD; 0 turns it off ({MOMENTUM})")
     training.add_argument(
-        "--weight-decay", type=float, metavar="NUMBER", help="of the weights; 0 turns it off (of SGD by the data)"
+        "--momentum", type=float, metavar="NUMBER", help=f"momentum of SGD; 0 turns it off ({MOMENTUM})"
+    )
+    training.add_argument(
+        "--weight-decay",
+        type=float,
+        metavar="NUMBER",
+        help="decay of the weights; 0 turns it off (depends on data and optimizer)",
     )
     training.add_argument(
         "--early-stopping", type=int, metavar="N", help="stop after N epochs without a lower validation cost (never)"
     )
-    training.add_argument("--seed", type=int, metavar="N", default=0, help="of everything random (%(default)s)")
+    training.add_argument("--seed", type=int, metavar="N", default=0, help="seed of all random numbers (%(default)s)")
     training.add_argument(
         "--blas-threads",
         type=_threads,
@@ -200,7 +210,7 @@ def _add_train(commands: Any) -> None:
         type=_every,
         metavar="WHEN",
         default="epoch",
-        help="each epoch, 1000 steps: 1000, or 10min (%(default)s)",
+        help="when to write the checkpoint: epoch, a number of steps as in 1000, or a time as in 10min (%(default)s)",
     )
     results.add_argument("--resume", action="store_true", help="go on with the training in --checkpoint, if it exists")
     results.add_argument("--log", type=Path, metavar="FILE", help="write a row for each epoch to a CSV file")
@@ -222,15 +232,19 @@ def _add_predict(commands: Any) -> None:
     )
     predict.add_argument("model", type=Path, metavar="MODEL", help="file written by train --save")
     predict.add_argument("file", type=Path, metavar="FILE", help="a table, a .npy array, or an image, light on dark")
-    predict.add_argument("--out", type=Path, metavar="FILE", help="where to write (standard output)")
+    predict.add_argument("-o", "--out", type=Path, metavar="FILE", help="where to write (standard output)")
     _add_place(predict)
 
 
 def _add_export(commands: Any) -> None:
-    export = _add_command(commands, "export", "write a saved network as an ONNX file", run_export, "MODEL FILE")
+    export = _add_command(commands, "export", "write a saved network as an ONNX file", run_export, "MODEL -o FILE")
     export.add_argument("model", type=Path, metavar="MODEL", help="file written by train --save")
-    export.add_argument("file", type=Path, metavar="FILE", help="where to write, as in model.onnx")
-    export.add_argument("--input-dtype", metavar="DTYPE", help="of the inputs; uint8 for bytes (that of the network)")
+    export.add_argument(
+        "-o", "--out", type=Path, metavar="FILE", required=True, help="where to write, as in model.onnx"
+    )
+    export.add_argument(
+        "--input-dtype", metavar="DTYPE", help="dtype of the inputs; uint8 for bytes (the network's own)"
+    )
 
 
 def _add_show(commands: Any) -> None:
@@ -258,27 +272,27 @@ def _add_bench(commands: Any) -> None:
     bench = _add_command(commands, "bench", "find the library and device that train a network fastest here", run_bench)
     bench.add_argument("--sizes", type=_sizes, default="784,30,10", help="units of each layer (%(default)s)")
     bench.add_argument(
-        "--task", choices=TASKS, metavar="TASK", help=f"{', '.join(TASKS)} (the book's: sigmoid, quadratic)"
+        "--task", choices=TASKS, metavar="TASK", help=f"{', '.join(TASKS)} (sigmoid outputs and quadratic cost)"
     )
     bench.add_argument(
         "--activation",
         type=_words,
         default="sigmoid",
         metavar="NAMES",
-        help="of the hidden layers, or of each: relu,tanh (%(default)s)",
+        help="activation of the hidden layers, or of each, as in relu,tanh (%(default)s)",
     )
     bench.add_argument("--batch-size", type=int, metavar="N", default=10, help="examples in a minibatch (%(default)s)")
     _add_dtype(bench)
     bench.add_argument(
-        "--backend", type=_words, metavar="NAMES", help="libraries to time: numpy,jax (all that can be used)"
+        "--backend", type=_words, metavar="NAMES", help="libraries to time, as in numpy,jax (all that can be used)"
     )
     length = bench.add_mutually_exclusive_group()
     length.add_argument("--seconds", type=float, metavar="S", default=0.2, help="length of a repetition (%(default)s)")
-    length.add_argument("--steps", type=int, metavar="N", help="steps of a repetition (as many as take so long)")
+    length.add_argument("--steps", type=int, metavar="N", help="steps of a repetition (as many as take --seconds)")
     bench.add_argument(
         "--repeats", type=int, metavar="N", default=7, help="repetitions that count, after a first one (%(default)s)"
     )
-    bench.add_argument("--seed", type=int, metavar="N", default=0, help="of weights and examples (%(default)s)")
+    bench.add_argument("--seed", type=int, metavar="N", default=0, help="seed of weights and examples (%(default)s)")
 
 
 def _add_break(commands: Any) -> None:
@@ -290,10 +304,12 @@ def _add_break(commands: Any) -> None:
         type=str.upper,
         choices=MISTAKES,
         metavar="EQUATION",
-        help=f"{', '.join(MISTAKES)} (lists the mistakes)",
+        help=f"{', '.join(MISTAKES)}; without one, list the mistakes",
     )
     command.add_argument("--epochs", type=int, metavar="N", default=5, help="passes over the data (%(default)s)")
-    command.add_argument("--seed", type=int, metavar="N", default=0, help="of weights and minibatches (%(default)s)")
+    command.add_argument(
+        "--seed", type=int, metavar="N", default=0, help="seed of weights and minibatches (%(default)s)"
+    )
     command.add_argument("--plot", type=Path, metavar="FILE", help="draw the learning curves to a file, such as a PNG")
 
 
@@ -303,13 +319,13 @@ def _add_metrics(command: Any) -> None:
         type=_words,
         default=[],
         metavar="NAMES",
-        help="more metrics on the test data: top_3,mean_squared_error",
+        help="more metrics on the test data, as in top_3,mean_squared_error",
     )
 
 
 def _add_place(command: Any) -> None:
     command.add_argument(
-        "--backend", choices=BACKENDS, metavar="NAME", help=f"{', '.join(BACKENDS)} (NumPy, or by the device)"
+        "--backend", choices=BACKENDS, metavar="NAME", help=f"{', '.join(BACKENDS)} (depends on device)"
     )
     command.add_argument("--device", help="cpu, cuda, cuda:1, auto, or a device in the backend's own terms")
 
