@@ -39,7 +39,7 @@ def main():
         except KeyboardInterrupt:
             print(f"interrupted after {len(Network.load(checkpoint).history)} epochs")
 
-        resumed = make_network()
+        resumed = make_network()  # with the same kinds of callbacks as before; this one does not interrupt
         history = resumed.train(train_data, **options, checkpoint=checkpoint, callbacks=[Interrupt()], resume=True)
     print(f"resumed, and trained to epoch {history['epoch'][-1]}: {resumed.accuracy(test_data):.1%} are right")
 

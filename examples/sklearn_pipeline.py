@@ -2,7 +2,8 @@
 
 Needs scikit-learn: pip install -e '.[sklearn]'
 
-SCIPY_ARRAY_API=1 python examples/sklearn_pipeline.py                  on an NVIDIA GPU, with CuPy
+python examples/sklearn_pipeline.py                                    with NumPy
+SCIPY_ARRAY_API=1 python examples/sklearn_pipeline.py --library cupy   on an NVIDIA GPU, with CuPy
 SCIPY_ARRAY_API=1 python examples/sklearn_pipeline.py --library torch  with PyTorch
 """
 
@@ -26,16 +27,17 @@ from xpnet.estimators import MLPClassifier
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--library", choices=["cupy", "torch", "numpy"], default="cupy")
+    parser.add_argument("--library", choices=["numpy", "cupy", "torch"], default="numpy")
     args = parser.parse_args()
-    if os.environ.get("SCIPY_ARRAY_API") != "1":
-        sys.exit("set SCIPY_ARRAY_API=1 before Python starts; scikit-learn needs it for arrays of other libraries")
+    if args.library != "numpy":
+        if os.environ.get("SCIPY_ARRAY_API") != "1":
+            sys.exit("set SCIPY_ARRAY_API=1 before Python starts; scikit-learn needs it for arrays of other libraries")
+        sklearn.set_config(array_api_dispatch=True)
     try:
         get_backend(args.library)  # its error says what is missing
     except BackendError as error:
         sys.exit(str(error))
     xp = importlib.import_module(args.library)
-    sklearn.set_config(array_api_dispatch=True)
 
     X, y = load_digits(return_X_y=True)
     parts = train_test_split(X.astype(np.float32), y, stratify=y, random_state=0)

@@ -42,8 +42,9 @@ def main():
         print(f"  derivative with respect to {name}: {relative(slopes[:, i], gradient(test)[:, i]):.2%}")
 
 
-def relative(found, true):
-    return np.std(found - true) / np.std(true)
+def relative(computed, exact):
+    """Divide the root-mean-square error by the standard deviation of the exact values."""
+    return np.sqrt(np.mean((computed - exact) ** 2)) / np.std(exact)
 
 
 if __name__ == "__main__":

@@ -41,8 +41,9 @@ def main() -> None:
         train(net, train_data, test_data, options.epochs)
 
     first, *others = [net.backend.to_numpy(net.predict(test_data[0])) for net in nets]
-    for digits in others:
-        print(f"Both predict the same digit for {(digits == first).mean():.2%} of the test images")
+    for device, digits in zip(options.devices[1:], others):
+        same = (digits == first).mean()
+        print(f"{options.devices[0]} and {device} predict the same digit for {same:.2%} of the test images")
 
 
 if __name__ == "__main__":
