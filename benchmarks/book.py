@@ -31,7 +31,7 @@ class Number(NamedTuple):
     """A number that is compared: which curve, at which epoch, and the book's value as it is given there."""
 
     curve: str  # a name in CURVES
-    at: str  # "first", "last" or "best"
+    at: str | int  # the "first", "last" or "best" epoch, or a number of training examples
     book: str | None  # None where the book gives no number
 
 
@@ -46,6 +46,7 @@ class Run(NamedTuple):
 CURVES = {  # name -> unit
     "test": "%",
     "evaluation": "%",
+    "validation": "%",  # after trainings on more and more examples
     "training": "%",
     "training cost": "",
     "evaluation cost": "",
@@ -61,6 +62,22 @@ ON_TEST, ON_VALIDATION = "evaluation_data=test_data", "evaluation_data=validatio
 WEIGHTS = f"net.SGD(training_data, 30, 10, 0.1, lmbda=5.0, {ON_VALIDATION}{ACCURACY}"
 FEW = f"net.SGD(training_data[:1000], 30, 10, {{}}, lmbda={{}}, evaluation_data=validation_data[:100]{ACCURACY}"
 RATE = f"net.SGD(training_data, 30, 10, {{}}, lmbda=5.0, {ON_VALIDATION},\n        monitor_training_cost=True)"
+SIZES = (100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000)  # numbers of training examples
+MORE = f"""accuracies = []
+for size in {SIZES}:
+    net = Network([784, 30, 10], cost=CrossEntropyCost, seed=seed)
+    net.large_weight_initializer()
+    net.SGD(training_data[:size], 1500000 // size, 10, 0.5, lmbda=size * 0.0001)
+    accuracies.append(net.accuracy(validation_data))
+accuracies"""
+SVM = f"""accuracies = []
+for size in {SIZES}:
+    svm = SVC(gamma="auto").fit(*as_rows(training_data[:size]))
+    accuracies.append(sum(svm.predict(as_rows(validation_data)[0]) == as_rows(validation_data)[1]))
+accuracies"""
+# The book's results with more data
+MORE_DATA = ("69.09 †", "76.37 †", "85.29 †", "88.85 †", "91.27 †", "93.24 †", "94.89 †", "95.85 †", "95.97 †")
+MORE_DATA_SVM = ("25.07 †", "48.93 †", "75.13 †", "83.87 †", "88.49 †", "91.46 †", "92.45 †", "93.47 †", "94.48 †")
 
 RUNS = {
     "first": Run(
@@ -138,6 +155,16 @@ RUNS = {
         SMALL.format("[784, 30, 10]") + WEIGHTS,
         (Number("evaluation", "first", "92.70 †"), Number("evaluation", "last", "96.50 †")),
     ),
+    "large-weights-100": Run(
+        3,
+        LARGE.format("[784, 100, 10]") + WEIGHTS,
+        (Number("evaluation", "first", "89.94 †"), Number("evaluation", "last", "97.42 †")),
+    ),
+    "small-weights-100": Run(
+        3,
+        SMALL.format("[784, 100, 10]") + WEIGHTS,
+        (Number("evaluation", "first", "92.95 †"), Number("evaluation", "last", "97.81 †")),
+    ),
     "lost": Run(
         3,
         SMALL.format("[784, 30, 10]") + f"net.SGD(training_data, 30, 10, 10.0, lmbda=1000.0, {ON_VALIDATION}{ACCURACY}",
@@ -157,18 +184,33 @@ RUNS = {
         )
         for eta, value in (("0.025", "0.339 †"), ("0.25", "0.339 †"), ("2.5", "0.861 †"))
     },
+    "more-data": Run(3, MORE, tuple(map(Number, len(SIZES) * ["validation"], SIZES, MORE_DATA))),
+    "svm": Run(3, SVM, tuple(map(Number, len(SIZES) * ["validation"], SIZES, MORE_DATA_SVM))),
 }
+
+
+def as_rows(pairs):
+    """Turn pairs of columns and digits, or of columns and columns with a 1, into images (n, 784) and digits (n,)."""
+    images, targets = zip(*pairs)
+    return np.hstack(images).T, np.array([np.argmax(y) if np.ndim(y) else y for y in targets])
 
 
 def train(lines, data, seed):
     """Run the lines of a call, and return its curves: percentages, and costs."""
     names = {**vars(book), **dict(zip(("training_data", "validation_data", "test_data"), data)), "seed": seed}
+    if "SVC" in lines:
+        from sklearn.svm import SVC
+
+        names |= {"SVC": SVC, "as_rows": as_rows}
     program = ast.parse(lines)
-    call = ast.Expression(program.body.pop().value)
-    out, evaluation_cost, training_cost = io.StringIO(), [], []
-    exec(compile(program, "the book", "exec"), names)
+    last = ast.Expression(program.body.pop().value)
+    out, result = io.StringIO(), ([], [], [], [])
     with contextlib.redirect_stdout(out), contextlib.suppress(DivergenceError):  # the book's program goes on with NaN
-        evaluation_cost, _, training_cost, _ = eval(compile(call, "the book", "eval"), names)
+        exec(compile(program, "the book", "exec"), names)
+        result = eval(compile(last, "the book", "eval"), names)
+    if isinstance(result, list):  # numbers of correct answers
+        return {"validation": [100 * int(correct) / len(data[1]) for correct in result]}
+    evaluation_cost, _, training_cost, _ = result
     found = re.findall(r"^(Epoch|Accuracy on (\w+) data)(?: \d+)?: (\d+) / (\d+)$", out.getvalue(), re.MULTILINE)
     curves = {"evaluation cost": evaluation_cost, "training cost": training_cost}
     for title, which, correct, n in found:
@@ -177,7 +219,9 @@ def train(lines, data, seed):
 
 
 def pick(curve, at):
-    """Take the number of an epoch from a curve."""
+    """Take the number of an epoch, or of a number of training examples, from a curve."""
+    if isinstance(at, int):
+        return curve[SIZES.index(at)]
     return {"first": curve[0], "last": curve[-1], "best": max(curve)}[at]
 
 
@@ -186,7 +230,7 @@ def measure(names, seeds, results, path):
     data = book.load_data_wrapper()
     for name in names:
         row = results.setdefault(name, {"curves": {}})
-        for seed in range(seeds):
+        for seed in range(seeds if "seed" in RUNS[name].lines else 1):
             if str(seed) in row["curves"]:
                 continue
             started = time.perf_counter()

@@ -17,6 +17,8 @@ import numpy as np
 
 import xpnet
 from xpnet.checks import choices, count, in_range
+from xpnet.core.activations import sigmoid
+from xpnet.core.costs import Cost, cross_entropy, quadratic
 from xpnet.core.initializers import Initializer, normal, scaled_normal
 from xpnet.core.minibatch import one_hot
 from xpnet.core.optimizers.sgd import SGD
@@ -32,15 +34,53 @@ DATA = ("mnist", "mnist-sample")
 
 
 class QuadraticCost:
-    """The quadratic cost: C = ½ ‖a − y‖² of an example. Give the class as `cost`."""
+    """The quadratic cost: C = ½ ‖a − y‖² of an example. Give the class as `cost`.
+
+    Examples
+    --------
+    >>> a, y = np.array([[0.8], [0.4]]), np.array([[1.0], [0.0]])
+    >>> round(QuadraticCost.fn(a, y), 3)  # ½ (0.2² + 0.4²)
+    0.1
+    """
 
     name = "quadratic"
 
+    @staticmethod
+    def fn(a: Any, y: Any) -> float:
+        """Compute the cost of an output (n_out, 1) with its target (n_out, 1)."""
+        return float(quadratic.value(*_transpose(a, y), np)[0])  # type: ignore
+
+    @staticmethod
+    def delta(z: Any, a: Any, y: Any) -> np.ndarray:
+        """Compute the error (a − y) σ′(z) of the output layer; all are columns (n_out, 1)."""
+        return _output_delta(quadratic, z, a, y)
+
 
 class CrossEntropyCost:
-    """The cross-entropy cost: C = −Σ [y ln a + (1 − y) ln (1 − a)] of an example. Give the class as `cost`."""
+    """The cross-entropy cost: C = −Σ [y ln a + (1 − y) ln (1 − a)] of an example. Give the class as `cost`.
+
+    Examples
+    --------
+    >>> a, y = np.array([[0.8], [0.4]]), np.array([[1.0], [0.0]])
+    >>> round(CrossEntropyCost.fn(a, y), 3)  # −ln 0.8 − ln 0.6
+    0.734
+    """
 
     name = "cross_entropy"
+
+    @staticmethod
+    def fn(a: Any, y: Any) -> float:
+        """Compute the cost of an output (n_out, 1) with its target (n_out, 1).
+
+        0 ln 0 counts as 0. An output of exactly 0 or 1 that is wrong costs infinity.
+        """
+        a, y = np.asarray(a, dtype=np.float64), np.asarray(y, dtype=np.float64)
+        return -float(np.sum(_times_log(y, a) + _times_log(1 - y, 1 - a)))
+
+    @staticmethod
+    def delta(z: Any, a: Any, y: Any) -> np.ndarray:
+        """Compute the error a − y of the output layer; all are columns (n_out, 1), and z is not used."""
+        return _output_delta(cross_entropy, z, a, y)
 
 
 COSTS = {cost.name: cost for cost in (QuadraticCost, CrossEntropyCost)}
@@ -315,6 +355,48 @@ class Network:
         values = [[] if monitor is None else monitor.values for monitor in monitors]
         return values[2], values[3], values[0], values[1]
 
+    def update_mini_batch(
+        self, mini_batch: Iterable[tuple[Any, Any]], eta: float, lmbda: float = 0.0, n: int | None = None
+    ) -> None:
+        """Take one step: w ← (1 − ηλ/n) w − η/m Σ ∂C/∂w and b ← b − η/m Σ ∂C/∂b, with the m examples of a minibatch.
+
+        Parameters
+        ----------
+        mini_batch
+            Pairs (x, y), as in `SGD`.
+        eta
+            η, the learning rate.
+        lmbda
+            The book's λ, of the penalty λ/2n ‖w‖² in the cost.
+        n
+            Number of training examples; only needed with `lmbda`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument is wrong; nothing has changed then.
+        xpnet.DivergenceError
+            If weights become infinite or NaN.
+
+        Examples
+        --------
+        >>> net = FirstNetwork([2, 1], seed=0)
+        >>> pair = (np.array([[0.5], [1.0]]), np.array([[1.0]]))
+        >>> before = net.total_cost([pair], 0.0)
+        >>> net.update_mini_batch([pair], 3.0)
+        >>> net.total_cost([pair], 0.0) < before
+        True
+        """
+        _check_penalty(lmbda)
+        if lmbda and n is None:
+            raise ValueError(f"lmbda={lmbda!r} needs n, the number of training examples; give n=len(training_data)")
+        decay = lmbda / count("n", n, 1) if lmbda else 0.0
+        before = self.net.w
+        self.net.minibatch_update(_stack(mini_batch, "mini_batch", self.sizes), parse_rate("eta", eta))
+        if decay:
+            with self.net.backend.scope(self.net.dtype):
+                self.net.w = [w - eta * decay * old for w, old in zip(self.net.w, before)]
+
     def accuracy(self, data: Iterable[tuple[Any, Any]], convert: bool = False) -> int:
         """Count the pairs whose largest output is that of their class.
 
@@ -380,6 +462,10 @@ class FirstNetwork(Network):
     ) -> None:
         super().__init__(sizes, QuadraticCost, backend=backend, device=device, dtype=dtype, seed=seed)
         self.large_weight_initializer()
+
+    def cost_derivative(self, output_activations: Any, y: Any) -> np.ndarray:
+        """Compute ∇ₐC = a − y of an output (n_out, 1) with its target (n_out, 1)."""
+        return quadratic.gradient(*_transpose(output_activations, y), np).T  # type: ignore
 
 
 def load(
@@ -454,6 +540,22 @@ class _Reporter(Callback):
             print(monitor.measure(self.net))
         if self.test is None or self.monitors:
             print()
+
+
+def _transpose(*columns: Any) -> tuple[np.ndarray, ...]:
+    """Turn columns (n_out, 1) into rows (1, n_out), as the functions of `core` take them."""
+    return tuple(np.asarray(column, dtype=np.float64).T for column in columns)
+
+
+def _output_delta(cost: Cost, z: Any, a: Any, y: Any) -> np.ndarray:
+    z, a, y = _transpose(z, a, y)
+    return cost.combine(sigmoid).delta(z, a, y, np).T
+
+
+def _times_log(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """Compute p ln q, and 0 where p is 0."""
+    with np.errstate(divide="ignore"):
+        return np.multiply(p, np.log(q), where=p != 0, out=np.zeros_like(p))
 
 
 def _check_penalty(lmbda: Any) -> None:
