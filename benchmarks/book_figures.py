@@ -1,7 +1,7 @@
 """The figures of the book's chapters 1 and 3, drawn of our results (book_results.json) and the book's own.
 
-docs/conf.py draws them for docs/learn/book-figures.md. The numbers of the book's figures are in book_published.json; they
-come from the JSON files in the folder fig/ of the book's repository, with accuracies in percent.
+docs/conf.py draws them for docs/learn/book-figures.md. The numbers of the book's figures are in book_published.json;
+they come from the JSON files in the folder fig/ of the book's repository, with accuracies in percent.
 """
 
 import json
