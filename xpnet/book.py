@@ -1,8 +1,8 @@
-"""The interface of the book's programs, network.py and network2.py, over `xpnet.Network`.
+"""The interface of the book's programs network.py and network2.py, on top of `xpnet.Network`.
 
 M. A. Nielsen, "Neural Networks and Deep Learning", Determination Press, 2015, chapters 1 and 3. The training calls of
 the book run as they are printed there, with `Network` for network2.Network and `FirstNetwork` for network.Network.
-Nothing is computed here: the network, its training and its files are those of xpnet.
+`xpnet.Network` does the work; this module translates.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def load_data_wrapper(data: str = "mnist", root: str | os.PathLike[str] | None =
     ValueError
         If `data` is unknown.
     ImportError, RuntimeError
-        If the files are not there and cannot be downloaded.
+        If the files are missing and cannot be downloaded.
 
     Examples
     --------
@@ -151,13 +151,13 @@ class Network:
     cost
         `CrossEntropyCost` or `QuadraticCost`.
     backend, device, dtype, seed
-        As in `xpnet.Network`; but numbers are float64, as in the book. A seed gives the same initial weights and
-        minibatches each time.
+        As in `xpnet.Network`, but numbers are float64 by default, as in the book. The same seed gives the same initial
+        weights and minibatches.
 
     Attributes
     ----------
     net : xpnet.Network
-        The network that computes. It has everything else: `check_gradients(net.net, x, y)`, say.
+        The network that does the work. Use it for everything else, as in ``check_gradients(net.net, x, y)``.
     sizes : list of int
         Number of units of each layer.
     num_layers : int
@@ -244,11 +244,11 @@ class Network:
         self.net.b = list(biases)
 
     def default_weight_initializer(self) -> None:
-        """Draw the weights from N(0, 1/n_in) and the biases from N(0, 1): the book, chapter 3."""
+        """Draw the weights from N(0, 1/n_in) and the biases from N(0, 1), as in chapter 3."""
         self._draw(scaled_normal)
 
     def large_weight_initializer(self) -> None:
-        """Draw weights and biases from N(0, 1): the book, chapter 1."""
+        """Draw weights and biases from N(0, 1), as in chapter 1."""
         self._draw(normal)
 
     def _draw(self, initializer: Initializer) -> None:
@@ -291,8 +291,8 @@ class Network:
         """Train by stochastic gradient descent, and print lines after each epoch.
 
         With n training examples and m of them in a minibatch, a step is w ← (1 − ηλ/n) w − η/m Σ ∂C/∂w and
-        b ← b − η/m Σ ∂C/∂b. Each epoch has every example once, in a random order; the last minibatch holds the
-        remainder. The lists that are given stay as they are; the book's program shuffles the training data in place.
+        b ← b − η/m Σ ∂C/∂b. Each epoch uses every example once, in random order; the last minibatch holds the
+        remainder. The training data keep their order; the book's program shuffles them in place.
 
         Parameters
         ----------
@@ -305,20 +305,21 @@ class Network:
         eta
             η, the learning rate.
         lmbda
-            The book's λ, of the penalty λ/2n ‖w‖² in the cost.
+            λ, of the penalty λ/2n ‖w‖² in the cost; n is the number of training examples.
         evaluation_data
-            More such pairs, for `monitor_evaluation_cost` and `monitor_evaluation_accuracy`.
+            Pairs for `monitor_evaluation_cost` and `monitor_evaluation_accuracy`, as in `training_data`.
         monitor_evaluation_cost, monitor_training_cost
             Whether to compute the costs after each epoch, as `total_cost` does.
         monitor_evaluation_accuracy, monitor_training_accuracy
             Whether to count the correct answers after each epoch, as `accuracy` does.
         test_data
-            More such pairs. With them, the first line of an epoch is that of chapter 1: ``Epoch 0: 9129 / 10000``.
+            Pairs to test on after each epoch, which then prints the line of chapter 1: ``Epoch 0: 9129 / 10000``.
 
         Returns
         -------
         evaluation_cost, evaluation_accuracy, training_cost, training_accuracy
-            A number for each epoch, or nothing if it was not asked for. Accuracies are numbers of correct answers.
+            Lists with a number for each epoch; those that were not asked for are empty. Accuracies are numbers of
+            correct answers.
 
         Raises
         ------
@@ -367,7 +368,7 @@ class Network:
         eta
             η, the learning rate.
         lmbda
-            The book's λ, of the penalty λ/2n ‖w‖² in the cost.
+            λ, of the penalty λ/2n ‖w‖² in the cost; n is the number of training examples.
         n
             Number of training examples; only needed with `lmbda`.
 
@@ -398,22 +399,22 @@ class Network:
                 self.net.w = [w - eta * decay * old for w, old in zip(self.net.w, before)]
 
     def accuracy(self, data: Iterable[tuple[Any, Any]], convert: bool = False) -> int:
-        """Count the pairs whose largest output is that of their class.
+        """Count the pairs (x, y) for which the largest output is that of the class y.
 
-        `convert`, which the book needs for training data, makes no difference: targets (n_out, 1) and numbers of
-        classes are told apart by their shapes.
+        y is a column (n_out, 1) or the number of a class. Their shapes differ, so `convert`, by which the book's program
+        tells them apart, has no effect.
         """
         return _count_correct(self.net, _stack(data, "data", self.sizes))
 
     def evaluate(self, test_data: Iterable[tuple[Any, Any]]) -> int:
-        """Count the correct answers, as `accuracy` does: its name in chapter 1."""
+        """Count the correct answers: the name of `accuracy` in chapter 1."""
         return self.accuracy(test_data)
 
     def total_cost(self, data: Iterable[tuple[Any, Any]], lmbda: float, convert: bool = False) -> float:
-        """Compute the mean cost over data, plus the penalty λ/2n ‖w‖² with n the length of these data.
+        """Compute the mean cost of pairs (x, y), plus the penalty λ/2n ‖w‖².
 
-        So the penalty on evaluation data differs from the one in training if they are more or fewer, as in the book.
-        `convert` makes no difference, as in `accuracy`.
+        As in the book, n is the number of these pairs, so data sets of different sizes have different penalties.
+        `convert` has no effect, as in `accuracy`.
         """
         _check_penalty(lmbda)
         return _total_cost(self.net, _stack(data, "data", self.sizes), lmbda)
@@ -476,7 +477,7 @@ def load(
     dtype: Any = "float64",
     seed: int | None = None,
 ) -> Network:
-    """Read a network from a file that the book's network2.py wrote, or `Network.save`.
+    """Read a network from a file that the book's network2.py or `Network.save` wrote.
 
     Parameters
     ----------
