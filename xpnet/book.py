@@ -401,8 +401,8 @@ class Network:
     def accuracy(self, data: Iterable[tuple[Any, Any]], convert: bool = False) -> int:
         """Count the pairs (x, y) for which the largest output is that of the class y.
 
-        y is a column (n_out, 1) or the number of a class. Their shapes differ, so `convert`, by which the book's program
-        tells them apart, has no effect.
+        y is a column (n_out, 1) or the number of a class. The book's program needs `convert` to know which; here it has
+        no effect, as their shapes differ.
         """
         return _count_correct(self.net, _stack(data, "data", self.sizes))
 
