@@ -1,7 +1,8 @@
 """The training calls of the book's chapters 1 to 3: our results, mean and spread over seeds, beside the book's.
 
 Runs the lines of `RUNS` as they stand there, on MNIST. Results are kept in a file, so that calls can be measured one
-after the other; from them, `--page` writes the table of docs/learn/book.md and draws its figures.
+after the other. From them, `--page` writes the tables of docs/learn/book.md and docs/learn/book-figures.md, and
+book_figures.py draws the figures of the latter.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from xpnet import DivergenceError, book
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "book_results.json"
 PAGE = ROOT / "docs" / "learn" / "book.md"
-FIGURES = ROOT / "docs" / "figures"
+FIGURES = ROOT / "docs" / "learn" / "book-figures.md"
 BEGIN, END = "<!-- written by benchmarks/book.py -->", "<!-- end of the results -->"
 MISSING = "not measured yet"
 
@@ -31,7 +32,7 @@ class Number(NamedTuple):
     """A number that is compared: which curve, at which epoch, and the book's value as it is given there."""
 
     curve: str  # a name in CURVES
-    at: str  # "first", "last" or "best"
+    at: str | int  # the "first", "last" or "best" epoch, or a number of training examples
     book: str | None  # None where the book gives no number
 
 
@@ -46,6 +47,7 @@ class Run(NamedTuple):
 CURVES = {  # name -> unit
     "test": "%",
     "evaluation": "%",
+    "validation": "%",  # after trainings on more and more examples
     "training": "%",
     "training cost": "",
     "evaluation cost": "",
@@ -61,6 +63,22 @@ ON_TEST, ON_VALIDATION = "evaluation_data=test_data", "evaluation_data=validatio
 WEIGHTS = f"net.SGD(training_data, 30, 10, 0.1, lmbda=5.0, {ON_VALIDATION}{ACCURACY}"
 FEW = f"net.SGD(training_data[:1000], 30, 10, {{}}, lmbda={{}}, evaluation_data=validation_data[:100]{ACCURACY}"
 RATE = f"net.SGD(training_data, 30, 10, {{}}, lmbda=5.0, {ON_VALIDATION},\n        monitor_training_cost=True)"
+SIZES = (100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000)  # numbers of training examples
+MORE = f"""accuracies = []
+for size in {SIZES}:
+    net = Network([784, 30, 10], cost=CrossEntropyCost, seed=seed)
+    net.large_weight_initializer()
+    net.SGD(training_data[:size], 1500000 // size, 10, 0.5, lmbda=size * 0.0001)
+    accuracies.append(net.accuracy(validation_data))
+accuracies"""
+SVM = f"""accuracies = []
+for size in {SIZES}:
+    svm = SVC(gamma="auto").fit(*as_rows(training_data[:size]))
+    accuracies.append(sum(svm.predict(as_rows(validation_data)[0]) == as_rows(validation_data)[1]))
+accuracies"""
+# The book's results with more data
+MORE_DATA = ("69.09", "76.37", "85.29", "88.85", "91.27", "93.24", "94.89", "95.85", "95.97")
+MORE_DATA_SVM = ("25.07", "48.93", "75.13", "83.87", "88.49", "91.46", "92.45", "93.47", "94.48")
 
 RUNS = {
     "first": Run(
@@ -138,6 +156,16 @@ RUNS = {
         SMALL.format("[784, 30, 10]") + WEIGHTS,
         (Number("evaluation", "first", "92.70 †"), Number("evaluation", "last", "96.50 †")),
     ),
+    "large-weights-100": Run(
+        3,
+        LARGE.format("[784, 100, 10]") + WEIGHTS,
+        (Number("evaluation", "first", "89.94 †"), Number("evaluation", "last", "97.42 †")),
+    ),
+    "small-weights-100": Run(
+        3,
+        SMALL.format("[784, 100, 10]") + WEIGHTS,
+        (Number("evaluation", "first", "92.95 †"), Number("evaluation", "last", "97.81 †")),
+    ),
     "lost": Run(
         3,
         SMALL.format("[784, 30, 10]") + f"net.SGD(training_data, 30, 10, 10.0, lmbda=1000.0, {ON_VALIDATION}{ACCURACY}",
@@ -157,18 +185,35 @@ RUNS = {
         )
         for eta, value in (("0.025", "0.339 †"), ("0.25", "0.339 †"), ("2.5", "0.861 †"))
     },
+    "more-data": Run(3, MORE, tuple(map(Number, len(SIZES) * ["validation"], SIZES, MORE_DATA))),
+    "svm": Run(3, SVM, tuple(map(Number, len(SIZES) * ["validation"], SIZES, MORE_DATA_SVM))),
 }
+
+SIZED = ("more-data", "svm")  # calls that train on more and more examples
+
+
+def as_rows(pairs):
+    """Turn pairs of columns and digits, or of columns and columns with a 1, into images (n, 784) and digits (n,)."""
+    images, targets = zip(*pairs)
+    return np.hstack(images).T, np.array([np.argmax(y) if np.ndim(y) else y for y in targets])
 
 
 def train(lines, data, seed):
     """Run the lines of a call, and return its curves: percentages, and costs."""
     names = {**vars(book), **dict(zip(("training_data", "validation_data", "test_data"), data)), "seed": seed}
+    if "SVC" in lines:
+        from sklearn.svm import SVC
+
+        names |= {"SVC": SVC, "as_rows": as_rows}
     program = ast.parse(lines)
-    call = ast.Expression(program.body.pop().value)
-    out, evaluation_cost, training_cost = io.StringIO(), [], []
-    exec(compile(program, "the book", "exec"), names)
+    last = ast.Expression(program.body.pop().value)
+    out, result = io.StringIO(), ([], [], [], [])
     with contextlib.redirect_stdout(out), contextlib.suppress(DivergenceError):  # the book's program goes on with NaN
-        evaluation_cost, _, training_cost, _ = eval(compile(call, "the book", "eval"), names)
+        exec(compile(program, "the book", "exec"), names)
+        result = eval(compile(last, "the book", "eval"), names)
+    if isinstance(result, list):  # numbers of correct answers
+        return {"validation": [100 * int(correct) / len(data[1]) for correct in result]}
+    evaluation_cost, _, training_cost, _ = result
     found = re.findall(r"^(Epoch|Accuracy on (\w+) data)(?: \d+)?: (\d+) / (\d+)$", out.getvalue(), re.MULTILINE)
     curves = {"evaluation cost": evaluation_cost, "training cost": training_cost}
     for title, which, correct, n in found:
@@ -177,7 +222,9 @@ def train(lines, data, seed):
 
 
 def pick(curve, at):
-    """Take the number of an epoch from a curve."""
+    """Take the number of an epoch, or of a number of training examples, from a curve."""
+    if isinstance(at, int):
+        return curve[SIZES.index(at)]
     return {"first": curve[0], "last": curve[-1], "best": max(curve)}[at]
 
 
@@ -186,12 +233,12 @@ def measure(names, seeds, results, path):
     data = book.load_data_wrapper()
     for name in names:
         row = results.setdefault(name, {"curves": {}})
-        for seed in range(seeds):
+        for seed in range(seeds if "seed" in RUNS[name].lines else 1):
             if str(seed) in row["curves"]:
                 continue
             started = time.perf_counter()
             row["curves"][str(seed)] = train(RUNS[name].lines, data, seed)
-            row["machine"] = machine()
+            row["machine"] = machine(*(["sklearn"] if "SVC" in RUNS[name].lines else []))
             path.write_text(json.dumps(results) + "\n")
             seconds = time.perf_counter() - started
             shown = ", ".join(
@@ -204,7 +251,8 @@ def check_quickly(names):
     """Run each call for an epoch on the bundled sample."""
     data = book.load_data_wrapper("mnist-sample")
     for name in names:
-        lines = re.sub(r"(SGD\(training_data(?:\[:1000\])?), \d+,", r"\1, 1,", RUNS[name].lines)
+        lines = re.sub(r"(SGD\(training_data(?:\[:\w+\])?), [^,]+,", r"\1, 1,", RUNS[name].lines)
+        lines = lines.replace(str(SIZES), "(100, 200)")
         curves = train(lines, data, 0)
         missing = [number.curve for number in RUNS[name].numbers if number.curve not in curves]
         assert not missing, f"{name} lacks {missing}"
@@ -215,7 +263,7 @@ def write_table(results):
     """Write, for each chapter, its numbered calls, folded, and a table of their numbers beside the book's."""
     text = []
     for chapter in (1, 3):
-        runs = {name: run for name, run in RUNS.items() if run.chapter == chapter}
+        runs = {name: run for name, run in RUNS.items() if run.chapter == chapter and name not in SIZED}
         text += [
             f"### Chapter {chapter}",
             "",
@@ -261,71 +309,45 @@ def describe(curves, number, unit):
     return f"{mean}{unit} ({low} to {high}, {len(values)} seed{'s' * (len(values) > 1)})"
 
 
-def write_page(results):
-    """Replace the results in the page, and draw the figures."""
-    page = PAGE.read_text()
-    before, _, rest = page.partition(BEGIN)
+def write_sizes(results):
+    """Write the calls that train on more and more examples, and a table of their accuracies beside the book's."""
+    text = ["```python"]
+    for name in SIZED:
+        text += RUNS[name].lines.replace(", seed=seed", "").split("\n")[:-1]
+    text += [
+        "```",
+        "",
+        "| training examples | network, the book | network, xpnet | SVM, the book | SVM, scikit-learn |",
+    ]
+    text += ["| ---: | --- | --- | --- | --- |"]
+    for numbers in zip(*(RUNS[name].numbers for name in SIZED), strict=True):
+        cells = [f"{numbers[0].at:,}"]
+        for name, number in zip(SIZED, numbers, strict=True):
+            curves = results.get(name, {}).get("curves", {})
+            is_random = "seed" in RUNS[name].lines or not curves
+            ours = (
+                describe(curves, number, " %") if is_random else f"{pick(curves['0'][number.curve], number.at):.2f} %"
+            )
+            cells += [f"{number.book} %", ours]
+        text.append(f"| {' | '.join(cells)} |")
+    return "\n".join(text)
+
+
+def write_results(path, text):
+    """Replace the results in a page."""
+    before, _, rest = path.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
-    machines = sorted({row["machine"] for row in results.values()})
-    head = "\n".join(f"Measured with `python benchmarks/book.py`, on {each}." for each in machines)
-    figures = "\n".join(f"![{title}](../figures/{name}.png)\n" for name, title in draw(results).items())
-    PAGE.write_text(f"{before}{BEGIN}\n\n{head}\n\n{write_table(results)}\n### Figures\n\n{figures}\n{END}{after}")
+    path.write_text(f"{before}{BEGIN}\n\n{text.rstrip()}\n\n{END}{after}")
 
 
-# file -> title, and (run, curve, label) of each line
-DRAWINGS = {
-    "book-first": (
-        "Chapter 1: test accuracy in percent",
-        [("first", "test", "30 hidden units"), ("first-100", "test", "100 hidden units")],
-    ),
-    "book-overfitting": (
-        "Chapter 3: accuracy in percent on 1,000 training images and on the test images",
-        [
-            ("overfitting", "training", "training, no penalty"),
-            ("overfitting", "evaluation", "test, no penalty"),
-            ("regularized", "evaluation", "test, λ = 0.1"),
-        ],
-    ),
-    "book-weights": (
-        "Chapter 3: validation accuracy in percent",
-        [
-            ("large-weights", "evaluation", "weights from N(0, 1)"),
-            ("small-weights", "evaluation", "weights from N(0, 1/n)"),
-        ],
-    ),
-    "book-rates": (
-        "Chapter 3: cost on the training data",
-        [(f"rate-{eta}", "training cost", f"η = {eta}") for eta in ("0.025", "0.25", "2.5")],
-    ),
-}
-
-
-def draw(results):
-    """Draw the figures whose calls have been measured: mean over the seeds, and their range. Return their titles."""
-    import matplotlib as mpl
-
-    mpl.use("agg")
-    import matplotlib.pyplot as plt
-
-    FIGURES.mkdir(exist_ok=True)
-    titles = {}
-    for name, (title, lines) in DRAWINGS.items():
-        lines = [line for line in lines if results.get(line[0], {}).get("curves")]
-        if not lines:
-            continue
-        figure, ax = plt.subplots(figsize=(6.5, 3.6), layout="constrained")
-        for (run, curve, label), style in zip(lines, ("-", "--", ":")):
-            values = np.array([curves[curve] for curves in results[run]["curves"].values()])
-            epochs = np.arange(values.shape[1])
-            (line,) = ax.plot(epochs, values.mean(axis=0), style, label=label)
-            ax.fill_between(epochs, values.min(axis=0), values.max(axis=0), alpha=0.2, color=line.get_color())
-        ax.set(title=title, xlabel="epoch")
-        ax.title.set_fontsize(10)
-        ax.legend()
-        figure.savefig(FIGURES / f"{name}.png", dpi=110, metadata={"Software": None})
-        plt.close(figure)
-        titles[name] = title
-    return titles
+def write_pages(results):
+    """Replace the results in both pages."""
+    machines = sorted({row["machine"] for name, row in results.items() if name not in SIZED})
+    head = f"Measured with `python benchmarks/book.py`, on {'; or '.join(machines)}."
+    write_results(PAGE, f"{head}\n\n{write_table(results)}")
+    machine_of_both = results["svm"]["machine"]  # with the version of scikit-learn
+    foot = f"Measured with `python benchmarks/book.py --runs {' '.join(SIZED)}`, on {machine_of_both}."
+    write_results(FIGURES, f"{write_sizes(results)}\n\n{foot}")
 
 
 def main():
@@ -334,12 +356,12 @@ def main():
     parser.add_argument("--runs", nargs="+", choices=RUNS, help="calls to run (all of the chapters)")
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds, starting at 0 (5)")
     parser.add_argument(
-        "--results", type=Path, default=RESULTS, help="file of the results; what it has is not run again"
+        "--results", type=Path, default=RESULTS, help="file of the results; calls already in it are skipped"
     )
     parser.add_argument(
         "--quick", action="store_true", help="run each call for an epoch on the bundled digits, and end"
     )
-    parser.add_argument("--page", action="store_true", help="run nothing; write the page and its figures")
+    parser.add_argument("--page", action="store_true", help="run nothing; write the tables of the pages")
     options = parser.parse_args()
     names = options.runs or [name for name, run in RUNS.items() if run.chapter in options.chapters]
     results = json.loads(options.results.read_text()) if options.results.exists() else {}
@@ -348,7 +370,7 @@ def main():
     elif not options.page:
         measure(names, options.seeds, results, options.results)
     if options.page:
-        write_page(results)
+        write_pages(results)
 
 
 if __name__ == "__main__":

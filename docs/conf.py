@@ -32,6 +32,7 @@ from xpnet.show import write_page
 
 DOCS = Path(__file__).parent
 EXAMPLES = DOCS.parent / "examples"
+BENCHMARKS = DOCS.parent / "benchmarks"
 
 project = "xpnet"
 author = "The xpnet developers"
@@ -223,6 +224,10 @@ PICTURES |= {
         "boundary": "Three arms of a spiral, each in the region that the network gives to its class",
         "bars": "A curve with bands of noise and disagreement; the disagreement grows beyond the examples",
     }.items()
+}
+BOOK = runpy.run_path(str(BENCHMARKS / "book_figures.py"))
+PICTURES |= {
+    f"book-{name}": (functools.partial(BOOK["draw"], name), label) for name, label in BOOK["DESCRIPTIONS"].items()
 }
 
 

@@ -193,13 +193,39 @@ def test_every_call_of_the_book_runs(capsys):
     assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == list(book.RUNS)
 
 
-def test_the_page_has_the_results_of_the_calls():
-    page = book.PAGE.read_text()
-    assert book.write_table(json.loads(book.RESULTS.read_text())) in page
-    figures = re.findall(r"!\[.+\]\((.+)\)", page)
-    assert figures
-    for figure in figures:
-        assert (book.PAGE.parent / figure).exists()
+def test_the_pages_have_the_results_of_the_calls():
+    results = json.loads(book.RESULTS.read_text())
+    assert list(results.keys() - book.RUNS.keys()) == []
+    assert book.write_table(results) in book.PAGE.read_text()
+    assert book.write_sizes(results) in book.FIGURES.read_text()
+
+
+def test_the_figures_of_the_book_are_drawn_of_its_numbers_and_ours():
+    """Each is on the page, and has a curve of the book for each of ours, of the same length, that begins alike."""
+    figures = pytest.importorskip("book_figures", reason="needs matplotlib", exc_type=ImportError)
+    shown = re.findall(r":file: ../generated/book-(\w+)\.svg", book.FIGURES.read_text())
+    assert shown == list(figures.DESCRIPTIONS)
+    assert sorted(shown) == sorted([*figures.PLOTS, *figures.NEURONS])
+    assert figures.read("book_published.json")["sizes"] == list(book.SIZES)
+    for name in shown:
+        ax = figures.draw(name).axes[0]
+        lines = [line.get_xydata() for line in ax.get_lines()]
+        if name in figures.NEURONS:
+            assert [line.shape for line in lines] == [(301, 2)] * 2
+            continue
+        count = len(figures.PLOTS[name].curves)
+        assert len(lines) == 2 * count
+        for ours, theirs in zip(lines[:count], lines[count:], strict=True):
+            np.testing.assert_array_equal(ours[:, 0], theirs[:, 0])
+            np.testing.assert_allclose(ours[0], theirs[0], rtol=0.15)
+        assert ax.get_legend().get_texts()[count].get_text() == "the book"
+
+
+def test_the_neuron_of_the_book_learns_as_slowly():
+    figures = pytest.importorskip("book_figures", reason="needs matplotlib", exc_type=ImportError)
+    outputs = [figures.train_neuron(*figures.NEURONS["neuron_quadratic"], *start) for start in figures.STARTS]
+    assert [f"{values[0]:.2f}" for values in outputs] == ["0.82", "0.98"]  # as the book says
+    assert [f"{values[-1]:.2f}" for values in outputs] == ["0.09", "0.20"]  # 0.09 in the book
 
 
 def test_curves_are_read_from_the_lines_of_the_book():

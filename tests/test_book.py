@@ -49,22 +49,108 @@ def test_two_epochs_are_those_of_the_per_example_program(backend, cost, lmbda):
     orders = [rng.permutation(23), rng.permutation(23)]
     batches = [order[k : k + 5] for order in orders for k in range(0, 23, 5)]
     assert len(batches[4]) == 3  # the remainder is a minibatch of its own
-    xs, ys = np.array([x[:, 0] for x, _ in pairs]), np.array([y[:, 0] for _, y in pairs])
-    # The book's step, w ← (1 − ηλ/n) w − η/m Σ ∂C/∂w, written out
     layers = before
     for batch in batches:
-        each = [reference.gradient(layers, ["sigmoid", "sigmoid"], cost, xs[i], ys[i])[0] for i in batch]
-        layers = [
-            (
-                (1 - 0.7 * lmbda / 23) * w - 0.7 / len(batch) * sum(grads[l][0] for grads in each),
-                b - 0.7 / len(batch) * sum(grads[l][1] for grads in each),
-            )
-            for l, (w, b) in enumerate(layers)
-        ]
+        layers = step(layers, cost, [pairs[i] for i in batch], 0.7, lmbda / 23)
     for (w, b), (w_book, b_book) in zip(as_layers(net), layers, strict=True):
         np.testing.assert_allclose(w, w_book, rtol=0, atol=1e-13)
         np.testing.assert_allclose(b, b_book, rtol=0, atol=1e-13)
     assert np.abs(layers[0][0] - before[0][0]).max() > 1e-2
+
+
+def step(layers, cost, pairs, eta, decay):
+    """The book's step, w ← (1 − ηλ/n) w − η/m Σ ∂C/∂w with decay = λ/n, example by example."""
+    each = [reference.gradient(layers, ["sigmoid", "sigmoid"], cost, x[:, 0], y[:, 0])[0] for x, y in pairs]
+    return [
+        (
+            (1 - eta * decay) * w - eta / len(pairs) * sum(grads[l][0] for grads in each),
+            b - eta / len(pairs) * sum(grads[l][1] for grads in each),
+        )
+        for l, (w, b) in enumerate(layers)
+    ]
+
+
+@pytest.mark.parametrize("lmbda", [0.0, 2.5])
+@pytest.mark.parametrize("cost", COSTS)
+def test_a_step_is_that_of_the_per_example_program(backend, cost, lmbda):
+    net = Network(SIZES, COSTS[cost], backend=backend, seed=3)
+    layers, pairs = as_layers(net), make_pairs(7)
+    net.update_mini_batch(pairs, 0.7, lmbda, 23)
+    net.update_mini_batch(iter(pairs[:3]), 0.7, lmbda=lmbda, n=23)
+    layers = step(step(layers, cost, pairs, 0.7, lmbda / 23), cost, pairs[:3], 0.7, lmbda / 23)
+    for (w, b), (w_book, b_book) in zip(as_layers(net), layers, strict=True):
+        np.testing.assert_allclose(w, w_book, rtol=0, atol=1e-13)
+        np.testing.assert_allclose(b, b_book, rtol=0, atol=1e-13)
+
+
+def test_the_loop_of_the_book_gives_the_network_of_sgd():
+    pairs = make_pairs(23)
+    net, by_hand = FirstNetwork(SIZES, seed=3), FirstNetwork(SIZES, seed=3)
+    order = by_hand.net.rng.permutation(23)
+    for k in range(0, 23, 5):
+        by_hand.update_mini_batch([pairs[i] for i in order[k : k + 5]], 3.0)
+    net.SGD(pairs, 1, 5, 3.0)
+    for w, w_by_hand in zip(net.weights, by_hand.weights, strict=True):
+        np.testing.assert_allclose(w, w_by_hand, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"eta": -1}, "eta=-1 must be"),
+        ({"lmbda": -0.1}, r"lmbda=-0.1 must be .*0 turns the penalty off"),
+        ({"lmbda": 5.0}, r"lmbda=5.0 needs n, the number of training examples; give n=len\(training_data\)"),
+        ({"lmbda": 5.0, "n": 0}, "n=0 must be"),
+        ({"mini_batch": []}, r"mini_batch must be a list of pairs \(x, y\)"),
+        ({"mini_batch": [(np.ones((4, 1)), 0)]}, r"x of mini_batch\[0\] has shape \(4, 1\), but must have \(5, 1\)"),
+    ],
+)
+def test_a_step_with_wrong_arguments_changes_nothing(change, message):
+    net = Network(SIZES, seed=0)
+    before = net.weights
+    with pytest.raises(ValueError, match=message):
+        net.update_mini_batch(**({"mini_batch": make_pairs(4), "eta": 0.1} | change))
+    np.testing.assert_array_equal(net.weights[0], before[0])
+
+
+def test_a_step_that_diverges_changes_nothing():
+    net = Network([1, 1], seed=0)
+    before = net.weights
+    with pytest.raises(xpnet.DivergenceError, match="in a minibatch update"):
+        net.update_mini_batch([([1e10], [0.5])], 1e308, lmbda=1.0, n=1)
+    np.testing.assert_array_equal(net.weights[0], before[0])
+
+
+@pytest.mark.parametrize("cost", COSTS)
+def test_costs_have_the_functions_of_the_book(cost):
+    net = Network(SIZES, COSTS[cost], seed=1)
+    x, y = make_pairs(1)[0]
+    y = 0.8 * y + 0.1
+    _, last = as_layers(net)
+    hidden = 1 / (1 + np.exp(-(net.weights[0] @ x + net.biases[0])))
+    z, a = last[0] @ hidden + last[1][:, None], net.feedforward(x)
+    value = {
+        "quadratic": np.sum((a - y) ** 2) / 2,
+        "cross_entropy": -np.sum(y * np.log(a) + (1 - y) * np.log(1 - a)),
+    }[cost]
+    assert type(net.cost.fn(a, y)) is float
+    assert net.cost.fn(a, y) == pytest.approx(value, rel=1e-13)
+    assert net.cost.fn(a, y) == pytest.approx(net.total_cost([(x, y)], 0.0), rel=1e-13)
+    delta = net.cost.delta(z, a, y)
+    expected = {"quadratic": (a - y) * a * (1 - a), "cross_entropy": a - y}[cost]
+    assert delta.shape == (3, 1)
+    np.testing.assert_allclose(delta, expected, atol=1e-15)
+    np.testing.assert_allclose(delta, net.backprop(x, y)[0][-1], atol=1e-15)  # BP3: ∂C/∂b = δ
+
+
+def test_a_cost_of_outputs_that_are_exactly_0_or_1():
+    a, y = np.array([[0.0], [1.0]]), np.array([[0.0], [1.0]])
+    assert (CrossEntropyCost.fn(a, y), CrossEntropyCost.fn(a, 1 - y)) == (0.0, np.inf)
+
+
+def test_the_derivative_of_the_quadratic_cost():
+    a, y = np.array([[0.8], [0.4]]), np.array([[1.0], [0.0]])
+    np.testing.assert_allclose(FirstNetwork([2, 2], seed=0).cost_derivative(a, y), [[-0.2], [0.4]], atol=1e-15)
 
 
 @pytest.mark.parametrize("cost", COSTS)

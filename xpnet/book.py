@@ -1,8 +1,8 @@
-"""The interface of the book's programs, network.py and network2.py, over `xpnet.Network`.
+"""The interface of the book's programs network.py and network2.py, on top of `xpnet.Network`.
 
 M. A. Nielsen, "Neural Networks and Deep Learning", Determination Press, 2015, chapters 1 and 3. The training calls of
 the book run as they are printed there, with `Network` for network2.Network and `FirstNetwork` for network.Network.
-Nothing is computed here: the network, its training and its files are those of xpnet.
+`xpnet.Network` does the work; this module translates.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import numpy as np
 
 import xpnet
 from xpnet.checks import choices, count, in_range
+from xpnet.core.activations import sigmoid
+from xpnet.core.costs import Cost, cross_entropy, quadratic
 from xpnet.core.initializers import Initializer, normal, scaled_normal
 from xpnet.core.minibatch import one_hot
 from xpnet.core.optimizers.sgd import SGD
@@ -32,15 +34,53 @@ DATA = ("mnist", "mnist-sample")
 
 
 class QuadraticCost:
-    """The quadratic cost: C = ½ ‖a − y‖² of an example. Give the class as `cost`."""
+    """The quadratic cost: C = ½ ‖a − y‖² of an example. Give the class as `cost`.
+
+    Examples
+    --------
+    >>> a, y = np.array([[0.8], [0.4]]), np.array([[1.0], [0.0]])
+    >>> round(QuadraticCost.fn(a, y), 3)  # ½ (0.2² + 0.4²)
+    0.1
+    """
 
     name = "quadratic"
 
+    @staticmethod
+    def fn(a: Any, y: Any) -> float:
+        """Compute the cost of an output (n_out, 1) with its target (n_out, 1)."""
+        return float(quadratic.value(*_transpose(a, y), np)[0])  # type: ignore
+
+    @staticmethod
+    def delta(z: Any, a: Any, y: Any) -> np.ndarray:
+        """Compute the error (a − y) σ′(z) of the output layer; all are columns (n_out, 1)."""
+        return _output_delta(quadratic, z, a, y)
+
 
 class CrossEntropyCost:
-    """The cross-entropy cost: C = −Σ [y ln a + (1 − y) ln (1 − a)] of an example. Give the class as `cost`."""
+    """The cross-entropy cost: C = −Σ [y ln a + (1 − y) ln (1 − a)] of an example. Give the class as `cost`.
+
+    Examples
+    --------
+    >>> a, y = np.array([[0.8], [0.4]]), np.array([[1.0], [0.0]])
+    >>> round(CrossEntropyCost.fn(a, y), 3)  # −ln 0.8 − ln 0.6
+    0.734
+    """
 
     name = "cross_entropy"
+
+    @staticmethod
+    def fn(a: Any, y: Any) -> float:
+        """Compute the cost of an output (n_out, 1) with its target (n_out, 1).
+
+        0 ln 0 counts as 0. An output of exactly 0 or 1 that is wrong costs infinity.
+        """
+        a, y = np.asarray(a, dtype=np.float64), np.asarray(y, dtype=np.float64)
+        return -float(np.sum(_times_log(y, a) + _times_log(1 - y, 1 - a)))
+
+    @staticmethod
+    def delta(z: Any, a: Any, y: Any) -> np.ndarray:
+        """Compute the error a − y of the output layer; all are columns (n_out, 1), and z is not used."""
+        return _output_delta(cross_entropy, z, a, y)
 
 
 COSTS = {cost.name: cost for cost in (QuadraticCost, CrossEntropyCost)}
@@ -69,7 +109,7 @@ def load_data_wrapper(data: str = "mnist", root: str | os.PathLike[str] | None =
     ValueError
         If `data` is unknown.
     ImportError, RuntimeError
-        If the files are not there and cannot be downloaded.
+        If the files are missing and cannot be downloaded.
 
     Examples
     --------
@@ -111,13 +151,13 @@ class Network:
     cost
         `CrossEntropyCost` or `QuadraticCost`.
     backend, device, dtype, seed
-        As in `xpnet.Network`; but numbers are float64, as in the book. A seed gives the same initial weights and
-        minibatches each time.
+        As in `xpnet.Network`, but numbers are float64 by default, as in the book. The same seed gives the same initial
+        weights and minibatches.
 
     Attributes
     ----------
     net : xpnet.Network
-        The network that computes. It has everything else: `check_gradients(net.net, x, y)`, say.
+        The network that does the work. Use it for everything else, as in ``check_gradients(net.net, x, y)``.
     sizes : list of int
         Number of units of each layer.
     num_layers : int
@@ -204,11 +244,11 @@ class Network:
         self.net.b = list(biases)
 
     def default_weight_initializer(self) -> None:
-        """Draw the weights from N(0, 1/n_in) and the biases from N(0, 1): the book, chapter 3."""
+        """Draw the weights from N(0, 1/n_in) and the biases from N(0, 1), as in chapter 3."""
         self._draw(scaled_normal)
 
     def large_weight_initializer(self) -> None:
-        """Draw weights and biases from N(0, 1): the book, chapter 1."""
+        """Draw weights and biases from N(0, 1), as in chapter 1."""
         self._draw(normal)
 
     def _draw(self, initializer: Initializer) -> None:
@@ -251,8 +291,8 @@ class Network:
         """Train by stochastic gradient descent, and print lines after each epoch.
 
         With n training examples and m of them in a minibatch, a step is w ← (1 − ηλ/n) w − η/m Σ ∂C/∂w and
-        b ← b − η/m Σ ∂C/∂b. Each epoch has every example once, in a random order; the last minibatch holds the
-        remainder. The lists that are given stay as they are; the book's program shuffles the training data in place.
+        b ← b − η/m Σ ∂C/∂b. Each epoch uses every example once, in random order; the last minibatch holds the
+        remainder. The training data keep their order; the book's program shuffles them in place.
 
         Parameters
         ----------
@@ -265,20 +305,21 @@ class Network:
         eta
             η, the learning rate.
         lmbda
-            The book's λ, of the penalty λ/2n ‖w‖² in the cost.
+            λ, of the penalty λ/2n ‖w‖² in the cost; n is the number of training examples.
         evaluation_data
-            More such pairs, for `monitor_evaluation_cost` and `monitor_evaluation_accuracy`.
+            Pairs for `monitor_evaluation_cost` and `monitor_evaluation_accuracy`, as in `training_data`.
         monitor_evaluation_cost, monitor_training_cost
             Whether to compute the costs after each epoch, as `total_cost` does.
         monitor_evaluation_accuracy, monitor_training_accuracy
             Whether to count the correct answers after each epoch, as `accuracy` does.
         test_data
-            More such pairs. With them, the first line of an epoch is that of chapter 1: ``Epoch 0: 9129 / 10000``.
+            Pairs to test on after each epoch, which then prints the line of chapter 1: ``Epoch 0: 9129 / 10000``.
 
         Returns
         -------
         evaluation_cost, evaluation_accuracy, training_cost, training_accuracy
-            A number for each epoch, or nothing if it was not asked for. Accuracies are numbers of correct answers.
+            Lists with a number for each epoch; those that were not asked for are empty. Accuracies are numbers of
+            correct answers.
 
         Raises
         ------
@@ -315,23 +356,65 @@ class Network:
         values = [[] if monitor is None else monitor.values for monitor in monitors]
         return values[2], values[3], values[0], values[1]
 
-    def accuracy(self, data: Iterable[tuple[Any, Any]], convert: bool = False) -> int:
-        """Count the pairs whose largest output is that of their class.
+    def update_mini_batch(
+        self, mini_batch: Iterable[tuple[Any, Any]], eta: float, lmbda: float = 0.0, n: int | None = None
+    ) -> None:
+        """Take one step: w ← (1 − ηλ/n) w − η/m Σ ∂C/∂w and b ← b − η/m Σ ∂C/∂b, with the m examples of a minibatch.
 
-        `convert`, which the book needs for training data, makes no difference: targets (n_out, 1) and numbers of
-        classes are told apart by their shapes.
+        Parameters
+        ----------
+        mini_batch
+            Pairs (x, y), as in `SGD`.
+        eta
+            η, the learning rate.
+        lmbda
+            λ, of the penalty λ/2n ‖w‖² in the cost; n is the number of training examples.
+        n
+            Number of training examples; only needed with `lmbda`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument is wrong; nothing has changed then.
+        xpnet.DivergenceError
+            If weights become infinite or NaN.
+
+        Examples
+        --------
+        >>> net = FirstNetwork([2, 1], seed=0)
+        >>> pair = (np.array([[0.5], [1.0]]), np.array([[1.0]]))
+        >>> before = net.total_cost([pair], 0.0)
+        >>> net.update_mini_batch([pair], 3.0)
+        >>> net.total_cost([pair], 0.0) < before
+        True
+        """
+        _check_penalty(lmbda)
+        if lmbda and n is None:
+            raise ValueError(f"lmbda={lmbda!r} needs n, the number of training examples; give n=len(training_data)")
+        decay = lmbda / count("n", n, 1) if lmbda else 0.0
+        before = self.net.w
+        self.net.minibatch_update(_stack(mini_batch, "mini_batch", self.sizes), parse_rate("eta", eta))
+        if decay:
+            with self.net.backend.scope(self.net.dtype):
+                self.net.w = [w - eta * decay * old for w, old in zip(self.net.w, before)]
+
+    def accuracy(self, data: Iterable[tuple[Any, Any]], convert: bool = False) -> int:
+        """Count the pairs (x, y) for which the largest output is that of the class y.
+
+        y is a column (n_out, 1) or the number of a class. The book's program needs `convert` to know which; here it has
+        no effect, as their shapes differ.
         """
         return _count_correct(self.net, _stack(data, "data", self.sizes))
 
     def evaluate(self, test_data: Iterable[tuple[Any, Any]]) -> int:
-        """Count the correct answers, as `accuracy` does: its name in chapter 1."""
+        """Count the correct answers: the name of `accuracy` in chapter 1."""
         return self.accuracy(test_data)
 
     def total_cost(self, data: Iterable[tuple[Any, Any]], lmbda: float, convert: bool = False) -> float:
-        """Compute the mean cost over data, plus the penalty λ/2n ‖w‖² with n the length of these data.
+        """Compute the mean cost of pairs (x, y), plus the penalty λ/2n ‖w‖².
 
-        So the penalty on evaluation data differs from the one in training if they are more or fewer, as in the book.
-        `convert` makes no difference, as in `accuracy`.
+        As in the book, n is the number of these pairs, so data sets of different sizes have different penalties.
+        `convert` has no effect, as in `accuracy`.
         """
         _check_penalty(lmbda)
         return _total_cost(self.net, _stack(data, "data", self.sizes), lmbda)
@@ -381,6 +464,10 @@ class FirstNetwork(Network):
         super().__init__(sizes, QuadraticCost, backend=backend, device=device, dtype=dtype, seed=seed)
         self.large_weight_initializer()
 
+    def cost_derivative(self, output_activations: Any, y: Any) -> np.ndarray:
+        """Compute ∇ₐC = a − y of an output (n_out, 1) with its target (n_out, 1)."""
+        return quadratic.gradient(*_transpose(output_activations, y), np).T  # type: ignore
+
 
 def load(
     filename: str | os.PathLike[str],
@@ -390,7 +477,7 @@ def load(
     dtype: Any = "float64",
     seed: int | None = None,
 ) -> Network:
-    """Read a network from a file that the book's network2.py wrote, or `Network.save`.
+    """Read a network from a file that the book's network2.py or `Network.save` wrote.
 
     Parameters
     ----------
@@ -454,6 +541,22 @@ class _Reporter(Callback):
             print(monitor.measure(self.net))
         if self.test is None or self.monitors:
             print()
+
+
+def _transpose(*columns: Any) -> tuple[np.ndarray, ...]:
+    """Turn columns (n_out, 1) into rows (1, n_out), as the functions of `core` take them."""
+    return tuple(np.asarray(column, dtype=np.float64).T for column in columns)
+
+
+def _output_delta(cost: Cost, z: Any, a: Any, y: Any) -> np.ndarray:
+    z, a, y = _transpose(z, a, y)
+    return cost.combine(sigmoid).delta(z, a, y, np).T
+
+
+def _times_log(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """Compute p ln q, and 0 where p is 0."""
+    with np.errstate(divide="ignore"):
+        return np.multiply(p, np.log(q), where=p != 0, out=np.zeros_like(p))
 
 
 def _check_penalty(lmbda: Any) -> None:
