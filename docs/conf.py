@@ -107,6 +107,14 @@ def end_blocks(app: Sphinx, docname: str, source: list[str]) -> None:
     source[0] = source[0].replace("\n\n```\n", "\n```\n")
 
 
+def highlight_equations(app: Sphinx, doctree: nodes.document) -> None:
+    """Highlight the lines of code that are one of the four equations."""
+    for block in doctree.findall(nodes.literal_block):
+        lines = [i for i, line in enumerate(block.astext().splitlines(), 1) if re.search("  # BP[1-4]", line)]
+        if lines and block["language"] == "python":
+            block["highlight_args"] = {"hl_lines": lines}
+
+
 def embed_diagrams(app: Sphinx, doctree: nodes.document) -> None:
     """Put the diagrams into the pages themselves, where they have the colours of the page, light or dark."""
     for image in list(doctree.findall(lambda node: isinstance(node, nodes.image) and "svgbob" in node)):
@@ -314,6 +322,7 @@ def setup(app: Sphinx) -> None:
     app.add_directive("live", Live)
     app.connect("env-check-consistency", check_complete)
     app.connect("source-read", end_blocks)
+    app.connect("doctree-read", highlight_equations)
     app.connect("doctree-read", embed_diagrams, priority=400)  # before Sphinx collects the images
     app.connect("doctree-resolved", join_marks)
     app.connect("html-page-context", mend_links_to_docs)

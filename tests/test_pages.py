@@ -4,6 +4,7 @@ import doctest
 import re
 import runpy
 import sys
+import textwrap
 import tomllib
 from pathlib import Path
 
@@ -98,6 +99,27 @@ def test_every_page_is_in_the_table_of_contents():
     pages = [str(page.relative_to(DOCS).with_suffix("")) for page in PAGES if page != DOCS / "index.md"]
     notebooks = [f"notebooks/{path.stem}" for path in (ROOT / "examples").glob("*.ipynb")]
     assert sorted(listed) == sorted([*pages, *notebooks])
+
+
+# Code: that of a page is the library's
+
+
+def test_the_code_beside_the_equations_is_that_of_the_library():
+    """Each block, apart from its indentation, stands in `xpnet/core`."""
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "learn" / "equations.md").read_text(), re.DOTALL)
+    sources = [(ROOT / "xpnet" / "core" / name).read_text() for name in ("backprop.py", "step.py")]
+    assert [re.findall(r"  # (BP\d)", block) for block in blocks] == [
+        [],
+        ["BP1"],
+        ["BP2"],
+        ["BP3"],
+        ["BP4"],
+        [],
+        ["BP2"],
+    ]
+    for block in blocks:
+        indented = [textwrap.indent(block, " " * width) for width in (0, 4, 8)]
+        assert any(f"\n{code}" in source for source in sources for code in indented), block
 
 
 # Figures: those of the pages are those that were measured
