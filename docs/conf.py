@@ -27,7 +27,7 @@ from sphinx.util.docutils import SphinxDirective
 from sphinx.writers.html5 import HTML5Translator
 
 import xpnet
-from xpnet import Adam, Network, plots
+from xpnet import Adam, Network, mutations, plots
 from xpnet.show import write_page
 
 DOCS = Path(__file__).parent
@@ -208,6 +208,18 @@ def draw_search() -> Figure:
     return figure
 
 
+def draw_mistakes() -> Figure:
+    """Draw the learning curves of `xpnet break`, without and with the mistake in each equation."""
+    figure, axes = plt.subplots(2, 2, figsize=(7.2, 5.0), sharex=True, sharey=True, layout="constrained")
+    for name, ax in zip(mutations.MISTAKES, axes.flat):
+        mutations.break_equation(name).plot(ax)
+        ax.set_title(name)
+        ax.get_legend().remove()
+        ax.label_outer()
+    axes[0, 0].legend(["right", "with the mistake"], loc="center right")
+    return figure
+
+
 def draw_from_page(name: str) -> Figure:
     """Return the figure of that name, which the examples of use/pictures.md draw."""
     return run_page("use/pictures.md")[name]
@@ -217,6 +229,10 @@ def draw_from_page(name: str) -> Figure:
 PICTURES = {
     "first-page": (draw_first_page, "The pixels of a nine, cells for thirty hidden units, and a long bar at output 9"),
     "error-bars": (draw_error_bars, "A curve that networks have learnt; its error bars are wide where examples lack"),
+    "mistakes-in-equations": (
+        draw_mistakes,
+        "Test accuracy by epoch, right and with a mistake in BP1, BP2, BP3, BP4: far below, below, the same, far below",
+    ),
     "search": (draw_search, "Accuracy for each pair of a learning rate and an alpha"),
 }
 PICTURES |= {
