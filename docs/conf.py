@@ -8,7 +8,6 @@ import importlib
 import inspect
 import re
 import runpy
-import shutil
 from html import escape
 from io import StringIO
 from pathlib import Path
@@ -322,11 +321,16 @@ class Live(SphinxDirective):
 
 
 def copy_notebooks(app: Sphinx) -> None:
-    """Copy the notebooks to where Sphinx finds pages; as they hold no outputs, it runs them."""
+    """Copy the notebooks to where Sphinx finds pages; as they hold no outputs, it runs them.
+
+    Links to pages are those of the repository, and become those of the site.
+    """
     folder = DOCS / "notebooks"
     folder.mkdir(exist_ok=True)
     for notebook in EXAMPLES.glob("*.ipynb"):
-        shutil.copy2(notebook, folder)
+        text, copy = notebook.read_text().replace("](../docs/", "](../"), folder / notebook.name
+        if not copy.exists() or copy.read_text() != text:  # Sphinx runs again those that are newer
+            copy.write_text(text)
 
 
 def setup(app: Sphinx) -> None:
