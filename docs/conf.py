@@ -6,6 +6,7 @@ import functools
 import html
 import importlib
 import inspect
+import os
 import re
 import runpy
 from html import escape
@@ -30,6 +31,7 @@ from xpnet import Adam, Network, mutations, plots
 from xpnet.show import write_page
 
 DOCS = Path(__file__).parent
+os.environ["MATPLOTLIBRC"] = str(DOCS / "notebooks.matplotlibrc")  # of the kernels that run the notebooks
 EXAMPLES = DOCS.parent / "examples"
 
 project = "xpnet"
