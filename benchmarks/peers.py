@@ -96,15 +96,27 @@ def report(results, args, where):
     lines = [[what, *(ratio_cell(result, *pair) for result in results)] for what, pair in RATIOS.items()]
     ratios = format_table(["ratio of times (quartiles)", *head], leave_out_empty(lines))
     name = args.kind + (", one thread" if args.threads == "one" else "")
-    return {name: f"{described}\n\n{times}\n\n{ratios}", f"{name}, short": f"{shorten(head, lines)}\n\n{described}"}
+    return {name: f"{described}\n\n{times}\n\n{ratios}", f"{name}, short": f"{shorten(results)}\n\n{described}"}
 
 
-def shorten(networks, lines):
-    """Make a table of the ratios in `SHORT` without their quartiles, with a row per network, for a page of Sphinx."""
-    cells = {name: [cell.split()[0].strip("*") for cell in cells] for name, *cells in lines}
-    rows = [[network, *row] for network, *row in zip(networks, *(cells[ratio] for ratio in SHORT.values()))]
+def shorten(results):
+    """Make a table of how many times as long others take, with a row per network, for a page of Sphinx."""
+    rows = [[str(result.row), *(times_cell(result, *RATIOS[name]) for name in SHORT.values())] for result in results]
     table = format_table(["network", *SHORT], rows, right=range(1, 1 + len(SHORT)))
     return f"```{{table}}\n:class: ratios\n\n{table}\n```"  # style.css: no line ends within a network
+
+
+def times_cell(result, names, others):
+    """Format how many times as long the others take: the inverse of the ratio in the long table."""
+    quartiles = result.ratio(others, names)
+    if quartiles is None:
+        return ABSENT
+    return "void" if result.wrong else format_times(quartiles[1])
+
+
+def format_times(number):
+    """Format a multiple with two digits, or three near 1."""
+    return f"{number:.2f}×" if number < 1.95 else f"{number:.1f}×" if number < 9.95 else f"{number:.0f}×"
 
 
 def print_report(results, args, where):

@@ -6,9 +6,9 @@ import functools
 import html
 import importlib
 import inspect
+import os
 import re
 import runpy
-import shutil
 from html import escape
 from io import StringIO
 from pathlib import Path
@@ -27,10 +27,11 @@ from sphinx.util.docutils import SphinxDirective
 from sphinx.writers.html5 import HTML5Translator
 
 import xpnet
-from xpnet import Adam, Network, plots
+from xpnet import Adam, Network, mutations, plots
 from xpnet.show import write_page
 
 DOCS = Path(__file__).parent
+os.environ["MATPLOTLIBRC"] = str(DOCS / "notebooks.matplotlibrc")  # of the kernels that run the notebooks
 EXAMPLES = DOCS.parent / "examples"
 BENCHMARKS = DOCS.parent / "benchmarks"
 
@@ -106,6 +107,14 @@ def check_complete(app: Sphinx, env: BuildEnvironment) -> None:
 def end_blocks(app: Sphinx, docname: str, source: list[str]) -> None:
     """Take away the empty line that ends a block of examples in the pages: doctest needs it, a reader does not."""
     source[0] = source[0].replace("\n\n```\n", "\n```\n")
+
+
+def highlight_equations(app: Sphinx, doctree: nodes.document) -> None:
+    """Highlight the lines of code that are one of the four equations."""
+    for block in doctree.findall(nodes.literal_block):
+        lines = [i for i, line in enumerate(block.astext().splitlines(), 1) if re.search("  # BP[1-4]", line)]
+        if lines and block["language"] == "python":
+            block["highlight_args"] = {"hl_lines": lines}
 
 
 def embed_diagrams(app: Sphinx, doctree: nodes.document) -> None:
@@ -201,6 +210,18 @@ def draw_search() -> Figure:
     return figure
 
 
+def draw_mistakes() -> Figure:
+    """Draw the learning curves of `xpnet break`, without and with the mistake in each equation."""
+    figure, axes = plt.subplots(2, 2, figsize=(7.2, 5.0), sharex=True, sharey=True, layout="constrained")
+    for name, ax in zip(mutations.MISTAKES, axes.flat):
+        mutations.break_equation(name).plot(ax)
+        ax.set_title(name)
+        ax.get_legend().remove()
+        ax.label_outer()
+    axes[0, 0].legend(["right", "with the mistake"], loc="center right")
+    return figure
+
+
 def draw_from_page(name: str) -> Figure:
     """Return the figure of that name, which the examples of use/pictures.md draw."""
     return run_page("use/pictures.md")[name]
@@ -210,6 +231,10 @@ def draw_from_page(name: str) -> Figure:
 PICTURES = {
     "first-page": (draw_first_page, "The pixels of a nine, cells for thirty hidden units, and a long bar at output 9"),
     "error-bars": (draw_error_bars, "A curve that networks have learnt; its error bars are wide where examples lack"),
+    "mistakes-in-equations": (
+        draw_mistakes,
+        "Test accuracy by epoch, right and with a mistake in BP1, BP2, BP3, BP4: far below, below, the same, far below",
+    ),
     "search": (draw_search, "Accuracy for each pair of a learning rate and an alpha"),
 }
 PICTURES |= {
@@ -303,11 +328,16 @@ class Live(SphinxDirective):
 
 
 def copy_notebooks(app: Sphinx) -> None:
-    """Copy the notebooks to where Sphinx finds pages; as they hold no outputs, it runs them."""
+    """Copy the notebooks to where Sphinx finds pages; as they hold no outputs, it runs them.
+
+    Links to pages are those of the repository, and become those of the site.
+    """
     folder = DOCS / "notebooks"
     folder.mkdir(exist_ok=True)
     for notebook in EXAMPLES.glob("*.ipynb"):
-        shutil.copy2(notebook, folder)
+        text, copy = notebook.read_text().replace("](../docs/", "](../"), folder / notebook.name
+        if not copy.exists() or copy.read_text() != text:  # Sphinx runs again those that are newer
+            copy.write_text(text)
 
 
 def setup(app: Sphinx) -> None:
@@ -319,6 +349,7 @@ def setup(app: Sphinx) -> None:
     app.add_directive("live", Live)
     app.connect("env-check-consistency", check_complete)
     app.connect("source-read", end_blocks)
+    app.connect("doctree-read", highlight_equations)
     app.connect("doctree-read", embed_diagrams, priority=400)  # before Sphinx collects the images
     app.connect("doctree-resolved", join_marks)
     app.connect("html-page-context", mend_links_to_docs)

@@ -346,10 +346,13 @@ def test_times_and_ratios_of_training_go_into_pages(tmp_path):
         "<!-- peers.py: book, one thread, short -->\n\n```{table}\n:class: ratios\n\n"
         "| network | NumPy by hand | JAX by hand | PyTorch by hand | PyTorch, autograd | scikit-learn |\n"
         "| --- | ---: | ---: | ---: | ---: | ---: |\n"
-        f"| {ROW} | 1.00 | – | – | 0.25 | – |\n```\n\n"
+        f"| {ROW} | 1.00× | – | – | 4.0× | – |\n```\n\n"
         f"{tables['book, one thread'].partition(chr(10) * 2)[0]}\n\n<!-- end -->\n"
         "<!-- peers.py: book -->\n<!-- end -->\n"  # another run
     )
+    assert [peers.format_times(number) for number in (0.894, 1.9, 1.96, 9.94, 11.1)] == [
+        *("0.89×", "1.90×", "2.0×", "9.9×", "11×")
+    ]
     assert f"| xpnet on numpy | **{2e6 / 21:.1f}** (one, 90.00%) |" in tables["book, one thread"]
     assert "| xpnet on numpy / NumPy by hand | **1.00** (0.75–1.05) |" in tables["book, one thread"]
 

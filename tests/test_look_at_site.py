@@ -42,6 +42,7 @@ GOOD = """
 <svg role="img" aria-label="A black square with words on it" width="100" height="100">
 <rect width="100" height="100" fill="black"/><text x="10" y="50" fill="white">words</text></svg>
 <div style="overflow-x: auto" tabindex="0"><div style="width: 600px">A wide box that scrolls</div></div>
+<pre style="overflow-x: auto" tabindex="0">A line of code that fits on a desktop, and on a phone scrolls</pre>
 <iframe src="folder/page.html" title="Another page" loading="lazy"></iframe>
 <div id="box">A box that follows the window</div>
 <script>new ResizeObserver(() => (box.style.width = `${innerWidth - 50}px`)).observe(document.body)</script>
@@ -109,6 +110,10 @@ DEFECTS = {
     "cut-off": (
         '<div style="overflow-x: clip"><div style="width: 600px">a wide box</div></div>',
         ['390 px dark: this ends at 600 px, outside the window: <div> "a wide box"'],
+    ),
+    "cut-off-code": (
+        f'<pre style="overflow-x: auto; width: 300px">{60 * "code "}</pre>',
+        [r'1280 px light and 1280 px dark: the code is \d{4} px wide, and its box 300 px: <pre> "code code'],
     ),
     "tex": (r"<p>Half is $\frac{1}{2}$</p>", [r"the text shows TeX, .*frac"]),
     "tex-block": ("<p>$$x^2$$</p>", ["the text shows TeX, .*"]),

@@ -4,6 +4,7 @@ import doctest
 import re
 import runpy
 import sys
+import textwrap
 import tomllib
 from pathlib import Path
 
@@ -100,6 +101,27 @@ def test_every_page_is_in_the_table_of_contents():
     assert sorted(listed) == sorted([*pages, *notebooks])
 
 
+# Code: that of a page is the library's
+
+
+def test_the_code_beside_the_equations_is_that_of_the_library():
+    """Each block, apart from its indentation, stands in `xpnet/core`."""
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "learn" / "equations.md").read_text(), re.DOTALL)
+    sources = [(ROOT / "xpnet" / "core" / name).read_text() for name in ("backprop.py", "step.py")]
+    assert [re.findall(r"  # (BP\d)", block) for block in blocks] == [
+        [],
+        ["BP1"],
+        ["BP2"],
+        ["BP3"],
+        ["BP4"],
+        [],
+        ["BP2"],
+    ]
+    for block in blocks:
+        indented = [textwrap.indent(block, " " * width) for width in (0, 4, 8)]
+        assert any(f"\n{code}" in source for source in sources for code in indented), block
+
+
 # Figures: those of the pages are those that were measured
 
 
@@ -144,45 +166,65 @@ def test_the_whole_jobs_that_a_page_shows_are_those_that_were_measured(page, col
             assert number == seconds if title.startswith("xpnet") else abs(number - ratio) < 0.0501
 
 
-def test_the_ratios_of_a_step_are_those_that_were_measured():
-    short, full = read_tables(PERFORMANCE, "network"), read_tables(RESULTS, "ratio of times (quartiles)")
-    assert len(short) == 2
-    for (head, _, *rows), (networks, _, *ratios) in zip(short, full):  # the third was measured with one thread
-        cells = {name: dict(zip(networks[1:], cells, strict=True)) for name, *cells in ratios}
-        assert len(rows) == len(networks) - 1
-        for network, *numbers in rows:
-            assert numbers == [cells[peers.SHORT[name]][network].split()[0].strip("*") for name in head[1:]]
+def read_ratios(kind):
+    """Read the ratios of training steps from the results, of plain descent or momentum: {ratio: {network: number}}."""
+    networks, _, *rows = read_tables(RESULTS, "ratio of times (quartiles)")[["book", "momentum"].index(kind)]
+    return {name: dict(zip(networks[1:], map(read_number, cells), strict=True)) for name, *cells in rows}
 
 
-def test_the_times_of_predictions_are_those_that_were_measured():
+def test_the_steps_of_a_page_are_those_that_were_measured():
+    """The page says how many times as long others take, and the results have the inverse, with two decimals."""
+    ((head, _, *rows),) = read_tables(PERFORMANCE, "network")
+    measured = read_ratios("book")
+    assert [network for network, *_ in rows] == list(measured["best xpnet / scikit-learn"])
+    for network, *cells in rows:
+        for name, cell in zip(head[1:], cells, strict=True):
+            ratio = measured[peers.SHORT[name]][network]
+            if ratio is None:
+                assert cell == "–"
+            else:  # both are rounded
+                number, half = read_number(cell), 0.5 / 10 ** len(cell.rstrip("×").partition(".")[2])
+                assert 1 / (number + half) < ratio + 0.005001
+                assert 1 / (number - half) > ratio - 0.005001
+
+
+def list_inverses(kind, name):
+    """List how many times as long another takes, for each network."""
+    return [1 / ratio for ratio in read_ratios(kind)[peers.SHORT[name]].values() if ratio is not None]
+
+
+def show_span(numbers):
+    """Format the smallest and the largest of multiples, as sentences have them."""
+    return " to ".join(peers.format_times(number).removesuffix("×") for number in (min(numbers), max(numbers)))
+
+
+def test_the_sentences_about_steps_say_what_was_measured():
+    text = " ".join((ROOT / PERFORMANCE).read_text().split())
+    assert f"by hand for NumPy takes {show_span(list_inverses('book', 'NumPy by hand'))} times as long" in text
+    assert f"for JAX {show_span(list_inverses('book', 'JAX by hand'))} times as long as xpnet on JAX" in text
+    for kind in ("book", "momentum"):
+        assert (
+            f"PyTorch with autograd takes {show_span(list_inverses(kind, 'PyTorch, autograd'))} times as long" in text
+        )
+        assert f"scikit-learn {show_span(list_inverses(kind, 'scikit-learn'))} times." in text
+
+
+def test_the_sentence_about_predictions_says_what_was_measured():
     ((_, _, *measured),) = read_tables(RESULTS, "measurement")
-    values = {name: value for name, value, _ in measured}
-    ((head, _, *rows),) = read_tables(PERFORMANCE, "rows")
-    for n, network, *ratios in rows:
-        for library, ratio in zip(head[2:], ratios, strict=True):
-            name = f"`predict_proba` of {n} rows, {network}, NumPy, relative to {library}"
-            assert values.pop(name).split()[0] == ratio
-    assert not [name for name in values if "relative to scikit-learn" in name or "relative to PyTorch" in name]
+    text = " ".join((ROOT / PERFORMANCE).read_text().split())
+    for library, words in (
+        ("scikit-learn", "scikit-learn takes {} times as long"),
+        ("PyTorch", "and PyTorch {} times."),
+    ):
+        times = [1 / read_number(value) for name, value, _ in measured if name.endswith(f"relative to {library}")]
+        assert len(times) == 4
+        assert words.format(show_span(times)) in text
 
 
-def test_the_sentences_above_the_tables_say_what_the_tables_show():
+def test_the_sentence_about_whole_jobs_says_what_the_table_shows():
     text = " ".join((ROOT / PERFORMANCE).read_text().split())
     ratios = [n for (_, name), n in list_jobs(PERFORMANCE).items() if n is not None and not name.startswith("xpnet")]
     assert f"other libraries take {min(ratios)} to {max(ratios)} times as long as xpnet on NumPy" in text
-    columns = {}
-    for head, _, *rows in read_tables(PERFORMANCE, "network"):
-        for name, *cells in zip(head, *rows):
-            columns.setdefault(name, []).extend(cells)
-    numbers = {
-        name: list(filter(None, map(read_number, cells))) for name, cells in columns.items() if name in peers.SHORT
-    }
-    spans = {name: f"{min(each):.2f} to {max(each):.2f} of" for name, each in numbers.items()}
-    assert f"{spans['PyTorch, autograd']} the time of PyTorch with autograd" in text
-    assert f"{spans['scikit-learn']} that of scikit-learn" in text
-    by_hand = max(abs(ratio - 1) for ratio in numbers["NumPy by hand"])
-    assert f"as long as one written by hand for NumPy, within {by_hand:.0%}" in text.replace(" %", "%")
-    longest = max(numbers["JAX by hand"]) - 1
-    assert f"at most {longest:.0%} longer than one written by hand for JAX" in text.replace(" %", "%")
 
 
 def test_the_example_on_the_first_page_has_ten_lines():

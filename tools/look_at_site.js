@@ -260,6 +260,16 @@ window.site = (() => {
     }
   }
 
+  // On a desktop, whole lines of code are seen; on a phone, they scroll
+  const DESKTOP = 1000; // pixels
+  function checkCode() {
+    if (window.innerWidth < DESKTOP) return;
+    for (const code of document.querySelectorAll("pre")) {
+      const [width, room] = [code.scrollWidth, code.clientWidth];
+      check(width <= room + 1, () => `the code is ${width} px wide, and its box ${room} px: ${describe(code)}`);
+    }
+  }
+
   function checkBoxes() {
     for (const element of document.querySelectorAll("math, main img, article img")) {
       if (element.closest("details:not([open])") || !isShown(element)) continue;
@@ -270,6 +280,7 @@ window.site = (() => {
 
   function look() {
     checkWidth();
+    checkCode();
     checkBoxes();
     checkContrast();
     checkPicturesOnBackdrop();

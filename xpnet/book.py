@@ -133,10 +133,8 @@ def load_data_wrapper(data: str = "mnist", root: str | os.PathLike[str] | None =
                 f'{error}; load_data_wrapper("mnist-sample") gives the sample in the form of the book'
             ) from error
     targets = one_hot(train[1], np.arange(10), np.float64, np)[..., None]
-    return (
-        list(zip(train[0][..., None], targets)),
-        *([(x, int(y)) for x, y in zip(images[..., None], labels)] for images, labels in (validation, test)),  # type: ignore
-    )
+    pairs = ([(x, int(y)) for x, y in zip(images[..., None], labels)] for images, labels in (validation, test))
+    return list(zip(train[0][..., None], targets)), *pairs  # type: ignore
 
 
 class Network:

@@ -36,7 +36,10 @@ def mnist_sample() -> tuple[Split, Split]:
     """
     sample = files("xpnet") / "data_files" / "mnist_sample.npz"
     with sample.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        return tuple((_pixels(arrays[f"x_{part}"]), arrays[f"y_{part}"].astype(np.int64)) for part in ("train", "test"))  # type: ignore
+        train, test = (
+            (_pixels(arrays[f"x_{part}"]), arrays[f"y_{part}"].astype(np.int64)) for part in ("train", "test")
+        )
+    return train, test
 
 
 def mnist(root: str | os.PathLike[str] | None = None, *, validation: int = 0) -> tuple[Split, ...]:
