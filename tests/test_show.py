@@ -468,6 +468,57 @@ class TestInBrowser:
                 at_edge = min(rows.min(), columns.min()) == 0 or max(rows.max(), columns.max()) == 27
                 assert (np.abs(centre - 14) <= 0.5 + 1e-9).all() or at_edge
 
+    @pytest.mark.needs("sklearn")
+    def test_drawings_of_scikit_learns_digits_are_classified_right(self, show):
+        from sklearn.datasets import load_digits
+
+        x, y = load_digits(return_X_y=True)
+        digits = np.array([int(digit) for digit in STROKES])
+        nets = []
+        for seed in range(3):
+            for standardize, white in ((True, 16), (False, 1)):
+                net = Network(
+                    [64, 30, 10], activation="relu", task="classification", standardize=standardize, seed=seed
+                )
+                net.train((x / 16 * white, y), epochs=20, batch_size=32, lr=0.1, progress=False)
+                nets.append((net, white))
+        window = show(nets[0][0], {"image": (8, 8)})
+        for size, left, top in ((1.0, 0.0, 0.0), (0.5, 0.4, 0.1)):
+            places = [
+                [[(left + size * x, top + size * y) for x, y in stroke] for stroke in strokes]
+                for strokes in STROKES.values()
+            ]
+            drawn = window.page.evaluate(
+                "(drawings) => drawings.map((strokes) => Array.from(prepare(strokes)))", places
+            )
+            images = np.array(drawn) / 16
+            assert 0.27 < images.mean() < 0.33  # as of the digits
+            for net, white in nets:
+                right = int((net.predict(white * images) == digits).sum())
+                assert right >= 8, (size, net.seed, white, right)
+        draw(window.page, "2")
+        window.wait()
+        assert window.text("#verdict strong") == "2"
+        assert window.text("#input-note") == "Your drawing, scaled and slanted as scikit-learn's digits are."
+
+    def test_drawings_fill_images_of_other_sizes(self, show):
+        for size in ((16, 16), (20, 12), (3, 5), (1, 7)):
+            window = show(Network([size[0] * size[1], 4], seed=0), {"image": size})
+            for points in ([[(0.3, 0.2), (0.6, 0.7)]], [[(0.1, 0.6), (0.5, 0.5), (0.3, 0.7)]]):
+                pixels = window.page.evaluate("(strokes) => Array.from(prepare(strokes))", points)
+                image = np.array(pixels).reshape(size)
+                assert 0.25 < image.max() <= 1
+                is_drawn = image > 0.05
+                assert is_drawn.any(axis=1).all() or is_drawn.any(axis=0).all()
+
+    def test_dots_and_dashes_are_drawn(self, show):
+        for n, size in ((784, (28, 28)), (64, (8, 8)), (15, (5, 3))):
+            window = show(Network([n, 4], seed=0), {"image": size})
+            for points in ([[(0.3, 0.2)]], [[(0.3, 0.2), (0.6, 0.2)]], [[(0.3, 0.2), (0.6, 0.21)]]):
+                pixels = np.array(window.page.evaluate("(strokes) => Array.from(prepare(strokes))", points))
+                assert np.isfinite(pixels).all()
+                assert 0.25 < pixels.max() <= 1
+
     def test_what_is_seen_is_what_the_network_gets(self, show, trained, digits):
         window = show(trained)
         window.page.click("#examples button:nth-child(7)")
@@ -558,6 +609,7 @@ class TestInBrowser:
         assert x.shape == (15,)
         assert 8 < x.max() <= 16
         assert window.text("#verdict strong") == str(net.predict(x))
+        assert window.text("#input-note") == "Your drawing, scaled to fill the image."
 
     # Sliders
 
