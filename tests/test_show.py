@@ -181,12 +181,17 @@ def test_sliders_span_three_standard_deviations():
         (1, {"task": "regression"}, {"target": "price"}, ["price"]),
         (1, {"task": "regression"}, {}, ["output"]),
         (2, {"task": "regression"}, {"target": "price"}, ["output 0", "output 1"]),
-        (2, {"cost": "gaussian"}, {"target": "price"}, ["price, mean", "price, standard deviation"]),
+        (2, {"cost": "gaussian"}, {"target": "price"}, ["mean of price", "standard deviation of price"]),
         (
             4,
             {"cost": "quantile(0.1, 0.9)"},
             {},
-            ["output 0, quantile 0.1", "output 1, quantile 0.1", "output 0, quantile 0.9", "output 1, quantile 0.9"],
+            [
+                "quantile 0.1 of output 0",
+                "quantile 0.1 of output 1",
+                "quantile 0.9 of output 0",
+                "quantile 0.9 of output 1",
+            ],
         ),
     ],
 )
@@ -663,8 +668,8 @@ class TestInBrowser:
     @pytest.mark.parametrize(
         ("n_out", "described", "subject"),
         [
-            (2, "mean and standard deviation", "price, mean"),
-            (4, "2 means and 2 standard deviations", "output 0, mean"),
+            (2, "mean and standard deviation", "mean of price"),
+            (4, "2 means and 2 standard deviations", "mean of output 0"),
         ],
     )
     def test_a_mean_and_its_standard_deviation_begin_with_the_mean(self, show, n_out, described, subject):
@@ -673,12 +678,52 @@ class TestInBrowser:
         window = show(net)
         assert window.text("#summary").startswith(f"3 inputs → 5 tanh → {described} · ")
         assert window.text("#curve-title").startswith(f"{subject} over ")
-        assert window.page.locator("#curve path").count() == 1
+        assert window.page.locator("#curve path.curve").count() == 1
+        assert window.page.locator("#curve path.band").count() == 1
         window.page.select_option("#target", "all")
         window.wait()
         assert window.page.locator("#curve path").count() == n_out
+        window.page.select_option("#target", str(n_out // 2))
+        window.wait()
+        assert window.text("#curve-title").startswith("standard deviation of ")
+        assert window.page.locator("#curve path").count() == 1  # without a band
         several = show(Network([3, 5, 2], task="regression", seed=0))  # others begin with all outputs
         assert several.page.locator("#curve path").count() == 2
+
+    @pytest.mark.parametrize(
+        ("cost", "n_out", "label", "text", "find_edges"),
+        [
+            ("gaussian", 2, 0, "± 2 standard deviations", lambda y: [y[:, 0] - 2 * y[:, 1], y[:, 0] + 2 * y[:, 1]]),
+            ("gaussian", 4, 1, "± 2 standard deviations", lambda y: [y[:, 1] - 2 * y[:, 3], y[:, 1] + 2 * y[:, 3]]),
+            ("quantile(0.1, 0.5, 0.9)", 3, 1, "from quantile 0.1 to quantile 0.9", lambda y: [y[:, 0], y[:, 2]]),
+            ("quantile(0.1, 0.4, 0.9)", 6, 3, "from quantile 0.1 to quantile 0.9", lambda y: [y[:, 1], y[:, 5]]),
+        ],
+    )
+    def test_a_band_is_around_the_curve(self, show, cost, n_out, label, text, find_edges):
+        net = Network([1, 8, n_out], activation="tanh", cost=cost, dtype="float64", seed=0)
+        window = show(net)
+        window.page.select_option("#target", str(label))
+        window.wait()
+        y = net.forward(np.linspace(-3, 3, 121)[:, None])
+        lower, upper = find_edges(y)
+        band, curve = (
+            np.array([[float(number) for number in pair.split()] for pair in re.split("[MLZ]", path) if pair])
+            for path in (window.page.locator(f"#curve path.{name}").get_attribute("d") for name in ("band", "curve"))
+        )
+        drawn = np.concatenate([curve[:, 1], band[:121, 1], band[:120:-1, 1]])
+        expected = np.concatenate([y[:, label], lower, upper])
+        slope, start = np.polyfit(expected, drawn, 1)
+        assert slope < 0  # pixels count downwards
+        np.testing.assert_allclose(drawn, slope * expected + start, atol=0.1)
+        np.testing.assert_array_equal(band[:121, 0], curve[:, 0])
+        assert window.texts("#curve .key span")[-1].strip() == text
+        assert window.page.get_attribute("#curve svg", "aria-label").endswith(f"; with a band, {text}")
+
+    def test_quantiles_begin_with_the_middle_one_if_there_is_one(self, show):
+        window = show(Network([2, 5, 3], cost="quantile(0.1, 0.5, 0.9)", seed=0))
+        assert window.text("#curve-title").startswith("quantile 0.5 of the output over ")
+        window = show(Network([2, 5, 2], cost="quantile(0.1, 0.9)", seed=0))
+        assert window.text("#curve-title").startswith("outputs over ")
 
     def test_many_inputs_are_found_by_their_names(self, show):
         net = Network([300, 4, 3], task="classification", seed=0)

@@ -177,7 +177,7 @@ def describe(net: Network, picture: Picture | None) -> dict[str, Any]:
         "parts": [describe_part(part, net.dtype) for part in parts if part.kind != "dropout"],
         "labels": _name_outputs(net),
         "adds_to_one": net.sigmas[-1].total == 1.0,
-        "has_quantiles": bool(_levels(net)),
+        "levels": _levels(net),
     }
     if picture is None:
         features = _texts(net.notes.get("features"), net.sizes[0])
@@ -315,18 +315,19 @@ def _name_outputs(net: Network) -> list[str]:
     n_targets, cost = net.view.model.n_targets, net.view.model.cost
     target = net.notes.get("target")
     targets = [target] if isinstance(target, str) and n_targets == 1 else _number("output", n_targets)
-    kinds = [""] * cost.outputs_per_target
+    if cost.outputs_per_target == 1:
+        return targets
     if cost.name == "gaussian":
-        kinds = [", mean", ", standard deviation"]
-    elif levels := _levels(net):
-        kinds = [f", quantile {level:g}" for level in levels]
-    elif len(kinds) > 1:
-        kinds = [f", number {k}" for k in range(len(kinds))]
-    return [target + kind for kind in kinds for target in targets]
+        kinds = ["mean", "standard deviation"]
+    else:
+        kinds = [f"quantile {level:g}" for level in _levels(net)] or _number("number", cost.outputs_per_target)
+    if targets == ["output"]:
+        targets = ["the output"]
+    return [f"{kind} of {target}" for kind in kinds for target in targets]
 
 
 def _levels(net: Network) -> tuple[float, ...]:
-    """Levels of the quantiles that the outputs are, if they are."""
+    """Return the levels of the quantiles that the outputs are; none if they are something else."""
     cost = net.view.model.cost
     levels = getattr(cost.value, "levels", ())
     return levels if len(levels) == cost.outputs_per_target else ()
