@@ -7,6 +7,7 @@ import re
 import warnings
 from html import unescape
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from xpnet.core.scaling import compute_scaling
 from xpnet.show import make_page, write_page
 from xpnet.show.page import choose_picture, describe, guess_white
 
+ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.few("strict", "strict-device1", "jax", "cupy", "torch")
 
 
@@ -364,6 +366,45 @@ def show(browser, tmp_path):
     for context in contexts:
         context.close()
     assert complaints == []
+
+
+# Asked in a frame: whether it has a width, and nothing to scroll
+FITS = "(width) => innerWidth === width && document.scrollingElement.scrollHeight === innerHeight"
+
+
+@pytest.fixture
+def frame(browser, tmp_path):
+    """A function that opens a page with the compact page of a network in a frame, and returns both."""
+    contexts = []
+
+    def open_frame(net, width, **settings):
+        write_page(net, tmp_path / "net.html")
+        script = (ROOT / "docs" / "frames.js").read_text()
+        style = "body { margin: 0 } iframe { border: 0; width: 100%; height: 200px; display: block }"
+        (tmp_path / "page.html").write_text(
+            f"<!doctype html><meta name=viewport content='width=device-width'><style>{style}</style>"
+            f"<div style='height: 400px'></div><iframe class=live src='net.html#compact'></iframe>"
+            f"<div style='height: 2000px'></div><script>{script}</script>"
+        )
+        contexts.append(browser.new_context(viewport={"width": width, "height": 844}, **settings))
+        page = contexts[-1].new_page()
+        page.goto((tmp_path / "page.html").as_uri())
+        return page, page.frames[1]
+
+    yield open_frame
+    for context in contexts:
+        context.close()
+
+
+def swipe(page, x, y, distance):
+    """Move a finger vertically."""
+    session = page.context.new_cdp_session(page)
+    for k in range(16):
+        kind = "touchMove" if k else "touchStart"
+        points = [{"x": x, "y": y + distance * k / 15}]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    page.wait_for_timeout(100)
 
 
 @pytest.fixture(scope="module")
@@ -807,6 +848,43 @@ class TestInBrowser:
             papers.append(sum(picture.getpixel((1, 1))))
         assert papers[0] > 700
         assert papers[1] < 100
+
+    # In a frame of another page, as in the documentation
+
+    @pytest.mark.parametrize("sizes", PAGES)
+    @pytest.mark.parametrize("width", [1280, 390])
+    def test_the_compact_page_fits_its_frame(self, frame, sizes, width):
+        page, inside = frame(Network(sizes, task="classification", seed=0), width)
+        room = "() => { const e = document.scrollingElement; return [e.scrollWidth, e.scrollHeight, innerHeight] }"
+        for new_width in (width, width - 40):
+            page.set_viewport_size({"width": new_width, "height": 844})
+            inside.wait_for_function(FITS, arg=new_width)
+            scroll_width, scroll_height, height = inside.evaluate(room)
+            assert (scroll_width, scroll_height) == (new_width, height)
+            bottoms = "() => [...document.querySelectorAll('section')].map((e) => e.getBoundingClientRect().bottom)"
+            assert height - 30 < max(inside.evaluate(bottoms)) <= height  # it is no larger than it must be
+        for selector, is_shown in (("#outputs", True), ("footer", False), ("h1", False)):
+            assert inside.locator(selector).is_visible() == is_shown, selector
+        if sizes[0] == 784:
+            for selector in ("#pad", "#input", "#layers canvas"):
+                assert inside.locator(selector).is_visible(), selector
+            assert not inside.locator("#tiles").is_visible()
+
+    def test_in_a_frame_a_finger_draws_on_the_pad_and_scrolls_beside_it(self, frame):
+        page, inside = frame(Network([784, 30, 10], task="classification", seed=0), 390, has_touch=True)
+        inside.wait_for_function(FITS, arg=390)
+        for selector, is_pad in (("#pad", True), ("#outputs", False), ("#layers", False)):
+            page.evaluate("() => scrollTo(0, 500)")
+            inside.evaluate("() => clear()")
+            box = inside.locator(selector).bounding_box()  # in the window
+            x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+            height = page.evaluate("() => document.body.scrollHeight")
+            swipe(page, x, y, -150)
+            assert page.evaluate("() => document.body.scrollHeight") == height  # nothing jumps while one draws
+            moved = page.evaluate("() => scrollY") - 500
+            n = inside.evaluate("() => strokes.length")
+            assert (moved, n) == (0, 1) if is_pad else (moved > 40 and n == 0), (selector, moved, n)
+            assert inside.evaluate("() => scrollY") == 0
 
     def test_nothing_moves_for_those_who_want_that(self, show):
         for wish, seconds in (("reduce", "0s"), ("no-preference", "0.09s")):
