@@ -78,7 +78,11 @@ DEFECTS = {
     ),
     "missing-frame": (
         '<iframe src="missing.html" title="A page"></iframe>',
-        ["missing.html has status 404", "the console says Failed to load resource"],
+        [
+            "missing.html has status 404",
+            "the console says Failed to load resource",
+            "the page in the frame has .* the frame 300 × 150",  # the server's page about the missing one
+        ],
     ),
     "frame-scrolls": (
         '<iframe src="folder/page.html" title="A page" style="height: 40px"></iframe>',

@@ -230,7 +230,11 @@ own = Activation("bump", lambda z, xp: z / (1.0 + z * z), lambda g, z, a, xp: g)
         (Network([3, 2]), {"image": True}, r"image=True must be the height and the width of an image"),
         (Network([3, 2]), {"image": (-3, -1)}, r"image=\(-3, -1\) must be the height and the width of an image"),
         (Network([3, 2]), {"image": (3, 1), "white": 0}, r"white=0 must be a finite number above 0; 1 is usual, and"),
-        (Network([3, 2]), {"white": 255}, r"white=255 is for images, but the inputs are none; leave it out, or give"),
+        (
+            Network([3, 2]),
+            {"white": 255},
+            r"white=255 is for images, but the inputs are not an image; leave it out, or give",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_and_the_file_stays(net, options, message, tmp_path):
@@ -298,7 +302,7 @@ def test_wrong_options_of_the_command_end_with_one_clear_line(capsys, tmp_path):
         (["show", model, "-o", "p.html", "--image", "28"], "'28' must be a height and a width in pixels, as in 28x28"),
         (["show", model, "-o", "p.html", "--image", "28x28"], "image=(28, 28) has 784 pixels, but the network has 3"),
         (["show", model, "-o", "p.html", "--image", "1x3", "--no-image"], "not allowed with argument --image"),
-        (["show", model, "-o", "p.html", "--white", "2"], "white=2.0 is for images, but the inputs are none"),
+        (["show", model, "-o", "p.html", "--white", "2"], "white=2.0 is for images, but the inputs are not an image"),
         (["show", __file__, "-o", "p.html"], "does not hold an xpnet network"),
         (["show", "nothing", "-o", "p.html"], "MODEL nothing cannot be read (No such file or directory); give"),
     ):
@@ -368,8 +372,8 @@ def show(browser, tmp_path):
     assert complaints == []
 
 
-# Asked in a frame: whether it has a width, and nothing to scroll
-FITS = "(width) => innerWidth === width && document.scrollingElement.scrollHeight === innerHeight"
+# Asked in a frame: whether it has a width, and the height of its page
+FITS = "(width) => innerWidth === width && Math.ceil(document.body.getBoundingClientRect().height) === innerHeight"
 
 
 @pytest.fixture

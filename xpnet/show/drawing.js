@@ -246,7 +246,7 @@ byId("examples").hidden = examples.length === 0;
 
 function describeInput() {
   if (example) return "An example from MNIST's test images.";
-  if (strokes.length === 0) return "Nothing is drawn: all pixels are 0.";
+  if (strokes.length === 0) return "Nothing is drawn yet: all pixels are 0.";
   return `Your drawing, ${howPrepared}.`;
 }
 
@@ -265,7 +265,7 @@ function showEffect(x, steps) {
     `The derivative of output ${name} with respect to each pixel, ` +
     (isProduct
       ? "times the pixel: how much the pixel adds, to first order. Black pixels add nothing."
-      : "as net.jacobian() computes it: what a little more light there changes.");
+      : "as net.jacobian() computes it: how much a slightly lighter pixel changes the output.");
 }
 
 // The weights of the first layer, an image for each hidden unit. The frames show the activations.
@@ -302,8 +302,8 @@ byId("more").addEventListener("click", () => {
 byId("weights-low").textContent = format(-range, 2);
 byId("weights-high").textContent = format(range, 2);
 byId("weights-note").textContent =
-  `${layers.length ? "A hidden unit" : "An output"} for each image: light pixels excite it, dark ones inhibit it. ` +
-  "The frame is as light as its activation. " +
+  `One image for each ${layers.length ? "hidden unit" : "output"}: light pixels excite it, dark ones inhibit it. ` +
+  "The brighter the frame, the stronger the activation. " +
   `Weights beyond ±${format(range, 2)}, 0.5\u00a0% of them, have the colours of the ends.`;
 
 function showFrames(steps) {

@@ -16,8 +16,8 @@ function make(tag, properties = {}, ...children) {
   return element;
 }
 
-// In a frame of another page, page.html#compact leaves out what is of the class "extra", and tells the other page the
-// height that it takes, so that nothing has to scroll in the frame
+// For a frame in another page, page.html#compact leaves out some parts, as page.css says, and tells the other page how
+// high it is, so that nothing has to scroll in the frame
 if (location.hash === "#compact") {
   document.documentElement.classList.add("compact");
   const tellHeight = () => parent.postMessage({ height: Math.ceil(document.body.getBoundingClientRect().height) }, "*");

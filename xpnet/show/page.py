@@ -74,12 +74,12 @@ def write_page(
 ) -> None:
     """Write a page for a browser, which shows a network at work: one HTML file that loads nothing and sends nothing.
 
-    If the inputs are an image, one draws it; else there is a slider for each input. The page shows the activations of
-    every layer, the outputs as `Network.forward` computes them, and their derivatives with respect to the inputs, as
+    If the inputs are an image, you draw it; otherwise there is a slider for each input. The page shows the activations
+    of every layer, the outputs as `Network.forward` computes them, and their derivatives with respect to the inputs, as
     `Network.jacobian` does. It computes in float64 with the weights as they are, float32 or float64.
 
     Names of inputs, classes and targets are those in `net.notes`, if it has "features", "labels" and "target" as
-    ``xpnet train`` writes them; else they are numbered.
+    ``xpnet train`` writes them; otherwise they are numbered.
 
     Parameters
     ----------
@@ -90,12 +90,12 @@ def write_page(
     title
         The heading of the page.
     image
-        Height and width of the image that the inputs are. Unless given, 784 inputs are an image of 28 × 28 pixels, and
-        others are none. False: they are no image.
+        Height and width of the image, if the inputs are an image. False: they are not. By default, 784 inputs are an
+        image of 28 × 28 pixels, and others are not an image.
     white
-        The value of a white pixel; black is 0. Unless given, it is 1/scale for a network with `scale`. If inputs are
-        standardized, it is the first of 1, 16 and 255 that fits the means and standard deviations of the pixels. Else
-        it is 1: the network does not know. With a wrong value, many answers are wrong.
+        The value of a white pixel; black is 0. By default, it is 1/scale for a network with `scale`. If inputs are
+        standardized, it is the first of 1, 16 and 255 that fits the means and standard deviations of the pixels.
+        Otherwise it is 1, as the network does not know its range. With a wrong value, many answers are wrong.
 
     Raises
     ------
@@ -218,7 +218,7 @@ def _describe_activation(sigma: Activation) -> dict[str, Any]:
 def choose_picture(
     net: Network, image: tuple[int, int] | bool | None = None, white: float | None = None
 ) -> Picture | None:
-    """Choose how inputs are shown as an image, as `write_page` does; None if they are no image. Synchronizes.
+    """Choose how inputs are shown as an image, as `write_page` does; None if they are not an image. Synchronizes.
 
     Examples
     --------
@@ -230,13 +230,15 @@ def choose_picture(
         image = MNIST if n_in == MNIST[0] * MNIST[1] else False
     if image is False:
         if white is not None:
-            raise ValueError(f"white={white!r} is for images, but the inputs are none; leave it out, or give image")
+            raise ValueError(
+                f"white={white!r} is for images, but the inputs are not an image; leave it out, or give image"
+            )
         return None
     height, width = _parse_size(image)
     if height * width != n_in:
         raise ValueError(
             f"image={image!r} has {height * width:,} pixels, but the network has {n_in:,} inputs; they must match, or "
-            "give image=False if the inputs are no image"
+            "give image=False if the inputs are not an image"
         )
     if white is None:
         white = _find_white(net)
@@ -250,7 +252,7 @@ def _parse_size(image: Any) -> tuple[int, int]:
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"image={image!r} must be the height and the width of an image in pixels, as in (28, 28), or False if the "
-            "inputs are no image"
+            "inputs are not an image"
         ) from error
     return height, width
 
