@@ -58,8 +58,9 @@ html_title = f"xpnet {version}"
 html_favicon = "favicon.svg"
 templates_path = ["templates"]
 pygments_dark_style = "a11y-dark"  # the theme's underlines names of modules, as if they were links
-html_static_path = ["style.css", str(Path(ziamath.__file__).parent / "fonts" / "STIXTwoMath-Regular.ttf")]
+html_static_path = ["style.css", "frames.js", str(Path(ziamath.__file__).parent / "fonts" / "STIXTwoMath-Regular.ttf")]
 html_css_files = ["style.css"]
+html_js_files = ["frames.js"]
 html_math_renderer = "mathml"
 copybutton_prompt_text = r">>> |\.\.\. ?|\$ "  # a copy leaves out the prompts, and the answers
 copybutton_prompt_is_regexp = True
@@ -311,19 +312,19 @@ def write_live_pages(app: Sphinx) -> None:
 
 
 class Live(SphinxDirective):
-    """Shows one of the pages in `LIVE`, the argument, in a frame. Its content is a description of the page."""
+    """Shows one of the pages in `LIVE`, the argument, small in a frame. Its content is a description of the page."""
 
     required_arguments = 1
     has_content = True
 
     def run(self) -> list[nodes.Node]:
-        """Return the frame, and a link to the page by itself."""
+        """Return the frame, and a link to the whole page."""
         if self.arguments[0] not in LIVE:
             raise self.error(f"{self.arguments[0]} is no live page; choose from {', '.join(LIVE)}")
         address = "../" * self.env.docname.count("/") + f"_static/{self.arguments[0]}.html"
         title = escape(" ".join(self.content))
-        frame = f'<iframe class="live" src="{address}" title="{title}" loading="lazy"></iframe>'
-        link = f'<p class="live"><a href="{address}">Open this page by itself</a></p>'
+        frame = f'<iframe class="live" src="{address}#compact" title="{title}" loading="lazy"></iframe>'
+        link = f'<p class="live"><a href="{address}">Open the whole page</a></p>'
         return [nodes.raw("", frame + link, format="html")]
 
 

@@ -79,7 +79,15 @@ DEFECTS = {
     ),
     "missing-frame": (
         '<iframe src="missing.html" title="A page"></iframe>',
-        ["missing.html has status 404", "the console says Failed to load resource"],
+        [
+            "missing.html has status 404",
+            "the console says Failed to load resource",
+            "the page in the frame has .* the frame 300 × 150",  # the server's page about the missing one
+        ],
+    ),
+    "frame-scrolls": (
+        '<iframe src="folder/page.html" title="A page" style="height: 40px"></iframe>',
+        [r'the page in the frame has \d+ × \d+ px, the frame 300 × 40: <iframe src="folder/page.html">'],
     ),
     "missing-font": (
         "<style>@font-face { font-family: f; src: url(f.woff2) } h1 { font-family: f }</style>",

@@ -7,6 +7,7 @@ import re
 import warnings
 from html import unescape
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from xpnet.core.scaling import compute_scaling
 from xpnet.show import make_page, write_page
 from xpnet.show.page import choose_picture, describe, guess_white
 
+ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.few("strict", "strict-device1", "jax", "cupy", "torch")
 
 
@@ -181,12 +183,17 @@ def test_sliders_span_three_standard_deviations():
         (1, {"task": "regression"}, {"target": "price"}, ["price"]),
         (1, {"task": "regression"}, {}, ["output"]),
         (2, {"task": "regression"}, {"target": "price"}, ["output 0", "output 1"]),
-        (2, {"cost": "gaussian"}, {"target": "price"}, ["price, mean", "price, standard deviation"]),
+        (2, {"cost": "gaussian"}, {"target": "price"}, ["mean of price", "standard deviation of price"]),
         (
             4,
             {"cost": "quantile(0.1, 0.9)"},
             {},
-            ["output 0, quantile 0.1", "output 1, quantile 0.1", "output 0, quantile 0.9", "output 1, quantile 0.9"],
+            [
+                "quantile 0.1 of output 0",
+                "quantile 0.1 of output 1",
+                "quantile 0.9 of output 0",
+                "quantile 0.9 of output 1",
+            ],
         ),
     ],
 )
@@ -223,7 +230,11 @@ own = Activation("bump", lambda z, xp: z / (1.0 + z * z), lambda g, z, a, xp: g)
         (Network([3, 2]), {"image": True}, r"image=True must be the height and the width of an image"),
         (Network([3, 2]), {"image": (-3, -1)}, r"image=\(-3, -1\) must be the height and the width of an image"),
         (Network([3, 2]), {"image": (3, 1), "white": 0}, r"white=0 must be a finite number above 0; 1 is usual, and"),
-        (Network([3, 2]), {"white": 255}, r"white=255 is for images, but the inputs are none; leave it out, or give"),
+        (
+            Network([3, 2]),
+            {"white": 255},
+            r"white=255 is for images, but the inputs are not an image; leave it out, or give",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_and_the_file_stays(net, options, message, tmp_path):
@@ -291,7 +302,7 @@ def test_wrong_options_of_the_command_end_with_one_clear_line(capsys, tmp_path):
         (["show", model, "-o", "p.html", "--image", "28"], "'28' must be a height and a width in pixels, as in 28x28"),
         (["show", model, "-o", "p.html", "--image", "28x28"], "image=(28, 28) has 784 pixels, but the network has 3"),
         (["show", model, "-o", "p.html", "--image", "1x3", "--no-image"], "not allowed with argument --image"),
-        (["show", model, "-o", "p.html", "--white", "2"], "white=2.0 is for images, but the inputs are none"),
+        (["show", model, "-o", "p.html", "--white", "2"], "white=2.0 is for images, but the inputs are not an image"),
         (["show", __file__, "-o", "p.html"], "does not hold an xpnet network"),
         (["show", "nothing", "-o", "p.html"], "MODEL nothing cannot be read (No such file or directory); give"),
     ):
@@ -359,6 +370,45 @@ def show(browser, tmp_path):
     for context in contexts:
         context.close()
     assert complaints == []
+
+
+# Asked in a frame: whether it has a width, and the height of its page
+FITS = "(width) => innerWidth === width && Math.ceil(document.body.getBoundingClientRect().height) === innerHeight"
+
+
+@pytest.fixture
+def frame(browser, tmp_path):
+    """A function that opens a page with the compact page of a network in a frame, and returns both."""
+    contexts = []
+
+    def open_frame(net, width, **settings):
+        write_page(net, tmp_path / "net.html")
+        script = (ROOT / "docs" / "frames.js").read_text()
+        style = "body { margin: 0 } iframe { border: 0; width: 100%; height: 200px; display: block }"
+        (tmp_path / "page.html").write_text(
+            f"<!doctype html><meta name=viewport content='width=device-width'><style>{style}</style>"
+            f"<div style='height: 400px'></div><iframe class=live src='net.html#compact'></iframe>"
+            f"<div style='height: 2000px'></div><script>{script}</script>"
+        )
+        contexts.append(browser.new_context(viewport={"width": width, "height": 844}, **settings))
+        page = contexts[-1].new_page()
+        page.goto((tmp_path / "page.html").as_uri())
+        return page, page.frames[1]
+
+    yield open_frame
+    for context in contexts:
+        context.close()
+
+
+def swipe(page, x, y, distance):
+    """Move a finger vertically."""
+    session = page.context.new_cdp_session(page)
+    for k in range(16):
+        kind = "touchMove" if k else "touchStart"
+        points = [{"x": x, "y": y + distance * k / 15}]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    page.wait_for_timeout(100)
 
 
 @pytest.fixture(scope="module")
@@ -468,6 +518,57 @@ class TestInBrowser:
                 at_edge = min(rows.min(), columns.min()) == 0 or max(rows.max(), columns.max()) == 27
                 assert (np.abs(centre - 14) <= 0.5 + 1e-9).all() or at_edge
 
+    @pytest.mark.needs("sklearn")
+    def test_drawings_of_scikit_learns_digits_are_classified_right(self, show):
+        from sklearn.datasets import load_digits
+
+        x, y = load_digits(return_X_y=True)
+        digits = np.array([int(digit) for digit in STROKES])
+        nets = []
+        for seed in range(3):
+            for standardize, white in ((True, 16), (False, 1)):
+                net = Network(
+                    [64, 30, 10], activation="relu", task="classification", standardize=standardize, seed=seed
+                )
+                net.train((x / 16 * white, y), epochs=20, batch_size=32, lr=0.1, progress=False)
+                nets.append((net, white))
+        window = show(nets[0][0], {"image": (8, 8)})
+        for size, left, top in ((1.0, 0.0, 0.0), (0.5, 0.4, 0.1)):
+            places = [
+                [[(left + size * x, top + size * y) for x, y in stroke] for stroke in strokes]
+                for strokes in STROKES.values()
+            ]
+            drawn = window.page.evaluate(
+                "(drawings) => drawings.map((strokes) => Array.from(prepare(strokes)))", places
+            )
+            images = np.array(drawn) / 16
+            assert 0.27 < images.mean() < 0.33  # as of the digits
+            for net, white in nets:
+                right = int((net.predict(white * images) == digits).sum())
+                assert right >= 8, (size, net.seed, white, right)
+        draw(window.page, "2")
+        window.wait()
+        assert window.text("#verdict strong") == "2"
+        assert window.text("#input-note") == "Your drawing, scaled and slanted as scikit-learn's digits are."
+
+    def test_drawings_fill_images_of_other_sizes(self, show):
+        for size in ((16, 16), (20, 12), (3, 5), (1, 7)):
+            window = show(Network([size[0] * size[1], 4], seed=0), {"image": size})
+            for points in ([[(0.3, 0.2), (0.6, 0.7)]], [[(0.1, 0.6), (0.5, 0.5), (0.3, 0.7)]]):
+                pixels = window.page.evaluate("(strokes) => Array.from(prepare(strokes))", points)
+                image = np.array(pixels).reshape(size)
+                assert 0.25 < image.max() <= 1
+                is_drawn = image > 0.05
+                assert is_drawn.any(axis=1).all() or is_drawn.any(axis=0).all()
+
+    def test_dots_and_dashes_are_drawn(self, show):
+        for n, size in ((784, (28, 28)), (64, (8, 8)), (15, (5, 3))):
+            window = show(Network([n, 4], seed=0), {"image": size})
+            for points in ([[(0.3, 0.2)]], [[(0.3, 0.2), (0.6, 0.2)]], [[(0.3, 0.2), (0.6, 0.21)]]):
+                pixels = np.array(window.page.evaluate("(strokes) => Array.from(prepare(strokes))", points))
+                assert np.isfinite(pixels).all()
+                assert 0.25 < pixels.max() <= 1
+
     def test_what_is_seen_is_what_the_network_gets(self, show, trained, digits):
         window = show(trained)
         window.page.click("#examples button:nth-child(7)")
@@ -558,6 +659,7 @@ class TestInBrowser:
         assert x.shape == (15,)
         assert 8 < x.max() <= 16
         assert window.text("#verdict strong") == str(net.predict(x))
+        assert window.text("#input-note") == "Your drawing, scaled to fill the image."
 
     # Sliders
 
@@ -611,8 +713,8 @@ class TestInBrowser:
     @pytest.mark.parametrize(
         ("n_out", "described", "subject"),
         [
-            (2, "mean and standard deviation", "price, mean"),
-            (4, "2 means and 2 standard deviations", "output 0, mean"),
+            (2, "mean and standard deviation", "mean of price"),
+            (4, "2 means and 2 standard deviations", "mean of output 0"),
         ],
     )
     def test_a_mean_and_its_standard_deviation_begin_with_the_mean(self, show, n_out, described, subject):
@@ -621,12 +723,52 @@ class TestInBrowser:
         window = show(net)
         assert window.text("#summary").startswith(f"3 inputs → 5 tanh → {described} · ")
         assert window.text("#curve-title").startswith(f"{subject} over ")
-        assert window.page.locator("#curve path").count() == 1
+        assert window.page.locator("#curve path.curve").count() == 1
+        assert window.page.locator("#curve path.band").count() == 1
         window.page.select_option("#target", "all")
         window.wait()
         assert window.page.locator("#curve path").count() == n_out
+        window.page.select_option("#target", str(n_out // 2))
+        window.wait()
+        assert window.text("#curve-title").startswith("standard deviation of ")
+        assert window.page.locator("#curve path").count() == 1  # without a band
         several = show(Network([3, 5, 2], task="regression", seed=0))  # others begin with all outputs
         assert several.page.locator("#curve path").count() == 2
+
+    @pytest.mark.parametrize(
+        ("cost", "n_out", "label", "text", "find_edges"),
+        [
+            ("gaussian", 2, 0, "± 2 standard deviations", lambda y: [y[:, 0] - 2 * y[:, 1], y[:, 0] + 2 * y[:, 1]]),
+            ("gaussian", 4, 1, "± 2 standard deviations", lambda y: [y[:, 1] - 2 * y[:, 3], y[:, 1] + 2 * y[:, 3]]),
+            ("quantile(0.1, 0.5, 0.9)", 3, 1, "from quantile 0.1 to quantile 0.9", lambda y: [y[:, 0], y[:, 2]]),
+            ("quantile(0.1, 0.4, 0.9)", 6, 3, "from quantile 0.1 to quantile 0.9", lambda y: [y[:, 1], y[:, 5]]),
+        ],
+    )
+    def test_a_band_is_around_the_curve(self, show, cost, n_out, label, text, find_edges):
+        net = Network([1, 8, n_out], activation="tanh", cost=cost, dtype="float64", seed=0)
+        window = show(net)
+        window.page.select_option("#target", str(label))
+        window.wait()
+        y = net.forward(np.linspace(-3, 3, 121)[:, None])
+        lower, upper = find_edges(y)
+        band, curve = (
+            np.array([[float(number) for number in pair.split()] for pair in re.split("[MLZ]", path) if pair])
+            for path in (window.page.locator(f"#curve path.{name}").get_attribute("d") for name in ("band", "curve"))
+        )
+        drawn = np.concatenate([curve[:, 1], band[:121, 1], band[:120:-1, 1]])
+        expected = np.concatenate([y[:, label], lower, upper])
+        slope, start = np.polyfit(expected, drawn, 1)
+        assert slope < 0  # pixels count downwards
+        np.testing.assert_allclose(drawn, slope * expected + start, atol=0.1)
+        np.testing.assert_array_equal(band[:121, 0], curve[:, 0])
+        assert window.texts("#curve .key span")[-1].strip() == text
+        assert window.page.get_attribute("#curve svg", "aria-label").endswith(f"; with a band, {text}")
+
+    def test_quantiles_begin_with_the_middle_one_if_there_is_one(self, show):
+        window = show(Network([2, 5, 3], cost="quantile(0.1, 0.5, 0.9)", seed=0))
+        assert window.text("#curve-title").startswith("quantile 0.5 of the output over ")
+        window = show(Network([2, 5, 2], cost="quantile(0.1, 0.9)", seed=0))
+        assert window.text("#curve-title").startswith("outputs over ")
 
     def test_many_inputs_are_found_by_their_names(self, show):
         net = Network([300, 4, 3], task="classification", seed=0)
@@ -710,6 +852,43 @@ class TestInBrowser:
             papers.append(sum(picture.getpixel((1, 1))))
         assert papers[0] > 700
         assert papers[1] < 100
+
+    # In a frame of another page, as in the documentation
+
+    @pytest.mark.parametrize("sizes", PAGES)
+    @pytest.mark.parametrize("width", [1280, 390])
+    def test_the_compact_page_fits_its_frame(self, frame, sizes, width):
+        page, inside = frame(Network(sizes, task="classification", seed=0), width)
+        room = "() => { const e = document.scrollingElement; return [e.scrollWidth, e.scrollHeight, innerHeight] }"
+        for new_width in (width, width - 40):
+            page.set_viewport_size({"width": new_width, "height": 844})
+            inside.wait_for_function(FITS, arg=new_width)
+            scroll_width, scroll_height, height = inside.evaluate(room)
+            assert (scroll_width, scroll_height) == (new_width, height)
+            bottoms = "() => [...document.querySelectorAll('section')].map((e) => e.getBoundingClientRect().bottom)"
+            assert height - 30 < max(inside.evaluate(bottoms)) <= height  # it is no larger than it must be
+        for selector, is_shown in (("#outputs", True), ("footer", False), ("h1", False)):
+            assert inside.locator(selector).is_visible() == is_shown, selector
+        if sizes[0] == 784:
+            for selector in ("#pad", "#input", "#layers canvas"):
+                assert inside.locator(selector).is_visible(), selector
+            assert not inside.locator("#tiles").is_visible()
+
+    def test_in_a_frame_a_finger_draws_on_the_pad_and_scrolls_beside_it(self, frame):
+        page, inside = frame(Network([784, 30, 10], task="classification", seed=0), 390, has_touch=True)
+        inside.wait_for_function(FITS, arg=390)
+        for selector, is_pad in (("#pad", True), ("#outputs", False), ("#layers", False)):
+            page.evaluate("() => scrollTo(0, 500)")
+            inside.evaluate("() => clear()")
+            box = inside.locator(selector).bounding_box()  # in the window
+            x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+            height = page.evaluate("() => document.body.scrollHeight")
+            swipe(page, x, y, -150)
+            assert page.evaluate("() => document.body.scrollHeight") == height  # nothing jumps while one draws
+            moved = page.evaluate("() => scrollY") - 500
+            n = inside.evaluate("() => strokes.length")
+            assert (moved, n) == (0, 1) if is_pad else (moved > 40 and n == 0), (selector, moved, n)
+            assert inside.evaluate("() => scrollY") == 0
 
     def test_nothing_moves_for_those_who_want_that(self, show):
         for wish, seconds in (("reduce", "0s"), ("no-preference", "0.09s")):

@@ -270,6 +270,21 @@ window.site = (() => {
     }
   }
 
+  // A frame holds all of its page: one that scrolls by itself catches the swipes that are meant for the page around it
+  async function checkFrames() {
+    for (const frame of document.querySelectorAll("iframe")) {
+      const root = frame.contentDocument?.scrollingElement;
+      if (!root || !isShown(frame)) continue;
+      const scrolls = () => root.scrollHeight > root.clientHeight || root.scrollWidth > root.clientWidth;
+      // Its height may follow that of its page, some frames later
+      for (let k = 0; k < 60 && scrolls(); k++) await new Promise(requestAnimationFrame);
+      check(!scrolls(), () => {
+        const sizes = [root.scrollWidth, root.scrollHeight, root.clientWidth, root.clientHeight];
+        return `the page in the frame has ${sizes[0]} × ${sizes[1]} px, the frame ${sizes[2]} × ${sizes[3]}: ${describe(frame)}`;
+      });
+    }
+  }
+
   function checkBoxes() {
     for (const element of document.querySelectorAll("math, main img, article img")) {
       if (element.closest("details:not([open])") || !isShown(element)) continue;
@@ -278,9 +293,10 @@ window.site = (() => {
     }
   }
 
-  function look() {
+  async function look() {
     checkWidth();
     checkCode();
+    await checkFrames();
     checkBoxes();
     checkContrast();
     checkPicturesOnBackdrop();

@@ -257,11 +257,16 @@ def _add_show(commands: Any) -> None:
     )
     image = show.add_mutually_exclusive_group()
     image.add_argument(
-        "--image", type=_image, metavar="SIZE", help="inputs are an image of this height and width (784: 28x28)"
+        "--image",
+        type=_image,
+        metavar="SIZE",
+        help="height and width if the inputs are an image, as in 8x8; by default, 784 inputs are one of 28x28 pixels",
     )
-    image.add_argument("--no-image", dest="image", action="store_false", default=None, help="inputs are no image")
+    image.add_argument(
+        "--no-image", dest="image", action="store_false", default=None, help="the inputs are not an image"
+    )
     show.add_argument("--white", type=float, metavar="NUMBER", help="value of a white pixel (guessed from the network)")
-    show.add_argument("--title", metavar="TEXT", help="heading of the page (name of MODEL)")
+    show.add_argument("--title", metavar="TEXT", help="heading of the page (the name of MODEL)")
 
 
 def _add_backends(commands: Any) -> None:

@@ -1,7 +1,6 @@
 // A page for a network whose inputs are an image: the drawing area, and pictures of derivatives and weights.
 
 const { height, width, white } = network.image;
-const isMnist = height === 28 && width === 28;
 
 // From strokes to pixels. A stroke is a list of points [x, y], from 0 to 1 across the drawing area.
 
@@ -9,7 +8,11 @@ const isMnist = height === 28 && width === 28;
 const PEN = 1.45; // half the width of a stroke, in pixels of an image of 28 × 28
 const SOFT = 0.65; // pixels over which the edge of a stroke fades to either side
 const BOX = 20; // MNIST's digits fit in a box of this size
-const LARGEST_SCALE = 3 * 28; // of small drawings: a dot stays a dot
+const LARGEST_SCALE = 3; // of small drawings: a dot stays a dot
+
+// With these two, as much of the image is white as of scikit-learn's digits, 30 %
+const THICK = 0.65 / 8; // half the width of a stroke, as a share of the height or width of other images
+const AREA_SOFT = 0.5; // so that a pixel is about as grey as the stroke covers of it
 
 // The distance of a point from a line between two points
 function distance(x, y, [x0, y0], [x1, y1]) {
@@ -39,18 +42,25 @@ function render(strokes, rows, columns, pen, soft) {
   return pixels;
 }
 
+// The ends of what is drawn: left, right, top, bottom
+function findEnds(strokes) {
+  const [xs, ys] = [strokes.flat().map(([x]) => x), strokes.flat().map(([, y]) => y)];
+  return [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
+}
+
+// Move and scale strokes to fill a box, with a margin for the pen, and without a change of their proportions
+function fillBox(strokes, rows, columns, margin) {
+  const [left, right, top, bottom] = findEnds(strokes);
+  const scales = [(columns - 2 * margin) / (right - left), (rows - 2 * margin) / (bottom - top), LARGEST_SCALE];
+  const scale = Math.min(...scales);
+  const place = ([x, y]) => [columns / 2 + scale * (x - (left + right) / 2), rows / 2 + scale * (y - (top + bottom) / 2)];
+  return strokes.map((stroke) => stroke.map(place));
+}
+
 // Draw strokes as MNIST prepared its digits: as large as fits in a box of 20 × 20 pixels, with their centre of mass at
 // the middle of the image. The pen has the same width whatever the size of the drawing.
 function renderAsMnist(strokes) {
-  const points = strokes.flat();
-  const [left, right] = [Math.min(...points.map(([x]) => x)), Math.max(...points.map(([x]) => x))];
-  const [top, bottom] = [Math.min(...points.map(([, y]) => y)), Math.max(...points.map(([, y]) => y))];
-  const size = Math.max(right - left, bottom - top);
-  const scale = Math.min((BOX - 2 * (PEN + SOFT)) / Math.max(size, 1e-9), LARGEST_SCALE);
-  const inBox = strokes.map((stroke) =>
-    stroke.map(([x, y]) => [BOX / 2 + scale * (x - (left + right) / 2), BOX / 2 + scale * (y - (top + bottom) / 2)]),
-  );
-  const box = render(inBox, BOX, BOX, PEN, SOFT);
+  const box = render(fillBox(strokes, BOX, BOX, PEN + SOFT), BOX, BOX, PEN, SOFT);
   let [mass, row, column] = [0, 0, 0];
   box.forEach((ink, k) => {
     mass += ink;
@@ -65,13 +75,42 @@ function renderAsMnist(strokes) {
   return pixels;
 }
 
+// Slant strokes so that their leftmost points at the top and at the bottom are in one column, as in scikit-learn's
+// digits, which NIST's programs prepared
+function straighten(strokes) {
+  const [, , top, bottom] = findEnds(strokes);
+  const nearEdge = 0.06 * (bottom - top);
+  const leftmost = (isNear) => Math.min(...strokes.flat().flatMap(([x, y]) => (isNear(y) ? [x] : [])));
+  const lean = leftmost((y) => y >= bottom - nearEdge) - leftmost((y) => y <= top + nearEdge);
+  const slope = Math.min(Math.max(lean / (bottom - top) || 0, -1), 1); // a dash has no height, and stays as it is
+  return strokes.map((stroke) => stroke.map(([x, y]) => [x - slope * (y - top), y]));
+}
+
+// Draw strokes as scikit-learn's digits are: upright, and as high as the image, or as wide as 6 of its 8 pixels
+function renderAsSmallDigit(strokes) {
+  const inBox = fillBox(straighten(strokes), 8, 6, 8 * THICK);
+  const centred = inBox.map((stroke) => stroke.map(([x, y]) => [x + 1, y]));
+  return render(centred, 8, 8, 8 * THICK, AREA_SOFT);
+}
+
+// Draw strokes so that they fill the image
+function renderLarge(strokes) {
+  const size = Math.min(height, width);
+  const pen = Math.min(Math.max(THICK * size, 0.5), size / 4); // of tiny images, no less than half a pixel
+  return render(fillBox(strokes, height, width, pen), height, width, pen, AREA_SOFT);
+}
+
+// How drawings are prepared: as the usual images of this size were, if there are such
+const [renderStrokes, howPrepared] = {
+  "28 × 28": [renderAsMnist, "scaled and centred as MNIST's digits are"],
+  "8 × 8": [renderAsSmallDigit, "scaled and slanted as scikit-learn's digits are"],
+}[`${height} × ${width}`] ?? [renderLarge, "scaled to fill the image"];
+
 // Turn strokes into the inputs of the network
 function prepare(strokes) {
   if (strokes.length === 0) return new Float64Array(height * width);
-  if (isMnist) return renderAsMnist(strokes).map((ink) => white * ink);
-  const size = Math.min(height, width) / 28;
-  const scaled = strokes.map((stroke) => stroke.map(([x, y]) => [x * width, y * height]));
-  return render(scaled, height, width, Math.max(PEN * size, 0.5), Math.max(SOFT * size, 0.5)).map((ink) => white * ink);
+  const inPixels = strokes.map((stroke) => stroke.map(([x, y]) => [x * width, y * height]));
+  return renderStrokes(inPixels).map((ink) => white * ink);
 }
 
 // The drawing area
@@ -207,9 +246,8 @@ byId("examples").hidden = examples.length === 0;
 
 function describeInput() {
   if (example) return "An example from MNIST's test images.";
-  if (strokes.length === 0) return "Nothing is drawn: all pixels are 0.";
-  if (!isMnist) return "Your drawing, in the network's resolution.";
-  return "Your drawing, scaled and centred as MNIST's digits are.";
+  if (strokes.length === 0) return "Nothing is drawn yet: all pixels are 0.";
+  return `Your drawing, ${howPrepared}.`;
 }
 
 function showEffect(x, steps) {
@@ -227,7 +265,7 @@ function showEffect(x, steps) {
     `The derivative of output ${name} with respect to each pixel, ` +
     (isProduct
       ? "times the pixel: how much the pixel adds, to first order. Black pixels add nothing."
-      : "as net.jacobian() computes it: what a little more light there changes.");
+      : "as net.jacobian() computes it: how much a slightly lighter pixel changes the output.");
 }
 
 // The weights of the first layer, an image for each hidden unit. The frames show the activations.
@@ -264,8 +302,8 @@ byId("more").addEventListener("click", () => {
 byId("weights-low").textContent = format(-range, 2);
 byId("weights-high").textContent = format(range, 2);
 byId("weights-note").textContent =
-  `${layers.length ? "A hidden unit" : "An output"} for each image: light pixels excite it, dark ones inhibit it. ` +
-  "The frame is as light as its activation. " +
+  `One image for each ${layers.length ? "hidden unit" : "output"}: light pixels excite it, dark ones inhibit it. ` +
+  "The brighter the frame, the stronger the activation. " +
   `Weights beyond ±${format(range, 2)}, 0.5\u00a0% of them, have the colours of the ends.`;
 
 function showFrames(steps) {

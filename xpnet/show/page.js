@@ -16,6 +16,14 @@ function make(tag, properties = {}, ...children) {
   return element;
 }
 
+// For a frame in another page, page.html#compact leaves out some parts, as page.css says, and tells the other page how
+// high it is, so that nothing has to scroll in the frame
+if (location.hash === "#compact") {
+  document.documentElement.classList.add("compact");
+  const tellHeight = () => parent.postMessage({ height: Math.ceil(document.body.getBoundingClientRect().height) }, "*");
+  new ResizeObserver(tellHeight).observe(document.body);
+}
+
 // Numbers
 
 function format(number, digits = 3) {
@@ -276,8 +284,8 @@ byId("exactness").textContent =
 byId("outputs-note").textContent = {
   classification: network.adds_to_one ? "" : "The largest output is the answer. The outputs need not add up to 1.",
   binary: "",
-  multilabel: "Each label by itself.",
-  regression: network.has_quantiles ? "The outputs of net.forward(); net.predict() sorts quantiles." : "",
+  multilabel: "Labels are independent.",
+  regression: network.levels.length ? "The outputs of net.forward(); net.predict() sorts quantiles." : "",
 }[network.task];
 if (network.labels.length > MOST_ROWS) {
   byId("outputs-note").append(` The first ${MOST_ROWS} of ${thousands(network.labels.length)} are listed.`);

@@ -74,12 +74,12 @@ def write_page(
 ) -> None:
     """Write a page for a browser, which shows a network at work: one HTML file that loads nothing and sends nothing.
 
-    If the inputs are an image, one draws it; else there is a slider for each input. The page shows the activations of
-    every layer, the outputs as `Network.forward` computes them, and their derivatives with respect to the inputs, as
+    If the inputs are an image, you draw it; otherwise there is a slider for each input. The page shows the activations
+    of every layer, the outputs as `Network.forward` computes them, and their derivatives with respect to the inputs, as
     `Network.jacobian` does. It computes in float64 with the weights as they are, float32 or float64.
 
     Names of inputs, classes and targets are those in `net.notes`, if it has "features", "labels" and "target" as
-    ``xpnet train`` writes them; else they are numbered.
+    ``xpnet train`` writes them; otherwise they are numbered.
 
     Parameters
     ----------
@@ -90,12 +90,12 @@ def write_page(
     title
         The heading of the page.
     image
-        Height and width of the image that the inputs are. Unless given, 784 inputs are an image of 28 × 28 pixels, and
-        others are none. False: they are no image.
+        Height and width of the image, if the inputs are an image. False: they are not. By default, 784 inputs are an
+        image of 28 × 28 pixels, and others are not an image.
     white
-        The value of a white pixel; black is 0. Unless given, it is 1/scale for a network with `scale`. If inputs are
-        standardized, it is the first of 1, 16 and 255 that fits the means and standard deviations of the pixels. Else
-        it is 1: the network does not know. With a wrong value, many answers are wrong.
+        The value of a white pixel; black is 0. By default, it is 1/scale for a network with `scale`. If inputs are
+        standardized, it is the first of 1, 16 and 255 that fits the means and standard deviations of the pixels.
+        Otherwise it is 1, as the network does not know its range. With a wrong value, many answers are wrong.
 
     Raises
     ------
@@ -177,7 +177,7 @@ def describe(net: Network, picture: Picture | None) -> dict[str, Any]:
         "parts": [describe_part(part, net.dtype) for part in parts if part.kind != "dropout"],
         "labels": _name_outputs(net),
         "adds_to_one": net.sigmas[-1].total == 1.0,
-        "has_quantiles": bool(_levels(net)),
+        "levels": _levels(net),
     }
     if picture is None:
         features = _texts(net.notes.get("features"), net.sizes[0])
@@ -218,7 +218,7 @@ def _describe_activation(sigma: Activation) -> dict[str, Any]:
 def choose_picture(
     net: Network, image: tuple[int, int] | bool | None = None, white: float | None = None
 ) -> Picture | None:
-    """Choose how inputs are shown as an image, as `write_page` does; None if they are no image. Synchronizes.
+    """Choose how inputs are shown as an image, as `write_page` does; None if they are not an image. Synchronizes.
 
     Examples
     --------
@@ -230,13 +230,15 @@ def choose_picture(
         image = MNIST if n_in == MNIST[0] * MNIST[1] else False
     if image is False:
         if white is not None:
-            raise ValueError(f"white={white!r} is for images, but the inputs are none; leave it out, or give image")
+            raise ValueError(
+                f"white={white!r} is for images, but the inputs are not an image; leave it out, or give image"
+            )
         return None
     height, width = _parse_size(image)
     if height * width != n_in:
         raise ValueError(
             f"image={image!r} has {height * width:,} pixels, but the network has {n_in:,} inputs; they must match, or "
-            "give image=False if the inputs are no image"
+            "give image=False if the inputs are not an image"
         )
     if white is None:
         white = _find_white(net)
@@ -250,7 +252,7 @@ def _parse_size(image: Any) -> tuple[int, int]:
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"image={image!r} must be the height and the width of an image in pixels, as in (28, 28), or False if the "
-            "inputs are no image"
+            "inputs are not an image"
         ) from error
     return height, width
 
@@ -315,18 +317,19 @@ def _name_outputs(net: Network) -> list[str]:
     n_targets, cost = net.view.model.n_targets, net.view.model.cost
     target = net.notes.get("target")
     targets = [target] if isinstance(target, str) and n_targets == 1 else _number("output", n_targets)
-    kinds = [""] * cost.outputs_per_target
+    if cost.outputs_per_target == 1:
+        return targets
     if cost.name == "gaussian":
-        kinds = [", mean", ", standard deviation"]
-    elif levels := _levels(net):
-        kinds = [f", quantile {level:g}" for level in levels]
-    elif len(kinds) > 1:
-        kinds = [f", number {k}" for k in range(len(kinds))]
-    return [target + kind for kind in kinds for target in targets]
+        kinds = ["mean", "standard deviation"]
+    else:
+        kinds = [f"quantile {level:g}" for level in _levels(net)] or _number("number", cost.outputs_per_target)
+    if targets == ["output"]:
+        targets = ["the output"]
+    return [f"{kind} of {target}" for kind in kinds for target in targets]
 
 
 def _levels(net: Network) -> tuple[float, ...]:
-    """Levels of the quantiles that the outputs are, if they are."""
+    """Return the levels of the quantiles that the outputs are; none if they are something else."""
     cost = net.view.model.cost
     levels = getattr(cost.value, "levels", ())
     return levels if len(levels) == cost.outputs_per_target else ()

@@ -100,10 +100,11 @@ function showTick(tick, step) {
   return Math.abs(tick) >= 1e6 || places > 5 ? format(tick, 3) : tick.toFixed(places).replace("-", "−");
 }
 
-// Draw curves: `lines` are lists of numbers, one for each of the numbers `at`; `now` is where the input is
-function drawChart(place, at, lines, labels, now, description) {
+// Draw curves: `lines` are lists of numbers, one for each of the numbers `at`; `now` is where the input is. A band, if
+// there is one, has a text and two lines, its edges.
+function drawChart(place, at, lines, labels, now, description, band = null) {
   const [wide, tall, left, right, top, bottom] = [Math.max(place.clientWidth, 260), 190, 52, 12, 10, 26];
-  const numbers = lines.flat().filter(Number.isFinite);
+  const numbers = [...lines, ...(band?.edges ?? [])].flat().filter(Number.isFinite);
   let [low, high] = numbers.length ? [Math.min(...numbers), Math.max(...numbers)] : [0, 1];
   const margin = (high - low) * 0.06 || Math.abs(high) * 0.1 || 1;
   [low, high] = [low - margin, high + margin];
@@ -126,21 +127,50 @@ function drawChart(place, at, lines, labels, now, description) {
   if (now >= at[0] && now <= at.at(-1)) {
     chart.append(draw("line", { class: "now", x1: across(now), x2: across(now), y1: top, y2: tall - bottom }));
   }
-  lines.forEach((line, k) => {
+  const trace = (line) => {
     const points = line.map((value, p) => [at[p], value]).filter(([, value]) => Number.isFinite(value));
-    const path = points.map(([a, value]) => `${across(a).toFixed(1)} ${up(value).toFixed(1)}`);
-    chart.append(draw("path", { class: `curve color${k}`, d: `M${path.join("L")}`, "stroke-dasharray": DASHES[k] }));
+    return points.map(([a, value]) => `${across(a).toFixed(1)} ${up(value).toFixed(1)}`);
+  };
+  if (band) {
+    const [lower, upper] = band.edges.map(trace);
+    chart.append(draw("path", { class: "band", d: `M${[...lower, ...upper.reverse()].join("L")}Z` }));
+  }
+  lines.forEach((line, k) => {
+    const d = `M${trace(line).join("L")}`;
+    chart.append(draw("path", { class: `curve color${k}`, d, "stroke-dasharray": DASHES[k] }));
   });
   place.replaceChildren(chart);
-  if (labels.length > 1) place.append(makeKey(labels));
+  if (labels.length > 1 || band) place.append(makeKey(labels, band?.text));
 }
 
-function makeKey(labels) {
+function makeKey(labels, bandText) {
   const entries = labels.map((label, k) => {
     const line = draw("line", { class: `curve color${k}`, x1: 1, x2: 29, y1: 6, y2: 6, "stroke-dasharray": DASHES[k] });
     return make("span", {}, draw("svg", { width: 30, height: 12, "aria-hidden": "true" }, line), ` ${label}`);
   });
+  if (bandText) {
+    const box = draw("rect", { class: "band", x: 1, width: 28, height: 12 });
+    entries.push(make("span", {}, draw("svg", { width: 30, height: 12, "aria-hidden": "true" }, box), ` ${bandText}`));
+  }
   return make("div", { className: "key" }, ...entries);
+}
+
+// The band around the curve of an output: two standard deviations to both sides of a mean, or the outermost quantiles
+// around the middle one. `edgesOf` computes its lower and upper end from the values of all outputs.
+function findBand(label) {
+  const { levels, labels } = network;
+  const hasMeans = network.parts.some(isMeanStd);
+  const targets = labels.length / (hasMeans ? 2 : levels.length || 1);
+  if (hasMeans && label < targets) {
+    const edgesOf = (values) => [-2, 2].map((factor) => values[label] + factor * values[label + targets]);
+    return { text: "± 2 standard deviations", edgesOf };
+  }
+  const [last, level, column] = [levels.length - 1, Math.floor(label / targets), label % targets];
+  if (last > 0 && level === last / 2) {
+    const edgesOf = (values) => [values[column], values[last * targets + column]];
+    return { text: `from quantile ${levels[0]} to quantile ${levels[last]}`, edgesOf };
+  }
+  return null;
 }
 
 const over = byId("over");
@@ -149,8 +179,9 @@ if (network.labels.length > 1 && network.labels.length <= MOST_CURVES) {
   target.prepend(new Option("all outputs", "all"));
 }
 target.selectedIndex = 0;
-// A standard deviation, on the axis of the mean, would flatten its curve
-if (network.parts.some(isMeanStd)) target.value = "0";
+// Begin with a mean or a middle quantile, and its band
+const banded = network.labels.findIndex((_, label) => findBand(label));
+if (banded >= 0) target.value = String(banded);
 
 const drawnLabels = (outputs) => (target.value === "all" ? network.labels.map((_, k) => k) : [chosenLabel(outputs)]);
 
@@ -162,11 +193,14 @@ function showCurves(outputs) {
   const count = Math.min(121, Math.max(25, Math.floor(WORK / (network.parameters * (1 + labels.length)))));
   const at = Array.from({ length: count }, (_, k) => low + ((high - low) * k) / (count - 1));
   const [values, slopes] = [labels.map(() => []), labels.map(() => [])];
+  const band = labels.length === 1 ? findBand(labels[0]) : null;
+  const edges = [[], []];
   for (const place of at) {
     const inputs = x.slice();
     inputs[i] = place;
     const steps = forward(network.parts, inputs);
     const shown = valuesOf(steps.at(-1));
+    band?.edgesOf(shown).forEach((end, k) => edges[k].push(end));
     labels.forEach((label, k) => {
       values[k].push(shown[label]);
       slopes[k].push(derivativesOf(steps, label)[i]);
@@ -178,7 +212,9 @@ function showCurves(outputs) {
   byId("curve-title").replaceChildren(`${prefix}${subject} `, make("span", {}, `over ${names[i]}`));
   byId("slope-title").replaceChildren("derivative ", make("span", {}, `with respect to ${names[i]}`));
   const between = (numbers) => `from ${format(numbers[0])} to ${format(numbers.at(-1))}`;
-  drawChart(byId("curve"), at, values, texts, x[i], `Curve of ${subject} over ${names[i]}: ${between(values[0])}`);
+  const bandText = band ? `; with a band, ${band.text}` : "";
+  const curveText = `Curve of ${subject} over ${names[i]}: ${between(values[0])}${bandText}`;
+  drawChart(byId("curve"), at, values, texts, x[i], curveText, band && { text: band.text, edges });
   const slopeText = `Curve of the derivative with respect to ${names[i]}: ${between(slopes[0])}`;
   drawChart(byId("slope"), at, slopes, texts, x[i], slopeText);
 }
