@@ -6,9 +6,9 @@
 
 Each page must load without an error or a warning on the console, and ask no other host for anything. Links must lead to
 pages and places that exist; those to other sites are listed and not followed. Pictures must be shown and described,
-formulas must be drawn, frames must not scroll, text must contrast with its background, and nothing may be wider than the
-window, nor code on a desktop wider than its box. axe-core checks the rules for readers with screen readers or keyboards.
-Exits with status 1 if a page fails. Needs Chromium, and a folder that holds no pages of an older build.
+formulas must be drawn, frames must not scroll, text must contrast with its background, and nothing may be wider than
+the window, nor code on a desktop wider than its box. axe-core checks the rules for readers with screen readers or
+keyboards. Exits with status 1 if a page fails. Needs Chromium, and a folder that holds no pages of an older build.
 """
 
 import argparse
