@@ -456,9 +456,8 @@ def test_bootstrap_and_weights_of_zero():
 # In scikit-learn
 
 
-every_check = parametrize_with_checks(
-    [MLPEnsembleClassifier(n_estimators=2), MLPEnsembleRegressor(n_estimators=2)]
-).mark
+QUICK: dict[str, Any] = {"hidden_layer_sizes": (10,), "learning_rate_init": 0.05, "n_estimators": 2}
+every_check = parametrize_with_checks([MLPEnsembleClassifier(**QUICK), MLPEnsembleRegressor(**QUICK)]).mark
 
 
 @pytest.mark.slow
