@@ -75,7 +75,10 @@ def client(cluster):
 
 @pytest.fixture
 def without_manager(client):
-    """Copies of data stay on all workers: the memory manager would remove all but one, every two seconds."""
+    """Copies of data stay on all workers: the memory manager would remove all but one, every two seconds.
+
+    With it, `scatter` may copy for ever what the manager removes (https://github.com/dask/distributed/pull/8796).
+    """
     client.amm.stop()
     yield
     client.amm.start()
@@ -201,7 +204,7 @@ def test_dask_gives_the_fits_of_a_killed_worker_to_another(client, without_manag
 
 @needs_dask
 @pytest.mark.slow
-def test_a_search_whose_data_are_lost_with_all_workers_can_be_repeated(client, tmp_path):
+def test_a_search_whose_data_are_lost_with_all_workers_can_be_repeated(client, without_manager, tmp_path):
     from distributed import CancelledError
 
     estimator, x, y = make_problem("classifier")
@@ -210,6 +213,7 @@ def test_a_search_whose_data_are_lost_with_all_workers_can_be_repeated(client, t
     workers = {"backend": "dask", "n_jobs": 2, "scatter": [x, y]}
     with joblib.parallel_config(**workers), pytest.raises(CancelledError), kill_held(tmp_path, fits=2):
         search.fit(x, y)
+    client.wait_for_workers(2, timeout=60)  # `scatter` hangs if a worker ends, or comes, in the middle of it
     with joblib.parallel_config(**workers):
         assert_equal_results(search.fit(x, y), expected, x)
 
