@@ -86,6 +86,14 @@ NAMES_ELSEWHERE = {
     "weights": ("w",),
 }
 
+# kinds of layers in other libraries that networks do not have -> how to do without them, with the same outputs
+LAYERS_ELSEWHERE = {
+    "BatchNorm1d": "fold its factor and shift into the Linear layer before it",
+    "BatchNormalization": "fold its factor and shift into the Dense layer before it",
+    "LogSoftmax": "put Softmax in its place, and take the logarithm of the outputs",
+    "Normalization": "fold its factor and shift into the first Dense layer",
+}
+
 # where an argument belongs -> the arguments that people look for in other places
 ARGUMENTS = {
     "train": (
@@ -128,6 +136,18 @@ def unknown(argument: str, name: object, names: Iterable[str]) -> str:
     near = nearest(name, names)
     hint = f" (did you mean {near!r}?)" if near else ""
     return f"{argument}={name!r} is unknown; choose from {choices(names)}{hint}"
+
+
+def unsupported_layer(place: str, kind: str, supported: Iterable[str]) -> str:
+    """Format the message for a layer of another library that networks do not have: the remedy, and those they have.
+
+    Examples
+    --------
+    >>> unsupported_layer("layer 2 (Conv2d)", "Conv2d", ["Linear", "ReLU"])
+    'layer 2 (Conv2d) is not supported; networks have Linear, ReLU'
+    """
+    remedy = f"; {LAYERS_ELSEWHERE[kind]}" if kind in LAYERS_ELSEWHERE else ""
+    return f"{place} is not supported{remedy}; networks have {', '.join(supported)}"
 
 
 def look_up(argument: str, name: object, table: Mapping[str, Any]) -> Any:

@@ -26,7 +26,8 @@ from xpnet.core.activations import (
     softplus,
     tanh,
 )
-from xpnet.core.parts import Part, refuse_layer
+from xpnet.core.parts import Part
+from xpnet.hints import unsupported_layer
 
 # Modules that PyTorch lacks. They have buffers: numbers that move with the module, and are not trained.
 
@@ -207,7 +208,7 @@ def _read_layer(place: str, layer: nn.Module) -> Part:
     reader = next((read for kind, read in _READERS if type(layer) is kind), None)
     if reader is None:
         supported = [kind.__name__ for kind, _ in _READERS if kind.__module__ != __name__]
-        raise ValueError(f"module: {refuse_layer(place, supported)}")
+        raise ValueError(f"module: {unsupported_layer(place, type(layer).__name__, supported)}")
     part = reader(layer)
     if isinstance(part, str):
         raise ValueError(f"module: {place} {part}")

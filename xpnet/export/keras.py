@@ -10,8 +10,9 @@ import numpy as np
 from xpnet import arguments
 from xpnet.core import activations
 from xpnet.core.activations import Activation, make_elu, make_leaky_relu
-from xpnet.core.parts import Part, refuse_layer
+from xpnet.core.parts import Part
 from xpnet.export.parts import put_together
+from xpnet.hints import unsupported_layer
 from xpnet.network import Network
 
 # Names of functions in Keras -> activations; those of `leaky_relu` have a slope of their own
@@ -130,7 +131,7 @@ def _read_layers(layers: Sequence[Any]) -> Iterator[Part]:
         kind = type(layer).__name__
         place = f"layer {number} ({kind})"
         if kind not in _READERS:
-            raise ValueError(f"model_or_weights: {refuse_layer(place, _READERS)}")
+            raise ValueError(f"model_or_weights: {unsupported_layer(place, kind, _READERS)}")
         for part in _READERS[kind](place, layer):
             yield part._replace(place=place)
 
