@@ -188,12 +188,15 @@ def test_the_steps_of_a_page_are_those_that_were_measured():
                 assert 1 / (number - half) > ratio - 0.005001
 
 
-def list_multiples(kind, name):
-    """List how many times as long another takes, for each network: of plain descent as the page shows it."""
-    if kind == "momentum":
-        return [1 / ratio for ratio in read_ratios(kind)[peers.SHORT[name]].values() if ratio is not None]
+def list_shown(name):
+    """List how many times as long another takes for each network, as the page shows it."""
     ((head, _, *rows),) = read_tables(PERFORMANCE, "network")
     return [number for cells in rows if (number := read_number(cells[head.index(name)])) is not None]
+
+
+def list_momentum(name):
+    """List how many times as long another takes for each network with momentum: the inverses of the results."""
+    return [1 / ratio for ratio in read_ratios("momentum")[peers.SHORT[name]].values() if ratio is not None]
 
 
 def show_span(numbers):
@@ -203,13 +206,11 @@ def show_span(numbers):
 
 def test_the_sentences_about_steps_say_what_was_measured():
     text = " ".join((ROOT / PERFORMANCE).read_text().split())
-    assert f"by hand for NumPy takes {show_span(list_multiples('book', 'NumPy by hand'))} times as long" in text
-    assert f"for JAX {show_span(list_multiples('book', 'JAX by hand'))} times as long as xpnet on JAX" in text
-    for kind in ("book", "momentum"):
-        assert (
-            f"PyTorch with autograd takes {show_span(list_multiples(kind, 'PyTorch, autograd'))} times as long" in text
-        )
-        assert f"scikit-learn {show_span(list_multiples(kind, 'scikit-learn'))} times." in text
+    assert f"by hand for NumPy takes {show_span(list_shown('NumPy by hand'))} times as long" in text
+    assert f"for JAX {show_span(list_shown('JAX by hand'))} times as long as xpnet on JAX" in text
+    for list_times in (list_shown, list_momentum):
+        assert f"PyTorch with autograd takes {show_span(list_times('PyTorch, autograd'))} times as long" in text
+        assert f"scikit-learn {show_span(list_times('scikit-learn'))} times." in text
 
 
 def test_the_sentence_about_predictions_says_what_was_measured():
