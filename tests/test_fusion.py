@@ -22,7 +22,7 @@ from xpnet.core.arrays import leaves
 from xpnet.core.minibatch import gather
 
 if not {"cupy", host_cupy.NAME} <= {*LEFT_OUT}:
-    from xpnet.backends.cuda import fusion, graph, source
+    from xpnet.backends.cuda import fusion, graph, sizes, source
     from xpnet.backends.cuda.fusion import Kernel, Operation, fuse
 
 
@@ -139,7 +139,7 @@ def test_an_operation_moves_up_past_what_it_does_not_depend_on(cupy, arrays):
 
 
 def test_long_loops_are_spread_over_the_device_and_wait_for_nothing(cupy, arrays, monkeypatch):
-    monkeypatch.setattr(fusion, "ONE_BLOCK", 8)
+    monkeypatch.setattr(sizes, "ONE_BLOCK", 8)
     x, y, z, w, a, b = arrays
     nodes = fuse(operations(cupy, (cupy.exp, y, x), (cupy.exp, b, a), (cupy.add, w, y, z)), [w, b])
     assert shapes(nodes) == [[((4, 3), 2), ((3, 3), 1)]]
@@ -180,7 +180,7 @@ def train_plainly() -> Network:
 @pytest.mark.parametrize("one_block", [1 << 14, 20, 0])
 def test_threads_that_take_turns_give_the_same_bits(host, monkeypatch, one_block):
     """The last thread goes first: without a barrier, a loop would read what the others have not written yet."""
-    monkeypatch.setattr(fusion, "ONE_BLOCK", one_block)
+    monkeypatch.setattr(sizes, "ONE_BLOCK", one_block)
     with host.threads(5):
         net = train()
     assert net.engine.startswith("CUDA graph")

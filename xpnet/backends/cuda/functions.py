@@ -6,12 +6,9 @@ from typing import Any
 import array_api_compat.cupy
 import cupy
 
-from xpnet.backends.cuda import cublas
+from xpnet.backends.cuda import cublas, sizes
 from xpnet.backends.replay.eager import PatchedNamespace
 from xpnet.core.arrays import Array
-
-ONE_BLOCK = 1 << 14  # most elements that one block of threads processes while the rest of the GPU is idle
-SHORT = 256  # most numbers that one thread adds up
 
 
 def matmul(x: Array, y: Array, out: Array | None = None) -> Array:
@@ -53,7 +50,7 @@ def is_short(x: Array, axis: Any) -> bool:
     """Whether an axis of a floating-point array is short enough for one thread to reduce it."""
     if type(axis) is not int or x.dtype.kind != "f" or not -x.ndim <= axis < x.ndim:
         return False
-    return 0 < x.shape[axis] <= SHORT and 0 < x.size <= ONE_BLOCK
+    return 0 < x.shape[axis] <= sizes.SHORT and 0 < x.size <= sizes.ONE_BLOCK
 
 
 _sum_in_order = cupy.ElementwiseKernel(

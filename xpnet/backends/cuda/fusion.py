@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import cupy
 import numpy as np
 
-from xpnet.backends.cuda import functions
-from xpnet.backends.cuda.functions import ONE_BLOCK, is_short
+from xpnet.backends.cuda import functions, sizes
+from xpnet.backends.cuda.functions import is_short
 from xpnet.core.arrays import Array
 
 LOOK_BACK = 3  # how many kernels and other operations an operation may move up past
@@ -163,7 +163,7 @@ class Kernel:
 
     def _replace(self, loops: list[Loop]) -> bool:
         """Replace the loops, unless the new ones need barriers and are too long for one block."""
-        if any(loop.size > ONE_BLOCK for loop in loops) and find_barriers(loops):
+        if any(loop.size > sizes.ONE_BLOCK for loop in loops) and find_barriers(loops):
             return False
         self.loops = loops
         return True

@@ -8,12 +8,10 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from xpnet.backends.cuda import sizes
 from xpnet.backends.cuda.fusion import Kernel, Loop, Step, View, find_barriers
 from xpnet.core.arrays import Array
 
-THREADS = 512  # of a kernel that runs in one block, at most
-THREADS_PER_BLOCK = 128  # of a kernel that is spread over many blocks: small ones reach all parts of the GPU
-MOST_BLOCKS = 1024
 WARP = 32  # threads that run together
 TYPES = {
     **{"float32": "float", "float64": "double", "bool": "bool", "uint8": "unsigned char"},
@@ -66,7 +64,7 @@ def write_module(kernels: Sequence[Kernel]) -> tuple[str, list[Call]]:
         name = names.setdefault(parameters.declare() + body, f"kernel_{len(names)}")
         calls.append(Call(name, *_choose_size(kernel), parameters.arrays))
     functions = [
-        f'extern "C" __global__ void __launch_bounds__({THREADS}) {name}{code}' for code, name in names.items()
+        f'extern "C" __global__ void __launch_bounds__({sizes.THREADS}) {name}{code}' for code, name in names.items()
     ]
     return PREAMBLE + "".join(map(WHOLE_NUMBERS.format, ("int", "long long"))) + "\n".join(functions), calls
 
@@ -75,8 +73,9 @@ def _choose_size(kernel: Kernel) -> tuple[int, int]:
     """Choose the numbers of blocks and threads."""
     longest = max(math.prod(loop.shape) for loop in kernel.loops)
     if find_barriers(kernel.loops):
-        return 1, min(THREADS, WARP * math.ceil(longest / WARP))
-    return min(MOST_BLOCKS, math.ceil(longest / THREADS_PER_BLOCK)), THREADS_PER_BLOCK
+        return 1, min(sizes.THREADS, WARP * math.ceil(longest / WARP))
+    blocks = math.ceil(longest / sizes.THREADS_PER_BLOCK)
+    return min(sizes.MOST_BLOCKS, blocks), sizes.THREADS_PER_BLOCK
 
 
 class Parameters:
