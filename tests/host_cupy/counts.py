@@ -14,7 +14,8 @@ PACKAGE = str(Path(xpnet.__file__).parent)
 class Counts:
     """How often each thing was done, in all and by the lines that did it.
 
-    The things are "kernel", "product", "synchronization", "copy to the device", "copy to the host", "graph launch".
+    The things are "kernel", "product", "synchronization", "copy to the device", "copy to the host", "graph launch",
+    "source of CUB".
     """
 
     def __init__(self) -> None:

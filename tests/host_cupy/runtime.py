@@ -86,7 +86,7 @@ class HostRuntime:
             "eventCreateWithFlags": new_handle,
             "eventDestroy": nothing,
             "eventRecord": nothing,
-            "eventQuery": nothing,
+            "eventQuery": lambda event: 0,
             "eventSynchronize": self.synchronize,
         }
 
@@ -107,6 +107,10 @@ class HostRuntime:
         address += -address % ALIGNMENT
         self._memory[address] = buffer
         return address
+
+    def allocated(self) -> int:
+        """Count the bytes of all memory that is held."""
+        return sum(buffer.nbytes for buffer in self._memory.values())
 
     def pin(self, size: int, flags: int) -> int:
         """Return the address of new memory from which CUDA can copy by itself."""

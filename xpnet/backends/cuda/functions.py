@@ -70,6 +70,29 @@ def max_along(x: Array, axis: Any = None, keepdims: bool = False, out: Array | N
     return x.max(axis, out, keepdims)
 
 
+# CuPy compiles its kernels for `all`, `any` and `count_nonzero` from the sources of CUB when they are first called with
+# 128 elements or more, which takes seconds. Its sums and minima come compiled.
+
+
+def all_along(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
+    """Tell whether all elements differ from zero."""
+    if x.size == 0:
+        return cupy.all(x, axis, keepdims=keepdims)
+    return (x != 0).view("uint8").min(axis, keepdims=keepdims).view("bool")
+
+
+def any_along(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
+    """Tell whether any element differs from zero."""
+    if x.size == 0:
+        return cupy.any(x, axis, keepdims=keepdims)
+    return (x != 0).view("uint8").max(axis, keepdims=keepdims).view("bool")
+
+
+def count_nonzero(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
+    """Count the elements that differ from zero."""
+    return (x != 0).astype("int64").sum(axis, keepdims=keepdims)
+
+
 def vecdot(x: Array, y: Array, axis: int = -1, out: Array | None = None) -> Array:
     """Return scalar products. CuPy has no such function, and array_api_compat's multiplies a stack of tiny matrices."""
     return sum_along(x * y, axis, out=out)
@@ -116,4 +139,6 @@ WITH_OUT = {
     **{"abs": cupy.absolute, "sign": sign, "where": where, "astype": astype, "take": take},
     **{"sum": sum_along, "max": max_along, "vecdot": vecdot, "matmul": matmul},
 }
-NAMESPACE = PatchedNamespace(array_api_compat.cupy, clip=clip, **WITH_OUT)
+NAMESPACE = PatchedNamespace(
+    array_api_compat.cupy, clip=clip, all=all_along, any=any_along, count_nonzero=count_nonzero, **WITH_OUT
+)

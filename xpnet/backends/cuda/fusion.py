@@ -12,6 +12,7 @@ on each other if one writes memory that the other reads or writes; a program use
 import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import cupy
@@ -77,16 +78,82 @@ class View:
     """The memory of an array: where it lies, and which of its elements are meant."""
 
     def __init__(self, array: Array) -> None:
-        self.array, self.shape, self.dtype = array, array.shape, array.dtype.name
-        self.strides = tuple(step // array.itemsize for step in array.strides)  # in elements
-        self.key = array.data.ptr, self.shape, self.strides, self.dtype
-        reach = [step * (n - 1) for step, n in zip(array.strides, self.shape)]
-        self.begin = array.data.ptr + sum(step for step in reach if step < 0)
-        self.end = array.data.ptr + sum(step for step in reach if step > 0) + array.itemsize
+        address, strides = array.data.ptr, array.strides
+        self.array, self.shape, self.dtype = array, array.shape, dtype_name(array.dtype)
+        self.strides = tuple([step // array.itemsize for step in strides])  # in elements
+        self.key = address, self.shape, self.strides, self.dtype
+        reach = [step * (n - 1) for step, n in zip(strides, self.shape)]
+        self.allocation = array.data.mem.ptr  # address of the memory of which it is a part
+        self.begin = address + sum([step for step in reach if step < 0])
+        self.end = address + sum([step for step in reach if step > 0]) + array.itemsize
 
     def overlaps(self, other: "View") -> bool:
         """Whether both may share memory."""
         return self.begin < other.end and other.begin < self.end
+
+    def covers(self, other: "View") -> bool:
+        """Whether writing this view overwrites every element of the other."""
+        within = self.begin <= other.begin and other.end <= self.end
+        return self.key == other.key or (within and is_dense(self.shape, self.strides))
+
+
+class Views:
+    """A set of views, in order. Only those of one allocation can overlap, so a search looks at few of them."""
+
+    def __init__(self, views: Iterable[View] = ()) -> None:
+        self._views: dict[Any, View] = {}  # by key
+        self._parts: dict[int, list[View]] = {}  # by allocation
+        for view in views:
+            self.add(view)
+
+    def __iter__(self) -> Iterator[View]:
+        """Iterate over the views."""
+        return iter(self._views.values())
+
+    def __len__(self) -> int:
+        """Count the views."""
+        return len(self._views)
+
+    def __contains__(self, view: View) -> bool:
+        """Whether an equal view is among them."""
+        return view.key in self._views
+
+    def add(self, view: View) -> None:
+        """Add a view, unless an equal one is there."""
+        if view.key not in self._views:
+            self._views[view.key] = view
+            self._parts.setdefault(view.allocation, []).append(view)
+
+    def overlap(self, view: View) -> bool:
+        """Whether one of them may share memory with another view."""
+        return any(view.overlaps(x) for x in self._parts.get(view.allocation, ()))
+
+    def overlap_otherwise(self, view: View) -> bool:
+        """Whether one of them may share memory with another view, and is not equal to it."""
+        return any(view.overlaps(x) and view.key != x.key for x in self._parts.get(view.allocation, ()))
+
+    def overwrite(self, view: View) -> None:
+        """Remove those whose elements are all overwritten when another view is written."""
+        part = self._parts.get(view.allocation, [])
+        for x in [x for x in part if view.covers(x)]:
+            part.remove(x)
+            del self._views[x.key]
+
+
+@cache
+def dtype_name(dtype: Any) -> str:
+    """Return the name of a dtype, which NumPy puts together in microseconds."""
+    return dtype.name
+
+
+def is_dense(shape: Sequence[int], strides: Sequence[int]) -> bool:
+    """Whether an array with these strides, in elements, fills its memory without gaps, in any order of its axes."""
+    expected = 1
+    for step, n in sorted((abs(step), n) for step, n in zip(strides, shape) if n > 1):
+        if step != expected:
+            return False
+        expected *= n
+    return True
 
 
 class Step(NamedTuple):
@@ -118,62 +185,61 @@ class Loop:
         self.shape, self.steps, self.reduction = tuple(shape), list(steps), reduction
         self.size = math.prod(self.shape) * (reduction.length if reduction else 1)  # number of elements that it visits
         self.dropped: set[Any] = set()  # keys of outputs that need not be stored
-        reads, writes = {}, {}
-        for step in steps:
-            reads.update((x.key, x) for x in step.operands if isinstance(x, View) and x.key not in writes)
-            writes[step.out.key] = step.out
-        self.reads, self.writes = list(reads.values()), list(writes.values())
+        self.reads, self.writes = Views(), Views()
+        for step in self.steps:
+            for x in step.operands:
+                if isinstance(x, View) and x not in self.writes:
+                    self.reads.add(x)
+            self.writes.add(step.out)
 
     def join(self, other: "Loop") -> "Loop | None":
         """Return a loop that applies the steps of both to each element; None if that is not possible."""
         if self.reduction or other.reduction or self.shape != other.shape:
             return None
-        if any(x.key != y.key and x.overlaps(y) for x, y in _conflicts(self, other)):
+        if any(self.reads.overlap_otherwise(x) or self.writes.overlap_otherwise(x) for x in other.writes):
+            return None
+        if any(self.writes.overlap_otherwise(x) for x in other.reads):
             return None
         return Loop(self.shape, [*self.steps, *other.steps])
 
 
 class Kernel:
-    """A sequence of loops."""
+    """A sequence of loops, and the views that they read and write."""
 
     def __init__(self, loop: Loop) -> None:
         self.loops = [loop]
-
-    @property
-    def reads(self) -> list[View]:
-        """Views that it reads."""
-        return [x for loop in self.loops for x in loop.reads]
-
-    @property
-    def writes(self) -> list[View]:
-        """Views that it writes."""
-        return [x for loop in self.loops for x in loop.writes]
+        self.reads, self.writes = Views(loop.reads), Views(loop.writes)
 
     def take(self, loop: Loop) -> bool:
         """Add a loop, if it can run after those that are here; returns whether it was added."""
         if len(self.reads) + len(self.writes) + len(loop.reads) + len(loop.writes) > MOST_ARRAYS:
             return False
+        loops = self._place(loop)
+        if any(each.size > sizes.ONE_BLOCK for each in loops) and find_barriers(loops):
+            return False  # they would need barriers, and are too long for one block
+        self.loops = loops
+        for x in loop.reads:
+            self.reads.add(x)
+        for x in loop.writes:
+            self.writes.add(x)
+        return True
+
+    def _place(self, loop: Loop) -> list[Loop]:
+        """Join a loop with the last one that it can be joined with, or else put it at the end."""
         for i in reversed(range(len(self.loops))):
             joined = self.loops[i].join(loop)
             if joined:
-                return self._replace([*self.loops[:i], joined, *self.loops[i + 1 :]])
-            if depend(self.loops[i], loop):
+                return [*self.loops[:i], joined, *self.loops[i + 1 :]]
+            if depend(loop, self.loops[i]):
                 break
-        return self._replace([*self.loops, loop])
-
-    def _replace(self, loops: list[Loop]) -> bool:
-        """Replace the loops, unless the new ones need barriers and are too long for one block."""
-        if any(loop.size > sizes.ONE_BLOCK for loop in loops) and find_barriers(loops):
-            return False
-        self.loops = loops
-        return True
+        return [*self.loops, loop]
 
 
 def find_barriers(loops: Sequence[Loop]) -> set[int]:
     """Find the loops that need a barrier before them."""
     barriers, first = set(), 0
     for i, loop in enumerate(loops):
-        if any(depend(earlier, loop) for earlier in loops[first:i]):
+        if any(depend(loop, earlier) for earlier in loops[first:i]):
             barriers.add(i)
             first = i
     return barriers
@@ -205,7 +271,7 @@ def _kernels_to_join(nodes: Sequence[Any], loop: Loop) -> Iterator[Kernel]:
     for node in reversed(nodes[-LOOK_BACK:]):
         if isinstance(node, Kernel):
             yield node
-        if depend(node if isinstance(node, Kernel) else Accesses(node), loop):
+        if depend(loop, node if isinstance(node, Kernel) else Accesses(node)):
             return
 
 
@@ -213,28 +279,21 @@ class Accesses:
     """The memory that an operation reads and writes."""
 
     def __init__(self, operation: Any) -> None:
-        self.reads = [View(x) for x in _find_arrays((operation.args, operation.options))]
-        self.writes = [View(operation.out)]
+        self.reads = Views(View(x) for x in _find_arrays((operation.args, operation.options)))
+        self.writes = Views([View(operation.out)])
 
 
 def depend(one: Any, other: Any) -> bool:
     """Whether two loops, kernels or operations must keep their order: one writes memory that the other accesses."""
-    return any(x.overlaps(y) for x, y in _conflicts(one, other))
-
-
-def _conflicts(one: Any, other: Any) -> Iterator[tuple[View, View]]:
-    """Iterate over pairs of views, one of each, at least one of which is written."""
-    for x in one.writes:
-        yield from ((x, y) for y in other.reads)
-        yield from ((x, y) for y in other.writes)
-    for x in one.reads:
-        yield from ((x, y) for y in other.writes)
+    if any(other.reads.overlap(x) or other.writes.overlap(x) for x in one.writes):
+        return True
+    return any(other.writes.overlap(x) for x in one.reads)
 
 
 def make_loop(operation: Any) -> Loop | None:
     """Turn an operation into a loop; None if it is neither element-wise nor a short reduction."""
     loop = _make_any_loop(operation) if isinstance(operation, Operation) else None
-    if loop and any(x.key != y.key and x.overlaps(y) for x in loop.reads for y in loop.writes):
+    if loop and any(loop.reads.overlap_otherwise(x) for x in loop.writes):
         return None  # a thread would overwrite what another one reads
     return loop
 
@@ -242,7 +301,7 @@ def make_loop(operation: Any) -> Loop | None:
 def _make_any_loop(operation: Operation) -> Loop | None:
     function, args, options, out = operation
     arrays = _find_arrays(args)
-    if not arrays or any(x.dtype.name not in DTYPES or x.size == 0 for x in (*arrays, out)):
+    if not arrays or any(dtype_name(x.dtype) not in DTYPES or x.size == 0 for x in (*arrays, out)):
         return None
     if function in REDUCTIONS:
         return _make_reduction(operation)
@@ -250,13 +309,13 @@ def _make_any_loop(operation: Operation) -> Loop | None:
         args = args[:1]
     if not all(type(x) in (int, float, bool) and abs(x) < 2**63 for x in args if not hasattr(x, "data")):
         return None
-    common = np.result_type(*(x.dtype if hasattr(x, "data") else x for x in args)).name
+    common = dtype_name(np.result_type(*(x.dtype if hasattr(x, "data") else x for x in args)))
     if function in COMPARISONS:
         expression, dtypes = COMPARISONS[function], [common] * 2
     elif function is functions.where:
-        expression, dtypes = "{a} ? {b} : {c}", ["bool", out.dtype.name, out.dtype.name]
-    elif function in CONVERSIONS or (function in ARITHMETIC and not options and common == out.dtype.name):
-        expression, dtypes = ARITHMETIC.get(function, "{a}"), [out.dtype.name] * len(args)
+        expression, dtypes = "{a} ? {b} : {c}", ["bool", dtype_name(out.dtype), dtype_name(out.dtype)]
+    elif function in CONVERSIONS or (function in ARITHMETIC and not options and common == dtype_name(out.dtype)):
+        expression, dtypes = ARITHMETIC.get(function, "{a}"), [dtype_name(out.dtype)] * len(args)
     else:
         return None
     operands = [View(x) if hasattr(x, "data") else x for x in args]
@@ -274,23 +333,25 @@ def _make_reduction(operation: Operation) -> Loop | None:
         return None
     axis %= x.ndim
     term, start, update = REDUCTIONS[operation.function]
-    step = Step(term, [View(y) for y in operands], [x.dtype.name] * len(operands), View(operation.out))
+    step = Step(term, [View(y) for y in operands], [dtype_name(x.dtype)] * len(operands), View(operation.out))
     shape = [n for i, n in enumerate(x.shape) if i != axis]
     return Loop(shape, [step], Reduction(axis, x.shape[axis], start, update))
 
 
 def _drop_unread(nodes: Sequence[Any], kept: Iterable[View]) -> None:
     """Drop the stores of results that are overwritten before anything reads them from memory."""
-    live = {view.key: view for view in kept}
+    live = Views(kept)
     for _ in range(2):  # the first pass finds what is read before it is written: the next launch needs it
         for node in reversed(nodes):
             for part in reversed(node.loops) if isinstance(node, Kernel) else [Accesses(node)]:
                 if isinstance(part, Loop):
-                    part.dropped = {x.key for x in part.writes if not any(x.overlaps(y) for y in live.values())}
+                    part.dropped = {x.key for x in part.writes if not live.overlap(x)}
                 for x in part.writes:
-                    live.pop(x.key, None)
-                live.update((x.key, x) for x in part.reads)
-        live.update((view.key, view) for view in kept)
+                    live.overwrite(x)
+                for x in part.reads:
+                    live.add(x)
+        for view in kept:
+            live.add(view)
 
 
 def _find_arrays(nest: Any) -> list[Array]:
