@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from xpnet import BackendError, Network
-from xpnet.core.arrays import map_arrays, select
-from xpnet.core.minibatch import Batch, Examples, gather
+from xpnet.core.arrays import map_arrays, select, take_examples
+from xpnet.core.minibatch import Batch, Examples, make_minibatch
 from xpnet.core.step import make_step
 
 SHAPES = {"784-30-10, batch 10": ([784, 30, 10], 10), "784-512-512-10, batch 128": ([784, 512, 512, 10], 128)}
@@ -53,8 +53,9 @@ def test_step(benchmark, net, inputs):
     data, batches, state = inputs
     step, xp = make_step(net.sigmas, net.output, net.optimizer.update), net.backend.xp
     with net.backend.scope(net.dtype):
-        minibatch = gather(data, map_arrays(net.backend.asarray, select(batches, slice(1))), xp)
-        minibatch = select(minibatch, 0)
+        (examples, encoding), batch = data, map_arrays(net.backend.asarray, select(batches, slice(1)))
+        rows = take_examples(examples, batch.index, xp)
+        minibatch = select(make_minibatch(rows, encoding, batch, xp), 0)
 
         def run():
             step(map_arrays(net.backend.copy, state), minibatch, xp)
@@ -68,8 +69,8 @@ def test_loop(benchmark, net, inputs):
     data, batches, state = inputs
     step = make_step(net.sigmas, net.output, net.optimizer.update)
     with net.backend.scope(net.dtype):
-        loop = net.backend.loop(step, gather, data)
-        benchmark(lambda: net.backend.to_numpy(loop(state, batches).cost))
+        loop = net.backend.loop(step, make_minibatch)
+        benchmark(lambda: net.backend.to_numpy(loop(state, batches, data).cost))
 
 
 @pytest.mark.parametrize("rows", [1, 10_000])

@@ -317,14 +317,11 @@ def test_a_loop_repeats_the_step(backend, steps):
         (x,), (values, lr) = state, minibatch
         return (x * (1.0 + lr) + values,)
 
-    def gather(data, batch, xp):
-        return xp.reshape(xp.take(data, xp.reshape(batch.index, (-1,)), axis=0), batch.index.shape), batch.lr
-
-    begin = (backend.asarray([state]),)
-    run = backend.loop(step, gather, backend.asarray(data))
+    begin, examples = (backend.asarray([state]),), backend.asarray(data)
+    run = backend.loop(step, lambda rows, encoding, batch, xp: (rows, batch.lr))
     for i in range(steps):
         state = state * (1 + lr[i]) + data[i % 3]
-    ends = [run(begin, Batch(index, lr)) for _ in range(2)]
+    ends = [run(begin, Batch(index, lr), (examples, None)) for _ in range(2)]
     assert backend.to_numpy(begin[0]) == [0.5]
     for (end,) in ends:  # the second call has not written into the result of the first
         assert str(end.dtype).endswith("float64")
@@ -470,18 +467,17 @@ def test_other_numbers_of_steps_compile_nothing_again(compilations):
     def step(state, minibatch, xp):
         return (0.5 * state[0] + minibatch,)
 
-    def gather(data, batch, xp):
-        return xp.take(data[0], batch, axis=0)
-
     def repeat(steps):
         index = np.arange(steps, dtype=np.int32) % 3
         x, expected = np.float32(1.0), np.array([1.0, 2.0, 4.0], np.float32)[index]
         for number in expected:
             x = np.float32(0.5) * x + number
-        (end,) = run((backend.asarray(np.array([1.0], np.float32)),), index[:, None])
+        begin = (backend.asarray(np.array([1.0], np.float32)),)
+        (end,) = run(begin, Batch(index[:, None], np.ones(steps, np.float32)), (examples, backend.asarray([5.0])))
         assert backend.to_numpy(end) == [x]
 
-    run = backend.loop(step, gather, (backend.asarray(np.array([1.0, 2.0, 4.0], np.float32)), backend.asarray([5.0])))
+    examples = backend.asarray(np.array([1.0, 2.0, 4.0], np.float32))
+    run = backend.loop(step, lambda rows, encoding, batch, xp: rows)
     repeat(5)
     assert compilations() > 0
     for steps in (1, 2, 37, 63, 64):
@@ -504,8 +500,10 @@ def test_methods_of_a_backend_need_no_scope(backend):
     assert backend.to_numpy(copied).tolist() == [1e300, -1.0]
     with backend.scope("float64"), backend.scope("float64"):
         assert backend.all_finite([backend.copy(x)])
-    run = backend.loop(lambda state, minibatch, xp: state * minibatch, lambda data, batch, xp: data * batch, x)
-    end = run(x, np.array([0.5, 0.25]))
+    run = backend.loop(
+        lambda state, minibatch, xp: state * minibatch, lambda rows, encoding, batch, xp: rows * batch.lr
+    )
+    end = run(x, Batch(np.array([[0, 1], [0, 1]], np.int32), np.array([0.5, 0.25])), (x, None))
     assert str(end.dtype).endswith("float64")
     assert not getattr(end, "requires_grad", False)
     assert backend.to_numpy(end).tolist() == [np.inf, -0.125]

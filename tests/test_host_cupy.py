@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from waits import N, X, Y, count_plain_steps, network, prepare_steps
 
-from xpnet import SGD, Adam, Network, get_backend
+from xpnet import SGD, Adam, EarlyStopping, Network, get_backend
 from xpnet.core import arrays
+from xpnet.core.activations import Activation
 
 
 @pytest.mark.parametrize(
@@ -49,6 +50,61 @@ def test_memory_that_is_used_again_is_written_before_it_is_read(host):
         again = train()
     for one, other in zip(plain, again, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_nothing_compiles_sources_of_cub(host):
+    """CuPy would take seconds for each of them before the first result."""
+    cupy = pytest.importorskip("cupy")
+    rng, callbacks = np.random.default_rng(0), [EarlyStopping(5)]
+    x, labels = rng.random((500, 20), np.float32), rng.integers(3, size=500)
+    with host.counting() as counts:
+        for task, y in {"classification": labels, "multilabel": np.eye(3)[labels], "regression": x[:, :3]}.items():
+            net = Network([20, 150, 3], task=task, activation="relu", standardize=True, backend="cupy", seed=0)
+            data, metrics = (x, y), ["r2"] if task == "regression" else ["accuracy"]
+            net.train(data, 2, 10, optimizer=Adam(), validation_data=data, test_data=data, callbacks=callbacks,
+                      metrics=metrics, sample_weight=rng.random(500), progress=False)  # fmt: skip
+            assert net.engine.startswith("CUDA graph")
+            net.predict(x)
+    assert counts["source of CUB"] == 0, counts.lines("source of CUB")
+    with host.counting() as counts:
+        cupy.ones(128, bool).all()
+    assert counts["source of CUB"] == 1
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (1, 1), (500,), (40, 200)])
+@pytest.mark.parametrize("axis", [None, -1, 0])
+def test_all_any_and_count_nonzero_are_numpys(host, shape, axis):
+    cupy = pytest.importorskip("cupy")
+    xp = get_backend("cupy").xp
+    for dtype in ("bool", "float32", "int32"):
+        for fraction in (0.0, 0.5, 1.0):
+            x = (np.random.default_rng(0).random(shape) < fraction).astype(dtype)
+            for name in ("all", "any", "count_nonzero"):
+                found = cupy.asnumpy(getattr(xp, name)(cupy.asarray(x), axis=axis))
+                np.testing.assert_array_equal(found, getattr(np, name)(x, axis=axis), strict=True)
+
+
+def test_graphs_leave_no_memory_behind(host):
+    """An activation of one's own makes arrays while it is captured, in a pool that is the graph's."""
+    cupy = pytest.importorskip("cupy")
+    sigma = Activation("own", lambda z, xp: xp.sinh(z), lambda g, z, a, xp: g * xp.cosh(z))
+
+    def allocate() -> int:
+        net = Network([5, 64, 3], activation=sigma, backend="cupy", seed=0)
+        net.train((X, Y), epochs=20, batch_size=3, lr=1e-3, progress=False)
+        assert net.engine.startswith("CUDA graph")
+        del net
+        gc.collect()
+        cupy.get_default_memory_pool().free_all_blocks()
+        return host.runtime.allocated()
+
+    first = allocate()
+    assert [allocate() for _ in range(4)] == [first] * 4
+
+
+def test_events_are_done(host):
+    """Or CuPy would never use locked host memory again."""
+    assert pytest.importorskip("cupy").cuda.get_current_stream().record().done
 
 
 # What lies where

@@ -25,21 +25,21 @@ from hypothesis import strategies as st
 from test_costs import PAIRS, count_outputs, targets
 from test_optimizers import EVERY, ONE_OF_EACH
 
-from xpnet import SGD, Adam, Callback, Network, OneCycle, get_backend
+from xpnet import SGD, Adam, Callback, Ensemble, Network, OneCycle, get_backend
 from xpnet.backends import _numpy
 from xpnet.backends.replay import program, tape
 from xpnet.backends.replay.program import Program, ReplayLoop
 from xpnet.backends.replay.tape import NotRecordableError, Recorder
 from xpnet.core.activations import ACTIVATIONS
 from xpnet.core.arrays import leaves
-from xpnet.core.minibatch import Batch, Examples, gather
+from xpnet.core.minibatch import Batch, Examples, make_minibatch
 from xpnet.core.step import make_step
 
 # On CuPy, where a plain loop is slow, a step that is not recorded brings a warning, which test_gpu.py looks at
 pytestmark = pytest.mark.filterwarnings("ignore:the steps cannot run as a CUDA graph")
 
 SIZES, N, M = [5, 4, 3], 87, 4
-FOLDS = [(21, 20), (1, 0)]  # of an epoch: 21 minibatches of 4, of which 20 are replayed, two at a time; and one of 3
+FOLDS = [(21, 21), (1, 0)]  # of an epoch: 21 minibatches of 4, which are replayed; and one of 3
 X = np.random.default_rng(0).standard_normal((N, 5)).astype(np.float32)
 Y = np.random.default_rng(1).uniform(size=(N, 3)).astype(np.float32)
 LABELS = np.random.default_rng(2).integers(3, size=N)
@@ -72,20 +72,20 @@ def eager(request: pytest.FixtureRequest) -> Place:
 
 @pytest.fixture
 def replayed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """Of each call of a loop: how many steps it had, and how many of them were recorded or replayed."""
+    """Of each call of a loop: how many steps it had, and how many of them were replayed."""
     calls: list[tuple[int, int]] = []
     repeat, run, done = ReplayLoop.__call__, Program.run, [0]
 
-    def spy_on_loop(self: ReplayLoop, state: Any, batches: Any) -> Any:
+    def spy_on_loop(self: ReplayLoop, state: Any, batches: Any, data: Any) -> Any:
         done[0] = 0
         try:
-            return repeat(self, state, batches)
+            return repeat(self, state, batches, data)
         finally:
-            calls.append((leaves(batches)[0].shape[0], done[0]))
+            calls.append((len(batches.index), done[0]))
 
-    def spy_on_program(self: Program, batches: Any, start: int) -> int:
-        done[0] = run(self, batches, start)
-        return done[0]
+    def spy_on_program(self: Program, batches: Any, data: Any) -> None:
+        run(self, batches, data)
+        done[0] = len(batches.index)
 
     monkeypatch.setattr(ReplayLoop, "__call__", spy_on_loop)
     monkeypatch.setattr(Program, "run", spy_on_program)
@@ -105,11 +105,24 @@ def recorders(monkeypatch: pytest.MonkeyPatch) -> list[Recorder]:
     return finished
 
 
+@pytest.fixture
+def programs(monkeypatch: pytest.MonkeyPatch) -> list[Program]:
+    """Programs that have been made."""
+    made, begin = [], Program.__init__
+
+    def spy(self: Program, *args: Any) -> None:
+        begin(self, *args)
+        made.append(self)
+
+    monkeypatch.setattr(Program, "__init__", spy)
+    return made
+
+
 @contextmanager
 def plain_loop() -> Iterator[None]:
     """Nothing is replayed."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(program, "FEWEST", 10**9)
+        patch.setattr(ReplayLoop, "_find_program", lambda *_: None)
         yield
 
 
@@ -239,7 +252,7 @@ def test_batches_of_several_sizes(eager, replayed):
 @ON_CUPY_TOO
 @pytest.mark.parametrize(
     ("steps", "done"),
-    [(1, 0), (7, 0), (8, 8), (9, 9), (15, 15), (16, 16), (17, 16), (23, 22), (57, 56), (131, 130), (150, 150)],
+    [(1, 0), (7, 0), (8, 8), (9, 9), (15, 15), (16, 16), (17, 17), (23, 23), (57, 57), (131, 131), (150, 150)],
 )
 @pytest.mark.parametrize("optimizer", [SGD(momentum=0.9), Adam()], ids=lambda each: type(each).__name__)
 def test_any_number_of_steps(eager, replayed, steps, done, optimizer):
@@ -253,7 +266,7 @@ def test_any_number_of_steps(eager, replayed, steps, done, optimizer):
 def test_minibatches_of_one(eager, dtype, replayed):
     """The gradient is then a column times a row."""
     assert_alike(network(eager, dtype=dtype), replayed, batch_size=1, lr=0.05)
-    assert replayed == 2 * [(N, 84)]
+    assert replayed == 2 * [(N, N)]
 
 
 @pytest.mark.parametrize("numbers", [(26, 10), (4, 32, 2), (5, 200, 16), (3, 5, 7)])
@@ -284,9 +297,9 @@ def test_few_steps_are_replayed_where_minibatches_are_large(eager, replayed, mon
 
 
 @ON_CUPY_TOO
-@pytest.mark.parametrize(("together", "block"), [(1, 1), (2 * 65, 2), (4 * 65 - 1, 3), (10**9, 7)])
+@pytest.mark.parametrize(("together", "block"), [(1, 1), (2 * 65, 2), (4 * 65 - 1, 3), (10**9, 14)])
 def test_python_runs_what_is_recorded_once_and_large_minibatches_one_by_one(
-    eager, replayed, gather_together, together, block
+    eager, replayed, programs, gather_together, together, block
 ):
     """57 minibatches of 8 (5 + 3) numbers and a learning rate."""
     gather_together(together)
@@ -294,10 +307,11 @@ def test_python_runs_what_is_recorded_once_and_large_minibatches_one_by_one(
     data = rng.standard_normal((8 * 57, 5)), rng.uniform(size=(8 * 57, 3))
     net = network(eager, activation=Own(lambda z, xp: (calls.append(z.shape), xp.tanh(z))[1]))
     assert_alike(net, replayed, data, epochs=1, batch_size=8)
-    assert replayed == [(57, 57 - 57 % block)]
+    assert replayed == [(57, 57)]
+    assert [len(each.steps) for each in programs] == [block]
     calls.clear()
     train(net, data, epochs=1, batch_size=8)
-    assert calls == [(8, 4)] * (block + 57 % block)
+    assert calls == [(8, 4)]  # the plain loop, with which the program is compared
 
 
 @ON_CUPY_TOO
@@ -570,7 +584,9 @@ def test_whether_recorded_or_not_the_numbers_are_those_of_the_plain_loop(eager, 
 # Exceptions
 
 
-def armed(eager: Place, fails: Callable[[int, Any, Any], None]) -> tuple[Network, list[int]]:
+def armed(
+    eager: Place, fails: Callable[[int, Any, Any], None], keeps_program: bool = False
+) -> tuple[Network, list[int]]:
     """A network that has been trained, whose activation fails as it is told from now on, and the calls it has had."""
     calls = []
 
@@ -585,29 +601,29 @@ def armed(eager: Place, fails: Callable[[int, Any, Any], None]) -> tuple[Network
     train(net, optimizer=Adam())
     ready.append(True)
     calls.clear()
-    return net, calls
+    return net if keeps_program else net.copy(), calls
 
 
-WHOLE = (X[: N - N % M], Y[: N - N % M])  # one loop of 21 steps: two are recorded, and one is left
+WHOLE = (X[: N - N % M], Y[: N - N % M])  # one loop of 21 steps
 
 
 ERRORS = [RuntimeError, TypeError, AttributeError, ValueError, MemoryError, TimeoutError, KeyboardInterrupt]
 
 
-@pytest.mark.parametrize("k", [1, 2, 3])
+@pytest.mark.parametrize("keeps", [False, True])
 @pytest.mark.parametrize("error", ERRORS)
-def test_an_exception_of_the_users_comes_out_at_once_and_the_network_is_as_it_was(eager, k, error):
-    """Raised at the first step, at the second of those recorded together, and after all that are replayed."""
+def test_an_exception_of_the_users_comes_out_at_once_and_the_network_is_as_it_was(eager, keeps, error):
+    """Raised when a step is recorded, or when a program that is there is compared with the plain loop."""
 
     def fails(call: int, z: Any, xp: Any) -> None:
-        if call == k:
+        if call == 1:
             raise error("mine")
 
-    net, calls = armed(eager, fails)
+    net, calls = armed(eager, fails, keeps)
     before = snapshot(net)
     with pytest.raises(error, match=r"^mine$"):
         train(net, WHOLE, epochs=1)
-    assert len(calls) == k if error is KeyboardInterrupt or k > 2 else len(calls) > k  # recording was tried once more
+    assert len(calls) == (1 if keeps or error is KeyboardInterrupt else 2)  # recording was tried once more
     assert_same(net, before)
 
 
@@ -641,6 +657,7 @@ def test_an_exception_that_numbers_bring_about_comes_out_at_its_step(eager):
 def test_an_interruption_between_replayed_steps_leaves_the_network_as_it_was(eager, recorders, monkeypatch):
     net = network(eager, dropout=0.25)
     train(net, optimizer=Adam())
+    net = net.copy()  # without its program
     before, backend, writes = snapshot(net), type(net.backend), []
     assign = backend.assign
     recorders.clear()
@@ -668,10 +685,11 @@ def small_loop(eager: Place) -> tuple[Callable[[], list[np.ndarray]], list[np.nd
     backend, indices = net.backend, np.arange(4 * 45, dtype=np.int32).reshape(45, 4) % N
     state = net.state._replace(cost=backend.asarray(np.zeros(4, np.float32)))
     data = Examples(backend.asarray(X), backend.asarray(Y)), net.view.reader.encoding()
-    run = backend.loop(make_step(net.sigmas, net.output, net.optimizer.update), gather, data)
+    run = backend.loop(make_step(net.sigmas, net.output, net.optimizer.update), make_minibatch)
 
     def once() -> list[np.ndarray]:
-        return [np.array(backend.to_numpy(x)) for x in leaves(run(state, Batch(indices, np.full(45, 0.1, np.float32))))]
+        end = run(state, Batch(indices, np.full(45, 0.1, np.float32)), data)
+        return [np.array(backend.to_numpy(x)) for x in leaves(end)]
 
     once.state = lambda: [np.array(backend.to_numpy(x)) for x in leaves(state)]  # type: ignore
     return once, once.state()  # type: ignore
@@ -776,16 +794,16 @@ def test_an_error_of_the_library_is_that_of_the_plain_loop(eager, wrong):
 # What is asked for twice in a step
 
 
-def calls(recorder: Recorder, function: Any) -> int:
-    """How often a function of NumPy is called in all that is recorded: two steps."""
-    return sum(getattr(operation, "func", None) == function for operation in recorder.operations)
+def calls(program: Program, function: Any) -> int:
+    """How often a function of NumPy is called in a step."""
+    return sum(getattr(operation, "func", None) == function for operation in program.steps[0])
 
 
 @pytest.mark.parametrize(("small", "times"), [(tape.SMALL, 1), (1, 2)])
-def test_softmax_and_its_cost_share_what_both_need_if_it_is_small(recorders, monkeypatch, small, times):
+def test_softmax_and_its_cost_share_what_both_need_if_it_is_small(programs, monkeypatch, small, times):
     monkeypatch.setattr(tape, "SMALL", small)
     train(Network(SIZES, activation="tanh", task="classification", seed=3), (X, LABELS), epochs=1)
-    assert [calls(recorders[0], each) for each in (np.maximum.reduce, np.exp)] == 2 * [2 * times]
+    assert [calls(programs[0], each) for each in (np.maximum.reduce, np.exp)] == 2 * [times]
 
 
 @ON_CUPY_TOO
@@ -881,24 +899,38 @@ def memory(x: Any) -> int:
     return x.ctypes.data
 
 
-def buffers(recorder: Recorder) -> set[int]:
-    return {memory(x) for operation in recorder.operations for x in arrays_in(operation)}
+def buffers(program: Program) -> set[int]:
+    return {memory(x) for operation in program.whole for x in arrays_in(operation)}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", [SGD(), Adam(weight_decay=0.1), EVERY[-1]], ids=str)
-@pytest.mark.parametrize(("dropout", "constants"), [(0.0, 0), (0.5, 2)])  # the numbers of the rows and units
-def test_memory_does_not_grow_with_the_steps_that_are_recorded(
-    eager, recorders, monkeypatch, optimizer, dropout, constants
-):
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_all_steps_of_a_program_use_the_same_memory(eager, programs, monkeypatch, optimizer, dropout):
     rng = np.random.default_rng(6)
-    data, sizes = (rng.standard_normal((256, 5)), rng.uniform(size=(256, 3))), []
-    for unrolled in (4, 8, 16):
+    data = rng.standard_normal((256, 5)), rng.uniform(size=(256, 3))
+    for unrolled in (1, 16):
         monkeypatch.setattr(program, "UNROLLED", unrolled)
         train(network(eager, dropout=dropout), data, epochs=1, batch_size=2, optimizer=optimizer)
-        sizes.append((len(buffers(recorders[-1])), len(recorders[-1].operations)))
-    assert [n - sizes[0][0] for n, _ in sizes] == [0, 4 * constants, 12 * constants]
-    assert sizes[2][1] - sizes[1][1] == pytest.approx(2 * (sizes[1][1] - sizes[0][1]), rel=0.1)
+    one, many = programs
+    copies = 2 * (eager.backend == "torch")  # of x and y, if slices do not begin at a cache line
+    assert len(buffers(many)) == len(buffers(one)) + copies
+    assert len(many.whole) - len(many.preparation) == 16 * (len(one.steps[0]) + copies)
+    changing = sum(x is not y for x, y in zip(many.steps[0], many.steps[1], strict=True))
+    assert 0 < changing < len(one.steps[0])  # only what a minibatch enters is bound again
+
+
+@ON_CUPY_TOO
+@pytest.mark.parametrize("optimizer", [SGD(momentum=0.9, nesterov=True), Adam()], ids=str)
+def test_a_step_ends_where_it_begins_without_copies(eager, programs, optimizer):
+    """The cost, the step of dropout and the powers of Adam are not changed in place, but computed into their place."""
+    backend = get_backend(*eager)
+    backend.fuse = False  # so that operations on CuPy are what was recorded
+    net = Network(SIZES, activation="tanh", seed=3, dropout=0.25, backend=backend)
+    train(net, optimizer=optimizer)
+    (made,) = programs
+    ends = {id(x) for x in leaves(made.state)}
+    copies = [each for each in made.steps[0] if getattr(each, "func", None) == backend.assign]
+    assert not [each for each in copies if ends & {id(x) for x in each.args}]
 
 
 def test_what_was_refused_leaves_nothing_behind(eager, monkeypatch):
@@ -922,7 +954,7 @@ def test_what_was_refused_leaves_nothing_behind(eager, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["numbers", "classes and bytes"])
-def test_the_callers_arrays_and_the_state_before_are_not_written_to(eager, recorders, kind):
+def test_the_callers_arrays_and_the_state_before_are_not_written_to(eager, programs, kind):
     in_bytes, backend = kind == "classes and bytes", get_backend(*eager)
     raw = [PIXELS, LABELS.astype(np.int32)] if in_bytes else [X, Y]
     x, y, weight = (backend.asarray(each.copy()) for each in (*raw, np.linspace(0, 1, N, dtype=np.float32)))
@@ -932,12 +964,12 @@ def test_the_callers_arrays_and_the_state_before_are_not_written_to(eager, recor
         net.reset_optimizer(optimizer)
         old = leaves(net.state)
         before = [np.array(backend.to_numpy(each)) for each in (*old, x, y, weight)]
-        recorders.clear()
+        programs.clear()
         train(net, (x, y), optimizer=optimizer, sample_weight=weight)
         for now, then in zip((*old, x, y, weight), before, strict=True):
             np.testing.assert_array_equal(backend.to_numpy(now), then)
-        assert len(recorders) == 1  # the program of the first epoch serves the second
-        assert not any(buffers(recorders[0]) & {memory(each) for each in old})
+        assert len(programs) == 1  # the program of the first epoch serves the second
+        assert not any(buffers(programs[0]) & {memory(each) for each in (*old, x, y, weight)})
 
 
 def test_read_only_arrays_are_trained_on(replayed):
@@ -1012,7 +1044,6 @@ class Meddle(Callback):
 @ON_CUPY_TOO
 @pytest.mark.parametrize("n", [20, 21])
 def test_states_between_epochs_are_the_users_to_keep_and_to_change(eager, replayed, n):
-    """Where 21 examples leave a step to the plain loop, the state is that of the loop; with 20, that of the program."""
     meddle, again, data = Meddle(), Meddle(), (X[:n], Y[:n])
     net = network(eager)
     twin = net.copy()
@@ -1027,54 +1058,96 @@ def test_states_between_epochs_are_the_users_to_keep_and_to_change(eager, replay
             np.testing.assert_array_equal(before, plain)
 
 
-def test_programs_go_when_training_ends_however_it_ends(eager, monkeypatch):
-    left, begin = [], Program.__init__
+# Programs that serve more than one training
 
-    def spy(self: Program, *args: Any) -> None:
-        begin(self, *args)
-        left.append(weakref.ref(self))
+
+@ON_CUPY_TOO
+def test_a_program_serves_later_trainings_on_other_data(eager, dtype, programs, replayed):
+    net = network(eager, dtype=dtype, dropout=0.25)
+    for n in (N, N + 16, 40):
+        rng = np.random.default_rng(n)
+        assert_alike(net, replayed, (rng.standard_normal((n, 5)), rng.uniform(size=(n, 3))), epochs=1)
+        assert replayed[0] == (n // M, n // M)
+        replayed.clear()
+    assert len(programs) == 1
+
+
+@ON_CUPY_TOO
+def test_a_program_serves_the_batches_of_a_stream(eager, programs, replayed):
+    """Each chunk has its own examples."""
+    batches = [(X[i : i + 4], Y[i : i + 4]) for i in range(0, 80, 4)]
+    net, twin = network(eager), network(eager)
+    train(net, iter(batches), epochs=1, steps=20)
+    with plain_loop():
+        train(twin, iter(batches), epochs=1, steps=20)
+    assert_same(net, snapshot(twin))
+    assert len(programs) == 1
+
+
+@ON_CUPY_TOO
+def test_a_function_that_has_changed_since_is_noticed(eager, programs, replayed):
+    """As where a notebook assigns another number to a global variable that an activation reads."""
+    factor = [1.0]
+    net = network(eager, activation=Own(lambda z, xp: factor[0] * xp.tanh(z)))
+    for factor[0] in (1.0, 0.5, 0.5):
+        replayed.clear()
+        assert_alike(net, replayed, epochs=1)
+        assert replayed[0] == FOLDS[0]
+    assert len(programs) == 2
+
+
+def test_another_optimizer_has_programs_of_its_own(eager, programs, replayed):
+    net = network(eager)
+    for optimizer in (SGD(), SGD(momentum=0.9), SGD(momentum=0.5), Adam()):
+        assert_alike(net, replayed, epochs=1, optimizer=optimizer)
+        replayed.clear()
+    assert len(programs) == 3  # momentum is a number, which a program is given with the state
+
+
+def test_members_of_an_ensemble_keep_their_program(eager, programs):
+    ensemble = Ensemble(SIZES, members=4, seed=0, **eager._asdict())
+    for _ in range(3):
+        ensemble.train((X, Y), epochs=1, batch_size=M, lr=0.1, threads=1, progress=False)
+    assert len(programs) == 1
+
+
+def test_programs_go_with_the_network_or_if_they_are_large(eager, programs, monkeypatch):
+    """No memory waits for the garbage collector."""
 
     class Fails(Callback):
         def on_epoch_end(self, logs: dict[str, Any]) -> None:
             if logs["epoch"] == 4:
                 raise RuntimeError("on purpose")
 
-    monkeypatch.setattr(Program, "__init__", spy)
+    def is_left() -> bool:
+        left = [weakref.ref(each) for each in programs]
+        programs.clear()
+        return any(each() for each in left)
+
     gc.collect()
     gc.disable()
     try:
         net = network(eager)
         train(net, FEW, epochs=6)
-        assert len(left) == 1
-        assert not left[0]()
         twin = net.copy()
         with pytest.raises(RuntimeError, match="on purpose"):
             train(net, FEW, epochs=6, callbacks=[Fails()])
-        assert len(left) == 2
-        gc.collect()  # the exception held the frames
-        assert not left[1]()
+        assert len(programs) == 1  # that of the training before
         with plain_loop():
             train(twin, FEW, epochs=4)
         assert_same(net, snapshot(twin))
+        gc.collect()  # the exception held the frames
+        for clone in (twin, net.copy(), pickle.loads(pickle.dumps(net))):
+            assert "_loops" not in vars(clone) or clone is twin
+        assert sum(each.n_bytes for each in programs) < net.backend.kept_bytes
+        del net
+        assert not is_left()
+        monkeypatch.setattr(type(twin.backend), "kept_bytes", 1000)
+        train(twin, FEW, epochs=6)
+        assert len(programs) == 1
+        assert not is_left()
     finally:
         gc.enable()
-
-
-def test_one_loop_serves_a_training_on_examples_that_stay(eager, monkeypatch):
-    loops, repeat = [], ReplayLoop.__call__
-
-    def spy(self: ReplayLoop, *args: Any) -> Any:
-        loops.append(self)
-        return repeat(self, *args)
-
-    monkeypatch.setattr(ReplayLoop, "__call__", spy)
-    train(network(eager), FEW)
-    assert len(loops) == 4
-    assert len(set(loops)) == 1
-    loops.clear()
-    monkeypatch.setattr("xpnet.training.loop.steps_per_chunk", lambda *_: 2)
-    train(network(eager), [*zip(*(part[:20].reshape(5, 4, -1) for part in FEW))].__iter__(), epochs=1, steps=5)
-    assert len(set(loops)) == len(loops) > 1  # a loop holds the examples of a stream no longer than their chunk
 
 
 # Operators
@@ -1130,8 +1203,8 @@ def by_recorder(place: Place, function: Callable[..., Any], *values: Any) -> Any
             for each, value in zip(given, values):
                 if isinstance(value, np.ndarray):
                     backend.assign(each.array, backend.asarray(value.copy()))
-            for operation in recorder.operations:
-                operation()
+            for call in recorder.calls:
+                call.operation()
         except Exception as error:
             return error
         return np.array(backend.to_numpy(found.array))
@@ -1246,11 +1319,8 @@ PROGRAMS = st.lists(st.tuples(st.sampled_from([*INSTRUCTIONS]), *[st.integers(0,
 def test_any_steps_on_arrays_that_share_memory_are_those_of_the_plain_loop(eager, program, after, steps):
     """A step works on six arrays, two of them its state; each instruction puts what it makes in the place of one."""
     backend, rng = get_backend(*eager), np.random.default_rng(0)
-    values, index = rng.standard_normal((5, 3, 3)), np.arange(steps, dtype=np.int32)[:, None] % 5
+    values, index = rng.standard_normal((15, 3)), np.arange(3 * steps, dtype=np.int32).reshape(steps, 3) % 15
     start = [rng.standard_normal((3, 3)) for _ in range(2)]
-
-    def gather(data: Any, batch: Any, xp: Any) -> Any:
-        return xp.reshape(xp.take(data, xp.reshape(batch, (-1,)), axis=0), (*batch.shape[:-1], 3, 3))
 
     def step(state: Any, minibatch: Any, xp: Any) -> Any:
         held = [*state, minibatch, 1.0 * minibatch, minibatch + state[0], state[1]]
@@ -1260,7 +1330,8 @@ def test_any_steps_on_arrays_that_share_memory_are_those_of_the_plain_loop(eager
 
     def folded() -> list[np.ndarray]:
         state = tuple(backend.asarray(each.copy()) for each in start)
-        found = backend.loop(step, gather, backend.asarray(values))(state, index)
+        run = backend.loop(step, lambda rows, encoding, batch, xp: rows)
+        found = run(state, Batch(index, np.ones(steps)), (backend.asarray(values), None))
         return [np.array(backend.to_numpy(each)) for each in found]
 
     with backend.scope("float64"):

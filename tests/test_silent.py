@@ -8,11 +8,12 @@ from helpers import flat
 from silent import XP, HostAskedError, Silent, silenced, told
 from test_costs import PAIRS, count_outputs, targets
 from test_optimizers import EVERY
+from waits import gather
 
 from xpnet import SGD, Adam, Network
 from xpnet.core.activations import ACTIVATIONS
 from xpnet.core.arrays import map_arrays, select
-from xpnet.core.minibatch import Batch, Encoding, Examples, gather
+from xpnet.core.minibatch import Batch, Encoding, Examples, make_minibatch
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.step import State, make_step
 from xpnet.estimators import lbfgs
@@ -28,7 +29,7 @@ def check_steps(net: Network, step: Any, state: Any, data: tuple[Examples, Encod
     silent, silent_data, all_batches = silenced(state), silenced(data), silenced(batches)
     for i in range(3):
         silent = step(silent, gather(silent_data, select(all_batches, i), XP), XP)
-    expected = net.backend.loop(step, gather, data)(state, batches)
+    expected = net.backend.loop(step, make_minibatch)(state, batches, data)
     for ours, plain in zip(flat(told(silent)), flat(expected), strict=True):
         np.testing.assert_allclose(ours, plain, rtol=1e-12, atol=1e-14)
 

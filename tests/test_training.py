@@ -8,6 +8,7 @@ from helpers import assert_same, snapshot
 from test_backprop import layers_of, make
 
 from xpnet import L1, SGD, Adam, AdamW, Clip, DivergenceError, MaxNorm, Network, OneCycle
+from xpnet.backends.base import ON_CPU, ON_GPU
 from xpnet.training.loop import ChunkRunner, steps_per_chunk
 
 SIZES, N, M = [5, 4, 3], 23, 4  # 23 examples in minibatches of 4: the last holds 3
@@ -389,16 +390,19 @@ def test_chunks_do_not_change_the_result(place, monkeypatch):
 
 
 def test_a_chunk_has_fewer_steps_the_longer_they_take():
-    def chunk(*sizes, batch_size=10, overhead=20e-6):
-        return steps_per_chunk(Network(sizes).view.model, batch_size, overhead)
+    def chunk(*sizes, batch_size=10, speed=ON_CPU):
+        return steps_per_chunk(Network(sizes).view.model, batch_size, speed)
 
-    assert chunk(2, 1) == 4999  # the overhead alone
+    assert chunk(2, 1) == 4999  # the calls alone
     assert chunk(2, 2, 2, 2, 1) == 1249  # four layers
-    assert chunk(2, 1, overhead=2e-6) > 40_000
+    assert chunk(2, 1, speed=ON_CPU._replace(layer=2e-6)) > 40_000
     assert 1500 < chunk(784, 30, 10) < 1600
     assert 30 < chunk(784, 512, 512, 10, batch_size=128) < 60
     assert chunk(784, 512, 512, 10, batch_size=1) > 100  # a step costs little more than the copies of a chunk
     assert chunk(784, 2048, 2048, 10, batch_size=512) == 20
+    # On a GPU, enough for graphs of 16 steps
+    assert chunk(784, 512, 512, 10, batch_size=128, speed=ON_GPU) > 900
+    assert chunk(784, 2048, 2048, 10, batch_size=512, speed=ON_GPU) > 50
 
 
 def test_global_random_state_is_neither_read_nor_changed(place):

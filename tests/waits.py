@@ -14,8 +14,8 @@ from helpers import HOST, LEFT_OUT, NOT_INSTALLED
 from host_cupy.counts import Counts
 
 from xpnet import SGD, Network, get_backend
-from xpnet.core.arrays import map_arrays, select
-from xpnet.core.minibatch import Batch, Encoding, Examples, gather
+from xpnet.core.arrays import map_arrays, select, take_examples
+from xpnet.core.minibatch import Batch, Encoding, Examples, Minibatch, make_minibatch
 from xpnet.core.step import make_step
 
 WAITS = ("synchronization", "copy to the device", "copy to the host")
@@ -55,6 +55,11 @@ def prepare_steps(net: Network, y: np.ndarray = Y, optimizer: Any = None, x: np.
         index, lr = np.arange(N, dtype=np.int32).reshape(STEPS, M), np.full(STEPS, 0.05, net.dtype)
         batches = map_arrays(backend.asarray, Batch(index, lr, **more))
         return Steps(backend, make_step(net.sigmas, net.output, net.optimizer.update), data, state, batches)
+
+
+def gather(data: tuple[Examples, Encoding], batch: Batch, xp: Any) -> Minibatch:
+    """Take the examples of a step and decode them, as a loop does."""
+    return make_minibatch(take_examples(data[0], batch.index, xp), data[1], batch, xp)
 
 
 def count_plain_steps(steps: Steps, counting: Any) -> Counts:
@@ -132,9 +137,9 @@ def count_replayed_steps(steps: Steps) -> Counts:
 
     backend, step, data, state, batches = steps
     with backend.scope("float32"):
-        program = record(backend, step, gather, data, state, batches, STEPS)
+        program = record(backend, step, make_minibatch, state, batches, data, STEPS)
         with watching_torch() as counts:
-            program.run(batches, 0)
+            program.run(batches, data)
     return counts
 
 

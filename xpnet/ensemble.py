@@ -422,6 +422,7 @@ class Ensemble:
         """
         from xpnet.backends.threads import AUTO, choose_threads, limit_threads
         from xpnet.training.callbacks import LOGS, Training, watching
+        from xpnet.training.kept_loops import keep_loops
         from xpnet.training.loop import check_schedule, train_epochs
         from xpnet.training.position import Position
         from xpnet.training.together import SharedProgress, choose_group_threads, train_together
@@ -468,7 +469,8 @@ class Ensemble:
             stack.callback(self._detach, range(members))
             active: set[int] = set()
             reader, optimizer = sources[0].reader, plans[0].optimizer
-            for results in train_together(loops, self._current_state, kinds, reader, optimizer, number):
+            kept = stack.enter_context(keep_loops(vars(self)))
+            for results in train_together(loops, self._current_state, kinds, reader, optimizer, number, kept):
                 for k, result in results.items():
                     if isinstance(result, DivergenceError):
                         errors[k] = result

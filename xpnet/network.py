@@ -591,6 +591,7 @@ class Network:
         """
         from xpnet.backends.threads import choose_threads, limit_threads
         from xpnet.training.callbacks import LOGS, Training, watching
+        from xpnet.training.kept_loops import keep_loops
         from xpnet.training.loop import check_schedule, train_alone
         from xpnet.training.position import Start
 
@@ -606,11 +607,12 @@ class Network:
             self._backend.scope(self._dtype),
             limit_threads(self._backend, threads),
             watching(callbacks, training),
+            keep_loops(vars(self)) as loops,
         ):
             if plan.optimizer != self._optimizer:
                 self.reset_optimizer(plan.optimizer)
             self.history = history
-            for state in train_alone(plan, source, training, callbacks, self.rng):
+            for state in train_alone(plan, source, training, callbacks, self.rng, loops):
                 self._take_over(state=state, scaling=source.reader.scaling)
 
     @explain_arguments
@@ -971,6 +973,7 @@ class Network:
         arguments.parse_scale(self.scale, self._standardize, dtype)
         new = object.__new__(type(self))
         vars(new).update(vars(self), _backend=get_backend(backend, device), _dtype=dtype)
+        vars(new).pop("_loops", None)
         new.rng, new.history, new.notes = copy.deepcopy((self.rng, self.history, self.notes))
         if (new._backend, dtype) == (self._backend, self._dtype):
             new.state, new.scaling = map_arrays(self._backend.copy, (new.state, new.scaling))  # stays on the device
@@ -1249,6 +1252,7 @@ class Network:
         with self._backend.scope(self._dtype):
             arrays = map_arrays(self._backend.to_numpy, (whole(attributes["state"]), attributes["scaling"]))
         attributes["state"], attributes["scaling"] = arrays
+        attributes.pop("_loops", None)
         return attributes
 
     def __setstate__(self, attributes: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import cupy
 import numpy as np
 
-from xpnet.backends.base import cast
+from xpnet.backends.base import ON_GPU, cast
 from xpnet.backends.choose import BACKENDS
 from xpnet.backends.cuda import functions
 from xpnet.backends.cuda.fusion import Operation
@@ -25,9 +25,10 @@ class CuPyBackend(Eager):
     """CuPy on one GPU."""
 
     threads_from = None
-    overhead = 30e-6
+    speed = ON_GPU
     compiles = True
     gathered_together = 1 << 24
+    kept_bytes = 1 << 30
     operators: ClassVar[dict[str, Callable[..., Array]]] = {
         **{"add": cupy.add, "sub": cupy.subtract, "mul": cupy.multiply, "truediv": cupy.true_divide},
         **{"neg": cupy.negative, "abs": cupy.absolute, "invert": cupy.invert},
@@ -63,8 +64,8 @@ class CuPyBackend(Eager):
     def to_numpy(self, x: Array) -> np.ndarray:
         return cupy.asnumpy(x)
 
-    def loop(self, step: Function, gather: Function, data: Any) -> ReplayLoop:
-        return GraphLoop(self, step, gather, data, self.fuse)
+    def loop(self, step: Function, make_minibatch: Function) -> ReplayLoop:
+        return GraphLoop(self, step, make_minibatch, self.fuse)
 
     def synchronize(self) -> None:
         self.device.synchronize()

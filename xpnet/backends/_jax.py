@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xpnet.backends.base import Backend, Loop, cast, host_array, precision
-from xpnet.core.arrays import Array, Function, leaves, map_arrays
+from xpnet.backends.base import ON_CPU, ON_GPU, Backend, Loop, cast, host_array, precision
+from xpnet.core.arrays import Array, Function, map_arrays, take_examples
 from xpnet.errors import BackendError
 
 SHORTEST = 64  # steps for which a loop is compiled, at least
@@ -25,12 +25,12 @@ class JaxBackend(Backend):
     """JAX on any of its devices."""
 
     threads_from = None
-    overhead = 2e-6
     compiles = True
 
     def __init__(self, device: Any = None) -> None:
         self.name, self.xp, self.device = "jax", jnp, _find_device(device)
         self.array_type = jax.Array
+        self.speed = ON_CPU._replace(layer=2e-6) if self.device.platform == "cpu" else ON_GPU
 
     @classmethod
     def devices(cls) -> list[str]:
@@ -67,8 +67,8 @@ class JaxBackend(Backend):
     def to_numpy(self, x: Array) -> np.ndarray:
         return host_array(x)
 
-    def loop(self, step: Function, gather: Function, data: Any) -> Loop:
-        return CompiledLoop(self, step, gather, data)
+    def loop(self, step: Function, make_minibatch: Function) -> Loop:
+        return CompiledLoop(self, step, make_minibatch)
 
     def all_finite(self, arrays: Iterable[Array]) -> bool:
         arrays = tuple(arrays)
@@ -91,21 +91,20 @@ class JaxBackend(Backend):
         return jax.device_put(jnp.from_dlpack(x), self.device, may_alias=False).block_until_ready()
 
 
-class CompiledLoop:
+class CompiledLoop(Loop):
     """Repeats a step by a compiled loop."""
 
-    engine = "compiled loop"
+    @property
+    def engine(self) -> str:
+        return "compiled loop"
 
-    def __init__(self, backend: JaxBackend, step: Function, gather: Function, data: Any) -> None:
-        self.backend, self.data, self.repeat = backend, data, partial(_repeat, step, gather)
-
-    def __call__(self, state: Any, batches: Any) -> Any:
+    def __call__(self, state: Any, batches: Any, data: Any) -> Any:
         """Repeat the step for every batch; nothing is donated, so the state stays as it is."""
-        backend, steps = self.backend, leaves(batches)[0].shape[0]
-        length = max(SHORTEST, 1 << (steps - 1).bit_length())
+        backend, steps = self.backend, batches.index.shape[0]
+        length, repeat = max(SHORTEST, 1 << (steps - 1).bit_length()), partial(_repeat, self.step, self.make_minibatch)
         with backend.scope(precision(state)):
             padded = map_arrays(lambda x: backend.asarray(_pad(x, length)), batches)
-            return _PROGRAMS.run(backend.device, self.repeat, state, padded, np.int32(steps), self.data)
+            return _PROGRAMS.run(backend.device, repeat, state, padded, np.int32(steps), data)
 
 
 class Programs:
@@ -179,13 +178,14 @@ def _all_finite(*arrays: Array) -> Array:  # compiled, it makes no array as larg
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in arrays]))
 
 
-def _repeat(step: Function, gather: Function, state: Any, batches: Any, steps: Array, data: Any) -> Any:
+def _repeat(step: Function, make_minibatch: Function, state: Any, batches: Any, steps: Array, data: Any) -> Any:
     """Repeat a step; compiled again for each set of shapes, but not for each number of steps."""
     take = partial(jax.lax.dynamic_index_in_dim, keepdims=False, allow_negative_indices=False)
+    examples, encoding = data
 
     def once(i: Array, state: Any) -> Any:
         batch = map_arrays(partial(take, index=i), batches)
-        return step(state, gather(data, batch, jnp), jnp)
+        return step(state, make_minibatch(take_examples(examples, batch.index, jnp), encoding, batch, jnp), jnp)
 
     return jax.lax.fori_loop(0, steps, once, state)
 

@@ -97,8 +97,8 @@ class NumPyBackend(Eager):
     def all_finite(self, arrays: Iterable[Array]) -> bool:
         return all(_all_finite(rows) for x in arrays for rows in blocks(x))
 
-    def loop(self, step: Function, gather: Function, data: Any) -> ReplayLoop:
-        return ReplayLoop(self, step, gather, data)
+    def loop(self, step: Function, make_minibatch: Function) -> ReplayLoop:
+        return ReplayLoop(self, step, make_minibatch)
 
     def function_with_out(self, name: str) -> Callable[..., Array] | None:
         function = getattr(self.xp, name)

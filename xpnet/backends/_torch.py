@@ -10,7 +10,7 @@ import array_api_compat.torch as compat
 import numpy as np
 import torch
 
-from xpnet.backends.base import cast, host_array
+from xpnet.backends.base import ON_CPU, ON_GPU, cast, host_array, on_host
 from xpnet.backends.replay.eager import BindShortcut, Eager, PatchedNamespace
 from xpnet.backends.replay.program import ReplayLoop
 from xpnet.core.arrays import Array, Function
@@ -148,8 +148,6 @@ _XP = PatchedNamespace(compat, matmul=_matmul, vecdot=_vecdot, maximum=_maximum,
 class TorchBackend(Eager):
     """PyTorch on any of its devices."""
 
-    overhead = 40e-6
-
     with_out: ClassVar[dict[str, Callable[..., Array]]] = {
         **{"exp": torch.exp, "log": torch.log, "log1p": torch.log1p, "expm1": torch.expm1, "tanh": torch.tanh},
         **{"abs": torch.abs, "sign": torch.sign, "sqrt": torch.sqrt, "where": _where},
@@ -181,6 +179,7 @@ class TorchBackend(Eager):
         try:
             chosen = torch.get_default_device() if device is None else torch.device(device)
             super().__init__("torch", _XP, chosen)
+            self.speed = ON_CPU._replace(layer=40e-6) if on_host(self) else ON_GPU._replace(layer=100e-6)
             self.to_numpy(self.xp.zeros(1, device=self.device))  # fails on "meta", whose tensors have no values
         except (RuntimeError, AssertionError, TypeError) as error:
             reason = str(error).strip().splitlines()[0]
@@ -202,8 +201,8 @@ class TorchBackend(Eager):
     def to_numpy(self, x: Array) -> np.ndarray:
         return host_array(x.detach().cpu())
 
-    def loop(self, step: Function, gather: Function, data: Any) -> ReplayLoop:
-        return ReplayLoop(self, step, gather, data)
+    def loop(self, step: Function, make_minibatch: Function) -> ReplayLoop:
+        return ReplayLoop(self, step, make_minibatch)
 
     def limit_threads(self, number: int) -> AbstractContextManager[Any]:
         return _limit_threads(number)

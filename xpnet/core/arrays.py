@@ -81,6 +81,19 @@ def select(nest: Any, i: Any) -> Any:
     return map_arrays(lambda x: x[i, ...], nest)
 
 
+def take_examples(nest: Any, index: Array, xp: Namespace) -> Any:
+    """Take rows of every array in a nest, by their numbers: an index (..., m) makes (..., m, k) of (n, k).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> take_examples((np.array([[1, 2], [3, 4]]), None), np.array([[1], [0]]), np)[0].tolist()
+    [[[3, 4]], [[1, 2]]]
+    """
+    flat = xp.reshape(index, (-1,))
+    return map_arrays(lambda x: xp.reshape(xp.take(x, flat, axis=0), (*index.shape, *x.shape[1:])), nest)
+
+
 def rebuild(nest: Any, arrays: Sequence[Array]) -> Any:
     """Replace the arrays of a nest, in order, by others of the same shapes and dtypes.
 

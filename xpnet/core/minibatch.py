@@ -1,12 +1,12 @@
 """Examples as they are stored on the device, and how a minibatch of them enters the mathematics.
 
 Pixels may be stored as bytes and classes as whole numbers. They become inputs and targets of the network's dtype when
-a minibatch is gathered.
+a minibatch is made.
 """
 
 from typing import Any, NamedTuple
 
-from xpnet.core.arrays import Array, Namespace, map_arrays
+from xpnet.core.arrays import Array, Namespace
 from xpnet.core.scaling import Scaling
 
 
@@ -48,22 +48,10 @@ class Minibatch(NamedTuple):
     decay: Array | None = None  # ()
 
 
-def take(examples: Examples, index: Array, xp: Namespace) -> Examples:
-    """Take some of the examples, by index."""
-    return map_arrays(lambda column: xp.take(column, index, axis=0), examples)
-
-
-def gather(data: tuple[Examples, Encoding], batch: Batch, xp: Namespace) -> Minibatch:
-    """Take the examples of one step, or of a stack of steps, and decode them."""
-    examples, encoding = data
-    index = xp.reshape(batch.index, (-1,))
-
-    def take_column(column: Array) -> Array:
-        return xp.reshape(xp.take(column, index, axis=0), (*batch.index.shape, *column.shape[1:]))
-
-    x, y, weight = map_arrays(take_column, examples)
-    x, y = decode(x, y, encoding, xp)
-    return Minibatch(x, y, weight if batch.weight is None else batch.weight, batch.lr, batch.decay)
+def make_minibatch(rows: Examples, encoding: Encoding, batch: Batch, xp: Namespace) -> Minibatch:
+    """Decode the examples that were taken for one step, or for a stack of steps."""
+    x, y = decode(rows.x, rows.y, encoding, xp)
+    return Minibatch(x, y, rows.weight if batch.weight is None else batch.weight, batch.lr, batch.decay)
 
 
 def decode(x: Array, y: Array, encoding: Encoding, xp: Namespace) -> tuple[Array, Array]:

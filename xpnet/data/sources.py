@@ -15,8 +15,8 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import array_api_compat
 import numpy as np
 
-from xpnet.core.arrays import BLOCK, rows_per_block, select
-from xpnet.core.minibatch import Examples, take
+from xpnet.core.arrays import BLOCK, rows_per_block, select, take_examples
+from xpnet.core.minibatch import Examples
 from xpnet.core.scaling import Scaling
 from xpnet.data.reader import Reader
 from xpnet.data.sampling import Sampling, in_order, split_into_chunks
@@ -646,5 +646,5 @@ def take_rows(source: Resident, index: np.ndarray) -> Resident:
     backend = source.reader.backend
     with source.reader.scope():
         index = backend.asarray(index)
-        examples = take(source.examples, index, backend.xp)
+        examples = take_examples(source.examples, index, backend.xp)
     return replace(source, examples=examples)

@@ -9,10 +9,9 @@ import scipy.optimize
 
 from xpnet.backends.base import cast, on_host
 from xpnet.core.arrays import Array, Layers, Namespace, leaves, map_arrays, map_layers, rebuild, rows_per_block
-from xpnet.core.minibatch import Batch, Examples, gather
+from xpnet.core.minibatch import Batch, make_minibatch
 from xpnet.core.step import State, make_step
 from xpnet.data.sampling import Sampling, count_minibatches, cut_into_minibatches
-from xpnet.data.sources import Resident
 from xpnet.estimators.sparse import AllRows
 from xpnet.view import View
 
@@ -55,8 +54,8 @@ class Objective:
             self.encoding = source.reader.encoding()
             weight = source.examples.weight
             weight = np.ones(len(source)) if weight is None else backend.to_numpy(weight).astype(np.float64)
-            self.step = make_step(view.model.sigmas, view.model.output, add_gradients)
-            self.loop = self._make_loop(source.examples) if isinstance(source, Resident) else None
+            step = make_step(view.model.sigmas, view.model.output, add_gradients)
+            self.loop = backend.loop(step, make_minibatch)
         self.weight, self.total = weight, float(weight.sum())
         self.rng = np.random.default_rng(0)  # `chunks` asks for one, which is not used in order
         self.rows = min(ROWS_ON_HOST if on_host(backend) else ROWS_ON_DEVICE, rows_per_block(view.model.n_in))
@@ -79,8 +78,7 @@ class Objective:
                     decay=cast(np.full(used.sum(), self.alpha / self.total), dtype) if self.alpha else None,
                 )
                 state = state._replace(cost=backend.asarray(np.zeros(chunk.index.shape[1]), dtype))
-                loop = self.loop or self._make_loop(chunk.examples)
-                state = loop(state, batches)
+                state = self.loop(state, batches, (chunk.examples, self.encoding))
                 cost += float(backend.to_numpy(state.cost).sum(dtype=np.float64))
             return cost / self.total, flatten(map_arrays(backend.to_numpy, state.optimizer))
 
@@ -91,9 +89,6 @@ class Objective:
         parts = [cast(part.reshape(x.shape), self.view.dtype) for part, x in zip(parts, arrays)]
         with self.view.scope():
             return self.view.backend.copy_nest(rebuild(self.layers, parts), self.view.dtype)
-
-    def _make_loop(self, examples: Examples) -> Callable[..., Any]:
-        return self.view.backend.loop(self.step, gather, (examples, self.encoding))
 
 
 def flatten(layers: Layers) -> np.ndarray:

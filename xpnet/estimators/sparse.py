@@ -6,8 +6,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from xpnet.core.arrays import Array, map_arrays, rows_per_block
-from xpnet.core.minibatch import Examples, take
+from xpnet.core.arrays import Array, map_arrays, rows_per_block, take_examples
+from xpnet.core.minibatch import Examples
 from xpnet.core.scaling import Scaling
 from xpnet.data.reader import Reader
 from xpnet.data.sources import OnDemand, Resident, Rows
@@ -53,7 +53,7 @@ class SparseRows(OnDemand):
     def _take(self, index: np.ndarray) -> Examples:
         backend = self.reader.backend
         with self.reader.scope():
-            return take(self.examples, backend.asarray(index), backend.xp)
+            return take_examples(self.examples, backend.asarray(index), backend.xp)
 
 
 AllRows: TypeAlias = Resident | SparseRows

@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xpnet.backends.base import cast
+from xpnet.backends.base import Speed, cast
 from xpnet.backends.threads import AUTO
-from xpnet.core.minibatch import Batch, Examples, gather
+from xpnet.core.minibatch import Batch, Examples, make_minibatch
 from xpnet.core.model import Model
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.scaling import Scaling
@@ -29,6 +29,7 @@ from xpnet.data.sampling import Sampling
 from xpnet.data.sources import Chunk, Source, skip_steps
 from xpnet.errors import DivergenceError
 from xpnet.training.callbacks import Callback, Training
+from xpnet.training.kept_loops import Loops
 from xpnet.training.position import Position
 
 
@@ -59,19 +60,24 @@ class Task:
 
 
 def train_alone(
-    plan: Plan, source: Source, training: Training, callbacks: Sequence[Callback], rng: np.random.Generator
+    plan: Plan,
+    source: Source,
+    training: Training,
+    callbacks: Sequence[Callback],
+    rng: np.random.Generator,
+    loops: Loops | None = None,
 ) -> Iterator[State]:
     """Train one network, and yield its state after each chunk of steps. Synchronizes once per chunk.
 
-    The parameters are those of `train_epochs`. Each chunk begins with ``training.net.state``, which callbacks may have
-    changed, so whoever iterates must take over the state that is yielded.
+    The parameters are those of `train_epochs` and `ChunkRunner`. Each chunk begins with ``training.net.state``, which
+    callbacks may have changed, so whoever iterates must take over the state that is yielded.
 
     Raises
     ------
     DivergenceError
         If a cost or a weight is no longer finite.
     """
-    runner = ChunkRunner(source.reader, plan.optimizer, plan.alpha)
+    runner = ChunkRunner(source.reader, plan.optimizer, plan.alpha, loops)
     for task in train_epochs(plan, source, training, callbacks, rng):
         state, task.cost, task.weight = runner.run(training.net.state, task.chunk, task.lr, task.where)
         task.engine = runner.loop.engine
@@ -96,8 +102,8 @@ def train_epochs(
     rng
         Draws the minibatches.
     """
-    model, overhead = source.reader.model, source.reader.backend.overhead
-    most = steps_per_chunk(model, source.batch_size(plan.batch_size), overhead, plan.networks)
+    model, speed = source.reader.model, source.reader.backend.speed
+    most = steps_per_chunk(model, source.batch_size(plan.batch_size), speed, plan.networks)
     n_steps = total_steps(plan, training)
     source.skip_epochs(training.position.epoch - 1)
     for epoch in range(training.position.epoch, plan.epochs + 1):
@@ -135,7 +141,7 @@ def begin_epoch(position: Position, rng: np.random.Generator) -> Position:
 
 
 class ChunkRunner:
-    """Runs the steps of chunks, and reuses the backend's loop as long as the examples are the same.
+    """Runs the steps of chunks.
 
     Parameters
     ----------
@@ -145,14 +151,26 @@ class ChunkRunner:
         The optimizer.
     alpha
         As in `Plan`.
+    loops
+        Loops of earlier trainings of the same networks, if any.
+    networks
+        The numbers of the networks that are trained together.
     """
 
-    def __init__(self, reader: Reader, optimizer: Optimizer, alpha: float = 0.0) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        optimizer: Optimizer,
+        alpha: float = 0.0,
+        loops: Loops | None = None,
+        networks: tuple[int, ...] = (),
+    ) -> None:
         self.backend, self.dtype, self.alpha = reader.backend, reader.dtype, alpha
         self.scope, self.encoding = reader.scope, reader.encoding()
-        self.step = make_step(reader.model.sigmas, reader.model.output, optimizer.update)
+        step = make_step(reader.model.sigmas, reader.model.output, optimizer.update)
+        loops = Loops() if loops is None else loops
+        self.loop = loops.find((optimizer.update, networks), lambda: self.backend.loop(step, make_minibatch))
         self.examples: Examples | None = None
-        self.scaling: Scaling | None = None
 
     def run(self, state: State, chunk: Chunk, lr: np.ndarray, where: str) -> tuple[State, float, float]:
         """Run the steps of a chunk on a copy of the state. Synchronizes.
@@ -183,8 +201,7 @@ class ChunkRunner:
             If the new state is not finite.
         """
         with self.scope():
-            self._set_examples(chunk.examples, chunk.scaling)
-            weights = minibatch_weights(chunk.index, self.example_weights)
+            weights = minibatch_weights(chunk.index, self._find_weights(chunk.examples))
             used = weights > 0
             if not used.any():
                 return state, 0.0, 0.0
@@ -201,17 +218,15 @@ class ChunkRunner:
     def repeat(self, state: State, examples: Examples, scaling: Scaling | None, batches: Batch) -> State:
         """Repeat the step for every batch, on a copy of the state. The new state holds the costs of these steps."""
         with self.scope():
-            self._set_examples(examples, scaling)
             cost = self.backend.asarray(np.zeros(batches.index.shape[1:]), self.dtype)
-            return self.loop(state._replace(cost=cost), batches)
+            return self.loop(state._replace(cost=cost), batches, (examples, self.encoding._replace(scaling=scaling)))
 
-    def _set_examples(self, examples: Examples, scaling: Scaling | None) -> None:
-        """Make the loop over new examples."""
-        if examples is self.examples and scaling is self.scaling:
-            return
-        self.examples, self.scaling = examples, scaling
-        self.loop = self.backend.loop(self.step, gather, (examples, self.encoding._replace(scaling=scaling)))
-        self.example_weights = None if examples.weight is None else self.backend.to_numpy(examples.weight)
+    def _find_weights(self, examples: Examples) -> np.ndarray | None:
+        """Bring the weights of examples to the host, once for all chunks of them."""
+        if examples is not self.examples:
+            self.examples = examples
+            self.weights = None if examples.weight is None else self.backend.to_numpy(examples.weight)
+        return self.weights
 
 
 def explain_divergence(where: str, lr: np.ndarray, member: int | None = None) -> DivergenceError:
@@ -275,7 +290,7 @@ def learning_rates(schedule: Schedule, steps: range, total: int) -> np.ndarray:
     return lr
 
 
-def steps_per_chunk(model: Model, batch_size: int, overhead: float, networks: int = 1) -> int:
+def steps_per_chunk(model: Model, batch_size: int, speed: Speed, networks: int = 1) -> int:
     """Choose how many steps a chunk holds: about a tenth of a second of them, or more where copying the state costs.
 
     The estimate of a step's time is rough, and for one core; it uses no clock, so that the same training has the same
@@ -287,26 +302,23 @@ def steps_per_chunk(model: Model, batch_size: int, overhead: float, networks: in
         The network without its numbers.
     batch_size
         Examples in a minibatch.
-    overhead
-        `Backend.overhead`.
+    speed
+        `Backend.speed`.
     networks
         The number of networks that are trained in one program.
 
     Examples
     --------
-    >>> from xpnet import Network
+    >>> from xpnet import Network, get_backend
     >>> small, large = Network([784, 30, 10]).view.model, Network([784, 2048, 2048, 10]).view.model
-    >>> steps_per_chunk(small, 10, overhead=20e-6), steps_per_chunk(large, 512, overhead=20e-6)
+    >>> speed = get_backend("numpy").speed
+    >>> steps_per_chunk(small, 10, speed), steps_per_chunk(large, 512, speed)
     (1566, 20)
     """
     n_weights = networks * model.n_weights
-    step = overhead * len(model.shapes) + n_weights * (PASSES + PRODUCTS * batch_size)
-    return max(FEWEST, int(max(CHUNK, COPIES * n_weights) / step))
+    step = speed.layer * len(model.shapes) + n_weights * (speed.weight + speed.product * batch_size)
+    return max(FEWEST, int(max(CHUNK_SECONDS, speed.copies * n_weights) / step))
 
 
-# Seconds, measured with NumPy on one core of a Xeon with AVX-512
-CHUNK = 0.1  # of a chunk
-PASSES = 0.7e-9  # a step's passes over the weights, for each of them
-PRODUCTS = 0.03e-9  # a step's products, for each weight and example
-COPIES = 250e-9  # a hundred times as long as the copies and checks of a chunk, for each weight
+CHUNK_SECONDS = 0.1
 FEWEST = 20  # steps

@@ -32,6 +32,7 @@ from xpnet.data.reader import Reader
 from xpnet.data.sources import Chunk, Source, resident_examples
 from xpnet.errors import DivergenceError
 from xpnet.training.callbacks import Training
+from xpnet.training.kept_loops import Loops
 from xpnet.training.loop import ChunkRunner, Task, explain_divergence
 
 # Measured with NumPy and JAX on one core of an AMD EPYC (Zen 5): larger groups gain no more, and the products of larger
@@ -53,6 +54,7 @@ def train_together(
     reader: Reader,
     optimizer: Optimizer,
     threads: int | None,
+    kept: Loops,
 ) -> Iterator[Results]:
     """Train networks of one shape, and yield their states after each chunk of steps. Synchronizes once per chunk.
 
@@ -73,6 +75,8 @@ def train_together(
         Has the update that all of them have.
     threads
         The number of threads between which the networks are divided; None keeps all of them together.
+    kept
+        Loops of earlier trainings.
 
     Yields
     ------
@@ -92,7 +96,8 @@ def train_together(
                 size, own = len(tasks), {k: (kinds[k], layout(task.chunk)) for k, task in tasks.items()}
                 rows = max(task.chunk.index.shape[-1] for task in tasks.values())
                 divided = divide(own, reader.model.step_size(rows), threads)
-                groups = [Group(numbers, reader, optimizer) for numbers in divided]
+                groups = [Group(numbers, reader, optimizer, kept) for numbers in divided]
+                kept = Loops()  # those of later divisions would take memory from one training to the next
                 run = map  # the first chunk runs group by group: what one of them compiles serves the others too
             results = run_groups(groups, before, tasks, run)
             yield results
@@ -120,11 +125,13 @@ class Group:
         Their reader.
     optimizer
         Has the update that all of them have.
+    loops
+        Loops of earlier trainings.
     """
 
-    def __init__(self, numbers: Sequence[int], reader: Reader, optimizer: Optimizer) -> None:
-        self.numbers, self.reader, self.optimizer = numbers, reader, optimizer
-        self.runner = ChunkRunner(reader, optimizer)
+    def __init__(self, numbers: Sequence[int], reader: Reader, optimizer: Optimizer, loops: Loops) -> None:
+        self.numbers, self.reader, self.optimizer, self.loops = numbers, reader, optimizer, loops
+        self.runner = ChunkRunner(reader, optimizer, loops=loops, networks=tuple(numbers))
         self.runners: dict[int, ChunkRunner] = {}  # of networks that are trained alone
         self.pool = Pool((), reader.backend)
         self.states: list[Any] = []  # that came of the last chunk
@@ -158,7 +165,7 @@ class Group:
 
     def _run_alone(self, k: int, state: State, task: Task) -> State | DivergenceError:
         if k not in self.runners:
-            self.runners[k] = ChunkRunner(self.reader, self.optimizer, task.alpha)
+            self.runners[k] = ChunkRunner(self.reader, self.optimizer, task.alpha, self.loops, (k,))
         try:
             new, task.cost, task.weight = self.runners[k].run(state, task.chunk, task.lr, task.where)
         except DivergenceError:

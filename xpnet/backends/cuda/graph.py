@@ -1,19 +1,23 @@
 """CUDA graphs: a recorded program that the device runs by itself."""
 
+import math
+import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import cupy
 
 from xpnet.backends.cuda import cublas
+from xpnet.backends.cuda.functions import any_along
 from xpnet.backends.cuda.fusion import Kernel, fuse
 from xpnet.backends.cuda.source import Call, write_module
 from xpnet.backends.replay.eager import Eager
-from xpnet.backends.replay.program import Case, Program, ReplayLoop
+from xpnet.backends.replay.program import Case, Operations, Program, ReplayLoop
 from xpnet.backends.replay.tape import NotRecordableError
 from xpnet.checks import warn
-from xpnet.core.arrays import Array, Function, leaves, map_arrays
+from xpnet.core.arrays import Array, Function, leaves, select
 
 TOLERANCE = 1e-4  # relative to the change
 ROUNDING = 64  # units in the last place
@@ -24,33 +28,33 @@ class GraphLoop(ReplayLoop):
 
     Parameters
     ----------
-    backend, step, gather, data
+    backend, step, make_minibatch
         As in `Backend.loop`.
     fusing
         Whether to fuse operations into generated kernels.
     """
 
-    def __init__(self, backend: Eager, step: Function, gather: Function, data: Any, fusing: bool) -> None:
-        super().__init__(backend, step, gather, data)
+    def __init__(self, backend: Eager, step: Function, make_minibatch: Function, fusing: bool) -> None:
+        super().__init__(backend, step, make_minibatch)
         self.fusing = fusing
 
-    def _make_program(self, state: Any, batches: Any, n_steps: int) -> Program:
-        """Record the first steps and capture them.
+    def _make_program(self, state: Any, batches: Any, data: Any, n_steps: int) -> Program:
+        """Record the first step, and capture as many as the program has.
 
-        The graph proves itself: it repeats these steps and must arrive at the same state. So a fault that appears only
-        on some GPU makes training slower, but no number wrong.
+        The graph proves itself: it must arrive where a plain loop arrives. So a fault that appears only on some GPU
+        makes training slower, but no number wrong.
         """
-        program = super()._make_program(state, batches, n_steps)
-        plain = map_arrays(self.backend.copy, program.state)
-        graph = Graph(fuse_operations(program, self.fusing))
-        for _ in range(2):  # the second launch shows whether it depends on anything but the state
-            program.set_state(state)
-            graph()
-        if not agree(leaves(program.state), leaves(plain), leaves(state)):
+        program = super()._make_program(state, batches, data, n_steps)
+        program.preparation, program.steps = prepare_launches(program, self.fusing)
+        graph = Graph([*program.preparation, *chain(*program.steps)])
+        program.whole, program.engine = [graph], f"CUDA graph, {graph.nodes / n_steps:.3g} nodes a step"
+        # The second time shows whether it depends on anything but the state
+        if not self._prove(program, state, select(batches, slice(n_steps)), data, times=2):
             raise NotRecordableError("the captured graph gives other results on this device")
-        program.operations = [graph]
-        program.engine = f"CUDA graph, {graph.nodes / n_steps:.3g} nodes a step"
         return program
+
+    def _agree(self, state: Any, expected: Any, before: Any) -> bool:
+        return agree(leaves(state), leaves(expected), leaves(before))
 
     def _refuse(self, case: Case, reason: str) -> None:
         super()._refuse(case, reason)
@@ -70,34 +74,59 @@ class Graph:
 
     def __init__(self, launches: Sequence[Callable[[], Any]]) -> None:
         self.launches, self.nodes = launches, len(launches)
-        self.pool = cupy.cuda.MemoryPool()  # its own, since every launch uses the same temporary memory
-        with cublas.capturing() as self.handle, cupy.cuda.using_allocator(self.pool.malloc):
+        pool = cupy.cuda.MemoryPool()  # its own, since every launch uses the same temporary memory
+        with cublas.capturing() as self.handle, cupy.cuda.using_allocator(pool.malloc):
             self.handle.stream.begin_capture()
             try:
                 for launch in launches:
                     launch()
             finally:
                 self.graph = self.handle.stream.end_capture()
+        if pool.total_bytes():
+            # Since CuPy 14.1, a pool that goes does not free its blocks; at exit, CuPy may have gone before
+            weakref.finalize(self, _free_blocks, pool, cupy.cuda.Device()).atexit = False
 
     def __call__(self) -> None:
         """Launch the graph on the current stream."""
         self.graph.launch()
 
 
-def fuse_operations(program: Program, fusing: bool) -> list[Callable[[], Any]]:
-    """Return the launches of a program; with `fusing`, its operations are fused into generated kernels."""
+def _free_blocks(pool: Any, device: Any) -> None:
+    with device:
+        pool.free_all_blocks()
+
+
+def prepare_launches(program: Program, fusing: bool) -> tuple[Operations, list[Operations]]:
+    """Return the launches of a program's preparation, and of each step; with `fusing`, in generated kernels.
+
+    The step is fused once. Its kernels for the other steps differ only in some of the arrays.
+    """
     if not fusing:
-        return list(program.operations)
-    nodes = fuse(program.operations, leaves(program.state))
-    source, calls = write_module([node for node in nodes if isinstance(node, Kernel)])
+        return program.preparation, list(program.steps)
+    preparation = fuse(program.preparation, leaves(program.minibatches))
+    step = fuse(program.steps[0], leaves(program.state))
+    kernels = [node for node in [*preparation, *step] if isinstance(node, Kernel)]
+    source, calls = write_module(kernels, program.replacements)
     module = cupy.RawModule(code=source)
     functions = {call.name: module.get_function(call.name) for call in calls}  # compiled and loaded before the capture
     remaining = iter(calls)
-    return [_bind(functions, next(remaining)) if isinstance(node, Kernel) else node for node in nodes]
+    nodes = [next(remaining) if isinstance(node, Kernel) else node for node in [*preparation, *step]]
+
+    def launches(nodes: Sequence[Any], operations: Operations, replacements: dict[int, Array]) -> Operations:
+        others = dict(zip(map(id, program.steps[0]), operations))
+        return [
+            _bind(functions, node, replacements) if isinstance(node, Call) else others.get(id(node), node)
+            for node in nodes
+        ]
+
+    first, rest = nodes[: len(preparation)], nodes[len(preparation) :]
+    steps = [launches(rest, *each) for each in zip(program.steps, program.replacements)]
+    return launches(first, (), {}), steps
 
 
-def _bind(functions: dict[str, Any], call: Call) -> Callable[[], Any]:
-    return partial(functions[call.name], (call.blocks,), (call.threads,), tuple(call.arrays))
+def _bind(functions: dict[str, Any], call: Call, replacements: dict[int, Array]) -> Callable[[], Any]:
+    arrays = tuple(replacements.get(id(x), x) for x in call.arrays)
+    return partial(functions[call.name], (call.blocks,), (call.threads,), arrays)
 
 
 def agree(results: Sequence[Array], expected: Sequence[Array], before: Sequence[Array]) -> bool:
@@ -112,9 +141,9 @@ def agree(results: Sequence[Array], expected: Sequence[Array], before: Sequence[
     """
     for x, y, start in zip(results, expected, before):
         differs = (x != y) & ((x == x) | (y == y))  # NaN equals NaN here
-        if not bool(differs.any()):
+        if not bool(any_along(differs)):
             continue
-        if y.dtype.kind != "f" or bool((differs & ~(cupy.isfinite(x) & cupy.isfinite(y))).any()):
+        if y.dtype.kind != "f" or bool(any_along(differs & ~(cupy.isfinite(x) & cupy.isfinite(y)))):
             return False
         allowed = TOLERANCE * _norm(y - start) + ROUNDING * float(cupy.finfo(y.dtype).eps) * _norm(y)
         if _norm(cupy.where(differs, x - y, 0)) > allowed:
@@ -124,4 +153,5 @@ def agree(results: Sequence[Array], expected: Sequence[Array], before: Sequence[
 
 def _norm(x: Array) -> float:
     """Compute the norm of the finite numbers."""
-    return float(cupy.linalg.norm(cupy.where(cupy.isfinite(x), x, 0).ravel().astype("float64")))
+    x = cupy.where(cupy.isfinite(x), x, 0).astype("float64")
+    return math.sqrt(float((x * x).sum()))

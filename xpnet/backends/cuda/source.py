@@ -13,6 +13,7 @@ from xpnet.backends.cuda.fusion import Kernel, Loop, Step, View, find_barriers
 from xpnet.core.arrays import Array
 
 WARP = 32  # threads that run together
+ALIGNMENT = 16  # bytes that a thread can load at once, of memory that begins at a multiple of it
 TYPES = {
     **{"float32": "float", "float64": "double", "bool": "bool", "uint8": "unsigned char"},
     **{"int32": "int", "int64": "long long"},
@@ -27,6 +28,7 @@ __device__ inline float subtract(float a, float b) { return __fsub_rn(a, b); }
 __device__ inline double subtract(double a, double b) { return __dsub_rn(a, b); }
 __device__ inline float multiply(float a, float b) { return __fmul_rn(a, b); }
 __device__ inline double multiply(double a, double b) { return __dmul_rn(a, b); }
+template <class T, int n> struct alignas(n * sizeof(T) < 16 ? n * sizeof(T) : 16) Elements { T at[n]; };
 template <class T> __device__ inline T minimum(T a, T b) { return a != a || b != b ? a + b : (a < b ? a : b); }
 template <class T> __device__ inline T maximum(T a, T b) { return a != a || b != b ? a + b : (a > b ? a : b); }
 template <class T> __device__ inline T sign(T a) { return a != a ? a : T((a > T(0)) - (a < T(0))); }
@@ -54,12 +56,20 @@ class Call(NamedTuple):
     arrays: Sequence[Array]
 
 
-def write_module(kernels: Sequence[Kernel]) -> tuple[str, list[Call]]:
-    """Write the source code of several kernels, identical ones once, and list how to launch each of them."""
+def write_module(kernels: Sequence[Kernel], replacements: Sequence[dict[int, Array]] = ()) -> tuple[str, list[Call]]:
+    """Write the source code of several kernels, identical ones once, and list how to launch each of them.
+
+    Parameters
+    ----------
+    kernels
+        The kernels.
+    replacements
+        What replaces arrays, by their ids, in each launch that is not listed.
+    """
     names: dict[str, str] = {}  # by the code that follows a name
     calls = []
     for kernel in kernels:
-        parameters = Parameters()
+        parameters = Parameters(replacements)
         body = write_body(kernel, parameters)
         name = names.setdefault(parameters.declare() + body, f"kernel_{len(names)}")
         calls.append(Call(name, *_choose_size(kernel), parameters.arrays))
@@ -79,9 +89,10 @@ def _choose_size(kernel: Kernel) -> tuple[int, int]:
 
 
 class Parameters:
-    """The parameters of a function: pointers to the memory of views."""
+    """The parameters of a function: pointers to the memory of views, which other steps replace by others."""
 
-    def __init__(self) -> None:
+    def __init__(self, replacements: Sequence[dict[int, Array]]) -> None:
+        self.replacements = replacements
         self.arrays: list[Array] = []
         self._names: dict[Any, tuple[str, str]] = {}  # type and name, by address and dtype
 
@@ -92,6 +103,11 @@ class Parameters:
             self._names[key] = TYPES[view.dtype], f"p{len(self._names)}"
             self.arrays.append(view.array)
         return self._names[key][1]
+
+    def are_aligned(self, view: View) -> bool:
+        """Whether a thread can read several elements of a view at once, also of what replaces it in other steps."""
+        arrays = [view.array, *(x for step in self.replacements if (x := step.get(id(view.array))) is not None)]
+        return all(x.data.ptr % ALIGNMENT == 0 for x in arrays)
 
     def declare(self) -> str:
         """Write the list of parameters."""
@@ -107,14 +123,35 @@ def write_body(kernel: Kernel, parameters: Parameters) -> str:
         count = math.prod(loop.shape)
         index = "long long" if _reach(loop) >= 1 << 30 else "int"
         start, stride = f"({index})blockIdx.x * blockDim.x + threadIdx.x", f"({index})gridDim.x * blockDim.x"
-        lines.append(f"for ({index} t = {start}; t < {count}; t += {stride}) {{")
-        lines += write_reduction(loop, parameters) if loop.reduction else write_elements(loop, parameters)
+        at_once = 1 if loop.reduction or count % sizes.AT_ONCE else sizes.AT_ONCE
+        lines.append(f"for ({index} part = {start}; part < {count // at_once}; part += {stride}) {{")
+        if loop.reduction:
+            lines += [f"const {index} t = part;", *write_reduction(loop, parameters)]
+        else:
+            lines += write_elements(loop, parameters, index, at_once)
         lines.append("}")
     return "\n".join([*lines, "}"])
 
 
-def write_elements(loop: Loop, parameters: Parameters) -> list[str]:
-    """Write the body of a loop for one element: values are loaded at their first use and stored at the end."""
+def write_elements(loop: Loop, parameters: Parameters, index: str, at_once: int) -> list[str]:
+    """Write the body of a loop for some elements, those of an array at once where they are aligned together."""
+    together: dict[Any, tuple[View, str]] = {}  # by key: views whose elements are loaded or stored at once
+    if at_once == 1:
+        return [f"const {index} t = part;", *write_element(loop, parameters)]
+    element = write_element(loop, parameters, together)
+    inner = [f"for (int k = 0; k < {at_once}; ++k) {{", f"const {index} t = part * {at_once} + k;", *element, "}"]
+    loads, stores = [], []
+    for view, name in together.values():
+        kind = f"Elements<{TYPES[view.dtype]}, {at_once}>"
+        place = f"(({kind}*){parameters.name(view)})[part]"
+        loads.append(f"{kind} {name} = {place};" if view in loop.reads else f"{kind} {name};")
+        if view in loop.writes and view.key not in loop.dropped:
+            stores.append(f"{place} = {name};")
+    return [*loads, "#pragma unroll", *inner, *stores]
+
+
+def write_element(loop: Loop, parameters: Parameters, together: dict[Any, tuple[View, str]] | None = None) -> list[str]:
+    """Write what is done for one element: values are loaded at their first use and stored at the end."""
     lines: list[str] = []
     values: dict[Any, str] = {}  # names of registers, by the key of a view
 
@@ -125,7 +162,10 @@ def write_elements(loop: Loop, parameters: Parameters) -> list[str]:
         return values[view.key]
 
     def element(view: View) -> str:
-        return f"{parameters.name(view)}[{write_offset(loop.shape, _broadcast_strides(view, loop.shape))}]"
+        offset = write_offset(loop.shape, _broadcast_strides(view, loop.shape))
+        if together is not None and offset == "t" and parameters.are_aligned(view):
+            return f"{together.setdefault(view.key, (view, f'all{len(together)}'))[1]}.at[k]"
+        return f"{parameters.name(view)}[{offset}]"
 
     for step in loop.steps:
         operands = [load(x) if isinstance(x, View) else "" for x in step.operands]

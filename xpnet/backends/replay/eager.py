@@ -33,6 +33,7 @@ class Eager(Backend):
 
     # Elements of the minibatches that are gathered together, at most: half a mebibyte fits the cache of a CPU
     gathered_together: ClassVar[int] = 1 << 17
+    kept_bytes: ClassVar[int] = 1 << 26  # of the programs that are kept between two trainings, at most
     operators: ClassVar[dict[str, Callable[..., Array]]]  # functions behind "add" (+) and the like; they take `out`
     shortcuts: ClassVar[dict[Any, BindShortcut]] = {}  # faster ways to bind functions that are written in Python
     not_elementwise: ClassVar[set[Callable[..., Array]]] = set()  # functions with `out` whose numbers are not operands
@@ -45,6 +46,12 @@ class Eager(Backend):
     def assign(self, target: Array, x: Any) -> None:
         """Write an array or a number into an array."""
         raise NotImplementedError
+
+    def take_into(self, target: Array, x: Array, index: Array) -> None:
+        """Write the rows of an array with these numbers into another array."""
+        take = self.function_with_out("take")
+        assert take is not None
+        take(x, index, 0, target)
 
     def empty_like(self, x: Array) -> Array:
         """Allocate an array of the same shape, dtype and strides."""

@@ -1,85 +1,130 @@
-"""Programs: recorded operations of some steps, and the loop that runs them."""
+"""Programs: the recorded operations of a step, bound to several minibatches, and the loop that runs them."""
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from itertools import chain
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from xpnet.backends.base import precision, repeat_step
+from xpnet.backends.base import Loop, precision
 from xpnet.backends.replay.eager import Eager
-from xpnet.backends.replay.tape import NotRecordableError, RecordedArray, Recorder
-from xpnet.core.arrays import Array, Function, leaves, map_arrays, select
+from xpnet.backends.replay.tape import NotRecordableError, Recorder
+from xpnet.core.arrays import Array, Function, leaves, map_arrays, select, take_examples
+
+Operations: TypeAlias = Sequence[Callable[[], Any]]
 
 FEWEST = 32  # steps: with fewer, recording does not pay, unless arrays are large
+FEW = 4  # steps: with fewer, proving again that a program is right does not pay
 LARGE = 1 << 18  # elements of a minibatch that is large
-UNROLLED = 16  # steps that are recorded, at most
+UNROLLED = 16  # steps of a program, at most
 
 
-class ReplayLoop:
-    """Repeats a step over minibatches of the same data: `Backend.loop` of a library without a compiler.
+class ReplayLoop(Loop):
+    """Repeats a step over minibatches: `Backend.loop` of a library without a compiler.
 
-    A program is recorded for each set of shapes of state and batches, as soon as there have been enough steps, and
-    serves all later calls. Steps that are left over, or cannot be recorded, go by a plain loop.
+    A program is recorded for each set of shapes, as soon as there have been enough steps, and serves all later calls.
+    Steps that cannot be recorded go by a plain loop.
     """
 
-    def __init__(self, backend: Eager, step: Function, gather: Function, data: Any) -> None:
-        self.backend, self.step, self.gather, self.data = backend, step, gather, data
-        self.cases: dict[Any, Case] = {}
+    backend: Eager
 
-    def __call__(self, state: Any, batches: Any) -> Any:
+    def __init__(self, backend: Eager, step: Function, make_minibatch: Function) -> None:
+        super().__init__(backend, step, make_minibatch)
+        self.cases: dict[Any, Case] = {}  # by the shapes, the last used one at the end
+
+    def __call__(self, state: Any, batches: Any, data: Any) -> Any:
         """Repeat the step for every batch, on a copy of the state."""
         backend = self.backend
         with backend.scope(precision(state)), np.errstate(all="ignore"):
             batches = map_arrays(backend.asarray, batches)
-            case = self._find_case(state, batches)
-            case.steps += leaves(batches)[0].shape[0]
+            case = self._find_case(state, batches, data)
+            case.steps += batches.index.shape[0]
             if case.refusal is None:
                 try:
-                    return self._replay(case, state, batches)
+                    program = self._find_program(case, state, batches, data)
                 except NotRecordableError as error:
                     self._refuse(case, str(error))
-            return self._repeat(map_arrays(backend.copy, state), batches)
+                else:
+                    if program is not None:
+                        return self._replay(case, program, state, batches, data)
+            return self.repeat(map_arrays(backend.copy, state), batches, data)
 
     @property
     def engine(self) -> str:
         """How most of the steps ran."""
         return max(self.cases.values(), key=lambda case: case.steps, default=Case()).engine
 
-    def _find_case(self, state: Any, batches: Any) -> "Case":
-        shapes = map_arrays(lambda x: (tuple(x.shape), x.dtype), state)
-        shapes_of_batch = map_arrays(lambda x: (tuple(x.shape[1:]), x.dtype), batches)
-        return self.cases.setdefault((shapes, shapes_of_batch), Case())
+    def end_training(self) -> None:
+        """Keep the last used programs, of so many bytes in all as the backend says, and forget everything else."""
+        kept, n_bytes = {}, 0
+        for key, case in reversed(self.cases.items()):
+            if case.program is not None and case.steps and n_bytes + case.program.n_bytes <= self.backend.kept_bytes:
+                n_bytes += case.program.n_bytes
+                kept[key] = Case(case.program)
+        self.cases = dict(reversed(kept.items()))
 
-    def _replay(self, case: "Case", state: Any, batches: Any) -> Any:
-        """Run the program of a case as far as it goes, and the other steps by a plain loop."""
-        program, done = case.program, 0
-        if program is None:
-            n_steps = self._steps_to_record(case, batches)
-            if n_steps == 0:
-                return self._repeat(map_arrays(self.backend.copy, state), batches)
-            program = case.program = self._record(state, batches, n_steps)
-            done = n_steps  # recording has computed them
-        else:
-            program.set_state(state)
-        done = program.run(batches, done)
-        state = map_arrays(self.backend.copy, program.state)  # the program will write into its own memory again
-        return self._repeat(state, select(batches, slice(done, None)))
+    def _find_case(self, state: Any, batches: Any, data: Any) -> "Case":
+        """Find the case of the shapes of all arrays; numbers of steps and of examples do not matter."""
+        examples, encoding = data
+        whole = map_arrays(lambda x: (tuple(x.shape), x.dtype), (state, encoding))
+        rows = map_arrays(lambda x: (tuple(x.shape[1:]), x.dtype), (batches, examples))
+        case = self.cases.pop((whole, rows), None) or Case()
+        self.cases[whole, rows] = case
+        return case
 
-    def _record(self, state: Any, batches: Any, n_steps: int) -> "Program":
-        """Record the first steps.
+    def _find_program(self, case: "Case", state: Any, batches: Any, data: Any) -> "Program | None":
+        """Find the program of a case, or record one; None as long as that does not pay."""
+        if case.program is not None and not case.is_proven:
+            if case.steps < FEW:
+                return None
+            case.is_proven = self._prove(case.program, state, select(batches, slice(1)), data)
+            if not case.is_proven:  # it is from an earlier training, and a function of the user's has changed since
+                case.program = None
+        if case.program is None:
+            n_steps = self._steps_to_record(case, batches, data)
+            if n_steps:
+                case.program, case.is_proven = self._record(state, batches, data, n_steps), True
+        return case.program
+
+    def _replay(self, case: "Case", program: "Program", state: Any, batches: Any, data: Any) -> Any:
+        """Run a program on a copy of the state."""
+        program.begin(state, data)
+        try:
+            program.run(batches, data)
+        except NotRecordableError as error:
+            self._refuse(case, str(error))
+            return self.repeat(map_arrays(self.backend.copy, state), batches, data)
+        return map_arrays(self.backend.copy, program.state)  # the program will write into its own memory again
+
+    def _prove(self, program: "Program", state: Any, batches: Any, data: Any, times: int = 1) -> bool:
+        """Whether a program takes the steps of some batches as a plain loop does, the last of `times`. Synchronizes."""
+        plain = self.repeat(map_arrays(self.backend.copy, state), batches, data)
+        for _ in range(times):
+            program.begin(state, data)
+            program.run(batches, data)
+        return self._agree(program.state, plain, state)
+
+    def _agree(self, state: Any, expected: Any, before: Any) -> bool:
+        """Whether two states after the same steps agree. Synchronizes."""
+        to_numpy = self.backend.to_numpy
+        pairs = zip(leaves(state), leaves(expected))
+        return all(np.array_equal(to_numpy(x), to_numpy(y), equal_nan=True) for x, y in pairs)
+
+    def _record(self, state: Any, batches: Any, data: Any, n_steps: int) -> "Program":
+        """Record the first step.
 
         A step that fails in the same way whenever it is recorded cannot be recorded: it may test the types of its
         arrays, or a library may raise an error in the place of a refusal. The plain loop then runs it, and raises the
         error again if it is the step's own. An error that does not come again, as of a signal handler, surfaces.
         """
         try:
-            return self._make_program(state, batches, n_steps)
+            return self._make_program(state, batches, data, n_steps)
         except NotRecordableError:
             raise
         except Exception as error:
             try:
-                self._make_program(state, batches, n_steps)
+                self._make_program(state, batches, data, n_steps)
             except NotRecordableError:
                 raise
             except Exception as again:
@@ -87,37 +132,36 @@ class ReplayLoop:
                     raise NotRecordableError(f"{type(error).__name__}: {error}") from error
             raise
 
-    def _make_program(self, state: Any, batches: Any, n_steps: int) -> "Program":
-        return record(self.backend, self.step, self.gather, self.data, state, batches, n_steps)
+    def _make_program(self, state: Any, batches: Any, data: Any, n_steps: int) -> "Program":
+        return record(self.backend, self.step, self.make_minibatch, state, batches, data, n_steps)
 
     def _refuse(self, case: "Case", reason: str) -> None:
         """Remember that the steps of a case cannot be recorded, and why."""
         case.program, case.refusal = None, reason
 
-    def _steps_to_record(self, case: "Case", batches: Any) -> int:
-        """How many steps to record now: 0 as long as it does not pay."""
-        steps = leaves(batches)[0].shape[0]
+    def _steps_to_record(self, case: "Case", batches: Any, data: Any) -> int:
+        """For how many steps to make a program now: 0 as long as it does not pay."""
+        steps = batches.index.shape[0]
         if case.steps < 2:
             return 0
         if case.width is None:
-            minibatch = self.gather(self.data, select(batches, 0), self.backend.xp)
+            (examples, encoding), batch, xp = data, select(batches, 0), self.backend.xp
+            minibatch = self.make_minibatch(take_examples(examples, batch.index, xp), encoding, batch, xp)
             case.width = sum(math.prod(x.shape) for x in leaves(minibatch))
         if case.steps < FEWEST and case.width < LARGE:
             return 0
-        most = max(1, min(UNROLLED, self.backend.gathered_together // case.width, steps // FEWEST))
+        most = max(1, min(UNROLLED, self.backend.gathered_together // case.width, steps))
         return min(range(most // 2 + 1, most + 1), key=lambda n: (steps % n, -n))  # so that few steps are left over
-
-    def _repeat(self, state: Any, batches: Any) -> Any:
-        return repeat_step(self.step, self.gather, self.data, state, batches, self.backend.xp)
 
 
 class Case:
     """The program for arrays of the same shapes, or the reason why there is none yet."""
 
-    def __init__(self) -> None:
-        self.program: Program | None = None
+    def __init__(self, program: "Program | None" = None) -> None:
+        self.program = program
+        self.is_proven = False  # in this training
         self.refusal: str | None = None  # why the step cannot be recorded
-        self.steps = 0  # how many there have been
+        self.steps = 0  # how many there have been in this training
         self.width: int | None = None  # elements of a minibatch
 
     @property
@@ -128,78 +172,132 @@ class Case:
         return f"plain loop: {self.refusal or 'there were too few steps to record them'}"
 
 
+class Memory(NamedTuple):
+    """The arrays of a program that are written from outside, as nests."""
+
+    state: Any  # where the state is, before and after
+    encoding: Any
+    batches: Any  # those of its steps
+    rows: Any  # the examples that are taken for them, (steps · m, ...)
+
+
 class Program:
-    """Recorded operations of `n_steps` steps, and the memory that they read and write.
+    """The operations of a step, bound to the minibatches of several steps, and the memory that they read and write.
 
     Parameters
     ----------
     backend
         The library.
-    operations
-        Calls without arguments.
-    inputs
-        Arrays into which the batches of so many steps are copied, one for each array of the batches.
-    state
-        A nest of arrays: where the state is, before and after.
-    n_steps
-        Number of steps that were recorded.
+    memory
+        Arrays that are written before the operations run.
+    preparation
+        Calls without arguments that make the minibatches of all steps.
+    minibatches
+        These minibatches, as a nest of arrays.
+    steps
+        For each step, the calls that take it.
+    replacements
+        For each step, what replaces arrays of the first one, by their ids.
+    n_bytes
+        The size of all its arrays.
     """
 
     def __init__(
-        self, backend: Eager, operations: Sequence[Callable[[], Any]], inputs: Sequence[Array], state: Any, n_steps: int
+        self,
+        backend: Eager,
+        memory: Memory,
+        preparation: Operations,
+        minibatches: Any,
+        steps: Sequence[Operations],
+        replacements: Sequence[dict[int, Array]],
+        n_bytes: int,
     ) -> None:
-        self.backend, self.operations, self.n_steps = backend, operations, n_steps
-        self.inputs, self.state = inputs, state
+        self.backend, self.memory, self.replacements, self.n_bytes = backend, memory, replacements, n_bytes
+        self.preparation, self.minibatches, self.steps = preparation, minibatches, steps
+        self.whole: Operations = [*preparation, *chain(*steps)]
         self.engine = "replay of recorded steps"
 
-    def set_state(self, state: Any) -> None:
-        """Copy another state into the program's memory."""
-        for target, x in zip(leaves(self.state), leaves(state)):
+    @property
+    def state(self) -> Any:
+        """The state, in the program's own memory."""
+        return self.memory.state
+
+    def begin(self, state: Any, data: Any) -> None:
+        """Copy a state into the program's memory, and what decodes the examples."""
+        _, encoding = data
+        for target, x in zip(leaves((self.memory.state, self.memory.encoding)), leaves((state, encoding))):
             self.backend.assign(target, x)
 
-    def run(self, batches: Any, start: int) -> int:
-        """Do the steps from `start` on in whole rounds; returns the number of the first step that is left over."""
-        assign, n_steps, arrays = self.backend.assign, self.n_steps, leaves(batches)
-        steps = arrays[0].shape[0]
-        end = steps - steps % n_steps
-        blocks = [self.backend.xp.reshape(x[start:end, ...], (-1, n_steps, *x.shape[1:])) for x in arrays]
-        for arrays in zip(*blocks):
-            for target, x in zip(self.inputs, arrays):
-                assign(target, x)
-            for operation in self.operations:
+    def run(self, batches: Any, data: Any) -> None:
+        """Take all steps of some batches."""
+        (examples, _), xp, n = data, self.backend.xp, len(self.steps)
+        steps = batches.index.shape[0]
+        end = steps - steps % n
+        rounds = [xp.reshape(x[:end, ...], (-1, n, *x.shape[1:])) for x in leaves(batches)]
+        for arrays in zip(*rounds):
+            self._load(arrays, examples)
+            for operation in self.whole:
                 operation()
-        return end
+        if end < steps:
+            self._load([x[end:, ...] for x in leaves(batches)], examples)
+            for operation in chain(self.preparation, *self.steps[: steps - end]):
+                operation()
+
+    def _load(self, batches: Sequence[Array], examples: Any) -> None:
+        """Copy batches for all steps, or for the first of them, into the program's memory, and take their examples."""
+        assign, memory = self.backend.assign, self.memory
+        for target, x in zip(leaves(memory.batches), batches):
+            if len(x) == len(target):
+                assign(target, x)
+            else:  # some examples must be taken for the other steps, too
+                assign(target[: len(x), ...], x)
+                assign(target[len(x) :, ...], x[:1, ...])
+        index = self.backend.xp.reshape(memory.batches.index, (-1,))
+        for target, x in zip(leaves(memory.rows), leaves(examples)):
+            self.backend.take_into(target, x, index)
 
 
 def record(
-    backend: Eager, step: Function, gather: Function, data: Any, state: Any, batches: Any, n_steps: int
+    backend: Eager, step: Function, make_minibatch: Function, state: Any, batches: Any, data: Any, n_steps: int
 ) -> Program:
-    """Do the first steps on a copy of the state, and record them.
+    """Take the first step on a copy of the state, record it, and bind it to the minibatches of `n_steps` steps.
 
     Raises
     ------
     NotRecordableError
         If the step cannot be recorded.
     """
-    recorder = Recorder(backend)
+    recorder, xp = Recorder(backend), backend.xp
+    batches = select(batches, slice(n_steps))
+    index = xp.reshape(batches.index, (-1,))
+    rows = map_arrays(lambda x: xp.take(x, index, axis=0), data[0])
     try:
-        batches = map_arrays(recorder.wrap_copy, select(batches, slice(n_steps)))
-        begin = map_arrays(lambda x: recorder.wrap(backend.copy(x)), state)
-        end, xp = begin, recorder.namespace()
-        minibatches = gather(map_arrays(recorder.wrap, data), batches, xp)
-        for i in range(n_steps):
-            end = step(end, map_arrays(recorder.align, select(minibatches, i)), xp)
-            recorder.end_step()
-        recorder.close(begin, end)
+        inputs = Memory(
+            map_arrays(lambda x: recorder.wrap(backend.copy(x)), state),
+            map_arrays(recorder.wrap_copy, data[1]),
+            map_arrays(recorder.wrap_copy, batches),
+            map_arrays(lambda x: recorder.wrap(xp.reshape(x, (*batches.index.shape, *x.shape[1:]))), rows),
+        )
+        namespace = recorder.namespace()
+        minibatches = make_minibatch(inputs.rows, inputs.encoding, inputs.batches, namespace)
+        preparation = recorder.cut()
+        end = step(inputs.state, map_arrays(recorder.take_first, minibatches), namespace)
+        recorder.close(inputs.state, end)
+        calls = recorder.cut()
     except Exception as error:
         if recorder.refusal is not None:  # which somebody has caught, and raised another error in its place
             raise NotRecordableError(recorder.refusal) from error
         raise
     finally:
-        recorder.end_step()  # what it holds refers to the recorder
-    inputs, states = leaves(map_arrays(_unwrap, batches)), map_arrays(_unwrap, begin)
-    return Program(backend, recorder.operations, inputs, states, n_steps)
-
-
-def _unwrap(x: RecordedArray) -> Array:
-    return x.array
+        recorder.forget_results()  # they refer to the recorder
+    memory, minibatches = map_arrays(lambda x: x.array, (inputs, minibatches))
+    replacements = [{}, *(recorder.find_replacements(i) for i in range(1, n_steps))]
+    return Program(
+        backend,
+        memory._replace(rows=rows),
+        [call.operation for call in preparation],
+        minibatches,
+        [[call.rebind(arrays).operation for call in calls] for arrays in replacements],
+        replacements,
+        recorder.n_bytes,
+    )

@@ -1,8 +1,9 @@
 """Recording: arrays that record each operation on them, with the memory that it reads and writes.
 
 A `Recorder` hands out recorded arrays and a namespace for them. Functions of the one and operators of the other
-compute at once, as the library does, and append to `Recorder.operations` a call that repeats the computation on the
-same memory. An array that nothing refers to any more gives its memory to later results.
+compute at once, as the library does, and append to `Recorder.calls` a call that repeats the computation on the same
+memory, or on other arrays in the place of some of its own. An array that nothing refers to any more gives its memory to
+later results.
 
 This relies on reference counting, which frees an array at its last use, and on functions whose results have the same
 shape whatever the values. Everything else raises `NotRecordableError`.
@@ -13,13 +14,13 @@ import operator
 import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache, partial
-from typing import Any, NoReturn
+from functools import cache
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from xpnet.backends.replay.eager import Eager
-from xpnet.core.arrays import Array, leaves
+from xpnet.core.arrays import Array, count_bytes, leaves
 
 SMALL = 1 << 12  # elements of a result that is computed only once in a step, at most: it stays in the cache
 SHAPED_BY_VALUES = {  # functions whose results have a shape that depends on values; for others, a replay detects it
@@ -38,8 +39,30 @@ class NotRecordableError(Exception):
     """
 
 
+class RecordedCall(NamedTuple):
+    """An operation: a call without arguments, and how it was bound to its arrays."""
+
+    operation: Callable[[], Any]
+    bind: Callable[..., Callable[[], Any]]
+    args: tuple[Any, ...]
+
+    def rebind(self, arrays: dict[int, Array]) -> "RecordedCall":
+        """Bind the operation to other arrays, given by the ids of those that they replace."""
+        args = _replace_arrays(self.args, arrays)
+        return self if args is self.args else RecordedCall(self.bind(*args), self.bind, args)
+
+
+class RecordedView(NamedTuple):
+    """An array that is a view of another one, and the function that made it."""
+
+    array: Array
+    function: Callable[..., Array]
+    args: Sequence[Any]
+    options: dict[str, Any]
+
+
 class Recorder:
-    """Records the operations of some steps.
+    """Records the operations of a step.
 
     Parameters
     ----------
@@ -48,20 +71,29 @@ class Recorder:
 
     Attributes
     ----------
-    operations
-        Calls without arguments that repeat what was recorded.
+    calls
+        The operations.
+    views
+        The views of other arrays among their arguments.
+    stacks
+        The stacks of which the first array was taken, with that array.
+    n_bytes
+        The size of the arrays that were made.
     refusal
         Why recording was refused, even if the step caught the exception; None if it was not.
     """
 
     def __init__(self, backend: Eager) -> None:
         self.backend = backend
-        self.operations: list[Callable[[], Any]] = []
+        self.calls: list[RecordedCall] = []
+        self.views: list[RecordedView] = []
+        self.stacks: list[tuple[Array, Array]] = []
+        self.n_bytes = 0
         self.refusal: str | None = None
         self._pool = MemoryPool()
         self._constants: dict[Any, Any] = {}
         self._repeated = RepeatedResults()
-        self._restorations: list[Callable[[], Any]] = []
+        self._restorations: list[RecordedCall] = []
 
     def namespace(self) -> "RecordingNamespace":
         """Return the library's namespace for recorded arrays."""
@@ -76,6 +108,7 @@ class Recorder:
 
     def wrap(self, x: Array) -> "RecordedArray":
         """Make a recorded array of an array whose memory stays where it is."""
+        self.n_bytes += count_bytes(x)
         return RecordedArray(x, Memory(), self)
 
     def wrap_copy(self, x: Array) -> "RecordedArray":
@@ -84,14 +117,17 @@ class Recorder:
         self.backend.assign(copy, x)
         return self.wrap(copy)
 
-    def align(self, x: "RecordedArray") -> "RecordedArray":
-        """Copy a slice of a larger array if its memory is not aligned as that of a new array would be."""
-        if x.ndim < 2 or self.backend.is_aligned(x.array):  # vectors and numbers are not multiplied as matrices
+    def take_first(self, stack: "RecordedArray") -> "RecordedArray":
+        """Take the first array of a stack; copy it if the memory of any is not aligned as that of a new array."""
+        x, parts = stack[0, ...], range(stack.shape[0])
+        self.stacks.append((stack.array, x.array))
+        # Vectors and numbers are not multiplied as matrices
+        if x.ndim < 2 or all(self.backend.is_aligned(stack.array[i, ...]) for i in parts):
             return x
         layout = self.backend.memory_layout(x.array)
         copy = self._pool.take(layout)
         copy = self.backend.empty_like(x.array) if copy is None else copy
-        self._append(self.backend.bind_assign(copy, x.array))
+        self._append(self.backend.bind_assign, copy, x.array)
         return RecordedArray(copy, self._pool.lend(copy, layout), self)
 
     # Operations
@@ -116,10 +152,12 @@ class Recorder:
         if source is not None:
             if result is source.array and name not in MAY_RETURN_ARGUMENT:
                 self.refuse(f"{name} may have written into its argument")
-            return RecordedArray(result, source.memory, self)  # a view of memory that stays where it is
+            # a view of memory that stays where it is
+            self.views.append(RecordedView(result, function, plain_args, plain_options))
+            return RecordedArray(result, source.memory, self)
         if (name in FILLED_LIKE and len(inputs) == 1) or _are_constant(inputs):
             return RecordedArray(result, Memory(result), self)
-        return self._record(partial(CallAndCopy, self.backend.assign, function, plain_args, plain_options), result)
+        return self._record(result, CallAndCopy, self.backend.assign, function, plain_args, plain_options)
 
     def call_with_out(
         self, function: Callable[..., Array], args: Sequence[Any], options: dict[str, Any] | None = None
@@ -139,10 +177,11 @@ class Recorder:
         if source is not None:
             if function is not self.backend.function_with_out("astype"):
                 self.refuse("an output array was given by position")
+            self.views.append(RecordedView(result, function, plain_args, plain_options))
             return RecordedArray(result, source.memory, self)
         if _are_constant(inputs):
             return RecordedArray(result, Memory(result), self)
-        recorded = self._record(partial(self.backend.bind, function, plain_args, plain_options), result)
+        recorded = self._record(result, self.backend.bind, function, plain_args, plain_options)
         if inputs:
             self._repeated.add(key, recorded, inputs)
         return recorded
@@ -165,17 +204,32 @@ class Recorder:
             self._restore_before_steps(x.memory)
         x.memory.changes += 1
         operand = self._make_constant(self._unwrap(other, []), x.array)
-        self._append(self.backend.bind(self.backend.operators[name], (x.array, operand), {}, x.array))
+        self._append(self.backend.bind, self.backend.operators[name], (x.array, operand), {}, x.array)
         return x
 
-    # Steps
+    # Parts of a program
 
-    def end_step(self) -> None:
-        """Forget the results of a step: none is used again in the next."""
+    def cut(self) -> list[RecordedCall]:
+        """Return the calls up to now, as a part of the program, and begin the next part."""
+        self.forget_results()
+        calls, self.calls, self._restorations = [*self._restorations, *self.calls], [], []
+        return calls
+
+    def forget_results(self) -> None:
+        """Forget results: none is used again."""
         self._repeated.clear()
 
+    def find_replacements(self, i: int) -> dict[int, Array]:
+        """Find what replaces the arrays that were taken from stacks, and views of them, in step `i`: {id: array}."""
+        arrays = {id(first): stack[i, ...] for stack, first in self.stacks}
+        for array, *call in self.views:
+            function, args, options = _replace_arrays(call, arrays)
+            if args is not call[1] or options is not call[2]:
+                arrays[id(array)] = function(*args, **options)
+        return arrays
+
     def close(self, begin: Any, end: Any) -> None:
-        """Record how the state after the steps is brought to where the steps begin."""
+        """Record how the state after the step is brought to where the step begins."""
         self._refuse_again()
         before, after = leaves(begin), leaves(end)
         if not all(isinstance(x, RecordedArray) for x in after):
@@ -189,8 +243,26 @@ class Recorder:
                 continue
             if any(y.memory is other.memory for other in before):
                 self.refuse("parts of the state change places")
-            self._append(self.backend.bind_assign(x.array, y.array))
-        self.operations[:0] = self._restorations
+            if not self._move_result(y, x.array):
+                self._append(self.backend.bind_assign, x.array, y.array)
+
+    def _move_result(self, y: "RecordedArray", target: Array) -> bool:
+        """Have a result computed into another array from the first, if that is possible; returns whether it is."""
+        first = next((k for k, call in enumerate(self.calls) if call is y.memory.first_call), None)
+        if first is None or any(_mentions(view.args, {id(y.array), id(target)}) for view in self.views):
+            return False
+        call, *later = self.calls[first:]
+        if any(_mentions(each.args, {id(target)}) for each in later):
+            return False
+        if _mentions(call.args, {id(target)}) and not self._is_elementwise(call):
+            return False
+        self.calls[first:] = [each.rebind({id(y.array): target}) for each in (call, *later)]
+        return True
+
+    def _is_elementwise(self, call: RecordedCall) -> bool:
+        """Whether a call surely reads an element only before it writes the same element."""
+        operators = self.backend.operators
+        return any(call.args[0] is operators[name] for name in operators if name != "matmul")
 
     # Parts of a call
 
@@ -265,28 +337,33 @@ class Recorder:
             self.backend.assign(self._constants[key], number)
         return self._constants[key]
 
-    def _record(self, bind: Callable[[Array], Callable[[], Any]], result: Array) -> "RecordedArray":
+    def _record(self, result: Array, bind: Callable[..., Callable[[], Any]], *args: Any) -> "RecordedArray":
         """Record the operation that computed `result`, into memory that is free, or else that of `result` itself."""
         layout = self.backend.memory_layout(result)
         target = self._pool.take(layout)
         if target is None:
             target = result
+            self.n_bytes += count_bytes(result)
         else:
             self.backend.assign(target, result)
-        self.operations.append(bind(target))
-        return RecordedArray(target, self._pool.lend(target, layout), self)
+        memory = self._pool.lend(target, layout)
+        memory.first_call = RecordedCall(bind(*args, target), bind, (*args, target))
+        self.calls.append(memory.first_call)
+        return RecordedArray(target, memory, self)
 
     def _restore_before_steps(self, memory: "Memory") -> None:
         """Restore a constant at the start of each round of steps, because a step changes it in place."""
         constant, memory.constant = memory.constant, None
         copy = self.backend.empty_like(constant)
         self.backend.assign(copy, constant)
-        self._restorations.append(self.backend.bind_assign(constant, copy))
+        bind = self.backend.bind_assign
+        self._restorations.append(RecordedCall(bind(constant, copy), bind, (constant, copy)))
 
-    def _append(self, operation: Callable[[], Any]) -> None:
+    def _append(self, bind: Callable[..., Callable[[], Any]], *args: Any) -> None:
         """Run an operation, and record it."""
-        operation()
-        self.operations.append(operation)
+        call = RecordedCall(bind(*args), bind, args)
+        call.operation()
+        self.calls.append(call)
 
 
 class CallAndCopy:
@@ -382,12 +459,13 @@ class RepeatedResults:
 class Memory:
     """The memory of an array and its views."""
 
-    __slots__ = ("__weakref__", "changes", "constant", "has_two_names")
+    __slots__ = ("__weakref__", "changes", "constant", "first_call", "has_two_names")
 
     def __init__(self, constant: Array | None = None) -> None:
         self.constant = constant  # all of it, if it holds the same numbers in every step
         self.changes = 0  # how often it was changed in place
         self.has_two_names = False  # whether it is the result of two equal calls; it may not be changed then
+        self.first_call: RecordedCall | None = None  # the one that computed it
 
 
 class Lease(weakref.ref[Memory]):
@@ -538,6 +616,24 @@ def _find_recorded(nest: Any) -> Iterator[RecordedArray]:
     elif isinstance(nest, (list, tuple, dict)):
         for part in nest.values() if isinstance(nest, dict) else nest:
             yield from _find_recorded(part)
+
+
+def _replace_arrays(nest: Any, arrays: dict[int, Array]) -> Any:
+    """Replace arrays among the arguments of a function, by id; arguments without any of them stay the same object."""
+    if isinstance(nest, (list, tuple)):
+        parts = [_replace_arrays(part, arrays) for part in nest]
+        return nest if all(part is before for part, before in zip(parts, nest)) else type(nest)(parts)
+    if isinstance(nest, dict):
+        values = [_replace_arrays(value, arrays) for value in nest.values()]
+        return nest if all(x is before for x, before in zip(values, nest.values())) else dict(zip(nest, values))
+    return arrays.get(id(nest), nest)
+
+
+def _mentions(nest: Any, ids: set[int]) -> bool:
+    """Whether the arguments of a function hold one of some arrays, given by their ids."""
+    if isinstance(nest, (list, tuple, dict)):
+        return any(_mentions(part, ids) for part in (nest.values() if isinstance(nest, dict) else nest))
+    return id(nest) in ids
 
 
 def _are_constant(inputs: Sequence[RecordedArray]) -> bool:
