@@ -5,6 +5,7 @@ So a crash, a lack of memory or a hang costs one measurement, and not the run.
 
 import multiprocessing
 import os
+import sys
 import time
 import traceback
 from contextlib import suppress
@@ -16,25 +17,28 @@ GOODBYE = 10  # seconds for a process to end by itself
 
 
 class Child:
-    """A process that runs a generator: it sends the first value at once, and each further one when it is asked.
+    """A process that runs a function: it sends the first value at once, and each further one when it is asked.
 
     Parameters
     ----------
-    generate
-        Generator function, which a new process can import.
+    function
+        A function of (report, *args), which a new process can import. It calls `report` with each value.
     *args
         Its arguments.
     patience
-        Seconds to wait for a value before the process is ended; None waits for ever.
+        Seconds to wait for a value before the process is ended; None waits forever.
+    first_patience
+        The same for the first value; by default `patience`.
     environment
         Variables that the new process has besides those of this one.
     """
 
-    def __init__(self, generate, *args, patience=None, environment=None):
+    def __init__(self, function, *args, patience=None, first_patience=None, environment=None):
         context = multiprocessing.get_context("spawn")
         self.patience, self.asked, self.hung = patience, time.monotonic(), False
+        self.limit = patience if first_patience is None else first_patience  # of the next value
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(theirs, generate, args), daemon=True)
+        self.process = context.Process(target=serve, args=(theirs, function, args), daemon=True)
         before = dict(os.environ)
         os.environ.update(environment or {})
         self.process.start()
@@ -51,7 +55,7 @@ class Child:
 
     def ask(self):
         """Ask for the next value."""
-        self.asked = time.monotonic()
+        self.asked, self.limit = time.monotonic(), self.patience
         with suppress(OSError):  # the process has ended: `answer` says so
             self.pipe.send(True)
 
@@ -70,12 +74,12 @@ class Child:
         self._kill()
 
     def _receive(self):
-        left = None if self.patience is None else max(0.0, self.asked + self.patience - time.monotonic())
+        left = None if self.limit is None else max(0.0, self.asked + self.limit - time.monotonic())
         try:
             if not self.pipe.poll(left):
                 self._kill()
                 self.hung = True
-                raise RuntimeError(f"it did not answer within {self.patience:g} s, and its process was ended")
+                raise RuntimeError(f"it did not answer within {self.limit:g} s, and its process was ended")
             kind, value = self.pipe.recv()
         except (EOFError, ConnectionError):
             self.process.join()
@@ -90,17 +94,35 @@ class Child:
         self.process.join()
 
 
-def serve(pipe, generate, args):
-    """Send the values of the generator, each but the first on request; an error is sent as text."""
+def serve(pipe, function, args):
+    """Send the values that the function reports, each but the first on request; an error is sent as text."""
+
+    def report(value):
+        """Send a value, and wait until the next one is asked for; end the process if none is."""
+        pipe.send((ANSWER, value))
+        if not pipe.recv():
+            sys.exit()
+
     try:
-        for value in generate(*args):
-            pipe.send((ANSWER, value))
-            if not pipe.recv():
-                return
+        function(report, *args)
         pipe.send((END, None))
     except Exception as error:
         pipe.send((ERROR, describe(error)))
         pipe.recv()
+
+
+def run_alone(function, *args, **options):
+    """Run a function in a process of its own, and return its result; raise RuntimeError if it fails or hangs.
+
+    The options are those of `Child`.
+    """
+    (result,) = Child(report_result, function, *args, **options)
+    return result
+
+
+def report_result(report, function, *args):
+    """Report the result of a function."""
+    report(function(*args))
 
 
 def describe(error):

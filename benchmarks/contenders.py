@@ -1,7 +1,9 @@
-"""The contenders of peers.py and gpu.py: one training epoch with xpnet, with loops by hand, and with other libraries.
+"""The contenders of peers.py and gpu.py: training epochs with xpnet, with loops by hand, and with other libraries.
 
-Each contender is a function of (row, x, labels) that prepares everything and returns a function that trains one epoch,
-always from the same start. Creating the initial state and moving the data to the device are not timed.
+Each contender is a function of (row, x, labels) that prepares everything and returns a function of (report, epochs).
+That trains this many epochs, each from the same start, and calls `report` with each as an `Epoch`. Creating the initial
+state and moving the data to the device are not timed. The first epochs take longer, because most contenders compile,
+record or capture something in them that the later ones use again.
 
 The loops by hand are references: fast, with preallocated buffers, and short enough to read. They use the same initial
 weights, order of examples, gathering of minibatches, sum of the cost, update and smaller last minibatch as xpnet.
@@ -16,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet import SGD, Network, get_backend
+from xpnet import SGD, Callback, Network, get_backend
 from xpnet.backends import Backend
 
 SEED = 0
@@ -35,6 +37,11 @@ class Row(NamedTuple):
 
     def __str__(self):
         return f"{'-'.join(map(str, self.sizes))}, batch {self.batch_size}"
+
+    @property
+    def steps(self):
+        """Steps per epoch."""
+        return -(-self.examples // self.batch_size)
 
 
 BOOK = {
@@ -56,7 +63,7 @@ SOFTMAX_LR = 0.5  # for scikit-learn, which has softmax instead of the rows' sig
 
 
 class Epoch(NamedTuple):
-    """Result of the first epoch of a network with one contender."""
+    """Result of an epoch from the start with one contender."""
 
     seconds: float
     cost: float
@@ -75,15 +82,25 @@ def one_hot(labels):
     return np.eye(10, dtype=np.float32)[labels]
 
 
+def repeat(epoch):
+    """Return a contender of a function that trains one epoch from the start and returns it."""
+
+    def train(report, epochs):
+        for _ in range(epochs):
+            report(epoch())
+
+    return train
+
+
 def in_minibatches(row, n, enter, steps, leave):
     """Wrap the steps of a contender: initial state, timing, order of examples, and the smaller last minibatch.
 
     `enter` converts layers [(w, b), ...] to a state, and `leave` converts a state to layers. `steps` trains a state on
     minibatches, each a row of indices, and returns the new state and the sum of the examples' costs.
     """
+    net = start(row)
 
     def epoch():
-        net = start(row)
         layers = [(np.array(w), np.array(b)) for w, b in net.layers]  # writable
         state, rng, m = enter(layers), copy.deepcopy(net.rng), row.batch_size
         started = time.perf_counter()
@@ -95,14 +112,14 @@ def in_minibatches(row, n, enter, steps, leave):
         seconds = time.perf_counter() - started
         return Epoch(seconds, cost / n, leave(state), rng.bit_generator.state)
 
-    return epoch
+    return repeat(epoch)
 
 
 # xpnet
 
 
 def xpnet(backend, form, row, x, labels, device="cpu", plain=False, fuse=True):
-    """Network.train, timed by the history, which excludes only the checks of the data.
+    """The epochs of one call of Network.train, timed by its history, which excludes only the checks of the data.
 
     There are three forms of the data: "rows", float32 pixels and one-hot rows, as in the loops by hand; "labels",
     float32 pixels and integer labels; "uint8", byte pixels that the network scales, and integer labels.
@@ -114,13 +131,30 @@ def xpnet(backend, form, row, x, labels, device="cpu", plain=False, fuse=True):
     data = place.asarray(x), place.asarray(one_hot(labels) if form == "rows" else labels)
     settings = {"batch_size": row.batch_size, "lr": row.lr, "optimizer": SGD(momentum=row.momentum)}
 
-    def epoch():
+    def train(report, epochs):
         net = start(row, **options)
-        history = net.train(data, epochs=1, progress=False, **settings)
-        layers = [(place.to_numpy(w), place.to_numpy(b)) for w, b in net.layers]
-        return Epoch(history["seconds"][0], history["cost"][0], layers, net.rng.bit_generator.state, engine(net))
+        net.train(data, epochs, callbacks=[Restart(net, report)], progress=False, **settings)
 
-    return epoch
+    return train
+
+
+class Restart(Callback):
+    """Reports each epoch of a training, and lets the next one begin as the first did."""
+
+    def __init__(self, net, report):
+        self.net, self.report, self.begun = net, report, None
+
+    def on_epoch_begin(self, epoch):
+        """Restore the state of the network, the optimizer's included, and that of the generator of minibatches."""
+        if self.begun is None:
+            self.begun = self.net.state, self.net.rng.bit_generator.state
+        self.net.state, self.net.rng.bit_generator.state = self.begun
+
+    def on_epoch_end(self, logs):
+        """Report the epoch."""
+        net = self.net
+        layers = [tuple(map(net.backend.to_numpy, layer)) for layer in net.layers]
+        self.report(Epoch(logs["seconds"], logs["cost"], layers, net.rng.bit_generator.state, engine(net)))
 
 
 def open_backend(name, device, plain=False, fuse=True):
@@ -545,9 +579,10 @@ def sklearn_mlp(row, x, labels):
     )
     warnings.simplefilter("ignore")  # ten examples are less than a batch, and one epoch does not converge
     net.fit(x[:10], np.arange(10))  # creates the weights; needs every class
+    layers = start(row).layers
 
     def epoch():
-        for w, b, (w_0, b_0) in zip(net.coefs_, net.intercepts_, start(row).layers):
+        for w, b, (w_0, b_0) in zip(net.coefs_, net.intercepts_, layers):
             w[...], b[...] = w_0.T, b_0
         with config_context(assume_finite=True):  # skips the check of the data, which is not timed for the others
             started = time.perf_counter()
@@ -555,7 +590,7 @@ def sklearn_mlp(row, x, labels):
             seconds = time.perf_counter() - started
         return Epoch(seconds, net.loss_, [(w.T.copy(), b.copy()) for w, b in zip(net.coefs_, net.intercepts_)])
 
-    return epoch
+    return repeat(epoch)
 
 
 def thinc_chain(row, x, labels):
@@ -593,7 +628,7 @@ class Contender(NamedTuple):
     """Title in the report, function that builds the contender, and its properties."""
 
     title: str
-    make: Callable[..., Callable[[], Epoch]]
+    make: Callable[..., Callable[[Callable[[Epoch], None], int], None]]
     bound: float | None = 1e-3  # largest difference of the weights, relative to their change; None: not compared
     all_threads: bool = True  # whether it can use more than one thread
     momentum: bool = True  # whether it supports the rows with momentum

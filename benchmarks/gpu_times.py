@@ -171,7 +171,7 @@ def step_cells(result, worker, rate):
     remarks = [*([worker.engine] if worker.engine else []), *(f"DIFFERS: it {text}" for text in worker.wrong)]
     if worker.failure or not worker.seconds:
         return *[ABSENT] * 5, "; ".join([f"FAILED: {worker.failure}", *remarks])
-    low, middle, high = np.quantile(worker.seconds, [0.25, 0.5, 0.75]) / result.steps
+    low, middle, high = np.quantile(worker.seconds, [0.25, 0.5, 0.75]) / result.row.steps
     frameworks = [each.name for each in result.workers if not is_ours(each.name)]
     work = operations(result.row.sizes, result.row.batch_size)
     return (

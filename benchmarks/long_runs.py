@@ -14,7 +14,7 @@ import weakref
 from pathlib import Path
 
 import numpy as np
-from children import Child
+from children import run_alone
 from machine import machine
 from turns import print_table
 
@@ -77,7 +77,7 @@ def train_long(name, steps):
     net = Network(SIZES, backend=open_backend(name), seed=0)
     looks = Looks(max(1, epochs // 10), epochs)
     net.train((X, Y), callbacks=[looks], **{**OPTIONS, "epochs": epochs})
-    yield looks.seen
+    return looks.seen
 
 
 def train_on_batches(name, steps):
@@ -86,7 +86,7 @@ def train_on_batches(name, steps):
     looks = Looks(1, 10)
     batches = ((X[i : i + M], Y[i : i + M]) for i in iter(lambda: int(RNG.integers(len(X) - M)), None))
     net.train(batches, callbacks=[looks], **{**OPTIONS, "epochs": 10, "steps": steps // 10})
-    yield looks.seen
+    return looks.seen
 
 
 def make_networks(name, n):
@@ -100,7 +100,7 @@ def make_networks(name, n):
         if i in (max(1, n // 10), n):
             looks.look()
     assert not alive
-    yield looks.seen
+    return looks.seen
 
 
 def make_own_functions(name, n):
@@ -122,7 +122,7 @@ def make_own_functions(name, n):
         if i in (max(1, n // 10), n):
             looks.look()
     assert not alive
-    yield looks.seen
+    return looks.seen
 
 
 def change_batch_size(name, n):
@@ -132,7 +132,7 @@ def change_batch_size(name, n):
         net.train((X, Y), **{**OPTIONS, "batch_size": i})
         if i in (max(1, n // 10), n):
             looks.look()
-    yield looks.seen
+    return looks.seen
 
 
 RUNS = {  # what is done, how often, and how often on JAX where each time compiles a program
@@ -157,7 +157,7 @@ def main():
         for what in args.run:
             run, n, n_jax = RUNS[what]
             n = int(args.part * (n_jax if name == "jax" else n))
-            [(first, last)] = Child(run, name, n, environment={"OMP_NUM_THREADS": "1"})
+            first, last = run_alone(run, name, n, environment={"OMP_NUM_THREADS": "1"})
             lines.append(
                 [
                     *(name, f"{n:,} {what}", f"{first[0]:.0f}", f"{last[0]:.0f}", f"{last[0] / first[0]:.3f}"),

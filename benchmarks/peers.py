@@ -1,6 +1,6 @@
 """Compare xpnet's training with loops written by hand on NumPy, JAX and PyTorch, and with other libraries.
 
-Prints two tables: microseconds per step, and ratios of times. README.md in this folder describes the method;
+Prints three tables: microseconds per step, ratios of times, and milliseconds of set-up. README.md in this folder describes the method;
 contenders.py contains the networks and the contenders. Exits with status 1 if a contender fails or its results
 differ from the others' (the results for that network are then void), or if `--check` finds xpnet too slow. `--into`
 writes the tables into pages, if nothing failed.
@@ -82,7 +82,7 @@ def judged(result, expected):
 
 
 def report(results, args, where):
-    """Make two tables with a column per network, and a short one of ratios; {name: text}.
+    """Make three tables with a column per network, and a short one of ratios; {name: text}.
 
     The best of xpnet and the best of the others are bold.
     """
@@ -95,8 +95,10 @@ def report(results, args, where):
     times = format_table(["µs a step (threads, test accuracy)", *head], leave_out_empty(lines))
     lines = [[what, *(ratio_cell(result, *pair) for result in results)] for what, pair in RATIOS.items()]
     ratios = format_table(["ratio of times (quartiles)", *head], leave_out_empty(lines))
+    lines = [[CONTENDERS[name].title, *(setup_cell(result, name) for result in results)] for name in args.names]
+    setups = format_table(["ms of set-up, once per training", *head], leave_out_empty(lines))
     name = args.kind + (", one thread" if args.threads == "one" else "")
-    return {name: f"{described}\n\n{times}\n\n{ratios}", f"{name}, short": f"{shorten(results)}\n\n{described}"}
+    return {name: f"{described}\n\n{times}\n\n{ratios}\n\n{setups}", f"{name}, short": f"{shorten(results)}\n\n{described}"}
 
 
 def shorten(results):
@@ -132,6 +134,11 @@ def time_cell(result, name):
     if result.wrong:
         return "void"
     return f"{time_of(result, best, OURS, OTHERS)} ({best.threads}, {best.share:.2%})"
+
+
+def setup_cell(result, name):
+    best = result.best([name])
+    return ABSENT if best is None else f"{1e3 * best.setup:.0f}"
 
 
 def taking_part(row, names):

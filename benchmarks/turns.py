@@ -1,7 +1,7 @@
 """Run contenders in turn, each in its own process; shared by peers.py and gpu.py.
 
-Each process holds one contender. It sends the result of a short trial, then trains an epoch whenever it is asked. The
-results of each epoch are compared between the contenders.
+Each process holds one contender. It sends the result of a short trial, then trains another epoch of one training
+whenever it is asked. The results of each epoch are compared between the contenders.
 """
 
 import gc
@@ -21,6 +21,7 @@ from xpnet.datasets import mnist, mnist_sample
 
 FILES = ("x.npy", "labels.npy")  # read by the processes
 ABSENT = "–"
+ENDLESS = 1_000_000  # epochs
 PAUSE = 0.06  # seconds: BLAS threads keep spinning after their work and would slow the next contender
 ONE_THREAD = dict.fromkeys(
     ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
@@ -47,6 +48,7 @@ class Worker:
     one: bool
     child: Child
     seconds: list[float] = field(default_factory=list)  # per round
+    warm_up: list[float] = field(default_factory=list)  # of the epochs before
     share: float = 0.0  # fraction of the test examples classified correctly
     engine: str = ""  # how xpnet ran the steps
     wrong: dict[str, None] = field(default_factory=dict)  # differences from the other contenders, in order
@@ -65,26 +67,31 @@ class Worker:
         """Median seconds per epoch."""
         return float(np.median(self.seconds))
 
+    @property
+    def setup(self):
+        """By how many seconds the epochs of the warm-up took longer than later ones."""
+        return max(0.0, sum(self.warm_up) - len(self.warm_up) * self.median)
 
-def launch(name, contender, row, folder, one=False, patience=None):
-    """Start the process of a contender, which loads its data from the folder; `patience` is that of its answers."""
+
+def launch(name, contender, row, folder, one=False, patience=None, first_patience=None):
+    """Start the process of a contender, which loads its data from the folder; how long to wait is as in `Child`."""
     threads = ONE_THREAD if one else {}  # BLAS reads the number of threads when it is loaded
-    child = Child(train, name, contender.make, row, folder, one, patience=patience, environment=threads)
+    patiences = {"patience": patience, "first_patience": first_patience}
+    child = Child(train, name, contender.make, row, folder, one, environment=threads, **patiences)
     return Worker(name, contender, one, child)
 
 
-def train(name, make, row, folder, one):
-    """Yield the result of a trial, then results of epochs."""
+def train(report, name, make, row, folder, one):
+    """Report the result of a trial, then those of epochs."""
     if one and library(name) == "jax":  # XLA uses one thread per available core
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     few = int(TRIAL * row.batch_size)
     x, labels = (np.array(np.load(folder / name, mmap_mode="r")[: row.examples]) for name in FILES)
-    yield make(row, x[:few], labels[:few])()
+    make(row, x[:few], labels[:few])(report, 1)
     gc.collect()  # frees the trial's device memory
-    epoch = make(row, x, labels)
+    training = make(row, x, labels)
     del x, labels  # a contender may keep its own copy
-    while True:
-        yield epoch()
+    training(report, ENDLESS)
 
 
 def library(name):
@@ -112,19 +119,17 @@ class Result(NamedTuple):
         one, other = self.best(names), self.best(to)
         return np.quantile(np.divide(one.seconds, other.seconds), [0.25, 0.5, 0.75]) if one and other else None
 
-    @property
-    def steps(self):
-        """Steps per epoch."""
-        return -(-self.row.examples // self.row.batch_size)
 
-
-def measure(row, workers, rounds, test, warm_up=1):
+def measure(row, workers, rounds, test, warm_up=1, tell=lambda text: None):
     """Time every contender in each round and compare the results. A contender that fails is left out of later rounds.
 
-    The first `warm_up` rounds are not timed; libraries compile in them.
+    The times of the first `warm_up` rounds do not count; libraries compile in them, and xpnet records the steps. `tell`
+    is called with a line about each round when it ends, so that a run that is cut short has told what it knew.
     """
+    started, begun = time.monotonic(), start(row).layers
     everyone, epochs = workers, answers(workers)
-    mark_differences(row, epochs, trial=True)
+    tell(f"{row}: {len(epochs)} of {len(workers)} contenders are ready, after {time.monotonic() - started:.0f} s")
+    mark_differences(row, begun, epochs, trial=True)
     for i in range(1 - warm_up, rounds + 1):
         workers, epochs = [worker for worker in workers if worker in epochs], {}
         for worker in random.sample(workers, len(workers)):
@@ -132,12 +137,13 @@ def measure(row, workers, rounds, test, warm_up=1):
             worker.child.ask()
             epochs |= answers([worker])
         workers = [worker for worker in workers if worker in epochs]
-        mark_differences(row, {worker: epochs[worker] for worker in workers})
+        epochs = {worker: epochs[worker] for worker in workers}
+        mark_differences(row, begun, epochs)
+        tell(describe_round(row, i, epochs))
         for worker in workers:
             worker.engine = epochs[worker].engine
-            if i > 0:
-                worker.seconds.append(epochs[worker].seconds)
-            else:
+            (worker.seconds if i > 0 else worker.warm_up).append(epochs[worker].seconds)
+            if i == 0:
                 worker.share = accuracy(row, epochs[worker].layers, *test)
         if i == JUDGED:
             slow = hopeless(workers)
@@ -162,6 +168,12 @@ def answers(workers):
     return epochs
 
 
+def describe_round(row, i, epochs):
+    """Describe a round in one line: how many microseconds a step took each contender."""
+    times = "; ".join(f"{worker.name} {epoch.seconds / row.steps * 1e6:.1f}" for worker, epoch in epochs.items())
+    return f"{row}: {f'round {i}' if i > 0 else 'warm-up'}, µs a step: {times}"
+
+
 def hopeless(workers):
     """Find the workers that are much faster with the other number of threads; later rounds leave them out."""
     best = {}
@@ -170,10 +182,10 @@ def hopeless(workers):
     return [worker for worker in workers if min(worker.seconds) > HOPELESS * best[worker.name]]
 
 
-def mark_differences(row, epochs, trial=False):
-    """Compare epochs from the same start, {worker: epoch}, with the first; mark the workers whose results differ."""
+def mark_differences(row, begun, epochs, trial=False):
+    """Compare epochs from the same layers, {worker: epoch}, with the first; mark the workers whose results differ."""
     same = {worker: epoch for worker, epoch in epochs.items() if worker.contender.bound is not None}
-    begun, (first, model) = start(row).layers, next(iter(same.items()), (None, None))
+    first, model = next(iter(same.items()), (None, None))
     for worker, epoch in same.items():
         if trial or not row.relu:
             bound = RELU_TRIAL_BOUND if row.relu else worker.contender.bound
@@ -239,7 +251,7 @@ def print_table(head, lines):
 
 def time_of(result, best, *groups):
     """Microseconds per step of a worker, in bold if it is the best of a group of contenders."""
-    time = f"{best.median / result.steps * 1e6:.1f}"
+    time = f"{best.median / result.row.steps * 1e6:.1f}"
     return f"**{time}**" if best in map(result.best, groups) else time
 
 
