@@ -17,7 +17,8 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parents[1]
 NEEDED = {"array_api_compat": "array-api-compat", "threadpoolctl": "threadpoolctl"}  # by xpnet, for this command
 ROWS = tuple(f"r{n}" for n in range(1, 8))
-PARTS = ("check", "steps", "crossover", "mnist")
+PARTS = ("check", "steps", "sweep", "crossover", "mnist")
+ALONE = {"check", "sweep"}  # parts that need CuPy alone
 ENVIRONMENT = {
     "NVIDIA_TF32_OVERRIDE": "0",  # full float32 in all libraries
     "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "0",
@@ -31,8 +32,8 @@ def options():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="what to do (everything)")
     parser.add_argument("--check", dest="parts", action="store_const", const=["check"], help="as --parts check")
-    parser.add_argument("--rows", nargs="+", choices=ROWS, help="networks for the step times (all)")
-    parser.add_argument("--rounds", type=int, help="timed epochs per contender")
+    parser.add_argument("--rows", nargs="+", choices=ROWS, help="networks for the step times and the sweep (all)")
+    parser.add_argument("--rounds", type=int, help="timed epochs per contender, and per setting of the sweep")
     parser.add_argument("--without", nargs="+", default=[], metavar="NAME", help="prefixes of contenders to leave out")
     parser.add_argument("--file", default="gpu.txt", help="results are appended to it (%(default)s)")
     parser.add_argument("--packages", metavar="FOLDER", help="a folder with Python packages that are not installed")
@@ -65,7 +66,7 @@ def check(record, where, quick):
         record.line(f"\ncheck: {name.replace('_', ' ')}")
         started, outcome = time.perf_counter(), "PASS"
         try:
-            for line in Child(run_check, name, where, quick, patience=PATIENCE):
+            for line in Child(run_check, name, where, quick, **PATIENCE):
                 record.line(f"    {line}")
         except RuntimeError as error:
             outcome = f"FAIL: {error}"
@@ -75,13 +76,17 @@ def check(record, where, quick):
 
 def measure(record, args):
     """Take the times."""
+    import gpu_sweep
     import gpu_times
     from machine import cards, cuda, machine
+    from places import LIBRARIES
     from turns import library, load
 
     size = gpu_times.QUICK if args.quick else gpu_times.FULL
-    size = size._replace(rows=tuple(args.rows or size.rows), rounds=args.rounds or size.rounds)
-    reasons = gpu_times.find_usable(args.device)
+    size = size._replace(rounds=args.rounds or size.rounds)
+    if args.rows:
+        size = size._replace(rows=tuple(args.rows), swept=tuple(args.rows))
+    reasons = gpu_times.find_usable(args.device, ("cupy",) if set(args.parts) <= ALONE else LIBRARIES)
     libraries = [name for name, reason in reasons.items() if reason is None]
     names = [name for name in gpu_times.contenders(args.device) if not name.startswith(tuple(args.without))]
     names = [name for name in names if library(name) in libraries]
@@ -96,6 +101,8 @@ def measure(record, args):
         return
     if "steps" in args.parts:
         gpu_times.time_steps(record, args.device, size, names, digits)
+    if "sweep" in args.parts and "cupy" in libraries:
+        gpu_sweep.sweep(record, args.device, size, digits)
     if "crossover" in args.parts:
         gpu_times.time_crossover(record, args.device, size, libraries)
     if "mnist" in args.parts:

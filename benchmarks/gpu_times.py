@@ -1,6 +1,6 @@
 """The measurements of gpu.py: times of steps, the sizes from which on a GPU is faster than the CPU, and MNIST.
 
-Each adds a row to the record as soon as it is known. Every contender, and every library, has a process of its own.
+Each adds lines to the record as soon as they are known. Every contender, and every library, has a process of its own.
 """
 
 import tempfile
@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from children import Child
+from children import Child, run_alone
 from contenders import BOOK, Contender, Row, TorchCompiled, TorchGraph, TorchTraining, engine, jax_by_hand, xpnet
 from machine import best_rate, operations
 from places import LIBRARIES, device, prepare
-from turns import ABSENT, launch, library, measure, save, spread
+from record import Record
+from turns import ABSENT, FILES, launch, library, measure, save, spread
 
 from xpnet import Adam, Callback, Network, get_backend
 from xpnet.bench import compare_backends
@@ -29,8 +30,15 @@ ROWS = {
 }
 SIDES = {"cuda": (4096, 8192, 8192), "host": (256,)}  # square matrices to measure the peak rate
 WARM_UP = 2  # PyTorch's compiler records a graph the second time it sees a shape
+COMPILED = ("cupy xpnet", "cupy xpnet, unfused graph")
 PLAIN = "cupy xpnet, plain loop"  # CuPy's steps as they are written, for comparison
-PATIENCE = 120  # seconds; a process that takes longer to answer is ended
+PATIENCE = {"first_patience": 300, "patience": 120}  # seconds; a process that takes longer to answer is ended
+SWEPT = ("r1", "r4", "r5", "r6", "r7")
+SLOWEST = "torch compile"  # takes a minute or more until it is ready, so the others do not wait for it
+TABLE = (
+    *("network", "contender", "µs a step (quartiles)", "set-up, s", "/ fastest framework", "/ CuPy's plain loop"),
+    *("of the peak rate", "test accuracy", "remarks"),
+)
 
 
 class Size(NamedTuple):
@@ -41,14 +49,15 @@ class Size(NamedTuple):
     examples: int | None  # per epoch; None: those of the row
     widths: tuple[int, ...]  # for the crossover
     batch_sizes: tuple[int, ...]
+    swept: tuple[str, ...]  # the networks of the sweep
     seconds: float  # per repetition of the crossover
     repeats: int
     epochs: int  # for MNIST, at most
     target: float  # accuracy for MNIST
 
 
-FULL = Size(tuple(ROWS), 7, None, (128, 2048), (10, 128, 2048), 0.2, 5, 20, 0.98)
-QUICK = Size(("r1",), 2, 600, (16,), (8, 64), 0.01, 2, 5, 0.5)
+FULL = Size(tuple(ROWS), 7, None, (128, 2048), (10, 128, 2048), SWEPT, 0.2, 5, 20, 0.98)
+QUICK = Size(("r1",), 2, 600, (16,), (8, 64), ("r1",), 0.01, 2, 5, 0.5)
 
 
 def contenders(where):
@@ -56,8 +65,8 @@ def contenders(where):
     frameworks = {
         "torch eager": ("PyTorch, eager", TorchTraining.contender),
         "torch graph": ("PyTorch, CUDA graph", TorchGraph.contender),
-        "torch compile": ('PyTorch, compile(mode="reduce-overhead")', TorchCompiled.contender),
         "jax scan": ("JAX, jit(lax.scan), jax.grad", jax_by_hand),
+        SLOWEST: ('PyTorch, compile(mode="reduce-overhead")', TorchCompiled.contender),
     }
     ours = {
         "cupy xpnet": ("xpnet on cupy", partial(xpnet, "cupy", "rows")),
@@ -83,22 +92,12 @@ def is_ours(name):
     return " xpnet" in name
 
 
-def run_alone(function, *args):
-    """Run a function in a process of its own and return its result; raise RuntimeError if it fails or hangs."""
-    (result,) = Child(yield_result, function, args, patience=PATIENCE)
-    return result
-
-
-def yield_result(function, args):
-    yield function(*args)
-
-
 # Which libraries can be used, and how fast they multiply
 
 
-def find_usable(where):
+def find_usable(where, names=LIBRARIES):
     """Find which libraries can be used, {library: None, or the reason why not}."""
-    children = {name: Child(open_library, name, where, patience=PATIENCE) for name in LIBRARIES}
+    children = {name: Child(open_library, name, where, **PATIENCE) for name in names}
     reasons = {}
     for name, child in children.items():
         try:
@@ -109,54 +108,104 @@ def find_usable(where):
     return reasons
 
 
-def open_library(name, where):
+def open_library(report, name, where):
+    """Open a library, and measure its rate of products when asked."""
     prepare(where)
-    get_backend(name, device(name, where))
-    yield None
-
-
-def peak_rate(name, where):
-    """Measure the rate of products of a library."""
-    prepare(where)
-    return best_rate(get_backend(name, device(name, where)), SIDES[where])
+    backend = get_backend(name, device(name, where))
+    report(None)
+    report(best_rate(backend, SIDES[where]))
 
 
 # Steps
 
 
 def time_steps(record, where, size, names, digits):
-    """Time an epoch of each network with every contender in turn."""
-    makes, ((x, labels), test) = contenders(where), digits
+    """Time epochs of each network with every contender in turn; then the slowest to start, beside the fastest."""
+    (x, labels), test = digits
     rate = max(time_products(record, where, dict.fromkeys(map(library, names))).values(), default=None)
-    record.head(
-        *("network", "contender", "µs a step (quartiles)", "/ fastest framework", "/ CuPy's plain loop"),
-        *("of the peak rate", "test accuracy", "remarks"),
-    )
+    rows = [shorten(ROWS[each], size, len(x)) for each in size.rows]
     with tempfile.TemporaryDirectory() as folder:
         save(folder, x, labels)
-        for row in (ROWS[each] for each in size.rows):
-            row = row._replace(examples=min(size.examples or row.examples, len(x)))
-            workers = [launch(name, makes[name], row, Path(folder), patience=PATIENCE) for name in names]
-            result = measure(row, workers, size.rounds, test, WARM_UP)
-            for worker in workers:
-                record.row(row, worker.contender.title, *step_cells(result, worker, rate))
-                if worker.wrong or worker.failure:
-                    what = "failed" if worker.failure else "differs"
-                    record.problems.append(f"{row}: {worker.contender.title} {what}")
-            if size.examples is None:  # after few examples, accuracies differ
-                for text in spread(result.workers):
-                    record.row(row, "all", *[ABSENT] * 5, text)
-                    record.problems.append(f"{row}: {text}")
-            hung = {worker.name for worker in workers if worker.child.hung}
-            names = [name for name in names if name not in hung]  # it would hang again
+        compile_kernels(record, where, rows, [name for name in COMPILED if name in names], Path(folder))
+        turns = Turns(record, where, size, Path(folder), test, rate)
+        others, fastest = [name for name in names if name != SLOWEST], {}
+        for row in rows:
+            result, hung = turns.time(row, others)
+            others = [name for name in others if name not in hung]  # it would hang again
+            fastest[row] = result.best([name for name in others if not is_ours(name)])
+        for row in rows if SLOWEST in names else []:
+            _, hung = turns.time(row, [SLOWEST], beside=[fastest[row].name] if fastest[row] else [])
+            if hung:
+                break
+
+
+def shorten(row, size, examples):
+    """Return a row with as many examples as there are, or fewer in a short run."""
+    return row._replace(examples=min(size.examples or row.examples, examples))
+
+
+class Turns(NamedTuple):
+    """Where and how to time contenders, and what to compare them with."""
+
+    record: Record
+    where: str
+    size: Size
+    folder: Path
+    test: tuple
+    rate: float | None
+
+    def time(self, row, names, beside=()):
+        """Time the contenders of a network in turn, and record them; return the result, and the names that hung.
+
+        Others may run beside them for comparison, and are not recorded.
+        """
+        record, makes = self.record, contenders(self.where)
+        workers = [launch(name, makes[name], row, self.folder, **PATIENCE) for name in (*beside, *names)]
+        result = measure(row, workers, self.size.rounds, self.test, WARM_UP, record.line)
+        record.head(*TABLE)
+        for worker in workers:
+            if worker.name in names:
+                record.row(row, worker.contender.title, *step_cells(result, worker, self.rate))
+            if worker.wrong or worker.failure:
+                what = "failed" if worker.failure else "differs"
+                record.problems.append(f"{row}: {worker.contender.title} {what}")
+        if self.size.examples is None:  # after few examples, accuracies differ
+            for text in spread(result.workers):
+                record.row(row, "all", *[ABSENT] * 6, text)
+                record.problems.append(f"{row}: {text}")
+        return result, {worker.name for worker in workers if worker.child.hung}
+
+
+def compile_kernels(record, where, rows, names, folder):
+    """Train each network once with contenders on CuPy, so that its cache has the kernels before processes share it."""
+    record.line()
+    try:
+        for row, seconds in Child(train_once, where, rows, names, folder, **PATIENCE) if names else []:
+            record.line(f"{row}: an epoch of each graph with its kernels, before all others: {seconds:.1f} s")
+    except RuntimeError as error:  # a contender that fails here will fail again, and be named
+        record.line(f"Compiling the kernels ended: {error}")
+
+
+def train_once(report, where, rows, names, folder):
+    """Report the seconds that each network takes, with all of these contenders one after the other."""
+    x, labels = (np.load(folder / name, mmap_mode="r") for name in FILES)
+    for row in rows:
+        started = time.perf_counter()
+        for name in names:
+            make = contenders(where)[name].make
+            make(row, *(np.array(each[: row.examples]) for each in (x, labels)))(lambda epoch: None, 1)
+        report((str(row), time.perf_counter() - started))
 
 
 def time_products(record, where, libraries):
-    """Measure the rate of products of each library, in operations per second."""
-    rates = {}
-    for name in libraries:
+    """Measure the rate of products of each library, in operations per second. All start first, and then take turns."""
+    children, rates = {name: Child(open_library, name, where, **PATIENCE) for name in libraries}, {}
+    for name, child in children.items():
         try:
-            rates[name] = run_alone(peak_rate, name, where)
+            child.answer()
+            child.ask()
+            rates[name] = child.answer()
+            child.stop()
         except RuntimeError as error:
             record.line(f"The peak rate of {name} failed: {error}")
             record.problems.append(f"the peak rate of {name}")
@@ -170,12 +219,13 @@ def step_cells(result, worker, rate):
     """Cells of a contender; what differs from the others is marked, and still shown."""
     remarks = [*([worker.engine] if worker.engine else []), *(f"DIFFERS: it {text}" for text in worker.wrong)]
     if worker.failure or not worker.seconds:
-        return *[ABSENT] * 5, "; ".join([f"FAILED: {worker.failure}", *remarks])
+        return *[ABSENT] * 6, "; ".join([f"FAILED: {worker.failure}", *remarks])
     low, middle, high = np.quantile(worker.seconds, [0.25, 0.5, 0.75]) / result.row.steps
-    frameworks = [each.name for each in result.workers if not is_ours(each.name)]
+    frameworks = [each.name for each in result.workers if not is_ours(each.name) and each.name != SLOWEST]
     work = operations(result.row.sizes, result.row.batch_size)
     return (
         f"{1e6 * middle:.1f} ({1e6 * low:.1f}–{1e6 * high:.1f})",
+        f"{worker.setup:.2f}",
         ratio_cell(result, worker, frameworks),
         ratio_cell(result, worker, [PLAIN]) if library(worker.name) == "cupy" else ABSENT,
         f"{work / middle / rate:.1%}" if rate else ABSENT,
@@ -197,7 +247,7 @@ def time_crossover(record, where, size, libraries):
     """Time a step of networks with one hidden layer on every library and device."""
     record.head("network", "GPU / CPU", "µs a step, each", "left out")
     try:
-        for network, times, left_out in Child(compare, where, size, ["numpy", *libraries], patience=PATIENCE):
+        for network, times, left_out in Child(compare, where, size, ["numpy", *libraries], **PATIENCE):
             record.row(network, *crossover_cells(times), "; ".join(left_out))
             record.problems.extend(f"{network}: a library was left out" for _ in left_out)
     except RuntimeError as error:
@@ -205,15 +255,15 @@ def time_crossover(record, where, size, libraries):
         record.problems.append("the crossover ended early")
 
 
-def compare(where, size, libraries):
-    """Yield for each network the times of all libraries and devices, the fastest first, and what was left out."""
+def compare(report, where, size, libraries):
+    """Report for each network the times of all libraries and devices, the fastest first, and what was left out."""
     prepare(where)
     for width in size.widths:
         net = Network([784, width, 10], activation="relu", task="classification", seed=0)
         for m in size.batch_sizes:
             compared = compare_backends(net, m, seconds=size.seconds, repeats=size.repeats, backends=libraries)
             times = {(row["backend"], row["device"]): 1e6 * row["seconds"] for row in compared.rows}
-            yield f"784-{width}-10, batch {m}", times, [str(each) for each in compared.unusable]
+            report((f"784-{width}-10, batch {m}", times, [str(each) for each in compared.unusable]))
 
 
 def crossover_cells(times):
@@ -242,7 +292,7 @@ def time_mnist(record, where, size, libraries, digits):
         np.savez(path, x=x[:few], labels=labels[:few], test_x=test[0], test_labels=test[1])
         for name in libraries:
             try:
-                reached, *cells = run_alone(train_mnist, name, where, size, path)
+                reached, *cells = run_alone(train_mnist, name, where, size, path, **PATIENCE)
             except RuntimeError as error:
                 record.row(f"xpnet on {name}", *[ABSENT] * 4, f"FAILED: {error}")
                 record.problems.append(f"MNIST on {name} failed")

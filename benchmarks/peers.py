@@ -1,9 +1,9 @@
 """Compare xpnet's training with loops written by hand on NumPy, JAX and PyTorch, and with other libraries.
 
-Prints three tables: microseconds per step, ratios of times, and milliseconds of set-up. README.md in this folder describes the method;
-contenders.py contains the networks and the contenders. Exits with status 1 if a contender fails or its results
-differ from the others' (the results for that network are then void), or if `--check` finds xpnet too slow. `--into`
-writes the tables into pages, if nothing failed.
+Prints three tables: microseconds per step, ratios of times, and milliseconds of set-up. README.md in this folder
+describes the method; contenders.py contains the networks and the contenders. Exits with status 1 if a contender fails
+or its results differ from the others' (the results for that network are then void), or if `--check` finds xpnet too
+slow. `--into` writes the tables into pages, if nothing failed.
 """
 
 import argparse
@@ -98,7 +98,10 @@ def report(results, args, where):
     lines = [[CONTENDERS[name].title, *(setup_cell(result, name) for result in results)] for name in args.names]
     setups = format_table(["ms of set-up, once per training", *head], leave_out_empty(lines))
     name = args.kind + (", one thread" if args.threads == "one" else "")
-    return {name: f"{described}\n\n{times}\n\n{ratios}\n\n{setups}", f"{name}, short": f"{shorten(results)}\n\n{described}"}
+    return {
+        name: f"{described}\n\n{times}\n\n{ratios}\n\n{setups}",
+        f"{name}, short": f"{shorten(results)}\n\n{described}",
+    }
 
 
 def shorten(results):
