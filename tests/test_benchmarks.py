@@ -19,34 +19,39 @@ import book
 import ensembles
 import peers
 import workloads
-from children import Child
-from contenders import Contender, Row, numpy_by_hand, xpnet
-from gpu_check import read_nodes
+from children import Child, run_alone
+from contenders import Contender, Row, numpy_by_hand, start, xpnet
+from gpu_check import describe_nodes, read_nodes
+from gpu_sweep import SWEEPS, choose_settings, sweep_row
 from gpu_times import crossover_cells, step_cells
 from pages import replace_tables
 from record import Record
 from turns import Result, Worker, launch, measure, parts_off, save
 
+from xpnet.backends.cuda import sizes
+from xpnet.backends.replay import program
+
 ROW = Row((784, 4, 10), 10, 3.0, examples=205)
 
 
-def count_and_fail():
-    yield 1
+def count_and_fail(report):
+    report(1)
     raise ValueError("two is\n  too many")
 
 
-def count_and_hang():
-    yield 1
+def count_and_hang(report):
+    report(1)
     time.sleep(1000)
 
 
-def count_and_exit():
-    yield 1
+def count_and_exit(report):
+    report(1)
     sys.exit(3)
 
 
-def count():
-    yield from range(3)
+def count(report):
+    for n in range(3):
+        report(n)
 
 
 def hanging(row, x, labels):
@@ -70,6 +75,7 @@ def test_a_process_answers_step_by_step():
     assert child.answer() == 1
     child.stop()
     assert not child.process.is_alive()
+    assert run_alone(len, "four") == 4
 
 
 @pytest.mark.parametrize(
@@ -81,9 +87,9 @@ def test_a_process_answers_step_by_step():
     ],
 )
 def test_a_process_that_fails_or_hangs_is_given_up(generate, reason):
-    child = Child(generate)
+    patience = 0.2 if generate is count_and_hang else None  # a process takes longer to start
+    child = Child(generate, first_patience=60, patience=patience)
     assert child.answer() == 1
-    child.patience = 0.2 if generate is count_and_hang else None
     child.ask()
     with pytest.raises(RuntimeError, match=reason):
         child.answer()
@@ -103,7 +109,13 @@ def test_contenders_that_hang_fail_or_differ_are_named_and_the_others_are_timed(
     }
     patience = {"numpy hanging": 0.1}
     workers = [launch(name, each, ROW, tmp_path, patience=patience.get(name)) for name, each in contenders.items()]
-    result = measure(ROW, workers, 1, test)
+    lines = []
+    result = measure(ROW, workers, 1, test, tell=lines.append)
+    assert [line.partition(" numpy by hand ")[0] for line in lines] == [
+        *(f"{ROW}: 3 of 5 contenders are ready, after {lines[0].split()[-2]} s", f"{ROW}: warm-up, µs a step:"),
+        f"{ROW}: round 1, µs a step:",
+    ]
+    assert re.search(r"; numpy xpnet \d+\.\d; numpy wrong \d+\.\d$", lines[-1])
     assert [worker.name for worker in result.workers] == ["numpy by hand", "numpy xpnet", "numpy wrong"]
     hung, failed = result.failed
     assert hung == "hanging (all) failed: it did not answer within 0.1 s, and its process was ended"
@@ -113,7 +125,7 @@ def test_contenders_that_hang_fail_or_differ_are_named_and_the_others_are_timed(
     assert [worker.name for worker in workers if worker.child.hung] == ["numpy hanging"]
 
     cells = {worker.name: step_cells(result, worker, None) for worker in workers}
-    assert cells["numpy xpnet"][-1] == "plain loop: there were too few steps to record them"
+    assert cells["numpy xpnet"][-1] == "replay of recorded steps"
     microseconds, *_, remarks = cells["numpy wrong"]
     assert float(microseconds.split()[0]) > 0
     assert remarks.startswith("DIFFERS: it has w[0] that differs from that of by hand (all) by ")
@@ -158,8 +170,57 @@ def test_the_nodes_of_a_graph_are_counted_by_kind():
     "graph_1_node_0" -> "graph_1_node_1"[headlabel=0];
     }}"""
     assert read_nodes(dot) == {"kernel": 1, "MEM_ALLOC": 1, "MEMCPY": 1}
-    with pytest.raises(AssertionError, match="no nodes are found in: digraph"):
-        read_nodes("digraph dot {}")
+    graph = SimpleNamespace(debug_dot_str=lambda: dot)
+    assert describe_nodes(graph, "cuda") == "captured as 1 × kernel, 1 × MEM_ALLOC, 1 × MEMCPY"
+
+
+@pytest.mark.parametrize(("draw", "reason"), [(lambda: "digraph dot {}", ""), (lambda: 1 / 0, " (ZeroDivisionError)")])
+def test_a_graph_whose_drawing_cannot_be_read_is_captured_all_the_same(draw, reason):
+    graph = SimpleNamespace(debug_dot_str=draw)
+    assert describe_nodes(graph, "cuda") == f"captured; its nodes could not be counted{reason}"
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_every_epoch_of_a_contender_begins_at_the_start_and_steps_are_recorded_once(monkeypatch, digits, momentum):
+    """So the later epochs have the time of steps alone, and their results can be compared."""
+    (x, labels), _ = digits
+    row, recorded = ROW._replace(lr=0.1, momentum=momentum, relu=True, examples=400), []
+    record = program.record
+    monkeypatch.setattr(program, "record", lambda *args: recorded.append(args) or record(*args))
+    ours, others = [], []
+    xpnet("numpy", "rows", row, x[:400], labels[:400])(ours.append, 3)
+    numpy_by_hand(row, x[:400], labels[:400])(others.append, 2)
+    assert len(recorded) == 1
+    assert [epoch.engine for epoch in ours] == ["replay of recorded steps"] * 3
+    begun = start(row)
+    for epoch in ours[1:]:
+        assert epoch.cost == ours[0].cost
+        assert epoch.stream == others[0].stream == others[1].stream
+        assert max(off for _, off in parts_off(begun.layers, ours[0].layers, epoch.layers)) == 0.0
+    for epoch in others:
+        assert max(off for _, off in parts_off(begun.layers, ours[0].layers, epoch.layers)) < 1e-4
+
+
+def test_set_up_is_what_the_warm_up_took_longer():
+    worker = Worker("numpy by hand", peers.CONTENDERS["numpy by hand"], True, None, [1.0, 2.0, 4.0], [10.0, 3.0])
+    assert worker.setup == 9.0
+    worker.warm_up = [1.5]
+    assert worker.setup == 0.0
+
+
+def test_a_sweep_changes_sizes_that_there_are_and_begins_and_ends_with_them_as_they_are():
+    assert all(hasattr(sizes, name) for values, _ in SWEEPS for name in values)
+    settings = choose_settings("r6", short=False)
+    assert settings == [{}, {"MOST_BLOCKS": 2112}, {"MOST_BLOCKS": 4224}, {}]
+    assert len(choose_settings("r6", short=True)) > len(choose_settings("r5", short=False)) - 1 > len(settings)
+
+
+def test_a_sweep_names_what_there_is_no_time_for(tmp_path):
+    record = Record(tmp_path / "results.txt")
+    sweep_row(record, "host", ROW, [{}, {"MOST_BLOCKS": 2112, "THREADS": 512}], tmp_path, 1, time.perf_counter() + 1)
+    line = f"| {ROW} | as they are; MOST_BLOCKS 2112, THREADS 512 | – | – | – | not tried |"
+    assert record.path.read_text().splitlines() == [line]
+    assert not record.problems
 
 
 def test_the_command_for_a_gpu_says_what_is_missing(tmp_path):
@@ -336,7 +397,7 @@ def test_times_and_ratios_of_training_go_into_pages(tmp_path):
         "numpy xpnet, rows": [2.0, 2.0, 3.3],
         "torch autograd": [8.0, 8.0, 8.0],
     }
-    workers = [Worker(name, peers.CONTENDERS[name], True, None, each, 0.9) for name, each in seconds.items()]
+    workers = [Worker(name, peers.CONTENDERS[name], True, None, each, [4.012], 0.9) for name, each in seconds.items()]
     args = SimpleNamespace(kind="book", threads="one", rounds=3, names=list(seconds))
     tables = peers.report([Result(ROW, workers, [], [])], args, "MNIST")
     page = tmp_path / "page.md"
@@ -355,6 +416,9 @@ def test_times_and_ratios_of_training_go_into_pages(tmp_path):
     ]
     assert f"| xpnet on numpy | **{2e6 / 21:.1f}** (one, 90.00%) |" in tables["book, one thread"]
     assert "| xpnet on numpy / NumPy by hand | **1.00** (0.75–1.05) |" in tables["book, one thread"]
+    head = f"| ms of set-up, once per training | {ROW} |\n| --- | --- |\n"
+    rows = "| NumPy by hand | 1012 |\n| xpnet on numpy | 2012 |\n| PyTorch, autograd | 0 |"
+    assert tables["book, one thread"].endswith(head + rows)
 
 
 def test_the_reason_of_a_failure_is_the_last_line_of_its_error_output(tmp_path):

@@ -191,6 +191,21 @@ def test_what_is_read_before_it_is_written_is_stored_for_the_next_launch(cupy, a
     assert [loop.dropped for loop in nodes[0].loops] == [set()]
 
 
+@pytest.mark.parametrize(
+    ("name", "n", "launch"),
+    [("THREADS", 64, (1, 64)), ("MOST_BLOCKS", 2, (2, 128)), ("THREADS_PER_BLOCK", 64, (8, 64)), ("", 0, (1, 512))],
+)
+def test_a_size_is_one_name_that_is_read_when_a_kernel_is_written(cupy, monkeypatch, name, n, launch):
+    x, y, z = (cupy.ones((20, 25), dtype="float32") for _ in range(3))
+    barrier = name in ("THREADS", "")
+    if name:
+        monkeypatch.setattr(sizes, name, n)
+    nodes = fuse(operations(cupy, (cupy.exp, y, x), (cupy.add, z, x, y[::-1] if barrier else y)), [z])
+    code, (call,) = source.write_module(nodes)
+    assert (call.blocks, call.threads) == launch
+    assert f"__launch_bounds__({sizes.THREADS})" in code
+
+
 # That threads wait for each other
 
 
