@@ -86,21 +86,23 @@ def measure(record, args):
     size = size._replace(rounds=args.rounds or size.rounds)
     if args.rows:
         size = size._replace(rows=tuple(args.rows), swept=tuple(args.rows))
-    reasons = gpu_times.find_usable(args.device, ("cupy",) if set(args.parts) <= ALONE else LIBRARIES)
-    libraries = [name for name, reason in reasons.items() if reason is None]
+    opened, reasons = gpu_times.open_libraries(args.device, ("cupy",) if set(args.parts) <= ALONE else LIBRARIES)
+    libraries = list(opened)
     names = [name for name in gpu_times.contenders(args.device) if not name.startswith(tuple(args.without))]
     names = [name for name in names if library(name) in libraries]
     where, *digits = load()
     record.line(f"\n{cards() or 'No GPU'}; {machine(*libraries)}; {where}.")
     record.line((", ".join(cuda()) or "No packages with CUDA libraries") + ".")
     for name, reason in reasons.items():
-        if reason is not None:
-            record.line(f"Left out: {name}: {reason}")
+        record.line(f"Left out: {name}: {reason}")
     if not libraries:
         record.problems.append("no library can be used")
         return
+    rate = gpu_times.find_peak_rate(record, args.device, opened) if "steps" in args.parts else None
+    for child in opened.values():
+        child.stop()
     if "steps" in args.parts:
-        gpu_times.time_steps(record, args.device, size, names, digits)
+        gpu_times.time_steps(record, args.device, size, names, digits, rate)
     if "sweep" in args.parts and "cupy" in libraries:
         gpu_sweep.sweep(record, args.device, size, digits)
     if "crossover" in args.parts:

@@ -95,21 +95,20 @@ def is_ours(name):
 # Which libraries can be used, and how fast they multiply
 
 
-def find_usable(where, names=LIBRARIES):
-    """Find which libraries can be used, {library: None, or the reason why not}."""
+def open_libraries(where, names=LIBRARIES):
+    """Open each library in a process; return {library: process}, and {library: the reason} for those that fail."""
     children = {name: Child(open_library, name, where, **PATIENCE) for name in names}
     reasons = {}
     for name, child in children.items():
         try:
-            reasons[name] = child.answer()
+            child.answer()
         except RuntimeError as error:
             reasons[name] = str(error)
-        child.stop()
-    return reasons
+    return {name: child for name, child in children.items() if name not in reasons}, reasons
 
 
 def open_library(report, name, where):
-    """Open a library, and measure its rate of products when asked."""
+    """Open a library, and measure its rate of products, in operations per second, if that is asked for."""
     prepare(where)
     backend = get_backend(name, device(name, where))
     report(None)
@@ -119,10 +118,12 @@ def open_library(report, name, where):
 # Steps
 
 
-def time_steps(record, where, size, names, digits):
-    """Time epochs of each network with every contender in turn; then the slowest to start, beside the fastest."""
+def time_steps(record, where, size, names, digits, rate):
+    """Time epochs of each network with every contender in turn; then the slowest to start, beside the fastest.
+
+    `rate` is the peak rate of products.
+    """
     (x, labels), test = digits
-    rate = max(time_products(record, where, dict.fromkeys(map(library, names))).values(), default=None)
     rows = [shorten(ROWS[each], size, len(x)) for each in size.rows]
     with tempfile.TemporaryDirectory() as folder:
         save(folder, x, labels)
@@ -197,22 +198,20 @@ def train_once(report, where, rows, names, folder):
         report((str(row), time.perf_counter() - started))
 
 
-def time_products(record, where, libraries):
-    """Measure the rate of products of each library, in operations per second. All start first, and then take turns."""
-    children, rates = {name: Child(open_library, name, where, **PATIENCE) for name in libraries}, {}
-    for name, child in children.items():
+def find_peak_rate(record, where, opened):
+    """Measure the rate of products of each library that `open_libraries` has opened, and return the highest."""
+    rates = {}
+    for name, child in opened.items():
         try:
-            child.answer()
             child.ask()
             rates[name] = child.answer()
-            child.stop()
         except RuntimeError as error:
             record.line(f"The peak rate of {name} failed: {error}")
             record.problems.append(f"the peak rate of {name}")
     rows = " and ".join(map(str, dict.fromkeys(SIDES[where])))
     said = ", ".join(f"{name} {rate / 1e12:.3g}" for name, rate in rates.items())
     record.line(f"\nPeak rates in TFLOP/s, of float32 products with {rows} rows: {said}.")
-    return rates
+    return max(rates.values(), default=None)
 
 
 def step_cells(result, worker, rate):
