@@ -26,6 +26,7 @@ LONGEST = 20  # seconds of a setting, as estimated: none begins later than this 
 SWEEPS = (
     ({"ONE_BLOCK": (1 << 10, 1 << 12, 1 << 14), "THREADS": (512, 1024)}, ("r1", "r4", "r5")),
     ({"MOST_BLOCKS": (1024, 2112, 4224)}, ("r5", "r6", "r7")),
+    ({"AT_ONCE": (1, 4)}, ("r1", "r5", "r7")),
 )
 
 
