@@ -8,6 +8,7 @@ import numpy as np
 import scipy.optimize
 
 from xpnet.backends.base import cast, on_host
+from xpnet.backends.threads import AUTO, choose_threads, limit_threads
 from xpnet.core.arrays import Array, Layers, Namespace, leaves, map_arrays, map_layers, rebuild, rows_per_block
 from xpnet.core.minibatch import Batch, make_minibatch
 from xpnet.core.step import State, make_step
@@ -101,6 +102,8 @@ def minimize(
 ) -> tuple[Layers, Any]:
     """Find the weights of least cost by L-BFGS-B, starting from those of a network.
 
+    The number of threads that multiply matrices meanwhile is chosen as in `Network.train`.
+
     Parameters
     ----------
     view, source, alpha
@@ -122,7 +125,9 @@ def minimize(
     def callback(intermediate_result: Any) -> None:  # SciPy goes by the name of the argument
         on_iteration(next(numbers), float(intermediate_result.fun))
 
-    result = scipy.optimize.minimize(
-        objective, flatten(objective.layers), method="L-BFGS-B", jac=True, options=options, callback=callback
-    )
+    multiplications = view.model.multiplications(min(objective.rows, len(source)))
+    with limit_threads(view.backend, choose_threads(view.backend, AUTO, multiplications)):
+        result = scipy.optimize.minimize(
+            objective, flatten(objective.layers), method="L-BFGS-B", jac=True, options=options, callback=callback
+        )
     return objective.unflatten(result.x), result
