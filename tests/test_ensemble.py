@@ -1201,9 +1201,13 @@ def test_members_are_found_by_their_numbers():
 
 def test_more_memory_than_there_is_is_refused(monkeypatch):
     with pytest.raises(
-        MemoryError, match=r"10000000 networks of \[784, 30, 10\] needs? about .* GiB, and this machine has"
+        MemoryError, match=r"^members=10000000 networks of \[784, 30, 10\] need about .* GiB, and this machine has"
     ):
         Ensemble([784, 30, 10], 10_000_000)
+    with pytest.raises(
+        MemoryError, match=r"^members=1000000000 networks of \[1, 1\] need about 2,335\.8 GiB, and this"
+    ):
+        Ensemble([1, 1], 10**9)  # of which each has few weights
     ensemble = Ensemble([5, 4, 3], 2, seed=0)
     pages = {"SC_PAGE_SIZE": 1, "SC_PHYS_PAGES": 6 * 2 * 39 * 4 - 1}
     monkeypatch.setattr(os, "sysconf", pages.__getitem__)

@@ -673,16 +673,26 @@ def test_a_bar_is_shown_once(capsys):
 
 
 def test_more_members_than_memory_are_refused(monkeypatch):
-    monkeypatch.setattr("xpnet.ensemble.find_memory", lambda: 2**20)
+    monkeypatch.setattr("xpnet.ensemble.find_memory", lambda: 2**22)
     started = []
     start = module.fitting.start_network
     monkeypatch.setattr(module.fitting, "start_network", lambda *a: started.append(0) or start(*a))
     message = (
-        r"^1000 networks of \[5, 100, 3\] needs about 0\.0 GiB, and this machine has 0\.0; give fewer members, or "
+        r"^n_estimators=1000 networks of \[5, 100, 3\] need about 0\.0 GiB, and this machine has 0\.0; give fewer "
+        "members, or "
     )
     with pytest.raises(MemoryError, match=message):
         make(n_estimators=1000, hidden_layer_sizes=(100,)).fit(X, THREE)
     assert len(started) == 1
+
+
+@pytest.mark.parametrize("kind", [MLPEnsembleClassifier, MLPEnsembleRegressor])
+def test_far_too_many_members_are_refused_before_memory_is_taken(kind):
+    message = (
+        r"^n_estimators=1000000000000 networks need about 2,328,306\.4 GiB, and this machine has .*; give fewer mem"
+    )
+    with pytest.raises(MemoryError, match=message):
+        kind(n_estimators=10**12).fit(X, NUMBER > 0)
 
 
 # Bad input

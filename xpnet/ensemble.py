@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from xpnet.training.metrics import Metric
 
 COPIES = 6  # of weights and optimizer state that there are while a chunk of steps runs, about
+BYTES_OF_NETWORK = 2500  # of a Network without its weights, about
 
 
 class Ensemble:
@@ -112,8 +113,8 @@ class Ensemble:
     ) -> None:
         members, units = count("members", members, 1), arguments.parse_sizes(sizes)
         backend, dtype = get_backend(backend, device), arguments.parse_dtype(dtype)
-        needed = members * count_parameters(units) * np.dtype(dtype).itemsize
-        check_memory(backend, needed, f"{members} networks of {units}")
+        weights = on_host_only(backend, count_parameters(units) * np.dtype(dtype).itemsize)
+        check_memory(members * (BYTES_OF_NETWORK + weights), f"members={members} networks of {units} need")
         settings: dict[str, Any] = {
             "activation": activation,
             "output_activation": output_activation,
@@ -521,7 +522,7 @@ class Ensemble:
         needed = COPIES * len(self) * numbers * np.dtype(network.dtype).itemsize
         rows = max(source.batch_size(plan.batch_size) for plan, source in zip(plans, sources))
         needed += bytes_to_join(sources, kinds, model.step_size(rows), threads)
-        check_memory(self.backend, needed, f"training {len(self)} networks of {network.sizes}")
+        check_memory(on_host_only(self.backend, needed), f"training {len(self)} networks of {network.sizes} needs")
 
     # Predictions and evaluation
 
@@ -944,16 +945,20 @@ def find_memory() -> int | None:
         return None
 
 
-def check_memory(backend: Backend, needed: float, what: str) -> None:
-    """Refuse what needs more than all memory of this machine, if the backend computes in it and the figure is known."""
+def check_memory(needed: float, what: str, remedy: str = "give fewer members, or smaller networks") -> None:
+    """Refuse what needs more bytes than all memory of this machine, if that is known."""
+    memory = find_memory()
+    if memory is not None and needed > memory:
+        raise MemoryError(
+            f"{what} about {needed / 2**30:,.1f} GiB, and this machine has {memory / 2**30:,.1f}; {remedy}"
+        )
+
+
+def on_host_only(backend: Backend, needed: float) -> float:
+    """Return the bytes that arrays of a backend need in the memory of this machine: none, if it computes elsewhere."""
     from xpnet.backends.base import on_host
 
-    memory = find_memory()
-    if memory is not None and on_host(backend) and needed > memory:
-        raise MemoryError(
-            f"{what} needs about {needed / 2**30:,.1f} GiB, and this machine has {memory / 2**30:,.1f}; give fewer "
-            "members, or smaller networks"
-        )
+    return needed if on_host(backend) else 0
 
 
 def mean_and_std(values: Array, xp: Any) -> tuple[Array, Array]:

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from xpnet.checks import count, warn, yes_or_no
 from xpnet.core.arrays import Array, count_bytes, leaves
 from xpnet.data.weights import check_some_weight
-from xpnet.ensemble import Ensemble, check_memory, copies_for_each, mean_and_std
+from xpnet.ensemble import BYTES_OF_NETWORK, Ensemble, check_memory, copies_for_each, mean_and_std, on_host_only
 from xpnet.estimators import fitting
 from xpnet.estimators.base import BaseLearner
 from xpnet.estimators.classifier import BaseClassifier, MLPClassifier
@@ -114,7 +114,8 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
             network = self._start_network(data, settings, last, draw)
             if sources is None:  # the first one
                 weights = len(members) * sum(count_bytes(x) for x in leaves(network.state.layers))
-                check_memory(network.backend, weights, f"{len(members)} networks of {network.sizes}")
+                what = f"n_estimators={len(members)} networks of {network.sizes} need"
+                check_memory(on_host_only(network.backend, weights), what)
                 sources = fitting.make_sources(data, network)
             resample = (lambda source, draw=draw: _resample(source, draw)) if self.bootstrap else None
             fits.append(fitting.prepare(network, settings, data, sources, last, draw, resample))
@@ -123,13 +124,14 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
     def _start_members(self, *, continues: bool) -> list[BasePerceptron]:
         """Make the members, or copy those of the last fit, which this one continues."""
         n = count("n_estimators", self.n_estimators, 1)
+        if continues and n != len(self.estimators_):
+            raise ValueError(
+                f"n_estimators={n}, and the estimator was fitted with {len(self.estimators_)} members; give the same "
+                "number to continue, or warm_start=False to start anew"
+            )
+        check_memory(n * BYTES_OF_NETWORK, f"n_estimators={n} networks need")
         callbacks = copies_for_each(self.callbacks, n, INSTEAD)
         if continues:
-            if n != len(self.estimators_):
-                raise ValueError(
-                    f"n_estimators={n}, and the estimator was fitted with {len(self.estimators_)} members; give the "
-                    "same number to continue, or warm_start=False to start anew"
-                )
             seeds = [member.random_state for member in self.estimators_]
         else:
             seeds = check_random_state(self.random_state).randint(LARGEST_SEED, size=n).tolist()
