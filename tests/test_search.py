@@ -495,6 +495,29 @@ def test_fits_for_which_together_there_is_too_little_memory_are_done_alone(monke
     assert runs == [9]  # which was refused
 
 
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: MLPSearchCV(CLASSIFIER, {name: range(10**6) for name in ("alpha", "tol", "max_iter")}),
+            "param_grid asks for 1,000,000,000,000,000,000 settings, whose list needs about .* GiB, and this",
+        ),
+        (
+            lambda: MLPSearchCV(CLASSIFIER, {name: range(10**6) for name in ("alpha", "tol", "max_iter", "power_t")}),
+            "param_grid asks for 1,000,000,000,000,000,000,000,000 settings, whose list needs about ",
+        ),
+        (
+            lambda: MLPRandomSearchCV(CLASSIFIER, {"alpha": loguniform(1e-3, 1.0)}, n_iter=10**12),
+            "n_iter=1000000000000 asks for 1,000,000,000,000 settings, whose list needs about 186,264.5 GiB, and",
+        ),
+    ],
+    ids=["grid", "63 bits", "random"],
+)
+def test_far_too_many_settings_are_refused_before_memory_is_taken(make, message):
+    with pytest.raises(MemoryError, match=f"^{message}.*; give fewer"):
+        make().fit(X, THREE)
+
+
 # Random searches
 
 

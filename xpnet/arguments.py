@@ -15,6 +15,7 @@ from xpnet.core.arrays import Array
 from xpnet.core.costs import COSTS, PARAMETRIZED_COSTS, Cost
 from xpnet.core.initializers import INITIALIZERS, Initializer
 from xpnet.core.model import Model
+from xpnet.errors import unless_stopped
 from xpnet.hints import look_up
 
 DTYPES = ("float32", "float64")
@@ -224,7 +225,7 @@ def draw_layer(
     """Draw the initial weights (n_out, n_in) and biases (1, n_out) of a layer, and check them."""
     try:
         w, b = (np.asarray(array, dtype=np.float64) for array in initializer(rng, n_in, n_out))
-    except (TypeError, ValueError) as error:
+    except unless_stopped(TypeError, ValueError) as error:
         raise ValueError(f"init={initializer!r} must be a function (rng, n_in, n_out) -> (w, b) ({error})") from error
     if w.shape != (n_out, n_in) or b.shape != (n_out,) or not (np.isfinite(w).all() and np.isfinite(b).all()):
         raise ValueError(

@@ -9,7 +9,7 @@ import numpy as np
 
 from xpnet.backends.choose import BACKENDS, get_backend, load
 from xpnet.checks import between, count
-from xpnet.errors import BackendError
+from xpnet.errors import BackendError, unless_stopped
 from xpnet.hints import unknown
 from xpnet.inspection.summary import table
 from xpnet.network import Network
@@ -131,7 +131,7 @@ def compare_backends(
             try:
                 there = net.to(library.name, device)
                 times, taken = time_step(there, batch_size, steps=steps, seconds=seconds, repeats=repeats, seed=seed)
-            except (RuntimeError, TypeError, MemoryError) as error:  # such as no float64, or too little memory
+            except unless_stopped(RuntimeError, TypeError, MemoryError) as error:  # no float64, or too little memory
                 unusable.append(Library(library.name, (), f"on {device}: {error}"))
             else:
                 rows.append({"backend": library.name, "device": device, **_summary(times), "steps": taken})
@@ -207,7 +207,7 @@ def libraries(names: Sequence[str] = tuple(BACKENDS)) -> Iterator[Library]:
             backend = load(name)
             get_backend(name)
             yield Library(name, tuple(backend.devices()))
-        except RuntimeError as error:
+        except unless_stopped(RuntimeError) as error:
             yield Library(name, (), str(error))
 
 

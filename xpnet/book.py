@@ -23,6 +23,7 @@ from xpnet.core.initializers import Initializer, normal, scaled_normal
 from xpnet.core.minibatch import one_hot
 from xpnet.core.optimizers.sgd import SGD
 from xpnet.data.datasets import mnist, mnist_sample
+from xpnet.errors import unless_stopped
 from xpnet.hints import unknown
 from xpnet.training.arguments import parse_epochs, parse_rate
 from xpnet.training.callbacks import Callback
@@ -128,7 +129,7 @@ def load_data_wrapper(data: str = "mnist", root: str | os.PathLike[str] | None =
     else:
         try:
             train, validation, test = mnist(root, validation=10_000)
-        except (ImportError, RuntimeError) as error:
+        except unless_stopped(ImportError, RuntimeError) as error:
             raise type(error)(
                 f'{error}; load_data_wrapper("mnist-sample") gives the sample in the form of the book'
             ) from error
@@ -576,7 +577,7 @@ def _stack(pairs: Iterable[tuple[Any, Any]], name: str, sizes: list[int]) -> tup
     """Make rows of pairs of columns: inputs (n, n_in), and targets (n, n_out) or classes (n,)."""
     try:
         xs, ys = zip(*pairs, strict=True)
-    except (TypeError, ValueError) as error:
+    except unless_stopped(TypeError, ValueError) as error:
         raise ValueError(
             f"{name} must be a list of pairs (x, y), as load_data_wrapper gives them, with at least one of them "
             f"({error})"

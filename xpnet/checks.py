@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from xpnet.errors import unless_stopped
+
 
 def in_range(argument: str, value: Any, low: float, high: float, remedy: str) -> None:
     """Check that ``low <= value < high``, as a number.
@@ -20,7 +22,7 @@ def in_range(argument: str, value: Any, low: float, high: float, remedy: str) ->
     """
     try:
         inside = bool(low <= value < high) and not isinstance(value, bool)
-    except (TypeError, ValueError):  # not a number, or an array of them
+    except unless_stopped(TypeError, ValueError):  # not a number, or an array of them
         inside = False
     if not inside:
         interval = f"in [{low:g}, {high:g})" if high < math.inf else f"a finite number of at least {low:g}"
@@ -36,7 +38,7 @@ def between(argument: str, value: Any, low: float, high: float, remedy: str) -> 
     """
     try:
         inside = bool(low < value < high) and not isinstance(value, bool)
-    except (TypeError, ValueError):  # not a number, or an array of them
+    except unless_stopped(TypeError, ValueError):  # not a number, or an array of them
         inside = False
     if not inside:
         interval = f"above {low:g} and below {high:g}" if high < math.inf else f"a finite number above {low:g}"

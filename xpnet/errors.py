@@ -1,4 +1,12 @@
-"""The exceptions that xpnet raises besides ValueError and TypeError."""
+"""The exceptions that xpnet raises besides ValueError and TypeError, and those that it must not catch."""
+
+import signal
+import sys
+import traceback
+from types import CodeType
+from typing import Any, TypeVar
+
+E = TypeVar("E", bound=BaseException)
 
 
 class BackendError(RuntimeError, ValueError):
@@ -14,3 +22,50 @@ class DivergenceError(ArithmeticError):
 
 class CheckpointError(ValueError):
     """A file does not hold a network."""
+
+
+def unless_stopped(*kinds: type[E]) -> tuple[type[E], ...]:
+    """Choose the kinds of errors that an `except` catches: these, but none if a signal handler has stopped the program.
+
+    A time limit, such as a `TimeoutError` that a handler of SIGALRM raises, can come at any line, and it may be of the
+    kind that this line raises itself: a `TimeoutError` is an `OSError`. It must surface, and not be taken for a file
+    that cannot be written. Use it in an ``except`` around everything that takes time.
+
+    Parameters
+    ----------
+    *kinds
+        The exceptions that the operation itself can raise.
+
+    Returns
+    -------
+    tuple
+        `kinds`, or ``()`` while an exception is being handled that `is_stop`.
+
+    Examples
+    --------
+    >>> try:
+    ...     raise TimeoutError("too slow")
+    ... except unless_stopped(OSError):
+    ...     print("the disk is full")
+    Traceback (most recent call last):
+    TimeoutError: too slow
+    """
+    error = sys.exception()
+    return () if error is not None and is_stop(error) else kinds
+
+
+def is_stop(error: BaseException) -> bool:
+    """Tell whether an error stops the program: a signal handler has raised it, or it is a time limit.
+
+    Those of the operating system have an `errno`, and so has a `TimeoutError` of a file on a network.
+    """
+    if isinstance(error, TimeoutError) and error.errno is None:
+        return True
+    handlers = {_find_code(signal.getsignal(number)) for number in signal.valid_signals()} - {None}
+    return any(frame.f_code in handlers for frame, _ in traceback.walk_tb(error.__traceback__))
+
+
+def _find_code(handler: Any) -> CodeType | None:
+    """Find the code that a signal handler runs: a function, a method, a `functools.partial` or a callable object."""
+    handler = getattr(handler, "func", handler)
+    return getattr(handler, "__code__", None) or getattr(getattr(handler, "__call__", None), "__code__", None)  # noqa: B004

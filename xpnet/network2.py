@@ -12,7 +12,7 @@ from xpnet.arguments import infer_task
 from xpnet.checks import check_folder, choices, refuse_duplicates
 from xpnet.core.activations import sigmoid
 from xpnet.core.model import Model
-from xpnet.errors import CheckpointError
+from xpnet.errors import CheckpointError, unless_stopped
 from xpnet.files import read_file, write_file
 
 COSTS = {"QuadraticCost": "quadratic", "CrossEntropyCost": "cross_entropy"}  # names in the files -> names here
@@ -47,7 +47,7 @@ def read(path: str | os.PathLike[str], dtype: str) -> Contents:
     content = read_file(path)
     try:
         return decode(content.decode(), dtype)
-    except (ValueError, RecursionError) as error:
+    except unless_stopped(ValueError, RecursionError) as error:
         raise CheckpointError(
             f"{path} does not hold a network of network2.py ({error}); give a file written by the book's network2.py "
             "or by Network.save_network2"

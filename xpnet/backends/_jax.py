@@ -15,7 +15,7 @@ import numpy as np
 
 from xpnet.backends.base import ON_CPU, ON_GPU, Backend, Loop, cast, host_array, precision
 from xpnet.core.arrays import Array, Function, map_arrays, take_examples
-from xpnet.errors import BackendError
+from xpnet.errors import BackendError, unless_stopped
 
 SHORTEST = 64  # steps for which a loop is compiled, at least
 PROGRAMS = 128  # that are kept: a few megabytes each
@@ -213,7 +213,7 @@ def _find_device(device: Any) -> Any:
         if not (index or "0").isdecimal():
             raise ValueError(f"{index!r} is not a number")
         return jax.devices(platform)[int(index or 0)]
-    except (RuntimeError, IndexError, ValueError) as error:
+    except unless_stopped(RuntimeError, IndexError, ValueError) as error:
         raise BackendError(
             f'device={device!r} cannot be used with backend="jax" ({error}); it has {", ".join(JaxBackend.devices())}'
         ) from error

@@ -14,7 +14,7 @@ import numpy as np
 
 from xpnet.checks import name_backend
 from xpnet.core.arrays import Array, Function, Namespace, blocks, leaves, map_arrays, select, take_examples
-from xpnet.errors import BackendError
+from xpnet.errors import BackendError, unless_stopped
 
 # What the conversion of an object to an array may raise, the user's own __array__ included
 CONVERSION_ERRORS = (TypeError, ValueError, RuntimeError, ArithmeticError, LookupError, StopIteration)
@@ -247,7 +247,7 @@ def open_namespace(xp: ModuleType, device: Any = None) -> Backend:
             devices = xp.__array_namespace_info__().devices()
             device = next((known for known in devices if _is_name_of(device, str(known))), device)
         return Backend(xp.__name__, xp, device)
-    except Exception as error:
+    except unless_stopped(Exception) as error:
         raise BackendError(
             f"{name_backend(xp.__name__, device)} cannot be used ({type(error).__name__}: {error}); "
             "give an Array API namespace module and one of its devices"
@@ -282,7 +282,7 @@ def as_array(x: Any, name: str = "the array", dtype: Any = None) -> Array:
         return x
     try:
         return np.asarray(x, dtype)
-    except CONVERSION_ERRORS as error:
+    except unless_stopped(*CONVERSION_ERRORS) as error:
         raise ValueError(
             f"{name} cannot be converted to an array ({error}); give an array, or rows of equal length"
         ) from error
@@ -307,7 +307,7 @@ def as_plain_tensor(x: Any, name: str) -> Any:
     x = x.detach().resolve_conj().resolve_neg()
     try:
         return x.float() if x.is_floating_point() and x.element_size() < 4 else x  # float32 holds them exactly
-    except RuntimeError as error:
+    except unless_stopped(RuntimeError) as error:
         raise TypeError(f"{name} has dtype {x.dtype}, which PyTorch cannot convert; give float32") from error
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from xpnet.backends.base import Backend, open_namespace
 from xpnet.checks import choices, install_command, name_backend
-from xpnet.errors import BackendError
+from xpnet.errors import BackendError, unless_stopped
 from xpnet.hints import unknown
 
 # name -> (module of this package, how to install the library)
@@ -69,7 +69,7 @@ def load(name: str, device: Any = None) -> type[Any]:
     module, remedy = BACKENDS[name]
     try:
         return importlib.import_module(f"xpnet.backends.{module}").BACKEND
-    except (ImportError, OSError, RuntimeError, AttributeError) as error:  # not installed, or broken
+    except unless_stopped(ImportError, OSError, RuntimeError, AttributeError) as error:  # not installed, or broken
         asked = name_backend(repr(name), device)
         raise BackendError(f"{asked} cannot be imported ({error}); install it with: {remedy}") from error
 

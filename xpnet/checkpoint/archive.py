@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from xpnet.checkpoint.kinds import is_network
 from xpnet.checks import check_folder, truncate
-from xpnet.errors import CheckpointError
+from xpnet.errors import CheckpointError, unless_stopped
 from xpnet.files import read_file, write_file
 
 
@@ -49,7 +49,7 @@ def read_archive(path: str | os.PathLike[str]) -> list[bytes]:
             if sum(entry.file_size for entry in entries) > len(content):
                 raise ValueError("its files are larger than itself")
             return [archive.read(entry) for entry in entries]
-    except (
+    except unless_stopped(
         zipfile.BadZipFile,
         ValueError,
         KeyError,

@@ -10,6 +10,7 @@ import numpy as np
 
 from xpnet.checks import count, install_command
 from xpnet.data.idx import REMEDY, read_idx
+from xpnet.errors import unless_stopped
 
 Split: TypeAlias = tuple[np.ndarray, np.ndarray]  # (X, y): float32 pixels in [0, 1], integer labels
 
@@ -159,7 +160,7 @@ def _download(name: str, folder: Path) -> None:
             raw.mkdir(parents=True, exist_ok=True)
             for file in FILES:
                 Path(temporary, name, "raw", file).replace(raw / file)
-    except (OSError, RuntimeError) as error:
+    except unless_stopped(OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise RuntimeError(f"{name} is not in {folder} and cannot be downloaded ({reason}); {alternatives}") from error
 

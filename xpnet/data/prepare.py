@@ -31,6 +31,7 @@ from xpnet.data.sources import (
     with_weight,
 )
 from xpnet.data.weights import check_some_weight, check_weights, relative_weight
+from xpnet.errors import unless_stopped
 
 
 class Request(NamedTuple):
@@ -188,7 +189,7 @@ def parse_rows(rows: Any, members: int, n: int) -> list[np.ndarray]:
     for k, part in enumerate(rows):
         try:
             part = np.asarray(part)
-        except ValueError as error:
+        except unless_stopped(ValueError) as error:
             raise ValueError(f"rows[{k}] must list row numbers, whole numbers ({error})") from error
         if part.shape == (0,):
             raise ValueError(f"rows[{k}] is empty; give each member at least one row")
@@ -254,7 +255,7 @@ def choose_rows(train: Resident, fraction: float, seed: int) -> tuple[np.ndarray
             f"validation_split needs scikit-learn ({error}); install it with: {install_command('sklearn')}, or give "
             "validation_data"
         ) from error
-    except ValueError as error:
+    except unless_stopped(ValueError) as error:
         raise ValueError(
             f"validation_split={fraction!r} is not possible with these {len(train)} examples ({error}); give "
             "validation_data"

@@ -16,6 +16,7 @@ from xpnet.checks import check_lengths, warn
 from xpnet.core.arrays import Array, blocks
 from xpnet.core.minibatch import Encoding, Examples
 from xpnet.core.model import Model
+from xpnet.errors import unless_stopped
 
 if TYPE_CHECKING:
     from xpnet.core.scaling import Scaling
@@ -260,7 +261,7 @@ def stack(values: Sequence[Any], name: str) -> Array:
     try:
         arrays = [_convert(value, name) for value in values]
         return array_api_compat.array_namespace(arrays[0]).stack(arrays)
-    except (ValueError, TypeError, RuntimeError) as error:
+    except unless_stopped(ValueError, TypeError, RuntimeError) as error:
         shapes = sorted({tuple(as_real_array(value, name).shape) for value in values})[:3]
         raise ValueError(f"{name} differ from example to example (shapes {shapes}); make them equal") from error
 
@@ -290,7 +291,7 @@ def _refuse_pair(x: tuple[Any, ...], name: str) -> None:
         return
     try:
         first, second = (tuple(getattr(part, "shape", None) or np.shape(part)) for part in x)
-    except (ValueError, TypeError):  # not an array, which is said later
+    except unless_stopped(ValueError, TypeError):  # not an array, which is said later
         return
     if first != second:
         raise ValueError(

@@ -21,6 +21,7 @@ from xpnet.core.scaling import Scaling
 from xpnet.data.reader import Reader
 from xpnet.data.sampling import Sampling, in_order, split_into_chunks
 from xpnet.data.vision import pixels_and_labels
+from xpnet.errors import unless_stopped
 
 KINDS = (
     "give a tuple (X, y) of arrays, a sequence of (x, y) pairs, a data set with __len__ and __getitem__, "
@@ -155,7 +156,7 @@ def _items(dataset: Any, name: str, progress: bool) -> Iterator[Any]:
 def _read_item(dataset: Any, i: int, name: str) -> Any:
     try:
         return dataset[i]
-    except (LookupError, StopIteration) as error:  # the latter would seem to be the end of the data
+    except unless_stopped(LookupError, StopIteration) as error:  # the latter would seem to be the end of the data
         raise ValueError(
             f"item {i} of {name} cannot be read ({type(error).__name__}: {error}); there must be {len(dataset)} of "
             "them, counted from 0; arrays and tables are given together, as a tuple (X, y)"

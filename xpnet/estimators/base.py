@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from xpnet.backends.base import Backend
 from xpnet.core.arrays import Array, Namespace
+from xpnet.errors import unless_stopped
 from xpnet.estimators import fitting
 from xpnet.estimators.architecture import Architecture, choose_backend
 from xpnet.estimators.fitted import Fitted, read_features
@@ -166,7 +167,7 @@ class BaseLearner(Parameters, BaseEstimator):
             X, y = validate_examples(stand_in, X, y, numeric=self._numeric, reset=False)
             problem.check(y)
             return CheckedData(X, problem.encode(y), parse_sample_weight(sample_weight, X.shape[0]))
-        except (TypeError, ValueError) as error:
+        except unless_stopped(TypeError, ValueError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"{error} (these are X_val, y_val and sample_weight_val)") from error
 

@@ -156,10 +156,10 @@ class MLPClassifier(BaseClassifier, BasePerceptron):
     """A multi-layer perceptron that predicts classes or labels, as a replacement for scikit-learn's.
 
     It has every parameter of `sklearn.neural_network.MLPClassifier`, with the same meaning and default: the same
-    `random_state` gives the same initial weights and minibatches, and so the same network up to rounding. It computes
-    where X lies: NumPy arrays give NumPy arrays, CuPy arrays give CuPy arrays. Only here are `class_weight`, `loss`,
-    `dropout`, `standardize`, `callbacks`, `progress`, `backend`, `device`, `dtype`, and more values for `activation`,
-    `solver` and `learning_rate`.
+    `random_state` gives the same initial weights and minibatches, and so the same network up to rounding, which grows
+    during training. It computes where X lies: NumPy arrays give NumPy arrays, CuPy arrays give CuPy arrays. Only here
+    are `class_weight`, `loss`, `dropout`, `standardize`, `callbacks`, `progress`, `backend`, `device`, `dtype`, and
+    more values for `activation`, `solver` and `learning_rate`.
 
     Parameters
     ----------

@@ -17,6 +17,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, check_random_state
 
 from xpnet.ensemble import COPIES, count_parameters, find_memory
+from xpnet.errors import unless_stopped
 from xpnet.estimators import fitting
 from xpnet.estimators.architecture import parse_hidden_sizes
 from xpnet.estimators.fitted import Fitted
@@ -176,8 +177,8 @@ def _fit_part(
     for i, job in jobs.items():
         try:
             prepared[i] = prepare(job, folds, shared)
-        except Exception:  # scikit-learn does this fit, meets the same error, and treats it as the user asked for
-            continue
+        except unless_stopped(Exception):
+            continue  # scikit-learn does this fit, meets the same error, and treats it as the user asked for
     numbers, preparation = list(prepared), (time.perf_counter() - began) / max(1, len(prepared))
     for group in group_by_structure([each.fit for each in prepared.values()]):
         _fit_group({numbers[k]: prepared[numbers[k]] for k in group}, preparation, threads, progress, outcomes)
@@ -193,8 +194,8 @@ def _fit_group(
         errors = train_together([each.fit for each in prepared.values()], threads=threads, progress=progress)
     except KeyboardInterrupt as caught:
         interrupt = caught
-    except Exception:  # of one fit's callback or schedule, or there is too little memory for all: each is done alone
-        return
+    except unless_stopped(Exception):
+        return  # it is of one fit's callback or schedule, or there is too little memory for all: each is done alone
     seconds = preparation + (time.perf_counter() - began) / len(prepared)
     for k, (i, each) in enumerate(prepared.items()):
         if k in errors:

@@ -17,6 +17,7 @@ from xpnet.checks import check_lengths
 from xpnet.core.arrays import Array
 from xpnet.data.reader import as_real_array, refuse_masked
 from xpnet.data.weights import check_some_weight, check_weights, relative_weight
+from xpnet.errors import unless_stopped
 from xpnet.estimators.fitted import Features
 from xpnet.estimators.places import is_foreign, to_host
 from xpnet.estimators.problems import Problem
@@ -162,7 +163,7 @@ def naming(arguments: str) -> Iterator[None]:
     """
     try:
         yield
-    except CONVERSION_ERRORS as error:
+    except unless_stopped(*CONVERSION_ERRORS) as error:
         if isinstance(error, (TypeError, ValueError)) and re.search(r"\b(X|y|sample_weight)\b", str(error)):
             raise
         kind = TypeError if isinstance(error, TypeError) else ValueError

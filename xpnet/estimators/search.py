@@ -4,9 +4,11 @@ scikit-learn does the search itself: it scores, ranks and refits. Before it come
 have been done here, and a `StandIn` for the estimator takes over the results one by one.
 """
 
+import functools
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import ismethod
 from typing import Any
 
 import numpy as np
@@ -19,9 +21,42 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import indexable
 from sklearn.utils.parallel import Parallel, delayed  # joblib's, with scikit-learn's settings and warning filters
 
+from xpnet.ensemble import check_memory
+from xpnet.errors import is_stop
 from xpnet.estimators.folds import Folds, Job, Outcome, divide, fit_jobs, set_candidate, slice_candidates
 from xpnet.estimators.perceptron import BasePerceptron
 from xpnet.hints import explain_arguments
+
+BYTES_OF_SETTINGS = 200  # of one candidate, at least
+
+
+class Stopped(BaseException):
+    """Carries an error that stops the search past scikit-learn, which would take it and use `error_score`.
+
+    Parameters
+    ----------
+    error
+        The error.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+def carrying_stops(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a function that scikit-learn calls, so that it raises `Stopped` where an error of its own `is_stop`."""
+
+    @functools.wraps(function)
+    def call(*arguments: Any, **options: Any) -> Any:
+        try:
+            return function(*arguments, **options)
+        except Exception as error:
+            if is_stop(error):
+                raise Stopped(error) from error
+            raise
+
+    return call
 
 
 class StandIn(BaseEstimator):
@@ -52,13 +87,14 @@ class StandIn(BaseEstimator):
         outcome = self.outcomes.popleft() if self.outcomes else Outcome()
         if outcome.error is not None:
             raise outcome.error
-        self.estimator = outcome.estimator or self.estimator.fit(X, y, **parameters)
+        self.estimator = outcome.estimator or carrying_stops(self.estimator.fit)(X, y, **parameters)
         return self
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or "estimator" not in vars(self):
             raise AttributeError(name)
-        return getattr(self.estimator, name)
+        value = getattr(self.estimator, name)
+        return carrying_stops(value) if ismethod(value) else value
 
     def __sklearn_clone__(self) -> "StandIn":
         return StandIn(clone(self.estimator), self.outcomes)
@@ -75,7 +111,7 @@ class OwnScorer:
 
     def __call__(self, stand_in: StandIn, *arguments: Any, **options: Any) -> Any:
         """Score the estimator."""
-        return self.scorer(stand_in.estimator, *arguments, **options)
+        return carrying_stops(self.scorer)(stand_in.estimator, *arguments, **options)
 
 
 class SlicedSearch(GridSearchCV):
@@ -147,6 +183,8 @@ class TogetherCV:
         ValueError, TypeError
             If the estimator is not one of xpnet's, there are no settings, one of them names an unknown parameter, or
             there are too few examples for the folds; nothing is trained then.
+        MemoryError
+            If the machine has less memory than a list of the settings needs.
         KeyboardInterrupt
             After Ctrl-C. `cv_results_` then holds the settings that training had begun with; their networks are scored
             as far as they had come. With several workers, these are the slices that were done.
@@ -198,6 +236,8 @@ class TogetherCV:
             if search.results is not None:
                 self.cv_results_ = with_times(search.results, search.seconds)
             raise
+        except Stopped as stopped:
+            raise stopped.error from None
         self._take_over(search)
         return self
 
@@ -255,7 +295,7 @@ class MLPSearchCV(TogetherCV, GridSearchCV):
 
     def _list_candidates(self) -> list[dict[str, Any]]:
         refuse_empty("param_grid", self.param_grid)
-        return list(ParameterGrid(self.param_grid))
+        return list_settings("param_grid", ParameterGrid(self.param_grid))
 
 
 @explain_arguments
@@ -279,7 +319,8 @@ class MLPRandomSearchCV(TogetherCV, RandomizedSearchCV):
 
     def _list_candidates(self) -> list[dict[str, Any]]:
         refuse_empty("param_distributions", self.param_distributions)
-        return list(ParameterSampler(self.param_distributions, self.n_iter, random_state=self.random_state))
+        sampler = ParameterSampler(self.param_distributions, self.n_iter, random_state=self.random_state)
+        return list_settings(f"n_iter={self.n_iter}", sampler)
 
 
 def map_scorers(function: Callable[[Any], Any], scoring: Any) -> Any:
@@ -324,6 +365,13 @@ def refuse_empty(name: str, value: Any) -> None:
                 isinstance(values, np.ndarray) and not values.size
             ):
                 raise ValueError(f"{name} has no values of {setting!r} to try; give a list of them")
+
+
+def list_settings(name: str, settings: ParameterGrid | ParameterSampler) -> list[dict[str, Any]]:
+    """List the settings of a search, unless there are more than fit into memory."""
+    number = settings.__len__()  # `len` takes no number of more than 63 bits
+    check_memory(number * BYTES_OF_SETTINGS, f"{name} asks for {number:,} settings, whose list needs", "give fewer")
+    return list(settings)
 
 
 def with_times(results: Mapping[str, Any], seconds: Sequence[float]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from xpnet.ensemble import Ensemble
-from xpnet.errors import DivergenceError
+from xpnet.errors import DivergenceError, unless_stopped
 from xpnet.estimators import fitting
 from xpnet.estimators.fitting import Fit
 
@@ -48,7 +48,7 @@ def train_together(
                     fitting.train(fit)
                 elif i in diverged:
                     fitting.accept_divergence(fit, drop_number(diverged[i], i))
-            except ValueError as error:
+            except unless_stopped(ValueError) as error:
                 errors[k] = error
     return errors
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.core.activations import Activation
+from xpnet.errors import unless_stopped
 
 
 class Graph:
@@ -241,7 +242,7 @@ def record(graph: Graph, sigma: Activation, z: Symbol) -> Symbol:
         a = sigma.value(z, Recorder(graph))
         if isinstance(a, Symbol) and a.n == z.n and not a.is_mask:
             return a
-    except Exception as error:  # of the user's own function
+    except unless_stopped(Exception) as error:  # of the user's own function
         reason = str(error) or type(error).__name__
         cause: Exception | None = error
     else:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Protocol
 
 from xpnet.checks import between, check_folder, choices, count, in_range, install_command, warn, yes_or_no
 from xpnet.core.step import State
+from xpnet.errors import unless_stopped
 from xpnet.hints import explain_arguments, nearest
 from xpnet.training.history import History
 from xpnet.training.metrics import METRICS
@@ -472,7 +473,7 @@ class ModelCheckpoint(Monitor):
             path = self.path.format(**logs)
             try:
                 self.training.net.save(path)
-            except OSError as error:
+            except unless_stopped(OSError) as error:
                 self.best = best
                 warn(f"ModelCheckpoint could not write {path!r} ({error}); training goes on, and the next try counts")
 
@@ -511,7 +512,7 @@ class CSVLog(Callback):
         complete, self._complete = self._complete, False
         try:
             self._write([logs] if complete else self.history.rows, "a" if complete else "w")
-        except OSError as error:
+        except unless_stopped(OSError) as error:
             warn(f"CSVLog could not write {self.path!r} ({error}); training goes on, and the next try counts")
         else:
             self._complete = True

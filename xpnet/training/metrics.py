@@ -20,6 +20,7 @@ from xpnet.backends import Backend
 from xpnet.checks import count
 from xpnet.core.arrays import Array, Namespace
 from xpnet.core.scaling import Moments, column_sums, merge, moments
+from xpnet.errors import unless_stopped
 
 
 class Metric(NamedTuple):
@@ -182,7 +183,7 @@ def of_function(function: Callable[[Any, Any], Any]) -> Metric:
         value = function(y_true, y_pred)
         try:
             return float(value)
-        except (TypeError, ValueError) as error:
+        except unless_stopped(TypeError, ValueError) as error:
             raise ValueError(f"the metric {name} must give a number, but gave {value!r}") from error
 
     return Metric(name, measure, combine)
