@@ -1,18 +1,22 @@
 """Files are written whole or not at all, whoever else writes or reads them, and whenever the process is killed."""
 
+import errno
 import os
 import random
+import shutil
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from xpnet import Network, files
+from xpnet import CSVLog, ModelCheckpoint, Network, files
 from xpnet.files import read_file, write_file
 
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
@@ -169,6 +173,58 @@ def test_a_folder_that_cannot_be_written_to_is_an_error_that_names_the_path(tmp_
     with pytest.raises(PermissionError, match=f"Permission denied: '{path}'"):
         write_file(path, b"new")
     assert path.read_bytes() == b"old"
+
+
+@posix
+def test_a_folder_that_may_be_written_to_but_not_listed(tmp_path, monkeypatch):
+    """Root may list any folder, so another user writes."""
+    folder, user = tempfile.mkdtemp(), os.geteuid()  # not in `tmp_path`, where another user may not be
+    os.chmod(folder, 0o300)
+    try:
+        if user == 0:
+            os.chown(folder, 65534, 65534)
+            os.seteuid(65534)
+        with pytest.raises(PermissionError):
+            os.listdir(folder)
+        path = Path(folder) / "file"
+        write_file(path, b"old")
+        write_file(path, b"new")
+        assert read_file(path) == b"new"
+        net = Network([3, 2], seed=0)
+        net.save(path)
+        data = (np.zeros((4, 3)), np.zeros((4, 2)))
+        callbacks = [CSVLog(path.with_name("log")), ModelCheckpoint(path.with_name("best"), every=1)]
+        net.train(data, 2, checkpoint=path.with_name("run"), callbacks=callbacks, progress=False)
+        assert Network.load(path.with_name("run")).history["epoch"] == [1, 2]
+    finally:
+        os.seteuid(user)
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_a_new_file_does_not_replace_one_that_appears_meanwhile(tmp_path, monkeypatch, has_links):
+    if not has_links:
+
+        def refuse(*args: Any) -> None:
+            raise OSError(errno.EPERM, "Operation not permitted")
+
+        monkeypatch.setattr(os, "link", refuse)
+    path, fsync = tmp_path / "file", os.fsync
+
+    def flush(number: int) -> None:
+        if not stat.S_ISDIR(os.fstat(number).st_mode):
+            path.write_bytes(b"another's")
+        fsync(number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", flush)
+        with pytest.raises(FileExistsError, match=f"File exists: '{path}'"):
+            write_file(path, b"new", new=True)
+    assert path.read_bytes() == b"another's"
+    path.unlink()
+    write_file(path, b"new", new=True)
+    assert path.read_bytes() == b"new"
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
 
 
 LOADER = """

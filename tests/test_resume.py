@@ -414,7 +414,7 @@ def test_the_bar_begins_where_the_training_does(tmp_path, capsys):
 
 def count_writes(monkeypatch):
     writes, write = [], Network._write
-    monkeypatch.setattr(Network, "_write", lambda net, *args: (writes.append(1), write(net, *args)))
+    monkeypatch.setattr(Network, "_write", lambda net, *args, **new: (writes.append(1), write(net, *args, **new)))
     return writes
 
 
@@ -460,6 +460,49 @@ def test_a_file_that_exists_is_not_replaced(tmp_path):
         train(net, tmp_path / "run")
     assert (tmp_path / "run").read_bytes() == before
     assert_same(net, snapshot(network()))
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_of_two_trainings_that_begin_with_one_path_the_second_is_refused(tmp_path, resume):
+    path, net, first, seen = tmp_path / "run", network(), network(), []
+
+    class Begin(Callback):
+        """Begins another training after this one has looked for a file, and before it writes one."""
+
+        def on_train_begin(self, training):
+            train(first, path)
+            seen.append(path.read_bytes())
+
+    with pytest.raises(FileExistsError, match=r"checkpoint='.*run' exists already: another training has just begun wi"):
+        train(net, path, [Begin()], resume=resume)
+    assert path.read_bytes() == seen[0]
+    assert_same(net, snapshot(network()))
+    assert [each.name for each in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
+def test_of_two_processes_that_begin_at_once_one_is_refused(tmp_path):
+    """They wait for each other before they write."""
+    script = """
+        import os, sys, time
+        import numpy as np
+        from xpnet import Callback, Network
+        path, own, other = sys.argv[1:]
+        class Wait(Callback):
+            def on_train_begin(self, training):
+                open(path + own, "w").close()
+                while not os.path.exists(path + other):
+                    time.sleep(0.001)
+        data = np.zeros((4, 3)), np.zeros((4, 2))
+        Network([3, 2], seed=0).train(data, 2, callbacks=[Wait()], checkpoint=path, progress=False)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path / "run")]
+    names = (("a", "b"), ("b", "a"))
+    processes = [subprocess.Popen([*command, *pair], stderr=subprocess.PIPE, text=True) for pair in names]
+    errors = sorted((process.communicate(timeout=60)[1] for process in processes), key=len)
+    assert errors[0] == ""
+    assert "FileExistsError: checkpoint=" in errors[1]
+    assert Network.load(tmp_path / "run").history["epoch"] == [1, 2]
 
 
 def test_without_a_file_training_begins_anew_and_says_so(tmp_path, capsys):
@@ -919,6 +962,52 @@ def read_header(path):
     return json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]["xpnet"]
 
 
+IN_THREAD = """
+    import os, signal, sys, threading, time
+    import numpy as np
+    from xpnet import Callback, Network
+    from xpnet.training import loop
+    loop.steps_per_chunk = lambda *args, **options: 2
+    path, handles = sys.argv[1], sys.argv[2] == "handler"
+
+    class Send(Callback):
+        ended = False
+
+        def on_train_begin(self, training):
+            self.training, self.chunk = training, 0
+
+        def on_chunk_end(self, steps):
+            self.chunk += 1
+            if self.chunk == 10:  # the second of the third epoch
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(0 if handles else 60)
+
+        def on_epoch_end(self, logs):
+            self.training.stopped = Send.ended
+
+    def end(number, frame):
+        Send.ended = True
+
+    if handles:
+        signal.signal(signal.SIGTERM, end)
+    x, y = np.random.default_rng(0).standard_normal((23, 3)), np.random.default_rng(1).uniform(size=(23, 2))
+    options = dict(epochs=4, batch_size=4, lr=0.1, progress=False, callbacks=[Send()], checkpoint=path)
+    thread = threading.Thread(target=lambda: Network([3, 4, 2], seed=3).train((x, y), **options))
+    thread.start()
+    thread.join()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
+@pytest.mark.parametrize(("handler", "code", "epochs"), [("none", -signal.SIGTERM, 2), ("handler", 0, 3)])
+def test_sigterm_while_a_thread_trains(tmp_path, handler, code, epochs):
+    """Without a handler it ends the process at once; that of the program may end the training after its epoch."""
+    command = [sys.executable, "-c", textwrap.dedent(IN_THREAD), str(tmp_path / "run"), handler]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (code, "")
+    assert Network.load(tmp_path / "run").history["epoch"] == list(range(1, epochs + 1))
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
 def test_a_handler_of_the_users_is_kept(tmp_path):
     calls = []
@@ -940,11 +1029,11 @@ def test_a_second_interrupt_while_it_is_written_ends_at_once(tmp_path, monkeypat
     net, path, write = network(), tmp_path / "run", Network._write
     calls = []
 
-    def interrupt_the_last(self, *args):
+    def interrupt_the_last(self, *args, **new):
         calls.append(1)
         if len(calls) == 3:  # the beginning, the first epoch, the interrupt
             raise KeyboardInterrupt("second")
-        write(self, *args)
+        write(self, *args, **new)
 
     monkeypatch.setattr(Network, "_write", interrupt_the_last)
     with pytest.raises(KeyboardInterrupt, match="second"):

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from xpnet.errors import unless_stopped
+
 try:
     import fcntl
 except ImportError:  # on Windows
@@ -18,7 +20,7 @@ PREFIX, SUFFIX = ".xpnet-", ".tmp"  # of temporary files
 STALE = 60.0  # seconds after which a temporary file that no process holds is removed
 
 
-def write_file(path: str | os.PathLike[str], content: bytes) -> None:
+def write_file(path: str | os.PathLike[str], content: bytes, *, new: bool = False) -> None:
     """Write a file so that at every moment, the old one or the new one is there, whole.
 
     The content goes to a temporary file in the same folder, is flushed to disk, and takes the place of the old file. So
@@ -31,9 +33,13 @@ def write_file(path: str | os.PathLike[str], content: bytes) -> None:
         The file. Its folder must exist.
     content
         What it is to hold.
+    new
+        Whether to refuse a file that exists. Of several processes that write one at once, one succeeds.
 
     Raises
     ------
+    FileExistsError
+        If `new`, and there is such a file.
     OSError
         If the file cannot be written; it names `path`, and an existing file is as it was.
 
@@ -63,7 +69,7 @@ def write_file(path: str | os.PathLike[str], content: bytes) -> None:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            unfinished.replace(target)
+            _move_to_new_path(unfinished, target) if new else unfinished.replace(target)
         finally:
             unfinished.unlink(missing_ok=True)
         _flush_folder(target.parent)
@@ -92,7 +98,7 @@ def _name_in_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     """Let errors name the path that the user gave, whichever file they are about."""
     try:
         yield
-    except OSError as error:
+    except unless_stopped(OSError) as error:
         raise OSError(error.errno, error.strerror, os.fspath(path)) from error
 
 
@@ -112,25 +118,46 @@ def _keep_permissions(file: Path, old: os.stat_result) -> None:
     os.chmod(file, stat.S_IMODE(old.st_mode))
 
 
+def _move_to_new_path(file: Path, target: Path) -> None:
+    """Rename a file; refuse a target that exists, even if it was made a moment ago."""
+    try:
+        os.link(file, target)  # unlike a rename, it never replaces a file
+    except FileExistsError:
+        raise
+    except unless_stopped(OSError):  # some file systems have no such links
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        file.replace(target)
+
+
 def _remove_stale_files(folder: Path) -> None:
     """Remove temporary files of processes that have ended: no process holds a lock on them."""
     if fcntl is None:
         return
-    for file in folder.glob(f"{PREFIX}*{SUFFIX}"):
-        with suppress(OSError):  # it is gone, or belongs to somebody else
-            if time.time() - file.lstat().st_mtime > STALE:
-                with open(os.open(file, os.O_RDONLY | os.O_NOFOLLOW | _NONBLOCK), "rb") as held:
-                    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    file.unlink()
+    with _passing_over_errors():  # where the folder cannot be listed, they stay
+        for file in folder.glob(f"{PREFIX}*{SUFFIX}"):
+            with _passing_over_errors():  # it is gone, or belongs to somebody else
+                if time.time() - file.lstat().st_mtime > STALE:
+                    with open(os.open(file, os.O_RDONLY | os.O_NOFOLLOW | _NONBLOCK), "rb") as held:
+                        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                        file.unlink()
 
 
 def _flush_folder(folder: Path) -> None:
     """Flush a folder to disk, so that a renamed file survives a power failure."""
     if os.name == "nt":
         return
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # some file systems cannot
+    with _passing_over_errors():  # some file systems cannot, and folders that must not be listed cannot be opened
+        number = os.open(folder, os.O_RDONLY)
+        try:
             os.fsync(number)
-    finally:
-        os.close(number)
+        finally:
+            os.close(number)
+
+
+@contextmanager
+def _passing_over_errors() -> Iterator[None]:
+    """Pass over errors of the operating system in what need not succeed."""
+    try:
+        yield
+    except unless_stopped(OSError):
+        pass

@@ -1197,12 +1197,12 @@ class Network:
             callback_states=states or {},
         )
 
-    def _write(self, path: str | os.PathLike[str], snapshot: Snapshot) -> None:
-        """Write a snapshot to a file. Synchronizes."""
+    def _write(self, path: str | os.PathLike[str], snapshot: Snapshot, *, new: bool = False) -> None:
+        """Write a snapshot to a file, or to a `new` one alone. Synchronizes."""
         from xpnet import __version__
         from xpnet.checkpoint.file import write
 
-        write(path, self._make_record(snapshot), __version__)
+        write(path, self._make_record(snapshot), __version__, new=new)
 
     def _make_record(self, snapshot: Snapshot) -> Record:
         """Move the arrays of a snapshot to the host. Synchronizes."""

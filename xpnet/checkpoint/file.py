@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from xpnet.checkpoint.kinds import is_ensemble
 from xpnet.checkpoint.record import Record, check_depth, check_tensors, refuse_unknown
 from xpnet.checks import check_folder, refuse_duplicates, truncate
-from xpnet.errors import CheckpointError
+from xpnet.errors import CheckpointError, unless_stopped
 from xpnet.files import read_file, write_file
 
 FORMAT = 5  # of the files that are written
@@ -30,7 +30,7 @@ INVALID = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, 
 CHECKSUM = re.compile(rb'\\"checksum\\": \\"([0-9a-f]{64})\\"')  # JSON inside of JSON
 
 
-def write(path: str | os.PathLike[str], record: Record, version: str) -> None:
+def write(path: str | os.PathLike[str], record: Record, version: str, *, new: bool = False) -> None:
     """Write a record; an existing file is replaced whole, or not at all.
 
     Parameters
@@ -41,10 +41,12 @@ def write(path: str | os.PathLike[str], record: Record, version: str) -> None:
         What it is to hold.
     version
         The version of xpnet, for people who read the file.
+    new
+        Whether to refuse a file that exists, as in `write_file`.
     """
     path = os.fsdecode(path)
     check_folder(path)
-    write_file(path, encode(record, version))
+    write_file(path, encode(record, version), new=new)
 
 
 def encode(record: Record, version: str) -> bytes:
@@ -55,7 +57,7 @@ def encode(record: Record, version: str) -> bytes:
     try:
         json.dumps(dict(record.notes), default=np.generic.item)
         check_depth(record.notes, 1)
-    except (TypeError, ValueError, RecursionError) as error:
+    except unless_stopped(TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"notes of the network must be a dict of plain values, as in JSON ({error})") from error
     check_depth(header)
     text = json.dumps({**header, "notes": dict(record.notes)}, default=np.generic.item)
@@ -103,7 +105,7 @@ def decode(content: bytes, path: str) -> Record:
         return record
     except CheckpointError:
         raise
-    except (SafetensorError, *INVALID) as error:
+    except unless_stopped(SafetensorError, *INVALID) as error:
         raise CheckpointError(
             f"{path} does not hold an xpnet network ({type(error).__name__}: {truncate(error)}); give a file "
             "written by Network.save"
@@ -115,7 +117,7 @@ def explain_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     """Turn errors in the contents of a record into a CheckpointError that names the file."""
     try:
         yield
-    except INVALID as error:
+    except unless_stopped(*INVALID) as error:
         hint = "; give your own objects as custom=[...]" if "is unknown" in str(error) else ""
         problem = truncate(f"{error} is missing" if isinstance(error, KeyError) else error)
         raise CheckpointError(f"{os.fsdecode(path)} holds a network that is not valid: {problem}{hint}") from error

@@ -20,7 +20,7 @@ from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import Schedule
 from xpnet.core.step import State
-from xpnet.errors import CheckpointError
+from xpnet.errors import CheckpointError, unless_stopped
 from xpnet.training.callbacks import Callback, Training
 from xpnet.training.loop import learning_rates
 from xpnet.training.position import Position, Start
@@ -62,7 +62,7 @@ class Checkpoint(Callback):
     snapshot
         Takes a snapshot of the network, with a record of the training and the callbacks' states.
     write
-        Writes a snapshot to the file. Synchronizes.
+        Writes a snapshot to the file; by `new=True`, only if there is none. Synchronizes.
     resumed
         The training to go on with, if any.
     """
@@ -75,7 +75,7 @@ class Checkpoint(Callback):
         schedule: Schedule,
         call: dict[str, Any],
         snapshot: Callable[[TrainingRecord, CallbackStates], Snapshot],
-        write: Callable[[Snapshot], None],
+        write: Callable[..., None],
         resumed: Resumed | None = None,
     ) -> None:
         self.path, self.every, self.callbacks, self.schedule = path, every, callbacks, schedule
@@ -92,7 +92,7 @@ class Checkpoint(Callback):
         if self.resumed is None:
             self.call["lr"] = _sample_rates(self.schedule, _steps_to_compare(total), total)
             self._remember()
-            self.write(self._snapshot)
+            self._write_first()
         else:
             check_same_training(self.path, self.resumed.training, self.call, self.schedule, training.steps)
             self.call["lr"] = self.resumed.training.call["lr"]
@@ -138,11 +138,21 @@ class Checkpoint(Callback):
         )
         self._snapshot = self.take_snapshot(record, states)._replace(history=list(training.history.rows))
 
+    def _write_first(self) -> None:
+        """Write the first file; the path was free when `train` was called, but another training may have taken it."""
+        try:
+            self.write(self._snapshot, new=True)
+        except FileExistsError as error:
+            raise FileExistsError(
+                f"checkpoint={self.path!r} exists already: another training has just begun with it; give each training "
+                "a path of its own"
+            ) from error
+
     def _try_to_write(self) -> None:
         """Write the last snapshot; a full disk must not end a training."""
         try:
             self.write(self._snapshot)
-        except OSError as error:
+        except unless_stopped(OSError) as error:
             warn(f"checkpoint={self.path!r} could not be written ({error}); training goes on, and the next try counts")
         else:
             self._mark_written()
@@ -310,7 +320,7 @@ def _split_state(callback: Callback) -> tuple[dict[str, Any], dict[str, State]]:
         plain = {key: value for key, value in remembered.items() if key not in states}
         check_depth(plain, 4)  # of a callback, in the callbacks, in the training, in the header
         return json.loads(json.dumps(plain, default=np.generic.item)), states
-    except (TypeError, ValueError, AttributeError, RecursionError) as error:
+    except unless_stopped(TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ValueError(f"{name}.get_state must return a dict of plain values, as in JSON ({error})") from error
 
 
