@@ -1,4 +1,4 @@
-"""Initial weights and biases, drawn on the host, so that a seed gives the same network on every backend.
+"""Initial weights and biases, drawn on the host, so that a seed gives the same ones on every backend.
 
 An initializer is a function ``(rng, n_in, n_out) -> (w, b)`` of a NumPy generator, with w of shape (n_out, n_in) and b
 of shape (n_out,), both float64. To add one, write the function and add it to `INITIALIZERS` at the end of this file.
