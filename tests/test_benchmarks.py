@@ -212,6 +212,7 @@ def test_a_sweep_changes_sizes_that_there_are_and_begins_and_ends_with_them_as_t
     assert all(hasattr(sizes, name) for values, _ in SWEEPS for name in values)
     settings = choose_settings("r6", short=False)
     assert settings == [{}, {"MOST_BLOCKS": 2112}, {"MOST_BLOCKS": 4224}, {}]
+    assert {"AT_ONCE": 4} in choose_settings("r7", short=False)
     assert len(choose_settings("r6", short=True)) > len(choose_settings("r5", short=False)) - 1 > len(settings)
 
 
