@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import pickle
+import subprocess
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ import pytest
 from helpers import Place, assert_same, snapshot
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save, save_file
 
 from xpnet import (
     L1,
@@ -37,6 +38,7 @@ from xpnet import (
     RMSProp,
     Step,
 )
+from xpnet.checkpoint import file
 from xpnet.core.activations import Activation
 from xpnet.core.costs import Cost
 
@@ -421,6 +423,16 @@ def test_archives_and_foreign_safetensors_are_refused(tmp_path: Path) -> None:
         refuse(foreign, "does not hold an xpnet network")
 
 
+def test_a_file_is_the_one_that_the_library_of_that_format_writes_and_reads(tmp_path: Path) -> None:
+    path = full(tmp_path)
+    content, arrays = path.read_bytes(), load_file(path)
+    end = 8 + int.from_bytes(content[:8], "little")
+    metadata = json.loads(content[8:end])["__metadata__"]
+    assert save(arrays, metadata) == content
+    assert {str(array.dtype) for array in arrays.values()} == {"float32", "int32"}
+    np.testing.assert_array_equal(arrays["layers.0.w"], Network.load(path).w[0])
+
+
 def test_a_file_cut_short_anywhere_is_refused(tmp_path: Path) -> None:
     path = saved(tmp_path)
     whole = path.read_bytes()
@@ -431,14 +443,17 @@ def test_a_file_cut_short_anywhere_is_refused(tmp_path: Path) -> None:
     refuse(path)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
-@given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
-def test_a_flipped_bit_is_noticed_wherever_it_is(tmp_path: Path, where: float, bit: int) -> None:
-    path = saved(tmp_path)
-    content = bytearray(path.read_bytes())
-    content[int(where * len(content))] ^= 1 << bit
-    path.write_bytes(content)
-    refuse(path)
+def test_a_flipped_bit_is_noticed_wherever_it_is() -> None:
+    content, taken = bytearray(Network([1, 1], seed=1)._encode()), []
+    for bit in range(8 * len(content)):
+        content[bit // 8] ^= 1 << bit % 8
+        try:
+            file.decode(bytes(content), "file")
+            taken.append(bit)
+        except CheckpointError:
+            pass
+        content[bit // 8] ^= 1 << bit % 8
+    assert taken == []
 
 
 def test_a_flipped_bit_of_a_weight_is_named_as_damage(tmp_path: Path) -> None:
@@ -657,6 +672,17 @@ def test_nothing_in_a_file_is_ignored(tmp_path: Path, forgery: Any, reason: str)
     path = full(tmp_path)
     forge(path, forgery)
     refuse(path, reason)
+
+
+def test_a_text_beside_the_network_is_not_ignored(tmp_path: Path) -> None:
+    path = full(tmp_path)
+    lie(path, lambda header: header["__metadata__"].update(evil="text"))
+    refuse(path, "the text 'evil' is not one of xpnet's")
+    path = full(tmp_path)
+    lie(path, lambda header: header["layers.0.w"].update(evil=1))
+    refuse(path, "its header has no dtype of F64, F32, I32, shape and data_offsets for 'layers.0.w'")
+    forge(path, put("version", value=["0.1"]))
+    refuse(path, "its version must be a text")
 
 
 @pytest.mark.parametrize("name", ["dropout.step", "optimizer.0", "optimizer.٣"])
@@ -1090,6 +1116,59 @@ def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path: Path) -> None
         with pytest.raises(OSError, match=r"File name too long: '.*n'"):
             Network.load(longer)
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+# Little memory
+
+LITTLE_MEMORY = """
+import resource, sys
+import numpy as np
+import xpnet.checkpoint.archive, xpnet.checkpoint.file
+from xpnet import CheckpointError, Ensemble, Network
+
+def used():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[0]) * resource.getpagesize()
+
+net = Network([1000, 500, 10], seed=0)  # 2 MB
+ensemble = Ensemble.of([net] * 3)
+net.save("net")
+ensemble.save("ensemble")
+hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+outcomes = set()
+for megabytes in range(0, 40, 2):
+    for path, action in (
+        ("net", lambda: net.save("net")),
+        ("net", lambda: Network.load("net")),
+        ("ensemble", lambda: ensemble.save("ensemble")),
+        ("ensemble", lambda: Ensemble.load("ensemble")),
+    ):
+        resource.setrlimit(resource.RLIMIT_AS, (used() + megabytes * 2**20, hard))
+        try:
+            action()
+            outcomes.add("done")
+        except (MemoryError, CheckpointError) as error:
+            outcomes.add(type(error).__name__)
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+assert np.array_equal(Network.load("net").w[0], net.w[0])
+assert len(Ensemble.load("ensemble")) == 3
+print(*sorted(outcomes))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="how much memory is used is read there")
+def test_with_little_memory_saving_and_loading_raise_and_never_end_the_process(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LITTLE_MEMORY],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == ["MemoryError", "done"]
 
 
 # Saving that fails

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xpnet import Adam, Callback, Clip, EarlyStopping, Network, OneCycle
+from xpnet import Adam, Callback, Clip, EarlyStopping, Ensemble, Network, OneCycle
+from xpnet.checkpoint import archive
 from xpnet.checkpoint.file import FORMAT, READABLE
 from xpnet.training import loop
 
@@ -49,6 +50,15 @@ def test_all_of_a_file_is_read(number):
     assert (full.activation, full.dropout, full.standardize) == (["elu(0.5, 1.0)"], [0.0, 0.2], True)
     assert len(full.history["validation_cost"]) == 3
     assert full.state.dropout.step[0] == 12
+
+
+@pytest.mark.parametrize("number", READABLE)
+def test_an_ensemble_loads_and_is_written_as_it_was(tmp_path, number):
+    path = GOLDEN / f"format-{number}-ensemble.zip"
+    ensemble = Ensemble.load(path)
+    np.testing.assert_allclose(ensemble.forward([1.0, -1.0])[:, 0], [0.1499428, 0.7735371], rtol=1e-6)
+    contents = archive.decode(path.read_bytes(), "file")
+    assert archive.encode(contents) == path.read_bytes()  # on every system and with every version of Python
 
 
 @pytest.mark.parametrize("number", READABLE)

@@ -202,7 +202,7 @@ def test_arrays_are_read_without_pickle() -> None:
     for call in of_numpy:
         assert ["allow_pickle", "False"] in [[word.arg, ast.unparse(word.value)] for word in call.keywords]
     others = {ast.unparse(call.func) for call in calls} - {ast.unparse(call.func) for call in of_numpy}
-    assert others == {"safetensors.numpy.load", "Network.load", "load"}  # the last is the command's
+    assert others == {"Network.load", "load"}  # the last is the command's
 
 
 # What is bundled
@@ -223,10 +223,10 @@ def test_every_bundled_file_has_a_licence() -> None:
     assert all(path.is_file() for path in named)
 
 
-def test_the_package_needs_no_more_than_five_small_libraries() -> None:
-    """NumPy and threadpoolctl are BSD, array-api-compat MIT, safetensors Apache 2.0, tqdm MPL 2.0 and MIT.
+def test_the_package_needs_no_more_than_four_small_libraries() -> None:
+    """NumPy and threadpoolctl are BSD, array-api-compat MIT, tqdm MPL 2.0 and MIT.
 
     They need no others, but for colorama (BSD) on Windows. Before you add one, look at its licence and its needs.
     """
     names = {requirement.partition(">")[0] for requirement in PROJECT["dependencies"]}
-    assert names == {"numpy", "array-api-compat", "tqdm", "safetensors", "threadpoolctl"}
+    assert names == {"numpy", "array-api-compat", "tqdm", "threadpoolctl"}

@@ -492,7 +492,7 @@ class Report(NamedTuple):
 REASONS = {  # patterns of messages -> what they are counted as; the first that fits counts
     "its checksum does not fit|has no checksum": "checksum",
     "has format": "format",
-    "SafetensorError": "not a safetensors file",
+    "its header|its arrays end": "not a safetensors file",
     "JSONDecodeError|UnicodeDecodeError|Exceeds the limit": "not JSON",
     "RecursionError|nested": "too deep",
     "is not one of xpnet's|there is no callback": "unknown key, setting or tensor",

@@ -10,23 +10,32 @@ from xpnet.checks import check_folder, truncate
 from xpnet.errors import CheckpointError, unless_stopped
 from xpnet.files import read_file, write_file
 
+UNIX, WINDOWS = 3, 0  # systems in the entries of an archive; the second in what earlier versions wrote there
+
 
 def write_archive(path: str | os.PathLike[str], files: Sequence[bytes]) -> None:
     """Write the contents of files into an archive; an existing one is replaced whole, or not at all."""
     path = os.fsdecode(path)
     check_folder(path)
+    write_file(path, encode(files))
+
+
+def encode(files: Sequence[bytes], made_on: int = UNIX) -> bytes:
+    """Return the archive of the contents of files, which depends on nothing else but the system that it names."""
     archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:
-        for k, content in enumerate(files):
-            file.writestr(zipfile.ZipInfo(_name(k)), content)  # with a fixed time: equal ensembles give equal archives
-    write_file(path, archive.getvalue())
+    try:
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:
+            for k, content in enumerate(files):
+                entry = zipfile.ZipInfo(_name(k))  # with a fixed time
+                entry.create_system = made_on
+                file.writestr(entry, content)
+    except ValueError as error:  # after a MemoryError, the archive cannot be ended
+        raise MemoryError(f"there is too little memory for a file of {sum(map(len, files))} bytes") from error
+    return archive.getvalue()
 
 
 def read_archive(path: str | os.PathLike[str]) -> list[bytes]:
     """Read the contents of the files in an archive.
-
-    Nothing is unpacked onto the disk, and nothing that is compressed is read, so that a small archive cannot become a
-    large one.
 
     Raises
     ------
@@ -36,7 +45,15 @@ def read_archive(path: str | os.PathLike[str]) -> list[bytes]:
         If it cannot be read at all.
     """
     path = os.fsdecode(path)
-    content = read_file(path)
+    return decode(read_file(path), path)
+
+
+def decode(content: bytes, path: str) -> list[bytes]:
+    """Return the contents of the files in an archive, whose path is for messages.
+
+    Nothing is unpacked onto the disk, and nothing that is compressed is read, so that a small archive cannot become a
+    large one. An archive with as much as a bit that `encode` would not write for these files is refused.
+    """
     if is_network(content):
         raise CheckpointError(f"{path} is a file of one Network, not of an ensemble; use Network.load")
     try:
@@ -48,7 +65,10 @@ def read_archive(path: str | os.PathLike[str]) -> list[bytes]:
                 raise ValueError("its files are compressed or encrypted")
             if sum(entry.file_size for entry in entries) > len(content):
                 raise ValueError("its files are larger than itself")
-            return [archive.read(entry) for entry in entries]
+            files = [archive.read(entry) for entry in entries]
+        if entries[0].create_system not in (UNIX, WINDOWS) or encode(files, entries[0].create_system) != content:
+            raise ValueError("it is damaged: it holds more than its files, or less than was written")
+        return files
     except unless_stopped(
         zipfile.BadZipFile,
         ValueError,

@@ -13,9 +13,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import safetensors.numpy
-from safetensors import SafetensorError
 
+from xpnet.checkpoint import tensors
 from xpnet.checkpoint.kinds import is_ensemble
 from xpnet.checkpoint.record import Record, check_depth, check_tensors, refuse_unknown
 from xpnet.checks import check_folder, refuse_duplicates, truncate
@@ -51,7 +50,6 @@ def write(path: str | os.PathLike[str], record: Record, version: str, *, new: bo
 
 def encode(record: Record, version: str) -> bytes:
     """Return the content of the file of a record."""
-    arrays = {name: np.asarray(array, order="C") for name, array in record.arrays.items()}
     header = {"checksum": ZEROS, "format": FORMAT, "version": version, **record._asdict()}
     del header["arrays"]
     try:
@@ -61,10 +59,13 @@ def encode(record: Record, version: str) -> bytes:
         raise ValueError(f"notes of the network must be a dict of plain values, as in JSON ({error})") from error
     check_depth(header)
     text = json.dumps({**header, "notes": dict(record.notes)}, default=np.generic.item)
-    content = safetensors.numpy.save(arrays, {"xpnet": text})
-    digest = hashlib.sha256(content).hexdigest()
-    start = _find_checksum(content)
-    return b"".join([content[:start], digest.encode(), content[start + len(digest) :]])
+    head, buffers = tensors.lay_out(record.arrays, {"xpnet": text})
+    digest = hashlib.sha256(head)
+    for buffer in buffers:
+        digest.update(buffer)
+    start = _find_checksum(head)
+    head = b"".join([head[:start], digest.hexdigest().encode(), head[start + len(ZEROS) :]])
+    return b"".join([head, *buffers])  # the one copy of the arrays
 
 
 def read(path: str | os.PathLike[str]) -> Record:
@@ -90,7 +91,8 @@ def decode(content: bytes, path: str) -> Record:
             "members, as ensemble[0].save(...) writes it"
         )
     try:
-        header = _parse(_read_metadata(content)["xpnet"])
+        metadata, entries = tensors.read_header(content)
+        header = json.loads(metadata.pop("xpnet"), object_pairs_hook=refuse_duplicates)
         check_depth(header)
         if type(header["format"]) is not int or header["format"] not in READABLE:
             raise CheckpointError(
@@ -98,14 +100,17 @@ def decode(content: bytes, path: str) -> Record:
                 f"{' and '.join(map(str, READABLE))}; use one that reads it"
             )
         _check_checksum(content, header["checksum"])
-        arrays = safetensors.numpy.load(content)
+        refuse_unknown("text", metadata)
         refuse_unknown("key", set(header) - {"checksum", "format", "version", *Record._fields})
+        if not isinstance(header["version"], str):
+            raise TypeError("its version must be a text")
+        arrays = tensors.read_arrays(content, entries)
         record = Record(**{name: header[name] for name in Record._fields if name != "arrays"}, arrays=arrays)
         check_tensors(record)
         return record
     except CheckpointError:
         raise
-    except unless_stopped(SafetensorError, *INVALID) as error:
+    except unless_stopped(*INVALID) as error:
         raise CheckpointError(
             f"{path} does not hold an xpnet network ({type(error).__name__}: {truncate(error)}); give a file "
             "written by Network.save"
@@ -123,23 +128,6 @@ def explain_errors(path: str | os.PathLike[str]) -> Iterator[None]:
         raise CheckpointError(f"{os.fsdecode(path)} holds a network that is not valid: {problem}{hint}") from error
 
 
-def _parse(text: str | bytes) -> Any:
-    return json.loads(text, object_pairs_hook=refuse_duplicates)
-
-
-def _read_metadata(content: bytes) -> dict[str, str]:
-    """Read the metadata of a safetensors file: its header is JSON."""
-    return _parse(content[8 : _find_end(content)])["__metadata__"]
-
-
-def _find_end(content: bytes) -> int:
-    """Return where the header ends: it follows its length in 8 bytes."""
-    end = 8 + int.from_bytes(content[:8], "little")
-    if end > len(content):
-        raise ValueError("it ends within its header")
-    return end
-
-
 def _check_checksum(content: bytes, checksum: Any) -> None:
     """Refuse a file that is not as it was written."""
     start = _find_checksum(content)
@@ -152,7 +140,7 @@ def _check_checksum(content: bytes, checksum: Any) -> None:
 
 def _find_checksum(content: bytes) -> int:
     """Return where the digest begins: it is the first value of the record."""
-    match = CHECKSUM.search(content, 8, _find_end(content))
+    match = CHECKSUM.search(content, 8, tensors.find_end(content))
     if match is None:
         raise ValueError("it has no checksum")
     return match.start(1)
