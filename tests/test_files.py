@@ -10,14 +10,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from xpnet import CSVLog, ModelCheckpoint, Network, files
+from xpnet import CSVLog, Ensemble, ModelCheckpoint, Network, files
+from xpnet.export import to_onnx
 from xpnet.files import read_file, write_file
+from xpnet.show import write_page
 
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
 
@@ -225,6 +228,31 @@ def test_a_new_file_does_not_replace_one_that_appears_meanwhile(tmp_path, monkey
     write_file(path, b"new", new=True)
     assert path.read_bytes() == b"new"
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+def test_every_path_may_be_bytes(tmp_path):
+    """Of whatever writes files, in a folder whose name is not ASCII; errors show the path as text."""
+    net, folder = Network([2, 1], seed=0), tmp_path / "ä"
+    data, options = ([[0.0, 1.0]], [1.0]), {"epochs": 1, "progress": False}
+    writers = {
+        "net": net.save,
+        "checkpoint": lambda path: net.train(data, checkpoint=path, **options),
+        "best": lambda path: net.train(data, callbacks=[ModelCheckpoint(path, every=1)], **options),
+        "log": lambda path: net.train(data, callbacks=[CSVLog(path)], **options),
+        "network2": net.save_network2,
+        "page": lambda path: write_page(net, path),
+        "ensemble": Ensemble([2, 1], 2, seed=0).save,
+    }
+    if find_spec("onnx"):
+        writers["onnx"] = lambda path: to_onnx(net, path)
+    for name, write in writers.items():
+        with pytest.raises(FileNotFoundError, match=f"^{folder}/{name}: there is no folder {folder}"):
+            write(os.fsencode(folder / name))
+    folder.mkdir()
+    for name, write in writers.items():
+        write(os.fsencode(folder / name))
+    assert sorted(each.name for each in folder.iterdir()) == sorted(writers)
+    assert Network.load_network2(os.fsencode(folder / "network2")).sizes == [2, 1]
 
 
 LOADER = """

@@ -1,6 +1,8 @@
 import math
 import re
 from dataclasses import replace
+from decimal import Decimal
+from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
@@ -9,7 +11,23 @@ import reference
 from helpers import assert_same, flat, snapshot
 from test_backprop import layers_of, make
 
-from xpnet import L1, SGD, Adam, AdamW, Clip, MaxNorm, Network, RMSProp
+from xpnet import (
+    L1,
+    SGD,
+    Adam,
+    AdamW,
+    Clip,
+    Constant,
+    Cosine,
+    Exponential,
+    InverseScaling,
+    MaxNorm,
+    Network,
+    OneCycle,
+    ReduceLROnPlateau,
+    RMSProp,
+    Step,
+)
 from xpnet.core.optimizers.adam import AdamHat
 from xpnet.core.optimizers.table import OPTIMIZERS
 
@@ -420,6 +438,37 @@ FINITE = "must be a finite number of at least 0"
 def test_numbers_out_of_range_are_refused(create, error, message):
     with pytest.raises(error, match=message):
         create()
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.longdouble, np.array, Decimal, Fraction], ids=repr)
+def test_numbers_of_any_kind_become_floats_and_are_saved(tmp_path, kind):
+    h, data = kind("0.5") if kind in (Decimal, Fraction) else kind(0.5), ([[0.0], [1.0]], [0, 1])
+    optimizers = {
+        SGD(momentum=h, nesterov=np.bool_(True), weight_decay=h): SGD(momentum=0.5, nesterov=True, weight_decay=0.5),
+        RMSProp(rho=h, epsilon=h): RMSProp(rho=0.5, epsilon=0.5),
+        Adam(beta1=h, beta2=h, epsilon=h): Adam(beta1=0.5, beta2=0.5, epsilon=0.5),
+        MaxNorm(Clip(L1(AdamW(weight_decay=h), h), h), h): MaxNorm(Clip(L1(AdamW(weight_decay=0.5), 0.5), 0.5), 0.5),
+    }
+    schedules = [
+        Constant(h),
+        Step(h, h, (h,)),
+        Cosine(h, h, h),
+        OneCycle(h, h),
+        Exponential(h, h),
+        InverseScaling(h, h),
+    ]
+    x = 0.5
+    assert repr(schedules) == repr(
+        [Constant(x), Step(x, x, (x,)), Cosine(x, x, x), OneCycle(x, x), Exponential(x, x), InverseScaling(x, x)]
+    )
+    callbacks = [ReduceLROnPlateau(h, 1, monitor="cost", min_delta=h, least=h)]
+    for k, (optimizer, same) in enumerate(optimizers.items()):
+        assert repr(optimizer) == repr(same)
+        net, path = Network([1, 2, 2], dropout=h, scale=h, task="classification"), tmp_path / f"{k}"
+        options = {"optimizer": optimizer, "checkpoint": path, "callbacks": callbacks, "progress": False}
+        net.train(data, np.int64(2), np.int8(2), schedules[k], every=np.int64(1), **options)
+        net.save(tmp_path / "net")
+        assert Network.load(path).optimizer == Network.load(tmp_path / "net").optimizer == same
 
 
 @pytest.mark.parametrize(

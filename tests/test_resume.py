@@ -615,12 +615,12 @@ def failing(monkeypatch):
     """Let files be written, or not."""
     from xpnet import files
 
-    state = {"fails": False}
+    state = {"fails": False, "error": OSError(28, "No space left on device")}
     replace = files.Path.replace
 
     def maybe(self, target):
         if state["fails"]:
-            raise OSError(28, "No space left on device")
+            raise state["error"]
         return replace(self, target)
 
     monkeypatch.setattr(files.Path, "replace", maybe)
@@ -637,14 +637,17 @@ class Switch(Callback):
         self.state["fails"] = epoch == self.epoch
 
 
-def test_a_checkpoint_that_cannot_be_written_warns_and_the_next_try_counts(tmp_path, failing):
+@pytest.mark.parametrize("error", ["No space left on device.*run'", "too little memory"])
+def test_a_checkpoint_that_cannot_be_written_warns_and_training_tries_again(tmp_path, failing, error):
     path, net, seen = tmp_path / "run", network(), []
+    if "memory" in error:
+        failing["error"] = MemoryError()
 
     class Look(Callback):
         def on_epoch_begin(self, epoch):
             seen.append(len(Network.load(path).history))
 
-    message = r"checkpoint='.*run' could not be written \(.*No space left on device.*run'\); training goes on"
+    message = rf"checkpoint='.*run' could not be written \(.*{error}\); training goes on and will try again"
     with pytest.warns(UserWarning, match=message) as warned:
         train(net, path, [Look(), Switch(failing, 2)])
     assert (len(warned), warned[0].filename) == (1, __file__)
@@ -655,8 +658,9 @@ def test_a_checkpoint_that_cannot_be_written_warns_and_the_next_try_counts(tmp_p
     assert_same(Network.load(path), snapshot(whole))
 
 
-def test_a_best_network_that_cannot_be_written_warns_and_the_next_better_one_is(tmp_path, failing):
-    best = tmp_path / "best"
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), MemoryError()], ids=repr)
+def test_a_best_network_that_cannot_be_written_warns_and_the_next_better_one_is(tmp_path, failing, error):
+    best, failing["error"] = tmp_path / "best", error
     options = {"lr": lambda step, total: (1.0, 3.0, 2.0, 1.0)[step // 6]}
     with pytest.warns(UserWarning, match=r"ModelCheckpoint could not write '.*best' .*training goes on"):
         train(network(), None, [ModelCheckpoint(best, monitor="lr", mode="max"), Switch(failing, 2)], **options)

@@ -171,6 +171,14 @@ def test_sliders_span_three_standard_deviations():
     assert read_network(make_page(Network([2, 1], scale=0.5)))["ranges"] == [[-6, 6], [-6, 6]]
 
 
+def test_the_ends_of_sliders_are_finite(tmp_path):
+    """JSON has no infinity, and a browser would show nothing."""
+    page = make_page(Network([2, 1], scale=1e-308, dtype="float64", seed=0))
+    network = re.search(r'\{"sizes":.*\}', page)
+    assert network is not None
+    assert json.loads(network[0], parse_constant=pytest.fail)["ranges"] == [[-1e307, 1e307]] * 2
+
+
 @pytest.mark.parametrize(
     ("n_out", "arguments", "notes", "labels"),
     [

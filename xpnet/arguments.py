@@ -142,10 +142,10 @@ def infer_task(output: Activation, n_out: int) -> str:
 
 def parse_dropout(value: Any, layers: int) -> list[float]:
     """Check the dropout rates of the inputs and of each hidden layer; a number is the rate of all hidden layers."""
-    is_list = isinstance(value, (list, tuple, np.ndarray))
-    rates = list(value) if is_list else [0.0] + [value] * (layers - 1)
-    for rate in rates if is_list else [value]:
-        in_range("dropout", rate, 0, 1, "0 turns it off, 0.5 is usual for hidden layers")
+    is_list = isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim > 0)
+    usual = "0 turns it off, 0.5 is usual for hidden layers"
+    rates = [in_range("dropout", rate, 0, 1, usual) for rate in (value if is_list else [value])]
+    rates = rates if is_list else [0.0] + rates * (layers - 1)
     if len(rates) != layers:
         raise ValueError(
             f"dropout={value!r} has {len(rates)} rates, but there are {layers} layers that can drop: the inputs and "
@@ -153,7 +153,7 @@ def parse_dropout(value: Any, layers: int) -> list[float]:
         )
     if not is_list and value and layers == 1:
         raise ValueError(f"dropout={value!r} is for hidden layers, and there are none; for the inputs give [{value!r}]")
-    return [float(rate) for rate in rates]
+    return rates
 
 
 def parse_scale(value: Any, standardize: bool, dtype: str) -> float | None:

@@ -13,36 +13,51 @@ from typing import Any
 from xpnet.errors import unless_stopped
 
 
-def in_range(argument: str, value: Any, low: float, high: float, remedy: str) -> None:
-    """Check that ``low <= value < high``, as a number.
+def in_range(argument: str, value: Any, low: float, high: float, remedy: str) -> float:
+    """Check that ``low <= value < high``, as a number of any kind, and return it as a float.
 
     Examples
     --------
-    >>> in_range("momentum", 0.9, 0, 1, "0 turns it off")
+    >>> from fractions import Fraction
+    >>> in_range("momentum", Fraction(1, 2), 0, 1, "0 turns it off")
+    0.5
     """
-    try:
-        inside = bool(low <= value < high) and not isinstance(value, bool)
-    except unless_stopped(TypeError, ValueError):  # not a number, or an array of them
-        inside = False
-    if not inside:
+    number = _to_float(value)
+    if not low <= number < high:
         interval = f"in [{low:g}, {high:g})" if high < math.inf else f"a finite number of at least {low:g}"
         raise ValueError(f"{argument}={value!r} must be {interval}; {remedy}")
+    return number
 
 
-def between(argument: str, value: Any, low: float, high: float, remedy: str) -> None:
-    """Check that ``low < value < high``, as a number.
+def between(argument: str, value: Any, low: float, high: float, remedy: str) -> float:
+    """Check that ``low < value < high``, as a number of any kind, and return it as a float.
 
     Examples
     --------
     >>> between("validation_split", 0.2, 0, 1, "it is a fraction of the examples")
+    0.2
     """
-    try:
-        inside = bool(low < value < high) and not isinstance(value, bool)
-    except unless_stopped(TypeError, ValueError):  # not a number, or an array of them
-        inside = False
-    if not inside:
+    number = _to_float(value)
+    if not low < number < high:
         interval = f"above {low:g} and below {high:g}" if high < math.inf else f"a finite number above {low:g}"
         raise ValueError(f"{argument}={value!r} must be {interval}; {remedy}")
+    return number
+
+
+def _to_float(value: Any) -> float:
+    """Convert a number, which may be of NumPy, a Decimal or a Fraction; NaN for what is none, such as an array."""
+    if isinstance(value, (str, bytes, bytearray, bool)) or getattr(value, "shape", ()) != ():
+        return math.nan
+    try:
+        return float(value)
+    except unless_stopped(TypeError, ValueError, ArithmeticError):  # no number, or one that no float can hold
+        return math.nan
+
+
+def overwrite(settings: Any, **values: Any) -> None:
+    """Assign to fields of a frozen dataclass while it is made, as its `__post_init__` may."""
+    for name, value in values.items():
+        object.__setattr__(settings, name, value)
 
 
 def yes_or_no(argument: str, value: Any) -> bool:
@@ -88,9 +103,10 @@ def check_lengths(x_name: str, n_x: int, y_name: str, n_y: int) -> None:
 
 def check_folder(path: str | os.PathLike[str]) -> None:
     """Check that the folder of a file to be written exists."""
+    path = os.fsdecode(path)
     folder = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(folder):
-        raise FileNotFoundError(f"{os.fspath(path)}: there is no folder {folder}")
+        raise FileNotFoundError(f"{path}: there is no folder {folder}")
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:

@@ -30,7 +30,7 @@ def write_file(path: str | os.PathLike[str], content: bytes, *, new: bool = Fals
     Parameters
     ----------
     path
-        The file. Its folder must exist.
+        The file, also as bytes. Its folder must exist.
     content
         What it is to hold.
     new
@@ -52,6 +52,7 @@ def write_file(path: str | os.PathLike[str], content: bytes, *, new: bool = Fals
     b'content'
     >>> folder.cleanup()
     """
+    path = os.fsdecode(path)
     with _name_in_errors(path):
         target = Path(os.path.realpath(path))
         old = target.stat() if target.exists() else None
@@ -83,6 +84,7 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
     OSError
         If it cannot be read, or is no regular file; it names `path`.
     """
+    path = os.fsdecode(path)
     with _name_in_errors(path):
         _check_is_file(os.stat(path))
         with open(os.open(path, os.O_RDONLY | _BINARY | _NONBLOCK), "rb") as file:
@@ -94,12 +96,12 @@ _NONBLOCK = getattr(os, "O_NONBLOCK", 0)  # or a pipe that takes the place of th
 
 
 @contextmanager
-def _name_in_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+def _name_in_errors(path: str) -> Iterator[None]:
     """Let errors name the path that the user gave, whichever file they are about."""
     try:
         yield
     except unless_stopped(OSError) as error:
-        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+        raise OSError(error.errno, error.strerror, path) from error
 
 
 def _check_is_file(status: os.stat_result | None) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
-from xpnet.checks import between, in_range
+from xpnet.checks import between, in_range, overwrite
 from xpnet.hints import explain_arguments
 
 Schedule: TypeAlias = Callable[[int, int], float]
@@ -41,7 +41,7 @@ class Constant:
 
     def __post_init__(self) -> None:
         """Check the rate."""
-        in_range("lr", self.lr, 0, math.inf, "0.01 is a usual one")
+        overwrite(self, lr=in_range("lr", self.lr, 0, math.inf, "0.01 is a usual one"))
 
     def __call__(self, step: int, total: int) -> float:
         """Learning rate of a step."""
@@ -82,13 +82,14 @@ class Step:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        in_range("lr", self.lr, 0, math.inf, "it is the first learning rate")
-        in_range("factor", self.factor, 0, math.inf, "0.1 is usual")
+        overwrite(
+            self,
+            lr=in_range("lr", self.lr, 0, math.inf, "it is the first learning rate"),
+            factor=in_range("factor", self.factor, 0, math.inf, "0.1 is usual"),
+        )
         if not isinstance(self.at, (tuple, list)):
             raise ValueError(f"at={self.at!r} must be a tuple of fractions of all steps, as in (0.5, 0.75)")
-        for point in self.at:
-            in_range("at", point, 0, 1, "each is a fraction of all steps")
-        object.__setattr__(self, "at", tuple(self.at))
+        overwrite(self, at=tuple(in_range("at", x, 0, 1, "each is a fraction of all steps") for x in self.at))
 
     def __call__(self, step: int, total: int) -> float:
         """Learning rate of a step."""
@@ -123,8 +124,13 @@ class Exponential:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        between("lr", self.lr, 0, math.inf, "it is the first learning rate")
-        between("final", self.final, 0, math.inf, "it is the last learning rate, and an exponential never reaches 0")
+        overwrite(
+            self,
+            lr=between("lr", self.lr, 0, math.inf, "it is the first learning rate"),
+            final=between(
+                "final", self.final, 0, math.inf, "it is the last learning rate, and an exponential never reaches 0"
+            ),
+        )
 
     def __call__(self, step: int, total: int) -> float:
         """Learning rate of a step."""
@@ -162,8 +168,11 @@ class InverseScaling:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        in_range("lr", self.lr, 0, math.inf, "it is the first learning rate")
-        in_range("power", self.power, 0, math.inf, "0.5 is usual")
+        overwrite(
+            self,
+            lr=in_range("lr", self.lr, 0, math.inf, "it is the first learning rate"),
+            power=in_range("power", self.power, 0, math.inf, "0.5 is usual"),
+        )
 
     def __call__(self, step: int, total: int) -> float:
         """Learning rate of a step."""
@@ -204,9 +213,12 @@ class Cosine:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        in_range("peak", self.peak, 0, math.inf, "it is the largest learning rate")
-        in_range("warmup", self.warmup, 0, 1, "it is a fraction of all steps")
-        in_range("final", self.final, 0, math.inf, "it is the last learning rate")
+        overwrite(
+            self,
+            peak=in_range("peak", self.peak, 0, math.inf, "it is the largest learning rate"),
+            warmup=in_range("warmup", self.warmup, 0, 1, "it is a fraction of all steps"),
+            final=in_range("final", self.final, 0, math.inf, "it is the last learning rate"),
+        )
 
     def __call__(self, step: int, total: int) -> float:
         """Learning rate of a step."""
@@ -248,8 +260,11 @@ class OneCycle:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        in_range("peak", self.peak, 0, math.inf, "it is the largest learning rate")
-        in_range("warmup", self.warmup, 0, 1, "it is a fraction of all steps")
+        overwrite(
+            self,
+            peak=in_range("peak", self.peak, 0, math.inf, "it is the largest learning rate"),
+            warmup=in_range("warmup", self.warmup, 0, 1, "it is a fraction of all steps"),
+        )
 
     def __call__(self, step: int, total: int) -> float:
         """Learning rate of a step."""

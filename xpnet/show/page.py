@@ -38,6 +38,7 @@ from xpnet.files import write_file
 from xpnet.network import Network
 
 LARGEST = 2**27  # bytes of weights: a browser holds a text of four thirds of it
+FARTHEST = 1e307  # end of a slider: JSON has no infinity, and the browser computes with the length of the slider
 WHITES = (1, 16, 255)  # usual values of a white pixel: of fractions, of scikit-learn's digits, and of bytes
 MNIST = (28, 28)  # the images for which drawings are prepared as MNIST prepared its digits
 TITLE = "Look inside a network"
@@ -147,7 +148,7 @@ def make_page(
         "style": style,
         "body": _read(f"{kind}.html"),
         # In a script, a browser would take "</script>" in a name for the end
-        "network": json.dumps(describe(net, picture), separators=(",", ":")).replace("<", "\\u003c"),
+        "network": json.dumps(describe(net, picture), separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
         "script": script,
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], _read("page.html"))
@@ -302,8 +303,10 @@ def _find_ranges(net: Network, parts: list[Part]) -> list[list[float]]:
     """Choose the ends of the slider of each input: three standard deviations around the mean, if these are known."""
     n_in = net.sizes[0]
     mean, std = _find_statistics(parts) or (np.zeros(n_in), np.ones(n_in))
-    factor = 1 / net.scale if net.scale else 1.0
-    return [[float(m - 3 * s) * factor, float(m + 3 * s) * factor] for m, s in zip(mean, std)]
+    mean, std, factor = mean.astype(np.float64), std.astype(np.float64), np.float64(net.scale or 1.0)
+    with np.errstate(over="ignore"):
+        ends = np.stack([mean - 3 * std, mean + 3 * std], axis=1) / factor
+    return np.clip(ends, -FARTHEST, FARTHEST).tolist()
 
 
 # What the outputs are

@@ -19,15 +19,14 @@ from xpnet.training.metrics import METRICS, Metric, of_function, top_k
 
 def parse_epochs(value: Any) -> int:
     """Check the number of epochs, in whose place targets may have been given."""
-    if isinstance(value, (list, tuple)) or hasattr(value, "shape"):
+    if isinstance(value, (list, tuple)) or getattr(value, "shape", ()) != ():  # a number of NumPy has the shape ()
         raise TypeError("epochs is an array; X and y are given together, as in train((X, y), epochs=20)")
     return count("epochs", value, 0)
 
 
 def parse_rate(argument: str, value: Any) -> float:
     """Check a learning rate."""
-    in_range(argument, value, 0, math.inf, "0.01 is a usual one")
-    return float(value)
+    return in_range(argument, value, 0, math.inf, "0.01 is a usual one")
 
 
 def parse_schedule(lr: Any, argument: str = "lr") -> Schedule:

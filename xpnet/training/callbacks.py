@@ -152,6 +152,11 @@ def _tell_end(callbacks: Sequence[Callback]) -> None:
             endings.callback(callback.on_train_end)
 
 
+def warn_of_write(problem: str, error: OSError | MemoryError) -> None:
+    """Warn that a file could not be written: a full disk, or too little memory for it, must not end a training."""
+    warn(f"{problem} ({str(error) or 'too little memory'}); training goes on and will try again")
+
+
 class Progress(Callback):
     """A bar over minibatches on standard error, and a line per epoch on standard output if anything is evaluated.
 
@@ -229,8 +234,8 @@ class Monitor(Callback):
             raise ValueError(f"monitor={monitor!r} must be a name of the logs, such as 'validation_cost'")
         if mode not in (None, "min", "max"):
             raise ValueError(f"mode={mode!r} is unknown; choose from 'min', 'max'")
-        in_range("min_delta", min_delta, 0, math.inf, "0 counts every improvement")
-        self.monitor, self.mode, self.min_delta = monitor, mode, min_delta
+        self.monitor, self.mode = monitor, mode
+        self.min_delta = in_range("min_delta", min_delta, 0, math.inf, "0 counts every improvement")
 
     def on_train_begin(self, training: Training) -> None:
         """Reset the best value."""
@@ -384,9 +389,8 @@ class ReduceLROnPlateau(Monitor):
         least: float = 1e-6,
     ) -> None:
         super().__init__(monitor, mode, min_delta)
-        between("factor", factor, 0, 1, "0.1 is usual")
-        in_range("least", least, 0, 1, "it is a fraction of the schedule's rate")
-        self.factor, self.patience, self.least = factor, count("patience", patience, 1), least
+        self.factor, self.patience = between("factor", factor, 0, 1, "0.1 is usual"), count("patience", patience, 1)
+        self.least = in_range("least", least, 0, 1, "it is a fraction of the schedule's rate")
 
     def on_train_begin(self, training: Training) -> None:
         """Reset."""
@@ -442,7 +446,7 @@ class ModelCheckpoint(Monitor):
         mode: str | None = None,
         min_delta: float = 0.0,
     ) -> None:
-        self.path = os.fspath(path)
+        self.path = os.fsdecode(path)
         self.every = None if every is None else count("every", every, 1)
         if every is not None and (monitor, mode, min_delta) != (None, None, 0.0):
             raise ValueError(
@@ -473,9 +477,9 @@ class ModelCheckpoint(Monitor):
             path = self.path.format(**logs)
             try:
                 self.training.net.save(path)
-            except unless_stopped(OSError) as error:
+            except unless_stopped(OSError, MemoryError) as error:
                 self.best = best
-                warn(f"ModelCheckpoint could not write {path!r} ({error}); training goes on, and the next try counts")
+                warn_of_write(f"ModelCheckpoint could not write {path!r}", error)
 
 
 @explain_arguments
@@ -497,7 +501,7 @@ class CSVLog(Callback):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.fspath(path)
+        self.path = os.fsdecode(path)
 
     def on_train_begin(self, training: Training) -> None:
         """Check the folder; an existing file is replaced when the first row is written."""
@@ -512,8 +516,8 @@ class CSVLog(Callback):
         complete, self._complete = self._complete, False
         try:
             self._write([logs] if complete else self.history.rows, "a" if complete else "w")
-        except unless_stopped(OSError) as error:
-            warn(f"CSVLog could not write {self.path!r} ({error}); training goes on, and the next try counts")
+        except unless_stopped(OSError, MemoryError) as error:
+            warn_of_write(f"CSVLog could not write {self.path!r}", error)
         else:
             self._complete = True
 
@@ -565,7 +569,7 @@ class TensorBoard(Callback):
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.folder = os.fspath(folder)
+        self.folder = os.fsdecode(folder)
         self._writer: Any = None
 
     def on_train_begin(self, training: Training) -> None:

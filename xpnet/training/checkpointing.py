@@ -15,13 +15,13 @@ import numpy as np
 
 from xpnet.checkpoint.file import explain_errors
 from xpnet.checkpoint.record import Snapshot, TrainingRecord, check_depth, describe, refuse_unknown
-from xpnet.checks import check_folder, choices, count, truncate, warn
+from xpnet.checks import check_folder, choices, count, truncate
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import Schedule
 from xpnet.core.step import State
 from xpnet.errors import CheckpointError, unless_stopped
-from xpnet.training.callbacks import Callback, Training
+from xpnet.training.callbacks import Callback, Training, warn_of_write
 from xpnet.training.loop import learning_rates
 from xpnet.training.position import Position, Start
 
@@ -78,7 +78,7 @@ class Checkpoint(Callback):
         write: Callable[..., None],
         resumed: Resumed | None = None,
     ) -> None:
-        self.path, self.every, self.callbacks, self.schedule = path, every, callbacks, schedule
+        self.path, self.every, self.callbacks, self.schedule = path, parse_every(every), callbacks, schedule
         self.call, self.take_snapshot, self.write, self.resumed = call, snapshot, write, resumed
 
     def on_train_begin(self, training: Training) -> None:
@@ -149,11 +149,11 @@ class Checkpoint(Callback):
             ) from error
 
     def _try_to_write(self) -> None:
-        """Write the last snapshot; a full disk must not end a training."""
+        """Write the last snapshot, or warn."""
         try:
             self.write(self._snapshot)
-        except unless_stopped(OSError) as error:
-            warn(f"checkpoint={self.path!r} could not be written ({error}); training goes on, and the next try counts")
+        except unless_stopped(OSError, MemoryError) as error:
+            warn_of_write(f"checkpoint={self.path!r} could not be written", error)
         else:
             self._mark_written()
 
@@ -193,12 +193,15 @@ def parse_every(every: Any) -> Every:
     """Check when to write a checkpoint."""
     if isinstance(every, timedelta) and every > timedelta(0):
         return every
-    if every == "epoch" or (isinstance(every, int) and not isinstance(every, bool) and every >= 1):
+    if isinstance(every, str) and every == "epoch":
         return every
-    raise ValueError(
-        f'every={every!r} must be "epoch", a number of minibatches such as 1000, or a time such as '
-        "datetime.timedelta(minutes=10)"
-    )
+    try:
+        return count("every", every, 1)
+    except ValueError as error:
+        raise ValueError(
+            f'every={every!r} must be "epoch", a number of minibatches such as 1000, or a time such as '
+            "datetime.timedelta(minutes=10)"
+        ) from error
 
 
 def require_training(path: str, training: TrainingRecord | None) -> TrainingRecord:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
-from xpnet.checks import between, in_range
+from xpnet.checks import between, in_range, overwrite
 from xpnet.core.arrays import Array, Layers, Namespace, leaves, map_arrays, map_layers
 from xpnet.core.optimizers.base import OptimizerState, Update, add_decay, require_between, require_finite
 from xpnet.hints import explain_arguments
@@ -68,9 +68,12 @@ class RMSProp:
 
     def __post_init__(self) -> None:
         """Check the hyperparameters."""
-        in_range("rho", self.rho, 0, 1, "0.99 is usual")
-        between("epsilon", self.epsilon, 0, math.inf, "1e-8 is usual")
-        in_range("weight_decay", self.weight_decay, 0, math.inf, "0 turns it off")
+        overwrite(
+            self,
+            rho=in_range("rho", self.rho, 0, 1, "0.99 is usual"),
+            epsilon=between("epsilon", self.epsilon, 0, math.inf, "1e-8 is usual"),
+            weight_decay=in_range("weight_decay", self.weight_decay, 0, math.inf, "0 turns it off"),
+        )
 
     def init(self, layers: Layers, to_array: Callable[[float], Array]) -> OptimizerState:
         """Make the state for a network's first step; `to_array` converts a float."""
@@ -203,10 +206,13 @@ class Adam:
 
     def __post_init__(self) -> None:
         """Check the hyperparameters."""
-        in_range("beta1", self.beta1, 0, 1, "0.9 is usual")
-        in_range("beta2", self.beta2, 0, 1, "0.999 is usual")
-        between("epsilon", self.epsilon, 0, math.inf, "1e-8 is usual")
-        in_range("weight_decay", self.weight_decay, 0, math.inf, "0 turns it off")
+        overwrite(
+            self,
+            beta1=in_range("beta1", self.beta1, 0, 1, "0.9 is usual"),
+            beta2=in_range("beta2", self.beta2, 0, 1, "0.999 is usual"),
+            epsilon=between("epsilon", self.epsilon, 0, math.inf, "1e-8 is usual"),
+            weight_decay=in_range("weight_decay", self.weight_decay, 0, math.inf, "0 turns it off"),
+        )
 
     def init(self, layers: Layers, to_array: Callable[[float], Array]) -> OptimizerState:
         """Make the state for a network's first step; `to_array` converts a float."""

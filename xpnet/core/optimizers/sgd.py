@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
-from xpnet.checks import in_range, yes_or_no
+from xpnet.checks import in_range, overwrite, yes_or_no
 from xpnet.core.arrays import Array, Layers, Namespace, leaves, map_arrays, map_layers
 from xpnet.core.optimizers.base import OptimizerState, Update, add_decay, require_finite
 from xpnet.hints import explain_arguments
@@ -103,9 +103,13 @@ class SGD:
 
     def __post_init__(self) -> None:
         """Check the hyperparameters."""
-        in_range("momentum", self.momentum, 0, 1, "0 turns it off")
-        in_range("weight_decay", self.weight_decay, 0, math.inf, "0 turns it off")
-        if yes_or_no("nesterov", self.nesterov) and not self.momentum:
+        overwrite(
+            self,
+            momentum=in_range("momentum", self.momentum, 0, 1, "0 turns it off"),
+            nesterov=yes_or_no("nesterov", self.nesterov),
+            weight_decay=in_range("weight_decay", self.weight_decay, 0, math.inf, "0 turns it off"),
+        )
+        if self.nesterov and not self.momentum:
             raise ValueError("nesterov=True needs momentum; give momentum=0.9, say")
 
     def init(self, layers: Layers, to_array: Callable[[float], Array]) -> OptimizerState:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple
 
-from xpnet.checks import between
+from xpnet.checks import between, overwrite
 from xpnet.core.arrays import Array, Layers, Namespace, leaves
 from xpnet.core.optimizers.base import Optimizer, OptimizerState, Update, over_matrices
 from xpnet.hints import explain_arguments
@@ -88,7 +88,8 @@ class _Wrapper:
             name = type(self).__name__
             raise TypeError(f"optimizer={self.optimizer!r} is not an optimizer; give one, as in {name}(SGD(), 1.0)")
         name = fields(self)[1].name  # type: ignore
-        between(name, self._number, 0, math.inf, f"leave {type(self).__name__} out to turn it off")
+        number = between(name, self._number, 0, math.inf, f"leave {type(self).__name__} out to turn it off")
+        overwrite(self, **{name: number})
 
     @property
     def _number(self) -> float:
