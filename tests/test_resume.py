@@ -28,6 +28,7 @@ from xpnet import (
     Cosine,
     CSVLog,
     EarlyStopping,
+    InverseScaling,
     MaxNorm,
     ModelCheckpoint,
     Network,
@@ -246,6 +247,13 @@ class Squares:
 
     def __getitem__(self, i):
         return X[i], Y[i]
+
+
+class Labelled(Squares):
+    """The same, with classes."""
+
+    def __getitem__(self, i):
+        return X[i], LABELS[i]
 
 
 class Cut:
@@ -691,15 +699,23 @@ DIFFERENCES = [
         r"holds a training with batch_size=4, but this one has batch_size=5; give the same, or another",
     ),
     ({"sampling": "replacement"}, r"sampling='shuffle', but this one has sampling='replacement'"),
-    ({"lr": 0.4}, r"with lr=0\.052.* at step 0, but this one has lr=0\.4; give the same"),
+    (
+        {"lr": 0.4},
+        r"with lr=OneCycle\(peak=0\.5, warmup=0\.2\), but this one has lr=Constant\(lr=0\.4\); give the same",
+    ),
+    ({"lr": lambda step, total: 0.4}, r"with lr=0\.052.* at step 0, but this one has lr=0\.4; give the same"),
     ({"optimizer": SGD(momentum=0.5)}, r"optimizer=\{'name': 'SGD', 'momentum': 0\.0"),
     ({"epochs": 5}, r"with epochs=4, but this one has epochs=5"),
-    ({"validation_data": (X, Y)}, r"validation_data differs from that of the training in .*run: one has it in memory"),
-    ({"metrics": ["mae"], "test_data": (X, Y)}, r"quantities=\["),
+    (
+        {"validation_data": (X, Y)},
+        r"validation_data differs from that of the training in .*run: that one had none; give",
+    ),
+    ({"test_data": (X, Y)}, r"test_data differs from that of the training in .*run: that one had none; give the same"),
+    ({"training_metrics": ["mae"]}, r"quantities=\["),
     ({"callbacks": [CSVLog("log")]}, r"callbacks=\['Interrupt'\], but this one has callbacks=\['CSVLog'\]"),
     (
         {"data": (X[:-1], Y[:-1])},
-        r"train_data differs from that of the training in .*run: examples 23 and now 22; give the same data",
+        r"train_data differs from that of the training in .*run: examples 23 and now 22; give the same, or",
     ),
     (
         {"data": (X + 1e-3, Y)},
@@ -709,7 +725,7 @@ DIFFERENCES = [
         {"data": (X, Y[::-1])},
         r"train_data differs from that of the training in .*run: the same number of examples, but other inp",
     ),
-    ({"sample_weight": np.arange(N)}, r"train_data differs from that of the training in .*run: weight None and now"),
+    ({"sample_weight": np.arange(N)}, r"sample_weight differs from that of the training in .*run: that one had none"),
     (
         {"data": Squares(), "cache": False},
         r"train_data differs from that of the training in .*run: one has it in memory",
@@ -727,6 +743,137 @@ def test_another_training_is_refused_and_nothing_changes(tmp_path, options, mess
     assert_same(net, before)
     assert path.read_bytes() == content
     assert len(net.history) == 0
+
+
+WEIGHTS, CLASSES = np.arange(N), {"data": (X, LABELS), "class_weight": {0: 1.0, 1: 3.0}}
+TESTED = {"data": (X, LABELS), "test_data": (X[:5], LABELS[:5])}
+DEVIOUS = [  # what was given, what is given then, and the difference that is named
+    (
+        {"sample_weight": WEIGHTS},
+        {"sample_weight": WEIGHTS[::-1].copy()},
+        r"sample_weight differs from that of the training in .*run: other weights, or in another order; give the same",
+    ),
+    ({"sample_weight": WEIGHTS}, {"sample_weight": None}, r"sample_weight differs .*run: this one has none; give"),
+    (
+        CLASSES,
+        {"class_weight": {1: 1.0, 0: 3.0}},
+        r"with class_weight=\[1\.0, 3\.0\], but this one has class_weight=\[3\.0, 1\.0\]",
+    ),
+    (CLASSES, {"class_weight": "balanced"}, r"class_weight=\[1\.0, 3\.0\], but this one has class_weight='balanced'"),
+    (
+        {"lr": lambda step, total: 0.5},
+        {"lr": lambda step, total: 0.5 if step != 13 else 0.25},
+        r"lr differs from that of the training in .*run, though not at the steps \[0, 6, 12, 18, 23\]; give the same",
+    ),
+    (
+        {"lr": OneCycle(0.5)},
+        {"lr": lambda step, total: OneCycle(0.5)(step, total)},
+        "lr differs from that of the training in",
+    ),
+    (
+        {"lr": Cosine(0.5)},
+        {"lr": Cosine(0.5, final=1e-9)},
+        r"with lr=Cosine\(peak=0\.5, warmup=0\.0, final=0\.0\), but this one has lr=Cosine\(.*final=1e-09\); give",
+    ),
+    (
+        {"lr": lambda step, total: 0.5, "steps": 5, "data": Cut()},
+        {"lr": lambda step, total: 0.5 + (step == 7), "data": Cut()},
+        r"lr differs from that of the training in .*run, though not at the steps",
+    ),
+    (
+        TESTED,
+        {"test_data": (X[:5], LABELS[5:10])},
+        r"test_data differs .*run: the same number of examples, but other inputs or targets, or in another order; give",
+    ),
+    (TESTED, {"test_data": (X[:6], LABELS[:6])}, r"test_data differs .*run: examples 5 and now 6"),
+]
+for options in ({"data": (X, LABELS)}, {"data": Labelled(), "cache": False}):
+    DEVIOUS.append(({**CLASSES, **options}, {"class_weight": {0: 3.0, 1: 1.0}}, "with class_weight="))
+
+
+@pytest.mark.parametrize(("options", "changes", "message"), DEVIOUS, ids=lambda x: x if isinstance(x, str) else "")
+def test_a_training_that_differs_in_anything_that_decides_is_refused(tmp_path, options, changes, message):
+    path, net = tmp_path / "run", network()
+    interrupted(path, network, chunks=5, **options)
+    content = path.read_bytes()
+    with pytest.raises(ValueError, match=message):
+        train(net, path, [Interrupt()], resume=True, **{**options, **changes})
+    assert_same(net, snapshot(network()))
+    assert path.read_bytes() == content
+    train(net, path, [Interrupt()], resume=True, **options)
+
+
+class Patient(EarlyStopping):
+    """A subclass of one's own, whose own arguments are its own affair."""
+
+    def __init__(self, patience, extra):
+        super().__init__(patience, monitor="cost")
+        self.extra = extra
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        (
+            lambda: EarlyStopping(1, monitor="cost"),
+            lambda: EarlyStopping(50, monitor="cost", mode="max"),
+            r"with EarlyStopping\(patience=1, mode=None\), but this one has EarlyStopping\(patience=50, mode='max'\)",
+        ),
+        (
+            lambda: ReduceLROnPlateau(0.5, monitor="cost"),
+            lambda: ReduceLROnPlateau(0.1, monitor="cost"),
+            r"with ReduceLROnPlateau\(factor=0\.5\), but this one has ReduceLROnPlateau\(factor=0\.1\); give the same",
+        ),
+        (
+            lambda: ModelCheckpoint("best", every=7),
+            lambda: ModelCheckpoint("best", every=8),
+            r"with ModelCheckpoint\(every=7\), but this one has ModelCheckpoint\(every=8\)",
+        ),
+        (
+            lambda: Patient(9, 1),
+            lambda: Patient(8, 1),
+            r"with Patient\(patience=9\), but this one has Patient\(patience=8\)",
+        ),
+    ],
+)
+def test_callbacks_with_other_arguments_are_those_of_another_training(tmp_path, monkeypatch, before, after, message):
+    monkeypatch.chdir(tmp_path)
+    interrupted("run", network, chunks=5, callbacks=lambda: [before()])
+    with pytest.raises(ValueError, match=message):
+        train(network(), "run", [after(), Interrupt()], resume=True)
+    train(network(), "run", [before(), Interrupt()], resume=True)
+
+
+def test_callbacks_may_write_elsewhere_and_arguments_of_ones_own_may_differ(tmp_path):
+    whole, resumed = network(), network()
+    train(whole)
+    make = lambda k: [CSVLog(tmp_path / f"log{k}"), ModelCheckpoint(tmp_path / f"best{k}", every=2), Patient(9, k)]  # noqa: E731
+    interrupted(tmp_path / "run", network, chunks=5, callbacks=lambda: make(1))
+    train(resumed, tmp_path / "run", [*make(2), Interrupt()], resume=True)
+    assert len(read_table(tmp_path / "log2")) == 1 + EPOCHS
+
+
+def test_sample_weights_are_compared_on_every_backend(tmp_path, place):
+    """A training goes on where the weights are of another library, and not where they are in another order."""
+    weights = np.random.default_rng(0).uniform(size=N)
+    interrupted(tmp_path / "run", network, chunks=5, sample_weight=weights, data=(X, LABELS), class_weight={0: 0.3})
+    options = {"data": (X, LABELS), "class_weight": {0: 0.3}, "resume": True}
+    with pytest.raises(ValueError, match="sample_weight differs"):
+        train(network(place), tmp_path / "run", [Interrupt()], sample_weight=weights[::-1].copy(), **options)
+    train(network(place), tmp_path / "run", [Interrupt()], sample_weight=list(weights), **options)
+
+
+@pytest.mark.parametrize(
+    "lr", [0.5, InverseScaling(0.5), pytest.param(lambda step, total: 0.5 / (step + 1), id="own")], ids=repr
+)
+def test_a_training_may_be_made_longer_again_and_again(tmp_path, lr):
+    if callable(lr) and not isinstance(lr, InverseScaling):
+        lr.needs_total = False
+    whole, resumed, path = network(), network(), tmp_path / "run"
+    train(whole, epochs=6, lr=lr)
+    for epochs in (2, 4, 4, 6):
+        train(resumed, path, epochs=epochs, lr=lr, resume=True)
+    assert_same(resumed, snapshot(whole))
 
 
 @pytest.mark.parametrize(
@@ -838,6 +985,13 @@ FORGERIES = [
     (("call", "lr"), [[0]]),
     (("call", "lr"), 5),
     (("call", "epochs"), "many"),
+    (("call", "schedule"), 3),
+    (("call", "schedule"), None),
+    (("call", "arguments"), 3),
+    (("call", "arguments"), [{}, {}, {}]),
+    (("call", "arguments"), [1, {}]),
+    (("call", "arguments", 0), {"patience": 5}),
+    (("call", "arguments", 0), {"evil": 5}),
     (("callbacks",), None),
     (("callbacks", 0), "name"),
     (("callbacks", 0), ["name", "values"]),

@@ -517,6 +517,7 @@ class Network:
         0.91
         """
         from xpnet.backends.threads import parse_threads
+        from xpnet.data.fingerprint import fingerprint_weights
         from xpnet.data.prepare import Request, fit_scaling, prepare
         from xpnet.data.sampling import SAMPLING
         from xpnet.training.arguments import (
@@ -561,6 +562,7 @@ class Network:
             sources = prepare(request, net.view.reader, split_seed=net._seeds.split)
             if path is not None:
                 call = {"epochs": epochs, "batch_size": batch_size, "sampling": sampling, "steps": steps}
+                call |= fingerprint_weights(request, sources.train.reader)
                 checkpoints.append(self._make_checkpoint(path, every, plan, call, sources, user_callbacks, resumed))
             scaling = net.scaling
             if self._standardize and scaling is None:
@@ -1156,12 +1158,9 @@ class Network:
         from xpnet.data.fingerprint import fingerprint
         from xpnet.training.checkpointing import Checkpoint, describe_optimizer
 
-        validation = None if sources.validation is None else fingerprint(sources.validation)
-        call |= {
-            "optimizer": describe_optimizer(plan.optimizer),
-            "train_data": fingerprint(sources.train),
-            "validation_data": validation,
-        }
+        call |= {"optimizer": describe_optimizer(plan.optimizer)}
+        for name, source in zip(("train_data", "validation_data", "test_data"), sources):
+            call[name] = None if source is None else fingerprint(source)
         write = functools.partial(self._write, path)
         return Checkpoint(path, every, callbacks, plan.schedule, call, self._snapshot, write, resumed)
 

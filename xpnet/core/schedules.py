@@ -272,6 +272,7 @@ class OneCycle:
         return self.peak * (t / self.warmup if t < self.warmup else (1.0 - t) / (1.0 - self.warmup))
 
 
+KINDS = (Constant, Step, Exponential, InverseScaling, Cosine, OneCycle)
 # name -> a schedule with a given largest rate
 SCHEDULES: dict[str, Callable[[float], Schedule]] = {
     "constant": Constant,

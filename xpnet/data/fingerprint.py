@@ -1,11 +1,14 @@
-"""Fingerprints of data: plain values by which a resumed training tells whether it has the same examples."""
+"""Fingerprints of data: plain values by which a resumed training tells whether it has the same examples and weights."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from xpnet.core.arrays import blocks
+from xpnet.core.arrays import Array, blocks
+from xpnet.data.prepare import Request
+from xpnet.data.reader import Reader, as_real_array
 from xpnet.data.sources import OnDemand, Resident, Source
 
 
@@ -26,18 +29,34 @@ def fingerprint(source: Source) -> dict[str, Any]:
     (True, False)
     """
     if isinstance(source, Resident):
-        return {"examples": len(source), "digest": _digest(source), "weight": _total_weight(source)}
+        digest = _digest(source.reader, [source.examples.x, source.examples.y])
+        return {"examples": len(source), "digest": digest, "weight": _total_weight(source)}
     if isinstance(source, OnDemand):
         return {"examples": len(source)}
     return {"batch": source.batch_size(0)}
 
 
-def _digest(source: Resident) -> str:
-    digest, to_numpy = hashlib.sha256(), source.reader.backend.to_numpy
-    with source.reader.scope():
-        for column in (source.examples.x, source.examples.y):
+def fingerprint_weights(request: Request, reader: Reader) -> dict[str, Any]:
+    """Describe the weights of classes and examples that `train` was given, whatever its data; `reader` has read these.
+
+    The weights of classes are a list with one for each, and those of the examples a digest. Synchronizes.
+    """
+    classes, examples = request.class_weight, None
+    with reader.scope():
+        if reader.class_weight is not None:
+            classes = reader.backend.to_numpy(reader.class_weight)[0].tolist()
+        if request.sample_weight is not None:
+            weight = as_real_array(request.sample_weight, "sample_weight")
+            examples = {"digest": _digest(reader, [reader.backend.asarray(weight, reader.dtype, "sample_weight")])}
+    return {"class_weight": classes, "sample_weight": examples}
+
+
+def _digest(reader: Reader, columns: Sequence[Array]) -> str:
+    digest = hashlib.sha256()
+    with reader.scope():
+        for column in columns:
             for block in blocks(column):
-                digest.update(np.asarray(to_numpy(block)).tobytes())
+                digest.update(np.asarray(reader.backend.to_numpy(block)).tobytes())
     return digest.hexdigest()
 
 

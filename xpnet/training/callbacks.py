@@ -55,6 +55,7 @@ class Quantity(NamedTuple):
     whole: bool = False  # whether it is a whole number
 
 
+PATHS = ("path", "folder")  # arguments that say where callbacks write
 LOGS = {
     "epoch": Quantity(whole=True),
     "cost": Quantity("min"),
@@ -126,6 +127,21 @@ class Callback:
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Take over what `get_state` returned, after `on_train_begin`, if a training is resumed."""
+
+
+def decisive_arguments(callback: Callback) -> dict[str, Any]:
+    """Return the arguments that a callback was made with, as far as they decide how a training goes: no paths.
+
+    A class of the user's own has those of the class here that it is derived from; `Callback` itself has none.
+
+    Examples
+    --------
+    >>> decisive_arguments(ReduceLROnPlateau(0.5, monitor="cost"))
+    {'factor': 0.5, 'patience': 5, 'monitor': 'cost', 'mode': None, 'min_delta': 0.0, 'least': 1e-06}
+    """
+    kind = next(kind for kind in type(callback).__mro__ if kind.__module__ == __name__)
+    values = {name: getattr(callback, name, None) for name in inspect.signature(kind).parameters if name not in PATHS}
+    return {name: value for name, value in values.items() if value is None or isinstance(value, (int, float, str))}
 
 
 @contextmanager

@@ -1,12 +1,15 @@
 """Checkpointing: when a training is written to a file, and whether a call to `train` may resume it."""
 
+import hashlib
 import json
+import operator
 import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import timedelta
 from math import isclose
 from typing import Any, NamedTuple, TypeAlias
@@ -18,15 +21,20 @@ from xpnet.checkpoint.record import Snapshot, TrainingRecord, check_depth, descr
 from xpnet.checks import check_folder, choices, count, truncate
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.optimizers.table import OPTIMIZERS
-from xpnet.core.schedules import Schedule
+from xpnet.core.schedules import KINDS, Schedule
 from xpnet.core.step import State
 from xpnet.errors import CheckpointError, unless_stopped
-from xpnet.training.callbacks import Callback, Training, warn_of_write
+from xpnet.training.callbacks import Callback, Training, decisive_arguments, warn_of_write
 from xpnet.training.loop import learning_rates
 from xpnet.training.position import Position, Start
 
 Every: TypeAlias = "str | int | timedelta"  # "epoch", a number of minibatches, or a time
 CallbackStates: TypeAlias = "dict[tuple[int, str], State]"  # (number of the callback, name) -> state of the network
+
+DATA = ("train_data", "validation_data", "test_data", "sample_weight")  # what a training has in common as fingerprints
+LATER = {"test_data", "sample_weight", "class_weight", "arguments", "schedule"}  # that the first files do not hold
+MOST_RATES = 10_000  # of a schedule of the user's own that are compared
+FURTHEST = 1000  # step whose rate is compared if the number of steps is not known
 
 
 class Resumed(NamedTuple):
@@ -88,14 +96,16 @@ class Checkpoint(Callback):
         self.call |= {
             "quantities": list(training.quantities),
             "callbacks": [type(callback).__name__ for callback in self.callbacks],
+            "arguments": [decisive_arguments(callback) for callback in self.callbacks],
         }
+        if self.resumed is not None:
+            check_same_training(self.path, self.resumed.training, self.call, self.schedule, training.steps)
+        self.call["lr"] = _sample_rates(self.schedule, _steps_to_compare(total), total)
+        self.call["schedule"] = describe_schedule(self.schedule, total, total)
         if self.resumed is None:
-            self.call["lr"] = _sample_rates(self.schedule, _steps_to_compare(total), total)
             self._remember()
             self._write_first()
         else:
-            check_same_training(self.path, self.resumed.training, self.call, self.schedule, training.steps)
-            self.call["lr"] = self.resumed.training.call["lr"]
             self._restore_callbacks(self.resumed)
             self.resumed.take_over()
             self._remember()
@@ -232,6 +242,19 @@ def check_same_network(path: str, before: Mapping[str, Any], now: Mapping[str, A
             raise _difference(path, f"{name}={before.get(name)!r}", f"{name}={value!r}")
 
 
+def describe_schedule(schedule: Schedule, total: int, total_now: int) -> dict[str, Any]:
+    """Describe a schedule by its fields; one of the user's own by a digest of its rates at MOST_RATES steps or fewer.
+
+    The steps are spread over `total`, or are the first ones if that is 0, for a number that is not known. The rates are
+    those of a training of `total_now` steps, rounded to seven digits, as the last ones differ between computers.
+    """
+    if type(schedule) in KINDS:
+        return json.loads(json.dumps({"name": type(schedule).__name__, **asdict(schedule)}))  # type: ignore
+    steps = range(0, total, -(-total // MOST_RATES)) if total else range(FURTHEST + 1)
+    rates = learning_rates(schedule, steps, total_now).astype(np.float32)
+    return {"digest": hashlib.sha256(rates.tobytes()).hexdigest()}
+
+
 def check_same_training(
     path: str, before: TrainingRecord, now: Mapping[str, Any], schedule: Schedule, steps: int | None
 ) -> None:
@@ -241,31 +264,40 @@ def check_same_training(
     """
     then = before.call
     with explain_errors(path):
-        refuse_unknown("argument of train", set(then) ^ {*now, "lr"})
-        lr = [(step, rate) for step, rate in then["lr"]]
-        compared = _steps_to_compare(count("epochs", then["epochs"], 0) * (steps or 0))
+        refuse_unknown("argument of train", (set(then) ^ {*now, "lr"}) - LATER)
+        total = count("epochs", then["epochs"], 0) * (steps or 0)
     epochs = before.position["epoch"] - (not before.position["steps"])
     if now["epochs"] < epochs:
         raise ValueError(f"epochs={now['epochs']} are fewer than the {epochs} that {path} has begun; give more")
     for name, value in now.items():
-        is_data = name.endswith("_data")
-        if _is_same(then[name], value) if is_data else then[name] == value:
-            continue
         if name == "epochs" and not getattr(schedule, "needs_total", True):
             continue
-        if is_data:
-            raise ValueError(
-                f"{name} differs from that of the training in {path}: {_describe_difference(then[name], value)}; give "
-                "the same data, or another checkpoint"
-            )
-        raise _difference(path, f"{name}={then[name]!r}", f"{name}={value!r}")
-    if [step for step, _ in lr] != compared:
-        raise _difference(path, f"lr at the steps {[step for step, _ in lr]}", f"lr at the steps {compared}")
+        if name in then and not (_is_same if name in DATA else operator.eq)(then[name], value):
+            raise _explain_difference(path, name, then, now)
     with explain_errors(path):
         check_steps(before.position, steps if "examples" in now["train_data"] else None)
-    for (step, rate), (_, wanted) in zip(_sample_rates(schedule, compared, now["epochs"] * (steps or 0)), lr):
+    _check_same_schedule(path, then, schedule, total, now["epochs"] * (steps or 0))
+
+
+def _check_same_schedule(path: str, then: Mapping[str, Any], schedule: Schedule, total: int, total_now: int) -> None:
+    """Refuse another schedule than that of a training of `total` steps."""
+    compared = _steps_to_compare(total)
+    now = describe_schedule(schedule, total, total_now)
+    with explain_errors(path):
+        lr = [(step, rate) for step, rate in then["lr"]]
+        before = dict(then.get("schedule", now))
+    if [step for step, _ in lr] != compared:
+        raise _difference(path, f"lr at the steps {[step for step, _ in lr]}", f"lr at the steps {compared}")
+    if before != now and "name" in before and "name" in now:
+        raise _difference(path, f"lr={_write_call(before)}", f"lr={_write_call(now)}")
+    for (step, rate), (_, wanted) in zip(_sample_rates(schedule, compared, total_now), lr):
         if rate != wanted:
             raise _difference(path, f"lr={wanted!r} at step {step}", f"lr={rate!r}")
+    if before != now:
+        raise ValueError(
+            f"lr differs from that of the training in {path}, though not at the steps {compared}; give the same, or "
+            "another checkpoint"
+        )
 
 
 def check_steps(position: Mapping[str, Any], steps: int | None) -> None:
@@ -278,6 +310,37 @@ def check_steps(position: Mapping[str, Any], steps: int | None) -> None:
     if not right:
         numbers = ", ".join(f"{name}={position[name]}" for name in ("epoch", "steps", "total_steps"))
         raise ValueError(f"its position {numbers} contradicts itself")
+
+
+def _explain_difference(path: str, name: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> ValueError:
+    """Make the error for an argument that differs."""
+    before, value = then[name], now[name]
+    if name in DATA:
+        return ValueError(
+            f"{name} differs from that of the training in {path}: {_describe_difference(name, before, value)}; give "
+            "the same, or another checkpoint"
+        )
+    if name == "arguments":
+        with explain_errors(path):
+            pairs = zip(then["callbacks"], before, value, strict=True)
+            differing = [(kind, own, other) for kind, own, other in pairs if own != other]
+            kind, before, value = differing[0]
+            names = [key for key in {**before, **value} if before[key] != value[key]]
+            calls = [_write_call({"name": kind, **{key: each[key] for key in names}}) for each in (before, value)]
+        return _difference(path, *calls)
+    return _difference(path, f"{name}={before!r}", f"{name}={value!r}")
+
+
+def _write_call(description: Mapping[str, Any]) -> str:
+    """Write a description as the call that makes what it describes.
+
+    Examples
+    --------
+    >>> _write_call({"name": "OneCycle", "peak": 0.5, "warmup": 0.2})
+    'OneCycle(peak=0.5, warmup=0.2)'
+    """
+    arguments = ", ".join(f"{name}={value!r}" for name, value in description.items() if name != "name")
+    return f"{description['name']}({arguments})"
 
 
 def _difference(path: str, before: str, now: str) -> ValueError:
@@ -295,19 +358,23 @@ def _is_same(before: Any, now: Any) -> bool:
     return before == now
 
 
-def _describe_difference(before: Any, now: Any) -> str:
+def _describe_difference(argument: str, before: Any, now: Any) -> str:
     """Say how two fingerprints differ."""
+    if before is None or now is None:
+        return "that one had none" if before is None else "this one has none"
     if not (isinstance(before, dict) and isinstance(now, dict) and before.keys() == now.keys()):
         return "one has it in memory, and the other does not"
     name = next(name for name in now if not _is_same(before[name], now[name]))
+    if name == "digest" and argument == "sample_weight":
+        return "other weights, or in another order"
     if name == "digest":
-        return "the same number of examples, but other inputs or targets"
+        return "the same number of examples, but other inputs or targets, or in another order"
     return f"{name} {truncate(before[name])} and now {now[name]}"
 
 
 def _steps_to_compare(total: int) -> list[int]:
     """Choose steps at which the rates of two schedules are compared."""
-    return sorted({0, total // 4, total // 2, 3 * total // 4, total - 1}) if total else [0, 1, 10, 100, 1000]
+    return sorted({0, total // 4, total // 2, 3 * total // 4, total - 1}) if total else [0, 1, 10, 100, FURTHEST]
 
 
 def _sample_rates(schedule: Schedule, steps: Sequence[int], total: int) -> list[list[float]]:
