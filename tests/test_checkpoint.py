@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -841,21 +841,22 @@ def test_a_header_that_lies_about_its_tensors_is_refused(tmp_path: Path, name: s
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("value", [[[]] * 10**5, [{}] * 10**5, [0.5] * 10**5, "ä" * 10**5], ids=lambda x: repr(x)[:9])
+@pytest.mark.parametrize(
+    "value",
+    [[[]] * 10**5, [{}] * 10**5, [0.5] * 10**5, [{"": []}] * 10**5, "ä" * 10**5, "nested"],
+    ids=lambda x: repr(x)[:9],
+)
 @pytest.mark.parametrize("where", [("notes", "a"), ("settings", "sizes")], ids=str)
 def test_loading_takes_memory_in_proportion_to_the_file(tmp_path: Path, where: Any, value: Any) -> None:
-    """An empty list takes 64 bytes in Python, and 3 or 4 in a file."""
-    path = full(tmp_path)
+    """A list in a list takes 96 bytes in Python, and 2 in a file, as "[[[[]]]]" shows."""
+    path, value = full(tmp_path), [nest(90)] * 5000 if value == "nested" else value
     forge(path, put(*where, value=value))
     tracemalloc.start()
-    try:
+    with suppress(CheckpointError):
         Network.load(path)
-    except CheckpointError:
-        refuse(path)
-    finally:
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-    assert peak < 40 * path.stat().st_size
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 46 * path.stat().st_size
 
 
 @pytest.mark.parametrize(

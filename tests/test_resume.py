@@ -999,6 +999,7 @@ FORGERIES = [
     (("callbacks", 0, "values"), {}),
     (("callbacks", 0, "values", "best"), "good"),
     (("callbacks", 0, "values", "best_epoch"), -1),
+    (("callbacks", 0, "values", "evil"), 1),
     (("callbacks", 0, "values", "stopped_epoch"), 0.5),
 ]
 
@@ -1013,6 +1014,26 @@ def test_a_forged_training_is_refused_and_nothing_changes(tmp_path, where, value
     with pytest.raises(CheckpointError, match="run holds a network that is not valid"):
         train(net, path, [*stop(), Interrupt()], resume=True)
     assert_same(net, before)
+
+
+@pytest.mark.parametrize(
+    ("forgery", "reason"),
+    [
+        (put("training", "evil", value=1), "evil"),
+        (put("training", "position", "evil", value=1), "the key 'evil' is not one of xpnet's"),
+        (put("training", "callbacks", 0, "evil", value=1), "a callback must have a name and values"),
+        (
+            lambda header, arrays: arrays.update({"callbacks.7.best_state.layers.0.w": arrays["layers.0.w"]}),
+            "there is no callback 7",
+        ),
+    ],
+)
+def test_a_training_is_not_ignored_where_its_network_is_loaded(tmp_path, forgery, reason):
+    interrupted(tmp_path / "run", network, chunks=5)
+    Network.load(tmp_path / "run")
+    forge(tmp_path / "run", forgery)
+    with pytest.raises(CheckpointError, match=rf"run holds a network that is not valid: .*{reason}"):
+        Network.load(tmp_path / "run")
 
 
 @pytest.mark.parametrize("lr", [[], [[-1, 2.0]], [[10**400, 2.0]], [[0, 0.5]] * 10**4], ids=lambda lr: str(lr)[:20])
@@ -1057,6 +1078,16 @@ def test_a_forged_state_of_a_callback_is_refused(tmp_path, tensor):
     forge(path, lambda header, arrays: arrays.update({f"callbacks.7.best_state.{tensor}": np.zeros(3, "f")}))
     with pytest.raises(CheckpointError, match="run holds a network that is not valid"):
         train(network(), path, [*stop(), Interrupt()], resume=True, **options)
+
+
+def test_a_state_that_a_callback_does_not_know_is_refused(tmp_path):
+    path = tmp_path / "run"
+    stop = lambda: [EarlyStopping(monitor="cost")]  # noqa: E731
+    interrupted(path, network, chunks=5, callbacks=stop)
+    names = [f"layers.{l}.{part}" for l in range(2) for part in "wb"]
+    forge(path, lambda header, arrays: arrays.update({f"callbacks.0.evil.{name}": arrays[name] for name in names}))
+    with pytest.raises(CheckpointError, match="not valid: the value of EarlyStopping 'evil' is not one of xpnet's"):
+        train(network(), path, [*stop(), Interrupt()], resume=True)
 
 
 # Signals

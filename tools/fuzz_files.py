@@ -70,7 +70,7 @@ from xpnet.core.optimizers.adam import AdamHat
 TOGETHER = 500  # files of one task of a process
 SLOWEST = 1.0  # seconds of CPU time that a file may take
 SMALL = 400_000  # bytes that loading or resuming may always take, however small the file is
-FACTOR = 40  # times the file's size that it may take besides; [] in JSON has 3 bytes, and in Python 64
+FACTOR = 46  # times the file's size that it may take besides; a list in a list has 2 bytes in JSON, and 96 in Python
 LONGEST = 4000  # characters of a message
 EXTREME = 1e4  # numbers that are larger, or smaller than 1 divided by it, may make a training diverge
 

@@ -1029,10 +1029,11 @@ class Network:
     def _decode(cls, content: bytes, path: str, backend: Backend, custom: Iterable[Any]) -> Network:
         """Make a network of the content of a file, whose path is for messages."""
         from xpnet.checkpoint.file import decode, explain_errors
-        from xpnet.checkpoint.record import settings_of
+        from xpnet.checkpoint.record import settings_of, training_of
 
         record = decode(content, path)
         with explain_errors(path):
+            training_of(record)  # raises if there is one that is not valid
             net = cls(**settings_of(record, custom), init="zeros", seed=0, backend=backend)  # both are replaced
             net._restore(record)
         return net

@@ -175,7 +175,11 @@ class Checkpoint(Callback):
         with explain_errors(self.path):
             for i, (callback, record) in enumerate(zip(self.callbacks, resumed.training.callbacks)):
                 states = {name: state for (number, name), state in resumed.callback_states.items() if number == i}
-                callback.set_state({**record["values"], **states})
+                remembered = {**record["values"], **states}
+                callback.set_state(remembered)
+                if type(callback).__module__ == Callback.__module__:  # those of the user's own may leave some out
+                    kind = type(callback).__name__
+                    refuse_unknown(f"value of {kind}", remembered.keys() - callback.get_state().keys())
 
 
 def parse_checkpoint(path: Any, every: Any, resume: bool) -> str | None:
