@@ -532,6 +532,29 @@ def test_a_training_with_a_checkpoint_goes_on(capsys, tmp_path, number, status):
     assert nets[0].history["test_cost"] == nets[1].history["test_cost"]
 
 
+def test_another_training_is_not_gone_on_with(capsys, tmp_path):
+    words = ["train", "--quiet", "--hidden", 2, "--epochs", 1, "--validation-split", 0.5, "--task", "classification"]
+    words += ["--checkpoint", tmp_path / "run"]
+    assert run_command(capsys, *words, "--early-stopping", 1, "--schedule", "cosine")[0] == 0
+    for others, message in [
+        (
+            ["--early-stopping", 5, "--schedule", "cosine"],
+            "with EarlyStopping(patience=1), but this one has EarlyStopping(",
+        ),
+        (
+            ["--early-stopping", 1, "--schedule", "step"],
+            "with lr=Cosine(peak=0.1, warmup=0.05, final=0.0), but this one",
+        ),
+        (
+            ["--early-stopping", 1, "--schedule", "cosine", "--class-weight", "balanced"],
+            "with class_weight=None, but this one has class_weight='balanced'; give the same",
+        ),
+    ]:
+        status, _, err = run_command(capsys, *words, "--resume", *others)
+        assert (status, len(err.splitlines())) == (1, 1), err
+        assert message in err
+
+
 def test_wrong_options_of_checkpoints_are_one_line(capsys, tmp_path):
     path = tmp_path / "run"
     path.write_bytes(b"old")
