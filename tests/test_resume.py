@@ -1146,6 +1146,38 @@ def test_a_process_that_is_ended_goes_on_in_another(tmp_path, name, code):
     )
 
 
+@pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
+def test_sigterm_ends_a_training_in_another_thread_at_once(tmp_path):
+    """Python sets handlers in the main thread alone: there is the checkpoint of the last epoch."""
+    path, script = str(tmp_path / "run"), textwrap.dedent(SCRIPT)
+    train_it = next(line for line in script.splitlines() if line.startswith("net.train("))
+    script = script.replace(
+        train_it, f"import threading\nt = threading.Thread(target=lambda: {train_it})\nt.start(); t.join()"
+    )
+    command = [sys.executable, "-c", script, path, "SIGTERM", str(2 * CHUNKS + 2)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (-signal.SIGTERM, "")
+    assert json.loads(read_header(path))["training"]["position"]["steps"] == 0
+    assert run_script(path, "SIGTERM", 10**6).returncode == 0
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_the_last_write_may_be_interrupted(tmp_path, monkeypatch, error):
+    """By a second Ctrl-C or SIGTERM in the middle of writing the file: there is the one before."""
+    net, path, calls = network(), tmp_path / "run", []
+
+    def interrupt_the_last(number):
+        calls.append(1)
+        if len(calls) == 5:  # the file and its folder twice, at the beginning and in the first epoch
+            raise error
+
+    monkeypatch.setattr(os, "fsync", interrupt_the_last)
+    with pytest.raises(error):
+        train(net, path, [Interrupt(CHUNKS + 1)])
+    assert len(Network.load(path).history) == 1
+    assert [each.name for each in tmp_path.iterdir()] == ["run"]
+
+
 def read_header(path):
     content = Path(path).read_bytes()
     return json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]["xpnet"]
