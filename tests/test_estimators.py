@@ -5,6 +5,8 @@ import inspect
 import pickle
 import re
 import warnings
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -1169,6 +1171,26 @@ def test_warm_start_refuses_another_network():
         ValueError, match=r"warm_start=True continues a network of the sizes \[64, 12, 10\], but .* \[64, 13, 10\]"
     ):
         mine.fit(X, DIGIT)
+
+
+@pytest.mark.parametrize("kind", [float, np.float32, Decimal, Fraction])
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+def test_numbers_may_be_of_any_kind(kind, solver):
+    names = ("alpha", "tol", "validation_fraction", "momentum", "beta_1", "beta_2", "epsilon", "power_t")
+    options = {
+        "solver": solver,
+        "max_iter": np.int64(3),
+        "batch_size": np.int64(50),
+        "early_stopping": solver != "lbfgs",
+    }
+    mlps = [
+        ours.MLPClassifier(
+            (4,), learning_rate_init=number(0.0625), **{name: number(0.125) for name in names}, **options
+        )
+        for number in (float, kind)
+    ]
+    losses = [mlp.set_params(random_state=0).fit(X, DIGIT).loss_ for mlp in mlps]
+    assert losses[0] == losses[1]
 
 
 def test_lbfgs_has_no_validation_data():

@@ -122,10 +122,10 @@ def parse_settings(parameters: Parameters, *, partial: bool) -> Settings:
         _check_partial(descent)
     return Settings(
         descent=descent,
-        alpha=parameters.alpha,
+        alpha=float(parameters.alpha),
         max_iter=count("max_iter", parameters.max_iter, 1),
         max_fun=count("max_fun", parameters.max_fun, 1),
-        tol=parameters.tol,
+        tol=float(parameters.tol),
         verbose=bool(parameters.verbose),
         partial=partial,
     )
@@ -185,7 +185,7 @@ def _parse_descent(parameters: Parameters) -> Descent:
         batch_size=None if is_called(parameters.batch_size, "auto") else count("batch_size", parameters.batch_size, 1),
         shuffle=bool(parameters.shuffle),
         early_stopping=_parse_early_stopping(parameters),
-        validation_fraction=parameters.validation_fraction,
+        validation_fraction=float(parameters.validation_fraction),
         n_iter_no_change=parameters.n_iter_no_change,
         callbacks=arguments.parse_callbacks(parameters.callbacks),
         progress=bool(parameters.progress),
@@ -225,8 +225,8 @@ def _parse_rate_rule(parameters: Parameters) -> RateRule:
     return RateRule(
         invscaling=is_called(name, "invscaling"),
         adaptive=is_called(name, "adaptive"),
-        initial=parameters.learning_rate_init,
-        power=parameters.power_t,
+        initial=float(parameters.learning_rate_init),
+        power=float(parameters.power_t),
     )
 
 
