@@ -294,7 +294,7 @@ def learn_regression() -> Network:
     y = np.stack([heat * np.exp(-depth / flow) + 0.02 * wind**2, flow * np.tanh(wind / 5) + 0.03 * heat], axis=1)
     net = Network([4, 30, 20, 2], activation="tanh", task="regression", standardize=True, seed=0)
     net.train((x, y), epochs=60, lr=0.01, optimizer=Adam(), progress=False)
-    net.notes = {"features": ["heat", "flow", "wind", "depth"]}
+    net.feature_names = ["heat", "flow", "wind", "depth"]
     return net
 
 

@@ -5,11 +5,14 @@ import copy
 import gc
 import itertools
 import math
+import pickle
+import re
 import warnings
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_bad_input import refused
 
-from xpnet import SGD, Network, OneCycle
+from xpnet import SGD, Ensemble, Network, OneCycle, check_gradients
 from xpnet.data import sampling
 from xpnet.data.sources import Chunk
 from xpnet.training.loop import ChunkRunner
@@ -526,6 +529,233 @@ def test_a_schedule_needs_a_known_length() -> None:
     with refused(net, ValueError, r"lr is a schedule, which needs the number of steps, and train_data has no length"):
         net.train(Stream(4, 4, 3), lr=OneCycle(1.0), progress=False)
     assert len(net.train(Stream(4, 4, 3), lr=OneCycle(1.0), steps=3, epochs=1, progress=False)) == 1
+
+
+# Column names
+
+
+class Table:
+    """A table of any library, as far as names matter: pandas, polars and others have these attributes."""
+
+    def __init__(self, columns: Any, x: np.ndarray = X) -> None:
+        self.columns, self.x = list(columns), x
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        return np.asarray(self.x, dtype)
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+class Row:
+    """A row of a table of pandas."""
+
+    iloc = None
+
+    def __init__(self, columns: str, x: np.ndarray) -> None:
+        self.index, self.x = list(columns), x
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        return np.asarray(self.x, dtype)
+
+
+class Items:
+    """A data set of rows."""
+
+    def __init__(self, columns: str) -> None:
+        self.columns = columns
+
+    def __len__(self) -> int:
+        return N
+
+    def __getitem__(self, i: int) -> tuple[Any, Any]:
+        return Row(self.columns, X[i]), LABELS[i]
+
+
+class Loader:
+    """A batch that is a table."""
+
+    def __init__(self, columns: str) -> None:
+        self.columns = columns
+
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+        yield Table(self.columns), LABELS
+
+
+NAMES, SWAPPED = ("w", "x", "y", "z"), ("x", "w", "y", "z")
+SOURCES: dict[str, Callable[[Any], Any]] = {
+    "table": lambda columns: (Table(columns), LABELS),
+    "pairs": lambda columns: [(Row(columns, x), y) for x, y in zip(X, LABELS)],
+    "items": Items,
+    "batches": Loader,
+}
+SWAPPED_ERROR = re.escape(
+    " has its columns in another order than the network was trained on: column 0 is 'x' and was 'w', counted from 0; "
+    "take them by their names, as in X[list(net.feature_names)]"
+)
+# what is done with inputs of columns of these names
+INPUTS: dict[str, Callable[[Any, Any], Any]] = {
+    "forward": lambda net, columns: net.forward(Table(columns)),
+    "predict": lambda net, columns: net.predict(Table(columns)),
+    "a row": lambda net, columns: net.predict(Row(columns, X[0])),
+    "predict_proba": lambda net, columns: net.predict_proba(Table(columns)),
+    "sample": lambda net, columns: net.sample(Table(columns), 2),
+    "vjp": lambda net, columns: net.vjp(Table(columns), np.ones((N, 3))),
+    "jacobian": lambda net, columns: net.jacobian(Table(columns)),
+    "evaluate": lambda net, columns: net.evaluate((Table(columns), LABELS)),
+    "accuracy": lambda net, columns: net.accuracy((Table(columns), LABELS)),
+    "cost": lambda net, columns: net.cost((Table(columns), LABELS)),
+    **{f"train {kind}": lambda net, columns, make=make: train(net, make(columns)) for kind, make in SOURCES.items()},
+    "validation": lambda net, columns: train(net, (X, LABELS), validation_data=(Table(columns), LABELS)),
+    "test": lambda net, columns: train(net, (X, LABELS), test_data=Loader(columns)),
+}
+OF_A_NETWORK: dict[str, Callable[[Any, Any], Any]] = {
+    "activations": lambda net, columns: net.activations(Table(columns)),
+    "deltas": lambda net, columns: net.deltas(Table(columns), LABELS),
+    "backward": lambda net, columns: net.backward(Table(columns), LABELS),
+    "minibatch": lambda net, columns: net.minibatch_update((Table(columns), LABELS), 0.1),
+    "read again": lambda net, columns: train(net, Items(columns), cache=False),
+    "check": lambda net, columns: check_gradients(net, Table(columns), LABELS),
+}
+
+
+def train(net: Any, data: Any, **options: Any) -> Any:
+    return net.train(data, **{"epochs": 1, "batch_size": 4, "lr": 0.1, "progress": False, **options})
+
+
+def named(kind: type = Network, **options: Any) -> Any:
+    net = kind([4, 5, 3], seed=7, task="classification", dropout=0.5, **options)
+    train(net, (Table(NAMES), LABELS))
+    return net
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_a_network_remembers_the_names_of_columns(place: Place, kind: str) -> None:
+    net = trained(SOURCES[kind](NAMES), place)
+    assert net.feature_names == NAMES
+    with refused(net, ValueError, SWAPPED_ERROR):
+        net.predict(Table(SWAPPED))
+    if kind != "batches":  # which are not shuffled
+        assert_same(net, snapshot(trained((X, LABELS), place)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "way"), [*((Network, way) for way in (*INPUTS, *OF_A_NETWORK)), *((Ensemble, way) for way in INPUTS)]
+)
+def test_columns_in_another_order_are_refused_everywhere(kind: Any, way: str) -> None:
+    net, call = named(kind), (INPUTS | OF_A_NETWORK)[way]
+    for one in net if kind is Ensemble else [net]:
+        with refused(one, ValueError, SWAPPED_ERROR):
+            call(net, SWAPPED)
+    call(net, NAMES)
+    call(net, range(4))  # columns that are only numbered have no names
+    assert net.feature_names == NAMES
+
+
+@pytest.mark.parametrize("other", ["validation_data", "test_data"])
+@pytest.mark.parametrize("kind", [Network, Ensemble])
+def test_data_of_one_call_have_the_same_columns(kind: Any, other: str) -> None:
+    net = kind([4, 5, 3], seed=7)
+    with pytest.raises(ValueError, match=f"X of {other}{SWAPPED_ERROR}"):
+        train(net, (Table(NAMES), LABELS), **{other: (Table(SWAPPED), LABELS)})
+    assert net.feature_names is None
+    with pytest.raises(ValueError, match="x of item 1 of train_data has its columns in another order"):
+        train(net, [(Row(NAMES, X[0]), 1), (Row(SWAPPED, X[1]), 2)])
+
+
+@pytest.mark.parametrize("kind", [Network, Ensemble])
+def test_names_go_with_every_copy(kind: Any, tmp_path: Path) -> None:
+    net = named(kind)
+    net.save(tmp_path / "net")
+    copies = [net.copy(), copy.copy(net), copy.deepcopy(net), pickle.loads(pickle.dumps(net))]
+    for again in (*copies, net.to(dtype="float64"), kind.load(tmp_path / "net")):
+        assert again.feature_names == NAMES
+        with pytest.raises(ValueError, match=SWAPPED_ERROR):
+            again.predict(Table(SWAPPED))
+    nameless = named(kind)
+    nameless.feature_names = None
+    nameless.predict(Table(SWAPPED))
+    nameless.save(tmp_path / "net")
+    assert kind.load(tmp_path / "net").feature_names is None
+    train(nameless, (Table(SWAPPED), LABELS))
+    assert nameless.feature_names == SWAPPED
+
+
+def test_a_training_that_is_resumed_has_its_columns(tmp_path: Path) -> None:
+    net = named(standardize=True)
+    path = tmp_path / "run"
+    train(net, (Table(NAMES), LABELS), checkpoint=path)
+    assert Network.load(path).feature_names == NAMES
+    again = Network([4, 5, 3], seed=1, task="classification", dropout=0.5, standardize=True)
+    with refused(again, ValueError, f"X of train_data{SWAPPED_ERROR}"):
+        train(again, (Table(SWAPPED), LABELS), epochs=2, checkpoint=path, resume=True)
+    train(again, (X, LABELS), epochs=2, checkpoint=path, resume=True)
+    assert again.feature_names == NAMES
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (
+            "wxz",
+            "x lacks columns that the network was trained on: 'y'; if other columns are meant, give an array, or set",
+        ),
+        ("wxzv", "lacks columns that the network was trained on: 'y'; it has others: 'v'; if other columns are meant"),
+        ("wxyzv", "has columns that the network was not trained on: 'v'; take them by their names, as in X[list(net."),
+        (
+            "wxyzz",
+            "in another order than the network was trained on: column 4 is 'z' and was None, counted from 0; take",
+        ),
+    ],
+)
+def test_other_columns_are_named(columns: str, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        named().predict(Table(columns, np.ones((N, len(columns)))))
+
+
+def test_names_can_be_assigned_and_must_fit() -> None:
+    net, ensemble = network(), Ensemble([4, 5, 3], 2, seed=0)
+    for one in (net, ensemble, ensemble[0]):
+        one.feature_names = list(NAMES)
+        assert one.feature_names == NAMES
+        for wrong in ("wxyz", ["w", "x", "y"], ["w", "x", "y", 3], 4):
+            with pytest.raises(ValueError, match=r"feature_names=.* must be 4 texts, one for each input, or None"):
+                one.feature_names = wrong
+    ensemble[1].feature_names = SWAPPED
+    message = "network 1 has the name 'x' for input 0 and network 0 has 'w'; the members of an ensemble must have the"
+    for call in (
+        lambda: Ensemble.of(ensemble),
+        lambda: train(ensemble, (X, LABELS)),
+        lambda: ensemble.evaluate((X, LABELS)),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+    ensemble[0].feature_names = None
+    assert ensemble.feature_names == Ensemble.of(ensemble).feature_names == SWAPPED
+
+
+def test_names_of_several_kinds_are_refused() -> None:
+    """As scikit-learn does: it is not clear whether they are names."""
+    message = "X of train_data has columns named by texts and others, such as 3 of type int; make all of them texts"
+    with refused(net := network(), TypeError, message):
+        train(net, (Table(["w", "x", "y", 3]), LABELS))
+
+
+@pytest.mark.parametrize("library", installed(["pandas", "pyarrow", "polars"]))
+def test_tables_of_several_libraries_have_names(library: str) -> None:
+    module = pytest.importorskip(library)
+    make = {"pandas": "DataFrame", "pyarrow": "table", "polars": "DataFrame"}[library]
+    table = getattr(module, make)(dict(zip(NAMES, X.T)))
+    net = trained((table, LABELS))
+    assert net.feature_names == NAMES
+    assert_same(net, snapshot(trained((X, LABELS))))
+    other = table.select(list(SWAPPED)) if library != "pandas" else table[list(SWAPPED)]
+    with refused(net, ValueError, f"x{SWAPPED_ERROR}"):
+        net.predict(other)
+    if library == "pandas":
+        assert net.predict(table.iloc[0]) == net.predict(X[0])
+        with refused(net, ValueError, f"x{SWAPPED_ERROR}"):
+            net.predict(other.iloc[0])
 
 
 # Labels and targets

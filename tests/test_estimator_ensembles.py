@@ -532,11 +532,15 @@ def test_names_of_the_features():
     assert list(ensemble.feature_names_in_) == list("vwxyz")
     assert ensemble.n_features_in_ == 5
     assert all(list(member.feature_names_in_) == list("vwxyz") for member in ensemble.estimators_)
+    assert ensemble.ensemble_.feature_names == tuple("vwxyz")
+    with pytest.raises(ValueError, match="x has its columns in another order"):
+        ensemble.ensemble_.predict(frame[list("wvxyz")])
     np.testing.assert_array_equal(ensemble.predict(frame), make().fit(X, TARGETS["names"]).predict(X))
     with pytest.warns(UserWarning, match="X does not have valid feature names"):
         ensemble.predict(X)
     ensemble.fit(X, THREE)
     assert not hasattr(ensemble, "feature_names_in_")
+    assert ensemble.ensemble_.feature_names is None
     np.testing.assert_array_equal(ensemble.classes_, [0, 1, 2])
 
 

@@ -157,6 +157,7 @@ def test_the_metadata_say_what_the_network_is(tmp_path):
     import xpnet
 
     net = Network([4, 6, 3], activation="relu", task="classification", dropout=0.25, scale=0.5)
+    net.feature_names = ["w", "x", "y", "z"]
     net.notes = {"labels": ["a", "b", "c"], "number": np.float64(2.5)}
     to_onnx(net, tmp_path / "net.onnx")
     model = onnx.load(tmp_path / "net.onnx")
@@ -174,6 +175,7 @@ def test_the_metadata_say_what_the_network_is(tmp_path):
         "scale": "0.5",
         "standardize": "false",
         "dtype": "float32",
+        "feature_names": '["w", "x", "y", "z"]',
         "notes": json.dumps({"labels": ["a", "b", "c"], "number": 2.5}),
     }
     shapes = [

@@ -351,6 +351,7 @@ def test_frames(runs):
     frame, y = pandas.DataFrame(X, columns=list("abcde")), pandas.Series(THREE, index=range(100, 160))
     mine, other = search_both(PIPELINE, {"mlp__alpha": [1.0, 2.0]}, frame, y)
     assert list(mine.feature_names_in_) == list(other.feature_names_in_) == list("abcde")
+    assert mine.best_estimator_[-1].network_.feature_names is None  # the scaler gives arrays
     np.testing.assert_array_equal(mine.predict(frame), other.predict(frame))
     assert runs == [6]
 

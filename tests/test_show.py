@@ -66,7 +66,7 @@ def test_the_policy_allows_the_script_and_the_style_and_no_other():
 def test_names_cannot_end_the_script_or_begin_another():
     name = "</script><script>alert(1)</script><!-- {{script}} \u2028 \ud800"
     net = Network([2, 3], task="classification", seed=0)
-    net.notes = {"features": [name, "b"], "labels": ["a", name, "c"]}
+    net.feature_names, net.notes = [name, "b"], {"labels": ["a", name, "c"]}
     page = make_page(net, title=name)
     assert page.count("<script") == page.count("</script") == 2
     assert "<!-- " not in page
@@ -304,9 +304,9 @@ def test_wrong_options_of_the_command_end_with_one_clear_line(capsys, tmp_path):
     content = model.read_bytes()
     for words, message in (
         (["show", model], "the following arguments are required: -o/--out"),
+        (["show", model, "-o", model], "is the network itself; name another file"),
         (["show", model, "-o", tmp_path], f"--out {tmp_path} is a folder; name a file in it"),
         (["show", model, "-o", tmp_path / "no" / "page.html"], "there is no folder"),
-        (["show", model, "-o", model], "is the network itself; name another file"),
         (["show", model, "-o", "p.html", "--image", "28"], "'28' must be a height and a width in pixels, as in 28x28"),
         (["show", model, "-o", "p.html", "--image", "28x28"], "image=(28, 28) has 784 pixels, but the network has 3"),
         (["show", model, "-o", "p.html", "--image", "1x3", "--no-image"], "not allowed with argument --image"),
@@ -676,7 +676,7 @@ class TestInBrowser:
         x = rng.uniform(0, 100, (200, 3))
         net = Network([3, 10, 2], activation="tanh", task="regression", standardize=True, dtype="float64", seed=0)
         net.train((x, np.stack([x[:, 0] + x[:, 1], x[:, 2] ** 2], axis=1)), epochs=2, progress=False)
-        net.notes = {"features": ["warm", "wide", "long"]}
+        net.feature_names = ["warm", "wide", "long"]
         window = show(net)
         assert window.texts("#inputs .label") == ["warm", "wide", "long"]
         numbers = window.page.locator("#inputs input[type=number]")
@@ -780,7 +780,7 @@ class TestInBrowser:
 
     def test_many_inputs_are_found_by_their_names(self, show):
         net = Network([300, 4, 3], task="classification", seed=0)
-        net.notes = {"features": [f"gene {i}" for i in range(300)]}
+        net.feature_names = [f"gene {i}" for i in range(300)]
         window = show(net)
         assert window.page.locator("#inputs .slider").count() == 200
         assert window.text("#inputs-note") == "The first 200 of 300 inputs are listed; type to find others."

@@ -68,7 +68,8 @@ def test_a_table_of_classes_is_learnt_and_predictions_are_its_texts(capsys, fold
     assert "standardize=True" in out[1]
     assert out[-1].startswith("Test accuracy: 100.00% (18/18) after ")
     net = Network.load("net")
-    assert net.notes == {"features": ["weight", "length"], "target": "kind", "labels": list(PETS)}
+    assert net.feature_names == ("weight", "length")
+    assert net.notes == {"target": "kind", "labels": list(PETS)}
 
     other = pets(30, seed=1)
     other[["length", "kind", "weight"]].assign(name="x").to_parquet("other.parquet")  # in another order, with one more
@@ -327,20 +328,67 @@ def test_a_table_that_cannot_be_learnt_is_refused_with_row_and_column(capsys, fo
     assert message in refused(capsys, "train", "--data", "table.csv", "--target", "y")
 
 
-def test_broken_parquet_and_columns_of_one_name_are_refused(capsys, folder):
+def test_broken_parquet_and_dates_are_refused(capsys, folder):
     write("nonsense", "t.parquet")
     assert "t.parquet cannot be read as a table (" in refused(capsys, "train", "--data", "t.parquet", "--target", "y")
     assert "--data no.csv cannot be read (No such file or directory); give" in refused(
         capsys, "train", "--data", "no.csv", "--target", "y"
     )
-    frame = pets()
-    frame.columns = [1, "1", "kind"]
-    frame.to_csv("dates.csv", index=False)
     import pandas
 
     pandas.DataFrame({"when": pandas.to_datetime(["2024-01-05", "2024-01-06"]), "y": [0, 1]}).to_parquet("t.parquet")
     message = "holds '2024-01-05 00:00:00' in row 1 of column 'when'"
     assert message in refused(capsys, "train", "--data", "t.parquet", "--target", "y")
+
+
+@pytest.mark.parametrize(
+    ("header", "names"),
+    [
+        ("a,y,y", "'y'"),
+        ("y,a,y,y.1", "'y'"),  # pandas makes y.2 of the copy
+        ("a;y;y", "'y'"),
+        ("a\ty\ty", "'y'"),
+        ('a,"y",y', "'y'"),
+        ("a,y, y", "'y'"),
+        ("\ufeffy,a,a,y", "'y', 'a'"),
+        ("NA,NA,y", "'NA'"),
+    ],
+)
+def test_columns_of_one_name_are_refused(capsys, folder, header, names):
+    """A copy of the target would give a network the answer."""
+    separator = next((c for c in ";\t" if c in header), ",")
+    n = len(header.split(separator))
+    write("\n".join([header, *(separator.join([str(k % 2)] * n) for k in range(20))]))
+    message = f"table.csv has several columns of the name {names}; give each its own name, or leave out all but one"
+    assert message in refused(capsys, "train", "--data", "table.csv", "--target", "y")
+
+
+def test_columns_of_one_name_in_parquet_are_refused(capsys, folder):
+    from pyarrow import parquet, table
+
+    parquet.write_table(table([[1.0, 2.0]] * 3, names=["a", "y", "y "]), "t.parquet")
+    message = "t.parquet has several columns of the name 'y'; give each its own name"
+    assert message in refused(capsys, "train", "--data", "t.parquet", "--target", "y")
+    parquet.write_table(table([[1.0, 2.0]] * 3, names=["a", "y", "y"]), "t.parquet")
+    assert message in refused(capsys, "train", "--data", "t.parquet", "--target", "y")
+
+
+def test_names_that_pandas_gives_to_copies_are_names(capsys, folder):
+    write("y,y.1\n" + "1,2\n2,1\n" * 5)
+    status, out, err = run_command(capsys, "train", "--data", "table.csv", "--target", "y", "--epochs", 1)
+    assert (status, err) == (0, "")
+    assert out[0].startswith("table.csv: 10 examples, 1 feature, 2 classes")
+
+
+def test_numbers_of_many_digits(capsys, folder):
+    write("a,y\n1,0\n" + "7" * 400 + ",1\n")
+    words = ["train", "--data", "table.csv", "--epochs", 1]
+    message = f"table.csv holds '{'7' * 40}...' in row 2 of column 'a' (rows count from 1, without the header), which "
+    for options in (["--target", "y"], ["--target", "a", "--task", "regression"]):
+        assert f"{message}is too large for a number of 64 bits" in refused(capsys, *words, *options)
+    write("a,y\n" + f"1,0\n{'7' * 25},1\n" * 5)
+    x = read_table("table.csv").features(Columns(("a",), "y"))
+    np.testing.assert_array_equal(x[:2, 0], [1, 7 * (10**25 - 1) / 9])  # more than 64 bits, but a number
 
 
 @pytest.fixture
@@ -378,10 +426,6 @@ def test_a_network_that_was_not_trained_on_a_table_does_not_know_columns(capsys,
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *[
-            ("features", wrong)
-            for wrong in (None, "ab", ["a"], ["a", "a"], ["a", 1], {"a": 1, "b": 2}, ["a", "b", "c"])
-        ],
         *[("labels", wrong) for wrong in (None, "abc", ["a", "b"], ["a", "b", "b"], ["a", "b", "c", "c"], [])],
         *[("labels", wrong) for wrong in ([0, 1, 2], [["a"], "b", "c"], {"a": 1, "b": 2, "c": 3})],
         *[("target", wrong) for wrong in (None, 3, ["kind"])],
@@ -394,12 +438,30 @@ def test_a_file_with_notes_that_do_not_fit_is_refused(capsys, model, tmp_path, n
     assert f"net holds a network that is not valid: the {name} in its notes" in message
 
 
+@pytest.mark.parametrize("value", ["ab", ["a"], ["a", 1], {"a": 1, "b": 2}, ["a", "b", "c"], 3], ids=str)
+def test_a_file_with_names_that_do_not_fit_is_refused(capsys, model, tmp_path, value):
+    forge(tmp_path / model, put("feature_names", value=value))
+    assert "net holds a network that is not valid: feature_names=" in refused(capsys, "predict", model, "pets.csv")
+
+
+def test_a_file_with_its_names_in_the_notes_is_read(capsys, model, tmp_path):
+    """That is where the command wrote them before networks knew them."""
+    predictions = run_command(capsys, "predict", model, "pets.csv")
+
+    def move_names(header, arrays):
+        header["notes"]["features"] = header.pop("feature_names")
+
+    forge(tmp_path / model, move_names)
+    assert Network.load(tmp_path / model).feature_names == ("weight", "length")
+    assert run_command(capsys, "predict", model, "pets.csv") == predictions
+
+
 def test_notes_of_a_regression_hold_no_classes():
-    notes = {"features": ["a"], "target": "y", "labels": []}
-    assert Columns.of_notes(notes, 1, 0) == Columns(("a",), "y")
-    assert Columns.of_notes({"mine": 3}, 1, 0) is None
+    assert Columns.of(("a",), {"target": "y", "labels": []}, 0) == Columns(("a",), "y")
+    assert Columns.of(("a",), {"mine": 3}, 0) is None
+    assert Columns.of(None, {"target": "y", "labels": []}, 0) is None
     with pytest.raises(ValueError, match="the labels in its notes must be 0 different texts"):
-        Columns.of_notes({**notes, "labels": ["a"]}, 1, 0)
+        Columns.of(("a",), {"target": "y", "labels": ["a"]}, 0)
 
 
 @pytest.mark.parametrize(("library", "file"), [("pandas", "pets.csv"), ("pyarrow", "pets.parquet")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -202,6 +203,20 @@ def parse_dtype(value: Any) -> str:
         return look_up("dtype", np.dtype(value).name, names)
     except TypeError:
         return look_up("dtype", str(value).split(".")[-1], names)  # another library's, as in torch.float32
+
+
+def parse_feature_names(names: Any, n_in: int) -> tuple[str, ...]:
+    """Check the names of the inputs.
+
+    Examples
+    --------
+    >>> parse_feature_names(["width", "height"], n_in=2)
+    ('width', 'height')
+    """
+    texts = () if isinstance(names, str) or not isinstance(names, Iterable) else tuple(names)
+    if len(texts) != n_in or not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"feature_names={reprlib.repr(names)} must be {n_in} texts, one for each input, or None")
+    return texts
 
 
 def parse_seed(value: Any) -> np.random.SeedSequence:

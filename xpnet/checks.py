@@ -7,7 +7,7 @@ import reprlib
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from xpnet.errors import unless_stopped
@@ -126,6 +126,17 @@ def choices(names: Iterable[object]) -> str:
     "'relu', 'tanh'"
     """
     return ", ".join(repr(name) for name in names)
+
+
+def some(names: Sequence[str]) -> str:
+    """Format names, but not hundreds of them.
+
+    Examples
+    --------
+    >>> some(["a", "b"])
+    "'a', 'b'"
+    """
+    return choices(names[:12]) + (f" and {len(names) - 12:,} more" if len(names) > 12 else "")
 
 
 def name_backend(backend: str, device: Any = None) -> str:

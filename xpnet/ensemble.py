@@ -69,6 +69,8 @@ class Ensemble:
         The seeds of the members; None for members that were made elsewhere.
     histories : list of History
         The histories of the members' last training.
+    feature_names : tuple of str or None
+        The names of the inputs, if it was trained on a table; see `Network.feature_names`. Assignable.
 
     Raises
     ------
@@ -204,6 +206,17 @@ class Ensemble:
     def backend(self) -> Backend:
         """Where the networks compute."""
         return self[0].backend
+
+    @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        """The names of the inputs, if a member knows them; assignable to all members."""
+        return find_names(self)
+
+    @feature_names.setter
+    def feature_names(self, names: Iterable[str] | None) -> None:
+        names = None if names is None else arguments.parse_feature_names(names, self[0].sizes[0])
+        for network in self:
+            network.feature_names = names
 
     @explain_arguments
     def best(self, data: Any, metric: Any = None) -> Network:
@@ -374,7 +387,8 @@ class Ensemble:
         )
         with backend.scope(first.dtype):  # for the user's own code, too: data sets, metrics and callbacks
             seeds = [network.seeds.split for network in self]
-            sources = prepare_for_each(request, first.view.reader, split_seeds=seeds, rows=rows)
+            reader = first.view.reader._replace(feature_names=self.feature_names)
+            sources = prepare_for_each(request, reader, split_seeds=seeds, rows=rows)
             scalings = self._scalings()
             if first.standardize:
                 scalings = fit_for_each(sources, scalings, progress)
@@ -476,7 +490,10 @@ class Ensemble:
                     if isinstance(result, DivergenceError):
                         errors[k] = result
                     else:
-                        self[k]._take_over(state=result, scaling=sources[k].reader.scaling)
+                        source_reader = sources[k].reader
+                        self[k]._take_over(
+                            state=result, scaling=source_reader.scaling, _feature_names=source_reader.feature_names
+                        )
                 before, active = active, set(results) - set(errors)
                 self._detach(before - active)  # those that have stopped
                 if shown:
@@ -728,7 +745,8 @@ class Ensemble:
 
         view = self[0].view
         require_classes(view, "the number classified correctly")
-        source = make_source(data, "data", view.reader._replace(scaling=None))  # members standardize by themselves
+        reader = view.reader._replace(scaling=None, feature_names=self.feature_names)
+        source = make_source(data, "data", reader)  # members standardize by themselves
         encoding, hits, n = source.reader.encoding(), 0, 0
         with view.scope():
             for block in source.blocks(2 * len(self) * sum(view.model.sizes)):
@@ -924,6 +942,20 @@ def check_alike(networks: Sequence[Any]) -> None:
             raise ValueError(
                 f"networks {k} and 0 have activations or costs of the same names that differ; give the same"
             )
+    find_names(networks)
+
+
+def find_names(networks: Iterable[Network]) -> tuple[str, ...] | None:
+    """Find the names of the inputs of networks, of which some may not know them; others must not differ."""
+    known = [(k, network.feature_names) for k, network in enumerate(networks) if network.feature_names is not None]
+    for k, names in known:
+        if names != known[0][1]:
+            i, (own, first) = next((i, pair) for i, pair in enumerate(zip(names, known[0][1])) if pair[0] != pair[1])
+            raise ValueError(
+                f"network {k} has the name {own!r} for input {i} and network {known[0][0]} has {first!r}; the members "
+                "of an ensemble must have the same feature_names, or None"
+            )
+    return known[0][1] if known else None
 
 
 def count_parameters(sizes: Sequence[int]) -> int:

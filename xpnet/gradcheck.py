@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.checks import between, count
-from xpnet.data.reader import as_real_array, as_rows
+from xpnet.data.reader import as_real_array
 from xpnet.data.sources import make_source
 from xpnet.inspection.summary import table
 from xpnet.network import Network
@@ -140,7 +140,7 @@ def check_gradients(
 
 def _as_batch(x: Any, y: Any, net: Network) -> tuple[Any, Any]:
     """Return inputs and targets as rows; those of a single example get an axis of examples."""
-    x, single = as_rows(x, net.sizes[0])
+    x, single = net.view.reader.as_rows(x)
     y = as_real_array(y, "y of the batch")
     return x, (y[None, ...] if single and (y.ndim == 0 or tuple(y.shape) == (net.view.model.n_targets,)) else y)
 

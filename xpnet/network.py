@@ -48,6 +48,10 @@ if TYPE_CHECKING:
     from xpnet.training.position import Start
 
 
+# What a training that is resumed takes over from its checkpoint; the history comes with the position
+RESTORED = ("state", "scaling", "_feature_names", "rng", "notes", "_seeds", "_optimizer")
+
+
 class Seeds(NamedTuple):
     """Seeds of the random choices that do not use the network's generator."""
 
@@ -116,6 +120,9 @@ class Network:
         The cost combined with the activation of the output layer.
     scaling : Scaling or None
         The scaling that `standardize` learnt in the first call to `train`; set it to None to have it learnt anew.
+    feature_names : tuple of str or None
+        The names of the inputs, if it was trained on a table with named columns: other columns, and the same in
+        another order, are refused from then on. Assignable; None forgets them.
     backend : Backend
         Where the network computes.
     view : View
@@ -123,7 +130,7 @@ class Network:
     history : History
         The history of the last call to `train`.
     notes : dict
-        Plain values of your own that `save` writes along with the network, such as the names of features and classes.
+        Plain values of your own that `save` writes along with the network, such as the names of the classes.
 
     Raises
     ------
@@ -184,6 +191,7 @@ class Network:
         arguments.check_functions(model, self._backend, dtype)
         self._optimizer: Optimizer = SGD()
         self.scaling = None
+        self._feature_names: tuple[str, ...] | None = None
         self.history = History()
         self.notes = {}
         with self._backend.scope(dtype):
@@ -285,7 +293,7 @@ class Network:
     def view(self) -> View:
         """An immutable snapshot of the network."""
         now = vars(self).copy()  # at once: another thread may be training
-        return View(self._model, now["state"].layers, now["scaling"], self._backend, self._dtype)
+        return View(self._model, now["state"].layers, now["scaling"], now["_feature_names"], self._backend, self._dtype)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse to assign settings, and unknown names: a misspelt one would do nothing. Subclasses may have more."""
@@ -295,7 +303,7 @@ class Network:
             raise AttributeError(f"{name} of a network cannot be assigned; {remedy}")
         known = isinstance(attribute, property) or name in Network.__annotations__ or name.startswith("_")
         if type(self) is Network and not known:
-            names = ("w", "b", "layers", "state", *Network.__annotations__)
+            names = ("w", "b", "layers", "state", "feature_names", *Network.__annotations__)
             hint = suggest_argument(name, names)
             raise AttributeError(f"{name} of a network cannot be assigned{hint}; choose from {choices(names)}")
         super().__setattr__(name, value)
@@ -318,6 +326,23 @@ class Network:
     def _repr_html_(self) -> str:
         """Return a table of the layers for notebooks, with the settings above it."""
         return self.summary().to_html(repr(self))
+
+    @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        """The names of the inputs, if it was trained on a table with named columns; assignable.
+
+        Examples
+        --------
+        >>> net = Network([2, 1], task="regression", seed=0)
+        >>> net.feature_names = ["width", "height"]
+        >>> net.feature_names
+        ('width', 'height')
+        """
+        return self._feature_names
+
+    @feature_names.setter
+    def feature_names(self, names: Iterable[str] | None) -> None:
+        self._feature_names = None if names is None else arguments.parse_feature_names(names, self.sizes[0])
 
     # Weights and biases
 
@@ -615,7 +640,8 @@ class Network:
                 self.reset_optimizer(plan.optimizer)
             self.history = history
             for state in train_alone(plan, source, training, callbacks, self.rng, loops):
-                self._take_over(state=state, scaling=source.reader.scaling)
+                reader = source.reader
+                self._take_over(state=state, scaling=reader.scaling, _feature_names=reader.feature_names)
 
     @explain_arguments
     def minibatch_update(self, batch: Any, lr: float) -> None:
@@ -646,7 +672,7 @@ class Network:
         state = State(self.state.layers, plain.init(self.state.layers, self._to_array), self.state.cost)
         chunk = Chunk(source.examples, in_order((1, len(source))))
         new, _, _ = ChunkRunner(source.reader, plain).run(state, chunk, np.array([lr]), "in a minibatch update")
-        self.state = self.state._replace(layers=new.layers)
+        self._take_over(state=self.state._replace(layers=new.layers), _feature_names=source.reader.feature_names)
 
     def reset_optimizer(self, optimizer: Optimizer | None = None) -> None:
         """Clear the optimizer's state (the velocity of momentum), and change to another optimizer if one is given."""
@@ -993,8 +1019,8 @@ class Network:
         """Write everything that `load` and further training need to a safetensors file, for any backend.
 
         These are settings and weights, the optimizer and its state, the state of the generator and of dropout, the
-        scaling that `standardize` learnt, the history, and `notes`. Call `reset_optimizer` beforehand for a smaller
-        file.
+        scaling that `standardize` learnt, the names of the inputs, the history, and `notes`. Call `reset_optimizer`
+        beforehand for a smaller file.
         """
         self._write(path, self._snapshot())
 
@@ -1142,7 +1168,7 @@ class Network:
             net._restore(record)
             states = {key: net._read_state(tensors) for key, tensors in callback_tensors_of(record).items()}
         training = require_training(path, training)
-        restored = {name: vars(net)[name] for name in ("state", "scaling", "rng", "notes", "_seeds", "_optimizer")}
+        restored = {name: vars(net)[name] for name in RESTORED}
         return net, Resumed(training, states, functools.partial(self._take_over, **restored))
 
     def _make_checkpoint(
@@ -1188,6 +1214,7 @@ class Network:
             settings=self._settings(),
             state=whole(now["state"]),
             scaling=now["scaling"],
+            feature_names=now["_feature_names"],
             optimizer=now["_optimizer"],
             generator=dict(self.rng.bit_generator.state),
             seeds=self._seeds._asdict(),
@@ -1219,6 +1246,7 @@ class Network:
         rng.bit_generator.state = records.generator_of(record)
         self._seeds = Seeds(**records.seeds_of(record))
         self.rng, self.notes, self.history = rng, records.notes_of(record), History(records.history_of(record))
+        self.feature_names = records.feature_names_of(record)
         self.reset_optimizer(records.optimizer_of(record))
         self.state = self._read_state(records.tensors_of(record))
         scaling = records.scaling_of(record, self._model)

@@ -25,6 +25,8 @@ class View(NamedTuple):
         Its weights and biases.
     scaling
         The scaling by which inputs and targets are standardized, if any.
+    feature_names
+        The names of its inputs, if they are known.
     backend, dtype
         Where it computes, and in which dtype.
     """
@@ -32,6 +34,7 @@ class View(NamedTuple):
     model: Model
     layers: Layers
     scaling: Scaling | None
+    feature_names: tuple[str, ...] | None
     backend: Backend
     dtype: str
 
@@ -43,7 +46,7 @@ class View(NamedTuple):
     @property
     def reader(self) -> Reader:
         """The reader that moves inputs and targets to this network."""
-        return Reader(self.model, self.backend, self.dtype, self.scaling)
+        return Reader(self.model, self.backend, self.dtype, self.scaling, self.feature_names)
 
     @property
     def output_scaling(self) -> tuple[Array, Array] | None:

@@ -52,6 +52,8 @@ def encode(record: Record, version: str) -> bytes:
     """Return the content of the file of a record."""
     header = {"checksum": ZEROS, "format": FORMAT, "version": version, **record._asdict()}
     del header["arrays"]
+    if record.feature_names is None:
+        del header["feature_names"]
     try:
         json.dumps(dict(record.notes), default=np.generic.item)
         check_depth(record.notes, 1)
@@ -105,7 +107,9 @@ def decode(content: bytes, path: str) -> Record:
         if not isinstance(header["version"], str):
             raise TypeError("its version must be a text")
         arrays = tensors.read_arrays(content, entries)
-        record = Record(**{name: header[name] for name in Record._fields if name != "arrays"}, arrays=arrays)
+        names = [name for name in Record._fields if name not in ("arrays", *Record._field_defaults)]
+        options = {name: header[name] for name in Record._field_defaults if name in header}
+        record = Record(**{name: header[name] for name in names}, arrays=arrays, **options)
         check_tensors(record)
         return record
     except CheckpointError:

@@ -52,6 +52,7 @@ class Snapshot(NamedTuple):
     settings: dict[str, Any]  # the arguments of Network
     state: State
     scaling: Scaling | None
+    feature_names: tuple[str, ...] | None
     optimizer: Optimizer
     generator: Mapping[str, Any]
     seeds: dict[str, Any]
@@ -72,6 +73,7 @@ class Record(NamedTuple):
     history: list[dict[str, Any]]  # rows of the history
     training: dict[str, Any] | None  # the fields of TrainingRecord
     arrays: dict[str, np.ndarray]  # "layers.0.w", "optimizer.0", "dropout.step", "scaling.x_mean", ...
+    feature_names: list[str] | None = None  # None if they are not known; files then do not have the key
 
 
 def make_record(snapshot: Snapshot, to_numpy: Callable[[Array], np.ndarray]) -> Record:
@@ -98,6 +100,7 @@ def make_record(snapshot: Snapshot, to_numpy: Callable[[Array], np.ndarray]) -> 
         history=[_plain_row(row) for row in snapshot.history],
         training=None if snapshot.training is None else snapshot.training._asdict(),
         arrays={**arrays, **biases},
+        feature_names=None if snapshot.feature_names is None else list(snapshot.feature_names),
     )
 
 
@@ -174,6 +177,15 @@ def seeds_of(record: Record) -> dict[str, int]:
 def notes_of(record: Record) -> dict[str, Any]:
     """Return the notes."""
     return _check_dict("notes", record.notes)
+
+
+def feature_names_of(record: Record) -> list[str] | None:
+    """Return the names of the inputs, if they are known; `xpnet train` once wrote them into the notes."""
+    if record.feature_names is not None:
+        return _check_names(record.feature_names)
+    noted = record.notes.get("features") if set(record.notes) == {"features", "target", "labels"} else None
+    fits = isinstance(noted, list) and len(noted) == record.settings["sizes"][0]
+    return _check_names(noted) if fits else None
 
 
 def history_of(record: Record) -> list[dict[str, Any]]:
@@ -306,6 +318,12 @@ def _check_dict(name: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise TypeError(f"{name}={value!r} must be a dict")
     return value
+
+
+def _check_names(names: Any) -> list[str]:
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"feature_names={names!r} must be a list of texts")
+    return names
 
 
 def _check_whole(name: str, value: Any, low: int, high: int) -> None:

@@ -216,7 +216,7 @@ def make_network(options: argparse.Namespace, recipe: Recipe, data: Data) -> Net
     if net.task == "regression":
         net.view.model.cost.require_point("the scores")
     if data.columns is not None:
-        net.notes = data.columns._asdict()
+        net.feature_names, net.notes = data.columns.features, data.columns.notes
     return net
 
 
@@ -361,7 +361,7 @@ def load(options: argparse.Namespace) -> tuple[Network, Columns | None]:
     net = load_network(options.model, backend=options.backend, device=options.device)
     n_classes = {"regression": 0, "binary": 2}.get(net.task, net.sizes[-1])
     with explain_errors(options.model):
-        return net, Columns.of_notes(net.notes, net.sizes[0], n_classes)
+        return net, Columns.of(net.feature_names, net.notes, n_classes)
 
 
 def predict_rows(net: Network, x: Array, columns: Columns | None) -> tuple[list[str], Iterator[Any]]:

@@ -6,14 +6,17 @@ table, wherever they stand there.
 
 import difflib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.checks import choices, install_command
+from xpnet.checks import choices, install_command, some, truncate
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".parquet")
+LARGEST = int(np.finfo(np.float64).max)
 MOST_CLASSES = 20  # whole numbers are classes if no more than this many different ones occur
 
 
@@ -35,29 +38,32 @@ class Columns(NamedTuple):
     labels: tuple[str, ...] = ()
 
     @classmethod
-    def of_notes(cls, notes: Mapping[str, Any], n_in: int, n_classes: int) -> "Columns | None":
-        """Take them from the notes of a network, which may come from a file; None if there are none.
+    def of(cls, feature_names: tuple[str, ...] | None, notes: Mapping[str, Any], n_classes: int) -> "Columns | None":
+        """Take them from the feature names and the notes of a network; None if it was not trained on a table here.
 
         Raises
         ------
         ValueError
-            If they do not fit a network of `n_in` inputs and `n_classes` classes (0 for a regression).
+            If the notes, which may come from a file, do not fit a network of `n_classes` classes (0 for a regression).
 
         Examples
         --------
-        >>> Columns.of_notes({"features": ["a", "b"], "target": "c", "labels": []}, n_in=2, n_classes=0)
+        >>> Columns.of(("a", "b"), {"target": "c", "labels": []}, n_classes=0)
         Columns(features=('a', 'b'), target='c', labels=())
         """
-        if "features" not in notes:
+        if feature_names is None or "target" not in notes:
             return None
-        for name, n in (("features", n_in), ("labels", n_classes)):
-            texts = notes.get(name)
-            if not _are_different_texts(texts, n):
-                raise ValueError(f"the {name} in its notes must be {n} different texts")
-        target = notes.get("target")
+        target, labels = notes["target"], notes.get("labels", [])
+        if not _are_different_texts(labels, n_classes):
+            raise ValueError(f"the labels in its notes must be {n_classes} different texts")
         if not isinstance(target, str):
             raise ValueError(f"the target in its notes is {target!r}, but must be a text")
-        return cls(tuple(notes["features"]), target, tuple(notes["labels"]))
+        return cls(feature_names, target, tuple(labels))
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What the notes of a network keep of them; its `feature_names` are the others."""
+        return {"target": self.target, "labels": list(self.labels)}
 
 
 def is_table(name: str) -> bool:
@@ -104,7 +110,7 @@ class Table(NamedTuple):
             different whole numbers.
         """
         if target is None:
-            raise ValueError(f"{self.name} needs --target, the column to predict; choose from {_some(self.names)}")
+            raise ValueError(f"{self.name} needs --target, the column to predict; choose from {some(self.names)}")
         self._check_has("--target", target)
         for name in ignore:
             self._check_has("--ignore", name)
@@ -128,7 +134,7 @@ class Table(NamedTuple):
         there = set(self.names)
         missing = [name for name in names if name not in there]
         if missing:
-            raise ValueError(f"{self.name} lacks columns that the network was trained on: {_some(missing)}")
+            raise ValueError(f"{self.name} lacks columns that the network was trained on: {some(missing)}")
         return self._numbers(
             names, "leave the column out with --ignore, or make numbers of it, as get_dummies of pandas does"
         )
@@ -145,7 +151,7 @@ class Table(NamedTuple):
             if text not in classes:
                 raise ValueError(
                     f"{self.name} holds {text!r} in {_place(row, columns.target)}, which is not a class of the "
-                    f"network; choose from {_some(columns.labels)}"
+                    f"network; choose from {some(columns.labels)}"
                 )
         return np.array([classes[text] for text in texts], np.int64)
 
@@ -181,9 +187,7 @@ class Table(NamedTuple):
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         numbers = all(name.replace(".", "", 1).isdecimal() for name in self.names)
         remedy = "; its first line must hold the names of the columns" if numbers else ""
-        raise ValueError(
-            f"{self.name} has no column {name!r} for {role}; choose from {_some(self.names)}{hint}{remedy}"
-        )
+        raise ValueError(f"{self.name} has no column {name!r} for {role}; choose from {some(self.names)}{hint}{remedy}")
 
     def _numbers(self, names: list[str], remedy: str) -> np.ndarray:
         """Return columns (n, k) of finite numbers, float64; `remedy` is for columns of texts, dates and the like."""
@@ -218,13 +222,18 @@ class Table(NamedTuple):
             return
         import pandas
 
-        column = self.frame[name]
-        numbers: Any = pandas.to_numeric(column, errors="coerce")
-        wrong = np.flatnonzero(numbers.isna() & column.notna())
+        column, problem = self.frame[name], f"which is not a number; {remedy}"
+        try:
+            numbers: Any = pandas.to_numeric(column, errors="coerce")
+            wrong = np.flatnonzero(numbers.isna() & column.notna())
+            if len(wrong) == 0 and pandas.api.types.infer_dtype(column) == "integer":
+                return  # whole numbers of more than 64 bits
+        except OverflowError:
+            wrong = [row for row, value in enumerate(column) if isinstance(value, int) and abs(value) > LARGEST]
+            problem = "which is too large for a number of 64 bits"
         row = wrong[0] if len(wrong) else 0
-        raise ValueError(
-            f"{self.name} holds {str(column.iloc[row])!r} in {_place(row, name)}, which is not a number; {remedy}"
-        )
+        value = truncate(column.iloc[row], 40)
+        raise ValueError(f"{self.name} holds {value!r} in {_place(row, name)}, {problem}")
 
 
 def read_table(path: str) -> Table:
@@ -235,27 +244,69 @@ def read_table(path: str) -> Table:
         import pandas
     except ImportError as error:
         raise ImportError(f"{path} needs pandas ({error}); install it with: {install_command('tables')}") from error
-    try:
-        if path.lower().endswith(".parquet"):
+    is_parquet = path.lower().endswith(".parquet")
+    with _explain_errors(path):
+        names, separator = (_read_schema(path), "") if is_parquet else _read_header(path)
+    _check_names_differ(path, names)
+    with _explain_errors(path), warnings.catch_warnings():
+        if is_parquet:
             frame = pandas.read_parquet(path, engine="pyarrow")
         else:
-            header = list(pandas.read_csv(path, nrows=0).columns)
-            separator = next((c for c in ";\t" if len(header) == 1 and c in header[0]), ",")
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", pandas.errors.ParserWarning)  # of values without a name
-                frame = pandas.read_csv(path, sep=separator, index_col=False, low_memory=False)
+            warnings.simplefilter("error", pandas.errors.ParserWarning)  # of values without a name
+            frame = pandas.read_csv(path, sep=separator, index_col=False, low_memory=False)
+    table = Table(path, frame)
+    if len(frame) == 0:
+        raise ValueError(f"{path} has no rows below the names of its columns")
+    _check_names_differ(path, table.names)  # 1 and "1", in a Parquet file
+    frame.columns = table.names
+    return table
+
+
+@contextmanager
+def _explain_errors(path: str) -> Iterator[None]:
+    """Name the file, and what to do, in the errors of pandas and pyarrow."""
+    import pandas
+
+    try:
+        yield
     except ImportError as error:
         reason = " ".join(str(error).split())
         raise ImportError(f"{path} needs pyarrow ({reason}); install it with: {install_command('tables')}") from error
     except (ValueError, OSError, EOFError, pandas.errors.ParserWarning) as error:
         raise ValueError(f"{path} cannot be read as a table ({error}); give a Parquet file, or CSV in UTF-8") from error
-    table = Table(path, frame)
-    if len(frame) == 0:
-        raise ValueError(f"{path} has no rows below the names of its columns")
-    if len(set(table.names)) < len(table.names):
-        raise ValueError(f"{path} has several columns of one name; give each its own")
-    frame.columns = table.names
-    return table
+
+
+def _read_schema(path: str) -> list[str]:
+    """Read the names of the columns of a Parquet file."""
+    from pyarrow.parquet import read_schema
+
+    return read_schema(path).names
+
+
+def _read_header(path: str) -> tuple[list[str], str]:
+    """Read the names of the columns of a CSV as they stand there, and the separator.
+
+    pandas renames columns whose names come twice, so the header is read as if it were a row of texts.
+    """
+    import pandas
+
+    def read(separator: str) -> list[str]:
+        options: Any = {"header": None, "nrows": 1, "dtype": str, "keep_default_na": False}
+        return pandas.read_csv(path, sep=separator, **options).iloc[0].tolist()
+
+    names = read(",")
+    separator = next((c for c in ";\t" if len(names) == 1 and c in names[0]), ",")
+    return (names if separator == "," else read(separator)), separator
+
+
+def _check_names_differ(path: str, names: Sequence[str]) -> None:
+    """Refuse columns of one name: with the target among them, a network would be given the answer."""
+    counts = Counter(name.strip() for name in names)
+    several = [name for name, number in counts.items() if name and number > 1]
+    if several:
+        raise ValueError(
+            f"{path} has several columns of the name {some(several)}; give each its own name, or leave out all but one"
+        )
 
 
 def _are_different_texts(texts: Any, n: int) -> bool:
@@ -273,17 +324,6 @@ def _label(value: Any) -> str:
     ('setosa', '1', 'True')
     """
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def _some(names: Sequence[str]) -> str:
-    """Format names, but not hundreds of them.
-
-    Examples
-    --------
-    >>> _some(["a", "b"])
-    "'a', 'b'"
-    """
-    return choices(names[:12]) + (f" and {len(names) - 12:,} more" if len(names) > 12 else "")
 
 
 def _place(row: int, column: str) -> str:

@@ -83,6 +83,7 @@ def prepare(request: Request, reader: Reader, *, split_seed: int) -> Sources:
     train, validation = split(train, request.validation_split, split_seed)
     train = balance(train, request.class_weight)
     _check_some_weight(train)
+    reader = reader._replace(feature_names=train.reader.feature_names)
     if validation is None:
         validation = _open_evaluation_data(request.validation_data, "validation_data", reader, request)
     test = _open_evaluation_data(request.test_data, "test_data", reader, request)
@@ -109,6 +110,7 @@ def prepare_for_each(
     if rows is not None and request.validation_split is not None:
         raise ValueError(f"validation_split={request.validation_split!r} contradicts rows; give validation_data")
     train = open_training_data(request, reader)
+    reader = reader._replace(feature_names=train.reader.feature_names)
     refuse_iterator(request.validation_data, "validation_data")
     refuse_iterator(request.test_data, "test_data")
     validation = _open_evaluation_data(request.validation_data, "validation_data", reader, request)

@@ -6,13 +6,14 @@ import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import array_api_compat
 import numpy as np
 
 from xpnet.backends.base import Backend, as_array, host_array, on_host
-from xpnet.checks import check_lengths, warn
+from xpnet.checks import check_lengths, some, warn
 from xpnet.core.arrays import Array, blocks
 from xpnet.core.minibatch import Encoding, Examples
 from xpnet.core.model import Model
@@ -37,6 +38,8 @@ class Reader(NamedTuple):
         Where arrays are moved to, and the dtype that they get there.
     scaling
         The scaling by which inputs and targets are standardized, if any.
+    feature_names
+        The names of the inputs, if they are known.
     class_weight
         Weights of the classes, (1, K), if they differ.
     warns
@@ -47,6 +50,7 @@ class Reader(NamedTuple):
     backend: Backend
     dtype: str
     scaling: Scaling | None = None
+    feature_names: tuple[str, ...] | None = None
     class_weight: Array | None = None
     warns: bool = True
 
@@ -64,6 +68,29 @@ class Reader(NamedTuple):
         """Make the arrays that turn stored examples into inputs and targets."""
         return Encoding(self.backend.asarray(np.arange(self.model.n_targets, dtype=np.int32)), self.scale)
 
+    def learn_names(self, x: Any, name: str) -> Reader:
+        """Return a reader that knows the column names of inputs to train on; others than those it knows are refused."""
+        self.check_names(x, name)
+        names = column_names(x, name)
+        return self if names is None else self._replace(feature_names=names)
+
+    def check_names(self, x: Any, name: str) -> None:
+        """Refuse inputs whose columns have other names than those that are known, or stand in another order."""
+        if self.feature_names is None:
+            return
+        names = column_names(x, name)
+        if names is not None and names != self.feature_names:
+            raise ValueError(f"{name} {_compare_names(names, self.feature_names)}")
+
+    def as_rows(self, x: Any, name: str = "x") -> tuple[Array, bool]:
+        """Return inputs as rows, where they lie, and whether they were a single example (n_in,)."""
+        if type(x) is tuple:
+            _refuse_pair(x, name)
+        self.check_names(x, name)
+        x = as_real_array(x, name)
+        single = x.ndim == 1 and x.shape[0] == self.model.n_in
+        return (x[None, :] if single else x), single
+
     def read_inputs(self, x: Any, name: str, rows: Rows = None) -> Array:
         """Check inputs, move them to the device as (n, n_in), and standardize them. Synchronizes."""
         with self.scope():
@@ -71,6 +98,7 @@ class Reader(NamedTuple):
 
     def move_inputs(self, x: Any, name: str) -> Array:
         """Move inputs of shape (n, n_in), or (n, ...) with as many elements, to (n, n_in) on the device."""
+        self.check_names(x, name)
         x, n_in = as_real_array(x, name), self.model.n_in
         if x.ndim < 2 or math.prod(x.shape[1:]) != n_in:
             hint = _shape_hint(x, n_in)
@@ -142,11 +170,12 @@ class Reader(NamedTuple):
         """Check (x, y) pairs and move them to the device. Synchronizes."""
         xs, ys = [], []
         for i, pair in enumerate(pairs):
-            if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            if not is_pair(pair):
                 raise TypeError(
                     f"item {i} of {name} is not an (x, y) pair but of type {type(pair).__name__}; "
                     "arrays are given together, as a tuple (X, y)"
                 )
+            self.check_names(pair[0], f"x of item {i} of {name}")
             xs.append(pair[0])
             ys.append(pair[1])
         if not xs:
@@ -276,13 +305,58 @@ def _convert(x: Any, name: str) -> Array:
     return host_array(x) if isinstance(x, np.ndarray) else x
 
 
-def as_rows(x: Any, n_in: int, name: str = "x") -> tuple[Array, bool]:
-    """Return inputs as rows, and whether they were a single example (n_in,)."""
-    if type(x) is tuple:
-        _refuse_pair(x, name)
-    x = as_real_array(x, name)
-    single = x.ndim == 1 and x.shape[0] == n_in
-    return (x[None, :] if single else x), single
+def is_pair(item: Any) -> bool:
+    """Tell whether this is an example with its target, or a batch of them: two values in a tuple or a list."""
+    return isinstance(item, (tuple, list)) and len(item) == 2
+
+
+def column_names(x: Any, name: str) -> tuple[str, ...] | None:
+    """Return the names of the columns of inputs, as scikit-learn sees them; None if there are none, or no texts.
+
+    Those are the columns of a table of any library, and the index of a row of pandas.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> column_names(SimpleNamespace(columns=["width", "height"]), "x"), column_names([[1, 2]], "x")
+    (('width', 'height'), None)
+    """
+    if type(x) is np.ndarray:
+        return None  # at once: predicting one example takes microseconds
+    if hasattr(x, "columns"):
+        names = x.column_names if hasattr(x, "schema") and hasattr(x, "column_names") else x.columns  # of pyarrow
+    else:
+        names = x.index if hasattr(x, "iloc") else None
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        return None
+    names = tuple(names)
+    texts = [isinstance(column, str) for column in names]
+    if any(texts) and not all(texts):
+        other = names[texts.index(False)]
+        raise TypeError(
+            f"{name} has columns named by texts and others, such as {other!r} of type {type(other).__name__}; make all "
+            "of them texts, as X.columns = X.columns.astype(str) does"
+        )
+    return names if all(texts) and names else None
+
+
+def _compare_names(names: tuple[str, ...], known: tuple[str, ...]) -> str:
+    """Format how the names of columns differ from those that are known, and what to do."""
+    missing = [column for column in known if column not in set(names)]
+    others = [column for column in names if column not in set(known)]
+    select = "take them by their names, as in X[list(net.feature_names)]"
+    forget = "if other columns are meant, give an array, or set net.feature_names to None"
+    if missing:
+        return (
+            f"lacks columns that the network was trained on: {some(missing)}"
+            + (f"; it has others: {some(others)}" if others else "")
+            + f"; {forget}"
+        )
+    if others:
+        return f"has columns that the network was not trained on: {some(others)}; {select}"
+    k, (now, then) = next((k, pair) for k, pair in enumerate(zip_longest(names, known)) if pair[0] != pair[1])
+    place = f"column {k} is {now!r} and was {then!r}, counted from 0"
+    return f"has its columns in another order than the network was trained on: {place}; {select}"
 
 
 def _refuse_pair(x: tuple[Any, ...], name: str) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from xpnet.core.arrays import BLOCK, rows_per_block, select, take_examples
 from xpnet.core.minibatch import Examples
 from xpnet.core.scaling import Scaling
-from xpnet.data.reader import Reader
+from xpnet.data.reader import Reader, is_pair
 from xpnet.data.sampling import Sampling, in_order, split_into_chunks
 from xpnet.data.vision import pixels_and_labels
 from xpnet.errors import unless_stopped
@@ -131,18 +131,28 @@ def make_source(
     if steps is not None:
         raise ValueError(f"steps={steps!r} is for an iterable of batches; {name} has a length, so give epochs")
     if isinstance(data, tuple) and len(data) == 2 and not all(isinstance(part, tuple) for part in data):
+        reader = reader.learn_names(data[0], f"X of {name}")
         return Resident(reader.read_examples(*data, name), reader)
     if _count_items(data, name) == 0:
         raise ValueError(f"{name} is empty")
     if isinstance(data, (tuple, list)):
-        return Resident(reader.read_pairs(data, name), reader)
+        return _read_pairs(data, name, reader)
     pixels = pixels_and_labels(data, raw=reader.model.scale is not None)
     if pixels is not None:
         return Resident(reader.read_examples(*pixels, name), reader)
     if not cache:
-        reader.read_pairs([_read_item(data, 0, name)], name)  # check the first item before anything is trained
+        reader = _read_pairs([_read_item(data, 0, name)], name, reader).reader  # checked before anything is trained
         return Dataset(data, name, reader._replace(warns=False))
-    return Resident(reader.read_pairs(_items(data, name, progress), name), reader)
+    return _read_pairs(_items(data, name, progress), name, reader)
+
+
+def _read_pairs(pairs: Iterable[Any], name: str, reader: Reader) -> "Resident":
+    """Read (x, y) pairs; all of them have the column names of the first, if it has any."""
+    remaining = iter(pairs)
+    first = list(islice(remaining, 1))
+    if first and is_pair(first[0]):
+        reader = reader.learn_names(first[0][0], f"x of item 0 of {name}")
+    return Resident(reader.read_pairs(chain(first, remaining), name), reader)
 
 
 def _items(dataset: Any, name: str, progress: bool) -> Iterator[Any]:
@@ -460,7 +470,10 @@ class Batches:
 def make_batches(batches: Iterable[Any], name: str, reader: Reader, per_epoch: int | None) -> Batches:
     """Make a source from an iterable of batches; its first batch is checked before anything is trained."""
     passes = Passes(batches, name, per_epoch)
-    first = next(_read_batches(passes.peek(), name, reader))
+    batch = passes.peek()
+    if batch and is_pair(batch[0]):
+        reader = reader.learn_names(batch[0][0], f"X of batch 0 of {name}")
+    first = next(_read_batches(batch, name, reader))
     return Batches(passes, reader._replace(warns=False), first.x.shape[0])
 
 
@@ -554,7 +567,7 @@ class SharedBatches:
 def _read_batches(batches: Iterable[Any], name: str, reader: Reader) -> Iterator[Examples]:
     i = -1
     for i, batch in enumerate(batches):
-        if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+        if not is_pair(batch):
             raise TypeError(f"batch {i} of {name} is not a pair (X, y) but of type {type(batch).__name__}")
         x, y = batch
         yield reader.read_examples(x, y, f"batch {i} of {name}")

@@ -44,8 +44,10 @@ def from_sklearn(fitted: Any, architecture: Architecture, problem: Problem) -> F
     init = existing((w.T, b) for w, b in zip(fitted.coefs_, fitted.intercepts_))
     dtype, backend = choose_dtype(architecture, fitted.coefs_[0]), choose_backend(architecture, home)
     network = make_network(architecture, sizes, problem.head(), init, backend, dtype)
+    features = read_features(vars(fitted))
+    network.feature_names = features.feature_names_in
     tally = replace(copy.deepcopy(tally), lr_scale=1.0, n_without_improvement=0)
-    return Fitted(network, home, read_features(vars(fitted)), tally, problem.labels)
+    return Fitted(network, home, features, tally, problem.labels)
 
 
 def to_sklearn(

@@ -68,6 +68,7 @@ def start_network(
     dtype, backend = choose_dtype(architecture, x), choose_backend(architecture, data.home)
     seed = int(random_state.randint(2**31 - 1)) if np.any(architecture.dropout) else 0
     network = make_network(architecture, sizes, head, init, backend, dtype, seed)
+    network.feature_names = data.features.feature_names_in
     if previous is not None and previous.network.scaling is not None:
         network.scaling = previous.network.to(backend, dtype=dtype).scaling
     return network

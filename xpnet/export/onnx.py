@@ -117,7 +117,9 @@ def encode(net: Network, input_dtype: str) -> bytes:
 
 
 def describe(net: Network) -> dict[str, str]:
-    """Describe a network as texts: its settings, the number of classes and `notes`, as JSON where they are no names.
+    """Describe a network as texts: its settings, the number of classes, the names of its inputs and `notes`.
+
+    Values that are not texts are JSON.
 
     Examples
     --------
@@ -135,6 +137,7 @@ def describe(net: Network) -> dict[str, str]:
         "scale": net.scale,
         "standardize": net.standardize,
         "dtype": net.dtype,
+        "feature_names": net.feature_names,
         "notes": net.notes or None,
     }
     try:

@@ -8,7 +8,7 @@ from xpnet.core.arrays import Array, Layers, blocks
 from xpnet.core.backprop import backward, forward, pullback
 from xpnet.core.backprop import deltas as propagate
 from xpnet.core.minibatch import apply_scale, decode
-from xpnet.data.reader import as_real_array, as_rows
+from xpnet.data.reader import as_real_array
 from xpnet.view import View
 
 
@@ -85,15 +85,15 @@ def _pull_back(view: View, x: Array, g: Array) -> Array:
 
 def _read_rows(view: View, x: Any) -> tuple[Array, bool]:
     """Read inputs as the first layer sees them, and tell whether they were a single example."""
-    rows, single = as_rows(x, view.model.n_in)
     reader = view.reader
+    rows, single = reader.as_rows(x)
     return apply_scale(reader.read_inputs(rows, "x"), reader.scale, view.xp), single
 
 
 def _read_batch(view: View, x: Any, y: Any) -> tuple[Array, Array, bool]:
     """Read inputs and targets as the mathematics sees them, and tell whether they were a single example."""
-    rows, single = as_rows(x, view.model.n_in)
     reader = view.reader
+    rows, single = reader.as_rows(x)
     inputs = reader.read_inputs(rows, "x")
     y = as_real_array(y, "y of the batch")
     one_target = single and (y.ndim == 0 or (y.ndim == 1 and y.shape[0] == view.model.n_targets))

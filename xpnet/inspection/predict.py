@@ -9,7 +9,6 @@ from xpnet.core.arrays import Array, blocks, rows_per_block
 from xpnet.core.backprop import forward
 from xpnet.core.dropout import Dropout, drop
 from xpnet.core.minibatch import apply_scale
-from xpnet.data.reader import as_rows
 from xpnet.view import View
 
 
@@ -27,7 +26,7 @@ def predict(view: View, x: Any, transform: Callable[[Array], Array] = lambda a: 
     """
     reader, xp, results = view.reader, view.xp, []
     with view.scope():
-        rows, single = as_rows(x, view.model.n_in)
+        rows, single = reader.as_rows(x)
         x, scale, done = reader.move_inputs(rows, "x"), reader.scale, 0
         for block in blocks(x, sum(view.model.sizes)):
             numbers = range(done, x.shape[0]) if done else None  # of the rows, for messages
@@ -42,7 +41,7 @@ def sample(view: View, dropout: Dropout, x: Any, n: int) -> Array:
     """Compute the outputs n times with dropout; see `Network.sample`. Changes nothing."""
     reader, xp, results = view.reader, view.xp, []
     with view.scope():
-        x, single = as_rows(x, view.model.n_in)
+        x, single = reader.as_rows(x)
         inputs, scale = reader.read_inputs(x, "x"), reader.scale
         m = inputs.shape[0]
         size = rows_per_block(4 * sum(view.model.sizes))  # making a mask takes several arrays

@@ -79,8 +79,8 @@ def write_page(
     of every layer, the outputs as `Network.forward` computes them, and their derivatives with respect to the inputs, as
     `Network.jacobian` does. It computes in float64 with the weights as they are, float32 or float64.
 
-    Names of inputs, classes and targets are those in `net.notes`, if it has "features", "labels" and "target" as
-    ``xpnet train`` writes them; otherwise they are numbered.
+    Inputs have the names in `net.feature_names`; classes and targets those in `net.notes`, if it has "labels" and
+    "target" as ``xpnet train`` writes them. Otherwise they are numbered.
 
     Parameters
     ----------
@@ -181,8 +181,7 @@ def describe(net: Network, picture: Picture | None) -> dict[str, Any]:
         "levels": _levels(net),
     }
     if picture is None:
-        features = _texts(net.notes.get("features"), net.sizes[0])
-        return {**description, "features": features, "ranges": _find_ranges(net, parts)}
+        return {**description, "features": net.feature_names, "ranges": _find_ranges(net, parts)}
     examples = _choose_examples() if picture[:2] == MNIST else []
     return {**description, "image": picture._asdict(), "examples": examples}
 
