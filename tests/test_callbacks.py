@@ -2,6 +2,7 @@
 
 import csv
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from xpnet import (
     Callback,
     CSVLog,
     EarlyStopping,
+    Ensemble,
     ModelCheckpoint,
     Network,
     OneCycle,
@@ -545,6 +547,31 @@ def test_the_bar_is_taken_away_when_a_callback_fails(capsys):
         train(network(), 3, Failing("on_epoch_end", ValueError("own")), progress=True)
     assert not tqdm.tqdm._instances
     capsys.readouterr()
+
+
+class Pairs:
+    """A data set, which is read with a bar."""
+
+    def __len__(self):
+        return N
+
+    def __getitem__(self, i):
+        return X[i], Y[i]
+
+
+@pytest.mark.parametrize("closed", [["stdout"], ["stderr"], ["stdout", "stderr"]], ids=" ".join)
+@pytest.mark.parametrize("kind", [Network, Ensemble])
+def test_bars_and_lines_go_nowhere_if_streams_are_closed(kind, closed, monkeypatch, capsys):
+    """As in a program that was started with ``>&-`` or ``2>&-``."""
+    monkeypatch.setattr("xpnet.data.sources.DELAY", 0)
+    net = kind([3, 4, 2], standardize=True, seed=3)
+    with monkeypatch.context() as patch:
+        for name in closed:
+            patch.setattr(sys, name, None)
+        net.train(Pairs(), 2, 4, lr=0.5, validation_data=(X, Y), test_data=(X, Y), progress=True)
+    out, err = capsys.readouterr()
+    assert ("Epoch: 2 / 2" in out) == ("stdout" not in closed)
+    assert ("Standardizing" in err) == ("stderr" not in closed)
 
 
 # Wrong arguments

@@ -353,6 +353,11 @@ def test_backends_says_what_can_be_used_and_what_to_do_else(capsys):
             "--sizes 784,30,3 does not fit mnist-sample, which has 784 features and 10 classes; give --sizes 784,30,10",
         ),
         (["train", "--sizes", "4,10"], "--sizes 4,10 does not fit mnist-sample, which has 784 features"),
+        (["train", "--sizes", ""], "argument --sizes: it names no layer; give the units of each, as in 784,30,10"),
+        (["bench", "--sizes", ","], "argument --sizes: it names no layer; give the units of each, as in 784,30,10"),
+        (["train", "--data=--"], "error: --data=--: -- is no value"),
+        (["predict", "m", "x.npy", "-o--"], "error: -o--: -- is no value"),
+        (["train", "--blas-threads", "9" * 20], f'blas_threads={"9" * 20} must be at most 10000, or "auto"'),
         (["train", "--sizes", "784,10", "--hidden", "5"], "argument --hidden: not allowed with argument --sizes"),
         (["train", "--init", "zero"], "argument --init: invalid choice: 'zero'"),
         (["train", "--metrics", "top3"], "metrics='top3' is unknown; choose from 'accuracy'"),
@@ -581,6 +586,82 @@ def test_wrong_options_of_checkpoints_are_one_line(capsys, tmp_path):
 def test_a_time_has_a_unit(text, every):
     parsed = make_parser().parse_args(["train", "--every", text]).every
     assert (parsed.total_seconds() if isinstance(every, int) and every != 100 else parsed) == every
+
+
+PATHS = [
+    ("predict m t.csv -o t.csv", "--out t.csv would overwrite FILE t.csv"),
+    ("predict m t.csv -o m", "--out m would overwrite MODEL m"),
+    ("predict m t.csv --out ./no/../t.csv", "--out no/../t.csv would overwrite FILE t.csv"),
+    ("predict m link -o t.csv", "--out t.csv would overwrite FILE link"),
+    ("predict m t.csv -o link", "--out link would overwrite FILE t.csv"),
+    ("predict m t.csv -o hard", "--out hard would overwrite FILE t.csv"),
+    ("export m -o m", "--out m would overwrite MODEL m"),
+    ("show m -o m", "--out m would overwrite MODEL m"),
+    *[
+        (f"train --data t.csv --target y {option} t.csv", f"{option} t.csv would overwrite --data t.csv")
+        for option in ("--save", "--checkpoint", "--log", "--plot")
+    ],
+    ("train --save hanging --log new", "--log new would be the same file as --save hanging"),
+    ("train --checkpoint x --save x", "--checkpoint x would be the same file as --save x"),
+    ("train --checkpoint m --resume --save ./m", "--checkpoint m would be the same file as --save m"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), PATHS)
+def test_a_file_that_is_read_or_written_is_not_written_over(capsys, tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    for name in ("m", "t.csv"):
+        (tmp_path / name).write_text(name)
+    os.link("t.csv", "hard")
+    os.symlink("t.csv", "link")
+    os.symlink("new", "hanging")
+    files = sorted(os.listdir())
+    status, out, err = run_command(capsys, *words.split())
+    command = words.split()[0]
+    error = f"xpnet {command}: error: {message}; name another file (see xpnet {command} --help)\n"
+    assert (status, out, err) == (2, [], error)
+    assert sorted(os.listdir()) == files
+    assert [(tmp_path / name).read_text() for name in ("m", "t.csv", "hard")] == ["m", "t.csv", "t.csv"]
+
+
+def test_predictions_are_written_whole_or_not_at_all(capsys, model, tmp_path, monkeypatch):
+    np.save(tmp_path / "x.npy", np.zeros((3, 784), np.float32))
+    out = tmp_path / "p.csv"
+    out.write_text("old")
+
+    def fail(file, content):
+        raise OSError(28, "No space left on device", str(out))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("xpnet.cli.commands.write_file", fail)
+        status, _, err = run_command(capsys, "predict", model, tmp_path / "x.npy", "-o", out)
+    assert (status, err) == (1, f"xpnet: error: [Errno 28] No space left on device: '{out}'\n")
+    assert out.read_text() == "old"
+    assert run_command(capsys, "predict", model, tmp_path / "x.npy", "-o", out)[0] == 0
+    assert len(out.read_text().splitlines()) == 4
+    assert sorted(os.listdir(tmp_path)) == ["p.csv", "x.npy"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no such shell")
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        ("--version", 0),
+        ("train --sizes 784,5,10 --epochs 1 --save net --log log", 0),
+        ("evaluate nothing", 1),
+        ("evaluate", 2),
+    ],
+)
+def test_with_closed_streams_commands_work(tmp_path, words, status):
+    script = f"{sys.executable} -m xpnet {words} <&- >&- 2>errors"
+    done = subprocess.run(["sh", "-c", script], cwd=tmp_path, timeout=60)
+    errors = (tmp_path / "errors").read_text()
+    assert (done.returncode, len(errors.splitlines())) == (status, int(status > 0)), errors
+    done = subprocess.run(["sh", "-c", f"{sys.executable} -m xpnet {words} 2>&-"], cwd=tmp_path, capture_output=True)
+    assert (done.returncode, done.stderr) == (status, b"")
+    if "--save" in words:
+        assert Network.load(tmp_path / "net").sizes == [784, 5, 10]
+        assert (tmp_path / "log").read_text().startswith("epoch,")
 
 
 def test_a_closed_pipe_ends_the_command_quietly():

@@ -304,7 +304,6 @@ def test_wrong_options_of_the_command_end_with_one_clear_line(capsys, tmp_path):
     content = model.read_bytes()
     for words, message in (
         (["show", model], "the following arguments are required: -o/--out"),
-        (["show", model, "-o", model], "is the network itself; name another file"),
         (["show", model, "-o", tmp_path], f"--out {tmp_path} is a folder; name a file in it"),
         (["show", model, "-o", tmp_path / "no" / "page.html"], "there is no folder"),
         (["show", model, "-o", "p.html", "--image", "28"], "'28' must be a height and a width in pixels, as in 28x28"),

@@ -91,6 +91,21 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
             return file.read()
 
 
+def is_same_file(first: str | os.PathLike[str], second: str | os.PathLike[str]) -> bool:
+    """Tell whether two paths lead to one file, also through links, or would if it were there.
+
+    Pipes and devices do not count: several programs may write to them.
+
+    Examples
+    --------
+    >>> is_same_file("missing/../net", "net"), is_same_file("net", "other")
+    (True, False)
+    """
+    if os.path.exists(first) and os.path.exists(second):
+        return os.path.samefile(first, second) and os.path.isfile(first)
+    return os.path.normcase(os.path.realpath(first)) == os.path.normcase(os.path.realpath(second))
+
+
 _BINARY = getattr(os, "O_BINARY", 0)
 _NONBLOCK = getattr(os, "O_NONBLOCK", 0)  # or a pipe that takes the place of the file would be waited for
 

@@ -8,6 +8,7 @@ from xpnet.backends.base import Backend
 from xpnet.checks import count
 
 AUTO = "auto"
+MOST = 10_000  # more than any machine has cores; C cannot hold any number
 VARIABLES = (  # by which users set the number for a process
     "OPENBLAS_NUM_THREADS",
     "GOTO_NUM_THREADS",
@@ -32,6 +33,8 @@ def parse_threads(backend: Backend, threads: int | str) -> int | str:
         number = count("blas_threads", threads, 1)
     except ValueError as error:
         raise ValueError(f'{error}, or "auto"') from None
+    if number > MOST:
+        raise ValueError(f'blas_threads={threads!r} must be at most {MOST}, or "auto"')
     if backend.threads_from is None:
         raise ValueError(
             f"blas_threads={threads!r} has no effect on backend={backend.name!r}, which has its own threads; leave it "

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from xpnet.cli.options import make_parser
+from xpnet.cli.options import check_paths, make_parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,9 +30,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     >>> main(["evaluate", "missing.safetensors"])
     1
     """
+    _replace_closed_streams()
     try:
         try:
             options = make_parser().parse_args(argv)
+            check_paths(options)
             options.run(options)
         finally:
             sys.stdout.flush()  # here, where a closed pipe is dealt with, and not when Python exits
@@ -46,3 +48,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"xpnet: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     return 0
+
+
+def _replace_closed_streams() -> None:
+    """Open standard streams that are closed, as by ``>&-``, to nowhere.
+
+    Otherwise printing fails, and the next file that is opened takes the number of the stream, and what goes there.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115

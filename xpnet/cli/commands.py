@@ -2,11 +2,12 @@
 
 import argparse
 import csv
+import io
 import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import SCHEDULES
 from xpnet.data.sources import make_source
 from xpnet.export import to_onnx
+from xpnet.files import write_file
 from xpnet.mutations import MISTAKES, break_equation, make_figure
 from xpnet.network import Network
 from xpnet.show import write_page
@@ -105,16 +107,17 @@ def run_evaluate(options: argparse.Namespace) -> None:
 def run_predict(options: argparse.Namespace) -> None:
     """Write the predictions of a saved network as CSV, one row per example."""
     if options.out:
-        _check_file("--out", options.out)
+        _check_replaceable("--out", options.out)
     net, columns = load(options)
     with naming("FILE", options.file, "a table, a .npy array or an image"):
         x = read_examples(options.file, net.sizes[0], columns, in_bytes=net.scale is not None)
     header, rows = predict_rows(net, x, columns)
-    with open(options.out, "w", newline="", encoding="utf-8") if options.out else nullcontext(sys.stdout) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
-    if options.out:
+    file = io.StringIO() if options.out else sys.stdout
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    if isinstance(file, io.StringIO):
+        write_file(options.out, file.getvalue().encode())
         print(f"Wrote {len(x):,} predictions to {options.out}")
 
 
@@ -131,8 +134,6 @@ def run_show(options: argparse.Namespace) -> None:
     """Write a page that shows a saved network at work."""
     _check_replaceable("--out", options.out)
     net = load_network(options.model)
-    if options.out.exists() and options.out.samefile(options.model):
-        raise ValueError(f"--out {options.out} is the network itself; name another file")
     title = options.model.name if options.title is None else options.title
     write_page(net, options.out, title=title, image=options.image, white=options.white)
     print(f"Wrote {options.out}, {options.out.stat().st_size / 1000:,.0f} kB; open it in a browser")

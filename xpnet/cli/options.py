@@ -2,8 +2,10 @@
 
 import argparse
 import re
+import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from itertools import combinations
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,11 +27,16 @@ from xpnet.cli.commands import (
 from xpnet.cli.data import FILES, SETS, TEST_SPLIT
 from xpnet.core.initializers import INITIALIZERS
 from xpnet.core.schedules import SCHEDULES
+from xpnet.files import is_same_file
 from xpnet.hints import nearest
 from xpnet.mutations import MISTAKES
 from xpnet.training.checkpointing import parse_every
 
 DATA = f"{', '.join(SETS)}, {FILES}"
+ENDS_IN_DASHES = re.compile(r"--[\w-]+=--|-\w=?--")
+# Options that name files to read, and to write; the commands have some of them
+READ = {"model": "MODEL", "file": "FILE", "data": "--data"}
+WRITTEN = {"save": "--save", "checkpoint": "--checkpoint", "log": "--log", "plot": "--plot", "out": "--out"}
 UNITS = {"s": 1, "min": 60, "h": 3600}  # seconds
 EXAMPLES = """examples:
   xpnet train                                                train on the digits that come with xpnet
@@ -44,6 +51,9 @@ class _Parser(argparse.ArgumentParser):
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse the options; the command reports those that it does not have, as its help lists the ones it has."""
+        words = sys.argv[1:] if args is None else args
+        if wrong := next(filter(ENDS_IN_DASHES.fullmatch, words), None):  # argparse would drop the value
+            self.error(f"{wrong}: -- is no value")
         options, unknown = self.parse_known_args(args, namespace)
         if unknown:
             command = options.command
@@ -133,7 +143,7 @@ def _add_train(commands: Any) -> None:
     network = train.add_argument_group("network")
     layers = network.add_mutually_exclusive_group()
     layers.add_argument("--sizes", type=_sizes, help="units of each layer, as in 784,30,10 (depends on data)")
-    layers.add_argument("--hidden", type=_sizes, metavar="SIZES", help="units of each hidden layer, as in 30,20")
+    layers.add_argument("--hidden", type=_hidden_sizes, metavar="SIZES", help="units of each hidden layer, as in 30,20")
     network.add_argument("--task", choices=TASKS, metavar="TASK", help=f"{', '.join(TASKS)} (depends on data)")
     network.add_argument(
         "--activation",
@@ -341,10 +351,32 @@ def _add_dtype(command: Any) -> None:
     )
 
 
+def check_paths(options: argparse.Namespace) -> None:
+    """Refuse to write to a file that is read, or twice to one file, before anything is read.
+
+    Such a command ends like one with an option that cannot be parsed.
+    """
+    given = {name: getattr(options, name, None) for name in (*READ, *WRITTEN)}
+    paths = {name: path for name, path in given.items() if path is not None and path not in SETS}
+    for (one, path), (other, path_written) in combinations(paths.items(), 2):
+        if other in WRITTEN and is_same_file(path, path_written):
+            shown = {**READ, **WRITTEN}
+            problem = "overwrite" if one in READ else "be the same file as"
+            options.command.error(
+                f"{shown[other]} {path_written} would {problem} {shown[one]} {path}; name another file"
+            )
+
+
 # The texts of options
 
 
 def _sizes(text: str) -> list[int]:
+    if sizes := _hidden_sizes(text):
+        return sizes
+    raise argparse.ArgumentTypeError("it names no layer; give the units of each, as in 784,30,10")
+
+
+def _hidden_sizes(text: str) -> list[int]:
     try:
         return [int(size) for size in text.replace(",", " ").split()]
     except ValueError as error:

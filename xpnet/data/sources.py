@@ -6,6 +6,7 @@ at a time (`blocks`).
 """
 
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from functools import partial
@@ -157,9 +158,7 @@ def _read_pairs(pairs: Iterable[Any], name: str, reader: Reader) -> "Resident":
 
 def _items(dataset: Any, name: str, progress: bool) -> Iterator[Any]:
     """Read a data set item by item, with a bar on standard error."""
-    from tqdm.auto import tqdm
-
-    bar = tqdm(range(len(dataset)), f"Reading {name}", leave=False, disable=not progress)
+    bar = make_bar(range(len(dataset)), desc=f"Reading {name}", leave=False, disable=not progress)
     return (_read_item(dataset, i, name) for i in bar)
 
 
@@ -592,12 +591,17 @@ def _minibatches_that_fit(size: int, reader: Reader, at_once: int, networks: int
     return max(1, min(rows_per_block(width), at_once // size))
 
 
-def with_bar(blocks: Iterator[Examples], what: str, source: Source) -> Iterator[Examples]:
-    """Pass on all blocks of a source, with a bar on standard error if they take a noticeable time."""
+def make_bar(iterable: Iterable[Any] | None = None, *, disable: bool = False, **options: Any) -> Any:
+    """Make a bar of tqdm on standard error; it shows nothing if that is closed."""
     from tqdm.auto import tqdm
 
+    return tqdm(iterable, disable=disable or sys.stderr is None, **options)
+
+
+def with_bar(blocks: Iterator[Examples], what: str, source: Source) -> Iterator[Examples]:
+    """Pass on all blocks of a source, with a bar on standard error if they take a noticeable time."""
     total = len(source) if isinstance(source, Sized) else None
-    with tqdm(total=total, desc=what, unit="example", delay=DELAY, leave=False, dynamic_ncols=True) as bar:
+    with make_bar(total=total, desc=what, unit="example", delay=DELAY, leave=False, dynamic_ncols=True) as bar:
         for block in blocks:
             yield block
             bar.update(block.y.shape[0])

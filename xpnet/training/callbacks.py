@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Protocol
 
 from xpnet.checks import between, check_folder, choices, count, in_range, install_command, warn, yes_or_no
 from xpnet.core.step import State
+from xpnet.data.sources import make_bar
 from xpnet.errors import unless_stopped
 from xpnet.hints import explain_arguments, nearest
 from xpnet.training.history import History
@@ -187,12 +188,10 @@ class Progress(Callback):
 
     def on_train_begin(self, training: Training) -> None:
         """Show the bar."""
-        from tqdm.auto import tqdm
-
         self.training = training
         total, done = training.steps and training.steps * training.epochs, training.position.total_steps
         options: dict[str, Any] = {"unit": "batch", "leave": False, "dynamic_ncols": True}
-        self.bar = tqdm(total=total, initial=done, disable=not self.shows_bar, **options)
+        self.bar = make_bar(total=total, initial=done, disable=not self.shows_bar, **options)
 
     def on_epoch_begin(self, epoch: int) -> None:
         """Name the epoch."""
@@ -216,13 +215,19 @@ class Progress(Callback):
         evaluated = [name for name in logs if name.startswith(("validation_", "training_"))]
         parts += [f"{name.replace('_', ' ')}: {logs[name]:.6g}" for name in evaluated]
         if parts:
-            self.bar.write(f"Epoch: {logs['epoch']} / {self.training.epochs},\t " + "\t ".join(parts), file=sys.stdout)
-            sys.stdout.flush()
+            write_line(self.bar, f"Epoch: {logs['epoch']} / {self.training.epochs},\t " + "\t ".join(parts))
 
     def on_train_end(self) -> None:
         """Remove the bar."""
         self.bar.close()
         del self.bar, self.training
+
+
+def write_line(bar: Any, line: str) -> None:
+    """Write a line above a bar to standard output, unless that is closed."""
+    if sys.stdout is not None:
+        bar.write(line, file=sys.stdout)
+        sys.stdout.flush()
 
 
 class Monitor(Callback):

@@ -7,7 +7,6 @@ diverged, takes no part any more.
 """
 
 import os
-import sys
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -29,9 +28,9 @@ from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.scaling import Scaling
 from xpnet.core.step import State
 from xpnet.data.reader import Reader
-from xpnet.data.sources import Chunk, Source, resident_examples
+from xpnet.data.sources import Chunk, Source, make_bar, resident_examples
 from xpnet.errors import DivergenceError
-from xpnet.training.callbacks import Training
+from xpnet.training.callbacks import Training, write_line
 from xpnet.training.kept_loops import Loops
 from xpnet.training.loop import ChunkRunner, Task, explain_divergence
 
@@ -310,12 +309,10 @@ class SharedProgress:
     """
 
     def __init__(self, trainings: Sequence[Training]) -> None:
-        from tqdm.auto import tqdm
-
         self.trainings = trainings
         self.epochs = 0  # that have their line
         total = max(training.epochs * (training.steps or 0) for training in trainings) or None
-        self.bar = tqdm(total=total, unit="batch", leave=False, dynamic_ncols=True)
+        self.bar = make_bar(total=total, unit="batch", leave=False, dynamic_ncols=True)
 
     def update(self, active: Collection[int]) -> None:
         """Show how far the furthest training has come; write a line for each epoch that all active ones have ended."""
@@ -329,8 +326,7 @@ class SharedProgress:
             self.epochs, line = epoch + 1, describe_epoch(rows)
             if line:
                 epochs = max(training.epochs for training in self.trainings)
-                self.bar.write(f"Epoch: {epoch + 1} / {epochs},\t {line}", file=sys.stdout)
-                sys.stdout.flush()
+                write_line(self.bar, f"Epoch: {epoch + 1} / {epochs},\t {line}")
 
     def close(self) -> None:
         """Write the lines of the last epochs, and remove the bar."""
