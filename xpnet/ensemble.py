@@ -19,6 +19,7 @@ import numpy as np
 
 from xpnet import arguments
 from xpnet.backends import Backend, get_backend
+from xpnet.backends.base import precision
 from xpnet.checks import count
 from xpnet.core.arrays import Array, leaves
 from xpnet.errors import DivergenceError
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from xpnet.core.initializers import Initializer
     from xpnet.core.members import Part
     from xpnet.core.optimizers.base import Optimizer
-    from xpnet.core.scaling import Scaling
+    from xpnet.core.scaling import Scaler
     from xpnet.core.schedules import Schedule
     from xpnet.core.step import State
     from xpnet.data.sources import Source
@@ -387,7 +388,7 @@ class Ensemble:
         )
         with backend.scope(first.dtype):  # for the user's own code, too: data sets, metrics and callbacks
             seeds = [network.seeds.split for network in self]
-            reader = first.view.reader._replace(feature_names=self.feature_names)
+            reader = first.view.reader._replace(keeps_digits=first.standardize, feature_names=self.feature_names)
             sources = prepare_for_each(request, reader, split_seeds=seeds, rows=rows)
             scalings = self._scalings()
             if first.standardize:
@@ -509,16 +510,16 @@ class Ensemble:
         for k in numbers:
             self[k]._take_over(state=self[k].state)
 
-    def _scalings(self) -> list[Scaling | None]:
+    def _scalings(self) -> list[Scaler | None]:
         """Return the scaling of each member; equal ones are one object."""
-        distinct: dict[bytes, Scaling] = {}
-        scalings: list[Scaling | None] = []
-        for network in self:
-            if network.scaling is None:
+        distinct: dict[bytes, Scaler] = {}
+        scalings: list[Scaler | None] = []
+        for scaling in (network.view.scaling for network in self):
+            if scaling is None:
                 scalings.append(None)
             else:
-                key = b"".join(network.backend.to_numpy(x).tobytes() for x in leaves(network.scaling))
-                scalings.append(distinct.setdefault(key, network.scaling))
+                key = b"".join(x.tobytes() for x in leaves(scaling.exact))
+                scalings.append(distinct.setdefault(key, scaling))
         if distinct and None in scalings and not self[0].standardize:
             raise ValueError(
                 f"member {scalings.index(None)} has no scaling, and others have one; give all of them one, or set the "
@@ -630,7 +631,7 @@ class Ensemble:
         distribution = first.view.model.cost.distribution
         predicts_std = return_std and distribution is not None and distribution.std is not None
         scatter = self._stack([network.predict_std(x) for network in self]) if predicts_std else None
-        with self.backend.scope(first.dtype):
+        with self.backend.scope(precision(values)):
             mean, std = mean_and_std(values, xp)
             if scatter is not None:
                 std = xp.sqrt(std * std + xp.mean(scatter * scatter, axis=0))
@@ -745,7 +746,7 @@ class Ensemble:
 
         view = self[0].view
         require_classes(view, "the number classified correctly")
-        reader = view.reader._replace(scaling=None, feature_names=self.feature_names)
+        reader = view.reader.unscaled()._replace(feature_names=self.feature_names)
         source = make_source(data, "data", reader)  # members standardize by themselves
         encoding, hits, n = source.reader.encoding(), 0, 0
         with view.scope():
@@ -762,8 +763,9 @@ class Ensemble:
         return (mean, std) if return_std else mean
 
     def _stack(self, results: Sequence[Array]) -> Array:
-        with self.backend.scope(self[0].dtype):
-            return self.backend.xp.stack(list(results))
+        dtype = precision(tuple(results))  # some members may need float64 for their outputs, and others not
+        with self.backend.scope(dtype):
+            return self.backend.xp.stack([self.backend.asarray(result, dtype) for result in results])
 
     # Copies and files
 

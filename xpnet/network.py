@@ -119,7 +119,8 @@ class Network:
     output : Composed or Fused
         The cost combined with the activation of the output layer.
     scaling : Scaling or None
-        The scaling that `standardize` learnt in the first call to `train`; set it to None to have it learnt anew.
+        The scaling that `standardize` learnt in the first call to `train`: NumPy arrays, in float64 on every backend.
+        Set it to None to have it learnt anew.
     feature_names : tuple of str or None
         The names of the inputs, if it was trained on a table with named columns: other columns, and the same in
         another order, are refused from then on. Assignable; None forgets them.
@@ -152,7 +153,6 @@ class Network:
 
     # What training and users change, besides the state; everything else is settled when a network is made
     rng: np.random.Generator
-    scaling: Scaling | None
     history: History
     notes: dict[str, Any]
 
@@ -303,7 +303,7 @@ class Network:
             raise AttributeError(f"{name} of a network cannot be assigned; {remedy}")
         known = isinstance(attribute, property) or name in Network.__annotations__ or name.startswith("_")
         if type(self) is Network and not known:
-            names = ("w", "b", "layers", "state", "feature_names", *Network.__annotations__)
+            names = ("w", "b", "layers", "state", "scaling", "feature_names", *Network.__annotations__)
             hint = suggest_argument(name, names)
             raise AttributeError(f"{name} of a network cannot be assigned{hint}; choose from {choices(names)}")
         super().__setattr__(name, value)
@@ -407,6 +407,28 @@ class Network:
     @b.setter
     def b(self, biases: Sequence[Any]) -> None:
         self._assign([w for w, _ in self.state.layers], self._parse_biases(biases))
+
+    @property
+    def scaling(self) -> Scaling | None:
+        """The scaling that `standardize` learnt, NumPy arrays in float64, which are read-only; assignable as a whole.
+
+        Examples
+        --------
+        >>> net = Network([1, 1], task="regression", standardize=True, seed=0)
+        >>> history = net.train(([[1.0], [3.0]], [10.0, 20.0]), epochs=1, progress=False)
+        >>> net.scaling
+        Scaling(x_mean=array([[2.]]), x_std=array([[1.]]), y_mean=array([[15.]]), y_std=array([[5.]]))
+        """
+        scaler = vars(self)["scaling"]
+        return None if scaler is None else scaler.exact
+
+    @scaling.setter
+    def scaling(self, scaling: Scaling | None) -> None:
+        if scaling is not None:
+            from xpnet.data.reader import Reader
+
+            scaling = Reader(self._model, self._backend, self._dtype).place(scaling)
+        vars(self)["scaling"] = scaling
 
     def _parse_weights(self, weights: Any) -> list[Array]:
         from xpnet.data.parameters import parse_weights
@@ -584,12 +606,13 @@ class Network:
         )
         checkpoints: list[Callback] = []
         with self._backend.scope(self._dtype):  # for the user's own code, too: data sets, metrics and callbacks
-            sources = prepare(request, net.view.reader, split_seed=net._seeds.split)
+            reader = net.view.reader._replace(keeps_digits=self._standardize)
+            sources = prepare(request, reader, split_seed=net._seeds.split)
             if path is not None:
                 call = {"epochs": epochs, "batch_size": batch_size, "sampling": sampling, "steps": steps}
                 call |= fingerprint_weights(request, sources.train.reader)
                 checkpoints.append(self._make_checkpoint(path, every, plan, call, sources, user_callbacks, resumed))
-            scaling = net.scaling
+            scaling = net.view.scaling
             if self._standardize and scaling is None:
                 scaling = fit_scaling(sources.train, progress)
             sources = sources.scaled(scaling)
@@ -1004,12 +1027,13 @@ class Network:
         vars(new).pop("_loops", None)
         new.rng, new.history, new.notes = copy.deepcopy((self.rng, self.history, self.notes))
         if (new._backend, dtype) == (self._backend, self._dtype):
-            new.state, new.scaling = map_arrays(self._backend.copy, (new.state, new.scaling))  # stays on the device
+            new.state = map_arrays(self._backend.copy, new.state)  # stays on the device
             return new
+        new.scaling = self.scaling
         with self._backend.scope(self._dtype):
-            arrays = map_arrays(self._backend.to_numpy, (new.state, new.scaling))
+            arrays = map_arrays(self._backend.to_numpy, new.state)
         with new._backend.scope(dtype):
-            new.state, new.scaling = new._copy_to_device(arrays)
+            new.state = new._copy_to_device(arrays)
             if dtype != self._dtype:  # hyperparameters are rounded from their exact values
                 hyperparameters = new._optimizer.init(new.state.layers, new._to_array).hyperparameters
                 new.state = new.state._replace(optimizer=new.state.optimizer._replace(hyperparameters=hyperparameters))
@@ -1213,7 +1237,7 @@ class Network:
         return Snapshot(
             settings=self._settings(),
             state=whole(now["state"]),
-            scaling=now["scaling"],
+            scaling=now["scaling"] and now["scaling"].exact,
             feature_names=now["_feature_names"],
             optimizer=now["_optimizer"],
             generator=dict(self.rng.bit_generator.state),
@@ -1249,9 +1273,7 @@ class Network:
         self.feature_names = records.feature_names_of(record)
         self.reset_optimizer(records.optimizer_of(record))
         self.state = self._read_state(records.tensors_of(record))
-        scaling = records.scaling_of(record, self._model)
-        with self._backend.scope(self._dtype):
-            self.scaling = self._copy_to_device(scaling)
+        self.scaling = records.scaling_of(record, self._model, self._dtype)
 
     def _read_state(self, tensors: dict[str, np.ndarray]) -> State:
         """Make a state of the arrays in a record, on the device; its optimizer is that of the network."""
@@ -1278,16 +1300,17 @@ class Network:
         """Return what a pickle holds: arrays as NumPy arrays, which keep their dtypes."""
         attributes = vars(self).copy()  # at once: another thread may be training
         with self._backend.scope(self._dtype):
-            arrays = map_arrays(self._backend.to_numpy, (whole(attributes["state"]), attributes["scaling"]))
-        attributes["state"], attributes["scaling"] = arrays
+            attributes["state"] = map_arrays(self._backend.to_numpy, whole(attributes["state"]))
+        attributes["scaling"] = attributes["scaling"] and attributes["scaling"].exact
         attributes.pop("_loops", None)
         return attributes
 
     def __setstate__(self, attributes: dict[str, Any]) -> None:
         """Move the arrays of a pickle to the device."""
         vars(self).update(attributes)
+        self.scaling = attributes["scaling"]
         with self._backend.scope(self._dtype):
-            self.state, self.scaling = self._copy_to_device((self.state, self.scaling))
+            self.state = self._copy_to_device(self.state)
 
     def _copy_to_device(self, nest: Any) -> Any:
         return self._backend.copy_nest(nest, self._dtype)

@@ -737,7 +737,7 @@ class _Block(NamedTuple):
 def _predict_blocks(net: Network | Ensemble, data: Any, name: str) -> Iterator[_Block]:
     """Predict the examples of any finite source, one block after the other."""
     view = _first(net).view
-    reader = view.reader._replace(scaling=None)  # each network applies its own
+    reader = view.reader.unscaled()  # each network applies its own
     source = make_source(data, name, reader)
     for block in source.blocks(2 * sum(view.model.sizes)):
         with view.scope():
@@ -758,7 +758,7 @@ def _probabilities(net: Network | Ensemble, x: Any) -> np.ndarray:
 
 def _read_curve(net: Network, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     """Read examples of one input and one target, to the host."""
-    reader = net.view.reader._replace(scaling=None)
+    reader = net.view.reader.unscaled()
     x = x if hasattr(x, "ndim") else np.asarray(x)
     data = reader.read_examples(x[:, None] if x.ndim == 1 else x, y, "the data")
     return _to_host(net, data.x)[:, 0], _to_host(net, data.y)[:, 0]
@@ -766,7 +766,7 @@ def _read_curve(net: Network, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def _to_host(net: Network, array: Any) -> np.ndarray:
     with net.view.scope():
-        return np.asarray(net.backend.to_numpy(array))
+        return np.asarray(net.view.reader.home(array).to_numpy(array))
 
 
 # Axes

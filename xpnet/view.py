@@ -11,7 +11,7 @@ from xpnet.core.model import Model
 from xpnet.data.reader import Reader
 
 if TYPE_CHECKING:
-    from xpnet.core.scaling import Scaling
+    from xpnet.core.scaling import Scaler
 
 
 class View(NamedTuple):
@@ -33,7 +33,7 @@ class View(NamedTuple):
 
     model: Model
     layers: Layers
-    scaling: Scaling | None
+    scaling: Scaler | None
     feature_names: tuple[str, ...] | None
     backend: Backend
     dtype: str
@@ -49,20 +49,50 @@ class View(NamedTuple):
         return Reader(self.model, self.backend, self.dtype, self.scaling, self.feature_names)
 
     @property
+    def output_dtype(self) -> str:
+        """The dtype of outputs in the units of the targets: float64 if the network's own one cannot hold them."""
+        return "float64" if self.scaling is not None and self.scaling.widens else self.dtype
+
+    @property
+    def target_scaling(self) -> tuple[Array, Array] | None:
+        """Mean and standard deviation of the targets, (1, n_targets) each, in the dtype of outputs, if any."""
+        if self.scaling is None or self.scaling.exact.y_mean is None:
+            return None
+        if not self.scaling.widens:
+            return self.scaling.rounded.y_mean, self.scaling.rounded.y_std
+        return self.backend.asarray(self.scaling.exact.y_mean), self.backend.asarray(self.scaling.exact.y_std)
+
+    @property
     def output_scaling(self) -> tuple[Array, Array] | None:
         """The shift and the factor, (1, n_out) each, that bring outputs to the units of the targets, if any."""
-        scaling = self.scaling
-        if scaling is None or scaling.y_mean is None:
+        scaling = self.target_scaling
+        if scaling is None:
             return None
-        return self.model.cost.output_scaling(scaling.y_mean, scaling.y_std, self.xp)
+        with self.output_scope():
+            return self.model.cost.output_scaling(*scaling, self.xp)
 
     def scale_back(self, a: Array) -> Array:
         """Bring outputs to the units of the targets."""
         if self.scaling is None:
             return a  # at once: predicting one example takes microseconds
-        scaling = self.output_scaling
-        return a if scaling is None else a * scaling[1] + scaling[0]
+        return self._rescale(a, self.output_scaling)
+
+    def scale_targets_back(self, y: Array) -> Array:
+        """Bring standardized targets back to their units."""
+        return self._rescale(y, self.target_scaling)
+
+    def _rescale(self, a: Array, scaling: tuple[Array, Array] | None) -> Array:
+        if scaling is None:
+            return a
+        if self.output_dtype == self.dtype:
+            return a * scaling[1] + scaling[0]
+        with self.output_scope():
+            return self.backend.asarray(a, self.output_dtype) * scaling[1] + scaling[0]
 
     def scope(self) -> AbstractContextManager[Any]:
         """Enter the library's settings for computing in this dtype on this device."""
         return self.backend.scope(self.dtype)
+
+    def output_scope(self) -> AbstractContextManager[Any]:
+        """Enter the library's settings for outputs in the units of the targets."""
+        return self.backend.scope(self.output_dtype)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from xpnet.backends.base import cast
 from xpnet.checks import warn
 from xpnet.core.arrays import Array, leaves
 from xpnet.core.model import Model
@@ -51,7 +52,7 @@ class Snapshot(NamedTuple):
 
     settings: dict[str, Any]  # the arguments of Network
     state: State
-    scaling: Scaling | None
+    scaling: Scaling | None  # of NumPy arrays
     feature_names: tuple[str, ...] | None
     optimizer: Optimizer
     generator: Mapping[str, Any]
@@ -87,9 +88,9 @@ def make_record(snapshot: Snapshot, to_numpy: Callable[[Array], np.ndarray]) -> 
     arrays = dict(_name_arrays("", snapshot.state, description is not None))
     for (i, name), state in snapshot.callback_states.items():
         arrays |= _name_arrays(f"callbacks.{i}.{name}.", state, description is not None)
+    arrays = {name: to_numpy(array) for name, array in arrays.items()}
     if snapshot.scaling is not None:
         arrays |= {f"scaling.{name}": array for name, array in snapshot.scaling._asdict().items() if array is not None}
-    arrays = {name: to_numpy(array) for name, array in arrays.items()}
     biases = {name: array[0] for name, array in arrays.items() if name.endswith(".b")}  # (n_out,), as users see them
     return Record(
         settings=snapshot.settings,
@@ -207,16 +208,19 @@ def optimizer_of(record: Record) -> Optimizer:
     return SGD() if record.optimizer is None else _build(record.optimizer)
 
 
-def scaling_of(record: Record, model: Model) -> Scaling | None:
-    """Return the scaling, if there is one."""
+def scaling_of(record: Record, model: Model, dtype: str) -> Scaling | None:
+    """Return the scaling, if there is one, of a network with this dtype."""
     arrays = {name: record.arrays.get(f"scaling.{name}") for name in Scaling._fields}
     if all(array is None for array in arrays.values()):
         return None
     for name, array in arrays.items():
         shape = (1, model.n_in if name.startswith("x") else model.n_targets)
-        if array is not None and (array.shape != shape or not np.isfinite(array).all()):
+        if array is None:
+            continue
+        rounded = cast(array, dtype)
+        if array.shape != shape or not np.isfinite(rounded).all():
             raise ValueError(f"scaling.{name} of shape {array.shape} must be finite numbers of shape {shape}")
-        if array is not None and name.endswith("std") and not (array > 0).all():
+        if name.endswith("std") and not (rounded > 0).all():
             raise ValueError(f"scaling.{name} must be above 0")
     if arrays["x_mean"] is None or arrays["x_std"] is None or (arrays["y_mean"] is None) != (arrays["y_std"] is None):
         raise ValueError("scaling lacks a mean or a standard deviation")
@@ -263,7 +267,7 @@ def check_tensors(record: Record) -> None:
     shapes = [arrays[f"layers.{l}.w"].shape for l in range(layers)]
     if not shapes or shapes != list(zip(settings["sizes"][1:], settings["sizes"])):
         raise ValueError(f"sizes={settings['sizes']} contradicts weights of the shapes {shapes}")
-    dtypes = {str(array.dtype) for name, array in arrays.items() if not name.endswith("dropout.step")}
+    dtypes = {str(array.dtype) for name, array in arrays.items() if not _has_own_dtype(name, array)}
     if dtypes != {settings["dtype"]}:
         raise ValueError(f"dtype={settings['dtype']!r} contradicts tensors of {sorted(dtypes)}")
     tensors = {f"layers.{l}.{part}" for l in range(layers) for part in "wb"}
@@ -272,6 +276,11 @@ def check_tensors(record: Record) -> None:
         raise ValueError(f"sizes={settings['sizes']} contradicts the tensor {name!r}")
     has_callbacks = record.training is not None
     refuse_unknown("tensor", {name for name in others if not (has_callbacks and CALLBACK_TENSORS.fullmatch(name))})
+
+
+def _has_own_dtype(name: str, array: np.ndarray) -> bool:
+    """Tell whether a tensor need not have the network's dtype: a scaling is float64; early files have it rounded."""
+    return name.endswith("dropout.step") or (name.startswith("scaling.") and array.dtype == np.float64)
 
 
 def refuse_unknown(kind: str, names: Iterable[str]) -> None:

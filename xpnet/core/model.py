@@ -1,5 +1,6 @@
 """Model: what a network is without its numbers."""
 
+import math
 from typing import NamedTuple
 
 from xpnet.core.activations import Activation
@@ -54,6 +55,12 @@ class Model(NamedTuple):
     def n_targets(self) -> int:
         """Number of targets of an example; fewer than outputs for costs with several outputs for each target."""
         return self.n_out // self.cost.outputs_per_target
+
+    @property
+    def scales_targets(self) -> bool:
+        """Whether targets can be standardized: those of a regression whose outputs have no bounds."""
+        output = self.sigmas[-1]
+        return self.task == "regression" and output.low == -math.inf and output.high == math.inf
 
     @property
     def shapes(self) -> list[tuple[int, int]]:

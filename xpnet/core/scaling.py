@@ -2,6 +2,9 @@
 
 Means and standard deviations are learnt from the training data and stored in the network. Inputs and targets are scaled
 on the way in, and outputs are scaled back on the way out, so users never see scaled numbers.
+
+Numbers far from 0 compared with their spread, such as times in seconds since 1970, lose their digits when they are
+rounded to float32. Those that come in another dtype are therefore scaled in float64, and rounded afterwards.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -10,6 +13,12 @@ from typing import NamedTuple
 import numpy as np
 
 from xpnet.core.arrays import Array, Namespace
+
+
+# From this distance of 0 on, in standard deviations, outputs are scaled back in float64: float32 would round them by
+# more than 1.5e-5 standard deviations
+FAR = 2.0**8
+NEAR = 2.0**10  # standard deviations by which two means differ at most, for one scaling to be replaced by the other
 
 
 class Scaling(NamedTuple):
@@ -38,6 +47,56 @@ class Scaling(NamedTuple):
     def outputs(self, a: Array) -> Array:
         """Scale standardized targets, or an output for each of them, back."""
         return a if self.y_mean is None else a * self.y_std + self.y_mean
+
+    def after(self, other: "Scaling") -> "Scaling":
+        """Return the scaling that does this one to numbers that `other` has scaled already; both scale the same.
+
+        Examples
+        --------
+        >>> one, other = Scaling(np.array([[1.0]]), np.array([[2.0]])), Scaling(np.array([[3.0]]), np.array([[4.0]]))
+        >>> x = np.array([[5.0]])
+        >>> one.inputs(x), one.after(other).inputs(other.inputs(x))
+        (array([[2.]]), array([[2.]]))
+        """
+        parts = [(self.x_mean - other.x_mean) / other.x_std, self.x_std / other.x_std]
+        if self.y_mean is not None:
+            parts += [(self.y_mean - other.y_mean) / other.y_std, self.y_std / other.y_std]
+        return Scaling(*parts)
+
+    def is_near(self, other: "Scaling") -> bool:
+        """Tell whether numbers that `other` has scaled, and the dtype has rounded, have the digits that this one needs.
+
+        Both are of NumPy arrays.
+        """
+        if (self.y_mean is None) != (other.y_mean is None):
+            return False
+        pairs = [(self.x_mean, self.x_std, other.x_mean)]
+        if self.y_mean is not None:
+            pairs.append((self.y_mean, self.y_std, other.y_mean))
+        return all(bool((np.abs(mean - other_mean) <= NEAR * std).all()) for mean, std, other_mean in pairs)
+
+    @property
+    def has_far_targets(self) -> bool:
+        """Whether float32 cannot hold the targets; of NumPy arrays."""
+        return self.y_mean is not None and bool((np.abs(self.y_mean) > FAR * self.y_std).any())
+
+
+class Scaler(NamedTuple):
+    """A scaling as a network applies it.
+
+    Parameters
+    ----------
+    exact
+        Float64 arrays on the host.
+    rounded
+        The same on the device, in the network's dtype.
+    widens
+        Whether outputs are scaled back in float64, because the network's dtype cannot hold them.
+    """
+
+    exact: Scaling
+    rounded: Scaling
+    widens: bool
 
 
 class Moments(NamedTuple):
@@ -86,19 +145,18 @@ def merge(parts: Sequence[Moments]) -> Moments:
 
 
 def compute_scaling(
-    blocks: Iterable[tuple[Array, ...]], scale_targets: bool, xp: Namespace, to_numpy: Callable[[Array], np.ndarray]
+    blocks: Iterable[tuple[Array, ...]], scale_targets: bool, moments: Callable[[Array], Moments]
 ) -> Scaling:
     """Compute a scaling, of NumPy arrays, from blocks (x, y, ...) of the training data. Synchronizes.
 
-    A column whose values are all the same is only shifted.
+    A column whose values are all the same is only shifted. `moments` computes those of a block, as NumPy arrays.
     """
     moments_of: tuple[list[Moments], list[Moments]] = ([], [])  # of the inputs, and of the targets
     for block in blocks:
         for parts, columns in zip(moments_of, block[: 1 + scale_targets]):
-            with np.errstate(over="ignore", invalid="ignore"):  # numbers that are not finite are refused later, by name
-                part = moments(columns, xp)
-            parts.append(Moments(part.n, *(to_numpy(array) for array in part[1:])))
-    pairs = [_mean_and_deviation(merge(parts)) for parts in moments_of if parts]
+            parts.append(moments(columns))
+    with np.errstate(over="ignore", invalid="ignore"):  # numbers that are not finite are refused later, by name
+        pairs = [_mean_and_deviation(merge(parts)) for parts in moments_of if parts]
     return Scaling(*(array for pair in pairs for array in pair))
 
 

@@ -56,7 +56,7 @@ def _digest(reader: Reader, columns: Sequence[Array]) -> str:
     with reader.scope():
         for column in columns:
             for block in blocks(column):
-                digest.update(np.asarray(reader.backend.to_numpy(block)).tobytes())
+                digest.update(np.asarray(reader.home(column).to_numpy(block)).tobytes())
     return digest.hexdigest()
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from xpnet.checks import between, choices, install_command
 from xpnet.core.arrays import Array, blocks
 from xpnet.core.minibatch import one_hot
-from xpnet.core.scaling import Scaling, compute_scaling
+from xpnet.core.scaling import Scaler, Scaling, compute_scaling
 from xpnet.data.reader import Reader, as_real_array
 from xpnet.data.sampling import in_order
 from xpnet.data.sources import (
@@ -56,7 +56,7 @@ class Sources(NamedTuple):
     validation: Source | None
     test: Source | None
 
-    def scaled(self, scaling: Scaling | None) -> "Sources":
+    def scaled(self, scaling: Scaler | None) -> "Sources":
         """Scale them all, if there is a scaling."""
         if scaling is None:
             return self
@@ -78,7 +78,7 @@ def prepare(request: Request, reader: Reader, *, split_seed: int) -> Sources:
     split_seed
         Seed of the validation split.
     """
-    reader = reader._replace(scaling=None)
+    reader = reader.unscaled()
     train = open_training_data(request, reader)
     train, validation = split(train, request.validation_split, split_seed)
     train = balance(train, request.class_weight)
@@ -106,7 +106,7 @@ def prepare_for_each(
     rows
         The rows to train each network on, as `parse_rows` returns them; None for all rows.
     """
-    reader, members = reader._replace(scaling=None), len(split_seeds)
+    reader, members = reader.unscaled(), len(split_seeds)
     if rows is not None and request.validation_split is not None:
         raise ValueError(f"validation_split={request.validation_split!r} contradicts rows; give validation_data")
     train = open_training_data(request, reader)
@@ -135,11 +135,9 @@ def prepare_for_each(
     return [Sources(own, own_validation, test) for own, (_, own_validation) in zip(trains, parts)]
 
 
-def fit_for_each(
-    sources: Sequence[Sources], scalings: Sequence[Scaling | None], progress: bool = False
-) -> list[Scaling]:
+def fit_for_each(sources: Sequence[Sources], scalings: Sequence[Scaler | None], progress: bool = False) -> list[Scaler]:
     """Fit a scaling for each network that has none yet; those with the same examples share it."""
-    fitted: dict[int, Scaling] = {}
+    fitted: dict[int, Scaler] = {}
     trains = [part.train.shared.batches if isinstance(part.train, SharedBatches) else part.train for part in sources]
     for train, scaling in zip(trains, scalings):
         if scaling is None and id(train) not in fitted:
@@ -147,19 +145,25 @@ def fit_for_each(
     return [fitted[id(train)] if scaling is None else scaling for train, scaling in zip(trains, scalings)]
 
 
-def scale_for_each(sources: Sequence[Sources], scalings: Sequence[Scaling | None]) -> list[Sources]:
-    """Scale the sources of several networks: once if they have one scaling, else block by block."""
+def scale_for_each(sources: Sequence[Sources], scalings: Sequence[Scaler | None]) -> list[Sources]:
+    """Scale the sources of several networks: once if they have one scaling, else block by block.
+
+    Numbers that the dtype would round are scaled before they are shared: by the scaling of the first network, unless
+    another one's differs too much from that.
+    """
     first = scalings[0]
     if first is None:
         return list(sources)
     shared: dict[int, Source] = {}
     columns: dict[tuple[int, int], Resident] = {}  # of inputs and targets, which sources with other weights share
 
-    def scale(source: Source | None, scaling: Scaling) -> Source | None:
+    def scale(source: Source | None, scaling: Scaler) -> Source | None:
         if source is None:
             return None
         if any(other is not first for other in scalings):
             all_rows = Rows(source, in_order((len(source),))) if isinstance(source, Resident) else source
+            if isinstance(all_rows, Rows) and all_rows.source.is_wide and scaling.exact.is_near(first.exact):
+                all_rows = replace(all_rows, source=scale_columns(all_rows.source, first))
             return all_rows.scaled(scaling)
         if isinstance(source, Rows):
             return Rows(scale(source.source, scaling), source.rows)  # type: ignore[arg-type]
@@ -169,7 +173,7 @@ def scale_for_each(sources: Sequence[Sources], scalings: Sequence[Scaling | None
             )
         return shared[id(source)]
 
-    def scale_columns(source: Resident, scaling: Scaling) -> Resident:
+    def scale_columns(source: Resident, scaling: Scaler) -> Resident:
         key = id(source.examples.x), id(source.examples.y)
         if key not in columns:
             columns[key] = source.scaled(scaling)
@@ -295,19 +299,17 @@ def balance(train: Source, class_weight: Any) -> Source:
     return replace(train, source=weighted) if isinstance(train, Rows) else weighted
 
 
-def fit_scaling(train: Source, progress: bool = False) -> Scaling:
-    """Fit a scaling to the training data, on the device; with a bar if it takes a noticeable time."""
+def fit_scaling(train: Source, progress: bool = False) -> Scaler:
+    """Fit a scaling to the training data; with a bar if it takes a noticeable time."""
     check_repeatable(train, "standardize=True")
-    reader, output = train.reader, train.reader.model.sigmas[-1]
-    unbounded = output.low == -np.inf and output.high == np.inf
-    scales_targets = reader.model.task == "regression" and unbounded
+    reader = train.reader
     with reader.scope():
         blocks_of_rows = train.blocks(4 * reader.model.n_in)
         if progress:
             blocks_of_rows = with_bar(blocks_of_rows, "Standardizing train_data", train)
-        scaling = compute_scaling(blocks_of_rows, scales_targets, reader.backend.xp, reader.backend.to_numpy)
+        scaling = compute_scaling(blocks_of_rows, reader.model.scales_targets, reader.moments)
         _check_scaling(scaling, reader.dtype)
-        return reader.backend.copy_nest(scaling, reader.dtype)
+        return reader.place(scaling)
 
 
 def _open_evaluation_data(data: Any, name: str, reader: Reader, request: Request) -> Source | None:

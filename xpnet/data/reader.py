@@ -7,22 +7,23 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import array_api_compat
 import numpy as np
 
-from xpnet.backends.base import Backend, as_array, host_array, on_host
+from xpnet.backends.base import Backend, as_array, host_array, on_host, precision
+from xpnet.backends.choose import get_backend
 from xpnet.checks import check_lengths, some, warn
-from xpnet.core.arrays import Array, blocks
+from xpnet.core.arrays import Array, blocks, map_arrays
 from xpnet.core.minibatch import Encoding, Examples
 from xpnet.core.model import Model
+from xpnet.core.scaling import Moments, Scaler, Scaling, moments
 from xpnet.errors import unless_stopped
 
-if TYPE_CHECKING:
-    from xpnet.core.scaling import Scaling
-
 BYTES = np.dtype(np.uint8)  # dtypes compare faster with a dtype than with a type
+WIDE = {"float64", "float96", "float128", "int32", "int64", "uint32", "uint64"}  # dtypes that float32 would round
+WIDE_CODES = "dgiIlLqQ"  # the same as NumPy's codes
 SEQUENCES, MOST_AXES = (list, tuple, deque), 64  # that NumPy makes an array of
 Rows: TypeAlias = Sequence[int] | np.ndarray | None  # numbers of rows, in messages; None: 0, 1, ...
 
@@ -44,15 +45,18 @@ class Reader(NamedTuple):
         Weights of the classes, (1, K), if they differ.
     warns
         Whether to warn of pixels that seem to be unscaled.
+    keeps_digits
+        Whether there will be a scaling: numbers to be scaled that the dtype would round stay as they are until then.
     """
 
     model: Model
     backend: Backend
     dtype: str
-    scaling: Scaling | None = None
+    scaling: Scaler | None = None
     feature_names: tuple[str, ...] | None = None
     class_weight: Array | None = None
     warns: bool = True
+    keeps_digits: bool = False
 
     def scope(self) -> AbstractContextManager[Any]:
         """Enter the library's settings for computing in this dtype on this device."""
@@ -63,6 +67,10 @@ class Reader(NamedTuple):
         """The scale of the inputs as an array; None if they are not scaled."""
         scale = self.model.scale
         return None if scale is None else self.backend.asarray(np.asarray(scale, self.dtype))
+
+    def unscaled(self) -> Reader:
+        """Return a reader that leaves the scaling to others, and keeps the digits that it needs."""
+        return self._replace(scaling=None, keeps_digits=self.keeps_digits or self.scaling is not None)
 
     def encoding(self) -> Encoding:
         """Make the arrays that turn stored examples into inputs and targets."""
@@ -111,23 +119,27 @@ class Reader(NamedTuple):
                 f"{name} holds uint8 values up to {largest}, which are not scaled; divide them by 255, or make the "
                 "network with scale=1/255"
             )
-        x = self.backend.asarray(x, None if has_bytes and scales else self.dtype, name)
+        if has_bytes and scales:
+            x = self.backend.asarray(x, None, name)
+        else:
+            x = self._move(x, name, self.keeps_digits or self.scaling is not None)
         if x.ndim == 2:
             return x  # JAX copies even to the same shape
         with self.scope():
-            return self.backend.xp.reshape(x, (-1, n_in))
+            return self.home(x).xp.reshape(x, (-1, n_in))
 
     def check_inputs(self, x: Array, name: str, rows: Rows = None) -> Array:
         """Check that inputs on the device are finite, and standardize them. Synchronizes.
 
         `rows` are the numbers of the rows in the data that they were taken from, for messages.
         """
+        if self.scaling is not None and self.is_wide(x):
+            x = self.scale_inputs(x)  # rounds it, so that it is checked afterwards
+            self._check_finite(x, name, rows)
+            return x
         if self.model.scale is None or not _is_bytes(x):
             self._check_finite(x, name, rows)
-        if self.scaling is None:
-            return x
-        with self.scope():
-            return self.scaling.inputs(x)
+        return self.scale_inputs(x)
 
     def read_targets(self, y: Any, name: str, rows: Rows = None) -> Array:
         """Check targets and move them to the device. Synchronizes.
@@ -155,10 +167,12 @@ class Reader(NamedTuple):
                 + (", or (n,) of integer classes" if n > 1 else " or (n,)")
             )
         with self.scope():
-            y = self.backend.xp.reshape(self.backend.asarray(y, self.dtype, name), (-1, n))
+            y = self._move(y, name, self._scales_targets)
+            y = self.home(y).xp.reshape(y, (-1, n))
             self._check_finite(y, name, rows)
-            self._check_reachable(y, name)
-            return y if self.scaling is None else self.scaling.targets(y)
+            if not self.is_wide(y):  # else no target is out of reach
+                self._check_reachable(y, name)
+            return self.scale_targets(y)
 
     def read_examples(self, x: Any, y: Any, name: str, rows: Rows = None) -> Examples:
         """Check inputs and targets of the same examples and move them to the device. Synchronizes."""
@@ -183,6 +197,89 @@ class Reader(NamedTuple):
         with self.scope():
             x, y = stack(xs, f"x of {name}"), stack(ys, f"y of {name}")
         return self.read_examples(x, y, name, rows)
+
+    # Numbers that the dtype would round
+
+    def is_wide(self, x: Array) -> bool:
+        """Tell whether these are numbers, other than classes, that the network's dtype would round."""
+        if self.dtype == "float64":
+            return False
+        return x.dtype.char in WIDE_CODES if isinstance(x, np.ndarray) else _name_dtype(x) in WIDE
+
+    def home(self, x: Array) -> Backend:
+        """Return the backend of an array that was read: numbers that are still to be scaled may be NumPy's."""
+        return self.backend if isinstance(x, self.backend.array_type) else get_backend("numpy")
+
+    def scale_inputs(self, x: Array) -> Array:
+        """Standardize inputs that were read, if there is a scaling; the result is on the device, in the dtype."""
+        if self.scaling is None:
+            return x
+        if self.is_wide(x):
+            return self._scale_exactly(x, self.scaling.exact.x_mean, self.scaling.exact.x_std)
+        with self.scope():
+            return self.scaling.rounded.inputs(x)
+
+    def scale_targets(self, y: Array) -> Array:
+        """Standardize targets that were read, if there is a scaling of them."""
+        if self.scaling is None or y.ndim == 1:  # the latter are classes
+            return y
+        if self.is_wide(y):
+            return self._scale_exactly(y, self.scaling.exact.y_mean, self.scaling.exact.y_std)
+        with self.scope():
+            return self.scaling.rounded.targets(y)
+
+    def moments(self, x: Array) -> Moments:
+        """Compute the moments of columns that were read, as NumPy arrays. Synchronizes."""
+        home, dtype = self.home(x), "float64" if self.is_wide(x) else self.dtype
+        with home.scope(dtype):
+            part = moments(home.asarray(x, dtype), home.xp)
+            return Moments(part.n, *(home.to_numpy(array) for array in part[1:]))
+
+    def take(self, x: Array, index: np.ndarray) -> Array:
+        """Take some of the rows of an array that was read."""
+        home = self.home(x)
+        with home.scope(precision(x)):
+            return home.xp.take(x, home.asarray(index), axis=0)
+
+    def concat(self, arrays: Sequence[Array]) -> Array:
+        """Put arrays that were read one behind the other."""
+        home = self.home(arrays[0])
+        with home.scope(precision(arrays[0])):
+            return home.xp.concat(list(arrays), axis=0)
+
+    def place(self, scaling: Scaling) -> Scaler:
+        """Copy a scaling, whose arrays are NumPy's or the device's, to where it is applied. Synchronizes."""
+        exact = map_arrays(lambda x: np.array(self.home(x).to_numpy(x), np.float64), scaling)
+        for array in exact:
+            if array is not None:
+                array.flags.writeable = False  # the copies on the device would not follow
+        with self.scope():
+            rounded = self.backend.copy_nest(exact, self.dtype)
+        return Scaler(exact, rounded, self.dtype == "float32" and exact.has_far_targets)
+
+    @property
+    def _scales_targets(self) -> bool:
+        """Whether targets are scaled, now or later."""
+        if self.scaling is None:
+            return self.keeps_digits and self.model.scales_targets
+        return self.scaling.exact.y_mean is not None
+
+    def _move(self, x: Array, name: str, scales: bool) -> Array:
+        """Move numbers to the device; those that are to be scaled, and would be rounded, stay on the host if there."""
+        if not (scales and self.is_wide(x)):
+            return self.backend.asarray(x, self.dtype, name)
+        return host_array(x) if on_host(x) else self.backend.asarray(x, None, name)
+
+    def _scale_exactly(self, x: Array, mean: np.ndarray | None, std: np.ndarray | None) -> Array:
+        """Scale numbers in float64, where they are, and move them to the device, rounded."""
+        if mean is None:
+            return self.backend.asarray(x, self.dtype)
+        home, parts = self.home(x), []
+        with home.scope("float64"):
+            mean, std = home.asarray(mean), home.asarray(std)
+            for block in blocks(x):
+                parts.append(home.asarray((home.asarray(block, "float64") - mean) / std, self.dtype))
+            return self.backend.asarray(parts[0] if len(parts) == 1 else home.xp.concat(parts, axis=0))
 
     def look_up_class_weight(self, y: Array, class_weight: Array) -> Array:
         """Look up the weight of each example, (n,), by its class; `y` as returned by `read_targets`."""
@@ -221,7 +318,7 @@ class Reader(NamedTuple):
             return int(xp.min(y)), int(xp.max(y))
 
     def _check_finite(self, x: Array, name: str, rows: Rows) -> None:
-        if self.backend.all_finite([x]):
+        if self.home(x).all_finite([x]):
             return
         row, column = self._find_not_finite(x)
         raise ValueError(
@@ -231,7 +328,7 @@ class Reader(NamedTuple):
 
     def _find_not_finite(self, x: Array) -> tuple[int, int]:
         """Find row and column of the first number that is not finite. Synchronizes."""
-        xp, first = self.backend.xp, 0
+        xp, first = self.home(x).xp, 0
         for block in blocks(x):
             flags = xp.reshape(xp.astype(~xp.isfinite(block), xp.int32), (-1,))
             if int(xp.max(flags)):
@@ -428,6 +525,10 @@ def _is_mixed_table(x: Any) -> bool:
     dtypes = list(x.dtypes) if getattr(x, "ndim", 0) == 2 and hasattr(x, "dtypes") else []
     real = all(getattr(dtype, "kind", "") in tuple("buif") for dtype in dtypes)
     return real and (len(set(dtypes)) > 1 or not all(isinstance(dtype, np.dtype) for dtype in dtypes))
+
+
+def _name_dtype(x: Array) -> str:
+    return str(x.dtype).rpartition(".")[2]
 
 
 def _is_bytes(x: Array) -> bool:

@@ -9,16 +9,16 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain, count, islice
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import array_api_compat
 import numpy as np
 
-from xpnet.core.arrays import BLOCK, rows_per_block, select, take_examples
+from xpnet.core.arrays import BLOCK, rows_per_block, select
 from xpnet.core.minibatch import Examples
-from xpnet.core.scaling import Scaling
+from xpnet.core.scaling import Scaler, Scaling
 from xpnet.data.reader import Reader, is_pair
 from xpnet.data.sampling import Sampling, in_order, split_into_chunks
 from xpnet.data.vision import pixels_and_labels
@@ -76,7 +76,7 @@ class Source(Protocol):
         """Iterate over all examples in order, in blocks sized for `width` values per row."""
         ...
 
-    def scaled(self, scaling: Scaling) -> "Source":
+    def scaled(self, scaling: Scaler) -> "Source":
         """Return the same source with its examples scaled."""
         ...
 
@@ -228,11 +228,17 @@ class Resident(Countable):
                 block = select(self.examples, slice(start, min(start + rows, len(self))))
             yield block
 
-    def scaled(self, scaling: Scaling) -> "Resident":
+    def scaled(self, scaling: Scaler) -> "Resident":
         """Scale the examples."""
-        with self.reader.scope():
-            x, y = scaling.inputs(self.examples.x), scaling.targets(self.examples.y)
-        return Resident(self.examples._replace(x=x, y=y), self.reader._replace(scaling=scaling))
+        reader = self.reader._replace(scaling=scaling)
+        x, y = reader.scale_inputs(self.examples.x), reader.scale_targets(self.examples.y)
+        return Resident(self.examples._replace(x=x, y=y), reader)
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether some of the numbers are still to be scaled, for the dtype would round them."""
+        x, y, _ = self.examples
+        return self.reader.is_wide(x) or (y.ndim > 1 and self.reader.is_wide(y))
 
 
 @dataclass(frozen=True)
@@ -240,12 +246,12 @@ class Rows(Countable):
     """Some rows of a source's examples, which it shares with others; a row may come several times.
 
     Examples that are shared are not scaled for one alone: if there is a scaling, it is applied to each block, and to
-    each minibatch when that is gathered.
+    each minibatch when that is gathered. If the source has a scaling of its own, what differs from it is applied.
     """
 
     source: Resident
     rows: np.ndarray  # (n,) int32, on the host
-    scaling: Scaling | None = None
+    scaling: Scaler | None = None
 
     def __len__(self) -> int:
         """Count the rows."""
@@ -257,22 +263,35 @@ class Rows(Countable):
         reader = self.source.reader
         return reader if self.scaling is None else reader._replace(scaling=self.scaling)
 
+    @cached_property
+    def remaining(self) -> Scaling | None:
+        """The scaling that the examples of the source still need, on the device."""
+        before = self.source.reader.scaling
+        if self.scaling is None or before is None or self.scaling is before:
+            return None if self.scaling is before else self.scaling and self.scaling.rounded
+        return self.source.reader.place(self.scaling.exact.after(before.exact)).rounded
+
     def chunks(
         self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int, networks: int = 1
     ) -> Iterator[Chunk]:
         """Draw the minibatches of one epoch."""
         for index in sampling.draw(len(self), batch_size, rng):
             for part in split_into_chunks(index, most):
-                yield Chunk(self.source.examples, self.rows[part], self.scaling)
+                yield Chunk(self.source.examples, self.rows[part], self.remaining)
 
     def blocks(self, width: int) -> Iterator[Examples]:
         """Iterate over the rows in order."""
         for part in split_into_chunks(self.rows, rows_per_block(width)):
-            block = take_rows(self.source, part)
-            yield block.examples if self.scaling is None else block.scaled(self.scaling).examples
+            block, scaling = take_rows(self.source, part).examples, self.remaining
+            if scaling is not None:
+                with self.source.reader.scope():
+                    block = block._replace(x=scaling.inputs(block.x), y=scaling.targets(block.y))
+            yield block
 
-    def scaled(self, scaling: Scaling) -> "Rows":
-        """Return the same rows with the scaling."""
+    def scaled(self, scaling: Scaler) -> "Rows | Resident":
+        """Return the same rows with the scaling; numbers that the dtype would round are scaled for these rows alone."""
+        if self.source.is_wide:
+            return take_rows(self.source, self.rows).scaled(scaling)
         return replace(self, scaling=scaling)
 
 
@@ -319,7 +338,7 @@ class Dataset(OnDemand):
         items = (_read_item(self.dataset, int(i), self.name) for i in index)
         return self.reader.read_pairs(items, self.name, index)
 
-    def scaled(self, scaling: Scaling) -> "Dataset":
+    def scaled(self, scaling: Scaler) -> "Dataset":
         """Return the data set with a reader that scales."""
         return replace(self, reader=self.reader._replace(scaling=scaling))
 
@@ -451,19 +470,15 @@ class Batches:
         for examples in _read_batches(self.passes.whole(), self.passes.name, self.reader):
             yield from Resident(examples, self.reader).blocks(width)
 
-    def scaled(self, scaling: Scaling) -> "Batches":
+    def scaled(self, scaling: Scaler) -> "Batches":
         """Return the batches with a reader that scales."""
         return replace(self, reader=self.reader._replace(scaling=scaling))
 
     def _join(self, group: Sequence[Examples]) -> Chunk:
         """Concatenate batches of the same size."""
         shape = (len(group), group[0].x.shape[0])
-        with self.reader.scope():
-            columns = (
-                None if columns[0] is None else self.reader.backend.xp.concat(list(columns), axis=0)
-                for columns in zip(*group)
-            )
-            return Chunk(Examples(*columns), in_order(shape))
+        columns = (None if columns[0] is None else self.reader.concat(columns) for columns in zip(*group))
+        return Chunk(Examples(*columns), in_order(shape))
 
 
 def make_batches(batches: Iterable[Any], name: str, reader: Reader, per_epoch: int | None) -> Batches:
@@ -492,6 +507,7 @@ class SharedPass:
         self.batches = batches
         self.epoch = self.number = 0  # of the last chunk, counted from 1
         self.chunk: Chunk | None = None
+        self._scaled: dict[int, Chunk] = {}  # that chunk by the scalings of networks, whose ids are the keys
         self._chunks: Iterator[Chunk] = iter(())
 
     def take(self, epoch: int, number: int, begin: Callable[[], Iterator[Chunk]]) -> Chunk | None:
@@ -501,8 +517,21 @@ class SharedPass:
         if epoch > self.epoch:
             self.epoch, self.number, self._chunks = epoch, 0, begin()
         if number > self.number:
-            self.number, self.chunk = number, next(self._chunks, None)
+            self.number, self.chunk, self._scaled = number, next(self._chunks, None), {}
         return self.chunk
+
+    def scale(self, chunk: Chunk, scaling: Scaler | None) -> Chunk:
+        """Scale the last chunk: its minibatches when they are gathered, but at once what the dtype would round."""
+        if scaling is None:
+            return chunk
+        if id(scaling) not in self._scaled:
+            examples = Resident(chunk.examples, self.batches.reader)
+            self._scaled[id(scaling)] = (
+                chunk._replace(examples=examples.scaled(scaling).examples)
+                if examples.is_wide
+                else chunk._replace(scaling=scaling.rounded)
+            )
+        return self._scaled[id(scaling)]
 
 
 class SharedBatches:
@@ -516,7 +545,7 @@ class SharedBatches:
         Standardizes the minibatches of this network, if it does.
     """
 
-    def __init__(self, shared: SharedPass, scaling: Scaling | None = None) -> None:
+    def __init__(self, shared: SharedPass, scaling: Scaler | None = None) -> None:
         self.shared, self.scaling = shared, scaling
         self.epoch = 0  # that has begun, counted from 1
 
@@ -544,7 +573,7 @@ class SharedBatches:
             chunk = self.shared.take(self.epoch, number, begin)
             if chunk is None:
                 return
-            yield chunk._replace(scaling=self.scaling)
+            yield self.shared.scale(chunk, self.scaling)
 
     def skip_epochs(self, epochs: int) -> None:
         """Do nothing: networks that train together begin with the first epoch."""
@@ -558,7 +587,7 @@ class SharedBatches:
                 else Resident(block, self.shared.batches.reader).scaled(self.scaling).examples
             )
 
-    def scaled(self, scaling: Scaling) -> "SharedBatches":
+    def scaled(self, scaling: Scaler) -> "SharedBatches":
         """Return the same batches with the scaling."""
         return SharedBatches(self.shared, scaling)
 
@@ -661,8 +690,5 @@ def with_weight(source: Resident, weight: Any) -> Resident:
 
 def take_rows(source: Resident, index: np.ndarray) -> Resident:
     """Take some of a source's examples, by index."""
-    backend = source.reader.backend
-    with source.reader.scope():
-        index = backend.asarray(index)
-        examples = take_examples(source.examples, index, backend.xp)
-    return replace(source, examples=examples)
+    columns = (None if column is None else source.reader.take(column, index) for column in source.examples)
+    return replace(source, examples=Examples(*columns))

@@ -180,8 +180,11 @@ class BaseLearner(Parameters, BaseEstimator):
         X, backend = validate_inputs(self, X), views[0].backend
         with views[0].scope():
             blocks = dense_blocks(X) if sparse.issparse(X) else [move_to(X, backend)]
-            outputs = zip(*([predict(view, block) for view in views] for block in blocks))
-            result = transform([a[0] if len(a) == 1 else backend.xp.concat(a, axis=0) for a in outputs])
+            outputs = list(zip(*([predict(view, block) for view in views] for block in blocks)))
+        dtype = max(view.output_dtype for view in views)  # some members may need float64, and others not
+        with backend.scope(dtype):
+            joined = (a[0] if len(a) == 1 else backend.xp.concat(a, axis=0) for a in outputs)
+            result = transform([backend.asarray(a, dtype) for a in joined])
         if sparse.issparse(result) or (isinstance(result, np.ndarray) and not is_numeric(result)):
             return result  # as other libraries have neither
         return result if same_place(home, backend) else move_to(result, home)

@@ -11,7 +11,7 @@ from xpnet.backends.base import Backend
 from xpnet.checks import warn
 from xpnet.core.arrays import Array, Namespace
 from xpnet.core.minibatch import Examples
-from xpnet.core.scaling import Scaling
+from xpnet.core.scaling import Scaler
 from xpnet.data.prepare import fit_scaling, split_rows
 from xpnet.data.reader import Reader
 from xpnet.data.sources import Resident, Rows, take_rows
@@ -30,7 +30,7 @@ from xpnet.estimators.architecture import (
 from xpnet.estimators.convergence import Convergence, warn_if_not_converged
 from xpnet.estimators.fitted import Fitted, Tally, start_curves
 from xpnet.estimators.inputs import CheckedData, FitData, divide_by_largest
-from xpnet.estimators.places import move_to, to_host
+from xpnet.estimators.places import bring_home, to_host
 from xpnet.estimators.problems import Problem
 from xpnet.estimators.settings import Descent, Settings, make_sampling
 from xpnet.estimators.sparse import AllRows, RowSource, SparseRows, read_targets, share_rows
@@ -70,7 +70,7 @@ def start_network(
     network = make_network(architecture, sizes, head, init, backend, dtype, seed)
     network.feature_names = data.features.feature_names_in
     if previous is not None and previous.network.scaling is not None:
-        network.scaling = previous.network.to(backend, dtype=dtype).scaling
+        network.scaling = previous.network.scaling
     return network
 
 
@@ -94,7 +94,7 @@ class FitSources(NamedTuple):
     train: AllRows
     validation: AllRows | None
 
-    def scaled(self, scaling: Scaling) -> "FitSources":
+    def scaled(self, scaling: Scaler) -> "FitSources":
         """Scale all examples."""
         validation = None if self.validation is None else self.validation.scaled(scaling)
         return FitSources(self.train.scaled(scaling), validation)
@@ -143,7 +143,7 @@ def prepare(
         Draws the examples to train on from those that are not held out, for bagging.
     """
     problem, descent = data.problem, settings.descent
-    net.scaling = sources.train.reader.scaling
+    net._take_over(scaling=sources.train.reader.scaling)
     tally = Tally() if previous is None else replace(previous.tally)
     alpha = settings.alpha / data.train.largest_weight
     source: RowSource = sources.train
@@ -203,7 +203,7 @@ def accept_divergence(fit: Fit, error: DivergenceError) -> None:
 
 def make_sources(data: FitData, network: Network) -> FitSources:
     """Move the examples of a fit to the device, and scale them if the network standardizes."""
-    reader = network.view.reader
+    reader = network.view.reader._replace(keeps_digits=network.standardize, warns=False)
     validation = None if data.validation is None else make_row_source(data.validation, "X_val", reader)
     sources = FitSources(make_row_source(data.train, "X", reader), validation)
     if network.standardize and network.scaling is None:
@@ -216,11 +216,11 @@ def make_row_source(data: CheckedData, name: str, reader: Reader) -> AllRows:
     backend, dtype = reader.backend, reader.dtype
     weight = divide_by_largest(data.weight, dtype, name)
     with reader.scope():
-        y = reader.read_targets(move_to(data.targets, backend), "y")
+        y = reader.read_targets(bring_home(data.targets, backend), "y")
         weight = None if weight is None else backend.asarray(weight, dtype)
         if data.is_sparse:
             return SparseRows(data.x.tocsr(), Examples(None, y, weight), reader)
-        x = reader.read_inputs(move_to(data.x, backend, dtype), "X")
+        x = reader.read_inputs(bring_home(data.x, backend), "X")
         return Resident(Examples(x, y, weight), reader)
 
 

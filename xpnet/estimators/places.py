@@ -34,10 +34,16 @@ def same_place(a: Backend, b: Backend) -> bool:
 
 def move_to(x: Any, backend: Backend, dtype: str | None = None) -> Array:
     """Move an array to a library and device, the host included. Synchronizes if it moves to the host."""
+    return backend.asarray(bring_home(x, backend), dtype)
+
+
+def bring_home(x: Any, backend: Backend) -> Array:
+    """Move an array to the host if the backend computes there, and leave it to a `Reader` to move it to a device.
+
+    Synchronizes if it moves to the host.
+    """
     x = as_array(x)
-    if on_host(backend) and not on_host(x):
-        x = backend_of(x).to_numpy(x)
-    return backend.asarray(x, dtype)
+    return backend_of(x).to_numpy(x) if on_host(backend) and not on_host(x) else x
 
 
 def to_host(x: Any) -> Any:

@@ -6,9 +6,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from xpnet.core.arrays import Array, map_arrays, rows_per_block, take_examples
+from xpnet.core.arrays import Array, map_arrays, rows_per_block
 from xpnet.core.minibatch import Examples
-from xpnet.core.scaling import Scaling
+from xpnet.core.scaling import Scaler
 from xpnet.data.reader import Reader
 from xpnet.data.sources import OnDemand, Resident, Rows
 
@@ -40,20 +40,18 @@ class SparseRows(OnDemand):
         x = self.reader.read_inputs(self.matrix[index].toarray(), "X")
         return self._take(index)._replace(x=x)
 
-    def scaled(self, scaling: Scaling) -> "SparseRows":
+    def scaled(self, scaling: Scaler) -> "SparseRows":
         """Scale the targets, and return the same rows with a reader that scales the inputs."""
-        with self.reader.scope():
-            examples = self.examples._replace(y=scaling.targets(self.examples.y))
-        return replace(self, examples=examples, reader=self.reader._replace(scaling=scaling))
+        reader = self.reader._replace(scaling=scaling)
+        return replace(self, examples=self.examples._replace(y=reader.scale_targets(self.examples.y)), reader=reader)
 
     def rows(self, index: np.ndarray) -> "SparseRows":
         """Take some of the examples, by index."""
         return replace(self, matrix=self.matrix[index], examples=self._take(index))
 
     def _take(self, index: np.ndarray) -> Examples:
-        backend = self.reader.backend
-        with self.reader.scope():
-            return take_examples(self.examples, backend.asarray(index), backend.xp)
+        _, *columns = self.examples
+        return Examples(None, *(None if column is None else self.reader.take(column, index) for column in columns))
 
 
 AllRows: TypeAlias = Resident | SparseRows

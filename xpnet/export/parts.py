@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.backends.base import cast
 from xpnet.core.activations import Activation, identity
 from xpnet.core.arrays import map_arrays
 from xpnet.core.parts import Part
@@ -37,20 +38,21 @@ def require_network(net: Any) -> Network:
     raise TypeError(f"net must be a Network, not of type {kind}; {remedy}")
 
 
-def take_apart(net: Network) -> list[Part]:
+def take_apart(net: Network, scaling_dtype: str | None = None) -> list[Part]:
     """List the parts of a network, with copies of its numbers on the host. Synchronizes.
+
+    Means and standard deviations have the dtype of the network, or `scaling_dtype`; "float64" gives all their digits.
 
     Examples
     --------
     >>> [part.kind for part in take_apart(Network([784, 30, 10], scale=1 / 255, dropout=0.5))]
     ['scale', 'dense', 'activation', 'dropout', 'dense', 'activation']
     """
-    view = net.view
+    view, parts = net.view, []
+    dtype = scaling_dtype or view.dtype
+    scaling = None if view.scaling is None else map_arrays(lambda array: cast(array, dtype), view.scaling.exact)
     with view.scope():
-        layers, scaling, rescaling = map_arrays(
-            lambda array: np.array(view.backend.to_numpy(array)), (view.layers, view.scaling, view.output_scaling)
-        )
-    parts = []
+        layers = map_arrays(lambda array: np.array(view.backend.to_numpy(array)), view.layers)
     if view.model.scale is not None:
         parts.append(Part("scale", (np.asarray(view.model.scale, view.dtype),)))
     if scaling is not None:
@@ -59,8 +61,8 @@ def take_apart(net: Network) -> list[Part]:
         if rate:
             parts.append(Part("dropout", (rate,)))
         parts += [Part("dense", (w, b[0])), Part("activation", (sigma,))]
-    if rescaling is not None:
-        shift, factor = rescaling
+    if scaling is not None and scaling.y_mean is not None:
+        shift, factor = view.model.cost.output_scaling(scaling.y_mean, scaling.y_std, np)
         parts.append(Part("rescale", (factor[0], shift[0])))
     return parts
 
@@ -178,8 +180,7 @@ class _Plan:
         )
         net.layers = self.layers
         if standardize:
-            with net.backend.scope(net.dtype):
-                net.scaling = net.backend.copy_nest(self._make_scaling(net), net.dtype)
+            net.scaling = self._make_scaling(net)
         return net
 
     def _find_dtype(self) -> str:

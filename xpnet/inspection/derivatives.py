@@ -76,11 +76,11 @@ def _pull_back(view: View, x: Array, g: Array) -> Array:
     output_scaling = view.output_scaling
     zs, activations = forward(view.layers, view.model.sigmas, x, xp)
     if output_scaling is not None:
-        g = g * output_scaling[1]
+        g = g * view.backend.asarray(output_scaling[1], view.dtype)
     g = xp.broadcast_to(g, (*g.shape[:-2], *activations[-1].shape))
     g = pullback(view.layers, view.model.sigmas, zs, activations, g, xp)
     g = g if scale is None else g * scale
-    return g if scaling is None else g / scaling.x_std
+    return g if scaling is None else g / scaling.rounded.x_std
 
 
 def _read_rows(view: View, x: Any) -> tuple[Array, bool]:

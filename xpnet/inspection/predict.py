@@ -31,8 +31,11 @@ def predict(view: View, x: Any, transform: Callable[[Array], Array] = lambda a: 
         for block in blocks(x, sum(view.model.sizes)):
             numbers = range(done, x.shape[0]) if done else None  # of the rows, for messages
             inputs = apply_scale(reader.check_inputs(block, "x", numbers), scale, xp)  # while the block is in the cache
-            results.append(transform(_outputs(view, inputs)))
+            outputs = _outputs(view, inputs)
+            with view.output_scope():
+                results.append(transform(outputs))
             done += block.shape[0]
+    with view.output_scope():
         result = results[0] if len(results) == 1 else xp.concat(results, axis=0)
         return result[0, ...] if single else result
 
@@ -53,6 +56,7 @@ def sample(view: View, dropout: Dropout, x: Any, n: int) -> Array:
             block, sigmas, _ = drop(state, view.model.sigmas, block, view.layers, xp, rows)
             _, activations = forward(view.layers, sigmas, block, xp)
             results.append(view.scale_back(activations[-1]))
+    with view.output_scope():
         outputs = xp.reshape(xp.concat(results, axis=0), (n, m, view.model.n_out))
         return outputs[:, 0, :] if single else outputs
 

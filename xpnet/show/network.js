@@ -125,9 +125,11 @@ const PARTS = {
   },
 };
 
+const EXACT = new Set(["standardize", "rescale"]); // parts whose numbers are float64 in every network
+
 // Read the arrays of a part, which the page holds as texts in base64
 function readPart(part, dtype) {
-  const Numbers = dtype === "float32" ? Float32Array : Float64Array;
+  const Numbers = dtype === "float32" && !EXACT.has(part.kind) ? Float32Array : Float64Array;
   const read = (text) => new Numbers(Uint8Array.from(atob(text), (character) => character.charCodeAt(0)).buffer);
   const arrays = Object.entries(part.arrays ?? {}).map(([name, text]) => [name, read(text)]);
   return { ...part, ...Object.fromEntries(arrays) };

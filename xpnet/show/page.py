@@ -50,6 +50,7 @@ ARRAYS = {
     "dense": ("w", "b"),
     "rescale": ("factor", "shift"),
 }
+EXACT = ("standardize", "rescale")  # parts whose numbers are float64 in every network
 # The value of an activation, or the type of those with numbers -> its name in network.js
 ACTIVATIONS: dict[Any, str] = {
     sigma.value: sigma.name
@@ -163,7 +164,7 @@ def describe(net: Network, picture: Picture | None) -> dict[str, Any]:
     >>> [part["kind"] for part in describe(net, None)["parts"]]
     ['dense', 'activation', 'dense', 'activation']
     """
-    parts = take_apart(net)
+    parts = take_apart(net, "float64")
     size = sum(array.nbytes for part in parts if part.kind in ARRAYS for array in part.values)
     if size > LARGEST:
         raise ValueError(
@@ -196,6 +197,7 @@ def describe_part(part: Part, dtype: str) -> dict[str, Any]:
     """
     if part.kind == "activation":
         return {"kind": part.kind, **_describe_activation(part.values[0])}
+    dtype = "float64" if part.kind in EXACT else dtype
     arrays = {name: _encode(values, dtype) for name, values in zip(ARRAYS[part.kind], part.values)}
     return {"kind": part.kind, "arrays": arrays}
 

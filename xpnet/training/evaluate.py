@@ -19,7 +19,7 @@ def measure(view: View, source: Source, metrics: Sequence[Metric] = (), bar: str
     weights if they have any. Metrics are computed on the original scale, not on the standardized one. `bar` names the
     bar that is shown if it takes a noticeable time.
     """
-    model, xp, scaling = view.model, view.xp, view.scaling
+    model, xp = view.model, view.xp
     sizes, weights, costs = [], [], []
     parts: list[list[Any]] = [[] for _ in metrics]
     with view.scope():
@@ -32,12 +32,13 @@ def measure(view: View, source: Source, metrics: Sequence[Metric] = (), bar: str
             costs.append(xp.sum(cost if block.weight is None else block.weight * cost))
             sizes.append(x.shape[0])
             weights.append(x.shape[0] if block.weight is None else xp.sum(block.weight))
-            if metrics:
-                a = model.cost.point(view.scale_back(activations[-1]), xp)
-                y = y if scaling is None else scaling.outputs(y)
-            for part, metric in zip(parts, metrics):
-                part.append(metric.measure(y, a, model.task, xp))
-        scores = {metric.name: metric.combine(part, sizes, view.backend) for metric, part in zip(metrics, parts)}
+            with view.output_scope():
+                if metrics:
+                    a, y = model.cost.point(view.scale_back(activations[-1]), xp), view.scale_targets_back(y)
+                for part, metric in zip(parts, metrics):
+                    part.append(metric.measure(y, a, model.task, xp))
+        with view.output_scope():
+            scores = {metric.name: metric.combine(part, sizes, view.backend) for metric, part in zip(metrics, parts)}
         cost, weight = sum(float(cost) for cost in costs), sum(float(weight) for weight in weights)
     return {"cost": cost / weight, "size": sum(sizes), **scores}
 
