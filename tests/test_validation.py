@@ -197,7 +197,7 @@ def test_scaling_is_learnt_from_what_is_trained_on(place, prepared):
     x, y = 5 + 3 * X, 100 + 7 * X[:, 0]
     net.train((x, y), **OPTIONS, validation_split=0.3)
     with net.backend.scope("float64"):
-        scaled = prepared[-1].scaled(net.scaling)
+        scaled = prepared[-1].scaled(net.view.scaling)
     seen, targets = (net.backend.to_numpy(part) for part in scaled.train.examples[:2])
     for part in (seen, targets):
         np.testing.assert_allclose(part.mean(axis=0), 0, atol=1e-12)

@@ -424,11 +424,7 @@ class Network:
 
     @scaling.setter
     def scaling(self, scaling: Scaling | None) -> None:
-        if scaling is not None:
-            from xpnet.data.reader import Reader
-
-            scaling = Reader(self._model, self._backend, self._dtype).place(scaling)
-        vars(self)["scaling"] = scaling
+        vars(self)["scaling"] = None if scaling is None else self.view.reader.place(scaling)
 
     def _parse_weights(self, weights: Any) -> list[Array]:
         from xpnet.data.parameters import parse_weights
@@ -1029,7 +1025,7 @@ class Network:
         if (new._backend, dtype) == (self._backend, self._dtype):
             new.state = map_arrays(self._backend.copy, new.state)  # stays on the device
             return new
-        new.scaling = self.scaling
+        new.scaling = new.scaling  # copies it to the other place
         with self._backend.scope(self._dtype):
             arrays = map_arrays(self._backend.to_numpy, new.state)
         with new._backend.scope(dtype):

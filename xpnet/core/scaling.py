@@ -14,7 +14,6 @@ import numpy as np
 
 from xpnet.core.arrays import Array, Namespace
 
-
 # From this distance of 0 on, in standard deviations, outputs are scaled back in float64: float32 would round them by
 # more than 1.5e-5 standard deviations
 FAR = 2.0**8
@@ -59,7 +58,7 @@ class Scaling(NamedTuple):
         (array([[2.]]), array([[2.]]))
         """
         parts = [(self.x_mean - other.x_mean) / other.x_std, self.x_std / other.x_std]
-        if self.y_mean is not None:
+        if self.y_mean is not None and other.y_mean is not None and other.y_std is not None:
             parts += [(self.y_mean - other.y_mean) / other.y_std, self.y_std / other.y_std]
         return Scaling(*parts)
 
@@ -78,7 +77,9 @@ class Scaling(NamedTuple):
     @property
     def has_far_targets(self) -> bool:
         """Whether float32 cannot hold the targets; of NumPy arrays."""
-        return self.y_mean is not None and bool((np.abs(self.y_mean) > FAR * self.y_std).any())
+        if self.y_mean is None or self.y_std is None:
+            return False
+        return bool((np.abs(self.y_mean) > FAR * self.y_std).any())
 
 
 class Scaler(NamedTuple):
