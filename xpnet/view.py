@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from xpnet.backends import Backend
@@ -66,8 +66,8 @@ class View(NamedTuple):
     def output_scaling(self) -> tuple[Array, Array] | None:
         """The shift and the factor, (1, n_out) each, that bring outputs to the units of the targets, if any."""
         scaling = self.target_scaling
-        if scaling is None:
-            return None
+        if scaling is None or self.model.cost.distribution is None:
+            return scaling
         with self.output_scope():
             return self.model.cost.output_scaling(*scaling, self.xp)
 
@@ -84,15 +84,16 @@ class View(NamedTuple):
     def _rescale(self, a: Array, scaling: tuple[Array, Array] | None) -> Array:
         if scaling is None:
             return a
+        shift, factor = scaling
         if self.output_dtype == self.dtype:
-            return a * scaling[1] + scaling[0]
+            return a * factor + shift
         with self.output_scope():
-            return self.backend.asarray(a, self.output_dtype) * scaling[1] + scaling[0]
+            return self.backend.asarray(a, self.output_dtype) * factor + shift
 
     def scope(self) -> AbstractContextManager[Any]:
         """Enter the library's settings for computing in this dtype on this device."""
         return self.backend.scope(self.dtype)
 
     def output_scope(self) -> AbstractContextManager[Any]:
-        """Enter the library's settings for outputs in the units of the targets."""
-        return self.backend.scope(self.output_dtype)
+        """Enter, within `scope`, what outputs in the units of the targets need besides."""
+        return nullcontext() if self.output_dtype == self.dtype else self.backend.scope(self.output_dtype)

@@ -24,6 +24,7 @@ from xpnet.errors import unless_stopped
 BYTES = np.dtype(np.uint8)  # dtypes compare faster with a dtype than with a type
 WIDE = {"float64", "float96", "float128", "int32", "int64", "uint32", "uint64"}  # dtypes that float32 would round
 WIDE_CODES = "dgiIlLqQ"  # the same as NumPy's codes
+IN_CACHE = 64  # into so many parts a block is cut on the host, to stay in the processor's cache between operations
 SEQUENCES, MOST_AXES = (list, tuple, deque), 64  # that NumPy makes an array of
 Rows: TypeAlias = Sequence[int] | np.ndarray | None  # numbers of rows, in messages; None: 0, 1, ...
 
@@ -268,18 +269,23 @@ class Reader(NamedTuple):
         """Move numbers to the device; those that are to be scaled, and would be rounded, stay on the host if there."""
         if not (scales and self.is_wide(x)):
             return self.backend.asarray(x, self.dtype, name)
+        if isinstance(x, np.ndarray):
+            return x
         return host_array(x) if on_host(x) else self.backend.asarray(x, None, name)
 
     def _scale_exactly(self, x: Array, mean: np.ndarray | None, std: np.ndarray | None) -> Array:
         """Scale numbers in float64, where they are, and move them to the device, rounded."""
         if mean is None:
             return self.backend.asarray(x, self.dtype)
-        home, parts = self.home(x), []
+        home, width = self.home(x), x.shape[1]
         with home.scope("float64"):
-            mean, std = home.asarray(mean), home.asarray(std)
-            for block in blocks(x):
-                parts.append(home.asarray((home.asarray(block, "float64") - mean) / std, self.dtype))
-            return self.backend.asarray(parts[0] if len(parts) == 1 else home.xp.concat(parts, axis=0))
+            if isinstance(x, np.ndarray):
+                width *= IN_CACHE
+            else:
+                x, mean, std = (home.asarray(array, "float64") for array in (x, mean, std))
+            rounded = [home.asarray((block - mean) / std, self.dtype) for block in blocks(x, width)]
+            scaled = rounded[0] if len(rounded) == 1 else home.xp.concat(rounded, axis=0)
+        return scaled if home is self.backend else self.backend.asarray(scaled)
 
     def look_up_class_weight(self, y: Array, class_weight: Array) -> Array:
         """Look up the weight of each example, (n,), by its class; `y` as returned by `read_targets`."""

@@ -35,9 +35,9 @@ def predict(view: View, x: Any, transform: Callable[[Array], Array] = lambda a: 
             with view.output_scope():
                 results.append(transform(outputs))
             done += block.shape[0]
-    with view.output_scope():
-        result = results[0] if len(results) == 1 else xp.concat(results, axis=0)
-        return result[0, ...] if single else result
+        with view.output_scope():
+            result = results[0] if len(results) == 1 else xp.concat(results, axis=0)
+            return result[0, ...] if single else result
 
 
 def sample(view: View, dropout: Dropout, x: Any, n: int) -> Array:
@@ -56,9 +56,9 @@ def sample(view: View, dropout: Dropout, x: Any, n: int) -> Array:
             block, sigmas, _ = drop(state, view.model.sigmas, block, view.layers, xp, rows)
             _, activations = forward(view.layers, sigmas, block, xp)
             results.append(view.scale_back(activations[-1]))
-    with view.output_scope():
-        outputs = xp.reshape(xp.concat(results, axis=0), (n, m, view.model.n_out))
-        return outputs[:, 0, :] if single else outputs
+        with view.output_scope():
+            outputs = xp.reshape(xp.concat(results, axis=0), (n, m, view.model.n_out))
+            return outputs[:, 0, :] if single else outputs
 
 
 def _outputs(view: View, x: Array) -> Array:
