@@ -1,19 +1,22 @@
 """Statistics of many rows, and what is refused."""
 
+import pickle
+from typing import Any
+
 import numpy as np
 import pytest
 from helpers import assert_same, snapshot
 from test_activations import on
 
-from xpnet import DivergenceError, Network
-from xpnet.core.scaling import column_sums, compute_scaling, moments
+from xpnet import Adam, DivergenceError, Network
+from xpnet.core.scaling import Scaling, column_sums, compute_scaling, moments
 from xpnet.training.metrics import METRICS
 
 N = 400_000
 
 
 def host(net, x):
-    return np.array(net.backend.to_numpy(x))
+    return np.array(x if isinstance(x, float) else net.backend.to_numpy(x))
 
 
 def test_sums_of_many_rows_keep_their_digits(backend):
@@ -88,3 +91,182 @@ def test_a_scaling_that_was_never_trained_with_is_not_kept(place):
     net.scaling = None
     net.train((2 * x, x[:, 0]), epochs=1, progress=False)
     np.testing.assert_allclose(net.scaling.x_mean[0], 2 * x.mean(axis=0), rtol=1e-6)
+
+
+# Numbers far from 0, compared with their spread
+
+TIMES = 1.7e9 + np.random.default_rng(3).uniform(0, 3600, (240, 1))
+SMALL = np.random.default_rng(4).uniform(-1, 1, (240, 1))
+FAR: dict[str, tuple[np.ndarray, np.ndarray]] = {
+    "times": (TIMES, np.sin(TIMES[:, 0] / 700)),
+    "whole numbers": (np.round(1e9 * TIMES).astype(np.int64), np.sin(TIMES[:, 0] / 700)),
+    "targets": (SMALL, 1e7 + np.sin(4 * SMALL[:, 0])),
+}
+KINDS = pytest.mark.parametrize("kind", FAR)
+OPTIONS: dict[str, Any] = {"epochs": 6, "batch_size": 20, "lr": 0.03, "optimizer": Adam(), "progress": False}
+
+
+def make(place, dtype="float32", sizes=(1, 8, 1), **options):
+    options = {"activation": "tanh", "task": "regression", "seed": 1, **options}
+    return Network(sizes, standardize=True, dtype=dtype, **options, **place._asdict())
+
+
+def batches(x, y):
+    return [(x[i : i + 20], y[i : i + 20]) for i in range(0, len(x), 20)]
+
+
+class Items:
+    """A map-style data set."""
+
+    def __init__(self, x, y):
+        self.pairs = list(zip(x, y))
+
+    def __len__(self):
+        return len(self.pairs)
+
+    def __getitem__(self, i):
+        return self.pairs[i]
+
+
+class Stream:
+    """An iterable of batches without a length."""
+
+    def __init__(self, x, y):
+        self.batches = batches(x, y)
+
+    def __iter__(self):
+        return iter(self.batches)
+
+
+SOURCES: dict[str, Any] = {
+    "arrays": lambda x, y: ((x, y), {"validation_split": 0.2}),
+    "pairs": lambda x, y: (list(zip(x, y)), {"sample_weight": np.arange(len(x))}),
+    "data set": lambda x, y: (Items(x, y), {"cache": False, "validation_data": Stream(x, y)}),
+    "batches": lambda x, y: (Stream(x, y), {"validation_data": (x, y), "test_data": (x, y)}),
+}
+
+
+@pytest.mark.few("jax", every=3)
+@KINDS
+@pytest.mark.parametrize("source", SOURCES)
+def test_numbers_far_from_0_train_float32_as_float64(place, source, kind):
+    """Rounded to float32 before, times had 29 values, and the targets three."""
+    x, y = FAR[kind]
+    data, options = SOURCES[source](x, y)
+    nets = [make(place, dtype) for dtype in ("float32", "float64")]
+    options = {**OPTIONS, "training_metrics": ["r2"], **options}
+    for net in nets:
+        net.train(data, **options)
+    single, double = (host(net, net.predict(x)) for net in nets)
+    np.testing.assert_allclose(single, double, rtol=0, atol=1e-4 * y.std())
+    for name in {"cost", "training_r2", "validation_cost", "test_cost"} & {*nets[0].history.rows[0]}:
+        np.testing.assert_allclose(nets[0].history[name], nets[1].history[name], rtol=1e-4, atol=1e-5)
+    for array in (nets[0].scaling.x_mean, nets[0].scaling.y_mean):
+        assert array.dtype == np.float64
+    if source != "arrays":
+        np.testing.assert_allclose(nets[0].scaling.x_mean[0], x.mean(axis=0), rtol=1e-14)
+        np.testing.assert_allclose(nets[0].scaling.y_std[0], y.std(), rtol=1e-8)
+
+
+LOOKS: dict[str, Any] = {
+    "forward": lambda net, x, y: net.forward(x),
+    "one example": lambda net, x, y: net.predict(x[0]),
+    "activations": lambda net, x, y: net.activations(x),
+    "deltas": lambda net, x, y: net.deltas(x, y),
+    "backward": lambda net, x, y: net.backward(x, y),
+    "jacobian": lambda net, x, y: net.jacobian(x),
+    "vjp": lambda net, x, y: net.vjp(x, np.ones((len(x), net.sizes[-1]))),
+    "cost": lambda net, x, y: net.cost((x, y)),
+    "predict_std": lambda net, x, y: net.predict_std(x),
+    "sample": lambda net, x, y: net.sample(x, 3),
+}
+
+
+@pytest.mark.few("jax", every=2)
+@KINDS
+def test_whatever_looks_at_a_network_sees_all_digits(place, kind, tmp_path):
+    """As the same network in float64 does; so do its copies, and what a file and a pickle hold."""
+    x, y = FAR[kind]
+    net = make(place, sizes=(1, 8, 2), task=None, cost="gaussian", dropout=0.2)
+    net.train((x, y), **OPTIONS)
+    net.minibatch_update((x, y), 0.01)
+    double = net.to(dtype="float64")
+    net.save(tmp_path / "net")
+    others = [net, net.copy(), pickle.loads(pickle.dumps(net)), net.to("numpy").to(*place)]
+    for each in [*others, Network.load(tmp_path / "net", **place._asdict())]:
+        for ours, theirs in zip(each.scaling, double.scaling):
+            np.testing.assert_array_equal(ours, theirs)
+        np.testing.assert_allclose(host(each, each.predict(x)), host(double, double.predict(x)), atol=1e-5 * y.std())
+    for name, look in LOOKS.items():
+        for ours, theirs in zip(flat(look(net, x, y)), flat(look(double, x, y)), strict=True):
+            expected = host(double, theirs)
+            scale = y.std() if name in ("forward", "one example", "sample") else np.abs(expected).max()
+            np.testing.assert_allclose(host(net, ours), expected, rtol=0, atol=3e-5 * scale, err_msg=name)
+
+
+def flat(found):
+    """Arrays, or nests of them, as a list."""
+    return [x for each in found for x in flat(each)] if isinstance(found, (list, tuple)) else [found]
+
+
+@pytest.mark.few("jax")
+def test_outputs_are_float64_where_float32_cannot_hold_the_targets(place):
+    """Where the mean of a target is more than 256 standard deviations from 0."""
+    x, waves = SMALL, np.stack([np.sin(4 * SMALL[:, 0]), np.cos(4 * SMALL[:, 0])], axis=1)
+    for shift, dtype in ((0, "float32"), (200 * waves[:, 1].std(), "float32"), (300 * waves[:, 1].std(), "float64")):
+        net = make(place, sizes=(1, 4, 2))
+        net.train((x, waves + np.array([0, shift])), **{**OPTIONS, "epochs": 1})
+        for found in (net.predict(x), net.forward(x[0]), net.predict(x.astype("float32"))):
+            assert found.dtype == getattr(net.backend.xp, dtype)
+        assert net.jacobian(x).dtype == net.activations(x)[-1].dtype == net.backend.xp.float32
+        assert make(place, "float64").predict(x).dtype == net.backend.xp.float64
+
+
+@pytest.mark.few("jax", every=0)  # it divides by other operations than NumPy
+@pytest.mark.parametrize("kind", ["float32", "uint8"])
+def test_float32_and_bytes_are_scaled_in_float32(place, kind):
+    """As by hand, bit for bit: they are exactly what was given, and nothing is gained by float64."""
+    rng = np.random.default_rng(5)
+    x = rng.integers(2, size=(60, 3)).astype(kind) if kind == "uint8" else rng.normal(7, 3, (60, 3)).astype(kind)
+    y = rng.normal(100, 5, (60, 2)).astype("float32")
+    net = make(place, sizes=(3, 4, 2))
+    net.train((x, y), **OPTIONS)
+    by_hand = Network([3, 4, 2], activation="tanh", task="regression", seed=1, **place._asdict())
+    x_mean, x_std, y_mean, y_std = (array.astype("float32") for array in net.scaling)
+    by_hand.train(((x.astype("float32") - x_mean) / x_std, (y - y_mean) / y_std), **OPTIONS)
+    assert_same(net, snapshot(by_hand))
+
+
+def test_classes_of_numbers_far_from_0(place):
+    x, y = TIMES, (np.sin(TIMES[:, 0] / 700) > 0).astype(int)
+    single, double = nets = [make(place, dtype, (1, 8, 2), task="classification") for dtype in ("float32", "float64")]
+    for net in nets:
+        net.train((x, y), **OPTIONS, class_weight="balanced")
+    np.testing.assert_allclose(host(single, single.predict_proba(x)), host(double, double.predict_proba(x)), atol=1e-4)
+    assert single.accuracy((x, y)) == double.accuracy(Stream(x, y))
+
+
+@pytest.mark.few("jax", every=0)
+def test_not_a_number_is_named_before_and_after_the_scaling_is_known(place):
+    x, y = TIMES.copy(), np.sin(TIMES[:, 0])
+    net = make(place)
+    net.train((x, y), **{**OPTIONS, "epochs": 1})
+    x[7] = np.nan
+    for use, name in (
+        (lambda: net.predict(x), "x"),
+        (lambda: net.train((x, y), **OPTIONS), "X of train_data"),
+        (lambda: make(place).train((x, y), **OPTIONS), "X of train_data"),
+        (lambda: net.train((TIMES, x), **OPTIONS), "y of train_data"),
+    ):
+        with pytest.raises(
+            ValueError, match=rf"^{name} holds NaN or infinity \(as float32\), first in row 7, column 0"
+        ):
+            use()
+
+
+def test_a_scaling_can_be_assigned_and_not_written_to(place):
+    net = make(place)
+    net.scaling = Scaling(*(net.backend.asarray(np.array([[number]])) for number in (1.7e9, 2.0, 0.0, 1.0)))
+    np.testing.assert_allclose(host(net, net.activations([[1.7e9 + 3]])[0]), [[1.5]])
+    with pytest.raises(ValueError, match="read-only"):
+        net.scaling.x_mean[0, 0] = 0
