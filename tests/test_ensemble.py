@@ -11,6 +11,7 @@ import host_cupy
 import numpy as np
 import pytest
 from helpers import assert_same, snapshot
+from test_scaling import FAR, Stream
 
 import xpnet.ensemble
 from xpnet import (
@@ -281,6 +282,52 @@ def test_members_have_scalings_of_their_own(way, place):
             np.testing.assert_allclose(histories[k]["validation_cost"], history["validation_cost"], rtol=1e-9)
             for one, other in zip(net.scaling, ensemble[k].scaling):
                 np.testing.assert_allclose(one, other)
+
+
+FIRST, LAST = np.arange(120), np.arange(120, 240)
+WAYS = {  # of training members with scalings of their own
+    "rows": lambda x, y: [((x, y), {"rows": [FIRST, np.arange(240), LAST[:30]], "validation_data": (x, y)})],
+    "split": lambda x, y: [((x, y), {"validation_split": 0.25, "metrics": ["r2"]})],
+    # Far from each other: an example of one, scaled by another, would lose its digits
+    "far": lambda x, y: [((x - np.where(np.arange(240) < 120, x[0], 0)[:, None], y), {"rows": [FIRST, LAST, LAST]})],
+    "batches": lambda x, y: [((x, y), {"rows": [FIRST, LAST, LAST[:30]]}), (Stream(x, y), {})],
+}
+
+
+@pytest.mark.few("jax", every=3)
+@pytest.mark.parametrize("kind", ["times", "targets"])
+@pytest.mark.parametrize("way", WAYS)
+def test_members_with_scalings_of_their_own_see_numbers_far_from_0_with_all_digits(way, kind, place):
+    x, y = FAR[kind]
+    calls = WAYS[way](x, y)
+    options = {"epochs": 4, "batch_size": 20, "lr": 0.03, "optimizer": Adam(), "progress": False}
+    single, double = pair = [
+        Ensemble(
+            [1, 8, 1], 3, activation="tanh", task="regression", standardize=True, seed=0, dtype=dtype, **place._asdict()
+        )
+        for dtype in ("float32", "float64")
+    ]
+    for ensemble in pair:
+        for data, more in calls:
+            ensemble.train(data, **options, **more)
+    x = calls[0][0][0]
+    for one, other in zip(single, double, strict=True):
+        ours, theirs = on_host(double, one.predict(x[180:]), other.predict(x[180:]))
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4 * y.std())
+        np.testing.assert_allclose(one.history["cost"], other.history["cost"], rtol=1e-3)
+    for ours, theirs in zip(single.predict(x, return_std=True), double.predict(x, return_std=True), strict=True):
+        np.testing.assert_allclose(*on_host(double, ours, theirs), rtol=0, atol=1e-4 * y.std())
+
+
+def test_members_of_which_some_have_far_targets_predict_together(place):
+    """Their outputs are of different dtypes."""
+    ensemble = Ensemble([1, 4, 1], 2, task="regression", standardize=True, seed=0, **place._asdict())
+    x, y = FAR["times"]
+    for member, shift in zip(ensemble, (0.0, 1e7)):
+        member.train((x, shift + y), epochs=1, progress=False)
+    mean, std = on_host(ensemble, *ensemble.predict(x, return_std=True))
+    np.testing.assert_allclose(mean, 5e6, atol=2)
+    np.testing.assert_allclose(std, 5e6, atol=2)
 
 
 def test_members_stop_early_each_by_itself(place):

@@ -15,6 +15,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from test_estimators import host, put
+from test_scaling import FAR
 
 from xpnet.estimators import MLPClassifier, MLPEnsembleRegressor, MLPRegressor, MLPSearchCV
 
@@ -113,6 +114,32 @@ def test_a_search_standardizes_each_fold_by_itself():
     peer = GridSearchCV(MLPClassifier(**SMALL), grid, cv=3).fit(WINE, CULTIVAR)
     np.testing.assert_array_equal(ours.cv_results_["mean_test_score"], peer.cv_results_["mean_test_score"])
     assert ours.best_params_["standardize"]
+
+
+@pytest.mark.few("jax")
+@pytest.mark.parametrize("kind", ["times", "targets"])
+def test_numbers_far_from_0_fit_float32_as_float64(place, kind):
+    """All the ways to fit: epochs, L-BFGS, early stopping on validation data, partial_fit, bagging, sparse inputs."""
+    x, y = FAR[kind]
+    own_x, own_y = put(place, x), put(place, y)
+    found = []
+    for dtype in ("float32", "float64"):
+        options = {**SMALL, "activation": "tanh", "standardize": True, "learning_rate_init": 0.02, "dtype": dtype}
+        fits = [MLPRegressor(**options).fit(own_x, own_y), MLPRegressor(**options, early_stopping=True)]
+        fits[1].fit(own_x, own_y, X_val=own_x, y_val=own_y)
+        fits += [MLPRegressor(**options, warm_start=True).fit(own_x, own_y).partial_fit(own_x, own_y)]
+        fits += [MLPEnsembleRegressor(**options, n_estimators=2, bootstrap=True).fit(own_x, own_y)]
+        predicted = [host(fit.predict(own_x)) for fit in fits] + [np.array(fits[1].validation_scores_)]
+        predicted.append(host(fits[-1].predict(own_x, return_std=True)[1]))
+        if place.backend == "numpy":
+            predicted += [MLPRegressor(**{**options, "solver": "lbfgs"}).fit(x, y).predict(x)]
+            matrix = sparse.csr_matrix(x)
+            predicted += [MLPRegressor(**options).fit(matrix, y).predict(matrix)]
+            search = MLPSearchCV(MLPRegressor(**options), {"alpha": [0.0, 0.1]}, cv=3).fit(x, y)
+            predicted += [search.predict(x), search.cv_results_["mean_test_score"]]
+        found.append(predicted)
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=3e-4)
 
 
 def test_scikit_learns_networks_do_not_standardize():

@@ -403,6 +403,15 @@ def test_many_outputs_are_cells():
     assert not figure.axes[1].patches
 
 
+def test_error_bars_are_drawn_over_numbers_far_from_0():
+    x = 1.7e9 + np.linspace(0, 3600, 50)[:, None]
+    net = Network([1, 4, 2], cost="gaussian", standardize=True, seed=0)
+    net.train((x, np.sin(x[:, 0] / 700)), epochs=1, progress=False)
+    (ax,) = plots.error_bars(net, x, np.sin(x[:, 0] / 700)).axes
+    points = max(ax.lines, key=lambda line: line.get_marker() != "None").get_xdata()
+    np.testing.assert_allclose(points, x[:, 0], rtol=1e-15)
+
+
 def test_decision_boundary_shades_the_class_of_each_point():
     X, y = points()
     figure = plots.decision_boundary(three_classes(), X, y, resolution=40)

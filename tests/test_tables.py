@@ -58,6 +58,23 @@ def refused(capsys, *words):
 # From a table to predictions
 
 
+def test_columns_far_from_0_keep_their_digits(capsys, folder):
+    """A time in seconds since 1970, and a target of ten million: rounded to float32, they have a few values."""
+    import pandas
+
+    t = 1.7e9 + np.random.default_rng(0).uniform(0, 3600, 300)
+    table = pandas.DataFrame({"t": t, "y": 1e7 + np.sin(t / 700)})
+    table.to_csv("far.csv", index=False)
+    words = ("train", "--data", "far.csv", "--target", "y", "--task", "regression", "--epochs", "30", "--optimizer")
+    status, _, err = run_command(capsys, *words, "adam", "--lr", "0.01", "--save", "far.safetensors")
+    assert status == 0, err
+    status, _, err = run_command(capsys, "predict", "far.safetensors", "far.csv", "-o", "predicted.csv")
+    assert status == 0, err
+    predicted = pandas.read_csv("predicted.csv")["prediction"].to_numpy()
+    assert len(np.unique(predicted)) > 290
+    assert ((predicted - table["y"]) ** 2).mean() < 0.05 * table["y"].var()
+
+
 def test_a_table_of_classes_is_learnt_and_predictions_are_its_texts(capsys, folder):
     status, out, err = run_command(
         capsys, "train", "--data", "pets.csv", "--target", "kind", "--save", "net", "--epochs", 20
