@@ -138,8 +138,8 @@ def test_numbers_far_from_0_fit_float32_as_float64(place, kind):
             search = MLPSearchCV(MLPRegressor(**options), {"alpha": [0.0, 0.1]}, cv=3).fit(x, y)
             predicted += [search.predict(x), search.cv_results_["mean_test_score"]]
         found.append(predicted)
-    for ours, theirs in zip(*found, strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=0, atol=3e-4)
+    for single, double in zip(*found, strict=True):
+        np.testing.assert_allclose(single, double, rtol=0, atol=3e-4)
 
 
 def test_scikit_learns_networks_do_not_standardize():
