@@ -96,13 +96,14 @@ class Network:
     standardize
         Bring each input, and each target of a regression, to mean 0 and standard deviation 1. Means and standard
         deviations are learnt from the training data, stored in `scaling`, and applied to all inputs and outputs from
-        then on.
+        then on. Float64 data are scaled in float64 in a float32 network too.
     backend
         "numpy", "cupy", "torch", "jax", or an Array API namespace module.
     device
         "cpu", "cuda", "cuda:1", "auto", or a device in the library's own terms; see `xpnet.get_backend`.
     dtype
-        "float32" or "float64", for the weights and all computations.
+        "float32" or "float64", for the weights and all computations. If targets are standardized and float32 cannot
+        hold them (their mean is more than 256 standard deviations from 0), outputs in their units are float64.
     seed
         Seed of the network's own generator. Equal seeds give equal initial weights and minibatches on every backend.
 
