@@ -315,10 +315,9 @@ def test_members_with_scalings_of_their_own_see_numbers_far_from_0_with_all_digi
         ours, theirs = on_host(double, one.predict(x[180:]), other.predict(x[180:]))
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4 * y.std())
         np.testing.assert_allclose(one.history["cost"], other.history["cost"], rtol=1e-3)
-    for ours, theirs in zip(single.predict(x, return_std=True), double.predict(x, return_std=True), strict=True):
-        np.testing.assert_allclose(*on_host(double, ours, theirs), rtol=0, atol=1e-4 * y.std())
 
 
+@pytest.mark.few(host_cupy.NAME, every=0)  # mean and std of CuPy need a driver
 def test_members_of_which_some_have_far_targets_predict_together(place):
     """Their outputs are of different dtypes."""
     ensemble = Ensemble([1, 4, 1], 2, task="regression", standardize=True, seed=0, **place._asdict())

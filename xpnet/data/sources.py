@@ -267,8 +267,8 @@ class Rows(Countable):
     def remaining(self) -> Scaling | None:
         """The scaling that the examples of the source still need, on the device."""
         before = self.source.reader.scaling
-        if self.scaling is None or before is None or self.scaling is before:
-            return None if self.scaling is before else self.scaling and self.scaling.rounded
+        if self.scaling is None or before is None:
+            return None if self.scaling is None else self.scaling.rounded
         return self.source.reader.place(self.scaling.exact.after(before.exact)).rounded
 
     def chunks(
