@@ -110,10 +110,10 @@ def prepare_launches(program: Program, fusing: bool) -> tuple[Operations, list[O
     module = cupy.RawModule(code=source)
     functions = {call.name: module.get_function(call.name) for call in calls}  # compiled and loaded before the capture
     remaining = iter(calls)
-    nodes = [next(remaining) if isinstance(node, Kernel) else node for node in [*preparation, *step]]
+    nodes: list[Any] = [next(remaining) if isinstance(node, Kernel) else node for node in [*preparation, *step]]
 
     def launches(nodes: Sequence[Any], operations: Operations, replacements: dict[int, Array]) -> Operations:
-        others = dict(zip(map(id, program.steps[0]), operations))
+        others: dict[int, Any] = dict(zip(map(id, program.steps[0]), operations))
         return [
             _bind(functions, node, replacements) if isinstance(node, Call) else others.get(id(node), node)
             for node in nodes
