@@ -122,8 +122,10 @@ class Reader(NamedTuple):
             )
         if has_bytes and scales:
             x = self.backend.asarray(x, None, name)
+        elif self.keeps_digits or self.scaling is not None:
+            x = self._move(x, name)
         else:
-            x = self._move(x, name, self.keeps_digits or self.scaling is not None)
+            x = self.backend.asarray(x, self.dtype, name)
         if x.ndim == 2:
             return x  # JAX copies even to the same shape
         with self.scope():
@@ -140,7 +142,7 @@ class Reader(NamedTuple):
             return x
         if self.model.scale is None or not _is_bytes(x):
             self._check_finite(x, name, rows)
-        return self.scale_inputs(x)
+        return x if self.scaling is None else self.scale_inputs(x)
 
     def read_targets(self, y: Any, name: str, rows: Rows = None) -> Array:
         """Check targets and move them to the device. Synchronizes.
@@ -168,7 +170,7 @@ class Reader(NamedTuple):
                 + (", or (n,) of integer classes" if n > 1 else " or (n,)")
             )
         with self.scope():
-            y = self._move(y, name, self._scales_targets)
+            y = self._move(y, name) if self._scales_targets else self.backend.asarray(y, self.dtype, name)
             y = self.home(y).xp.reshape(y, (-1, n))
             self._check_finite(y, name, rows)
             if not self.is_wide(y):  # else no target is out of reach
@@ -265,9 +267,9 @@ class Reader(NamedTuple):
             return self.keeps_digits and self.model.scales_targets
         return self.scaling.exact.y_mean is not None
 
-    def _move(self, x: Array, name: str, scales: bool) -> Array:
-        """Move numbers to the device; those that are to be scaled, and would be rounded, stay on the host if there."""
-        if not (scales and self.is_wide(x)):
+    def _move(self, x: Array, name: str) -> Array:
+        """Move numbers that are to be scaled to the device; those that would be rounded stay on the host if there."""
+        if not self.is_wide(x):
             return self.backend.asarray(x, self.dtype, name)
         if isinstance(x, np.ndarray):
             return x
