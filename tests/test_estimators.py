@@ -601,6 +601,27 @@ def test_rare_classes_need_the_loss_to_be_watched():
     assert by_loss > 0.8
 
 
+@pytest.mark.parametrize(
+    "door",
+    [
+        lambda est: est,
+        lambda est: ours.MLPEnsembleRegressor(**est.get_params(), n_estimators=2),
+        lambda est: ours.MLPSearchCV(est, {"loss": ["gaussian"]}, cv=2),
+    ],
+    ids=["one", "ensemble", "search"],
+)
+def test_early_stopping_sees_the_spread_that_a_network_predicts(door):
+    """R² judges means alone; it ends these trainings in other epochs, with standard deviations that fit less well."""
+    options = {**SMALL, "max_iter": 100, "n_iter_no_change": 3, "learning_rate_init": 0.02, "standardize": True}
+    predictions = []
+    for early_stopping in (True, "loss"):
+        est = door(ours.MLPRegressor("gaussian", **options, early_stopping=early_stopping)).fit(XR, TARGET)
+        predictions.append((est.best_estimator_ if hasattr(est, "best_estimator_") else est).predict(XR, True))
+    np.testing.assert_array_equal(*predictions)
+    mine = ours.MLPRegressor("gaussian", **options, early_stopping=True).fit(XR, TARGET)
+    assert np.argmin(mine.validation_loss_curve_) != np.argmax(mine.validation_scores_)
+
+
 def test_early_stopping_continues_from_earlier_calls():
     """A later call that finds nothing better ends with its last weights, as theirs does."""
     mine, other = both("MLPClassifier", warm_start=True, early_stopping=True)

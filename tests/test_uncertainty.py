@@ -10,7 +10,7 @@ from test_backprop import layers_of
 from test_dropout import expected as expected_mask
 from test_prediction import peak
 
-from xpnet import SGD, Adam, Network, OneCycle, check_gradients
+from xpnet import SGD, Adam, Ensemble, Network, OneCycle, check_gradients
 from xpnet.bench import random_examples
 from xpnet.core import arrays
 from xpnet.core.activations import identity, mean_std
@@ -147,7 +147,7 @@ def test_a_cost_alone_makes_a_regression(place):
 @pytest.mark.parametrize("targets", [1, 2])
 def test_predictions_are_read_from_the_outputs(place, cost, targets):
     """Blocks of columns: all means, then all standard deviations; or the quantiles of each level."""
-    net = trained(place, cost, targets)
+    net = trained(place, cost, targets, standardize=True)
     forward, predicted = (array(net, f(X)) for f in (net.forward, net.predict))
     blocks = np.split(forward, COSTS[cost], axis=1)
     if cost == "gaussian":
@@ -301,7 +301,7 @@ def test_the_estimators_refuse_several_predictions_for_a_target():
 def test_the_estimators_predict_standard_deviations(loss, n_targets):
     estimators = pytest.importorskip("xpnet.estimators")
     y = np.random.default_rng(0).standard_normal((len(X), n_targets)) if n_targets > 1 else Y[:, 0]
-    options = {"loss": loss, "hidden_layer_sizes": (5,), "max_iter": 5, "random_state": 0}
+    options = {"loss": loss, "hidden_layer_sizes": (5,), "max_iter": 5, "random_state": 0, "standardize": True}
     regressor = estimators.MLPRegressor(**options).fit(X, y)
     mean, std = regressor.predict(X, return_std=True)
     assert regressor.n_outputs_ == n_targets
@@ -320,6 +320,91 @@ def test_the_estimators_predict_standard_deviations(loss, n_targets):
     alone = estimators.MLPRegressor(**{**options, "loss": "squared_error"}).fit(X, y)
     with pytest.raises(ValueError, match=r"^return_std=True needs loss='gaussian', or an ensemble, and this estimator"):
         alone.predict(X, return_std=True)
+
+
+class Batches:
+    """An iterable of batches."""
+
+    def __init__(self, y):
+        self.y = y
+
+    def __iter__(self):
+        return iter([(X[start : start + 4], self.y[start : start + 4]) for start in range(0, N, 4)])
+
+
+class Items:
+    """A map-style data set."""
+
+    def __init__(self, y):
+        self.y = y
+
+    def __len__(self):
+        return N
+
+    def __getitem__(self, i):
+        return X[i], self.y[i]
+
+
+def train_on(source, members=None, epochs=2):
+    """A door: train a network, or an ensemble, on what `source` makes of the targets."""
+
+    def train(y, **options):
+        sizes, options = [3, 4, 2 * y.shape[1]], {"cost": "gaussian", "seed": 0, **options}
+        model = Network(sizes, **options) if members is None else Ensemble(sizes, members, **options)
+        model.train(source(y), epochs, 4, lr=0.0, cache=source is not Items, progress=False)
+
+    return train
+
+
+def fit_with(make):
+    def fit(y, **options):
+        estimators = pytest.importorskip("xpnet.estimators")
+        small = {"loss": "gaussian", "hidden_layer_sizes": (4,), "max_iter": 2, "batch_size": 4}
+        make(estimators, {**small, "random_state": 0, **options}).fit(X, y)
+
+    return fit
+
+
+SCALE_DOORS = {
+    "Network": train_on(lambda y: (X, y)),
+    "batches": train_on(Batches),
+    "data set": train_on(Items),
+    "Ensemble": train_on(lambda y: (X, y), members=3),
+    "MLPRegressor": fit_with(lambda estimators, options: estimators.MLPRegressor(**options)),
+    "MLPEnsembleRegressor": fit_with(lambda estimators, options: estimators.MLPEnsembleRegressor(**options)),
+    "MLPSearchCV": fit_with(
+        lambda estimators, options: estimators.MLPSearchCV(
+            estimators.MLPRegressor(**options), {"alpha": [0.0, 1.0]}, cv=2, refit=False
+        )
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("door", SCALE_DOORS)
+def test_targets_far_from_their_scale_are_told_of_once(door):
+    """Not those near it, nor those that the network scales."""
+    train, near = SCALE_DOORS[door], (Y - 100) / 20
+    message = r"^targets have mean \d+(\.\d)? and standard deviation .*, and the cost 'gaussian' gives wrong error bars"
+    with pytest.warns(
+        UserWarning, match=rf"{message} unless .* 0 and 1; give standardize=True, or scale the targets"
+    ) as seen:
+        train(np.stack([near[:, 0], Y[:, 0]], axis=1))
+    assert len([w for w in seen if "standard deviation" in str(w.message)]) == 1
+    assert door == "MLPSearchCV" or seen[0].filename == __file__  # joblib calls the fits of a search
+    for y in (3 * near, 0.1 * near, near + 10, 0 * near):
+        train(y)
+    if door not in ("batches", "data set"):
+        train(Y, standardize=True)
+
+
+@pytest.mark.parametrize("y", [20 + Y / 100, Y - 100, (Y - 100) / 2000], ids=["mean", "wide", "narrow"])
+def test_each_bound_on_the_scale_of_targets(place, y):
+    with pytest.warns(UserWarning, match=r"^targets have mean .* and standard deviation"):
+        network(place).train((X, y), epochs=1, lr=0.0, progress=False)
+    with pytest.warns(UserWarning, match=r"give standardize=True, or scale the targets yourself$"):
+        network(place, dtype="float32").train((X, 1e12 * y), epochs=1, lr=0.0, progress=False)
+    network(place, "quantile(0.1, 0.5, 0.9)").train((X, y), epochs=1, progress=False)  # which has no such cliff
 
 
 @pytest.mark.parametrize("cost", COSTS)
@@ -404,7 +489,7 @@ def test_samples_have_the_masks_of_training_on_every_backend(place, dtype, monke
 @pytest.mark.few("jax", every=0)
 def test_samples_are_the_same_before_and_after_training_goes_on(place):
     """They depend on the seed and the weights, and not on the step that training has reached."""
-    net = trained(place, dropout=[0.2, 0.5])
+    net = trained(place, dropout=[0.2, 0.5], standardize=True)
     before = array(net, net.sample(X, 4))
     net.train((X, Y), epochs=1, lr=0.0, progress=False)
     np.testing.assert_array_equal(array(net, net.sample(X, 4)), before)

@@ -142,7 +142,8 @@ def prepare(
     resample
         Draws the examples to train on from those that are not held out, for bagging.
     """
-    problem, descent = data.problem, settings.descent
+    problem, settings = data.problem, watch(settings, data.problem)
+    descent = settings.descent
     net._take_over(scaling=sources.train.reader.scaling)
     tally = Tally() if previous is None else replace(previous.tally)
     alpha = settings.alpha / data.train.largest_weight
@@ -160,6 +161,14 @@ def prepare(
     evaluations = [] if validation is None else [_make_evaluation(problem, validation)]
     callbacks = [*evaluations, convergence, *descent.callbacks]
     return Fit(net, settings, problem, source, tally, alpha, plan, convergence, callbacks)
+
+
+def watch(settings: Settings, problem: Problem) -> Settings:
+    """Choose what ``early_stopping=True`` watches; "loss" stays as it is."""
+    descent = settings.descent
+    if descent is None or descent.early_stopping != "score":
+        return settings
+    return replace(settings, descent=descent._replace(early_stopping=problem.watched))
 
 
 def run(fit: Fit) -> None:

@@ -25,6 +25,11 @@ class Problem(Protocol):
     score_name: ClassVar[str]  # what logs call the score, after "validation_"
 
     @property
+    def watched(self) -> str:
+        """What ``early_stopping=True`` watches on validation data: the "score" or the "loss"."""
+        ...
+
+    @property
     def task(self) -> str:
         """The task, as `Network` calls it."""
         ...
@@ -75,6 +80,11 @@ class Classification:
     loss: Any
     class_weight: Any
     score_name: ClassVar[str] = "accuracy"
+
+    @property
+    def watched(self) -> str:
+        """What ``early_stopping=True`` watches: the accuracy."""
+        return "score"
 
     @property
     def task(self) -> str:
@@ -145,6 +155,11 @@ class Regression:
     n_outputs: int
     loss: Any
     score_name: ClassVar[str] = "r2"
+
+    @property
+    def watched(self) -> str:
+        """What ``early_stopping=True`` watches: the loss, if the network predicts more than R² sees."""
+        return "score" if parse_loss(self.loss).distribution is None else "loss"
 
     @property
     def task(self) -> str:

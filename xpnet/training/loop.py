@@ -10,7 +10,7 @@ before the chunk.
 
 import inspect
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,6 +24,7 @@ from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.scaling import Scaling
 from xpnet.core.schedules import Schedule
 from xpnet.core.step import State, make_step
+from xpnet.data.prepare import check_target_scale
 from xpnet.data.reader import Reader
 from xpnet.data.sampling import Sampling
 from xpnet.data.sources import Chunk, Source, skip_steps
@@ -78,7 +79,9 @@ def train_alone(
         If a cost or a weight is no longer finite.
     """
     runner = ChunkRunner(source.reader, plan.optimizer, plan.alpha, loops)
-    for task in train_epochs(plan, source, training, callbacks, rng):
+    for number, task in enumerate(train_epochs(plan, source, training, callbacks, rng)):
+        if number == 0:
+            check_targets([task], source.reader)
         state, task.cost, task.weight = runner.run(training.net.state, task.chunk, task.lr, task.where)
         task.engine = runner.loop.engine
         yield state
@@ -131,6 +134,12 @@ def train_epochs(
         for callback in callbacks:
             callback.on_epoch_end(logs)  # may add to the logs
     training.completed = True
+
+
+def check_targets(tasks: Iterable[Task], reader: Reader) -> None:
+    """Warn, once for several networks, if the targets of first chunks are not on the scale that the cost needs."""
+    examples = {id(task.chunk.examples): task.chunk.examples for task in tasks if task.chunk.scaling is None}
+    check_target_scale([part.y for part in examples.values()], reader)
 
 
 def begin_epoch(position: Position, rng: np.random.Generator) -> Position:

@@ -32,7 +32,7 @@ from xpnet.data.sources import Chunk, Source, make_bar, resident_examples
 from xpnet.errors import DivergenceError
 from xpnet.training.callbacks import Training, write_line
 from xpnet.training.kept_loops import Loops
-from xpnet.training.loop import ChunkRunner, Task, explain_divergence
+from xpnet.training.loop import ChunkRunner, Task, check_targets, explain_divergence
 
 # Measured with NumPy and JAX on one core of an AMD EPYC (Zen 5): larger groups gain no more, and the products of larger
 # networks take most of their time
@@ -86,6 +86,7 @@ def train_together(
     several = threads is not None and min(threads, len(loops)) > 1
     with ThreadPoolExecutor(threads, "xpnet") if several else nullcontext() as executor:
         tasks = {k: task for k, loop in enumerate(loops) if (task := next(loop, None)) is not None}
+        check_targets(tasks.values(), reader)
         groups: list[Group] = []
         size = 0  # the number of networks when they were divided
         largest_rest = REST_COMPILED if reader.backend.compiles else REST
