@@ -61,9 +61,20 @@ def run_torch(net, x):
     return to_torch(net)(torch.from_numpy(x)).detach().numpy()
 
 
+def find_order(net, outputs):
+    """For each row, the columns in the order of exported networks, whose quantiles of a target increase."""
+    m, n = outputs.shape
+    n_targets = net.view.model.n_targets
+    if "quantile" not in net.cost_name:
+        return np.tile(np.arange(n), (m, 1))
+    levels = np.argsort(outputs.reshape(m, -1, n_targets), axis=1)
+    return (levels * n_targets + np.arange(n_targets)).reshape(m, n)
+
+
 def assert_agrees(outputs, net, x):
     """Equal to 1e-5 in float32, and to 1e-12 in float64, of the outputs' scale."""
     expected = net.backend.to_numpy(net.forward(x))
+    expected = np.take_along_axis(expected, find_order(net, expected), axis=1)
     assert (outputs.dtype, outputs.shape) == (net.dtype, expected.shape)
     tolerance = 1e-5 if net.dtype == "float32" else 1e-12
     assert np.isfinite(expected).all()
@@ -122,6 +133,30 @@ def test_onnxruntime_computes_every_task(task, standardize, dtype, tmp_path):
     net = train(net, x)
     assert (net.scaling is not None) == standardize
     assert_agrees(run_onnx(net, x, tmp_path), net, x)
+
+
+@pytest.mark.needs("onnx", "onnxruntime", "torch")
+@pytest.mark.parametrize("n_targets", [1, 2])
+def test_exported_quantiles_are_in_the_order_of_predictions(n_targets, dtype, tmp_path):
+    """Of a network that has them in the wrong order for most examples; one that is read back has its levels."""
+    net = Network([3, 5 * n_targets], cost="quantile(0.05, 0.25, 0.5, 0.75, 0.95)", dtype=dtype, seed=0)
+    x = RNG.normal(size=(20, 3)).astype(dtype)
+    assert (np.diff(net.forward(x)[:, ::n_targets], axis=1) < 0).any(axis=1).mean() > 0.5
+    quantiles = net.predict(x)
+    expected = quantiles if n_targets == 1 else quantiles.transpose(0, 2, 1).reshape(20, -1)
+    for outputs in (run_onnx(net, x, tmp_path), run_torch(net, x)):
+        np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-6)
+    again = from_torch(to_torch(net))
+    assert again.cost_name == net.cost_name
+    np.testing.assert_array_equal(again.predict(x), quantiles)
+
+
+@pytest.mark.needs("torch")
+@pytest.mark.parametrize("settings", [{"cost": "huber"}, {"cost": "quantile(0.1, 0.9)"}], ids=str)
+def test_sorted_quantiles_need_their_cost(settings):
+    module = to_torch(Network([2, 6], cost="quantile(0.1, 0.5, 0.9)"))
+    with pytest.raises(ValueError, match=r"module sorts quantiles of 3 levels, and cost='.*' has .*; leave out cost"):
+        from_torch(module, **settings)
 
 
 @pytest.mark.needs("onnx", "onnxruntime")
@@ -469,12 +504,22 @@ REFUSED_MODULES = {
     ],
     r"layer 1 \(Standardize\) does not come first": lambda: [nn.Linear(3, 2), standardized()[0]],
     r"layer 0 \(Rescale\) comes before the first linear layer; it is for outputs": lambda: [standardized()[-1]],
-    r"layer 2 \(Tanh\) comes after the outputs were scaled back; nothing may": lambda: [
+    r"layer 2 \(Tanh\) comes after the outputs were scaled back; nothing may, but sorting": lambda: [
         nn.Linear(3, 2),
         standardized()[-1],
         nn.Tanh(),
     ],
+    r"layer 0 \(Sort\) comes before the first linear layer; it is for outputs": lambda: [sorting()],
+    r"layer 2 \(Tanh\) comes after the quantiles were sorted; nothing may": lambda: [
+        nn.Linear(3, 2),
+        sorting(),
+        nn.Tanh(),
+    ],
 }
+
+
+def sorting():
+    return to_torch(Network([3, 2], cost="quantile(0.1, 0.9)"))[-1]
 
 
 def standardized():

@@ -15,7 +15,7 @@ from browser import open_browser
 from drawings import STROKES, draw
 from helpers import Place, run_command
 from PIL import Image
-from test_export import CASES, NAMES, TASKS, make_chain, same_numbers, train  # noqa: F401
+from test_export import CASES, NAMES, TASKS, find_order, make_chain, same_numbers, train  # noqa: F401
 
 from xpnet import Ensemble, Network, OneCycle
 from xpnet.activations import Activation
@@ -442,8 +442,11 @@ COMPUTE = """
 def assert_computes(window, net, x):
     """Outputs and Jacobians are the library's, to 1e-5 of the largest in float32 and 1e-11 in float64."""
     rows = window.page.evaluate(COMPUTE, [describe(net, None)["parts"], net.dtype, x.tolist()])
+    outputs = net.backend.to_numpy(net.forward(x))
+    order = find_order(net, outputs)
     for k, compute in enumerate((net.forward, net.jacobian)):
         expected = net.backend.to_numpy(compute(x))
+        expected = np.take_along_axis(expected, order if k == 0 else order[:, :, None], axis=1)
         computed = np.array([row[k] for row in rows])
         assert computed.shape == expected.shape
         assert np.isfinite(expected).all()
@@ -757,6 +760,7 @@ class TestInBrowser:
         window.page.select_option("#target", str(label))
         window.wait()
         y = net.forward(np.linspace(-3, 3, 121)[:, None])
+        y = np.take_along_axis(y, find_order(net, y), axis=1)
         lower, upper = find_edges(y)
         band, curve = (
             np.array([[float(number) for number in pair.split()] for pair in re.split("[MLZ]", path) if pair])

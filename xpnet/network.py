@@ -793,7 +793,7 @@ class Network:
                 f'predict_std needs cost="gaussian", and this network has cost={self.cost_name!r}; make one with '
                 f'cost="gaussian" and 2 outputs for each target{remedy}'
             )
-        return predict(self.view, x, lambda a: predictions(std(cost.blocks(a), xp), self.task, xp))
+        return predict(self.view, x, lambda a: predictions(std(cost.blocks(a, xp), xp), self.task, xp))
 
     @explain_arguments
     def sample(self, x: Any, n: int = 100) -> Array:

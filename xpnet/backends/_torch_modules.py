@@ -1,6 +1,6 @@
 """PyTorch's own modules: made of the parts of a network, and taken apart."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,6 +75,20 @@ class Rescale(nn.Module):
         return x * self.factor + self.shift
 
 
+class Sort(nn.Module):
+    """Brings quantiles in increasing order; their columns come in blocks, one for each level."""
+
+    def __init__(self, levels: Sequence[float]) -> None:
+        super().__init__()
+        self.levels = tuple(levels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.unflatten(-1, (len(self.levels), -1)).sort(dim=-2).values.flatten(-2)
+
+    def extra_repr(self) -> str:
+        return f"levels={self.levels}"
+
+
 class Exp(nn.Module):
     """The exponential function."""
 
@@ -126,6 +140,8 @@ def _make_module(part: Part) -> nn.Module:
         return _make_activation(*part.values)
     if part.kind == "dropout":
         return nn.Dropout(*part.values)
+    if part.kind == "sort":
+        return Sort(part.values[0].tolist())
     tensors = [torch.from_numpy(np.array(array)) for array in part.values]  # copies
     if part.kind == "dense":
         return _make_linear(*tensors)
@@ -291,4 +307,5 @@ _READERS: list[tuple[type[nn.Module], Callable[[Any], Part | str]]] = [
     (Scale, lambda layer: Part("scale", (_to_numpy(layer.factor),))),
     (Standardize, lambda layer: Part("standardize", (_to_numpy(layer.mean), _to_numpy(layer.std)))),
     (Rescale, lambda layer: Part("rescale", (_to_numpy(layer.factor), _to_numpy(layer.shift)))),
+    (Sort, lambda layer: Part("sort", (np.array(layer.levels),))),
 ]

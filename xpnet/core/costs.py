@@ -71,12 +71,16 @@ class Distribution(NamedTuple):
         ``point(blocks, xp)``: one number for each target, (..., m, n_targets), for metrics; None if there is none.
     std
         ``std(blocks, xp)``: the standard deviation, (..., m, n_targets); None if it is not known.
+    levels
+        The levels of the quantiles, in increasing order, if the outputs of a target are quantiles. These are sorted
+        before anything is read from them: here, in exported networks, and on pages.
     """
 
     shifts: tuple[float, ...]
     prediction: Callable[[Sequence[Array], Namespace], Array]
     point: Callable[[Sequence[Array], Namespace], Array] | None = None
     std: Callable[[Sequence[Array], Namespace], Array] | None = None
+    levels: tuple[float, ...] = ()
 
 
 class Cost(NamedTuple):
@@ -127,13 +131,25 @@ class Cost(NamedTuple):
         """Number of outputs for each target."""
         return 1 if self.distribution is None else len(self.distribution.shifts)
 
-    def blocks(self, a: Array) -> list[Array]:
-        """Cut outputs (..., m, n_out) into blocks (..., m, n_targets), one for each output of a target."""
-        return split_columns(a, self.outputs_per_target)
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """The levels of the quantiles that the outputs are; none if they are something else."""
+        return () if self.distribution is None else self.distribution.levels
+
+    def blocks(self, a: Array, xp: Namespace) -> list[Array]:
+        """Cut outputs (..., m, n_out) into blocks (..., m, n_targets), one for each output of a target.
+
+        Quantiles are sorted: where examples are few, a network may give them in the wrong order.
+        """
+        blocks = split_columns(a, self.outputs_per_target)
+        if len(self.levels) < 2:
+            return blocks
+        quantiles = xp.sort(xp.stack(blocks, axis=-1), axis=-1)
+        return [quantiles[..., k] for k in range(len(blocks))]
 
     def prediction(self, a: Array, xp: Namespace) -> Array:
         """Turn outputs (..., m, n_out) into what `Network.predict` returns for a regression."""
-        return a if self.distribution is None else self.distribution.prediction(self.blocks(a), xp)
+        return a if self.distribution is None else self.distribution.prediction(self.blocks(a, xp), xp)
 
     def point(self, a: Array, xp: Namespace) -> Array:
         """Turn outputs (..., m, n_out) into one number for each target, (..., m, n_targets).
@@ -146,7 +162,7 @@ class Cost(NamedTuple):
         if self.distribution is None:
             return a
         self.require_point("metrics")
-        return self.distribution.point(self.blocks(a), xp)  # type: ignore
+        return self.distribution.point(self.blocks(a, xp), xp)  # type: ignore
 
     def require_point(self, what: str) -> None:
         """Refuse a cost that has no single number for each target, where something needs one."""
@@ -332,15 +348,11 @@ class _QuantileGradient(NamedTuple):
         )
 
 
-def _sort(blocks: Sequence[Array], xp: Namespace) -> Array:
-    return xp.sort(xp.stack(list(blocks), axis=-1), axis=-1)
-
-
-def _sorted_quantiles(blocks: Sequence[Array], xp: Namespace) -> Array:
+def _quantiles(blocks: Sequence[Array], xp: Namespace) -> Array:
     """Give the quantiles an axis of their own, (..., m, n_targets, q), if there are several targets."""
     if len(blocks) == 1:
         return blocks[0]
-    quantiles = _sort(blocks, xp)
+    quantiles = xp.stack(list(blocks), axis=-1)
     return quantiles[..., 0, :] if quantiles.shape[-2] == 1 else quantiles
 
 
@@ -348,7 +360,7 @@ class _Median(NamedTuple):
     place: int  # of the median among the quantiles
 
     def __call__(self, blocks: Sequence[Array], xp: Namespace) -> Array:
-        return _sort(blocks, xp)[..., self.place]
+        return blocks[self.place]
 
 
 def make_quantile(*levels: float) -> Cost:
@@ -358,9 +370,9 @@ def make_quantile(*levels: float) -> Cost:
     "Regression Quantiles", Econometrica 46, 1978). The derivative at a = y is taken as ½ − p, so that the level ½ alone
     is half the absolute cost. Its name is like "quantile(0.1, 0.5, 0.9)".
 
-    Where examples are few, outputs may come in the wrong order. Predictions are sorted, which brings them closer to the
-    true quantiles (V. Chernozhukov, I. Fernández-Val and A. Galichon, "Quantile and Probability Curves Without
-    Crossing", Econometrica 78, 2010).
+    Where examples are few, outputs may come in the wrong order. They are sorted in predictions, in exported networks
+    and on pages, which brings them closer to the true quantiles (V. Chernozhukov, I. Fernández-Val and A. Galichon,
+    "Quantile and Probability Curves Without Crossing", Econometrica 78, 2010).
 
     Parameters
     ----------
@@ -384,7 +396,7 @@ def make_quantile(*levels: float) -> Cost:
         _Quantile(levels),
         _QuantileGradient(levels),
         activation=identity,
-        distribution=Distribution((1.0,) * len(levels), _sorted_quantiles, median),
+        distribution=Distribution((1.0,) * len(levels), _quantiles, median, levels=levels),
     )
 
 

@@ -17,6 +17,8 @@ class Part(NamedTuple):
         - "activation", (sigma,): σ(x), with an `Activation`
         - "dropout", (rate,): in training, drops units
         - "rescale", (factor, shift): factor · x + shift, of outputs
+        - "sort", (levels,): brings quantiles of these levels in increasing order; they are the columns of outputs, the
+          quantiles of all targets for the first level, then those for the second
         - "flatten", (): axes after the first become one
     values
         Its numbers.

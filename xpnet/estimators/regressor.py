@@ -87,7 +87,7 @@ class BaseRegressor(RegressorMixin, BaseLearner):
             values = [view.model.cost.prediction(a, xp) for a in outputs]
             variance = xp.var(xp.stack(values), axis=0)
             if distribution is not None:
-                scatter = [distribution.std(view.model.cost.blocks(a), xp) for a in outputs]  # type: ignore[misc]
+                scatter = [distribution.std(view.model.cost.blocks(a, xp), xp) for a in outputs]  # type: ignore[misc]
                 variance = variance + mean_outputs([std * std for std in scatter], xp)
             return drop_single_output(xp.stack([self._mean(outputs), xp.sqrt(variance)]))
 

@@ -38,6 +38,8 @@ LARGEST = 2**31 - 1  # bytes of a file, a limit of protobuf
 def to_onnx(net: Network, path: str | os.PathLike[str], *, input_dtype: str | None = None) -> None:
     """Write a network as an ONNX file. Its output "y" is what `Network.forward` returns for its input "x".
 
+    Quantiles are sorted, as `Network.predict` sorts them.
+
     Scaling of inputs and outputs is part of the file, and dropout is not. The rows of "x" and "y" are examples, and
     their number is free. The settings of the network are in the metadata.
 
@@ -95,7 +97,10 @@ def encode(net: Network, input_dtype: str) -> bytes:
     cast: dict[str, Any] = {"to": types[net.dtype]}
     content = helper.make_graph(
         [
-            helper.make_node(operator, inputs, [output], name=output, **(cast if operator == "Cast" else attributes))
+            helper.make_node(
+                *(operator, inputs, [output, f"{output}_places"] if operator == "TopK" else [output], output),
+                **(cast if operator == "Cast" else attributes),
+            )
             for operator, inputs, output, attributes in graph.nodes
         ],
         "xpnet",
@@ -178,8 +183,20 @@ def _add_part(graph: Graph, part: Part, x: Symbol, layer: int) -> Symbol:
         case "rescale":
             factor, shift = (graph.constant(f"y_{name}", array) for name, array in zip(("std", "mean"), part.values))
             return graph.add("Add", [graph.add("Mul", [x, factor]), shift])
+        case "sort":
+            return _add_sort(graph, x, len(part.values[0]))
         case _:  # dropout, which does nothing outside training
             return x
+
+
+def _add_sort(graph: Graph, x: Symbol, n: int) -> Symbol:
+    """Sort n blocks of columns, so that each column of the first block is the smallest of its own."""
+    shapes = [
+        graph.constant(name, np.array(shape, np.int64))
+        for name, shape in (("blocks", [0, n, x.n // n]), ("columns", [0, x.n]), ("n_blocks", [n]))
+    ]
+    blocks = graph.add("Reshape", [x, shapes[0]], x.n // n)
+    return graph.add("Reshape", [graph.add("TopK", [blocks, shapes[2]], axis=1, largest=0), shapes[1]], x.n)
 
 
 def add_activation(graph: Graph, sigma: Activation, z: Symbol) -> Symbol:

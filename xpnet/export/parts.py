@@ -10,6 +10,7 @@ import numpy as np
 from xpnet.backends.base import cast
 from xpnet.core.activations import Activation, identity
 from xpnet.core.arrays import map_arrays
+from xpnet.core.costs import make_quantile
 from xpnet.core.parts import Part
 from xpnet.core.scaling import Scaling
 from xpnet.ensemble import Ensemble
@@ -64,6 +65,8 @@ def take_apart(net: Network, scaling_dtype: str | None = None) -> list[Part]:
     if scaling is not None and scaling.y_mean is not None:
         shift, factor = view.model.cost.output_scaling(scaling.y_mean, scaling.y_std, np)
         parts.append(Part("rescale", (factor[0], shift[0])))
+    if len(view.model.cost.levels) > 1:
+        parts.append(Part("sort", (np.asarray(view.model.cost.levels),)))
     return parts
 
 
@@ -99,14 +102,17 @@ class _Plan:
         self.scale: float | None = None
         self.inputs: tuple[Any, Any] | None = None  # mean and standard deviation
         self.outputs: tuple[Any, Any] | None = None  # factor and shift
+        self.levels: tuple[float, ...] = ()  # of quantiles that are sorted
         self.layers: list[tuple[Any, Any]] = []
         self.sigmas: list[Activation | None] = []
         self.rates: list[float | None] = [None]  # of the inputs and of each layer; None where no part has said it
 
     def add(self, part: Part) -> None:
         """Add the next part."""
-        if self.outputs is not None:
-            self._refuse(part, "comes after the outputs were scaled back; nothing may")
+        if self.levels:
+            self._refuse(part, "comes after the quantiles were sorted; nothing may")
+        if self.outputs is not None and part.kind != "sort":
+            self._refuse(part, "comes after the outputs were scaled back; nothing may, but sorting them")
         getattr(self, f"_add_{part.kind}")(part, *part.values)
 
     def _add_flatten(self, part: Part) -> None:
@@ -153,6 +159,11 @@ class _Plan:
             self._refuse(part, "comes before the first linear layer; it is for outputs")
         self.outputs = factor, shift
 
+    def _add_sort(self, part: Part, levels: Any) -> None:
+        if not self.layers:
+            self._refuse(part, "comes before the first linear layer; it is for outputs")
+        self.levels = tuple(float(level) for level in levels)
+
     def _refuse(self, part: Part, reason: str) -> None:
         raise ValueError(f"{self.source}: {part.place} {reason}")
 
@@ -163,6 +174,8 @@ class _Plan:
         if self.rates[-1]:
             raise ValueError(f"{self.source} ends in dropout; outputs are not dropped, so leave it out")
         *hidden, output = (identity if sigma is None else sigma for sigma in self.sigmas)
+        if self.levels and settings["cost"] is None:
+            settings["cost"] = make_quantile(*self.levels).name
         if settings["task"] is None and settings["cost"] is None:
             settings["cost"] = USUAL_COSTS.get(output.name, "quadratic")
         if settings["dtype"] is None:
@@ -178,6 +191,11 @@ class _Plan:
             init="zeros",
             **settings,
         )
+        if self.levels and len(net.view.model.cost.levels) != len(self.levels):
+            raise ValueError(
+                f"{self.source} sorts quantiles of {len(self.levels)} levels, and cost={net.cost_name!r} has none, or "
+                "others; leave out cost and task"
+            )
         net.layers = self.layers
         if standardize:
             net.scaling = self._make_scaling(net)

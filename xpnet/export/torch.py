@@ -13,8 +13,9 @@ from xpnet.network import Network
 def to_torch(net: Network) -> Any:
     """Make an nn.Sequential whose outputs are those of `Network.forward`, in the dtype of the network, on the CPU.
 
-    Scaling of inputs and outputs is part of it, in modules of xpnet's own. It has nn.Dropout where the network has
-    dropout, and is in evaluation mode; call ``module.train()`` to train it. It shares no memory with the network.
+    Quantiles are sorted, as `Network.predict` sorts them. Scaling of inputs and outputs is part of it, in modules of
+    xpnet's own. It has nn.Dropout where the network has dropout, and is in evaluation mode; call ``module.train()`` to
+    train it. It shares no memory with the network.
 
     Parameters
     ----------

@@ -123,9 +123,28 @@ const PARTS = {
     value: (part, x) => x.map((number, k) => part.factor[k] * number + part.shift[k]),
     pullBack: (part, g) => g.map((number, k) => number * part.factor[k]),
   },
+  sort: {
+    value: (part, x) => Float64Array.from(orderOfQuantiles(part, x), (from) => x[from]),
+    pullBack(part, g, x) {
+      const back = new Float64Array(g.length);
+      orderOfQuantiles(part, x).forEach((from, k) => (back[from] = g[k]));
+      return back;
+    },
+  },
 };
 
 const EXACT = new Set(["standardize", "rescale"]); // parts whose numbers are float64 in every network
+
+// For each sorted quantile, the output that it is: those of a target are every `targets`-th
+function orderOfQuantiles(part, x) {
+  const order = [];
+  const targets = x.length / part.levels.length;
+  for (let target = 0; target < targets; target++) {
+    const own = Array.from(part.levels, (_, k) => k * targets + target).sort((j, k) => x[j] - x[k]);
+    own.forEach((from, k) => (order[k * targets + target] = from));
+  }
+  return order;
+}
 
 // Read the arrays of a part, which the page holds as texts in base64
 function readPart(part, dtype) {

@@ -285,7 +285,7 @@ byId("outputs-note").textContent = {
   classification: network.adds_to_one ? "" : "The largest output is the answer. The outputs need not add up to 1.",
   binary: "",
   multilabel: "Labels are independent.",
-  regression: network.levels.length ? "The outputs of net.forward(); net.predict() sorts quantiles." : "",
+  regression: "",
 }[network.task];
 if (network.labels.length > MOST_ROWS) {
   byId("outputs-note").append(` The first ${MOST_ROWS} of ${thousands(network.labels.length)} are listed.`);

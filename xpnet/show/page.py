@@ -49,6 +49,7 @@ ARRAYS = {
     "standardize": ("mean", "std"),
     "dense": ("w", "b"),
     "rescale": ("factor", "shift"),
+    "sort": ("levels",),
 }
 EXACT = ("standardize", "rescale")  # parts whose numbers are float64 in every network
 # The value of an activation, or the type of those with numbers -> its name in network.js
@@ -179,7 +180,7 @@ def describe(net: Network, picture: Picture | None) -> dict[str, Any]:
         "parts": [describe_part(part, net.dtype) for part in parts if part.kind != "dropout"],
         "labels": _name_outputs(net),
         "adds_to_one": net.sigmas[-1].total == 1.0,
-        "levels": _levels(net),
+        "levels": net.view.model.cost.levels,
     }
     if picture is None:
         return {**description, "features": net.feature_names, "ranges": _find_ranges(net, parts)}
@@ -326,17 +327,10 @@ def _name_outputs(net: Network) -> list[str]:
     if cost.name == "gaussian":
         kinds = ["mean", "standard deviation"]
     else:
-        kinds = [f"quantile {level:g}" for level in _levels(net)] or _number("number", cost.outputs_per_target)
+        kinds = [f"quantile {level:g}" for level in cost.levels] or _number("number", cost.outputs_per_target)
     if targets == ["output"]:
         targets = ["the output"]
     return [f"{kind} of {target}" for kind in kinds for target in targets]
-
-
-def _levels(net: Network) -> tuple[float, ...]:
-    """Return the levels of the quantiles that the outputs are; none if they are something else."""
-    cost = net.view.model.cost
-    levels = getattr(cost.value, "levels", ())
-    return levels if len(levels) == cost.outputs_per_target else ()
 
 
 def _number(name: str, n: int) -> list[str]:
