@@ -1,6 +1,7 @@
 """Are the error bars right? Regressions whose noise is known, over several seeds; see README.md in this folder."""
 
 import argparse
+import warnings
 
 import numpy as np
 from machine import machine
@@ -109,7 +110,7 @@ def show_forms(seeds, epochs):
     """Print how many trainings diverge with each form, by optimizer, data and learning rate, of as many as seeds."""
     data = {"standardized": (True, 1.0, 0), "targets times 30": (False, 30.0, 0), "2 % outliers": (True, 1.0, 20)}
     rates = {"SGD": (0.003, 0.01, 0.03, 0.1), "Adam": (0.001, 0.01)}
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):  # of targets far from their scale
         for kind, (standardize, scale, shift) in data.items():
             for name, optimizer in {"SGD": SGD(momentum=0.9), "Adam": Adam()}.items():
                 for form in FORMS:

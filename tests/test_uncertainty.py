@@ -47,11 +47,14 @@ def array(net, x):
 
 
 def test_gaussian_worked_by_hand(backend, dtype):
-    """y = 3, mean 1, standard deviation 2: ½ (2 / 2)² + ln 2 + ½ ln 2π; slopes −2 / 2² and ½ − 2² / 2³."""
-    a, y = [[1.0, 2.0]], [[3.0]]
-    value = 0.5 + np.log(2) + 0.5 * np.log(2 * np.pi)
-    np.testing.assert_allclose(on(backend, gaussian.value, a, y, dtype=dtype), [value], rtol=1e-6)
-    np.testing.assert_array_equal(on(backend, gaussian.gradient, a, y, dtype=dtype), [[-0.5, 0.0]])
+    """y = 3, mean 1, standard deviation 2: ½ (2 / 2)² + ln 2 + ½ ln 2π; slopes −2 / 2² and ½ − 2² / 2³.
+
+    y = 9 is 4 standard deviations off: 3 · 4 − ½ 3² in place of ½ 4²; slopes −3 / 2 and ½ − 3 · 4 / 2.
+    """
+    a, y = [[1.0, 2.0], [1.0, 2.0]], [[3.0], [9.0]]
+    value = np.array([0.5, 7.5]) + np.log(2) + 0.5 * np.log(2 * np.pi)
+    np.testing.assert_allclose(on(backend, gaussian.value, a, y, dtype=dtype), value, rtol=1e-6)
+    np.testing.assert_array_equal(on(backend, gaussian.gradient, a, y, dtype=dtype), [[-0.5, 0.0], [-1.5, -5.5]])
 
 
 def test_quantiles_worked_by_hand(backend, dtype):
@@ -83,7 +86,8 @@ def test_standard_deviations_are_above_0_and_all_is_finite(backend, dtype, raw):
     assert np.isfinite(on(backend, pair.value, z, a, y, dtype=dtype)).all()
     delta = on(backend, pair.delta, z, a, y, dtype=dtype)
     variance, slope = np.logaddexp(0, raw) + 1e-6, np.exp(raw - np.logaddexp(0, raw))
-    exact = [[-1.5 / variance, 0.5 * (1 / variance - 1.5**2 / variance**2) * slope]]
+    std, distance = np.sqrt(variance), min(1.5 / np.sqrt(variance), 3.0)  # clipped
+    exact = [[-distance / std, 0.5 * (1 / variance - distance * 1.5 / std / variance) * slope]]
     np.testing.assert_allclose(delta, exact, rtol=1e-4, atol=1e-30)
 
 
@@ -91,8 +95,9 @@ def theirs(torch, cost, z, y):
     """The cost of a minibatch by PyTorch."""
     if cost == "gaussian":
         mean, rest = z.tensor_split(2, dim=1)
-        variance = torch.nn.functional.softplus(rest, threshold=1000) + 1e-6
-        return torch.nn.functional.gaussian_nll_loss(mean, y, variance, full=True, eps=1e-9, reduction="sum") / len(y)
+        std = torch.sqrt(torch.nn.functional.softplus(rest, threshold=1000) + 1e-6)
+        tails = torch.nn.functional.huber_loss(mean / std, y / std, reduction="sum", delta=3.0)
+        return (tails + (std.log() + 0.5 * np.log(2 * np.pi)).sum()) / len(y)
     errors = [y - part for part in z.tensor_split(3, dim=1)]
     return sum(torch.maximum(p * e, (p - 1) * e).sum() for p, e in zip((0.1, 0.5, 0.9), errors)) / len(y)
 

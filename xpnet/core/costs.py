@@ -270,17 +270,24 @@ def split_columns(a: Array, n: int) -> list[Array]:
     return [a[..., i * width : (i + 1) * width] for i in range(n)]
 
 
+# Standard deviations from the mean, up to which the Gaussian cost is that of a normal distribution
+_NORMAL_UP_TO = 3.0
+
+
 def _gaussian(a: Array, y: Array, xp: Namespace) -> Array:
-    # −ln of the density at y of a normal distribution with mean μ and standard deviation σ
+    # −ln of the density at y of a normal distribution with mean μ and standard deviation σ; further out than 3 σ, the
+    # tangent of its parabola, so that one target that is wrong does not outweigh all the others
     mean, std = split_columns(a, 2)
-    distance = (mean - y) / std
-    return xp.sum(0.5 * distance * distance + xp.log(std) + 0.5 * log(2.0 * pi), axis=-1)
+    distance = xp.abs(mean - y) / std
+    near = xp.minimum(distance, _NORMAL_UP_TO)
+    return xp.sum(near * (distance - 0.5 * near) + xp.log(std) + 0.5 * log(2.0 * pi), axis=-1)
 
 
 def _gaussian_gradient(a: Array, y: Array, xp: Namespace) -> Array:
     mean, std = split_columns(a, 2)
     distance = (mean - y) / std
-    return xp.concat([distance / std, (1.0 - distance * distance) / std], axis=-1)
+    slope = xp.maximum(xp.minimum(distance, _NORMAL_UP_TO), -_NORMAL_UP_TO)
+    return xp.concat([slope / std, (1.0 - slope * distance) / std], axis=-1)
 
 
 def _mean(blocks: Sequence[Array], xp: Namespace) -> Array:

@@ -50,6 +50,11 @@ class Convergence(Callback):
         self.n, self.score_name = n, score_name
         self.loss, self.validation_loss = loss, validation_loss
 
+    @property
+    def kept_epoch(self) -> int | None:
+        """The best epoch, with `early_stopping`."""
+        return self.best_epoch
+
     def on_train_begin(self, training: Training) -> None:
         """Start `fit` with the full learning rate, and `partial_fit` with that of the last call."""
         self.training, self.tally.n_iter = training, 0
@@ -57,6 +62,7 @@ class Convergence(Callback):
         # scikit-learn's does
         starts = self.curves.validation is not None and not self.curves.validation.scores
         self.best_layers: Layers | None = training.net.view.layers if starts else None
+        self.best_epoch: int | None = None
         if not self.settings.partial:
             self.tally.lr_scale = 1.0
         training.lr_scale = self.tally.lr_scale
@@ -119,7 +125,7 @@ class Convergence(Callback):
             validation.best_score = max(validation.best_score, score)
             validation.best_loss = min(validation.best_loss, loss)
         if best:
-            self.best_layers = self.training.net.view.layers
+            self.best_layers, self.best_epoch = self.training.net.view.layers, self.tally.n_iter
         self.tally.n_without_improvement = 0 if improved else self.tally.n_without_improvement + 1
 
     def _steer(self) -> None:

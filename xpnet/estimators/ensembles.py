@@ -12,7 +12,15 @@ from sklearn.utils.validation import check_is_fitted
 from xpnet.checks import count, warn, yes_or_no
 from xpnet.core.arrays import Array, count_bytes, leaves
 from xpnet.data.weights import check_some_weight
-from xpnet.ensemble import BYTES_OF_NETWORK, Ensemble, check_memory, copies_for_each, mean_and_std, on_host_only
+from xpnet.ensemble import (
+    BYTES_OF_NETWORK,
+    Ensemble,
+    check_memory,
+    copies_for_each,
+    mean_and_std,
+    on_host_only,
+    warn_of_laggards,
+)
 from xpnet.estimators import fitting
 from xpnet.estimators.base import BaseLearner
 from xpnet.estimators.classifier import BaseClassifier, MLPClassifier
@@ -96,6 +104,7 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
             errors = {}
         for k, error in errors.items():
             raise ValueError(f"{error} (this is member {k} of {len(members)})") from error
+        warn_of_laggards([fit.network for fit in fits], [fit.callbacks for fit in fits])
         for member, fit in zip(members, fits):
             member._assign(Fitted(fit.network, data.home, data.features, fit.tally, data.problem.labels))
         attributes = {name: value for name, value in vars(members[0]).items() if name in SHARED_ATTRIBUTES}

@@ -107,6 +107,11 @@ class Callback:
         names = [name for name in inspect.signature(type(self)).parameters if hasattr(self, name)]
         return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
 
+    @property
+    def kept_epoch(self) -> int | None:
+        """The epoch of this training whose weights the network got back at its end; None if it kept its last ones."""
+        return None
+
     def on_train_begin(self, training: Training) -> None:
         """Called before anything has changed; an exception here leaves the network as it was."""
 
@@ -344,6 +349,11 @@ class EarlyStopping(Monitor):
         super().__init__(monitor, mode, min_delta)
         self.patience = count("patience", patience, 1)
         self.restore_best = yes_or_no("restore_best", restore_best)
+
+    @property
+    def kept_epoch(self) -> int | None:
+        """The best epoch, if its weights are restored."""
+        return (self.best_epoch or None) if self.restore_best else None
 
     def on_train_begin(self, training: Training) -> None:
         """Reset."""
