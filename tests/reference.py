@@ -94,9 +94,10 @@ def cost(name, output, a, y):
         return np.mean(np.abs(a - y))
     if name == "gaussian":
         mean, std = np.split(a, 2)
-        far = np.maximum(np.abs(y - mean) - 3 * std, 0)  # beyond three standard deviations, where the density is e^−3d
-        near = np.exp(-((np.abs(y - mean) - far) ** 2) / (2 * std**2)) / np.sqrt(2 * np.pi * std**2)
-        return -np.sum(np.log(near) - 3 * far / std)
+        distance = np.abs(y - mean) / std
+        normal = -np.log(np.exp(-(distance**2) / 2) / np.sqrt(2 * np.pi * std**2))
+        student = 25 * np.log(distance / 5) + 12.5 + np.log(std) + np.log(2 * np.pi) / 2
+        return np.sum(np.where(distance <= 5, normal, student))
     if name == "quantile(0.1, 0.5, 0.9)":
         below, median, above = (y - part for part in np.split(a, 3))
         return sum(
@@ -125,11 +126,9 @@ def cost_gradient(name, output, a, y):
         return np.where(a > y, 1, np.where(a < y, -1, 0)) / len(a)
     if name == "gaussian":
         mean, std = np.split(a, 2)
-        is_far = np.abs(y - mean) > 3 * std
-        slopes = np.where(is_far, 3 * np.sign(mean - y) / std, (mean - y) / std**2)
-        return np.concatenate(
-            [slopes, np.where(is_far, std - 3 * np.abs(y - mean), std - (y - mean) ** 2 / std) / std**2]
-        )
+        is_far = np.abs(y - mean) > 5 * std
+        slopes = np.where(is_far, 25 / (mean - y), (mean - y) / std**2)
+        return np.concatenate([slopes, np.where(is_far, -24, 1 - (y - mean) ** 2 / std**2) / std])
     if name == "quantile(0.1, 0.5, 0.9)":
         parts = zip((0.1, 0.5, 0.9), np.split(a, 3), strict=True)
         return np.concatenate([np.where(part > y, 1 - level, -level) for level, part in parts])

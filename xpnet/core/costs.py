@@ -271,22 +271,24 @@ def split_columns(a: Array, n: int) -> list[Array]:
 
 
 # Standard deviations from the mean, up to which the Gaussian cost is that of a normal distribution
-_NORMAL_UP_TO = 3.0
+_NORMAL_UP_TO = 5.0
 
 
 def _gaussian(a: Array, y: Array, xp: Namespace) -> Array:
-    # −ln of the density at y of a normal distribution with mean μ and standard deviation σ; further out than 3 σ, the
-    # tangent of its parabola, so that one target that is wrong does not outweigh all the others
+    # −ln of the density at y of a normal distribution with mean μ and standard deviation σ; further out than 5 σ, it
+    # goes on as a logarithm, so that one target that is wrong does not outweigh all the others
     mean, std = split_columns(a, 2)
     distance = xp.abs(mean - y) / std
-    near = xp.minimum(distance, _NORMAL_UP_TO)
-    return xp.sum(near * (distance - 0.5 * near) + xp.log(std) + 0.5 * log(2.0 * pi), axis=-1)
+    near, far = xp.minimum(distance, _NORMAL_UP_TO), xp.maximum(distance, _NORMAL_UP_TO)
+    tail = _NORMAL_UP_TO**2 * xp.log(far / _NORMAL_UP_TO)
+    return xp.sum(0.5 * near * near + tail + xp.log(std) + 0.5 * log(2.0 * pi), axis=-1)
 
 
 def _gaussian_gradient(a: Array, y: Array, xp: Namespace) -> Array:
     mean, std = split_columns(a, 2)
     distance = (mean - y) / std
-    slope = xp.maximum(xp.minimum(distance, _NORMAL_UP_TO), -_NORMAL_UP_TO)
+    ratio = _NORMAL_UP_TO / xp.maximum(xp.abs(distance), _NORMAL_UP_TO)  # 1 up to 5 σ
+    slope = distance * ratio * ratio
     return xp.concat([slope / std, (1.0 - slope * distance) / std], axis=-1)
 
 
