@@ -10,7 +10,7 @@ from test_backprop import layers_of
 from test_dropout import expected as expected_mask
 from test_prediction import peak
 
-from xpnet import SGD, Adam, Ensemble, Network, OneCycle, check_gradients
+from xpnet import SGD, Adam, EarlyStopping, Ensemble, Network, OneCycle, check_gradients
 from xpnet.bench import random_examples
 from xpnet.core import arrays
 from xpnet.core.activations import identity, mean_std
@@ -452,6 +452,19 @@ def test_the_spread_of_the_data_is_found(place):
     net.train((x, y), 20, 50, OneCycle(0.1), optimizer=Adam(), progress=False)
     below = (y[:, None] < array(net, net.predict(x))).mean(axis=0)
     np.testing.assert_allclose(below, [0.1, 0.5, 0.9], atol=0.03)
+
+
+def test_one_wrong_target_does_not_end_training_early():
+    """It is among the validation examples, and further off the more certain the network is; the noise is 0.05."""
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (400, 1))
+    y = np.sin(3 * x[:, 0]) + 0.05 * rng.standard_normal(400)
+    wrong = np.concatenate([y[300:301] + 3, y[301:]])
+    net, stop = Network([1, 16, 2], activation="tanh", cost="gaussian", standardize=True, seed=0), EarlyStopping(10)
+    options = {"optimizer": Adam(), "validation_data": (x[300:], wrong), "callbacks": [stop], "progress": False}
+    net.train((x[:300], y[:300]), 60, 10, 0.005, **options)
+    assert stop.best_epoch > 20  # with the cost of a normal distribution alone, 5
+    assert net.predict_std(x).mean() < 0.1  # and 0.24
 
 
 # Samples with dropout
