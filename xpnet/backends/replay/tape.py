@@ -252,6 +252,8 @@ class Recorder:
         if first is None or any(_mentions(view.args, {id(y.array), id(target)}) for view in self.views):
             return False
         call, *later = self.calls[first:]
+        if call.args[-1] is not y.array:  # y is a view of the result
+            return False
         if any(_mentions(each.args, {id(target)}) for each in later):
             return False
         if _mentions(call.args, {id(target)}) and not self._is_elementwise(call):
