@@ -216,6 +216,8 @@ def parse_feature_names(names: Any, n_in: int) -> tuple[str, ...]:
     texts = () if isinstance(names, str) or not isinstance(names, Iterable) else tuple(names)
     if len(texts) != n_in or not all(isinstance(text, str) for text in texts):
         raise ValueError(f"feature_names={reprlib.repr(names)} must be {n_in} texts, one for each input, or None")
+    if len(set(texts)) < n_in:
+        raise ValueError(f"feature_names={reprlib.repr(names)} must differ from each other")
     return texts
 
 

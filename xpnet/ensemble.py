@@ -22,7 +22,7 @@ from xpnet.backends import Backend, get_backend
 from xpnet.backends.base import precision
 from xpnet.checks import count, warn
 from xpnet.core.arrays import Array, leaves
-from xpnet.errors import DivergenceError
+from xpnet.errors import DivergenceError, unless_stopped
 from xpnet.hints import explain_arguments, look_up
 from xpnet.network import Network
 from xpnet.training.history import History
@@ -491,7 +491,7 @@ class Ensemble:
             stack.callback(self._detach, range(members))
             active: set[int] = set()
             reader, optimizer = sources[0].reader, plans[0].optimizer
-            kept = stack.enter_context(keep_loops(vars(self)))
+            kept = stack.enter_context(keep_loops(vars(self), backend))
             for results in train_together(loops, self._current_state, kinds, reader, optimizer, number, kept):
                 for k, result in results.items():
                     if isinstance(result, DivergenceError):
@@ -1020,7 +1020,7 @@ def find_memory() -> int | None:
     """Find the size of all memory of this machine in bytes; None if it is not known, as on Windows."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):
+    except unless_stopped(AttributeError, OSError, ValueError):
         return None
 
 

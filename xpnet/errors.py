@@ -3,6 +3,8 @@
 import signal
 import sys
 import traceback
+from collections.abc import Iterator
+from functools import partial
 from types import CodeType
 from typing import Any, TypeVar
 
@@ -62,10 +64,23 @@ def is_stop(error: BaseException) -> bool:
     if isinstance(error, TimeoutError) and error.errno is None:
         return True
     handlers = {_find_code(signal.getsignal(number)) for number in signal.valid_signals()} - {None}
-    return any(frame.f_code in handlers for frame, _ in traceback.walk_tb(error.__traceback__))
+    frames = (frame for each in _walk_causes(error) for frame, _ in traceback.walk_tb(each.__traceback__))
+    return any(frame.f_code in handlers for frame in frames)
+
+
+def _walk_causes(error: BaseException) -> Iterator[BaseException]:
+    """Iterate over an error and those that it was made of."""
+    seen: set[int] = set()
+    remaining: list[BaseException | None] = [error]
+    while remaining:
+        each = remaining.pop()
+        if each is not None and id(each) not in seen:
+            seen.add(id(each))
+            yield each
+            remaining += [each.__cause__, each.__context__]
 
 
 def _find_code(handler: Any) -> CodeType | None:
     """Find the code that a signal handler runs: a function, a method, a `functools.partial` or a callable object."""
-    handler = getattr(handler, "func", handler)
+    handler = handler.func if isinstance(handler, partial) else handler
     return getattr(handler, "__code__", None) or getattr(getattr(handler, "__call__", None), "__code__", None)  # noqa: B004

@@ -654,7 +654,7 @@ class Network:
             self._backend.scope(self._dtype),
             limit_threads(self._backend, threads),
             watching(callbacks, training),
-            keep_loops(vars(self)) as loops,
+            keep_loops(vars(self), self._backend) as loops,
         ):
             if plan.optimizer != self._optimizer:
                 self.reset_optimizer(plan.optimizer)
@@ -1299,7 +1299,6 @@ class Network:
         with self._backend.scope(self._dtype):
             attributes["state"] = map_arrays(self._backend.to_numpy, whole(attributes["state"]))
         attributes["scaling"] = attributes["scaling"] and attributes["scaling"].exact
-        attributes.pop("_loops", None)
         return attributes
 
     def __setstate__(self, attributes: dict[str, Any]) -> None:

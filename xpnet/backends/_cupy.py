@@ -28,7 +28,7 @@ class CuPyBackend(Eager):
     speed = ON_GPU
     compiles = True
     gathered_together = 1 << 24
-    kept_bytes = 1 << 30
+    kept_bytes = 1 << 30  # GPUs have more memory, and graphs take longer to make
     operators: ClassVar[dict[str, Callable[..., Array]]] = {
         **{"add": cupy.add, "sub": cupy.subtract, "mul": cupy.multiply, "truediv": cupy.true_divide},
         **{"neg": cupy.negative, "abs": cupy.absolute, "invert": cupy.invert},
@@ -65,7 +65,7 @@ class CuPyBackend(Eager):
         return cupy.asnumpy(x)
 
     def loop(self, step: Function, make_minibatch: Function) -> ReplayLoop:
-        return GraphLoop(self, step, make_minibatch, self.fuse)
+        return GraphLoop(self, step, make_minibatch)
 
     def synchronize(self) -> None:
         self.device.synchronize()

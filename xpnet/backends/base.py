@@ -57,6 +57,7 @@ class Backend:
     # None if the library manages its own threads
     threads_from: ClassVar[int | None] = 1 << 24
     speed: Speed = ON_CPU
+    kept_bytes: ClassVar[int] = 1 << 26  # of what the loops of a network keep between two trainings, at most
     compiles: ClassVar[bool] = False  # whether a step with arrays of other shapes must be compiled, which takes seconds
 
     def __init__(self, name: str, xp: Namespace, device: Any = None) -> None:
@@ -230,8 +231,9 @@ class Loop:
                 state = self.step(state, self.make_minibatch(rows, encoding, batch, xp), xp)
         return state
 
-    def end_training(self) -> None:
-        """Keep for the next training what can serve it, and little memory."""
+    def end_training(self, most: int) -> int:
+        """Release memory, and keep what the next training can reuse: at most so many bytes; returns how many."""
+        return 0
 
 
 def open_namespace(xp: ModuleType, device: Any = None) -> Backend:

@@ -29,7 +29,10 @@ def encode(files: Sequence[bytes], made_on: int = UNIX) -> bytes:
                 entry = zipfile.ZipInfo(_name(k))  # with a fixed time
                 entry.create_system = made_on
                 file.writestr(entry, content)
-    except ValueError as error:  # after a MemoryError, the archive cannot be ended
+    except unless_stopped(ValueError) as error:
+        if not isinstance(error.__context__, MemoryError):
+            raise
+        # after a MemoryError, the archive cannot be ended
         raise MemoryError(f"there is too little memory for a file of {sum(map(len, files))} bytes") from error
     return archive.getvalue()
 

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -57,6 +57,7 @@ def encode(record: Record, version: str) -> bytes:
     try:
         json.dumps(dict(record.notes), default=np.generic.item)
         check_depth(record.notes, 1)
+        _check_keys(record.notes)
     except unless_stopped(TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"notes of the network must be a dict of plain values, as in JSON ({error})") from error
     check_depth(header)
@@ -68,6 +69,16 @@ def encode(record: Record, version: str) -> bytes:
     start = _find_checksum(head)
     head = b"".join([head[:start], digest.hexdigest().encode(), head[start + len(ZEROS) :]])
     return b"".join([head, *buffers])  # the one copy of the arrays
+
+
+def _check_keys(value: Any) -> None:
+    """Refuse keys that are not texts: JSON would make texts of them, and perhaps two of one name."""
+    for key in value if isinstance(value, Mapping) else ():
+        if not isinstance(key, str):
+            raise TypeError(f"the key {key!r} is not a text")
+    for item in value.values() if isinstance(value, Mapping) else value:
+        if isinstance(item, (Mapping, list, tuple)):
+            _check_keys(item)
 
 
 def read(path: str | os.PathLike[str]) -> Record:

@@ -125,6 +125,7 @@ def run_export(options: argparse.Namespace) -> None:
     """Write a saved network as an ONNX file."""
     _check_replaceable("--out", options.out)
     net = load_network(options.model)
+    net = net if options.dtype is None else net.to(dtype=options.dtype)
     to_onnx(net, options.out, input_dtype=options.input_dtype)
     x, y = (f"(batch, {n})" for n in (net.sizes[0], net.sizes[-1]))
     print(f"Wrote {options.out}: x {x} of {options.input_dtype or net.dtype}, y {y} of {net.dtype}")

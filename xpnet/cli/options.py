@@ -253,6 +253,9 @@ def _add_export(commands: Any) -> None:
         "-o", "--out", type=Path, metavar="FILE", required=True, help="where to write, as in model.onnx"
     )
     export.add_argument(
+        "--dtype", choices=DTYPES, metavar="DTYPE", help=f"dtype of the file: {', '.join(DTYPES)} (the network's own)"
+    )
+    export.add_argument(
         "--input-dtype", metavar="DTYPE", help="dtype of the inputs; uint8 for bytes (the network's own)"
     )
 

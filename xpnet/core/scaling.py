@@ -75,6 +75,11 @@ class Scaling(NamedTuple):
         return all(bool((np.abs(mean - other_mean) <= NEAR * std).all()) for mean, std, other_mean in pairs)
 
     @property
+    def has_far_inputs(self) -> bool:
+        """Whether float32 cannot hold the inputs; of NumPy arrays."""
+        return bool((np.abs(self.x_mean) > FAR * self.x_std).any())
+
+    @property
     def has_far_targets(self) -> bool:
         """Whether float32 cannot hold the targets; of NumPy arrays."""
         if self.y_mean is None or self.y_std is None:

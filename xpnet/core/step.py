@@ -47,6 +47,7 @@ def take_step(
     if minibatch.decay is not None:  # the estimators' α; the weight_decay of optimizers is applied in their update
         grads = add_decay(grads, state.layers, minibatch.decay)
         cost = cost + penalty(state.layers, minibatch.decay, xp)
-    total = state.cost + (cost if minibatch.weight is None else minibatch.weight * cost)
+    total = state.cost
+    total += cost if minibatch.weight is None else minibatch.weight * cost
     layers, optimizer = update(state.layers, grads, state.optimizer, minibatch.lr, xp)
     return State(layers, optimizer, total, dropout)

@@ -442,7 +442,12 @@ def column_names(x: Any, name: str) -> tuple[str, ...] | None:
             f"{name} has columns named by texts and others, such as {other!r} of type {type(other).__name__}; make all "
             "of them texts, as X.columns = X.columns.astype(str) does"
         )
-    return names if all(texts) and names else None
+    if not all(texts) or not names:
+        return None
+    if len(set(names)) < len(names):
+        several = next(column for column in names if names.count(column) > 1)
+        raise ValueError(f"{name} has several columns of the name {several!r}; give each a name of its own")
+    return names
 
 
 def _compare_names(names: tuple[str, ...], known: tuple[str, ...]) -> str:

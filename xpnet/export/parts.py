@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.backends.base import cast
+from xpnet.checks import warn
 from xpnet.core.activations import Activation, identity
 from xpnet.core.arrays import map_arrays
 from xpnet.core.costs import make_quantile
@@ -51,6 +52,8 @@ def take_apart(net: Network, scaling_dtype: str | None = None) -> list[Part]:
     """
     view, parts = net.view, []
     dtype = scaling_dtype or view.dtype
+    if dtype == "float32" and view.scaling is not None:
+        _warn_of_rounding(view.scaling.exact)
     scaling = None if view.scaling is None else map_arrays(lambda array: cast(array, dtype), view.scaling.exact)
     with view.scope():
         layers = map_arrays(lambda array: np.array(view.backend.to_numpy(array)), view.layers)
@@ -68,6 +71,18 @@ def take_apart(net: Network, scaling_dtype: str | None = None) -> list[Part]:
     if len(view.model.cost.levels) > 1:
         parts.append(Part("sort", (np.asarray(view.model.cost.levels),)))
     return parts
+
+
+def _warn_of_rounding(scaling: Scaling) -> None:
+    far = [
+        name for name, is_far in (("inputs", scaling.has_far_inputs), ("targets", scaling.has_far_targets)) if is_far
+    ]
+    if far:
+        warn(
+            f"the network was trained on {' and '.join(far)} so far from 0 that float32 rounds off much of what they "
+            'differ in, and an exported network computes in one dtype; export net.to(dtype="float64") (in the shell: '
+            "xpnet export --dtype float64)"
+        )
 
 
 def put_together(parts: Iterable[Part], source: str, **settings: Any) -> Network:

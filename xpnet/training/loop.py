@@ -12,6 +12,7 @@ import inspect
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -28,9 +29,9 @@ from xpnet.data.prepare import check_target_scale
 from xpnet.data.reader import Reader
 from xpnet.data.sampling import Sampling
 from xpnet.data.sources import Chunk, Source, skip_steps
-from xpnet.errors import DivergenceError
+from xpnet.errors import DivergenceError, unless_stopped
 from xpnet.training.callbacks import Callback, Training
-from xpnet.training.kept_loops import Loops
+from xpnet.training.kept_loops import Loops, is_fixed
 from xpnet.training.position import Position
 
 
@@ -177,8 +178,11 @@ class ChunkRunner:
         self.backend, self.dtype, self.alpha = reader.backend, reader.dtype, alpha
         self.scope, self.encoding = reader.scope, reader.encoding()
         step = make_step(reader.model.sigmas, reader.model.output, optimizer.update)
-        loops = Loops() if loops is None else loops
-        self.loop = loops.find((optimizer.update, networks), lambda: self.backend.loop(step, make_minibatch))
+        make = partial(self.backend.loop, step, make_minibatch)
+        if loops is not None and is_fixed(step):
+            self.loop = loops.find((optimizer.update, networks), make)
+        else:
+            self.loop = make()
         self.examples: Examples | None = None
 
     def run(self, state: State, chunk: Chunk, lr: np.ndarray, where: str) -> tuple[State, float, float]:
@@ -267,9 +271,9 @@ def check_schedule(plan: Plan, training: Training) -> None:
     total = total_steps(plan, training)
     try:
         inspect.signature(plan.schedule).bind(0, total)
-    except TypeError as error:
+    except unless_stopped(TypeError) as error:
         raise ValueError(f"lr={plan.schedule!r} must be a function of (step, total) ({error})") from error
-    except ValueError:  # it has no signature, as some functions written in C
+    except unless_stopped(ValueError):  # it has no signature, as some functions written in C
         pass
     learning_rates(plan.schedule, range(min(1, plan.epochs)), total)
 
@@ -290,7 +294,7 @@ def learning_rates(schedule: Schedule, steps: range, total: int) -> np.ndarray:
     rates = [schedule(step, total) for step in steps]
     try:
         lr = np.array([float(rate) for rate in rates])
-    except (TypeError, ValueError) as error:
+    except unless_stopped(TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"lr={schedule!r} must give a number ({error})") from error
     wrong = np.flatnonzero(~((lr >= 0.0) & (lr < np.inf)))
     if wrong.size:

@@ -8,8 +8,7 @@ diverged, takes no part any more.
 
 import os
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from functools import cached_property, partial
 from itertools import accumulate
 from math import ceil
@@ -33,6 +32,7 @@ from xpnet.errors import DivergenceError
 from xpnet.training.callbacks import Training, write_line
 from xpnet.training.kept_loops import Loops
 from xpnet.training.loop import ChunkRunner, Task, check_targets, explain_divergence
+from xpnet.training.workers import Workers
 
 # Measured with NumPy and JAX on one core of an AMD EPYC (Zen 5): larger groups gain no more, and the products of larger
 # networks take most of their time
@@ -83,15 +83,15 @@ def train_together(
         The new state of each network that has done a chunk of steps, perhaps as a part of a joined one; or the error if
         it has diverged.
     """
-    several = threads is not None and min(threads, len(loops)) > 1
-    with ThreadPoolExecutor(threads, "xpnet") if several else nullcontext() as executor:
+    number = min(threads or 1, len(loops))
+    with closing(Workers(number)) if number > 1 else nullcontext() as workers:
         tasks = {k: task for k, loop in enumerate(loops) if (task := next(loop, None)) is not None}
         check_targets(tasks.values(), reader)
         groups: list[Group] = []
         size = 0  # the number of networks when they were divided
         largest_rest = REST_COMPILED if reader.backend.compiles else REST
         while tasks:
-            before, run = {k: current(k) for k in tasks}, map if executor is None else executor.map
+            before, run = {k: current(k) for k in tasks}, map if workers is None else workers.map
             if not groups or len(tasks) <= largest_rest * size:  # the remaining ones are spread evenly again
                 size, own = len(tasks), {k: (kinds[k], layout(task.chunk)) for k, task in tasks.items()}
                 rows = max(task.chunk.index.shape[-1] for task in tasks.values())
@@ -296,7 +296,7 @@ def copy_part(reader: Reader, joined: Any, k: int, axes: Any) -> Any:
 def run_groups(
     groups: Sequence[Group], before: Mapping[int, State | Part], tasks: Mapping[int, Task], run: Any
 ) -> Results:
-    """Do the tasks of all groups by `run`, which is `map` or that of an executor."""
+    """Do the tasks of all groups by `run`, which is `map` or that of workers."""
     return {k: result for part in run(lambda group: group.run(before, tasks), groups) for k, result in part.items()}
 
 

@@ -64,7 +64,7 @@ def write_module(kernels: Sequence[Kernel], replacements: Sequence[dict[int, Arr
     kernels
         The kernels.
     replacements
-        What replaces arrays, by their ids, in each launch that is not listed.
+        What replaces arrays, by id, in the launches of the other steps.
     """
     names: dict[str, str] = {}  # by the code that follows a name
     calls = []

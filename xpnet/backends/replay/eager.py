@@ -33,7 +33,6 @@ class Eager(Backend):
 
     # Elements of the minibatches that are gathered together, at most: half a mebibyte fits the cache of a CPU
     gathered_together: ClassVar[int] = 1 << 17
-    kept_bytes: ClassVar[int] = 1 << 26  # of the programs that are kept between two trainings, at most
     operators: ClassVar[dict[str, Callable[..., Array]]]  # functions behind "add" (+) and the like; they take `out`
     shortcuts: ClassVar[dict[Any, BindShortcut]] = {}  # faster ways to bind functions that are written in Python
     not_elementwise: ClassVar[set[Callable[..., Array]]] = set()  # functions with `out` whose numbers are not operands

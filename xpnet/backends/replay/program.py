@@ -16,7 +16,6 @@ from xpnet.errors import unless_stopped
 Operations: TypeAlias = Sequence[Callable[[], Any]]
 
 FEWEST = 32  # steps: with fewer, recording does not pay, unless arrays are large
-FEW = 4  # steps: with fewer, proving again that a program is right does not pay
 LARGE = 1 << 18  # elements of a minibatch that is large
 UNROLLED = 16  # steps of a program, at most
 
@@ -32,7 +31,7 @@ class ReplayLoop(Loop):
 
     def __init__(self, backend: Eager, step: Function, make_minibatch: Function) -> None:
         super().__init__(backend, step, make_minibatch)
-        self.cases: dict[Any, Case] = {}  # by the shapes, the last used one at the end
+        self.cases: dict[Any, Case] = {}  # by the shapes, most recently used last
 
     def __call__(self, state: Any, batches: Any, data: Any) -> Any:
         """Repeat the step for every batch, on a copy of the state."""
@@ -56,14 +55,14 @@ class ReplayLoop(Loop):
         """How most of the steps ran."""
         return max(self.cases.values(), key=lambda case: case.steps, default=Case()).engine
 
-    def end_training(self) -> None:
-        """Keep the last used programs, of so many bytes in all as the backend says, and forget everything else."""
+    def end_training(self, most: int) -> int:
         kept, n_bytes = {}, 0
         for key, case in reversed(self.cases.items()):
-            if case.program is not None and case.steps and n_bytes + case.program.n_bytes <= self.backend.kept_bytes:
+            if case.program is not None and case.steps and n_bytes + case.program.n_bytes <= most:
                 n_bytes += case.program.n_bytes
                 kept[key] = Case(case.program)
         self.cases = dict(reversed(kept.items()))
+        return n_bytes
 
     def _find_case(self, state: Any, batches: Any, data: Any) -> "Case":
         """Find the case of the shapes of all arrays; numbers of steps and of examples do not matter."""
@@ -76,16 +75,10 @@ class ReplayLoop(Loop):
 
     def _find_program(self, case: "Case", state: Any, batches: Any, data: Any) -> "Program | None":
         """Find the program of a case, or record one; None as long as that does not pay."""
-        if case.program is not None and not case.is_proven:
-            if case.steps < FEW:
-                return None
-            case.is_proven = self._prove(case.program, state, select(batches, slice(1)), data)
-            if not case.is_proven:  # it is from an earlier training, and a function of the user's has changed since
-                case.program = None
         if case.program is None:
             n_steps = self._steps_to_record(case, batches, data)
             if n_steps:
-                case.program, case.is_proven = self._record(state, batches, data, n_steps), True
+                case.program = self._record(state, batches, data, n_steps)
         return case.program
 
     def _replay(self, case: "Case", program: "Program", state: Any, batches: Any, data: Any) -> Any:
@@ -97,20 +90,6 @@ class ReplayLoop(Loop):
             self._refuse(case, str(error))
             return self.repeat(map_arrays(self.backend.copy, state), batches, data)
         return map_arrays(self.backend.copy, program.state)  # the program will write into its own memory again
-
-    def _prove(self, program: "Program", state: Any, batches: Any, data: Any, times: int = 1) -> bool:
-        """Whether a program takes the steps of some batches as a plain loop does, the last of `times`. Synchronizes."""
-        plain = self.repeat(map_arrays(self.backend.copy, state), batches, data)
-        for _ in range(times):
-            program.begin(state, data)
-            program.run(batches, data)
-        return self._agree(program.state, plain, state)
-
-    def _agree(self, state: Any, expected: Any, before: Any) -> bool:
-        """Whether two states after the same steps agree. Synchronizes."""
-        to_numpy = self.backend.to_numpy
-        pairs = zip(leaves(state), leaves(expected))
-        return all(np.array_equal(to_numpy(x), to_numpy(y), equal_nan=True) for x, y in pairs)
 
     def _record(self, state: Any, batches: Any, data: Any, n_steps: int) -> "Program":
         """Record the first step.
@@ -160,7 +139,6 @@ class Case:
 
     def __init__(self, program: "Program | None" = None) -> None:
         self.program = program
-        self.is_proven = False  # in this training
         self.refusal: str | None = None  # why the step cannot be recorded
         self.steps = 0  # how many there have been in this training
         self.width: int | None = None  # elements of a minibatch
@@ -173,8 +151,8 @@ class Case:
         return f"plain loop: {self.refusal or 'there were too few steps to record them'}"
 
 
-class Memory(NamedTuple):
-    """The arrays of a program that are written from outside, as nests."""
+class Inputs(NamedTuple):
+    """The arrays that are written before the operations of a program run, as nests."""
 
     state: Any  # where the state is, before and after
     encoding: Any
@@ -189,7 +167,7 @@ class Program:
     ----------
     backend
         The library.
-    memory
+    inputs
         Arrays that are written before the operations run.
     preparation
         Calls without arguments that make the minibatches of all steps.
@@ -198,7 +176,7 @@ class Program:
     steps
         For each step, the calls that take it.
     replacements
-        For each step, what replaces arrays of the first one, by their ids.
+        For each step, what replaces arrays of the first one, by their ids: the calls of that step keep them alive.
     n_bytes
         The size of all its arrays.
     """
@@ -206,14 +184,14 @@ class Program:
     def __init__(
         self,
         backend: Eager,
-        memory: Memory,
+        inputs: Inputs,
         preparation: Operations,
         minibatches: Any,
         steps: Sequence[Operations],
         replacements: Sequence[dict[int, Array]],
         n_bytes: int,
     ) -> None:
-        self.backend, self.memory, self.replacements, self.n_bytes = backend, memory, replacements, n_bytes
+        self.backend, self.inputs, self.replacements, self.n_bytes = backend, inputs, replacements, n_bytes
         self.preparation, self.minibatches, self.steps = preparation, minibatches, steps
         self.whole: Operations = [*preparation, *chain(*steps)]
         self.engine = "replay of recorded steps"
@@ -221,12 +199,12 @@ class Program:
     @property
     def state(self) -> Any:
         """The state, in the program's own memory."""
-        return self.memory.state
+        return self.inputs.state
 
     def begin(self, state: Any, data: Any) -> None:
         """Copy a state into the program's memory, and what decodes the examples."""
         _, encoding = data
-        for target, x in zip(leaves((self.memory.state, self.memory.encoding)), leaves((state, encoding))):
+        for target, x in zip(leaves((self.inputs.state, self.inputs.encoding)), leaves((state, encoding))):
             self.backend.assign(target, x)
 
     def run(self, batches: Any, data: Any) -> None:
@@ -246,15 +224,15 @@ class Program:
 
     def _load(self, batches: Sequence[Array], examples: Any) -> None:
         """Copy batches for all steps, or for the first of them, into the program's memory, and take their examples."""
-        assign, memory = self.backend.assign, self.memory
-        for target, x in zip(leaves(memory.batches), batches):
+        assign, inputs = self.backend.assign, self.inputs
+        for target, x in zip(leaves(inputs.batches), batches):
             if len(x) == len(target):
                 assign(target, x)
             else:  # some examples must be taken for the other steps, too
                 assign(target[: len(x), ...], x)
                 assign(target[len(x) :, ...], x[:1, ...])
-        index = self.backend.xp.reshape(memory.batches.index, (-1,))
-        for target, x in zip(leaves(memory.rows), leaves(examples)):
+        index = self.backend.xp.reshape(inputs.batches.index, (-1,))
+        for target, x in zip(leaves(inputs.rows), leaves(examples)):
             self.backend.take_into(target, x, index)
 
 
@@ -273,17 +251,17 @@ def record(
     index = xp.reshape(batches.index, (-1,))
     rows = map_arrays(lambda x: xp.take(x, index, axis=0), data[0])
     try:
-        inputs = Memory(
+        recorded = Inputs(
             map_arrays(lambda x: recorder.wrap(backend.copy(x)), state),
             map_arrays(recorder.wrap_copy, data[1]),
             map_arrays(recorder.wrap_copy, batches),
             map_arrays(lambda x: recorder.wrap(xp.reshape(x, (*batches.index.shape, *x.shape[1:]))), rows),
         )
         namespace = recorder.namespace()
-        minibatches = make_minibatch(inputs.rows, inputs.encoding, inputs.batches, namespace)
+        minibatches = make_minibatch(recorded.rows, recorded.encoding, recorded.batches, namespace)
         preparation = recorder.cut()
-        end = step(inputs.state, map_arrays(recorder.take_first, minibatches), namespace)
-        recorder.close(inputs.state, end)
+        end = step(recorded.state, map_arrays(recorder.take_first, minibatches), namespace)
+        recorder.close(recorded.state, end)
         calls = recorder.cut()
     except unless_stopped(Exception) as error:
         if recorder.refusal is not None:  # which somebody has caught, and raised another error in its place
@@ -291,11 +269,11 @@ def record(
         raise
     finally:
         recorder.forget_results()  # they refer to the recorder
-    memory, minibatches = map_arrays(lambda x: x.array, (inputs, minibatches))
+    inputs, minibatches = map_arrays(lambda x: x.array, (recorded, minibatches))
     replacements = [{}, *(recorder.find_replacements(i) for i in range(1, n_steps))]
     return Program(
         backend,
-        memory._replace(rows=rows),
+        inputs._replace(rows=rows),
         [call.operation for call in preparation],
         minibatches,
         [[call.rebind(arrays).operation for call in calls] for arrays in replacements],

@@ -242,29 +242,8 @@ class Recorder:
             if y.array is x.array:
                 continue
             if any(y.memory is other.memory for other in before):
-                self.refuse("parts of the state change places")
-            if not self._move_result(y, x.array):
-                self._append(self.backend.bind_assign, x.array, y.array)
-
-    def _move_result(self, y: "RecordedArray", target: Array) -> bool:
-        """Have a result computed into another array from the first, if that is possible; returns whether it is."""
-        first = next((k for k, call in enumerate(self.calls) if call is y.memory.first_call), None)
-        if first is None or any(_mentions(view.args, {id(y.array), id(target)}) for view in self.views):
-            return False
-        call, *later = self.calls[first:]
-        if call.args[-1] is not y.array:  # y is a view of the result
-            return False
-        if any(_mentions(each.args, {id(target)}) for each in later):
-            return False
-        if _mentions(call.args, {id(target)}) and not self._is_elementwise(call):
-            return False
-        self.calls[first:] = [each.rebind({id(y.array): target}) for each in (call, *later)]
-        return True
-
-    def _is_elementwise(self, call: RecordedCall) -> bool:
-        """Whether a call surely reads an element only before it writes the same element."""
-        operators = self.backend.operators
-        return any(call.args[0] is operators[name] for name in operators if name != "matmul")
+                self.refuse("a part of the state is returned as a view, or in the place of another")
+            self._append(self.backend.bind_assign, x.array, y.array)
 
     # Parts of a call
 
@@ -348,13 +327,11 @@ class Recorder:
             self.n_bytes += count_bytes(result)
         else:
             self.backend.assign(target, result)
-        memory = self._pool.lend(target, layout)
-        memory.first_call = RecordedCall(bind(*args, target), bind, (*args, target))
-        self.calls.append(memory.first_call)
-        return RecordedArray(target, memory, self)
+        self.calls.append(RecordedCall(bind(*args, target), bind, (*args, target)))
+        return RecordedArray(target, self._pool.lend(target, layout), self)
 
     def _restore_before_steps(self, memory: "Memory") -> None:
-        """Restore a constant at the start of each round of steps, because a step changes it in place."""
+        """Restore a constant before each step, because the step changes it in place."""
         constant, memory.constant = memory.constant, None
         copy = self.backend.empty_like(constant)
         self.backend.assign(copy, constant)
@@ -461,13 +438,12 @@ class RepeatedResults:
 class Memory:
     """The memory of an array and its views."""
 
-    __slots__ = ("__weakref__", "changes", "constant", "first_call", "has_two_names")
+    __slots__ = ("__weakref__", "changes", "constant", "has_two_names")
 
     def __init__(self, constant: Array | None = None) -> None:
         self.constant = constant  # all of it, if it holds the same numbers in every step
         self.changes = 0  # how often it was changed in place
         self.has_two_names = False  # whether it is the result of two equal calls; it may not be changed then
-        self.first_call: RecordedCall | None = None  # the one that computed it
 
 
 class Lease(weakref.ref[Memory]):
@@ -629,13 +605,6 @@ def _replace_arrays(nest: Any, arrays: dict[int, Array]) -> Any:
         values = [_replace_arrays(value, arrays) for value in nest.values()]
         return nest if all(x is before for x, before in zip(values, nest.values())) else dict(zip(nest, values))
     return arrays.get(id(nest), nest)
-
-
-def _mentions(nest: Any, ids: set[int]) -> bool:
-    """Whether the arguments of a function hold one of some arrays, given by their ids."""
-    if isinstance(nest, (list, tuple, dict)):
-        return any(_mentions(part, ids) for part in (nest.values() if isinstance(nest, dict) else nest))
-    return id(nest) in ids
 
 
 def _are_constant(inputs: Sequence[RecordedArray]) -> bool:

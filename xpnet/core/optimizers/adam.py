@@ -150,7 +150,9 @@ def _move(
     """Update by w ← w − η √(1 − β₂ᵗ) / (1 − β₁ᵗ) · m / (√s + ε): averages that start at 0 are too small by 1 − βᵗ."""
     beta1, beta2, _, _ = state.hyperparameters
     memory = state.memory
-    power1, power2 = memory.power1 * beta1, memory.power2 * beta2
+    power1, power2 = memory.power1, memory.power2
+    power1 *= beta1
+    power2 *= beta2
     scale = xp.sqrt(1.0 - beta2)  # of √s, as s is a sum here and not a mean
     step_size = lr * xp.sqrt(1.0 - power2) / (1.0 - power1) * (1.0 - beta1) / scale
     epsilon = epsilon / scale

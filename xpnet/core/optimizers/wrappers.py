@@ -30,11 +30,13 @@ def _update_inner(
     return layers, state._replace(memory=inner.memory)
 
 
-# The updates of wrappers are tuples, so that equal structures have equal ones
+# The updates of wrappers are tuples, so that equal structures have equal ones; tuples of different classes with equal
+# fields would be equal too, so each has its name among them
 
 
 class _WithL1(NamedTuple):
     inner: Update
+    name: str = "L1"
 
     def __call__(
         self, layers: Layers, grads: Layers, state: OptimizerState, lr: Array, xp: Namespace
@@ -46,6 +48,7 @@ class _WithL1(NamedTuple):
 
 class _WithClipping(NamedTuple):
     inner: Update
+    name: str = "Clip"
 
     def __call__(
         self, layers: Layers, grads: Layers, state: OptimizerState, lr: Array, xp: Namespace
@@ -62,6 +65,7 @@ class _WithClipping(NamedTuple):
 
 class _WithMaxNorm(NamedTuple):
     inner: Update
+    name: str = "MaxNorm"
 
     def __call__(
         self, layers: Layers, grads: Layers, state: OptimizerState, lr: Array, xp: Namespace
