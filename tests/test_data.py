@@ -629,6 +629,16 @@ def named(kind: type = Network, **options: Any) -> Any:
     return net
 
 
+def test_columns_of_one_name_are_refused():
+    net = Network([4, 3], seed=0)
+    message = "X of train_data has several columns of the name 'w'; give each a name of its own"
+    with pytest.raises(ValueError, match=message):
+        train(net, (Table("wxyw"), LABELS))
+    assert net.feature_names is None
+    with pytest.raises(ValueError, match="must differ from each other"):
+        net.feature_names = ["w", "x", "y", "w"]
+
+
 @pytest.mark.parametrize("kind", SOURCES)
 def test_a_network_remembers_the_names_of_columns(place: Place, kind: str) -> None:
     net = trained(SOURCES[kind](NAMES), place)
@@ -704,7 +714,7 @@ def test_a_training_that_is_resumed_has_its_columns(tmp_path: Path) -> None:
         ("wxyzv", "has columns that the network was not trained on: 'v'; take them by their names, as in X[list(net."),
         (
             "wxyzz",
-            "in another order than the network was trained on: column 4 is 'z' and was None, counted from 0; take",
+            "x has several columns of the name 'z'; give each a name of its own",
         ),
     ],
 )

@@ -1127,6 +1127,10 @@ REFUSED_TRAINING = {
         {"optimizer": [SGD(), SGD(momentum=0.5)]},
         "the optimizer of member 1 is SGD(momentum=0.5, nesterov=False, weight_decay=0.0) and that of member 0 is SGD(",
     ),
+    "wrappers": (
+        {"optimizer": [L1(SGD(), 0.3), MaxNorm(SGD(), 0.3)]},
+        "the optimizer of member 1 is MaxNorm(optimizer=SGD(",
+    ),
     "array": ({"lr": np.array([[0.1], [0.2]])}, "lr has shape (2, 1); give a number, or a list of 2"),
     "words": ({"lr": np.array(["a", "b"])}, "lr='a' must be a finite number of at least 0; 0.01 is a usual one"),
     "epochs": ({"epochs": -1}, "epochs=-1 must be a whole number of at least 0"),

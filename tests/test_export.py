@@ -703,6 +703,23 @@ def test_keras_itself_computes_the_same():
 
 
 @pytest.mark.needs("onnx", "onnxruntime")
+def test_a_float32_file_of_numbers_far_from_0_warns_and_the_command_writes_float64(tmp_path, capsys):
+    import onnxruntime
+
+    t = 1.7e9 + RNG.uniform(0, 3600, (200, 1))
+    net = Network([1, 8, 1], activation="tanh", task="regression", standardize=True, seed=0)
+    net.train((t, 1e7 + np.sin(t[:, 0] / 700)), epochs=1, progress=False)
+    net.save(tmp_path / "net.safetensors")
+    command = ["export", str(tmp_path / "net.safetensors"), "-o", str(tmp_path / "net.onnx")]
+    with pytest.warns(UserWarning, match=r"inputs and targets so far from 0 .* net.to\(dtype=\"float64\"\)"):
+        assert main(command) == 0
+    assert main([*command, "--dtype", "float64"]) == 0
+    assert capsys.readouterr().out.endswith("x (batch, 1) of float64, y (batch, 1) of float64\n")
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(session.run(None, {"x": t})[0][:, 0], net.to(dtype="float64").predict(t), rtol=1e-12)
+
+
+@pytest.mark.needs("onnx", "onnxruntime")
 def test_the_command_writes_a_saved_network(tmp_path, capsys):
     import onnxruntime
 

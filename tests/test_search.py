@@ -35,7 +35,7 @@ from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardSca
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from test_estimators_among_others import can_run
 
-from xpnet import L1, SGD, AdamW, Callback, Clip, Constant, Cosine, Ensemble
+from xpnet import L1, SGD, AdamW, Callback, Clip, Constant, Cosine, Ensemble, MaxNorm
 from xpnet.core.activations import relu
 from xpnet.estimators import (
     MLPClassifier,
@@ -169,7 +169,12 @@ GRIDS: dict[str, tuple[Any, Any, dict[str, Any], list[int]]] = {
     "sizes": (CLASSIFIER, {"hidden_layer_sizes": [(3,), 3, (3, 2), ()], "alpha": [0.1, 1.0]}, LOSS, [12, 6, 6]),
     "batches": (CLASSIFIER, {"batch_size": [7, 16, "auto", 100]}, LOSS, [12]),
     "solvers": (CLASSIFIER, {"solver": ["adam", "sgd", "lbfgs", SGD(momentum=0.5)]}, LOSS, [3, 3, 3]),
-    "optimizers": (CLASSIFIER, {"solver": [Clip(AdamW(), 0.1), Clip(AdamW(), 1.0), L1(SGD(), 0.1)]}, LOSS, [6, 3]),
+    "optimizers": (
+        CLASSIFIER,
+        {"solver": [Clip(AdamW(), 0.1), Clip(AdamW(), 1.0), L1(SGD(), 0.1), MaxNorm(SGD(), 0.1)]},
+        LOSS,
+        [6, 3, 3],
+    ),
     "schedules": (MLPClassifier(**SMALL, solver="sgd"), {"learning_rate": ["constant", Cosine(0.1)]}, LOSS, [6]),
     "rules": (
         MLPClassifier(**SMALL, solver="sgd", tol=1.0, n_iter_no_change=1),

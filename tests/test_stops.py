@@ -4,6 +4,7 @@ import functools
 import importlib
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,6 +18,7 @@ from xpnet.bench import compare_backends
 from xpnet.checkpoint import file
 from xpnet.errors import unless_stopped
 from xpnet.training import callbacks as callbacks_module
+from xpnet.training.workers import Workers
 
 X = np.random.default_rng(0).standard_normal((60, 5))
 Y = np.random.default_rng(1).uniform(size=(60, 2))
@@ -98,9 +100,16 @@ def expire(number: int, frame: Any, kind: type[Exception] = OwnOSError) -> None:
     raise kind("limit")
 
 
+class HandlerOfFunction(Handler):
+    """What it calls is no `functools.partial`."""
+
+    func = print
+
+
 HANDLERS = {
     "function": expire,
     "object": Handler(),
+    "object with a function": HandlerOfFunction(),
     "method": Handler().handle,
     "partial": functools.partial(expire, kind=OwnValueError),
     "lambda": lambda *args: expire(*args),
@@ -124,6 +133,45 @@ def test_the_error_of_a_signal_handler_is_not_caught(handler):
     finally:
         signal.signal(signal.SIGINT, before)
     assert catch(lambda: HANDLERS[handler](2, None), Exception) == "caught"  # it was called by somebody else
+
+
+@pytest.mark.parametrize("is_cause", [True, False])
+def test_a_stop_that_was_made_into_another_error_stays_one(stop, is_cause):
+    def convert() -> None:
+        try:
+            stop(OwnValueError)
+        except ValueError as error:
+            raise KeyError("something else") from (error if is_cause else None)
+
+    with pytest.raises(KeyError):
+        catch(convert, Exception)
+
+
+def test_a_stop_leaves_workers_and_their_queues_usable(stop):
+    workers = Workers(2)
+    started, ready = threading.Event(), threading.Event()
+
+    def work(i: int) -> int:
+        started.set()
+        ready.wait(10)
+        return i
+
+    def items() -> Iterator[int]:
+        yield from range(4)
+
+    before = signal.signal(signal.SIGINT, expire)
+    try:
+        threading.Thread(target=lambda: (started.wait(10), signal.pthread_kill(main_thread, signal.SIGINT))).start()
+        main_thread = threading.main_thread().ident
+        with pytest.raises(OwnOSError, match="limit"):
+            workers.map(work, items())
+        ready.set()
+        assert workers.map(lambda i: -i, range(5)) == [0, -1, -2, -3, -4]
+        with pytest.raises(ZeroDivisionError):
+            workers.map(lambda i: 1 // i, range(3))
+    finally:
+        signal.signal(signal.SIGINT, before)
+        workers.close()
 
 
 @pytest.mark.parametrize(

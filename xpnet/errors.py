@@ -64,11 +64,11 @@ def is_stop(error: BaseException) -> bool:
     if isinstance(error, TimeoutError) and error.errno is None:
         return True
     handlers = {_find_code(signal.getsignal(number)) for number in signal.valid_signals()} - {None}
-    frames = (frame for each in _walk_causes(error) for frame, _ in traceback.walk_tb(each.__traceback__))
+    frames = (frame for each in walk_causes(error) for frame, _ in traceback.walk_tb(each.__traceback__))
     return any(frame.f_code in handlers for frame in frames)
 
 
-def _walk_causes(error: BaseException) -> Iterator[BaseException]:
+def walk_causes(error: BaseException) -> Iterator[BaseException]:
     """Iterate over an error and those that it was made of."""
     seen: set[int] = set()
     remaining: list[BaseException | None] = [error]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from xpnet.checkpoint.kinds import is_network
 from xpnet.checks import check_folder, truncate
-from xpnet.errors import CheckpointError, unless_stopped
+from xpnet.errors import CheckpointError, unless_stopped, walk_causes
 from xpnet.files import read_file, write_file
 
 UNIX, WINDOWS = 3, 0  # systems in the entries of an archive; the second in what earlier versions wrote there
@@ -30,7 +30,7 @@ def encode(files: Sequence[bytes], made_on: int = UNIX) -> bytes:
                 entry.create_system = made_on
                 file.writestr(entry, content)
     except unless_stopped(ValueError) as error:
-        if not isinstance(error.__context__, MemoryError):
+        if not any(isinstance(each, MemoryError) for each in walk_causes(error)):
             raise
         # after a MemoryError, the archive cannot be ended
         raise MemoryError(f"there is too little memory for a file of {sum(map(len, files))} bytes") from error

@@ -6,7 +6,6 @@ import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from itertools import zip_longest
 from typing import Any, NamedTuple, TypeAlias
 
 import array_api_compat
@@ -464,7 +463,7 @@ def _compare_names(names: tuple[str, ...], known: tuple[str, ...]) -> str:
         )
     if others:
         return f"has columns that the network was not trained on: {some(others)}; {select}"
-    k, (now, then) = next((k, pair) for k, pair in enumerate(zip_longest(names, known)) if pair[0] != pair[1])
+    k, (now, then) = next((k, pair) for k, pair in enumerate(zip(names, known)) if pair[0] != pair[1])
     place = f"column {k} is {now!r} and was {then!r}, counted from 0"
     return f"has its columns in another order than the network was trained on: {place}; {select}"
 
