@@ -83,4 +83,5 @@ def walk_causes(error: BaseException) -> Iterator[BaseException]:
 def _find_code(handler: Any) -> CodeType | None:
     """Find the code that a signal handler runs: a function, a method, a `functools.partial` or a callable object."""
     handler = handler.func if isinstance(handler, partial) else handler
-    return getattr(handler, "__code__", None) or getattr(getattr(handler, "__call__", None), "__code__", None)  # noqa: B004
+    call = getattr(handler, "__call__", None)  # noqa: B004
+    return getattr(handler, "__code__", None) or getattr(call, "__code__", None)
