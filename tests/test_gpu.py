@@ -197,18 +197,18 @@ def test_what_cannot_be_captured_goes_by_the_plain_loop_and_it_says_why(cupy, va
 @pytest.mark.parametrize("fault", ["updates that are left out", "a number that is not one", "updates twice"])
 def test_a_graph_that_gives_other_results_is_not_used(cupy, monkeypatch, fault):
     """As a fault that only some GPU shows would: it costs time, and no number is wrong."""
-    fuse = graph.fuse_operations
+    prepare = graph.prepare_launches
 
     def break_program(program: Any, fusing: bool) -> Any:
-        launches = fuse(program, fusing)
+        preparation, steps = prepare(program, fusing)
         layers = program.state.layers
         if fault == "updates that are left out":
-            return launches[:-1]
+            return preparation, [*steps[:-1], steps[-1][:-1]]
         if fault == "a number that is not one":
-            return [*launches, lambda: layers[0][0].fill(np.nan)]
-        return [*launches, launches[-1]]
+            return preparation, [*steps[:-1], [*steps[-1], lambda: layers[0][0].fill(np.nan)]]
+        return preparation, [*steps[:-1], [*steps[-1], steps[-1][-1]]]
 
-    monkeypatch.setattr(graph, "fuse_operations", break_program)
+    monkeypatch.setattr(graph, "prepare_launches", break_program)
     net = network()
     twin = plainly(net)
     with pytest.warns(UserWarning, match="which is many times slower: the captured graph gives other results"):
@@ -253,9 +253,9 @@ def test_other_numbers_are_read_from_arrays(cupy, monkeypatch):
     """Learning rate, momentum and decay: what is generated for a step does not hold them."""
     sources, write = [], graph.write_module
 
-    def spy(kernels: Any) -> Any:
-        sources.append(write(kernels)[0])
-        return write(kernels)
+    def spy(*args: Any) -> Any:
+        sources.append(write(*args)[0])
+        return write(*args)
 
     monkeypatch.setattr(graph, "write_module", spy)
     train(network(), lr=0.1, optimizer=SGD(momentum=0.5, weight_decay=1e-3))

@@ -85,7 +85,8 @@ class BaseRegressor(RegressorMixin, BaseLearner):
 
         def mean_and_std(outputs: Sequence[Array]) -> Array:
             values = [view.model.cost.prediction(a, xp) for a in outputs]
-            variance = xp.var(xp.stack(values), axis=0)
+            stack = xp.stack(values)
+            variance = xp.mean((stack - xp.mean(stack, axis=0)) ** 2, axis=0)
             if distribution is not None:
                 scatter = [distribution.std(view.model.cost.blocks(a, xp), xp) for a in outputs]  # type: ignore[misc]
                 variance = variance + mean_outputs([std * std for std in scatter], xp)
