@@ -417,7 +417,7 @@ class Ensemble:
         threads: int | str = "auto",
         progress: bool = False,
     ) -> dict[int, DivergenceError]:
-        """Run the training loops of all members together, and take over the states that come of it.
+        """Run the training loops of all members together, and take over the resulting states.
 
         `train` checks its arguments, prepares the data and calls this; so do the estimators. Members whose minibatches
         have the same sizes are joined. One that diverges stops as it was before that chunk of steps, and the others

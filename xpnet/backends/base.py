@@ -232,7 +232,7 @@ class Loop:
         return state
 
     def end_training(self, most: int) -> int:
-        """Release memory, and keep what the next training can reuse: at most so many bytes; returns how many."""
+        """Release memory, but keep up to `most` bytes that the next training can reuse; return the bytes kept."""
         return 0
 
 

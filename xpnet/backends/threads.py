@@ -44,7 +44,7 @@ def parse_threads(backend: Backend, threads: int | str) -> int | str:
 
 
 def choose_threads(backend: Backend, threads: int | str, multiplications: int) -> int | None:
-    """Choose the number of threads for products of at most so many multiplications; None changes nothing.
+    """Choose the number of threads for products of up to `multiplications`; None changes nothing.
 
     "auto" chooses one thread where the products are too small to gain much from more. Elsewhere, and where the
     environment sets a number, it changes nothing.

@@ -62,7 +62,7 @@ class Columns(NamedTuple):
 
     @property
     def notes(self) -> dict[str, Any]:
-        """What the notes of a network keep of them; its `feature_names` are the others."""
+        """The target and its labels, for the notes of a network; the other columns are its `feature_names`."""
         return {"target": self.target, "labels": list(self.labels)}
 
 

@@ -23,7 +23,7 @@ from xpnet.errors import unless_stopped
 BYTES = np.dtype(np.uint8)  # dtypes compare faster with a dtype than with a type
 WIDE = {"float64", "float96", "float128", "int32", "int64", "uint32", "uint64"}  # dtypes that float32 would round
 WIDE_CODES = "dgiIlLqQ"  # the same as NumPy's codes
-IN_CACHE = 64  # into so many parts a block is cut on the host, to stay in the processor's cache between operations
+IN_CACHE = 64  # parts into which a block is cut on the host, to stay in the processor's cache between operations
 SEQUENCES, MOST_AXES = (list, tuple, deque), 64  # that NumPy makes an array of
 Rows: TypeAlias = Sequence[int] | np.ndarray | None  # numbers of rows, in messages; None: 0, 1, ...
 

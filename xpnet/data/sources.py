@@ -612,7 +612,7 @@ def _are_alike(a: Examples, b: Examples) -> bool:
 
 
 def _minibatches_that_fit(size: int, reader: Reader, at_once: int, networks: int = 1) -> int:
-    """Count the minibatches that fit into one block and hold at most so many examples; at least one.
+    """Count the minibatches that fit into one block and hold up to `at_once` examples; at least one.
 
     Many networks share some blocks.
     """

@@ -132,7 +132,7 @@ def prepare(
     settings
         How to train.
     data
-        The examples, for as much as depends on their weights.
+        What depends on the weights of the examples.
     sources
         The same examples, where the network computes; several fits may share them.
     previous

@@ -187,7 +187,7 @@ def _fit_part(
 def _fit_group(
     prepared: Mapping[int, Prepared], preparation: float, threads: int | str, progress: bool, outcomes: list[Outcome]
 ) -> None:
-    """Do fits of one structure, whose preparation took so many seconds each."""
+    """Do fits of one structure; each took `preparation` seconds to prepare."""
     began, interrupt = time.perf_counter(), None
     errors: dict[int, ValueError] = {}
     try:
