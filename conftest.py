@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 OPTIONAL = {f"xpnet/backends/_{name}.py": (name,) for name in ("cupy", "torch", "jax")}
 OPTIONAL |= {"tests/test_look_at_site.py": ("playwright", "axe_playwright_python")}
-OPTIONAL |= {"xpnet/backends/cuda": ("cupy",), "xpnet/backends/_torch_modules.py": ("torch",)}
+OPTIONAL |= {"xpnet/backends/cuda": ("cupy",), "xpnet/export/_torch_modules.py": ("torch",)}
 OPTIONAL |= {"xpnet/export/torch.py": ("torch",), "xpnet/export/onnx.py": ("onnx",)}
 OPTIONAL |= {"docs/use/export.md": ("onnx", "onnxruntime", "torch")}
 OPTIONAL |= dict.fromkeys(("xpnet/plots.py", "tests/test_plots.py", "docs/use/pictures.md"), ("matplotlib",))

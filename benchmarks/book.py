@@ -18,7 +18,8 @@ from typing import NamedTuple
 import numpy as np
 from machine import machine
 
-from xpnet import DivergenceError, book
+from xpnet import DivergenceError
+from xpnet.learn import book
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "book_results.json"

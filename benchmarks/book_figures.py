@@ -14,7 +14,7 @@ from matplotlib import rcParams
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from xpnet import book
+from xpnet.learn import book
 from xpnet.training.curves import curve_style
 
 FOLDER = Path(__file__).parent

@@ -18,7 +18,7 @@ from record import Record
 from turns import ABSENT, FILES, launch, library, measure, save, spread
 
 from xpnet import Adam, Callback, Network, get_backend
-from xpnet.bench import compare_backends
+from xpnet.cli.bench import compare_backends
 
 # As in peers.py, with fewer examples where steps are short, so that every row takes seconds on a GPU
 ROWS = {

@@ -13,7 +13,7 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 import xpnet
-from xpnet.bench import PAUSE
+from xpnet.cli.bench import PAUSE
 
 PRODUCTS = 3  # per size, to measure a rate
 

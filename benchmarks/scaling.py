@@ -18,7 +18,7 @@ from machine import PRODUCTS, best_rate, machine, operations
 from pages import replace_tables
 
 from xpnet import Network, get_backend
-from xpnet.bench import libraries, time_step
+from xpnet.cli.bench import libraries, time_step
 
 try:
     from matplotlib.figure import Figure

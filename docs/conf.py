@@ -27,8 +27,9 @@ from sphinx.util.docutils import SphinxDirective
 from sphinx.writers.html5 import HTML5Translator
 
 import xpnet
-from xpnet import Adam, Network, mutations, plots
-from xpnet.show import write_page
+from xpnet import Adam, Network, plots
+from xpnet.export import write_page
+from xpnet.learn import mutations
 
 DOCS = Path(__file__).parent
 os.environ["MATPLOTLIBRC"] = str(DOCS / "notebooks.matplotlibrc")  # of the kernels that run the notebooks
@@ -83,9 +84,9 @@ numpydoc_show_class_members = False
 PUBLIC = ("activations", "book", "costs", "datasets", "estimators", "metrics", "mutations", "plots")
 # Internal modules with an entry for every class and function
 DOCUMENTED = (
-    *("bench", "core.backprop", "core.dropout", "core.initializers", "core.minibatch", "core.model", "core.step"),
+    *("cli.bench", "core.backprop", "core.dropout", "core.initializers", "core.minibatch", "core.model", "core.step"),
     *("core.optimizers.adam", "core.optimizers.base", "core.optimizers.sgd", "core.optimizers.wrappers"),
-    *("training.callbacks", "training.history", "view"),
+    *("training.callbacks", "training.history", "inspection.view"),
 )
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from helpers import assert_same, run_command, snapshot
 
-from xpnet import AdamW, BackendError, Network, bench
-from xpnet.bench import compare_backends, libraries, random_examples, time_step
+from xpnet import AdamW, BackendError, Network
+from xpnet.cli import bench
+from xpnet.cli.bench import compare_backends, libraries, random_examples, time_step
 from xpnet.training.history import History
 
 QUICK = {"steps": 10, "repeats": 2}

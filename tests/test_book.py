@@ -8,8 +8,9 @@ import pytest
 import reference
 
 import xpnet
-from xpnet import CheckpointError, book
-from xpnet.book import CrossEntropyCost, FirstNetwork, Network, QuadraticCost, load, load_data_wrapper
+from xpnet import CheckpointError
+from xpnet.learn import book
+from xpnet.learn.book import CrossEntropyCost, FirstNetwork, Network, QuadraticCost, load, load_data_wrapper
 
 COSTS = {"quadratic": QuadraticCost, "cross_entropy": CrossEntropyCost}
 SIZES = [5, 4, 3]

@@ -333,8 +333,8 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
 def test_a_library_that_is_missing_is_named(library, function, message, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, library, None)
-    monkeypatch.delitem(sys.modules, "xpnet.backends._torch_modules", raising=False)
-    monkeypatch.delattr("xpnet.backends._torch_modules", raising=False)
+    monkeypatch.delitem(sys.modules, "xpnet.export._torch_modules", raising=False)
+    monkeypatch.delattr("xpnet.export._torch_modules", raising=False)
     with pytest.raises(ImportError, match=message):
         function()
     assert not list(tmp_path.iterdir())

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xpnet import CSVLog, Ensemble, ModelCheckpoint, Network, files
-from xpnet.export import to_onnx
-from xpnet.files import read_file, write_file
-from xpnet.show import write_page
+from xpnet import CSVLog, Ensemble, ModelCheckpoint, Network
+from xpnet.checkpoint import files
+from xpnet.checkpoint.files import read_file, write_file
+from xpnet.export import to_onnx, write_page
+from xpnet.learn import network2
 
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
 
 WRITER = """
 import sys
-from xpnet.files import write_file
+from xpnet.checkpoint.files import write_file
 letter, path, count = sys.argv[1:]
 for _ in range(int(count)):
     write_file(path, letter.encode() * 200_000)
@@ -239,7 +241,7 @@ def test_every_path_may_be_bytes(tmp_path):
         "checkpoint": lambda path: net.train(data, checkpoint=path, **options),
         "best": lambda path: net.train(data, callbacks=[ModelCheckpoint(path, every=1)], **options),
         "log": lambda path: net.train(data, callbacks=[CSVLog(path)], **options),
-        "network2": net.save_network2,
+        "network2": partial(network2.save, net),
         "page": lambda path: write_page(net, path),
         "ensemble": Ensemble([2, 1], 2, seed=0).save,
     }
@@ -252,7 +254,7 @@ def test_every_path_may_be_bytes(tmp_path):
     for name, write in writers.items():
         write(os.fsencode(folder / name))
     assert sorted(each.name for each in folder.iterdir()) == sorted(writers)
-    assert Network.load_network2(os.fsencode(folder / "network2")).sizes == [2, 1]
+    assert network2.load(os.fsencode(folder / "network2")).sizes == [2, 1]
 
 
 LOADER = """

@@ -8,10 +8,11 @@ import sys
 import numpy as np
 import pytest
 
-from xpnet import Network, check_gradients, mutations
+from xpnet import Network, check_gradients
 from xpnet.core import backprop
 from xpnet.data.sampling import shuffle
-from xpnet.mutations import MISTAKES, RIGHT, Comparison, Mistake, break_equation
+from xpnet.learn import mutations
+from xpnet.learn.mutations import MISTAKES, RIGHT, Comparison, Mistake, break_equation
 
 # The parameters whose gradients are wrong with a mistake, which tell the equations apart
 WRONG = {

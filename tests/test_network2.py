@@ -3,6 +3,7 @@
 import json
 import os
 import tracemalloc
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from xpnet import SGD, BackendError, CheckpointError, Network
+from xpnet.learn import network2
 
 X = np.random.default_rng(0).random((6, 3))
 LABELS = np.array([0, 1, 0, 1, 1, 0])
@@ -71,7 +73,7 @@ def assert_equal_layers(net: Network, book: Book) -> None:
 def test_a_network_of_the_book_computes_the_same_here(tmp_path: Path, place: Place, dtype: str, cost: str) -> None:
     book = Book([3, 4, 5, 2], NAMES[cost])
     book.save(tmp_path / "net")
-    net = Network.load_network2(tmp_path / "net", dtype=dtype, **place._asdict())
+    net = network2.load(tmp_path / "net", dtype=dtype, **place._asdict())
     assert (net.sizes, net.activation, net.output_activation) == ([3, 4, 5, 2], ["sigmoid", "sigmoid"], "sigmoid")
     assert (net.cost_name, net.dtype, net.task) == (cost, dtype, "classification")
     assert str(net.backend) == str(Network([3, 2], **place._asdict()).backend)
@@ -87,18 +89,18 @@ def test_a_network_of_the_book_computes_the_same_here(tmp_path: Path, place: Pla
 def test_a_file_written_here_is_the_books_byte_for_byte(tmp_path: Path, place: Place, cost: str) -> None:
     book = Book([3, 4, 2], NAMES[cost])
     book.save(tmp_path / "there")
-    net = Network.load_network2(tmp_path / "there", **place._asdict())
+    net = network2.load(tmp_path / "there", **place._asdict())
     assert_equal_layers(net, book)  # float64, unless another dtype is given
-    net.save_network2(tmp_path / "here")
+    network2.save(net, tmp_path / "here")
     assert (tmp_path / "here").read_bytes() == (tmp_path / "there").read_bytes()
 
 
 def test_a_trained_network_goes_to_the_book_and_comes_back_exactly(tmp_path: Path, place: Place, dtype: str) -> None:
     net = Network([3, 4, 2], cost="cross_entropy", dtype=dtype, seed=1, **place._asdict())
     net.train((X, LABELS), epochs=2, optimizer=SGD(momentum=0.9), progress=False)
-    net.save_network2(str(tmp_path / "net"))
+    network2.save(net, str(tmp_path / "net"))
     assert_equal_layers(net, Book.load(tmp_path / "net"))
-    back = Network.load_network2(str(tmp_path / "net"), dtype=dtype, **place._asdict())
+    back = network2.load(str(tmp_path / "net"), dtype=dtype, **place._asdict())
     assert_equal_layers(back, Book.load(tmp_path / "net"))
     assert (back.cost_name, back.optimizer, back.notes) == ("cross_entropy", SGD(), {})
 
@@ -108,8 +110,8 @@ def test_a_trained_network_goes_to_the_book_and_comes_back_exactly(tmp_path: Pat
 def test_every_float64_comes_back_exactly(tmp_path: Path, numbers: list[float]) -> None:
     net = Network([2, 2], dtype="float64")
     net.layers = [(np.reshape(numbers[:4], (2, 2)), numbers[4:])]
-    net.save_network2(tmp_path / "net")
-    back = Network.load_network2(tmp_path / "net")
+    network2.save(net, tmp_path / "net")
+    back = network2.load(tmp_path / "net")
     assert [*back.w[0].ravel(), *back.b[0]] == numbers
     assert [np.signbit(number) for number in back.w[0].ravel()] == [np.signbit(number) for number in numbers[:4]]
 
@@ -117,15 +119,15 @@ def test_every_float64_comes_back_exactly(tmp_path: Path, numbers: list[float]) 
 @pytest.mark.parametrize("n_out", [1, 2])
 def test_a_network_without_hidden_layers_goes_and_comes(tmp_path: Path, n_out: int) -> None:
     net = Network([3, n_out], dtype="float64", seed=1)
-    net.save_network2(tmp_path / "net")
-    back = Network.load_network2(tmp_path / "net")
+    network2.save(net, tmp_path / "net")
+    back = network2.load(tmp_path / "net")
     assert (back.sizes, back.task) == ([3, n_out], net.task)
     np.testing.assert_array_equal(back.forward(X), net.forward(X))
 
 
 def test_the_seed_decides_how_it_trains(tmp_path: Path) -> None:
     Book([3, 4, 2], "QuadraticCost").save(tmp_path / "net")
-    nets = [Network.load_network2(tmp_path / "net", seed=seed) for seed in (1, 1, 2)]
+    nets = [network2.load(tmp_path / "net", seed=seed) for seed in (1, 1, 2)]
     for net in nets:
         net.train((X, LABELS), epochs=2, batch_size=2, lr=1.0, progress=False)
     np.testing.assert_array_equal(nets[0].w[0], nets[1].w[0])
@@ -140,7 +142,7 @@ def test_wrong_arguments_are_no_fault_of_the_file(tmp_path: Path) -> None:
         (BackendError, {"backend": "nothing"}, "backend='nothing'"),
     ):
         with pytest.raises(error, match=message) as caught:
-            Network.load_network2(tmp_path / "net", **options)
+            network2.load(tmp_path / "net", **options)
         assert not isinstance(caught.value, CheckpointError)
 
 
@@ -168,10 +170,10 @@ def test_a_network_that_the_book_does_not_have_is_refused(tmp_path: Path, option
     (tmp_path / "net").write_text("as it was")
     message = (
         rf"^{argument}.* cannot be written for network2\.py; its networks have sigmoid neurons, the costs 'quadratic', "
-        r"'cross_entropy' and, here, the task 'classification'; use save\(path\), which writes every network$"
+        r"'cross_entropy' and, here, the task 'classification'; use Network.save, which writes every network$"
     )
     with pytest.raises(ValueError, match=message):
-        Network([3, 4, 2], **options).save_network2(tmp_path / "net")
+        network2.save(Network([3, 4, 2], **options), tmp_path / "net")
     assert (tmp_path / "net").read_text() == "as it was"
 
 
@@ -193,10 +195,10 @@ def text(**changes: Any) -> str:
 def refuse(path: Path, content: str | bytes, reason: str | None = None) -> None:
     path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass"))
     with pytest.raises(CheckpointError, match=reason) as caught:
-        Network.load_network2(path)
+        network2.load(path)
     message = str(caught.value)
     assert message.startswith(f"{path} does not hold a network of network2.py (")
-    assert message.endswith("; give a file written by the book's network2.py or by Network.save_network2")
+    assert message.endswith("; give a file written by the book's network2.py or by network2.save")
     assert len(message) < 500 + len(str(path))
 
 
@@ -283,14 +285,14 @@ def test_a_file_of_something_else_is_refused_with_the_reason(tmp_path: Path, con
 
 def test_the_file_that_is_changed_above_loads(tmp_path: Path) -> None:
     (tmp_path / "net").write_text(text())
-    assert [w.tolist() for w in Network.load_network2(tmp_path / "net").w] == WEIGHTS
+    assert [w.tolist() for w in network2.load(tmp_path / "net").w] == WEIGHTS
 
 
 def test_a_number_too_large_for_float32_is_named_and_loads_in_float64(tmp_path: Path) -> None:
     (tmp_path / "net").write_text(text().replace("-1.5", "1e200"))
     with pytest.raises(CheckpointError, match=r"biases\[1\] holds a number that is infinite in float32"):
-        Network.load_network2(tmp_path / "net", dtype="float32")
-    assert Network.load_network2(tmp_path / "net").b[1].tolist() == [1e200]
+        network2.load(tmp_path / "net", dtype="float32")
+    assert network2.load(tmp_path / "net").b[1].tolist() == [1e200]
 
 
 def test_a_file_cut_short_anywhere_is_refused(tmp_path: Path) -> None:
@@ -309,10 +311,10 @@ def test_files_of_xpnet_are_another_kind(tmp_path: Path) -> None:
 def test_paths_that_cannot_be_read_or_written_are_named(tmp_path: Path) -> None:
     net = Network([2, 1])
     with pytest.raises(FileNotFoundError, match="nothing"):
-        Network.load_network2(tmp_path / "nothing")
+        network2.load(tmp_path / "nothing")
     with pytest.raises(FileNotFoundError, match=r"net: there is no folder .*nothing"):
-        net.save_network2(tmp_path / "nothing" / "net")
-    for method in (Network.load_network2, net.save_network2):
+        network2.save(net, tmp_path / "nothing" / "net")
+    for method in (network2.load, partial(network2.save, net)):
         with pytest.raises(IsADirectoryError, match=str(tmp_path)):
             method(tmp_path)
 
@@ -320,7 +322,7 @@ def test_paths_that_cannot_be_read_or_written_are_named(tmp_path: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for method in (Network.load_network2, Network([2, 1]).save_network2):
+    for method in (network2.load, partial(network2.save, Network([2, 1]))):
         with pytest.raises(OSError, match=r"Not a regular file: .*pipe"):
             method(tmp_path / "pipe")
 
@@ -405,7 +407,7 @@ def changed_bytes(draw: st.DrawFn) -> bytes:
 def test_every_file_gives_a_network_that_trains_or_a_checkpoint_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "net").write_bytes(content)
     try:
-        net = Network.load_network2(tmp_path / "net")
+        net = network2.load(tmp_path / "net")
     except CheckpointError:
         refuse(tmp_path / "net", content)
         return
@@ -416,5 +418,5 @@ def test_every_file_gives_a_network_that_trains_or_a_checkpoint_error(tmp_path: 
     x = np.ones((2, net.sizes[0]))
     assert np.isfinite(net.forward(x)).all()
     net.train((x, [0, 0]), epochs=1, progress=False)
-    net.save_network2(tmp_path / "net")
-    Network.load_network2(tmp_path / "net")
+    network2.save(net, tmp_path / "net")
+    network2.load(tmp_path / "net")

@@ -621,7 +621,7 @@ def test_a_checkpoint_that_cannot_be_written_at_first_ends_the_training_before_i
 @pytest.fixture
 def failing(monkeypatch):
     """Let files be written, or not."""
-    from xpnet import files
+    from xpnet.checkpoint import files
 
     state = {"fails": False, "error": OSError(28, "No space left on device")}
     replace = files.Path.replace
@@ -1268,7 +1268,7 @@ def test_a_second_interrupt_while_it_is_written_ends_at_once(tmp_path, monkeypat
 def test_an_interrupt_at_any_line_leaves_a_checkpoint_that_goes_on(tmp_path, first):
     """At the lines of the loop, of the callbacks, of the writing of files; then the training is resumed."""
     files = ("training/loop.py", "training/position.py", "training/checkpointing.py", "training/callbacks.py")
-    files += ("checkpoint/record.py", "checkpoint/file.py", "xpnet/files.py", "xpnet/network.py")
+    files += ("checkpoint/record.py", "checkpoint/file.py", "xpnet/checkpoint/files.py", "xpnet/network.py")
     callbacks = lambda: [EarlyStopping(9, monitor="cost"), CSVLog(tmp_path / "log.csv"), Interrupt()]  # noqa: E731
     options = {"data": (X[:8], Y[:8]), "epochs": 2, "optimizer": SGD(momentum=0.9)}
     whole, traced = network(), set()

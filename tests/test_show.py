@@ -21,8 +21,8 @@ from xpnet import Ensemble, Network, OneCycle
 from xpnet.activations import Activation
 from xpnet.core.activations import ACTIVATIONS
 from xpnet.core.scaling import compute_scaling, moments
-from xpnet.show import make_page, write_page
-from xpnet.show.page import choose_picture, describe, guess_white
+from xpnet.export import make_page, write_page
+from xpnet.export.page import choose_picture, describe, guess_white
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.few("strict", "strict-device1", "jax", "cupy", "torch")
@@ -255,7 +255,7 @@ def test_what_does_not_fit_is_refused_and_the_file_stays(net, options, message, 
 
 
 def test_a_network_that_is_too_large_is_refused(monkeypatch):
-    monkeypatch.setattr("xpnet.show.page.LARGEST", 100)
+    monkeypatch.setattr("xpnet.export.page.LARGEST", 100)
     with pytest.raises(ValueError, match=r"net has 1,640 bytes of weights, but a page holds at most 100; show a small"):
         make_page(Network([40, 10]))
 

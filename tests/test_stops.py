@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 from helpers import assert_same, snapshot
 
-from xpnet import Callback, CSVLog, Ensemble, ModelCheckpoint, Network, TensorBoard, files, get_backend
-from xpnet.bench import compare_backends
-from xpnet.checkpoint import file
-from xpnet.errors import unless_stopped
+from xpnet import Callback, CSVLog, Ensemble, ModelCheckpoint, Network, TensorBoard, get_backend
+from xpnet.checkpoint import file, files
+from xpnet.cli.bench import compare_backends
+from xpnet.learn import network2
 from xpnet.training import callbacks as callbacks_module
 from xpnet.training.workers import Workers
+from xpnet.wording.errors import unless_stopped
 
 X = np.random.default_rng(0).standard_normal((60, 5))
 Y = np.random.default_rng(1).uniform(size=(60, 2))
@@ -241,7 +242,7 @@ def test_a_time_limit_surfaces_from_files_as_it_is(tmp_path, monkeypatch, stop, 
     Ensemble.of([net]).save(tmp_path / "ensemble")
     content = path.read_bytes()
     monkeypatch.setattr(os, "fsync", lambda number: stop(error))
-    for save in (net.save, Ensemble.of([net]).save, net.save_network2):
+    for save in (net.save, Ensemble.of([net]).save, functools.partial(network2.save, net)):
         with pytest.raises(error, match=r"^limit$"):
             save(path)
     assert path.read_bytes() == content

@@ -33,6 +33,7 @@ import contextlib, os, pkgutil, sys
 import xpnet
 from xpnet import Adam, EarlyStopping, ModelCheckpoint, Network
 from xpnet.datasets import mnist_sample
+from xpnet.learn import network2
 
 folder, backend = sys.argv[1:]
 (x, y), test_data = mnist_sample()
@@ -42,8 +43,8 @@ net.train((x[:200], y[:200]), epochs=2, optimizer=Adam(), validation_split=0.1, 
 net.save(folder + "/net")
 Network.load(folder + "/net", backend=backend).predict(test_data[0])
 book = Network([784, 10], backend=backend)
-book.save_network2(folder + "/book")
-Network.load_network2(folder + "/book", backend=backend).evaluate(test_data)
+network2.save(book, folder + "/book")
+network2.load(folder + "/book", backend=backend).evaluate(test_data)
 """
 
 USE_EVERYTHING = """
@@ -111,15 +112,16 @@ def test_loading_a_network_executes_nothing(tmp_path: Path) -> None:
     code = """
 import sys
 from xpnet import Adam, Clip, Network
+from xpnet.learn import network2
 
 net = Network([3, 4, 2], task="regression", dropout=0.5, standardize=True, seed=0)
 net.train(([[1, 2, 3], [4, 5, 7]], [[1, 2], [3, 4]]), epochs=1, optimizer=Clip(Adam(), 1.0), progress=False)
 net.save(sys.argv[1] + "/net")
-Network([3, 4, 2]).save_network2(sys.argv[1] + "/book")
+network2.save(Network([3, 4, 2]), sys.argv[1] + "/book")
 
 def load():
     Network.load(sys.argv[1] + "/net")
-    Network.load_network2(sys.argv[1] + "/book")
+    network2.load(sys.argv[1] + "/book")
 
 load()  # the modules of xpnet that load are imported now
 seen = set()
@@ -203,7 +205,7 @@ def test_arrays_are_read_without_pickle() -> None:
     for call in of_numpy:
         assert ["allow_pickle", "False"] in [[word.arg, ast.unparse(word.value)] for word in call.keywords]
     others = {ast.unparse(call.func) for call in calls} - {ast.unparse(call.func) for call in of_numpy}
-    assert others == {"Network.load", "load"}  # the last is the command's
+    assert others == {"Network.load", "network2.load", "load"}  # the last is the command's
 
 
 # What is bundled
@@ -211,7 +213,11 @@ def test_arrays_are_read_without_pickle() -> None:
 
 def test_every_bundled_file_has_a_licence() -> None:
     """Files that are not xpnet's own are named by a licence beside them, which goes into the wheel and its metadata."""
-    own = [*(PACKAGE / "show").glob("*.html"), *(PACKAGE / "show").glob("*.css"), *(PACKAGE / "show").glob("*.js")]
+    own = [
+        *(PACKAGE / "export" / "page_files").glob("*.html"),
+        *(PACKAGE / "export" / "page_files").glob("*.css"),
+        *(PACKAGE / "export" / "page_files").glob("*.js"),
+    ]
     others = [path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")]
     others = [path for path in others if path not in own]
     licences = [path for path in others if path.name.startswith("LICENSE")]

@@ -11,7 +11,7 @@ from test_dropout import expected as expected_mask
 from test_prediction import peak
 
 from xpnet import SGD, Adam, EarlyStopping, Ensemble, Network, OneCycle, check_gradients
-from xpnet.bench import random_examples
+from xpnet.cli.bench import random_examples
 from xpnet.core import arrays
 from xpnet.core.activations import identity, mean_std
 from xpnet.core.costs import absolute, gaussian, make_quantile

@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from xpnet.core.optimizers.wrappers import L1, Clip, MaxNorm
     from xpnet.core.schedules import Constant, Cosine, Exponential, InverseScaling, OneCycle, Step
     from xpnet.ensemble import Ensemble
-    from xpnet.errors import BackendError, CheckpointError, DivergenceError
-    from xpnet.gradcheck import check_gradients
+    from xpnet.learn.gradcheck import check_gradients
     from xpnet.network import Network
     from xpnet.training.callbacks import (
         Callback,
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
         TensorBoard,
     )
     from xpnet.training.history import History
+    from xpnet.wording.errors import BackendError, CheckpointError, DivergenceError
 
 # module -> the public names that it defines
 _NAMES_IN = {
@@ -39,15 +39,12 @@ _NAMES_IN = {
         *("Callback", "CSVLog", "EarlyStopping", "ModelCheckpoint", "ReduceLROnPlateau", "TensorBoard"),
     ),
     "training.history": ("History",),
-    "gradcheck": ("check_gradients",),
+    "learn.gradcheck": ("check_gradients",),
     "backends": ("get_backend",),
-    "errors": ("BackendError", "CheckpointError", "DivergenceError"),
+    "wording.errors": ("BackendError", "CheckpointError", "DivergenceError"),
 }
 _MODULE_OF = {name: module for module, names in _NAMES_IN.items() for name in names}
-_MODULES = (
-    *("activations", "backends", "bench", "book", "costs", "datasets", "estimators", "export", "metrics", "mutations"),
-    *("plots", "schedules", "show"),
-)
+_MODULES = ("activations", "backends", "costs", "datasets", "estimators", "export", "learn", "metrics", "plots")
 
 __all__ = [
     "L1",

@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xpnet import arguments
 from xpnet.backends import Backend, get_backend
 from xpnet.backends.base import precision
-from xpnet.checks import count, warn
+from xpnet.core import arguments
 from xpnet.core.arrays import Array, leaves
-from xpnet.errors import DivergenceError, unless_stopped
-from xpnet.hints import explain_arguments, look_up
 from xpnet.network import Network
 from xpnet.training.history import History
 from xpnet.training.metrics import predictions
+from xpnet.wording.checks import count, warn
+from xpnet.wording.errors import DivergenceError, unless_stopped
+from xpnet.wording.hints import explain_arguments, look_up
 
 if TYPE_CHECKING:
     from xpnet.core.activations import Activation

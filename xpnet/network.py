@@ -6,27 +6,27 @@ Methods import what only they need, so that ``from xpnet import Network`` is fas
 from __future__ import annotations
 
 import copy
-import functools
 import os
 import sys
 from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from xpnet import arguments
 from xpnet.backends import Backend, get_backend
-from xpnet.checks import choices, count, yes_or_no
+from xpnet.core import arguments
 from xpnet.core.arrays import Array, Layer, leaves, map_arrays, rebuild
 from xpnet.core.dropout import init_dropout
 from xpnet.core.members import whole
 from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.step import State
-from xpnet.hints import explain_arguments, look_up, suggest_argument
 from xpnet.inspection.predict import predict
+from xpnet.inspection.view import View
 from xpnet.training.history import History
 from xpnet.training.metrics import predictions
-from xpnet.view import View
+from xpnet.wording.checks import choices, count, yes_or_no
+from xpnet.wording.hints import explain_arguments, look_up, suggest_argument
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -189,13 +189,13 @@ class Network:
         )
         self._model, self._backend, self._dtype = model, get_backend(backend, device), dtype
         self._given_task = task
-        arguments.check_functions(model, self._backend, dtype)
         self._optimizer: Optimizer = SGD()
         self.scaling = None
         self._feature_names: tuple[str, ...] | None = None
         self.history = History()
         self.notes = {}
         with self._backend.scope(dtype):
+            arguments.check_functions(model, partial(self._backend.asarray, dtype=dtype), self._backend.xp)
             layers = self._copy_to_device(layers)
             self.state = State(
                 layers=layers,
@@ -1067,7 +1067,7 @@ class Network:
         OSError
             If it cannot be read.
         """
-        from xpnet.files import read_file
+        from xpnet.checkpoint.files import read_file
 
         path = os.fsdecode(path)
         return cls._decode(read_file(path), path, get_backend(backend, device), custom)
@@ -1092,86 +1092,6 @@ class Network:
 
         return encode(self._make_record(self._snapshot()), __version__)
 
-    def save_network2(self, path: str | os.PathLike[str]) -> None:
-        """Write the file that the book's network2.py writes: sizes, weights, biases and cost, as JSON.
-
-        Such a file holds nothing else: no state of the optimizer and the generator, and no `notes`. Use `save` to train
-        on later.
-
-        Parameters
-        ----------
-        path
-            The file. An existing file is replaced whole, or not at all.
-
-        Raises
-        ------
-        ValueError
-            If network2.py has no such network: it has sigmoid neurons, the quadratic cost or cross-entropy, and neither
-            dropout nor a scaling of its inputs.
-        OSError
-            If the file cannot be written.
-
-        Examples
-        --------
-        >>> import tempfile
-        >>> net = Network([784, 30, 10], cost="cross_entropy", dtype="float64", seed=0)
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     net.save_network2(f"{folder}/network")
-        ...     again = Network.load_network2(f"{folder}/network")
-        >>> bool((again.w[0] == net.w[0]).all())
-        True
-        """
-        from xpnet import network2
-
-        network2.check_model(self._model, self._standardize or self.scaling is not None)
-        with self._backend.scope(self._dtype):
-            layers = map_arrays(self._backend.to_numpy, self.state.layers)
-        weights, biases = [w for w, _ in layers], [b.T for _, b in layers]
-        network2.write(path, network2.Contents(self.sizes, weights, biases, self.cost_name))
-
-    @classmethod
-    def load_network2(
-        cls,
-        path: str | os.PathLike[str],
-        *,
-        backend: Any = None,
-        device: Any = None,
-        dtype: Any = "float64",
-        seed: int | None = None,
-    ) -> Network:
-        """Read a network from a file that the book's network2.py wrote, or `save_network2`.
-
-        Parameters
-        ----------
-        path
-            The file, JSON with the keys "sizes", "weights", "biases" and "cost".
-        backend, device
-            Where the network is to compute.
-        dtype
-            "float64", the dtype of the numbers in the file, or "float32", to which they are rounded.
-        seed
-            Seed of the network's own generator, for training.
-
-        Returns
-        -------
-        Network
-            A network of sigmoid neurons with these weights and biases; its cost is "quadratic" or "cross_entropy".
-
-        Raises
-        ------
-        CheckpointError
-            If the file does not hold such a network; it says what is wrong.
-        OSError
-            If it cannot be read.
-        """
-        from xpnet import network2
-
-        dtype, backend = arguments.parse_dtype(dtype), get_backend(backend, device)
-        sizes, weights, biases, cost = network2.read(path, dtype)
-        net = cls(sizes, cost=cost, init="zeros", backend=backend, dtype=dtype, seed=seed)
-        net.layers = list(zip(weights, biases))
-        return net
-
     def _open_checkpoint(self, path: str, progress: bool) -> tuple[Network, Resumed] | None:
         """Read a training to go on with, and the network as it was; None if there is no such file yet."""
         from xpnet.checkpoint.file import explain_errors, read
@@ -1190,7 +1110,7 @@ class Network:
             states = {key: net._read_state(tensors) for key, tensors in callback_tensors_of(record).items()}
         training = require_training(path, training)
         restored = {name: vars(net)[name] for name in RESTORED}
-        return net, Resumed(training, states, functools.partial(self._take_over, **restored))
+        return net, Resumed(training, states, partial(self._take_over, **restored))
 
     def _make_checkpoint(
         self,
@@ -1209,7 +1129,7 @@ class Network:
         call |= {"optimizer": describe_optimizer(plan.optimizer)}
         for name, source in zip(("train_data", "validation_data", "test_data"), sources):
             call[name] = None if source is None else fingerprint(source)
-        write = functools.partial(self._write, path)
+        write = partial(self._write, path)
         return Checkpoint(path, every, callbacks, plan.schedule, call, self._snapshot, write, resumed)
 
     def _settings(self) -> dict[str, Any]:

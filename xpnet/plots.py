@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.checks import between, count, install_command
 from xpnet.core.minibatch import decode
 from xpnet.data.sources import make_source
 from xpnet.ensemble import Ensemble
@@ -27,6 +26,7 @@ from xpnet.training.curves import COLORS, MARKERS, draw_curves
 from xpnet.training.evaluate import require_classes
 from xpnet.training.history import History
 from xpnet.training.metrics import predictions
+from xpnet.wording.checks import between, count, install_command
 
 try:
     from matplotlib import colormaps, rcParams

@@ -15,7 +15,7 @@ import numpy as np
 
 from xpnet.backends.base import ON_CPU, ON_GPU, Backend, Loop, cast, host_array, precision
 from xpnet.core.arrays import Array, Function, map_arrays, take_examples
-from xpnet.errors import BackendError, unless_stopped
+from xpnet.wording.errors import BackendError, unless_stopped
 
 SHORTEST = 64  # steps for which a loop is compiled, at least
 PROGRAMS = 128  # that are kept: a few megabytes each

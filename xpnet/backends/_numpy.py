@@ -12,7 +12,7 @@ from xpnet.backends.base import cast
 from xpnet.backends.replay.eager import BindShortcut, Eager, PatchedNamespace
 from xpnet.backends.replay.program import ReplayLoop
 from xpnet.core.arrays import Array, Function, blocks
-from xpnet.errors import BackendError
+from xpnet.wording.errors import BackendError
 
 # Measured on an AMD EPYC (Zen 5): max over the last axis of (10, 32, 10) takes a third, of (10, 200, 10) an eighth
 SHORT_ROW, MANY = 16, 256  # numbers in a row at most, and altogether at least

@@ -14,7 +14,7 @@ from xpnet.backends.base import ON_CPU, ON_GPU, cast, host_array, on_host
 from xpnet.backends.replay.eager import BindShortcut, Eager, PatchedNamespace
 from xpnet.backends.replay.program import ReplayLoop
 from xpnet.core.arrays import Array, Function
-from xpnet.errors import BackendError, unless_stopped
+from xpnet.wording.errors import BackendError, unless_stopped
 
 # Functions with `out`. They do what those of array_api_compat do, with fewer layers where a step uses them.
 

@@ -12,9 +12,9 @@ from typing import Any, ClassVar, NamedTuple
 import array_api_compat
 import numpy as np
 
-from xpnet.checks import name_backend
 from xpnet.core.arrays import Array, Function, Namespace, blocks, leaves, map_arrays, select, take_examples
-from xpnet.errors import BackendError, unless_stopped
+from xpnet.wording.checks import name_backend
+from xpnet.wording.errors import BackendError, unless_stopped
 
 # What the conversion of an object to an array may raise, the user's own __array__ included
 CONVERSION_ERRORS = (TypeError, ValueError, RuntimeError, ArithmeticError, LookupError, StopIteration)

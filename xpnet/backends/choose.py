@@ -6,9 +6,9 @@ from types import ModuleType
 from typing import Any
 
 from xpnet.backends.base import Backend, open_namespace
-from xpnet.checks import choices, install_command, name_backend
-from xpnet.errors import BackendError, unless_stopped
-from xpnet.hints import unknown
+from xpnet.wording.checks import choices, install_command, name_backend
+from xpnet.wording.errors import BackendError, unless_stopped
+from xpnet.wording.hints import unknown
 
 # name -> (module of this package, how to install the library)
 BACKENDS = {

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from xpnet.backends.base import Backend
-from xpnet.checks import count
+from xpnet.wording.checks import count
 
 AUTO = "auto"
 MOST = 10_000  # more than any machine has cores; C cannot hold any number

@@ -5,10 +5,10 @@ import os
 import zipfile
 from collections.abc import Sequence
 
+from xpnet.checkpoint.files import read_file, write_file
 from xpnet.checkpoint.kinds import is_network
-from xpnet.checks import check_folder, truncate
-from xpnet.errors import CheckpointError, unless_stopped, walk_causes
-from xpnet.files import read_file, write_file
+from xpnet.wording.checks import check_folder, truncate
+from xpnet.wording.errors import CheckpointError, unless_stopped, walk_causes
 
 UNIX, WINDOWS = 3, 0  # systems in the entries of an archive; the second in what earlier versions wrote there
 

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.backends.base import cast
-from xpnet.checks import warn
 from xpnet.core.arrays import Array, leaves
 from xpnet.core.model import Model
 from xpnet.core.optimizers.base import Optimizer
@@ -21,6 +20,7 @@ from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.scaling import Scaling
 from xpnet.core.step import State
+from xpnet.wording.checks import warn
 
 SETTINGS = {  # the arguments of Network that a record holds
     *("sizes", "activation", "output_activation", "cost", "task"),

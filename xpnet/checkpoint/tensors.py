@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.checks import refuse_duplicates
+from xpnet.wording.checks import refuse_duplicates
 
 TYPES = {name: np.dtype(dtype) for name, dtype in (("F64", "<f8"), ("F32", "<f4"), ("I32", "<i4"))}  # in their order
 METADATA = "__metadata__"

@@ -13,28 +13,27 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.arguments import parse_cost
 from xpnet.backends.base import Array
-from xpnet.bench import compare_backends, libraries
 from xpnet.checkpoint.file import explain_errors
-from xpnet.checks import check_folder, choices
+from xpnet.checkpoint.files import write_file
+from xpnet.cli.bench import compare_backends, libraries
 from xpnet.cli.data import FILES, SETS, Data, read_examples, read_test_data, read_training_data
 from xpnet.cli.tables import Columns, is_table
+from xpnet.core.arguments import parse_cost
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import SCHEDULES
 from xpnet.data.sources import make_source
-from xpnet.export import to_onnx
-from xpnet.files import write_file
-from xpnet.mutations import MISTAKES, break_equation, make_figure
+from xpnet.export import to_onnx, write_page
+from xpnet.export.page import choose_picture
+from xpnet.learn.mutations import MISTAKES, break_equation, make_figure
 from xpnet.network import Network
-from xpnet.show import write_page
-from xpnet.show.page import choose_picture
 from xpnet.training.arguments import parse_metrics, parse_rate
 from xpnet.training.callbacks import Callback, CSVLog, EarlyStopping, Progress
 from xpnet.training.evaluate import measure
 from xpnet.training.history import History
 from xpnet.training.metrics import Metric, accuracy, correct, mean_absolute_error, r2
+from xpnet.wording.checks import check_folder, choices
 
 
 class Recipe(NamedTuple):

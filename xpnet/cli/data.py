@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.checks import in_range, install_command
 from xpnet.cli.tables import SUFFIXES, Columns, is_table, read_table
 from xpnet.data import datasets
+from xpnet.wording.checks import in_range, install_command
 
 Split = tuple[np.ndarray, np.ndarray]  # (X, y)
 

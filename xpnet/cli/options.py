@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import xpnet
-from xpnet.arguments import DTYPES, TASKS
 from xpnet.backends.choose import BACKENDS
+from xpnet.checkpoint.files import is_same_file
 from xpnet.cli.commands import (
     CLASSES,
     MOMENTUM,
@@ -25,12 +25,12 @@ from xpnet.cli.commands import (
     run_train,
 )
 from xpnet.cli.data import FILES, SETS, TEST_SPLIT
+from xpnet.core.arguments import DTYPES, TASKS
 from xpnet.core.initializers import INITIALIZERS
 from xpnet.core.schedules import SCHEDULES
-from xpnet.files import is_same_file
-from xpnet.hints import nearest
-from xpnet.mutations import MISTAKES
+from xpnet.learn.mutations import MISTAKES
 from xpnet.training.checkpointing import parse_every
+from xpnet.wording.hints import nearest
 
 DATA = f"{', '.join(SETS)}, {FILES}"
 ENDS_IN_DASHES = re.compile(r"--[\w-]+=--|-\w=?--")

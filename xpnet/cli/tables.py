@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.checks import choices, install_command, some, truncate
+from xpnet.wording.checks import choices, install_command, some, truncate
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".parquet")
 LARGEST = int(np.finfo(np.float64).max)

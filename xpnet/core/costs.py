@@ -18,9 +18,9 @@ from collections.abc import Callable, Sequence
 from math import inf, log, pi
 from typing import NamedTuple, TypeAlias
 
-from xpnet.checks import between, choices
 from xpnet.core.activations import Activation, identity, mean_std
 from xpnet.core.arrays import Array, Namespace
+from xpnet.wording.checks import between, choices
 
 
 class Composed(NamedTuple):

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
-from xpnet.checks import between, in_range, overwrite
-from xpnet.hints import explain_arguments
+from xpnet.wording.checks import between, in_range, overwrite
+from xpnet.wording.hints import explain_arguments
 
 Schedule: TypeAlias = Callable[[int, int], float]
 

@@ -8,9 +8,9 @@ from typing import TypeAlias
 
 import numpy as np
 
-from xpnet.checks import count, install_command
 from xpnet.data.idx import REMEDY, read_idx
-from xpnet.errors import unless_stopped
+from xpnet.wording.checks import count, install_command
+from xpnet.wording.errors import unless_stopped
 
 Split: TypeAlias = tuple[np.ndarray, np.ndarray]  # (X, y): float32 pixels in [0, 1], integer labels
 

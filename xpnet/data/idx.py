@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xpnet.errors import unless_stopped
+from xpnet.wording.errors import unless_stopped
 
 REMEDY = "delete it, and copy or download it again"
 

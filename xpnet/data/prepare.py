@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.checks import between, choices, install_command, warn
 from xpnet.core.arrays import Array, blocks
 from xpnet.core.minibatch import one_hot
 from xpnet.core.scaling import Scaler, Scaling, compute_scaling
@@ -31,7 +30,8 @@ from xpnet.data.sources import (
     with_weight,
 )
 from xpnet.data.weights import check_some_weight, check_weights, relative_weight
-from xpnet.errors import unless_stopped
+from xpnet.wording.checks import between, choices, install_command, warn
+from xpnet.wording.errors import unless_stopped
 
 # Means and standard deviations of targets within which the Gaussian cost covers what it should. Of two problems with
 # 1,000 examples each, one standard deviation covers 70 and 63 % at a mean of 30, and 100 % at 100; 68 and 67 % at a

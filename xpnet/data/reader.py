@@ -13,12 +13,12 @@ import numpy as np
 
 from xpnet.backends.base import Backend, as_array, host_array, on_host, precision
 from xpnet.backends.choose import get_backend
-from xpnet.checks import check_lengths, some, warn
 from xpnet.core.arrays import Array, blocks, map_arrays
 from xpnet.core.minibatch import Encoding, Examples
 from xpnet.core.model import Model
 from xpnet.core.scaling import Moments, Scaler, Scaling, moments
-from xpnet.errors import unless_stopped
+from xpnet.wording.checks import check_lengths, some, warn
+from xpnet.wording.errors import unless_stopped
 
 BYTES = np.dtype(np.uint8)  # dtypes compare faster with a dtype than with a type
 WIDE = {"float64", "float96", "float128", "int32", "int64", "uint32", "uint64"}  # dtypes that float32 would round

@@ -22,7 +22,7 @@ from xpnet.core.scaling import Scaler, Scaling
 from xpnet.data.reader import Reader, is_pair
 from xpnet.data.sampling import Sampling, in_order, split_into_chunks
 from xpnet.data.vision import pixels_and_labels
-from xpnet.errors import unless_stopped
+from xpnet.wording.errors import unless_stopped
 
 KINDS = (
     "give a tuple (X, y) of arrays, a sequence of (x, y) pairs, a data set with __len__ and __getitem__, "

@@ -4,7 +4,7 @@ They hold a `Network` and train it with the same mathematics; the modules here c
 follow scikit-learn's rules. Needs scikit-learn, the extra ``sklearn``.
 """
 
-from xpnet.checks import install_command
+from xpnet.wording.checks import install_command
 
 try:
     from sklearn.utils.validation import validate_data  # noqa: F401  came with scikit-learn 1.6

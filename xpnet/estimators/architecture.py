@@ -7,18 +7,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet import arguments
 from xpnet.backends.base import Backend
 from xpnet.backends.choose import BACKENDS, get_backend
-from xpnet.checks import count
+from xpnet.core import arguments
 from xpnet.core.activations import ACTIVATIONS, Activation
 from xpnet.core.arrays import Array
 from xpnet.core.costs import COSTS, Cost
 from xpnet.core.initializers import Initializer
 from xpnet.estimators.places import float_dtype
 from xpnet.estimators.settings import is_called
-from xpnet.hints import unknown
 from xpnet.network import Network
+from xpnet.wording.checks import count
+from xpnet.wording.hints import unknown
 
 # scikit-learn's names -> names in xpnet
 ACTIVATION_NAMES = {"logistic": "sigmoid"}

@@ -11,7 +11,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from xpnet.backends.base import Backend
 from xpnet.core.arrays import Array, Namespace
-from xpnet.errors import unless_stopped
 from xpnet.estimators import fitting
 from xpnet.estimators.architecture import Architecture, choose_backend
 from xpnet.estimators.fitted import Fitted, read_features
@@ -32,6 +31,7 @@ from xpnet.estimators.settings import Parameters, Settings, is_called
 from xpnet.estimators.sparse import dense_blocks
 from xpnet.inspection.predict import predict
 from xpnet.network import Network
+from xpnet.wording.errors import unless_stopped
 
 Self = TypeVar("Self", bound="BaseLearner")
 

@@ -21,7 +21,7 @@ from xpnet.estimators.labels import BINARY, MULTICLASS, MULTILABEL, Labels, is_m
 from xpnet.estimators.perceptron import BasePerceptron
 from xpnet.estimators.places import to_host
 from xpnet.estimators.problems import Classification
-from xpnet.hints import explain_arguments
+from xpnet.wording.hints import explain_arguments
 
 Self = TypeVar("Self", bound="BaseClassifier")
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from sklearn.exceptions import ConvergenceWarning
 
-from xpnet.checks import warn
 from xpnet.core.arrays import Layers
 from xpnet.estimators.fitted import Curves, Tally
 from xpnet.estimators.settings import Descent, Settings
 from xpnet.training.callbacks import Callback, Training
+from xpnet.wording.checks import warn
 
 # value of `Descent.early_stopping` -> the name of what is watched
 WATCHED = {None: "Training loss", "score": "Validation score", "loss": "Validation loss"}

@@ -9,7 +9,6 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from xpnet.checks import count, warn, yes_or_no
 from xpnet.core.arrays import Array, count_bytes, leaves
 from xpnet.data.weights import check_some_weight
 from xpnet.ensemble import (
@@ -33,8 +32,9 @@ from xpnet.estimators.regressor import BaseRegressor, MLPRegressor
 from xpnet.estimators.settings import Parameters, parse_settings
 from xpnet.estimators.sparse import RowSource, read_targets, share_rows
 from xpnet.estimators.together import train_together
-from xpnet.hints import explain_arguments
 from xpnet.network import Network
+from xpnet.wording.checks import count, warn, yes_or_no
+from xpnet.wording.hints import explain_arguments
 
 Self = TypeVar("Self", bound="BaseEnsemble")
 LARGEST_SEED = np.iinfo(np.int32).max

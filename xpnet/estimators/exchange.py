@@ -9,13 +9,13 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from xpnet.checks import choices
 from xpnet.estimators.architecture import Architecture, choose_backend, choose_dtype, existing, make_network
 from xpnet.estimators.fitted import TALLY_ATTRIBUTES, Fitted, read_features, read_tally, write_tally
 from xpnet.estimators.places import backend_of, to_host
 from xpnet.estimators.problems import Problem
 from xpnet.estimators.settings import LEARNING_RATES, SOLVERS
 from xpnet.network import Network
+from xpnet.wording.checks import choices
 
 # names in xpnet -> scikit-learn's
 ACTIVATIONS = {"identity": "identity", "sigmoid": "logistic", "tanh": "tanh", "relu": "relu"}

@@ -8,7 +8,6 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from xpnet.backends.base import Backend
-from xpnet.checks import warn
 from xpnet.core.arrays import Array, Namespace
 from xpnet.core.minibatch import Examples
 from xpnet.core.scaling import Scaler
@@ -16,7 +15,6 @@ from xpnet.data.prepare import fit_scaling, split_rows
 from xpnet.data.reader import Reader
 from xpnet.data.sources import Resident, Rows, take_rows
 from xpnet.data.weights import check_some_weight
-from xpnet.errors import DivergenceError
 from xpnet.estimators import lbfgs
 from xpnet.estimators.architecture import (
     Architecture,
@@ -39,6 +37,8 @@ from xpnet.training.callbacks import Callback, Progress
 from xpnet.training.evaluate import Evaluate
 from xpnet.training.loop import Plan
 from xpnet.training.metrics import Metric, predictions
+from xpnet.wording.checks import warn
+from xpnet.wording.errors import DivergenceError
 
 HELD_OUT = "a part that early_stopping makes"
 INTERRUPTED = "Training interrupted by user."

@@ -17,7 +17,6 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, check_random_state
 
 from xpnet.ensemble import COPIES, count_parameters, find_memory
-from xpnet.errors import unless_stopped
 from xpnet.estimators import fitting
 from xpnet.estimators.architecture import parse_hidden_sizes
 from xpnet.estimators.fitted import Fitted
@@ -26,6 +25,7 @@ from xpnet.estimators.inputs import FitArguments, FitData
 from xpnet.estimators.perceptron import BasePerceptron
 from xpnet.estimators.settings import parse_settings
 from xpnet.estimators.together import group_by_structure, train_together
+from xpnet.wording.errors import unless_stopped
 
 FEWEST = 4  # fits for a worker, if there are as many of one kind
 LARGEST = 1 << 28  # bytes of the examples of all folds; larger folds are trained one after the other

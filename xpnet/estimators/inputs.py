@@ -13,14 +13,14 @@ from sklearn.utils.validation import validate_data
 
 from xpnet.backends.base import CONVERSION_ERRORS, Backend
 from xpnet.backends.choose import get_backend
-from xpnet.checks import check_lengths
 from xpnet.core.arrays import Array
 from xpnet.data.reader import as_real_array, refuse_masked
 from xpnet.data.weights import check_some_weight, check_weights, relative_weight
-from xpnet.errors import unless_stopped
 from xpnet.estimators.fitted import Features
 from xpnet.estimators.places import is_foreign, to_host
 from xpnet.estimators.problems import Problem
+from xpnet.wording.checks import check_lengths
+from xpnet.wording.errors import unless_stopped
 
 FLOATS = (np.float64, np.float32)
 ACCEPTED: dict[str, Any] = {"accept_sparse": ["csr", "csc"], "dtype": list(FLOATS), "order": "C"}

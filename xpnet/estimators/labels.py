@@ -10,7 +10,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 
 from xpnet.backends.base import Backend
 from xpnet.core.arrays import Array
-from xpnet.view import View
+from xpnet.inspection.view import View
 
 
 class Kind(NamedTuple):

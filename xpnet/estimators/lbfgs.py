@@ -14,7 +14,7 @@ from xpnet.core.minibatch import Batch, make_minibatch
 from xpnet.core.step import State, make_step
 from xpnet.data.sampling import Sampling, count_minibatches, cut_into_minibatches
 from xpnet.estimators.sparse import AllRows
-from xpnet.view import View
+from xpnet.inspection.view import View
 
 ROWS_ON_HOST = 2048  # examples whose gradient is computed at once: few on the host, so that memory is small
 ROWS_ON_DEVICE = 8192  # ... and more on a device, where a few large steps cost less than many small ones

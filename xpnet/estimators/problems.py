@@ -9,14 +9,14 @@ import numpy as np
 from scipy.special import xlogy
 from sklearn.utils.class_weight import compute_sample_weight
 
-from xpnet.checks import choices, in_range
 from xpnet.core.costs import poisson, quadratic
 from xpnet.estimators.architecture import Head, parse_loss
 from xpnet.estimators.labels import MULTILABEL, Labels
 from xpnet.estimators.places import to_host
 from xpnet.estimators.sparse import RowSource, read_targets
+from xpnet.inspection.view import View
 from xpnet.training.metrics import mean_r2
-from xpnet.view import View
+from xpnet.wording.checks import choices, in_range
 
 
 class Problem(Protocol):

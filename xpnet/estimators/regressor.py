@@ -19,7 +19,7 @@ from xpnet.estimators.inputs import FitArguments
 from xpnet.estimators.labels import Labels
 from xpnet.estimators.perceptron import BasePerceptron
 from xpnet.estimators.problems import Regression
-from xpnet.hints import explain_arguments
+from xpnet.wording.hints import explain_arguments
 
 Self = TypeVar("Self", bound="BaseRegressor")
 

@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.checks import between, choices, count, in_range, yes_or_no
 from xpnet.core.optimizers.adam import AdamHat
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.schedules import Schedule
 from xpnet.data.sampling import Sampling, count_minibatches, cut_into_minibatches
-from xpnet.hints import unknown
 from xpnet.training import arguments
 from xpnet.training.callbacks import Callback
+from xpnet.wording.checks import between, choices, count, in_range, yes_or_no
+from xpnet.wording.hints import unknown
 
 SOLVERS = ("adam", "sgd", "lbfgs")
 LEARNING_RATES = ("constant", "invscaling", "adaptive")

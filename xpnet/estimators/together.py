@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from xpnet.ensemble import Ensemble
-from xpnet.errors import DivergenceError, unless_stopped
 from xpnet.estimators import fitting
 from xpnet.estimators.fitting import Fit
+from xpnet.wording.errors import DivergenceError, unless_stopped
 
 
 def train_together(

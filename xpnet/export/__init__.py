@@ -1,10 +1,11 @@
-"""Networks for other libraries, and from them: ONNX files, PyTorch modules and the weights of Keras.
+"""Networks for other programs, and from them: ONNX files, PyTorch, Keras, and pages for a browser.
 
 Each function imports the library that it is about when it is called.
 """
 
 from xpnet.export.keras import from_keras
 from xpnet.export.onnx import to_onnx
+from xpnet.export.page import make_page, write_page
 from xpnet.export.torch import from_torch, to_torch
 
-__all__ = ["from_keras", "from_torch", "to_onnx", "to_torch"]
+__all__ = ["from_keras", "from_torch", "make_page", "to_onnx", "to_torch", "write_page"]

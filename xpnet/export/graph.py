@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.core.activations import Activation
-from xpnet.errors import unless_stopped
+from xpnet.wording.errors import unless_stopped
 
 
 class Graph:

@@ -7,13 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from xpnet import arguments
-from xpnet.core import activations
+from xpnet.core import activations, arguments
 from xpnet.core.activations import Activation, make_elu, make_leaky_relu
-from xpnet.core.parts import Part
-from xpnet.export.parts import put_together
-from xpnet.hints import unsupported_layer
+from xpnet.export.parts import Part, put_together
 from xpnet.network import Network
+from xpnet.wording.hints import unsupported_layer
 
 # Names of functions in Keras -> activations; those of `leaky_relu` have a slope of their own
 ACTIVATIONS: dict[str, Activation] = {

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.checks import check_folder, choices, install_command
+from xpnet.checkpoint.files import write_file
 from xpnet.core.activations import (
     Activation,
     elu,
@@ -24,11 +24,10 @@ from xpnet.core.activations import (
     softplus,
     tanh,
 )
-from xpnet.core.parts import Part
 from xpnet.export.graph import Graph, Symbol, record
-from xpnet.export.parts import require_network, take_apart
-from xpnet.files import write_file
+from xpnet.export.parts import Part, require_network, take_apart
 from xpnet.network import Network
+from xpnet.wording.checks import check_folder, choices, install_command
 
 OPSET = 17  # of 2022; has all operators that are written
 IR_VERSION = 8  # of the file format, which belongs to that opset

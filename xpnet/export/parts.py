@@ -1,21 +1,20 @@
-"""From a network to the list of its parts, and from such a list to a network."""
+"""A network as the list of its parts, in the order in which inputs pass them, and a network made of such a list."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from xpnet.backends.base import cast
-from xpnet.checks import warn
 from xpnet.core.activations import Activation, identity
 from xpnet.core.arrays import map_arrays
 from xpnet.core.costs import make_quantile
-from xpnet.core.parts import Part
 from xpnet.core.scaling import Scaling
 from xpnet.ensemble import Ensemble
 from xpnet.network import Network
+from xpnet.wording.checks import warn
 
 # The cost that usually goes with an output activation; others have the quadratic cost
 USUAL_COSTS = {
@@ -24,6 +23,39 @@ USUAL_COSTS = {
     "exp": "poisson",
     "mean_std": "gaussian",
 }
+
+
+class Part(NamedTuple):
+    """One part of a network, and its numbers as NumPy arrays.
+
+    Parameters
+    ----------
+    kind
+        What it does to its inputs x, with its values:
+
+        - "scale", (factor,): factor · x, of inputs
+        - "standardize", (mean, std): (x − mean) / std, of inputs
+        - "dense", (w, b): x wᵀ + b, with w of shape (n_out, n_in) and b of shape (n_out,)
+        - "activation", (sigma,): σ(x), with an `Activation`
+        - "dropout", (rate,): in training, drops units
+        - "rescale", (factor, shift): factor · x + shift, of outputs
+        - "sort", (levels,): brings quantiles of these levels in increasing order; they are the columns of outputs, the
+          quantiles of all targets for the first level, then those for the second
+        - "flatten", (): axes after the first become one
+    values
+        Its numbers.
+    place
+        Which layer of another library's model it was, for messages.
+
+    Examples
+    --------
+    >>> Part("dropout", (0.5,), "layer 2 (Dropout)").kind
+    'dropout'
+    """
+
+    kind: str
+    values: tuple[Any, ...] = ()
+    place: str = ""
 
 
 def require_network(net: Any) -> Network:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from xpnet.checks import install_command
 from xpnet.export.parts import put_together, require_network, take_apart
 from xpnet.network import Network
+from xpnet.wording.checks import install_command
 
 
 def to_torch(net: Network) -> Any:
@@ -106,7 +106,7 @@ def from_torch(
 
 def _import_modules(function: str) -> ModuleType:
     try:
-        from xpnet.backends import _torch_modules
+        from xpnet.export import _torch_modules
     except ImportError as error:
         raise ImportError(f"{function} needs PyTorch ({error}); install it with: {install_command('torch')}") from error
     return _torch_modules

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
-from xpnet.checks import check_lengths
 from xpnet.core.arrays import Array, Layers, blocks
 from xpnet.core.backprop import backward, forward, pullback
 from xpnet.core.backprop import deltas as propagate
 from xpnet.core.minibatch import apply_scale, decode
 from xpnet.data.reader import as_real_array
-from xpnet.view import View
+from xpnet.inspection.view import View
+from xpnet.wording.checks import check_lengths
 
 
 def gradients(view: View, x: Any, y: Any, backpropagate: Callable[..., Layers] | None = None) -> Layers:

@@ -9,7 +9,7 @@ from xpnet.core.arrays import Array, blocks, rows_per_block
 from xpnet.core.backprop import forward
 from xpnet.core.dropout import Dropout, drop
 from xpnet.core.minibatch import apply_scale
-from xpnet.view import View
+from xpnet.inspection.view import View
 
 
 def predict(view: View, x: Any, transform: Callable[[Array], Array] = lambda a: a) -> Array:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xpnet.core.model import Model
-from xpnet.markup import make_table
+from xpnet.wording.markup import make_table
 
 LEFT = (2, 3)  # columns that are aligned left
 

@@ -7,14 +7,14 @@ import re
 from dataclasses import fields
 from typing import Any, cast
 
-from xpnet.checks import choices, count, has_methods, in_range
 from xpnet.core.model import Model
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import Constant, Schedule
-from xpnet.hints import look_up, nearest
 from xpnet.training.callbacks import Callback
 from xpnet.training.metrics import METRICS, Metric, of_function, top_k
+from xpnet.wording.checks import choices, count, has_methods, in_range
+from xpnet.wording.hints import look_up, nearest
 
 
 def parse_epochs(value: Any) -> int:

@@ -17,15 +17,15 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
-from xpnet.checks import between, check_folder, choices, count, in_range, install_command, warn, yes_or_no
 from xpnet.core.step import State
 from xpnet.data.sources import make_bar
-from xpnet.errors import unless_stopped
-from xpnet.hints import explain_arguments, nearest
+from xpnet.inspection.view import View
 from xpnet.training.history import History
 from xpnet.training.metrics import METRICS
 from xpnet.training.position import Position
-from xpnet.view import View
+from xpnet.wording.checks import between, check_folder, choices, count, in_range, install_command, warn, yes_or_no
+from xpnet.wording.errors import unless_stopped
+from xpnet.wording.hints import explain_arguments, nearest
 
 
 class Trainee(Protocol):

@@ -18,15 +18,15 @@ import numpy as np
 
 from xpnet.checkpoint.file import explain_errors
 from xpnet.checkpoint.record import Snapshot, TrainingRecord, check_depth, describe, refuse_unknown
-from xpnet.checks import check_folder, choices, count, truncate
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import KINDS, Schedule
 from xpnet.core.step import State
-from xpnet.errors import CheckpointError, unless_stopped
 from xpnet.training.callbacks import Callback, Training, decisive_arguments, warn_of_write
 from xpnet.training.loop import learning_rates
 from xpnet.training.position import Position, Start
+from xpnet.wording.checks import check_folder, choices, count, truncate
+from xpnet.wording.errors import CheckpointError, unless_stopped
 
 Every: TypeAlias = "str | int | timedelta"  # "epoch", a number of minibatches, or a time
 CallbackStates: TypeAlias = "dict[tuple[int, str], State]"  # (number of the callback, name) -> state of the network

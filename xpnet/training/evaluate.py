@@ -7,9 +7,9 @@ from xpnet.core.backprop import forward
 from xpnet.core.minibatch import decode
 from xpnet.data.prepare import Sources
 from xpnet.data.sources import Source, check_repeatable, make_source, with_bar
+from xpnet.inspection.view import View
 from xpnet.training.callbacks import Callback, Quantity, Training
 from xpnet.training.metrics import Metric, accuracy, correct
-from xpnet.view import View
 
 
 def measure(view: View, source: Source, metrics: Sequence[Metric] = (), bar: str | None = None) -> dict[str, Any]:

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from xpnet.checks import choices, install_command
-from xpnet.hints import nearest
-from xpnet.markup import make_table
 from xpnet.training.curves import draw_curves
+from xpnet.wording.checks import choices, install_command
+from xpnet.wording.hints import nearest
+from xpnet.wording.markup import make_table
 
 ROWS_SHOWN = 6  # in a notebook, at the beginning and at the end
 

@@ -29,10 +29,10 @@ from xpnet.data.prepare import check_target_scale
 from xpnet.data.reader import Reader
 from xpnet.data.sampling import Sampling
 from xpnet.data.sources import Chunk, Source, skip_steps
-from xpnet.errors import DivergenceError, unless_stopped
 from xpnet.training.callbacks import Callback, Training
 from xpnet.training.kept_loops import Loops, is_fixed
 from xpnet.training.position import Position
+from xpnet.wording.errors import DivergenceError, unless_stopped
 
 
 class Plan(NamedTuple):

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.backends import Backend
-from xpnet.checks import count
 from xpnet.core.arrays import Array, Namespace
 from xpnet.core.scaling import Moments, column_sums, merge, moments
-from xpnet.errors import unless_stopped
+from xpnet.wording.checks import count
+from xpnet.wording.errors import unless_stopped
 
 
 class Metric(NamedTuple):

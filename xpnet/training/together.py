@@ -19,7 +19,6 @@ import numpy as np
 from xpnet.backends import Backend
 from xpnet.backends.base import cast, on_host
 from xpnet.backends.threads import AUTO
-from xpnet.checks import count
 from xpnet.core.arrays import Array, count_bytes, leaves
 from xpnet.core.members import Part, dimensions, extract, join, join_nests, whole
 from xpnet.core.minibatch import Batch, Examples
@@ -28,11 +27,12 @@ from xpnet.core.scaling import Scaling
 from xpnet.core.step import State
 from xpnet.data.reader import Reader
 from xpnet.data.sources import Chunk, Source, make_bar, resident_examples
-from xpnet.errors import DivergenceError
 from xpnet.training.callbacks import Training, write_line
 from xpnet.training.kept_loops import Loops
 from xpnet.training.loop import ChunkRunner, Task, check_targets, explain_divergence
 from xpnet.training.workers import Workers
+from xpnet.wording.checks import count
+from xpnet.wording.errors import DivergenceError
 
 # Measured with NumPy and JAX on one core of an AMD EPYC (Zen 5): larger groups gain no more, and the products of larger
 # networks take most of their time

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple
 
-from xpnet.checks import between, overwrite
 from xpnet.core.arrays import Array, Layers, Namespace, leaves
 from xpnet.core.optimizers.base import Optimizer, OptimizerState, Update, over_matrices
-from xpnet.hints import explain_arguments
+from xpnet.wording.checks import between, overwrite
+from xpnet.wording.hints import explain_arguments
 
 
 class WrapperHyperparameters(NamedTuple):

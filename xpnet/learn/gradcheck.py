@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.checks import between, count
 from xpnet.data.reader import as_real_array
 from xpnet.data.sources import make_source
 from xpnet.inspection.summary import table
 from xpnet.network import Network
 from xpnet.training.evaluate import measure
+from xpnet.wording.checks import between, count
 
 
 @dataclass(frozen=True)

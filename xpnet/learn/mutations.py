@@ -14,17 +14,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.checks import count, install_command
 from xpnet.core.activations import Activation
 from xpnet.core.arrays import Array, Layer, Layers, Namespace
 from xpnet.core.costs import Output
 from xpnet.data.datasets import mnist_sample
 from xpnet.data.sampling import shuffle
-from xpnet.gradcheck import GradientCheck, check_gradients
-from xpnet.hints import look_up
 from xpnet.inspection.derivatives import gradients
 from xpnet.inspection.summary import table
+from xpnet.learn.gradcheck import GradientCheck, check_gradients
 from xpnet.network import Network
+from xpnet.wording.checks import count, install_command
+from xpnet.wording.hints import look_up
 
 __all__ = ["MISTAKES", "RIGHT", "Comparison", "Equations", "Mistake", "break_equation"]
 

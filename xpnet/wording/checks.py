@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from xpnet.errors import unless_stopped
+from xpnet.wording.errors import unless_stopped
 
 
 def in_range(argument: str, value: Any, low: float, high: float, remedy: str) -> float:

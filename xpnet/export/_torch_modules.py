@@ -26,8 +26,8 @@ from xpnet.core.activations import (
     softplus,
     tanh,
 )
-from xpnet.core.parts import Part
-from xpnet.hints import unsupported_layer
+from xpnet.export.parts import Part
+from xpnet.wording.hints import unsupported_layer
 
 # Modules that PyTorch lacks. They have buffers: numbers that move with the module, and are not trained.
 

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
-from xpnet.checks import choices
+from xpnet.wording.checks import choices
 
 T = TypeVar("T")
 LONGEST = 100  # characters of a name that are compared; comparing takes memory and time

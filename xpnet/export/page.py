@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.checks import between, check_folder, choices, count
+from xpnet.checkpoint.files import write_file
 from xpnet.core.activations import (
     Activation,
     elu,
@@ -31,11 +31,10 @@ from xpnet.core.activations import (
     softplus,
     tanh,
 )
-from xpnet.core.parts import Part
 from xpnet.data.datasets import mnist_sample
-from xpnet.export.parts import require_network, take_apart
-from xpnet.files import write_file
+from xpnet.export.parts import Part, require_network, take_apart
 from xpnet.network import Network
+from xpnet.wording.checks import between, check_folder, choices, count
 
 LARGEST = 2**27  # bytes of weights: a browser holds a text of four thirds of it
 FARTHEST = 1e307  # end of a slider: JSON has no infinity, and the browser computes with the length of the slider
@@ -355,4 +354,4 @@ def _hash(text: str) -> str:
 
 
 def _read(name: str) -> str:
-    return (files("xpnet") / "show" / name).read_text(encoding="utf-8")
+    return (files("xpnet") / "export" / "page_files" / name).read_text(encoding="utf-8")

@@ -16,17 +16,18 @@ from typing import Any
 import numpy as np
 
 import xpnet
-from xpnet.checks import choices, count, in_range
 from xpnet.core.activations import sigmoid
 from xpnet.core.costs import Cost, cross_entropy, quadratic
 from xpnet.core.initializers import Initializer, normal, scaled_normal
 from xpnet.core.minibatch import one_hot
 from xpnet.core.optimizers.sgd import SGD
 from xpnet.data.datasets import mnist, mnist_sample
-from xpnet.errors import unless_stopped
-from xpnet.hints import unknown
+from xpnet.learn import network2
 from xpnet.training.arguments import parse_epochs, parse_rate
 from xpnet.training.callbacks import Callback
+from xpnet.wording.checks import choices, count, in_range
+from xpnet.wording.errors import unless_stopped
+from xpnet.wording.hints import unknown
 
 __all__ = ["CrossEntropyCost", "FirstNetwork", "Network", "QuadraticCost", "load", "load_data_wrapper"]
 
@@ -419,8 +420,8 @@ class Network:
         return _total_cost(self.net, _stack(data, "data", self.sizes), lmbda)
 
     def save(self, filename: str | os.PathLike[str]) -> None:
-        """Write the network to a file of network2.py; see `xpnet.Network.save_network2`."""
-        self.net.save_network2(filename)
+        """Write the network to a file of network2.py; see `xpnet.learn.network2.save`."""
+        network2.save(self.net, filename)
 
     def _to_numpy(self, array: Any) -> np.ndarray:
         with self.net.backend.scope(self.net.dtype):
@@ -503,7 +504,7 @@ def load(
     True
     """
     network = object.__new__(Network)
-    network.net = xpnet.Network.load_network2(filename, backend=backend, device=device, dtype=dtype, seed=seed)
+    network.net = network2.load(filename, backend=backend, device=device, dtype=dtype, seed=seed)
     return network
 
 

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import math
 import reprlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from xpnet.backends import Backend
-from xpnet.checks import choices, count, has_methods, in_range
 from xpnet.core.activations import ACTIVATIONS, PARAMETRIZED_ACTIVATIONS, Activation
-from xpnet.core.arrays import Array
+from xpnet.core.arrays import Array, Namespace
 from xpnet.core.costs import COSTS, PARAMETRIZED_COSTS, Cost
 from xpnet.core.initializers import INITIALIZERS, Initializer
 from xpnet.core.model import Model
-from xpnet.errors import unless_stopped
-from xpnet.hints import look_up
+from xpnet.wording.checks import choices, count, has_methods, in_range
+from xpnet.wording.errors import unless_stopped
+from xpnet.wording.hints import look_up
 
 DTYPES = ("float32", "float64")
 
@@ -175,20 +174,20 @@ def parse_scale(value: Any, standardize: bool, dtype: str) -> float | None:
     return float(value)
 
 
-def check_functions(model: Model, backend: Backend, dtype: str) -> None:
+def check_functions(model: Model, asarray: Callable[[np.ndarray], Array], xp: Namespace) -> None:
     """Call the functions of the user's own activations and cost once, to check the shapes that they return."""
-    with backend.scope(dtype), np.errstate(all="ignore"):
+    with np.errstate(all="ignore"):
         for sigma, n in zip(model.sigmas, model.sizes[1:]):
             if sigma.name.partition("(")[0] not in ACTIVATIONS and sigma != model.cost.activation:
-                z = backend.asarray(np.linspace(0.1, 0.9, 2 * n).reshape(2, n), dtype)
-                _check_result(f"activation {sigma.name!r}: value", sigma.value(z, backend.xp), z, z.shape)
-                _check_result(f"activation {sigma.name!r}: pullback", sigma.pullback(z, z, z, backend.xp), z, z.shape)
+                z = asarray(np.linspace(0.1, 0.9, 2 * n).reshape(2, n))
+                _check_result(f"activation {sigma.name!r}: value", sigma.value(z, xp), z, z.shape)
+                _check_result(f"activation {sigma.name!r}: pullback", sigma.pullback(z, z, z, xp), z, z.shape)
         cost = model.cost
         if cost.name.partition("(")[0] not in _families(COSTS) and cost.value and cost.gradient:
             shapes = (2, model.n_out), (2, model.n_targets)
-            a, y = (backend.asarray(np.full(shape, x), dtype) for shape, x in zip(shapes, (0.25, 0.5)))
-            _check_result(f"cost {cost.name!r}: value", cost.value(a, y, backend.xp), y, (2,))
-            _check_result(f"cost {cost.name!r}: gradient", cost.gradient(a, y, backend.xp), a, a.shape)
+            a, y = (asarray(np.full(shape, x)) for shape, x in zip(shapes, (0.25, 0.5)))
+            _check_result(f"cost {cost.name!r}: value", cost.value(a, y, xp), y, (2,))
+            _check_result(f"cost {cost.name!r}: gradient", cost.gradient(a, y, xp), a, a.shape)
 
 
 # The parameters of a network

@@ -1,4 +1,4 @@
-"""Files of the book's network2.py: JSON text, to and from sizes, weights, biases and cost; nothing is executed."""
+"""Files of the book's network2.py: networks from and to JSON text; nothing in it is executed."""
 
 import json
 import os
@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.arguments import infer_task
-from xpnet.checks import check_folder, choices, refuse_duplicates
+from xpnet.backends import get_backend
+from xpnet.checkpoint.files import read_file, write_file
 from xpnet.core.activations import sigmoid
-from xpnet.core.model import Model
-from xpnet.errors import CheckpointError, unless_stopped
-from xpnet.files import read_file, write_file
+from xpnet.core.arguments import infer_task, parse_dtype
+from xpnet.network import Network
+from xpnet.wording.checks import check_folder, choices, refuse_duplicates
+from xpnet.wording.errors import CheckpointError, unless_stopped
 
 COSTS = {"QuadraticCost": "quadratic", "CrossEntropyCost": "cross_entropy"}  # names in the files -> names here
 KEYS = ("sizes", "weights", "biases", "cost")
@@ -28,30 +29,89 @@ class Contents(NamedTuple):
     cost: str  # "quadratic" or "cross_entropy"
 
 
-def write(path: str | os.PathLike[str], contents: Contents) -> None:
-    """Write a file; an existing file is replaced whole, or not at all."""
+def save(net: Network, path: str | os.PathLike[str]) -> None:
+    """Write the file that the book's network2.py writes: sizes, weights, biases and cost, as JSON. Synchronizes.
+
+    Such a file holds nothing else: no state of the optimizer and the generator, and no `notes`. Use `Network.save` to
+    train on later.
+
+    Parameters
+    ----------
+    net
+        The network, on any backend.
+    path
+        The file. An existing file is replaced whole, or not at all.
+
+    Raises
+    ------
+    ValueError
+        If network2.py has no such network: it has sigmoid neurons, the quadratic cost or cross-entropy, and neither
+        dropout nor a scaling of its inputs.
+    OSError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> net = Network([784, 30, 10], cost="cross_entropy", dtype="float64", seed=0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(net, f"{folder}/network")
+    ...     again = load(f"{folder}/network")
+    >>> bool((again.w[0] == net.w[0]).all())
+    True
+    """
+    check_network(net)
+    to_numpy = net.backend.to_numpy
+    weights, biases = [to_numpy(w) for w in net.w], [to_numpy(b)[:, None] for b in net.b]
     check_folder(path)
-    write_file(path, encode(contents).encode())
+    write_file(path, encode(Contents(net.sizes, weights, biases, net.cost_name)).encode())
 
 
-def read(path: str | os.PathLike[str], dtype: str) -> Contents:
-    """Read a file, with its numbers in a dtype.
+def load(
+    path: str | os.PathLike[str],
+    *,
+    backend: Any = None,
+    device: Any = None,
+    dtype: Any = "float64",
+    seed: int | None = None,
+) -> Network:
+    """Read a network from a file that the book's network2.py wrote, or `save`.
+
+    Parameters
+    ----------
+    path
+        The file, JSON with the keys "sizes", "weights", "biases" and "cost".
+    backend, device
+        Where the network is to compute.
+    dtype
+        "float64", the dtype of the numbers in the file, or "float32", to which they are rounded.
+    seed
+        Seed of the network's own generator, for training.
+
+    Returns
+    -------
+    Network
+        A network of sigmoid neurons with these weights and biases; its cost is "quadratic" or "cross_entropy".
 
     Raises
     ------
     CheckpointError
-        If the file does not hold a network of network2.py; it names `path` and what is wrong.
+        If the file does not hold such a network; it says what is wrong.
     OSError
-        If it cannot be read at all.
+        If it cannot be read.
     """
+    dtype, backend = parse_dtype(dtype), get_backend(backend, device)
     content = read_file(path)
     try:
-        return decode(content.decode(), dtype)
+        sizes, weights, biases, cost = decode(content.decode(), dtype)
     except unless_stopped(ValueError, RecursionError) as error:
         raise CheckpointError(
             f"{path} does not hold a network of network2.py ({error}); give a file written by the book's network2.py "
-            "or by Network.save_network2"
+            "or by network2.save"
         ) from error
+    net = Network(sizes, cost=cost, init="zeros", backend=backend, dtype=dtype, seed=seed)
+    net.layers = list(zip(weights, biases))
+    return net
 
 
 def encode(contents: Contents) -> str:
@@ -104,30 +164,29 @@ def decode(text: str, dtype: str) -> Contents:
     return Contents(sizes, weights, biases, COSTS[record["cost"]])
 
 
-def check_model(model: Model, is_standardized: bool) -> None:
-    """Check that network2.py has networks of this kind.
+def check_network(net: Network) -> None:
+    """Check that network2.py has such networks.
 
     Raises
     ------
     ValueError
         If it has none; the message names the first argument of `Network` that network2.py does not have.
     """
-    activations = [sigma.name for sigma in model.sigmas]
-    task = infer_task(sigmoid, model.n_out)
+    task = infer_task(sigmoid, net.sizes[-1])
     others = {
-        f"activation={activations[:-1]!r}": any(name != "sigmoid" for name in activations[:-1]),
-        f"output_activation={activations[-1]!r}": activations[-1] != "sigmoid",
-        f"cost={model.cost.name!r}": model.cost.name not in COSTS.values(),
-        f"dropout={list(model.dropout)!r}": any(model.dropout),
-        f"scale={model.scale!r}": model.scale is not None,
-        "standardize=True": is_standardized,
-        f"task={model.task!r}": model.task != task,
+        f"activation={net.activation!r}": any(name != "sigmoid" for name in net.activation),
+        f"output_activation={net.output_activation!r}": net.output_activation != "sigmoid",
+        f"cost={net.cost_name!r}": net.cost_name not in COSTS.values(),
+        f"dropout={net.dropout!r}": any(net.dropout),
+        f"scale={net.scale!r}": net.scale is not None,
+        "standardize=True": net.standardize or net.scaling is not None,
+        f"task={net.task!r}": net.task != task,
     }
     for argument, is_other in others.items():
         if is_other:
             raise ValueError(
                 f"{argument} cannot be written for network2.py; its networks have sigmoid neurons, the costs "
-                f"{choices(COSTS.values())} and, here, the task {task!r}; use save(path), which writes every network"
+                f"{choices(COSTS.values())} and, here, the task {task!r}; use Network.save, which writes every network"
             )
 
 

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.backends.choose import BACKENDS, get_backend, load
-from xpnet.checks import between, count
-from xpnet.errors import BackendError, unless_stopped
-from xpnet.hints import unknown
 from xpnet.inspection.summary import table
 from xpnet.network import Network
+from xpnet.wording.checks import between, count
+from xpnet.wording.errors import BackendError, unless_stopped
+from xpnet.wording.hints import unknown
 
 PAUSE = 0.06  # seconds: threads of a library keep spinning after their work, which would slow down the next one
 LEAST, MOST = 10, 10_000  # steps of a repetition, if their time decides how many
