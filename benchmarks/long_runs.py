@@ -20,7 +20,7 @@ from turns import print_table
 
 from xpnet import Network, get_backend
 from xpnet.activations import Activation
-from xpnet.training.callbacks import Callback
+from xpnet.training.callback import Callback
 
 SIZES, M = [20, 16, 3], 10
 RNG = np.random.default_rng(0)

@@ -86,7 +86,7 @@ PUBLIC = ("activations", "book", "costs", "datasets", "estimators", "metrics", "
 DOCUMENTED = (
     *("cli.bench", "core.backprop", "core.dropout", "core.initializers", "core.minibatch", "core.model", "core.step"),
     *("core.optimizers.adam", "core.optimizers.base", "core.optimizers.sgd", "core.optimizers.wrappers"),
-    *("training.callbacks", "training.history", "inspection.view"),
+    *("training.callback", "training.callbacks", "training.history", "inspection.view"),
 )
 
 

@@ -19,7 +19,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import scale
 
 from xpnet.estimators import MLPClassifier, MLPRegressor
-from xpnet.training.callbacks import Callback
+from xpnet.training.callback import Callback
 
 # Training ends after the fourth epoch, without the warning that max_iter was reached
 OPTIONS = {"hidden_layer_sizes": (8,), "batch_size": 100, "tol": 1e9, "n_iter_no_change": 2, "random_state": 0}

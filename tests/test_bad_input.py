@@ -31,7 +31,7 @@ from xpnet.core.costs import COSTS
 from xpnet.core.initializers import INITIALIZERS
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import SCHEDULES
-from xpnet.training.callbacks import EVALUATED
+from xpnet.training.callback import EVALUATED
 from xpnet.training.metrics import METRICS
 from xpnet.wording.hints import ARGUMENTS, NAMES_ELSEWHERE
 

@@ -21,8 +21,8 @@ from xpnet import (
     ReduceLROnPlateau,
     TensorBoard,
 )
-from xpnet.training.callbacks import EVALUATED, LOGS, Quantity
-from xpnet.training.loop import ChunkRunner
+from xpnet.training.callback import EVALUATED, LOGS, Quantity
+from xpnet.training.steps import ChunkRunner
 
 N = 11
 X = np.random.default_rng(0).standard_normal((N, 3))

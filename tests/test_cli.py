@@ -12,7 +12,7 @@ from xpnet import Ensemble, Network
 from xpnet.cli import main
 from xpnet.cli.options import make_parser
 from xpnet.core.schedules import SCHEDULES
-from xpnet.training.callbacks import Progress
+from xpnet.training.progress import Progress
 
 
 @pytest.fixture(scope="module")

@@ -24,8 +24,7 @@ from test_bad_input import refused
 
 from xpnet import SGD, Ensemble, Network, OneCycle, check_gradients
 from xpnet.data import sampling
-from xpnet.data.sources import Chunk
-from xpnet.training.loop import ChunkRunner
+from xpnet.training.steps import ChunkRunner, Work
 
 pytestmark = pytest.mark.few("jax")
 
@@ -991,9 +990,9 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     steps: list[list[int]] = []
     run = ChunkRunner.run
 
-    def spy(self: ChunkRunner, state: Any, chunk: Chunk, *rest: Any) -> Any:
-        steps.extend(chunk.index.tolist())
-        return run(self, state, chunk, *rest)
+    def spy(self: ChunkRunner, state: Any, work: Work) -> Any:
+        steps.extend(work.chunk.index.tolist())
+        return run(self, state, work)
 
     monkeypatch.setattr(ChunkRunner, "run", spy)
     return steps

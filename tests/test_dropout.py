@@ -13,7 +13,7 @@ from test_backprop import layers_of
 from xpnet import SGD, Adam, DivergenceError, Network, get_backend
 from xpnet.core.activations import sigmoid, softmax
 from xpnet.core.dropout import drop, init_dropout, keep_mask
-from xpnet.training.loop import ChunkRunner
+from xpnet.training.steps import ChunkRunner
 
 SIZES, N, M = [5, 4, 3], 23, 4  # 23 examples in minibatches of 4: the last holds 3
 OPTIONS = {"batch_size": M, "lr": 0.5, "progress": False}

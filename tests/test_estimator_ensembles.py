@@ -28,7 +28,7 @@ from test_estimators_everywhere import lies
 from xpnet import L1, SGD, AdamW, Callback, Clip, Cosine, CSVLog, EarlyStopping, Ensemble
 from xpnet.estimators import MLPClassifier, MLPEnsembleClassifier, MLPEnsembleRegressor, MLPRegressor
 from xpnet.estimators import ensembles as module
-from xpnet.training.together import Group
+from xpnet.training.groups import Group
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -677,7 +677,7 @@ def test_a_bar_is_shown_once(capsys):
 
 
 def test_more_members_than_memory_are_refused(monkeypatch):
-    monkeypatch.setattr("xpnet.ensemble.find_memory", lambda: 2**22)
+    monkeypatch.setattr("xpnet.training.memory.find_memory", lambda: 2**22)
     started = []
     start = module.fitting.start_network
     monkeypatch.setattr(module.fitting, "start_network", lambda *a: started.append(0) or start(*a))

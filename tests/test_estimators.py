@@ -41,7 +41,7 @@ from xpnet import estimators as ours
 from xpnet.core.activations import relu
 from xpnet.estimators.labels import Labels
 from xpnet.estimators.problems import Classification, Regression
-from xpnet.training.callbacks import Progress
+from xpnet.training.progress import Progress
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -11,7 +11,7 @@ import pytest
 from xpnet import SGD, Network
 from xpnet.activations import Activation
 from xpnet.costs import Cost
-from xpnet.training.callbacks import Callback
+from xpnet.training.callback import Callback
 
 # What stands in for the device there makes and keeps objects of its own
 pytestmark = pytest.mark.few(host_cupy.NAME, every=0)

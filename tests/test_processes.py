@@ -14,7 +14,7 @@ from helpers import installed, snapshot
 
 from xpnet import SGD, Network
 from xpnet.core.arrays import leaves
-from xpnet.training.callbacks import Callback
+from xpnet.training.callback import Callback
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(90, 5)), np.arange(90) % 3

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from xpnet import (
     Cosine,
     CSVLog,
     EarlyStopping,
+    Ensemble,
     InverseScaling,
     MaxNorm,
     ModelCheckpoint,
@@ -38,7 +40,7 @@ from xpnet import (
     TensorBoard,
 )
 from xpnet.core.step import State
-from xpnet.training import loop
+from xpnet.training import checkpointing, loop
 
 N = 23  # by 4: 5 whole minibatches and a smaller one; in chunks of at most 2
 X = np.random.default_rng(0).standard_normal((N, 3))
@@ -421,8 +423,8 @@ def test_the_bar_begins_where_the_training_does(tmp_path, capsys):
 
 
 def count_writes(monkeypatch):
-    writes, write = [], Network._write
-    monkeypatch.setattr(Network, "_write", lambda net, *args, **new: (writes.append(1), write(net, *args, **new)))
+    writes, write = [], checkpointing.write_file
+    monkeypatch.setattr(checkpointing, "write_file", lambda *args, **new: (writes.append(1), write(*args, **new)))
     return writes
 
 
@@ -655,7 +657,7 @@ def test_a_checkpoint_that_cannot_be_written_warns_and_training_tries_again(tmp_
         def on_epoch_begin(self, epoch):
             seen.append(len(Network.load(path).history))
 
-    message = rf"checkpoint='.*run' could not be written \(.*{error}\); training goes on and will try again"
+    message = rf"checkpoint='.*run' could not be written \(.*{error}\); training continues and will try again"
     with pytest.warns(UserWarning, match=message) as warned:
         train(net, path, [Look(), Switch(failing, 2)])
     assert (len(warned), warned[0].filename) == (1, __file__)
@@ -670,7 +672,7 @@ def test_a_checkpoint_that_cannot_be_written_warns_and_training_tries_again(tmp_
 def test_a_best_network_that_cannot_be_written_warns_and_the_next_better_one_is(tmp_path, failing, error):
     best, failing["error"] = tmp_path / "best", error
     options = {"lr": lambda step, total: (1.0, 3.0, 2.0, 1.0)[step // 6]}
-    with pytest.warns(UserWarning, match=r"ModelCheckpoint could not write '.*best' .*training goes on"):
+    with pytest.warns(UserWarning, match=r"ModelCheckpoint could not write '.*best' .*training continues"):
         train(network(), None, [ModelCheckpoint(best, monitor="lr", mode="max"), Switch(failing, 2)], **options)
     assert Network.load(best).history["lr"] == [1.0, 3.0, 2.0]  # the second was not written; the third is next best
 
@@ -1090,12 +1092,122 @@ def test_a_state_that_a_callback_does_not_know_is_refused(tmp_path):
         train(network(), path, [*stop(), Interrupt()], resume=True)
 
 
+# Several networks in one file
+
+
+def ensemble(place=None, members=3):
+    return Ensemble([3, 4, 2], members, seed=3, dropout=0.1, **(place._asdict() if place else {}))
+
+
+def train_members(members, path=None, chunks=None, **options):
+    """Train an ensemble whose members stop early, each at an epoch of its own; member 1 may be interrupted."""
+    defaults = {"epochs": 8, "batch_size": 5, "lr": [2.0, 0.1, 5.0], "optimizer": SGD(momentum=0.9), "progress": False}
+    if path is not None:
+        options["checkpoint"] = path
+    callbacks = lambda k: [EarlyStopping(1), Interrupt(chunks if k == 1 else None)]  # noqa: E731
+    return members.train((X, Y), callbacks=callbacks, validation_split=0.3, **{**defaults, **options})
+
+
+@pytest.mark.few("strict-device1", every=0)
+@pytest.mark.parametrize("chunks", [0, 3, 5])
+def test_an_ensemble_resumes_bit_for_bit(tmp_path, place, chunks):
+    """Also after some members have stopped: those that are left are joined as before."""
+    whole, resumed = ensemble(place), ensemble(place)
+    lengths = [len(history) for history in train_members(whole)]
+    assert len(set(lengths)) > 1
+    with pytest.raises(KeyboardInterrupt):
+        train_members(ensemble(place), tmp_path / "run", chunks)
+    assert len(Ensemble.load(tmp_path / "run", **place._asdict())) == 3
+    train_members(resumed, tmp_path / "run", resume=True)
+    for member, other in zip(resumed, whole, strict=True):
+        assert_same(member, snapshot(other))
+        assert rows(member.history) == rows(other.history)
+        assert member.rng.bit_generator.state == other.rng.bit_generator.state
+
+
+def test_members_that_share_an_iterable_of_batches_resume(tmp_path):
+    batches = [(X[i : i + 5], Y[i : i + 5]) for i in range(0, N, 5)]
+    whole, resumed = ensemble(), ensemble()
+    for members, path, chunks in (
+        (whole, None, None),
+        (ensemble(), tmp_path / "run", 4),
+        (resumed, tmp_path / "run", None),
+    ):
+        callbacks = lambda k, chunks=chunks: [Interrupt(chunks if k == 2 else None)]  # noqa: E731
+        options = {"checkpoint": path, "resume": members is resumed, "steps": 3, "callbacks": callbacks}
+        with nullcontext() if chunks is None else pytest.raises(KeyboardInterrupt):
+            members.train(iter_again(batches), 5, lr=0.5, progress=False, **options)
+    for member, other in zip(resumed, whole, strict=True):
+        assert_same(member, snapshot(other))
+
+
+def iter_again(batches):
+    """An iterable of batches that begins again."""
+
+    class Again:
+        def __iter__(self):
+            return iter(batches)
+
+    return Again()
+
+
+@pytest.mark.parametrize(
+    ("members", "options", "message"),
+    [
+        (2, {"lr": 0.1}, "holds a training of 3 networks, but this one has 2; give as many, or another checkpoint"),
+        (
+            3,
+            {"lr": [2.0, 0.1, 0.3]},
+            r"^member 2 of .*run holds a training with lr=Constant\(lr=5.0\), but this one has lr=Constant\(lr=0.3\)",
+        ),
+        (
+            3,
+            {"validation_split": 0.5},
+            "^train_data differs from that of the training in member 0 of .*run: rows",
+        ),
+    ],
+)
+def test_the_training_of_another_ensemble_is_refused(tmp_path, members, options, message):
+    with pytest.raises(KeyboardInterrupt):
+        train_members(ensemble(), tmp_path / "run", 3)
+    other = ensemble(members=members)
+    before = [snapshot(member) for member in other]
+    with pytest.raises(ValueError, match=message):
+        other.train(
+            (X, Y),
+            **{
+                "epochs": 8,
+                "batch_size": 5,
+                "lr": [2.0, 0.1, 5.0],
+                "optimizer": SGD(momentum=0.9),
+                "progress": False,
+                "validation_split": 0.3,
+                "callbacks": lambda k: [EarlyStopping(1), Interrupt()],
+                "checkpoint": tmp_path / "run",
+                "resume": True,
+                **options,
+            },
+        )
+    for member, state in zip(other, before, strict=True):
+        assert_same(member, state)
+
+
+def test_files_of_one_network_and_of_several_are_told_apart(tmp_path):
+    interrupted(tmp_path / "one", network, chunks=3)
+    with pytest.raises(CheckpointError, match="is a file of one Network, not of an ensemble"):
+        train_members(ensemble(), tmp_path / "one", resume=True)
+    with pytest.raises(KeyboardInterrupt):
+        train_members(ensemble(), tmp_path / "several", 3)
+    with pytest.raises(CheckpointError, match="is a file of an Ensemble, not of one network"):
+        train(network(), tmp_path / "several", resume=True)
+
+
 # Signals
 
 SCRIPT = """
     import os, signal, sys
     import numpy as np
-    from xpnet import Callback, Network, OneCycle
+    from xpnet import Callback, Ensemble, Network, OneCycle
     from xpnet.training import loop
 
     loop.steps_per_chunk = lambda *args, **options: 2
@@ -1109,17 +1221,21 @@ SCRIPT = """
                 os.kill(os.getpid(), getattr(signal, sys.argv[2]))
 
     X, Y = np.random.default_rng(0).standard_normal((23, 3)), np.random.default_rng(1).uniform(size=(23, 2))
-    net = Network([3, 4, 2], seed=3)
+    net = Network([3, 4, 2], seed=3) if sys.argv[4] == "network" else Ensemble([3, 4, 2], 3, seed=3)
+    callbacks = [Signal(int(sys.argv[3]))]
+    if sys.argv[4] != "network":
+        callbacks = lambda k, own=callbacks: own if k == 1 else []
     options = dict(epochs=4, batch_size=4, lr=OneCycle(0.5), progress=False)
-    net.train((X, Y), callbacks=[Signal(int(sys.argv[3]))], checkpoint=sys.argv[1], resume=True, **options)
-    np.save(sys.argv[1] + ".npy", np.concatenate([array.ravel() for array in (*net.w, *net.b)]))
+    net.train((X, Y), callbacks=callbacks, checkpoint=sys.argv[1], resume=True, **options)
+    nets = [net] if sys.argv[4] == "network" else net
+    np.save(sys.argv[1] + ".npy", np.concatenate([array.ravel() for net in nets for array in (*net.w, *net.b)]))
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 """
 
 
-def run_script(path, name, chunk):
+def run_script(path, name, chunk, what="network"):
     return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(SCRIPT), path, name, str(chunk)], capture_output=True, text=True
+        [sys.executable, "-c", textwrap.dedent(SCRIPT), path, name, str(chunk), what], capture_output=True, text=True
     )
 
 
@@ -1144,6 +1260,19 @@ def test_a_process_that_is_ended_goes_on_in_another(tmp_path, name, code):
     np.testing.assert_array_equal(
         np.load(path + ".npy"), np.concatenate([array.ravel() for array in (*whole.w, *whole.b)])
     )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
+def test_an_ensemble_that_is_killed_goes_on_in_another_process(tmp_path):
+    path = str(tmp_path / "run")
+    ended = run_script(path, "SIGKILL", 2 * CHUNKS + 2, "ensemble")
+    assert ended.returncode == -9, ended.stderr
+    assert [len(member.history) for member in Ensemble.load(path)] == [2, 2, 2]
+    assert run_script(path, "SIGKILL", 10**6, "ensemble").returncode == 0
+    whole = Ensemble([3, 4, 2], 3, seed=3)
+    whole.train((X, Y), epochs=EPOCHS, batch_size=4, lr=OneCycle(0.5), progress=False)
+    weights = np.concatenate([array.ravel() for member in whole for array in (*member.w, *member.b)])
+    np.testing.assert_array_equal(np.load(path + ".npy"), weights)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
@@ -1247,16 +1376,16 @@ def test_a_handler_of_the_users_is_kept(tmp_path):
 
 def test_a_second_interrupt_while_it_is_written_ends_at_once(tmp_path, monkeypatch):
     """The file of the last epoch is whole."""
-    net, path, write = network(), tmp_path / "run", Network._write
+    net, path, write = network(), tmp_path / "run", checkpointing.write_file
     calls = []
 
-    def interrupt_the_last(self, *args, **new):
+    def interrupt_the_last(*args, **new):
         calls.append(1)
         if len(calls) == 3:  # the beginning, the first epoch, the interrupt
             raise KeyboardInterrupt("second")
-        write(self, *args, **new)
+        write(*args, **new)
 
-    monkeypatch.setattr(Network, "_write", interrupt_the_last)
+    monkeypatch.setattr(checkpointing, "write_file", interrupt_the_last)
     with pytest.raises(KeyboardInterrupt, match="second"):
         train(net, path, [Interrupt(CHUNKS + 1)])
     assert len(Network.load(path).history) == 1
@@ -1268,7 +1397,9 @@ def test_a_second_interrupt_while_it_is_written_ends_at_once(tmp_path, monkeypat
 def test_an_interrupt_at_any_line_leaves_a_checkpoint_that_goes_on(tmp_path, first):
     """At the lines of the loop, of the callbacks, of the writing of files; then the training is resumed."""
     files = ("training/loop.py", "training/position.py", "training/checkpointing.py", "training/callbacks.py")
-    files += ("checkpoint/record.py", "checkpoint/file.py", "xpnet/checkpoint/files.py", "xpnet/network.py")
+    files += ("training/callback.py", "training/groups.py", "training/steps.py", "training/train.py")
+    files += ("checkpoint/record.py", "checkpoint/networks.py", "checkpoint/file.py", "checkpoint/files.py")
+    files += ("xpnet/network.py",)
     callbacks = lambda: [EarlyStopping(9, monitor="cost"), CSVLog(tmp_path / "log.csv"), Interrupt()]  # noqa: E731
     options = {"data": (X[:8], Y[:8]), "epochs": 2, "optimizer": SGD(momentum=0.9)}
     whole, traced = network(), set()

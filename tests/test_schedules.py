@@ -6,7 +6,7 @@ from test_backprop import make
 
 from xpnet import Constant, Cosine, Exponential, InverseScaling, Network, OneCycle, Step
 from xpnet.core.schedules import SCHEDULES, Schedule
-from xpnet.training.loop import learning_rates
+from xpnet.training.rates import learning_rates
 
 
 def all_rates(schedule, total):

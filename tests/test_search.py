@@ -35,7 +35,7 @@ from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardSca
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from test_estimators_among_others import can_run
 
-from xpnet import L1, SGD, AdamW, Callback, Clip, Constant, Cosine, Ensemble, MaxNorm
+from xpnet import L1, SGD, AdamW, Callback, Clip, Constant, Cosine, MaxNorm
 from xpnet.core.activations import relu
 from xpnet.estimators import (
     MLPClassifier,
@@ -47,7 +47,8 @@ from xpnet.estimators import (
     search,
 )
 from xpnet.estimators.folds import Folds, Job, divide, set_candidate
-from xpnet.training.together import Group
+from xpnet.training.groups import Group
+from xpnet.training.loop import train_networks
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -96,13 +97,14 @@ def no_epochs(monkeypatch):
 @pytest.fixture
 def runs(monkeypatch):
     """Numbers of networks that were trained in one program."""
-    sizes, run = [], Ensemble.run
+    sizes = []
 
-    def count(self, *arguments, **options):
-        sizes.append(len(self))
-        return run(self, *arguments, **options)
+    def count(jobs, **options):
+        if len(jobs) > 1:
+            sizes.append(len(jobs))
+        return train_networks(jobs, **options)
 
-    monkeypatch.setattr(Ensemble, "run", count)
+    monkeypatch.setattr("xpnet.estimators.together.train_networks", count)
     return sizes
 
 
@@ -253,7 +255,7 @@ def test_what_varies_is_joined_in_one_program(monkeypatch):
         return run(self, together, *arguments)
 
     monkeypatch.setattr(Group, "_run_together", count)
-    monkeypatch.setattr("xpnet.training.together.os.sched_getaffinity", lambda process: {0}, raising=False)
+    monkeypatch.setattr("xpnet.training.groups.os.sched_getaffinity", lambda process: {0}, raising=False)
     MLPSearchCV(CLASSIFIER, {**ALPHAS, "learning_rate_init": [0.1, 0.01]}, cv=3, refit=False).fit(X, THREE)
     assert sizes == [18] * 10  # five epochs of two full minibatches and a smaller one
 
@@ -496,7 +498,7 @@ def test_an_error_in_one_fit_does_not_end_the_others(runs):
 
 
 def test_fits_for_which_together_there_is_too_little_memory_are_done_alone(monkeypatch, runs):
-    monkeypatch.setattr("xpnet.ensemble.find_memory", lambda: 1000)
+    monkeypatch.setattr("xpnet.training.memory.find_memory", lambda: 1000)
     search_both(CLASSIFIER, ALPHAS, scoring="neg_log_loss")
     assert runs == [9]  # which was refused
 
@@ -706,7 +708,7 @@ def test_jobs_of_one_kind_stay_together(workers):
 
 def test_a_search_that_needs_too_much_memory_runs_in_slices(monkeypatch, runs):
     weights = 5 * 6 + 6
-    monkeypatch.setattr(folds, "find_memory", lambda: 2 * 2 * 8 * folds.COPIES * weights * 3)  # two settings
+    monkeypatch.setattr(folds, "find_memory", lambda: 2 * 2 * 8 * folds.COPIES_OF_STATE * weights * 3)  # two settings
     grid = {"alpha": [0.1, 1.0, 2.0, 3.0, 4.0]}
     search_both(CLASSIFIER, grid, scoring="neg_log_loss", return_train_score=True)
     assert runs == [6, 6, 3]

@@ -13,7 +13,7 @@ from test_bad_input import refused
 from xpnet import Network, get_backend
 from xpnet.backends.threads import VARIABLES, choose_threads, limit_threads
 from xpnet.cli import main
-from xpnet.training.callbacks import Callback
+from xpnet.training.callback import Callback
 
 X, Y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
 OPTIONS = {"epochs": 1, "batch_size": 4, "progress": False}

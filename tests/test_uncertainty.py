@@ -15,7 +15,7 @@ from xpnet.cli.bench import random_examples
 from xpnet.core import arrays
 from xpnet.core.activations import identity, mean_std
 from xpnet.core.costs import absolute, gaussian, make_quantile
-from xpnet.training.callbacks import Training
+from xpnet.training.callback import Training
 from xpnet.training.evaluate import Evaluate
 from xpnet.training.history import History
 from xpnet.training.position import Position

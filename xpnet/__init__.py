@@ -15,14 +15,8 @@ if TYPE_CHECKING:
     from xpnet.ensemble import Ensemble
     from xpnet.learn.gradcheck import check_gradients
     from xpnet.network import Network
-    from xpnet.training.callbacks import (
-        Callback,
-        CSVLog,
-        EarlyStopping,
-        ModelCheckpoint,
-        ReduceLROnPlateau,
-        TensorBoard,
-    )
+    from xpnet.training.callback import Callback
+    from xpnet.training.callbacks import CSVLog, EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
     from xpnet.training.history import History
     from xpnet.wording.errors import BackendError, CheckpointError, DivergenceError
 
@@ -35,9 +29,8 @@ _NAMES_IN = {
     "core.optimizers.adam": ("Adam", "AdamW", "RMSProp"),
     "core.optimizers.wrappers": ("L1", "Clip", "MaxNorm"),
     "core.schedules": ("Constant", "Cosine", "Exponential", "InverseScaling", "OneCycle", "Step"),
-    "training.callbacks": (
-        *("Callback", "CSVLog", "EarlyStopping", "ModelCheckpoint", "ReduceLROnPlateau", "TensorBoard"),
-    ),
+    "training.callback": ("Callback",),
+    "training.callbacks": ("CSVLog", "EarlyStopping", "ModelCheckpoint", "ReduceLROnPlateau", "TensorBoard"),
     "training.history": ("History",),
     "learn.gradcheck": ("check_gradients",),
     "backends": ("get_backend",),

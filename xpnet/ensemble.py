@@ -1,18 +1,11 @@
-"""Ensemble: many networks of one shape, trained in one program.
-
-Its members are networks. What an ensemble does with them, except training, a loop over them could do too.
-"""
+"""Ensemble: many networks of one shape, trained in one program. Only training needs more than a loop over them."""
 
 from __future__ import annotations
 
-import copy
-import inspect
 import math
 import operator
 import os
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Sized
-from contextlib import ExitStack, closing
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,34 +13,30 @@ import numpy as np
 from xpnet.backends import Backend, get_backend
 from xpnet.backends.base import precision
 from xpnet.core import arguments
-from xpnet.core.arrays import Array, leaves
+from xpnet.core.arrays import Array
 from xpnet.network import Network
 from xpnet.training.history import History
+from xpnet.training.memory import BYTES_OF_NETWORK, check_memory, count_parameters, on_host_only
 from xpnet.training.metrics import predictions
-from xpnet.wording.checks import count, warn
-from xpnet.wording.errors import DivergenceError, unless_stopped
-from xpnet.wording.hints import explain_arguments, look_up
+from xpnet.wording.checks import count, warn, yes_or_no
+from xpnet.wording.errors import DivergenceError
+from xpnet.wording.hints import explain_arguments
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from xpnet.core.activations import Activation
     from xpnet.core.costs import Cost
     from xpnet.core.initializers import Initializer
-    from xpnet.core.members import Part
     from xpnet.core.optimizers.base import Optimizer
-    from xpnet.core.scaling import Scaler
     from xpnet.core.schedules import Schedule
-    from xpnet.core.step import State
-    from xpnet.data.sources import Source
-    from xpnet.training.callbacks import Callback
-    from xpnet.training.loop import Plan
+    from xpnet.training.callback import Callback
     from xpnet.training.metrics import Metric
 
 # Nats for each target by which the training cost of a member may exceed the median of all without a warning: with means
 # as good as those of the others, its standard deviations are 1.6 times as large. In 15 ensembles on seven data sets,
 # members exceeded it by 0.35 at most; and by 0.8 to 1.1 where early stopping had gone back to epochs 2 to 5
 FAR_BEHIND = 0.5
-COPIES = 6  # of weights and optimizer state that there are while a chunk of steps runs, about
-BYTES_OF_NETWORK = 2500  # of a Network without its weights, about
 
 
 class Ensemble:
@@ -162,18 +151,14 @@ class Ensemble:
             raise TypeError(f"networks={networks!r} must be a list of networks, as in [net, net.copy()]")
         networks = list(networks)
         check_alike(networks)
-        return cls._made_of([network.copy() for network in networks], [None] * len(networks))
+        return cls._made_of(network.copy() for network in networks)
 
     @classmethod
-    def around(cls, networks: Iterable[Network]) -> Ensemble:
-        """Make an ensemble whose members are these networks, not copies of them. The estimators call this."""
-        networks = list(networks)
-        return cls._made_of(networks, [None] * len(networks))
-
-    @classmethod
-    def _made_of(cls, networks: list[Network], seeds: Sequence[int | None]) -> Ensemble:
+    def _made_of(cls, networks: Iterable[Network], seeds: Sequence[int | None] = ()) -> Ensemble:
+        """Make an ensemble whose members are these networks, not copies of them."""
         ensemble = object.__new__(cls)
-        ensemble._networks, ensemble.seeds = networks, list(seeds)
+        ensemble._networks = list(networks)
+        ensemble.seeds = list(seeds) or [None] * len(ensemble._networks)
         return ensemble
 
     # Its members
@@ -215,7 +200,9 @@ class Ensemble:
     @property
     def feature_names(self) -> tuple[str, ...] | None:
         """The names of the inputs, if a member knows them; assignable to all members."""
-        return find_names(self)
+        from xpnet.training.train import find_names
+
+        return find_names(self._networks)
 
     @feature_names.setter
     def feature_names(self, names: Iterable[str] | None) -> None:
@@ -276,6 +263,9 @@ class Ensemble:
         training_metrics: Sequence[Any] = (),
         steps: int | None = None,
         cache: bool = True,
+        checkpoint: str | os.PathLike[str] | None = None,
+        every: str | int | timedelta = "epoch",
+        resume: bool = False,
         threads: int | str = "auto",
         progress: bool = True,
     ) -> list[History]:
@@ -316,6 +306,9 @@ class Ensemble:
             Minibatches per epoch, for an iterable of batches; required if it is endless.
         cache
             False reads a data set again each epoch, for random transforms: every member by itself, in its own order.
+        checkpoint, every, resume
+            As in `Network.train`, for the training of all members in one file, which `Ensemble.load` reads too. Members
+            resume bit for bit, with as many threads. "epoch" writes when a member has ended an epoch.
         threads
             Number of threads between which the members are divided on a CPU. "auto" is the number of cores that the
             process may use, or one if the products of a single network are large enough for several threads.
@@ -350,203 +343,44 @@ class Ensemble:
         >>> bool(ensemble.accuracy(test_data) > 0.85)
         True
         """
-        from xpnet.data.prepare import Request, fit_for_each, prepare_for_each, scale_for_each
-        from xpnet.data.sampling import SAMPLING
-        from xpnet.training.arguments import parse_epochs, parse_metrics, parse_optimizer, parse_schedule
-        from xpnet.training.evaluate import make_evaluations
-        from xpnet.training.loop import Plan
-        from xpnet.training.together import parse_group_threads
+        from xpnet.checkpoint import archive
+        from xpnet.data.prepare import Request
+        from xpnet.training.arguments import copies_for_each, one_for_each
+        from xpnet.training.checkpointing import FileKind
+        from xpnet.training.train import train
 
-        first, members = self[0], len(self)
-        model, backend = first.view.model, first.backend
-        epochs, batch_size = parse_epochs(epochs), count("batch_size", batch_size, 1)
-        steps = None if steps is None else count("steps", steps, 1)
-        optimizers = [
-            network.optimizer if value is None else parse_optimizer(value)
-            for network, value in zip(self, one_for_each("optimizer", optimizer, members))
-        ]
-        check_one_update(optimizers)
-        schedules = [
-            parse_schedule(chosen.default_lr if value is None else value)
-            for chosen, value in zip(optimizers, one_for_each("lr", lr, members))
-        ]
-        sampling_way, threads = look_up("sampling", sampling, SAMPLING), parse_group_threads(backend, threads)
-        plans = [
-            Plan(epochs, batch_size, chosen, schedule, sampling_way, networks=members)
-            for chosen, schedule in zip(optimizers, schedules)
-        ]
-        callbacks_of = copies_for_each(callbacks, members)
-        metrics = parse_metrics("metrics", metrics, model)
-        training_metrics = parse_metrics("training_metrics", training_metrics, model)
+        members = len(self)
         request = Request(
             train_data=train_data,
-            validation_data=validation_data,
+            epochs=epochs,
+            batch_size=batch_size,
+            lr=one_for_each("lr", lr, members),
             test_data=test_data,
+            optimizer=one_for_each("optimizer", optimizer, members),
+            sampling=sampling,
+            rows=rows,
+            validation_data=validation_data,
             validation_split=validation_split,
             sample_weight=sample_weight,
             class_weight=class_weight,
-            epochs=epochs,
+            callbacks=copies_for_each(callbacks, members),
+            metrics=metrics,
+            training_metrics=training_metrics,
             steps=steps,
             cache=cache,
+            checkpoint=checkpoint,
+            every=every,
+            resume=yes_or_no("resume", resume),
+            threads=threads,
             progress=progress,
         )
-        with backend.scope(first.dtype):  # for the user's own code, too: data sets, metrics and callbacks
-            seeds = [network.seeds.split for network in self]
-            reader = first.view.reader._replace(keeps_digits=first.standardize, feature_names=self.feature_names)
-            sources = prepare_for_each(request, reader, split_seeds=seeds, rows=rows)
-            scalings = self._scalings()
-            if first.standardize:
-                scalings = fit_for_each(sources, scalings, progress)
-            sources = scale_for_each(sources, scalings)
-        for k, part in enumerate(sources):
-            evaluations = make_evaluations(first.task, part, metrics, training_metrics, progress=False)
-            callbacks_of[k] = [*evaluations, *callbacks_of[k]]
-        errors = self.run(plans, [part.train for part in sources], callbacks_of, threads=threads, progress=progress)
+        errors = train(self._networks, request, vars(self), FileKind(archive.encode, archive.decode))
         if errors:
-            raise summarize_divergence(errors, len(self))
-        if all(plan == plans[0] for plan in plans):  # members with other learning rates differ on purpose
-            warn_of_laggards(self, callbacks_of)
+            raise summarize_divergence(errors, members)
+        first = self[0].optimizer
+        if all(rate == request.lr[0] for rate in request.lr) and all(net.optimizer == first for net in self):
+            warn_of_laggards(self, request.callbacks)  # members with other learning rates differ on purpose
         return self.histories
-
-    def run(
-        self,
-        plans: Sequence[Plan],
-        sources: Sequence[Source],
-        callbacks: Sequence[Sequence[Callback]],
-        *,
-        threads: int | str = "auto",
-        progress: bool = False,
-    ) -> dict[int, DivergenceError]:
-        """Run the training loops of all members together, and take over the resulting states.
-
-        `train` checks its arguments, prepares the data and calls this; so do the estimators. Members whose minibatches
-        have the same sizes are joined. One that diverges stops as it was before that chunk of steps, and the others
-        train on.
-
-        Parameters
-        ----------
-        plans
-            How to train each member. The optimizers have the same `update`; everything else may differ.
-        sources
-            The examples of each member. Those of members that are joined are joined too, unless they are the same
-            arrays: sources that are `Rows` of one, or differ in their weights alone, share them.
-        callbacks
-            The callbacks of each member, in the order in which they are called.
-        threads
-            As in `train`.
-        progress
-            Whether to show a bar, and a line per epoch, as in `train`.
-
-        Returns
-        -------
-        dict
-            The error of each member that has diverged, by its number.
-        """
-        from xpnet.backends.threads import AUTO, choose_threads, limit_threads
-        from xpnet.training.callbacks import LOGS, Training, watching
-        from xpnet.training.kept_loops import keep_loops
-        from xpnet.training.loop import check_schedule, train_epochs
-        from xpnet.training.position import Position
-        from xpnet.training.together import SharedProgress, choose_group_threads, train_together
-
-        backend, model, members = self.backend, self[0].view.model, len(self)
-        for name, value in (("plans", plans), ("sources", sources), ("callbacks", callbacks)):
-            if len(value) != members:
-                raise ValueError(
-                    f"{name} has {len(value)} entries, and the ensemble {members} members; give one for each"
-                )
-        check_one_update([plan.optimizer for plan in plans])
-        plans = [plan._replace(networks=members) for plan in plans]
-        steps = [source.steps(plan.sampling, plan.batch_size) for plan, source in zip(plans, sources)]
-        trainings = [
-            Training(network, plan.epochs, per_epoch, dict(LOGS), History(), Position())
-            for network, plan, per_epoch in zip(self, plans, steps)
-        ]
-        for plan, training in zip(plans, trainings):
-            check_schedule(plan, training)
-        sizes = [source.batch_size(plan.batch_size) for plan, source in zip(plans, sources)]
-        lengths = [len(source) if isinstance(source, Sized) else None for source in sources]
-        kinds = [*zip(lengths, steps, sizes, (plan.alpha > 0 for plan in plans))]
-        multiplications = model.multiplications(max(sizes))
-        number = choose_group_threads(backend, threads, multiplications)
-        self._check_memory(plans, sources, kinds, number)
-        with ExitStack() as stack:
-            stack.enter_context(backend.scope(self[0].dtype))
-            stack.enter_context(limit_threads(backend, choose_threads(backend, AUTO, multiplications)))
-            for own, training in zip(callbacks, trainings):
-                stack.enter_context(watching(own, training))
-            others = [(net, plan.optimizer) for net, plan in zip(self, plans) if net.optimizer != plan.optimizer]
-            for network, optimizer in others:  # raises before anything has changed
-                optimizer.init(network.state.layers, network._to_array)
-            for network, optimizer in others:
-                network.reset_optimizer(optimizer)
-            for network, training in zip(self, trainings):
-                network.history = training.history
-            loops = [
-                train_epochs(plan, source, training, own, network.rng)
-                for plan, source, training, own, network in zip(plans, sources, trainings, callbacks, self)
-            ]
-            errors: dict[int, DivergenceError] = {}
-            shown = stack.enter_context(closing(SharedProgress(trainings))) if progress else None
-            stack.callback(self._detach, range(members))
-            active: set[int] = set()
-            reader, optimizer = sources[0].reader, plans[0].optimizer
-            kept = stack.enter_context(keep_loops(vars(self), backend))
-            for results in train_together(loops, self._current_state, kinds, reader, optimizer, number, kept):
-                for k, result in results.items():
-                    if isinstance(result, DivergenceError):
-                        errors[k] = result
-                    else:
-                        source_reader = sources[k].reader
-                        self[k]._take_over(
-                            state=result, scaling=source_reader.scaling, _feature_names=source_reader.feature_names
-                        )
-                before, active = active, set(results) - set(errors)
-                self._detach(before - active)  # those that have stopped
-                if shown:
-                    shown.update(active)
-        return errors
-
-    def _current_state(self, k: int) -> State | Part:
-        """Return the state of a member as it stands, perhaps as a part of a joined one."""
-        return vars(self[k])["state"]
-
-    def _detach(self, numbers: Iterable[int]) -> None:
-        """Copy the states of members out of the joined ones, which would stay in memory with any of their parts."""
-        for k in numbers:
-            self[k]._take_over(state=self[k].state)
-
-    def _scalings(self) -> list[Scaler | None]:
-        """Return the scaling of each member; equal ones are one object."""
-        distinct: dict[bytes, Scaler] = {}
-        scalings: list[Scaler | None] = []
-        for scaling in (network.view.scaling for network in self):
-            if scaling is None:
-                scalings.append(None)
-            else:
-                key = b"".join(x.tobytes() for x in leaves(scaling.exact))
-                scalings.append(distinct.setdefault(key, scaling))
-        if distinct and None in scalings and not self[0].standardize:
-            raise ValueError(
-                f"member {scalings.index(None)} has no scaling, and others have one; give all of them one, or set the "
-                "scaling of each to None"
-            )
-        return scalings
-
-    def _check_memory(
-        self, plans: Sequence[Plan], sources: Sequence[Source], kinds: Sequence[Hashable], threads: int | None
-    ) -> None:
-        """Refuse a training for which the machine has too little memory, with the examples that are joined."""
-        from xpnet.training.together import bytes_to_join
-
-        network, model = self[0], self[0].view.model
-        with self.backend.scope(network.dtype):
-            state = plans[0].optimizer.init(network.state.layers, network._to_array)
-        numbers = sum(math.prod(x.shape) for x in leaves((network.state.layers, state)))
-        needed = COPIES * len(self) * numbers * np.dtype(network.dtype).itemsize
-        rows = max(source.batch_size(plan.batch_size) for plan, source in zip(plans, sources))
-        needed += bytes_to_join(sources, kinds, model.step_size(rows), threads)
-        check_memory(on_host_only(self.backend, needed), f"training {len(self)} networks of {network.sizes} needs")
 
     # Predictions and evaluation
 
@@ -829,7 +663,7 @@ class Ensemble:
         ]
         with explain_errors(path):
             check_alike(networks)
-        return cls._made_of(networks, [None] * len(networks))
+        return cls._made_of(networks)
 
 
 def parse_seeds(seed: Any, members: int) -> list[int]:
@@ -847,82 +681,14 @@ def parse_seeds(seed: Any, members: int) -> list[int]:
     return [int(number) for number in arguments.parse_seed(seed).generate_state(members, np.uint64)]
 
 
-def one_for_each(argument: str, value: Any, members: int) -> list[Any]:
-    """Give each member its entry of a list, or all of them the same value.
-
-    Examples
-    --------
-    >>> one_for_each("lr", 0.1, 3), one_for_each("lr", [0.1, 0.2], 2)
-    ([0.1, 0.1, 0.1], [0.1, 0.2])
-    """
-    if isinstance(value, np.ndarray):
-        if value.ndim > 1:
-            raise ValueError(f"{argument} has shape {value.shape}; give a number, or a list of {members}")
-        value = value.tolist()
-    if not isinstance(value, (list, tuple)):
-        return [value] * members
-    if len(value) != members:
-        raise ValueError(
-            f"{argument} has {len(value)} entries, and the ensemble {members} members; give one for all of them, or a "
-            "list with one for each"
-        )
-    return list(value)
-
-
-def copies_for_each(callbacks: Any, members: int, remedy: str | None = None) -> list[list[Callback]]:
-    """Copy a list of callbacks for each member, or call a function that makes them.
-
-    `remedy` says what to do about a callback that cannot be copied; unless given, it is to give a function.
-    """
-    from xpnet.training.arguments import parse_callbacks
-    from xpnet.training.callbacks import CSVLog, ModelCheckpoint, TensorBoard
-
-    if callable(callbacks) and not isinstance(callbacks, type):
-        check_call(callbacks)
-        lists = [parse_callbacks(callbacks(k)) for k in range(members)]
-        every = [callback for part in lists for callback in part]
-        if len({id(callback) for callback in every}) < len(every):
-            raise ValueError("callbacks returns the same object for several members; make new ones in each call")
-        return lists
-    shared = parse_callbacks(callbacks)
-    for callback in shared:
-        if isinstance(callback, (CSVLog, ModelCheckpoint, TensorBoard)):
-            function = f"callbacks=lambda k: [{type(callback).__name__}(f'member-{{k}}')]"
-            remedy = remedy or f"give a function of the member's number, as in {function}"
-            raise ValueError(f"callbacks holds {callback!r}, and all members would write to the same place; {remedy}")
-    return [copy.deepcopy(shared) for _ in range(members)]
-
-
-def check_call(callbacks: Callable[..., Any]) -> None:
-    """Refuse a function that cannot be called with the number of a member."""
-    try:
-        inspect.signature(callbacks).bind(0)
-    except TypeError as error:
-        raise TypeError(
-            f"callbacks={callbacks!r} must be a list of callbacks, or a function of the member's number that returns "
-            f"one ({error})"
-        ) from error
-    except ValueError:  # it has no signature, as some functions written in C
-        pass
-
-
-def check_one_update(optimizers: Sequence[Optimizer]) -> None:
-    """Refuse optimizers that do not compute the same, up to their numbers."""
-    for k, optimizer in enumerate(optimizers):
-        if optimizer.update != optimizers[0].update:
-            raise ValueError(
-                f"the optimizer of member {k} is {optimizer!r} and that of member 0 is {optimizers[0]!r}; members take "
-                "their steps together, so give all of them one kind with the same options turned on"
-            )
-
-
 def summarize_divergence(errors: Mapping[int, DivergenceError], members: int) -> DivergenceError:
     """Make one error for all members that diverged."""
     first, rest = min(errors), members - len(errors)
     others = "" if rest == 0 else ", and the other one was" if rest == 1 else f", and the {rest} others were"
     others += " trained to the end" if rest else ""
     diverged = "member" if len(errors) == 1 else "members"
-    return DivergenceError(f"{diverged} {', '.join(map(str, sorted(errors)))} diverged{others}: {errors[first]}")
+    reason = str(errors[first]).replace("training diverged", f"training of member {first} diverged", 1)
+    return DivergenceError(f"{diverged} {', '.join(map(str, sorted(errors)))} diverged{others}: {reason}")
 
 
 def warn_of_laggards(networks: Iterable[Network], callbacks: Sequence[Sequence[Callback]]) -> None:
@@ -966,6 +732,8 @@ def find_kept(history: History, callbacks: Sequence[Callback]) -> tuple[float, f
 
 def check_alike(networks: Sequence[Any]) -> None:
     """Refuse networks that cannot be members of one ensemble."""
+    from xpnet.training.train import find_names
+
     if not networks:
         raise ValueError("an ensemble of no networks is not possible; give at least one")
     for k, network in enumerate(networks):
@@ -990,54 +758,6 @@ def check_alike(networks: Sequence[Any]) -> None:
                 f"networks {k} and 0 have activations or costs of the same names that differ; give the same"
             )
     find_names(networks)
-
-
-def find_names(networks: Iterable[Network]) -> tuple[str, ...] | None:
-    """Find the names of the inputs of networks, of which some may not know them; others must not differ."""
-    known = [(k, network.feature_names) for k, network in enumerate(networks) if network.feature_names is not None]
-    for k, names in known:
-        if names != known[0][1]:
-            i, (own, first) = next((i, pair) for i, pair in enumerate(zip(names, known[0][1])) if pair[0] != pair[1])
-            raise ValueError(
-                f"network {k} has the name {own!r} for input {i} and network {known[0][0]} has {first!r}; the members "
-                "of an ensemble must have the same feature_names, or None"
-            )
-    return known[0][1] if known else None
-
-
-def count_parameters(sizes: Sequence[int]) -> int:
-    """Count the weights and biases of a network.
-
-    Examples
-    --------
-    >>> count_parameters([3, 4, 2])
-    26
-    """
-    return sum(n_out * (n_in + 1) for n_in, n_out in pairwise(sizes))
-
-
-def find_memory() -> int | None:
-    """Find the size of all memory of this machine in bytes; None if it is not known, as on Windows."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except unless_stopped(AttributeError, OSError, ValueError):
-        return None
-
-
-def check_memory(needed: float, what: str, remedy: str = "give fewer members, or smaller networks") -> None:
-    """Refuse what needs more bytes than all memory of this machine, if that is known."""
-    memory = find_memory()
-    if memory is not None and needed > memory:
-        raise MemoryError(
-            f"{what} about {needed / 2**30:,.1f} GiB, and this machine has {memory / 2**30:,.1f}; {remedy}"
-        )
-
-
-def on_host_only(backend: Backend, needed: float) -> float:
-    """Return the bytes that arrays of a backend need in the memory of this machine: none, if it computes elsewhere."""
-    from xpnet.backends.base import on_host
-
-    return needed if on_host(backend) else 0
 
 
 def mean_and_std(values: Array, xp: Any) -> tuple[Array, Array]:

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import copy
 import os
-import sys
-from contextlib import nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from xpnet.backends import Backend, get_backend
 from xpnet.core import arguments
-from xpnet.core.arrays import Array, Layer, leaves, map_arrays, rebuild
+from xpnet.core.arrays import Array, Layer, map_arrays
 from xpnet.core.dropout import init_dropout
-from xpnet.core.members import whole
+from xpnet.core.members import MemberState, whole
+from xpnet.core.model import Seeds
 from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.step import State
 from xpnet.inspection.predict import predict
@@ -26,37 +25,22 @@ from xpnet.inspection.view import View
 from xpnet.training.history import History
 from xpnet.training.metrics import predictions
 from xpnet.wording.checks import choices, count, yes_or_no
-from xpnet.wording.hints import explain_arguments, look_up, suggest_argument
+from xpnet.wording.errors import DivergenceError
+from xpnet.wording.hints import explain_arguments, suggest_argument
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import timedelta
 
-    from xpnet.checkpoint.record import Record, Snapshot, TrainingRecord
+    from xpnet.checkpoint.record import Snapshot, TrainingRecord
     from xpnet.core.activations import Activation
     from xpnet.core.costs import Cost, Output
     from xpnet.core.initializers import Initializer
     from xpnet.core.optimizers.base import Optimizer
-    from xpnet.core.scaling import Scaling
+    from xpnet.core.scaling import Scaler, Scaling
     from xpnet.core.schedules import Schedule
-    from xpnet.data.prepare import Sources
-    from xpnet.data.sources import Source
     from xpnet.inspection.summary import Summary
-    from xpnet.training.callbacks import Callback
-    from xpnet.training.checkpointing import CallbackStates, Every, Resumed
-    from xpnet.training.loop import Plan
-    from xpnet.training.position import Start
-
-
-# What a training that is resumed takes over from its checkpoint; the history comes with the position
-RESTORED = ("state", "scaling", "_feature_names", "rng", "notes", "_seeds", "_optimizer")
-
-
-class Seeds(NamedTuple):
-    """Seeds of the random choices that do not use the network's generator."""
-
-    dropout: int
-    split: int
+    from xpnet.training.callback import Callback
 
 
 class Network:
@@ -190,14 +174,14 @@ class Network:
         self._model, self._backend, self._dtype = model, get_backend(backend, device), dtype
         self._given_task = task
         self._optimizer: Optimizer = SGD()
-        self.scaling = None
+        self._scaling: Scaler | None = None
         self._feature_names: tuple[str, ...] | None = None
         self.history = History()
         self.notes = {}
         with self._backend.scope(dtype):
             arguments.check_functions(model, partial(self._backend.asarray, dtype=dtype), self._backend.xp)
             layers = self._copy_to_device(layers)
-            self.state = State(
+            self._state: State | MemberState = State(
                 layers=layers,
                 optimizer=self._optimizer.init(layers, self._to_array),
                 cost=self._copy_to_device(np.zeros(1)),
@@ -294,7 +278,9 @@ class Network:
     def view(self) -> View:
         """An immutable snapshot of the network."""
         now = vars(self).copy()  # at once: another thread may be training
-        return View(self._model, now["state"].layers, now["scaling"], now["_feature_names"], self._backend, self._dtype)
+        return View(
+            self._model, now["_state"].layers, now["_scaling"], now["_feature_names"], self._backend, self._dtype
+        )
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse to assign settings, and unknown names: a misspelt one would do nothing. Subclasses may have more."""
@@ -353,11 +339,11 @@ class Network:
 
         Training replaces it, and never writes into it.
         """
-        return whole(vars(self)["state"])
+        return whole(self._state)
 
     @state.setter
     def state(self, state: State) -> None:
-        vars(self)["state"] = state
+        self._state = state
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -420,12 +406,11 @@ class Network:
         >>> net.scaling
         Scaling(x_mean=array([[2.]]), x_std=array([[1.]]), y_mean=array([[15.]]), y_std=array([[5.]]))
         """
-        scaler = vars(self)["scaling"]
-        return None if scaler is None else scaler.exact
+        return None if self._scaling is None else self._scaling.exact
 
     @scaling.setter
     def scaling(self, scaling: Scaling | None) -> None:
-        vars(self)["scaling"] = None if scaling is None else self.view.reader.place(scaling)
+        self._scaling = None if scaling is None else self.view.reader.place(scaling)
 
     def _parse_weights(self, weights: Any) -> list[Array]:
         from xpnet.data.parameters import parse_weights
@@ -560,108 +545,35 @@ class Network:
         >>> round(net.accuracy(test_data), 2)
         0.91
         """
-        from xpnet.backends.threads import parse_threads
-        from xpnet.data.fingerprint import fingerprint_weights
-        from xpnet.data.prepare import Request, fit_scaling, prepare
-        from xpnet.data.sampling import SAMPLING
-        from xpnet.training.arguments import (
-            parse_callbacks,
-            parse_epochs,
-            parse_metrics,
-            parse_optimizer,
-            parse_schedule,
-        )
-        from xpnet.training.callbacks import Progress
-        from xpnet.training.checkpointing import exiting_on_sigterm, parse_checkpoint
-        from xpnet.training.evaluate import make_evaluations
-        from xpnet.training.loop import Plan
-        from xpnet.training.position import Start
+        from xpnet.data.prepare import Request
+        from xpnet.training.train import train
 
-        path = parse_checkpoint(checkpoint, every, yes_or_no("resume", resume))
-        opened = self._open_checkpoint(path, progress) if path is not None and resume else None
-        net, resumed = (self, None) if opened is None else opened
-        epochs, batch_size = parse_epochs(epochs), count("batch_size", batch_size, 1)
-        steps = None if steps is None else count("steps", steps, 1)
-        optimizer = net._optimizer if optimizer is None else parse_optimizer(optimizer)
-        schedule = parse_schedule(optimizer.default_lr if lr is None else lr)
-        threads = parse_threads(self._backend, blas_threads)
-        plan = Plan(epochs, batch_size, optimizer, schedule, look_up("sampling", sampling, SAMPLING), threads)
-        user_callbacks = parse_callbacks(callbacks)
-        metrics = parse_metrics("metrics", metrics, self._model)
-        training_metrics = parse_metrics("training_metrics", training_metrics, self._model)
         request = Request(
             train_data=train_data,
-            validation_data=validation_data,
+            epochs=epochs,
+            batch_size=batch_size,
+            lr=[lr],
             test_data=test_data,
+            optimizer=[optimizer],
+            sampling=sampling,
+            validation_data=validation_data,
             validation_split=validation_split,
             sample_weight=sample_weight,
             class_weight=class_weight,
-            epochs=epochs,
+            callbacks=[callbacks],
+            metrics=metrics,
+            training_metrics=training_metrics,
             steps=steps,
             cache=cache,
+            checkpoint=checkpoint,
+            every=every,
+            resume=yes_or_no("resume", resume),
+            blas_threads=blas_threads,
             progress=progress,
         )
-        checkpoints: list[Callback] = []
-        with self._backend.scope(self._dtype):  # for the user's own code, too: data sets, metrics and callbacks
-            reader = net.view.reader._replace(keeps_digits=self._standardize)
-            sources = prepare(request, reader, split_seed=net._seeds.split)
-            if path is not None:
-                call = {"epochs": epochs, "batch_size": batch_size, "sampling": sampling, "steps": steps}
-                call |= fingerprint_weights(request, sources.train.reader)
-                checkpoints.append(self._make_checkpoint(path, every, plan, call, sources, user_callbacks, resumed))
-            scaling = net.view.scaling
-            if self._standardize and scaling is None:
-                scaling = fit_scaling(sources.train, progress)
-            sources = sources.scaled(scaling)
-        evaluations = make_evaluations(self.task, sources, metrics, training_metrics, progress)
-        bars = [Progress()] if progress else []
-        start = Start() if resumed is None else resumed.start(net.history.rows)
-        with exiting_on_sigterm() if checkpoints else nullcontext():
-            self.run(plan, sources.train, [*evaluations, *user_callbacks, *bars, *checkpoints], start)
+        for error in train([self], request, keep_in=vars(self)).values():
+            raise error
         return self.history
-
-    def run(self, plan: Plan, source: Source, callbacks: Sequence[Callback], start: Start | None = None) -> None:
-        """Run the training loop on a source, and take over the states that it yields.
-
-        `train` checks its arguments, prepares the data and calls this; so do the estimators.
-
-        Parameters
-        ----------
-        plan
-            How to train.
-        source
-            The examples.
-        callbacks
-            Objects that observe and control training, in the order in which they are called.
-        start
-            Where to begin; by default before the first step.
-        """
-        from xpnet.backends.threads import choose_threads, limit_threads
-        from xpnet.training.callbacks import LOGS, Training, watching
-        from xpnet.training.kept_loops import keep_loops
-        from xpnet.training.loop import check_schedule, train_alone
-        from xpnet.training.position import Start
-
-        start = Start() if start is None else start
-        steps, history = source.steps(plan.sampling, plan.batch_size), History(start.history)
-        training = Training(
-            self, plan.epochs, steps, dict(LOGS), history, start.position, start.lr_scale, start.stopped
-        )
-        check_schedule(plan, training)
-        multiplications = self._model.multiplications(source.batch_size(plan.batch_size))
-        threads = choose_threads(self._backend, plan.threads, multiplications)
-        with (
-            self._backend.scope(self._dtype),
-            limit_threads(self._backend, threads),
-            watching(callbacks, training),
-            keep_loops(vars(self), self._backend) as loops,
-        ):
-            if plan.optimizer != self._optimizer:
-                self.reset_optimizer(plan.optimizer)
-            self.history = history
-            for state in train_alone(plan, source, training, callbacks, self.rng, loops):
-                reader = source.reader
-                self._take_over(state=state, scaling=reader.scaling, _feature_names=reader.feature_names)
 
     @explain_arguments
     def minibatch_update(self, batch: Any, lr: float) -> None:
@@ -682,7 +594,7 @@ class Network:
         from xpnet.data.sampling import in_order
         from xpnet.data.sources import Chunk, Resident, make_source
         from xpnet.training.arguments import parse_rate
-        from xpnet.training.loop import ChunkRunner
+        from xpnet.training.steps import ChunkRunner, Work
 
         lr = parse_rate("lr", lr)
         source = make_source(batch, "batch", self.view.reader)
@@ -691,17 +603,32 @@ class Network:
         plain = SGD()
         state = State(self.state.layers, plain.init(self.state.layers, self._to_array), self.state.cost)
         chunk = Chunk(source.examples, in_order((1, len(source))))
-        new, _, _ = ChunkRunner(source.reader, plain).run(state, chunk, np.array([lr]), "in a minibatch update")
-        self._take_over(state=self.state._replace(layers=new.layers), _feature_names=source.reader.feature_names)
+        done = ChunkRunner(source.reader, plain).run(state, Work(chunk, np.array([lr])))
+        if done is None:
+            raise DivergenceError(
+                f"a minibatch update diverged at lr={lr:g}: cost or weights are not finite; the network is as it was "
+                "before. Give a smaller lr, or scale the inputs"
+            )
+        state = self.state._replace(layers=done.state.layers)
+        self._take_over(_state=state, _feature_names=source.reader.feature_names)
 
     def reset_optimizer(self, optimizer: Optimizer | None = None) -> None:
         """Clear the optimizer's state (the velocity of momentum), and change to another optimizer if one is given."""
         from xpnet.training.arguments import parse_optimizer
 
         optimizer = self._optimizer if optimizer is None else parse_optimizer(optimizer)
+        self._take_over(_state=self._init_optimizer(optimizer), _optimizer=optimizer)
+
+    # What training does with a network; see `xpnet.training.callback.Trainee`
+
+    def _peek_state(self) -> State | MemberState:
+        """Return the state as it is stored, perhaps as a part of a joined one."""
+        return self._state
+
+    def _init_optimizer(self, optimizer: Optimizer) -> State:
+        """Return the state with a new state of an optimizer."""
         with self._backend.scope(self._dtype):
-            state = self.state._replace(optimizer=optimizer.init(self.state.layers, self._to_array))
-        self._take_over(state=state, _optimizer=optimizer)
+            return self.state._replace(optimizer=optimizer.init(self.state.layers, self._to_array))
 
     def _take_over(self, **attributes: Any) -> None:
         """Assign several attributes at once, in spite of interrupts and other threads."""
@@ -1043,7 +970,11 @@ class Network:
         scaling that `standardize` learnt, the names of the inputs, the history, and `notes`. Call `reset_optimizer`
         beforehand for a smaller file.
         """
-        self._write(path, self._snapshot())
+        from xpnet.checkpoint.files import write_file
+        from xpnet.wording.checks import check_folder
+
+        check_folder(path)
+        write_file(path, self._encode())
 
     @classmethod
     def load(
@@ -1072,65 +1003,26 @@ class Network:
         path = os.fsdecode(path)
         return cls._decode(read_file(path), path, get_backend(backend, device), custom)
 
+    def _encode(self) -> bytes:
+        """Return the content of the file that `save` writes. Synchronizes."""
+        from xpnet.checkpoint.networks import encode_network
+
+        return encode_network(self._snapshot(), self.view)
+
     @classmethod
     def _decode(cls, content: bytes, path: str, backend: Backend, custom: Iterable[Any]) -> Network:
         """Make a network of the content of a file, whose path is for messages."""
         from xpnet.checkpoint.file import decode, explain_errors
+        from xpnet.checkpoint.networks import restore
         from xpnet.checkpoint.record import settings_of, training_of
 
         record = decode(content, path)
         with explain_errors(path):
             training_of(record)  # raises if there is one that is not valid
             net = cls(**settings_of(record, custom), init="zeros", seed=0, backend=backend)  # both are replaced
-            net._restore(record)
+            attributes = restore(record, net.view)
+            net._take_over(**{**attributes, "history": History(attributes["history"])})
         return net
-
-    def _encode(self) -> bytes:
-        """Return the content of the file that `save` writes. Synchronizes."""
-        from xpnet import __version__
-        from xpnet.checkpoint.file import encode
-
-        return encode(self._make_record(self._snapshot()), __version__)
-
-    def _open_checkpoint(self, path: str, progress: bool) -> tuple[Network, Resumed] | None:
-        """Read a training to go on with, and the network as it was; None if there is no such file yet."""
-        from xpnet.checkpoint.file import explain_errors, read
-        from xpnet.checkpoint.record import callback_tensors_of, training_of
-        from xpnet.training.checkpointing import Resumed, check_same_network, require_training
-
-        if not os.path.exists(path):
-            if progress:
-                print(f"There is no checkpoint {path} yet: training begins anew", file=sys.stderr)
-            return None
-        record = read(path)
-        check_same_network(path, record.settings, self._settings())
-        with explain_errors(path):
-            net, training = self.copy(), training_of(record)
-            net._restore(record)
-            states = {key: net._read_state(tensors) for key, tensors in callback_tensors_of(record).items()}
-        training = require_training(path, training)
-        restored = {name: vars(net)[name] for name in RESTORED}
-        return net, Resumed(training, states, partial(self._take_over, **restored))
-
-    def _make_checkpoint(
-        self,
-        path: str,
-        every: Every,
-        plan: Plan,
-        call: dict[str, Any],
-        sources: Sources,
-        callbacks: Sequence[Callback],
-        resumed: Resumed | None,
-    ) -> Callback:
-        """Make the callback that writes checkpoints; `call` is what a training that resumes this one must have too."""
-        from xpnet.data.fingerprint import fingerprint
-        from xpnet.training.checkpointing import Checkpoint, describe_optimizer
-
-        call |= {"optimizer": describe_optimizer(plan.optimizer)}
-        for name, source in zip(("train_data", "validation_data", "test_data"), sources):
-            call[name] = None if source is None else fingerprint(source)
-        write = partial(self._write, path)
-        return Checkpoint(path, every, callbacks, plan.schedule, call, self._snapshot, write, resumed)
 
     def _settings(self) -> dict[str, Any]:
         """Return the arguments that make a network like this one."""
@@ -1146,15 +1038,17 @@ class Network:
             "dtype": self._dtype,
         }
 
-    def _snapshot(self, training: TrainingRecord | None = None, states: CallbackStates | None = None) -> Snapshot:
+    def _snapshot(
+        self, training: TrainingRecord | None = None, states: Mapping[tuple[int, str], State] | None = None
+    ) -> Snapshot:
         """Return everything that a file holds, and share the arrays."""
         from xpnet.checkpoint.record import Snapshot
 
         now = vars(self).copy()  # at once: another thread may be training
         return Snapshot(
             settings=self._settings(),
-            state=whole(now["state"]),
-            scaling=now["scaling"] and now["scaling"].exact,
+            state=now["_state"],
+            scaling=now["_scaling"] and now["_scaling"].exact,
             feature_names=now["_feature_names"],
             optimizer=now["_optimizer"],
             generator=dict(self.rng.bit_generator.state),
@@ -1165,51 +1059,6 @@ class Network:
             callback_states=states or {},
         )
 
-    def _write(self, path: str | os.PathLike[str], snapshot: Snapshot, *, new: bool = False) -> None:
-        """Write a snapshot to a file, or to a `new` one alone. Synchronizes."""
-        from xpnet import __version__
-        from xpnet.checkpoint.file import write
-
-        write(path, self._make_record(snapshot), __version__, new=new)
-
-    def _make_record(self, snapshot: Snapshot) -> Record:
-        """Move the arrays of a snapshot to the host. Synchronizes."""
-        from xpnet.checkpoint.record import make_record
-
-        with self._backend.scope(self._dtype):
-            return make_record(snapshot, self._backend.to_numpy)
-
-    def _restore(self, record: Record) -> None:
-        """Take over everything in a record but its settings."""
-        from xpnet.checkpoint import record as records
-
-        rng = np.random.Generator(np.random.PCG64())
-        rng.bit_generator.state = records.generator_of(record)
-        self._seeds = Seeds(**records.seeds_of(record))
-        self.rng, self.notes, self.history = rng, records.notes_of(record), History(records.history_of(record))
-        self.feature_names = records.feature_names_of(record)
-        self.reset_optimizer(records.optimizer_of(record))
-        self.state = self._read_state(records.tensors_of(record))
-        self.scaling = records.scaling_of(record, self._model, self._dtype)
-
-    def _read_state(self, tensors: dict[str, np.ndarray]) -> State:
-        """Make a state of the arrays in a record, on the device; its optimizer is that of the network."""
-        from xpnet.checkpoint import record as records
-
-        weights, biases = zip(*records.layers_of(tensors, len(self.sizes) - 1))
-        layers = tuple(zip(self._parse_weights(weights), self._parse_biases(biases)))
-        optimizer, dropout = self.state.optimizer, init_dropout(self._seeds.dropout, self._model.dropout)
-        with self._backend.scope(self._dtype):
-            memory = map_arrays(self._backend.to_numpy, optimizer.memory)
-            memory = rebuild(memory, records.memory_of(tensors, len(leaves(memory))))
-            self._optimizer.check_memory(memory)  # type: ignore[attr-defined]
-            optimizer = optimizer._replace(memory=self._copy_to_device(memory))
-            if dropout is None:
-                records.refuse_unknown("tensor", {"dropout.step"} & tensors.keys())
-            else:
-                dropout = self._copy_to_device(dropout._replace(step=records.dropout_step_of(tensors)))
-        return State(layers, optimizer, self.state.cost, dropout)
-
     def __copy__(self) -> Network:
         return self.copy()
 
@@ -1217,14 +1066,14 @@ class Network:
         """Return what a pickle holds: arrays as NumPy arrays, which keep their dtypes."""
         attributes = vars(self).copy()  # at once: another thread may be training
         with self._backend.scope(self._dtype):
-            attributes["state"] = map_arrays(self._backend.to_numpy, whole(attributes["state"]))
-        attributes["scaling"] = attributes["scaling"] and attributes["scaling"].exact
+            attributes["_state"] = map_arrays(self._backend.to_numpy, whole(attributes["_state"]))
+        attributes["_scaling"] = attributes["_scaling"] and attributes["_scaling"].exact
         return attributes
 
     def __setstate__(self, attributes: dict[str, Any]) -> None:
         """Move the arrays of a pickle to the device."""
         vars(self).update(attributes)
-        self.scaling = attributes["scaling"]
+        self.scaling = attributes["_scaling"]
         with self._backend.scope(self._dtype):
             self.state = self._copy_to_device(self.state)
 

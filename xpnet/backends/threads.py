@@ -5,10 +5,8 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from xpnet.backends.base import Backend
-from xpnet.wording.checks import count
 
 AUTO = "auto"
-MOST = 10_000  # more than any machine has cores; C cannot hold any number
 VARIABLES = (  # by which users set the number for a process
     "OPENBLAS_NUM_THREADS",
     "GOTO_NUM_THREADS",
@@ -17,30 +15,6 @@ VARIABLES = (  # by which users set the number for a process
     "BLIS_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
 )
-
-
-def parse_threads(backend: Backend, threads: int | str) -> int | str:
-    """Check `blas_threads`.
-
-    Raises
-    ------
-    ValueError
-        If it is neither "auto" nor a number, or a number for a library that manages its own threads.
-    """
-    if isinstance(threads, str) and threads == AUTO:
-        return threads
-    try:
-        number = count("blas_threads", threads, 1)
-    except ValueError as error:
-        raise ValueError(f'{error}, or "auto"') from None
-    if number > MOST:
-        raise ValueError(f'blas_threads={threads!r} must be at most {MOST}, or "auto"')
-    if backend.threads_from is None:
-        raise ValueError(
-            f"blas_threads={threads!r} has no effect on backend={backend.name!r}, which has its own threads; leave it "
-            "out, and restrict the process to fewer cores (taskset) if it should use fewer"
-        )
-    return number
 
 
 def choose_threads(backend: Backend, threads: int | str, multiplications: int) -> int | None:

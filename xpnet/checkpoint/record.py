@@ -14,6 +14,7 @@ import numpy as np
 
 from xpnet.backends.base import cast
 from xpnet.core.arrays import Array, leaves
+from xpnet.core.members import MemberState, whole
 from xpnet.core.model import Model
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.optimizers.sgd import SGD
@@ -45,13 +46,14 @@ class TrainingRecord(NamedTuple):
     stopped: bool
     call: dict[str, Any]  # what a resumed training must have in common with it
     callbacks: list[dict[str, Any]]  # of each, its "name" and what it remembers: "values", and states of the network
+    group: int | None = None  # of networks that take their steps in one program; None before the first step
 
 
 class Snapshot(NamedTuple):
     """A network, and the training that it is in, at one moment. Arrays are shared, as nobody writes into them."""
 
     settings: dict[str, Any]  # the arguments of Network
-    state: State
+    state: State | MemberState
     scaling: Scaling | None  # of NumPy arrays
     feature_names: tuple[str, ...] | None
     optimizer: Optimizer
@@ -85,7 +87,7 @@ def make_record(snapshot: Snapshot, to_numpy: Callable[[Array], np.ndarray]) -> 
             f"optimizer={snapshot.optimizer!r} is of your own class and is not saved; reset_optimizer(...) after "
             "loading"
         )
-    arrays = dict(_name_arrays("", snapshot.state, description is not None))
+    arrays = dict(_name_arrays("", whole(snapshot.state), description is not None))
     for (i, name), state in snapshot.callback_states.items():
         arrays |= _name_arrays(f"callbacks.{i}.{name}.", state, description is not None)
     arrays = {name: to_numpy(array) for name, array in arrays.items()}
@@ -243,6 +245,8 @@ def training_of(record: Record) -> TrainingRecord | None:
     _check_number("lr_scale", training.lr_scale)
     if not 0 <= training.lr_scale < math.inf:
         raise ValueError(f"lr_scale={training.lr_scale!r} must be a finite number of at least 0")
+    if training.group is not None:
+        _check_whole("group", training.group, 0, LARGEST)
     if not isinstance(training.stopped, bool) or not isinstance(training.call, dict):
         raise TypeError("training must hold stopped and call")
     for callback in training.callbacks:

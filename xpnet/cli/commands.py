@@ -29,10 +29,12 @@ from xpnet.export.page import choose_picture
 from xpnet.learn.mutations import MISTAKES, break_equation, make_figure
 from xpnet.network import Network
 from xpnet.training.arguments import parse_metrics, parse_rate
-from xpnet.training.callbacks import Callback, CSVLog, EarlyStopping, Progress
+from xpnet.training.callback import Callback
+from xpnet.training.callbacks import CSVLog, EarlyStopping
 from xpnet.training.evaluate import measure
 from xpnet.training.history import History
 from xpnet.training.metrics import Metric, accuracy, correct, mean_absolute_error, r2
+from xpnet.training.progress import Progress
 from xpnet.wording.checks import check_folder, choices
 
 

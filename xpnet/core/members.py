@@ -11,7 +11,7 @@ from typing import Any
 from xpnet.core.arrays import Array, Layers, Namespace, map_arrays
 from xpnet.core.step import State
 
-PARTS = ("layers", "optimizer", "dropout")
+FIELDS = ("layers", "optimizer", "dropout")
 
 
 def join(states: Sequence[State], stack: Callable[[list[Array]], Array], xp: Namespace) -> State:
@@ -34,7 +34,7 @@ def join(states: Sequence[State], stack: Callable[[list[Array]], Array], xp: Nam
     >>> joined.layers[0][0].shape, joined.optimizer.shape
     ((5, 2, 3), (5, 1, 1))
     """
-    layers, optimizer, dropout = (join_nests([getattr(state, name) for state in states], stack, xp) for name in PARTS)
+    layers, optimizer, dropout = (join_nests([getattr(state, name) for state in states], stack, xp) for name in FIELDS)
     return State(layers, optimizer, states[0].cost, dropout)
 
 
@@ -49,7 +49,7 @@ def extract(joined: Any, k: int, axes: Any, take: Callable[[Array, int], Array],
     Parameters
     ----------
     joined
-        A nest that has come of a joined one, such as the layers of a state.
+        A nest of arrays with an axis of networks, such as the layers of a joined state.
     k
         The place of the network.
     axes
@@ -78,11 +78,11 @@ def extract(joined: Any, k: int, axes: Any, take: Callable[[Array, int], Array],
     return part if axes == 2 else xp.reshape(part, (-1,) if axes else ())
 
 
-class Part:
-    """The state of one of several joined networks, which is copied out of theirs when it is asked for.
+class MemberState:
+    """The state of one of several joined networks, copied out of the joined state only when needed.
 
-    Nobody looks at most of the states that there are in the middle of a training, and copying many small arrays takes
-    longer than the steps.
+    Most states in the middle of a training are never looked at, and copying many small arrays takes longer than the
+    steps.
 
     Parameters
     ----------
@@ -125,9 +125,9 @@ class Part:
         return self._layers
 
 
-def whole(state: State | Part) -> State:
-    """Return a state, copied if it is a part of a joined one."""
-    return state.state() if isinstance(state, Part) else state
+def whole(state: State | MemberState) -> State:
+    """Return a state; one that is part of a joined state is copied out of it."""
+    return state.state() if isinstance(state, MemberState) else state
 
 
 def join_nests(nests: Sequence[Any], stack: Callable[[list[Array]], Array], xp: Namespace) -> Any:

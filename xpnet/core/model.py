@@ -7,6 +7,13 @@ from xpnet.core.activations import Activation
 from xpnet.core.costs import Cost, Output
 
 
+class Seeds(NamedTuple):
+    """Seeds of a network's random choices that do not use its generator."""
+
+    dropout: int
+    split: int
+
+
 class Model(NamedTuple):
     """The structure of a network: everything about it but its weights, its optimizer and where it computes.
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from xpnet.core.arrays import Array, blocks
-from xpnet.data.prepare import Request
+from xpnet.data.prepare import Request, Sources
 from xpnet.data.reader import Reader, as_real_array
-from xpnet.data.sources import OnDemand, Resident, Source
+from xpnet.data.sources import OnDemand, Resident, Rows, Source
 
 
 def fingerprint(source: Source) -> dict[str, Any]:
@@ -34,6 +34,25 @@ def fingerprint(source: Source) -> dict[str, Any]:
     if isinstance(source, OnDemand):
         return {"examples": len(source)}
     return {"batch": source.batch_size(0)}
+
+
+def fingerprint_all(sources: Sequence[Sources]) -> list[dict[str, Any]]:
+    """Describe the training, validation and test data of several networks, shared ones once. Synchronizes."""
+    known: dict[int, Any] = {}
+
+    def describe(source: Source | None) -> Any:
+        if source is None:
+            return None
+        if id(source) not in known:
+            if isinstance(source, Rows):
+                rows = hashlib.sha256(source.rows.tobytes()).hexdigest()
+                known[id(source)] = {**describe(source.source), "rows": rows}
+            else:
+                known[id(source)] = fingerprint(source)
+        return known[id(source)]
+
+    names = ("train_data", "validation_data", "test_data")
+    return [{name: describe(source) for name, source in zip(names, part)} for part in sources]
 
 
 def fingerprint_weights(request: Request, reader: Reader) -> dict[str, Any]:

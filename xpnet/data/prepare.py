@@ -1,4 +1,4 @@
-"""Preparing the data of `train` before the first step: open, weight, split, balance, in this order; then scale.
+"""Preparing the data of `train` before the first step: open, weight, divide, balance, in this order; then scale.
 
 Each step is a pure function: it takes a source and returns another.
 """
@@ -40,65 +40,43 @@ FARTHEST, WIDEST, NARROWEST = 50.0, 5.0, 0.02
 
 
 class Request(NamedTuple):
-    """The arguments of `Network.train` that are about data."""
+    """The arguments of `train`: as they were given, and then as objects, once they have been parsed."""
 
     train_data: Any
-    validation_data: Any = None
+    epochs: Any = 20
+    batch_size: Any = 30
+    lr: Sequence[Any] = (None,)  # one for each network; so are optimizer and callbacks
     test_data: Any = None
-    validation_split: float | None = None
+    optimizer: Sequence[Any] = (None,)
+    sampling: Any = "shuffle"
+    rows: Any = None  # for each network, those to train it on; None for all rows
+    validation_data: Any = None
+    validation_split: Any = None
     sample_weight: Any = None
     class_weight: Any = None
-    epochs: int = 1
-    steps: int | None = None
-    cache: bool = True
-    progress: bool = False
+    callbacks: Sequence[Any] = ((),)
+    metrics: Any = ()
+    training_metrics: Any = ()
+    steps: Any = None
+    cache: Any = True
+    checkpoint: Any = None
+    every: Any = "epoch"
+    resume: Any = False
+    blas_threads: Any = "auto"
+    threads: Any = "auto"
+    progress: Any = True
 
 
 class Sources(NamedTuple):
-    """The sources to train, validate and test on; all of them have the same scaling."""
+    """The examples to train, validate and test a network on; all of them have the same scaling."""
 
     train: Source
     validation: Source | None
     test: Source | None
 
-    def scaled(self, scaling: Scaler | None) -> "Sources":
-        """Scale them all, if there is a scaling."""
-        if scaling is None:
-            return self
-        train, *others = self
-        return Sources(
-            train.scaled(scaling), *(None if source is None else source.scaled(scaling) for source in others)
-        )
 
-
-def prepare(request: Request, reader: Reader, *, split_seed: int) -> Sources:
-    """Turn the data that `train` was given into sources, which are not scaled yet. Changes nothing.
-
-    Parameters
-    ----------
-    request
-        The arguments of `train`.
-    reader
-        The network's reader.
-    split_seed
-        Seed of the validation split.
-    """
-    reader = reader.unscaled()
-    train = open_training_data(request, reader)
-    train, validation = split(train, request.validation_split, split_seed)
-    train = balance(train, request.class_weight)
-    _check_some_weight(train)
-    reader = reader._replace(feature_names=train.reader.feature_names)
-    if validation is None:
-        validation = _open_evaluation_data(request.validation_data, "validation_data", reader, request)
-    test = _open_evaluation_data(request.test_data, "test_data", reader, request)
-    return Sources(train, validation, test)
-
-
-def prepare_for_each(
-    request: Request, reader: Reader, *, split_seeds: Sequence[int], rows: Sequence[np.ndarray] | None
-) -> list[Sources]:
-    """Turn the data that `Ensemble.train` was given into sources for each network, which share the examples.
+def prepare(request: Request, reader: Reader, split_seeds: Sequence[int]) -> list[Sources]:
+    """Turn the data that `train` was given into sources for each network, which are not scaled yet. Changes nothing.
 
     Parameters
     ----------
@@ -108,40 +86,47 @@ def prepare_for_each(
         The networks' reader.
     split_seeds
         Of each network, the seed of the validation split.
-    rows
-        The rows to train each network on, as `parse_rows` returns them; None for all rows.
     """
-    reader, members = reader.unscaled(), len(split_seeds)
-    if rows is not None and request.validation_split is not None:
+    reader = reader.unscaled()
+    if request.rows is not None and request.validation_split is not None:
         raise ValueError(f"validation_split={request.validation_split!r} contradicts rows; give validation_data")
+    if len(split_seeds) > 1:
+        refuse_iterator(request.validation_data, "validation_data")
+        refuse_iterator(request.test_data, "test_data")
     train = open_training_data(request, reader)
     reader = reader._replace(feature_names=train.reader.feature_names)
-    refuse_iterator(request.validation_data, "validation_data")
-    refuse_iterator(request.test_data, "test_data")
+    parts = divide(train, request, split_seeds)
+    balanced = {id(part): part for part, _ in parts}
+    for key, part in balanced.items():
+        balanced[key] = balance(part, request.class_weight)
+        _check_some_weight(balanced[key])
     validation = _open_evaluation_data(request.validation_data, "validation_data", reader, request)
     test = _open_evaluation_data(request.test_data, "test_data", reader, request)
-    if rows is not None:
+    return [Sources(balanced[id(part)], validation if held_out is None else held_out, test) for part, held_out in parts]
+
+
+def divide(train: Source, request: Request, split_seeds: Sequence[int]) -> list[tuple[Source, Source | None]]:
+    """Give each network its training data, and its part for validation where `validation_split` holds one out.
+
+    Several networks share the examples. A lone one gets copies of its rows, which are faster to go through.
+    """
+    networks = len(split_seeds)
+    if request.rows is not None:
         train = _require_resident(train, "rows")
-        parts = [(Rows(train, part), validation) for part in parse_rows(rows, members, len(train))]
-    elif request.validation_split is not None:
-        train = _require_resident(train, "validation_split")
-        divisions = [choose_rows(train, request.validation_split, seed) for seed in split_seeds]
+        return [(Rows(train, rows), None) for rows in parse_rows(request.rows, networks, len(train))]
+    if request.validation_split is not None:
+        train, take = _require_resident(train, "validation_split"), take_rows if networks == 1 else Rows
         without_weight = Resident(train.examples._replace(weight=None), train.reader)  # weights are for training
-        parts = [(Rows(train, some), Rows(without_weight, others)) for some, others in divisions]
-    else:
-        train = balance(train, request.class_weight)
-        _check_some_weight(train)
-        shared = SharedPass(train) if isinstance(train, Batches) else None
-        trains = [train if shared is None else SharedBatches(shared) for _ in range(members)]
-        return [Sources(own, validation, test) for own in trains]
-    trains = [balance(own, request.class_weight) for own, _ in parts]
-    for own in trains:
-        _check_some_weight(own)
-    return [Sources(own, own_validation, test) for own, (_, own_validation) in zip(trains, parts)]
+        chosen = [choose_rows(train, request.validation_split, seed) for seed in split_seeds]
+        return [(take(train, some), take(without_weight, others)) for some, others in chosen]
+    if isinstance(train, Batches) and networks > 1:
+        shared = SharedPass(train)
+        return [(SharedBatches(shared), None) for _ in split_seeds]
+    return [(train, None)] * networks
 
 
 def fit_for_each(sources: Sequence[Sources], scalings: Sequence[Scaler | None], progress: bool = False) -> list[Scaler]:
-    """Fit a scaling for each network that has none yet; those with the same examples share it."""
+    """Fit a scaling for each network that has none; those with the same examples share it."""
     fitted: dict[int, Scaler] = {}
     trains = [part.train.shared.batches if isinstance(part.train, SharedBatches) else part.train for part in sources]
     for train, scaling in zip(trains, scalings):
@@ -237,17 +222,6 @@ def apply_sample_weight(train: Source, sample_weight: Any) -> Source:
         return train
     train = _require_resident(train, "sample_weight")
     return with_weight(train, _parse_sample_weight(sample_weight, len(train), train.reader))
-
-
-def split(train: Source, fraction: float | None, seed: int) -> tuple[Source, Source | None]:
-    """Hold out a fraction of the examples for validation: always the same for a network, stratified by class."""
-    if fraction is None:
-        return train, None
-    train = _require_resident(train, "validation_split")
-    training_rows, validation_rows = choose_rows(train, fraction, seed)
-    validation = take_rows(train, validation_rows)
-    validation = Resident(validation.examples._replace(weight=None), validation.reader)  # weights are for training
-    return take_rows(train, training_rows), validation
 
 
 def choose_rows(train: Resident, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -510,6 +510,11 @@ class SharedPass:
         self._scaled: dict[int, Chunk] = {}  # that chunk by the scalings of networks, whose ids are the keys
         self._chunks: Iterator[Chunk] = iter(())
 
+    def skip_epochs(self, epochs: int) -> None:
+        """Skip the epochs up to this one, unless another network has done so."""
+        self.batches.skip_epochs(max(0, epochs - self.epoch))
+        self.epoch = max(epochs, self.epoch)
+
     def take(self, epoch: int, number: int, begin: Callable[[], Iterator[Chunk]]) -> Chunk | None:
         """Return a chunk of an epoch; None if the epoch has fewer. `begin` begins the epoch."""
         if epoch < self.epoch:
@@ -576,7 +581,9 @@ class SharedBatches:
             yield self.shared.scale(chunk, self.scaling)
 
     def skip_epochs(self, epochs: int) -> None:
-        """Do nothing: networks that train together begin with the first epoch."""
+        """Skip epochs; the first of the networks that has come furthest skips them for all."""
+        self.epoch = epochs
+        self.shared.skip_epochs(epochs)
 
     def blocks(self, width: int) -> Iterator[Examples]:
         """Iterate over one pass."""

@@ -9,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 from xpnet.core.arrays import Layers
 from xpnet.estimators.fitted import Curves, Tally
 from xpnet.estimators.settings import Descent, Settings
-from xpnet.training.callbacks import Callback, Training
+from xpnet.training.callback import Callback, Training
 from xpnet.wording.checks import warn
 
 # value of `Descent.early_stopping` -> the name of what is watched

@@ -11,15 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from xpnet.core.arrays import Array, count_bytes, leaves
 from xpnet.data.weights import check_some_weight
-from xpnet.ensemble import (
-    BYTES_OF_NETWORK,
-    Ensemble,
-    check_memory,
-    copies_for_each,
-    mean_and_std,
-    on_host_only,
-    warn_of_laggards,
-)
+from xpnet.ensemble import Ensemble, mean_and_std, warn_of_laggards
 from xpnet.estimators import fitting
 from xpnet.estimators.base import BaseLearner
 from xpnet.estimators.classifier import BaseClassifier, MLPClassifier
@@ -33,6 +25,8 @@ from xpnet.estimators.settings import Parameters, parse_settings
 from xpnet.estimators.sparse import RowSource, read_targets, share_rows
 from xpnet.estimators.together import train_together
 from xpnet.network import Network
+from xpnet.training.arguments import copies_for_each
+from xpnet.training.memory import BYTES_OF_NETWORK, check_memory, on_host_only
 from xpnet.wording.checks import count, warn, yes_or_no
 from xpnet.wording.hints import explain_arguments
 
@@ -67,7 +61,7 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
     def ensemble_(self) -> Ensemble:
         """The networks as an `Ensemble`, with everything else that it can do: `jacobian`, `save`."""
         check_is_fitted(self)
-        return Ensemble.around(self._networks)
+        return Ensemble._made_of(self._networks)
 
     @property
     def n_iter_(self) -> int:

@@ -33,10 +33,12 @@ from xpnet.estimators.problems import Problem
 from xpnet.estimators.settings import Descent, Settings, make_sampling
 from xpnet.estimators.sparse import AllRows, RowSource, SparseRows, read_targets, share_rows
 from xpnet.network import Network
-from xpnet.training.callbacks import Callback, Progress
+from xpnet.training.callback import Callback
 from xpnet.training.evaluate import Evaluate
-from xpnet.training.loop import Plan
+from xpnet.training.loop import train_networks
 from xpnet.training.metrics import Metric, predictions
+from xpnet.training.plan import Job, Plan
+from xpnet.training.progress import Progress
 from xpnet.wording.checks import warn
 from xpnet.wording.errors import DivergenceError
 
@@ -187,9 +189,8 @@ def train(fit: Fit) -> None:
         _minimize(fit)
         return
     progress = [Progress()] if shows_progress(fit) else []
-    try:
-        fit.network.run(fit.plan, fit.source, [*fit.callbacks, *progress])
-    except DivergenceError as error:
+    job = Job(fit.network, fit.plan, fit.source, [*fit.callbacks, *progress])
+    for error in train_networks([job], keep_in=vars(fit.network)).values():
         accept_divergence(fit, error)
 
 

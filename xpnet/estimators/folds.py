@@ -16,7 +16,6 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, check_random_state
 
-from xpnet.ensemble import COPIES, count_parameters, find_memory
 from xpnet.estimators import fitting
 from xpnet.estimators.architecture import parse_hidden_sizes
 from xpnet.estimators.fitted import Fitted
@@ -25,6 +24,7 @@ from xpnet.estimators.inputs import FitArguments, FitData
 from xpnet.estimators.perceptron import BasePerceptron
 from xpnet.estimators.settings import parse_settings
 from xpnet.estimators.together import group_by_structure, train_together
+from xpnet.training.memory import COPIES_OF_STATE, count_parameters, find_memory
 from xpnet.wording.errors import unless_stopped
 
 FEWEST = 4  # fits for a worker, if there are as many of one kind
@@ -280,7 +280,7 @@ def slice_candidates(
             units = [n_in, *parse_hidden_sizes(perceptron.hidden_layer_sizes)]
         except ValueError:  # the fit will fail
             units = [n_in]
-        bytes_of_candidate = 8.0 * COPIES * count_parameters(units) * len(folds.rows)
+        bytes_of_candidate = 8.0 * COPIES_OF_STATE * count_parameters(units) * len(folds.rows)
         if memory is not None and i > start and needed + bytes_of_candidate > memory / 2:
             yield candidates[start:i]
             start, needed = i, 0.0

@@ -21,9 +21,9 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import indexable
 from sklearn.utils.parallel import Parallel, delayed  # joblib's, with scikit-learn's settings and warning filters
 
-from xpnet.ensemble import check_memory
 from xpnet.estimators.folds import Folds, Job, Outcome, divide, fit_jobs, set_candidate, slice_candidates
 from xpnet.estimators.perceptron import BasePerceptron
+from xpnet.training.memory import check_memory
 from xpnet.wording.errors import is_stop
 from xpnet.wording.hints import explain_arguments
 

@@ -13,7 +13,7 @@ from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.schedules import Schedule
 from xpnet.data.sampling import Sampling, count_minibatches, cut_into_minibatches
 from xpnet.training import arguments
-from xpnet.training.callbacks import Callback
+from xpnet.training.callback import Callback
 from xpnet.wording.checks import between, choices, count, in_range, yes_or_no
 from xpnet.wording.hints import unknown
 

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from xpnet.ensemble import Ensemble
 from xpnet.estimators import fitting
 from xpnet.estimators.fitting import Fit
-from xpnet.wording.errors import DivergenceError, unless_stopped
+from xpnet.training.loop import train_networks
+from xpnet.training.plan import Job
+from xpnet.training.progress import Progress
+from xpnet.wording.errors import unless_stopped
 
 
 def train_together(
@@ -33,35 +35,20 @@ def train_together(
         group = [fits[k] for k in numbers]
         diverged = {}
         if len(group) > 1:
-            ensemble = Ensemble.around([fit.network for fit in group])
+            shows_progress = progress or any(fitting.shows_progress(fit) for fit in group)
+            bars = [Progress()] if shows_progress else []
             plans: Any = [fit.plan for fit in group]
-            diverged = ensemble.run(
-                plans,
-                [fit.source for fit in group],
-                [fit.callbacks for fit in group],
-                threads=threads,
-                progress=progress or any(fitting.shows_progress(fit) for fit in group),
-            )
+            jobs = [Job(fit.network, plan, fit.source, [*fit.callbacks, *bars]) for fit, plan in zip(group, plans)]
+            diverged = train_networks(jobs, threads=threads)
         for i, (k, fit) in enumerate(zip(numbers, group)):
             try:
                 if len(group) == 1:
                     fitting.train(fit)
                 elif i in diverged:
-                    fitting.accept_divergence(fit, drop_number(diverged[i], i))
+                    fitting.accept_divergence(fit, diverged[i])
             except unless_stopped(ValueError) as error:
                 errors[k] = error
     return errors
-
-
-def drop_number(error: DivergenceError, number: int) -> DivergenceError:
-    """Drop the number of a network in its group from an error: whoever asked for the fit knows another one, or none.
-
-    Examples
-    --------
-    >>> drop_number(DivergenceError("training of member 7 diverged in epoch 2"), 7)
-    DivergenceError('training diverged in epoch 2')
-    """
-    return DivergenceError(str(error).replace(f"training of member {number} diverged", "training diverged", 1))
 
 
 def group_by_structure(fits: Sequence[Fit]) -> list[list[int]]:

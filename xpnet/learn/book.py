@@ -24,7 +24,7 @@ from xpnet.core.optimizers.sgd import SGD
 from xpnet.data.datasets import mnist, mnist_sample
 from xpnet.learn import network2
 from xpnet.training.arguments import parse_epochs, parse_rate
-from xpnet.training.callbacks import Callback
+from xpnet.training.callback import Callback
 from xpnet.wording.checks import choices, count, in_range
 from xpnet.wording.errors import unless_stopped
 from xpnet.wording.hints import unknown

@@ -1,20 +1,139 @@
-"""The arguments of `Network.train`, turned into objects; errors name argument, value, choices and remedy."""
+"""The arguments of `train`, turned into objects; errors name argument, value, choices and remedy."""
 
+import copy
 import difflib
 import inspect
 import math
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any, cast
 
+import numpy as np
+
+from xpnet.backends.base import Backend, on_host
+from xpnet.backends.threads import AUTO
 from xpnet.core.model import Model
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import Constant, Schedule
-from xpnet.training.callbacks import Callback
+from xpnet.data.prepare import Request
+from xpnet.data.sampling import SAMPLING
+from xpnet.training.callback import Callback, Trainee
+from xpnet.training.callbacks import CSVLog, ModelCheckpoint, TensorBoard
 from xpnet.training.metrics import METRICS, Metric, of_function, top_k
 from xpnet.wording.checks import choices, count, has_methods, in_range
 from xpnet.wording.hints import look_up, nearest
+
+MOST_THREADS = 10_000  # more than any machine has cores; C cannot hold any number
+
+
+def parse(request: Request, networks: Sequence[Trainee]) -> Request:
+    """Turn the arguments of `train` into objects.
+
+    Parameters
+    ----------
+    request
+        The arguments. Those that may differ by network are lists: `lr`, `optimizer` and `callbacks`.
+    networks
+        The networks, which may supply the optimizer.
+    """
+    backend, model = networks[0].view.backend, networks[0].view.model
+    epochs, batch_size = parse_epochs(request.epochs), count("batch_size", request.batch_size, 1)
+    steps = None if request.steps is None else count("steps", request.steps, 1)
+    optimizers = [
+        net.optimizer if value is None else parse_optimizer(value) for net, value in zip(networks, request.optimizer)
+    ]
+    check_one_update(optimizers)
+    schedules = [
+        parse_schedule(optimizer.default_lr if value is None else value)
+        for optimizer, value in zip(optimizers, request.lr)
+    ]
+    return request._replace(
+        epochs=epochs,
+        batch_size=batch_size,
+        steps=steps,
+        optimizer=optimizers,
+        lr=schedules,
+        sampling=look_up("sampling", request.sampling, SAMPLING),
+        blas_threads=parse_blas_threads(backend, request.blas_threads),
+        threads=parse_threads(backend, request.threads),
+        callbacks=[parse_callbacks(callbacks) for callbacks in request.callbacks],
+        metrics=parse_metrics("metrics", request.metrics, model),
+        training_metrics=parse_metrics("training_metrics", request.training_metrics, model),
+    )
+
+
+# What may differ by member of an ensemble
+
+
+def one_for_each(argument: str, value: Any, members: int) -> list[Any]:
+    """Give each member its entry of a list, or all of them the same value.
+
+    Examples
+    --------
+    >>> one_for_each("lr", 0.1, 3), one_for_each("lr", [0.1, 0.2], 2)
+    ([0.1, 0.1, 0.1], [0.1, 0.2])
+    """
+    if isinstance(value, np.ndarray):
+        if value.ndim > 1:
+            raise ValueError(f"{argument} has shape {value.shape}; give a number, or a list of {members}")
+        value = value.tolist()
+    if not isinstance(value, (list, tuple)):
+        return [value] * members
+    if len(value) != members:
+        raise ValueError(
+            f"{argument} has {len(value)} entries, and the ensemble {members} members; give one for all of them, or a "
+            "list with one for each"
+        )
+    return list(value)
+
+
+def copies_for_each(callbacks: Any, members: int, remedy: str | None = None) -> list[list[Callback]]:
+    """Copy a list of callbacks for each member, or call a function that makes them.
+
+    `remedy` says what to do about a callback that cannot be copied; unless given, it is to give a function.
+    """
+    if callable(callbacks) and not isinstance(callbacks, type):
+        check_call(callbacks)
+        lists = [parse_callbacks(callbacks(k)) for k in range(members)]
+        every = [callback for part in lists for callback in part]
+        if len({id(callback) for callback in every}) < len(every):
+            raise ValueError("callbacks returns the same object for several members; make new ones in each call")
+        return lists
+    shared = parse_callbacks(callbacks)
+    for callback in shared:
+        if isinstance(callback, (CSVLog, ModelCheckpoint, TensorBoard)):
+            function = f"callbacks=lambda k: [{type(callback).__name__}(f'member-{{k}}')]"
+            remedy = remedy or f"give a function of the member's number, as in {function}"
+            raise ValueError(f"callbacks holds {callback!r}, and all members would write to the same place; {remedy}")
+    return [copy.deepcopy(shared) for _ in range(members)]
+
+
+def check_call(callbacks: Callable[..., Any]) -> None:
+    """Refuse a function that cannot be called with the number of a member."""
+    try:
+        inspect.signature(callbacks).bind(0)
+    except TypeError as error:
+        raise TypeError(
+            f"callbacks={callbacks!r} must be a list of callbacks, or a function of the member's number that returns "
+            f"one ({error})"
+        ) from error
+    except ValueError:  # it has no signature, as some functions written in C
+        pass
+
+
+def check_one_update(optimizers: Sequence[Optimizer]) -> None:
+    """Refuse optimizers that do not compute the same, up to their numbers."""
+    for k, optimizer in enumerate(optimizers):
+        if optimizer.update != optimizers[0].update:
+            raise ValueError(
+                f"the optimizer of member {k} is {optimizer!r} and that of member 0 is {optimizers[0]!r}; members take "
+                "their steps together, so give all of them one kind with the same options turned on"
+            )
+
+
+# The arguments one by one
 
 
 def parse_epochs(value: Any) -> int:
@@ -127,3 +246,37 @@ def _check_hooks(callback: Callback) -> None:
                 raise TypeError(f"{name}.{method} must have the parameters {hooks[method]}") from error
     if not isinstance(callback.adds, (tuple, list)) or not all(isinstance(added, str) for added in callback.adds):
         raise TypeError(f"{name}.adds={callback.adds!r} must be a tuple of names")
+
+
+def parse_blas_threads(backend: Backend, threads: Any) -> int | str:
+    """Check the number of threads that multiply matrices, which some libraries manage themselves."""
+    number = _parse_number_of_threads("blas_threads", threads)
+    if number != AUTO and backend.threads_from is None:
+        raise ValueError(
+            f"blas_threads={threads!r} has no effect on backend={backend.name!r}, which has its own threads; leave it "
+            "out, and restrict the process to fewer cores (taskset) if it should use fewer"
+        )
+    return number
+
+
+def parse_threads(backend: Backend, threads: Any) -> int | str:
+    """Check the number of threads between which networks are divided."""
+    number = _parse_number_of_threads("threads", threads)
+    if number != AUTO and not on_host(backend):
+        raise ValueError(
+            f"threads={threads!r} has no effect on {backend.device_name}, where all networks compute together; leave "
+            "it out"
+        )
+    return number
+
+
+def _parse_number_of_threads(argument: str, threads: Any) -> int | str:
+    if isinstance(threads, str) and threads == AUTO:
+        return threads
+    try:
+        number = count(argument, threads, 1)
+    except ValueError as error:
+        raise ValueError(f'{error}, or "auto"') from None
+    if number > MOST_THREADS:
+        raise ValueError(f'{argument}={threads!r} must be at most {MOST_THREADS}, or "auto"')
+    return number

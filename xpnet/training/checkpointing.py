@@ -1,140 +1,149 @@
-"""Checkpointing: when a training is written to a file, and whether a call to `train` may resume it."""
+"""Checkpointing: when a training is written to a file, and how it resumes."""
 
-import hashlib
 import json
-import operator
 import os
 import signal
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import timedelta
-from math import isclose
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from xpnet.checkpoint.file import explain_errors
-from xpnet.checkpoint.record import Snapshot, TrainingRecord, check_depth, describe, refuse_unknown
-from xpnet.core.optimizers.base import Optimizer
-from xpnet.core.optimizers.table import OPTIMIZERS
-from xpnet.core.schedules import KINDS, Schedule
+from xpnet.checkpoint.file import decode, explain_errors
+from xpnet.checkpoint.files import read_file, write_file
+from xpnet.checkpoint.networks import encode_network, read_state, restore
+from xpnet.checkpoint.record import (
+    Snapshot,
+    TrainingRecord,
+    callback_tensors_of,
+    check_depth,
+    refuse_unknown,
+    training_of,
+)
+from xpnet.core.schedules import Schedule
 from xpnet.core.step import State
-from xpnet.training.callbacks import Callback, Training, decisive_arguments, warn_of_write
-from xpnet.training.loop import learning_rates
+from xpnet.training.callback import Callback, Trainee, Training, decisive_arguments, warn_of_write
 from xpnet.training.position import Position, Start
-from xpnet.wording.checks import check_folder, choices, count, truncate
+from xpnet.training.same_training import (
+    check_same_network,
+    check_same_training,
+    describe_schedule,
+    sample_rates,
+    steps_to_compare,
+)
+from xpnet.wording.checks import check_folder, count
 from xpnet.wording.errors import CheckpointError, unless_stopped
 
 Every: TypeAlias = "str | int | timedelta"  # "epoch", a number of minibatches, or a time
 CallbackStates: TypeAlias = "dict[tuple[int, str], State]"  # (number of the callback, name) -> state of the network
 
-DATA = ("train_data", "validation_data", "test_data", "sample_weight")  # what a training has in common as fingerprints
-LATER = {"test_data", "sample_weight", "class_weight", "arguments", "schedule"}  # that the first files do not hold
-MOST_RATES = 10_000  # of a schedule of the user's own that are compared
-FURTHEST = 1000  # step whose rate is compared if the number of steps is not known
+
+class FileKind(NamedTuple):
+    """A kind of file for the content of one or several files of networks."""
+
+    pack: Callable[[Sequence[bytes]], bytes]
+    unpack: Callable[[bytes, str], list[bytes]]  # the second argument is the path, for messages
+
+
+ONE_NETWORK = FileKind(lambda contents: contents[0], lambda content, path: [content])
 
 
 class Resumed(NamedTuple):
-    """A training that was read from a file, and how to go on with it."""
+    """A training that was read from a file, and how to resume it."""
 
     training: TrainingRecord
     callback_states: CallbackStates
-    take_over: Callable[[], None]  # gives the network the state that it had
+    net: Trainee  # a copy of the network as it was
+    attributes: dict[str, Any]  # that the network takes over
+    rows: list[dict[str, Any]]  # of the history
 
-    def start(self, rows: Sequence[dict[str, Any]]) -> Start:
-        """Say where `train` begins; `rows` are those of the history."""
+    def start(self) -> Start:
+        """Say where `train` begins."""
         position = Position(**self.training.position)
-        return Start(position, tuple(rows), self.training.lr_scale, self.training.stopped)
+        return Start(position, tuple(self.rows), self.training.lr_scale, self.training.stopped)
 
 
-class Checkpoint(Callback):
-    """Write a training to a file as it goes on, and when it ends, however it ends; or resume one.
+class Recorder(Callback):
+    """Takes snapshots of a network in training, for a checkpoint.
 
-    It stands last among the callbacks: whatever it writes is the state of all of them between two chunks of steps.
+    It stands last among the callbacks, so its snapshots hold the state of all of them between two chunks of steps.
 
     Parameters
     ----------
-    path
-        The file.
-    every
-        When to write it.
+    net
+        The network.
     callbacks
-        The user's callbacks, whose states are written along.
+        The user's callbacks, whose states are written as well.
     schedule
         The schedule of the learning rate.
     call
         What a training that resumes this one must have in common with it, as plain values.
-    snapshot
-        Takes a snapshot of the network, with a record of the training and the callbacks' states.
-    write
-        Writes a snapshot to the file; by `new=True`, only if there is none. Synchronizes.
+    name
+        The file, for messages.
     resumed
-        The training to go on with, if any.
+        The training to resume, if any.
     """
 
     def __init__(
         self,
-        path: str,
-        every: Every,
+        net: Trainee,
         callbacks: Sequence[Callback],
         schedule: Schedule,
         call: dict[str, Any],
-        snapshot: Callable[[TrainingRecord, CallbackStates], Snapshot],
-        write: Callable[..., None],
-        resumed: Resumed | None = None,
+        name: str,
+        resumed: Resumed | None,
     ) -> None:
-        self.path, self.every, self.callbacks, self.schedule = path, parse_every(every), callbacks, schedule
-        self.call, self.take_snapshot, self.write, self.resumed = call, snapshot, write, resumed
+        self.net, self.callbacks, self.schedule, self.call = net, callbacks, schedule, call
+        self.name, self.resumed = name, resumed
+        self.checkpoint: Checkpoint
+        self.snapshot: Snapshot
+        self.is_behind = False  # whether the network has taken steps since its last snapshot
 
     def on_train_begin(self, training: Training) -> None:
-        """Resume the training that was read, or write the first file, which shows that it can be written."""
+        """Describe the call; when all networks have begun, resume the training, or write the first file."""
         self.training = training
-        total = training.epochs * (training.steps or 0)
         self.call |= {
             "quantities": list(training.quantities),
             "callbacks": [type(callback).__name__ for callback in self.callbacks],
             "arguments": [decisive_arguments(callback) for callback in self.callbacks],
         }
-        if self.resumed is not None:
-            check_same_training(self.path, self.resumed.training, self.call, self.schedule, training.steps)
-        self.call["lr"] = _sample_rates(self.schedule, _steps_to_compare(total), total)
-        self.call["schedule"] = describe_schedule(self.schedule, total, total)
-        if self.resumed is None:
-            self._remember()
-            self._write_first()
-        else:
-            self._restore_callbacks(self.resumed)
-            self.resumed.take_over()
-            self._remember()
-        self._mark_written()
+        self.checkpoint.begin()
 
     def on_chunk_end(self, steps: int) -> None:
-        """Take a snapshot, and write it if it is due."""
-        self._remember()
-        self._steps += steps
-        if isinstance(self.every, timedelta):
-            due = time.monotonic() - self._written_at >= self.every.total_seconds()
-        else:
-            due = isinstance(self.every, int) and self._steps >= self.every
-        if due:
-            self._try_to_write()
+        """Take a snapshot."""
+        self.record()
+        self.checkpoint.update_after_chunk(self.training.position.total_steps)
 
     def on_epoch_end(self, logs: dict[str, Any]) -> None:
-        """Take a snapshot, and write it if it is due."""
-        self._remember()
-        if self.every == "epoch":
-            self._try_to_write()
+        """Take a snapshot."""
+        self.record()
+        self.checkpoint.update_after_epoch()
 
     def on_train_end(self) -> None:
-        """Write the last snapshot, also after an exception, Ctrl-C and SIGTERM."""
-        if self._snapshot is not self._written:
-            self._try_to_write()
-        del self.training, self._snapshot, self._written
+        """Let the checkpoint write the last snapshots once all networks have ended."""
+        self.checkpoint.end()
+        del self.training
 
-    def _remember(self) -> None:
+    def check(self) -> None:
+        """Refuse to resume another training, and complete the description of this one."""
+        training = self.training
+        total = training.epochs * (training.steps or 0)
+        if self.resumed is not None:
+            check_same_training(self.name, self.resumed.training, self.call, self.schedule, training.steps)
+        self.call["lr"] = sample_rates(self.schedule, steps_to_compare(total), total)
+        self.call["schedule"] = describe_schedule(self.schedule, total, total)
+
+    def resume(self) -> None:
+        """Give the network and the callbacks the states that they had."""
+        if self.resumed is not None:
+            self._restore_callbacks(self.resumed)
+            self.net._take_over(**self.resumed.attributes)
+
+    def record(self) -> None:
         """Take a snapshot of network, callbacks and position: one assignment, so that an interrupt cannot split it."""
         values: list[dict[str, Any]] = []
         states: CallbackStates = {}
@@ -144,14 +153,140 @@ class Checkpoint(Callback):
             values.append({"name": type(callback).__name__, "values": plain})
         training = self.training
         record = TrainingRecord(
-            training.position._asdict(), training.lr_scale, training.stopped, self.call, callbacks=values
+            training.position._asdict(),
+            training.lr_scale,
+            training.stopped,
+            self.call,
+            callbacks=values,
+            group=self.checkpoint.find_group(self),
         )
-        self._snapshot = self.take_snapshot(record, states)._replace(history=list(training.history.rows))
+        self.snapshot = self.net._snapshot(record, states)._replace(history=list(training.history.rows))
+        self.is_behind = False
+
+    def _restore_callbacks(self, resumed: Resumed) -> None:
+        with explain_errors(self.name):
+            for i, (callback, record) in enumerate(zip(self.callbacks, resumed.training.callbacks)):
+                states = {name: state for (number, name), state in resumed.callback_states.items() if number == i}
+                remembered = {**record["values"], **states}
+                callback.set_state(remembered)
+                if type(callback).__module__.startswith("xpnet."):  # those of the user's own may leave some out
+                    kind = type(callback).__name__
+                    refuse_unknown(f"value of {kind}", remembered.keys() - callback.get_state().keys())
+
+
+class Checkpoint:
+    """Writes the training of one or several networks to a file as it goes on, and when it ends, however it ends.
+
+    Networks take their chunks of steps at once. The snapshots in the file are all of the same round of chunks: so the
+    same networks are joined again when the training is resumed, and compute the same, bit for bit.
+
+    Parameters
+    ----------
+    path
+        The file.
+    every
+        When to write it.
+    recorders
+        The callbacks of the networks that take the snapshots.
+    kind
+        The kind of file.
+    """
+
+    def __init__(self, path: str, every: Any, recorders: Sequence[Recorder], kind: FileKind) -> None:
+        self.path, self.every, self.recorders, self.kind = path, parse_every(every), recorders, kind
+        for recorder in recorders:
+            recorder.checkpoint = self
+        groups: dict[int, list[int]] = {}
+        for k, recorder in enumerate(recorders):
+            group = None if recorder.resumed is None else recorder.resumed.training.group
+            if group is not None:
+                groups.setdefault(group, []).append(k)
+        self.division: Sequence[Sequence[int]] = list(groups.values())  # in which networks are joined
+        self.begun = self.steps = 0  # networks that have begun, and minibatches that the furthest one has trained on
+        self.epoch_ended = False
+        self.snapshots: tuple[Snapshot, ...] = ()  # those of the last round that all networks completed
+        self.written: tuple[Snapshot, ...] = ()
+
+    def begin(self) -> None:
+        """Resume the training, or write the first file, which shows that it can be written, when all have begun."""
+        self.begun += 1
+        if self.begun < len(self.recorders):
+            return
+        for recorder in self.recorders:
+            recorder.check()
+        for recorder in self.recorders:
+            recorder.resume()
+        for recorder in self.recorders:
+            recorder.record()
+        self._collect()
+        self.steps = max(recorder.training.position.total_steps for recorder in self.recorders)
+        if all(recorder.resumed is None for recorder in self.recorders):
+            self._write_first()
+        self._mark_written()
+
+    def begin_round(self, networks: Collection[int], division: Sequence[Sequence[int]]) -> None:
+        """Note which networks have taken steps, and how they were joined, before their callbacks are told."""
+        self.division = division
+        for k in networks:
+            self.recorders[k].is_behind = True
+
+    def update_after_chunk(self, steps: int) -> None:
+        """Collect the snapshots after the last network of a round has taken its own, and write them if that is due."""
+        self.steps = max(self.steps, steps)
+        if not self._collect():
+            return
+        if isinstance(self.every, timedelta):
+            due = time.monotonic() - self.written_at >= self.every.total_seconds()
+        else:
+            due = isinstance(self.every, int) and self.steps - self.steps_written >= self.every
+        if due:
+            self._try_to_write()
+
+    def update_after_epoch(self) -> None:
+        """Collect the snapshots after the last network of a round has ended an epoch, and write them if that is due."""
+        self.epoch_ended = True
+        if self._collect() and self.every == "epoch":
+            self._try_to_write()
+
+    def end_round(self) -> None:
+        """Write the snapshots if another network than the last one has ended an epoch."""
+        if self.epoch_ended and self.every == "epoch" and self._collect():
+            self._try_to_write()
+
+    def end(self) -> None:
+        """Write the last snapshots when all networks have ended, also after an exception, Ctrl-C and SIGTERM."""
+        self.begun -= 1
+        if self.begun or not self.snapshots:
+            return
+        self._collect()
+        if self.snapshots is not self.written:
+            self._try_to_write()
+
+    def find_group(self, recorder: Recorder) -> int | None:
+        """Find the group in which a network takes its steps; None if it is in none."""
+        k = self.recorders.index(recorder)
+        return next((group for group, numbers in enumerate(self.division) if k in numbers), None)
+
+    def _collect(self) -> bool:
+        """Take over the snapshots of all networks, unless one still has to take its own; tell whether they are there.
+
+        It is one assignment, so that an interrupt cannot split it.
+        """
+        if any(recorder.is_behind for recorder in self.recorders):
+            return False
+        snapshots = tuple(recorder.snapshot for recorder in self.recorders)
+        if len(self.snapshots) != len(snapshots) or any(x is not y for x, y in zip(snapshots, self.snapshots)):
+            self.snapshots = snapshots
+        return True
+
+    def _encode(self) -> bytes:
+        views = [recorder.net.view for recorder in self.recorders]
+        return self.kind.pack([encode_network(snapshot, view) for snapshot, view in zip(self.snapshots, views)])
 
     def _write_first(self) -> None:
         """Write the first file; the path was free when `train` was called, but another training may have taken it."""
         try:
-            self.write(self._snapshot, new=True)
+            write_file(self.path, self._encode(), new=True)
         except FileExistsError as error:
             raise FileExistsError(
                 f"checkpoint={self.path!r} exists already: another training has just begun with it; give each training "
@@ -159,27 +294,59 @@ class Checkpoint(Callback):
             ) from error
 
     def _try_to_write(self) -> None:
-        """Write the last snapshot, or warn."""
+        """Write the last snapshots, or warn."""
         try:
-            self.write(self._snapshot)
+            write_file(self.path, self._encode())
         except unless_stopped(OSError, MemoryError) as error:
             warn_of_write(f"checkpoint={self.path!r} could not be written", error)
         else:
             self._mark_written()
 
     def _mark_written(self) -> None:
-        self._written, self._steps, self._written_at = self._snapshot, 0, time.monotonic()
+        self.written, self.epoch_ended = self.snapshots, False
+        self.steps_written, self.written_at = self.steps, time.monotonic()
 
-    def _restore_callbacks(self, resumed: Resumed) -> None:
-        """Give callbacks the states that they had."""
-        with explain_errors(self.path):
-            for i, (callback, record) in enumerate(zip(self.callbacks, resumed.training.callbacks)):
-                states = {name: state for (number, name), state in resumed.callback_states.items() if number == i}
-                remembered = {**record["values"], **states}
-                callback.set_state(remembered)
-                if type(callback).__module__ == Callback.__module__:  # those of the user's own may leave some out
-                    kind = type(callback).__name__
-                    refuse_unknown(f"value of {kind}", remembered.keys() - callback.get_state().keys())
+
+def read_trainings(path: str, networks: Sequence[Trainee], kind: FileKind, progress: bool) -> list[Resumed] | None:
+    """Read the trainings of networks to resume; None if there is no such file yet."""
+    if not os.path.exists(path):
+        if progress:
+            print(f"There is no checkpoint {path} yet: training begins anew", file=sys.stderr)
+        return None
+    contents = kind.unpack(read_file(path), path)
+    if len(contents) != len(networks):
+        raise ValueError(
+            f"{path} holds a training of {len(contents)} networks, but this one has {len(networks)}; give as many, or "
+            "another checkpoint"
+        )
+    names = name_parts(path, len(networks), kind)
+    return [read_training(content, name, net) for content, name, net in zip(contents, names, networks)]
+
+
+def read_training(content: bytes, name: str, net: Trainee) -> Resumed:
+    """Read the training of a network from the content of a file, whose name is for messages."""
+    record, copy = decode(content, name), net.copy()
+    check_same_network(name, record.settings, net._settings())
+    with explain_errors(name):
+        training = training_of(record)
+        attributes = restore(record, net.view)
+        states = {
+            key: read_state(tensors, attributes["_optimizer"], attributes["_seeds"], net.view)
+            for key, tensors in callback_tensors_of(record).items()
+        }
+    if training is None:
+        raise CheckpointError(
+            f"{name} holds a network, but no training to go on with; load it with Network.load and give another "
+            "checkpoint"
+        )
+    rows = attributes.pop("history")
+    copy._take_over(**attributes)
+    return Resumed(training, states, copy, attributes, rows)
+
+
+def name_parts(path: str, networks: int, kind: FileKind) -> list[str]:
+    """Name the parts of a file for messages."""
+    return [path] if kind is ONE_NETWORK else [f"member {k} of {path}" for k in range(networks)]
 
 
 def parse_checkpoint(path: Any, every: Any, resume: bool) -> str | None:
@@ -216,174 +383,6 @@ def parse_every(every: Any) -> Every:
             f'every={every!r} must be "epoch", a number of minibatches such as 1000, or a time such as '
             "datetime.timedelta(minutes=10)"
         ) from error
-
-
-def require_training(path: str, training: TrainingRecord | None) -> TrainingRecord:
-    """Refuse to resume a file that `save` wrote."""
-    if training is None:
-        raise CheckpointError(
-            f"{path} holds a network, but no training to go on with; load it with Network.load and give another "
-            "checkpoint"
-        )
-    return training
-
-
-def describe_optimizer(optimizer: Optimizer) -> dict[str, Any]:
-    """Describe an optimizer by plain values; a file cannot hold the state of one of the user's own class."""
-    description = describe(optimizer)
-    if description is None:
-        raise ValueError(
-            f"checkpoint= cannot hold the state of optimizer={optimizer!r}, which is of your own class; give one of "
-            f"{choices(OPTIMIZERS)}, or leave checkpoint out"
-        )
-    return json.loads(json.dumps(description, default=np.generic.item))
-
-
-def check_same_network(path: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Refuse to resume the training of a network with other settings."""
-    for name, value in now.items():
-        if before.get(name) != value:
-            raise _difference(path, f"{name}={before.get(name)!r}", f"{name}={value!r}")
-
-
-def describe_schedule(schedule: Schedule, total: int, total_now: int) -> dict[str, Any]:
-    """Describe a schedule by its fields; one of the user's own by a digest of its rates at MOST_RATES steps or fewer.
-
-    The steps are spread over `total`, or are the first ones if that is 0, for a number that is not known. The rates are
-    those of a training of `total_now` steps, rounded to seven digits, as the last ones differ between computers.
-    """
-    if type(schedule) in KINDS:
-        return json.loads(json.dumps({"name": type(schedule).__name__, **asdict(schedule)}))  # type: ignore
-    steps = range(0, total, -(-total // MOST_RATES)) if total else range(FURTHEST + 1)
-    rates = learning_rates(schedule, steps, total_now).astype(np.float32)
-    return {"digest": hashlib.sha256(rates.tobytes()).hexdigest()}
-
-
-def check_same_training(
-    path: str, before: TrainingRecord, now: Mapping[str, Any], schedule: Schedule, steps: int | None
-) -> None:
-    """Refuse to resume another training, and name the difference; `steps` are those of an epoch, if that is known.
-
-    The number of epochs may differ if the schedule does not depend on the number of steps.
-    """
-    then = before.call
-    with explain_errors(path):
-        refuse_unknown("argument of train", (set(then) ^ {*now, "lr"}) - LATER)
-        total = count("epochs", then["epochs"], 0) * (steps or 0)
-    epochs = before.position["epoch"] - (not before.position["steps"])
-    if now["epochs"] < epochs:
-        raise ValueError(f"epochs={now['epochs']} are fewer than the {epochs} that {path} has begun; give more")
-    for name, value in now.items():
-        if name == "epochs" and not getattr(schedule, "needs_total", True):
-            continue
-        if name in then and not (_is_same if name in DATA else operator.eq)(then[name], value):
-            raise _explain_difference(path, name, then, now)
-    with explain_errors(path):
-        check_steps(before.position, steps if "examples" in now["train_data"] else None)
-    _check_same_schedule(path, then, schedule, total, now["epochs"] * (steps or 0))
-
-
-def _check_same_schedule(path: str, then: Mapping[str, Any], schedule: Schedule, total: int, total_now: int) -> None:
-    """Refuse another schedule than that of a training of `total` steps."""
-    compared = _steps_to_compare(total)
-    now = describe_schedule(schedule, total, total_now)
-    with explain_errors(path):
-        lr = [(step, rate) for step, rate in then["lr"]]
-        before = dict(then.get("schedule", now))
-    if [step for step, _ in lr] != compared:
-        raise _difference(path, f"lr at the steps {[step for step, _ in lr]}", f"lr at the steps {compared}")
-    if before != now and "name" in before and "name" in now:
-        raise _difference(path, f"lr={_write_call(before)}", f"lr={_write_call(now)}")
-    for (step, rate), (_, wanted) in zip(_sample_rates(schedule, compared, total_now), lr):
-        if rate != wanted:
-            raise _difference(path, f"lr={wanted!r} at step {step}", f"lr={rate!r}")
-    if before != now:
-        raise ValueError(
-            f"lr differs from that of the training in {path}, though not at the steps {compared}; give the same, or "
-            "another checkpoint"
-        )
-
-
-def check_steps(position: Mapping[str, Any], steps: int | None) -> None:
-    """Refuse a position whose numbers contradict each other; `steps` are those of an epoch, if that is certain."""
-    if steps is None:
-        right = position["steps"] <= position["total_steps"]
-    else:
-        right = position["total_steps"] == (position["epoch"] - 1) * steps + position["steps"]
-        right = right and position["steps"] <= steps
-    if not right:
-        numbers = ", ".join(f"{name}={position[name]}" for name in ("epoch", "steps", "total_steps"))
-        raise ValueError(f"its position {numbers} contradicts itself")
-
-
-def _explain_difference(path: str, name: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> ValueError:
-    """Make the error for an argument that differs."""
-    before, value = then[name], now[name]
-    if name in DATA:
-        return ValueError(
-            f"{name} differs from that of the training in {path}: {_describe_difference(name, before, value)}; give "
-            "the same, or another checkpoint"
-        )
-    if name == "arguments":
-        with explain_errors(path):
-            pairs = zip(then["callbacks"], before, value, strict=True)
-            differing = [(kind, own, other) for kind, own, other in pairs if own != other]
-            kind, before, value = differing[0]
-            names = [key for key in {**before, **value} if before[key] != value[key]]
-            calls = [_write_call({"name": kind, **{key: each[key] for key in names}}) for each in (before, value)]
-        return _difference(path, *calls)
-    return _difference(path, f"{name}={before!r}", f"{name}={value!r}")
-
-
-def _write_call(description: Mapping[str, Any]) -> str:
-    """Write a description as the call that makes what it describes.
-
-    Examples
-    --------
-    >>> _write_call({"name": "OneCycle", "peak": 0.5, "warmup": 0.2})
-    'OneCycle(peak=0.5, warmup=0.2)'
-    """
-    arguments = ", ".join(f"{name}={value!r}" for name, value in description.items() if name != "name")
-    return f"{description['name']}({arguments})"
-
-
-def _difference(path: str, before: str, now: str) -> ValueError:
-    return ValueError(
-        f"{path} holds a training with {truncate(before)}, but this one has {now}; give the same, or another checkpoint"
-    )
-
-
-def _is_same(before: Any, now: Any) -> bool:
-    """Compare plain values; numbers that backends sum in other orders may differ in their last digits."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        return before.keys() == now.keys() and all(_is_same(before[name], now[name]) for name in now)
-    if isinstance(before, float) and isinstance(now, float):
-        return isclose(before, now, rel_tol=1e-5)
-    return before == now
-
-
-def _describe_difference(argument: str, before: Any, now: Any) -> str:
-    """Say how two fingerprints differ."""
-    if before is None or now is None:
-        return "that one had none" if before is None else "this one has none"
-    if not (isinstance(before, dict) and isinstance(now, dict) and before.keys() == now.keys()):
-        return "one has it in memory, and the other does not"
-    name = next(name for name in now if not _is_same(before[name], now[name]))
-    if name == "digest" and argument == "sample_weight":
-        return "other weights, or in another order"
-    if name == "digest":
-        return "the same number of examples, but other inputs or targets, or in another order"
-    return f"{name} {truncate(before[name])} and now {now[name]}"
-
-
-def _steps_to_compare(total: int) -> list[int]:
-    """Choose steps at which the rates of two schedules are compared."""
-    return sorted({0, total // 4, total // 2, 3 * total // 4, total - 1}) if total else [0, 1, 10, 100, FURTHEST]
-
-
-def _sample_rates(schedule: Schedule, steps: Sequence[int], total: int) -> list[list[float]]:
-    """List steps with their rates."""
-    return [[step, float(learning_rates(schedule, range(step, step + 1), total)[0])] for step in steps]
 
 
 def _split_state(callback: Callback) -> tuple[dict[str, Any], dict[str, State]]:

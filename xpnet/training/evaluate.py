@@ -8,7 +8,7 @@ from xpnet.core.minibatch import decode
 from xpnet.data.prepare import Sources
 from xpnet.data.sources import Source, check_repeatable, make_source, with_bar
 from xpnet.inspection.view import View
-from xpnet.training.callbacks import Callback, Quantity, Training
+from xpnet.training.callback import Callback, Quantity, Training
 from xpnet.training.metrics import Metric, accuracy, correct
 
 
@@ -105,9 +105,10 @@ class Evaluate(Callback):
 
 
 def make_evaluations(
-    task: str, sources: Sources, metrics: Sequence[Metric], training_metrics: Sequence[Metric], progress: bool
+    sources: Sources, metrics: Sequence[Metric], training_metrics: Sequence[Metric], progress: bool
 ) -> list[Evaluate]:
     """Make the callbacks that evaluate training, validation and test data after each epoch."""
+    task = sources.train.reader.model.task
     if metrics and sources.validation is None and sources.test is None:
         raise ValueError(
             f"metrics={[metric.name for metric in metrics]} need validation_data, validation_split or test_data; "

@@ -1,0 +1,224 @@
+"""What a callback is: an object that observes and controls a training.
+
+Callbacks are called when a training begins, after every chunk of steps and every epoch, and when it ends. Each does one
+thing; the training loop calls them in order and does not depend on any of them. All that they can see and change is the
+`Training` that they receive in `on_train_begin`.
+"""
+
+import inspect
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from xpnet.checkpoint.record import Snapshot, TrainingRecord
+from xpnet.core.members import MemberState
+from xpnet.core.model import Seeds
+from xpnet.core.optimizers.base import Optimizer
+from xpnet.core.step import State
+from xpnet.inspection.view import View
+from xpnet.training.history import History
+from xpnet.training.metrics import METRICS
+from xpnet.training.position import Position
+from xpnet.wording.checks import warn
+
+
+class Trainee(Protocol):
+    """The network that is being trained, as far as training and callbacks need it.
+
+    Callbacks use `state`, `view` and `save`; what else there is, is for the training loop.
+    """
+
+    history: History
+    rng: np.random.Generator
+
+    @property
+    def state(self) -> State:
+        """Everything that changes from step to step; it can be replaced, but not written into."""
+        ...
+
+    @state.setter
+    def state(self, state: State) -> None: ...
+
+    @property
+    def view(self) -> View:
+        """The network as it stands."""
+        ...
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer of the last training."""
+        ...
+
+    @property
+    def seeds(self) -> Seeds:
+        """Seeds of dropout and of the validation split."""
+        ...
+
+    @property
+    def standardize(self) -> bool:
+        """Whether inputs, and the targets of a regression, are standardized."""
+        ...
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network to a file."""
+        ...
+
+    def copy(self) -> "Trainee":
+        """Return an independent copy."""
+        ...
+
+    def _take_over(self, **attributes: Any) -> None:
+        """Assign several attributes at once, in spite of interrupts and other threads."""
+        ...
+
+    def _init_optimizer(self, optimizer: Optimizer) -> State:
+        """Return the state with a new state of an optimizer."""
+        ...
+
+    def _peek_state(self) -> State | MemberState:
+        """Return the state as it is stored, perhaps as a part of a joined one."""
+        ...
+
+    def _settings(self) -> dict[str, Any]:
+        """Return the arguments that make a network like this one."""
+        ...
+
+    def _snapshot(self, training: TrainingRecord, states: Mapping[tuple[int, str], State]) -> Snapshot:
+        """Return everything that a file holds, and share the arrays."""
+        ...
+
+
+class Quantity(NamedTuple):
+    """How to read a number in the logs of an epoch: which direction is better, and whether it is a whole number."""
+
+    better: str | None = None  # "min" if smaller is better, "max" if larger is
+    whole: bool = False  # whether it is a whole number
+
+
+PATHS = ("path", "folder")  # arguments that say where callbacks write
+LOGS = {
+    "epoch": Quantity(whole=True),
+    "cost": Quantity("min"),
+    "lr": Quantity(),
+    "seconds": Quantity(),
+    "examples_per_second": Quantity(),
+}
+# Quantities that evaluation adds, by the names that it gives them; other callbacks may add them too
+EVALUATED = {
+    f"{data}_{name}": quantity
+    for data in ("training", "validation", "test")
+    for name, quantity in {
+        "cost": Quantity("min"),
+        "size": Quantity(whole=True),
+        **{name: Quantity(metric.better, metric.whole) for name, metric in METRICS.items()},
+    }.items()
+}
+
+
+@dataclass(slots=True)
+class Training:
+    """A call to `train`, as callbacks see it. They may change `lr_scale` and `stopped` at any time."""
+
+    net: Trainee
+    epochs: int
+    steps: int | None  # minibatches per epoch, if that is known
+    quantities: dict[str, Quantity]  # that the logs of an epoch will hold, as far as callbacks have been told so far
+    history: History
+    position: Position  # how far it has come; further than the beginning where a training is resumed
+    lr_scale: float = 1.0  # multiplies the schedule
+    stopped: bool = False  # True ends training after this epoch
+    completed: bool = False  # whether training came to its end, without an exception or Ctrl-C
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the quantities."""
+        return tuple(self.quantities)
+
+
+class Callback:
+    """Base class of callbacks; override the methods that you need."""
+
+    adds: Sequence[str] = ()  # the names of the quantities that it adds to the logs of an epoch
+    quantities: Mapping[str, Quantity] = MappingProxyType({})  # what is known of them, if anything
+
+    def __repr__(self) -> str:
+        """Show the class and its settings."""
+        names = [name for name in inspect.signature(type(self)).parameters if hasattr(self, name)]
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
+
+    @property
+    def kept_epoch(self) -> int | None:
+        """The epoch of this training whose weights the network got back at its end; None if it kept its last ones."""
+        return None
+
+    def on_train_begin(self, training: Training) -> None:
+        """Called before anything has changed; an exception here leaves the network as it was."""
+
+    def on_epoch_begin(self, epoch: int) -> None:
+        """Called before an epoch, counted from 1."""
+
+    def on_chunk_end(self, steps: int) -> None:
+        """Called after `steps` more minibatches."""
+
+    def on_epoch_end(self, logs: dict[str, Any]) -> None:
+        """Called after an epoch; `logs` holds its quantities, and callbacks may add to it."""
+
+    def on_train_end(self) -> None:
+        """Called at the end, however training ended."""
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what `set_state` needs to resume a training: plain values, as in JSON, and states of the network."""
+        return {}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take over what `get_state` returned, after `on_train_begin`, if a training is resumed."""
+
+
+def decisive_arguments(callback: Callback) -> dict[str, Any]:
+    """Return the arguments that a callback was made with, as far as they decide how a training goes: no paths.
+
+    A class of the user's own has those of the class here that it is derived from; `Callback` itself has none.
+
+    Examples
+    --------
+    >>> from xpnet import ReduceLROnPlateau
+    >>> decisive_arguments(ReduceLROnPlateau(0.5, monitor="cost"))
+    {'factor': 0.5, 'patience': 5, 'monitor': 'cost', 'mode': None, 'min_delta': 0.0, 'least': 1e-06}
+    """
+    kind = next(kind for kind in type(callback).__mro__ if kind.__module__.startswith("xpnet.training."))
+    values = {name: getattr(callback, name, None) for name in inspect.signature(kind).parameters if name not in PATHS}
+    return {name: value for name, value in values.items() if value is None or isinstance(value, (int, float, str))}
+
+
+@contextmanager
+def watching(callbacks: Sequence[Callback], training: Training) -> Iterator[None]:
+    """Tell callbacks that training begins, and, when the context ends, that it has ended.
+
+    If one of them raises at the beginning, those that were told before it are told of the end.
+    """
+    with ExitStack() as endings:
+        begun: list[Callback] = []
+        endings.callback(lambda: _tell_end(begun))
+        for callback in callbacks:
+            callback.on_train_begin(training)
+            begun.append(callback)
+            known = LOGS | EVALUATED | dict(callback.quantities)
+            training.quantities |= {name: known.get(name, Quantity()) for name in callback.adds}
+        yield
+
+
+def _tell_end(callbacks: Sequence[Callback]) -> None:
+    """Tell each callback, in order, that training has ended, whatever another one raises."""
+    with ExitStack() as endings:
+        for callback in reversed(callbacks):
+            endings.callback(callback.on_train_end)
+
+
+def warn_of_write(problem: str, error: OSError | MemoryError) -> None:
+    """Warn that a file could not be written: a full disk, or too little memory for it, must not end a training."""
+    warn(f"{problem} ({str(error) or 'too little memory'}); training continues and will try again")

@@ -1,0 +1,408 @@
+"""Groups of networks of one shape, which take their steps in one program.
+
+The states of networks whose minibatches have the same size are joined, the steps run on all of them at once, and the
+states are split again. A network that has stopped, or diverged, takes no part any more.
+"""
+
+import math
+import os
+from collections.abc import Hashable, Mapping, Sequence
+from functools import cached_property, partial
+from itertools import accumulate
+from math import ceil
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from xpnet.backends import Backend
+from xpnet.backends.base import cast, on_host
+from xpnet.backends.threads import AUTO
+from xpnet.core.arrays import Array, count_bytes, leaves
+from xpnet.core.members import MemberState, dimensions, extract, join, join_nests, whole
+from xpnet.core.minibatch import Batch, Examples
+from xpnet.core.optimizers.base import Optimizer
+from xpnet.core.scaling import Scaling
+from xpnet.core.step import State
+from xpnet.data.reader import Reader
+from xpnet.data.sources import Chunk, Source, resident_examples
+from xpnet.training.kept_loops import Loops
+from xpnet.training.memory import COPIES_OF_STATE, check_memory, on_host_only
+from xpnet.training.plan import Job
+from xpnet.training.steps import ChunkRunner, Done, Work
+from xpnet.training.workers import Workers
+
+# Measured with NumPy and JAX on one core of an AMD EPYC (Zen 5): larger groups gain no more, and the products of larger
+# networks take most of their time
+MOST_NUMBERS = 1 << 19  # weights and activations of the networks in a group, at most
+SMALLEST_GROUP = 4  # networks in a group; larger networks train one after the other
+# Networks are divided anew when no more than this fraction of them is left: until then, places of those that have
+# stopped are filled, and a new division makes new programs
+REST, REST_COMPILED = 7 / 8, 1 / 2
+MOST_ROWS = 1 << 31  # of joined examples, which 32-bit indices must be able to number
+
+Results: TypeAlias = dict[int, Done | None]  # by the numbers of the networks
+
+
+class Kind(NamedTuple):
+    """The minibatches of a network; networks whose kinds are equal, but for α, can be joined."""
+
+    length: int | None  # examples, if that is known
+    steps: int | None  # minibatches per epoch, if that is known
+    batch_size: int
+    alpha: float  # as in `Plan`
+
+    def key(self) -> tuple[Hashable, ...]:
+        """Return what networks that are joined have in common."""
+        return *self[:3], self.alpha > 0
+
+
+class Groups:
+    """Networks of one shape, divided into groups that take their steps in one program; the threads that run them.
+
+    Parameters
+    ----------
+    kinds
+        The minibatches of each network.
+    reader
+        The networks' reader.
+    optimizer
+        Has the update that all of them have.
+    threads
+        The number of threads between which the networks are divided; None keeps all of them together.
+    loops
+        Loops of earlier trainings.
+    division
+        The groups that a training that is resumed had, as numbers of networks.
+    """
+
+    def __init__(
+        self,
+        kinds: Sequence[Kind],
+        reader: Reader,
+        optimizer: Optimizer,
+        threads: int | None,
+        loops: Loops,
+        division: Sequence[Sequence[int]] | None = None,
+    ) -> None:
+        self.kinds, self.reader, self.optimizer = kinds, reader, optimizer
+        self.threads, self.loops = threads, loops
+        number = min(threads or 1, len(kinds))
+        self.workers = Workers(number) if number > 1 else None
+        self.groups: list[Group] = []
+        self.size = 0  # the number of networks when they were divided
+        if division:
+            self._make_groups(division)
+
+    @property
+    def division(self) -> list[Sequence[int]]:
+        """The numbers of the networks in each group."""
+        return [group.numbers for group in self.groups]
+
+    def close(self) -> None:
+        """Let the threads end."""
+        if self.workers is not None:
+            self.workers.close()
+
+    def run(self, states: Mapping[int, State | MemberState], work: Mapping[int, Work]) -> Results:
+        """Take the steps of all networks, given by their numbers. Synchronizes.
+
+        Returns
+        -------
+        dict
+            The result of each network, with a state that may be a part of a joined one; None if it is not finite.
+        """
+        run = map if self.workers is None else self.workers.map
+        largest_rest = REST_COMPILED if self.reader.backend.compiles else REST
+        if not self.groups or len(work) <= largest_rest * self.size:  # the remaining ones are spread evenly again
+            self._divide(work)
+        if self.is_new:
+            run = map  # the first chunk runs group by group: what one of them compiles serves the others too
+            self.is_new = False
+        results: Results = {}
+        for part in run(lambda group: group.run(states, work), self.groups):
+            results |= part
+        return results
+
+    def _divide(self, work: Mapping[int, Work]) -> None:
+        """Divide the networks that still have work."""
+        kinds = {k: (self.kinds[k].key(), layout(own.chunk)) for k, own in work.items()}
+        rows = max(own.chunk.index.shape[-1] for own in work.values())
+        self._make_groups(divide(kinds, self.reader.model.step_size(rows), self.threads))
+
+    def _make_groups(self, division: Sequence[Sequence[int]]) -> None:
+        self.size, alphas = sum(map(len, division)), [kind.alpha for kind in self.kinds]
+        self.groups = [Group(numbers, alphas, self.reader, self.optimizer, self.loops) for numbers in division]
+        self.is_new = True
+        self.loops = Loops()  # those of later divisions would take memory from one training to the next
+
+
+def layout(chunk: Chunk) -> tuple[Any, ...]:
+    """Describe how the examples of a chunk are stored: those that differ in it cannot be joined."""
+    x, y, _ = chunk.examples
+    return x.dtype, y.dtype, tuple(y.shape[1:]), chunk.scaling is None
+
+
+class Group:
+    """Networks that are joined into one; it takes the steps of those that still have work.
+
+    Networks whose chunk has another shape train alone; so do those with a minibatch of zero weight, which is skipped.
+    A group of one network computes without an axis of networks.
+
+    Parameters
+    ----------
+    numbers
+        The numbers of the networks.
+    alphas
+        As in `Plan`, of all networks.
+    reader
+        Their reader.
+    optimizer
+        Has the update that all of them have.
+    loops
+        Loops of earlier trainings.
+    """
+
+    def __init__(
+        self, numbers: Sequence[int], alphas: Sequence[float], reader: Reader, optimizer: Optimizer, loops: Loops
+    ) -> None:
+        self.numbers, self.alphas, self.reader = numbers, alphas, reader
+        self.optimizer, self.loops = optimizer, loops
+        self.runners: dict[int, ChunkRunner] = {}  # of networks that are trained alone
+        self.pool = Pool((), reader.backend)
+        self.states: list[Any] = []  # after the last chunk
+        self.joined: State | None = None  # these as one
+        self.axes: list[State] = []  # the dimensions of each
+        self.scalings: list[Scaling | None] = []
+        self.scaling: Scaling | None = None  # these as one
+
+    @cached_property
+    def runner(self) -> ChunkRunner:
+        """Runs the steps of the joined networks."""
+        return ChunkRunner(self.reader, self.optimizer, loops=self.loops, networks=tuple(self.numbers))
+
+    def run(self, states: Mapping[int, State | MemberState], work: Mapping[int, Work]) -> Results:
+        """Take the steps of its networks. Synchronizes."""
+        with self.reader.scope():
+            active = [k for k in self.numbers if k in work]
+            together = self._choose({k: work[k].chunk for k in active}) if len(active) > 1 else {}
+            alone = [k for k in active if k not in together]
+            results: Results = {k: self._run_alone(k, whole(states[k]), work[k]) for k in alone}
+            return results | self._run_together(together, states, work) if together else results
+
+    def _choose(self, chunks: Mapping[int, Chunk]) -> dict[int, np.ndarray | None]:
+        """Choose the networks whose chunks can be joined; return the weights in their minibatches, if they have any."""
+        shapes = {k: (chunk.index.shape, layout(chunk)) for k, chunk in chunks.items()}
+        alike = [k for k, shape in shapes.items() if shape == shapes[next(iter(shapes))]]
+        examples = [chunks[k].examples for k in alike]
+        if not self.pool.holds(examples):
+            self.pool = Pool((), self.reader.backend)  # frees the memory before there is another
+            self.pool = Pool(examples, self.reader.backend)
+        if self.pool.n >= MOST_ROWS:
+            return {}
+        weights = {k: self.pool.weigh(chunks[k]) for k in alike}
+        together = {k: weight for k, weight in weights.items() if weight is None or weight.any(axis=-1).all()}
+        return together if len(together) > 1 else {}
+
+    def _run_alone(self, k: int, state: State, work: Work) -> Done | None:
+        if k not in self.runners:
+            self.runners[k] = ChunkRunner(self.reader, self.optimizer, self.alphas[k], self.loops, (k,))
+        return self.runners[k].run(state, work)
+
+    def _run_together(
+        self,
+        together: Mapping[int, np.ndarray | None],
+        before: Mapping[int, State | MemberState],
+        work: Mapping[int, Work],
+    ) -> Results:
+        # Few different sizes mean few programs to compile: the first network fills the places of those that stopped
+        numbers = list(together)
+        places = numbers + numbers[:1] * (len(self.numbers) - len(numbers))
+        backend = self.reader.backend
+        batches, weights = self._join_batches(places, work, together)
+        scaling = self._join_scalings([work[k].chunk.scaling for k in places])
+        new = self.runner.repeat(self._join_states([before[k] for k in places]), self.pool.examples, scaling, batches)
+        copy, arrays, engine = (
+            partial(copy_member, self.reader),
+            leaves((new.cost, new.layers)),
+            self.runner.loop.engine,
+        )
+        states = [MemberState(new, i, self.axes[i], copy) for i in range(len(numbers))]
+        self.joined, self.states = new, states + states[:1] * (len(places) - len(numbers))
+        all_finite, results = backend.all_finite(arrays), {}
+        for i, (k, cost, weight) in enumerate(zip(numbers, backend.to_numpy(new.cost), weights.T)):
+            if all_finite or backend.all_finite([x[i, ...] for x in arrays]):
+                results[k] = Done(states[i], float(cost.sum(dtype=np.float64)), float(weight.sum()), engine)
+            else:
+                results[k] = None
+        return results
+
+    def _join_states(self, states: Sequence[State | MemberState]) -> State:
+        """Join the states of the networks, unless they are those of the last chunk."""
+        if self.joined is None or not are_same(states, self.states):
+            own, backend = [whole(state) for state in states], self.reader.backend
+            self.joined, self.axes = join(own, backend.stack, backend.xp), [dimensions(state) for state in own]
+        return self.joined
+
+    def _join_batches(
+        self, places: Sequence[int], work: Mapping[int, Work], example_weights: Mapping[int, np.ndarray | None]
+    ) -> tuple[Batch, np.ndarray]:
+        """Join the minibatches of the networks; also return the sum of the weights in each, (steps, networks)."""
+        dtype, shape = self.reader.dtype, work[places[0]].chunk.index.shape
+        index = np.stack([self.pool.index(work[k].chunk) for k in places], axis=1)
+        lr = np.stack([work[k].lr for k in places], axis=1)
+        weight, sums = None, np.full(lr.shape, float(shape[-1]))
+        weights = [example_weights[k] for k in places]
+        if any(own is not None for own in weights):
+            weight = np.stack([np.ones(shape, dtype) if own is None else own for own in weights], axis=1)
+            sums = weight.sum(axis=-1, dtype=np.float64)
+        alpha = np.array([self.alphas[k] for k in places])
+        decay = cast((alpha / sums)[..., None, None], dtype) if alpha.any() else None
+        return Batch(index, cast(lr[..., None, None], dtype), decay, weight), sums
+
+    def _join_scalings(self, scalings: list[Scaling | None]) -> Scaling | None:
+        if not are_same(scalings, self.scalings):
+            self.scalings, self.scaling = scalings, scalings[0]
+            if not are_same(scalings, scalings[:1] * len(scalings)):
+                self.scaling = join_nests(scalings, self.reader.backend.stack, self.reader.backend.xp)
+        return self.scaling
+
+
+class Pool:
+    """The examples of several networks as one: distinct ones are concatenated.
+
+    Parameters
+    ----------
+    parts
+        The examples of each network. Those with the same arrays of inputs and targets share them, and may have other
+        weights.
+    backend
+        Where they are.
+    """
+
+    def __init__(self, parts: Sequence[Examples], backend: Backend) -> None:
+        self.parts = {id(part): part for part in parts}  # keeps them, so that nothing else gets their ids
+        self.columns, self.backend = distinct_columns(parts), backend
+        starts = list(accumulate((y.shape[0] for _, y in self.columns.values()), initial=0))
+        self.n = starts[-1]
+        start_of = dict(zip(self.columns, starts))
+        self.starts = {key: start_of[id(part.x), id(part.y)] for key, part in self.parts.items()}
+        self.weights = {
+            key: None if part.weight is None else backend.to_numpy(part.weight) for key, part in self.parts.items()
+        }
+
+    @cached_property
+    def examples(self) -> Examples:
+        """All of them, without weights."""
+        xs, ys = zip(*self.columns.values())
+        if len(xs) == 1:
+            return Examples(xs[0], ys[0])
+        concat = self.backend.xp.concat
+        return Examples(concat(list(xs), axis=0), concat(list(ys), axis=0))
+
+    def holds(self, parts: Sequence[Examples]) -> bool:
+        """Tell whether these are among the examples."""
+        return all(id(part) in self.parts for part in parts)
+
+    def index(self, chunk: Chunk) -> np.ndarray:
+        """Number the examples in the minibatches of a chunk."""
+        return chunk.index + np.int32(self.starts[id(chunk.examples)])
+
+    def weigh(self, chunk: Chunk) -> np.ndarray | None:
+        """Look up the weights of the examples in the minibatches of a chunk, if they have any."""
+        weight = self.weights[id(chunk.examples)]
+        return None if weight is None else weight[chunk.index]
+
+
+def distinct_columns(parts: Sequence[Examples]) -> dict[tuple[int, int], tuple[Array, Array]]:
+    """List the distinct pairs of inputs and targets, by their ids."""
+    return {(id(part.x), id(part.y)): (part.x, part.y) for part in parts}
+
+
+def bytes_to_join(sources: Sequence[Source], kinds: Sequence[Hashable], step_size: int, threads: int | None) -> int:
+    """Count the bytes of the examples that stay on the device and are joined."""
+    total = 0
+    for numbers in divide(dict(enumerate(kinds)), step_size, threads):
+        resident = [examples for k in numbers if (examples := resident_examples(sources[k])) is not None]
+        columns = distinct_columns(resident)
+        if len(columns) > 1:
+            total += sum(count_bytes(x) for pair in columns.values() for x in pair)
+    return total
+
+
+def check_training_memory(jobs: Sequence[Job], kinds: Sequence[Kind], threads: int | None) -> None:
+    """Refuse to train networks together for which the machine has too little memory, with examples that are joined."""
+    net, view = jobs[0].net, jobs[0].net.view
+    state = net._init_optimizer(jobs[0].plan.optimizer)
+    numbers = sum(math.prod(x.shape) for x in leaves((state.layers, state.optimizer)))
+    needed = COPIES_OF_STATE * len(jobs) * numbers * np.dtype(view.dtype).itemsize
+    step_size = view.model.step_size(max(kind.batch_size for kind in kinds))
+    needed += bytes_to_join([job.source for job in jobs], [kind.key() for kind in kinds], step_size, threads)
+    check_memory(on_host_only(view.backend, needed), f"training {len(jobs)} networks of {list(view.model.sizes)} needs")
+
+
+def are_same(objects: Sequence[Any], others: Sequence[Any]) -> bool:
+    """Tell whether two lists hold the same objects."""
+    return len(objects) == len(others) and all(x is y for x, y in zip(objects, others))
+
+
+def copy_member(reader: Reader, joined: Any, k: int, axes: Any) -> Any:
+    """Copy what belongs to network k out of a joined nest, on the device."""
+    with reader.scope():
+        return extract(joined, k, axes, reader.backend.take_part, reader.backend.xp)
+
+
+def choose_group_threads(backend: Backend, threads: int | str, multiplications: int) -> int | None:
+    """Choose the number of threads between which networks are divided; None, on a GPU, keeps all of them together.
+
+    "auto" is the number of cores that the process may use; or one, where the products of a single network, of so many
+    multiplications, are large enough for several threads of the library.
+    """
+    if not on_host(backend):
+        return None
+    if threads != AUTO:
+        return int(threads)
+    large = multiplications >= (backend.threads_from or Backend.threads_from or 0)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return 1 if large else cores
+
+
+def divide(kinds: Mapping[int, Hashable], step_size: int, threads: int | None) -> list[list[int]]:
+    """Divide networks into groups of one kind: at least one for each thread, and none that is too large.
+
+    Where there are several kinds, small groups are not divided for the threads.
+
+    Parameters
+    ----------
+    kinds
+        The kind of each network, by its number.
+    step_size
+        `Model.step_size` for the minibatches.
+    threads
+        The number of threads; None for groups of any size.
+
+    Examples
+    --------
+    >>> divide(dict.fromkeys(range(10), "a"), step_size=1000, threads=2)
+    [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
+    >>> divide({0: "a", 1: "b", 2: "a", 3: "b"}, step_size=1000, threads=2)
+    [[0, 2], [1, 3]]
+    >>> divide({0: "a", 1: "a"}, step_size=10**7, threads=1), divide({0: "a", 1: "a"}, step_size=10**7, threads=None)
+    ([[0], [1]], [[0, 1]])
+    """
+    numbers_of: dict[Hashable, list[int]] = {}
+    for k, kind in kinds.items():
+        numbers_of.setdefault(kind, []).append(k)
+    if threads is None:
+        return list(numbers_of.values())
+    fitting, for_each_thread = MOST_NUMBERS // step_size, ceil(len(kinds) / threads)
+    groups = []
+    for numbers in numbers_of.values():
+        n = len(numbers)
+        largest = (
+            min(max(ceil(n / threads), min(for_each_thread, SMALLEST_GROUP)), fitting)
+            if fitting >= SMALLEST_GROUP
+            else 1
+        )
+        size = ceil(n / ceil(n / largest))
+        groups += [numbers[start : start + size] for start in range(0, n, size)]
+    return groups

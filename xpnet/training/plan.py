@@ -1,0 +1,32 @@
+"""What is to be trained: a network, how, on which examples, and who is told of it."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from xpnet.core.optimizers.base import Optimizer
+from xpnet.core.schedules import Schedule
+from xpnet.data.sampling import Sampling
+from xpnet.data.sources import Source
+from xpnet.training.callback import Callback, Trainee
+from xpnet.training.position import Start
+
+
+class Plan(NamedTuple):
+    """How to train a network."""
+
+    epochs: int
+    batch_size: int
+    optimizer: Optimizer
+    schedule: Schedule  # the learning rate as a function of (step, total)
+    sampling: Sampling
+    alpha: float = 0.0  # adds α/2m ‖w‖² to the cost of a minibatch, m the sum of its examples' weights
+
+
+class Job(NamedTuple):
+    """A network to train: how, on which examples, and who is told of it."""
+
+    net: Trainee
+    plan: Plan
+    source: Source
+    callbacks: Sequence[Callback] = ()
+    start: Start = Start()

@@ -1,0 +1,125 @@
+"""Progress: a bar over the minibatches of a training, and a line per epoch."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from xpnet.data.sources import make_bar
+from xpnet.training.callback import Callback, Training
+
+EVALUATIONS = ("test_", "validation_", "training_")  # how the names of evaluated quantities begin
+
+
+class Progress(Callback):
+    """A bar over minibatches on standard error, and a line per epoch on standard output if anything is evaluated.
+
+    Networks that are trained together share one object. Its bar then shows the network that has come furthest, and its
+    lines have the mean of each quantity over the networks, and its range.
+
+    Parameters
+    ----------
+    bar
+        Whether to show the bar.
+    """
+
+    def __init__(self, bar: bool = True) -> None:
+        self.shows_bar = bar
+        self._reset()
+
+    def _reset(self) -> None:
+        self.trainings: list[Training] = []
+        self.bar: Any = None
+        self.lines = self.steps = 0  # epochs that have had their line, and minibatches that the bar shows
+
+    def on_train_begin(self, training: Training) -> None:
+        """Add a network."""
+        self.trainings.append(training)
+        self.lines = max(self.lines, len(training.history))
+        self.steps = max(self.steps, training.position.total_steps)
+
+    def on_epoch_begin(self, epoch: int) -> None:
+        """Name the epoch."""
+        if self.bar is None:
+            total = max(training.epochs * (training.steps or 0) for training in self.trainings) or None
+            options: dict[str, Any] = {"unit": "batch", "leave": False, "dynamic_ncols": True}
+            self.bar = make_bar(total=total, initial=self.steps, disable=not self.shows_bar, **options)
+        networks = f", {len(self._find_active())} networks" if len(self.trainings) > 1 else ""
+        self.bar.set_description(f"Epoch {epoch}/{self.trainings[0].epochs}{networks}")
+
+    def on_chunk_end(self, steps: int) -> None:
+        """Move the bar."""
+        furthest = max(training.position.total_steps for training in self.trainings)
+        self.bar.update(furthest - self.steps)
+        self.steps = furthest
+
+    def on_epoch_end(self, logs: dict[str, Any]) -> None:
+        """Write a line for the epoch, if all networks have ended it."""
+        self._write_lines()
+
+    def on_train_end(self) -> None:
+        """Write the lines of the last epochs, and remove the bar."""
+        if self.bar is not None:
+            self._write_lines()
+            self.bar.close()
+        self._reset()
+
+    def _find_active(self) -> list[Training]:
+        return [training for training in self.trainings if not (training.stopped or training.completed)]
+
+    def _write_lines(self) -> None:
+        """Write a line for each epoch that all networks in training have ended."""
+        lengths = [len(training.history) for training in self.trainings]
+        ended = min((len(training.history) for training in self._find_active()), default=max(lengths))
+        while self.lines < ended:
+            rows = [part.history.rows[self.lines] for part in self.trainings if len(part.history) > self.lines]
+            self.lines += 1
+            mean = sum(row["cost"] for row in rows) / len(rows)
+            self.bar.set_postfix(cost=f"{mean:.4g}", refresh=False)
+            line = describe_epoch(rows[0]) if len(self.trainings) == 1 else describe_epochs(rows)
+            if line:
+                write_line(self.bar, f"Epoch: {self.lines} / {self.trainings[0].epochs},\t {line}")
+
+
+def describe_epoch(row: Mapping[str, Any]) -> str:
+    r"""Describe an epoch of one network by what was evaluated, as the book's program does.
+
+    Examples
+    --------
+    >>> describe_epoch({"cost": 0.3, "test_cost": 0.25, "validation_accuracy": 0.5})
+    'cost on the test data: 0.25\t validation accuracy: 0.5'
+    """
+    parts = []
+    if "test_correct" in row:
+        parts.append(
+            f"Nr of correctly classified samples: {row['test_correct']}/{row['test_size']}\t "
+            f"accuracy: {row['test_accuracy']:.5f}"
+        )
+    if "test_cost" in row:
+        parts.append(f"cost on the test data: {row['test_cost']:.6g}")
+    others = [name for name in row if name.startswith(("validation_", "training_"))]
+    parts += [f"{name.replace('_', ' ')}: {row[name]:.6g}" for name in others]
+    return "\t ".join(parts)
+
+
+def describe_epochs(rows: Sequence[Mapping[str, Any]]) -> str:
+    r"""Describe an epoch of several networks: the mean of each evaluated quantity, and its range in brackets.
+
+    Examples
+    --------
+    >>> describe_epochs([{"cost": 0.3, "test_cost": 0.25}, {"cost": 0.4, "test_cost": 0.75}])
+    '2 networks,\t test cost: 0.5 (0.25 to 0.75)'
+    """
+    names = [name for name in rows[0] if name.startswith(EVALUATIONS) and all(name in row for row in rows)]
+    columns = {name: [row[name] for row in rows] for name in names if name not in ("test_size", "test_correct")}
+    parts = [
+        f"{name.replace('_', ' ')}: {sum(column) / len(column):.6g} ({min(column):.6g} to {max(column):.6g})"
+        for name, column in columns.items()
+    ]
+    return "\t ".join([f"{len(rows)} networks,", *parts]) if parts else ""
+
+
+def write_line(bar: Any, line: str) -> None:
+    """Write a line above a bar to standard output, unless that is closed."""
+    if sys.stdout is not None:
+        bar.write(line, file=sys.stdout)
+        sys.stdout.flush()

@@ -1,0 +1,57 @@
+"""The learning rates of a training, which a schedule gives."""
+
+import inspect
+
+import numpy as np
+
+from xpnet.core.schedules import Schedule
+from xpnet.wording.errors import unless_stopped
+
+
+def learning_rates(schedule: Schedule, steps: range, total: int) -> np.ndarray:
+    """Compute the learning rates of some steps.
+
+    Raises
+    ------
+    ValueError
+        If the schedule returns something that is not a rate. Its own errors surface.
+
+    Examples
+    --------
+    >>> learning_rates(lambda step, total: 1.0 - step / total, range(1, 3), total=4)
+    array([0.75, 0.5 ])
+    """
+    rates = [schedule(step, total) for step in steps]
+    try:
+        lr = np.array([float(rate) for rate in rates])
+    except unless_stopped(TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"lr={schedule!r} must give a number ({error})") from error
+    wrong = np.flatnonzero(~((lr >= 0.0) & (lr < np.inf)))
+    if wrong.size:
+        at = f"{lr[wrong[0]]} at step {steps[wrong[0]] + 1}"
+        raise ValueError(f"lr must be a finite number of at least 0, but the schedule gave {at}")
+    return lr
+
+
+def check_schedule(schedule: Schedule, epochs: int, steps: int | None) -> None:
+    """Check, before anything is changed, that a schedule can be used and gives a first rate.
+
+    Parameters
+    ----------
+    schedule
+        The learning rate as a function of (step, total).
+    epochs
+        Number of epochs.
+    steps
+        Minibatches per epoch, if that is known.
+    """
+    if steps is None and getattr(schedule, "needs_total", True):
+        raise ValueError("lr is a schedule, which needs the number of steps, and train_data has no length; give steps")
+    total = epochs * (steps or 0)
+    try:
+        inspect.signature(schedule).bind(0, total)
+    except unless_stopped(TypeError) as error:
+        raise ValueError(f"lr={schedule!r} must be a function of (step, total) ({error})") from error
+    except unless_stopped(ValueError):  # it has no signature, as some functions written in C
+        pass
+    learning_rates(schedule, range(min(1, epochs)), total)

@@ -1,0 +1,182 @@
+"""Whether a call to `train` may resume the training in a checkpoint: it must be the same, and what differs is named."""
+
+import hashlib
+import json
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from math import isclose
+from typing import Any
+
+import numpy as np
+
+from xpnet.checkpoint.file import explain_errors
+from xpnet.checkpoint.record import TrainingRecord, describe, refuse_unknown
+from xpnet.core.optimizers.base import Optimizer
+from xpnet.core.optimizers.table import OPTIMIZERS
+from xpnet.core.schedules import KINDS, Schedule
+from xpnet.training.rates import learning_rates
+from xpnet.wording.checks import choices, count, truncate
+
+DATA = ("train_data", "validation_data", "test_data", "sample_weight")  # what a training has in common as fingerprints
+LATER = {"test_data", "sample_weight", "class_weight", "arguments", "schedule"}  # that the first files do not hold
+MOST_RATES = 10_000  # of a schedule of the user's own that are compared
+FURTHEST = 1000  # step whose rate is compared if the number of steps is not known
+
+
+def check_same_network(path: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse to resume the training of a network with other settings."""
+    for name, value in now.items():
+        if before.get(name) != value:
+            raise _difference(path, f"{name}={before.get(name)!r}", f"{name}={value!r}")
+
+
+def check_same_training(
+    path: str, before: TrainingRecord, now: Mapping[str, Any], schedule: Schedule, steps: int | None
+) -> None:
+    """Refuse to resume another training, and name the difference; `steps` are those of an epoch, if that is known.
+
+    The number of epochs may differ if the schedule does not depend on the number of steps.
+    """
+    then = before.call
+    with explain_errors(path):
+        refuse_unknown("argument of train", (set(then) ^ {*now, "lr"}) - LATER)
+        total = count("epochs", then["epochs"], 0) * (steps or 0)
+    epochs = before.position["epoch"] - (not before.position["steps"])
+    if now["epochs"] < epochs:
+        raise ValueError(f"epochs={now['epochs']} are fewer than the {epochs} that {path} has begun; give more")
+    for name, value in now.items():
+        if name == "epochs" and not getattr(schedule, "needs_total", True):
+            continue
+        if name in then and not (_is_same if name in DATA else operator.eq)(then[name], value):
+            raise _explain_difference(path, name, then, now)
+    with explain_errors(path):
+        check_steps(before.position, steps if "examples" in now["train_data"] else None)
+    _check_same_schedule(path, then, schedule, total, now["epochs"] * (steps or 0))
+
+
+def _check_same_schedule(path: str, then: Mapping[str, Any], schedule: Schedule, total: int, total_now: int) -> None:
+    """Refuse another schedule than that of a training of `total` steps."""
+    compared = steps_to_compare(total)
+    now = describe_schedule(schedule, total, total_now)
+    with explain_errors(path):
+        lr = [(step, rate) for step, rate in then["lr"]]
+        before = dict(then.get("schedule", now))
+    if [step for step, _ in lr] != compared:
+        raise _difference(path, f"lr at the steps {[step for step, _ in lr]}", f"lr at the steps {compared}")
+    if before != now and "name" in before and "name" in now:
+        raise _difference(path, f"lr={_write_call(before)}", f"lr={_write_call(now)}")
+    for (step, rate), (_, wanted) in zip(sample_rates(schedule, compared, total_now), lr):
+        if rate != wanted:
+            raise _difference(path, f"lr={wanted!r} at step {step}", f"lr={rate!r}")
+    if before != now:
+        raise ValueError(
+            f"lr differs from that of the training in {path}, though not at the steps {compared}; give the same, or "
+            "another checkpoint"
+        )
+
+
+def check_steps(position: Mapping[str, Any], steps: int | None) -> None:
+    """Refuse a position whose numbers contradict each other; `steps` are those of an epoch, if that is certain."""
+    if steps is None:
+        right = position["steps"] <= position["total_steps"]
+    else:
+        right = position["total_steps"] == (position["epoch"] - 1) * steps + position["steps"]
+        right = right and position["steps"] <= steps
+    if not right:
+        numbers = ", ".join(f"{name}={position[name]}" for name in ("epoch", "steps", "total_steps"))
+        raise ValueError(f"its position {numbers} contradicts itself")
+
+
+def describe_optimizer(optimizer: Optimizer) -> dict[str, Any]:
+    """Describe an optimizer by plain values; a file cannot hold the state of one of the user's own class."""
+    description = describe(optimizer)
+    if description is None:
+        raise ValueError(
+            f"checkpoint= cannot hold the state of optimizer={optimizer!r}, which is of your own class; give one of "
+            f"{choices(OPTIMIZERS)}, or leave checkpoint out"
+        )
+    return json.loads(json.dumps(description, default=np.generic.item))
+
+
+def describe_schedule(schedule: Schedule, total: int, total_now: int) -> dict[str, Any]:
+    """Describe a schedule by its fields; one of the user's own by a digest of its rates at MOST_RATES steps or fewer.
+
+    The steps are spread over `total`, or are the first ones if that is 0, for a number that is not known. The rates are
+    those of a training of `total_now` steps, rounded to seven digits, as the last ones differ between computers.
+    """
+    if type(schedule) in KINDS:
+        return json.loads(json.dumps({"name": type(schedule).__name__, **asdict(schedule)}))  # type: ignore
+    steps = range(0, total, -(-total // MOST_RATES)) if total else range(FURTHEST + 1)
+    rates = learning_rates(schedule, steps, total_now).astype(np.float32)
+    return {"digest": hashlib.sha256(rates.tobytes()).hexdigest()}
+
+
+def _explain_difference(path: str, name: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> ValueError:
+    """Make the error for an argument that differs."""
+    before, value = then[name], now[name]
+    if name in DATA:
+        return ValueError(
+            f"{name} differs from that of the training in {path}: {_describe_difference(name, before, value)}; give "
+            "the same, or another checkpoint"
+        )
+    if name == "arguments":
+        with explain_errors(path):
+            pairs = zip(then["callbacks"], before, value, strict=True)
+            differing = [(kind, own, other) for kind, own, other in pairs if own != other]
+            kind, before, value = differing[0]
+            names = [key for key in {**before, **value} if before[key] != value[key]]
+            calls = [_write_call({"name": kind, **{key: each[key] for key in names}}) for each in (before, value)]
+        return _difference(path, *calls)
+    return _difference(path, f"{name}={before!r}", f"{name}={value!r}")
+
+
+def _write_call(description: Mapping[str, Any]) -> str:
+    """Write a description as the call that makes what it describes.
+
+    Examples
+    --------
+    >>> _write_call({"name": "OneCycle", "peak": 0.5, "warmup": 0.2})
+    'OneCycle(peak=0.5, warmup=0.2)'
+    """
+    arguments = ", ".join(f"{name}={value!r}" for name, value in description.items() if name != "name")
+    return f"{description['name']}({arguments})"
+
+
+def _difference(path: str, before: str, now: str) -> ValueError:
+    return ValueError(
+        f"{path} holds a training with {truncate(before)}, but this one has {now}; give the same, or another checkpoint"
+    )
+
+
+def _is_same(before: Any, now: Any) -> bool:
+    """Compare plain values; numbers that backends sum in other orders may differ in their last digits."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        return before.keys() == now.keys() and all(_is_same(before[name], now[name]) for name in now)
+    if isinstance(before, float) and isinstance(now, float):
+        return isclose(before, now, rel_tol=1e-5)
+    return before == now
+
+
+def _describe_difference(argument: str, before: Any, now: Any) -> str:
+    """Say how two fingerprints differ."""
+    if before is None or now is None:
+        return "that one had none" if before is None else "this one has none"
+    if not (isinstance(before, dict) and isinstance(now, dict) and before.keys() == now.keys()):
+        return "one has it in memory, and the other does not"
+    name = next(name for name in now if not _is_same(before[name], now[name]))
+    if name == "digest" and argument == "sample_weight":
+        return "other weights, or in another order"
+    if name == "digest":
+        return "the same number of examples, but other inputs or targets, or in another order"
+    return f"{name} {truncate(before[name])} and now {now[name]}"
+
+
+def steps_to_compare(total: int) -> list[int]:
+    """Choose steps at which the rates of two schedules are compared."""
+    return sorted({0, total // 4, total // 2, 3 * total // 4, total - 1}) if total else [0, 1, 10, 100, FURTHEST]
+
+
+def sample_rates(schedule: Schedule, steps: Sequence[int], total: int) -> list[list[float]]:
+    """List steps with their rates."""
+    return [[step, float(learning_rates(schedule, range(step, step + 1), total)[0])] for step in steps]

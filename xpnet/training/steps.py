@@ -1,0 +1,158 @@
+"""Running the steps of a chunk of minibatches on a network's state."""
+
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from xpnet.backends.base import Speed, cast
+from xpnet.core.arrays import leaves
+from xpnet.core.members import MemberState
+from xpnet.core.minibatch import Batch, Examples, make_minibatch
+from xpnet.core.model import Model
+from xpnet.core.optimizers.base import Optimizer
+from xpnet.core.scaling import Scaling
+from xpnet.core.step import State, make_step
+from xpnet.data.reader import Reader
+from xpnet.data.sources import Chunk
+from xpnet.training.kept_loops import Loops, is_fixed
+
+CHUNK_SECONDS = 0.1
+FEWEST_STEPS = 20  # in a chunk
+
+
+class Work(NamedTuple):
+    """Steps for a network to take."""
+
+    chunk: Chunk
+    lr: np.ndarray  # the learning rate of each step
+
+
+class Done(NamedTuple):
+    """The result of a chunk of steps."""
+
+    state: State | MemberState
+    cost: float  # sum over the examples of the chunk, of their costs times weights
+    weight: float  # sum of their weights
+    engine: str  # how the steps ran
+
+
+class ChunkRunner:
+    """Runs the steps of chunks.
+
+    Parameters
+    ----------
+    reader
+        Says for which model, and where and in which dtype to compute.
+    optimizer
+        The optimizer.
+    alpha
+        Adds α/2m ‖w‖² to the cost of a minibatch, m the sum of its examples' weights.
+    loops
+        Loops of earlier trainings of the same networks, if any.
+    networks
+        The numbers of the networks that are trained together.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        optimizer: Optimizer,
+        alpha: float = 0.0,
+        loops: Loops | None = None,
+        networks: tuple[int, ...] = (),
+    ) -> None:
+        self.backend, self.dtype, self.alpha = reader.backend, reader.dtype, alpha
+        self.scope, self.encoding = reader.scope, reader.encoding()
+        step = make_step(reader.model.sigmas, reader.model.output, optimizer.update)
+        make = partial(self.backend.loop, step, make_minibatch)
+        if loops is not None and is_fixed(step):
+            self.loop = loops.find((optimizer.update, networks), make)
+        else:
+            self.loop = make()
+        self.examples: Examples | None = None
+
+    def run(self, state: State, work: Work) -> Done | None:
+        """Run the steps of a chunk on a copy of the state. Synchronizes.
+
+        Minibatches of zero weight are skipped: they would change nothing.
+
+        Parameters
+        ----------
+        state
+            The state; it stays as it is.
+        work
+            The minibatches, and the learning rate of each step.
+
+        Returns
+        -------
+        Done or None
+            The new state and the sums; None if the state is not finite any more.
+        """
+        chunk, lr = work
+        with self.scope():
+            weights = minibatch_weights(chunk.index, self._find_weights(chunk.examples))
+            used = weights > 0
+            if not used.any():
+                return Done(state, 0.0, 0.0, self.loop.engine)
+            batches = Batch(
+                index=chunk.index[used],
+                lr=cast(lr[used], self.dtype),
+                decay=cast(self.alpha / weights[used], self.dtype) if self.alpha else None,
+            )
+            new = self.repeat(state, chunk.examples, chunk.scaling, batches)
+            if not self.backend.all_finite(leaves((new.cost, new.layers))):
+                return None
+            cost = float(self.backend.to_numpy(new.cost).sum(dtype=np.float64))
+            return Done(new, cost, float(weights.sum()), self.loop.engine)
+
+    def repeat(self, state: State, examples: Examples, scaling: Scaling | None, batches: Batch) -> State:
+        """Repeat the step for every batch, on a copy of the state. The new state holds the costs of these steps."""
+        with self.scope():
+            cost = self.backend.asarray(np.zeros(batches.index.shape[1:]), self.dtype)
+            return self.loop(state._replace(cost=cost), batches, (examples, self.encoding._replace(scaling=scaling)))
+
+    def _find_weights(self, examples: Examples) -> np.ndarray | None:
+        """Bring the weights of examples to the host, once for all chunks of them."""
+        if examples is not self.examples:
+            self.examples = examples
+            self.weights = None if examples.weight is None else self.backend.to_numpy(examples.weight)
+        return self.weights
+
+
+def minibatch_weights(index: np.ndarray, example_weights: np.ndarray | None) -> np.ndarray:
+    """Sum the weights of the examples in each minibatch, from their indices (..., m)."""
+    *steps, m = index.shape
+    if example_weights is None:
+        return np.full(steps, float(m))
+    return example_weights[index].sum(axis=-1, dtype=np.float64)
+
+
+def steps_per_chunk(model: Model, batch_size: int, speed: Speed, networks: int = 1) -> int:
+    """Choose how many steps a chunk holds: about a tenth of a second of them, or more where copying the state costs.
+
+    The estimate of a step's time is rough, and for one core; it uses no clock, so that the same training has the same
+    chunks. It counts the calls of the operations, passes over the weights, and the products.
+
+    Parameters
+    ----------
+    model
+        The network without its numbers.
+    batch_size
+        Examples in a minibatch.
+    speed
+        `Backend.speed`.
+    networks
+        The number of networks that are trained in one program.
+
+    Examples
+    --------
+    >>> from xpnet import Network, get_backend
+    >>> small, large = Network([784, 30, 10]).view.model, Network([784, 2048, 2048, 10]).view.model
+    >>> speed = get_backend("numpy").speed
+    >>> steps_per_chunk(small, 10, speed), steps_per_chunk(large, 512, speed)
+    (1566, 20)
+    """
+    n_weights = networks * model.n_weights
+    step = speed.layer * len(model.shapes) + n_weights * (speed.weight + speed.product * batch_size)
+    return max(FEWEST_STEPS, int(max(CHUNK_SECONDS, speed.copies * n_weights) / step))
