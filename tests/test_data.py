@@ -729,7 +729,7 @@ def test_names_can_be_assigned_and_must_fit() -> None:
         one.feature_names = list(NAMES)
         assert one.feature_names == NAMES
         for wrong in ("wxyz", ["w", "x", "y"], ["w", "x", "y", 3], 4):
-            with pytest.raises(ValueError, match=r"feature_names=.* must be 4 texts, one for each input, or None"):
+            with pytest.raises(ValueError, match=r"feature_names=.* must be 4 strings, one for each input, or None"):
                 one.feature_names = wrong
     ensemble[1].feature_names = SWAPPED
     message = "network 1 has the name 'x' for input 0 and network 0 has 'w'; the members of an ensemble must have the"

@@ -1260,7 +1260,7 @@ REFUSED = {
     "seed": (lambda: Ensemble([2, 1], 2, seed=[1, -1]), "seed[1]=-1 must be a whole number of at least 0"),
     "sizes": (
         lambda: Ensemble([2], 2),
-        "sizes=[2] must name at least two layers, inputs and outputs, as in [784, 30, 10]",
+        "sizes=[2] must have at least two layers, inputs and outputs, as in [784, 30, 10]",
     ),
     "activation": (lambda: Ensemble([2, 1], 2, activation="rleu"), "activation='rleu' is unknown"),
     "none": (lambda: Ensemble.of([]), "an ensemble of no networks is not possible; give at least one"),

@@ -959,7 +959,7 @@ def test_sparse_rows_are_never_dense_all_together(monkeypatch):
         return found
 
     monkeypatch.setattr(sparse.csr_array, "toarray", watched)
-    monkeypatch.setattr("xpnet.core.arrays.BLOCK", 4096)
+    monkeypatch.setattr("xpnet.core.arrays.BLOCK_ELEMENTS", 4096)
     x = sparse.csr_array(np.tile(X, (4, 1)))
     for solver in ("lbfgs", "adam"):
         largest[0] = 0

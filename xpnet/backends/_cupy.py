@@ -16,7 +16,7 @@ from xpnet.backends.cuda.fusion import Operation
 from xpnet.backends.cuda.graph import GraphLoop
 from xpnet.backends.replay.eager import Eager
 from xpnet.backends.replay.program import ReplayLoop
-from xpnet.core.arrays import BLOCK, Array, Function, blocks
+from xpnet.core.arrays import BLOCK_ELEMENTS, Array, Function, blocks
 from xpnet.wording.checks import name_backend
 from xpnet.wording.errors import BackendError, unless_stopped
 
@@ -96,7 +96,7 @@ class CuPyBackend(Eager):
 
     def _from_host(self, x: np.ndarray, dtype: str | None) -> Array:
         with self.scope(""):
-            if x.size <= BLOCK:
+            if x.size <= BLOCK_ELEMENTS:
                 return cupy.asarray(cast(x, dtype))
             # CuPy copies through locked host memory, as large as the array, and keeps it; blocks need less of it
             parts, start = cupy.empty(x.shape, dtype or x.dtype), 0

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import array_api_compat
 import numpy as np
 
-from xpnet.core.arrays import BLOCK, rows_per_block, select
+from xpnet.core.arrays import BLOCK_ELEMENTS, rows_per_block, select
 from xpnet.core.minibatch import Examples
 from xpnet.core.scaling import Scaler, Scaling
 from xpnet.data.reader import Reader, is_pair
@@ -299,7 +299,7 @@ class OnDemand(Countable):
     """Base class of sources that move examples to the device when they are needed, in the order of `Resident`."""
 
     reader: Reader
-    at_once: ClassVar[int] = BLOCK  # examples to read before training on them, at most
+    at_once: ClassVar[int] = BLOCK_ELEMENTS  # examples to read before training on them, at most
 
     def read(self, index: np.ndarray) -> Examples:
         """Move some of the examples to the device."""

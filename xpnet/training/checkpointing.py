@@ -20,7 +20,7 @@ from xpnet.checkpoint.file import explain_errors
 from xpnet.checkpoint.record import Snapshot, TrainingRecord, check_depth, describe, refuse_unknown
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.optimizers.table import OPTIMIZERS
-from xpnet.core.schedules import KINDS, Schedule
+from xpnet.core.schedules import SCHEDULE_CLASSES, Schedule
 from xpnet.core.step import State
 from xpnet.training.callbacks import Callback, Training, decisive_arguments, warn_of_write
 from xpnet.training.loop import learning_rates
@@ -252,7 +252,7 @@ def describe_schedule(schedule: Schedule, total: int, total_now: int) -> dict[st
     The steps are spread over `total`, or are the first ones if that is 0, for a number that is not known. The rates are
     those of a training of `total_now` steps, rounded to seven digits, as the last ones differ between computers.
     """
-    if type(schedule) in KINDS:
+    if type(schedule) in SCHEDULE_CLASSES:
         return json.loads(json.dumps({"name": type(schedule).__name__, **asdict(schedule)}))  # type: ignore
     steps = range(0, total, -(-total // MOST_RATES)) if total else range(FURTHEST + 1)
     rates = learning_rates(schedule, steps, total_now).astype(np.float32)
