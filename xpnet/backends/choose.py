@@ -8,7 +8,7 @@ from typing import Any
 from xpnet.backends.base import Backend, open_namespace
 from xpnet.wording.checks import choices, install_command, name_backend
 from xpnet.wording.errors import BackendError, unless_stopped
-from xpnet.wording.hints import unknown
+from xpnet.wording.hints import explain_unknown
 
 # name -> (module of this package, how to install the library)
 BACKENDS = {
@@ -54,7 +54,7 @@ def get_backend(backend: Any = None, device: Any = None) -> Backend:
             return open_namespace(backend, device)
         backend = name
     if not isinstance(backend, str) or backend not in BACKENDS:
-        raise BackendError(unknown("backend", backend, BACKENDS) + ", or give an Array API namespace module")
+        raise BackendError(explain_unknown("backend", backend, BACKENDS) + ", or give an Array API namespace module")
     return load(backend, device)(device)
 
 

@@ -17,7 +17,7 @@ from xpnet.core.arrays import Array, blocks, map_arrays
 from xpnet.core.minibatch import Encoding, Examples
 from xpnet.core.model import Model
 from xpnet.core.scaling import Moments, Scaler, Scaling, moments
-from xpnet.wording.checks import check_lengths, some, warn
+from xpnet.wording.checks import check_lengths, list_names, warn
 from xpnet.wording.errors import unless_stopped
 
 BYTES = np.dtype(np.uint8)  # dtypes compare faster with a dtype than with a type
@@ -457,12 +457,12 @@ def _compare_names(names: tuple[str, ...], known: tuple[str, ...]) -> str:
     forget = "if other columns are meant, give an array, or set net.feature_names to None"
     if missing:
         return (
-            f"lacks columns that the network was trained on: {some(missing)}"
-            + (f"; it has others: {some(others)}" if others else "")
+            f"lacks columns that the network was trained on: {list_names(missing)}"
+            + (f"; it has others: {list_names(others)}" if others else "")
             + f"; {forget}"
         )
     if others:
-        return f"has columns that the network was not trained on: {some(others)}; {select}"
+        return f"has columns that the network was not trained on: {list_names(others)}; {select}"
     k, (now, then) = next((k, pair) for k, pair in enumerate(zip(names, known)) if pair[0] != pair[1])
     place = f"column {k} is {now!r} and was {then!r}, counted from 0"
     return f"has its columns in another order than the network was trained on: {place}; {select}"

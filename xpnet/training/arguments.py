@@ -14,7 +14,7 @@ from xpnet.core.schedules import Constant, Schedule
 from xpnet.training.callbacks import Callback
 from xpnet.training.metrics import METRICS, Metric, of_function, top_k
 from xpnet.wording.checks import choices, count, has_methods, in_range
-from xpnet.wording.hints import look_up, nearest
+from xpnet.wording.hints import find_nearest, look_up
 
 
 def parse_epochs(value: Any) -> int:
@@ -53,7 +53,7 @@ def suggest_optimizer(value: Any) -> str:
     """
     name = value.__name__ if isinstance(value, type) else value
     names = {kind.lower(): kind for kind in OPTIMIZERS}
-    near = nearest(name, names) if isinstance(name, str) else None
+    near = find_nearest(name, names) if isinstance(name, str) else None
     if near is None or names[near] == "SGD":
         return "SGD(momentum=0.9)"
     wraps = any(field.name == "optimizer" for field in fields(OPTIMIZERS[names[near]]))

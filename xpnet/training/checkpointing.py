@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from xpnet.checkpoint.file import explain_errors
-from xpnet.checkpoint.record import Snapshot, TrainingRecord, check_depth, describe, refuse_unknown
+from xpnet.checkpoint.record import Snapshot, TrainingRecord, check_depth, encode_optimizer, refuse_unknown
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import SCHEDULE_CLASSES, Schedule
@@ -230,7 +230,7 @@ def require_training(path: str, training: TrainingRecord | None) -> TrainingReco
 
 def describe_optimizer(optimizer: Optimizer) -> dict[str, Any]:
     """Describe an optimizer by plain values; a file cannot hold the state of one of the user's own class."""
-    description = describe(optimizer)
+    description = encode_optimizer(optimizer)
     if description is None:
         raise ValueError(
             f"checkpoint= cannot hold the state of optimizer={optimizer!r}, which is of your own class; give one of "
