@@ -163,7 +163,7 @@ def test_options_reach_the_network(capsys):
 
 
 def test_a_device_that_fails_is_listed_and_the_others_are_timed(monkeypatch):
-    monkeypatch.setattr(bench.load("numpy"), "devices", lambda: ["cpu", "teapot"])
+    monkeypatch.setattr(bench.load_backend("numpy"), "devices", lambda: ["cpu", "teapot"])
     found = compare_backends(net(), backends=["numpy"], **QUICK)
     assert [each["device"] for each in found.rows] == ["cpu"]
     (failed,) = found.unusable

@@ -1,4 +1,4 @@
-"""The number of threads that multiply matrices: set for one call, and put back after it."""
+"""The number of threads that multiply matrices: set during a call, and restored after it."""
 
 import os
 from contextlib import AbstractContextManager, nullcontext
@@ -8,8 +8,8 @@ from xpnet.backends.base import Backend
 from xpnet.wording.checks import count
 
 AUTO = "auto"
-MOST = 10_000  # more than any machine has cores; C cannot hold any number
-VARIABLES = (  # by which users set the number for a process
+MAX_THREADS = 10_000  # more than any machine has cores, and small enough for an integer in C
+THREAD_VARIABLES = (  # of the environment, which set the number for a process
     "OPENBLAS_NUM_THREADS",
     "GOTO_NUM_THREADS",
     "OMP_NUM_THREADS",
@@ -33,8 +33,8 @@ def parse_threads(backend: Backend, threads: int | str) -> int | str:
         number = count("blas_threads", threads, 1)
     except ValueError as error:
         raise ValueError(f'{error}, or "auto"') from None
-    if number > MOST:
-        raise ValueError(f'blas_threads={threads!r} must be at most {MOST}, or "auto"')
+    if number > MAX_THREADS:
+        raise ValueError(f'blas_threads={threads!r} must be at most {MAX_THREADS}, or "auto"')
     if backend.threads_from is None:
         raise ValueError(
             f"blas_threads={threads!r} has no effect on backend={backend.name!r}, which has its own threads; leave it "
@@ -59,8 +59,8 @@ def choose_threads(backend: Backend, threads: int | str, multiplications: int) -
     """
     if threads != AUTO:
         return int(threads)
-    small = backend.threads_from is not None and multiplications < backend.threads_from
-    return 1 if small and not any(map(os.environ.get, VARIABLES)) else None
+    is_small = backend.threads_from is not None and multiplications < backend.threads_from
+    return 1 if is_small and not any(map(os.environ.get, THREAD_VARIABLES)) else None
 
 
 def limit_threads(backend: Backend, number: int | None) -> AbstractContextManager[Any]:

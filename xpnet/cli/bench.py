@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.backends.choose import BACKENDS, get_backend, load
+from xpnet.backends.choose import BACKENDS, get_backend, load_backend
 from xpnet.inspection.summary import table
 from xpnet.network import Network
 from xpnet.wording.checks import between, count
@@ -204,7 +204,7 @@ def libraries(names: Sequence[str] = tuple(BACKENDS)) -> Iterator[Library]:
     """
     for name in names:
         try:
-            backend = load(name)
+            backend = load_backend(name)
             get_backend(name)
             yield Library(name, tuple(backend.devices()))
         except unless_stopped(RuntimeError) as error:
