@@ -420,9 +420,9 @@ def test_test_data_in_batches_is_checked_before_the_first_step(
 
 
 def test_an_iterable_without_batches_is_refused(net: Network) -> None:
-    with refused(net, ValueError, r"train_data gave no batch"):
+    with refused(net, ValueError, r"train_data yielded no batch"):
         train(net, Stream())
-    with refused(net, ValueError, r"data gave no batch"):
+    with refused(net, ValueError, r"data yielded no batch"):
         net.accuracy(Stream())
 
 

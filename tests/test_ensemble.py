@@ -1165,7 +1165,7 @@ REFUSED_TRAINING = {
     ),
     "weights": (
         {"sample_weight": [0.0] * 4 + [1.0] * 60, "rows": [[0, 4], [0, 1]]},
-        "sample_weight and class_weight leave every example of train_data with the weight zero",
+        "sample_weight and class_weight leave every example of train_data with weight zero",
     ),
     "rows of batches": (
         {"train_data": iter([GOOD]), "rows": [[0, 1]] * 2},

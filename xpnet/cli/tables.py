@@ -307,8 +307,7 @@ def _check_names_differ(path: str, names: Sequence[str]) -> None:
     several = [name for name, number in counts.items() if name and number > 1]
     if several:
         raise ValueError(
-            f"{path} has several columns of the name {list_names(several)}; give each its own name, or leave out all "
-            "but one"
+            f"{path} has several columns named {list_names(several)}; give each its own name, or leave out all but one"
         )
 
 
