@@ -319,7 +319,8 @@ def _check_generator(generator: Any) -> dict[str, Any]:
         _check_whole(name, generator["state"][name], 0, 2**128)
     _check_whole("has_uint32", generator["has_uint32"], 0, 2)
     _check_whole("uinteger", generator["uinteger"], 0, 2**32)
-    if generator["state"]["inc"] % 2 == 0:  # few different numbers would come, and drawing a permutation never end
+    # PCG64 would give few different numbers, and drawing a permutation would never end
+    if generator["state"]["inc"] % 2 == 0:
         raise ValueError("the state of its generator has an even increment")
     return generator
 
@@ -376,7 +377,7 @@ def _decode_optimizer(description: dict[str, Any], depth: int = 0) -> Optimizer:
 
 
 def _plain_row(row: dict[str, Any]) -> dict[str, Any]:
-    """Convert the values of a row of the history, some of them from callbacks, to those that JSON has."""
+    """Convert the values of a row of the history, some of which callbacks may have added, to plain ones, as in JSON."""
     return {str(name): _plain_value(name, value) for name, value in row.items()}
 
 

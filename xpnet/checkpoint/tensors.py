@@ -13,7 +13,7 @@ import numpy as np
 
 from xpnet.wording.checks import refuse_duplicates
 
-DTYPES = {name: np.dtype(dtype) for name, dtype in (("F64", "<f8"), ("F32", "<f4"), ("I32", "<i4"))}  # in file order
+DTYPE_CODES = {name: np.dtype(dtype) for name, dtype in (("F64", "<f8"), ("F32", "<f4"), ("I32", "<i4"))}  # file order
 METADATA_KEY = "__metadata__"
 ENTRY_KEYS = {"dtype", "shape", "data_offsets"}
 MAX_AXES = 64  # of a NumPy array
@@ -32,7 +32,7 @@ def lay_out(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> tu
     >>> read_arrays(content, entries)["w"].shape
     (2, 1)
     """
-    kinds, names = {dtype: name for name, dtype in DTYPES.items()}, [*DTYPES]
+    kinds, names = {dtype: name for name, dtype in DTYPE_CODES.items()}, [*DTYPE_CODES]
     columns = {name: np.asarray(array, array.dtype.newbyteorder("<"), order="C") for name, array in arrays.items()}
     header: dict[str, Any] = {METADATA_KEY: dict(metadata)}
     buffers, position = [], 0
@@ -96,10 +96,10 @@ def read_arrays(content: bytes, entries: dict[str, Any]) -> dict[str, np.ndarray
 
 def _parse_entry(name: str, entry: Any, size: int) -> tuple[np.dtype, list[int], list[int]]:
     """Return dtype, shape and offsets of an array in a file of `size` bytes."""
-    if set(entry) != ENTRY_KEYS or entry["dtype"] not in DTYPES:
-        raise ValueError(f"its header has no dtype of {', '.join(DTYPES)}, shape and data_offsets for {name!r}")
+    if set(entry) != ENTRY_KEYS or entry["dtype"] not in DTYPE_CODES:
+        raise ValueError(f"its header has no dtype of {', '.join(DTYPE_CODES)}, shape and data_offsets for {name!r}")
     shape, offsets = entry["shape"], entry["data_offsets"]
     whole = all(type(number) is int and 0 <= number <= size for number in [*shape, *offsets])
     if not whole or len(shape) > MAX_AXES:
         raise ValueError(f"its header has the shape {shape} and data_offsets {offsets} for {name!r}")
-    return DTYPES[entry["dtype"]], shape, offsets
+    return DTYPE_CODES[entry["dtype"]], shape, offsets

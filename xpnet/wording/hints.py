@@ -237,7 +237,7 @@ def _explain_calls(function: Callable[..., Any], name: str) -> Callable[..., Any
 def _explain_call(
     function: Callable[..., Any], name: str, args: Sequence[Any], options: Mapping[str, Any]
 ) -> str | None:
-    """Format which argument does not fit a function; None if all fit, or if Python's own message is clear."""
+    """Format the message for an argument that does not fit a function; None if Python's own message is clear."""
     import inspect  # slow to import
 
     parameters = dict(inspect.signature(function).parameters)
@@ -273,7 +273,7 @@ def _explain_call(
 def _explain_duplicate(
     name: str, by_position: Sequence[str], k: int, value: Any, options: Mapping[str, Any], *, takes_data: bool
 ) -> str:
-    """Format that the argument at position k is also given by name, and which one was probably meant."""
+    """Format the message for an argument at position k that is also given by name."""
     key = by_position[k]
     by_name = f"{key}={_format_briefly(options[key])}"
     if takes_data and k == 1 and hasattr(value, "__len__"):
