@@ -24,9 +24,9 @@ SECONDS = 230  # of the whole sweep
 LONGEST = 20  # seconds of a setting, as estimated: none begins later than this before the end
 # Sizes that are tried in every combination, the others staying as they are; and the networks that have loops so long
 SWEEPS = (
-    ({"ONE_BLOCK": (1 << 10, 1 << 12, 1 << 14), "THREADS": (512, 1024)}, ("r1", "r4", "r5")),
-    ({"MOST_BLOCKS": (1024, 2112, 4224)}, ("r5", "r6", "r7")),
-    ({"AT_ONCE": (1, 4)}, ("r1", "r5", "r7")),
+    ({"ONE_BLOCK_ELEMENTS": (1 << 10, 1 << 12, 1 << 14), "MAX_KERNEL_THREADS": (512, 1024)}, ("r1", "r4", "r5")),
+    ({"MAX_BLOCKS": (1024, 2112, 4224)}, ("r5", "r6", "r7")),
+    ({"ELEMENTS_AT_ONCE": (1, 4)}, ("r1", "r5", "r7")),
 )
 
 

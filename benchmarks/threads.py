@@ -17,7 +17,7 @@ from machine import machine
 from turns import print_table
 
 from xpnet import Network, get_backend
-from xpnet.backends.threads import VARIABLES, limit_threads
+from xpnet.backends.threads import THREAD_VARIABLES, limit_threads
 
 SHAPES = [  # minibatch, inputs and outputs of a layer
     *((m, 784, 100) for m in (10, 20, 30, 45, 64, 90, 128, 256)),
@@ -96,8 +96,10 @@ def main():
     parser.add_argument("--busy", action="store_true", help="keep one core busy meanwhile")
     parser.add_argument("--trainings", action="store_true", help="time trainings, idle and beside a busy core in turn")
     args = parser.parse_args()
-    if args.trainings and any(map(os.environ.get, VARIABLES)):
-        parser.error(f"--trainings needs automatic threads: unset {', '.join(filter(os.environ.get, VARIABLES))}")
+    if args.trainings and any(map(os.environ.get, THREAD_VARIABLES)):
+        parser.error(
+            f"--trainings needs automatic threads: unset {', '.join(filter(os.environ.get, THREAD_VARIABLES))}"
+        )
     print(f"{machine(*(name for name in args.backend if name != 'numpy'))}{'; one core busy' * args.busy}")
     neighbour = subprocess.Popen(SPIN) if args.busy or args.trainings else None
     try:

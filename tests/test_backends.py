@@ -262,7 +262,7 @@ def test_device_arrays_are_not_moved_to_the_host_silently(place):
     net = Network([2, 1], **place._asdict())
     if not on_host(net.backend):
         pytest.skip("this network is not on the host")
-    with pytest.raises(TypeError, match=r"x lies on .*device1.* move the network to the data with net\.to\(array_api"):
+    with pytest.raises(TypeError, match=r"x is on .*device1.* move the network to the data with net\.to\(array_api"):
         net.forward(x)
 
 
@@ -575,7 +575,7 @@ def test_cupy_computes_on_the_device_that_was_asked_for():
     net.train((np.ones((9, 3)), np.arange(9) % 2), epochs=2, batch_size=4, progress=False)
     assert cupy.cuda.runtime.getDevice() == before
     assert {p.device.id for layer in net.layers for p in layer} == {last}
-    with pytest.raises(TypeError, match=r"x lies on .*net\.to\(\"cupy\"\)"):
+    with pytest.raises(TypeError, match=r"x is on .*net\.to\(\"cupy\"\)"):
         net.to("numpy").forward(net.forward(np.ones((1, 3))))
 
 

@@ -81,8 +81,8 @@ class Stream:
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
-        ([3], r"sizes=\[3\] must name at least two layers.*\[784, 30, 10\]"),
-        ([], r"sizes=\[\] must name at least two layers"),
+        ([3], r"sizes=\[3\] must have at least two layers.*\[784, 30, 10\]"),
+        ([], r"sizes=\[\] must have at least two layers"),
         ([3, 0, 2], r"sizes\[1\]=0 must be a whole number of at least 1"),
         ([-3, 2], r"sizes\[0\]=-3 must be a whole number of at least 1"),
         ([3, 2.0], r"sizes\[1\]=2\.0 must be a whole number"),
@@ -420,9 +420,9 @@ def test_test_data_in_batches_is_checked_before_the_first_step(
 
 
 def test_an_iterable_without_batches_is_refused(net: Network) -> None:
-    with refused(net, ValueError, r"train_data gave no batch"):
+    with refused(net, ValueError, r"train_data yielded no batch"):
         train(net, Stream())
-    with refused(net, ValueError, r"data gave no batch"):
+    with refused(net, ValueError, r"data yielded no batch"):
         net.accuracy(Stream())
 
 
@@ -619,9 +619,9 @@ class OwnCost:
 @pytest.mark.parametrize(
     ("value", "gradient", "message"),
     [
-        (lambda a, y, xp: xp.sum((a - y) ** 2), lambda a, y, xp: a - y, r"value must give an array of shape \(2,\)"),
-        (lambda a, y, xp: (a - y) ** 2, lambda a, y, xp: a - y, r"value .* of shape \(2,\) .*but gave shape \(2, 2\)"),
-        (lambda a, y, xp: xp.sum(a - y, axis=-1), lambda a, y, xp: 1.0, r"gradient .*, but gave 1\.0"),
+        (lambda a, y, xp: xp.sum((a - y) ** 2), lambda a, y, xp: a - y, r"value must return an array of shape \(2,\)"),
+        (lambda a, y, xp: (a - y) ** 2, lambda a, y, xp: a - y, r"value .* of shape \(2,\) .* returned shape \(2, 2\)"),
+        (lambda a, y, xp: xp.sum(a - y, axis=-1), lambda a, y, xp: 1.0, r"gradient .*, but returned 1\.0"),
     ],
 )
 def test_a_cost_of_ones_own_is_tried(place: Place, value: Any, gradient: Any, message: str) -> None:
@@ -631,7 +631,7 @@ def test_a_cost_of_ones_own_is_tried(place: Place, value: Any, gradient: Any, me
 
 def test_an_activation_of_ones_own_is_tried(place: Place) -> None:
     own = Activation("sum", lambda z, xp: xp.sum(z, axis=-1), lambda g, z, a, xp: g)
-    with pytest.raises(ValueError, match=r"activation 'sum': value must give an array of shape \(2, 4\)"):
+    with pytest.raises(ValueError, match=r"activation 'sum': value must return an array of shape \(2, 4\)"):
         Network([3, 4, 2], activation=own, **place._asdict())
 
 

@@ -163,7 +163,7 @@ def test_options_reach_the_network(capsys):
 
 
 def test_a_device_that_fails_is_listed_and_the_others_are_timed(monkeypatch):
-    monkeypatch.setattr(bench.load("numpy"), "devices", lambda: ["cpu", "teapot"])
+    monkeypatch.setattr(bench.load_backend("numpy"), "devices", lambda: ["cpu", "teapot"])
     found = compare_backends(net(), backends=["numpy"], **QUICK)
     assert [each["device"] for each in found.rows] == ["cpu"]
     (failed,) = found.unusable
@@ -200,7 +200,7 @@ def test_where_nothing_can_be_used_the_error_says_why(monkeypatch):
         (["--seconds", "nan"], "seconds=nan must be a finite number above 0"),
         (["--seconds", "1", "--steps", "2"], "argument --steps: not allowed with argument --seconds"),
         (["--steps", "many"], "argument --steps: invalid int value: 'many'"),
-        (["--sizes", "784"], "must name at least two layers"),
+        (["--sizes", "784"], "must have at least two layers"),
         (["--sizes", "784,x"], "'784,x' must be whole numbers with commas"),
         (["--activation", "rleu"], "activation='rleu' is unknown; choose from 'sigmoid'"),
         (["--task", "sorting"], "argument --task: invalid choice: 'sorting'"),

@@ -211,15 +211,17 @@ def test_set_up_is_what_the_warm_up_took_longer():
 def test_a_sweep_changes_sizes_that_there_are_and_begins_and_ends_with_them_as_they_are():
     assert all(hasattr(sizes, name) for values, _ in SWEEPS for name in values)
     settings = choose_settings("r6", short=False)
-    assert settings == [{}, {"MOST_BLOCKS": 2112}, {"MOST_BLOCKS": 4224}, {}]
-    assert {"AT_ONCE": 4} in choose_settings("r7", short=False)
+    assert settings == [{}, {"MAX_BLOCKS": 2112}, {"MAX_BLOCKS": 4224}, {}]
+    assert {"ELEMENTS_AT_ONCE": 4} in choose_settings("r7", short=False)
     assert len(choose_settings("r6", short=True)) > len(choose_settings("r5", short=False)) - 1 > len(settings)
 
 
 def test_a_sweep_names_what_there_is_no_time_for(tmp_path):
     record = Record(tmp_path / "results.txt")
-    sweep_row(record, "host", ROW, [{}, {"MOST_BLOCKS": 2112, "THREADS": 512}], tmp_path, 1, time.perf_counter() + 1)
-    line = f"| {ROW} | as they are; MOST_BLOCKS 2112, THREADS 512 | – | – | – | not tried |"
+    sweep_row(
+        record, "host", ROW, [{}, {"MAX_BLOCKS": 2112, "MAX_KERNEL_THREADS": 512}], tmp_path, 1, time.perf_counter() + 1
+    )
+    line = f"| {ROW} | as they are; MAX_BLOCKS 2112, MAX_KERNEL_THREADS 512 | – | – | – | not tried |"
     assert record.path.read_text().splitlines() == [line]
     assert not record.problems
 

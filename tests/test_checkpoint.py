@@ -683,12 +683,12 @@ def test_nothing_in_a_file_is_ignored(tmp_path: Path, forgery: Any, reason: str)
 def test_a_text_beside_the_network_is_not_ignored(tmp_path: Path) -> None:
     path = full(tmp_path)
     lie(path, lambda header: header["__metadata__"].update(evil="text"))
-    refuse(path, "the text 'evil' is not one of xpnet's")
+    refuse(path, "the metadata entry 'evil' is not one of xpnet's")
     path = full(tmp_path)
     lie(path, lambda header: header["layers.0.w"].update(evil=1))
     refuse(path, "its header has no dtype of F64, F32, I32, shape and data_offsets for 'layers.0.w'")
     forge(path, put("version", value=["0.1"]))
-    refuse(path, "its version must be a text")
+    refuse(path, "its version must be a string")
 
 
 @pytest.mark.parametrize("name", ["dropout.step", "optimizer.0", "optimizer.٣"])
@@ -716,7 +716,7 @@ def test_a_key_that_is_there_twice_is_refused(tmp_path: Path, text: str) -> None
         return json.dumps({"checksum": "0" * 64} | header).replace(text, f"{text}5, {text}", 1)
 
     forge(path, change)
-    refuse(path, f"the key '{json.loads(text[:-2])}' stands there twice")
+    refuse(path, f"the key '{json.loads(text[:-2])}' appears twice")
 
 
 @pytest.mark.parametrize("name", ["__metadata__", "layers.0.w", "dtype"])
@@ -727,7 +727,7 @@ def test_a_name_that_is_there_twice_is_refused(tmp_path: Path, name: str) -> Non
     text = content[8:end].replace(f'"{name}":'.encode(), f'"{name}":{{}},"{name}":'.encode(), 1)
     path.write_bytes(len(text).to_bytes(8, "little") + text + content[end:])
     seal(path)
-    refuse(path, f"the key '{name}' stands there twice")
+    refuse(path, f"the key '{name}' appears twice")
 
 
 @pytest.mark.parametrize("key", ["optimizer", "seeds"])

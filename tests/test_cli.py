@@ -321,7 +321,7 @@ def test_backends_says_what_can_be_used_and_what_to_do_else(capsys):
         (["--quiet", "bench"], "xpnet bench: error: unrecognized arguments: --quiet (see xpnet bench --help)"),
         (["trian"], "invalid choice: 'trian'"),
         ([], "required: COMMAND"),
-        (["train", "--sizes", "784"], "must name at least two layers"),
+        (["train", "--sizes", "784"], "must have at least two layers"),
         (["train", "--lr", "nan"], "--lr=nan must be a finite number of at least 0"),
         (["train", "--epochs", "-1"], "epochs=-1 must be a whole number of at least 0"),
         (["train", "--batch-size", "0"], "batch_size=0 must be a whole number of at least 1"),

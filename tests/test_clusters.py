@@ -27,7 +27,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 
-from xpnet.backends.threads import VARIABLES
+from xpnet.backends.threads import THREAD_VARIABLES
 from xpnet.estimators import MLPSearchCV
 
 PAGES = Path(__file__).parents[1] / "docs" / "use"
@@ -51,7 +51,7 @@ every_search = pytest.mark.parametrize("make_search", SEARCHES)
 def environment():
     """Without the numbers of threads that conftest.py sets, which workers would inherit."""
     with pytest.MonkeyPatch.context() as environment:
-        for variable in VARIABLES:
+        for variable in THREAD_VARIABLES:
             environment.delenv(variable, raising=False)
         yield
 

@@ -278,7 +278,7 @@ def test_numbers_in_a_name_are_those_of_a_family(tmp_path):
     again = Network.load(tmp_path / "net")
     assert (again.sigmas, again.output) == (net.sigmas, net.output)
     for wrong in ("huber(x)", "huber()", "huber(-1)", "huber(1, 2)"):
-        with pytest.raises(ValueError, match=r"cost='huber\(.*' is wrong in its brackets"):
+        with pytest.raises(ValueError, match=r"cost='huber\(.*' has invalid parameters"):
             Network([3, 2], cost=wrong)
     with pytest.raises(ValueError, match=r"cost='huber\(1' is unknown"):
         Network([3, 2], cost="huber(1")
@@ -286,7 +286,8 @@ def test_numbers_in_a_name_are_those_of_a_family(tmp_path):
 
 @pytest.mark.parametrize("name", ["quadratic", "cross_entropy"])
 def test_the_name_of_a_users_cost_must_be_its_own(name):
-    with pytest.raises(ValueError, match=f"cost is an object of your own called '{name}', which is taken; rename it"):
+    message = f"cost is your own object named '{name}', but xpnet has one of that name; rename yours"
+    with pytest.raises(ValueError, match=message):
         Network([3, 2], cost=costs.Cost(name, costs.absolute.value, costs.absolute.gradient))
 
 

@@ -78,7 +78,7 @@ def test_arrays_on_a_device_never_come_to_the_host_silently(host: str) -> None:
     net = network(PLACES[host]())
     move = partial(strict.asarray, device=strict.Device("device1"))
     x, labels, one_hot = move(X), move(LABELS), move(ONE_HOT)
-    remedy = r"lies on .*device1.* \(array_api_strict\), but the network computes on the host .*"
+    remedy = r"is on .*device1.* \(array_api_strict\), but the network computes on the host .*"
     remedy += r"net\.to\(array_api_strict, device=\"array_api_strict\.Device\('device1'\)\"\)"
     for source in ((x, LABELS), (X, labels), (X, one_hot), [(x[i, :], 0) for i in range(2)]):
         with refused(net, TypeError, remedy):
@@ -472,7 +472,7 @@ def test_an_iterator_is_refused_before_the_first_step_of_several_epochs() -> Non
 @pytest.mark.parametrize(
     ("steps", "message"),
     [
-        (None, "train_data gave no batch; an iterator can be iterated over only once.*DataLoader"),
+        (None, "train_data yielded no batch; an iterator can be iterated over only once.*DataLoader"),
         (3, "train_data ended 3 batches before steps=3, and cannot be iterated over again"),
     ],
 )
@@ -630,7 +630,7 @@ def named(kind: type = Network, **options: Any) -> Any:
 
 def test_columns_of_one_name_are_refused():
     net = Network([4, 3], seed=0)
-    message = "X of train_data has several columns of the name 'w'; give each a name of its own"
+    message = "X of train_data has several columns named 'w'; give each a name of its own"
     with pytest.raises(ValueError, match=message):
         train(net, (Table("wxyw"), LABELS))
     assert net.feature_names is None
@@ -713,7 +713,7 @@ def test_a_training_that_is_resumed_has_its_columns(tmp_path: Path) -> None:
         ("wxyzv", "has columns that the network was not trained on: 'v'; take them by their names, as in X[list(net."),
         (
             "wxyzz",
-            "x has several columns of the name 'z'; give each a name of its own",
+            "x has several columns named 'z'; give each a name of its own",
         ),
     ],
 )
@@ -728,7 +728,7 @@ def test_names_can_be_assigned_and_must_fit() -> None:
         one.feature_names = list(NAMES)
         assert one.feature_names == NAMES
         for wrong in ("wxyz", ["w", "x", "y"], ["w", "x", "y", 3], 4):
-            with pytest.raises(ValueError, match=r"feature_names=.* must be 4 texts, one for each input, or None"):
+            with pytest.raises(ValueError, match=r"feature_names=.* must be 4 strings, one for each input, or None"):
                 one.feature_names = wrong
     ensemble[1].feature_names = SWAPPED
     message = "network 1 has the name 'x' for input 0 and network 0 has 'w'; the members of an ensemble must have the"
@@ -745,7 +745,7 @@ def test_names_can_be_assigned_and_must_fit() -> None:
 
 def test_names_of_several_kinds_are_refused() -> None:
     """As scikit-learn does: it is not clear whether they are names."""
-    message = "X of train_data has columns named by texts and others, such as 3 of type int; make all of them texts"
+    message = "X of train_data has column names that are not strings, such as 3 of type int; make all of them strings"
     with refused(net := network(), TypeError, message):
         train(net, (Table(["w", "x", "y", 3]), LABELS))
 
@@ -965,7 +965,7 @@ def test_shuffle_draws_every_example_once_in_at_most_two_shapes(n: int, b: int, 
 
 @given(n=st.integers(1, 200), b=st.integers(1, 250), seed=st.integers(0, 9))
 def test_replacement_draws_n_over_b_minibatches_and_at_least_one(n: int, b: int, seed: int) -> None:
-    (index,) = sampling.replacement(n, b, np.random.default_rng(seed))
+    (index,) = sampling.draw_with_replacement(n, b, np.random.default_rng(seed))
     assert index.shape == (max(1, n // b), min(n, b))
     assert index.dtype == np.int32
     assert index.min() >= 0

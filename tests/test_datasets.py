@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from xpnet import datasets
-from xpnet.data.datasets import FILES, FIRST_LABELS
+from xpnet.data.datasets import FIRST_LABELS, IDX_FILES
 
 NAMES: dict[str, Callable[..., Any]] = {"MNIST": datasets.mnist, "FashionMNIST": datasets.fashion_mnist}
 
@@ -300,7 +300,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = tmp_path / "server"
     small(folder)
     checksums = {}
-    for file in FILES:
+    for file in IDX_FILES:
         content = gzip.compress((folder / file).read_bytes(), mtime=0)
         (folder / f"{file}.gz").write_bytes(content)
         checksums[f"{file}.gz"] = hashlib.md5(content).hexdigest()
@@ -319,12 +319,12 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_downloaded_files_are_checked_and_come_to_their_place(server: Path, tmp_path: Path) -> None:
     datasets.mnist(tmp_path / "data")
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["MNIST"]
-    for file in FILES:
+    for file in IDX_FILES:
         assert (tmp_path / "data" / "MNIST" / "raw" / file).read_bytes() == (server / file).read_bytes()
 
 
 @pytest.mark.needs("torchvision")
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", IDX_FILES)
 def test_a_download_with_a_wrong_checksum_is_refused_and_leaves_nothing(
     server: Path, tmp_path: Path, file: str
 ) -> None:

@@ -1161,7 +1161,7 @@ REFUSED_TRAINING = {
     ),
     "weights": (
         {"sample_weight": [0.0] * 4 + [1.0] * 60, "rows": [[0, 4], [0, 1]]},
-        "sample_weight and class_weight leave every example of train_data with the weight zero",
+        "sample_weight and class_weight leave every example of train_data with weight zero",
     ),
     "rows of batches": (
         {"train_data": iter([GOOD]), "rows": [[0, 1]] * 2},
@@ -1245,7 +1245,7 @@ REFUSED = {
     "seed": (lambda: Ensemble([2, 1], 2, seed=[1, -1]), "seed[1]=-1 must be a whole number of at least 0"),
     "sizes": (
         lambda: Ensemble([2], 2),
-        "sizes=[2] must name at least two layers, inputs and outputs, as in [784, 30, 10]",
+        "sizes=[2] must have at least two layers, inputs and outputs, as in [784, 30, 10]",
     ),
     "activation": (lambda: Ensemble([2, 1], 2, activation="rleu"), "activation='rleu' is unknown"),
     "none": (lambda: Ensemble.of([]), "an ensemble of no networks is not possible; give at least one"),

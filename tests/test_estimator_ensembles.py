@@ -442,7 +442,7 @@ def test_bootstrap_without_weights_above_0(solver, x):
     weight = np.zeros(60)
     weight[3] = 1.0
     ensemble = make(bootstrap=True, solver=solver, n_estimators=8)
-    message = "sample_weight and class_weight leave every example of a bootstrap sample with the weight zero"
+    message = "sample_weight and class_weight leave every example of a bootstrap sample with weight zero"
     with pytest.raises(ValueError, match=message):
         ensemble.fit(x, THREE, weight)
     assert not hasattr(ensemble, "estimators_")

@@ -959,7 +959,7 @@ def test_sparse_rows_are_never_dense_all_together(monkeypatch):
         return found
 
     monkeypatch.setattr(sparse.csr_array, "toarray", watched)
-    monkeypatch.setattr("xpnet.core.arrays.BLOCK", 4096)
+    monkeypatch.setattr("xpnet.core.arrays.BLOCK_ELEMENTS", 4096)
     x = sparse.csr_array(np.tile(X, (4, 1)))
     for solver in ("lbfgs", "adam"):
         largest[0] = 0
@@ -1036,7 +1036,7 @@ def test_sparse_rows_are_never_dense_all_together(monkeypatch):
         ({"class_weight": "balance"}, r"class_weight='balance' must be None, 'balanced' or \{label: number\}"),
         ({"class_weight": [1, 2]}, r"class_weight=\[1, 2\] must be None, 'balanced' or \{label: number\}"),
         ({"activation": "rleu"}, r"choose from 'logistic', 'sigmoid', .*did you mean 'relu'"),
-        ({"class_weight": dict.fromkeys(range(10), 0)}, r"class_weight leave every example of X with the weight zero"),
+        ({"class_weight": dict.fromkeys(range(10), 0)}, r"class_weight leave every example of X with weight zero"),
         ({"epsilon": 0.0}, r"epsilon=0\.0 must be"),
         ({"shuffle": "yes"}, r"shuffle='yes' must be True or False"),
         ({"early_stopping": "cost"}, r"early_stopping='cost' must be True, which watches the score .*, 'loss', which"),
@@ -1070,7 +1070,7 @@ def test_a_wrong_parameter_is_named(parameters, message):
         ((np.where(X > 0.9, np.nan, X), DIGIT), "Input X contains NaN"),
         ((X, DIGIT, WEIGHT[:-1]), r"sample_weight has shape \(299,\), but must have \(300,\)"),
         ((X, DIGIT, -WEIGHT), r"sample_weight holds -2; give numbers of at least 0|sample_weight holds -1\.9"),
-        ((X, DIGIT, 0.0), "leave every example of X with the weight zero"),
+        ((X, DIGIT, 0.0), "leave every example of X with weight zero"),
         ((X, None), "requires y to be passed"),
     ],
 )
@@ -1090,7 +1090,7 @@ def test_wrong_data_are_named(given, message):
         ({"X_val": X, "y_val": DIGIT + 1}, r"`y` has classes not in `self.classes_`.*\(these are X_val, y_val and"),
         ({"X_val": X[:, :5], "y_val": DIGIT}, r"X has 5 features, .* expecting 64 .*\(these are X_val, y_val and samp"),
         ({"X_val": X, "y_val": DIGIT, "sample_weight_val": -WEIGHT}, r"sample_weight holds -.*\(these are X_val, y_v"),
-        ({"X_val": X, "y_val": DIGIT, "sample_weight_val": 0.0}, "leave every example of X_val with the weight zero"),
+        ({"X_val": X, "y_val": DIGIT, "sample_weight_val": 0.0}, "leave every example of X_val with weight zero"),
     ],
 )
 def test_wrong_validation_data_are_named(given, message):

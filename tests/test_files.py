@@ -75,7 +75,7 @@ def test_a_writer_that_is_killed_leaves_a_whole_file_and_its_rest_is_removed_lat
         assert is_whole(content)
         seen.add(content[:1])
     assert seen == {b"a", b"b"}
-    monkeypatch.setattr(files, "STALE", -1.0)
+    monkeypatch.setattr(files, "STALE_SECONDS", -1.0)
     write_file(path, b"end")
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
 

@@ -111,7 +111,9 @@ def operations(cupy: Any, *described: tuple[Any, ...]) -> list[Any]:
 def shapes(nodes: list[Any]) -> list[Any]:
     """Of each kernel, the shapes of its loops with their numbers of steps, and of another node its function."""
     return [
-        [(loop.shape, len(loop.steps)) for loop in node.loops] if isinstance(node, Kernel) else node.function.__name__
+        [(loop.shape, len(loop.assignments)) for loop in node.loops]
+        if isinstance(node, Kernel)
+        else node.function.__name__
         for node in nodes
     ]
 
@@ -126,7 +128,7 @@ def test_operations_of_one_shape_are_one_loop(cupy, arrays):
     x, y, z, _, _, _ = arrays
     nodes = fuse(operations(cupy, (cupy.exp, y, x), (cupy.add, z, x, y), (cupy.multiply, z, z, 2.0)), [z])
     assert shapes(nodes) == [[((4, 3), 3)]]
-    assert nodes[0].loops[0].dropped == {fusion.View(y).key}  # nothing reads it afterwards
+    assert nodes[0].loops[0].dropped == {fusion.MemoryView(y).key}  # nothing reads it afterwards
     assert fusion.find_barriers(nodes[0].loops) == set()
 
 
@@ -155,7 +157,7 @@ def test_an_operation_moves_up_past_what_it_does_not_depend_on(cupy, arrays):
 
 
 def test_long_loops_are_spread_over_the_device_and_wait_for_nothing(cupy, arrays, monkeypatch):
-    monkeypatch.setattr(sizes, "ONE_BLOCK", 8)
+    monkeypatch.setattr(sizes, "ONE_BLOCK_ELEMENTS", 8)
     x, y, z, w, a, b = arrays
     nodes = fuse(operations(cupy, (cupy.exp, y, x), (cupy.exp, b, a), (cupy.add, w, y, z)), [w, b])
     assert shapes(nodes) == [[((4, 3), 2), ((3, 3), 1)]]
@@ -193,17 +195,22 @@ def test_what_is_read_before_it_is_written_is_stored_for_the_next_launch(cupy, a
 
 @pytest.mark.parametrize(
     ("name", "n", "launch"),
-    [("THREADS", 64, (1, 64)), ("MOST_BLOCKS", 2, (2, 128)), ("THREADS_PER_BLOCK", 64, (8, 64)), ("", 0, (1, 512))],
+    [
+        ("MAX_KERNEL_THREADS", 64, (1, 64)),
+        ("MAX_BLOCKS", 2, (2, 128)),
+        ("THREADS_PER_BLOCK", 64, (8, 64)),
+        ("", 0, (1, 512)),
+    ],
 )
 def test_a_size_is_one_name_that_is_read_when_a_kernel_is_written(cupy, monkeypatch, name, n, launch):
     x, y, z = (cupy.ones((20, 25), dtype="float32") for _ in range(3))
-    barrier = name in ("THREADS", "")
+    barrier = name in ("MAX_KERNEL_THREADS", "")
     if name:
         monkeypatch.setattr(sizes, name, n)
     nodes = fuse(operations(cupy, (cupy.exp, y, x), (cupy.add, z, x, y[::-1] if barrier else y)), [z])
     code, (call,) = source.write_module(nodes)
     assert (call.blocks, call.threads) == launch
-    assert f"__launch_bounds__({sizes.THREADS})" in code
+    assert f"__launch_bounds__({sizes.MAX_KERNEL_THREADS})" in code
 
 
 # That threads wait for each other
@@ -225,8 +232,8 @@ def train_plainly() -> Network:
 @pytest.mark.parametrize(("one_block", "at_once"), [(1 << 14, 1), (1 << 14, 4), (20, 2), (0, 4)])
 def test_threads_that_take_turns_give_the_same_bits(host, monkeypatch, one_block, at_once):
     """The last thread goes first: without a barrier, a loop would read what the others have not written yet."""
-    monkeypatch.setattr(sizes, "AT_ONCE", at_once)
-    monkeypatch.setattr(sizes, "ONE_BLOCK", one_block)
+    monkeypatch.setattr(sizes, "ELEMENTS_AT_ONCE", at_once)
+    monkeypatch.setattr(sizes, "ONE_BLOCK_ELEMENTS", one_block)
     with host.threads(5):
         net = train()
     assert net.engine.startswith("CUDA graph")
@@ -274,7 +281,7 @@ def kinds() -> Iterator[list[Any]]:
 @pytest.mark.needs("nvidia.cuda_nvrtc")
 @pytest.mark.parametrize("at_once", [1, 4])
 def test_cuda_compiles_every_kernel(cupy, monkeypatch, at_once):
-    monkeypatch.setattr(sizes, "AT_ONCE", at_once)
+    monkeypatch.setattr(sizes, "ELEMENTS_AT_ONCE", at_once)
     every = [kernel for nodes in kinds() for kernel in kernels(nodes)]
     code, _ = source.write_module(every)
     assert code.count("__global__") > 150

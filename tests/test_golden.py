@@ -8,7 +8,7 @@ import pytest
 
 from xpnet import Adam, Callback, Clip, EarlyStopping, Ensemble, Network, OneCycle
 from xpnet.checkpoint import archive
-from xpnet.checkpoint.file import FORMAT, READABLE
+from xpnet.checkpoint.file import FORMAT, READABLE_FORMATS
 from xpnet.training import loop
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -27,13 +27,13 @@ def outputs(number, name):
 
 
 def test_every_format_that_is_read_has_its_files_and_the_latest_is_written():
-    assert max(READABLE) == FORMAT
-    files = {path_of(number, name).name for number in READABLE for name in [*KINDS, "training"]}
+    assert max(READABLE_FORMATS) == FORMAT
+    files = {path_of(number, name).name for number in READABLE_FORMATS for name in [*KINDS, "training"]}
     assert {file.name for file in GOLDEN.glob("*.safetensors")} == files
 
 
 @pytest.mark.parametrize("name", KINDS)
-@pytest.mark.parametrize("number", READABLE)
+@pytest.mark.parametrize("number", READABLE_FORMATS)
 def test_a_file_loads_and_computes_and_trains(place, number, name):
     net = Network.load(path_of(number, name), **place._asdict())
     tolerance = {"rtol": 1e-5, "atol": 1e-6} if net.dtype == "float32" else {"rtol": 1e-12}
@@ -42,7 +42,7 @@ def test_a_file_loads_and_computes_and_trains(place, number, name):
     net.train((X, targets), epochs=1, lr=0.01, progress=False)
 
 
-@pytest.mark.parametrize("number", READABLE)
+@pytest.mark.parametrize("number", READABLE_FORMATS)
 def test_all_of_a_file_is_read(number):
     plain, full = (Network.load(path_of(number, name)) for name in ("plain", "full"))
     assert plain.notes == {"labels": ["no", "ja"], "ä": [1, 2.5, None]}
@@ -52,7 +52,7 @@ def test_all_of_a_file_is_read(number):
     assert full.state.dropout.step[0] == 12
 
 
-@pytest.mark.parametrize("number", READABLE)
+@pytest.mark.parametrize("number", READABLE_FORMATS)
 def test_an_ensemble_loads_and_is_written_as_it_was(tmp_path, number):
     path = GOLDEN / f"format-{number}-ensemble.zip"
     ensemble = Ensemble.load(path)
@@ -61,7 +61,7 @@ def test_an_ensemble_loads_and_is_written_as_it_was(tmp_path, number):
     assert archive.encode(contents) == path.read_bytes()  # on every system and with every version of Python
 
 
-@pytest.mark.parametrize("number", READABLE)
+@pytest.mark.parametrize("number", READABLE_FORMATS)
 def test_a_training_is_resumed(tmp_path, monkeypatch, place, number):
     """It gives the network that it would have given without the interruption."""
 

@@ -472,7 +472,7 @@ def test_tensors_that_only_pytorch_has(net: Network) -> None:
         (compressed, r"is a tensor of layout torch\.sparse_csr; give its to_dense\(\)"),
         (nested, r"is a nested tensor; give its to_padded_tensor\(0\.0\)"),
         (quantized, r"is a quantized tensor; give its dequantize\(\)"),
-        (x.to("meta"), r"is a tensor on the device meta, which holds no values; give one that holds some"),
+        (x.to("meta"), r"is a tensor on the device meta, which holds no values; give one that has values"),
         (torch.complex(x, x), r"has dtype torch\.complex64; give real numbers"),
     ):
         with pytest.raises(TypeError, match=f"^x {message}"):
@@ -587,7 +587,7 @@ class LoaderIterator:
 def test_an_item_that_cannot_be_read_is_named(on_numpy: Network, cache: bool, error: Exception) -> None:
     message = (
         rf"^item 2 of train_data cannot be read \({type(error).__name__}: '?why'?\); there must be 4 of them, counted "
-        r"from 0; arrays and tables are given together, as a tuple \(X, y\)"
+        r"from 0; give arrays and tables together, as a tuple \(X, y\)"
     )
     with pytest.raises(ValueError, match=message) as caught:
         on_numpy.train(Stops(error), 1, cache=cache, progress=False)

@@ -157,7 +157,9 @@ def test_a_function_may_give_lists_of_whole_numbers():
     np.testing.assert_array_equal(net.b[0], [3])
 
 
-GIVEN = r"init=.* gave w of shape {} and b of shape {}, but must give finite numbers of shapes \(2, 3\) and \(2,\)"
+GIVEN = (
+    r"init=.* returned w of shape {} and b of shape {}, but must return finite numbers of shapes \(2, 3\) and \(2,\)"
+)
 
 
 @pytest.mark.parametrize(

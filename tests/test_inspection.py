@@ -111,7 +111,7 @@ def test_a_large_jacobian_is_made_in_blocks(place, monkeypatch):
     net = make(place, [3, 4, 2], "tanh", "identity", "quadratic", seed=1)
     x = np.random.default_rng(0).standard_normal((7, 3))
     whole = host(net, net.jacobian(x))
-    monkeypatch.setattr(xpnet.core.arrays, "BLOCK", 32)  # two rows at a time
+    monkeypatch.setattr(xpnet.core.arrays, "BLOCK_ELEMENTS", 32)  # two rows at a time
     np.testing.assert_allclose(host(net, net.jacobian(x)), whole, rtol=1e-12, atol=1e-15)
     assert rows == [7, 2, 2, 2, 1]
 

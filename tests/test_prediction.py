@@ -58,7 +58,7 @@ def blocks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @pytest.fixture
 def together(monkeypatch: pytest.MonkeyPatch) -> Callable[[Network, int], None]:
     """Have a network look at so many rows together."""
-    return lambda net, rows: monkeypatch.setattr(arrays, "BLOCK", rows * sum(net.sizes))
+    return lambda net, rows: monkeypatch.setattr(arrays, "BLOCK_ELEMENTS", rows * sum(net.sizes))
 
 
 @pytest.mark.few("jax", every=3)
@@ -101,7 +101,7 @@ def test_one_example_is_a_row_without_its_axis(place, blocks, together, kind):
 
 
 def test_rows_that_are_larger_than_a_block_go_one_by_one(place, blocks, monkeypatch):
-    monkeypatch.setattr(arrays, "BLOCK", 1)
+    monkeypatch.setattr(arrays, "BLOCK_ELEMENTS", 1)
     net = network(place)
     assert tuple(net.predict(X).shape) == (N,)
     assert blocks == [1] * N
@@ -173,7 +173,7 @@ def peak(call: Callable[[], Any]) -> tuple[Any, int]:
 )
 def test_memory_of_predictions_is_bounded_however_many_there_are(monkeypatch, options):
     """Besides the classes that are returned; everything at once would take more than 50 MB."""
-    monkeypatch.setattr(arrays, "BLOCK", 1 << 20)
+    monkeypatch.setattr(arrays, "BLOCK_ELEMENTS", 1 << 20)
     net, rng = Network([50, 64, 10], task="classification", seed=0, **options), np.random.default_rng(0)
     if net.standardize:
         net.train((rng.random((100, 50)), rng.integers(10, size=100)), epochs=1, progress=False)
@@ -184,17 +184,17 @@ def test_memory_of_predictions_is_bounded_however_many_there_are(monkeypatch, op
         found, most = peak(lambda x=x: net.predict(x))
         assert found.shape == (n,)
         besides.append(most - found.nbytes)
-    assert max(besides) < 3 * 4 * arrays.BLOCK
+    assert max(besides) < 3 * 4 * arrays.BLOCK_ELEMENTS
     assert abs(besides[1] - besides[0]) < 0.1 * found.nbytes
 
 
 @pytest.mark.slow
 def test_memory_of_outputs_is_twice_their_own_and_bounded(monkeypatch):
-    monkeypatch.setattr(arrays, "BLOCK", 1 << 20)
+    monkeypatch.setattr(arrays, "BLOCK_ELEMENTS", 1 << 20)
     net, x = Network([50, 64, 10], seed=0), np.random.default_rng(0).random((200_000, 50), dtype=np.float32)
     net.forward(x[:10])
     found, most = peak(lambda: net.forward(x))
-    assert most < 2 * found.nbytes + 3 * 4 * arrays.BLOCK
+    assert most < 2 * found.nbytes + 3 * 4 * arrays.BLOCK_ELEMENTS
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from helpers import assert_same, snapshot
 from test_backprop import make
 
 from xpnet import SGD, Adam, Cosine, Network, OneCycle
-from xpnet.core.scaling import Moments, Scaling, merge, moments
+from xpnet.core.scaling import Moments, Scaling, merge_moments, moments
 
 pytestmark = pytest.mark.few("jax")
 
@@ -233,7 +233,7 @@ def test_standardize_is_a_truth_value():
 def test_moments_of_blocks_are_those_of_the_whole():
     """Merged in float64, they keep their digits where the mean is far larger than the deviation."""
     x = np.random.default_rng(0).normal([1e4, 0], [1e-2, 1], (1000, 2))
-    whole = merge([moments(part, np) for part in np.array_split(x, 7)])
+    whole = merge_moments([moments(part, np) for part in np.array_split(x, 7)])
     np.testing.assert_allclose(whole.mean, x.mean(0), rtol=1e-13)
     np.testing.assert_allclose(whole.squares / len(x), x.var(0), rtol=1e-9)
     assert isinstance(whole, Moments)

@@ -49,7 +49,7 @@ PIXELS = np.random.default_rng(3).integers(256, size=(N, 5), dtype=np.uint8)
 @pytest.fixture(autouse=True)
 def thresholds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Numbers that stay what they are here, whatever is fastest."""
-    for name, number in {"FEWEST": 8, "LARGE": 10**9, "UNROLLED": 16}.items():
+    for name, number in {"MIN_RECORDED_STEPS": 8, "LARGE_MINIBATCH": 10**9, "MAX_UNROLLED": 16}.items():
         monkeypatch.setattr(program, name, number)
 
 
@@ -275,7 +275,7 @@ def test_maxima_of_short_rows_are_those_of_numpy(numbers, dtype):
     x[..., 0, 0], x[..., 1, :], x[..., 2, 1] = np.inf, -np.inf, np.nan
     out = np.empty((*numbers[:-1], 1), dtype)
     find = _numpy.NumPyBackend.shortcuts[_numpy._max](out, x, axis=-1, keepdims=True)
-    assert (find.func is _numpy._max_of_short_rows) == (x.size >= _numpy.MANY)
+    assert (find.func is _numpy._max_of_short_rows) == (x.size >= _numpy.MANY_NUMBERS)
     find()
     np.testing.assert_array_equal(out, x.max(axis=-1, keepdims=True))
 
@@ -283,13 +283,13 @@ def test_maxima_of_short_rows_are_those_of_numpy(numbers, dtype):
 @pytest.mark.parametrize(("width", "done"), [(64, 7), (65, 7), (66, 0)])
 def test_few_steps_are_replayed_where_minibatches_are_large(eager, replayed, monkeypatch, width, done):
     """A minibatch of 8 (5 + 3) numbers and a learning rate."""
-    monkeypatch.setattr(program, "LARGE", width)
+    monkeypatch.setattr(program, "LARGE_MINIBATCH", width)
     data = X[:56], Y[:56]
     net = network(eager)
     train(net, data, epochs=1, batch_size=8)
     assert replayed == [(7, done)]
     replayed.clear()
-    monkeypatch.setattr(program, "LARGE", 10**9)
+    monkeypatch.setattr(program, "LARGE_MINIBATCH", 10**9)
     twin = network(eager)
     train(twin, data, epochs=1, batch_size=8)
     assert replayed == [(7, 0)]
@@ -798,9 +798,9 @@ def calls(program: Program, function: Any) -> int:
     return sum(getattr(operation, "func", None) == function for operation in program.steps[0])
 
 
-@pytest.mark.parametrize(("small", "times"), [(tape.SMALL, 1), (1, 2)])
+@pytest.mark.parametrize(("small", "times"), [(tape.SMALL_RESULT, 1), (1, 2)])
 def test_softmax_and_its_cost_share_what_both_need_if_it_is_small(programs, monkeypatch, small, times):
-    monkeypatch.setattr(tape, "SMALL", small)
+    monkeypatch.setattr(tape, "SMALL_RESULT", small)
     train(Network(SIZES, activation="tanh", task="classification", seed=3), (X, LABELS), epochs=1)
     assert [calls(programs[0], each) for each in (np.maximum.reduce, np.exp)] == 2 * [times]
 
@@ -899,7 +899,7 @@ def memory(x: Any) -> int:
 
 
 def buffers(program: Program) -> set[int]:
-    return {memory(x) for operation in program.whole for x in arrays_in(operation)}
+    return {memory(x) for operation in program.operations for x in arrays_in(operation)}
 
 
 @pytest.mark.parametrize("optimizer", [SGD(), Adam(weight_decay=0.1), EVERY[-1]], ids=str)
@@ -908,12 +908,12 @@ def test_all_steps_of_a_program_use_the_same_memory(eager, programs, monkeypatch
     rng = np.random.default_rng(6)
     data = rng.standard_normal((256, 5)), rng.uniform(size=(256, 3))
     for unrolled in (1, 16):
-        monkeypatch.setattr(program, "UNROLLED", unrolled)
+        monkeypatch.setattr(program, "MAX_UNROLLED", unrolled)
         train(network(eager, dropout=dropout), data, epochs=1, batch_size=2, optimizer=optimizer)
     one, many = programs
     copies = 2 * (eager.backend == "torch")  # of x and y, if slices do not begin at a cache line
     assert len(buffers(many)) == len(buffers(one)) + copies
-    assert len(many.whole) - len(many.preparation) == 16 * (len(one.steps[0]) + copies)
+    assert len(many.operations) - len(many.preparation) == 16 * (len(one.steps[0]) + copies)
     changing = sum(x is not y for x, y in zip(many.steps[0], many.steps[1], strict=True))
     assert 0 < changing < len(one.steps[0])  # only what a minibatch enters is bound again
 

@@ -376,7 +376,7 @@ def test_columns_of_one_name_are_refused(capsys, folder, header, names):
     separator = next((c for c in ";\t" if c in header), ",")
     n = len(header.split(separator))
     write("\n".join([header, *(separator.join([str(k % 2)] * n) for k in range(20))]))
-    message = f"table.csv has several columns of the name {names}; give each its own name, or leave out all but one"
+    message = f"table.csv has several columns named {names}; give each its own name, or leave out all but one"
     assert message in refused(capsys, "train", "--data", "table.csv", "--target", "y")
 
 
@@ -384,7 +384,7 @@ def test_columns_of_one_name_in_parquet_are_refused(capsys, folder):
     from pyarrow import parquet, table
 
     parquet.write_table(table([[1.0, 2.0]] * 3, names=["a", "y", "y "]), "t.parquet")
-    message = "t.parquet has several columns of the name 'y'; give each its own name"
+    message = "t.parquet has several columns named 'y'; give each its own name"
     assert message in refused(capsys, "train", "--data", "t.parquet", "--target", "y")
     parquet.write_table(table([[1.0, 2.0]] * 3, names=["a", "y", "y"]), "t.parquet")
     assert message in refused(capsys, "train", "--data", "t.parquet", "--target", "y")

@@ -11,7 +11,7 @@ from helpers import installed
 from test_bad_input import refused
 
 from xpnet import Network, get_backend
-from xpnet.backends.threads import VARIABLES, choose_threads, limit_threads
+from xpnet.backends.threads import THREAD_VARIABLES, choose_threads, limit_threads
 from xpnet.cli import main
 from xpnet.training.callback import Callback
 
@@ -23,7 +23,7 @@ BACKENDS = installed(["numpy", "torch"])
 @pytest.fixture(autouse=True)
 def two_threads(monkeypatch):
     """Begin with two threads, and without the numbers that conftest.py puts into the environment."""
-    for variable in VARIABLES:
+    for variable in THREAD_VARIABLES:
         monkeypatch.delenv(variable, raising=False)
     torch = sys.modules.get("torch")
     before = torch and torch.get_num_threads()
@@ -93,7 +93,7 @@ def test_an_explicit_number_wins(backend, monkeypatch):
     assert threads_during_training(backend, blas_threads=2) == 2
 
 
-@pytest.mark.parametrize("variable", VARIABLES)
+@pytest.mark.parametrize("variable", THREAD_VARIABLES)
 def test_the_environment_wins(variable, monkeypatch):
     assert threads_during_training("numpy") == 1
     monkeypatch.setenv(variable, "2")

@@ -497,7 +497,7 @@ def test_samples_have_the_masks_of_training_on_every_backend(place, dtype, monke
     assert found.dtype == dtype
     np.testing.assert_array_equal(found == 0, exact == 0)
     np.testing.assert_allclose(found, exact * x, rtol=1e-6)
-    monkeypatch.setattr(arrays, "BLOCK", 5 * 4 * sum(net.sizes))  # five of the 35 rows: parts of samples
+    monkeypatch.setattr(arrays, "BLOCK_ELEMENTS", 5 * 4 * sum(net.sizes))  # five of the 35 rows: parts of samples
     np.testing.assert_array_equal(array(net, net.sample(x, 5)), found)
     monkeypatch.undo()
     np.testing.assert_array_equal(array(net, net.sample(x, 3)), found[:3])
@@ -561,10 +561,10 @@ def diagonal_on_numpy():
 
 def test_memory_of_samples_is_bounded(monkeypatch):
     """Besides the outputs: 100 samples of 2,000 rows at once would take more than 100 MB."""
-    monkeypatch.setattr(arrays, "BLOCK", 1 << 18)
+    monkeypatch.setattr(arrays, "BLOCK_ELEMENTS", 1 << 18)
     net = Network([20, 128, 1], task="regression", dropout=0.5, seed=0)
     x = np.random.default_rng(0).random((2000, 20), dtype=np.float32)
     net.sample(x[:10], 2)
     found, most = peak(lambda: net.sample(x, 100))
     assert found.shape == (100, 2000, 1)
-    assert most < 3 * found.nbytes + 3 * 4 * arrays.BLOCK
+    assert most < 3 * found.nbytes + 3 * 4 * arrays.BLOCK_ELEMENTS

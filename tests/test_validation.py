@@ -420,7 +420,7 @@ def _blocks(request, monkeypatch):
     rows, forward = [], evaluate.forward
     monkeypatch.setattr(evaluate, "forward", lambda *args: rows.append(args[2].shape[0]) or forward(*args))
     if request.param:
-        monkeypatch.setattr(xpnet.core.arrays, "BLOCK", request.param)
+        monkeypatch.setattr(xpnet.core.arrays, "BLOCK_ELEMENTS", request.param)
     yield
     assert max(rows) <= 4 if request.param else min(rows) >= N
 

@@ -439,7 +439,7 @@ def test_weights_of_classes_need_one_class_an_example(task, given):
 def test_weights_that_leave_nothing_to_train_on_are_refused():
     """As weights of 0 for every example are, though they come to be 0 only together."""
     net = Network([3, 3], task="classification", seed=0)
-    message = "sample_weight and class_weight leave every example of train_data with the weight zero"
+    message = "sample_weight and class_weight leave every example of train_data with weight zero"
     with refused(net, ValueError, message):
         net.train((X, np.zeros(N, int)), **FULL, class_weight={0: 0.0})
     with refused(net, ValueError, message):

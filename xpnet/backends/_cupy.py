@@ -1,4 +1,4 @@
-"""CuPy on an NVIDIA GPU: construction checks that it can be used, every method enters it, and loops are CUDA graphs."""
+"""CuPy on an NVIDIA GPU: every method enters the device, and loops are CUDA graphs."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -16,7 +16,7 @@ from xpnet.backends.cuda.fusion import Operation
 from xpnet.backends.cuda.graph import GraphLoop
 from xpnet.backends.replay.eager import Eager
 from xpnet.backends.replay.program import ReplayLoop
-from xpnet.core.arrays import BLOCK, Array, Function, blocks
+from xpnet.core.arrays import BLOCK_ELEMENTS, Array, Function, blocks
 from xpnet.wording.checks import name_backend
 from xpnet.wording.errors import BackendError, unless_stopped
 
@@ -28,7 +28,7 @@ class CuPyBackend(Eager):
     speed = ON_GPU
     compiles = True
     gathered_together = 1 << 24
-    kept_bytes = 1 << 30  # GPUs have more memory, and graphs take longer to make
+    kept_bytes = 1 << 30  # GPUs have more memory, and graphs take longer to build
     operators: ClassVar[dict[str, Callable[..., Array]]] = {
         **{"add": cupy.add, "sub": cupy.subtract, "mul": cupy.multiply, "truediv": cupy.true_divide},
         **{"neg": cupy.negative, "abs": cupy.absolute, "invert": cupy.invert},
@@ -96,14 +96,14 @@ class CuPyBackend(Eager):
 
     def _from_host(self, x: np.ndarray, dtype: str | None) -> Array:
         with self.scope(""):
-            if x.size <= BLOCK:
+            if x.size <= BLOCK_ELEMENTS:
                 return cupy.asarray(cast(x, dtype))
-            # CuPy copies through locked host memory, as large as the array, and keeps it; blocks need less of it
-            parts, start = cupy.empty(x.shape, dtype or x.dtype), 0
+            # CuPy copies through page-locked host memory as large as the array, and keeps that; blocks need less
+            result, start = cupy.empty(x.shape, dtype or x.dtype), 0
             for rows in blocks(x):
-                parts[start : start + len(rows)] = cupy.asarray(cast(rows, dtype))
+                result[start : start + len(rows)] = cupy.asarray(cast(rows, dtype))
                 start += len(rows)
-            return parts
+            return result
 
     def _from_device(self, x: Array) -> Array:
         with self.scope(""):
@@ -111,7 +111,7 @@ class CuPyBackend(Eager):
         if x.device == self.device:
             return x
         with x.device:
-            x = cupy.ascontiguousarray(x)  # CuPy copies nothing else to another GPU
+            x = cupy.ascontiguousarray(x)  # CuPy copies only contiguous arrays between GPUs
         with self.scope(""):
             return cupy.array(x, copy=True)
 
@@ -133,7 +133,7 @@ def _check_installation() -> None:
 
 @cache
 def _check_device(number: int) -> None:
-    """Check, once, that a GPU can multiply: without CUDA's libraries the import succeeds, and the first product fails.
+    """Check, once, that a GPU can multiply: without CUDA's libraries, the import succeeds and the first product fails.
 
     Synchronizes.
     """
@@ -149,7 +149,7 @@ def _check_device(number: int) -> None:
 
 
 def _installed_packages() -> list[str]:
-    """Names of the installed packages that contain CuPy; only one may be installed."""
+    """List the installed packages that contain CuPy; only one may be installed."""
     names = []
     for name in ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x", "cupy-rocm-5-0", "cupy-rocm-7-0"):
         with suppress(metadata.PackageNotFoundError):
@@ -158,7 +158,7 @@ def _installed_packages() -> list[str]:
 
 
 def _device_number(device: Any) -> int:
-    """Number of the GPU for None (CuPy's current one), ``"cuda"``, ``"cuda:1"`` or a CuPy device."""
+    """Return the number of the GPU for None (CuPy's current one), ``"cuda"``, ``"cuda:1"`` or a CuPy device."""
     name = f"cuda:{device.id}" if isinstance(device, cupy.cuda.Device) else str("cuda" if device is None else device)
     platform, _, index = name.partition(":")
     if platform != "cuda" or not (index or "0").isdecimal():
@@ -173,7 +173,7 @@ def _device_number(device: Any) -> int:
 
 
 def _count_devices(device: Any) -> int:
-    """Number of GPUs that CuPy sees; importing it succeeds without any."""
+    """Count the GPUs that CuPy sees; CuPy can be imported without any."""
     try:
         return cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:

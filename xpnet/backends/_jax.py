@@ -17,8 +17,8 @@ from xpnet.backends.base import ON_CPU, ON_GPU, Backend, Loop, cast, host_array,
 from xpnet.core.arrays import Array, Function, map_arrays, take_examples
 from xpnet.wording.errors import BackendError, unless_stopped
 
-SHORTEST = 64  # steps for which a loop is compiled, at least
-PROGRAMS = 128  # that are kept: a few megabytes each
+MIN_COMPILED_STEPS = 64  # of a compiled loop; fewer batches are padded
+MAX_PROGRAMS = 128  # that are kept, a few megabytes each
 
 
 class JaxBackend(Backend):
@@ -79,11 +79,11 @@ class JaxBackend(Backend):
         jax.block_until_ready([x for x in jax.live_arrays(self.device.platform) if self.device in x.devices()])
 
     def _from_host(self, x: np.ndarray, dtype: str | None) -> Array:
-        ours = cast(x, dtype)
-        if ours is x:  # device_put may share memory, or read it later, when the caller may have written to it
-            ours = x.copy()
-        with jax.enable_x64(True) if ours.dtype.itemsize == 8 else nullcontext():  # else it is narrowed silently
-            return jax.device_put(ours, self.device)  # jnp.array would compile a program for each shape
+        copy = cast(x, dtype)
+        if copy is x:  # device_put may share memory, or read it later, when the caller may have written to it
+            copy = x.copy()
+        with jax.enable_x64(True) if copy.dtype.itemsize == 8 else nullcontext():  # else it is narrowed silently
+            return jax.device_put(copy, self.device)  # jnp.array would compile a program for each shape
 
     def _from_device(self, x: Array) -> Array:
         if isinstance(x, jax.Array):
@@ -99,26 +99,29 @@ class CompiledLoop(Loop):
         return "compiled loop"
 
     def __call__(self, state: Any, batches: Any, data: Any) -> Any:
-        """Repeat the step for every batch; nothing is donated, so the state stays as it is."""
+        """Repeat the step for every batch; no buffer is donated, so the state does not change."""
         backend, steps = self.backend, batches.index.shape[0]
-        length, repeat = max(SHORTEST, 1 << (steps - 1).bit_length()), partial(_repeat, self.step, self.make_minibatch)
+        length, repeat = (
+            max(MIN_COMPILED_STEPS, 1 << (steps - 1).bit_length()),
+            partial(_repeat, self.step, self.make_minibatch),
+        )
         with backend.scope(precision(state)):
             padded = map_arrays(lambda x: backend.asarray(_pad(x, length)), batches)
             return _PROGRAMS.run(backend.device, repeat, state, padded, np.int32(steps), data)
 
 
 class Programs:
-    """Compiled programs, found again by the functions that they were made of, and by the shapes of the arguments.
+    """A cache of compiled programs, by the functions that they were made from and the shapes of the arguments.
 
-    The same structure is so compiled once, for all networks that have it, while nothing of a user's own is held: a
-    program knows no Python function, and goes when one of its functions does. At most `most` programs are kept, the
-    last used ones.
+    So a structure is compiled once, for all networks that have it. The cache does not keep a user's functions alive: a
+    program does not refer to them, and is dropped when one of them is freed. At most `most` programs are kept, those
+    used last.
     """
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.programs: OrderedDict[Any, tuple[Function, list[Any]]] = OrderedDict()  # with references to the functions
-        self.lock = RLock()  # reentrant, for a function may go, and take its programs along, in the middle of this
+        self.lock = RLock()  # reentrant: a function may be freed, and its programs dropped, while it is held
 
     def run(self, device: Any, function: Function, *args: Any) -> Any:
         """Call a function of nests of arrays, compiled."""
@@ -135,9 +138,9 @@ class Programs:
             if key in self.programs:
                 self.programs.move_to_end(key)
                 return self.programs[key][0]
-        # Not by `jit` alone, which would hold the function; of a new one, for JAX keeps things as long as that lives
+        # Not `jit` alone, which would keep the function alive; and of a new one, as JAX keeps caches while that lives
         program = jax.jit(partial(function)).lower(*args).compile()
-        references = [self._watch(each, key) for each in functions]
+        references = [self._watch(part, key) for part in functions]
         with self.lock:
             self.programs[key] = program, references
             while len(self.programs) > self.most:
@@ -145,20 +148,20 @@ class Programs:
         return program
 
     def _watch(self, x: Any, key: Any) -> Any:
-        """Drop a program when `x` goes; what cannot be watched is held."""
+        """Drop a program when `x` is freed; keep `x` alive if it cannot be watched."""
         try:
             return ref(x, lambda _: self.programs.pop(key, None))
         except TypeError:
             return x
 
 
-_PROGRAMS = Programs(PROGRAMS)
+_PROGRAMS = Programs(MAX_PROGRAMS)
 
 
 def _identify(x: Any, functions: list[Any]) -> Any:
     """Return a key for a function with its parts: the same for the same functions and equal numbers.
 
-    The functions are appended to `functions`. The key does not hold them, and is theirs only as long as they live.
+    The functions are appended to `functions`. The key does not keep them alive, and is valid only while they live.
     """
     if isinstance(x, tuple):
         parts = type(x), *x
@@ -174,7 +177,7 @@ def _identify(x: Any, functions: list[Any]) -> Any:
     return tuple([_identify(part, functions) for part in parts])
 
 
-def _all_finite(*arrays: Array) -> Array:  # compiled, it makes no array as large as any of these
+def _all_finite(*arrays: Array) -> Array:  # compiled, it allocates no array as large as any of these
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in arrays]))
 
 
@@ -191,7 +194,7 @@ def _repeat(step: Function, make_minibatch: Function, state: Any, batches: Any, 
 
 
 def _pad(x: np.ndarray, length: int) -> np.ndarray:
-    """Lengthen the first axis by zeros, so that few different shapes are compiled."""
+    """Pad the first axis with zeros, so that few different shapes are compiled."""
     padded = np.zeros((length, *x.shape[1:]), x.dtype)
     padded[: len(x)] = x
     return padded

@@ -1,4 +1,4 @@
-"""NumPy on the CPU: its Array API namespace with fewer layers around it."""
+"""NumPy on the CPU: its Array API namespace, with less overhead."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -14,10 +14,11 @@ from xpnet.backends.replay.program import ReplayLoop
 from xpnet.core.arrays import Array, Function, blocks
 from xpnet.wording.errors import BackendError
 
-# Measured on an AMD EPYC (Zen 5): max over the last axis of (10, 32, 10) takes a third, of (10, 200, 10) an eighth
-SHORT_ROW, MANY = 16, 256  # numbers in a row at most, and altogether at least
+# In short rows of many numbers, the maximum is faster column by column. Measured on an AMD EPYC (Zen 5): over the last
+# axis of (10, 32, 10) it takes a third of the time, of (10, 200, 10) an eighth
+SHORT_ROW, MANY_NUMBERS = 16, 256  # numbers in a row at most, and altogether at least
 
-_add_reduce: Any = np.add.reduce  # their type stubs do not know `out` by position, which is fastest
+_add_reduce: Any = np.add.reduce  # the type stubs lack `out` by position, which is fastest
 _maximum_reduce: Any = np.maximum.reduce
 
 
@@ -30,7 +31,7 @@ def _max(x: Array, axis: Any = None, keepdims: bool = False, out: Array | None =
 
 
 def _bind_max(out: Array, x: Array, axis: Any = None, keepdims: bool = False) -> Callable[[], Any]:
-    if axis == -1 and keepdims and x.shape[-1] <= SHORT_ROW and x.size >= MANY:
+    if axis == -1 and keepdims and x.shape[-1] <= SHORT_ROW and x.size >= MANY_NUMBERS:
         return partial(_max_of_short_rows, x, np.empty(x.mT.shape, x.dtype), out)
     return partial(_maximum_reduce, x, axis, None, out, keepdims)
 
@@ -127,7 +128,7 @@ class NumPyBackend(Eager):
         return cast(x, dtype)
 
 
-@np.errstate(all="ignore")  # half as long as a context in each call
+@np.errstate(all="ignore")  # as a decorator, it takes half the time of a context
 def _all_finite(x: Array) -> bool:
     if x.dtype.kind == "f" and x.flags.c_contiguous:
         flat = x.reshape(-1)

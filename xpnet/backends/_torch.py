@@ -16,7 +16,7 @@ from xpnet.backends.replay.program import ReplayLoop
 from xpnet.core.arrays import Array, Function
 from xpnet.wording.errors import BackendError, unless_stopped
 
-# Functions with `out`. They do what those of array_api_compat do, with fewer layers where a step uses them.
+# Functions with `out`. They do the same as those of array_api_compat, with less overhead for what a step needs.
 
 
 def _sum(x: Array, axis: Any = None, dtype: Any = None, keepdims: bool = False, out: Array | None = None) -> Array:
@@ -32,7 +32,7 @@ def _max(x: Array, axis: Any = None, keepdims: bool = False, out: Array | None =
 
 
 def _all_if_none(axis: Any) -> Any:
-    return () if axis is None else axis  # PyTorch's way to name all axes
+    return () if axis is None else axis  # in PyTorch, () means all axes
 
 
 def _take(x: Array, index: Array, axis: int | None = None, out: Array | None = None) -> Array:
@@ -79,7 +79,7 @@ def _minimum(x: Any, y: Any, out: Array | None = None) -> Array:
 
 
 def _fill_number(x: Any, other: Any) -> Any:
-    """Make a tensor of a number, on the device itself: array_api_compat copies it there, and waits for the copy."""
+    """Make a tensor of a number on the device itself; array_api_compat would copy it there, and wait for the copy."""
     if isinstance(x, torch.Tensor) or not isinstance(other, torch.Tensor):
         return x
     return torch.full((), x, dtype=compat.result_type(x, other), device=other.device)
@@ -128,19 +128,19 @@ def _prefer_method(function: Callable[..., Array], method: Callable[..., Array])
 
 @contextmanager
 def _limit_threads(number: int) -> Iterator[None]:
-    """Limit the threads of PyTorch; where contexts overlap in several Python threads, the first number comes back."""
-    with _LOCK:
-        _BEFORE.append(_BEFORE[0] if _BEFORE else torch.get_num_threads())
+    """Limit the threads of PyTorch; the last of overlapping contexts, in any Python thread, restores their number."""
+    with _LIMIT_LOCK:
+        _THREADS_BEFORE.append(_THREADS_BEFORE[0] if _THREADS_BEFORE else torch.get_num_threads())
         torch.set_num_threads(number)  # threadpoolctl does not reach MKL once somebody has called this
     try:
         yield
     finally:
-        with _LOCK:
-            torch.set_num_threads(_BEFORE.pop())
+        with _LIMIT_LOCK:
+            torch.set_num_threads(_THREADS_BEFORE.pop())
 
 
-_LOCK = Lock()
-_BEFORE: list[int] = []  # for each context that has not ended, the number before the first of them
+_LIMIT_LOCK = Lock()
+_THREADS_BEFORE: list[int] = []  # for each open context, the number of threads before the first of them
 
 _XP = PatchedNamespace(compat, matmul=_matmul, vecdot=_vecdot, maximum=_maximum, minimum=_minimum)
 
@@ -177,8 +177,8 @@ class TorchBackend(Eager):
 
     def __init__(self, device: Any = None) -> None:
         try:
-            chosen = torch.get_default_device() if device is None else torch.device(device)
-            super().__init__("torch", _XP, chosen)
+            torch_device = torch.get_default_device() if device is None else torch.device(device)
+            super().__init__("torch", _XP, torch_device)
             self.speed = ON_CPU._replace(layer=40e-6) if on_host(self) else ON_GPU._replace(layer=100e-6)
             self.to_numpy(self.xp.zeros(1, device=self.device))  # fails on "meta", whose tensors have no values
         except unless_stopped(RuntimeError, AssertionError, TypeError) as error:
@@ -236,7 +236,7 @@ class TorchBackend(Eager):
     def _from_host(self, x: np.ndarray, dtype: str | None) -> Array:
         x = np.require(cast(x, dtype), requirements=["C", "A", "W"])  # a copy only where a tensor cannot share memory
         if any(stride < 0 or stride % x.itemsize for stride in x.strides):
-            x = x.copy()  # to NumPy, an axis with one element is contiguous whatever its stride
+            x = x.copy()  # NumPy calls an axis of one element contiguous, whatever its stride
         return torch.from_numpy(x).to(self.device)
 
 

@@ -16,12 +16,12 @@ from xpnet.core.arrays import Array, Function, Namespace, blocks, leaves, map_ar
 from xpnet.wording.checks import name_backend
 from xpnet.wording.errors import BackendError, unless_stopped
 
-# What the conversion of an object to an array may raise, the user's own __array__ included
+# Errors that the conversion of an object to an array may raise, including those of a user's own __array__
 CONVERSION_ERRORS = (TypeError, ValueError, RuntimeError, ArithmeticError, LookupError, StopIteration)
 
 
 class Speed(NamedTuple):
-    """Seconds that the parts of a training step take, roughly: they decide how many steps make a chunk."""
+    """Seconds that the parts of a training step take, roughly. They decide how many steps a chunk has."""
 
     layer: float  # calls of operations, for each layer
     weight: float  # passes over the weights, for each of them
@@ -53,11 +53,11 @@ class Backend:
     array([1., 2.], dtype=float32)
     """
 
-    # Multiplications in a matrix product from which several threads are worth it, as measured by benchmarks/threads.py;
+    # From this many multiplications in a matrix product, several threads pay off, as measured by benchmarks/threads.py;
     # None if the library manages its own threads
     threads_from: ClassVar[int | None] = 1 << 24
     speed: Speed = ON_CPU
-    kept_bytes: ClassVar[int] = 1 << 26  # of what the loops of a network keep between two trainings, at most
+    kept_bytes: ClassVar[int] = 1 << 26  # most bytes that the loops of a network keep between two trainings
     compiles: ClassVar[bool] = False  # whether a step with arrays of other shapes must be compiled, which takes seconds
 
     def __init__(self, name: str, xp: Namespace, device: Any = None) -> None:
@@ -95,12 +95,12 @@ class Backend:
         return np.errstate(all="ignore")
 
     def asarray(self, x: Any, dtype: str | None = None, name: str = "the array") -> Array:
-        """Move `x` to the device; it is shared, not copied, where it is there already.
+        """Move `x` to the device; an array that is there already is shared, not copied.
 
         Parameters
         ----------
         x
-            An array of any library, or anything that NumPy makes an array of.
+            An array of any library, or anything that NumPy can convert to an array.
         dtype
             Name of the dtype of the result; None keeps its own.
         name
@@ -109,14 +109,14 @@ class Backend:
         Raises
         ------
         TypeError
-            If `x` lies on a device and this backend computes on the host: data never comes back silently.
+            If `x` is on a device and this backend computes on the host: data never moves to the host silently.
         """
         x = as_array(x, name)
         if isinstance(x, np.ndarray) or (on_host(x) and not isinstance(x, self.array_type)):
             return self._from_host(host_array(x), dtype)
         if on_host(self) and not on_host(x):
             raise TypeError(
-                f"{name} lies on {array_api_compat.device(x)} ({library(x)}), but the network computes on the host "
+                f"{name} is on {array_api_compat.device(x)} ({library(x)}), but the network computes on the host "
                 f"({self.name}); move the network to the data with {_suggest_move(x)}"
             )
         x = self._from_device(x)
@@ -138,15 +138,15 @@ class Backend:
         return map_arrays(lambda x: self.copy(self.asarray(x, dtype if x.dtype.kind == "f" else None)), nest)
 
     def stack(self, arrays: Sequence[Array]) -> Array:
-        """Make one array of several of the same shape, with an axis in front."""
+        """Stack arrays of the same shape, along a new axis in front."""
         return self.xp.stack(list(arrays))
 
     def take_part(self, x: Array, k: int) -> Array:
-        """Copy a part of an array along its first axis, as `copy` does."""
+        """Copy element `k` along the first axis of an array, as `copy` does."""
         return self.copy(x[k, ...])
 
     def to_numpy(self, x: Array) -> np.ndarray:
-        """Bring an array back to the host: the one way there. Synchronizes."""
+        """Move an array to the host: the only way back. Synchronizes."""
         if not on_host(x):
             devices = self.xp.__array_namespace_info__().devices()
             x = x.to_device(next(device for device in devices if "cpu" in str(device).lower()))
@@ -155,15 +155,15 @@ class Backend:
     def loop(self, step: Function, make_minibatch: Function) -> "Loop":
         """Build a function that repeats a step over minibatches.
 
-        It is called as ``state = run(state, batches, (examples, encoding))`` and means::
+        A call ``state = run(state, batches, (examples, encoding))`` means::
 
             for i in range(n):
                 rows = take_examples(examples, batches.index[i], xp)
                 state = step(state, make_minibatch(rows, encoding, batches[i], xp), xp)
 
-        The state given stays as it is, and the state returned is never written again. A loop may compile or record the
-        step, and use that again when it is called with arrays of the same shapes, whatever they hold: make one for all
-        the chunks of a training, or for several trainings.
+        The state passed in does not change, and the state returned is never written to again. A loop may compile or
+        record the step, and reuse that when it is called with arrays of the same shapes, whatever their values: make
+        one loop for all chunks of a training, or for several trainings.
 
         Parameters
         ----------
@@ -177,8 +177,8 @@ class Backend:
         -------
         Loop
             ``run(state, batches, data) -> state``. `state` is a nest of arrays on the device. `batches` is a named
-            tuple of NumPy arrays on the host in their final dtypes, with an axis of steps in front; its `index` numbers
-            the examples. `data` is a pair of nests of arrays on the device: examples, and whatever decodes them.
+            tuple of NumPy arrays on the host in their final dtypes, with an axis of steps in front; its `index` holds
+            the numbers of the examples. `data` is a pair of nests of arrays on the device: examples and encoding.
         """
         return Loop(self, step, make_minibatch)
 
@@ -189,7 +189,7 @@ class Backend:
             return bool(xp.all(xp.stack([xp.all(xp.isfinite(rows)) for x in arrays for rows in blocks(x)])))
 
     def limit_threads(self, number: int) -> AbstractContextManager[Any]:
-        """Return a context that limits the threads that multiply matrices, and puts their number back at its end."""
+        """Return a context that limits the threads that multiply matrices, and restores their number at its end."""
         return _limit_thread_pools(self.name, number)
 
     def synchronize(self) -> None:
@@ -222,7 +222,7 @@ class Loop:
             return self.repeat(map_arrays(backend.copy, state), map_arrays(backend.asarray, batches), data)
 
     def repeat(self, state: Any, batches: Any, data: Any) -> Any:
-        """Repeat the step in Python, where it may write into `state`; all arrays are on the device."""
+        """Repeat the step in Python. It may write into `state`; all arrays are on the device."""
         (examples, encoding), xp = data, self.backend.xp
         with np.errstate(all="ignore"):  # training checks for itself whether costs and weights are finite
             for i in range(batches.index.shape[0]):
@@ -237,12 +237,12 @@ class Loop:
 
 
 def open_namespace(xp: ModuleType, device: Any = None) -> Backend:
-    """Make a backend of any Array API namespace module, on one of its devices or, by None, on its default device.
+    """Make a backend of any Array API namespace module, on one of its devices; None means its default device.
 
     Raises
     ------
     BackendError
-        If the module is no such namespace, or has no such device.
+        If the module is not such a namespace, or does not have the device.
     """
     try:
         if isinstance(device, str):
@@ -257,16 +257,16 @@ def open_namespace(xp: ModuleType, device: Any = None) -> Backend:
 
 
 def as_array(x: Any, name: str = "the array", dtype: Any = None) -> Array:
-    """Return arrays of any library as they are, and make a NumPy array of everything else.
+    """Return an array of any library as it is, and convert everything else to a NumPy array.
 
     Parameters
     ----------
     x
-        An array, or anything that NumPy makes an array of. A tensor of PyTorch comes back as by `as_plain_tensor`.
+        An array, or anything that NumPy can convert to one. A PyTorch tensor goes through `as_plain_tensor`.
     name
         Name of `x` in an error.
     dtype
-        The dtype of a NumPy array that is made.
+        The dtype of the NumPy array, if one is made.
 
     Raises
     ------
@@ -291,7 +291,7 @@ def as_array(x: Any, name: str = "the array", dtype: Any = None) -> Array:
 
 
 def as_plain_tensor(x: Any, name: str) -> Any:
-    """Return a tensor of PyTorch without what only PyTorch has: a graph, a negative bit, floats of 8 bits or bfloat16.
+    """Return a PyTorch tensor without what only PyTorch has: a graph, a negative bit, 8-bit floats or bfloat16.
 
     Raises
     ------
@@ -305,7 +305,7 @@ def as_plain_tensor(x: Any, name: str) -> Any:
     if x.is_quantized:
         raise TypeError(f"{name} is a quantized tensor; give its dequantize()")
     if x.is_meta:
-        raise TypeError(f"{name} is a tensor on the device meta, which holds no values; give one that holds some")
+        raise TypeError(f"{name} is a tensor on the device meta, which holds no values; give one that has values")
     x = x.detach().resolve_conj().resolve_neg()
     try:
         return x.float() if x.is_floating_point() and x.element_size() < 4 else x  # float32 holds them exactly
@@ -320,17 +320,17 @@ def on_host(x: Any) -> bool:
 
 
 def host_array(x: Array) -> np.ndarray:
-    """Turn an array on the host, of any library, into a NumPy array; without a copy where the library allows it.
+    """Convert an array on the host, of any library, to a NumPy array; without a copy if the library allows it.
 
     Numbers of a dtype that NumPy lacks, such as bfloat16, become float32.
     """
     x = np.asarray(x)
-    foreign = x.dtype.isbuiltin == 2  # from another package
+    foreign = x.dtype.isbuiltin == 2  # defined by another package
     return x.astype(np.float32) if foreign and np.can_cast(x.dtype, np.float32) else x
 
 
 def cast(x: np.ndarray, dtype: str | None) -> np.ndarray:
-    """Change the dtype of a NumPy array; a value out of its range becomes infinite, without a warning."""
+    """Change the dtype of a NumPy array; a value beyond its range becomes infinite, without a warning."""
     if dtype is None or x.dtype == dtype:
         return x
     with np.errstate(all="ignore"):
@@ -349,7 +349,7 @@ def precision(nest: Any) -> str:
 
 
 def library(x: Array) -> str:
-    """Name of the library that an array belongs to.
+    """Return the name of the library that an array belongs to.
 
     Examples
     --------
@@ -361,7 +361,7 @@ def library(x: Array) -> str:
 
 
 def _suggest_move(x: Array) -> str:
-    """Code that moves a network to the library and device of an array."""
+    """Format the code that moves a network to the library and device of an array."""
     name = library(x)
     if name == "cupy":
         return f'net.to("cupy", device="cuda:{x.device.id}")'
@@ -377,18 +377,18 @@ def _is_name_of(device: str, full_name: str) -> bool:
 
 @contextmanager
 def _limit_thread_pools(name: str, number: int) -> Iterator[None]:
-    """Limit the threads of BLAS libraries; where contexts overlap in several Python threads, the first one holds."""
-    if not _LIMITING.acquire(blocking=False):
-        yield  # a second limit would take the first one for the number to put back
+    """Limit the threads of BLAS libraries; if contexts in several Python threads overlap, the first limit applies."""
+    if not _LIMIT_LOCK.acquire(blocking=False):
+        yield  # a second limit would restore the first one, not the original number
         return
     try:
         with _find_thread_pools(name).limit(limits=number):
             yield
     finally:
-        _LIMITING.release()
+        _LIMIT_LOCK.release()
 
 
-_LIMITING = Lock()
+_LIMIT_LOCK = Lock()
 
 
 @cache

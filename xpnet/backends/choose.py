@@ -1,4 +1,4 @@
-"""Finding the backend that ``backend=`` and ``device=`` ask for."""
+"""Finds the backend that ``backend=`` and ``device=`` ask for."""
 
 import importlib
 import sys
@@ -8,7 +8,7 @@ from typing import Any
 from xpnet.backends.base import Backend, open_namespace
 from xpnet.wording.checks import choices, install_command, name_backend
 from xpnet.wording.errors import BackendError, unless_stopped
-from xpnet.wording.hints import unknown
+from xpnet.wording.hints import explain_unknown
 
 # name -> (module of this package, how to install the library)
 BACKENDS = {
@@ -54,11 +54,11 @@ def get_backend(backend: Any = None, device: Any = None) -> Backend:
             return open_namespace(backend, device)
         backend = name
     if not isinstance(backend, str) or backend not in BACKENDS:
-        raise BackendError(unknown("backend", backend, BACKENDS) + ", or give an Array API namespace module")
-    return load(backend, device)(device)
+        raise BackendError(explain_unknown("backend", backend, BACKENDS) + ", or give an Array API namespace module")
+    return load_backend(backend, device)(device)
 
 
-def load(name: str, device: Any = None) -> type[Any]:
+def load_backend(name: str, device: Any = None) -> type[Any]:
     """Import the class of a named backend.
 
     Raises
@@ -70,12 +70,12 @@ def load(name: str, device: Any = None) -> type[Any]:
     try:
         return importlib.import_module(f"xpnet.backends.{module}").BACKEND
     except unless_stopped(ImportError, OSError, RuntimeError, AttributeError) as error:  # not installed, or broken
-        asked = name_backend(repr(name), device)
-        raise BackendError(f"{asked} cannot be imported ({error}); install it with: {remedy}") from error
+        request = name_backend(repr(name), device)
+        raise BackendError(f"{request} cannot be imported ({error}); install it with: {remedy}") from error
 
 
 def _check_device(backend: Backend, device: Any) -> Backend:
-    """Return a backend that was given as an object, unless `device` names another device than its own."""
+    """Return a backend object, and refuse a `device` other than its own."""
     if device is not None:
         library = backend.name if backend.name in BACKENDS else backend.xp
         if get_backend(library, device).device != backend.device:
@@ -84,7 +84,7 @@ def _check_device(backend: Backend, device: Any) -> Backend:
 
 
 def _library_for(device: Any) -> str:
-    """Name of the library for a device that was given without one."""
+    """Return the name of the default library for a device."""
     if device is None or str(device) == "cpu":
         return "numpy"
     if isinstance(device, str) and (device == "cuda" or device.startswith("cuda:")):
@@ -96,7 +96,7 @@ def _library_for(device: Any) -> str:
 
 
 def _choose_best() -> Backend:
-    """Take CuPy if a GPU can be used, else NumPy, and say which on standard error."""
+    """Choose CuPy if a GPU can be used, else NumPy, and print which to standard error."""
     try:
         backend, reason = get_backend("cupy"), ""
     except BackendError as error:

@@ -1,4 +1,4 @@
-"""The number of threads that multiply matrices: set for one call, and put back after it."""
+"""The number of threads that multiply matrices: set during a call, and restored after it."""
 
 import os
 from contextlib import AbstractContextManager, nullcontext
@@ -7,7 +7,7 @@ from typing import Any
 from xpnet.backends.base import Backend
 
 AUTO = "auto"
-VARIABLES = (  # by which users set the number for a process
+THREAD_VARIABLES = (  # of the environment, which set the number for a process
     "OPENBLAS_NUM_THREADS",
     "GOTO_NUM_THREADS",
     "OMP_NUM_THREADS",
@@ -33,8 +33,8 @@ def choose_threads(backend: Backend, threads: int | str, multiplications: int) -
     """
     if threads != AUTO:
         return int(threads)
-    small = backend.threads_from is not None and multiplications < backend.threads_from
-    return 1 if small and not any(map(os.environ.get, VARIABLES)) else None
+    is_small = backend.threads_from is not None and multiplications < backend.threads_from
+    return 1 if is_small and not any(map(os.environ.get, THREAD_VARIABLES)) else None
 
 
 def limit_threads(backend: Backend, number: int | None) -> AbstractContextManager[Any]:

@@ -1,1 +1,1 @@
-"""Checkpoints: a network and the training that it is in, as a plain record, and as a file."""
+"""Checkpoints: a network and its training, as a plain record and as a file."""

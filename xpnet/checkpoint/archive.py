@@ -10,7 +10,7 @@ from xpnet.checkpoint.kinds import is_network
 from xpnet.wording.checks import check_folder, truncate
 from xpnet.wording.errors import CheckpointError, unless_stopped, walk_causes
 
-UNIX, WINDOWS = 3, 0  # systems in the entries of an archive; the second in what earlier versions wrote there
+UNIX, WINDOWS = 3, 0  # numbers of systems in the entries of archives; earlier versions on Windows wrote the second
 
 
 def write_archive(path: str | os.PathLike[str], files: Sequence[bytes]) -> None:
@@ -21,7 +21,7 @@ def write_archive(path: str | os.PathLike[str], files: Sequence[bytes]) -> None:
 
 
 def encode(files: Sequence[bytes], made_on: int = UNIX) -> bytes:
-    """Return the archive of the contents of files, which depends on nothing else but the system that it names."""
+    """Return an archive of the contents of files. It depends on nothing else, except on the system that it names."""
     archive = io.BytesIO()
     try:
         with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:
@@ -30,9 +30,9 @@ def encode(files: Sequence[bytes], made_on: int = UNIX) -> bytes:
                 entry.create_system = made_on
                 file.writestr(entry, content)
     except unless_stopped(ValueError) as error:
-        if not any(isinstance(each, MemoryError) for each in walk_causes(error)):
+        if not any(isinstance(cause, MemoryError) for cause in walk_causes(error)):
             raise
-        # after a MemoryError, the archive cannot be ended
+        # zipfile cannot close an archive after a MemoryError
         raise MemoryError(f"there is too little memory for a file of {sum(map(len, files))} bytes") from error
     return archive.getvalue()
 
@@ -52,10 +52,10 @@ def read_archive(path: str | os.PathLike[str]) -> list[bytes]:
 
 
 def decode(content: bytes, path: str) -> list[bytes]:
-    """Return the contents of the files in an archive, whose path is for messages.
+    """Return the contents of the files in an archive; `path` is for messages.
 
-    Nothing is unpacked onto the disk, and nothing that is compressed is read, so that a small archive cannot become a
-    large one. An archive with as much as a bit that `encode` would not write for these files is refused.
+    Nothing is written to disk, and compressed files are refused, so that a small archive cannot fill the memory. An
+    archive that differs in a single bit from what `encode` writes for its files is refused.
     """
     if is_network(content):
         raise CheckpointError(f"{path} is a file of one Network, not of an ensemble; use Network.load")
@@ -67,7 +67,7 @@ def decode(content: bytes, path: str) -> list[bytes]:
             if any(entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1 for entry in entries):
                 raise ValueError("its files are compressed or encrypted")
             if sum(entry.file_size for entry in entries) > len(content):
-                raise ValueError("its files are larger than itself")
+                raise ValueError("its files are larger than the archive")
             files = [archive.read(entry) for entry in entries]
         if entries[0].create_system not in (UNIX, WINDOWS) or encode(files, entries[0].create_system) != content:
             raise ValueError("it is damaged: it holds more than its files, or less than was written")

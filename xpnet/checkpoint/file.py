@@ -1,7 +1,7 @@
-"""Files: a record to and from a safetensors file with a JSON header and a checksum; nothing is executed.
+"""Writes a record to a safetensors file with a JSON header and a checksum, and reads it; nothing is executed.
 
-The metadata of the file have one entry, "xpnet": the record, without its arrays, as JSON. Its first value is the
-checksum: the SHA-256 digest of the whole file, with zeros in the place of the digest itself.
+The metadata of the file has one entry, "xpnet": the record without its arrays, as JSON. Its first value is the
+checksum: the SHA-256 digest of the whole file, with zeros in place of the digest itself.
 """
 
 import hashlib
@@ -21,12 +21,12 @@ from xpnet.checkpoint.record import Record, check_depth, check_tensors, refuse_u
 from xpnet.wording.checks import check_folder, refuse_duplicates, truncate
 from xpnet.wording.errors import CheckpointError, unless_stopped
 
-FORMAT = 5  # of the files that are written
-READABLE = (5,)  # formats that are read: all since the first that a release wrote
-ZEROS = "0" * 64
-# What Python raises where a value is not as expected
-INVALID = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError)
-CHECKSUM = re.compile(rb'\\"checksum\\": \\"([0-9a-f]{64})\\"')  # JSON inside of JSON
+FORMAT = 5  # of files that are written
+READABLE_FORMATS = (5,)  # all since the first that a release wrote
+BLANK_CHECKSUM = "0" * 64
+# What Python raises if a value in a file is not as expected
+INVALID_VALUE_ERRORS = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError)
+CHECKSUM = re.compile(rb'\\"checksum\\": \\"([0-9a-f]{64})\\"')  # JSON inside JSON
 
 
 def write(path: str | os.PathLike[str], record: Record, version: str, *, new: bool = False) -> None:
@@ -37,7 +37,7 @@ def write(path: str | os.PathLike[str], record: Record, version: str, *, new: bo
     path
         The file.
     record
-        What it is to hold.
+        Its content.
     version
         The version of xpnet, for people who read the file.
     new
@@ -50,7 +50,7 @@ def write(path: str | os.PathLike[str], record: Record, version: str, *, new: bo
 
 def encode(record: Record, version: str) -> bytes:
     """Return the content of the file of a record."""
-    header = {"checksum": ZEROS, "format": FORMAT, "version": version, **record._asdict()}
+    header = {"checksum": BLANK_CHECKSUM, "format": FORMAT, "version": version, **record._asdict()}
     del header["arrays"]
     if record.feature_names is None:
         del header["feature_names"]
@@ -67,27 +67,27 @@ def encode(record: Record, version: str) -> bytes:
     for buffer in buffers:
         digest.update(buffer)
     start = _find_checksum(head)
-    head = b"".join([head[:start], digest.hexdigest().encode(), head[start + len(ZEROS) :]])
+    head = b"".join([head[:start], digest.hexdigest().encode(), head[start + len(BLANK_CHECKSUM) :]])
     return b"".join([head, *buffers])  # the one copy of the arrays
 
 
 def _check_keys(value: Any) -> None:
-    """Refuse keys that are not texts: JSON would make texts of them, and perhaps two of one name."""
+    """Refuse keys that are not strings: JSON would convert them, and two might become equal."""
     for key in value if isinstance(value, Mapping) else ():
         if not isinstance(key, str):
-            raise TypeError(f"the key {key!r} is not a text")
+            raise TypeError(f"the key {key!r} is not a string")
     for item in value.values() if isinstance(value, Mapping) else value:
         if isinstance(item, (Mapping, list, tuple)):
             _check_keys(item)
 
 
 def read(path: str | os.PathLike[str]) -> Record:
-    """Read a record, and check as much of it as is possible without making a network.
+    """Read a record, and check as much of it as possible without making a network.
 
     Raises
     ------
     CheckpointError
-        If the file is not a safetensors file, or not one of xpnet's, or of a later format, or damaged, or contradicts
+        If the file is not a safetensors file, was not written by xpnet, has a later format, is damaged, or contradicts
         itself.
     OSError
         If it cannot be read at all.
@@ -97,7 +97,7 @@ def read(path: str | os.PathLike[str]) -> Record:
 
 
 def decode(content: bytes, path: str) -> Record:
-    """Return the record in the content of a file, whose path is for messages."""
+    """Return the record in the content of a file; `path` is for messages."""
     if is_ensemble(content):
         raise CheckpointError(
             f"{path} is a file of an Ensemble, not of one network; use Ensemble.load, or give a file of one of its "
@@ -107,16 +107,16 @@ def decode(content: bytes, path: str) -> Record:
         metadata, entries = tensors.read_header(content)
         header = json.loads(metadata.pop("xpnet"), object_pairs_hook=refuse_duplicates)
         check_depth(header)
-        if type(header["format"]) is not int or header["format"] not in READABLE:
+        if type(header["format"]) is not int or header["format"] not in READABLE_FORMATS:
             raise CheckpointError(
                 f"{path} has format {truncate(repr(header['format']))} and this version of xpnet reads "
-                f"{' and '.join(map(str, READABLE))}; use one that reads it"
+                f"{' and '.join(map(str, READABLE_FORMATS))}; use one that reads it"
             )
         _check_checksum(content, header["checksum"])
-        refuse_unknown("text", metadata)
+        refuse_unknown("metadata entry", metadata)
         refuse_unknown("key", set(header) - {"checksum", "format", "version", *Record._fields})
         if not isinstance(header["version"], str):
-            raise TypeError("its version must be a text")
+            raise TypeError("its version must be a string")
         arrays = tensors.read_arrays(content, entries)
         names = [name for name in Record._fields if name not in ("arrays", *Record._field_defaults)]
         options = {name: header[name] for name in Record._field_defaults if name in header}
@@ -125,7 +125,7 @@ def decode(content: bytes, path: str) -> Record:
         return record
     except CheckpointError:
         raise
-    except unless_stopped(*INVALID) as error:
+    except unless_stopped(*INVALID_VALUE_ERRORS) as error:
         raise CheckpointError(
             f"{path} does not hold an xpnet network ({type(error).__name__}: {truncate(error)}); give a file "
             "written by Network.save"
@@ -137,25 +137,25 @@ def explain_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     """Turn errors in the contents of a record into a CheckpointError that names the file."""
     try:
         yield
-    except unless_stopped(*INVALID) as error:
+    except unless_stopped(*INVALID_VALUE_ERRORS) as error:
         hint = "; give your own objects as custom=[...]" if "is unknown" in str(error) else ""
         problem = truncate(f"{error} is missing" if isinstance(error, KeyError) else error)
         raise CheckpointError(f"{os.fsdecode(path)} holds a network that is not valid: {problem}{hint}") from error
 
 
 def _check_checksum(content: bytes, checksum: Any) -> None:
-    """Refuse a file that is not as it was written."""
+    """Refuse a file that has changed since it was written."""
     start = _find_checksum(content)
     digest = hashlib.sha256(content[:start])
-    digest.update(ZEROS.encode())
-    digest.update(memoryview(content)[start + len(ZEROS) :])
+    digest.update(BLANK_CHECKSUM.encode())
+    digest.update(memoryview(content)[start + len(BLANK_CHECKSUM) :])
     if digest.hexdigest() != checksum:
         raise ValueError("it is damaged: its checksum does not fit its contents")
 
 
 def _find_checksum(content: bytes) -> int:
-    """Return where the digest begins: it is the first value of the record."""
-    match = CHECKSUM.search(content, 8, tensors.find_end(content))
+    """Find where the digest begins: it is the first value of the record."""
+    match = CHECKSUM.search(content, 8, tensors.find_header_end(content))
     if match is None:
         raise ValueError("it has no checksum")
     return match.start(1)

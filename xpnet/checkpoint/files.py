@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, and read into memory at once."""
+"""Writes files whole or not at all, and reads whole files into memory."""
 
 import errno
 import os
@@ -17,31 +17,31 @@ except ImportError:  # on Windows
     fcntl = None
 
 PREFIX, SUFFIX = ".xpnet-", ".tmp"  # of temporary files
-STALE = 60.0  # seconds after which a temporary file that no process holds is removed
+STALE_SECONDS = 60.0  # after this time, a temporary file that no process holds is removed
 
 
 def write_file(path: str | os.PathLike[str], content: bytes, *, new: bool = False) -> None:
-    """Write a file so that at every moment, the old one or the new one is there, whole.
+    """Replace a file atomically: at every moment, either the old or the new one is there, whole.
 
-    The content goes to a temporary file in the same folder, is flushed to disk, and takes the place of the old file. So
-    any number of processes may write to one path, and read it. Permissions and owner of an existing file are kept; of a
-    symbolic link, the file that it points to is replaced. Temporary files of processes that were killed are removed.
+    The content goes to a temporary file in the same folder, is flushed to disk, and replaces the old file. So any
+    number of processes may write to one path, and read it. Permissions and owner of an existing file are kept; if the
+    path is a symbolic link, the file that it points to is replaced. Temporary files of killed processes are removed.
 
     Parameters
     ----------
     path
         The file, also as bytes. Its folder must exist.
     content
-        What it is to hold.
+        The new content.
     new
-        Whether to refuse a file that exists. Of several processes that write one at once, one succeeds.
+        Whether to refuse to replace a file. If several processes write a new one at once, one of them succeeds.
 
     Raises
     ------
     FileExistsError
-        If `new`, and there is such a file.
+        If `new`, and the file exists.
     OSError
-        If the file cannot be written; it names `path`, and an existing file is as it was.
+        If the file cannot be written; the error names `path`, and an existing file does not change.
 
     Examples
     --------
@@ -77,12 +77,12 @@ def write_file(path: str | os.PathLike[str], content: bytes, *, new: bool = Fals
 
 
 def read_file(path: str | os.PathLike[str]) -> bytes:
-    """Read a regular file at once: what happens to it afterwards does not matter.
+    """Read a whole regular file, so that later changes to it do not matter.
 
     Raises
     ------
     OSError
-        If it cannot be read, or is no regular file; it names `path`.
+        If it cannot be read, or is not a regular file; the error names `path`.
     """
     path = os.fsdecode(path)
     with _name_in_errors(path):
@@ -92,7 +92,7 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
 
 
 def is_same_file(first: str | os.PathLike[str], second: str | os.PathLike[str]) -> bool:
-    """Tell whether two paths lead to one file, also through links, or would if it were there.
+    """Tell whether two paths lead to one file, also through links, even if the file does not exist yet.
 
     Pipes and devices do not count: several programs may write to them.
 
@@ -107,12 +107,12 @@ def is_same_file(first: str | os.PathLike[str], second: str | os.PathLike[str]) 
 
 
 _BINARY = getattr(os, "O_BINARY", 0)
-_NONBLOCK = getattr(os, "O_NONBLOCK", 0)  # or a pipe that takes the place of the file would be waited for
+_NONBLOCK = getattr(os, "O_NONBLOCK", 0)  # else opening would wait for a pipe that has replaced the file
 
 
 @contextmanager
 def _name_in_errors(path: str) -> Iterator[None]:
-    """Let errors name the path that the user gave, whichever file they are about."""
+    """Make errors name the path that the user gave, whichever file caused them."""
     try:
         yield
     except unless_stopped(OSError) as error:
@@ -150,12 +150,12 @@ def _remove_stale_files(folder: Path) -> None:
     """Remove temporary files of processes that have ended: no process holds a lock on them."""
     if fcntl is None:
         return
-    with _passing_over_errors():  # where the folder cannot be listed, they stay
+    with _ignoring_os_errors():  # if the folder cannot be listed, they stay
         for file in folder.glob(f"{PREFIX}*{SUFFIX}"):
-            with _passing_over_errors():  # it is gone, or belongs to somebody else
-                if time.time() - file.lstat().st_mtime > STALE:
-                    with open(os.open(file, os.O_RDONLY | os.O_NOFOLLOW | _NONBLOCK), "rb") as held:
-                        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with _ignoring_os_errors():  # the file is gone, or belongs to somebody else
+                if time.time() - file.lstat().st_mtime > STALE_SECONDS:
+                    with open(os.open(file, os.O_RDONLY | os.O_NOFOLLOW | _NONBLOCK), "rb") as stale:
+                        fcntl.flock(stale, fcntl.LOCK_EX | fcntl.LOCK_NB)
                         file.unlink()
 
 
@@ -163,7 +163,7 @@ def _flush_folder(folder: Path) -> None:
     """Flush a folder to disk, so that a renamed file survives a power failure."""
     if os.name == "nt":
         return
-    with _passing_over_errors():  # some file systems cannot, and folders that must not be listed cannot be opened
+    with _ignoring_os_errors():  # some file systems cannot, and unlistable folders cannot be opened
         number = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(number)
@@ -172,8 +172,8 @@ def _flush_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _passing_over_errors() -> Iterator[None]:
-    """Pass over errors of the operating system in what need not succeed."""
+def _ignoring_os_errors() -> Iterator[None]:
+    """Ignore errors of the operating system in operations that need not succeed."""
     try:
         yield
     except unless_stopped(OSError):

@@ -1,4 +1,4 @@
-"""Records: a network, and the training that it is in, as plain values and NumPy arrays, and back."""
+"""Records: a network and its training as plain values and NumPy arrays."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ SETTINGS = {  # the arguments of Network that a record holds
 POSITION = {  # the fields of Position
     *("epoch", "steps", "total_steps", "examples", "cost", "weight", "lr", "seconds", "generator"),
 }
-WRAPPED = 20  # optimizers around each other, at most
-DEEPEST = 100  # values within each other, at most: whatever copies or shows them has the stack for it
-LARGEST = 2**63  # whole numbers are smaller
-# Besides layers. Those of callbacks are states of the network, under names of their own
+MAX_WRAPPERS = 20  # optimizers around each other
+MAX_DEPTH = 100  # of nested values: so that whatever copies or shows them does not overflow the stack
+NUMBER_LIMIT = 2**63  # whole numbers are smaller
+# Tensors besides those of layers. Callbacks store states of the network, under names of their own
 OTHER_TENSORS = re.compile(rf"optimizer\.\d+|dropout\.step|scaling\.({'|'.join(Scaling._fields)})")
 CALLBACK_TENSORS = re.compile(r"(callbacks\.(\d+)\.([^.]+)\.)(layers\.\d+\.[wb]|optimizer\.\d+|dropout\.step)")
 
 
 class TrainingRecord(NamedTuple):
-    """A training that can go on."""
+    """A training that can be resumed."""
 
     position: dict[str, Any]  # the fields of Position
     lr_scale: float
     stopped: bool
-    call: dict[str, Any]  # what a resumed training must have in common with it
-    callbacks: list[dict[str, Any]]  # of each, its "name" and what it remembers: "values", and states of the network
+    call: dict[str, Any]  # the arguments that must be the same when it is resumed
+    callbacks: list[dict[str, Any]]  # for each, its "name" and the "values" that it remembers, besides states
     group: int | None = None  # of networks that take their steps in one program; None before the first step
 
 
 class Snapshot(NamedTuple):
-    """A network, and the training that it is in, at one moment. Arrays are shared, as nobody writes into them."""
+    """A network and its training at one moment. Arrays are shared, because nobody writes into them."""
 
     settings: dict[str, Any]  # the arguments of Network
     state: State | MemberState
@@ -66,7 +66,7 @@ class Snapshot(NamedTuple):
 
 
 class Record(NamedTuple):
-    """A network, and perhaps a training, as plain values and NumPy arrays."""
+    """A network, and its training if it has one, as plain values and NumPy arrays."""
 
     settings: dict[str, Any]  # the arguments of Network
     optimizer: dict[str, Any] | None  # its name and numbers; None for an optimizer of the user's own class
@@ -81,7 +81,7 @@ class Record(NamedTuple):
 
 def make_record(snapshot: Snapshot, to_numpy: Callable[[Array], np.ndarray]) -> Record:
     """Make a record of a snapshot. Synchronizes."""
-    description = describe(snapshot.optimizer)
+    description = encode_optimizer(snapshot.optimizer)
     if description is None:
         warn(
             f"optimizer={snapshot.optimizer!r} is of your own class and is not saved; reset_optimizer(...) after "
@@ -123,13 +123,13 @@ def _name_arrays(prefix: str, state: State, with_optimizer: bool) -> Iterator[tu
 
 
 def settings_of(record: Record, custom: Iterable[Any]) -> dict[str, Any]:
-    """Return the arguments of Network, with the user's own objects in the place of their names."""
-    own = {str(getattr(value, "name", type(value).__name__)): value for value in custom}
+    """Return the arguments of Network, with the user's own objects in place of their names."""
+    named = {str(getattr(value, "name", type(value).__name__)): value for value in custom}
     settings = dict(record.settings)
     for name in ("output_activation", "cost"):
-        settings[name] = own.get(settings[name], settings[name])
+        settings[name] = named.get(settings[name], settings[name])
     if isinstance(settings["activation"], list):
-        settings["activation"] = [own.get(name, name) for name in settings["activation"]]
+        settings["activation"] = [named.get(name, name) for name in settings["activation"]]
     return settings
 
 
@@ -186,9 +186,9 @@ def feature_names_of(record: Record) -> list[str] | None:
     """Return the names of the inputs, if they are known; `xpnet train` once wrote them into the notes."""
     if record.feature_names is not None:
         return _check_names(record.feature_names)
-    noted = record.notes.get("features") if set(record.notes) == {"features", "target", "labels"} else None
-    fits = isinstance(noted, list) and len(noted) == record.settings["sizes"][0]
-    return _check_names(noted) if fits else None
+    names = record.notes.get("features") if set(record.notes) == {"features", "target", "labels"} else None
+    fits = isinstance(names, list) and len(names) == record.settings["sizes"][0]
+    return _check_names(names) if fits else None
 
 
 def history_of(record: Record) -> list[dict[str, Any]]:
@@ -207,11 +207,11 @@ def generator_of(record: Record) -> dict[str, Any]:
 
 def optimizer_of(record: Record) -> Optimizer:
     """Return the optimizer; plain SGD if the record does not hold it."""
-    return SGD() if record.optimizer is None else _build(record.optimizer)
+    return SGD() if record.optimizer is None else _decode_optimizer(record.optimizer)
 
 
 def scaling_of(record: Record, model: Model, dtype: str) -> Scaling | None:
-    """Return the scaling, if there is one, of a network with this dtype."""
+    """Return the scaling of a network with this dtype, if it has one."""
     arrays = {name: record.arrays.get(f"scaling.{name}") for name in Scaling._fields}
     if all(array is None for array in arrays.values()):
         return None
@@ -239,14 +239,14 @@ def training_of(record: Record) -> TrainingRecord | None:
     if position["generator"] is not None:
         _check_generator(position["generator"])
     for name, least in {"epoch": 1, "steps": 0, "total_steps": 0, "examples": 0}.items():
-        _check_whole(f"position.{name}", position[name], least, LARGEST)
+        _check_whole(f"position.{name}", position[name], least, NUMBER_LIMIT)
     for name in ("cost", "weight", "lr", "seconds"):
         _check_number(f"position.{name}", position[name])
     _check_number("lr_scale", training.lr_scale)
     if not 0 <= training.lr_scale < math.inf:
         raise ValueError(f"lr_scale={training.lr_scale!r} must be a finite number of at least 0")
     if training.group is not None:
-        _check_whole("group", training.group, 0, LARGEST)
+        _check_whole("group", training.group, 0, NUMBER_LIMIT)
     if not isinstance(training.stopped, bool) or not isinstance(training.call, dict):
         raise TypeError("training must hold stopped and call")
     for callback in training.callbacks:
@@ -257,14 +257,14 @@ def training_of(record: Record) -> TrainingRecord | None:
     for i, _ in states:
         if i >= len(training.callbacks):
             raise ValueError(f"there is no callback {i}")
-    # Before the first step, the network still has the optimizer of the training before
+    # Before the first step, the network still has the optimizer of its previous training
     if training.call["optimizer"] != record.optimizer and (position["total_steps"] or states):
         raise ValueError(f"optimizer={record.optimizer!r} contradicts that of its training")
     return training
 
 
 def check_tensors(record: Record) -> None:
-    """Refuse unknown names, and settings that contradict the tensors, before anything of their size is made."""
+    """Refuse unknown names, and settings that contradict the tensors, before anything of that size is allocated."""
     settings, arrays = record.settings, record.arrays
     refuse_unknown("setting", set(settings) - SETTINGS)
     layers = len(settings["sizes"]) - 1
@@ -275,15 +275,16 @@ def check_tensors(record: Record) -> None:
     if dtypes != {settings["dtype"]}:
         raise ValueError(f"dtype={settings['dtype']!r} contradicts tensors of {sorted(dtypes)}")
     tensors = {f"layers.{l}.{part}" for l in range(layers) for part in "wb"}
-    others = {name for name in arrays if name not in tensors and not OTHER_TENSORS.fullmatch(name)}
-    for name in sorted(name for name in others if name.startswith("layers.")):
+    unexpected = {name for name in arrays if name not in tensors and not OTHER_TENSORS.fullmatch(name)}
+    for name in sorted(name for name in unexpected if name.startswith("layers.")):
         raise ValueError(f"sizes={settings['sizes']} contradicts the tensor {name!r}")
     has_callbacks = record.training is not None
-    refuse_unknown("tensor", {name for name in others if not (has_callbacks and CALLBACK_TENSORS.fullmatch(name))})
+    unknown = {name for name in unexpected if not (has_callbacks and CALLBACK_TENSORS.fullmatch(name))}
+    refuse_unknown("tensor", unknown)
 
 
 def _has_own_dtype(name: str, array: np.ndarray) -> bool:
-    """Tell whether a tensor need not have the network's dtype: a scaling is float64; early files have it rounded."""
+    """Tell whether a tensor may have a dtype of its own, as scalings in float64 do; in early files they are rounded."""
     return name.endswith("dropout.step") or (name.startswith("scaling.") and array.dtype == np.float64)
 
 
@@ -298,21 +299,21 @@ def _refuse_others(tensors: dict[str, np.ndarray], prefix: str, names: Iterable[
 
 
 def check_depth(value: Any, depth: int = 0) -> None:
-    """Refuse values that lie within each other more deeply than any file needs; `depth` is that of the first.
+    """Refuse values that are nested more deeply than any file needs; `depth` is the depth of `value` itself.
 
     Examples
     --------
     >>> check_depth({"a": [1, 2]})
     """
-    if depth > DEEPEST:
-        raise ValueError(f"its values are nested more than {DEEPEST} deep")
+    if depth > MAX_DEPTH:
+        raise ValueError(f"its values are nested more than {MAX_DEPTH} deep")
     for item in value.values() if isinstance(value, dict) else value:
         if isinstance(item, (dict, list, tuple)):
             check_depth(item, depth + 1)
 
 
 def _check_generator(generator: Any) -> dict[str, Any]:
-    """Check the state of PCG64: NumPy takes less, and cuts off fractions."""
+    """Check the state of PCG64: NumPy accepts incomplete ones, and truncates fractions."""
     keys, numbers = {"bit_generator", "state", "has_uint32", "uinteger"}, {"state", "inc"}
     if set(_check_dict("generator", generator)) != keys or generator["bit_generator"] != "PCG64":
         raise ValueError(f"the generator must be a PCG64 with {sorted(keys)}")
@@ -322,7 +323,8 @@ def _check_generator(generator: Any) -> dict[str, Any]:
         _check_whole(name, generator["state"][name], 0, 2**128)
     _check_whole("has_uint32", generator["has_uint32"], 0, 2)
     _check_whole("uinteger", generator["uinteger"], 0, 2**32)
-    if generator["state"]["inc"] % 2 == 0:  # PCG64 would give few different numbers, and draw a permutation without end
+    # PCG64 would give few different numbers, and drawing a permutation would never end
+    if generator["state"]["inc"] % 2 == 0:
         raise ValueError("the state of its generator has an even increment")
     return generator
 
@@ -335,7 +337,7 @@ def _check_dict(name: str, value: Any) -> dict[str, Any]:
 
 def _check_names(names: Any) -> list[str]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise TypeError(f"feature_names={names!r} must be a list of texts")
+        raise TypeError(f"feature_names={names!r} must be a list of strings")
     return names
 
 
@@ -349,44 +351,44 @@ def _check_number(name: str, value: Any) -> None:
     """Check that a value is a number that a float can hold."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name}={value!r} must be a number")
-    if isinstance(value, int) and abs(value) >= LARGEST:
+    if isinstance(value, int) and abs(value) >= NUMBER_LIMIT:
         raise ValueError(f"{name}={value!r} is too large")
 
 
-def describe(optimizer: Any, depth: int = 0) -> dict[str, Any] | None:
-    """Describe an optimizer by its name and numbers; None for an optimizer of the user's own class."""
-    if depth > WRAPPED:
-        raise ValueError(f"optimizer={optimizer!r} is wrapped more than {WRAPPED} times; files hold no more")
+def encode_optimizer(optimizer: Any, depth: int = 0) -> dict[str, Any] | None:
+    """Encode an optimizer as its name and numbers; None for an optimizer of the user's own class."""
+    if depth > MAX_WRAPPERS:
+        raise ValueError(f"optimizer={optimizer!r} is wrapped more than {MAX_WRAPPERS} times; files hold no more")
     if OPTIMIZERS.get(type(optimizer).__name__) is not type(optimizer):
         return None
     description: dict[str, Any] = {"name": type(optimizer).__name__}
     for field in fields(optimizer):
         value = getattr(optimizer, field.name)
-        description[field.name] = describe(value, depth + 1) if field.name == "optimizer" else value
+        description[field.name] = encode_optimizer(value, depth + 1) if field.name == "optimizer" else value
         if description[field.name] is None:
             return None
     return description
 
 
-def _build(description: dict[str, Any], depth: int = 0) -> Optimizer:
-    if depth > WRAPPED:
-        raise ValueError(f"its optimizer is wrapped more than {WRAPPED} times")
+def _decode_optimizer(description: dict[str, Any], depth: int = 0) -> Optimizer:
+    if depth > MAX_WRAPPERS:
+        raise ValueError(f"its optimizer is wrapped more than {MAX_WRAPPERS} times")
     options = dict(_check_dict("optimizer", description))
     kind = OPTIMIZERS[options.pop("name")]
     if "optimizer" in options:
-        options["optimizer"] = _build(options["optimizer"], depth + 1)
+        options["optimizer"] = _decode_optimizer(options["optimizer"], depth + 1)
     return kind(**options)
 
 
 def _plain_row(row: dict[str, Any]) -> dict[str, Any]:
-    """Turn the values of a row of the history, to which callbacks may have added, into plain ones, as in JSON."""
+    """Convert the values of a row of the history, some of which callbacks may have added, to plain ones, as in JSON."""
     return {str(name): _plain_value(name, value) for name, value in row.items()}
 
 
 def _plain_value(name: str, value: Any) -> Any:
-    if value is None or type(value) in (float, int, bool, str):  # at once: there may be thousands of rows
+    if value is None or type(value) in (float, int, bool, str):  # fast path: there may be thousands of rows
         return value
-    value = value.tolist() if hasattr(value, "tolist") else value  # of NumPy and the other libraries
+    value = value.tolist() if hasattr(value, "tolist") else value  # from NumPy or another library
     try:
         json.dumps(value)
         check_depth([value], 2)  # in a row, in the history

@@ -1,7 +1,7 @@
-"""The safetensors format: arrays by name, and texts, as a JSON header and the bytes of the arrays.
+"""The safetensors format: named arrays and metadata, as a JSON header followed by the bytes of the arrays.
 
-The header follows its length in 8 bytes, and the bytes of the arrays follow the header without gaps. The library of
-that name writes the same bytes, but it ends the process where memory runs short; here that is a MemoryError.
+A file begins with the length of the header in 8 bytes; then come the header and, without gaps, the arrays. The library
+safetensors writes the same bytes, but it aborts the process if memory runs short, where this module raises MemoryError.
 """
 
 import json
@@ -13,14 +13,14 @@ import numpy as np
 
 from xpnet.wording.checks import refuse_duplicates
 
-TYPES = {name: np.dtype(dtype) for name, dtype in (("F64", "<f8"), ("F32", "<f4"), ("I32", "<i4"))}  # in their order
-METADATA = "__metadata__"
-ENTRY = {"dtype", "shape", "data_offsets"}
-MOST_AXES = 64  # of an array of NumPy
+DTYPE_CODES = {name: np.dtype(dtype) for name, dtype in (("F64", "<f8"), ("F32", "<f4"), ("I32", "<i4"))}  # file order
+METADATA_KEY = "__metadata__"
+ENTRY_KEYS = {"dtype", "shape", "data_offsets"}
+MAX_AXES = 64  # of a NumPy array
 
 
 def lay_out(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> tuple[bytes, list[memoryview]]:
-    """Return the parts of a file, which are joined to write it: its header with the length, and views of the arrays.
+    """Return the parts of a file, to be joined: its header with the length, and views of the arrays.
 
     Examples
     --------
@@ -32,9 +32,9 @@ def lay_out(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> tu
     >>> read_arrays(content, entries)["w"].shape
     (2, 1)
     """
-    kinds, names = {dtype: name for name, dtype in TYPES.items()}, [*TYPES]
+    kinds, names = {dtype: name for name, dtype in DTYPE_CODES.items()}, [*DTYPE_CODES]
     columns = {name: np.asarray(array, array.dtype.newbyteorder("<"), order="C") for name, array in arrays.items()}
-    header: dict[str, Any] = {METADATA: dict(metadata)}
+    header: dict[str, Any] = {METADATA_KEY: dict(metadata)}
     buffers, position = [], 0
     for name, array in sorted(columns.items(), key=lambda item: (names.index(kinds[item[1].dtype]), item[0])):
         end = position + array.nbytes
@@ -47,7 +47,7 @@ def lay_out(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> tu
 
 
 def read_header(content: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the texts of a file, and its entries for the arrays, which `read_arrays` checks.
+    """Return the metadata of a file, and its entries for the arrays, which `read_arrays` checks.
 
     Raises
     ------
@@ -55,16 +55,16 @@ def read_header(content: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
         If it has no such header.
     """
     if content[8:9] != b"{":
-        raise ValueError("its header is no JSON object")
-    header = json.loads(str(content[8 : find_end(content)], "utf-8"), object_pairs_hook=refuse_duplicates)
-    texts = header.pop(METADATA)
-    if not isinstance(texts, dict):
-        raise TypeError("its header has no texts")
-    return texts, header
+        raise ValueError("its header is not a JSON object")
+    header = json.loads(str(content[8 : find_header_end(content)], "utf-8"), object_pairs_hook=refuse_duplicates)
+    metadata = header.pop(METADATA_KEY)
+    if not isinstance(metadata, dict):
+        raise TypeError("its metadata is not a JSON object")
+    return metadata, header
 
 
-def find_end(content: bytes) -> int:
-    """Return where the header ends."""
+def find_header_end(content: bytes) -> int:
+    """Compute where the header ends."""
     end = 8 + int.from_bytes(content[:8], "little")
     if end > len(content):
         raise ValueError("it ends within its header")
@@ -80,13 +80,13 @@ def read_arrays(content: bytes, entries: dict[str, Any]) -> dict[str, np.ndarray
         If the entries do not describe arrays of floats, or of whole numbers with 32 bits, that follow one another
         without gaps to the end of the file.
     """
-    begin = end = find_end(content)
+    begin = end = find_header_end(content)
     arrays = {}
     for name, entry in sorted(entries.items(), key=lambda item: item[1]["data_offsets"]):
         dtype, shape, offsets = _parse_entry(name, entry, len(content))
         start, end = end, end + dtype.itemsize * math.prod(shape)
         if offsets != [start - begin, end - begin] or end > len(content):
-            raise ValueError(f"its header places {name!r} at {offsets}, and not where it must be")
+            raise ValueError(f"its header places {name!r} at {offsets}, which is not where it must be")
         array = np.frombuffer(content, dtype, math.prod(shape), start).reshape(shape)
         arrays[name] = array.astype(dtype.newbyteorder("="))
     if end != len(content):
@@ -95,11 +95,11 @@ def read_arrays(content: bytes, entries: dict[str, Any]) -> dict[str, np.ndarray
 
 
 def _parse_entry(name: str, entry: Any, size: int) -> tuple[np.dtype, list[int], list[int]]:
-    """Return dtype, shape and offsets of an array in a file of this size."""
-    if set(entry) != ENTRY or entry["dtype"] not in TYPES:
-        raise ValueError(f"its header has no dtype of {', '.join(TYPES)}, shape and data_offsets for {name!r}")
+    """Return dtype, shape and offsets of an array in a file of `size` bytes."""
+    if set(entry) != ENTRY_KEYS or entry["dtype"] not in DTYPE_CODES:
+        raise ValueError(f"its header has no dtype of {', '.join(DTYPE_CODES)}, shape and data_offsets for {name!r}")
     shape, offsets = entry["shape"], entry["data_offsets"]
     whole = all(type(number) is int and 0 <= number <= size for number in [*shape, *offsets])
-    if not whole or len(shape) > MOST_AXES:
+    if not whole or len(shape) > MAX_AXES:
         raise ValueError(f"its header has the shape {shape} and data_offsets {offsets} for {name!r}")
-    return TYPES[entry["dtype"]], shape, offsets
+    return DTYPE_CODES[entry["dtype"]], shape, offsets

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.backends.choose import BACKENDS, get_backend, load
+from xpnet.backends.choose import BACKENDS, get_backend, load_backend
 from xpnet.inspection.summary import table
 from xpnet.network import Network
 from xpnet.wording.checks import between, count
 from xpnet.wording.errors import BackendError, unless_stopped
-from xpnet.wording.hints import unknown
+from xpnet.wording.hints import explain_unknown
 
 PAUSE = 0.06  # seconds: threads of a library keep spinning after their work, which would slow down the next one
 LEAST, MOST = 10, 10_000  # steps of a repetition, if their time decides how many
@@ -204,7 +204,7 @@ def libraries(names: Sequence[str] = tuple(BACKENDS)) -> Iterator[Library]:
     """
     for name in names:
         try:
-            backend = load(name)
+            backend = load_backend(name)
             get_backend(name)
             yield Library(name, tuple(backend.devices()))
         except unless_stopped(RuntimeError) as error:
@@ -265,7 +265,7 @@ def _names(backends: Sequence[str] | None) -> list[str]:
         raise ValueError(f"backends={backends!r} names none; leave it out for all")
     for name in names:
         if name not in BACKENDS:
-            raise BackendError(unknown("backend", name, BACKENDS))
+            raise BackendError(explain_unknown("backend", name, BACKENDS))
     return names
 
 

@@ -30,7 +30,7 @@ from xpnet.core.initializers import INITIALIZERS
 from xpnet.core.schedules import SCHEDULES
 from xpnet.learn.mutations import MISTAKES
 from xpnet.training.checkpointing import parse_every
-from xpnet.wording.hints import nearest
+from xpnet.wording.hints import find_nearest
 
 DATA = f"{', '.join(SETS)}, {FILES}"
 ENDS_IN_DASHES = re.compile(r"--[\w-]+=--|-\w=?--")
@@ -65,7 +65,7 @@ class _Parser(argparse.ArgumentParser):
         options = {option.lstrip("-").replace("-", "_"): option for option in self._option_string_actions}
         for word in words:
             if word.startswith("--"):
-                near = nearest(word[2:].partition("=")[0].replace("-", "_"), options)
+                near = find_nearest(word[2:].partition("=")[0].replace("-", "_"), options)
                 return f"; did you mean {options[near]}?" if near else ""
         return ""
 

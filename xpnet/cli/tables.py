@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.wording.checks import choices, install_command, some, truncate
+from xpnet.wording.checks import choices, install_command, list_names, truncate
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".parquet")
 LARGEST = int(np.finfo(np.float64).max)
@@ -110,7 +110,7 @@ class Table(NamedTuple):
             different whole numbers.
         """
         if target is None:
-            raise ValueError(f"{self.name} needs --target, the column to predict; choose from {some(self.names)}")
+            raise ValueError(f"{self.name} needs --target, the column to predict; choose from {list_names(self.names)}")
         self._check_has("--target", target)
         for name in ignore:
             self._check_has("--ignore", name)
@@ -134,7 +134,7 @@ class Table(NamedTuple):
         there = set(self.names)
         missing = [name for name in names if name not in there]
         if missing:
-            raise ValueError(f"{self.name} lacks columns that the network was trained on: {some(missing)}")
+            raise ValueError(f"{self.name} lacks columns that the network was trained on: {list_names(missing)}")
         return self._numbers(
             names, "leave the column out with --ignore, or make numbers of it, as get_dummies of pandas does"
         )
@@ -151,7 +151,7 @@ class Table(NamedTuple):
             if text not in classes:
                 raise ValueError(
                     f"{self.name} holds {text!r} in {_place(row, columns.target)}, which is not a class of the "
-                    f"network; choose from {some(columns.labels)}"
+                    f"network; choose from {list_names(columns.labels)}"
                 )
         return np.array([classes[text] for text in texts], np.int64)
 
@@ -187,7 +187,9 @@ class Table(NamedTuple):
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         numbers = all(name.replace(".", "", 1).isdecimal() for name in self.names)
         remedy = "; its first line must hold the names of the columns" if numbers else ""
-        raise ValueError(f"{self.name} has no column {name!r} for {role}; choose from {some(self.names)}{hint}{remedy}")
+        raise ValueError(
+            f"{self.name} has no column {name!r} for {role}; choose from {list_names(self.names)}{hint}{remedy}"
+        )
 
     def _numbers(self, names: list[str], remedy: str) -> np.ndarray:
         """Return columns (n, k) of finite numbers, float64; `remedy` is for columns of texts, dates and the like."""
@@ -305,7 +307,7 @@ def _check_names_differ(path: str, names: Sequence[str]) -> None:
     several = [name for name, number in counts.items() if name and number > 1]
     if several:
         raise ValueError(
-            f"{path} has several columns of the name {some(several)}; give each its own name, or leave out all but one"
+            f"{path} has several columns named {list_names(several)}; give each its own name, or leave out all but one"
         )
 
 

@@ -146,12 +146,12 @@ def _exp_pullback(g: Array, z: Array, a: Array, xp: Namespace) -> Array:
 
 # The output activation of the Gaussian cost: the first half of the units are means, the second half standard deviations
 
-_LEAST_VARIANCE = 1e-6
+_MIN_VARIANCE = 1e-6
 
 
 def _mean_std(z: Array, xp: Namespace) -> Array:
     k = z.shape[-1] // 2
-    variance = softplus.value(z[..., k:], xp) + _LEAST_VARIANCE  # smooth, unlike a bound, and never 0
+    variance = softplus.value(z[..., k:], xp) + _MIN_VARIANCE  # smooth, unlike a bound, and never 0
     return xp.concat([z[..., :k], xp.sqrt(variance)], axis=-1)
 
 
@@ -161,8 +161,8 @@ def _mean_std_pullback(g: Array, z: Array, a: Array, xp: Namespace) -> Array:
     return xp.concat([g[..., :k], g[..., k:] * slope], axis=-1)
 
 
-# Activations with numbers. Their functions are tuples of these numbers: equal numbers make equal activations, which can
-# be copied and pickled, and for which a step is compiled once.
+# Activations with parameters. Their functions are tuples of these numbers: equal numbers make equal activations, which
+# can be copied and pickled, and for which a step is compiled once.
 
 
 class _LeakyReLU(NamedTuple):
@@ -291,7 +291,7 @@ silu = Activation("silu", _silu, _silu_pullback, low=-0.27847, initializer=he_no
 gelu = Activation("gelu", _gelu, _gelu_pullback, low=-0.16998, initializer=he_normal)
 gelu_tanh = Activation("gelu_tanh", _gelu_tanh, _gelu_tanh_pullback, low=-0.17005, initializer=he_normal)
 exp = Activation("exp", _exp, _exp_pullback, low=0.0, initializer=lecun_normal)
-# Not in the table: it goes with one cost alone, which brings it
+# Not in the table: it belongs to the Gaussian cost alone, which names it
 mean_std = Activation("mean_std", _mean_std, _mean_std_pullback)
 
 ACTIVATIONS: dict[str, Activation] = {

@@ -1,4 +1,4 @@
-"""The arguments of `Network`, turned into objects; errors name argument, value, choices and remedy."""
+"""Parses the arguments of `Network`. Errors name the argument, the value, the choices and the remedy."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from xpnet.wording.hints import look_up
 DTYPES = ("float32", "float64")
 
 
-class Task(NamedTuple):
-    """The output activations and costs that go with a task; the first of each is the default."""
+class TaskChoices(NamedTuple):
+    """The output activations and costs that a task accepts; the first of each is the default."""
 
     activations: tuple[str, ...]
     costs: tuple[str, ...]
 
 
 TASKS = {
-    "classification": Task(("softmax",), ("cross_entropy", "log_likelihood")),
-    "binary": Task(("sigmoid",), ("cross_entropy",)),
-    "multilabel": Task(("sigmoid",), ("cross_entropy",)),
-    "regression": Task(
+    "classification": TaskChoices(("softmax",), ("cross_entropy", "log_likelihood")),
+    "binary": TaskChoices(("sigmoid",), ("cross_entropy",)),
+    "multilabel": TaskChoices(("sigmoid",), ("cross_entropy",)),
+    "regression": TaskChoices(
         ("identity", *(name for name in ACTIVATIONS if name not in ("identity", "softmax"))),
         tuple(name for name in COSTS if name not in ("cross_entropy", "log_likelihood")),
     ),
@@ -66,12 +66,12 @@ def parse_sizes(sizes: Any) -> list[int]:
         raise ValueError(f"sizes={sizes!r} must list the number of units of each layer, as in [784, 30, 10]")
     units = [count(f"sizes[{l}]", size, 1) for l, size in enumerate(sizes)]
     if len(units) < 2:
-        raise ValueError(f"sizes={units!r} must name at least two layers, inputs and outputs, as in [784, 30, 10]")
+        raise ValueError(f"sizes={units!r} must have at least two layers, inputs and outputs, as in [784, 30, 10]")
     return units
 
 
 def parse_activation(argument: str, value: Any) -> Activation:
-    """Take an activation by name, or the user's own object with the two functions.
+    """Look up an activation by name, or wrap the user's own object with the two functions.
 
     Examples
     --------
@@ -88,7 +88,7 @@ def parse_activation(argument: str, value: Any) -> Activation:
 
 
 def parse_cost(value: Any, argument: str = "cost") -> Cost:
-    """Take a cost by name, or the user's own object with the two functions."""
+    """Look up a cost by name, or wrap the user's own object with the two functions."""
     cost = value
     if not isinstance(value, Cost):
         if not has_methods(value, "value", "gradient"):
@@ -98,7 +98,7 @@ def parse_cost(value: Any, argument: str = "cost") -> Cost:
 
 
 def parse_hidden(value: Any, layers: int) -> list[Activation]:
-    """Take one activation for all hidden layers, or a list with one for each."""
+    """Parse the activations of the hidden layers: one for all of them, or a list with one for each."""
     is_list = isinstance(value, (list, tuple)) and not isinstance(value, Activation)
     activations = [parse_activation("activation", item) for item in (value if is_list else [value] * max(1, layers))]
     if is_list and len(activations) != layers:
@@ -109,7 +109,7 @@ def parse_hidden(value: Any, layers: int) -> list[Activation]:
 
 
 def parse_output(activation: Any, cost: Any, task: Any, n_out: int) -> tuple[Activation, Cost, str]:
-    """Choose output activation, cost and task from those that were given; they must not contradict each other."""
+    """Choose output activation, cost and task; refuse arguments that contradict each other."""
     if task is not None:
         defaults = look_up("task", task, TASKS)
         _check_fits_task("output_activation", activation, task, defaults.activations)
@@ -175,7 +175,7 @@ def parse_scale(value: Any, standardize: bool, dtype: str) -> float | None:
 
 
 def check_functions(model: Model, asarray: Callable[[np.ndarray], Array], xp: Namespace) -> None:
-    """Call the functions of the user's own activations and cost once, to check the shapes that they return."""
+    """Call the user's own activations and cost once, to check the shapes that they return."""
     with np.errstate(all="ignore"):
         for sigma, n in zip(model.sigmas, model.sizes[1:]):
             if sigma.name.partition("(")[0] not in ACTIVATIONS and sigma != model.cost.activation:
@@ -183,7 +183,7 @@ def check_functions(model: Model, asarray: Callable[[np.ndarray], Array], xp: Na
                 _check_result(f"activation {sigma.name!r}: value", sigma.value(z, xp), z, z.shape)
                 _check_result(f"activation {sigma.name!r}: pullback", sigma.pullback(z, z, z, xp), z, z.shape)
         cost = model.cost
-        if cost.name.partition("(")[0] not in _families(COSTS) and cost.value and cost.gradient:
+        if cost.name.partition("(")[0] not in _strip_parameters(COSTS) and cost.value and cost.gradient:
             shapes = (2, model.n_out), (2, model.n_targets)
             a, y = (asarray(np.full(shape, x)) for shape, x in zip(shapes, (0.25, 0.5)))
             _check_result(f"cost {cost.name!r}: value", cost.value(a, y, xp), y, (2,))
@@ -194,7 +194,7 @@ def check_functions(model: Model, asarray: Callable[[np.ndarray], Array], xp: Na
 
 
 def parse_dtype(value: Any) -> str:
-    """Take a dtype by name, or in the terms of any library."""
+    """Return the name of a dtype, which may be a name or an object of any library."""
     names = {name: name for name in DTYPES}
     if value is None or isinstance(value, str):
         return look_up("dtype", value, names)
@@ -212,16 +212,16 @@ def parse_feature_names(names: Any, n_in: int) -> tuple[str, ...]:
     >>> parse_feature_names(["width", "height"], n_in=2)
     ('width', 'height')
     """
-    texts = () if isinstance(names, str) or not isinstance(names, Iterable) else tuple(names)
-    if len(texts) != n_in or not all(isinstance(text, str) for text in texts):
-        raise ValueError(f"feature_names={reprlib.repr(names)} must be {n_in} texts, one for each input, or None")
-    if len(set(texts)) < n_in:
+    strings = () if isinstance(names, str) or not isinstance(names, Iterable) else tuple(names)
+    if len(strings) != n_in or not all(isinstance(string, str) for string in strings):
+        raise ValueError(f"feature_names={reprlib.repr(names)} must be {n_in} strings, one for each input, or None")
+    if len(set(strings)) < n_in:
         raise ValueError(f"feature_names={reprlib.repr(names)} must differ from each other")
-    return texts
+    return strings
 
 
 def parse_seed(value: Any) -> np.random.SeedSequence:
-    """Make the entropy of everything random in a network."""
+    """Turn a seed into the `SeedSequence` from which everything random in a network is drawn."""
     try:
         return np.random.SeedSequence(value)
     except (TypeError, ValueError) as error:
@@ -229,7 +229,7 @@ def parse_seed(value: Any) -> np.random.SeedSequence:
 
 
 def parse_initializer(value: Any) -> Initializer | None:
-    """Take an initializer by name, or a function (rng, n_in, n_out) -> (w, b); None means the default of each layer."""
+    """Look up an initializer by name, or return a function of the user; None means the default of each layer."""
     if callable(value) and not isinstance(value, type):
         return cast(Initializer, value)
     return None if value is None else look_up("init", value, INITIALIZERS)
@@ -245,14 +245,14 @@ def draw_layer(
         raise ValueError(f"init={initializer!r} must be a function (rng, n_in, n_out) -> (w, b) ({error})") from error
     if w.shape != (n_out, n_in) or b.shape != (n_out,) or not (np.isfinite(w).all() and np.isfinite(b).all()):
         raise ValueError(
-            f"init={initializer!r} gave w of shape {w.shape} and b of shape {b.shape}, but must give finite numbers of "
-            f"shapes {(n_out, n_in)} and {(n_out,)}"
+            f"init={initializer!r} returned w of shape {w.shape} and b of shape {b.shape}, but must return finite "
+            f"numbers of shapes {(n_out, n_in)} and {(n_out,)}"
         )
     return w, b[None, :]
 
 
 def round_number(value: float, dtype: str) -> np.ndarray:
-    """Round a number of an optimizer to the network's dtype; it must not become 0, 1 or infinite by that.
+    """Round a hyperparameter of an optimizer to the network's dtype; refuse one that becomes 0, 1 or infinite.
 
     Examples
     --------
@@ -268,25 +268,25 @@ def round_number(value: float, dtype: str) -> np.ndarray:
 
 def _check_fits_task(argument: str, value: Any, task: str, names: Sequence[str]) -> None:
     name = str(value if isinstance(value, str) else getattr(value, "name", "")).partition("(")[0]
-    if name in _families((*ACTIVATIONS, *COSTS)) and name not in _families(names):
+    if name in _strip_parameters((*ACTIVATIONS, *COSTS)) and name not in _strip_parameters(names):
         raise ValueError(
             f"{argument}={value!r} contradicts task={task!r}, which goes with {choices(names)}; "
             "leave one of the two out"
         )
 
 
-def _families(names: Iterable[str]) -> set[str]:
-    """Return names without the numbers in brackets."""
+def _strip_parameters(names: Iterable[str]) -> set[str]:
+    """Strip the parameters in brackets from names."""
     return {name.partition("(")[0] for name in names}
 
 
-def _check_result(what: str, result: Any, argument: Array, shape: tuple[int, ...]) -> None:
+def _check_result(function: str, result: Any, argument: Array, shape: tuple[int, ...]) -> None:
     if tuple(getattr(result, "shape", (None,))) != tuple(shape) or result.dtype != argument.dtype:
         has_dtype = hasattr(result, "dtype")
         actual = f"shape {tuple(result.shape)} and dtype {result.dtype}" if has_dtype else repr(result)
         raise ValueError(
-            f"{what} must give an array of shape {tuple(shape)} and dtype {argument.dtype} for one of shape "
-            f"{tuple(argument.shape)}, but gave {actual}"
+            f"{function} must return an array of shape {tuple(shape)} and dtype {argument.dtype} for one of shape "
+            f"{tuple(argument.shape)}, but returned {actual}"
         )
 
 
@@ -298,15 +298,17 @@ def _look_up_parametrized(argument: str, value: Any, table: Mapping[str, Any], p
     try:
         return parametrized[family](*(float(number) for number in numbers[:-1].split(",")))
     except TypeError as error:
-        raise ValueError(f"{argument}={value!r} is wrong in its brackets: too many numbers") from error
+        raise ValueError(f"{argument}={value!r} has invalid parameters: too many numbers") from error
     except ValueError as error:
-        raise ValueError(f"{argument}={value!r} is wrong in its brackets: {error}") from error
+        raise ValueError(f"{argument}={value!r} has invalid parameters: {error}") from error
 
 
 def _check_name_is_free(argument: str, value: Any, table: Mapping[str, Any]) -> Any:
     """Refuse a user's own object with the name of another: files would confuse the two."""
     if table.get(value.name, value) != value:
-        raise ValueError(f"{argument} is an object of your own called {value.name!r}, which is taken; rename it")
+        raise ValueError(
+            f"{argument} is your own object named {value.name!r}, but xpnet has one of that name; rename yours"
+        )
     return value
 
 

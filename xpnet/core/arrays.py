@@ -14,7 +14,7 @@ Array: TypeAlias = Any  # an array of whichever library the network computes wit
 Function: TypeAlias = Callable[..., Any]
 Namespace: TypeAlias = Any  # that library's Array API namespace, called xp everywhere
 
-BLOCK = 1 << 22  # elements in a block of rows; bounds the memory that checks, predictions and evaluation take
+BLOCK_ELEMENTS = 1 << 22  # elements in a block of rows; bounds the memory that checks, predictions and evaluation take
 
 # Weights and biases of every layer, or arrays of the same shapes (gradients, velocities): a pair (w, b) for each layer,
 # with w of shape (n_out, n_in) and b of shape (1, n_out), a row that can be added to a minibatch of rows.
@@ -82,7 +82,7 @@ def select(nest: Any, i: Any) -> Any:
 
 
 def take_examples(nest: Any, index: Array, xp: Namespace) -> Any:
-    """Take rows of every array in a nest, by their numbers: an index (..., m) makes (..., m, k) of (n, k).
+    """Take rows of every array in a nest by their numbers: an index (..., m) turns (n, k) into (..., m, k).
 
     Examples
     --------
@@ -113,7 +113,7 @@ def rebuild(nest: Any, arrays: Sequence[Array]) -> Any:
 def map_layers(rule: Callable[..., tuple[Array, ...]], *nests: Layers) -> tuple[Layers, ...]:
     """Apply a rule to the weights, and to the biases, of every layer.
 
-    The rule takes an array of each nest and returns a tuple of arrays, one for each of the nests that come out.
+    The rule takes an array of each nest and returns a tuple of arrays, one for each nest of the result.
 
     Examples
     --------
@@ -125,7 +125,7 @@ def map_layers(rule: Callable[..., tuple[Array, ...]], *nests: Layers) -> tuple[
 
 
 def blocks(x: Array, width: int | None = None) -> Iterator[Array]:
-    """Cut an array into blocks of rows, counting `width` elements for a row: by default, as many as it has."""
+    """Cut an array into blocks of rows, sized for `width` elements per row; by default, the elements of a row."""
     n, rows = x.shape[0], rows_per_block(math.prod(x.shape[1:]) if width is None else width)
     if n <= rows:
         yield x
@@ -136,4 +136,4 @@ def blocks(x: Array, width: int | None = None) -> Iterator[Array]:
 
 def rows_per_block(width: int) -> int:
     """Count the rows of `width` elements that fit into one block; at least one."""
-    return max(1, BLOCK // width)
+    return max(1, BLOCK_ELEMENTS // width)

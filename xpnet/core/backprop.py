@@ -147,6 +147,5 @@ def pullback(
     """
     delta = sigmas[-1].pullback(g, zs[-1], activations[-1], xp)
     w, _ = layers[0]
-    return xp.matmul(
-        deltas(layers, sigmas, zs, activations, delta, xp)[0], w
-    )  # BP2 for the inputs, which have no activation
+    first = deltas(layers, sigmas, zs, activations, delta, xp)[0]
+    return xp.matmul(first, w)  # BP2 for the inputs, which have no activation

@@ -56,7 +56,7 @@ Output: TypeAlias = Composed | Fused
 
 
 class Distribution(NamedTuple):
-    """Describes the outputs of a cost that has several of them for each target.
+    """Describes the outputs of a cost that has several for each target.
 
     The functions take the outputs as blocks, arrays (..., m, n_targets), one for each output of a target.
 
@@ -98,9 +98,9 @@ class Cost(NamedTuple):
         Pairs of an activation's name and the fused form. A cost without value and gradient accepts these activations
         only.
     activation
-        The only output activation that the cost accepts, if there is one.
+        The only output activation that the cost accepts; None if there are several.
     distribution
-        What the outputs are, if there are several for each target.
+        Describes the outputs, if there are several for each target.
 
     Examples
     --------
@@ -133,13 +133,13 @@ class Cost(NamedTuple):
 
     @property
     def levels(self) -> tuple[float, ...]:
-        """The levels of the quantiles that the outputs are; none if they are something else."""
+        """Levels of the quantiles, if the outputs are quantiles; otherwise empty."""
         return () if self.distribution is None else self.distribution.levels
 
     def blocks(self, a: Array, xp: Namespace) -> list[Array]:
         """Cut outputs (..., m, n_out) into blocks (..., m, n_targets), one for each output of a target.
 
-        Quantiles are sorted: where examples are few, a network may give them in the wrong order.
+        Quantiles are sorted: where examples are few, a network may predict them in the wrong order.
         """
         blocks = split_columns(a, self.outputs_per_target)
         if len(self.levels) < 2:
@@ -164,12 +164,12 @@ class Cost(NamedTuple):
         self.require_point("metrics")
         return self.distribution.point(self.blocks(a, xp), xp)  # type: ignore
 
-    def require_point(self, what: str) -> None:
-        """Refuse a cost that has no single number for each target, where something needs one."""
+    def require_point(self, purpose: str) -> None:
+        """Raise an error if this cost has no single number for each target, which `purpose` needs."""
         if self.distribution is not None and self.distribution.point is None:
             raise ValueError(
-                f"{what} compare one number with each target, and cost={self.name!r} has none; add 0.5, the median, to "
-                "its levels"
+                f"{purpose} compare one number with each target, and cost={self.name!r} has none; add 0.5, the "
+                "median, to its levels"
             )
 
     def output_scaling(self, mean: Array, std: Array, xp: Namespace) -> tuple[Array, Array]:
@@ -270,13 +270,13 @@ def split_columns(a: Array, n: int) -> list[Array]:
     return [a[..., i * width : (i + 1) * width] for i in range(n)]
 
 
-# Standard deviations from the mean, up to which the Gaussian cost is that of a normal distribution
+# Up to this distance from the mean, in standard deviations, the Gaussian cost is that of a normal distribution
 _NORMAL_UP_TO = 5.0
 
 
 def _gaussian(a: Array, y: Array, xp: Namespace) -> Array:
-    # −ln of the density at y of a normal distribution with mean μ and standard deviation σ; further out than 5 σ, it
-    # goes on as a logarithm, so that one target that is wrong does not outweigh all the others
+    # −ln of the density at y of a normal distribution with mean μ and standard deviation σ; beyond 5 σ it
+    # grows like a logarithm, so that one wrong target does not outweigh all the others
     mean, std = split_columns(a, 2)
     distance = xp.abs(mean - y) / std
     near, far = xp.minimum(distance, _NORMAL_UP_TO), xp.maximum(distance, _NORMAL_UP_TO)
@@ -300,7 +300,7 @@ def _std(blocks: Sequence[Array], xp: Namespace) -> Array:
     return blocks[1]
 
 
-# Costs with numbers. Their functions are tuples of these numbers, as those of activations are.
+# Costs with parameters. Their functions are tuples of these numbers, as in `activations`.
 
 
 class _Huber(NamedTuple):
@@ -323,7 +323,8 @@ def make_huber(delta: float = 1.0) -> Cost:
     """Make a Huber cost, quadratic up to a distance delta and linear beyond: ``Σ_k ½ c² + delta (|a_k − y_k| − c)``.
 
     Here c is the smaller of ``|a_k − y_k|`` and delta (P. J. Huber, "Robust Estimation of a Location Parameter",
-    Annals of Mathematical Statistics 35, 1964). Its name is "huber", or like "huber(2.0)" for another delta than 1.
+    Annals of Mathematical Statistics 35, 1964). It is named "huber" if delta is 1, else for example
+    "huber(2.0)".
 
     Examples
     --------
@@ -366,10 +367,10 @@ def _quantiles(blocks: Sequence[Array], xp: Namespace) -> Array:
 
 
 class _Median(NamedTuple):
-    place: int  # of the median among the quantiles
+    position: int  # of the median among the quantiles
 
     def __call__(self, blocks: Sequence[Array], xp: Namespace) -> Array:
-        return blocks[self.place]
+        return blocks[self.position]
 
 
 def make_quantile(*levels: float) -> Cost:
@@ -377,7 +378,8 @@ def make_quantile(*levels: float) -> Cost:
 
     It is smallest where a fraction p_j of the targets lies below the output a_jk (R. Koenker and G. Bassett,
     "Regression Quantiles", Econometrica 46, 1978). The derivative at a = y is taken as ½ − p, so that the level ½ alone
-    is half the absolute cost. Its name is like "quantile(0.1, 0.5, 0.9)".
+    is half the absolute cost. It is named by its levels, for example
+    "quantile(0.1, 0.5, 0.9)".
 
     Where examples are few, outputs may come in the wrong order. They are sorted in predictions, in exported networks
     and on pages, which brings them closer to the true quantiles (V. Chernozhukov, I. Fernández-Val and A. Galichon,

@@ -55,7 +55,7 @@ def keep_mask(
     seed, step
         Integers, (1,) int32, or (..., 1, 1) for several networks; or a step for each row, (m, 1).
     layer
-        Its number; 0 for the inputs.
+        Number of the layer; 0 for the inputs.
     rows
         Row numbers in the minibatch, (..., m) int32.
     units
@@ -134,7 +134,7 @@ def _times_mask(sigma: Activation, mask: Array) -> Activation:
 
 
 def _numbers(x: Array, xp: Namespace) -> Array:
-    """Count 0, 1, 2, ... along the last axis of x, on its device; arange would need one, which JAX tracers lack."""
+    """Count 0, 1, 2, ... along the last axis of x, on its device: arange needs one, which JAX tracers lack."""
     return xp.cumulative_sum(xp.ones_like(x, dtype=xp.int32), axis=-1, dtype=xp.int32) - 1
 
 

@@ -1,4 +1,4 @@
-"""Examples as they are stored on the device, and how a minibatch of them enters the mathematics.
+"""Examples as they are stored on the device, and how a minibatch is made from them.
 
 Pixels may be stored as bytes and classes as whole numbers. They become inputs and targets of the network's dtype when
 a minibatch is made.
@@ -23,11 +23,11 @@ class Encoding(NamedTuple):
 
     classes: Array  # (n_targets,) int32: 0, 1, 2, ...
     scale: Array | None = None  # (), multiplies the inputs
-    scaling: Scaling | None = None  # of the minibatches; (networks, 1, n) each, if every network has its own
+    scaling: Scaling | None = None  # standardizes minibatches; arrays (networks, 1, n) if each network has its own
 
 
 class Batch(NamedTuple):
-    """The data of one step: indices of the examples, and numbers. Stacked: with an axis of steps first.
+    """The data of one step: indices of its examples, and numbers. A stack of them has an axis of steps in front.
 
     For several networks, the indices have an axis of networks in front, and numbers have the shape (networks, 1, 1).
     """
@@ -35,11 +35,11 @@ class Batch(NamedTuple):
     index: Array  # (..., m) int32
     lr: Array  # ()
     decay: Array | None = None  # (), λ of this step, where the cost has a penalty λ/2 ‖w‖² that varies by minibatch
-    weight: Array | None = None  # (..., m), of the examples, in place of the weights that are stored with them
+    weight: Array | None = None  # (..., m), of the examples; replaces the weights stored with them
 
 
 class Minibatch(NamedTuple):
-    """The arrays that a step computes with. Stacked: with an axis of steps first."""
+    """The arrays that a step computes with. A stack of them has an axis of steps in front."""
 
     x: Array  # (..., m, n_in)
     y: Array  # (..., m, n_targets)
@@ -49,7 +49,7 @@ class Minibatch(NamedTuple):
 
 
 def make_minibatch(rows: Examples, encoding: Encoding, batch: Batch, xp: Namespace) -> Minibatch:
-    """Decode the examples that were taken for one step, or for a stack of steps."""
+    """Decode the examples of one step, or of a stack of steps."""
     x, y = decode(rows.x, rows.y, encoding, xp)
     return Minibatch(x, y, rows.weight if batch.weight is None else batch.weight, batch.lr, batch.decay)
 

@@ -1,4 +1,4 @@
-"""Model: what a network is without its numbers."""
+"""Model: the structure of a network, without its weights."""
 
 import math
 from typing import NamedTuple
@@ -15,7 +15,7 @@ class Seeds(NamedTuple):
 
 
 class Model(NamedTuple):
-    """The structure of a network: everything about it but its weights, its optimizer and where it computes.
+    """The structure of a network: everything except its weights, its optimizer and its device.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class Model(NamedTuple):
         return sum(n_out * n_in for n_out, n_in in self.shapes)
 
     def step_size(self, rows: int) -> int:
-        """Number of weights, and of activations for some rows: a measure of the memory that a step passes over."""
+        """Number of weights and of activations for `rows` examples: measures the memory that a step works through."""
         return self.n_weights + rows * sum(self.sizes)
 
     def multiplications(self, rows: int) -> int:

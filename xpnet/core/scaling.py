@@ -1,4 +1,4 @@
-"""Standardization: inputs, and the targets of a regression, are brought to mean 0 and standard deviation 1.
+"""Standardization: inputs, and the targets of a regression, get mean 0 and standard deviation 1.
 
 Means and standard deviations are learnt from the training data and stored in the network. Inputs and targets are scaled
 on the way in, and outputs are scaled back on the way out, so users never see scaled numbers.
@@ -14,10 +14,10 @@ import numpy as np
 
 from xpnet.core.arrays import Array, Namespace
 
-# From this distance of 0 on, in standard deviations, outputs are scaled back in float64: float32 would round them by
+# In standard deviations. Outputs whose mean is further from 0 are scaled back in float64: float32 would round them by
 # more than 1.5e-5 standard deviations
-FAR = 2.0**8
-NEAR = 2.0**10  # standard deviations by which two means differ at most, for one scaling to be replaced by the other
+FAR_FROM_ZERO = 2.0**8
+NEAR_EACH_OTHER = 2.0**10  # a scaling can replace another one if their means are at most this far apart
 
 
 class Scaling(NamedTuple):
@@ -44,11 +44,11 @@ class Scaling(NamedTuple):
         return y if self.y_mean is None else (y - self.y_mean) / self.y_std
 
     def outputs(self, a: Array) -> Array:
-        """Scale standardized targets, or an output for each of them, back."""
+        """Scale back standardized targets, or outputs that predict them."""
         return a if self.y_mean is None else a * self.y_std + self.y_mean
 
     def after(self, other: "Scaling") -> "Scaling":
-        """Return the scaling that does this one to numbers that `other` has scaled already; both scale the same.
+        """Return the scaling that turns numbers scaled by `other` into numbers scaled by this one.
 
         Examples
         --------
@@ -63,28 +63,28 @@ class Scaling(NamedTuple):
         return Scaling(*parts)
 
     def is_near(self, other: "Scaling") -> bool:
-        """Tell whether numbers that `other` has scaled, and the dtype has rounded, have the digits that this one needs.
+        """Tell whether numbers scaled by `other`, and rounded to the dtype, have enough digits for this scaling.
 
-        Both are of NumPy arrays.
+        Both scalings hold NumPy arrays.
         """
         if (self.y_mean is None) != (other.y_mean is None):
             return False
         pairs = [(self.x_mean, self.x_std, other.x_mean)]
         if self.y_mean is not None:
             pairs.append((self.y_mean, self.y_std, other.y_mean))
-        return all(bool((np.abs(mean - other_mean) <= NEAR * std).all()) for mean, std, other_mean in pairs)
+        return all(bool((np.abs(mean - other_mean) <= NEAR_EACH_OTHER * std).all()) for mean, std, other_mean in pairs)
 
     @property
     def has_far_inputs(self) -> bool:
-        """Whether float32 cannot hold the inputs; of NumPy arrays."""
-        return bool((np.abs(self.x_mean) > FAR * self.x_std).any())
+        """Whether float32 cannot hold the inputs; the scaling must hold NumPy arrays."""
+        return bool((np.abs(self.x_mean) > FAR_FROM_ZERO * self.x_std).any())
 
     @property
     def has_far_targets(self) -> bool:
-        """Whether float32 cannot hold the targets; of NumPy arrays."""
+        """Whether float32 cannot hold the targets; the scaling must hold NumPy arrays."""
         if self.y_mean is None or self.y_std is None:
             return False
-        return bool((np.abs(self.y_mean) > FAR * self.y_std).any())
+        return bool((np.abs(self.y_mean) > FAR_FROM_ZERO * self.y_std).any())
 
 
 class Scaler(NamedTuple):
@@ -132,12 +132,12 @@ def column_sums(x: Array, xp: Namespace) -> Array:
     return xp.sum(parts, axis=0) + xp.sum(x[whole:, :], axis=0)
 
 
-def merge(parts: Sequence[Moments]) -> Moments:
-    """Merge the moments of several blocks, of NumPy arrays, in float64 (Chan, Golub and LeVeque, 1979).
+def merge_moments(parts: Sequence[Moments]) -> Moments:
+    """Merge the moments of several blocks, NumPy arrays, in float64 (Chan, Golub and LeVeque, 1979).
 
     Examples
     --------
-    >>> whole = merge([moments(np.array([[1.0], [3.0]]), np), moments(np.array([[8.0]]), np)])
+    >>> whole = merge_moments([moments(np.array([[1.0], [3.0]]), np), moments(np.array([[8.0]]), np)])
     >>> whole.n, whole.mean, whole.squares  # 3² + 1² + 4² = 26
     (3, array([4.]), array([26.]))
     """
@@ -153,16 +153,16 @@ def merge(parts: Sequence[Moments]) -> Moments:
 def compute_scaling(
     blocks: Iterable[tuple[Array, ...]], scale_targets: bool, moments: Callable[[Array], Moments]
 ) -> Scaling:
-    """Compute a scaling, of NumPy arrays, from blocks (x, y, ...) of the training data. Synchronizes.
+    """Compute a scaling, in NumPy arrays, from blocks (x, y, ...) of the training data. Synchronizes.
 
-    A column whose values are all the same is only shifted. `moments` computes those of a block, as NumPy arrays.
+    A column whose values are all the same is only shifted. `moments` returns the moments of a block as NumPy arrays.
     """
     moments_of: tuple[list[Moments], list[Moments]] = ([], [])  # of the inputs, and of the targets
     for block in blocks:
         for parts, columns in zip(moments_of, block[: 1 + scale_targets]):
             parts.append(moments(columns))
     with np.errstate(over="ignore", invalid="ignore"):  # numbers that are not finite are refused later, by name
-        pairs = [_mean_and_deviation(merge(parts)) for parts in moments_of if parts]
+        pairs = [_mean_and_deviation(merge_moments(parts)) for parts in moments_of if parts]
     return Scaling(*(array for pair in pairs for array in pair))
 
 

@@ -67,7 +67,7 @@ class Step:
     Raises
     ------
     ValueError
-        If a number is out of its range.
+        If a number is out of range.
 
     Examples
     --------
@@ -111,7 +111,7 @@ class Exponential:
     Raises
     ------
     ValueError
-        If a number is out of its range.
+        If a number is out of range.
 
     Examples
     --------
@@ -154,7 +154,7 @@ class InverseScaling:
     Raises
     ------
     ValueError
-        If a number is out of its range.
+        If a number is out of range.
 
     Examples
     --------
@@ -192,14 +192,14 @@ class Cosine:
     peak
         The largest rate.
     warmup
-        The fraction of all steps, in [0, 1), that leads up to it.
+        The fraction of all steps, in [0, 1), in which the rate rises to the peak.
     final
         The rate at the end.
 
     Raises
     ------
     ValueError
-        If a number is out of its range.
+        If a number is out of range.
 
     Examples
     --------
@@ -241,12 +241,12 @@ class OneCycle:
     peak
         The largest rate.
     warmup
-        The fraction of all steps, in [0, 1), that leads up to it.
+        The fraction of all steps, in [0, 1), in which the rate rises to the peak.
 
     Raises
     ------
     ValueError
-        If a number is out of its range.
+        If a number is out of range.
 
     Examples
     --------
@@ -272,8 +272,8 @@ class OneCycle:
         return self.peak * (t / self.warmup if t < self.warmup else (1.0 - t) / (1.0 - self.warmup))
 
 
-KINDS = (Constant, Step, Exponential, InverseScaling, Cosine, OneCycle)
-# name -> a schedule with a given largest rate
+SCHEDULE_CLASSES = (Constant, Step, Exponential, InverseScaling, Cosine, OneCycle)
+# name -> function that makes the schedule of a largest rate
 SCHEDULES: dict[str, Callable[[float], Schedule]] = {
     "constant": Constant,
     "step": Step,

@@ -1,7 +1,7 @@
 """One step of training: forward pass, backpropagation, update.
 
-A step maps a state and a minibatch to a new state: ``step(state, minibatch, xp) -> state``. It may overwrite the state
-that it is given; otherwise it has no side effects. A backend repeats it: compiled, recorded and replayed, or in a plain
+A step maps a state and a minibatch to a new state: ``step(state, minibatch, xp) -> state``. It may overwrite its
+state argument; otherwise it has no side effects. A backend repeats it: compiled, recorded and replayed, or in a plain
 loop.
 """
 
@@ -23,9 +23,7 @@ class State(NamedTuple):
 
     layers: Layers
     optimizer: Any
-    cost: (
-        Array  # (..., m): for each position in the minibatch, the cost summed over a chunk's steps, before each update
-    )
+    cost: Array  # (..., m): the cost at each position of the minibatch, before the update, summed over a chunk's steps
     dropout: Dropout | None = None
 
 

@@ -1,4 +1,4 @@
-"""Data sets to learn on: a bundled sample of MNIST, and the full sets from their IDX files."""
+"""Data sets to learn with: a bundled sample of MNIST, and the full sets from their IDX files."""
 
 import os
 from importlib.resources import files
@@ -14,7 +14,7 @@ from xpnet.wording.errors import unless_stopped
 
 Split: TypeAlias = tuple[np.ndarray, np.ndarray]  # (X, y): float32 pixels in [0, 1], integer labels
 
-FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 # Both data sets have files of these names; their first training labels tell them apart
 FIRST_LABELS = {"MNIST": [5, 0, 4, 1, 9, 2, 1, 3, 1, 4], "FashionMNIST": [9, 0, 0, 3, 0, 2, 7, 2, 5, 5]}
 
@@ -22,7 +22,7 @@ FIRST_LABELS = {"MNIST": [5, 0, 4, 1, 9, 2, 1, 3, 1, 4], "FashionMNIST": [9, 0, 
 def mnist_sample() -> tuple[Split, Split]:
     """Load 5,000 training and 1,000 test images of MNIST, which come with xpnet.
 
-    Handwritten digits of 28 × 28 pixels, as many of each, drawn from MNIST by LeCun, Cortes and Burges (CC BY-SA 3.0).
+    Handwritten digits of 28 × 28 pixels, equally many of each, from MNIST by LeCun, Cortes and Burges (CC BY-SA 3.0).
 
     Returns
     -------
@@ -46,13 +46,13 @@ def mnist_sample() -> tuple[Split, Split]:
 def mnist(root: str | os.PathLike[str] | None = None, *, validation: int = 0) -> tuple[Split, ...]:
     """Load MNIST: 60,000 training and 10,000 test images of handwritten digits.
 
-    The four IDX files are read where they lie, plain or gzipped. Only downloading them needs torchvision.
+    The four IDX files are read in place, plain or gzipped. Only downloading them needs torchvision.
 
     Parameters
     ----------
     root
         Folder that holds the files, in ``MNIST/raw`` (where torchvision puts them), in ``MNIST``, or directly. Missing
-        files are downloaded into ``MNIST/raw``. Unless given, it is the environment variable XPNET_DATA, or a cache
+        files are downloaded into ``MNIST/raw``. By default, it is the environment variable XPNET_DATA, or else a cache
         folder of the user.
     validation
         Number of training images to return separately, for validation: the last ones, as in the book's loader.
@@ -68,7 +68,7 @@ def mnist(root: str | os.PathLike[str] | None = None, *, validation: int = 0) ->
     ImportError
         If the files are not there, and torchvision is not installed.
     RuntimeError
-        If the files are not there, and cannot be downloaded; it says what to do.
+        If the files are not there, and cannot be downloaded; the error says what to do.
     ValueError
         If a file is damaged or belongs to another data set, or if `validation` leaves nothing to train on.
 
@@ -128,9 +128,9 @@ def _load(name: str, root: str | os.PathLike[str] | None, validation: int) -> tu
 
 
 def _find(name: str, folder: Path) -> list[Path]:
-    """Find the four files, plain or gzipped, in one of the folders where they may be; if one is missing, find none."""
+    """Find the four files, plain or gzipped, in one of the usual folders; return none of them if one is missing."""
     for place in (folder / name / "raw", folder / name, folder):
-        paths = [place / file if (place / file).is_file() else place / f"{file}.gz" for file in FILES]
+        paths = [place / file if (place / file).is_file() else place / f"{file}.gz" for file in IDX_FILES]
         if all(path.is_file() for path in paths):
             return paths
     return []
@@ -139,10 +139,10 @@ def _find(name: str, folder: Path) -> list[Path]:
 def _download(name: str, folder: Path) -> None:
     """Download the files by torchvision, which checks them against their checksums.
 
-    It leaves a file with a wrong checksum behind, so the files come to their place only when all of them are right.
+    torchvision leaves a file with a wrong checksum behind, so files move to their place only when all are right.
     """
     alternatives = (
-        f"copy its four IDX files ({FILES[0]}, ...) into {folder / name}, or set XPNET_DATA or root= to the folder "
+        f"copy its four IDX files ({IDX_FILES[0]}, ...) into {folder / name}, or set XPNET_DATA or root= to the folder "
         "that holds them, or use mnist_sample(), which needs no files"
     )
     try:
@@ -158,7 +158,7 @@ def _download(name: str, folder: Path) -> None:
             getattr(datasets, name)(temporary, download=True)
             raw = folder / name / "raw"
             raw.mkdir(parents=True, exist_ok=True)
-            for file in FILES:
+            for file in IDX_FILES:
                 Path(temporary, name, "raw", file).replace(raw / file)
     except unless_stopped(OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())

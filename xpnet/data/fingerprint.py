@@ -1,4 +1,4 @@
-"""Fingerprints of data: plain values by which a resumed training tells whether it has the same examples and weights."""
+"""Fingerprints of data: plain values that tell a resumed training whether its examples and weights are the same."""
 
 import hashlib
 from collections.abc import Sequence
@@ -56,9 +56,9 @@ def fingerprint_all(sources: Sequence[Sources]) -> list[dict[str, Any]]:
 
 
 def fingerprint_weights(request: Request, reader: Reader) -> dict[str, Any]:
-    """Describe the weights of classes and examples that `train` was given, whatever its data; `reader` has read these.
+    """Describe the class and sample weights passed to `train`, whatever its data; `reader` has read them.
 
-    The weights of classes are a list with one for each, and those of the examples a digest. Synchronizes.
+    Class weights become a list, sample weights a digest. Synchronizes.
     """
     classes, examples = request.class_weight, None
     with reader.scope():

@@ -17,15 +17,23 @@ from xpnet.core.arrays import Array, blocks, map_arrays
 from xpnet.core.minibatch import Encoding, Examples
 from xpnet.core.model import Model
 from xpnet.core.scaling import Moments, Scaler, Scaling, moments
-from xpnet.wording.checks import check_lengths, some, warn
+from xpnet.wording.checks import check_lengths, list_names, warn
 from xpnet.wording.errors import unless_stopped
 
-BYTES = np.dtype(np.uint8)  # dtypes compare faster with a dtype than with a type
-WIDE = {"float64", "float96", "float128", "int32", "int64", "uint32", "uint64"}  # dtypes that float32 would round
-WIDE_CODES = "dgiIlLqQ"  # the same as NumPy's codes
-IN_CACHE = 64  # parts into which a block is cut on the host, to stay in the processor's cache between operations
-SEQUENCES, MOST_AXES = (list, tuple, deque), 64  # that NumPy makes an array of
-Rows: TypeAlias = Sequence[int] | np.ndarray | None  # numbers of rows, in messages; None: 0, 1, ...
+UINT8 = np.dtype(np.uint8)  # dtypes compare faster with a dtype than with a type
+WIDE_DTYPES = {
+    "float64",
+    "float96",
+    "float128",
+    "int32",
+    "int64",
+    "uint32",
+    "uint64",
+}  # dtypes that float32 would round
+WIDE_CODES = "dgiIlLqQ"  # the codes of the same dtypes in NumPy
+PARTS_PER_BLOCK = 64  # on the host, so that a part stays in the processor's cache between operations
+SEQUENCES, MAX_AXES = (list, tuple, deque), 64  # that NumPy converts to an array
+RowNumbers: TypeAlias = Sequence[int] | np.ndarray | None  # in messages; None: 0, 1, ...
 
 
 class Reader(NamedTuple):
@@ -34,9 +42,9 @@ class Reader(NamedTuple):
     Parameters
     ----------
     model
-        What the network expects: the numbers of inputs and outputs, and the range of its outputs.
+        The structure of the network: the numbers of inputs and outputs, and the range of its outputs.
     backend, dtype
-        Where arrays are moved to, and the dtype that they get there.
+        Where arrays are moved to, and their dtype there.
     scaling
         The scaling by which inputs and targets are standardized, if any.
     feature_names
@@ -46,7 +54,7 @@ class Reader(NamedTuple):
     warns
         Whether to warn of pixels that seem to be unscaled.
     keeps_digits
-        Whether there will be a scaling: numbers to be scaled that the dtype would round stay as they are until then.
+        Whether there will be a scaling later: until then, numbers that the dtype would round keep their own dtype.
     """
 
     model: Model
@@ -69,7 +77,7 @@ class Reader(NamedTuple):
         return None if scale is None else self.backend.asarray(np.asarray(scale, self.dtype))
 
     def unscaled(self) -> Reader:
-        """Return a reader that leaves the scaling to others, and keeps the digits that it needs."""
+        """Return a reader that does not scale, but keeps the digits that scaling needs."""
         return self._replace(scaling=None, keeps_digits=self.keeps_digits or self.scaling is not None)
 
     def encoding(self) -> Encoding:
@@ -77,13 +85,13 @@ class Reader(NamedTuple):
         return Encoding(self.backend.asarray(np.arange(self.model.n_targets, dtype=np.int32)), self.scale)
 
     def learn_names(self, x: Any, name: str) -> Reader:
-        """Return a reader that knows the column names of inputs to train on; others than those it knows are refused."""
+        """Return a reader with the column names of training inputs; refuse names that differ from known ones."""
         self.check_names(x, name)
         names = column_names(x, name)
         return self if names is None else self._replace(feature_names=names)
 
     def check_names(self, x: Any, name: str) -> None:
-        """Refuse inputs whose columns have other names than those that are known, or stand in another order."""
+        """Refuse inputs whose columns have other names than the known ones, or another order."""
         if self.feature_names is None:
             return
         names = column_names(x, name)
@@ -91,7 +99,7 @@ class Reader(NamedTuple):
             raise ValueError(f"{name} {_compare_names(names, self.feature_names)}")
 
     def as_rows(self, x: Any, name: str = "x") -> tuple[Array, bool]:
-        """Return inputs as rows, where they lie, and whether they were a single example (n_in,)."""
+        """Return inputs as rows, without moving them, and whether they were a single example (n_in,)."""
         if type(x) is tuple:
             _refuse_pair(x, name)
         self.check_names(x, name)
@@ -99,7 +107,7 @@ class Reader(NamedTuple):
         single = x.ndim == 1 and x.shape[0] == self.model.n_in
         return (x[None, :] if single else x), single
 
-    def read_inputs(self, x: Any, name: str, rows: Rows = None) -> Array:
+    def read_inputs(self, x: Any, name: str, rows: RowNumbers = None) -> Array:
         """Check inputs, move them to the device as (n, n_in), and standardize them. Synchronizes."""
         with self.scope():
             return self.check_inputs(self.move_inputs(x, name), name, rows)
@@ -130,20 +138,20 @@ class Reader(NamedTuple):
         with self.scope():
             return self.home(x).xp.reshape(x, (-1, n_in))
 
-    def check_inputs(self, x: Array, name: str, rows: Rows = None) -> Array:
+    def check_inputs(self, x: Array, name: str, rows: RowNumbers = None) -> Array:
         """Check that inputs on the device are finite, and standardize them. Synchronizes.
 
-        `rows` are the numbers of the rows in the data that they were taken from, for messages.
+        `rows` are the numbers of these rows in the user's data, for messages.
         """
         if self.scaling is not None and self.is_wide(x):
-            x = self.scale_inputs(x)  # rounds it, so that it is checked afterwards
+            x = self.scale_inputs(x)  # this rounds, so the check comes afterwards
             self._check_finite(x, name, rows)
             return x
         if self.model.scale is None or not _is_bytes(x):
             self._check_finite(x, name, rows)
         return x if self.scaling is None else self.scale_inputs(x)
 
-    def read_targets(self, y: Any, name: str, rows: Rows = None) -> Array:
+    def read_targets(self, y: Any, name: str, rows: RowNumbers = None) -> Array:
         """Check targets and move them to the device. Synchronizes.
 
         Parameters
@@ -151,7 +159,7 @@ class Reader(NamedTuple):
         y
             Classes (n,) or rows (n, n_targets); with one target, (n,) too.
         name, rows
-            Their name, and the numbers of the rows, in error messages.
+            Their name in error messages, and the numbers of the rows.
 
         Returns
         -------
@@ -172,24 +180,24 @@ class Reader(NamedTuple):
             y = self._move(y, name) if self._scales_targets else self.backend.asarray(y, self.dtype, name)
             y = self.home(y).xp.reshape(y, (-1, n))
             self._check_finite(y, name, rows)
-            if not self.is_wide(y):  # else no target is out of reach
+            if not self.is_wide(y):  # else the outputs have no bounds
                 self._check_reachable(y, name)
             return self.scale_targets(y)
 
-    def read_examples(self, x: Any, y: Any, name: str, rows: Rows = None) -> Examples:
+    def read_examples(self, x: Any, y: Any, name: str, rows: RowNumbers = None) -> Examples:
         """Check inputs and targets of the same examples and move them to the device. Synchronizes."""
         x, y = self.read_inputs(x, f"X of {name}", rows), self.read_targets(y, f"y of {name}", rows)
         check_lengths(f"X of {name}", x.shape[0], f"y of {name}", y.shape[0])
         return Examples(x, y, None if self.class_weight is None else self.look_up_class_weight(y, self.class_weight))
 
-    def read_pairs(self, pairs: Iterable[Any], name: str, rows: Rows = None) -> Examples:
+    def read_pairs(self, pairs: Iterable[Any], name: str, rows: RowNumbers = None) -> Examples:
         """Check (x, y) pairs and move them to the device. Synchronizes."""
         xs, ys = [], []
         for i, pair in enumerate(pairs):
             if not is_pair(pair):
                 raise TypeError(
                     f"item {i} of {name} is not an (x, y) pair but of type {type(pair).__name__}; "
-                    "arrays are given together, as a tuple (X, y)"
+                    "give arrays together, as a tuple (X, y)"
                 )
             self.check_names(pair[0], f"x of item {i} of {name}")
             xs.append(pair[0])
@@ -206,14 +214,14 @@ class Reader(NamedTuple):
         """Tell whether these are numbers, other than classes, that the network's dtype would round."""
         if self.dtype == "float64":
             return False
-        return x.dtype.char in WIDE_CODES if isinstance(x, np.ndarray) else _name_dtype(x) in WIDE
+        return x.dtype.char in WIDE_CODES if isinstance(x, np.ndarray) else _name_dtype(x) in WIDE_DTYPES
 
     def home(self, x: Array) -> Backend:
-        """Return the backend of an array that was read: numbers that are still to be scaled may be NumPy's."""
+        """Return the backend of an array that was read; unscaled numbers may still be in a NumPy array."""
         return self.backend if isinstance(x, self.backend.array_type) else get_backend("numpy")
 
     def scale_inputs(self, x: Array) -> Array:
-        """Standardize inputs that were read, if there is a scaling; the result is on the device, in the dtype."""
+        """Standardize inputs that were read, if there is a scaling; the result has the device and the dtype."""
         if self.scaling is None:
             return x
         if self.is_wide(x):
@@ -223,7 +231,7 @@ class Reader(NamedTuple):
 
     def scale_targets(self, y: Array) -> Array:
         """Standardize targets that were read, if there is a scaling of them."""
-        if self.scaling is None or y.ndim == 1:  # the latter are classes
+        if self.scaling is None or y.ndim == 1:  # classes have one axis
             return y
         if self.is_wide(y):
             return self._scale_exactly(y, self.scaling.exact.y_mean, self.scaling.exact.y_std)
@@ -234,8 +242,8 @@ class Reader(NamedTuple):
         """Compute the moments of columns that were read, as NumPy arrays. Synchronizes."""
         home, dtype = self.home(x), "float64" if self.is_wide(x) else self.dtype
         with home.scope(dtype):
-            part = moments(home.asarray(x, dtype), home.xp)
-            return Moments(part.n, *(home.to_numpy(array) for array in part[1:]))
+            result = moments(home.asarray(x, dtype), home.xp)
+            return Moments(result.n, *(home.to_numpy(array) for array in result[1:]))
 
     def take(self, x: Array, index: np.ndarray) -> Array:
         """Take some of the rows of an array that was read."""
@@ -244,13 +252,13 @@ class Reader(NamedTuple):
             return home.xp.take(x, home.asarray(index), axis=0)
 
     def concat(self, arrays: Sequence[Array]) -> Array:
-        """Put arrays that were read one behind the other."""
+        """Concatenate arrays that were read."""
         home = self.home(arrays[0])
         with home.scope(precision(arrays[0])):
             return home.xp.concat(list(arrays), axis=0)
 
     def place(self, scaling: Scaling) -> Scaler:
-        """Copy a scaling, whose arrays are NumPy's or the device's, to where it is applied. Synchronizes."""
+        """Make the exact and the rounded copy of a scaling, whose arrays may be anywhere. Synchronizes."""
         exact = map_arrays(lambda x: np.array(self.home(x).to_numpy(x), np.float64), scaling)
         for array in exact:
             if array is not None:
@@ -267,7 +275,7 @@ class Reader(NamedTuple):
         return self.scaling.exact.y_mean is not None
 
     def _move(self, x: Array, name: str) -> Array:
-        """Move numbers that are to be scaled to the device; those that would be rounded stay on the host if there."""
+        """Move numbers to be scaled to the device; those on the host that the dtype would round stay there."""
         if not self.is_wide(x):
             return self.backend.asarray(x, self.dtype, name)
         if isinstance(x, np.ndarray):
@@ -275,13 +283,13 @@ class Reader(NamedTuple):
         return host_array(x) if on_host(x) else self.backend.asarray(x, None, name)
 
     def _scale_exactly(self, x: Array, mean: np.ndarray | None, std: np.ndarray | None) -> Array:
-        """Scale numbers in float64, where they are, and move them to the device, rounded."""
+        """Scale numbers in float64, without moving them, and move the rounded results to the device."""
         if mean is None:
             return self.backend.asarray(x, self.dtype)
         home, width = self.home(x), x.shape[1]
         with home.scope("float64"):
             if isinstance(x, np.ndarray):
-                width *= IN_CACHE
+                width *= PARTS_PER_BLOCK
             else:
                 x, mean, std = (home.asarray(array, "float64") for array in (x, mean, std))
             rounded = [home.asarray((block - mean) / std, self.dtype) for block in blocks(x, width)]
@@ -297,7 +305,7 @@ class Reader(NamedTuple):
             return xp.sum(self.class_columns(y) * class_weight, axis=-1)
 
     def class_columns(self, y: Array) -> Array:
-        """Give targets (n, n_out) a column for each class, (n, K); one output stands for two classes."""
+        """Expand targets (n, n_out) to a column for each class, (n, K); one output stands for two classes."""
         return y if self.model.n_out > 1 else self.backend.xp.concat([1.0 - y, y], axis=-1)
 
     def _read_classes(self, y: Array, name: str) -> Array:
@@ -317,14 +325,14 @@ class Reader(NamedTuple):
             return self.backend.asarray(y, "int32", name)
 
     def _bounds(self, y: Array, name: str) -> tuple[int, int]:
-        """Find the smallest and the largest of whole numbers, on the host or on the network's device. Synchronizes."""
+        """Find the smallest and the largest of some whole numbers, wherever they are. Synchronizes."""
         # JAX reads 64-bit integers only in its x64 mode, NumPy always
         y = host_array(y) if on_host(y) else self.backend.asarray(y, None, name)
         with self.scope():
             xp = array_api_compat.array_namespace(y)
             return int(xp.min(y)), int(xp.max(y))
 
-    def _check_finite(self, x: Array, name: str, rows: Rows) -> None:
+    def _check_finite(self, x: Array, name: str, rows: RowNumbers) -> None:
         if self.home(x).all_finite([x]):
             return
         row, column = self._find_not_finite(x)
@@ -367,7 +375,7 @@ class Reader(NamedTuple):
 def as_real_array(x: Any, name: str) -> Array:
     """Return an array of real numbers, of whichever library; refuse objects, strings and complex numbers."""
     if type(x) is np.ndarray and x.dtype.char in "?bBhHiIlLqQfd":
-        return x  # at once: predicting one example takes microseconds
+        return x  # fast path: predicting one example takes microseconds
     x = _convert(x, name)
     if not _is_real(x):
         raise TypeError(
@@ -400,7 +408,7 @@ def stack(values: Sequence[Any], name: str) -> Array:
 
 
 def _convert(x: Any, name: str) -> Array:
-    """Return an array of any library, or convert to one; refuse arrays in which values are missing."""
+    """Return an array of any library, or convert to one; refuse sparse and masked arrays."""
     for method in ("toarray", "todense"):
         if hasattr(x, method):
             raise TypeError(f"{name} is sparse; give its {method}()")
@@ -410,12 +418,12 @@ def _convert(x: Any, name: str) -> Array:
 
 
 def is_pair(item: Any) -> bool:
-    """Tell whether this is an example with its target, or a batch of them: two values in a tuple or a list."""
+    """Tell whether this is a pair (x, y), of an example or a batch: two values in a tuple or a list."""
     return isinstance(item, (tuple, list)) and len(item) == 2
 
 
 def column_names(x: Any, name: str) -> tuple[str, ...] | None:
-    """Return the names of the columns of inputs, as scikit-learn sees them; None if there are none, or no texts.
+    """Return the column names of inputs, as scikit-learn sees them; None unless they are strings.
 
     Those are the columns of a table of any library, and the index of a row of pandas.
 
@@ -426,7 +434,7 @@ def column_names(x: Any, name: str) -> tuple[str, ...] | None:
     (('width', 'height'), None)
     """
     if type(x) is np.ndarray:
-        return None  # at once: predicting one example takes microseconds
+        return None  # fast path: predicting one example takes microseconds
     if hasattr(x, "columns"):
         names = x.column_names if hasattr(x, "schema") and hasattr(x, "column_names") else x.columns  # of pyarrow
     else:
@@ -434,47 +442,47 @@ def column_names(x: Any, name: str) -> tuple[str, ...] | None:
     if isinstance(names, str) or not isinstance(names, Iterable):
         return None
     names = tuple(names)
-    texts = [isinstance(column, str) for column in names]
-    if any(texts) and not all(texts):
-        other = names[texts.index(False)]
+    are_strings = [isinstance(column, str) for column in names]
+    if any(are_strings) and not all(are_strings):
+        other = names[are_strings.index(False)]
         raise TypeError(
-            f"{name} has columns named by texts and others, such as {other!r} of type {type(other).__name__}; make all "
-            "of them texts, as X.columns = X.columns.astype(str) does"
+            f"{name} has column names that are not strings, such as {other!r} of type {type(other).__name__}; make all "
+            "of them strings, as X.columns = X.columns.astype(str) does"
         )
-    if not all(texts) or not names:
+    if not all(are_strings) or not names:
         return None
     if len(set(names)) < len(names):
-        several = next(column for column in names if names.count(column) > 1)
-        raise ValueError(f"{name} has several columns of the name {several!r}; give each a name of its own")
+        duplicate = next(column for column in names if names.count(column) > 1)
+        raise ValueError(f"{name} has several columns named {duplicate!r}; give each a name of its own")
     return names
 
 
 def _compare_names(names: tuple[str, ...], known: tuple[str, ...]) -> str:
-    """Format how the names of columns differ from those that are known, and what to do."""
+    """Format how column names differ from the known ones, and what to do."""
     missing = [column for column in known if column not in set(names)]
-    others = [column for column in names if column not in set(known)]
+    unknown = [column for column in names if column not in set(known)]
     select = "take them by their names, as in X[list(net.feature_names)]"
     forget = "if other columns are meant, give an array, or set net.feature_names to None"
     if missing:
         return (
-            f"lacks columns that the network was trained on: {some(missing)}"
-            + (f"; it has others: {some(others)}" if others else "")
+            f"lacks columns that the network was trained on: {list_names(missing)}"
+            + (f"; it has others: {list_names(unknown)}" if unknown else "")
             + f"; {forget}"
         )
-    if others:
-        return f"has columns that the network was not trained on: {some(others)}; {select}"
+    if unknown:
+        return f"has columns that the network was not trained on: {list_names(unknown)}; {select}"
     k, (now, then) = next((k, pair) for k, pair in enumerate(zip(names, known)) if pair[0] != pair[1])
     place = f"column {k} is {now!r} and was {then!r}, counted from 0"
     return f"has its columns in another order than the network was trained on: {place}; {select}"
 
 
 def _refuse_pair(x: tuple[Any, ...], name: str) -> None:
-    """Refuse inputs together with targets. A tuple of two arrays of the same shape is two examples."""
+    """Refuse a tuple of inputs and targets. A tuple of two arrays of the same shape is two examples."""
     if len(x) != 2 or not hasattr(x[0], "shape"):
         return
     try:
         first, second = (tuple(getattr(part, "shape", None) or np.shape(part)) for part in x)
-    except unless_stopped(ValueError, TypeError):  # not an array, which is said later
+    except unless_stopped(ValueError, TypeError):  # not arrays, which a later check reports
         return
     if first != second:
         raise ValueError(
@@ -484,12 +492,12 @@ def _refuse_pair(x: tuple[Any, ...], name: str) -> None:
 
 def _shape_hint(x: Array, n_in: int) -> str:
     if n_in == 1 and x.ndim == 1:
-        return "one feature an example is a column, x.reshape(-1, 1)"
+        return "with one feature, the examples are a column, x.reshape(-1, 1)"
     if x.ndim == 2 and tuple(x.shape) == (n_in, 1):
         return "a column is not an example; give it as a row, x.T or x[:, 0]"
     if x.ndim == 1 and x.shape[0] == n_in:
         return "an example is a row, so one example is x[None, :]"
-    return f"a row an example, {n_in} features in each"
+    return f"a row for each example, of {n_in} features"
 
 
 def _locate_text(x: Array) -> str:
@@ -517,16 +525,16 @@ def _is_real(x: Array) -> bool:
         return x.dtype.kind in "buif"
     try:
         return array_api_compat.array_namespace(x).isdtype(x.dtype, ("bool", "integral", "real floating"))
-    except TypeError:  # none of the dtypes of arrays, such as that of JAX's random keys
+    except TypeError:  # not a dtype of the array API, such as that of JAX's random keys
         return False
 
 
 def _holds_masked(x: Any, depth: int = 0) -> bool:
     if isinstance(x, np.ma.MaskedArray):
         return True
-    if not isinstance(x, SEQUENCES) or depth == MOST_AXES:
+    if not isinstance(x, SEQUENCES) or depth == MAX_AXES:
         return False
-    kinds = set(map(type, x))  # few, so that long lists of numbers are passed over quickly
+    kinds = set(map(type, x))  # there are few, so long lists of numbers take little time
     if any(issubclass(kind, np.ma.MaskedArray) for kind in kinds):
         return True
     return any(issubclass(kind, SEQUENCES) for kind in kinds) and any(_holds_masked(item, depth + 1) for item in x)
@@ -544,4 +552,4 @@ def _name_dtype(x: Array) -> str:
 
 
 def _is_bytes(x: Array) -> bool:
-    return x.dtype == (BYTES if isinstance(x, np.ndarray) else array_api_compat.array_namespace(x).uint8)
+    return x.dtype == (UINT8 if isinstance(x, np.ndarray) else array_api_compat.array_namespace(x).uint8)

@@ -25,12 +25,12 @@ def shuffle(n: int, batch_size: int, rng: np.random.Generator) -> Iterator[np.nd
     return cut_into_minibatches(rng.permutation(n).astype(np.int32), batch_size)
 
 
-def replacement(n: int, batch_size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+def draw_with_replacement(n: int, batch_size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """Draw n // batch_size minibatches, at least one, each example independently from all.
 
     Examples
     --------
-    >>> [index.shape for index in replacement(10, 4, np.random.default_rng(0))]
+    >>> [index.shape for index in draw_with_replacement(10, 4, np.random.default_rng(0))]
     [(2, 4)]
     """
     m = min(batch_size, n)
@@ -38,13 +38,13 @@ def replacement(n: int, batch_size: int, rng: np.random.Generator) -> Iterator[n
 
 
 def count_minibatches(n: int, batch_size: int) -> int:
-    """Count the minibatches of an epoch in which every example comes once."""
+    """Count the minibatches of an epoch in which every example occurs once."""
     return math.ceil(n / batch_size)
 
 
 SAMPLING = {
     "shuffle": Sampling(count_minibatches, shuffle),
-    "replacement": Sampling(lambda n, batch_size: max(1, n // batch_size), replacement),
+    "replacement": Sampling(lambda n, batch_size: max(1, n // batch_size), draw_with_replacement),
 }
 
 

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import array_api_compat
 import numpy as np
 
-from xpnet.core.arrays import BLOCK, rows_per_block, select
+from xpnet.core.arrays import BLOCK_ELEMENTS, rows_per_block, select
 from xpnet.core.minibatch import Examples
 from xpnet.core.scaling import Scaler, Scaling
 from xpnet.data.reader import Reader, is_pair
@@ -24,15 +24,15 @@ from xpnet.data.sampling import Sampling, in_order, split_into_chunks
 from xpnet.data.vision import pixels_and_labels
 from xpnet.wording.errors import unless_stopped
 
-KINDS = (
+CHOICES = (
     "give a tuple (X, y) of arrays, a sequence of (x, y) pairs, a data set with __len__ and __getitem__, "
     "or an iterable of batches (X, y)"
 )
 
 
-BLOCKS_OF_ALL = 16  # that all networks together read before training on them, at most
-READ_AT_ONCE = 1024  # examples to read, one by one or batch by batch, before training on them: so the bar moves
-DELAY = 0.5  # seconds before a bar of something that may not take long appears
+MAX_BLOCKS_READ = 16  # by all networks together, before training on them
+MAX_EXAMPLES_READ = 1024  # one by one or batch by batch, before training on them: so the bar moves
+BAR_DELAY_SECONDS = 0.5  # before a bar appears for something that may not take long
 
 
 class Chunk(NamedTuple):
@@ -56,7 +56,7 @@ class Source(Protocol):
         ...
 
     def batch_size(self, batch_size: int) -> int:
-        """Number of examples in a minibatch, if `batch_size` are asked for."""
+        """Number of examples in a minibatch, if the user asks for `batch_size`."""
         ...
 
     def chunks(
@@ -64,12 +64,12 @@ class Source(Protocol):
     ) -> Iterator[Chunk]:
         """Draw the minibatches of one epoch, at most `most` of them in a chunk.
 
-        So many networks have a chunk each at the same time, which limits what each may read into memory.
+        The more `networks` hold a chunk at the same time, the less each may read into memory.
         """
         ...
 
     def skip_epochs(self, epochs: int) -> None:
-        """Move past the minibatches of whole epochs, if it does not begin each epoch anew."""
+        """Skip the minibatches of whole epochs, if an epoch begins where the last one ended."""
         ...
 
     def blocks(self, width: int) -> Iterator[Examples]:
@@ -118,7 +118,7 @@ def make_source(
     if data is None:
         raise ValueError(f"{name} is missing: give (X, y), pairs, a data set or an iterable of batches")
     if isinstance(data, (str, bytes, memoryview, Mapping)) or array_api_compat.is_array_api_obj(data):
-        raise TypeError(f"{name} is of type {type(data).__name__}; {KINDS}")
+        raise TypeError(f"{name} is of type {type(data).__name__}; {CHOICES}")
     has_length = hasattr(data, "__len__") and hasattr(data, "__getitem__")
     if not has_length and isinstance(data, Iterable):
         if epochs > 1 and steps is None and isinstance(data, Iterator):
@@ -128,7 +128,7 @@ def make_source(
             )
         return make_batches(data, name, reader, steps)
     if not has_length:
-        raise TypeError(f"{name} is of type {type(data).__name__}; {KINDS}")
+        raise TypeError(f"{name} is of type {type(data).__name__}; {CHOICES}")
     if steps is not None:
         raise ValueError(f"steps={steps!r} is for an iterable of batches; {name} has a length, so give epochs")
     if isinstance(data, tuple) and len(data) == 2 and not all(isinstance(part, tuple) for part in data):
@@ -142,7 +142,7 @@ def make_source(
     if pixels is not None:
         return Resident(reader.read_examples(*pixels, name), reader)
     if not cache:
-        reader = _read_pairs([_read_item(data, 0, name)], name, reader).reader  # checked before anything is trained
+        reader = _read_pairs([_read_item(data, 0, name)], name, reader).reader  # checked before training begins
         return Dataset(data, name, reader._replace(warns=False))
     return _read_pairs(_items(data, name, progress), name, reader)
 
@@ -165,10 +165,10 @@ def _items(dataset: Any, name: str, progress: bool) -> Iterator[Any]:
 def _read_item(dataset: Any, i: int, name: str) -> Any:
     try:
         return dataset[i]
-    except unless_stopped(LookupError, StopIteration) as error:  # the latter would seem to be the end of the data
+    except unless_stopped(LookupError, StopIteration) as error:  # StopIteration would look like the end of the data
         raise ValueError(
             f"item {i} of {name} cannot be read ({type(error).__name__}: {error}); there must be {len(dataset)} of "
-            "them, counted from 0; arrays and tables are given together, as a tuple (X, y)"
+            "them, counted from 0; give arrays and tables together, as a tuple (X, y)"
         ) from error
 
 
@@ -176,11 +176,11 @@ def _count_items(data: Any, name: str) -> int:
     try:
         return len(data)
     except (TypeError, ValueError, OverflowError) as error:
-        raise TypeError(f"{name} is of type {type(data).__name__}, which has no length ({error}); {KINDS}") from error
+        raise TypeError(f"{name} is of type {type(data).__name__}, which has no length ({error}); {CHOICES}") from error
 
 
 class Countable:
-    """Base class of sources that know how many examples they have, and begin each epoch anew."""
+    """Base class of sources that know how many examples they have, and begin each epoch with the first one."""
 
     def __len__(self) -> int:
         """Count the examples."""
@@ -195,7 +195,7 @@ class Countable:
         return min(batch_size, len(self))
 
     def skip_epochs(self, epochs: int) -> None:
-        """Do nothing: each epoch begins anew."""
+        """Do nothing: each epoch begins with the first example."""
 
 
 @dataclass(frozen=True)
@@ -236,17 +236,17 @@ class Resident(Countable):
 
     @property
     def is_wide(self) -> bool:
-        """Whether some of the numbers are still to be scaled, for the dtype would round them."""
+        """Whether some numbers are still unscaled, because the dtype would round them."""
         x, y, _ = self.examples
         return self.reader.is_wide(x) or (y.ndim > 1 and self.reader.is_wide(y))
 
 
 @dataclass(frozen=True)
 class Rows(Countable):
-    """Some rows of a source's examples, which it shares with others; a row may come several times.
+    """Some rows of a source whose examples are shared; a row may occur several times.
 
-    Examples that are shared are not scaled for one alone: if there is a scaling, it is applied to each block, and to
-    each minibatch when that is gathered. If the source has a scaling of its own, what differs from it is applied.
+    Shared examples are not scaled in place: a scaling is applied to each block, and to each minibatch when it is
+    gathered. If the examples are scaled already, only the difference between the two scalings is applied.
     """
 
     source: Resident
@@ -289,7 +289,7 @@ class Rows(Countable):
             yield block
 
     def scaled(self, scaling: Scaler) -> "Rows | Resident":
-        """Return the same rows with the scaling; numbers that the dtype would round are scaled for these rows alone."""
+        """Return the same rows, scaled; if the dtype would round the numbers, a scaled copy of these rows."""
         if self.source.is_wide:
             return take_rows(self.source, self.rows).scaled(scaling)
         return replace(self, scaling=scaling)
@@ -299,7 +299,7 @@ class OnDemand(Countable):
     """Base class of sources that move examples to the device when they are needed, in the order of `Resident`."""
 
     reader: Reader
-    at_once: ClassVar[int] = BLOCK  # examples to read before training on them, at most
+    most_examples: ClassVar[int] = BLOCK_ELEMENTS  # to read before training on them
 
     def read(self, index: np.ndarray) -> Examples:
         """Move some of the examples to the device."""
@@ -310,7 +310,7 @@ class OnDemand(Countable):
     ) -> Iterator[Chunk]:
         """Draw the minibatches of one epoch."""
         for index in sampling.draw(len(self), batch_size, rng):
-            fitting = _minibatches_that_fit(index.shape[1], self.reader, self.at_once, networks)
+            fitting = _minibatches_that_fit(index.shape[1], self.reader, self.most_examples, networks)
             for part in split_into_chunks(index, min(most, fitting)):
                 yield Chunk(self.read(part.ravel()), in_order(part.shape))
 
@@ -327,7 +327,7 @@ class Dataset(OnDemand):
     dataset: Any
     name: str
     reader: Reader
-    at_once = READ_AT_ONCE
+    most_examples = MAX_EXAMPLES_READ
 
     def __len__(self) -> int:
         """Count the items."""
@@ -363,13 +363,13 @@ class Passes:
 
     def peek(self) -> list[Any]:
         """Take the first batch, if there is one, without moving past it."""
-        current = self.whole()
+        current = self.continue_pass()
         first = list(islice(current, 1))
-        # A DataLoader with persistent workers has one iterator, which begins again with any pass: it is not kept
+        # A DataLoader with persistent workers has one iterator, which every new pass restarts: it is not kept
         self._current = None if getattr(self.batches, "persistent_workers", False) else chain(first, current)
         return first
 
-    def whole(self) -> Iterator[Any]:
+    def continue_pass(self) -> Iterator[Any]:
         """Continue the pass that has begun, or begin one."""
         current, self._current = self._current, None
         return self._begin() if current is None else current
@@ -381,7 +381,7 @@ class Passes:
             for batch in self.batches:
                 yield batch
                 count += 1
-        except RuntimeError as error:  # which Python makes of it in a generator
+        except RuntimeError as error:  # to which Python converts a StopIteration in a generator
             if not isinstance(error.__cause__, StopIteration):
                 raise
             raise ValueError(
@@ -412,11 +412,11 @@ class Passes:
     def epoch(self) -> Iterator[Any]:
         """Iterate over the batches of an epoch."""
         if self.per_epoch is None:
-            yield from self.whole()
+            yield from self.continue_pass()
             return
         remaining = self.per_epoch
         while remaining:
-            begins, batches, before = self._current is None, self.whole(), remaining
+            begins, batches, before = self._current is None, self.continue_pass(), remaining
             for batch in islice(batches, remaining):
                 remaining -= 1
                 yield batch
@@ -450,7 +450,7 @@ class Batches:
         """Read the batches of one epoch; successive batches of equal size share a chunk."""
         group: list[Examples] = []
         for examples in _read_batches(self.passes.epoch(), self.passes.name, self.reader):
-            fitting = _minibatches_that_fit(examples.x.shape[0], self.reader, READ_AT_ONCE)
+            fitting = _minibatches_that_fit(examples.x.shape[0], self.reader, MAX_EXAMPLES_READ)
             if group and (not _are_alike(examples, group[0]) or len(group) >= min(most, fitting)):
                 yield self._join(group)
                 group = []
@@ -467,7 +467,7 @@ class Batches:
 
     def blocks(self, width: int) -> Iterator[Examples]:
         """Iterate over one pass; large batches come in slices."""
-        for examples in _read_batches(self.passes.whole(), self.passes.name, self.reader):
+        for examples in _read_batches(self.passes.continue_pass(), self.passes.name, self.reader):
             yield from Resident(examples, self.reader).blocks(width)
 
     def scaled(self, scaling: Scaler) -> "Batches":
@@ -482,7 +482,7 @@ class Batches:
 
 
 def make_batches(batches: Iterable[Any], name: str, reader: Reader, per_epoch: int | None) -> Batches:
-    """Make a source from an iterable of batches; its first batch is checked before anything is trained."""
+    """Make a source from an iterable of batches; its first batch is checked before training begins."""
     passes = Passes(batches, name, per_epoch)
     batch = passes.peek()
     if batch and is_pair(batch[0]):
@@ -494,8 +494,7 @@ def make_batches(batches: Iterable[Any], name: str, reader: Reader, per_epoch: i
 class SharedPass:
     """A pass over batches that several networks in step share: each epoch is read once, for all of them.
 
-    It remembers the last chunk alone. That is enough, for networks in step ask for the same chunk until the first of
-    them asks for the next one.
+    Only the last chunk is kept: all networks take the same chunk before the first of them takes the next one.
 
     Parameters
     ----------
@@ -507,7 +506,7 @@ class SharedPass:
         self.batches = batches
         self.epoch = self.number = 0  # of the last chunk, counted from 1
         self.chunk: Chunk | None = None
-        self._scaled: dict[int, Chunk] = {}  # that chunk by the scalings of networks, whose ids are the keys
+        self._scaled: dict[int, Chunk] = {}  # that chunk, scaled; the keys are ids of scalings
         self._chunks: Iterator[Chunk] = iter(())
 
     def skip_epochs(self, epochs: int) -> None:
@@ -518,7 +517,7 @@ class SharedPass:
     def take(self, epoch: int, number: int, begin: Callable[[], Iterator[Chunk]]) -> Chunk | None:
         """Return a chunk of an epoch; None if the epoch has fewer. `begin` begins the epoch."""
         if epoch < self.epoch:
-            return None  # another network has come to the end, and gone on
+            return None  # another network has finished this epoch and begun the next
         if epoch > self.epoch:
             self.epoch, self.number, self._chunks = epoch, 0, begin()
         if number > self.number:
@@ -526,7 +525,7 @@ class SharedPass:
         return self.chunk
 
     def scale(self, chunk: Chunk, scaling: Scaler | None) -> Chunk:
-        """Scale the last chunk: its minibatches when they are gathered, but at once what the dtype would round."""
+        """Scale the last chunk: at once if the dtype would round its numbers, else when minibatches are gathered."""
         if scaling is None:
             return chunk
         if id(scaling) not in self._scaled:
@@ -540,14 +539,14 @@ class SharedPass:
 
 
 class SharedBatches:
-    """The batches of one of several networks in step, which see the same ones.
+    """Batches that several networks in step share, as one of them takes them.
 
     Parameters
     ----------
     shared
         The pass that they share.
     scaling
-        Standardizes the minibatches of this network, if it does.
+        Standardizes the minibatches of this network; None leaves them as they are.
     """
 
     def __init__(self, shared: SharedPass, scaling: Scaler | None = None) -> None:
@@ -571,7 +570,7 @@ class SharedBatches:
     def chunks(
         self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int, networks: int = 1
     ) -> Iterator[Chunk]:
-        """Take the batches of one epoch, each together with the other networks."""
+        """Take the batches of one epoch, in step with the other networks."""
         self.epoch += 1
         begin = partial(self.shared.batches.chunks, sampling, rng, batch_size, most)
         for number in count(1):
@@ -608,8 +607,8 @@ def _read_batches(batches: Iterable[Any], name: str, reader: Reader) -> Iterator
         yield reader.read_examples(x, y, f"batch {i} of {name}")
     if i < 0:
         raise ValueError(
-            f"{name} gave no batch; an iterator can be iterated over only once, so give an object that can be iterated "
-            "over again, such as a DataLoader"
+            f"{name} yielded no batch; an iterator can be iterated over only once, so give an object that can be "
+            "iterated over again, such as a DataLoader"
         )
 
 
@@ -618,13 +617,13 @@ def _are_alike(a: Examples, b: Examples) -> bool:
     return all((x.shape, x.dtype) == (y.shape, y.dtype) for x, y in ((a.x, b.x), (a.y, b.y)))
 
 
-def _minibatches_that_fit(size: int, reader: Reader, at_once: int, networks: int = 1) -> int:
-    """Count the minibatches that fit into one block and hold up to `at_once` examples; at least one.
+def _minibatches_that_fit(size: int, reader: Reader, most_examples: int, networks: int = 1) -> int:
+    """Count the minibatches that fit into one block and have at most `most_examples` examples; at least one.
 
-    Many networks share some blocks.
+    Many networks share a few blocks.
     """
-    width = size * reader.model.n_in * max(1, math.ceil(networks / BLOCKS_OF_ALL))
-    return max(1, min(rows_per_block(width), at_once // size))
+    width = size * reader.model.n_in * max(1, math.ceil(networks / MAX_BLOCKS_READ))
+    return max(1, min(rows_per_block(width), most_examples // size))
 
 
 def make_bar(iterable: Iterable[Any] | None = None, *, disable: bool = False, **options: Any) -> Any:
@@ -634,17 +633,19 @@ def make_bar(iterable: Iterable[Any] | None = None, *, disable: bool = False, **
     return tqdm(iterable, disable=disable or sys.stderr is None, **options)
 
 
-def with_bar(blocks: Iterator[Examples], what: str, source: Source) -> Iterator[Examples]:
-    """Pass on all blocks of a source, with a bar on standard error if they take a noticeable time."""
+def with_bar(blocks: Iterator[Examples], label: str, source: Source) -> Iterator[Examples]:
+    """Iterate over the blocks of a source, with a bar on standard error if that takes a noticeable time."""
     total = len(source) if isinstance(source, Sized) else None
-    with make_bar(total=total, desc=what, unit="example", delay=DELAY, leave=False, dynamic_ncols=True) as bar:
+    with make_bar(
+        total=total, desc=label, unit="example", delay=BAR_DELAY_SECONDS, leave=False, dynamic_ncols=True
+    ) as bar:
         for block in blocks:
             yield block
             bar.update(block.y.shape[0])
 
 
 def skip_steps(chunks: Iterable[Chunk], steps: int) -> Iterator[Chunk]:
-    """Leave out the first minibatches of an epoch.
+    """Skip the first minibatches of an epoch.
 
     Examples
     --------
@@ -660,7 +661,7 @@ def skip_steps(chunks: Iterable[Chunk], steps: int) -> Iterator[Chunk]:
 
 
 def check_repeatable(source: Source, argument: str) -> None:
-    """Refuse a source that can be iterated over only once, where an argument needs more than the training itself."""
+    """Refuse a source that can be iterated over only once, if an argument needs another pass besides training."""
     batches = source.shared.batches if isinstance(source, SharedBatches) else source
     if isinstance(batches, Batches) and not batches.passes.repeatable:
         raise ValueError(
@@ -670,7 +671,7 @@ def check_repeatable(source: Source, argument: str) -> None:
 
 
 def refuse_iterator(data: Any, name: str) -> None:
-    """Refuse data on which every member of an ensemble is evaluated, if they can be iterated over only once."""
+    """Refuse an iterator as data on which every member of an ensemble is evaluated."""
     if isinstance(data, Iterator):
         raise ValueError(
             f"{name} is an iterator, which can be iterated over only once, and every member of an Ensemble is "
@@ -679,14 +680,14 @@ def refuse_iterator(data: Any, name: str) -> None:
 
 
 def resident_examples(source: Source) -> Examples | None:
-    """Return the examples of a source that stay on the device, those of all rows; None if there are none."""
+    """Return the examples of a source, not only its rows, if they stay on the device; else None."""
     if isinstance(source, Rows):
         return source.source.examples
     return source.examples if isinstance(source, Resident) else None
 
 
 def with_weight(source: Resident, weight: Any) -> Resident:
-    """Multiply the weights of a source's examples by others, (n,) on the device; None changes nothing."""
+    """Multiply the weights of a source's examples by `weight`, (n,) on the device; None changes nothing."""
     if weight is None:
         return source
     examples = source.examples

@@ -1,4 +1,4 @@
-"""torchvision's data sets: their pixels and labels, without reading them item by item."""
+"""Takes pixels and labels out of torchvision's data sets, without reading them item by item."""
 
 from typing import Any
 
@@ -12,12 +12,12 @@ from xpnet.data.reader import stack
 def pixels_and_labels(dataset: Any, raw: bool = False) -> tuple[Array, Array] | None:
     """Take pixels and labels out of a torchvision data set without a transform.
 
-    Axes are ordered as by torchvision's ToTensor, and pixels are scaled like there unless `raw` is true.
+    Axes are ordered as by torchvision's ToTensor. Pixels are scaled as there, too, unless `raw` is true.
 
     Returns
     -------
     tuple or None
-        None for any other data set, and for a subclass whose items are made by code of its own.
+        None for any other data set, and for a subclass that makes its items by its own code.
     """
     module = getattr(type(dataset).__getitem__, "__module__", "")  # a method written in C has none
     if not module.startswith("torchvision."):

@@ -1,4 +1,4 @@
-"""Weights of examples: what is accepted, and how they are stored."""
+"""Weights of examples: checks, and the form in which they are stored."""
 
 from typing import Any
 
@@ -21,9 +21,9 @@ def check_weights(weight: Array, n: int, backend: Backend) -> float:
 
 
 def check_some_weight(largest: float, name: str) -> None:
-    """Refuse weights the largest of which is 0."""
+    """Refuse weights if the largest of them is 0."""
     if largest <= 0:
-        raise ValueError(f"sample_weight and class_weight leave every example of {name} with the weight zero")
+        raise ValueError(f"sample_weight and class_weight leave every example of {name} with weight zero")
 
 
 def relative_weight(weight: Array, largest: float, dtype: str, xp: Any) -> Array:

@@ -18,7 +18,7 @@ from xpnet.estimators.places import float_dtype
 from xpnet.estimators.settings import is_called
 from xpnet.network import Network
 from xpnet.wording.checks import count
-from xpnet.wording.hints import unknown
+from xpnet.wording.hints import explain_unknown
 
 # scikit-learn's names -> names in xpnet
 ACTIVATION_NAMES = {"logistic": "sigmoid"}
@@ -94,7 +94,7 @@ def parse_hidden(value: Any, layers: int) -> list[Activation]:
     names = (*ACTIVATION_NAMES, *ACTIVATIONS)
     for item in value if is_list else [value]:
         if isinstance(item, str) and item.partition("(")[0] not in names:
-            raise ValueError(unknown("activation", item, names))
+            raise ValueError(explain_unknown("activation", item, names))
 
     def translate(item: Any) -> Any:
         return ACTIVATION_NAMES.get(item, item) if isinstance(item, str) else item
@@ -112,7 +112,7 @@ def parse_loss(loss: Any) -> Cost:
     families = {name.partition("(")[0] for name in (*LOSS_NAMES, *COSTS)}
     if isinstance(loss, str) and loss.partition("(")[0] not in families:
         names = (*LOSS_NAMES, *(name for name, cost in COSTS.items() if predicts_one_number(cost)))
-        raise ValueError(unknown("loss", loss, names) + ", or give an object with value and gradient")
+        raise ValueError(explain_unknown("loss", loss, names) + ", or give an object with value and gradient")
     cost = arguments.parse_cost(LOSS_NAMES.get(loss, loss) if isinstance(loss, str) else loss, "loss")
     if not predicts_one_number(cost):
         raise ValueError(

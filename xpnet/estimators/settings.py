@@ -15,7 +15,7 @@ from xpnet.data.sampling import Sampling, count_minibatches, cut_into_minibatche
 from xpnet.training import arguments
 from xpnet.training.callback import Callback
 from xpnet.wording.checks import between, choices, count, in_range, yes_or_no
-from xpnet.wording.hints import unknown
+from xpnet.wording.hints import explain_unknown
 
 SOLVERS = ("adam", "sgd", "lbfgs")
 LEARNING_RATES = ("constant", "invscaling", "adaptive")
@@ -136,9 +136,9 @@ def check_parameters(parameters: Parameters) -> None:
     solver, learning_rate = parameters.solver, parameters.learning_rate
     if isinstance(solver, str) and solver not in SOLVERS:
         example = arguments.suggest_optimizer(solver)
-        raise ValueError(f"{unknown('solver', solver, SOLVERS)}, or give an optimizer, as in {example}")
+        raise ValueError(f"{explain_unknown('solver', solver, SOLVERS)}, or give an optimizer, as in {example}")
     if isinstance(learning_rate, str) and learning_rate not in LEARNING_RATES:
-        raise ValueError(unknown("learning_rate", learning_rate, LEARNING_RATES) + ", or give a schedule")
+        raise ValueError(explain_unknown("learning_rate", learning_rate, LEARNING_RATES) + ", or give a schedule")
     if not isinstance(solver, str) and not arguments.is_optimizer(solver):
         raise TypeError(
             f"solver={solver!r} must be one of {choices(SOLVERS)}, or an optimizer, as in "

@@ -1,1 +1,1 @@
-"""Looking at a network: predictions, activations, derivatives with respect to the inputs, and a summary."""
+"""Inspection of a network: predictions, activations, derivatives with respect to the inputs, and a summary."""

@@ -15,7 +15,7 @@ from xpnet.wording.checks import check_lengths
 def gradients(view: View, x: Any, y: Any, backpropagate: Callable[..., Layers] | None = None) -> Layers:
     """Compute the gradient of the mean cost over examples; see `Network.backward`.
 
-    `backpropagate` takes the place of `core.backprop.backward`, to show what a mistake in it does.
+    `backpropagate` replaces `core.backprop.backward`, to show the effect of a mistake in it.
     """
     with view.scope():
         x, y, _ = _read_batch(view, x, y)
@@ -26,7 +26,7 @@ def gradients(view: View, x: Any, y: Any, backpropagate: Callable[..., Layers] |
 
 
 def activations(view: View, x: Any) -> list[Array]:
-    """Compute the activations of every layer, from the inputs on; see `Network.activations`."""
+    """Compute the activations of every layer, inputs included; see `Network.activations`."""
     with view.scope():
         x, single = _read_rows(view, x)
         _, layers = forward(view.layers, view.model.sigmas, x, view.xp)
@@ -71,7 +71,7 @@ def jacobian(view: View, x: Any) -> Array:
 
 
 def _pull_back(view: View, x: Array, g: Array) -> Array:
-    """Compute gᵀ ∂a/∂x for inputs that have been scaled, with the factors of all scaling."""
+    """Compute gᵀ ∂a/∂x for scaled inputs, with respect to the unscaled ones."""
     xp, scaling, scale = view.xp, view.scaling, view.reader.scale
     output_scaling = view.output_scaling
     zs, activations = forward(view.layers, view.model.sigmas, x, xp)
@@ -84,14 +84,14 @@ def _pull_back(view: View, x: Array, g: Array) -> Array:
 
 
 def _read_rows(view: View, x: Any) -> tuple[Array, bool]:
-    """Read inputs as the first layer sees them, and tell whether they were a single example."""
+    """Read inputs in the form that the first layer takes, and tell whether they were a single example."""
     reader = view.reader
     rows, single = reader.as_rows(x)
     return apply_scale(reader.read_inputs(rows, "x"), reader.scale, view.xp), single
 
 
 def _read_batch(view: View, x: Any, y: Any) -> tuple[Array, Array, bool]:
-    """Read inputs and targets as the mathematics sees them, and tell whether they were a single example."""
+    """Read inputs and targets in the form that the mathematics takes, and tell whether they were a single example."""
     reader = view.reader
     rows, single = reader.as_rows(x)
     inputs = reader.read_inputs(rows, "x")

@@ -22,19 +22,19 @@ def predict(view: View, x: Any, transform: Callable[[Array], Array] = lambda a: 
     x
         One example (n_in,), or rows (m, n_in).
     transform
-        A function of a block of outputs (m, n_out), such as one that returns their classes.
+        Function applied to each block of outputs (m, n_out), such as one that returns their classes.
     """
     reader, xp, results = view.reader, view.xp, []
     with view.scope():
         rows, single = reader.as_rows(x)
-        x, scale, done = reader.move_inputs(rows, "x"), reader.scale, 0
+        x, scale, n_done = reader.move_inputs(rows, "x"), reader.scale, 0
         for block in blocks(x, sum(view.model.sizes)):
-            numbers = range(done, x.shape[0]) if done else None  # of the rows, for messages
-            inputs = apply_scale(reader.check_inputs(block, "x", numbers), scale, xp)  # while the block is in the cache
+            row_numbers = range(n_done, x.shape[0]) if n_done else None  # for messages
+            inputs = apply_scale(reader.check_inputs(block, "x", row_numbers), scale, xp)  # the block is still cached
             outputs = _outputs(view, inputs)
             with view.output_scope():
                 results.append(transform(outputs))
-            done += block.shape[0]
+            n_done += block.shape[0]
         with view.output_scope():
             result = results[0] if len(results) == 1 else xp.concat(results, axis=0)
             return result[0, ...] if single else result
@@ -52,7 +52,7 @@ def sample(view: View, dropout: Dropout, x: Any, n: int) -> Array:
             numbers = np.divmod(np.arange(start, min(start + size, n * m)), m)
             samples, rows = (view.backend.asarray(number.astype(np.int32)) for number in numbers)
             block = apply_scale(xp.take(inputs, rows, axis=0), scale, xp)
-            state = dropout._replace(step=samples[:, None])  # the number of the sample takes the place of the step
+            state = dropout._replace(step=samples[:, None])  # the number of the sample replaces that of the step
             block, sigmas, _ = drop(state, view.model.sigmas, block, view.layers, xp, rows)
             _, activations = forward(view.layers, sigmas, block, xp)
             results.append(view.scale_back(activations[-1]))
@@ -62,6 +62,6 @@ def sample(view: View, dropout: Dropout, x: Any, n: int) -> Array:
 
 
 def _outputs(view: View, x: Array) -> Array:
-    """Compute the outputs for a block of inputs; everything else in the forward pass is freed."""
+    """Compute the outputs for a block of inputs, and free everything else in the forward pass."""
     _, activations = forward(view.layers, view.model.sigmas, x, view.xp)
     return view.scale_back(activations[-1])

@@ -6,7 +6,7 @@ from typing import Any
 from xpnet.core.model import Model
 from xpnet.wording.markup import make_table
 
-LEFT = (2, 3)  # columns that are aligned left
+LEFT_COLUMNS = (2, 3)  # aligned left
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Summary:
 
     def __repr__(self) -> str:
         """Table of the layers."""
-        return table(self._lines(), left=LEFT)
+        return table(self._lines(), left=LEFT_COLUMNS)
 
     def _repr_html_(self) -> str:
         """Return the table for notebooks."""
@@ -59,10 +59,10 @@ class Summary:
 
     def to_html(self, caption: str = "") -> str:
         """Return the table as HTML, with a line above it if one is given."""
-        return make_table(self._lines(), left=LEFT, caption=caption)
+        return make_table(self._lines(), left=LEFT_COLUMNS, caption=caption)
 
     def _lines(self) -> list[list[str]]:
-        """Head, layers and total, in words."""
+        """Header, layers and total, as strings."""
         head = ["layer", "units", "activation", "weights", "parameters", "bytes", "flops an example"]
         lines = [[str(value) for value in row.values()] for row in self.rows]
         return [head, *lines, ["total", "", "", "", str(self.parameters), str(self.bytes), str(self.flops)]]
@@ -81,7 +81,7 @@ def summarize(model: Model, dtype: str) -> Summary:
 
 
 def table(lines: list[list[str]], left: tuple[int, ...] = ()) -> str:
-    """Lay out rows of words in columns, aligned left for the columns in `left` and right for the others.
+    """Lay out rows of strings in columns, aligned left for the columns in `left` and right for the others.
 
     Examples
     --------

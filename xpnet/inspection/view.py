@@ -1,4 +1,4 @@
-"""View: a network as it stands at one moment, for everything that looks at it without changing it."""
+"""View: an immutable snapshot of a network, for everything that only reads it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from xpnet.core.scaling import Scaler
 
 
-NOTHING = nullcontext()
+NO_SETTINGS = nullcontext()
 
 
 class View(NamedTuple):
@@ -53,7 +53,7 @@ class View(NamedTuple):
 
     @property
     def output_dtype(self) -> str:
-        """The dtype of outputs in the units of the targets: float64 if the network's own one cannot hold them."""
+        """The dtype of outputs in the units of the targets: float64 if the network's dtype cannot hold them."""
         return "float64" if self.scaling is not None and self.scaling.widens else self.dtype
 
     @property
@@ -77,7 +77,7 @@ class View(NamedTuple):
     def scale_back(self, a: Array) -> Array:
         """Bring outputs to the units of the targets."""
         if self.scaling is None:
-            return a  # at once: predicting one example takes microseconds
+            return a  # fast path: predicting one example takes microseconds
         return self._rescale(a, self.output_scaling)
 
     def scale_targets_back(self, y: Array) -> Array:
@@ -98,7 +98,7 @@ class View(NamedTuple):
         return self.backend.scope(self.dtype)
 
     def output_scope(self) -> AbstractContextManager[Any]:
-        """Enter, within `scope`, what outputs in the units of the targets need besides."""
+        """Enter, within `scope`, the settings for computing outputs in the units of the targets."""
         if self.scaling is None or not self.scaling.widens:
-            return NOTHING  # at once: predicting one example takes microseconds
+            return NO_SETTINGS  # fast path: predicting one example takes microseconds
         return self.backend.scope(self.output_dtype)

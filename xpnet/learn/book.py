@@ -27,7 +27,7 @@ from xpnet.training.arguments import parse_epochs, parse_rate
 from xpnet.training.callback import Callback
 from xpnet.wording.checks import choices, count, in_range
 from xpnet.wording.errors import unless_stopped
-from xpnet.wording.hints import unknown
+from xpnet.wording.hints import explain_unknown
 
 __all__ = ["CrossEntropyCost", "FirstNetwork", "Network", "QuadraticCost", "load", "load_data_wrapper"]
 
@@ -123,7 +123,7 @@ def load_data_wrapper(data: str = "mnist", root: str | os.PathLike[str] | None =
     ((784, 1), (10, 1))
     """
     if data not in DATA:
-        raise ValueError(unknown("data", data, DATA))
+        raise ValueError(explain_unknown("data", data, DATA))
     if data == "mnist-sample":
         (x, y), test = mnist_sample()
         train, validation = (x[:-1000], y[:-1000]), (x[-1000:], y[-1000:])

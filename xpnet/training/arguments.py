@@ -23,7 +23,7 @@ from xpnet.training.callback import Callback, Trainee
 from xpnet.training.callbacks import CSVLog, ModelCheckpoint, TensorBoard
 from xpnet.training.metrics import METRICS, Metric, of_function, top_k
 from xpnet.wording.checks import choices, count, has_methods, in_range
-from xpnet.wording.hints import look_up, nearest
+from xpnet.wording.hints import find_nearest, look_up
 
 MOST_THREADS = 10_000  # more than any machine has cores; C cannot hold any number
 
@@ -172,7 +172,7 @@ def suggest_optimizer(value: Any) -> str:
     """
     name = value.__name__ if isinstance(value, type) else value
     names = {kind.lower(): kind for kind in OPTIMIZERS}
-    near = nearest(name, names) if isinstance(name, str) else None
+    near = find_nearest(name, names) if isinstance(name, str) else None
     if near is None or names[near] == "SGD":
         return "SGD(momentum=0.9)"
     wraps = any(field.name == "optimizer" for field in fields(OPTIMIZERS[names[near]]))

@@ -10,7 +10,7 @@ from typing import Any
 from xpnet.training.callback import EVALUATED, Callback, Training, warn_of_write
 from xpnet.wording.checks import between, check_folder, choices, count, in_range, install_command, yes_or_no
 from xpnet.wording.errors import unless_stopped
-from xpnet.wording.hints import explain_arguments, nearest
+from xpnet.wording.hints import explain_arguments, find_nearest
 
 
 class Monitor(Callback):
@@ -44,7 +44,7 @@ class Monitor(Callback):
     def on_train_begin(self, training: Training) -> None:
         """Reset the best value."""
         if self.monitor not in training.quantities:
-            near = nearest(self.monitor, [*training.quantities, *EVALUATED])
+            near = find_nearest(self.monitor, [*training.quantities, *EVALUATED])
             hint = f" (did you mean {near!r}?)" if near not in (None, self.monitor) else ""
             raise ValueError(
                 f"{type(self).__name__} watches monitor={self.monitor!r}, which this training does not compute; it "

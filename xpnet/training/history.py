@@ -5,7 +5,7 @@ from typing import Any
 
 from xpnet.training.curves import draw_curves
 from xpnet.wording.checks import choices, install_command
-from xpnet.wording.hints import nearest
+from xpnet.wording.hints import find_nearest
 from xpnet.wording.markup import make_table
 
 ROWS_SHOWN = 6  # in a notebook, at the beginning and at the end
@@ -47,7 +47,7 @@ class History:
             return self.rows[name]
         names = self.to_dict()
         if name not in names and self.rows:
-            near = nearest(name, names)
+            near = find_nearest(name, names)
             hint = f" (did you mean {near!r}?)" if near else ""
             raise KeyError(f"{name!r} is not in this history; it has {choices(names)}{hint}")
         return names.get(name, [])

@@ -18,7 +18,7 @@ import numpy as np
 
 from xpnet.backends import Backend
 from xpnet.core.arrays import Array, Namespace
-from xpnet.core.scaling import Moments, column_sums, merge, moments
+from xpnet.core.scaling import Moments, column_sums, merge_moments, moments
 from xpnet.wording.checks import count
 from xpnet.wording.errors import unless_stopped
 
@@ -133,7 +133,7 @@ def mean_r2(errors: np.ndarray, spread: np.ndarray) -> float:
 
 def _r2(parts: Sequence[tuple[Array, ...]], sizes: Sequence[int], backend: Backend) -> float:
     hosts = [[backend.to_numpy(array) for array in part] for part in parts]
-    spread = merge([Moments(m, *host[:4]) for m, host in zip(sizes, hosts)]).squares
+    spread = merge_moments([Moments(m, *host[:4]) for m, host in zip(sizes, hosts)]).squares
     return mean_r2(np.sum([np.asarray(host[4], np.float64) for host in hosts], axis=0), spread)
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from xpnet.checkpoint.file import explain_errors
-from xpnet.checkpoint.record import TrainingRecord, describe, refuse_unknown
+from xpnet.checkpoint.record import TrainingRecord, encode_optimizer, refuse_unknown
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.optimizers.table import OPTIMIZERS
-from xpnet.core.schedules import KINDS, Schedule
+from xpnet.core.schedules import SCHEDULE_CLASSES, Schedule
 from xpnet.training.rates import learning_rates
 from xpnet.wording.checks import choices, count, truncate
 
@@ -90,7 +90,7 @@ def check_steps(position: Mapping[str, Any], steps: int | None) -> None:
 
 def describe_optimizer(optimizer: Optimizer) -> dict[str, Any]:
     """Describe an optimizer by plain values; a file cannot hold the state of one of the user's own class."""
-    description = describe(optimizer)
+    description = encode_optimizer(optimizer)
     if description is None:
         raise ValueError(
             f"checkpoint= cannot hold the state of optimizer={optimizer!r}, which is of your own class; give one of "
@@ -105,7 +105,7 @@ def describe_schedule(schedule: Schedule, total: int, total_now: int) -> dict[st
     The steps are spread over `total`, or are the first ones if that is 0, for a number that is not known. The rates are
     those of a training of `total_now` steps, rounded to seven digits, as the last ones differ between computers.
     """
-    if type(schedule) in KINDS:
+    if type(schedule) in SCHEDULE_CLASSES:
         return json.loads(json.dumps({"name": type(schedule).__name__, **asdict(schedule)}))  # type: ignore
     steps = range(0, total, -(-total // MOST_RATES)) if total else range(FURTHEST + 1)
     rates = learning_rates(schedule, steps, total_now).astype(np.float32)

@@ -1,1 +1,1 @@
-"""Wording: what users may give, and what they are told: errors, checks of single values, hints at what was meant."""
+"""Wording of errors: exceptions, checks of single values, and hints at what was probably meant."""

@@ -45,17 +45,17 @@ def between(argument: str, value: Any, low: float, high: float, remedy: str) -> 
 
 
 def _to_float(value: Any) -> float:
-    """Convert a number, which may be of NumPy, a Decimal or a Fraction; NaN for what is none, such as an array."""
+    """Convert a number of any kind, also NumPy's, a Decimal or a Fraction; NaN for anything else, such as an array."""
     if isinstance(value, (str, bytes, bytearray, bool)) or getattr(value, "shape", ()) != ():
         return math.nan
     try:
         return float(value)
-    except unless_stopped(TypeError, ValueError, ArithmeticError):  # no number, or one that no float can hold
+    except unless_stopped(TypeError, ValueError, ArithmeticError):  # not a number, or too large for a float
         return math.nan
 
 
 def overwrite(settings: Any, **values: Any) -> None:
-    """Assign to fields of a frozen dataclass while it is made, as its `__post_init__` may."""
+    """Assign to fields of a frozen dataclass, for its `__post_init__`."""
     for name, value in values.items():
         object.__setattr__(settings, name, value)
 
@@ -128,19 +128,19 @@ def choices(names: Iterable[object]) -> str:
     return ", ".join(repr(name) for name in names)
 
 
-def some(names: Sequence[str]) -> str:
-    """Format names, but not hundreds of them.
+def list_names(names: Sequence[str]) -> str:
+    """Format names; of many, the first twelve.
 
     Examples
     --------
-    >>> some(["a", "b"])
+    >>> list_names(["a", "b"])
     "'a', 'b'"
     """
     return choices(names[:12]) + (f" and {len(names) - 12:,} more" if len(names) > 12 else "")
 
 
 def name_backend(backend: str, device: Any = None) -> str:
-    """Format what was asked for: a backend, and the device if one was given.
+    """Format the arguments that ask for a backend: backend=, and device= unless it is None.
 
     Examples
     --------
@@ -151,7 +151,7 @@ def name_backend(backend: str, device: Any = None) -> str:
 
 
 def truncate(text: object, most: int = 1000) -> str:
-    """Cut the end of a text that may be long, such as a value that stands in a file.
+    """Shorten a text that may be long, such as a value from a file.
 
     Examples
     --------
@@ -163,18 +163,18 @@ def truncate(text: object, most: int = 1000) -> str:
 
 
 def refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make a dict of an object in JSON, as an `object_pairs_hook`: of a key that is there twice, one would be ignored.
+    """Make a dict of a JSON object, as its `object_pairs_hook`; refuse duplicate keys, which JSON would ignore.
 
     Examples
     --------
     >>> refuse_duplicates([("a", 1), ("a", 2)])
     Traceback (most recent call last):
-    ValueError: the key 'a' stands there twice
+    ValueError: the key 'a' appears twice
     """
     record = dict(pairs)
     if len(record) < len(pairs):
         keys = Counter(key for key, _ in pairs)
-        raise ValueError(f"the key {reprlib.repr(keys.most_common(1)[0][0])} stands there twice")
+        raise ValueError(f"the key {reprlib.repr(keys.most_common(1)[0][0])} appears twice")
     return record
 
 

@@ -27,11 +27,11 @@ class CheckpointError(ValueError):
 
 
 def unless_stopped(*kinds: type[E]) -> tuple[type[E], ...]:
-    """Choose the kinds of errors that an `except` catches: these, but none if a signal handler has stopped the program.
+    """Return the errors that an `except` should catch: `kinds`, or none if a signal handler has stopped the program.
 
-    A time limit, such as a `TimeoutError` that a handler of SIGALRM raises, can come at any line, and it may be of the
-    kind that this line raises itself: a `TimeoutError` is an `OSError`. It must surface, and not be taken for a file
-    that cannot be written. Use it in an ``except`` around everything that takes time.
+    A time limit, such as a `TimeoutError` that a handler of SIGALRM raises, can interrupt any line, also one that may
+    raise the same kind of error itself: a `TimeoutError` is an `OSError`. It must surface, and not be taken for a file
+    that cannot be written. Use this function in every ``except`` around something that takes time.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def unless_stopped(*kinds: type[E]) -> tuple[type[E], ...]:
     Returns
     -------
     tuple
-        `kinds`, or ``()`` while an exception is being handled that `is_stop`.
+        `kinds`, or ``()`` if the exception that is being handled stops the program (`is_stop`).
 
     Examples
     --------
@@ -57,27 +57,27 @@ def unless_stopped(*kinds: type[E]) -> tuple[type[E], ...]:
 
 
 def is_stop(error: BaseException) -> bool:
-    """Tell whether an error stops the program: a signal handler has raised it, or it is a time limit.
+    """Tell whether an error stops the program: a signal handler raised it, or it is a time limit.
 
-    Those of the operating system have an `errno`, and so has a `TimeoutError` of a file on a network.
+    A `TimeoutError` with an `errno` is not a time limit: the operating system raises it, for a file on a network say.
     """
     if isinstance(error, TimeoutError) and error.errno is None:
         return True
     handlers = {_find_code(signal.getsignal(number)) for number in signal.valid_signals()} - {None}
-    frames = (frame for each in walk_causes(error) for frame, _ in traceback.walk_tb(each.__traceback__))
+    frames = (frame for cause in walk_causes(error) for frame, _ in traceback.walk_tb(cause.__traceback__))
     return any(frame.f_code in handlers for frame in frames)
 
 
 def walk_causes(error: BaseException) -> Iterator[BaseException]:
-    """Iterate over an error and those that it was made of."""
+    """Iterate over an error, and over the errors that caused it or were being handled when it was raised."""
     seen: set[int] = set()
     remaining: list[BaseException | None] = [error]
     while remaining:
-        each = remaining.pop()
-        if each is not None and id(each) not in seen:
-            seen.add(id(each))
-            yield each
-            remaining += [each.__cause__, each.__context__]
+        cause = remaining.pop()
+        if cause is not None and id(cause) not in seen:
+            seen.add(id(cause))
+            yield cause
+            remaining += [cause.__cause__, cause.__context__]
 
 
 def _find_code(handler: Any) -> CodeType | None:

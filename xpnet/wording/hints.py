@@ -7,9 +7,10 @@ from typing import Any, TypeVar, cast
 from xpnet.wording.checks import choices
 
 T = TypeVar("T")
-LONGEST = 100  # characters of a name that are compared; comparing takes memory and time
+MAX_COMPARED = 100  # characters of a name; comparing takes memory and time
 
-# names in other libraries and in books -> names here, or the argument as it is written here; the first that fits counts
+# names in other libraries and in books -> names here, or the argument as it is written here; the first one that is
+# accepted is suggested
 NAMES_ELSEWHERE = {
     # activations, costs, metrics, initial weights
     "acc": ("accuracy",),
@@ -86,7 +87,7 @@ NAMES_ELSEWHERE = {
     "weights": ("w",),
 }
 
-# kinds of layers in other libraries that networks do not have -> how to do without them, with the same outputs
+# layers of other libraries that networks do not have -> how to get the same outputs without them
 LAYERS_ELSEWHERE = {
     "BatchNorm1d": "fold its factor and shift into the Linear layer before it",
     "BatchNormalization": "fold its factor and shift into the Dense layer before it",
@@ -94,7 +95,7 @@ LAYERS_ELSEWHERE = {
     "Normalization": "fold its factor and shift into the first Dense layer",
 }
 
-# where an argument belongs -> the arguments that people look for in other places
+# where an argument belongs -> arguments that people often give elsewhere
 ARGUMENTS = {
     "train": (
         *("epochs", "batch_size", "lr", "test_data", "optimizer", "sampling", "validation_data", "validation_split"),
@@ -109,31 +110,33 @@ ARGUMENTS = {
 }
 
 
-def nearest(name: object, names: Iterable[str]) -> str | None:
-    """Find the name that was probably meant: the one for what other libraries call so, or one that is spelt alike.
+def find_nearest(name: object, names: Iterable[str]) -> str | None:
+    """Find the name that was probably meant: the equivalent of a name in other libraries, or a similar spelling.
 
     Examples
     --------
-    >>> nearest("val_loss", ["cost", "validation_cost"]), nearest("rleu", ["relu", "tanh"]), nearest("x", ["relu"])
-    ('validation_cost', 'relu', None)
+    >>> find_nearest("val_loss", ["cost", "validation_cost"]), find_nearest("rleu", ["relu", "tanh"])
+    ('validation_cost', 'relu')
+    >>> print(find_nearest("x", ["relu"]))
+    None
     """
     import difflib  # rarely needed, and slow to import
 
-    names, word = list(names), str(name)[:LONGEST].lower()
+    names, word = list(names), str(name)[:MAX_COMPARED].lower()
     near = [other for other in NAMES_ELSEWHERE.get(word, ()) if other in names]
     return next(iter(near or difflib.get_close_matches(word, names, n=1)), None)
 
 
-def unknown(argument: str, name: object, names: Iterable[str]) -> str:
+def explain_unknown(argument: str, name: object, names: Iterable[str]) -> str:
     """Format the message for an unknown name: the accepted names, and the one that was probably meant.
 
     Examples
     --------
-    >>> unknown("activation", "rleu", ["relu", "tanh"])
+    >>> explain_unknown("activation", "rleu", ["relu", "tanh"])
     "activation='rleu' is unknown; choose from 'relu', 'tanh' (did you mean 'relu'?)"
     """
     names = list(names)
-    near = nearest(name, names)
+    near = find_nearest(name, names)
     hint = f" (did you mean {near!r}?)" if near else ""
     return f"{argument}={name!r} is unknown; choose from {choices(names)}{hint}"
 
@@ -160,16 +163,16 @@ def look_up(argument: str, name: object, table: Mapping[str, Any]) -> Any:
     """
     if isinstance(name, str) and name in table:
         return table[name]
-    raise ValueError(unknown(argument, name, table))
+    raise ValueError(explain_unknown(argument, name, table))
 
 
 # Arguments that do not fit a signature
 
 
 def explain_arguments(target: T) -> T:
-    """Decorate a function, or a class, so that a call whose arguments do not fit says what was probably meant.
+    """Decorate a function, or a class, so that a call with wrong arguments says what was probably meant.
 
-    The signature stays as it is, and is read only after Python has refused a call.
+    The signature does not change, and is inspected only after Python has refused a call.
 
     Examples
     --------
@@ -188,7 +191,7 @@ def explain_arguments(target: T) -> T:
 
 
 def suggest_argument(name: str, names: Iterable[str]) -> str:
-    """Format what was probably meant by an unknown argument: one of `names`, or an argument of something else.
+    """Format a hint at what an unknown argument meant: one of `names`, or an argument of something else.
 
     Examples
     --------
@@ -216,7 +219,7 @@ def suggest_argument(name: str, names: Iterable[str]) -> str:
 
 
 def _explain_calls(function: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """Wrap a function that users know under a name."""
+    """Wrap a function, which messages call `name`."""
 
     @functools.wraps(function)
     def call(*args: Any, **options: Any) -> Any:
@@ -234,7 +237,7 @@ def _explain_calls(function: Callable[..., Any], name: str) -> Callable[..., Any
 def _explain_call(
     function: Callable[..., Any], name: str, args: Sequence[Any], options: Mapping[str, Any]
 ) -> str | None:
-    """Say which argument does not fit a function; None if all do, or Python's own message is clear."""
+    """Format the message for an argument that does not fit a function; None if Python's own message is clear."""
     import inspect  # slow to import
 
     parameters = dict(inspect.signature(function).parameters)
@@ -246,14 +249,16 @@ def _explain_call(
     for key, value in options.items():
         if key not in parameters:
             hint = f" ({together})" if takes_data and key in ("x", "X", "y") else suggest_argument(key, parameters)
-            return f"{key}={_brief(value)} is not an argument of {name}{hint}; choose from {choices(parameters)}"
+            return (
+                f"{key}={_format_briefly(value)} is not an argument of {name}{hint}; choose from {choices(parameters)}"
+            )
     for k, (key, value) in enumerate(zip(by_position, args)):
         if key in options:
             return _explain_duplicate(name, by_position, k, value, options, takes_data=takes_data)
     if len(args) <= len(by_position):
         return None
     if not by_position:  # an optimizer: in other libraries, the learning rate comes first
-        example = f"{name}({next(iter(parameters))}={_brief(args[0])})"
+        example = f"{name}({next(iter(parameters))}={_format_briefly(args[0])})"
         return f"{name} takes its arguments by name, as in {example}; lr is an argument of train"
     message = f"{name} takes {choices(by_position)} by position, but was given {len(args)} arguments"
     if takes_data and hasattr(args[1], "__len__"):
@@ -261,27 +266,27 @@ def _explain_call(
     if by_position[0] == "sizes" and all(isinstance(size, int) for size in args):
         return f"{message}; sizes is one list, as in {name}({list(args)})"
     if by_name := list(parameters)[len(by_position) :]:
-        message += f"; give others by name, as in {by_name[0]}={_brief(args[len(by_position)])}"
+        message += f"; give others by name, as in {by_name[0]}={_format_briefly(args[len(by_position)])}"
     return message
 
 
 def _explain_duplicate(
     name: str, by_position: Sequence[str], k: int, value: Any, options: Mapping[str, Any], *, takes_data: bool
 ) -> str:
-    """Say that the argument at position k is given by name as well, and which one was probably meant."""
+    """Format the message for an argument at position k that is also given by name."""
     key = by_position[k]
-    by_name = f"{key}={_brief(options[key])}"
+    by_name = f"{key}={_format_briefly(options[key])}"
     if takes_data and k == 1 and hasattr(value, "__len__"):
         return f"{key} is an array; X and y are given together, as in {name}((X, y), {by_name})"
-    message = f"{name} was given {key} twice: {_brief(value)} by position, and {by_name}"
+    message = f"{name} was given {key} twice: {_format_briefly(value)} by position, and {by_name}"
     others = [other for other in by_position[k + 1 :] if other not in options]
     if not others:
         return f"{message}; give it once"
     order = f"by position it takes {choices(by_position)}, in this order"
-    return f"{message}; {order}; give others by name, as in {others[0]}={_brief(value)}"
+    return f"{message}; {order}; give others by name, as in {others[0]}={_format_briefly(value)}"
 
 
-def _brief(value: Any) -> str:
+def _format_briefly(value: Any) -> str:
     """Format a plain value, or a few of them in a list or tuple; dots for anything else, which may be long."""
     plain = (bool, int, float, str, type(None))
     is_short = isinstance(value, (list, tuple)) and len(value) <= 5 and all(isinstance(item, plain) for item in value)

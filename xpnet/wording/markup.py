@@ -14,7 +14,7 @@ def make_table(lines: Sequence[Sequence[object]], left: Sequence[int] = (), capt
     left
         Numbers of the columns that are aligned left; the others are aligned right.
     caption
-        A line above the table, if any.
+        A line above the table; none if it is empty.
 
     Examples
     --------

@@ -20,18 +20,20 @@ import numpy as np
 from xpnet.core.arrays import Array
 
 # By dtype: numbers of cudaDataType_t and cublasComputeType_t, and the C type of the factors alpha and beta
-TYPES: dict[str, tuple[int, int, Any]] = {"float32": (0, 68, ctypes.c_float), "float64": (1, 70, ctypes.c_double)}
+CUBLAS_TYPES: dict[str, tuple[int, int, Any]] = {
+    **{"float32": (0, 68, ctypes.c_float), "float64": (1, 70, ctypes.c_double)},
+}
 COMPUTE_TF32 = 77
 DEFAULT_ALGORITHM = -1
 HOPPER = 90  # compute capability from which NVIDIA recommends the larger workspace
-WORKSPACE, WORKSPACE_ON_HOPPER = 4 << 20, 32 << 20  # bytes
+WORKSPACE_BYTES, WORKSPACE_BYTES_ON_HOPPER = 4 << 20, 32 << 20
 
 
 def can_multiply(x: Array, y: Array) -> bool:
     """Whether `multiply` takes these arrays: matrices or stacks of them that fit, of one dtype, none of them empty."""
     if min(x.ndim, y.ndim) < 2 or x.shape[-1] != y.shape[-2]:
         return False
-    return x.dtype == y.dtype and x.dtype.name in TYPES and x.size > 0 and y.size > 0
+    return x.dtype == y.dtype and x.dtype.name in CUBLAS_TYPES and x.size > 0 and y.size > 0
 
 
 def multiply(x: Array, y: Array, out: Array | None = None) -> Array:
@@ -42,14 +44,14 @@ def multiply(x: Array, y: Array, out: Array | None = None) -> Array:
     x, y
         The factors, (..., m, k) and (..., k, n), in any memory layout. A factor that cuBLAS cannot read is copied.
     out
-        Array for the product, (..., m, n), with contiguous rows; a new one unless given.
+        Array for the product, (..., m, n), with contiguous rows; None makes a new one.
     """
     stack = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
     out = cupy.empty((*stack, x.shape[-2], y.shape[-1]), x.dtype) if out is None else out
-    data_type, compute_type, number = TYPES[x.dtype.name]
+    data_type, compute_type, number = CUBLAS_TYPES[x.dtype.name]
     if x.dtype.name == "float32" and os.environ.get("CUPY_TF32") == "1":  # as in CuPy's own products
         compute_type = COMPUTE_TF32
-    first, second, product = _describe(y, stack), _describe(x, stack), _describe(out, stack)
+    first, second, product = _make_operand(y, stack), _make_operand(x, stack), _make_operand(out, stack)
     sizes = y.shape[-1], x.shape[-2], x.shape[-1]
     handle, one, zero = _current_handle().pointer, ctypes.byref(number(1)), ctypes.byref(number(0))
     if not stack:
@@ -77,18 +79,18 @@ class Operand(NamedTuple):
         return ctypes.c_void_p(self.array.data.ptr), data_type, self.row_step, *step
 
 
-def _describe(x: Array, stack: Sequence[int]) -> Operand:
-    """Describe a matrix, or a stack of them, broadcast to another stack; copy it where cuBLAS cannot read it."""
+def _make_operand(x: Array, stack: Sequence[int]) -> Operand:
+    """Make the operand of a matrix or stack of them, broadcast to another stack; copy what cuBLAS cannot read."""
     (m, n), size = x.shape[-2:], x.itemsize
     if x.shape[:-2] != tuple(stack):
         x = cupy.broadcast_to(x, (*stack, m, n))
-    x = x.reshape(-1, m, n) if stack else x[None, ...]  # a copy where no one distance leads from matrix to matrix
+    x = x.reshape(-1, m, n) if stack else x[None, ...]  # copies if the distances between matrices differ
     rows, columns = x.strides[-2:]
     if (columns == size or n == 1) and (rows >= n * size or m == 1):
         return Operand(x, 0, rows // size if m > 1 else n, x.strides[0] // size)
     if (rows == size or m == 1) and (columns >= m * size or n == 1):
         return Operand(x, 1, columns // size if n > 1 else m, x.strides[0] // size)
-    return _describe(cupy.ascontiguousarray(x[0] if not stack else x.reshape(*stack, m, n)), stack)
+    return _make_operand(cupy.ascontiguousarray(x[0] if not stack else x.reshape(*stack, m, n)), stack)
 
 
 class Handle:
@@ -98,7 +100,8 @@ class Handle:
         self.pointer = ctypes.c_void_p()
         self.stream: Any = None  # of the last product
         _call("cublasCreate_v2", ctypes.byref(self.pointer))
-        size = WORKSPACE_ON_HOPPER if int(cupy.cuda.Device().compute_capability) >= HOPPER else WORKSPACE
+        is_hopper = int(cupy.cuda.Device().compute_capability) >= HOPPER
+        size = WORKSPACE_BYTES_ON_HOPPER if is_hopper else WORKSPACE_BYTES
         try:
             self.workspace = cupy.cuda.Memory(size)
         except cupy.cuda.memory.OutOfMemoryError:
@@ -106,7 +109,7 @@ class Handle:
             self.workspace = cupy.cuda.Memory(size)
 
     def use(self, stream: Any) -> None:
-        """Multiply on this stream from now on, after all earlier products, which use the same workspace."""
+        """Multiply on this stream from now on, after all earlier products, because they use the same workspace."""
         if self.stream is not None and self.stream.ptr == stream.ptr:
             return
         if self.stream is not None:

@@ -50,7 +50,7 @@ def is_short(x: Array, axis: Any) -> bool:
     """Whether an axis of a floating-point array is short enough for one thread to reduce it."""
     if type(axis) is not int or x.dtype.kind != "f" or not -x.ndim <= axis < x.ndim:
         return False
-    return 0 < x.shape[axis] <= sizes.SHORT and 0 < x.size <= sizes.ONE_BLOCK
+    return 0 < x.shape[axis] <= sizes.MAX_SUMMED and 0 < x.size <= sizes.ONE_BLOCK_ELEMENTS
 
 
 _sum_in_order = cupy.ElementwiseKernel(
@@ -71,7 +71,7 @@ def max_along(x: Array, axis: Any = None, keepdims: bool = False, out: Array | N
 
 
 # CuPy compiles its kernels for `all`, `any` and `count_nonzero` from the sources of CUB when they are first called with
-# 128 elements or more, which takes seconds. Its sums and minima come compiled.
+# 128 elements or more, which takes seconds. Its sums and minima are precompiled.
 
 
 def all_along(x: Array, axis: Any = None, keepdims: bool = False) -> Array:

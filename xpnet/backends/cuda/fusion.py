@@ -23,8 +23,8 @@ from xpnet.backends.cuda.functions import is_short
 from xpnet.core.arrays import Array
 
 LOOK_BACK = 3  # how many kernels and other operations an operation may move up past
-MOST_ARRAYS = 256  # in a kernel, whose arguments are limited to 4 KiB
-DTYPES = ("float32", "float64", "int32", "int64", "uint8", "bool")
+MAX_ARRAYS = 256  # of a kernel, whose arguments are limited to 4 KiB
+FUSIBLE_DTYPES = ("float32", "float64", "int32", "int64", "uint8", "bool")
 
 # Element-wise functions, as expressions of C++ in their operands; `source` defines the functions that C++ does not have
 ARITHMETIC: dict[Callable[..., Any], str] = {  # the operands' common dtype is that of the result
@@ -74,8 +74,8 @@ class Operation(NamedTuple):
         self.function(*self.args, out=self.out, **self.options)
 
 
-class View:
-    """The memory of an array: where it lies, and which of its elements are meant."""
+class MemoryView:
+    """The part of memory that an array covers, and the order of its elements there."""
 
     def __init__(self, array: Array) -> None:
         address, strides = array.data.ptr, array.strides
@@ -83,30 +83,30 @@ class View:
         self.strides = tuple([step // array.itemsize for step in strides])  # in elements
         self.key = address, self.shape, self.strides, self.dtype
         reach = [step * (n - 1) for step, n in zip(strides, self.shape)]
-        self.allocation = array.data.mem.ptr  # address of the memory of which it is a part
+        self.allocation = array.data.mem.ptr  # address of the allocation that it is part of
         self.begin = address + sum([step for step in reach if step < 0])
         self.end = address + sum([step for step in reach if step > 0]) + array.itemsize
 
-    def overlaps(self, other: "View") -> bool:
+    def overlaps(self, other: "MemoryView") -> bool:
         """Whether both may share memory."""
         return self.begin < other.end and other.begin < self.end
 
-    def covers(self, other: "View") -> bool:
+    def covers(self, other: "MemoryView") -> bool:
         """Whether writing this view overwrites every element of the other."""
         within = self.begin <= other.begin and other.end <= self.end
         return self.key == other.key or (within and is_dense(self.shape, self.strides))
 
 
-class Views:
+class MemoryViews:
     """A set of views, in order. Only those of one allocation can overlap, so a search looks at few of them."""
 
-    def __init__(self, views: Iterable[View] = ()) -> None:
-        self._views: dict[Any, View] = {}  # by key
-        self._parts: dict[int, list[View]] = {}  # by allocation
+    def __init__(self, views: Iterable[MemoryView] = ()) -> None:
+        self._views: dict[Any, MemoryView] = {}  # by key
+        self._parts: dict[int, list[MemoryView]] = {}  # by allocation
         for view in views:
             self.add(view)
 
-    def __iter__(self) -> Iterator[View]:
+    def __iter__(self) -> Iterator[MemoryView]:
         """Iterate over the views."""
         return iter(self._views.values())
 
@@ -114,26 +114,26 @@ class Views:
         """Count the views."""
         return len(self._views)
 
-    def __contains__(self, view: View) -> bool:
+    def __contains__(self, view: MemoryView) -> bool:
         """Whether an equal view is among them."""
         return view.key in self._views
 
-    def add(self, view: View) -> None:
+    def add(self, view: MemoryView) -> None:
         """Add a view, unless an equal one is there."""
         if view.key not in self._views:
             self._views[view.key] = view
             self._parts.setdefault(view.allocation, []).append(view)
 
-    def overlap(self, view: View) -> bool:
+    def overlap(self, view: MemoryView) -> bool:
         """Whether one of them may share memory with another view."""
         return any(view.overlaps(x) for x in self._parts.get(view.allocation, ()))
 
-    def overlap_otherwise(self, view: View) -> bool:
+    def overlap_otherwise(self, view: MemoryView) -> bool:
         """Whether one of them may share memory with another view, and is not equal to it."""
         return any(view.overlaps(x) and view.key != x.key for x in self._parts.get(view.allocation, ()))
 
-    def overwrite(self, view: View) -> None:
-        """Remove those whose elements are all overwritten when another view is written."""
+    def overwrite(self, view: MemoryView) -> None:
+        """Remove the views that a write to another view overwrites completely."""
         part = self._parts.get(view.allocation, [])
         for x in [x for x in part if view.covers(x)]:
             part.remove(x)
@@ -142,7 +142,7 @@ class Views:
 
 @cache
 def dtype_name(dtype: Any) -> str:
-    """Return the name of a dtype, which NumPy puts together in microseconds."""
+    """Return the name of a dtype; it is cached, because NumPy takes microseconds to build it."""
     return dtype.name
 
 
@@ -156,13 +156,13 @@ def is_dense(shape: Sequence[int], strides: Sequence[int]) -> bool:
     return True
 
 
-class Step(NamedTuple):
+class Assignment(NamedTuple):
     """An operation inside a loop: an expression, its operands (views or numbers), and where the result is stored."""
 
     expression: str
-    operands: Sequence[View | float]
+    operands: Sequence[MemoryView | float]
     dtypes: Sequence[str]  # to which the operands are converted
-    out: View
+    out: MemoryView
 
 
 class Reduction(NamedTuple):
@@ -174,48 +174,50 @@ class Reduction(NamedTuple):
     update: str  # the total after each further term
 
 
-class Loop:
+class KernelLoop:
     """A loop over the elements of a shape.
 
     Without a reduction, an element of an output depends only on the same element of the operands. With one, the loop
-    has a single step, whose expression is a term, and `shape` is the shape of the operands without the axis.
+    has a single assignment, whose expression is a term, and `shape` is the shape of the operands without the axis.
     """
 
-    def __init__(self, shape: Sequence[int], steps: Sequence[Step], reduction: Reduction | None = None) -> None:
-        self.shape, self.steps, self.reduction = tuple(shape), list(steps), reduction
+    def __init__(
+        self, shape: Sequence[int], assignments: Sequence[Assignment], reduction: Reduction | None = None
+    ) -> None:
+        self.shape, self.assignments, self.reduction = tuple(shape), list(assignments), reduction
         self.size = math.prod(self.shape) * (reduction.length if reduction else 1)  # number of elements that it visits
         self.dropped: set[Any] = set()  # keys of outputs that need not be stored
-        self.reads, self.writes = Views(), Views()
-        for step in self.steps:
-            for x in step.operands:
-                if isinstance(x, View) and x not in self.writes:
+        self.reads, self.writes = MemoryViews(), MemoryViews()
+        for assignment in self.assignments:
+            for x in assignment.operands:
+                if isinstance(x, MemoryView) and x not in self.writes:
                     self.reads.add(x)
-            self.writes.add(step.out)
+            self.writes.add(assignment.out)
 
-    def join(self, other: "Loop") -> "Loop | None":
-        """Return a loop that applies the steps of both to each element; None if that is not possible."""
+    def join(self, other: "KernelLoop") -> "KernelLoop | None":
+        """Return a loop that applies the assignments of both to each element; None if that is not possible."""
         if self.reduction or other.reduction or self.shape != other.shape:
             return None
         if any(self.reads.overlap_otherwise(x) or self.writes.overlap_otherwise(x) for x in other.writes):
             return None
         if any(self.writes.overlap_otherwise(x) for x in other.reads):
             return None
-        return Loop(self.shape, [*self.steps, *other.steps])
+        return KernelLoop(self.shape, [*self.assignments, *other.assignments])
 
 
 class Kernel:
     """A sequence of loops, and the views that they read and write."""
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: KernelLoop) -> None:
         self.loops = [loop]
-        self.reads, self.writes = Views(loop.reads), Views(loop.writes)
+        self.reads, self.writes = MemoryViews(loop.reads), MemoryViews(loop.writes)
 
-    def take(self, loop: Loop) -> bool:
-        """Add a loop, if it can run after those that are here; returns whether it was added."""
-        if len(self.reads) + len(self.writes) + len(loop.reads) + len(loop.writes) > MOST_ARRAYS:
+    def take(self, loop: KernelLoop) -> bool:
+        """Add a loop if it can run after the loops of this kernel; return whether it was added."""
+        if len(self.reads) + len(self.writes) + len(loop.reads) + len(loop.writes) > MAX_ARRAYS:
             return False
         loops = self._place(loop)
-        if any(each.size > sizes.ONE_BLOCK for each in loops) and find_barriers(loops):
+        if any(part.size > sizes.ONE_BLOCK_ELEMENTS for part in loops) and find_barriers(loops):
             return False  # they would need barriers, and are too long for one block
         self.loops = loops
         for x in loop.reads:
@@ -224,7 +226,7 @@ class Kernel:
             self.writes.add(x)
         return True
 
-    def _place(self, loop: Loop) -> list[Loop]:
+    def _place(self, loop: KernelLoop) -> list[KernelLoop]:
         """Join a loop with the last one that it can be joined with, or else put it at the end."""
         for i in reversed(range(len(self.loops))):
             joined = self.loops[i].join(loop)
@@ -235,7 +237,7 @@ class Kernel:
         return [*self.loops, loop]
 
 
-def find_barriers(loops: Sequence[Loop]) -> set[int]:
+def find_barriers(loops: Sequence[KernelLoop]) -> set[int]:
     """Find the loops that need a barrier before them."""
     barriers, first = set(), 0
     for i, loop in enumerate(loops):
@@ -245,15 +247,15 @@ def find_barriers(loops: Sequence[Loop]) -> set[int]:
     return barriers
 
 
-def fuse(operations: Sequence[Any], kept: Iterable[Array]) -> list[Any]:
-    """Group operations into kernels; returns kernels, and operations that stay as they are, in order.
+def fuse(operations: Sequence[Any], results: Iterable[Array]) -> list[Any]:
+    """Group operations into kernels; return these, and the operations that stay as they are, in order.
 
     Parameters
     ----------
     operations
         The operations of a program, each with `function`, `args`, `options` and `out`.
-    kept
-        The arrays that are read after the program: its state.
+    results
+        The arrays that are read after the program, such as its state.
     """
     nodes: list[Any] = []
     for operation in operations:
@@ -262,11 +264,11 @@ def fuse(operations: Sequence[Any], kept: Iterable[Array]) -> list[Any]:
             nodes.append(operation)
         elif not any(node.take(loop) for node in _kernels_to_join(nodes, loop)):
             nodes.append(Kernel(loop))
-    _drop_unread(nodes, [View(x) for x in kept])
+    _drop_unread(nodes, [MemoryView(x) for x in results])
     return nodes
 
 
-def _kernels_to_join(nodes: Sequence[Any], loop: Loop) -> Iterator[Kernel]:
+def _kernels_to_join(nodes: Sequence[Any], loop: KernelLoop) -> Iterator[Kernel]:
     """Iterate backwards over the last kernels, until something follows that the loop depends on."""
     for node in reversed(nodes[-LOOK_BACK:]):
         if isinstance(node, Kernel):
@@ -279,8 +281,8 @@ class Accesses:
     """The memory that an operation reads and writes."""
 
     def __init__(self, operation: Any) -> None:
-        self.reads = Views(View(x) for x in _find_arrays((operation.args, operation.options)))
-        self.writes = Views([View(operation.out)])
+        self.reads = MemoryViews(MemoryView(x) for x in _find_arrays((operation.args, operation.options)))
+        self.writes = MemoryViews([MemoryView(operation.out)])
 
 
 def depend(one: Any, other: Any) -> bool:
@@ -290,7 +292,7 @@ def depend(one: Any, other: Any) -> bool:
     return any(other.writes.overlap(x) for x in one.reads)
 
 
-def make_loop(operation: Any) -> Loop | None:
+def make_loop(operation: Any) -> KernelLoop | None:
     """Turn an operation into a loop; None if it is neither element-wise nor a short reduction."""
     loop = _make_any_loop(operation) if isinstance(operation, Operation) else None
     if loop and any(loop.reads.overlap_otherwise(x) for x in loop.writes):
@@ -298,10 +300,10 @@ def make_loop(operation: Any) -> Loop | None:
     return loop
 
 
-def _make_any_loop(operation: Operation) -> Loop | None:
+def _make_any_loop(operation: Operation) -> KernelLoop | None:
     function, args, options, out = operation
     arrays = _find_arrays(args)
-    if not arrays or any(dtype_name(x.dtype) not in DTYPES or x.size == 0 for x in (*arrays, out)):
+    if not arrays or any(dtype_name(x.dtype) not in FUSIBLE_DTYPES or x.size == 0 for x in (*arrays, out)):
         return None
     if function in REDUCTIONS:
         return _make_reduction(operation)
@@ -318,11 +320,11 @@ def _make_any_loop(operation: Operation) -> Loop | None:
         expression, dtypes = ARITHMETIC.get(function, "{a}"), [dtype_name(out.dtype)] * len(args)
     else:
         return None
-    operands = [View(x) if hasattr(x, "data") else x for x in args]
-    return Loop(out.shape, [Step(expression, operands, dtypes, View(out))])
+    operands = [MemoryView(x) if hasattr(x, "data") else x for x in args]
+    return KernelLoop(out.shape, [Assignment(expression, operands, dtypes, MemoryView(out))])
 
 
-def _make_reduction(operation: Operation) -> Loop | None:
+def _make_reduction(operation: Operation) -> KernelLoop | None:
     call = inspect.signature(operation.function).bind(*operation.args, **operation.options)
     call.apply_defaults()
     operands, axis = [call.arguments[name] for name in ("x", "y") if name in call.arguments], call.arguments["axis"]
@@ -333,24 +335,25 @@ def _make_reduction(operation: Operation) -> Loop | None:
         return None
     axis %= x.ndim
     term, start, update = REDUCTIONS[operation.function]
-    step = Step(term, [View(y) for y in operands], [dtype_name(x.dtype)] * len(operands), View(operation.out))
+    dtypes = [dtype_name(x.dtype)] * len(operands)
+    assignment = Assignment(term, [MemoryView(y) for y in operands], dtypes, MemoryView(operation.out))
     shape = [n for i, n in enumerate(x.shape) if i != axis]
-    return Loop(shape, [step], Reduction(axis, x.shape[axis], start, update))
+    return KernelLoop(shape, [assignment], Reduction(axis, x.shape[axis], start, update))
 
 
-def _drop_unread(nodes: Sequence[Any], kept: Iterable[View]) -> None:
+def _drop_unread(nodes: Sequence[Any], results: Iterable[MemoryView]) -> None:
     """Drop the stores of results that are overwritten before anything reads them from memory."""
-    live = Views(kept)
-    for _ in range(2):  # the first pass finds what is read before it is written: the next launch needs it
+    live = MemoryViews(results)
+    for _ in range(2):  # the first pass finds what the next launch reads before it is written
         for node in reversed(nodes):
             for part in reversed(node.loops) if isinstance(node, Kernel) else [Accesses(node)]:
-                if isinstance(part, Loop):
+                if isinstance(part, KernelLoop):
                     part.dropped = {x.key for x in part.writes if not live.overlap(x)}
                 for x in part.writes:
                     live.overwrite(x)
                 for x in part.reads:
                     live.add(x)
-        for view in kept:
+        for view in results:
             live.add(view)
 
 

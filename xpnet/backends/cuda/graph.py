@@ -19,8 +19,8 @@ from xpnet.backends.replay.tape import NotRecordableError
 from xpnet.core.arrays import Array, Function, leaves, map_arrays, select
 from xpnet.wording.checks import warn
 
-TOLERANCE = 1e-4  # relative to the change
-ROUNDING = 64  # units in the last place
+CHANGE_TOLERANCE = 1e-4  # relative to the change of an array
+ROUNDING_TOLERANCE = 64  # units in the last place
 
 
 class GraphLoop(ReplayLoop):
@@ -47,13 +47,13 @@ class GraphLoop(ReplayLoop):
     def _make_program(self, state: Any, batches: Any, data: Any, n_steps: int) -> Program:
         """Record the first step, and capture as many as the program has.
 
-        The graph proves itself: it must arrive where a plain loop arrives. So a fault that appears only on some GPU
-        makes training slower, but no number wrong.
+        The graph is checked: it must reach the state that a plain loop reaches. So a fault that appears only on some
+        GPUs makes training slower, but no number wrong.
         """
         program = super()._make_program(state, batches, data, n_steps)
         program.preparation, program.steps = prepare_launches(program, self.fusing)
         graph = Graph([*program.preparation, *chain(*program.steps)])
-        program.whole, program.engine = [graph], f"CUDA graph, {graph.nodes / n_steps:.3g} nodes a step"
+        program.operations, program.engine = [graph], f"CUDA graph, {graph.nodes / n_steps:.3g} nodes a step"
         batches = select(batches, slice(n_steps))
         plain = self.repeat(map_arrays(self.backend.copy, state), batches, data)
         for _ in range(2):  # the second launch shows whether it depends on anything but the state
@@ -106,7 +106,7 @@ def _free_blocks(pool: Any, device: Any) -> None:
 def prepare_launches(program: Program, fusing: bool) -> tuple[Operations, list[Operations]]:
     """Return the launches of a program's preparation, and of each step; with `fusing`, in generated kernels.
 
-    The step is fused once. Its kernels for the other steps differ only in some of the arrays.
+    The step is fused once. The kernels of the other steps differ only in some of their arrays.
     """
     if not fusing:
         return program.preparation, list(program.steps)
@@ -120,14 +120,14 @@ def prepare_launches(program: Program, fusing: bool) -> tuple[Operations, list[O
     nodes: list[Any] = [next(remaining) if isinstance(node, Kernel) else node for node in [*preparation, *step]]
 
     def launches(nodes: Sequence[Any], operations: Operations, replacements: dict[int, Array]) -> Operations:
-        others: dict[int, Any] = dict(zip(map(id, program.steps[0]), operations))
+        operation_of: dict[int, Any] = dict(zip(map(id, program.steps[0]), operations))
         return [
-            _bind(functions, node, replacements) if isinstance(node, Call) else others.get(id(node), node)
+            _bind(functions, node, replacements) if isinstance(node, Call) else operation_of.get(id(node), node)
             for node in nodes
         ]
 
     first, rest = nodes[: len(preparation)], nodes[len(preparation) :]
-    steps = [launches(rest, *each) for each in zip(program.steps, program.replacements)]
+    steps = [launches(rest, *step) for step in zip(program.steps, program.replacements)]
     return launches(first, (), {}), steps
 
 
@@ -152,7 +152,7 @@ def agree(results: Sequence[Array], expected: Sequence[Array], before: Sequence[
             continue
         if y.dtype.kind != "f" or bool(any_along(differs & ~(cupy.isfinite(x) & cupy.isfinite(y)))):
             return False
-        allowed = TOLERANCE * _norm(y - start) + ROUNDING * float(cupy.finfo(y.dtype).eps) * _norm(y)
+        allowed = CHANGE_TOLERANCE * _norm(y - start) + ROUNDING_TOLERANCE * float(cupy.finfo(y.dtype).eps) * _norm(y)
         if _norm(cupy.where(differs, x - y, 0)) > allowed:
             return False
     return True

@@ -1,4 +1,4 @@
-"""Source code: writes kernels as CUDA C++.
+"""Writes kernels as CUDA C++.
 
 Each sum and product is rounded by itself, and never contracted to a fused multiply-add, so a kernel gives the same bits
 as the operations that it replaces. Integers overflow as unsigned ones do, which C++ defines.
@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from xpnet.backends.cuda import sizes
-from xpnet.backends.cuda.fusion import Kernel, Loop, Step, View, find_barriers
+from xpnet.backends.cuda.fusion import Assignment, Kernel, KernelLoop, MemoryView, find_barriers
 from xpnet.core.arrays import Array
 
 WARP = 32  # threads that run together
-ALIGNMENT = 16  # bytes that a thread can load at once, of memory that begins at a multiple of it
-TYPES = {
+ALIGNMENT = 16  # bytes that a thread can load at once, from an address that is a multiple of it
+C_TYPES = {
     **{"float32": "float", "float64": "double", "bool": "bool", "uint8": "unsigned char"},
     **{"int32": "int", "int64": "long long"},
 }
@@ -64,17 +64,18 @@ def write_module(kernels: Sequence[Kernel], replacements: Sequence[dict[int, Arr
     kernels
         The kernels.
     replacements
-        What replaces arrays, by id, in the launches of the other steps.
+        For each step, the arrays that take the place of those of the first step, by the ids of the latter.
     """
     names: dict[str, str] = {}  # by the code that follows a name
     calls = []
     for kernel in kernels:
-        parameters = Parameters(replacements)
+        parameters = KernelParameters(replacements)
         body = write_body(kernel, parameters)
         name = names.setdefault(parameters.declare() + body, f"kernel_{len(names)}")
         calls.append(Call(name, *_choose_size(kernel), parameters.arrays))
     functions = [
-        f'extern "C" __global__ void __launch_bounds__({sizes.THREADS}) {name}{code}' for code, name in names.items()
+        f'extern "C" __global__ void __launch_bounds__({sizes.MAX_KERNEL_THREADS}) {name}{code}'
+        for code, name in names.items()
     ]
     return PREAMBLE + "".join(map(WHOLE_NUMBERS.format, ("int", "long long"))) + "\n".join(functions), calls
 
@@ -83,29 +84,29 @@ def _choose_size(kernel: Kernel) -> tuple[int, int]:
     """Choose the numbers of blocks and threads."""
     longest = max(math.prod(loop.shape) for loop in kernel.loops)
     if find_barriers(kernel.loops):
-        return 1, min(sizes.THREADS, WARP * math.ceil(longest / WARP))
+        return 1, min(sizes.MAX_KERNEL_THREADS, WARP * math.ceil(longest / WARP))
     blocks = math.ceil(longest / sizes.THREADS_PER_BLOCK)
-    return min(sizes.MOST_BLOCKS, blocks), sizes.THREADS_PER_BLOCK
+    return min(sizes.MAX_BLOCKS, blocks), sizes.THREADS_PER_BLOCK
 
 
-class Parameters:
-    """The parameters of a function: pointers to the memory of views, which other steps replace by others."""
+class KernelParameters:
+    """The parameters of a function: pointers to the memory of views, which may differ from step to step."""
 
     def __init__(self, replacements: Sequence[dict[int, Array]]) -> None:
         self.replacements = replacements
         self.arrays: list[Array] = []
         self._names: dict[Any, tuple[str, str]] = {}  # type and name, by address and dtype
 
-    def name(self, view: View) -> str:
+    def name(self, view: MemoryView) -> str:
         """Return the name of the pointer to the first element of a view."""
         key = view.array.data.ptr, view.dtype
         if key not in self._names:
-            self._names[key] = TYPES[view.dtype], f"p{len(self._names)}"
+            self._names[key] = C_TYPES[view.dtype], f"p{len(self._names)}"
             self.arrays.append(view.array)
         return self._names[key][1]
 
-    def are_aligned(self, view: View) -> bool:
-        """Whether a thread can read several elements of a view at once, also of what replaces it in other steps."""
+    def are_aligned(self, view: MemoryView) -> bool:
+        """Whether a thread can read several elements of a view at once, in every step."""
         arrays = [view.array, *(x for step in self.replacements if (x := step.get(id(view.array))) is not None)]
         return all(x.data.ptr % ALIGNMENT == 0 for x in arrays)
 
@@ -114,7 +115,7 @@ class Parameters:
         return f"({', '.join(f'{kind}* {name}' for kind, name in self._names.values())})"
 
 
-def write_body(kernel: Kernel, parameters: Parameters) -> str:
+def write_body(kernel: Kernel, parameters: KernelParameters) -> str:
     """Write the body of a function."""
     barriers, lines = find_barriers(kernel.loops), ["{"]
     for i, loop in enumerate(kernel.loops):
@@ -123,7 +124,7 @@ def write_body(kernel: Kernel, parameters: Parameters) -> str:
         count = math.prod(loop.shape)
         index = "long long" if _reach(loop) >= 1 << 30 else "int"
         start, stride = f"({index})blockIdx.x * blockDim.x + threadIdx.x", f"({index})gridDim.x * blockDim.x"
-        at_once = 1 if loop.reduction or count % sizes.AT_ONCE else sizes.AT_ONCE
+        at_once = 1 if loop.reduction or count % sizes.ELEMENTS_AT_ONCE else sizes.ELEMENTS_AT_ONCE
         lines.append(f"for ({index} part = {start}; part < {count // at_once}; part += {stride}) {{")
         if loop.reduction:
             lines += [f"const {index} t = part;", *write_reduction(loop, parameters)]
@@ -133,16 +134,16 @@ def write_body(kernel: Kernel, parameters: Parameters) -> str:
     return "\n".join([*lines, "}"])
 
 
-def write_elements(loop: Loop, parameters: Parameters, index: str, at_once: int) -> list[str]:
-    """Write the body of a loop for some elements, those of an array at once where they are aligned together."""
-    together: dict[Any, tuple[View, str]] = {}  # by key: views whose elements are loaded or stored at once
+def write_elements(loop: KernelLoop, parameters: KernelParameters, index: str, at_once: int) -> list[str]:
+    """Write the body of a loop for some elements; those of an array are loaded and stored at once if aligned."""
+    together: dict[Any, tuple[MemoryView, str]] = {}  # by key: views whose elements are loaded or stored at once
     if at_once == 1:
         return [f"const {index} t = part;", *write_element(loop, parameters)]
     element = write_element(loop, parameters, together)
     inner = [f"for (int k = 0; k < {at_once}; ++k) {{", f"const {index} t = part * {at_once} + k;", *element, "}"]
     loads, stores = [], []
     for view, name in together.values():
-        kind = f"Elements<{TYPES[view.dtype]}, {at_once}>"
+        kind = f"Elements<{C_TYPES[view.dtype]}, {at_once}>"
         place = f"(({kind}*){parameters.name(view)})[part]"
         loads.append(f"{kind} {name} = {place};" if view in loop.reads else f"{kind} {name};")
         if view in loop.writes and view.key not in loop.dropped:
@@ -150,62 +151,64 @@ def write_elements(loop: Loop, parameters: Parameters, index: str, at_once: int)
     return [*loads, "#pragma unroll", *inner, *stores]
 
 
-def write_element(loop: Loop, parameters: Parameters, together: dict[Any, tuple[View, str]] | None = None) -> list[str]:
-    """Write what is done for one element: values are loaded at their first use and stored at the end."""
+def write_element(
+    loop: KernelLoop, parameters: KernelParameters, together: dict[Any, tuple[MemoryView, str]] | None = None
+) -> list[str]:
+    """Write the code for one element: values are loaded at their first use and stored at the end."""
     lines: list[str] = []
     values: dict[Any, str] = {}  # names of registers, by the key of a view
 
-    def load(view: View) -> str:
+    def load(view: MemoryView) -> str:
         if view.key not in values:
             values[view.key] = name = f"v{len(lines)}"
-            lines.append(f"const {TYPES[view.dtype]} {name} = {element(view)};")
+            lines.append(f"const {C_TYPES[view.dtype]} {name} = {element(view)};")
         return values[view.key]
 
-    def element(view: View) -> str:
+    def element(view: MemoryView) -> str:
         offset = write_offset(loop.shape, _broadcast_strides(view, loop.shape))
         if together is not None and offset == "t" and parameters.are_aligned(view):
             return f"{together.setdefault(view.key, (view, f'all{len(together)}'))[1]}.at[k]"
         return f"{parameters.name(view)}[{offset}]"
 
-    for step in loop.steps:
-        operands = [load(x) if isinstance(x, View) else "" for x in step.operands]
+    for assignment in loop.assignments:
+        operands = [load(x) if isinstance(x, MemoryView) else "" for x in assignment.operands]
         name = f"v{len(lines)}"
-        lines.append(f"const {TYPES[step.out.dtype]} {name} = {write_expression(step, operands)};")
-        values[step.out.key] = name
+        lines.append(f"const {C_TYPES[assignment.out.dtype]} {name} = {write_expression(assignment, operands)};")
+        values[assignment.out.key] = name
     stores = [f"{element(view)} = {values[view.key]};" for view in loop.writes if view.key not in loop.dropped]
     return [*lines, *stores]
 
 
-def write_reduction(loop: Loop, parameters: Parameters) -> list[str]:
+def write_reduction(loop: KernelLoop, parameters: KernelParameters) -> list[str]:
     """Write the body of a loop for one result: a thread goes through the terms in order."""
-    (step,), reduction = loop.steps, loop.reduction
+    (assignment,), reduction = loop.assignments, loop.reduction
     assert reduction is not None
-    kind, axis = TYPES[step.out.dtype], reduction.axis
+    kind, axis = C_TYPES[assignment.out.dtype], reduction.axis
     operands = [
         f"{parameters.name(x)}[{write_offset(loop.shape, _without(x.strides, axis))} + k * {x.strides[axis]}]"
-        for x in step.operands
-        if isinstance(x, View)
+        for x in assignment.operands
+        if isinstance(x, MemoryView)
     ]
-    strides = step.out.strides
+    strides = assignment.out.strides
     if len(strides) > len(loop.shape):  # the axis was kept, with one element
         strides = _without(strides, axis)
     return [
         f"{kind} total = {reduction.start};",
         f"for (int k = 0; k < {reduction.length}; ++k) {{",
-        f"const {kind} term = {write_expression(step, operands)};",
+        f"const {kind} term = {write_expression(assignment, operands)};",
         f"total = {reduction.update};",
         "}",
-        f"{parameters.name(step.out)}[{write_offset(loop.shape, strides)}] = total;",
+        f"{parameters.name(assignment.out)}[{write_offset(loop.shape, strides)}] = total;",
     ]
 
 
-def write_expression(step: Step, operands: Sequence[str]) -> str:
-    """Write the expression of a step; `operands` holds its operands in C++, empty strings for numbers."""
-    written = {
-        name: operand if isinstance(x, View) and x.dtype == dtype else f"({TYPES[dtype]}){operand or write_number(x)}"
-        for name, x, operand, dtype in zip("abc", step.operands, operands, step.dtypes)
-    }
-    return step.expression.format(**written)
+def write_expression(assignment: Assignment, operands: Sequence[str]) -> str:
+    """Write the expression of an assignment; `operands` holds its operands in C++, empty strings for numbers."""
+    converted = {}
+    for name, x, operand, dtype in zip("abc", assignment.operands, operands, assignment.dtypes):
+        needs_cast = not isinstance(x, MemoryView) or x.dtype != dtype
+        converted[name] = f"({C_TYPES[dtype]}){operand or write_number(x)}" if needs_cast else operand
+    return assignment.expression.format(**converted)
 
 
 def write_number(x: Any) -> str:
@@ -227,13 +230,13 @@ def write_offset(shape: Sequence[int], strides: Sequence[int]) -> str:
     return " + ".join(terms) or "0"
 
 
-def _broadcast_strides(view: View, shape: Sequence[int]) -> list[int]:
+def _broadcast_strides(view: MemoryView, shape: Sequence[int]) -> list[int]:
     """Return the strides of a view that is broadcast to a shape."""
     lead = len(shape) - len(view.shape)
     return [0] * lead + [0 if n == 1 else stride for n, stride in zip(view.shape, view.strides)]
 
 
-def _reach(loop: Loop) -> int:
+def _reach(loop: KernelLoop) -> int:
     """Return the largest index into the arrays of a loop."""
     views = [*loop.reads, *loop.writes]
     return max(loop.size, *((view.end - view.begin) // view.array.itemsize for view in views))

@@ -6,6 +6,6 @@ the memory that it reads and writes (`tape`). From then on only these operations
 memory (`program`). The mathematics stays the same, operation by operation, and so does every bit of the result.
 
 It relies on steps that are pure functions of arrays: which operations run, and on which shapes, must not depend on the
-values. A step that asks for values, brings in arrays from elsewhere, or changes in place an array that has two names
-cannot be recorded. It is refused, and a plain loop runs it instead.
+values. A step that reads values, uses arrays from elsewhere, or changes an array in place that has two names cannot be
+recorded. It is refused, and a plain loop runs it instead.
 """

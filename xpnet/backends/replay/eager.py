@@ -12,7 +12,7 @@ BindShortcut: TypeAlias = Callable[..., Callable[[], Any]]  # (out, *args, **opt
 
 
 class PatchedNamespace:
-    """An Array API namespace in which some functions are replaced: those that a step needs, with `out` too."""
+    """An Array API namespace with some functions replaced; those that a step needs also take `out`."""
 
     def __init__(self, module: ModuleType, **functions: Callable[..., Array]) -> None:
         self._module = module
@@ -31,10 +31,10 @@ class Eager(Backend):
     To add one, implement these methods and return a `ReplayLoop` from `loop`.
     """
 
-    # Elements of the minibatches that are gathered together, at most: half a mebibyte fits the cache of a CPU
+    # Most elements of the minibatches that are gathered together: half a mebibyte fits the cache of a CPU
     gathered_together: ClassVar[int] = 1 << 17
-    operators: ClassVar[dict[str, Callable[..., Array]]]  # functions behind "add" (+) and the like; they take `out`
-    shortcuts: ClassVar[dict[Any, BindShortcut]] = {}  # faster ways to bind functions that are written in Python
+    operators: ClassVar[dict[str, Callable[..., Array]]]  # functions of "add" (+) and other operators; they take `out`
+    shortcuts: ClassVar[dict[Any, BindShortcut]] = {}  # faster ways to bind functions written in Python
     not_elementwise: ClassVar[set[Callable[..., Array]]] = set()  # functions with `out` whose numbers are not operands
     slow_with_numbers: ClassVar[set[Callable[..., Array]]] = set()  # functions that are faster with two full arrays
 
@@ -47,7 +47,7 @@ class Eager(Backend):
         raise NotImplementedError
 
     def take_into(self, target: Array, x: Array, index: Array) -> None:
-        """Write the rows of an array with these numbers into another array."""
+        """Write the rows of an array that `index` numbers into another array."""
         take = self.function_with_out("take")
         assert take is not None
         take(x, index, 0, target)

@@ -15,16 +15,16 @@ from xpnet.wording.errors import unless_stopped
 
 Operations: TypeAlias = Sequence[Callable[[], Any]]
 
-FEWEST = 32  # steps: with fewer, recording does not pay, unless arrays are large
-LARGE = 1 << 18  # elements of a minibatch that is large
-UNROLLED = 16  # steps of a program, at most
+MIN_RECORDED_STEPS = 32  # with fewer, recording does not pay, unless minibatches are large
+LARGE_MINIBATCH = 1 << 18  # elements
+MAX_UNROLLED = 16  # steps of a program
 
 
 class ReplayLoop(Loop):
     """Repeats a step over minibatches: `Backend.loop` of a library without a compiler.
 
     A program is recorded for each set of shapes, as soon as there have been enough steps, and serves all later calls.
-    Steps that cannot be recorded go by a plain loop.
+    Steps that cannot be recorded run in a plain loop.
     """
 
     backend: Eager
@@ -52,7 +52,7 @@ class ReplayLoop(Loop):
 
     @property
     def engine(self) -> str:
-        """How most of the steps ran."""
+        """How most of the steps ran, in a few words."""
         return max(self.cases.values(), key=lambda case: case.steps, default=Case()).engine
 
     def end_training(self, most: int) -> int:
@@ -65,16 +65,16 @@ class ReplayLoop(Loop):
         return n_bytes
 
     def _find_case(self, state: Any, batches: Any, data: Any) -> "Case":
-        """Find the case of the shapes of all arrays; numbers of steps and of examples do not matter."""
+        """Find the case for the shapes of all arrays; the numbers of steps and examples do not matter."""
         examples, encoding = data
-        whole = map_arrays(lambda x: (tuple(x.shape), x.dtype), (state, encoding))
-        rows = map_arrays(lambda x: (tuple(x.shape[1:]), x.dtype), (batches, examples))
-        case = self.cases.pop((whole, rows), None) or Case()
-        self.cases[whole, rows] = case
+        shapes = map_arrays(lambda x: (tuple(x.shape), x.dtype), (state, encoding))
+        row_shapes = map_arrays(lambda x: (tuple(x.shape[1:]), x.dtype), (batches, examples))
+        case = self.cases.pop((shapes, row_shapes), None) or Case()
+        self.cases[shapes, row_shapes] = case
         return case
 
     def _find_program(self, case: "Case", state: Any, batches: Any, data: Any) -> "Program | None":
-        """Find the program of a case, or record one; None as long as that does not pay."""
+        """Find the program of a case, or record one; None while recording does not pay."""
         if case.program is None:
             n_steps = self._steps_to_record(case, batches, data)
             if n_steps:
@@ -94,9 +94,9 @@ class ReplayLoop(Loop):
     def _record(self, state: Any, batches: Any, data: Any, n_steps: int) -> "Program":
         """Record the first step.
 
-        A step that fails in the same way whenever it is recorded cannot be recorded: it may test the types of its
-        arrays, or a library may raise an error in the place of a refusal. The plain loop then runs it, and raises the
-        error again if it is the step's own. An error that does not come again, as of a signal handler, surfaces.
+        A step that fails twice in the same way cannot be recorded: it may test the types of its arrays, or a library
+        may raise its own error in place of a refusal. The plain loop then runs the step, and raises the error again if
+        it is the step's own. An error that does not occur again, such as one of a signal handler, surfaces.
         """
         try:
             return self._make_program(state, batches, data, n_steps)
@@ -120,7 +120,7 @@ class ReplayLoop(Loop):
         case.program, case.refusal = None, reason
 
     def _steps_to_record(self, case: "Case", batches: Any, data: Any) -> int:
-        """For how many steps to make a program now: 0 as long as it does not pay."""
+        """Choose for how many steps to record a program now; 0 while it does not pay."""
         steps = batches.index.shape[0]
         if case.steps < 2:
             return 0
@@ -128,14 +128,14 @@ class ReplayLoop(Loop):
             (examples, encoding), batch, xp = data, select(batches, 0), self.backend.xp
             minibatch = self.make_minibatch(take_examples(examples, batch.index, xp), encoding, batch, xp)
             case.width = sum(math.prod(x.shape) for x in leaves(minibatch))
-        if case.steps < FEWEST and case.width < LARGE:
+        if case.steps < MIN_RECORDED_STEPS and case.width < LARGE_MINIBATCH:
             return 0
-        most = max(1, min(UNROLLED, self.backend.gathered_together // case.width, steps))
+        most = max(1, min(MAX_UNROLLED, self.backend.gathered_together // case.width, steps))
         return min(range(most // 2 + 1, most + 1), key=lambda n: (steps % n, -n))  # so that few steps are left over
 
 
 class Case:
-    """The program for arrays of the same shapes, or the reason why there is none yet."""
+    """The program for arrays of certain shapes, or the reason why there is none yet."""
 
     def __init__(self, program: "Program | None" = None) -> None:
         self.program = program
@@ -154,9 +154,9 @@ class Case:
 class Inputs(NamedTuple):
     """The arrays that are written before the operations of a program run, as nests."""
 
-    state: Any  # where the state is, before and after
+    state: Any  # the memory of the state, before and after the steps
     encoding: Any
-    batches: Any  # those of its steps
+    batches: Any  # of all steps of the program
     rows: Any  # the examples that are taken for them, (steps · m, ...)
 
 
@@ -176,7 +176,8 @@ class Program:
     steps
         For each step, the calls that take it.
     replacements
-        For each step, what replaces arrays of the first one, by their ids: the calls of that step keep them alive.
+        For each step, the arrays that take the place of those of the first step, by the ids of the latter, which the
+        calls of the first step keep alive.
     n_bytes
         The size of all its arrays.
     """
@@ -193,7 +194,7 @@ class Program:
     ) -> None:
         self.backend, self.inputs, self.replacements, self.n_bytes = backend, inputs, replacements, n_bytes
         self.preparation, self.minibatches, self.steps = preparation, minibatches, steps
-        self.whole: Operations = [*preparation, *chain(*steps)]
+        self.operations: Operations = [*preparation, *chain(*steps)]
         self.engine = "replay of recorded steps"
 
     @property
@@ -202,20 +203,20 @@ class Program:
         return self.inputs.state
 
     def begin(self, state: Any, data: Any) -> None:
-        """Copy a state into the program's memory, and what decodes the examples."""
+        """Copy a state, and the encoding of the examples, into the program's memory."""
         _, encoding = data
         for target, x in zip(leaves((self.inputs.state, self.inputs.encoding)), leaves((state, encoding))):
             self.backend.assign(target, x)
 
     def run(self, batches: Any, data: Any) -> None:
-        """Take all steps of some batches."""
+        """Run a step for each batch."""
         (examples, _), xp, n = data, self.backend.xp, len(self.steps)
         steps = batches.index.shape[0]
         end = steps - steps % n
         rounds = [xp.reshape(x[:end, ...], (-1, n, *x.shape[1:])) for x in leaves(batches)]
         for arrays in zip(*rounds):
             self._load(arrays, examples)
-            for operation in self.whole:
+            for operation in self.operations:
                 operation()
         if end < steps:
             self._load([x[end:, ...] for x in leaves(batches)], examples)
@@ -228,7 +229,7 @@ class Program:
         for target, x in zip(leaves(inputs.batches), batches):
             if len(x) == len(target):
                 assign(target, x)
-            else:  # some examples must be taken for the other steps, too
+            else:  # the other steps need numbers of examples, too
                 assign(target[: len(x), ...], x)
                 assign(target[len(x) :, ...], x[:1, ...])
         index = self.backend.xp.reshape(inputs.batches.index, (-1,))
@@ -264,7 +265,7 @@ def record(
         recorder.close(recorded.state, end)
         calls = recorder.cut()
     except unless_stopped(Exception) as error:
-        if recorder.refusal is not None:  # which somebody has caught, and raised another error in its place
+        if recorder.refusal is not None:  # somebody caught it, and raised another error in its place
             raise NotRecordableError(recorder.refusal) from error
         raise
     finally:

@@ -2,7 +2,7 @@
 
 A `Recorder` hands out recorded arrays and a namespace for them. Functions of the one and operators of the other
 compute at once, as the library does, and append to `Recorder.calls` a call that repeats the computation on the same
-memory, or on other arrays in the place of some of its own. An array that nothing refers to any more gives its memory to
+memory, or on other arrays in place of some of its own. An array that nothing refers to any more gives its memory to
 later results.
 
 This relies on reference counting, which frees an array at its last use, and on functions whose results have the same
@@ -22,32 +22,32 @@ import numpy as np
 from xpnet.backends.replay.eager import Eager
 from xpnet.core.arrays import Array, count_bytes, leaves
 
-SMALL = 1 << 12  # elements of a result that is computed only once in a step, at most: it stays in the cache
+SMALL_RESULT = 1 << 12  # most elements of a result that is computed only once in a step: it stays in the cache
 SHAPED_BY_VALUES = {  # functions whose results have a shape that depends on values; for others, a replay detects it
     *("nonzero", "repeat", "unique_all", "unique_counts", "unique_inverse", "unique_values"),
     *("argwhere", "bincount", "compress", "extract", "flatnonzero", "unique"),  # beyond the array API
 }
-NUMBERS = {int, float, complex, bool}
+NUMBER_TYPES = {int, float, complex, bool}
 FILLED_LIKE = {"zeros_like", "ones_like", "full_like", "empty_like"}  # results do not depend on the argument's values
-MAY_RETURN_ARGUMENT = {"asarray", "astype"}  # functions of which that does not mean that they wrote into it
+MAY_RETURN_ARGUMENT = {"asarray", "astype"}  # without having written into it
 
 
 class NotRecordableError(Exception):
     """A step does something that cannot be recorded; a plain loop can run it.
 
-    It is no TypeError or AttributeError, which much code catches to try something else.
+    It is not a TypeError or AttributeError, which much code catches to try something else.
     """
 
 
 class RecordedCall(NamedTuple):
-    """An operation: a call without arguments, and how it was bound to its arrays."""
+    """An operation: a call without arguments, and the function and arguments that made it."""
 
     operation: Callable[[], Any]
     bind: Callable[..., Callable[[], Any]]
     args: tuple[Any, ...]
 
     def rebind(self, arrays: dict[int, Array]) -> "RecordedCall":
-        """Bind the operation to other arrays, given by the ids of those that they replace."""
+        """Bind the operation to other arrays, by the ids of those that they replace."""
         args = _replace_arrays(self.args, arrays)
         return self if args is self.args else RecordedCall(self.bind(*args), self.bind, args)
 
@@ -76,9 +76,9 @@ class Recorder:
     views
         The views of other arrays among their arguments.
     stacks
-        The stacks of which the first array was taken, with that array.
+        The stacks whose first array was taken, and that array.
     n_bytes
-        The size of the arrays that were made.
+        The size of all arrays that were allocated.
     refusal
         Why recording was refused, even if the step caught the exception; None if it was not.
     """
@@ -100,25 +100,25 @@ class Recorder:
         return RecordingNamespace(self)  # not an attribute: it refers to the recorder, which would never be freed
 
     def refuse(self, reason: str) -> NoReturn:
-        """Refuse to record, now and from now on."""
+        """Refuse to record, now and in all later calls."""
         self.refusal = reason
         raise NotRecordableError(reason)
 
     # Arrays that enter
 
     def wrap(self, x: Array) -> "RecordedArray":
-        """Make a recorded array of an array whose memory stays where it is."""
+        """Make a recorded array from an array, without a copy."""
         self.n_bytes += count_bytes(x)
         return RecordedArray(x, Memory(), self)
 
     def wrap_copy(self, x: Array) -> "RecordedArray":
-        """Make a recorded array of a copy of an array."""
+        """Make a recorded array from a copy of an array."""
         copy = self.backend.empty_like(x)
         self.backend.assign(copy, x)
         return self.wrap(copy)
 
     def take_first(self, stack: "RecordedArray") -> "RecordedArray":
-        """Take the first array of a stack; copy it if the memory of any is not aligned as that of a new array."""
+        """Take the first array of a stack; copy it if any array of the stack is not aligned as a new array is."""
         x, parts = stack[0, ...], range(stack.shape[0])
         self.stacks.append((stack.array, x.array))
         # Vectors and numbers are not multiplied as matrices
@@ -134,13 +134,13 @@ class Recorder:
 
     def check_operand(self, x: Any) -> None:
         """Refuse operands that are neither recorded arrays nor numbers: libraries differ in what they do with them."""
-        if type(x) is not RecordedArray and type(x) not in NUMBERS:
+        if type(x) is not RecordedArray and type(x) not in NUMBER_TYPES:
             self.refuse(f"an operand of type {type(x).__name__} comes from elsewhere")
 
     def call(
         self, function: Callable[..., Any], args: Sequence[Any], options: dict[str, Any] | None = None, name: str = ""
     ) -> Any:
-        """Call a function of the library that has no `out`, and record it. `name` is its name in the namespace."""
+        """Call a function of the library without `out`, and record it. `name` is its name in the namespace."""
         self._refuse_again()
         inputs: list[RecordedArray] = []
         plain_args, plain_options = self._unwrap(args, inputs), self._unwrap(options or {}, inputs)
@@ -152,7 +152,7 @@ class Recorder:
         if source is not None:
             if result is source.array and name not in MAY_RETURN_ARGUMENT:
                 self.refuse(f"{name} may have written into its argument")
-            # a view of memory that stays where it is
+            # a view: every replay finds it in the same memory
             self.views.append(RecordedView(result, function, plain_args, plain_options))
             return RecordedArray(result, source.memory, self)
         if (name in FILLED_LIKE and len(inputs) == 1) or _are_constant(inputs):
@@ -210,17 +210,17 @@ class Recorder:
     # Parts of a program
 
     def cut(self) -> list[RecordedCall]:
-        """Return the calls up to now, as a part of the program, and begin the next part."""
+        """Return the calls so far, as one part of the program, and begin the next part."""
         self.forget_results()
         calls, self.calls, self._restorations = [*self._restorations, *self.calls], [], []
         return calls
 
     def forget_results(self) -> None:
-        """Forget results: none is used again."""
+        """Forget the results of repeated calls."""
         self._repeated.clear()
 
     def find_replacements(self, i: int) -> dict[int, Array]:
-        """Find what replaces the arrays that were taken from stacks, and views of them, in step `i`: {id: array}."""
+        """Find what replaces the arrays taken from stacks, and views of them, in step `i`: {id: array}."""
         arrays = {id(first): stack[i, ...] for stack, first in self.stacks}
         for array, *call in self.views:
             function, args, options = _replace_arrays(call, arrays)
@@ -229,11 +229,11 @@ class Recorder:
         return arrays
 
     def close(self, begin: Any, end: Any) -> None:
-        """Record how the state after the step is brought to where the step begins."""
+        """Record the copies of the new state to the memory from which the step reads it."""
         self._refuse_again()
         before, after = leaves(begin), leaves(end)
         if not all(isinstance(x, RecordedArray) for x in after):
-            self.refuse("a step returns something else than arrays computed from its own")
+            self.refuse("a step returns something other than arrays computed from its own")
         if [(x.shape, x.dtype) for x in before] != [(x.shape, x.dtype) for x in after]:
             self.refuse("a step returns a state of other shapes or dtypes than it takes")
         if len({id(x.memory) for x in after}) < len(after):
@@ -253,11 +253,11 @@ class Recorder:
 
     def _unwrap(self, nest: Any, inputs: list["RecordedArray"]) -> Any:
         """Replace the recorded arrays in arguments by the library's, and collect them in `inputs`."""
-        if type(nest) in NUMBERS:
+        if type(nest) in NUMBER_TYPES:
             return nest
         if isinstance(nest, RecordedArray):
             if nest.recorder is not self:
-                self.refuse("an array of another recording comes in")
+                self.refuse("an array of another recording is used")
             inputs.append(nest)
             return nest.array
         if isinstance(nest, dict):
@@ -276,14 +276,14 @@ class Recorder:
         return result if isinstance(result, self.backend.array_type) else self.backend.xp.asarray(result)
 
     def _return_other(self, result: Any, function: Callable[..., Any], inputs: list["RecordedArray"]) -> Any:
-        """Return a result that is no array, such as that of ``finfo``, unless it may depend on values."""
+        """Return a result that is not an array, such as that of ``finfo``; refuse it if it may depend on values."""
         if inputs:
             name = getattr(function, "__name__", repr(function))
             self.refuse(f"{name} returns a {type(result).__name__}, which may depend on values")
         return result
 
     def _find_source(self, result: Array, inputs: list["RecordedArray"]) -> "RecordedArray | None":
-        """Find the input of which a result is a view."""
+        """Find the input that a result is a view of."""
         for x in inputs:
             if self.backend.shares_memory(result, x.array):
                 return x
@@ -292,8 +292,8 @@ class Recorder:
     def _prepare_numbers(
         self, function: Callable[..., Any], args: Sequence[Any], inputs: list["RecordedArray"]
     ) -> list[Any]:
-        """Bring numbers among operands to the form in which the library computes with them fastest."""
-        if not any(type(x) in NUMBERS for x in args):
+        """Convert numbers among operands to the form with which the library computes fastest."""
+        if not any(type(x) in NUMBER_TYPES for x in args):
             return list(args)
         like = next((x for x in inputs if not _is_bool(x.dtype)), inputs[0]).array  # booleans only choose
         prepare = self._make_full_constant if function in self.backend.slow_with_numbers else self._make_constant
@@ -310,7 +310,7 @@ class Recorder:
     def _make_full_constant(self, x: Any, like: Array) -> Any:
         """Make an array of the shape of `like` that is filled with a number."""
         number = self._make_constant(x, like)
-        if number is x or not hasattr(number, "dtype"):  # not a number, or one that `like` has no dtype for
+        if number is x or not hasattr(number, "dtype"):  # not a number, or one that the dtype of `like` cannot hold
             return number
         key = repr(x), self.backend.memory_layout(like)
         if key not in self._constants:
@@ -319,7 +319,7 @@ class Recorder:
         return self._constants[key]
 
     def _record(self, result: Array, bind: Callable[..., Callable[[], Any]], *args: Any) -> "RecordedArray":
-        """Record the operation that computed `result`, into memory that is free, or else that of `result` itself."""
+        """Record the operation that computed `result`, to write into free memory, or else into that of `result`."""
         layout = self.backend.memory_layout(result)
         target = self._pool.take(layout)
         if target is None:
@@ -352,7 +352,7 @@ class CallAndCopy:
 
     def __init__(
         self,
-        assign: Callable[..., None],  # the backend's: a method of the recorder would keep it alive
+        assign: Callable[..., None],  # of the backend: a method of the recorder would keep the recorder alive
         function: Callable[..., Any],
         args: Sequence[Any],
         options: dict[str, Any],
@@ -379,7 +379,7 @@ class RecordingNamespace:
         value = getattr(self._recorder.backend.xp, name)
         if not isinstance(value, type) and callable(value):
             value = RecordedFunction(self._recorder, name, value)
-        setattr(self, name, value)  # it is looked up only once
+        setattr(self, name, value)  # so that it is looked up only once
         return value
 
 
@@ -408,7 +408,7 @@ class RecordedFunction:
 
 
 class RepeatedResults:
-    """Small results of a step, by function and arguments, so that none is computed twice.
+    """Small results of a step, by function and arguments, so that each is computed only once.
 
     Softmax and cross-entropy both need e to the power of z, for example, and so do the value of GELU and its pullback.
     """
@@ -427,7 +427,7 @@ class RepeatedResults:
 
     def add(self, key: Any, result: "RecordedArray", inputs: "Sequence[RecordedArray]") -> None:
         """Remember a result, if it and its inputs are small."""
-        if all(math.prod(x.shape) <= SMALL for x in (result, *inputs)):
+        if all(math.prod(x.shape) <= SMALL_RESULT for x in (result, *inputs)):
             self._results[key] = result, inputs
 
     def clear(self) -> None:
@@ -441,9 +441,9 @@ class Memory:
     __slots__ = ("__weakref__", "changes", "constant", "has_two_names")
 
     def __init__(self, constant: Array | None = None) -> None:
-        self.constant = constant  # all of it, if it holds the same numbers in every step
+        self.constant = constant  # the whole array, if it holds the same numbers in every step
         self.changes = 0  # how often it was changed in place
-        self.has_two_names = False  # whether it is the result of two equal calls; it may not be changed then
+        self.has_two_names = False  # whether it is the result of two equal calls, and must not be changed
 
 
 class Lease(weakref.ref[Memory]):
@@ -452,7 +452,7 @@ class Lease(weakref.ref[Memory]):
     __slots__ = ("array", "free")
 
     array: Array
-    free: list[Array]  # where the array goes then
+    free: list[Array]  # where the array is returned to
 
 
 class MemoryPool:
@@ -477,7 +477,7 @@ class MemoryPool:
         return free.pop() if free else None
 
     def lend(self, array: Array, layout: Any) -> Memory:
-        """Let an array be used as long as the `Memory` that is returned lives, which all its views share."""
+        """Lend an array for the lifetime of the `Memory` that is returned, which all its views share."""
         memory = Memory()
         lease = Lease(memory, self._ended.append)
         lease.array, lease.free = array, self._free[layout]
@@ -516,7 +516,7 @@ class RecordedArray:
         return self.recorder.call(operator.getitem, (self, key))
 
     def __pow__(self, exponent: Any) -> "RecordedArray":
-        """Compute a power by the library's own ways for each exponent; a square is a product."""
+        """Compute a power as the library does, which depends on the exponent; a square is a product."""
         if type(exponent) is int and exponent == 2 and "float" in str(self.dtype):
             return self * self  # pyright: ignore
         self.recorder.check_operand(exponent)
@@ -529,7 +529,7 @@ class RecordedArray:
 
     def __matmul__(self, other: Any) -> "RecordedArray":
         """Multiply matrices."""
-        if "matmul" in self.recorder.backend.operators:  # for which the library has a way of its own
+        if "matmul" in self.recorder.backend.operators:  # the library has a function of its own
             return self.recorder.call_operator("matmul", self, other)
         return self.recorder.call(operator.matmul, (self, other))
 
@@ -554,7 +554,7 @@ def _add_operators() -> None:
 
     def reflected(name: str) -> Any:
         def method(self: RecordedArray, other: Any) -> RecordedArray:
-            if f"r{name}" in self.recorder.backend.operators:  # for which the library has a way of its own
+            if f"r{name}" in self.recorder.backend.operators:  # the library has a function of its own
                 return self.recorder.call_operator(f"r{name}", self, other)
             return self.recorder.call_operator(name, other, self)
 

@@ -29,7 +29,7 @@ Update: TypeAlias = Callable[[Layers, Layers, Any, Array, Namespace], tuple[Laye
 class Optimizer(Protocol):
     """An optimizer. Training again with an equal one continues with its state."""
 
-    default_lr: ClassVar[float]  # the learning rate, unless the user gives one
+    default_lr: ClassVar[float]  # the learning rate if the user does not choose one
 
     def init(self, layers: Layers, to_array: Callable[[float], Array]) -> OptimizerState:
         """Make the state for a network's first step; `to_array` converts a float."""
@@ -49,7 +49,7 @@ def add_decay(grads: Layers, layers: Layers, strength: Array | None) -> Layers:
 
 
 def penalty(layers: Layers, strength: Array, xp: Namespace) -> Array:
-    """Compute λ/2 ‖w‖², whose gradient `add_decay` adds: a number, or (networks, 1) for several networks."""
+    """Compute λ/2 ‖w‖², whose gradient `add_decay` adds; a number, or (networks, 1) for several networks."""
     number = 0.5 * strength * sum(over_matrices(xp.sum, w * w) for w, _ in layers)
     return number[..., 0] if number.ndim else number
 

@@ -16,7 +16,7 @@ from xpnet.wording.hints import explain_arguments
 
 
 class WrapperHyperparameters(NamedTuple):
-    """The number of a wrapper, and the hyperparameters of the wrapped optimizer, whose memory is the memory."""
+    """The number of a wrapper, and the hyperparameters of the wrapped optimizer. The memory is that optimizer's."""
 
     number: Array
     inner: Any
@@ -30,8 +30,8 @@ def _update_inner(
     return layers, state._replace(memory=inner.memory)
 
 
-# The updates of wrappers are tuples, so that equal structures have equal ones; tuples of different classes with equal
-# fields would be equal too, so each has its name among them
+# The updates of wrappers are tuples, so that equal structures have equal updates. Tuples of different classes are equal
+# if their fields are, so each has its name among its fields
 
 
 class _WithL1(NamedTuple):
