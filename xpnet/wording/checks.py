@@ -111,8 +111,8 @@ def check_folder(path: str | os.PathLike[str]) -> None:
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
     """Issue a warning that points to the user's line: the first on the stack outside this package."""
-    frame, level = sys._getframe(1), 2
-    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == __package__:
+    package, frame, level = __name__.partition(".")[0], sys._getframe(1), 2
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == package:
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)
 
