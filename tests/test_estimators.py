@@ -39,8 +39,7 @@ from xpnet import (
 )
 from xpnet import estimators as ours
 from xpnet.core.activations import relu
-from xpnet.estimators.labels import Labels
-from xpnet.estimators.problems import Classification, Regression
+from xpnet.estimators.targets import Classification, Labels, Regression
 from xpnet.training.callbacks import Progress
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -111,7 +110,7 @@ def put(place: Place, x: Any, dtype: str | None = None) -> Any:
 
 
 def host(x: Any) -> np.ndarray:
-    return np.asarray(ours.places.to_host(x))
+    return np.asarray(ours.inputs.to_host(x))
 
 
 def assert_like(mine: Any, other: Any, rtol: float = 1e-9) -> None:

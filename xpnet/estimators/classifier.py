@@ -1,4 +1,4 @@
-"""MLPClassifier, and what it has in common with an ensemble of classifiers."""
+"""MLPClassifier, and the base class that it shares with an ensemble of classifiers."""
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -14,13 +14,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from xpnet.core.arrays import Array
 from xpnet.estimators import exchange
-from xpnet.estimators.base import BaseLearner, has_epochs, mean_outputs
-from xpnet.estimators.fitted import read_attributes
-from xpnet.estimators.inputs import FitArguments
-from xpnet.estimators.labels import BINARY, MULTICLASS, MULTILABEL, Labels, is_multilabel, learn_labels
-from xpnet.estimators.perceptron import BasePerceptron
-from xpnet.estimators.places import to_host
-from xpnet.estimators.problems import Classification
+from xpnet.estimators.base import BaseLearner, BasePerceptron, has_epochs, mean_outputs
+from xpnet.estimators.inputs import to_host
+from xpnet.estimators.targets import BINARY, MULTICLASS, MULTILABEL, Classification, Labels, is_multilabel
 from xpnet.wording.hints import explain_arguments
 
 Self = TypeVar("Self", bound="BaseClassifier")
@@ -36,7 +32,7 @@ class BaseClassifier(ClassifierMixin, BaseLearner):
     class_weight: Any = None
     loss: Any = "log_loss"
 
-    _numeric: ClassVar[bool] = False
+    _problem: ClassVar[type[Classification]] = Classification
 
     @available_if(has_epochs)
     def partial_fit(self: Self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
@@ -56,7 +52,7 @@ class BaseClassifier(ClassifierMixin, BaseLearner):
         """
         if classes is None and not self.__sklearn_is_fitted__() and not is_multilabel(to_host(y)):
             raise ValueError("classes must be passed on the first call to partial_fit.")
-        return self._fit(FitArguments(X, y, sample_weight, classes=classes, partial=True))
+        return self._fit(X, y, sample_weight, classes=classes, partial=True)
 
     def predict(self, X: Any) -> Any:
         """Predict the class of each example, or its labels.
@@ -129,15 +125,6 @@ class BaseClassifier(ClassifierMixin, BaseLearner):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
-
-    def _make_problem(self, y: Any, classes: Any, labels: Labels | None, *, partial: bool) -> Classification:
-        if labels is None:
-            labels = learn_labels(y, classes)
-        elif partial:
-            labels.check(y, classes)
-        else:
-            labels.check_all(y)
-        return Classification(labels, self.loss, self.class_weight)
 
     def _decode(self, outputs: Sequence[Array]) -> Any:
         """Turn the outputs of the networks into labels."""
@@ -301,7 +288,7 @@ class MLPClassifier(BaseClassifier, BasePerceptron):
             kind = MULTILABEL
         labels = Labels(fitted.classes_, kind, getattr(fitted._label_binarizer, "sparse_input_", False))
         problem = Classification(labels, est.loss, est.class_weight)
-        est._assign(exchange.from_sklearn(fitted, est._architecture, problem))
+        est._assign(exchange.from_sklearn(fitted, est, problem))
         return est
 
     def to_sklearn(self) -> Any:
@@ -315,8 +302,8 @@ class MLPClassifier(BaseClassifier, BasePerceptron):
             If an activation is one that scikit-learn does not support.
         """
         check_is_fitted(self)
-        fitted, kind, y = read_attributes(vars(self)), neural_network.MLPClassifier, self._labels.classes[:1]
+        y = self._labels.classes[:1]
         if self._labels.kind == MULTILABEL:
             y = np.zeros((1, self.n_outputs_), int)
             y = sparse.csr_matrix(y) if self._labels.as_sparse else y
-        return exchange.to_sklearn(fitted, self.get_params(deep=False), kind, y, {"classes": self._labels.classes})
+        return exchange.to_sklearn(self, neural_network.MLPClassifier, y, {"classes": self._labels.classes})

@@ -17,14 +17,10 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, check_random_state
 
 from xpnet.ensemble import COPIES, count_parameters, find_memory
-from xpnet.estimators import fitting
 from xpnet.estimators.architecture import parse_hidden_sizes
-from xpnet.estimators.fitted import Fitted
-from xpnet.estimators.fitting import Fit
-from xpnet.estimators.inputs import FitArguments, FitData
-from xpnet.estimators.perceptron import BasePerceptron
+from xpnet.estimators.base import BasePerceptron
+from xpnet.estimators.fitting import Fit, FitData, group_by_structure, load_examples, prepare_fit, train_fits
 from xpnet.estimators.settings import parse_settings
-from xpnet.estimators.together import group_by_structure, train_together
 from xpnet.wording.errors import unless_stopped
 
 FEWEST = 4  # fits for a worker, if there are as many of one kind
@@ -111,14 +107,12 @@ class Prepared(NamedTuple):
     """A fit that is prepared, and the estimator that it is for."""
 
     fit: Fit
-    data: FitData
     job: Job
     transformers: Pipeline | None  # fitted
 
     def finish(self) -> Any:
         """Return the fitted estimator."""
-        fit, data, perceptron = self.fit, self.data, self.job.perceptron
-        perceptron._assign(Fitted(fit.network, data.home, data.features, fit.tally, data.problem.labels))
+        self.job.perceptron._take_over(self.fit)
         if isinstance(self.job.estimator, Pipeline) and self.transformers is not None:
             self.job.estimator.steps[:-1] = self.transformers.steps
         return self.job.estimator
@@ -176,7 +170,7 @@ def _fit_part(
     prepared: dict[int, Prepared] = {}
     for i, job in jobs.items():
         try:
-            prepared[i] = prepare(job, folds, shared)
+            prepared[i] = prepare_job(job, folds, shared)
         except unless_stopped(Exception):
             continue  # scikit-learn does this fit, meets the same error, and treats it as the user asked for
     numbers, preparation = list(prepared), (time.perf_counter() - began) / max(1, len(prepared))
@@ -191,7 +185,7 @@ def _fit_group(
     began, interrupt = time.perf_counter(), None
     errors: dict[int, ValueError] = {}
     try:
-        errors = train_together([each.fit for each in prepared.values()], threads=threads, progress=progress)
+        errors = train_fits([each.fit for each in prepared.values()], threads=threads, progress=progress)
     except KeyboardInterrupt as caught:
         interrupt = caught
     except unless_stopped(Exception):
@@ -206,7 +200,7 @@ def _fit_group(
         raise interrupt
 
 
-def prepare(job: Job, folds: Folds, shared: dict[Any, Any]) -> Prepared:
+def prepare_job(job: Job, folds: Folds, shared: dict[Any, Any]) -> Prepared:
     """Prepare a fit. Jobs share what depends on parameters and folds that they have in common.
 
     Parameters
@@ -228,15 +222,14 @@ def prepare(job: Job, folds: Folds, shared: dict[Any, Any]) -> Prepared:
     perceptron, transformers, key = job.perceptron, None, (job.fold,)
     if isinstance(job.estimator, Pipeline) and len(job.estimator.steps) > 1:
         first = job.estimator[:-1]
-        key = (job.fold, describe(first))
+        key = (job.fold, make_key(first))
         transformers, X = share(key, lambda: (first, first.fit_transform(X, y)))
     settings, random_state = parse_settings(perceptron, partial=False), check_random_state(perceptron.random_state)
-    key = (*key, describe([getattr(perceptron, name, None) for name in OF_DATA]))
-    arguments = FitArguments(X, y, sample_weight)
-    data: FitData = share(("data", *key), lambda: perceptron._check(arguments, settings, None))
-    network = perceptron._start_network(data, settings, None, random_state)
-    sources = share(("sources", *key), lambda: fitting.make_sources(data, network))
-    return Prepared(fitting.prepare(network, settings, data, sources, None, random_state), data, job, transformers)
+    key = (*key, make_key([getattr(perceptron, name, None) for name in OF_DATA]))
+    data: FitData = share(("data", *key), lambda: perceptron._check(X, y, sample_weight, settings, {}))
+    network = perceptron._start_network(data, settings, {}, random_state)
+    examples = share(("examples", *key), lambda: load_examples(data, network))
+    return Prepared(prepare_fit(network, settings, data, examples, {}, random_state), job, transformers)
 
 
 class ByIdentity(pickle.Pickler):
@@ -247,7 +240,7 @@ class ByIdentity(pickle.Pickler):
         return id(obj) if isinstance(obj, (FunctionType, ModuleType, type)) else None
 
 
-def describe(parameters: Any) -> Hashable:
+def make_key(parameters: Any) -> Hashable:
     """Make a key that equal parameters have in common."""
     try:
         return joblib.hash(parameters)

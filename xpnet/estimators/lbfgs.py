@@ -13,7 +13,7 @@ from xpnet.core.arrays import Array, Layers, Namespace, leaves, map_arrays, map_
 from xpnet.core.minibatch import Batch, make_minibatch
 from xpnet.core.step import State, make_step
 from xpnet.data.sampling import Sampling, count_minibatches, cut_into_minibatches
-from xpnet.estimators.sparse import AllRows
+from xpnet.estimators.examples import AllRows
 from xpnet.inspection.view import View
 
 ROWS_ON_HOST = 2048  # examples whose gradient is computed at once: few on the host, so that memory is small

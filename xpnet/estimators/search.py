@@ -22,8 +22,8 @@ from sklearn.utils import indexable
 from sklearn.utils.parallel import Parallel, delayed  # joblib's, with scikit-learn's settings and warning filters
 
 from xpnet.ensemble import check_memory
+from xpnet.estimators.base import BasePerceptron
 from xpnet.estimators.folds import Folds, Job, Outcome, divide, fit_jobs, set_candidate, slice_candidates
-from xpnet.estimators.perceptron import BasePerceptron
 from xpnet.wording.errors import is_stop
 from xpnet.wording.hints import explain_arguments
 
