@@ -736,7 +736,7 @@ def test_all_slices_fail(monkeypatch):
 
 
 def test_large_examples_are_trained_fold_by_fold(monkeypatch, runs):
-    monkeypatch.setattr(folds, "LARGEST", 1)
+    monkeypatch.setattr(folds, "MAX_BYTES", 1)
     search_both(CLASSIFIER, ALPHAS, scoring="neg_log_loss")
     assert runs == [3, 3, 3]
 

@@ -19,6 +19,7 @@ from xpnet.estimators.fitting import (
     Fit,
     FitData,
     Fitted,
+    LoadedExamples,
     load_examples,
     prepare_fit,
     start_network,
@@ -77,7 +78,7 @@ def _has_validation(validation: Validation, settings: Settings) -> bool:
 class BaseLearner(Parameters, BaseEstimator):
     """Base class of all estimators, of one network or several."""
 
-    _problem: ClassVar[type[Problem]]  # what the estimator learns
+    _problem: ClassVar[type[Problem]]  # whether it learns labels or numbers
 
     # Set by `fit`
     _home: Backend
@@ -275,22 +276,32 @@ class BasePerceptron(BaseLearner):
         settings = parse_settings(self, partial=partial)
         last = vars(self) if (partial or self.warm_start) and hasattr(self, "network_") else {}
         data = self._check(X, y, sample_weight, settings, last, validation=validation, classes=classes)
-        random_state = check_random_state(self.random_state)
-        network = self._start_network(data, settings, last, random_state)
-        fit = prepare_fit(network, settings, data, load_examples(data, network), last, random_state)
+        fit = self._prepare(data, settings, last)
         for error in train_until_interrupted([fit]).values():
             raise error
         self._take_over(fit)
         return self
 
-    def _start_network(
-        self, data: FitData, settings: Settings, last: Fitted, random_state: np.random.RandomState
-    ) -> Network:
-        """Copy the network of the last fit to continue it in `partial_fit`, or else make a new one."""
-        previous = last.get("network_")
+    def _prepare(
+        self,
+        data: FitData,
+        settings: Settings,
+        last: Fitted,
+        load: Callable[[FitData, Network], LoadedExamples] = load_examples,
+        *,
+        resamples: bool = False,
+    ) -> Fit:
+        """Prepare a fit: copy the network of the last one to continue it in `partial_fit`, or else make a new one.
+
+        `load` moves the examples to where the network computes, or returns those that fits share.
+        """
+        random_state, previous = check_random_state(self.random_state), last.get("network_")
         if previous is not None and settings.partial:
-            return previous.copy()
-        return start_network(self, data, previous, random_state)
+            network = previous.copy()
+        else:
+            network = start_network(self, data, previous, random_state)
+        examples = load(data, network)
+        return prepare_fit(network, settings, data, examples, last, random_state, resamples=resamples)
 
     def _take_over(self, fit: Fit) -> None:
         """Replace all fitted attributes by those of a fit."""

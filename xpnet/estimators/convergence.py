@@ -1,4 +1,4 @@
-"""How training proceeds: what is recorded of each epoch, and scikit-learn's rules for when to end, as a callback."""
+"""The course of training: counts and curves, and a callback that follows scikit-learn's rules for convergence."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ from xpnet.wording.checks import warn
 
 # value of `Settings.early_stopping` -> the name of what is watched
 WATCHED = {None: "Training loss", "score": "Validation score", "loss": "Validation loss"}
-SMALLEST_RATE = 1e-6  # an adaptive learning rate is not divided again once it is as small as this
+SMALLEST_RATE = 1e-6  # an adaptive learning rate that has become as small as this ends training
 
 
 @dataclass
@@ -92,20 +92,20 @@ def read_tally(attributes: Mapping[str, Any]) -> Tally:
 
 
 class Convergence(Callback):
-    """Records each epoch, changes the learning rate, and stops when training has converged.
+    """Records each epoch, changes the learning rate, and stops training when it has converged.
 
     Parameters
     ----------
     settings
         The settings.
     tally
-        Where epochs are recorded; its curves have begun.
+        Where epochs are recorded, after `begin_epochs`.
     n
         Number of training examples.
     score_name
         What the logs call the validation score.
     loss, validation_loss
-        Turn a mean cost of training and of validation data into the loss to report.
+        Turn a mean cost on training or validation data into the loss to report.
     """
 
     def __init__(
@@ -129,8 +129,8 @@ class Convergence(Callback):
     def on_train_begin(self, training: Training) -> None:
         """Start `fit` with the full learning rate, and `partial_fit` with that of the last call."""
         self.training, self.tally.n_iter = training, 0
-        # A first call may end with its initial weights; a later one that finds nothing better keeps its last ones, as
-        # scikit-learn's does
+        # As in scikit-learn, a first call may end with its initial weights; a later call that finds nothing better
+        # keeps its last ones
         starts = self.tally.validates and not self.tally.validation_scores
         self.best_layers: Layers | None = training.net.view.layers if starts else None
         self.best_epoch: int | None = None
@@ -139,7 +139,7 @@ class Convergence(Callback):
         training.lr_scale = self.tally.lr_scale
 
     def on_epoch_end(self, logs: dict[str, Any]) -> None:
-        """Record the epoch, and decide how to go on."""
+        """Record the epoch, and decide how training continues."""
         tally, max_iter = self.tally, self.settings.max_iter
         if tally.validates:
             score, cost = logs[f"validation_{self.score_name}"], logs["validation_cost"]
@@ -162,7 +162,7 @@ class Convergence(Callback):
             net.state = net.state._replace(layers=self.best_layers)
 
     def record_divergence(self) -> None:
-        """Record the epoch in which training diverged, which has no losses."""
+        """Record the epoch in which training diverged, without losses."""
         self._record(math.nan, math.nan, math.nan)
 
     def _record(self, loss: float, score: float = math.nan, validation_loss: float = math.nan) -> None:
@@ -181,7 +181,7 @@ class Convergence(Callback):
                 self._print(f"Validation loss: {validation_loss:.8f}")
 
     def _compare_with_best(self) -> None:
-        """Count successive epochs that do not improve by `tol`, and remember the best one."""
+        """Count successive epochs that do not improve by `tol`, and remember the best epoch."""
         tally, tol = self.tally, self.settings.tol
         watched, improved, best = self.settings.early_stopping, True, False
         if tally.best_loss is not None:

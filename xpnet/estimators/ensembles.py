@@ -21,7 +21,7 @@ from xpnet.ensemble import (
 )
 from xpnet.estimators.base import NO_VALIDATION, BaseLearner, BasePerceptron, Validation, read_attributes
 from xpnet.estimators.classifier import BaseClassifier, MLPClassifier
-from xpnet.estimators.fitting import Fit, FitData, load_examples, prepare_fit, train_until_interrupted
+from xpnet.estimators.fitting import Fit, FitData, LoadedExamples, load_examples, train_until_interrupted
 from xpnet.estimators.inputs import backend_of
 from xpnet.estimators.regressor import BaseRegressor, MLPRegressor
 from xpnet.estimators.settings import Parameters, parse_settings
@@ -103,25 +103,26 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
             member._take_over(fit)
         attributes = {name: value for name, value in vars(members[0]).items() if name in SHARED_ATTRIBUTES}
         others = {name: value for name, value in vars(self).items() if name not in SHARED_ATTRIBUTES}
-        self.__dict__ = others | attributes | {"estimators_": members}  # at once, as in the estimators of one network
+        # At once: an interrupt comes before it or after it
+        self.__dict__ = others | attributes | {"estimators_": members}
         return self
 
     def _prepare(self, members: Sequence[BasePerceptron], data: FitData, *, partial: bool) -> list[Fit]:
         """Prepare the fits of the members, which share the examples."""
-        fits: list[Fit] = []
-        examples = None
-        for member in members:
-            settings, random_state = parse_settings(member, partial=partial), check_random_state(member.random_state)
-            network = member._start_network(data, settings, vars(member), random_state)
-            if examples is None:  # the first member
+        examples: list[LoadedExamples] = []
+
+        def load(data: FitData, network: Network) -> LoadedExamples:
+            if not examples:  # it is the first member
                 weights = len(members) * sum(count_bytes(x) for x in leaves(network.state.layers))
                 needs = f"n_estimators={len(members)} networks of {network.sizes} need"
                 check_memory(on_host_only(network.backend, weights), needs)
-                examples = load_examples(data, network)
-            fits.append(
-                prepare_fit(network, settings, data, examples, vars(member), random_state, resamples=self.bootstrap)
-            )
-        return fits
+                examples.append(load_examples(data, network))
+            return examples[0]
+
+        return [
+            member._prepare(data, parse_settings(member, partial=partial), vars(member), load, resamples=self.bootstrap)
+            for member in members
+        ]
 
     def _start_members(self, *, continues: bool) -> list[BasePerceptron]:
         """Make the members, or copies of those of the last fit to continue them."""
@@ -161,23 +162,23 @@ SHARED_ATTRIBUTES = ("n_features_in_", "feature_names_in_", "classes_", "_labels
 class MLPEnsembleClassifier(BaseClassifier, BaseEnsemble):
     """Many multi-layer perceptrons that predict classes or labels by the mean of their probabilities.
 
-    The members are the `MLPClassifier`s that each would be alone with its own `random_state`, to rounding; they are
-    trained together, which takes less time.
+    Each member is the `MLPClassifier` that its own `random_state` would give alone, to rounding. Training the members
+    together takes less time.
 
     Parameters
     ----------
     n_estimators
         Number of members.
     bootstrap
-        Whether each member trains on as many examples drawn with replacement (bagging), rather than on all of them.
-        With `early_stopping`, they are drawn from those that are not held out.
+        Whether each member trains on a sample drawn with replacement, as large as the data (bagging). With
+        `early_stopping`, it is drawn from the examples that are not held out.
     random_state
         Draws the seeds of the members: a number, a `numpy.random.RandomState`, or None for NumPy's global one.
     hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, learning_rate_init, power_t, max_iter, \
     shuffle, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping, validation_fraction, beta_1, \
     beta_2, epsilon, n_iter_no_change, max_fun, class_weight, loss, dropout, standardize, callbacks, progress, \
     backend, device, dtype
-        As in `MLPClassifier`. Every member stops early by itself, on validation data of its own unless `fit` gets
+        As in `MLPClassifier`. Each member stops early by itself, on validation data of its own unless `fit` gets
         some. Callbacks are copied for each member.
 
     Attributes

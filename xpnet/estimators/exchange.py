@@ -1,4 +1,4 @@
-"""Conversion of fitted estimators from and to scikit-learn's own."""
+"""Conversion of fitted estimators from scikit-learn's and back."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ LOSSES = ("squared_error", "poisson")
 
 
 def read_parameters(fitted: Any, kind: type[BaseEstimator], more: Mapping[str, Any]) -> dict[str, Any]:
-    """Read the parameters of a fitted estimator of scikit-learn, and add those that it lacks."""
+    """Read the parameters of a fitted estimator of scikit-learn, and add those that it does not have."""
     if not isinstance(fitted, kind):
         raise TypeError(f"fitted={fitted!r} must be a fitted sklearn.neural_network.{kind.__name__}")
     check_is_fitted(fitted)
@@ -70,7 +70,7 @@ def to_sklearn(estimator: BasePerceptron, kind: Callable[..., Any], y: Any, opti
             "standardize=True: scikit-learn's networks do not scale; fit with a StandardScaler in a pipeline instead"
         )
     translated = _translate(parameters, network, defaults)
-    # Fitting to one row sets all attributes that scikit-learn needs; their values are replaced below
+    # Fitting one row sets all attributes that scikit-learn needs; their values are replaced below
     quick = {"solver": "adam", "early_stopping": False, "batch_size": "auto", "warm_start": False, "random_state": 0}
     theirs = kind(**{**translated, **quick})
     theirs.partial_fit(np.zeros((1, network.sizes[0])), y, **options)
@@ -86,7 +86,7 @@ def to_sklearn(estimator: BasePerceptron, kind: Callable[..., Any], y: Any, opti
 
 
 def _translate(parameters: Mapping[str, Any], network: Network, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Translate the parameters that scikit-learn has; values that it does not support become its defaults."""
+    """Translate the parameters that scikit-learn has; unsupported values become its defaults."""
     translated = {name: value for name, value in parameters.items() if name in defaults}
     names = set(network.activation)
     if len(names) > 1 or not names <= set(ACTIVATIONS):
@@ -98,7 +98,7 @@ def _translate(parameters: Mapping[str, Any], network: Network, defaults: Mappin
     for name, supported in (("solver", SOLVERS), ("learning_rate", LEARNING_RATES), ("loss", LOSSES)):
         if name in defaults and not (isinstance(translated[name], str) and translated[name] in supported):
             translated[name] = defaults[name]
-    translated["early_stopping"] = bool(translated["early_stopping"])  # the loss cannot be watched there
+    translated["early_stopping"] = bool(translated["early_stopping"])  # it cannot watch the loss
     return translated
 
 

@@ -35,6 +35,7 @@ from xpnet.wording.checks import warn
 from xpnet.wording.errors import DivergenceError, unless_stopped
 
 Fitted: TypeAlias = Mapping[str, Any]  # the fitted attributes of an estimator; empty before the first fit
+LoadedExamples: TypeAlias = tuple[AllRows, AllRows | None]  # for training and for validation
 
 
 class FitData(NamedTuple):
@@ -115,14 +116,8 @@ def _check_continuation(network: Network, sizes: list[int], parameters: Paramete
         )
 
 
-def load_examples(data: FitData, network: Network) -> tuple[AllRows, AllRows | None]:
-    """Move the examples of a fit to the device, and scale them if the network standardizes.
-
-    Returns
-    -------
-    train, validation
-        The examples that were given for each; several fits may share them.
-    """
+def load_examples(data: FitData, network: Network) -> LoadedExamples:
+    """Move the examples of a fit to the device, and scale them if the network standardizes."""
     reader = network.view.reader._replace(keeps_digits=network.standardize, warns=False)
     validation = None
     if data.validation is not None:
@@ -139,7 +134,7 @@ def prepare_fit(
     network: Network,
     settings: Settings,
     data: FitData,
-    examples: tuple[AllRows, AllRows | None],
+    examples: LoadedExamples,
     last: Fitted,
     random_state: np.random.RandomState,
     *,
@@ -156,7 +151,7 @@ def prepare_fit(
     data
         The checked arguments of the fit.
     examples
-        Its examples for training and validation, where the network computes.
+        Its examples where the network computes; several fits may share them.
     last
         The fitted attributes that this fit continues; they stay as they are.
     random_state
