@@ -340,7 +340,7 @@ class BasePerceptron(BaseLearner):
         Parameters
         ----------
         X
-            An array; lists and tables stand for NumPy.
+            An array of the library, on the device; lists and tables stand for NumPy.
 
         Raises
         ------

@@ -123,7 +123,7 @@ def hold_out(
 
 
 def resample(source: RowSource, random_state: np.random.RandomState) -> RowSource:
-    """Draw as many examples as there are, with replacement."""
+    """Draw a sample with replacement, as large as the source."""
     rows = random_state.randint(len(source), size=len(source))
     drawn = share_rows(source, rows.astype(np.int32))
     _, weight = read_targets(drawn)

@@ -45,7 +45,7 @@ class FitData(NamedTuple):
     feature_names: np.ndarray | None  # None: X has no names
     problem: Problem
     x: Any  # (n, n_features): an array of any library, or a sparse matrix
-    targets: Any  # what the network is to output: see `Classification.encode`
+    targets: Any  # as the network outputs them; see `Classification.encode`
     sample_weight: np.ndarray | None  # (n,) float64, on the host
     class_weight: np.ndarray | None = None  # (n,), of the class of each example, on the host
     validation: "FitData | None" = None
@@ -157,7 +157,7 @@ def prepare_fit(
     random_state
         Draws validation data and minibatches.
     resamples
-        Whether to train on as many examples, drawn with replacement from those that are not held out (bagging).
+        Whether to train on a sample drawn with replacement from the examples that are not held out (bagging).
     """
     source: RowSource
     validation: RowSource | None
@@ -235,7 +235,7 @@ def _make_evaluation(problem: Problem, validation: RowSource) -> Evaluate:
 
 
 def train_until_interrupted(fits: Sequence[Fit]) -> dict[int, ValueError]:
-    """Train the networks of fits; Ctrl-C ends their epochs, and the networks stay as they have become.
+    """Train the networks of fits; Ctrl-C ends their epochs, and what they have learnt until then stays.
 
     Returns
     -------
@@ -279,7 +279,7 @@ def train_fits(fits: Sequence[Fit], *, threads: int | str = "auto", progress: bo
         try:
             failed = _train_group(group, threads, progress)
         except unless_stopped(ValueError) as error:
-            if len(group) > 1:  # it is not known whose it is
+            if len(group) > 1:  # it does not say which fit failed
                 raise
             failed = {0: error}
         errors |= {numbers[i]: error for i, error in failed.items()}

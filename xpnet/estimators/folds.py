@@ -24,9 +24,9 @@ from xpnet.estimators.settings import parse_settings
 from xpnet.network import Network
 from xpnet.wording.errors import unless_stopped
 
-MIN_FITS = 4  # per worker, if there are as many of one kind
+MIN_FITS = 4  # of one kind per worker, unless there are fewer
 MAX_BYTES = 1 << 28  # of the examples of all folds together; larger folds are trained one after the other
-# Parameters on which the examples of a fit depend, or where they lie
+# Parameters on which the examples of a fit and their place depend
 DATA_PARAMETERS = (
     "loss",
     "hidden_layer_sizes",
@@ -175,7 +175,7 @@ def _fit_part(
         except unless_stopped(Exception):
             continue  # scikit-learn will do this fit, meet the same error, and handle it by `error_score`
     numbers, preparation = list(prepared), (time.perf_counter() - began) / max(1, len(prepared))
-    for group in group_by_structure([each.fit for each in prepared.values()]):
+    for group in group_by_structure([prepared_job.fit for prepared_job in prepared.values()]):
         _fit_group({numbers[k]: prepared[numbers[k]] for k in group}, preparation, threads, progress, outcomes)
 
 
@@ -186,17 +186,19 @@ def _fit_group(
     began, interrupt = time.perf_counter(), None
     errors: dict[int, ValueError] = {}
     try:
-        errors = train_fits([each.fit for each in prepared.values()], threads=threads, progress=progress)
+        errors = train_fits(
+            [prepared_job.fit for prepared_job in prepared.values()], threads=threads, progress=progress
+        )
     except KeyboardInterrupt as caught:
         interrupt = caught
     except unless_stopped(Exception):
         return  # one fit's callback or schedule failed, or memory is too small for all of them: each is done alone
     seconds = preparation + (time.perf_counter() - began) / len(prepared)
-    for k, (i, each) in enumerate(prepared.items()):
+    for k, (i, prepared_job) in enumerate(prepared.items()):
         if k in errors:
             outcomes[i] = Outcome(error=errors[k], seconds=seconds)
-        elif interrupt is None or each.fit.tally.n_iter > 0:
-            outcomes[i] = Outcome(each.finish(), seconds=seconds)
+        elif interrupt is None or prepared_job.fit.tally.n_iter > 0:
+            outcomes[i] = Outcome(prepared_job.finish(), seconds=seconds)
     if interrupt is not None:
         raise interrupt
 

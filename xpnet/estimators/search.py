@@ -194,9 +194,9 @@ class TogetherMixin:
         candidates = self._list_candidates()
         for candidate in candidates:
             require_perceptron(set_candidate(self.estimator, candidate))
-        given = {name for name, value in params.items() if value is not None}
+        used = {name for name, value in params.items() if value is not None}
         accepted = {"groups"} if isinstance(self.estimator, Pipeline) else {"groups", "sample_weight"}
-        if given - accepted or get_config()["enable_metadata_routing"]:
+        if used - accepted or get_config()["enable_metadata_routing"]:
             return super().fit(X, y, **params)  # type: ignore[misc]
         X, y = indexable(X, y)
         search = self._make_search(candidates, X, y, params)

@@ -149,8 +149,8 @@ def learn_labels(y: Any, classes: Any = None) -> Labels:
         if classes is not None and len(unique_labels(classes)) != len(names):
             raise ValueError(f"classes={classes!r} must be the labels of the {len(names)} columns of y")
         return Labels(names, MULTILABEL, sparse.issparse(y))
-    known = unique_labels(y if classes is None else classes)
-    return Labels(known, BINARY if len(known) <= 2 else MULTICLASS)
+    classes = unique_labels(y if classes is None else classes)
+    return Labels(classes, BINARY if len(classes) <= 2 else MULTICLASS)
 
 
 def is_multilabel(y: Any) -> bool:
@@ -177,7 +177,7 @@ def _move_classes(classes: np.ndarray, backend: Backend) -> Array:
 
 @dataclass(frozen=True)
 class Classification:
-    """What an estimator learns from labels."""
+    """A problem with labels as targets."""
 
     labels: Labels
     loss: Any  # this and `class_weight` as the user gave them
@@ -186,7 +186,7 @@ class Classification:
     score_name: ClassVar[str] = "accuracy"  # in logs, after "validation_"
 
     @classmethod
-    def learn(cls, estimator: Any, y: Any, classes: Any, known: Labels | None, *, partial: bool) -> "Classification":
+    def learn(cls, estimator: Any, y: Any, classes: Any, labels: Labels | None, *, partial: bool) -> "Classification":
         """Learn the labels of y, or check them against those that an earlier call has learnt.
 
         Parameters
@@ -197,18 +197,18 @@ class Classification:
             Labels (n,) or (n, n_labels).
         classes
             All classes, where y may lack some; or None.
-        known
+        labels
             The labels of an earlier call, if there was one.
         partial
-            Whether y may lack some of the known labels.
+            Whether y may lack some of these labels.
         """
-        if known is None:
-            known = learn_labels(y, classes)
+        if labels is None:
+            labels = learn_labels(y, classes)
         elif partial:
-            known.check(y, classes)
+            labels.check(y, classes)
         else:
-            known.check_all(y)
-        return cls(known, estimator.loss, estimator.class_weight)
+            labels.check_all(y)
+        return cls(labels, estimator.loss, estimator.class_weight)
 
     @property
     def watched(self) -> str:
@@ -282,7 +282,7 @@ class Classification:
 
 @dataclass(frozen=True)
 class Regression:
-    """What an estimator learns from numbers; the methods are those of `Classification`."""
+    """A problem with numbers as targets. Its methods are those of `Classification`."""
 
     n_outputs: int
     loss: Any
@@ -290,7 +290,7 @@ class Regression:
     score_name: ClassVar[str] = "r2"
 
     @classmethod
-    def learn(cls, estimator: Any, y: Any, classes: Any, known: Any, *, partial: bool) -> "Regression":
+    def learn(cls, estimator: Any, y: Any, classes: Any, labels: Any, *, partial: bool) -> "Regression":
         """Check the numbers in y, and count the outputs."""
         problem = cls(1 if y.ndim == 1 else y.shape[1], estimator.loss)
         problem.check(y)
