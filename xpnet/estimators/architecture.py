@@ -10,10 +10,8 @@ from xpnet.backends.base import Backend
 from xpnet.backends.choose import BACKENDS, get_backend
 from xpnet.core import arguments
 from xpnet.core.activations import ACTIVATIONS, Activation
-from xpnet.core.arrays import Array
 from xpnet.core.costs import COSTS, Cost
 from xpnet.core.initializers import Initializer
-from xpnet.estimators.inputs import float_dtype
 from xpnet.estimators.settings import Parameters, is_called
 from xpnet.network import Network
 from xpnet.wording.checks import count
@@ -107,9 +105,9 @@ def predicts_one_number(cost: Cost) -> bool:
     return cost.distribution is None or cost.distribution.std is not None
 
 
-def choose_dtype(parameters: Parameters, x: Array) -> str:
-    """Choose the dtype to compute in: the parameter, or else the dtype of X."""
-    return float_dtype(x) if parameters.dtype is None else arguments.parse_dtype(parameters.dtype)
+def choose_dtype(parameters: Parameters, own: str) -> str:
+    """Choose the dtype to compute in: the parameter, or else that of X, its own."""
+    return own if parameters.dtype is None else arguments.parse_dtype(parameters.dtype)
 
 
 def follows_inputs(parameters: Parameters) -> bool:

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from xpnet.estimators.architecture import choose_backend, choose_dtype, make_network, take_layers
 from xpnet.estimators.base import BasePerceptron, list_attributes
 from xpnet.estimators.convergence import TALLY_ATTRIBUTES, read_tally, write_tally
-from xpnet.estimators.inputs import backend_of, to_host
+from xpnet.estimators.inputs import backend_of, float_dtype, to_host
 from xpnet.estimators.settings import LEARNING_RATES, SOLVERS, Parameters
 from xpnet.estimators.targets import Problem
 from xpnet.network import Network
@@ -42,7 +42,7 @@ def from_sklearn(fitted: Any, parameters: Parameters, problem: Problem) -> dict[
     home, tally = backend_of(fitted.coefs_[0]), copy.deepcopy(read_tally(vars(fitted)))
     sizes = [len(w) for w in fitted.coefs_] + [problem.n_outputs]
     init = take_layers((w.T, b) for w, b in zip(fitted.coefs_, fitted.intercepts_))
-    dtype, backend = choose_dtype(parameters, fitted.coefs_[0]), choose_backend(parameters, home)
+    dtype, backend = choose_dtype(parameters, float_dtype(fitted.coefs_[0])), choose_backend(parameters, home)
     network = make_network(parameters, sizes, problem.head(), init, backend, dtype)
     names = getattr(fitted, "feature_names_in_", None)
     network.feature_names = names

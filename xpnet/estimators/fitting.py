@@ -23,7 +23,7 @@ from xpnet.estimators.architecture import (
 )
 from xpnet.estimators.convergence import Convergence, Tally, read_tally, warn_if_not_converged
 from xpnet.estimators.examples import AllRows, RowSource, hold_out, load, read_targets, resample
-from xpnet.estimators.inputs import to_host
+from xpnet.estimators.inputs import float_dtype, to_host
 from xpnet.estimators.settings import Parameters, Settings, make_sampling
 from xpnet.estimators.targets import Problem
 from xpnet.network import Network
@@ -93,7 +93,7 @@ def start_network(
     else:
         _check_continuation(previous, sizes, parameters)
         init = take_layers((to_host(w), to_host(b)) for w, b in previous.layers)
-    dtype, backend = choose_dtype(parameters, data.x), choose_backend(parameters, data.home)
+    dtype, backend = choose_dtype(parameters, float_dtype(data.x)), choose_backend(parameters, data.home)
     seed = int(random_state.randint(2**31 - 1)) if np.any(parameters.dropout) else 0
     network = make_network(parameters, sizes, head, init, backend, dtype, seed)
     network.feature_names = data.feature_names
