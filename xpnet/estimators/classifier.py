@@ -132,7 +132,7 @@ class BaseClassifier(ClassifierMixin, BaseLearner):
         return self._labels.decode(mean_outputs(outputs, view.xp), view)
 
     def _probabilities(self, outputs: Sequence[Array]) -> Array:
-        """Turn the outputs of the networks into the probabilities of all classes, or of all labels."""
+        """Turn the outputs of the networks into probabilities of all classes or labels."""
         xp = self._networks[0].backend.xp
         a = mean_outputs(outputs, xp)
         return xp.concat([1.0 - a, a], axis=-1) if self._labels.kind == BINARY else a
@@ -144,9 +144,9 @@ class MLPClassifier(BaseClassifier, BasePerceptron):
 
     It has every parameter of `sklearn.neural_network.MLPClassifier`, with the same meaning and default: the same
     `random_state` gives the same initial weights and minibatches, and so the same network up to rounding, which grows
-    during training. It computes where X lies: NumPy arrays give NumPy arrays, CuPy arrays give CuPy arrays. Only here
-    are `class_weight`, `loss`, `dropout`, `standardize`, `callbacks`, `progress`, `backend`, `device`, `dtype`, and
-    more values for `activation`, `solver` and `learning_rate`.
+    during training. It computes where X lies: NumPy arrays give NumPy arrays, CuPy arrays give CuPy arrays. New are
+    `class_weight`, `loss`, `dropout`, `standardize`, `callbacks`, `progress`, `backend`, `device`, `dtype`, and more
+    values for `activation`, `solver` and `learning_rate`.
 
     Parameters
     ----------
@@ -201,10 +201,10 @@ class MLPClassifier(BaseClassifier, BasePerceptron):
         Dropout rate of the hidden layers, or a list with the rates of the inputs and of each hidden layer.
     standardize
         Whether to scale each input to mean 0 and standard deviation 1, like a `StandardScaler` before the estimator.
-        Means and deviations are those of X in the first call of `fit` or `partial_fit`; sparse inputs stay sparse.
+        Both are those of X in the first call of `fit` or `partial_fit`; sparse inputs stay sparse.
     callbacks
-        Objects that watch and steer, as in `xpnet.Network.train`. Logs have "cost", and with validation data
-        "validation_cost" and "validation_accuracy".
+        Objects that observe and control training, as in `xpnet.Network.train`. Logs have "cost", and with validation
+        data "validation_cost" and "validation_accuracy".
     progress
         Whether to show a bar on standard error.
     backend, device
@@ -226,8 +226,8 @@ class MLPClassifier(BaseClassifier, BasePerceptron):
     validation_scores_, validation_loss_curve_ : list of float, or None
         Score and loss on validation data after each epoch; None without validation data.
     best_validation_score_, best_validation_loss_ : float or None
-        The largest of the scores and the smallest of the losses, of different epochs perhaps. The network is that of
-        the former with ``early_stopping=True``, and that of the latter with ``early_stopping="loss"``.
+        The best score and the smallest loss, perhaps of different epochs. The network has the weights of the former
+        with ``early_stopping=True``, and of the latter with ``early_stopping="loss"``.
     t_ : int
         Number of examples seen.
     coefs_, intercepts_ : list of array
@@ -243,7 +243,7 @@ class MLPClassifier(BaseClassifier, BasePerceptron):
     out_activation_ : str
         Activation of the output layer.
     network_ : Network
-        The network itself, with everything else that it can do: `save`, `summary`, `jacobian`.
+        The network itself, which can do more: `save`, `summary`, `jacobian`.
 
     Examples
     --------

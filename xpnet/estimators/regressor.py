@@ -127,7 +127,7 @@ class MLPRegressor(BaseRegressor, BasePerceptron):
     shuffle, random_state, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping, \
     validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, max_fun, dropout, callbacks, progress, backend, \
     device, dtype
-        As in `MLPClassifier`. Scores on validation data are R². It does not see standard deviations, so with
+        As in `MLPClassifier`. Scores on validation data are R², which ignores standard deviations: with
         ``loss="gaussian"`` both ``early_stopping=True`` and "loss" watch the loss, the negative log-likelihood.
     standardize
         Whether to scale each input and each target to mean 0 and standard deviation 1. Predictions are in the units of
