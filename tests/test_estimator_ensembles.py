@@ -26,7 +26,7 @@ from test_estimators_among_others import can_run
 from test_estimators_everywhere import lies
 
 from xpnet import L1, SGD, AdamW, Callback, Clip, Cosine, CSVLog, EarlyStopping, Ensemble
-from xpnet.estimators import MLPClassifier, MLPEnsembleClassifier, MLPEnsembleRegressor, MLPRegressor
+from xpnet.estimators import MLPClassifier, MLPEnsembleClassifier, MLPEnsembleRegressor, MLPRegressor, base
 from xpnet.estimators import ensembles as module
 from xpnet.training.groups import Group
 
@@ -389,7 +389,7 @@ def rows_of(source: Any) -> np.ndarray:
 
 def draw(monkeypatch: Any, y: Any = THREE, **parameters: Any) -> list[tuple[np.ndarray, np.ndarray]]:
     """The rows that each member of a new ensemble trains on and validates on."""
-    drawn, train = [], module.train_together
+    drawn, train = [], module.train_until_interrupted
 
     def look(fits):
         for fit in fits:
@@ -397,9 +397,9 @@ def draw(monkeypatch: Any, y: Any = THREE, **parameters: Any) -> list[tuple[np.n
             drawn.append((rows_of(fit.source), rows_of(held_out[0]) if held_out else np.zeros(0, int)))
         return train(fits)
 
-    monkeypatch.setattr(module, "train_together", look)
+    monkeypatch.setattr(module, "train_until_interrupted", look)
     make(y, bootstrap=True, **parameters).fit(X, y)
-    monkeypatch.setattr(module, "train_together", train)
+    monkeypatch.setattr(module, "train_until_interrupted", train)
     return drawn
 
 
@@ -679,8 +679,8 @@ def test_a_bar_is_shown_once(capsys):
 def test_more_members_than_memory_are_refused(monkeypatch):
     monkeypatch.setattr("xpnet.training.memory.find_memory", lambda: 2**22)
     started = []
-    start = module.fitting.start_network
-    monkeypatch.setattr(module.fitting, "start_network", lambda *a: started.append(0) or start(*a))
+    start = base.start_network
+    monkeypatch.setattr(base, "start_network", lambda *a: started.append(0) or start(*a))
     message = (
         r"^n_estimators=1000 networks of \[5, 100, 3\] need about 0\.0 GiB, and this machine has 0\.0; give fewer "
         "members, or "

@@ -19,7 +19,7 @@ from test_estimators import host, put
 
 from xpnet import get_backend
 from xpnet.estimators import MLPClassifier, MLPRegressor
-from xpnet.estimators.places import backend_of, same_place
+from xpnet.estimators.inputs import backend_of, same_place
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),

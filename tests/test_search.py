@@ -104,7 +104,7 @@ def runs(monkeypatch):
             sizes.append(len(jobs))
         return train_networks(jobs, **options)
 
-    monkeypatch.setattr("xpnet.estimators.together.train_networks", count)
+    monkeypatch.setattr("xpnet.estimators.fitting.train_networks", count)
     return sizes
 
 
@@ -738,7 +738,7 @@ def test_all_slices_fail(monkeypatch):
 
 
 def test_large_examples_are_trained_fold_by_fold(monkeypatch, runs):
-    monkeypatch.setattr(folds, "LARGEST", 1)
+    monkeypatch.setattr(folds, "MAX_BYTES", 1)
     search_both(CLASSIFIER, ALPHAS, scoring="neg_log_loss")
     assert runs == [3, 3, 3]
 

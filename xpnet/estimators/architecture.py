@@ -1,8 +1,7 @@
-"""The parameters that shape the network of an estimator, and how a network is made of them."""
+"""The network of an estimator, as its parameters describe it."""
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,11 +10,9 @@ from xpnet.backends.base import Backend
 from xpnet.backends.choose import BACKENDS, get_backend
 from xpnet.core import arguments
 from xpnet.core.activations import ACTIVATIONS, Activation
-from xpnet.core.arrays import Array
 from xpnet.core.costs import COSTS, Cost
 from xpnet.core.initializers import Initializer
-from xpnet.estimators.places import float_dtype
-from xpnet.estimators.settings import is_called
+from xpnet.estimators.settings import Parameters, is_called
 from xpnet.network import Network
 from xpnet.wording.checks import count
 from xpnet.wording.hints import explain_unknown
@@ -25,26 +22,8 @@ ACTIVATION_NAMES = {"logistic": "sigmoid"}
 LOSS_NAMES = {"log_loss": "cross_entropy", "squared_error": "quadratic"}
 
 
-@dataclass(frozen=True)
-class Architecture:
-    """The parameters that shape a network, as the user gave them; they are checked when a network is made of them."""
-
-    hidden_layer_sizes: Any
-    activation: Any
-    dropout: Any
-    standardize: Any
-    backend: Any
-    device: Any
-    dtype: Any
-
-    @property
-    def follows_inputs(self) -> bool:
-        """Whether the network computes where X lies, rather than where `backend` or `device` say."""
-        return self.backend is None and self.device is None
-
-
 class Head(NamedTuple):
-    """The output layer of a network, and what it stands for."""
+    """The output layer of a network, its cost and its task."""
 
     units: int
     activation: str | Activation
@@ -53,7 +32,7 @@ class Head(NamedTuple):
 
 
 def make_network(
-    architecture: Architecture,
+    parameters: Parameters,
     sizes: Sequence[int],
     head: Head,
     init: Initializer,
@@ -64,13 +43,13 @@ def make_network(
     """Make a network with layers of the given sizes."""
     return Network(
         sizes,
-        activation=parse_hidden(architecture.activation, len(sizes) - 2),
+        activation=parse_hidden(parameters.activation, len(sizes) - 2),
         output_activation=head.activation,
         cost=head.cost,
         task=head.task,
         init=init,
-        dropout=architecture.dropout,
-        standardize=architecture.standardize,
+        dropout=parameters.dropout,
+        standardize=parameters.standardize,
         backend=backend,
         dtype=dtype,
         seed=seed,
@@ -78,7 +57,7 @@ def make_network(
 
 
 def parse_hidden_sizes(value: Any) -> list[int]:
-    """Check the number of units of each hidden layer: a number, or a list of them."""
+    """Check the numbers of units of the hidden layers: one number, or a list."""
     sizes: list[Any] = list(value) if hasattr(value, "__iter__") and not isinstance(value, str) else [value]
     try:
         if min(sizes, default=1) <= 0:
@@ -89,7 +68,7 @@ def parse_hidden_sizes(value: Any) -> list[int]:
 
 
 def parse_hidden(value: Any, layers: int) -> list[Activation]:
-    """Take one activation for all hidden layers, or a list with one for each, by either library's names."""
+    """Take one activation for all hidden layers, or a list with one for each, by its name here or in scikit-learn."""
     is_list = isinstance(value, (list, tuple)) and not isinstance(value, Activation)
     names = (*ACTIVATION_NAMES, *ACTIVATIONS)
     for item in value if is_list else [value]:
@@ -103,7 +82,7 @@ def parse_hidden(value: Any, layers: int) -> list[Activation]:
 
 
 def parse_loss(loss: Any) -> Cost:
-    """Take a loss by either library's name, or the user's own cost."""
+    """Take a loss by its name here or in scikit-learn, or the user's own cost."""
     if isinstance(loss, (int, list, tuple)) and not isinstance(loss, Cost):
         raise ValueError(
             f"loss={loss!r} must be the name of a loss, or a cost; MLPRegressor takes loss first, so give sizes by "
@@ -126,26 +105,31 @@ def predicts_one_number(cost: Cost) -> bool:
     return cost.distribution is None or cost.distribution.std is not None
 
 
-def choose_dtype(architecture: Architecture, x: Array) -> str:
-    """Choose the dtype to compute in: the one that was asked for, or that of X."""
-    return float_dtype(x) if architecture.dtype is None else arguments.parse_dtype(architecture.dtype)
+def choose_dtype(parameters: Parameters, own: str) -> str:
+    """Choose the dtype to compute in: the parameter, or else that of X, its own."""
+    return own if parameters.dtype is None else arguments.parse_dtype(parameters.dtype)
 
 
-def choose_backend(architecture: Architecture, home: Backend) -> Backend:
-    """Choose where to compute: where `backend` and `device` say, or at home, where X lies."""
-    if architecture.follows_inputs:
+def follows_inputs(parameters: Parameters) -> bool:
+    """Tell whether the network computes where X lies, rather than where `backend` or `device` say."""
+    return parameters.backend is None and parameters.device is None
+
+
+def choose_backend(parameters: Parameters, home: Backend) -> Backend:
+    """Choose where to compute: where `backend` and `device` say, or else at home, where X lies."""
+    if follows_inputs(parameters):
         return home
-    library = architecture.backend
+    library = parameters.backend
     if library is None and home.name != "numpy":
         library = home.name if home.name in BACKENDS else home.xp
-    backend = get_backend(library, architecture.device)
-    return home if architecture.device is None and backend.name == home.name else backend
+    backend = get_backend(library, parameters.device)
+    return home if parameters.device is None and backend.name == home.name else backend
 
 
-def uniform(activation: Any, random_state: np.random.RandomState, layers: int) -> Initializer:
-    """Draw initial weights and biases as scikit-learn does, layer by layer: U(−r, r) with r² = c / (n_in + n_out).
+def draw_uniform(activation: Any, random_state: np.random.RandomState, layers: int) -> Initializer:
+    """Return an initializer that draws as scikit-learn does: layer by layer from U(−r, r), r² = c / (n_in + n_out).
 
-    c is 2 for layers of sigmoid units, else 6; the output layer has the c of the last of the hidden `layers`. From
+    c is 2 for layers of sigmoid units, else 6; the output layer has the c of the last of the hidden `layers`. See
     Glorot and Bengio, AISTATS 2010, equation 16.
     """
     c = [2.0 if sigma.name == "sigmoid" else 6.0 for sigma in parse_hidden(activation, layers)]
@@ -161,7 +145,7 @@ def uniform(activation: Any, random_state: np.random.RandomState, layers: int) -
     return draw
 
 
-def existing(layers: Iterable[tuple[np.ndarray, np.ndarray]]) -> Initializer:
-    """Start from existing weights (n_out, n_in) and biases (n_out,), layer by layer."""
+def take_layers(layers: Iterable[tuple[np.ndarray, np.ndarray]]) -> Initializer:
+    """Return an initializer that takes existing weights (n_out, n_in) and biases (n_out,), layer by layer."""
     remaining = iter(layers)
     return lambda rng, n_in, n_out: next(remaining)

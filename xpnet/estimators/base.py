@@ -1,4 +1,4 @@
-"""The base class of all estimators: what they check, and how they predict and score."""
+"""The base classes of all estimators: how they check their arguments, fit, predict and score, and where they live."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -7,55 +7,78 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from xpnet.backends.base import Backend
 from xpnet.core.arrays import Array, Namespace
-from xpnet.estimators import fitting
-from xpnet.estimators.architecture import Architecture, choose_backend
-from xpnet.estimators.fitted import Fitted, read_features
-from xpnet.estimators.inputs import (
-    CheckedData,
-    FitArguments,
+from xpnet.estimators.architecture import ACTIVATION_NAMES, choose_backend, follows_inputs
+from xpnet.estimators.convergence import TALLY_ATTRIBUTES, Tally, write_tally
+from xpnet.estimators.examples import dense_blocks
+from xpnet.estimators.fitting import (
+    Fit,
     FitData,
+    Fitted,
+    LoadedExamples,
+    load_examples,
+    prepare_fit,
+    start_network,
+    train_until_interrupted,
+)
+from xpnet.estimators.inputs import (
+    backend_of,
     check_kind,
-    naming,
+    is_foreign,
+    move_to,
+    name_arguments,
+    name_place,
     parse_sample_weight,
+    same_place,
+    to_host,
     validate_examples,
     validate_inputs,
 )
-from xpnet.estimators.labels import Labels, is_numeric
-from xpnet.estimators.places import backend_of, describe, move_to, same_place, to_host
-from xpnet.estimators.problems import Problem
-from xpnet.estimators.settings import Parameters, Settings, is_called
-from xpnet.estimators.sparse import dense_blocks
+from xpnet.estimators.settings import Parameters, Settings, is_called, parse_settings
+from xpnet.estimators.targets import Labels, Problem, is_numeric
 from xpnet.inspection.predict import predict
 from xpnet.network import Network
 from xpnet.wording.errors import unless_stopped
 
-Self = TypeVar("Self", bound="BaseLearner")
+AnyLearner = TypeVar("AnyLearner", bound="BaseLearner")
+AnyPerceptron = TypeVar("AnyPerceptron", bound="BasePerceptron")
+Validation = tuple[Any, Any, Any]  # X_val, y_val and sample_weight_val, as the user gave them
+NO_VALIDATION = (None, None, None)
+ATTRIBUTES = (
+    *("network_", "classes_", "n_features_in_", "feature_names_in_", "_home", "_labels"),
+    *TALLY_ATTRIBUTES,
+)
 
 
 def has_epochs(estimator: Parameters) -> bool:
-    """Tell whether the solver trains epoch by epoch, so that there is a `partial_fit`."""
+    """Tell whether there is a `partial_fit`: whether the solver trains epoch by epoch."""
     if is_called(estimator.solver, "lbfgs"):
         raise AttributeError("partial_fit is for solvers that train epoch by epoch, which lbfgs does not")
     return True
 
 
-def _has_validation(X_val: Any, y_val: Any, sample_weight_val: Any) -> bool:
+def _has_validation(validation: Validation, settings: Settings) -> bool:
     """Tell whether there are validation data; inputs and targets go together."""
+    X_val, y_val, sample_weight_val = validation
     if X_val is None and (y_val is not None or sample_weight_val is not None):
         raise ValueError("y_val and sample_weight_val are for validation data, which need X_val; give it too")
     if X_val is not None and y_val is None:
         raise ValueError("X_val needs y_val, the targets of the validation data; give both, or neither")
+    if X_val is not None and settings.optimizer is None:
+        raise ValueError(
+            "X_val is for solvers that train epoch by epoch, which lbfgs does not; leave it out, or give solver='adam'"
+        )
     return X_val is not None
 
 
 class BaseLearner(Parameters, BaseEstimator):
     """Base class of all estimators, of one network or several."""
 
-    _numeric: ClassVar[bool]  # whether targets are numbers, rather than labels
+    _problem: ClassVar[type[Problem]]  # whether it learns labels or numbers
 
     # Set by `fit`
     _home: Backend
@@ -63,24 +86,13 @@ class BaseLearner(Parameters, BaseEstimator):
 
     @property
     def _networks(self) -> Sequence[Network]:
-        """The networks that it was fitted with."""
-        raise NotImplementedError
-
-    def _fit(self: Self, arguments: FitArguments) -> Self:
-        """Fit. Nothing of the estimator changes before the last line."""
-        raise NotImplementedError
-
-    def _make_problem(self, y: Any, classes: Any, labels: Labels | None, *, partial: bool) -> Problem:
-        """Make the problem to learn: learn the labels of y, or check them against those of an earlier call.
-
-        `partial` says whether y may lack some of them.
-        """
+        """The networks of the fitted estimator."""
         raise NotImplementedError
 
     # Fitting
 
     def fit(
-        self: Self,
+        self: AnyLearner,
         X: Any,
         y: Any,
         sample_weight: Any = None,
@@ -88,7 +100,7 @@ class BaseLearner(Parameters, BaseEstimator):
         X_val: Any = None,
         y_val: Any = None,
         sample_weight_val: Any = None,
-    ) -> Self:
+    ) -> AnyLearner:
         """Fit the network to inputs and targets.
 
         Parameters
@@ -118,55 +130,71 @@ class BaseLearner(Parameters, BaseEstimator):
             If a parameter, X or y is wrong, or weights become infinite or NaN; the estimator is then unchanged. With
             `early_stopping`, such weights only end training, with a warning.
         """
-        return self._fit(FitArguments(X, y, sample_weight, (X_val, y_val, sample_weight_val)))
+        return self._fit(X, y, sample_weight, validation=(X_val, y_val, sample_weight_val))
 
-    def _start_network(
-        self, data: FitData, settings: Settings, previous: Fitted | None, random_state: np.random.RandomState
-    ) -> Network:
-        """Continue the network of the last fit in `partial_fit`, or make a new one."""
-        if previous is not None and settings.partial:
-            return previous.network.copy()
-        return fitting.start_network(self._architecture, data, previous, random_state)
+    def _fit(
+        self: AnyLearner,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        *,
+        validation: Validation = NO_VALIDATION,
+        classes: Any = None,
+        partial: bool = False,
+    ) -> AnyLearner:
+        """Fit. Nothing of the estimator changes before the last line.
 
-    def _check(self, arguments: FitArguments, settings: Settings, previous: Fitted | None) -> FitData:
-        """Check the arguments of a fit."""
-        X, y, sample_weight, validation, classes, partial = arguments
-        validates = _has_validation(*validation)
-        if validates and settings.descent is None:
-            raise ValueError(
-                "X_val is for solvers that train epoch by epoch, which lbfgs does not; leave it out, or give "
-                "solver='adam'"
-            )
-        home = backend_of(X) if previous is None else self._check_place(X, "partial_fit" if partial else "fit")
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+        validation
+            The validation data of `fit`.
+        classes
+            As in `partial_fit`.
+        partial
+            Whether this is a call of `partial_fit`.
+        """
+        raise NotImplementedError
+
+    def _check(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        settings: Settings,
+        last: Fitted,
+        *,
+        validation: Validation = NO_VALIDATION,
+        classes: Any = None,
+    ) -> FitData:
+        """Check the arguments of `_fit`, which continues from the fitted attributes `last`."""
+        partial, continues = settings.partial, "network_" in last
+        validates = _has_validation(validation, settings)
+        home = self._check_place(X, "partial_fit" if partial else "fit") if continues else backend_of(X)
         stand_in = copy.copy(self)  # scikit-learn's checks set `n_features_in_` and `feature_names_in_` on it
-        X, y = validate_examples(stand_in, X, y, numeric=self._numeric, reset=previous is None)
-        problem = self._make_problem(y, classes, None if previous is None else previous.labels, partial=partial)
-        train = CheckedData(
-            X,
-            problem.encode(y),
-            parse_sample_weight(sample_weight, X.shape[0]),
-            problem.weigh_classes(y, partial=partial),
-        )
-        held_out = None
-        if validates:
-            backend = choose_backend(self._architecture, home)
-            held_out = self._check_validation(stand_in, *validation, problem, backend)
-        return FitData(home, read_features(vars(stand_in)), problem, train, held_out)
+        X, y = validate_examples(stand_in, X, y, numeric=self._problem.numeric, reset=not continues)
+        problem = self._problem.learn(self, y, classes, last.get("_labels"), partial=partial)
+        targets, sample_weight = problem.encode(y), parse_sample_weight(sample_weight, X.shape[0])
+        class_weight = problem.weigh_classes(y, partial=partial)
+        names = vars(stand_in).get("feature_names_in_")
+        data = FitData(home, names, problem, X, targets, sample_weight, class_weight)
+        return data._replace(validation=self._check_validation(stand_in, validation, data)) if validates else data
 
-    def _check_validation(
-        self, stand_in: BaseEstimator, X: Any, y: Any, sample_weight: Any, problem: Problem, backend: Backend
-    ) -> CheckedData:
-        """Check validation data, for a network on a backend."""
-        home = backend_of(X)
+    def _check_validation(self, stand_in: BaseEstimator, validation: Validation, train: FitData) -> FitData:
+        """Check validation data."""
+        X, y, sample_weight = validation
+        home, backend = backend_of(X), choose_backend(self, train.home)
         if self._is_elsewhere(home, backend):
             raise ValueError(
-                f"X_val is of {describe(home)}, and X of {describe(backend)}; give both in one library and on one "
+                f"X_val is of {name_place(home)}, and X of {name_place(backend)}; give both in one library and on one "
                 "device, or choose where to compute by backend= and device="
             )
         try:
-            X, y = validate_examples(stand_in, X, y, numeric=self._numeric, reset=False)
-            problem.check(y)
-            return CheckedData(X, problem.encode(y), parse_sample_weight(sample_weight, X.shape[0]))
+            X, y = validate_examples(stand_in, X, y, numeric=self._problem.numeric, reset=False)
+            train.problem.check(y)
+            targets, sample_weight = train.problem.encode(y), parse_sample_weight(sample_weight, X.shape[0])
+            return FitData(home, train.feature_names, train.problem, X, targets, sample_weight)
         except unless_stopped(TypeError, ValueError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"{error} (these are X_val, y_val and sample_weight_val)") from error
@@ -174,7 +202,7 @@ class BaseLearner(Parameters, BaseEstimator):
     # Predicting
 
     def _predict(self, X: Any, method: str, transform: Callable[[Sequence[Array]], Any]) -> Any:
-        """Compute the outputs of each network for X, transform them there, and move the result to where X lies."""
+        """Compute the outputs of each network for X, transform them on its device, and move the result to that of X."""
         check_is_fitted(self)
         home, views = self._check_place(X, method), [network.view for network in self._networks]
         X, backend = validate_inputs(self, X), views[0].backend
@@ -186,7 +214,7 @@ class BaseLearner(Parameters, BaseEstimator):
             joined = (a[0] if len(a) == 1 else backend.xp.concat(a, axis=0) for a in outputs)
             result = transform([backend.asarray(a, dtype) for a in joined])
         if sparse.issparse(result) or (isinstance(result, np.ndarray) and not is_numeric(result)):
-            return result  # as other libraries have neither
+            return result  # other libraries have neither of the two
         return result if same_place(home, backend) else move_to(result, home)
 
     def _score(self, metric: Callable[..., float], X: Any, y: Any, sample_weight: Any) -> float:
@@ -194,35 +222,22 @@ class BaseLearner(Parameters, BaseEstimator):
         predicted = to_host(self.predict(X))  # type: ignore
         check_kind(y, "y")
         check_kind(sample_weight, "sample_weight")
-        with naming("y and sample_weight"):
+        with name_arguments("y and sample_weight"):
             return float(metric(to_host(y), predicted, sample_weight=to_host(sample_weight)))
 
     # Library and device
 
-    @property
-    def _architecture(self) -> Architecture:
-        """The parameters that shape the network."""
-        return Architecture(
-            self.hidden_layer_sizes,
-            self.activation,
-            self.dropout,
-            self.standardize,
-            self.backend,
-            self.device,
-            self.dtype,
-        )
-
     def _is_elsewhere(self, home: Backend, backend: Backend) -> bool:
-        """Tell whether arrays do not lie where the network computes, though it is to follow them."""
-        return self._architecture.follows_inputs and not same_place(home, backend)
+        """Tell whether arrays lie elsewhere than the network, which has to follow them."""
+        return follows_inputs(self) and not same_place(home, backend)
 
     def _check_place(self, X: Any, method: str) -> Backend:
-        """Return the backend of X; refuse any but the network's, unless `backend` or `device` chose that one."""
+        """Return the backend of X, which must be that of the network unless `backend` or `device` is given."""
         home, backend = backend_of(X), self._networks[0].backend
         if self._is_elsewhere(home, backend):
             raise ValueError(
                 f"Inputs passed to {type(self).__name__}.{method}() must use the same namespace and the same device as "
-                f"those passed to fit(): X is of {describe(home)}, and the estimator lives on {describe(backend)}; "
+                f"those passed to fit(): X is of {name_place(home)}, and the estimator lives on {name_place(backend)}; "
                 "move it to X with est = est.to(X)"
             )
         return home
@@ -236,6 +251,172 @@ class BaseLearner(Parameters, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = tags.array_api_support = True
         return tags
+
+
+class BasePerceptron(BaseLearner):
+    """Base class of `MLPClassifier` and `MLPRegressor`."""
+
+    # Set by `fit`
+    network_: Network
+
+    @property
+    def _networks(self) -> Sequence[Network]:
+        return [self.network_]
+
+    def _fit(
+        self: AnyPerceptron,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        *,
+        validation: Validation = NO_VALIDATION,
+        classes: Any = None,
+        partial: bool = False,
+    ) -> AnyPerceptron:
+        settings = parse_settings(self, partial=partial)
+        last = vars(self) if (partial or self.warm_start) and hasattr(self, "network_") else {}
+        data = self._check(X, y, sample_weight, settings, last, validation=validation, classes=classes)
+        fit = self._prepare(data, settings, last)
+        for error in train_until_interrupted([fit]).values():
+            raise error
+        self._take_over(fit)
+        return self
+
+    def _prepare(
+        self,
+        data: FitData,
+        settings: Settings,
+        last: Fitted,
+        load: Callable[[FitData, Network], LoadedExamples] = load_examples,
+        *,
+        resamples: bool = False,
+    ) -> Fit:
+        """Prepare a fit: copy the network of the last one to continue it in `partial_fit`, or else make a new one.
+
+        `load` moves the examples to where the network computes, or returns those that fits share.
+        """
+        random_state, previous = check_random_state(self.random_state), last.get("network_")
+        if previous is not None and settings.partial:
+            network = previous.copy()
+        else:
+            network = start_network(self, data, previous, random_state)
+        examples = load(data, network)
+        return prepare_fit(network, settings, data, examples, last, random_state, resamples=resamples)
+
+    def _take_over(self, fit: Fit) -> None:
+        """Replace all fitted attributes by those of a fit."""
+        data = fit.data
+        self._assign(list_attributes(fit.network, data.home, data.feature_names, data.problem.labels, fit.tally))
+
+    def _assign(self, attributes: Fitted) -> None:
+        """Replace all fitted attributes."""
+        others = {name: value for name, value in vars(self).items() if name not in ATTRIBUTES}
+        self.__dict__ = others | dict(attributes)  # at once: an interrupt comes before it or after it
+
+    def activations(self, X: Any) -> list[Array]:
+        """Compute the activations of every layer.
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, n_features)
+            Inputs; sparse ones become dense.
+
+        Returns
+        -------
+        list of array
+            `n_layers_` arrays of shape (n_samples, n_units), the first of them X itself, in the library of X.
+        """
+        check_is_fitted(self)
+        home, net = self._check_place(X, "activations"), self.network_
+        X = validate_inputs(self, X)
+        activations = net.activations(X.toarray() if sparse.issparse(X) else move_to(X, net.backend))
+        return activations if same_place(home, net.backend) else [move_to(a, home) for a in activations]
+
+    # Library, device and structure
+
+    def to(self: AnyPerceptron, X: Any) -> AnyPerceptron:
+        """Return a copy that lives where X lies: in its library, on its device.
+
+        Parameters
+        ----------
+        X
+            An array of the library, on the device; lists and tables stand for NumPy.
+
+        Raises
+        ------
+        TypeError
+            If it is something else, such as the name of a device.
+        """
+        check_is_fitted(self)
+        if isinstance(X, str) or not (is_foreign(X) or hasattr(X, "__len__")):
+            raise TypeError(f"to(X) takes an array that lies where the estimator is to go, not {X!r}")
+        new = copy.copy(self)
+        new._home = backend_of(X)
+        new.network_ = self.network_.to(new._home)
+        return new
+
+    @property
+    def coefs_(self) -> list[Array]:
+        """Copies of the weights of each layer, (n_in, n_out), in the library of the X of `fit`; assignable."""
+        return [move_to(w, self._home).mT for w in self._writable(self.network_.w)]
+
+    @coefs_.setter
+    def coefs_(self, coefs: Sequence[Any]) -> None:
+        self.network_.w = [move_to(w, self.network_.backend).mT for w in coefs]
+
+    @property
+    def intercepts_(self) -> list[Array]:
+        """Copies of the biases of each layer, (n_out,), in the library of the X of `fit`; assignable."""
+        return [move_to(b, self._home) for b in self._writable(self.network_.b)]
+
+    @intercepts_.setter
+    def intercepts_(self, intercepts: Sequence[Any]) -> None:
+        self.network_.b = [move_to(b, self.network_.backend) for b in intercepts]
+
+    def _writable(self, arrays: Sequence[Array]) -> list[Array]:
+        """Copy arrays of the network: those of scikit-learn's estimators can be written to."""
+        view = self.network_.view
+        with view.scope():
+            return [view.backend.copy(array) for array in arrays]
+
+    @property
+    def n_layers_(self) -> int:
+        """Number of layers, inputs and outputs included."""
+        return self.network_.num_layers
+
+    @property
+    def n_outputs_(self) -> int:
+        """Number of outputs."""
+        return self.network_.view.model.n_targets
+
+    @property
+    def out_activation_(self) -> str:
+        """Activation of the output layer, by scikit-learn's name."""
+        name = self.network_.output_activation
+        return next((theirs for theirs, ours in ACTIVATION_NAMES.items() if ours == name), name)
+
+    # scikit-learn's protocols
+
+    def __sklearn_array_api_convert__(self: AnyPerceptron, convert: Callable[[Any], Any]) -> AnyPerceptron:
+        """Return a copy that lives where scikit-learn's function `convert` moves arrays."""
+        return self.to(convert(self.coefs_[0])) if hasattr(self, "network_") else self
+
+
+def list_attributes(
+    network: Network, home: Backend, feature_names: np.ndarray | None, labels: Labels | None, tally: Tally
+) -> dict[str, Any]:
+    """List the fitted attributes of an estimator of one network, without those that do not apply."""
+    attributes: dict[str, Any] = {"network_": network, "_home": home, "n_features_in_": network.sizes[0]}
+    if feature_names is not None:
+        attributes["feature_names_in_"] = feature_names
+    if labels is not None:
+        attributes |= {"_labels": labels, "classes_": labels.classes}
+    return attributes | write_tally(tally)
+
+
+def read_attributes(estimator: BasePerceptron) -> Fitted:
+    """Return the fitted attributes of an estimator, without its parameters."""
+    return {name: value for name, value in vars(estimator).items() if name in ATTRIBUTES}
 
 
 def mean_outputs(outputs: Sequence[Array], xp: Namespace) -> Array:

@@ -1,4 +1,4 @@
-"""MLPClassifier, and what it has in common with an ensemble of classifiers."""
+"""MLPClassifier, and the base class that it shares with an ensemble of classifiers."""
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -14,13 +14,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from xpnet.core.arrays import Array
 from xpnet.estimators import exchange
-from xpnet.estimators.base import BaseLearner, has_epochs, mean_outputs
-from xpnet.estimators.fitted import read_attributes
-from xpnet.estimators.inputs import FitArguments
-from xpnet.estimators.labels import BINARY, MULTICLASS, MULTILABEL, Labels, is_multilabel, learn_labels
-from xpnet.estimators.perceptron import BasePerceptron
-from xpnet.estimators.places import to_host
-from xpnet.estimators.problems import Classification
+from xpnet.estimators.base import BaseLearner, BasePerceptron, has_epochs, mean_outputs
+from xpnet.estimators.inputs import to_host
+from xpnet.estimators.targets import BINARY, MULTICLASS, MULTILABEL, Classification, Labels, is_multilabel
 from xpnet.wording.hints import explain_arguments
 
 Self = TypeVar("Self", bound="BaseClassifier")
@@ -36,7 +32,7 @@ class BaseClassifier(ClassifierMixin, BaseLearner):
     class_weight: Any = None
     loss: Any = "log_loss"
 
-    _numeric: ClassVar[bool] = False
+    _problem: ClassVar[type[Classification]] = Classification
 
     @available_if(has_epochs)
     def partial_fit(self: Self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
@@ -56,7 +52,7 @@ class BaseClassifier(ClassifierMixin, BaseLearner):
         """
         if classes is None and not self.__sklearn_is_fitted__() and not is_multilabel(to_host(y)):
             raise ValueError("classes must be passed on the first call to partial_fit.")
-        return self._fit(FitArguments(X, y, sample_weight, classes=classes, partial=True))
+        return self._fit(X, y, sample_weight, classes=classes, partial=True)
 
     def predict(self, X: Any) -> Any:
         """Predict the class of each example, or its labels.
@@ -130,22 +126,13 @@ class BaseClassifier(ClassifierMixin, BaseLearner):
         tags.classifier_tags.multi_label = True
         return tags
 
-    def _make_problem(self, y: Any, classes: Any, labels: Labels | None, *, partial: bool) -> Classification:
-        if labels is None:
-            labels = learn_labels(y, classes)
-        elif partial:
-            labels.check(y, classes)
-        else:
-            labels.check_all(y)
-        return Classification(labels, self.loss, self.class_weight)
-
     def _decode(self, outputs: Sequence[Array]) -> Any:
         """Turn the outputs of the networks into labels."""
         view = self._networks[0].view
         return self._labels.decode(mean_outputs(outputs, view.xp), view)
 
     def _probabilities(self, outputs: Sequence[Array]) -> Array:
-        """Turn the outputs of the networks into the probabilities of all classes, or of all labels."""
+        """Turn the outputs of the networks into probabilities of all classes or labels."""
         xp = self._networks[0].backend.xp
         a = mean_outputs(outputs, xp)
         return xp.concat([1.0 - a, a], axis=-1) if self._labels.kind == BINARY else a
@@ -157,9 +144,9 @@ class MLPClassifier(BaseClassifier, BasePerceptron):
 
     It has every parameter of `sklearn.neural_network.MLPClassifier`, with the same meaning and default: the same
     `random_state` gives the same initial weights and minibatches, and so the same network up to rounding, which grows
-    during training. It computes where X lies: NumPy arrays give NumPy arrays, CuPy arrays give CuPy arrays. Only here
-    are `class_weight`, `loss`, `dropout`, `standardize`, `callbacks`, `progress`, `backend`, `device`, `dtype`, and
-    more values for `activation`, `solver` and `learning_rate`.
+    during training. It computes where X lies: NumPy arrays give NumPy arrays, CuPy arrays give CuPy arrays. New are
+    `class_weight`, `loss`, `dropout`, `standardize`, `callbacks`, `progress`, `backend`, `device`, `dtype`, and more
+    values for `activation`, `solver` and `learning_rate`.
 
     Parameters
     ----------
@@ -214,10 +201,10 @@ class MLPClassifier(BaseClassifier, BasePerceptron):
         Dropout rate of the hidden layers, or a list with the rates of the inputs and of each hidden layer.
     standardize
         Whether to scale each input to mean 0 and standard deviation 1, like a `StandardScaler` before the estimator.
-        Means and deviations are those of X in the first call of `fit` or `partial_fit`; sparse inputs stay sparse.
+        Both are those of X in the first call of `fit` or `partial_fit`; sparse inputs stay sparse.
     callbacks
-        Objects that watch and steer, as in `xpnet.Network.train`. Logs have "cost", and with validation data
-        "validation_cost" and "validation_accuracy".
+        Objects that observe and control training, as in `xpnet.Network.train`. Logs have "cost", and with validation
+        data "validation_cost" and "validation_accuracy".
     progress
         Whether to show a bar on standard error.
     backend, device
@@ -239,8 +226,8 @@ class MLPClassifier(BaseClassifier, BasePerceptron):
     validation_scores_, validation_loss_curve_ : list of float, or None
         Score and loss on validation data after each epoch; None without validation data.
     best_validation_score_, best_validation_loss_ : float or None
-        The largest of the scores and the smallest of the losses, of different epochs perhaps. The network is that of
-        the former with ``early_stopping=True``, and that of the latter with ``early_stopping="loss"``.
+        The best score and the smallest loss, perhaps of different epochs. The network has the weights of the former
+        with ``early_stopping=True``, and of the latter with ``early_stopping="loss"``.
     t_ : int
         Number of examples seen.
     coefs_, intercepts_ : list of array
@@ -256,7 +243,7 @@ class MLPClassifier(BaseClassifier, BasePerceptron):
     out_activation_ : str
         Activation of the output layer.
     network_ : Network
-        The network itself, with everything else that it can do: `save`, `summary`, `jacobian`.
+        The network itself, which can do more: `save`, `summary`, `jacobian`.
 
     Examples
     --------
@@ -301,7 +288,7 @@ class MLPClassifier(BaseClassifier, BasePerceptron):
             kind = MULTILABEL
         labels = Labels(fitted.classes_, kind, getattr(fitted._label_binarizer, "sparse_input_", False))
         problem = Classification(labels, est.loss, est.class_weight)
-        est._assign(exchange.from_sklearn(fitted, est._architecture, problem))
+        est._assign(exchange.from_sklearn(fitted, est, problem))
         return est
 
     def to_sklearn(self) -> Any:
@@ -315,8 +302,8 @@ class MLPClassifier(BaseClassifier, BasePerceptron):
             If an activation is one that scikit-learn does not support.
         """
         check_is_fitted(self)
-        fitted, kind, y = read_attributes(vars(self)), neural_network.MLPClassifier, self._labels.classes[:1]
+        y = self._labels.classes[:1]
         if self._labels.kind == MULTILABEL:
             y = np.zeros((1, self.n_outputs_), int)
             y = sparse.csr_matrix(y) if self._labels.as_sparse else y
-        return exchange.to_sklearn(fitted, self.get_params(deep=False), kind, y, {"classes": self._labels.classes})
+        return exchange.to_sklearn(self, neural_network.MLPClassifier, y, {"classes": self._labels.classes})

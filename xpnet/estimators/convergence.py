@@ -1,53 +1,124 @@
-"""When training ends, and what is kept of each epoch: scikit-learn's rules, as a callback."""
+"""The course of training: counts and curves, and a callback that follows scikit-learn's rules for convergence."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from sklearn.exceptions import ConvergenceWarning
 
 from xpnet.core.arrays import Layers
-from xpnet.estimators.fitted import Curves, Tally
-from xpnet.estimators.settings import Descent, Settings
+from xpnet.estimators.settings import Settings
 from xpnet.training.callback import Callback, Training
 from xpnet.wording.checks import warn
 
-# value of `Descent.early_stopping` -> the name of what is watched
+# value of `Settings.early_stopping` -> the name of what is watched
 WATCHED = {None: "Training loss", "score": "Validation score", "loss": "Validation loss"}
-LEAST_RATE = 1e-6  # an adaptive learning rate is not divided again once it is as small as this
+SMALLEST_RATE = 1e-6  # an adaptive learning rate that has become as small as this ends training
+
+
+@dataclass
+class Tally:
+    """Counts and curves over successive calls to `fit` and `partial_fit`. Training writes into it."""
+
+    n_iter: int = 0  # epochs, or iterations of L-BFGS, of the last call
+    n_seen: int = 0  # examples seen
+    loss: float | None = None  # of the last epoch; None before the first
+    lr_scale: float = 1.0  # multiplies the schedule
+    n_without_improvement: int = 0  # successive epochs
+    has_epochs: bool = False  # whether there are curves; L-BFGS has none
+    loss_curve: list[float] = field(default_factory=list)
+    best_loss: float | None = math.inf  # None: early stopping watches validation data instead
+    validates: bool = False  # whether there are validation data
+    validation_scores: list[float] = field(default_factory=list)
+    validation_losses: list[float] = field(default_factory=list)
+    best_score: float = -math.inf
+    best_validation_loss: float = math.inf
+
+    def begin_epochs(self, *, validates: bool, early_stopping: bool) -> None:
+        """Continue the curves of earlier calls, or begin them. The lists are new."""
+        self.has_epochs, self.loss_curve = True, [*self.loss_curve]
+        if early_stopping:
+            self.best_loss = None
+        elif self.best_loss is None:
+            self.best_loss = math.inf
+        begins = not (validates and self.validates)
+        self.validation_scores = [] if begins else [*self.validation_scores]
+        self.validation_losses = [] if begins else [*self.validation_losses]
+        if begins:
+            self.best_score, self.best_validation_loss = -math.inf, math.inf
+        self.validates = validates
+
+
+# field of `Tally` -> attribute of a fitted estimator
+COUNTS = {
+    "n_iter": "n_iter_",
+    "n_seen": "t_",
+    "loss": "loss_",
+    "lr_scale": "_lr_scale",
+    "n_without_improvement": "_no_improvement_count",
+}
+CURVES = {"loss_curve": "loss_curve_", "best_loss": "best_loss_"}  # of solvers that have epochs
+VALIDATION = {  # None without validation data
+    "validation_scores": "validation_scores_",
+    "validation_losses": "validation_loss_curve_",
+    "best_score": "best_validation_score_",
+    "best_validation_loss": "best_validation_loss_",
+}
+TALLY_ATTRIBUTES = (*COUNTS.values(), *CURVES.values(), *VALIDATION.values())
+
+
+def write_tally(tally: Tally) -> dict[str, Any]:
+    """List the fitted attributes that hold a tally."""
+    attributes = {name: getattr(tally, field) for field, name in COUNTS.items()}
+    if tally.loss is None:
+        del attributes["loss_"]
+    if tally.has_epochs:
+        attributes |= {name: getattr(tally, field) for field, name in CURVES.items()}
+        attributes |= {name: getattr(tally, field) if tally.validates else None for field, name in VALIDATION.items()}
+    return attributes
+
+
+def read_tally(attributes: Mapping[str, Any]) -> Tally:
+    """Read a tally from the fitted attributes of an estimator, of scikit-learn's too; a new one if there are none."""
+    has_epochs = "loss_curve_" in attributes
+    validates = has_epochs and attributes.get("validation_scores_") is not None
+    curves = (CURVES if has_epochs else {}) | (VALIDATION if validates else {})
+    fields = {field: attributes[name] for field, name in COUNTS.items() if name in attributes}
+    fields |= {field: attributes.get(name) for field, name in curves.items()}
+    if validates and fields["validation_losses"] is None:  # scikit-learn records no losses
+        fields |= {"validation_losses": [math.nan] * len(fields["validation_scores"]), "best_validation_loss": math.inf}
+    return Tally(**fields, has_epochs=has_epochs, validates=validates)
 
 
 class Convergence(Callback):
-    """Records each epoch, changes the learning rate, and stops when training has converged.
+    """Records each epoch, changes the learning rate, and stops training when it has converged.
 
     Parameters
     ----------
-    settings, descent
+    settings
         The settings.
-    tally, curves
-        Where epochs are recorded; they continue those of earlier calls.
+    tally
+        Where epochs are recorded, after `begin_epochs`.
     n
         Number of training examples.
     score_name
         What the logs call the validation score.
     loss, validation_loss
-        Turn a mean cost of training and of validation data into the loss to report.
+        Turn a mean cost on training or validation data into the loss to report.
     """
 
     def __init__(
         self,
         settings: Settings,
-        descent: Descent,
         tally: Tally,
-        curves: Curves,
         n: int,
         *,
         score_name: str,
         loss: Callable[[float], float],
         validation_loss: Callable[[float], float],
     ) -> None:
-        self.settings, self.descent, self.tally, self.curves = settings, descent, tally, curves
-        self.n, self.score_name = n, score_name
+        self.settings, self.tally, self.n, self.score_name = settings, tally, n, score_name
         self.loss, self.validation_loss = loss, validation_loss
 
     @property
@@ -58,9 +129,9 @@ class Convergence(Callback):
     def on_train_begin(self, training: Training) -> None:
         """Start `fit` with the full learning rate, and `partial_fit` with that of the last call."""
         self.training, self.tally.n_iter = training, 0
-        # A first call may end with its initial weights; a later one that finds nothing better keeps its last ones, as
-        # scikit-learn's does
-        starts = self.curves.validation is not None and not self.curves.validation.scores
+        # As in scikit-learn, a first call may end with its initial weights; a later call that finds nothing better
+        # keeps its last ones
+        starts = self.tally.validates and not self.tally.validation_scores
         self.best_layers: Layers | None = training.net.view.layers if starts else None
         self.best_epoch: int | None = None
         if not self.settings.partial:
@@ -68,13 +139,13 @@ class Convergence(Callback):
         training.lr_scale = self.tally.lr_scale
 
     def on_epoch_end(self, logs: dict[str, Any]) -> None:
-        """Record the epoch, and decide how to go on."""
+        """Record the epoch, and decide how training continues."""
         tally, max_iter = self.tally, self.settings.max_iter
-        if self.curves.validation is None:
-            self._record(self.loss(logs["cost"]))
-        else:
+        if tally.validates:
             score, cost = logs[f"validation_{self.score_name}"], logs["validation_cost"]
             self._record(self.loss(logs["cost"]), score, self.validation_loss(cost))
+        else:
+            self._record(self.loss(logs["cost"]))
         self._compare_with_best()
         self._steer()
         if tally.n_iter == max_iter and not self.settings.partial and not self.training.stopped:
@@ -86,68 +157,68 @@ class Convergence(Callback):
 
     def on_train_end(self) -> None:
         """Restore the weights of the best epoch, with `early_stopping`."""
-        if self.descent.early_stopping and self.best_layers is not None:
+        if self.settings.early_stopping and self.best_layers is not None:
             net = self.training.net
             net.state = net.state._replace(layers=self.best_layers)
 
     def record_divergence(self) -> None:
-        """Record the epoch in which training diverged, which has no losses."""
+        """Record the epoch in which training diverged, without losses."""
         self._record(math.nan, math.nan, math.nan)
 
     def _record(self, loss: float, score: float = math.nan, validation_loss: float = math.nan) -> None:
         """Record an epoch."""
-        tally, curves = self.tally, self.curves
+        tally = self.tally
         tally.n_iter += 1
         tally.n_seen += self.n
         tally.loss = loss
-        curves.loss.append(loss)
+        tally.loss_curve.append(loss)
         self._print(f"Iteration {tally.n_iter}, loss = {loss:.8f}")
-        if curves.validation is not None:
-            curves.validation.scores.append(score)
-            curves.validation.loss.append(validation_loss)
+        if tally.validates:
+            tally.validation_scores.append(score)
+            tally.validation_losses.append(validation_loss)
             self._print(f"Validation score: {score:f}")
-            if self.descent.early_stopping == "loss":
+            if self.settings.early_stopping == "loss":
                 self._print(f"Validation loss: {validation_loss:.8f}")
 
     def _compare_with_best(self) -> None:
-        """Count successive epochs that do not improve by `tol`, and remember the best one."""
-        curves, validation, tol = self.curves, self.curves.validation, self.settings.tol
-        watched, improved, best = self.descent.early_stopping, True, False
-        if curves.best_loss is not None:
-            improved = not curves.loss[-1] > curves.best_loss - tol
-            curves.best_loss = min(curves.best_loss, curves.loss[-1])
-        if validation is not None:
-            score, loss = validation.scores[-1], validation.loss[-1]
+        """Count successive epochs that do not improve by `tol`, and remember the best epoch."""
+        tally, tol = self.tally, self.settings.tol
+        watched, improved, best = self.settings.early_stopping, True, False
+        if tally.best_loss is not None:
+            improved = not tally.loss_curve[-1] > tally.best_loss - tol
+            tally.best_loss = min(tally.best_loss, tally.loss_curve[-1])
+        if tally.validates:
+            score, loss = tally.validation_scores[-1], tally.validation_losses[-1]
             if watched == "score":
-                improved, best = not score < validation.best_score + tol, score > validation.best_score
+                improved, best = not score < tally.best_score + tol, score > tally.best_score
             elif watched == "loss":  # NaN is no improvement
-                improved, best = loss <= validation.best_loss - tol, loss < validation.best_loss
-            validation.best_score = max(validation.best_score, score)
-            validation.best_loss = min(validation.best_loss, loss)
+                improved, best = loss <= tally.best_validation_loss - tol, loss < tally.best_validation_loss
+            tally.best_score = max(tally.best_score, score)
+            tally.best_validation_loss = min(tally.best_validation_loss, loss)
         if best:
-            self.best_layers, self.best_epoch = self.training.net.view.layers, self.tally.n_iter
-        self.tally.n_without_improvement = 0 if improved else self.tally.n_without_improvement + 1
+            self.best_layers, self.best_epoch = self.training.net.view.layers, tally.n_iter
+        tally.n_without_improvement = 0 if improved else tally.n_without_improvement + 1
 
     def _steer(self) -> None:
         """Set the learning rate of the next epoch, or end training."""
-        tally, descent, rule, training = self.tally, self.descent, self.descent.rate_rule, self.training
+        tally, settings, training = self.tally, self.settings, self.training
         scale = tally.lr_scale
-        if rule.invscaling:
-            tally.lr_scale = (tally.n_seen + 1.0) ** -rule.power
-        if tally.n_without_improvement > descent.n_iter_no_change:
+        if settings.invscaling:
+            tally.lr_scale = (tally.n_seen + 1.0) ** -settings.power_t
+        if tally.n_without_improvement > settings.n_iter_no_change:
             message = (
-                f"{WATCHED[descent.early_stopping]} did not improve more than tol={self.settings.tol:f} for "
-                f"{descent.n_iter_no_change} consecutive epochs."
+                f"{WATCHED[settings.early_stopping]} did not improve more than tol={settings.tol:f} for "
+                f"{settings.n_iter_no_change} consecutive epochs."
             )
-            if not rule.adaptive:
+            if not settings.adaptive:
                 training.stopped = True
                 self._print(f"{message} Stopping.")
-            elif rule.initial * scale <= LEAST_RATE:
+            elif settings.learning_rate_init * scale <= SMALLEST_RATE:
                 training.stopped = True
                 self._print(f"{message} Learning rate too small. Stopping.")
             else:
                 tally.lr_scale, tally.n_without_improvement = scale / 5.0, 0
-                self._print(f"{message} Setting learning rate to {rule.initial * tally.lr_scale:f}")
+                self._print(f"{message} Setting learning rate to {settings.learning_rate_init * tally.lr_scale:f}")
         training.lr_scale *= tally.lr_scale / scale
 
     def _print(self, line: str) -> None:

@@ -10,29 +10,22 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from xpnet.core.arrays import Array, count_bytes, leaves
-from xpnet.data.weights import check_some_weight
 from xpnet.ensemble import Ensemble, mean_and_std, warn_of_laggards
-from xpnet.estimators import fitting
-from xpnet.estimators.base import BaseLearner
+from xpnet.estimators.base import NO_VALIDATION, BaseLearner, BasePerceptron, Validation, read_attributes
 from xpnet.estimators.classifier import BaseClassifier, MLPClassifier
-from xpnet.estimators.fitted import Fitted, read_attributes
-from xpnet.estimators.fitting import Fit, FitSources
-from xpnet.estimators.inputs import FitArguments, FitData
-from xpnet.estimators.perceptron import BasePerceptron
-from xpnet.estimators.places import backend_of
+from xpnet.estimators.fitting import Fit, FitData, LoadedExamples, load_examples, train_until_interrupted
+from xpnet.estimators.inputs import backend_of
 from xpnet.estimators.regressor import BaseRegressor, MLPRegressor
 from xpnet.estimators.settings import Parameters, parse_settings
-from xpnet.estimators.sparse import RowSource, read_targets, share_rows
-from xpnet.estimators.together import train_together
 from xpnet.network import Network
 from xpnet.training.arguments import copies_for_each
 from xpnet.training.memory import BYTES_OF_NETWORK, check_memory, on_host_only
-from xpnet.wording.checks import count, warn, yes_or_no
+from xpnet.wording.checks import count, yes_or_no
 from xpnet.wording.hints import explain_arguments
 
 Self = TypeVar("Self", bound="BaseEnsemble")
-LARGEST_SEED = np.iinfo(np.int32).max
-# of callbacks that cannot be copied
+MAX_SEED = np.iinfo(np.int32).max
+# The remedy for callbacks that cannot be copied
 INSTEAD = "leave it out, or use xpnet.Ensemble, whose train takes a function that makes the callbacks of each member"
 
 
@@ -59,7 +52,7 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
 
     @property
     def ensemble_(self) -> Ensemble:
-        """The networks as an `Ensemble`, with everything else that it can do: `jacobian`, `save`."""
+        """The networks as an `Ensemble`, which can do more: `jacobian`, `save`."""
         check_is_fitted(self)
         return Ensemble._made_of(self._networks)
 
@@ -81,51 +74,52 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
         new._home = backend_of(X)
         return new
 
-    def _fit(self: Self, arguments: FitArguments) -> Self:
-        partial = arguments.partial
+    def _fit(
+        self: Self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        *,
+        validation: Validation = NO_VALIDATION,
+        classes: Any = None,
+        partial: bool = False,
+    ) -> Self:
         settings = parse_settings(self, partial=partial)
         yes_or_no("bootstrap", self.bootstrap)
         members = self._start_members(continues=(partial or self.warm_start) and self.__sklearn_is_fitted__())
-        previous = [read_attributes(vars(member)) if hasattr(member, "network_") else None for member in members]
-        data = self._check(arguments, settings, previous[0])
-        fits = self._prepare(members, previous, data, partial=partial)
-        try:
-            errors = train_together(fits)
-        except KeyboardInterrupt:
-            if settings.descent is None:
-                raise
-            warn(fitting.INTERRUPTED)
-            errors = {}
-        for k, error in errors.items():
+        last = vars(members[0])
+        data = self._check(X, y, sample_weight, settings, last, validation=validation, classes=classes)
+        fits = self._prepare(members, data, partial=partial)
+        for k, error in train_until_interrupted(fits).items():
             raise ValueError(f"{error} (this is member {k} of {len(members)})") from error
         warn_of_laggards([fit.network for fit in fits], [fit.callbacks for fit in fits])
         for member, fit in zip(members, fits):
-            member._assign(Fitted(fit.network, data.home, data.features, fit.tally, data.problem.labels))
+            member._take_over(fit)
         attributes = {name: value for name, value in vars(members[0]).items() if name in SHARED_ATTRIBUTES}
         others = {name: value for name, value in vars(self).items() if name not in SHARED_ATTRIBUTES}
-        self.__dict__ = others | attributes | {"estimators_": members}  # at once, as in the estimators of one network
+        # At once: an interrupt comes before it or after it
+        self.__dict__ = others | attributes | {"estimators_": members}
         return self
 
-    def _prepare(
-        self, members: Sequence[BasePerceptron], previous: Sequence[Fitted | None], data: FitData, *, partial: bool
-    ) -> list[Fit]:
+    def _prepare(self, members: Sequence[BasePerceptron], data: FitData, *, partial: bool) -> list[Fit]:
         """Prepare the fits of the members, which share the examples."""
-        fits: list[Fit] = []
-        sources: FitSources | None = None
-        for member, last in zip(members, previous):
-            settings, draw = parse_settings(member, partial=partial), check_random_state(member.random_state)
-            network = self._start_network(data, settings, last, draw)
-            if sources is None:  # the first one
+        examples: list[LoadedExamples] = []
+
+        def load(data: FitData, network: Network) -> LoadedExamples:
+            if not examples:  # it is the first member
                 weights = len(members) * sum(count_bytes(x) for x in leaves(network.state.layers))
-                what = f"n_estimators={len(members)} networks of {network.sizes} need"
-                check_memory(on_host_only(network.backend, weights), what)
-                sources = fitting.make_sources(data, network)
-            resample = (lambda source, draw=draw: _resample(source, draw)) if self.bootstrap else None
-            fits.append(fitting.prepare(network, settings, data, sources, last, draw, resample))
-        return fits
+                needs = f"n_estimators={len(members)} networks of {network.sizes} need"
+                check_memory(on_host_only(network.backend, weights), needs)
+                examples.append(load_examples(data, network))
+            return examples[0]
+
+        return [
+            member._prepare(data, parse_settings(member, partial=partial), vars(member), load, resamples=self.bootstrap)
+            for member in members
+        ]
 
     def _start_members(self, *, continues: bool) -> list[BasePerceptron]:
-        """Make the members, or copy those of the last fit, which this one continues."""
+        """Make the members, or copies of those of the last fit to continue them."""
         n = count("n_estimators", self.n_estimators, 1)
         if continues and n != len(self.estimators_):
             raise ValueError(
@@ -137,7 +131,7 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
         if continues:
             seeds = [member.random_state for member in self.estimators_]
         else:
-            seeds = check_random_state(self.random_state).randint(LARGEST_SEED, size=n).tolist()
+            seeds = check_random_state(self.random_state).randint(MAX_SEED, size=n).tolist()
         parameters = {field.name: getattr(self, field.name) for field in fields(self._member) if field.init}
         members = [
             self._member(**{**parameters, "random_state": seed, "callbacks": own})
@@ -145,7 +139,7 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
         ]
         if continues:
             for member, last in zip(members, self.estimators_):
-                member._assign(read_attributes(vars(last)))
+                member._assign(read_attributes(last))
         return members
 
     def __sklearn_array_api_convert__(self: Self, convert: Any) -> Self:
@@ -153,7 +147,7 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
         return self.to(convert(self.estimators_[0].coefs_[0])) if hasattr(self, "estimators_") else self
 
 
-# attributes of the members that the ensemble has too
+# Attributes of the members that the ensemble has too
 SHARED_ATTRIBUTES = ("n_features_in_", "feature_names_in_", "classes_", "_labels", "_home")
 
 
@@ -162,23 +156,23 @@ SHARED_ATTRIBUTES = ("n_features_in_", "feature_names_in_", "classes_", "_labels
 class MLPEnsembleClassifier(BaseClassifier, BaseEnsemble):
     """Many multi-layer perceptrons that predict classes or labels by the mean of their probabilities.
 
-    The members are the `MLPClassifier`s that each would be alone with its own `random_state`, to rounding; they are
-    trained together, which takes less time.
+    Each member is the `MLPClassifier` that its own `random_state` would give alone, to rounding. Training the members
+    together takes less time.
 
     Parameters
     ----------
     n_estimators
         Number of members.
     bootstrap
-        Whether each member trains on as many examples drawn with replacement (bagging), rather than on all of them.
-        With `early_stopping`, they are drawn from those that are not held out.
+        Whether each member trains on a sample drawn with replacement, as large as the data (bagging). With
+        `early_stopping`, it is drawn from the examples that are not held out.
     random_state
         Draws the seeds of the members: a number, a `numpy.random.RandomState`, or None for NumPy's global one.
     hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, learning_rate_init, power_t, max_iter, \
     shuffle, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping, validation_fraction, beta_1, \
     beta_2, epsilon, n_iter_no_change, max_fun, class_weight, loss, dropout, standardize, callbacks, progress, \
     backend, device, dtype
-        As in `MLPClassifier`. Every member stops early by itself, on validation data of its own unless `fit` gets
+        As in `MLPClassifier`. Each member stops early by itself, on validation data of its own unless `fit` gets
         some. Callbacks are copied for each member.
 
     Attributes
@@ -269,13 +263,3 @@ class MLPEnsembleRegressor(BaseRegressor, BaseEnsemble):
 
     _member = MLPRegressor
     _has_spread = True
-
-
-def _resample(source: RowSource, random_state: np.random.RandomState) -> RowSource:
-    """Draw as many examples as there are, with replacement."""
-    rows = random_state.randint(len(source), size=len(source))
-    drawn = share_rows(source, rows.astype(np.int32))
-    _, weight = read_targets(drawn)
-    if weight is not None:
-        check_some_weight(float(weight.max()), "a bootstrap sample")
-    return drawn

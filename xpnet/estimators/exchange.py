@@ -1,19 +1,19 @@
-"""Conversion of fitted estimators from and to scikit-learn's own."""
+"""Conversion of fitted estimators from scikit-learn's and back."""
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from xpnet.estimators.architecture import Architecture, choose_backend, choose_dtype, existing, make_network
-from xpnet.estimators.fitted import TALLY_ATTRIBUTES, Fitted, read_features, read_tally, write_tally
-from xpnet.estimators.places import backend_of, to_host
-from xpnet.estimators.problems import Problem
-from xpnet.estimators.settings import LEARNING_RATES, SOLVERS
+from xpnet.estimators.architecture import choose_backend, choose_dtype, make_network, take_layers
+from xpnet.estimators.base import BasePerceptron, list_attributes
+from xpnet.estimators.convergence import TALLY_ATTRIBUTES, read_tally, write_tally
+from xpnet.estimators.inputs import backend_of, float_dtype, to_host
+from xpnet.estimators.settings import LEARNING_RATES, SOLVERS, Parameters
+from xpnet.estimators.targets import Problem
 from xpnet.network import Network
 from xpnet.wording.checks import choices
 
@@ -23,7 +23,7 @@ LOSSES = ("squared_error", "poisson")
 
 
 def read_parameters(fitted: Any, kind: type[BaseEstimator], more: Mapping[str, Any]) -> dict[str, Any]:
-    """Read the parameters of a fitted estimator of scikit-learn, and add those that it lacks."""
+    """Read the parameters of a fitted estimator of scikit-learn, and add those that it does not have."""
     if not isinstance(fitted, kind):
         raise TypeError(f"fitted={fitted!r} must be a fitted sklearn.neural_network.{kind.__name__}")
     check_is_fitted(fitted)
@@ -35,60 +35,58 @@ def read_parameters(fitted: Any, kind: type[BaseEstimator], more: Mapping[str, A
     return {**parameters, **more}
 
 
-def from_sklearn(fitted: Any, architecture: Architecture, problem: Problem) -> Fitted:
-    """Convert what an estimator of scikit-learn was fitted to. Training continues with a fresh optimizer."""
-    if architecture.standardize:
+def from_sklearn(fitted: Any, parameters: Parameters, problem: Problem) -> dict[str, Any]:
+    """Convert the fitted attributes of an estimator of scikit-learn. Training continues with a fresh optimizer."""
+    if parameters.standardize:
         raise ValueError("standardize=True: scikit-learn has trained the network on X as it is; leave it out")
-    home, tally = backend_of(fitted.coefs_[0]), read_tally(vars(fitted))
+    home, tally = backend_of(fitted.coefs_[0]), copy.deepcopy(read_tally(vars(fitted)))
     sizes = [len(w) for w in fitted.coefs_] + [problem.n_outputs]
-    init = existing((w.T, b) for w, b in zip(fitted.coefs_, fitted.intercepts_))
-    dtype, backend = choose_dtype(architecture, fitted.coefs_[0]), choose_backend(architecture, home)
-    network = make_network(architecture, sizes, problem.head(), init, backend, dtype)
-    features = read_features(vars(fitted))
-    network.feature_names = features.feature_names_in
-    tally = replace(copy.deepcopy(tally), lr_scale=1.0, n_without_improvement=0)
-    return Fitted(network, home, features, tally, problem.labels)
+    init = take_layers((w.T, b) for w, b in zip(fitted.coefs_, fitted.intercepts_))
+    dtype, backend = choose_dtype(parameters, float_dtype(fitted.coefs_[0])), choose_backend(parameters, home)
+    network = make_network(parameters, sizes, problem.head(), init, backend, dtype)
+    names = getattr(fitted, "feature_names_in_", None)
+    network.feature_names = names
+    tally.lr_scale, tally.n_without_improvement = 1.0, 0
+    return list_attributes(network, home, names, problem.labels, tally)
 
 
-def to_sklearn(
-    fitted: Fitted, parameters: Mapping[str, Any], kind: Callable[..., Any], y: Any, options: Mapping[str, Any]
-) -> Any:
+def to_sklearn(estimator: BasePerceptron, kind: Callable[..., Any], y: Any, options: Mapping[str, Any]) -> Any:
     """Make a fitted estimator of scikit-learn.
 
     Parameters
     ----------
-    fitted, parameters
-        The fitted estimator of xpnet, and its parameters.
+    estimator
+        The fitted estimator of xpnet.
     kind
-        The class.
+        The class of scikit-learn.
     y
         A target of the right kind.
     options
         More arguments of its `partial_fit`.
     """
-    network, defaults = fitted.network, kind().get_params(deep=False)
+    network, parameters, defaults = estimator.network_, estimator.get_params(deep=False), kind().get_params(deep=False)
     if network.scaling is not None:
         raise ValueError(
             "standardize=True: scikit-learn's networks do not scale; fit with a StandardScaler in a pipeline instead"
         )
     translated = _translate(parameters, network, defaults)
-    # Fitting to one row sets all attributes that scikit-learn needs; their values are replaced below
+    # Fitting one row sets all attributes that scikit-learn needs; their values are replaced below
     quick = {"solver": "adam", "early_stopping": False, "batch_size": "auto", "warm_start": False, "random_state": 0}
-    estimator = kind(**{**translated, **quick})
-    estimator.partial_fit(np.zeros((1, fitted.features.n_features_in)), y, **options)
+    theirs = kind(**{**translated, **quick})
+    theirs.partial_fit(np.zeros((1, network.sizes[0])), y, **options)
     output = ACTIVATIONS.get(network.output_activation, network.output_activation)
-    if output != estimator.out_activation_:
+    if output != theirs.out_activation_:
         raise ValueError(
             f"loss={parameters['loss']!r} has the output activation {output!r}, which scikit-learn does not "
             "support for it"
         )
-    estimator.set_params(**translated)
-    _replace_attributes(estimator, fitted)
-    return estimator
+    theirs.set_params(**translated)
+    _replace_attributes(theirs, estimator)
+    return theirs
 
 
 def _translate(parameters: Mapping[str, Any], network: Network, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Translate the parameters that scikit-learn has; values that it does not support become its defaults."""
+    """Translate the parameters that scikit-learn has; unsupported values become its defaults."""
     translated = {name: value for name, value in parameters.items() if name in defaults}
     names = set(network.activation)
     if len(names) > 1 or not names <= set(ACTIVATIONS):
@@ -100,21 +98,21 @@ def _translate(parameters: Mapping[str, Any], network: Network, defaults: Mappin
     for name, supported in (("solver", SOLVERS), ("learning_rate", LEARNING_RATES), ("loss", LOSSES)):
         if name in defaults and not (isinstance(translated[name], str) and translated[name] in supported):
             translated[name] = defaults[name]
-    translated["early_stopping"] = bool(translated["early_stopping"])  # the loss cannot be watched there
+    translated["early_stopping"] = bool(translated["early_stopping"])  # it cannot watch the loss
     return translated
 
 
-def _replace_attributes(estimator: Any, fitted: Fitted) -> None:
-    """Replace the fitted attributes of an estimator of scikit-learn."""
-    attributes, tally = vars(estimator), write_tally(copy.deepcopy(fitted.tally))
+def _replace_attributes(theirs: Any, estimator: BasePerceptron) -> None:
+    """Replace the fitted attributes of an estimator of scikit-learn by those of one of ours."""
+    attributes, tally = vars(theirs), write_tally(copy.deepcopy(read_tally(vars(estimator))))
     for name in ("_optimizer", *TALLY_ATTRIBUTES):  # training continues with a fresh optimizer
         attributes.pop(name, None)
     for name in ("_lr_scale", "validation_loss_curve_", "best_validation_loss_"):  # which scikit-learn does not have
         tally.pop(name, None)
     attributes.update(tally)
-    if fitted.features.feature_names_in is not None:
-        attributes["feature_names_in_"] = fitted.features.feature_names_in
-    attributes["coefs_"] = [np.array(to_host(w).T) for w in fitted.network.w]
-    attributes["intercepts_"] = [np.array(to_host(b)) for b in fitted.network.b]
+    if "feature_names_in_" in vars(estimator):
+        attributes["feature_names_in_"] = vars(estimator)["feature_names_in_"]
+    attributes["coefs_"] = [np.array(to_host(w).T) for w in estimator.network_.w]
+    attributes["intercepts_"] = [np.array(to_host(b)) for b in estimator.network_.b]
     for name in ("coefs_", "intercepts_"):
         attributes[f"_best_{name[:-1]}"] = [x.copy() for x in attributes[name]]

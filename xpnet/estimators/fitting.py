@@ -1,37 +1,30 @@
-"""Fitting: make a network, move the examples to it, and train it by gradient descent or by L-BFGS."""
+"""Fitting: start a network, load the examples, prepare how to train it, and train one or many together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from xpnet.backends.base import Backend
 from xpnet.core.arrays import Array, Namespace
-from xpnet.core.minibatch import Examples
-from xpnet.core.scaling import Scaler
-from xpnet.data.prepare import fit_scaling, split_rows
-from xpnet.data.reader import Reader
-from xpnet.data.sources import Resident, Rows, take_rows
-from xpnet.data.weights import check_some_weight
+from xpnet.data.prepare import fit_scaling
+from xpnet.data.sources import Rows, take_rows
 from xpnet.estimators import lbfgs
 from xpnet.estimators.architecture import (
-    Architecture,
     choose_backend,
     choose_dtype,
-    existing,
+    draw_uniform,
     make_network,
     parse_hidden_sizes,
-    uniform,
+    take_layers,
 )
-from xpnet.estimators.convergence import Convergence, warn_if_not_converged
-from xpnet.estimators.fitted import Fitted, Tally, start_curves
-from xpnet.estimators.inputs import CheckedData, FitData, divide_by_largest
-from xpnet.estimators.places import bring_home, to_host
-from xpnet.estimators.problems import Problem
-from xpnet.estimators.settings import Descent, Settings, make_sampling
-from xpnet.estimators.sparse import AllRows, RowSource, SparseRows, read_targets, share_rows
+from xpnet.estimators.convergence import Convergence, Tally, read_tally, warn_if_not_converged
+from xpnet.estimators.examples import AllRows, RowSource, hold_out, load, read_targets, resample
+from xpnet.estimators.inputs import float_dtype, to_host
+from xpnet.estimators.settings import Parameters, Settings, make_sampling
+from xpnet.estimators.targets import Problem
 from xpnet.network import Network
 from xpnet.training.callback import Callback
 from xpnet.training.evaluate import Evaluate
@@ -40,74 +33,38 @@ from xpnet.training.metrics import Metric, predictions
 from xpnet.training.plan import Job, Plan
 from xpnet.training.progress import Progress
 from xpnet.wording.checks import warn
-from xpnet.wording.errors import DivergenceError
+from xpnet.wording.errors import DivergenceError, unless_stopped
 
-HELD_OUT = "a part that early_stopping makes"
-INTERRUPTED = "Training interrupted by user."
-
-
-def start_network(
-    architecture: Architecture, data: FitData, previous: Fitted | None, random_state: np.random.RandomState
-) -> Network:
-    """Make a new network, with random weights or with those of a previous fit (`warm_start`).
-
-    Parameters
-    ----------
-    architecture, data
-        What a new network looks like.
-    previous
-        The result of the fit whose weights it takes, if any.
-    random_state
-        Draws initial weights, and the seed of dropout.
-    """
-    head, x = data.problem.head(), data.train.x
-    sizes = [x.shape[1], *parse_hidden_sizes(architecture.hidden_layer_sizes), head.units]
-    if previous is None:
-        init = uniform(architecture.activation, random_state, len(sizes) - 2)
-    else:
-        _check_continuation(previous.network, sizes, architecture)
-        init = existing((to_host(w), to_host(b)) for w, b in previous.network.layers)
-    dtype, backend = choose_dtype(architecture, x), choose_backend(architecture, data.home)
-    seed = int(random_state.randint(2**31 - 1)) if np.any(architecture.dropout) else 0
-    network = make_network(architecture, sizes, head, init, backend, dtype, seed)
-    network.feature_names = data.features.feature_names_in
-    if previous is not None and previous.network.scaling is not None:
-        network.scaling = previous.network.scaling
-    return network
+Fitted: TypeAlias = Mapping[str, Any]  # the fitted attributes of an estimator; empty before the first fit
+LoadedExamples: TypeAlias = tuple[AllRows, AllRows | None]  # for training and for validation
 
 
-def _check_continuation(network: Network, sizes: list[int], architecture: Architecture) -> None:
-    """Refuse to continue a network with other layers, or with other units of its inputs."""
-    if sizes != network.sizes:
-        raise ValueError(
-            f"warm_start=True continues a network of the sizes {network.sizes}, but X, y and hidden_layer_sizes now "
-            f"ask for {sizes}; give warm_start=False to start anew"
-        )
-    if architecture.standardize != network.standardize:
-        raise ValueError(
-            f"warm_start=True continues a network with standardize={network.standardize}, and "
-            f"standardize={architecture.standardize} now; give warm_start=False to start anew"
-        )
+class FitData(NamedTuple):
+    """The checked arguments of a fit, still where the user has them."""
 
+    home: Backend  # where X lies
+    feature_names: np.ndarray | None  # None: X has no names
+    problem: Problem
+    x: Any  # (n, n_features): an array of any library, or a sparse matrix
+    targets: Any  # as the network outputs them; see `Classification.encode`
+    sample_weight: np.ndarray | None  # (n,) float64, on the host
+    class_weight: np.ndarray | None = None  # (n,), of the class of each example, on the host
+    validation: "FitData | None" = None
 
-class FitSources(NamedTuple):
-    """The examples of a fit, where the network computes."""
-
-    train: AllRows
-    validation: AllRows | None
-
-    def scaled(self, scaling: Scaler) -> "FitSources":
-        """Scale all examples."""
-        validation = None if self.validation is None else self.validation.scaled(scaling)
-        return FitSources(self.train.scaled(scaling), validation)
+    @property
+    def weight(self) -> np.ndarray | None:
+        """Weights of the examples, those of their classes included."""
+        if self.class_weight is None or self.sample_weight is None:
+            return self.sample_weight if self.class_weight is None else self.class_weight
+        return self.sample_weight * self.class_weight
 
 
 class Fit(NamedTuple):
-    """A fit that is prepared: a network, and how to train it on what. Training writes into network and tally."""
+    """A fit that is ready to train. Training writes into network and tally."""
 
     network: Network
+    data: FitData
     settings: Settings
-    problem: Problem
     source: RowSource
     tally: Tally
     alpha: float  # the penalty, in units of the largest weight of an example
@@ -116,210 +73,146 @@ class Fit(NamedTuple):
     callbacks: Sequence[Callback] = ()
 
 
-def prepare(
-    net: Network,
-    settings: Settings,
-    data: FitData,
-    sources: FitSources,
-    previous: Fitted | None,
-    random_state: np.random.RandomState,
-    resample: Callable[[RowSource], RowSource] | None = None,
-) -> Fit:
-    """Prepare the fit of a network.
+def start_network(
+    parameters: Parameters, data: FitData, previous: Network | None, random_state: np.random.RandomState
+) -> Network:
+    """Make a new network, with random weights or with those of a previous one (`warm_start`).
 
     Parameters
     ----------
-    net
+    parameters, data
+        They say what the network looks like, and where it computes.
+    previous
+        The network whose weights it takes, if any.
+    random_state
+        Draws initial weights, and the seed of dropout.
+    """
+    head = data.problem.head()
+    sizes = [data.x.shape[1], *parse_hidden_sizes(parameters.hidden_layer_sizes), head.units]
+    if previous is None:
+        init = draw_uniform(parameters.activation, random_state, len(sizes) - 2)
+    else:
+        _check_continuation(previous, sizes, parameters)
+        init = take_layers((to_host(w), to_host(b)) for w, b in previous.layers)
+    dtype, backend = choose_dtype(parameters, float_dtype(data.x)), choose_backend(parameters, data.home)
+    seed = int(random_state.randint(2**31 - 1)) if np.any(parameters.dropout) else 0
+    network = make_network(parameters, sizes, head, init, backend, dtype, seed)
+    network.feature_names = data.feature_names
+    if previous is not None and previous.scaling is not None:
+        network.scaling = previous.scaling
+    return network
+
+
+def _check_continuation(network: Network, sizes: list[int], parameters: Parameters) -> None:
+    """Refuse to continue a network of other sizes, or with another scaling of its inputs."""
+    if sizes != network.sizes:
+        raise ValueError(
+            f"warm_start=True continues a network of the sizes {network.sizes}, but X, y and hidden_layer_sizes now "
+            f"ask for {sizes}; give warm_start=False to start anew"
+        )
+    if parameters.standardize != network.standardize:
+        raise ValueError(
+            f"warm_start=True continues a network with standardize={network.standardize}, and "
+            f"standardize={parameters.standardize} now; give warm_start=False to start anew"
+        )
+
+
+def load_examples(data: FitData, network: Network) -> LoadedExamples:
+    """Move the examples of a fit to the device, and scale them if the network standardizes."""
+    reader = network.view.reader._replace(keeps_digits=network.standardize, warns=False)
+    validation = None
+    if data.validation is not None:
+        held_out = data.validation
+        validation = load(held_out.x, held_out.targets, held_out.weight, "X_val", reader)
+    train = load(data.x, data.targets, data.weight, "X", reader)
+    if network.standardize and network.scaling is None:
+        scaling = fit_scaling(train)
+        return train.scaled(scaling), None if validation is None else validation.scaled(scaling)
+    return train, validation
+
+
+def prepare_fit(
+    network: Network,
+    settings: Settings,
+    data: FitData,
+    examples: LoadedExamples,
+    last: Fitted,
+    random_state: np.random.RandomState,
+    *,
+    resamples: bool = False,
+) -> Fit:
+    """Prepare a fit.
+
+    Parameters
+    ----------
+    network
         The network; its state will change.
     settings
         How to train.
     data
-        What depends on the weights of the examples.
-    sources
-        The same examples, where the network computes; several fits may share them.
-    previous
-        The result of the fit that this one continues; it stays as it is.
+        The checked arguments of the fit.
+    examples
+        Its examples where the network computes; several fits may share them.
+    last
+        The fitted attributes that this fit continues; they stay as they are.
     random_state
         Draws validation data and minibatches.
-    resample
-        Draws the examples to train on from those that are not held out, for bagging.
+    resamples
+        Whether to train on a sample drawn with replacement from the examples that are not held out (bagging).
     """
-    problem, settings = data.problem, watch(settings, data.problem)
-    descent = settings.descent
-    net._take_over(scaling=sources.train.reader.scaling)
-    tally = Tally() if previous is None else replace(previous.tally)
-    alpha = settings.alpha / data.train.largest_weight
-    source: RowSource = sources.train
-    validation: RowSource | None = sources.validation
-    if descent is not None and descent.early_stopping and validation is None:
-        fraction = descent.validation_fraction
-        source, validation = hold_out(sources.train, data.train.sample_weight, fraction, problem, random_state)
-    if resample is not None:
-        source = resample(source)
-    if descent is None:
-        return Fit(net, settings, problem, source, tally, alpha)
-    plan = make_plan(settings, descent, len(source), alpha, random_state)
-    convergence = _make_convergence(net, settings, descent, problem, source, validation, tally)
-    evaluations = [] if validation is None else [_make_evaluation(problem, validation)]
-    callbacks = [*evaluations, convergence, *descent.callbacks]
-    return Fit(net, settings, problem, source, tally, alpha, plan, convergence, callbacks)
-
-
-def watch(settings: Settings, problem: Problem) -> Settings:
-    """Choose what ``early_stopping=True`` watches; "loss" stays as it is."""
-    descent = settings.descent
-    if descent is None or descent.early_stopping != "score":
-        return settings
-    return replace(settings, descent=descent._replace(early_stopping=problem.watched))
-
-
-def run(fit: Fit) -> None:
-    """Train the network of a fit; Ctrl-C ends the epochs of one, and the network stays as far as it has come."""
-    try:
-        train(fit)
-    except KeyboardInterrupt:
-        if fit.plan is None:
-            raise
-        warn(INTERRUPTED)
-
-
-def train(fit: Fit) -> None:
-    """Train the network of a fit."""
-    if fit.plan is None:
-        _minimize(fit)
-        return
-    progress = [Progress()] if shows_progress(fit) else []
-    job = Job(fit.network, fit.plan, fit.source, [*fit.callbacks, *progress])
-    for error in train_networks([job], keep_in=vars(fit.network)).values():
-        accept_divergence(fit, error)
-
-
-def shows_progress(fit: Fit) -> bool:
-    """Tell whether a fit is to show a bar."""
-    return fit.settings.descent is not None and fit.settings.descent.progress
-
-
-def accept_divergence(fit: Fit, error: DivergenceError) -> None:
-    """Record, with `early_stopping`, that training has diverged after its best epoch; else raise."""
-    convergence = fit.convergence
-    if convergence is None or not convergence.descent.early_stopping or convergence.best_layers is None:
-        raise ValueError(
-            "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
-            f"preprocessed: {error}"
-        ) from error
-    convergence.record_divergence()
-    warn(f"Stopped, and went back to the best weights: {error}", ConvergenceWarning)
-
-
-def make_sources(data: FitData, network: Network) -> FitSources:
-    """Move the examples of a fit to the device, and scale them if the network standardizes."""
-    reader = network.view.reader._replace(keeps_digits=network.standardize, warns=False)
-    validation = None if data.validation is None else make_row_source(data.validation, "X_val", reader)
-    sources = FitSources(make_row_source(data.train, "X", reader), validation)
-    if network.standardize and network.scaling is None:
-        return sources.scaled(fit_scaling(sources.train))
-    return sources
-
-
-def make_row_source(data: CheckedData, name: str, reader: Reader) -> AllRows:
-    """Move examples to the device; sparse inputs stay on the host. `name` says in errors which they are."""
-    backend, dtype = reader.backend, reader.dtype
-    weight = divide_by_largest(data.weight, dtype, name)
-    with reader.scope():
-        y = reader.read_targets(bring_home(data.targets, backend), "y")
-        weight = None if weight is None else backend.asarray(weight, dtype)
-        if data.is_sparse:
-            return SparseRows(data.x.tocsr(), Examples(None, y, weight), reader)
-        x = reader.read_inputs(bring_home(data.x, backend), "X")
-        return Resident(Examples(x, y, weight), reader)
-
-
-def hold_out(
-    source: AllRows,
-    sample_weight: np.ndarray | None,
-    fraction: float,
-    problem: Problem,
-    random_state: np.random.RandomState,
-) -> tuple[RowSource, RowSource]:
-    """Hold out the examples that scikit-learn would validate on, which do not have the weights of their classes."""
-    y, weight = read_targets(source)
-    classes = None
-    if problem.task == "binary":  # "True" and "False", as scikit-learn calls them if it cannot split
-        classes = (y[:, 0] > 0.5).astype(str)
-    training_rows, validation_rows = split_rows(len(source), fraction, random_state, classes)
-    if len(validation_rows) < 2:
-        raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
-    if weight is not None:
-        check_some_weight(float(weight[training_rows].max()), HELD_OUT)
-    return share_rows(source, training_rows), share_rows(
-        _weigh(source, sample_weight, validation_rows), validation_rows
-    )
-
-
-def _weigh(source: AllRows, sample_weight: np.ndarray | None, rows: np.ndarray) -> AllRows:
-    """Give some of the examples their weights by the user, and the others 0."""
-    weight, reader = None, source.reader
-    if sample_weight is not None:
-        weight = np.zeros(len(source))
-        weight[rows] = divide_by_largest(sample_weight[rows], reader.dtype, HELD_OUT)
-        with reader.scope():
-            weight = reader.backend.asarray(weight, reader.dtype)
-    return replace(source, examples=source.examples._replace(weight=weight))
-
-
-def _minimize(fit: Fit) -> None:
-    """Train by L-BFGS."""
-    net, settings, tally, source = fit.network, fit.settings, fit.tally, fit.source
-    if isinstance(source, Rows):
-        source = take_rows(source.source, source.rows)
-    loss = fit.problem.cost_to_loss(net.view, source)
-
-    def print_iteration(number: int, cost: float) -> None:
-        if settings.verbose:
-            print(f"Iteration {number}, loss = {loss(cost):.8f}")
-
-    options = {"maxfun": settings.max_fun, "maxiter": settings.max_iter, "gtol": settings.tol}
-    layers, result = lbfgs.minimize(net.view, source, fit.alpha, options, print_iteration)
-    net.state = net.state._replace(layers=layers)
-    tally.n_iter, tally.loss, tally.curves = min(result.nit, settings.max_iter), loss(float(result.fun)), None
-    warn_if_not_converged(result, settings.max_iter)
-
-
-def make_plan(settings: Settings, descent: Descent, n: int, alpha: float, random_state: np.random.RandomState) -> Plan:
-    """Plan the training on n examples."""
-    if descent.batch_size is not None and descent.batch_size > n:
-        warn(f"Got `batch_size` less than 1 or larger than sample size. It is going to be clipped to {n}")
-    return Plan(
+    source: RowSource
+    validation: RowSource | None
+    (source, validation), problem, weight = examples, data.problem, data.weight
+    network._take_over(_scaling=source.reader.scaling)
+    tally, alpha = read_tally(last), settings.alpha / (1.0 if weight is None else float(weight.max()))
+    if settings.optimizer is not None and settings.early_stopping:
+        if settings.early_stopping == "score":
+            settings = replace(settings, early_stopping=problem.watched)
+        if validation is None:
+            fraction, task = settings.validation_fraction, problem.task
+            source, validation = hold_out(examples[0], data.sample_weight, fraction, task, random_state)
+    if resamples:
+        source = resample(source, random_state)
+    if settings.optimizer is None:
+        return Fit(network, data, settings, source, tally, alpha)
+    plan = Plan(
         epochs=1 if settings.partial else settings.max_iter,
-        batch_size=min(200 if descent.batch_size is None else descent.batch_size, n),
-        optimizer=descent.optimizer,
-        schedule=descent.schedule,
-        sampling=make_sampling(random_state, descent.shuffle),
+        batch_size=_clip_batch_size(settings.batch_size, len(source)),
+        optimizer=settings.optimizer,
+        schedule=settings.schedule,
+        sampling=make_sampling(random_state, settings.shuffle),
         alpha=alpha,
     )
+    convergence = _make_convergence(network, settings, problem, source, validation, tally)
+    evaluations = [] if validation is None else [_make_evaluation(problem, validation)]
+    callbacks = [*evaluations, convergence, *settings.callbacks]
+    return Fit(network, data, settings, source, tally, alpha, plan, convergence, callbacks)
+
+
+def _clip_batch_size(batch_size: int | None, n: int) -> int:
+    """Return the batch size, or 200, but at most n."""
+    if batch_size is not None and batch_size > n:
+        warn(f"Got `batch_size` less than 1 or larger than sample size. It is going to be clipped to {n}")
+    return min(200 if batch_size is None else batch_size, n)
 
 
 def _make_convergence(
-    net: Network,
+    network: Network,
     settings: Settings,
-    descent: Descent,
     problem: Problem,
     source: RowSource,
     validation: RowSource | None,
     tally: Tally,
 ) -> Convergence:
-    """Make the callback that follows scikit-learn's rules, and writes into the tally."""
-    validates, early_stopping = validation is not None, descent.early_stopping is not None
-    tally.curves = start_curves(tally.curves, validates=validates, early_stopping=early_stopping)
+    """Make the callback that follows scikit-learn's rules and writes into the tally."""
+    tally.begin_epochs(validates=validation is not None, early_stopping=settings.early_stopping is not None)
     return Convergence(
         settings,
-        descent,
         tally,
-        tally.curves,
         len(source),
         score_name=problem.score_name,
-        loss=problem.cost_to_loss(net.view, source),
-        validation_loss=float if validation is None else problem.cost_to_loss(net.view, validation),
+        loss=problem.cost_to_loss(network.view, source),
+        validation_loss=float if validation is None else problem.cost_to_loss(network.view, validation),
     )
 
 
@@ -337,3 +230,135 @@ def _make_evaluation(problem: Problem, validation: RowSource) -> Evaluate:
 
     metric = Metric(problem.score_name, measure_predictions, score, better="max")
     return Evaluate("validation", validation, [metric])
+
+
+# Training
+
+
+def train_until_interrupted(fits: Sequence[Fit]) -> dict[int, ValueError]:
+    """Train the networks of fits; Ctrl-C ends their epochs, and what they have learnt until then stays.
+
+    Returns
+    -------
+    dict
+        As `train_fits`; empty after Ctrl-C.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If Ctrl-C has interrupted L-BFGS.
+    """
+    try:
+        return train_fits(fits)
+    except KeyboardInterrupt:
+        if fits[0].plan is None:
+            raise
+        warn("Training interrupted by user.")
+        return {}
+
+
+def train_fits(fits: Sequence[Fit], *, threads: int | str = "auto", progress: bool = False) -> dict[int, ValueError]:
+    """Train the networks of fits, those of one structure in one program.
+
+    Parameters
+    ----------
+    fits
+        The fits; their networks and tallies change.
+    threads
+        As in `Ensemble.train`.
+    progress
+        Whether to show a bar for networks that are trained together, even if no fit asks for one.
+
+    Returns
+    -------
+    dict
+        The errors of those that failed, by their numbers.
+    """
+    errors: dict[int, ValueError] = {}
+    for numbers in group_by_structure(fits):
+        group = [fits[k] for k in numbers]
+        try:
+            failed = _train_group(group, threads, progress)
+        except unless_stopped(ValueError) as error:
+            if len(group) > 1:  # it does not say which fit failed
+                raise
+            failed = {0: error}
+        errors |= {numbers[i]: error for i, error in failed.items()}
+    return errors
+
+
+def group_by_structure(fits: Sequence[Fit]) -> list[list[int]]:
+    """Group the numbers of fits whose networks can be trained in one program; a fit by L-BFGS stays alone.
+
+    Their networks have the same model, place and dtype, and their optimizers the same update, up to its numbers.
+    """
+    groups: list[list[int]] = []
+    structures: list[Any] = []
+    for k, fit in enumerate(fits):
+        structure = _list_structure(fit)
+        if structure is not None and structure in structures:
+            groups[structures.index(structure)].append(k)
+        else:
+            groups.append([k])
+            structures.append(structure)
+    return groups
+
+
+def _list_structure(fit: Fit) -> Any:
+    """List everything that fits must have in common to be trained together; None for L-BFGS."""
+    if fit.plan is None:
+        return None
+    view = fit.network.view
+    place = (view.backend.name, view.backend.device, view.dtype)
+    return view.model, view.scaling is None, place, fit.plan.optimizer.update
+
+
+def _train_group(fits: Sequence[Fit], threads: int | str, progress: bool) -> dict[int, ValueError]:
+    """Train networks of one structure, and return the errors of those that failed."""
+    if fits[0].plan is None:
+        _minimize(fits[0])
+        return {}
+    diverged = {i: _handle_divergence(fits[i], error) for i, error in _descend(fits, threads, progress).items()}
+    return {i: error for i, error in diverged.items() if error is not None}
+
+
+def _descend(fits: Sequence[Fit], threads: int | str, progress: bool) -> dict[int, DivergenceError]:
+    """Train networks of one structure by gradient descent, and return the errors of those that diverged."""
+    together = len(fits) > 1
+    bars = [Progress()] if any(fit.settings.progress for fit in fits) or (progress and together) else []
+    plans: Any = [fit.plan for fit in fits]
+    jobs = [Job(fit.network, plan, fit.source, [*fit.callbacks, *bars]) for fit, plan in zip(fits, plans)]
+    return train_networks(jobs, threads=threads, keep_in=None if together else vars(fits[0].network))
+
+
+def _handle_divergence(fit: Fit, error: DivergenceError) -> ValueError | None:
+    """Warn that training diverged after the best epoch of early stopping, or else return the error to raise."""
+    convergence = fit.convergence
+    if convergence is None or not fit.settings.early_stopping or convergence.best_layers is None:
+        failure = ValueError(
+            "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
+            f"preprocessed: {error}"
+        )
+        failure.__cause__ = error
+        return failure
+    convergence.record_divergence()
+    warn(f"Stopped, and went back to the best weights: {error}", ConvergenceWarning)
+    return None
+
+
+def _minimize(fit: Fit) -> None:
+    """Train by L-BFGS."""
+    network, settings, tally, source = fit.network, fit.settings, fit.tally, fit.source
+    if isinstance(source, Rows):
+        source = take_rows(source.source, source.rows)
+    loss = fit.data.problem.cost_to_loss(network.view, source)
+
+    def print_iteration(number: int, cost: float) -> None:
+        if settings.verbose:
+            print(f"Iteration {number}, loss = {loss(cost):.8f}")
+
+    options = {"maxfun": settings.max_fun, "maxiter": settings.max_iter, "gtol": settings.tol}
+    layers, result = lbfgs.minimize(network.view, source, fit.alpha, options, print_iteration)
+    network.state = network.state._replace(layers=layers)
+    tally.n_iter, tally.loss, tally.has_epochs = min(result.nit, settings.max_iter), loss(float(result.fun)), False
+    warn_if_not_converged(result, settings.max_iter)

@@ -1,4 +1,4 @@
-"""The fits of a search: over settings and folds, prepared alike and trained together."""
+"""The fits of a search over settings and folds, which share their examples and are trained together."""
 
 import io
 import math
@@ -14,23 +14,20 @@ import numpy as np
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
-from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils import _safe_indexing
 
-from xpnet.estimators import fitting
 from xpnet.estimators.architecture import parse_hidden_sizes
-from xpnet.estimators.fitted import Fitted
-from xpnet.estimators.fitting import Fit
-from xpnet.estimators.inputs import FitArguments, FitData
-from xpnet.estimators.perceptron import BasePerceptron
+from xpnet.estimators.base import BasePerceptron
+from xpnet.estimators.fitting import Fit, FitData, LoadedExamples, group_by_structure, load_examples, train_fits
 from xpnet.estimators.settings import parse_settings
-from xpnet.estimators.together import group_by_structure, train_together
+from xpnet.network import Network
 from xpnet.training.memory import COPIES_OF_STATE, count_parameters, find_memory
 from xpnet.wording.errors import unless_stopped
 
-FEWEST = 4  # fits for a worker, if there are as many of one kind
-LARGEST = 1 << 28  # bytes of the examples of all folds; larger folds are trained one after the other
-# Parameters that change the examples of a fit, or where they lie
-OF_DATA = (
+MIN_FITS = 4  # of one kind per worker, unless there are fewer
+MAX_BYTES = 1 << 28  # of the examples of all folds together; larger folds are trained one after the other
+# Parameters on which the examples of a fit and their place depend
+DATA_PARAMETERS = (
     "loss",
     "hidden_layer_sizes",
     "activation",
@@ -45,10 +42,10 @@ OF_DATA = (
 
 
 class Job(NamedTuple):
-    """A fit to do: an estimator with its settings, and the number of a fold."""
+    """A fit to do: an estimator with its settings, on one fold."""
 
     estimator: Any  # a `BasePerceptron`, or a pipeline that ends with one; not fitted
-    fold: int
+    fold: int  # its number
 
     @property
     def perceptron(self) -> BasePerceptron:
@@ -57,13 +54,13 @@ class Job(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """A description that jobs have in common if they can probably be trained together."""
+        """A description that is equal for jobs that can probably be trained together."""
         perceptron = self.perceptron
-        return repr([getattr(perceptron, name, None) for name in (*OF_DATA, "batch_size")])
+        return repr([getattr(perceptron, name, None) for name in (*DATA_PARAMETERS, "batch_size")])
 
 
 class Folds(NamedTuple):
-    """The examples of a search, as the user gave them, and the rows of each fold to train on."""
+    """The examples of a search, as the user gave them, and the training rows of each fold."""
 
     X: Any
     y: Any
@@ -83,42 +80,40 @@ class Folds(NamedTuple):
 
     @property
     def n_in(self) -> int:
-        """Number of inputs; 1 for texts and others, of which only the transformers know it."""
+        """Number of inputs; 1 for texts and the like, where only the transformers know it."""
         return self.shape[1] if len(self.shape) > 1 else 1
 
     @property
     def size(self) -> int:
-        """Bytes of the training examples of all folds, about."""
+        """Approximate size of the training examples of all folds, in bytes."""
         n = self.X.nnz if sparse.issparse(self.X) else math.prod(self.shape)
         return len(self.rows) * getattr(self.X, "nbytes", 8 * n)
 
 
 class Outcome(NamedTuple):
-    """The outcome of a fit: a fitted estimator, or an error; neither, if the fit is still to be done."""
+    """The outcome of a fit: a fitted estimator or an error; neither if the fit is still to be done."""
 
     estimator: Any = None
     error: Exception | None = None
     seconds: float = 0.0
-    is_interrupted: bool = False  # whether Ctrl-C ended it
+    is_interrupted: bool = False  # whether Ctrl-C ended the fits
 
     @property
     def was_not_begun(self) -> bool:
-        """Whether Ctrl-C came before the end of its first epoch."""
+        """Whether Ctrl-C ended it before the end of its first epoch."""
         return self.is_interrupted and self.estimator is None and self.error is None
 
 
-class Prepared(NamedTuple):
-    """A fit that is prepared, and the estimator that it is for."""
+class PreparedJob(NamedTuple):
+    """A job whose fit is ready to train."""
 
     fit: Fit
-    data: FitData
     job: Job
     transformers: Pipeline | None  # fitted
 
     def finish(self) -> Any:
         """Return the fitted estimator."""
-        fit, data, perceptron = self.fit, self.data, self.job.perceptron
-        perceptron._assign(Fitted(fit.network, data.home, data.features, fit.tally, data.problem.labels))
+        self.job.perceptron._take_over(self.fit)
         if isinstance(self.job.estimator, Pipeline) and self.transformers is not None:
             self.job.estimator.steps[:-1] = self.transformers.steps
         return self.job.estimator
@@ -141,14 +136,14 @@ def fit_jobs(
     threads: int | str = 1,
     progress: bool = False,
 ) -> list[Outcome]:
-    """Do fits, and train those together that can be.
+    """Do fits, and train those of one structure together.
 
     Parameters
     ----------
     jobs
         The fits; their estimators are fitted.
     X, y, sample_weight, rows
-        As in `Folds`; joblib's backends share arrays between workers only if they are arguments themselves.
+        As in `Folds`. joblib shares arrays between workers only if they are arguments themselves.
     threads
         As in `Ensemble.train`.
     progress
@@ -158,7 +153,7 @@ def fit_jobs(
     outcomes = [Outcome()] * len(jobs)
     numbers = sorted(range(len(jobs)), key=lambda i: jobs[i].fold)
     parts = [numbers]
-    if folds.size > LARGEST:
+    if folds.size > MAX_BYTES:
         parts = [list(part) for _, part in groupby(numbers, lambda i: jobs[i].fold)]
     try:
         for part in parts:
@@ -171,52 +166,54 @@ def fit_jobs(
 def _fit_part(
     jobs: Mapping[int, Job], folds: Folds, threads: int | str, progress: bool, outcomes: list[Outcome]
 ) -> None:
-    """Do some of the fits, and write down their outcomes, even if Ctrl-C ends them."""
+    """Do some of the fits and store their outcomes, even if Ctrl-C ends them."""
     began, shared = time.perf_counter(), {}
-    prepared: dict[int, Prepared] = {}
+    prepared: dict[int, PreparedJob] = {}
     for i, job in jobs.items():
         try:
-            prepared[i] = prepare(job, folds, shared)
+            prepared[i] = prepare_job(job, folds, shared)
         except unless_stopped(Exception):
-            continue  # scikit-learn does this fit, meets the same error, and treats it as the user asked for
+            continue  # scikit-learn will do this fit, meet the same error, and handle it by `error_score`
     numbers, preparation = list(prepared), (time.perf_counter() - began) / max(1, len(prepared))
-    for group in group_by_structure([each.fit for each in prepared.values()]):
+    for group in group_by_structure([prepared_job.fit for prepared_job in prepared.values()]):
         _fit_group({numbers[k]: prepared[numbers[k]] for k in group}, preparation, threads, progress, outcomes)
 
 
 def _fit_group(
-    prepared: Mapping[int, Prepared], preparation: float, threads: int | str, progress: bool, outcomes: list[Outcome]
+    prepared: Mapping[int, PreparedJob], preparation: float, threads: int | str, progress: bool, outcomes: list[Outcome]
 ) -> None:
-    """Do fits of one structure; each took `preparation` seconds to prepare."""
+    """Do fits of one structure, each of which took `preparation` seconds to prepare."""
     began, interrupt = time.perf_counter(), None
     errors: dict[int, ValueError] = {}
     try:
-        errors = train_together([each.fit for each in prepared.values()], threads=threads, progress=progress)
+        errors = train_fits(
+            [prepared_job.fit for prepared_job in prepared.values()], threads=threads, progress=progress
+        )
     except KeyboardInterrupt as caught:
         interrupt = caught
     except unless_stopped(Exception):
-        return  # it is of one fit's callback or schedule, or there is too little memory for all: each is done alone
+        return  # one fit's callback or schedule failed, or memory is too small for all of them: each is done alone
     seconds = preparation + (time.perf_counter() - began) / len(prepared)
-    for k, (i, each) in enumerate(prepared.items()):
+    for k, (i, prepared_job) in enumerate(prepared.items()):
         if k in errors:
             outcomes[i] = Outcome(error=errors[k], seconds=seconds)
-        elif interrupt is None or each.fit.tally.n_iter > 0:
-            outcomes[i] = Outcome(each.finish(), seconds=seconds)
+        elif interrupt is None or prepared_job.fit.tally.n_iter > 0:
+            outcomes[i] = Outcome(prepared_job.finish(), seconds=seconds)
     if interrupt is not None:
         raise interrupt
 
 
-def prepare(job: Job, folds: Folds, shared: dict[Any, Any]) -> Prepared:
-    """Prepare a fit. Jobs share what depends on parameters and folds that they have in common.
+def prepare_job(job: Job, folds: Folds, shared: dict[Any, Any]) -> PreparedJob:
+    """Prepare the fit of a job. Jobs with the same fold and data parameters share their examples.
 
     Parameters
     ----------
     job
-        The fit.
+        The job.
     folds
         The examples.
     shared
-        What earlier jobs have prepared; it is added to.
+        Examples and transformers of earlier jobs; new ones are added.
     """
 
     def share(key: Any, make: Callable[[], Any]) -> Any:
@@ -228,27 +225,28 @@ def prepare(job: Job, folds: Folds, shared: dict[Any, Any]) -> Prepared:
     perceptron, transformers, key = job.perceptron, None, (job.fold,)
     if isinstance(job.estimator, Pipeline) and len(job.estimator.steps) > 1:
         first = job.estimator[:-1]
-        key = (job.fold, describe(first))
+        key = (job.fold, make_key(first))
         transformers, X = share(key, lambda: (first, first.fit_transform(X, y)))
-    settings, random_state = parse_settings(perceptron, partial=False), check_random_state(perceptron.random_state)
-    key = (*key, describe([getattr(perceptron, name, None) for name in OF_DATA]))
-    arguments = FitArguments(X, y, sample_weight)
-    data: FitData = share(("data", *key), lambda: perceptron._check(arguments, settings, None))
-    network = perceptron._start_network(data, settings, None, random_state)
-    sources = share(("sources", *key), lambda: fitting.make_sources(data, network))
-    return Prepared(fitting.prepare(network, settings, data, sources, None, random_state), data, job, transformers)
+    settings = parse_settings(perceptron, partial=False)
+    key = (*key, make_key([getattr(perceptron, name, None) for name in DATA_PARAMETERS]))
+    data: FitData = share(("data", *key), lambda: perceptron._check(X, y, sample_weight, settings, {}))
+
+    def load(data: FitData, network: Network) -> LoadedExamples:
+        return share(("examples", *key), lambda: load_examples(data, network))
+
+    return PreparedJob(perceptron._prepare(data, settings, {}, load), job, transformers)
 
 
 class ByIdentity(pickle.Pickler):
-    """Pickles functions, classes and modules by identity: lambdas have no name to be pickled by."""
+    """Pickles functions, classes and modules by identity: lambdas cannot be pickled by name."""
 
     def persistent_id(self, obj: Any) -> int | None:
-        """Return the identity of what is not pickled itself."""
+        """Return the identity of an object that is not pickled itself."""
         return id(obj) if isinstance(obj, (FunctionType, ModuleType, type)) else None
 
 
-def describe(parameters: Any) -> Hashable:
-    """Make a key that equal parameters have in common."""
+def make_key(parameters: Any) -> Hashable:
+    """Make a key that is the same for equal parameters."""
     try:
         return joblib.hash(parameters)
     except (AttributeError, TypeError, pickle.PicklingError):
@@ -258,12 +256,12 @@ def describe(parameters: Any) -> Hashable:
 
 
 def divide(jobs: Sequence[Job], workers: int) -> list[list[int]]:
-    """Divide the numbers of jobs between workers, so that jobs of one kind stay together, in parts of equal size."""
+    """Divide the numbers of jobs into equal parts for workers, with jobs of one kind together."""
     order = sorted(range(len(jobs)), key=lambda i: (jobs[i].kind, jobs[i].fold))
     parts = []
     for _, of_kind in groupby(order, lambda i: jobs[i].kind):
         numbers = list(of_kind)
-        n = max(1, min(workers, len(numbers) // FEWEST))
+        n = max(1, min(workers, len(numbers) // MIN_FITS))
         parts += [part.tolist() for part in np.array_split(numbers, n)]
     return parts
 
@@ -271,14 +269,14 @@ def divide(jobs: Sequence[Job], workers: int) -> list[list[int]]:
 def slice_candidates(
     candidates: Sequence[Mapping[str, Any]], estimator: Any, folds: Folds
 ) -> Iterator[Sequence[Mapping[str, Any]]]:
-    """Slice the settings to try, so that the networks of a slice need at most half of the machine's memory, about."""
+    """Slice the settings to try, so that the networks of a slice need at most about half of the machine's memory."""
     memory, n_in = find_memory(), folds.n_in
     start, needed = 0, 0.0
     for i, candidate in enumerate(candidates):
         perceptron = Job(set_candidate(estimator, candidate), 0).perceptron
         try:
             units = [n_in, *parse_hidden_sizes(perceptron.hidden_layer_sizes)]
-        except ValueError:  # the fit will fail
+        except ValueError:  # its fit will fail
             units = [n_in]
         bytes_of_candidate = 8.0 * COPIES_OF_STATE * count_parameters(units) * len(folds.rows)
         if memory is not None and i > start and needed + bytes_of_candidate > memory / 2:

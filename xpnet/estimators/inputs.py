@@ -1,85 +1,105 @@
-"""Checks of what comes into an estimator: inputs, targets and weights, still where the user has them."""
+"""Inputs, targets and weights as the user gives them: where they lie, whether they are valid, and how they move.
+
+Everything follows X: the network computes in the library of X, on its device, and results go back there.
+"""
 
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
+import array_api_compat
 import numpy as np
-from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.validation import validate_data
 
-from xpnet.backends.base import CONVERSION_ERRORS, Backend
+from xpnet.backends.base import CONVERSION_ERRORS, Backend, as_array, on_host
 from xpnet.backends.choose import get_backend
 from xpnet.core.arrays import Array
 from xpnet.data.reader import as_real_array, refuse_masked
-from xpnet.data.weights import check_some_weight, check_weights, relative_weight
-from xpnet.estimators.fitted import Features
-from xpnet.estimators.places import is_foreign, to_host
-from xpnet.estimators.problems import Problem
+from xpnet.data.weights import check_weights
 from xpnet.wording.checks import check_lengths
 from xpnet.wording.errors import unless_stopped
 
 FLOATS = (np.float64, np.float32)
 ACCEPTED: dict[str, Any] = {"accept_sparse": ["csr", "csc"], "dtype": list(FLOATS), "order": "C"}
 
-
-class CheckedData(NamedTuple):
-    """Checked examples, still where the user has them."""
-
-    x: Any  # (n, n_features): an array of any library, or a sparse matrix
-    targets: Any  # what the network is to output: see `Problem.encode`
-    sample_weight: np.ndarray | None  # (n,) float64, on the host
-    class_weight: np.ndarray | None = None  # (n,), of the class of each example, on the host
-
-    @property
-    def is_sparse(self) -> bool:
-        """Whether the inputs are a sparse matrix."""
-        return sparse.issparse(self.x)
-
-    @property
-    def weight(self) -> np.ndarray | None:
-        """Weights of the examples, those of their classes included."""
-        if self.class_weight is None or self.sample_weight is None:
-            return self.sample_weight if self.class_weight is None else self.class_weight
-        return self.sample_weight * self.class_weight
-
-    @property
-    def largest_weight(self) -> float:
-        """The largest weight of an example; 1 without weights."""
-        weight = self.weight
-        return 1.0 if weight is None else float(weight.max())
+# Libraries and devices
 
 
-class FitArguments(NamedTuple):
-    """The arguments of a fit, as the user gave them."""
-
-    X: Any
-    y: Any
-    sample_weight: Any = None
-    validation: tuple[Any, Any, Any] = (None, None, None)  # X, y and sample_weight
-    classes: Any = None  # of `partial_fit`
-    partial: bool = False  # whether it is a call of `partial_fit`
+def is_foreign(x: Any) -> bool:
+    """Tell whether this is an array of a library other than NumPy; scikit-learn validates everything else."""
+    return array_api_compat.is_array_api_obj(x) and not array_api_compat.is_numpy_array(x)
 
 
-class FitData(NamedTuple):
-    """The checked arguments of a fit."""
+def backend_of(x: Any) -> Backend:
+    """Return the backend for an array's library and device; NumPy for lists, tables and sparse matrices.
 
-    home: Backend  # where X lies
-    features: Features
-    problem: Problem
-    train: CheckedData
-    validation: CheckedData | None = None
+    Examples
+    --------
+    >>> backend_of([[1.0, 2.0]])
+    <Backend numpy on cpu>
+    """
+    if not is_foreign(x):
+        return get_backend("numpy")
+    return get_backend(array_api_compat.array_namespace(x), array_api_compat.device(x))
+
+
+def same_place(a: Backend, b: Backend) -> bool:
+    """Tell whether two backends have the same library and device."""
+    return a.name == b.name and a.device == b.device
+
+
+def move_to(x: Any, backend: Backend, dtype: str | None = None) -> Array:
+    """Move an array to a library and device, the host included. Synchronizes if it moves to the host."""
+    return backend.asarray(leave_device(x, backend), dtype)
+
+
+def leave_device(x: Any, backend: Backend) -> Array:
+    """Move an array off its device if the backend computes on the host; a `Reader` moves it to any other place.
+
+    Synchronizes if it moves to the host.
+    """
+    x = as_array(x)
+    return backend_of(x).to_numpy(x) if on_host(backend) and not on_host(x) else x
+
+
+def to_host(x: Any) -> Any:
+    """Convert an array of any library to NumPy; return anything else as it is. Synchronizes."""
+    return backend_of(x).to_numpy(as_array(x)) if is_foreign(x) else x
+
+
+def float_dtype(x: Array) -> str:
+    """Choose the dtype to compute with X in: its own if it is float32 or float64, else the widest of its library.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> float_dtype(np.ones(2, np.float32)), float_dtype(np.ones(2, np.int64))
+    ('float32', 'float64')
+    """
+    name = str(x.dtype).split(".")[-1]
+    if name in ("float32", "float64"):
+        return name
+    info = array_api_compat.array_namespace(x).__array_namespace_info__()
+    return "float64" if "float64" in info.dtypes(device=array_api_compat.device(x)) else "float32"
+
+
+def name_place(backend: Backend) -> str:
+    """Name a library and a device, as in "torch on cpu"."""
+    return f"{backend.name.removeprefix('array_api_compat.')} on {backend.device_name}"
+
+
+# Checks
 
 
 def validate_inputs(estimator: BaseEstimator, x: Any) -> Any:
     """Check X, in its own library, against the features that the estimator was fitted to.
 
-    Arrays of NumPy, and all that is made into one, are checked by scikit-learn.
+    scikit-learn checks NumPy arrays, and everything that it converts to one.
     """
-    with naming("X"):
+    with name_arguments("X"):
         if is_foreign(x):
             return _validate_foreign(estimator, x, "no_validation", reset=False)
         check_kind(x, "X")
@@ -88,7 +108,7 @@ def validate_inputs(estimator: BaseEstimator, x: Any) -> Any:
 
 
 def validate_examples(estimator: BaseEstimator, x: Any, y: Any, *, numeric: bool, reset: bool) -> tuple[Any, Any]:
-    """Check X and y. Labels come back on the host; numbers stay in their library.
+    """Check X and y. Labels are returned on the host; numbers stay in their library.
 
     Parameters
     ----------
@@ -104,7 +124,7 @@ def validate_examples(estimator: BaseEstimator, x: Any, y: Any, *, numeric: bool
         Whether number and names of the features are set, rather than compared.
     """
     check_kind(y, "y")
-    with naming("X and y"):
+    with name_arguments("X and y"):
         if not is_foreign(x):
             check_kind(x, "X")
             options: dict[str, Any] = {"multi_output": True, "y_numeric": numeric, "reset": reset}
@@ -123,11 +143,11 @@ def validate_examples(estimator: BaseEstimator, x: Any, y: Any, *, numeric: bool
 
 
 def parse_sample_weight(sample_weight: Any, n: int) -> np.ndarray | None:
-    """Check the weights of n examples, a number for all or (n,), and move them to the host."""
+    """Check the weights of n examples, one number for all or an array (n,), and move them to the host."""
     if sample_weight is None:
         return None
     check_kind(sample_weight, "sample_weight")
-    with naming("sample_weight"):
+    with name_arguments("sample_weight"):
         weight = np.full(n, sample_weight) if np.isscalar(sample_weight) else to_host(sample_weight)
         options: dict[str, Any] = {"dtype": np.float64, "input_name": "sample_weight"}
         weight = check_array(weight, ensure_2d=False, **options)
@@ -135,28 +155,13 @@ def parse_sample_weight(sample_weight: Any, n: int) -> np.ndarray | None:
     return weight
 
 
-def divide_by_largest(weight: np.ndarray | None, dtype: str, name: str) -> np.ndarray | None:
-    """Divide weights by the largest; see `relative_weight`.
-
-    Raises
-    ------
-    ValueError
-        If all of them are 0; `name` says of which examples.
-    """
-    if weight is None:
-        return None
-    largest = float(weight.max())
-    check_some_weight(largest, name)
-    return relative_weight(weight, largest, dtype, np)
-
-
 @contextmanager
-def naming(arguments: str) -> Iterator[None]:
-    """Name the arguments in errors that scikit-learn, or the user's `__array__`, raises without their names.
+def name_arguments(arguments: str) -> Iterator[None]:
+    """Add the names of arguments to errors that scikit-learn or the user's `__array__` raises without them.
 
     Examples
     --------
-    >>> with naming("X"):
+    >>> with name_arguments("X"):
     ...     float("one")
     Traceback (most recent call last):
     ValueError: could not convert string to float: 'one' (in X)
@@ -171,14 +176,14 @@ def naming(arguments: str) -> Iterator[None]:
 
 
 def check_kind(x: Any, name: str) -> None:
-    """Refuse masked arrays, and those of times or records, which scikit-learn would read as if they were numbers."""
+    """Refuse masked arrays, and arrays of times or records, which scikit-learn would read as plain numbers."""
     refuse_masked(x, name)
     if isinstance(x, np.ndarray) and (x.dtype.kind in "mM" or x.dtype.names is not None):
         raise TypeError(f"{name} has dtype {x.dtype}; give real numbers, or labels")
 
 
 def _validate_foreign(estimator: BaseEstimator, x: Any, y: Any, reset: bool) -> Array:
-    """Check X of another library than NumPy; of y, whether it is there."""
+    """Check X if it belongs to a library other than NumPy, and that y is there if it is needed."""
     x = as_real_array(x, "X")
     if x.ndim != 2:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""L-BFGS: SciPy's, on the gradients of a network, which are computed wherever the network lives."""
+"""L-BFGS: SciPy's optimizer, with gradients that are computed on the device of the network."""
 
 from collections.abc import Callable
 from itertools import count
@@ -13,12 +13,12 @@ from xpnet.core.arrays import Array, Layers, Namespace, leaves, map_arrays, map_
 from xpnet.core.minibatch import Batch, make_minibatch
 from xpnet.core.step import State, make_step
 from xpnet.data.sampling import Sampling, count_minibatches, cut_into_minibatches
-from xpnet.estimators.sparse import AllRows
+from xpnet.estimators.examples import AllRows
 from xpnet.inspection.view import View
 
-ROWS_ON_HOST = 2048  # examples whose gradient is computed at once: few on the host, so that memory is small
-ROWS_ON_DEVICE = 8192  # ... and more on a device, where a few large steps cost less than many small ones
-STEPS = 10_000  # at most this many such steps in a chunk
+ROWS_ON_HOST = 2048  # examples in a step on the host, where few save memory
+ROWS_ON_DEVICE = 8192  # examples in a step on a device, where a few large steps cost less than many small ones
+MAX_STEPS = 10_000  # in a chunk
 
 IN_ORDER = Sampling(
     count_minibatches,
@@ -27,7 +27,7 @@ IN_ORDER = Sampling(
 
 
 def add_gradients(layers: Layers, grads: Layers, state: Layers, lr: Array, xp: Namespace) -> tuple[Layers, Layers]:
-    """Update of an optimizer that changes no weights: its state sums up the gradients, each times `lr`."""
+    """Add gradients, each times `lr`, to the state of an optimizer that changes no weights."""
     (total,) = map_layers(lambda s, g: (s + lr * g,), state, grads)
     return layers, total
 
@@ -51,14 +51,14 @@ class Objective:
         self.view, self.source, self.alpha = view, source, alpha
         backend = view.backend
         with view.scope():
-            self.layers = map_arrays(backend.to_numpy, view.layers)  # their shapes and dtypes are those of all weights
+            self.layers = map_arrays(backend.to_numpy, view.layers)  # all later weights have their shapes and dtypes
             self.encoding = source.reader.encoding()
             weight = source.examples.weight
             weight = np.ones(len(source)) if weight is None else backend.to_numpy(weight).astype(np.float64)
             step = make_step(view.model.sigmas, view.model.output, add_gradients)
             self.loop = backend.loop(step, make_minibatch)
         self.weight, self.total = weight, float(weight.sum())
-        self.rng = np.random.default_rng(0)  # `chunks` asks for one, which is not used in order
+        self.rng = np.random.default_rng(0)  # `chunks` asks for a generator; examples in order do not use it
         self.rows = min(ROWS_ON_HOST if on_host(backend) else ROWS_ON_DEVICE, rows_per_block(view.model.n_in))
 
     def __call__(self, flat: np.ndarray) -> tuple[float, np.ndarray]:
@@ -68,7 +68,7 @@ class Objective:
         with self.view.scope():
             zeros = map_arrays(lambda x: 0.0 * x, layers)
             state = State(layers, zeros, backend.asarray(np.zeros(1), dtype))
-            for chunk in self.source.chunks(IN_ORDER, self.rng, self.rows, STEPS):
+            for chunk in self.source.chunks(IN_ORDER, self.rng, self.rows, MAX_STEPS):
                 weights = self.weight[done : done + chunk.index.size].reshape(chunk.index.shape).sum(axis=1)
                 done, used = done + chunk.index.size, weights > 0
                 if not used.any():
@@ -100,9 +100,9 @@ def flatten(layers: Layers) -> np.ndarray:
 def minimize(
     view: View, source: AllRows, alpha: float, options: dict[str, Any], on_iteration: Callable[[int, float], None]
 ) -> tuple[Layers, Any]:
-    """Find the weights of least cost by L-BFGS-B, starting from those of a network.
+    """Minimize the cost by L-BFGS-B, starting from the weights of a network.
 
-    The number of threads that multiply matrices meanwhile is chosen as in `Network.train`.
+    The number of threads for matrix products is chosen as in `Network.train`.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def minimize(
     """
     objective, numbers = Objective(view, source, alpha), count(1)
 
-    def callback(intermediate_result: Any) -> None:  # SciPy goes by the name of the argument
+    def callback(intermediate_result: Any) -> None:  # SciPy looks at the name of the argument
         on_iteration(next(numbers), float(intermediate_result.fun))
 
     multiplications = view.model.multiplications(min(objective.rows, len(source)))

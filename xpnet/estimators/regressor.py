@@ -1,4 +1,4 @@
-"""MLPRegressor, and what it has in common with an ensemble of regressors."""
+"""MLPRegressor, and the base class that it shares with an ensemble of regressors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,12 +13,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from xpnet.core.arrays import Array
 from xpnet.estimators import exchange
-from xpnet.estimators.base import BaseLearner, has_epochs, mean_outputs
-from xpnet.estimators.fitted import read_attributes
-from xpnet.estimators.inputs import FitArguments
-from xpnet.estimators.labels import Labels
-from xpnet.estimators.perceptron import BasePerceptron
-from xpnet.estimators.problems import Regression
+from xpnet.estimators.base import BaseLearner, BasePerceptron, has_epochs, mean_outputs
+from xpnet.estimators.targets import Regression
 from xpnet.wording.hints import explain_arguments
 
 Self = TypeVar("Self", bound="BaseRegressor")
@@ -32,8 +28,8 @@ class BaseRegressor(RegressorMixin, BaseLearner):
     hidden_layer_sizes: Any = (100,)
     activation: Any = "relu"
 
-    _numeric: ClassVar[bool] = True
-    _has_spread: ClassVar[bool] = False  # whether there are several networks, which disagree
+    _problem: ClassVar[type[Regression]] = Regression
+    _has_spread: ClassVar[bool] = False  # whether there are several networks, whose predictions differ
 
     @available_if(has_epochs)
     def partial_fit(self: Self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -49,7 +45,7 @@ class BaseRegressor(RegressorMixin, BaseLearner):
         self
             The fitted estimator.
         """
-        return self._fit(FitArguments(X, y, sample_weight, partial=True))
+        return self._fit(X, y, sample_weight, partial=True)
 
     def predict(self, X: Any, return_std: bool = False) -> Any:
         """Predict numbers.
@@ -114,11 +110,6 @@ class BaseRegressor(RegressorMixin, BaseLearner):
         """
         return self._score(r2_score, X, y, sample_weight)
 
-    def _make_problem(self, y: Any, classes: Any, labels: Labels | None, *, partial: bool) -> Regression:
-        problem = Regression(1 if y.ndim == 1 else y.shape[1], self.loss)
-        problem.check(y)
-        return problem
-
 
 @explain_arguments
 class MLPRegressor(BaseRegressor, BasePerceptron):
@@ -136,7 +127,7 @@ class MLPRegressor(BaseRegressor, BasePerceptron):
     shuffle, random_state, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping, \
     validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, max_fun, dropout, callbacks, progress, backend, \
     device, dtype
-        As in `MLPClassifier`. Scores on validation data are R². It does not see standard deviations, so with
+        As in `MLPClassifier`. Scores on validation data are R², which ignores standard deviations: with
         ``loss="gaussian"`` both ``early_stopping=True`` and "loss" watch the loss, the negative log-likelihood.
     standardize
         Whether to scale each input and each target to mean 0 and standard deviation 1. Predictions are in the units of
@@ -159,14 +150,14 @@ class MLPRegressor(BaseRegressor, BasePerceptron):
         """Convert a fitted `sklearn.neural_network.MLPRegressor`; see `MLPClassifier.from_sklearn`."""
         est = cls(**exchange.read_parameters(fitted, neural_network.MLPRegressor, more))
         problem = Regression(len(fitted.intercepts_[-1]), est.loss)
-        est._assign(exchange.from_sklearn(fitted, est._architecture, problem))
+        est._assign(exchange.from_sklearn(fitted, est, problem))
         return est
 
     def to_sklearn(self) -> Any:
         """Make a fitted `sklearn.neural_network.MLPRegressor`; see `MLPClassifier.to_sklearn`."""
         check_is_fitted(self)
-        fitted, y = read_attributes(vars(self)), np.zeros((1, self.n_outputs_) if self.n_outputs_ > 1 else 1)
-        return exchange.to_sklearn(fitted, self.get_params(deep=False), neural_network.MLPRegressor, y, {})
+        y = np.zeros((1, self.n_outputs_) if self.n_outputs_ > 1 else 1)
+        return exchange.to_sklearn(self, neural_network.MLPRegressor, y, {})
 
 
 def drop_single_output(a: Array) -> Array:

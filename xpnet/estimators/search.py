@@ -1,7 +1,7 @@
 """MLPSearchCV and MLPRandomSearchCV: scikit-learn's searches, whose fits over settings and folds are trained together.
 
-scikit-learn does the search itself: it scores, ranks and refits. Before it comes to the fits of some settings, they
-have been done here, and a `StandIn` for the estimator takes over the results one by one.
+scikit-learn does the search itself: it scores, ranks and refits. The fits are done here beforehand, a slice of the
+settings at a time. When scikit-learn asks for them, a `StandIn` for the estimator hands over their results one by one.
 """
 
 import functools
@@ -21,17 +21,17 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import indexable
 from sklearn.utils.parallel import Parallel, delayed  # joblib's, with scikit-learn's settings and warning filters
 
+from xpnet.estimators.base import BasePerceptron
 from xpnet.estimators.folds import Folds, Job, Outcome, divide, fit_jobs, set_candidate, slice_candidates
-from xpnet.estimators.perceptron import BasePerceptron
 from xpnet.training.memory import check_memory
 from xpnet.wording.errors import is_stop
 from xpnet.wording.hints import explain_arguments
 
-BYTES_OF_SETTINGS = 200  # of one candidate, at least
+BYTES_OF_CANDIDATE = 200  # its settings need at least this many
 
 
 class Stopped(BaseException):
-    """Carries an error that stops the search past scikit-learn, which would take it and use `error_score`.
+    """Carries an error that must stop the search past scikit-learn, which would score it as `error_score`.
 
     Parameters
     ----------
@@ -44,8 +44,8 @@ class Stopped(BaseException):
         self.error = error
 
 
-def carrying_stops(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a function that scikit-learn calls, so that it raises `Stopped` where an error of its own `is_stop`."""
+def carry_stops(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a function that scikit-learn calls, so that errors that must stop the search are raised as `Stopped`."""
 
     @functools.wraps(function)
     def call(*arguments: Any, **options: Any) -> Any:
@@ -60,14 +60,14 @@ def carrying_stops(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class StandIn(BaseEstimator):
-    """Stands in for the estimator of a search; its `fit` takes over the next fit that was done before.
+    """Stands in for the estimator of a search; its `fit` takes the result of a fit that was done beforehand.
 
     Parameters
     ----------
     estimator
         The estimator, which does everything else.
     outcomes
-        The outcomes of fits, in the order in which they are asked for; if there is none, `fit` does the fit.
+        The outcomes of fits in the order in which scikit-learn asks for them. If there is none, `fit` does the fit.
     """
 
     def __init__(self, estimator: Any, outcomes: deque[Outcome]) -> None:
@@ -83,18 +83,18 @@ class StandIn(BaseEstimator):
         return self
 
     def fit(self, X: Any, y: Any = None, **parameters: Any) -> "StandIn":
-        """Take over the next fit that was done before, or do it."""
+        """Take the result of the next fit, or do it if it was not done beforehand."""
         outcome = self.outcomes.popleft() if self.outcomes else Outcome()
         if outcome.error is not None:
             raise outcome.error
-        self.estimator = outcome.estimator or carrying_stops(self.estimator.fit)(X, y, **parameters)
+        self.estimator = outcome.estimator or carry_stops(self.estimator.fit)(X, y, **parameters)
         return self
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or "estimator" not in vars(self):
             raise AttributeError(name)
         value = getattr(self.estimator, name)
-        return carrying_stops(value) if ismethod(value) else value
+        return carry_stops(value) if ismethod(value) else value
 
     def __sklearn_clone__(self) -> "StandIn":
         return StandIn(clone(self.estimator), self.outcomes)
@@ -104,27 +104,27 @@ class StandIn(BaseEstimator):
 
 
 @dataclass(frozen=True)
-class OwnScorer:
-    """A scorer of the user's own, which sees the estimator rather than its stand-in."""
+class CustomScorer:
+    """Calls the user's own scorer with the estimator rather than its stand-in."""
 
     scorer: Callable[..., Any]
 
     def __call__(self, stand_in: StandIn, *arguments: Any, **options: Any) -> Any:
         """Score the estimator."""
-        return carrying_stops(self.scorer)(stand_in.estimator, *arguments, **options)
+        return carry_stops(self.scorer)(stand_in.estimator, *arguments, **options)
 
 
 class SlicedSearch(GridSearchCV):
-    """A search over given settings, slice by slice; the fits of a slice are done before scikit-learn asks for them."""
+    """A search over a list of settings that does the fits of a slice before scikit-learn asks for them."""
 
     slices: Sequence[Sequence[Mapping[str, Any]]]
     do_fits: Callable[[Sequence[Mapping[str, Any]]], list[Outcome]]
     outcomes: deque[Outcome]  # where the `StandIn` finds them
     seconds: list[float]
-    results: dict[str, Any] | None = None  # of the slices so far
+    results: dict[str, Any] | None = None  # of the slices that were scored
 
     def _run_search(self, evaluate_candidates: Callable[..., dict[str, Any]]) -> None:
-        waiting: list[tuple[Mapping[str, Any], list[Outcome]]] = []  # settings that are not scored yet
+        waiting: list[tuple[Mapping[str, Any], list[Outcome]]] = []  # settings still to be scored
 
         def score() -> None:
             self.outcomes.extend(outcome for _, outcomes in waiting for outcome in outcomes)
@@ -134,8 +134,8 @@ class SlicedSearch(GridSearchCV):
 
         for part in self.slices:
             outcomes = self.do_fits(part)
-            of_each = np.array_split(np.arange(len(outcomes)), len(part))
-            new = [(candidate, [outcomes[i] for i in numbers]) for candidate, numbers in zip(part, of_each)]
+            parts = np.array_split(np.arange(len(outcomes)), len(part))
+            new = [(candidate, [outcomes[i] for i in numbers]) for candidate, numbers in zip(part, parts)]
             new = [pair for pair in new if not any(outcome.was_not_begun for outcome in pair[1])]
             # scikit-learn raises if all fits that it is asked to score have failed
             if any_succeeded(waiting) and any_succeeded(new):
@@ -153,8 +153,8 @@ def any_succeeded(candidates: Sequence[tuple[Mapping[str, Any], Sequence[Outcome
     return any(outcome.estimator is not None for _, outcomes in candidates for outcome in outcomes)
 
 
-class TogetherCV:
-    """The part that both searches have in common: `fit`."""
+class TogetherMixin:
+    """The `fit` of both searches."""
 
     def _list_candidates(self) -> list[dict[str, Any]]:
         """List the settings to try."""
@@ -171,7 +171,7 @@ class TogetherCV:
             Targets.
         **params
             As in `sklearn.model_selection.GridSearchCV.fit`: `groups`, `sample_weight`, or others. With others, and
-            with metadata routing, scikit-learn does every fit alone.
+            with metadata routing, scikit-learn does the fits one by one.
 
         Returns
         -------
@@ -186,24 +186,43 @@ class TogetherCV:
         MemoryError
             If the machine has less memory than a list of the settings needs.
         KeyboardInterrupt
-            After Ctrl-C. `cv_results_` then holds the settings that training had begun with; their networks are scored
-            as far as they had come. With several workers, these are the slices that were done.
+            After Ctrl-C. `cv_results_` then holds the settings whose training had begun, with the scores of their
+            networks at that moment. With several workers, it holds the slices that were done.
         """
         self._validate_params()  # scikit-learn's check of its own parameters
         require_perceptron(self.estimator)
         candidates = self._list_candidates()
         for candidate in candidates:
             require_perceptron(set_candidate(self.estimator, candidate))
-        given = {name for name, value in params.items() if value is not None}
+        used = {name for name, value in params.items() if value is not None}
         accepted = {"groups"} if isinstance(self.estimator, Pipeline) else {"groups", "sample_weight"}
-        if given - accepted or get_config()["enable_metadata_routing"]:
+        if used - accepted or get_config()["enable_metadata_routing"]:
             return super().fit(X, y, **params)  # type: ignore[misc]
         X, y = indexable(X, y)
+        search = self._make_search(candidates, X, y, params)
+        try:
+            with parallel_config("sequential"):
+                search.fit(X, y, **params)
+        except KeyboardInterrupt:
+            for name in [name for name in vars(self) if name.endswith("_")]:  # of an earlier fit
+                delattr(self, name)
+            if search.results is not None:
+                self.cv_results_ = replace_times(search.results, search.seconds)
+            raise
+        except Stopped as stopped:
+            raise stopped.error from None
+        self._take_over(search)
+        return self
+
+    def _make_search(
+        self: Any, candidates: Sequence[Mapping[str, Any]], X: Any, y: Any, params: Mapping[str, Any]
+    ) -> SlicedSearch:
+        """Make the search that scikit-learn runs, over the settings and folds."""
         splitter: Any = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
         splits = list(splitter.split(X, y, params.get("groups")))
         folds = Folds(X, y, params.get("sample_weight"), [train for train, _ in splits])
 
-        # These are of the joblib backend that is chosen here; scikit-learn's part of the search runs in this process
+        # The fits use the joblib backend chosen by the user; scikit-learn's part of the search runs in this process
         workers, parallel = effective_n_jobs(self.n_jobs), Parallel(n_jobs=self.n_jobs, pre_dispatch=self.pre_dispatch)
 
         def do_fits(part: Sequence[Mapping[str, Any]]) -> list[Outcome]:
@@ -216,7 +235,7 @@ class TogetherCV:
         outcomes: deque[Outcome] = deque()
         search = SlicedSearch(
             StandIn(clone(self.estimator), outcomes),
-            [{}],  # the settings come from the slices
+            [{}],  # the settings are in the slices
             scoring=map_scorers(wrap_scorer, self.scoring),
             n_jobs=1,
             refit=self.refit,
@@ -227,27 +246,15 @@ class TogetherCV:
         )
         search.slices, search.do_fits = list(slice_candidates(candidates, self.estimator, folds)), do_fits
         search.outcomes, search.seconds = outcomes, []
-        try:
-            with parallel_config("sequential"):
-                search.fit(X, y, **params)
-        except KeyboardInterrupt:
-            for name in [name for name in vars(self) if name.endswith("_")]:  # of an earlier fit
-                delattr(self, name)
-            if search.results is not None:
-                self.cv_results_ = with_times(search.results, search.seconds)
-            raise
-        except Stopped as stopped:
-            raise stopped.error from None
-        self._take_over(search)
-        return self
+        return search
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "scorer_")  # which comes last; after Ctrl-C there is only `cv_results_`
+        return hasattr(self, "scorer_")  # it is set last; after Ctrl-C there is only `cv_results_`
 
     def _take_over(self: Any, search: SlicedSearch) -> None:
-        """Take over the attributes of the search that scikit-learn has fitted."""
+        """Take over the fitted attributes of the search that scikit-learn ran."""
         fitted = {name: value for name, value in vars(search).items() if name.endswith("_")}
-        fitted["cv_results_"] = with_times(search.cv_results_, search.seconds)
+        fitted["cv_results_"] = replace_times(search.cv_results_, search.seconds)
         if "best_estimator_" in fitted:
             fitted["best_estimator_"] = fitted["best_estimator_"].estimator
         scorers = check_scoring(self.estimator) if self.scoring is None else search.scorer_
@@ -256,14 +263,14 @@ class TogetherCV:
 
 
 @explain_arguments
-class MLPSearchCV(TogetherCV, GridSearchCV):
+class MLPSearchCV(TogetherMixin, GridSearchCV):
     """A grid search over settings of an `MLPClassifier` or `MLPRegressor`, whose fits are trained together.
 
     Parameters, attributes and methods are those of `sklearn.model_selection.GridSearchCV`, and so are the scores, to
-    rounding. Settings and folds that lead to networks of one structure are trained in one program, which takes less
-    time: they may differ in `alpha`, learning rates, the numbers of a solver, `max_iter`, `tol`, `random_state` and
-    early stopping. Networks of other sizes, activations, losses, solvers or batch sizes are trained apart, each kind
-    together. L-BFGS fits its networks one by one.
+    rounding. Networks of one structure are trained in one program, which takes less time: their settings may differ
+    in `alpha`, learning rates, the numbers of a solver, `max_iter`, `tol`, `random_state` and early stopping. Networks
+    with different sizes, activations, losses, solvers or batch sizes form separate groups. L-BFGS fits its networks
+    one by one.
 
     Parameters
     ----------
@@ -273,14 +280,14 @@ class MLPSearchCV(TogetherCV, GridSearchCV):
         As in GridSearchCV: lists of settings by the name of the parameter, or a list of such dictionaries.
     n_jobs
         The number of processes, or of workers of the joblib backend, between which the fits are divided. None trains
-        them all in this process, by threads on all cores.
+        all of them in this process, by threads on all cores.
     scoring, refit, cv, verbose, pre_dispatch, error_score, return_train_score
         As in GridSearchCV. `verbose` shows a bar, too.
 
     Attributes
     ----------
     cv_results_, best_estimator_, best_score_, best_params_, best_index_, scorer_, n_splits_, refit_time_, multimetric_
-        As in GridSearchCV. The time of a fit is the time of those that were trained together, divided by their number.
+        As in GridSearchCV. The time of a fit is its share of the time of the group that it was trained with.
 
     Examples
     --------
@@ -299,7 +306,7 @@ class MLPSearchCV(TogetherCV, GridSearchCV):
 
 
 @explain_arguments
-class MLPRandomSearchCV(TogetherCV, RandomizedSearchCV):
+class MLPRandomSearchCV(TogetherMixin, RandomizedSearchCV):
     """A random search over settings of an `MLPClassifier` or `MLPRegressor`, whose fits are trained together.
 
     Parameters, attributes and methods are those of `sklearn.model_selection.RandomizedSearchCV`; see `MLPSearchCV`.
@@ -331,20 +338,20 @@ def map_scorers(function: Callable[[Any], Any], scoring: Any) -> Any:
 
 
 def wrap_scorer(scorer: Any) -> Any:
-    """Wrap a function of (estimator, X, y); names, and scorers that `make_scorer` has made, stay as they are."""
-    return OwnScorer(scorer) if callable(scorer) and not hasattr(scorer, "set_score_request") else scorer
+    """Wrap a function (estimator, X, y); names, and scorers made by `make_scorer`, stay as they are."""
+    return CustomScorer(scorer) if callable(scorer) and not hasattr(scorer, "set_score_request") else scorer
 
 
 def share_jobs(jobs: Sequence[Job], folds: Folds, parallel: Parallel, workers: int) -> list[Outcome]:
-    """Do fits on so many workers."""
+    """Divide fits between several workers."""
     parts = divide(jobs, workers)
     done: Any = parallel(delayed(fit_jobs)([jobs[i] for i in part], *folds) for part in parts)
-    outcomes = dict(pair for part, of_part in zip(parts, done) for pair in zip(part, of_part))
+    outcomes = dict(pair for part, outcomes_of_part in zip(parts, done) for pair in zip(part, outcomes_of_part))
     return [outcomes[i] for i in range(len(jobs))]
 
 
 def require_perceptron(estimator: Any) -> None:
-    """Refuse estimators that this search cannot train."""
+    """Refuse estimators that these searches cannot train."""
     last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
     if not isinstance(last, BasePerceptron):
         raise TypeError(
@@ -354,7 +361,7 @@ def require_perceptron(estimator: Any) -> None:
 
 
 def refuse_empty(name: str, value: Any) -> None:
-    """Refuse a grid without settings, or without values of one."""
+    """Refuse a grid without settings, or one with a setting that has no values."""
     if not value:
         raise ValueError(
             f"{name}={value!r} has no settings to try; give lists of them, as in {{'alpha': [1e-4, 1e-2]}}"
@@ -368,13 +375,13 @@ def refuse_empty(name: str, value: Any) -> None:
 
 
 def list_settings(name: str, settings: ParameterGrid | ParameterSampler) -> list[dict[str, Any]]:
-    """List the settings of a search, unless there are more than fit into memory."""
-    number = settings.__len__()  # `len` takes no number of more than 63 bits
-    check_memory(number * BYTES_OF_SETTINGS, f"{name} asks for {number:,} settings, whose list needs", "give fewer")
+    """List the settings of a search, unless the list needs more memory than there is."""
+    number = settings.__len__()  # `len` refuses numbers of more than 63 bits
+    check_memory(number * BYTES_OF_CANDIDATE, f"{name} asks for {number:,} settings, whose list needs", "give fewer")
     return list(settings)
 
 
-def with_times(results: Mapping[str, Any], seconds: Sequence[float]) -> dict[str, Any]:
-    """Replace the times of fits in `cv_results_`."""
+def replace_times(results: Mapping[str, Any], seconds: Sequence[float]) -> dict[str, Any]:
+    """Replace the times of the fits in `cv_results_`."""
     times = np.reshape(seconds, (len(results["params"]), -1))
     return {**results, "mean_fit_time": times.mean(axis=1), "std_fit_time": times.std(axis=1)}

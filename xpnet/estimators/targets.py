@@ -1,0 +1,360 @@
+"""Targets: labels and numbers, the output layers that predict them, class weights, scores and reported losses.
+
+`Classification` and `Regression` hold what differs between a classifier and a regressor.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, TypeAlias
+
+import numpy as np
+from scipy import sparse
+from scipy.special import xlogy
+from sklearn.preprocessing import LabelBinarizer, LabelEncoder
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
+
+from xpnet.backends.base import Backend
+from xpnet.core.arrays import Array
+from xpnet.core.costs import poisson, quadratic
+from xpnet.estimators.architecture import Head, parse_loss
+from xpnet.estimators.examples import RowSource, read_targets
+from xpnet.estimators.inputs import to_host
+from xpnet.inspection.view import View
+from xpnet.training.metrics import mean_r2
+from xpnet.wording.checks import choices, in_range
+
+# Labels
+
+
+class Kind(NamedTuple):
+    """A kind of labels, and its output layer."""
+
+    name: str  # in scikit-learn
+    task: str  # of `Network`
+    activation: str  # of the output layer
+
+
+BINARY = Kind("binary", "binary", "sigmoid")  # one output: the probability of the second class
+MULTICLASS = Kind("multiclass", "classification", "softmax")  # an output for each class
+MULTILABEL = Kind("multilabel", "multilabel", "sigmoid")  # an output for each label, any number of which may be 1
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The labels that a classifier tells apart, on the host.
+
+    Parameters
+    ----------
+    classes
+        The classes, or the names of the labels, sorted, (K,).
+    kind
+        Their kind.
+    as_sparse
+        Whether labels were given as a sparse matrix; they are then predicted as one.
+    """
+
+    classes: np.ndarray
+    kind: Kind
+    as_sparse: bool = False
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of outputs."""
+        return 1 if self.kind == BINARY else len(self.classes)
+
+    def encode(self, y: Any) -> np.ndarray:
+        """Encode labels as targets: class numbers (n,) for MULTICLASS, else rows of 0 and 1, (n, n_outputs)."""
+        if self.kind == MULTILABEL:
+            return LabelBinarizer().fit(y).transform(y)
+        numbers = self.numbers(y)
+        return numbers if self.kind == MULTICLASS else numbers[:, None]
+
+    def numbers(self, y: Any) -> np.ndarray:
+        """Number the class of each example from 0, (n,) int32."""
+        encoder = LabelEncoder()
+        encoder.classes_ = self.classes
+        return np.asarray(encoder.transform(y), np.int32)
+
+    def decode(self, a: Array, view: View) -> Any:
+        """Decode outputs (n, n_outputs) into labels on their device; strings are returned in NumPy arrays."""
+        with view.scope():
+            return self._decode(a, view.backend)
+
+    def _decode(self, a: Array, backend: Backend) -> Any:
+        xp = backend.xp
+        if self.kind == MULTILABEL:
+            labels = xp.astype(a > 0.5, xp.__array_namespace_info__().default_dtypes(device=a.device)["integral"])
+            return sparse.csr_matrix(backend.to_numpy(labels)) if self.as_sparse else labels
+        if self.kind == MULTICLASS:
+            number = xp.argmax(a, axis=-1)
+        else:
+            number = xp.astype(a[:, 0] > 0.5, xp.int32)
+            number = number * (len(self.classes) - 1)  # a single class is always predicted
+        if not is_numeric(self.classes):
+            return self.classes[backend.to_numpy(number)]
+        return xp.take(_move_classes(self.classes, backend), number, axis=0)
+
+    def check(self, y: Any, classes: Any = None) -> None:
+        """Check that all labels in y are known, and that `classes`, if given, are the known ones."""
+        if classes is not None and not np.array_equal(self.classes, unique_labels(classes)):
+            raise ValueError(
+                f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {self.classes!r}"
+            )
+        self._check_kind(y)
+        labels = unique_labels(y)
+        if len(np.setdiff1d(labels, self.classes)):
+            raise ValueError(
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes}. 'y' has {labels}."
+            )
+
+    def check_all(self, y: Any) -> None:
+        """Check that y has all known labels and no others, as `warm_start` requires."""
+        self._check_kind(y)
+        labels = unique_labels(y)
+        if not np.array_equal(labels, self.classes):
+            raise ValueError(
+                "warm_start can only be used where `y` has the same classes as in the previous call to fit. Previously "
+                f"got {self.classes}, `y` has {labels}; give warm_start=False to start anew"
+            )
+
+    def _check_kind(self, y: Any) -> None:
+        multilabel = is_multilabel(y)
+        if multilabel != (self.kind == MULTILABEL) or (multilabel and y.shape[1] != self.n_outputs):
+            raise ValueError(f"y has shape {y.shape}, but the estimator was fitted to {self.kind.name} labels")
+
+
+def learn_labels(y: Any, classes: Any = None) -> Labels:
+    """Learn the labels from y, or from `classes`, which lists them all where y may lack some.
+
+    Raises
+    ------
+    ValueError
+        If y does not hold labels, but real numbers, say.
+
+    Examples
+    --------
+    >>> learn_labels(["no", "yes", "no"]).kind.name, learn_labels([[0, 1], [1, 1]]).kind.name
+    ('binary', 'multilabel')
+    """
+    check_classification_targets(y)
+    if type_of_target(y, input_name="y") == "multiclass-multioutput":
+        raise ValueError(
+            "y has several columns of classes; give one column, or for several labels an example rows of 0 and 1, or "
+            "see sklearn.multioutput.MultiOutputClassifier"
+        )
+    if is_multilabel(y):
+        names: Any = LabelBinarizer().fit(y).classes_
+        if classes is not None and len(unique_labels(classes)) != len(names):
+            raise ValueError(f"classes={classes!r} must be the labels of the {len(names)} columns of y")
+        return Labels(names, MULTILABEL, sparse.issparse(y))
+    classes = unique_labels(y if classes is None else classes)
+    return Labels(classes, BINARY if len(classes) <= 2 else MULTICLASS)
+
+
+def is_multilabel(y: Any) -> bool:
+    """Tell whether y has several labels per example: rows of 0 and 1."""
+    return type_of_target(y, input_name="y") == "multilabel-indicator"
+
+
+def is_numeric(x: np.ndarray) -> bool:
+    """Tell whether an array holds numbers, which every library supports, rather than strings or objects."""
+    return x.dtype.kind in "biuf"
+
+
+def _move_classes(classes: np.ndarray, backend: Backend) -> Array:
+    """Move classes to a device, in the library's default dtype if theirs is not available."""
+    info = backend.xp.__array_namespace_info__()
+    if classes.dtype.name in info.dtypes(device=backend.device):
+        return backend.asarray(classes)
+    kind = "integral" if classes.dtype.kind in "iu" else "real floating"
+    return backend.asarray(classes, str(info.default_dtypes(device=backend.device)[kind]).split(".")[-1])
+
+
+# Classification and regression
+
+
+@dataclass(frozen=True)
+class Classification:
+    """A problem with labels as targets."""
+
+    labels: Labels
+    loss: Any  # this and `class_weight` as the user gave them
+    class_weight: Any
+    numeric: ClassVar[bool] = False  # whether targets are numbers
+    score_name: ClassVar[str] = "accuracy"  # in logs, after "validation_"
+
+    @classmethod
+    def learn(cls, estimator: Any, y: Any, classes: Any, labels: Labels | None, *, partial: bool) -> "Classification":
+        """Learn the labels of y, or check them against those that an earlier call has learnt.
+
+        Parameters
+        ----------
+        estimator
+            The estimator, which has the parameters.
+        y
+            Labels (n,) or (n, n_labels).
+        classes
+            All classes, where y may lack some; or None.
+        labels
+            The labels of an earlier call, if there was one.
+        partial
+            Whether y may lack some of these labels.
+        """
+        if labels is None:
+            labels = learn_labels(y, classes)
+        elif partial:
+            labels.check(y, classes)
+        else:
+            labels.check_all(y)
+        return cls(labels, estimator.loss, estimator.class_weight)
+
+    @property
+    def watched(self) -> str:
+        """What ``early_stopping=True`` watches on validation data: "score", the accuracy."""
+        return "score"
+
+    @property
+    def task(self) -> str:
+        """The task, as `Network` calls it."""
+        return self.labels.kind.task
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of outputs."""
+        return self.labels.n_outputs
+
+    def head(self) -> Head:
+        """Choose the output layer: softmax for several classes, else sigmoid."""
+        cost, kind = parse_loss(self.loss), self.labels.kind
+        if cost.outputs is not None and kind.activation not in cost.outputs:
+            raise ValueError(
+                f"loss={self.loss!r} is for the output activations {choices(cost.outputs)}, and {kind.name} labels "
+                f"have {kind.activation!r}; give loss='log_loss'"
+            )
+        return Head(self.n_outputs, kind.activation, cost, None if cost.outputs is None else self.task)
+
+    def check(self, y: Any) -> None:
+        """Check that all labels are known."""
+        self.labels.check(y)
+
+    def encode(self, y: Any) -> np.ndarray:
+        """Turn labels into targets."""
+        return self.labels.encode(y)
+
+    def weigh_classes(self, y: Any, *, partial: bool) -> np.ndarray | None:
+        """Look up the weight of each example by its class, (n,); None without class weights.
+
+        `partial` says that y holds only some of the targets.
+        """
+        class_weight, multilabel = self.class_weight, self.labels.kind == MULTILABEL
+        if class_weight is None:
+            return None
+        if isinstance(class_weight, str) and class_weight == "balanced":
+            if partial:
+                raise ValueError(
+                    "class_weight='balanced' needs all examples, and partial_fit has only a part of them; give "
+                    "{label: number}, or sample_weight"
+                )
+            return compute_sample_weight("balanced", y)
+        if multilabel and isinstance(class_weight, list):
+            return compute_sample_weight(class_weight, y)
+        if multilabel or not isinstance(class_weight, Mapping):
+            accepted = "a list with a {label: number} for each label" if multilabel else "{label: number}"
+            raise ValueError(f"class_weight={class_weight!r} must be None, 'balanced' or {accepted}")
+        classes = self.labels.classes.tolist()
+        for label, weight in class_weight.items():
+            if label not in classes:
+                raise ValueError(f"class_weight names the class {label!r}; choose from {choices(classes)}")
+            in_range("class_weight", weight, 0, math.inf, f"that of {label!r} is not")
+        return np.array([class_weight.get(label, 1.0) for label in classes], float)[self.labels.numbers(y)]
+
+    def cost_to_loss(self, view: View, source: RowSource) -> Callable[[float], float]:
+        """Return the function that turns a mean cost on a source into the loss to report: the cost itself."""
+        return float
+
+    def score(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
+        """Compute the accuracy, faster than scikit-learn; an example with several labels counts if all are right."""
+        is_right = (y_true == y_pred).reshape(len(y_true), -1).all(axis=1)
+        return float(np.average(is_right, weights=sample_weight))
+
+
+@dataclass(frozen=True)
+class Regression:
+    """A problem with numbers as targets. Its methods are those of `Classification`."""
+
+    n_outputs: int
+    loss: Any
+    numeric: ClassVar[bool] = True
+    score_name: ClassVar[str] = "r2"
+
+    @classmethod
+    def learn(cls, estimator: Any, y: Any, classes: Any, labels: Any, *, partial: bool) -> "Regression":
+        """Check the numbers in y, and count the outputs."""
+        problem = cls(1 if y.ndim == 1 else y.shape[1], estimator.loss)
+        problem.check(y)
+        return problem
+
+    @property
+    def watched(self) -> str:
+        """What ``early_stopping=True`` watches: the score, or the loss of a network that predicts more than R² sees."""
+        return "score" if parse_loss(self.loss).distribution is None else "loss"
+
+    @property
+    def task(self) -> str:
+        """The task, as `Network` calls it."""
+        return "regression"
+
+    @property
+    def labels(self) -> None:
+        """Return None: targets are numbers."""
+
+    def head(self) -> Head:
+        """Choose the output layer: with the activation that the cost is made for, else the identity."""
+        cost = parse_loss(self.loss)
+        activation = cost.activation or ("identity" if cost.outputs is None else cost.outputs[0])
+        return Head(self.n_outputs * cost.outputs_per_target, activation, cost, None)
+
+    def check(self, y: Any) -> None:
+        """Check that y holds numbers for which the loss is defined."""
+        if isinstance(y, np.ndarray) and y.dtype.kind in "OUS":
+            raise ValueError(f"y holds {y.dtype}, such as {y.flat[0]!r}; give numbers, or use MLPClassifier for labels")
+        if parse_loss(self.loss) == poisson and (least := to_host(y).min()) < 0:
+            raise ValueError(f"loss={self.loss!r} is for y of at least 0, and y goes down to {least:.6g}")
+
+    def encode(self, y: Any) -> Any:
+        """Return y itself."""
+        return y
+
+    def weigh_classes(self, y: Any, *, partial: bool) -> None:
+        """Return None: numbers have no classes."""
+
+    def cost_to_loss(self, view: View, source: RowSource) -> Callable[[float], float]:
+        """Return the function that turns a mean cost into the loss to report. Synchronizes for the Poisson deviance."""
+        if view.model.cost == quadratic:  # a mean over the outputs here, a sum over them in a network
+            return lambda cost: cost / view.model.n_out
+        if view.model.cost == poisson:
+            deviance = _least_deviance(source)
+            return lambda cost: cost + deviance
+        return float
+
+    def score(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
+        """Compute R², the mean over the targets, faster than scikit-learn; NaN for fewer than two examples."""
+        if len(y_true) < 2:
+            return math.nan
+        y_true, y_pred = (np.asarray(y, np.float64).reshape(len(y), -1) for y in (y_true, y_pred))
+        weight = np.ones((len(y_true), 1)) if sample_weight is None else np.asarray(sample_weight)[:, None]
+        errors = (weight * (y_true - y_pred) ** 2).sum(axis=0)
+        spread = (weight * (y_true - np.average(y_true, axis=0, weights=sample_weight)) ** 2).sum(axis=0)
+        return mean_r2(errors, spread)
+
+
+def _least_deviance(source: RowSource) -> float:
+    """Compute the constant part of the Poisson deviance, which a network's cost leaves out."""
+    y, weight = read_targets(source)
+    y = np.asarray(y, np.float64)
+    return float(np.average((xlogy(y, y) - y).sum(axis=1), weights=weight))
+
+
+Problem: TypeAlias = Classification | Regression
