@@ -18,7 +18,7 @@ NOISE = 0.2  # standard deviation
 FILES = ("x", "y", "x_test", "y_test")
 
 
-def prepare(folder, full):
+def prepare(folder, full, **_):
     rng, n = np.random.default_rng(0), 4000 if full else 400
     x = rng.uniform(-1, 1, (2 * n, 10))
     u = (x + 1) / 2
@@ -45,29 +45,6 @@ SETTINGS = {
     "tol": TOLERANCE,
     "n_iter_no_change": PATIENCE,
 }
-
-
-def with_ensemble(folder, members, epochs, backend):
-    from xpnet import Adam, EarlyStopping, Ensemble
-
-    x, y, x_test, y_test = load(folder, *FILES)
-    options = {"activation": "relu", "task": "regression", "init": "glorot_uniform", "backend": backend}
-    ensemble = Ensemble(SIZES, members, seed=0, **options)
-    stop = EarlyStopping(PATIENCE, monitor="validation_r2", min_delta=TOLERANCE)
-    histories = ensemble.train(
-        (x, y),
-        epochs,
-        BATCH_SIZE,
-        LR,
-        optimizer=Adam(),
-        validation_split=HELD_OUT,
-        metrics=["r2"],
-        callbacks=[stop],
-        progress=False,
-    )
-    mean, std = ensemble.predict(x_test, return_std=True)
-    to_numpy = ensemble.backend.to_numpy
-    return {**judge(to_numpy(mean), to_numpy(std), y_test), "epochs": np.mean([len(each) for each in histories])}
 
 
 def with_estimator(folder, members, epochs, backend):
@@ -135,10 +112,6 @@ def predict_with_torch(x, y, x_test, epochs, seed):
 CONTENDERS = {
     "xpnet-numpy": functools.partial(with_estimator, backend="numpy"),
     "xpnet-jax": functools.partial(with_estimator, backend="jax"),
-    "xpnet-ensemble": functools.partial(with_ensemble, backend="numpy"),
-    "xpnet-ensemble-jax": functools.partial(with_ensemble, backend="jax"),
     "sklearn": with_sklearn,
     "torch": with_torch,
 }
-NEEDS = {"xpnet-numpy": "MLPEnsembleRegressor", "xpnet-jax": "MLPEnsembleRegressor"}  # classes of xpnet.estimators
-PROCESSES = ("xpnet-numpy", "sklearn", "torch")  # contenders that use the cores by several processes

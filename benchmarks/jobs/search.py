@@ -19,12 +19,12 @@ def load(dtype):
     return (x / 16).astype(dtype), y
 
 
-def prepare(folder, full):
+def prepare(folder, full, **_):
     """Scikit-learn comes with the data."""
 
 
 def search_with(searched, grid, data, **options):
-    """Search, and read what has come of it."""
+    """Search, and return the scores."""
     import warnings
 
     warnings.simplefilter("ignore")  # some fits end before they converge
@@ -41,15 +41,6 @@ def with_sklearn(folder, grid, epochs, batch_size, dtype):
     from sklearn.neural_network import MLPClassifier
 
     classifier = MLPClassifier(max_iter=epochs, batch_size=batch_size, random_state=0)
-    return search_with(functools.partial(GridSearchCV, classifier), grid, load(dtype), n_jobs=2)
-
-
-def with_grid_search(folder, grid, epochs, batch_size, dtype, backend):
-    from sklearn.model_selection import GridSearchCV
-
-    from xpnet.estimators import MLPClassifier
-
-    classifier = MLPClassifier(max_iter=epochs, batch_size=batch_size, random_state=0, backend=backend)
     return search_with(functools.partial(GridSearchCV, classifier), grid, load(dtype), n_jobs=2)
 
 
@@ -120,14 +111,6 @@ def fit_with_torch(x, y, epochs, batch_size, hidden_layer_sizes, activation, alp
 CONTENDERS = {
     "xpnet-numpy": functools.partial(with_xpnet, backend="numpy"),
     "xpnet-jax": functools.partial(with_xpnet, backend="jax"),
-    "xpnet-gridsearch": functools.partial(with_grid_search, backend="numpy"),
     "sklearn": with_sklearn,
     "torch": with_torch,
 }
-NEEDS = {"xpnet-numpy": "MLPSearchCV", "xpnet-jax": "MLPSearchCV"}  # classes of xpnet.estimators
-PROCESSES = (
-    "xpnet-numpy",
-    "xpnet-gridsearch",
-    "sklearn",
-    "torch",
-)  # contenders that use the cores by several processes

@@ -15,7 +15,7 @@ SIZES = [784, 256, 10]
 ROWS = 10_000
 
 
-def prepare(folder, full):
+def prepare(folder, full, **_):
     """Train the network, and write it in the format of each library that is installed."""
     from importlib.util import find_spec
 
@@ -110,5 +110,3 @@ CONTENDERS = {
     "sklearn": functools.partial(with_estimator, file="sklearn.joblib"),
     "torch": with_torch,
 }
-NEEDS = {}  # classes of xpnet.estimators
-PROCESSES = ()  # contenders that use the cores by several processes
