@@ -12,7 +12,6 @@ weights, order of examples, gathering of minibatches, sum of the cost, update an
 import copy
 import functools
 import time
-import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +20,6 @@ from xpnet import Callback, Network, get_backend
 from xpnet.backends import Backend
 
 SEED = 0
-SOFTMAX_LR = 0.5  # for scikit-learn, which has softmax instead of the rows' sigmoid and quadratic cost
 
 
 class Row(NamedTuple):
@@ -133,7 +131,8 @@ class Restart(Callback):
 
     def on_epoch_end(self, logs):
         """Report the epoch."""
-        self.report(Epoch(logs["seconds"], logs["cost"], layers_of(self.net), engine(self.net)))
+        layers = [tuple(map(self.net.backend.to_numpy, layer)) for layer in self.net.layers]
+        self.report(Epoch(logs["seconds"], logs["cost"], layers, self.net.engine))
 
 
 def open_backend(name, device, plain=False, fuse=True):
@@ -144,16 +143,6 @@ def open_backend(name, device, plain=False, fuse=True):
     if not fuse:
         backend.fuse = False
     return backend
-
-
-def layers_of(net):
-    """Copy the layers of a network to the host."""
-    return [tuple(map(net.backend.to_numpy, layer)) for layer in net.layers]
-
-
-def engine(net):
-    """Say how a network ran the steps of its last training."""
-    return net.engine or "plain loop"
 
 
 # NumPy
@@ -419,44 +408,3 @@ class TorchCompiled(TorchTraining):
         """Run a step, after telling PyTorch that the memory of the last step is free."""
         self.torch.compiler.cudagraph_mark_step_begin()
         super().step(i)
-
-
-# scikit-learn: only its test accuracy is compared
-
-
-def sklearn_mlp(row, x, labels):
-    """scikit-learn's MLPClassifier, for one epoch of `fit`.
-
-    It starts from the same weights, with a warm start, but shuffles the examples in its own order. Its output is always
-    softmax with log loss: for rows with sigmoid and quadratic cost, only its hidden layer is sigmoid, and its learning
-    rate is SOFTMAX_LR. Its time includes encoding the labels.
-    """
-    from sklearn import config_context
-    from sklearn.neural_network import MLPClassifier
-
-    net = MLPClassifier(
-        row.sizes[1:-1],
-        activation="relu" if row.relu else "logistic",
-        solver="sgd",
-        alpha=0.0,
-        batch_size=row.batch_size,
-        learning_rate_init=row.lr if row.relu else SOFTMAX_LR,
-        momentum=0.0,
-        max_iter=1,
-        warm_start=True,
-        random_state=SEED,
-    )
-    warnings.simplefilter("ignore")  # ten examples are less than a batch, and one epoch does not converge
-    net.fit(x[:10], np.arange(10))  # creates the weights; needs every class
-    layers = start(row).layers
-
-    def epoch():
-        for w, b, (w_0, b_0) in zip(net.coefs_, net.intercepts_, layers):
-            w[...], b[...] = w_0.T, b_0
-        with config_context(assume_finite=True):  # skips the check of the data, which is not timed for the others
-            started = time.perf_counter()
-            net.fit(x, labels)
-            seconds = time.perf_counter() - started
-        return Epoch(seconds, net.loss_, [(w.T.copy(), b.copy()) for w, b in zip(net.coefs_, net.intercepts_)])
-
-    return repeat(epoch)

@@ -1,14 +1,12 @@
-"""The checks of gpu.py: what to know of a GPU before anything is timed on it.
+"""The check of gpu.py: which operations a CUDA graph can capture, and of what nodes it then consists.
 
-Each check is a generator of lines. It runs in a process of its own, so that an error on the GPU, after which CUDA
-refuses everything, ends that check alone. An exception, most often an AssertionError, means that it has failed.
+It tells why steps go by the plain loop where a graph should run. What a GPU computes is checked by the tests.
 """
 
 import functools
 import importlib
 import re
 import sys
-import time
 from collections import Counter
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,10 +15,6 @@ import numpy as np
 
 from xpnet import get_backend
 
-CHECKS = (
-    "cost_of_a_launch",
-    "operations_that_can_be_captured",
-)
 NODES = ("MEM_ALLOC", "MEM_FREE", "MEMCPY", "MEMSET")  # of a graph, as its description names them; the rest are kernels
 TESTS = str(Path(__file__).parents[1] / "tests")
 _pretending = ExitStack()  # as long as the process lives
@@ -45,45 +39,17 @@ def prepare(where):
         _pretending.enter_context(load_host_cupy().install().devices(1))
 
 
-def run_check(report, name, where, quick):
-    """Report the lines of a check."""
-    prepare(where)
-    for line in globals()[name](where, quick):
-        report(line)
-
-
-def cost_of_a_launch(where, quick):
-    """Time single operations of CuPy, and graphs of 1, 8, 64 and 512 small kernels."""
-    import cupy
-
-    runtime, xp, (x, w, b, z, small) = cupy.cuda.runtime, get_backend("cupy", "cuda").xp, arrays()
-    yield f"CuPy uses CUDA {runtime.runtimeGetVersion()} and a driver for CUDA {runtime.driverGetVersion()}"
-    operations = {
-        "add(a, b, out=c)": lambda: cupy.add(small, small, out=z),
-        "a + b": lambda: small + small,
-        "a + 1.0": lambda: small + 1.0,
-        "sum(a, axis=-2)": lambda: xp.sum(small, axis=-2, keepdims=True),
-        "CuPy's product": lambda: cupy.matmul(x, w.mT),
-        "xpnet's product": lambda: xp.matmul(x, w.mT),
-    }
-    yield "µs of the host a call, and in brackets until the GPU is done"
-    for name, operation in operations.items():
-        yield f"{name}: {microseconds(operation, 200 if quick else 2000)}"
-    for n in (1, 8, 64, 512):
-        with captured(lambda n=n: [cupy.add(z, b, out=z) for _ in range(n)]) as (graph, _):
-            graph.upload()
-            yield f"a graph of {n} nodes: {microseconds(graph.launch, 20 if quick else 200)}"
-
-
-def operations_that_can_be_captured(where, quick):
+def capture_operations(report, where):
     """Capture the operations of a step, one by one, and launch them; CuPy's own product is shown for comparison.
 
-    The products of xpnet must need no nodes that allocate memory.
+    The products of xpnet must need no nodes that allocate memory. Raises AssertionError if one fails.
     """
+    prepare(where)
     import cupy
 
     xp, (x, w, b, z, small), refused = get_backend("cupy", "cuda").xp, arrays(), []
-    rows = cupy.asarray(np.array([3, 1, 2], np.int32))
+    runtime, rows = cupy.cuda.runtime, cupy.asarray(np.array([3, 1, 2], np.int32))
+    report(f"on {runtime.getDeviceProperties(0)['name'].decode()}, with CUDA {runtime.runtimeGetVersion()}")
     operations = {
         "add(a, b, out=c)": lambda: cupy.add(z, b, out=cupy.empty_like(z)),
         "take": lambda: xp.take(x, rows, axis=0),
@@ -109,11 +75,11 @@ def operations_that_can_be_captured(where, quick):
                 result.fill(7)
                 graph.launch()
                 nodes, same = describe_nodes(graph, where), np.array_equal(cupy.asnumpy(result), expected)
-                yield f"{name}: {nodes}{'' if same else ', BUT A WRONG RESULT'}"
+                report(f"{name}: {nodes}{'' if same else ', BUT A WRONG RESULT'}")
                 same = same and not ("product" in name and "MEM_ALLOC" in nodes)
         except Exception as error:
             same = name == "CuPy's product"  # it is known to be refused, and no step uses it
-            yield f"{name}: refused, {type(error).__name__}"
+            report(f"{name}: refused, {type(error).__name__}")
         if not same:
             refused.append(name)
     assert not refused, f"not captured rightly: {', '.join(refused)}"
@@ -131,22 +97,6 @@ def arrays():
         cupy.asarray(rng.standard_normal(shape, np.float32)) for shape in ((10, 784), (30, 784), (1, 30), (10, 30))
     )
     return x, w, b, z, cupy.ones_like(z)
-
-
-def microseconds(operation, n):
-    """Time a call: of the host alone, and until the GPU is done."""
-    import cupy
-
-    stream = cupy.cuda.get_current_stream()
-    for _ in range(20):
-        operation()
-    stream.synchronize()
-    started = time.perf_counter()
-    for _ in range(n):
-        operation()
-    host = time.perf_counter() - started
-    stream.synchronize()
-    return f"{host / n * 1e6:.2f} ({(time.perf_counter() - started) / n * 1e6:.2f})"
 
 
 @contextmanager
@@ -170,21 +120,7 @@ def captured(operation):
 
 
 def read_nodes(dot):
-    """Count nodes in the description of a graph, in the language DOT.
-
-    Examples
-    --------
-    >>> dot = '''digraph dot {
-    ... subgraph cluster_1 {
-    ... "graph_1_node_0"[style="bold" label="0
-    ... cupy_add"];
-    ... "graph_1_node_1"[style="solid" label="1
-    ... MEM_ALLOC"];
-    ... "graph_1_node_0" -> "graph_1_node_1"[headlabel=0];
-    ... }}'''
-    >>> dict(read_nodes(dot))
-    {'kernel': 1, 'MEM_ALLOC': 1}
-    """
+    """Count nodes in the description of a graph, in the language DOT."""
     labels = re.findall(r'^\s*"graph_\d+_node_\d+"\s*\[(.*?)\];', dot, re.DOTALL | re.MULTILINE)
     return Counter(next((kind for kind in NODES if kind in label), "kernel") for label in labels)
 

@@ -4,14 +4,12 @@ import multiprocessing
 import os
 import platform
 import random
-import shutil
-import subprocess
 import sys
 import time
 import traceback
 from collections import defaultdict
 from contextlib import suppress
-from importlib.metadata import distributions, packages_distributions, version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 import numpy as np
@@ -33,16 +31,9 @@ class Child:
     It begins at once, computes the first value, and each further one when it is asked for. A crash or a hang of the
     process is a RuntimeError here, with the reason.
 
-    Parameters
-    ----------
-    function
-        A function of (report, *args) that a new process can import. It calls `report` with each value.
-    *args
-        Its other arguments.
-    patience
-        Seconds to wait for a value before the process is ended; None waits forever.
-    environment
-        Environment variables of the new process, besides those of this one.
+    The function, of (report, *args), is one that a new process can import, and calls `report` with each value. A
+    process that takes more than `patience` seconds for a value is ended; None waits forever. `environment` holds
+    environment variables of the new process, besides those of this one.
     """
 
     def __init__(self, function, *args, patience=None, environment=None):
@@ -117,13 +108,9 @@ def serve(pipe, function, args):
 class Turns:
     """The outcomes of contenders that took turns.
 
-    Attributes
-    ----------
-    outcomes, warm_up : dict
-        For each contender its outcomes, in the rounds that count and in those before. Keys are pairs of a name and a
-        number of threads. An outcome has `seconds`.
-    failures : dict
-        For each contender that failed, the reason. It has no outcomes.
+    `outcomes` and `warm_up` hold the outcomes of each contender, in the rounds that count and in those before. Keys are
+    pairs of a name and a number of threads, and an outcome has `seconds`. `failures` holds the reasons of those that
+    failed, which have no outcomes.
     """
 
     def __init__(self):
@@ -154,17 +141,10 @@ class Turns:
 def take_turns(contenders, rounds, warm_up=0, far=np.inf, tell=lambda text: None):
     """Let contenders run in turn, in random order, so that what disturbs the machine disturbs them alike.
 
-    Parameters
-    ----------
-    contenders
-        Function of each contender, by name and number of threads. It returns an outcome, or raises RuntimeError.
-        After the first round, each goes on with its faster number of threads.
-    rounds, warm_up
-        How often each runs, and how often before the rounds that count.
-    far
-        A contender that takes more than this many times as long as the first has one round only.
-    tell
-        Called with a line about each round, so that a run that is cut short has told what it knew.
+    `contenders` has the function of each contender, by name and number of threads. It returns an outcome, or raises
+    RuntimeError. Each runs `warm_up` times before the `rounds` that count. After the first of these, each goes on with
+    its faster number of threads, and one that takes more than `far` times as long as the first does not go on. `tell`
+    is called with a line about each round, so that a run that is cut short has told what it knew.
     """
     turns, keys = Turns(), list(contenders)
     for i in range(-warm_up, rounds):
@@ -220,20 +200,9 @@ class Report:
     def rows(self, what, turns, titles, reference, describe, scale=1.0):
         """Add a row for each contender: its median time, and the ratio of its times to those of a reference.
 
-        Parameters
-        ----------
-        what
-            What they all did.
-        turns
-            The result of `take_turns`.
-        titles
-            Title of each contender, by name.
-        reference
-            Function of a name that returns the key of the contender to compare it with, or None.
-        describe
-            Function of a key that returns further cells.
-        scale
-            What seconds are multiplied by.
+        `what` is what they all did, `turns` the result of `take_turns`, and `titles` the title of each contender by
+        name. `reference` is a function of a name that returns the key of the contender to compare it with, or None,
+        and `describe` one of a key that returns further cells. Seconds are multiplied by `scale`.
         """
         for name, title in titles.items():
             for key, reason in turns.failures.items():
@@ -264,7 +233,7 @@ def show_ratio(ratios):
 
 
 def machine(*modules):
-    """Describe processor, GPU, and the versions of Python, NumPy with its BLAS, xpnet, and other modules in a line.
+    """Describe the processor and the versions of Python, NumPy with its BLAS, xpnet, and other modules in a line.
 
     With OpenBLAS, it names the kernels that multiply: OPENBLAS_CORETYPE in the environment can set slower ones.
     """
@@ -280,15 +249,3 @@ def machine(*modules):
         f"({', '.join([blas['name'] + ' ' + blas['version'], *sorted(kernels)])}), "
         + ", ".join([*versions, f"xpnet {xpnet.__version__}"])
     )
-
-
-def cards():
-    """Describe the NVIDIA GPUs, the driver, and the packages with CUDA libraries; None without nvidia-smi."""
-    if not shutil.which("nvidia-smi"):
-        return None
-    query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
-    asked = subprocess.run(query, capture_output=True, text=True, check=False)
-    installed = {each.name: each.version for each in distributions() if each.name}  # a broken one has no name
-    beginnings = ("nvidia-cu", "jax-cuda", "triton")
-    packages = [f"{name} {installed[name]}" for name in sorted(installed) if name.startswith(beginnings)]
-    return "; ".join([*asked.stdout.splitlines(), ", ".join(packages)])

@@ -83,22 +83,22 @@ class Looks(Callback):
         self.seen.append((peak, len(gc.get_objects()), files, threads, self.compilations()))
 
 
-def train_long(name, steps):
+def train_long(report, name, steps):
     """Train on arrays."""
     net, looks = Network(SIZES, backend=open_backend(name), seed=0), Looks(steps * M // len(X))
     net.train((X, Y), callbacks=[looks], **{**OPTIONS, "epochs": looks.last})
-    return looks.seen
+    report(looks.seen)
 
 
-def train_on_batches(name, steps):
+def train_on_batches(report, name, steps):
     """Train on minibatches from a generator."""
     net, looks = Network(SIZES, backend=open_backend(name), seed=0), Looks(10)
     batches = ((X[i : i + M], Y[i : i + M]) for i in iter(lambda: int(RNG.integers(len(X) - M)), None))
     net.train(batches, callbacks=[looks], **{**OPTIONS, "epochs": 10, "steps": steps // 10})
-    return looks.seen
+    report(looks.seen)
 
 
-def make_networks(name, n, own=False):
+def make_networks(report, name, n, own=False):
     """Make n networks, train each, drop it, and see that it is gone.
 
     If `own`, each has an activation of its own that refers to a mebibyte.
@@ -111,7 +111,7 @@ def make_networks(name, n, own=False):
         alive.update((net, activation.value) if own else (net,))
         del net, activation
     assert not alive
-    return looks.seen
+    report(looks.seen)
 
 
 def make_activation(data):
@@ -119,12 +119,12 @@ def make_activation(data):
     return Activation("mine", lambda z, xp: z * data[: z.shape[1]], lambda g, z, a, xp: g * data[: z.shape[1]])
 
 
-def change_batch_size(name, n):
+def change_batch_size(report, name, n):
     """Train with minibatches of n sizes."""
     net, looks = Network(SIZES, backend=open_backend(name), seed=0), Looks(n)
     for i in looks.count():
         net.train((X, Y), **{**OPTIONS, "batch_size": i})
-    return looks.seen
+    report(looks.seen)
 
 
 RUNS = {  # what is done, how often, and how often on JAX where each time compiles a program
@@ -134,11 +134,6 @@ RUNS = {  # what is done, how often, and how often on JAX where each time compil
     "networks, each with its own functions": (partial(make_networks, own=True), 2_000, 200),
     "batch sizes": (change_batch_size, 300, 300),
 }
-
-
-def report_run(report, run, name, n):
-    """Report the result of a run; runs in a process of its own."""
-    report(run(name, n))
 
 
 def main():
@@ -156,7 +151,7 @@ def main():
             run, n, n_jax = RUNS[what]
             n = int(args.part * (n_jax if name == "jax" else n))
             try:
-                ((first, last),) = Child(report_run, run, name, n, environment={"OMP_NUM_THREADS": "1"})
+                ((first, last),) = Child(run, name, n, environment={"OMP_NUM_THREADS": "1"})
             except RuntimeError as error:
                 report.problems.append(f"{name}, {what}: {error}")
                 continue

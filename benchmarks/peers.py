@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from contenders import ROWS, TorchTraining, jax_by_hand, numpy_by_hand, sklearn_mlp, start, xpnet
-from harness import ABSENT, ALL, ONE, THREADS, Child, Report, machine, take_turns
+from contenders import ROWS, TorchTraining, jax_by_hand, numpy_by_hand, start, xpnet
+from harness import ALL, ONE, THREADS, Child, Report, machine, take_turns
 
 from xpnet.datasets import mnist, mnist_sample
 
@@ -35,9 +35,7 @@ CONTENDERS = {  # title -> library, and function that makes the contender
     "NumPy by hand": ("numpy", numpy_by_hand),
     "JAX by hand": ("jax", jax_by_hand),
     "PyTorch, autograd": ("torch", TorchTraining.contender),
-    "scikit-learn": ("sklearn", sklearn_mlp),
 }
-INCOMPARABLE = ("scikit-learn",)  # it shuffles in its own order, and its output is always softmax
 BY_HAND = {"NumPy by hand": "xpnet on numpy", "JAX by hand": "xpnet on jax"}  # -> xpnet on the same library
 
 
@@ -74,29 +72,10 @@ def train(report, library, make, row, path, threads):
 
 
 def measure(row, contenders, digits, rounds, threads=(ONE, ALL), warm_up=1, patience=None, tell=lambda text: None):
-    """Let contenders train epochs of a network in turn.
+    """Let contenders, a part of `CONTENDERS`, train epochs of a network in turn, each in a process of its own.
 
-    Parameters
-    ----------
-    row
-        The network.
-    contenders
-        As `CONTENDERS`.
-    digits
-        The examples, of which the row says how many to train on.
-    rounds, warm_up, tell
-        As in `take_turns`.
-    threads
-        Numbers of threads to try for each contender.
-    patience
-        As in `Child`.
-
-    Returns
-    -------
-    turns : Turns
-        The epochs.
-    problems : list of str
-        What differs between the contenders.
+    Returns the `Turns`, and a list of what differs between the contenders. `rounds`, `warm_up` and `tell` are as in
+    `take_turns`, `patience` as in `Child`; `threads` are the numbers of threads to try for each contender.
     """
     keys = {(name, number): contenders[name] for name in contenders for number in threads}
     trials, failures = {}, {}
@@ -121,8 +100,7 @@ def measure(row, contenders, digits, rounds, threads=(ONE, ALL), warm_up=1, pati
 
 def find_differences(row, trials, turns, digits):
     """List what differs from the first contender: weights after the trial, costs, accuracies."""
-    keys = [key for key in turns.outcomes if key[0] not in INCOMPARABLE]
-    problems, begun = [], start(row).layers
+    keys, problems, begun = list(turns.outcomes), [], start(row).layers
     for key in keys:
         for name, off in weights_off(begun, trials[keys[0]].layers, trials[key].layers):
             if not off <= (RELU_WEIGHTS_OFF if row.relu else WEIGHTS_OFF):
@@ -167,7 +145,7 @@ def options():
     parser.add_argument("--rounds", type=int, default=15, help="timed epochs per contender (%(default)s)")
     parser.add_argument("--threads", nargs="+", choices=THREADS, default=list(THREADS), help="to try (%(default)s)")
     parser.add_argument("--examples", type=int, default=60_000, help="examples per epoch, at most (%(default)s)")
-    names = ["numpy", "jax", "torch", "sklearn"]
+    names = ["numpy", "jax", "torch"]
     parser.add_argument("--libraries", nargs="+", choices=names, default=names, help="those that take part (all)")
     parser.add_argument("--check", type=float, metavar="BOUND", help="fail if xpnet / NumPy by hand exceeds it")
     return parser.parse_args()

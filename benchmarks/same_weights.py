@@ -23,6 +23,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from importlib.metadata import version
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -81,10 +82,11 @@ def draw_training(dice: Dice, backend: str, door: str) -> dict[str, Any]:
     """Draw data, a network or an ensemble, and one or two calls to `train`."""
     kind, n_out, targets, output = draw_problem(dice)
     few_shapes = backend == "jax"  # it compiles for each, and what it compiled for one training serves others too
-    n_in = 784 if dice.chance(0.1) else draw_width(dice, few_shapes)
+    widths = (1, 4, 10, 32) if few_shapes else range(1, 41)
+    n_in = 784 if dice.chance(0.1) else dice.one_of(*widths)
     n = dice.one_of(*((20, 64, 150, 400) if few_shapes or n_in == 784 else (20, 35, 64, 100, 150, 333, 1000, 3000)))
     hidden = dice.one_of(0, 1, 1, 1, 2) if few_shapes else dice.one_of(0, 1, 1, 1, 2, 2, 3)
-    sizes = [n_in, *(draw_width(dice, few_shapes) for _ in range(hidden)), n_out]
+    sizes = [n_in, *(dice.one_of(*widths) for _ in range(hidden)), n_out]
     settings = {"sizes": sizes, **output, **draw_network(dice, len(sizes) - 2)}
     form = dice.one_of("float64", "float64", "float32", "bytes", "units")
     settings |= {"bytes": {"scale": 1 / 255}, "units": {"standardize": True}}.get(form, {})
@@ -94,11 +96,6 @@ def draw_training(dice: Dice, backend: str, door: str) -> dict[str, Any]:
     for _ in range(dice.one_of(1, 1, 1, 2) if few_shapes else dice.one_of(1, 2)):
         training["calls"].append(draw_call(dice, training))
     return training
-
-
-def draw_width(dice: Dice, few: bool) -> int:
-    """Draw the number of units of a layer."""
-    return dice.one_of(1, 4, 10, 32) if few else dice.whole(1, 40)
 
 
 def draw_problem(dice: Dice) -> tuple[str, int, str, dict[str, Any]]:
@@ -291,7 +288,7 @@ class DataSet:
 
 
 class Batches:
-    """Batches that can be gone through again: so many of one size, so many of another, and so on to the end."""
+    """Batches that can be iterated over again, of sizes that repeat: pairs of a size and how often it comes."""
 
     def __init__(self, x: np.ndarray, y: np.ndarray, sizes: list[list[int]]) -> None:
         ends = np.cumsum(np.resize([size for size, times in sizes for _ in range(times)], len(x)))
@@ -303,12 +300,6 @@ class Batches:
 
     def __len__(self) -> int:
         return len(self.batches)
-
-
-def endless(batches: Batches) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Batches without an end."""
-    while True:
-        yield from batches
 
 
 def make_data(training: dict[str, Any], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -348,7 +339,7 @@ def make_source(form: str, x: np.ndarray, y: np.ndarray, sizes: list[list[int]] 
     if form.startswith("data set"):
         return DataSet(x, y)
     batches = Batches(x, y, sizes or [[20, 1]])
-    return endless(batches) if form == "endless" else batches
+    return chain.from_iterable(repeat(batches)) if form == "endless" else batches
 
 
 def make_weights(call: dict[str, Any], n: int, rng: np.random.Generator) -> np.ndarray:
@@ -398,7 +389,7 @@ def run_network(training: dict[str, Any], x: np.ndarray, y: np.ndarray, rng: np.
         for call in training["calls"]:
             net = prepare(net, call.get("before"), x, y)
             trained = train(net, call, x, y, rng)
-            for history in map(to_dict, trained if members else [trained]):
+            for history in (each.to_dict() for each in (trained if members else [trained])):
                 histories.append({name: of_numbers(history[name]) for name in sorted(history) if name not in TIMES})
     except Exception as error:  # which one it is, is a result too; its message may change
         raised = type(error).__name__
@@ -425,9 +416,8 @@ def run_estimator(training: dict[str, Any], x: np.ndarray, y: np.ndarray, rng: n
         fitted.fit(x, y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y)
         results["predict"] = of_array(np.asarray(fitted.predict(seen)))
         if grid:
-            columns = {name: column for name, column in fitted.cv_results_.items() if "score" in name}
-            columns = {name: column for name, column in columns.items() if "time" not in name}
-            results["scores"] = {name: of_numbers(columns[name]) for name in sorted(columns)}
+            scores = {name: column for name, column in fitted.cv_results_.items() if name.endswith("test_score")}
+            results["scores"] = {name: of_numbers(scores[name]) for name in sorted(scores)}
             results["best"] = str(fitted.best_params_)
             fitted = fitted.best_estimator_
         networks = fitted.ensemble_ if "Ensemble" in training["class"] else [fitted.network_]
@@ -463,11 +453,6 @@ def train(net: Any, call: dict[str, Any], x: np.ndarray, y: np.ndarray, rng: np.
     options["callbacks"] = [make(each) for each in call.get("callbacks", [])]
     source = make_source(call["source"], x[:n], y[:n], call.get("sizes"))
     return net.train(source, lr=make(call["lr"]), optimizer=make(call.get("optimizer")), progress=False, **options)
-
-
-def to_dict(history: Any) -> dict[str, Any]:
-    """Return the columns of a history."""
-    return history.to_dict()
 
 
 def of_layers(net: Any) -> list[str]:

@@ -9,7 +9,6 @@ epoch.
 import functools
 
 import numpy as np
-
 from jobs.files import load, store
 
 SIZES, BATCH_SIZE, LR = [10, 64, 64, 1], 64, 0.001
@@ -68,50 +67,8 @@ def with_sklearn(folder, members, epochs):
     return {**judge(predictions.mean(axis=0), predictions.std(axis=0), y_test), "epochs": epochs}
 
 
-def with_torch(folder, members, epochs):
-    from joblib import Parallel, delayed
-
-    x, y, x_test, y_test = load(folder, *FILES)
-    fits = Parallel(n_jobs=2)(delayed(predict_with_torch)(x, y, x_test, epochs, seed) for seed in range(members))
-    predictions, counts = zip(*fits)
-    return {**judge(np.mean(predictions, axis=0), np.std(predictions, axis=0), y_test), "epochs": np.mean(counts)}
-
-
-def predict_with_torch(x, y, x_test, epochs, seed):
-    """Train one network; return its predictions and its number of epochs."""
-    import copy
-
-    import torch
-    from torch import nn
-
-    torch.set_num_threads(1)  # as there are as many processes as cores
-    torch.manual_seed(seed)
-    x, y, x_test = map(torch.from_numpy, (x, y, x_test))
-    held_out, training = torch.randperm(len(x)).tensor_split([int(HELD_OUT * len(x))])
-    x_val, y_val, x, y = x[held_out], y[held_out], x[training], y[training]
-    n, m, k, _ = SIZES
-    model = nn.Sequential(nn.Linear(n, m), nn.ReLU(), nn.Linear(m, k), nn.ReLU(), nn.Linear(k, 1))
-    optimizer, cost = torch.optim.Adam(model.parameters(), LR, fused=True), nn.MSELoss()
-    best, best_state, epoch, since = -np.inf, None, 0, 0
-    while epoch < epochs and since <= PATIENCE:
-        epoch += 1
-        for rows in torch.randperm(len(x)).split(BATCH_SIZE):
-            optimizer.zero_grad()
-            cost(model(x[rows])[:, 0], y[rows]).backward()
-            optimizer.step()
-        with torch.no_grad():
-            r2 = 1 - (cost(model(x_val)[:, 0], y_val) / y_val.var(correction=0)).item()
-        since = 0 if r2 >= best + TOLERANCE else since + 1
-        if r2 > best:
-            best, best_state = r2, copy.deepcopy(model.state_dict())
-    model.load_state_dict(best_state)
-    with torch.no_grad():
-        return model(x_test)[:, 0].numpy(), epoch
-
-
 CONTENDERS = {
     "xpnet-numpy": functools.partial(with_estimator, backend="numpy"),
     "xpnet-jax": functools.partial(with_estimator, backend="jax"),
     "sklearn": with_sklearn,
-    "torch": with_torch,
 }
