@@ -12,7 +12,7 @@ import sys
 from typing import NamedTuple
 
 import numpy as np
-from machine import machine
+from harness import Report, machine
 
 from xpnet import cli
 
@@ -58,23 +58,17 @@ def main():
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds, starting at 0 (5)")
     parser.add_argument("--options", default="", help="further options for every command, as in '--backend jax'")
     args = parser.parse_args()
-    threads = os.environ.get("OPENBLAS_NUM_THREADS", "all")
-    print(f"{machine()}; BLAS threads: {threads}; seeds 0 to {args.seeds - 1}.\n")
-    print("| recipe | accuracy, mean | lowest | highest | documented | seconds, median |")
-    print("| --- | --- | --- | --- | --- | --- |", flush=True)
-    failed = False
+    threads, report = os.environ.get("OPENBLAS_NUM_THREADS", "all"), Report()
+    report.line(f"{machine()}; BLAS threads: {threads}; seeds 0 to {args.seeds - 1}.")
+    report.head("recipe", "accuracy, mean", "lowest", "highest", "documented", "seconds, median")
     for name in args.recipes:
-        recipe = RECIPES[name]
-        options = f"{recipe.options} {args.options}".strip()
-        accuracies, seconds = zip(*(run(options, seed) for seed in range(args.seeds)), strict=True)
-        mean = np.mean(accuracies)
-        failed = failed or mean < recipe.claim
-        print(
-            f"| `{name}` | **{mean:.2f} %** | {min(accuracies):.2f} % | "
-            f"{max(accuracies):.2f} % | {recipe.claim} % | {np.median(seconds):.1f} |",
-            flush=True,
-        )
-    return int(failed)
+        options, claim = RECIPES[name]
+        accuracies, seconds = zip(*(run(f"{options} {args.options}", seed) for seed in range(args.seeds)), strict=True)
+        shown = [f"{value:.2f} %" for value in (np.mean(accuracies), min(accuracies), max(accuracies))]
+        report.row(f"`{name}`", f"**{shown[0]}**", *shown[1:], f"{claim} %", f"{np.median(seconds):.1f}")
+        if np.mean(accuracies) < claim:
+            report.problems.append(f"{name}: the mean is below the documented {claim} %")
+    return report.end()
 
 
 if __name__ == "__main__":

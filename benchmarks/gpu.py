@@ -1,24 +1,28 @@
-"""One command for an NVIDIA GPU: check it, time training on it beside PyTorch and JAX, and compare it with the CPU.
+"""Check an NVIDIA GPU, and time training on it beside PyTorch and JAX.
 
-Prints each result as it is found, and appends it to a file. README.md in this folder describes the parts and the
-method. Exits with status 1 if a check or a contender fails, or results differ.
+Prints each result as it is found, and appends it to a file. README.md in this folder describes the parts. Exits with
+status 1 if a check or a contender fails, or results differ.
 
 With `--device host` it is a rehearsal without a GPU: the real CuPy runs over host memory, PyTorch and JAX on the CPU,
 and the times mean nothing.
 """
 
 import argparse
+import itertools
 import os
 import sys
 import time
+from functools import partial
 from importlib.util import find_spec
-from pathlib import Path
 
-CHECKOUT = Path(__file__).resolve().parents[1]
-NEEDED = {"array_api_compat": "array-api-compat", "threadpoolctl": "threadpoolctl"}  # by xpnet, for this command
-ROWS = tuple(f"r{n}" for n in range(1, 8))
-PARTS = ("check", "steps", "sweep", "crossover", "mnist")
-ALONE = {"check", "sweep"}  # parts that need CuPy alone
+import gpu_check
+from contenders import ROWS, TorchCompiled, TorchGraph, TorchTraining, jax_by_hand, xpnet
+from harness import ALL, Child, Report, machine
+from peers import accuracy, load, measure, set_up
+
+PATIENCE = 300  # seconds; a process that takes longer to answer is ended
+WARM_UP = 2  # PyTorch's compiler records a graph the second time it sees a shape
+MOST_EXAMPLES = 20_480  # per epoch, so that every row takes seconds on a GPU
 ENVIRONMENT = {
     "NVIDIA_TF32_OVERRIDE": "0",  # full float32 in all libraries
     "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "0",
@@ -26,113 +30,130 @@ ENVIRONMENT = {
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # or each JAX process reserves most of the memory
 }
 REHEARSAL = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # threads that wait for one another take much longer
+HEAD = ("network", "contender", "µs a step (quartiles)", "ratio to xpnet on CuPy", "set-up, s", "accuracy", "engine")
+
+CONTENDERS = {  # title -> library, and function that makes the contender
+    "xpnet on cupy": ("cupy", partial(xpnet, "cupy")),
+    "xpnet on cupy, unfused graph": ("cupy", partial(xpnet, "cupy", fuse=False)),
+    "xpnet on cupy, plain loop": ("cupy", partial(xpnet, "cupy", plain=True)),
+    "xpnet on torch": ("torch", partial(xpnet, "torch")),
+    "xpnet on jax": ("jax", partial(xpnet, "jax")),
+    "torch eager": ("torch", TorchTraining.contender),
+    "torch graph": ("torch", TorchGraph.contender),
+    "torch compile": ("torch", TorchCompiled.contender),
+    "jax scan": ("jax", jax_by_hand),
+}
+# Sizes of generated kernels, names in xpnet.backends.cuda.sizes, that the sweep tries in every combination; and the
+# networks whose loops are so long that they matter
+SWEEPS = (
+    ({"ONE_BLOCK_ELEMENTS": (1 << 10, 1 << 12, 1 << 14), "MAX_KERNEL_THREADS": (512, 1024)}, ("r1", "r4", "r5")),
+    ({"MAX_BLOCKS": (1024, 2112, 4224)}, ("r5", "r6", "r7")),
+    ({"ELEMENTS_AT_ONCE": (1, 4)}, ("r1", "r5", "r7")),
+)
 
 
-def options():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="what to do (everything)")
-    parser.add_argument("--check", dest="parts", action="store_const", const=["check"], help="as --parts check")
-    parser.add_argument("--rows", nargs="+", choices=ROWS, help="networks for the step times and the sweep (all)")
-    parser.add_argument("--rounds", type=int, help="timed epochs per contender, and per setting of the sweep")
-    parser.add_argument("--without", nargs="+", default=[], metavar="NAME", help="prefixes of contenders to leave out")
-    parser.add_argument("--file", default="gpu.txt", help="results are appended to it (%(default)s)")
-    parser.add_argument("--packages", metavar="FOLDER", help="a folder with Python packages that are not installed")
-    parser.add_argument("--device", choices=("cuda", "host"), default="cuda", help="host is a rehearsal (%(default)s)")
-    parser.add_argument("--quick", action="store_true", help="small and short, to test the script")
-    return parser.parse_args()
+def make_there(where, library, make, sizes, row, x, labels):
+    """Make a contender in its own process, on the GPU or in a rehearsal, with other sizes of generated kernels."""
+    gpu_check.prepare(where)
+    if sizes:
+        from xpnet.backends.cuda import sizes as module
+
+        vars(module).update(sizes)
+    return make(row, x, labels, device=gpu_check.device(library, where))
 
 
-def find_packages(folder):
-    """Let this process and its children find the xpnet of this checkout, and what it needs in the folder."""
-    sys.path.insert(1, str(CHECKOUT))
-    sys.path.extend([str(Path(folder).resolve())] if folder else [])
-    if missing := " ".join(package for module, package in NEEDED.items() if find_spec(module) is None):
-        sys.exit(
-            f"not installed: {missing}; install with pip install {missing}, or carry along a folder that pip install "
-            f"--no-deps --target FOLDER {missing} has filled, and add --packages FOLDER"
-        )
+def check(report, options):
+    """Check what can be captured, in a process of its own: after an error on the GPU, CUDA refuses everything."""
+    report.line("\nWhat a graph can capture:")
+    try:
+        for line in Child(gpu_check.capture_operations, options.device, patience=PATIENCE):
+            report.line(f"    {line}")
+    except RuntimeError as error:
+        report.problems.append(f"check: {error}")
 
 
-# What follows imports xpnet, so inside functions: its place is known only now
+def steps(report, options, digits):
+    """Time a step of each network with xpnet on each library, and with PyTorch and JAX as people use them."""
+    libraries = [name for name in ("cupy", "torch", "jax") if find_spec(name)]
+    chosen = {
+        title: (library, partial(make_there, options.device, library, make, {}))
+        for title, (library, make) in CONTENDERS.items()
+        if library in libraries and not title.startswith(tuple(options.without))
+    }
+    for name in options.rows:
+        time_row(report, options, digits, name, chosen)
 
 
-def check(record, where, quick):
-    """Run all checks."""
-    from children import Child
-    from gpu_check import CHECKS, run_check
-    from gpu_times import PATIENCE
-
-    for name in CHECKS:
-        record.line(f"\ncheck: {name.replace('_', ' ')}")
-        started, outcome = time.perf_counter(), "PASS"
-        try:
-            for line in Child(run_check, name, where, quick, **PATIENCE):
-                record.line(f"    {line}")
-        except RuntimeError as error:
-            outcome = f"FAIL: {error}"
-            record.problems.append(f"check: {name.replace('_', ' ')}")
-        record.line(f"{outcome} ({time.perf_counter() - started:.1f} s)")
+def sweep(report, options, digits):
+    """Time a step of each network on CuPy with other sizes of the generated kernels."""
+    for name in options.rows:
+        chosen = {
+            title: ("cupy", partial(make_there, options.device, "cupy", partial(xpnet, "cupy"), sizes))
+            for title, sizes in list_settings(name, options.quick)
+        }
+        time_row(report, options, digits, name, chosen)
 
 
-def measure(record, args):
-    """Take the times."""
-    import gpu_sweep
-    import gpu_times
-    from machine import cards, cuda, machine
-    from places import LIBRARIES
-    from turns import library, load
+def list_settings(name, quick):
+    """List titles and sizes for a network; the first has the sizes as they are, and so has the last, to show noise."""
+    settings = [("as they are", {})]
+    for values, rows in SWEEPS:
+        if name in rows or quick:
+            combinations = [dict(zip(values, each)) for each in itertools.product(*values.values())]
+            settings += [(", ".join(f"{key} {n}" for key, n in each.items()), each) for each in combinations]
+    return [*(settings[:3] if quick else settings), ("as they are, again", {})]
 
-    size = gpu_times.QUICK if args.quick else gpu_times.FULL
-    size = size._replace(rounds=args.rounds or size.rounds)
-    if args.rows:
-        size = size._replace(rows=tuple(args.rows), swept=tuple(args.rows))
-    opened, reasons = gpu_times.open_libraries(args.device, ("cupy",) if set(args.parts) <= ALONE else LIBRARIES)
-    libraries = list(opened)
-    names = [name for name in gpu_times.contenders(args.device) if not name.startswith(tuple(args.without))]
-    names = [name for name in names if library(name) in libraries]
-    where, *digits = load()
-    record.line(f"\n{cards() or 'No GPU'}; {machine(*libraries)}; {where}.")
-    record.line((", ".join(cuda()) or "No packages with CUDA libraries") + ".")
-    for name, reason in reasons.items():
-        record.line(f"Left out: {name}: {reason}")
-    if not libraries:
-        record.problems.append("no library can be used")
-        return
-    rate = gpu_times.find_peak_rate(record, args.device, opened) if "steps" in args.parts else None
-    for child in opened.values():
-        child.stop()
-    if "steps" in args.parts:
-        gpu_times.time_steps(record, args.device, size, names, digits, rate)
-    if "sweep" in args.parts and "cupy" in libraries:
-        gpu_sweep.sweep(record, args.device, size, digits)
-    if "crossover" in args.parts:
-        gpu_times.time_crossover(record, args.device, size, libraries)
-    if "mnist" in args.parts:
-        gpu_times.time_mnist(record, args.device, size, libraries, digits)
+
+def time_row(report, options, digits, name, contenders):
+    """Time a network with contenders, and write a table; the first is the one to compare with."""
+    most = 600 if options.quick else MOST_EXAMPLES
+    row = ROWS[name]._replace(examples=min(most, ROWS[name].examples))
+    rounds, waiting = 2 if options.quick else options.rounds, {"warm_up": WARM_UP, "patience": PATIENCE}
+    turns, problems = measure(row, contenders, digits, rounds, [ALL], **waiting, tell=report.line)
+    report.problems += problems
+    for (title, _), epochs in turns.outcomes.items():
+        if contenders[title][0] == "cupy" and "plain" not in title and not epochs[-1].engine.startswith("CUDA graph"):
+            report.problems.append(f"{row}: {title} ran no graph")
+
+    def describe(key):
+        cells = f"{set_up(turns, key):.2f}", f"{accuracy(row, turns, key, digits):.2%}"
+        return *cells, turns.outcomes[key][-1].engine
+
+    first = turns.best([next(iter(contenders))])
+    report.head(*HEAD)
+    report.rows(row, turns, {title: title for title in contenders}, lambda _: first, describe, 1e6 / row.steps)
+
+
+PARTS = {"check": check, "steps": steps, "sweep": sweep}
 
 
 def main():
-    args = options()
-    find_packages(args.packages)
-    os.environ.update(ENVIRONMENT | (REHEARSAL if args.device == "host" else {}))
-    from places import load_host_cupy
-    from record import Record
-
-    if args.device == "host" and (reason := load_host_cupy().why_not()):
-        sys.exit(f"CuPy cannot run on host memory: {reason}")
-    record, started = Record(args.file), time.perf_counter()
-    record.line(f"\n{time.strftime('%Y-%m-%d %H:%M')} {' '.join(map(str, sys.argv))}")
-    if args.device == "host":
-        record.line("A REHEARSAL without a GPU, with CuPy on host memory: all times in it mean nothing.")
-    if "check" in args.parts:
-        check(record, args.device, args.quick)
-    if set(args.parts) - {"check"}:
-        measure(record, args)
-    record.line()
-    for text in record.problems:
-        record.line(f"FAILED: {text}")
-    record.line(f"{len(record.problems)} problems, in {time.perf_counter() - started:.0f} s")
-    return int(bool(record.problems))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="what to do (everything)")
+    parser.add_argument("--rows", nargs="+", choices=ROWS, help="networks (all)")
+    parser.add_argument("--rounds", type=int, default=7, help="timed epochs per contender (%(default)s)")
+    parser.add_argument(
+        "--without", nargs="+", default=[], metavar="NAME", help="beginnings of contenders to leave out"
+    )
+    parser.add_argument("--file", default="gpu.txt", help="results are appended to it (%(default)s)")
+    parser.add_argument("--device", choices=("cuda", "host"), default="cuda", help="host is a rehearsal (%(default)s)")
+    parser.add_argument("--quick", action="store_true", help="small and short, to test the script")
+    options = parser.parse_args()
+    options.rows = options.rows or (["r1"] if options.quick else list(ROWS))
+    options.without = options.without or ["\0"]  # no name begins so
+    os.environ.update(ENVIRONMENT | (REHEARSAL if options.device == "host" else {}))
+    report, started = Report(options.file), time.perf_counter()
+    report.line(f"\n{time.strftime('%Y-%m-%d %H:%M')} {' '.join(sys.argv)}")
+    report.line(f"{machine(*filter(find_spec, ('cupy', 'torch', 'jax')))}.")
+    if options.device == "host":
+        if reason := gpu_check.load_host_cupy().why_not():
+            sys.exit(f"CuPy cannot run on host memory: {reason}")
+        report.line("A REHEARSAL without a GPU, with CuPy on host memory: all times in it mean nothing.")
+    digits = load()
+    for part in options.parts:
+        PARTS[part](report, options, *(() if part == "check" else (digits,)))
+    report.line(f"\n{len(report.problems)} problems, in {time.perf_counter() - started:.0f} s")
+    return report.end()
 
 
 if __name__ == "__main__":

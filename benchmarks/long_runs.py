@@ -11,12 +11,11 @@ import resource
 import sys
 import threading
 import weakref
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from children import run_alone
-from machine import machine
-from turns import print_table
+from harness import Child, Report, machine
 
 from xpnet import Network, get_backend
 from xpnet.activations import Activation
@@ -52,94 +51,87 @@ def count_compilations():
 
 
 class Looks(Callback):
-    """Look at the process at the end of some epochs, and ask for a look at any time."""
+    """Look at the process: at a tenth of a run, and at its end.
 
-    def __init__(self, *epochs):
-        self.epochs, self.seen, self.compilations = epochs, [], count_compilations()
+    Parameters
+    ----------
+    n
+        How many parts the run has. As a callback, it counts epochs.
+    """
 
-    def look(self):
-        """Note peak memory in MB, objects, open files, threads and compilations."""
+    def __init__(self, n):
+        self.last, self.seen, self.compilations = n, [], count_compilations()
+
+    def count(self):
+        """Yield the numbers of the parts, from 1, and look where it is time."""
+        for i in range(1, self.last + 1):
+            yield i
+            self.look(i)
+
+    def on_epoch_end(self, logs):
+        """Look, if it is time."""
+        self.look(logs["epoch"])
+
+    def look(self, i):
+        """Note peak memory in MB, objects, open files, threads and compilations, if it is time."""
+        if i not in (max(1, self.last // 10), self.last):
+            return
         gc.collect()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
         files = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0
         threads = len(os.listdir("/proc/self/task")) if files else threading.active_count()
         self.seen.append((peak, len(gc.get_objects()), files, threads, self.compilations()))
 
-    def on_epoch_end(self, logs):
-        """Look, if it is time."""
-        if logs["epoch"] in self.epochs:
-            self.look()
+
+def train_long(report, name, steps):
+    """Train on arrays."""
+    net, looks = Network(SIZES, backend=open_backend(name), seed=0), Looks(steps * M // len(X))
+    net.train((X, Y), callbacks=[looks], **{**OPTIONS, "epochs": looks.last})
+    report(looks.seen)
 
 
-def train_long(name, steps):
-    """Train on arrays for so many minibatches."""
-    epochs = steps * M // len(X)
-    net = Network(SIZES, backend=open_backend(name), seed=0)
-    looks = Looks(max(1, epochs // 10), epochs)
-    net.train((X, Y), callbacks=[looks], **{**OPTIONS, "epochs": epochs})
-    return looks.seen
-
-
-def train_on_batches(name, steps):
-    """Train on so many minibatches from a generator."""
-    net = Network(SIZES, backend=open_backend(name), seed=0)
-    looks = Looks(1, 10)
+def train_on_batches(report, name, steps):
+    """Train on minibatches from a generator."""
+    net, looks = Network(SIZES, backend=open_backend(name), seed=0), Looks(10)
     batches = ((X[i : i + M], Y[i : i + M]) for i in iter(lambda: int(RNG.integers(len(X) - M)), None))
     net.train(batches, callbacks=[looks], **{**OPTIONS, "epochs": 10, "steps": steps // 10})
-    return looks.seen
+    report(looks.seen)
 
 
-def make_networks(name, n):
-    """Make so many networks, train each, drop it, and see that it is gone."""
-    backend, looks, alive = open_backend(name), Looks(), weakref.WeakSet()
-    for i in range(1, n + 1):
-        net = Network(SIZES, backend=backend, seed=i, activation="leaky_relu(0.2)", cost="huber(0.5)")
-        net.train((X[:M], np.eye(3)[Y[:M]]), **OPTIONS)
-        alive.add(net)
-        del net
-        if i in (max(1, n // 10), n):
-            looks.look()
+def make_networks(report, name, n, own=False):
+    """Make n networks, train each, drop it, and see that it is gone.
+
+    If `own`, each has an activation of its own that refers to a mebibyte.
+    """
+    backend, looks, alive = open_backend(name), Looks(n), weakref.WeakSet()
+    for i in looks.count():
+        activation = make_activation(backend.asarray(np.full(1 << 18, i), "float32")) if own else "leaky_relu(0.2)"
+        net = Network(SIZES, backend=backend, seed=i, activation=activation, cost="huber(0.5)")
+        net.train((X[:M], np.eye(3)[Y[:M]]), **{**OPTIONS, "lr": 1e-6})
+        alive.update((net, activation.value) if own else (net,))
+        del net, activation
     assert not alive
-    return looks.seen
+    report(looks.seen)
 
 
-def make_own_functions(name, n):
-    """Make so many networks, each with an activation of its own that refers to a mebibyte, train each, and drop it."""
-    backend, looks, alive = open_backend(name), Looks(), weakref.WeakSet()
-    for i in range(1, n + 1):
-        data = backend.asarray(np.full(1 << 18, i), "float32")
-
-        def value(z, xp, data=data):
-            return z * data[: z.shape[1]]
-
-        def pullback(g, z, a, xp, data=data):
-            return g * data[: z.shape[1]]
-
-        net = Network(SIZES, backend=backend, seed=i, activation=Activation("mine", value, pullback))
-        net.train((X[:M], Y[:M]), **{**OPTIONS, "lr": 1e-6})
-        alive.update((net, value, pullback))
-        del net, data, value, pullback
-        if i in (max(1, n // 10), n):
-            looks.look()
-    assert not alive
-    return looks.seen
+def make_activation(data):
+    """Make an activation that refers to data."""
+    return Activation("mine", lambda z, xp: z * data[: z.shape[1]], lambda g, z, a, xp: g * data[: z.shape[1]])
 
 
-def change_batch_size(name, n):
-    """Train with minibatches of so many sizes."""
-    net, looks = Network(SIZES, backend=open_backend(name), seed=0), Looks()
-    for i in range(1, n + 1):
+def change_batch_size(report, name, n):
+    """Train with minibatches of n sizes."""
+    net, looks = Network(SIZES, backend=open_backend(name), seed=0), Looks(n)
+    for i in looks.count():
         net.train((X, Y), **{**OPTIONS, "batch_size": i})
-        if i in (max(1, n // 10), n):
-            looks.look()
-    return looks.seen
+    report(looks.seen)
 
 
 RUNS = {  # what is done, how often, and how often on JAX where each time compiles a program
     "minibatches": (train_long, 100_000, 100_000),
     "minibatches from a generator": (train_on_batches, 100_000, 100_000),
     "networks": (make_networks, 2_000, 2_000),
-    "networks, each with its own functions": (make_own_functions, 2_000, 200),
+    "networks, each with its own functions": (partial(make_networks, own=True), 2_000, 200),
     "batch sizes": (change_batch_size, 300, 300),
 }
 
@@ -147,27 +139,27 @@ RUNS = {  # what is done, how often, and how often on JAX where each time compil
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     choices = ["numpy", "torch", "jax", "array_api_strict"]
-    parser.add_argument("--backend", nargs="+", choices=choices, default=choices, help="libraries (all)")
-    parser.add_argument("--run", nargs="+", choices=RUNS, default=RUNS, help="runs (all)")
+    parser.add_argument("--backends", nargs="+", choices=choices, default=choices, help="libraries (all)")
+    parser.add_argument("--runs", nargs="+", choices=RUNS, default=list(RUNS), help="runs (all)")
     parser.add_argument("--part", type=float, default=1.0, help="of each run, for a rehearsal (%(default)s)")
-    args = parser.parse_args()
-    print(machine(*(name for name in args.backend if name != "numpy")), flush=True)
-    lines = []
-    for name in args.backend:
-        for what in args.run:
+    args, report = parser.parse_args(), Report()
+    report.line(machine(*(name for name in args.backends if name != "numpy")))
+    head = ("backend", "run", "peak memory at a tenth, MB", "at the end", "ratio", "objects, from the tenth to the end")
+    report.head(*head, "open files", "threads", "JAX's compilations")
+    for name in args.backends:
+        for what in args.runs:
             run, n, n_jax = RUNS[what]
             n = int(args.part * (n_jax if name == "jax" else n))
-            first, last = run_alone(run, name, n, environment={"OMP_NUM_THREADS": "1"})
-            lines.append(
-                [
-                    *(name, f"{n:,} {what}", f"{first[0]:.0f}", f"{last[0]:.0f}", f"{last[0] / first[0]:.3f}"),
-                    *(f"{after - before:+,}" for before, after in zip(first[1:], last[1:])),
-                ]
-            )
-            print(*lines[-1], sep=", ", file=sys.stderr, flush=True)
-    head = ["backend", "run", "peak memory at a tenth, MB", "at the end", "ratio"]
-    print_table([*head, "objects, from the tenth to the end", "open files", "threads", "JAX's compilations"], lines)
+            try:
+                ((first, last),) = Child(run, name, n, environment={"OMP_NUM_THREADS": "1"})
+            except RuntimeError as error:
+                report.problems.append(f"{name}, {what}: {error}")
+                continue
+            memory = f"{first[0]:.0f}", f"{last[0]:.0f}", f"{last[0] / first[0]:.3f}"
+            changes = (f"{after - before:+,}" for before, after in zip(first[1:], last[1:]))
+            report.row(name, f"{n:,} {what}", *memory, *changes)
+    return report.end()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,214 +1,179 @@
-"""Compare xpnet's training with loops written by hand on NumPy, JAX and PyTorch, and with other libraries.
+"""Compare a training step of xpnet with loops written by hand and with other libraries.
 
-Prints three tables: microseconds per step, ratios of times, and milliseconds of set-up. README.md in this folder
-describes the method; contenders.py contains the networks and the contenders. Exits with status 1 if a contender fails
-or its results differ from the others' (the results for that network are then void), or if `--check` finds xpnet too
-slow. `--into` writes the tables into pages, if nothing failed.
+Prints a table for each network: microseconds per step, and the ratio to xpnet. README.md in this folder describes the
+method; contenders.py has the networks and the contenders. Exits with status 1 if a contender fails or its results
+differ from the others', or if `--check` finds xpnet too slow.
 """
 
 import argparse
+import gc
 import os
 import sys
 import tempfile
-import textwrap
-from contextlib import ExitStack
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
-from contenders import CONTENDERS, KINDS, SEED, SOFTMAX_LR, start
-from machine import machine
-from pages import format_table, replace_tables
-from turns import ABSENT, launch, leave_out_empty, library, load, measure, ratio_cell, save, spread, time_of
+import numpy as np
+from contenders import ROWS, TorchTraining, jax_by_hand, numpy_by_hand, start, xpnet
+from harness import ALL, ONE, THREADS, Child, Report, machine, take_turns
 
-from xpnet import SGD, Network
+from xpnet.datasets import mnist, mnist_sample
 
-SKLEARN_POINTS = 0.02  # it shuffles in its own order, and is compared with an xpnet network with the same output
+# What must agree. Rounding can change the sign of a z in a ReLU network, which then trains on another path; so weights
+# are compared after a short trial only, where this is rare and small.
+TRIAL = 10.5  # minibatches; the last one is smaller
+WEIGHTS_OFF, RELU_WEIGHTS_OFF = 1e-3, 1e-2  # relative to their change
+COST_OFF, RELU_COST_OFF = 1e-3, 1e-2  # relative to the cost
+POINTS = 0.005  # of test accuracy
+ENDLESS = 1_000_000  # epochs
 
-OURS = [name for name in CONTENDERS if " xpnet" in name]
-OTHERS = [name for name in CONTENDERS if name not in OURS]
-CHECKED = (["numpy xpnet, rows"], ["numpy by hand"])
-RATIOS = {
-    "xpnet on numpy / NumPy by hand": CHECKED,
-    "xpnet on jax / JAX by hand": (["jax xpnet, rows"], ["jax by hand"]),
-    "xpnet on torch / PyTorch by hand": (["torch xpnet, rows"], ["torch by hand"]),
-    "best xpnet / PyTorch, autograd": (OURS, ["torch autograd"]),
-    "best xpnet / scikit-learn": (OURS, ["sklearn"]),
-    "best xpnet / best of all others": (OURS, OTHERS),
-    "xpnet on numpy, uint8 and labels / NumPy by hand": (["numpy xpnet, uint8"], ["numpy by hand"]),
-    "xpnet on jax, uint8 and labels / JAX by hand": (["jax xpnet, uint8"], ["jax by hand"]),
+HEAD = ("network", "contender", "µs a step (quartiles)", "ratio to xpnet (quartiles)", "set-up, ms", "accuracy")
+CONTENDERS = {  # title -> library, and function that makes the contender
+    **{f"xpnet on {name}": (name, partial(xpnet, name)) for name in ("numpy", "jax", "torch")},
+    "NumPy by hand": ("numpy", numpy_by_hand),
+    "JAX by hand": ("jax", jax_by_hand),
+    "PyTorch, autograd": ("torch", TorchTraining.contender),
 }
-SHORT = {  # heading in the short table -> ratio
-    "NumPy by hand": "xpnet on numpy / NumPy by hand",
-    "JAX by hand": "xpnet on jax / JAX by hand",
-    "PyTorch by hand": "xpnet on torch / PyTorch by hand",
-    "PyTorch, autograd": "best xpnet / PyTorch, autograd",
-    "scikit-learn": "best xpnet / scikit-learn",
-}
+BY_HAND = {"NumPy by hand": "xpnet on numpy", "JAX by hand": "xpnet on jax"}  # -> xpnet on the same library
 
 
-def thread_counts(name, asked):
-    """Thread settings to time for a contender, out of the requested ones; True means one thread."""
-    possible = library(name) != "jax" or hasattr(os, "sched_setaffinity")
-    if possible and (asked == "one" or not CONTENDERS[name].all_threads):
-        return [True]
-    return [True, False] if possible else [False]
+class Digits(NamedTuple):
+    """Examples to train and to test on."""
+
+    x: np.ndarray
+    labels: np.ndarray
+    x_test: np.ndarray
+    labels_test: np.ndarray
 
 
-def softmax_share(row, x, labels, test):
-    """Test accuracy of scikit-learn's network after one epoch of training with xpnet."""
-    net = Network(row.sizes, activation="relu" if row.relu else "sigmoid", task="classification", seed=SEED)
-    net.layers = start(row).layers
-    net.train(
-        (x[: row.examples], labels[: row.examples]),
-        epochs=1,
-        batch_size=row.batch_size,
-        lr=row.lr if row.relu else SOFTMAX_LR,
-        optimizer=SGD(momentum=row.momentum),
-        progress=False,
-    )
-    return net.accuracy(test)
+def load():
+    """Load MNIST if XPNET_DATA names its folder, else the bundled sample repeated to the same 60,000 examples."""
+    if os.environ.get("XPNET_DATA"):
+        (x, labels), test = mnist()
+        return Digits(x, labels, *test)
+    (x, labels), test = mnist_sample()
+    return Digits(np.tile(x, (12, 1)), np.tile(labels, 12), *test)
 
 
-def judged(result, expected):
-    """Compare the test accuracies; leave out scikit-learn if its accuracy is far from the expected one."""
-    result.wrong.extend(spread(worker for worker in result.workers if library(worker.name) != "sklearn"))
-    odd = [w for w in result.workers if library(w.name) == "sklearn" and abs(w.share - expected) > SKLEARN_POINTS]
-    for worker in odd:
-        print(f"{result.row}: {worker} is left out, at {worker.share:.2%}, not near {expected:.2%}", file=sys.stderr)
-    return result._replace(workers=[worker for worker in result.workers if worker not in odd])
+def train(report, library, make, row, path, threads):
+    """Report the result of a trial, then those of epochs; runs in a process of its own."""
+    if threads == ONE and library == "jax" and hasattr(os, "sched_setaffinity"):  # XLA has a thread for each core
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    with np.load(path) as file:
+        x, labels = file["x"], file["labels"]
+    few = int(TRIAL * row.batch_size)
+    make(row, x[:few], labels[:few])(report, 1)
+    gc.collect()  # frees the trial's memory on the device
+    training = make(row, x, labels)
+    del x, labels  # a contender may keep its own copy
+    training(report, ENDLESS)
 
 
-# The report
+def measure(row, contenders, digits, rounds, threads=(ONE, ALL), warm_up=1, patience=None, tell=lambda text: None):
+    """Let contenders, a part of `CONTENDERS`, train epochs of a network in turn, each in a process of its own.
 
-
-def report(results, args, where):
-    """Make three tables with a column per network, and a short one of ratios; {name: text}.
-
-    The best of xpnet and the best of the others are bold.
+    Returns the `Turns`, and a list of what differs between the contenders. `rounds`, `warm_up` and `tell` are as in
+    `take_turns`, `patience` as in `Child`; `threads` are the numbers of threads to try for each contender.
     """
-    used = dict.fromkeys(library(worker.name) for result in results for worker in result.workers)
-    others = [each for each in used if each != "numpy"]
-    how = f"--kind {args.kind} --threads {args.threads}, medians of {args.rounds} rounds"
-    described = textwrap.fill(f"{machine(*others)}; {where}; {how}.", 120, break_on_hyphens=False)
-    head = [str(result.row) for result in results]
-    lines = [[CONTENDERS[name].title, *(time_cell(result, name) for result in results)] for name in args.names]
-    times = format_table(["µs a step (threads, test accuracy)", *head], leave_out_empty(lines))
-    lines = [[what, *(ratio_cell(result, *pair) for result in results)] for what, pair in RATIOS.items()]
-    ratios = format_table(["ratio of times (quartiles)", *head], leave_out_empty(lines))
-    lines = [[CONTENDERS[name].title, *(setup_cell(result, name) for result in results)] for name in args.names]
-    setups = format_table(["ms of set-up, once per training", *head], leave_out_empty(lines))
-    name = args.kind + (", one thread" if args.threads == "one" else "")
-    return {
-        name: f"{described}\n\n{times}\n\n{ratios}\n\n{setups}",
-        f"{name}, short": f"{shorten(results)}\n\n{described}",
-    }
+    keys = {(name, number): contenders[name] for name in contenders for number in threads}
+    trials, failures = {}, {}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "digits.npz")
+        np.savez(path, x=digits.x[: row.examples], labels=digits.labels[: row.examples])
+        children = {
+            key: Child(train, *key_and_make, row, path, key[1], patience=patience, environment=THREADS[key[1]])
+            for key, key_and_make in keys.items()
+        }
+        for key, child in children.items():
+            try:
+                trials[key] = next(child)
+            except RuntimeError as error:
+                failures[key] = str(error)
+        turns = take_turns({key: children[key].__next__ for key in trials}, rounds, warm_up, tell=tell)
+        for child in children.values():
+            child.stop()
+    turns.failures |= failures
+    return turns, find_differences(row, trials, turns, digits)
 
 
-def shorten(results):
-    """Make a table of how many times as long others take, with a row per network, for a page of Sphinx."""
-    rows = [[str(result.row), *(times_cell(result, *RATIOS[name]) for name in SHORT.values())] for result in results]
-    table = format_table(["network", *SHORT], rows, right=range(1, 1 + len(SHORT)))
-    return f"```{{table}}\n:class: ratios\n\n{table}\n```"  # style.css: no line ends within a network
+def find_differences(row, trials, turns, digits):
+    """List what differs from the first contender: weights after the trial, costs, accuracies."""
+    keys, problems, begun = list(turns.outcomes), [], start(row).layers
+    for key in keys:
+        for name, off in weights_off(begun, trials[keys[0]].layers, trials[key].layers):
+            if not off <= (RELU_WEIGHTS_OFF if row.relu else WEIGHTS_OFF):
+                problems.append(f"{row}: {name} of {key[0]}, {key[1]}, differs by {off:.1e} of its change")
+        cost, expected = turns.outcomes[key][-1].cost, turns.outcomes[keys[0]][-1].cost
+        if not abs(cost - expected) <= (RELU_COST_OFF if row.relu else COST_OFF) * expected:
+            problems.append(f"{row}: {key[0]}, {key[1]}, has the cost {cost:.6f} in place of {expected:.6f}")
+    accuracies = [accuracy(row, turns, key, digits) for key in keys]
+    if keys and max(accuracies) - min(accuracies) > POINTS:
+        problems.append(f"{row}: accuracies range from {min(accuracies):.2%} to {max(accuracies):.2%}")
+    return problems
 
 
-def times_cell(result, names, others):
-    """Format how many times as long the others take: the inverse of the ratio in the long table."""
-    quartiles = result.ratio(others, names)
-    if quartiles is None:
-        return ABSENT
-    return "void" if result.wrong else format_times(quartiles[1])
+def weights_off(begun, layers, others):
+    """Yield the difference of each array between two networks, relative to its change."""
+    for l, three in enumerate(zip(begun, layers, others)):
+        for name, w0, w1, w2 in zip("wb", *three):
+            yield f"{name}[{l}]", np.linalg.norm(w2 - w1) / np.linalg.norm(w1 - w0)
 
 
-def format_times(number):
-    """Format a multiple with two digits, or three near 1."""
-    return f"{number:.2f}×" if number < 1.95 else f"{number:.1f}×" if number < 9.95 else f"{number:.0f}×"
+def accuracy(row, turns, key, digits):
+    """Fraction of the test examples that a contender has classified correctly after an epoch."""
+    *hidden, (w_out, b_out) = turns.outcomes[key][0].layers
+    x = digits.x_test
+    for w, b in hidden:
+        z = x @ w.T + b
+        x = np.maximum(z, 0.0) if row.relu else 0.5 + 0.5 * np.tanh(0.5 * z)
+    outputs = x @ w_out.T + b_out  # sigmoid and softmax keep their order
+    return float(np.mean(outputs.argmax(axis=-1) == digits.labels_test))
 
 
-def print_report(results, args, where):
-    """Print what there is; nothing before the first network has been measured."""
-    if results:
-        print(next(iter(report(results, args, where).values())))
-
-
-def time_cell(result, name):
-    best = result.best([name])
-    if best is None:
-        return ABSENT
-    if result.wrong:
-        return "void"
-    return f"{time_of(result, best, OURS, OTHERS)} ({best.threads}, {best.share:.2%})"
-
-
-def setup_cell(result, name):
-    best = result.best([name])
-    return ABSENT if best is None else f"{1e3 * best.setup:.0f}"
-
-
-def taking_part(row, names):
-    return [n for n in names if library(n) not in row.without and (CONTENDERS[n].momentum or not row.momentum)]
+def set_up(turns, key):
+    """By how many seconds the epochs of the warm-up took longer than later ones."""
+    warm_up = turns.warm_up[key]
+    return max(0.0, sum(epoch.seconds for epoch in warm_up) - len(warm_up) * turns.median(key))
 
 
 def options():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kind", choices=KINDS, default="book", help="plain SGD, or momentum (%(default)s)")
-    parser.add_argument("--rows", nargs="+", choices=KINDS["book"], default=list(KINDS["book"]), help="networks (all)")
+    rows = list(ROWS)[:-1]  # the last is for a GPU
+    parser.add_argument("--rows", nargs="+", choices=rows, default=rows, help="networks (all)")
     parser.add_argument("--rounds", type=int, default=15, help="timed epochs per contender (%(default)s)")
-    parser.add_argument("--threads", choices=["one", "better"], default="better", help="per contender (%(default)s)")
-    parser.add_argument("--examples", type=int, help="examples per epoch (60,000; 25,600 in r5 and 12,800 in r6)")
-    parser.add_argument(
-        "--contenders", nargs="+", metavar="NAME", default=[""], help=f"prefixes of: {'; '.join(CONTENDERS)} (all)"
-    )
-    parser.add_argument(
-        "--check", type=float, metavar="BOUND", help="fail if xpnet on numpy / NumPy by hand exceeds it for any network"
-    )
-    parser.add_argument(
-        "--into", type=Path, nargs="+", default=[], metavar="PAGE", help="replace the tables of pages, if nothing fails"
-    )
-    args = parser.parse_args()
-    args.names = [name for name in CONTENDERS if name.startswith(tuple(args.contenders))]
-    for beginning in args.contenders:
-        if not any(name.startswith(beginning) for name in CONTENDERS):
-            parser.error(f"no contender begins with {beginning!r}")
-    missing = {library(name) for name in args.names if not find_spec(library(name))}
-    if missing:
-        print(f"left out, as not installed: {', '.join(sorted(missing))}", file=sys.stderr)
-    args.names = [name for name in args.names if library(name) not in missing]
-    if args.check and not {name for part in CHECKED for name in part} <= set(args.names):
-        parser.error(f"--check needs the contenders {' and '.join(name for part in CHECKED for name in part)}")
-    return args
+    parser.add_argument("--threads", nargs="+", choices=THREADS, default=list(THREADS), help="to try (%(default)s)")
+    parser.add_argument("--examples", type=int, default=60_000, help="examples per epoch, at most (%(default)s)")
+    names = ["numpy", "jax", "torch"]
+    parser.add_argument("--libraries", nargs="+", choices=names, default=names, help="those that take part (all)")
+    parser.add_argument("--check", type=float, metavar="BOUND", help="fail if xpnet / NumPy by hand exceeds it")
+    return parser.parse_args()
 
 
 def main():
-    args = options()
-    where, (x, labels), test = load()
-    results, failed = [], False
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as ending:
-        ending.callback(print_report, results, args, where)  # also after an interrupted run
-        save(folder, x, labels)
-        for row in (KINDS[args.kind][each] for each in args.rows):
-            row = row._replace(examples=min(args.examples or row.examples, len(x)))
-            names = taking_part(row, args.names)
-            workers = [
-                launch(name, CONTENDERS[name], row, Path(folder), one)
-                for name in names
-                for one in thread_counts(name, args.threads)
-            ]
-            result = measure(row, workers, args.rounds, test)
-            expected = softmax_share(row, x, labels, test) if "sklearn" in names else None
-            result = judged(result, expected)
-            results.append(result)
-            for each in result.wrong + result.failed:
-                failed = True
-                print(f"{row}: {each}", file=sys.stderr)
-            quartiles = result.ratio(*CHECKED)
-            if args.check and quartiles is not None and quartiles[1] > args.check:
-                failed = True
-                print(
-                    f"{row}: xpnet on numpy is {quartiles[1]:.3f} of NumPy by hand, above {args.check}", file=sys.stderr
-                )
-    for page in [] if failed else args.into:
-        replace_tables(page, "peers.py", report(results, args, where))
-    return int(failed)
+    args, report, digits = options(), Report(), load()
+    libraries = [name for name in args.libraries if find_spec(name)]
+    contenders = {title: each for title, each in CONTENDERS.items() if each[0] in libraries}
+    report.line(f"{machine(*(name for name in libraries if name != 'numpy'))}; {args.rounds} rounds")
+    for row in (ROWS[name] for name in args.rows):
+        row = row._replace(examples=min(args.examples, row.examples))
+        turns, problems = measure(row, contenders, digits, args.rounds, args.threads)
+        report.problems += problems
+        fastest = turns.best([title for title in contenders if title.startswith("xpnet")])
+
+        def describe(key, row=row, turns=turns):
+            return f"{1e3 * set_up(turns, key):.0f}", f"{accuracy(row, turns, key, digits):.2%}"
+
+        def reference(name, turns=turns, fastest=fastest):
+            return turns.best([BY_HAND[name]]) if name in BY_HAND else fastest
+
+        report.head(*HEAD)
+        report.rows(row, turns, {title: title for title in contenders}, reference, describe, 1e6 / row.steps)
+        ours, by_hand = turns.best(["xpnet on numpy"]), turns.best(["NumPy by hand"])
+        if args.check and ours and by_hand and (ratio := np.median(turns.ratios(ours, by_hand))) > args.check:
+            report.problems.append(f"{row}: xpnet on NumPy takes {ratio:.2f} times as long as NumPy by hand")
+    return report.end()
 
 
 if __name__ == "__main__":

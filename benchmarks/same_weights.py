@@ -4,9 +4,10 @@
     python same_weights.py BEFORE --save lines.jsonl
     python same_weights.py AFTER --against lines.jsonl
 
-Each checkout runs the same random trainings in a process of its own, and writes a line of JSON for each: how it was
-set up, and SHA-256 digests of the weights, costs and outputs it came to. The lines of the two are then compared. Only
-the public API is used, so that any two checkouts that share it can be compared. Exits with status 1 if they differ.
+Each checkout runs the same random trainings in a process of its own: of networks, ensembles, estimators, and searches
+over estimators. For each it writes a line of JSON: how it was set up, and SHA-256 digests of the weights, costs and
+outputs. The lines of the two are then compared. Only the public API is used, so that any two checkouts that share it
+can be compared. Exits with status 1 if they differ.
 
 Bits depend on the processor and on the versions of the libraries: compare on one machine, in one environment.
 """
@@ -18,17 +19,18 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator
 from importlib.metadata import version
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 BACKENDS = ("numpy", "torch", "jax")
+DOORS = ("network", "network", "ensemble", "estimator")  # what trains, in turn
 ACTIVATIONS = (
     *("sigmoid", "tanh", "relu", "leaky_relu", "leaky_relu(0.2)", "elu", "elu(2.0)", "selu", "softplus", "silu"),
     *("gelu", "gelu_tanh", "identity", "softmax", "exp"),
@@ -65,31 +67,35 @@ class Dice:
         return bool(self.rng.random() < probability)
 
 
-# Drawing a training: everything in it is plain JSON; objects of xpnet are lists, see `made`
+# Drawing a training: everything in it is plain JSON; objects of xpnet are lists, see `make`
 
 
-def draw(seed: int, index: int, backend: str) -> dict[str, Any]:
-    """Draw a whole training: data, network, and one or two calls to `train`."""
-    dice = Dice(seed, index)
+def draw(seed: int, index: int, backends: list[str]) -> dict[str, Any]:
+    """Draw a whole training: what trains, and on what."""
+    dice, backend = Dice(seed, index), backends[index % len(backends)]
+    door = DOORS[index // len(backends) % len(DOORS)]
+    training = draw_estimator(dice, backend) if door == "estimator" else draw_training(dice, backend, door)
+    return {"index": index, "backend": backend, "door": door} | training
+
+
+def draw_training(dice: Dice, backend: str, door: str) -> dict[str, Any]:
+    """Draw data, a network or an ensemble, and one or two calls to `train`."""
     kind, n_out, targets, output = draw_problem(dice)
     few_shapes = backend == "jax"  # it compiles for each, and what it compiled for one training serves others too
-    n_in = 784 if dice.chance(0.1) else draw_width(dice, few_shapes)
+    widths = (1, 4, 10, 32) if few_shapes else range(1, 41)
+    n_in = 784 if dice.chance(0.1) else dice.one_of(*widths)
     n = dice.one_of(*((20, 64, 150, 400) if few_shapes or n_in == 784 else (20, 35, 64, 100, 150, 333, 1000, 3000)))
     hidden = dice.one_of(0, 1, 1, 1, 2) if few_shapes else dice.one_of(0, 1, 1, 1, 2, 2, 3)
-    sizes = [n_in, *(draw_width(dice, few_shapes) for _ in range(hidden)), n_out]
+    sizes = [n_in, *(dice.one_of(*widths) for _ in range(hidden)), n_out]
     settings = {"sizes": sizes, **output, **draw_network(dice, len(sizes) - 2)}
     form = dice.one_of("float64", "float64", "float32", "bytes", "units")
     settings |= {"bytes": {"scale": 1 / 255}, "units": {"standardize": True}}.get(form, {})
-    training = {"index": index, "backend": backend, "kind": kind, "n": n, "inputs": form, "targets": targets}
-    training |= {"images": n_in == 784 and dice.chance(0.5), "network": settings, "calls": []}
+    training = {"backend": backend, "kind": kind, "n": n, "inputs": form, "targets": targets, "calls": []}
+    training |= {"images": n_in == 784 and dice.chance(0.5), "network": settings}
+    training["members"] = dice.whole(1, 5) if door == "ensemble" else None
     for _ in range(dice.one_of(1, 1, 1, 2) if few_shapes else dice.one_of(1, 2)):
         training["calls"].append(draw_call(dice, training))
     return training
-
-
-def draw_width(dice: Dice, few: bool) -> int:
-    """Draw the number of units of a layer."""
-    return dice.one_of(1, 4, 10, 32) if few else dice.whole(1, 40)
 
 
 def draw_problem(dice: Dice) -> tuple[str, int, str, dict[str, Any]]:
@@ -146,7 +152,7 @@ def draw_call(dice: Dice, training: dict[str, Any]) -> dict[str, Any]:
     kept, often = source in KEPT, 0.2 if training["backend"] == "jax" else 0.4
     call: dict[str, Any] = {"source": source, "lr": None}
     train: dict[str, Any] = {"epochs": dice.whole(1, 3), "batch_size": dice.one_of(1, 7, 10, 32, n, 2 * n)}
-    if training["calls"]:
+    if training["calls"] and not training["members"]:
         call["before"] = dice.one_of(None, "copy", "save and load", "other dtype", "minibatch update")
     if not training["calls"] or dice.chance(0.5):  # else the second call goes on with the optimizer of the first
         call["optimizer"] = draw_optimizer(dice)
@@ -179,7 +185,42 @@ def draw_call(dice: Dice, training: dict[str, Any]) -> dict[str, Any]:
         train["training_metrics"] = draw_metrics(dice, training)
     if dice.chance(0.35):
         call["callbacks"] = draw_callbacks(dice, validated)
+    if training["members"] and call["lr"] is not None and dice.chance(0.4):
+        call["lr"] = [draw_rate(dice, training, adaptive=True) for _ in range(training["members"])]
+    if training["members"] and kept and not validated and dice.chance(0.3):
+        train["rows"] = [dice.rng.integers(n, size=dice.one_of(n // 2, n)).tolist() for _ in range(training["members"])]
     return call | {"train": train}
+
+
+def draw_estimator(dice: Dice, backend: str) -> dict[str, Any]:
+    """Draw data, an estimator, and a grid to search, or none."""
+    kind = dice.one_of("classification", "classification", "binary", "regression")
+    ends = "Regressor" if kind == "regression" else "Classifier"
+    targets = {"classification": "classes", "binary": "zeros and ones", "regression": "real"}[kind]
+    hidden = dice.one_of([], [4], [10], [10, 4])
+    settings = {"hidden_layer_sizes": hidden, "solver": dice.one_of("adam", "adam", "sgd", "lbfgs"), "tol": 1e-3}
+    settings |= {"activation": dice.one_of("relu", "tanh", "logistic"), "max_iter": dice.whole(2, 6)}
+    settings |= {"batch_size": dice.one_of("auto", 7, 32), "n_iter_no_change": dice.one_of(1, 10)}
+    settings |= {"random_state": dice.whole(0, 10**6), "dtype": dice.one_of(None, "float32", "float64")}
+    settings["alpha"] = dice.one_of(0.0, 1e-4, 0.1)
+    if settings["solver"] == "sgd":
+        settings |= {"learning_rate": dice.one_of("constant", "adaptive", "invscaling"), "momentum": 0.5}
+    if settings["solver"] != "lbfgs":
+        settings |= {"early_stopping": dice.chance(0.4), "dropout": dice.one_of(0.0, 0.0, 0.2)}
+    training = {"kind": kind, "n": dice.one_of(64, 150), "inputs": dice.one_of("float64", "float32", "units")}
+    training |= {"targets": targets, "images": False, "grid": None, "estimator": settings}
+    training["network"] = {"sizes": [dice.one_of(4, 10), dice.one_of(1, 2) if kind == "regression" else 1]}
+    if kind == "classification":
+        training["network"]["sizes"][-1] = 3
+    if dice.chance(0.7):
+        grid = {"alpha": [1e-4, 0.1], "learning_rate_init": [0.001, 0.01], "activation": ["relu", "tanh"]}
+        grid |= {"hidden_layer_sizes": [[4], [10]], "random_state": [0, 1], "batch_size": [16, 32]}
+        names = [list(grid)[place] for place in sorted(dice.rng.permutation(len(grid))[: dice.whole(1, 3)])]
+        training["grid"] = {name: grid[name] for name in names}
+        training |= {"folds": dice.whole(2, 3), "random": dice.chance(0.3)}
+    is_ensemble = training["grid"] is None and settings["solver"] != "lbfgs" and dice.chance(0.5)
+    settings |= {"n_estimators": 3, "bootstrap": dice.chance(0.5)} if is_ensemble else {}
+    return training | {"class": f"MLP{'Ensemble' * is_ensemble}{ends}"}
 
 
 def draw_optimizer(dice: Dice) -> list[Any]:
@@ -247,7 +288,7 @@ class DataSet:
 
 
 class Batches:
-    """Batches that can be gone through again: so many of one size, so many of another, and so on to the end."""
+    """Batches that can be iterated over again, of sizes that repeat: pairs of a size and how often it comes."""
 
     def __init__(self, x: np.ndarray, y: np.ndarray, sizes: list[list[int]]) -> None:
         ends = np.cumsum(np.resize([size for size, times in sizes for _ in range(times)], len(x)))
@@ -259,12 +300,6 @@ class Batches:
 
     def __len__(self) -> int:
         return len(self.batches)
-
-
-def endless(batches: Batches) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Batches without an end."""
-    while True:
-        yield from batches
 
 
 def make_data(training: dict[str, Any], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -304,7 +339,7 @@ def make_source(form: str, x: np.ndarray, y: np.ndarray, sizes: list[list[int]] 
     if form.startswith("data set"):
         return DataSet(x, y)
     batches = Batches(x, y, sizes or [[20, 1]])
-    return endless(batches) if form == "endless" else batches
+    return chain.from_iterable(repeat(batches)) if form == "endless" else batches
 
 
 def make_weights(call: dict[str, Any], n: int, rng: np.random.Generator) -> np.ndarray:
@@ -317,45 +352,82 @@ def make_weights(call: dict[str, Any], n: int, rng: np.random.Generator) -> np.n
     return weights
 
 
-def made(given: Any) -> Any:
+def make(given: Any) -> Any:
     """Make the object of xpnet that a list stands for: its name, its arguments, and a dict of its options, if any."""
     import xpnet
 
     if not isinstance(given, list):
         return given
+    if not isinstance(given[0], str):  # one for each member
+        return [make(each) for each in given]
     name, *arguments = given
     options = arguments.pop() if isinstance(arguments[-1], dict) else {}
-    return getattr(xpnet, name)(*(made(each) for each in arguments), **options)
+    return getattr(xpnet, name)(*map(make, arguments), **options)
 
 
 # Running it
 
 
 def run(training: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Train as described; returns digests of what came of it, and the name of the exception, if there was one."""
-    import xpnet
-
+    """Train as described; returns digests of the results, and the name of the exception, if there was one."""
     rng = np.random.default_rng([seed, training["index"], 1])
     x, y = make_data(training, rng)
-    net = xpnet.Network(**training["network"], backend=training["backend"], device="cpu")
-    costs, histories, raised = [], [], None
+    return (run_estimator if training["door"] == "estimator" else run_network)(training, x, y, rng)
+
+
+def run_network(training: dict[str, Any], x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
+    """Train a network or an ensemble."""
+    import xpnet
+
+    place = {"backend": training["backend"], "device": "cpu"}
+    if members := training["members"]:
+        net = xpnet.Ensemble(members=members, **training["network"], **place)
+    else:
+        net = xpnet.Network(**training["network"], **place)
+    histories, raised = [], None
     try:
         for call in training["calls"]:
-            net = prepared(net, call.get("before"), x, y)
-            history = train(net, call, x, y, rng).to_dict()
-            costs.append(of_numbers(history["cost"]))
-            histories.append({name: of_numbers(history[name]) for name in sorted(history) if name not in TIMES})
+            net = prepare(net, call.get("before"), x, y)
+            trained = train(net, call, x, y, rng)
+            for history in (each.to_dict() for each in (trained if members else [trained])):
+                histories.append({name: of_numbers(history[name]) for name in sorted(history) if name not in TIMES})
     except Exception as error:  # which one it is, is a result too; its message may change
         raised = type(error).__name__
-    to_numpy, seen = net.backend.to_numpy, x[-HELD_OUT:]
-    return {
-        **{"w": [of_array(to_numpy(w)) for w in net.w], "b": [of_array(to_numpy(b)) for b in net.b]},
-        **{"cost": costs, "history": histories, "raised": raised},
-        **{"forward": of_array(to_numpy(net.forward(seen))), "predict": of_array(to_numpy(net.predict(seen)))},
+    networks, seen = list(net) if members else [net], x[-HELD_OUT:]
+    outputs = {
+        "forward": [of_array(each.backend.to_numpy(each.forward(seen))) for each in networks],
+        "predict": of_array(net.backend.to_numpy(net.predict(seen))),
     }
+    return {"layers": list(map(of_layers, networks)), "history": histories, "raised": raised} | outputs
 
 
-def prepared(net: Any, what: str | None, x: np.ndarray, y: np.ndarray) -> Any:
+def run_estimator(training: dict[str, Any], x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
+    """Fit an estimator, or search the best settings of one."""
+    from xpnet import estimators
+
+    x, seen, y = x[:-HELD_OUT], x[-HELD_OUT:], y[:-HELD_OUT]
+    settings = {"backend": training["backend"], "device": "cpu"} | training["estimator"]
+    fitted, grid, raised, results = getattr(estimators, training["class"])(**settings), training["grid"], None, {}
+    if grid and training["random"]:
+        fitted = estimators.MLPRandomSearchCV(fitted, grid, n_iter=2, random_state=0, cv=training["folds"])
+    elif grid:
+        fitted = estimators.MLPSearchCV(fitted, grid, cv=training["folds"])
+    try:
+        fitted.fit(x, y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y)
+        results["predict"] = of_array(np.asarray(fitted.predict(seen)))
+        if grid:
+            scores = {name: column for name, column in fitted.cv_results_.items() if name.endswith("test_score")}
+            results["scores"] = {name: of_numbers(scores[name]) for name in sorted(scores)}
+            results["best"] = str(fitted.best_params_)
+            fitted = fitted.best_estimator_
+        networks = fitted.ensemble_ if "Ensemble" in training["class"] else [fitted.network_]
+        results["layers"] = list(map(of_layers, networks))
+    except Exception as error:
+        raised = type(error).__name__
+    return results | {"raised": raised}
+
+
+def prepare(net: Any, what: str | None, x: np.ndarray, y: np.ndarray) -> Any:
     """Do what is to be done with a network before it is trained again; the working folder is a temporary one."""
     if what == "copy":
         return net.copy()
@@ -370,7 +442,7 @@ def prepared(net: Any, what: str | None, x: np.ndarray, y: np.ndarray) -> Any:
 
 
 def train(net: Any, call: dict[str, Any], x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> Any:
-    """Call `train` as described; returns its history."""
+    """Call `train` as described; returns its history, or those of the members."""
     n = len(x) - HELD_OUT
     options = dict(call["train"])
     for name in ("validation", "test"):
@@ -378,9 +450,14 @@ def train(net: Any, call: dict[str, Any], x: np.ndarray, y: np.ndarray, rng: np.
             options[f"{name}_data"] = make_source(call[name], x[n:], y[n:])
     if "weights" in call:
         options["sample_weight"] = make_weights(call, n, rng)
-    options["callbacks"] = [made(each) for each in call.get("callbacks", [])]
+    options["callbacks"] = [make(each) for each in call.get("callbacks", [])]
     source = make_source(call["source"], x[:n], y[:n], call.get("sizes"))
-    return net.train(source, lr=made(call["lr"]), optimizer=made(call.get("optimizer")), progress=False, **options)
+    return net.train(source, lr=make(call["lr"]), optimizer=make(call.get("optimizer")), progress=False, **options)
+
+
+def of_layers(net: Any) -> list[str]:
+    """Digests of the weights and biases of a network."""
+    return [of_array(net.backend.to_numpy(array)) for array in (*net.w, *net.b)]
 
 
 def of_array(x: np.ndarray) -> str:
@@ -403,7 +480,7 @@ def work(args: argparse.Namespace) -> None:
     libraries = {name: version(name) for name in ("numpy", *args.backends)}
     print(json.dumps({"seed": args.seed, "backends": args.backends, "libraries": libraries}), flush=True)
     for index in range(args.count) if args.only is None else [args.only]:
-        training = draw(args.seed, index, args.backends[index % len(args.backends)])
+        training = draw(args.seed, index, args.backends)
         print(json.dumps({"training": training} | run(training, args.seed)), flush=True)
         if index % 60 == 59 and "jax" in sys.modules:
             sys.modules["jax"].clear_caches()  # gigabytes of compiled programs
@@ -412,32 +489,18 @@ def work(args: argparse.Namespace) -> None:
 # Comparing
 
 
-def start(checkout: Path, args: argparse.Namespace, folder: Path) -> subprocess.Popen:
-    """Start the process of a checkout, in a folder outside of it, where it writes its lines."""
-    folder.mkdir()
+def run_checkout(checkout: Path, args: argparse.Namespace) -> list[str]:
+    """Run the process of a checkout, in a folder outside of it, and return its lines."""
     options = [f"--worker={checkout.resolve()}", f"--seed={args.seed}", f"--count={args.count}"]
     options += [] if args.only is None else [f"--only={args.only}"]
     command = [sys.executable, "-P", str(Path(__file__).resolve()), *options, "--backends", *args.backends]
     env = os.environ | ONE_THREAD | {"PYTHONPATH": str(checkout.resolve()), "PYTHONDONTWRITEBYTECODE": "1"}
     env.pop("JAX_COMPILATION_CACHE_DIR", None)  # one checkout shall not run what the other has compiled
-    with (folder / "lines.jsonl").open("w") as lines:
-        return subprocess.Popen(command, stdout=lines, cwd=folder, env=env)
-
-
-def lines_of(checkouts: list[Path], args: argparse.Namespace) -> list[list[str]]:
-    """Lines of each checkout, one after the other unless they are to run at the same time."""
-    with tempfile.TemporaryDirectory() as name:
-        folders = [Path(name) / str(i) for i in range(len(checkouts))]
-        workers: list[subprocess.Popen] = []
-        for checkout, folder in zip(checkouts, folders):
-            started = time.perf_counter()
-            workers.append(start(checkout, args, folder))
-            if not args.parallel and workers[-1].wait() == 0:
-                print(f"{checkout}: took {time.perf_counter() - started:.0f} s", flush=True)
-        codes = [worker.wait() for worker in workers]
-        if any(codes):
-            raise SystemExit("a worker has failed; see above")
-        return [(folder / "lines.jsonl").read_text().splitlines() for folder in folders]
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=folder, env=env, check=False)
+    if done.returncode:
+        raise SystemExit(f"the trainings of {checkout} have failed; see above")
+    return done.stdout.splitlines()
 
 
 def compare(before: list[str], after: list[str]) -> bool:
@@ -448,46 +511,46 @@ def compare(before: list[str], after: list[str]) -> bool:
         raise SystemExit(f"other trainings ran before: {len(known)} of {before[0]}, and now {len(found)} of {after[0]}")
     ran, equal, raised = Counter(), Counter(), Counter()
     for index, new in found.items():
-        old, training = known[index], json.dumps(new["training"])
+        old, training = known[index], new["training"]
         differing = [name for name in new if new[name] != old.get(name)]
         if differing:
-            print(f"training {index} differs in {', '.join(differing)}: {training}")
+            print(f"training {index} differs in {', '.join(differing)}: {json.dumps(training)}")
         if new["raised"] != old["raised"]:
             print(f"    it raised {old['raised']} before, and {new['raised']} now")
-        ran[new["training"]["backend"]] += 1
-        equal[new["training"]["backend"]] += not differing
+        key = training["backend"], "search" if training.get("grid") else training["door"]
+        ran[key] += 1
+        equal[key] += not differing
         raised[new["raised"]] += 1
-    for backend, number in ran.items():
-        print(f"{backend}: {equal[backend]} of {number} are equal")
+    for backend, door in sorted(ran):
+        print(f"{backend}, {door}: {equal[backend, door]} of {ran[backend, door]} are equal")
     print("raised: " + (", ".join(f"{name} {raised[name]}" for name in raised if name) or "none"))
     print(f"{equal.total()} of {ran.total()} trainings are equal bit for bit")
     return equal == ran
 
 
 def main() -> None:
-    """Read the options, run the workers, compare."""
+    """Read the options, run the trainings, compare."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkouts", nargs="*", type=Path, help="folders that hold the package: BEFORE and AFTER")
     parser.add_argument("--count", type=int, default=200, help="number of trainings (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="what they are drawn from (%(default)s)")
     parser.add_argument("--only", type=int, metavar="INDEX", help="run this one training alone")
     parser.add_argument("--backends", nargs="+", default=list(BACKENDS), choices=BACKENDS, help="in turn (all)")
-    parser.add_argument("--parallel", action="store_true", help="run the two checkouts at the same time")
-    parser.add_argument("--save", type=Path, metavar="FILE", help="keep the lines of the first checkout")
+    parser.add_argument("--save", type=Path, metavar="FILE", help="keep the lines of the only checkout")
     parser.add_argument("--against", type=Path, metavar="FILE", help="compare with lines kept, in place of BEFORE")
     parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
         return work(args)
-    asked = len(args.checkouts), bool(args.save), bool(args.against)
-    if asked not in ((2, False, False), (2, True, False), (1, True, False), (1, False, True)):
+    if len(args.checkouts) != 2 - bool(args.save or args.against):
         parser.error("give BEFORE and AFTER, or one checkout with --save or --against")
-    runs = lines_of(args.checkouts, args)
+    runs = [run_checkout(checkout, args) for checkout in args.checkouts]
     if args.save:
         args.save.write_text("\n".join(runs[0]) + "\n")
+        return None
     if args.against:
         runs.insert(0, args.against.read_text().splitlines())
-    sys.exit(0 if len(runs) < 2 or compare(*runs) else 1)
+    return sys.exit(0 if compare(*runs) else 1)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,6 @@ from xpnet.learn import mutations
 DOCS = Path(__file__).parent
 os.environ["MATPLOTLIBRC"] = str(DOCS / "notebooks.matplotlibrc")  # of the kernels that run the notebooks
 EXAMPLES = DOCS.parent / "examples"
-BENCHMARKS = DOCS.parent / "benchmarks"
 
 project = "xpnet"
 author = "The xpnet developers"
@@ -252,7 +251,7 @@ PICTURES |= {
         "bars": "A curve with bands of noise and disagreement; the disagreement grows beyond the examples",
     }.items()
 }
-BOOK = runpy.run_path(str(BENCHMARKS / "book_figures.py"))
+BOOK = runpy.run_path(str(DOCS / "book_figures.py"))
 PICTURES |= {
     f"book-{name}": (functools.partial(BOOK["draw"], name), label) for name, label in BOOK["DESCRIPTIONS"].items()
 }

@@ -2,6 +2,8 @@
 
 import json
 import re
+import runpy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from xpnet.learn.book import CrossEntropyCost, FirstNetwork, Network, QuadraticC
 
 COSTS = {"quadratic": QuadraticCost, "cross_entropy": CrossEntropyCost}
 SIZES = [5, 4, 3]
+DOCS = Path(__file__).parents[1] / "docs"
 
 
 def make_pairs(n, seed=0):
@@ -336,3 +339,62 @@ def test_mnist_is_split_as_in_the_book(monkeypatch):
     parts = tuple((rng.random((n, 784), dtype=np.float32), rng.integers(10, size=n)) for n in (5, 3, 2))
     monkeypatch.setattr(book, "mnist", lambda root, validation: parts if validation == 10_000 else None)
     assert [len(part) for part in load_data_wrapper()] == [5, 3, 2]
+
+
+# The pages: their tables and figures show the results in docs/book_results.json
+
+
+def test_the_tables_of_the_book_show_the_results():
+    """A call's row names the curve and the epoch, and has the mean, the range and the number of seeds."""
+    results = json.loads((DOCS / "book_results.json").read_text())
+    calls, count = list(results), 0
+    for offset, chapter in zip((0, 5), (DOCS / "learn" / "book.md").read_text().split("### Chapter")[1:], strict=True):
+        for call, what, epoch, ours in re.findall(r"\| (\d+) \| ([\w ]+), (\w+) epoch \| [^|]+ \| (.*) \|", chapter):
+            curves = results[calls[offset + int(call) - 1]]["curves"].values()
+            choose = {"first": lambda curve: curve[0], "last": lambda curve: curve[-1], "best": max}[epoch]
+            values = [choose(curve[what.removesuffix(" accuracy")]) for curve in curves]
+            unit, digits = (" %", ".2f") if what.endswith("accuracy") else ("", ".4f")
+            mean, low, high = (format(f(values), digits) for f in (np.mean, min, max))
+            assert ours == f"{mean}{unit} ({low} to {high}, {len(values)} seeds)"
+            count += 1
+    assert count == 40
+
+
+def test_the_table_with_more_data_shows_the_results():
+    results = json.loads((DOCS / "book_results.json").read_text())
+    networks = np.array([curves["validation"] for curves in results["more-data"]["curves"].values()])
+    machines = results["svm"]["curves"]["0"]["validation"]
+    rows = re.findall(
+        r"\| [\d,]+ \| [\d.]+ % \| (.*) \| [\d.]+ % \| (.*) \|", (DOCS / "learn/book-figures.md").read_text()
+    )
+    for column, svm, (ours, theirs) in zip(networks.T, machines, rows, strict=True):
+        assert ours == f"{column.mean():.2f} % ({column.min():.2f} to {column.max():.2f}, 5 seeds)"
+        assert theirs == f"{svm:.2f} %"
+
+
+def test_the_figures_of_the_book_draw_its_numbers_and_ours():
+    """Each is on the page, and has a curve of the book for each of ours, of the same length, that begins alike."""
+    pytest.importorskip("matplotlib", reason="needs matplotlib", exc_type=ImportError)
+    figures = runpy.run_path(str(DOCS / "book_figures.py"))
+    shown = re.findall(r":file: ../generated/book-(\w+)\.svg", (DOCS / "learn" / "book-figures.md").read_text())
+    assert shown == list(figures["DESCRIPTIONS"])
+    assert sorted(shown) == sorted([*figures["PLOTS"], *figures["NEURONS"]])
+    for name in shown:
+        lines = [line.get_xydata() for line in figures["draw"](name).axes[0].get_lines()]
+        if name in figures["NEURONS"]:
+            assert [line.shape for line in lines] == [(301, 2)] * 2
+            continue
+        count = len(figures["PLOTS"][name].curves)
+        assert len(lines) == 2 * count
+        for ours, theirs in zip(lines[:count], lines[count:], strict=True):
+            np.testing.assert_array_equal(ours[:, 0], theirs[:, 0])
+            np.testing.assert_allclose(ours[0], theirs[0], rtol=0.15)
+
+
+def test_the_neuron_of_the_book_learns_as_slowly():
+    pytest.importorskip("matplotlib", reason="needs matplotlib", exc_type=ImportError)
+    figures = runpy.run_path(str(DOCS / "book_figures.py"))
+    cost, eta = figures["NEURONS"]["neuron_quadratic"]
+    outputs = [figures["train_neuron"](cost, eta, *start) for start in figures["STARTS"]]
+    assert [f"{values[0]:.2f}" for values in outputs] == ["0.82", "0.98"]  # as the book says
+    assert [f"{values[-1]:.2f}" for values in outputs] == ["0.09", "0.20"]  # 0.09 in the book

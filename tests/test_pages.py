@@ -3,7 +3,6 @@
 import doctest
 import re
 import runpy
-import sys
 import textwrap
 import tomllib
 from pathlib import Path
@@ -11,14 +10,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-sys.path.append(str(ROOT / "benchmarks"))
-
-import peers
-
 DOCS = ROOT / "docs"
 WRITTEN = {"_build", "generated", "notebooks"}  # folders that a build of the pages fills
 PAGES = sorted(page for page in DOCS.rglob("*.md") if page.relative_to(DOCS).parts[0] not in WRITTEN)
-RESULTS, PERFORMANCE = "benchmarks/RESULTS.md", "docs/understand/performance.md"
+PERFORMANCE = "docs/understand/performance.md"
 TOOL = runpy.run_path(str(ROOT / "tools" / "try_installs.py"))
 EXTRAS = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
 
@@ -67,7 +62,6 @@ def test_the_commands_that_are_tried_are_found():
         ("-e", ".[test]"),
         ("-e", ".[docs]"),
         ("-e", ".[sklearn]"),
-        ("thinc", "skorch", "keras"),
     } <= set(commands)
     assert commands["-e", ".[docs]"] == "README.md"
 
@@ -122,113 +116,38 @@ def test_the_code_beside_the_equations_is_that_of_the_library():
         assert any(f"\n{code}" in source for source in sources for code in indented), block
 
 
-# Figures: those of the pages are those that were measured
+# Figures: they are the same wherever they are shown
 
 
-def read_tables(page, heading):
-    """Read the tables of a page whose first row begins with that heading, each as its rows of cells."""
-    parts = f"\n{(ROOT / page).read_text()}".split(f"\n| {heading} |")[1:]
-    tables = [(f"| {heading} |" + part).partition("\n\n")[0].removesuffix("\n```").splitlines() for part in parts]
-    return [[[cell.strip() for cell in line.strip("|").split("|")] for line in table] for table in tables]
+def read_table(page, heading):
+    """Read the table of a page whose first row begins with that heading: its first row, and the others by name."""
+    text = (ROOT / page).read_text().partition(f"\n| {heading} |")[2].partition("\n\n")[0]
+    head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
+    return head, {name: cells for name, *cells in rows}
 
 
-def read_number(cell):
-    """Read the number at the beginning of a cell, as in "3.0 s", "2.1×" and "**0.92** (0.91–0.93)"; None for a dash."""
-    return None if cell == "–" else float(re.match(r"\**([\d.]+)", cell)[1])
+@pytest.mark.parametrize("page", ["docs/index.md", "README.md"])
+def test_the_whole_jobs_that_a_page_shows_are_those_of_performance(page):
+    (titles, measured), (head, shown) = (read_table(name, "job") for name in (PERFORMANCE, page))
+    columns = [titles.index("xpnet, NumPy" if title == "xpnet" else title) for title in head]
+    assert shown == {job: [cells[i] for i in columns] for job, cells in measured.items()}
 
 
-def list_jobs(page):
-    """Read the table of whole jobs of a page: {(job, contender): number}."""
-    ((head, _, *rows),) = read_tables(page, "job")
-    return {(job, name): read_number(cell) for job, *cells in rows for name, cell in zip(head[1:], cells, strict=True)}
+def show_span(cells):
+    """Format the smallest and the largest of some multiples, as sentences have them."""
+    shown = sorted((cell.removesuffix("×") for cell in cells if cell.endswith("×")), key=float)
+    return f"{shown[0]} to {shown[-1]} times as long"
 
 
-def list_measured_jobs():
-    """Read seconds and ratios of whole jobs from the results: {(job, contender): (seconds, ratio)}."""
-    ((_, _, *rows),) = read_tables(RESULTS, "job")
-    measured, job = {}, ""
-    for cell, contender, seconds, ratio, *_ in rows:
-        job = cell or job  # only the first row of a job names it
-        measured[job, contender.removesuffix(", one thread")] = read_number(seconds), read_number(ratio)
-    return measured
-
-
-@pytest.mark.parametrize(("page", "columns"), [("docs/index.md", 3), (PERFORMANCE, 6), ("README.md", 6)])
-def test_the_whole_jobs_that_a_page_shows_are_those_that_were_measured(page, columns):
-    measured, shown = list_measured_jobs(), list_jobs(page)
-    assert len(shown) == columns * len({job for job, _ in measured})
-    for (job, name), number in shown.items():
-        title = "xpnet, NumPy" if name == "xpnet" else name
-        if number is None:
-            assert (job, title) not in measured
-        else:
-            seconds, ratio = measured[job, title]
-            assert number == seconds if title.startswith("xpnet") else abs(number - ratio) < 0.0501
-
-
-def read_ratios(kind):
-    """Read the ratios of training steps from the results, of plain descent or momentum: {ratio: {network: number}}."""
-    networks, _, *rows = read_tables(RESULTS, "ratio of times (quartiles)")[["book", "momentum"].index(kind)]
-    return {name: dict(zip(networks[1:], map(read_number, cells), strict=True)) for name, *cells in rows}
-
-
-def test_the_steps_of_a_page_are_those_that_were_measured():
-    """The page says how many times as long others take, and the results have the inverse, with two decimals."""
-    ((head, _, *rows),) = read_tables(PERFORMANCE, "network")
-    measured = read_ratios("book")
-    assert [network for network, *_ in rows] == list(measured["best xpnet / scikit-learn"])
-    for network, *cells in rows:
-        for name, cell in zip(head[1:], cells, strict=True):
-            ratio = measured[peers.SHORT[name]][network]
-            if ratio is None:
-                assert cell == "–"
-            else:  # both are rounded
-                number, half = read_number(cell), 0.5 / 10 ** len(cell.rstrip("×").partition(".")[2])
-                assert 1 / (number + half) < ratio + 0.005001
-                assert 1 / (number - half) > ratio - 0.005001
-
-
-def list_shown(name):
-    """List how many times as long another takes for each network, as the page shows it."""
-    ((head, _, *rows),) = read_tables(PERFORMANCE, "network")
-    return [number for cells in rows if (number := read_number(cells[head.index(name)])) is not None]
-
-
-def list_momentum(name):
-    """List how many times as long another takes for each network with momentum: the inverses of the results."""
-    return [1 / ratio for ratio in read_ratios("momentum")[peers.SHORT[name]].values() if ratio is not None]
-
-
-def show_span(numbers):
-    """Format the smallest and the largest of multiples, as sentences have them."""
-    return " to ".join(peers.format_times(number).removesuffix("×") for number in (min(numbers), max(numbers)))
-
-
-def test_the_sentences_about_steps_say_what_was_measured():
+def test_the_sentences_about_performance_say_what_the_tables_show():
     text = " ".join((ROOT / PERFORMANCE).read_text().split())
-    assert f"by hand for NumPy takes {show_span(list_shown('NumPy by hand'))} times as long" in text
-    assert f"for JAX {show_span(list_shown('JAX by hand'))} times as long as xpnet on JAX" in text
-    for list_times in (list_shown, list_momentum):
-        assert f"PyTorch with autograd takes {show_span(list_times('PyTorch, autograd'))} times as long" in text
-        assert f"scikit-learn {show_span(list_times('scikit-learn'))} times." in text
-
-
-def test_the_sentence_about_predictions_says_what_was_measured():
-    ((_, _, *measured),) = read_tables(RESULTS, "measurement")
-    text = " ".join((ROOT / PERFORMANCE).read_text().split())
-    for library, words in (
-        ("scikit-learn", "scikit-learn takes {} times as long"),
-        ("PyTorch", "and PyTorch {} times."),
-    ):
-        times = [1 / read_number(value) for name, value, _ in measured if name.endswith(f"relative to {library}")]
-        assert len(times) == 4
-        assert words.format(show_span(times)) in text
-
-
-def test_the_sentence_about_whole_jobs_says_what_the_table_shows():
-    text = " ".join((ROOT / PERFORMANCE).read_text().split())
-    ratios = [n for (_, name), n in list_jobs(PERFORMANCE).items() if n is not None and not name.startswith("xpnet")]
-    assert f"other libraries take {min(ratios)} to {max(ratios)} times as long as xpnet on NumPy" in text
+    _, jobs = read_table(PERFORMANCE, "job")
+    assert f"other libraries take {show_span(cell for cells in jobs.values() for cell in cells)} as xpnet" in text
+    titles, rows = read_table(PERFORMANCE, "network")
+    spans = {title: show_span(cells[i] for cells in rows.values()) for i, title in enumerate(titles)}
+    assert f"by hand for NumPy takes {spans['NumPy by hand']} as xpnet on NumPy" in text
+    assert f"for JAX {spans['JAX by hand']} as xpnet on JAX" in text
+    assert f"PyTorch with autograd takes {spans['PyTorch, autograd']}" in text
 
 
 def test_the_example_on_the_first_page_has_ten_lines():

@@ -18,7 +18,7 @@ NOISE = 0.2  # standard deviation
 FILES = ("x", "y", "x_test", "y_test")
 
 
-def prepare(folder, full):
+def prepare(folder, full, **_):
     rng, n = np.random.default_rng(0), 4000 if full else 400
     x = rng.uniform(-1, 1, (2 * n, 10))
     u = (x + 1) / 2
@@ -47,29 +47,6 @@ SETTINGS = {
 }
 
 
-def with_ensemble(folder, members, epochs, backend):
-    from xpnet import Adam, EarlyStopping, Ensemble
-
-    x, y, x_test, y_test = load(folder, *FILES)
-    options = {"activation": "relu", "task": "regression", "init": "glorot_uniform", "backend": backend}
-    ensemble = Ensemble(SIZES, members, seed=0, **options)
-    stop = EarlyStopping(PATIENCE, monitor="validation_r2", min_delta=TOLERANCE)
-    histories = ensemble.train(
-        (x, y),
-        epochs,
-        BATCH_SIZE,
-        LR,
-        optimizer=Adam(),
-        validation_split=HELD_OUT,
-        metrics=["r2"],
-        callbacks=[stop],
-        progress=False,
-    )
-    mean, std = ensemble.predict(x_test, return_std=True)
-    to_numpy = ensemble.backend.to_numpy
-    return {**judge(to_numpy(mean), to_numpy(std), y_test), "epochs": np.mean([len(each) for each in histories])}
-
-
 def with_estimator(folder, members, epochs, backend):
     from xpnet.estimators import MLPEnsembleRegressor
 
@@ -91,54 +68,8 @@ def with_sklearn(folder, members, epochs):
     return {**judge(predictions.mean(axis=0), predictions.std(axis=0), y_test), "epochs": epochs}
 
 
-def with_torch(folder, members, epochs):
-    from joblib import Parallel, delayed
-
-    x, y, x_test, y_test = load(folder, *FILES)
-    fits = Parallel(n_jobs=2)(delayed(predict_with_torch)(x, y, x_test, epochs, seed) for seed in range(members))
-    predictions, counts = zip(*fits)
-    return {**judge(np.mean(predictions, axis=0), np.std(predictions, axis=0), y_test), "epochs": np.mean(counts)}
-
-
-def predict_with_torch(x, y, x_test, epochs, seed):
-    """Train one network; return its predictions and its number of epochs."""
-    import copy
-
-    import torch
-    from torch import nn
-
-    torch.set_num_threads(1)  # as there are as many processes as cores
-    torch.manual_seed(seed)
-    x, y, x_test = map(torch.from_numpy, (x, y, x_test))
-    held_out, training = torch.randperm(len(x)).tensor_split([int(HELD_OUT * len(x))])
-    x_val, y_val, x, y = x[held_out], y[held_out], x[training], y[training]
-    n, m, k, _ = SIZES
-    model = nn.Sequential(nn.Linear(n, m), nn.ReLU(), nn.Linear(m, k), nn.ReLU(), nn.Linear(k, 1))
-    optimizer, cost = torch.optim.Adam(model.parameters(), LR, fused=True), nn.MSELoss()
-    best, best_state, epoch, since = -np.inf, None, 0, 0
-    while epoch < epochs and since <= PATIENCE:
-        epoch += 1
-        for rows in torch.randperm(len(x)).split(BATCH_SIZE):
-            optimizer.zero_grad()
-            cost(model(x[rows])[:, 0], y[rows]).backward()
-            optimizer.step()
-        with torch.no_grad():
-            r2 = 1 - (cost(model(x_val)[:, 0], y_val) / y_val.var(correction=0)).item()
-        since = 0 if r2 >= best + TOLERANCE else since + 1
-        if r2 > best:
-            best, best_state = r2, copy.deepcopy(model.state_dict())
-    model.load_state_dict(best_state)
-    with torch.no_grad():
-        return model(x_test)[:, 0].numpy(), epoch
-
-
 CONTENDERS = {
     "xpnet-numpy": functools.partial(with_estimator, backend="numpy"),
     "xpnet-jax": functools.partial(with_estimator, backend="jax"),
-    "xpnet-ensemble": functools.partial(with_ensemble, backend="numpy"),
-    "xpnet-ensemble-jax": functools.partial(with_ensemble, backend="jax"),
     "sklearn": with_sklearn,
-    "torch": with_torch,
 }
-NEEDS = {"xpnet-numpy": "MLPEnsembleRegressor", "xpnet-jax": "MLPEnsembleRegressor"}  # classes of xpnet.estimators
-PROCESSES = ("xpnet-numpy", "sklearn", "torch")  # contenders that use the cores by several processes

@@ -38,7 +38,7 @@ def borehole(x):
     return flow, np.stack(slopes, axis=1)
 
 
-def prepare(folder, full):
+def prepare(folder, full, **_):
     rng, n = np.random.default_rng(0), 4000 if full else 500
     x, points = (rng.uniform(LOW, HIGH, (m, 8)) for m in (n, 25 * n))
     store(folder, x=x, y=borehole(x)[0], points=points, slopes=borehole(points)[1])
@@ -125,5 +125,3 @@ CONTENDERS = {
     "sklearn": with_sklearn,
     "torch": with_torch,
 }
-NEEDS = {}  # classes of xpnet.estimators
-PROCESSES = ()  # contenders that use the cores by several processes

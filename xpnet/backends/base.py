@@ -53,8 +53,7 @@ class Backend:
     array([1., 2.], dtype=float32)
     """
 
-    # From this many multiplications in a matrix product, several threads pay off, as measured by benchmarks/threads.py;
-    # None if the library manages its own threads
+    # Multiplications in a matrix product from which several threads are worth it; None if the library manages its own
     threads_from: ClassVar[int | None] = 1 << 24
     speed: Speed = ON_CPU
     kept_bytes: ClassVar[int] = 1 << 26  # most bytes that the loops of a network keep between two trainings

@@ -1,7 +1,8 @@
-"""The figures of the book's chapters 1 and 3, drawn of our results (book_results.json) and the book's own.
+"""Draws the figures of the book's chapters 1 and 3 for learn/book-figures.md; conf.py calls `draw`.
 
-docs/conf.py draws them for docs/learn/book-figures.md. The numbers of the book's figures are in book_published.json;
-they come from the JSON files in the folder fig/ of the book's repository, with accuracies in percent.
+book_results.json holds the curves of our trainings: for each call of learn/book.md, in the order of the page, a curve
+for each seed. book_published.json holds the numbers of the book's figures, from the JSON files in the folder fig/ of
+its repository, with accuracies in percent.
 """
 
 import json
@@ -23,8 +24,8 @@ FOLDER = Path(__file__).parent
 class Curve(NamedTuple):
     """A curve of a figure."""
 
-    run: str  # a name in book.RUNS
-    name: str  # a name in book.CURVES
+    run: str  # a name in book_results.json
+    name: str  # of the accuracy or cost
     label: str = "xpnet"
 
 
