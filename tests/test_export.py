@@ -228,11 +228,19 @@ bump = Activation(
 )
 
 
+def change_in_place(a, xp):
+    last = a[..., -1:]
+    first = xp.concat([last, a[..., :-1]], axis=-1)
+    a += 1.0
+    return first * a - xp.max(last, axis=-1, keepdims=True)
+
+
 OWN = {
     "bump": bump.value,
     "kinked": lambda z, xp: z * xp.astype(z >= 0.0, z.dtype) + 0.25 * xp.astype(z <= 0.0, z.dtype) * z**2,
     "reversed": lambda z, xp: xp.concat([-z[..., 2:], 1.0 - z[..., :2]], axis=-1) / (1.0 + abs(z)),
     "normalized": lambda z, xp: (z - xp.max(z, axis=-1, keepdims=True)) / xp.sum(z * z, axis=-1, keepdims=True),
+    "in place": lambda z, xp: change_in_place(1.0 * z, xp),
     "functions": lambda z, xp: xp.sqrt(z * z + 1.0) + xp.log(1.0 + xp.abs(z)) - xp.where(z < 0.0, xp.sign(z), 2.0),
 }
 
@@ -247,15 +255,18 @@ def test_an_activation_of_your_own_is_recorded(name, dtype, tmp_path):
 
 
 REFUSED = {
-    "it uses xp.cumulative_sum, which is not recorded": lambda z, xp: xp.cumulative_sum(z, axis=-1),
-    "it asks for the value of an array": lambda z, xp: z if z.shape[0] or z > 0 else -z,
-    "it computes with a ndarray": lambda z, xp: z * np.ones(1) if z.shape[0] is None else z,
+    "it uses cumulative_sum, which has no operator here": lambda z, xp: xp.cumulative_sum(z, axis=-1),
+    "__bool__ cannot be recorded": lambda z, xp: z if z > 0 else -z,
+    "an operand of type ndarray comes from elsewhere": lambda z, xp: z * np.ones(1),
+    "it computes with an array of its own": lambda z, xp: z * xp.asarray([float(k) for k in range(z.shape[1])]),
     "columns are taken as in z[..., a:b]": lambda z, xp: z[..., ::-1],
-    "it reduces other axes than rows": lambda z, xp: z - xp.max(z, axis=0, keepdims=True),
-    "it joins arrays along axis 0": lambda z, xp: xp.concat([z, z], axis=0)[: z.shape[0] or 1, :],
-    "it uses xp.where without a comparison": lambda z, xp: z if z.shape[0] else xp.where(z, z, 0.0),
-    "it converts to int8": lambda z, xp: z if z.shape[0] else xp.astype(z > 0, "int8"),
-    "it does not return an array of the same shape": lambda z, xp: z if z.shape[0] else 3.0,
+    "mixes examples, or has results that are not (batch, n)": lambda z, xp: z - xp.max(z, axis=0, keepdims=True),
+    "mixes examples, or has results": lambda z, xp: xp.concat([z, z], axis=0)[: z.shape[0], :],
+    "it depends on the number of examples": lambda z, xp: z / z.shape[0],
+    "it uses xp.where without a comparison": lambda z, xp: xp.where(z, z, 0.0),
+    "it converts to int8": lambda z, xp: xp.astype(z > 0, xp.int8) * z,
+    "it does not return an array of the same shape": lambda z, xp: 3.0,
+    "array of the same shape and dtype": lambda z, xp: z > 0,
 }
 
 
@@ -264,7 +275,11 @@ REFUSED = {
 def test_an_activation_that_cannot_be_recorded_is_refused_and_the_file_stays(reason, tmp_path):
     path = tmp_path / "net.onnx"
     path.write_bytes(b"before")
-    net = Network([3, 4, 2], activation=Activation("odd", REFUSED[reason], lambda g, z, a, xp: g))
+
+    def compute(z, xp):
+        return z if isinstance(z, np.ndarray) else REFUSED[reason](z, xp)
+
+    net = Network([3, 4, 2], activation=Activation("odd", compute, lambda g, z, a, xp: g))
     with pytest.raises(ValueError, match="activation='odd' cannot be written as ONNX operators: ") as refusal:
         to_onnx(net, path)
     assert reason in str(refusal.value)

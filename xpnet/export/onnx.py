@@ -24,7 +24,7 @@ from xpnet.core.activations import (
     softplus,
     tanh,
 )
-from xpnet.export.graph import Graph, Symbol, record
+from xpnet.export.graph import Graph, Symbol, add_recorded
 from xpnet.export.parts import Part, require_network, take_apart
 from xpnet.network import Network
 from xpnet.wording.checks import check_folder, choices, install_command
@@ -157,7 +157,7 @@ def describe(net: Network) -> dict[str, str]:
 def make_graph(net: Network, input_dtype: str) -> Graph:
     """Make the graph of a network; a node Cast brings its input to the dtype of the network."""
     graph = Graph(net.dtype)
-    symbol, layer = graph.input("x", net.sizes[0]), 0
+    symbol, layer = Symbol("x", net.sizes[0]), 0
     if input_dtype != net.dtype:
         symbol = graph.add("Cast", [symbol])
     for part in take_apart(net):
@@ -202,7 +202,7 @@ def add_activation(graph: Graph, sigma: Activation, z: Symbol) -> Symbol:
     """Add an activation: as an operator of ONNX that is it, or as the arithmetic with which networks compute it."""
     kind = type(sigma.value) if isinstance(sigma.value, tuple) else sigma.value
     forms = {**FORMS, **SINGLE_FORMS} if graph.dtype == "float32" else FORMS
-    form = next((form for known, form in forms.items() if known is kind), record)
+    form = next((form for known, form in forms.items() if known is kind), add_recorded)
     return form(graph, sigma, z)
 
 
@@ -223,7 +223,9 @@ def _add_elu(graph: Graph, sigma: Activation, z: Symbol) -> Symbol:
 
 
 def _add_gelu(graph: Graph, sigma: Activation, z: Symbol) -> Symbol:
-    return (0.5 * z) * (graph.add("Erf", [z * math.sqrt(0.5)]) + 1.0)
+    half = graph.add("Mul", [0.5, z])
+    erf = graph.add("Erf", [graph.add("Mul", [z, math.sqrt(0.5)])])
+    return graph.add("Mul", [half, graph.add("Add", [erf, 1.0])])
 
 
 # The value of an activation, or the type of those with numbers -> its form
@@ -241,7 +243,7 @@ SINGLE_FORMS: dict[Any, Callable[[Graph, Activation, Symbol], Symbol]] = {
     type(elu.value): _add_elu,  # and SELU
     softplus.value: _operator("Softplus"),
     gelu.value: _add_gelu,
-    silu.value: lambda graph, sigma, z: z * graph.add("Sigmoid", [z]),
+    silu.value: lambda graph, sigma, z: graph.add("Mul", [z, graph.add("Sigmoid", [z])]),
 }
 
 
