@@ -8,23 +8,17 @@ import torch
 from torch import nn
 
 from xpnet.core.activations import (
+    ACTIVATIONS,
     Activation,
-    elu,
-    exp,
+    find_kind,
     gelu,
     gelu_tanh,
-    identity,
-    leaky_relu,
     make_elu,
     make_leaky_relu,
     mean_std,
-    relu,
     selu,
-    sigmoid,
-    silu,
     softmax,
     softplus,
-    tanh,
 )
 from xpnet.export.parts import Part
 from xpnet.wording.hints import unsupported_layer
@@ -154,31 +148,29 @@ def _make_linear(w: torch.Tensor, b: torch.Tensor) -> nn.Linear:
     return linear
 
 
-_MODULES: list[tuple[Activation, Callable[[], nn.Module]]] = [
-    (sigmoid, nn.Sigmoid),
-    (tanh, nn.Tanh),
-    (relu, nn.ReLU),
-    (identity, nn.Identity),
-    (softmax, lambda: nn.Softmax(dim=-1)),
-    (selu, nn.SELU),
-    (softplus, lambda: nn.Softplus(threshold=LINEAR_FROM)),
-    (silu, nn.SiLU),
-    (gelu, nn.GELU),
-    (gelu_tanh, lambda: nn.GELU(approximate="tanh")),
-    (exp, Exp),
-    (mean_std, MeanStd),
-]
+# Kinds of activations whose modules have no options
+_PLAIN: dict[str, type[nn.Module]] = {
+    **{"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU, "identity": nn.Identity, "silu": nn.SiLU},
+    **{"exp": Exp, "mean_std": MeanStd},
+}
+# Kinds of activations -> functions of their numbers
+_MODULES: dict[str | None, Callable[..., nn.Module]] = {
+    **_PLAIN,
+    "softmax": lambda: nn.Softmax(dim=-1),
+    "softplus": lambda: nn.Softplus(threshold=LINEAR_FROM),
+    "gelu": nn.GELU,
+    "gelu_tanh": lambda: nn.GELU(approximate="tanh"),
+    "leaky_relu": nn.LeakyReLU,
+    "elu": lambda alpha, scale: nn.ELU(alpha) if scale == 1.0 else ScaledELU(alpha, scale),
+}
 
 
 def _make_activation(sigma: Activation) -> nn.Module:
-    for known, make in _MODULES:
-        if sigma.value == known.value:
-            return make()
-    if type(sigma.value) is type(leaky_relu.value):
-        return nn.LeakyReLU(*sigma.value)  # type: ignore[misc]
-    if type(sigma.value) is type(elu.value):
-        alpha, scale = sigma.value  # type: ignore[misc]
-        return nn.ELU(alpha) if scale == 1.0 else ScaledELU(alpha, scale)
+    kind, numbers = find_kind(sigma)
+    if sigma.value == selu.value:
+        return nn.SELU()
+    if kind in _MODULES:
+        return _MODULES[kind](*numbers)
     raise ValueError(
         f"activation={sigma.name!r} is your own and has no module of PyTorch; write one, and build the nn.Sequential "
         "from net.layers, or use an activation of xpnet"
@@ -221,9 +213,9 @@ def _layers(module: nn.Sequential, prefix: str = "") -> Iterator[tuple[str, nn.M
 
 
 def _read_layer(place: str, layer: nn.Module) -> Part:
-    reader = next((read for kind, read in _READERS if type(layer) is kind), None)
+    reader = _READERS.get(type(layer))
     if reader is None:
-        supported = [kind.__name__ for kind, _ in _READERS if kind.__module__ != __name__]
+        supported = [kind.__name__ for kind in _READERS if kind.__module__ != __name__]
         raise ValueError(f"module: {unsupported_layer(place, type(layer).__name__, supported)}")
     part = reader(layer)
     if isinstance(part, str):
@@ -286,26 +278,20 @@ def _activation(sigma: Activation) -> Callable[[Any], Part]:
     return lambda layer: Part("activation", (sigma,))
 
 
-_READERS: list[tuple[type[nn.Module], Callable[[Any], Part | str]]] = [
-    (nn.Linear, _read_linear),
-    (nn.Flatten, _read_flatten),
-    (nn.Dropout, _read_dropout),
-    (nn.Identity, _activation(identity)),
-    (nn.ReLU, _activation(relu)),
-    (nn.Sigmoid, _activation(sigmoid)),
-    (nn.Tanh, _activation(tanh)),
-    (nn.SiLU, _activation(silu)),
-    (nn.GELU, lambda layer: Part("activation", (gelu_tanh if layer.approximate == "tanh" else gelu,))),
-    (nn.ELU, _read_elu),
-    (nn.SELU, _activation(selu)),
-    (nn.Softplus, _read_softplus),
-    (nn.LeakyReLU, _read_leaky_relu),
-    (nn.Softmax, _read_softmax),
-    (Exp, _activation(exp)),
-    (MeanStd, _activation(mean_std)),
-    (ScaledELU, lambda layer: Part("activation", (make_elu(layer.alpha, layer.scale),))),
-    (Scale, lambda layer: Part("scale", (_to_numpy(layer.factor),))),
-    (Standardize, lambda layer: Part("standardize", (_to_numpy(layer.mean), _to_numpy(layer.std)))),
-    (Rescale, lambda layer: Part("rescale", (_to_numpy(layer.factor), _to_numpy(layer.shift)))),
-    (Sort, lambda layer: Part("sort", (np.array(layer.levels),))),
-]
+_READERS: dict[type[nn.Module], Callable[[Any], Part | str]] = {
+    nn.Linear: _read_linear,
+    nn.Flatten: _read_flatten,
+    nn.Dropout: _read_dropout,
+    **{module: _activation({**ACTIVATIONS, "mean_std": mean_std}[kind]) for kind, module in _PLAIN.items()},
+    nn.GELU: lambda layer: Part("activation", (gelu_tanh if layer.approximate == "tanh" else gelu,)),
+    nn.ELU: _read_elu,
+    nn.SELU: _activation(selu),
+    nn.Softplus: _read_softplus,
+    nn.LeakyReLU: _read_leaky_relu,
+    nn.Softmax: _read_softmax,
+    ScaledELU: lambda layer: Part("activation", (make_elu(layer.alpha, layer.scale),)),
+    Scale: lambda layer: Part("scale", (_to_numpy(layer.factor),)),
+    Standardize: lambda layer: Part("standardize", (_to_numpy(layer.mean), _to_numpy(layer.std))),
+    Rescale: lambda layer: Part("rescale", (_to_numpy(layer.factor), _to_numpy(layer.shift))),
+    Sort: lambda layer: Part("sort", (np.array(layer.levels),)),
+}

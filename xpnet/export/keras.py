@@ -13,21 +13,16 @@ from xpnet.export.parts import Part, put_together
 from xpnet.network import Network
 from xpnet.wording.hints import unsupported_layer
 
-# Names of functions in Keras -> activations; those of `leaky_relu` have a slope of their own
+# Names of functions in Keras -> activations
 ACTIVATIONS: dict[str, Activation] = {
     "linear": activations.identity,
-    "relu": activations.relu,
-    "sigmoid": activations.sigmoid,
-    "tanh": activations.tanh,
-    "softmax": activations.softmax,
-    "softplus": activations.softplus,
-    "silu": activations.silu,
+    **{
+        name: activations.ACTIVATIONS[name]
+        for name in ("relu", "sigmoid", "tanh", "softmax", "softplus", "silu", "elu", "selu", "gelu")
+    },
     "swish": activations.silu,
-    "elu": activations.elu,
-    "selu": activations.selu,
-    "gelu": activations.gelu,
     "exponential": activations.exp,
-    "leaky_relu": make_leaky_relu(0.2),
+    "leaky_relu": make_leaky_relu(0.2),  # the slope of Keras's function; its layers have their own
 }
 
 

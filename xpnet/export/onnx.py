@@ -11,19 +11,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.checkpoint.files import write_file
-from xpnet.core.activations import (
-    Activation,
-    elu,
-    gelu,
-    identity,
-    leaky_relu,
-    relu,
-    sigmoid,
-    silu,
-    softmax,
-    softplus,
-    tanh,
-)
+from xpnet.core.activations import Activation, find_kind
 from xpnet.export.graph import Graph, Symbol, add_recorded
 from xpnet.export.parts import Part, require_network, take_apart
 from xpnet.network import Network
@@ -199,51 +187,44 @@ def _add_sort(graph: Graph, x: Symbol, n: int) -> Symbol:
 
 
 def add_activation(graph: Graph, sigma: Activation, z: Symbol) -> Symbol:
-    """Add an activation: as an operator of ONNX that is it, or as the arithmetic with which networks compute it."""
-    kind = type(sigma.value) if isinstance(sigma.value, tuple) else sigma.value
+    """Add an activation: as operators that are made for it where ONNX has them, else as networks compute it."""
+    kind, numbers = find_kind(sigma)
     forms = {**FORMS, **SINGLE_FORMS} if graph.dtype == "float32" else FORMS
-    form = next((form for known, form in forms.items() if known is kind), add_recorded)
-    return form(graph, sigma, z)
+    return forms[kind](graph, z, *numbers) if kind in forms else add_recorded(graph, sigma, z)
 
 
-def _operator(name: str, **attributes: Any) -> Callable[[Graph, Activation, Symbol], Symbol]:
-    return lambda graph, sigma, z: graph.add(name, [z], **attributes)
+def _operator(name: str, **attributes: Any) -> Callable[[Graph, Symbol], Symbol]:
+    return lambda graph, z: graph.add(name, [z], **attributes)
 
 
-def _add_leaky_relu(graph: Graph, sigma: Activation, z: Symbol) -> Symbol:
-    (slope,) = sigma.value  # type: ignore[misc]
-    return graph.add("LeakyRelu", [z], alpha=slope)
-
-
-def _add_elu(graph: Graph, sigma: Activation, z: Symbol) -> Symbol:
-    alpha, scale = sigma.value  # type: ignore[misc]
+def _add_elu(graph: Graph, z: Symbol, alpha: float, scale: float) -> Symbol:
     if scale == 1.0:
         return graph.add("Elu", [z], alpha=alpha)
     return graph.add("Selu", [z], alpha=alpha, gamma=scale)
 
 
-def _add_gelu(graph: Graph, sigma: Activation, z: Symbol) -> Symbol:
+def _add_gelu(graph: Graph, z: Symbol) -> Symbol:
     half = graph.add("Mul", [0.5, z])
     erf = graph.add("Erf", [graph.add("Mul", [z, math.sqrt(0.5)])])
     return graph.add("Mul", [half, graph.add("Add", [erf, 1.0])])
 
 
-# The value of an activation, or the type of those with numbers -> its form
-FORMS: dict[Any, Callable[[Graph, Activation, Symbol], Symbol]] = {
-    sigmoid.value: _operator("Sigmoid"),
-    tanh.value: _operator("Tanh"),
-    relu.value: _operator("Relu"),
-    softmax.value: _operator("Softmax", axis=-1),
-    identity.value: lambda graph, sigma, z: z,
+# Kinds of activations -> functions of the graph, z and their numbers
+FORMS: dict[str | None, Callable[..., Symbol]] = {
+    "sigmoid": _operator("Sigmoid"),
+    "tanh": _operator("Tanh"),
+    "relu": _operator("Relu"),
+    "softmax": _operator("Softmax", axis=-1),
+    "identity": lambda graph, z: z,
 }
 # For float32 only: in float64, onnxruntime does not implement Elu, Selu, Softplus and Erf, nor, in version 1.20, the
 # operator into which it fuses z · sigmoid(z). Besides, operators store their attributes in float32
-SINGLE_FORMS: dict[Any, Callable[[Graph, Activation, Symbol], Symbol]] = {
-    type(leaky_relu.value): _add_leaky_relu,
-    type(elu.value): _add_elu,  # and SELU
-    softplus.value: _operator("Softplus"),
-    gelu.value: _add_gelu,
-    silu.value: lambda graph, sigma, z: graph.add("Mul", [z, graph.add("Sigmoid", [z])]),
+SINGLE_FORMS: dict[str | None, Callable[..., Symbol]] = {
+    "leaky_relu": lambda graph, z, slope: graph.add("LeakyRelu", [z], alpha=slope),
+    "elu": _add_elu,  # and SELU
+    "softplus": _operator("Softplus"),
+    "gelu": _add_gelu,
+    "silu": lambda graph, z: graph.add("Mul", [z, graph.add("Sigmoid", [z])]),
 }
 
 

@@ -15,22 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.checkpoint.files import write_file
-from xpnet.core.activations import (
-    Activation,
-    elu,
-    exp,
-    gelu,
-    gelu_tanh,
-    identity,
-    leaky_relu,
-    mean_std,
-    relu,
-    sigmoid,
-    silu,
-    softmax,
-    softplus,
-    tanh,
-)
+from xpnet.core.activations import ACTIVATIONS, Activation, find_kind
 from xpnet.data.datasets import mnist_sample
 from xpnet.export.parts import Part, require_network, take_apart
 from xpnet.network import Network
@@ -51,11 +36,6 @@ ARRAYS = {
     "sort": ("levels",),
 }
 EXACT = ("standardize", "rescale")  # parts whose numbers are float64 in every network
-# The value of an activation, or the type of those with numbers -> its name in network.js
-ACTIVATIONS: dict[Any, str] = {
-    sigma.value: sigma.name
-    for sigma in (sigmoid, tanh, relu, identity, softmax, softplus, silu, gelu, gelu_tanh, exp, mean_std)
-} | {type(sigma.value): sigma.name for sigma in (leaky_relu, elu)}  # and SELU, which is an ELU
 
 
 class Picture(NamedTuple):
@@ -203,15 +183,14 @@ def describe_part(part: Part, dtype: str) -> dict[str, Any]:
 
 
 def _describe_activation(sigma: Activation) -> dict[str, Any]:
-    has_numbers = isinstance(sigma.value, tuple)
-    name = ACTIVATIONS.get(type(sigma.value) if has_numbers else sigma.value)
-    if name is None:
-        known = sorted({*ACTIVATIONS.values(), "selu"} - {mean_std.name})
+    kind, numbers = find_kind(sigma)
+    if kind is None:
         raise ValueError(
-            f"activation={sigma.name!r} is your own, and a page cannot compute it; it has {choices(known)}. For a "
-            "network with another, use xpnet.plots.activations, or xpnet.export.to_onnx"
+            f"activation={sigma.name!r} is your own, and a page cannot compute it; it has "
+            f"{choices(sorted(ACTIVATIONS))}. For a network with another, use xpnet.plots.activations, or "
+            "xpnet.export.to_onnx"
         )
-    return {"name": name, "label": sigma.name, "numbers": list(sigma.value) if has_numbers else []}  # type: ignore
+    return {"name": kind, "label": sigma.name, "numbers": list(numbers)}
 
 
 # What the inputs are

@@ -16,14 +16,6 @@ from xpnet.ensemble import Ensemble
 from xpnet.network import Network
 from xpnet.wording.checks import warn
 
-# The cost that usually goes with an output activation; others have the quadratic cost
-USUAL_COSTS = {
-    "softmax": "cross_entropy",
-    "sigmoid": "cross_entropy",
-    "exp": "poisson",
-    "mean_std": "gaussian",
-}
-
 
 class Part(NamedTuple):
     """One part of a network, and its numbers as NumPy arrays.
@@ -224,7 +216,7 @@ class _Plan:
         if self.levels and settings["cost"] is None:
             settings["cost"] = make_quantile(*self.levels).name
         if settings["task"] is None and settings["cost"] is None:
-            settings["cost"] = USUAL_COSTS.get(output.name, "quadratic")
+            settings["cost"] = output.usual_cost
         if settings["dtype"] is None:
             settings["dtype"] = self._find_dtype()
         standardize = self.inputs is not None or self.outputs is not None
