@@ -716,7 +716,7 @@ def test_a_key_that_is_there_twice_is_refused(tmp_path: Path, text: str) -> None
         return json.dumps({"checksum": "0" * 64} | header).replace(text, f"{text}5, {text}", 1)
 
     forge(path, change)
-    refuse(path, f"the key '{json.loads(text[:-2])}' stands there twice")
+    refuse(path, f"the key '{json.loads(text[:-2])}' appears twice")
 
 
 @pytest.mark.parametrize("name", ["__metadata__", "layers.0.w", "dtype"])
@@ -727,7 +727,7 @@ def test_a_name_that_is_there_twice_is_refused(tmp_path: Path, name: str) -> Non
     text = content[8:end].replace(f'"{name}":'.encode(), f'"{name}":{{}},"{name}":'.encode(), 1)
     path.write_bytes(len(text).to_bytes(8, "little") + text + content[end:])
     seal(path)
-    refuse(path, f"the key '{name}' stands there twice")
+    refuse(path, f"the key '{name}' appears twice")
 
 
 @pytest.mark.parametrize("key", ["optimizer", "seeds"])

@@ -224,7 +224,7 @@ WEIGHTS = [[[0.5, -1.0], [2.0, 3.0]], [[1e-3, 0.0]]]
         (text(cost=None), "the key 'cost' is missing"),
         (text(evil=1), "the key 'evil' is unknown; choose from 'sizes', 'weights', 'biases', 'cost'"),
         (text(**{"\ud800": 1}), r"the key '\\ud800' is unknown"),
-        (text()[:-1] + ', "sizes": [2, 2, 1]}', "the key 'sizes' stands there twice"),
+        (text()[:-1] + ', "sizes": [2, 2, 1]}', "the key 'sizes' appears twice"),
         (text(**{"x" * 10**6: 1}), r"the key 'x+\.\.\.x+' is unknown"),
         # cost
         (

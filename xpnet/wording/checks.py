@@ -13,8 +13,8 @@ from typing import Any
 from xpnet.wording.errors import unless_stopped
 
 
-def in_range(argument: str, value: Any, low: float, high: float, remedy: str) -> float:
-    """Check that ``low <= value < high``, as a number of any kind, and return it as a float.
+def in_range(argument: str, value: Any, low: float, high: float, remedy: str, *, includes_low: bool = True) -> float:
+    """Check that ``low <= value < high``, or ``low < value < high``, for a number of any kind; return it as a float.
 
     Examples
     --------
@@ -23,29 +23,28 @@ def in_range(argument: str, value: Any, low: float, high: float, remedy: str) ->
     0.5
     """
     number = _to_float(value)
-    if not low <= number < high:
-        interval = f"in [{low:g}, {high:g})" if high < math.inf else f"a finite number of at least {low:g}"
+    if not low <= number < high or (number == low and not includes_low):
+        if high == math.inf:
+            interval = f"a finite number {'of at least' if includes_low else 'above'} {low:g}"
+        else:
+            interval = f"in [{low:g}, {high:g})" if includes_low else f"above {low:g} and below {high:g}"
         raise ValueError(f"{argument}={value!r} must be {interval}; {remedy}")
     return number
 
 
 def between(argument: str, value: Any, low: float, high: float, remedy: str) -> float:
-    """Check that ``low < value < high``, as a number of any kind, and return it as a float.
+    """Check that ``low < value < high``, as `in_range` does.
 
     Examples
     --------
     >>> between("validation_split", 0.2, 0, 1, "it is a fraction of the examples")
     0.2
     """
-    number = _to_float(value)
-    if not low < number < high:
-        interval = f"above {low:g} and below {high:g}" if high < math.inf else f"a finite number above {low:g}"
-        raise ValueError(f"{argument}={value!r} must be {interval}; {remedy}")
-    return number
+    return in_range(argument, value, low, high, remedy, includes_low=False)
 
 
 def _to_float(value: Any) -> float:
-    """Convert a number, which may be of NumPy, a Decimal or a Fraction; NaN for what is none, such as an array."""
+    """Convert a number of any kind, such as a Decimal, a Fraction or one of NumPy's; NaN for anything else."""
     if isinstance(value, (str, bytes, bytearray, bool)) or getattr(value, "shape", ()) != ():
         return math.nan
     try:
@@ -129,7 +128,7 @@ def choices(names: Iterable[object]) -> str:
 
 
 def some(names: Sequence[str]) -> str:
-    """Format names, but not hundreds of them.
+    """Format names; of many, the first twelve.
 
     Examples
     --------
@@ -140,7 +139,7 @@ def some(names: Sequence[str]) -> str:
 
 
 def name_backend(backend: str, device: Any = None) -> str:
-    """Format what was asked for: a backend, and the device if one was given.
+    """Format the backend that was asked for, and the device if one was given.
 
     Examples
     --------
@@ -151,7 +150,7 @@ def name_backend(backend: str, device: Any = None) -> str:
 
 
 def truncate(text: object, most: int = 1000) -> str:
-    """Cut the end of a text that may be long, such as a value that stands in a file.
+    """Cut the end of a text that may be long, such as a value in a file.
 
     Examples
     --------
@@ -163,18 +162,18 @@ def truncate(text: object, most: int = 1000) -> str:
 
 
 def refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make a dict of an object in JSON, as an `object_pairs_hook`: of a key that is there twice, one would be ignored.
+    """Make a dict from a JSON object, as an `object_pairs_hook`; without it, one of two equal keys would be ignored.
 
     Examples
     --------
     >>> refuse_duplicates([("a", 1), ("a", 2)])
     Traceback (most recent call last):
-    ValueError: the key 'a' stands there twice
+    ValueError: the key 'a' appears twice
     """
     record = dict(pairs)
     if len(record) < len(pairs):
         keys = Counter(key for key, _ in pairs)
-        raise ValueError(f"the key {reprlib.repr(keys.most_common(1)[0][0])} stands there twice")
+        raise ValueError(f"the key {reprlib.repr(keys.most_common(1)[0][0])} appears twice")
     return record
 
 
