@@ -18,7 +18,7 @@ from machine import PRODUCTS, best_rate, machine, operations
 from pages import replace_tables
 
 from xpnet import Network, get_backend
-from xpnet.cli.bench import libraries, time_step
+from xpnet.cli.bench import list_libraries, time_step
 
 try:
     from matplotlib.figure import Figure
@@ -175,7 +175,7 @@ def options():
 
 def run(args):
     """Measure as the options say."""
-    found = list(libraries(args.backend))
+    found = list(list_libraries(args.backend))
     for library in found:
         print(library, file=sys.stderr)
     usable = [library.name for library in found if library.devices]

@@ -590,7 +590,7 @@ def test_the_command_draws_the_learning_curve(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--plot", "curve.xyz"], "--plot curve.xyz must end in .png, .pdf, .svg, .jpg, which says in which format"),
+        (["--plot", "curve.xyz"], "--plot curve.xyz must end in .png, .pdf, .svg, .jpg, which names its format"),
         (["--plot", "curve"], "--plot curve must end in .png"),
         (["--plot", "no/such/folder/curve.png"], "there is no folder"),
         (["--plot", "."], "--plot . is a folder; name a file in it"),
