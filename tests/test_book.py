@@ -102,7 +102,7 @@ def test_the_loop_of_the_book_gives_the_network_of_sgd():
         ({"lmbda": -0.1}, r"lmbda=-0.1 must be .*0 turns the penalty off"),
         ({"lmbda": 5.0}, r"lmbda=5.0 needs n, the number of training examples; give n=len\(training_data\)"),
         ({"lmbda": 5.0, "n": 0}, "n=0 must be"),
-        ({"mini_batch": []}, r"mini_batch must be a list of pairs \(x, y\)"),
+        ({"mini_batch": []}, r"mini_batch must be a list of at least one pair \(x, y\)"),
         ({"mini_batch": [(np.ones((4, 1)), 0)]}, r"x of mini_batch\[0\] has shape \(4, 1\), but must have \(5, 1\)"),
     ],
 )
@@ -282,8 +282,11 @@ def test_an_iterator_of_pairs_and_a_single_output_can_be_trained(capsys):
         ({"lmbda": -0.1}, r"lmbda=-0.1 must be .*0 turns the penalty off"),
         ({"monitor_evaluation_cost": True}, "monitor_evaluation_cost=True needs evaluation_data; give test_data"),
         ({"monitor_evaluation_accuracy": True}, "monitor_evaluation_accuracy=True needs evaluation_data"),
-        ({"training_data": []}, r"training_data must be a list of pairs \(x, y\), as load_data_wrapper gives them"),
-        ({"training_data": [1, 2]}, r"training_data must be a list of pairs \(x, y\)"),
+        (
+            {"training_data": []},
+            r"training_data must be a list of at least one pair \(x, y\), like those of load_data_wr",
+        ),
+        ({"training_data": [1, 2]}, r"training_data must be a list of at least one pair \(x, y\)"),
         (
             {"training_data": [(np.ones((4, 1)), 0)]},
             r"x of training_data\[0\] has shape \(4, 1\), but must have \(5, 1\), to match sizes",

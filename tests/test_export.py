@@ -155,7 +155,9 @@ def test_exported_quantiles_are_in_the_order_of_predictions(n_targets, dtype, tm
 @pytest.mark.parametrize("settings", [{"cost": "huber"}, {"cost": "quantile(0.1, 0.9)"}], ids=str)
 def test_sorted_quantiles_need_their_cost(settings):
     module = to_torch(Network([2, 6], cost="quantile(0.1, 0.5, 0.9)"))
-    with pytest.raises(ValueError, match=r"module sorts quantiles of 3 levels, and cost='.*' has .*; leave out cost"):
+    with pytest.raises(
+        ValueError, match=r"module sorts quantiles of 3 levels, but cost='.*' does not have them; leave out cost"
+    ):
         from_torch(module, **settings)
 
 
@@ -316,7 +318,7 @@ def test_other_objects_than_networks_are_refused_with_a_remedy(tmp_path):
 
 @pytest.mark.needs("onnx")
 def test_a_file_that_would_be_too_large_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("xpnet.export.onnx.LARGEST", 100)
+    monkeypatch.setattr("xpnet.export.onnx.MOST_BYTES", 100)
     with pytest.raises(
         ValueError, match=r"net has 1,640 bytes of weights, but an ONNX file holds at most 100; use net.s"
     ):
@@ -475,7 +477,7 @@ REFUSED_MODULES = {
         nn.Linear(3, 2),
         nn.Sequential(nn.BatchNorm1d(2)),
     ],
-    r"layer 2 \(Flatten\) is behind a linear layer; move it to the front": lambda: [
+    r"layer 2 \(Flatten\) comes after a linear layer; move it to the front": lambda: [
         nn.Linear(3, 2),
         nn.ReLU(),
         nn.Flatten(),
@@ -519,13 +521,13 @@ REFUSED_MODULES = {
     ],
     r"layer 1 \(Standardize\) does not come first": lambda: [nn.Linear(3, 2), standardized()[0]],
     r"layer 0 \(Rescale\) comes before the first linear layer; it is for outputs": lambda: [standardized()[-1]],
-    r"layer 2 \(Tanh\) comes after the outputs were scaled back; nothing may, but sorting": lambda: [
+    r"layer 2 \(Tanh\) comes after the outputs are scaled back; only sorting may follow": lambda: [
         nn.Linear(3, 2),
         standardized()[-1],
         nn.Tanh(),
     ],
     r"layer 0 \(Sort\) comes before the first linear layer; it is for outputs": lambda: [sorting()],
-    r"layer 2 \(Tanh\) comes after the quantiles were sorted; nothing may": lambda: [
+    r"layer 2 \(Tanh\) comes after the quantiles are sorted; nothing may follow": lambda: [
         nn.Linear(3, 2),
         sorting(),
         nn.Tanh(),

@@ -1,4 +1,4 @@
-"""PyTorch's own modules: made of the parts of a network, and taken apart."""
+"""PyTorch's modules: made from the parts of a network, and converted to parts."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -23,11 +23,11 @@ from xpnet.core.activations import (
 from xpnet.export.parts import Part
 from xpnet.wording.hints import unsupported_layer
 
-# Modules that PyTorch lacks. They have buffers: numbers that move with the module, and are not trained.
+# Modules that PyTorch lacks. Their numbers are buffers, which move with the module and are not trained.
 
 
 class Scale(nn.Module):
-    """Multiplies inputs, bytes too, by a number."""
+    """Multiplies inputs of any dtype by a number."""
 
     factor: torch.Tensor
 
@@ -40,7 +40,7 @@ class Scale(nn.Module):
 
 
 class Standardize(nn.Module):
-    """Brings inputs to mean 0 and standard deviation 1."""
+    """Scales inputs to mean 0 and standard deviation 1."""
 
     mean: torch.Tensor
     std: torch.Tensor
@@ -55,7 +55,7 @@ class Standardize(nn.Module):
 
 
 class Rescale(nn.Module):
-    """Brings standardized outputs to the units of the targets."""
+    """Scales standardized outputs back to the units of the targets."""
 
     factor: torch.Tensor
     shift: torch.Tensor
@@ -70,7 +70,7 @@ class Rescale(nn.Module):
 
 
 class Sort(nn.Module):
-    """Brings quantiles in increasing order; their columns come in blocks, one for each level."""
+    """Sorts quantiles in increasing order; columns come in blocks, one for each level."""
 
     def __init__(self, levels: Sequence[float]) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class ScaledELU(nn.Module):
 
 
 class MeanStd(nn.Module):
-    """Means in the first half of the columns; standard deviations, of softplus as variance, in the second."""
+    """Keeps the first half of the columns, means; in the second, makes standard deviations of softplus as variance."""
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         mean, z = torch.chunk(z, 2, dim=-1)
@@ -119,12 +119,12 @@ LINEAR_FROM = 40.0  # from here on, softplus is the identity in float64; PyTorch
 
 
 def make_sequential(parts: Iterable[Part]) -> nn.Sequential:
-    """Make a module of parts, on the CPU; in evaluation mode, in which dropout does nothing.
+    """Make a module from parts, on the CPU and in evaluation mode, in which dropout does nothing.
 
     Raises
     ------
     ValueError
-        If an activation is not one of xpnet.
+        If an activation is not xpnet's own.
     """
     return nn.Sequential(*(_make_module(part) for part in parts)).train(False)
 
@@ -181,12 +181,12 @@ def _make_activation(sigma: Activation) -> nn.Module:
 
 
 def take_sequential_apart(module: Any) -> list[Part]:
-    """List the parts of an nn.Sequential, with its numbers on the host.
+    """List the parts of an nn.Sequential, with its arrays on the host.
 
     Raises
     ------
     TypeError
-        If it is no nn.Sequential, or has a `forward` of its own.
+        If it is not an nn.Sequential, or overrides `forward`.
     ValueError
         If it has a layer that networks do not support; the message names it.
     """
@@ -199,12 +199,12 @@ def take_sequential_apart(module: Any) -> list[Part]:
 
 
 def _is_plain(module: Any) -> bool:
-    """Whether a module does nothing but apply its layers in order."""
+    """Tell whether a module does nothing except apply its layers in order."""
     return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
 
 
 def _layers(module: nn.Sequential, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """List the layers, those of a Sequential within the Sequential too."""
+    """List the layers, including those of a Sequential inside the Sequential."""
     for name, layer in module.named_children():
         if isinstance(layer, nn.Sequential) and _is_plain(layer):
             yield from _layers(layer, f"{prefix}{name}.")
@@ -232,7 +232,7 @@ def _read_linear(layer: nn.Linear) -> Part:
 def _to_numpy(tensor: Any) -> np.ndarray:
     tensor = tensor.detach().cpu()
     if tensor.dtype not in (torch.float32, torch.float64):
-        tensor = tensor.to(torch.float32)  # NumPy lacks bfloat16; all of half precision fits
+        tensor = tensor.to(torch.float32)  # NumPy lacks bfloat16; float32 holds every number of half precision
     return tensor.numpy()
 
 

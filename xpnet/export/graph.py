@@ -83,12 +83,12 @@ class Graph:
 
 
 def add_recorded(graph: Graph, sigma: Activation, z: Symbol) -> Symbol:
-    """Add an activation to a graph, from a recording of its function: the one with which networks compute.
+    """Add an activation by recording the function that networks compute it with.
 
     Raises
     ------
     ValueError
-        If the function does something that cannot be written.
+        If the function does anything that cannot be written as operators.
     """
     try:
         two, three = Graph(graph.dtype), Graph(graph.dtype)
@@ -112,7 +112,9 @@ class _Recording:
         self.graph = graph
         self.recorder = Recorder(cast(Eager, get_backend("numpy")))
         self.z = self.recorder.wrap(np.ones((rows, z.n), graph.dtype))
-        self.symbols = {id(self.z.array): z}  # by the array that holds the numbers; later results may overwrite them
+        self.symbols = {
+            id(self.z.array): z
+        }  # by the array that holds the values now; later results may reuse its memory
         self.views: dict[int, RecordedView] = {}
 
     def add(self, function: Callable[..., Any]) -> Symbol:
@@ -159,7 +161,7 @@ class _Recording:
         return add(OPERATORS[name], [self._find(x, is_mask=name == "where" and x is args[0]) for x in args])
 
     def _find(self, x: Any, is_mask: bool = False) -> Symbol:
-        """Find the symbol of an argument; a comparison that is no mask becomes numbers, 1 where it is true."""
+        """Find the symbol of an argument; a comparison becomes numbers, 1 where it is true, unless it is a mask."""
         if id(x) in self.views and id(x) not in self.symbols:
             self.symbols[id(x)] = self._add_slice(self.views[id(x)])
         if id(x) not in self.symbols:
@@ -168,7 +170,7 @@ class _Recording:
         return self.graph.add("Cast", [symbol]) if str(x.dtype) == "bool" and not is_mask else symbol
 
     def _add_slice(self, view: RecordedView) -> Symbol:
-        """Add the columns of an array that a view of it has."""
+        """Add a view of an array: some of its columns."""
         source = view.args[0]
         numbers = np.arange(source.size).reshape(source.shape)
         taken = view.function(numbers, *view.args[1:], **view.options)

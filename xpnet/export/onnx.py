@@ -1,4 +1,4 @@
-"""ONNX: networks as files for onnxruntime and everything else that reads this format."""
+"""ONNX: networks as files for onnxruntime and other programs that read this format."""
 
 from __future__ import annotations
 
@@ -17,18 +17,16 @@ from xpnet.export.parts import Part, require_network, take_apart
 from xpnet.network import Network
 from xpnet.wording.checks import check_folder, choices, install_command
 
-OPSET = 17  # of 2022; has all operators that are written
-IR_VERSION = 8  # of the file format, which belongs to that opset
-LARGEST = 2**31 - 1  # bytes of a file, a limit of protobuf
+OPSET = 17  # of 2022; the first with all operators that are used here
+IR_VERSION = 8  # the version of the file format that belongs to this opset
+MOST_BYTES = 2**31 - 1  # in a file: a limit of protobuf
 
 
 def to_onnx(net: Network, path: str | os.PathLike[str], *, input_dtype: str | None = None) -> None:
-    """Write a network as an ONNX file. Its output "y" is what `Network.forward` returns for its input "x".
+    """Write a network as an ONNX file, which computes `Network.forward`: its output "y" for its input "x".
 
-    Quantiles are sorted, as `Network.predict` sorts them.
-
-    Scaling of inputs and outputs is part of the file, and dropout is not. The rows of "x" and "y" are examples, and
-    their number is free. The settings of the network are in the metadata.
+    Quantiles are sorted, as `Network.predict` sorts them. The file includes scaling of inputs and outputs, but not
+    dropout. The rows of "x" and "y" are examples, in any number. The settings of the network are in the metadata.
 
     Parameters
     ----------
@@ -37,15 +35,15 @@ def to_onnx(net: Network, path: str | os.PathLike[str], *, input_dtype: str | No
     path
         The file. An existing file is replaced whole, or not at all.
     input_dtype
-        The dtype of "x": that of the network unless given, or "uint8" for bytes of a network with `scale`. ONNX
-        converts nothing on its own: arrays of another dtype are refused by onnxruntime.
+        The dtype of "x": by default the network's; "uint8" for bytes, if the network has `scale`. onnxruntime refuses
+        arrays of any other dtype.
 
     Raises
     ------
     TypeError
         If `net` is not a `Network`.
     ValueError
-        If `input_dtype` is wrong, if an activation of your own cannot be written, or if the file would be too large.
+        If `input_dtype` is wrong, if your own activation cannot be written, or if the file would be too large.
     OSError
         If the file cannot be written.
     ImportError
@@ -65,7 +63,7 @@ def to_onnx(net: Network, path: str | os.PathLike[str], *, input_dtype: str | No
 
 
 def encode(net: Network, input_dtype: str) -> bytes:
-    """Return the content of the file that `to_onnx` writes. Synchronizes."""
+    """Return the bytes of the file that `to_onnx` writes. Synchronizes."""
     try:
         import onnx
         from onnx import TensorProto, helper, numpy_helper
@@ -75,10 +73,10 @@ def encode(net: Network, input_dtype: str) -> bytes:
 
     graph = make_graph(net, input_dtype)
     size = sum(array.nbytes for array in graph.constants.values())
-    if size > LARGEST:
+    if size > MOST_BYTES:
         raise ValueError(
-            f"net has {size:,} bytes of weights, but an ONNX file holds at most {LARGEST:,}; use net.save(path), which "
-            'has no such limit, or net.to(dtype="float32") if it is float64'
+            f"net has {size:,} bytes of weights, but an ONNX file holds at most {MOST_BYTES:,}; use net.save(path), "
+            'which has no such limit, or net.to(dtype="float32") if it is float64'
         )
     types = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE, "uint8": TensorProto.UINT8}
     cast: dict[str, Any] = {"to": types[net.dtype]}
@@ -103,19 +101,17 @@ def encode(net: Network, input_dtype: str) -> bytes:
         producer_version=__version__,
         model_version=1,
     )
-    helper.set_model_props(model, describe(net))
+    helper.set_model_props(model, describe_settings(net))
     onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString()
 
 
-def describe(net: Network) -> dict[str, str]:
-    """Describe a network as texts: its settings, the number of classes, the names of its inputs and `notes`.
-
-    Values that are not texts are JSON.
+def describe_settings(net: Network) -> dict[str, str]:
+    """Describe a network as texts, or JSON where a value is not a text: settings, classes, names of inputs, `notes`.
 
     Examples
     --------
-    >>> describe(Network([4, 3], task="classification"))["n_classes"]
+    >>> describe_settings(Network([4, 3], task="classification"))["n_classes"]
     '3'
     """
     settings = {
@@ -143,7 +139,7 @@ def describe(net: Network) -> dict[str, str]:
 
 
 def make_graph(net: Network, input_dtype: str) -> Graph:
-    """Make the graph of a network; a node Cast brings its input to the dtype of the network."""
+    """Make the graph of a network; a Cast node converts inputs of another dtype."""
     graph = Graph(net.dtype)
     symbol, layer = Symbol("x", net.sizes[0]), 0
     if input_dtype != net.dtype:
@@ -172,12 +168,12 @@ def _add_part(graph: Graph, part: Part, x: Symbol, layer: int) -> Symbol:
             return graph.add("Add", [graph.add("Mul", [x, factor]), shift])
         case "sort":
             return _add_sort(graph, x, len(part.values[0]))
-        case _:  # dropout, which does nothing outside training
+        case _:  # dropout, which is only for training
             return x
 
 
 def _add_sort(graph: Graph, x: Symbol, n: int) -> Symbol:
-    """Sort n blocks of columns, so that each column of the first block is the smallest of its own."""
+    """Sort across n blocks of columns: the first block gets the smallest values, and so on."""
     shapes = [
         graph.constant(name, np.array(shape, np.int64))
         for name, shape in (("blocks", [0, n, x.n // n]), ("columns", [0, x.n]), ("n_blocks", [n]))
