@@ -1,6 +1,7 @@
 """Accuracy of the recipes: mean and range, over several seeds, of the test accuracy that `xpnet train` prints.
 
-Prints a table; docs/use/recipes.md has its figures. Exits with status 1 if a mean is below the documented accuracy.
+Prints a table, whose figures are in docs/use/classification.md. Exits with status 1 if a mean is below the documented
+accuracy.
 """
 
 import argparse

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from xpnet.learn import book
-from xpnet.training.curves import curve_style
+from xpnet.plots import curve_style
 
 FOLDER = Path(__file__).parent
 

@@ -88,7 +88,7 @@ def _is_installed(name: str) -> bool:
 NOT_INSTALLED = [
     name
     for name in (
-        *("torch", "jax", "cupy", "torchvision", "pandas", "pyarrow", "nvidia.cuda_nvrtc", "distributed"),
+        *("torch", "jax", "cupy", "torchvision", "pandas", "pyarrow", "nvidia.cuda_nvrtc"),
         *("onnx", "onnxruntime", "keras", "playwright"),
     )
     if not _is_installed(name)

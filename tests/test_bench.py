@@ -10,7 +10,7 @@ from helpers import assert_same, run_command, snapshot
 
 from xpnet import AdamW, BackendError, Network
 from xpnet.cli import bench
-from xpnet.cli.bench import compare_backends, libraries, random_examples, time_step
+from xpnet.cli.bench import compare_backends, list_libraries, random_examples, time_step
 from xpnet.training.history import History
 
 QUICK = {"steps": 10, "repeats": 2}
@@ -20,7 +20,7 @@ WORDS = ["--steps", 10, "--repeats", 2, "--sizes", "6,5,3"]
 @functools.cache
 def usable():
     """Backends and devices, in the order in which they are timed."""
-    return [(each.name, device) for each in libraries() for device in each.devices]
+    return [(each.name, device) for each in list_libraries() for device in each.devices]
 
 
 @pytest.fixture(params=["slower and slower", "faster and faster"])
@@ -92,12 +92,12 @@ def test_the_first_epoch_does_not_count(monkeypatch):
 def test_there_are_as_many_steps_as_take_the_time_and_fit_the_memory(monkeypatch):
     ticks = itertools.count()
     monkeypatch.setattr(time, "perf_counter", lambda: next(ticks))  # every epoch takes as long
-    assert time_step(net(), seconds=0.1, repeats=1)[1] == bench.LEAST
-    monkeypatch.setattr(bench, "MOST", 70)
+    assert time_step(net(), seconds=0.1, repeats=1)[1] == bench.FEWEST_STEPS
+    monkeypatch.setattr(bench, "MOST_STEPS", 70)
     assert time_step(net(), seconds=1e9, repeats=1)[1] == 70
-    monkeypatch.setattr(bench, "NUMBERS", 30 * 10 * (6 + 3))
+    monkeypatch.setattr(bench, "MOST_ELEMENTS", 30 * 10 * (6 + 3))
     assert time_step(net(), seconds=1e9, repeats=1)[1] == 30
-    assert time_step(net(), batch_size=1000, seconds=1e9, repeats=1)[1] == bench.LEAST
+    assert time_step(net(), batch_size=1000, seconds=1e9, repeats=1)[1] == bench.FEWEST_STEPS
 
 
 def test_there_is_a_pause_before_each(monkeypatch):
@@ -224,5 +224,5 @@ def test_a_wrong_option_ends_with_one_clear_line(capsys, words, message):
 
 
 def test_no_names_of_backends_are_an_error():
-    with pytest.raises(ValueError, match=r"backends=\[\] names none; leave it out for all"):
+    with pytest.raises(ValueError, match=r"backends=\[\] is empty; leave it out to time all"):
         compare_backends(net(), backends=[])

@@ -57,7 +57,7 @@ def test_files_that_cannot_be_written_are_refused_before_anything_is_trained(cap
         assert err.startswith(f"xpnet: error: {message}")
     monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
     _, _, err = run_command(capsys, "train", "--save", file)
-    assert err == f"xpnet: error: --save {file}: no file can be made in {tmp_path}; name one in another folder\n"
+    assert err == f"xpnet: error: --save {file}: no file can be created in {tmp_path}; name one in another folder\n"
 
 
 def test_the_bar_is_for_terminals_alone_and_nothing_is_coloured(capsys, monkeypatch):
@@ -353,10 +353,16 @@ def test_backends_says_what_can_be_used_and_what_to_do_else(capsys):
             "--sizes 784,30,3 does not fit mnist-sample, which has 784 features and 10 classes; give --sizes 784,30,10",
         ),
         (["train", "--sizes", "4,10"], "--sizes 4,10 does not fit mnist-sample, which has 784 features"),
-        (["train", "--sizes", ""], "argument --sizes: it names no layer; give the units of each, as in 784,30,10"),
-        (["bench", "--sizes", ","], "argument --sizes: it names no layer; give the units of each, as in 784,30,10"),
-        (["train", "--data=--"], "error: --data=--: -- is no value"),
-        (["predict", "m", "x.npy", "-o--"], "error: -o--: -- is no value"),
+        (
+            ["train", "--sizes", ""],
+            "argument --sizes: it does not name any layer; give the units of each, as in 784,30,10",
+        ),
+        (
+            ["bench", "--sizes", ","],
+            "argument --sizes: it does not name any layer; give the units of each, as in 784,30,10",
+        ),
+        (["train", "--data=--"], "error: --data=--: -- is not a value"),
+        (["predict", "m", "x.npy", "-o--"], "error: -o--: -- is not a value"),
         (["train", "--blas-threads", "9" * 20], f'blas_threads={"9" * 20} must be at most 10000, or "auto"'),
         (["train", "--sizes", "784,10", "--hidden", "5"], "argument --hidden: not allowed with argument --sizes"),
         (["train", "--init", "zero"], "argument --init: invalid choice: 'zero'"),

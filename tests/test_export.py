@@ -155,7 +155,9 @@ def test_exported_quantiles_are_in_the_order_of_predictions(n_targets, dtype, tm
 @pytest.mark.parametrize("settings", [{"cost": "huber"}, {"cost": "quantile(0.1, 0.9)"}], ids=str)
 def test_sorted_quantiles_need_their_cost(settings):
     module = to_torch(Network([2, 6], cost="quantile(0.1, 0.5, 0.9)"))
-    with pytest.raises(ValueError, match=r"module sorts quantiles of 3 levels, and cost='.*' has .*; leave out cost"):
+    with pytest.raises(
+        ValueError, match=r"module sorts quantiles of 3 levels, but cost='.*' does not have them; leave out cost"
+    ):
         from_torch(module, **settings)
 
 
@@ -228,11 +230,19 @@ bump = Activation(
 )
 
 
+def change_in_place(a, xp):
+    last = a[..., -1:]
+    first = xp.concat([last, a[..., :-1]], axis=-1)
+    a += 1.0
+    return first * a - xp.max(last, axis=-1, keepdims=True)
+
+
 OWN = {
     "bump": bump.value,
     "kinked": lambda z, xp: z * xp.astype(z >= 0.0, z.dtype) + 0.25 * xp.astype(z <= 0.0, z.dtype) * z**2,
     "reversed": lambda z, xp: xp.concat([-z[..., 2:], 1.0 - z[..., :2]], axis=-1) / (1.0 + abs(z)),
     "normalized": lambda z, xp: (z - xp.max(z, axis=-1, keepdims=True)) / xp.sum(z * z, axis=-1, keepdims=True),
+    "in place": lambda z, xp: change_in_place(1.0 * z, xp),
     "functions": lambda z, xp: xp.sqrt(z * z + 1.0) + xp.log(1.0 + xp.abs(z)) - xp.where(z < 0.0, xp.sign(z), 2.0),
 }
 
@@ -247,15 +257,18 @@ def test_an_activation_of_your_own_is_recorded(name, dtype, tmp_path):
 
 
 REFUSED = {
-    "it uses xp.cumulative_sum, which is not recorded": lambda z, xp: xp.cumulative_sum(z, axis=-1),
-    "it asks for the value of an array": lambda z, xp: z if z.shape[0] or z > 0 else -z,
-    "it computes with a ndarray": lambda z, xp: z * np.ones(1) if z.shape[0] is None else z,
+    "it uses cumulative_sum, which has no operator here": lambda z, xp: xp.cumulative_sum(z, axis=-1),
+    "__bool__ cannot be recorded": lambda z, xp: z if z > 0 else -z,
+    "an operand of type ndarray comes from elsewhere": lambda z, xp: z * np.ones(1),
+    "it computes with an array of its own": lambda z, xp: z * xp.asarray([float(k) for k in range(z.shape[1])]),
     "columns are taken as in z[..., a:b]": lambda z, xp: z[..., ::-1],
-    "it reduces other axes than rows": lambda z, xp: z - xp.max(z, axis=0, keepdims=True),
-    "it joins arrays along axis 0": lambda z, xp: xp.concat([z, z], axis=0)[: z.shape[0] or 1, :],
-    "it uses xp.where without a comparison": lambda z, xp: z if z.shape[0] else xp.where(z, z, 0.0),
-    "it converts to int8": lambda z, xp: z if z.shape[0] else xp.astype(z > 0, "int8"),
-    "it does not return an array of the same shape": lambda z, xp: z if z.shape[0] else 3.0,
+    "mixes examples, or has results that are not (batch, n)": lambda z, xp: z - xp.max(z, axis=0, keepdims=True),
+    "mixes examples, or has results": lambda z, xp: xp.concat([z, z], axis=0)[: z.shape[0], :],
+    "it depends on the number of examples": lambda z, xp: z / z.shape[0],
+    "it uses xp.where without a comparison": lambda z, xp: xp.where(z, z, 0.0),
+    "it converts to int8": lambda z, xp: xp.astype(z > 0, xp.int8) * z,
+    "it does not return an array of the same shape": lambda z, xp: 3.0,
+    "array of the same shape and dtype": lambda z, xp: z > 0,
 }
 
 
@@ -264,7 +277,11 @@ REFUSED = {
 def test_an_activation_that_cannot_be_recorded_is_refused_and_the_file_stays(reason, tmp_path):
     path = tmp_path / "net.onnx"
     path.write_bytes(b"before")
-    net = Network([3, 4, 2], activation=Activation("odd", REFUSED[reason], lambda g, z, a, xp: g))
+
+    def compute(z, xp):
+        return z if isinstance(z, np.ndarray) else REFUSED[reason](z, xp)
+
+    net = Network([3, 4, 2], activation=Activation("odd", compute, lambda g, z, a, xp: g))
     with pytest.raises(ValueError, match="activation='odd' cannot be written as ONNX operators: ") as refusal:
         to_onnx(net, path)
     assert reason in str(refusal.value)
@@ -301,7 +318,7 @@ def test_other_objects_than_networks_are_refused_with_a_remedy(tmp_path):
 
 @pytest.mark.needs("onnx")
 def test_a_file_that_would_be_too_large_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("xpnet.export.onnx.LARGEST", 100)
+    monkeypatch.setattr("xpnet.export.onnx.MOST_BYTES", 100)
     with pytest.raises(
         ValueError, match=r"net has 1,640 bytes of weights, but an ONNX file holds at most 100; use net.s"
     ):
@@ -460,7 +477,7 @@ REFUSED_MODULES = {
         nn.Linear(3, 2),
         nn.Sequential(nn.BatchNorm1d(2)),
     ],
-    r"layer 2 \(Flatten\) is behind a linear layer; move it to the front": lambda: [
+    r"layer 2 \(Flatten\) comes after a linear layer; move it to the front": lambda: [
         nn.Linear(3, 2),
         nn.ReLU(),
         nn.Flatten(),
@@ -504,13 +521,13 @@ REFUSED_MODULES = {
     ],
     r"layer 1 \(Standardize\) does not come first": lambda: [nn.Linear(3, 2), standardized()[0]],
     r"layer 0 \(Rescale\) comes before the first linear layer; it is for outputs": lambda: [standardized()[-1]],
-    r"layer 2 \(Tanh\) comes after the outputs were scaled back; nothing may, but sorting": lambda: [
+    r"layer 2 \(Tanh\) comes after the outputs are scaled back; only sorting may follow": lambda: [
         nn.Linear(3, 2),
         standardized()[-1],
         nn.Tanh(),
     ],
     r"layer 0 \(Sort\) comes before the first linear layer; it is for outputs": lambda: [sorting()],
-    r"layer 2 \(Tanh\) comes after the quantiles were sorted; nothing may": lambda: [
+    r"layer 2 \(Tanh\) comes after the quantiles are sorted; nothing may follow": lambda: [
         nn.Linear(3, 2),
         sorting(),
         nn.Tanh(),

@@ -24,7 +24,6 @@ NEEDS = {
     r"torchvision": {"vision"},
     r"to_onnx\(": {"onnx"},
     r"(to|from)_torch\(": {"torch", "vision"},
-    r"from distributed|backend=\"dask\"": {"dask"},
     r"import jax|\"jax\"": {"jax"},
     r"import cupy|\"cupy\"\)|\"cuda": {"cuda12", "cuda13"},
     r"\.plot\(|matplotlib|\bplots\b": {"plots"},

@@ -274,6 +274,15 @@ def test_history_draws_costs_and_beside_them_accuracies():
     assert (costs.get_ylabel(), accuracies.get_ylabel()) == ("cost", "accuracy")
     (only,) = plots.history(history(1.0, 3, training_accuracy=accuracy), "training_accuracy").axes
     assert list(lines(only)) == ["training_accuracy"]
+    assert only.get_xlabel() == "epoch"
+    assert [text.get_text() for text in only.get_legend().get_texts()] == ["training_accuracy"]
+
+
+def test_a_curve_has_a_gap_where_an_epoch_lacks_the_quantity():
+    rows = [{"epoch": 1, "cost": 0.5, "found": 1.5}, {"epoch": 2, "cost": 0.25}]
+    (ax,) = plots.history(History(rows), "found", "cost").axes
+    assert list(lines(ax)) == ["found", "cost"]
+    assert np.array_equal(lines(ax)["found"], [[1, 1.5], [2, np.nan]], equal_nan=True)
 
 
 def test_curves_differ_without_colours():
@@ -484,7 +493,8 @@ MULTILABEL = Network([4, 3], task="multilabel", seed=0)
     [
         (lambda: plots.history(NET), TypeError, "history is of type Network; give net.history"),
         (lambda: plots.history([0.5]), TypeError, "history is of type list; give the History that train returned"),
-        (lambda: plots.history(History()), ValueError, "this history has no epochs; train first"),
+        (lambda: plots.history(History()), ValueError, "history has no epochs; train first"),
+        (lambda: plots.history(H, ["cost"]), TypeError, "history takes names of quantities, 'epoch', 'cost'; axes are"),
         (lambda: plots.history(H, "loss"), KeyError, "'loss' is not in this history; it has 'epoch', 'cost'"),
         (lambda: plots.compare(H), TypeError, r"histories is of type History; give several, as in \[h1, h2\] or \{"),
         (lambda: plots.compare([]), ValueError, r"histories is empty; give at least one, as in \[h1, h2\]"),
@@ -580,7 +590,7 @@ def test_the_command_draws_the_learning_curve(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--plot", "curve.xyz"], "--plot curve.xyz must end in .png, .pdf, .svg, .jpg, which says in which format"),
+        (["--plot", "curve.xyz"], "--plot curve.xyz must end in .png, .pdf, .svg, .jpg, which names its format"),
         (["--plot", "curve"], "--plot curve must end in .png"),
         (["--plot", "no/such/folder/curve.png"], "there is no folder"),
         (["--plot", "."], "--plot . is a folder; name a file in it"),

@@ -22,7 +22,7 @@ from xpnet.activations import Activation
 from xpnet.core.activations import ACTIVATIONS
 from xpnet.core.scaling import compute_scaling, moments
 from xpnet.export import make_page, write_page
-from xpnet.export.page import choose_picture, describe, guess_white
+from xpnet.export.page import choose_picture, describe_network, guess_white
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.few("strict", "strict-device1", "jax", "cupy", "torch")
@@ -213,7 +213,7 @@ def test_outputs_have_names(n_out, arguments, notes, labels):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_activation_can_be_shown(name):
-    part = describe(make_chain(name, "float32"), None)["parts"][-1]
+    part = describe_network(make_chain(name, "float32"), None)["parts"][-1]
     script = make_page(Network([2, 1]))
     assert re.search(rf"^  {part['name']}: {{", script, re.MULTILINE)
     assert part["label"] == name
@@ -255,7 +255,7 @@ def test_what_does_not_fit_is_refused_and_the_file_stays(net, options, message, 
 
 
 def test_a_network_that_is_too_large_is_refused(monkeypatch):
-    monkeypatch.setattr("xpnet.export.page.LARGEST", 100)
+    monkeypatch.setattr("xpnet.export.page.MOST_BYTES", 100)
     with pytest.raises(ValueError, match=r"net has 1,640 bytes of weights, but a page holds at most 100; show a small"):
         make_page(Network([40, 10]))
 
@@ -441,7 +441,7 @@ COMPUTE = """
 
 def assert_computes(window, net, x):
     """Outputs and Jacobians are the library's, to 1e-5 of the largest in float32 and 1e-11 in float64."""
-    rows = window.page.evaluate(COMPUTE, [describe(net, None)["parts"], net.dtype, x.tolist()])
+    rows = window.page.evaluate(COMPUTE, [describe_network(net, None)["parts"], net.dtype, x.tolist()])
     outputs = net.backend.to_numpy(net.forward(x))
     order = find_order(net, outputs)
     for k, compute in enumerate((net.forward, net.jacobian)):
@@ -485,7 +485,7 @@ class TestInBrowser:
         for name in set(ACTIVATIONS) - {"softmax"}:
             net = Network([1, 1], output_activation=name, dtype="float64", init="zeros")
             net.w = [[[1.0]]]
-            rows = window.page.evaluate(COMPUTE, [describe(net, None)["parts"], "float64", z.tolist()])
+            rows = window.page.evaluate(COMPUTE, [describe_network(net, None)["parts"], "float64", z.tolist()])
             for k, expected in enumerate((net.forward(z), net.jacobian(z))):
                 computed = np.array([row[k] for row in rows], float)
                 np.testing.assert_allclose(computed, expected, rtol=1e-11, atol=1e-15, err_msg=name)

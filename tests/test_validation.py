@@ -1,7 +1,6 @@
 """What is watched besides the training cost: validation data, a part split off for it, metrics, and the history."""
 
 import math
-import sys
 import xml.dom.minidom
 
 import array_api_compat
@@ -322,61 +321,6 @@ def test_what_is_printed_names_what_was_watched(capsys):
     assert capsys.readouterr().out == line
 
 
-@pytest.fixture
-def axes():
-    """Axes that are on no screen."""
-    figure = pytest.importorskip("matplotlib.figure")
-    return figure.Figure().subplots()
-
-
-def drawn(ax):
-    return {line.get_label(): line.get_xydata().tolist() for line in ax.lines}
-
-
-def test_a_history_draws_its_costs(axes):
-    history = Network([4, 3], seed=0).train((X, LABELS), **OPTIONS, validation_data=(XV, LV))
-    assert history.plot(ax=axes) is axes
-    expected = {name: [list(point) for point in enumerate(history[name], 1)] for name in ("cost", "validation_cost")}
-    assert drawn(axes) == expected
-    assert axes.get_xlabel() == "epoch"
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == list(expected)
-
-
-def test_a_history_draws_the_quantities_that_are_named(axes):
-    rows = [{"epoch": 1, "cost": 0.5, "found": 1.5}, {"epoch": 2, "cost": 0.25}]
-    History(rows).plot("found", "cost", ax=axes)
-    assert list(drawn(axes)) == ["found", "cost"]
-    assert np.array_equal(drawn(axes)["found"], [[1, 1.5], [2, np.nan]], equal_nan=True)
-
-
-def test_a_history_makes_axes_of_its_own(axes):
-    import matplotlib.pyplot as plt
-
-    with plt.rc_context({"backend": "agg"}):
-        ax = History([{"epoch": 1, "cost": 0.5}]).plot()
-        assert ax is not axes
-        assert drawn(ax) == {"cost": [[1, 0.5]]}
-        plt.close(ax.figure)
-
-
-@pytest.mark.parametrize(
-    ("rows", "names", "error", "message"),
-    [
-        ([], (), ValueError, "plot has nothing to draw: this history has no epochs; train first"),
-        ([{"epoch": 1, "cost": 0.5}], ("loss",), KeyError, "'loss' is not in this history; it has 'epoch', 'cost'"),
-        (
-            [{"epoch": 1, "cost": 0.5}],
-            (["cost"],),
-            TypeError,
-            "plot takes names of quantities, 'epoch', 'cost'; axes are given as ax=",
-        ),
-    ],
-)
-def test_what_cannot_be_drawn_is_refused(rows, names, error, message):
-    with pytest.raises(error, match=message):
-        History(rows).plot(*names)
-
-
 def test_a_history_shows_a_table_in_a_notebook():
     rows = [{"epoch": k, "cost": 1 / k} for k in range(1, 31)]
     rows[0]["<i>found"] = "<b>"
@@ -391,15 +335,6 @@ def test_a_history_shows_a_table_in_a_notebook():
 
 def find(document, tag):
     return document.getElementsByTagName(tag)
-
-
-def test_drawing_without_matplotlib_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    with pytest.raises(
-        ImportError, match=r"plot needs matplotlib \(.*\); install it with: pip install -e '\.\[plots\]'"
-    ):
-        History([{"epoch": 1, "cost": 0.5}]).plot()
 
 
 # Metrics

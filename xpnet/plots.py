@@ -1,12 +1,11 @@
 """Pictures of histories, networks and their predictions, drawn with matplotlib (``pip install -e '.[plots]'``).
 
 Each function returns a figure, which a notebook shows and ``figure.savefig("picture.png")`` saves. None of them opens a
-window, uses pyplot, or changes its arguments. With ``ax=`` they draw on axes of yours, or in the place of these if they
-need several, and return the figure that the axes are in.
-Data and networks may be on any backend and device; what is drawn is moved to the host.
+window, uses pyplot, or changes its arguments. With ``ax=`` they draw on your axes, or in place of them if they need
+several, and return the figure of the axes. Data and networks may be on any backend and device.
 
-Everything can be told apart without colours: curves have dashes and markers, classes have markers, and colour maps
-become lighter from end to end.
+Pictures do not depend on colour: curves have dashes and markers, classes have markers, and colour maps become lighter
+from end to end.
 """
 
 from __future__ import annotations
@@ -22,11 +21,10 @@ from xpnet.core.minibatch import decode
 from xpnet.data.sources import make_source
 from xpnet.ensemble import Ensemble
 from xpnet.network import Network
-from xpnet.training.curves import COLORS, MARKERS, draw_curves
 from xpnet.training.evaluate import require_classes
 from xpnet.training.history import History
 from xpnet.training.metrics import predictions
-from xpnet.wording.checks import between, count, install_command
+from xpnet.wording.checks import between, choices, count, in_range, install_command
 
 try:
     from matplotlib import colormaps, rcParams
@@ -52,17 +50,22 @@ __all__ = [
     "weights",
 ]
 
+# Colours that colour-blind readers tell apart (M. Okabe and K. Ito, 2008); dashes and markers do so without colours
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+MOST_MARKERS = 12  # on a curve
 MAP = "cividis"  # as light in equal steps, for all kinds of colour vision
 DARK, LIGHT = COLORS[0], "#9ecae1"  # blue
-INK, PAPER = "black", "white"  # texts on light and dark cells
-MOST_CELL_TEXTS = 20  # classes, above which the numbers would not fit into the cells
-MOST_LETTERS = 16  # above an image
-MOST_BARS = 30  # units of an output layer that is drawn as bars
+INK, PAPER = "black", "white"  # of texts on light and on dark cells
+MOST_CELL_TEXTS = 20  # with more classes, the numbers would not fit into the cells
+MOST_LETTERS = 16  # in a line above an image
+MOST_BARS = 30  # larger output layers are drawn as cells
 COSTS = ("cost", "validation_cost", "test_cost")
 
 
 class Picture(Figure):
-    """A figure that a notebook shows, also if pyplot has not been imported."""
+    """A figure that a notebook shows even if pyplot has not been imported."""
 
     def _repr_png_(self) -> bytes:
         content = io.BytesIO()
@@ -79,28 +82,24 @@ def history(history: History, *names: str, ax: Axes | None = None) -> Figure:
     Parameters
     ----------
     history
-        What `Network.train` returned.
+        The history that `Network.train` returned.
     *names
-        The quantities to draw. By default the costs, and beside them the accuracies if there are any and `ax` is not
-        given.
+        The quantities to draw. By default the training, validation and test costs that there are, and beside them the
+        accuracies, unless `ax` is given.
     ax
         Where to draw; by default axes of a new figure.
 
     Returns
     -------
     Figure
-        With a curve for each quantity.
+        With a curve for each quantity; a curve has a gap where an epoch lacks the quantity.
 
     Raises
     ------
     KeyError
         If the history does not have a quantity.
     ValueError, TypeError
-        If there are no epochs, or `history` is not a history.
-
-    See Also
-    --------
-    xpnet.History.plot : Draws the same on one pair of axes, and returns these.
+        If there are no epochs, if `history` is not a history, or if a quantity is not given by its name.
 
     Examples
     --------
@@ -109,19 +108,20 @@ def history(history: History, *names: str, ax: Axes | None = None) -> Figure:
     1
     """
     _check_history("history", history)
-    accuracies = [name for name in history.to_dict() if name.endswith("accuracy")]
+    quantities = history.to_dict()
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError(f"history takes names of quantities, {choices(quantities)}; axes are given as ax=")
+    costs = names or [name for name in quantities if name in COSTS]
+    accuracies = [name for name in quantities if name.endswith("accuracy")]
     if names or ax is not None or not accuracies:
-        ax = _make_axes(ax)
-        history.plot(*names, ax=ax)
-        _label_values(ax, names or COSTS)
-        return _figure_of(ax)
-    figure = Picture(figsize=(8, 3.4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    history.plot(ax=left)
-    history.plot(*accuracies, ax=right)
-    _label_values(left, COSTS)
-    _label_values(right, accuracies)
-    return figure
+        panels = [(_make_axes(ax), costs)]
+    else:
+        both = Picture(figsize=(8, 3.4), layout="constrained").subplots(1, 2)
+        panels = [*zip(both, (costs, accuracies))]
+    for panel, shown in panels:
+        _draw_curves(panel, {name: (history["epoch"], history[name]) for name in shown})
+        _label_values(panel, shown)
+    return _figure_of(panels[0][0])
 
 
 def compare(
@@ -135,8 +135,8 @@ def compare(
         Their histories, as in ``{"SGD": h1, "Adam": h2}``; in a list without names they are numbered from 1. An
         ensemble has such a list in `Ensemble.histories`.
     quantity
-        What to draw; by default the first that all of them have of validation accuracy and test accuracy, which can be
-        compared between costs, and then of validation cost, test cost and cost.
+        The quantity to draw; by default the first of these that all histories have: validation accuracy and test
+        accuracy, which can be compared between cost functions; validation cost, test cost and cost.
     ax
         Where to draw; by default axes of a new figure.
 
@@ -168,13 +168,11 @@ def compare(
         raise ValueError("histories is empty; give at least one, as in [h1, h2]")
     for name, one in named.items():
         _check_history(f"history {name!r}", one)
-        if not one.rows:
-            raise ValueError(f"history {name!r} has no epochs; train first")
     if quantity is None:
         preferred = ("validation_accuracy", "test_accuracy", "validation_cost", "test_cost", "cost")
         quantity = next(name for name in preferred if all(name in one.to_dict() for one in named.values()))
     ax = _make_axes(ax)
-    draw_curves(ax, {str(name): (one["epoch"], one[quantity]) for name, one in named.items()})
+    _draw_curves(ax, {str(name): (one["epoch"], one[quantity]) for name, one in named.items()})
     _label_values(ax, [quantity], exactly=True)
     return _figure_of(ax)
 
@@ -185,10 +183,33 @@ def _check_history(argument: str, value: Any) -> None:
         raise TypeError(f"{argument} is of type {type(value).__name__}; give {remedy}")
     if not isinstance(value, History):
         raise TypeError(f"{argument} is of type {type(value).__name__}; give the History that train returned")
+    if not value.rows:
+        raise ValueError(f"{argument} has no epochs; train first")
+
+
+def _draw_curves(ax: Axes, curves: Mapping[str, tuple[Sequence[Any], Sequence[Any]]]) -> None:
+    """Draw curves, given as epochs and values by their names; where a value is None, the curve has a gap."""
+    for k, (name, (epochs, values)) in enumerate(curves.items()):
+        values = [math.nan if value is None else value for value in values]
+        ax.plot(epochs, values, label=name, **curve_style(k, len(values)))
+    ax.set_xlabel("epoch")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    ax.legend()
+
+
+def curve_style(k: int, points: int) -> dict[str, Any]:
+    """Choose the look of curve k, counted from 0, by the number of its points."""
+    return {
+        "color": COLORS[k % len(COLORS)],
+        "linestyle": DASHES[k % len(DASHES)],
+        "marker": MARKERS[k % len(MARKERS)],
+        "markersize": 4,
+        "markevery": max(1, math.ceil(points / MOST_MARKERS)),
+    }
 
 
 def _label_values(ax: Axes, names: Sequence[str], exactly: bool = False) -> None:
-    """Label the y axis with what all the quantities are, such as "cost"."""
+    """Label the y axis if all quantities are of one kind, such as "cost"."""
     kinds = {name if exactly else name.rpartition("_")[2] for name in names}
     if len(kinds) == 1:
         ax.set_ylabel(kinds.pop().replace("_", " "))
@@ -222,7 +243,7 @@ def confusion(
     Raises
     ------
     ValueError, TypeError
-        If the network has other tasks, or the data are empty or do not fit it.
+        If the network has another task, or if the data are empty or do not fit it.
 
     Examples
     --------
@@ -265,7 +286,7 @@ def mistakes(
     labels: Sequence[object] | None = None,
     ax: Axes | None = None,
 ) -> Figure:
-    """Draw images that are classified wrongly, the surest mistakes first. Synchronizes.
+    """Draw images that are classified wrongly, the most confident mistakes first. Synchronizes.
 
     Parameters
     ----------
@@ -274,7 +295,7 @@ def mistakes(
     data
         Any finite source of images and classes, such as (X, y).
     n
-        The largest number of images.
+        Draw at most this many images.
     shape
         Rows and columns of an image; by default it is square.
     labels
@@ -290,8 +311,8 @@ def mistakes(
     Raises
     ------
     ValueError, TypeError
-        If the network has other tasks, its inputs are no such image, the data are empty or do not fit it, or `ax` has
-        no place in a grid.
+        If the network has another task, if its inputs are not such an image, if the data are empty or do not fit it, or
+        if `ax` has no place in a grid.
 
     Examples
     --------
@@ -341,7 +362,7 @@ def decision_boundary(
     resolution: int = 200,
     ax: Axes | None = None,
 ) -> Figure:
-    """Draw which class a network with two inputs predicts where, and examples. Synchronizes.
+    """Draw examples, and the class that a network with two inputs predicts at each point. Synchronizes.
 
     Parameters
     ----------
@@ -352,7 +373,7 @@ def decision_boundary(
     labels
         The names of the classes; by default their numbers.
     resolution
-        Number of points in each direction at which the network is asked.
+        Number of points in each direction at which the network predicts.
     ax
         Where to draw; by default axes of a new figure.
 
@@ -380,18 +401,31 @@ def decision_boundary(
         raise ValueError(f"decision_boundary needs a network with 2 inputs, and this one has {n_in}")
     blocks = [*_predict_blocks(net, (X, y), "the data")]
     x, classes = (np.concatenate(parts) for parts in ([b.x for b in blocks], [b.classes for b in blocks]))
-    low, high = x.min(axis=0), x.max(axis=0)
+    colors = colormaps[MAP](np.linspace(0.15, 1.0, n))[:, :3]
+    ax = _make_axes(ax, (5, 4))
+    _draw_regions(ax, net, x, resolution, colors)
+    for k in range(n):
+        marker = {"marker": MARKERS[k % len(MARKERS)], "color": colors[k], "edgecolors": INK}
+        ax.scatter(*x[classes == k].T, s=24, linewidths=0.7, label=str(names[k]), **marker)
+    if n <= MOST_CELL_TEXTS:
+        legend = ax.legend(title="class", loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+        for patch in legend.legend_handles:  # beside the picture, where the paper may be dark
+            if isinstance(patch, PathCollection):
+                patch.set_edgecolor(rcParams["text.color"])
+    return _figure_of(ax)
+
+
+def _draw_regions(ax: Axes, net: Network | Ensemble, x: np.ndarray, resolution: int, colors: np.ndarray) -> None:
+    """Shade what a network predicts around the examples x, in the colour of each class, and draw the boundaries."""
+    n, low, high = len(colors), x.min(axis=0), x.max(axis=0)
     margin = np.where(high > low, 0.08 * (high - low), 1.0)
     (left, bottom), (right, top) = low - margin, high + margin
     across, up = np.linspace(left, right, resolution), np.linspace(bottom, top, resolution)
     points = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2)
     p = _probabilities(net, points).reshape(resolution, resolution, n)
-    colors = colormaps[MAP](np.linspace(0.15, 1.0, n))[:, :3]
-    ax = _make_axes(ax, (5, 4))
-    shown = p.argmax(axis=-1)
     strength = 0.2 + 0.45 * (p.max(axis=-1, keepdims=True) - 1 / n) / (1 - 1 / n)
     ax.imshow(
-        strength * colors[shown] + (1 - strength),  # on white
+        strength * colors[p.argmax(axis=-1)] + (1 - strength),  # on white
         extent=(left, right, bottom, top),
         origin="lower",
         aspect="auto",
@@ -401,19 +435,7 @@ def decision_boundary(
         lead = p[..., k] - np.delete(p, k, axis=-1).max(axis=-1)
         if lead.min() < 0 < lead.max():
             ax.contour(across, up, lead, levels=[0], colors=INK, linewidths=1)
-    for k in range(n):
-        of_class = x[classes == k]
-        marker = MARKERS[k % len(MARKERS)]
-        ax.scatter(
-            *of_class.T, s=24, color=colors[k], marker=marker, edgecolors=INK, linewidths=0.7, label=str(names[k])
-        )
     ax.set(xlabel="input 0", ylabel="input 1", xlim=(left, right), ylim=(bottom, top))
-    if n <= MOST_CELL_TEXTS:
-        legend = ax.legend(title="class", loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
-        for patch in legend.legend_handles:  # beside the picture, where the paper may be dark
-            if isinstance(patch, PathCollection):
-                patch.set_edgecolor(rcParams["text.color"])
-    return _figure_of(ax)
 
 
 def error_bars(
@@ -424,8 +446,8 @@ def error_bars(
     Parameters
     ----------
     net
-        An ensemble, whose networks disagree; or a network with ``cost="gaussian"``, which predicts the noise of the
-        data; or an ensemble of such networks, of which both are drawn.
+        An ensemble, for the disagreement of its networks; a network with ``cost="gaussian"``, for the noise of the data
+        that it predicts; or an ensemble of such networks, for both.
     x, y
         Examples (n,) or (n, 1), and their targets.
     sigmas
@@ -453,45 +475,21 @@ def error_bars(
     ['examples', 'disagreement, 2σ', 'mean of the networks']
     """
     between("sigmas", sigmas, 0, math.inf, "2 is common")
-    if margin != 0:
-        between("margin", margin, 0, math.inf, "0.25 draws a quarter of the range more on either side")
-    first, is_ensemble = _first(net), isinstance(net, Ensemble)
-    model = first.view.model
-    if model.task != "regression":
-        raise ValueError(f"error_bars needs a regression, and the task of this network is {model.task!r}")
-    for what, number in (("input", model.n_in), ("target", model.n_targets)):
-        if number != 1:
-            raise ValueError(f"error_bars draws 1 {what}, and this network has {number}")
-    distribution = model.cost.distribution
-    is_noisy = distribution is not None and distribution.std is not None
-    if (distribution is not None and not is_noisy) or not (is_noisy or is_ensemble):
-        raise ValueError(
-            f'error_bars needs an Ensemble, or a network with cost="gaussian"; this has cost={model.cost.name!r}'
-        )
+    in_range("margin", margin, 0, math.inf, "0.25 draws a quarter of the range more on either side")
+    first = _first(net)
+    has_noise = _check_error_bars(net)
     examples, targets = _read_curve(first, x, y)
     low, high = float(examples.min()), float(examples.max())
     extra = margin * (high - low) if high > low else 1.0
     grid = np.linspace(low - extra, high + extra, 301)
-    rows = grid[:, None]
-    members = net if isinstance(net, Ensemble) else [net]
-    means = np.stack([_to_host(first, network.predict(rows)) for network in members])
-    mean, disagreement = means.mean(axis=0), means.std(axis=0)
-    bands = []
-    if is_noisy:
-        variances = np.stack([_to_host(first, network.predict_std(rows)) ** 2 for network in members])
-        name = "noise and disagreement" if is_ensemble else "noise"
-        bands.append((name, np.sqrt(variances.mean(axis=0) + disagreement**2), LIGHT, "-"))
-    if is_ensemble:
-        bands.append(("disagreement alone" if is_noisy else "disagreement", disagreement, DARK, "--"))
+    mean, bands = _predict_bands(net, grid[:, None], has_noise)
     ax = _make_axes(ax, (6, 3.6))
     text = rcParams["text.color"]
     ax.plot(examples, targets, ".", color=text, alpha=0.6, markersize=3, label="examples", zorder=2)
     for name, std, color, dashes in bands:
-        bottom, top = mean - sigmas * std, mean + sigmas * std
-        edge = {"edgecolor": DARK, "linestyle": dashes, "linewidth": 0.8}
-        label = f"{name}, {sigmas:g}σ"
-        ax.fill_between(grid, bottom, top, facecolor=color, alpha=0.55, label=label, zorder=1, **edge)
-    label = "mean of the networks" if is_ensemble else "mean"
+        edge = {"edgecolor": DARK, "linestyle": dashes, "linewidth": 0.8, "label": f"{name}, {sigmas:g}σ"}
+        ax.fill_between(grid, mean - sigmas * std, mean + sigmas * std, facecolor=color, alpha=0.55, zorder=1, **edge)
+    label = "mean of the networks" if isinstance(net, Ensemble) else "mean"
     ax.plot(grid, mean, color=text, linewidth=1.8, label=label, zorder=3)
     span = max(targets.max() - targets.min(), 1e-12)  # bands may be very wide beyond the examples
     bottom, top = (np.min(mean - sigmas * bands[0][1]), np.max(mean + sigmas * bands[0][1]))
@@ -501,6 +499,40 @@ def error_bars(
     ax.set(xlabel="x", ylabel="y", xlim=(grid[0], grid[-1]))
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize="small", frameon=False)
     return _figure_of(ax)
+
+
+def _check_error_bars(net: Network | Ensemble) -> bool:
+    """Check that a regression with one input and one target has error bars; return whether it predicts noise."""
+    model = _first(net).view.model
+    if model.task != "regression":
+        raise ValueError(f"error_bars needs a regression, and the task of this network is {model.task!r}")
+    for what, number in (("input", model.n_in), ("target", model.n_targets)):
+        if number != 1:
+            raise ValueError(f"error_bars draws 1 {what}, and this network has {number}")
+    distribution = model.cost.distribution
+    has_noise = distribution is not None and distribution.std is not None
+    if (distribution is not None and not has_noise) or not (has_noise or isinstance(net, Ensemble)):
+        raise ValueError(
+            f'error_bars needs an Ensemble, or a network with cost="gaussian"; this has cost={model.cost.name!r}'
+        )
+    return has_noise
+
+
+def _predict_bands(
+    net: Network | Ensemble, rows: np.ndarray, has_noise: bool
+) -> tuple[np.ndarray, list[tuple[str, np.ndarray, str, str]]]:
+    """Predict the mean, and for each band its name, standard deviation, colour and dashes; the widest band first."""
+    first, members = _first(net), net if isinstance(net, Ensemble) else [net]
+    means = np.stack([_to_host(first, network.predict(rows)) for network in members])
+    mean, disagreement = means.mean(axis=0), means.std(axis=0)
+    bands = []
+    if has_noise:
+        variances = np.stack([_to_host(first, network.predict_std(rows)) ** 2 for network in members])
+        name = "noise and disagreement" if isinstance(net, Ensemble) else "noise"
+        bands.append((name, np.sqrt(variances.mean(axis=0) + disagreement**2), LIGHT, "-"))
+    if isinstance(net, Ensemble):
+        bands.append(("disagreement alone" if has_noise else "disagreement", disagreement, DARK, "--"))
+    return mean, bands
 
 
 # Inside a network
@@ -514,7 +546,7 @@ def weights(net: Network, n: int = 64, *, shape: tuple[int, int] | None = None, 
     net
         A network whose inputs are the pixels of an image.
     n
-        The largest number of units to draw; they are the first ones.
+        Draw at most this many units, the first ones.
     shape
         Rows and columns of an image; by default it is square.
     ax
@@ -529,7 +561,7 @@ def weights(net: Network, n: int = 64, *, shape: tuple[int, int] | None = None, 
     Raises
     ------
     ValueError, TypeError
-        If the inputs are no such image, or `ax` has no place in a grid.
+        If the inputs are not such an image, or `ax` has no place in a grid.
 
     Examples
     --------
@@ -646,7 +678,7 @@ def _count_units(size: int, name: str) -> str:
 
 
 def _draw_outputs(ax: Axes, a: np.ndarray, names: Sequence[str]) -> None:
-    """Draw a bar for each output, and the largest one darker."""
+    """Draw a bar for each output, the largest one darker."""
     numbers, largest = np.arange(len(a)), int(a.argmax())
     colors = [DARK if k == largest else LIGHT for k in numbers]
     ax.barh(numbers, a, color=colors, edgecolor=rcParams["text.color"], linewidth=0.6)
@@ -657,7 +689,7 @@ def _draw_outputs(ax: Axes, a: np.ndarray, names: Sequence[str]) -> None:
 
 
 def _lay_out(a: np.ndarray) -> np.ndarray:
-    """Lay out units in rows of a grid, about square; cells at its end that are no units are masked."""
+    """Arrange units in an almost square grid; cells left over at its end are masked."""
     columns = math.ceil(math.sqrt(len(a)))
     cells = np.full(columns * math.ceil(len(a) / columns), np.nan)
     cells[: len(a)] = a
@@ -685,7 +717,7 @@ def _require_network(function: str, net: Any) -> Network:
 
 
 def _count_classes(net: Any, function: str) -> int:
-    """Count the classes of a network; refuse tasks that do not have one class for each example."""
+    """Count the classes of a network; refuse tasks without one class for each example."""
     first = _first(net)
     require_classes(first.view, function)
     if first.task == "multilabel":
@@ -711,7 +743,7 @@ def _parse_shape(function: str, net: Network, shape: tuple[int, int] | None) -> 
         if side * side != n_in:
             raise ValueError(
                 f"{function} draws inputs as a square image, and this network has {n_in} inputs; give "
-                f"shape=(rows, columns) with as many pixels"
+                f"shape=(rows, columns) with {n_in} pixels"
             )
         return side, side
     if not isinstance(shape, Sequence) or isinstance(shape, str) or len(shape) != 2:
@@ -726,7 +758,7 @@ def _parse_shape(function: str, net: Network, shape: tuple[int, int] | None) -> 
 
 
 class _Block(NamedTuple):
-    """Some examples, as the data hold them, and what the network says of them; all on the host."""
+    """Some examples as they are in the data, and the network's predictions, all on the host."""
 
     x: np.ndarray  # (m, n_in)
     classes: np.ndarray  # (m,)
@@ -735,7 +767,7 @@ class _Block(NamedTuple):
 
 
 def _predict_blocks(net: Network | Ensemble, data: Any, name: str) -> Iterator[_Block]:
-    """Predict the examples of any finite source, one block after the other."""
+    """Predict the examples of any finite source, block by block."""
     view = _first(net).view
     reader = view.reader.unscaled()  # each network applies its own
     source = make_source(data, name, reader)
@@ -778,7 +810,7 @@ def _make_axes(ax: Axes | None, size: tuple[float, float] = (5.5, 3.4)) -> Axes:
 
 
 def _make_panel(ax: Axes | None, size: tuple[float, float]) -> tuple[Any, Figure | SubFigure]:
-    """Return a figure, and a part of it that takes the place of the axes; or a new figure, and all of it."""
+    """Return the figure of the axes, and a subfigure in their place; or a new figure, twice."""
     if ax is None:
         figure = Picture(figsize=size, layout="constrained")
         return figure, figure
@@ -798,7 +830,7 @@ def _hide_ticks(ax: Axes) -> None:
 
 
 def _label_classes(ax: Axes, names: Sequence[str]) -> None:
-    """Name the classes on both axes; of many, every second or fifth, so that the names do not touch."""
+    """Name the classes on both axes; if there are many, only some, so that the names do not touch."""
     step = max(1, math.ceil(len(names) / 25))
     numbers = range(0, len(names), step)
     shown = [names[k] for k in numbers]

@@ -1,8 +1,8 @@
 """The command line: ``xpnet train``, ``evaluate``, ``predict``, ``export``, ``show``, ``backends``, ``bench``
 and ``break``.
 
-Every wrong option or file ends in one clear line on standard error and a nonzero exit status. Nothing is coloured
-but the help by newer versions of argparse, which respect NO_COLOR.
+A wrong option or file prints one clear line on standard error and gives a nonzero exit status. Nothing is coloured
+except the help, by newer versions of argparse, which respect NO_COLOR.
 """
 
 import os
@@ -18,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     argv
-        The arguments; those of the process unless given.
+        The arguments; by default those of the process.
 
     Returns
     -------
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             check_paths(options)
             options.run(options)
         finally:
-            sys.stdout.flush()  # here, where a closed pipe is dealt with, and not when Python exits
+            sys.stdout.flush()  # here, where a closed pipe is handled, and not when Python exits
     except KeyboardInterrupt as stop:
         print(f"xpnet: {str(stop) or 'interrupted'}", file=sys.stderr)
         return 130
@@ -51,9 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _replace_closed_streams() -> None:
-    """Open standard streams that are closed, as by ``>&-``, to nowhere.
+    """Open standard streams that are closed, as by ``>&-``, on the null device.
 
-    Otherwise printing fails, and the next file that is opened takes the number of the stream, and what goes there.
+    Otherwise printing fails, and the next file to be opened gets the stream's file descriptor and its output.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:

@@ -14,17 +14,17 @@ from xpnet.wording.checks import between, count
 from xpnet.wording.errors import BackendError, unless_stopped
 from xpnet.wording.hints import explain_unknown
 
-PAUSE = 0.06  # seconds: threads of a library keep spinning after their work, which would slow down the next one
-LEAST, MOST = 10, 10_000  # steps of a repetition, if their time decides how many
-NUMBERS = 2**25  # elements of the random inputs at most, unless LEAST steps need more: 128 MiB in float32
+PAUSE = 0.06  # seconds in which a library's threads stop spinning; they would slow down the next library
+FEWEST_STEPS, MOST_STEPS = 10, 10_000  # in a repetition of about `seconds`
+MOST_ELEMENTS = 2**25  # of the random inputs (128 MiB in float32), unless FEWEST_STEPS steps need more
 
 
 class Library(NamedTuple):
-    """An array library and its devices on this machine; printed, it is a line of ``xpnet backends``."""
+    """An array library and its devices on this machine; its text is a line of ``xpnet backends``."""
 
     name: str
     devices: tuple[str, ...]
-    reason: str = ""  # why it cannot be used, and what to do
+    reason: str = ""  # why it cannot be used, and the remedy
 
     def __str__(self) -> str:
         """Show the name and the devices, or the reason."""
@@ -76,9 +76,9 @@ class Comparison:
 
     def _verdict(self) -> str:
         best, *others = self.rows
-        near = [_place(row) for row in others if row["low"] <= best["high"]]
+        near = [_format_place(row) for row in others if row["low"] <= best["high"]]
         doubt = f" (too close to call: {', '.join(near)})" if near else ""
-        return f"Fastest: {_place(best)}, {1e6 * best['seconds']:,.1f} µs a step{doubt}"
+        return f"Fastest: {_format_place(best)}, {1e6 * best['seconds']:,.1f} µs a step{doubt}"
 
 
 def compare_backends(
@@ -91,23 +91,23 @@ def compare_backends(
     backends: Sequence[str] | None = None,
     seed: int = 0,
 ) -> Comparison:
-    """Time a training step of a network on every backend and device of this machine, one after the other.
+    """Time a training step of a network on each backend and device of this machine in turn.
 
-    Each backend trains a copy of the network, so all begin with the same weights; see `time_step`.
+    Each backend trains a copy of the network, so all start with the same weights; see `time_step`.
 
     Parameters
     ----------
     net
-        The network, on any backend, which is not changed.
+        The network, on any backend. It is not changed.
     batch_size, steps, seconds, repeats, seed
         As in `time_step`.
     backends
-        Names of the backends to time; all unless given.
+        Names of the backends to time; by default all.
 
     Returns
     -------
     Comparison
-        One row for each backend and device, the fastest first, and why other libraries cannot be used.
+        One row for each backend and device, the fastest first, and the reasons why other libraries cannot be used.
 
     Raises
     ------
@@ -124,7 +124,7 @@ def compare_backends(
     """
     _check(batch_size, steps, seconds, repeats)
     rows, unusable = [], []
-    for library in libraries(_names(backends)):
+    for library in list_libraries(_parse_backends(backends)):
         if library.reason:
             unusable.append(library)
         for device in library.devices:
@@ -141,7 +141,7 @@ def compare_backends(
     for row in rows:
         row["examples_per_second"] = batch_size / row["seconds"]
         row["relative"] = row["seconds"] / rows[0]["seconds"]
-    return Comparison(_title(net, batch_size, repeats), rows, unusable)
+    return Comparison(_describe_step(net, batch_size, repeats), rows, unusable)
 
 
 def time_step(
@@ -153,10 +153,10 @@ def time_step(
     repeats: int = 7,
     seed: int = 0,
 ) -> tuple[np.ndarray, int]:
-    """Time a training step of a network on its own backend, by the ``seconds`` in the history of `Network.train`.
+    """Time a training step of a network on its own backend, using the ``seconds`` in the history of `Network.train`.
 
     A repetition is an epoch of random examples. The first one, in which libraries compile and caches fill, does not
-    count. The learning rate is 0: a step computes as much as with any other, and the weights do not change.
+    count. The learning rate is 0: a step computes as much as with any other rate, and the weights do not change.
 
     Parameters
     ----------
@@ -165,12 +165,12 @@ def time_step(
     batch_size
         Examples in a minibatch.
     steps
-        Steps of a repetition. Unless given, as many as take about `seconds`, from 10 to 10,000, and fewer if the
+        Steps in a repetition. By default, the number that takes about `seconds`, from 10 to 10,000; fewer if the
         examples would need much memory.
     seconds
         Length of a repetition.
     repeats
-        Number of repetitions that count.
+        Number of timed repetitions.
     seed
         Seed of the examples.
 
@@ -190,16 +190,16 @@ def time_step(
     _check(batch_size, steps, seconds, repeats)
     net = net.copy()
     time.sleep(PAUSE)
-    steps = _steps_in(seconds, net, batch_size, seed) if steps is None else steps
-    return _epochs(net, batch_size, steps, repeats, seed), steps
+    steps = _choose_steps(seconds, net, batch_size, seed) if steps is None else steps
+    return _time_epochs(net, batch_size, steps, repeats, seed), steps
 
 
-def libraries(names: Sequence[str] = tuple(BACKENDS)) -> Iterator[Library]:
+def list_libraries(names: Sequence[str] = tuple(BACKENDS)) -> Iterator[Library]:
     """List libraries with their devices, or the reason why they cannot be used.
 
     Examples
     --------
-    >>> print(*libraries(["numpy"]))
+    >>> print(*list_libraries(["numpy"]))
     numpy   can be used on cpu
     """
     for name in names:
@@ -230,19 +230,19 @@ def random_examples(net: Network, n: int, seed: int = 0) -> tuple[np.ndarray, np
     return x, rng.integers(2, size=(n, n_out))
 
 
-def _steps_in(seconds: float, net: Network, batch_size: int, seed: int) -> int:
-    """Find how many steps take about so long, by trying more and more: an epoch itself costs time beside few steps."""
-    most = max(LEAST, min(MOST, NUMBERS // (batch_size * (net.sizes[0] + net.sizes[-1]))))
-    steps = LEAST
+def _choose_steps(seconds: float, net: Network, batch_size: int, seed: int) -> int:
+    """Find how many steps take about `seconds`, by doubling: with few steps, the epoch's own overhead counts."""
+    most = max(FEWEST_STEPS, min(MOST_STEPS, MOST_ELEMENTS // (batch_size * (net.sizes[0] + net.sizes[-1]))))
+    steps = FEWEST_STEPS
     while True:
-        step_time = max(_epochs(net, batch_size, steps, 1, seed)[0], 1e-9)
+        step_time = max(_time_epochs(net, batch_size, steps, 1, seed)[0], 1e-9)
         if steps == most or steps * step_time > 0.7 * seconds:
             return steps
         steps = int(min(most, max(2 * steps, seconds / step_time)))
 
 
-def _epochs(net: Network, batch_size: int, steps: int, repeats: int, seed: int) -> np.ndarray:
-    """Measure the seconds per step of every epoch but the first."""
+def _time_epochs(net: Network, batch_size: int, steps: int, repeats: int, seed: int) -> np.ndarray:
+    """Measure the seconds per step in each epoch after the first."""
     data = random_examples(net, steps * batch_size, seed)
     history = net.train(data, 1 + repeats, batch_size, lr=0.0, progress=False)
     return np.array(history["seconds"][1:]) / steps
@@ -256,13 +256,13 @@ def _check(batch_size: int, steps: int | None, seconds: float, repeats: int) -> 
     count("repeats", repeats, 1)
 
 
-def _names(backends: Sequence[str] | None) -> list[str]:
+def _parse_backends(backends: Sequence[str] | None) -> list[str]:
     """List the names of backends without repetition."""
     if backends is None:
         return list(BACKENDS)
     names = list(dict.fromkeys([backends] if isinstance(backends, str) else backends))
     if not names:
-        raise ValueError(f"backends={backends!r} names none; leave it out for all")
+        raise ValueError(f"backends={backends!r} is empty; leave it out to time all")
     for name in names:
         if name not in BACKENDS:
             raise BackendError(explain_unknown("backend", name, BACKENDS))
@@ -275,7 +275,7 @@ def _summary(times: np.ndarray) -> dict[str, float]:
     return {"seconds": middle, "low": low, "high": high}
 
 
-def _title(net: Network, batch_size: int, repeats: int) -> str:
+def _describe_step(net: Network, batch_size: int, repeats: int) -> str:
     hidden = dict.fromkeys(net.activation)
     functions = [*hidden, net.output_activation, net.cost_name]
     sizes = "-".join(map(str, net.sizes))
@@ -284,5 +284,5 @@ def _title(net: Network, batch_size: int, repeats: int) -> str:
     )
 
 
-def _place(row: dict[str, Any]) -> str:
+def _format_place(row: dict[str, Any]) -> str:
     return f"{row['backend']} on {row['device']}"

@@ -1,4 +1,4 @@
-"""The commands: what ``xpnet train``, ``evaluate``, ``predict`` and the others do with their options."""
+"""The commands: ``xpnet train``, ``evaluate``, ``predict`` and the others."""
 
 import argparse
 import csv
@@ -16,7 +16,7 @@ import numpy as np
 from xpnet.backends.base import Array
 from xpnet.checkpoint.file import explain_errors
 from xpnet.checkpoint.files import write_file
-from xpnet.cli.bench import compare_backends, libraries
+from xpnet.cli.bench import compare_backends, list_libraries
 from xpnet.cli.data import FILES, SETS, Data, read_examples, read_test_data, read_training_data
 from xpnet.cli.tables import Columns, is_table
 from xpnet.core.arguments import parse_cost
@@ -39,7 +39,7 @@ from xpnet.wording.checks import check_folder, choices
 
 
 class Recipe(NamedTuple):
-    """Settings that are known to work for a kind of data; options override them."""
+    """Settings that work well for a kind of data; options override them."""
 
     hidden: tuple[int, ...] = (256, 128)
     dropout: tuple[float, ...] = (0.0,)
@@ -64,7 +64,7 @@ PICTURES = (".png", ".pdf", ".svg", ".jpg")
 def run_train(options: argparse.Namespace) -> None:
     """Train, report, and save."""
     _check_files(options)
-    with naming("--data", options.data, DATA_FILES):
+    with name_argument("--data", options.data, DATA_FILES):
         data = read_training_data(
             options.data, options.task, options.target, options.ignore, options.test_split, options.seed
         )
@@ -79,7 +79,7 @@ def run_train(options: argparse.Namespace) -> None:
         print(data)
         print(net, flush=True)
     started = time.perf_counter()
-    with saving_if_interrupted(net, options, recipe.epochs):
+    with save_if_interrupted(net, options, recipe.epochs):
         history = net.train(data.train, **settings)
     seconds = time.perf_counter() - started
     if options.save:
@@ -99,7 +99,7 @@ def run_train(options: argparse.Namespace) -> None:
 def run_evaluate(options: argparse.Namespace) -> None:
     """Report how good a saved network is on test data, or on all rows of a table."""
     net, columns = load(options)
-    with naming("--data", options.data, DATA_FILES):
+    with name_argument("--data", options.data, DATA_FILES):
         data = read_test_data(options.data, columns, in_bytes=net.scale is not None)
     heading = f"{{}} on all {len(data[1]):,} rows" if options.data and is_table(options.data) else "Test {}"
     print(score(net, data, heading, parse_metrics("metrics", options.metrics, net.view.model)))
@@ -110,7 +110,7 @@ def run_predict(options: argparse.Namespace) -> None:
     if options.out:
         _check_replaceable("--out", options.out)
     net, columns = load(options)
-    with naming("FILE", options.file, "a table, a .npy array or an image"):
+    with name_argument("FILE", options.file, "a table, a .npy array or an image"):
         x = read_examples(options.file, net.sizes[0], columns, in_bytes=net.scale is not None)
     header, rows = predict_rows(net, x, columns)
     file = io.StringIO() if options.out else sys.stdout
@@ -147,8 +147,8 @@ def run_show(options: argparse.Namespace) -> None:
 
 
 def run_backends(options: argparse.Namespace) -> None:
-    """List libraries and devices, and for libraries that cannot be used the reason and the remedy."""
-    for library in libraries():
+    """List libraries and devices, with the reason and the remedy for libraries that cannot be used."""
+    for library in list_libraries():
         print(library)
 
 
@@ -166,7 +166,7 @@ def run_bench(options: argparse.Namespace) -> None:
 
 
 def run_break(options: argparse.Namespace) -> None:
-    """Make a mistake in an equation, and report what finds it; without an equation, list the mistakes."""
+    """Make a mistake in an equation, and report which check finds it; without an equation, list the mistakes."""
     if options.plot:
         if options.equation is None:
             raise ValueError(f"--plot {options.plot} needs an equation: {choices(MISTAKES)}")
@@ -188,12 +188,12 @@ def run_break(options: argparse.Namespace) -> None:
 
 
 def choose_recipe(options: argparse.Namespace, recipe: Recipe) -> Recipe:
-    """Replace the settings of a recipe by the options that are given."""
+    """Replace the settings of a recipe by the user's options."""
     if options.optimizer != "sgd":
         kind = OPTIMIZERS[CLASSES[options.optimizer]]
         recipe = recipe._replace(weight_decay=kind().weight_decay, lr=kind.default_lr)
-    given = {name: getattr(options, name) for name in Recipe._fields if getattr(options, name) is not None}
-    return recipe._replace(**given)
+    settings = {name: getattr(options, name) for name in Recipe._fields}
+    return recipe._replace(**{name: value for name, value in settings.items() if value is not None})
 
 
 def make_network(options: argparse.Namespace, recipe: Recipe, data: Data) -> Network:
@@ -254,10 +254,10 @@ def training_settings(
 
 
 @contextmanager
-def saving_if_interrupted(net: Network, options: argparse.Namespace, epochs: int) -> Iterator[None]:
-    """Save the network as it stands, if it has been trained at all, when Ctrl-C or a closed pipe ends the training.
+def save_if_interrupted(net: Network, options: argparse.Namespace, epochs: int) -> Iterator[None]:
+    """Save the network as it is when Ctrl-C or a closed pipe ends the training, unless no step has run.
 
-    Say where the network is, and the checkpoint, which `train` writes also when SIGTERM ends it.
+    The message names the file, and the checkpoint, which `train` also writes when SIGTERM ends it.
     """
     before = net.state.layers
     try:
@@ -282,7 +282,7 @@ def saving_if_interrupted(net: Network, options: argparse.Namespace, epochs: int
 
 
 def choose_sizes(sizes: Sequence[int] | None, hidden: Sequence[int], data: Data, n_out: int) -> list[int]:
-    """Choose the units of each layer; sizes that are given must fit the data, and have `n_out` outputs for it."""
+    """Choose the units of each layer; the user's sizes must fit the data, which needs `n_out` outputs."""
     if sizes is None:
         return [data.n_in, *hidden, n_out]
     exact = data.columns is not None or data.task != "classification"  # arrays may lack the last classes
@@ -297,7 +297,7 @@ def choose_sizes(sizes: Sequence[int] | None, hidden: Sequence[int], data: Data,
 
 
 def make_optimizer(name: str, momentum: float | None, weight_decay: float) -> Optimizer:
-    """Make the optimizer that the options name."""
+    """Make the optimizer."""
     if name == "sgd":
         return OPTIMIZERS["SGD"](momentum=MOMENTUM if momentum is None else momentum, weight_decay=weight_decay)
     if momentum is not None:
@@ -306,7 +306,7 @@ def make_optimizer(name: str, momentum: float | None, weight_decay: float) -> Op
 
 
 def parse_class_weight(weights: str | Mapping[str, float] | None, columns: Columns | None) -> Any:
-    """Turn the weights of classes that are named by their texts into weights of their numbers."""
+    """Convert the weights of classes from labels to class numbers."""
     if weights is None or isinstance(weights, str):
         return weights
     labels = columns.labels if columns is not None else None
@@ -321,9 +321,9 @@ def parse_class_weight(weights: str | Mapping[str, float] | None, columns: Colum
 
 
 def score(net: Network, data: Any, heading: str, extra: Sequence[Metric]) -> str:
-    """Format how good a network is on data: its accuracy, or R2 and mean absolute error, and extra metrics.
+    """Format a network's scores on data: its accuracy, or R2 and mean absolute error, and extra metrics.
 
-    `heading` says what the data is, and has {} in the place of "accuracy" or "R2".
+    `heading` names the data, with {} in place of "accuracy" or "R2".
     """
     basic = (r2, mean_absolute_error) if net.task == "regression" else (accuracy, correct)
     extra = [metric for metric in extra if metric not in basic]
@@ -336,7 +336,7 @@ def score(net: Network, data: Any, heading: str, extra: Sequence[Metric]) -> str
 
 
 def describe_speed(history: History, seconds: float) -> str:
-    """Format how long a training took, and how many examples it read per second of its epochs."""
+    """Format the time that a training took, and its speed within the epochs in examples per second."""
     if not history.rows:
         return "before any training"
     examples = sum(s * r for s, r in zip(history["seconds"], history["examples_per_second"]))
@@ -344,7 +344,7 @@ def describe_speed(history: History, seconds: float) -> str:
 
 
 def save_curve(history: History, path: Path) -> None:
-    """Draw the learning curve, and write it to a file whose ending says in which format."""
+    """Draw the learning curve, and write it in the format that the file's suffix names."""
     from xpnet import plots
 
     plots.history(history).savefig(path, dpi=150)
@@ -355,12 +355,12 @@ def save_curve(history: History, path: Path) -> None:
 
 def load_network(path: Path, **place: Any) -> Network:
     """Load the network in the file MODEL."""
-    with naming("MODEL", path, "a file written by xpnet train --save"):
+    with name_argument("MODEL", path, "a file written by xpnet train --save"):
         return Network.load(path, **place)
 
 
 def load(options: argparse.Namespace) -> tuple[Network, Columns | None]:
-    """Load a network, and the columns of the table that it was trained on, if it was."""
+    """Load a network, and the columns of the table that it was trained on, if any."""
     net = load_network(options.model, backend=options.backend, device=options.device)
     n_classes = {"regression": 0, "binary": 2}.get(net.task, net.sizes[-1])
     with explain_errors(options.model):
@@ -368,7 +368,7 @@ def load(options: argparse.Namespace) -> tuple[Network, Columns | None]:
 
 
 def predict_rows(net: Network, x: Array, columns: Columns | None) -> tuple[list[str], Iterator[Any]]:
-    """Predict examples: the names of the values, and the values of each example."""
+    """Predict examples; return the names of the columns, and a row of values for each example."""
     predicted = net.backend.to_numpy(net.predict(x)).reshape(len(x), -1)
     if net.task not in ("classification", "binary"):
         n, distribution = predicted.shape[1], net.view.model.cost.distribution
@@ -394,18 +394,18 @@ def one_or_each(words: list[str]) -> str | list[str]:
 
 
 @contextmanager
-def naming(argument: str, path: str | Path | None, kind: str) -> Iterator[None]:
-    """Let the error about a file that cannot be read name the argument that it was given for, and what it takes."""
+def name_argument(argument: str, path: str | Path | None, kind: str) -> Iterator[None]:
+    """Make errors about unreadable files name the argument, and the kind of file that it takes."""
     try:
         yield
     except OSError as error:
-        if path is None or error.filename != str(path):  # also those that have no file, but a message of their own
+        if path is None or error.filename != str(path):  # or an error with its own message, which has no file name
             raise
         raise OSError(f"{argument} {path} cannot be read ({error.strerror}); give the path of {kind}") from error
 
 
 def _check_files(options: argparse.Namespace) -> None:
-    """Refuse options that contradict each other and files that cannot be written, before anything is read."""
+    """Refuse contradictory options and files that cannot be written, before anything is read."""
     if options.early_stopping is not None and options.validation_split is None:
         raise ValueError(f"--early-stopping {options.early_stopping} needs --validation-split, as in 0.1")
     for option, check in (
@@ -429,7 +429,7 @@ def _check_files(options: argparse.Namespace) -> None:
 
 
 def _check_figure(path: Path) -> None:
-    """Check, before anything is trained, that matplotlib is there and draws files of this kind."""
+    """Check, before training, that matplotlib is installed and supports the format of the file."""
     kinds = make_figure().canvas.get_supported_filetypes()
     if path.suffix[1:].lower() not in kinds:
         raise ValueError(f"--plot {path} must end in one of {choices(f'.{kind}' for kind in kinds)}")
@@ -448,18 +448,18 @@ def _check_file(option: str, path: Path) -> None:
 
 
 def _check_replaceable(option: str, path: Path) -> None:
-    """Refuse a path at which no new file can take the place of an old one."""
+    """Refuse a path where a new file could not replace an old one."""
     _check_file(option, path)
     if path.exists() and not path.is_file():
         raise OSError(f"{option} {path} is not a regular file; name another one")
     if not os.access(folder := path.resolve().parent, os.W_OK):
-        raise PermissionError(f"{option} {path}: no file can be made in {folder}; name one in another folder")
+        raise PermissionError(f"{option} {path}: no file can be created in {folder}; name one in another folder")
 
 
 def _check_picture(path: Path) -> None:
-    """Refuse a picture that could not be written after the training, for want of matplotlib or of its format."""
+    """Refuse a picture that could not be written after training, because of its format or without matplotlib."""
     if path.suffix.lower() not in PICTURES:
-        raise ValueError(f"--plot {path} must end in {', '.join(PICTURES)}, which says in which format to write it")
+        raise ValueError(f"--plot {path} must end in {', '.join(PICTURES)}, which names its format")
     try:
         from xpnet import plots  # noqa: F401
     except ImportError as error:

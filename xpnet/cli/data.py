@@ -1,4 +1,4 @@
-"""Where the examples of the command come from: data sets by name, .npz and .npy files, tables, images."""
+"""Examples for the command: data sets by name, .npz and .npy files, tables, images."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -24,20 +24,20 @@ TEST_SPLIT = 0.2
 
 
 class Data(NamedTuple):
-    """Examples to train and test on, and the network that they need.
+    """Examples to train and test on, and the number of outputs and the task that they need.
 
     Parameters
     ----------
     name
-        As the user gave it.
+        The name that the user gave.
     train, test
         Inputs and targets; `test` is None if nothing is held out.
     task
         "classification", "binary", "multilabel" or "regression".
     n_out
-        The least number of outputs.
+        The smallest possible number of outputs.
     columns
-        The columns of a table, if it is one.
+        The columns, if the data is a table.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Data(NamedTuple):
         return f"{self.n_out} {noun}"
 
     def __str__(self) -> str:
-        """Say what the data is, and how much."""
+        """Describe the data in a line."""
         n_test = 0 if self.test is None else len(self.test[1])
         held_out = f"; {n_test:,} of them for testing" if n_test else ""
         n, features = len(self.train[1]) + n_test, f"{self.n_in:,} feature{'s' if self.n_in > 1 else ''}"
@@ -86,11 +86,11 @@ def read_training_data(
     name
         The name of a data set or file.
     task
-        The task; found by the targets unless given.
+        The task; by default, the targets decide.
     target, ignore, test_split
-        Of a table: the column to predict, columns to leave out, and the fraction of its rows to test on.
+        For a table: the column to predict, columns to leave out, and the fraction of its rows to test on.
     seed
-        Seed of the choice of these rows.
+        Seed that chooses these rows.
     """
     if is_table(name):
         table = read_table(name)
@@ -113,7 +113,7 @@ def read_training_data(
 
 
 def read_arrays(name: str, in_bytes: bool = False) -> tuple[Split, Split]:
-    """Read ((x_train, y_train), (x_test, y_test)) of a data set, or of an .npz file that holds arrays so named.
+    """Read ((x_train, y_train), (x_test, y_test)) from a data set, or from an .npz file with arrays of these names.
 
     Pixels are in [0, 1], or bytes if `in_bytes`, for a network that scales them itself.
     """
@@ -136,7 +136,7 @@ def read_arrays(name: str, in_bytes: bool = False) -> tuple[Split, Split]:
 
 
 def find_task(y: np.ndarray) -> str:
-    """Find the task by the targets: whole numbers are classes, and so are rows with a single 1.
+    """Infer the task from the targets: whole numbers are classes, and so are rows with a single 1.
 
     Examples
     --------
@@ -166,7 +166,7 @@ def count_outputs(targets: Sequence[np.ndarray], task: str, name: str) -> int:
 
 
 def hold_out(x: np.ndarray, y: np.ndarray, fraction: float, seed: int, name: str) -> tuple[Split, Split | None]:
-    """Choose examples to test on, at random, and the same part of each class.
+    """Choose examples to test on at random, the same fraction of each class.
 
     Examples
     --------
@@ -189,7 +189,7 @@ def hold_out(x: np.ndarray, y: np.ndarray, fraction: float, seed: int, name: str
 
 
 def read_test_data(name: str | None, columns: Columns | None, in_bytes: bool) -> Split:
-    """Read the examples on which to evaluate a network: a whole table, or the test part of anything else."""
+    """Read the examples to evaluate a network on: a whole table, or the test set of any other data."""
     if name is None and columns is not None:
         raise ValueError(f"--data is missing: give a table with the column {columns.target!r}")
     name = name or "mnist-sample"
@@ -200,7 +200,7 @@ def read_test_data(name: str | None, columns: Columns | None, in_bytes: bool) ->
 
 
 def read_examples(path: Path, n_in: int, columns: Columns | None, in_bytes: bool) -> np.ndarray:
-    """Read examples (n, n_in) to predict: from a table, an array (.npy), or an image, made grey and resized."""
+    """Read examples (n, n_in) to predict: a table, an array (.npy), or an image, converted to grey and resized."""
     if is_table(str(path)):
         return read_table(str(path)).features(_require(columns, str(path)))
     if path.suffix == ".npy":
@@ -249,5 +249,5 @@ def _read_image(path: Path, n_in: int) -> np.ndarray:
 
 
 def _scale(x: np.ndarray, in_bytes: bool) -> np.ndarray:
-    """Scale bytes to float32 in [0, 1], unless they are to stay bytes; leave everything else."""
+    """Scale bytes to float32 in [0, 1], unless they are to stay bytes; return other arrays unchanged."""
     return x.astype(np.float32) / np.float32(255) if x.dtype == np.uint8 and not in_bytes else x

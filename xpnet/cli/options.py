@@ -1,4 +1,4 @@
-"""The options of the command, and how their texts are read."""
+"""The options of the command, and functions that parse them."""
 
 import argparse
 import re
@@ -34,7 +34,7 @@ from xpnet.wording.hints import find_nearest
 
 DATA = f"{', '.join(SETS)}, {FILES}"
 ENDS_IN_DASHES = re.compile(r"--[\w-]+=--|-\w=?--")
-# Options that name files to read, and to write; the commands have some of them
+# Options that name files to read and files to write; each command has some of them
 READ = {"model": "MODEL", "file": "FILE", "data": "--data"}
 WRITTEN = {"save": "--save", "checkpoint": "--checkpoint", "log": "--log", "plot": "--plot", "out": "--out"}
 UNITS = {"s": 1, "min": 60, "h": 3600}  # seconds
@@ -50,10 +50,10 @@ class _Parser(argparse.ArgumentParser):
     """A parser that reports errors in one line."""
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse the options; the command reports those that it does not have, as its help lists the ones it has."""
+        """Parse the options; a command reports unknown ones itself, because its own help lists those that it has."""
         words = sys.argv[1:] if args is None else args
         if wrong := next(filter(ENDS_IN_DASHES.fullmatch, words), None):  # argparse would drop the value
-            self.error(f"{wrong}: -- is no value")
+            self.error(f"{wrong}: -- is not a value")
         options, unknown = self.parse_known_args(args, namespace)
         if unknown:
             command = options.command
@@ -61,7 +61,7 @@ class _Parser(argparse.ArgumentParser):
         return options
 
     def suggest_option(self, words: Sequence[str]) -> str:
-        """Format the option that was probably meant by the first unknown one; nothing if none is like it."""
+        """Format the option that was probably meant by the first unknown one; nothing if none is similar."""
         options = {option.lstrip("-").replace("-", "_"): option for option in self._option_string_actions}
         for word in words:
             if word.startswith("--"):
@@ -102,7 +102,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _add_command(commands: Any, name: str, summary: str, run: Callable[..., None], arguments: str = "") -> Any:
-    """Add a command; `arguments` are those that it needs."""
+    """Add a command; `arguments` are the ones that it requires."""
     command = commands.add_parser(
         name,
         help=summary,
@@ -116,8 +116,13 @@ def _add_command(commands: Any, name: str, summary: str, run: Callable[..., None
 
 def _add_train(commands: Any) -> None:
     train = _add_command(commands, "train", "train a network and report how good it is on the test data", run_train)
+    _add_data(train.add_argument_group("data"))
+    _add_network(train.add_argument_group("network"))
+    _add_training(train.add_argument_group("training"))
+    _add_results(train.add_argument_group("results"))
 
-    data = train.add_argument_group("data")
+
+def _add_data(data: Any) -> None:
     data.add_argument("--data", metavar="DATA", default="mnist-sample", help=f"{DATA} (%(default)s)")
     data.add_argument("--target", metavar="COLUMN", help="column of a table to predict from the others")
     data.add_argument(
@@ -135,19 +140,22 @@ def _add_train(commands: Any) -> None:
     )
     data.add_argument(
         "--class-weight",
-        type=_class_weight,
+        type=_parse_class_weight,
         metavar="WEIGHTS",
         help="balanced, or weights of classes, as in yes=5,no=1 (1)",
     )
 
-    network = train.add_argument_group("network")
+
+def _add_network(network: Any) -> None:
     layers = network.add_mutually_exclusive_group()
-    layers.add_argument("--sizes", type=_sizes, help="units of each layer, as in 784,30,10 (depends on data)")
-    layers.add_argument("--hidden", type=_hidden_sizes, metavar="SIZES", help="units of each hidden layer, as in 30,20")
+    layers.add_argument("--sizes", type=_parse_sizes, help="units of each layer, as in 784,30,10 (depends on data)")
+    layers.add_argument(
+        "--hidden", type=_parse_hidden_sizes, metavar="SIZES", help="units of each hidden layer, as in 30,20"
+    )
     network.add_argument("--task", choices=TASKS, metavar="TASK", help=f"{', '.join(TASKS)} (depends on data)")
     network.add_argument(
         "--activation",
-        type=_words,
+        type=_parse_words,
         default="relu",
         metavar="NAMES",
         help="activation of the hidden layers, or of each, as in relu,tanh (relu)",
@@ -157,7 +165,7 @@ def _add_train(commands: Any) -> None:
     network.add_argument("--init", choices=INITIALIZERS, metavar="NAME", help="initial weights (depends on activation)")
     network.add_argument(
         "--dropout",
-        type=_rates,
+        type=_parse_rates,
         metavar="RATES",
         help="dropout rate of the hidden layers, or of inputs and each hidden layer, as in 0.2,0.5 (0)",
     )
@@ -167,9 +175,27 @@ def _add_train(commands: Any) -> None:
         help="bring inputs to mean 0 and standard deviation 1 (for tables)",
     )
 
-    training = train.add_argument_group("training")
+
+def _add_training(training: Any) -> None:
     training.add_argument("--epochs", type=int, metavar="N", help="passes over the data (depends on data)")
     training.add_argument("--batch-size", type=int, metavar="N", help="examples in a minibatch (depends on data)")
+    _add_optimizer(training)
+    training.add_argument(
+        "--early-stopping", type=int, metavar="N", help="stop after N epochs without a lower validation cost (never)"
+    )
+    training.add_argument("--seed", type=int, metavar="N", default=0, help="seed of all random numbers (%(default)s)")
+    training.add_argument(
+        "--blas-threads",
+        type=_parse_threads,
+        metavar="N",
+        default="auto",
+        help="threads that multiply matrices (%(default)s)",
+    )
+    _add_place(training)
+    _add_dtype(training)
+
+
+def _add_optimizer(training: Any) -> None:
     training.add_argument(
         "--optimizer", choices=CLASSES, metavar="NAME", default="sgd", help=f"{', '.join(CLASSES)} (%(default)s)"
     )
@@ -192,21 +218,9 @@ def _add_train(commands: Any) -> None:
         metavar="NUMBER",
         help="decay of the weights; 0 turns it off (depends on data and optimizer)",
     )
-    training.add_argument(
-        "--early-stopping", type=int, metavar="N", help="stop after N epochs without a lower validation cost (never)"
-    )
-    training.add_argument("--seed", type=int, metavar="N", default=0, help="seed of all random numbers (%(default)s)")
-    training.add_argument(
-        "--blas-threads",
-        type=_threads,
-        metavar="N",
-        default="auto",
-        help="threads that multiply matrices (%(default)s)",
-    )
-    _add_place(training)
-    _add_dtype(training)
 
-    results = train.add_argument_group("results")
+
+def _add_results(results: Any) -> None:
     _add_metrics(results)
     results.add_argument("--save", type=Path, metavar="FILE", help="write the network to a safetensors file")
     results.add_argument(
@@ -217,7 +231,7 @@ def _add_train(commands: Any) -> None:
     )
     results.add_argument(
         "--every",
-        type=_every,
+        type=_parse_every,
         metavar="WHEN",
         default="epoch",
         help="when to write the checkpoint: epoch, a number of steps as in 1000, or a time as in 10min (%(default)s)",
@@ -271,7 +285,7 @@ def _add_show(commands: Any) -> None:
     image = show.add_mutually_exclusive_group()
     image.add_argument(
         "--image",
-        type=_image,
+        type=_parse_image,
         metavar="SIZE",
         help="height and width if the inputs are an image, as in 8x8; by default, 784 inputs are one of 28x28 pixels",
     )
@@ -288,13 +302,13 @@ def _add_backends(commands: Any) -> None:
 
 def _add_bench(commands: Any) -> None:
     bench = _add_command(commands, "bench", "find the library and device that train a network fastest here", run_bench)
-    bench.add_argument("--sizes", type=_sizes, default="784,30,10", help="units of each layer (%(default)s)")
+    bench.add_argument("--sizes", type=_parse_sizes, default="784,30,10", help="units of each layer (%(default)s)")
     bench.add_argument(
         "--task", choices=TASKS, metavar="TASK", help=f"{', '.join(TASKS)} (sigmoid outputs and quadratic cost)"
     )
     bench.add_argument(
         "--activation",
-        type=_words,
+        type=_parse_words,
         default="sigmoid",
         metavar="NAMES",
         help="activation of the hidden layers, or of each, as in relu,tanh (%(default)s)",
@@ -302,11 +316,14 @@ def _add_bench(commands: Any) -> None:
     bench.add_argument("--batch-size", type=int, metavar="N", default=10, help="examples in a minibatch (%(default)s)")
     _add_dtype(bench)
     bench.add_argument(
-        "--backend", type=_words, metavar="NAMES", help="libraries to time, as in numpy,jax (all that can be used)"
+        "--backend",
+        type=_parse_words,
+        metavar="NAMES",
+        help="libraries to time, as in numpy,jax (all that can be used)",
     )
     length = bench.add_mutually_exclusive_group()
     length.add_argument("--seconds", type=float, metavar="S", default=0.2, help="length of a repetition (%(default)s)")
-    length.add_argument("--steps", type=int, metavar="N", help="steps of a repetition (as many as take --seconds)")
+    length.add_argument("--steps", type=int, metavar="N", help="steps of a repetition (chosen to take --seconds)")
     bench.add_argument(
         "--repeats", type=int, metavar="N", default=7, help="repetitions that count, after a first one (%(default)s)"
     )
@@ -334,7 +351,7 @@ def _add_break(commands: Any) -> None:
 def _add_metrics(command: Any) -> None:
     command.add_argument(
         "--metrics",
-        type=_words,
+        type=_parse_words,
         default=[],
         metavar="NAMES",
         help="more metrics on the test data, as in top_3,mean_squared_error",
@@ -355,12 +372,12 @@ def _add_dtype(command: Any) -> None:
 
 
 def check_paths(options: argparse.Namespace) -> None:
-    """Refuse to write to a file that is read, or twice to one file, before anything is read.
+    """Refuse, before anything is read, to write to a file that is read or to write two outputs to one file.
 
-    Such a command ends like one with an option that cannot be parsed.
+    The command ends as with an option that cannot be parsed.
     """
-    given = {name: getattr(options, name, None) for name in (*READ, *WRITTEN)}
-    paths = {name: path for name, path in given.items() if path is not None and path not in SETS}
+    named = {name: getattr(options, name, None) for name in (*READ, *WRITTEN)}
+    paths = {name: path for name, path in named.items() if path is not None and path not in SETS}
     for (one, path), (other, path_written) in combinations(paths.items(), 2):
         if other in WRITTEN and is_same_file(path, path_written):
             shown = {**READ, **WRITTEN}
@@ -373,31 +390,31 @@ def check_paths(options: argparse.Namespace) -> None:
 # The texts of options
 
 
-def _sizes(text: str) -> list[int]:
-    if sizes := _hidden_sizes(text):
+def _parse_sizes(text: str) -> list[int]:
+    if sizes := _parse_hidden_sizes(text):
         return sizes
-    raise argparse.ArgumentTypeError("it names no layer; give the units of each, as in 784,30,10")
+    raise argparse.ArgumentTypeError("it does not name any layer; give the units of each, as in 784,30,10")
 
 
-def _hidden_sizes(text: str) -> list[int]:
+def _parse_hidden_sizes(text: str) -> list[int]:
     try:
         return [int(size) for size in text.replace(",", " ").split()]
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} must be whole numbers with commas, as in 784,30,10") from error
 
 
-def _image(text: str) -> tuple[int, int]:
+def _parse_image(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d+)[x×](\d+)", text)
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r} must be a height and a width in pixels, as in 28x28")
     return int(match[1]), int(match[2])
 
 
-def _threads(text: str) -> int | str:
+def _parse_threads(text: str) -> int | str:
     return int(text) if text.lstrip("-").isdecimal() else text
 
 
-def _every(text: str) -> str | int | timedelta:
+def _parse_every(text: str) -> str | int | timedelta:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|h)", text)
     try:
         if match is not None:
@@ -409,19 +426,19 @@ def _every(text: str) -> str | int | timedelta:
         ) from error
 
 
-def _words(text: str) -> list[str]:
+def _parse_words(text: str) -> list[str]:
     """Split at commas, except inside brackets, as in "elu(1.0, 2.0)"."""
     return [word.strip() for word in re.split(r",(?![^(]*\))", text)]
 
 
-def _rates(text: str) -> tuple[float, ...]:
+def _parse_rates(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(rate) for rate in text.split(","))
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} must be a number, or numbers with commas, as in 0.2,0.5") from error
 
 
-def _class_weight(text: str) -> str | dict[str, float]:
+def _parse_class_weight(text: str) -> str | dict[str, float]:
     if text == "balanced":
         return text
     try:

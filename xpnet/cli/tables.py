@@ -1,7 +1,7 @@
 """Tables: CSV and Parquet files, read by pandas, as features and targets.
 
-Columns go by their names: a network remembers those that it was trained on, in order, and finds them in any other
-table, wherever they stand there.
+Columns are found by name: a network remembers those that it was trained on, in order, and finds them in any other
+table, whatever their order there.
 """
 
 import difflib
@@ -16,8 +16,8 @@ import numpy as np
 from xpnet.wording.checks import choices, install_command, list_names, truncate
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".parquet")
-LARGEST = int(np.finfo(np.float64).max)
-MOST_CLASSES = 20  # whole numbers are classes if no more than this many different ones occur
+LARGEST_FLOAT = int(np.finfo(np.float64).max)
+MOST_CLASSES = 20  # whole numbers with more different values than this are a regression
 
 
 class Columns(NamedTuple):
@@ -30,7 +30,7 @@ class Columns(NamedTuple):
     target
         Name of the target.
     labels
-        The texts of the classes, in the order of the classes; none for a regression.
+        The labels of the classes, in order; empty for a regression.
     """
 
     features: tuple[str, ...]
@@ -39,7 +39,7 @@ class Columns(NamedTuple):
 
     @classmethod
     def of(cls, feature_names: tuple[str, ...] | None, notes: Mapping[str, Any], n_classes: int) -> "Columns | None":
-        """Take them from the feature names and the notes of a network; None if it was not trained on a table here.
+        """Read the columns from a network's feature names and notes; None if the command did not train it on a table.
 
         Raises
         ------
@@ -62,12 +62,12 @@ class Columns(NamedTuple):
 
     @property
     def notes(self) -> dict[str, Any]:
-        """The target and its labels, for the notes of a network; the other columns are its `feature_names`."""
+        """The target and its labels, for a network's notes; the other columns are its `feature_names`."""
         return {"target": self.target, "labels": list(self.labels)}
 
 
 def is_table(name: str) -> bool:
-    """Tell whether a file is a table, by its name.
+    """Tell by its name whether a file is a table.
 
     Examples
     --------
@@ -97,7 +97,7 @@ class Table(NamedTuple):
         return [str(name) for name in self.frame.columns]
 
     def choose_columns(self, target: str | None, ignore: Sequence[str], task: str | None) -> Columns:
-        """Choose the columns to train on: all but the target and those to be ignored.
+        """Choose the columns to train on: all except the target and those to ignore.
 
         Parameters
         ----------
@@ -106,8 +106,8 @@ class Table(NamedTuple):
         ignore
             Names of columns to leave out.
         task
-            The task of the network. Unless given, it is found by the target: texts are classes, and so are up to 20
-            different whole numbers.
+            The task of the network. By default, the target decides: texts are classes, and so are up to 20 different
+            whole numbers.
         """
         if target is None:
             raise ValueError(f"{self.name} needs --target, the column to predict; choose from {list_names(self.names)}")
@@ -131,8 +131,8 @@ class Table(NamedTuple):
     def features(self, columns: Columns) -> np.ndarray:
         """Return the features (n, n_in), float64; every value must be a finite number."""
         names = list(columns.features)
-        there = set(self.names)
-        missing = [name for name in names if name not in there]
+        available = set(self.names)
+        missing = [name for name in names if name not in available]
         if missing:
             raise ValueError(f"{self.name} lacks columns that the network was trained on: {list_names(missing)}")
         return self._numbers(
@@ -140,7 +140,7 @@ class Table(NamedTuple):
         )
 
     def targets(self, columns: Columns) -> np.ndarray:
-        """Return the targets (n,): the numbers of the classes, int64, or for a regression real numbers, float64."""
+        """Return the targets (n,): class numbers as int64, or for a regression real numbers as float64."""
         self._check_has("the target", columns.target)
         if not columns.labels:
             return self._numbers([columns.target], "--task regression needs plain numbers, as in 1234.5")[:, 0]
@@ -167,7 +167,7 @@ class Table(NamedTuple):
         return len(values) <= MOST_CLASSES and bool((values == np.rint(values)).all())
 
     def _labels(self, target: str) -> tuple[str, ...]:
-        """Return the texts of the classes in order: numbers by their size, texts by the alphabet."""
+        """Return the labels of the classes: numbers in increasing order, texts in alphabetical order."""
         values = self.frame[target].tolist()
         labels = tuple(_label(value) for value in sorted(set(values)))
         if len(labels) == 1:
@@ -192,7 +192,7 @@ class Table(NamedTuple):
         )
 
     def _numbers(self, names: list[str], remedy: str) -> np.ndarray:
-        """Return columns (n, k) of finite numbers, float64; `remedy` is for columns of texts, dates and the like."""
+        """Return columns (n, k) of finite numbers, float64; the message for any others ends with `remedy`."""
         for name in names:
             self._check_numbers(name, remedy)
         self._check_complete(names)
@@ -231,7 +231,7 @@ class Table(NamedTuple):
             if len(wrong) == 0 and pandas.api.types.infer_dtype(column) == "integer":
                 return  # whole numbers of more than 64 bits
         except OverflowError:
-            wrong = [row for row, value in enumerate(column) if isinstance(value, int) and abs(value) > LARGEST]
+            wrong = [row for row, value in enumerate(column) if isinstance(value, int) and abs(value) > LARGEST_FLOAT]
             problem = "which is too large for a number of 64 bits"
         row = wrong[0] if len(wrong) else 0
         value = truncate(column.iloc[row], 40)
@@ -266,7 +266,7 @@ def read_table(path: str) -> Table:
 
 @contextmanager
 def _explain_errors(path: str) -> Iterator[None]:
-    """Name the file, and what to do, in the errors of pandas and pyarrow."""
+    """Add the name of the file and the remedy to errors of pandas and pyarrow."""
     import pandas
 
     try:
@@ -286,9 +286,9 @@ def _read_schema(path: str) -> list[str]:
 
 
 def _read_header(path: str) -> tuple[list[str], str]:
-    """Read the names of the columns of a CSV as they stand there, and the separator.
+    """Read the names of the columns of a CSV file, unchanged, and the separator.
 
-    pandas renames columns whose names come twice, so the header is read as if it were a row of texts.
+    pandas renames columns with equal names, so the header is read as if it were a row of texts.
     """
     import pandas
 
@@ -302,7 +302,7 @@ def _read_header(path: str) -> tuple[list[str], str]:
 
 
 def _check_names_differ(path: str, names: Sequence[str]) -> None:
-    """Refuse columns of one name: with the target among them, a network would be given the answer."""
+    """Refuse columns with equal names: a copy of the target would give the answer away."""
     counts = Counter(name.strip() for name in names)
     several = [name for name, number in counts.items() if name and number > 1]
     if several:
@@ -318,7 +318,7 @@ def _are_different_texts(texts: Any, n: int) -> bool:
 
 
 def _label(value: Any) -> str:
-    """Return the text of a class; 1 and 1.0 are the same.
+    """Format a class; 1 and 1.0 are the same.
 
     Examples
     --------

@@ -33,6 +33,8 @@ class Activation(NamedTuple):
         The sum of the values of one example, if it is always the same.
     initializer
         Initializer of a layer with this activation, unless the user chooses another.
+    usual_cost
+        The cost that usually goes with it in an output layer.
 
     Examples
     --------
@@ -48,6 +50,7 @@ class Activation(NamedTuple):
     high: float = inf
     total: float | None = None
     initializer: Initializer = scaled_normal
+    usual_cost: str = "quadratic"
 
 
 # The activations of the book
@@ -277,11 +280,11 @@ def normal_cdf(x: Array, xp: Namespace) -> Array:
     return xp.where(x < 0.0, tail, 1.0 - tail)
 
 
-sigmoid = Activation("sigmoid", _sigmoid, _sigmoid_pullback, low=0.0, high=1.0)
+sigmoid = Activation("sigmoid", _sigmoid, _sigmoid_pullback, low=0.0, high=1.0, usual_cost="cross_entropy")
 tanh = Activation("tanh", _tanh, _tanh_pullback, low=-1.0, high=1.0)
 relu = Activation("relu", _relu, _relu_pullback, low=0.0, initializer=he_normal)
 identity = Activation("identity", _identity, _identity_pullback)
-softmax = Activation("softmax", _softmax, _softmax_pullback, low=0.0, high=1.0, total=1.0)
+softmax = Activation("softmax", _softmax, _softmax_pullback, low=0.0, high=1.0, total=1.0, usual_cost="cross_entropy")
 leaky_relu = make_leaky_relu()
 elu = make_elu()
 # Keeps mean 0 and variance 1 from layer to layer (Klambauer et al., arXiv:1706.02515, equation 14)
@@ -290,9 +293,9 @@ softplus = Activation("softplus", _softplus, _softplus_pullback, low=0.0, initia
 silu = Activation("silu", _silu, _silu_pullback, low=-0.27847, initializer=he_normal)
 gelu = Activation("gelu", _gelu, _gelu_pullback, low=-0.16998, initializer=he_normal)
 gelu_tanh = Activation("gelu_tanh", _gelu_tanh, _gelu_tanh_pullback, low=-0.17005, initializer=he_normal)
-exp = Activation("exp", _exp, _exp_pullback, low=0.0, initializer=lecun_normal)
+exp = Activation("exp", _exp, _exp_pullback, low=0.0, initializer=lecun_normal, usual_cost="poisson")
 # Not in the table: it belongs to the Gaussian cost alone, which names it
-mean_std = Activation("mean_std", _mean_std, _mean_std_pullback)
+mean_std = Activation("mean_std", _mean_std, _mean_std_pullback, usual_cost="gaussian")
 
 ACTIVATIONS: dict[str, Activation] = {
     sigma.name: sigma
@@ -303,3 +306,17 @@ ACTIVATIONS: dict[str, Activation] = {
 }
 # Activations with parameters: "leaky_relu(0.2)" is make_leaky_relu(0.2)
 PARAMETRIZED_ACTIVATIONS = {"leaky_relu": make_leaky_relu, "elu": make_elu}
+
+
+def find_kind(sigma: Activation) -> tuple[str | None, tuple[float, ...]]:
+    """Find the name of an activation without its numbers, and its numbers; the name is None for one of the user's own.
+
+    Examples
+    --------
+    >>> find_kind(relu), find_kind(make_leaky_relu(0.2)), find_kind(make_elu(2.0))
+    (('relu', ()), ('leaky_relu', (0.2,)), ('elu', (2.0, 1.0)))
+    """
+    if isinstance(sigma.value, tuple):
+        kinds = [name for name, make in PARAMETRIZED_ACTIVATIONS.items() if type(make().value) is type(sigma.value)]
+        return (kinds[0], tuple(sigma.value)) if kinds else (None, ())
+    return next((known.name for known in (*ACTIVATIONS.values(), mean_std) if known.value is sigma.value), None), ()

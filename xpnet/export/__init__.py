@@ -1,6 +1,6 @@
-"""Networks for other programs, and from them: ONNX files, PyTorch, Keras, and pages for a browser.
+"""Networks to and from other programs: ONNX files, PyTorch, Keras, and pages for a browser.
 
-Each function imports the library that it is about when it is called.
+A function imports the library that it needs when it is called.
 """
 
 from xpnet.export.keras import from_keras

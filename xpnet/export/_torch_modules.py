@@ -1,4 +1,4 @@
-"""PyTorch's own modules: made of the parts of a network, and taken apart."""
+"""PyTorch's modules: made from the parts of a network, and converted to parts."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -8,32 +8,26 @@ import torch
 from torch import nn
 
 from xpnet.core.activations import (
+    ACTIVATIONS,
     Activation,
-    elu,
-    exp,
+    find_kind,
     gelu,
     gelu_tanh,
-    identity,
-    leaky_relu,
     make_elu,
     make_leaky_relu,
     mean_std,
-    relu,
     selu,
-    sigmoid,
-    silu,
     softmax,
     softplus,
-    tanh,
 )
 from xpnet.export.parts import Part
 from xpnet.wording.hints import unsupported_layer
 
-# Modules that PyTorch lacks. They have buffers: numbers that move with the module, and are not trained.
+# Modules that PyTorch lacks. Their numbers are buffers, which move with the module and are not trained.
 
 
 class Scale(nn.Module):
-    """Multiplies inputs, bytes too, by a number."""
+    """Multiplies inputs of any dtype by a number."""
 
     factor: torch.Tensor
 
@@ -46,7 +40,7 @@ class Scale(nn.Module):
 
 
 class Standardize(nn.Module):
-    """Brings inputs to mean 0 and standard deviation 1."""
+    """Scales inputs to mean 0 and standard deviation 1."""
 
     mean: torch.Tensor
     std: torch.Tensor
@@ -61,7 +55,7 @@ class Standardize(nn.Module):
 
 
 class Rescale(nn.Module):
-    """Brings standardized outputs to the units of the targets."""
+    """Scales standardized outputs back to the units of the targets."""
 
     factor: torch.Tensor
     shift: torch.Tensor
@@ -76,7 +70,7 @@ class Rescale(nn.Module):
 
 
 class Sort(nn.Module):
-    """Brings quantiles in increasing order; their columns come in blocks, one for each level."""
+    """Sorts quantiles in increasing order; columns come in blocks, one for each level."""
 
     def __init__(self, levels: Sequence[float]) -> None:
         super().__init__()
@@ -111,7 +105,7 @@ class ScaledELU(nn.Module):
 
 
 class MeanStd(nn.Module):
-    """Means in the first half of the columns; standard deviations, of softplus as variance, in the second."""
+    """Keeps the first half of the columns, means; in the second, makes standard deviations of softplus as variance."""
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         mean, z = torch.chunk(z, 2, dim=-1)
@@ -125,12 +119,12 @@ LINEAR_FROM = 40.0  # from here on, softplus is the identity in float64; PyTorch
 
 
 def make_sequential(parts: Iterable[Part]) -> nn.Sequential:
-    """Make a module of parts, on the CPU; in evaluation mode, in which dropout does nothing.
+    """Make a module from parts, on the CPU and in evaluation mode, in which dropout does nothing.
 
     Raises
     ------
     ValueError
-        If an activation is not one of xpnet.
+        If an activation is not xpnet's own.
     """
     return nn.Sequential(*(_make_module(part) for part in parts)).train(False)
 
@@ -154,31 +148,29 @@ def _make_linear(w: torch.Tensor, b: torch.Tensor) -> nn.Linear:
     return linear
 
 
-_MODULES: list[tuple[Activation, Callable[[], nn.Module]]] = [
-    (sigmoid, nn.Sigmoid),
-    (tanh, nn.Tanh),
-    (relu, nn.ReLU),
-    (identity, nn.Identity),
-    (softmax, lambda: nn.Softmax(dim=-1)),
-    (selu, nn.SELU),
-    (softplus, lambda: nn.Softplus(threshold=LINEAR_FROM)),
-    (silu, nn.SiLU),
-    (gelu, nn.GELU),
-    (gelu_tanh, lambda: nn.GELU(approximate="tanh")),
-    (exp, Exp),
-    (mean_std, MeanStd),
-]
+# Kinds of activations whose modules have no options
+_PLAIN: dict[str, type[nn.Module]] = {
+    **{"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU, "identity": nn.Identity, "silu": nn.SiLU},
+    **{"exp": Exp, "mean_std": MeanStd},
+}
+# Kinds of activations -> functions of their numbers
+_MODULES: dict[str | None, Callable[..., nn.Module]] = {
+    **_PLAIN,
+    "softmax": lambda: nn.Softmax(dim=-1),
+    "softplus": lambda: nn.Softplus(threshold=LINEAR_FROM),
+    "gelu": nn.GELU,
+    "gelu_tanh": lambda: nn.GELU(approximate="tanh"),
+    "leaky_relu": nn.LeakyReLU,
+    "elu": lambda alpha, scale: nn.ELU(alpha) if scale == 1.0 else ScaledELU(alpha, scale),
+}
 
 
 def _make_activation(sigma: Activation) -> nn.Module:
-    for known, make in _MODULES:
-        if sigma.value == known.value:
-            return make()
-    if type(sigma.value) is type(leaky_relu.value):
-        return nn.LeakyReLU(*sigma.value)  # type: ignore[misc]
-    if type(sigma.value) is type(elu.value):
-        alpha, scale = sigma.value  # type: ignore[misc]
-        return nn.ELU(alpha) if scale == 1.0 else ScaledELU(alpha, scale)
+    kind, numbers = find_kind(sigma)
+    if sigma.value == selu.value:
+        return nn.SELU()
+    if kind in _MODULES:
+        return _MODULES[kind](*numbers)
     raise ValueError(
         f"activation={sigma.name!r} is your own and has no module of PyTorch; write one, and build the nn.Sequential "
         "from net.layers, or use an activation of xpnet"
@@ -189,12 +181,12 @@ def _make_activation(sigma: Activation) -> nn.Module:
 
 
 def take_sequential_apart(module: Any) -> list[Part]:
-    """List the parts of an nn.Sequential, with its numbers on the host.
+    """List the parts of an nn.Sequential, with its arrays on the host.
 
     Raises
     ------
     TypeError
-        If it is no nn.Sequential, or has a `forward` of its own.
+        If it is not an nn.Sequential, or overrides `forward`.
     ValueError
         If it has a layer that networks do not support; the message names it.
     """
@@ -207,12 +199,12 @@ def take_sequential_apart(module: Any) -> list[Part]:
 
 
 def _is_plain(module: Any) -> bool:
-    """Whether a module does nothing but apply its layers in order."""
+    """Tell whether a module does nothing except apply its layers in order."""
     return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
 
 
 def _layers(module: nn.Sequential, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """List the layers, those of a Sequential within the Sequential too."""
+    """List the layers, including those of a Sequential inside the Sequential."""
     for name, layer in module.named_children():
         if isinstance(layer, nn.Sequential) and _is_plain(layer):
             yield from _layers(layer, f"{prefix}{name}.")
@@ -221,9 +213,9 @@ def _layers(module: nn.Sequential, prefix: str = "") -> Iterator[tuple[str, nn.M
 
 
 def _read_layer(place: str, layer: nn.Module) -> Part:
-    reader = next((read for kind, read in _READERS if type(layer) is kind), None)
+    reader = _READERS.get(type(layer))
     if reader is None:
-        supported = [kind.__name__ for kind, _ in _READERS if kind.__module__ != __name__]
+        supported = [kind.__name__ for kind in _READERS if kind.__module__ != __name__]
         raise ValueError(f"module: {unsupported_layer(place, type(layer).__name__, supported)}")
     part = reader(layer)
     if isinstance(part, str):
@@ -240,7 +232,7 @@ def _read_linear(layer: nn.Linear) -> Part:
 def _to_numpy(tensor: Any) -> np.ndarray:
     tensor = tensor.detach().cpu()
     if tensor.dtype not in (torch.float32, torch.float64):
-        tensor = tensor.to(torch.float32)  # NumPy lacks bfloat16; all of half precision fits
+        tensor = tensor.to(torch.float32)  # NumPy lacks bfloat16; float32 holds every number of half precision
     return tensor.numpy()
 
 
@@ -286,26 +278,20 @@ def _activation(sigma: Activation) -> Callable[[Any], Part]:
     return lambda layer: Part("activation", (sigma,))
 
 
-_READERS: list[tuple[type[nn.Module], Callable[[Any], Part | str]]] = [
-    (nn.Linear, _read_linear),
-    (nn.Flatten, _read_flatten),
-    (nn.Dropout, _read_dropout),
-    (nn.Identity, _activation(identity)),
-    (nn.ReLU, _activation(relu)),
-    (nn.Sigmoid, _activation(sigmoid)),
-    (nn.Tanh, _activation(tanh)),
-    (nn.SiLU, _activation(silu)),
-    (nn.GELU, lambda layer: Part("activation", (gelu_tanh if layer.approximate == "tanh" else gelu,))),
-    (nn.ELU, _read_elu),
-    (nn.SELU, _activation(selu)),
-    (nn.Softplus, _read_softplus),
-    (nn.LeakyReLU, _read_leaky_relu),
-    (nn.Softmax, _read_softmax),
-    (Exp, _activation(exp)),
-    (MeanStd, _activation(mean_std)),
-    (ScaledELU, lambda layer: Part("activation", (make_elu(layer.alpha, layer.scale),))),
-    (Scale, lambda layer: Part("scale", (_to_numpy(layer.factor),))),
-    (Standardize, lambda layer: Part("standardize", (_to_numpy(layer.mean), _to_numpy(layer.std)))),
-    (Rescale, lambda layer: Part("rescale", (_to_numpy(layer.factor), _to_numpy(layer.shift)))),
-    (Sort, lambda layer: Part("sort", (np.array(layer.levels),))),
-]
+_READERS: dict[type[nn.Module], Callable[[Any], Part | str]] = {
+    nn.Linear: _read_linear,
+    nn.Flatten: _read_flatten,
+    nn.Dropout: _read_dropout,
+    **{module: _activation({**ACTIVATIONS, "mean_std": mean_std}[kind]) for kind, module in _PLAIN.items()},
+    nn.GELU: lambda layer: Part("activation", (gelu_tanh if layer.approximate == "tanh" else gelu,)),
+    nn.ELU: _read_elu,
+    nn.SELU: _activation(selu),
+    nn.Softplus: _read_softplus,
+    nn.LeakyReLU: _read_leaky_relu,
+    nn.Softmax: _read_softmax,
+    ScaledELU: lambda layer: Part("activation", (make_elu(layer.alpha, layer.scale),)),
+    Scale: lambda layer: Part("scale", (_to_numpy(layer.factor),)),
+    Standardize: lambda layer: Part("standardize", (_to_numpy(layer.mean), _to_numpy(layer.std))),
+    Rescale: lambda layer: Part("rescale", (_to_numpy(layer.factor), _to_numpy(layer.shift))),
+    Sort: lambda layer: Part("sort", (np.array(layer.levels),)),
+}

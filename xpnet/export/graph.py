@@ -1,15 +1,34 @@
-"""A graph of ONNX operators: nodes are added one by one, or recorded while a function of arrays runs."""
+"""A graph of ONNX operators: nodes are added one by one, or for each recorded operation of a function."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
+from xpnet.backends.choose import get_backend
+from xpnet.backends.replay.eager import Eager
+from xpnet.backends.replay.tape import RecordedArray, RecordedView, Recorder
 from xpnet.core.activations import Activation
 from xpnet.wording.errors import unless_stopped
+
+# The names of NumPy's functions -> ONNX operators
+OPERATORS = {
+    **{"add": "Add", "subtract": "Sub", "multiply": "Mul", "divide": "Div", "negative": "Neg"},
+    **{"pow": "Pow", "power": "Pow"},  # by the operator and the function
+    **{"exp": "Exp", "log": "Log", "tanh": "Tanh", "sin": "Sin", "sqrt": "Sqrt", "absolute": "Abs", "sign": "Sign"},
+    **{"less": "Less", "less_equal": "LessOrEqual", "greater": "Greater", "greater_equal": "GreaterOrEqual"},
+    **{"maximum": "Max", "minimum": "Min", "where": "Where"},
+}
+
+
+class Symbol(NamedTuple):
+    """An array (batch, n) of a graph, by its name."""
+
+    name: str
+    n: int
 
 
 class Graph:
@@ -18,39 +37,37 @@ class Graph:
     Examples
     --------
     >>> graph = Graph("float32")
-    >>> y = graph.add("Relu", [graph.input("x", 3)])
-    >>> graph.nodes, y.name, y.shape
-    ([('Relu', ['x'], 'Relu_1', {})], 'Relu_1', (None, 3))
+    >>> graph.add("Relu", [Symbol("x", 3)])
+    Symbol(name='Relu_1', n=3)
+    >>> graph.nodes
+    [('Relu', ['x'], 'Relu_1', {})]
     """
 
     def __init__(self, dtype: str) -> None:
         self.dtype = dtype
         self.nodes: list[tuple[str, list[str], str, dict[str, Any]]] = []  # operator, inputs, output, attributes
         self.constants: dict[str, np.ndarray] = {}
-        self._numbers: dict[float, Symbol] = {}
+        self.numbers: dict[float, Symbol] = {}
         self._count: Counter[str] = Counter()
-
-    def input(self, name: str, n: int) -> Symbol:
-        """Return the symbol of an input, (batch, n)."""
-        return Symbol(self, name, n)
 
     def constant(self, name: str, value: np.ndarray) -> Symbol:
         """Add an array, and return its symbol."""
         self.constants[name] = value
-        return Symbol(self, name, value.shape[-1] if value.ndim else 1)
+        return Symbol(name, value.shape[-1] if value.ndim else 1)
 
     def number(self, value: float) -> Symbol:
         """Return the symbol of a number in the dtype of the graph; equal numbers are one constant."""
-        if value not in self._numbers:
-            self._numbers[value] = self.constant(f"number_{len(self._numbers) + 1}", np.asarray(value, self.dtype))
-        return self._numbers[value]
+        if value not in self.numbers:
+            self.numbers[value] = self.constant(f"number_{len(self.numbers) + 1}", np.asarray(value, self.dtype))
+        return self.numbers[value]
 
-    def add(self, operator: str, inputs: Sequence[Symbol], n: int | None = None, **attributes: Any) -> Symbol:
-        """Add a node, and return the symbol of its output; it has the largest width of the inputs unless given."""
+    def add(self, operator: str, inputs: Sequence[Symbol | float], n: int | None = None, **attributes: Any) -> Symbol:
+        """Add a node, and return the symbol of its output; it is as wide as the widest input unless `n` is given."""
+        symbols = [x if isinstance(x, Symbol) else self.number(x) for x in inputs]
         self._count[operator] += 1
         name = f"{operator}_{self._count[operator]}"
-        self.nodes.append((operator, [symbol.name for symbol in inputs], name, attributes))
-        return Symbol(self, name, max(symbol.n for symbol in inputs) if n is None else n)
+        self.nodes.append((operator, [symbol.name for symbol in symbols], name, attributes))
+        return Symbol(name, max(symbol.n for symbol in symbols) if n is None else n)
 
     def finish(self, symbol: Symbol, name: str) -> None:
         """Give the output of the graph its name."""
@@ -59,196 +76,115 @@ class Graph:
                 operator,
                 [name if old == symbol.name else old for old in inputs],
                 name if output == symbol.name else output,
-                more,
+                attributes,
             )
-            for operator, inputs, output, more in self.nodes
+            for operator, inputs, output, attributes in self.nodes
         ]
 
 
-class Symbol:
-    """Stands for an array (batch, n) while a function runs, and records what is done to it."""
-
-    __array_ufunc__ = None  # NumPy's own functions refuse it, and do not make an array of it
-
-    def __init__(self, graph: Graph, name: str, n: int, is_mask: bool = False) -> None:
-        self.graph, self.name, self.n, self.is_mask = graph, name, n, is_mask
-
-    @property
-    def shape(self) -> tuple[None, int]:
-        """Shape: the number of rows is not known."""
-        return None, self.n
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return 2
-
-    @property
-    def dtype(self) -> str:
-        """The dtype of the graph."""
-        return self.graph.dtype
-
-    def __bool__(self) -> bool:
-        raise TypeError("it asks for the value of an array")
-
-    def __add__(self, other: Any) -> Symbol:
-        return _record(self.graph, "Add", self, other)
-
-    def __radd__(self, other: Any) -> Symbol:
-        return _record(self.graph, "Add", other, self)
-
-    def __sub__(self, other: Any) -> Symbol:
-        return _record(self.graph, "Sub", self, other)
-
-    def __rsub__(self, other: Any) -> Symbol:
-        return _record(self.graph, "Sub", other, self)
-
-    def __mul__(self, other: Any) -> Symbol:
-        return _record(self.graph, "Mul", self, other)
-
-    def __rmul__(self, other: Any) -> Symbol:
-        return _record(self.graph, "Mul", other, self)
-
-    def __truediv__(self, other: Any) -> Symbol:
-        return _record(self.graph, "Div", self, other)
-
-    def __rtruediv__(self, other: Any) -> Symbol:
-        return _record(self.graph, "Div", other, self)
-
-    def __neg__(self) -> Symbol:
-        return _record(self.graph, "Neg", self)
-
-    def __abs__(self) -> Symbol:
-        return _record(self.graph, "Abs", self)
-
-    def __pow__(self, other: Any) -> Symbol:
-        return _record(self.graph, "Pow", self, other)
-
-    def __lt__(self, other: Any) -> Symbol:
-        return _compare(self.graph, "Less", self, other)
-
-    def __le__(self, other: Any) -> Symbol:
-        return _compare(self.graph, "LessOrEqual", self, other)
-
-    def __gt__(self, other: Any) -> Symbol:
-        return _compare(self.graph, "Greater", self, other)
-
-    def __ge__(self, other: Any) -> Symbol:
-        return _compare(self.graph, "GreaterOrEqual", self, other)
-
-    def __getitem__(self, key: Any) -> Symbol:
-        """Take columns, as in ``z[..., k:]``."""
-        if not (isinstance(key, tuple) and len(key) == 2 and key[0] is ... and isinstance(key[1], slice)):
-            raise TypeError(f"it takes the elements [{key!r}]; columns are taken as in z[..., a:b]")
-        start, stop, step = key[1].indices(self.n)
-        if step != 1 or stop <= start:
-            raise TypeError(f"it takes the elements [{key!r}]; columns are taken as in z[..., a:b]")
-        bounds = [
-            self.graph.constant(f"{name}_{bound}", np.array([bound], np.int64))
-            for name, bound in (("start", start), ("stop", stop), ("axis", 1))
-        ]
-        return self.graph.add("Slice", [self, *bounds], stop - start)
-
-
-class Recorder:
-    """A namespace of the functions that can be recorded, in place of an array library."""
-
-    def __init__(self, graph: Graph) -> None:
-        self._graph = graph
-
-    def __getattr__(self, name: str) -> Callable[..., Symbol]:
-        operators = {
-            **{"exp": "Exp", "log": "Log", "tanh": "Tanh", "abs": "Abs", "sqrt": "Sqrt", "sin": "Sin"},
-            **{"sign": "Sign", "maximum": "Max", "minimum": "Min"},
-        }
-        if name not in operators:
-            raise AttributeError(f"it uses xp.{name}, which is not recorded")
-        return lambda *args: _record(self._graph, operators[name], *args)
-
-    def where(self, mask: Symbol, x: Any, y: Any) -> Symbol:
-        """Record x where a comparison is true, else y."""
-        if not getattr(mask, "is_mask", False):
-            raise TypeError("it uses xp.where without a comparison")
-        return self._graph.add("Where", [mask, *_to_symbols(self._graph, (x, y))])
-
-    def astype(self, x: Symbol, dtype: Any) -> Symbol:
-        """Record the conversion of a comparison to numbers."""
-        if dtype != self._graph.dtype:
-            raise TypeError(f"it converts to {dtype}")
-        return _to_symbols(self._graph, [x])[0]
-
-    def log1p(self, x: Symbol) -> Symbol:
-        """Record ln(1 + x)."""
-        return self.log(1.0 + x)
-
-    def expm1(self, x: Symbol) -> Symbol:
-        """Record eˣ − 1."""
-        return self.exp(x) - 1.0
-
-    def max(self, x: Symbol, axis: int = -1, keepdims: bool = False) -> Symbol:
-        """Record the maximum of each row."""
-        _check_rows(axis, keepdims)
-        return self._graph.add("ReduceMax", [x], 1, axes=[-1], keepdims=1)
-
-    def sum(self, x: Symbol, axis: int = -1, keepdims: bool = False) -> Symbol:
-        """Record the sum of each row."""
-        _check_rows(axis, keepdims)
-        axes = self._graph.constant("axes", np.array([-1], np.int64))
-        return self._graph.add("ReduceSum", [x, axes], 1, keepdims=1)
-
-    def concat(self, arrays: Sequence[Symbol], axis: int = 0) -> Symbol:
-        """Record columns beside each other."""
-        if axis not in (-1, 1):
-            raise TypeError(f"it joins arrays along axis {axis}; columns are joined with axis=-1")
-        return self._graph.add("Concat", arrays, sum(array.n for array in arrays), axis=-1)
-
-
-def _check_rows(axis: Any, keepdims: Any) -> None:
-    if axis not in (-1, 1) or keepdims is not True:
-        raise TypeError("it reduces other axes than rows; rows are reduced with axis=-1, keepdims=True")
-
-
-def _record(graph: Graph, operator: str, *args: Any) -> Symbol:
-    return graph.add(operator, _to_symbols(graph, args))
-
-
-def _compare(graph: Graph, operator: str, *args: Any) -> Symbol:
-    symbol = _record(graph, operator, *args)
-    symbol.is_mask = True
-    return symbol
-
-
-def _to_symbols(graph: Graph, values: Sequence[Any]) -> list[Symbol]:
-    """Make symbols of numbers, and numbers of comparisons: 1 where they are true."""
-    symbols = []
-    for value in values:
-        if not isinstance(value, Symbol) and (isinstance(value, bool) or not isinstance(value, (int, float))):
-            raise TypeError(f"it computes with a {type(value).__name__}")
-        symbol = value if isinstance(value, Symbol) else graph.number(float(value))
-        symbols.append(graph.add("Cast", [symbol]) if symbol.is_mask else symbol)
-    return symbols
-
-
-def record(graph: Graph, sigma: Activation, z: Symbol) -> Symbol:
-    """Record an activation from its function, the one with which networks compute.
+def add_recorded(graph: Graph, sigma: Activation, z: Symbol) -> Symbol:
+    """Add an activation by recording the function that networks compute it with.
 
     Raises
     ------
     ValueError
-        If the function does something that cannot be recorded.
+        If the function does anything that cannot be written as operators.
     """
-    reason = "it does not return an array of the same shape"
     try:
-        a = sigma.value(z, Recorder(graph))
-        if isinstance(a, Symbol) and a.n == z.n and not a.is_mask:
-            return a
+        two, three = Graph(graph.dtype), Graph(graph.dtype)
+        _Recording(two, z, 2).add(sigma.value)
+        _Recording(three, z, 3).add(sigma.value)
+        if (two.nodes, [*two.numbers]) != (three.nodes, [*three.numbers]):
+            raise TypeError("it depends on the number of examples")
+        return _Recording(graph, z, 2).add(sigma.value)
     except unless_stopped(Exception) as error:  # of the user's own function
-        reason = str(error) or type(error).__name__
-        cause: Exception | None = error
-    else:
-        cause = None
-    raise ValueError(
-        f"activation={sigma.name!r} cannot be written as ONNX operators: {reason}; write its value with +, -, *, /, ** "
-        "and xp.exp, xp.log, xp.log1p, xp.expm1, xp.tanh, xp.sin, xp.abs, xp.sqrt, xp.sign, xp.maximum, xp.minimum or "
-        "xp.where, or use an activation of xpnet"
-    ) from cause
+        raise ValueError(
+            f"activation={sigma.name!r} cannot be written as ONNX operators: {error or type(error).__name__}; write "
+            "its value with +, -, *, /, ** and xp.exp, xp.log, xp.log1p, xp.expm1, xp.tanh, xp.sin, xp.abs, xp.sqrt, "
+            "xp.sign, xp.maximum, xp.minimum or xp.where, or use an activation of xpnet"
+        ) from error
+
+
+class _Recording:
+    """Records a function while it computes some rows, as steps are recorded, and adds its operations to a graph."""
+
+    def __init__(self, graph: Graph, z: Symbol, rows: int) -> None:
+        self.graph = graph
+        self.recorder = Recorder(cast(Eager, get_backend("numpy")))
+        self.z = self.recorder.wrap(np.ones((rows, z.n), graph.dtype))
+        self.symbols = {
+            id(self.z.array): z
+        }  # by the array that holds the values now; later results may reuse its memory
+        self.views: dict[int, RecordedView] = {}
+
+    def add(self, function: Callable[..., Any]) -> Symbol:
+        """Record a call of the function, and return the symbol of its result."""
+        with np.errstate(all="ignore"):
+            a = function(self.z, self.recorder.namespace())
+        self.views = {id(view.array): view for view in self.recorder.views}
+        for call in self.recorder.calls:
+            function, args, options, out = call.args[-4:]
+            symbol = self._add_call(function.__name__.strip("_"), args, options)
+            if out.shape != (len(self.z.array), symbol.n):
+                raise TypeError("it mixes examples, or has results that are not (batch, n)")
+            if out.dtype not in (self.graph.dtype, "bool"):
+                raise TypeError(f"it converts to {out.dtype}")
+            if id(out) in self.symbols:  # overwritten
+                self.symbols = {key: value for key, value in self.symbols.items() if key not in self.views}
+            self.symbols[id(out)] = symbol
+        symbol = self._find(a.array) if isinstance(a, RecordedArray) else None
+        if symbol is None or (a.shape, a.dtype, symbol.n) != (self.z.shape, self.z.dtype, self.z.shape[1]):
+            raise TypeError("it does not return an array of the same shape and dtype")
+        return symbol
+
+    def _add_call(self, name: str, args: Sequence[Any], options: dict[str, Any]) -> Symbol:
+        add = self.graph.add
+        match name:
+            case "concatenate":
+                symbols = [self._find(x) for x in args[0]]
+                return add("Concat", symbols, sum(symbol.n for symbol in symbols), axis=-1)
+            case "astype":
+                return self._find(args[0])
+            case "log1p":
+                return add("Log", [add("Add", [1.0, self._find(args[0])])])
+            case "expm1":
+                return add("Sub", [add("Exp", [self._find(args[0])]), 1.0])
+            case "max":
+                return add("ReduceMax", [self._find(args[0])], 1, axes=[-1], keepdims=1)
+            case "sum":
+                axes = self.graph.constant("axes", np.array([-1], np.int64))
+                return add("ReduceSum", [self._find(args[0]), axes], 1, keepdims=1)
+            case "where" if str(args[0].dtype) != "bool":
+                raise TypeError("it uses xp.where without a comparison")
+        if name not in OPERATORS or options:
+            raise TypeError(f"it uses {name}, which has no operator here")
+        return add(OPERATORS[name], [self._find(x, is_mask=name == "where" and x is args[0]) for x in args])
+
+    def _find(self, x: Any, is_mask: bool = False) -> Symbol:
+        """Find the symbol of an argument; a comparison becomes numbers, 1 where it is true, unless it is a mask."""
+        if id(x) in self.views and id(x) not in self.symbols:
+            self.symbols[id(x)] = self._add_slice(self.views[id(x)])
+        if id(x) not in self.symbols:
+            return self._find_number(x)
+        symbol = self.symbols[id(x)]
+        return self.graph.add("Cast", [symbol]) if str(x.dtype) == "bool" and not is_mask else symbol
+
+    def _add_slice(self, view: RecordedView) -> Symbol:
+        """Add a view of an array: some of its columns."""
+        source = view.args[0]
+        numbers = np.arange(source.size).reshape(source.shape)
+        taken = view.function(numbers, *view.args[1:], **view.options)
+        start, stop = taken.flat[0], taken.flat[0] + taken.shape[-1]
+        if not np.array_equal(taken, numbers[:, start:stop]):
+            raise TypeError("it takes other elements than columns; columns are taken as in z[..., a:b]")
+        bounds = [
+            self.graph.constant(f"{name}_{bound}", np.array([bound], np.int64))
+            for name, bound in (("start", start), ("stop", stop), ("axis", 1))
+        ]
+        return self.graph.add("Slice", [self._find(source, is_mask=True), *bounds], stop - start)
+
+    def _find_number(self, x: Any) -> Symbol:
+        values = np.unique(x)
+        if len(values) != 1:
+            raise TypeError("it computes with an array of its own")
+        return self.graph.number(float(values[0]))

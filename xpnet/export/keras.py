@@ -1,4 +1,4 @@
-"""Keras: networks made of a Sequential model of Dense layers. Keras itself is not needed."""
+"""Keras: networks from a Sequential model of Dense layers. Keras itself is not needed."""
 
 from __future__ import annotations
 
@@ -13,21 +13,16 @@ from xpnet.export.parts import Part, put_together
 from xpnet.network import Network
 from xpnet.wording.hints import unsupported_layer
 
-# Names of functions in Keras -> activations; those of `leaky_relu` have a slope of their own
+# Names of functions in Keras -> activations
 ACTIVATIONS: dict[str, Activation] = {
     "linear": activations.identity,
-    "relu": activations.relu,
-    "sigmoid": activations.sigmoid,
-    "tanh": activations.tanh,
-    "softmax": activations.softmax,
-    "softplus": activations.softplus,
-    "silu": activations.silu,
+    **{
+        name: activations.ACTIVATIONS[name]
+        for name in ("relu", "sigmoid", "tanh", "softmax", "softplus", "silu", "elu", "selu", "gelu")
+    },
     "swish": activations.silu,
-    "elu": activations.elu,
-    "selu": activations.selu,
-    "gelu": activations.gelu,
     "exponential": activations.exp,
-    "leaky_relu": make_leaky_relu(0.2),
+    "leaky_relu": make_leaky_relu(0.2),  # the slope of Keras's function; its layers have their own
 }
 
 
@@ -45,8 +40,8 @@ def from_keras(
 ) -> Network:
     """Make a network with the weights of a Keras model; its outputs are those of ``model.predict``.
 
-    The model may have Dense layers, with or without bias; the layers Activation, ReLU, LeakyReLU, ELU and Softmax in
-    place of the activation of a Dense layer; Dropout; InputLayer and Flatten at the front.
+    The model may have Dense layers, with or without bias; the layers Activation, ReLU, LeakyReLU, ELU and Softmax after
+    a Dense layer without activation; Dropout; and InputLayer and Flatten at the front.
 
     Parameters
     ----------
@@ -54,7 +49,7 @@ def from_keras(
         A Sequential model; or the arrays that ``model.get_weights()`` returns, kernel and
         bias of each Dense layer in turn.
     activation, output_activation
-        The functions of the hidden layers and of the last one, as in `Network`. Arrays need them, and a model has
+        The functions of the hidden layers and of the last one, as in `Network`; for arrays only, because a model has
         them itself.
     task, cost
         As in `Network`, for `evaluate` and further training. With neither, the cost is cross-entropy for a softmax or
@@ -62,7 +57,7 @@ def from_keras(
     backend, device
         Where the network is to compute.
     dtype
-        "float32" or "float64"; that of the weights unless given.
+        "float32" or "float64"; by default the dtype of the weights.
     seed
         Seed of the network's own generator, for training.
 
@@ -76,8 +71,8 @@ def from_keras(
     TypeError
         If neither a Sequential model nor a list of arrays is given.
     ValueError
-        If the model has a layer or an activation that networks do not support, which the message names by number and
-        kind; or if arrays are given without their activations.
+        If the model has a layer or an activation that networks do not support (the message names its number and kind),
+        or if arrays are given without activations.
 
     Examples
     --------

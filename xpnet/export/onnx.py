@@ -1,4 +1,4 @@
-"""ONNX: networks as files for onnxruntime and everything else that reads this format."""
+"""ONNX: networks as files for onnxruntime and other programs that read this format."""
 
 from __future__ import annotations
 
@@ -11,36 +11,22 @@ from typing import Any
 import numpy as np
 
 from xpnet.checkpoint.files import write_file
-from xpnet.core.activations import (
-    Activation,
-    elu,
-    gelu,
-    identity,
-    leaky_relu,
-    relu,
-    sigmoid,
-    silu,
-    softmax,
-    softplus,
-    tanh,
-)
-from xpnet.export.graph import Graph, Symbol, record
+from xpnet.core.activations import Activation, find_kind
+from xpnet.export.graph import Graph, Symbol, add_recorded
 from xpnet.export.parts import Part, require_network, take_apart
 from xpnet.network import Network
 from xpnet.wording.checks import check_folder, choices, install_command
 
-OPSET = 17  # of 2022; has all operators that are written
-IR_VERSION = 8  # of the file format, which belongs to that opset
-LARGEST = 2**31 - 1  # bytes of a file, a limit of protobuf
+OPSET = 17  # of 2022; the first with all operators that are used here
+IR_VERSION = 8  # the version of the file format that belongs to this opset
+MOST_BYTES = 2**31 - 1  # in a file: a limit of protobuf
 
 
 def to_onnx(net: Network, path: str | os.PathLike[str], *, input_dtype: str | None = None) -> None:
-    """Write a network as an ONNX file. Its output "y" is what `Network.forward` returns for its input "x".
+    """Write a network as an ONNX file, which computes `Network.forward`: its output "y" for its input "x".
 
-    Quantiles are sorted, as `Network.predict` sorts them.
-
-    Scaling of inputs and outputs is part of the file, and dropout is not. The rows of "x" and "y" are examples, and
-    their number is free. The settings of the network are in the metadata.
+    Quantiles are sorted, as `Network.predict` sorts them. The file includes scaling of inputs and outputs, but not
+    dropout. The rows of "x" and "y" are examples, in any number. The settings of the network are in the metadata.
 
     Parameters
     ----------
@@ -49,15 +35,15 @@ def to_onnx(net: Network, path: str | os.PathLike[str], *, input_dtype: str | No
     path
         The file. An existing file is replaced whole, or not at all.
     input_dtype
-        The dtype of "x": that of the network unless given, or "uint8" for bytes of a network with `scale`. ONNX
-        converts nothing on its own: arrays of another dtype are refused by onnxruntime.
+        The dtype of "x": by default the network's; "uint8" for bytes, if the network has `scale`. onnxruntime refuses
+        arrays of any other dtype.
 
     Raises
     ------
     TypeError
         If `net` is not a `Network`.
     ValueError
-        If `input_dtype` is wrong, if an activation of your own cannot be written, or if the file would be too large.
+        If `input_dtype` is wrong, if your own activation cannot be written, or if the file would be too large.
     OSError
         If the file cannot be written.
     ImportError
@@ -77,7 +63,7 @@ def to_onnx(net: Network, path: str | os.PathLike[str], *, input_dtype: str | No
 
 
 def encode(net: Network, input_dtype: str) -> bytes:
-    """Return the content of the file that `to_onnx` writes. Synchronizes."""
+    """Return the bytes of the file that `to_onnx` writes. Synchronizes."""
     try:
         import onnx
         from onnx import TensorProto, helper, numpy_helper
@@ -87,10 +73,10 @@ def encode(net: Network, input_dtype: str) -> bytes:
 
     graph = make_graph(net, input_dtype)
     size = sum(array.nbytes for array in graph.constants.values())
-    if size > LARGEST:
+    if size > MOST_BYTES:
         raise ValueError(
-            f"net has {size:,} bytes of weights, but an ONNX file holds at most {LARGEST:,}; use net.save(path), which "
-            'has no such limit, or net.to(dtype="float32") if it is float64'
+            f"net has {size:,} bytes of weights, but an ONNX file holds at most {MOST_BYTES:,}; use net.save(path), "
+            'which has no such limit, or net.to(dtype="float32") if it is float64'
         )
     types = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE, "uint8": TensorProto.UINT8}
     cast: dict[str, Any] = {"to": types[net.dtype]}
@@ -115,19 +101,17 @@ def encode(net: Network, input_dtype: str) -> bytes:
         producer_version=__version__,
         model_version=1,
     )
-    helper.set_model_props(model, describe(net))
+    helper.set_model_props(model, describe_settings(net))
     onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString()
 
 
-def describe(net: Network) -> dict[str, str]:
-    """Describe a network as texts: its settings, the number of classes, the names of its inputs and `notes`.
-
-    Values that are not texts are JSON.
+def describe_settings(net: Network) -> dict[str, str]:
+    """Describe a network as texts, or JSON where a value is not a text: settings, classes, names of inputs, `notes`.
 
     Examples
     --------
-    >>> describe(Network([4, 3], task="classification"))["n_classes"]
+    >>> describe_settings(Network([4, 3], task="classification"))["n_classes"]
     '3'
     """
     settings = {
@@ -155,9 +139,9 @@ def describe(net: Network) -> dict[str, str]:
 
 
 def make_graph(net: Network, input_dtype: str) -> Graph:
-    """Make the graph of a network; a node Cast brings its input to the dtype of the network."""
+    """Make the graph of a network; a Cast node converts inputs of another dtype."""
     graph = Graph(net.dtype)
-    symbol, layer = graph.input("x", net.sizes[0]), 0
+    symbol, layer = Symbol("x", net.sizes[0]), 0
     if input_dtype != net.dtype:
         symbol = graph.add("Cast", [symbol])
     for part in take_apart(net):
@@ -184,12 +168,12 @@ def _add_part(graph: Graph, part: Part, x: Symbol, layer: int) -> Symbol:
             return graph.add("Add", [graph.add("Mul", [x, factor]), shift])
         case "sort":
             return _add_sort(graph, x, len(part.values[0]))
-        case _:  # dropout, which does nothing outside training
+        case _:  # dropout, which is only for training
             return x
 
 
 def _add_sort(graph: Graph, x: Symbol, n: int) -> Symbol:
-    """Sort n blocks of columns, so that each column of the first block is the smallest of its own."""
+    """Sort across n blocks of columns: the first block gets the smallest values, and so on."""
     shapes = [
         graph.constant(name, np.array(shape, np.int64))
         for name, shape in (("blocks", [0, n, x.n // n]), ("columns", [0, x.n]), ("n_blocks", [n]))
@@ -199,49 +183,44 @@ def _add_sort(graph: Graph, x: Symbol, n: int) -> Symbol:
 
 
 def add_activation(graph: Graph, sigma: Activation, z: Symbol) -> Symbol:
-    """Add an activation: as an operator of ONNX that is it, or as the arithmetic with which networks compute it."""
-    kind = type(sigma.value) if isinstance(sigma.value, tuple) else sigma.value
+    """Add an activation: as operators that are made for it where ONNX has them, else as networks compute it."""
+    kind, numbers = find_kind(sigma)
     forms = {**FORMS, **SINGLE_FORMS} if graph.dtype == "float32" else FORMS
-    form = next((form for known, form in forms.items() if known is kind), record)
-    return form(graph, sigma, z)
+    return forms[kind](graph, z, *numbers) if kind in forms else add_recorded(graph, sigma, z)
 
 
-def _operator(name: str, **attributes: Any) -> Callable[[Graph, Activation, Symbol], Symbol]:
-    return lambda graph, sigma, z: graph.add(name, [z], **attributes)
+def _operator(name: str, **attributes: Any) -> Callable[[Graph, Symbol], Symbol]:
+    return lambda graph, z: graph.add(name, [z], **attributes)
 
 
-def _add_leaky_relu(graph: Graph, sigma: Activation, z: Symbol) -> Symbol:
-    (slope,) = sigma.value  # type: ignore[misc]
-    return graph.add("LeakyRelu", [z], alpha=slope)
-
-
-def _add_elu(graph: Graph, sigma: Activation, z: Symbol) -> Symbol:
-    alpha, scale = sigma.value  # type: ignore[misc]
+def _add_elu(graph: Graph, z: Symbol, alpha: float, scale: float) -> Symbol:
     if scale == 1.0:
         return graph.add("Elu", [z], alpha=alpha)
     return graph.add("Selu", [z], alpha=alpha, gamma=scale)
 
 
-def _add_gelu(graph: Graph, sigma: Activation, z: Symbol) -> Symbol:
-    return (0.5 * z) * (graph.add("Erf", [z * math.sqrt(0.5)]) + 1.0)
+def _add_gelu(graph: Graph, z: Symbol) -> Symbol:
+    half = graph.add("Mul", [0.5, z])
+    erf = graph.add("Erf", [graph.add("Mul", [z, math.sqrt(0.5)])])
+    return graph.add("Mul", [half, graph.add("Add", [erf, 1.0])])
 
 
-# The value of an activation, or the type of those with numbers -> its form
-FORMS: dict[Any, Callable[[Graph, Activation, Symbol], Symbol]] = {
-    sigmoid.value: _operator("Sigmoid"),
-    tanh.value: _operator("Tanh"),
-    relu.value: _operator("Relu"),
-    softmax.value: _operator("Softmax", axis=-1),
-    identity.value: lambda graph, sigma, z: z,
+# Kinds of activations -> functions of the graph, z and their numbers
+FORMS: dict[str | None, Callable[..., Symbol]] = {
+    "sigmoid": _operator("Sigmoid"),
+    "tanh": _operator("Tanh"),
+    "relu": _operator("Relu"),
+    "softmax": _operator("Softmax", axis=-1),
+    "identity": lambda graph, z: z,
 }
 # For float32 only: in float64, onnxruntime does not implement Elu, Selu, Softplus and Erf, nor, in version 1.20, the
 # operator into which it fuses z · sigmoid(z). Besides, operators store their attributes in float32
-SINGLE_FORMS: dict[Any, Callable[[Graph, Activation, Symbol], Symbol]] = {
-    type(leaky_relu.value): _add_leaky_relu,
-    type(elu.value): _add_elu,  # and SELU
-    softplus.value: _operator("Softplus"),
-    gelu.value: _add_gelu,
-    silu.value: lambda graph, sigma, z: z * graph.add("Sigmoid", [z]),
+SINGLE_FORMS: dict[str | None, Callable[..., Symbol]] = {
+    "leaky_relu": lambda graph, z, slope: graph.add("LeakyRelu", [z], alpha=slope),
+    "elu": _add_elu,  # and SELU
+    "softplus": _operator("Softplus"),
+    "gelu": _add_gelu,
+    "silu": lambda graph, z: graph.add("Mul", [z, graph.add("Sigmoid", [z])]),
 }
 
 

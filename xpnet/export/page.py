@@ -1,4 +1,4 @@
-"""The page: one HTML file with the network, what draws it, and a policy that lets the browser load nothing else."""
+"""The page: one HTML file with the network, the code that draws it, and a policy that forbids loading anything else."""
 
 from __future__ import annotations
 
@@ -15,31 +15,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.checkpoint.files import write_file
-from xpnet.core.activations import (
-    Activation,
-    elu,
-    exp,
-    gelu,
-    gelu_tanh,
-    identity,
-    leaky_relu,
-    mean_std,
-    relu,
-    sigmoid,
-    silu,
-    softmax,
-    softplus,
-    tanh,
-)
+from xpnet.core.activations import ACTIVATIONS, Activation, find_kind
 from xpnet.data.datasets import mnist_sample
 from xpnet.export.parts import Part, require_network, take_apart
 from xpnet.network import Network
 from xpnet.wording.checks import between, check_folder, choices, count
 
-LARGEST = 2**27  # bytes of weights: a browser holds a text of four thirds of it
-FARTHEST = 1e307  # end of a slider: JSON has no infinity, and the browser computes with the length of the slider
-WHITES = (1, 16, 255)  # usual values of a white pixel: of fractions, of scikit-learn's digits, and of bytes
-MNIST = (28, 28)  # the images for which drawings are prepared as MNIST prepared its digits
+MOST_BYTES = 2**27  # of weights; as base64 in the page, they take four thirds of this
+FARTHEST = 1e307  # the largest end of a slider: JSON has no infinity, and the slider's length must be finite too
+WHITES = (1, 16, 255)  # usual values of a white pixel: fractions, scikit-learn's digits, bytes
+MNIST = (28, 28)  # drawings of this size are prepared as MNIST's digits were
 TITLE = "Look inside a network"
 
 # Names of the arrays of each kind of part, in the order of its values
@@ -50,16 +35,11 @@ ARRAYS = {
     "rescale": ("factor", "shift"),
     "sort": ("levels",),
 }
-EXACT = ("standardize", "rescale")  # parts whose numbers are float64 in every network
-# The value of an activation, or the type of those with numbers -> its name in network.js
-ACTIVATIONS: dict[Any, str] = {
-    sigma.value: sigma.name
-    for sigma in (sigmoid, tanh, relu, identity, softmax, softplus, silu, gelu, gelu_tanh, exp, mean_std)
-} | {type(sigma.value): sigma.name for sigma in (leaky_relu, elu)}  # and SELU, which is an ELU
+EXACT = ("standardize", "rescale")  # parts whose arrays are always float64
 
 
 class Picture(NamedTuple):
-    """How inputs are shown as an image."""
+    """The image that inputs are shown as."""
 
     height: int
     width: int
@@ -74,11 +54,11 @@ def write_page(
     image: tuple[int, int] | bool | None = None,
     white: float | None = None,
 ) -> None:
-    """Write a page for a browser, which shows a network at work: one HTML file that loads nothing and sends nothing.
+    """Write a page that shows a network at work in a browser: one HTML file that loads nothing and sends nothing.
 
     If the inputs are an image, you draw it; otherwise there is a slider for each input. The page shows the activations
-    of every layer, the outputs as `Network.forward` computes them, and their derivatives with respect to the inputs, as
-    `Network.jacobian` does. It computes in float64 with the weights as they are, float32 or float64.
+    of every layer, the outputs, as from `Network.forward`, and their derivatives with respect to the inputs, as from
+    `Network.jacobian`. It computes in float64, with float32 or float64 weights as they are.
 
     Inputs have the names in `net.feature_names`; classes and targets those in `net.notes`, if it has "labels" and
     "target" as ``xpnet train`` writes them. Otherwise they are numbered.
@@ -95,16 +75,17 @@ def write_page(
         Height and width of the image, if the inputs are an image. False: they are not. By default, 784 inputs are an
         image of 28 × 28 pixels, and others are not an image.
     white
-        The value of a white pixel; black is 0. By default, it is 1/scale for a network with `scale`. If inputs are
+        The value of a white pixel; black is 0. The default is 1/scale for a network with `scale`. If inputs are
         standardized, it is the first of 1, 16 and 255 that fits the means and standard deviations of the pixels.
-        Otherwise it is 1, as the network does not know its range. With a wrong value, many answers are wrong.
+        Otherwise it is 1, because the network does not know the range of its inputs. With a wrong value, many answers
+        are wrong.
 
     Raises
     ------
     TypeError
         If `net` is not a `Network`.
     ValueError
-        If `image` or `white` does not fit the network, if an activation is your own, or if the network is too large.
+        If `image` or `white` does not fit the network, if it has an activation of your own, or if it is too large.
     OSError
         If the file cannot be written.
 
@@ -148,27 +129,29 @@ def make_page(
         "title": escape(TITLE if title is None else title),
         "style": style,
         "body": _read(f"{kind}.html"),
-        # In a script, a browser would take "</script>" in a name for the end
-        "network": json.dumps(describe(net, picture), separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
+        # A browser would end the script at "</script>" in a name
+        "network": json.dumps(describe_network(net, picture), separators=(",", ":"), allow_nan=False).replace(
+            "<", "\\u003c"
+        ),
         "script": script,
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], _read("page.html"))
 
 
-def describe(net: Network, picture: Picture | None) -> dict[str, Any]:
+def describe_network(net: Network, picture: Picture | None) -> dict[str, Any]:
     """Describe a network as plain values, with its arrays as texts in base64. Synchronizes.
 
     Examples
     --------
     >>> net = Network([3, 4, 2], task="classification", seed=0)
-    >>> [part["kind"] for part in describe(net, None)["parts"]]
+    >>> [part["kind"] for part in describe_network(net, None)["parts"]]
     ['dense', 'activation', 'dense', 'activation']
     """
     parts = take_apart(net, "float64")
     size = sum(array.nbytes for part in parts if part.kind in ARRAYS for array in part.values)
-    if size > LARGEST:
+    if size > MOST_BYTES:
         raise ValueError(
-            f"net has {size:,} bytes of weights, but a page holds at most {LARGEST:,}; show a smaller network, or "
+            f"net has {size:,} bytes of weights, but a page holds at most {MOST_BYTES:,}; show a smaller network, or "
             'net.to(dtype="float32") if it is float64'
         )
     description: dict[str, Any] = {
@@ -203,15 +186,14 @@ def describe_part(part: Part, dtype: str) -> dict[str, Any]:
 
 
 def _describe_activation(sigma: Activation) -> dict[str, Any]:
-    has_numbers = isinstance(sigma.value, tuple)
-    name = ACTIVATIONS.get(type(sigma.value) if has_numbers else sigma.value)
-    if name is None:
-        known = sorted({*ACTIVATIONS.values(), "selu"} - {mean_std.name})
+    kind, numbers = find_kind(sigma)
+    if kind is None:
         raise ValueError(
-            f"activation={sigma.name!r} is your own, and a page cannot compute it; it has {choices(known)}. For a "
-            "network with another, use xpnet.plots.activations, or xpnet.export.to_onnx"
+            f"activation={sigma.name!r} is your own, and a page cannot compute it; it has "
+            f"{choices(sorted(ACTIVATIONS))}. For a network with another, use xpnet.plots.activations, or "
+            "xpnet.export.to_onnx"
         )
-    return {"name": name, "label": sigma.name, "numbers": list(sigma.value) if has_numbers else []}  # type: ignore
+    return {"name": kind, "label": sigma.name, "numbers": list(numbers)}
 
 
 # What the inputs are
@@ -267,7 +249,7 @@ def _find_white(net: Network) -> float:
 
 
 def _find_statistics(parts: list[Part]) -> tuple[np.ndarray, ...] | None:
-    """Find the means and standard deviations of the inputs; None if these are not standardized."""
+    """Find the means and standard deviations of standardized inputs; None for others."""
     return next((part.values for part in parts if part.kind == "standardize"), None)
 
 
@@ -284,7 +266,7 @@ def guess_white(mean: np.ndarray, std: np.ndarray) -> float:
     """
     mean, std = mean.astype(np.float64), std.astype(np.float64)
     if mean.min() < 0:
-        return 1.0  # a black pixel is not 0, so that the inequality says nothing
+        return 1.0  # a black pixel is not 0, so the inequality does not apply
     grey = mean > 0
     # A pixel that is always the same has the standard deviation 1 in a scaling
     variance = np.where(std[grey] == 1, 0, std[grey] ** 2)
@@ -301,7 +283,7 @@ def _choose_examples() -> list[dict[str, str]]:
 
 
 def _find_ranges(net: Network, parts: list[Part]) -> list[list[float]]:
-    """Choose the ends of the slider of each input: three standard deviations around the mean, if these are known."""
+    """Choose the ends of the slider of each input: three standard deviations around the mean, or around 0."""
     n_in = net.sizes[0]
     mean, std = _find_statistics(parts) or (np.zeros(n_in), np.ones(n_in))
     mean, std, factor = mean.astype(np.float64), std.astype(np.float64), np.float64(net.scale or 1.0)
@@ -314,7 +296,7 @@ def _find_ranges(net: Network, parts: list[Part]) -> list[list[float]]:
 
 
 def _name_outputs(net: Network) -> list[str]:
-    """Name the outputs: classes, labels, or targets and what is computed of them. A binary task has two classes."""
+    """Name the outputs: classes, labels, or targets with their statistics. A binary task has two classes."""
     n = 2 if net.task == "binary" else net.sizes[-1]
     if net.task != "regression":
         return _texts(net.notes.get("labels"), n) or [str(k) for k in range(n)]
@@ -337,7 +319,7 @@ def _number(name: str, n: int) -> list[str]:
 
 
 def _texts(value: Any, n: int) -> list[str] | None:
-    """Return names from the notes of a network, which may hold anything; None unless they are `n` texts."""
+    """Return a value from a network's notes, which may hold anything, if it is `n` texts; otherwise None."""
     is_fit = isinstance(value, (list, tuple)) and len(value) == n and all(isinstance(text, str) for text in value)
     return list(value) if is_fit else None
 

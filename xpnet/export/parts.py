@@ -1,4 +1,4 @@
-"""A network as the list of its parts, in the order in which inputs pass them, and a network made of such a list."""
+"""A network as a list of parts, in the order in which inputs pass through them, and back."""
 
 from __future__ import annotations
 
@@ -16,14 +16,6 @@ from xpnet.ensemble import Ensemble
 from xpnet.network import Network
 from xpnet.wording.checks import warn
 
-# The cost that usually goes with an output activation; others have the quadratic cost
-USUAL_COSTS = {
-    "softmax": "cross_entropy",
-    "sigmoid": "cross_entropy",
-    "exp": "poisson",
-    "mean_std": "gaussian",
-}
-
 
 class Part(NamedTuple):
     """One part of a network, and its numbers as NumPy arrays.
@@ -31,21 +23,21 @@ class Part(NamedTuple):
     Parameters
     ----------
     kind
-        What it does to its inputs x, with its values:
+        What the part computes from its inputs x, with its values:
 
         - "scale", (factor,): factor · x, of inputs
         - "standardize", (mean, std): (x − mean) / std, of inputs
         - "dense", (w, b): x wᵀ + b, with w of shape (n_out, n_in) and b of shape (n_out,)
         - "activation", (sigma,): σ(x), with an `Activation`
-        - "dropout", (rate,): in training, drops units
+        - "dropout", (rate,): drops units in training
         - "rescale", (factor, shift): factor · x + shift, of outputs
-        - "sort", (levels,): brings quantiles of these levels in increasing order; they are the columns of outputs, the
-          quantiles of all targets for the first level, then those for the second
-        - "flatten", (): axes after the first become one
+        - "sort", (levels,): sorts quantiles of these levels in increasing order; the columns of x are the quantiles of
+          all targets for the first level, then those for the second, and so on
+        - "flatten", (): joins all axes after the first
     values
         Its numbers.
     place
-        Which layer of another library's model it was, for messages.
+        The layer of another library's model that it comes from, for messages.
 
     Examples
     --------
@@ -59,7 +51,7 @@ class Part(NamedTuple):
 
 
 def require_network(net: Any) -> Network:
-    """Check that a network is given, and say what to give in place of an ensemble or an estimator."""
+    """Check that `net` is a network; for an ensemble or an estimator, the message says where its networks are."""
     if isinstance(net, Network):
         return net
     kind, remedy = type(net).__name__, "give a Network"
@@ -73,9 +65,9 @@ def require_network(net: Any) -> Network:
 
 
 def take_apart(net: Network, scaling_dtype: str | None = None) -> list[Part]:
-    """List the parts of a network, with copies of its numbers on the host. Synchronizes.
+    """List the parts of a network, with copies of its arrays on the host. Synchronizes.
 
-    Means and standard deviations have the dtype of the network, or `scaling_dtype`; "float64" gives all their digits.
+    Means and standard deviations have the dtype of the network, or `scaling_dtype`; "float64" keeps all their digits.
 
     Examples
     --------
@@ -111,8 +103,8 @@ def _warn_of_rounding(scaling: Scaling) -> None:
     ]
     if far:
         warn(
-            f"the network was trained on {' and '.join(far)} so far from 0 that float32 rounds off much of what they "
-            'differ in, and an exported network computes in one dtype; export net.to(dtype="float64") (in the shell: '
+            f"the network was trained on {' and '.join(far)} so far from 0 that float32 rounds off much of their "
+            'differences, and an exported network computes in one dtype; export net.to(dtype="float64") (in the shell: '
             "xpnet export --dtype float64)"
         )
 
@@ -125,15 +117,15 @@ def put_together(parts: Iterable[Part], source: str, **settings: Any) -> Network
     parts
         The parts, in order.
     source
-        The name of the argument that they come from, for messages.
+        The name of the argument that holds them, for messages.
     **settings
-        Arguments of `Network`: task, cost, backend, device, dtype and seed. With neither task nor cost, the cost is the
-        usual one for the output activation; dtype None is that of the weights.
+        Arguments of `Network`: task, cost, backend, device, dtype and seed. Without task and cost, the cost is the
+        usual one for the output activation; without dtype, it is that of the weights.
 
     Raises
     ------
     ValueError
-        If a network has no such parts in this order; the message names the layer.
+        If a network cannot have these parts in this order; the message names the layer.
     """
     plan = _Plan(source)
     for part in parts:
@@ -152,19 +144,19 @@ class _Plan:
         self.levels: tuple[float, ...] = ()  # of quantiles that are sorted
         self.layers: list[tuple[Any, Any]] = []
         self.sigmas: list[Activation | None] = []
-        self.rates: list[float | None] = [None]  # of the inputs and of each layer; None where no part has said it
+        self.rates: list[float | None] = [None]  # of the inputs and of each layer; None where no part gives one
 
     def add(self, part: Part) -> None:
         """Add the next part."""
         if self.levels:
-            self._refuse(part, "comes after the quantiles were sorted; nothing may")
+            self._refuse(part, "comes after the quantiles are sorted; nothing may follow")
         if self.outputs is not None and part.kind != "sort":
-            self._refuse(part, "comes after the outputs were scaled back; nothing may, but sorting them")
+            self._refuse(part, "comes after the outputs are scaled back; only sorting may follow")
         getattr(self, f"_add_{part.kind}")(part, *part.values)
 
     def _add_flatten(self, part: Part) -> None:
         if self.layers:
-            self._refuse(part, "is behind a linear layer; move it to the front")
+            self._refuse(part, "comes after a linear layer; move it to the front")
 
     def _add_scale(self, part: Part, factor: Any) -> None:
         if self.layers or self.inputs is not None or self.scale is not None:
@@ -224,7 +216,7 @@ class _Plan:
         if self.levels and settings["cost"] is None:
             settings["cost"] = make_quantile(*self.levels).name
         if settings["task"] is None and settings["cost"] is None:
-            settings["cost"] = USUAL_COSTS.get(output.name, "quadratic")
+            settings["cost"] = output.usual_cost
         if settings["dtype"] is None:
             settings["dtype"] = self._find_dtype()
         standardize = self.inputs is not None or self.outputs is not None
@@ -240,8 +232,8 @@ class _Plan:
         )
         if self.levels and len(net.view.model.cost.levels) != len(self.levels):
             raise ValueError(
-                f"{self.source} sorts quantiles of {len(self.levels)} levels, and cost={net.cost_name!r} has none, or "
-                "others; leave out cost and task"
+                f"{self.source} sorts quantiles of {len(self.levels)} levels, but cost={net.cost_name!r} does not have "
+                "them; leave out cost and task"
             )
         net.layers = self.layers
         if standardize:
@@ -263,5 +255,5 @@ class _Plan:
         if self.outputs is None and net.task != "regression":
             return Scaling(mean[None, :], std[None, :])
         factor, shift = self.outputs or (np.ones(n_targets), np.zeros(n_targets))
-        # Of a cost with several outputs for each target, the first outputs move with the targets
+        # If a cost has several outputs for each target, the first ones move with the targets
         return Scaling(mean[None, :], std[None, :], shift[None, :n_targets], factor[None, :n_targets])

@@ -1,4 +1,4 @@
-"""PyTorch: networks as an nn.Sequential, and networks made of one."""
+"""PyTorch: networks to and from an nn.Sequential."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from xpnet.wording.checks import install_command
 def to_torch(net: Network) -> Any:
     """Make an nn.Sequential whose outputs are those of `Network.forward`, in the dtype of the network, on the CPU.
 
-    Quantiles are sorted, as `Network.predict` sorts them. Scaling of inputs and outputs is part of it, in modules of
-    xpnet's own. It has nn.Dropout where the network has dropout, and is in evaluation mode; call ``module.train()`` to
+    Quantiles are sorted, as `Network.predict` sorts them. The module includes scaling of inputs and outputs, in xpnet's
+    own modules, and nn.Dropout where the network has dropout. It is in evaluation mode; call ``module.train()`` to
     train it. It shares no memory with the network.
 
     Parameters
@@ -25,14 +25,14 @@ def to_torch(net: Network) -> Any:
     Returns
     -------
     torch.nn.Sequential
-        The module. It takes rows (m, n_in), of the network's dtype; with `scale`, of any dtype.
+        The module. It takes rows (m, n_in) of the network's dtype, or of any dtype if the network has `scale`.
 
     Raises
     ------
     TypeError
         If `net` is not a `Network`.
     ValueError
-        If an activation is your own.
+        If the network has an activation of your own.
     ImportError
         If PyTorch is not installed.
 
@@ -64,8 +64,8 @@ def from_torch(
     """Make a network with the weights of an nn.Sequential; its outputs are those of the module in evaluation mode.
 
     The module may have Linear layers, with or without bias; after each of them one of ReLU, Sigmoid, Tanh, SiLU, GELU,
-    ELU, SELU, Softplus, LeakyReLU, Softmax and Identity; Dropout; Flatten at the front; and all that `to_torch` makes.
-    A classifier that ends in logits needs ``nn.Softmax(dim=-1)`` behind it to become a network of probabilities.
+    ELU, SELU, Softplus, LeakyReLU, Softmax and Identity; Dropout; Flatten at the front; and everything that `to_torch`
+    makes. Append ``nn.Softmax(dim=-1)`` to a classifier that ends in logits.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def from_torch(
     backend, device
         Where the network is to compute.
     dtype
-        "float32" or "float64"; that of the weights unless given.
+        "float32" or "float64"; by default the dtype of the weights.
     seed
         Seed of the network's own generator, for training.
 
@@ -91,7 +91,7 @@ def from_torch(
     TypeError
         If `module` is not an nn.Sequential.
     ValueError
-        If it has a layer that networks do not support; the message names the layer's number and kind.
+        If it has a layer that networks do not support; the message names its number and kind.
 
     Examples
     --------

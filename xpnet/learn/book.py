@@ -1,7 +1,7 @@
 """The interface of the book's programs network.py and network2.py, on top of `xpnet.Network`.
 
 M. A. Nielsen, "Neural Networks and Deep Learning", Determination Press, 2015, chapters 1 and 3. The training calls of
-the book run as they are printed there, with `Network` for network2.Network and `FirstNetwork` for network.Network.
+the book run as printed, with `Network` in place of network2.Network and `FirstNetwork` in place of network.Network.
 `xpnet.Network` does the work; this module translates.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -97,7 +97,7 @@ def load_data_wrapper(data: str = "mnist", root: str | os.PathLike[str] | None =
         "mnist": 50,000 images to train on, 10,000 for validation and 10,000 to test on. "mnist-sample": 4,000, 1,000
         and 1,000 of them, which come with xpnet.
     root
-        Folder of the files of MNIST, as in `xpnet.datasets.mnist`; by default that in the environment variable
+        Folder of the files of MNIST, as in `xpnet.datasets.mnist`; by default the one in the environment variable
         XPNET_DATA.
 
     Returns
@@ -132,7 +132,7 @@ def load_data_wrapper(data: str = "mnist", root: str | os.PathLike[str] | None =
             train, validation, test = mnist(root, validation=10_000)
         except unless_stopped(ImportError, RuntimeError) as error:
             raise type(error)(
-                f'{error}; load_data_wrapper("mnist-sample") gives the sample in the form of the book'
+                f'{error}; load_data_wrapper("mnist-sample") returns the bundled sample in the same form'
             ) from error
     targets = one_hot(train[1], np.arange(10), np.float64, np)[..., None]
     pairs = ([(x, int(y)) for x, y in zip(images[..., None], labels)] for images, labels in (validation, test))
@@ -198,7 +198,7 @@ class Network:
         seed: int | None = None,
     ) -> None:
         if cost not in COSTS.values():
-            names = choices(each.__name__ for each in COSTS.values())
+            names = choices(kind.__name__ for kind in COSTS.values())
             raise ValueError(f"cost={cost!r} must be one of the classes {names}; xpnet.Network has other costs")
         self.net = xpnet.Network(
             list(sizes),
@@ -256,7 +256,7 @@ class Network:
         self.net.layers = [initializer(self.net.rng, n_in, n_out) for n_in, n_out in pairwise(sizes)]
 
     def feedforward(self, a: Any) -> np.ndarray:
-        """Compute the output (n_out, 1) of an input (n_in, 1); or of several inputs, one in each column."""
+        """Compute the output (n_out, 1) for an input (n_in, 1), or for several inputs, one in each column."""
         return self._to_numpy(self.net.forward(np.asarray(a).T)).T
 
     def backprop(self, x: Any, y: Any) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -318,8 +318,7 @@ class Network:
         Returns
         -------
         evaluation_cost, evaluation_accuracy, training_cost, training_accuracy
-            Lists with a number for each epoch; those that were not asked for are empty. Accuracies are numbers of
-            correct answers.
+            Lists with a number for each epoch, empty unless requested. Accuracies are numbers of correct answers.
 
         Raises
         ------
@@ -331,18 +330,15 @@ class Network:
         epochs, eta = parse_epochs(epochs), parse_rate("eta", eta)
         mini_batch_size = count("mini_batch_size", mini_batch_size, 1)
         _check_penalty(lmbda)
-        if evaluation_data is None and (monitor_evaluation_cost or monitor_evaluation_accuracy):
+        of_training = (monitor_training_cost, monitor_training_accuracy)
+        of_evaluation = (monitor_evaluation_cost, monitor_evaluation_accuracy)
+        if evaluation_data is None and any(of_evaluation):
             name = "monitor_evaluation_cost" if monitor_evaluation_cost else "monitor_evaluation_accuracy"
-            raise ValueError(f"{name}=True needs evaluation_data; give test_data or validation_data, say")
+            raise ValueError(f"{name}=True needs evaluation_data; give test_data or validation_data")
         train = _stack(training_data, "training_data", self.sizes)
         evaluation = None if evaluation_data is None else _stack(evaluation_data, "evaluation_data", self.sizes)
         test = None if test_data is None else _stack(test_data, "test_data", self.sizes)
-        monitors = [
-            _Monitor("Cost on training data", train, lmbda) if monitor_training_cost else None,
-            _Monitor("Accuracy on training data", train) if monitor_training_accuracy else None,
-            _Monitor("Cost on evaluation data", evaluation, lmbda) if monitor_evaluation_cost else None,
-            _Monitor("Accuracy on evaluation data", evaluation) if monitor_evaluation_accuracy else None,
-        ]
+        monitors = _make_monitors(train, evaluation, lmbda, (*of_training, *of_evaluation))
         reporter = _Reporter(self.net, test, [monitor for monitor in monitors if monitor is not None])
         self.net.train(
             train,
@@ -401,8 +397,8 @@ class Network:
     def accuracy(self, data: Iterable[tuple[Any, Any]], convert: bool = False) -> int:
         """Count the pairs (x, y) for which the largest output is that of the class y.
 
-        y is a column (n_out, 1) or the number of a class. The book's program needs `convert` to know which; here it has
-        no effect, as their shapes differ.
+        y is a column (n_out, 1) or a class number. The book's program needs `convert` to tell which; here it has no
+        effect, because the shapes differ.
         """
         return _count_correct(self.net, _stack(data, "data", self.sizes))
 
@@ -413,8 +409,8 @@ class Network:
     def total_cost(self, data: Iterable[tuple[Any, Any]], lmbda: float, convert: bool = False) -> float:
         """Compute the mean cost of pairs (x, y), plus the penalty λ/2n ‖w‖².
 
-        As in the book, n is the number of these pairs, so data sets of different sizes have different penalties.
-        `convert` has no effect, as in `accuracy`.
+        As in the book, n is the number of these pairs, so the penalty depends on the size of the data set. `convert`
+        has no effect, as in `accuracy`.
         """
         _check_penalty(lmbda)
         return _total_cost(self.net, _stack(data, "data", self.sizes), lmbda)
@@ -509,19 +505,30 @@ def load(
 
 
 class _Monitor:
-    """A quantity to compute after each epoch: a cost if there is a λ, and else the number of correct answers."""
+    """A quantity to compute after each epoch: the cost if λ is given, otherwise the number of correct answers."""
 
     def __init__(self, title: str, data: Any, lmbda: float | None = None) -> None:
         self.title, self.data, self.lmbda = title, data, lmbda
         self.values: list[Any] = []
 
     def measure(self, net: xpnet.Network) -> str:
-        """Add the value of this epoch, and describe it in a line."""
+        """Append the value of this epoch, and format it as a line."""
         if self.lmbda is not None:
             self.values.append(_total_cost(net, self.data, self.lmbda))
             return f"{self.title}: {self.values[-1]}"
         self.values.append(_count_correct(net, self.data))
         return f"{self.title}: {self.values[-1]} / {len(self.data[0])}"
+
+
+def _make_monitors(train: Any, evaluation: Any, lmbda: float, wanted: Sequence[bool]) -> list[_Monitor | None]:
+    """Make a monitor for each quantity that is wanted, in the order in which they are printed; None for the others."""
+    kinds = [
+        ("Cost on training data", train, lmbda),
+        ("Accuracy on training data", train, None),
+        ("Cost on evaluation data", evaluation, lmbda),
+        ("Accuracy on evaluation data", evaluation, None),
+    ]
+    return [_Monitor(*kind) if is_wanted else None for kind, is_wanted in zip(kinds, wanted)]
 
 
 class _Reporter(Callback):
@@ -544,7 +551,7 @@ class _Reporter(Callback):
 
 
 def _transpose(*columns: Any) -> tuple[np.ndarray, ...]:
-    """Turn columns (n_out, 1) into rows (1, n_out), as the functions of `core` take them."""
+    """Turn columns (n_out, 1) into the rows (1, n_out) that functions of `core` take."""
     return tuple(np.asarray(column, dtype=np.float64).T for column in columns)
 
 
@@ -575,13 +582,12 @@ def _count_correct(net: xpnet.Network, data: tuple[np.ndarray, np.ndarray]) -> i
 
 
 def _stack(pairs: Iterable[tuple[Any, Any]], name: str, sizes: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Make rows of pairs of columns: inputs (n, n_in), and targets (n, n_out) or classes (n,)."""
+    """Stack pairs of columns as rows: inputs (n, n_in), and targets (n, n_out) or classes (n,)."""
     try:
         xs, ys = zip(*pairs, strict=True)
     except unless_stopped(TypeError, ValueError) as error:
         raise ValueError(
-            f"{name} must be a list of pairs (x, y), as load_data_wrapper gives them, with at least one of them "
-            f"({error})"
+            f"{name} must be a list of at least one pair (x, y), like those of load_data_wrapper ({error})"
         ) from error
     x, y = _to_rows(xs, f"x of {name}", sizes[0]), ys
     if all(np.ndim(target) == 0 for target in y):

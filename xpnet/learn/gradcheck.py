@@ -21,9 +21,9 @@ class GradientCheck:
     Attributes
     ----------
     rows : list of dict
-        For the weights and the biases of each layer: ``layer``, ``parameter`` ("w" or "b"), ``checked`` (how many of
-        them), ``of`` (how many there are), ``error`` (the largest relative error), ``at`` (its index), and
-        ``backward`` and ``differences``, the two derivatives at this index.
+        For the weights and the biases of each layer: ``layer``, ``parameter`` ("w" or "b"), ``checked`` (number of
+        parameters checked), ``of`` (number of parameters), ``error`` (the largest relative error), ``at`` (its index),
+        and ``backward`` and ``differences``, the two derivatives at this index.
     tolerance : float
         The largest relative error that passes.
     """
@@ -34,7 +34,7 @@ class GradientCheck:
     @property
     def error(self) -> float:
         """The largest relative error of all."""
-        return float(np.max([row["error"] for row in self.rows]))  # NaN, if one is
+        return float(np.max([row["error"] for row in self.rows]))  # NaN if any is NaN
 
     @property
     def passed(self) -> bool:
@@ -73,23 +73,23 @@ def check_gradients(
     """Compare the gradient of `Network.backward` with central differences of `Network.cost`, parameter by parameter.
 
     The derivative with respect to a parameter p is compared with (C(p + h) − C(p − h)) / 2h, computed in float64 on
-    the network's own backend, whatever its dtype. The relative error of two numbers is their difference divided by the
-    larger one, or by a thousandth of the largest derivative of the array if that is more: smaller ones are lost in
-    rounding.
+    the network's own backend, whatever its dtype. The relative error of two numbers is their difference, divided by the
+    larger one or by a thousandth of the array's largest derivative, whichever is larger: the differences of tiny
+    derivatives are mostly rounding.
 
     Parameters
     ----------
     net
-        The network, which is not changed.
+        The network. It is not changed.
     x, y
         Inputs and targets, as in `Network.backward`. A few examples are enough, but more than one.
     most
-        How many parameters of each array to check, drawn at random; None for all.
+        Check at most this many parameters of each array, drawn at random; None checks all.
     step
         The step h of the differences.
     tolerance
-        The largest relative error that passes. Where h steps over the kink of a ReLU, central differences are wrong by
-        much more: use another seed for the weights, or a smaller h.
+        The largest relative error that passes. If a step of h crosses the kink of a ReLU, the central difference is
+        wrong by much more: use another seed for the weights, or a smaller h.
     seed
         Seed of the draw.
 
@@ -123,42 +123,42 @@ def check_gradients(
     for l, layer in enumerate(gradient):
         for part, name in enumerate(("w", "b")):
             derivatives, array = layer[part], parameters[l][part]
-            picked = np.arange(derivatives.size)
+            chosen = np.arange(derivatives.size)
             if most is not None and derivatives.size > most:
-                picked = np.sort(rng.choice(derivatives.size, most, replace=False))
+                chosen = np.sort(rng.choice(derivatives.size, most, replace=False))
 
-            def cost(place: int, shift: float, array: np.ndarray = array) -> float:
+            def cost(index: int, shift: float, array: np.ndarray = array) -> float:
                 """Compute the cost with one parameter shifted."""
-                value, array.flat[place] = array.flat[place], array.flat[place] + shift
+                value, array.flat[index] = array.flat[index], array.flat[index] + shift
                 twin.layers = parameters
-                array.flat[place] = value
+                array.flat[index] = value
                 return measure(twin.view, source)["cost"]
 
-            rows.append({"layer": l + 1, "parameter": name} | _compare(derivatives, picked, cost, step))
+            rows.append({"layer": l + 1, "parameter": name} | _compare(derivatives, chosen, cost, step))
     return GradientCheck(rows, tolerance)
 
 
 def _as_batch(x: Any, y: Any, net: Network) -> tuple[Any, Any]:
-    """Return inputs and targets as rows; those of a single example get an axis of examples."""
+    """Return inputs and targets as rows; a single example gets an axis of examples."""
     x, single = net.view.reader.as_rows(x)
     y = as_real_array(y, "y of the batch")
     return x, (y[None, ...] if single and (y.ndim == 0 or tuple(y.shape) == (net.view.model.n_targets,)) else y)
 
 
 def _compare(
-    derivatives: np.ndarray, picked: np.ndarray, cost: Callable[[int, float], float], step: float
+    derivatives: np.ndarray, chosen: np.ndarray, cost: Callable[[int, float], float], step: float
 ) -> dict[str, Any]:
-    """Compare the picked elements of an array of derivatives with differences of the cost."""
-    differences = np.array([(cost(i, step) - cost(i, -step)) / (2 * step) for i in picked])
-    exact = derivatives.ravel()[picked]
+    """Compare the chosen elements of an array of derivatives with differences of the cost."""
+    differences = np.array([(cost(i, step) - cost(i, -step)) / (2 * step) for i in chosen])
+    exact = derivatives.ravel()[chosen]
     scale = np.maximum(np.maximum(np.abs(exact), np.abs(differences)), 1e-3 * np.abs(derivatives).max())
     errors = np.abs(exact - differences) / np.where(scale > 0, scale, 1.0)
     worst = int(np.argmax(errors))
     return {
-        "checked": len(picked),
+        "checked": len(chosen),
         "of": derivatives.size,
         "error": float(errors[worst]),
-        "at": tuple(int(i) for i in np.unravel_index(picked[worst], derivatives.shape)),
+        "at": tuple(int(i) for i in np.unravel_index(chosen[worst], derivatives.shape)),
         "backward": float(exact[worst]),
         "differences": float(differences[worst]),
     }

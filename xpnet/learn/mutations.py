@@ -1,8 +1,8 @@
-"""Mistakes in the four equations of backpropagation: how a gradient check finds them, and what they do to training.
+"""Mistakes in the four equations of backpropagation: how a gradient check finds them, and how they affect training.
 
 `break_equation` makes a mistake in one equation, compares the gradient with central differences, and trains with and
-without the mistake. The mathematics in `xpnet.core` stays as it is: the equations are written here once more, as
-functions that can be replaced one by one, and training is a plain loop over `Network.backward`.
+without the mistake. The mathematics in `xpnet.core` is unchanged: the equations are repeated here as functions that can
+be replaced one by one, and training is a plain loop over `Network.backward`.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from xpnet.wording.hints import look_up
 __all__ = ["MISTAKES", "RIGHT", "Comparison", "Equations", "Mistake", "break_equation"]
 
 SIZES, BATCH_SIZE, LR = [784, 30, 10], 10, 3.0  # the book's first network
-CHECKED = 30  # parameters of each array
-VISIBLE = 0.02  # a difference of accuracies that is more than chance
+MOST_CHECKED = 30  # parameters of each array
+VISIBLE = 0.02  # smaller differences of accuracies may be chance
 
 
 class Equations(NamedTuple):
-    """The four equations, as functions of arrays with one of m examples in each row.
+    """The four equations, as functions of arrays with one row for each of m examples.
 
     Parameters
     ----------
     bp1
-        ``(output, z, a, y, xp)`` -> δ of the outputs (m, n_out), of the mean cost; `output` is a
+        ``(output, z, a, y, xp)`` -> δ of the output layer (m, n_out) for the mean cost; `output` is a
         `xpnet.core.costs.Output`.
     bp2
         ``(delta, w, sigma, z, a, xp)`` -> δ of a hidden layer with z and a (m, n), from the δ and the w of the next.
@@ -104,9 +104,9 @@ class Mistake(NamedTuple):
     equation
         Its name, such as "BP2".
     formula
-        The right equation, in words and symbols.
+        The correct equation, in words and symbols.
     mistake
-        The mistake, as a phrase that goes on after the name of the equation.
+        The mistake, as a phrase that follows the name of the equation.
     equations
         The four equations with the mistake, such as ``RIGHT._replace(bp2=my_function)``.
     """
@@ -141,7 +141,7 @@ MISTAKES = {
         Mistake(
             "BP4",
             "the gradient of the weights: ∂C/∂w = δ aᵀ, summed over the examples",
-            "multiplies the δ of an example by the activations of another one",
+            "multiplies the δ of an example by the activations of another example",
             RIGHT._replace(bp4=_mix_the_examples),
         ),
     )
@@ -158,7 +158,7 @@ def _backpropagate(
     y: Array,
     xp: Namespace,
 ) -> Layers:
-    """Compute the gradient as `core.backprop.backward` does, but by the equations that are given."""
+    """Compute the gradient as `core.backprop.backward` does, but with these equations."""
     delta = equations.bp1(output, zs[-1], activations[-1], y, xp)
     grads = []
     for l in reversed(range(len(layers))):
@@ -169,9 +169,9 @@ def _backpropagate(
 
 
 class _BrokenNetwork(Network):
-    """A network whose `backward` has equations of its own. `train` does not use them; `_train_plainly` does."""
+    """A network whose `backward` uses its own equations. `train` does not use them; `_train_plainly` does."""
 
-    _equations = RIGHT  # of a network; its copies have the same
+    _equations = RIGHT  # copied with the network
 
     def backward(self, x: Any, y: Any) -> list[Layer]:
         """Compute the gradient by the network's own equations."""
@@ -225,13 +225,13 @@ class Comparison:
         )
 
     def _explain_check(self) -> str:
-        """Say where the check fails."""
+        """Format the places where the check fails."""
         broken = self.checks[1]
         failed = [f"{r['parameter']} of layer {r['layer']}" for r in broken.rows if not r["error"] <= broken.tolerance]
         return f"The check fails for {', '.join(failed)}" if failed else "The check does not find it"
 
     def _explain_curve(self) -> str:
-        """Say whether the learning curve shows the mistake."""
+        """Format whether the learning curve shows the mistake."""
         right, broken = (accuracies[-1] for accuracies in self.accuracies)
         if abs(right - broken) < VISIBLE:
             return "The learning curve does not show the mistake"
@@ -279,13 +279,13 @@ def break_equation(mistake: str | Mistake, *, epochs: int = 5, seed: int = 0) ->
     """Make a mistake in one of the four equations, check the gradient, and train with and without the mistake.
 
     The network is the book's first, 784-30-10 with sigmoid neurons and the quadratic cost, in float64, trained on the
-    5,000 digits that come with xpnet with minibatches of 10 and the rate 3.0. Weights and minibatches are the same with
-    the mistake and without.
+    5,000 digits that come with xpnet in minibatches of 10, with a learning rate of 3.0. Initial weights and minibatches
+    are the same with and without the mistake.
 
     Parameters
     ----------
     mistake
-        "BP1", "BP2", "BP3" or "BP4", for a mistake of `MISTAKES`, or a `Mistake` of your own.
+        "BP1", "BP2", "BP3" or "BP4" for a mistake in `MISTAKES`, or your own `Mistake`.
     epochs
         Number of passes over the training data.
     seed
@@ -294,7 +294,7 @@ def break_equation(mistake: str | Mistake, *, epochs: int = 5, seed: int = 0) ->
     Returns
     -------
     Comparison
-        Print it.
+        Prints as two tables.
 
     Raises
     ------
@@ -319,7 +319,7 @@ def break_equation(mistake: str | Mistake, *, epochs: int = 5, seed: int = 0) ->
     for equations in (RIGHT, chosen.equations):
         net = _BrokenNetwork(SIZES, dtype="float64", seed=seed)
         net._equations = equations
-        checks.append(check_gradients(net, train_data[0][:BATCH_SIZE], train_data[1][:BATCH_SIZE], most=CHECKED))
+        checks.append(check_gradients(net, train_data[0][:BATCH_SIZE], train_data[1][:BATCH_SIZE], most=MOST_CHECKED))
         accuracies.append(_train_plainly(net, train_data, test_data, epochs, seed))
     return Comparison(chosen, (checks[0], checks[1]), (accuracies[0], accuracies[1]))
 
@@ -331,7 +331,7 @@ def _train_plainly(
     epochs: int,
     seed: int,
 ) -> list[float]:
-    """Train by gradient descent with the gradient of `Network.backward`; return the test accuracy of each epoch."""
+    """Train by gradient descent with the gradient of `Network.backward`; return the test accuracy after each epoch."""
     x, y = train_data
     rng, accuracies = np.random.default_rng(seed), []
     for _ in range(epochs):

@@ -1,4 +1,4 @@
-"""Files of the book's network2.py: networks from and to JSON text; nothing in it is executed."""
+"""Files of the book's network2.py: networks as JSON, read without executing anything."""
 
 import json
 import os
@@ -32,8 +32,8 @@ class Contents(NamedTuple):
 def save(net: Network, path: str | os.PathLike[str]) -> None:
     """Write the file that the book's network2.py writes: sizes, weights, biases and cost, as JSON. Synchronizes.
 
-    Such a file holds nothing else: no state of the optimizer and the generator, and no `notes`. Use `Network.save` to
-    train on later.
+    The file holds nothing else: no state of the optimizer or the generator, and no `notes`. Use `Network.save` if you
+    want to continue training later.
 
     Parameters
     ----------
@@ -45,8 +45,8 @@ def save(net: Network, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     ValueError
-        If network2.py has no such network: it has sigmoid neurons, the quadratic cost or cross-entropy, and neither
-        dropout nor a scaling of its inputs.
+        If network2.py cannot represent the network: it has only sigmoid neurons, the quadratic cost and cross-entropy,
+        and neither dropout nor scaling of inputs.
     OSError
         If the file cannot be written.
 
@@ -75,7 +75,7 @@ def load(
     dtype: Any = "float64",
     seed: int | None = None,
 ) -> Network:
-    """Read a network from a file that the book's network2.py wrote, or `save`.
+    """Read a network from a file written by the book's network2.py or by `save`.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def load(
     Raises
     ------
     CheckpointError
-        If the file does not hold such a network; it says what is wrong.
+        If the file does not hold such a network; the message says what is wrong.
     OSError
         If it cannot be read.
     """
@@ -115,25 +115,25 @@ def load(
 
 
 def encode(contents: Contents) -> str:
-    """Write the text of a file, as network2.py does; the decimals of a number give the same float64 again.
+    """Return the text that network2.py would write; its decimals give exactly the same float64 numbers.
 
     Examples
     --------
     >>> encode(Contents([2, 1], [np.array([[0.1, 2.0]])], [np.array([[-3.0]])], "quadratic"))
     '{"sizes": [2, 1], "weights": [[[0.1, 2.0]]], "biases": [[[-3.0]]], "cost": "QuadraticCost"}'
     """
-    names = {name: name_there for name_there, name in COSTS.items()}
+    file_names = {name: file_name for file_name, name in COSTS.items()}
     record = {
         "sizes": contents.sizes,
         "weights": [w.tolist() for w in contents.weights],
         "biases": [b.tolist() for b in contents.biases],
-        "cost": names[contents.cost],
+        "cost": file_names[contents.cost],
     }
     return json.dumps(record)
 
 
 def decode(text: str, dtype: str) -> Contents:
-    """Read the text of a file; nothing is made that the text does not hold in full.
+    """Parse the text of a file; arrays are made only after all their numbers have been checked.
 
     Raises
     ------
@@ -165,12 +165,12 @@ def decode(text: str, dtype: str) -> Contents:
 
 
 def check_network(net: Network) -> None:
-    """Check that network2.py has such networks.
+    """Check that network2.py can represent a network.
 
     Raises
     ------
     ValueError
-        If it has none; the message names the first argument of `Network` that network2.py does not have.
+        If it cannot; the message names the first argument of `Network` that network2.py lacks.
     """
     task = infer_task(sigmoid, net.sizes[-1])
     others = {
@@ -191,7 +191,7 @@ def check_network(net: Network) -> None:
 
 
 def _parse_integer(digits: str) -> int | float:
-    """Convert a whole number; one of more than 64 bits becomes a float, infinite if it is too large for that too."""
+    """Convert a whole number; one of more than 64 bits becomes a float, or infinity if it exceeds that range too."""
     return int(digits) if len(digits) < 19 else float(digits)
 
 
@@ -209,7 +209,7 @@ def _parse_sizes(sizes: Any) -> list[int]:
 
 
 def _parse_matrices(key: str, matrices: Any, shapes: Sequence[tuple[int, int]], dtype: str) -> list[np.ndarray]:
-    """Check one matrix for each layer: a list of rows, which are lists of finite numbers."""
+    """Parse a matrix for each layer: a list of rows, each a list of finite numbers."""
     if not isinstance(matrices, list) or len(matrices) != len(shapes):
         raise ValueError(f"{key} must be a list of {len(shapes)} matrices, one for each layer after the inputs")
     return [_parse_matrix(f"{key}[{l}]", rows, shape, dtype) for l, (rows, shape) in enumerate(zip(matrices, shapes))]

@@ -3,8 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from xpnet.training.curves import draw_curves
-from xpnet.wording.checks import choices, install_command
+from xpnet.wording.checks import choices
 from xpnet.wording.hints import find_nearest
 from xpnet.wording.markup import make_table
 
@@ -27,6 +26,10 @@ class History:
     [0.5]
     >>> history.to_dict()
     {'epoch': [1], 'cost': [0.5]}
+
+    See Also
+    --------
+    xpnet.plots.history : Draws it.
     """
 
     def __init__(self, rows: Sequence[dict[str, Any]] = ()) -> None:
@@ -78,60 +81,6 @@ class History:
         except ImportError as error:
             raise ImportError(f"to_pandas needs pandas ({error}); install it with: pip install pandas") from error
         return pd.DataFrame(self.rows)
-
-    def plot(self, *names: str, ax: Any = None) -> Any:
-        """Draw quantities over the epochs with matplotlib (``pip install -e '.[plots]'``).
-
-        Parameters
-        ----------
-        *names : str
-            The quantities to draw; by default the cost, and the validation and test cost where there are any.
-        ax : matplotlib Axes, optional
-            Where to draw; by default axes of a new figure of pyplot.
-
-        Returns
-        -------
-        matplotlib Axes
-            With one line for each quantity; it has a gap where an epoch lacks the quantity.
-
-        See Also
-        --------
-        xpnet.plots.history : Returns a figure, and draws accuracies beside the costs.
-
-        Raises
-        ------
-        KeyError
-            If the history does not have a quantity.
-        TypeError
-            If a quantity is not given by its name.
-        ValueError
-            If the history has no epochs.
-        ImportError
-            If matplotlib is not installed.
-
-        Examples
-        --------
-        >>> history = History([{"epoch": 1, "cost": 0.5}, {"epoch": 2, "cost": 0.3}])
-        >>> ax = history.plot("cost")  # doctest: +SKIP
-        >>> ax.figure.savefig("cost.png")  # doctest: +SKIP
-        """
-        if not self.rows:
-            raise ValueError("plot has nothing to draw: this history has no epochs; train first")
-        if not all(isinstance(name, str) for name in names):
-            raise TypeError(f"plot takes names of quantities, {choices(self.to_dict())}; axes are given as ax=")
-        if not names:
-            names = tuple(name for name in self.to_dict() if name in ("cost", "validation_cost", "test_cost"))
-        curves = {name: (self["epoch"], self[name]) for name in names}
-        if ax is None:
-            try:
-                import matplotlib.pyplot as plt
-            except ImportError as error:
-                raise ImportError(
-                    f"plot needs matplotlib ({error}); install it with: {install_command('plots')}"
-                ) from error
-            _, ax = plt.subplots()
-        draw_curves(ax, curves)
-        return ax
 
 
 def _format(value: Any) -> str:

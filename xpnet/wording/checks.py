@@ -13,8 +13,8 @@ from typing import Any
 from xpnet.wording.errors import unless_stopped
 
 
-def in_range(argument: str, value: Any, low: float, high: float, remedy: str) -> float:
-    """Check that ``low <= value < high``, as a number of any kind, and return it as a float.
+def in_range(argument: str, value: Any, low: float, high: float, remedy: str, *, includes_low: bool = True) -> float:
+    """Check that ``low <= value < high``, or ``low < value < high``, for a number of any kind; return it as a float.
 
     Examples
     --------
@@ -23,25 +23,24 @@ def in_range(argument: str, value: Any, low: float, high: float, remedy: str) ->
     0.5
     """
     number = _to_float(value)
-    if not low <= number < high:
-        interval = f"in [{low:g}, {high:g})" if high < math.inf else f"a finite number of at least {low:g}"
+    if not low <= number < high or (number == low and not includes_low):
+        if high == math.inf:
+            interval = f"a finite number {'of at least' if includes_low else 'above'} {low:g}"
+        else:
+            interval = f"in [{low:g}, {high:g})" if includes_low else f"above {low:g} and below {high:g}"
         raise ValueError(f"{argument}={value!r} must be {interval}; {remedy}")
     return number
 
 
 def between(argument: str, value: Any, low: float, high: float, remedy: str) -> float:
-    """Check that ``low < value < high``, as a number of any kind, and return it as a float.
+    """Check that ``low < value < high``, as `in_range` does.
 
     Examples
     --------
     >>> between("validation_split", 0.2, 0, 1, "it is a fraction of the examples")
     0.2
     """
-    number = _to_float(value)
-    if not low < number < high:
-        interval = f"above {low:g} and below {high:g}" if high < math.inf else f"a finite number above {low:g}"
-        raise ValueError(f"{argument}={value!r} must be {interval}; {remedy}")
-    return number
+    return in_range(argument, value, low, high, remedy, includes_low=False)
 
 
 def _to_float(value: Any) -> float:

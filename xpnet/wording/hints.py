@@ -1,6 +1,7 @@
 """Hints about unknown names and arguments: what was probably meant, also in the words of other libraries."""
 
 import functools
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
@@ -95,19 +96,8 @@ LAYERS_ELSEWHERE = {
     "Normalization": "fold its factor and shift into the first Dense layer",
 }
 
-# where an argument belongs -> arguments that people often give elsewhere
-ARGUMENTS = {
-    "train": (
-        *("epochs", "batch_size", "lr", "test_data", "optimizer", "sampling", "validation_data", "validation_split"),
-        *("sample_weight", "class_weight", "callbacks", "metrics", "training_metrics", "steps", "cache", "progress"),
-    ),
-    "Network": (
-        *("sizes", "activation", "output_activation", "cost", "task", "init", "dropout", "scale", "standardize"),
-        *("backend", "device", "dtype", "seed"),
-    ),
-    "SGD": ("momentum", "nesterov", "weight_decay"),
-    "EarlyStopping": ("patience", "restore_best"),
-}
+# public names whose arguments people look for in other places
+OWNERS = ("Network.train", "Network", "SGD", "EarlyStopping")
 
 
 def find_nearest(name: object, names: Iterable[str]) -> str | None:
@@ -202,8 +192,7 @@ def suggest_argument(name: str, names: Iterable[str]) -> str:
     """
     import difflib
 
-    names = list(names)
-    owners = {argument: owner for owner, arguments in ARGUMENTS.items() for argument in arguments}
+    names, owners = list(names), _find_owners()
     meant = {text.partition("=")[0]: text for text in (name, *NAMES_ELSEWHERE.get(name.lower(), ()))}
     for argument, text in meant.items():
         if argument in names:
@@ -216,6 +205,19 @@ def suggest_argument(name: str, names: Iterable[str]) -> str:
         return ""
     owner = "" if near[0] in names else f", an argument of {owners[near[0]]}"
     return f" (did you mean {near[0]!r}{owner}?)"
+
+
+def _find_owners() -> dict[str, str]:
+    """List the optional arguments that people look for in other places, and the function or class that has each."""
+    import inspect  # slow to import
+
+    import xpnet  # the public names, above this module: they are needed only after a call was refused
+
+    owners: dict[str, str] = {}
+    for owner in OWNERS:
+        parameters = inspect.signature(operator.attrgetter(owner)(xpnet)).parameters.values()
+        owners = {p.name: owner.rpartition(".")[2] for p in parameters if p.default is not p.empty} | owners
+    return owners
 
 
 def _explain_calls(function: Callable[..., Any], name: str) -> Callable[..., Any]:

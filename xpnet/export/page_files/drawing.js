@@ -42,13 +42,13 @@ function render(strokes, rows, columns, pen, soft) {
   return pixels;
 }
 
-// The ends of what is drawn: left, right, top, bottom
+// The ends of the strokes: left, right, top, bottom
 function findEnds(strokes) {
   const [xs, ys] = [strokes.flat().map(([x]) => x), strokes.flat().map(([, y]) => y)];
   return [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
 }
 
-// Move and scale strokes to fill a box, with a margin for the pen, and without a change of their proportions
+// Move and scale strokes to fill a box with a margin for the pen, keeping their proportions
 function fillBox(strokes, rows, columns, margin) {
   const [left, right, top, bottom] = findEnds(strokes);
   const scales = [(columns - 2 * margin) / (right - left), (rows - 2 * margin) / (bottom - top), LARGEST_SCALE];
@@ -96,11 +96,11 @@ function renderAsSmallDigit(strokes) {
 // Draw strokes so that they fill the image
 function renderLarge(strokes) {
   const size = Math.min(height, width);
-  const pen = Math.min(Math.max(THICK * size, 0.5), size / 4); // of tiny images, no less than half a pixel
+  const pen = Math.min(Math.max(THICK * size, 0.5), size / 4); // at least half a pixel, even in tiny images
   return render(fillBox(strokes, height, width, pen), height, width, pen, AREA_SOFT);
 }
 
-// How drawings are prepared: as the usual images of this size were, if there are such
+// How drawings are prepared: as well-known images of this size were, if there are any
 const [renderStrokes, howPrepared] = {
   "28 × 28": [renderAsMnist, "scaled and centred as MNIST's digits are"],
   "8 × 8": [renderAsSmallDigit, "scaled and slanted as scikit-learn's digits are"],

@@ -1,4 +1,4 @@
-// What both kinds of page have: the network, its layers as cells, its outputs, and what is said aloud.
+// For both kinds of page: the network, its layers as cells, its outputs, and announcements to screen readers.
 
 const network = JSON.parse(document.getElementById("network").textContent);
 network.parts = network.parts.map((part) => readPart(part, network.dtype));
@@ -65,7 +65,7 @@ const activationParts = network.parts.flatMap((part, k) => (part.kind === "activ
 
 const sizeOf = (numbers) => numbers.reduce((size, value) => Math.max(size, Math.abs(value) || 0), 0);
 
-// The next of a few round numbers that is not below a size
+// Round a size up to one of a few round numbers
 function roundUp(size) {
   const power = 10 ** Math.floor(Math.log10(size));
   const ends = [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10].map((factor) => factor * power);
@@ -134,8 +134,8 @@ function makeLayer(number, part, units) {
     start = isSigned ? -end : 0;
   }
 
-  // Learn from examples where colours usually end: half of the examples have no larger activation. For the largest of
-  // all, most examples would be dark.
+  // Set the usual end of the colours: the median over examples of their largest activation. With the largest of all,
+  // most examples would be dark.
   function setUsual(examples) {
     const sizes = examples.map(sizeOf).sort((a, b) => a - b);
     usual = sizes[Math.ceil(sizes.length / 2) - 1] ?? 0;
@@ -175,7 +175,7 @@ const isMeanStd = (part) => part.name === "mean_std"; // the first half of the o
 const isRegression = network.task === "regression";
 const MOST_ROWS = 100;
 
-// What stands beside each label: for a binary task, the probability of each of the two classes
+// The values beside the labels: for a binary task, the probability of each of the two classes
 const valuesOf = (outputs) => (network.task === "binary" ? [1 - outputs[0], outputs[0]] : Array.from(outputs));
 const largestOf = (values) => values.reduce((best, value, k) => (value > values[best] ? k : best), 0);
 
@@ -224,7 +224,7 @@ function showOutputs(outputs) {
   else announce(`The outputs are ${values.slice(0, MOST_ROWS).map(show).join(", ")}.`);
 }
 
-// Say something to screen readers, when the input has not changed for a while
+// Announce a text to screen readers, once the input has not changed for a while
 let waiting = null;
 function announce(text) {
   clearTimeout(waiting);
@@ -254,7 +254,7 @@ function showNetwork(x) {
   return steps;
 }
 
-// Run a function when the next frame is drawn, once, however often it is asked for
+// Run a function once when the next frame is drawn, however often it is requested
 function onceAFrame(run) {
   let asked = false;
   return () => {

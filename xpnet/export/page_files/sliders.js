@@ -7,9 +7,9 @@ let x = Float64Array.from(middles);
 
 // A row for each input: its name, a slider, a number that may lie beyond the slider's ends, and a derivative
 
-const MOST_INPUTS = 200; // that are listed at once
-const MANY = 12; // inputs from which on there is a field to find them
-const STEPS = 200; // of a slider
+const MOST_INPUTS = 200; // listed at once
+const MANY = 12; // with at least this many inputs, there is a field to search them
+const STEPS = 200; // in a slider
 let list = []; // the rows that are shown
 
 function makeInput(i) {
@@ -83,7 +83,7 @@ function draw(tag, attributes, ...children) {
   return element;
 }
 
-// Round numbers between two ends, about as many as are wanted
+// Find about `wanted` round numbers between two ends
 function findTicks(low, high, wanted) {
   const rough = (high - low) / wanted;
   const power = 10 ** Math.floor(Math.log10(rough));
@@ -94,7 +94,7 @@ function findTicks(low, high, wanted) {
   return ticks.map((tick) => [tick, showTick(tick, step)]);
 }
 
-// With as many places as the step between ticks has
+// Format a tick with the decimal places of the step between ticks
 function showTick(tick, step) {
   const places = Math.max(0, Math.ceil(-Math.log10(step) - 1e-9));
   return Math.abs(tick) >= 1e6 || places > 5 ? format(tick, 3) : tick.toFixed(places).replace("-", "−");
@@ -179,7 +179,7 @@ if (network.labels.length > 1 && network.labels.length <= MOST_CURVES) {
   target.prepend(new Option("all outputs", "all"));
 }
 target.selectedIndex = 0;
-// Begin with a mean or a middle quantile, and its band
+// Start with a mean or a middle quantile, and its band
 const banded = network.labels.findIndex((_, label) => findBand(label));
 if (banded >= 0) target.value = String(banded);
 
