@@ -333,9 +333,7 @@ def test_without_mnist_the_error_names_the_sample(monkeypatch, tmp_path):
         raise ImportError("MNIST is not here")
 
     monkeypatch.setattr(book, "mnist", fail)
-    with pytest.raises(
-        ImportError, match=r'MNIST is not here; load_data_wrapper\("mnist-sample"\) returns the'
-    ):
+    with pytest.raises(ImportError, match=r'MNIST is not here; load_data_wrapper\("mnist-sample"\) returns the'):
         load_data_wrapper(root=tmp_path)
 
 

@@ -1,4 +1,7 @@
-"""Files that earlier versions wrote keep loading: those in tests/golden, one set for each format since the fifth."""
+"""Files that earlier versions wrote keep loading: those in tests/golden, one set for each format since the fifth.
+
+`tools/make_golden_files.py` writes a set, but for the ensemble.
+"""
 
 import shutil
 from pathlib import Path

@@ -2,6 +2,7 @@
 
 import ast
 import io
+import json
 import re
 import subprocess
 import sys
@@ -194,3 +195,11 @@ def test_the_page_on_architecture_names_what_is_there():
     }
     assert not missing
     assert {path.name + "/" for path in PACKAGE.iterdir() if path.is_dir()} - {"__pycache__/", "data_files/"} <= named
+
+
+def test_each_deliberate_fault_can_be_made():
+    """The text that a fault of tools/faults.json replaces occurs once in its file, and its tests are there."""
+    for fault in json.loads((ROOT / "tools" / "faults.json").read_text()):
+        text = (ROOT / fault["file"]).read_text()
+        assert text.count(fault["old"]) == 1, f"fault {fault['id']}: {fault['old']!r} in {fault['file']}"
+        assert all((ROOT / test.split("::")[0]).exists() for test in fault["tests"]), f"tests of fault {fault['id']}"
