@@ -38,6 +38,7 @@ from xpnet import (
     ReduceLROnPlateau,
     RMSProp,
     TensorBoard,
+    estimators,
 )
 from xpnet.core.step import State
 from xpnet.training import checkpointing, loop
@@ -1200,6 +1201,79 @@ def test_files_of_one_network_and_of_several_are_told_apart(tmp_path):
         train_members(ensemble(), tmp_path / "several", 3)
     with pytest.raises(CheckpointError, match="is a file of an Ensemble, not of one network"):
         train(network(), tmp_path / "several", resume=True)
+
+
+# Estimators
+
+
+def estimator(kind, chunks=None, place=None, **options):
+    options = {"hidden_layer_sizes": (5,), "max_iter": 8, "batch_size": 4, "random_state": 3, **options}
+    if place is not None:
+        options |= {"backend": place.backend, "device": place.device}
+    return getattr(estimators, kind)(**options, callbacks=[Interrupt(chunks)])
+
+
+def fitted(model):
+    """The networks of an estimator, and what else training has left."""
+    members = getattr(model, "estimators_", [model])
+    names = ("n_iter_", "t_", "loss_", "loss_curve_", "validation_scores_", "best_validation_score_")
+    return [member.network_ for member in members], [[getattr(one, name) for name in names] for one in members]
+
+
+FITS = [
+    ("MLPClassifier", {"early_stopping": True, "n_iter_no_change": 2, "class_weight": "balanced"}, 9),
+    ("MLPRegressor", {"solver": "sgd", "learning_rate": "adaptive", "n_iter_no_change": 1, "tol": 0.1}, 11),
+    ("MLPRegressor", {"solver": "sgd", "learning_rate": "invscaling", "standardize": True, "dropout": 0.1}, 0),
+    ("MLPEnsembleClassifier", {"n_estimators": 3, "early_stopping": True, "n_iter_no_change": 1, "bootstrap": True}, 4),
+]
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.few("strict-device1", every=0)
+@pytest.mark.parametrize(("kind", "options", "chunks"), FITS)
+def test_a_fit_resumes_bit_for_bit(tmp_path, place, kind, options, chunks):
+    y = LABELS if "Classifier" in kind else Y[:, 0]
+    nets, whole = fitted(estimator(kind, place=place, **options).fit(X, y))
+    stopped = estimator(kind, chunks, place, **options)
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        stopped.fit(X, y, checkpoint=tmp_path / "run")
+    resumed = estimator(kind, place=place, **options).fit(X, y, checkpoint=tmp_path / "run", resume=True)
+    others, tallies = fitted(resumed)
+    np.testing.assert_equal(tallies, whole)
+    for net, other in zip(nets, others, strict=True):
+        assert_same(other, snapshot(net))
+
+
+@pytest.mark.parametrize(
+    ("options", "changes", "message"),
+    [
+        ({}, {"tol": 0.5}, "holds a training with tol=0.0001, but this one has tol=0.5"),
+        ({}, {"random_state": 4}, "holds a training with random_state=3, but this one has random_state=4"),
+        ({}, {"random_state": None}, "needs random_state to be a whole number, not None: the fit that resumes it must"),
+        ({}, {"solver": "lbfgs"}, "is for solvers that train epoch by epoch, which lbfgs does not; leave it out"),
+        ({}, {"hidden_layer_sizes": (6,)}, r"sizes=\[3, 5, 1\], but this one has sizes=\[3, 6, 1\]"),
+    ],
+    ids=str,
+)
+def test_another_fit_is_refused(tmp_path, options, changes, message):
+    model = estimator("MLPRegressor", 3, **options)
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        model.fit(X, Y[:, 0], checkpoint=tmp_path / "run")
+    with pytest.raises(ValueError, match=message):
+        estimator("MLPRegressor", **{**options, **changes}).fit(X, Y[:, 0], checkpoint=tmp_path / "run", resume=True)
+
+
+def test_a_fit_of_other_data_and_one_that_would_replace_a_file_are_refused(tmp_path):
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        estimator("MLPRegressor", 3).fit(X, Y[:, 0], checkpoint=tmp_path / "run")
+    with pytest.raises(
+        ValueError, match=r"train_data differs .* the same number of examples, but other inputs or targets"
+    ):
+        estimator("MLPRegressor").fit(X, Y[:, 1], checkpoint=tmp_path / "run", resume=True)
+    with pytest.raises(FileExistsError, match="exists already; give resume=True"):
+        estimator("MLPRegressor").fit(X, Y[:, 0], checkpoint=tmp_path / "run")
+    with pytest.raises(ValueError, match="resume=True needs checkpoint="):
+        estimator("MLPRegressor").fit(X, Y[:, 0], resume=True)
 
 
 # Signals

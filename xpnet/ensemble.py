@@ -343,10 +343,9 @@ class Ensemble:
         >>> bool(ensemble.accuracy(test_data) > 0.85)
         True
         """
-        from xpnet.checkpoint import archive
         from xpnet.data.prepare import Request
         from xpnet.training.arguments import copies_for_each, one_for_each
-        from xpnet.training.checkpointing import FileKind
+        from xpnet.training.checkpointing import SEVERAL_NETWORKS
         from xpnet.training.train import train
 
         members = len(self)
@@ -374,7 +373,7 @@ class Ensemble:
             threads=threads,
             progress=progress,
         )
-        errors = train(self._networks, request, vars(self), FileKind(archive.encode, archive.decode))
+        errors = train(self._networks, request, vars(self), SEVERAL_NETWORKS)
         if errors:
             raise summarize_divergence(errors, members)
         first = self[0].optimizer

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from xpnet.backends.base import Backend
 from xpnet.core.arrays import Array, Namespace
 from xpnet.estimators.architecture import ACTIVATION_NAMES, choose_backend, follows_inputs
+from xpnet.estimators.checkpoints import Saving, parse_saving
 from xpnet.estimators.convergence import TALLY_ATTRIBUTES, Tally, write_tally
 from xpnet.estimators.examples import dense_blocks
 from xpnet.estimators.fitting import (
@@ -42,6 +43,7 @@ from xpnet.estimators.settings import Parameters, Settings, is_called, parse_set
 from xpnet.estimators.targets import Labels, Problem, is_numeric
 from xpnet.inspection.predict import predict
 from xpnet.network import Network
+from xpnet.training.checkpointing import ONE_NETWORK, Every, FileKind
 from xpnet.wording.errors import unless_stopped
 
 AnyLearner = TypeVar("AnyLearner", bound="BaseLearner")
@@ -79,6 +81,7 @@ class BaseLearner(Parameters, BaseEstimator):
     """Base class of all estimators, of one network or several."""
 
     _problem: ClassVar[type[Problem]]  # whether it learns labels or numbers
+    _file_kind: ClassVar[FileKind] = ONE_NETWORK  # of a checkpoint
 
     # Set by `fit`
     _home: Backend
@@ -100,6 +103,9 @@ class BaseLearner(Parameters, BaseEstimator):
         X_val: Any = None,
         y_val: Any = None,
         sample_weight_val: Any = None,
+        checkpoint: Any = None,
+        every: Every = "epoch",
+        resume: bool = False,
     ) -> AnyLearner:
         """Fit the network to inputs and targets.
 
@@ -118,6 +124,9 @@ class BaseLearner(Parameters, BaseEstimator):
             Their targets.
         sample_weight_val : array of shape (n_val,), optional
             Their weights.
+        checkpoint, every, resume
+            A file for the whole fit, when to write it, and whether to resume the fit in it, as in
+            `xpnet.Network.train`: bit for bit. `random_state` must be a whole number.
 
         Returns
         -------
@@ -129,8 +138,11 @@ class BaseLearner(Parameters, BaseEstimator):
         ValueError, TypeError
             If a parameter, X or y is wrong, or weights become infinite or NaN; the estimator is then unchanged. With
             `early_stopping`, such weights only end training, with a warning.
+        FileExistsError, CheckpointError
+            If there is a checkpoint and `resume` is not given; if it is damaged, or holds no fit.
         """
-        return self._fit(X, y, sample_weight, validation=(X_val, y_val, sample_weight_val))
+        saving = parse_saving(self, self._file_kind, checkpoint, every, resume)
+        return self._fit(X, y, sample_weight, validation=(X_val, y_val, sample_weight_val), saving=saving)
 
     def _fit(
         self: AnyLearner,
@@ -141,6 +153,7 @@ class BaseLearner(Parameters, BaseEstimator):
         validation: Validation = NO_VALIDATION,
         classes: Any = None,
         partial: bool = False,
+        saving: Saving | None = None,
     ) -> AnyLearner:
         """Fit. Nothing of the estimator changes before the last line.
 
@@ -154,6 +167,8 @@ class BaseLearner(Parameters, BaseEstimator):
             As in `partial_fit`.
         partial
             Whether this is a call of `partial_fit`.
+        saving
+            The checkpoint, if there is to be one.
         """
         raise NotImplementedError
 
@@ -272,12 +287,13 @@ class BasePerceptron(BaseLearner):
         validation: Validation = NO_VALIDATION,
         classes: Any = None,
         partial: bool = False,
+        saving: Saving | None = None,
     ) -> AnyPerceptron:
         settings = parse_settings(self, partial=partial)
         last = vars(self) if (partial or self.warm_start) and hasattr(self, "network_") else {}
         data = self._check(X, y, sample_weight, settings, last, validation=validation, classes=classes)
         fit = self._prepare(data, settings, last)
-        for error in train_until_interrupted([fit]).values():
+        for error in train_until_interrupted([fit], saving).values():
             raise error
         self._take_over(fit)
         return self

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from sklearn.exceptions import ConvergenceWarning
@@ -10,6 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from xpnet.core.arrays import Layers
 from xpnet.estimators.settings import Settings
 from xpnet.training.callback import Callback, Training
+from xpnet.training.position import Position
 from xpnet.wording.checks import warn
 
 # value of `Settings.early_stopping` -> the name of what is watched
@@ -160,6 +161,24 @@ class Convergence(Callback):
         if self.settings.early_stopping and self.best_layers is not None:
             net = self.training.net
             net.state = net.state._replace(layers=self.best_layers)
+
+    def get_state(self) -> dict[str, Any]:
+        """Return the tally, the learning rate and the best epoch with its weights."""
+        state = {"tally": asdict(self.tally), "rate": self.training.lr_scale, "best_epoch": self.best_epoch}
+        if self.best_layers is None or self.training.position == Position():  # then `on_train_begin` finds them again
+            return state
+        return {**state, "best_state": self.training.net.state._replace(layers=self.best_layers)}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take over the tally, the learning rate and the best epoch with its weights."""
+        values = dict(state["tally"])
+        if values.keys() != {part.name for part in fields(Tally)}:
+            raise ValueError(f"the tally must have {[part.name for part in fields(Tally)]}")
+        for name, value in values.items():
+            setattr(self.tally, name, value)
+        self.training.lr_scale, self.best_epoch = float(state["rate"]), state["best_epoch"]
+        if self.training.position != Position():
+            self.best_layers = state["best_state"].layers if "best_state" in state else None
 
     def record_divergence(self) -> None:
         """Record the epoch in which training diverged, without losses."""

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from xpnet.core.arrays import Array, count_bytes, leaves
 from xpnet.ensemble import Ensemble, mean_and_std, warn_of_laggards
 from xpnet.estimators.base import NO_VALIDATION, BaseLearner, BasePerceptron, Validation, read_attributes
+from xpnet.estimators.checkpoints import Saving
 from xpnet.estimators.classifier import BaseClassifier, MLPClassifier
 from xpnet.estimators.fitting import Fit, FitData, LoadedExamples, load_examples, train_until_interrupted
 from xpnet.estimators.inputs import backend_of
@@ -19,6 +20,7 @@ from xpnet.estimators.regressor import BaseRegressor, MLPRegressor
 from xpnet.estimators.settings import Parameters, parse_settings
 from xpnet.network import Network
 from xpnet.training.arguments import copies_for_each
+from xpnet.training.checkpointing import SEVERAL_NETWORKS
 from xpnet.training.memory import BYTES_OF_NETWORK, check_memory, on_host_only
 from xpnet.wording.checks import count, yes_or_no
 from xpnet.wording.hints import explain_arguments
@@ -42,6 +44,8 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
     """Base class of `MLPEnsembleClassifier` and `MLPEnsembleRegressor`."""
 
     _member: ClassVar[type[BasePerceptron]]  # the class of the members
+
+    _file_kind = SEVERAL_NETWORKS
 
     # Set by `fit`
     estimators_: list[Any]
@@ -83,6 +87,7 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
         validation: Validation = NO_VALIDATION,
         classes: Any = None,
         partial: bool = False,
+        saving: Saving | None = None,
     ) -> Self:
         settings = parse_settings(self, partial=partial)
         yes_or_no("bootstrap", self.bootstrap)
@@ -90,7 +95,7 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
         last = vars(members[0])
         data = self._check(X, y, sample_weight, settings, last, validation=validation, classes=classes)
         fits = self._prepare(members, data, partial=partial)
-        for k, error in train_until_interrupted(fits).items():
+        for k, error in train_until_interrupted(fits, saving).items():
             raise ValueError(f"{error} (this is member {k} of {len(members)})") from error
         warn_of_laggards([fit.network for fit in fits], [fit.callbacks for fit in fits])
         for member, fit in zip(members, fits):

@@ -1,6 +1,7 @@
 """Fitting: start a network, load the examples, prepare how to train it, and train one or many together."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeAlias
 
@@ -20,6 +21,7 @@ from xpnet.estimators.architecture import (
     parse_hidden_sizes,
     take_layers,
 )
+from xpnet.estimators.checkpoints import Saving, fingerprint, make_checkpoint
 from xpnet.estimators.convergence import Convergence, Tally, read_tally, warn_if_not_converged
 from xpnet.estimators.examples import AllRows, RowSource, hold_out, load, read_targets, resample
 from xpnet.estimators.inputs import float_dtype, to_host
@@ -27,6 +29,7 @@ from xpnet.estimators.settings import Parameters, Settings, make_sampling
 from xpnet.estimators.targets import Problem
 from xpnet.network import Network
 from xpnet.training.callback import Callback
+from xpnet.training.checkpointing import exiting_on_sigterm
 from xpnet.training.evaluate import Evaluate
 from xpnet.training.loop import train_networks
 from xpnet.training.metrics import Metric, predictions
@@ -235,7 +238,7 @@ def _make_evaluation(problem: Problem, validation: RowSource) -> Evaluate:
 # Training
 
 
-def train_until_interrupted(fits: Sequence[Fit]) -> dict[int, ValueError]:
+def train_until_interrupted(fits: Sequence[Fit], saving: Saving | None = None) -> dict[int, ValueError]:
     """Train the networks of fits; Ctrl-C ends their epochs, and what they have learnt until then stays.
 
     Returns
@@ -249,7 +252,7 @@ def train_until_interrupted(fits: Sequence[Fit]) -> dict[int, ValueError]:
         If Ctrl-C has interrupted L-BFGS.
     """
     try:
-        return train_fits(fits)
+        return train_fits(fits, saving=saving)
     except KeyboardInterrupt:
         if fits[0].plan is None:
             raise
@@ -257,7 +260,9 @@ def train_until_interrupted(fits: Sequence[Fit]) -> dict[int, ValueError]:
         return {}
 
 
-def train_fits(fits: Sequence[Fit], *, threads: int | str = "auto", progress: bool = False) -> dict[int, ValueError]:
+def train_fits(
+    fits: Sequence[Fit], *, threads: int | str = "auto", progress: bool = False, saving: Saving | None = None
+) -> dict[int, ValueError]:
     """Train the networks of fits, those of one structure in one program.
 
     Parameters
@@ -268,6 +273,8 @@ def train_fits(fits: Sequence[Fit], *, threads: int | str = "auto", progress: bo
         As in `Ensemble.train`.
     progress
         Whether to show a bar for networks that are trained together, even if no fit asks for one.
+    saving
+        The checkpoint of fits of one structure, if there is to be one.
 
     Returns
     -------
@@ -278,7 +285,7 @@ def train_fits(fits: Sequence[Fit], *, threads: int | str = "auto", progress: bo
     for numbers in group_by_structure(fits):
         group = [fits[k] for k in numbers]
         try:
-            failed = _train_group(group, threads, progress)
+            failed = _train_group(group, threads, progress, saving)
         except unless_stopped(ValueError) as error:
             if len(group) > 1:  # it does not say which fit failed
                 raise
@@ -313,22 +320,41 @@ def _list_structure(fit: Fit) -> Any:
     return view.model, view.scaling is None, place, fit.plan.optimizer.update
 
 
-def _train_group(fits: Sequence[Fit], threads: int | str, progress: bool) -> dict[int, ValueError]:
+def _train_group(
+    fits: Sequence[Fit], threads: int | str, progress: bool, saving: Saving | None
+) -> dict[int, ValueError]:
     """Train networks of one structure, and return the errors of those that failed."""
     if fits[0].plan is None:
         _minimize(fits[0])
         return {}
-    diverged = {i: _handle_divergence(fits[i], error) for i, error in _descend(fits, threads, progress).items()}
+    diverged = {i: _handle_divergence(fits[i], error) for i, error in _descend(fits, threads, progress, saving).items()}
     return {i: error for i, error in diverged.items() if error is not None}
 
 
-def _descend(fits: Sequence[Fit], threads: int | str, progress: bool) -> dict[int, DivergenceError]:
+def _descend(
+    fits: Sequence[Fit], threads: int | str, progress: bool, saving: Saving | None
+) -> dict[int, DivergenceError]:
     """Train networks of one structure by gradient descent, and return the errors of those that diverged."""
     together = len(fits) > 1
     bars = [Progress()] if any(fit.settings.progress for fit in fits) or (progress and together) else []
     plans: Any = [fit.plan for fit in fits]
     jobs = [Job(fit.network, plan, fit.source, [*fit.callbacks, *bars]) for fit, plan in zip(fits, plans)]
-    return train_networks(jobs, threads=threads, keep_in=None if together else vars(fits[0].network))
+    checkpoint = None
+    if saving is not None:
+        remembering = [[fit.convergence, *fit.settings.callbacks] for fit in fits]
+        checkpoint, jobs = make_checkpoint(saving, jobs, remembering, fingerprint_data(fits[0].data))
+    with exiting_on_sigterm() if checkpoint is not None else nullcontext():
+        keep_in = None if together else vars(fits[0].network)
+        return train_networks(jobs, threads=threads, checkpoint=checkpoint, keep_in=keep_in)
+
+
+def fingerprint_data(data: FitData) -> dict[str, Any]:
+    """Describe the examples of a fit by digests. Synchronizes."""
+    held_out = data.validation
+    return {
+        "train_data": fingerprint(data.x, data.targets, data.weight),
+        "validation_data": None if held_out is None else fingerprint(held_out.x, held_out.targets, held_out.weight),
+    }
 
 
 def _handle_divergence(fit: Fit, error: DivergenceError) -> ValueError | None:

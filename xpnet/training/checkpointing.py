@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from xpnet.checkpoint import archive
 from xpnet.checkpoint.file import decode, explain_errors
 from xpnet.checkpoint.files import read_file, write_file
 from xpnet.checkpoint.networks import encode_network, read_state, restore
@@ -50,6 +51,7 @@ class FileKind(NamedTuple):
 
 
 ONE_NETWORK = FileKind(lambda contents: contents[0], lambda content, path: [content])
+SEVERAL_NETWORKS = FileKind(archive.encode, archive.decode)
 
 
 class Resumed(NamedTuple):
