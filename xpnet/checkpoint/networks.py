@@ -15,12 +15,11 @@ from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.step import State
 from xpnet.data.parameters import parse_biases, parse_weights
 from xpnet.inspection.view import View
+from xpnet.wording.version import __version__
 
 
 def encode_network(snapshot: Snapshot, view: View) -> bytes:
     """Return the content of the file of a network, whose arrays are where those of `view` are. Synchronizes."""
-    from xpnet import __version__
-
     with view.scope():
         return encode(records.make_record(snapshot, view.backend.to_numpy), __version__)
 

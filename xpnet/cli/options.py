@@ -9,7 +9,6 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, NoReturn
 
-import xpnet
 from xpnet.backends.choose import BACKENDS
 from xpnet.checkpoint.files import is_same_file
 from xpnet.cli.commands import (
@@ -31,6 +30,7 @@ from xpnet.core.schedules import SCHEDULES
 from xpnet.learn.mutations import MISTAKES
 from xpnet.training.checkpointing import parse_every
 from xpnet.wording.hints import find_nearest
+from xpnet.wording.version import __version__
 
 DATA = f"{', '.join(SETS)}, {FILES}"
 ENDS_IN_DASHES = re.compile(r"--[\w-]+=--|-\w=?--")
@@ -88,7 +88,7 @@ def make_parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=_Format,
     )
-    top.add_argument("--version", action="version", version=f"xpnet {xpnet.__version__}")
+    top.add_argument("--version", action="version", version=f"xpnet {__version__}")
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_train(commands)
     _add_evaluate(commands)

@@ -16,6 +16,7 @@ from xpnet.export.graph import Graph, Symbol, add_recorded
 from xpnet.export.parts import Part, require_network, take_apart
 from xpnet.network import Network
 from xpnet.wording.checks import check_folder, choices, install_command
+from xpnet.wording.version import __version__
 
 OPSET = 17  # of 2022; the first with all operators that are used here
 IR_VERSION = 8  # the version of the file format that belongs to this opset
@@ -69,8 +70,6 @@ def encode(net: Network, input_dtype: str) -> bytes:
         from onnx import TensorProto, helper, numpy_helper
     except ImportError as error:
         raise ImportError(f"to_onnx needs onnx ({error}); install it with: {install_command('onnx')}") from error
-    from xpnet import __version__
-
     graph = make_graph(net, input_dtype)
     size = sum(array.nbytes for array in graph.constants.values())
     if size > MOST_BYTES:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-import xpnet
+from xpnet import network as networks
 from xpnet.core.activations import sigmoid
 from xpnet.core.costs import Cost, cross_entropy, quadratic
 from xpnet.core.initializers import Initializer, normal, scaled_normal
@@ -200,7 +200,7 @@ class Network:
         if cost not in COSTS.values():
             names = choices(kind.__name__ for kind in COSTS.values())
             raise ValueError(f"cost={cost!r} must be one of the classes {names}; xpnet.Network has other costs")
-        self.net = xpnet.Network(
+        self.net = networks.Network(
             list(sizes),
             cost=cost.name,
             init="scaled_normal",
@@ -511,7 +511,7 @@ class _Monitor:
         self.title, self.data, self.lmbda = title, data, lmbda
         self.values: list[Any] = []
 
-    def measure(self, net: xpnet.Network) -> str:
+    def measure(self, net: networks.Network) -> str:
         """Append the value of this epoch, and format it as a line."""
         if self.lmbda is not None:
             self.values.append(_total_cost(net, self.data, self.lmbda))
@@ -534,7 +534,7 @@ def _make_monitors(train: Any, evaluation: Any, lmbda: float, wanted: Sequence[b
 class _Reporter(Callback):
     """Prints the lines of an epoch."""
 
-    def __init__(self, net: xpnet.Network, test: Any, monitors: list[_Monitor]) -> None:
+    def __init__(self, net: networks.Network, test: Any, monitors: list[_Monitor]) -> None:
         self.net, self.test, self.monitors = net, test, monitors
 
     def on_epoch_end(self, logs: dict[str, Any]) -> None:
@@ -570,13 +570,13 @@ def _check_penalty(lmbda: Any) -> None:
     in_range("lmbda", lmbda, 0, math.inf, "0 turns the penalty off")
 
 
-def _total_cost(net: xpnet.Network, data: tuple[np.ndarray, np.ndarray], lmbda: float) -> float:
+def _total_cost(net: networks.Network, data: tuple[np.ndarray, np.ndarray], lmbda: float) -> float:
     with net.backend.scope(net.dtype):
         squares = sum(float((net.backend.to_numpy(w).astype(np.float64) ** 2).sum()) for w in net.w)
     return net.cost(data) + 0.5 * lmbda / len(data[0]) * squares
 
 
-def _count_correct(net: xpnet.Network, data: tuple[np.ndarray, np.ndarray]) -> int:
+def _count_correct(net: networks.Network, data: tuple[np.ndarray, np.ndarray]) -> int:
     x, y = data
     return net.evaluate((x, y.argmax(axis=1) if y.ndim == 2 and y.shape[1] > 1 else y))
 

@@ -1,6 +1,7 @@
 """Hints about unknown names and arguments: what was probably meant, also in the words of other libraries."""
 
 import functools
+import importlib
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
@@ -211,8 +212,7 @@ def _find_owners() -> dict[str, str]:
     """List the optional arguments that people look for in other places, and the function or class that has each."""
     import inspect  # slow to import
 
-    import xpnet  # the public names, above this module: they are needed only after a call was refused
-
+    xpnet = importlib.import_module(__name__.partition(".")[0])  # its public names, after a call was refused
     owners: dict[str, str] = {}
     for owner in OWNERS:
         parameters = inspect.signature(operator.attrgetter(owner)(xpnet)).parameters.values()
