@@ -120,7 +120,7 @@ def test_a_step_with_wrong_arguments_changes_nothing(change, message):
 def test_a_step_that_diverges_changes_nothing():
     net = Network([1, 1], seed=0)
     before = net.weights
-    with pytest.raises(xpnet.DivergenceError, match="a minibatch update diverged"):
+    with pytest.raises(xpnet.DivergenceError, match="diverged in a minibatch update"):
         net.update_mini_batch([([1e10], [0.5])], 1e308, lmbda=1.0, n=1)
     np.testing.assert_array_equal(net.weights[0], before[0])
 

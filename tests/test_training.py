@@ -221,7 +221,7 @@ def test_divergence_names_the_place_and_gives_the_network_back(place, optimizer)
         net.train((x, y), epochs=3, batch_size=M, lr=1e30, optimizer=optimizer, progress=False)
     assert_same(net, before)
     assert len(net.history) == 0
-    with pytest.raises(DivergenceError, match="a minibatch update diverged at lr=1e"):
+    with pytest.raises(DivergenceError, match="diverged in a minibatch update, at lr=1e"):
         net.minibatch_update((x, 1e30 * y), 1e30)
     assert_same(net, before)
     net.train((x, y), epochs=1, batch_size=M, lr=0.01, optimizer=optimizer, progress=False)
@@ -234,7 +234,7 @@ def test_weights_that_become_infinite_in_the_last_step_are_a_divergence(place):
     assert net.cost((x, 1e10 * y)) < np.inf
     with pytest.raises(DivergenceError, match=r"diverged in epoch 1, steps 1 to 1, at lr=1e\+30"):
         net.train((x, 1e10 * y), epochs=1, batch_size=N, lr=1e30, progress=False)
-    with pytest.raises(DivergenceError, match="a minibatch update diverged at lr=1e"):
+    with pytest.raises(DivergenceError, match="diverged in a minibatch update, at lr=1e"):
         net.minibatch_update((x, 1e10 * y), 1e30)
     assert_same(net, before)
 
