@@ -461,9 +461,12 @@ def test_a_file_of_an_ensemble_is_refused_by_name(capsys, tmp_path):
 def interrupt(monkeypatch, epoch):
     """Let Ctrl-C be pressed at the beginning of an epoch."""
 
+    begin = Progress.on_epoch_begin
+
     def on_epoch_begin(self, number):
         if number == epoch:
             raise KeyboardInterrupt
+        begin(self, number)
 
     monkeypatch.setattr(Progress, "on_epoch_begin", on_epoch_begin)
 
