@@ -1,7 +1,6 @@
 """The fixtures that every numerical test takes: each backend and device that is here, and each dtype."""
 
 import os
-from collections import Counter
 from contextlib import nullcontext
 from importlib.metadata import distributions
 from pathlib import Path
@@ -34,6 +33,10 @@ settings.register_profile("xpnet", deadline=None, derandomize=True, max_examples
 settings.load_profile("xpnet")
 
 
+# How many combinations of its other parameters a test runs with on a place; on NumPy, and on GPUs, with all of them
+COMBINATIONS = {"strict-device1": 1, "torch": 3, "jax": 1, host_cupy.NAME: 1}
+
+
 def pytest_report_header() -> list[str]:
     """Say once which places and libraries are left out, and why."""
     places = [f"left out: {name}: {why}" for name, why in LEFT_OUT.items()]
@@ -42,9 +45,8 @@ def pytest_report_header() -> list[str]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--every-combination", action="store_true", help="run those too that Thinning leaves out")
-    parser.addoption("--cupy-on-host", action="store_true", help="run all tests of CuPy on host memory, and no others")
-    parser.addoption("--no-cupy-on-host", action="store_true", help="run no tests of CuPy on host memory")
+    parser.addoption("--every-combination", action="store_true", help="run all combinations on all places")
+    parser.addoption("--cupy-on-host", action="store_true", help="run the tests of CuPy on host memory, and no others")
 
 
 def lacks(item: pytest.Item) -> bool:
@@ -62,77 +64,47 @@ def needs_host(item: pytest.Item) -> bool:
     """Whether a test runs CuPy on host memory."""
     params = getattr(getattr(item, "callspec", None), "params", {})
     names = [value for value in params.values() if isinstance(value, str)]
-    return host_cupy.NAME in names or "host" in getattr(item, "fixturenames", ())
+    return host_cupy.NAME in names or ("host" in getattr(item, "fixturenames", ()) and "host" not in params)
 
 
-class Thinning:
-    """Leaves out combinations of parameters that run the same lines as others.
+def get_place(item: pytest.Item) -> str | None:
+    """Return the name of the place that a test runs on, if it has one."""
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    return next((params[name] for name in ("place", "other", "eager") if name in params), None)
 
-    - float32 and float64 are crossed on NumPy, PyTorch and GPUs alone. Elsewhere float64 runs, where a float32 that
-      comes in by mistake is seen; float32 is the default of most other tests.
-    - array-api-strict's default device is left out: its other device runs everything, and there an array that is made
-      on the default device is seen too. Modules about places name it in the marker few.
-    - Of what remains, array-api-strict's other device has every second combination, PyTorch every third, and JAX, which
-      compiles each, every fourth.
-    - CuPy on host memory has the first combination, of the modules in MODULES_ON_HOST alone, unless the test has the
-      marker whole; with --cupy-on-host it has all of them, or as many as the marker few says.
-    - Places in the marker few have the first combination, or every n-th of them, as with ``few("jax", every=3)``;
-      none with ``every=0``.
 
-    Tests with the marker every_combination are not thinned.
+def choose_combinations(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Keep every combination of parameters on NumPy and on GPUs, and as many as COMBINATIONS says on other places.
+
+    The mathematics is the same there. What can fail on one place alone is an operation, which has to run there once:
+    `trainings.py` sees to that for steps, and tests whose parameters bring other operations have the mark everywhere.
     """
-
-    MODULES_ON_HOST = (
-        *("backprop", "costs", "dropout", "fusion", "gpu", "host_cupy", "optimizers", "replay", "training", "waits"),
-    )
-
-    def __init__(self, on_host: bool) -> None:
-        self.counts: Counter[Any] = Counter()
-        self.on_host = on_host
-
-    def leaves_out(self, item: pytest.Item) -> bool:
-        given = dict(getattr(getattr(item, "callspec", None), "params", {}))
-        if item.get_closest_marker("whole") and needs_host(item):
-            return not self.on_host
-        where = next((given.pop(name) for name in ("place", "other", "eager", "cupy") if name in given), None)
-        if where not in PLACES or item.get_closest_marker("every_combination"):
-            return False
-        marks = reversed([*item.iter_markers("few")])  # that of the module first: the test's own goes before it
-        few = {name: mark.kwargs.get("every") for mark in marks for name in mark.args}
-        if where == host_cupy.NAME and self.on_host:
-            return where in few and self.is_between(item, where, few[where])
-        paired = any("dtype" in mark.args[0] for mark in item.iter_markers("parametrize"))  # with another parameter
-        if not paired and where not in ("numpy", "torch", *GPU) and given.pop("dtype", None) == "float32":
-            return True
-        if where == host_cupy.NAME:
-            few[where] = 0 if few.get(where) == 0 else None
-            if item.path.stem.removeprefix("test_") not in self.MODULES_ON_HOST:
-                return True
-        if few.get(where) == 0:
-            return True
-        few.setdefault("strict-device1", 2)
-        few.setdefault("torch", 3)  # not 2, which would leave out one of the two dtypes
-        few.setdefault("jax", 4)
-        if where not in few or not given:
-            return where == "strict" and where not in few
-        return self.is_between(item, where, few[where])
-
-    def is_between(self, item: pytest.Item, where: str, every: int | None) -> bool:
-        """Whether a combination is not the first, or not one of every so many."""
-        key = item.nodeid.split("[")[0], where
-        self.counts[key] += 1
-        return self.counts[key] > 1 if every is None else every == 0 or bool((self.counts[key] - 1) % every)
+    numbers: dict[Any, list[int]] = {}  # of each test on each place
+    for i, item in enumerate(items):
+        place = get_place(item)
+        if place in COMBINATIONS and not item.get_closest_marker("everywhere"):
+            numbers.setdefault((place, item.nodeid.split("[")[0]), []).append(i)
+    left_out = set()
+    for (place, _), group in numbers.items():
+        n = min(COMBINATIONS[place], len(group))
+        left_out |= {*group} - {group[-1 - k * len(group) // n] for k in range(n)}
+    return [item for i, item in enumerate(items) if i not in left_out]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what has no place to run in, and combinations that add nothing."""
-    on_host, not_on_host = config.getoption("cupy_on_host"), config.getoption("no_cupy_on_host")
-    thinning, kept, left_out = Thinning(on_host), [], []
-    for item in items:
-        thinned = not config.getoption("every_combination") and thinning.leaves_out(item)
-        thinned = thinned or (on_host and not needs_host(item)) or (not_on_host and needs_host(item))
-        (left_out if thinned or lacks(item) else kept).append(item)
-    config.hook.pytest_deselected(items=left_out)
+    on_host = config.getoption("cupy_on_host")
+
+    def is_wanted(item: pytest.Item) -> bool:
+        if lacks(item) or any(get_place(item) in mark.args for mark in item.iter_markers("not_on")):
+            return False
+        return needs_host(item) == on_host
+
+    kept = [item for item in items if is_wanted(item)]
+    if not config.getoption("every_combination"):
+        kept = choose_combinations(kept)
+    left_out = {*items}.difference(kept)
+    config.hook.pytest_deselected(items=[*left_out])
     items[:] = kept
 
 
@@ -149,7 +121,7 @@ def host() -> host_cupy.Host:
     return HOST
 
 
-@pytest.fixture(params=marked(PLACES))
+@pytest.fixture(params=marked(name for name in PLACES if name != "strict"))  # whose other device finds more mistakes
 def place(request: pytest.FixtureRequest) -> Place:
     """Backend and device, as Network takes them: ``Network(sizes, **place._asdict())``."""
     return PLACES[request.param]()

@@ -39,8 +39,6 @@ from xpnet.core.arrays import map_arrays
 from xpnet.core.costs import make_huber
 from xpnet.core.minibatch import Batch
 
-pytestmark = pytest.mark.few("strict")
-
 
 def test_the_table():
     assert repr(get_backend()) == "<Backend numpy on cpu>"

@@ -8,8 +8,6 @@ from test_backprop import make
 from xpnet import SGD, Adam, Cosine, Network, OneCycle
 from xpnet.core.scaling import Moments, Scaling, merge, moments
 
-pytestmark = pytest.mark.few("jax")
-
 datasets = pytest.importorskip("sklearn.datasets")
 LinearRegression = pytest.importorskip("sklearn.linear_model").LinearRegression
 
@@ -25,7 +23,7 @@ def host(net, x):
     return np.array(net.backend.to_numpy(x))
 
 
-@pytest.mark.few("jax", every=0)
+@pytest.mark.not_on("jax")
 def test_several_classes_digits(place):
     """1,797 images of 8 × 8 pixels; scikit-learn's MLPClassifier reaches about 97 %."""
     train, test = halves(*datasets.load_digits(return_X_y=True))
@@ -38,7 +36,7 @@ def test_several_classes_digits(place):
     np.testing.assert_allclose(host(net, net.predict_proba(test[0])).sum(axis=1), 1.0, rtol=1e-5)
 
 
-@pytest.mark.few("jax", every=0)
+@pytest.mark.not_on("jax")
 def test_two_classes_with_one_output_breast_cancer(place):
     """569 examples of 30 features between 0.0001 and 4,000: nothing is learnt from them unless they are scaled."""
     train, test = halves(*datasets.load_breast_cancer(return_X_y=True))
@@ -51,7 +49,7 @@ def test_two_classes_with_one_output_breast_cancer(place):
     np.testing.assert_array_equal(found, host(net, net.predict_proba(test[0]))[:, 0] > 0.5)
 
 
-@pytest.mark.few("jax", every=0)
+@pytest.mark.not_on("jax")
 def test_several_labels_an_example(place):
     """Three properties of a handwritten digit: it is even, it is above 4, it has a closed loop."""
     x, digit = datasets.load_digits(return_X_y=True)
@@ -63,7 +61,7 @@ def test_several_labels_an_example(place):
     assert host(net, net.predict(test[0])).shape == (len(test[0]), 3)
 
 
-@pytest.mark.few("jax", every=0)
+@pytest.mark.not_on("jax")
 def test_regression_with_one_output_diabetes(place):
     """442 patients, targets from 25 to 346: a small network predicts them at least as well as a linear regression."""
     train, test = halves(*datasets.load_diabetes(return_X_y=True, scaled=False))
@@ -78,7 +76,7 @@ def test_regression_with_one_output_diabetes(place):
     assert abs(predicted.mean() - train[1].mean()) < 20
 
 
-@pytest.mark.few("jax", every=0)
+@pytest.mark.not_on("jax")
 def test_regression_with_several_outputs_linnerud(place):
     """20 men, three exercises and three measures of the body: more weights than numbers, so they are memorised."""
     x, y = datasets.load_linnerud(return_X_y=True)
@@ -136,7 +134,7 @@ def test_a_standardized_network_equals_one_trained_on_standardized_data(place):
     assert inside.history["cost"] == pytest.approx(by_hand.history["cost"], rel=1e-9)
 
 
-@pytest.mark.few("jax", every=0)
+@pytest.mark.not_on("jax")
 def test_scaling_is_learnt_once_and_from_the_part_that_is_trained_on(place):
     x, y = features(n=50)
     net = Network([3, 4, 2], task="regression", standardize=True, dtype="float64", seed=0, **place._asdict())
@@ -180,7 +178,7 @@ def test_targets_are_scaled_where_the_output_can_be_any_number(place, options, s
     assert (net.scaling.y_mean is not None) == scaled
 
 
-@pytest.mark.few("jax", every=0)
+@pytest.mark.not_on("jax")
 def test_scaling_from_any_source_that_can_be_gone_through_again(place):
     x, y = features()
     expected = None

@@ -22,15 +22,15 @@ import pytest
 from helpers import HOST, PLACES, Place, assert_same, marked, snapshot
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from test_costs import PAIRS, count_outputs, targets
-from test_optimizers import EVERY, ONE_OF_EACH
+from test_costs import targets
+from test_optimizers import EVERY
+from trainings import TRAININGS, Training, draw_trainings
 
 from xpnet import L1, SGD, Adam, Callback, Clip, Ensemble, MaxNorm, Network, OneCycle, get_backend
 from xpnet.backends import _numpy
 from xpnet.backends.replay import program, tape
 from xpnet.backends.replay.program import Program, ReplayLoop
 from xpnet.backends.replay.tape import NotRecordableError, Recorder
-from xpnet.core.activations import ACTIVATIONS
 from xpnet.core.arrays import leaves
 from xpnet.core.minibatch import Batch, Examples, make_minibatch
 from xpnet.core.step import make_step
@@ -149,80 +149,48 @@ def assert_alike(net: Network, replayed: list[tuple[int, int]], data: Any = (X, 
 # Everything that xpnet has is recorded
 
 
-@ON_CUPY_TOO
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_every_activation(eager, dtype, replayed, activation):
-    net = network(eager, [5, 4, 6, 3], activation=["tanh", activation], dtype=dtype)
-    assert_alike(net, replayed, lr=0.02)
+def check_training(eager: Place, replayed: list[tuple[int, int]], training: Training, dtype: str) -> None:
+    x, y, weight = training.draw(N)
+    net = network(eager, training.sizes, **training.options, dtype=dtype)
+    assert_alike(net, replayed, (x, y), optimizer=training.optimizer, sample_weight=weight, lr=OneCycle(0.02))
     assert replayed == 2 * FOLDS
+    if any(net.dropout):
+        assert snapshot(net).dropout.step.tolist() == [2 * 22]
 
 
-@pytest.mark.few(host_cupy.NAME, every=6)
+@pytest.mark.everywhere
 @ON_CUPY_TOO
-@pytest.mark.parametrize(("output", "cost"), PAIRS)
-def test_every_output_with_every_cost(eager, dtype, replayed, output, cost):
-    y = targets(output, np.random.default_rng(4), N, 3)
-    net = network(eager, [5, 4, count_outputs(cost, 3)], output_activation=output, cost=cost, dtype=dtype)
-    assert_alike(net, replayed, (X, y), lr=0.02)
-    assert replayed == 2 * FOLDS
+@pytest.mark.parametrize("training", TRAININGS, ids=str)
+def test_every_part_of_a_step(eager, replayed, training):
+    """In turn in float32 and in float64, but other parts on PyTorch than on NumPy."""
+    dtype = ("float32", "float64")[(TRAININGS.index(training) + (eager.backend == "torch")) % 2]
+    check_training(eager, replayed, training, dtype)
+
+
+@pytest.mark.slow
+@pytest.mark.everywhere
+@pytest.mark.parametrize("training", draw_trainings(60), ids=str)
+def test_any_parts_of_a_step(eager, dtype, replayed, training):
+    check_training(eager, replayed, training, dtype)
 
 
 @ON_CUPY_TOO
-@pytest.mark.parametrize("name", ["leaky_relu(0.2)", "elu(2.0)", "elu(0.5, 3.0)"])
-def test_activations_with_numbers_and_huber(eager, dtype, replayed, name):
-    assert_alike(network(eager, activation=name, task="regression", cost="huber(0.5)", dtype=dtype), replayed)
-    assert replayed == 2 * FOLDS
-
-
-@pytest.mark.few(host_cupy.NAME, every=4)
-@ON_CUPY_TOO
-@pytest.mark.parametrize("optimizer", EVERY, ids=str)
-def test_every_optimizer(eager, dtype, replayed, optimizer):
-    assert_alike(network(eager, dtype=dtype), replayed, optimizer=optimizer, lr=OneCycle(0.05))
-    assert replayed == 2 * FOLDS
-
-
-@pytest.mark.few(host_cupy.NAME, every=4)
-@ON_CUPY_TOO
-@pytest.mark.parametrize("rates", [[0.2, 0.5, 0.4], [0.0, 0.5, 0.0], [0.3, 0.0, 0.0]], ids=str)
-@pytest.mark.parametrize("optimizer", [SGD(), Adam()], ids=lambda each: type(each).__name__)
-def test_dropout(eager, dtype, replayed, rates, optimizer):
-    net = network(eager, [5, 6, 4, 3], activation=["softmax", "gelu_tanh"], dropout=rates, dtype=dtype)
-    assert_alike(net, replayed, optimizer=optimizer)
-    assert replayed == 2 * FOLDS
-    assert snapshot(net).dropout.step.tolist() == [2 * 22]
-
-
-@pytest.mark.few(host_cupy.NAME, every=4)
-@ON_CUPY_TOO
-@pytest.mark.parametrize("optimizer", ONE_OF_EACH, ids=str)
-@pytest.mark.parametrize("silent", [False, True])
-def test_weights_of_examples(eager, dtype, replayed, optimizer, silent):
-    """With `silent`, the second, third and tenth minibatch count for nothing: their steps are left out."""
-    net, weight = network(eager, dropout=0.5, dtype=dtype), np.random.default_rng(5).uniform(0.1, 2, N)
-    if silent:
-        drawn = copy.deepcopy(net.rng).permutation(N)[: N - N % M].reshape(-1, M)
-        weight[drawn[[1, 2, 9]]] = 0.0
+@pytest.mark.parametrize("optimizer", [SGD(momentum=0.9), MaxNorm(Adam(weight_decay=0.1), 1.1)], ids=str)
+def test_minibatches_without_weight_are_left_out(eager, replayed, optimizer):
+    """The second, third and tenth count for nothing."""
+    net, weight = network(eager, dropout=0.5), np.random.default_rng(5).uniform(0.1, 2, N)
+    drawn = copy.deepcopy(net.rng).permutation(N)[: N - N % M].reshape(-1, M)
+    weight[drawn[[1, 2, 9]]] = 0.0
     assert_alike(net, replayed, optimizer=optimizer, sample_weight=weight)
-    assert replayed == [*([(18, 18), (1, 0)] if silent else FOLDS), *FOLDS]
-    assert snapshot(net).dropout.step.tolist() == [2 * 22 - 3 * silent]
+    assert replayed == [(18, 18), (1, 0), *FOLDS]
+    assert snapshot(net).dropout.step.tolist() == [2 * 22 - 3]
 
 
 @ON_CUPY_TOO
-@pytest.mark.parametrize("options", [{}, {"class_weight": "balanced"}], ids=str)
-def test_classes_and_bytes(eager, dtype, replayed, options):
-    net = network(eager, task="classification", scale=1 / 255, dtype=dtype)
-    assert_alike(net, replayed, (PIXELS, LABELS), **options)
+def test_weights_of_classes(eager, replayed):
+    net = network(eager, task="classification", scale=1 / 255)
+    assert_alike(net, replayed, (PIXELS, LABELS), class_weight="balanced")
     assert replayed == 2 * FOLDS
-
-
-def test_all_at_once(eager, dtype, replayed):
-    """Dropout, bytes, classes, a schedule, nested optimizers, and some minibatches without weight."""
-    options = {"task": "classification", "scale": 1 / 255, "dropout": [0.2, 0.5], "activation": "silu"}
-    net, weight = network(eager, dtype=dtype, **options), np.where(np.arange(N) % 3 == 0, 1.0, 0.0)
-    assert_alike(net, replayed, (PIXELS, LABELS), lr=OneCycle(0.1), optimizer=EVERY[-1], sample_weight=weight)
-    assert any(done > 8 for _, done in replayed)
-    assert sum(steps for steps, _ in replayed) < 2 * 22  # minibatches without weight are left out
 
 
 @ON_CUPY_TOO
@@ -248,7 +216,6 @@ def test_batches_of_several_sizes(eager, replayed):
 # How many steps are recorded, and what is left
 
 
-@pytest.mark.few(host_cupy.NAME, every=2)
 @ON_CUPY_TOO
 @pytest.mark.parametrize(
     ("steps", "done"),
@@ -1336,7 +1303,6 @@ PROGRAMS = st.lists(st.tuples(st.sampled_from([*INSTRUCTIONS]), *[st.integers(0,
 
 
 @pytest.mark.slow
-@pytest.mark.whole
 @ON_CUPY_TOO
 @settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])  # a name and a device
 @given(program=PROGRAMS, after=st.tuples(*[st.integers(0, 5)] * 2), steps=st.sampled_from([8, 21, 33]))

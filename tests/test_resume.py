@@ -118,7 +118,6 @@ OPTIMIZERS = [
 ]
 
 
-@pytest.mark.few("strict-device1", "jax", every=3)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
 def test_a_resumed_training_is_the_uninterrupted_one(tmp_path, place, optimizer):
     """In the middle of an epoch, with every optimizer and with dropout."""
@@ -127,7 +126,6 @@ def test_a_resumed_training_is_the_uninterrupted_one(tmp_path, place, optimizer)
     )
 
 
-@pytest.mark.few("strict-device1", "jax", every=20)
 @pytest.mark.parametrize("chunks", range(EPOCHS * CHUNKS))
 def test_it_may_be_interrupted_between_any_two_chunks(tmp_path, place, chunks):
     check_exact(tmp_path / "run", lambda: network(place), chunks=chunks, optimizer=SGD(momentum=0.9))
@@ -151,7 +149,6 @@ OPTIONS = [
 ]
 
 
-@pytest.mark.few("strict-device1", "jax", every=4)
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda options: ", ".join(options))
 def test_it_may_have_any_option(tmp_path, place, options):
     check_exact(tmp_path / "run", lambda: network(place), chunks=5, **options)
@@ -284,7 +281,6 @@ SOURCES = {
 }
 
 
-@pytest.mark.few("strict-device1", "jax", every=4)
 @pytest.mark.parametrize("kind", SOURCES)
 def test_sources_that_can_be_begun_again(tmp_path, place, kind):
     make_data, options = SOURCES[kind]

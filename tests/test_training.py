@@ -1,6 +1,5 @@
 import sys
 
-import host_cupy
 import numpy as np
 import pytest
 import reference
@@ -29,7 +28,6 @@ def order(seed, net_sizes, epochs):
     return batches
 
 
-@pytest.mark.few("jax", every=3)
 @pytest.mark.parametrize(
     "optimizer",
     [
@@ -62,7 +60,7 @@ def test_trajectory_against_the_reference(place, optimizer):
     assert history["cost"][0] == pytest.approx(first / N, rel=1e-12)
 
 
-@pytest.mark.every_combination
+@pytest.mark.everywhere
 def test_same_seed_same_network_bit_for_bit(place, dtype):
     nets = [make(place, SIZES, "sigmoid", "sigmoid", "quadratic", seed=1, dtype=dtype) for _ in range(2)]
     for net in nets:
@@ -72,7 +70,7 @@ def test_same_seed_same_network_bit_for_bit(place, dtype):
     assert not np.array_equal(layers_of(other)[0][0], layers_of(nets[0])[0][0])
 
 
-@pytest.mark.every_combination
+@pytest.mark.everywhere
 def test_dtype_stays_what_was_asked_for(place, dtype):
     net = make(place, SIZES, "relu", "softmax", "cross_entropy", dtype=dtype)
     x = problem()[0].astype("float64" if dtype == "float32" else "float32")
@@ -84,7 +82,7 @@ def test_dtype_stays_what_was_asked_for(place, dtype):
     assert type(net.cost((x, np.arange(N) % 3))) is float
 
 
-@pytest.mark.every_combination
+@pytest.mark.everywhere
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_backends_agree_after_an_epoch_of_digits(place, dtype, digits):
     """Per layer, ‖Δw − Δw′‖ ≤ tolerance · ‖Δw‖ with Δw the change from the initial weights: they are equal exactly."""
@@ -255,8 +253,7 @@ def test_a_schedule_that_is_not_finite_is_refused(place):
     assert_same(net, before)
 
 
-@pytest.mark.few("strict-device1", every=0)
-@pytest.mark.few("jax", host_cupy.NAME)
+@pytest.mark.not_on("strict-device1")
 @pytest.mark.parametrize(
     ("optimizer", "dropout"),
     [
