@@ -1,5 +1,6 @@
 """The fixtures that every numerical test takes: each backend and device that is here, and each dtype."""
 
+import gc
 import os
 from contextlib import nullcontext
 from importlib.metadata import distributions
@@ -35,6 +36,16 @@ settings.load_profile("xpnet")
 
 # How many combinations of its other parameters a test runs with on a place; on NumPy, and on GPUs, with all of them
 COMBINATIONS = {"strict-device1": 1, "torch": 3, "jax": 1, host_cupy.NAME: 1}
+# Modules about what JAX may do otherwise than NumPy; tests of others are slow there, as it compiles for half a second
+ON_JAX = {
+    "test_activations",
+    "test_backends",
+    "test_backprop",
+    "test_costs",
+    "test_devices",
+    "test_training",
+    "test_waits",
+}
 
 
 def pytest_report_header() -> list[str]:
@@ -65,6 +76,11 @@ def needs_host(item: pytest.Item) -> bool:
     params = getattr(getattr(item, "callspec", None), "params", {})
     names = [value for value in params.values() if isinstance(value, str)]
     return host_cupy.NAME in names or ("host" in getattr(item, "fixturenames", ()) and "host" not in params)
+
+
+def compiles(item: pytest.Item) -> bool:
+    """Whether JAX compiles something for a test that is about other things."""
+    return get_place(item) == "jax" and item.path.stem not in ON_JAX
 
 
 def get_place(item: pytest.Item) -> str | None:
@@ -103,9 +119,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept = [item for item in items if is_wanted(item)]
     if not config.getoption("every_combination"):
         kept = choose_combinations(kept)
+    for item in filter(compiles, kept):
+        item.add_marker(pytest.mark.slow)
     left_out = {*items}.difference(kept)
     config.hook.pytest_deselected(items=[*left_out])
     items[:] = kept
+
+
+def pytest_collection_finish() -> None:
+    """Keep what is there by now out of every later garbage collection, which would walk over it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

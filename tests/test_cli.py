@@ -646,10 +646,8 @@ def test_predictions_are_written_whole_or_not_at_all(capsys, model, tmp_path, mo
 @pytest.mark.parametrize(
     ("words", "status"),
     [
-        ("--version", 0),
         ("train --sizes 784,5,10 --epochs 1 --save net --log log", 0),
         ("evaluate nothing", 1),
-        ("evaluate", 2),
     ],
 )
 def test_with_closed_streams_commands_work(tmp_path, words, status):

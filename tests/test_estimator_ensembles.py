@@ -193,9 +193,11 @@ def make(y: Any = THREE, **parameters: Any) -> Any:
 
 
 @pytest.mark.filterwarnings(CLIPPED)
-@pytest.mark.parametrize("x", [X, SPARSE], ids=["dense", "sparse"])
-@pytest.mark.parametrize("case", CASES)
-def test_members_are_the_estimators_that_each_would_be_alone(case, x, joined):
+@pytest.mark.parametrize(
+    "case", [*CASES, *(f"sparse {case}" for case in ("three", "numbers", "loss", "zeros", "lbfgs"))]
+)
+def test_members_are_the_estimators_that_each_would_be_alone(case, joined):
+    x, case = SPARSE if case.startswith("sparse ") else X, case.removeprefix("sparse ")
     parameters, y, given = CASES[case]
     y, begins = TARGETS[y], parameters.get("solver") != "lbfgs"
     ensemble = make(y, **parameters, callbacks=[Start()] if begins else [])

@@ -168,13 +168,13 @@ def peak(call: Callable[[], Any]) -> tuple[Any, int]:
     ids=str,
 )
 def test_memory_of_predictions_is_bounded_however_many_there_are(monkeypatch, options):
-    """Besides the classes that are returned; everything at once would take more than 50 MB."""
-    monkeypatch.setattr(arrays, "BLOCK", 1 << 20)
+    """Besides the classes that are returned; everything at once would take more than 12 MB."""
+    monkeypatch.setattr(arrays, "BLOCK", 1 << 18)
     net, rng = Network([50, 64, 10], task="classification", seed=0, **options), np.random.default_rng(0)
     if net.standardize:
         net.train((rng.random((100, 50)), rng.integers(10, size=100)), epochs=1, progress=False)
     besides = []
-    for n in (100_000, 200_000):
+    for n in (25_000, 50_000):
         x = rng.integers(256, size=(n, 50), dtype=np.uint8) if net.scale else rng.random((n, 50), dtype=np.float32)
         net.predict(x[:10])
         found, most = peak(lambda x=x: net.predict(x))
