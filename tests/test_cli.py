@@ -3,6 +3,7 @@ import re
 import signal
 import subprocess
 import sys
+from itertools import cycle
 
 import numpy as np
 import pytest
@@ -147,8 +148,7 @@ def test_every_option_of_training_reaches_the_network(capsys, tmp_path, digits):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("schedule", SCHEDULES)
-@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam", "adamw"])
+@pytest.mark.parametrize(("optimizer", "schedule"), [*zip(cycle(["sgd", "rmsprop", "adam", "adamw"]), SCHEDULES)])
 def test_every_optimizer_learns_by_every_schedule_without_more_options(capsys, optimizer, schedule):
     words = ["--optimizer", optimizer, "--schedule", schedule, "--sizes", "784,20,10", "--epochs", 2]
     status, out, _ = run_command(capsys, "train", *words)

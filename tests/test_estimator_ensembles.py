@@ -192,10 +192,11 @@ def make(y: Any = THREE, **parameters: Any) -> Any:
 # Members
 
 
+FROM_SPARSE = [f"sparse {case}" for case in ("three", "numbers", "loss", "zeros", "lbfgs")]
+
+
 @pytest.mark.filterwarnings(CLIPPED)
-@pytest.mark.parametrize(
-    "case", [*CASES, *(f"sparse {case}" for case in ("three", "numbers", "loss", "zeros", "lbfgs"))]
-)
+@pytest.mark.parametrize("case", [*CASES, *FROM_SPARSE])
 def test_members_are_the_estimators_that_each_would_be_alone(case, joined):
     x, case = SPARSE if case.startswith("sparse ") else X, case.removeprefix("sparse ")
     parameters, y, given = CASES[case]

@@ -53,6 +53,12 @@ def thresholds(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(program, name, number)
 
 
+@pytest.fixture(params=["float32", pytest.param("float64", marks=pytest.mark.slow)])
+def dtype(request: pytest.FixtureRequest) -> str:
+    """In the fast tests, float64 is left to the other parts of a step."""
+    return request.param
+
+
 @pytest.fixture
 def gather_together(eager: Place, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Set how many elements of minibatches are gathered together."""
@@ -169,9 +175,9 @@ def test_every_part_of_a_step(eager, replayed, training):
 
 @pytest.mark.slow
 @pytest.mark.everywhere
-@pytest.mark.parametrize("training", draw_trainings(60), ids=str)
-def test_any_parts_of_a_step(eager, dtype, replayed, training):
-    check_training(eager, replayed, training, dtype)
+@pytest.mark.parametrize(("number", "training"), [*enumerate(draw_trainings(60))], ids=str)
+def test_any_parts_of_a_step(eager, replayed, number, training):
+    check_training(eager, replayed, training, ("float32", "float64")[number % 2])
 
 
 @ON_CUPY_TOO
@@ -218,14 +224,12 @@ def test_batches_of_several_sizes(eager, replayed):
 
 @ON_CUPY_TOO
 @pytest.mark.parametrize(
-    ("steps", "done"),
-    [(1, 0), (7, 0), (8, 8), (9, 9), (15, 15), (16, 16), (17, 17), (23, 23), (57, 57), (131, 131), (150, 150)],
+    ("steps", "done"), [(1, 0), (7, 0), (8, 8), (15, 15), (16, 16), (17, 17), (57, 57), (150, 150)]
 )
-@pytest.mark.parametrize("optimizer", [SGD(momentum=0.9), Adam()], ids=lambda each: type(each).__name__)
-def test_any_number_of_steps(eager, replayed, steps, done, optimizer):
+def test_any_number_of_steps(eager, replayed, steps, done):
     rng = np.random.default_rng(6)
     data = rng.standard_normal((2 * steps, 5)), rng.uniform(size=(2 * steps, 3))
-    assert_alike(network(eager, dropout=0.25), replayed, data, epochs=1, batch_size=2, optimizer=optimizer)
+    assert_alike(network(eager, dropout=0.25), replayed, data, epochs=1, batch_size=2, optimizer=Adam())
     assert replayed == [(steps, done)]
 
 
@@ -369,6 +373,7 @@ NOT_CAPTURED = {"units"}
 NOT_ON_HOST = {"means", "norms", "repetitions", "functions beyond the array API"}
 
 
+@pytest.mark.everywhere
 @ON_CUPY_TOO
 @pytest.mark.parametrize("name", WRITTEN)
 def test_functions_of_the_array_api_are_recorded(eager, dtype, replayed, name):
@@ -432,6 +437,7 @@ REFUSED_ON_NUMPY: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
+@pytest.mark.everywhere
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_recorded_goes_by_the_plain_loop(eager, dtype, replayed, name):
     assert_alike(network(eager, activation=Own(REFUSED[name]), dtype=dtype), replayed)
@@ -541,6 +547,7 @@ def test_what_only_torch_has_gives_the_numbers_of_the_plain_loop(dtype, replayed
     assert_alike(network(Place("torch", None), activation=Own(functions[name]), dtype=dtype), replayed)
 
 
+@pytest.mark.everywhere
 @ON_CUPY_TOO
 @pytest.mark.parametrize("name", EITHER)
 def test_whether_recorded_or_not_the_numbers_are_those_of_the_plain_loop(eager, dtype, replayed, name):
@@ -1223,6 +1230,7 @@ def differing(place: Place, function: Callable[..., Any], others: list[Any], ref
     return wrong
 
 
+@pytest.mark.everywhere
 @ON_CUPY_TOO
 @pytest.mark.parametrize("symbol", BINARY)
 def test_operators_on_arrays(eager, symbol):
@@ -1233,6 +1241,7 @@ def test_operators_on_arrays(eager, symbol):
     assert differing(eager, BINARY[symbol], pairs, symbol not in HAS_BINARY) == []
 
 
+@pytest.mark.everywhere
 @ON_CUPY_TOO
 @pytest.mark.parametrize("symbol", BINARY)
 def test_operators_on_an_array_and_a_number(eager, symbol):
@@ -1240,6 +1249,7 @@ def test_operators_on_an_array_and_a_number(eager, symbol):
     assert differing(eager, BINARY[symbol], pairs, symbol not in HAS_BINARY) == []
 
 
+@pytest.mark.everywhere
 @ON_CUPY_TOO
 @pytest.mark.parametrize("symbol", BINARY)
 def test_operators_on_a_number_and_an_array(eager, symbol):
@@ -1247,6 +1257,7 @@ def test_operators_on_a_number_and_an_array(eager, symbol):
     assert differing(eager, BINARY[symbol], pairs, symbol not in HAS | {"<", "<=", ">", ">=", "==", "!="}) == []
 
 
+@pytest.mark.everywhere
 @ON_CUPY_TOO
 @pytest.mark.parametrize("symbol", UNARY)
 def test_operators_on_one_array(eager, symbol):
@@ -1254,6 +1265,7 @@ def test_operators_on_one_array(eager, symbol):
     assert differing(eager, UNARY[symbol], operands, symbol not in HAS_UNARY) == []
 
 
+@pytest.mark.everywhere
 @ON_CUPY_TOO
 @pytest.mark.parametrize("symbol", AUGMENTED)
 def test_augmented_operators_change_what_has_another_name_too(eager, symbol):
@@ -1386,26 +1398,27 @@ ON_TORCH: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@pytest.mark.everywhere
 @pytest.mark.parametrize("shape", [(3,), ()])
-@pytest.mark.parametrize("name", TOLD)
-def test_a_recorded_array_reveals_nothing(eager, name, shape):
+def test_a_recorded_array_reveals_nothing(eager, shape):
     """The refusal is no TypeError or AttributeError, which much code catches; and it is remembered in any case."""
     backend = get_backend(*eager)
-    recorder = Recorder(backend)
-    with pytest.raises(NotRecordableError) as caught:
-        TOLD[name](recorder.wrap(backend.asarray(drawn(0, shape, "float32"))))
-    assert recorder.refusal == str(caught.value)
-    assert not isinstance(caught.value, (TypeError, AttributeError, ValueError, RuntimeError))
+    for name, ask in TOLD.items():
+        recorder = Recorder(backend)
+        with pytest.raises(NotRecordableError) as caught:
+            ask(recorder.wrap(backend.asarray(drawn(0, shape, "float32"))))
+        assert recorder.refusal == str(caught.value), name
+        assert not isinstance(caught.value, (TypeError, AttributeError, ValueError, RuntimeError)), name
 
 
-@pytest.mark.parametrize("name", ON_TORCH)
-def test_functions_of_torch_get_no_recorded_array(name):
+def test_functions_of_torch_get_no_recorded_array():
     torch_module()
     backend = get_backend("torch")
-    recorder = Recorder(backend)
-    with pytest.raises(NotRecordableError):
-        ON_TORCH[name](recorder.wrap(backend.asarray(drawn(0, (3,), "float32"))))
-    assert recorder.refusal
+    for name, ask in ON_TORCH.items():
+        recorder = Recorder(backend)
+        with pytest.raises(NotRecordableError):
+            ask(recorder.wrap(backend.asarray(drawn(0, (3,), "float32"))))
+        assert recorder.refusal, name
 
 
 @pytest.mark.parametrize(
