@@ -93,6 +93,7 @@ def test_no_backend_reaches_for_the_network_or_another_program(tmp_path: Path, n
     assert run(USE, tmp_path, name) == []
 
 
+@pytest.mark.slow
 @pytest.mark.needs("torchvision")
 def test_data_sets_reach_for_the_network_only_when_they_download(tmp_path: Path) -> None:
     code = """

@@ -257,9 +257,7 @@ def test_a_schedule_that_is_not_finite_is_refused(place):
 @pytest.mark.parametrize(
     ("optimizer", "dropout"),
     [
-        (SGD(), 0.0),
         (SGD(momentum=0.9, nesterov=True, weight_decay=0.1), 0.0),
-        (Adam(weight_decay=0.1), 0.0),
         (MaxNorm(Clip(L1(AdamW(), 0.01), 0.1), 1.0), [0.2, 0.5]),
     ],
     ids=str,
@@ -283,8 +281,9 @@ def test_ctrl_c_at_any_line_of_a_step_leaves_the_network_as_before(place, optimi
     # JAX runs the step's lines only while tracing it, which is done already
     if net.backend.name != "jax":
         assert interrupted >= 30
-        used = {SGD: "sgd", Adam: "adam", MaxNorm: "wrappers"}[type(optimizer)]
-        assert traced >= {"core/backprop.py", "core/step.py", "core/minibatch.py", f"core/optimizers/{used}.py"}
+        used = {SGD: {"sgd"}, MaxNorm: {"adam", "wrappers"}}[type(optimizer)]
+        assert traced >= {"core/backprop.py", "core/step.py", "core/minibatch.py"}
+        assert traced >= {f"core/optimizers/{name}.py" for name in used}
     assert not all(np.array_equal(a, b) for (a, _), (b, _) in zip(before.layers, snapshot(net).layers, strict=True))
 
 
