@@ -253,7 +253,7 @@ def test_a_schedule_that_is_not_finite_is_refused(place):
     assert_same(net, before)
 
 
-@pytest.mark.not_on("strict-device1")
+@pytest.mark.not_on("strict-device1", "torch")
 @pytest.mark.parametrize(
     ("optimizer", "dropout"),
     [
