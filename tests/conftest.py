@@ -34,8 +34,8 @@ settings.register_profile("xpnet", deadline=None, derandomize=True, max_examples
 settings.load_profile("xpnet")
 
 
-# How many combinations of its other parameters a test runs with on a place; on NumPy, and on GPUs, with all of them
-COMBINATIONS = {"strict-device1": 1, "torch": 3, "jax": 1, host_cupy.NAME: 1}
+# Where a test runs with one combination of its other parameters; on NumPy, and on GPUs, it runs with all of them
+ONCE = ("strict-device1", "torch", "jax", host_cupy.NAME)
 # Modules about what JAX may do otherwise than NumPy; tests of others are slow there, as it compiles for half a second
 ON_JAX = {
     "test_activations",
@@ -90,21 +90,17 @@ def get_place(item: pytest.Item) -> str | None:
 
 
 def choose_combinations(items: list[pytest.Item]) -> list[pytest.Item]:
-    """Keep every combination of parameters on NumPy and on GPUs, and as many as COMBINATIONS says on other places.
+    """Keep every combination of parameters on NumPy and on GPUs, and the last of them on other places.
 
     The mathematics is the same there. What can fail on one place alone is an operation, which has to run there once:
     `trainings.py` sees to that for steps, and tests whose parameters bring other operations have the mark everywhere.
     """
-    numbers: dict[Any, list[int]] = {}  # of each test on each place
-    for i, item in enumerate(items):
-        place = get_place(item)
-        if place in COMBINATIONS and not item.get_closest_marker("everywhere"):
-            numbers.setdefault((place, item.nodeid.split("[")[0]), []).append(i)
-    left_out = set()
-    for (place, _), group in numbers.items():
-        n = min(COMBINATIONS[place], len(group))
-        left_out |= {*group} - {group[-1 - k * len(group) // n] for k in range(n)}
-    return [item for i, item in enumerate(items) if i not in left_out]
+    last = {}  # of each test on each place; in float64, where a float32 that comes in by mistake is seen
+    for item in items:
+        once = get_place(item) in ONCE and not item.get_closest_marker("everywhere")
+        last[(get_place(item), item.nodeid.split("[")[0]) if once else item] = item
+    kept = {*last.values()}
+    return [item for item in items if item in kept]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

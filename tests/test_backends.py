@@ -535,6 +535,7 @@ assert y.is_ready()
 """
 
 
+@pytest.mark.slow
 def test_synchronize_waits_for_a_device_of_jax_that_is_not_its_default():
     pytest.importorskip("jax")
     environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}

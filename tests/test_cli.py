@@ -647,7 +647,7 @@ def test_predictions_are_written_whole_or_not_at_all(capsys, model, tmp_path, mo
     ("words", "status"),
     [
         ("train --sizes 784,5,10 --epochs 1 --save net --log log", 0),
-        ("evaluate nothing", 1),
+        pytest.param("evaluate nothing", 1, marks=pytest.mark.slow),
     ],
 )
 def test_with_closed_streams_commands_work(tmp_path, words, status):

@@ -253,6 +253,7 @@ for net, (name, device) in zip(nets, [("cpu:1", second), ("cpu:0", first)]):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.needs("jax")
 def test_a_network_of_jax_stays_on_its_device():
     """On the second of two devices that JAX makes of the CPU: nothing goes to the first, its default."""

@@ -83,6 +83,7 @@ def run(code: str, *arguments: Any) -> list[str]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_nothing_reaches_for_the_network_or_another_program(tmp_path: Path) -> None:
     assert run(USE + USE_EVERYTHING, tmp_path, "numpy") == []
 
