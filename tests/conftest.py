@@ -36,8 +36,9 @@ settings.load_profile("xpnet")
 
 # Where a test runs with one combination of its other parameters; on NumPy, and on GPUs, it runs with all of them
 ONCE = ("strict-device1", "torch", "jax", host_cupy.NAME)
-# Modules about what JAX may do otherwise than NumPy; tests of others are slow there, as it compiles for half a second
-ON_JAX = {
+# Modules about what a library may do otherwise than NumPy. Tests of others are slow there: JAX compiles for half a
+# second, and array-api-strict already shows what is no part of the array API, or on another device
+ABOUT = {
     "test_activations",
     "test_backends",
     "test_backprop",
@@ -46,6 +47,7 @@ ON_JAX = {
     "test_training",
     "test_waits",
 }
+ABOUT_LIBRARIES = {"jax": ABOUT, "torch": ABOUT | {"test_data", "test_dropout", "test_replay", "test_trainings"}}
 
 
 def pytest_report_header() -> list[str]:
@@ -78,9 +80,10 @@ def needs_host(item: pytest.Item) -> bool:
     return host_cupy.NAME in names or ("host" in getattr(item, "fixturenames", ()) and "host" not in params)
 
 
-def compiles(item: pytest.Item) -> bool:
-    """Whether JAX compiles something for a test that is about other things."""
-    return get_place(item) == "jax" and item.path.stem not in ON_JAX
+def is_about_other_things(item: pytest.Item) -> bool:
+    """Whether a test runs on a library that its module is not about."""
+    place = get_place(item)
+    return place in ABOUT_LIBRARIES and item.path.stem not in ABOUT_LIBRARIES[place]
 
 
 def get_place(item: pytest.Item) -> str | None:
@@ -115,7 +118,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept = [item for item in items if is_wanted(item)]
     if not config.getoption("every_combination"):
         kept = choose_combinations(kept)
-    for item in filter(compiles, kept):
+    for item in filter(is_about_other_things, kept):
         item.add_marker(pytest.mark.slow)
     left_out = {*items}.difference(kept)
     config.hook.pytest_deselected(items=[*left_out])
