@@ -38,15 +38,7 @@ settings.load_profile("xpnet")
 ONCE = ("strict-device1", "torch", "jax", host_cupy.NAME)
 # Modules about what a library may do otherwise than NumPy. Tests of others are slow there: JAX compiles for half a
 # second, and array-api-strict already shows what is no part of the array API, or on another device
-ABOUT = {
-    "test_activations",
-    "test_backends",
-    "test_backprop",
-    "test_costs",
-    "test_devices",
-    "test_training",
-    "test_waits",
-}
+ABOUT = {f"test_{name}" for name in ("activations", "backends", "backprop", "costs", "devices", "training", "waits")}
 ABOUT_LIBRARIES = {"jax": ABOUT, "torch": ABOUT | {"test_data", "test_dropout", "test_replay", "test_trainings"}}
 
 
