@@ -864,9 +864,15 @@ def test_loading_takes_memory_in_proportion_to_the_file(tmp_path: Path, where: A
 
 
 @pytest.mark.parametrize(
-    "where", [("format",), ("settings", "activation"), ("settings", "task"), ("optimizer",)], ids=str
+    ("where", "value"),
+    [
+        (("format",), "x" * 10**6),
+        (("settings", "activation"), [9e9] * 10**5),
+        (("settings", "task"), "x" * 10**6),
+        (("optimizer",), [9e9] * 10**5),
+    ],
+    ids=["format", "activation", "task", "optimizer"],
 )
-@pytest.mark.parametrize("value", ["x" * 10**6, [9e9] * 10**5], ids=lambda x: repr(x)[:9])
 def test_a_long_value_is_not_shown_at_length_nor_compared_with_the_right_ones(
     tmp_path: Path, where: Any, value: Any
 ) -> None:

@@ -390,16 +390,14 @@ def test_arrays_that_numpy_cannot_index(runs):
 @pytest.mark.parametrize(
     "options",
     [
-        {"return_train_score": True},
         {"refit": False},
         {"refit": lambda results: 1},
         {"scoring": ["accuracy", "neg_log_loss"], "refit": "neg_log_loss"},
         {"scoring": ("accuracy", "f1_macro"), "refit": False, "return_train_score": True},
         {"scoring": {"a": "accuracy", "loss": make_scorer(log_loss, response_method="predict_proba")}, "refit": "a"},
-        {"scoring": lambda estimator, x, y: -float(np.abs(estimator.predict_proba(x)).max())},
         {"scoring": lambda estimator, x, y: {"a": estimator.score(x, y), "b": 1.0}, "refit": "a"},
     ],
-    ids=["train", "no refit", "own refit", "two", "tuple", "dict", "own", "own dict"],
+    ids=["no refit", "own refit", "two", "tuple", "dict", "own dict"],
 )
 def test_scoring_and_refit(options, runs):
     mine, _ = search_both(CLASSIFIER, ALPHAS, **options)
