@@ -59,13 +59,13 @@ def prepare_steps(net: Network, y: np.ndarray = Y, optimizer: Any = None, x: np.
         return Steps(backend, make_step(net.sigmas, net.output, net.optimizer.update), data, state, batches)
 
 
-def prepare_training(backend: Any, training: Training) -> Steps:
+def prepare_training(backend: Any, training: Training, dtype: str = "float32") -> Steps:
     """Prepare the steps of a training of the list."""
     x, y, weight = training.draw(N)
-    more: dict[str, Any] = {"x": x, "scale": np.float32(1 / 255) if training.in_bytes else None}
+    more: dict[str, Any] = {"x": x, "scale": np.dtype(dtype).type(1 / 255) if training.in_bytes else None}
     if weight is not None:
-        more |= {"weight": weight.astype(np.float32), "decay": np.full(STEPS, 0.1, np.float32)}
-    net = Network(training.sizes, **training.options, seed=0, backend=backend)
+        more |= {"weight": weight.astype(dtype), "decay": np.full(STEPS, 0.1, dtype)}
+    net = Network(training.sizes, **training.options, seed=0, dtype=dtype, backend=backend)
     return prepare_steps(net, y.astype(np.int32) if training.in_classes else y, training.optimizer, **more)
 
 
