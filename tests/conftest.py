@@ -1,7 +1,7 @@
 """The fixtures that every numerical test takes: each backend and device that is here, and each dtype."""
 
+import gc
 import os
-from collections import Counter
 from contextlib import nullcontext
 from importlib.metadata import distributions
 from pathlib import Path
@@ -35,6 +35,14 @@ settings.register_profile("search", deadline=None, max_examples=20_000)  # other
 settings.load_profile("xpnet")
 
 
+# Where a test runs with one combination of its other parameters; on NumPy, and on GPUs, it runs with all of them
+ONCE = ("strict-device1", "torch", "jax", host_cupy.NAME)
+# Modules about what a library may do otherwise than NumPy. Tests of others are slow there: JAX compiles for half a
+# second, and array-api-strict already shows what is no part of the array API, or on another device
+ABOUT = {f"test_{name}" for name in ("activations", "backends", "backprop", "costs", "devices", "training", "waits")}
+ABOUT_LIBRARIES = {"jax": ABOUT, "torch": ABOUT | {"test_data", "test_dropout", "test_replay", "test_trainings"}}
+
+
 def pytest_report_header() -> list[str]:
     """Say once which places and libraries are left out, and why."""
     places = [f"left out: {name}: {why}" for name, why in LEFT_OUT.items()]
@@ -43,9 +51,8 @@ def pytest_report_header() -> list[str]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--every-combination", action="store_true", help="run those too that Thinning leaves out")
-    parser.addoption("--cupy-on-host", action="store_true", help="run all tests of CuPy on host memory, and no others")
-    parser.addoption("--no-cupy-on-host", action="store_true", help="run no tests of CuPy on host memory")
+    parser.addoption("--every-combination", action="store_true", help="run all combinations on all places")
+    parser.addoption("--cupy-on-host", action="store_true", help="run the tests of CuPy on host memory, and no others")
 
 
 def lacks(item: pytest.Item) -> bool:
@@ -63,78 +70,58 @@ def needs_host(item: pytest.Item) -> bool:
     """Whether a test runs CuPy on host memory."""
     params = getattr(getattr(item, "callspec", None), "params", {})
     names = [value for value in params.values() if isinstance(value, str)]
-    return host_cupy.NAME in names or "host" in getattr(item, "fixturenames", ())
+    return host_cupy.NAME in names or ("host" in getattr(item, "fixturenames", ()) and "host" not in params)
 
 
-class Thinning:
-    """Leaves out combinations of parameters that run the same lines as others.
+def is_about_other_things(item: pytest.Item) -> bool:
+    """Whether a test runs on a library that its module is not about."""
+    place = get_place(item)
+    return place in ABOUT_LIBRARIES and item.path.stem not in ABOUT_LIBRARIES[place]
 
-    - float32 and float64 are crossed on NumPy, PyTorch and GPUs alone. Elsewhere float64 runs, where a float32 that
-      comes in by mistake is seen; float32 is the default of most other tests.
-    - array-api-strict's default device is left out: its other device runs everything, and there an array that is made
-      on the default device is seen too. Modules about places name it in the marker few.
-    - Of what remains, array-api-strict's other device has every second combination, PyTorch every third, and JAX, which
-      compiles each, every fourth.
-    - CuPy on host memory has the first combination, of the modules in MODULES_ON_HOST alone, unless the test has the
-      marker whole; with --cupy-on-host it has all of them, or as many as the marker few says.
-    - Places in the marker few have the first combination, or every n-th of them, as with ``few("jax", every=3)``;
-      none with ``every=0``.
 
-    Tests with the marker every_combination are not thinned.
+def get_place(item: pytest.Item) -> str | None:
+    """Return the name of the place that a test runs on, if it has one."""
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    return next((params[name] for name in ("place", "other", "eager") if name in params), None)
+
+
+def choose_combinations(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Keep every combination of parameters on NumPy and on GPUs, and the last of them on other places.
+
+    The mathematics is the same there. What can fail on one place alone is an operation, which has to run there once:
+    `trainings.py` sees to that for steps, and tests whose parameters bring other operations have the mark everywhere.
     """
-
-    MODULES_ON_HOST = (
-        *("backprop", "costs", "dropout", "fusion", "gpu", "host_cupy", "optimizers", "replay", "training", "waits"),
-    )
-
-    def __init__(self, on_host: bool) -> None:
-        self.counts: Counter[Any] = Counter()
-        self.on_host = on_host
-
-    def leaves_out(self, item: pytest.Item) -> bool:
-        given = dict(getattr(getattr(item, "callspec", None), "params", {}))
-        if item.get_closest_marker("whole") and needs_host(item):
-            return not self.on_host
-        where = next((given.pop(name) for name in ("place", "other", "eager", "cupy") if name in given), None)
-        if where not in PLACES or item.get_closest_marker("every_combination"):
-            return False
-        marks = reversed([*item.iter_markers("few")])  # that of the module first: the test's own goes before it
-        few = {name: mark.kwargs.get("every") for mark in marks for name in mark.args}
-        if where == host_cupy.NAME and self.on_host:
-            return where in few and self.is_between(item, where, few[where])
-        paired = any("dtype" in mark.args[0] for mark in item.iter_markers("parametrize"))  # with another parameter
-        if not paired and where not in ("numpy", "torch", *GPU) and given.pop("dtype", None) == "float32":
-            return True
-        if where == host_cupy.NAME:
-            few[where] = 0 if few.get(where) == 0 else None
-            if item.path.stem.removeprefix("test_") not in self.MODULES_ON_HOST:
-                return True
-        if few.get(where) == 0:
-            return True
-        few.setdefault("strict-device1", 2)
-        few.setdefault("torch", 3)  # not 2, which would leave out one of the two dtypes
-        few.setdefault("jax", 4)
-        if where not in few or not given:
-            return where == "strict" and where not in few
-        return self.is_between(item, where, few[where])
-
-    def is_between(self, item: pytest.Item, where: str, every: int | None) -> bool:
-        """Whether a combination is not the first, or not one of every so many."""
-        key = item.nodeid.split("[")[0], where
-        self.counts[key] += 1
-        return self.counts[key] > 1 if every is None else every == 0 or bool((self.counts[key] - 1) % every)
+    last = {}  # of each test on each place; in float64, where a float32 that comes in by mistake is seen
+    for item in items:
+        once = get_place(item) in ONCE and not item.get_closest_marker("everywhere")
+        last[(get_place(item), item.nodeid.split("[")[0]) if once else item] = item
+    kept = {*last.values()}
+    return [item for item in items if item in kept]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what has no place to run in, and combinations that add nothing."""
-    on_host, not_on_host = config.getoption("cupy_on_host"), config.getoption("no_cupy_on_host")
-    thinning, kept, left_out = Thinning(on_host), [], []
-    for item in items:
-        thinned = not config.getoption("every_combination") and thinning.leaves_out(item)
-        thinned = thinned or (on_host and not needs_host(item)) or (not_on_host and needs_host(item))
-        (left_out if thinned or lacks(item) else kept).append(item)
-    config.hook.pytest_deselected(items=left_out)
+    on_host = config.getoption("cupy_on_host")
+
+    def is_wanted(item: pytest.Item) -> bool:
+        if lacks(item) or any(get_place(item) in mark.args for mark in item.iter_markers("not_on")):
+            return False
+        return needs_host(item) == on_host
+
+    kept = [item for item in items if is_wanted(item)]
+    if not config.getoption("every_combination"):
+        kept = choose_combinations(kept)
+    for item in filter(is_about_other_things, kept):
+        item.add_marker(pytest.mark.slow)
+    left_out = {*items}.difference(kept)
+    config.hook.pytest_deselected(items=[*left_out])
     items[:] = kept
+
+
+def pytest_collection_finish() -> None:
+    """Keep what is there by now out of every later garbage collection, which would walk over it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -150,7 +137,7 @@ def host() -> host_cupy.Host:
     return HOST
 
 
-@pytest.fixture(params=marked(PLACES))
+@pytest.fixture(params=marked(name for name in PLACES if name != "strict"))  # whose other device finds more mistakes
 def place(request: pytest.FixtureRequest) -> Place:
     """Backend and device, as Network takes them: ``Network(sizes, **place._asdict())``."""
     return PLACES[request.param]()

@@ -1,7 +1,7 @@
 """Train networks in other processes, and compare with this one; `test_processes.py` runs it.
 
-    python processes.py WAY LIBRARY
-    python processes.py loader LIBRARY METHOD
+    python processes.py LIBRARY WAY [WAY ...]
+    python processes.py LIBRARY loader METHOD [METHOD ...]
 
 The ways are the start methods of `multiprocessing`, and joblib's backends. It is a program of its own: a process that
 is forked from that of the tests would inherit the threads of all libraries.
@@ -61,15 +61,14 @@ def run_in_joblib(backend, function, items):
     return Parallel(n_jobs=2, backend=backend)(delayed(function)(item) for item in items)
 
 
-def train_on_loader(library, method):
-    """Train on a DataLoader without workers, and with those that are started in this way."""
+def train_on_loader(library, methods):
+    """Train on a DataLoader without workers, and with those that are started in these ways."""
     import torch
     from torch.utils.data import DataLoader, TensorDataset
 
     examples, nets = TensorDataset(torch.from_numpy(X), torch.from_numpy(Y)), []
-    workers = {"num_workers": 1, "multiprocessing_context": method}
-    kept = {**workers, "persistent_workers": True}
-    for options in ({}, kept, workers) if method == "fork" else ({}, kept):  # the others take seconds to start
+    workers = [{"num_workers": 1, "multiprocessing_context": method} for method in methods]
+    for options in ({}, workers[0], *({**each, "persistent_workers": True} for each in workers)):
         loader = DataLoader(examples, batch_size=7, sampler=range(59, -1, -1), **options)
         net = make(library, seed=0)
         net.train(loader, **OPTIONS)
@@ -78,9 +77,10 @@ def train_on_loader(library, method):
 
 
 if __name__ == "__main__":
-    way, library, *rest = sys.argv[1:]
-    if way == "loader":
-        train_on_loader(library, *rest)
+    library, *ways = sys.argv[1:]
+    if ways[0] == "loader":
+        train_on_loader(library, ways[1:])
     else:
-        run = run_in_pool if way in multiprocessing.get_all_start_methods() else run_in_joblib
-        compare(library, partial(run, way))
+        for way in ways:
+            is_method = way in multiprocessing.get_all_start_methods()
+            compare(library, partial(run_in_pool if is_method else run_in_joblib, way))

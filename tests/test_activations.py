@@ -21,7 +21,6 @@ def on(backend, function, *arrays, dtype="float64"):
         return backend.to_numpy(result)
 
 
-@pytest.mark.few("jax")
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_pullback_is_the_gradient_of_the_value(backend, name):
     """Central differences of g · σ(z) over every z, m = 3, n = 4."""
@@ -54,7 +53,6 @@ def test_values_and_pullbacks_against_the_reference(backend, name):
     np.testing.assert_allclose(on(backend, sigma.pullback, g, z, a), pulled, rtol=1e-10, atol=1e-14)
 
 
-@pytest.mark.few("jax")
 @pytest.mark.needs("torch")
 @pytest.mark.parametrize("name", [name for name in ACTIVATIONS if name not in ("identity", "exp")])
 def test_values_and_pullbacks_against_torch(backend, name, dtype):

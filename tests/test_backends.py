@@ -22,14 +22,11 @@ from xpnet import (
     AdamW,
     BackendError,
     Clip,
-    Cosine,
-    Exponential,
     InverseScaling,
     MaxNorm,
     Network,
     OneCycle,
     RMSProp,
-    Step,
     get_backend,
 )
 from xpnet.activations import Activation
@@ -38,8 +35,6 @@ from xpnet.core.activations import make_leaky_relu
 from xpnet.core.arrays import map_arrays
 from xpnet.core.costs import make_huber
 from xpnet.core.minibatch import Batch
-
-pytestmark = pytest.mark.few("strict")
 
 
 def test_the_table():
@@ -359,18 +354,18 @@ def compilations():
 
 
 @pytest.mark.needs("jax")
-def test_training_again_compiles_nothing_again(compilations, dtype):
+def test_training_again_compiles_nothing_again(compilations):
     x, labels = np.random.default_rng(0).standard_normal((23, 5)), np.arange(23) % 3
     options = {"epochs": 2, "batch_size": 4, "progress": False}
 
     def train(lr=0.1, dropout=(0.0, 0.5), **numbers):
-        net = Network([5, 4, 3], backend="jax", dtype=dtype, task="classification", dropout=dropout)
+        net = Network([5, 4, 3], backend="jax", task="classification", dropout=dropout)
         net.train((x, labels), lr=lr, optimizer=SGD(**numbers), **options)
         net.train((x, labels), lr=0.2, optimizer=SGD(**numbers), **options)
 
     train(momentum=0.9, weight_decay=0.1)
     assert compilations() > 0
-    for lr in (0.3, OneCycle(0.3), Cosine(0.1, warmup=0.5), Step(0.1), Exponential(0.2, 0.1), InverseScaling(0.2)):
+    for lr in (0.3, OneCycle(0.3), InverseScaling(0.2)):
         train(momentum=0.5, weight_decay=0.2, lr=lr, dropout=[0.0, 0.25])
     assert compilations() == 0
 
@@ -379,19 +374,15 @@ def test_training_again_compiles_nothing_again(compilations, dtype):
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        (SGD(momentum=0.9, nesterov=True), SGD(momentum=0.5, nesterov=True)),
         (
-            RMSProp(rho=0.9, epsilon=1e-3, weight_decay=0.1),
-            RMSProp(rho=0.5, epsilon=1e-4, weight_decay=0.2),
+            L1(RMSProp(rho=0.9, epsilon=1e-3, weight_decay=0.1), 0.1),
+            L1(RMSProp(rho=0.5, epsilon=1e-4, weight_decay=0.2), 0.2),
         ),
         (
-            Adam(beta1=0.9, beta2=0.99, epsilon=1e-3, weight_decay=0.1),
-            Adam(beta1=0.8, beta2=0.9, epsilon=1e-4, weight_decay=0.2),
+            Clip(Adam(beta1=0.9, beta2=0.99, epsilon=1e-3, weight_decay=0.1), 0.1),
+            Clip(Adam(beta1=0.8, beta2=0.9, epsilon=1e-4, weight_decay=0.2), 0.2),
         ),
-        (AdamW(weight_decay=0.1), AdamW(beta1=0.8, beta2=0.9, epsilon=1e-4, weight_decay=0.2)),
-        (L1(SGD(momentum=0.9), 0.1), L1(SGD(momentum=0.5), 0.2)),
-        (Clip(SGD(), 0.1), Clip(SGD(), 0.2)),
-        (MaxNorm(Clip(AdamW(), 0.1), 1.0), MaxNorm(Clip(AdamW(beta1=0.5), 0.2), 2.0)),
+        (MaxNorm(AdamW(), 1.0), MaxNorm(AdamW(beta1=0.5, epsilon=1e-4, weight_decay=0.2), 2.0)),
     ],
     ids=lambda optimizer: type(optimizer).__name__,
 )
@@ -544,6 +535,7 @@ assert y.is_ready()
 """
 
 
+@pytest.mark.slow
 def test_synchronize_waits_for_a_device_of_jax_that_is_not_its_default():
     pytest.importorskip("jax")
     environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}

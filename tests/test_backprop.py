@@ -32,7 +32,6 @@ def layers_of(net):
     return list(zip(host(net, net.w), host(net, net.b), strict=True))
 
 
-@pytest.mark.few("strict-device1", "jax")
 @pytest.mark.parametrize(("output", "cost"), PAIRS)
 def test_gradients_by_central_differences(place, output, cost):
     """Over every weight and bias, m = 3, sizes 4-2-2: for every valid output × cost pair."""
@@ -45,7 +44,6 @@ def test_gradients_by_central_differences(place, output, cost):
     _check_against_differences(net, x, y)
 
 
-@pytest.mark.few("strict-device1", "jax")
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_gradients_through_hidden_layers_by_central_differences(place, activation):
     """Two hidden layers 3-4-3-2, m = 2."""
@@ -69,7 +67,6 @@ OWN = {
 }
 
 
-@pytest.mark.few("strict-device1", "jax", every=3)
 @pytest.mark.parametrize("name", OWN)
 def test_activations_and_costs_of_ones_own_by_central_differences_and_they_train(place, name):
     net, rng = make(place, [3, 4, 3, 2], *OWN[name], seed=11), np.random.default_rng(9)

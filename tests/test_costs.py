@@ -74,7 +74,6 @@ def test_the_table_of_pairs():
     assert {name for name, cost in COSTS.items() if cost.outputs is None} == of_any
 
 
-@pytest.mark.few("strict-device1", "jax")
 @pytest.mark.parametrize(("output", "name"), PAIRS)
 def test_delta_is_the_gradient_of_the_value_by_z(backend, output, name):
     """BP1 by central differences over every z, for every valid pair."""

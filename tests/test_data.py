@@ -26,8 +26,6 @@ from xpnet import SGD, Ensemble, Network, OneCycle, check_gradients
 from xpnet.data import sampling
 from xpnet.training.steps import ChunkRunner, Work
 
-pytestmark = pytest.mark.few("jax")
-
 HOST = Place("numpy", None)
 N = 11
 X = np.random.default_rng(0).random((N, 4), dtype=np.float32)
@@ -56,7 +54,6 @@ LIBRARIES: dict[str, Callable[[np.ndarray], Any]] = {
 }
 
 
-@pytest.mark.few("jax", every=2)
 @pytest.mark.parametrize("library", installed(LIBRARIES))
 def test_arrays_of_every_library_train_every_backend_alike(place: Place, library: str) -> None:
     make = LIBRARIES[library]
@@ -879,7 +876,6 @@ def aligned(x: np.ndarray) -> np.ndarray:
     return out
 
 
-@pytest.mark.few("jax", every=3)
 @pytest.mark.parametrize("optimizer", [SGD(), SGD(momentum=0.9), SGD(momentum=0.9, nesterov=True, weight_decay=0.1)])
 @pytest.mark.parametrize("on_device", [False, True])
 def test_arrays_of_the_caller_are_never_written(place: Place, backend: Any, optimizer: SGD, on_device: bool) -> None:
@@ -1024,7 +1020,6 @@ def reference(net: Network, rng: Any, x: np.ndarray, y: np.ndarray, b: int, lr: 
     return steps, costs, w, bias
 
 
-@pytest.mark.few("jax", every=2)
 @pytest.mark.parametrize(("n", "b"), SHAPES)
 def test_an_epoch_holds_every_example_once_and_its_cost_is_their_mean(
     place: Place, drawn: list[list[int]], n: int, b: int

@@ -166,7 +166,6 @@ def written_out(layers, activations, masks, x, y):
     return moved
 
 
-@pytest.mark.few("jax", every=5)
 @pytest.mark.parametrize("activations", [["sigmoid", "sigmoid"], ["softmax", "sigmoid"], ["sigmoid", "softmax"]])
 @pytest.mark.parametrize("rates", [[0.2, 0.5, 0.4], [0.0, 0.5, 0.0], [0.3, 0.0, 0.0], [0.0, 0.0, 0.6]])
 def test_steps_are_those_of_the_masks_and_each_has_its_own(place, activations, rates):
@@ -267,7 +266,6 @@ def test_initial_weights_and_minibatches_do_not_depend_on_dropout(place):
     assert not np.array_equal(layers_of(net)[0][0], layers_of(plain)[0][0])
 
 
-@pytest.mark.few("jax", every=3)
 @pytest.mark.parametrize("rate", [0.0, 0, [0.0, 0.0], (0, 0)], ids=str)
 def test_rate_zero_is_the_identity(place, dtype, rate):
     plain = Network(SIZES, dtype=dtype, seed=3, **place._asdict())

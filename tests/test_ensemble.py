@@ -43,8 +43,6 @@ from xpnet.training.groups import Group, Pool, divide
 from xpnet.training.loop import train_networks
 from xpnet.training.plan import Job, Plan
 
-pytestmark = pytest.mark.few("jax", "strict-device1", every=3)
-
 SEEDS = [3, 1, 4]
 
 
@@ -140,7 +138,7 @@ def test_members_are_the_networks_that_each_would_be_alone(case, place):
             np.testing.assert_array_equal(*(snapshot(one).dropout.step for one in (net, ensemble[k])))
 
 
-@pytest.mark.few("jax", "strict-device1", every=0)
+@pytest.mark.not_on("jax", "strict-device1")
 def test_members_agree_in_float32_and_over_several_chunks_too(place, monkeypatch):
     monkeypatch.setattr("xpnet.training.loop.steps_per_chunk", lambda *_: 3)
     ensemble, _, alone = train_both("book", place, "float32")
@@ -154,7 +152,7 @@ def test_initial_weights_are_equal_bit_for_bit(place):
         assert_same(member, snapshot(Network([5, 4, 3], seed=seed, **place._asdict())))
 
 
-@pytest.mark.few("jax", "strict-device1", every=0)
+@pytest.mark.not_on("jax", "strict-device1")
 def test_training_again_goes_on_with_the_optimizer(place):
     ensemble, _, alone = train_both("dropout", place, "float64")
     data, options = make_data("classes"), {"epochs": 5, "batch_size": 8, "lr": 0.05, "progress": False}
@@ -227,7 +225,6 @@ def test_members_validate_on_splits_of_their_own(place):
             np.testing.assert_allclose(histories[k][name], history[name], rtol=1e-6)
 
 
-@pytest.mark.few("jax", "strict-device1")
 @pytest.mark.parametrize("way", ["all rows", "rows", "split"])
 def test_classes_are_balanced_for_each_member(way, place):
     x, y = make_data("classes")
@@ -295,7 +292,6 @@ WAYS = {  # of training members with scalings of their own
 }
 
 
-@pytest.mark.few("jax", every=3)
 @pytest.mark.parametrize("kind", ["times", "targets"])
 @pytest.mark.parametrize("way", WAYS)
 def test_members_with_scalings_of_their_own_see_numbers_far_from_0_with_all_digits(way, kind, place):
@@ -318,7 +314,7 @@ def test_members_with_scalings_of_their_own_see_numbers_far_from_0_with_all_digi
         np.testing.assert_allclose(one.history["cost"], other.history["cost"], rtol=1e-3)
 
 
-@pytest.mark.few(host_cupy.NAME, every=0)  # mean and std of CuPy need a driver
+@pytest.mark.not_on(host_cupy.NAME)  # mean and std of CuPy need a driver
 def test_members_of_which_some_have_far_targets_predict_together(place):
     """Their outputs are of different dtypes."""
     ensemble = Ensemble([1, 4, 1], 2, task="regression", standardize=True, seed=0, **place._asdict())
@@ -562,7 +558,6 @@ def test_members_train_by_plans_of_their_own(case, place):
     run_both(ensemble, plans, [source] * 4)
 
 
-@pytest.mark.few("jax", "strict-device1")
 def test_members_train_on_examples_of_their_own(place):
     ensemble = Ensemble([5, 4, 3], 5, seed=range(5), dtype="float64", **place._asdict())
     rng = np.random.default_rng(0)
@@ -571,7 +566,6 @@ def test_members_train_on_examples_of_their_own(place):
     run_both(ensemble, [plan_for(alpha=0.01) for _ in range(5)], sources)
 
 
-@pytest.mark.few("jax", "strict-device1")
 def test_a_minibatch_of_a_member_whose_weights_are_zero_is_left_out(place):
     ensemble = Ensemble([5, 4, 3], 3, seed=range(3), dtype="float64", **place._asdict())
     shared = make_source(make_data("classes", 12), "data", ensemble[0].view.reader)
@@ -669,7 +663,7 @@ def test_callbacks_may_change_a_member(place):
         assert_close(member, net, before, 1e-9)
 
 
-@pytest.mark.few("jax", "strict-device1", every=0)
+@pytest.mark.not_on("jax", "strict-device1")
 def test_members_can_be_copied_and_saved_while_they_train(place, tmp_path):
     x, copies = make_data("classes")[0], []
 
@@ -733,7 +727,6 @@ def test_lines_are_written_for_epochs_in_which_a_member_diverges(capsys):
 # Interrupts and divergence
 
 
-@pytest.mark.few("jax", "strict-device1")
 def test_a_member_that_diverges_does_not_end_the_others(place):
     settings = {"activation": "relu", "task": "regression", "dtype": "float64", **place._asdict()}
     ensemble = Ensemble([5, 4, 1], 4, seed=range(4), **settings)
@@ -799,7 +792,7 @@ def on_host(ensemble, *arrays):
     return [ensemble.backend.to_numpy(array) for array in arrays]
 
 
-@pytest.mark.few(host_cupy.NAME, every=0)  # mean and std of CuPy need a driver
+@pytest.mark.not_on(host_cupy.NAME)  # mean and std of CuPy need a driver
 def test_values_are_means_over_the_members(regression):
     x = make_data("real")[0]
     outputs = np.stack(on_host(regression, *(member.predict(x) for member in regression)))
@@ -816,8 +809,8 @@ def test_values_are_means_over_the_members(regression):
     assert regression.jacobian(x[0]).shape == (2, 5)
 
 
-@pytest.mark.few(host_cupy.NAME, every=0)  # mean and std of CuPy need a driver
-@pytest.mark.few("jax", "strict-device1", every=0)
+@pytest.mark.not_on(host_cupy.NAME)  # mean and std of CuPy need a driver
+@pytest.mark.not_on("jax", "strict-device1")
 def test_classes_are_those_of_the_mean_probabilities(classes):
     x, y = make_data("classes")
     outputs = np.stack(on_host(classes, *(member.forward(x) for member in classes)))
@@ -831,8 +824,8 @@ def test_classes_are_those_of_the_mean_probabilities(classes):
     assert int(classes.predict(x[0])) == labels[0]
 
 
-@pytest.mark.few(host_cupy.NAME, every=0)  # mean and std of CuPy need a driver
-@pytest.mark.few("jax", "strict-device1", every=0)
+@pytest.mark.not_on(host_cupy.NAME)  # mean and std of CuPy need a driver
+@pytest.mark.not_on("jax", "strict-device1")
 def test_gradients_and_samples_of_all_members(place):
     settings = {"task": "regression", "dropout": 0.5, "dtype": "float64", **place._asdict()}
     ensemble = Ensemble([5, 4, 2], 3, seed=0, **settings)
@@ -914,8 +907,8 @@ def test_members_that_early_stopping_left_behind_are_named(door):
     train_members(x, y, lr=[0.05, 0.05, 0.04], callbacks=stopping_second(2))
 
 
-@pytest.mark.few(host_cupy.NAME, every=0)  # mean and std of CuPy need a driver
-@pytest.mark.few("jax", "strict-device1", every=0)
+@pytest.mark.not_on(host_cupy.NAME)  # mean and std of CuPy need a driver
+@pytest.mark.not_on("jax", "strict-device1")
 def test_error_bars_of_the_gaussian_cost_include_the_scatter(place):
     ensemble = Ensemble([5, 4, 2], 3, seed=0, cost="gaussian", dtype="float64", **place._asdict())
     x = make_data("real")[0]
@@ -945,7 +938,7 @@ def worst(y_true, y_pred):
 # Members, copies and files
 
 
-@pytest.mark.few("jax", "strict-device1", every=0)
+@pytest.mark.not_on("jax", "strict-device1")
 def test_an_ensemble_of_networks_has_copies(place):
     nets = [Network([5, 4, 3], seed=seed, **place._asdict()) for seed in (1, 2)]
     ensemble = Ensemble.of(nets)
@@ -1063,11 +1056,12 @@ def is_refused(content):
     return False
 
 
-def test_an_archive_with_any_flipped_bit_is_refused():
+@pytest.mark.parametrize("every", [11, pytest.param(1, marks=pytest.mark.slow)])
+def test_an_archive_with_any_flipped_bit_is_refused(every):
     content = archive.encode([Network([1, 1], seed=k)._encode() for k in range(2)])
     assert len(archive.decode(content, "file")) == 2
     damaged, taken = bytearray(content), []
-    for bit in range(8 * len(content)):
+    for bit in range(0, 8 * len(content), every):
         damaged[bit // 8] ^= 1 << bit % 8
         if not is_refused(bytes(damaged)):
             taken.append(bit)

@@ -221,7 +221,6 @@ def test_the_regressor_becomes_the_same_network(parameters, y):
     assert mine.score(XR, y) == pytest.approx(other.score(XR, y), rel=1e-4)
 
 
-@pytest.mark.few("jax", every=5)
 @pytest.mark.parametrize(("parameters", "y"), [CLASSIFIERS[i] for i in (0, 1, 2, 21, 26, 30)], ids=title)
 def test_so_it_does_on_every_backend(place, parameters, y):
     mine, other = both("MLPClassifier", **parameters)
@@ -552,7 +551,6 @@ class Recorder(Callback):
         self.weights.append(self.net.w[0])
 
 
-@pytest.mark.few("jax")
 @pytest.mark.parametrize(
     ("kind", "x", "y", "parameters"),
     [
@@ -930,7 +928,6 @@ def test_what_scikit_learn_has_not_is_left_out_or_refused():
 # Sparse inputs
 
 
-@pytest.mark.few("jax")
 @pytest.mark.parametrize(
     ("kind", "parameters"),
     [("csr", {"early_stopping": True}), ("csc", {}), ("csr", {"solver": "lbfgs", "max_iter": 20})],

@@ -21,10 +21,7 @@ from xpnet import get_backend
 from xpnet.estimators import MLPClassifier, MLPRegressor
 from xpnet.estimators.inputs import backend_of, same_place
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
-    pytest.mark.few("strict"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 X, Y = load_iris(return_X_y=True)
 NAMES = np.array(["setosa", "versicolor", "virginica"])[Y]
@@ -108,7 +105,6 @@ def test_labels_and_weights_may_lie_elsewhere(place, other):
     np.testing.assert_allclose(host(reg.coefs_[0]), MLPRegressor(**SMALL).fit(X, Y / 2).coefs_[0], rtol=1e-9)
 
 
-@pytest.mark.few("jax", every=2)
 @pytest.mark.parametrize("y", [Y, NAMES, NAMES.astype(object), TWO], ids=["three", "strings", "objects", "several"])
 def test_a_backend_that_is_given_computes_and_results_come_back(place, other, y):
     est = MLPClassifier(**SMALL, backend=other.backend, device=other.device).fit(put(place, X), put(place, y))

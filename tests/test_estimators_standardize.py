@@ -29,7 +29,6 @@ SOLVERS = pytest.mark.parametrize("parameters", [{}, {"early_stopping": True}, {
 TWO_TARGETS = np.stack([PROGRESSION, 1000 - PROGRESSION**1.5], axis=1)
 
 
-@pytest.mark.few("jax")
 @SOLVERS
 def test_a_classifier_standardizes_as_a_scaler_before_it_would(place, parameters):
     pipeline = make_pipeline(StandardScaler(), theirs.MLPClassifier(**SMALL, **parameters)).fit(WINE, CULTIVAR)
@@ -40,7 +39,6 @@ def test_a_classifier_standardizes_as_a_scaler_before_it_would(place, parameters
     np.testing.assert_allclose(classifier.loss_, pipeline[-1].loss_)
 
 
-@pytest.mark.few("jax")
 @pytest.mark.parametrize("y", [PROGRESSION, TWO_TARGETS], ids=["one target", "two targets"])
 @SOLVERS
 def test_a_regressor_standardizes_as_scalers_of_inputs_and_targets_would(place, parameters, y):
@@ -82,7 +80,6 @@ def test_sparse_inputs_give_the_network_of_dense_ones(parameters):
     np.testing.assert_allclose(regressor.fit(matrix, PROGRESSION).predict(matrix), dense, rtol=1e-9)
 
 
-@pytest.mark.few("jax")
 def test_the_first_call_decides_on_the_units(place):
     half, rest = slice(None, 200), slice(200, None)
     regressor = MLPRegressor(**SMALL, standardize=True, warm_start=True)
@@ -116,7 +113,6 @@ def test_a_search_standardizes_each_fold_by_itself():
     assert ours.best_params_["standardize"]
 
 
-@pytest.mark.few("jax")
 @pytest.mark.parametrize("kind", ["times", "targets"])
 def test_numbers_far_from_0_fit_float32_as_float64(place, kind):
     """All the ways to fit: epochs, L-BFGS, early stopping on validation data, partial_fit, bagging, sparse inputs."""

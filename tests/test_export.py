@@ -20,8 +20,6 @@ if "torch" not in NOT_INSTALLED:
     import torch
     from torch import nn
 
-pytestmark = pytest.mark.few("strict", "strict-device1", "jax", "cupy", "torch")
-
 NAMES = [*ACTIVATIONS, "leaky_relu(0.1)", "elu(0.5, 1.5)", "elu(2.0, 1.0)"]
 # Of a network with these arguments, the last number of units, and whether it is trained with scaled targets
 TASKS = {

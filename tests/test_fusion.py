@@ -4,20 +4,19 @@ That they give the same bits as the operations is tested with everything that is
 """
 
 from collections.abc import Iterator
+from itertools import cycle
 from typing import Any
 
 import host_cupy
 import numpy as np
 import pytest
 from helpers import LEFT_OUT, PLACES, assert_same, marked, snapshot
-from test_costs import PAIRS, count_outputs, targets
-from test_optimizers import EVERY
-from waits import STEPS, N, Y, network, prepare_steps
+from trainings import TRAININGS
+from waits import STEPS, Steps, network, prepare_steps, prepare_training
 
-from xpnet import SGD, Adam, Network
+from xpnet import SGD, Adam, Network, get_backend
 from xpnet.backends import Backend
 from xpnet.backends.replay.program import record
-from xpnet.core.activations import ACTIVATIONS
 from xpnet.core.arrays import leaves
 from xpnet.core.minibatch import make_minibatch
 
@@ -33,9 +32,9 @@ def cupy(request: pytest.FixtureRequest) -> Any:
     return pytest.importorskip("cupy")
 
 
-def fuse_steps(net: Network, *args: Any, **more: Any) -> list[Any]:
+def fuse_steps(steps: Steps) -> list[Any]:
     """Record some steps, and fuse their operations."""
-    backend, step, data, state, batches = prepare_steps(net, *args, **more)
+    backend, step, data, state, batches = steps
     with backend.scope("float32"):
         program = record(backend, step, make_minibatch, state, batches, data, STEPS)
         preparation = fuse(program.preparation, leaves(program.minibatches))
@@ -51,7 +50,7 @@ def kernels(nodes: list[Any]) -> list[Any]:
 DROPOUT = {"activation": "gelu", "dropout": 0.2, "task": "classification"}
 
 
-@pytest.mark.every_combination
+@pytest.mark.everywhere
 @pytest.mark.parametrize(
     ("options", "optimizer", "fused", "unfused"),
     [
@@ -89,7 +88,7 @@ def test_only_the_state_is_stored_of_what_has_the_size_of_the_weights(cupy, opti
 
 
 def test_a_graph_has_as_many_nodes_as_are_launched(host):
-    nodes = [node for node in fuse_steps(network("cupy")) if not isinstance(node, Kernel)]
+    nodes = [node for node in fuse_steps(prepare_steps(network("cupy"))) if not isinstance(node, Kernel)]
     captured = graph.Graph(nodes)
     with host.counting() as counts:
         captured()
@@ -258,33 +257,14 @@ def compile_for(cupy: Any, code: str, architecture: str) -> bytes:
     return compiler._NVRTCProgram(code, "kernels.cu").compile((f"-arch={architecture}", "--std=c++17"))[0]
 
 
-def kinds() -> Iterator[list[Any]]:
-    """Fused steps of every activation, cost and optimizer, and with dropout, weights, classes and bytes."""
-    for activation in ACTIVATIONS:
-        yield fuse_steps(network("cupy", activation=activation))
-    for output, cost in PAIRS:
-        y = targets(output, np.random.default_rng(2), N, 3)
-        given = None if output == "mean_std" else output  # which its cost brings
-        yield fuse_steps(network("cupy", count_outputs(cost, 3), output_activation=given, cost=cost), y)
-    for optimizer in EVERY:
-        yield fuse_steps(network("cupy"), Y, optimizer)
-    pixels = np.random.default_rng(3).integers(256, size=(N, 5), dtype=np.uint8)
-    labels, weight, decay = np.arange(N, dtype=np.int32) % 3, np.ones(N, np.float32), np.full(STEPS, 0.1, np.float32)
-    more = {"x": pixels, "scale": np.float32(1 / 255), "weight": weight, "decay": decay}
-    for dtype in ("float32", "float64"):
-        net = network("cupy", dropout=0.3, dtype=dtype, task="classification")
-        more |= {"weight": weight.astype(dtype), "decay": decay.astype(dtype), "scale": np.dtype(dtype).type(1 / 255)}
-        yield fuse_steps(net, labels, Adam(), **more)
-
-
-@pytest.mark.whole
 @pytest.mark.needs("nvidia.cuda_nvrtc")
 @pytest.mark.parametrize("at_once", [1, 4])
 def test_cuda_compiles_every_kernel(cupy, monkeypatch, at_once):
     monkeypatch.setattr(sizes, "ELEMENTS_AT_ONCE", at_once)
-    every = [kernel for nodes in kinds() for kernel in kernels(nodes)]
-    code, _ = source.write_module(every)
-    assert code.count("__global__") > 150
+    dtypes = cycle(["float32", "float32", "float64"])
+    every = [prepare_training(get_backend("cupy"), *each) for each in zip(TRAININGS, dtypes)]
+    code, _ = source.write_module([kernel for steps in every for kernel in kernels(fuse_steps(steps))])
+    assert code.count("__global__") > 100
     assert ("Elements<float, 4> all0 =" in code) == (at_once == 4)
     for architecture in ("sm_80", "sm_90"):
         assert compile_for(cupy, code, architecture)

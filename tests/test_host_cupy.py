@@ -26,7 +26,7 @@ from xpnet.core.activations import Activation
     ],
 )
 def test_a_step_launches_at_most_so_many_kernels(host, options, optimizer, most):
-    counts = count_plain_steps(prepare_steps(network("cupy", **options), Y, optimizer), host.counting)
+    counts = count_plain_steps(prepare_steps(network("cupy", **options), Y, optimizer), host.counting, 1)
     assert counts.launches() <= most, counts.lines("kernel")
 
 
@@ -132,7 +132,7 @@ def test_a_device_proves_once_that_it_can_multiply(host):
 
 def test_large_arrays_are_copied_in_blocks(host, monkeypatch):
     cupy = pytest.importorskip("cupy")
-    monkeypatch.setattr(arrays, "BLOCK", 600)
+    monkeypatch.setattr(arrays, "BLOCK_ELEMENTS", 600)
     monkeypatch.setattr("xpnet.backends._cupy.BLOCK", 600)
     backend, x = get_backend("cupy"), np.arange(7000, dtype=np.float64).reshape(1000, 7)
     cupy.get_default_pinned_memory_pool().free_all_blocks()

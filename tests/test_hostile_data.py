@@ -371,7 +371,7 @@ ANY = given(which=st.integers(0, 2), method=st.sampled_from([*METHODS]), case=ca
 QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
-@pytest.mark.few("jax", every=0)
+@pytest.mark.not_on("jax")
 @settings(max_examples=60, suppress_health_check=QUIET)
 @ANY
 def test_any_data_is_used_rightly_or_refused_by_name(nets: list[Network], which: int, method: str, case: Case) -> None:
@@ -520,7 +520,7 @@ def test_a_single_row_may_have_any_stride(net: Network) -> None:
         np.testing.assert_array_equal(to_host(net, net.forward(row)), to_host(net, net.forward(X[:1])))
 
 
-@pytest.mark.few("jax", host_cupy.NAME, every=0)  # they are not made of NumPy, or only in the tests
+@pytest.mark.not_on("jax", host_cupy.NAME)  # they are not made of NumPy, or only in the tests
 def test_numbers_that_overflow_warn_of_nothing(place: Place) -> None:
     """Warnings are errors in the tests; NumPy raises errors of its own where the user asks for them."""
     net = Network([3, 4, 2], output_activation="identity", activation="relu", seed=0, **place._asdict())

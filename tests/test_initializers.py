@@ -91,7 +91,6 @@ def test_zeros_are_zeros():
     assert not b.any()
 
 
-@pytest.mark.every_combination
 @pytest.mark.parametrize("name", INITIALIZERS)
 def test_a_seed_gives_the_same_weights_on_every_backend(place, dtype, name):
     """Exactly: drawn on the host in float64, layer by layer, and rounded once."""

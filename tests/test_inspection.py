@@ -76,7 +76,6 @@ def test_deltas_are_those_of_each_example(place):
         np.testing.assert_allclose(delta.mean(axis=0), host(net, layer.b), rtol=1e-12)
 
 
-@pytest.mark.few("jax", every=7)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_jacobian_and_vjp_by_central_differences(place, activation):
     """Through two hidden layers, m = 2, n_in = 3, n_out = 2; a softmax output mixes its units."""

@@ -9,8 +9,6 @@ import xpnet.training.evaluate
 from xpnet import Network
 from xpnet.core.initializers import INITIALIZERS
 
-pytestmark = pytest.mark.few("strict")
-
 
 def test_the_attributes_of_the_notebooks_class(place):
     net = Network([784, 20, 10], **place._asdict())

@@ -128,7 +128,6 @@ def by_torch(optimizer):
     return [p.detach().numpy() for p in parameters]
 
 
-@pytest.mark.few("jax", every=3)
 @pytest.mark.needs("torch")
 @pytest.mark.parametrize("optimizer", EVERY, ids=str)
 def test_trajectory_against_torch_optim_at_constant_lr(place, optimizer):
@@ -228,7 +227,6 @@ def test_the_first_step_of_rmsprop_worked_by_hand(place):
 # Decay
 
 
-@pytest.mark.few("jax", every=3)
 @pytest.mark.parametrize(
     ("optimizer", "moved"),
     [
@@ -263,7 +261,6 @@ def test_decay_depends_on_neither_batch_nor_data_size(place, optimizer, moved, n
 # State
 
 
-@pytest.mark.few("jax", every=3)
 @pytest.mark.parametrize("optimizer", ONE_OF_EACH, ids=str)
 def test_every_array_keeps_the_dtype_of_the_network(place, dtype, optimizer):
     net = network(place, dtype=dtype)
@@ -283,7 +280,6 @@ def test_clipping_does_not_overflow(place):
     np.testing.assert_allclose(net.backend.to_numpy(net.w[0]), [[-2.0, 0.0]], rtol=1e-6)
 
 
-@pytest.mark.few("strict-device1", "jax", every=4)
 @pytest.mark.parametrize("optimizer", ONE_OF_EACH, ids=str)
 def test_equal_settings_go_on_and_other_settings_start_anew(place, optimizer):
     whole, parts = network(place), network(place)
@@ -307,7 +303,6 @@ def _at_the_start(place, optimizer):
     return snapshot(net).optimizer
 
 
-@pytest.mark.few("strict-device1", "jax", every=4)
 @pytest.mark.parametrize("optimizer", ONE_OF_EACH, ids=str)
 def test_reset_optimizer_forgets_the_past(place, optimizer):
     net, fresh = network(place), network(place)
@@ -354,7 +349,6 @@ def test_a_unit_without_any_gradient_stays_where_it_is(place, optimizer):
     assert w2[0, 1] != 1.0
 
 
-@pytest.mark.few("strict-device1", "jax", every=4)
 @pytest.mark.parametrize("optimizer", ONE_OF_EACH, ids=str)
 def test_it_trains_in_float32(place, optimizer):
     net = network(place, dtype="float32")

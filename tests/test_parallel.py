@@ -18,7 +18,7 @@ from sklearn.datasets import load_diabetes, load_digits
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.preprocessing import scale
 
-from xpnet.backends.threads import VARIABLES
+from xpnet.backends.threads import THREAD_VARIABLES
 from xpnet.estimators import MLPClassifier, MLPRegressor, MLPSearchCV
 
 # Training ends after the fourth epoch, without the warning that max_iter was reached
@@ -29,7 +29,7 @@ GRID = {"alpha": [1e-4, 1.0, 10.0], "learning_rate_init": [0.001, 0.01]}
 @pytest.fixture
 def workers(monkeypatch):
     """End joblib's workers, which would stay for minutes; they do not inherit the numbers of threads of the tests."""
-    for variable in VARIABLES:
+    for variable in THREAD_VARIABLES:
         monkeypatch.delenv(variable, raising=False)
     yield
     get_reusable_executor().shutdown(wait=True, kill_workers=True)

@@ -223,7 +223,6 @@ def test_pyplot_is_never_imported():
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
 
 
-@pytest.mark.few("strict-device1", "jax")
 def test_networks_and_data_on_any_backend(place, backend, dtype):
     X, y = points()
     net = three_classes(dtype=dtype, **place._asdict())

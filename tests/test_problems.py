@@ -8,8 +8,6 @@ from test_backprop import make
 from xpnet import SGD, Adam, Cosine, Network, OneCycle
 from xpnet.core.scaling import Moments, Scaling, merge_moments, moments
 
-pytestmark = pytest.mark.few("jax")
-
 datasets = pytest.importorskip("sklearn.datasets")
 LinearRegression = pytest.importorskip("sklearn.linear_model").LinearRegression
 
@@ -25,11 +23,10 @@ def host(net, x):
     return np.array(net.backend.to_numpy(x))
 
 
-@pytest.mark.few("jax", every=0)
-def test_several_classes_digits(place):
+def test_several_classes_digits():
     """1,797 images of 8 × 8 pixels; scikit-learn's MLPClassifier reaches about 97 %."""
     train, test = halves(*datasets.load_digits(return_X_y=True))
-    net = Network([64, 64, 10], activation="relu", task="classification", standardize=True, seed=0, **place._asdict())
+    net = Network([64, 64, 10], activation="relu", task="classification", standardize=True, seed=0)
     options = {"optimizer": SGD(momentum=0.9), "validation_data": test, "metrics": ["accuracy", "top_3"]}
     history = net.train(train, 10, 32, OneCycle(0.1), progress=False, **options)
     assert history["validation_accuracy"][-1] == net.accuracy(test) >= 0.95
@@ -38,11 +35,10 @@ def test_several_classes_digits(place):
     np.testing.assert_allclose(host(net, net.predict_proba(test[0])).sum(axis=1), 1.0, rtol=1e-5)
 
 
-@pytest.mark.few("jax", every=0)
-def test_two_classes_with_one_output_breast_cancer(place):
+def test_two_classes_with_one_output_breast_cancer():
     """569 examples of 30 features between 0.0001 and 4,000: nothing is learnt from them unless they are scaled."""
     train, test = halves(*datasets.load_breast_cancer(return_X_y=True))
-    net = Network([30, 16, 1], activation="tanh", task="binary", standardize=True, seed=0, **place._asdict())
+    net = Network([30, 16, 1], activation="tanh", task="binary", standardize=True, seed=0)
     net.train(train, 20, 16, Cosine(0.1, warmup=0.1), optimizer=SGD(momentum=0.9), progress=False)
     assert net.accuracy(test) >= 0.93
     found = host(net, net.predict(test[0]))
@@ -51,23 +47,21 @@ def test_two_classes_with_one_output_breast_cancer(place):
     np.testing.assert_array_equal(found, host(net, net.predict_proba(test[0]))[:, 0] > 0.5)
 
 
-@pytest.mark.few("jax", every=0)
-def test_several_labels_an_example(place):
+def test_several_labels_an_example():
     """Three properties of a handwritten digit: it is even, it is above 4, it has a closed loop."""
     x, digit = datasets.load_digits(return_X_y=True)
     y = np.stack([digit % 2 == 0, digit > 4, np.isin(digit, (0, 6, 8, 9))], axis=1).astype(int)
     train, test = halves(x, y)
-    net = Network([64, 64, 3], activation="relu", task="multilabel", standardize=True, seed=0, **place._asdict())
+    net = Network([64, 64, 3], activation="relu", task="multilabel", standardize=True, seed=0)
     net.train(train, 10, 32, OneCycle(0.05), optimizer=SGD(momentum=0.9), progress=False)
     assert net.accuracy(test) >= 0.9  # all three right
     assert host(net, net.predict(test[0])).shape == (len(test[0]), 3)
 
 
-@pytest.mark.few("jax", every=0)
-def test_regression_with_one_output_diabetes(place):
+def test_regression_with_one_output_diabetes():
     """442 patients, targets from 25 to 346: a small network predicts them at least as well as a linear regression."""
     train, test = halves(*datasets.load_diabetes(return_X_y=True, scaled=False))
-    net = Network([10, 16, 1], activation="tanh", task="regression", standardize=True, seed=0, **place._asdict())
+    net = Network([10, 16, 1], activation="tanh", task="regression", standardize=True, seed=0)
     options = {"validation_data": test, "metrics": ["r2", "mean_absolute_error"]}
     sgd = SGD(momentum=0.9, weight_decay=0.1)
     history = net.train(train, 30, 32, OneCycle(0.02), optimizer=sgd, progress=False, **options)
@@ -78,22 +72,21 @@ def test_regression_with_one_output_diabetes(place):
     assert abs(predicted.mean() - train[1].mean()) < 20
 
 
-@pytest.mark.few("jax", every=0)
-def test_regression_with_several_outputs_linnerud(place):
+def test_regression_with_several_outputs_linnerud():
     """20 men, three exercises and three measures of the body: more weights than numbers, so they are memorised."""
     x, y = datasets.load_linnerud(return_X_y=True)
-    net = Network([3, 32, 3], activation="tanh", task="regression", standardize=True, seed=0, **place._asdict())
+    net = Network([3, 32, 3], activation="tanh", task="regression", standardize=True, seed=0)
     history = net.train((x, y), 300, 20, 0.02, optimizer=Adam(), training_metrics=["r2"], progress=False)
     assert history["training_r2"][-1] >= 0.95
     np.testing.assert_allclose(host(net, net.predict(x)).mean(axis=0), y.mean(axis=0), rtol=0.02)
 
 
-def test_counts_poisson(place):
+def test_counts_poisson():
     """Counts whose logarithm is linear in the inputs: the exp output with the Poisson cost finds the coefficients."""
     rng = np.random.default_rng(0)
     x = rng.uniform(-1, 1, (2000, 2))
     y = rng.poisson(np.exp(1.0 + x @ [0.5, -0.8]))
-    net = Network([2, 1], task="regression", cost="poisson", seed=0, dtype="float64", **place._asdict())
+    net = Network([2, 1], task="regression", cost="poisson", seed=0, dtype="float64")
     assert net.output_activation == "exp"
     net.train((x, y), 30, 100, OneCycle(0.1), optimizer=SGD(momentum=0.9), progress=False)
     np.testing.assert_allclose(host(net, net.w[0]), [[0.5, -0.8]], atol=0.1)
@@ -136,7 +129,7 @@ def test_a_standardized_network_equals_one_trained_on_standardized_data(place):
     assert inside.history["cost"] == pytest.approx(by_hand.history["cost"], rel=1e-9)
 
 
-@pytest.mark.few("jax", every=0)
+@pytest.mark.not_on("jax")
 def test_scaling_is_learnt_once_and_from_the_part_that_is_trained_on(place):
     x, y = features(n=50)
     net = Network([3, 4, 2], task="regression", standardize=True, dtype="float64", seed=0, **place._asdict())
@@ -180,7 +173,7 @@ def test_targets_are_scaled_where_the_output_can_be_any_number(place, options, s
     assert (net.scaling.y_mean is not None) == scaled
 
 
-@pytest.mark.few("jax", every=0)
+@pytest.mark.not_on("jax")
 def test_scaling_from_any_source_that_can_be_gone_through_again(place):
     x, y = features()
     expected = None

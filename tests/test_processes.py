@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import installed, snapshot
+from helpers import snapshot
 
 from xpnet import SGD, Network
 from xpnet.core.arrays import leaves
@@ -34,7 +34,6 @@ def make(backend, **options):
     return Network([5, 4, 3], backend=backend, **{"seed": 0, "standardize": True, **options})
 
 
-@pytest.mark.few("jax", "strict-device1", every=1)
 def test_networks_that_train_in_threads_equal_those_that_train_in_turn(backend, busy):
     """Of different dtypes too, and where threads begin with the first use of a library's settings."""
 
@@ -164,29 +163,22 @@ def run_program(*arguments):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_networks_train_in_a_forked_process():
-    run_program("fork", "numpy")
+    run_program("numpy", "fork")
 
 
 @pytest.mark.slow
-def test_networks_train_in_a_spawned_process():
-    run_program("spawn", "numpy")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("way", ["loky", "multiprocessing", "threading"])
-def test_networks_train_in_the_workers_of_joblib(way):
+def test_networks_train_in_workers_of_joblib_and_in_spawned_processes():
     pytest.importorskip("joblib")
-    run_program(way, "numpy")
+    run_program("numpy", "loky", "multiprocessing", "threading", "spawn")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("library", installed(["jax"]))  # PyTorch's are in the workers of a data loader
-def test_networks_of_libraries_that_do_not_fork_train_in_a_spawned_process(library):
-    run_program("spawn", library)
+@pytest.mark.needs("jax")  # does not fork; PyTorch's networks are in the workers of a data loader
+def test_networks_of_jax_train_in_a_spawned_process():
+    run_program("jax", "spawn")
 
 
 @pytest.mark.slow
 @pytest.mark.needs("torch")
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_workers_of_a_data_loader_make_no_difference(method):
-    run_program("loader", "torch", method)
+def test_workers_of_a_data_loader_make_no_difference():
+    run_program("torch", "loader", "fork", "spawn")

@@ -18,8 +18,6 @@ from xpnet import CheckpointError, Network, check_gradients
 from xpnet.data import prepare
 from xpnet.data.sources import Resident
 
-pytestmark = pytest.mark.few("jax")
-
 HOST = Place("numpy", None)
 SCALE = 1 / 255
 PIXELS = Images().data.reshape(N, 4)
@@ -107,7 +105,6 @@ LOOKS: dict[str, Callable[[Network, Any, Any], Any]] = {
 }
 
 
-@pytest.mark.few("jax", every=2)
 @pytest.mark.parametrize("look", LOOKS)
 @pytest.mark.parametrize("kind", ["uint8", "float64"])
 def test_looking_at_it_sees_scaled_numbers(place, dtype, look, kind):
@@ -223,7 +220,6 @@ def test_the_callers_arrays_are_unchanged(place, kind):
     np.testing.assert_array_equal(*host(net, found), scaled(before))
 
 
-@pytest.mark.few("jax", every=3)
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_bytes_of_every_library(place, library):
     make = LIBRARIES[library]
@@ -286,7 +282,7 @@ def test_every_source(place, kind):
     assert_alike(network(place), network(place, scale=None), data, before)
 
 
-@pytest.mark.few("jax", every=0)
+@pytest.mark.not_on("jax")
 def test_batches_of_bytes_and_of_numbers_in_turn(place):
     net, plain, before = network(place), network(place, scale=None), Stream(lambda x, i: scaled(x))
     assert_alike(net, plain, Stream(mixed), before, exactly=False)
@@ -340,14 +336,13 @@ def test_what_train_makes_ready(place, kind, source):
     assert_alike(network(place), network(place, scale=None), data, before, **PREPARATIONS[kind])
 
 
-@pytest.mark.few("jax", every=0)
+@pytest.mark.not_on("jax")
 def test_weights_of_classes_of_batches(place):
     nets, before = [network(place, scale=scale) for scale in (SCALE, None)], Stream(lambda x, i: scaled(x))
     assert_alike(*nets, Stream(lambda x, i: x), before, **PREPARATIONS["weights of classes"])
 
 
-@pytest.mark.few("jax", every=0)
-@pytest.mark.few("strict-device1", every=3)
+@pytest.mark.not_on("jax")
 @pytest.mark.parametrize("kind", SOURCES)
 def test_what_is_watched_is_scaled_too(place, kind):
     """Validation and test data of every kind, and metrics of training data."""

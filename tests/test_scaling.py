@@ -51,7 +51,7 @@ def test_sums_of_any_number_of_rows(backend, n):
     np.testing.assert_allclose(on(backend, column_sums, x), x.sum(axis=0), rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.few("jax", every=0)
+@pytest.mark.not_on("jax")
 def test_a_column_of_one_number_is_shifted_to_zero_exactly(place):
     x = np.full((N // 4, 2), 0.1, "float32")
     x[:, 1] = np.arange(N // 4) % 7
@@ -77,7 +77,7 @@ def test_what_cannot_be_scaled_is_named_before_anything_has_changed(place, large
     Network([3, 2], standardize=True, dtype="float64", **place._asdict()).train((x, np.arange(20) % 2), progress=False)
 
 
-@pytest.mark.few("jax", every=0)
+@pytest.mark.not_on("jax")
 def test_a_scaling_that_was_never_trained_with_is_not_kept(place):
     x = np.random.default_rng(0).normal(5, 3, (20, 3))
     net = Network([3, 4, 1], task="regression", standardize=True, seed=0, **place._asdict())
@@ -146,7 +146,6 @@ SOURCES: dict[str, Any] = {
 }
 
 
-@pytest.mark.few("jax", every=3)
 @KINDS
 @pytest.mark.parametrize("source", SOURCES)
 def test_numbers_far_from_0_train_float32_as_float64(place, source, kind):
@@ -182,7 +181,6 @@ LOOKS: dict[str, Any] = {
 }
 
 
-@pytest.mark.few("jax", every=2)
 @KINDS
 def test_whatever_looks_at_a_network_sees_all_digits(place, kind, tmp_path):
     """As the same network in float64 does; so do its copies, and what a file and a pickle hold."""
@@ -209,7 +207,6 @@ def flat(found):
     return [x for each in found for x in flat(each)] if isinstance(found, (list, tuple)) else [found]
 
 
-@pytest.mark.few("jax")
 def test_outputs_are_float64_where_float32_cannot_hold_the_targets(place):
     """Where the mean of a target is more than 256 standard deviations from 0."""
     x, waves = SMALL, np.stack([np.sin(4 * SMALL[:, 0]), np.cos(4 * SMALL[:, 0])], axis=1)
@@ -222,7 +219,7 @@ def test_outputs_are_float64_where_float32_cannot_hold_the_targets(place):
         assert make(place, "float64").predict(x).dtype == net.backend.xp.float64
 
 
-@pytest.mark.few("jax", every=0)  # it divides by other operations than NumPy
+@pytest.mark.not_on("jax")  # it divides by other operations than NumPy
 @pytest.mark.parametrize("kind", ["float32", "uint8"])
 def test_float32_and_bytes_are_scaled_in_float32(place, kind):
     """As by hand, bit for bit: they are exactly what was given, and nothing is gained by float64."""
@@ -246,7 +243,7 @@ def test_classes_of_numbers_far_from_0(place):
     assert single.accuracy((x, y)) == double.accuracy(Stream(x, y))
 
 
-@pytest.mark.few("jax", every=0)
+@pytest.mark.not_on("jax")
 def test_not_a_number_is_named_before_and_after_the_scaling_is_known(place):
     x, y = TIMES.copy(), np.sin(TIMES[:, 0])
     net = make(place)

@@ -25,7 +25,6 @@ from xpnet.export import make_page, write_page
 from xpnet.export.page import choose_picture, describe_network, guess_white
 
 ROOT = Path(__file__).parents[1]
-pytestmark = pytest.mark.few("strict", "strict-device1", "jax", "cupy", "torch")
 
 
 def read_network(page):

@@ -83,6 +83,7 @@ def run(code: str, *arguments: Any) -> list[str]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_nothing_reaches_for_the_network_or_another_program(tmp_path: Path) -> None:
     assert run(USE + USE_EVERYTHING, tmp_path, "numpy") == []
 
@@ -93,6 +94,7 @@ def test_no_backend_reaches_for_the_network_or_another_program(tmp_path: Path, n
     assert run(USE, tmp_path, name) == []
 
 
+@pytest.mark.slow
 @pytest.mark.needs("torchvision")
 def test_data_sets_reach_for_the_network_only_when_they_download(tmp_path: Path) -> None:
     code = """

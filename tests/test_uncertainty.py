@@ -20,8 +20,6 @@ from xpnet.training.evaluate import Evaluate
 from xpnet.training.history import History
 from xpnet.training.position import Position
 
-pytestmark = pytest.mark.few("jax")
-
 COSTS = {"gaussian": 2, "quantile(0.1, 0.5, 0.9)": 3}  # and their outputs for each target
 N = 12
 X = np.random.default_rng(0).standard_normal((N, 3))
@@ -181,7 +179,7 @@ def test_one_level_predicts_a_number_for_each_target(place):
         assert tuple(net.predict(X).shape) == ((N,) if n == 1 else (N, n))
 
 
-@pytest.mark.few("jax", every=0)
+@pytest.mark.not_on("jax")
 @pytest.mark.parametrize("cost", COSTS)
 def test_a_standardized_network_equals_one_trained_on_standardized_data(place, cost):
     """Means and quantiles are scaled and shifted back, standard deviations are only scaled; so are derivatives."""
@@ -207,7 +205,7 @@ def test_a_standardized_network_equals_one_trained_on_standardized_data(place, c
     )
 
 
-@pytest.mark.few("jax", every=0)
+@pytest.mark.not_on("jax")
 @pytest.mark.parametrize("cost", COSTS)
 def test_metrics_compare_means_and_medians(place, cost):
     net = network(place, cost, standardize=True)
@@ -438,7 +436,7 @@ def test_other_uses_know_the_number_of_targets(place, cost):
     assert "mean_std" in repr(net.summary()) or cost != "gaussian"
 
 
-@pytest.mark.few("strict-device1", "jax", every=0)
+@pytest.mark.not_on("strict-device1", "jax")
 def test_the_spread_of_the_data_is_found(place):
     """y = 1 + 2 x + 0.5 times standard normal numbers: within 3 standard errors of 2,000 examples, about 0.03."""
     rng = np.random.default_rng(0)
@@ -485,7 +483,6 @@ def masks(net, m, n):
     return np.array([inputs / (1 - rates[0]) * (hidden / (1 - rates[1])) for inputs, hidden in each])
 
 
-@pytest.mark.few("jax")
 def test_samples_have_the_masks_of_training_on_every_backend(place, dtype, monkeypatch):
     """All bits of them, however many rows are looked at together."""
     net, x = diagonal(place, dtype), np.random.default_rng(0).uniform(1, 2, (7, 6)).astype(dtype)
@@ -506,7 +503,7 @@ def test_samples_have_the_masks_of_training_on_every_backend(place, dtype, monke
     assert net.rng.bit_generator.state == rng
 
 
-@pytest.mark.few("jax", every=0)
+@pytest.mark.not_on("jax")
 def test_samples_are_the_same_before_and_after_training_goes_on(place):
     """They depend on the seed and the weights, and not on the step that training has reached."""
     net = trained(place, dropout=[0.2, 0.5], standardize=True)
@@ -515,7 +512,7 @@ def test_samples_are_the_same_before_and_after_training_goes_on(place):
     np.testing.assert_array_equal(array(net, net.sample(X, 4)), before)
 
 
-@pytest.mark.few("jax", every=0)
+@pytest.mark.not_on("jax")
 def test_samples_of_scaled_inputs_and_outputs(place):
     """In the units of the targets, with the scaling of the inputs first; bytes are scaled in each block."""
     plain, bytes_ = diagonal(place), diagonal(place, scale=0.5)
@@ -529,7 +526,7 @@ def test_samples_of_scaled_inputs_and_outputs(place):
     np.testing.assert_allclose(array(off, off.sample(X, 2)), np.stack([array(net, net.forward(X))] * 2), rtol=1e-12)
 
 
-@pytest.mark.few("jax", every=0)
+@pytest.mark.not_on("jax")
 def test_the_mean_of_many_samples_is_that_of_the_network(place):
     """Of a linear network: masks are divided by the rate that they keep."""
     net = diagonal(place)

@@ -15,8 +15,6 @@ from xpnet.data import prepare
 from xpnet.training import evaluate
 from xpnet.training.metrics import METRICS, Metric, accuracy, top_k
 
-pytestmark = pytest.mark.few("jax")
-
 N, V = 23, 9
 X = np.random.default_rng(0).standard_normal((N, 4))
 LABELS = np.random.default_rng(1).integers(3, size=N)
@@ -145,7 +143,7 @@ def test_a_split_takes_its_part_and_leaves_the_rest(place, prepared, task, n, pa
     assert len(history["validation_cost"]) == 3
 
 
-@pytest.mark.few("jax", every=0)
+@pytest.mark.not_on("jax")
 def test_a_split_trains_on_the_rest_and_validates_on_its_part(place, prepared):
     net, twin = network(place), network(place)
     net.train((X, LABELS), **OPTIONS, validation_split=0.3, metrics=["accuracy"], training_metrics=["accuracy"])
@@ -168,7 +166,7 @@ def test_a_split_holds_each_class_by_its_share(place, prepared, task):
         assert abs((labels[validation] == label).sum() - share) < 1
 
 
-@pytest.mark.few("jax", every=0)
+@pytest.mark.not_on("jax")
 def test_the_split_is_the_networks_own(tmp_path, place, prepared):
     """The same in each call, in a copy, elsewhere, and after a file; and another one for another seed."""
 
@@ -190,7 +188,7 @@ def test_a_split_draws_nothing_from_the_generator(place):
     assert net.rng.bit_generator.state == plain.rng.bit_generator.state
 
 
-@pytest.mark.few("jax", every=0)
+@pytest.mark.not_on("jax")
 def test_scaling_is_learnt_from_what_is_trained_on(place, prepared):
     net = network(place, (4, 5, 1), task="regression", standardize=True)
     x, y = 5 + 3 * X, 100 + 7 * X[:, 0]
@@ -204,7 +202,7 @@ def test_scaling_is_learnt_from_what_is_trained_on(place, prepared):
     assert np.abs(net.backend.to_numpy(scaled.validation.examples.x).mean(axis=0)).max() > 0.01
 
 
-@pytest.mark.few("jax", every=0)
+@pytest.mark.not_on("jax")
 def test_what_is_split_off_is_standardized_too(place):
     """Its cost is that of the network on the same examples; a network of the same seed tells which they are."""
     net, plain = (network(place, (4, 5, 1), task="regression", standardize=each) for each in (True, False))
@@ -390,7 +388,7 @@ def test_accuracy_of_labels_is_that_of_scikit_learn(place, task):
     assert 0 < expected < 1
 
 
-@pytest.mark.few("jax", every=0)
+@pytest.mark.not_on("jax")
 @pytest.mark.usefixtures("_blocks")
 @pytest.mark.parametrize(("outputs", "standardize", "dtype"), [(1, False, "float64"), (3, True, "float32")])
 def test_metrics_of_regressions_are_those_of_scikit_learn(place, outputs, standardize, dtype):

@@ -1,4 +1,4 @@
-"""No step waits for the device: on CuPy over host memory, on PyTorch's device "meta", and traced by JAX."""
+"""No step waits for the device: on arrays that refuse to tell, on CuPy over host memory, PyTorch's "meta", and JAX."""
 
 from typing import Any
 
@@ -6,12 +6,13 @@ import host_cupy
 import numpy as np
 import pytest
 import waits
-from test_costs import PAIRS, count_outputs, targets
-from test_optimizers import EVERY
-from waits import HERE, PLACES, STEPS, N, Watched, Y, assert_no_waits, network, prepare_steps
+from silent import XP, HostAskedError, Silent
+from trainings import TRAININGS
+from waits import HERE, PLACES, Watched, assert_no_waits, network, prepare_steps, prepare_training
 
-from xpnet import Adam, Network
-from xpnet.core.activations import ACTIVATIONS
+from xpnet.core.arrays import map_arrays
+from xpnet.core.step import make_step
+from xpnet.estimators import lbfgs
 
 
 @pytest.fixture(params=HERE)
@@ -20,46 +21,27 @@ def watched(request: pytest.FixtureRequest) -> Watched:
     return PLACES[request.param]()
 
 
-def check(watched: Watched, net: Network, *args: Any, **more: Any) -> None:
-    counts = watched.count(prepare_steps(net, *args, **more))
+@pytest.mark.parametrize("training", TRAININGS, ids=str)
+def test_no_step_waits(watched, training):
+    counts = watched.count(prepare_training(watched.backend, training))
     assert_no_waits(counts)
     assert counts.launches() > 0
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_no_step_waits_with_any_activation(watched, activation):
-    check(watched, network(watched.backend, activation=activation))
-
-
-FIRST = {cost: output for output, cost in reversed(PAIRS)}  # of each cost; the activations are tested above
-FUSED = [("sigmoid", "cross_entropy"), ("softmax", "cross_entropy")]  # with a delta of their own
-
-
-@pytest.mark.parametrize(("output", "cost"), [pair for pair in PAIRS if FIRST[pair[1]] == pair[0] or pair in FUSED])
-def test_no_step_waits_with_any_cost(watched, output, cost):
-    y = targets(output, np.random.default_rng(2), N, 3)
-    given = None if output == "mean_std" else output  # which its cost brings
-    net = network(watched.backend, count_outputs(cost, 3), output_activation=given, cost=cost)
-    check(watched, net, y)
-
-
-@pytest.mark.parametrize("optimizer", EVERY, ids=str)
-def test_no_step_waits_with_any_optimizer(watched, optimizer):
-    check(watched, network(watched.backend), Y, optimizer)
-
-
-def test_no_step_waits_with_dropout_weights_penalty_classes_and_bytes(watched):
-    check(watched, network(watched.backend, dropout=[0.2, 0.5]), Y, Adam())
-    pixels = np.random.default_rng(3).integers(256, size=(N, 5), dtype=np.uint8)
-    net = network(watched.backend, task="classification", dropout=0.3)
-    labels, weight, decay = np.arange(N, dtype=np.int32) % 3, np.ones(N, np.float32), np.full(STEPS, 0.1, np.float32)
-    check(watched, net, labels, Adam(), x=pixels, scale=np.float32(1 / 255), weight=weight, decay=decay)
+def test_the_gradients_of_lbfgs_wait_for_nothing(watched):
+    steps = prepare_steps(network(watched.backend))
+    with watched.backend.scope("float32"):
+        state = steps.state._replace(optimizer=map_arrays(lambda x: 0.0 * x, steps.state.layers))
+    net = network("numpy")
+    step = make_step(net.sigmas, net.output, lbfgs.add_gradients)
+    assert_no_waits(watched.count(steps._replace(step=step, state=state)))
 
 
 # What waits is found
 
 
 FOUND = {
+    "silent": "asked for the value of an array",
     host_cupy.NAME: r"waits for the device, by a synchronization: 1 × at xpnet/backends/_cupy.py:\d+",
     "torch": r"waits for the device, by a copy to the host: 1 × aten._to_copy.default at xpnet/backends/_torch.py:\d+",
     "torch replayed": r"\.detach is not an attribute that can be recorded",
@@ -74,6 +56,17 @@ def test_a_step_that_brings_a_value_to_the_host_is_found(watched, request):
 
     with pytest.raises(Exception, match=FOUND[request.node.callspec.params["watched"]]):
         assert_no_waits(watched.count(prepare_steps(network(watched.backend))._replace(step=step)))
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [float, int, bool, iter, list, len, np.asarray, lambda x: x.item(), lambda x: x.tolist(), lambda x: 1 in x],
+)
+def test_silent_arrays_refuse_to_tell(ask):
+    with pytest.raises(HostAskedError, match="asked for the value"):
+        ask(Silent(np.ones(1)))
+    with pytest.raises(HostAskedError, match="made an array of float"):
+        XP.asarray(1.0)
 
 
 @pytest.mark.needs("torch")

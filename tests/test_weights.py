@@ -13,8 +13,6 @@ from xpnet import SGD, Adam, AdamW, Callback, Clip, Network, OneCycle, RMSProp
 from xpnet.data import prepare
 from xpnet.data.sampling import SAMPLING, Sampling
 
-pytestmark = pytest.mark.few("jax")
-
 N = 12
 X = np.random.default_rng(0).standard_normal((N, 3))
 Y = np.random.default_rng(1).uniform(size=(N, 2))
@@ -170,7 +168,6 @@ def fixed(monkeypatch, index):
     monkeypatch.setitem(SAMPLING, "shuffle", Sampling(lambda n, b: len(index), lambda n, b, rng: iter([index])))
 
 
-@pytest.mark.few("strict-device1", "jax", every=3)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda each: type(each).__name__)
 def test_a_minibatch_without_weight_is_a_step_that_was_not_made(place, monkeypatch, optimizer):
     """In the middle of a chunk and at both ends, momentum, means and masks included. Bit for bit, but for JAX, which

@@ -606,8 +606,8 @@ class Network:
         done = ChunkRunner(source.reader, plain).run(state, Work(chunk, np.array([lr])))
         if done is None:
             raise DivergenceError(
-                f"training diverged in a minibatch update, at lr={lr:g}: cost or weights are not finite; the network is "
-                "as it was before. Give a smaller lr, or scale the inputs"
+                f"training diverged in a minibatch update, at lr={lr:g}: cost or weights are not finite; the network "
+                "is as it was before. Give a smaller lr, or scale the inputs"
             )
         state = self.state._replace(layers=done.state.layers)
         self._take_over(_state=state, _feature_names=source.reader.feature_names)

@@ -1,0 +1,91 @@
+"""A list of trainings in which every part of a step occurs, for tests that look at steps in one way or another.
+
+The parts of a step do not know one another, so not every combination is a training: each activation, output, cost,
+optimizer, kind of dropout, of weights and of data occurs, in turns that do not go together.
+"""
+
+import random
+from itertools import cycle
+from typing import Any, NamedTuple
+
+import numpy as np
+from test_costs import PAIRS, QUANTILES, count_outputs, targets
+from test_optimizers import EVERY
+
+from xpnet.core.activations import ACTIVATIONS
+
+HIDDEN = [*ACTIVATIONS, "leaky_relu(0.2)", "elu(0.5, 3.0)"]
+ANY = ["quadratic", "absolute", "huber", "huber(0.5)"]  # costs of any output; "mse" and "mae" are multiples of two
+OUTPUTS = [
+    *zip(ACTIVATIONS, cycle(ANY)),
+    *(("sigmoid", "cross_entropy"), ("softmax", "cross_entropy"), ("softmax", "log_likelihood"), ("exp", "poisson")),
+    *(("mean_std", "gaussian"), ("identity", QUANTILES), ("softplus", "mse"), ("tanh", "mae")),
+]
+RATES = [0.0, [0.2, 0.5, 0.4], 0.0, [0.0, 0.5, 0.0], [0.3, 0.0, 0.0]]  # of dropout; with and without inputs
+N_IN, N_TARGETS = 5, 3
+
+
+class Training(NamedTuple):
+    """What to make a network of, and how to train it."""
+
+    hidden: str
+    output: str
+    cost: str
+    rates: Any
+    optimizer: Any
+    weighted: bool
+    in_bytes: bool  # inputs are pixels, which a scale makes numbers
+    in_classes: bool  # targets are whole numbers
+
+    def __str__(self) -> str:
+        return f"{self.hidden}-{self.output}-{self.cost}-{self.optimizer}"
+
+    @property
+    def sizes(self) -> list[int]:
+        return [N_IN, 4, 6, count_outputs(self.cost.split("(0.5)")[0], N_TARGETS)]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options of a Network."""
+        output = None if self.output == "mean_std" else self.output  # which its cost brings
+        scale = {"scale": 1 / 255} if self.in_bytes else {}
+        activation = ["tanh", self.hidden]
+        return {
+            "activation": activation,
+            "output_activation": output,
+            "cost": self.cost,
+            "dropout": self.rates,
+            **scale,
+        }
+
+    def draw(self, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Draw n examples: inputs, targets, and their weights."""
+        rng = np.random.default_rng(4)
+        pixels = rng.integers(256, size=(n, N_IN), dtype=np.uint8)
+        x = pixels if self.in_bytes else rng.standard_normal((n, N_IN))
+        y = rng.integers(N_TARGETS, size=n) if self.in_classes else targets(self.output, rng, n, N_TARGETS)
+        return x, y, rng.uniform(0.1, 2.0, n) if self.weighted else None
+
+
+def make(hidden: str, output: tuple[str, str], rates: Any, optimizer: Any, weighted: bool, kind: int) -> Training:
+    """Put the parts together; every fourth kind has bytes, every other has classes if the output bears them."""
+    return Training(
+        hidden, *output, rates, optimizer, weighted, kind == 3, kind % 2 == 0 and output[0] in ("sigmoid", "softmax")
+    )
+
+
+KINDS = range(4)
+TRAININGS = [  # as many as there are optimizers
+    make(*parts)
+    for parts in zip(
+        cycle(HIDDEN[::-1]), cycle(OUTPUTS), cycle(RATES), EVERY, cycle([False, True, False]), cycle(KINDS)
+    )
+]
+
+
+def draw_trainings(n: int) -> list[Training]:
+    """Draw some from all combinations, always the same ones."""
+    rng = random.Random(0)
+    outputs = [*PAIRS, *OUTPUTS]
+    lists = HIDDEN, outputs, RATES, EVERY, [False, True], KINDS
+    return [make(*map(rng.choice, lists)) for _ in range(n)]
