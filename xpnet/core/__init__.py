@@ -1,1 +1,4 @@
-"""The mathematics: pure functions on arrays. It knows no device, no array library and no Network."""
+"""The mathematics: functions on arrays, which depend on their arguments alone. It knows no device and no Network.
+
+An update may overwrite the state that it is given; a loop works on a copy.
+"""

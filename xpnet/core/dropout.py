@@ -134,7 +134,7 @@ def _times_mask(sigma: Activation, mask: Array) -> Activation:
 
 
 def _numbers(x: Array, xp: Namespace) -> Array:
-    """Count 0, 1, 2, ... along the last axis of x, on its device: arange needs one, which JAX tracers lack."""
+    """Count 0, 1, 2, ... along the last axis of x, on its device: arange needs a device, which JAX tracers lack."""
     return xp.cumulative_sum(xp.ones_like(x, dtype=xp.int32), axis=-1, dtype=xp.int32) - 1
 
 

@@ -31,13 +31,13 @@ def make_step(
     sigmas: tuple[Activation, ...], output: Output, update: Update
 ) -> Callable[[State, Minibatch, Namespace], State]:
     """Build the step for a structure: `take_step` with its first three arguments."""
-    return partial(take_step, sigmas, output, update)  # not a closure: a backend sees which structures are equal
+    return partial(take_step, sigmas, output, update)  # unlike a closure, it shows its parts, so equal steps are recognized
 
 
 def take_step(
     sigmas: tuple[Activation, ...], output: Output, update: Update, state: State, minibatch: Minibatch, xp: Namespace
 ) -> State:
-    """Take one step of training."""
+    """Take one step of training. It may overwrite the arrays of `state`, so give it a copy."""
     x, masked_sigmas, dropout = drop(state.dropout, sigmas, minibatch.x, state.layers, xp)
     zs, activations = forward(state.layers, masked_sigmas, x, xp)
     grads = backward(state.layers, masked_sigmas, output, zs, activations, minibatch.y, xp, minibatch.weight)

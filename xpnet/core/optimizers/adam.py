@@ -90,7 +90,7 @@ class RMSProp:
 
     @property
     def update(self) -> Update:
-        """The pure function ``(layers, grads, state, lr, xp) -> (layers, state)``."""
+        """The function ``(layers, grads, state, lr, xp) -> (layers, state)``."""
         return _rmsprop
 
 
@@ -240,7 +240,7 @@ class Adam:
 
     @property
     def update(self) -> Update:
-        """The pure function ``(layers, grads, state, lr, xp) -> (layers, state)``."""
+        """The function ``(layers, grads, state, lr, xp) -> (layers, state)``."""
         return _adam
 
 
@@ -269,7 +269,7 @@ class AdamHat(Adam):
 
     @property
     def update(self) -> Update:
-        """The pure function ``(layers, grads, state, lr, xp) -> (layers, state)``."""
+        """The function ``(layers, grads, state, lr, xp) -> (layers, state)``."""
         return _adam_hat
 
 
@@ -302,5 +302,5 @@ class AdamW(Adam):
 
     @property
     def update(self) -> Update:
-        """The pure function ``(layers, grads, state, lr, xp) -> (layers, state)``."""
+        """The function ``(layers, grads, state, lr, xp) -> (layers, state)``."""
         return _adamw

@@ -126,7 +126,7 @@ class SGD:
 
     @property
     def update(self) -> Update:
-        """The pure function ``(layers, grads, state, lr, xp) -> (layers, state)`` of this structure."""
+        """The function ``(layers, grads, state, lr, xp) -> (layers, state)`` of this structure."""
         if not self.momentum:
             return _plain
         return _nesterov if self.nesterov else _momentum

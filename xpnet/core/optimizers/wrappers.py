@@ -115,7 +115,7 @@ class _Wrapper:
 
     @property
     def update(self) -> Update:
-        """The pure function ``(layers, grads, state, lr, xp) -> (layers, state)``."""
+        """The function ``(layers, grads, state, lr, xp) -> (layers, state)``."""
         return type(self)._wrap(self.optimizer.update)
 
 
