@@ -31,7 +31,7 @@ def make_step(
     sigmas: tuple[Activation, ...], output: Output, update: Update
 ) -> Callable[[State, Minibatch, Namespace], State]:
     """Build the step for a structure: `take_step` with its first three arguments."""
-    return partial(take_step, sigmas, output, update)  # unlike a closure, it shows its parts, so equal steps are recognized
+    return partial(take_step, sigmas, output, update)  # unlike a closure, it shows its parts: equal steps are reused
 
 
 def take_step(
