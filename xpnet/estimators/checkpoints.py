@@ -1,7 +1,6 @@
 """Checkpoints of fits: where they are written, and what a fit must have in common with one that it resumes."""
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -65,7 +64,12 @@ def parse_saving(estimator: Any, kind: FileKind, checkpoint: Any, every: Any, re
 
 
 def make_checkpoint(
-    saving: Saving, jobs: Sequence[Job], callbacks: Sequence[Sequence[Callback]], data: Mapping[str, Any]
+    saving: Saving,
+    jobs: Sequence[Job],
+    callbacks: Sequence[Sequence[Callback]],
+    data: Mapping[str, Any],
+    *,
+    progress: bool,
 ) -> tuple[Checkpoint, list[Job]]:
     """Make the checkpoint of fits, and jobs that resume those in its file, if there are any.
 
@@ -79,11 +83,13 @@ def make_checkpoint(
         Those whose states the file holds, for each network.
     data
         The fingerprints of the training and the validation data.
+    progress
+        Whether to say that there is no file yet.
     """
     networks = [job.net for job in jobs]
     resumed: Sequence[Resumed | None] = [None] * len(jobs)
     if saving.resume:
-        resumed = read_trainings(saving.path, networks, saving.kind, progress=True) or resumed
+        resumed = read_trainings(saving.path, networks, saving.kind, progress) or resumed
     recorders = []
     for job, own, training, name in zip(
         jobs, callbacks, resumed, name_parts(saving.path, len(jobs), saving.kind), strict=True
@@ -125,11 +131,19 @@ def fingerprint(x: Any, targets: Any, weight: np.ndarray | None) -> dict[str, An
 
 
 def _to_plain(value: Any) -> Any:
-    """Convert parameters to plain values, as in JSON; an object becomes its representation without addresses."""
-    return json.loads(json.dumps(value, default=_describe, skipkeys=False))
+    """Convert parameters to plain values, as in JSON; an object becomes its representation without addresses.
 
-
-def _describe(value: Any) -> Any:
+    Examples
+    --------
+    >>> _to_plain({"class_weight": {np.int64(1): np.float32(0.5)}, "hidden_layer_sizes": (5,)})
+    {'class_weight': {'1': 0.5}, 'hidden_layer_sizes': [5]}
+    """
+    if isinstance(value, dict):
+        return {str(key): _to_plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_to_plain(item) for item in value]
     if isinstance(value, np.generic):
         return value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
     return f"{type(value).__name__} {getattr(value, '__qualname__', '') or repr(value).split(' at 0x')[0]}"

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from sklearn.exceptions import ConvergenceWarning
@@ -11,7 +11,7 @@ from xpnet.core.arrays import Layers
 from xpnet.estimators.settings import Settings
 from xpnet.training.callback import Callback, Training
 from xpnet.training.position import Position
-from xpnet.wording.checks import warn
+from xpnet.wording.checks import count, warn, yes_or_no
 
 # value of `Settings.early_stopping` -> the name of what is watched
 WATCHED = {None: "Training loss", "score": "Validation score", "loss": "Validation loss"}
@@ -164,19 +164,21 @@ class Convergence(Callback):
 
     def get_state(self) -> dict[str, Any]:
         """Return the tally, the learning rate and the best epoch with its weights."""
-        state = {"tally": asdict(self.tally), "rate": self.training.lr_scale, "best_epoch": self.best_epoch}
+        tally = {name: [*value] if isinstance(value, list) else value for name, value in vars(self.tally).items()}
+        state = {"tally": tally, "rate": self.training.lr_scale, "best_epoch": self.best_epoch}
         if self.best_layers is None or self.training.position == Position():  # then `on_train_begin` finds them again
             return state
         return {**state, "best_state": self.training.net.state._replace(layers=self.best_layers)}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Take over the tally, the learning rate and the best epoch with its weights."""
-        values = dict(state["tally"])
-        if values.keys() != {part.name for part in fields(Tally)}:
-            raise ValueError(f"the tally must have {[part.name for part in fields(Tally)]}")
-        for name, value in values.items():
-            setattr(self.tally, name, value)
-        self.training.lr_scale, self.best_epoch = float(state["rate"]), state["best_epoch"]
+        values, best_epoch = dict(state["tally"]), state["best_epoch"]
+        if values.keys() != vars(self.tally).keys():
+            raise ValueError(f"the tally must have {list(vars(self.tally))}")
+        values = {name: _check_entry(name, value, getattr(Tally(), name)) for name, value in values.items()}
+        vars(self.tally).update(values)
+        self.training.lr_scale = float(state["rate"])
+        self.best_epoch = None if best_epoch is None else count("best_epoch", best_epoch, 0)
         if self.training.position != Position():
             self.best_layers = state["best_state"].layers if "best_state" in state else None
 
@@ -243,6 +245,17 @@ class Convergence(Callback):
     def _print(self, line: str) -> None:
         if self.settings.verbose:
             print(line)
+
+
+def _check_entry(name: str, value: Any, default: Any) -> Any:
+    """Check a value of a tally that was read from a file, by the type of its default."""
+    if isinstance(default, list):
+        return [float(number) for number in value]
+    if isinstance(default, bool):
+        return yes_or_no(name, value)
+    if isinstance(default, int):
+        return count(name, value, 0)
+    return None if value is None else float(value)
 
 
 def warn_if_not_converged(result: Any, max_iter: int) -> None:
