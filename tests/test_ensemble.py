@@ -37,8 +37,9 @@ from xpnet.checkpoint import archive
 from xpnet.core.arrays import leaves
 from xpnet.core.members import MemberState
 from xpnet.core.step import State
+from xpnet.data.resident import Rows, with_weight
 from xpnet.data.sampling import SAMPLING
-from xpnet.data.sources import Rows, make_source, with_weight
+from xpnet.data.sources import make_source
 from xpnet.training.groups import Group, Pool, divide
 from xpnet.training.loop import train_networks
 from xpnet.training.plan import Job, Plan

@@ -16,7 +16,7 @@ from test_inspection import differences
 
 from xpnet import CheckpointError, Network, check_gradients
 from xpnet.data import prepare
-from xpnet.data.sources import Resident
+from xpnet.data.resident import Resident
 
 pytestmark = pytest.mark.few("jax")
 

@@ -571,7 +571,8 @@ class Ensemble:
 
     def _measure(self, data: Any, metrics: Sequence[Metric] = ()) -> list[dict[str, Any]]:
         """Compute the cost of every member on data, and metrics."""
-        from xpnet.data.sources import make_source, refuse_iterator
+        from xpnet.data.sources import make_source
+        from xpnet.data.streams import refuse_iterator
         from xpnet.training.evaluate import measure
 
         refuse_iterator(data, "data")

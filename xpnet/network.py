@@ -591,8 +591,10 @@ class Network:
         DivergenceError
             If the new weights are not finite; the network is then unchanged.
         """
+        from xpnet.data.resident import Resident
         from xpnet.data.sampling import in_order
-        from xpnet.data.sources import Chunk, Resident, make_source
+        from xpnet.data.source import Chunk
+        from xpnet.data.sources import make_source
         from xpnet.training.arguments import parse_rate
         from xpnet.training.steps import ChunkRunner, Work
 

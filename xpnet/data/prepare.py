@@ -13,22 +13,11 @@ from xpnet.core.arrays import Array, blocks
 from xpnet.core.minibatch import one_hot
 from xpnet.core.scaling import Scaler, Scaling, compute_scaling
 from xpnet.data.reader import Reader, as_real_array
+from xpnet.data.resident import Resident, Rows, resident_examples, take_rows, with_weight
 from xpnet.data.sampling import in_order
-from xpnet.data.sources import (
-    Batches,
-    Resident,
-    Rows,
-    SharedBatches,
-    SharedPass,
-    Source,
-    check_repeatable,
-    make_source,
-    refuse_iterator,
-    resident_examples,
-    take_rows,
-    with_bar,
-    with_weight,
-)
+from xpnet.data.source import Source, with_bar
+from xpnet.data.sources import make_source
+from xpnet.data.streams import Batches, SharedBatches, SharedPass, check_repeatable, refuse_iterator
 from xpnet.data.weights import check_some_weight, check_weights, relative_weight
 from xpnet.wording.checks import between, choices, install_command, warn
 from xpnet.wording.errors import unless_stopped

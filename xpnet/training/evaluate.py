@@ -6,7 +6,9 @@ from typing import Any
 from xpnet.core.backprop import forward
 from xpnet.core.minibatch import decode
 from xpnet.data.prepare import Sources
-from xpnet.data.sources import Source, check_repeatable, make_source, with_bar
+from xpnet.data.source import Source, with_bar
+from xpnet.data.sources import make_source
+from xpnet.data.streams import check_repeatable
 from xpnet.inspection.view import View
 from xpnet.training.callback import Callback, Quantity, Training
 from xpnet.training.metrics import Metric, accuracy, correct

@@ -24,7 +24,8 @@ from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.scaling import Scaling
 from xpnet.core.step import State
 from xpnet.data.reader import Reader
-from xpnet.data.sources import Chunk, Source, resident_examples
+from xpnet.data.resident import resident_examples
+from xpnet.data.source import Chunk, Source
 from xpnet.training.kept_loops import Loops
 from xpnet.training.memory import COPIES_OF_STATE, check_memory, on_host_only
 from xpnet.training.plan import Job

@@ -19,7 +19,7 @@ import numpy as np
 from xpnet.backends.threads import AUTO, choose_threads, limit_threads
 from xpnet.data.prepare import check_target_scale
 from xpnet.data.reader import Reader
-from xpnet.data.sources import skip_steps
+from xpnet.data.source import skip_steps
 from xpnet.training.callback import LOGS, Training, watching
 from xpnet.training.checkpointing import Checkpoint
 from xpnet.training.groups import Groups, Kind, check_training_memory, choose_group_threads

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.schedules import Schedule
 from xpnet.data.sampling import Sampling
-from xpnet.data.sources import Source
+from xpnet.data.source import Source
 from xpnet.training.callback import Callback, Trainee
 from xpnet.training.position import Start
 

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from xpnet.data.sources import make_bar
+from xpnet.data.source import make_bar
 from xpnet.training.callback import Callback, Training
 
 EVALUATIONS = ("test_", "validation_", "training_")  # how the names of evaluated quantities begin

@@ -14,7 +14,7 @@ from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.scaling import Scaling
 from xpnet.core.step import State, make_step
 from xpnet.data.reader import Reader
-from xpnet.data.sources import Chunk
+from xpnet.data.source import Chunk
 from xpnet.training.kept_loops import Loops, is_fixed
 
 CHUNK_SECONDS = 0.1
