@@ -19,7 +19,7 @@ from xpnet.data.source import Source, with_bar
 from xpnet.data.sources import make_source
 from xpnet.data.streams import Batches, SharedBatches, SharedPass, check_repeatable, refuse_iterator
 from xpnet.data.weights import check_some_weight, check_weights, relative_weight
-from xpnet.wording.checks import between, choices, install_command, warn
+from xpnet.wording.checks import choices, in_range, install_command, warn
 from xpnet.wording.errors import unless_stopped
 
 # Means and standard deviations of targets within which the Gaussian cost covers what it should. Of two problems with
@@ -330,7 +330,9 @@ def _check_split(request: Request) -> None:
     fraction = request.validation_split
     if fraction is None:
         return
-    between("validation_split", fraction, 0, 1, "it is the fraction of the examples to validate on")
+    in_range(
+        "validation_split", fraction, 0, 1, "it is the fraction of the examples to validate on", includes_low=False
+    )
     if request.validation_data is not None:
         raise ValueError(f"validation_split={fraction!r} contradicts validation_data; give one of the two")
 

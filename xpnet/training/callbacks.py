@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from xpnet.training.callback import EVALUATED, Callback, Training, warn_of_write
-from xpnet.wording.checks import between, check_folder, choices, count, in_range, install_command, yes_or_no
+from xpnet.wording.checks import check_folder, choices, count, in_range, install_command, yes_or_no
 from xpnet.wording.errors import unless_stopped
 from xpnet.wording.hints import explain_arguments, find_nearest
 
@@ -198,7 +198,8 @@ class ReduceLROnPlateau(Monitor):
         least: float = 1e-6,
     ) -> None:
         super().__init__(monitor, mode, min_delta)
-        self.factor, self.patience = between("factor", factor, 0, 1, "0.1 is usual"), count("patience", patience, 1)
+        self.factor = in_range("factor", factor, 0, 1, "0.1 is usual", includes_low=False)
+        self.patience = count("patience", patience, 1)
         self.least = in_range("least", least, 0, 1, "it is a fraction of the schedule's rate")
 
     def on_train_begin(self, training: Training) -> None:
