@@ -581,7 +581,7 @@ def test_a_metric_that_gives_no_number_is_named(place, wrong):
     def judge(y_true, y_pred):
         return wrong
 
-    with pytest.raises(ValueError, match=r"the metric judge must give a number, but gave "):
+    with pytest.raises(ValueError, match=r"the metric judge must return a number, but returned "):
         net.train((X, LABELS), **OPTIONS, validation_data=(XV, LV), metrics=[judge])
     twin.train((X, LABELS), **{**OPTIONS, "epochs": 1})
     assert_same(net, snapshot(twin))
