@@ -1283,7 +1283,7 @@ def test_sigterm_ends_a_training_in_another_thread_at_once(tmp_path):
     script = script.replace(
         train_it, f"import threading\nt = threading.Thread(target=lambda: {train_it})\nt.start(); t.join()"
     )
-    command = [sys.executable, "-c", script, path, "SIGTERM", str(2 * CHUNKS + 2)]
+    command = [sys.executable, "-c", script, path, "SIGTERM", str(2 * CHUNKS + 2), "network"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (-signal.SIGTERM, "")
     assert json.loads(read_header(path))["training"]["position"]["steps"] == 0
