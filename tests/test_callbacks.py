@@ -521,7 +521,7 @@ def test_the_bar_moves_with_every_chunk(bars, monkeypatch, capsys):
 
 
 def test_evaluation_and_standardizing_have_bars(bars, monkeypatch, capsys):
-    monkeypatch.setattr("xpnet.data.sources.BAR_DELAY_SECONDS", 0)
+    monkeypatch.setattr("xpnet.data.source.BAR_DELAY_SECONDS", 0)
     monkeypatch.setattr("xpnet.core.arrays.BLOCK_ELEMENTS", 64)  # a few examples in a block
     network(standardize=True).train((X, Y), 1, 4, lr=0.5, validation_data=(X, Y), test_data=(X, Y))
     moved = [(bar.moves[0][0], bar.total, len(bar.moves) > 1, sum(n for _, n in bar.moves)) for bar in bars]
@@ -563,7 +563,7 @@ class Pairs:
 @pytest.mark.parametrize("kind", [Network, Ensemble])
 def test_bars_and_lines_go_nowhere_if_streams_are_closed(kind, closed, monkeypatch, capsys):
     """As in a program that was started with ``>&-`` or ``2>&-``."""
-    monkeypatch.setattr("xpnet.data.sources.BAR_DELAY_SECONDS", 0)
+    monkeypatch.setattr("xpnet.data.source.BAR_DELAY_SECONDS", 0)
     net = kind([3, 4, 2], standardize=True, seed=3)
     with monkeypatch.context() as patch:
         for name in closed:

@@ -37,9 +37,10 @@ from xpnet.checkpoint import archive
 from xpnet.core.arrays import leaves
 from xpnet.core.members import MemberState
 from xpnet.core.step import State
+from xpnet.data.resident import Rows, with_weight
 from xpnet.data.sampling import SAMPLING
-from xpnet.data.sources import Rows, make_source, with_weight
-from xpnet.training.groups import Group, Pool, divide
+from xpnet.data.sources import make_source
+from xpnet.training.groups import Group, Pool, divide_networks
 from xpnet.training.loop import train_networks
 from xpnet.training.plan import Job, Plan
 
@@ -184,15 +185,15 @@ def test_no_epochs_are_no_training():
 
 def test_large_networks_are_not_all_joined():
     one_kind = dict.fromkeys(range(10))
-    assert divide(one_kind, step_size=1 << 17, threads=1) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
-    assert divide({3: None, 5: None}, step_size=1 << 18, threads=4) == [[3], [5]]
+    assert divide_networks(one_kind, step_size=1 << 17, threads=1) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    assert divide_networks({3: None, 5: None}, step_size=1 << 18, threads=4) == [[3], [5]]
 
 
 def test_networks_of_other_kinds_are_not_joined():
     kinds = {k: k % 2 for k in range(6)}
-    assert divide(kinds, step_size=100, threads=None) == [[0, 2, 4], [1, 3, 5]]
-    assert divide(kinds, step_size=100, threads=2) == [[0, 2, 4], [1, 3, 5]]  # both threads have a group
-    assert divide({k: k % 2 for k in range(20)}, step_size=100, threads=2) == [
+    assert divide_networks(kinds, step_size=100, threads=None) == [[0, 2, 4], [1, 3, 5]]
+    assert divide_networks(kinds, step_size=100, threads=2) == [[0, 2, 4], [1, 3, 5]]  # both threads have a group
+    assert divide_networks({k: k % 2 for k in range(20)}, step_size=100, threads=2) == [
         [0, 2, 4, 6, 8],
         [10, 12, 14, 16, 18],
         [1, 3, 5, 7, 9],
@@ -1242,7 +1243,7 @@ REFUSED = {
         "sizes=[2] must have at least two layers, inputs and outputs, as in [784, 30, 10]",
     ),
     "activation": (lambda: Ensemble([2, 1], 2, activation="rleu"), "activation='rleu' is unknown"),
-    "none": (lambda: Ensemble.of([]), "an ensemble of no networks is not possible; give at least one"),
+    "none": (lambda: Ensemble.of([]), "an ensemble needs at least one network, and the list is empty"),
     "shapes": (
         lambda: Ensemble.of([Network([2, 1]), Network([3, 1])]),
         "network 1 has sizes=[3, 1] and network 0 has sizes=[2, 1]; the members of an ensemble must have the same",

@@ -463,7 +463,7 @@ def test_another_interval_is_refused(tmp_path, every):
 def test_a_file_that_exists_is_not_replaced(tmp_path):
     interrupted(tmp_path / "run", network, chunks=5)
     before, net = (tmp_path / "run").read_bytes(), network()
-    with pytest.raises(FileExistsError, match=r"checkpoint='.*run' exists already; give resume=True to go on with the"):
+    with pytest.raises(FileExistsError, match=r"checkpoint='.*run' exists already; give resume=True to continue the"):
         train(net, tmp_path / "run")
     assert (tmp_path / "run").read_bytes() == before
     assert_same(net, snapshot(network()))
@@ -516,7 +516,7 @@ def test_of_two_processes_that_begin_at_once_one_is_refused(tmp_path):
 def test_without_a_file_training_begins_anew_and_says_so(tmp_path, capsys):
     net, path = network(), tmp_path / "run"
     train(net, path, resume=True, progress=True)
-    assert f"There is no checkpoint {path} yet: training begins anew" in capsys.readouterr().err
+    assert f"There is no checkpoint {path} yet: training starts from the beginning" in capsys.readouterr().err
     whole = network()
     train(whole)
     assert_same(net, snapshot(whole))
@@ -938,7 +938,7 @@ def test_a_checkpoint_may_have_a_path_of_bytes_or_a_long_name(tmp_path):
 
 def test_a_file_without_a_training_is_refused(tmp_path):
     network().save(tmp_path / "net")
-    with pytest.raises(CheckpointError, match=r"net holds a network, but no training to go on with; load it with Netw"):
+    with pytest.raises(CheckpointError, match=r"net holds a network, but no training to resume; load it with Netw"):
         train(network(), tmp_path / "net", resume=True)
     (tmp_path / "file").write_bytes(b"something else")
     with pytest.raises(CheckpointError, match=r"file does not hold an xpnet network"):
@@ -1152,7 +1152,7 @@ def iter_again(batches):
 @pytest.mark.parametrize(
     ("members", "options", "message"),
     [
-        (2, {"lr": 0.1}, "holds a training of 3 networks, but this one has 2; give as many, or another checkpoint"),
+        (2, {"lr": 0.1}, "holds a training of 3 networks, but this one has 2; they must match, or give another"),
         (
             3,
             {"lr": [2.0, 0.1, 0.3]},
@@ -1354,7 +1354,7 @@ def test_sigterm_ends_a_training_in_another_thread_at_once(tmp_path):
     script = script.replace(
         train_it, f"import threading\nt = threading.Thread(target=lambda: {train_it})\nt.start(); t.join()"
     )
-    command = [sys.executable, "-c", script, path, "SIGTERM", str(2 * CHUNKS + 2)]
+    command = [sys.executable, "-c", script, path, "SIGTERM", str(2 * CHUNKS + 2), "network"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (-signal.SIGTERM, "")
     assert json.loads(read_header(path))["training"]["position"]["steps"] == 0

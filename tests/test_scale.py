@@ -15,8 +15,7 @@ from test_data import LABELS, LIBRARIES, Images, N
 from test_inspection import differences
 
 from xpnet import CheckpointError, Network, check_gradients
-from xpnet.data import prepare
-from xpnet.data.sources import Resident
+from xpnet.data.resident import Resident
 
 HOST = Place("numpy", None)
 SCALE = 1 / 255
@@ -54,19 +53,6 @@ def assert_alike(net: Network, plain: Network, data: Any, before: Any, exactly: 
     assert_same(net, snapshot(plain))
     for row, other in zip(net.history, plain.history, strict=True):
         assert {**row, **TIMES} == pytest.approx({**other, **TIMES}, rel=0.0 if exactly else 1e-6, abs=0.0)
-
-
-@pytest.fixture
-def prepared(monkeypatch: pytest.MonkeyPatch) -> list[prepare.Sources]:
-    """The sources that every call to train prepared."""
-    found, function = [], prepare.prepare
-
-    def spy(*args: Any, **options: Any) -> prepare.Sources:
-        found.append(function(*args, **options))
-        return found[-1]
-
-    monkeypatch.setattr(prepare, "prepare", spy)
-    return found
 
 
 # The same numbers

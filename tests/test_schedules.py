@@ -207,7 +207,7 @@ def test_numbers_out_of_range_are_refused(create, message):
         (-0.1, rf"lr=-0\.1 {FINITE}; 0\.01 is a usual one"),
         ("cosine", rf"lr='cosine' {FINITE}"),
         (lambda step, total: -0.1, r"lr must be a finite number of at least 0, but the schedule gave -0\.1 at step 1"),
-        (lambda step, total: "a", r"must give a number"),
+        (lambda step, total: "a", r"must return a number"),
         (True, rf"lr=True {FINITE}"),
         (lambda step: 0.1, r"must be a function of \(step, total\)"),
     ],

@@ -242,7 +242,7 @@ def test_a_schedule_that_is_not_finite_is_refused(place):
     net.train(problem(), epochs=1, optimizer=SGD(momentum=0.9), progress=False)
     before, rng, history = snapshot(net), net.rng.bit_generator.state, net.history
     for wrong in (lambda step: 0.1, lambda step, total: None, lambda step, total: np.ones(2)):
-        with pytest.raises(ValueError, match=r"must (be a function of|give a number)"):
+        with pytest.raises(ValueError, match=r"must (be a function of|return a number)"):
             net.train(problem(), lr=wrong, progress=False)
     assert net.history is history
     assert net.rng.bit_generator.state == rng

@@ -11,7 +11,7 @@ from test_bad_input import refused
 
 import xpnet.core.arrays
 from xpnet import Callback, History, Network, OneCycle
-from xpnet.data import prepare
+from xpnet.data.prepare import scale_for_each
 from xpnet.training import evaluate
 from xpnet.training.metrics import METRICS, Metric, accuracy, top_k
 
@@ -102,19 +102,6 @@ def test_validation_data_that_does_not_fit_is_refused_before_the_first_step(plac
 # A split
 
 
-@pytest.fixture
-def prepared(monkeypatch):
-    """The sources that every call to train prepared."""
-    found, function = [], prepare.prepare
-
-    def spy(*args, **options):
-        found.append(function(*args, **options))
-        return found[-1]
-
-    monkeypatch.setattr(prepare, "prepare", spy)
-    return found
-
-
 def numbered(n, features=4):
     """Inputs that say which example they are of."""
     return np.tile(np.arange(n, dtype=float)[:, None], features)
@@ -194,7 +181,7 @@ def test_scaling_is_learnt_from_what_is_trained_on(place, prepared):
     x, y = 5 + 3 * X, 100 + 7 * X[:, 0]
     net.train((x, y), **OPTIONS, validation_split=0.3)
     with net.backend.scope("float64"):
-        scaled = prepared[-1].scaled(net.view.scaling)
+        (scaled,) = scale_for_each(prepared, [net.view.scaling])
     seen, targets = (net.backend.to_numpy(part) for part in scaled.train.examples[:2])
     for part in (seen, targets):
         np.testing.assert_allclose(part.mean(axis=0), 0, atol=1e-12)
@@ -579,7 +566,7 @@ def test_a_metric_that_gives_no_number_is_named(place, wrong):
     def judge(y_true, y_pred):
         return wrong
 
-    with pytest.raises(ValueError, match=r"the metric judge must give a number, but gave "):
+    with pytest.raises(ValueError, match=r"the metric judge must return a number, but returned "):
         net.train((X, LABELS), **OPTIONS, validation_data=(XV, LV), metrics=[judge])
     twin.train((X, LABELS), **{**OPTIONS, "epochs": 1})
     assert_same(net, snapshot(twin))

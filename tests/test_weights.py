@@ -10,7 +10,6 @@ from test_backprop import layers_of
 from test_bad_input import refused
 
 from xpnet import SGD, Adam, AdamW, Callback, Clip, Network, OneCycle, RMSProp
-from xpnet.data import prepare
 from xpnet.data.sampling import SAMPLING, Sampling
 
 N = 12
@@ -319,19 +318,6 @@ def test_a_data_set_that_is_read_again_has_weights_of_classes(place):
 
 
 # With a split
-
-
-@pytest.fixture
-def prepared(monkeypatch):
-    """The sources that every call to train prepared."""
-    found, function = [], prepare.prepare
-
-    def spy(*args, **options):
-        found.append(function(*args, **options))
-        return found[-1]
-
-    monkeypatch.setattr(prepare, "prepare", spy)
-    return found
 
 
 def test_weights_stay_with_their_examples_in_a_split(place, prepared):

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from xpnet.training.callback import Callback
     from xpnet.training.metrics import Metric
 
-# Nats for each target by which the training cost of a member may exceed the median of all without a warning: with means
-# as good as those of the others, its standard deviations are 1.6 times as large. In 15 ensembles on seven data sets,
-# members exceeded it by 0.35 at most; and by 0.8 to 1.1 where early stopping had gone back to epochs 2 to 5
+# The training cost of a member may exceed the median by this much, in nats for each target, without a warning: with
+# means as good as those of the others, its standard deviations are then 1.6 times as large. In 15 ensembles on seven
+# data sets, members exceeded it by 0.35 at most; and by 0.8 to 1.1 where early stopping had gone back to epochs 2 to 5
 FAR_BEHIND = 0.5
 
 
@@ -155,13 +155,13 @@ class Ensemble:
 
     @classmethod
     def _made_of(cls, networks: Iterable[Network], seeds: Sequence[int | None] = ()) -> Ensemble:
-        """Make an ensemble whose members are these networks, not copies of them."""
+        """Make an ensemble of these very networks, not of copies."""
         ensemble = object.__new__(cls)
         ensemble._networks = list(networks)
         ensemble.seeds = list(seeds) or [None] * len(ensemble._networks)
         return ensemble
 
-    # Its members
+    # Members
 
     def __len__(self) -> int:
         """Count the members."""
@@ -271,7 +271,7 @@ class Ensemble:
     ) -> list[History]:
         """Train all members, each as `Network.train` would train it alone.
 
-        A member that stops early does not change any more, while the others go on; nor does one that diverges.
+        A member that stops early, or diverges, no longer changes while the others continue.
 
         Parameters
         ----------
@@ -288,12 +288,12 @@ class Ensemble:
             numbers may differ.
         rows
             For each member an array of the rows of `train_data` to train on, for folds and bagging: whole numbers. A
-            row may come several times. Members with different numbers of rows take their steps in separate groups.
+            row may occur several times. Members with different numbers of rows take their steps in separate groups.
         validation_data, test_data
             Any finite source that can be iterated over again, the same for all members; costs and metrics go into the
             members' histories.
         validation_split
-            Fraction of the training data to validate on instead. Every member has its own split, by its seed.
+            Fraction of the training data to validate on instead. Every member has its own split, from its seed.
         sample_weight, class_weight
             As in `Network.train`; with "balanced", the classes have the same total weight in the rows of each member.
         callbacks
@@ -308,9 +308,9 @@ class Ensemble:
             False reads a data set again each epoch, for random transforms: every member by itself, in its own order.
         checkpoint, every, resume
             As in `Network.train`, for the training of all members in one file, which `Ensemble.load` reads too. Members
-            resume bit for bit, with as many threads. "epoch" writes when a member has ended an epoch.
+            resume bit for bit with the same number of threads. "epoch" writes when any member has ended an epoch.
         threads
-            Number of threads between which the members are divided on a CPU. "auto" is the number of cores that the
+            Number of threads among which the members are divided on a CPU. "auto" is the number of cores that the
             process may use, or one if the products of a single network are large enough for several threads.
         progress
             Whether to show a bar on standard error, and a line per epoch on standard output if anything is evaluated:
@@ -429,8 +429,8 @@ class Ensemble:
     def predict(self, x: Any, return_std: bool = False) -> Any:
         """Predict values by the mean over the members, or classes by the mean of their outputs.
 
-        For classes, the outputs of the members are averaged, and the class is that of the largest mean; so a member
-        counts the more, the surer it is.
+        For classes, the outputs of the members are averaged, and the class with the largest mean is predicted; so
+        confident members weigh more.
 
         Parameters
         ----------
@@ -570,7 +570,8 @@ class Ensemble:
 
     def _measure(self, data: Any, metrics: Sequence[Metric] = ()) -> list[dict[str, Any]]:
         """Compute the cost of every member on data, and metrics."""
-        from xpnet.data.sources import make_source, refuse_iterator
+        from xpnet.data.sources import make_source
+        from xpnet.data.streams import refuse_iterator
         from xpnet.training.evaluate import measure
 
         refuse_iterator(data, "data")
@@ -666,7 +667,7 @@ class Ensemble:
 
 
 def parse_seeds(seed: Any, members: int) -> list[int]:
-    """Draw a seed for each member from the seed of an ensemble, or check a list of them.
+    """Draw the seeds of the members from the seed of an ensemble, or check a list of seeds.
 
     Examples
     --------
@@ -691,14 +692,14 @@ def summarize_divergence(errors: Mapping[int, DivergenceError], members: int) ->
 
 
 def warn_of_laggards(networks: Iterable[Network], callbacks: Sequence[Sequence[Callback]]) -> None:
-    """Warn of members that early stopping kept far behind the others, if they predict standard deviations.
+    """Warn about members that early stopping left far behind the others, if they predict standard deviations.
 
     Parameters
     ----------
     networks
         The members, with the histories of their training.
     callbacks
-        The callbacks of each, which say whose weights were restored.
+        The callbacks of each, which know the epoch whose weights were restored.
     """
     networks = list(networks)
     model = networks[0].view.model
@@ -734,7 +735,7 @@ def check_alike(networks: Sequence[Any]) -> None:
     from xpnet.training.train import find_names
 
     if not networks:
-        raise ValueError("an ensemble of no networks is not possible; give at least one")
+        raise ValueError("an ensemble needs at least one network, and the list is empty")
     for k, network in enumerate(networks):
         if not isinstance(network, Network):
             raise TypeError(f"item {k} is of type {type(network).__name__}; give networks, as in [net, net.copy()]")

@@ -105,10 +105,10 @@ class Network:
         The cost combined with the activation of the output layer.
     scaling : Scaling or None
         The scaling that `standardize` learnt in the first call to `train`: NumPy arrays, in float64 on every backend.
-        Set it to None to have it learnt anew.
+        Set it to None to learn it again.
     feature_names : tuple of str or None
-        The names of the inputs, if it was trained on a table with named columns: other columns, and the same in
-        another order, are refused from then on. Assignable; None forgets them.
+        The names of the inputs, if it was trained on a table with named columns. From then on, other columns, or the
+        same ones in another order, are refused. Assignable; None forgets them.
     backend : Backend
         Where the network computes.
     view : View
@@ -136,7 +136,7 @@ class Network:
     array([0, 1, 1, 0])
     """
 
-    # What training and users change, besides the state; everything else is settled when a network is made
+    # Besides the state, training and users change only these; everything else is fixed when a network is made
     rng: np.random.Generator
     history: History
     notes: dict[str, Any]
@@ -180,13 +180,17 @@ class Network:
         self.notes = {}
         with self._backend.scope(dtype):
             arguments.check_functions(model, partial(self._backend.asarray, dtype=dtype), self._backend.xp)
-            layers = self._copy_to_device(layers)
-            self._state: State | MemberState = State(
-                layers=layers,
-                optimizer=self._optimizer.init(layers, self._to_array),
-                cost=self._copy_to_device(np.zeros(1)),
-                dropout=self._copy_to_device(init_dropout(self._seeds.dropout, model.dropout)),
-            )
+            self._state: State | MemberState = self._init_state(layers)
+
+    def _init_state(self, layers: Any) -> State:
+        """Make the first state, on the device, from initial weights and biases."""
+        layers = self._copy_to_device(layers)
+        return State(
+            layers=layers,
+            optimizer=self._optimizer.init(layers, self._to_array),
+            cost=self._copy_to_device(np.zeros(1)),
+            dropout=self._copy_to_device(init_dropout(self._seeds.dropout, self._model.dropout)),
+        )
 
     # Read-only settings
 
@@ -469,12 +473,12 @@ class Network:
             optimizer: 0.01 for `SGD`, 0.001 for `Adam`, `AdamW` and `RMSProp`. Sigmoid neurons with the quadratic cost
             need larger ones, such as the book's 3.0.
         test_data
-            Any finite source, to be reported on: after each epoch a line says how many of its examples are classified
+            Any finite source, only reported on: after each epoch a line says how many of its examples are classified
             correctly, and their mean cost.
         optimizer
-            `SGD`, `Adam`, `AdamW` or `RMSProp` with their options, perhaps wrapped in `L1`, `Clip` or `MaxNorm`. Unless
-            given, it is the optimizer of the last call, or plain `SGD` in the first. An equal optimizer continues with
-            its state (the velocity of momentum); a different one starts anew.
+            `SGD`, `Adam`, `AdamW` or `RMSProp` with options, wrapped in `L1`, `Clip` or `MaxNorm` if you like.
+            Unless given, it is the optimizer of the last call, or plain `SGD` in the first. An equal optimizer
+            continues with its state (the velocity of momentum); a different one starts with a fresh state.
         sampling
             "shuffle": every example once an epoch; "replacement": n // batch_size minibatches, each drawn from all
             examples.
@@ -509,9 +513,9 @@ class Network:
             When to write the checkpoint: after each "epoch", after a number of minibatches, or after a
             `datetime.timedelta`; at the next moment between two chunks of steps, about a tenth of a second each.
         resume
-            Go on with the training in the checkpoint, as if it had not been interrupted, with the same weights bit for
-            bit (on one backend, with as many threads). `epochs` is the number of all epochs, those before included.
-            Without such a file, training begins anew, and a line on standard error says so.
+            Resume the training in the checkpoint: bit for bit, on the same backend with the same number of threads.
+            `epochs` is the number of all epochs, those before included. If there is no such file, training starts from
+            the beginning, and a line on standard error says so.
         blas_threads
             Number of threads that multiply matrices during this call, in the whole process (NumPy and PyTorch). "auto"
             is one thread if the largest product of a step is too small to gain much from more; otherwise, and if the
@@ -591,8 +595,10 @@ class Network:
         DivergenceError
             If the new weights are not finite; the network is then unchanged.
         """
+        from xpnet.data.resident import Resident
         from xpnet.data.sampling import in_order
-        from xpnet.data.sources import Chunk, Resident, make_source
+        from xpnet.data.source import Chunk
+        from xpnet.data.sources import make_source
         from xpnet.training.arguments import parse_rate
         from xpnet.training.steps import ChunkRunner, Work
 
@@ -619,20 +625,20 @@ class Network:
         optimizer = self._optimizer if optimizer is None else parse_optimizer(optimizer)
         self._take_over(_state=self._init_optimizer(optimizer), _optimizer=optimizer)
 
-    # What training does with a network; see `xpnet.training.callback.Trainee`
+    # For training; see `xpnet.training.callback.Trainee`
 
     def _peek_state(self) -> State | MemberState:
-        """Return the state as it is stored, perhaps as a part of a joined one."""
+        """Return the state as it is stored, which may be part of a joined one."""
         return self._state
 
     def _init_optimizer(self, optimizer: Optimizer) -> State:
-        """Return the state with a new state of an optimizer."""
+        """Return the state with a fresh state of an optimizer."""
         with self._backend.scope(self._dtype):
             return self.state._replace(optimizer=optimizer.init(self.state.layers, self._to_array))
 
     def _take_over(self, **attributes: Any) -> None:
-        """Assign several attributes at once, in spite of interrupts and other threads."""
-        before = vars(self).copy()  # to be freed afterwards: while an array is freed, another thread may run
+        """Assign several attributes at once; interrupts and other threads see all of them, or none."""
+        before = vars(self).copy()  # freed last: while an array is freed, another thread may run
         vars(self).update(attributes)
         del before
 
@@ -980,7 +986,7 @@ class Network:
     def load(
         cls, path: str | os.PathLike[str], *, backend: Any = None, device: Any = None, custom: Iterable[Any] = ()
     ) -> Network:
-        """Read a network that `save` wrote, onto any backend and device; it trains on as the saved one would have.
+        """Read a network that `save` wrote, onto any backend and device; it trains further as the saved one would have.
 
         Parameters
         ----------
@@ -1011,7 +1017,7 @@ class Network:
 
     @classmethod
     def _decode(cls, content: bytes, path: str, backend: Backend, custom: Iterable[Any]) -> Network:
-        """Make a network of the content of a file, whose path is for messages."""
+        """Make a network from the content of a file; its path is for messages."""
         from xpnet.checkpoint.file import decode, explain_errors
         from xpnet.checkpoint.networks import restore
         from xpnet.checkpoint.record import settings_of, training_of
@@ -1041,7 +1047,7 @@ class Network:
     def _snapshot(
         self, training: TrainingRecord | None = None, states: Mapping[tuple[int, str], State] | None = None
     ) -> Snapshot:
-        """Return everything that a file holds, and share the arrays."""
+        """Return everything that a file holds, without copying the arrays."""
         from xpnet.checkpoint.record import Snapshot
 
         now = vars(self).copy()  # at once: another thread may be training

@@ -24,7 +24,7 @@ from xpnet.network import Network
 from xpnet.training.evaluate import require_classes
 from xpnet.training.history import History
 from xpnet.training.metrics import predictions
-from xpnet.wording.checks import between, choices, count, in_range, install_command
+from xpnet.wording.checks import choices, count, in_range, install_command
 
 try:
     from matplotlib import colormaps, rcParams
@@ -474,7 +474,7 @@ def error_bars(
     >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     ['examples', 'disagreement, 2σ', 'mean of the networks']
     """
-    between("sigmas", sigmas, 0, math.inf, "2 is common")
+    in_range("sigmas", sigmas, 0, math.inf, "2 is common", includes_low=False)
     in_range("margin", margin, 0, math.inf, "0.25 draws a quarter of the range more on either side")
     first = _first(net)
     has_noise = _check_error_bars(net)

@@ -10,7 +10,7 @@ import numpy as np
 from xpnet.backends.choose import BACKENDS, get_backend, load_backend
 from xpnet.inspection.summary import table
 from xpnet.network import Network
-from xpnet.wording.checks import between, count
+from xpnet.wording.checks import count, in_range
 from xpnet.wording.errors import BackendError, unless_stopped
 from xpnet.wording.hints import explain_unknown
 
@@ -252,7 +252,7 @@ def _check(batch_size: int, steps: int | None, seconds: float, repeats: int) -> 
     count("batch_size", batch_size, 1)
     if steps is not None:
         count("steps", steps, 1)
-    between("seconds", seconds, 0, np.inf, "0.2 is usual")
+    in_range("seconds", seconds, 0, np.inf, "0.2 is usual", includes_low=False)
     count("repeats", repeats, 1)
 
 

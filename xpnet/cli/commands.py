@@ -423,7 +423,7 @@ def _check_files(options: argparse.Namespace) -> None:
         raise ValueError(f"{name} needs --checkpoint, the file to write, as in run.safetensors")
     if options.checkpoint and options.checkpoint.exists() and not options.resume:
         raise ValueError(
-            f"--checkpoint {options.checkpoint} exists already; give --resume to go on with the training in it, or "
+            f"--checkpoint {options.checkpoint} exists already; give --resume to continue the training in it, or "
             "remove it, or name another file"
         )
 

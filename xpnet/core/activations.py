@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from xpnet.core.arrays import Array, Namespace
 from xpnet.core.initializers import Initializer, he_normal, lecun_normal, scaled_normal
-from xpnet.wording.checks import between, in_range
+from xpnet.wording.checks import in_range
 
 
 class Activation(NamedTuple):
@@ -224,7 +224,7 @@ def make_elu(alpha: float = 1.0, scale: float = 1.0) -> Activation:
     array([-2.,  1.])
     """
     in_range("alpha", alpha, 0, inf, "1 is usual")
-    between("scale", scale, 0, inf, "1 is usual")
+    in_range("scale", scale, 0, inf, "1 is usual", includes_low=False)
     alpha, scale = float(alpha), float(scale)
     name = "elu" if alpha == scale == 1.0 else f"elu({alpha}, {scale})"
     low = -scale * alpha

@@ -20,7 +20,7 @@ from typing import NamedTuple, TypeAlias
 
 from xpnet.core.activations import Activation, identity, mean_std
 from xpnet.core.arrays import Array, Namespace
-from xpnet.wording.checks import between, choices
+from xpnet.wording.checks import choices, in_range
 
 
 class Composed(NamedTuple):
@@ -332,7 +332,7 @@ def make_huber(delta: float = 1.0) -> Cost:
     >>> make_huber(2.0).value(np.array([[1.0], [5.0]]), np.array([[0.0], [0.0]]), np)  # ½ 1², ½ 2² + 2 (5 − 2)
     array([0.5, 8. ])
     """
-    between("delta", delta, 0, inf, "1 is usual")
+    in_range("delta", delta, 0, inf, "1 is usual", includes_low=False)
     delta = float(delta)
     return Cost("huber" if delta == 1.0 else f"huber({delta})", _Huber(delta), _HuberGradient(delta))
 
@@ -397,7 +397,7 @@ def make_quantile(*levels: float) -> Cost:
     array([1.2])
     """
     for level in levels:
-        between("level", level, 0, 1, "0.5 is the median")
+        in_range("level", level, 0, 1, "0.5 is the median", includes_low=False)
     if not levels or list(levels) != sorted(set(levels)):
         raise ValueError(f"levels={levels!r} must be numbers in increasing order, as in 0.1, 0.5, 0.9")
     levels = tuple(float(level) for level in levels)

@@ -1,7 +1,7 @@
-"""Several networks of one shape as one: every array of their states gets an axis of networks in front.
+"""Joining the states of several networks of one shape: every array gets a leading axis of networks.
 
-The mathematics means only the last two axes, (examples, units), and carries the others along. Numbers and vectors get
-axes of length 1, so that they fit the weights of all networks: () and (1,) become (networks, 1, 1).
+The mathematics uses only the last two axes, (examples, units), and carries the others along. Numbers and vectors get
+axes of length 1, so that they broadcast against the weights of all networks: () and (1,) become (networks, 1, 1).
 """
 
 from collections.abc import Callable, Sequence
@@ -15,14 +15,14 @@ FIELDS = ("layers", "optimizer", "dropout")
 
 
 def join(states: Sequence[State], stack: Callable[[list[Array]], Array], xp: Namespace) -> State:
-    """Join the states of networks into one, whose arrays have an axis of networks in front. It has no cost yet.
+    """Join the states of networks into one, whose arrays have a leading axis of networks. Its cost is not joined.
 
     Parameters
     ----------
     states
-        The states. Weight decay may be None for some of them, which then have 0.
+        The states. If weight decay is None for some of them, it becomes 0.
     stack
-        Makes one array of several of the same shape; that of the backend.
+        Stacks arrays of the same shape, as the backend's `stack` does.
     xp
         Namespace of the arrays.
 
@@ -44,18 +44,18 @@ def dimensions(state: State) -> State:
 
 
 def extract(joined: Any, k: int, axes: Any, take: Callable[[Array, int], Array], xp: Namespace) -> Any:
-    """Copy what belongs to one network out of a joined nest of arrays.
+    """Copy the part of one network out of a joined nest of arrays.
 
     Parameters
     ----------
     joined
         A nest of arrays with an axis of networks, such as the layers of a joined state.
     k
-        The place of the network.
+        The index of the network on that axis.
     axes
         The number of axes of each array of the network before it was joined; None for an array that it does not have.
     take
-        Copies a part of an array along its first axis; that of the backend.
+        Copies an item of an array's first axis, as the backend's `take_part` does.
     xp
         Namespace of the arrays.
 
@@ -81,19 +81,18 @@ def extract(joined: Any, k: int, axes: Any, take: Callable[[Array, int], Array],
 class MemberState:
     """The state of one of several joined networks, copied out of the joined state only when needed.
 
-    Most states in the middle of a training are never looked at, and copying many small arrays takes longer than the
-    steps.
+    Most states in the middle of a training are never read, and copying many small arrays takes longer than the steps.
 
     Parameters
     ----------
     joined
         The joined state; it is held until the whole state has been copied.
     k
-        The place of the network.
+        The index of the network.
     axes
         The `dimensions` of its state before it was joined.
     copy
-        Copies what belongs to the network out of a nest: a function (nest, k, axes).
+        A function (nest, k, axes) that copies the part of the network out of a nest.
     """
 
     def __init__(self, joined: State, k: int, axes: State, copy: Callable[[Any, int, Any], Any]) -> None:
@@ -101,7 +100,7 @@ class MemberState:
         self._k, self._axes, self._copy = k, axes, copy
         self._layers: Any = None
         self._state: Any = None
-        self._lock = Lock()  # several threads may look at a network
+        self._lock = Lock()  # several threads may read a network
 
     @property
     def layers(self) -> Layers:
@@ -126,7 +125,7 @@ class MemberState:
 
 
 def whole(state: State | MemberState) -> State:
-    """Return a state; one that is part of a joined state is copied out of it."""
+    """Return a state, copied out of the joined state if it is part of one."""
     return state.state() if isinstance(state, MemberState) else state
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
-from xpnet.wording.checks import between, in_range, overwrite
+from xpnet.wording.checks import in_range, overwrite
 from xpnet.wording.hints import explain_arguments
 
 Schedule: TypeAlias = Callable[[int, int], float]
@@ -126,9 +126,14 @@ class Exponential:
         """Check the numbers."""
         overwrite(
             self,
-            lr=between("lr", self.lr, 0, math.inf, "it is the first learning rate"),
-            final=between(
-                "final", self.final, 0, math.inf, "it is the last learning rate, and an exponential never reaches 0"
+            lr=in_range("lr", self.lr, 0, math.inf, "it is the first learning rate", includes_low=False),
+            final=in_range(
+                "final",
+                self.final,
+                0,
+                math.inf,
+                "it is the last learning rate, and an exponential never reaches 0",
+                includes_low=False,
             ),
         )
 

@@ -9,7 +9,9 @@ import numpy as np
 from xpnet.core.arrays import Array, blocks
 from xpnet.data.prepare import Request, Sources
 from xpnet.data.reader import Reader, as_real_array
-from xpnet.data.sources import OnDemand, Resident, Rows, Source
+from xpnet.data.resident import Resident, Rows
+from xpnet.data.source import Source
+from xpnet.data.streams import OnDemand
 
 
 def fingerprint(source: Source) -> dict[str, Any]:

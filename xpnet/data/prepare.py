@@ -1,6 +1,6 @@
-"""Preparing the data of `train` before the first step: open, weight, divide, balance, in this order; then scale.
+"""Preparing the data of `train`: open the source, weight examples, split some off, balance classes, and scale.
 
-Each step is a pure function: it takes a source and returns another.
+In this order. Each step is a pure function, which takes a source and returns another.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,39 +13,29 @@ from xpnet.core.arrays import Array, blocks
 from xpnet.core.minibatch import one_hot
 from xpnet.core.scaling import Scaler, Scaling, compute_scaling
 from xpnet.data.reader import Reader, as_real_array
+from xpnet.data.resident import Resident, Rows, resident_examples, take_rows, with_weight
 from xpnet.data.sampling import in_order
-from xpnet.data.sources import (
-    Batches,
-    Resident,
-    Rows,
-    SharedBatches,
-    SharedPass,
-    Source,
-    check_repeatable,
-    make_source,
-    refuse_iterator,
-    resident_examples,
-    take_rows,
-    with_bar,
-    with_weight,
-)
+from xpnet.data.source import Source, with_bar
+from xpnet.data.sources import make_source
+from xpnet.data.streams import Batches, SharedBatches, SharedPass, check_repeatable, refuse_iterator
 from xpnet.data.weights import check_some_weight, check_weights, relative_weight
-from xpnet.wording.checks import between, choices, install_command, warn
+from xpnet.wording.checks import choices, in_range, install_command, warn
 from xpnet.wording.errors import unless_stopped
 
-# Means and standard deviations of targets within which the Gaussian cost covers what it should. Of two problems with
-# 1,000 examples each, one standard deviation covers 70 and 63 % at a mean of 30, and 100 % at 100; 68 and 67 % at a
-# standard deviation of 3, and 29 and 41 % at 30; 73 and 68 % at 0.03, and 77 and 75 % at 0.01
+# Limits for the mean and the standard deviation of targets, within which error bars of the Gaussian cost are about
+# right, so that one standard deviation covers about 68 %. In two problems of 1,000 examples each, it covers 70 and 63 %
+# at a mean of 30, and 100 % at 100; 68 and 67 % at a standard deviation of 3, and 29 and 41 % at 30; 73 and 68 % at
+# 0.03, and 77 and 75 % at 0.01
 FARTHEST, WIDEST, NARROWEST = 50.0, 5.0, 0.02
 
 
 class Request(NamedTuple):
-    """The arguments of `train`: as they were given, and then as objects, once they have been parsed."""
+    """The arguments of `train`: first as the user gave them; once parsed, as objects."""
 
     train_data: Any
     epochs: Any = 20
     batch_size: Any = 30
-    lr: Sequence[Any] = (None,)  # one for each network; so are optimizer and callbacks
+    lr: Sequence[Any] = (None,)  # one for each network, like optimizer and callbacks
     test_data: Any = None
     optimizer: Sequence[Any] = (None,)
     sampling: Any = "shuffle"
@@ -76,7 +66,7 @@ class Sources(NamedTuple):
 
 
 def prepare(request: Request, reader: Reader, split_seeds: Sequence[int]) -> list[Sources]:
-    """Turn the data that `train` was given into sources for each network, which are not scaled yet. Changes nothing.
+    """Turn the data of `train` into sources for each network, which are not scaled yet. Changes nothing.
 
     Parameters
     ----------
@@ -85,7 +75,7 @@ def prepare(request: Request, reader: Reader, split_seeds: Sequence[int]) -> lis
     reader
         The networks' reader.
     split_seeds
-        Of each network, the seed of the validation split.
+        For each network, the seed of its validation split.
     """
     reader = reader.unscaled()
     if request.rows is not None and request.validation_split is not None:
@@ -95,7 +85,7 @@ def prepare(request: Request, reader: Reader, split_seeds: Sequence[int]) -> lis
         refuse_iterator(request.test_data, "test_data")
     train = open_training_data(request, reader)
     reader = reader._replace(feature_names=train.reader.feature_names)
-    parts = divide(train, request, split_seeds)
+    parts = split_for_each(train, request, split_seeds)
     balanced = {id(part): part for part, _ in parts}
     for key, part in balanced.items():
         balanced[key] = balance(part, request.class_weight)
@@ -105,10 +95,10 @@ def prepare(request: Request, reader: Reader, split_seeds: Sequence[int]) -> lis
     return [Sources(balanced[id(part)], validation if held_out is None else held_out, test) for part, held_out in parts]
 
 
-def divide(train: Source, request: Request, split_seeds: Sequence[int]) -> list[tuple[Source, Source | None]]:
-    """Give each network its training data, and its part for validation where `validation_split` holds one out.
+def split_for_each(train: Source, request: Request, split_seeds: Sequence[int]) -> list[tuple[Source, Source | None]]:
+    """Give each network its training data, and the examples that `validation_split` holds out, if any.
 
-    Several networks share the examples. A lone one gets copies of its rows, which are faster to go through.
+    Several networks share the examples. A lone network gets copies of its rows, which are faster to read.
     """
     networks = len(split_seeds)
     if request.rows is not None:
@@ -117,8 +107,8 @@ def divide(train: Source, request: Request, split_seeds: Sequence[int]) -> list[
     if request.validation_split is not None:
         train, take = _require_resident(train, "validation_split"), take_rows if networks == 1 else Rows
         without_weight = Resident(train.examples._replace(weight=None), train.reader)  # weights are for training
-        chosen = [choose_rows(train, request.validation_split, seed) for seed in split_seeds]
-        return [(take(train, some), take(without_weight, others)) for some, others in chosen]
+        splits = [choose_rows(train, request.validation_split, seed) for seed in split_seeds]
+        return [(take(train, training), take(without_weight, validation)) for training, validation in splits]
     if isinstance(train, Batches) and networks > 1:
         shared = SharedPass(train)
         return [(SharedBatches(shared), None) for _ in split_seeds]
@@ -136,10 +126,10 @@ def fit_for_each(sources: Sequence[Sources], scalings: Sequence[Scaler | None], 
 
 
 def scale_for_each(sources: Sequence[Sources], scalings: Sequence[Scaler | None]) -> list[Sources]:
-    """Scale the sources of several networks: once if they have one scaling, else block by block.
+    """Scale the sources of several networks: once if all have the same scaling, else block by block.
 
-    Numbers that the dtype would round are scaled before they are shared: by the scaling of the first network, unless
-    another one's differs too much from that.
+    Numbers that the dtype would round are scaled before they are shared: by the first network's scaling, for all
+    networks whose scaling is close enough to it.
     """
     first = scalings[0]
     if first is None:
@@ -192,7 +182,7 @@ def parse_rows(rows: Any, members: int, n: int) -> list[np.ndarray]:
         if part.ndim != 1 or part.dtype.kind not in "iu":
             raise ValueError(
                 f"rows[{k}] has shape {part.shape} and dtype {part.dtype}, but must list row numbers, whole numbers; "
-                "of a mask, give numpy.flatnonzero(mask)"
+                "for a mask, give numpy.flatnonzero(mask)"
             )
         if part.min() < 0 or part.max() >= n:
             raise ValueError(f"rows[{k}] goes from {part.min()} to {part.max()}, but train_data has {n} rows, from 0")
@@ -201,7 +191,7 @@ def parse_rows(rows: Any, members: int, n: int) -> list[np.ndarray]:
 
 
 def open_training_data(request: Request, reader: Reader) -> Source:
-    """Open the training data, and weight the examples by `sample_weight`, and by `class_weight` unless "balanced"."""
+    """Open the training data, and weight examples by `sample_weight` and `class_weight`, except "balanced"."""
     _check_split(request)
     class_weight = _parse_class_weight(request.class_weight, reader)
     train = make_source(
@@ -225,7 +215,7 @@ def apply_sample_weight(train: Source, sample_weight: Any) -> Source:
 
 
 def choose_rows(train: Resident, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Choose the rows to train on, and those to validate on, in order."""
+    """Choose the rows to train on and those to validate on, each in increasing order."""
     reader, y = train.reader, train.examples.y
     labels = None
     with reader.scope():
@@ -249,7 +239,7 @@ def choose_rows(train: Resident, fraction: float, seed: int) -> tuple[np.ndarray
 
 
 def split_rows(n: int, fraction: float, seed: Any, labels: Any = None) -> tuple[np.ndarray, np.ndarray]:
-    """Divide n row numbers at random, by scikit-learn, into those to train and those to validate on."""
+    """Split n row numbers at random, with scikit-learn, into those to train and those to validate on."""
     from sklearn.model_selection import train_test_split
 
     rows = np.arange(n, dtype=np.int32)
@@ -258,7 +248,7 @@ def split_rows(n: int, fraction: float, seed: Any, labels: Any = None) -> tuple[
 
 
 def balance(train: Source, class_weight: Any) -> Source:
-    """Weight the examples so that every class has the same total weight, if `class_weight` is "balanced"."""
+    """If `class_weight` is "balanced", weight the examples so that all classes have the same total weight."""
     if not _is_balanced(class_weight):
         return train
     resident = train.source if isinstance(train, Rows) else _require_resident(train, 'class_weight="balanced"')
@@ -292,12 +282,12 @@ def fit_scaling(train: Source, progress: bool = False) -> Scaler:
 
 
 def check_target_scale(targets: Iterable[Array], reader: Reader) -> None:
-    """Warn once if targets are far from where a network learns standard deviations, if its cost has any. Synchronizes.
+    """Warn once if a cost predicts standard deviations, and the targets are not on a scale for it. Synchronizes.
 
     Parameters
     ----------
     targets
-        The targets of one or several trainings as the network sees them, (n, n_targets) each.
+        Arrays of targets as the network sees them, (n, n_targets) each.
     reader
         The network's reader.
     """
@@ -341,7 +331,9 @@ def _check_split(request: Request) -> None:
     fraction = request.validation_split
     if fraction is None:
         return
-    between("validation_split", fraction, 0, 1, "it is the fraction of the examples to validate on")
+    in_range(
+        "validation_split", fraction, 0, 1, "it is the fraction of the examples to validate on", includes_low=False
+    )
     if request.validation_data is not None:
         raise ValueError(f"validation_split={fraction!r} contradicts validation_data; give one of the two")
 

@@ -12,7 +12,8 @@ from xpnet.core.minibatch import Examples
 from xpnet.core.scaling import Scaler
 from xpnet.data.prepare import split_rows
 from xpnet.data.reader import Reader
-from xpnet.data.sources import OnDemand, Resident, Rows
+from xpnet.data.resident import Resident, Rows
+from xpnet.data.streams import OnDemand
 from xpnet.data.weights import check_some_weight, relative_weight
 from xpnet.estimators.inputs import leave_device
 

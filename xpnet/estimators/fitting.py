@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from xpnet.backends.base import Backend
 from xpnet.core.arrays import Array, Namespace
 from xpnet.data.prepare import fit_scaling
-from xpnet.data.sources import Rows, take_rows
+from xpnet.data.resident import Rows, take_rows
 from xpnet.estimators import lbfgs
 from xpnet.estimators.architecture import (
     choose_backend,

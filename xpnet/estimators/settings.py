@@ -1,5 +1,6 @@
 """The parameters that all estimators have, and the settings of a training that they are checked and turned into."""
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -14,23 +15,24 @@ from xpnet.core.schedules import Schedule
 from xpnet.data.sampling import Sampling, count_minibatches, cut_into_minibatches
 from xpnet.training import arguments
 from xpnet.training.callback import Callback
-from xpnet.wording.checks import between, choices, count, in_range, yes_or_no
+from xpnet.wording.checks import choices, count, in_range, yes_or_no
 from xpnet.wording.hints import explain_unknown
 
 SOLVERS = ("adam", "sgd", "lbfgs")
 LEARNING_RATES = ("constant", "invscaling", "adaptive")
 SWITCHES = ("shuffle", "warm_start", "nesterovs_momentum", "progress")  # parameters that are True or False
+above = functools.partial(in_range, includes_low=False)
 # The ranges of numbers, which are scikit-learn's: check, lower and upper end, remedy
 RANGES = {
     "alpha": (in_range, 0, math.inf, "0 turns it off"),
     "power_t": (in_range, 0, math.inf, "0 turns it off"),
     "tol": (in_range, 0, math.inf, "0 turns it off"),
-    "learning_rate_init": (between, 0, math.inf, "0.001 is usual"),
+    "learning_rate_init": (above, 0, math.inf, "0.001 is usual"),
     "validation_fraction": (in_range, 0, 1, "0.1 is usual"),
     "momentum": (in_range, 0, 1, "0.9 is usual"),
     "beta_1": (in_range, 0, 1, "0.9 is usual"),
     "beta_2": (in_range, 0, 1, "0.9 is usual"),
-    "epsilon": (between, 0, math.inf, "1e-8 is usual"),
+    "epsilon": (above, 0, math.inf, "1e-8 is usual"),
 }
 
 

@@ -19,7 +19,7 @@ from xpnet.core.activations import ACTIVATIONS, Activation, find_kind
 from xpnet.data.datasets import mnist_sample
 from xpnet.export.parts import Part, require_network, take_apart
 from xpnet.network import Network
-from xpnet.wording.checks import between, check_folder, choices, count
+from xpnet.wording.checks import check_folder, choices, count, in_range
 
 MOST_BYTES = 2**27  # of weights; as base64 in the page, they take four thirds of this
 FARTHEST = 1e307  # the largest end of a slider: JSON has no infinity, and the slider's length must be finite too
@@ -226,7 +226,7 @@ def choose_picture(
         )
     if white is None:
         white = _find_white(net)
-    between("white", white, 0, inf, "1 is usual, and 255 for bytes")
+    in_range("white", white, 0, inf, "1 is usual, and 255 for bytes", includes_low=False)
     return Picture(height, width, float(white))
 
 

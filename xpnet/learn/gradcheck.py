@@ -11,7 +11,7 @@ from xpnet.data.sources import make_source
 from xpnet.inspection.summary import table
 from xpnet.network import Network
 from xpnet.training.evaluate import measure
-from xpnet.wording.checks import between, count
+from xpnet.wording.checks import count, in_range
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,8 @@ def check_gradients(
     (True, 4)
     """
     most = None if most is None else count("most", most, 1)
-    between("step", step, 0, np.inf, "1e-5 is usual")
-    between("tolerance", tolerance, 0, np.inf, "1e-5 is usual")
+    in_range("step", step, 0, np.inf, "1e-5 is usual", includes_low=False)
+    in_range("tolerance", tolerance, 0, np.inf, "1e-5 is usual", includes_low=False)
     rng = np.random.default_rng(seed)
     twin = net.to(dtype="float64")
     to_numpy = twin.backend.to_numpy

@@ -1,4 +1,4 @@
-"""The arguments of `train`, turned into objects; errors name argument, value, choices and remedy."""
+"""Parsing the arguments of `train`; errors name the argument, its value, the choices and the remedy."""
 
 import copy
 import difflib
@@ -25,7 +25,7 @@ from xpnet.training.metrics import METRICS, Metric, of_function, top_k
 from xpnet.wording.checks import choices, count, has_methods, in_range
 from xpnet.wording.hints import find_nearest, look_up
 
-MOST_THREADS = 10_000  # more than any machine has cores; C cannot hold any number
+MOST_THREADS = 10_000  # more than any machine's cores, and small enough for an int in C
 
 
 def parse(request: Request, networks: Sequence[Trainee]) -> Request:
@@ -36,7 +36,7 @@ def parse(request: Request, networks: Sequence[Trainee]) -> Request:
     request
         The arguments. Those that may differ by network are lists: `lr`, `optimizer` and `callbacks`.
     networks
-        The networks, which may supply the optimizer.
+        The networks; their own optimizers are the default.
     """
     backend, model = networks[0].view.backend, networks[0].view.model
     epochs, batch_size = parse_epochs(request.epochs), count("batch_size", request.batch_size, 1)
@@ -92,7 +92,7 @@ def one_for_each(argument: str, value: Any, members: int) -> list[Any]:
 def copies_for_each(callbacks: Any, members: int, remedy: str | None = None) -> list[list[Callback]]:
     """Copy a list of callbacks for each member, or call a function that makes them.
 
-    `remedy` says what to do about a callback that cannot be copied; unless given, it is to give a function.
+    `remedy` says what to do about a callback that cannot be copied; the default is to give a function.
     """
     if callable(callbacks) and not isinstance(callbacks, type):
         check_call(callbacks)
@@ -124,7 +124,7 @@ def check_call(callbacks: Callable[..., Any]) -> None:
 
 
 def check_one_update(optimizers: Sequence[Optimizer]) -> None:
-    """Refuse optimizers that do not compute the same, up to their numbers."""
+    """Refuse optimizers that differ in more than their numbers."""
     for k, optimizer in enumerate(optimizers):
         if optimizer.update != optimizers[0].update:
             raise ValueError(
@@ -137,7 +137,7 @@ def check_one_update(optimizers: Sequence[Optimizer]) -> None:
 
 
 def parse_epochs(value: Any) -> int:
-    """Check the number of epochs, in whose place targets may have been given."""
+    """Check the number of epochs; some users give the targets in its place."""
     if isinstance(value, (list, tuple)) or getattr(value, "shape", ()) != ():  # a number of NumPy has the shape ()
         raise TypeError("epochs is an array; X and y are given together, as in train((X, y), epochs=20)")
     return count("epochs", value, 0)
@@ -149,7 +149,7 @@ def parse_rate(argument: str, value: Any) -> float:
 
 
 def parse_schedule(lr: Any, argument: str = "lr") -> Schedule:
-    """Take a schedule as it is, and a number as a constant one."""
+    """Return a schedule as it is, and a number as a constant schedule."""
     if isinstance(lr, type):
         raise ValueError(f"{argument}={lr.__name__} is a class; give one of its objects, such as {lr.__name__}(0.1)")
     return cast(Schedule, lr) if callable(lr) else Constant(parse_rate(argument, lr))
@@ -163,7 +163,7 @@ def parse_optimizer(value: Any) -> Optimizer:
 
 
 def suggest_optimizer(value: Any) -> str:
-    """Write down the optimizer that a name or a class probably means, as it is made; SGD if it means none.
+    """Write the call that makes the optimizer that a name or a class probably means; SGD if it is unclear.
 
     Examples
     --------
@@ -199,7 +199,7 @@ def parse_callbacks(value: Any) -> list[Callback]:
 
 
 def parse_metrics(argument: str, value: Any, model: Model) -> list[Metric]:
-    """Take metrics by name, as objects, or as functions (y_true, y_pred) -> number."""
+    """Parse metrics, each a name, a `Metric`, or a function (y_true, y_pred) -> number."""
     if isinstance(value, str) or not isinstance(value, (list, tuple)) or isinstance(value, Metric):
         raise TypeError(f'{argument}={value!r} must be a list of metrics, as in ["accuracy"]')
     metrics = [_parse_metric(argument, item) for item in value]
@@ -231,7 +231,7 @@ def _parse_metric(argument: str, value: Any) -> Metric:
 
 
 def _check_hooks(callback: Callback) -> None:
-    """Refuse methods that would never be called, or not with the parameters that they expect."""
+    """Refuse methods that would never be called, or that expect other parameters."""
     name = type(callback).__name__
     hooks = {hook: inspect.signature(getattr(Callback, hook)) for hook in vars(Callback) if hook.startswith("on_")}
     for method, function in inspect.getmembers(type(callback), inspect.isfunction):
@@ -249,7 +249,7 @@ def _check_hooks(callback: Callback) -> None:
 
 
 def parse_blas_threads(backend: Backend, threads: Any) -> int | str:
-    """Check the number of threads that multiply matrices, which some libraries manage themselves."""
+    """Check the number of threads that multiply matrices; some libraries manage these themselves."""
     number = _parse_number_of_threads("blas_threads", threads)
     if number != AUTO and backend.threads_from is None:
         raise ValueError(
@@ -260,7 +260,7 @@ def parse_blas_threads(backend: Backend, threads: Any) -> int | str:
 
 
 def parse_threads(backend: Backend, threads: Any) -> int | str:
-    """Check the number of threads between which networks are divided."""
+    """Check the number of threads among which networks are divided."""
     number = _parse_number_of_threads("threads", threads)
     if number != AUTO and not on_host(backend):
         raise ValueError(

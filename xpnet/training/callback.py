@@ -1,4 +1,4 @@
-"""What a callback is: an object that observes and controls a training.
+"""The interface of callbacks: objects that observe and control a training.
 
 Callbacks are called when a training begins, after every chunk of steps and every epoch, and when it ends. Each does one
 thing; the training loop calls them in order and does not depend on any of them. All that they can see and change is the
@@ -30,7 +30,7 @@ from xpnet.wording.checks import warn
 class Trainee(Protocol):
     """The network that is being trained, as far as training and callbacks need it.
 
-    Callbacks use `state`, `view` and `save`; what else there is, is for the training loop.
+    Callbacks use `state`, `view` and `save`; the rest is for the training loop.
     """
 
     history: History
@@ -73,15 +73,15 @@ class Trainee(Protocol):
         ...
 
     def _take_over(self, **attributes: Any) -> None:
-        """Assign several attributes at once, in spite of interrupts and other threads."""
+        """Assign several attributes at once; interrupts and other threads see all of them, or none."""
         ...
 
     def _init_optimizer(self, optimizer: Optimizer) -> State:
-        """Return the state with a new state of an optimizer."""
+        """Return the state with a fresh state of an optimizer."""
         ...
 
     def _peek_state(self) -> State | MemberState:
-        """Return the state as it is stored, perhaps as a part of a joined one."""
+        """Return the state as it is stored, which may be part of a joined one."""
         ...
 
     def _settings(self) -> dict[str, Any]:
@@ -89,7 +89,7 @@ class Trainee(Protocol):
         ...
 
     def _snapshot(self, training: TrainingRecord, states: Mapping[tuple[int, str], State]) -> Snapshot:
-        """Return everything that a file holds, and share the arrays."""
+        """Return everything that a file holds, without copying the arrays."""
         ...
 
 
@@ -127,12 +127,12 @@ class Training:
     net: Trainee
     epochs: int
     steps: int | None  # minibatches per epoch, if that is known
-    quantities: dict[str, Quantity]  # that the logs of an epoch will hold, as far as callbacks have been told so far
+    quantities: dict[str, Quantity]  # of the logs of an epoch; grows as the callbacks that add to them begin
     history: History
-    position: Position  # how far it has come; further than the beginning where a training is resumed
+    position: Position  # how far it has come; not at the beginning if a training is resumed
     lr_scale: float = 1.0  # multiplies the schedule
     stopped: bool = False  # True ends training after this epoch
-    completed: bool = False  # whether training came to its end, without an exception or Ctrl-C
+    completed: bool = False  # whether training ran to its end, without an exception or Ctrl-C
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -144,7 +144,7 @@ class Callback:
     """Base class of callbacks; override the methods that you need."""
 
     adds: Sequence[str] = ()  # the names of the quantities that it adds to the logs of an epoch
-    quantities: Mapping[str, Quantity] = MappingProxyType({})  # what is known of them, if anything
+    quantities: Mapping[str, Quantity] = MappingProxyType({})  # how to read them, if it is known
 
     def __repr__(self) -> str:
         """Show the class and its settings."""
@@ -153,7 +153,7 @@ class Callback:
 
     @property
     def kept_epoch(self) -> int | None:
-        """The epoch of this training whose weights the network got back at its end; None if it kept its last ones."""
+        """The epoch whose weights the network got back when training ended; None if it kept the last ones."""
         return None
 
     def on_train_begin(self, training: Training) -> None:
@@ -176,13 +176,13 @@ class Callback:
         return {}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Take over what `get_state` returned, after `on_train_begin`, if a training is resumed."""
+        """Restore what `get_state` returned; called after `on_train_begin` if a training is resumed."""
 
 
 def decisive_arguments(callback: Callback) -> dict[str, Any]:
-    """Return the arguments that a callback was made with, as far as they decide how a training goes: no paths.
+    """Return the arguments of a callback that influence training, so no paths.
 
-    A class of the user's own has those of the class here that it is derived from; `Callback` itself has none.
+    For a user's own class, they are those of the class of xpnet that it derives from; `Callback` itself has none.
 
     Examples
     --------
@@ -199,7 +199,7 @@ def decisive_arguments(callback: Callback) -> dict[str, Any]:
 def watching(callbacks: Sequence[Callback], training: Training) -> Iterator[None]:
     """Tell callbacks that training begins, and, when the context ends, that it has ended.
 
-    If one of them raises at the beginning, those that were told before it are told of the end.
+    If one of them raises at the beginning, those before it are told that training has ended.
     """
     with ExitStack() as endings:
         begun: list[Callback] = []
@@ -213,12 +213,12 @@ def watching(callbacks: Sequence[Callback], training: Training) -> Iterator[None
 
 
 def _tell_end(callbacks: Sequence[Callback]) -> None:
-    """Tell each callback, in order, that training has ended, whatever another one raises."""
+    """Tell each callback, in order, that training has ended, even if another one raises."""
     with ExitStack() as endings:
         for callback in reversed(callbacks):
             endings.callback(callback.on_train_end)
 
 
 def warn_of_write(problem: str, error: OSError | MemoryError) -> None:
-    """Warn that a file could not be written: a full disk, or too little memory for it, must not end a training."""
+    """Warn that a file could not be written: a full disk or too little memory must not end a training."""
     warn(f"{problem} ({str(error) or 'too little memory'}); training continues and will try again")

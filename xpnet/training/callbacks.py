@@ -1,4 +1,4 @@
-"""The callbacks that xpnet has: early stopping, learning rates, files and logs."""
+"""Callbacks: early stopping, learning rates, files and logs."""
 
 import csv
 import math
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from xpnet.training.callback import EVALUATED, Callback, Training, warn_of_write
-from xpnet.wording.checks import between, check_folder, choices, count, in_range, install_command, yes_or_no
+from xpnet.wording.checks import check_folder, choices, count, in_range, install_command, yes_or_no
 from xpnet.wording.errors import unless_stopped
 from xpnet.wording.hints import explain_arguments, find_nearest
 
@@ -29,8 +29,8 @@ class Monitor(Callback):
     Raises
     ------
     ValueError
-        If an argument is wrong; and at the beginning of a training that does not compute the quantity, or if it is not
-        known whether smaller or larger is better.
+        If an argument is wrong; or at the beginning of training, if the quantity is not computed, or if it is not known
+        whether smaller or larger is better.
     """
 
     def __init__(self, monitor: str = "validation_cost", mode: str | None = None, min_delta: float = 0.0) -> None:
@@ -72,7 +72,7 @@ class Monitor(Callback):
         self.best = None if state["best"] is None else float(state["best"])
 
     def improves(self, logs: dict[str, Any]) -> bool:
-        """Tell whether the quantity is better than ever before, and remember it if so; NaN never is."""
+        """Tell whether the quantity is better than ever before, and if so, remember it; NaN is never better."""
         if self.monitor not in logs:
             raise ValueError(f"monitor={self.monitor!r} is named in `adds` of a callback that has not added it")
         value = logs[self.monitor]
@@ -142,7 +142,7 @@ class EarlyStopping(Monitor):
         """Remember the best state, or stop."""
         if self.improves(logs):
             self.best_epoch = logs["epoch"]
-            self._best_state = self.training.net.state  # training never writes into a state that a network has
+            self._best_state = self.training.net.state  # training never writes into a network's state
         elif logs["epoch"] - self.best_epoch >= self.patience:
             self.stopped_epoch, self.training.stopped = logs["epoch"], True
 
@@ -198,7 +198,8 @@ class ReduceLROnPlateau(Monitor):
         least: float = 1e-6,
     ) -> None:
         super().__init__(monitor, mode, min_delta)
-        self.factor, self.patience = between("factor", factor, 0, 1, "0.1 is usual"), count("patience", patience, 1)
+        self.factor = in_range("factor", factor, 0, 1, "0.1 is usual", includes_low=False)
+        self.patience = count("patience", patience, 1)
         self.least = in_range("least", least, 0, 1, "it is a fraction of the schedule's rate")
 
     def on_train_begin(self, training: Training) -> None:
@@ -279,7 +280,7 @@ class ModelCheckpoint(Monitor):
             super().on_train_begin(training)
 
     def on_epoch_end(self, logs: dict[str, Any]) -> None:
-        """Save, if it is due; if that fails, warn, and save after the next epoch that is better than the saved one."""
+        """Save, if it is due; if that fails, warn, and save after the next epoch that beats the saved one."""
         best = self.best
         due = self.improves(logs) if self.every is None else logs["epoch"] % self.every == 0
         if due:
@@ -295,7 +296,7 @@ class ModelCheckpoint(Monitor):
 class CSVLog(Callback):
     """Write one row per epoch to a CSV file with a header; an existing file is replaced.
 
-    A training that is resumed goes on after the last row of its checkpoint. If a row cannot be written, a warning says
+    A resumed training continues after the last row of its checkpoint. If a row cannot be written, a warning says
     so, and it is written along with the next one.
 
     Parameters
@@ -342,8 +343,8 @@ class CSVLog(Callback):
         """Take over the names; with the next row, all rows are written anew: the file may hold later ones."""
         names = state["names"]
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise TypeError("names of CSVLog must be a list of texts")
-        "".join(names).encode()  # raises where a text cannot be written
+            raise TypeError("names of CSVLog must be a list of strings")
+        "".join(names).encode()  # raises if one cannot be written
         self._names = names
 
     def _write(self, rows: Sequence[dict[str, Any]], mode: str) -> None:
@@ -358,8 +359,8 @@ class CSVLog(Callback):
 class TensorBoard(Callback):
     """Write every number of the logs to event files, with TensorBoard's own writer (``pip install tensorboard``).
 
-    Each training has a folder of its own: another one in the same folder replaces its epochs, and one that is resumed
-    goes on after its checkpoint.
+    Give each training its own folder: another one in the same folder replaces its epochs. A resumed training continues
+    after its checkpoint.
 
     Parameters
     ----------
@@ -400,7 +401,7 @@ class TensorBoard(Callback):
         self._writer.flush()
 
     def _begin_session(self, epoch: int) -> None:
-        """Let TensorBoard forget what an earlier training in this folder wrote of this epoch and of later ones."""
+        """Make TensorBoard forget what an earlier training in this folder wrote for this epoch and later ones."""
         from tensorboard.compat.proto import event_pb2
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 

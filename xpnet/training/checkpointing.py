@@ -55,7 +55,7 @@ SEVERAL_NETWORKS = FileKind(archive.encode, archive.decode)
 
 
 class Resumed(NamedTuple):
-    """A training that was read from a file, and how to resume it."""
+    """A training that was read from a file, to be resumed."""
 
     training: TrainingRecord
     callback_states: CallbackStates
@@ -64,7 +64,7 @@ class Resumed(NamedTuple):
     rows: list[dict[str, Any]]  # of the history
 
     def start(self) -> Start:
-        """Say where `train` begins."""
+        """Return where `train` begins."""
         position = Position(**self.training.position)
         return Start(position, tuple(self.rows), self.training.lr_scale, self.training.stopped)
 
@@ -72,7 +72,7 @@ class Resumed(NamedTuple):
 class Recorder(Callback):
     """Takes snapshots of a network in training, for a checkpoint.
 
-    It stands last among the callbacks, so its snapshots hold the state of all of them between two chunks of steps.
+    It comes last among the callbacks, so its snapshots hold the state of all of them between two chunks of steps.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ class Recorder(Callback):
     schedule
         The schedule of the learning rate.
     call
-        What a training that resumes this one must have in common with it, as plain values.
+        The call to `train` as plain values, which a call that resumes the training must match.
     name
         The file, for messages.
     resumed
@@ -106,7 +106,7 @@ class Recorder(Callback):
         self.is_behind = False  # whether the network has taken steps since its last snapshot
 
     def on_train_begin(self, training: Training) -> None:
-        """Describe the call; when all networks have begun, resume the training, or write the first file."""
+        """Describe the call; once all networks have begun, resume the training, or write the first file."""
         self.training = training
         self.call |= {
             "quantities": list(training.quantities),
@@ -140,13 +140,13 @@ class Recorder(Callback):
         self.call["schedule"] = describe_schedule(self.schedule, total, total)
 
     def resume(self) -> None:
-        """Give the network and the callbacks the states that they had."""
+        """Restore the states of the network and its callbacks."""
         if self.resumed is not None:
             self._restore_callbacks(self.resumed)
             self.net._take_over(**self.resumed.attributes)
 
     def record(self) -> None:
-        """Take a snapshot of network, callbacks and position: one assignment, so that an interrupt cannot split it."""
+        """Take a snapshot of network, callbacks and position; one assignment, so that an interrupt cannot split it."""
         values: list[dict[str, Any]] = []
         states: CallbackStates = {}
         for i, callback in enumerate(self.callbacks):
@@ -171,7 +171,7 @@ class Recorder(Callback):
                 states = {name: state for (number, name), state in resumed.callback_states.items() if number == i}
                 remembered = {**record["values"], **states}
                 callback.set_state(remembered)
-                if type(callback).__module__.startswith("xpnet."):  # those of the user's own may leave some out
+                if type(callback).__module__.startswith("xpnet."):  # a user's own may leave some out
                     kind = type(callback).__name__
                     refuse_unknown(f"value of {kind}", remembered.keys() - callback.get_state().keys())
 
@@ -179,8 +179,8 @@ class Recorder(Callback):
 class Checkpoint:
     """Writes the training of one or several networks to a file as it goes on, and when it ends, however it ends.
 
-    Networks take their chunks of steps at once. The snapshots in the file are all of the same round of chunks: so the
-    same networks are joined again when the training is resumed, and compute the same, bit for bit.
+    All networks run a chunk of steps at once, in rounds. The snapshots in a file are all of the same round, so the same
+    networks are joined when the training is resumed, and compute the same, bit for bit.
 
     Parameters
     ----------
@@ -203,14 +203,14 @@ class Checkpoint:
             group = None if recorder.resumed is None else recorder.resumed.training.group
             if group is not None:
                 groups.setdefault(group, []).append(k)
-        self.division: Sequence[Sequence[int]] = list(groups.values())  # in which networks are joined
+        self.division: Sequence[Sequence[int]] = list(groups.values())  # which networks are joined
         self.begun = self.steps = 0  # networks that have begun, and minibatches that the furthest one has trained on
         self.epoch_ended = False
         self.snapshots: tuple[Snapshot, ...] = ()  # those of the last round that all networks completed
         self.written: tuple[Snapshot, ...] = ()
 
     def begin(self) -> None:
-        """Resume the training, or write the first file, which shows that it can be written, when all have begun."""
+        """Once all networks have begun, resume the training, or write a first file, to show that it can be written."""
         self.begun += 1
         if self.begun < len(self.recorders):
             return
@@ -227,7 +227,7 @@ class Checkpoint:
         self._mark_written()
 
     def begin_round(self, networks: Collection[int], division: Sequence[Sequence[int]]) -> None:
-        """Note which networks have taken steps, and how they were joined, before their callbacks are told."""
+        """Note which networks have taken steps, and how they were joined, before their callbacks are called."""
         self.division = division
         for k in networks:
             self.recorders[k].is_behind = True
@@ -251,7 +251,7 @@ class Checkpoint:
             self._try_to_write()
 
     def end_round(self) -> None:
-        """Write the snapshots if another network than the last one has ended an epoch."""
+        """Write the snapshots if an epoch has ended in this round, and they have not been written since."""
         if self.epoch_ended and self.every == "epoch" and self._collect():
             self._try_to_write()
 
@@ -270,9 +270,9 @@ class Checkpoint:
         return next((group for group, numbers in enumerate(self.division) if k in numbers), None)
 
     def _collect(self) -> bool:
-        """Take over the snapshots of all networks, unless one still has to take its own; tell whether they are there.
+        """Collect the snapshots of all networks; False if one of them is still to come.
 
-        It is one assignment, so that an interrupt cannot split it.
+        They are collected in one assignment, so that an interrupt cannot split it.
         """
         if any(recorder.is_behind for recorder in self.recorders):
             return False
@@ -286,7 +286,7 @@ class Checkpoint:
         return self.kind.pack([encode_network(snapshot, view) for snapshot, view in zip(self.snapshots, views)])
 
     def _write_first(self) -> None:
-        """Write the first file; the path was free when `train` was called, but another training may have taken it."""
+        """Write the first file; another training may have taken the path since `train` was called."""
         try:
             write_file(self.path, self._encode(), new=True)
         except FileExistsError as error:
@@ -313,13 +313,13 @@ def read_trainings(path: str, networks: Sequence[Trainee], kind: FileKind, progr
     """Read the trainings of networks to resume; None if there is no such file yet."""
     if not os.path.exists(path):
         if progress:
-            print(f"There is no checkpoint {path} yet: training begins anew", file=sys.stderr)
+            print(f"There is no checkpoint {path} yet: training starts from the beginning", file=sys.stderr)
         return None
     contents = kind.unpack(read_file(path), path)
     if len(contents) != len(networks):
         raise ValueError(
-            f"{path} holds a training of {len(contents)} networks, but this one has {len(networks)}; give as many, or "
-            "another checkpoint"
+            f"{path} holds a training of {len(contents)} networks, but this one has {len(networks)}; they must match, "
+            "or give another checkpoint"
         )
     names = name_parts(path, len(networks), kind)
     return [read_training(content, name, net) for content, name, net in zip(contents, names, networks)]
@@ -338,8 +338,7 @@ def read_training(content: bytes, name: str, net: Trainee) -> Resumed:
         }
     if training is None:
         raise CheckpointError(
-            f"{name} holds a network, but no training to go on with; load it with Network.load and give another "
-            "checkpoint"
+            f"{name} holds a network, but no training to resume; load it with Network.load and give another checkpoint"
         )
     rows = attributes.pop("history")
     copy._take_over(**attributes)
@@ -366,7 +365,7 @@ def parse_checkpoint(path: Any, every: Any, resume: bool) -> str | None:
     check_folder(path)
     if os.path.lexists(path) and not resume:
         raise FileExistsError(
-            f"checkpoint={path!r} exists already; give resume=True to go on with the training in it, or remove it, or "
+            f"checkpoint={path!r} exists already; give resume=True to continue the training in it, or remove it, or "
             "give another path"
         )
     return path
@@ -388,7 +387,7 @@ def parse_every(every: Any) -> Every:
 
 
 def _split_state(callback: Callback) -> tuple[dict[str, Any], dict[str, State]]:
-    """Split what a callback remembers into plain values, copied, and states of the network."""
+    """Split the state of a callback into copies of plain values, and states of the network."""
     name, remembered = type(callback).__name__, callback.get_state()
     try:
         states = {key: value for key, value in remembered.items() if isinstance(value, State)}
@@ -401,8 +400,8 @@ def _split_state(callback: Callback) -> tuple[dict[str, Any], dict[str, State]]:
 
 @contextmanager
 def exiting_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM raise SystemExit meanwhile, where it would end the process at once; a handler of the user's stays."""
-    in_main_thread = threading.current_thread() is threading.main_thread()  # only there handlers can be set
+    """Make SIGTERM raise SystemExit in this context, not end the process at once; a user's own handler stays."""
+    in_main_thread = threading.current_thread() is threading.main_thread()  # handlers can be set only there
     if not in_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
         return

@@ -6,7 +6,9 @@ from typing import Any
 from xpnet.core.backprop import forward
 from xpnet.core.minibatch import decode
 from xpnet.data.prepare import Sources
-from xpnet.data.sources import Source, check_repeatable, make_source, with_bar
+from xpnet.data.source import Source, with_bar
+from xpnet.data.sources import make_source
+from xpnet.data.streams import check_repeatable
 from xpnet.inspection.view import View
 from xpnet.training.callback import Callback, Quantity, Training
 from xpnet.training.metrics import Metric, accuracy, correct
@@ -16,8 +18,8 @@ def measure(view: View, source: Source, metrics: Sequence[Metric] = (), bar: str
     """Compute the mean cost over the examples of a source, and metrics, by name. Synchronizes, at the end.
 
     The cost is the cost of the data alone, without penalties, on standardized targets, weighted by the examples'
-    weights if they have any. Metrics are computed on the original scale, not on the standardized one. `bar` names the
-    bar that is shown if it takes a noticeable time.
+    weights if they have any. Metrics are computed on the original scale, not on the standardized one. `bar` labels a
+    progress bar, shown if it takes a noticeable time.
     """
     model, xp = view.model, view.xp
     sizes, weights, costs = [], [], []
@@ -51,7 +53,7 @@ def count_correct(view: View, data: Any) -> tuple[int, int]:
 
 
 def require_classes(view: View, what: str) -> None:
-    """Refuse a regression, where something needs classes."""
+    """Refuse a regression; `what` needs classes."""
     if view.model.task == "regression":
         raise ValueError(
             f'{what} needs classes, and a network with task="regression" (the {view.model.sigmas[-1].name} output) has '
@@ -71,7 +73,7 @@ class Evaluate(Callback):
     metrics
         The metrics.
     omit
-        Names that are left out of "cost" and "size".
+        Which of "cost" and "size" to leave out.
     progress
         Whether to show a bar if it takes a noticeable time.
     """

@@ -1,7 +1,7 @@
 """Groups of networks of one shape, which take their steps in one program.
 
 The states of networks whose minibatches have the same size are joined, the steps run on all of them at once, and the
-states are split again. A network that has stopped, or diverged, takes no part any more.
+states are split again. Networks that have stopped or diverged drop out.
 """
 
 import math
@@ -24,27 +24,28 @@ from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.scaling import Scaling
 from xpnet.core.step import State
 from xpnet.data.reader import Reader
-from xpnet.data.sources import Chunk, Source, resident_examples
+from xpnet.data.resident import resident_examples
+from xpnet.data.source import Chunk, Source
 from xpnet.training.kept_loops import Loops
 from xpnet.training.memory import COPIES_OF_STATE, check_memory, on_host_only
 from xpnet.training.plan import Job
 from xpnet.training.steps import ChunkRunner, Done, Work
 from xpnet.training.workers import Workers
 
-# Measured with NumPy and JAX on one core of an AMD EPYC (Zen 5): larger groups gain no more, and the products of larger
-# networks take most of their time
+# Measured with NumPy and JAX on one core of an AMD EPYC (Zen 5): larger groups gain nothing more, and larger networks
+# spend most of their time in matrix products
 MOST_NUMBERS = 1 << 19  # weights and activations of the networks in a group, at most
-SMALLEST_GROUP = 4  # networks in a group; larger networks train one after the other
-# Networks are divided anew when no more than this fraction of them is left: until then, places of those that have
-# stopped are filled, and a new division makes new programs
-REST, REST_COMPILED = 7 / 8, 1 / 2
-MOST_ROWS = 1 << 31  # of joined examples, which 32-bit indices must be able to number
+SMALLEST_GROUP = 4  # networks; where fewer would fit into a group, they train one after the other
+# Networks are divided anew once at most this fraction of them is left. Until then, copies of another network fill the
+# places of those that have stopped: new groups mean new programs
+REGROUP_AT, REGROUP_AT_COMPILED = 7 / 8, 1 / 2
+MOST_ROWS = 1 << 31  # of joined examples, whose indices have 32 bits
 
 Results: TypeAlias = dict[int, Done | None]  # by the numbers of the networks
 
 
 class Kind(NamedTuple):
-    """The minibatches of a network; networks whose kinds are equal, but for α, can be joined."""
+    """The kind of a network's minibatches; networks of equal kinds can be joined, and α may differ."""
 
     length: int | None  # examples, if that is known
     steps: int | None  # minibatches per epoch, if that is known
@@ -52,12 +53,12 @@ class Kind(NamedTuple):
     alpha: float  # as in `Plan`
 
     def key(self) -> tuple[Hashable, ...]:
-        """Return what networks that are joined have in common."""
+        """Return the values that joined networks must share."""
         return *self[:3], self.alpha > 0
 
 
 class Groups:
-    """Networks of one shape, divided into groups that take their steps in one program; the threads that run them.
+    """Networks of one shape, divided into groups that take their steps in one program, and the threads that run them.
 
     Parameters
     ----------
@@ -66,13 +67,13 @@ class Groups:
     reader
         The networks' reader.
     optimizer
-        Has the update that all of them have.
+        Any of the networks' optimizers, which have the same `update`.
     threads
-        The number of threads between which the networks are divided; None keeps all of them together.
+        The number of threads among which the networks are divided; None keeps all of them together.
     loops
         Loops of earlier trainings.
     division
-        The groups that a training that is resumed had, as numbers of networks.
+        If a training is resumed, the groups that it had, as numbers of networks.
     """
 
     def __init__(
@@ -109,11 +110,11 @@ class Groups:
         Returns
         -------
         dict
-            The result of each network, with a state that may be a part of a joined one; None if it is not finite.
+            The result of each network, whose state may be part of a joined one; None if it is not finite.
         """
         run = map if self.workers is None else self.workers.map
-        largest_rest = REST_COMPILED if self.reader.backend.compiles else REST
-        if not self.groups or len(work) <= largest_rest * self.size:  # the remaining ones are spread evenly again
+        regroup_at = REGROUP_AT_COMPILED if self.reader.backend.compiles else REGROUP_AT
+        if not self.groups or len(work) <= regroup_at * self.size:  # the remaining ones are spread evenly again
             self._divide(work)
         if self.is_new:
             run = map  # the first chunk runs group by group: what one of them compiles serves the others too
@@ -127,7 +128,7 @@ class Groups:
         """Divide the networks that still have work."""
         kinds = {k: (self.kinds[k].key(), layout(own.chunk)) for k, own in work.items()}
         rows = max(own.chunk.index.shape[-1] for own in work.values())
-        self._make_groups(divide(kinds, self.reader.model.step_size(rows), self.threads))
+        self._make_groups(divide_networks(kinds, self.reader.model.step_size(rows), self.threads))
 
     def _make_groups(self, division: Sequence[Sequence[int]]) -> None:
         self.size, alphas = sum(map(len, division)), [kind.alpha for kind in self.kinds]
@@ -137,13 +138,13 @@ class Groups:
 
 
 def layout(chunk: Chunk) -> tuple[Any, ...]:
-    """Describe how the examples of a chunk are stored: those that differ in it cannot be joined."""
+    """Describe how the examples of a chunk are stored; chunks that differ in it cannot be joined."""
     x, y, _ = chunk.examples
     return x.dtype, y.dtype, tuple(y.shape[1:]), chunk.scaling is None
 
 
 class Group:
-    """Networks that are joined into one; it takes the steps of those that still have work.
+    """Networks that are joined into one; runs the steps of those that still have work.
 
     Networks whose chunk has another shape train alone; so do those with a minibatch of zero weight, which is skipped.
     A group of one network computes without an axis of networks.
@@ -157,7 +158,7 @@ class Group:
     reader
         Their reader.
     optimizer
-        Has the update that all of them have.
+        Any of the networks' optimizers, which have the same `update`.
     loops
         Loops of earlier trainings.
     """
@@ -211,7 +212,7 @@ class Group:
     def _run_together(
         self,
         together: Mapping[int, np.ndarray | None],
-        before: Mapping[int, State | MemberState],
+        states: Mapping[int, State | MemberState],
         work: Mapping[int, Work],
     ) -> Results:
         # Few different sizes mean few programs to compile: the first network fills the places of those that stopped
@@ -220,18 +221,14 @@ class Group:
         backend = self.reader.backend
         batches, weights = self._join_batches(places, work, together)
         scaling = self._join_scalings([work[k].chunk.scaling for k in places])
-        new = self.runner.repeat(self._join_states([before[k] for k in places]), self.pool.examples, scaling, batches)
-        copy, arrays, engine = (
-            partial(copy_member, self.reader),
-            leaves((new.cost, new.layers)),
-            self.runner.loop.engine,
-        )
-        states = [MemberState(new, i, self.axes[i], copy) for i in range(len(numbers))]
-        self.joined, self.states = new, states + states[:1] * (len(places) - len(numbers))
-        all_finite, results = backend.all_finite(arrays), {}
+        new = self.runner.repeat(self._join_states([states[k] for k in places]), self.pool.examples, scaling, batches)
+        copy, arrays = partial(copy_member, self.reader), leaves((new.cost, new.layers))
+        parts = [MemberState(new, i, self.axes[i], copy) for i in range(len(numbers))]
+        self.joined, self.states = new, parts + parts[:1] * (len(places) - len(numbers))
+        all_finite, results, engine = backend.all_finite(arrays), {}, self.runner.loop.engine
         for i, (k, cost, weight) in enumerate(zip(numbers, backend.to_numpy(new.cost), weights.T)):
             if all_finite or backend.all_finite([x[i, ...] for x in arrays]):
-                results[k] = Done(states[i], float(cost.sum(dtype=np.float64)), float(weight.sum()), engine)
+                results[k] = Done(parts[i], float(cost.sum(dtype=np.float64)), float(weight.sum()), engine)
             else:
                 results[k] = None
         return results
@@ -273,10 +270,10 @@ class Pool:
     Parameters
     ----------
     parts
-        The examples of each network. Those with the same arrays of inputs and targets share them, and may have other
-        weights.
+        The examples of each network. Networks with the same arrays of inputs and targets share them; their weights may
+        differ.
     backend
-        Where they are.
+        Where the examples are.
     """
 
     def __init__(self, parts: Sequence[Examples], backend: Backend) -> None:
@@ -300,7 +297,7 @@ class Pool:
         return Examples(concat(list(xs), axis=0), concat(list(ys), axis=0))
 
     def holds(self, parts: Sequence[Examples]) -> bool:
-        """Tell whether these are among the examples."""
+        """Tell whether the pool holds all of these examples."""
         return all(id(part) in self.parts for part in parts)
 
     def index(self, chunk: Chunk) -> np.ndarray:
@@ -321,7 +318,7 @@ def distinct_columns(parts: Sequence[Examples]) -> dict[tuple[int, int], tuple[A
 def bytes_to_join(sources: Sequence[Source], kinds: Sequence[Hashable], step_size: int, threads: int | None) -> int:
     """Count the bytes of the examples that stay on the device and are joined."""
     total = 0
-    for numbers in divide(dict(enumerate(kinds)), step_size, threads):
+    for numbers in divide_networks(dict(enumerate(kinds)), step_size, threads):
         resident = [examples for k in numbers if (examples := resident_examples(sources[k])) is not None]
         columns = distinct_columns(resident)
         if len(columns) > 1:
@@ -330,7 +327,7 @@ def bytes_to_join(sources: Sequence[Source], kinds: Sequence[Hashable], step_siz
 
 
 def check_training_memory(jobs: Sequence[Job], kinds: Sequence[Kind], threads: int | None) -> None:
-    """Refuse to train networks together for which the machine has too little memory, with examples that are joined."""
+    """Refuse to train networks together if they, with joined examples, need more memory than the machine has."""
     net, view = jobs[0].net, jobs[0].net.view
     state = net._init_optimizer(jobs[0].plan.optimizer)
     numbers = sum(math.prod(x.shape) for x in leaves((state.layers, state.optimizer)))
@@ -352,10 +349,10 @@ def copy_member(reader: Reader, joined: Any, k: int, axes: Any) -> Any:
 
 
 def choose_group_threads(backend: Backend, threads: int | str, multiplications: int) -> int | None:
-    """Choose the number of threads between which networks are divided; None, on a GPU, keeps all of them together.
+    """Choose the number of threads among which networks are divided; None, on a GPU, keeps all of them together.
 
-    "auto" is the number of cores that the process may use; or one, where the products of a single network, of so many
-    multiplications, are large enough for several threads of the library.
+    "auto" is the number of cores that the process may use; or one, if the products of a single network, which take
+    this many multiplications, are large enough to keep several threads of the library busy.
     """
     if not on_host(backend):
         return None
@@ -366,10 +363,10 @@ def choose_group_threads(backend: Backend, threads: int | str, multiplications: 
     return 1 if large else cores
 
 
-def divide(kinds: Mapping[int, Hashable], step_size: int, threads: int | None) -> list[list[int]]:
+def divide_networks(kinds: Mapping[int, Hashable], step_size: int, threads: int | None) -> list[list[int]]:
     """Divide networks into groups of one kind: at least one for each thread, and none that is too large.
 
-    Where there are several kinds, small groups are not divided for the threads.
+    If there are several kinds, groups that are small already are not divided further among the threads.
 
     Parameters
     ----------
@@ -382,12 +379,14 @@ def divide(kinds: Mapping[int, Hashable], step_size: int, threads: int | None) -
 
     Examples
     --------
-    >>> divide(dict.fromkeys(range(10), "a"), step_size=1000, threads=2)
+    >>> divide_networks(dict.fromkeys(range(10), "a"), step_size=1000, threads=2)
     [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
-    >>> divide({0: "a", 1: "b", 2: "a", 3: "b"}, step_size=1000, threads=2)
+    >>> divide_networks({0: "a", 1: "b", 2: "a", 3: "b"}, step_size=1000, threads=2)
     [[0, 2], [1, 3]]
-    >>> divide({0: "a", 1: "a"}, step_size=10**7, threads=1), divide({0: "a", 1: "a"}, step_size=10**7, threads=None)
-    ([[0], [1]], [[0, 1]])
+    >>> divide_networks({0: "a", 1: "a"}, step_size=10**7, threads=1)
+    [[0], [1]]
+    >>> divide_networks({0: "a", 1: "a"}, step_size=10**7, threads=None)
+    [[0, 1]]
     """
     numbers_of: dict[Hashable, list[int]] = {}
     for k, kind in kinds.items():

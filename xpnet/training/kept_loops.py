@@ -1,4 +1,4 @@
-"""The backend's loops, kept from one training of the same networks to the next: what was recorded once serves again."""
+"""Recorded and compiled loops, kept from one training to the next of the same networks."""
 
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
@@ -57,9 +57,9 @@ def keep_loops(attributes: dict[str, Any], backend: Backend) -> Iterator[Loops]:
 
 
 def is_fixed(step: Any) -> bool:
-    """Tell whether all functions of a step are xpnet's, so that it does in the next training what it does now.
+    """Tell whether all functions of a step are xpnet's, so that it computes the same in the next training.
 
-    A function of a user's may depend on a global variable, or on an attribute that changes between two trainings.
+    A user's function may depend on a global variable, or on an attribute that changes between two trainings.
 
     Examples
     --------

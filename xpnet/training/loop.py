@@ -1,8 +1,8 @@
 """The training loop, for a list of networks: epochs, chunks of minibatches, steps.
 
-`train_networks` is the loop over all networks, and `train_epochs` the one over the epochs of a single network. The
-latter hands out the minibatches of a chunk of steps and receives the result, so that the chunks of all networks run at
-once. A lone network is a list of one.
+`train_networks` loops over all networks, and `train_epochs` over the epochs of one of them. The latter is a generator:
+it yields the minibatches of a chunk of steps and is sent the result, so that the chunks of all networks run at once. A
+lone network is a list of one.
 
 A chunk of steps works on a copy of the network's state. The network takes over the new state only after the chunk has
 succeeded. So whatever happens in it (Ctrl-C, an exception, numbers that are not finite), the network is as it was
@@ -19,7 +19,7 @@ import numpy as np
 from xpnet.backends.threads import AUTO, choose_threads, limit_threads
 from xpnet.data.prepare import check_target_scale
 from xpnet.data.reader import Reader
-from xpnet.data.sources import skip_steps
+from xpnet.data.source import skip_steps
 from xpnet.training.callback import LOGS, Training, watching
 from xpnet.training.checkpointing import Checkpoint
 from xpnet.training.groups import Groups, Kind, check_training_memory, choose_group_threads
@@ -40,9 +40,9 @@ def train_networks(
     checkpoint: Checkpoint | None = None,
     keep_in: dict[str, Any] | None = None,
 ) -> dict[int, DivergenceError]:
-    """Train networks of one shape; each does stochastic gradient descent, and a lone one is a list of one.
+    """Train networks of one shape by stochastic gradient descent; a lone network is a list of one.
 
-    One that diverges stops as it was before that chunk of steps, and the others train on.
+    A network that diverges goes back to its state before that chunk of steps and stops; the others continue.
 
     Parameters
     ----------
@@ -53,11 +53,11 @@ def train_networks(
     blas_threads
         Number of threads that multiply matrices.
     threads
-        Number of threads between which several networks are divided.
+        Number of threads among which several networks are divided.
     checkpoint
         Writes the training to a file.
     keep_in
-        The attributes of an object that keeps what was recorded or compiled for its next training.
+        The attributes of an object, which hold the recorded or compiled loops for its next training.
 
     Returns
     -------
@@ -68,9 +68,9 @@ def train_networks(
     reader, optimizer = jobs[0].source.reader, jobs[0].plan.optimizer
     backend, kinds = reader.backend, [describe_minibatches(job, training) for job, training in zip(jobs, trainings)]
     multiplications = reader.model.multiplications(max(kind.batch_size for kind in kinds))
-    number = choose_group_threads(backend, threads, multiplications)
+    n_threads = choose_group_threads(backend, threads, multiplications)
     if len(jobs) > 1:
-        check_training_memory(jobs, kinds, number)
+        check_training_memory(jobs, kinds, n_threads)
     with ExitStack() as stack:
         stack.enter_context(reader.scope())
         stack.enter_context(limit_threads(backend, choose_threads(backend, blas_threads, multiplications)))
@@ -80,7 +80,7 @@ def train_networks(
         for job, training in zip(jobs, trainings):
             job.net.history = training.history
         loops = stack.enter_context(keep_loops({} if keep_in is None else keep_in, backend))
-        groups = Groups(kinds, reader, optimizer, number, loops, None if checkpoint is None else checkpoint.division)
+        groups = Groups(kinds, reader, optimizer, n_threads, loops, None if checkpoint is None else checkpoint.division)
         stack.callback(groups.close)
         stack.callback(release_joined_states, jobs)
         return run_all_chunks(jobs, trainings, groups, checkpoint)
@@ -89,7 +89,7 @@ def train_networks(
 def run_all_chunks(
     jobs: Sequence[Job], trainings: Sequence[Training], groups: Groups, checkpoint: Checkpoint | None
 ) -> dict[int, DivergenceError]:
-    """Take a chunk of steps of every network at once, again and again, until each has come to its end."""
+    """Run a chunk of steps of every network at once, and repeat until all of them have ended."""
     epochs = [train_epochs(job, training, len(jobs)) for job, training in zip(jobs, trainings)]
     errors: dict[int, DivergenceError] = {}
     work = {k: first for k, loop in enumerate(epochs) if (first := next(loop, None)) is not None}
@@ -105,22 +105,18 @@ def run_all_chunks(
                 net._take_over(_state=result.state, _scaling=reader.scaling, _feature_names=reader.feature_names)
         if checkpoint is not None:
             checkpoint.begin_round(results, groups.division)
-        before, work = (
-            work,
-            {
-                k: following
-                for k, result in results.items()
-                if result is not None and (following := send(epochs[k], result)) is not None
-            },
-        )
-        release_joined_states([jobs[k] for k in before.keys() - work.keys()])
+        previous, work = work, {}
+        for k, result in results.items():
+            if result is not None and (following := send(epochs[k], result)) is not None:
+                work[k] = following
+        release_joined_states([jobs[k] for k in previous.keys() - work.keys()])
         if checkpoint is not None:
             checkpoint.end_round()
     return errors
 
 
 def train_epochs(job: Job, training: Training, networks: int = 1) -> Generator[Work, Done, None]:
-    """Run stochastic gradient descent on one network: hand out each chunk of steps, and receive its result.
+    """Run stochastic gradient descent on one network: yield each chunk of steps, and be sent its result.
 
     Parameters
     ----------
@@ -161,7 +157,7 @@ def train_epochs(job: Job, training: Training, networks: int = 1) -> Generator[W
 
 
 def send(loop: Generator[Work, Done, None], result: Done) -> Work | None:
-    """Give a loop the result of its chunk, and receive the next; None if it has come to its end."""
+    """Send a loop the result of its chunk, and return its next work; None if it has ended."""
     try:
         return loop.send(result)
     except StopIteration:
@@ -185,13 +181,13 @@ def begin_epoch(position: Position, rng: np.random.Generator) -> Position:
 
 
 def describe_minibatches(job: Job, training: Training) -> Kind:
-    """Describe the minibatches of a network; those that are equal in all of it can be joined."""
+    """Describe the minibatches of a network."""
     length = len(job.source) if isinstance(job.source, Sized) else None
     return Kind(length, training.steps, job.source.batch_size(job.plan.batch_size), job.plan.alpha)
 
 
 def set_optimizers(jobs: Sequence[Job]) -> None:
-    """Give each network the optimizer of its plan, with a new state unless it has an equal one. All change, or none."""
+    """Set each network's optimizer to its plan's, with a fresh state unless the two are equal. All change, or none."""
     others = [(job.net, job.plan.optimizer) for job in jobs if job.net.optimizer != job.plan.optimizer]
     states = [net._init_optimizer(optimizer) for net, optimizer in others]
     for (net, optimizer), state in zip(others, states):
@@ -199,19 +195,19 @@ def set_optimizers(jobs: Sequence[Job]) -> None:
 
 
 def release_joined_states(jobs: Iterable[Job]) -> None:
-    """Copy the states of networks out of the joined ones, which would stay in memory with any of their parts."""
+    """Copy the networks' states out of joined states, which stay in memory as long as anything refers to a part."""
     for job in jobs:
         job.net._take_over(_state=job.net.state)
 
 
 def check_targets(work: Iterable[Work], reader: Reader) -> None:
-    """Warn, once for several networks, if the targets of first chunks are not on the scale that the cost needs."""
+    """Warn once if the targets of the first chunks are not on the scale that the cost needs."""
     examples = {id(own.chunk.examples): own.chunk.examples for own in work if own.chunk.scaling is None}
     check_target_scale([part.y for part in examples.values()], reader)
 
 
 def explain_divergence(position: Position, work: Work) -> DivergenceError:
-    """Make the error for steps after which a network is not finite; `position` is that before them."""
+    """Make the error for a chunk of steps that diverged; `position` is where it began."""
     first, last = position.total_steps + 1, position.total_steps + len(work.lr)
     return DivergenceError(
         f"training diverged in epoch {position.epoch}, steps {first} to {last}, at lr={work.lr.max():g}: cost or "

@@ -1,4 +1,4 @@
-"""Memory: estimates of what networks and their training need, and errors where the machine has less."""
+"""Estimates of the memory that networks and their training need, and errors if the machine has less."""
 
 import os
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ def count_parameters(sizes: Sequence[int]) -> int:
 
 
 def find_memory() -> int | None:
-    """Find the size of all memory of this machine in bytes; None if it is not known, as on Windows."""
+    """Find the total memory of this machine in bytes; None if it is not known, as on Windows."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except unless_stopped(AttributeError, OSError, ValueError):
@@ -32,7 +32,7 @@ def find_memory() -> int | None:
 
 
 def check_memory(needed: float, what: str, remedy: str = "give fewer members, or smaller networks") -> None:
-    """Refuse what needs more bytes than all memory of this machine, if that is known."""
+    """Raise MemoryError if more bytes are needed than this machine has, if that is known; `what` begins the message."""
     memory = find_memory()
     if memory is not None and needed > memory:
         raise MemoryError(
@@ -41,5 +41,5 @@ def check_memory(needed: float, what: str, remedy: str = "give fewer members, or
 
 
 def on_host_only(backend: Backend, needed: float) -> float:
-    """Return the bytes that arrays of a backend need in the memory of this machine: none, if it computes elsewhere."""
+    """Return the bytes that a backend's arrays need in this machine's memory: none if it computes on a device."""
     return needed if on_host(backend) else 0

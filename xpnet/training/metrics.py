@@ -1,9 +1,9 @@
 """Metrics: numbers that say how good predictions are.
 
 A metric is two functions. ``measure(y, a, task, xp)`` reduces a block of targets y and outputs a, both (m, n_out), to
-some arrays on the device; ``combine(parts, sizes, backend)`` makes a number of the arrays of all blocks, given their
-numbers of examples. So memory is bounded, and the host waits for the device once. If a cost has several outputs for
-each target, a holds their means or medians, (m, n_targets). `of_function` makes a metric of any function
+some arrays on the device; ``combine(parts, sizes, backend)`` turns the arrays of all blocks, and their numbers of
+examples, into one number. So memory is bounded, and the host waits for the device once. If a cost has several outputs
+for each target, a holds their means or medians, (m, n_targets). `of_function` makes a metric from any function
 (y_true, y_pred) -> number.
 
 To add a metric, write its two functions and add it to `METRICS` at the end of this file.
@@ -112,7 +112,7 @@ def _root_mean(parts: Sequence[tuple[Array, ...]], sizes: Sequence[int], backend
 
 
 def mean_r2(errors: np.ndarray, spread: np.ndarray) -> float:
-    """Compute R² of each target, and return the mean. A target that is always the same has 1 if it is met, else 0.
+    """Compute R² of each target, and return the mean. A constant target scores 1 if it is predicted exactly, else 0.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def top_k(k: int) -> Metric:
 
 
 def of_function(function: Callable[[Any, Any], Any]) -> Metric:
-    """Make a metric of any function (y_true, y_pred) -> number.
+    """Make a metric from any function (y_true, y_pred) -> number.
 
     It is called once, with the predictions of all examples as `Network.predict` returns them, and targets in the same
     form, on the device.
@@ -184,7 +184,7 @@ def of_function(function: Callable[[Any, Any], Any]) -> Metric:
         try:
             return float(value)
         except unless_stopped(TypeError, ValueError) as error:
-            raise ValueError(f"the metric {name} must give a number, but gave {value!r}") from error
+            raise ValueError(f"the metric {name} must return a number, but returned {value!r}") from error
 
     return Metric(name, measure, combine)
 
@@ -203,7 +203,7 @@ METRICS = {
     for metric in (
         *(accuracy, correct, top_k(3), top_k(5)),
         *(mean_absolute_error, mean_squared_error, root_mean_squared_error, r2),
-        # By their short names, which histories then show
+        # The same under short names, which histories then show
         *(mean_absolute_error._replace(name="mae"), mean_squared_error._replace(name="mse")),
         root_mean_squared_error._replace(name="rmse"),
     )

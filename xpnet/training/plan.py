@@ -1,4 +1,4 @@
-"""What is to be trained: a network, how, on which examples, and who is told of it."""
+"""Jobs: a network to train, with its plan, its examples and its callbacks."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from typing import NamedTuple
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.schedules import Schedule
 from xpnet.data.sampling import Sampling
-from xpnet.data.sources import Source
+from xpnet.data.source import Source
 from xpnet.training.callback import Callback, Trainee
 from xpnet.training.position import Start
 
@@ -19,11 +19,11 @@ class Plan(NamedTuple):
     optimizer: Optimizer
     schedule: Schedule  # the learning rate as a function of (step, total)
     sampling: Sampling
-    alpha: float = 0.0  # adds α/2m ‖w‖² to the cost of a minibatch, m the sum of its examples' weights
+    alpha: float = 0.0  # adds α/2m ‖w‖² to the cost of a minibatch; m is the sum of its examples' weights
 
 
 class Job(NamedTuple):
-    """A network to train: how, on which examples, and who is told of it."""
+    """A network to train, with its plan, its examples and its callbacks."""
 
     net: Trainee
     plan: Plan

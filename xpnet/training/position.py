@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 
 class Position(NamedTuple):
-    """How far a training has come. Together with the network's state it says how training goes on.
+    """How far a training has come. With the network's state, it determines how training continues.
 
     Examples
     --------
@@ -18,7 +18,7 @@ class Position(NamedTuple):
 
     epoch: int = 1  # the epoch of the next step, counted from 1
     steps: int = 0  # minibatches of this epoch that have been trained on
-    total_steps: int = 0  # the same, of all epochs
+    total_steps: int = 0  # the same, over all epochs
     examples: int = 0  # examples of this epoch that have been trained on
     cost: float = 0.0  # sum of their costs times their weights
     weight: float = 0.0  # sum of their weights
@@ -55,9 +55,9 @@ class Position(NamedTuple):
 
 
 class Start(NamedTuple):
-    """Where a call to `train` begins: before the first step, unless it resumes another."""
+    """Where a call to `train` begins: before the first step, unless it resumes a training."""
 
     position: Position = Position()
-    history: tuple[dict[str, Any], ...] = ()  # rows of the epochs before
+    history: tuple[dict[str, Any], ...] = ()  # rows of earlier epochs
     lr_scale: float = 1.0
     stopped: bool = False

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from xpnet.data.sources import make_bar
+from xpnet.data.source import make_bar
 from xpnet.training.callback import Callback, Training
 
 EVALUATIONS = ("test_", "validation_", "training_")  # how the names of evaluated quantities begin
@@ -13,7 +13,7 @@ EVALUATIONS = ("test_", "validation_", "training_")  # how the names of evaluate
 class Progress(Callback):
     """A bar over minibatches on standard error, and a line per epoch on standard output if anything is evaluated.
 
-    Networks that are trained together share one object. Its bar then shows the network that has come furthest, and its
+    Networks that are trained together share one object. Its bar then shows the network that is furthest ahead, and its
     lines have the mean of each quantity over the networks, and its range.
 
     Parameters
@@ -29,7 +29,7 @@ class Progress(Callback):
     def _reset(self) -> None:
         self.trainings: list[Training] = []
         self.bar: Any = None
-        self.lines = self.steps = 0  # epochs that have had their line, and minibatches that the bar shows
+        self.lines = self.steps = 0  # epochs with a line, and minibatches that the bar shows
 
     def on_train_begin(self, training: Training) -> None:
         """Add a network."""

@@ -1,4 +1,4 @@
-"""The learning rates of a training, which a schedule gives."""
+"""Learning rates: a schedule's values, checked."""
 
 import inspect
 
@@ -9,12 +9,12 @@ from xpnet.wording.errors import unless_stopped
 
 
 def learning_rates(schedule: Schedule, steps: range, total: int) -> np.ndarray:
-    """Compute the learning rates of some steps.
+    """Compute the learning rates of a range of steps.
 
     Raises
     ------
     ValueError
-        If the schedule returns something that is not a rate. Its own errors surface.
+        If the schedule returns something that is not a rate. Exceptions that it raises are not caught.
 
     Examples
     --------
@@ -25,7 +25,7 @@ def learning_rates(schedule: Schedule, steps: range, total: int) -> np.ndarray:
     try:
         lr = np.array([float(rate) for rate in rates])
     except unless_stopped(TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"lr={schedule!r} must give a number ({error})") from error
+        raise ValueError(f"lr={schedule!r} must return a number ({error})") from error
     wrong = np.flatnonzero(~((lr >= 0.0) & (lr < np.inf)))
     if wrong.size:
         at = f"{lr[wrong[0]]} at step {steps[wrong[0]] + 1}"
@@ -34,7 +34,7 @@ def learning_rates(schedule: Schedule, steps: range, total: int) -> np.ndarray:
 
 
 def check_schedule(schedule: Schedule, epochs: int, steps: int | None) -> None:
-    """Check, before anything is changed, that a schedule can be used and gives a first rate.
+    """Check, before anything has changed, that a schedule can be called and returns a valid first rate.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Whether a call to `train` may resume the training in a checkpoint: it must be the same, and what differs is named."""
+"""Checks that a call to `train` may resume the training in a checkpoint; errors name the first difference."""
 
 import hashlib
 import json
@@ -18,10 +18,10 @@ from xpnet.core.schedules import SCHEDULE_CLASSES, Schedule
 from xpnet.training.rates import learning_rates
 from xpnet.wording.checks import choices, count, truncate
 
-DATA = ("train_data", "validation_data", "test_data", "sample_weight")  # what a training has in common as fingerprints
-LATER = {"test_data", "sample_weight", "class_weight", "arguments", "schedule"}  # that the first files do not hold
-MOST_RATES = 10_000  # of a schedule of the user's own that are compared
-FURTHEST = 1000  # step whose rate is compared if the number of steps is not known
+DATA = ("train_data", "validation_data", "test_data", "sample_weight")  # compared by fingerprints
+LATER = {"test_data", "sample_weight", "class_weight", "arguments", "schedule"}  # that the oldest files lack
+MOST_RATES = 10_000  # compared, of a user's own schedule
+LAST_COMPARED = 1000  # step, if the number of steps is not known
 
 
 def check_same_network(path: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
@@ -34,7 +34,7 @@ def check_same_network(path: str, before: Mapping[str, Any], now: Mapping[str, A
 def check_same_training(
     path: str, before: TrainingRecord, now: Mapping[str, Any], schedule: Schedule, steps: int | None
 ) -> None:
-    """Refuse to resume another training, and name the difference; `steps` are those of an epoch, if that is known.
+    """Refuse to resume another training, and name the difference; `steps` is the number in an epoch, if it is known.
 
     The number of epochs may differ if the schedule does not depend on the number of steps.
     """
@@ -56,7 +56,7 @@ def check_same_training(
 
 
 def _check_same_schedule(path: str, then: Mapping[str, Any], schedule: Schedule, total: int, total_now: int) -> None:
-    """Refuse another schedule than that of a training of `total` steps."""
+    """Refuse a schedule that differs from that of the checkpoint, whose training has `total` steps."""
     compared = steps_to_compare(total)
     now = describe_schedule(schedule, total, total_now)
     with explain_errors(path):
@@ -66,9 +66,9 @@ def _check_same_schedule(path: str, then: Mapping[str, Any], schedule: Schedule,
         raise _difference(path, f"lr at the steps {[step for step, _ in lr]}", f"lr at the steps {compared}")
     if before != now and "name" in before and "name" in now:
         raise _difference(path, f"lr={_write_call(before)}", f"lr={_write_call(now)}")
-    for (step, rate), (_, wanted) in zip(sample_rates(schedule, compared, total_now), lr):
-        if rate != wanted:
-            raise _difference(path, f"lr={wanted!r} at step {step}", f"lr={rate!r}")
+    for (step, rate), (_, expected) in zip(sample_rates(schedule, compared, total_now), lr):
+        if rate != expected:
+            raise _difference(path, f"lr={expected!r} at step {step}", f"lr={rate!r}")
     if before != now:
         raise ValueError(
             f"lr differs from that of the training in {path}, though not at the steps {compared}; give the same, or "
@@ -77,7 +77,7 @@ def _check_same_schedule(path: str, then: Mapping[str, Any], schedule: Schedule,
 
 
 def check_steps(position: Mapping[str, Any], steps: int | None) -> None:
-    """Refuse a position whose numbers contradict each other; `steps` are those of an epoch, if that is certain."""
+    """Refuse a position whose numbers contradict each other; `steps` is the number in an epoch, if it is certain."""
     if steps is None:
         right = position["steps"] <= position["total_steps"]
     else:
@@ -89,7 +89,7 @@ def check_steps(position: Mapping[str, Any], steps: int | None) -> None:
 
 
 def describe_optimizer(optimizer: Optimizer) -> dict[str, Any]:
-    """Describe an optimizer by plain values; a file cannot hold the state of one of the user's own class."""
+    """Describe an optimizer by plain values; refuse a user's own class, whose state a file cannot hold."""
     description = encode_optimizer(optimizer)
     if description is None:
         raise ValueError(
@@ -100,14 +100,14 @@ def describe_optimizer(optimizer: Optimizer) -> dict[str, Any]:
 
 
 def describe_schedule(schedule: Schedule, total: int, total_now: int) -> dict[str, Any]:
-    """Describe a schedule by its fields; one of the user's own by a digest of its rates at MOST_RATES steps or fewer.
+    """Describe a schedule by its fields, and a user's own by a digest of its rates at MOST_RATES steps or fewer.
 
-    The steps are spread over `total`, or are the first ones if that is 0, for a number that is not known. The rates are
-    those of a training of `total_now` steps, rounded to seven digits, as the last ones differ between computers.
+    The steps are spread over `total`; if that is 0, because the number is not known, they are the first ones. The rates
+    are those of a training of `total_now` steps, rounded to seven digits, as the last ones differ between computers.
     """
     if type(schedule) in SCHEDULE_CLASSES:
         return json.loads(json.dumps({"name": type(schedule).__name__, **asdict(schedule)}))  # type: ignore
-    steps = range(0, total, -(-total // MOST_RATES)) if total else range(FURTHEST + 1)
+    steps = range(0, total, -(-total // MOST_RATES)) if total else range(LAST_COMPARED + 1)
     rates = learning_rates(schedule, steps, total_now).astype(np.float32)
     return {"digest": hashlib.sha256(rates.tobytes()).hexdigest()}
 
@@ -126,7 +126,7 @@ def _explain_difference(path: str, name: str, then: Mapping[str, Any], now: Mapp
             differing = [(kind, own, other) for kind, own, other in pairs if own != other]
             kind, before, value = differing[0]
             names = [key for key in {**before, **value} if before[key] != value[key]]
-            calls = [_write_call({"name": kind, **{key: each[key] for key in names}}) for each in (before, value)]
+            calls = [_write_call({"name": kind, **{key: values[key] for key in names}}) for values in (before, value)]
         return _difference(path, *calls)
     return _difference(path, f"{name}={before!r}", f"{name}={value!r}")
 
@@ -150,7 +150,7 @@ def _difference(path: str, before: str, now: str) -> ValueError:
 
 
 def _is_same(before: Any, now: Any) -> bool:
-    """Compare plain values; numbers that backends sum in other orders may differ in their last digits."""
+    """Compare plain values; sums may differ in their last digits, as backends add in different orders."""
     if isinstance(before, dict) and isinstance(now, dict):
         return before.keys() == now.keys() and all(_is_same(before[name], now[name]) for name in now)
     if isinstance(before, float) and isinstance(now, float):
@@ -159,7 +159,7 @@ def _is_same(before: Any, now: Any) -> bool:
 
 
 def _describe_difference(argument: str, before: Any, now: Any) -> str:
-    """Say how two fingerprints differ."""
+    """Describe how two fingerprints differ."""
     if before is None or now is None:
         return "that one had none" if before is None else "this one has none"
     if not (isinstance(before, dict) and isinstance(now, dict) and before.keys() == now.keys()):
@@ -173,8 +173,8 @@ def _describe_difference(argument: str, before: Any, now: Any) -> str:
 
 
 def steps_to_compare(total: int) -> list[int]:
-    """Choose steps at which the rates of two schedules are compared."""
-    return sorted({0, total // 4, total // 2, 3 * total // 4, total - 1}) if total else [0, 1, 10, 100, FURTHEST]
+    """Choose the steps at which the rates of two schedules are compared."""
+    return sorted({0, total // 4, total // 2, 3 * total // 4, total - 1}) if total else [0, 1, 10, 100, LAST_COMPARED]
 
 
 def sample_rates(schedule: Schedule, steps: Sequence[int], total: int) -> list[list[float]]:

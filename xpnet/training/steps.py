@@ -14,7 +14,7 @@ from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.scaling import Scaling
 from xpnet.core.step import State, make_step
 from xpnet.data.reader import Reader
-from xpnet.data.sources import Chunk
+from xpnet.data.source import Chunk
 from xpnet.training.kept_loops import Loops, is_fixed
 
 CHUNK_SECONDS = 0.1
@@ -32,7 +32,7 @@ class Done(NamedTuple):
     """The result of a chunk of steps."""
 
     state: State | MemberState
-    cost: float  # sum over the examples of the chunk, of their costs times weights
+    cost: float  # sum over the examples of the chunk, each cost times its weight
     weight: float  # sum of their weights
     engine: str  # how the steps ran
 
@@ -43,11 +43,11 @@ class ChunkRunner:
     Parameters
     ----------
     reader
-        Says for which model, and where and in which dtype to compute.
+        Knows the model, the backend and the dtype.
     optimizer
         The optimizer.
     alpha
-        Adds α/2m ‖w‖² to the cost of a minibatch, m the sum of its examples' weights.
+        Adds α/2m ‖w‖² to the cost of a minibatch; m is the sum of its examples' weights.
     loops
         Loops of earlier trainings of the same networks, if any.
     networks
@@ -80,14 +80,14 @@ class ChunkRunner:
         Parameters
         ----------
         state
-            The state; it stays as it is.
+            The state; it is not changed.
         work
             The minibatches, and the learning rate of each step.
 
         Returns
         -------
         Done or None
-            The new state and the sums; None if the state is not finite any more.
+            The new state and the sums; None if the state is no longer finite.
         """
         chunk, lr = work
         with self.scope():
@@ -113,7 +113,7 @@ class ChunkRunner:
             return self.loop(state._replace(cost=cost), batches, (examples, self.encoding._replace(scaling=scaling)))
 
     def _find_weights(self, examples: Examples) -> np.ndarray | None:
-        """Bring the weights of examples to the host, once for all chunks of them."""
+        """Copy the weights of examples to the host, once for all their chunks."""
         if examples is not self.examples:
             self.examples = examples
             self.weights = None if examples.weight is None else self.backend.to_numpy(examples.weight)
@@ -129,15 +129,15 @@ def minibatch_weights(index: np.ndarray, example_weights: np.ndarray | None) -> 
 
 
 def steps_per_chunk(model: Model, batch_size: int, speed: Speed, networks: int = 1) -> int:
-    """Choose how many steps a chunk holds: about a tenth of a second of them, or more where copying the state costs.
+    """Choose the number of steps in a chunk: about a tenth of a second's, or more where copying the state takes long.
 
-    The estimate of a step's time is rough, and for one core; it uses no clock, so that the same training has the same
-    chunks. It counts the calls of the operations, passes over the weights, and the products.
+    The time of a step is a rough estimate, for one core: calls of operations, passes over the weights, and products. It
+    reads no clock, so the same training always has the same chunks.
 
     Parameters
     ----------
     model
-        The network without its numbers.
+        The structure of the network.
     batch_size
         Examples in a minibatch.
     speed

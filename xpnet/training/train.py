@@ -31,18 +31,18 @@ from xpnet.wording.errors import DivergenceError
 
 
 def train(
-    networks: Sequence[Trainee], given: Request, keep_in: dict[str, Any], kind: FileKind = ONE_NETWORK
+    networks: Sequence[Trainee], request: Request, keep_in: dict[str, Any], kind: FileKind = ONE_NETWORK
 ) -> dict[int, DivergenceError]:
-    """Train networks of one shape on data of the user's.
+    """Train networks of one shape on the user's data.
 
     Parameters
     ----------
     networks
         The networks.
-    given
-        The arguments of `train`, as they were given; `lr`, `optimizer` and `callbacks` have an entry for each network.
+    request
+        The arguments of `train`, not parsed yet; `lr`, `optimizer` and `callbacks` have an entry for each network.
     keep_in
-        The attributes of an object that keeps what was recorded or compiled for its next training.
+        The attributes of an object, which hold the recorded or compiled loops for its next training.
     kind
         The kind of file for a checkpoint.
 
@@ -51,47 +51,47 @@ def train(
     dict
         The error of each network that has diverged, by its number.
     """
-    path = parse_checkpoint(given.checkpoint, given.every, given.resume)
-    resumed = read_trainings(path, networks, kind, given.progress) if path is not None and given.resume else None
-    as_they_were = networks if resumed is None else [one.net for one in resumed]
-    request = parse(given, as_they_were)
+    path = parse_checkpoint(request.checkpoint, request.every, request.resume)
+    resumed = read_trainings(path, networks, kind, request.progress) if path is not None and request.resume else None
+    at_start = networks if resumed is None else [one.net for one in resumed]
+    parsed = parse(request, at_start)
     view = networks[0].view
     with view.scope():  # for the user's own code, too: data sets, metrics and callbacks
-        reader = view.reader._replace(keeps_digits=networks[0].standardize, feature_names=find_names(as_they_were))
-        unscaled = prepare(request, reader, [net.seeds.split for net in as_they_were])
-        checkpoint = None if path is None else make_checkpoint(path, kind, networks, given, request, unscaled, resumed)
-        scalings = find_scalings(as_they_were)
+        reader = view.reader._replace(keeps_digits=networks[0].standardize, feature_names=find_names(at_start))
+        unscaled = prepare(parsed, reader, [net.seeds.split for net in at_start])
+        checkpoint = None if path is None else make_checkpoint(path, kind, networks, request, parsed, unscaled, resumed)
+        scalings = find_scalings(at_start)
         if networks[0].standardize:
-            scalings = fit_for_each(unscaled, scalings, request.progress)
+            scalings = fit_for_each(unscaled, scalings, parsed.progress)
         sources = scale_for_each(unscaled, scalings)
     plans = [
-        Plan(request.epochs, request.batch_size, optimizer, schedule, request.sampling)
-        for optimizer, schedule in zip(request.optimizer, request.lr)
+        Plan(parsed.epochs, parsed.batch_size, optimizer, schedule, parsed.sampling)
+        for optimizer, schedule in zip(parsed.optimizer, parsed.lr)
     ]
     starts = [Start()] * len(networks) if resumed is None else [one.start() for one in resumed]
     jobs = [
         Job(net, plan, part.train, callbacks, start)
         for net, plan, part, callbacks, start in zip(
-            networks, plans, sources, list_callbacks(request, sources, checkpoint), starts
+            networks, plans, sources, list_callbacks(parsed, sources, checkpoint), starts
         )
     ]
     with exiting_on_sigterm() if checkpoint is not None else nullcontext():
         return train_networks(
             jobs,
-            blas_threads=request.blas_threads,
-            threads=request.threads,
+            blas_threads=parsed.blas_threads,
+            threads=parsed.threads,
             checkpoint=checkpoint,
             keep_in=keep_in,
         )
 
 
-def list_callbacks(request: Request, sources: Sequence[Sources], checkpoint: Checkpoint | None) -> list[list[Callback]]:
+def list_callbacks(parsed: Request, sources: Sequence[Sources], checkpoint: Checkpoint | None) -> list[list[Callback]]:
     """List the callbacks of each network, evaluations first: others see their results."""
-    bars = [Progress()] if request.progress else []  # one for all networks
+    bars = [Progress()] if parsed.progress else []  # one for all networks
     lists = []
-    for k, (part, callbacks) in enumerate(zip(sources, request.callbacks)):
+    for k, (part, callbacks) in enumerate(zip(sources, parsed.callbacks)):
         evaluations = make_evaluations(
-            part, request.metrics, request.training_metrics, progress=request.progress and len(sources) == 1
+            part, parsed.metrics, parsed.training_metrics, progress=parsed.progress and len(sources) == 1
         )
         recorders = [] if checkpoint is None else [checkpoint.recorders[k]]
         lists.append([*evaluations, *callbacks, *bars, *recorders])
@@ -102,20 +102,20 @@ def make_checkpoint(
     path: str,
     kind: FileKind,
     networks: Sequence[Trainee],
-    given: Request,
     request: Request,
+    parsed: Request,
     sources: Sequence[Sources],
     resumed: Sequence[Resumed] | None,
 ) -> Checkpoint:
     """Make the checkpoint of a training; `sources` are not scaled yet."""
-    call = {"epochs": request.epochs, "batch_size": request.batch_size, "sampling": given.sampling}
-    call |= {"steps": request.steps, **fingerprint_weights(given, sources[0].train.reader)}
+    call = {"epochs": parsed.epochs, "batch_size": parsed.batch_size, "sampling": request.sampling}
+    call |= {"steps": parsed.steps, **fingerprint_weights(request, sources[0].train.reader)}
     recorders = [
         Recorder(
             net,
-            request.callbacks[k],
-            request.lr[k],
-            {**call, "optimizer": describe_optimizer(request.optimizer[k]), **fingerprints},
+            parsed.callbacks[k],
+            parsed.lr[k],
+            {**call, "optimizer": describe_optimizer(parsed.optimizer[k]), **fingerprints},
             name,
             None if resumed is None else resumed[k],
         )
@@ -123,7 +123,7 @@ def make_checkpoint(
             zip(networks, fingerprint_all(sources), name_parts(path, len(networks), kind))
         )
     ]
-    return Checkpoint(path, given.every, recorders, kind)
+    return Checkpoint(path, request.every, recorders, kind)
 
 
 def find_scalings(networks: Sequence[Trainee]) -> list[Scaler | None]:
@@ -145,13 +145,13 @@ def find_scalings(networks: Sequence[Trainee]) -> list[Scaler | None]:
 
 
 def find_names(networks: Sequence[Trainee]) -> tuple[str, ...] | None:
-    """Find the names of the inputs of networks, of which some may not know them; others must not differ."""
-    known = [(k, names) for k, net in enumerate(networks) if (names := net.view.feature_names) is not None]
-    for k, names in known:
-        if names != known[0][1]:
-            i, (own, first) = next((i, pair) for i, pair in enumerate(zip(names, known[0][1])) if pair[0] != pair[1])
+    """Find the feature names of networks. Some may have none; two must not have different ones."""
+    named = [(k, names) for k, net in enumerate(networks) if (names := net.view.feature_names) is not None]
+    for k, names in named:
+        if names != named[0][1]:
+            i, (own, first) = next((i, pair) for i, pair in enumerate(zip(names, named[0][1])) if pair[0] != pair[1])
             raise ValueError(
-                f"network {k} has the name {own!r} for input {i} and network {known[0][0]} has {first!r}; the members "
+                f"network {k} has the name {own!r} for input {i} and network {named[0][0]} has {first!r}; the members "
                 "of an ensemble must have the same feature_names, or None"
             )
-    return known[0][1] if known else None
+    return named[0][1] if named else None

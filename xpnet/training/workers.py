@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Workers:
-    """Threads that apply a function to several things at once.
+    """Threads that apply a function to several items at once.
 
     The pools of the standard library share locks that are written in Python. A signal handler that raises an error
     while one of them is being taken leaves it held, and all threads wait forever. These queues are written in C, where
@@ -33,9 +33,9 @@ class Workers:
             _thread.start_new_thread(_serve, (self._work,))
 
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
-        """Apply a function to each item, and wait for all results; an error of the first item that has one is raised.
+        """Apply a function to each item, and wait for all results; if some items fail, raise the first one's error.
 
-        An error in the waiting thread, such as that of a signal handler, leaves the others to end their work.
+        If the waiting thread is interrupted, by a signal handler for example, the others still finish their work.
         """
         items, results = list(items), SimpleQueue()  # its own, as an earlier call may not have waited for its results
         for i, item in enumerate(items):
@@ -47,7 +47,7 @@ class Workers:
         return [outcomes[i] for i in range(len(items))]
 
     def close(self) -> None:
-        """Let the threads end when they have done their work, without waiting for them."""
+        """Let the threads end after their work, without waiting for them."""
         for _ in range(self.number):
             self._work.put(None)
 
@@ -58,7 +58,7 @@ class _Failure:
 
 
 def _serve(work: "SimpleQueue[Any]") -> None:
-    """Work until there is None to do."""
+    """Run tasks until one is None."""
     while (task := work.get()) is not None:
         results, i, function, item = task
         try:

@@ -21,6 +21,9 @@ def in_range(argument: str, value: Any, low: float, high: float, remedy: str, *,
     >>> from fractions import Fraction
     >>> in_range("momentum", Fraction(1, 2), 0, 1, "0 turns it off")
     0.5
+    >>> in_range("factor", 0, 0, 1, "0.1 is usual", includes_low=False)
+    Traceback (most recent call last):
+    ValueError: factor=0 must be above 0 and below 1; 0.1 is usual
     """
     number = _to_float(value)
     if not low <= number < high or (number == low and not includes_low):
@@ -30,17 +33,6 @@ def in_range(argument: str, value: Any, low: float, high: float, remedy: str, *,
             interval = f"in [{low:g}, {high:g})" if includes_low else f"above {low:g} and below {high:g}"
         raise ValueError(f"{argument}={value!r} must be {interval}; {remedy}")
     return number
-
-
-def between(argument: str, value: Any, low: float, high: float, remedy: str) -> float:
-    """Check that ``low < value < high``, as `in_range` does.
-
-    Examples
-    --------
-    >>> between("validation_split", 0.2, 0, 1, "it is a fraction of the examples")
-    0.2
-    """
-    return in_range(argument, value, low, high, remedy, includes_low=False)
 
 
 def _to_float(value: Any) -> float:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from xpnet.core.arrays import Array, Layers, Namespace, leaves, map_arrays, map_layers
 from xpnet.core.optimizers.base import OptimizerState, Update, add_decay, require_between, require_finite
-from xpnet.wording.checks import between, in_range, overwrite
+from xpnet.wording.checks import in_range, overwrite
 from xpnet.wording.hints import explain_arguments
 
 
@@ -71,7 +71,7 @@ class RMSProp:
         overwrite(
             self,
             rho=in_range("rho", self.rho, 0, 1, "0.99 is usual"),
-            epsilon=between("epsilon", self.epsilon, 0, math.inf, "1e-8 is usual"),
+            epsilon=in_range("epsilon", self.epsilon, 0, math.inf, "1e-8 is usual", includes_low=False),
             weight_decay=in_range("weight_decay", self.weight_decay, 0, math.inf, "0 turns it off"),
         )
 
@@ -212,7 +212,7 @@ class Adam:
             self,
             beta1=in_range("beta1", self.beta1, 0, 1, "0.9 is usual"),
             beta2=in_range("beta2", self.beta2, 0, 1, "0.999 is usual"),
-            epsilon=between("epsilon", self.epsilon, 0, math.inf, "1e-8 is usual"),
+            epsilon=in_range("epsilon", self.epsilon, 0, math.inf, "1e-8 is usual", includes_low=False),
             weight_decay=in_range("weight_decay", self.weight_decay, 0, math.inf, "0 turns it off"),
         )
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from xpnet.core.arrays import Array, Layers, Namespace, leaves
 from xpnet.core.optimizers.base import Optimizer, OptimizerState, Update, over_matrices
-from xpnet.wording.checks import between, overwrite
+from xpnet.wording.checks import in_range, overwrite
 from xpnet.wording.hints import explain_arguments
 
 
@@ -92,7 +92,9 @@ class _Wrapper:
             name = type(self).__name__
             raise TypeError(f"optimizer={self.optimizer!r} is not an optimizer; give one, as in {name}(SGD(), 1.0)")
         name = fields(self)[1].name  # type: ignore
-        number = between(name, self._number, 0, math.inf, f"leave {type(self).__name__} out to turn it off")
+        number = in_range(
+            name, self._number, 0, math.inf, f"leave {type(self).__name__} out to turn it off", includes_low=False
+        )
         overwrite(self, **{name: number})
 
     @property

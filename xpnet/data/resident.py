@@ -1,0 +1,135 @@
+"""Sources whose examples stay on the device: all of them, or some rows of examples that several networks share."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from xpnet.core.arrays import rows_per_block, select
+from xpnet.core.minibatch import Examples
+from xpnet.core.scaling import Scaler, Scaling
+from xpnet.data.reader import Reader
+from xpnet.data.sampling import Sampling, split_into_chunks
+from xpnet.data.source import Chunk, Countable, Source
+
+
+@dataclass(frozen=True)
+class Resident(Countable):
+    """Examples that stay on the device from the first epoch to the last."""
+
+    examples: Examples
+    reader: Reader
+
+    def __len__(self) -> int:
+        """Count the examples."""
+        return self.examples.y.shape[0]
+
+    def chunks(
+        self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int, networks: int = 1
+    ) -> Iterator[Chunk]:
+        """Draw the minibatches of one epoch."""
+        for index in sampling.draw(len(self), batch_size, rng):
+            for part in split_into_chunks(index, most):
+                yield Chunk(self.examples, part)
+
+    def blocks(self, width: int) -> Iterator[Examples]:
+        """Iterate over slices of the examples."""
+        rows = rows_per_block(width)
+        if len(self) <= rows:
+            yield self.examples
+            return
+        for start in range(0, len(self), rows):
+            with self.reader.scope():
+                block = select(self.examples, slice(start, min(start + rows, len(self))))
+            yield block
+
+    def scaled(self, scaling: Scaler) -> "Resident":
+        """Scale the examples."""
+        reader = self.reader._replace(scaling=scaling)
+        x, y = reader.scale_inputs(self.examples.x), reader.scale_targets(self.examples.y)
+        return Resident(self.examples._replace(x=x, y=y), reader)
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether some numbers are still unscaled, because the dtype would round them."""
+        x, y, _ = self.examples
+        return self.reader.is_wide(x) or (y.ndim > 1 and self.reader.is_wide(y))
+
+
+@dataclass(frozen=True)
+class Rows(Countable):
+    """Some rows of a source whose examples are shared; a row may occur several times.
+
+    Shared examples are not scaled in place: a scaling is applied to each block, and to each minibatch when it is
+    gathered. If the examples are scaled already, only the difference between the two scalings is applied.
+    """
+
+    source: Resident
+    rows: np.ndarray  # (n,) int32, on the host
+    scaling: Scaler | None = None
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return len(self.rows)
+
+    @property
+    def reader(self) -> Reader:
+        """The reader of the source, with the scaling."""
+        reader = self.source.reader
+        return reader if self.scaling is None else reader._replace(scaling=self.scaling)
+
+    @cached_property
+    def remaining(self) -> Scaling | None:
+        """The scaling that the examples of the source still need, on the device."""
+        before = self.source.reader.scaling
+        if self.scaling is None or before is None:
+            return None if self.scaling is None else self.scaling.rounded
+        return self.source.reader.place(self.scaling.exact.after(before.exact)).rounded
+
+    def chunks(
+        self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int, networks: int = 1
+    ) -> Iterator[Chunk]:
+        """Draw the minibatches of one epoch."""
+        for index in sampling.draw(len(self), batch_size, rng):
+            for part in split_into_chunks(index, most):
+                yield Chunk(self.source.examples, self.rows[part], self.remaining)
+
+    def blocks(self, width: int) -> Iterator[Examples]:
+        """Iterate over the rows in order."""
+        for part in split_into_chunks(self.rows, rows_per_block(width)):
+            block, scaling = take_rows(self.source, part).examples, self.remaining
+            if scaling is not None:
+                with self.source.reader.scope():
+                    block = block._replace(x=scaling.inputs(block.x), y=scaling.targets(block.y))
+            yield block
+
+    def scaled(self, scaling: Scaler) -> "Rows | Resident":
+        """Return the same rows, scaled; if the dtype would round the numbers, a scaled copy of these rows."""
+        if self.source.is_wide:
+            return take_rows(self.source, self.rows).scaled(scaling)
+        return replace(self, scaling=scaling)
+
+
+def take_rows(source: Resident, index: np.ndarray) -> Resident:
+    """Take some of a source's examples, by index."""
+    columns = (None if column is None else source.reader.take(column, index) for column in source.examples)
+    return replace(source, examples=Examples(*columns))
+
+
+def with_weight(source: Resident, weight: Any) -> Resident:
+    """Multiply the weights of a source's examples by `weight`, (n,) on the device; None changes nothing."""
+    if weight is None:
+        return source
+    examples = source.examples
+    with source.reader.scope():
+        weight = weight if examples.weight is None else weight * examples.weight
+    return replace(source, examples=examples._replace(weight=weight))
+
+
+def resident_examples(source: Source) -> Examples | None:
+    """Return the examples of a source, not only its rows, if they stay on the device; else None."""
+    if isinstance(source, Rows):
+        return source.source.examples
+    return source.examples if isinstance(source, Resident) else None

@@ -1,0 +1,117 @@
+"""What a source of examples is, and what all sources share: chunks of minibatches, and the bar while one is read.
+
+Every source answers the same questions: how many minibatches an epoch has (`steps`), the minibatches to train on, one
+chunk at a time (`chunks`), and all examples in order, one block at a time (`blocks`).
+"""
+
+import sys
+from collections.abc import Iterable, Iterator, Sized
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from xpnet.core.minibatch import Examples
+from xpnet.core.scaling import Scaler, Scaling
+from xpnet.data.reader import Reader
+from xpnet.data.sampling import Sampling
+
+BAR_DELAY_SECONDS = 0.5  # before a bar appears for something that may not take long
+
+
+class Chunk(NamedTuple):
+    """Several minibatches of one size: examples on the device, and the indices of those that each step takes."""
+
+    examples: Examples
+    index: np.ndarray  # (steps, m) int32, on the host
+    scaling: Scaling | None = None  # still to be applied to the minibatches
+
+
+class Source(Protocol):
+    """Where examples come from. Scaling a source returns a new one."""
+
+    @property
+    def reader(self) -> Reader:
+        """The reader that moved, or will move, its examples to the device."""
+        ...
+
+    def steps(self, sampling: Sampling, batch_size: int) -> int | None:
+        """Number of minibatches of an epoch; None if it is not known in advance."""
+        ...
+
+    def batch_size(self, batch_size: int) -> int:
+        """Number of examples in a minibatch, if the user asks for `batch_size`."""
+        ...
+
+    def chunks(
+        self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int, networks: int = 1
+    ) -> Iterator[Chunk]:
+        """Draw the minibatches of one epoch, at most `most` of them in a chunk.
+
+        The more `networks` hold a chunk at the same time, the less each may read into memory.
+        """
+        ...
+
+    def skip_epochs(self, epochs: int) -> None:
+        """Skip the minibatches of whole epochs, if an epoch begins where the last one ended."""
+        ...
+
+    def blocks(self, width: int) -> Iterator[Examples]:
+        """Iterate over all examples in order, in blocks sized for `width` values per row."""
+        ...
+
+    def scaled(self, scaling: Scaler) -> "Source":
+        """Return the same source with its examples scaled."""
+        ...
+
+
+class Countable:
+    """Base class of sources that know how many examples they have, and begin each epoch with the first one."""
+
+    def __len__(self) -> int:
+        """Count the examples."""
+        raise NotImplementedError
+
+    def steps(self, sampling: Sampling, batch_size: int) -> int:
+        """Number of minibatches of an epoch."""
+        return sampling.steps(len(self), batch_size)
+
+    def batch_size(self, batch_size: int) -> int:
+        """Number of examples in a minibatch."""
+        return min(batch_size, len(self))
+
+    def skip_epochs(self, epochs: int) -> None:
+        """Do nothing: each epoch begins with the first example."""
+
+
+def skip_steps(chunks: Iterable[Chunk], steps: int) -> Iterator[Chunk]:
+    """Skip the first minibatches of an epoch.
+
+    Examples
+    --------
+    >>> chunks = [Chunk(None, np.array([[1], [2], [3]])), Chunk(None, np.array([[4]]))]
+    >>> [chunk.index.tolist() for chunk in skip_steps(chunks, 2)]
+    [[[3]], [[4]]]
+    """
+    for chunk in chunks:
+        skipped = min(steps, len(chunk.index))
+        steps -= skipped
+        if skipped < len(chunk.index):
+            yield chunk._replace(index=chunk.index[skipped:])
+
+
+def make_bar(iterable: Iterable[Any] | None = None, *, disable: bool = False, **options: Any) -> Any:
+    """Make a bar of tqdm on standard error; it shows nothing if that is closed."""
+    from tqdm.auto import tqdm
+
+    return tqdm(iterable, disable=disable or sys.stderr is None, **options)
+
+
+def with_bar(blocks: Iterator[Examples], label: str, source: Source) -> Iterator[Examples]:
+    """Iterate over the blocks of a source, with a bar on standard error if that takes a noticeable time."""
+    total = len(source) if isinstance(source, Sized) else None
+    with make_bar(
+        total=total, desc=label, unit="example", delay=BAR_DELAY_SECONDS, leave=False, dynamic_ncols=True
+    ) as bar:
+        for block in blocks:
+            yield block
+            bar.update(block.y.shape[0])
