@@ -1,7 +1,6 @@
 """Fitting: start a network, load the examples, prepare how to train it, and train one or many together."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeAlias
 
@@ -29,7 +28,7 @@ from xpnet.estimators.settings import Parameters, Settings, make_sampling
 from xpnet.estimators.targets import Problem
 from xpnet.network import Network
 from xpnet.training.callback import Callback
-from xpnet.training.checkpointing import exiting_on_sigterm
+from xpnet.training.checkpointing import Checkpoint, exiting_on_sigterm
 from xpnet.training.evaluate import Evaluate
 from xpnet.training.loop import train_networks
 from xpnet.training.metrics import Metric, predictions
@@ -39,6 +38,7 @@ from xpnet.wording.checks import warn
 from xpnet.wording.errors import DivergenceError, unless_stopped
 
 Fitted: TypeAlias = Mapping[str, Any]  # the fitted attributes of an estimator; empty before the first fit
+Resuming: TypeAlias = tuple[Checkpoint, list[Job]]
 LoadedExamples: TypeAlias = tuple[AllRows, AllRows | None]  # for training and for validation
 
 
@@ -251,8 +251,9 @@ def train_until_interrupted(fits: Sequence[Fit], saving: Saving | None = None) -
     KeyboardInterrupt
         If Ctrl-C has interrupted L-BFGS.
     """
+    resuming = None if saving is None else prepare_jobs(fits, saving)
     try:
-        return train_fits(fits, saving=saving)
+        return train_fits(fits, resuming=resuming)
     except KeyboardInterrupt:
         if fits[0].plan is None:
             raise
@@ -261,7 +262,7 @@ def train_until_interrupted(fits: Sequence[Fit], saving: Saving | None = None) -
 
 
 def train_fits(
-    fits: Sequence[Fit], *, threads: int | str = "auto", progress: bool = False, saving: Saving | None = None
+    fits: Sequence[Fit], *, threads: int | str = "auto", progress: bool = False, resuming: Resuming | None = None
 ) -> dict[int, ValueError]:
     """Train the networks of fits, those of one structure in one program.
 
@@ -273,8 +274,8 @@ def train_fits(
         As in `Ensemble.train`.
     progress
         Whether to show a bar for networks that are trained together, even if no fit asks for one.
-    saving
-        The checkpoint of fits of one structure, if there is to be one.
+    resuming
+        The checkpoint and the jobs of fits of one structure, if there is to be a checkpoint.
 
     Returns
     -------
@@ -285,7 +286,7 @@ def train_fits(
     for numbers in group_by_structure(fits):
         group = [fits[k] for k in numbers]
         try:
-            failed = _train_group(group, threads, progress, saving)
+            failed = _train_group(group, threads, progress, resuming)
         except unless_stopped(ValueError) as error:
             if len(group) > 1:  # it does not say which fit failed
                 raise
@@ -321,31 +322,42 @@ def _list_structure(fit: Fit) -> Any:
 
 
 def _train_group(
-    fits: Sequence[Fit], threads: int | str, progress: bool, saving: Saving | None
+    fits: Sequence[Fit], threads: int | str, progress: bool, resuming: Resuming | None
 ) -> dict[int, ValueError]:
     """Train networks of one structure, and return the errors of those that failed."""
     if fits[0].plan is None:
         _minimize(fits[0])
         return {}
-    diverged = {i: _handle_divergence(fits[i], error) for i, error in _descend(fits, threads, progress, saving).items()}
+    diverged = {
+        i: _handle_divergence(fits[i], error) for i, error in _descend(fits, threads, progress, resuming).items()
+    }
     return {i: error for i, error in diverged.items() if error is not None}
 
 
 def _descend(
-    fits: Sequence[Fit], threads: int | str, progress: bool, saving: Saving | None
+    fits: Sequence[Fit], threads: int | str, progress: bool, resuming: Resuming | None
 ) -> dict[int, DivergenceError]:
     """Train networks of one structure by gradient descent, and return the errors of those that diverged."""
-    together = len(fits) > 1
-    bars = [Progress()] if any(fit.settings.progress for fit in fits) or (progress and together) else []
-    plans: Any = [fit.plan for fit in fits]
-    jobs = [Job(fit.network, plan, fit.source, [*fit.callbacks, *bars]) for fit, plan in zip(fits, plans)]
-    checkpoint = None
-    if saving is not None:
-        remembering = [[fit.convergence, *fit.settings.callbacks] for fit in fits]
-        checkpoint, jobs = make_checkpoint(saving, jobs, remembering, fingerprint_data(fits[0].data))
-    with exiting_on_sigterm() if checkpoint is not None else nullcontext():
-        keep_in = None if together else vars(fits[0].network)
+    keep_in = None if len(fits) > 1 else vars(fits[0].network)
+    if resuming is None:
+        return train_networks(make_jobs(fits, progress), threads=threads, keep_in=keep_in)
+    checkpoint, jobs = resuming
+    with exiting_on_sigterm():
         return train_networks(jobs, threads=threads, checkpoint=checkpoint, keep_in=keep_in)
+
+
+def make_jobs(fits: Sequence[Fit], progress: bool = False) -> list[Job]:
+    """Make the jobs of fits of one structure, with one bar if a fit asks for it, or if it is for several of them."""
+    bars = [Progress()] if any(fit.settings.progress for fit in fits) or (progress and len(fits) > 1) else []
+    plans: Any = [fit.plan for fit in fits]
+    return [Job(fit.network, plan, fit.source, [*fit.callbacks, *bars]) for fit, plan in zip(fits, plans)]
+
+
+def prepare_jobs(fits: Sequence[Fit], saving: Saving) -> Resuming:
+    """Make the checkpoint and the jobs of fits of one structure, which resume those in its file. Synchronizes."""
+    remembering: Any = [[fit.convergence, *fit.settings.callbacks] for fit in fits]
+    data, progress = fingerprint_data(fits[0].data), any(fit.settings.progress for fit in fits)
+    return make_checkpoint(saving, make_jobs(fits), remembering, data, progress=progress)
 
 
 def fingerprint_data(data: FitData) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, NamedTuple, TypeAlias
@@ -69,6 +69,13 @@ class Resumed(NamedTuple):
         return Start(position, tuple(self.rows), self.training.lr_scale, self.training.stopped)
 
 
+class Round(NamedTuple):
+    """Snapshots of all networks after one round of chunks, and the numbers of those that took their steps together."""
+
+    snapshots: tuple[Snapshot, ...] = ()
+    division: Sequence[Sequence[int]] = ()
+
+
 class Recorder(Callback):
     """Takes snapshots of a network in training, for a checkpoint.
 
@@ -103,7 +110,6 @@ class Recorder(Callback):
         self.name, self.resumed = name, resumed
         self.checkpoint: Checkpoint
         self.snapshot: Snapshot
-        self.is_behind = False  # whether the network has taken steps since its last snapshot
 
     def on_train_begin(self, training: Training) -> None:
         """Describe the call; once all networks have begun, resume the training, or write the first file."""
@@ -139,10 +145,9 @@ class Recorder(Callback):
         self.call["lr"] = sample_rates(self.schedule, steps_to_compare(total), total)
         self.call["schedule"] = describe_schedule(self.schedule, total, total)
 
-    def resume(self) -> None:
-        """Restore the states of the network and its callbacks."""
+    def restore_network(self) -> None:
+        """Give the network the state that it had."""
         if self.resumed is not None:
-            self._restore_callbacks(self.resumed)
             self.net._take_over(**self.resumed.attributes)
 
     def record(self) -> None:
@@ -160,20 +165,25 @@ class Recorder(Callback):
             training.stopped,
             self.call,
             callbacks=values,
-            group=self.checkpoint.find_group(self),
         )
         self.snapshot = self.net._snapshot(record, states)._replace(history=list(training.history.rows))
-        self.is_behind = False
+        self.checkpoint.waiting.discard(self)
 
-    def _restore_callbacks(self, resumed: Resumed) -> None:
-        with explain_errors(self.name):
-            for i, (callback, record) in enumerate(zip(self.callbacks, resumed.training.callbacks)):
-                states = {name: state for (number, name), state in resumed.callback_states.items() if number == i}
-                remembered = {**record["values"], **states}
+    def restore_callbacks(self) -> None:
+        """Give the callbacks the states that they had; errors of a user's own are raised as they are."""
+        resumed = self.resumed
+        if resumed is None:
+            return
+        for i, (callback, record) in enumerate(zip(self.callbacks, resumed.training.callbacks)):
+            states = {name: state for (number, name), state in resumed.callback_states.items() if number == i}
+            remembered = {**record["values"], **states}
+            if not is_of_xpnet(callback):  # it may leave some out
                 callback.set_state(remembered)
-                if type(callback).__module__.startswith("xpnet."):  # a user's own may leave some out
-                    kind = type(callback).__name__
-                    refuse_unknown(f"value of {kind}", remembered.keys() - callback.get_state().keys())
+                continue
+            with explain_errors(self.name):
+                callback.set_state(remembered)
+                unknown = remembered.keys() - callback.get_state().keys()
+                refuse_unknown(f"value of {type(callback).__name__}", unknown)
 
 
 class Checkpoint:
@@ -206,8 +216,8 @@ class Checkpoint:
         self.division: Sequence[Sequence[int]] = list(groups.values())  # which networks are joined
         self.begun = self.steps = 0  # networks that have begun, and minibatches that the furthest one has trained on
         self.epoch_ended = False
-        self.snapshots: tuple[Snapshot, ...] = ()  # those of the last round that all networks completed
-        self.written: tuple[Snapshot, ...] = ()
+        self.waiting: set[Recorder] = set()  # those whose networks have taken steps since their last snapshots
+        self.collected = self.written = Round()  # the last one that all networks completed
 
     def begin(self) -> None:
         """Once all networks have begun, resume the training, or write a first file, to show that it can be written."""
@@ -217,7 +227,9 @@ class Checkpoint:
         for recorder in self.recorders:
             recorder.check()
         for recorder in self.recorders:
-            recorder.resume()
+            recorder.restore_callbacks()
+        for recorder in self.recorders:
+            recorder.restore_network()
         for recorder in self.recorders:
             recorder.record()
         self._collect()
@@ -226,11 +238,9 @@ class Checkpoint:
             self._write_first()
         self._mark_written()
 
-    def begin_round(self, networks: Collection[int], division: Sequence[Sequence[int]]) -> None:
+    def begin_round(self, networks: Iterable[int], division: Sequence[Sequence[int]]) -> None:
         """Note which networks have taken steps, and how they were joined, before their callbacks are called."""
-        self.division = division
-        for k in networks:
-            self.recorders[k].is_behind = True
+        self.division, self.waiting = division, {self.recorders[k] for k in networks}
 
     def update_after_chunk(self, steps: int) -> None:
         """Collect the snapshots after the last network of a round has taken its own, and write them if that is due."""
@@ -258,32 +268,33 @@ class Checkpoint:
     def end(self) -> None:
         """Write the last snapshots when all networks have ended, also after an exception, Ctrl-C and SIGTERM."""
         self.begun -= 1
-        if self.begun or not self.snapshots:
+        if self.begun or not self.collected.snapshots:
             return
         self._collect()
-        if self.snapshots is not self.written:
+        if self.collected is not self.written:
             self._try_to_write()
-
-    def find_group(self, recorder: Recorder) -> int | None:
-        """Find the group in which a network takes its steps; None if it is in none."""
-        k = self.recorders.index(recorder)
-        return next((group for group, numbers in enumerate(self.division) if k in numbers), None)
 
     def _collect(self) -> bool:
         """Collect the snapshots of all networks; False if one of them is still to come.
 
         They are collected in one assignment, so that an interrupt cannot split it.
         """
-        if any(recorder.is_behind for recorder in self.recorders):
+        if self.waiting:
             return False
         snapshots = tuple(recorder.snapshot for recorder in self.recorders)
-        if len(self.snapshots) != len(snapshots) or any(x is not y for x, y in zip(snapshots, self.snapshots)):
-            self.snapshots = snapshots
+        before = self.collected.snapshots
+        if len(before) != len(snapshots) or any(x is not y for x, y in zip(snapshots, before)):
+            self.collected = Round(snapshots, self.division)
         return True
 
     def _encode(self) -> bytes:
-        views = [recorder.net.view for recorder in self.recorders]
-        return self.kind.pack([encode_network(snapshot, view) for snapshot, view in zip(self.snapshots, views)])
+        snapshots, division = self.collected
+        groups = {k: group for group, numbers in enumerate(division) for k in numbers}
+        contents = []
+        for k, (snapshot, recorder) in enumerate(zip(snapshots, self.recorders)):
+            training = snapshot.training._replace(group=groups.get(k))  # type: ignore[union-attr]
+            contents.append(encode_network(snapshot._replace(training=training), recorder.net.view))
+        return self.kind.pack(contents)
 
     def _write_first(self) -> None:
         """Write the first file; another training may have taken the path since `train` was called."""
@@ -305,7 +316,7 @@ class Checkpoint:
             self._mark_written()
 
     def _mark_written(self) -> None:
-        self.written, self.epoch_ended = self.snapshots, False
+        self.written, self.epoch_ended = self.collected, False
         self.steps_written, self.written_at = self.steps, time.monotonic()
 
 
@@ -386,12 +397,19 @@ def parse_every(every: Any) -> Every:
         ) from error
 
 
+def is_of_xpnet(callback: Callback) -> bool:
+    """Tell whether a callback is xpnet's, and not a user's own."""
+    return type(callback).__module__.startswith("xpnet.")
+
+
 def _split_state(callback: Callback) -> tuple[dict[str, Any], dict[str, State]]:
     """Split the state of a callback into copies of plain values, and states of the network."""
     name, remembered = type(callback).__name__, callback.get_state()
     try:
         states = {key: value for key, value in remembered.items() if isinstance(value, State)}
         plain = {key: value for key, value in remembered.items() if key not in states}
+        if is_of_xpnet(callback):
+            return plain, states  # a new dict of plain values
         check_depth(plain, 4)  # of a callback, in the callbacks, in the training, in the header
         return json.loads(json.dumps(plain, default=np.generic.item)), states
     except unless_stopped(TypeError, ValueError, AttributeError, RecursionError) as error:

@@ -90,7 +90,7 @@ class Groups:
         number = min(threads or 1, len(kinds))
         self.workers = Workers(number) if number > 1 else None
         self.groups: list[Group] = []
-        self.size = 0  # the number of networks when they were divided
+        self.members: set[int] = set()  # the networks when they were divided
         if division:
             self._make_groups(division)
 
@@ -114,8 +114,8 @@ class Groups:
         """
         run = map if self.workers is None else self.workers.map
         regroup_at = REGROUP_AT_COMPILED if self.reader.backend.compiles else REGROUP_AT
-        if not self.groups or len(work) <= regroup_at * self.size:  # the remaining ones are spread evenly again
-            self._divide(work)
+        if len(work) <= regroup_at * len(self.members) or not work.keys() <= self.members:
+            self._divide(work)  # the remaining ones are spread evenly again
         if self.is_new:
             run = map  # the first chunk runs group by group: what one of them compiles serves the others too
             self.is_new = False
@@ -131,7 +131,7 @@ class Groups:
         self._make_groups(divide_networks(kinds, self.reader.model.step_size(rows), self.threads))
 
     def _make_groups(self, division: Sequence[Sequence[int]]) -> None:
-        self.size, alphas = sum(map(len, division)), [kind.alpha for kind in self.kinds]
+        self.members, alphas = {k for numbers in division for k in numbers}, [kind.alpha for kind in self.kinds]
         self.groups = [Group(numbers, alphas, self.reader, self.optimizer, self.loops) for numbers in division]
         self.is_new = True
         self.loops = Loops()  # those of later divisions would take memory from one training to the next

@@ -47,8 +47,8 @@ class Loops:
 def keep_loops(attributes: dict[str, Any], backend: Backend) -> Iterator[Loops]:
     """Take the loops of the last training out of an object's attributes, and put those of this training there.
 
-    Two trainings of the same networks at once, in two threads, share none. After an error or an interrupt none are kept:
-    another thread may still be running one.
+    Two trainings of the same networks at once, in two threads, share none. After an error or an interrupt, none are
+    kept: another thread may still be running one.
     """
     loops = attributes.pop("_loops", None) or Loops()
     yield loops

@@ -104,7 +104,8 @@ def run_all_chunks(
                 net, reader = jobs[k].net, jobs[k].source.reader
                 net._take_over(_state=result.state, _scaling=reader.scaling, _feature_names=reader.feature_names)
         if checkpoint is not None:
-            checkpoint.begin_round(results, groups.division)
+            advanced = (k for k, result in results.items() if result is not None)
+            checkpoint.begin_round(advanced, groups.division)
         previous, work = work, {}
         for k, result in results.items():
             if result is not None and (following := send(epochs[k], result)) is not None:

@@ -29,7 +29,9 @@ class Progress(Callback):
     def _reset(self) -> None:
         self.trainings: list[Training] = []
         self.bar: Any = None
-        self.lines = self.steps = 0  # epochs with a line, and minibatches that the bar shows
+        self.lines = self.steps = self.epoch = 0  # epochs with a line; minibatches and epoch that the bar shows
+        # To look at all networks once a round, and not once for each of them
+        self.chunks_to_come = self.epochs_to_come = 0  # of networks, before the bar moves, and before a line can be due
 
     def on_train_begin(self, training: Training) -> None:
         """Add a network."""
@@ -43,18 +45,29 @@ class Progress(Callback):
             total = max(training.epochs * (training.steps or 0) for training in self.trainings) or None
             options: dict[str, Any] = {"unit": "batch", "leave": False, "dynamic_ncols": True}
             self.bar = make_bar(total=total, initial=self.steps, disable=not self.shows_bar, **options)
+        if epoch <= self.epoch:
+            return
+        self.epoch = epoch
         networks = f", {len(self._find_active())} networks" if len(self.trainings) > 1 else ""
         self.bar.set_description(f"Epoch {epoch}/{self.trainings[0].epochs}{networks}")
 
     def on_chunk_end(self, steps: int) -> None:
         """Move the bar."""
+        self.chunks_to_come -= 1
+        if self.chunks_to_come > 0:
+            return
+        self.chunks_to_come = len(self._find_active())
         furthest = max(training.position.total_steps for training in self.trainings)
         self.bar.update(furthest - self.steps)
         self.steps = furthest
 
     def on_epoch_end(self, logs: dict[str, Any]) -> None:
         """Write a line for the epoch, if all networks have ended it."""
+        self.epochs_to_come -= 1
+        if self.epochs_to_come > 0:
+            return
         self._write_lines()
+        self.epochs_to_come = sum(len(training.history) <= self.lines for training in self._find_active())
 
     def on_train_end(self) -> None:
         """Write the lines of the last epochs, and remove the bar."""
