@@ -72,12 +72,13 @@ class TogetherMixin:
         y : array of shape (n_samples,) or (n_samples, n_outputs)
             Targets.
         checkpoint
-            A file for the scores of the fits that are done. After a crash, `resume` goes on with the others.
+            A file for the scores of the fits that are done, so that an interrupted search can be resumed. It needs a
+            number as the `random_state` of the estimator, of a random search and of shuffled folds.
         every
-            After how many settings the file is written. Only their networks are trained together.
+            With a checkpoint: after how many settings it is written. Only their networks are trained together.
         resume
-            Whether to continue the search in the file: `cv_results_`, apart from times, and the best estimator are then
-            those of a search that was not interrupted, bit for bit. If there is no file yet, the search begins anew.
+            Whether to resume the search in the file: the results, except for times, are then those of a search that was
+            not interrupted, bit for bit. If there is no file yet, the search begins anew, and says so.
         **params
             As in `sklearn.model_selection.GridSearchCV.fit`: `groups`, `sample_weight`, or others. With others, and
             with metadata routing, scikit-learn does the fits one by one.

@@ -21,7 +21,7 @@ from xpnet.checkpoint.files import read_file, write_file
 from xpnet.estimators.inputs import to_host
 from xpnet.training.callback import warn_of_write
 from xpnet.training.checkpointing import parse_checkpoint
-from xpnet.wording.checks import count, refuse_duplicates, truncate
+from xpnet.wording.checks import count, has_methods, refuse_duplicates, truncate
 from xpnet.wording.errors import CheckpointError, unless_stopped
 
 EVERY = 10  # settings after which the file is written
@@ -170,18 +170,17 @@ class SearchFile:
             before = record["search"]
             if set(before) != set(self.description):
                 raise ValueError(f"it describes a search by {sorted(before)}")
-            candidates = [[decode_fit(fit, self.n_scores) for fit in fits] for fits in record["fits"]]
             difference = find_difference(self.path, before, self.description)
             if difference is None:
+                candidates = [[decode_fit(fit, self.n_scores) for fit in fits] for fits in record["fits"]]
                 self._check(candidates)
+                return candidates
         except unless_stopped(*INVALID_VALUE_ERRORS) as error:
             raise CheckpointError(
                 f"{self.path} does not hold an xpnet search ({type(error).__name__}: {truncate(error)}); give a file "
                 "that a search wrote with checkpoint="
             ) from error
-        if difference is not None:
-            raise difference
-        return candidates
+        raise difference
 
     def _check(self, candidates: Sequence[Sequence[ScoredFit]]) -> None:
         """Refuse more candidates than there are, or fits with other scores than those of the search."""
@@ -211,7 +210,7 @@ def describe_search(
 ) -> dict[str, Any]:
     """Describe by plain values everything that decides the scores of a search."""
     return {
-        "estimator": describe(type(search.estimator)),
+        "estimator": type(search.estimator).__name__,
         "parameters": _describe_parameters(search.estimator.get_params()),
         "scoring": describe(search.scoring),
         "error_score": describe(search.error_score),
@@ -229,16 +228,35 @@ def _describe_parameters(parameters: Mapping[str, Any]) -> dict[str, str]:
 
 
 def describe(value: Any) -> str:
-    """Describe a parameter by its repr without addresses: functions by their names, generators by their states.
+    """Describe a parameter by its repr: functions by their names, estimators by their parameters.
 
     Examples
     --------
-    >>> describe(0.1), describe(describe)
-    ('0.1', '<function describe>')
+    >>> describe([(0.1, describe), "adam"])
+    "[(0.1, <function describe>), 'adam']"
     """
-    text = ADDRESS.sub("", repr(value))
-    is_long = isinstance(value, (np.ndarray, np.random.RandomState, np.random.Generator))  # longer than their repr
-    return f"{text} {joblib.hash(value)}" if is_long else text
+    return repr(_simplify(value))
+
+
+class _Description(str):
+    """A text that is its own repr."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
+def _simplify(value: Any) -> Any:
+    """Replace objects by descriptions without addresses in memory, that are the same in another process."""
+    if type(value) in (list, tuple):
+        return type(value)(map(_simplify, value))
+    if type(value) is dict:
+        return {key: _simplify(item) for key, item in value.items()}
+    if isinstance(value, (np.ndarray, np.random.RandomState, np.random.Generator)):  # not all of it is in its repr
+        return _Description(f"{type(value).__name__} {joblib.hash(value)}")
+    if has_methods(value, "get_params"):
+        parameters = _describe_parameters(value.get_params(deep=False))
+        return _Description(f"{type(value).__name__}({_write(parameters)})")
+    return _Description(ADDRESS.sub("", repr(value)))
 
 
 def find_difference(path: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> ValueError | None:

@@ -22,7 +22,7 @@ from sklearn.model_selection import GridSearchCV
 
 from xpnet.estimators.folds import Outcome
 from xpnet.estimators.search_file import ScoredFit, SearchFile
-from xpnet.wording.errors import is_stop
+from xpnet.wording.errors import is_stop, unless_stopped
 
 
 class Stopped(BaseException):
@@ -138,7 +138,7 @@ class KeptScorer:
         if result.is_scored:
             return result.recall()
         try:
-            value = self.scorer(stand_in, *arguments, **options)
+            value = carry_stops(self.scorer)(stand_in, *arguments, **options)
         except Exception as error:
             result.scores.append(error)
             raise
@@ -228,7 +228,7 @@ class SlicedSearch(KeepingSearch):
                     warnings.filterwarnings("ignore", message)
                 if fits:
                     self.score(search)
-        except ValueError:
+        except unless_stopped(ValueError):
             if self.error_score == "raise" or not have_failed(fits):
                 raise
         for fit in fits:
