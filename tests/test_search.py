@@ -1161,7 +1161,7 @@ def test_steps_and_functions_are_compared(tmp_path, fits):
     path, loud = tmp_path / "run", MLPClassifier(**SMALL, verbose=True)
 
     def make(**parameters):
-        mlp = clone(CLASSIFIER).set_params(callbacks=[Count()], **parameters)
+        mlp = MLPClassifier(**SMALL, callbacks=[Count()], **parameters)
         return MLPSearchCV(PIPELINE, {"mlp": [mlp, loud], "scale": [FunctionTransformer(np.abs)]}, cv=2)
 
     make().fit(X, THREE, checkpoint=path)

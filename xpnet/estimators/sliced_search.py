@@ -218,7 +218,7 @@ class SlicedSearch(KeepingSearch):
         self.fits.clear()
         self.fits.extend(fits)
         try:
-            with warnings.catch_warnings():  # which come at the end, for all settings
+            with warnings.catch_warnings():  # they come at the end, once for all settings
                 warnings.filterwarnings("ignore", category=FitFailedWarning)
                 for message in (
                     "Scoring failed",
