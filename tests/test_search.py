@@ -1,7 +1,12 @@
 """MLPSearchCV and MLPRandomSearchCV: the results of scikit-learn's searches, from fits that are trained together."""
 
+import json
+import os
 import pickle
 import re
+import subprocess
+import sys
+import textwrap
 import warnings
 from itertools import cycle
 from typing import Any
@@ -36,7 +41,7 @@ from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardSca
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from test_estimators_among_others import can_run
 
-from xpnet import L1, SGD, AdamW, Callback, Clip, Constant, Cosine, MaxNorm
+from xpnet import L1, SGD, AdamW, Callback, CheckpointError, Clip, Constant, Cosine, MaxNorm
 from xpnet.core.activations import relu
 from xpnet.estimators import (
     MLPClassifier,
@@ -46,6 +51,7 @@ from xpnet.estimators import (
     MLPSearchCV,
     folds,
     search,
+    search_file,
 )
 from xpnet.estimators.folds import Folds, Job, divide, set_candidate
 from xpnet.training.groups import Group
@@ -793,7 +799,6 @@ def test_an_interrupt_leaves_nothing_of_an_earlier_fit():
 
 @pytest.mark.parametrize("moment", ["training", "scoring"])
 def test_an_interrupt_of_a_later_slice_leaves_the_results_of_those_before(monkeypatch, moment):
-    """Of the last slice, too, whose training went on while another waited to be scored."""
     monkeypatch.setattr(folds, "find_memory", lambda: 1)
     calls, estimator, scored = [], MLPClassifier(**SMALL), []
     fit_jobs = search.fit_jobs
@@ -806,19 +811,19 @@ def test_an_interrupt_of_a_later_slice_leaves_the_results_of_those_before(monkey
 
     def score_or_interrupt(fitted, x, y):
         scored.append(fitted.alpha)
-        if moment == "scoring" and len(scored) == 6:
+        if moment == "scoring" and len(scored) == 5:
             raise KeyboardInterrupt
-        return fitted.score(x, y)
+        return -log_loss(y, fitted.predict_proba(x))
 
     monkeypatch.setattr(search, "fit_jobs", fit_or_interrupt)
     mine = MLPSearchCV(estimator, {"alpha": [0.1, 1.0, 2.0, 3.0]}, cv=2, scoring=score_or_interrupt)
     with pytest.raises(KeyboardInterrupt):
         mine.fit(X, THREE)
-    assert calls == ([2] * 3 if moment == "training" else [2] * 4)
+    assert calls == [2] * 3  # each slice is scored before the next one is trained
     expected = [0.1, 1.0, 2.0] if moment == "training" else [0.1, 1.0]
     assert [params["alpha"] for params in mine.cv_results_["params"]] == expected
     assert mine.cv_results_["mean_fit_time"].shape == (len(expected),)
-    other = GridSearchCV(CLASSIFIER, {"alpha": [0.1, 1.0]}, cv=2).fit(X, THREE)
+    other = GridSearchCV(CLASSIFIER, {"alpha": [0.1, 1.0]}, cv=2, scoring="neg_log_loss").fit(X, THREE)
     np.testing.assert_allclose(mine.cv_results_["mean_test_score"][:2], other.cv_results_["mean_test_score"])
 
 
@@ -839,6 +844,442 @@ def test_an_interrupt_before_the_first_epoch_leaves_nothing():
     with pytest.raises(KeyboardInterrupt):
         mine.fit(X, THREE)
     assert not [name for name in vars(mine) if name.endswith("_")]
+
+
+# Checkpoints
+
+RATES: dict[str, Any] = {"learning_rate_init": [0.001, 0.01, 0.1], "alpha": [0.1, 1.0]}
+FAILING = [{"alpha": [-1, 0.1, 1.0]}, {"alpha": [-2, -3]}, {"hidden_layer_sizes": [(3,)]}]
+
+
+class Fits:
+    """Counts the fits of searches, and ends one with an error after some calls, each for a slice of the settings."""
+
+    def __init__(self, monkeypatch):
+        self.numbers, self.calls, self.error = [], None, RuntimeError("the end")
+        fit_jobs = search.fit_jobs
+
+        def count(jobs, *arguments, **options):
+            if len(self.numbers) == self.calls:
+                raise self.error
+            self.numbers.append(len(jobs))
+            return fit_jobs(jobs, *arguments, **options)
+
+        monkeypatch.setattr(search, "fit_jobs", count)
+
+
+@pytest.fixture
+def fits(monkeypatch):
+    return Fits(monkeypatch)
+
+
+def assert_same_search(mine: Any, other: Any) -> None:
+    """All that two searches have found is the same, bit for bit, except times."""
+    assert list(mine.cv_results_) == list(other.cv_results_)
+    for name, values in other.cv_results_.items():
+        if name.endswith("_time"):
+            assert (mine.cv_results_[name] >= 0).all()
+            assert mine.cv_results_[name].shape == values.shape
+        elif name == "params" or isinstance(values, np.ma.MaskedArray):
+            assert show(mine.cv_results_[name]) == show(values)
+        else:
+            np.testing.assert_array_equal(mine.cv_results_[name], values, err_msg=name)
+    assert (mine.best_index_, show(mine.best_params_)) == (other.best_index_, show(other.best_params_))
+    assert mine.best_score_ == other.best_score_
+    for a, b in zip(last(mine.best_estimator_).coefs_, last(other.best_estimator_).coefs_, strict=True):
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+    assert show(mine.scorer_) == show(other.scorer_)
+
+
+def check_resumes(
+    path: Any, fits: Fits, make: Any, calls: int = 2, every: int = 2, y: Any = THREE, **given: Any
+) -> Any:
+    """A search that ends after some slices of settings and is resumed finds what one finds that is not interrupted."""
+    whole = make().fit(X, y, checkpoint=f"{path}-whole", every=every, **given)
+    fits.numbers.clear()
+    fits.calls = calls
+    with pytest.raises(type(fits.error)):
+        make().fit(X, y, checkpoint=path, every=every, **given)
+    done, fits.calls = sum(fits.numbers), None
+    resumed = make().fit(X, y, checkpoint=path, every=every, resume=True, **given)
+    n_fits = len(whole.cv_results_["params"]) * whole.n_splits_
+    assert 0 < done < n_fits == sum(fits.numbers)  # none is repeated
+    assert_same_search(resumed, whole)
+    again = make().fit(X, y, checkpoint=path, every=every, resume=True, **given)
+    assert sum(fits.numbers) == n_fits  # nothing is left but to fit with the best settings
+    assert_same_search(again, whole)
+    np.testing.assert_array_equal(again.cv_results_["mean_fit_time"], resumed.cv_results_["mean_fit_time"])
+    np.testing.assert_array_equal(again.cv_results_["mean_score_time"], resumed.cv_results_["mean_score_time"])
+    assert (again.cv_results_["mean_fit_time"] > 0).all()
+    return resumed
+
+
+@pytest.mark.parametrize(
+    ("backend", "error"),
+    [
+        (None, RuntimeError),
+        (None, KeyboardInterrupt),
+        pytest.param("torch", RuntimeError, marks=pytest.mark.needs("torch")),
+        pytest.param("jax", RuntimeError, marks=pytest.mark.needs("jax")),
+    ],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_a_search_that_is_resumed_is_the_uninterrupted_one(tmp_path, fits, backend, error):
+    fits.error = error("the end")
+    estimator = MLPClassifier(**SMALL, backend=backend)
+    check_resumes(tmp_path / "run", fits, lambda: MLPSearchCV(estimator, {"alpha": [0.1, 1.0]}, cv=2), 1, 1)
+
+
+def test_a_checkpoint_changes_the_results_by_rounding_only(tmp_path):
+    options: dict[str, Any] = {"cv": 2, "scoring": "neg_log_loss"}
+    mine = MLPSearchCV(CLASSIFIER, RATES, **options).fit(X, THREE, checkpoint=tmp_path / "run", every=2)
+    assert_equal_results(mine, MLPSearchCV(CLASSIFIER, RATES, **options).fit(X, THREE))
+
+
+SEARCHES: dict[str, tuple[Any, dict[str, Any]]] = {
+    "weights": (
+        lambda: MLPSearchCV(CLASSIFIER, RATES, cv=GroupKFold(2)),
+        {"sample_weight": WEIGHT, "groups": GROUPS},
+    ),
+    "several scores": (
+        lambda: MLPSearchCV(
+            CLASSIFIER, RATES, scoring=["accuracy", "neg_log_loss"], refit="neg_log_loss", return_train_score=True, cv=2
+        ),
+        {},
+    ),
+    "own scorer": (
+        lambda: MLPSearchCV(
+            PIPELINE, {"mlp__alpha": [0.1, 1.0, 2.0, 3.0, 4.0]}, cv=2, scoring=score_last, return_train_score=True
+        ),
+        {},
+    ),
+    "a dictionary": (
+        lambda: MLPSearchCV(CLASSIFIER, RATES, cv=2, scoring=score_twice, refit="a", return_train_score=True),
+        {},
+    ),
+    "random": (
+        lambda: MLPRandomSearchCV(CLASSIFIER, {"alpha": loguniform(1e-3, 1.0)}, n_iter=5, cv=2, random_state=1),
+        {},
+    ),
+    "generators": (
+        lambda: MLPSearchCV(
+            MLPClassifier(**{**SMALL, "random_state": np.random.RandomState(5)}),
+            RATES,
+            cv=StratifiedKFold(2, shuffle=True, random_state=1),
+        ),
+        {},
+    ),
+    "workers": (lambda: MLPSearchCV(CLASSIFIER, RATES, cv=4, n_jobs=2), {}),
+    "several structures": (lambda: MLPSearchCV(CLASSIFIER, GRIDS["solvers"][1], cv=2), {"every": 1}),
+}
+
+
+def score_twice(estimator: Any, x: Any, y: Any) -> dict[str, Any]:
+    return {"a": estimator.score(x, y), "b": np.float32(len(x))}
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_any_search_may_be_resumed(tmp_path, fits, name):
+    make, given = SEARCHES[name]
+    with joblib.parallel_config("threading"):
+        check_resumes(tmp_path / "run", fits, make, **given)
+
+
+@pytest.mark.filterwarnings("ignore:One or more of the (test|train) scores are non-finite")
+@pytest.mark.parametrize("calls", [1, 2, 3, 4, 5])
+def test_settings_that_fail_are_remembered_as_failed(tmp_path, fits, calls):
+    """Wherever the search ends: also if only settings that fail are left, or only such settings are done."""
+
+    def make():
+        return MLPSearchCV(CLASSIFIER, FAILING, cv=2, scoring="neg_log_loss")
+
+    with pytest.warns(
+        FitFailedWarning, match=r"6 fits failed out of a total of 12(.|\n)*alpha=-1 must be a finite number"
+    ):
+        whole = make().fit(X, THREE)
+    fits.calls = calls + len(fits.numbers)
+    with pytest.raises(RuntimeError, match="the end"):
+        make().fit(X, THREE, checkpoint=tmp_path / "run", every=1)
+    fits.calls = None
+    with pytest.warns(
+        FitFailedWarning, match=r"6 fits failed out of a total of 12(.|\n)*alpha=-1 must be a finite number"
+    ):
+        resumed = make().fit(X, THREE, checkpoint=tmp_path / "run", every=1, resume=True)
+    assert fits.numbers == [12] + [2] * 6
+    np.testing.assert_allclose(resumed.cv_results_["mean_test_score"], whole.cv_results_["mean_test_score"], rtol=1e-12)
+    np.testing.assert_array_equal(resumed.cv_results_["rank_test_score"], whole.cv_results_["rank_test_score"])
+
+
+@pytest.mark.filterwarnings("ignore:One or more of the test scores are non-finite")
+@pytest.mark.parametrize("several", [False, True])
+def test_scores_that_fail_are_remembered_as_failed(tmp_path, fits, several):
+    scoring, refit = ({"own": score_some, "accuracy": "accuracy"}, "accuracy") if several else (score_some, True)
+    with pytest.warns(UserWarning, match=r"Scoring failed(.|\n)*no score"):
+        check_resumes(
+            tmp_path / "run", fits, lambda: MLPSearchCV(CLASSIFIER, RATES, scoring=scoring, refit=refit, cv=2)
+        )
+
+
+def score_some(estimator: Any, x: Any, y: Any) -> float:
+    if estimator.alpha == 0.1:
+        raise RuntimeError("no score")
+    return estimator.score(x, y)
+
+
+SCRIPT = """
+    import os, signal, sys
+    from test_search import CLASSIFIER, RATES, THREE, X
+    from xpnet.estimators import MLPSearchCV, search
+
+    calls, fit_jobs = [], search.fit_jobs
+
+    def kill(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 3:
+            os.kill(os.getpid(), getattr(signal, sys.argv[2]))
+        return fit_jobs(*arguments, **options)
+
+    search.fit_jobs = kill
+    MLPSearchCV(CLASSIFIER, RATES, cv=2).fit(X, THREE, checkpoint=sys.argv[1], every=2, resume=True)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
+@pytest.mark.parametrize(
+    ("name", "code"), [("SIGKILL", -9), pytest.param("SIGTERM", -15, marks=pytest.mark.slow)], ids=str
+)
+def test_a_search_that_is_killed_goes_on_in_another_process(tmp_path, fits, name, code):
+    path = str(tmp_path / "run")
+    command = [sys.executable, "-c", textwrap.dedent(SCRIPT), path, name]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert ended.returncode == code, ended.stderr
+    assert f"There is no checkpoint {path} yet: the search begins anew" in ended.stderr
+    resumed = MLPSearchCV(CLASSIFIER, RATES, cv=2).fit(X, THREE, checkpoint=path, every=2, resume=True)
+    assert fits.numbers == [4]  # of 12
+    assert_same_search(
+        resumed, MLPSearchCV(CLASSIFIER, RATES, cv=2).fit(X, THREE, checkpoint=tmp_path / "whole", every=2)
+    )
+
+
+def test_an_interrupted_slice_is_not_written(tmp_path, fits):
+    """Ctrl-C leaves its scores in `cv_results_`, but its networks have not been trained to the end."""
+    grid = [{"alpha": [0.1, 1.0]}, {"callbacks": [[Interrupt(3)]]}]
+    mine = MLPSearchCV(CLASSIFIER, grid, cv=2)
+    with pytest.raises(KeyboardInterrupt):
+        mine.fit(X, THREE, checkpoint=tmp_path / "run", every=2)
+    assert len(mine.cv_results_["params"]) == 3
+    assert len(json.loads((tmp_path / "run").read_text())["fits"]) == 2
+
+
+def test_a_checkpoint_of_a_search_that_exists_is_not_replaced(tmp_path, fits, capsys, monkeypatch):
+    path, mine = tmp_path / "run", MLPSearchCV(CLASSIFIER, ALPHAS, cv=2)
+    mine.fit(X, THREE, checkpoint=path, resume=True)
+    assert f"There is no checkpoint {path} yet: the search begins anew\n" in capsys.readouterr().err
+    before = path.read_bytes()
+    with pytest.raises(FileExistsError, match=r"checkpoint='.*run' exists already; give resume=True to go on with"):
+        mine.fit(X, TWO, checkpoint=path)
+    monkeypatch.setattr("os.path.lexists", lambda path: False)  # another search begins now
+    with pytest.raises(FileExistsError, match=r"run' exists already: another search has just begun with it; give each"):
+        mine.fit(X, TWO, checkpoint=path)
+    assert path.read_bytes() == before
+    assert fits.numbers == [6]
+
+
+def test_a_checkpoint_of_a_search_that_cannot_be_written_warns_and_the_search_tries_again(tmp_path, monkeypatch):
+    path, write, calls = tmp_path / "run", search_file.write_file, []
+
+    def write_or_fail(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device", str(path))
+        write(*arguments, **options)
+
+    monkeypatch.setattr(search_file, "write_file", write_or_fail)
+    with pytest.warns(UserWarning, match=r"checkpoint='.*run' could not be written \(.*No space left.*will try again"):
+        MLPSearchCV(CLASSIFIER, ALPHAS, cv=2).fit(X, THREE, checkpoint=path, every=1)
+    assert len(json.loads(path.read_text())["fits"]) == 3
+
+
+OTHERS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "settings": (
+        {"param_grid": {"alpha": [1e-4, 2.0, 10.0]}},
+        {},
+        "holds a search with alpha=1.0 as setting 1, but this one has alpha=2.0; give the same, or another checkpoint",
+    ),
+    "number of settings": (
+        {"param_grid": {"alpha": [1.0]}},
+        {},
+        "holds a search with 3 settings to try, but this one has 1;",
+    ),
+    "parameter": (
+        {"estimator": MLPClassifier(**{**SMALL, "max_iter": 6})},
+        {},
+        "with max_iter=5, but this one has max_iter=6",
+    ),
+    "kind": (
+        {"estimator": MLPRegressor(**SMALL)},
+        {},
+        "with estimator=MLPClassifier, but this one has estimator=MLPRegressor; give the same, or another checkpoint",
+    ),
+    "random_state": (
+        {"estimator": MLPClassifier(**{**SMALL, "random_state": np.random.RandomState(1)})},
+        {},
+        "with random_state=0, but this one has random_state=RandomState ",
+    ),
+    "scoring": ({"scoring": "neg_log_loss"}, {}, "with scoring=None, but this one has scoring='neg_log_loss'; give"),
+    "error_score": ({"error_score": 0.0}, {}, "with error_score=nan, but this one has error_score=0.0; give the same"),
+    "train": ({"return_train_score": True}, {}, "return_train_score=False, but this one has return_train_score=True"),
+    "number of folds": (
+        {"cv": 3},
+        {},
+        "cv differs from that of the search in .*; give the same, or another checkpoint",
+    ),
+    "folds": ({"cv": KFold(2)}, {}, "cv differs from that of the search in "),
+    "X": ({}, {"X": X + 1}, "X differs from that of the search in .*; give the same, or another checkpoint"),
+    "y": ({}, {"y": (THREE + 1) % 3}, "y differs from that of the search in "),
+    "weights": ({}, {"sample_weight": WEIGHT}, "sample_weight differs from that of the search in "),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_another_search_is_refused_by_name(tmp_path, fits, name):
+    path = tmp_path / "run"
+    options, given, message = OTHERS[name]
+    MLPSearchCV(CLASSIFIER, ALPHAS, cv=2).fit(X, THREE, checkpoint=path)
+    before = path.read_bytes()
+    mine = MLPSearchCV(**{"estimator": CLASSIFIER, "param_grid": ALPHAS, "cv": 2, **options})
+    message = re.escape(message).replace(r"\.\*", ".*")
+    with pytest.raises(ValueError, match=message) as caught:
+        mine.fit(**{"X": X, "y": THREE, "checkpoint": path, "resume": True, **given})
+    assert type(caught.value) is ValueError
+    assert (path.read_bytes(), fits.numbers) == (before, [6])
+    assert not [attribute for attribute in vars(mine) if attribute.endswith("_")]
+
+
+def test_steps_and_functions_are_compared(tmp_path, fits):
+    """Also where they are settings, whose repr scikit-learn shortens, with callbacks whose repr is an address."""
+    path, loud = tmp_path / "run", MLPClassifier(**SMALL, verbose=True)
+
+    def make(**parameters):
+        mlp = MLPClassifier(**SMALL, callbacks=[Count()], **parameters)
+        return MLPSearchCV(PIPELINE, {"mlp": [mlp, loud], "scale": [FunctionTransformer(np.abs)]}, cv=2)
+
+    make().fit(X, THREE, checkpoint=path)
+    make(verbose=True).fit(X, THREE, checkpoint=path, resume=True)
+    with pytest.raises(
+        ValueError, match=r"tol=0.0001, .* as setting 0, but this one has mlp=MLPClassifier\(.* tol=0.2,"
+    ):
+        make(tol=0.2).fit(X, THREE, checkpoint=path, resume=True)
+    assert fits.numbers == [4]
+
+
+def test_what_does_not_decide_the_scores_may_differ(tmp_path, fits):
+    path = tmp_path / "run"
+    MLPSearchCV(CLASSIFIER, ALPHAS, cv=2, refit=False).fit(X, THREE, checkpoint=path)
+    loud = MLPClassifier(**SMALL, verbose=True)
+    mine = MLPSearchCV(loud, ALPHAS, cv=2, n_jobs=2, verbose=1).fit(X, THREE, checkpoint=path, every=1, resume=True)
+    assert fits.numbers == [6]
+    assert mine.best_estimator_.score(X, THREE) > 0
+
+
+UNREPEATABLE: dict[str, tuple[Any, dict[str, Any], str]] = {
+    "estimator": (
+        MLPSearchCV(MLPClassifier(**{**SMALL, "random_state": None}), ALPHAS),
+        {},
+        "checkpoint= needs the random_state of the estimator: with None, a search that resumes trains other networks; "
+        "give a number, as in random_state=0",
+    ),
+    "setting": (MLPSearchCV(CLASSIFIER, {"random_state": [0, None]}), {}, "needs the random_state of the estimator"),
+    "search": (
+        MLPRandomSearchCV(CLASSIFIER, ALPHAS, n_iter=2),
+        {},
+        "checkpoint= needs the random_state of the search: with None, a search that resumes tries other settings; give",
+    ),
+    "folds": (
+        MLPSearchCV(CLASSIFIER, ALPHAS, cv=ShuffleSplit(3)),
+        {},
+        "checkpoint= needs folds that can be made again, and cv=ShuffleSplit(n_splits=3, random_state=None, ",
+    ),
+    "other arguments": (
+        MLPSearchCV(CLASSIFIER, ALPHAS),
+        {"X_val": X, "y_val": THREE},
+        "checkpoint= is for searches with groups= and sample_weight= only; with X_val, y_val=, scikit-learn does",
+    ),
+    "every": (MLPSearchCV(CLASSIFIER, ALPHAS), {"every": 0}, "every=0 must be a whole number of at least 1"),
+    "no file": (
+        MLPSearchCV(CLASSIFIER, ALPHAS),
+        {"checkpoint": None, "resume": True},
+        "resume=True needs checkpoint=, the",
+    ),
+    "no file, every": (
+        MLPSearchCV(CLASSIFIER, ALPHAS),
+        {"checkpoint": None, "every": 3},
+        "every=3 needs checkpoint=, the",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNREPEATABLE)
+def test_a_search_that_cannot_be_resumed_is_refused_at_once(tmp_path, fits, name):
+    mine, given, message = UNREPEATABLE[name]
+    with pytest.raises(ValueError, match=re.escape(message)):
+        mine.fit(X, THREE, **{"checkpoint": tmp_path / "run", **given})
+    assert not (tmp_path / "run").exists()
+    assert not fits.numbers
+
+
+FORGERIES: dict[str, Any] = {
+    "format": lambda record: record.update(format=2),
+    "no fits": lambda record: record.pop("fits"),
+    "more": lambda record: record.update(more=1),
+    "list": lambda record: record.update(fits=5),
+    "too many settings": lambda record: record["fits"].append(record["fits"][0]),
+    "a fold less": lambda record: record["fits"][0].pop(),
+    "description": lambda record: record["search"].pop("X"),
+    "time": lambda record: record["fits"][0][0].update(seconds=-1.0),
+    "endless": lambda record: record["fits"][0][0].update(scoring_seconds=float("inf")),
+    "unknown": lambda record: record["fits"][0][0].update(weights=[]),
+    "no number": lambda record: record["fits"][0][0].update(scores=[[1.0]]),
+    "none": lambda record: record["fits"][0][0].update(scores=[None]),
+    "huge": lambda record: record["fits"][0][0].update(scores=[10**400]),
+    "names": lambda record: record["fits"][0][0].update(scores=[{"accuracy": 1.0}]),
+    "too few scores": lambda record: record["fits"][0][0].update(scores=[]),
+    "error": lambda record: record["fits"][0][0].update(error=5, scores=[]),
+    "error and score": lambda record: record["fits"][0][0].update(error="an error"),
+}
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_a_forged_file_of_a_search_is_refused(tmp_path, fits, name):
+    path, mine = tmp_path / "run", MLPSearchCV(CLASSIFIER, ALPHAS, cv=2)
+    mine.fit(X, THREE, checkpoint=path)
+    record = json.loads(path.read_text())
+    del record["checksum"]
+    assert search_file.encode(record) == path.read_bytes()
+    FORGERIES[name](record)
+    path.write_bytes(search_file.encode(record))
+    with pytest.raises(
+        CheckpointError, match=r"run does not hold an xpnet search \(.*; give a file that a search wrote"
+    ):
+        mine.fit(X, THREE, checkpoint=path, resume=True)
+    assert fits.numbers == [6]
+
+
+def test_a_damaged_file_of_a_search_is_refused(tmp_path, fits):
+    path, mine = tmp_path / "run", MLPSearchCV(CLASSIFIER, ALPHAS, cv=2)
+    mine.fit(X, THREE, checkpoint=path)
+    content = path.read_bytes()
+    some = np.linspace(0, len(content) - 1, 50).astype(int)
+    damaged = [content[:i] + bytes([content[i] ^ 1]) + content[i + 1 :] for i in some] + [content[:i] for i in some]
+    for each in (*damaged, content + b" ", b"", b"[]", b"[" * 10**5, b"\xff"):
+        path.write_bytes(each)
+        with pytest.raises(CheckpointError, match="run does not hold an xpnet search"):
+            mine.fit(X, THREE, checkpoint=path, resume=True)
+    mine.best_estimator_.network_.save(tmp_path / "network")
+    with pytest.raises(CheckpointError, match="network does not hold an xpnet search"):
+        mine.fit(X, THREE, checkpoint=tmp_path / "network", resume=True)
+    assert fits.numbers == [6]
 
 
 # Bad input

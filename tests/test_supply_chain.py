@@ -156,10 +156,12 @@ JUSTIFIED = {
     ("backends.base", "import_module"),  # a backend in a pickle is the name of its library
     ("network", "__getstate__"),
     ("network", "__setstate__"),
-    # searches: joblib hashes settings, which are pickled for that and never read again, and hands fits to its workers
+    # searches: joblib hashes settings and data, which are pickled for that and never read again, and hands fits to its
+    # workers
     ("estimators.folds", "joblib"),
     ("estimators.folds", "pickle"),
     ("estimators.search", "joblib"),
+    ("estimators.search_file", "joblib"),
     # JAX compiles the steps of a training, by a method of its own
     ("backends._jax", "compile"),
     # GPUs: NVIDIA's library, and kernels that xpnet writes from the operations of a step

@@ -267,9 +267,12 @@ def divide(jobs: Sequence[Job], workers: int) -> list[list[int]]:
 
 
 def slice_candidates(
-    candidates: Sequence[Mapping[str, Any]], estimator: Any, folds: Folds
+    candidates: Sequence[Mapping[str, Any]], estimator: Any, folds: Folds, most: int | None = None
 ) -> Iterator[Sequence[Mapping[str, Any]]]:
-    """Slice the settings to try, so that the networks of a slice need at most about half of the machine's memory."""
+    """Slice the settings to try, so that the networks of a slice need at most about half of the machine's memory.
+
+    A slice has at most `most` settings.
+    """
     memory, n_in = find_memory(), folds.n_in
     start, needed = 0, 0.0
     for i, candidate in enumerate(candidates):
@@ -279,7 +282,8 @@ def slice_candidates(
         except ValueError:  # its fit will fail
             units = [n_in]
         bytes_of_candidate = 8.0 * COPIES_OF_STATE * count_parameters(units) * len(folds.rows)
-        if memory is not None and i > start and needed + bytes_of_candidate > memory / 2:
+        is_full = memory is not None and i > start and needed + bytes_of_candidate > memory / 2
+        if is_full or i - start == most:
             yield candidates[start:i]
             start, needed = i, 0.0
         needed += bytes_of_candidate

@@ -1,21 +1,21 @@
 """MLPSearchCV and MLPRandomSearchCV: scikit-learn's searches, whose fits over settings and folds are trained together.
 
 scikit-learn does the search itself: it scores, ranks and refits. The fits are done here beforehand, a slice of the
-settings at a time. When scikit-learn asks for them, a `StandIn` for the estimator hands over their results one by one.
+settings at a time.
 """
 
-import functools
+import os
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from inspect import ismethod
 from typing import Any
 
+import joblib
 import numpy as np
 from joblib import effective_n_jobs, parallel_config
 from sklearn import get_config
-from sklearn.base import BaseEstimator, clone, is_classifier
+from sklearn.base import clone, is_classifier
 from sklearn.metrics import check_scoring
+from sklearn.metrics._scorer import _MultimetricScorer
 from sklearn.model_selection import GridSearchCV, ParameterGrid, ParameterSampler, RandomizedSearchCV, check_cv
 from sklearn.pipeline import Pipeline
 from sklearn.utils import indexable
@@ -23,134 +23,27 @@ from sklearn.utils.parallel import Parallel, delayed  # joblib's, with scikit-le
 
 from xpnet.estimators.base import BasePerceptron
 from xpnet.estimators.folds import Folds, Job, Outcome, divide, fit_jobs, set_candidate, slice_candidates
+from xpnet.estimators.search_file import (
+    EVERY,
+    Checkpointing,
+    ScoredFit,
+    SearchFile,
+    describe_search,
+    parse_checkpointing,
+)
+from xpnet.estimators.sliced_search import (
+    SlicedSearch,
+    StandIn,
+    Stopped,
+    map_scorers,
+    replace_times,
+    unwrap_scorer,
+    wrap_scorer,
+)
 from xpnet.training.memory import check_memory
-from xpnet.wording.errors import is_stop
 from xpnet.wording.hints import explain_arguments
 
 BYTES_OF_CANDIDATE = 200  # its settings need at least this many
-
-
-class Stopped(BaseException):
-    """Carries an error that must stop the search past scikit-learn, which would score it as `error_score`.
-
-    Parameters
-    ----------
-    error
-        The error.
-    """
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(error)
-        self.error = error
-
-
-def carry_stops(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a function that scikit-learn calls, so that errors that must stop the search are raised as `Stopped`."""
-
-    @functools.wraps(function)
-    def call(*arguments: Any, **options: Any) -> Any:
-        try:
-            return function(*arguments, **options)
-        except Exception as error:
-            if is_stop(error):
-                raise Stopped(error) from error
-            raise
-
-    return call
-
-
-class StandIn(BaseEstimator):
-    """Stands in for the estimator of a search; its `fit` takes the result of a fit that was done beforehand.
-
-    Parameters
-    ----------
-    estimator
-        The estimator, which does everything else.
-    outcomes
-        The outcomes of fits in the order in which scikit-learn asks for them. If there is none, `fit` does the fit.
-    """
-
-    def __init__(self, estimator: Any, outcomes: deque[Outcome]) -> None:
-        self.estimator, self.outcomes = estimator, outcomes
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the parameters of the estimator."""
-        return self.estimator.get_params(deep)
-
-    def set_params(self, **parameters: Any) -> "StandIn":
-        """Set parameters of the estimator."""
-        self.estimator.set_params(**parameters)
-        return self
-
-    def fit(self, X: Any, y: Any = None, **parameters: Any) -> "StandIn":
-        """Take the result of the next fit, or do it if it was not done beforehand."""
-        outcome = self.outcomes.popleft() if self.outcomes else Outcome()
-        if outcome.error is not None:
-            raise outcome.error
-        self.estimator = outcome.estimator or carry_stops(self.estimator.fit)(X, y, **parameters)
-        return self
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or "estimator" not in vars(self):
-            raise AttributeError(name)
-        value = getattr(self.estimator, name)
-        return carry_stops(value) if ismethod(value) else value
-
-    def __sklearn_clone__(self) -> "StandIn":
-        return StandIn(clone(self.estimator), self.outcomes)
-
-    def __sklearn_tags__(self) -> Any:
-        return self.estimator.__sklearn_tags__()
-
-
-@dataclass(frozen=True)
-class CustomScorer:
-    """Calls the user's own scorer with the estimator rather than its stand-in."""
-
-    scorer: Callable[..., Any]
-
-    def __call__(self, stand_in: StandIn, *arguments: Any, **options: Any) -> Any:
-        """Score the estimator."""
-        return carry_stops(self.scorer)(stand_in.estimator, *arguments, **options)
-
-
-class SlicedSearch(GridSearchCV):
-    """A search over a list of settings that does the fits of a slice before scikit-learn asks for them."""
-
-    slices: Sequence[Sequence[Mapping[str, Any]]]
-    do_fits: Callable[[Sequence[Mapping[str, Any]]], list[Outcome]]
-    outcomes: deque[Outcome]  # where the `StandIn` finds them
-    seconds: list[float]
-    results: dict[str, Any] | None = None  # of the slices that were scored
-
-    def _run_search(self, evaluate_candidates: Callable[..., dict[str, Any]]) -> None:
-        waiting: list[tuple[Mapping[str, Any], list[Outcome]]] = []  # settings still to be scored
-
-        def score() -> None:
-            self.outcomes.extend(outcome for _, outcomes in waiting for outcome in outcomes)
-            self.results = evaluate_candidates([candidate for candidate, _ in waiting])
-            self.seconds.extend(outcome.seconds for _, outcomes in waiting for outcome in outcomes)
-            waiting.clear()
-
-        for part in self.slices:
-            outcomes = self.do_fits(part)
-            parts = np.array_split(np.arange(len(outcomes)), len(part))
-            new = [(candidate, [outcomes[i] for i in numbers]) for candidate, numbers in zip(part, parts)]
-            new = [pair for pair in new if not any(outcome.was_not_begun for outcome in pair[1])]
-            # scikit-learn raises if all fits that it is asked to score have failed
-            if any_succeeded(waiting) and any_succeeded(new):
-                score()
-            waiting += new
-            if any(outcome.is_interrupted for outcome in outcomes):
-                if any_succeeded(waiting):
-                    score()
-                raise KeyboardInterrupt
-        score()
-
-
-def any_succeeded(candidates: Sequence[tuple[Mapping[str, Any], Sequence[Outcome]]]) -> bool:
-    """Tell whether a fit of these settings has not failed."""
-    return any(outcome.estimator is not None for _, outcomes in candidates for outcome in outcomes)
 
 
 class TogetherMixin:
@@ -160,7 +53,16 @@ class TogetherMixin:
         """List the settings to try."""
         raise NotImplementedError
 
-    def fit(self: Any, X: Any, y: Any = None, **params: Any) -> Any:
+    def fit(
+        self: Any,
+        X: Any,
+        y: Any = None,
+        *,
+        checkpoint: str | os.PathLike[str] | None = None,
+        every: int = EVERY,
+        resume: bool = False,
+        **params: Any,
+    ) -> Any:
         """Fit the estimator with all settings on all folds, and then with the best settings on all examples.
 
         Parameters
@@ -169,6 +71,14 @@ class TogetherMixin:
             Inputs.
         y : array of shape (n_samples,) or (n_samples, n_outputs)
             Targets.
+        checkpoint
+            A file for the scores of the fits that are done, so that an interrupted search can be resumed. It needs a
+            number as the `random_state` of the estimator, of a random search and of shuffled folds.
+        every
+            With a checkpoint: after how many settings it is written. Only their networks are trained together.
+        resume
+            Whether to resume the search in the file: the results, except for times, are then those of a search that was
+            not interrupted, bit for bit. If there is no file yet, the search begins anew, and says so.
         **params
             As in `sklearn.model_selection.GridSearchCV.fit`: `groups`, `sample_weight`, or others. With others, and
             with metadata routing, scikit-learn does the fits one by one.
@@ -182,7 +92,12 @@ class TogetherMixin:
         ------
         ValueError, TypeError
             If the estimator is not one of xpnet's, there are no settings, one of them names an unknown parameter, or
-            there are too few examples for the folds; nothing is trained then.
+            there are too few examples for the folds; if the search cannot be repeated, or is another than that in the
+            file. Nothing is trained then.
+        FileExistsError
+            If the file exists, and `resume` is False.
+        CheckpointError
+            If the file does not hold a search, or is damaged.
         MemoryError
             If the machine has less memory than a list of the settings needs.
         KeyboardInterrupt
@@ -191,15 +106,18 @@ class TogetherMixin:
         """
         self._validate_params()  # scikit-learn's check of its own parameters
         require_perceptron(self.estimator)
+        checkpointing = parse_checkpointing(checkpoint, every, resume)
         candidates = self._list_candidates()
         for candidate in candidates:
             require_perceptron(set_candidate(self.estimator, candidate))
         used = {name for name, value in params.items() if value is not None}
         accepted = {"groups"} if isinstance(self.estimator, Pipeline) else {"groups", "sample_weight"}
+        if checkpointing is not None:
+            require_repeatable(self, candidates, used - accepted)
         if used - accepted or get_config()["enable_metadata_routing"]:
             return super().fit(X, y, **params)  # type: ignore[misc]
         X, y = indexable(X, y)
-        search = self._make_search(candidates, X, y, params)
+        search = self._make_search(candidates, X, y, params, checkpointing)
         try:
             with parallel_config("sequential"):
                 search.fit(X, y, **params)
@@ -207,7 +125,7 @@ class TogetherMixin:
             for name in [name for name in vars(self) if name.endswith("_")]:  # of an earlier fit
                 delattr(self, name)
             if search.results is not None:
-                self.cv_results_ = replace_times(search.results, search.seconds)
+                self.cv_results_ = replace_times(search)
             raise
         except Stopped as stopped:
             raise stopped.error from None
@@ -215,26 +133,20 @@ class TogetherMixin:
         return self
 
     def _make_search(
-        self: Any, candidates: Sequence[Mapping[str, Any]], X: Any, y: Any, params: Mapping[str, Any]
+        self: Any,
+        candidates: Sequence[Mapping[str, Any]],
+        X: Any,
+        y: Any,
+        params: Mapping[str, Any],
+        checkpointing: Checkpointing | None,
     ) -> SlicedSearch:
         """Make the search that scikit-learn runs, over the settings and folds."""
         splitter: Any = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
         splits = list(splitter.split(X, y, params.get("groups")))
         folds = Folds(X, y, params.get("sample_weight"), [train for train, _ in splits])
-
-        # The fits use the joblib backend chosen by the user; scikit-learn's part of the search runs in this process
-        workers, parallel = effective_n_jobs(self.n_jobs), Parallel(n_jobs=self.n_jobs, pre_dispatch=self.pre_dispatch)
-
-        def do_fits(part: Sequence[Mapping[str, Any]]) -> list[Outcome]:
-            numbers = range(len(splits))
-            jobs = [Job(set_candidate(self.estimator, candidate), fold) for candidate in part for fold in numbers]
-            if workers == 1:
-                return fit_jobs(jobs, *folds, threads="auto", progress=self.verbose > 0)
-            return share_jobs(jobs, folds, parallel, workers)
-
-        outcomes: deque[Outcome] = deque()
+        fits: deque[ScoredFit] = deque()
         search = SlicedSearch(
-            StandIn(clone(self.estimator), outcomes),
+            StandIn(clone(self.estimator), fits),
             [{}],  # the settings are in the slices
             scoring=map_scorers(wrap_scorer, self.scoring),
             n_jobs=1,
@@ -244,9 +156,39 @@ class TogetherMixin:
             error_score=self.error_score,
             return_train_score=self.return_train_score,
         )
-        search.slices, search.do_fits = list(slice_candidates(candidates, self.estimator, folds)), do_fits
-        search.outcomes, search.seconds = outcomes, []
+        search.fits, search.file, search.scored = fits, None, []
+        search.do_fits = self._prepare_fits(folds)
+        search.score = lambda keeping: keeping.fit(X, y, **params)
+        if checkpointing is not None:
+            require_same_folds(self.cv, splits, list(splitter.split(X, y, params.get("groups"))))
+            search.file = file = self._make_file(checkpointing.path, candidates, splits, folds)
+            search.scored = list(zip(candidates, file.begin(checkpointing.resume)))
+        remaining, most = candidates[len(search.scored) :], None if checkpointing is None else checkpointing.every
+        search.slices = list(slice_candidates(remaining, self.estimator, folds, most)) if remaining else []
         return search
+
+    def _prepare_fits(self: Any, folds: Folds) -> Callable[[Sequence[Mapping[str, Any]]], list[Outcome]]:
+        """Return a function that does the fits of settings on all folds, by the joblib backend chosen by the user."""
+        # Prepared here, since scikit-learn's part of the search runs in this process
+        workers, parallel = effective_n_jobs(self.n_jobs), Parallel(n_jobs=self.n_jobs, pre_dispatch=self.pre_dispatch)
+
+        def do_fits(part: Sequence[Mapping[str, Any]]) -> list[Outcome]:
+            numbers = range(len(folds.rows))
+            jobs = [Job(set_candidate(self.estimator, candidate), fold) for candidate in part for fold in numbers]
+            if workers == 1:
+                return fit_jobs(jobs, *folds, threads="auto", progress=self.verbose > 0)
+            return share_jobs(jobs, folds, parallel, workers)
+
+        return do_fits
+
+    def _make_file(
+        self: Any, path: str, candidates: Sequence[Mapping[str, Any]], splits: Sequence[Any], folds: Folds
+    ) -> SearchFile:
+        """Make the file of the search."""
+        scorers, _ = self._get_scorers()
+        names = list(scorers._scorers) if isinstance(scorers, _MultimetricScorer) else None
+        description = describe_search(self, candidates, splits, *folds[:3])
+        return SearchFile(path, description, len(splits), 1 + self.return_train_score, names)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "scorer_")  # it is set last; after Ctrl-C there is only `cv_results_`
@@ -254,11 +196,11 @@ class TogetherMixin:
     def _take_over(self: Any, search: SlicedSearch) -> None:
         """Take over the fitted attributes of the search that scikit-learn ran."""
         fitted = {name: value for name, value in vars(search).items() if name.endswith("_")}
-        fitted["cv_results_"] = replace_times(search.cv_results_, search.seconds)
+        fitted["cv_results_"] = replace_times(search)
         if "best_estimator_" in fitted:
             fitted["best_estimator_"] = fitted["best_estimator_"].estimator
         scorers = check_scoring(self.estimator) if self.scoring is None else search.scorer_
-        fitted["scorer_"] = map_scorers(lambda scorer: getattr(scorer, "scorer", scorer), scorers)
+        fitted["scorer_"] = map_scorers(unwrap_scorer, scorers)
         vars(self).update(fitted)
 
 
@@ -330,18 +272,6 @@ class MLPRandomSearchCV(TogetherMixin, RandomizedSearchCV):
         return list_settings(f"n_iter={self.n_iter}", sampler)
 
 
-def map_scorers(function: Callable[[Any], Any], scoring: Any) -> Any:
-    """Apply a function to a scorer, or to each in a dictionary."""
-    return (
-        {name: function(scorer) for name, scorer in scoring.items()} if isinstance(scoring, dict) else function(scoring)
-    )
-
-
-def wrap_scorer(scorer: Any) -> Any:
-    """Wrap a function (estimator, X, y); names, and scorers made by `make_scorer`, stay as they are."""
-    return CustomScorer(scorer) if callable(scorer) and not hasattr(scorer, "set_score_request") else scorer
-
-
 def share_jobs(jobs: Sequence[Job], folds: Folds, parallel: Parallel, workers: int) -> list[Outcome]:
     """Divide fits between several workers."""
     parts = divide(jobs, workers)
@@ -381,7 +311,31 @@ def list_settings(name: str, settings: ParameterGrid | ParameterSampler) -> list
     return list(settings)
 
 
-def replace_times(results: Mapping[str, Any], seconds: Sequence[float]) -> dict[str, Any]:
-    """Replace the times of the fits in `cv_results_`."""
-    times = np.reshape(seconds, (len(results["params"]), -1))
-    return {**results, "mean_fit_time": times.mean(axis=1), "std_fit_time": times.std(axis=1)}
+def require_repeatable(search: Any, candidates: Sequence[Mapping[str, Any]], others: set[str]) -> None:
+    """Refuse a checkpoint of a search that would draw other numbers when it is resumed."""
+    if others or get_config()["enable_metadata_routing"]:
+        cause = f"{', '.join(sorted(others))}=" if others else "metadata routing"
+        raise ValueError(
+            f"checkpoint= is for searches with groups= and sample_weight= only; with {cause}, scikit-learn does the "
+            "fits one by one; leave checkpoint out"
+        )
+    if isinstance(search, RandomizedSearchCV) and search.random_state is None:
+        raise ValueError(
+            "checkpoint= needs the random_state of the search: with None, a search that resumes tries other settings; "
+            "give a number, as in random_state=0"
+        )
+    for candidate in candidates:
+        if Job(set_candidate(search.estimator, candidate), 0).perceptron.random_state is None:
+            raise ValueError(
+                "checkpoint= needs the random_state of the estimator: with None, a search that resumes trains other "
+                "networks; give a number, as in random_state=0"
+            )
+
+
+def require_same_folds(cv: Any, splits: Sequence[Any], again: Sequence[Any]) -> None:
+    """Refuse a checkpoint with folds that differ each time they are made."""
+    if joblib.hash(splits) != joblib.hash(again):
+        raise ValueError(
+            f"checkpoint= needs folds that can be made again, and cv={cv!r} makes others each time; give it a number "
+            "as random_state"
+        )
