@@ -1385,7 +1385,7 @@ def read_header(path):
 
 
 IN_THREAD = """
-    import os, signal, sys, threading
+    import os, signal, sys, threading, time
     import numpy as np
     from xpnet import Callback, Network
     from xpnet.training import loop
@@ -1401,6 +1401,8 @@ IN_THREAD = """
             self.chunk += 1
             if self.chunk == 10:  # the second of the third epoch
                 os.kill(os.getpid(), signal.SIGTERM)
+                while not Send.ended:  # the handler runs in the main thread
+                    time.sleep(0.001)
 
         def on_epoch_end(self, logs):
             self.training.stopped = Send.ended

@@ -142,7 +142,7 @@ def train_epochs(job: Job, training: Training, networks: int = 1) -> Generator[W
         for chunk in skip_steps(source.chunks(plan.sampling, rng, plan.batch_size, most, networks), position.steps):
             steps = range(position.total_steps, position.total_steps + len(chunk.index))
             lr = training.lr_scale * learning_rates(plan.schedule, steps, total)
-            done = yield Work(chunk, lr)
+            done = yield Work(chunk, lr)  # meanwhile these steps are taken, and the network gets its new weights
             training.history.engine = done.engine
             seconds = time.perf_counter() - started
             position = position.after_chunk(chunk.index.shape, done.cost, done.weight, float(lr[-1]), seconds)
