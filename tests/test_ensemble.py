@@ -696,6 +696,25 @@ def test_members_that_have_stopped_do_not_keep_the_states_of_the_others():
     assert {type(vars(member)["_state"]) for member in ensemble} == {State}
 
 
+def test_what_an_interrupted_training_recorded_is_not_used_again():
+    """A thread may still be running it."""
+    ensemble = Ensemble([5, 4, 3], 4, seed=0)
+    ensemble.train(GOOD, 1, 8, progress=False)
+    assert "_loops" in vars(ensemble)
+
+    def stop(net, epoch):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ensemble.train(GOOD, 2, 8, callbacks=[OnEpochEnd(stop)], threads=2, progress=False)
+    assert "_loops" not in vars(ensemble)
+    twin = ensemble.copy()
+    for members in (ensemble, twin):
+        members.train(GOOD, 2, 8, threads=2, progress=False)
+    for member, other in zip(ensemble, twin):
+        assert_same(member, snapshot(other))
+
+
 # Lines of epochs
 
 

@@ -28,6 +28,7 @@ from xpnet import (
     Clip,
     Cosine,
     CSVLog,
+    DivergenceError,
     EarlyStopping,
     Ensemble,
     InverseScaling,
@@ -1190,6 +1191,47 @@ def test_the_training_of_another_ensemble_is_refused(tmp_path, members, options,
         assert_same(member, state)
 
 
+def test_a_member_that_diverges_does_not_stop_the_file_of_the_others(tmp_path, monkeypatch):
+    writes = count_writes(monkeypatch)
+    members = Ensemble([3, 4, 2], 3, seed=3, activation="relu", task="regression")
+    with pytest.raises(DivergenceError, match="member 1 diverged"):
+        members.train((X, Y), EPOCHS, 5, lr=[0.01, 1e30, 0.01], checkpoint=tmp_path / "run", progress=False)
+    assert len(writes) == 1 + EPOCHS
+    assert [len(member.history) for member in Ensemble.load(tmp_path / "run")] == [EPOCHS, 0, EPOCHS]
+
+
+def test_members_that_had_ended_train_on_if_there_are_more_epochs(tmp_path):
+    """Their numbers of steps differ: the shorter ones end first, and are in no group at the end."""
+    rows, options = [np.arange(5), np.arange(12), np.arange(N)], {"batch_size": 4, "lr": 0.1, "progress": False}
+    whole, longer = ensemble(), ensemble()
+    whole.train((X, Y), 6, rows=rows, **options)
+    longer.train((X, Y), 2, rows=rows, checkpoint=tmp_path / "run", **options)
+    again = ensemble()
+    again.train((X, Y), 6, rows=rows, checkpoint=tmp_path / "run", resume=True, **options)
+    for member, other in zip(again, whole, strict=True):
+        assert len(member.history) == 6
+        np.testing.assert_allclose(member.w[0], other.w[0], rtol=1e-5)
+
+
+def test_a_callback_that_refuses_leaves_all_networks_as_they_were(tmp_path):
+    class Refuse(Callback):
+        def __init__(self, k):
+            self.k = k
+
+        def set_state(self, state):
+            if self.k == 2:
+                raise ValueError("not mine")
+
+    options = {"epochs": 3, "batch_size": 5, "lr": 0.1, "progress": False, "checkpoint": tmp_path / "run"}
+    ensemble().train((X, Y), callbacks=lambda k: [Refuse(0)], **options)
+    other = ensemble()
+    before = [snapshot(member) for member in other]
+    with pytest.raises(ValueError, match=r"^not mine$"):
+        other.train((X, Y), callbacks=lambda k: [Refuse(k)], resume=True, **options)
+    for member, state in zip(other, before, strict=True):
+        assert_same(member, state)
+
+
 def test_files_of_one_network_and_of_several_are_told_apart(tmp_path):
     interrupted(tmp_path / "one", network, chunks=3)
     with pytest.raises(CheckpointError, match="is a file of one Network, not of an ensemble"):
@@ -1258,6 +1300,14 @@ def test_another_fit_is_refused(tmp_path, options, changes, message):
         model.fit(X, Y[:, 0], checkpoint=tmp_path / "run")
     with pytest.raises(ValueError, match=message):
         estimator("MLPRegressor", **{**options, **changes}).fit(X, Y[:, 0], checkpoint=tmp_path / "run", resume=True)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_class_weights_of_numpy_may_be_parameters(tmp_path):
+    weights = dict(zip(np.unique(LABELS), [0.5, 2.0]))
+    model = estimator("MLPClassifier", class_weight=weights).fit(X, LABELS, checkpoint=tmp_path / "run")
+    again = estimator("MLPClassifier", class_weight=weights).fit(X, LABELS, checkpoint=tmp_path / "run", resume=True)
+    assert again.loss_curve_ == model.loss_curve_
 
 
 def test_a_fit_of_other_data_and_one_that_would_replace_a_file_are_refused(tmp_path):
