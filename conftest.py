@@ -12,7 +12,8 @@ OPTIONAL |= dict.fromkeys(("xpnet/plots.py", "tests/test_plots.py", "docs/use/pi
 OPTIONAL |= {"docs/index.md": ("matplotlib",)}
 MISSING = {path: name for path, names in OPTIONAL.items() for name in names if find_spec(name) is None}
 
-collect_ignore = ["docs/conf.py", "docs/book_figures.py", "tests/host_cupy", *MISSING]  # the second replaces CuPy: it is no test
+# Programs, and what replaces CuPy
+collect_ignore = ["docs/conf.py", "docs/book_figures.py", "tests/host_cupy", *MISSING]
 
 
 def pytest_report_header() -> list[str]:
