@@ -391,11 +391,11 @@ def draw(monkeypatch: Any, y: Any = THREE, **parameters: Any) -> list[tuple[np.n
     """The rows that each member of a new ensemble trains on and validates on."""
     drawn, train = [], module.train_until_interrupted
 
-    def look(fits):
+    def look(fits, saving):
         for fit in fits:
             held_out = [callback.source for callback in fit.callbacks if hasattr(callback, "source")]
             drawn.append((rows_of(fit.source), rows_of(held_out[0]) if held_out else np.zeros(0, int)))
-        return train(fits)
+        return train(fits, saving)
 
     monkeypatch.setattr(module, "train_until_interrupted", look)
     make(y, bootstrap=True, **parameters).fit(X, y)

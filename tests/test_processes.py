@@ -119,7 +119,7 @@ def test_a_network_that_changes_at_any_moment_is_seen_before_or_after(use):
             frame.f_trace_opcodes = True
             left -= event == "opcode"
             if left == -1:
-                vars(net).update(state=after.state, scaling=vars(after)["scaling"])  # noqa: B023
+                vars(net).update(_state=after.state, _scaling=vars(after)["_scaling"])  # noqa: B023
             return trace
 
         debugger = sys.gettrace()

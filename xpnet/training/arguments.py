@@ -125,7 +125,7 @@ def check_call(callbacks: Callable[..., Any]) -> None:
 
 def check_one_update(optimizers: Sequence[Optimizer]) -> None:
     """Refuse optimizers that differ in more than their numbers."""
-    for k, optimizer in enumerate(optimizers):
+    for k, optimizer in enumerate(optimizers[1:], 1):
         if optimizer.update != optimizers[0].update:
             raise ValueError(
                 f"the optimizer of member {k} is {optimizer!r} and that of member 0 is {optimizers[0]!r}; members take "
