@@ -133,7 +133,7 @@ def test_a_device_proves_once_that_it_can_multiply(host):
 def test_large_arrays_are_copied_in_blocks(host, monkeypatch):
     cupy = pytest.importorskip("cupy")
     monkeypatch.setattr(arrays, "BLOCK_ELEMENTS", 600)
-    monkeypatch.setattr("xpnet.backends._cupy.BLOCK", 600)
+    monkeypatch.setattr("xpnet.backends._cupy.BLOCK_ELEMENTS", 600)
     backend, x = get_backend("cupy"), np.arange(7000, dtype=np.float64).reshape(1000, 7)
     cupy.get_default_pinned_memory_pool().free_all_blocks()
     host.runtime.pinned.clear()
