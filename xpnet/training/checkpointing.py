@@ -13,7 +13,6 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from xpnet.checkpoint import archive
 from xpnet.checkpoint.file import decode, explain_errors
 from xpnet.checkpoint.files import read_file, write_file
 from xpnet.checkpoint.networks import encode_network, read_state, restore
@@ -50,8 +49,20 @@ class FileKind(NamedTuple):
     unpack: Callable[[bytes, str], list[bytes]]  # the second argument is the path, for messages
 
 
+def _pack_archive(contents: Sequence[bytes]) -> bytes:
+    from xpnet.checkpoint import archive  # slow to import
+
+    return archive.encode(contents)
+
+
+def _unpack_archive(content: bytes, path: str) -> list[bytes]:
+    from xpnet.checkpoint import archive
+
+    return archive.decode(content, path)
+
+
 ONE_NETWORK = FileKind(lambda contents: contents[0], lambda content, path: [content])
-SEVERAL_NETWORKS = FileKind(archive.encode, archive.decode)
+SEVERAL_NETWORKS = FileKind(_pack_archive, _unpack_archive)
 
 
 class Resumed(NamedTuple):
