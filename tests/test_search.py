@@ -978,6 +978,7 @@ def score_twice(estimator: Any, x: Any, y: Any) -> dict[str, Any]:
     return {"a": estimator.score(x, y), "b": np.float32(len(x))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SEARCHES)
 def test_any_search_may_be_resumed(tmp_path, fits, name):
     make, given = SEARCHES[name]
@@ -986,6 +987,7 @@ def test_any_search_may_be_resumed(tmp_path, fits, name):
 
 
 @pytest.mark.filterwarnings("ignore:One or more of the (test|train) scores are non-finite")
+@pytest.mark.slow
 @pytest.mark.parametrize("calls", [1, 2, 3, 4, 5])
 def test_settings_that_fail_are_remembered_as_failed(tmp_path, fits, calls):
     """Wherever the search ends: also if only settings that fail are left, or only such settings are done."""
@@ -1011,6 +1013,7 @@ def test_settings_that_fail_are_remembered_as_failed(tmp_path, fits, calls):
 
 
 @pytest.mark.filterwarnings("ignore:One or more of the test scores are non-finite")
+@pytest.mark.slow
 @pytest.mark.parametrize("several", [False, True])
 def test_scores_that_fail_are_remembered_as_failed(tmp_path, fits, several):
     scoring, refit = ({"own": score_some, "accuracy": "accuracy"}, "accuracy") if several else (score_some, True)
@@ -1142,6 +1145,7 @@ OTHERS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OTHERS)
 def test_another_search_is_refused_by_name(tmp_path, fits, name):
     path = tmp_path / "run"
@@ -1266,6 +1270,7 @@ def test_a_forged_file_of_a_search_is_refused(tmp_path, fits, name):
     assert fits.numbers == [6]
 
 
+@pytest.mark.slow
 def test_a_damaged_file_of_a_search_is_refused(tmp_path, fits):
     path, mine = tmp_path / "run", MLPSearchCV(CLASSIFIER, ALPHAS, cv=2)
     mine.fit(X, THREE, checkpoint=path)
