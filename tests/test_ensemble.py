@@ -139,6 +139,18 @@ def test_members_are_the_networks_that_each_would_be_alone(case, place):
             np.testing.assert_array_equal(*(snapshot(one).dropout.step for one in (net, ensemble[k])))
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_validation_and_test_data_are_standardized_as_training_data_are(shared):
+    """The costs in the history are those that a member computes later."""
+    ensemble, data = Ensemble([5, 6, 1], 2, task="regression", standardize=True, seed=0), make_data("real", 40)
+    rows = None if shared else [np.arange(20), np.arange(10, 40)]
+    ensemble.train(data, 2, 8, lr=0.01, rows=rows, validation_data=data, test_data=data, progress=False)
+    for member in ensemble:
+        expected = member.cost(data)
+        for name in ("validation_cost", "test_cost"):
+            np.testing.assert_allclose(member.history[name][-1], expected, rtol=1e-5)
+
+
 @pytest.mark.not_on("jax", "strict-device1")
 def test_members_agree_in_float32_and_over_several_chunks_too(place, monkeypatch):
     monkeypatch.setattr("xpnet.training.loop.steps_per_chunk", lambda *_: 3)
