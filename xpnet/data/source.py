@@ -1,4 +1,4 @@
-"""What a source of examples is, and what all sources share: chunks of minibatches, and the bar while one is read.
+"""The protocol of a source of examples, the chunks of minibatches that it gives, and a bar for reading one.
 
 Every source answers the same questions: how many minibatches an epoch has (`steps`), the minibatches to train on, one
 chunk at a time (`chunks`), and all examples in order, one block at a time (`blocks`).

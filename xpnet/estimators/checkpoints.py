@@ -108,7 +108,7 @@ def make_checkpoint(
 
 
 def skip_epochs(plan: Plan, n: int, epochs: int) -> None:
-    """Draw the minibatches of epochs that have been trained on, as scikit-learn's generator has to draw them again."""
+    """Draw the minibatches of past epochs again, so that the generator of `random_state` is where it was."""
     for _ in range(epochs):
         plan.sampling.draw(n, plan.batch_size, np.random.default_rng(0))
 

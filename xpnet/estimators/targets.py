@@ -212,7 +212,7 @@ class Classification:
 
     @property
     def watched(self) -> str:
-        """What ``early_stopping=True`` watches on validation data: "score", the accuracy."""
+        """The quantity that ``early_stopping=True`` watches on validation data: "score", the accuracy."""
         return "score"
 
     @property
@@ -298,7 +298,7 @@ class Regression:
 
     @property
     def watched(self) -> str:
-        """What ``early_stopping=True`` watches: the score, or the loss of a network that predicts more than R² sees."""
+        """The quantity that ``early_stopping=True`` watches: the score, or the loss if R² ignores some outputs."""
         return "score" if parse_loss(self.loss).distribution is None else "loss"
 
     @property

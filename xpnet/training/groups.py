@@ -45,7 +45,7 @@ Results: TypeAlias = dict[int, Done | None]  # by the numbers of the networks
 
 
 class Kind(NamedTuple):
-    """The kind of a network's minibatches; networks of equal kinds can be joined, and α may differ."""
+    """The minibatches of a network. Networks can be joined if these are equal, and α is 0 for all or none."""
 
     length: int | None  # examples, if that is known
     steps: int | None  # minibatches per epoch, if that is known
