@@ -1,5 +1,7 @@
 """Open every page of the built documentation in Chromium, wide and narrow, light and dark, and say what is wrong.
 
+Pages of source code, which Sphinx writes, are left out.
+
     sphinx-build -W --keep-going -b html docs docs/_build/html
     python tools/look_at_site.py docs/_build/html
     python tools/look_at_site.py docs/_build/html --only 'learn/*' --shots screenshots  # and take pictures of them
@@ -75,6 +77,10 @@ LOOK = r"""async () => {
         return `<${tag.join(" ")}>` + (text ? ` "${text.length > 40 ? text.slice(0, 40) + "…" : text}"` : "");
     };
     const fail = (text, element) => failures.push(`${text}: ${describe(element)}`);
+    // A drawing follows the width of its window, and the height of a frame that of its page, some frames later
+    const settle = async (isSettled) => {
+        for (let k = 0; k < 60 && !isSettled(); k++) await new Promise(requestAnimationFrame);
+    };
 
     for (const picture of document.querySelectorAll("img, svg, canvas")) {
         if (picture.closest("[aria-hidden=true], [role=presentation], a, button, label, summary, svg svg")) continue;
@@ -139,8 +145,12 @@ LOOK = r"""async () => {
         const { overflowX, position } = getComputedStyle(element);
         return /auto|scroll/.test(overflowX) || position === "fixed" || isApart(element.parentElement);
     };
-    const wide = [...document.body.querySelectorAll("*")].filter((element) => isWide(element) && !isApart(element));
-    for (const element of wide.filter((element) => ![...element.children].some(isWide)).slice(0, 3)) {
+    const findWide = () =>
+        [...document.body.querySelectorAll("*")]
+            .filter((element) => isWide(element) && !isApart(element))
+            .filter((element) => ![...element.children].some(isWide));
+    await settle(() => !findWide().length);
+    for (const element of findWide().slice(0, 3)) {
         fail(`this ends at ${Math.round(element.getBoundingClientRect().right)} px, outside the window`, element);
     }
     for (const code of window.innerWidth < 1000 ? [] : document.querySelectorAll("pre")) {
@@ -152,8 +162,7 @@ LOOK = r"""async () => {
     for (const frame of document.querySelectorAll("iframe")) {
         const root = frame.contentDocument?.scrollingElement;
         const scrolls = () => root && (root.scrollHeight > root.clientHeight || root.scrollWidth > root.clientWidth);
-        // Its height may follow that of its page, some frames later
-        for (let k = 0; k < 60 && scrolls(); k++) await new Promise(requestAnimationFrame);
+        await settle(() => !scrolls());
         const size = `${root?.scrollWidth} × ${root?.scrollHeight} px`;
         if (scrolls()) fail(`the frame is smaller than its page, of ${size}`, frame);
     }
@@ -246,7 +255,7 @@ def take_picture(page: Page, path: Path) -> None:
 def look_at_site(folder: Path, only: str = "*", shots: Path | None = None) -> dict[str, list[str]]:
     """Look at all pages, or those that a pattern names, and return what is wrong with each."""
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.html"))
-    names = [name for name in names if fnmatch(name, only)]
+    names = [name for name in names if fnmatch(name, only) and not name.startswith("_modules/")]
     if not names:
         raise ValueError(f"there is no page {only} in {folder}")
     if shots:
