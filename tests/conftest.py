@@ -28,9 +28,9 @@ from helpers import GPU, HOST, LEFT_OUT, NOT_INSTALLED, PLACES, Place, marked
 from hypothesis import settings
 
 from xpnet import get_backend
-from xpnet.data.prepare import Sources
 from xpnet.datasets import mnist_sample
 from xpnet.training import train
+from xpnet.training.plan import Job
 
 settings.register_profile("xpnet", deadline=None, derandomize=True, max_examples=30)
 settings.register_profile("search", deadline=None, max_examples=20_000)  # other examples in each run
@@ -157,17 +157,17 @@ def dtype(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def prepared(monkeypatch: pytest.MonkeyPatch) -> list[Sources]:
-    """The sources of every network that is trained, before they are scaled, in the order of the calls."""
-    prepare, sources = train.prepare, []
+def prepared(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
+    """The job of every network that is trained, before examples are scaled, in the order of the calls."""
+    prepare, jobs = train.prepare, []
 
-    def spy(*args: Any, **options: Any) -> list[Sources]:
+    def spy(*args: Any, **options: Any) -> list[Job]:
         new = prepare(*args, **options)
-        sources.extend(new)
+        jobs.extend(new)
         return new
 
     monkeypatch.setattr(train, "prepare", spy)
-    return sources
+    return jobs
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,8 @@ from test_bad_input import refused
 
 from xpnet import SGD, Ensemble, Network, OneCycle, check_gradients
 from xpnet.data import sampling
-from xpnet.training.steps import ChunkRunner, Work
+from xpnet.data.source import Chunk
+from xpnet.training.steps import ChunkRunner
 
 HOST = Place("numpy", None)
 N = 11
@@ -986,9 +987,9 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     steps: list[list[int]] = []
     run = ChunkRunner.run
 
-    def spy(self: ChunkRunner, state: Any, work: Work) -> Any:
-        steps.extend(work.chunk.index.tolist())
-        return run(self, state, work)
+    def spy(self: ChunkRunner, state: Any, chunk: Chunk) -> Any:
+        steps.extend(chunk.index.tolist())
+        return run(self, state, chunk)
 
     monkeypatch.setattr(ChunkRunner, "run", spy)
     return steps

@@ -530,7 +530,11 @@ def sources_for(net, kind="classes", sizes=(), weights=()):
 def run(networks, plans, sources, callbacks=None, **options):
     """Train networks by plans; return the errors of those that diverge."""
     callbacks = callbacks or [[] for _ in plans]
-    return train_networks([Job(*job) for job in zip(networks, plans, sources, callbacks, strict=True)], **options)
+    jobs = [
+        Job(net, plan, source, callbacks=own)
+        for net, plan, source, own in zip(networks, plans, sources, callbacks, strict=True)
+    ]
+    return train_networks(jobs, **options)
 
 
 def run_both(ensemble, plans, sources, callbacks=None, **options):

@@ -27,7 +27,6 @@ from test_estimators_everywhere import lies
 
 from xpnet import L1, SGD, AdamW, Callback, Clip, Cosine, CSVLog, EarlyStopping, Ensemble
 from xpnet.estimators import MLPClassifier, MLPEnsembleClassifier, MLPEnsembleRegressor, MLPRegressor, base
-from xpnet.estimators import ensembles as module
 from xpnet.training.groups import Group
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -389,17 +388,17 @@ def rows_of(source: Any) -> np.ndarray:
 
 def draw(monkeypatch: Any, y: Any = THREE, **parameters: Any) -> list[tuple[np.ndarray, np.ndarray]]:
     """The rows that each member of a new ensemble trains on and validates on."""
-    drawn, train = [], module.train_until_interrupted
+    drawn, train = [], base.train_until_interrupted
 
-    def look(fits, saving):
+    def look(fits, checkpoint):
         for fit in fits:
             held_out = [callback.source for callback in fit.callbacks if hasattr(callback, "source")]
             drawn.append((rows_of(fit.source), rows_of(held_out[0]) if held_out else np.zeros(0, int)))
-        return train(fits, saving)
+        return train(fits, checkpoint)
 
-    monkeypatch.setattr(module, "train_until_interrupted", look)
+    monkeypatch.setattr(base, "train_until_interrupted", look)
     make(y, bootstrap=True, **parameters).fit(X, y)
-    monkeypatch.setattr(module, "train_until_interrupted", train)
+    monkeypatch.setattr(base, "train_until_interrupted", train)
     return drawn
 
 

@@ -152,7 +152,7 @@ def test_gradients_pass_the_check(place, dtype):
 def test_bytes_and_classes_lie_on_the_device_as_they_are(place, dtype, prepared):
     net = network(place, dtype)
     net.train((PIXELS.reshape(N, 2, 2), LABELS.astype(np.int64)), **OPTIONS, validation_data=(PIXELS, LABELS))
-    for source in prepared[-1][:2]:
+    for source in prepared[-1][2:4]:
         x, y, weight = source.examples
         classes, scale, scaling = source.reader.encoding()
         xp = net.backend.xp
@@ -170,7 +170,7 @@ def test_bytes_and_classes_lie_on_the_device_as_they_are(place, dtype, prepared)
 def test_other_numbers_lie_there_in_the_networks_dtype_and_are_not_scaled_yet(place, dtype, prepared):
     net = network(place, dtype)
     net.train((PIXELS.astype(np.int64), ONE_HOT), **OPTIONS)
-    x, y, _ = prepared[-1].train.examples
+    x, y, _ = prepared[-1].source.examples
     assert x.dtype == y.dtype == getattr(net.backend.xp, dtype)
     assert tuple(y.shape) == (N, 3)
     np.testing.assert_array_equal(*host(net, x), PIXELS)
@@ -179,14 +179,14 @@ def test_other_numbers_lie_there_in_the_networks_dtype_and_are_not_scaled_yet(pl
 def test_halves_of_a_split_hold_bytes_and_classes(place, dtype, prepared):
     net = network(place, dtype)
     net.train((PIXELS, LABELS), **OPTIONS, validation_split=0.3)
-    halves = [source.examples for source in prepared[-1][:2]]
+    halves = [source.examples for source in prepared[-1][2:4]]
     assert [tuple(half.x.shape) for half in halves] == [(7, 4), (4, 4)]
     assert all((half.x.dtype, half.y.dtype) == (net.backend.xp.uint8, net.backend.xp.int32) for half in halves)
 
 
 def test_bytes_of_the_callers_are_shared_with_the_device_where_it_is_the_host(prepared):
     network().train((PIXELS, LABELS), **OPTIONS)
-    assert np.shares_memory(prepared[-1].train.examples.x, PIXELS)
+    assert np.shares_memory(prepared[-1].source.examples.x, PIXELS)
 
 
 @pytest.mark.parametrize("kind", ["uint8", "float32", "float64"])
@@ -290,8 +290,8 @@ def test_a_torchvision_data_set_without_a_transform_is_scaled_once(place, cache,
     raw = Images()
     assert_alike(network(place), network(place, scale=None), raw, (scaled(PIXELS), LABELS), cache=cache)
     assert raw.reads == []
-    assert isinstance(prepared[0].train, Resident)
-    assert prepared[0].train.examples.x.dtype == network(place).backend.xp.uint8
+    assert isinstance(prepared[0].source, Resident)
+    assert prepared[0].source.examples.x.dtype == network(place).backend.xp.uint8
     colours = Images()
     colours.data = np.random.default_rng(3).integers(256, size=(N, 1, 2, 2), dtype=np.uint8)
     x = np.moveaxis(colours.data, -1, 1).reshape(N, 4)

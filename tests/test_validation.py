@@ -11,9 +11,9 @@ from test_bad_input import refused
 
 import xpnet.core.arrays
 from xpnet import Callback, History, Network, OneCycle
-from xpnet.data.prepare import scale_for_each
 from xpnet.training import evaluate
 from xpnet.training.metrics import METRICS, Metric, accuracy, top_k
+from xpnet.training.prepare import scale_for_each
 
 N, V = 23, 9
 X = np.random.default_rng(0).standard_normal((N, 4))
@@ -109,7 +109,7 @@ def numbered(n, features=4):
 
 def halves(net, prepared):
     """The numbers of the examples that the last call trained and validated on."""
-    return [net.backend.to_numpy(half.examples.x)[:, 0].astype(int).tolist() for half in prepared[-1][:2]]
+    return [net.backend.to_numpy(half.examples.x)[:, 0].astype(int).tolist() for half in prepared[-1][2:4]]
 
 
 @pytest.mark.parametrize(("n", "part", "size"), [(50, 0.5, 25), (51, 0.1, 6)])
@@ -125,7 +125,7 @@ def test_a_split_takes_its_part_and_leaves_the_rest(place, prepared, task, n, pa
     assert sorted(train + validation) == list(range(n))
     assert (train, validation) == (sorted(train), sorted(validation))
     assert validation != list(range(n - size, n))  # drawn, not cut off
-    for half, index in zip(prepared[-1], (train, validation)):
+    for half, index in zip(prepared[-1][2:4], (train, validation)):
         np.testing.assert_array_equal(net.backend.to_numpy(half.examples.y), y[index])
     assert len(history["validation_cost"]) == 3
 
@@ -134,7 +134,7 @@ def test_a_split_takes_its_part_and_leaves_the_rest(place, prepared, task, n, pa
 def test_a_split_trains_on_the_rest_and_validates_on_its_part(place, prepared):
     net, twin = network(place), network(place)
     net.train((X, LABELS), **OPTIONS, validation_split=0.3, metrics=["accuracy"], training_metrics=["accuracy"])
-    train, validation = (tuple(net.backend.to_numpy(each) for each in half.examples[:2]) for half in prepared[-1][:2])
+    train, validation = (tuple(net.backend.to_numpy(each) for each in half.examples[:2]) for half in prepared[-1][2:4])
     history = twin.train(train, **OPTIONS, validation_data=validation, metrics=["accuracy"])
     assert_same(net, snapshot(twin))
     for name in ("cost", "validation_cost", "validation_accuracy"):
@@ -182,7 +182,7 @@ def test_scaling_is_learnt_from_what_is_trained_on(place, prepared):
     net.train((x, y), **OPTIONS, validation_split=0.3)
     with net.backend.scope("float64"):
         (scaled,) = scale_for_each(prepared, [net.view.scaling])
-    seen, targets = (net.backend.to_numpy(part) for part in scaled.train.examples[:2])
+    seen, targets = (net.backend.to_numpy(part) for part in scaled.source.examples[:2])
     for part in (seen, targets):
         np.testing.assert_allclose(part.mean(axis=0), 0, atol=1e-12)
         np.testing.assert_allclose(part.std(axis=0), 1, rtol=1e-12)

@@ -324,7 +324,7 @@ def test_weights_stay_with_their_examples_in_a_split(place, prepared):
     x = np.tile(np.arange(N, dtype=float)[:, None], 3)  # an example says which it is
     net = classifier(place)
     trained(net, (x, LABELS), lr=0.01, sample_weight=WEIGHTS, validation_split=0.25)
-    rows, weight = (net.backend.to_numpy(part) for part in prepared[0].train.examples[:3:2])
+    rows, weight = (net.backend.to_numpy(part) for part in prepared[0].source.examples[:3:2])
     assert len(rows) == 9
     np.testing.assert_allclose(weight, WEIGHTS[rows[:, 0].astype(int)] / WEIGHTS.max(), rtol=1e-15)
 
@@ -333,7 +333,7 @@ def test_balanced_counts_the_examples_that_are_trained_on(place, prepared):
     sklearn = pytest.importorskip("sklearn.utils.class_weight")
     net = classifier(place)
     trained(net, (X, LABELS), class_weight="balanced", validation_split=0.25)
-    labels, weight = (net.backend.to_numpy(part) for part in prepared[0].train.examples[1:3])
+    labels, weight = (net.backend.to_numpy(part) for part in prepared[0].source.examples[1:3])
     theirs = sklearn.compute_sample_weight("balanced", labels)
     np.testing.assert_allclose(weight, theirs, rtol=1e-12)
 

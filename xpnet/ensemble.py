@@ -343,8 +343,7 @@ class Ensemble:
         >>> bool(ensemble.accuracy(test_data) > 0.85)
         True
         """
-        from xpnet.data.prepare import Request
-        from xpnet.training.arguments import copies_for_each, one_for_each
+        from xpnet.training.arguments import Request, copies_for_each, one_for_each
         from xpnet.training.checkpointing import SEVERAL_NETWORKS
         from xpnet.training.train import train
 

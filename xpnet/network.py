@@ -549,7 +549,7 @@ class Network:
         >>> round(net.accuracy(test_data), 2)
         0.91
         """
-        from xpnet.data.prepare import Request
+        from xpnet.training.arguments import Request
         from xpnet.training.train import train
 
         request = Request(
@@ -600,7 +600,7 @@ class Network:
         from xpnet.data.source import Chunk
         from xpnet.data.sources import make_source
         from xpnet.training.arguments import parse_rate
-        from xpnet.training.steps import ChunkRunner, Work
+        from xpnet.training.steps import ChunkRunner
 
         lr = parse_rate("lr", lr)
         source = make_source(batch, "batch", self.view.reader)
@@ -608,8 +608,8 @@ class Network:
             raise TypeError("batch is an iterable of batches; give one of them, a list of (x, y) pairs or (X, y)")
         plain = SGD()
         state = State(self.state.layers, plain.init(self.state.layers, self._to_array), self.state.cost)
-        chunk = Chunk(source.examples, in_order((1, len(source))))
-        done = ChunkRunner(source.reader, plain).run(state, Work(chunk, np.array([lr])))
+        chunk = Chunk(source.examples, in_order((1, len(source))), lr=np.array([lr]))
+        done = ChunkRunner(source.reader, plain).run(state, chunk)
         if done is None:
             raise DivergenceError(
                 f"training diverged in a minibatch update, at lr={lr:g}: cost or weights are not finite; the network "

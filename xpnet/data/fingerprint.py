@@ -1,13 +1,13 @@
 """Fingerprints of data: plain values that tell a resumed training whether its examples and weights are the same."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from xpnet.core.arrays import Array, blocks
-from xpnet.data.prepare import Request, Sources
 from xpnet.data.reader import Reader, as_real_array
 from xpnet.data.resident import Resident, Rows
 from xpnet.data.source import Source
@@ -31,54 +31,63 @@ def fingerprint(source: Source) -> dict[str, Any]:
     (True, False)
     """
     if isinstance(source, Resident):
-        digest = _digest(source.reader, [source.examples.x, source.examples.y])
-        return {"examples": len(source), "digest": digest, "weight": _total_weight(source)}
+        numbers = chain.from_iterable(_blocks_on_host(column, source.reader) for column in source.examples[:2])
+        return {"examples": len(source), "digest": digest(numbers), "weight": _total_weight(source)}
     if isinstance(source, OnDemand):
         return {"examples": len(source)}
     return {"batch": source.batch_size(0)}
 
 
-def fingerprint_all(sources: Sequence[Sources]) -> list[dict[str, Any]]:
-    """Describe the training, validation and test data of several networks, shared ones once. Synchronizes."""
-    known: dict[int, Any] = {}
+def fingerprint_all(sources: Iterable[Source | None]) -> list[dict[str, Any] | None]:
+    """Describe several sources; one that occurs several times is read once. Synchronizes."""
+    known: dict[int, Any] = {id(None): None}
 
     def describe(source: Source | None) -> Any:
-        if source is None:
-            return None
         if id(source) not in known:
             if isinstance(source, Rows):
-                rows = hashlib.sha256(source.rows.tobytes()).hexdigest()
-                known[id(source)] = {**describe(source.source), "rows": rows}
+                known[id(source)] = {**describe(source.source), "rows": digest([source.rows])}
             else:
-                known[id(source)] = fingerprint(source)
+                known[id(source)] = fingerprint(source)  # type: ignore[arg-type]
         return known[id(source)]
 
-    names = ("train_data", "validation_data", "test_data")
-    return [{name: describe(source) for name, source in zip(names, part)} for part in sources]
+    return [describe(source) for source in sources]
 
 
-def fingerprint_weights(request: Request, reader: Reader) -> dict[str, Any]:
+def fingerprint_weights(class_weight: Any, sample_weight: Any, reader: Reader) -> dict[str, Any]:
     """Describe the class and sample weights passed to `train`, whatever its data; `reader` has read them.
 
     Class weights become a list, sample weights a digest. Synchronizes.
     """
-    classes, examples = request.class_weight, None
+    examples = None
     with reader.scope():
         if reader.class_weight is not None:
-            classes = reader.backend.to_numpy(reader.class_weight)[0].tolist()
-        if request.sample_weight is not None:
-            weight = as_real_array(request.sample_weight, "sample_weight")
-            examples = {"digest": _digest(reader, [reader.backend.asarray(weight, reader.dtype, "sample_weight")])}
-    return {"class_weight": classes, "sample_weight": examples}
+            class_weight = reader.backend.to_numpy(reader.class_weight)[0].tolist()
+        if sample_weight is not None:
+            weight = as_real_array(sample_weight, "sample_weight")
+            weight = reader.backend.asarray(weight, reader.dtype, "sample_weight")
+            examples = {"digest": digest(_blocks_on_host(weight, reader))}
+    return {"class_weight": class_weight, "sample_weight": examples}
 
 
-def _digest(reader: Reader, columns: Sequence[Array]) -> str:
-    digest = hashlib.sha256()
+def digest(arrays: Iterable[np.ndarray]) -> str:
+    """Compute a digest of the numbers in arrays, one after the other.
+
+    Examples
+    --------
+    >>> digest([np.arange(4)]) == digest([np.arange(3), np.array([3])])
+    True
+    """
+    result = hashlib.sha256()
+    for array in arrays:
+        result.update(array.tobytes())
+    return result.hexdigest()
+
+
+def _blocks_on_host(column: Array, reader: Reader) -> Iterator[np.ndarray]:
+    """Copy an array that was read to the host, block by block."""
     with reader.scope():
-        for column in columns:
-            for block in blocks(column):
-                digest.update(np.asarray(reader.home(column).to_numpy(block)).tobytes())
-    return digest.hexdigest()
+        for block in blocks(column):
+            yield np.asarray(reader.home(column).to_numpy(block))
 
 
 def _total_weight(source: Resident) -> float | None:

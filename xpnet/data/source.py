@@ -24,6 +24,7 @@ class Chunk(NamedTuple):
     examples: Examples
     index: np.ndarray  # (steps, m) int32, on the host
     scaling: Scaling | None = None  # still to be applied to the minibatches
+    lr: np.ndarray = np.zeros(0)  # (steps,), the learning rates, which the training loop adds
 
 
 class Source(Protocol):

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from xpnet.backends.base import Backend
 from xpnet.core.arrays import Array, Namespace
 from xpnet.estimators.architecture import ACTIVATION_NAMES, choose_backend, follows_inputs
-from xpnet.estimators.checkpoints import Saving, parse_saving
+from xpnet.estimators.checkpoints import describe_estimator, parse_saving_of_fit
 from xpnet.estimators.convergence import TALLY_ATTRIBUTES, Tally, write_tally
 from xpnet.estimators.examples import dense_blocks
 from xpnet.estimators.fitting import (
@@ -22,6 +22,7 @@ from xpnet.estimators.fitting import (
     Fitted,
     LoadedExamples,
     load_examples,
+    make_checkpoint_of_fits,
     prepare_fit,
     start_network,
     train_until_interrupted,
@@ -43,7 +44,7 @@ from xpnet.estimators.settings import Parameters, Settings, is_called, parse_set
 from xpnet.estimators.targets import Labels, Problem, is_numeric
 from xpnet.inspection.predict import predict
 from xpnet.network import Network
-from xpnet.training.checkpointing import ONE_NETWORK, Every, FileKind
+from xpnet.training.checkpointing import ONE_NETWORK, Every, FileKind, Saving
 from xpnet.wording.errors import unless_stopped
 
 AnyLearner = TypeVar("AnyLearner", bound="BaseLearner")
@@ -141,7 +142,7 @@ class BaseLearner(Parameters, BaseEstimator):
         FileExistsError, CheckpointError
             If there is a checkpoint and `resume` is not given; if it is damaged, or holds no fit.
         """
-        saving = parse_saving(self, self._file_kind, checkpoint, every, resume)
+        saving = parse_saving_of_fit(self, self._file_kind, checkpoint, every, resume)
         return self._fit(X, y, sample_weight, validation=(X_val, y_val, sample_weight_val), saving=saving)
 
     def _fit(
@@ -171,6 +172,11 @@ class BaseLearner(Parameters, BaseEstimator):
             The checkpoint, if there is to be one.
         """
         raise NotImplementedError
+
+    def _train(self, fits: Sequence[Fit], saving: Saving | None) -> dict[int, ValueError]:
+        """Train the networks of fits of one structure, and return the errors of those that failed, by their numbers."""
+        checkpoint = None if saving is None else make_checkpoint_of_fits(fits, saving, describe_estimator(self))
+        return train_until_interrupted(fits, checkpoint)
 
     def _check(
         self,
@@ -293,7 +299,7 @@ class BasePerceptron(BaseLearner):
         last = vars(self) if (partial or self.warm_start) and hasattr(self, "network_") else {}
         data = self._check(X, y, sample_weight, settings, last, validation=validation, classes=classes)
         fit = self._prepare(data, settings, last)
-        for error in train_until_interrupted([fit], saving).values():
+        for error in self._train([fit], saving).values():
             raise error
         self._take_over(fit)
         return self

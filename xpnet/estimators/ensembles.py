@@ -12,15 +12,14 @@ from sklearn.utils.validation import check_is_fitted
 from xpnet.core.arrays import Array, count_bytes, leaves
 from xpnet.ensemble import Ensemble, mean_and_std, warn_of_laggards
 from xpnet.estimators.base import NO_VALIDATION, BaseLearner, BasePerceptron, Validation, read_attributes
-from xpnet.estimators.checkpoints import Saving
 from xpnet.estimators.classifier import BaseClassifier, MLPClassifier
-from xpnet.estimators.fitting import Fit, FitData, LoadedExamples, load_examples, train_until_interrupted
+from xpnet.estimators.fitting import Fit, FitData, LoadedExamples, load_examples
 from xpnet.estimators.inputs import backend_of
 from xpnet.estimators.regressor import BaseRegressor, MLPRegressor
 from xpnet.estimators.settings import Parameters, parse_settings
 from xpnet.network import Network
 from xpnet.training.arguments import copies_for_each
-from xpnet.training.checkpointing import SEVERAL_NETWORKS
+from xpnet.training.checkpointing import SEVERAL_NETWORKS, Saving
 from xpnet.training.memory import BYTES_OF_NETWORK, check_memory, on_host_only
 from xpnet.wording.checks import count, yes_or_no
 from xpnet.wording.hints import explain_arguments
@@ -95,7 +94,7 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
         last = vars(members[0])
         data = self._check(X, y, sample_weight, settings, last, validation=validation, classes=classes)
         fits = self._prepare(members, data, partial=partial)
-        for k, error in train_until_interrupted(fits, saving).items():
+        for k, error in self._train(fits, saving).items():
             raise ValueError(f"{error} (this is member {k} of {len(members)})") from error
         warn_of_laggards([fit.network for fit in fits], [fit.callbacks for fit in fits])
         for member, fit in zip(members, fits):

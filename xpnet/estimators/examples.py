@@ -10,12 +10,12 @@ from scipy import sparse
 from xpnet.core.arrays import Array, map_arrays, rows_per_block
 from xpnet.core.minibatch import Examples
 from xpnet.core.scaling import Scaler
-from xpnet.data.prepare import split_rows
 from xpnet.data.reader import Reader
 from xpnet.data.resident import Resident, Rows
 from xpnet.data.streams import OnDemand
 from xpnet.data.weights import check_some_weight, relative_weight
 from xpnet.estimators.inputs import leave_device
+from xpnet.training.prepare import split_rows
 
 HELD_OUT = "a part that early_stopping makes"
 

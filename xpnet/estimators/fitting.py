@@ -9,7 +9,6 @@ from sklearn.exceptions import ConvergenceWarning
 
 from xpnet.backends.base import Backend
 from xpnet.core.arrays import Array, Namespace
-from xpnet.data.prepare import fit_scaling
 from xpnet.data.resident import Rows, take_rows
 from xpnet.estimators import lbfgs
 from xpnet.estimators.architecture import (
@@ -20,7 +19,7 @@ from xpnet.estimators.architecture import (
     parse_hidden_sizes,
     take_layers,
 )
-from xpnet.estimators.checkpoints import Saving, fingerprint, make_checkpoint
+from xpnet.estimators.checkpoints import fingerprint, skip_epochs
 from xpnet.estimators.convergence import Convergence, Tally, read_tally, warn_if_not_converged
 from xpnet.estimators.examples import AllRows, RowSource, hold_out, load, read_targets, resample
 from xpnet.estimators.inputs import float_dtype, to_host
@@ -28,17 +27,17 @@ from xpnet.estimators.settings import Parameters, Settings, make_sampling
 from xpnet.estimators.targets import Problem
 from xpnet.network import Network
 from xpnet.training.callback import Callback
-from xpnet.training.checkpointing import Checkpoint, exiting_on_sigterm
+from xpnet.training.checkpointing import Checkpoint, Saving, make_checkpoint, read_trainings
 from xpnet.training.evaluate import Evaluate
 from xpnet.training.loop import train_networks
 from xpnet.training.metrics import Metric, predictions
 from xpnet.training.plan import Job, Plan
+from xpnet.training.prepare import fit_scaling
 from xpnet.training.progress import Progress
 from xpnet.wording.checks import warn
 from xpnet.wording.errors import DivergenceError, unless_stopped
 
 Fitted: TypeAlias = Mapping[str, Any]  # the fitted attributes of an estimator; empty before the first fit
-Resuming: TypeAlias = tuple[Checkpoint, list[Job]]
 LoadedExamples: TypeAlias = tuple[AllRows, AllRows | None]  # for training and for validation
 
 
@@ -238,7 +237,7 @@ def _make_evaluation(problem: Problem, validation: RowSource) -> Evaluate:
 # Training
 
 
-def train_until_interrupted(fits: Sequence[Fit], saving: Saving | None = None) -> dict[int, ValueError]:
+def train_until_interrupted(fits: Sequence[Fit], checkpoint: Checkpoint | None = None) -> dict[int, ValueError]:
     """Train the networks of fits; Ctrl-C ends their epochs, and what they have learnt until then stays.
 
     Returns
@@ -251,9 +250,8 @@ def train_until_interrupted(fits: Sequence[Fit], saving: Saving | None = None) -
     KeyboardInterrupt
         If Ctrl-C has interrupted L-BFGS.
     """
-    resuming = None if saving is None else prepare_jobs(fits, saving)
     try:
-        return train_fits(fits, resuming=resuming)
+        return train_fits(fits, checkpoint=checkpoint)
     except KeyboardInterrupt:
         if fits[0].plan is None:
             raise
@@ -262,7 +260,7 @@ def train_until_interrupted(fits: Sequence[Fit], saving: Saving | None = None) -
 
 
 def train_fits(
-    fits: Sequence[Fit], *, threads: int | str = "auto", progress: bool = False, resuming: Resuming | None = None
+    fits: Sequence[Fit], *, threads: int | str = "auto", progress: bool = False, checkpoint: Checkpoint | None = None
 ) -> dict[int, ValueError]:
     """Train the networks of fits, those of one structure in one program.
 
@@ -274,8 +272,8 @@ def train_fits(
         As in `Ensemble.train`.
     progress
         Whether to show a bar for networks that are trained together, even if no fit asks for one.
-    resuming
-        The checkpoint and the jobs of fits of one structure, if there is to be a checkpoint.
+    checkpoint
+        Writes the training of fits of one structure to a file.
 
     Returns
     -------
@@ -286,12 +284,15 @@ def train_fits(
     for numbers in group_by_structure(fits):
         group = [fits[k] for k in numbers]
         try:
-            failed = _train_group(group, threads, progress, resuming)
+            if group[0].plan is None:
+                _minimize(group[0])
+            else:
+                failed = _descend(group, threads, progress, checkpoint)
+                errors |= {numbers[i]: error for i, error in failed.items()}
         except unless_stopped(ValueError) as error:
             if len(group) > 1:  # it does not say which fit failed
                 raise
-            failed = {0: error}
-        errors |= {numbers[i]: error for i, error in failed.items()}
+            errors[numbers[0]] = error
     return errors
 
 
@@ -321,43 +322,37 @@ def _list_structure(fit: Fit) -> Any:
     return view.model, view.scaling is None, place, fit.plan.optimizer.update
 
 
-def _train_group(
-    fits: Sequence[Fit], threads: int | str, progress: bool, resuming: Resuming | None
-) -> dict[int, ValueError]:
-    """Train networks of one structure, and return the errors of those that failed."""
-    if fits[0].plan is None:
-        _minimize(fits[0])
-        return {}
-    diverged = {
-        i: _handle_divergence(fits[i], error) for i, error in _descend(fits, threads, progress, resuming).items()
-    }
-    return {i: error for i, error in diverged.items() if error is not None}
-
-
 def _descend(
-    fits: Sequence[Fit], threads: int | str, progress: bool, resuming: Resuming | None
-) -> dict[int, DivergenceError]:
-    """Train networks of one structure by gradient descent, and return the errors of those that diverged."""
+    fits: Sequence[Fit], threads: int | str, progress: bool, checkpoint: Checkpoint | None
+) -> dict[int, ValueError]:
+    """Train networks of one structure by gradient descent, and return the errors of those that failed."""
     keep_in = None if len(fits) > 1 else vars(fits[0].network)
-    if resuming is None:
-        return train_networks(make_jobs(fits, progress), threads=threads, keep_in=keep_in)
-    checkpoint, jobs = resuming
-    with exiting_on_sigterm():
-        return train_networks(jobs, threads=threads, checkpoint=checkpoint, keep_in=keep_in)
+    jobs = make_jobs(fits, progress)
+    diverged = train_networks(jobs, threads=threads, checkpoint=checkpoint, keep_in=keep_in)
+    failed = {i: _handle_divergence(fits[i], error) for i, error in diverged.items()}
+    return {i: error for i, error in failed.items() if error is not None}
 
 
 def make_jobs(fits: Sequence[Fit], progress: bool = False) -> list[Job]:
     """Make the jobs of fits of one structure, with one bar if a fit asks for it, or if it is for several of them."""
     bars = [Progress()] if any(fit.settings.progress for fit in fits) or (progress and len(fits) > 1) else []
     plans: Any = [fit.plan for fit in fits]
-    return [Job(fit.network, plan, fit.source, [*fit.callbacks, *bars]) for fit, plan in zip(fits, plans)]
+    return [Job(fit.network, plan, fit.source, callbacks=[*fit.callbacks, *bars]) for fit, plan in zip(fits, plans)]
 
 
-def prepare_jobs(fits: Sequence[Fit], saving: Saving) -> Resuming:
-    """Make the checkpoint and the jobs of fits of one structure, which resume those in its file. Synchronizes."""
+def make_checkpoint_of_fits(fits: Sequence[Fit], saving: Saving, description: Mapping[str, Any]) -> Checkpoint:
+    """Make the checkpoint of fits of one structure, which resumes those in its file, if there are any. Synchronizes.
+
+    `description` says what the estimator must have in common with the one of a fit that is resumed.
+    """
+    jobs, progress = make_jobs(fits), any(fit.settings.progress for fit in fits)
+    resumed = read_trainings(saving, [fit.network for fit in fits], progress)
     remembering: Any = [[fit.convergence, *fit.settings.callbacks] for fit in fits]
-    data, progress = fingerprint_data(fits[0].data), any(fit.settings.progress for fit in fits)
-    return make_checkpoint(saving, make_jobs(fits), remembering, data, progress=progress)
+    calls = [{**description, **fingerprint_data(fits[0].data)}] * len(fits)
+    checkpoint = make_checkpoint(saving, jobs, remembering, calls, resumed)
+    if resumed is not None:
+        skip_epochs(jobs, resumed)
+    return checkpoint
 
 
 def fingerprint_data(data: FitData) -> dict[str, Any]:

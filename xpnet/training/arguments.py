@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import fields
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -17,7 +17,6 @@ from xpnet.core.model import Model
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import Constant, Schedule
-from xpnet.data.prepare import Request
 from xpnet.data.sampling import SAMPLING
 from xpnet.training.callback import Callback, Trainee
 from xpnet.training.callbacks import CSVLog, ModelCheckpoint, TensorBoard
@@ -26,6 +25,34 @@ from xpnet.wording.checks import choices, count, has_methods, in_range
 from xpnet.wording.hints import find_nearest, look_up
 
 MOST_THREADS = 10_000  # more than any machine's cores, and small enough for an int in C
+
+
+class Request(NamedTuple):
+    """The arguments of `train`: first as the user gave them; once parsed, as objects."""
+
+    train_data: Any
+    epochs: Any = 20
+    batch_size: Any = 30
+    lr: Sequence[Any] = (None,)  # one for each network, like optimizer and callbacks
+    test_data: Any = None
+    optimizer: Sequence[Any] = (None,)
+    sampling: Any = "shuffle"
+    rows: Any = None  # for each network, those to train it on; None for all rows
+    validation_data: Any = None
+    validation_split: Any = None
+    sample_weight: Any = None
+    class_weight: Any = None
+    callbacks: Sequence[Any] = ((),)
+    metrics: Any = ()
+    training_metrics: Any = ()
+    steps: Any = None
+    cache: Any = True
+    checkpoint: Any = None
+    every: Any = "epoch"
+    resume: Any = False
+    blas_threads: Any = "auto"
+    threads: Any = "auto"
+    progress: Any = True
 
 
 def parse(request: Request, networks: Sequence[Trainee]) -> Request:

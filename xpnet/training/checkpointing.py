@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, NamedTuple, TypeAlias
@@ -27,10 +27,12 @@ from xpnet.checkpoint.record import (
 from xpnet.core.schedules import Schedule
 from xpnet.core.step import State
 from xpnet.training.callback import Callback, Trainee, Training, decisive_arguments, warn_of_write
+from xpnet.training.plan import Job
 from xpnet.training.position import Position, Start
 from xpnet.training.same_training import (
     check_same_network,
     check_same_training,
+    describe_optimizer,
     describe_schedule,
     sample_rates,
     steps_to_compare,
@@ -63,6 +65,15 @@ def _unpack_archive(content: bytes, path: str) -> list[bytes]:
 
 ONE_NETWORK = FileKind(lambda contents: contents[0], lambda content, path: [content])
 SEVERAL_NETWORKS = FileKind(_pack_archive, _unpack_archive)
+
+
+class Saving(NamedTuple):
+    """Where and when a training is written to a file, and whether one in that file is resumed."""
+
+    path: str
+    every: Every
+    resume: bool
+    kind: FileKind
 
 
 class Resumed(NamedTuple):
@@ -230,6 +241,16 @@ class Checkpoint:
         self.waiting: set[Recorder] = set()  # those whose networks have taken steps since their last snapshots
         self.collected = self.written = Round()  # the last one that all networks completed
 
+    def add_to(self, jobs: Sequence[Job]) -> list[Job]:
+        """Give each network its recorder, after its other callbacks, and the place where its training is resumed."""
+        return [
+            job._replace(
+                callbacks=[*job.callbacks, recorder],
+                start=job.start if recorder.resumed is None else recorder.resumed.start(),
+            )
+            for job, recorder in zip(jobs, self.recorders)
+        ]
+
     def begin(self) -> None:
         """Once all networks have begun, resume the training, or write a first file, to show that it can be written."""
         self.begun += 1
@@ -331,8 +352,41 @@ class Checkpoint:
         self.steps_written, self.written_at = self.steps, time.monotonic()
 
 
-def read_trainings(path: str, networks: Sequence[Trainee], kind: FileKind, progress: bool) -> list[Resumed] | None:
-    """Read the trainings of networks to resume; None if there is no such file yet."""
+def make_checkpoint(
+    saving: Saving,
+    jobs: Sequence[Job],
+    callbacks: Sequence[Sequence[Callback]],
+    calls: Sequence[Mapping[str, Any]],
+    resumed: Sequence[Resumed] | None,
+) -> Checkpoint:
+    """Make the checkpoint of a training.
+
+    Parameters
+    ----------
+    saving
+        Where and when to write it.
+    jobs
+        The networks, and how to train each.
+    callbacks
+        Those whose states the file holds, for each network.
+    calls
+        What a call that resumes the training must have in common with it, besides the plan, as plain values.
+    resumed
+        The trainings to resume, if any.
+    """
+    recorders = []
+    for k, (job, name) in enumerate(zip(jobs, name_parts(saving.path, len(jobs), saving.kind))):
+        plan = {"epochs": job.plan.epochs, "optimizer": describe_optimizer(job.plan.optimizer)}
+        training = None if resumed is None else resumed[k]
+        recorders.append(Recorder(job.net, callbacks[k], job.plan.schedule, {**calls[k], **plan}, name, training))
+    return Checkpoint(saving.path, saving.every, recorders, saving.kind)
+
+
+def read_trainings(saving: Saving, networks: Sequence[Trainee], progress: bool) -> list[Resumed] | None:
+    """Read the trainings of networks to resume, if any; `progress` tells whether to say that there is no file yet."""
+    path, kind = saving.path, saving.kind
+    if not saving.resume:
+        return None
     if not os.path.exists(path):
         if progress:
             print(f"There is no checkpoint {path} yet: training starts from the beginning", file=sys.stderr)
@@ -372,8 +426,14 @@ def name_parts(path: str, networks: int, kind: FileKind) -> list[str]:
     return [path] if kind is ONE_NETWORK else [f"member {k} of {path}" for k in range(networks)]
 
 
+def parse_saving(kind: FileKind, path: Any, every: Any, resume: bool) -> Saving | None:
+    """Check the arguments `checkpoint`, `every` and `resume` of `train`; None if there is to be no checkpoint."""
+    path = parse_checkpoint(path, every, resume)
+    return None if path is None else Saving(path, every, resume, kind)
+
+
 def parse_checkpoint(path: Any, every: Any, resume: bool) -> str | None:
-    """Check the arguments `checkpoint`, `every` and `resume` of `train`."""
+    """Check where and when a checkpoint is to be written; None if there is to be none."""
     if path is None:
         for name, value, default in (("every", every, "epoch"), ("resume", resume, False)):
             if value != default:

@@ -5,13 +5,13 @@ from typing import Any
 
 from xpnet.core.backprop import forward
 from xpnet.core.minibatch import decode
-from xpnet.data.prepare import Sources
 from xpnet.data.source import Source, with_bar
 from xpnet.data.sources import make_source
 from xpnet.data.streams import check_repeatable
 from xpnet.inspection.view import View
 from xpnet.training.callback import Callback, Quantity, Training
 from xpnet.training.metrics import Metric, accuracy, correct
+from xpnet.training.plan import Job
 
 
 def measure(view: View, source: Source, metrics: Sequence[Metric] = (), bar: str | None = None) -> dict[str, Any]:
@@ -107,24 +107,24 @@ class Evaluate(Callback):
 
 
 def make_evaluations(
-    sources: Sources, metrics: Sequence[Metric], training_metrics: Sequence[Metric], progress: bool
+    job: Job, metrics: Sequence[Metric], training_metrics: Sequence[Metric], progress: bool
 ) -> list[Evaluate]:
     """Make the callbacks that evaluate training, validation and test data after each epoch."""
-    task = sources.train.reader.model.task
-    if metrics and sources.validation is None and sources.test is None:
+    task = job.source.reader.model.task
+    if metrics and job.validation is None and job.test is None:
         raise ValueError(
             f"metrics={[metric.name for metric in metrics]} need validation_data, validation_split or test_data; "
             "metrics on the training data are training_metrics"
         )
     evaluations = []
     if training_metrics:
-        check_repeatable(sources.train, "training_metrics")
-        evaluations.append(Evaluate("training", sources.train, training_metrics, ("cost", "size"), progress))
-    if sources.validation is not None:
-        evaluations.append(Evaluate("validation", sources.validation, metrics, progress=progress))
-    if sources.test is not None and task == "regression":
-        evaluations.append(Evaluate("test", sources.test, metrics, progress=progress))
-    elif sources.test is not None:
+        check_repeatable(job.source, "training_metrics")
+        evaluations.append(Evaluate("training", job.source, training_metrics, ("cost", "size"), progress))
+    if job.validation is not None:
+        evaluations.append(Evaluate("validation", job.validation, metrics, progress=progress))
+    if job.test is not None and task == "regression":
+        evaluations.append(Evaluate("test", job.test, metrics, progress=progress))
+    elif job.test is not None:
         with_counts = list(dict.fromkeys((correct, accuracy, *metrics)))
-        evaluations.append(Evaluate("test", sources.test, with_counts, (), progress))
+        evaluations.append(Evaluate("test", job.test, with_counts, (), progress))
     return evaluations

@@ -6,11 +6,11 @@ states are split again. Networks that have stopped or diverged drop out.
 
 import math
 import os
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence, Sized
 from functools import cached_property, partial
 from itertools import accumulate
 from math import ceil
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -20,16 +20,15 @@ from xpnet.backends.threads import AUTO
 from xpnet.core.arrays import Array, count_bytes, leaves
 from xpnet.core.members import MemberState, dimensions, extract, join, join_nests, whole
 from xpnet.core.minibatch import Batch, Examples
-from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.scaling import Scaling
 from xpnet.core.step import State
 from xpnet.data.reader import Reader
 from xpnet.data.resident import resident_examples
-from xpnet.data.source import Chunk, Source
+from xpnet.data.source import Chunk
 from xpnet.training.kept_loops import Loops
 from xpnet.training.memory import COPIES_OF_STATE, check_memory, on_host_only
 from xpnet.training.plan import Job
-from xpnet.training.steps import ChunkRunner, Done, Work
+from xpnet.training.steps import ChunkRunner, Done
 from xpnet.training.workers import Workers
 
 # Measured with NumPy and JAX on one core of an AMD EPYC (Zen 5): larger groups gain nothing more, and larger networks
@@ -44,30 +43,13 @@ MOST_ROWS = 1 << 31  # of joined examples, whose indices have 32 bits
 Results: TypeAlias = dict[int, Done | None]  # by the numbers of the networks
 
 
-class Kind(NamedTuple):
-    """The minibatches of a network. Networks can be joined if these are equal, and α is 0 for all or none."""
-
-    length: int | None  # examples, if that is known
-    steps: int | None  # minibatches per epoch, if that is known
-    batch_size: int
-    alpha: float  # as in `Plan`
-
-    def key(self) -> tuple[Hashable, ...]:
-        """Return the values that joined networks must share."""
-        return *self[:3], self.alpha > 0
-
-
 class Groups:
     """Networks of one shape, divided into groups that take their steps in one program, and the threads that run them.
 
     Parameters
     ----------
-    kinds
-        The minibatches of each network.
-    reader
-        The networks' reader.
-    optimizer
-        Any of the networks' optimizers, which have the same `update`.
+    jobs
+        The networks, and how to train each. Their optimizers have the same `update`.
     threads
         The number of threads among which the networks are divided; None keeps all of them together.
     loops
@@ -77,17 +59,10 @@ class Groups:
     """
 
     def __init__(
-        self,
-        kinds: Sequence[Kind],
-        reader: Reader,
-        optimizer: Optimizer,
-        threads: int | None,
-        loops: Loops,
-        division: Sequence[Sequence[int]] | None = None,
+        self, jobs: Sequence[Job], threads: int | None, loops: Loops, division: Sequence[Sequence[int]] | None = None
     ) -> None:
-        self.kinds, self.reader, self.optimizer = kinds, reader, optimizer
-        self.threads, self.loops = threads, loops
-        number = min(threads or 1, len(kinds))
+        self.jobs, self.reader, self.threads, self.loops = jobs, jobs[0].source.reader, threads, loops
+        number = min(threads or 1, len(jobs))
         self.workers = Workers(number) if number > 1 else None
         self.groups: list[Group] = []
         self.members: set[int] = set()  # the networks when they were divided
@@ -104,8 +79,8 @@ class Groups:
         if self.workers is not None:
             self.workers.close()
 
-    def run(self, states: Mapping[int, State | MemberState], work: Mapping[int, Work]) -> Results:
-        """Take the steps of all networks, given by their numbers. Synchronizes.
+    def run(self, states: Mapping[int, State | MemberState], chunks: Mapping[int, Chunk]) -> Results:
+        """Take the steps of a chunk of each network, given by their numbers. Synchronizes.
 
         Returns
         -------
@@ -114,27 +89,39 @@ class Groups:
         """
         run = map if self.workers is None else self.workers.map
         regroup_at = REGROUP_AT_COMPILED if self.reader.backend.compiles else REGROUP_AT
-        if len(work) <= regroup_at * len(self.members) or not work.keys() <= self.members:
-            self._divide(work)  # the remaining ones are spread evenly again
+        if len(chunks) <= regroup_at * len(self.members) or not chunks.keys() <= self.members:
+            self._divide(chunks)  # the remaining ones are spread evenly again
         if self.is_new:
             run = map  # the first chunk runs group by group: what one of them compiles serves the others too
             self.is_new = False
         results: Results = {}
-        for part in run(lambda group: group.run(states, work), self.groups):
+        for part in run(lambda group: group.run(states, chunks), self.groups):
             results |= part
         return results
 
-    def _divide(self, work: Mapping[int, Work]) -> None:
-        """Divide the networks that still have work."""
-        kinds = {k: (self.kinds[k].key(), layout(own.chunk)) for k, own in work.items()}
-        rows = max(own.chunk.index.shape[-1] for own in work.values())
+    def _divide(self, chunks: Mapping[int, Chunk]) -> None:
+        """Divide the networks that still have steps to take."""
+        kinds = {k: (describe_minibatches(self.jobs[k]), layout(chunk)) for k, chunk in chunks.items()}
+        rows = max(chunk.index.shape[-1] for chunk in chunks.values())
         self._make_groups(divide_networks(kinds, self.reader.model.step_size(rows), self.threads))
 
     def _make_groups(self, division: Sequence[Sequence[int]]) -> None:
-        self.members, alphas = {k for numbers in division for k in numbers}, [kind.alpha for kind in self.kinds]
-        self.groups = [Group(numbers, alphas, self.reader, self.optimizer, self.loops) for numbers in division]
+        self.members = {k for numbers in division for k in numbers}
+        self.groups = [Group(numbers, self.jobs, self.loops) for numbers in division]
         self.is_new = True
         self.loops = Loops()  # those of later divisions would take memory from one training to the next
+
+
+def describe_minibatches(job: Job) -> tuple[Hashable, ...]:
+    """Describe what networks must have in common to be joined: examples, steps, their sizes, and a penalty or none."""
+    plan, source = job.plan, job.source
+    length = len(source) if isinstance(source, Sized) else None
+    return length, source.steps(plan.sampling, plan.batch_size), source.batch_size(plan.batch_size), plan.alpha > 0
+
+
+def largest_batch_size(jobs: Iterable[Job]) -> int:
+    """Find the number of examples in the largest minibatch."""
+    return max(job.source.batch_size(job.plan.batch_size) for job in jobs)
 
 
 def layout(chunk: Chunk) -> tuple[Any, ...]:
@@ -152,24 +139,19 @@ class Group:
     Parameters
     ----------
     numbers
-        The numbers of the networks.
-    alphas
-        As in `Plan`, of all networks.
-    reader
-        Their reader.
-    optimizer
-        Any of the networks' optimizers, which have the same `update`.
+        The numbers of its networks.
+    jobs
+        All networks, and how to train each.
     loops
         Loops of earlier trainings.
     """
 
-    def __init__(
-        self, numbers: Sequence[int], alphas: Sequence[float], reader: Reader, optimizer: Optimizer, loops: Loops
-    ) -> None:
-        self.numbers, self.alphas, self.reader = numbers, alphas, reader
-        self.optimizer, self.loops = optimizer, loops
+    def __init__(self, numbers: Sequence[int], jobs: Sequence[Job], loops: Loops) -> None:
+        self.numbers, self.loops = numbers, loops
+        self.reader, self.optimizer = jobs[0].source.reader, jobs[0].plan.optimizer
+        self.alphas = {k: jobs[k].plan.alpha for k in numbers}
         self.runners: dict[int, ChunkRunner] = {}  # of networks that are trained alone
-        self.pool = Pool((), reader.backend)
+        self.pool = Pool((), self.reader.backend)
         self.states: list[Any] = []  # after the last chunk
         self.joined: State | None = None  # these as one
         self.axes: list[State] = []  # the dimensions of each
@@ -181,14 +163,14 @@ class Group:
         """Runs the steps of the joined networks."""
         return ChunkRunner(self.reader, self.optimizer, loops=self.loops, networks=tuple(self.numbers))
 
-    def run(self, states: Mapping[int, State | MemberState], work: Mapping[int, Work]) -> Results:
+    def run(self, states: Mapping[int, State | MemberState], chunks: Mapping[int, Chunk]) -> Results:
         """Take the steps of its networks. Synchronizes."""
         with self.reader.scope():
-            active = [k for k in self.numbers if k in work]
-            together = self._choose({k: work[k].chunk for k in active}) if len(active) > 1 else {}
+            active = [k for k in self.numbers if k in chunks]
+            together = self._choose({k: chunks[k] for k in active}) if len(active) > 1 else {}
             alone = [k for k in active if k not in together]
-            results: Results = {k: self._run_alone(k, whole(states[k]), work[k]) for k in alone}
-            return results | self._run_together(together, states, work) if together else results
+            results: Results = {k: self._run_alone(k, whole(states[k]), chunks[k]) for k in alone}
+            return results | self._run_together(together, states, chunks) if together else results
 
     def _choose(self, chunks: Mapping[int, Chunk]) -> dict[int, np.ndarray | None]:
         """Choose the networks whose chunks can be joined; return the weights in their minibatches, if they have any."""
@@ -204,23 +186,23 @@ class Group:
         together = {k: weight for k, weight in weights.items() if weight is None or weight.any(axis=-1).all()}
         return together if len(together) > 1 else {}
 
-    def _run_alone(self, k: int, state: State, work: Work) -> Done | None:
+    def _run_alone(self, k: int, state: State, chunk: Chunk) -> Done | None:
         if k not in self.runners:
             self.runners[k] = ChunkRunner(self.reader, self.optimizer, self.alphas[k], self.loops, (k,))
-        return self.runners[k].run(state, work)
+        return self.runners[k].run(state, chunk)
 
     def _run_together(
         self,
         together: Mapping[int, np.ndarray | None],
         states: Mapping[int, State | MemberState],
-        work: Mapping[int, Work],
+        chunks: Mapping[int, Chunk],
     ) -> Results:
         # Few different sizes mean few programs to compile: the first network fills the places of those that stopped
         numbers = list(together)
         places = numbers + numbers[:1] * (len(self.numbers) - len(numbers))
         backend = self.reader.backend
-        batches, weights = self._join_batches(places, work, together)
-        scaling = self._join_scalings([work[k].chunk.scaling for k in places])
+        batches, weights = self._join_batches(places, chunks, together)
+        scaling = self._join_scalings([chunks[k].scaling for k in places])
         new = self.runner.repeat(self._join_states([states[k] for k in places]), self.pool.examples, scaling, batches)
         copy, arrays = partial(copy_member, self.reader), leaves((new.cost, new.layers))
         parts = [MemberState(new, i, self.axes[i], copy) for i in range(len(numbers))]
@@ -241,12 +223,12 @@ class Group:
         return self.joined
 
     def _join_batches(
-        self, places: Sequence[int], work: Mapping[int, Work], example_weights: Mapping[int, np.ndarray | None]
+        self, places: Sequence[int], chunks: Mapping[int, Chunk], example_weights: Mapping[int, np.ndarray | None]
     ) -> tuple[Batch, np.ndarray]:
         """Join the minibatches of the networks; also return the sum of the weights in each, (steps, networks)."""
-        dtype, shape = self.reader.dtype, work[places[0]].chunk.index.shape
-        index = np.stack([self.pool.index(work[k].chunk) for k in places], axis=1)
-        lr = np.stack([work[k].lr for k in places], axis=1)
+        dtype, shape = self.reader.dtype, chunks[places[0]].index.shape
+        index = np.stack([self.pool.index(chunks[k]) for k in places], axis=1)
+        lr = np.stack([chunks[k].lr for k in places], axis=1)
         weight, sums = None, np.full(lr.shape, float(shape[-1]))
         weights = [example_weights[k] for k in places]
         if any(own is not None for own in weights):
@@ -315,25 +297,24 @@ def distinct_columns(parts: Sequence[Examples]) -> dict[tuple[int, int], tuple[A
     return {(id(part.x), id(part.y)): (part.x, part.y) for part in parts}
 
 
-def bytes_to_join(sources: Sequence[Source], kinds: Sequence[Hashable], step_size: int, threads: int | None) -> int:
+def bytes_to_join(jobs: Sequence[Job], step_size: int, threads: int | None) -> int:
     """Count the bytes of the examples that stay on the device and are joined."""
-    total = 0
-    for numbers in divide_networks(dict(enumerate(kinds)), step_size, threads):
-        resident = [examples for k in numbers if (examples := resident_examples(sources[k])) is not None]
+    total, kinds = 0, {k: describe_minibatches(job) for k, job in enumerate(jobs)}
+    for numbers in divide_networks(kinds, step_size, threads):
+        resident = [examples for k in numbers if (examples := resident_examples(jobs[k].source)) is not None]
         columns = distinct_columns(resident)
         if len(columns) > 1:
             total += sum(count_bytes(x) for pair in columns.values() for x in pair)
     return total
 
 
-def check_training_memory(jobs: Sequence[Job], kinds: Sequence[Kind], threads: int | None) -> None:
+def check_training_memory(jobs: Sequence[Job], threads: int | None) -> None:
     """Refuse to train networks together if they, with joined examples, need more memory than the machine has."""
     net, view = jobs[0].net, jobs[0].net.view
     state = net._init_optimizer(jobs[0].plan.optimizer)
     numbers = sum(math.prod(x.shape) for x in leaves((state.layers, state.optimizer)))
     needed = COPIES_OF_STATE * len(jobs) * numbers * np.dtype(view.dtype).itemsize
-    step_size = view.model.step_size(max(kind.batch_size for kind in kinds))
-    needed += bytes_to_join([job.source for job in jobs], [kind.key() for kind in kinds], step_size, threads)
+    needed += bytes_to_join(jobs, view.model.step_size(largest_batch_size(jobs)), threads)
     check_memory(on_host_only(view.backend, needed), f"training {len(jobs)} networks of {list(view.model.sizes)} needs")
 
 

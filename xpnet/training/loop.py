@@ -10,25 +10,25 @@ before the chunk.
 """
 
 import time
-from collections.abc import Generator, Iterable, Sequence, Sized
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 
 from xpnet.backends.threads import AUTO, choose_threads, limit_threads
-from xpnet.data.prepare import check_target_scale
 from xpnet.data.reader import Reader
-from xpnet.data.source import skip_steps
+from xpnet.data.source import Chunk, skip_steps
 from xpnet.training.callback import LOGS, Training, watching
-from xpnet.training.checkpointing import Checkpoint
-from xpnet.training.groups import Groups, Kind, check_training_memory, choose_group_threads
+from xpnet.training.checkpointing import Checkpoint, exiting_on_sigterm
+from xpnet.training.groups import Groups, check_training_memory, choose_group_threads, largest_batch_size
 from xpnet.training.history import History
 from xpnet.training.kept_loops import keep_loops
 from xpnet.training.plan import Job
 from xpnet.training.position import Position
+from xpnet.training.prepare import check_target_scale
 from xpnet.training.rates import check_schedule, learning_rates
-from xpnet.training.steps import Done, Work, steps_per_chunk
+from xpnet.training.steps import Done, steps_per_chunk
 from xpnet.wording.errors import DivergenceError
 
 
@@ -64,14 +64,17 @@ def train_networks(
     dict
         The error of each network that has diverged, by its number.
     """
+    if checkpoint is not None:
+        jobs = checkpoint.add_to(jobs)
     trainings = [begin(job) for job in jobs]
-    reader, optimizer = jobs[0].source.reader, jobs[0].plan.optimizer
-    backend, kinds = reader.backend, [describe_minibatches(job, training) for job, training in zip(jobs, trainings)]
-    multiplications = reader.model.multiplications(max(kind.batch_size for kind in kinds))
+    reader = jobs[0].source.reader
+    backend, multiplications = reader.backend, reader.model.multiplications(largest_batch_size(jobs))
     n_threads = choose_group_threads(backend, threads, multiplications)
     if len(jobs) > 1:
-        check_training_memory(jobs, kinds, n_threads)
+        check_training_memory(jobs, n_threads)
     with ExitStack() as stack:
+        if checkpoint is not None:
+            stack.enter_context(exiting_on_sigterm())
         stack.enter_context(reader.scope())
         stack.enter_context(limit_threads(backend, choose_threads(backend, blas_threads, multiplications)))
         for job, training in zip(jobs, trainings):
@@ -80,7 +83,7 @@ def train_networks(
         for job, training in zip(jobs, trainings):
             job.net.history = training.history
         loops = stack.enter_context(keep_loops({} if keep_in is None else keep_in, backend))
-        groups = Groups(kinds, reader, optimizer, n_threads, loops, None if checkpoint is None else checkpoint.division)
+        groups = Groups(jobs, n_threads, loops, None if checkpoint is None else checkpoint.division)
         stack.callback(groups.close)
         stack.callback(release_joined_states, jobs)
         return run_all_chunks(jobs, trainings, groups, checkpoint)
@@ -92,13 +95,13 @@ def run_all_chunks(
     """Run a chunk of steps of every network at once, and repeat until all of them have ended."""
     epochs = [train_epochs(job, training, len(jobs)) for job, training in zip(jobs, trainings)]
     errors: dict[int, DivergenceError] = {}
-    work = {k: first for k, loop in enumerate(epochs) if (first := next(loop, None)) is not None}
-    check_targets(work.values(), jobs[0].source.reader)
-    while work:
-        results = groups.run({k: jobs[k].net._peek_state() for k in work}, work)
+    chunks = {k: first for k, loop in enumerate(epochs) if (first := next(loop, None)) is not None}
+    check_targets(chunks.values(), jobs[0].source.reader)
+    while chunks:
+        results = groups.run({k: jobs[k].net._peek_state() for k in chunks}, chunks)
         for k, result in results.items():
             if result is None:
-                errors[k] = explain_divergence(trainings[k].position, work[k])
+                errors[k] = explain_divergence(trainings[k].position, chunks[k].lr)
                 trainings[k].stopped = True
             else:
                 net, reader = jobs[k].net, jobs[k].source.reader
@@ -106,17 +109,17 @@ def run_all_chunks(
         if checkpoint is not None:
             advanced = (k for k, result in results.items() if result is not None)
             checkpoint.begin_round(advanced, groups.division)
-        previous, work = work, {}
+        previous, chunks = chunks, {}
         for k, result in results.items():
             if result is not None and (following := send(epochs[k], result)) is not None:
-                work[k] = following
-        release_joined_states([jobs[k] for k in previous.keys() - work.keys()])
+                chunks[k] = following
+        release_joined_states([jobs[k] for k in previous.keys() - chunks.keys()])
         if checkpoint is not None:
             checkpoint.end_round()
     return errors
 
 
-def train_epochs(job: Job, training: Training, networks: int = 1) -> Generator[Work, Done, None]:
+def train_epochs(job: Job, training: Training, networks: int = 1) -> Generator[Chunk, Done, None]:
     """Run stochastic gradient descent on one network: yield each chunk of steps, and be sent its result.
 
     Parameters
@@ -142,7 +145,7 @@ def train_epochs(job: Job, training: Training, networks: int = 1) -> Generator[W
         for chunk in skip_steps(source.chunks(plan.sampling, rng, plan.batch_size, most, networks), position.steps):
             steps = range(position.total_steps, position.total_steps + len(chunk.index))
             lr = training.lr_scale * learning_rates(plan.schedule, steps, total)
-            done = yield Work(chunk, lr)  # meanwhile these steps are taken, and the network gets its new weights
+            done = yield chunk._replace(lr=lr)  # meanwhile these steps are taken, and the network gets its new weights
             training.history.engine = done.engine
             seconds = time.perf_counter() - started
             position = position.after_chunk(chunk.index.shape, done.cost, done.weight, float(lr[-1]), seconds)
@@ -157,8 +160,8 @@ def train_epochs(job: Job, training: Training, networks: int = 1) -> Generator[W
     training.completed = True
 
 
-def send(loop: Generator[Work, Done, None], result: Done) -> Work | None:
-    """Send a loop the result of its chunk, and return its next work; None if it has ended."""
+def send(loop: Generator[Chunk, Done, None], result: Done) -> Chunk | None:
+    """Send a loop the result of its chunk, and return its next one; None if it has ended."""
     try:
         return loop.send(result)
     except StopIteration:
@@ -181,14 +184,11 @@ def begin_epoch(position: Position, rng: np.random.Generator) -> Position:
     return position._replace(generator=dict(rng.bit_generator.state))
 
 
-def describe_minibatches(job: Job, training: Training) -> Kind:
-    """Describe the minibatches of a network."""
-    length = len(job.source) if isinstance(job.source, Sized) else None
-    return Kind(length, training.steps, job.source.batch_size(job.plan.batch_size), job.plan.alpha)
-
-
 def set_optimizers(jobs: Sequence[Job]) -> None:
-    """Set each network's optimizer to its plan's, with a fresh state unless the two are equal. All change, or none."""
+    """Set each network's optimizer to its plan's, with a fresh state unless the two are equal.
+
+    All fresh states are made before one of them is set, so an error changes nothing.
+    """
     others = [(job.net, job.plan.optimizer) for job in jobs if job.net.optimizer != job.plan.optimizer]
     states = [net._init_optimizer(optimizer) for net, optimizer in others]
     for (net, optimizer), state in zip(others, states):
@@ -201,16 +201,16 @@ def release_joined_states(jobs: Iterable[Job]) -> None:
         job.net._take_over(_state=job.net.state)
 
 
-def check_targets(work: Iterable[Work], reader: Reader) -> None:
+def check_targets(chunks: Iterable[Chunk], reader: Reader) -> None:
     """Warn once if the targets of the first chunks are not on the scale that the cost needs."""
-    examples = {id(own.chunk.examples): own.chunk.examples for own in work if own.chunk.scaling is None}
+    examples = {id(chunk.examples): chunk.examples for chunk in chunks if chunk.scaling is None}
     check_target_scale([part.y for part in examples.values()], reader)
 
 
-def explain_divergence(position: Position, work: Work) -> DivergenceError:
-    """Make the error for a chunk of steps that diverged; `position` is where it began."""
-    first, last = position.total_steps + 1, position.total_steps + len(work.lr)
+def explain_divergence(position: Position, lr: np.ndarray) -> DivergenceError:
+    """Make the error for steps that diverged, with their learning rates; `position` is where they began."""
+    first, last = position.total_steps + 1, position.total_steps + len(lr)
     return DivergenceError(
-        f"training diverged in epoch {position.epoch}, steps {first} to {last}, at lr={work.lr.max():g}: cost or "
+        f"training diverged in epoch {position.epoch}, steps {first} to {last}, at lr={lr.max():g}: cost or "
         "weights are not finite; the network is as it was before these steps. Give a smaller lr, or scale the inputs"
     )

@@ -27,6 +27,8 @@ class Job(NamedTuple):
 
     net: Trainee
     plan: Plan
-    source: Source
+    source: Source  # the examples to train on
+    validation: Source | None = None
+    test: Source | None = None
     callbacks: Sequence[Callback] = ()
     start: Start = Start()

@@ -21,13 +21,6 @@ CHUNK_SECONDS = 0.1
 FEWEST_STEPS = 20  # in a chunk
 
 
-class Work(NamedTuple):
-    """Steps for a network to take."""
-
-    chunk: Chunk
-    lr: np.ndarray  # the learning rate of each step
-
-
 class Done(NamedTuple):
     """The result of a chunk of steps."""
 
@@ -72,7 +65,7 @@ class ChunkRunner:
             self.loop = make()
         self.examples: Examples | None = None
 
-    def run(self, state: State, work: Work) -> Done | None:
+    def run(self, state: State, chunk: Chunk) -> Done | None:
         """Run the steps of a chunk on a copy of the state. Synchronizes.
 
         Minibatches of zero weight are skipped: they would change nothing.
@@ -81,7 +74,7 @@ class ChunkRunner:
         ----------
         state
             The state; it is not changed.
-        work
+        chunk
             The minibatches, and the learning rate of each step.
 
         Returns
@@ -89,7 +82,6 @@ class ChunkRunner:
         Done or None
             The new state and the sums; None if the state is no longer finite.
         """
-        chunk, lr = work
         with self.scope():
             weights = minibatch_weights(chunk.index, self._find_weights(chunk.examples))
             used = weights > 0
@@ -97,7 +89,7 @@ class ChunkRunner:
                 return Done(state, 0.0, 0.0, self.loop.engine)
             batches = Batch(
                 index=chunk.index[used],
-                lr=cast(lr[used], self.dtype),
+                lr=cast(chunk.lr[used], self.dtype),
                 decay=cast(self.alpha / weights[used], self.dtype) if self.alpha else None,
             )
             new = self.repeat(state, chunk.examples, chunk.scaling, batches)

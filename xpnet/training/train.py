@@ -1,32 +1,19 @@
 """Training networks by the arguments of `train`: parse them, prepare the data, make the callbacks, run the loop."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import Any
 
 from xpnet.core.arrays import leaves
 from xpnet.core.scaling import Scaler
 from xpnet.data.fingerprint import fingerprint_all, fingerprint_weights
-from xpnet.data.prepare import Request, Sources, fit_for_each, prepare, scale_for_each
-from xpnet.training.arguments import parse
-from xpnet.training.callback import Callback, Trainee
-from xpnet.training.checkpointing import (
-    ONE_NETWORK,
-    Checkpoint,
-    FileKind,
-    Recorder,
-    Resumed,
-    exiting_on_sigterm,
-    name_parts,
-    parse_checkpoint,
-    read_trainings,
-)
+from xpnet.training.arguments import Request, parse
+from xpnet.training.callback import Trainee
+from xpnet.training.checkpointing import ONE_NETWORK, FileKind, make_checkpoint, parse_saving, read_trainings
 from xpnet.training.evaluate import make_evaluations
 from xpnet.training.loop import train_networks
-from xpnet.training.plan import Job, Plan
-from xpnet.training.position import Start
+from xpnet.training.plan import Job
+from xpnet.training.prepare import fit_for_each, prepare, scale_for_each
 from xpnet.training.progress import Progress
-from xpnet.training.same_training import describe_optimizer
 from xpnet.wording.errors import DivergenceError
 
 
@@ -51,79 +38,52 @@ def train(
     dict
         The error of each network that has diverged, by its number.
     """
-    path = parse_checkpoint(request.checkpoint, request.every, request.resume)
-    resumed = read_trainings(path, networks, kind, request.progress) if path is not None and request.resume else None
+    saving = parse_saving(kind, request.checkpoint, request.every, request.resume)
+    resumed = None if saving is None else read_trainings(saving, networks, request.progress)
     at_start = networks if resumed is None else [one.net for one in resumed]
     parsed = parse(request, at_start)
     view = networks[0].view
     with view.scope():  # for the user's own code, too: data sets, metrics and callbacks
         reader = view.reader._replace(keeps_digits=networks[0].standardize, feature_names=find_names(at_start))
-        unscaled = prepare(parsed, reader, [net.seeds.split for net in at_start])
-        checkpoint = None if path is None else make_checkpoint(path, kind, networks, request, parsed, unscaled, resumed)
+        jobs = prepare(parsed, networks, reader, [net.seeds.split for net in at_start])
+        checkpoint = None
+        if saving is not None:
+            calls = describe_calls(jobs, request)
+            checkpoint = make_checkpoint(saving, jobs, parsed.callbacks, calls, resumed)
         scalings = find_scalings(at_start)
         if networks[0].standardize:
-            scalings = fit_for_each(unscaled, scalings, parsed.progress)
-        sources = scale_for_each(unscaled, scalings)
-    plans = [
-        Plan(parsed.epochs, parsed.batch_size, optimizer, schedule, parsed.sampling)
-        for optimizer, schedule in zip(parsed.optimizer, parsed.lr)
-    ]
-    starts = [Start()] * len(networks) if resumed is None else [one.start() for one in resumed]
-    jobs = [
-        Job(net, plan, part.train, callbacks, start)
-        for net, plan, part, callbacks, start in zip(
-            networks, plans, sources, list_callbacks(parsed, sources, checkpoint), starts
-        )
-    ]
-    with exiting_on_sigterm() if checkpoint is not None else nullcontext():
-        return train_networks(
-            jobs,
-            blas_threads=parsed.blas_threads,
-            threads=parsed.threads,
-            checkpoint=checkpoint,
-            keep_in=keep_in,
-        )
+            scalings = fit_for_each(jobs, scalings, parsed.progress)
+        jobs = add_callbacks(scale_for_each(jobs, scalings), parsed)
+    return train_networks(
+        jobs, blas_threads=parsed.blas_threads, threads=parsed.threads, checkpoint=checkpoint, keep_in=keep_in
+    )
 
 
-def list_callbacks(parsed: Request, sources: Sequence[Sources], checkpoint: Checkpoint | None) -> list[list[Callback]]:
-    """List the callbacks of each network, evaluations first: others see their results."""
+def add_callbacks(jobs: Sequence[Job], parsed: Request) -> list[Job]:
+    """Give each network its callbacks, evaluations first: others see their results."""
     bars = [Progress()] if parsed.progress else []  # one for all networks
-    lists = []
-    for k, (part, callbacks) in enumerate(zip(sources, parsed.callbacks)):
-        evaluations = make_evaluations(
-            part, parsed.metrics, parsed.training_metrics, progress=parsed.progress and len(sources) == 1
-        )
-        recorders = [] if checkpoint is None else [checkpoint.recorders[k]]
-        lists.append([*evaluations, *callbacks, *bars, *recorders])
-    return lists
-
-
-def make_checkpoint(
-    path: str,
-    kind: FileKind,
-    networks: Sequence[Trainee],
-    request: Request,
-    parsed: Request,
-    sources: Sequence[Sources],
-    resumed: Sequence[Resumed] | None,
-) -> Checkpoint:
-    """Make the checkpoint of a training; `sources` are not scaled yet."""
-    call = {"epochs": parsed.epochs, "batch_size": parsed.batch_size, "sampling": request.sampling}
-    call |= {"steps": parsed.steps, **fingerprint_weights(request, sources[0].train.reader)}
-    recorders = [
-        Recorder(
-            net,
-            parsed.callbacks[k],
-            parsed.lr[k],
-            {**call, "optimizer": describe_optimizer(parsed.optimizer[k]), **fingerprints},
-            name,
-            None if resumed is None else resumed[k],
-        )
-        for k, (net, fingerprints, name) in enumerate(
-            zip(networks, fingerprint_all(sources), name_parts(path, len(networks), kind))
-        )
+    with_bars = parsed.progress and len(jobs) == 1
+    evaluations = [make_evaluations(job, parsed.metrics, parsed.training_metrics, with_bars) for job in jobs]
+    return [
+        job._replace(callbacks=[*first, *callbacks, *bars])
+        for job, first, callbacks in zip(jobs, evaluations, parsed.callbacks)
     ]
-    return Checkpoint(path, request.every, recorders, kind)
+
+
+def describe_calls(jobs: Sequence[Job], request: Request) -> list[dict[str, Any]]:
+    """Describe what a call that resumes a training must have in common with it, as plain values, for each network.
+
+    The jobs' examples are not scaled yet. Synchronizes.
+    """
+    common = {"batch_size": jobs[0].plan.batch_size, "sampling": request.sampling, "steps": request.steps}
+    common |= fingerprint_weights(request.class_weight, request.sample_weight, jobs[0].source.reader)
+    train_data, validation_data, test_data = (
+        fingerprint_all(getattr(job, name) for job in jobs) for name in ("source", "validation", "test")
+    )
+    return [
+        {**common, "train_data": train, "validation_data": validation, "test_data": test}
+        for train, validation, test in zip(train_data, validation_data, test_data)
+    ]
 
 
 def find_scalings(networks: Sequence[Trainee]) -> list[Scaler | None]:

@@ -1,11 +1,11 @@
-"""Preparing the data of `train`: open the source, weight examples, split some off, balance classes, and scale.
+"""Preparing the jobs of `train`: open the data, weight examples, split some off, balance classes, and scale.
 
 In this order. Each step is a pure function, which takes a source and returns another.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from xpnet.data.source import Source, with_bar
 from xpnet.data.sources import make_source
 from xpnet.data.streams import Batches, SharedBatches, SharedPass, check_repeatable, refuse_iterator
 from xpnet.data.weights import check_some_weight, check_weights, relative_weight
+from xpnet.training.arguments import Request
+from xpnet.training.callback import Trainee
+from xpnet.training.plan import Job, Plan
 from xpnet.wording.checks import choices, in_range, install_command, warn
 from xpnet.wording.errors import unless_stopped
 
@@ -29,58 +32,24 @@ from xpnet.wording.errors import unless_stopped
 FARTHEST, WIDEST, NARROWEST = 50.0, 5.0, 0.02
 
 
-class Request(NamedTuple):
-    """The arguments of `train`: first as the user gave them; once parsed, as objects."""
-
-    train_data: Any
-    epochs: Any = 20
-    batch_size: Any = 30
-    lr: Sequence[Any] = (None,)  # one for each network, like optimizer and callbacks
-    test_data: Any = None
-    optimizer: Sequence[Any] = (None,)
-    sampling: Any = "shuffle"
-    rows: Any = None  # for each network, those to train it on; None for all rows
-    validation_data: Any = None
-    validation_split: Any = None
-    sample_weight: Any = None
-    class_weight: Any = None
-    callbacks: Sequence[Any] = ((),)
-    metrics: Any = ()
-    training_metrics: Any = ()
-    steps: Any = None
-    cache: Any = True
-    checkpoint: Any = None
-    every: Any = "epoch"
-    resume: Any = False
-    blas_threads: Any = "auto"
-    threads: Any = "auto"
-    progress: Any = True
-
-
-class Sources(NamedTuple):
-    """The examples to train, validate and test a network on; all of them have the same scaling."""
-
-    train: Source
-    validation: Source | None
-    test: Source | None
-
-
-def prepare(request: Request, reader: Reader, split_seeds: Sequence[int]) -> list[Sources]:
-    """Turn the data of `train` into sources for each network, which are not scaled yet. Changes nothing.
+def prepare(request: Request, networks: Sequence[Trainee], reader: Reader, split_seeds: Sequence[int]) -> list[Job]:
+    """Make the jobs of a training, without callbacks; their examples are not scaled yet. Changes nothing.
 
     Parameters
     ----------
     request
-        The arguments of `train`.
+        The parsed arguments of `train`.
+    networks
+        The networks.
     reader
-        The networks' reader.
+        Their reader.
     split_seeds
         For each network, the seed of its validation split.
     """
     reader = reader.unscaled()
     if request.rows is not None and request.validation_split is not None:
         raise ValueError(f"validation_split={request.validation_split!r} contradicts rows; give validation_data")
-    if len(split_seeds) > 1:
+    if len(networks) > 1:
         refuse_iterator(request.validation_data, "validation_data")
         refuse_iterator(request.test_data, "test_data")
     train = open_training_data(request, reader)
@@ -92,7 +61,14 @@ def prepare(request: Request, reader: Reader, split_seeds: Sequence[int]) -> lis
         _check_some_weight(balanced[key])
     validation = _open_evaluation_data(request.validation_data, "validation_data", reader, request)
     test = _open_evaluation_data(request.test_data, "test_data", reader, request)
-    return [Sources(balanced[id(part)], validation if held_out is None else held_out, test) for part, held_out in parts]
+    plans = [
+        Plan(request.epochs, request.batch_size, optimizer, schedule, request.sampling)
+        for optimizer, schedule in zip(request.optimizer, request.lr)
+    ]
+    return [
+        Job(net, plan, balanced[id(part)], validation if held_out is None else held_out, test)
+        for net, plan, (part, held_out) in zip(networks, plans, parts)
+    ]
 
 
 def split_for_each(train: Source, request: Request, split_seeds: Sequence[int]) -> list[tuple[Source, Source | None]]:
@@ -115,31 +91,29 @@ def split_for_each(train: Source, request: Request, split_seeds: Sequence[int]) 
     return [(train, None)] * networks
 
 
-def fit_for_each(sources: Sequence[Sources], scalings: Sequence[Scaler | None], progress: bool = False) -> list[Scaler]:
+def fit_for_each(jobs: Sequence[Job], scalings: Sequence[Scaler | None], progress: bool = False) -> list[Scaler]:
     """Fit a scaling for each network that has none; those with the same examples share it."""
     fitted: dict[int, Scaler] = {}
-    trains = [part.train.shared.batches if isinstance(part.train, SharedBatches) else part.train for part in sources]
-    for train, scaling in zip(trains, scalings):
-        if scaling is None and id(train) not in fitted:
-            fitted[id(train)] = fit_scaling(train, progress)
-    return [fitted[id(train)] if scaling is None else scaling for train, scaling in zip(trains, scalings)]
+    sources = [job.source.shared.batches if isinstance(job.source, SharedBatches) else job.source for job in jobs]
+    for source, scaling in zip(sources, scalings):
+        if scaling is None and id(source) not in fitted:
+            fitted[id(source)] = fit_scaling(source, progress)
+    return [fitted[id(source)] if scaling is None else scaling for source, scaling in zip(sources, scalings)]
 
 
-def scale_for_each(sources: Sequence[Sources], scalings: Sequence[Scaler | None]) -> list[Sources]:
-    """Scale the sources of several networks: once if all have the same scaling, else block by block.
+def scale_for_each(jobs: Sequence[Job], scalings: Sequence[Scaler | None]) -> list[Job]:
+    """Scale the examples of several networks: once if all have the same scaling, else block by block.
 
     Numbers that the dtype would round are scaled before they are shared: by the first network's scaling, for all
     networks whose scaling is close enough to it.
     """
     first = scalings[0]
     if first is None:
-        return list(sources)
+        return list(jobs)
     shared: dict[int, Source] = {}
     columns: dict[tuple[int, int], Resident] = {}  # of inputs and targets, which sources with other weights share
 
-    def scale(source: Source | None, scaling: Scaler) -> Source | None:
-        if source is None:
-            return None
+    def scale(source: Source, scaling: Scaler) -> Source:
         if any(other is not first for other in scalings):
             all_rows = Rows(source, in_order((len(source),))) if isinstance(source, Resident) else source
             if isinstance(all_rows, Rows) and all_rows.source.is_wide and scaling.exact.is_near(first.exact):
@@ -160,10 +134,12 @@ def scale_for_each(sources: Sequence[Sources], scalings: Sequence[Scaler | None]
         scaled = columns[key]
         return replace(scaled, examples=scaled.examples._replace(weight=source.examples.weight))
 
-    return [
-        Sources(*(scale(source, scaling) for source in part))  # type: ignore[arg-type]
-        for part, scaling in zip(sources, scalings)
-    ]
+    def scale_job(job: Job, scaling: Scaler) -> Job:
+        sources = {"source": job.source, "validation": job.validation, "test": job.test}
+        scaled = {name: scale(source, scaling) for name, source in sources.items() if source is not None}
+        return job._replace(**scaled)  # type: ignore[arg-type]
+
+    return [scale_job(job, scaling) for job, scaling in zip(jobs, scalings)]  # type: ignore[arg-type]
 
 
 def parse_rows(rows: Any, members: int, n: int) -> list[np.ndarray]:
