@@ -41,6 +41,7 @@ from xpnet import (
     TensorBoard,
     estimators,
 )
+from xpnet.core.activations import Activation
 from xpnet.core.step import State
 from xpnet.training import checkpointing, loop
 
@@ -1300,6 +1301,22 @@ def test_another_fit_is_refused(tmp_path, options, changes, message):
         model.fit(X, Y[:, 0], checkpoint=tmp_path / "run")
     with pytest.raises(ValueError, match=message):
         estimator("MLPRegressor", **{**options, **changes}).fit(X, Y[:, 0], checkpoint=tmp_path / "run", resume=True)
+
+
+def bend(by, derivative=lambda g, z, a, xp: g):
+    return Activation("bend", lambda z, xp: by * z, derivative)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_functions_of_a_fit_are_compared_by_their_code(tmp_path):
+    """Two lambdas have one name; so have two functions made by one, which differ in what they enclose."""
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        estimator("MLPRegressor", 3, activation=bend(1.0)).fit(X, Y[:, 0], checkpoint=tmp_path / "run")
+    for other in (bend(0.5), bend(1.0, lambda g, z, a, xp: 2.0 * g)):
+        with pytest.raises(ValueError, match=r"with activation=\['bend', '<function bend.<locals>.<lambda> \w{8}>', .*but"):
+            estimator("MLPRegressor", activation=other).fit(X, Y[:, 0], checkpoint=tmp_path / "run", resume=True)
+    again = estimator("MLPRegressor", activation=bend(1.0)).fit(X, Y[:, 0], checkpoint=tmp_path / "run", resume=True)
+    assert again.n_iter_ == 8
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

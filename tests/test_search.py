@@ -1176,6 +1176,12 @@ def test_steps_and_functions_are_compared(tmp_path, fits):
     ):
         make(tol=0.2).fit(X, THREE, checkpoint=path, resume=True)
     assert fits.numbers == [4]
+    scorings = [lambda model, x, y: 1.0, lambda model, x, y: 2.0]
+    MLPSearchCV(CLASSIFIER, ALPHAS, cv=2, scoring=scorings[0]).fit(X, THREE, checkpoint=tmp_path / "other")
+    with pytest.raises(ValueError, match=r"with scoring=<function .*<lambda> \w{8}>, but this one has scoring=<function"):
+        MLPSearchCV(CLASSIFIER, ALPHAS, cv=2, scoring=scorings[1]).fit(
+            X, THREE, checkpoint=tmp_path / "other", resume=True
+        )
 
 
 def test_what_does_not_decide_the_scores_may_differ(tmp_path, fits):
