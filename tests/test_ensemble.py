@@ -1145,6 +1145,15 @@ def test_an_archive_that_was_written_on_windows_loads(tmp_path):
 # What is refused, before anything trains
 
 SHARED = [EarlyStopping()]
+
+
+class Notebook(Callback):
+    writes_files = True
+
+    def __init__(self, path):
+        self.path = path
+
+
 GOOD = make_data("classes")
 REFUSED_TRAINING = {
     "lr": ({"lr": [0.1]}, "lr has 1 entries, and the ensemble 2 members; give one for all of them, or a list with one"),
@@ -1224,6 +1233,11 @@ REFUSED_TRAINING = {
         {"callbacks": [CSVLog("log.csv")]},
         "callbacks holds CSVLog(path='log.csv'), and all members would write to the same place; give a function of the "
         "member's number, as in callbacks=lambda k: [CSVLog(f'member-{k}')]",
+    ),
+    "own writing": (
+        {"callbacks": [Notebook("notes.txt")]},
+        "callbacks holds Notebook(path='notes.txt'), and all members would write to the same place; give a function of "
+        "the member's number, as in callbacks=lambda k: [Notebook(f'member-{k}')]",
     ),
     "shared": (
         {"callbacks": lambda k: SHARED, "validation_data": GOOD},

@@ -1313,7 +1313,9 @@ def test_functions_of_a_fit_are_compared_by_their_code(tmp_path):
     with pytest.warns(UserWarning, match="Training interrupted by user"):
         estimator("MLPRegressor", 3, activation=bend(1.0)).fit(X, Y[:, 0], checkpoint=tmp_path / "run")
     for other in (bend(0.5), bend(1.0, lambda g, z, a, xp: 2.0 * g)):
-        with pytest.raises(ValueError, match=r"with activation=\['bend', '<function bend.<locals>.<lambda> \w{8}>', .*but"):
+        with pytest.raises(
+            ValueError, match=r"with activation=\['bend', '<function bend.<locals>.<lambda> \w{8}>', .*but"
+        ):
             estimator("MLPRegressor", activation=other).fit(X, Y[:, 0], checkpoint=tmp_path / "run", resume=True)
     again = estimator("MLPRegressor", activation=bend(1.0)).fit(X, Y[:, 0], checkpoint=tmp_path / "run", resume=True)
     assert again.n_iter_ == 8

@@ -1178,7 +1178,9 @@ def test_steps_and_functions_are_compared(tmp_path, fits):
     assert fits.numbers == [4]
     scorings = [lambda model, x, y: 1.0, lambda model, x, y: 2.0]
     MLPSearchCV(CLASSIFIER, ALPHAS, cv=2, scoring=scorings[0]).fit(X, THREE, checkpoint=tmp_path / "other")
-    with pytest.raises(ValueError, match=r"with scoring=<function .*<lambda> \w{8}>, but this one has scoring=<function"):
+    with pytest.raises(
+        ValueError, match=r"with scoring=<function .*<lambda> \w{8}>, but this one has scoring=<function"
+    ):
         MLPSearchCV(CLASSIFIER, ALPHAS, cv=2, scoring=scorings[1]).fit(
             X, THREE, checkpoint=tmp_path / "other", resume=True
         )

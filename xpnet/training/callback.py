@@ -145,6 +145,7 @@ class Callback:
 
     adds: Sequence[str] = ()  # the names of the quantities that it adds to the logs of an epoch
     quantities: Mapping[str, Quantity] = MappingProxyType({})  # how to read them, if it is known
+    writes_files: bool = False  # whether copies of it would all write to the same place
 
     def __repr__(self) -> str:
         """Show the class and its settings."""
