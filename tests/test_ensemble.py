@@ -42,6 +42,7 @@ from xpnet.data.sampling import SAMPLING
 from xpnet.data.sources import make_source
 from xpnet.training.groups import Group, Pool, divide_networks
 from xpnet.training.loop import train_networks
+from xpnet.training.memory import read_limits
 from xpnet.training.plan import Job, Plan
 
 SEEDS = [3, 1, 4]
@@ -1372,7 +1373,7 @@ def test_members_are_found_by_their_numbers():
 
 def test_more_memory_than_there_is_is_refused(monkeypatch):
     with pytest.raises(
-        MemoryError, match=r"^members=10000000 networks of \[784, 30, 10\] need about .* GiB, and this machine has"
+        MemoryError, match=r"^members=10000000 networks of \[784, 30, 10\] need about .* GiB, and this process may use"
     ):
         Ensemble([784, 30, 10], 10_000_000)
     with pytest.raises(
@@ -1383,15 +1384,55 @@ def test_more_memory_than_there_is_is_refused(monkeypatch):
     pages = {"SC_PAGE_SIZE": 1, "SC_PHYS_PAGES": 6 * 2 * 39 * 4 - 1}
     monkeypatch.setattr(os, "sysconf", pages.__getitem__)
     with pytest.raises(
-        MemoryError, match=r"training 2 networks of \[5, 4, 3\] needs about 0.0 GiB, and this machine has"
+        MemoryError, match=r"training 2 networks of \[5, 4, 3\] needs about 0.0 GiB, and this process may use"
     ):
         ensemble.train(GOOD, progress=False)
     sources = sources_for(ensemble[0], "classes", [64, 64], [None, None])
     joined = 2 * 64 * (5 + 1) * 4  # inputs in float32, classes in int32
     monkeypatch.setitem(pages, "SC_PHYS_PAGES", 6 * 2 * 39 * 4 + joined - 1)
     run(ensemble, [plan_for(optimizer=SGD())] * 2, [sources[0]] * 2, threads=1)  # no examples are joined
-    with pytest.raises(MemoryError, match=r"training 2 networks of \[5, 4, 3\] needs about 0.0 GiB, and this machine"):
+    with pytest.raises(MemoryError, match=r"training 2 networks of \[5, 4, 3\] needs about 0.0 GiB, and this process"):
         run(ensemble, [plan_for(optimizer=SGD())] * 2, sources, threads=1)
     run(ensemble, [plan_for(optimizer=SGD())] * 2, sources, threads=2)  # nor are these two
     monkeypatch.setattr(os, "sysconf", lambda name: os.unknown)
     ensemble.train(GOOD, 1, progress=False)  # where the figure is not known, nothing is refused
+
+
+LIMITS = {
+    "no limit": ({"proc/self/cgroup": "0::/", "sys/fs/cgroup/memory.max": "max"}, []),
+    "container": ({"proc/self/cgroup": "0::/", "sys/fs/cgroup/memory.max": "1000"}, [1000]),
+    "job in a limited slice": (
+        {
+            "proc/self/cgroup": "0::/jobs/7",
+            "sys/fs/cgroup/jobs/memory.max": "1000",
+            "sys/fs/cgroup/jobs/7/memory.max": "2000",
+        },
+        [1000, 2000],
+    ),
+    "version 1": (
+        {
+            "proc/self/cgroup": "5:cpu,cpuacct:/a\n4:memory:/docker/f4\n0::/",
+            "sys/fs/cgroup/memory/memory.limit_in_bytes": "3000",  # its own, where a container sees no other
+        },
+        [3000],
+    ),
+    "not Linux": ({}, []),
+}
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_limits_of_control_groups_are_read(tmp_path, name):
+    files, limits = LIMITS[name]
+    for path, text in files.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(f"{text}\n")
+    assert sorted(set(read_limits(str(tmp_path)))) == limits
+
+
+def test_a_limit_of_a_container_counts(monkeypatch):
+    monkeypatch.setattr("xpnet.training.memory.read_limits", lambda: [2**20])
+    message = (
+        r"^members=1000 networks of \[2, 1\] need about 0\.0 GiB, and this process may use 0\.0; give fewer members"
+    )
+    with pytest.raises(MemoryError, match=message):
+        Ensemble([2, 1], 1000)

@@ -257,8 +257,8 @@ def _simplify(value: Any, within: tuple[FunctionType, ...] = ()) -> Any:
         return _Description(_describe_function(value, within))
     if type(value) in (list, tuple):
         return type(value)(_simplify(item, within) for item in value)
-    if isinstance(value, tuple) and hasattr(value, "_fields"):  # such as an activation
-        return type(value)(*(_simplify(item, within) for item in value))
+    if has_methods(value, "_make"):  # a NamedTuple, such as an activation
+        return value._make(_simplify(item, within) for item in value)
     if type(value) in (set, frozenset):  # the order of strings in it differs between processes
         return _Description(f"{{{', '.join(sorted(repr(_simplify(item, within)) for item in value))}}}")
     if type(value) is dict:
