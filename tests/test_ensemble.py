@@ -907,6 +907,12 @@ def stopping_second(epochs):
     return [Own(), EarlyStopping(3, monitor="own", mode="max")]
 
 
+class Interrupt(Callback):
+    def on_epoch_end(self, logs):
+        if logs["epoch"] == 30:
+            raise KeyboardInterrupt
+
+
 def train_members(x, y, lr=0.05, cost="gaussian", **options):
     ensemble = Ensemble([2, 8, 2], 3, activation="tanh", cost=cost, standardize=True, seed=0)
     ensemble.train((x, y), 40, 20, lr, optimizer=Adam(), progress=False, **options)
@@ -942,6 +948,9 @@ def test_members_that_early_stopping_left_behind_are_named(door):
     door(x, y)
     train_members(x, y, cost="quantile(0.4, 0.5)", callbacks=stopping_second(2))
     train_members(x, y, lr=[0.05, 0.05, 0.04], callbacks=stopping_second(2))
+    if door is fit_members:  # the other raises
+        with pytest.warns(UserWarning, match=r"^Training interrupted by user\.$"):  # and nothing else
+            fit_members(x, y, callbacks=[*stopping_second(2), Interrupt()])
 
 
 @pytest.mark.not_on(host_cupy.NAME)  # mean and std of CuPy need a driver

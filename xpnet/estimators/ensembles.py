@@ -96,7 +96,8 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
         fits = self._prepare(members, data, partial=partial)
         for k, error in self._train(fits, saving).items():
             raise ValueError(f"{error} (this is member {k} of {len(members)})") from error
-        warn_of_laggards([fit.network for fit in fits], [fit.callbacks for fit in fits])
+        if all(fit.convergence is not None and fit.convergence.training.completed for fit in fits):  # not after Ctrl-C
+            warn_of_laggards([fit.network for fit in fits], [fit.callbacks for fit in fits])
         for member, fit in zip(members, fits):
             member._take_over(fit)
         attributes = {name: value for name, value in vars(members[0]).items() if name in SHARED_ATTRIBUTES}
