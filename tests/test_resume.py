@@ -668,6 +668,24 @@ def test_a_checkpoint_that_cannot_be_written_warns_and_training_tries_again(tmp_
     assert_same(Network.load(path), snapshot(whole))
 
 
+@pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
+@pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_last_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path, failing, number, error):
+    """The training ends as it would have: after SIGTERM with its exit status, 143."""
+
+    class Send(Callback):
+        def on_epoch_end(self, logs):
+            if failing["fails"]:
+                signal.raise_signal(number)
+
+    message = (
+        r"checkpoint='.*run' could not be written \(.*\); the training has ended, and the file holds what was last "
+    )
+    with pytest.warns(UserWarning, match=message), pytest.raises(error, match=r"^(143)?$"):
+        train(network(), tmp_path / "run", [Switch(failing, EPOCHS), Send()])
+    assert len(Network.load(tmp_path / "run").history) == EPOCHS - 1
+
+
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), MemoryError()], ids=repr)
 def test_a_best_network_that_cannot_be_written_warns_and_the_next_better_one_is(tmp_path, failing, error):
     best, failing["error"] = tmp_path / "best", error

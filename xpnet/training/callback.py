@@ -220,6 +220,8 @@ def _tell_end(callbacks: Sequence[Callback]) -> None:
             endings.callback(callback.on_train_end)
 
 
-def warn_of_write(problem: str, error: OSError | MemoryError) -> None:
+def warn_of_write(
+    problem: str, error: OSError | MemoryError, outcome: str = "training continues and will try again"
+) -> None:
     """Warn that a file could not be written: a full disk or too little memory must not end a training."""
-    warn(f"{problem} ({str(error) or 'too little memory'}); training continues and will try again")
+    warn(f"{problem} ({str(error) or 'too little memory'}); {outcome}")
