@@ -20,7 +20,7 @@ from xpnet.estimators.settings import Parameters, parse_settings
 from xpnet.network import Network
 from xpnet.training.arguments import copies_for_each
 from xpnet.training.checkpointing import SEVERAL_NETWORKS, Saving
-from xpnet.training.memory import BYTES_OF_NETWORK, check_memory, on_host_only
+from xpnet.training.memory import BYTES_OF_NETWORK, on_host_only, require_bytes
 from xpnet.wording.checks import count, yes_or_no
 from xpnet.wording.hints import explain_arguments
 
@@ -114,7 +114,7 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
             if not examples:  # it is the first member
                 weights = len(members) * sum(count_bytes(x) for x in leaves(network.state.layers))
                 needs = f"n_estimators={len(members)} networks of {network.sizes} need"
-                check_memory(on_host_only(network.backend, weights), needs)
+                require_bytes(on_host_only(network.backend, weights), needs)
                 examples.append(load_examples(data, network))
             return examples[0]
 
@@ -131,7 +131,7 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
                 f"n_estimators={n}, and the estimator was fitted with {len(self.estimators_)} members; give the same "
                 "number to continue, or warm_start=False to start anew"
             )
-        check_memory(n * BYTES_OF_NETWORK, f"n_estimators={n} networks need")
+        require_bytes(n * BYTES_OF_NETWORK, f"n_estimators={n} networks need")
         callbacks = copies_for_each(self.callbacks, n, INSTEAD)
         if continues:
             seeds = [member.random_state for member in self.estimators_]

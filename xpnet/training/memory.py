@@ -65,7 +65,7 @@ def _read_text(path: str) -> str:
         return file.read()
 
 
-def check_memory(needed: float, what: str, remedy: str = "give fewer members, or smaller networks") -> None:
+def require_bytes(needed: float, what: str, remedy: str = "give fewer members, or smaller networks") -> None:
     """Raise MemoryError if more bytes are needed than this process may use; `what` begins the message."""
     memory = find_memory()
     if memory is not None and needed > memory:
