@@ -75,6 +75,12 @@ def needs_host(item: pytest.Item) -> bool:
     return host_cupy.NAME in names or ("host" in getattr(item, "fixturenames", ()) and "host" not in params)
 
 
+def runs_there(item: pytest.Item) -> bool:
+    """Whether a test runs on its place, by the closest of the marks `on` and `not_on` that name it."""
+    marks = (mark for mark in item.iter_markers() if mark.name in ("on", "not_on") and get_place(item) in mark.args)
+    return next((mark.name == "on" for mark in marks), True)
+
+
 def is_about_other_things(item: pytest.Item) -> bool:
     """Whether a test runs on a library that its module is not about."""
     place = get_place(item)
@@ -106,9 +112,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     on_host = config.getoption("cupy_on_host")
 
     def is_wanted(item: pytest.Item) -> bool:
-        if lacks(item) or any(get_place(item) in mark.args for mark in item.iter_markers("not_on")):
-            return False
-        return needs_host(item) == on_host
+        return not lacks(item) and runs_there(item) and needs_host(item) == on_host
 
     kept = [item for item in items if is_wanted(item)]
     if not config.getoption("every_combination"):
