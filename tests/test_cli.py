@@ -149,7 +149,7 @@ def test_every_option_of_training_reaches_the_network(capsys, tmp_path, digits):
 
 @pytest.mark.parametrize(("optimizer", "schedule"), [*zip(cycle(["sgd", "rmsprop", "adam", "adamw"]), SCHEDULES)])
 def test_every_optimizer_learns_by_every_schedule_without_more_options(capsys, optimizer, schedule):
-    words = ["--optimizer", optimizer, "--schedule", schedule, "--sizes", "784,20,10", "--epochs", 1]
+    words = ["--optimizer", optimizer, "--schedule", schedule, "--sizes", "784,20,10", "--epochs", 2]
     status, out, _ = run_command(capsys, "train", *words)
     assert status == 0
     assert float(out[-1].split()[2].rstrip("%")) > 50  # chance is 10
@@ -502,10 +502,12 @@ def start(*words):
     command = [sys.executable, "-m", "xpnet", *map(str, words)]
     # Output is buffered, as usually; or a closed pipe is noticed earlier than elsewhere
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-    # What runs in the background of a shell ignores Ctrl-C, and so would what it starts
-    heed = None if os.name == "nt" else lambda: signal.signal(signal.SIGINT, signal.default_int_handler)
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, **streams, env=environment, preexec_fn=heed)
+    # Tests that run in the background of a shell ignore Ctrl-C, and so would what they start
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_ctrl_c_from_a_terminal_saves_what_there_is(tmp_path):

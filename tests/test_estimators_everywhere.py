@@ -212,6 +212,7 @@ print(type(est).__name__, sklearn.get_config()["array_api_dispatch"], est.coefs_
 """
 
 
+@pytest.mark.slow
 def test_arrays_that_numpy_cannot_read_need_no_setting():
     """On a fake device, from which `np.asarray` fails as it does from a GPU; SciPy reads the setting when imported."""
     environment = {name: value for name, value in os.environ.items() if name != "SCIPY_ARRAY_API"}

@@ -24,6 +24,9 @@ from xpnet.core.scaling import compute_scaling, moments
 from xpnet.export import make_page, write_page
 from xpnet.export.page import choose_picture, describe_network, guess_white
 
+# JAX compiles programs for each of these tests, so that only what it could get wrong alone runs there
+pytestmark = pytest.mark.not_on("jax")
+
 ROOT = Path(__file__).parents[1]
 
 

@@ -15,6 +15,9 @@ from xpnet.data.prepare import scale_for_each
 from xpnet.training import evaluate
 from xpnet.training.metrics import METRICS, Metric, accuracy, top_k
 
+# JAX compiles programs for each of these tests, so that only what it could get wrong alone runs there
+pytestmark = pytest.mark.not_on("jax")
+
 N, V = 23, 9
 X = np.random.default_rng(0).standard_normal((N, 4))
 LABELS = np.random.default_rng(1).integers(3, size=N)
@@ -57,6 +60,7 @@ SOURCES = {
 
 
 @pytest.mark.parametrize("kind", SOURCES)
+@pytest.mark.on("jax")
 def test_validation_cost_is_that_of_the_network_after_each_epoch(place, kind):
     """Against -log of the probability of the label, written out, and against `cost`; training is as without."""
     written_out = []
@@ -130,7 +134,6 @@ def test_a_split_takes_its_part_and_leaves_the_rest(place, prepared, task, n, pa
     assert len(history["validation_cost"]) == 3
 
 
-@pytest.mark.not_on("jax")
 def test_a_split_trains_on_the_rest_and_validates_on_its_part(place, prepared):
     net, twin = network(place), network(place)
     net.train((X, LABELS), **OPTIONS, validation_split=0.3, metrics=["accuracy"], training_metrics=["accuracy"])
@@ -153,7 +156,6 @@ def test_a_split_holds_each_class_by_its_share(place, prepared, task):
         assert abs((labels[validation] == label).sum() - share) < 1
 
 
-@pytest.mark.not_on("jax")
 def test_the_split_is_the_networks_own(tmp_path, place, prepared):
     """The same in each call, in a copy, elsewhere, and after a file; and another one for another seed."""
 
@@ -175,7 +177,6 @@ def test_a_split_draws_nothing_from_the_generator(place):
     assert net.rng.bit_generator.state == plain.rng.bit_generator.state
 
 
-@pytest.mark.not_on("jax")
 def test_scaling_is_learnt_from_what_is_trained_on(place, prepared):
     net = network(place, (4, 5, 1), task="regression", standardize=True)
     x, y = 5 + 3 * X, 100 + 7 * X[:, 0]
@@ -189,7 +190,6 @@ def test_scaling_is_learnt_from_what_is_trained_on(place, prepared):
     assert np.abs(net.backend.to_numpy(scaled.validation.examples.x).mean(axis=0)).max() > 0.01
 
 
-@pytest.mark.not_on("jax")
 def test_what_is_split_off_is_standardized_too(place):
     """Its cost is that of the network on the same examples; a network of the same seed tells which they are."""
     net, plain = (network(place, (4, 5, 1), task="regression", standardize=each) for each in (True, False))
@@ -347,6 +347,7 @@ def _blocks(request, monkeypatch):
 
 @pytest.mark.usefixtures("_blocks")
 @pytest.mark.parametrize("where", ["validation", "test", "training"])
+@pytest.mark.on("jax")
 def test_metrics_of_classes_are_those_of_scikit_learn(place, where):
     sklearn = pytest.importorskip("sklearn.metrics")
     net = network(place, (4, 6, 8))
@@ -375,7 +376,6 @@ def test_accuracy_of_labels_is_that_of_scikit_learn(place, task):
     assert 0 < expected < 1
 
 
-@pytest.mark.not_on("jax")
 @pytest.mark.usefixtures("_blocks")
 @pytest.mark.parametrize(("outputs", "standardize", "dtype"), [(1, False, "float64"), (3, True, "float32")])
 def test_metrics_of_regressions_are_those_of_scikit_learn(place, outputs, standardize, dtype):
@@ -395,6 +395,7 @@ def test_metrics_of_regressions_are_those_of_scikit_learn(place, outputs, standa
 
 
 @pytest.mark.usefixtures("_blocks")
+@pytest.mark.on("jax")
 def test_r2_does_not_drown_in_a_large_offset(place):
     """Targets of 1e6 ± 100 in float32, whose squares have steps of 65 536: Σy² − n ȳ² would be noise."""
     sklearn = pytest.importorskip("sklearn.metrics")
@@ -418,6 +419,7 @@ def test_r2_of_targets_that_do_not_vary_is_that_of_scikit_learn(place, offset):
     assert scores(net, X, y, ["r2"])["r2"] == pytest.approx(expected)
 
 
+@pytest.mark.on("jax")
 def test_top_k_of_equal_outputs_takes_the_first(place):
     """As accuracy does, so that top_1 is the accuracy: of four equal outputs, 0 and 1 are the two largest.
 
@@ -447,6 +449,7 @@ def worst(y_true, y_pred):
 
 @pytest.mark.usefixtures("_blocks")
 @pytest.mark.parametrize("standardize", [False, True])
+@pytest.mark.on("jax")
 def test_a_function_of_arrays_is_a_metric_on_every_backend(place, standardize):
     net = network(place, (4, 2), task="regression", standardize=standardize)
     y = 5 + X[:, :2]

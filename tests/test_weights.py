@@ -12,6 +12,9 @@ from test_bad_input import refused
 from xpnet import SGD, Adam, AdamW, Callback, Clip, Network, OneCycle, RMSProp
 from xpnet.data.sampling import SAMPLING, Sampling
 
+# JAX compiles programs for each of these tests, so that only what it could get wrong alone runs there
+pytestmark = pytest.mark.not_on("jax")
+
 N = 12
 X = np.random.default_rng(0).standard_normal((N, 3))
 Y = np.random.default_rng(1).uniform(size=(N, 2))
@@ -67,6 +70,7 @@ def by_hand(net, rng, x, y, weight, b, lrs, epochs):
     ("output", "cost"), [("sigmoid", "quadratic"), ("sigmoid", "cross_entropy"), ("softmax", "cross_entropy")]
 )
 @pytest.mark.parametrize("silent", [False, True])
+@pytest.mark.on("jax")
 def test_steps_and_costs_of_epochs_are_weighted_means(place, output, cost, silent):
     """Minibatches of 5, 5 and 2; with `silent`, the first counts for nothing in the first epoch: its step is left out,
     and its learning rate with it."""
@@ -149,6 +153,7 @@ def test_weights_come_in_any_form_and_with_any_source_that_is_kept(place, form):
     assert_same(net, snapshot(trained(network(place), (X, Y), sample_weight=times.astype(float))))
 
 
+@pytest.mark.on("jax")
 def test_the_callers_weights_are_not_written(place, backend, dtype):
     with backend.scope(dtype):
         weight = backend.asarray(WEIGHTS, dtype)
@@ -168,6 +173,7 @@ def fixed(monkeypatch, index):
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda each: type(each).__name__)
+@pytest.mark.on("jax")
 def test_a_minibatch_without_weight_is_a_step_that_was_not_made(place, monkeypatch, optimizer):
     """In the middle of a chunk and at both ends, momentum, means and masks included. Bit for bit, but for JAX, which
     compiles steps that may be left out to another program, of other roundings."""
@@ -188,6 +194,7 @@ def test_a_minibatch_without_weight_is_a_step_that_was_not_made(place, monkeypat
 
 
 @pytest.mark.parametrize("optimizer", [SGD(momentum=0.9), Adam()], ids=lambda each: type(each).__name__)
+@pytest.mark.on("jax")
 def test_a_chunk_without_weight_changes_nothing(place, monkeypatch, optimizer):
     seen = []
 
