@@ -1045,28 +1045,6 @@ def test_an_epoch_holds_every_example_once_and_its_cost_is_their_mean(
     np.testing.assert_allclose(got_b, bias, rtol=1e-12)
 
 
-@pytest.mark.parametrize(("n", "b"), SHAPES)
-def test_a_data_set_without_cache_is_read_once_an_epoch(n: int, b: int) -> None:
-    images = Images(to_tensor)
-    images.data = images.data[:n]
-    trained(images, batch_size=b, cache=False)
-    reads = images.reads[1:]  # after a look at the first item
-    assert [sorted(reads[:n]), sorted(reads[n:])] == [list(range(n))] * 2
-
-
-@pytest.mark.parametrize(("n", "b"), SHAPES)
-def test_sampling_with_replacement_makes_n_over_b_steps_and_at_least_one(
-    drawn: list[list[int]], n: int, b: int
-) -> None:
-    x, y = examples(n)
-    net = network()
-    net.train((x, y), epochs=2, batch_size=b, sampling="replacement", progress=False)
-    assert [len(step) for step in drawn] == [min(n, b)] * (2 * max(1, n // b))
-    assert all(0 <= i < n for step in drawn for i in step)
-    if n // b > 1:
-        assert drawn[: n // b] != drawn[n // b :]
-
-
 def test_sampling_with_replacement_is_the_same_on_every_backend(place: Place, drawn: list[list[int]]) -> None:
     trained((X, LABELS), sampling="replacement")
     expected = drawn.copy()

@@ -235,13 +235,6 @@ def test_so_it_does_on_every_backend(place, parameters, y):
     np.testing.assert_allclose(host(mine.predict_proba(put(place, X))), other.predict_proba(X), rtol=1e-5, atol=1e-9)
 
 
-def test_regressor_on_every_backend(place):
-    mine, other = both("MLPRegressor")
-    mine.fit(put(place, XR), put(place, TARGET))
-    assert_like(mine, other.fit(XR, TARGET))
-    np.testing.assert_allclose(host(mine.predict(put(place, XR))), other.predict(XR), rtol=1e-9)
-
-
 @pytest.mark.on("jax")
 def test_float32_stays_float32(place):
     mine, other = both("MLPClassifier")

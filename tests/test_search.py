@@ -34,7 +34,6 @@ from sklearn.model_selection import (
     RandomizedSearchCV,
     ShuffleSplit,
     StratifiedKFold,
-    cross_val_score,
 )
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
@@ -246,16 +245,6 @@ def test_scores_are_those_of_grid_search(case, runs):
     assert sorted(runs) == sorted(together)
 
 
-def test_examples_have_the_dtype_of_the_network():
-    mine, other = (
-        kind(CLASSIFIER, {"dtype": ["float32", "float64"]}, cv=3, scoring="neg_log_loss").fit(X, THREE)
-        for kind in (MLPSearchCV, GridSearchCV)
-    )
-    scores, expected = (each.cv_results_["mean_test_score"] for each in (mine, other))
-    np.testing.assert_allclose(scores[1], expected[1], rtol=1e-12)
-    assert 0 < abs(scores[0] - scores[1]) < 1e-4
-
-
 def test_what_varies_is_joined_in_one_program(monkeypatch):
     """Each chunk of steps runs once for all of them, and not only in one call."""
     sizes, run = [], Group._run_together
@@ -319,11 +308,6 @@ def test_folds_are_transformed_once_for_settings_with_the_same_transformers():
     pipeline = make_pipeline(FunctionTransformer(lambda x: seen.append(len(x)) or x), CLASSIFIER)
     MLPSearchCV(pipeline, {"mlpclassifier__alpha": [1.0, 2.0, 3.0]}, cv=2).fit(X, THREE)
     assert len(seen) == 2 + 6 + 1
-
-
-def test_inputs_with_one_axis():
-    with pytest.raises(ValueError, match=r"All the 6 fits failed\.(.|\n)*Expected 2D array, got 1D array instead"):
-        MLPSearchCV(CLASSIFIER, ALPHAS, cv=2).fit(X[:, 0], THREE)
 
 
 def test_a_fold_that_lacks_a_class(runs):
@@ -565,14 +549,6 @@ def test_parameters_are_those_of_scikit_learn(mine, other):
     assert repr(twin.get_params()) == repr(parameters[0])
     assert twin.set_params(estimator__alpha=3.0, cv=5).estimator.alpha == 3.0
     assert re.match(rf"{mine.__name__}\(cv=2,\s+estimator=MLPClassifier\(", repr(searches[0]))
-
-
-def test_nested():
-    scores = [
-        cross_val_score(kind(CLASSIFIER, TWO_ALPHAS, cv=2), X, THREE, cv=2, scoring="neg_log_loss")
-        for kind in (MLPSearchCV, GridSearchCV)
-    ]
-    np.testing.assert_allclose(scores[0], scores[1], rtol=1e-12)
 
 
 def test_the_estimator_does_not_change():

@@ -11,7 +11,6 @@ from test_bad_input import refused
 
 import xpnet.core.arrays
 from xpnet import Callback, History, Network, OneCycle
-from xpnet.data.prepare import scale_for_each
 from xpnet.training import evaluate
 from xpnet.training.metrics import METRICS, Metric, accuracy, top_k
 
@@ -175,19 +174,6 @@ def test_a_split_draws_nothing_from_the_generator(place):
     net, plain = network(place), network(place)
     net.train((X, LABELS), **{**OPTIONS, "epochs": 0}, validation_split=0.3)
     assert net.rng.bit_generator.state == plain.rng.bit_generator.state
-
-
-def test_scaling_is_learnt_from_what_is_trained_on(place, prepared):
-    net = network(place, (4, 5, 1), task="regression", standardize=True)
-    x, y = 5 + 3 * X, 100 + 7 * X[:, 0]
-    net.train((x, y), **OPTIONS, validation_split=0.3)
-    with net.backend.scope("float64"):
-        (scaled,) = scale_for_each(prepared, [net.view.scaling])
-    seen, targets = (net.backend.to_numpy(part) for part in scaled.train.examples[:2])
-    for part in (seen, targets):
-        np.testing.assert_allclose(part.mean(axis=0), 0, atol=1e-12)
-        np.testing.assert_allclose(part.std(axis=0), 1, rtol=1e-12)
-    assert np.abs(net.backend.to_numpy(scaled.validation.examples.x).mean(axis=0)).max() > 0.01
 
 
 def test_what_is_split_off_is_standardized_too(place):
