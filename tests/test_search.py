@@ -38,7 +38,6 @@ from sklearn.model_selection import (
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
-from test_estimators_among_others import can_run
 
 from xpnet import L1, SGD, AdamW, Callback, CheckpointError, Clip, Constant, Cosine, MaxNorm, Network
 from xpnet.core.activations import relu
@@ -592,11 +591,11 @@ every_check = parametrize_with_checks([MLPSearchCV(MLPClassifier((10,), learning
 @pytest.mark.filterwarnings("ignore")  # the checks provoke them
 @pytest.mark.parametrize(
     every_check.args[0],
-    [(estimator, check) for estimator, check in every_check.args[1] if can_run(check)],
+    [(estimator, check) for estimator, check in every_check.args[1] if "array_api" not in str(check)],
     ids=every_check.kwargs["ids"],
 )
 def test_the_checks_of_scikit_learn(estimator, check):
-    """None is expected to fail."""
+    """None is expected to fail. Arrays of other libraries are the subject of tests above."""
     estimator.set_params(estimator__random_state=0, estimator__max_iter=20, param_grid={"alpha": [0.1]})
     check(estimator)
 
