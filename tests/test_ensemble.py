@@ -221,6 +221,7 @@ def test_networks_of_other_kinds_are_not_joined():
 # Rows, validation, early stopping
 
 
+@pytest.mark.not_on("strict-device1")
 def test_members_train_on_rows_of_their_own(place):
     data, rng = make_data("classes"), np.random.default_rng(0)
     rows = [rng.integers(64, size=size) for size in (40, 33, 40)]
@@ -234,6 +235,7 @@ def test_members_train_on_rows_of_their_own(place):
         np.testing.assert_allclose(ensemble.histories[k]["training_accuracy"], history["training_accuracy"])
 
 
+@pytest.mark.not_on("strict-device1")
 def test_members_validate_on_splits_of_their_own(place):
     options = {"validation_split": 0.25, "metrics": ["accuracy"], "lr": 1.0}
     ensemble, histories, alone = train_both("book", place, "float64", **options)
@@ -244,6 +246,7 @@ def test_members_validate_on_splits_of_their_own(place):
 
 
 @pytest.mark.parametrize("way", ["all rows", "rows", "split"])
+@pytest.mark.not_on("strict-device1")
 def test_classes_are_balanced_for_each_member(way, place):
     x, y = make_data("classes")
     settings = {"task": "classification", "dtype": "float64", **place._asdict()}
@@ -344,6 +347,7 @@ def test_members_of_which_some_have_far_targets_predict_together(place):
     np.testing.assert_allclose(std, 5e6, atol=2)
 
 
+@pytest.mark.not_on("strict-device1")
 @pytest.mark.on("jax")
 def test_members_stop_early_each_by_itself(place):
     data, held_out = make_data("real"), make_data("real", seed=5)
@@ -457,6 +461,7 @@ def test_an_endless_loader_is_read_no_further_than_needed():
     assert loader.given == 30
 
 
+@pytest.mark.not_on("strict-device1")
 def test_members_that_stop_early_leave_the_batches_to_the_others(place):
     data = make_data("classes")
     ensemble = Ensemble([5, 4, 3], 3, seed=SEEDS, dtype="float64", **place._asdict())
@@ -502,6 +507,7 @@ def test_many_members_read_few_examples_at_once():
 # Members that differ in more than `train` can say
 
 
+@pytest.mark.not_on("strict-device1")
 def test_members_have_dropout_rates_initial_weights_and_optimizers_of_their_own(place):
     rates, inits = [[0.1, 0.5, 0.0], [0.3, 0.2, 0.0], [0.05, 0.9, 0.0]], ["zeros", "he_normal", "orthogonal"]
     options = {"task": "classification", "dtype": "float64", **place._asdict()}

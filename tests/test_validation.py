@@ -381,7 +381,6 @@ def test_metrics_of_regressions_are_those_of_scikit_learn(place, outputs, standa
 
 
 @pytest.mark.usefixtures("_blocks")
-@pytest.mark.on("jax")
 def test_r2_does_not_drown_in_a_large_offset(place):
     """Targets of 1e6 ± 100 in float32, whose squares have steps of 65 536: Σy² − n ȳ² would be noise."""
     sklearn = pytest.importorskip("sklearn.metrics")
@@ -435,7 +434,6 @@ def worst(y_true, y_pred):
 
 @pytest.mark.usefixtures("_blocks")
 @pytest.mark.parametrize("standardize", [False, True])
-@pytest.mark.on("jax")
 def test_a_function_of_arrays_is_a_metric_on_every_backend(place, standardize):
     net = network(place, (4, 2), task="regression", standardize=standardize)
     y = 5 + X[:, :2]
