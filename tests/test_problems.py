@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers import assert_same, snapshot
+from helpers import Batches, Items, assert_same, snapshot
 from test_backprop import make
 
 from xpnet import SGD, Adam, Cosine, Network, OneCycle
@@ -183,7 +183,7 @@ def test_scaling_from_any_source_that_can_be_gone_through_again(place):
         ((x, y), {}),
         (list(zip(x, y, strict=True)), {}),
         (Items(x, y), {"cache": False}),
-        (Stream(x, y), {}),
+        (Batches(x, y, 16), {}),
     ):
         net = Network([3, 2], task="regression", standardize=True, dtype="float64", seed=0, **place._asdict())
         net.train(source, epochs=2, progress=False, **options)
@@ -193,7 +193,7 @@ def test_scaling_from_any_source_that_can_be_gone_through_again(place):
             np.testing.assert_allclose(ours, theirs, rtol=1e-12)
     net = Network([3, 2], task="regression", standardize=True, **place._asdict())
     before = snapshot(net)
-    for once, options in ((iter([(x, y)]), {"epochs": 1}), (Stream(x, y), {"epochs": 1, "steps": 2})):
+    for once, options in ((iter([(x, y)]), {"epochs": 1}), (Batches(x, y, 16), {"epochs": 1, "steps": 2})):
         with pytest.raises(ValueError, match=r"standardize=True iterates over the training data besides.*only once"):
             net.train(once, progress=False, **options)
     assert net.scaling is None
@@ -250,29 +250,3 @@ def test_dtype_of_a_copy(place):
     assert str(twin.w[0].dtype).endswith("float64")
     assert twin.backend.name == net.backend.name
     np.testing.assert_array_equal(host(twin, twin.w[0]), host(net, net.w[0]).astype(float))
-
-
-class Items:
-    """A data set with a length and items."""
-
-    def __init__(self, x, y):
-        self.x, self.y = x, y
-
-    def __len__(self):
-        return len(self.x)
-
-    def __getitem__(self, i):
-        if i >= len(self.x):
-            raise IndexError(i)
-        return self.x[i], self.y[i]
-
-
-class Stream:
-    """Batches that can be iterated again."""
-
-    def __init__(self, x, y):
-        self.x, self.y = x, y
-
-    def __iter__(self):
-        for start in range(0, len(self.x), 16):
-            yield self.x[start : start + 16], self.y[start : start + 16]

@@ -4,7 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
-from helpers import assert_same, snapshot
+from helpers import Batches, Items, assert_same, snapshot
 from test_activations import on
 from test_backprop import layers_of
 from test_dropout import expected as expected_mask
@@ -333,36 +333,13 @@ def test_the_estimators_predict_standard_deviations(loss, n_targets):
         alone.predict(X, return_std=True)
 
 
-class Batches:
-    """An iterable of batches."""
-
-    def __init__(self, y):
-        self.y = y
-
-    def __iter__(self):
-        return iter([(X[start : start + 4], self.y[start : start + 4]) for start in range(0, N, 4)])
-
-
-class Items:
-    """A map-style data set."""
-
-    def __init__(self, y):
-        self.y = y
-
-    def __len__(self):
-        return N
-
-    def __getitem__(self, i):
-        return X[i], self.y[i]
-
-
-def train_on(source, members=None, epochs=2):
+def train_on(source, members=None, epochs=2, cache=True):
     """A door: train a network, or an ensemble, on what `source` makes of the targets."""
 
     def train(y, **options):
         sizes, options = [3, 4, 2 * y.shape[1]], {"cost": "gaussian", "seed": 0, **options}
         model = Network(sizes, **options) if members is None else Ensemble(sizes, members, **options)
-        model.train(source(y), epochs, 4, lr=0.0, cache=source is not Items, progress=False)
+        model.train(source(y), epochs, 4, lr=0.0, cache=cache, progress=False)
 
     return train
 
@@ -378,8 +355,8 @@ def fit_with(make):
 
 SCALE_DOORS = {
     "Network": train_on(lambda y: (X, y)),
-    "batches": train_on(Batches),
-    "data set": train_on(Items),
+    "batches": train_on(lambda y: Batches(X, y, 4)),
+    "data set": train_on(lambda y: Items(X, y), cache=False),
     "Ensemble": train_on(lambda y: (X, y), members=3),
     "MLPRegressor": fit_with(lambda estimators, options: estimators.MLPRegressor(**options)),
     "MLPEnsembleRegressor": fit_with(lambda estimators, options: estimators.MLPEnsembleRegressor(**options)),

@@ -6,7 +6,7 @@ import xml.dom.minidom
 import array_api_compat
 import numpy as np
 import pytest
-from helpers import assert_same, snapshot
+from helpers import Batches, Items, assert_same, snapshot
 from test_bad_input import refused
 
 import xpnet.core.arrays
@@ -29,29 +29,12 @@ def network(place, sizes=(4, 5, 3), **options):
     return Network(sizes, **{"task": "classification", "dtype": "float64", "seed": 7, **options}, **place._asdict())
 
 
-class Batches:
-    """An iterable of batches without a length, which can be iterated again."""
-
-    def __iter__(self):
-        return ((XV[i : i + 4], LV[i : i + 4]) for i in range(0, V, 4))
-
-
-class Items:
-    """A map-style data set."""
-
-    def __len__(self):
-        return V
-
-    def __getitem__(self, i):
-        return XV[i], LV[i]
-
-
 SOURCES = {
     "arrays": (XV, LV),
     "one-hot": (XV, np.eye(3)[LV]),
     "pairs": list(zip(XV, LV)),
-    "data set": Items(),
-    "batches": Batches(),
+    "data set": Items(XV, LV),
+    "batches": Batches(XV, LV, 4),
 }
 
 
@@ -85,8 +68,8 @@ def test_validation_cost_is_that_of_the_network_after_each_epoch(place, kind):
 def test_an_iterator_validates_one_epoch_only(place):
     net = network(place)
     with refused(net, ValueError, r"validation_data is an iterator, .* iterated over only once, not epochs=3"):
-        net.train((X, LABELS), **OPTIONS, validation_data=iter(Batches()))
-    history = net.train((X, LABELS), **{**OPTIONS, "epochs": 1}, validation_data=iter(Batches()))
+        net.train((X, LABELS), **OPTIONS, validation_data=iter(Batches(XV, LV, 4)))
+    history = net.train((X, LABELS), **{**OPTIONS, "epochs": 1}, validation_data=iter(Batches(XV, LV, 4)))
     assert history["validation_cost"] == [pytest.approx(net.cost((XV, LV)), rel=1e-12)]
 
 
@@ -207,7 +190,7 @@ def test_a_split_and_validation_data_contradict_each_other():
 
 @pytest.mark.parametrize(
     ("source", "options"),
-    [(Batches(), {}), (Batches(), {"steps": 2}), (Items(), {"cache": False})],
+    [(Batches(XV, LV, 4), {}), (Batches(XV, LV, 4), {"steps": 2}), (Items(XV, LV), {"cache": False})],
     ids=["batches", "steps", "not cached"],
 )
 def test_a_split_needs_all_examples(source, options):
@@ -538,10 +521,10 @@ def test_training_metrics_need_data_that_can_be_read_again():
     net = Network([4, 3], seed=0)
     message = r"training_metrics iterates over the training data besides training on it, .* only once"
     with refused(net, ValueError, message):
-        net.train(iter(Batches()), **{**OPTIONS, "epochs": 1}, training_metrics=["accuracy"])
+        net.train(iter(Batches(XV, LV, 4)), **{**OPTIONS, "epochs": 1}, training_metrics=["accuracy"])
     with refused(net, ValueError, message):
-        net.train(Batches(), **OPTIONS, steps=2, training_metrics=["accuracy"])
-    history = net.train(Batches(), **OPTIONS, training_metrics=["accuracy"])
+        net.train(Batches(XV, LV, 4), **OPTIONS, steps=2, training_metrics=["accuracy"])
+    history = net.train(Batches(XV, LV, 4), **OPTIONS, training_metrics=["accuracy"])
     assert history["training_accuracy"][-1] == net.accuracy((XV, LV))
 
 
