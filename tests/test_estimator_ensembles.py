@@ -189,11 +189,14 @@ def make(y: Any = THREE, **parameters: Any) -> Any:
 # Members
 
 
+QUICK = ("two", "labels", "names", "gaussian", "invscaling", "lbfgs", "optimizer", "score", "given", "zeros", "dropout")
 FROM_SPARSE = [f"sparse {case}" for case in ("three", "numbers", "loss", "zeros", "lbfgs")]
 
 
 @pytest.mark.filterwarnings(CLIPPED)
-@pytest.mark.parametrize("case", [*CASES, *FROM_SPARSE])
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=[] if case in QUICK else pytest.mark.slow) for case in (*CASES, *FROM_SPARSE)]
+)
 def test_members_are_the_estimators_that_each_would_be_alone(case, joined):
     x, case = SPARSE if case.startswith("sparse ") else X, case.removeprefix("sparse ")
     parameters, y, given = CASES[case]
@@ -454,8 +457,8 @@ def test_bootstrap_and_weights_of_zero():
 # In scikit-learn
 
 
-QUICK: dict[str, Any] = {"hidden_layer_sizes": (10,), "learning_rate_init": 0.05, "max_iter": 25, "n_estimators": 2}
-every_check = parametrize_with_checks([MLPEnsembleClassifier(**QUICK), MLPEnsembleRegressor(**QUICK)]).mark
+CHECKED: dict[str, Any] = {"hidden_layer_sizes": (10,), "learning_rate_init": 0.05, "max_iter": 25, "n_estimators": 2}
+every_check = parametrize_with_checks([MLPEnsembleClassifier(**CHECKED), MLPEnsembleRegressor(**CHECKED)]).mark
 
 
 @pytest.mark.slow

@@ -582,6 +582,7 @@ def test_early_stopping_may_watch_the_loss(place, kind, x, y, parameters, capsys
     assert f"Validation loss did not improve more than tol={options['tol']:f} for 3 consecutive epochs." in out
 
 
+@pytest.mark.slow
 def test_rare_classes_need_the_loss_to_be_watched():
     """The accuracy of a constant answer is 0.962, and hardly moves at first."""
     areas = []

@@ -234,10 +234,13 @@ GRIDS: dict[str, tuple[Any, Any, dict[str, Any], list[int]]] = {
     ),
     "no transformer": (Pipeline([("mlp", CLASSIFIER)]), {"mlp__alpha": [1.0, 10.0]}, LOSS, [4]),
 }
+QUICK = ("one program", "solvers", "labels", "sparse", "transformers", "last step")  # the others are slow
 
 
 @pytest.mark.filterwarnings("ignore:A column-vector y was passed")
-@pytest.mark.parametrize("case", GRIDS)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=[] if case in QUICK else pytest.mark.slow) for case in GRIDS]
+)
 def test_scores_are_those_of_grid_search(case, runs):
     estimator, grid, options, together = GRIDS[case]
     search_both(estimator, grid, **options)
@@ -960,6 +963,7 @@ def test_settings_that_fail_are_remembered_as_failed(tmp_path, fits, calls):
 
 
 @pytest.mark.filterwarnings("ignore:One or more of the test scores are non-finite")
+@pytest.mark.slow
 def test_scores_that_fail_are_remembered_as_failed(tmp_path, fits):
     scoring = {"own": score_some, "accuracy": "accuracy"}
     with pytest.warns(UserWarning, match=r"Scoring failed(.|\n)*no score"):
@@ -992,6 +996,7 @@ SCRIPT = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
 def test_a_search_that_is_killed_goes_on_in_another_process(tmp_path, fits):
     path = str(tmp_path / "run")
