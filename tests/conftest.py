@@ -40,7 +40,8 @@ settings.load_profile("xpnet")
 # Where a test runs with one combination of its other parameters; on NumPy, and on GPUs, it runs with all of them
 ONCE = ("strict-device1", "torch", "jax", host_cupy.NAME)
 # Modules about what a library may do otherwise than NumPy. Tests of others are slow there: JAX compiles for half a
-# second, and array-api-strict already shows what is no part of the array API, or on another device
+# second, and array-api-strict already shows what is no part of the array API, or on another device. Many of them have
+# the mark not_on("jax"), with on("jax") for tests of what JAX could get wrong alone: traced, compiled, immutable, x64
 ABOUT = {f"test_{name}" for name in ("activations", "backends", "backprop", "costs", "devices", "training", "waits")}
 ABOUT_LIBRARIES = {"jax": ABOUT, "torch": ABOUT | {"test_data", "test_dropout", "test_replay", "test_trainings"}}
 
@@ -75,6 +76,12 @@ def needs_host(item: pytest.Item) -> bool:
     return host_cupy.NAME in names or ("host" in getattr(item, "fixturenames", ()) and "host" not in params)
 
 
+def runs_there(item: pytest.Item) -> bool:
+    """Whether a test runs on its place, by the closest of the marks `on` and `not_on` that name it."""
+    marks = (mark for mark in item.iter_markers() if mark.name in ("on", "not_on") and get_place(item) in mark.args)
+    return next((mark.name == "on" for mark in marks), True)
+
+
 def is_about_other_things(item: pytest.Item) -> bool:
     """Whether a test runs on a library that its module is not about."""
     place = get_place(item)
@@ -106,9 +113,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     on_host = config.getoption("cupy_on_host")
 
     def is_wanted(item: pytest.Item) -> bool:
-        if lacks(item) or any(get_place(item) in mark.args for mark in item.iter_markers("not_on")):
-            return False
-        return needs_host(item) == on_host
+        return not lacks(item) and runs_there(item) and needs_host(item) == on_host
 
     kept = [item for item in items if is_wanted(item)]
     if not config.getoption("every_combination"):

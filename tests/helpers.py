@@ -105,6 +105,30 @@ def installed(cases: Iterable[Any]) -> list[Any]:
     return [case for case in cases if (case if isinstance(case, str) else case[0]) not in NOT_INSTALLED]
 
 
+class Items:
+    """A map-style data set: it has a length, and items."""
+
+    def __init__(self, x: Any, y: Any) -> None:
+        self.x, self.y = x, y
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, i: int) -> Any:
+        return self.x[i], self.y[i]
+
+
+class Batches:
+    """An iterable of batches without a length, which can be iterated again."""
+
+    def __init__(self, x: Any, y: Any, size: int) -> None:
+        self.x, self.y, self.size = x, y, size
+
+    def __iter__(self) -> Any:
+        rows = (slice(start, start + self.size) for start in range(0, len(self.x), self.size))
+        return ((self.x[each], self.y[each]) for each in rows)
+
+
 def central_differences(objective: Callable[[np.ndarray], float], z: np.ndarray, h: float = 1e-6) -> np.ndarray:
     """Gradient of a function of an array, element by element."""
     gradient = np.zeros_like(z)

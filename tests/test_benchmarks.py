@@ -243,13 +243,13 @@ def test_trainings_are_drawn_for_every_door_and_a_difference_is_found(capsys):
     assert {training["door"] for training in drawn} == {"network", "ensemble", "estimator"}
     assert {bool(training["grid"]) for training in drawn if "grid" in training} == {True, False}
     lines = ["{}"]
-    for index in (0, 2, 3):
+    for index in (0, 2):
         training = json.loads(json.dumps(drawn[index]))
         result = same_weights.run(training, 0)
         assert result == same_weights.run(training, 0)
         lines.append(json.dumps({"training": training} | result))
     assert same_weights.compare(lines, lines)
-    assert "3 of 3 trainings are equal bit for bit" in capsys.readouterr().out
+    assert "2 of 2 trainings are equal bit for bit" in capsys.readouterr().out
     other = json.loads(lines[1])
     other["layers"][0][0] = "another digest"
     assert not same_weights.compare(lines, [lines[0], json.dumps(other), *lines[2:]])

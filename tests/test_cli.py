@@ -147,7 +147,6 @@ def test_every_option_of_training_reaches_the_network(capsys, tmp_path, digits):
     assert out[-1].startswith(f"Test accuracy: {net.accuracy(digits[1]):.2%}")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("optimizer", "schedule"), [*zip(cycle(["sgd", "rmsprop", "adam", "adamw"]), SCHEDULES)])
 def test_every_optimizer_learns_by_every_schedule_without_more_options(capsys, optimizer, schedule):
     words = ["--optimizer", optimizer, "--schedule", schedule, "--sizes", "784,20,10", "--epochs", 2]
@@ -503,29 +502,28 @@ def start(*words):
     command = [sys.executable, "-m", "xpnet", *map(str, words)]
     # Output is buffered, as usually; or a closed pipe is noticed earlier than elsewhere
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    # Tests that run in the background of a shell ignore Ctrl-C, and so would what they start
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_ctrl_c_from_a_terminal_saves_what_there_is(tmp_path):
     path = tmp_path / "net.safetensors"
-    with start("train", "--hidden", 5, "--epochs", 100_000, "--save", path) as process:
+    with start("train", "--hidden", 5, "--epochs", 20_000, "--save", path) as process:
         lines = [process.stdout.readline() for _ in range(3)]
         process.send_signal(signal.SIGINT)
         _, err = process.communicate()
-    assert lines[2].startswith("Epoch: 1 / 100000")
+    assert lines[2].startswith("Epoch: 1 / 20000")
     assert process.returncode == 130
     assert err.startswith("xpnet: interrupted in epoch ")
     assert err.count("\n") == 1
     assert Network.load(path).sizes == [784, 5, 10]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("number", "status"),
-    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
-    ids=["Ctrl-C", "SIGTERM"],
-)
-def test_a_training_with_a_checkpoint_goes_on(capsys, tmp_path, number, status):
+def test_a_training_with_a_checkpoint_goes_on(capsys, tmp_path):
     """As if it had not been interrupted."""
     words = ["train", "--hidden", 5, "--epochs", 20, "--checkpoint"]
     run_command(capsys, *words, tmp_path / "whole")
@@ -533,9 +531,9 @@ def test_a_training_with_a_checkpoint_goes_on(capsys, tmp_path, number, status):
     with start(*words, path) as process:
         while not process.stdout.readline().startswith("Epoch: 2 / 20"):
             pass
-        process.send_signal(number)
+        process.terminate()
         _, err = process.communicate()
-    assert process.returncode == status
+    assert process.returncode == 143
     message = rf"xpnet: interrupted in epoch \d+ of 20; --resume continues the training in {path}\n"
     assert re.fullmatch(message, err)
     code, _, err = run_command(capsys, *words, path, "--resume")
@@ -653,20 +651,18 @@ def test_predictions_are_written_whole_or_not_at_all(capsys, model, tmp_path, mo
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no such shell")
 @pytest.mark.parametrize(
-    ("words", "status"),
+    ("words", "streams", "status"),
     [
-        ("train --sizes 784,5,10 --epochs 1 --save net --log log", 0),
-        pytest.param("evaluate nothing", 1, marks=pytest.mark.slow),
+        ("train --sizes 784,5,10 --epochs 1 --save net --log log", "<&- >&- 2>errors", 0),
+        ("evaluate nothing", "2>&-", 1),
     ],
 )
-def test_with_closed_streams_commands_work(tmp_path, words, status):
-    script = f"{sys.executable} -m xpnet {words} <&- >&- 2>errors"
-    done = subprocess.run(["sh", "-c", script], cwd=tmp_path, timeout=60)
-    errors = (tmp_path / "errors").read_text()
-    assert (done.returncode, len(errors.splitlines())) == (status, int(status > 0)), errors
-    done = subprocess.run(["sh", "-c", f"{sys.executable} -m xpnet {words} 2>&-"], cwd=tmp_path, capture_output=True)
+def test_with_closed_streams_commands_work(tmp_path, words, streams, status):
+    script = f"{sys.executable} -m xpnet {words} {streams}"
+    done = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, timeout=60)
     assert (done.returncode, done.stderr) == (status, b"")
     if "--save" in words:
+        assert (tmp_path / "errors").read_text() == ""
         assert Network.load(tmp_path / "net").sizes == [784, 5, 10]
         assert (tmp_path / "log").read_text().startswith("epoch,")
 
@@ -681,7 +677,7 @@ def test_a_closed_pipe_ends_the_command_quietly():
 def test_a_closed_pipe_ends_a_training_which_is_saved(tmp_path):
     """As after ``| head -3``."""
     path = tmp_path / "net.safetensors"
-    with start("train", "--hidden", 5, "--epochs", 100_000, "--save", path) as process:
+    with start("train", "--hidden", 5, "--epochs", 20_000, "--save", path) as process:
         for _ in range(3):
             process.stdout.readline()
         process.stdout.close()

@@ -27,6 +27,9 @@ from xpnet.data import sampling
 from xpnet.data.source import Chunk
 from xpnet.training.steps import ChunkRunner
 
+# JAX compiles programs for each of these tests, so that only what it could get wrong alone runs there
+pytestmark = pytest.mark.not_on("jax")
+
 HOST = Place("numpy", None)
 N = 11
 X = np.random.default_rng(0).random((N, 4), dtype=np.float32)
@@ -56,6 +59,7 @@ LIBRARIES: dict[str, Callable[[np.ndarray], Any]] = {
 
 
 @pytest.mark.parametrize("library", installed(LIBRARIES))
+@pytest.mark.on("jax")
 def test_arrays_of_every_library_train_every_backend_alike(place: Place, library: str) -> None:
     make = LIBRARIES[library]
     expected = snapshot(trained((X, LABELS), place))
@@ -64,6 +68,7 @@ def test_arrays_of_every_library_train_every_backend_alike(place: Place, library
     assert_same(trained((make(X), LABELS), place), expected)
 
 
+@pytest.mark.on("jax")
 def test_arrays_on_the_device_train_alike(place: Place, backend: Any) -> None:
     source = backend.asarray(X), backend.asarray(LABELS)
     assert_same(trained(source, place), snapshot(trained((X, LABELS), place)))
@@ -223,6 +228,7 @@ def test_evaluate_reads_a_data_set() -> None:
     assert net.evaluate(Images(to_tensor)) == net.evaluate(Images()) == net.evaluate((SCALED, LABELS))
 
 
+@pytest.mark.on("jax")
 def test_without_cache_a_data_set_is_read_again_each_epoch_to_the_same_weights(place: Place) -> None:
     images = Images(to_tensor)
     net = trained(images, place, epochs=3, cache=False)
@@ -336,6 +342,7 @@ def test_an_iterable_of_batches_is_iterated_each_epoch(place: Place, sizes: tupl
             np.testing.assert_allclose(net.backend.to_numpy(a), net.backend.to_numpy(b), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.on("jax")
 def test_batches_train_as_the_same_minibatches_of_arrays_do(place: Place) -> None:
     net = network(place)
     rng = copy.deepcopy(net.rng)
@@ -795,6 +802,7 @@ def test_the_number_of_classes_is_that_of_the_output_layer(outputs: int) -> None
     assert_same(train((X, LABELS % 2)), snapshot(train((X, one_hot))))
 
 
+@pytest.mark.on("jax")
 def test_a_label_out_of_range_names_label_and_range(place: Place) -> None:
     net = network(place)
     for label, bad in ((3, LABELS + 1), (-1, LABELS - 1), (250, (LABELS + 250).astype(np.uint8))):
@@ -879,6 +887,7 @@ def aligned(x: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("optimizer", [SGD(), SGD(momentum=0.9), SGD(momentum=0.9, nesterov=True, weight_decay=0.1)])
 @pytest.mark.parametrize("on_device", [False, True])
+@pytest.mark.on("jax")
 def test_arrays_of_the_caller_are_never_written(place: Place, backend: Any, optimizer: SGD, on_device: bool) -> None:
     rng = np.random.default_rng(5)
     values = [X, ONE_HOT, rng.random((5, 4)), rng.random((3, 5)), rng.random(5), rng.random((3, 1))]
@@ -902,6 +911,7 @@ def test_arrays_of_the_caller_are_never_written(place: Place, backend: Any, opti
         np.testing.assert_array_equal(backend.to_numpy(got_b), b[0])
 
 
+@pytest.mark.on("jax")
 def test_weights_are_copied_when_assigned_and_when_read(place: Place) -> None:
     w, b = [aligned(np.ones((5, 4))), aligned(np.ones((3, 5)))], [aligned(np.ones(5)), aligned(np.ones((3, 1)))]
     net = network(place)
@@ -1034,28 +1044,6 @@ def test_an_epoch_holds_every_example_once_and_its_cost_is_their_mean(
     got_w, got_b = snapshot(net)[0][0]
     np.testing.assert_allclose(got_w, w, rtol=1e-12)
     np.testing.assert_allclose(got_b, bias, rtol=1e-12)
-
-
-@pytest.mark.parametrize(("n", "b"), SHAPES)
-def test_a_data_set_without_cache_is_read_once_an_epoch(n: int, b: int) -> None:
-    images = Images(to_tensor)
-    images.data = images.data[:n]
-    trained(images, batch_size=b, cache=False)
-    reads = images.reads[1:]  # after a look at the first item
-    assert [sorted(reads[:n]), sorted(reads[n:])] == [list(range(n))] * 2
-
-
-@pytest.mark.parametrize(("n", "b"), SHAPES)
-def test_sampling_with_replacement_makes_n_over_b_steps_and_at_least_one(
-    drawn: list[list[int]], n: int, b: int
-) -> None:
-    x, y = examples(n)
-    net = network()
-    net.train((x, y), epochs=2, batch_size=b, sampling="replacement", progress=False)
-    assert [len(step) for step in drawn] == [min(n, b)] * (2 * max(1, n // b))
-    assert all(0 <= i < n for step in drawn for i in step)
-    if n // b > 1:
-        assert drawn[: n // b] != drawn[n // b :]
 
 
 def test_sampling_with_replacement_is_the_same_on_every_backend(place: Place, drawn: list[list[int]]) -> None:

@@ -19,7 +19,10 @@ from test_scaling import FAR
 
 from xpnet.estimators import MLPClassifier, MLPEnsembleRegressor, MLPRegressor, MLPSearchCV
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.not_on("jax"),  # where the scaling of networks is tested
+]
 
 WINE, CULTIVAR = load_wine(return_X_y=True)
 DIABETES, PROGRESSION = load_diabetes(return_X_y=True, scaled=False)

@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
-from helpers import assert_same, snapshot
+from helpers import Batches, Items, assert_same, snapshot
 from test_backprop import make
 
 from xpnet import SGD, Adam, Cosine, Network, OneCycle
 from xpnet.core.scaling import Moments, Scaling, merge_moments, moments
+
+# JAX compiles programs for each of these tests, so that only what it could get wrong alone runs there
+pytestmark = pytest.mark.not_on("jax")
 
 datasets = pytest.importorskip("sklearn.datasets")
 LinearRegression = pytest.importorskip("sklearn.linear_model").LinearRegression
@@ -102,6 +105,7 @@ def features(seed=0, n=40):
     return x, rng.normal([300, -2], [40, 0.1], (n, 2))
 
 
+@pytest.mark.on("jax")
 def test_scaling_is_that_of_the_training_data(place):
     x, y = features()
     net = Network([3, 4, 2], task="regression", standardize=True, dtype="float64", **place._asdict())
@@ -129,7 +133,6 @@ def test_a_standardized_network_equals_one_trained_on_standardized_data(place):
     assert inside.history["cost"] == pytest.approx(by_hand.history["cost"], rel=1e-9)
 
 
-@pytest.mark.not_on("jax")
 def test_scaling_is_learnt_once_and_from_the_part_that_is_trained_on(place):
     x, y = features(n=50)
     net = Network([3, 4, 2], task="regression", standardize=True, dtype="float64", seed=0, **place._asdict())
@@ -173,7 +176,6 @@ def test_targets_are_scaled_where_the_output_can_be_any_number(place, options, s
     assert (net.scaling.y_mean is not None) == scaled
 
 
-@pytest.mark.not_on("jax")
 def test_scaling_from_any_source_that_can_be_gone_through_again(place):
     x, y = features()
     expected = None
@@ -181,7 +183,7 @@ def test_scaling_from_any_source_that_can_be_gone_through_again(place):
         ((x, y), {}),
         (list(zip(x, y, strict=True)), {}),
         (Items(x, y), {"cache": False}),
-        (Stream(x, y), {}),
+        (Batches(x, y, 16), {}),
     ):
         net = Network([3, 2], task="regression", standardize=True, dtype="float64", seed=0, **place._asdict())
         net.train(source, epochs=2, progress=False, **options)
@@ -191,7 +193,7 @@ def test_scaling_from_any_source_that_can_be_gone_through_again(place):
             np.testing.assert_allclose(ours, theirs, rtol=1e-12)
     net = Network([3, 2], task="regression", standardize=True, **place._asdict())
     before = snapshot(net)
-    for once, options in ((iter([(x, y)]), {"epochs": 1}), (Stream(x, y), {"epochs": 1, "steps": 2})):
+    for once, options in ((iter([(x, y)]), {"epochs": 1}), (Batches(x, y, 16), {"epochs": 1, "steps": 2})):
         with pytest.raises(ValueError, match=r"standardize=True iterates over the training data besides.*only once"):
             net.train(once, progress=False, **options)
     assert net.scaling is None
@@ -206,6 +208,7 @@ def test_nothing_is_learnt_where_training_is_refused(place):
     assert net.scaling is None
 
 
+@pytest.mark.on("jax")
 def test_scaling_goes_along_in_copies_and_in_the_file(place, tmp_path):
     x, y = features()
     net = Network([3, 4, 2], task="regression", standardize=True, seed=0, **place._asdict())
@@ -239,6 +242,7 @@ def test_scaling_there_and_back():
     assert scaling.outputs(scaling.targets(np.array([[7.0]]))) == 7.0
 
 
+@pytest.mark.on("jax")
 def test_dtype_of_a_copy(place):
     net = make(place, [3, 4, 2], "tanh", "softmax", "cross_entropy", dtype="float32", seed=1)
     twin = net.to(dtype="float64")
@@ -246,29 +250,3 @@ def test_dtype_of_a_copy(place):
     assert str(twin.w[0].dtype).endswith("float64")
     assert twin.backend.name == net.backend.name
     np.testing.assert_array_equal(host(twin, twin.w[0]), host(net, net.w[0]).astype(float))
-
-
-class Items:
-    """A data set with a length and items."""
-
-    def __init__(self, x, y):
-        self.x, self.y = x, y
-
-    def __len__(self):
-        return len(self.x)
-
-    def __getitem__(self, i):
-        if i >= len(self.x):
-            raise IndexError(i)
-        return self.x[i], self.y[i]
-
-
-class Stream:
-    """Batches that can be iterated again."""
-
-    def __init__(self, x, y):
-        self.x, self.y = x, y
-
-    def __iter__(self):
-        for start in range(0, len(self.x), 16):
-            yield self.x[start : start + 16], self.y[start : start + 16]

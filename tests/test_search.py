@@ -34,14 +34,12 @@ from sklearn.model_selection import (
     RandomizedSearchCV,
     ShuffleSplit,
     StratifiedKFold,
-    cross_val_score,
 )
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
-from test_estimators_among_others import can_run
 
-from xpnet import L1, SGD, AdamW, Callback, CheckpointError, Clip, Constant, Cosine, MaxNorm
+from xpnet import L1, SGD, AdamW, Callback, CheckpointError, Clip, Constant, Cosine, MaxNorm, Network
 from xpnet.core.activations import relu
 from xpnet.estimators import (
     MLPClassifier,
@@ -159,7 +157,7 @@ def search_both(
     estimator: Any, grid: Any, x: Any = X, y: Any = THREE, *, tolerance: float = 1e-9, given: Any = None, **options: Any
 ) -> tuple[Any, Any]:
     """Search in both ways, and compare."""
-    options, given = {"cv": 3, **options}, given or {}
+    options, given = {"cv": 2, **options}, given or {}
     before = repr(estimator)
     mine = MLPSearchCV(estimator, grid, **options).fit(x, y, **given)
     assert repr(estimator) == before
@@ -172,65 +170,71 @@ def search_both(
 # Grids: what is varied, and how many networks are trained together
 
 LOSS = {"scoring": "neg_log_loss"}
+TWO_ALPHAS = {"alpha": [1.0, 10.0]}
 GRIDS: dict[str, tuple[Any, Any, dict[str, Any], list[int]]] = {
-    "alpha": (CLASSIFIER, ALPHAS, LOSS, [9]),
-    "rates": (CLASSIFIER, {"learning_rate_init": [0.001, 0.1], "alpha": [0.0, 1.0]}, LOSS, [12]),
-    "sizes": (CLASSIFIER, {"hidden_layer_sizes": [(3,), 3, (3, 2), ()], "alpha": [0.1, 1.0]}, LOSS, [12, 6, 6]),
-    "batches": (CLASSIFIER, {"batch_size": [7, 16, "auto", 100]}, LOSS, [12]),
-    "solvers": (CLASSIFIER, {"solver": ["adam", "sgd", "lbfgs", SGD(momentum=0.5)]}, LOSS, [3, 3, 3]),
+    "one program": (
+        CLASSIFIER,
+        [
+            {"learning_rate_init": [0.001, 0.1], "alpha": [1.0]},
+            {"batch_size": [7, "auto", 100], "random_state": [1]},
+            {"class_weight": ["balanced", {0: 2.0}], "shuffle": [False]},
+            {
+                "early_stopping": [True, "loss"],
+                "n_iter_no_change": [1, 3],
+                "max_iter": [9],
+                "learning_rate_init": [0.05],
+            },
+            {},
+        ],
+        LOSS,
+        [24],
+    ),
+    "sizes": (CLASSIFIER, {"hidden_layer_sizes": [(3,), 3, (3, 2), ()], "alpha": [0.1]}, LOSS, [4, 2, 2]),
+    "solvers": (
+        CLASSIFIER,
+        [{"solver": ["adam", "sgd", SGD(momentum=0.5)]}, {"solver": ["lbfgs"], "max_fun": [3]}],
+        LOSS,
+        [2, 2, 2],
+    ),
     "optimizers": (
         CLASSIFIER,
         {"solver": [Clip(AdamW(), 0.1), Clip(AdamW(), 1.0), L1(SGD(), 0.1), MaxNorm(SGD(), 0.1)]},
         LOSS,
-        [6, 3, 3],
+        [4, 2, 2],
     ),
-    "schedules": (MLPClassifier(**SMALL, solver="sgd"), {"learning_rate": ["constant", Cosine(0.1)]}, LOSS, [6]),
     "rules": (
         MLPClassifier(**SMALL, solver="sgd", tol=1.0, n_iter_no_change=1),
-        {"learning_rate": ["constant", "invscaling", "adaptive"], "momentum": [0.0, 0.9]},
+        {"learning_rate": ["constant", "invscaling", "adaptive", Cosine(0.1)], "momentum": [0.0, 0.9]},
         LOSS,
-        [9, 9],  # Nesterov's momentum is another program, and 0 is none
+        [8, 8],  # Nesterov's momentum is another program, and 0 is none
     ),
-    "stops": (
-        MLPClassifier(**{**SMALL, "learning_rate_init": 0.05}),
-        {"early_stopping": [False, True, "loss"], "n_iter_no_change": [1, 3], "max_iter": [4, 9]},
+    "activations": (CLASSIFIER, [{"activation": ["relu", ["elu"]]}, {"dropout": [0.2]}], LOSS, [2, 2, 2]),
+    "dtypes": (CLASSIFIER, {"dtype": [None, "float64", "float32"]}, {**LOSS, "tolerance": 1e-3}, [4, 2]),
+    "losses": (REGRESSOR, {"loss": ["squared_error", "huber", "gaussian"]}, {"y": NUMBER}, [2, 2, 2]),
+    "several outputs": (REGRESSOR, TWO_ALPHAS, {"y": NUMBERS, "scoring": "neg_mean_absolute_error"}, [4]),
+    "two": (CLASSIFIER, TWO_ALPHAS, {"y": TWO, "scoring": "roc_auc"}, [4]),
+    "labels": (CLASSIFIER, TWO_ALPHAS, {"y": LABELS}, [4]),
+    "sparse labels": (CLASSIFIER, TWO_ALPHAS, {"y": sparse.csr_matrix(LABELS)}, [4]),
+    "lists": (CLASSIFIER, TWO_ALPHAS, {"x": X.tolist(), "y": np.array(["a", "b", "c"])[THREE].tolist(), **LOSS}, [4]),
+    "column": (CLASSIFIER, TWO_ALPHAS, {"y": THREE[:, None]}, [4]),
+    "sparse": (CLASSIFIER, TWO_ALPHAS, {"x": sparse.csr_matrix(X), **LOSS}, [4]),
+    "coordinates": (CLASSIFIER, TWO_ALPHAS, {"x": sparse.coo_array(X), **LOSS}, [4]),
+    "transformers": (
+        PIPELINE,
+        [{"scale": ["passthrough", MinMaxScaler()]}, {"scale__with_mean": [False], "mlp__alpha": [1.0, 10.0]}],
         LOSS,
-        [36],
+        [8],
     ),
-    "seeds": (CLASSIFIER, {"random_state": [0, 1, 2], "shuffle": [True, False]}, LOSS, [18]),
-    "class weights": (CLASSIFIER, {"class_weight": [None, "balanced", {0: 2.0}]}, LOSS, [9]),
-    "activations": (CLASSIFIER, {"activation": ["relu", ["elu"]], "dropout": [0.0, 0.2]}, LOSS, [3, 3, 3, 3]),
-    "dtypes": (CLASSIFIER, {"dtype": [None, "float64", "float32"]}, {**LOSS, "tolerance": 1e-3}, [6, 3]),
-    "several grids": (
-        CLASSIFIER,
-        [{"solver": ["lbfgs"], "max_fun": [3, 10]}, {"alpha": [1.0], "tol": [0.1, 0.2]}, {}],
-        LOSS,
-        [9],
-    ),
-    "regression": (REGRESSOR, ALPHAS, {"y": NUMBER}, [9]),
-    "losses": (REGRESSOR, {"loss": ["squared_error", "huber", "gaussian"]}, {"y": NUMBER}, [3, 3, 3]),
-    "several outputs": (REGRESSOR, ALPHAS, {"y": NUMBERS, "scoring": "neg_mean_absolute_error"}, [9]),
-    "two": (CLASSIFIER, ALPHAS, {"y": TWO, "scoring": "roc_auc"}, [9]),
-    "labels": (CLASSIFIER, ALPHAS, {"y": LABELS}, [9]),
-    "sparse labels": (CLASSIFIER, ALPHAS, {"y": sparse.csr_matrix(LABELS)}, [9]),
-    "names": (CLASSIFIER, ALPHAS, {"y": np.array(["a", "b", "c"])[THREE], **LOSS}, [9]),
-    "column": (CLASSIFIER, ALPHAS, {"y": THREE[:, None]}, [9]),
-    "lists": (CLASSIFIER, ALPHAS, {"x": X.tolist(), "y": THREE.tolist(), **LOSS}, [9]),
-    "sparse": (CLASSIFIER, ALPHAS, {"x": sparse.csr_matrix(X), **LOSS}, [9]),
-    "columns": (CLASSIFIER, ALPHAS, {"x": sparse.csc_array(X), **LOSS}, [9]),
-    "coordinates": (CLASSIFIER, ALPHAS, {"x": sparse.coo_matrix(X), **LOSS}, [9]),
-    "scaler": (PIPELINE, {"scale__with_mean": [True, False], "mlp__alpha": [1.0, 10.0]}, LOSS, [12]),
-    "passthrough": (PIPELINE, {"scale": ["passthrough", MinMaxScaler()], "mlp__alpha": [1.0, 10.0]}, LOSS, [12]),
-    "last step": (PIPELINE, {"mlp": [CLASSIFIER, MLPClassifier(**SMALL, activation="tanh")]}, LOSS, [3, 3]),
+    "last step": (PIPELINE, {"mlp": [CLASSIFIER, MLPClassifier(**SMALL, activation="tanh")]}, LOSS, [2, 2]),
     "components": (
         Pipeline([("first", make_pipeline(StandardScaler(), PCA(2))), ("mlp", CLASSIFIER)]),
         {"first__pca__n_components": [2, 3], "mlp__alpha": [1.0, 2.0]},
         LOSS,
-        [6, 6],
+        [4, 4],
     ),
-    "no transformer": (Pipeline([("mlp", CLASSIFIER)]), {"mlp__alpha": [1.0, 10.0]}, LOSS, [6]),
+    "no transformer": (Pipeline([("mlp", CLASSIFIER)]), {"mlp__alpha": [1.0, 10.0]}, LOSS, [4]),
 }
-QUICK = ("sizes", "solvers", "labels", "sparse", "last step")  # the others are slow
+QUICK = ("one program", "solvers", "labels", "sparse", "transformers", "last step")  # the others are slow
 
 
 @pytest.mark.filterwarnings("ignore:A column-vector y was passed")
@@ -241,16 +245,6 @@ def test_scores_are_those_of_grid_search(case, runs):
     estimator, grid, options, together = GRIDS[case]
     search_both(estimator, grid, **options)
     assert sorted(runs) == sorted(together)
-
-
-def test_examples_have_the_dtype_of_the_network():
-    mine, other = (
-        kind(CLASSIFIER, {"dtype": ["float32", "float64"]}, cv=3, scoring="neg_log_loss").fit(X, THREE)
-        for kind in (MLPSearchCV, GridSearchCV)
-    )
-    scores, expected = (each.cv_results_["mean_test_score"] for each in (mine, other))
-    np.testing.assert_allclose(scores[1], expected[1], rtol=1e-12)
-    assert 0 < abs(scores[0] - scores[1]) < 1e-4
 
 
 def test_what_varies_is_joined_in_one_program(monkeypatch):
@@ -267,62 +261,47 @@ def test_what_varies_is_joined_in_one_program(monkeypatch):
     assert sizes == [18] * 10  # five epochs of two full minibatches and a smaller one
 
 
-FOLDS: list[tuple[str, Any, Any]] = [
-    ("both", {"cv": GroupKFold(2)}, {"groups": GROUPS, "sample_weight": WEIGHT}),
-    ("weights of zero", {}, {"sample_weight": SOME}),
-    ("masks", {"cv": [(np.arange(60) < 40, np.arange(60) >= 40), (np.arange(60) > 9, np.arange(60) <= 9)]}, {}),
-]
-MORE_FOLDS: list[tuple[str, Any, Any]] = [
-    ("seven folds", {"cv": 7}, {}),  # of 8 and 9 rows
-    ("shuffled", {"cv": StratifiedKFold(3, shuffle=True, random_state=1)}, {}),
-    ("iterable", {"cv": [(np.arange(40), np.arange(40, 60)), (np.arange(15, 60), np.arange(15))]}, {}),
-    ("lists", {"cv": [(list(range(40)), list(range(40, 60)))]}, {}),
-    ("list of weights", {}, {"sample_weight": WEIGHT.tolist()}),
-    ("no weights", {}, {"sample_weight": None, "groups": None}),
-]
+FOLDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "both": ({"cv": GroupKFold(2)}, {"groups": GROUPS, "sample_weight": WEIGHT}),
+    "weights of zero": ({}, {"sample_weight": SOME.tolist()}),
+    "masks": ({"cv": [(np.arange(60) < 40, np.arange(60) >= 40), (np.arange(60) > 9, np.arange(60) <= 9)]}, {}),
+    "lists": ({"cv": [(list(range(40)), list(range(40, 60)))]}, {"sample_weight": None, "groups": None}),
+    "seven folds": ({"cv": StratifiedKFold(7, shuffle=True, random_state=1)}, {}),  # of 8 and 9 rows
+}
 
 
-@pytest.mark.parametrize(
-    ("name", "options", "given"),
-    [*FOLDS, *(pytest.param(*case, marks=pytest.mark.slow) for case in MORE_FOLDS)],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_folds_and_weights(name, options, given, runs):
-    mine, _ = search_both(CLASSIFIER, ALPHAS, given=given, scoring="neg_log_loss", **options)
-    assert runs == [3 * mine.n_splits_]
+@pytest.mark.parametrize("name", FOLDS)
+def test_folds_and_weights(name, runs):
+    options, given = FOLDS[name]
+    mine, _ = search_both(CLASSIFIER, TWO_ALPHAS, given=given, scoring="neg_log_loss", **options)
+    assert runs == [2 * mine.n_splits_]
 
 
-@pytest.mark.slow
 def test_a_splitter_that_shuffles_anew_splits_once():
     """As that of scikit-learn, which asks it once for all settings."""
     np.random.seed(3)  # noqa: NPY002
-    mine = MLPSearchCV(CLASSIFIER, ALPHAS, cv=ShuffleSplit(3)).fit(X, THREE)
+    mine = MLPSearchCV(CLASSIFIER, TWO_ALPHAS, cv=ShuffleSplit(2)).fit(X, THREE)
     np.random.seed(3)  # noqa: NPY002
-    assert_equal_results(mine, GridSearchCV(CLASSIFIER, ALPHAS, cv=ShuffleSplit(3)).fit(X, THREE))
-    generator = (pair for pair in KFold(3).split(X))
-    mine = MLPSearchCV(CLASSIFIER, ALPHAS, cv=generator).fit(X, THREE)
-    assert_equal_results(mine, GridSearchCV(CLASSIFIER, ALPHAS, cv=KFold(3)).fit(X, THREE))
+    assert_equal_results(mine, GridSearchCV(CLASSIFIER, TWO_ALPHAS, cv=ShuffleSplit(2)).fit(X, THREE))
+    mine = MLPSearchCV(CLASSIFIER, TWO_ALPHAS, cv=(pair for pair in KFold(2).split(X))).fit(X, THREE)
+    assert_equal_results(mine, GridSearchCV(CLASSIFIER, TWO_ALPHAS, cv=KFold(2)).fit(X, THREE))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["array", "series", "list"])
+@pytest.mark.parametrize("kind", ["list", "series"])
 def test_texts(kind, runs):
     x: Any = [f"word w{i % 7} " + "more " * (i % 3) for i in range(60)]
     if kind == "series":
         x = pytest.importorskip("pandas").Series(x)
     pipeline = make_pipeline(TfidfVectorizer(), CLASSIFIER)
-    grid = {"mlpclassifier__alpha": [1.0, 2.0], "tfidfvectorizer__use_idf": [True, False]}
-    search_both(pipeline, grid, np.array(x) if kind == "array" else x, scoring="neg_log_loss")
-    assert runs == [12]
+    search_both(pipeline, {"tfidfvectorizer__use_idf": [True, False]}, x, scoring="neg_log_loss")
+    assert runs == [4]
 
 
-@pytest.mark.slow
 def test_functions_that_cannot_be_pickled(runs):
     own = relu._replace(name="own", value=lambda z, xp: xp.where(z > 0, z, 0 * z))
-    search_both(MLPClassifier(**SMALL, activation=own), ALPHAS, scoring="neg_log_loss")
-    pipeline = make_pipeline(FunctionTransformer(lambda x: x + 1), CLASSIFIER)
+    pipeline = make_pipeline(FunctionTransformer(lambda x: x + 1), MLPClassifier(**SMALL, activation=own))
     search_both(pipeline, {"mlpclassifier__alpha": [1.0, 2.0]}, scoring="neg_log_loss")
-    assert runs == [9, 6]
+    assert runs == [4]
 
 
 def test_folds_are_transformed_once_for_settings_with_the_same_transformers():
@@ -333,21 +312,16 @@ def test_folds_are_transformed_once_for_settings_with_the_same_transformers():
     assert len(seen) == 2 + 6 + 1
 
 
-def test_inputs_with_one_axis():
-    with pytest.raises(ValueError, match=r"All the 6 fits failed\.(.|\n)*Expected 2D array, got 1D array instead"):
-        MLPSearchCV(CLASSIFIER, ALPHAS, cv=2).fit(X[:, 0], THREE)
-
-
 def test_a_fold_that_lacks_a_class(runs):
     cv = [(np.flatnonzero(THREE != 1), np.arange(20)), (np.arange(40), np.arange(40, 60))]
-    search_both(CLASSIFIER, ALPHAS, cv=cv)
-    assert runs == [3, 3]  # networks of two outputs and of three... are of different structure
-    search_both(CLASSIFIER, ALPHAS, y=np.where(np.arange(60) < 40, 0, TWO), cv=KFold(3))
+    search_both(CLASSIFIER, TWO_ALPHAS, cv=cv)
+    assert runs == [2, 2]  # networks of two outputs and of three... are of different structure
+    search_both(CLASSIFIER, TWO_ALPHAS, y=np.where(np.arange(60) < 40, 0, TWO), cv=KFold(3))
 
 
 @pytest.mark.parametrize("given", [{"X_val": X[:20], "y_val": THREE[:20]}, {"sample_weight_val": None}])
 def test_other_arguments_of_fit(given, runs):
-    search_both(MLPClassifier(**SMALL, early_stopping="loss"), ALPHAS, given=given)
+    search_both(MLPClassifier(**SMALL, early_stopping="loss"), TWO_ALPHAS, given=given)
     assert bool(runs) == ("X_val" not in given)
 
 
@@ -359,7 +333,7 @@ def test_arguments_of_a_step(runs):
 def test_metadata_is_routed(runs):
     with sklearn.config_context(enable_metadata_routing=True):
         estimator = MLPClassifier(**SMALL).set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
-        search_both(estimator, ALPHAS, given={"sample_weight": WEIGHT})
+        search_both(estimator, TWO_ALPHAS, given={"sample_weight": WEIGHT})
     assert not runs
 
 
@@ -370,7 +344,7 @@ def test_frames(runs):
     assert list(mine.feature_names_in_) == list(other.feature_names_in_) == list("abcde")
     assert mine.best_estimator_[-1].network_.feature_names is None  # the scaler gives arrays
     np.testing.assert_array_equal(mine.predict(frame), other.predict(frame))
-    assert runs == [6]
+    assert runs == [4]
 
 
 @pytest.mark.needs("torch")
@@ -379,17 +353,17 @@ def test_tensors(dispatch, runs):
     import torch
 
     with sklearn.config_context(array_api_dispatch=dispatch):
-        mine, _ = search_both(CLASSIFIER, ALPHAS, torch.asarray(X), torch.asarray(THREE))
+        mine, _ = search_both(CLASSIFIER, TWO_ALPHAS, torch.asarray(X), torch.asarray(THREE))
         assert isinstance(mine.predict(torch.asarray(X)), torch.Tensor)
-        search_both(REGRESSOR, ALPHAS, torch.asarray(X), torch.asarray(NUMBER))
-    assert runs == [9, 9]
+        search_both(REGRESSOR, {"alpha": [1.0]}, torch.asarray(X), torch.asarray(NUMBER))
+    assert runs == [4, 2]
 
 
 def test_arrays_that_numpy_cannot_index(runs):
     xp = pytest.importorskip("array_api_strict")
     with sklearn.config_context(array_api_dispatch=True):
-        search_both(CLASSIFIER, ALPHAS, xp.asarray(X), xp.asarray(THREE))
-    assert runs == [9]
+        search_both(CLASSIFIER, TWO_ALPHAS, xp.asarray(X), xp.asarray(THREE))
+    assert runs == [4]
 
 
 # Scores, ranks and refits
@@ -398,18 +372,16 @@ def test_arrays_that_numpy_cannot_index(runs):
 @pytest.mark.parametrize(
     "options",
     [
-        {"refit": False},
         {"refit": lambda results: 1},
-        {"scoring": ["accuracy", "neg_log_loss"], "refit": "neg_log_loss"},
         {"scoring": ("accuracy", "f1_macro"), "refit": False, "return_train_score": True},
         {"scoring": {"a": "accuracy", "loss": make_scorer(log_loss, response_method="predict_proba")}, "refit": "a"},
         {"scoring": lambda estimator, x, y: {"a": estimator.score(x, y), "b": 1.0}, "refit": "a"},
     ],
-    ids=["no refit", "own refit", "two", "tuple", "dict", "own dict"],
+    ids=["own refit", "tuple", "dict", "own dict"],
 )
 def test_scoring_and_refit(options, runs):
-    mine, _ = search_both(CLASSIFIER, ALPHAS, **options)
-    assert runs == [9]
+    mine, _ = search_both(CLASSIFIER, TWO_ALPHAS, **options)
+    assert runs == [4]
     if options.get("refit") is False:
         with pytest.raises(AttributeError, match="has no attribute 'predict'"):
             mine.predict(X)
@@ -437,7 +409,7 @@ def test_a_scorer_that_fails():
         raise RuntimeError("no score")
 
     with pytest.warns(UserWarning, match="Scoring failed"):
-        search_both(CLASSIFIER, ALPHAS, scoring=fail)
+        search_both(CLASSIFIER, TWO_ALPHAS, scoring=fail)
     with pytest.raises(RuntimeError, match="no score"):
         MLPSearchCV(CLASSIFIER, ALPHAS, scoring=fail, error_score="raise").fit(X, THREE)
 
@@ -465,22 +437,17 @@ BAD_SETTINGS: dict[str, tuple[Any, Any, Any]] = {
 
 @pytest.mark.filterwarnings("ignore:One or more of the (test|train) scores are non-finite")
 @pytest.mark.parametrize(("case", "error_score"), [*zip(BAD_SETTINGS, cycle([np.nan, -1.0]))])
-def test_settings_that_fail_have_the_error_score(case, error_score, runs):
+def test_settings_that_fail_have_the_error_score_or_raise(case, error_score, runs):
     estimator, grid, y = BAD_SETTINGS[case]
     with pytest.warns(FitFailedWarning):
         mine, _ = search_both(estimator, grid, y=y, error_score=error_score)
     scores = mine.cv_results_["mean_test_score"]
     assert np.isnan(scores).any() if np.isnan(error_score) else (scores == -1.0).any()
     assert runs  # the others are trained together
-
-
-@pytest.mark.parametrize("case", BAD_SETTINGS)
-def test_settings_that_fail_raise_if_asked(case):
-    estimator, grid, y = BAD_SETTINGS[case]
     messages = []
     for kind in (MLPSearchCV, GridSearchCV):
         with pytest.raises(ValueError) as caught:  # noqa: PT011  the messages are compared
-            kind(estimator, grid, cv=3, error_score="raise").fit(X, y)
+            kind(estimator, grid, cv=2, error_score="raise").fit(X, y)
         messages.append(re.sub(r"steps \d+ to \d+", "", str(caught.value)))
     assert messages[0] == messages[1]
 
@@ -501,13 +468,13 @@ def test_an_error_in_one_fit_does_not_end_the_others(runs):
     grid = [{"learning_rate": [Constant(0.1), break_down]}, {"hidden_layer_sizes": [(4,)]}]
     with pytest.warns(FitFailedWarning, match="lr must be a finite number of at least 0, but the schedule gave -1"):
         search_both(MLPClassifier(**SMALL, solver="sgd"), grid, scoring="neg_log_loss")
-    assert runs == [6, 3]
+    assert runs == [4, 2]
 
 
 def test_fits_for_which_together_there_is_too_little_memory_are_done_alone(monkeypatch, runs):
     monkeypatch.setattr("xpnet.training.memory.find_memory", lambda: 1000)
-    search_both(CLASSIFIER, ALPHAS, scoring="neg_log_loss")
-    assert runs == [9]  # which was refused
+    search_both(CLASSIFIER, TWO_ALPHAS, scoring="neg_log_loss")
+    assert runs == [4]  # which was refused
 
 
 @pytest.mark.parametrize(
@@ -536,12 +503,11 @@ def test_far_too_many_settings_are_refused_before_memory_is_taken(make, message)
 # Random searches
 
 
-@pytest.mark.slow
 def test_a_random_search_is_that_of_scikit_learn(runs):
     settings = {"alpha": loguniform(1e-4, 1.0), "activation": ["relu", "tanh"], "batch_size": [10, 16]}
-    options: dict[str, Any] = {"n_iter": 6, "cv": 3, "scoring": "neg_log_loss", "return_train_score": True}
+    options: dict[str, Any] = {"n_iter": 4, "cv": 2, "scoring": "neg_log_loss", "return_train_score": True}
     mine = MLPRandomSearchCV(CLASSIFIER, settings, random_state=1, **options).fit(X, THREE)
-    assert sum(runs) == 18
+    assert sum(runs) == 8
     assert len(runs) == 2
     assert_equal_results(mine, RandomizedSearchCV(CLASSIFIER, settings, random_state=1, **options).fit(X, THREE))
     other = MLPRandomSearchCV(CLASSIFIER, settings, random_state=np.random.RandomState(1), **options).fit(X, THREE)
@@ -587,14 +553,6 @@ def test_parameters_are_those_of_scikit_learn(mine, other):
     assert re.match(rf"{mine.__name__}\(cv=2,\s+estimator=MLPClassifier\(", repr(searches[0]))
 
 
-def test_nested():
-    scores = [
-        cross_val_score(kind(CLASSIFIER, ALPHAS, cv=2), X, THREE, cv=3, scoring="neg_log_loss")
-        for kind in (MLPSearchCV, GridSearchCV)
-    ]
-    np.testing.assert_allclose(scores[0], scores[1], rtol=1e-12)
-
-
 def test_the_estimator_does_not_change():
     estimator = MLPClassifier(**SMALL, callbacks=[Count()]).fit(X, THREE)
     before = dict(vars(estimator))
@@ -608,9 +566,8 @@ def test_the_estimator_does_not_change():
     assert not hasattr(pipeline[0], "mean_")
 
 
-@pytest.mark.slow
 def test_random_states():
-    search_both(MLPClassifier(**{**SMALL, "random_state": np.random.RandomState(5)}), ALPHAS)
+    search_both(MLPClassifier(**{**SMALL, "random_state": np.random.RandomState(5)}), TWO_ALPHAS)
     search_both(CLASSIFIER, {"random_state": [np.random.RandomState(5), 7]})
     fitted = MLPSearchCV(MLPClassifier(**{**SMALL, "random_state": None}), ALPHAS, cv=2).fit(X, THREE)
     assert np.isfinite(fitted.cv_results_["mean_test_score"]).all()
@@ -637,12 +594,12 @@ every_check = parametrize_with_checks([MLPSearchCV(MLPClassifier((10,), learning
 @pytest.mark.filterwarnings("ignore")  # the checks provoke them
 @pytest.mark.parametrize(
     every_check.args[0],
-    [(estimator, check) for estimator, check in every_check.args[1] if can_run(check)],
+    [(estimator, check) for estimator, check in every_check.args[1] if "array_api" not in str(check)],
     ids=every_check.kwargs["ids"],
 )
 def test_the_checks_of_scikit_learn(estimator, check):
-    """None is expected to fail."""
-    estimator.set_params(estimator__random_state=0, estimator__max_iter=50, param_grid={"alpha": [0.1, 1.0]})
+    """None is expected to fail. Arrays of other libraries are the subject of tests above."""
+    estimator.set_params(estimator__random_state=0, estimator__max_iter=20, param_grid={"alpha": [0.1]})
     check(estimator)
 
 
@@ -652,7 +609,7 @@ def test_the_checks_of_scikit_learn(estimator, check):
 @pytest.mark.parametrize("backend", ["threading", pytest.param("loky", marks=pytest.mark.slow)])
 def test_workers_change_nothing(backend):
     grid = [{"alpha": [0.1, 1.0, 2.0, 3.0]}, {"solver": ["lbfgs"]}, {"batch_size": [7]}, {"alpha": [-1]}]
-    options: dict[str, Any] = {"cv": 3, "scoring": "neg_log_loss"}
+    options: dict[str, Any] = {"cv": 2, "scoring": "neg_log_loss"}
     with warnings.catch_warnings(), joblib.parallel_config(backend):
         warnings.simplefilter("ignore")  # a setting fails
         mine = MLPSearchCV(CLASSIFIER, grid, n_jobs=2, **options).fit(X, THREE)
@@ -670,7 +627,7 @@ class Remote(ThreadingBackend):
         return super().submit(pickle.loads(pickle.dumps(func)), callback)
 
 
-@pytest.mark.parametrize("n_jobs", [None, 1, 3])
+@pytest.mark.parametrize("n_jobs", [None, 3])
 def test_workers_of_a_cluster_change_nothing(n_jobs, monkeypatch):
     monkeypatch.setitem(joblib.parallel.BACKENDS, "remote", Remote)
     grid = {"alpha": [0.1, 1.0, 2.0, 3.0], "learning_rate_init": [0.001, 0.1]}
@@ -715,18 +672,17 @@ def test_jobs_of_one_kind_stay_together(workers):
 
 def test_a_search_that_needs_too_much_memory_runs_in_slices(monkeypatch, runs):
     weights = 5 * 6 + 6
-    monkeypatch.setattr(folds, "find_memory", lambda: 2 * 2 * 8 * folds.COPIES_OF_STATE * weights * 3)  # two settings
-    grid = {"alpha": [0.1, 1.0, 2.0, 3.0, 4.0]}
-    search_both(CLASSIFIER, grid, scoring="neg_log_loss", return_train_score=True)
-    assert runs == [6, 6, 3]
+    monkeypatch.setattr(folds, "find_memory", lambda: 2 * 2 * 8 * folds.COPIES_OF_STATE * weights * 2)  # two settings
+    search_both(CLASSIFIER, ALPHAS, scoring="neg_log_loss", return_train_score=True)
+    assert runs == [4, 2]
     runs.clear()
     monkeypatch.setattr(folds, "find_memory", lambda: 1)
-    search_both(CLASSIFIER, grid, scoring=["accuracy", "neg_log_loss"], refit="neg_log_loss")
-    assert runs == [3] * 5
+    search_both(CLASSIFIER, ALPHAS, scoring=["accuracy", "neg_log_loss"], refit="neg_log_loss")
+    assert runs == [2] * 3
     runs.clear()
     monkeypatch.setattr(folds, "find_memory", lambda: None)
-    search_both(CLASSIFIER, grid)
-    assert runs == [15]
+    MLPSearchCV(CLASSIFIER, ALPHAS, cv=2).fit(X, THREE)
+    assert runs == [6]
 
 
 @pytest.mark.filterwarnings("ignore:One or more of the test scores are non-finite")
@@ -735,7 +691,7 @@ def test_a_slice_of_settings_that_fail_does_not_end_the_search(monkeypatch, alph
     monkeypatch.setattr(folds, "find_memory", lambda: 1)
     with pytest.warns(FitFailedWarning):
         search_both(CLASSIFIER, {"alpha": alphas}, scoring="neg_log_loss")
-    assert runs == [3, 3]
+    assert runs == [2, 2]
 
 
 def test_all_slices_fail(monkeypatch):
@@ -747,7 +703,7 @@ def test_all_slices_fail(monkeypatch):
 def test_large_examples_are_trained_fold_by_fold(monkeypatch, runs):
     monkeypatch.setattr(folds, "MAX_BYTES", 1)
     search_both(CLASSIFIER, ALPHAS, scoring="neg_log_loss")
-    assert runs == [3, 3, 3]
+    assert runs == [3, 3]
 
 
 @pytest.mark.parametrize("kind", ["array", "frame", "list", "sparse"])
@@ -941,12 +897,6 @@ SEARCHES: dict[str, tuple[Any, dict[str, Any]]] = {
         lambda: MLPSearchCV(CLASSIFIER, RATES, cv=GroupKFold(2)),
         {"sample_weight": WEIGHT, "groups": GROUPS},
     ),
-    "several scores": (
-        lambda: MLPSearchCV(
-            CLASSIFIER, RATES, scoring=["accuracy", "neg_log_loss"], refit="neg_log_loss", return_train_score=True, cv=2
-        ),
-        {},
-    ),
     "own scorer": (
         lambda: MLPSearchCV(
             PIPELINE, {"mlp__alpha": [0.1, 1.0, 2.0, 3.0, 4.0]}, cv=2, scoring=score_last, return_train_score=True
@@ -988,9 +938,9 @@ def test_any_search_may_be_resumed(tmp_path, fits, name):
 
 @pytest.mark.filterwarnings("ignore:One or more of the (test|train) scores are non-finite")
 @pytest.mark.slow
-@pytest.mark.parametrize("calls", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("calls", [1, 4, 5])
 def test_settings_that_fail_are_remembered_as_failed(tmp_path, fits, calls):
-    """Wherever the search ends: also if only settings that fail are left, or only such settings are done."""
+    """Also if only settings that fail are done, or left."""
 
     def make():
         return MLPSearchCV(CLASSIFIER, FAILING, cv=2, scoring="neg_log_loss")
@@ -1014,12 +964,11 @@ def test_settings_that_fail_are_remembered_as_failed(tmp_path, fits, calls):
 
 @pytest.mark.filterwarnings("ignore:One or more of the test scores are non-finite")
 @pytest.mark.slow
-@pytest.mark.parametrize("several", [False, True])
-def test_scores_that_fail_are_remembered_as_failed(tmp_path, fits, several):
-    scoring, refit = ({"own": score_some, "accuracy": "accuracy"}, "accuracy") if several else (score_some, True)
+def test_scores_that_fail_are_remembered_as_failed(tmp_path, fits):
+    scoring = {"own": score_some, "accuracy": "accuracy"}
     with pytest.warns(UserWarning, match=r"Scoring failed(.|\n)*no score"):
         check_resumes(
-            tmp_path / "run", fits, lambda: MLPSearchCV(CLASSIFIER, RATES, scoring=scoring, refit=refit, cv=2)
+            tmp_path / "run", fits, lambda: MLPSearchCV(CLASSIFIER, RATES, scoring=scoring, refit="accuracy", cv=2)
         )
 
 
@@ -1039,7 +988,7 @@ SCRIPT = """
     def kill(*arguments, **options):
         calls.append(1)
         if len(calls) == 3:
-            os.kill(os.getpid(), getattr(signal, sys.argv[2]))
+            os.kill(os.getpid(), signal.SIGKILL)
         return fit_trials(*arguments, **options)
 
     search.fit_trials = kill
@@ -1047,16 +996,14 @@ SCRIPT = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
-@pytest.mark.parametrize(
-    ("name", "code"), [("SIGKILL", -9), pytest.param("SIGTERM", -15, marks=pytest.mark.slow)], ids=str
-)
-def test_a_search_that_is_killed_goes_on_in_another_process(tmp_path, fits, name, code):
+def test_a_search_that_is_killed_goes_on_in_another_process(tmp_path, fits):
     path = str(tmp_path / "run")
-    command = [sys.executable, "-c", textwrap.dedent(SCRIPT), path, name]
+    command = [sys.executable, "-c", textwrap.dedent(SCRIPT), path]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     ended = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert ended.returncode == code, ended.stderr
+    assert ended.returncode == -9, ended.stderr
     assert f"There is no checkpoint {path} yet: the search begins anew" in ended.stderr
     resumed = MLPSearchCV(CLASSIFIER, RATES, cv=2).fit(X, THREE, checkpoint=path, every=2, resume=True)
     assert fits.numbers == [4]  # of 12
@@ -1104,6 +1051,14 @@ def test_a_checkpoint_of_a_search_that_cannot_be_written_warns_and_the_search_tr
     assert len(json.loads(path.read_text())["fits"]) == 3
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """The file that a search over ALPHAS in two folds wrote."""
+    path = tmp_path_factory.mktemp("search") / "run"
+    MLPSearchCV(CLASSIFIER, ALPHAS, cv=2).fit(X, THREE, checkpoint=path)
+    return path.read_bytes()
+
+
 OTHERS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "settings": (
         {"param_grid": {"alpha": [1e-4, 2.0, 10.0]}},
@@ -1145,19 +1100,17 @@ OTHERS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", OTHERS)
-def test_another_search_is_refused_by_name(tmp_path, fits, name):
+def test_another_search_is_refused_by_name(tmp_path, written, fits, name):
     path = tmp_path / "run"
     options, given, message = OTHERS[name]
-    MLPSearchCV(CLASSIFIER, ALPHAS, cv=2).fit(X, THREE, checkpoint=path)
-    before = path.read_bytes()
+    path.write_bytes(written)
     mine = MLPSearchCV(**{"estimator": CLASSIFIER, "param_grid": ALPHAS, "cv": 2, **options})
     message = re.escape(message).replace(r"\.\*", ".*")
     with pytest.raises(ValueError, match=message) as caught:
         mine.fit(**{"X": X, "y": THREE, "checkpoint": path, "resume": True, **given})
     assert type(caught.value) is ValueError
-    assert (path.read_bytes(), fits.numbers) == (before, [6])
+    assert (path.read_bytes(), fits.numbers) == (written, [])
     assert not [attribute for attribute in vars(mine) if attribute.endswith("_")]
 
 
@@ -1263,36 +1216,29 @@ FORGERIES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", FORGERIES)
-def test_a_forged_file_of_a_search_is_refused(tmp_path, fits, name):
-    path, mine = tmp_path / "run", MLPSearchCV(CLASSIFIER, ALPHAS, cv=2)
-    mine.fit(X, THREE, checkpoint=path)
-    record = json.loads(path.read_text())
+def test_a_forged_file_of_a_search_is_refused(tmp_path, written, fits, name):
+    path, record = tmp_path / "run", json.loads(written)
     del record["checksum"]
-    assert search_file.encode(record) == path.read_bytes()
+    assert search_file.encode(record) == written
     FORGERIES[name](record)
     path.write_bytes(search_file.encode(record))
     with pytest.raises(
         CheckpointError, match=r"run does not hold an xpnet search \(.*; give a file that a search wrote"
     ):
-        mine.fit(X, THREE, checkpoint=path, resume=True)
-    assert fits.numbers == [6]
+        MLPSearchCV(CLASSIFIER, ALPHAS, cv=2).fit(X, THREE, checkpoint=path, resume=True)
+    assert not fits.numbers
 
 
-@pytest.mark.slow
-def test_a_damaged_file_of_a_search_is_refused(tmp_path, fits):
+def test_a_damaged_file_of_a_search_is_refused(tmp_path, written, fits):
     path, mine = tmp_path / "run", MLPSearchCV(CLASSIFIER, ALPHAS, cv=2)
-    mine.fit(X, THREE, checkpoint=path)
-    content = path.read_bytes()
-    some = np.linspace(0, len(content) - 1, 50).astype(int)
-    damaged = [content[:i] + bytes([content[i] ^ 1]) + content[i + 1 :] for i in some] + [content[:i] for i in some]
-    for each in (*damaged, content + b" ", b"", b"[]", b"[" * 10**5, b"\xff"):
-        path.write_bytes(each)
+    some = np.linspace(0, len(written) - 1, 20).astype(int)
+    damaged = [written[:i] + bytes([written[i] ^ 1]) + written[i + 1 :] for i in some] + [written[:i] for i in some]
+    network = Network([2, 1], seed=0)._encode()
+    for content in (*damaged, written + b" ", b"", b"[]", b"[" * 10**5, b"\xff", network):
+        path.write_bytes(content)
         with pytest.raises(CheckpointError, match="run does not hold an xpnet search"):
             mine.fit(X, THREE, checkpoint=path, resume=True)
-    mine.best_estimator_.network_.save(tmp_path / "network")
-    with pytest.raises(CheckpointError, match="network does not hold an xpnet search"):
-        mine.fit(X, THREE, checkpoint=tmp_path / "network", resume=True)
-    assert fits.numbers == [6]
+    assert not fits.numbers
 
 
 # Bad input

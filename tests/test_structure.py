@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tokenize
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,7 @@ PUBLIC_NAMES = {"activations", "costs", "metrics", "datasets"}  # modules that o
 ABOVE_NETWORK = {*ORDER[ORDER.index("network") :], "__init__"}
 
 
+@cache
 def modules():
     return {
         str(path.relative_to(PACKAGE).with_suffix("")).replace("/", ".").removesuffix(".__init__"): path
@@ -47,14 +49,16 @@ def modules():
     }
 
 
+@cache
 def imports(path):
-    """Modules that a file imports, in full: also inside functions, and for type hints only."""
+    """List the modules that a file imports, in full: also inside functions, and for type hints only."""
+    names = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return names
 
 
 def graph():

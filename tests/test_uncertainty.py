@@ -4,7 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
-from helpers import assert_same, snapshot
+from helpers import Batches, Items, assert_same, snapshot
 from test_activations import on
 from test_backprop import layers_of
 from test_dropout import expected as expected_mask
@@ -19,6 +19,9 @@ from xpnet.training.callback import Training
 from xpnet.training.evaluate import Evaluate
 from xpnet.training.history import History
 from xpnet.training.position import Position
+
+# JAX compiles programs for each of these tests, so that only what it could get wrong alone runs there
+pytestmark = pytest.mark.not_on("jax")
 
 COSTS = {"gaussian": 2, "quantile(0.1, 0.5, 0.9)": 3}  # and their outputs for each target
 N = 12
@@ -44,6 +47,7 @@ def array(net, x):
 # The mathematics
 
 
+@pytest.mark.on("jax")
 def test_gaussian_worked_by_hand(backend, dtype):
     """y = 3, mean 1, standard deviation 2: ½ (2 / 2)² + ln 2 + ½ ln 2π; slopes −2 / 2² and ½ − 2² / 2³.
 
@@ -55,6 +59,7 @@ def test_gaussian_worked_by_hand(backend, dtype):
     np.testing.assert_array_equal(on(backend, gaussian.gradient, a, y, dtype=dtype), [[-0.5, 0.0], [-1.25, -12.0]])
 
 
+@pytest.mark.on("jax")
 def test_quantiles_worked_by_hand(backend, dtype):
     """Levels ¼ and ¾ of y = (1, 2).
 
@@ -75,6 +80,7 @@ def test_the_median_alone_is_half_the_absolute_cost(backend):
 
 
 @pytest.mark.parametrize("raw", [-1e4, -100.0, -20.0, 0.0, 50.0, 1e4])
+@pytest.mark.on("jax")
 def test_standard_deviations_are_above_0_and_all_is_finite(backend, dtype, raw):
     """At least a thousandth, however negative the weighted input; with a large one, its square root."""
     z, y = [[0.5, raw]], [[2.0]]
@@ -104,6 +110,7 @@ def theirs(torch, cost, z, y):
 
 @pytest.mark.needs("torch")
 @pytest.mark.parametrize("cost", COSTS)
+@pytest.mark.on("jax")
 def test_a_training_against_autograd(place, cost):
     """Five steps of gradient descent by PyTorch's derivatives, from the same weights."""
     torch = pytest.importorskip("torch")
@@ -166,6 +173,7 @@ def test_predictions_are_read_from_the_outputs(place, cost, targets):
     np.testing.assert_allclose(array(net, net.predict(X[0])), predicted[0], rtol=1e-12)
 
 
+@pytest.mark.on("jax")
 def test_quantiles_are_predicted_in_order(place):
     net = Network([1, 3], cost="quantile(0.1, 0.5, 0.9)", **place._asdict())
     net.layers = [([[1.0], [0.0], [-1.0]], [0.0, 0.0, 0.0])]
@@ -179,7 +187,6 @@ def test_one_level_predicts_a_number_for_each_target(place):
         assert tuple(net.predict(X).shape) == ((N,) if n == 1 else (N, n))
 
 
-@pytest.mark.not_on("jax")
 @pytest.mark.parametrize("cost", COSTS)
 def test_a_standardized_network_equals_one_trained_on_standardized_data(place, cost):
     """Means and quantiles are scaled and shifted back, standard deviations are only scaled; so are derivatives."""
@@ -205,7 +212,6 @@ def test_a_standardized_network_equals_one_trained_on_standardized_data(place, c
     )
 
 
-@pytest.mark.not_on("jax")
 @pytest.mark.parametrize("cost", COSTS)
 def test_metrics_compare_means_and_medians(place, cost):
     net = network(place, cost, standardize=True)
@@ -327,36 +333,13 @@ def test_the_estimators_predict_standard_deviations(loss, n_targets):
         alone.predict(X, return_std=True)
 
 
-class Batches:
-    """An iterable of batches."""
-
-    def __init__(self, y):
-        self.y = y
-
-    def __iter__(self):
-        return iter([(X[start : start + 4], self.y[start : start + 4]) for start in range(0, N, 4)])
-
-
-class Items:
-    """A map-style data set."""
-
-    def __init__(self, y):
-        self.y = y
-
-    def __len__(self):
-        return N
-
-    def __getitem__(self, i):
-        return X[i], self.y[i]
-
-
-def train_on(source, members=None, epochs=2):
+def train_on(source, members=None, epochs=2, cache=True):
     """A door: train a network, or an ensemble, on what `source` makes of the targets."""
 
     def train(y, **options):
         sizes, options = [3, 4, 2 * y.shape[1]], {"cost": "gaussian", "seed": 0, **options}
         model = Network(sizes, **options) if members is None else Ensemble(sizes, members, **options)
-        model.train(source(y), epochs, 4, lr=0.0, cache=source is not Items, progress=False)
+        model.train(source(y), epochs, 4, lr=0.0, cache=cache, progress=False)
 
     return train
 
@@ -372,8 +355,8 @@ def fit_with(make):
 
 SCALE_DOORS = {
     "Network": train_on(lambda y: (X, y)),
-    "batches": train_on(Batches),
-    "data set": train_on(Items),
+    "batches": train_on(lambda y: Batches(X, y, 4)),
+    "data set": train_on(lambda y: Items(X, y), cache=False),
     "Ensemble": train_on(lambda y: (X, y), members=3),
     "MLPRegressor": fit_with(lambda estimators, options: estimators.MLPRegressor(**options)),
     "MLPEnsembleRegressor": fit_with(lambda estimators, options: estimators.MLPEnsembleRegressor(**options)),
@@ -436,7 +419,7 @@ def test_other_uses_know_the_number_of_targets(place, cost):
     assert "mean_std" in repr(net.summary()) or cost != "gaussian"
 
 
-@pytest.mark.not_on("strict-device1", "jax")
+@pytest.mark.not_on("strict-device1")
 def test_the_spread_of_the_data_is_found(place):
     """y = 1 + 2 x + 0.5 times standard normal numbers: within 3 standard errors of 2,000 examples, about 0.03."""
     rng = np.random.default_rng(0)
@@ -483,6 +466,7 @@ def masks(net, m, n):
     return np.array([inputs / (1 - rates[0]) * (hidden / (1 - rates[1])) for inputs, hidden in each])
 
 
+@pytest.mark.on("jax")
 def test_samples_have_the_masks_of_training_on_every_backend(place, dtype, monkeypatch):
     """All bits of them, however many rows are looked at together."""
     net, x = diagonal(place, dtype), np.random.default_rng(0).uniform(1, 2, (7, 6)).astype(dtype)
@@ -503,7 +487,6 @@ def test_samples_have_the_masks_of_training_on_every_backend(place, dtype, monke
     assert net.rng.bit_generator.state == rng
 
 
-@pytest.mark.not_on("jax")
 def test_samples_are_the_same_before_and_after_training_goes_on(place):
     """They depend on the seed and the weights, and not on the step that training has reached."""
     net = trained(place, dropout=[0.2, 0.5], standardize=True)
@@ -512,7 +495,6 @@ def test_samples_are_the_same_before_and_after_training_goes_on(place):
     np.testing.assert_array_equal(array(net, net.sample(X, 4)), before)
 
 
-@pytest.mark.not_on("jax")
 def test_samples_of_scaled_inputs_and_outputs(place):
     """In the units of the targets, with the scaling of the inputs first; bytes are scaled in each block."""
     plain, bytes_ = diagonal(place), diagonal(place, scale=0.5)
@@ -526,7 +508,6 @@ def test_samples_of_scaled_inputs_and_outputs(place):
     np.testing.assert_allclose(array(off, off.sample(X, 2)), np.stack([array(net, net.forward(X))] * 2), rtol=1e-12)
 
 
-@pytest.mark.not_on("jax")
 def test_the_mean_of_many_samples_is_that_of_the_network(place):
     """Of a linear network: masks are divided by the rate that they keep."""
     net = diagonal(place)

@@ -6,14 +6,16 @@ import xml.dom.minidom
 import array_api_compat
 import numpy as np
 import pytest
-from helpers import assert_same, snapshot
+from helpers import Batches, Items, assert_same, snapshot
 from test_bad_input import refused
 
 import xpnet.core.arrays
 from xpnet import Callback, History, Network, OneCycle
 from xpnet.training import evaluate
 from xpnet.training.metrics import METRICS, Metric, accuracy, top_k
-from xpnet.training.prepare import scale_for_each
+
+# JAX compiles programs for each of these tests, so that only what it could get wrong alone runs there
+pytestmark = pytest.mark.not_on("jax")
 
 N, V = 23, 9
 X = np.random.default_rng(0).standard_normal((N, 4))
@@ -27,29 +29,12 @@ def network(place, sizes=(4, 5, 3), **options):
     return Network(sizes, **{"task": "classification", "dtype": "float64", "seed": 7, **options}, **place._asdict())
 
 
-class Batches:
-    """An iterable of batches without a length, which can be iterated again."""
-
-    def __iter__(self):
-        return ((XV[i : i + 4], LV[i : i + 4]) for i in range(0, V, 4))
-
-
-class Items:
-    """A map-style data set."""
-
-    def __len__(self):
-        return V
-
-    def __getitem__(self, i):
-        return XV[i], LV[i]
-
-
 SOURCES = {
     "arrays": (XV, LV),
     "one-hot": (XV, np.eye(3)[LV]),
     "pairs": list(zip(XV, LV)),
-    "data set": Items(),
-    "batches": Batches(),
+    "data set": Items(XV, LV),
+    "batches": Batches(XV, LV, 4),
 }
 
 
@@ -57,6 +42,7 @@ SOURCES = {
 
 
 @pytest.mark.parametrize("kind", SOURCES)
+@pytest.mark.on("jax")
 def test_validation_cost_is_that_of_the_network_after_each_epoch(place, kind):
     """Against -log of the probability of the label, written out, and against `cost`; training is as without."""
     written_out = []
@@ -82,8 +68,8 @@ def test_validation_cost_is_that_of_the_network_after_each_epoch(place, kind):
 def test_an_iterator_validates_one_epoch_only(place):
     net = network(place)
     with refused(net, ValueError, r"validation_data is an iterator, .* iterated over only once, not epochs=3"):
-        net.train((X, LABELS), **OPTIONS, validation_data=iter(Batches()))
-    history = net.train((X, LABELS), **{**OPTIONS, "epochs": 1}, validation_data=iter(Batches()))
+        net.train((X, LABELS), **OPTIONS, validation_data=iter(Batches(XV, LV, 4)))
+    history = net.train((X, LABELS), **{**OPTIONS, "epochs": 1}, validation_data=iter(Batches(XV, LV, 4)))
     assert history["validation_cost"] == [pytest.approx(net.cost((XV, LV)), rel=1e-12)]
 
 
@@ -130,7 +116,6 @@ def test_a_split_takes_its_part_and_leaves_the_rest(place, prepared, task, n, pa
     assert len(history["validation_cost"]) == 3
 
 
-@pytest.mark.not_on("jax")
 def test_a_split_trains_on_the_rest_and_validates_on_its_part(place, prepared):
     net, twin = network(place), network(place)
     net.train((X, LABELS), **OPTIONS, validation_split=0.3, metrics=["accuracy"], training_metrics=["accuracy"])
@@ -153,7 +138,6 @@ def test_a_split_holds_each_class_by_its_share(place, prepared, task):
         assert abs((labels[validation] == label).sum() - share) < 1
 
 
-@pytest.mark.not_on("jax")
 def test_the_split_is_the_networks_own(tmp_path, place, prepared):
     """The same in each call, in a copy, elsewhere, and after a file; and another one for another seed."""
 
@@ -175,21 +159,6 @@ def test_a_split_draws_nothing_from_the_generator(place):
     assert net.rng.bit_generator.state == plain.rng.bit_generator.state
 
 
-@pytest.mark.not_on("jax")
-def test_scaling_is_learnt_from_what_is_trained_on(place, prepared):
-    net = network(place, (4, 5, 1), task="regression", standardize=True)
-    x, y = 5 + 3 * X, 100 + 7 * X[:, 0]
-    net.train((x, y), **OPTIONS, validation_split=0.3)
-    with net.backend.scope("float64"):
-        (scaled,) = scale_for_each(prepared, [net.view.scaling])
-    seen, targets = (net.backend.to_numpy(part) for part in scaled.source.examples[:2])
-    for part in (seen, targets):
-        np.testing.assert_allclose(part.mean(axis=0), 0, atol=1e-12)
-        np.testing.assert_allclose(part.std(axis=0), 1, rtol=1e-12)
-    assert np.abs(net.backend.to_numpy(scaled.validation.examples.x).mean(axis=0)).max() > 0.01
-
-
-@pytest.mark.not_on("jax")
 def test_what_is_split_off_is_standardized_too(place):
     """Its cost is that of the network on the same examples; a network of the same seed tells which they are."""
     net, plain = (network(place, (4, 5, 1), task="regression", standardize=each) for each in (True, False))
@@ -221,7 +190,7 @@ def test_a_split_and_validation_data_contradict_each_other():
 
 @pytest.mark.parametrize(
     ("source", "options"),
-    [(Batches(), {}), (Batches(), {"steps": 2}), (Items(), {"cache": False})],
+    [(Batches(XV, LV, 4), {}), (Batches(XV, LV, 4), {"steps": 2}), (Items(XV, LV), {"cache": False})],
     ids=["batches", "steps", "not cached"],
 )
 def test_a_split_needs_all_examples(source, options):
@@ -347,6 +316,7 @@ def _blocks(request, monkeypatch):
 
 @pytest.mark.usefixtures("_blocks")
 @pytest.mark.parametrize("where", ["validation", "test", "training"])
+@pytest.mark.on("jax")
 def test_metrics_of_classes_are_those_of_scikit_learn(place, where):
     sklearn = pytest.importorskip("sklearn.metrics")
     net = network(place, (4, 6, 8))
@@ -375,7 +345,6 @@ def test_accuracy_of_labels_is_that_of_scikit_learn(place, task):
     assert 0 < expected < 1
 
 
-@pytest.mark.not_on("jax")
 @pytest.mark.usefixtures("_blocks")
 @pytest.mark.parametrize(("outputs", "standardize", "dtype"), [(1, False, "float64"), (3, True, "float32")])
 def test_metrics_of_regressions_are_those_of_scikit_learn(place, outputs, standardize, dtype):
@@ -418,6 +387,7 @@ def test_r2_of_targets_that_do_not_vary_is_that_of_scikit_learn(place, offset):
     assert scores(net, X, y, ["r2"])["r2"] == pytest.approx(expected)
 
 
+@pytest.mark.on("jax")
 def test_top_k_of_equal_outputs_takes_the_first(place):
     """As accuracy does, so that top_1 is the accuracy: of four equal outputs, 0 and 1 are the two largest.
 
@@ -551,10 +521,10 @@ def test_training_metrics_need_data_that_can_be_read_again():
     net = Network([4, 3], seed=0)
     message = r"training_metrics iterates over the training data besides training on it, .* only once"
     with refused(net, ValueError, message):
-        net.train(iter(Batches()), **{**OPTIONS, "epochs": 1}, training_metrics=["accuracy"])
+        net.train(iter(Batches(XV, LV, 4)), **{**OPTIONS, "epochs": 1}, training_metrics=["accuracy"])
     with refused(net, ValueError, message):
-        net.train(Batches(), **OPTIONS, steps=2, training_metrics=["accuracy"])
-    history = net.train(Batches(), **OPTIONS, training_metrics=["accuracy"])
+        net.train(Batches(XV, LV, 4), **OPTIONS, steps=2, training_metrics=["accuracy"])
+    history = net.train(Batches(XV, LV, 4), **OPTIONS, training_metrics=["accuracy"])
     assert history["training_accuracy"][-1] == net.accuracy((XV, LV))
 
 

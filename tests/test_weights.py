@@ -5,12 +5,15 @@ import copy
 import numpy as np
 import pytest
 import reference
-from helpers import assert_same, flat, snapshot
+from helpers import Batches, Items, assert_same, flat, snapshot
 from test_backprop import layers_of
 from test_bad_input import refused
 
 from xpnet import SGD, Adam, AdamW, Callback, Clip, Network, OneCycle, RMSProp
 from xpnet.data.sampling import SAMPLING, Sampling
+
+# JAX compiles programs for each of these tests, so that only what it could get wrong alone runs there
+pytestmark = pytest.mark.not_on("jax")
 
 N = 12
 X = np.random.default_rng(0).standard_normal((N, 3))
@@ -67,6 +70,7 @@ def by_hand(net, rng, x, y, weight, b, lrs, epochs):
     ("output", "cost"), [("sigmoid", "quadratic"), ("sigmoid", "cross_entropy"), ("softmax", "cross_entropy")]
 )
 @pytest.mark.parametrize("silent", [False, True])
+@pytest.mark.on("jax")
 def test_steps_and_costs_of_epochs_are_weighted_means(place, output, cost, silent):
     """Minibatches of 5, 5 and 2; with `silent`, the first counts for nothing in the first epoch: its step is left out,
     and its learning rate with it."""
@@ -137,18 +141,12 @@ def test_weights_come_in_any_form_and_with_any_source_that_is_kept(place, form):
     times = np.arange(N) % 4
     weight = {"list": times.tolist(), "int64": times, "float32": times.astype("float32")}.get(form, times)
 
-    class Items:
-        def __len__(self):
-            return N
-
-        def __getitem__(self, i):
-            return X[i], Y[i]
-
-    source = {"pairs": list(zip(X, Y)), "data set": Items()}.get(form, (X, Y))
+    source = {"pairs": list(zip(X, Y)), "data set": Items(X, Y)}.get(form, (X, Y))
     net = trained(network(place), source, sample_weight=weight)
     assert_same(net, snapshot(trained(network(place), (X, Y), sample_weight=times.astype(float))))
 
 
+@pytest.mark.on("jax")
 def test_the_callers_weights_are_not_written(place, backend, dtype):
     with backend.scope(dtype):
         weight = backend.asarray(WEIGHTS, dtype)
@@ -168,6 +166,7 @@ def fixed(monkeypatch, index):
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda each: type(each).__name__)
+@pytest.mark.on("jax")
 def test_a_minibatch_without_weight_is_a_step_that_was_not_made(place, monkeypatch, optimizer):
     """In the middle of a chunk and at both ends, momentum, means and masks included. Bit for bit, but for JAX, which
     compiles steps that may be left out to another program, of other roundings."""
@@ -188,6 +187,7 @@ def test_a_minibatch_without_weight_is_a_step_that_was_not_made(place, monkeypat
 
 
 @pytest.mark.parametrize("optimizer", [SGD(momentum=0.9), Adam()], ids=lambda each: type(each).__name__)
+@pytest.mark.on("jax")
 def test_a_chunk_without_weight_changes_nothing(place, monkeypatch, optimizer):
     seen = []
 
@@ -278,22 +278,9 @@ def test_weights_of_examples_and_of_classes_multiply(place, classes):
     assert_close(net, trained(classifier(place), (X, LABELS), batch_size=5, sample_weight=both))
 
 
-class Batches:
-    def __iter__(self):
-        return ((X[i : i + 5], LABELS[i : i + 5]) for i in range(0, N, 5))
-
-
-class Items:
-    def __len__(self):
-        return N
-
-    def __getitem__(self, i):
-        return X[i], LABELS[i]
-
-
 def test_batches_have_weights_of_classes(place, monkeypatch):
     weights = {0: 2.0, 1: 0.5, 2: 3.0}
-    net = trained(classifier(place), Batches(), class_weight=weights)
+    net = trained(classifier(place), Batches(X, LABELS, 5), class_weight=weights)
     parts = [np.arange(10, dtype=np.int32).reshape(2, 5), np.array([[10, 11]], np.int32)]
     monkeypatch.setitem(SAMPLING, "shuffle", Sampling(lambda n, b: 3, lambda n, b, rng: iter(parts)))
     arrays = trained(classifier(place), (X, LABELS), sample_weight=by_class(weights))
@@ -303,7 +290,7 @@ def test_batches_have_weights_of_classes(place, monkeypatch):
 
 def test_a_batch_without_weight_is_a_step_that_was_not_made(place):
     """Examples 3 and 10 alone are of class 2, and alone count: the first batch holds one, the second none."""
-    net = trained(classifier(place), Batches(), class_weight={0: 0.0, 1: 0.0})
+    net = trained(classifier(place), Batches(X, LABELS, 5), class_weight={0: 0.0, 1: 0.0})
     one = classifier(place)
     for _ in range(3):
         for i in (3, 10):
@@ -313,8 +300,8 @@ def test_a_batch_without_weight_is_a_step_that_was_not_made(place):
 
 def test_a_data_set_that_is_read_again_has_weights_of_classes(place):
     weights = {0: 2.0, 1: 0.5, 2: 3.0}
-    net = trained(classifier(place), Items(), batch_size=5, class_weight=weights, cache=False)
-    assert_same(net, snapshot(trained(classifier(place), Items(), batch_size=5, class_weight=weights)))
+    net = trained(classifier(place), Items(X, LABELS), batch_size=5, class_weight=weights, cache=False)
+    assert_same(net, snapshot(trained(classifier(place), Items(X, LABELS), batch_size=5, class_weight=weights)))
 
 
 # With a split
@@ -370,7 +357,7 @@ def test_weights_that_are_no_numbers_are_refused(wrong):
 
 @pytest.mark.parametrize(
     ("source", "options"),
-    [(Batches(), {}), (Batches(), {"steps": 2}), (Items(), {"cache": False})],
+    [(Batches(X, LABELS, 5), {}), (Batches(X, LABELS, 5), {"steps": 2}), (Items(X, LABELS), {"cache": False})],
     ids=["batches", "steps", "not cached"],
 )
 @pytest.mark.parametrize(

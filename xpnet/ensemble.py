@@ -337,7 +337,7 @@ class Ensemble:
         >>> from xpnet.datasets import mnist_sample
         >>> train_data, test_data = mnist_sample()
         >>> ensemble = Ensemble([784, 30, 10], members=4, seed=0)
-        >>> histories = ensemble.train(train_data, 3, 10, lr=[0.3, 1.0, 3.0, 10.0], progress=False)
+        >>> histories = ensemble.train(train_data, 2, 10, lr=[0.3, 1.0, 3.0, 10.0], progress=False)
         >>> [history["lr"][-1] for history in histories]
         [0.3, 1.0, 3.0, 10.0]
         >>> bool(ensemble.accuracy(test_data) > 0.85)
