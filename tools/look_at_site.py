@@ -9,8 +9,8 @@ Pages of source code, which Sphinx writes, are left out.
 axe-core checks the rules for readers with screen readers or keyboards, and sphinx-build the links. What they do not
 check is checked here: each page loads without an error or a warning on the console, and asks no other host for
 anything; pictures are described, formulas are drawn, text contrasts with its background, links in it are underlined,
-frames do not scroll, nothing is wider than the window, nor is code on a desktop wider than its box. Exits with status 1 if a page fails. Needs
-Chromium.
+frames do not scroll, nothing is wider than the window, nor is code on a desktop wider than its box. Exits with status 1
+if a page fails. Needs Chromium.
 """
 
 import argparse
