@@ -3,6 +3,10 @@
 from collections import Counter
 from importlib.util import find_spec
 
+import pytest
+
+PASSED = "xpnet/passed"  # the tests that passed in the last run, in pytest's cache
+
 OPTIONAL = {f"xpnet/backends/_{name}.py": (name,) for name in ("cupy", "torch", "jax")}
 OPTIONAL |= {"tests/test_look_at_site.py": ("playwright", "axe_playwright_python")}
 OPTIONAL |= {"xpnet/backends/cuda": ("cupy",), "xpnet/export/_torch_modules.py": ("torch",)}
@@ -16,13 +20,28 @@ MISSING = {path: name for path, names in OPTIONAL.items() for name in names if f
 collect_ignore = ["docs/conf.py", "docs/book_figures.py", "tests/host_cupy", *MISSING]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option by which CI does not repeat what has just passed in the environment of README's command."""
+    parser.addoption("--not-passed", action="store_true", help="leave out tests that passed in the last run")
+
+
+@pytest.hookimpl(trylast=True)  # combinations are chosen from all, as they were then
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out tests that passed in the last run, if asked to."""
+    passed = {*config.cache.get(PASSED, [])} if config.getoption("not_passed") else set()
+    config.hook.pytest_deselected(items=[item for item in items if item.nodeid in passed])
+    items[:] = [item for item in items if item.nodeid not in passed]
+
+
 def pytest_report_header() -> list[str]:
     """Say what is left out, and why."""
     return [f"left out: {path}, as {name} is not installed" for path, name in MISSING.items()]
 
 
-def pytest_terminal_summary(terminalreporter) -> None:
-    """Say why tests were skipped, a line for each reason and not one for each test."""
+def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:
+    """Remember what passed, and say why tests were skipped, a line for each reason and not one for each test."""
+    if hasattr(config, "cache"):  # as it is not with -p no:cacheprovider
+        config.cache.set(PASSED, sorted({report.nodeid for report in terminalreporter.stats.get("passed", [])}))
     skipped = terminalreporter.stats.get("skipped", [])
     reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
     for reason, count in reasons.most_common():

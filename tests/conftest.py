@@ -43,7 +43,12 @@ ONCE = ("strict-device1", "torch", "jax", host_cupy.NAME)
 # second, and array-api-strict already shows what is no part of the array API, or on another device. Many of them have
 # the mark not_on("jax"), with on("jax") for tests of what JAX could get wrong alone: traced, compiled, immutable, x64
 ABOUT = {f"test_{name}" for name in ("activations", "backends", "backprop", "costs", "devices", "training", "waits")}
-ABOUT_LIBRARIES = {"jax": ABOUT, "torch": ABOUT | {"test_data", "test_dropout", "test_replay", "test_trainings"}}
+RECORDED = {"test_data", "test_dropout", "test_replay", "test_trainings"}
+ABOUT_LIBRARIES = {"jax": ABOUT, "torch": ABOUT | RECORDED}
+# On CuPy, others are left out; these hold its graphs, and what is computed outside of a step: scales, scores, members
+ON_CUPY = {f"test_{name}" for name in ("ensemble", "estimators_everywhere", "fusion", "gpu", "host_cupy", "inspection")}
+ON_CUPY |= {f"test_{name}" for name in ("network", "scale", "scaling", "uncertainty", "validation", "weights")}
+ABOUT_LIBRARIES[host_cupy.NAME] = ABOUT | RECORDED | ON_CUPY
 
 
 def pytest_report_header() -> list[str]:
@@ -110,13 +115,15 @@ def choose_combinations(items: list[pytest.Item]) -> list[pytest.Item]:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what has no place to run in, and combinations that add nothing."""
-    on_host = config.getoption("cupy_on_host")
+    on_host, every = config.getoption("cupy_on_host"), config.getoption("every_combination")
 
     def is_wanted(item: pytest.Item) -> bool:
+        if not every and get_place(item) == host_cupy.NAME and is_about_other_things(item):
+            return False
         return not lacks(item) and runs_there(item) and needs_host(item) == on_host
 
     kept = [item for item in items if is_wanted(item)]
-    if not config.getoption("every_combination"):
+    if not every:
         kept = choose_combinations(kept)
     for item in filter(is_about_other_things, kept):
         item.add_marker(pytest.mark.slow)

@@ -94,6 +94,10 @@ DEFECTS = {
         '<p style="opacity: 0.4">pale</p>',
         [r"the contrast is 2.8 .* on rgb\(255,255,255\)", r"the contrast is 3.7 .* on rgb\(0,0,0\)"],
     ),
+    "only-coloured": (
+        '<p>A <a href="folder/page.html" style="text-decoration: none">link</a> in a text</p>',
+        ['the link is not underlined: <a> "link"'],
+    ),
     # What axe-core checks is its own affair; these show that it runs
     "left-out-level": ("<h3>deep</h3>", [r"\(heading-order\): <h3>"]),
     "unnamed-button": ("<button></button>", [r"must have discernible text \(button-name\): <button>"]),

@@ -1,4 +1,4 @@
-"""The notebooks as they are stored. CI runs them, and so does the build of the documentation."""
+"""The notebooks as they are stored. The build of the documentation runs them."""
 
 import json
 from pathlib import Path

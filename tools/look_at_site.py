@@ -8,9 +8,9 @@ Pages of source code, which Sphinx writes, are left out.
 
 axe-core checks the rules for readers with screen readers or keyboards, and sphinx-build the links. What they do not
 check is checked here: each page loads without an error or a warning on the console, and asks no other host for
-anything; pictures are described, formulas are drawn, text contrasts with its background, frames do not scroll, nothing
-is wider than the window, nor is code on a desktop wider than its box. Exits with status 1 if a page fails. Needs
-Chromium.
+anything; pictures are described, formulas are drawn, text contrasts with its background, links in it are underlined,
+frames do not scroll, nothing is wider than the window, nor is code on a desktop wider than its box. Exits with status 1
+if a page fails. Needs Chromium.
 """
 
 import argparse
@@ -47,6 +47,7 @@ AXE = {
         rule: {"enabled": False}
         for rule in (
             "color-contrast",  # takes three to ten times as long as all the others; LOOK has another way
+            "link-in-text-block",  # takes twice as long as all the others; LOOK asks for an underline
             "scrollable-region-focusable",  # browsers let the keyboard reach a box that scrolls
             "empty-table-header",  # the corner of a table; and formulas, in which axe-core sees no text
         )
@@ -88,23 +89,34 @@ LOOK = r"""async () => {
         if (!name && picture.getBoundingClientRect().width >= 32) fail("the picture is not described", picture);
     }
 
+    const remember = (compute) => {  // of each argument, what is computed for it
+        const values = new Map();
+        return (key) => {
+            if (!values.has(key)) values.set(key, compute(key));
+            return values.get(key);
+        };
+    };
+
     // The contrast that WCAG 2 defines, of texts outside of drawings
     const brush = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
-    const read = (css) => {
+    const read = remember((css) => {
         brush.clearRect(0, 0, 1, 1);
         brush.fillStyle = css;
         brush.fillRect(0, 0, 1, 1);
         const [red, green, blue, alpha] = brush.getImageData(0, 0, 1, 1).data;
         return [red, green, blue, alpha / 255];
-    };
+    });
     const over = (color, below) => below.map((value, i) => color[3] * color[i] + (1 - color[3]) * value);
-    const findBackdrop = (element) => {  // null where it is a picture
+    const findBackdrop = remember((element) => {  // null where it is a picture
         if (!element) return [255, 255, 255];
         const style = getComputedStyle(element);
         const color = read(style.backgroundColor);
         const below = color[3] === 1 ? [0, 0, 0] : findBackdrop(element.parentElement);
         return style.backgroundImage === "none" && below ? over(color, below) : null;
-    };
+    });
+    const findOpacity = remember((element) => {
+        return element ? +getComputedStyle(element).opacity * findOpacity(element.parentElement) : 1;
+    });
     const linear = (value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
     const luminance = (color) => {
         const [red, green, blue] = color.map((value) => linear(value / 255));
@@ -115,8 +127,8 @@ LOOK = r"""async () => {
         const { width, height } = element.getBoundingClientRect();
         const backdrop = element instanceof SVGElement || width <= 1 || height <= 1 ? null : findBackdrop(element);
         if (!backdrop || !element.checkVisibility({ opacityProperty: true, visibilityProperty: true })) return;
-        const color = read(getComputedStyle(element).color);
-        for (let around = element; around; around = around.parentElement) color[3] *= +getComputedStyle(around).opacity;
+        const [red, green, blue, alpha] = read(getComputedStyle(element).color);
+        const color = [red, green, blue, alpha * findOpacity(element)];
         const [low, high] = [luminance(over(color, backdrop)), luminance(backdrop)].sort((a, b) => a - b);
         const pair = `rgb(${over(color, backdrop).map(Math.round)}) on rgb(${backdrop.map(Math.round)})`;
         if (high / low < 4.5 && pairs.size !== pairs.add(pair).size) {
@@ -124,14 +136,26 @@ LOOK = r"""async () => {
         }
     };
 
+    const checked = new Set();
     const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
     for (let node = walker.nextNode(); node; node = walker.nextNode()) {
         const element = node.parentElement;
         if (!node.data.trim() || element.closest("script, style, noscript, template")) continue;
-        if (!element.closest(":disabled")) checkContrast(element);
+        if (!checked.has(element) && !element.closest(":disabled")) checkContrast(element);
+        checked.add(element);
         if (element.closest("pre, code, kbd, samp, textarea")) continue;
         const raw = node.data.match(/\\[a-z]+|\\[()[\]]|\$\$|\$[^\s$][^$]*\$/i);
         if (raw) fail(`the text shows TeX, "${raw[0]}"`, element);
+    }
+
+    // Readers who see no colours know a link in a text by its line
+    const isUnderlined = (element, block) =>
+        getComputedStyle(element).textDecorationLine.includes("underline") ||
+        (element !== block && isUnderlined(element.parentElement, block));
+    for (const link of document.querySelectorAll("p a[href]")) {
+        const block = link.closest("p");
+        const isAlone = block.textContent.trim() === link.textContent.trim();
+        if (!isAlone && link.checkVisibility() && !isUnderlined(link, block)) fail("the link is not underlined", link);
     }
 
     const width = document.documentElement.clientWidth;
