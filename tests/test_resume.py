@@ -1427,7 +1427,7 @@ def test_a_second_interrupt_while_it_is_written_ends_at_once(tmp_path, monkeypat
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")  # at a with
 def test_an_interrupt_at_any_line_leaves_a_checkpoint_that_goes_on(tmp_path):
-    """At every 71st of the lines of the loop, of the callbacks, of the writing of files; then the training is resumed."""
+    """At every 71st line of the loop, the callbacks and the writing of files; then the training is resumed."""
     files = ("training/loop.py", "training/position.py", "training/checkpointing.py", "training/callbacks.py")
     files += ("training/callback.py", "training/groups.py", "training/steps.py", "training/train.py")
     files += ("checkpoint/record.py", "checkpoint/networks.py", "checkpoint/file.py", "checkpoint/files.py")
