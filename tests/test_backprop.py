@@ -44,6 +44,7 @@ def test_gradients_by_central_differences(place, output, cost):
     _check_against_differences(net, x, y)
 
 
+@pytest.mark.not_on("jax")
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_gradients_through_hidden_layers_by_central_differences(place, activation):
     """Two hidden layers 3-4-3-2, m = 2."""
@@ -67,6 +68,7 @@ OWN = {
 }
 
 
+@pytest.mark.not_on("jax")
 @pytest.mark.parametrize("name", OWN)
 def test_activations_and_costs_of_ones_own_by_central_differences_and_they_train(place, name):
     net, rng = make(place, [3, 4, 3, 2], *OWN[name], seed=11), np.random.default_rng(9)
@@ -112,6 +114,7 @@ def _check_against_differences(net, x, y, h=1e-6):
     net.layers = start
 
 
+@pytest.mark.not_on("jax")
 @pytest.mark.parametrize(
     ("activation", "output", "cost"),
     [(activation, "sigmoid", "quadratic") for activation in ACTIVATIONS] + [("tanh", *pair) for pair in PAIRS],
@@ -143,6 +146,7 @@ def test_gradients_of_any_shape(sizes, m, seed):
         np.testing.assert_allclose(found.b, gb, rtol=1e-9, atol=1e-15)
 
 
+@pytest.mark.not_on("jax")
 @pytest.mark.needs("torch")
 @pytest.mark.parametrize("output", ["sigmoid", "softmax"])
 def test_gradients_against_torch_autograd(place, output):
@@ -165,6 +169,7 @@ def test_gradients_against_torch_autograd(place, output):
         np.testing.assert_allclose(ours, theirs.grad.numpy(), rtol=1e-10, atol=1e-14)
 
 
+@pytest.mark.not_on("jax")
 def test_a_network_worked_by_hand(place):
     """2-1-1, identity, w = (2, −1), b = 1, then w = 3, b = 0; x = (1, 2), y = 2.
 
@@ -181,6 +186,7 @@ def test_a_network_worked_by_hand(place):
     assert net.cost(([[1.0, 2.0]], [[2.0]])) == 0.5
 
 
+@pytest.mark.not_on("jax")
 def test_forward_of_one_example_of_a_batch_and_of_a_square_batch(place, dtype):
     net = make(place, [3, 4, 2], "tanh", "sigmoid", "quadratic", dtype=dtype)
     x = np.random.default_rng(0).standard_normal((3, 3)).astype(dtype)
@@ -198,6 +204,7 @@ def test_forward_of_one_example_of_a_batch_and_of_a_square_batch(place, dtype):
         net.forward(x[0][:, None])
 
 
+@pytest.mark.not_on("jax")
 def test_backward_of_one_example_equals_that_of_a_batch_of_one(place):
     net = make(place, [3, 4, 2], "tanh", "softmax", "cross_entropy")
     x = np.array([1.0, -2.0, 0.5])
@@ -207,6 +214,7 @@ def test_backward_of_one_example_equals_that_of_a_batch_of_one(place):
                 np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.not_on("jax")
 def test_minibatch_update_is_w_minus_lr_times_the_mean_gradient(place, dtype):
     net = make(place, [3, 4, 2], "sigmoid", "sigmoid", "quadratic", dtype=dtype)
     rng = np.random.default_rng(7)

@@ -587,6 +587,7 @@ def test_every_backend_refuses_what_numpy_refuses(
         train(net, test_data=data)
 
 
+@pytest.mark.not_on("jax")
 @pytest.mark.parametrize("verb", ["train", "minibatch_update"])
 def test_divergence_gives_the_network_back_and_names_place_and_rate(place: Place, verb: str) -> None:
     net = Network([3, 2], task="regression", seed=0, **place._asdict())
@@ -616,6 +617,7 @@ class OwnCost:
         self.value, self.gradient = value, gradient
 
 
+@pytest.mark.not_on("jax")
 @pytest.mark.parametrize(
     ("value", "gradient", "message"),
     [
@@ -629,6 +631,7 @@ def test_a_cost_of_ones_own_is_tried(place: Place, value: Any, gradient: Any, me
         Network([3, 2], cost=OwnCost(value, gradient), **place._asdict())
 
 
+@pytest.mark.not_on("jax")
 def test_an_activation_of_ones_own_is_tried(place: Place) -> None:
     own = Activation("sum", lambda z, xp: xp.sum(z, axis=-1), lambda g, z, a, xp: g)
     with pytest.raises(ValueError, match=r"activation 'sum': value must return an array of shape \(2, 4\)"):
@@ -878,6 +881,7 @@ def test_hooks_that_can_be_called_are_taken(net: Network) -> None:
     train(net, callbacks=[Fine()])
 
 
+@pytest.mark.not_on("jax")
 def test_an_activation_with_numbers_for_each_unit_and_a_cost_that_is_not_smooth_are_taken(place: Place) -> None:
     """The first goes with its own number of units only, the second has no gradient where a = y."""
     slopes = np.linspace(0.1, 0.5, 5)
@@ -902,6 +906,7 @@ def test_an_activation_with_numbers_for_each_unit_and_a_cost_that_is_not_smooth_
     assert net.cost((X, X[:, :2])) > 0
 
 
+@pytest.mark.not_on("jax")
 def test_a_number_that_vanishes_in_another_dtype_is_named_there(place: Place) -> None:
     net = Network([3, 2], dtype="float64", **place._asdict())
     net.train(GOOD, epochs=1, optimizer=Adam(beta2=0.999999999), progress=False)

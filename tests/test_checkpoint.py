@@ -75,6 +75,7 @@ def outputs(net: Network) -> np.ndarray:
     return np.array(net.backend.to_numpy(net.forward(X)))
 
 
+@pytest.mark.not_on("jax")
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_a_saved_network_comes_back_bit_for_bit_with_its_settings(
     tmp_path: Path, place: Place, dtype: str, kind: dict[str, Any]
@@ -89,6 +90,7 @@ def test_a_saved_network_comes_back_bit_for_bit_with_its_settings(
     assert outputs(back).dtype == dtype
 
 
+@pytest.mark.not_on("jax")
 def test_a_trained_network_comes_back_and_trains_on(tmp_path: Path, place: Place) -> None:
     net = Network([3, 4, 2], seed=1, **place._asdict())
     net.train((X, LABELS), epochs=2, batch_size=4, lr=0.5, progress=False)
@@ -212,12 +214,14 @@ SCHEDULES: list[Any] = [
 ]
 
 
+@pytest.mark.not_on("jax")
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda each: type(each).__name__)
 def test_training_goes_on_with_every_schedule(tmp_path: Path, place: Place, schedule: Any) -> None:
     net = Network([3, 4, 2], seed=1, **place._asdict())
     go_on(tmp_path, place, net, lr=schedule, optimizer=SGD(momentum=0.9))
 
 
+@pytest.mark.not_on("jax")
 @pytest.mark.parametrize(("task", "dtype"), [("regression", "float32"), ("classification", "float64")])
 def test_training_goes_on_with_what_standardize_learnt(tmp_path: Path, place: Place, dtype: str, task: str) -> None:
     """It is kept and not learnt anew: the second training sees other data, and scales it as the first did."""
@@ -245,6 +249,7 @@ def test_standardize_that_has_not_learnt_yet_learns_after_loading(tmp_path: Path
     assert_same(back, snapshot(net))
 
 
+@pytest.mark.not_on("jax")
 def test_a_network_trains_on_elsewhere(tmp_path: Path, place: Place) -> None:
     """Saved on NumPy and trained on here: as close as if it had moved by `to`."""
     net = Network([3, 4, 2], dropout=0.5, dtype="float64", seed=1)
@@ -257,6 +262,7 @@ def test_a_network_trains_on_elsewhere(tmp_path: Path, place: Place) -> None:
     assert_same(back, snapshot(moved))
 
 
+@pytest.mark.not_on("jax")
 def test_a_fresh_network_loads_as_it_would_have_begun(tmp_path: Path, place: Place) -> None:
     net = Network([3, 4, 2], dropout=0.5, seed=1, **place._asdict())
     net.save(tmp_path / "net")
@@ -291,6 +297,7 @@ class Quartic:
         return (a - y) ** 3
 
 
+@pytest.mark.not_on("jax")
 def test_activations_and_costs_of_ones_own_are_given_when_loading(tmp_path: Path, place: Place) -> None:
     net = Network(
         [3, 4, 4, 2], activation=[Cube(), "tanh"], output_activation=Cube(), cost=Quartic(), seed=1, **place._asdict()
@@ -336,6 +343,7 @@ class Own:
         return SGD().update(layers, grads, state, lr, xp)
 
 
+@pytest.mark.not_on("jax")
 @pytest.mark.parametrize("optimizer", [Own(), Clip(Own(), 1.0)], ids=str)
 def test_an_optimizer_of_ones_own_is_not_saved_and_warns(tmp_path: Path, place: Place, optimizer: Any) -> None:
     net = Network([3, 4, 2], seed=1, **place._asdict())

@@ -11,6 +11,9 @@ from test_backprop import make
 from xpnet import Network, check_gradients
 from xpnet.core import backprop
 
+# test_trainings.py and test_backends.py see what JAX may do otherwise
+pytestmark = pytest.mark.not_on("jax")
+
 X = np.random.default_rng(0).standard_normal((4, 3))
 LABELS = np.array([0, 1, 1, 0])
 

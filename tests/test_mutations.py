@@ -14,6 +14,9 @@ from xpnet.data.sampling import shuffle
 from xpnet.learn import mutations
 from xpnet.learn.mutations import MISTAKES, RIGHT, Comparison, Mistake, break_equation
 
+# test_trainings.py and test_backends.py see what JAX may do otherwise
+pytestmark = pytest.mark.not_on("jax")
+
 # The parameters whose gradients are wrong with a mistake, which tell the equations apart
 WRONG = {
     "BP1": {(1, "w"), (1, "b"), (2, "w"), (2, "b"), (3, "w"), (3, "b")},

@@ -9,6 +9,9 @@ import xpnet.training.evaluate
 from xpnet import Network
 from xpnet.core.initializers import INITIALIZERS
 
+# test_trainings.py and test_backends.py see what JAX may do otherwise
+pytestmark = pytest.mark.not_on("jax")
+
 
 def test_the_attributes_of_the_notebooks_class(place):
     net = Network([784, 20, 10], **place._asdict())

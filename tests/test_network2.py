@@ -17,6 +17,9 @@ from hypothesis import strategies as st
 from xpnet import SGD, BackendError, CheckpointError, Network
 from xpnet.learn import network2
 
+# Files hold NumPy's numbers, on whichever library
+pytestmark = pytest.mark.not_on("jax")
+
 X = np.random.default_rng(0).random((6, 3))
 LABELS = np.array([0, 1, 0, 1, 1, 0])
 NAMES = {"quadratic": "QuadraticCost", "cross_entropy": "CrossEntropyCost"}

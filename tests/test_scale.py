@@ -17,6 +17,9 @@ from test_inspection import differences
 from xpnet import CheckpointError, Network, check_gradients
 from xpnet.data.resident import Resident
 
+# Trainings on bytes are compared there in test_trainings.py
+pytestmark = pytest.mark.not_on("torch", "jax")
+
 HOST = Place("numpy", None)
 SCALE = 1 / 255
 PIXELS = Images().data.reshape(N, 4)
