@@ -3,6 +3,7 @@
 import copy
 import functools
 import gc
+import itertools
 import math
 import operator
 import pickle
@@ -1179,10 +1180,12 @@ def differing(place: Place, function: Callable[..., Any], others: list[Any], ref
 @ON_CUPY_TOO
 @pytest.mark.parametrize("symbol", BINARY)
 def test_operators_on_arrays(eager, symbol):
-    """Of equal and of broadcast shapes, and of all dtypes."""
+    """Of all pairs of dtypes; of equal and of broadcast shapes in turn."""
     shapes = [(3, 3), (3,)] if symbol == "@" else [(2, 3), (3,), (2, 1), ()]
-    x, y = ([drawn(i, shape, dtype) for shape in shapes[: 1 if i == 0 else None] for dtype in KINDS] for i in (0, 1))
-    pairs = [pair for each in x for other in y for pair in ((each, other), (other, each))]
+    pairs = []
+    for (i, kind), (j, other) in itertools.product(enumerate(KINDS), enumerate(KINDS)):
+        x, y = drawn(0, shapes[0], kind), drawn(1, shapes[(i + j) % len(shapes)], other)
+        pairs += [(x, y), (y, x)]
     assert differing(eager, BINARY[symbol], pairs, symbol not in HAS_BINARY) == []
 
 
