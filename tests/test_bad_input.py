@@ -5,6 +5,7 @@ import itertools
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -296,90 +297,92 @@ def changed(value: Any, dtype: Any = float) -> np.ndarray:
     return x
 
 
-@pytest.mark.parametrize("name", VERBS)
+BAD_DATA: list[tuple[Any, type[Exception], str]] = [
+    # no examples, or nothing that holds any
+    ([], ValueError, r"{name} is empty"),
+    ((), ValueError, r"{name} is empty"),
+    ((X[:0], LABELS[:0]), ValueError, r"X of {name} is empty: it has shape \(0, 3\)"),
+    (([], []), ValueError, r"X of {name} has shape \(0,\)"),
+    ((X, LABELS[:0]), ValueError, r"y of {name}"),
+    ((X, ONE_HOT[:0]), ValueError, r"y of {name}"),
+    (X, TypeError, r"{name} is of type ndarray; give a tuple \(X, y\)"),
+    ("digits", TypeError, r"{name} is of type str; give a tuple \(X, y\)"),
+    ({"x": X, "y": LABELS}, TypeError, r"{name} is of type dict; give a tuple \(X, y\)"),
+    (7, TypeError, r"{name} is of type int; give a tuple \(X, y\)"),
+    ([X, LABELS], TypeError, r"item 0 of {name} is not an \(x, y\) pair.*together, as a tuple \(X, y\)"),
+    ((X, LABELS, LABELS), TypeError, r"item 0 of {name} is not an \(x, y\) pair.*as a tuple \(X, y\)"),
+    ([(X[0], 0), (X[1], 0, 1)], TypeError, r"item 1 of {name} is not an \(x, y\) pair but of type tuple"),
+    # shapes
+    ((X[:, :2], LABELS), ValueError, r"X of {name} has shape \(6, 2\), but must have \(n, 3\)"),
+    ((np.ones((6, 2, 2)), LABELS), ValueError, r"X of {name} has shape \(6, 2, 2\), but must have \(n, 3\)"),
+    ((X.T, LABELS), ValueError, r"X of {name} has shape \(3, 6\), but must have \(n, 3\)"),
+    ((X[0], 0), ValueError, r"X of {name} has shape \(3,\).*one example is x\[None, :\]"),
+    ((X[0][:, None], [0]), ValueError, r"X of {name} has shape \(3, 1\).*a column is not an example; .*x\.T"),
+    ((3.0, 0), ValueError, r"X of {name} has shape \(\), but must have \(n, 3\)"),
+    ((X, LABELS[:5]), ValueError, r"X of {name} has 6 examples and y of {name} has 5"),
+    ((X[:1], LABELS), ValueError, r"X of {name} has 1 examples and y of {name} has 6"),
+    ((X, 1), ValueError, r"y of {name} has shape \(\), but must have \(n, 2\), or \(n,\) of integer classes"),
+    ((X, LABELS[:, None]), ValueError, r"y of {name} has shape \(6, 1\).*or \(n,\) of integer classes"),
+    ((X, np.eye(3)[LABELS]), ValueError, r"y of {name} has shape \(6, 3\), but must have \(n, 2\)"),
+    ((X, LABELS[None, :]), ValueError, r"y of {name} has shape \(1, 6\), but must have \(n, 2\)"),
+    ([(X[0], 0), (X[1, :2], 1)], ValueError, r"x of {name} differ from example to example.*\(2,\), \(3,\)"),
+    ([(X[0], [0, 1]), (X[1], 1)], ValueError, r"y of {name} differ from example to example"),
+    # labels
+    ((X, LABELS + 1), ValueError, r"y of {name} holds the label 2; with 2 outputs, labels go from 0 to 1"),
+    ((X, LABELS - 1), ValueError, r"y of {name} holds the label -1; with 2 outputs, labels go from 0 to 1"),
+    ([(X[0], 0), (X[1], 9)], ValueError, r"y of {name} holds the label 9; .* go from 0 to 1"),
+    ((X, LABELS.astype(float)), ValueError, r"y of {name} has shape \(6,\) and dtype float64.*integer classes"),
+    ((X, LABELS.astype(bool)), ValueError, r"y of {name} has shape \(6,\) and dtype bool.*integer classes"),
+    # values
+    ((changed(np.nan), LABELS), ValueError, r"X of {name} holds NaN.*in row 2, column 1, .*; remove or replace"),
+    ((changed(-np.inf), LABELS), ValueError, r"X of {name} holds NaN or infinity"),
+    ((changed(1e39), LABELS), ValueError, r"X of {name} holds NaN or infinity \(as float32\)"),
+    ((X, changed(np.nan)[:, :2]), ValueError, r"y of {name} holds NaN or infinity"),
+    ((X, changed(np.inf)[:, :2]), ValueError, r"y of {name} holds NaN or infinity .*, first in row 2, column 1"),
+    ([(X[0], 0), ([0.0, np.nan, 0.0], 1)], ValueError, r"X of {name} holds NaN.*, first in row 1, column 1"),
+    # targets that the softmax output cannot reach
+    ((X, ONE_HOT + 1), ValueError, r"y of {name} goes from 1 to 2, but the softmax output reaches only \[0, 1\]"),
+    ((X, np.ones((6, 2))), ValueError, r"y of {name} has a row whose sum differs from 1 by 1.*softmax.*multilabel"),
+    # dtypes that are not real numbers
+    ((X.astype(object), LABELS), TypeError, r"X of {name} has dtype object; give real numbers"),
+    ((X.astype(str), LABELS), TypeError, r"X of {name} has dtype <U.*; give real numbers"),
+    ((X.astype(complex), LABELS), TypeError, r"X of {name} has dtype complex128; give real numbers"),
+    ((X.astype("M8[s]"), LABELS), TypeError, r"X of {name} has dtype datetime64\[s\]; give real numbers"),
+    ((X.astype("m8[s]"), LABELS), TypeError, r"X of {name} has dtype timedelta64\[s\]; give real numbers"),
+    ((X, LABELS.astype(str)), TypeError, r"y of {name} has dtype <U.*; give real numbers"),
+    (
+        (X, [None] * 6),
+        TypeError,
+        r"y of {name} has dtype object; give real.* 0 \(None in place 0, counted from 0\)",
+    ),
+    (
+        ([[1, 2, 3], [1, "two", 3]], [0, 1]),
+        TypeError,
+        r"X of {name} .*; give .* \('two' in row 1, column 1, counted",
+    ),
+    (([*X.tolist()[:-1], [None] * 3], LABELS), TypeError, r"X of {name} .* object; .* \(None in row 5, column 0,"),
+    ((X, ONE_HOT.astype(complex)), TypeError, r"y of {name} has dtype complex128; give real numbers"),
+    ((None, LABELS), TypeError, r"X of {name} has dtype object; give real numbers"),
+    ([("one", 1)], TypeError, r"(?i:x) of {name} has dtype <U"),
+    # ragged lists
+    (
+        ([[1, 2, 3], [1, 2]], [0, 1]),
+        ValueError,
+        r"X of {name} cannot be converted to an array.* equal length",
+    ),
+    ((X[:2], [[0, 1], [1]]), ValueError, r"y of {name} cannot be converted to an array"),
+    ([([1, 2, 3], 0), ([[1], [2, 3]], 0)], ValueError, r"x of {name}"),
+    ([([[1], [2, 3]], 0)], ValueError, r"x of {name}"),
+]
+
+
 @pytest.mark.parametrize(
-    ("data", "error", "message"),
-    [
-        # no examples, or nothing that holds any
-        ([], ValueError, r"{name} is empty"),
-        ((), ValueError, r"{name} is empty"),
-        ((X[:0], LABELS[:0]), ValueError, r"X of {name} is empty: it has shape \(0, 3\)"),
-        (([], []), ValueError, r"X of {name} has shape \(0,\)"),
-        ((X, LABELS[:0]), ValueError, r"y of {name}"),
-        ((X, ONE_HOT[:0]), ValueError, r"y of {name}"),
-        (X, TypeError, r"{name} is of type ndarray; give a tuple \(X, y\)"),
-        ("digits", TypeError, r"{name} is of type str; give a tuple \(X, y\)"),
-        ({"x": X, "y": LABELS}, TypeError, r"{name} is of type dict; give a tuple \(X, y\)"),
-        (7, TypeError, r"{name} is of type int; give a tuple \(X, y\)"),
-        ([X, LABELS], TypeError, r"item 0 of {name} is not an \(x, y\) pair.*together, as a tuple \(X, y\)"),
-        ((X, LABELS, LABELS), TypeError, r"item 0 of {name} is not an \(x, y\) pair.*as a tuple \(X, y\)"),
-        ([(X[0], 0), (X[1], 0, 1)], TypeError, r"item 1 of {name} is not an \(x, y\) pair but of type tuple"),
-        # shapes
-        ((X[:, :2], LABELS), ValueError, r"X of {name} has shape \(6, 2\), but must have \(n, 3\)"),
-        ((np.ones((6, 2, 2)), LABELS), ValueError, r"X of {name} has shape \(6, 2, 2\), but must have \(n, 3\)"),
-        ((X.T, LABELS), ValueError, r"X of {name} has shape \(3, 6\), but must have \(n, 3\)"),
-        ((X[0], 0), ValueError, r"X of {name} has shape \(3,\).*one example is x\[None, :\]"),
-        ((X[0][:, None], [0]), ValueError, r"X of {name} has shape \(3, 1\).*a column is not an example; .*x\.T"),
-        ((3.0, 0), ValueError, r"X of {name} has shape \(\), but must have \(n, 3\)"),
-        ((X, LABELS[:5]), ValueError, r"X of {name} has 6 examples and y of {name} has 5"),
-        ((X[:1], LABELS), ValueError, r"X of {name} has 1 examples and y of {name} has 6"),
-        ((X, 1), ValueError, r"y of {name} has shape \(\), but must have \(n, 2\), or \(n,\) of integer classes"),
-        ((X, LABELS[:, None]), ValueError, r"y of {name} has shape \(6, 1\).*or \(n,\) of integer classes"),
-        ((X, np.eye(3)[LABELS]), ValueError, r"y of {name} has shape \(6, 3\), but must have \(n, 2\)"),
-        ((X, LABELS[None, :]), ValueError, r"y of {name} has shape \(1, 6\), but must have \(n, 2\)"),
-        ([(X[0], 0), (X[1, :2], 1)], ValueError, r"x of {name} differ from example to example.*\(2,\), \(3,\)"),
-        ([(X[0], [0, 1]), (X[1], 1)], ValueError, r"y of {name} differ from example to example"),
-        # labels
-        ((X, LABELS + 1), ValueError, r"y of {name} holds the label 2; with 2 outputs, labels go from 0 to 1"),
-        ((X, LABELS - 1), ValueError, r"y of {name} holds the label -1; with 2 outputs, labels go from 0 to 1"),
-        ([(X[0], 0), (X[1], 9)], ValueError, r"y of {name} holds the label 9; .* go from 0 to 1"),
-        ((X, LABELS.astype(float)), ValueError, r"y of {name} has shape \(6,\) and dtype float64.*integer classes"),
-        ((X, LABELS.astype(bool)), ValueError, r"y of {name} has shape \(6,\) and dtype bool.*integer classes"),
-        # values
-        ((changed(np.nan), LABELS), ValueError, r"X of {name} holds NaN.*in row 2, column 1, .*; remove or replace"),
-        ((changed(-np.inf), LABELS), ValueError, r"X of {name} holds NaN or infinity"),
-        ((changed(1e39), LABELS), ValueError, r"X of {name} holds NaN or infinity \(as float32\)"),
-        ((X, changed(np.nan)[:, :2]), ValueError, r"y of {name} holds NaN or infinity"),
-        ((X, changed(np.inf)[:, :2]), ValueError, r"y of {name} holds NaN or infinity .*, first in row 2, column 1"),
-        ([(X[0], 0), ([0.0, np.nan, 0.0], 1)], ValueError, r"X of {name} holds NaN.*, first in row 1, column 1"),
-        # targets that the softmax output cannot reach
-        ((X, ONE_HOT + 1), ValueError, r"y of {name} goes from 1 to 2, but the softmax output reaches only \[0, 1\]"),
-        ((X, np.ones((6, 2))), ValueError, r"y of {name} has a row whose sum differs from 1 by 1.*softmax.*multilabel"),
-        # dtypes that are not real numbers
-        ((X.astype(object), LABELS), TypeError, r"X of {name} has dtype object; give real numbers"),
-        ((X.astype(str), LABELS), TypeError, r"X of {name} has dtype <U.*; give real numbers"),
-        ((X.astype(complex), LABELS), TypeError, r"X of {name} has dtype complex128; give real numbers"),
-        ((X.astype("M8[s]"), LABELS), TypeError, r"X of {name} has dtype datetime64\[s\]; give real numbers"),
-        ((X.astype("m8[s]"), LABELS), TypeError, r"X of {name} has dtype timedelta64\[s\]; give real numbers"),
-        ((X, LABELS.astype(str)), TypeError, r"y of {name} has dtype <U.*; give real numbers"),
-        (
-            (X, [None] * 6),
-            TypeError,
-            r"y of {name} has dtype object; give real.* 0 \(None in place 0, counted from 0\)",
-        ),
-        (
-            ([[1, 2, 3], [1, "two", 3]], [0, 1]),
-            TypeError,
-            r"X of {name} .*; give .* \('two' in row 1, column 1, counted",
-        ),
-        (([*X.tolist()[:-1], [None] * 3], LABELS), TypeError, r"X of {name} .* object; .* \(None in row 5, column 0,"),
-        ((X, ONE_HOT.astype(complex)), TypeError, r"y of {name} has dtype complex128; give real numbers"),
-        ((None, LABELS), TypeError, r"X of {name} has dtype object; give real numbers"),
-        ([("one", 1)], TypeError, r"(?i:x) of {name} has dtype <U"),
-        # ragged lists
-        (
-            ([[1, 2, 3], [1, 2]], [0, 1]),
-            ValueError,
-            r"X of {name} cannot be converted to an array.* equal length",
-        ),
-        ((X[:2], [[0, 1], [1]]), ValueError, r"y of {name} cannot be converted to an array"),
-        ([([1, 2, 3], 0), ([[1], [2, 3]], 0)], ValueError, r"x of {name}"),
-        ([([[1], [2, 3]], 0)], ValueError, r"x of {name}"),
-    ],
+    ("name", "data", "error", "message"), [(name, *case) for name, case in zip(cycle(VERBS), BAD_DATA)]
 )
 def test_data_that_the_network_cannot_take_is_refused(
     net: Network, name: str, data: Any, error: type[Exception], message: str
 ) -> None:
+    """All ways read data by the same functions, so each case goes one way, in turn."""
     with refused(net, error, message.replace("{name}", name)):
         VERBS[name](net, data)
 
@@ -585,18 +588,6 @@ def test_every_backend_refuses_what_numpy_refuses(
         train(net, data)
     with refused(net, ValueError, message.replace("train", "test")):
         train(net, test_data=data)
-
-
-@pytest.mark.not_on("jax")
-@pytest.mark.parametrize("verb", ["train", "minibatch_update"])
-def test_divergence_gives_the_network_back_and_names_place_and_rate(place: Place, verb: str) -> None:
-    net = Network([3, 2], task="regression", seed=0, **place._asdict())
-    huge = (X * 1e25, ONE_HOT)  # its gradient is beyond float32
-    before = snapshot(net)
-    with pytest.raises(DivergenceError, match=r"diverged in .*, at lr=0\.5.*Give a smaller lr, or scale the inputs"):
-        train(net, huge, lr=0.5, batch_size=2) if verb == "train" else net.minibatch_update(huge, 0.5)
-    assert_same(net, before)
-    assert np.isfinite(net.cost(GOOD))
 
 
 def test_divergence_names_epoch_and_steps(net: Network) -> None:

@@ -367,23 +367,13 @@ def check(nets: list[Network], which: int, method: str, case: Case) -> None:
         np.testing.assert_allclose(array, other, rtol=1e-4 if net.dtype == "float32" else 1e-9, atol=1e-6)
 
 
-ANY = given(which=st.integers(0, 2), method=st.sampled_from([*METHODS]), case=cases())
 QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
 @pytest.mark.not_on("jax")
 @settings(max_examples=60, suppress_health_check=QUIET)
-@ANY
+@given(which=st.integers(0, 2), method=st.sampled_from([*METHODS]), case=cases())
 def test_any_data_is_used_rightly_or_refused_by_name(nets: list[Network], which: int, method: str, case: Case) -> None:
-    check(nets, which, method, case)
-
-
-@pytest.mark.slow
-@settings(max_examples=100, suppress_health_check=QUIET)
-@ANY
-def test_much_more_data_is_used_rightly_or_refused_by_name(
-    nets: list[Network], which: int, method: str, case: Case
-) -> None:
     check(nets, which, method, case)
 
 

@@ -88,8 +88,8 @@ def test_dropped_networks_leave_nothing(backend, frozen):
         return weakref.ref(net)
 
     gone, before, threads = [make_and_train() for _ in range(3)], count_objects(), threading.active_count()
-    gone += [make_and_train() for _ in range(20)]
-    assert count_objects() - before < 20 + 20  # there are 20 weak references more, and less than one object each
+    gone += [make_and_train() for _ in range(10)]
+    assert count_objects() - before < 10 + 10  # there are 10 weak references more, and less than one object each
     assert not any(net() for net in gone)
     assert threading.active_count() == threads
 

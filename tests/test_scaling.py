@@ -61,7 +61,7 @@ def test_a_column_of_one_number_is_shifted_to_zero_exactly(place):
 
 
 @pytest.mark.not_on("jax")
-@pytest.mark.parametrize(("large", "kind"), [(1e30, "float32"), (1e-30, "float32"), (1e60, "f8"), (1e-60, "f8")])
+@pytest.mark.parametrize(("large", "kind"), [(1e-30, "float32"), (1e60, "f8")])
 def test_what_cannot_be_scaled_is_named_before_anything_has_changed(place, large, kind):
     """Squares of float32 numbers overflow; float64 numbers are squared in float64."""
     x = np.ones((20, 3), kind)
@@ -148,8 +148,10 @@ SOURCES: dict[str, Any] = {
 
 
 @pytest.mark.not_on("jax")
-@KINDS
-@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize(
+    ("source", "kind"),
+    [("arrays", "times"), ("pairs", "whole numbers"), ("data set", "targets"), ("batches", "times")],
+)
 def test_numbers_far_from_0_train_float32_as_float64(place, source, kind):
     """Rounded to float32 before, times had 29 values, and the targets three."""
     x, y = FAR[kind]
