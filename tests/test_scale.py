@@ -5,6 +5,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from itertools import cycle, product
 from typing import Any
 
 import numpy as np
@@ -67,10 +68,9 @@ def test_training_on_bytes_is_training_on_scaled_numbers(place, dtype):
 
 
 @pytest.mark.parametrize("kind", ["float64", "float16", "int64", "bool", "list"])
-def test_numbers_of_any_dtype_are_scaled_too(place, dtype, kind):
+def test_numbers_of_any_dtype_are_scaled_too(place, kind):
     x = PIXELS.tolist() if kind == "list" else PIXELS.astype(kind)
-    before = scaled(np.asarray(x), dtype)
-    assert_alike(network(place, dtype), network(place, dtype, None), (x, LABELS), (before, LABELS))
+    assert_alike(network(place), network(place, scale=None), (x, LABELS), (scaled(np.asarray(x)), LABELS))
 
 
 @pytest.mark.parametrize("scale", [2.0, -0.5, 1, 1e-30, np.float32(0.1), Fraction(1, 3)], ids=str)
@@ -94,21 +94,18 @@ LOOKS: dict[str, Callable[[Network, Any, Any], Any]] = {
 }
 
 
-@pytest.mark.parametrize("look", LOOKS)
 @pytest.mark.parametrize("kind", ["uint8", "float64"])
-def test_looking_at_it_sees_scaled_numbers(place, dtype, look, kind):
+def test_looking_at_it_sees_scaled_numbers(place, kind):
     """Of rows, and of one example where it can be given; targets are classes and rows."""
-    net, plain = network(place, dtype), network(place, dtype, None)
-    x, before = PIXELS.astype(kind), scaled(PIXELS, dtype)
-    for y in (LABELS, ONE_HOT):
-        for got, want in zip(
-            host(net, LOOKS[look](net, x, y)), host(plain, LOOKS[look](plain, before, y)), strict=True
-        ):
-            np.testing.assert_array_equal(got, want)
-        if look not in ("evaluate", "accuracy", "cost"):
-            one, other = LOOKS[look](net, x[1], y[1]), LOOKS[look](plain, before[1], y[1])
-            for got, want in zip(host(net, one), host(plain, other), strict=True):
-                np.testing.assert_array_equal(got, want)
+    net, plain = network(place), network(place, scale=None)
+    x, before = PIXELS.astype(kind), scaled(PIXELS)
+    for (name, look), y in product(LOOKS.items(), (LABELS, ONE_HOT)):
+        found, expected = [look(net, x, y)], [look(plain, before, y)]
+        if name not in ("evaluate", "accuracy", "cost"):
+            found.append(look(net, x[1], y[1]))
+            expected.append(look(plain, before[1], y[1]))
+        for got, want in zip(host(net, found), host(plain, expected), strict=True):
+            np.testing.assert_array_equal(got, want, err_msg=name)
 
 
 def test_a_minibatch_update_sees_scaled_numbers(place, dtype):
@@ -120,10 +117,9 @@ def test_a_minibatch_update_sees_scaled_numbers(place, dtype):
     assert_same(net, snapshot(plain))
 
 
-@pytest.mark.parametrize("kind", ["uint8", "float64"])
-def test_derivatives_by_the_inputs_have_the_scale_as_a_factor(place, dtype, kind):
+def test_derivatives_by_the_inputs_have_the_scale_as_a_factor(place, dtype):
     net, plain = network(place, dtype, activation="tanh"), network(place, dtype, None, activation="tanh")
-    x, before, factor = PIXELS.astype(kind), scaled(PIXELS, dtype), np.dtype(dtype).type(SCALE)
+    x, before, factor = PIXELS, scaled(PIXELS, dtype), np.dtype(dtype).type(SCALE)
     g = np.random.default_rng(0).standard_normal((N, 3))
     for got, want in (
         (net.jacobian(x), plain.jacobian(before)),
@@ -318,8 +314,7 @@ PREPARATIONS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("kind", PREPARATIONS)
-@pytest.mark.parametrize("source", ["arrays", "one-hot"])
+@pytest.mark.parametrize(("kind", "source"), [*zip(PREPARATIONS, cycle(["arrays", "one-hot"]))])
 def test_what_train_makes_ready(place, kind, source):
     data, before = (SOURCES[source](x, None) for x in (PIXELS, scaled(PIXELS)))
     assert_alike(network(place), network(place, scale=None), data, before, **PREPARATIONS[kind])
@@ -332,7 +327,7 @@ def test_weights_of_classes_of_batches(place):
 
 
 @pytest.mark.not_on("jax")
-@pytest.mark.parametrize("kind", SOURCES)
+@pytest.mark.parametrize("kind", ["arrays", "data set", "one-hot batches"])
 def test_what_is_watched_is_scaled_too(place, kind):
     """Validation and test data of every kind, and metrics of training data."""
     net, plain, before = network(place), network(place, scale=None), scaled(PIXELS)
@@ -433,14 +428,13 @@ def test_it_cannot_be_assigned():
 
 @pytest.mark.parametrize(
     "wrong",
-    [0, 0.0, -0.0, math.nan, math.inf, -math.inf, "x", "0.5", b"1", True, False, [0.5], 1 + 0j, 10**400],
+    [0, -0.0, math.nan, -math.inf, "0.5", b"1", True, [0.5], 1 + 0j, 10**400],
     ids=str,
 )
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_what_is_no_scale_is_refused(wrong, dtype):
-    message = f"scale={wrong!r} must be a finite number other than 0 (in {dtype}); 1/255 is usual for pixels"
+def test_what_is_no_scale_is_refused(wrong):
+    message = f"scale={wrong!r} must be a finite number other than 0 (in float64); 1/255 is usual for pixels"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        network(dtype=dtype, scale=wrong)
+        network(dtype="float64", scale=wrong)
 
 
 @pytest.mark.parametrize("number", [1e-60, 1e60, -1e-60])
