@@ -10,6 +10,9 @@ from xpnet import Network
 from xpnet.core.activations import ACTIVATIONS, make_elu, make_leaky_relu
 from xpnet.core.costs import make_huber
 
+# Gradients are compared there in test_trainings.py
+pytestmark = pytest.mark.not_on("jax")
+
 
 def make(place, sizes, activation, output, cost, seed=0, dtype="float64", **options):
     return Network(
@@ -44,7 +47,6 @@ def test_gradients_by_central_differences(place, output, cost):
     _check_against_differences(net, x, y)
 
 
-@pytest.mark.not_on("jax")
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_gradients_through_hidden_layers_by_central_differences(place, activation):
     """Two hidden layers 3-4-3-2, m = 2."""
@@ -68,7 +70,6 @@ OWN = {
 }
 
 
-@pytest.mark.not_on("jax")
 @pytest.mark.parametrize("name", OWN)
 def test_activations_and_costs_of_ones_own_by_central_differences_and_they_train(place, name):
     net, rng = make(place, [3, 4, 3, 2], *OWN[name], seed=11), np.random.default_rng(9)
@@ -114,7 +115,6 @@ def _check_against_differences(net, x, y, h=1e-6):
     net.layers = start
 
 
-@pytest.mark.not_on("jax")
 @pytest.mark.parametrize(
     ("activation", "output", "cost"),
     [(activation, "sigmoid", "quadratic") for activation in ACTIVATIONS] + [("tanh", *pair) for pair in PAIRS],
@@ -146,7 +146,6 @@ def test_gradients_of_any_shape(sizes, m, seed):
         np.testing.assert_allclose(found.b, gb, rtol=1e-9, atol=1e-15)
 
 
-@pytest.mark.not_on("jax")
 @pytest.mark.needs("torch")
 @pytest.mark.parametrize("output", ["sigmoid", "softmax"])
 def test_gradients_against_torch_autograd(place, output):
@@ -169,7 +168,6 @@ def test_gradients_against_torch_autograd(place, output):
         np.testing.assert_allclose(ours, theirs.grad.numpy(), rtol=1e-10, atol=1e-14)
 
 
-@pytest.mark.not_on("jax")
 def test_a_network_worked_by_hand(place):
     """2-1-1, identity, w = (2, −1), b = 1, then w = 3, b = 0; x = (1, 2), y = 2.
 
@@ -186,7 +184,6 @@ def test_a_network_worked_by_hand(place):
     assert net.cost(([[1.0, 2.0]], [[2.0]])) == 0.5
 
 
-@pytest.mark.not_on("jax")
 def test_forward_of_one_example_of_a_batch_and_of_a_square_batch(place, dtype):
     net = make(place, [3, 4, 2], "tanh", "sigmoid", "quadratic", dtype=dtype)
     x = np.random.default_rng(0).standard_normal((3, 3)).astype(dtype)
@@ -204,7 +201,6 @@ def test_forward_of_one_example_of_a_batch_and_of_a_square_batch(place, dtype):
         net.forward(x[0][:, None])
 
 
-@pytest.mark.not_on("jax")
 def test_backward_of_one_example_equals_that_of_a_batch_of_one(place):
     net = make(place, [3, 4, 2], "tanh", "softmax", "cross_entropy")
     x = np.array([1.0, -2.0, 0.5])
@@ -214,7 +210,6 @@ def test_backward_of_one_example_equals_that_of_a_batch_of_one(place):
                 np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.not_on("jax")
 def test_minibatch_update_is_w_minus_lr_times_the_mean_gradient(place, dtype):
     net = make(place, [3, 4, 2], "sigmoid", "sigmoid", "quadratic", dtype=dtype)
     rng = np.random.default_rng(7)

@@ -201,19 +201,6 @@ def test_standardize_that_has_not_learnt_yet_learns_after_loading(tmp_path: Path
     assert_same(back, snapshot(net))
 
 
-@pytest.mark.not_on("jax")
-def test_a_network_trains_on_elsewhere(tmp_path: Path, place: Place) -> None:
-    """Saved on NumPy and trained on here: as close as if it had moved by `to`."""
-    net = Network([3, 4, 2], dropout=0.5, dtype="float64", seed=1)
-    options = {"epochs": 2, "lr": 0.1, "optimizer": Adam(), "progress": False}
-    net.train((X, LABELS), **options)
-    net.save(tmp_path / "net")
-    moved, back = net.to(*place), Network.load(tmp_path / "net", **place._asdict())
-    for each in (moved, back):
-        each.train((X, LABELS), **options)
-    assert_same(back, snapshot(moved))
-
-
 # What is the user's own
 
 

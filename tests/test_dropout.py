@@ -10,10 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_backprop import layers_of
 
-from xpnet import SGD, Adam, DivergenceError, Network, get_backend
+from xpnet import SGD, Adam, Network, get_backend
 from xpnet.core.activations import sigmoid, softmax
 from xpnet.core.dropout import drop, init_dropout, keep_mask
 from xpnet.training.steps import ChunkRunner
+
+# Trainings with dropout are compared there in test_trainings.py
+pytestmark = pytest.mark.not_on("jax")
 
 SIZES, N, M = [5, 4, 3], 23, 4  # 23 examples in minibatches of 4: the last holds 3
 OPTIONS = {"batch_size": M, "lr": 0.5, "progress": False}
@@ -73,21 +76,6 @@ def test_masks_are_the_same_bits_on_every_backend(backend, rate):
     for seed, step, layer in PLACES_IN_TIME:
         found = mask(seed, step, layer, range(5), range(7), rate, backend)
         np.testing.assert_array_equal(found, expected(seed, step, layer, 5, 7, rate))
-
-
-@pytest.mark.not_on("jax")
-def test_large_masks_are_the_same_bits_on_every_backend(backend):
-    for seed, step, layer in PLACES_IN_TIME[::7]:
-        ours = mask(seed, step, layer, range(300), range(70), 0.3)
-        np.testing.assert_array_equal(mask(seed, step, layer, range(300), range(70), 0.3, backend), ours)
-        assert 0.6 < ours.mean() < 0.8
-
-
-@pytest.mark.not_on("jax")
-def test_halves_of_a_batch_make_the_whole(backend):
-    whole = mask(7, 9, 1, range(10), range(6), 0.5, backend)
-    halves = [mask(7, 9, 1, rows, range(6), 0.5, backend) for rows in (range(5), range(5, 10))]
-    np.testing.assert_array_equal(np.concatenate(halves), whole)
 
 
 @given(
@@ -169,7 +157,6 @@ def written_out(layers, activations, masks, x, y):
     return moved
 
 
-@pytest.mark.not_on("jax")
 @pytest.mark.parametrize(
     ("activations", "rates"),
     [
@@ -199,7 +186,6 @@ def test_steps_are_those_of_the_masks_and_each_has_its_own(place, activations, r
             np.testing.assert_allclose(b, eb, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.not_on("jax")
 def test_dropping_preserves_the_mean(backend):
     """Over m rows an activation a has standard error a √(rate / (1 − rate) / m): 4 of them, for 3 + 4 units."""
     m, rates = 40_000, [0.2, 0.6]
@@ -224,21 +210,9 @@ def test_dropping_preserves_the_mean(backend):
     assert step.tolist() == [1]
 
 
-@pytest.mark.not_on("jax")
-def test_backends_agree_on_training_with_dropout(place):
-    """Per layer, ‖Δw − Δw′‖ ≤ 1e-9 ‖Δw‖, which one unit dropped otherwise would break by far."""
-    ours, theirs = network(place=type(place)("numpy", None)), network(place)
-    before = layers_of(ours)
-    for net in (ours, theirs):
-        net.train(problem(), epochs=3, **OPTIONS)
-    for (w, _), (w1, _), (w2, _) in zip(before, layers_of(ours), layers_of(theirs), strict=True):
-        assert np.linalg.norm(w2 - w1) <= 1e-9 * np.linalg.norm(w1 - w)
-
-
 # In training and nowhere else
 
 
-@pytest.mark.not_on("jax")
 def test_outside_training_nothing_is_dropped(place, dtype):
     x, y = problem()
     net, plain = network(place, [0.3, 0.8], dtype), network(place, 0.0, dtype)
@@ -263,14 +237,12 @@ def test_outside_training_nothing_is_dropped(place, dtype):
     np.testing.assert_array_equal(snapshot(net).dropout.step, state.dropout.step)
 
 
-@pytest.mark.not_on("jax")
 def test_validation_is_without_dropout(place):
     net = network(place)
     history = net.train(problem(), epochs=2, validation_data=problem(), **OPTIONS)
     assert history["validation_cost"][-1] == net.cost(problem())
 
 
-@pytest.mark.not_on("jax")
 def test_initial_weights_and_minibatches_do_not_depend_on_dropout(place):
     net, plain = network(place), network(place, 0.0)
     for (w, b), (ew, eb) in zip(layers_of(net), layers_of(plain), strict=True):
@@ -282,7 +254,6 @@ def test_initial_weights_and_minibatches_do_not_depend_on_dropout(place):
     assert not np.array_equal(layers_of(net)[0][0], layers_of(plain)[0][0])
 
 
-@pytest.mark.not_on("jax")
 @pytest.mark.parametrize("rate", [0.0, 0, [0.0, 0.0], (0, 0)], ids=str)
 def test_rate_zero_is_the_identity(place, dtype, rate):
     plain = Network(SIZES, dtype=dtype, seed=3, **place._asdict())
@@ -292,7 +263,6 @@ def test_rate_zero_is_the_identity(place, dtype, rate):
     assert_same(net, snapshot(plain))
 
 
-@pytest.mark.not_on("jax")
 def test_a_number_is_the_rate_of_every_hidden_layer_and_of_no_input(place):
     one, several = (network(place, rates, sizes=[5, 4, 4, 3]) for rates in (0.5, [0.0, 0.5, 0.5]))
     for each in (one, several):
@@ -301,7 +271,6 @@ def test_a_number_is_the_rate_of_every_hidden_layer_and_of_no_input(place):
     assert_same(one, snapshot(several))
 
 
-@pytest.mark.not_on("jax")
 def test_inputs_drop_where_there_are_no_hidden_layers(place):
     net, plain = (network(place, rates, sizes=[5, 3]) for rates in ([0.5], 0.0))
     for each in (net, plain):
@@ -312,7 +281,6 @@ def test_inputs_drop_where_there_are_no_hidden_layers(place):
 # Going on
 
 
-@pytest.mark.not_on("jax")
 @pytest.mark.parametrize("optimizer", [SGD(), Adam()], ids=lambda each: type(each).__name__)
 def test_two_trainings_are_one(place, dtype, optimizer):
     whole, parts, again = (network(place, [0.2, 0.5], dtype) for _ in range(3))
@@ -330,18 +298,6 @@ def test_two_trainings_are_one(place, dtype, optimizer):
     assert not np.array_equal(layers_of(again)[0][0], layers_of(whole)[0][0])
 
 
-@pytest.mark.not_on("jax")
-def test_a_copy_goes_on_with_the_same_masks(place):
-    net = network(place)
-    net.train(problem(), epochs=1, **OPTIONS)
-    twin, there = net.copy(), net.to("numpy").to(*place)
-    for each in (net, twin, there):
-        each.train(problem(), epochs=1, **OPTIONS)
-    assert_same(twin, snapshot(net))
-    assert_same(there, snapshot(net))
-
-
-@pytest.mark.not_on("jax")
 def test_an_interruption_gives_back_the_step(place, monkeypatch):
     """The interruption comes when the steps are done."""
     net = network(place)
@@ -361,16 +317,6 @@ def test_an_interruption_gives_back_the_step(place, monkeypatch):
     for each in (net, twin):
         each.train(problem(), epochs=2, **OPTIONS)
     assert_same(net, snapshot(twin))
-
-
-@pytest.mark.not_on("jax")
-def test_divergence_gives_back_the_step(place):
-    net = network(place, activation="relu", task="regression", dtype="float32")
-    net.train(problem(), epochs=1, batch_size=M, lr=1e-3, progress=False)
-    before = snapshot(net)
-    with pytest.raises(DivergenceError):
-        net.train(problem(), epochs=1, batch_size=M, lr=1e30, progress=False)
-    assert_same(net, before)
 
 
 def test_the_step_counter_wraps_without_a_warning(place, dtype):

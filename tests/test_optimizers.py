@@ -141,26 +141,6 @@ def test_trajectory_against_torch_optim_at_constant_lr(place, optimizer):
         np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-13)
 
 
-@pytest.mark.needs("torch")
-def test_clip_is_that_of_torch(place):
-    """torch divides by the norm + 1e-6, and so shortens the gradient by another 1e-6 of itself at most."""
-    torch = pytest.importorskip("torch")
-    x, y = problem()
-    for norm in (0.01, 0.1, 100.0):
-        net = network(place)
-        start = [p for layer in layers_of(net) for p in layer]
-        grads = [net.backend.to_numpy(p) for layer in net.backward(x, y) for p in layer]
-        parameters = [torch.zeros(g.shape, dtype=torch.float64) for g in grads]
-        for p, g in zip(parameters, grads, strict=True):
-            p.grad = torch.tensor(g)
-        length = float(torch.nn.utils.clip_grad_norm_(parameters, norm))
-        net.train((x, y), epochs=1, batch_size=N, lr=1.0, optimizer=Clip(SGD(), norm), progress=False)
-        moved = [before - after for before, after in zip(start, [p for l in layers_of(net) for p in l], strict=True)]
-        assert math.sqrt(sum((m**2).sum() for m in moved)) == pytest.approx(min(norm, length), rel=1e-12)
-        for ours, p in zip(moved, parameters, strict=True):
-            np.testing.assert_allclose(ours, p.grad.numpy(), rtol=2e-6 / min(1.0, length), atol=1e-14)
-
-
 def one_step(place, optimizer, lr=0.5, dtype="float64"):
     """Weights before and after a step on [3, 2] with the gradient worked out: identity, so ∂C/∂w = δᵀ x, ∂C/∂b = δ."""
     net = make(place, [3, 2], "identity", "identity", "quadratic", dtype=dtype)
