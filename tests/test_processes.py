@@ -34,6 +34,7 @@ def make(backend, **options):
     return Network([5, 4, 3], backend=backend, **{"seed": 0, "standardize": True, **options})
 
 
+@pytest.mark.not_on("strict-device1")
 def test_networks_that_train_in_threads_equal_those_that_train_in_turn(backend, busy):
     """Of different dtypes too, and where threads begin with the first use of a library's settings."""
 

@@ -139,6 +139,7 @@ def check_exact(path, make, *, chunks=None, epoch=None, callbacks=list, **option
 OPTIMIZERS = [SGD(momentum=0.9, nesterov=True, weight_decay=0.1), MaxNorm(Clip(L1(Adam(), 1e-3), 0.5), 1.5)]
 
 
+@pytest.mark.not_on("strict-device1")
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
 def test_a_resumed_training_is_the_uninterrupted_one(tmp_path, place, optimizer):
     """In the middle of an epoch, with velocities or the memory of Adam, and with dropout."""
@@ -1070,6 +1071,7 @@ def train_members(members, path=None, chunks=None, **options):
     return members.train((X, Y), callbacks=callbacks, validation_split=0.3, **{**defaults, **options})
 
 
+@pytest.mark.not_on("strict-device1")
 @pytest.mark.parametrize("chunks", [0, 5])
 def test_an_ensemble_resumes_bit_for_bit(tmp_path, place, chunks):
     """Also after some members have stopped: those that are left are joined as before."""
@@ -1219,6 +1221,7 @@ FITS = [  # the last one on every backend
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.not_on("strict-device1")
 @pytest.mark.parametrize(("kind", "options", "chunks"), FITS)
 def test_a_fit_resumes_bit_for_bit(tmp_path, place, kind, options, chunks):
     y = LABELS if "Classifier" in kind else Y[:, 0]
