@@ -1081,6 +1081,7 @@ print(*sorted(outcomes))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="how much memory is used is read there")
 def test_with_little_memory_saving_and_loading_raise_and_never_end_the_process(tmp_path: Path) -> None:
     done = subprocess.run(

@@ -107,6 +107,7 @@ def correlation(a, b):
     return np.corrcoef(a.ravel(), b.ravel())[0, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rate", "where"), [(0.1, (0, 0, 0)), (0.5, (31337, 1000, 1)), (0.8, (0, 0, 0))])
 def test_neighbours_do_not_know_of_each_other(rate, where):
     """Of steps, layers, seeds, rows and units that differ by a lag: no correlation beyond 4 / √n."""

@@ -285,6 +285,7 @@ print(sorted(map(str, outcomes)))
 """
 
 
+@pytest.mark.slow
 def test_a_file_that_is_overwritten_in_place_while_it_is_loaded_does_no_harm(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", LOADER, str(tmp_path / "net")], capture_output=True, text=True, check=False

@@ -156,13 +156,14 @@ def test_state_and_scaling_are_taken_over_before_anything_is_freed():
     assert seen == [(False, False)]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.parametrize(
     "arguments",
     [
         ("numpy", "fork", "spawn"),
-        pytest.param(("jax", "spawn"), marks=[pytest.mark.slow, pytest.mark.needs("jax")]),  # which does not fork
-        pytest.param(("torch", "loader"), marks=[pytest.mark.slow, pytest.mark.needs("torch")]),
+        pytest.param(("jax", "spawn"), marks=pytest.mark.needs("jax")),  # which does not fork
+        pytest.param(("torch", "loader"), marks=pytest.mark.needs("torch")),
     ],
     ids=" ".join,
 )

@@ -1428,6 +1428,7 @@ def test_a_second_interrupt_while_it_is_written_ends_at_once(tmp_path, monkeypat
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")  # at a with
 def test_an_interrupt_at_any_line_leaves_a_checkpoint_that_goes_on(tmp_path):
     """At every 71st line of the loop, the callbacks and the writing of files; then the training is resumed."""
