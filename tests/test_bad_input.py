@@ -1,7 +1,6 @@
 """Bad input: each gets an error that names the argument, the value and the remedy, and changes nothing."""
 
 import inspect
-import itertools
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +14,6 @@ from helpers import Place, assert_same, snapshot
 from xpnet import (
     SGD,
     Adam,
-    BackendError,
     Callback,
     Clip,
     CSVLog,
@@ -165,21 +163,6 @@ def test_an_unknown_name_lists_the_choices_and_the_nearest(options: dict[str, An
 def test_settings_that_contradict_each_other_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Network(**{"sizes": [3, 2], **options})
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"backend": "nunpy"}, r"backend='nunpy' is unknown; choose from 'numpy', 'cupy', .*did you mean 'numpy'\?"),
-        ({"backend": 3}, r"backend=3 is unknown; .*or give an Array API namespace module"),
-        ({"backend": "numpy", "device": "cuda"}, r'device=\'cuda\' contradicts backend="numpy".*"cpu"'),
-        ({"device": "gpu"}, r"device='gpu' is unknown; choose from 'cpu', 'cuda', .*backend=\"torch\""),
-        ({"backend": itertools}, r"^backend=itertools cannot be used.*Array API namespace module"),
-    ],
-)
-def test_a_backend_and_device_that_cannot_be_had_are_refused(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(BackendError, match=message):
-        Network([3, 2], **options)
 
 
 # Numbers of training
@@ -479,22 +462,17 @@ def test_a_regression_has_no_classes_to_count(verb: str) -> None:
     ("attribute", "value", "error", "message"),
     [
         ("w", [np.ones((4, 3))], ValueError, r"w has 1 arrays, but the network has 2"),
-        ("w", [np.ones((4, 3))] * 3, ValueError, r"w has 3 arrays, but the network has 2"),
-        ("w", [], ValueError, r"w has 0 arrays, but the network has 2"),
         ("w", [np.ones((3, 4)), np.ones((2, 4))], ValueError, r"w\[0\] has shape \(3, 4\), but must have \(4, 3\)"),
         ("w", [np.ones((4, 3)), np.ones(8)], ValueError, r"w\[1\] has shape \(8,\), but must have \(2, 4\)"),
         ("w", [np.ones((4, 3)), np.full((2, 4), np.nan)], ValueError, r"w\[1\] holds NaN or infinity"),
         ("w", [np.full((4, 3), 1e39), np.ones((2, 4))], ValueError, r"w\[0\] holds NaN or infinity"),
-        ("w", [np.full((4, 3), "a"), np.ones((2, 4))], TypeError, r"w\[0\] has dtype <U1"),
         ("w", [np.ones((4, 3)), np.ones((2, 4)) * 1j], TypeError, r"w\[1\] has dtype complex128"),
         ("w", [[[1, 2, 3], [1, 2]], np.ones((2, 4))], ValueError, r"w\[0\]"),
         ("w", 5, (ValueError, TypeError), r"\bw\b"),
         ("b", [np.ones(4)], ValueError, r"b has 1 arrays, but the network has 2"),
-        ("b", [np.ones(4), np.ones(4)], ValueError, r"b\[1\] has shape \(4,\), but must have \(2,\)"),
         ("b", [np.ones((2, 2)), np.ones(2)], ValueError, r"b\[0\] has shape \(2, 2\), but must have \(4,\)"),
         ("b", [np.ones(4), 1.0], ValueError, r"b\[1\] has shape \(\), but must have \(2,\)"),
         ("b", [np.ones(4), [1.0, np.inf]], ValueError, r"b\[1\] holds NaN or infinity"),
-        ("layers", [(np.ones((4, 3)), np.ones(4))], ValueError, r"has 1 arrays, but the network has 2"),
         ("layers", [(np.ones((4, 3)), np.ones(4)), (np.ones((2, 4)), np.ones(3))], ValueError, r"b\[1\] has shape"),
         ("layers", [], ValueError, r"(layers|w) has 0"),
         ("layers", [np.ones((4, 3)), np.ones((2, 4))], (ValueError, TypeError), r"layers"),

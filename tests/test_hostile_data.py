@@ -610,17 +610,6 @@ def test_a_length_that_is_an_estimate_is_not_held_against_the_data(on_numpy: Net
     assert on_numpy.evaluate(Loader(whole)) in (0, 4)
 
 
-@pytest.mark.needs("torch")
-def test_a_loader_of_pytorch_whose_data_set_raises_stop_iteration(on_numpy: Network) -> None:
-    from torch.utils.data import DataLoader
-
-    with pytest.raises(
-        ValueError, match=r"^train_data ended after 1 of its 2 batches; if its data set raised StopIter"
-    ):
-        on_numpy.train(DataLoader(Stops(StopIteration()), batch_size=2), 1, progress=False)  # type: ignore
-    assert len(on_numpy.train(DataLoader(Items(X[0], 1), batch_size=2), 1, progress=False)) == 1  # type: ignore
-
-
 def test_a_generator_in_which_an_iterator_ends_is_refused(on_numpy: Network) -> None:
     def batches() -> Iterator[Any]:
         yield X, LABELS

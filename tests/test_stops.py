@@ -19,7 +19,6 @@ from xpnet.checkpoint import file, files
 from xpnet.cli.bench import compare_backends
 from xpnet.learn import network2
 from xpnet.training import callbacks as callbacks_module
-from xpnet.training.loop import train_networks
 from xpnet.training.workers import Workers
 from xpnet.wording.errors import unless_stopped
 
@@ -416,26 +415,3 @@ def test_a_time_limit_while_networks_are_scored_ends_a_search(monkeypatch, stop,
     monkeypatch.setattr(type(classifier), "_predict", lambda *args: stop(error))
     with pytest.raises(error, match=r"^limit$"):
         estimators.MLPSearchCV(classifier, {"alpha": [1e-4, 1.0]}, cv=3, scoring=scoring).fit(X, LABELS)
-
-
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers that send signals")
-def test_a_timer_ends_a_search(monkeypatch, estimators):
-    """Of ten thousand epochs, which take longer than anybody waits."""
-    runs: list[int] = []
-
-    def count(jobs: Any, **options: Any) -> Any:
-        runs.append(len(jobs))
-        return train_networks(jobs, **options)
-
-    monkeypatch.setattr("xpnet.estimators.fitting.train_networks", count)
-    classifier = estimators.MLPClassifier(**{**OPTIONS, "max_iter": 10_000, "n_iter_no_change": 10_000})
-    search = estimators.MLPSearchCV(classifier, {"alpha": [1e-4, 1.0]}, cv=3)
-    before = signal.signal(signal.SIGALRM, lambda *args: expire(*args, kind=TimeoutError))
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.5)
-        with pytest.raises(TimeoutError, match="limit"):
-            search.fit(X, LABELS)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-    assert runs == [6]
