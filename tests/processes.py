@@ -1,10 +1,10 @@
 """Train networks in other processes, and compare with this one; `test_processes.py` runs it.
 
-    python processes.py LIBRARY WAY [WAY ...]
-    python processes.py LIBRARY loader METHOD [METHOD ...]
+    python processes.py LIBRARY METHOD [METHOD ...]
+    python processes.py LIBRARY loader
 
-The ways are the start methods of `multiprocessing`, and joblib's backends. It is a program of its own: a process that
-is forked from that of the tests would inherit the threads of all libraries.
+The methods are those of `multiprocessing` to start a process. It is a program of its own: a process that is forked from
+that of the tests would inherit the threads of all libraries.
 """
 
 import multiprocessing
@@ -42,33 +42,23 @@ def assert_equal(nets, others):
         assert net.history.to_dict()["cost"] == other.history.to_dict()["cost"]
 
 
-def compare(library, run):
-    """Make and train networks by `run(function, items)` and here, then train them on by the same two ways."""
-    alone, there = ([*way(partial(make_and_train, library), (0, 1))] for way in (map, run))
-    assert_equal(there, alone)
-    alone, there = ([*way(train, [net.copy() for net in alone])] for way in (map, run))
-    assert_equal(there, alone)
+def compare(library, method):
+    """Make and train networks in another process and here, then train them on by the same two ways."""
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        alone, there = ([*way(partial(make_and_train, library), (0, 1))] for way in (map, pool.map))
+        assert_equal(there, alone)
+        alone, there = ([*way(train, [net.copy() for net in alone])] for way in (map, pool.map))
+        assert_equal(there, alone)
 
 
-def run_in_pool(method, function, items):
-    with multiprocessing.get_context(method).Pool(2) as pool:
-        return pool.map(function, items)
-
-
-def run_in_joblib(backend, function, items):
-    from joblib import Parallel, delayed
-
-    return Parallel(n_jobs=2, backend=backend)(delayed(function)(item) for item in items)
-
-
-def train_on_loader(library, methods):
-    """Train on a DataLoader without workers, and with those that are started in these ways."""
+def train_on_loader(library):
+    """Train on a DataLoader without workers, and with one for each pass or for all."""
     import torch
     from torch.utils.data import DataLoader, TensorDataset
 
     examples, nets = TensorDataset(torch.from_numpy(X), torch.from_numpy(Y)), []
-    workers = [{"num_workers": 1, "multiprocessing_context": method} for method in methods]
-    for options in ({}, workers[0], *({**each, "persistent_workers": True} for each in workers)):
+    workers = {"num_workers": 1, "multiprocessing_context": "fork"}
+    for options in ({}, workers, {**workers, "persistent_workers": True}):
         loader = DataLoader(examples, batch_size=7, sampler=range(59, -1, -1), **options)
         net = make(library, seed=0)
         net.train(loader, **OPTIONS)
@@ -77,10 +67,9 @@ def train_on_loader(library, methods):
 
 
 if __name__ == "__main__":
-    library, *ways = sys.argv[1:]
-    if ways[0] == "loader":
-        train_on_loader(library, ways[1:])
+    library, *methods = sys.argv[1:]
+    if methods == ["loader"]:
+        train_on_loader(library)
     else:
-        for way in ways:
-            is_method = way in multiprocessing.get_all_start_methods()
-            compare(library, partial(run_in_pool if is_method else run_in_joblib, way))
+        for method in methods:
+            compare(library, method)

@@ -1,9 +1,7 @@
 import copy
 import gc
 import importlib
-import os
 import pickle
-import subprocess
 import sys
 from functools import partial
 from importlib import metadata
@@ -19,7 +17,6 @@ from xpnet import (
     L1,
     SGD,
     Adam,
-    AdamW,
     BackendError,
     Clip,
     InverseScaling,
@@ -379,10 +376,9 @@ def test_training_again_compiles_nothing_again(compilations):
             L1(RMSProp(rho=0.5, epsilon=1e-4, weight_decay=0.2), 0.2),
         ),
         (
-            Clip(Adam(beta1=0.9, beta2=0.99, epsilon=1e-3, weight_decay=0.1), 0.1),
-            Clip(Adam(beta1=0.8, beta2=0.9, epsilon=1e-4, weight_decay=0.2), 0.2),
+            MaxNorm(Clip(Adam(beta1=0.9, beta2=0.99, epsilon=1e-3, weight_decay=0.1), 0.1), 1.0),
+            MaxNorm(Clip(Adam(beta1=0.8, beta2=0.9, epsilon=1e-4, weight_decay=0.2), 0.2), 2.0),
         ),
-        (MaxNorm(AdamW(), 1.0), MaxNorm(AdamW(beta1=0.5, epsilon=1e-4, weight_decay=0.2), 2.0)),
     ],
     ids=lambda optimizer: type(optimizer).__name__,
 )
@@ -426,7 +422,7 @@ def test_compiled_programs_go_with_their_functions_and_the_oldest_first():
     from xpnet.backends._jax import Programs
 
     programs, x = Programs(most=2), np.ones(2, np.float32)
-    for i in range(50):  # a function may come to lie where one was that is gone
+    for i in range(5):  # a function may come to lie where one was that is gone
         np.testing.assert_array_equal(programs.run(None, lambda x, i=i: x + i, x), x + i)
         assert len(programs.programs) == 0
 
@@ -518,29 +514,6 @@ def test_jax_has_the_default_device_of_the_user_by_whatever_name():
             backend = get_backend("jax")
         assert backend.device == jax.devices("cpu")[0]
         assert backend.to_numpy(backend.asarray([1.0])).tolist() == [1.0]
-
-
-TWO_DEVICES = """
-import time
-import jax
-from xpnet import get_backend
-backend = get_backend("jax", "cpu:1")
-x = backend.asarray([[1.0] * 1500] * 1500, "float32")
-power = jax.jit(lambda x: jax.lax.fori_loop(0, 10, lambda i, y: 1e-3 * (y @ x), x))
-jax.block_until_ready(power(x))
-y = power(x)
-assert not y.is_ready(), "it should still be computing"
-backend.synchronize()
-assert y.is_ready()
-"""
-
-
-@pytest.mark.slow
-def test_synchronize_waits_for_a_device_of_jax_that_is_not_its_default():
-    pytest.importorskip("jax")
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
-    done = subprocess.run([sys.executable, "-c", TWO_DEVICES], capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr
 
 
 # Torch

@@ -10,6 +10,9 @@ from xpnet import Network
 from xpnet.core.activations import ACTIVATIONS, make_elu, make_leaky_relu
 from xpnet.core.costs import make_huber
 
+# Gradients are compared there in test_trainings.py
+pytestmark = pytest.mark.not_on("jax")
+
 
 def make(place, sizes, activation, output, cost, seed=0, dtype="float64", **options):
     return Network(

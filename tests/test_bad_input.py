@@ -2,11 +2,11 @@
 
 import copy
 import inspect
-import itertools
 import pickle
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,6 @@ from helpers import Place, assert_same, snapshot
 from xpnet import (
     SGD,
     Adam,
-    BackendError,
     Callback,
     Clip,
     CSVLog,
@@ -154,6 +153,7 @@ def test_an_unknown_name_lists_the_choices_and_the_nearest(options: dict[str, An
             {"task": "classification", "cost": "quadratic"},
             r"cost='quadratic' contradicts task='classification', which goes with 'cross_entropy', 'log_like.*; leave",
         ),
+        ({"task": "classification", "cost": "huber(2.0)"}, r"cost='huber.*' contradicts task='classification'"),
         ({"task": "binary"}, r'task="binary" has 1 output, but sizes ends in 2; .*task="multilabel"'),
         (
             {"sizes": [3, 1], "output_activation": "softmax"},
@@ -165,21 +165,6 @@ def test_an_unknown_name_lists_the_choices_and_the_nearest(options: dict[str, An
 def test_settings_that_contradict_each_other_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Network(**{"sizes": [3, 2], **options})
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"backend": "nunpy"}, r"backend='nunpy' is unknown; choose from 'numpy', 'cupy', .*did you mean 'numpy'\?"),
-        ({"backend": 3}, r"backend=3 is unknown; .*or give an Array API namespace module"),
-        ({"backend": "numpy", "device": "cuda"}, r'device=\'cuda\' contradicts backend="numpy".*"cpu"'),
-        ({"device": "gpu"}, r"device='gpu' is unknown; choose from 'cpu', 'cuda', .*backend=\"torch\""),
-        ({"backend": itertools}, r"^backend=itertools cannot be used.*Array API namespace module"),
-    ],
-)
-def test_a_backend_and_device_that_cannot_be_had_are_refused(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(BackendError, match=message):
-        Network([3, 2], **options)
 
 
 # Numbers of training
@@ -196,16 +181,6 @@ def test_lr_none_is_the_default_of_the_optimizer_and_nothing_to_a_minibatch_upda
     assert train(net, lr=None)["lr"] == [0.01]
     with refused(net, ValueError, r"lr=None must be a finite number"):
         net.minibatch_update(GOOD, None)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("rate", [np.nan, np.inf])
-def test_a_schedule_that_is_not_finite_is_refused_before_its_steps(net: Network, rate: float) -> None:
-    before = snapshot(net)
-    with pytest.raises(
-        ValueError, match=r"lr must be a finite number of at least 0, but the schedule gave .* at step [12]"
-    ):
-        train(net, lr=lambda step, total: rate, batch_size=3)
-    assert_same(net, before)
 
 
 @pytest.mark.parametrize(
@@ -233,54 +208,6 @@ def test_arguments_of_train_are_checked_before_the_first_step(
         train(net, **options)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", 0.9, SGD])
-def test_an_optimizer_is_an_object(net: Network, optimizer: Any) -> None:
-    with refused(net, TypeError, r"optimizer=.* is not an optimizer; give SGD\(momentum=0\.9\)"):
-        train(net, optimizer=optimizer)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"momentum": 1.0}, r"momentum=1\.0 must be in \[0, 1\); 0 turns it off"),
-        ({"momentum": -0.1}, r"momentum=-0\.1 must be in \[0, 1\)"),
-        ({"momentum": np.nan}, r"momentum=nan must be in \[0, 1\)"),
-        ({"weight_decay": -1e-4}, r"weight_decay=-0\.0001 must be a finite number of at least 0; 0 turns it off"),
-        ({"weight_decay": np.inf}, r"weight_decay=inf must be a finite number of at least 0"),
-        ({"weight_decay": np.nan}, r"weight_decay=nan must be a finite number of at least 0"),
-        ({"nesterov": True}, r"nesterov=True needs momentum; give momentum=0\.9"),
-    ],
-)
-def test_numbers_of_sgd_are_in_range(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        SGD(**options)
-
-
-@pytest.mark.parametrize("name", ["momentum", "weight_decay"])
-@pytest.mark.parametrize("value", ["0.9", None])
-def test_numbers_of_sgd_are_numbers(name: str, value: Any) -> None:
-    with pytest.raises((ValueError, TypeError), match=f"{name}={value!r}"):
-        SGD(**{name: value})
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"peak": -1.0}, r"peak=-1\.0 must be a finite number of at least 0"),
-        ({"peak": np.inf}, r"peak=inf must be a finite number of at least 0"),
-        ({"peak": np.nan}, r"peak=nan must be a finite number of at least 0"),
-        ({"peak": "1"}, r"peak='1'"),
-        ({"peak": 1.0, "warmup": 1.0}, r"warmup=1\.0 must be in \[0, 1\); it is a fraction of all steps"),
-        ({"peak": 1.0, "warmup": -0.1}, r"warmup=-0\.1 must be in \[0, 1\)"),
-        ({"peak": 1.0, "warmup": np.nan}, r"warmup=nan must be in \[0, 1\)"),
-        ({"peak": 1.0, "warmup": 20}, r"warmup=20 must be in \[0, 1\)"),
-    ],
-)
-def test_numbers_of_one_cycle_are_in_range(options: dict[str, Any], message: str) -> None:
-    with pytest.raises((ValueError, TypeError), match=message):
-        OneCycle(**options)
-
-
 # Data, wherever it is given: as train_data, test_data, batch or data
 
 VERBS = {
@@ -298,90 +225,92 @@ def changed(value: Any, dtype: Any = float) -> np.ndarray:
     return x
 
 
-@pytest.mark.parametrize("name", VERBS)
+BAD_DATA: list[tuple[Any, type[Exception], str]] = [
+    # no examples, or nothing that holds any
+    ([], ValueError, r"{name} is empty"),
+    ((), ValueError, r"{name} is empty"),
+    ((X[:0], LABELS[:0]), ValueError, r"X of {name} is empty: it has shape \(0, 3\)"),
+    (([], []), ValueError, r"X of {name} has shape \(0,\)"),
+    ((X, LABELS[:0]), ValueError, r"y of {name}"),
+    ((X, ONE_HOT[:0]), ValueError, r"y of {name}"),
+    (X, TypeError, r"{name} is of type ndarray; give a tuple \(X, y\)"),
+    ("digits", TypeError, r"{name} is of type str; give a tuple \(X, y\)"),
+    ({"x": X, "y": LABELS}, TypeError, r"{name} is of type dict; give a tuple \(X, y\)"),
+    (7, TypeError, r"{name} is of type int; give a tuple \(X, y\)"),
+    ([X, LABELS], TypeError, r"item 0 of {name} is not an \(x, y\) pair.*together, as a tuple \(X, y\)"),
+    ((X, LABELS, LABELS), TypeError, r"item 0 of {name} is not an \(x, y\) pair.*as a tuple \(X, y\)"),
+    ([(X[0], 0), (X[1], 0, 1)], TypeError, r"item 1 of {name} is not an \(x, y\) pair but of type tuple"),
+    # shapes
+    ((X[:, :2], LABELS), ValueError, r"X of {name} has shape \(6, 2\), but must have \(n, 3\)"),
+    ((np.ones((6, 2, 2)), LABELS), ValueError, r"X of {name} has shape \(6, 2, 2\), but must have \(n, 3\)"),
+    ((X.T, LABELS), ValueError, r"X of {name} has shape \(3, 6\), but must have \(n, 3\)"),
+    ((X[0], 0), ValueError, r"X of {name} has shape \(3,\).*one example is x\[None, :\]"),
+    ((X[0][:, None], [0]), ValueError, r"X of {name} has shape \(3, 1\).*a column is not an example; .*x\.T"),
+    ((3.0, 0), ValueError, r"X of {name} has shape \(\), but must have \(n, 3\)"),
+    ((X, LABELS[:5]), ValueError, r"X of {name} has 6 examples and y of {name} has 5"),
+    ((X[:1], LABELS), ValueError, r"X of {name} has 1 examples and y of {name} has 6"),
+    ((X, 1), ValueError, r"y of {name} has shape \(\), but must have \(n, 2\), or \(n,\) of integer classes"),
+    ((X, LABELS[:, None]), ValueError, r"y of {name} has shape \(6, 1\).*or \(n,\) of integer classes"),
+    ((X, np.eye(3)[LABELS]), ValueError, r"y of {name} has shape \(6, 3\), but must have \(n, 2\)"),
+    ((X, LABELS[None, :]), ValueError, r"y of {name} has shape \(1, 6\), but must have \(n, 2\)"),
+    ([(X[0], 0), (X[1, :2], 1)], ValueError, r"x of {name} differ from example to example.*\(2,\), \(3,\)"),
+    ([(X[0], [0, 1]), (X[1], 1)], ValueError, r"y of {name} differ from example to example"),
+    # labels
+    ((X, LABELS + 1), ValueError, r"y of {name} holds the label 2; with 2 outputs, labels go from 0 to 1"),
+    ((X, LABELS - 1), ValueError, r"y of {name} holds the label -1; with 2 outputs, labels go from 0 to 1"),
+    ([(X[0], 0), (X[1], 9)], ValueError, r"y of {name} holds the label 9; .* go from 0 to 1"),
+    ((X, LABELS.astype(float)), ValueError, r"y of {name} has shape \(6,\) and dtype float64.*integer classes"),
+    ((X, LABELS.astype(bool)), ValueError, r"y of {name} has shape \(6,\) and dtype bool.*integer classes"),
+    # values
+    ((changed(np.nan), LABELS), ValueError, r"X of {name} holds NaN.*in row 2, column 1, .*; remove or replace"),
+    ((changed(-np.inf), LABELS), ValueError, r"X of {name} holds NaN or infinity"),
+    ((changed(1e39), LABELS), ValueError, r"X of {name} holds NaN or infinity \(as float32\)"),
+    ((X, changed(np.nan)[:, :2]), ValueError, r"y of {name} holds NaN or infinity"),
+    ((X, changed(np.inf)[:, :2]), ValueError, r"y of {name} holds NaN or infinity .*, first in row 2, column 1"),
+    ([(X[0], 0), ([0.0, np.nan, 0.0], 1)], ValueError, r"X of {name} holds NaN.*, first in row 1, column 1"),
+    # targets that the softmax output cannot reach
+    ((X, ONE_HOT + 1), ValueError, r"y of {name} goes from 1 to 2, but the softmax output reaches only \[0, 1\]"),
+    ((X, np.ones((6, 2))), ValueError, r"y of {name} has a row whose sum differs from 1 by 1.*softmax.*multilabel"),
+    # dtypes that are not real numbers
+    ((X.astype(object), LABELS), TypeError, r"X of {name} has dtype object; give real numbers"),
+    ((X.astype(str), LABELS), TypeError, r"X of {name} has dtype <U.*; give real numbers"),
+    ((X.astype(complex), LABELS), TypeError, r"X of {name} has dtype complex128; give real numbers"),
+    ((X.astype("M8[s]"), LABELS), TypeError, r"X of {name} has dtype datetime64\[s\]; give real numbers"),
+    ((X.astype("m8[s]"), LABELS), TypeError, r"X of {name} has dtype timedelta64\[s\]; give real numbers"),
+    ((X, LABELS.astype(str)), TypeError, r"y of {name} has dtype <U.*; give real numbers"),
+    (
+        (X, [None] * 6),
+        TypeError,
+        r"y of {name} has dtype object; give real.* 0 \(None in place 0, counted from 0\)",
+    ),
+    (
+        ([[1, 2, 3], [1, "two", 3]], [0, 1]),
+        TypeError,
+        r"X of {name} .*; give .* \('two' in row 1, column 1, counted",
+    ),
+    (([*X.tolist()[:-1], [None] * 3], LABELS), TypeError, r"X of {name} .* object; .* \(None in row 5, column 0,"),
+    ((X, ONE_HOT.astype(complex)), TypeError, r"y of {name} has dtype complex128; give real numbers"),
+    ((None, LABELS), TypeError, r"X of {name} has dtype object; give real numbers"),
+    ([("one", 1)], TypeError, r"(?i:x) of {name} has dtype <U"),
+    # ragged lists
+    (
+        ([[1, 2, 3], [1, 2]], [0, 1]),
+        ValueError,
+        r"X of {name} cannot be converted to an array.* equal length",
+    ),
+    ((X[:2], [[0, 1], [1]]), ValueError, r"y of {name} cannot be converted to an array"),
+    ([([1, 2, 3], 0), ([[1], [2, 3]], 0)], ValueError, r"x of {name}"),
+    ([([[1], [2, 3]], 0)], ValueError, r"x of {name}"),
+]
+
+
 @pytest.mark.parametrize(
-    ("data", "error", "message"),
-    [
-        # no examples, or nothing that holds any
-        ([], ValueError, r"{name} is empty"),
-        ((), ValueError, r"{name} is empty"),
-        ((X[:0], LABELS[:0]), ValueError, r"X of {name} is empty: it has shape \(0, 3\)"),
-        (([], []), ValueError, r"X of {name} has shape \(0,\)"),
-        ((X, LABELS[:0]), ValueError, r"y of {name}"),
-        ((X, ONE_HOT[:0]), ValueError, r"y of {name}"),
-        (X, TypeError, r"{name} is of type ndarray; give a tuple \(X, y\)"),
-        ("digits", TypeError, r"{name} is of type str; give a tuple \(X, y\)"),
-        ({"x": X, "y": LABELS}, TypeError, r"{name} is of type dict; give a tuple \(X, y\)"),
-        (7, TypeError, r"{name} is of type int; give a tuple \(X, y\)"),
-        ([X, LABELS], TypeError, r"item 0 of {name} is not an \(x, y\) pair.*together, as a tuple \(X, y\)"),
-        ((X, LABELS, LABELS), TypeError, r"item 0 of {name} is not an \(x, y\) pair.*as a tuple \(X, y\)"),
-        ([(X[0], 0), (X[1], 0, 1)], TypeError, r"item 1 of {name} is not an \(x, y\) pair but of type tuple"),
-        # shapes
-        ((X[:, :2], LABELS), ValueError, r"X of {name} has shape \(6, 2\), but must have \(n, 3\)"),
-        ((np.ones((6, 2, 2)), LABELS), ValueError, r"X of {name} has shape \(6, 2, 2\), but must have \(n, 3\)"),
-        ((X.T, LABELS), ValueError, r"X of {name} has shape \(3, 6\), but must have \(n, 3\)"),
-        ((X[0], 0), ValueError, r"X of {name} has shape \(3,\).*one example is x\[None, :\]"),
-        ((X[0][:, None], [0]), ValueError, r"X of {name} has shape \(3, 1\).*a column is not an example; .*x\.T"),
-        ((3.0, 0), ValueError, r"X of {name} has shape \(\), but must have \(n, 3\)"),
-        ((X, LABELS[:5]), ValueError, r"X of {name} has 6 examples and y of {name} has 5"),
-        ((X[:1], LABELS), ValueError, r"X of {name} has 1 examples and y of {name} has 6"),
-        ((X, 1), ValueError, r"y of {name} has shape \(\), but must have \(n, 2\), or \(n,\) of integer classes"),
-        ((X, LABELS[:, None]), ValueError, r"y of {name} has shape \(6, 1\).*or \(n,\) of integer classes"),
-        ((X, np.eye(3)[LABELS]), ValueError, r"y of {name} has shape \(6, 3\), but must have \(n, 2\)"),
-        ((X, LABELS[None, :]), ValueError, r"y of {name} has shape \(1, 6\), but must have \(n, 2\)"),
-        ([(X[0], 0), (X[1, :2], 1)], ValueError, r"x of {name} differ from example to example.*\(2,\), \(3,\)"),
-        ([(X[0], [0, 1]), (X[1], 1)], ValueError, r"y of {name} differ from example to example"),
-        # labels
-        ((X, LABELS + 1), ValueError, r"y of {name} holds the label 2; with 2 outputs, labels go from 0 to 1"),
-        ((X, LABELS - 1), ValueError, r"y of {name} holds the label -1; with 2 outputs, labels go from 0 to 1"),
-        ([(X[0], 0), (X[1], 9)], ValueError, r"y of {name} holds the label 9; .* go from 0 to 1"),
-        ((X, LABELS.astype(float)), ValueError, r"y of {name} has shape \(6,\) and dtype float64.*integer classes"),
-        ((X, LABELS.astype(bool)), ValueError, r"y of {name} has shape \(6,\) and dtype bool.*integer classes"),
-        # values
-        ((changed(np.nan), LABELS), ValueError, r"X of {name} holds NaN.*in row 2, column 1, .*; remove or replace"),
-        ((changed(-np.inf), LABELS), ValueError, r"X of {name} holds NaN or infinity"),
-        ((changed(1e39), LABELS), ValueError, r"X of {name} holds NaN or infinity \(as float32\)"),
-        ((X, changed(np.nan)[:, :2]), ValueError, r"y of {name} holds NaN or infinity"),
-        ((X, changed(np.inf)[:, :2]), ValueError, r"y of {name} holds NaN or infinity .*, first in row 2, column 1"),
-        ([(X[0], 0), ([0.0, np.nan, 0.0], 1)], ValueError, r"X of {name} holds NaN.*, first in row 1, column 1"),
-        # targets that the softmax output cannot reach
-        ((X, ONE_HOT + 1), ValueError, r"y of {name} goes from 1 to 2, but the softmax output reaches only \[0, 1\]"),
-        ((X, np.ones((6, 2))), ValueError, r"y of {name} has a row whose sum differs from 1 by 1.*softmax.*multilabel"),
-        # dtypes that are not real numbers
-        ((X.astype(object), LABELS), TypeError, r"X of {name} has dtype object; give real numbers"),
-        ((X.astype(str), LABELS), TypeError, r"X of {name} has dtype <U.*; give real numbers"),
-        ((X.astype(complex), LABELS), TypeError, r"X of {name} has dtype complex128; give real numbers"),
-        ((X.astype("M8[s]"), LABELS), TypeError, r"X of {name} has dtype datetime64\[s\]; give real numbers"),
-        ((X.astype("m8[s]"), LABELS), TypeError, r"X of {name} has dtype timedelta64\[s\]; give real numbers"),
-        ((X, LABELS.astype(str)), TypeError, r"y of {name} has dtype <U.*; give real numbers"),
-        (
-            (X, [None] * 6),
-            TypeError,
-            r"y of {name} has dtype object; give real.* 0 \(None in place 0, counted from 0\)",
-        ),
-        (
-            ([[1, 2, 3], [1, "two", 3]], [0, 1]),
-            TypeError,
-            r"X of {name} .*; give .* \('two' in row 1, column 1, counted",
-        ),
-        (([*X.tolist()[:-1], [None] * 3], LABELS), TypeError, r"X of {name} .* object; .* \(None in row 5, column 0,"),
-        ((X, ONE_HOT.astype(complex)), TypeError, r"y of {name} has dtype complex128; give real numbers"),
-        ((None, LABELS), TypeError, r"X of {name} has dtype object; give real numbers"),
-        ([("one", 1)], TypeError, r"(?i:x) of {name} has dtype <U"),
-        # ragged lists
-        (
-            ([[1, 2, 3], [1, 2]], [0, 1]),
-            ValueError,
-            r"X of {name} cannot be converted to an array.* equal length",
-        ),
-        ((X[:2], [[0, 1], [1]]), ValueError, r"y of {name} cannot be converted to an array"),
-        ([([1, 2, 3], 0), ([[1], [2, 3]], 0)], ValueError, r"x of {name}"),
-        ([([[1], [2, 3]], 0)], ValueError, r"x of {name}"),
-    ],
+    ("name", "data", "error", "message"), [(name, *case) for name, case in zip(cycle(VERBS), BAD_DATA)]
 )
 def test_data_that_the_network_cannot_take_is_refused(
     net: Network, name: str, data: Any, error: type[Exception], message: str
 ) -> None:
+    """All ways read data by the same functions, so each case goes one way, in turn."""
     with refused(net, error, message.replace("{name}", name)):
         VERBS[name](net, data)
 
@@ -535,22 +464,17 @@ def test_a_regression_has_no_classes_to_count(verb: str) -> None:
     ("attribute", "value", "error", "message"),
     [
         ("w", [np.ones((4, 3))], ValueError, r"w has 1 arrays, but the network has 2"),
-        ("w", [np.ones((4, 3))] * 3, ValueError, r"w has 3 arrays, but the network has 2"),
-        ("w", [], ValueError, r"w has 0 arrays, but the network has 2"),
         ("w", [np.ones((3, 4)), np.ones((2, 4))], ValueError, r"w\[0\] has shape \(3, 4\), but must have \(4, 3\)"),
         ("w", [np.ones((4, 3)), np.ones(8)], ValueError, r"w\[1\] has shape \(8,\), but must have \(2, 4\)"),
         ("w", [np.ones((4, 3)), np.full((2, 4), np.nan)], ValueError, r"w\[1\] holds NaN or infinity"),
         ("w", [np.full((4, 3), 1e39), np.ones((2, 4))], ValueError, r"w\[0\] holds NaN or infinity"),
-        ("w", [np.full((4, 3), "a"), np.ones((2, 4))], TypeError, r"w\[0\] has dtype <U1"),
         ("w", [np.ones((4, 3)), np.ones((2, 4)) * 1j], TypeError, r"w\[1\] has dtype complex128"),
         ("w", [[[1, 2, 3], [1, 2]], np.ones((2, 4))], ValueError, r"w\[0\]"),
         ("w", 5, (ValueError, TypeError), r"\bw\b"),
         ("b", [np.ones(4)], ValueError, r"b has 1 arrays, but the network has 2"),
-        ("b", [np.ones(4), np.ones(4)], ValueError, r"b\[1\] has shape \(4,\), but must have \(2,\)"),
         ("b", [np.ones((2, 2)), np.ones(2)], ValueError, r"b\[0\] has shape \(2, 2\), but must have \(4,\)"),
         ("b", [np.ones(4), 1.0], ValueError, r"b\[1\] has shape \(\), but must have \(2,\)"),
         ("b", [np.ones(4), [1.0, np.inf]], ValueError, r"b\[1\] holds NaN or infinity"),
-        ("layers", [(np.ones((4, 3)), np.ones(4))], ValueError, r"has 1 arrays, but the network has 2"),
         ("layers", [(np.ones((4, 3)), np.ones(4)), (np.ones((2, 4)), np.ones(3))], ValueError, r"b\[1\] has shape"),
         ("layers", [], ValueError, r"(layers|w) has 0"),
         ("layers", [np.ones((4, 3)), np.ones((2, 4))], (ValueError, TypeError), r"layers"),
@@ -589,17 +513,6 @@ def test_every_backend_refuses_what_numpy_refuses(
         train(net, test_data=data)
 
 
-@pytest.mark.parametrize("verb", ["train", "minibatch_update"])
-def test_divergence_gives_the_network_back_and_names_place_and_rate(place: Place, verb: str) -> None:
-    net = Network([3, 2], task="regression", seed=0, **place._asdict())
-    huge = (X * 1e25, ONE_HOT)  # its gradient is beyond float32
-    before = snapshot(net)
-    with pytest.raises(DivergenceError, match=r"diverged in .*, at lr=0\.5.*Give a smaller lr, or scale the inputs"):
-        train(net, huge, lr=0.5, batch_size=2) if verb == "train" else net.minibatch_update(huge, 0.5)
-    assert_same(net, before)
-    assert np.isfinite(net.cost(GOOD))
-
-
 def test_divergence_names_epoch_and_steps(net: Network) -> None:
     rates: Sequence[float] = [0.1, 0.1, 0.1, 1e38, 1e38, 1e38]
     regression = Network([3, 4, 2], task="regression", seed=0)
@@ -618,6 +531,7 @@ class OwnCost:
         self.value, self.gradient = value, gradient
 
 
+@pytest.mark.not_on("jax")
 @pytest.mark.parametrize(
     ("value", "gradient", "message"),
     [
@@ -631,6 +545,7 @@ def test_a_cost_of_ones_own_is_tried(place: Place, value: Any, gradient: Any, me
         Network([3, 2], cost=OwnCost(value, gradient), **place._asdict())
 
 
+@pytest.mark.not_on("jax")
 def test_an_activation_of_ones_own_is_tried(place: Place) -> None:
     own = Activation("sum", lambda z, xp: xp.sum(z, axis=-1), lambda g, z, a, xp: g)
     with pytest.raises(ValueError, match=r"activation 'sum': value must return an array of shape \(2, 4\)"):
@@ -781,6 +696,7 @@ def test_the_error_of_a_property_stays_as_it_is() -> None:
             for k in (0, 1)
             for y in (LABELS, LABELS.tolist())
         ],
+        (lambda net: net.train(X, LABELS), r"^epochs is .* given together, as in train\(\(X, y\), epochs=20\)$"),
         (
             lambda net: net.minibatch_update(X, LABELS, lr=0.1),
             r"^lr is an array; X and y are given together, as in minibatch_update\(\(X, y\), lr=0\.1\)$",
@@ -854,11 +770,6 @@ def test_a_number_that_is_not_finite_is_named_by_its_item_in_a_data_set(net: Net
         train(net, Items(), cache=False, batch_size=3)  # in another order than that of the items
 
 
-def test_targets_in_the_place_of_epochs(net: Network) -> None:
-    with refused(net, TypeError, r"epochs is an array; X and y are given together, as in train\(\(X, y\), epochs=20\)"):
-        net.train(X, LABELS)  # type: ignore
-
-
 class Keras(Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # type: ignore
         pass
@@ -907,6 +818,7 @@ def test_hooks_that_can_be_called_are_taken(net: Network) -> None:
     train(net, callbacks=[Fine()])
 
 
+@pytest.mark.not_on("jax")
 def test_an_activation_with_numbers_for_each_unit_and_a_cost_that_is_not_smooth_are_taken(place: Place) -> None:
     """The first goes with its own number of units only, the second has no gradient where a = y."""
     slopes = np.linspace(0.1, 0.5, 5)
@@ -931,6 +843,7 @@ def test_an_activation_with_numbers_for_each_unit_and_a_cost_that_is_not_smooth_
     assert net.cost((X, X[:, :2])) > 0
 
 
+@pytest.mark.not_on("jax")
 def test_a_number_that_vanishes_in_another_dtype_is_named_there(place: Place) -> None:
     net = Network([3, 2], dtype="float64", **place._asdict())
     net.train(GOOD, epochs=1, optimizer=Adam(beta2=0.999999999), progress=False)
@@ -941,12 +854,6 @@ def test_a_number_that_vanishes_in_another_dtype_is_named_there(place: Place) ->
     twin = net.to(dtype="float32")
     assert twin.train(GOOD, epochs=1, progress=False)["lr"] == [0.001]
     assert str(twin.state.optimizer.memory.first[0][0].dtype).endswith("float32")
-
-
-@pytest.mark.parametrize("given", ["huber(2.0)", "huber"])
-def test_a_cost_with_numbers_contradicts_a_task_as_without(given: str) -> None:
-    with pytest.raises(ValueError, match=r"cost='huber.*' contradicts task='classification'"):
-        Network([3, 2], task="classification", cost=given)
 
 
 @pytest.mark.parametrize(
@@ -989,8 +896,3 @@ def test_tables_and_sparse_arrays() -> None:
     sparse = pytest.importorskip("scipy.sparse")
     with pytest.raises(TypeError, match=r"x is sparse; give its toarray\(\)"):
         net.forward(sparse.csr_array(np.eye(2)))
-
-
-def test_a_folder_that_is_not_there(net: Network, tmp_path: Any) -> None:
-    with pytest.raises(FileNotFoundError, match="there is no folder"):
-        net.save(tmp_path / "no" / "net.safetensors")

@@ -14,6 +14,9 @@ from xpnet import CheckpointError
 from xpnet.learn import book
 from xpnet.learn.book import CrossEntropyCost, FirstNetwork, Network, QuadraticCost, load, load_data_wrapper
 
+# test_trainings.py and test_backends.py see what JAX may do otherwise
+pytestmark = pytest.mark.not_on("jax")
+
 COSTS = {"quadratic": QuadraticCost, "cross_entropy": CrossEntropyCost}
 SIZES = [5, 4, 3]
 DOCS = Path(__file__).parents[1] / "docs"

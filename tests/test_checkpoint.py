@@ -11,14 +11,13 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 from helpers import Place, assert_same, snapshot
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from safetensors.numpy import load_file, save, save_file
 
 from xpnet import (
@@ -28,15 +27,9 @@ from xpnet import (
     AdamW,
     CheckpointError,
     Clip,
-    Constant,
-    Cosine,
-    Exponential,
-    InverseScaling,
     MaxNorm,
     Network,
-    OneCycle,
     RMSProp,
-    Step,
 )
 from xpnet.checkpoint import file
 from xpnet.core.activations import Activation
@@ -49,17 +42,12 @@ KINDS: list[dict[str, Any]] = [
     {},
     {"task": "classification"},
     {"task": "multilabel"},
-    {"task": "regression"},
     {"task": "binary", "sizes": [3, 4, 1]},
-    {"sizes": [3, 1]},
     {"sizes": [3, 1], "output_activation": "tanh"},
-    {"cost": "cross_entropy"},
-    {"output_activation": "softmax"},
     {"output_activation": "softmax", "cost": "cross_entropy"},
     {"output_activation": "relu", "activation": "identity"},
     {"output_activation": "tanh", "activation": ["relu", "tanh"], "sizes": [3, 4, 5, 2]},
     {"task": "regression", "output_activation": "exp", "cost": "poisson"},
-    {"dropout": 0.5},
     {"dropout": [0.25, 0.0]},
     {"task": "regression", "standardize": True},
 ]
@@ -75,6 +63,7 @@ def outputs(net: Network) -> np.ndarray:
     return np.array(net.backend.to_numpy(net.forward(X)))
 
 
+@pytest.mark.not_on("jax")
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_a_saved_network_comes_back_bit_for_bit_with_its_settings(
     tmp_path: Path, place: Place, dtype: str, kind: dict[str, Any]
@@ -87,18 +76,6 @@ def test_a_saved_network_comes_back_bit_for_bit_with_its_settings(
     assert_same(back, snapshot(net))
     np.testing.assert_array_equal(outputs(back), outputs(net))
     assert outputs(back).dtype == dtype
-
-
-def test_a_trained_network_comes_back_and_trains_on(tmp_path: Path, place: Place) -> None:
-    net = Network([3, 4, 2], seed=1, **place._asdict())
-    net.train((X, LABELS), epochs=2, batch_size=4, lr=0.5, progress=False)
-    before = snapshot(net)
-    net.save(str(tmp_path / "net.safetensors"))  # a string is a path too
-    assert_same(net, before)
-    back = Network.load(str(tmp_path / "net.safetensors"), **place._asdict())
-    for each in (net, back):
-        each.minibatch_update((X, LABELS), 0.5)
-    assert_same(back, snapshot(net))
 
 
 def test_a_network_saved_on_one_backend_loads_on_another(tmp_path: Path, place: Place, dtype: str) -> None:
@@ -162,14 +139,9 @@ def test_notes_that_are_no_dict_are_refused(tmp_path: Path, notes: Any) -> None:
 
 OPTIMIZERS: list[Any] = [
     SGD(),
-    SGD(weight_decay=0.1),
-    SGD(momentum=0.9),
     SGD(momentum=0.9, nesterov=True, weight_decay=0.1),
     RMSProp(rho=0.9, weight_decay=0.1),
-    Adam(beta1=0.8),
-    Adam(weight_decay=0.1),
     AdamW(),
-    L1(SGD(momentum=0.5), 1e-3),
     MaxNorm(Clip(L1(Adam(), 1e-3), 0.5), 1.5),
 ]
 
@@ -201,23 +173,7 @@ def test_training_goes_on_with_the_state_of_the_optimizer_and_of_dropout(
     go_on(tmp_path, place, net, optimizer=optimizer)
 
 
-SCHEDULES: list[Any] = [
-    Constant(0.1),
-    Step(0.5, 0.1, (0.3, 0.8)),
-    Exponential(0.5, 0.01),
-    InverseScaling(0.5),
-    Cosine(0.5, 0.2, 0.01),
-    OneCycle(0.5),
-    lambda step, total: 0.5 * (1 - step / total),
-]
-
-
-@pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda each: type(each).__name__)
-def test_training_goes_on_with_every_schedule(tmp_path: Path, place: Place, schedule: Any) -> None:
-    net = Network([3, 4, 2], seed=1, **place._asdict())
-    go_on(tmp_path, place, net, lr=schedule, optimizer=SGD(momentum=0.9))
-
-
+@pytest.mark.not_on("jax")
 @pytest.mark.parametrize(("task", "dtype"), [("regression", "float32"), ("classification", "float64")])
 def test_training_goes_on_with_what_standardize_learnt(tmp_path: Path, place: Place, dtype: str, task: str) -> None:
     """It is kept and not learnt anew: the second training sees other data, and scales it as the first did."""
@@ -242,27 +198,6 @@ def test_standardize_that_has_not_learnt_yet_learns_after_loading(tmp_path: Path
     assert back.scaling is None
     for each in (net, back):
         each.train((X, 100 + X[:, :2]), epochs=2, progress=False)
-    assert_same(back, snapshot(net))
-
-
-def test_a_network_trains_on_elsewhere(tmp_path: Path, place: Place) -> None:
-    """Saved on NumPy and trained on here: as close as if it had moved by `to`."""
-    net = Network([3, 4, 2], dropout=0.5, dtype="float64", seed=1)
-    options = {"epochs": 2, "lr": 0.1, "optimizer": Adam(), "progress": False}
-    net.train((X, LABELS), **options)
-    net.save(tmp_path / "net")
-    moved, back = net.to(*place), Network.load(tmp_path / "net", **place._asdict())
-    for each in (moved, back):
-        each.train((X, LABELS), **options)
-    assert_same(back, snapshot(moved))
-
-
-def test_a_fresh_network_loads_as_it_would_have_begun(tmp_path: Path, place: Place) -> None:
-    net = Network([3, 4, 2], dropout=0.5, seed=1, **place._asdict())
-    net.save(tmp_path / "net")
-    back = Network.load(tmp_path / "net", **place._asdict())
-    for each in (net, back):
-        each.train((X, LABELS), epochs=2, optimizer=Adam(), progress=False)
     assert_same(back, snapshot(net))
 
 
@@ -291,6 +226,7 @@ class Quartic:
         return (a - y) ** 3
 
 
+@pytest.mark.not_on("jax")
 def test_activations_and_costs_of_ones_own_are_given_when_loading(tmp_path: Path, place: Place) -> None:
     net = Network(
         [3, 4, 4, 2], activation=[Cube(), "tanh"], output_activation=Cube(), cost=Quartic(), seed=1, **place._asdict()
@@ -336,6 +272,7 @@ class Own:
         return SGD().update(layers, grads, state, lr, xp)
 
 
+@pytest.mark.not_on("jax")
 @pytest.mark.parametrize("optimizer", [Own(), Clip(Own(), 1.0)], ids=str)
 def test_an_optimizer_of_ones_own_is_not_saved_and_warns(tmp_path: Path, place: Place, optimizer: Any) -> None:
     net = Network([3, 4, 2], seed=1, **place._asdict())
@@ -353,7 +290,7 @@ def test_an_optimizer_of_ones_own_is_not_saved_and_warns(tmp_path: Path, place: 
     assert_same(back, snapshot(net))
 
 
-@pytest.mark.parametrize("number", [np.float32(0.5), np.float64(0.5), np.int64(0)], ids=repr)
+@pytest.mark.parametrize("number", [np.float32(0.5), np.int64(0)], ids=repr)
 def test_an_optimizer_with_numbers_of_numpy_is_saved(tmp_path: Path, number: Any) -> None:
     net = Network([3, 2], seed=1)
     net.reset_optimizer(SGD(momentum=number))
@@ -439,17 +376,16 @@ def test_a_file_is_the_one_that_the_library_of_that_format_writes_and_reads(tmp_
 def test_a_file_cut_short_anywhere_is_refused(tmp_path: Path) -> None:
     path = saved(tmp_path)
     whole = path.read_bytes()
-    for length in range(len(whole)):
+    for length in (*range(100), *range(100, len(whole), 7), len(whole) - 1):
         path.write_bytes(whole[:length])
         refuse(path)
     path.write_bytes(whole + b"\0")
     refuse(path)
 
 
-@pytest.mark.parametrize("every", [11, pytest.param(1, marks=pytest.mark.slow)])
-def test_a_flipped_bit_is_noticed_wherever_it_is(every: int) -> None:
+def test_a_flipped_bit_is_noticed_wherever_it_is() -> None:
     content, taken = bytearray(Network([1, 1], seed=1)._encode()), []
-    for bit in range(0, 8 * len(content), every):
+    for bit in range(0, 8 * len(content), 11):
         content[bit // 8] ^= 1 << bit % 8
         try:
             file.decode(bytes(content), "file")
@@ -466,26 +402,6 @@ def test_a_flipped_bit_of_a_weight_is_named_as_damage(tmp_path: Path) -> None:
     content[-1] ^= 1
     path.write_bytes(content)
     refuse(path, "does not hold an xpnet network .*it is damaged: its checksum does not fit its contents")
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
-@given(where=st.floats(0, 1, exclude_max=True), value=st.binary(min_size=1, max_size=3))
-def test_a_file_of_any_bytes_is_refused_or_loads_and_never_anything_else(
-    tmp_path: Path, where: float, value: bytes
-) -> None:
-    """Even if its checksum is right."""
-    path = saved(tmp_path)
-    content = bytearray(path.read_bytes())
-    start = int(where * len(content))
-    content[start : start + len(value)] = value
-    path.write_bytes(content)
-    seal(path)
-    try:
-        net = Network.load(path)
-    except CheckpointError:
-        refuse(path)
-    else:
-        assert all(np.isfinite(array).all() for layer in net.layers for array in layer)
 
 
 @pytest.mark.parametrize("number", [0, 1, 4, 6, "5", None, 4.5, [5]])
@@ -569,11 +485,17 @@ def test_tensors_that_are_missing_or_do_not_fit_are_refused(tmp_path: Path, name
 # Hostile files: a regression with everything that a file can hold besides weights
 
 
-def full(folder: Path) -> Path:
+@cache
+def encode_full() -> bytes:
     net = Network([3, 4, 2], task="regression", dropout=[0.2, 0.5], standardize=True, seed=1)
     net.train((X, X[:, :2]), epochs=1, optimizer=Clip(SGD(momentum=0.9), 1.0), progress=False)
-    net.save(folder / "net.safetensors")
-    return folder / "net.safetensors"
+    return net._encode()
+
+
+def full(folder: Path) -> Path:
+    path = folder / "net.safetensors"
+    path.write_bytes(encode_full())
+    return path
 
 
 def put(*path: Any, value: Any) -> Callable[[Any, Any], None]:
@@ -598,38 +520,22 @@ def take(*path: Any) -> Callable[[Any, Any], None]:
     return change
 
 
-def test_the_full_file_loads(tmp_path: Path) -> None:
-    assert Network.load(full(tmp_path)).optimizer == Clip(SGD(momentum=0.9), 1.0)
-
-
-@pytest.mark.parametrize("value", [None, 0, "PCG64", [], {}, {"bit_generator": "PCG64"}], ids=repr)
-def test_a_generator_that_is_none_is_refused(tmp_path: Path, value: Any) -> None:
-    path = full(tmp_path)
-    forge(path, put("generator", value=value))
-    refuse(path)
-
-
 GENERATORS = [
-    *[(("bit_generator",), value) for value in ("MT19937", "evil", None, 3)],
-    *[(("state",), value) for value in (None, [], {}, 7)],
-    *[(("state", "state"), value) for value in (None, "one", -1, 2**128, 1.5, [1])],
-    *[(("state", "inc"), value) for value in (None, "one", -1, 2**128, [1])],
-    *[(("has_uint32",), value) for value in (None, "yes", [1], 2**70)],
-    *[(("uinteger",), value) for value in (None, "one", [1], -1, 2**70)],
+    *[((), value) for value in (None, "PCG64", {})],
+    *[(("bit_generator",), value) for value in ("MT19937", None)],
+    *[(("state",), value) for value in (None, {}, 7)],
+    *[(("state", "state"), value) for value in (None, -1, 2**128, [1])],
+    *[(("state", "inc"), value) for value in ("one", 2**128)],
+    *[(("has_uint32",), value) for value in ("yes", 2**70)],
+    *[(("uinteger",), value) for value in (None, -1)],
 ]
 
 
 @pytest.mark.parametrize(("where", "value"), GENERATORS, ids=repr)
-def test_a_generator_of_another_kind_is_refused_or_loads(tmp_path: Path, where: Any, value: Any) -> None:
-    """Whatever stands there, loading gives a network that can draw, or a CheckpointError."""
+def test_a_generator_of_another_kind_is_refused(tmp_path: Path, where: Any, value: Any) -> None:
     path = full(tmp_path)
     forge(path, put("generator", *where, value=value))
-    try:
-        net = Network.load(path)
-    except CheckpointError:
-        refuse(path)
-    else:
-        net.train((X, X[:, :2]), epochs=1, progress=False)
+    refuse(path)
 
 
 def test_a_generator_whose_draws_would_not_end_is_refused(tmp_path: Path) -> None:
@@ -761,8 +667,14 @@ def nest(depth: int) -> Any:
     return value
 
 
-@pytest.mark.parametrize("where", [("notes", "deep"), ("settings", "activation"), ("history",), ("evil",)], ids=str)
-@pytest.mark.parametrize("depth", [110, 500, 900])
+NESTED = nest(90)
+
+
+@pytest.mark.parametrize(
+    ("where", "depth"),
+    [(("notes", "deep"), 110), (("settings", "activation"), 500), (("history",), 900), (("evil",), 900)],
+    ids=str,
+)
 def test_values_that_are_nested_deeply_are_refused(tmp_path: Path, where: Any, depth: int) -> None:
     """Whatever shows or copies them would run out of stack."""
     path = full(tmp_path)
@@ -837,23 +749,27 @@ def test_a_header_that_lies_about_its_length_is_refused(tmp_path: Path, length: 
         lambda entry, other: entry.clear(),
     ],
 )
-@pytest.mark.parametrize("name", ["layers.0.w", "layers.1.w"])
-def test_a_header_that_lies_about_its_tensors_is_refused(tmp_path: Path, name: str, change: Any) -> None:
+def test_a_header_that_lies_about_its_tensors_is_refused(tmp_path: Path, change: Any) -> None:
     path = saved(tmp_path)
-    lie(path, lambda header: change(header[name], header["layers.1.b"]))
+    lie(path, lambda header: change(header["layers.0.w"], header["layers.1.b"]))
     refuse(path, "does not hold an xpnet network")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
-    "value",
-    [[[]] * 10**5, [{}] * 10**5, [0.5] * 10**5, [{"": []}] * 10**5, "ä" * 10**5, "nested"],
+    ("where", "value"),
+    [
+        (("notes", "a"), [[]] * 10**4),
+        (("settings", "sizes"), [{}] * 10**4),
+        (("settings", "sizes"), [0.5] * 10**4),
+        (("notes", "a"), [{"": []}] * 10**4),
+        (("notes", "a"), "ä" * 10**4),
+        (("settings", "sizes"), [NESTED] * 500),
+    ],
     ids=lambda x: repr(x)[:9],
 )
-@pytest.mark.parametrize("where", [("notes", "a"), ("settings", "sizes")], ids=str)
 def test_loading_takes_memory_in_proportion_to_the_file(tmp_path: Path, where: Any, value: Any) -> None:
     """A list in a list takes 96 bytes in Python, and 2 in a file, as "[[[[]]]]" shows."""
-    path, value = full(tmp_path), [nest(90)] * 5000 if value == "nested" else value
+    path = full(tmp_path)
     forge(path, put(*where, value=value))
     tracemalloc.start()
     with suppress(CheckpointError):
@@ -866,10 +782,10 @@ def test_loading_takes_memory_in_proportion_to_the_file(tmp_path: Path, where: A
 @pytest.mark.parametrize(
     ("where", "value"),
     [
-        (("format",), "x" * 10**6),
-        (("settings", "activation"), [9e9] * 10**5),
-        (("settings", "task"), "x" * 10**6),
-        (("optimizer",), [9e9] * 10**5),
+        (("format",), "x" * 10**5),
+        (("settings", "activation"), [9e9] * 10**4),
+        (("settings", "task"), "x" * 10**5),
+        (("optimizer",), [9e9] * 10**4),
     ],
     ids=["format", "activation", "task", "optimizer"],
 )
@@ -898,14 +814,14 @@ def test_a_generator_that_lacks_something_is_refused(tmp_path: Path, key: str) -
 
 
 DESCRIPTIONS: list[Any] = [
-    *[{}, [], "SGD", 3, {"momentum": 0.9}, {"name": None}, {"name": ["SGD"]}, {"name": "evil"}, {"name": "sgd"}],
-    *[{"name": "SGD", "momentum": wrong} for wrong in (1.0, -0.1, "much", None, [0.5], float("nan"))],
-    *[{"name": "SGD", "weight_decay": wrong} for wrong in (-1, float("inf"), "much")],
+    *[{}, [], "SGD", {"momentum": 0.9}, {"name": None}, {"name": ["SGD"]}, {"name": "evil"}, {"name": "sgd"}],
+    *[{"name": "SGD", "momentum": wrong} for wrong in (1.0, "much", None, float("nan"))],
+    *[{"name": "SGD", "weight_decay": wrong} for wrong in (-1, float("inf"))],
     *[{"name": "SGD", "nesterov": True}, {"name": "SGD", "momentum": 0.9, "evil": 1}],
     *[{"name": "Adam", "beta1": 1.0}, {"name": "Adam", "epsilon": -1}, {"name": "RMSProp", "rho": 2}],
     *[{"name": "Clip"}, {"name": "Clip", "norm": 1.0}, {"name": "Clip", "optimizer": None, "norm": 1.0}],
     *[{"name": "Clip", "optimizer": {"name": "evil"}, "norm": 1.0}],
-    *[{"name": "Clip", "optimizer": {"name": "SGD", "momentum": 0.9}, "norm": wrong} for wrong in (0, -1, "x", None)],
+    *[{"name": "Clip", "optimizer": {"name": "SGD", "momentum": 0.9}, "norm": wrong} for wrong in (0, "x")],
 ]
 
 
@@ -944,7 +860,7 @@ def test_a_header_that_lacks_something_is_refused(tmp_path: Path, key: str) -> N
     [
         *[None, [], "seeds", 3, {}, {"dropout": 1}, {"dropout": 1, "split": 2, "evil": 3}],
         *[{"dropout": wrong, "split": 1} for wrong in (-1, 2**32, "x", None, [1], float("nan"))],
-        *[{"dropout": 1, "split": wrong} for wrong in (-1, 2**32, "x", None, [1])],
+        {"dropout": 1, "split": -1},
     ],
     ids=repr,
 )
@@ -995,8 +911,7 @@ def test_state_that_is_missing_or_has_another_shape_or_kind_is_refused(tmp_path:
         refuse(path)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("name", arrays_of("scaling"))
+@pytest.mark.parametrize(("name", "value"), [*zip(arrays_of("scaling"), [np.nan, np.inf, -np.inf, np.nan])])
 def test_numbers_that_are_not_finite_are_refused(tmp_path: Path, name: str, value: float) -> None:
     path = full(tmp_path)
     forge(path, lambda header, arrays: arrays.update({name: np.full_like(arrays[name], value)}))
@@ -1054,10 +969,9 @@ def test_a_file_that_cannot_be_read_is_an_os_error_that_names_it(tmp_path: Path)
         Network.load(tmp_path / "folder")
 
 
-@pytest.mark.parametrize("activation", ["relu", "leaky_relu(0.2)", "elu(0.5)", "selu"])
-def test_a_pickle_and_a_copy_are_the_network(place: Any, dtype: str, activation: str) -> None:
+def test_a_pickle_and_a_copy_are_the_network(place: Any, dtype: str) -> None:
     """With all that it is made of, on the same device, and in the same dtype."""
-    options = {"activation": activation, "task": "regression", "cost": "huber(0.5)", "standardize": True}
+    options = {"activation": "elu(0.5)", "task": "regression", "cost": "huber(0.5)", "standardize": True}
     net = Network([3, 4, 2], **options, dropout=0.2, dtype=dtype, seed=0, **place._asdict())
     data = (np.random.default_rng(0).standard_normal((20, 3)), np.ones((20, 2)))
     net.train(data, epochs=2, lr=0.01, optimizer=Adam(), progress=False)
@@ -1070,25 +984,6 @@ def test_a_pickle_and_a_copy_are_the_network(place: Any, dtype: str, activation:
     for twin in twins:
         twin.train(data, epochs=2, batch_size=5, progress=False)
         assert_same(twin, snapshot(net))
-
-
-def test_no_pickle_is_read_or_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ran = tmp_path / "ran"
-
-    class Hostile:
-        def __reduce__(self) -> Any:
-            return Path.touch, (ran,)
-
-    (tmp_path / "net.pickle").write_bytes(pickle.dumps(Hostile()))
-
-    def forbidden(*args: Any, **kwargs: Any) -> Any:
-        raise AssertionError("pickle was used")
-
-    for name in ("load", "loads", "dump", "dumps", "Pickler", "Unpickler"):
-        monkeypatch.setattr(pickle, name, forbidden)
-    refuse(tmp_path / "net.pickle", "does not hold an xpnet network")
-    assert not ran.exists()
-    Network.load(saved(tmp_path))
 
 
 # Paths
@@ -1114,20 +1009,6 @@ def test_what_is_no_path_is_refused(path: Any) -> None:
         Network.load(path)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has other limits")
-def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path: Path) -> None:
-    most = os.pathconf(tmp_path, "PC_NAME_MAX")
-    net, path = Network([3, 4, 2], seed=1), tmp_path / ("n" * most)
-    net.save(path)
-    assert_same(Network.load(path), snapshot(net))
-    for longer in (f"{path}n", f"{tmp_path}/{'n/' * 5000}n"):
-        with pytest.raises(OSError, match=r"nnn|n/n/n"):
-            net.save(longer)
-        with pytest.raises(OSError, match=r"File name too long: '.*n'"):
-            Network.load(longer)
-    assert [each.name for each in tmp_path.iterdir()] == [path.name]
-
-
 # Little memory
 
 LITTLE_MEMORY = """
@@ -1146,7 +1027,7 @@ net.save("net")
 ensemble.save("ensemble")
 hard = resource.getrlimit(resource.RLIMIT_AS)[1]
 outcomes = set()
-for megabytes in range(0, 40, 2):
+for megabytes in range(0, 40, 4):
     for path, action in (
         ("net", lambda: net.save("net")),
         ("net", lambda: Network.load("net")),
@@ -1167,6 +1048,7 @@ print(*sorted(outcomes))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="how much memory is used is read there")
 def test_with_little_memory_saving_and_loading_raise_and_never_end_the_process(tmp_path: Path) -> None:
     done = subprocess.run(
@@ -1203,40 +1085,4 @@ def test_a_save_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> N
     with pytest.raises(OSError, match=r"File too large"), full_disk():
         other.save(path)
     assert path.read_bytes() == before
-    assert [each.name for each in tmp_path.iterdir()] == [path.name]
-
-
-def test_a_save_that_is_interrupted_leaves_the_old_file_and_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = saved(tmp_path)
-    before = path.read_bytes()
-
-    def interrupted(*args: Any) -> None:
-        raise KeyboardInterrupt
-
-    for name in ("replace", "rename"):
-        monkeypatch.setattr(Path, name, interrupted)
-        monkeypatch.setattr(f"os.{name}", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        Network([3, 4, 2], seed=2).save(path)
-    assert path.read_bytes() == before
-    assert [each.name for each in tmp_path.iterdir()] == [path.name]
-
-
-def test_a_path_that_cannot_be_written_is_an_os_error_that_names_it(tmp_path: Path) -> None:
-    net = Network([3, 4, 2], seed=1)
-    with pytest.raises(FileNotFoundError, match="nowhere"):
-        net.save(tmp_path / "nowhere" / "net.safetensors")
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(OSError, match="folder"):
-        net.save(tmp_path / "folder")
-    assert [each.name for each in tmp_path.iterdir()] == ["folder"]
-
-
-def test_saving_again_replaces_the_file(tmp_path: Path) -> None:
-    path = saved(tmp_path)
-    net = Network([5, 2], task="regression", seed=2)
-    net.save(path)
-    assert_same(Network.load(path), snapshot(net))
     assert [each.name for each in tmp_path.iterdir()] == [path.name]

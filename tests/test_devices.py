@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -155,9 +156,9 @@ def on_device(net):
     return net.view.scaling and net.view.scaling.rounded
 
 
-@pytest.mark.parametrize("from_host", [False, True], ids=["on the device", "on the host"])
-@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.parametrize(("entry", "from_host"), [*zip(ENTRIES, cycle([False, True]))])
 def test_it_stays_on_the_device(guarded, entry, from_host):
+    """With data on the device and on the host, in turn."""
     x, y = (X, CLASS) if from_host else (here(X), here(CLASS))
     found = ENTRIES[entry](x, y)
     where = DEVICE if entry != "to numpy" else "cpu"
@@ -202,14 +203,15 @@ def test_estimators_stay_there_too(guarded, kind):
 # From each to each
 
 
-PAIRS = [(one, other) for one in PLACES for other in PLACES if not {one, other} & {*LEFT_OUT}]
+HERE = [name for name in PLACES if name not in LEFT_OUT]
+PAIRS = [*zip(HERE, HERE[1:] + HERE[:1]), *zip(HERE[1:] + HERE[:1], HERE)]  # round in both directions
 
 
 @pytest.mark.everywhere
 @pytest.mark.parametrize(
     ("one", "other"), [pytest.param(*pair, marks=[pytest.mark.gpu] if {*pair} & {*GPU} else []) for pair in PAIRS]
 )
-def test_a_network_moves_between_all_pairs(one, other):
+def test_a_network_moves_from_place_to_place(one, other):
     """It brings everything along, and trains on there as it would have here."""
     first, second = PLACES[one](), PLACES[other]()
     net = Network([4, 5, 3], standardize=True, task="classification", dropout=0.2, seed=0, **first._asdict())
@@ -230,7 +232,7 @@ def test_a_network_moves_between_all_pairs(one, other):
 
 SECOND_DEVICE = """
 import jax, numpy as np
-from xpnet import Adam, Network
+from xpnet import Adam, Network, get_backend
 
 first, second = jax.devices("cpu")
 x, y = np.random.default_rng(0).standard_normal((30, 4)).astype("f4"), np.arange(30, dtype="i4") % 3
@@ -250,13 +252,25 @@ for net, device, other in zip(nets, (first, second), (second, first)):
 np.testing.assert_array_equal(nets[0].w[0], nets[1].w[0])
 for net, (name, device) in zip(nets, [("cpu:1", second), ("cpu:0", first)]):
     assert devices(*jax.tree.leaves(net.to(device=name).state)) == {device}
+
+backend = get_backend("jax", "cpu:1")
+x = backend.asarray([[1.0] * 1500] * 1500, "float32")
+power = jax.jit(lambda x: jax.lax.fori_loop(0, 10, lambda i, y: 1e-3 * (y @ x), x))
+jax.block_until_ready(power(x))
+y = power(x)
+assert not y.is_ready(), "it should still be computing"
+backend.synchronize()
+assert y.is_ready()
 """
 
 
 @pytest.mark.slow
 @pytest.mark.needs("jax")
 def test_a_network_of_jax_stays_on_its_device():
-    """On the second of two devices that JAX makes of the CPU: nothing goes to the first, its default."""
+    """On the second of two devices that JAX makes of the CPU: nothing goes to the first, its default.
+
+    And `synchronize` waits for the second.
+    """
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"
     done = subprocess.run(
         [sys.executable, "-c", SECOND_DEVICE], capture_output=True, text=True, env=os.environ | {"XLA_FLAGS": flags}

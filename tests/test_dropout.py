@@ -10,10 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_backprop import layers_of
 
-from xpnet import SGD, Adam, DivergenceError, Network, get_backend
+from xpnet import SGD, Adam, Network, get_backend
 from xpnet.core.activations import sigmoid, softmax
 from xpnet.core.dropout import drop, init_dropout, keep_mask
 from xpnet.training.steps import ChunkRunner
+
+# Trainings with dropout are compared there in test_trainings.py
+pytestmark = pytest.mark.not_on("jax")
 
 SIZES, N, M = [5, 4, 3], 23, 4  # 23 examples in minibatches of 4: the last holds 3
 OPTIONS = {"batch_size": M, "lr": 0.5, "progress": False}
@@ -75,19 +78,6 @@ def test_masks_are_the_same_bits_on_every_backend(backend, rate):
         np.testing.assert_array_equal(found, expected(seed, step, layer, 5, 7, rate))
 
 
-def test_large_masks_are_the_same_bits_on_every_backend(backend):
-    for seed, step, layer in PLACES_IN_TIME[::7]:
-        ours = mask(seed, step, layer, range(300), range(70), 0.3)
-        np.testing.assert_array_equal(mask(seed, step, layer, range(300), range(70), 0.3, backend), ours)
-        assert 0.6 < ours.mean() < 0.8
-
-
-def test_halves_of_a_batch_make_the_whole(backend):
-    whole = mask(7, 9, 1, range(10), range(6), 0.5, backend)
-    halves = [mask(7, 9, 1, rows, range(6), 0.5, backend) for rows in (range(5), range(5, 10))]
-    np.testing.assert_array_equal(np.concatenate(halves), whole)
-
-
 @given(
     rows=st.lists(st.integers(0, 40), min_size=1, max_size=9),
     units=st.lists(st.integers(0, 40), min_size=1, max_size=9),
@@ -98,14 +88,16 @@ def test_any_rows_and_units_in_any_order_are_those_of_the_whole(rows, units, rat
     np.testing.assert_array_equal(mask(7, 9, 1, rows, units, rate), whole[rows][:, units])
 
 
-# The statistics: of bits that are always the same, so these pass or fail for good. There are 15 bounds of 4 standard
-# deviations on rates, 96 on correlations and 6 on counts; chance alone would miss one of them in 130 such files.
+# The statistics: of bits that are always the same, so these pass or fail for good. There are 5 bounds of 4 standard
+# deviations on rates, 33 on correlations and 6 on counts; chance alone would miss one of them in 360 such files.
 
 SIDE = range(1000)
 
 
-@pytest.mark.parametrize("rate", [0.1, 0.5, 0.8])
-@pytest.mark.parametrize("where", [(0, 0, 0), (0, 0, 1), (1, 0, 1), (2**32 - 1, 100_000, 2), (99, 1, 7)])
+@pytest.mark.parametrize(
+    ("rate", "where"),
+    [(0.1, (0, 0, 0)), (0.5, (0, 0, 1)), (0.8, (1, 0, 1)), (0.1, (2**32 - 1, 100_000, 2)), (0.5, (99, 1, 7))],
+)
 def test_a_million_draws_keep_their_rate_within_four_sigma(rate, where):
     share = mask(*where, SIDE, SIDE, rate).mean()
     assert abs(share - (1 - rate)) < 4 * np.sqrt(rate * (1 - rate) / 1e6)
@@ -115,21 +107,21 @@ def correlation(a, b):
     return np.corrcoef(a.ravel(), b.ravel())[0, 1]
 
 
-@pytest.mark.parametrize("rate", [0.1, 0.5, 0.8])
-@pytest.mark.parametrize("where", [(0, 0, 0), (31337, 1000, 1)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("rate", "where"), [(0.1, (0, 0, 0)), (0.5, (31337, 1000, 1)), (0.8, (0, 0, 0))])
 def test_neighbours_do_not_know_of_each_other(rate, where):
     """Of steps, layers, seeds, rows and units that differ by a lag: no correlation beyond 4 / √n."""
     seed, step, layer = where
     base = mask(seed, step, layer, SIDE, SIDE, rate)
     found = []
-    for lag in (1, 2, 16):
+    for lag in (1, 16):
         found.append(correlation(base, mask(seed, step, layer, range(lag, 1000 + lag), SIDE, rate)))
         found.append(correlation(base, mask(seed, step, layer, SIDE, range(lag, 1000 + lag), rate)))
         found.append(correlation(base, mask(seed, step + lag, layer, SIDE, SIDE, rate)))
         found.append(correlation(base, mask(seed, step, layer + lag, SIDE, SIDE, rate)))
         found.append(correlation(base, mask(seed + lag, step, layer, SIDE, SIDE, rate)))
     found.append(correlation(base, base.T))  # rows do to units what units do to rows
-    assert len(found) == 16
+    assert len(found) == 11
     assert np.abs(found).max() < 4 / np.sqrt(1e6)
 
 
@@ -166,8 +158,15 @@ def written_out(layers, activations, masks, x, y):
     return moved
 
 
-@pytest.mark.parametrize("activations", [["sigmoid", "sigmoid"], ["softmax", "sigmoid"], ["sigmoid", "softmax"]])
-@pytest.mark.parametrize("rates", [[0.2, 0.5, 0.4], [0.0, 0.5, 0.0], [0.3, 0.0, 0.0], [0.0, 0.0, 0.6]])
+@pytest.mark.parametrize(
+    ("activations", "rates"),
+    [
+        (["sigmoid", "sigmoid"], [0.0, 0.5, 0.0]),
+        (["softmax", "sigmoid"], [0.3, 0.0, 0.0]),
+        (["sigmoid", "softmax"], [0.0, 0.0, 0.6]),
+        (["softmax", "sigmoid"], [0.2, 0.5, 0.4]),
+    ],
+)
 def test_steps_are_those_of_the_masks_and_each_has_its_own(place, activations, rates):
     """Two full-batch steps, in calls of their own: row i of a mask is that of the i-th example in the drawn order."""
     sizes, n = [5, 6, 4, 3], 8
@@ -210,16 +209,6 @@ def test_dropping_preserves_the_mean(backend):
         assert (np.abs(got.mean(axis=0) - whole[0]) < 4 * error).all()
         np.testing.assert_allclose(got[got != 0], (whole / (1 - rate))[got != 0], rtol=1e-12)
     assert step.tolist() == [1]
-
-
-def test_backends_agree_on_training_with_dropout(place):
-    """Per layer, ‖Δw − Δw′‖ ≤ 1e-9 ‖Δw‖, which one unit dropped otherwise would break by far."""
-    ours, theirs = network(place=type(place)("numpy", None)), network(place)
-    before = layers_of(ours)
-    for net in (ours, theirs):
-        net.train(problem(), epochs=3, **OPTIONS)
-    for (w, _), (w1, _), (w2, _) in zip(before, layers_of(ours), layers_of(theirs), strict=True):
-        assert np.linalg.norm(w2 - w1) <= 1e-9 * np.linalg.norm(w1 - w)
 
 
 # In training and nowhere else
@@ -293,6 +282,7 @@ def test_inputs_drop_where_there_are_no_hidden_layers(place):
 # Going on
 
 
+@pytest.mark.not_on("strict-device1", "torch")
 @pytest.mark.parametrize("optimizer", [SGD(), Adam()], ids=lambda each: type(each).__name__)
 def test_two_trainings_are_one(place, dtype, optimizer):
     whole, parts, again = (network(place, [0.2, 0.5], dtype) for _ in range(3))
@@ -308,16 +298,6 @@ def test_two_trainings_are_one(place, dtype, optimizer):
         again.state = again.state._replace(dropout=again.backend.copy_nest(dropout, dtype))
     again.train(problem(), epochs=3, optimizer=optimizer, **OPTIONS)
     assert not np.array_equal(layers_of(again)[0][0], layers_of(whole)[0][0])
-
-
-def test_a_copy_goes_on_with_the_same_masks(place):
-    net = network(place)
-    net.train(problem(), epochs=1, **OPTIONS)
-    twin, there = net.copy(), net.to("numpy").to(*place)
-    for each in (net, twin, there):
-        each.train(problem(), epochs=1, **OPTIONS)
-    assert_same(twin, snapshot(net))
-    assert_same(there, snapshot(net))
 
 
 def test_an_interruption_gives_back_the_step(place, monkeypatch):
@@ -339,15 +319,6 @@ def test_an_interruption_gives_back_the_step(place, monkeypatch):
     for each in (net, twin):
         each.train(problem(), epochs=2, **OPTIONS)
     assert_same(net, snapshot(twin))
-
-
-def test_divergence_gives_back_the_step(place):
-    net = network(place, activation="relu", task="regression", dtype="float32")
-    net.train(problem(), epochs=1, batch_size=M, lr=1e-3, progress=False)
-    before = snapshot(net)
-    with pytest.raises(DivergenceError):
-        net.train(problem(), epochs=1, batch_size=M, lr=1e30, progress=False)
-    assert_same(net, before)
 
 
 def test_the_step_counter_wraps_without_a_warning(place, dtype):

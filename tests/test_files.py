@@ -44,16 +44,15 @@ def is_whole(content: bytes) -> bool:
     return len(content) == 200_000 and len(set(content)) == 1
 
 
-@pytest.mark.parametrize("writers", [2, pytest.param(8, marks=pytest.mark.slow)])
-def test_several_writers_on_one_path_and_a_reader(tmp_path, writers):
+def test_several_writers_on_one_path_and_a_reader(tmp_path):
     path = tmp_path / "file"
     write_file(path, b"x" * 200_000)
-    processes = [start_writer(letter, path, 40) for letter in "abcdefgh"[:writers]]
+    processes = [start_writer(letter, path, 40) for letter in "ab"]
     reads = 0
     while any(process.poll() is None for process in processes):
         assert is_whole(read_file(path))
         reads += 1
-    assert [process.communicate()[1] for process in processes] == [""] * writers
+    assert [process.communicate()[1] for process in processes] == [""] * 2
     assert reads > 10
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
 
@@ -63,7 +62,7 @@ def test_a_writer_that_is_killed_leaves_a_whole_file_and_its_rest_is_removed_lat
     path, rng = tmp_path / "file", random.Random(0)
     write_file(path, b"x" * 200_000)
     seen = set()
-    for i in range(10):
+    for i in range(4):
         process = start_writer("ab"[i % 2], path, 10**9)
         before = path.stat().st_ino
         while path.stat().st_ino == before:
@@ -286,6 +285,7 @@ print(sorted(map(str, outcomes)))
 """
 
 
+@pytest.mark.slow
 def test_a_file_that_is_overwritten_in_place_while_it_is_loaded_does_no_harm(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", LOADER, str(tmp_path / "net")], capture_output=True, text=True, check=False

@@ -14,6 +14,9 @@ from xpnet.checkpoint import archive
 from xpnet.checkpoint.file import FORMAT, READABLE_FORMATS
 from xpnet.training import loop
 
+# What is in a file goes to other libraries in test_checkpoint.py
+pytestmark = pytest.mark.not_on("torch", "jax")
+
 GOLDEN = Path(__file__).parent / "golden"
 X = np.linspace(-1.0, 1.0, 60).reshape(20, 3)
 LABELS = np.arange(20) % 2

@@ -1,7 +1,4 @@
-"""check_gradients: right gradients pass on every backend, and each of the four equations, broken, is caught."""
-
-import inspect
-import textwrap
+"""check_gradients: right gradients pass, and wrong ones are found; `test_mutations.py` breaks the four equations."""
 
 import numpy as np
 import pytest
@@ -9,7 +6,9 @@ from helpers import assert_same, snapshot
 from test_backprop import make
 
 from xpnet import Network, check_gradients
-from xpnet.core import backprop
+
+# test_trainings.py and test_backends.py see what JAX may do otherwise
+pytestmark = pytest.mark.not_on("jax")
 
 X = np.random.default_rng(0).standard_normal((4, 3))
 LABELS = np.array([0, 1, 1, 0])
@@ -45,49 +44,6 @@ def test_standardized_and_dropping_networks_are_checked_as_they_are_used(place):
     y = 100 + 50 * X[:, :2]
     net.train((10 * X, y), epochs=1, progress=False)
     assert check_gradients(net, 10 * X, y).passed
-
-
-BREAKS = {
-    "BP1": ("output.delta(zs[-1], activations[-1], y, xp)", "(activations[-1] - y)", "backward"),
-    "the mean": ("delta / y.shape[-2]", "delta / (y.shape[-2] + 1)", "backward"),
-    "BP2": (
-        "sigmas[l - 1].pullback(xp.matmul(delta, w)",
-        "sigmas[l - 1].pullback(1.01 * xp.matmul(delta, w)",
-        "deltas",
-    ),
-    "BP3": ("xp.sum(delta, axis=-2, keepdims=True)", "xp.max(delta, axis=-2, keepdims=True)", "backward"),
-    "BP4": ("xp.matmul(a.mT, delta).mT", "xp.matmul(a.mT, delta[::-1, :]).mT", "backward"),
-}
-
-
-@pytest.mark.parametrize("broken", BREAKS)
-def test_each_equation_broken_is_caught(broken, monkeypatch):
-    """The source of the mathematics with one expression changed: the table shows where it is wrong."""
-    right, wrong, name = BREAKS[broken]
-    source = textwrap.dedent(inspect.getsource(getattr(backprop, name)))
-    assert source.count(right) == 1, "the line of the equation has changed; change it here too"
-    module = dict(vars(backprop))
-    exec(source.replace(right, wrong), module)
-    if name == "deltas":  # `backward` finds it in its own module
-        monkeypatch.setattr(backprop, "deltas", module["deltas"])
-    else:
-        monkeypatch.setattr("xpnet.inspection.derivatives.backward", module["backward"])
-    net = Network([3, 4, 5, 2], activation="tanh", dtype="float64", seed=1)
-    check = check_gradients(net, X, LABELS, most=None)
-    assert not check.passed
-    assert "FAILED" in repr(check)
-    wrong_rows = {(row["layer"], row["parameter"]) for row in check.rows if row["error"] > 1e-5}
-    everything = {(l, p) for l in (1, 2, 3) for p in "wb"}
-    assert (
-        wrong_rows
-        == {
-            "BP1": everything,
-            "the mean": everything,
-            "BP2": {(l, p) for l in (1, 2) for p in "wb"},  # the output layer's error does not go through it
-            "BP3": {(l, "b") for l in (1, 2, 3)},
-            "BP4": {(l, "w") for l in (1, 2, 3)},
-        }[broken]
-    )
 
 
 def test_the_table_says_where_the_largest_error_is(monkeypatch):

@@ -367,23 +367,13 @@ def check(nets: list[Network], which: int, method: str, case: Case) -> None:
         np.testing.assert_allclose(array, other, rtol=1e-4 if net.dtype == "float32" else 1e-9, atol=1e-6)
 
 
-ANY = given(which=st.integers(0, 2), method=st.sampled_from([*METHODS]), case=cases())
 QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
 @pytest.mark.not_on("jax")
 @settings(max_examples=60, suppress_health_check=QUIET)
-@ANY
+@given(which=st.integers(0, 2), method=st.sampled_from([*METHODS]), case=cases())
 def test_any_data_is_used_rightly_or_refused_by_name(nets: list[Network], which: int, method: str, case: Case) -> None:
-    check(nets, which, method, case)
-
-
-@pytest.mark.slow
-@settings(max_examples=100, suppress_health_check=QUIET)
-@ANY
-def test_much_more_data_is_used_rightly_or_refused_by_name(
-    nets: list[Network], which: int, method: str, case: Case
-) -> None:
     check(nets, which, method, case)
 
 
@@ -620,17 +610,6 @@ def test_a_length_that_is_an_estimate_is_not_held_against_the_data(on_numpy: Net
     assert on_numpy.evaluate(Loader(whole)) in (0, 4)
 
 
-@pytest.mark.needs("torch")
-def test_a_loader_of_pytorch_whose_data_set_raises_stop_iteration(on_numpy: Network) -> None:
-    from torch.utils.data import DataLoader
-
-    with pytest.raises(
-        ValueError, match=r"^train_data ended after 1 of its 2 batches; if its data set raised StopIter"
-    ):
-        on_numpy.train(DataLoader(Stops(StopIteration()), batch_size=2), 1, progress=False)  # type: ignore
-    assert len(on_numpy.train(DataLoader(Items(X[0], 1), batch_size=2), 1, progress=False)) == 1  # type: ignore
-
-
 def test_a_generator_in_which_an_iterator_ends_is_refused(on_numpy: Network) -> None:
     def batches() -> Iterator[Any]:
         yield X, LABELS
@@ -720,7 +699,7 @@ def estimate(est: Any, method: str, data: Any) -> np.ndarray | Exception:
             return error
 
 
-@settings(max_examples=60, suppress_health_check=QUIET)
+@settings(max_examples=40, suppress_health_check=QUIET)
 @given(method=st.sampled_from([*ESTIMATORS]), case=cases())
 def test_estimators_use_any_data_rightly_or_refuse_it(method: str, case: Case) -> None:
     with warnings.catch_warnings():

@@ -10,6 +10,9 @@ from xpnet.core import initializers
 from xpnet.core.activations import ACTIVATIONS
 from xpnet.core.initializers import INITIALIZERS
 
+# Weights are drawn by NumPy
+pytestmark = pytest.mark.not_on("jax")
+
 N_IN, N_OUT = 500, 300
 
 # Variance of the weights; fourth moment over the square of it (3 for a normal distribution, 9/5 for a uniform one); and

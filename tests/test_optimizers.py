@@ -2,7 +2,6 @@ import math
 import re
 from dataclasses import replace
 from decimal import Decimal
-from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
@@ -31,6 +30,9 @@ from xpnet import (
 from xpnet.core.optimizers.adam import AdamHat
 from xpnet.core.optimizers.table import OPTIMIZERS
 
+# test_trainings.py compares each of them on other libraries with NumPy
+pytestmark = pytest.mark.not_on("strict-device1", "torch", "jax")
+
 PLAIN = [
     SGD(),
     SGD(weight_decay=0.1),
@@ -50,7 +52,7 @@ PLAIN = [
 MODIFIED = [
     modify(optimizer)
     for modify in (lambda o: L1(o, 0.05), lambda o: Clip(o, 0.17), lambda o: MaxNorm(o, 1.1))
-    for optimizer in (PLAIN[0], PLAIN[3], PLAIN[5], PLAIN[7], PLAIN[9], PLAIN[11])
+    for optimizer in (PLAIN[3], PLAIN[11])
 ]
 NESTED = [
     Clip(L1(SGD(momentum=0.9), 0.05), 0.17),
@@ -58,7 +60,8 @@ NESTED = [
     MaxNorm(Clip(L1(AdamW(weight_decay=0.1), 0.05), 0.15), 1.1),
 ]
 EVERY = [*PLAIN, *MODIFIED, *NESTED]
-ONE_OF_EACH = [PLAIN[0], PLAIN[3], PLAIN[5], PLAIN[7], PLAIN[9], PLAIN[11], PLAIN[12], *MODIFIED[1::6], NESTED[2]]
+ONE_OF_EACH = [PLAIN[0], PLAIN[3], PLAIN[5], PLAIN[7], PLAIN[9], PLAIN[11], PLAIN[12], *MODIFIED[::2], NESTED[2]]
+FEW = [PLAIN[5], PLAIN[9], NESTED[2]]
 
 SIZES, N, M, LR, EPOCHS = [5, 4, 3], 24, 4, 0.05, 4  # 6 steps an epoch
 options = {"batch_size": M, "lr": LR, "progress": False}
@@ -136,26 +139,6 @@ def test_trajectory_against_torch_optim_at_constant_lr(place, optimizer):
     net.train(problem(), epochs=EPOCHS, optimizer=optimizer, **options)
     for ours, theirs in zip([p for layer in layers_of(net) for p in layer], expected, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-13)
-
-
-@pytest.mark.needs("torch")
-def test_clip_is_that_of_torch(place):
-    """torch divides by the norm + 1e-6, and so shortens the gradient by another 1e-6 of itself at most."""
-    torch = pytest.importorskip("torch")
-    x, y = problem()
-    for norm in (0.01, 0.1, 100.0):
-        net = network(place)
-        start = [p for layer in layers_of(net) for p in layer]
-        grads = [net.backend.to_numpy(p) for layer in net.backward(x, y) for p in layer]
-        parameters = [torch.zeros(g.shape, dtype=torch.float64) for g in grads]
-        for p, g in zip(parameters, grads, strict=True):
-            p.grad = torch.tensor(g)
-        length = float(torch.nn.utils.clip_grad_norm_(parameters, norm))
-        net.train((x, y), epochs=1, batch_size=N, lr=1.0, optimizer=Clip(SGD(), norm), progress=False)
-        moved = [before - after for before, after in zip(start, [p for l in layers_of(net) for p in l], strict=True)]
-        assert math.sqrt(sum((m**2).sum() for m in moved)) == pytest.approx(min(norm, length), rel=1e-12)
-        for ours, p in zip(moved, parameters, strict=True):
-            np.testing.assert_allclose(ours, p.grad.numpy(), rtol=2e-6 / min(1.0, length), atol=1e-14)
 
 
 def one_step(place, optimizer, lr=0.5, dtype="float64"):
@@ -262,14 +245,13 @@ def test_decay_depends_on_neither_batch_nor_data_size(place, optimizer, moved, n
 
 
 @pytest.mark.parametrize("optimizer", ONE_OF_EACH, ids=str)
-def test_every_array_keeps_the_dtype_of_the_network(place, dtype, optimizer):
-    net = network(place, dtype=dtype)
-    x, y = problem()
-    net.train((x.astype("float32"), y), epochs=1, optimizer=optimizer, **options)
-    with net.backend.scope(dtype):
-        arrays = flat((net.state.layers, net.state.optimizer))
-        assert {str(array.dtype).split(".")[-1] for array in arrays} == {dtype}
-        assert len({str(array.device) for array in arrays}) == 1
+def test_it_trains_in_float32_and_every_array_keeps_that_dtype(place, optimizer):
+    net = network(place, dtype="float32")
+    history = net.train(problem(), epochs=10, optimizer=optimizer, **options)
+    assert history["cost"][-1] < history["cost"][0]
+    arrays = flat((net.state.layers, net.state.optimizer))
+    assert {str(array.dtype).split(".")[-1] for array in arrays} == {"float32"}
+    assert len({str(array.device) for array in arrays}) == 1
 
 
 def test_clipping_does_not_overflow(place):
@@ -280,7 +262,7 @@ def test_clipping_does_not_overflow(place):
     np.testing.assert_allclose(net.backend.to_numpy(net.w[0]), [[-2.0, 0.0]], rtol=1e-6)
 
 
-@pytest.mark.parametrize("optimizer", ONE_OF_EACH, ids=str)
+@pytest.mark.parametrize("optimizer", FEW, ids=str)
 def test_equal_settings_go_on_and_other_settings_start_anew(place, optimizer):
     whole, parts = network(place), network(place)
     whole.train(problem(), epochs=3, optimizer=optimizer, **options)
@@ -303,7 +285,7 @@ def _at_the_start(place, optimizer):
     return snapshot(net).optimizer
 
 
-@pytest.mark.parametrize("optimizer", ONE_OF_EACH, ids=str)
+@pytest.mark.parametrize("optimizer", FEW, ids=str)
 def test_reset_optimizer_forgets_the_past(place, optimizer):
     net, fresh = network(place), network(place)
     net.train(problem(), epochs=1, optimizer=optimizer, **options)
@@ -347,13 +329,6 @@ def test_a_unit_without_any_gradient_stays_where_it_is(place, optimizer):
     assert b[0] == -100.0
     assert w2[0, 0] == 1.0
     assert w2[0, 1] != 1.0
-
-
-@pytest.mark.parametrize("optimizer", ONE_OF_EACH, ids=str)
-def test_it_trains_in_float32(place, optimizer):
-    net = network(place, dtype="float32")
-    history = net.train(problem(), epochs=10, optimizer=optimizer, **options)
-    assert history["cost"][-1] < history["cost"][0]
 
 
 # Names, defaults, and what is refused
@@ -434,9 +409,9 @@ def test_numbers_out_of_range_are_refused(create, error, message):
         create()
 
 
-@pytest.mark.parametrize("kind", [np.float16, np.float32, np.longdouble, np.array, Decimal, Fraction], ids=repr)
+@pytest.mark.parametrize("kind", [np.float16, np.array, Decimal], ids=repr)
 def test_numbers_of_any_kind_become_floats_and_are_saved(tmp_path, kind):
-    h, data = kind("0.5") if kind in (Decimal, Fraction) else kind(0.5), ([[0.0], [1.0]], [0, 1])
+    h, data = kind("0.5") if kind is Decimal else kind(0.5), ([[0.0], [1.0]], [0, 1])
     optimizers = {
         SGD(momentum=h, nesterov=np.bool_(True), weight_decay=h): SGD(momentum=0.5, nesterov=True, weight_decay=0.5),
         RMSProp(rho=h, epsilon=h): RMSProp(rho=0.5, epsilon=0.5),

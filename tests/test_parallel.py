@@ -1,10 +1,8 @@
 """Fits by joblib's workers, as docs/use/parallel.md describes them."""
 
-import os
 import pickle
 import re
-import subprocess
-import sys
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -35,49 +33,49 @@ def workers(monkeypatch):
     get_reusable_executor().shutdown(wait=True, kill_workers=True)
 
 
-@pytest.mark.parametrize("search", [GridSearchCV, MLPSearchCV])
 @pytest.mark.parametrize(
     ("way", "kind"), [("threading", "regressor"), pytest.param("loky", "classifier", marks=pytest.mark.slow)]
 )
-def test_fits_by_workers_equal_those_of_a_single_process(way, kind, search, workers):
+def test_fits_by_workers_equal_those_of_a_single_process(way, kind, workers):
     """Up to rounding, which may depend on memory alignment; and the estimators come back whole, without the data."""
     x, y = (load_digits if kind == "classifier" else load_diabetes)(return_X_y=True)
     x, y = (x / 16, y) if kind == "classifier" else (scale(x), scale(y))
     mlp = (MLPClassifier if kind == "classifier" else MLPRegressor)(**OPTIONS)
     expected = GridSearchCV(mlp, GRID, cv=2).fit(x, y)
     with joblib.parallel_config(backend=way, n_jobs=2):
-        found = search(mlp, GRID, cv=2).fit(x, y)
+        searches = [search(mlp, GRID, cv=2).fit(x, y) for search in (GridSearchCV, MLPSearchCV)]
         fitted = cross_validate(expected.best_estimator_, x, y, cv=2, return_estimator=True)["estimator"][0]
     scores = [name for name in expected.cv_results_ if "_test_score" in name]
     assert len(scores) == 2 + expected.n_splits_ + 1  # mean, std, each fold, rank
     assert np.ptp(expected.cv_results_["mean_test_score"]) > 0.1
-    for name in scores:
-        np.testing.assert_allclose(found.cv_results_[name], expected.cv_results_[name], rtol=1e-9, err_msg=name)
-    assert found.best_params_ == expected.best_params_
-    np.testing.assert_allclose(found.predict(x), expected.predict(x), rtol=1e-9)
+    for found in searches:
+        for name in scores:
+            np.testing.assert_allclose(found.cv_results_[name], expected.cv_results_[name], rtol=1e-9, err_msg=name)
+        assert found.best_params_ == expected.best_params_
+        np.testing.assert_allclose(found.predict(x), expected.predict(x), rtol=1e-9)
     assert len(pickle.dumps(fitted)) < x.nbytes / 2
     fitted.partial_fit(x, y).predict(x)
 
 
 @pytest.mark.slow
-def test_the_program_that_keeps_its_fits_does_not_repeat_them(tmp_path):
+def test_the_program_that_keeps_its_fits_does_not_repeat_them(tmp_path, monkeypatch, capsys):
+    """With a single worker, which is this process."""
     page = (Path(__file__).parents[1] / "docs" / "use" / "parallel.md").read_text()
     (code,) = (code for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "__main__" in code)
     program = tmp_path / "program.py"
     program.write_text(code)
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")  # what n_jobs=-1 means
+    monkeypatch.chdir(tmp_path)
 
-    def run(workers):
-        environment = os.environ | {"LOKY_MAX_CPU_COUNT": str(workers)}  # what n_jobs=-1 means
-        command = [sys.executable, "-W", "error", str(program)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path, env=environment)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+    def run():
+        runpy.run_path(str(program), run_name="__main__")
+        return capsys.readouterr().out
 
-    first = run(2)
+    first = run()
     assert [line[:4] > "0.85" for line in first.splitlines()] == [True] * 4
     *kept, lost = ((path, path.stat().st_mtime_ns) for path in sorted(tmp_path.rglob("output.pkl")))
     assert len(kept) == 7
     lost[0].unlink()
-    assert run(1) == first
+    assert run() == first
     assert [(path, path.stat().st_mtime_ns) for path, _ in kept] == kept
     assert lost[0].stat().st_mtime_ns > lost[1]

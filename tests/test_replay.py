@@ -3,10 +3,10 @@
 import copy
 import functools
 import gc
+import itertools
 import math
 import operator
 import pickle
-import signal
 import sys
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -51,12 +51,6 @@ def thresholds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Numbers that stay what they are here, whatever is fastest."""
     for name, number in {"MIN_RECORDED_STEPS": 8, "LARGE_MINIBATCH": 10**9, "MAX_UNROLLED": 16}.items():
         monkeypatch.setattr(program, name, number)
-
-
-@pytest.fixture(params=["float32", pytest.param("float64", marks=pytest.mark.slow)])
-def dtype(request: pytest.FixtureRequest) -> str:
-    """In the fast tests, float64 is left to the other parts of a step."""
-    return request.param
 
 
 @pytest.fixture
@@ -175,7 +169,7 @@ def test_every_part_of_a_step(eager, replayed, training):
 
 @pytest.mark.slow
 @pytest.mark.everywhere
-@pytest.mark.parametrize(("number", "training"), [*enumerate(draw_trainings(60))], ids=str)
+@pytest.mark.parametrize(("number", "training"), [*enumerate(draw_trainings(16))], ids=str)
 def test_any_parts_of_a_step(eager, replayed, number, training):
     check_training(eager, replayed, training, ("float32", "float64")[number % 2])
 
@@ -200,9 +194,9 @@ def test_weights_of_classes(eager, replayed):
 
 
 @ON_CUPY_TOO
-def test_standardized_data_that_is_not_contiguous(eager, dtype, replayed):
+def test_standardized_data_that_is_not_contiguous(eager, replayed):
     x = np.asfortranarray(np.repeat(X.astype(np.float64), 2, axis=1))[:, ::2]
-    assert_alike(network(eager, task="regression", standardize=True, dtype=dtype), replayed, (x, Y[:, ::-1]))
+    assert_alike(network(eager, task="regression", standardize=True), replayed, (x, Y[:, ::-1]))
     assert replayed == 2 * FOLDS
 
 
@@ -223,9 +217,7 @@ def test_batches_of_several_sizes(eager, replayed):
 
 
 @ON_CUPY_TOO
-@pytest.mark.parametrize(
-    ("steps", "done"), [(1, 0), (7, 0), (8, 8), (15, 15), (16, 16), (17, 17), (57, 57), (150, 150)]
-)
+@pytest.mark.parametrize(("steps", "done"), [(7, 0), (8, 8), (16, 16), (17, 17), (57, 57)])
 def test_any_number_of_steps(eager, replayed, steps, done):
     rng = np.random.default_rng(6)
     data = rng.standard_normal((2 * steps, 5)), rng.uniform(size=(2 * steps, 3))
@@ -234,12 +226,13 @@ def test_any_number_of_steps(eager, replayed, steps, done):
 
 
 @ON_CUPY_TOO
-def test_minibatches_of_one(eager, dtype, replayed):
+def test_minibatches_of_one(eager, replayed):
     """The gradient is then a column times a row."""
-    assert_alike(network(eager, dtype=dtype), replayed, batch_size=1, lr=0.05)
+    assert_alike(network(eager), replayed, batch_size=1, lr=0.05)
     assert replayed == 2 * [(N, N)]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("numbers", [(26, 10), (4, 32, 2), (5, 200, 16), (3, 5, 7)])
 def test_maxima_of_short_rows_are_those_of_numpy(numbers, dtype):
     x = np.random.default_rng(0).normal(size=numbers).astype(dtype)
@@ -287,9 +280,9 @@ def test_python_runs_what_is_recorded_once_and_large_minibatches_one_by_one(
 
 
 @ON_CUPY_TOO
-def test_chunks_and_calls_to_train_go_on_with_the_state(eager, dtype, replayed, monkeypatch):
+def test_chunks_and_calls_to_train_go_on_with_the_state(eager, replayed, monkeypatch):
     monkeypatch.setattr("xpnet.training.loop.steps_per_chunk", lambda *_: 11)
-    net, options = network(eager, dropout=0.5, dtype=dtype), {"optimizer": Adam(), "sampling": "replacement"}
+    net, options = network(eager, dropout=0.5), {"optimizer": Adam(), "sampling": "replacement"}
     for _ in range(2):
         assert_alike(net, replayed, **options)
         assert replayed == 2 * [(11, 11), (10, 10)]
@@ -376,13 +369,14 @@ NOT_ON_HOST = {"means", "norms", "repetitions", "functions beyond the array API"
 @pytest.mark.everywhere
 @ON_CUPY_TOO
 @pytest.mark.parametrize("name", WRITTEN)
-def test_functions_of_the_array_api_are_recorded(eager, dtype, replayed, name):
+def test_functions_of_the_array_api_are_recorded(eager, replayed, name):
     on_cupy = eager.backend == "cupy"
     if on_cupy and HOST and name in NOT_ON_HOST:
         pytest.skip("host_cupy has no kernel for it")
-    assert_alike(network(eager, activation=Own(WRITTEN[name]), dtype=dtype), replayed)
+    dtype = "float64" if "two dtypes" in name else "float32"  # which is the other one
+    assert_alike(network(eager, activation=Own(WRITTEN[name]), dtype=dtype), replayed, epochs=1)
     assert any(done for _, done in replayed) is not (on_cupy and name in NOT_CAPTURED)
-    assert (on_cupy and name in NOT_CAPTURED) or replayed == 2 * FOLDS
+    assert (on_cupy and name in NOT_CAPTURED) or replayed == FOLDS
 
 
 def torch_module() -> Any:
@@ -439,36 +433,28 @@ REFUSED_ON_NUMPY: dict[str, Callable[[Any, Any], Any]] = {
 
 @pytest.mark.everywhere
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_recorded_goes_by_the_plain_loop(eager, dtype, replayed, name):
-    assert_alike(network(eager, activation=Own(REFUSED[name]), dtype=dtype), replayed)
-    assert replayed == 2 * [(21, 0), (1, 0)]
+def test_what_cannot_be_recorded_goes_by_the_plain_loop(eager, replayed, name):
+    assert_alike(network(eager, activation=Own(REFUSED[name])), replayed, epochs=1)
+    assert replayed == [(21, 0), (1, 0)]
 
 
 @pytest.mark.parametrize("name", REFUSED_ON_NUMPY)
-def test_functions_of_numpy_go_by_the_plain_loop(dtype, replayed, name):
-    assert_alike(network(Place("numpy", None), activation=Own(REFUSED_ON_NUMPY[name]), dtype=dtype), replayed)
-    assert replayed == 2 * [(21, 0), (1, 0)]
+def test_functions_of_numpy_go_by_the_plain_loop(replayed, name):
+    assert_alike(network(Place("numpy", None), activation=Own(REFUSED_ON_NUMPY[name])), replayed, epochs=1)
+    assert replayed == [(21, 0), (1, 0)]
 
 
 @pytest.mark.parametrize("form", ["z + own", "own * z", "xp.maximum(z, own)", "xp.where(own > 0, z, own)", "z[:, own]"])
-def test_arrays_of_the_users_own_go_by_the_plain_loop(eager, dtype, replayed, form):
+def test_arrays_of_the_users_own_go_by_the_plain_loop(eager, replayed, form):
     """They may be others the next time."""
     rng, backend = np.random.default_rng(7), get_backend(*eager)
 
     def value(z: Any, xp: Any) -> Any:
-        drawn = rng.permutation(4) if "[" in form else rng.standard_normal(4).astype(dtype)
+        drawn = rng.permutation(4) if "[" in form else rng.standard_normal(4).astype("float32")
         return eval(form, {"z": z, "xp": xp, "own": backend.asarray(drawn)})
 
-    net = network(eager, activation=Own(value), dtype=dtype)
-    nets = [net.copy() for _ in range(2)]
-    for each in nets:
-        rng.bit_generator.state = np.random.default_rng(8).bit_generator.state
-        with plain_loop():
-            train(each)
-    assert_same(nets[0], snapshot(nets[1]))
-    replayed.clear()
-    train(net)
-    assert replayed == 2 * [(21, 0), (1, 0)]
+    train(network(eager, activation=Own(value)), epochs=1)
+    assert replayed == [(21, 0), (1, 0)]
 
 
 def power_in_place(z: Any, xp: Any) -> Any:
@@ -533,27 +519,27 @@ ON_NUMPY: dict[str, Callable[[Any, Any], Any]] = {
 
 
 @pytest.mark.parametrize("name", ON_NUMPY)
-def test_what_only_numpy_has_gives_the_numbers_of_the_plain_loop(dtype, replayed, name):
-    assert_alike(network(Place("numpy", None), activation=Own(ON_NUMPY[name]), dtype=dtype), replayed)
+def test_what_only_numpy_has_gives_the_numbers_of_the_plain_loop(replayed, name):
+    assert_alike(network(Place("numpy", None), activation=Own(ON_NUMPY[name])), replayed, epochs=1)
 
 
 @pytest.mark.parametrize("name", ["relu_", "equal"])
-def test_what_only_torch_has_gives_the_numbers_of_the_plain_loop(dtype, replayed, name):
+def test_what_only_torch_has_gives_the_numbers_of_the_plain_loop(replayed, name):
     functions = {
         "relu_": lambda z, xp: (xp.relu_(z), z * 0.5)[1],
         "equal": lambda z, xp: z * (0.5 if torch_module().equal(z, z) else 1.0),
     }
     torch_module()
-    assert_alike(network(Place("torch", None), activation=Own(functions[name]), dtype=dtype), replayed)
+    assert_alike(network(Place("torch", None), activation=Own(functions[name])), replayed, epochs=1)
 
 
 @pytest.mark.everywhere
 @ON_CUPY_TOO
 @pytest.mark.parametrize("name", EITHER)
-def test_whether_recorded_or_not_the_numbers_are_those_of_the_plain_loop(eager, dtype, replayed, name):
+def test_whether_recorded_or_not_the_numbers_are_those_of_the_plain_loop(eager, replayed, name):
     if eager.backend == "cupy" and HOST and name in NOT_ON_HOST:
         pytest.skip("host_cupy has no kernel for it")
-    assert_alike(network(eager, activation=Own(EITHER[name]), dtype=dtype), replayed)
+    assert_alike(network(eager, activation=Own(EITHER[name])), replayed, epochs=1)
 
 
 # Exceptions
@@ -580,7 +566,7 @@ def armed(eager: Place, fails: Callable[[int, Any, Any], None]) -> tuple[Network
 WHOLE = (X[: N - N % M], Y[: N - N % M])  # one loop of 21 steps
 
 
-ERRORS = [RuntimeError, TypeError, AttributeError, ValueError, MemoryError, TimeoutError, KeyboardInterrupt]
+ERRORS = [TypeError, MemoryError, TimeoutError, KeyboardInterrupt]
 
 
 @pytest.mark.parametrize("error", ERRORS)
@@ -607,10 +593,10 @@ def only_of_numpy(z: Any, xp: Any) -> Any:
 
 
 @pytest.mark.parametrize("function", [only_of_numpy, lambda z, xp: z / {np.ndarray: 2.0}[type(z)]], ids=["if", "table"])
-def test_a_step_that_looks_at_the_type_of_its_arrays_goes_by_the_plain_loop(dtype, replayed, function):
+def test_a_step_that_looks_at_the_type_of_its_arrays_goes_by_the_plain_loop(replayed, function):
     """Its errors come whenever it is recorded."""
-    assert_alike(network(Place("numpy", None), activation=Own(function), dtype=dtype), replayed)
-    assert replayed == 2 * [(21, 0), (1, 0)]
+    assert_alike(network(Place("numpy", None), activation=Own(function)), replayed, epochs=1)
+    assert replayed == [(21, 0), (1, 0)]
 
 
 def test_an_exception_that_numbers_bring_about_comes_out_at_its_step(eager):
@@ -695,7 +681,7 @@ def test_an_exception_at_any_line_of_the_recorder_surfaces_and_harms_nothing(eag
             sys.settrace(before)
 
     for most in (200, 20_000):
-        for _ in range(6):
+        for _ in range(3):
             once, _ = small_loop(eager)
             for lines in rng.integers(1, most, 2):  # the second call may find a program
                 with suppress(error):
@@ -703,44 +689,6 @@ def test_an_exception_at_any_line_of_the_recorder_surfaces_and_harms_nothing(eag
                     assert left[0] > 0  # or it was swallowed
                 assert_arrays(once.state(), begin)  # type: ignore
             assert_arrays(once(), expected)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers that send signals")
-def test_an_exception_of_a_signal_handler_surfaces(eager):
-    """A time limit that runs out at random moments of recording and of replaying."""
-    once, begin = small_loop(eager)
-    expected, raised = once(), []
-
-    def expire(*args: Any) -> None:
-        raised.append(1)
-        raise ExpiredError
-
-    def limited(seconds: float) -> None:
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-        try:
-            assert_arrays(once(), expected)
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-
-    previous, rng = signal.signal(signal.SIGALRM, expire), np.random.default_rng(0)
-    gc.disable()  # JAX has a callback there, in which an exception is lost
-    try:
-        for i in range(60):
-            if i % 2 == 0:
-                once, _ = small_loop(eager)
-            raised.clear()
-            try:
-                limited(rng.uniform(1e-4, 0.03))
-            except ExpiredError:
-                assert raised
-            else:
-                assert not raised  # or it was swallowed
-            assert_arrays(once.state(), begin)  # type: ignore
-    finally:
-        gc.enable()
-        signal.signal(signal.SIGALRM, previous)
-    assert_arrays(once(), expected)
 
 
 def assert_arrays(arrays: list[np.ndarray], expected: list[np.ndarray]) -> None:
@@ -828,9 +776,9 @@ def test_what_was_changed_in_place_is_not_given_to_the_next_who_asks(eager, repl
 
 @ON_CUPY_TOO
 @pytest.mark.parametrize("cost", ["log_likelihood", "cross_entropy", "quadratic"])
-def test_costs_of_many_outputs_and_soft_targets(eager, dtype, replayed, cost):
+def test_costs_of_many_outputs_and_soft_targets(eager, replayed, cost):
     y = targets("softmax", np.random.default_rng(4), N, 40)
-    net = network(eager, [5, 4, 40], output_activation="softmax", cost=cost, dtype=dtype)
+    net = network(eager, [5, 4, 40], output_activation="softmax", cost=cost)
     assert_alike(net, replayed, (X, y))
     assert replayed == 2 * FOLDS
 
@@ -876,8 +824,7 @@ def buffers(program: Program) -> set[int]:
     return {memory(x) for operation in program.operations for x in arrays_in(operation)}
 
 
-@pytest.mark.parametrize("optimizer", [SGD(), Adam(weight_decay=0.1), EVERY[-1]], ids=str)
-@pytest.mark.parametrize("dropout", [0.0, 0.5])
+@pytest.mark.parametrize(("optimizer", "dropout"), [(SGD(), 0.5), (EVERY[-1], 0.0)], ids=str)
 def test_all_steps_of_a_program_use_the_same_memory(eager, programs, monkeypatch, optimizer, dropout):
     rng = np.random.default_rng(6)
     data = rng.standard_normal((256, 5)), rng.uniform(size=(256, 3))
@@ -980,7 +927,7 @@ def test_networks_that_train_at_the_same_time_do_not_meet(eager, other, monkeypa
 
     def start(net: Network) -> None:
         both.wait()
-        train(net, epochs=8, optimizer=Adam())
+        train(net, epochs=4, optimizer=Adam())
 
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
@@ -990,7 +937,7 @@ def test_networks_that_train_at_the_same_time_do_not_meet(eager, other, monkeypa
     finally:
         sys.setswitchinterval(interval)
     for net, expected in zip(together, alone):
-        train(expected, epochs=8, optimizer=Adam())
+        train(expected, epochs=4, optimizer=Adam())
         assert_same(net, snapshot(expected))
 
 
@@ -1001,9 +948,9 @@ FEW = (X[:21], Y[:21])  # 5 minibatches an epoch, and one of a single example
 
 
 @ON_CUPY_TOO
-def test_what_is_recorded_in_one_epoch_is_replayed_in_the_next(eager, dtype, replayed):
+def test_what_is_recorded_in_one_epoch_is_replayed_in_the_next(eager, replayed):
     """Writing down waits until there have been 8 steps of a kind."""
-    net = network(eager, dtype=dtype, dropout=0.25)
+    net = network(eager, dropout=0.25)
     assert_alike(net, replayed, FEW, epochs=10, optimizer=Adam(), sample_weight=np.linspace(0, 1, 21))
     assert replayed == [(5, 0), (1, 0)] + 6 * [(5, 5), (1, 0)] + 3 * [(5, 5), (1, 1)]
 
@@ -1040,8 +987,8 @@ def test_states_between_epochs_are_the_users_to_keep_and_to_change(eager, replay
 
 
 @ON_CUPY_TOO
-def test_a_program_serves_later_trainings_on_other_data(eager, dtype, programs, replayed):
-    net = network(eager, dtype=dtype, dropout=0.25)
+def test_a_program_serves_later_trainings_on_other_data(eager, programs, replayed):
+    net = network(eager, dropout=0.25)
     for n in (N, N + 16, 40):
         rng = np.random.default_rng(n)
         assert_alike(net, replayed, (rng.standard_normal((n, 5)), rng.uniform(size=(n, 3))), epochs=1)
@@ -1074,8 +1021,7 @@ def test_a_step_with_a_function_of_ones_own_is_recorded_in_each_training(eager, 
     assert len(programs) == 3
 
 
-@pytest.mark.parametrize("first", [L1, Clip, MaxNorm])
-@pytest.mark.parametrize("second", [L1, Clip, MaxNorm])
+@pytest.mark.parametrize(("first", "second"), [(L1, Clip), (Clip, MaxNorm), (MaxNorm, L1), (L1, L1)])
 def test_wrappers_of_optimizers_are_not_taken_for_one_another(eager, replayed, first, second):
     net = network(eager)
     for optimizer in (
@@ -1234,10 +1180,12 @@ def differing(place: Place, function: Callable[..., Any], others: list[Any], ref
 @ON_CUPY_TOO
 @pytest.mark.parametrize("symbol", BINARY)
 def test_operators_on_arrays(eager, symbol):
-    """Of equal and of broadcast shapes, and of all dtypes."""
+    """Of all pairs of dtypes; of equal and of broadcast shapes in turn."""
     shapes = [(3, 3), (3,)] if symbol == "@" else [(2, 3), (3,), (2, 1), ()]
-    x, y = ([drawn(i, shape, dtype) for shape in shapes[: 1 if i == 0 else None] for dtype in KINDS] for i in (0, 1))
-    pairs = [pair for each in x for other in y for pair in ((each, other), (other, each))]
+    pairs = []
+    for (i, kind), (j, other) in itertools.product(enumerate(KINDS), enumerate(KINDS)):
+        x, y = drawn(0, shapes[0], kind), drawn(1, shapes[(i + j) % len(shapes)], other)
+        pairs += [(x, y), (y, x)]
     assert differing(eager, BINARY[symbol], pairs, symbol not in HAS_BINARY) == []
 
 
@@ -1316,7 +1264,7 @@ PROGRAMS = st.lists(st.tuples(st.sampled_from([*INSTRUCTIONS]), *[st.integers(0,
 
 @pytest.mark.slow
 @ON_CUPY_TOO
-@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])  # a name and a device
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])  # a name and a device
 @given(program=PROGRAMS, after=st.tuples(*[st.integers(0, 5)] * 2), steps=st.sampled_from([8, 21, 33]))
 @example(program=[("product in place", 0, 0, 0), ("sum", 0, 5, 0)], after=(0, 0), steps=21)
 @example(program=[("sum", 0, 1, 2), ("product in place", 2, 2, 2), ("sum", 0, 1, 3)], after=(2, 3), steps=21)

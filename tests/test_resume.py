@@ -10,7 +10,9 @@ import sys
 import textwrap
 from contextlib import nullcontext
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -22,7 +24,6 @@ from xpnet import (
     L1,
     SGD,
     Adam,
-    AdamW,
     Callback,
     CheckpointError,
     Clip,
@@ -98,6 +99,29 @@ def interrupted(path, make, *, callbacks=list, chunks=None, epoch=None, error=Ke
     return net
 
 
+def stop():
+    return [EarlyStopping(monitor="cost")]
+
+
+@cache
+def train_halfway(callbacks):
+    """The content of a file of a training that was interrupted in its second epoch."""
+    with TemporaryDirectory() as folder:
+        interrupted(Path(folder) / "run", network, chunks=5, callbacks=callbacks)
+        return (Path(folder) / "run").read_bytes()
+
+
+def write_halfway(folder, callbacks=list):
+    path = folder / "run"
+    path.write_bytes(train_halfway(callbacks))
+    return path
+
+
+@pytest.fixture
+def halfway(tmp_path, short_chunks):
+    return write_halfway(tmp_path)
+
+
 def check_exact(path, make, *, chunks=None, epoch=None, callbacks=list, **options):
     """Train without an interruption; and interrupted and resumed by another network. Both are the same."""
     whole, resumed = make(), make()
@@ -113,27 +137,16 @@ def check_exact(path, make, *, chunks=None, epoch=None, callbacks=list, **option
 
 # Exactness
 
-OPTIMIZERS = [
-    SGD(),
-    SGD(momentum=0.9, nesterov=True, weight_decay=0.1),
-    RMSProp(),
-    Adam(),
-    AdamW(),
-    MaxNorm(Clip(L1(Adam(), 1e-3), 0.5), 1.5),
-]
+OPTIMIZERS = [SGD(momentum=0.9, nesterov=True, weight_decay=0.1), MaxNorm(Clip(L1(Adam(), 1e-3), 0.5), 1.5)]
 
 
+@pytest.mark.not_on("strict-device1")
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
 def test_a_resumed_training_is_the_uninterrupted_one(tmp_path, place, optimizer):
-    """In the middle of an epoch, with every optimizer and with dropout."""
+    """In the middle of an epoch, with velocities or the memory of Adam, and with dropout."""
     check_exact(
         tmp_path / "run", lambda: network(place, dropout=[0.1, 0.5]), chunks=CHUNKS + 1, optimizer=optimizer, lr=0.05
     )
-
-
-@pytest.mark.parametrize("chunks", range(EPOCHS * CHUNKS))
-def test_it_may_be_interrupted_between_any_two_chunks(tmp_path, place, chunks):
-    check_exact(tmp_path / "run", lambda: network(place), chunks=chunks, optimizer=SGD(momentum=0.9))
 
 
 @pytest.mark.parametrize("epoch", [1, EPOCHS])
@@ -142,41 +155,38 @@ def test_it_may_be_interrupted_at_the_end_of_an_epoch(tmp_path, epoch):
 
 
 OPTIONS = [
-    {"lr": Cosine(0.5, 0.2)},
-    {"lr": lambda step, total: 0.5 * (1 - step / total)},
-    {"sampling": "replacement"},
+    {"lr": Cosine(0.5, 0.2), "sampling": "replacement"},
+    {"lr": lambda step, total: 0.5 * (1 - step / total), "data": list(zip(X, LABELS))},
     {"data": (X, LABELS), "validation_split": 0.3, "metrics": ["accuracy"], "training_metrics": ["accuracy"]},
-    {"data": (X, LABELS), "class_weight": "balanced"},
+    {"data": (X, LABELS), "class_weight": "balanced", "optimizer": Adam(), "lr": None},
     {"data": (X, LABELS), "class_weight": {0: 2}, "sample_weight": np.arange(N)},
     {"validation_data": (X[:5], Y[:5]), "test_data": (X[:5], LABELS[:5])},
-    {"data": list(zip(X, LABELS))},
-    {"optimizer": Adam(), "lr": None},
 ]
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda options: ", ".join(options))
-def test_it_may_have_any_option(tmp_path, place, options):
-    check_exact(tmp_path / "run", lambda: network(place), chunks=5, **options)
+def test_it_may_have_any_option(tmp_path, options):
+    check_exact(tmp_path / "run", network, chunks=5, **options)
 
 
-@pytest.mark.parametrize("chunks", [0, CHUNKS, CHUNKS + 1])
-def test_it_may_standardize(tmp_path, place, chunks):
+@pytest.mark.parametrize("chunks", [0, CHUNKS + 1])
+def test_it_may_standardize(tmp_path, chunks):
     data = (5 + 3 * X, 100 + 7 * Y)
-    make = lambda: network(place, task="regression", standardize=True)  # noqa: E731
+    make = lambda: network(task="regression", standardize=True)  # noqa: E731
     _, resumed = check_exact(
         tmp_path / "run", make, chunks=chunks, data=data, lr=0.05, validation_data=(data[0][:5], data[1][:5])
     )
     np.testing.assert_allclose(resumed.scaling.x_mean[0], data[0].mean(axis=0), rtol=1e-6)
 
 
-def test_it_may_scale_pixels(tmp_path, place):
+def test_it_may_scale_pixels(tmp_path):
     pixels = (255 * np.random.default_rng(2).random((N, 3))).astype(np.uint8)
-    check_exact(tmp_path / "run", lambda: network(place, scale=1 / 255), chunks=5, data=(pixels, LABELS))
+    check_exact(tmp_path / "run", lambda: network(scale=1 / 255), chunks=5, data=(pixels, LABELS))
 
 
-def test_a_network_that_was_trained_before_may_be_trained_with_a_checkpoint(tmp_path, place):
+def test_a_network_that_was_trained_before_may_be_trained_with_a_checkpoint(tmp_path):
     def make():
-        net = network(place)
+        net = network()
         train(net, epochs=1, optimizer=SGD(momentum=0.9))
         return net
 
@@ -198,18 +208,20 @@ def test_the_seed_of_the_network_that_resumes_does_not_matter(tmp_path):
     assert resumed.seeds == whole.seeds
 
 
-def test_it_may_be_interrupted_again_and_again(tmp_path):
-    whole, path = network(), tmp_path / "run"
-    train(whole, callbacks=[Interrupt()])
-    interrupted(path, network, chunks=0)
+def test_it_may_be_interrupted_after_every_chunk(tmp_path):
+    whole, path, options = network(), tmp_path / "run", {"optimizer": SGD(momentum=0.9)}
+    train(whole, callbacks=[Interrupt()], **options)
+    interrupted(path, network, chunks=0, **options)
     for _ in range(EPOCHS * CHUNKS - 2):
-        interrupted(path, network, chunks=0, resume=True)
+        interrupted(path, network, chunks=0, resume=True, **options)
     resumed = network()
-    train(resumed, path, [Interrupt()], resume=True)
+    train(resumed, path, [Interrupt()], resume=True, **options)
     assert_same(resumed, snapshot(whole))
     assert rows(resumed.history) == rows(whole.history)
+    assert resumed.rng.bit_generator.state == whole.rng.bit_generator.state
 
 
+@pytest.mark.not_on("numpy", "jax")
 def test_on_another_backend_it_goes_on_within_the_tolerance(tmp_path, place):
     whole, resumed = network(dtype="float64", dropout=0.5), network(place, dtype="float64", dropout=0.5)
     train(whole, callbacks=[Interrupt()])
@@ -287,11 +299,11 @@ SOURCES = {
 
 
 @pytest.mark.parametrize("kind", SOURCES)
-def test_sources_that_can_be_begun_again(tmp_path, place, kind):
+def test_sources_that_can_be_begun_again(tmp_path, kind):
     make_data, options = SOURCES[kind]
-    whole, resumed = network(place), network(place)
+    whole, resumed = network(), network()
     train(whole, None, [Interrupt()], make_data(), **options)
-    interrupted(tmp_path / "run", lambda: network(place), chunks=CHUNKS + 1, data=make_data(), **options)
+    interrupted(tmp_path / "run", network, chunks=CHUNKS + 1, data=make_data(), **options)
     train(resumed, tmp_path / "run", [Interrupt()], make_data(), resume=True, **options)
     assert_same(resumed, snapshot(whole))
     assert rows(resumed.history) == rows(whole.history)
@@ -300,15 +312,15 @@ def test_sources_that_can_be_begun_again(tmp_path, place, kind):
 # Callbacks
 
 
-def test_callbacks_go_on_where_they_were(tmp_path, place):
+def test_callbacks_go_on_where_they_were(tmp_path):
     def callbacks():
         stop = EarlyStopping(6, monitor="cost", mode="max", min_delta=0.01)
         return [stop, ReduceLROnPlateau(0.5, 2, monitor="cost", mode="max")]
 
-    for chunks in (CHUNKS + 1, 4 * CHUNKS, 6 * CHUNKS):
+    for chunks in (CHUNKS + 1, 6 * CHUNKS):
         options = {"epochs": 10, "lr": 1.0, "optimizer": SGD(momentum=0.5)}
         path = tmp_path / str(chunks)
-        whole, _ = check_exact(path, lambda: network(place), chunks=chunks, callbacks=callbacks, **options)
+        whole, _ = check_exact(path, network, chunks=chunks, callbacks=callbacks, **options)
         assert whole.history["lr"][-1] < 0.5  # it was lowered
         assert len(whole.history) == 7  # it was stopped
 
@@ -344,17 +356,15 @@ class Average(Callback):
         self.seen, self.kept = state["seen"], state.get("kept")
 
 
-def test_a_callback_of_ones_own_remembers_plain_values_and_states(tmp_path, place):
-    whole, resumed = Average(), Average()
-    train(network(place, dropout=0.5), None, [whole], optimizer=Adam())
-    interrupted(
-        tmp_path / "run", lambda: network(place, dropout=0.5), callbacks=lambda: [Average()], epoch=3, optimizer=Adam()
-    )
+def test_a_callback_of_ones_own_remembers_plain_values_and_states(tmp_path):
+    whole, resumed, make = Average(), Average(), lambda: network(dropout=0.5)
+    train(make(), None, [whole], optimizer=Adam())
+    interrupted(tmp_path / "run", make, callbacks=lambda: [Average()], epoch=3, optimizer=Adam())
 
     class Interrupt(Callback):
         """It has the name of the one before, but does nothing."""
 
-    train(network(place, dropout=0.5), tmp_path / "run", [resumed, Interrupt()], optimizer=Adam(), resume=True)
+    train(make(), tmp_path / "run", [resumed, Interrupt()], optimizer=Adam(), resume=True)
     assert resumed.seen == whole.seen == [1, 2, 3, 4]
     assert isinstance(resumed.kept, State)
 
@@ -411,10 +421,8 @@ def test_the_best_network_on_disk_is_not_replaced_by_a_worse_one(tmp_path):
     assert best.read_bytes() == saved
 
 
-def test_the_bar_begins_where_the_training_does(tmp_path, capsys):
-    interrupted(tmp_path / "run", network, chunks=5)
-    capsys.readouterr()
-    train(network(), tmp_path / "run", [Interrupt()], resume=True, progress=True)
+def test_the_bar_begins_where_the_training_does(halfway, capsys):
+    train(network(), halfway, [Interrupt()], resume=True, progress=True)
     assert "8/24" in capsys.readouterr().err.replace(" ", "")
 
 
@@ -462,12 +470,11 @@ def test_another_interval_is_refused(tmp_path, every):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_exists_is_not_replaced(tmp_path):
-    interrupted(tmp_path / "run", network, chunks=5)
-    before, net = (tmp_path / "run").read_bytes(), network()
+def test_a_file_that_exists_is_not_replaced(halfway):
+    before, net = halfway.read_bytes(), network()
     with pytest.raises(FileExistsError, match=r"checkpoint='.*run' exists already; give resume=True to continue the"):
-        train(net, tmp_path / "run")
-    assert (tmp_path / "run").read_bytes() == before
+        train(net, halfway)
+    assert halfway.read_bytes() == before
     assert_same(net, snapshot(network()))
 
 
@@ -489,32 +496,6 @@ def test_of_two_trainings_that_begin_with_one_path_the_second_is_refused(tmp_pat
     assert [each.name for each in tmp_path.iterdir()] == ["run"]
 
 
-@pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
-@pytest.mark.slow
-def test_of_two_processes_that_begin_at_once_one_is_refused(tmp_path):
-    """They wait for each other before they write."""
-    script = """
-        import os, sys, time
-        import numpy as np
-        from xpnet import Callback, Network
-        path, own, other = sys.argv[1:]
-        class Wait(Callback):
-            def on_train_begin(self, training):
-                open(path + own, "w").close()
-                while not os.path.exists(path + other):
-                    time.sleep(0.001)
-        data = np.zeros((4, 3)), np.zeros((4, 2))
-        Network([3, 2], seed=0).train(data, 2, callbacks=[Wait()], checkpoint=path, progress=False)
-    """
-    command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path / "run")]
-    names = (("a", "b"), ("b", "a"))
-    processes = [subprocess.Popen([*command, *pair], stderr=subprocess.PIPE, text=True) for pair in names]
-    errors = sorted((process.communicate(timeout=60)[1] for process in processes), key=len)
-    assert errors[0] == ""
-    assert "FileExistsError: checkpoint=" in errors[1]
-    assert Network.load(tmp_path / "run").history["epoch"] == [1, 2]
-
-
 def test_without_a_file_training_begins_anew_and_says_so(tmp_path, capsys):
     net, path = network(), tmp_path / "run"
     train(net, path, resume=True, progress=True)
@@ -526,7 +507,7 @@ def test_without_a_file_training_begins_anew_and_says_so(tmp_path, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_a_checkpoint_is_a_network_too(tmp_path, place):
+def test_a_checkpoint_is_a_network_too(tmp_path):
     """It is that of the chunk before the one after which a callback raised."""
     states = []
 
@@ -537,8 +518,8 @@ def test_a_checkpoint_is_a_network_too(tmp_path, place):
         def on_chunk_end(self, steps):
             states.append(snapshot(self.net))
 
-    net = interrupted(tmp_path / "run", lambda: network(place), chunks=CHUNKS + 1, callbacks=lambda: [Look()])
-    back = Network.load(tmp_path / "run", **place._asdict())
+    net = interrupted(tmp_path / "run", network, chunks=CHUNKS + 1, callbacks=lambda: [Look()])
+    back = Network.load(tmp_path / "run")
     assert_same(back, states[-2])
     assert rows(back.history) == rows(net.history)
     assert len(back.history) == 1
@@ -573,7 +554,7 @@ def test_objects_in_the_history_are_left_out_with_a_warning(tmp_path):
     assert Network.load(tmp_path / "net").history["object"] == [None]
 
 
-@pytest.mark.parametrize("depth", [94, 96, 97, 98, 110])
+@pytest.mark.parametrize("depth", [97, 98])
 def test_values_that_are_too_deep_to_be_read_are_not_written(tmp_path, depth):
     from test_checkpoint import nest
 
@@ -588,7 +569,7 @@ def test_values_that_are_too_deep_to_be_read_are_not_written(tmp_path, depth):
     assert Network.load(tmp_path / "net").history["deep"] == [nest(depth) if depth <= 97 else None]
 
 
-@pytest.mark.parametrize("depth", [95, 96, 110])
+@pytest.mark.parametrize("depth", [95, 96])
 def test_states_of_callbacks_that_are_too_deep_to_be_read_are_refused(tmp_path, depth):
     from test_checkpoint import nest
 
@@ -724,7 +705,7 @@ DIFFERENCES = [
         r"with lr=OneCycle\(peak=0\.5, warmup=0\.2\), but this one has lr=Constant\(lr=0\.4\); give the same",
     ),
     ({"lr": lambda step, total: 0.4}, r"with lr=0\.052.* at step 0, but this one has lr=0\.4; give the same"),
-    ({"optimizer": SGD(momentum=0.5)}, r"optimizer=\{'name': 'SGD', 'momentum': 0\.0"),
+    ({"optimizer": SGD(momentum=1e-7)}, r"optimizer=\{'name': 'SGD', 'momentum': 0\.0.*'momentum': 1e-07"),
     ({"epochs": 5}, r"with epochs=4, but this one has epochs=5"),
     (
         {"validation_data": (X, Y)},
@@ -754,14 +735,13 @@ DIFFERENCES = [
 
 
 @pytest.mark.parametrize(("options", "message"), DIFFERENCES, ids=lambda x: ", ".join(x) if isinstance(x, dict) else "")
-def test_another_training_is_refused_and_nothing_changes(tmp_path, options, message):
-    path, net = tmp_path / "run", network()
-    interrupted(path, network, chunks=5)
-    before, content = snapshot(net), path.read_bytes()
+def test_another_training_is_refused_and_nothing_changes(halfway, options, message):
+    net = network()
+    before, content = snapshot(net), halfway.read_bytes()
     with pytest.raises(ValueError, match=message):
-        train(net, path, **{"callbacks": [Interrupt()], "resume": True, **options})
+        train(net, halfway, **{"callbacks": [Interrupt()], "resume": True, **options})
     assert_same(net, before)
-    assert path.read_bytes() == content
+    assert halfway.read_bytes() == content
     assert len(net.history) == 0
 
 
@@ -873,6 +853,7 @@ def test_callbacks_may_write_elsewhere_and_arguments_of_ones_own_may_differ(tmp_
     assert len(read_table(tmp_path / "log2")) == 1 + EPOCHS
 
 
+@pytest.mark.not_on("numpy", "jax")
 def test_sample_weights_are_compared_on_every_backend(tmp_path, place):
     """A training goes on where the weights are of another library, and not where they are in another order."""
     weights = np.random.default_rng(0).uniform(size=N)
@@ -908,10 +889,9 @@ def test_a_training_may_be_made_longer_again_and_again(tmp_path, lr):
     ],
     ids=str,
 )
-def test_the_training_of_another_network_is_refused(tmp_path, options, message):
-    interrupted(tmp_path / "run", network, chunks=5)
+def test_the_training_of_another_network_is_refused(halfway, options, message):
     with pytest.raises(ValueError, match=message):
-        train(network(**options), tmp_path / "run", [Interrupt()], resume=True)
+        train(network(**options), halfway, [Interrupt()], resume=True)
 
 
 def test_arguments_without_a_checkpoint_are_refused():
@@ -975,60 +955,43 @@ def test_an_optimizer_of_ones_own_is_refused(tmp_path):
 
 FORGERIES = [
     (("position", "epoch"), 0),
-    (("position", "epoch"), "1"),
     (("position", "steps"), -1),
     (("position", "total_steps"), 1.5),
     (("position", "cost"), "much"),
-    (("position", "generator"), {"state": {"inc": 2}}),
     (("position", "generator"), {"bit_generator": "PCG64"}),
-    (("position", "generator", "state", "state"), "one"),
     (("position", "generator", "state", "inc"), 2.5),  # of which NumPy takes the 2, and draws without end
     (("position", "generator", "uinteger"), 2**70),
     (("position", "evil"), 1),
     (("position",), []),
     (("position", "epoch"), 3),  # contradicts the number of steps
     (("position", "steps"), 3),
-    (("position", "steps"), 100),
     (("position", "total_steps"), 10),
-    (("position", "total_steps"), 2**63),
     (("position", "total_steps"), 10**400),
-    (("position", "examples"), 10**400),
-    (("position", "cost"), 10**400),
     (("position", "weight"), True),
     (("lr_scale",), -1),
     (("lr_scale",), float("nan")),
-    (("lr_scale",), None),
     (("lr_scale",), 10**400),
     (("stopped",), 1),
     (("call",), []),
     (("call", "evil"), 1),
-    (("call", "lr"), [[0]]),
     (("call", "lr"), 5),
     (("call", "epochs"), "many"),
-    (("call", "schedule"), 3),
     (("call", "schedule"), None),
-    (("call", "arguments"), 3),
     (("call", "arguments"), [{}, {}, {}]),
-    (("call", "arguments"), [1, {}]),
     (("call", "arguments", 0), {"patience": 5}),
     (("call", "arguments", 0), {"evil": 5}),
     (("callbacks",), None),
-    (("callbacks", 0), "name"),
     (("callbacks", 0), ["name", "values"]),
     (("callbacks", 0), {"name": "EarlyStopping"}),
-    (("callbacks", 0, "values"), {}),
     (("callbacks", 0, "values", "best"), "good"),
     (("callbacks", 0, "values", "best_epoch"), -1),
-    (("callbacks", 0, "values", "evil"), 1),
     (("callbacks", 0, "values", "stopped_epoch"), 0.5),
 ]
 
 
 @pytest.mark.parametrize(("where", "value"), FORGERIES, ids=lambda x: str(x)[:60])
 def test_a_forged_training_is_refused_and_nothing_changes(tmp_path, where, value):
-    path, net = tmp_path / "run", network()
-    stop = lambda: [EarlyStopping(monitor="cost")]  # noqa: E731
-    interrupted(path, network, chunks=5, callbacks=stop)
+    path, net = write_halfway(tmp_path, stop), network()
     forge(path, put("training", *where, value=value))
     before = snapshot(net)
     with pytest.raises(CheckpointError, match="run holds a network that is not valid"):
@@ -1048,48 +1011,36 @@ def test_a_forged_training_is_refused_and_nothing_changes(tmp_path, where, value
         ),
     ],
 )
-def test_a_training_is_not_ignored_where_its_network_is_loaded(tmp_path, forgery, reason):
-    interrupted(tmp_path / "run", network, chunks=5)
-    Network.load(tmp_path / "run")
-    forge(tmp_path / "run", forgery)
+def test_a_training_is_not_ignored_where_its_network_is_loaded(halfway, forgery, reason):
+    Network.load(halfway)
+    forge(halfway, forgery)
     with pytest.raises(CheckpointError, match=rf"run holds a network that is not valid: .*{reason}"):
-        Network.load(tmp_path / "run")
+        Network.load(halfway)
 
 
 @pytest.mark.parametrize("lr", [[], [[-1, 2.0]], [[10**400, 2.0]], [[0, 0.5]] * 10**4], ids=lambda lr: str(lr)[:20])
-def test_rates_of_other_steps_are_those_of_another_training(tmp_path, lr):
-    interrupted(tmp_path / "run", network, chunks=5)
-    forge(tmp_path / "run", put("training", "call", "lr", value=lr))
+def test_rates_of_other_steps_are_those_of_another_training(halfway, lr):
+    forge(halfway, put("training", "call", "lr", value=lr))
     message = r"run holds a training with lr at the steps \[.*, but this one has lr at the steps \[0, 6, 12, 18, 23\]"
     with pytest.raises(ValueError, match=message) as caught:
-        train(network(), tmp_path / "run", [Interrupt()], resume=True)
+        train(network(), halfway, [Interrupt()], resume=True)
     assert len(str(caught.value)) < 2000
 
 
 def test_an_optimizer_that_is_not_that_of_the_training_is_refused(tmp_path):
     """It would belong to the best state, and the other one to the network that gets it at the end."""
     path, net = tmp_path / "run", network()
-    options = {"optimizer": RMSProp(), "callbacks": lambda: [EarlyStopping(monitor="cost")]}
-    interrupted(path, network, chunks=5, **options)
+    interrupted(path, network, chunks=5, optimizer=RMSProp(), callbacks=stop)
     forge(path, put("optimizer", "weight_decay", value=0.5))
     before = snapshot(net)
     with pytest.raises(CheckpointError, match=r"run holds .* not valid: optimizer=.* contradicts that of its training"):
-        train(net, path, [EarlyStopping(monitor="cost"), Interrupt()], optimizer=RMSProp(), resume=True)
+        train(net, path, [*stop(), Interrupt()], optimizer=RMSProp(), resume=True)
     assert_same(net, before)
 
 
-def test_an_optimizer_that_differs_a_little_is_another_one(tmp_path):
-    """With another one, training would begin anew with its state."""
-    path = tmp_path / "run"
-    interrupted(path, network, chunks=5, optimizer=SGD(momentum=0.9))
-    with pytest.raises(ValueError, match=r"'momentum': 0\.9, .* but this one has optimizer=.*'momentum': 0\.9000001"):
-        train(network(), path, [Interrupt()], optimizer=SGD(momentum=0.9000001), resume=True)
-
-
-@pytest.mark.parametrize("tensor", ["layers.0.w", "layers.1.b", "optimizer.0"])
+@pytest.mark.parametrize("tensor", ["layers.1.b", "optimizer.0"])
 def test_a_forged_state_of_a_callback_is_refused(tmp_path, tensor):
     path = tmp_path / "run"
-    stop = lambda: [EarlyStopping(monitor="cost")]  # noqa: E731
     options = {"optimizer": SGD(momentum=0.9)}
     interrupted(path, network, chunks=5, callbacks=stop, **options)
     forge(path, lambda header, arrays: arrays[f"callbacks.0.best_state.{tensor}"].fill(np.nan))
@@ -1101,9 +1052,7 @@ def test_a_forged_state_of_a_callback_is_refused(tmp_path, tensor):
 
 
 def test_a_state_that_a_callback_does_not_know_is_refused(tmp_path):
-    path = tmp_path / "run"
-    stop = lambda: [EarlyStopping(monitor="cost")]  # noqa: E731
-    interrupted(path, network, chunks=5, callbacks=stop)
+    path = write_halfway(tmp_path, stop)
     names = [f"layers.{l}.{part}" for l in range(2) for part in "wb"]
     forge(path, lambda header, arrays: arrays.update({f"callbacks.0.evil.{name}": arrays[name] for name in names}))
     with pytest.raises(CheckpointError, match="not valid: the value of EarlyStopping 'evil' is not one of xpnet's"):
@@ -1126,8 +1075,8 @@ def train_members(members, path=None, chunks=None, **options):
     return members.train((X, Y), callbacks=callbacks, validation_split=0.3, **{**defaults, **options})
 
 
-@pytest.mark.everywhere
-@pytest.mark.parametrize("chunks", [0, 3, 5])
+@pytest.mark.not_on("strict-device1")
+@pytest.mark.parametrize("chunks", [0, 5])
 def test_an_ensemble_resumes_bit_for_bit(tmp_path, place, chunks):
     """Also after some members have stopped: those that are left are joined as before."""
     whole, resumed = ensemble(place), ensemble(place)
@@ -1144,7 +1093,6 @@ def test_an_ensemble_resumes_bit_for_bit(tmp_path, place, chunks):
 
 
 def test_members_that_share_an_iterable_of_batches_resume(tmp_path):
-    batches = [(X[i : i + 5], Y[i : i + 5]) for i in range(0, N, 5)]
     whole, resumed = ensemble(), ensemble()
     for members, path, chunks in (
         (whole, None, None),
@@ -1154,19 +1102,9 @@ def test_members_that_share_an_iterable_of_batches_resume(tmp_path):
         callbacks = lambda k, chunks=chunks: [Interrupt(chunks if k == 2 else None)]  # noqa: E731
         options = {"checkpoint": path, "resume": members is resumed, "steps": 3, "callbacks": callbacks}
         with nullcontext() if chunks is None else pytest.raises(KeyboardInterrupt):
-            members.train(iter_again(batches), 5, lr=0.5, progress=False, **options)
+            members.train(Cut(), 5, lr=0.5, progress=False, **options)
     for member, other in zip(resumed, whole, strict=True):
         assert_same(member, snapshot(other))
-
-
-def iter_again(batches):
-    """An iterable of batches that begins again."""
-
-    class Again:
-        def __iter__(self):
-            return iter(batches)
-
-    return Again()
 
 
 @pytest.mark.parametrize(
@@ -1278,16 +1216,16 @@ def fitted(model):
     return [member.network_ for member in members], [[getattr(one, name) for name in names] for one in members]
 
 
-FITS = [
-    ("MLPClassifier", {"early_stopping": True, "n_iter_no_change": 2, "class_weight": "balanced"}, 9),
+FITS = [  # the last one on every backend
     ("MLPRegressor", {"solver": "sgd", "learning_rate": "adaptive", "n_iter_no_change": 1, "tol": 0.1}, 11),
     ("MLPRegressor", {"solver": "sgd", "learning_rate": "invscaling", "standardize": True, "dropout": 0.1}, 0),
     ("MLPEnsembleClassifier", {"n_estimators": 3, "early_stopping": True, "n_iter_no_change": 1, "bootstrap": True}, 4),
+    ("MLPClassifier", {"early_stopping": True, "n_iter_no_change": 2, "class_weight": "balanced"}, 9),
 ]
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.everywhere
+@pytest.mark.not_on("strict-device1")
 @pytest.mark.parametrize(("kind", "options", "chunks"), FITS)
 def test_a_fit_resumes_bit_for_bit(tmp_path, place, kind, options, chunks):
     y = LABELS if "Classifier" in kind else Y[:, 0]
@@ -1300,25 +1238,6 @@ def test_a_fit_resumes_bit_for_bit(tmp_path, place, kind, options, chunks):
     np.testing.assert_equal(tallies, whole)
     for net, other in zip(nets, others, strict=True):
         assert_same(other, snapshot(net))
-
-
-@pytest.mark.parametrize(
-    ("options", "changes", "message"),
-    [
-        ({}, {"tol": 0.5}, "holds a training with tol=0.0001, but this one has tol=0.5"),
-        ({}, {"random_state": 4}, "holds a training with random_state=3, but this one has random_state=4"),
-        ({}, {"random_state": None}, "needs random_state to be a whole number, not None: the fit that resumes it must"),
-        ({}, {"solver": "lbfgs"}, "is for solvers that train epoch by epoch, which lbfgs does not; leave it out"),
-        ({}, {"hidden_layer_sizes": (6,)}, r"sizes=\[3, 5, 1\], but this one has sizes=\[3, 6, 1\]"),
-    ],
-    ids=str,
-)
-def test_another_fit_is_refused(tmp_path, options, changes, message):
-    model = estimator("MLPRegressor", 3, **options)
-    with pytest.warns(UserWarning, match="Training interrupted by user"):
-        model.fit(X, Y[:, 0], checkpoint=tmp_path / "run")
-    with pytest.raises(ValueError, match=message):
-        estimator("MLPRegressor", **{**options, **changes}).fit(X, Y[:, 0], checkpoint=tmp_path / "run", resume=True)
 
 
 def bend(by, derivative=lambda g, z, a, xp: g):
@@ -1347,9 +1266,18 @@ def test_class_weights_of_numpy_may_be_parameters(tmp_path):
     assert again.loss_curve_ == model.loss_curve_
 
 
-def test_a_fit_of_other_data_and_one_that_would_replace_a_file_are_refused(tmp_path):
+def test_another_fit_and_one_that_would_replace_a_file_are_refused(tmp_path):
     with pytest.warns(UserWarning, match="Training interrupted by user"):
         estimator("MLPRegressor", 3).fit(X, Y[:, 0], checkpoint=tmp_path / "run")
+    for changes, message in (
+        ({"tol": 0.5}, "holds a training with tol=0.0001, but this one has tol=0.5"),
+        ({"random_state": 4}, "holds a training with random_state=3, but this one has random_state=4"),
+        ({"random_state": None}, "needs random_state to be a whole number, not None: the fit that resumes it must"),
+        ({"solver": "lbfgs"}, "is for solvers that train epoch by epoch, which lbfgs does not; leave it out"),
+        ({"hidden_layer_sizes": (6,)}, r"sizes=\[3, 5, 1\], but this one has sizes=\[3, 6, 1\]"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            estimator("MLPRegressor", **changes).fit(X, Y[:, 0], checkpoint=tmp_path / "run", resume=True)
     with pytest.raises(
         ValueError, match=r"train_data differs .* the same number of examples, but other inputs or targets"
     ):
@@ -1363,90 +1291,105 @@ def test_a_fit_of_other_data_and_one_that_would_replace_a_file_are_refused(tmp_p
 # Signals
 
 SCRIPT = """
-    import os, signal, sys
+    import os, signal, sys, threading, time
     import numpy as np
     from xpnet import Callback, Ensemble, Network, OneCycle
     from xpnet.training import loop
 
     loop.steps_per_chunk = lambda *args, **options: 2
+    X, Y = np.random.default_rng(0).standard_normal((23, 3)), np.random.default_rng(1).uniform(size=(23, 2))
 
     class Signal(Callback):
-        def __init__(self, chunk):
-            self.chunk = chunk
+        handled = False
+
+        def on_train_begin(self, training):
+            self.training, self.chunk = training, 0
+
         def on_chunk_end(self, steps):
-            self.chunk -= 1
-            if self.chunk == 0:
-                os.kill(os.getpid(), getattr(signal, sys.argv[2]))
+            self.chunk += 1
+            if self.chunk == 10:  # the second of the third epoch
+                os.kill(os.getpid(), getattr(signal, name))
+                while way == "handler" and not Signal.handled:  # in the main thread
+                    time.sleep(0.001)
 
-    X, Y = np.random.default_rng(0).standard_normal((23, 3)), np.random.default_rng(1).uniform(size=(23, 2))
-    net = Network([3, 4, 2], seed=3) if sys.argv[4] == "network" else Ensemble([3, 4, 2], 3, seed=3)
-    callbacks = [Signal(int(sys.argv[3]))]
-    if sys.argv[4] != "network":
-        callbacks = lambda k, own=callbacks: own if k == 1 else []
-    options = dict(epochs=4, batch_size=4, lr=OneCycle(0.5), progress=False)
-    net.train((X, Y), callbacks=callbacks, checkpoint=sys.argv[1], resume=True, **options)
-    nets = [net] if sys.argv[4] == "network" else net
-    np.save(sys.argv[1] + ".npy", np.concatenate([array.ravel() for net in nets for array in (*net.w, *net.b)]))
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        def on_epoch_end(self, logs):
+            self.training.stopped = Signal.handled
+
+    def train():
+        if way == "ensemble":
+            net, callbacks = Ensemble([3, 4, 2], 3, seed=3), lambda k: [Signal()] if k == 1 else []
+        else:
+            net, callbacks = Network([3, 4, 2], seed=3), [Signal()]
+        options = dict(epochs=4, batch_size=4, lr=OneCycle(0.5), progress=False, checkpoint=case)
+        net.train((X, Y), callbacks=callbacks, **options)
+
+    for case in sys.argv[1:]:
+        name, way = case.split()
+        child = os.fork()
+        if child == 0:
+            if way == "handler":
+                signal.signal(signal.SIGTERM, lambda *args: setattr(Signal, "handled", True))
+            try:
+                if way in ("thread", "handler"):
+                    thread = threading.Thread(target=train)
+                    thread.start()
+                    thread.join()
+                else:
+                    train()
+            except KeyboardInterrupt:
+                os._exit(130)
+            except SystemExit as error:
+                os._exit(error.code)
+            os._exit(0)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
+ENDED = {  # the signal and what trains; the exit status, and the steps of the third epoch that the file has
+    "SIGTERM network": (143, 2),
+    "SIGINT network": (130, 2),
+    "SIGKILL network": (-9, 0),
+    "SIGKILL ensemble": (-9, 0),
+    "SIGTERM thread": (-signal.SIGTERM, 0),  # Python sets handlers in the main thread alone
+    "SIGTERM handler": (0, None),  # of the user's own, which lets the third epoch end
+}
 
 
-def run_script(path, name, chunk, what="network"):
-    return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(SCRIPT), path, name, str(chunk), what], capture_output=True, text=True
-    )
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory):
+    """Folder with the files of processes that were ended while they trained, and the exit status of each."""
+    folder = tmp_path_factory.mktemp("ended")
+    command = [sys.executable, "-c", textwrap.dedent(SCRIPT), *ENDED]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    return folder, dict(zip(ENDED, map(int, done.stdout.split()), strict=True))
+
+
+class Signal(Callback):
+    """It has the name of the one that ended a process, and does nothing."""
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
-@pytest.mark.parametrize(
-    ("name", "code"),
-    [("SIGTERM", 143), ("SIGKILL", -9), pytest.param("SIGINT", -signal.SIGINT, marks=pytest.mark.slow)],
-    ids=str,
-)
-def test_a_process_that_is_ended_goes_on_in_another(tmp_path, name, code):
+@pytest.mark.parametrize("case", ENDED)
+def test_a_process_that_is_ended_goes_on_in_another(ended, case):
     """SIGTERM and Ctrl-C write a checkpoint of the last chunk; after SIGKILL there is that of the last epoch."""
-    path = str(tmp_path / "run")
-    ended = run_script(path, name, 2 * CHUNKS + 2)
-    assert ended.returncode == code, ended.stderr
-    written = Network.load(path).history
-    assert len(written) == 2
-    steps = json.loads(read_header(path))["training"]["position"]["steps"]
-    assert steps == (0 if name == "SIGKILL" else 2)
-    assert run_script(path, name, 10**6).returncode == 0
-    whole = network()
-    train(whole, callbacks=[Interrupt()])
-    np.testing.assert_array_equal(
-        np.load(path + ".npy"), np.concatenate([array.ravel() for array in (*whole.w, *whole.b)])
-    )
-
-
-@pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
-def test_an_ensemble_that_is_killed_goes_on_in_another_process(tmp_path):
-    path = str(tmp_path / "run")
-    ended = run_script(path, "SIGKILL", 2 * CHUNKS + 2, "ensemble")
-    assert ended.returncode == -9, ended.stderr
-    assert [len(member.history) for member in Ensemble.load(path)] == [2, 2, 2]
-    assert run_script(path, "SIGKILL", 10**6, "ensemble").returncode == 0
-    whole = Ensemble([3, 4, 2], 3, seed=3)
-    whole.train((X, Y), epochs=EPOCHS, batch_size=4, lr=OneCycle(0.5), progress=False)
-    weights = np.concatenate([array.ravel() for member in whole for array in (*member.w, *member.b)])
-    np.testing.assert_array_equal(np.load(path + ".npy"), weights)
-
-
-@pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
-def test_sigterm_ends_a_training_in_another_thread_at_once(tmp_path):
-    """Python sets handlers in the main thread alone: there is the checkpoint of the last epoch."""
-    path, script = str(tmp_path / "run"), textwrap.dedent(SCRIPT)
-    train_it = next(line for line in script.splitlines() if line.startswith("net.train("))
-    script = script.replace(
-        train_it, f"import threading\nt = threading.Thread(target=lambda: {train_it})\nt.start(); t.join()"
-    )
-    command = [sys.executable, "-c", script, path, "SIGTERM", str(2 * CHUNKS + 2), "network"]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stderr) == (-signal.SIGTERM, "")
-    assert json.loads(read_header(path))["training"]["position"]["steps"] == 0
-    assert len(Network.load(path).history) == 2
-    assert run_script(path, "SIGTERM", 10**6).returncode == 0
+    (folder, found), (status, steps) = ended, ENDED[case]
+    assert found[case] == status
+    if case == "SIGKILL ensemble":
+        assert [len(member.history) for member in Ensemble.load(folder / case)] == [2, 2, 2]
+        whole, resumed = (Ensemble([3, 4, 2], 3, seed=3) for _ in range(2))
+        callbacks = lambda k: [Signal()] if k == 1 else []  # noqa: E731
+    else:
+        assert len(Network.load(folder / case).history) == (3 if case == "SIGTERM handler" else 2)
+        assert case == "SIGTERM handler" or read_position(folder / case)["steps"] == steps
+        whole, resumed, callbacks = network(), network(), [Signal()]
+    options = {"epochs": EPOCHS, "batch_size": 4, "lr": OneCycle(0.5), "progress": False}
+    whole.train((X, Y), **options)
+    resumed.train((X, Y), callbacks=callbacks, checkpoint=folder / case, resume=True, **options)
+    if case == "SIGTERM handler":  # a training that was stopped has ended
+        assert resumed.history["epoch"] == [1, 2, 3]
+        return
+    for net, other in zip(*([net] if isinstance(net, Network) else net for net in (resumed, whole)), strict=True):
+        assert_same(net, snapshot(other))
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
@@ -1466,52 +1409,11 @@ def test_the_last_write_may_be_interrupted(tmp_path, monkeypatch, error):
     assert [each.name for each in tmp_path.iterdir()] == ["run"]
 
 
-def read_header(path):
+def read_position(path):
+    """Where the training in a file is."""
     content = Path(path).read_bytes()
-    return json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]["xpnet"]
-
-
-IN_THREAD = """
-    import os, signal, sys, threading, time
-    import numpy as np
-    from xpnet import Callback, Network
-    from xpnet.training import loop
-    loop.steps_per_chunk = lambda *args, **options: 2
-
-    class Send(Callback):
-        ended = False
-
-        def on_train_begin(self, training):
-            self.training, self.chunk = training, 0
-
-        def on_chunk_end(self, steps):
-            self.chunk += 1
-            if self.chunk == 10:  # the second of the third epoch
-                os.kill(os.getpid(), signal.SIGTERM)
-                while not Send.ended:  # the handler runs in the main thread
-                    time.sleep(0.001)
-
-        def on_epoch_end(self, logs):
-            self.training.stopped = Send.ended
-
-    def end(number, frame):
-        Send.ended = True
-
-    signal.signal(signal.SIGTERM, end)
-    x, y = np.random.default_rng(0).standard_normal((23, 3)), np.random.default_rng(1).uniform(size=(23, 2))
-    options = dict(epochs=4, batch_size=4, lr=0.1, progress=False, callbacks=[Send()], checkpoint=sys.argv[1])
-    thread = threading.Thread(target=lambda: Network([3, 4, 2], seed=3).train((x, y), **options))
-    thread.start()
-    thread.join()
-"""
-
-
-@pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
-def test_a_handler_of_sigterm_may_end_a_training_in_another_thread_after_its_epoch(tmp_path):
-    command = [sys.executable, "-c", textwrap.dedent(IN_THREAD), str(tmp_path / "run")]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert Network.load(tmp_path / "run").history["epoch"] == [1, 2, 3]
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return json.loads(header["__metadata__"]["xpnet"])["training"]["position"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
@@ -1548,10 +1450,10 @@ def test_a_second_interrupt_while_it_is_written_ends_at_once(tmp_path, monkeypat
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")  # at a with
-@pytest.mark.parametrize("first", [pytest.param(5, id="few"), pytest.param(1, id="all", marks=pytest.mark.slow)])
-def test_an_interrupt_at_any_line_leaves_a_checkpoint_that_goes_on(tmp_path, first):
-    """At the lines of the loop, of the callbacks, of the writing of files; then the training is resumed."""
+def test_an_interrupt_at_any_line_leaves_a_checkpoint_that_goes_on(tmp_path):
+    """At every 71st line of the loop, the callbacks and the writing of files; then the training is resumed."""
     files = ("training/loop.py", "training/position.py", "training/checkpointing.py", "training/callbacks.py")
     files += ("training/callback.py", "training/groups.py", "training/steps.py", "training/train.py")
     files += ("checkpoint/record.py", "checkpoint/networks.py", "checkpoint/file.py", "checkpoint/files.py")
@@ -1560,7 +1462,7 @@ def test_an_interrupt_at_any_line_leaves_a_checkpoint_that_goes_on(tmp_path, fir
     options = {"data": (X[:8], Y[:8]), "epochs": 2, "optimizer": SGD(momentum=0.9)}
     whole, traced = network(), set()
     train(whole, None, callbacks(), **options)
-    for k in itertools.count(first, 47 if first == 5 else 19):
+    for k in itertools.count(5, 71):
         path, net = tmp_path / str(k), network()
         try:
             with InterruptAt(k, traced, files):
@@ -1580,4 +1482,4 @@ def test_an_interrupt_at_any_line_leaves_a_checkpoint_that_goes_on(tmp_path, fir
 
 def test_an_exception_leaves_a_checkpoint_too(tmp_path):
     interrupted(tmp_path / "run", network, chunks=CHUNKS + 1, error=RuntimeError)
-    assert json.loads(read_header(tmp_path / "run"))["training"]["position"]["steps"] == 2
+    assert read_position(tmp_path / "run")["steps"] == 2

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from itertools import cycle
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,7 +19,6 @@ from xpnet.checkpoint import file, files
 from xpnet.cli.bench import compare_backends
 from xpnet.learn import network2
 from xpnet.training import callbacks as callbacks_module
-from xpnet.training.loop import train_networks
 from xpnet.training.workers import Workers
 from xpnet.wording.errors import unless_stopped
 
@@ -44,6 +44,13 @@ class OwnMemoryError(MemoryError):
 
 
 ERRORS = [TimeoutError, OwnOSError, OwnRuntimeError, OwnValueError, OwnMemoryError]
+
+
+def zip_cycles(cases: list[Any], *others: list[Any]) -> list[tuple[Any, ...]]:
+    """Each case once, with the others in turn."""
+    return [*zip(cases, *map(cycle, others))]
+
+
 every_error = pytest.mark.parametrize("error", ERRORS)
 
 
@@ -237,13 +244,12 @@ def test_errors_of_the_operation_are_caught(error):
 
 
 WRITES = [
-    *(("checkpoint", operation) for operation in ("open", "write", "rename")),
-    *((door, "open") for door in ("ModelCheckpoint", "CSVLog", "TensorBoard")),
+    *(("checkpoint", operation, TimeoutError) for operation in ("open", "write", "rename")),
+    *((door, "open", OwnOSError) for door in ("ModelCheckpoint", "CSVLog", "TensorBoard")),
 ]
 
 
-@pytest.mark.parametrize("error", [TimeoutError, OwnOSError])
-@pytest.mark.parametrize(("door", "operation"), WRITES)
+@pytest.mark.parametrize(("door", "operation", "error"), WRITES)
 def test_a_time_limit_while_a_file_is_written_ends_the_training(tmp_path, monkeypatch, stop, door, error, operation):
     if door == "TensorBoard":
         pytest.importorskip("tensorboard")
@@ -349,8 +355,7 @@ def test_a_time_limit_while_a_library_is_imported_surfaces(monkeypatch, stop, er
         compare_backends(Network([5, 4, 2]), backends=["jax"])
 
 
-@every_error
-@pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.parametrize(("error", "members"), zip_cycles(ERRORS, [1, 3]))
 def test_a_time_limit_ends_the_training_of_networks(stopping, members, error):
     callback = stopping(error)
     with pytest.raises(error, match=r"^limit$"):
@@ -392,9 +397,9 @@ def test_a_time_limit_ends_the_fit_of_an_estimator(stopping, stop, estimators, e
             make(**OPTIONS).fit(X, LABELS, X_val=Slow(lambda: stop(error)), y_val=LABELS[:3])
 
 
-@every_error
-@pytest.mark.parametrize("error_score", [np.nan, "raise"], ids=str)
-@pytest.mark.parametrize("random", [False, True], ids=["grid", "random"])
+@pytest.mark.parametrize(
+    ("error", "error_score", "random"), zip_cycles(ERRORS, [np.nan, "raise"], [False, True, True]), ids=str
+)
 def test_a_time_limit_ends_a_search_and_nothing_is_fitted_again(stopping, estimators, error, error_score, random):
     callback = stopping(error)
     classifier = estimators.MLPClassifier(**OPTIONS, callbacks=[callback])
@@ -446,33 +451,12 @@ def test_a_time_limit_while_fits_are_prepared_ends_a_search(stop, estimators, er
 
 
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
-@pytest.mark.parametrize("error", [TimeoutError, OwnValueError])
-@pytest.mark.parametrize("scoring", [None, "neg_log_loss", lambda *args: args[0].score(*args[1:])], ids=type)
+@pytest.mark.parametrize(
+    ("error", "scoring"),
+    [(TimeoutError, None), (OwnValueError, "neg_log_loss"), (OwnValueError, lambda *args: args[0].score(*args[1:]))],
+)
 def test_a_time_limit_while_networks_are_scored_ends_a_search(monkeypatch, stop, estimators, error, scoring):
     classifier = estimators.MLPClassifier(**OPTIONS)
     monkeypatch.setattr(type(classifier), "_predict", lambda *args: stop(error))
     with pytest.raises(error, match=r"^limit$"):
         estimators.MLPSearchCV(classifier, {"alpha": [1e-4, 1.0]}, cv=3, scoring=scoring).fit(X, LABELS)
-
-
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers that send signals")
-def test_a_timer_ends_a_search(monkeypatch, estimators):
-    """Of ten thousand epochs, which take longer than anybody waits."""
-    runs: list[int] = []
-
-    def count(jobs: Any, **options: Any) -> Any:
-        runs.append(len(jobs))
-        return train_networks(jobs, **options)
-
-    monkeypatch.setattr("xpnet.estimators.fitting.train_networks", count)
-    classifier = estimators.MLPClassifier(**{**OPTIONS, "max_iter": 10_000, "n_iter_no_change": 10_000})
-    search = estimators.MLPSearchCV(classifier, {"alpha": [1e-4, 1.0]}, cv=3)
-    before = signal.signal(signal.SIGALRM, lambda *args: expire(*args, kind=TimeoutError))
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.5)
-        with pytest.raises(TimeoutError, match="limit"):
-            search.fit(X, LABELS)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-    assert runs == [6]

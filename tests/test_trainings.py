@@ -7,7 +7,7 @@ from trainings import TRAININGS
 
 from xpnet import Network
 
-N = 23  # five minibatches, and one of 3
+N = 20  # five minibatches
 
 
 @pytest.mark.not_on("numpy")
