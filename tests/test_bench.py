@@ -143,6 +143,7 @@ def test_the_network_is_left_as_it_was_and_each_begins_with_its_weights(monkeypa
         ([4, 5, 3], {"dropout": 0.5, "standardize": True}),
     ],
 )
+@pytest.mark.slow
 def test_networks_of_every_kind_can_learn_from_random_examples(sizes, options):
     each, _ = time_step(Network(sizes, seed=0, **options), **QUICK)
     assert each.shape == (2,)

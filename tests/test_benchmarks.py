@@ -26,6 +26,8 @@ from harness import ALL, ONE, Child, Report, take_turns
 from xpnet.backends.cuda import sizes
 from xpnet.backends.replay import program
 
+pytestmark = pytest.mark.slow  # what developers measure with
+
 ROW = Row((784, 4, 10), 10, 3.0, examples=205)
 
 

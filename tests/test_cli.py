@@ -148,6 +148,7 @@ def test_every_option_of_training_reaches_the_network(capsys, tmp_path, digits):
 
 
 @pytest.mark.parametrize(("optimizer", "schedule"), [*zip(cycle(["sgd", "rmsprop", "adam", "adamw"]), SCHEDULES)])
+@pytest.mark.slow
 def test_every_optimizer_learns_by_every_schedule_without_more_options(capsys, optimizer, schedule):
     words = ["--optimizer", optimizer, "--schedule", schedule, "--sizes", "784,20,10", "--epochs", 2]
     status, out, _ = run_command(capsys, "train", *words)
@@ -510,6 +511,7 @@ def start(*words):
         signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.slow
 def test_ctrl_c_from_a_terminal_saves_what_there_is(tmp_path):
     path = tmp_path / "net.safetensors"
     with start("train", "--hidden", 5, "--epochs", 20_000, "--save", path) as process:
@@ -523,6 +525,7 @@ def test_ctrl_c_from_a_terminal_saves_what_there_is(tmp_path):
     assert Network.load(path).sizes == [784, 5, 10]
 
 
+@pytest.mark.slow
 def test_a_training_with_a_checkpoint_goes_on(capsys, tmp_path):
     """As if it had not been interrupted."""
     words = ["train", "--hidden", 5, "--epochs", 20, "--checkpoint"]
@@ -657,6 +660,7 @@ def test_predictions_are_written_whole_or_not_at_all(capsys, model, tmp_path, mo
         ("evaluate nothing", "2>&-", 1),
     ],
 )
+@pytest.mark.slow
 def test_with_closed_streams_commands_work(tmp_path, words, streams, status):
     script = f"{sys.executable} -m xpnet {words} {streams}"
     done = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, timeout=60)
@@ -674,6 +678,7 @@ def test_a_closed_pipe_ends_the_command_quietly():
     assert (process.returncode, err) == (141, "")
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_ends_a_training_which_is_saved(tmp_path):
     """As after ``| head -3``."""
     path = tmp_path / "net.safetensors"
@@ -686,6 +691,7 @@ def test_a_closed_pipe_ends_a_training_which_is_saved(tmp_path):
     assert Network.load(path).sizes == [784, 5, 10]
 
 
+@pytest.mark.slow
 def test_the_module_is_the_command():
     done = subprocess.run([sys.executable, "-m", "xpnet", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("xpnet 0.")

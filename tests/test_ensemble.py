@@ -316,6 +316,7 @@ WAYS = {  # of training members with scalings of their own
 
 
 @pytest.mark.parametrize(("way", "kind"), [*zip(WAYS, itertools.cycle(["times", "targets"]))])
+@pytest.mark.slow
 def test_members_with_scalings_of_their_own_see_numbers_far_from_0_with_all_digits(way, kind, place):
     x, y = FAR[kind]
     calls = WAYS[way](x, y)
@@ -944,6 +945,7 @@ def fit_members(x, y, **options):
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("door", [train_members, fit_members])
+@pytest.mark.slow
 def test_members_that_early_stopping_left_behind_are_named(door):
     """With a Gaussian cost, where one of them widens all error bars; not if they differ on purpose."""
     rng = np.random.default_rng(0)

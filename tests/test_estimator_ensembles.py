@@ -250,6 +250,7 @@ def test_means_and_deviations_lie_where_x_lies(y, place):
     ],
     ids=["invscaling", "class weights", "optimizer"],
 )
+@pytest.mark.slow
 def test_partial_fit_goes_on_as_each_member_would(parameters):
     ensemble, classes = make(**parameters), [0, 1, 2]
     for rows in (slice(0, 40), slice(20, 60), slice(10, 50)):
@@ -268,6 +269,7 @@ def test_partial_fit_of_a_regressor_goes_on_after_fit():
 
 
 @pytest.mark.parametrize("case", ["adaptive", "score", "lbfgs"])
+@pytest.mark.slow
 def test_warm_start_goes_on_as_each_member_would(case):
     parameters, y, given = CASES[case]
     y = TARGETS[y]

@@ -7,7 +7,7 @@ import pytest
 from helpers import GPU, PLACES, marked
 from test_backprop import layers_of
 
-from xpnet import Ensemble, Network
+from xpnet import Network
 from xpnet.datasets import mnist
 
 
@@ -51,31 +51,29 @@ def test_the_notebooks_last_cell(notebook_data, capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("hidden", "options", "mean", "worst"),
+    ("hidden", "options", "least"),
     [
-        pytest.param(20, {"epochs": 20, "batch_size": 30, "lr": 0.01}, 0.85, 0.82, id="the notebook's call"),
-        pytest.param(30, {"epochs": 10, "batch_size": 10, "lr": 3.0}, 0.95, 0.0, id="the book's network"),
+        pytest.param(20, {"epochs": 20, "batch_size": 30, "lr": 0.01}, 0.82, id="the notebook's call"),
+        pytest.param(30, {"epochs": 3, "batch_size": 10, "lr": 3.0}, 0.92, id="the book's network"),
     ],
 )
-def test_accuracy_over_five_seeds(full, hidden, options, mean, worst):
+def test_accuracy(full, hidden, options, least):
+    """With one seed; `benchmarks/accuracy.py` has five, and the book's 30 epochs."""
     train_data, test_data = full
-    nets = Ensemble([784, hidden, 10], members=5, seed=range(5))  # each as it would be alone
-    nets.train(train_data, **options, progress=False)
-    accuracies = [net.accuracy(test_data) for net in nets]
-    assert np.mean(accuracies) >= mean, accuracies
-    assert min(accuracies) >= worst, accuracies
+    net = Network([784, hidden, 10], seed=0)
+    net.train(train_data, **options, progress=False)
+    assert net.accuracy(test_data) >= least
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-3), ("float64", 1e-9)])
 @pytest.mark.parametrize("name", marked(["torch", "jax", *GPU]))
-def test_backends_agree_after_an_epoch_of_mnist(full, name, dtype, tolerance):
-    """Per layer ‖Δw − Δw′‖ ≤ tolerance · ‖Δw‖, with Δw the change over one epoch at lr 3.0."""
+def test_backends_agree_after_an_epoch_of_mnist(full, name):
+    """Per layer ‖Δw − Δw′‖ ≤ 1e-9 ‖Δw‖, with Δw the change over one epoch at lr 3.0."""
     places = [PLACES[each]() for each in ("numpy", name)]
-    nets = [Network([784, 30, 10], seed=0, dtype=dtype, **place._asdict()) for place in places]
+    nets = [Network([784, 30, 10], seed=0, dtype="float64", **place._asdict()) for place in places]
     start = layers_of(nets[0])
     for net in nets:
         net.train(full[0], epochs=1, batch_size=10, lr=3.0, progress=False)
     for old, one, other in zip(start, *map(layers_of, nets), strict=True):
         for part in (0, 1):
-            assert np.linalg.norm(other[part] - one[part]) <= tolerance * np.linalg.norm(one[part] - old[part])
+            assert np.linalg.norm(other[part] - one[part]) <= 1e-9 * np.linalg.norm(one[part] - old[part])

@@ -103,6 +103,7 @@ def test_whoever_predicts_during_training_sees_whole_states(backend, busy):
     ],
     ids=["forward", "jacobian", "copy", "to", "pickle", "layers", "save"],
 )
+@pytest.mark.slow
 def test_a_network_that_changes_at_any_moment_is_seen_before_or_after(use):
     """Another thread may take over a state between any two instructions: here it does so at every third of them."""
     before, after = (make("numpy", seed=seed) for seed in (0, 1))

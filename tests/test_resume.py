@@ -1370,6 +1370,7 @@ class Signal(Callback):
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
 @pytest.mark.parametrize("case", ENDED)
+@pytest.mark.slow
 def test_a_process_that_is_ended_goes_on_in_another(ended, case):
     """SIGTERM and Ctrl-C write a checkpoint of the last chunk; after SIGKILL there is that of the last epoch."""
     (folder, found), (status, steps) = ended, ENDED[case]

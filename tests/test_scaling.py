@@ -187,6 +187,7 @@ LOOKS: dict[str, Any] = {
 
 @pytest.mark.not_on("jax")
 @KINDS
+@pytest.mark.slow
 def test_whatever_looks_at_a_network_sees_all_digits(place, kind, tmp_path):
     """As the same network in float64 does; so do its copies, and what a file and a pickle hold."""
     x, y = FAR[kind]

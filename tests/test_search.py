@@ -271,12 +271,14 @@ FOLDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("name", FOLDS)
+@pytest.mark.slow
 def test_folds_and_weights(name, runs):
     options, given = FOLDS[name]
     mine, _ = search_both(CLASSIFIER, TWO_ALPHAS, given=given, scoring="neg_log_loss", **options)
     assert runs == [2 * mine.n_splits_]
 
 
+@pytest.mark.slow
 def test_a_splitter_that_shuffles_anew_splits_once():
     """As that of scikit-learn, which asks it once for all settings."""
     np.random.seed(3)  # noqa: NPY002
@@ -288,6 +290,7 @@ def test_a_splitter_that_shuffles_anew_splits_once():
 
 
 @pytest.mark.parametrize("kind", ["list", "series"])
+@pytest.mark.slow
 def test_texts(kind, runs):
     x: Any = [f"word w{i % 7} " + "more " * (i % 3) for i in range(60)]
     if kind == "series":
@@ -297,6 +300,7 @@ def test_texts(kind, runs):
     assert runs == [4]
 
 
+@pytest.mark.slow
 def test_functions_that_cannot_be_pickled(runs):
     own = relu._replace(name="own", value=lambda z, xp: xp.where(z > 0, z, 0 * z))
     pipeline = make_pipeline(FunctionTransformer(lambda x: x + 1), MLPClassifier(**SMALL, activation=own))
@@ -312,6 +316,7 @@ def test_folds_are_transformed_once_for_settings_with_the_same_transformers():
     assert len(seen) == 2 + 6 + 1
 
 
+@pytest.mark.slow
 def test_a_fold_that_lacks_a_class(runs):
     cv = [(np.flatnonzero(THREE != 1), np.arange(20)), (np.arange(40), np.arange(40, 60))]
     search_both(CLASSIFIER, TWO_ALPHAS, cv=cv)
@@ -359,6 +364,7 @@ def test_tensors(dispatch, runs):
     assert runs == [4, 2]
 
 
+@pytest.mark.slow
 def test_arrays_that_numpy_cannot_index(runs):
     xp = pytest.importorskip("array_api_strict")
     with sklearn.config_context(array_api_dispatch=True):
@@ -395,6 +401,7 @@ def score_last(estimator: Any, x: Any, y: Any) -> float:
 
 
 @pytest.mark.parametrize("scoring", [score_last, {"own": score_last, "accuracy": "accuracy"}], ids=["one", "two"])
+@pytest.mark.slow
 def test_own_scorers_see_the_estimator(scoring):
     refit = "own" if isinstance(scoring, dict) else True
     mine, _ = search_both(PIPELINE, {"mlp__alpha": [1.0, 10.0]}, scoring=scoring, refit=refit)
@@ -437,6 +444,7 @@ BAD_SETTINGS: dict[str, tuple[Any, Any, Any]] = {
 
 @pytest.mark.filterwarnings("ignore:One or more of the (test|train) scores are non-finite")
 @pytest.mark.parametrize(("case", "error_score"), [*zip(BAD_SETTINGS, cycle([np.nan, -1.0]))])
+@pytest.mark.slow
 def test_settings_that_fail_have_the_error_score_or_raise(case, error_score, runs):
     estimator, grid, y = BAD_SETTINGS[case]
     with pytest.warns(FitFailedWarning):
@@ -566,6 +574,7 @@ def test_the_estimator_does_not_change():
     assert not hasattr(pipeline[0], "mean_")
 
 
+@pytest.mark.slow
 def test_random_states():
     search_both(MLPClassifier(**{**SMALL, "random_state": np.random.RandomState(5)}), TWO_ALPHAS)
     search_both(CLASSIFIER, {"random_state": [np.random.RandomState(5), 7]})
@@ -607,6 +616,7 @@ def test_the_checks_of_scikit_learn(estimator, check):
 
 
 @pytest.mark.parametrize("backend", ["threading", pytest.param("loky", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_workers_change_nothing(backend):
     grid = [{"alpha": [0.1, 1.0, 2.0, 3.0]}, {"solver": ["lbfgs"]}, {"batch_size": [7]}, {"alpha": [-1]}]
     options: dict[str, Any] = {"cv": 2, "scoring": "neg_log_loss"}
@@ -628,6 +638,7 @@ class Remote(ThreadingBackend):
 
 
 @pytest.mark.parametrize("n_jobs", [None, 3])
+@pytest.mark.slow
 def test_workers_of_a_cluster_change_nothing(n_jobs, monkeypatch):
     monkeypatch.setitem(joblib.parallel.BACKENDS, "remote", Remote)
     grid = {"alpha": [0.1, 1.0, 2.0, 3.0], "learning_rate_init": [0.001, 0.1]}
@@ -670,6 +681,7 @@ def test_jobs_of_one_kind_stay_together(workers):
 # Slices, and folds one by one
 
 
+@pytest.mark.slow
 def test_a_search_that_needs_too_much_memory_runs_in_slices(monkeypatch, runs):
     weights = 5 * 6 + 6
     monkeypatch.setattr(folds, "find_memory", lambda: 2 * 2 * 8 * folds.COPIES_OF_STATE * weights * 2)  # two settings
@@ -687,6 +699,7 @@ def test_a_search_that_needs_too_much_memory_runs_in_slices(monkeypatch, runs):
 
 @pytest.mark.filterwarnings("ignore:One or more of the test scores are non-finite")
 @pytest.mark.parametrize("alphas", [[-1, -2, 0.1, 1.0], [0.1, -1, 1.0, -2]])
+@pytest.mark.slow
 def test_a_slice_of_settings_that_fail_does_not_end_the_search(monkeypatch, alphas, runs):
     monkeypatch.setattr(folds, "find_memory", lambda: 1)
     with pytest.warns(FitFailedWarning):
@@ -700,6 +713,7 @@ def test_all_slices_fail(monkeypatch):
         MLPSearchCV(CLASSIFIER, {"alpha": [-1, -2]}, cv=3).fit(X, THREE)
 
 
+@pytest.mark.slow
 def test_large_examples_are_trained_fold_by_fold(monkeypatch, runs):
     monkeypatch.setattr(folds, "MAX_BYTES", 1)
     search_both(CLASSIFIER, ALPHAS, scoring="neg_log_loss")
@@ -754,6 +768,7 @@ def test_an_interrupt_leaves_nothing_of_an_earlier_fit():
 
 
 @pytest.mark.parametrize("moment", ["training", "scoring"])
+@pytest.mark.slow
 def test_an_interrupt_of_a_later_slice_leaves_the_results_of_those_before(monkeypatch, moment):
     monkeypatch.setattr(folds, "find_memory", lambda: 1)
     calls, estimator, scored = [], MLPClassifier(**SMALL), []
@@ -886,6 +901,7 @@ def test_a_search_that_is_resumed_is_the_uninterrupted_one(tmp_path, fits, backe
     check_resumes(tmp_path / "run", fits, lambda: MLPSearchCV(estimator, {"alpha": [0.1, 1.0]}, cv=2), 1, 1)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_changes_the_results_by_rounding_only(tmp_path):
     options: dict[str, Any] = {"cv": 2, "scoring": "neg_log_loss"}
     mine = MLPSearchCV(CLASSIFIER, RATES, **options).fit(X, THREE, checkpoint=tmp_path / "run", every=2)

@@ -80,7 +80,7 @@ LOOK = r"""async () => {
     const fail = (text, element) => failures.push(`${text}: ${describe(element)}`);
     // A drawing follows the width of its window, and the height of a frame that of its page, some frames later
     const settle = async (isSettled) => {
-        for (let k = 0; k < 60 && !isSettled(); k++) await new Promise(requestAnimationFrame);
+        for (let k = 0; k < 20 && !isSettled(); k++) await new Promise(requestAnimationFrame);
     };
 
     for (const picture of document.querySelectorAll("img, svg, canvas")) {
