@@ -486,7 +486,7 @@ class Network:
             Any finite source; its cost and metrics are computed after each epoch.
         validation_split
             Fraction of the training data, in (0, 1), to validate on instead. The split depends on the network's seed
-            only, so it is the same in every call, and it is stratified by class (needs scikit-learn).
+            only, so it is the same in every call, and it is stratified by class.
         sample_weight
             Weights of the examples, (n,), at least 0. The cost of a minibatch is the weighted mean.
         class_weight
