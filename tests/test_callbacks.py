@@ -566,6 +566,7 @@ def test_bars_and_lines_go_nowhere_if_streams_are_closed(kind, closed, monkeypat
     monkeypatch.setattr("xpnet.data.source.BAR_DELAY_SECONDS", 0)
     net = kind([3, 4, 2], standardize=True, seed=3)
     with monkeypatch.context() as patch:
+        patch.setattr(sys.stderr, "isatty", lambda: True)
         for name in closed:
             patch.setattr(sys, name, None)
         net.train(Pairs(), 2, 4, lr=0.5, validation_data=(X, Y), test_data=(X, Y), progress=True)
@@ -635,3 +636,10 @@ def test_a_quantity_without_a_known_direction_needs_a_mode(make, tmp_path, monke
 def test_a_path_is_a_path(make):
     with pytest.raises(TypeError, match="PathLike"):
         make(None)
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_bar_is_shown_in_a_terminal_alone(monkeypatch, capsys, is_terminal):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
+    network().train((X, Y), 1, 4, lr=0.5)
+    assert ("Epoch 1/1" in capsys.readouterr().err) == is_terminal

@@ -521,7 +521,8 @@ class Network:
             is one thread if the largest product of a step is too small to gain much from more; otherwise, and if the
             environment sets a number (OPENBLAS_NUM_THREADS, say), it changes nothing.
         progress
-            Whether to show a bar on standard error, and a line per epoch on standard output if anything is evaluated.
+            Whether to show a bar on standard error, in terminals and notebooks, and a line per epoch on standard output
+            if anything is evaluated.
 
         Returns
         -------
