@@ -104,7 +104,7 @@ def make_bar(iterable: Iterable[Any] | None = None, *, disable: bool = False, **
     """Make a bar of tqdm on standard error; it shows nothing if that is closed, a file or a pipe."""
     from tqdm import auto
 
-    in_notebook = auto.tqdm is not auto.asyncio_tqdm  # where standard error is no terminal, either
+    in_notebook = auto.tqdm.__mro__[1].__module__ == "tqdm.notebook"  # where standard error is no terminal, either
     disable = disable or sys.stderr is None or (not in_notebook and not sys.stderr.isatty())
     return auto.tqdm(iterable, disable=disable, **options)
 
