@@ -1,7 +1,9 @@
 """Bad input: each gets an error that names the argument, the value and the remedy, and changes nothing."""
 
+import copy
 import inspect
 import itertools
+import pickle
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -680,6 +682,33 @@ def test_attributes_that_a_network_does_not_have_are_refused(net: Network, name:
     assert vars(net) == before
 
 
+@pytest.mark.parametrize(
+    ("name", "equivalent"),
+    [
+        *[("SGD", "train"), ("feedforward", "forward"), ("weights", "w"), ("biases", "b"), ("backprop", "backward")],
+        *[("update_mini_batch", "minibatch_update"), ("cost_derivative", "deltas"), ("total_cost", "cost")],
+        *[("forwrad", None), ("_nothing", None)],  # Python itself suggests similar names
+    ],
+)
+def test_attributes_of_the_book_are_named_as_they_are_here(net: Network, name: str, equivalent: str | None) -> None:
+    hint = f"; its equivalent is '{equivalent}'" if equivalent else ""
+    for own in (net, copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        assert not hasattr(own, name)
+        with pytest.raises(AttributeError, match=rf"^'Network' object has no attribute '{name}'{hint}$") as caught:
+            getattr(own, name)
+        assert caught.value.name == name
+
+
+def test_the_error_of_a_property_stays_as_it_is() -> None:
+    class Own(Network):
+        @property
+        def broken(self) -> Any:
+            return self.nothing  # type: ignore
+
+    with pytest.raises(AttributeError, match=r"^'Own' object has no attribute 'nothing'$"):
+        _ = Own([3, 2]).broken
+
+
 # Arguments that do not fit a signature
 
 
@@ -789,7 +818,7 @@ def test_hints_name_what_there_is() -> None:
     tables = (ACTIVATIONS, COSTS, INITIALIZERS, METRICS, EVALUATED, SCHEDULES, OPTIMIZERS)
     explained = (Network, Network.train, Ensemble, *SCHEDULES.values(), *OPTIMIZERS.values())
     explained += (EarlyStopping, ReduceLROnPlateau, CSVLog, TensorBoard, MLPClassifier, MLPEnsembleClassifier)
-    names = {"w", "b"}.union(*tables, *(inspect.signature(each).parameters for each in explained))
+    names = {*dir(Network)}.union(*tables, *(inspect.signature(each).parameters for each in explained))
     assert {text.partition("=")[0] for meant in NAMES_ELSEWHERE.values() for text in meant} <= names
 
 

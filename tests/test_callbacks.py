@@ -490,7 +490,7 @@ def test_ctrl_c_in_a_step_tells_the_callbacks_and_keeps_the_history(place, monke
 
 
 @pytest.fixture
-def bars(monkeypatch):
+def bars(monkeypatch, capsys):
     """The bars that are made: what they say, how much they expect, and by how much they move."""
     from tqdm.auto import tqdm
 
@@ -507,6 +507,7 @@ def bars(monkeypatch):
             return super().update(n)
 
     monkeypatch.setattr("tqdm.auto.tqdm", Recorded)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     return made
 
 

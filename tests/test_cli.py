@@ -536,7 +536,7 @@ def test_a_training_with_a_checkpoint_goes_on(capsys, tmp_path, number, status):
         process.send_signal(number)
         _, err = process.communicate()
     assert process.returncode == status
-    message = rf"xpnet: interrupted in epoch \d+ of 20; --resume goes on with the training in {path}\n"
+    message = rf"xpnet: interrupted in epoch \d+ of 20; --resume continues the training in {path}\n"
     assert re.fullmatch(message, err)
     code, _, err = run_command(capsys, *words, path, "--resume")
     assert (code, err) == (0, "")

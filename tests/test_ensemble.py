@@ -42,6 +42,7 @@ from xpnet.data.sampling import SAMPLING
 from xpnet.data.sources import make_source
 from xpnet.training.groups import Group, Pool, divide_networks
 from xpnet.training.loop import train_networks
+from xpnet.training.memory import read_limits
 from xpnet.training.plan import Job, Plan
 
 SEEDS = [3, 1, 4]
@@ -906,6 +907,12 @@ def stopping_second(epochs):
     return [Own(), EarlyStopping(3, monitor="own", mode="max")]
 
 
+class Interrupt(Callback):
+    def on_epoch_end(self, logs):
+        if logs["epoch"] == 30:
+            raise KeyboardInterrupt
+
+
 def train_members(x, y, lr=0.05, cost="gaussian", **options):
     ensemble = Ensemble([2, 8, 2], 3, activation="tanh", cost=cost, standardize=True, seed=0)
     ensemble.train((x, y), 40, 20, lr, optimizer=Adam(), progress=False, **options)
@@ -941,6 +948,9 @@ def test_members_that_early_stopping_left_behind_are_named(door):
     door(x, y)
     train_members(x, y, cost="quantile(0.4, 0.5)", callbacks=stopping_second(2))
     train_members(x, y, lr=[0.05, 0.05, 0.04], callbacks=stopping_second(2))
+    if door is fit_members:  # the other raises
+        with pytest.warns(UserWarning, match=r"^Training interrupted by user\.$"):  # and nothing else
+            fit_members(x, y, callbacks=[*stopping_second(2), Interrupt()])
 
 
 @pytest.mark.not_on(host_cupy.NAME)  # mean and std of CuPy need a driver
@@ -1145,6 +1155,15 @@ def test_an_archive_that_was_written_on_windows_loads(tmp_path):
 # What is refused, before anything trains
 
 SHARED = [EarlyStopping()]
+
+
+class Notebook(Callback):
+    writes_files = True
+
+    def __init__(self, path):
+        self.path = path
+
+
 GOOD = make_data("classes")
 REFUSED_TRAINING = {
     "lr": ({"lr": [0.1]}, "lr has 1 entries, and the ensemble 2 members; give one for all of them, or a list with one"),
@@ -1224,6 +1243,11 @@ REFUSED_TRAINING = {
         {"callbacks": [CSVLog("log.csv")]},
         "callbacks holds CSVLog(path='log.csv'), and all members would write to the same place; give a function of the "
         "member's number, as in callbacks=lambda k: [CSVLog(f'member-{k}')]",
+    ),
+    "own writing": (
+        {"callbacks": [Notebook("notes.txt")]},
+        "callbacks holds Notebook(path='notes.txt'), and all members would write to the same place; give a function of "
+        "the member's number, as in callbacks=lambda k: [Notebook(f'member-{k}')]",
     ),
     "shared": (
         {"callbacks": lambda k: SHARED, "validation_data": GOOD},
@@ -1358,7 +1382,7 @@ def test_members_are_found_by_their_numbers():
 
 def test_more_memory_than_there_is_is_refused(monkeypatch):
     with pytest.raises(
-        MemoryError, match=r"^members=10000000 networks of \[784, 30, 10\] need about .* GiB, and this machine has"
+        MemoryError, match=r"^members=10000000 networks of \[784, 30, 10\] need about .* GiB, and this process may use"
     ):
         Ensemble([784, 30, 10], 10_000_000)
     with pytest.raises(
@@ -1369,15 +1393,55 @@ def test_more_memory_than_there_is_is_refused(monkeypatch):
     pages = {"SC_PAGE_SIZE": 1, "SC_PHYS_PAGES": 6 * 2 * 39 * 4 - 1}
     monkeypatch.setattr(os, "sysconf", pages.__getitem__)
     with pytest.raises(
-        MemoryError, match=r"training 2 networks of \[5, 4, 3\] needs about 0.0 GiB, and this machine has"
+        MemoryError, match=r"training 2 networks of \[5, 4, 3\] needs about 0.0 GiB, and this process may use"
     ):
         ensemble.train(GOOD, progress=False)
     sources = sources_for(ensemble[0], "classes", [64, 64], [None, None])
     joined = 2 * 64 * (5 + 1) * 4  # inputs in float32, classes in int32
     monkeypatch.setitem(pages, "SC_PHYS_PAGES", 6 * 2 * 39 * 4 + joined - 1)
     run(ensemble, [plan_for(optimizer=SGD())] * 2, [sources[0]] * 2, threads=1)  # no examples are joined
-    with pytest.raises(MemoryError, match=r"training 2 networks of \[5, 4, 3\] needs about 0.0 GiB, and this machine"):
+    with pytest.raises(MemoryError, match=r"training 2 networks of \[5, 4, 3\] needs about 0.0 GiB, and this process"):
         run(ensemble, [plan_for(optimizer=SGD())] * 2, sources, threads=1)
     run(ensemble, [plan_for(optimizer=SGD())] * 2, sources, threads=2)  # nor are these two
     monkeypatch.setattr(os, "sysconf", lambda name: os.unknown)
     ensemble.train(GOOD, 1, progress=False)  # where the figure is not known, nothing is refused
+
+
+LIMITS = {
+    "no limit": ({"proc/self/cgroup": "0::/", "sys/fs/cgroup/memory.max": "max"}, []),
+    "container": ({"proc/self/cgroup": "0::/", "sys/fs/cgroup/memory.max": "1000"}, [1000]),
+    "job in a limited slice": (
+        {
+            "proc/self/cgroup": "0::/jobs/7",
+            "sys/fs/cgroup/jobs/memory.max": "1000",
+            "sys/fs/cgroup/jobs/7/memory.max": "2000",
+        },
+        [1000, 2000],
+    ),
+    "version 1": (
+        {
+            "proc/self/cgroup": "5:cpu,cpuacct:/a\n4:memory:/docker/f4\n0::/",
+            "sys/fs/cgroup/memory/memory.limit_in_bytes": "3000",  # its own, where a container sees no other
+        },
+        [3000],
+    ),
+    "not Linux": ({}, []),
+}
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_limits_of_control_groups_are_read(tmp_path, name):
+    files, limits = LIMITS[name]
+    for path, text in files.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(f"{text}\n")
+    assert sorted(set(read_limits(str(tmp_path)))) == limits
+
+
+def test_a_limit_of_a_container_counts(monkeypatch):
+    monkeypatch.setattr("xpnet.training.memory.read_limits", lambda: [2**20])
+    message = (
+        r"^members=1000 networks of \[2, 1\] need about 0\.0 GiB, and this process may use 0\.0; give fewer members"
+    )
+    with pytest.raises(MemoryError, match=message):
+        Ensemble([2, 1], 1000)

@@ -681,7 +681,7 @@ def test_more_members_than_memory_are_refused(monkeypatch):
     start = base.start_network
     monkeypatch.setattr(base, "start_network", lambda *a: started.append(0) or start(*a))
     message = (
-        r"^n_estimators=1000 networks of \[5, 100, 3\] need about 0\.0 GiB, and this machine has 0\.0; give fewer "
+        r"^n_estimators=1000 networks of \[5, 100, 3\] need about 0\.0 GiB, and this process may use 0\.0; give fewer "
         "members, or "
     )
     with pytest.raises(MemoryError, match=message):
@@ -692,7 +692,7 @@ def test_more_members_than_memory_are_refused(monkeypatch):
 @pytest.mark.parametrize("kind", [MLPEnsembleClassifier, MLPEnsembleRegressor])
 def test_far_too_many_members_are_refused_before_memory_is_taken(kind):
     message = (
-        r"^n_estimators=1000000000000 networks need about 2,328,306\.4 GiB, and this machine has .*; give fewer mem"
+        r"^n_estimators=1000000000000 networks need about 2,328,306\.4 GiB, and this process may use .*; give fewer mem"
     )
     with pytest.raises(MemoryError, match=message):
         kind(n_estimators=10**12).fit(X, NUMBER > 0)

@@ -41,6 +41,7 @@ from xpnet import (
     TensorBoard,
     estimators,
 )
+from xpnet.core.activations import Activation
 from xpnet.core.step import State
 from xpnet.training import checkpointing, loop
 
@@ -665,6 +666,24 @@ def test_a_checkpoint_that_cannot_be_written_warns_and_training_tries_again(tmp_
     train(whole)
     assert_same(net, snapshot(whole))
     assert_same(Network.load(path), snapshot(whole))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
+@pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_last_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path, failing, number, error):
+    """The training ends as it would have: after SIGTERM with its exit status, 143."""
+
+    class Send(Callback):
+        def on_epoch_end(self, logs):
+            if failing["fails"]:
+                signal.raise_signal(number)
+
+    message = (
+        r"checkpoint='.*run' could not be written \(.*\); the training has ended, and the file holds what was last "
+    )
+    with pytest.warns(UserWarning, match=message), pytest.raises(error, match=r"^(143)?$"):
+        train(network(), tmp_path / "run", [Switch(failing, EPOCHS), Send()])
+    assert len(Network.load(tmp_path / "run").history) == EPOCHS - 1
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), MemoryError()], ids=repr)
@@ -1300,6 +1319,24 @@ def test_another_fit_is_refused(tmp_path, options, changes, message):
         model.fit(X, Y[:, 0], checkpoint=tmp_path / "run")
     with pytest.raises(ValueError, match=message):
         estimator("MLPRegressor", **{**options, **changes}).fit(X, Y[:, 0], checkpoint=tmp_path / "run", resume=True)
+
+
+def bend(by, derivative=lambda g, z, a, xp: g):
+    return Activation("bend", lambda z, xp: by * z, derivative)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_functions_of_a_fit_are_compared_by_their_code(tmp_path):
+    """Two lambdas have one name; so have two functions made by one, which differ in what they enclose."""
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        estimator("MLPRegressor", 3, activation=bend(1.0)).fit(X, Y[:, 0], checkpoint=tmp_path / "run")
+    for other in (bend(0.5), bend(1.0, lambda g, z, a, xp: 2.0 * g)):
+        with pytest.raises(
+            ValueError, match=r"with activation=\['bend', '<function bend.<locals>.<lambda> \w{8}>', .*but"
+        ):
+            estimator("MLPRegressor", activation=other).fit(X, Y[:, 0], checkpoint=tmp_path / "run", resume=True)
+    again = estimator("MLPRegressor", activation=bend(1.0)).fit(X, Y[:, 0], checkpoint=tmp_path / "run", resume=True)
+    assert again.n_iter_ == 8
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

@@ -53,7 +53,7 @@ from xpnet.estimators import (
     search,
     search_file,
 )
-from xpnet.estimators.folds import Folds, Job, divide, set_candidate
+from xpnet.estimators.folds import Folds, Trial, divide, set_candidate
 from xpnet.training.groups import Group
 from xpnet.training.loop import train_networks
 
@@ -681,13 +681,13 @@ def test_workers_of_a_cluster_change_nothing(n_jobs, monkeypatch):
 
 
 def test_the_number_of_workers_of_the_backend_is_taken(monkeypatch):
-    calls, fit_jobs = [], search.fit_jobs
+    calls, fit_trials = [], search.fit_trials
 
-    def look(jobs, *arguments, **options):
-        calls.append(len(jobs))
-        return fit_jobs(jobs, *arguments, **options)
+    def look(trials, *arguments, **options):
+        calls.append(len(trials))
+        return fit_trials(trials, *arguments, **options)
 
-    monkeypatch.setattr(search, "fit_jobs", look)
+    monkeypatch.setattr(search, "fit_trials", look)
     grid = {"alpha": [0.1, 1.0, 2.0, 3.0]}
     with joblib.parallel_config("threading", n_jobs=2):
         MLPSearchCV(CLASSIFIER, grid, cv=2).fit(X, THREE)
@@ -696,17 +696,17 @@ def test_the_number_of_workers_of_the_backend_is_taken(monkeypatch):
     assert sorted(calls) == [4, 4, 8]
 
 
-def make_jobs(grid: list[dict[str, Any]], n_folds: int) -> list[Job]:
-    return [Job(set_candidate(CLASSIFIER, candidate), fold) for candidate in grid for fold in range(n_folds)]
+def make_trials(grid: list[dict[str, Any]], n_folds: int) -> list[Trial]:
+    return [Trial(set_candidate(CLASSIFIER, candidate), fold) for candidate in grid for fold in range(n_folds)]
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 100])
 def test_jobs_of_one_kind_stay_together(workers):
     grid = [{"alpha": alpha} for alpha in (0.1, 0.2, 0.3)] + [{"batch_size": 7}, {"solver": "lbfgs"}]
-    jobs = make_jobs(grid, 4)
-    parts = divide(jobs, workers)
+    trials = make_trials(grid, 4)
+    parts = divide(trials, workers)
     assert sorted(i for part in parts for i in part) == list(range(20))
-    assert all(len({jobs[i].kind for i in part}) == 1 for part in parts)
+    assert all(len({trials[i].kind for i in part}) == 1 for part in parts)
     assert len(parts) == {1: 3, 2: 4, 3: 5, 100: 5}[workers]  # at least 4 fits each
 
 
@@ -801,13 +801,13 @@ def test_an_interrupt_leaves_nothing_of_an_earlier_fit():
 def test_an_interrupt_of_a_later_slice_leaves_the_results_of_those_before(monkeypatch, moment):
     monkeypatch.setattr(folds, "find_memory", lambda: 1)
     calls, estimator, scored = [], MLPClassifier(**SMALL), []
-    fit_jobs = search.fit_jobs
+    fit_trials = search.fit_trials
 
-    def fit_or_interrupt(jobs, *arguments, **options):
-        calls.append(len(jobs))
+    def fit_or_interrupt(trials, *arguments, **options):
+        calls.append(len(trials))
         if moment == "training" and len(calls) == 3:
-            jobs[0].perceptron.callbacks = [Interrupt(3)]
-        return fit_jobs(jobs, *arguments, **options)
+            trials[0].perceptron.callbacks = [Interrupt(3)]
+        return fit_trials(trials, *arguments, **options)
 
     def score_or_interrupt(fitted, x, y):
         scored.append(fitted.alpha)
@@ -815,7 +815,7 @@ def test_an_interrupt_of_a_later_slice_leaves_the_results_of_those_before(monkey
             raise KeyboardInterrupt
         return -log_loss(y, fitted.predict_proba(x))
 
-    monkeypatch.setattr(search, "fit_jobs", fit_or_interrupt)
+    monkeypatch.setattr(search, "fit_trials", fit_or_interrupt)
     mine = MLPSearchCV(estimator, {"alpha": [0.1, 1.0, 2.0, 3.0]}, cv=2, scoring=score_or_interrupt)
     with pytest.raises(KeyboardInterrupt):
         mine.fit(X, THREE)
@@ -857,15 +857,15 @@ class Fits:
 
     def __init__(self, monkeypatch):
         self.numbers, self.calls, self.error = [], None, RuntimeError("the end")
-        fit_jobs = search.fit_jobs
+        fit_trials = search.fit_trials
 
-        def count(jobs, *arguments, **options):
+        def count(trials, *arguments, **options):
             if len(self.numbers) == self.calls:
                 raise self.error
-            self.numbers.append(len(jobs))
-            return fit_jobs(jobs, *arguments, **options)
+            self.numbers.append(len(trials))
+            return fit_trials(trials, *arguments, **options)
 
-        monkeypatch.setattr(search, "fit_jobs", count)
+        monkeypatch.setattr(search, "fit_trials", count)
 
 
 @pytest.fixture
@@ -1034,15 +1034,15 @@ SCRIPT = """
     from test_search import CLASSIFIER, RATES, THREE, X
     from xpnet.estimators import MLPSearchCV, search
 
-    calls, fit_jobs = [], search.fit_jobs
+    calls, fit_trials = [], search.fit_trials
 
     def kill(*arguments, **options):
         calls.append(1)
         if len(calls) == 3:
             os.kill(os.getpid(), getattr(signal, sys.argv[2]))
-        return fit_jobs(*arguments, **options)
+        return fit_trials(*arguments, **options)
 
-    search.fit_jobs = kill
+    search.fit_trials = kill
     MLPSearchCV(CLASSIFIER, RATES, cv=2).fit(X, THREE, checkpoint=sys.argv[1], every=2, resume=True)
 """
 
@@ -1176,6 +1176,14 @@ def test_steps_and_functions_are_compared(tmp_path, fits):
     ):
         make(tol=0.2).fit(X, THREE, checkpoint=path, resume=True)
     assert fits.numbers == [4]
+    scorings = [lambda model, x, y: 1.0, lambda model, x, y: 2.0]
+    MLPSearchCV(CLASSIFIER, ALPHAS, cv=2, scoring=scorings[0]).fit(X, THREE, checkpoint=tmp_path / "other")
+    with pytest.raises(
+        ValueError, match=r"with scoring=<function .*<lambda> \w{8}>, but this one has scoring=<function"
+    ):
+        MLPSearchCV(CLASSIFIER, ALPHAS, cv=2, scoring=scorings[1]).fit(
+            X, THREE, checkpoint=tmp_path / "other", resume=True
+        )
 
 
 def test_what_does_not_decide_the_scores_may_differ(tmp_path, fits):

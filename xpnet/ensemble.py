@@ -16,7 +16,7 @@ from xpnet.core import arguments
 from xpnet.core.arrays import Array
 from xpnet.network import Network
 from xpnet.training.history import History
-from xpnet.training.memory import BYTES_OF_NETWORK, check_memory, count_parameters, on_host_only
+from xpnet.training.memory import BYTES_OF_NETWORK, count_parameters, on_host_only, require_bytes
 from xpnet.training.metrics import predictions
 from xpnet.wording.checks import count, warn, yes_or_no
 from xpnet.wording.errors import DivergenceError
@@ -110,7 +110,7 @@ class Ensemble:
         members, units = count("members", members, 1), arguments.parse_sizes(sizes)
         backend, dtype = get_backend(backend, device), arguments.parse_dtype(dtype)
         weights = on_host_only(backend, count_parameters(units) * np.dtype(dtype).itemsize)
-        check_memory(members * (BYTES_OF_NETWORK + weights), f"members={members} networks of {units} need")
+        require_bytes(members * (BYTES_OF_NETWORK + weights), f"members={members} networks of {units} need")
         settings: dict[str, Any] = {
             "activation": activation,
             "output_activation": output_activation,

@@ -26,7 +26,7 @@ from xpnet.training.history import History
 from xpnet.training.metrics import predictions
 from xpnet.wording.checks import choices, count, yes_or_no
 from xpnet.wording.errors import DivergenceError
-from xpnet.wording.hints import explain_arguments, suggest_argument
+from xpnet.wording.hints import explain_arguments, explain_attribute, suggest_argument
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -298,6 +298,14 @@ class Network:
             hint = suggest_argument(name, names)
             raise AttributeError(f"{name} of a network cannot be assigned{hint}; choose from {choices(names)}")
         super().__setattr__(name, value)
+
+    if not TYPE_CHECKING:  # a type checker knows all attributes
+
+        def __getattr__(self, name: str) -> Any:
+            """Say what an attribute of the book's programs or of another library is called here."""
+            if name.startswith("_") or hasattr(type(self), name):
+                return object.__getattribute__(self, name)  # raises the error of Python, or of the property
+            raise AttributeError(explain_attribute(type(self), name), name=name, obj=self)
 
     def __repr__(self) -> str:
         hidden = self.activation

@@ -269,7 +269,7 @@ def save_if_interrupted(net: Network, options: argparse.Namespace, epochs: int) 
         if options.save:
             parts.append(f"the network so far is saved to {options.save}" if trained else "nothing is saved")
         if options.checkpoint:
-            parts.append(f"--resume goes on with the training in {options.checkpoint}")
+            parts.append(f"--resume continues the training in {options.checkpoint}")
         message = "; ".join(parts)
         if isinstance(stop, SystemExit):
             print(f"xpnet: {message}", file=sys.stderr)

@@ -115,7 +115,7 @@ def _add_command(commands: Any, name: str, summary: str, run: Callable[..., None
 
 
 def _add_train(commands: Any) -> None:
-    train = _add_command(commands, "train", "train a network and report how good it is on the test data", run_train)
+    train = _add_command(commands, "train", "train a network and score it on the test data", run_train)
     _add_data(train.add_argument_group("data"))
     _add_network(train.add_argument_group("network"))
     _add_training(train.add_argument_group("training"))
@@ -133,16 +133,16 @@ def _add_data(data: Any) -> None:
         help="column of a table to leave out; can be repeated",
     )
     data.add_argument(
-        "--test-split", type=float, metavar="FRACTION", help=f"part of a table's rows to test on ({TEST_SPLIT})"
+        "--test-split", type=float, metavar="FRACTION", help=f"fraction of a table's rows to test on ({TEST_SPLIT})"
     )
     data.add_argument(
-        "--validation-split", type=float, metavar="FRACTION", help="part of the training data to validate on (0)"
+        "--validation-split", type=float, metavar="FRACTION", help="fraction of the training data to validate on (0)"
     )
     data.add_argument(
         "--class-weight",
         type=_parse_class_weight,
         metavar="WEIGHTS",
-        help="balanced, or weights of classes, as in yes=5,no=1 (1)",
+        help="weights of the classes: balanced, or numbers as in yes=5,no=1 (1)",
     )
 
 
@@ -158,7 +158,7 @@ def _add_network(network: Any) -> None:
         type=_parse_words,
         default="relu",
         metavar="NAMES",
-        help="activation of the hidden layers, or of each, as in relu,tanh (relu)",
+        help="activation of all hidden layers, or one for each, as in relu,tanh (relu)",
     )
     network.add_argument("--output-activation", metavar="NAME", help="activation of the outputs (depends on task)")
     network.add_argument("--cost", metavar="NAME", help="cost function (depends on task)")
@@ -167,12 +167,12 @@ def _add_network(network: Any) -> None:
         "--dropout",
         type=_parse_rates,
         metavar="RATES",
-        help="dropout rate of the hidden layers, or of inputs and each hidden layer, as in 0.2,0.5 (0)",
+        help="dropout rate of all hidden layers, or rates of the inputs and of each hidden layer, as in 0.2,0.5 (0)",
     )
     network.add_argument(
         "--standardize",
         action=argparse.BooleanOptionalAction,
-        help="bring inputs to mean 0 and standard deviation 1 (for tables)",
+        help="scale each input to mean 0 and standard deviation 1 (on for tables)",
     )
 
 
@@ -189,7 +189,7 @@ def _add_training(training: Any) -> None:
         type=_parse_threads,
         metavar="N",
         default="auto",
-        help="threads that multiply matrices (%(default)s)",
+        help="number of threads for matrix products (%(default)s)",
     )
     _add_place(training)
     _add_dtype(training)
@@ -216,7 +216,7 @@ def _add_optimizer(training: Any) -> None:
         "--weight-decay",
         type=float,
         metavar="NUMBER",
-        help="decay of the weights; 0 turns it off (depends on data and optimizer)",
+        help="weight decay; 0 turns it off (depends on data and optimizer)",
     )
 
 
@@ -227,23 +227,25 @@ def _add_results(results: Any) -> None:
         "--checkpoint",
         type=Path,
         metavar="FILE",
-        help="write the training to a file as it goes on; it must not exist yet",
+        help="file to save the training to as it runs; it must not exist yet, except with --resume",
     )
     results.add_argument(
         "--every",
         type=_parse_every,
         metavar="WHEN",
         default="epoch",
-        help="when to write the checkpoint: epoch, a number of steps as in 1000, or a time as in 10min (%(default)s)",
+        help="when to save it: epoch, a number of steps such as 1000, or a time such as 10min (%(default)s)",
     )
-    results.add_argument("--resume", action="store_true", help="go on with the training in --checkpoint, if it exists")
+    results.add_argument(
+        "--resume", action="store_true", help="resume the training in --checkpoint, if that file exists"
+    )
     results.add_argument("--log", type=Path, metavar="FILE", help="write a row for each epoch to a CSV file")
     results.add_argument("--plot", type=Path, metavar="FILE", help="draw the learning curve, as in curve.png")
-    results.add_argument("--quiet", action="store_true", help="print the last line alone")
+    results.add_argument("--quiet", action="store_true", help="print only the last line")
 
 
 def _add_evaluate(commands: Any) -> None:
-    evaluate = _add_command(commands, "evaluate", "report how good a saved network is", run_evaluate, "MODEL")
+    evaluate = _add_command(commands, "evaluate", "score a saved network", run_evaluate, "MODEL")
     evaluate.add_argument("model", type=Path, metavar="MODEL", help="file written by train --save")
     evaluate.add_argument("--data", metavar="DATA", help=f"{DATA} (mnist-sample)")
     _add_metrics(evaluate)
@@ -255,7 +257,7 @@ def _add_predict(commands: Any) -> None:
         commands, "predict", "write the predictions of a saved network as CSV", run_predict, "MODEL FILE"
     )
     predict.add_argument("model", type=Path, metavar="MODEL", help="file written by train --save")
-    predict.add_argument("file", type=Path, metavar="FILE", help="a table, a .npy array, or an image, light on dark")
+    predict.add_argument("file", type=Path, metavar="FILE", help="a table, a .npy array, or an image (light on dark)")
     predict.add_argument("-o", "--out", type=Path, metavar="FILE", help="where to write (standard output)")
     _add_place(predict)
 
@@ -275,9 +277,7 @@ def _add_export(commands: Any) -> None:
 
 
 def _add_show(commands: Any) -> None:
-    show = _add_command(
-        commands, "show", "write a page for a browser that shows a network at work", run_show, "MODEL -o FILE"
-    )
+    show = _add_command(commands, "show", "write a web page that shows a network at work", run_show, "MODEL -o FILE")
     show.add_argument("model", type=Path, metavar="MODEL", help="file written by train --save")
     show.add_argument(
         "-o", "--out", type=Path, metavar="FILE", required=True, help="where to write, as in network.html"
@@ -290,18 +290,18 @@ def _add_show(commands: Any) -> None:
         help="height and width if the inputs are an image, as in 8x8; by default, 784 inputs are one of 28x28 pixels",
     )
     image.add_argument(
-        "--no-image", dest="image", action="store_false", default=None, help="the inputs are not an image"
+        "--no-image", dest="image", action="store_false", default=None, help="do not draw the inputs as an image"
     )
     show.add_argument("--white", type=float, metavar="NUMBER", help="value of a white pixel (guessed from the network)")
     show.add_argument("--title", metavar="TEXT", help="heading of the page (the name of MODEL)")
 
 
 def _add_backends(commands: Any) -> None:
-    _add_command(commands, "backends", "list the libraries and devices that can be used here", run_backends)
+    _add_command(commands, "backends", "list the libraries and devices available here", run_backends)
 
 
 def _add_bench(commands: Any) -> None:
-    bench = _add_command(commands, "bench", "find the library and device that train a network fastest here", run_bench)
+    bench = _add_command(commands, "bench", "find the library and device that trains a network fastest here", run_bench)
     bench.add_argument("--sizes", type=_parse_sizes, default="784,30,10", help="units of each layer (%(default)s)")
     bench.add_argument(
         "--task", choices=TASKS, metavar="TASK", help=f"{', '.join(TASKS)} (sigmoid outputs and quadratic cost)"
@@ -311,7 +311,7 @@ def _add_bench(commands: Any) -> None:
         type=_parse_words,
         default="sigmoid",
         metavar="NAMES",
-        help="activation of the hidden layers, or of each, as in relu,tanh (%(default)s)",
+        help="activation of all hidden layers, or one for each, as in relu,tanh (%(default)s)",
     )
     bench.add_argument("--batch-size", type=int, metavar="N", default=10, help="examples in a minibatch (%(default)s)")
     _add_dtype(bench)
@@ -319,19 +319,21 @@ def _add_bench(commands: Any) -> None:
         "--backend",
         type=_parse_words,
         metavar="NAMES",
-        help="libraries to time, as in numpy,jax (all that can be used)",
+        help="libraries to time, as in numpy,jax (all that are available)",
     )
     length = bench.add_mutually_exclusive_group()
-    length.add_argument("--seconds", type=float, metavar="S", default=0.2, help="length of a repetition (%(default)s)")
-    length.add_argument("--steps", type=int, metavar="N", help="steps of a repetition (chosen to take --seconds)")
+    length.add_argument(
+        "--seconds", type=float, metavar="S", default=0.2, help="duration of each repetition (%(default)s)"
+    )
+    length.add_argument("--steps", type=int, metavar="N", help="steps in each repetition (chosen to take --seconds)")
     bench.add_argument(
-        "--repeats", type=int, metavar="N", default=7, help="repetitions that count, after a first one (%(default)s)"
+        "--repeats", type=int, metavar="N", default=7, help="timed repetitions, after one to warm up (%(default)s)"
     )
     bench.add_argument("--seed", type=int, metavar="N", default=0, help="seed of weights and examples (%(default)s)")
 
 
 def _add_break(commands: Any) -> None:
-    summary = "make a mistake in an equation of backpropagation, and see what finds it"
+    summary = "put a mistake into an equation of backpropagation, and see which checks find it"
     command = _add_command(commands, "break", summary, run_break, "[EQUATION]")
     command.add_argument(
         "equation",
@@ -354,7 +356,7 @@ def _add_metrics(command: Any) -> None:
         type=_parse_words,
         default=[],
         metavar="NAMES",
-        help="more metrics on the test data, as in top_3,mean_squared_error",
+        help="further metrics to compute on the test data, as in top_3,mean_squared_error",
     )
 
 

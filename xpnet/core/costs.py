@@ -11,7 +11,7 @@ Most costs compare one output with each target. Those with several outputs for e
 what these are. The outputs then come in blocks of n_targets columns: the first output of every target, the second of
 every target, and so on.
 
-To add a cost, write its functions and add it to `COSTS` at the end of this file.
+The costs of the book come first. To add a cost, write its functions and add it to `COSTS` at the end of this file.
 """
 
 from collections.abc import Callable, Sequence
@@ -55,34 +55,6 @@ class Fused(NamedTuple):
 Output: TypeAlias = Composed | Fused
 
 
-class Distribution(NamedTuple):
-    """Describes the outputs of a cost that has several for each target.
-
-    The functions take the outputs as blocks, arrays (..., m, n_targets), one for each output of a target.
-
-    Parameters
-    ----------
-    shifts
-        For each output of a target: 1 if it moves with the target, as a mean does; 0 if it is only scaled with it, as a
-        standard deviation is.
-    prediction
-        ``prediction(blocks, xp)``: what `Network.predict` returns.
-    point
-        ``point(blocks, xp)``: one number for each target, (..., m, n_targets), for metrics; None if there is none.
-    std
-        ``std(blocks, xp)``: the standard deviation, (..., m, n_targets); None if it is not known.
-    levels
-        The levels of the quantiles, in increasing order, if the outputs of a target are quantiles. These are sorted
-        before anything is read from them: here, in exported networks, and on pages.
-    """
-
-    shifts: tuple[float, ...]
-    prediction: Callable[[Sequence[Array], Namespace], Array]
-    point: Callable[[Sequence[Array], Namespace], Array] | None = None
-    std: Callable[[Sequence[Array], Namespace], Array] | None = None
-    levels: tuple[float, ...] = ()
-
-
 class Cost(NamedTuple):
     """A cost function.
 
@@ -117,7 +89,7 @@ class Cost(NamedTuple):
     gradient: Callable[[Array, Array, Namespace], Array] | None = None
     fused: tuple[tuple[str, Fused], ...] = ()
     activation: Activation | None = None
-    distribution: Distribution | None = None
+    distribution: "Distribution | None" = None
 
     @property
     def outputs(self) -> list[str] | None:
@@ -125,6 +97,26 @@ class Cost(NamedTuple):
         if self.activation is not None:
             return [self.activation.name]
         return None if self.value and self.gradient else [name for name, _ in self.fused]
+
+    def combine(self, sigma: Activation) -> Output:
+        """Combine this cost with the activation of the output layer.
+
+        Raises
+        ------
+        ValueError
+            If the two do not go together.
+        """
+        fused = dict(self.fused).get(sigma.name)
+        if fused is not None:
+            return fused
+        if self.outputs is not None and sigma.name not in self.outputs:
+            raise ValueError(
+                f"cost={self.name!r} does not go with output_activation={sigma.name!r}; "
+                f"it needs one of {choices(self.outputs or [])}"
+            )
+        return Composed(sigma, self)
+
+    # Several outputs for each target
 
     @property
     def outputs_per_target(self) -> int:
@@ -192,23 +184,8 @@ class Cost(NamedTuple):
         shifts = self.distribution.shifts
         return xp.concat([shift * mean for shift in shifts], axis=-1), xp.concat([std for _ in shifts], axis=-1)
 
-    def combine(self, sigma: Activation) -> Output:
-        """Combine this cost with the activation of the output layer.
 
-        Raises
-        ------
-        ValueError
-            If the two do not go together.
-        """
-        fused = dict(self.fused).get(sigma.name)
-        if fused is not None:
-            return fused
-        if self.outputs is not None and sigma.name not in self.outputs:
-            raise ValueError(
-                f"cost={self.name!r} does not go with output_activation={sigma.name!r}; "
-                f"it needs one of {choices(self.outputs or [])}"
-            )
-        return Composed(sigma, self)
+# The costs of the book
 
 
 def _quadratic(a: Array, y: Array, xp: Namespace) -> Array:
@@ -230,6 +207,9 @@ def _categorical_cross_entropy(z: Array, y: Array, xp: Namespace) -> Array:
     shifted = z - xp.max(z, axis=-1, keepdims=True)
     log_sum = xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True))
     return xp.vecdot(y, log_sum - shifted)
+
+
+# Other costs with one output for each target
 
 
 def _absolute(a: Array, y: Array, xp: Namespace) -> Array:
@@ -260,6 +240,74 @@ def _mean_absolute(a: Array, y: Array, xp: Namespace) -> Array:
 
 def _mean_absolute_gradient(a: Array, y: Array, xp: Namespace) -> Array:
     return xp.sign(a - y) / a.shape[-1]
+
+
+# Costs with parameters have functions that are tuples of these numbers, as in `activations`
+
+
+class _Huber(NamedTuple):
+    delta: float
+
+    def __call__(self, a: Array, y: Array, xp: Namespace) -> Array:
+        distance = xp.abs(a - y)
+        near = xp.minimum(distance, self.delta)
+        return xp.sum(0.5 * near * near + self.delta * (distance - near), axis=-1)
+
+
+class _HuberGradient(NamedTuple):
+    delta: float
+
+    def __call__(self, a: Array, y: Array, xp: Namespace) -> Array:
+        return xp.maximum(xp.minimum(a - y, self.delta), -self.delta)
+
+
+def make_huber(delta: float = 1.0) -> Cost:
+    """Make a Huber cost, quadratic up to a distance delta and linear beyond: ``Σ_k ½ c² + delta (|a_k − y_k| − c)``.
+
+    Here c is the smaller of ``|a_k − y_k|`` and delta (P. J. Huber, "Robust Estimation of a Location Parameter",
+    Annals of Mathematical Statistics 35, 1964). It is named "huber" if delta is 1, else for example
+    "huber(2.0)".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> make_huber(2.0).value(np.array([[1.0], [5.0]]), np.array([[0.0], [0.0]]), np)  # ½ 1², ½ 2² + 2 (5 − 2)
+    array([0.5, 8. ])
+    """
+    in_range("delta", delta, 0, inf, "1 is usual", includes_low=False)
+    delta = float(delta)
+    return Cost("huber" if delta == 1.0 else f"huber({delta})", _Huber(delta), _HuberGradient(delta))
+
+
+# Costs with several outputs for each target, for error bars
+
+
+class Distribution(NamedTuple):
+    """Describes the outputs of a cost that has several for each target.
+
+    The functions take the outputs as blocks, arrays (..., m, n_targets), one for each output of a target.
+
+    Parameters
+    ----------
+    shifts
+        For each output of a target: 1 if it moves with the target, as a mean does; 0 if it is only scaled with it, as a
+        standard deviation is.
+    prediction
+        ``prediction(blocks, xp)``: what `Network.predict` returns.
+    point
+        ``point(blocks, xp)``: one number for each target, (..., m, n_targets), for metrics; None if there is none.
+    std
+        ``std(blocks, xp)``: the standard deviation, (..., m, n_targets); None if it is not known.
+    levels
+        The levels of the quantiles, in increasing order, if the outputs of a target are quantiles. These are sorted
+        before anything is read from them: here, in exported networks, and on pages.
+    """
+
+    shifts: tuple[float, ...]
+    prediction: Callable[[Sequence[Array], Namespace], Array]
+    point: Callable[[Sequence[Array], Namespace], Array] | None = None
+    std: Callable[[Sequence[Array], Namespace], Array] | None = None
+    levels: tuple[float, ...] = ()
 
 
 def split_columns(a: Array, n: int) -> list[Array]:
@@ -303,43 +351,6 @@ def _mean(blocks: Sequence[Array], xp: Namespace) -> Array:
 
 def _std(blocks: Sequence[Array], xp: Namespace) -> Array:
     return blocks[1]
-
-
-# Costs with parameters. Their functions are tuples of these numbers, as in `activations`.
-
-
-class _Huber(NamedTuple):
-    delta: float
-
-    def __call__(self, a: Array, y: Array, xp: Namespace) -> Array:
-        distance = xp.abs(a - y)
-        near = xp.minimum(distance, self.delta)
-        return xp.sum(0.5 * near * near + self.delta * (distance - near), axis=-1)
-
-
-class _HuberGradient(NamedTuple):
-    delta: float
-
-    def __call__(self, a: Array, y: Array, xp: Namespace) -> Array:
-        return xp.maximum(xp.minimum(a - y, self.delta), -self.delta)
-
-
-def make_huber(delta: float = 1.0) -> Cost:
-    """Make a Huber cost, quadratic up to a distance delta and linear beyond: ``Σ_k ½ c² + delta (|a_k − y_k| − c)``.
-
-    Here c is the smaller of ``|a_k − y_k|`` and delta (P. J. Huber, "Robust Estimation of a Location Parameter",
-    Annals of Mathematical Statistics 35, 1964). It is named "huber" if delta is 1, else for example
-    "huber(2.0)".
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> make_huber(2.0).value(np.array([[1.0], [5.0]]), np.array([[0.0], [0.0]]), np)  # ½ 1², ½ 2² + 2 (5 − 2)
-    array([0.5, 8. ])
-    """
-    in_range("delta", delta, 0, inf, "1 is usual", includes_low=False)
-    delta = float(delta)
-    return Cost("huber" if delta == 1.0 else f"huber({delta})", _Huber(delta), _HuberGradient(delta))
 
 
 class _Quantile(NamedTuple):

@@ -9,6 +9,7 @@ from scipy import sparse
 from xpnet.core.arrays import blocks
 from xpnet.data.fingerprint import digest
 from xpnet.estimators.inputs import to_host
+from xpnet.estimators.search_file import describe
 from xpnet.training.checkpointing import FileKind, Resumed, Saving, parse_saving
 from xpnet.training.plan import Job
 from xpnet.wording.checks import yes_or_no
@@ -71,7 +72,7 @@ def fingerprint(x: Any, targets: Any, weight: np.ndarray | None) -> dict[str, An
 
 
 def _to_plain(value: Any) -> Any:
-    """Convert parameters to plain values, as in JSON; an object becomes its representation without addresses.
+    """Convert parameters to plain values, as in JSON; an object becomes its description.
 
     Examples
     --------
@@ -86,4 +87,4 @@ def _to_plain(value: Any) -> Any:
         return value.item()
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    return f"{type(value).__name__} {getattr(value, '__qualname__', '') or repr(value).split(' at 0x')[0]}"
+    return describe(value)

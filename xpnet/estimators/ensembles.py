@@ -20,7 +20,7 @@ from xpnet.estimators.settings import Parameters, parse_settings
 from xpnet.network import Network
 from xpnet.training.arguments import copies_for_each
 from xpnet.training.checkpointing import SEVERAL_NETWORKS, Saving
-from xpnet.training.memory import BYTES_OF_NETWORK, check_memory, on_host_only
+from xpnet.training.memory import BYTES_OF_NETWORK, on_host_only, require_bytes
 from xpnet.wording.checks import count, yes_or_no
 from xpnet.wording.hints import explain_arguments
 
@@ -96,7 +96,8 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
         fits = self._prepare(members, data, partial=partial)
         for k, error in self._train(fits, saving).items():
             raise ValueError(f"{error} (this is member {k} of {len(members)})") from error
-        warn_of_laggards([fit.network for fit in fits], [fit.callbacks for fit in fits])
+        if all(fit.convergence is not None and fit.convergence.training.completed for fit in fits):  # not after Ctrl-C
+            warn_of_laggards([fit.network for fit in fits], [fit.callbacks for fit in fits])
         for member, fit in zip(members, fits):
             member._take_over(fit)
         attributes = {name: value for name, value in vars(members[0]).items() if name in SHARED_ATTRIBUTES}
@@ -113,7 +114,7 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
             if not examples:  # it is the first member
                 weights = len(members) * sum(count_bytes(x) for x in leaves(network.state.layers))
                 needs = f"n_estimators={len(members)} networks of {network.sizes} need"
-                check_memory(on_host_only(network.backend, weights), needs)
+                require_bytes(on_host_only(network.backend, weights), needs)
                 examples.append(load_examples(data, network))
             return examples[0]
 
@@ -130,7 +131,7 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
                 f"n_estimators={n}, and the estimator was fitted with {len(self.estimators_)} members; give the same "
                 "number to continue, or warm_start=False to start anew"
             )
-        check_memory(n * BYTES_OF_NETWORK, f"n_estimators={n} networks need")
+        require_bytes(n * BYTES_OF_NETWORK, f"n_estimators={n} networks need")
         callbacks = copies_for_each(self.callbacks, n, INSTEAD)
         if continues:
             seeds = [member.random_state for member in self.estimators_]

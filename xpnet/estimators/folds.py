@@ -41,7 +41,7 @@ DATA_PARAMETERS = (
 )
 
 
-class Job(NamedTuple):
+class Trial(NamedTuple):
     """A fit to do: an estimator with its settings, on one fold."""
 
     estimator: Any  # a `BasePerceptron`, or a pipeline that ends with one; not fitted
@@ -54,7 +54,7 @@ class Job(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """A description that is equal for jobs that can probably be trained together."""
+        """A description that is equal for trials that can probably be trained together."""
         perceptron = self.perceptron
         return repr([getattr(perceptron, name, None) for name in (*DATA_PARAMETERS, "batch_size")])
 
@@ -104,19 +104,19 @@ class Outcome(NamedTuple):
         return self.is_interrupted and self.estimator is None and self.error is None
 
 
-class PreparedJob(NamedTuple):
-    """A job whose fit is ready to train."""
+class PreparedTrial(NamedTuple):
+    """A trial whose fit is ready to train."""
 
     fit: Fit
-    job: Job
+    trial: Trial
     transformers: Pipeline | None  # fitted
 
     def finish(self) -> Any:
         """Return the fitted estimator."""
-        self.job.perceptron._take_over(self.fit)
-        if isinstance(self.job.estimator, Pipeline) and self.transformers is not None:
-            self.job.estimator.steps[:-1] = self.transformers.steps
-        return self.job.estimator
+        self.trial.perceptron._take_over(self.fit)
+        if isinstance(self.trial.estimator, Pipeline) and self.transformers is not None:
+            self.trial.estimator.steps[:-1] = self.transformers.steps
+        return self.trial.estimator
 
 
 def set_candidate(estimator: Any, candidate: Mapping[str, Any]) -> Any:
@@ -126,8 +126,8 @@ def set_candidate(estimator: Any, candidate: Mapping[str, Any]) -> Any:
     return new.set_params(**settings)
 
 
-def fit_jobs(
-    jobs: Sequence[Job],
+def fit_trials(
+    trials: Sequence[Trial],
     X: Any,
     y: Any,
     sample_weight: Any,
@@ -140,7 +140,7 @@ def fit_jobs(
 
     Parameters
     ----------
-    jobs
+    trials
         The fits; their estimators are fitted.
     X, y, sample_weight, rows
         As in `Folds`. joblib shares arrays between workers only if they are arguments themselves.
@@ -150,70 +150,74 @@ def fit_jobs(
         Whether to show a bar.
     """
     folds = Folds(X, y, sample_weight, rows)
-    outcomes = [Outcome()] * len(jobs)
-    numbers = sorted(range(len(jobs)), key=lambda i: jobs[i].fold)
+    outcomes = [Outcome()] * len(trials)
+    numbers = sorted(range(len(trials)), key=lambda i: trials[i].fold)
     parts = [numbers]
     if folds.size > MAX_BYTES:
-        parts = [list(part) for _, part in groupby(numbers, lambda i: jobs[i].fold)]
+        parts = [list(part) for _, part in groupby(numbers, lambda i: trials[i].fold)]
     try:
         for part in parts:
-            _fit_part({i: jobs[i] for i in part}, folds, threads, progress, outcomes)
+            _fit_part({i: trials[i] for i in part}, folds, threads, progress, outcomes)
     except KeyboardInterrupt:
         return [outcome._replace(is_interrupted=True) for outcome in outcomes]
     return outcomes
 
 
 def _fit_part(
-    jobs: Mapping[int, Job], folds: Folds, threads: int | str, progress: bool, outcomes: list[Outcome]
+    trials: Mapping[int, Trial], folds: Folds, threads: int | str, progress: bool, outcomes: list[Outcome]
 ) -> None:
     """Do some of the fits and store their outcomes, even if Ctrl-C ends them."""
     began, shared = time.perf_counter(), {}
-    prepared: dict[int, PreparedJob] = {}
-    for i, job in jobs.items():
+    prepared: dict[int, PreparedTrial] = {}
+    for i, trial in trials.items():
         try:
-            prepared[i] = prepare_job(job, folds, shared)
+            prepared[i] = prepare_trial(trial, folds, shared)
         except unless_stopped(Exception):
             continue  # scikit-learn will do this fit, meet the same error, and handle it by `error_score`
     numbers, preparation = list(prepared), (time.perf_counter() - began) / max(1, len(prepared))
-    for group in group_by_structure([prepared_job.fit for prepared_job in prepared.values()]):
+    for group in group_by_structure([prepared_trial.fit for prepared_trial in prepared.values()]):
         _fit_group({numbers[k]: prepared[numbers[k]] for k in group}, preparation, threads, progress, outcomes)
 
 
 def _fit_group(
-    prepared: Mapping[int, PreparedJob], preparation: float, threads: int | str, progress: bool, outcomes: list[Outcome]
+    prepared: Mapping[int, PreparedTrial],
+    preparation: float,
+    threads: int | str,
+    progress: bool,
+    outcomes: list[Outcome],
 ) -> None:
     """Do fits of one structure, each of which took `preparation` seconds to prepare."""
     began, interrupt = time.perf_counter(), None
     errors: dict[int, ValueError] = {}
     try:
         errors = train_fits(
-            [prepared_job.fit for prepared_job in prepared.values()], threads=threads, progress=progress
+            [prepared_trial.fit for prepared_trial in prepared.values()], threads=threads, progress=progress
         )
     except KeyboardInterrupt as caught:
         interrupt = caught
     except unless_stopped(Exception):
         return  # one fit's callback or schedule failed, or memory is too small for all of them: each is done alone
     seconds = preparation + (time.perf_counter() - began) / len(prepared)
-    for k, (i, prepared_job) in enumerate(prepared.items()):
+    for k, (i, prepared_trial) in enumerate(prepared.items()):
         if k in errors:
             outcomes[i] = Outcome(error=errors[k], seconds=seconds)
-        elif interrupt is None or prepared_job.fit.tally.n_iter > 0:
-            outcomes[i] = Outcome(prepared_job.finish(), seconds=seconds)
+        elif interrupt is None or prepared_trial.fit.tally.n_iter > 0:
+            outcomes[i] = Outcome(prepared_trial.finish(), seconds=seconds)
     if interrupt is not None:
         raise interrupt
 
 
-def prepare_job(job: Job, folds: Folds, shared: dict[Any, Any]) -> PreparedJob:
-    """Prepare the fit of a job. Jobs with the same fold and data parameters share their examples.
+def prepare_trial(trial: Trial, folds: Folds, shared: dict[Any, Any]) -> PreparedTrial:
+    """Prepare the fit of a trial. Trials with the same fold and data parameters share their examples.
 
     Parameters
     ----------
-    job
-        The job.
+    trial
+        The trial.
     folds
         The examples.
     shared
-        Examples and transformers of earlier jobs; new ones are added.
+        Examples and transformers of earlier trials; new ones are added.
     """
 
     def share(key: Any, make: Callable[[], Any]) -> Any:
@@ -221,11 +225,11 @@ def prepare_job(job: Job, folds: Folds, shared: dict[Any, Any]) -> PreparedJob:
             shared[key] = make()
         return shared[key]
 
-    X, y, sample_weight = share(job.fold, lambda: folds.take(job.fold))
-    perceptron, transformers, key = job.perceptron, None, (job.fold,)
-    if isinstance(job.estimator, Pipeline) and len(job.estimator.steps) > 1:
-        first = job.estimator[:-1]
-        key = (job.fold, make_key(first))
+    X, y, sample_weight = share(trial.fold, lambda: folds.take(trial.fold))
+    perceptron, transformers, key = trial.perceptron, None, (trial.fold,)
+    if isinstance(trial.estimator, Pipeline) and len(trial.estimator.steps) > 1:
+        first = trial.estimator[:-1]
+        key = (trial.fold, make_key(first))
         transformers, X = share(key, lambda: (first, first.fit_transform(X, y)))
     settings = parse_settings(perceptron, partial=False)
     key = (*key, make_key([getattr(perceptron, name, None) for name in DATA_PARAMETERS]))
@@ -234,7 +238,7 @@ def prepare_job(job: Job, folds: Folds, shared: dict[Any, Any]) -> PreparedJob:
     def load(data: FitData, network: Network) -> LoadedExamples:
         return share(("examples", *key), lambda: load_examples(data, network))
 
-    return PreparedJob(perceptron._prepare(data, settings, {}, load), job, transformers)
+    return PreparedTrial(perceptron._prepare(data, settings, {}, load), trial, transformers)
 
 
 class ByIdentity(pickle.Pickler):
@@ -255,11 +259,11 @@ def make_key(parameters: Any) -> Hashable:
         return content.getvalue()
 
 
-def divide(jobs: Sequence[Job], workers: int) -> list[list[int]]:
-    """Divide the numbers of jobs into equal parts for workers, with jobs of one kind together."""
-    order = sorted(range(len(jobs)), key=lambda i: (jobs[i].kind, jobs[i].fold))
+def divide(trials: Sequence[Trial], workers: int) -> list[list[int]]:
+    """Divide the numbers of trials into equal parts for workers, with trials of one kind together."""
+    order = sorted(range(len(trials)), key=lambda i: (trials[i].kind, trials[i].fold))
     parts = []
-    for _, of_kind in groupby(order, lambda i: jobs[i].kind):
+    for _, of_kind in groupby(order, lambda i: trials[i].kind):
         numbers = list(of_kind)
         n = max(1, min(workers, len(numbers) // MIN_FITS))
         parts += [part.tolist() for part in np.array_split(numbers, n)]
@@ -276,7 +280,7 @@ def slice_candidates(
     memory, n_in = find_memory(), folds.n_in
     start, needed = 0, 0.0
     for i, candidate in enumerate(candidates):
-        perceptron = Job(set_candidate(estimator, candidate), 0).perceptron
+        perceptron = Trial(set_candidate(estimator, candidate), 0).perceptron
         try:
             units = [n_in, *parse_hidden_sizes(perceptron.hidden_layer_sizes)]
         except ValueError:  # its fit will fail

@@ -22,7 +22,7 @@ from sklearn.utils import indexable
 from sklearn.utils.parallel import Parallel, delayed  # joblib's, with scikit-learn's settings and warning filters
 
 from xpnet.estimators.base import BasePerceptron
-from xpnet.estimators.folds import Folds, Job, Outcome, divide, fit_jobs, set_candidate, slice_candidates
+from xpnet.estimators.folds import Folds, Outcome, Trial, divide, fit_trials, set_candidate, slice_candidates
 from xpnet.estimators.search_file import (
     EVERY,
     Checkpointing,
@@ -40,7 +40,7 @@ from xpnet.estimators.sliced_search import (
     unwrap_scorer,
     wrap_scorer,
 )
-from xpnet.training.memory import check_memory
+from xpnet.training.memory import require_bytes
 from xpnet.wording.hints import explain_arguments
 
 BYTES_OF_CANDIDATE = 200  # its settings need at least this many
@@ -174,10 +174,10 @@ class TogetherMixin:
 
         def do_fits(part: Sequence[Mapping[str, Any]]) -> list[Outcome]:
             numbers = range(len(folds.rows))
-            jobs = [Job(set_candidate(self.estimator, candidate), fold) for candidate in part for fold in numbers]
+            trials = [Trial(set_candidate(self.estimator, candidate), fold) for candidate in part for fold in numbers]
             if workers == 1:
-                return fit_jobs(jobs, *folds, threads="auto", progress=self.verbose > 0)
-            return share_jobs(jobs, folds, parallel, workers)
+                return fit_trials(trials, *folds, threads="auto", progress=self.verbose > 0)
+            return share_trials(trials, folds, parallel, workers)
 
         return do_fits
 
@@ -272,12 +272,12 @@ class MLPRandomSearchCV(TogetherMixin, RandomizedSearchCV):
         return list_settings(f"n_iter={self.n_iter}", sampler)
 
 
-def share_jobs(jobs: Sequence[Job], folds: Folds, parallel: Parallel, workers: int) -> list[Outcome]:
+def share_trials(trials: Sequence[Trial], folds: Folds, parallel: Parallel, workers: int) -> list[Outcome]:
     """Divide fits between several workers."""
-    parts = divide(jobs, workers)
-    done: Any = parallel(delayed(fit_jobs)([jobs[i] for i in part], *folds) for part in parts)
+    parts = divide(trials, workers)
+    done: Any = parallel(delayed(fit_trials)([trials[i] for i in part], *folds) for part in parts)
     outcomes = dict(pair for part, outcomes_of_part in zip(parts, done) for pair in zip(part, outcomes_of_part))
-    return [outcomes[i] for i in range(len(jobs))]
+    return [outcomes[i] for i in range(len(trials))]
 
 
 def require_perceptron(estimator: Any) -> None:
@@ -307,7 +307,7 @@ def refuse_empty(name: str, value: Any) -> None:
 def list_settings(name: str, settings: ParameterGrid | ParameterSampler) -> list[dict[str, Any]]:
     """List the settings of a search, unless the list needs more memory than there is."""
     number = settings.__len__()  # `len` refuses numbers of more than 63 bits
-    check_memory(number * BYTES_OF_CANDIDATE, f"{name} asks for {number:,} settings, whose list needs", "give fewer")
+    require_bytes(number * BYTES_OF_CANDIDATE, f"{name} asks for {number:,} settings, whose list needs", "give fewer")
     return list(settings)
 
 
@@ -325,7 +325,7 @@ def require_repeatable(search: Any, candidates: Sequence[Mapping[str, Any]], oth
             "give a number, as in random_state=0"
         )
     for candidate in candidates:
-        if Job(set_candidate(search.estimator, candidate), 0).perceptron.random_state is None:
+        if Trial(set_candidate(search.estimator, candidate), 0).perceptron.random_state is None:
             raise ValueError(
                 "checkpoint= needs the random_state of the estimator: with None, a search that resumes trains other "
                 "networks; give a number, as in random_state=0"

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
+from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
 import joblib
@@ -228,12 +229,14 @@ def _describe_parameters(parameters: Mapping[str, Any]) -> dict[str, str]:
 
 
 def describe(value: Any) -> str:
-    """Describe a parameter by its repr: functions by their names, estimators by their parameters.
+    """Describe a parameter by its repr: functions by their names and their code, estimators by their parameters.
 
     Examples
     --------
-    >>> describe([(0.1, describe), "adam"])
-    "[(0.1, <function describe>), 'adam']"
+    >>> describe([(0.1, len), "adam"])
+    "[(0.1, <built-in function len>), 'adam']"
+    >>> describe(lambda x: x + 1) == describe(lambda x: x + 1), describe(lambda x: x + 1) == describe(lambda x: x + 2)
+    (True, False)
     """
     return repr(_simplify(value))
 
@@ -245,18 +248,43 @@ class _Description(str):
     __repr__ = str.__str__
 
 
-def _simplify(value: Any) -> Any:
-    """Replace objects by descriptions without addresses in memory, that are the same in another process."""
+def _simplify(value: Any, within: tuple[FunctionType, ...] = ()) -> Any:
+    """Replace objects by descriptions without addresses in memory, that are the same in another process.
+
+    `within` are the functions that enclose the value, as one may enclose itself.
+    """
+    if isinstance(value, FunctionType):
+        return _Description(_describe_function(value, within))
     if type(value) in (list, tuple):
-        return type(value)(map(_simplify, value))
+        return type(value)(_simplify(item, within) for item in value)
+    if has_methods(value, "_make"):  # a NamedTuple, such as an activation
+        return value._make(_simplify(item, within) for item in value)
+    if type(value) in (set, frozenset):  # the order of strings in it differs between processes
+        return _Description(f"{{{', '.join(sorted(repr(_simplify(item, within)) for item in value))}}}")
     if type(value) is dict:
-        return {key: _simplify(item) for key, item in value.items()}
+        return {key: _simplify(item, within) for key, item in value.items()}
     if isinstance(value, (np.ndarray, np.random.RandomState, np.random.Generator)):  # not all of it is in its repr
         return _Description(f"{type(value).__name__} {joblib.hash(value)}")
     if has_methods(value, "get_params"):
         parameters = _describe_parameters(value.get_params(deep=False))
         return _Description(f"{type(value).__name__}({_write(parameters)})")
     return _Description(ADDRESS.sub("", repr(value)))
+
+
+def _describe_function(function: FunctionType, within: tuple[FunctionType, ...]) -> str:
+    """Describe a function by its name, and by a digest of its code, its defaults and the values that it encloses."""
+    if function in within:
+        return f"<function {function.__qualname__}>"
+    enclosed = [cell.cell_contents for cell in function.__closure__ or ()]
+    parts = (_list_code(function.__code__), function.__defaults__, function.__kwdefaults__, enclosed)
+    digest = hashlib.sha256(repr(_simplify(parts, (*within, function))).encode()).hexdigest()
+    return f"<function {function.__qualname__} {digest[:8]}>"
+
+
+def _list_code(code: CodeType) -> tuple[Any, ...]:
+    """List the instructions of a function with the names and constants in them, but not the lines where they stand."""
+    constants = [_list_code(item) if isinstance(item, CodeType) else item for item in code.co_consts]
+    return code.co_code, code.co_names, constants
 
 
 def find_difference(path: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> ValueError | None:

@@ -28,7 +28,7 @@ from xpnet.wording.checks import choices, in_range
 # Labels
 
 
-class Kind(NamedTuple):
+class LabelKind(NamedTuple):
     """A kind of labels, and its output layer."""
 
     name: str  # in scikit-learn
@@ -36,9 +36,9 @@ class Kind(NamedTuple):
     activation: str  # of the output layer
 
 
-BINARY = Kind("binary", "binary", "sigmoid")  # one output: the probability of the second class
-MULTICLASS = Kind("multiclass", "classification", "softmax")  # an output for each class
-MULTILABEL = Kind("multilabel", "multilabel", "sigmoid")  # an output for each label, any number of which may be 1
+BINARY = LabelKind("binary", "binary", "sigmoid")  # one output: the probability of the second class
+MULTICLASS = LabelKind("multiclass", "classification", "softmax")  # an output for each class
+MULTILABEL = LabelKind("multilabel", "multilabel", "sigmoid")  # an output for each label, any number of which may be 1
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Labels:
     """
 
     classes: np.ndarray
-    kind: Kind
+    kind: LabelKind
     as_sparse: bool = False
 
     @property

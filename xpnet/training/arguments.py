@@ -19,7 +19,6 @@ from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import Constant, Schedule
 from xpnet.data.sampling import SAMPLING
 from xpnet.training.callback import Callback, Trainee
-from xpnet.training.callbacks import CSVLog, ModelCheckpoint, TensorBoard
 from xpnet.training.metrics import METRICS, Metric, of_function, top_k
 from xpnet.wording.checks import choices, count, has_methods, in_range
 from xpnet.wording.hints import look_up
@@ -130,7 +129,7 @@ def copies_for_each(callbacks: Any, members: int, remedy: str | None = None) -> 
         return lists
     shared = parse_callbacks(callbacks)
     for callback in shared:
-        if isinstance(callback, (CSVLog, ModelCheckpoint, TensorBoard)):
+        if callback.writes_files:
             function = f"callbacks=lambda k: [{type(callback).__name__}(f'member-{{k}}')]"
             remedy = remedy or f"give a function of the member's number, as in {function}"
             raise ValueError(f"callbacks holds {callback!r}, and all members would write to the same place; {remedy}")

@@ -145,6 +145,7 @@ class Callback:
 
     adds: Sequence[str] = ()  # the names of the quantities that it adds to the logs of an epoch
     quantities: Mapping[str, Quantity] = MappingProxyType({})  # how to read them, if it is known
+    writes_files: bool = False  # whether copies of it would all write to the same place
 
     def __repr__(self) -> str:
         """Show the class and its settings."""
@@ -219,6 +220,8 @@ def _tell_end(callbacks: Sequence[Callback]) -> None:
             endings.callback(callback.on_train_end)
 
 
-def warn_of_write(problem: str, error: OSError | MemoryError) -> None:
+def warn_of_write(
+    problem: str, error: OSError | MemoryError, outcome: str = "training continues and will try again"
+) -> None:
     """Warn that a file could not be written: a full disk or too little memory must not end a training."""
-    warn(f"{problem} ({str(error) or 'too little memory'}); training continues and will try again")
+    warn(f"{problem} ({str(error) or 'too little memory'}); {outcome}")

@@ -247,6 +247,8 @@ class ModelCheckpoint(Monitor):
     10
     """
 
+    writes_files = True
+
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -309,6 +311,8 @@ class CSVLog(Callback):
     >>> CSVLog("log.csv").path
     'log.csv'
     """
+
+    writes_files = True
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fsdecode(path)
@@ -377,6 +381,8 @@ class TensorBoard(Callback):
     >>> TensorBoard("runs/first").folder
     'runs/first'
     """
+
+    writes_files = True
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = os.fsdecode(folder)

@@ -304,7 +304,7 @@ class Checkpoint:
             return
         self._collect()
         if self.collected is not self.written:
-            self._try_to_write()
+            self._try_to_write("the training has ended, and the file holds what was last written")
 
     def _collect(self) -> bool:
         """Collect the snapshots of all networks; False if one of them is still to come.
@@ -338,12 +338,12 @@ class Checkpoint:
                 "a path of its own"
             ) from error
 
-    def _try_to_write(self) -> None:
-        """Write the last snapshots, or warn."""
+    def _try_to_write(self, *outcome: str) -> None:
+        """Write the last snapshots, or warn; `outcome` says what then, unless training continues."""
         try:
             write_file(self.path, self._encode())
         except unless_stopped(OSError, MemoryError) as error:
-            warn_of_write(f"checkpoint={self.path!r} could not be written", error)
+            warn_of_write(f"checkpoint={self.path!r} could not be written", error, *outcome)
         else:
             self._mark_written()
 

@@ -26,7 +26,7 @@ from xpnet.data.reader import Reader
 from xpnet.data.resident import resident_examples
 from xpnet.data.source import Chunk
 from xpnet.training.kept_loops import Loops
-from xpnet.training.memory import COPIES_OF_STATE, check_memory, on_host_only
+from xpnet.training.memory import COPIES_OF_STATE, on_host_only, require_bytes
 from xpnet.training.plan import Job
 from xpnet.training.steps import ChunkRunner, Done
 from xpnet.training.workers import Workers
@@ -315,7 +315,9 @@ def check_training_memory(jobs: Sequence[Job], threads: int | None) -> None:
     numbers = sum(math.prod(x.shape) for x in leaves((state.layers, state.optimizer)))
     needed = COPIES_OF_STATE * len(jobs) * numbers * np.dtype(view.dtype).itemsize
     needed += bytes_to_join(jobs, view.model.step_size(largest_batch_size(jobs)), threads)
-    check_memory(on_host_only(view.backend, needed), f"training {len(jobs)} networks of {list(view.model.sizes)} needs")
+    require_bytes(
+        on_host_only(view.backend, needed), f"training {len(jobs)} networks of {list(view.model.sizes)} needs"
+    )
 
 
 def are_same(objects: Sequence[Any], others: Sequence[Any]) -> bool:

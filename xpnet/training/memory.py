@@ -1,7 +1,7 @@
-"""Estimates of the memory that networks and their training need, and errors if the machine has less."""
+"""Estimates of the memory that networks and their training need, and errors if there is less."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from xpnet.backends import Backend
@@ -24,19 +24,53 @@ def count_parameters(sizes: Sequence[int]) -> int:
 
 
 def find_memory() -> int | None:
-    """Find the total memory of this machine in bytes; None if it is not known, as on Windows."""
+    """Find how many bytes of memory this process may use; None if it is not known, as on Windows.
+
+    It is the memory of the machine, or less in a container or a job of a batch system that has a limit.
+    """
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except unless_stopped(AttributeError, OSError, ValueError):
         return None
+    return min([memory, *read_limits()])
 
 
-def check_memory(needed: float, what: str, remedy: str = "give fewer members, or smaller networks") -> None:
-    """Raise MemoryError if more bytes are needed than this machine has, if that is known; `what` begins the message."""
+def read_limits(root: str = "") -> Iterator[int]:
+    """Read the memory limits of the control groups that this process is in; see cgroups(7).
+
+    `root` is put before the paths of files.
+    """
+    try:
+        groups = _read_text(f"{root}/proc/self/cgroup").splitlines()
+    except unless_stopped(OSError):  # not Linux
+        return
+    for group in groups:
+        _, controllers, path = group.split(":", 2)
+        if not controllers:
+            folder, name = f"{root}/sys/fs/cgroup", "memory.max"
+        elif "memory" in controllers.split(","):  # version 1
+            folder, name = f"{root}/sys/fs/cgroup/memory", "memory.limit_in_bytes"
+        else:
+            continue
+        for part in path.split("/"):  # a limit holds for all groups below
+            folder += f"/{part}"
+            try:
+                yield int(_read_text(f"{folder}/{name}"))
+            except unless_stopped(OSError, ValueError):  # not there, as containers may not see all groups; or "max"
+                pass
+
+
+def _read_text(path: str) -> str:
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+def require_bytes(needed: float, what: str, remedy: str = "give fewer members, or smaller networks") -> None:
+    """Raise MemoryError if more bytes are needed than this process may use; `what` begins the message."""
     memory = find_memory()
     if memory is not None and needed > memory:
         raise MemoryError(
-            f"{what} about {needed / 2**30:,.1f} GiB, and this machine has {memory / 2**30:,.1f}; {remedy}"
+            f"{what} about {needed / 2**30:,.1f} GiB, and this process may use {memory / 2**30:,.1f}; {remedy}"
         )
 
 

@@ -93,7 +93,14 @@ NAMES_ELSEWHERE = {
     "sizes": ("hidden_layer_sizes",),
     "validation_split": ("validation_fraction",),
     # attributes of a network
+    "backprop": ("backward",),
     "biases": ("b",),
+    "cost_derivative": ("deltas",),
+    "feedforward": ("forward",),
+    "fit": ("train",),
+    "sgd": ("train",),
+    "total_cost": ("cost",),
+    "update_mini_batch": ("minibatch_update",),
     "weights": ("w",),
 }
 
@@ -138,6 +145,23 @@ def explain_unknown(argument: str, name: object, names: Iterable[str]) -> str:
     near = find_nearest(name, names)
     hint = f" (did you mean {near!r}?)" if near else ""
     return f"{argument}={name!r} is unknown; choose from {choices(names)}{hint}"
+
+
+def explain_attribute(kind: type, name: str) -> str:
+    """Format the message for an attribute that a class does not have, with its equivalent if there is one.
+
+    Python itself suggests names of a similar spelling.
+
+    Examples
+    --------
+    >>> class Net:
+    ...     def train(self): ...
+    >>> explain_attribute(Net, "SGD"), explain_attribute(Net, "trane")
+    ("'Net' object has no attribute 'SGD'; its equivalent is 'train'", "'Net' object has no attribute 'trane'")
+    """
+    equivalents = [other for other in NAMES_ELSEWHERE.get(name.lower(), ()) if hasattr(kind, other)]
+    hint = f"; its equivalent is {equivalents[0]!r}" if equivalents else ""
+    return f"{kind.__name__!r} object has no attribute {name!r}{hint}"
 
 
 def unsupported_layer(place: str, kind: str, supported: Iterable[str]) -> str:
