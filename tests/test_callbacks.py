@@ -490,7 +490,7 @@ def test_ctrl_c_in_a_step_tells_the_callbacks_and_keeps_the_history(place, monke
 
 
 @pytest.fixture
-def bars(monkeypatch, capsys):
+def bars(monkeypatch):
     """The bars that are made: what they say, how much they expect, and by how much they move."""
     from tqdm.auto import tqdm
 
@@ -507,11 +507,11 @@ def bars(monkeypatch, capsys):
             return super().update(n)
 
     monkeypatch.setattr("tqdm.auto.tqdm", Recorded)
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     return made
 
 
 def test_the_bar_moves_with_every_chunk(bars, monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setattr("xpnet.training.loop.steps_per_chunk", lambda *_: 2)
     network().train((X, Y), 2, 2, lr=0.5)
     (bar,) = bars
@@ -522,6 +522,7 @@ def test_the_bar_moves_with_every_chunk(bars, monkeypatch, capsys):
 
 
 def test_evaluation_and_standardizing_have_bars(bars, monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setattr("xpnet.data.source.BAR_DELAY_SECONDS", 0)
     monkeypatch.setattr("xpnet.core.arrays.BLOCK_ELEMENTS", 64)  # a few examples in a block
     network(standardize=True).train((X, Y), 1, 4, lr=0.5, validation_data=(X, Y), test_data=(X, Y))
