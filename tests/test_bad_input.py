@@ -448,11 +448,12 @@ def test_targets_out_of_reach_name_the_regression_task(options: dict[str, Any], 
     assert len(train(Network([3, 4, 1], seed=0, task="regression"), (X, y), lr=1e-6)) == 1
 
 
-@pytest.mark.parametrize("verb", ["evaluate", "accuracy"])
-def test_a_regression_has_no_classes_to_count(verb: str) -> None:
+def test_a_regression_has_no_classes_to_count() -> None:
     net = Network([3, 1], task="regression", seed=0)
-    with refused(net, ValueError, r'needs classes.*task="regression".*use predict or cost'):
-        getattr(net, verb)((X, TEMPERATURES))
+    with refused(net, ValueError, r'accuracy needs classes.*task="regression".*use predict or cost'):
+        net.accuracy((X, TEMPERATURES))
+    with refused(net, ValueError, r"metrics holds 'accuracy', which is for 'classification', 'binary', 'multilabel'"):
+        net.evaluate((X, TEMPERATURES), ["accuracy"])
     with refused(net, ValueError, r'predict_proba needs classes.*task="regression"'):
         net.predict_proba(X)
 
@@ -710,7 +711,7 @@ def test_the_error_of_a_property_stays_as_it_is() -> None:
             lambda net: Network([3, 2], sizes=[784, *range(9)]),
             r"^Network was given sizes twice: \[3, 2\] by position, and sizes=\.\.\.; give it once$",
         ),
-        (lambda net: net.evaluate(GOOD, 3), r"^evaluate takes 'data' by position, but was given 2 arguments$"),
+        (lambda net: net.accuracy(GOOD, 3), r"^accuracy takes 'data' by position, but was given 2 arguments$"),
         (lambda net: Network(), r"^Network\.__init__\(\) missing 1 required positional argument: 'sizes'$"),
     ],
 )
@@ -889,7 +890,7 @@ def test_tables_and_sparse_arrays() -> None:
     np.testing.assert_array_equal(net.forward(table), net.forward([[0.5, 1], [1.5, 0]]))
     np.testing.assert_array_equal(net.forward(table.astype("Float64")), net.forward([[0.5, 1], [1.5, 0]]))
     labels = pandas.Series([0, 1])
-    assert net.evaluate((table, labels)) == net.evaluate((table, labels.to_numpy()))
+    assert net.evaluate((table, labels))["correct"] == net.evaluate((table, labels.to_numpy()))["correct"]
     train(net, (table, labels.astype("Int64")), sample_weight=pandas.Series([1.0, 2.0]))
     with pytest.raises(TypeError, match=r"x has dtype object; give real numbers, and classes as whole numbers from 0"):
         net.forward(pandas.DataFrame({"a": [0.5, 1.5], "b": ["x", "y"]}))

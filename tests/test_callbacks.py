@@ -514,6 +514,7 @@ def bars(monkeypatch):
 
 
 def test_the_bar_moves_with_every_chunk(bars, monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setattr("xpnet.training.loop.steps_per_chunk", lambda *_: 2)
     network().train((X, Y), 2, 2, lr=0.5)
     (bar,) = bars
@@ -524,6 +525,7 @@ def test_the_bar_moves_with_every_chunk(bars, monkeypatch, capsys):
 
 
 def test_evaluation_and_standardizing_have_bars(bars, monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setattr("xpnet.data.source.BAR_DELAY_SECONDS", 0)
     monkeypatch.setattr("xpnet.core.arrays.BLOCK_ELEMENTS", 64)  # a few examples in a block
     network(standardize=True).train((X, Y), 1, 4, lr=0.5, validation_data=(X, Y), test_data=(X, Y))
@@ -569,6 +571,7 @@ def test_bars_and_lines_go_nowhere_if_streams_are_closed(kind, closed, monkeypat
     monkeypatch.setattr("xpnet.data.source.BAR_DELAY_SECONDS", 0)
     net = kind([3, 4, 2], standardize=True, seed=3)
     with monkeypatch.context() as patch:
+        patch.setattr(sys.stderr, "isatty", lambda: True)
         for name in closed:
             patch.setattr(sys, name, None)
         net.train(Pairs(), 2, 4, lr=0.5, validation_data=(X, Y), test_data=(X, Y), progress=True)
@@ -638,3 +641,10 @@ def test_a_quantity_without_a_known_direction_needs_a_mode(make, tmp_path, monke
 def test_a_path_is_a_path(make):
     with pytest.raises(TypeError, match="PathLike"):
         make(None)
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_bar_is_shown_in_a_terminal_alone(monkeypatch, capsys, is_terminal):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
+    network().train((X, Y), 1, 4, lr=0.5)
+    assert ("Epoch 1/1" in capsys.readouterr().err) == is_terminal

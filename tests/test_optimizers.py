@@ -444,12 +444,8 @@ def test_numbers_of_any_kind_become_floats_and_are_saved(tmp_path, kind):
     ("wrong", "example"),
     [
         (Adam, "Adam()"),
-        ("Adam", "Adam()"),
-        ("adam", "Adam()"),
-        ("rms_prop", "RMSProp()"),
-        ("maxnorm", "MaxNorm(SGD(), 1.0)"),
-        ("sgd", "SGD(momentum=0.9)"),
-        ("lbfgs", "SGD(momentum=0.9)"),
+        (MaxNorm, "MaxNorm(SGD(), 1.0)"),
+        (SGD, "SGD(momentum=0.9)"),
         (dict, "SGD(momentum=0.9)"),
         (0.9, "SGD(momentum=0.9)"),
         pytest.param(reference, "SGD(momentum=0.9)", id="a module"),
@@ -464,3 +460,14 @@ def test_what_is_no_optimizer_is_refused_and_nothing_changes(wrong, example):
             use()
     assert_same(net, before)
     assert net.optimizer == SGD()
+
+
+def test_a_name_stands_for_an_optimizer_with_its_defaults():
+    net = Network([3, 2], seed=0)
+    net.train(([[1, 2, 3]], [[0, 1]]), epochs=1, optimizer="adam", progress=False)
+    assert net.optimizer == Adam()
+    for name, hint in (("rms_prop", r" \(did you mean 'rmsprop'\?\)"), ("lbfgs", ""), ("maxnorm", "")):
+        message = f"^optimizer='{name}' is unknown; choose from 'sgd', 'rmsprop', 'adam', 'adamhat', 'adamw'{hint}$"
+        with pytest.raises(ValueError, match=message):
+            net.reset_optimizer(name)
+    assert net.optimizer == Adam()

@@ -1,4 +1,4 @@
-"""Predictions in blocks of rows are those of all rows at once; memory is bounded, here and in training."""
+"""Predictions in blocks of rows are those of all rows at once; memory is bounded, here and in training; evaluation."""
 
 import gc
 import tracemalloc
@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import Place
+from sklearn.metrics import r2_score
 
-from xpnet import Network
+from xpnet import Ensemble, Network
 from xpnet.core import arrays
 from xpnet.inspection import predict as prediction
 
@@ -232,3 +233,86 @@ def test_training_takes_no_more_memory_for_more_epochs():
     finally:
         gc.enable()
     assert many < 1.1 * few
+
+
+# Batches
+
+
+@pytest.mark.parametrize(
+    "as_batch", [lambda x, y: x, lambda x, y: (x, y), lambda x, y: [x, y]], ids=["X", "(X, y)", "list"]
+)
+def test_an_iterable_of_batches_is_predicted_as_the_rows_are(place, as_batch):
+    net = Network([3, 4, 2], task="classification", standardize=True, seed=0, **place._asdict())
+    x, y = np.random.default_rng(0).standard_normal((11, 3)) + 5, np.arange(11) % 2
+    net.fit_scaling((x, y))
+
+    def batches():
+        return (as_batch(x[start : start + 4], y[start : start + 4]) for start in range(0, 11, 4))
+
+    for method in (net.forward, net.predict, net.predict_proba):
+        rows = net.backend.to_numpy(method(x))
+        np.testing.assert_allclose(net.backend.to_numpy(method(batches())), rows, rtol=1e-5)
+    np.testing.assert_allclose(net.backend.to_numpy(net.forward([x[0]] for _ in range(2)))[1], rows[0], rtol=1e-5)
+
+
+def test_wrong_batches_are_refused_by_their_number():
+    net = Network([3, 2], seed=0)
+    with pytest.raises(ValueError, match=r"^batch 1 of x has shape \(2, 4\), but must have \(n, 3\)"):
+        net.predict(iter([np.ones((2, 3)), np.ones((2, 4))]))
+    with pytest.raises(ValueError, match=r"^x has no batches; an iterator can be iterated over only once, so give"):
+        net.predict(iter([]))
+    members = Ensemble([3, 2], members=2, seed=0)
+    with pytest.raises(ValueError, match=r"^x has no batches; an iterator can be iterated over only once, so give"):
+        members.predict(iter([np.ones((2, 3))]))
+
+
+def test_standard_deviations_come_with_the_predictions_if_asked_for():
+    net = Network([3, 2], cost="gaussian", seed=0)
+    x = np.ones((4, 3))
+    for got, expected in zip(net.predict(x, return_std=True), (net.predict(x), net.predict_std(x)), strict=True):
+        np.testing.assert_array_equal(got, expected)
+    with pytest.raises(ValueError, match=r'predict_std needs cost="gaussian"'):
+        Network([3, 2], seed=0).predict(x, return_std=True)
+
+
+# Evaluation
+
+
+TASKS = {
+    "classification": (["correct", "accuracy"], 3, np.arange(9) % 3),
+    "binary": (["correct", "accuracy"], 1, np.arange(9) % 2),
+    "multilabel": (["correct", "accuracy"], 2, np.ones((9, 2))),
+    "regression": (["r2", "mean_absolute_error"], 2, np.arange(18.0).reshape(9, 2)),
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("kind", [Network, Ensemble])
+def test_evaluate_gives_the_cost_and_the_usual_metrics(kind, task):
+    names, units, y = TASKS[task]
+    net, x = kind([3, units], task=task, seed=0), np.random.default_rng(0).standard_normal((9, 3))
+    scores = net.evaluate((x, y))
+    assert list(scores) == ["cost", "size", *names]
+    assert (scores["cost"], scores["size"]) == (net.cost((x, y)), 9)
+    if task == "regression":
+        assert scores["mean_absolute_error"] == pytest.approx(np.abs(net.predict(x) - y).mean())
+        assert scores["r2"] == pytest.approx(r2_score(y, net.predict(x)), rel=1e-5)
+    else:
+        assert scores["accuracy"] == net.accuracy((x, y)) == scores["correct"] / 9
+    assert list(net.evaluate((x, y), metrics=["mse"])) == ["cost", "size", "mse"]
+
+
+def test_a_cost_without_a_number_for_each_target_is_evaluated_alone():
+    net = Network([3, 2], cost="quantile(0.1, 0.9)", seed=0)
+    assert list(net.evaluate((np.ones((4, 3)), np.ones(4)))) == ["cost", "size"]
+
+
+def test_the_scaling_can_be_learnt_before_a_loop_of_ones_own(place):
+    data = np.random.default_rng(0).standard_normal((20, 3)) * 3 + 7, np.arange(20.0)
+    nets = [Network([3, 1], task="regression", standardize=True, seed=0, **place._asdict()) for _ in range(2)]
+    nets[0].train(data, epochs=1, lr=0.0, progress=False)
+    assert nets[1].fit_scaling(data) is nets[1].scaling
+    for ours, theirs in zip(nets[1].scaling, nets[0].scaling, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    with pytest.raises(ValueError, match=r"^fit_scaling is for networks with standardize=True; make one with it$"):
+        Network([3, 1], seed=0).fit_scaling(data)

@@ -7,6 +7,7 @@ from test_backprop import make
 
 from xpnet import SGD, Adam, Cosine, Network, OneCycle
 from xpnet.core.scaling import Moments, Scaling, merge_moments, moments
+from xpnet.data.sampling import split_rows
 
 # JAX compiles programs for each of these tests, so that only what it could get wrong alone runs there
 pytestmark = pytest.mark.not_on("jax")
@@ -139,9 +140,7 @@ def test_scaling_is_learnt_once_and_from_the_part_that_is_trained_on(place):
     net.train((x, y), epochs=1, validation_split=0.2, progress=False)
     learnt = net.scaling
     assert not np.allclose(learnt[0][0], x.mean(0), rtol=1e-6)
-    from sklearn.model_selection import train_test_split
-
-    index, _ = train_test_split(np.arange(50), test_size=0.2, random_state=net.seeds.split)
+    index, _ = split_rows(50, 0.2, np.random.default_rng(net.seeds.split))
     np.testing.assert_allclose(learnt[0][0], x[index].mean(0), rtol=1e-12)
     net.train((2 * x, y), epochs=1, progress=False)
     for now, then in zip(net.scaling, learnt, strict=True):

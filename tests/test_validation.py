@@ -7,10 +7,13 @@ import array_api_compat
 import numpy as np
 import pytest
 from helpers import Batches, Items, assert_same, snapshot
+from hypothesis import given
+from hypothesis import strategies as st
 from test_bad_input import refused
 
 import xpnet.core.arrays
 from xpnet import Callback, History, Network, OneCycle
+from xpnet.data.sampling import split_rows
 from xpnet.training import evaluate
 from xpnet.training.metrics import METRICS, Metric, accuracy, top_k
 
@@ -101,7 +104,7 @@ def halves(net, prepared):
 @pytest.mark.parametrize(("n", "part", "size"), [(50, 0.5, 25), (51, 0.1, 6)])
 @pytest.mark.parametrize("task", ["classification", "regression", "multilabel"])
 def test_a_split_takes_its_part_and_leaves_the_rest(place, prepared, task, n, part, size):
-    """Rounded up, as scikit-learn does; every example is in one of the two, in its order, with its target."""
+    """Rounded up; every example is in one of the two, in its order, with its target."""
     net = network(place, task=task)
     y = np.random.default_rng(0).integers(2, size=(n, 3)) if task == "multilabel" else np.arange(n * 3).reshape(n, 3)
     y = np.arange(n) % 3 if task == "classification" else y
@@ -199,12 +202,30 @@ def test_a_split_needs_all_examples(source, options):
         net.train(source, **OPTIONS, **options, validation_split=0.2)
 
 
-@pytest.mark.parametrize("labels", [[0, 1, 1, 1, 1, 1], [0, 1, 2, 0, 1, 2]], ids=["one of a class", "too few"])
-def test_a_split_that_cannot_be_had_is_refused(labels):
+def test_a_split_that_leaves_nothing_to_train_on_is_refused():
     net = Network([4, 3], task="classification", seed=0)
-    message = r"validation_split=0\.2 is not possible with these 6 examples \(.*\); give validation_data"
+    message = r"validation_split=0\.9 leaves none of the 6 examples to train on; give a smaller fraction"
     with refused(net, ValueError, message):
-        net.train((X[:6], labels), **OPTIONS, validation_split=0.2)
+        net.train((X[:6], [0, 1, 2, 0, 1, 2]), **OPTIONS, validation_split=0.9)
+
+
+@given(st.integers(2, 200), st.floats(0.01, 0.99), st.integers(0, 2**32), st.integers(1, 8))
+def test_any_split_holds_each_class_by_its_share(n, fraction, seed, n_classes):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(n_classes, size=n)
+    training, validation = split_rows(n, fraction, rng, labels)
+    assert len(validation) == math.ceil(fraction * n)
+    assert sorted([*training, *validation]) == list(range(n))
+    for label in range(n_classes):
+        share = len(validation) * (labels == label).mean()
+        assert abs((labels[validation] == label).sum() - share) < 1
+
+
+def test_every_row_is_as_likely_to_be_held_out():
+    times, labels = np.zeros(12), np.repeat([0, 1, 2], [7, 3, 2])
+    for seed in range(2000):
+        times[split_rows(12, 0.25, np.random.default_rng(seed), labels)[1]] += 1
+    np.testing.assert_allclose(times / 2000, 0.25, atol=4 * (0.25 * 0.75 / 2000) ** 0.5)
 
 
 # History

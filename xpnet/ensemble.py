@@ -537,15 +537,34 @@ class Ensemble:
         return self._spread([network.vjp(x, g) for network in self], return_std)
 
     @explain_arguments
-    def evaluate(self, data: Any) -> int:
-        """Count the examples that the ensemble, by its mean outputs, classifies correctly. Synchronizes."""
-        return self._count_correct(data)[0]
+    def evaluate(self, data: Any, metrics: Sequence[Any] | None = None) -> dict[str, Any]:
+        """Compute metrics of the mean outputs, and the mean cost of the members. Synchronizes.
+
+        Parameters
+        ----------
+        data
+            Any finite source that can be iterated over again.
+        metrics
+            As in `Network.evaluate`.
+
+        Returns
+        -------
+        dict
+            "cost", as `cost` computes it, "size", the number of examples, and the metrics by their names.
+        """
+        from xpnet.training.evaluate import choose_metrics
+
+        metrics = choose_metrics(self[0].view.model, metrics)
+        return {"cost": self.cost(data), **self._measure_mean(data, metrics)}
 
     @explain_arguments
     def accuracy(self, data: Any) -> float:
         """Compute the fraction of the examples that the ensemble classifies correctly. Synchronizes."""
-        correct, n = self._count_correct(data)
-        return correct / n
+        from xpnet.training.evaluate import require_classes
+        from xpnet.training.metrics import accuracy
+
+        require_classes(self[0].view, "accuracy")
+        return self._measure_mean(data, [accuracy])["accuracy"]
 
     @explain_arguments
     def cost(self, data: Any, return_std: bool = False) -> Any:
@@ -577,24 +596,30 @@ class Ensemble:
         views = [network.view for network in self]
         return [measure(view, make_source(data, "data", view.reader), metrics) for view in views]
 
-    def _count_correct(self, data: Any) -> tuple[int, int]:
+    def _measure_mean(self, data: Any, metrics: Sequence[Metric]) -> dict[str, Any]:
+        """Compute metrics of the mean outputs."""
         from xpnet.core.minibatch import decode
         from xpnet.data.sources import make_source
-        from xpnet.training.evaluate import require_classes
-        from xpnet.training.metrics import correct
 
         view = self[0].view
-        require_classes(view, "the number classified correctly")
         reader = view.reader.unscaled()._replace(feature_names=self.feature_names)
         source = make_source(data, "data", reader)  # members standardize by themselves
-        encoding, hits, n = source.reader.encoding(), 0, 0
+        encoding, sizes = source.reader.encoding()._replace(scale=None), []
+        parts: list[list[Any]] = [[] for _ in metrics]
         with view.scope():
             for block in source.blocks(2 * len(self) * sum(view.model.sizes)):
-                mean, _ = mean_and_std(self.forward(block.x), view.xp)
-                _, y = decode(mean, block.y, encoding._replace(scale=None), view.xp)
-                hits += int(correct.measure(y, mean, view.model.task, view.xp)[0])
-                n += y.shape[0]
-        return hits, n
+                sizes.append(block.y.shape[0])
+                if not metrics:
+                    continue
+                outputs = self.forward(block.x)
+                with self.backend.scope(precision(outputs)):
+                    mean, _ = mean_and_std(view.model.cost.point(outputs, view.xp), view.xp)
+                    _, y = decode(mean, block.y, encoding, view.xp)
+                    y = self.backend.asarray(y, precision(outputs))
+                    for part, metric in zip(parts, metrics):
+                        part.append(metric.measure(y, mean, view.model.task, view.xp))
+            scores = {metric.name: metric.combine(part, sizes, view.backend) for metric, part in zip(metrics, parts)}
+        return {"size": sum(sizes), **scores}
 
     def _spread(self, results: Sequence[Array], return_std: bool) -> Any:
         with self.backend.scope(self[0].dtype):

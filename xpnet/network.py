@@ -424,6 +424,40 @@ class Network:
     def scaling(self, scaling: Scaling | None) -> None:
         self._scaling = None if scaling is None else self.view.reader.place(scaling)
 
+    def fit_scaling(self, data: Any) -> Scaling:
+        """Learn the scaling of `standardize` from data, as the first call to `train` does, for a loop of your own.
+
+        Parameters
+        ----------
+        data
+            Any finite source that can be iterated over again.
+
+        Returns
+        -------
+        Scaling
+            The new `scaling`, which `minibatch_update`, `backward` and predictions apply from now on.
+
+        Raises
+        ------
+        ValueError
+            If the network does not standardize.
+
+        Examples
+        --------
+        >>> net = Network([1, 1], task="regression", standardize=True, seed=0)
+        >>> net.fit_scaling(([[1.0], [3.0]], [10.0, 20.0])).x_mean
+        array([[2.]])
+        >>> net.minibatch_update(([[1.0], [3.0]], [10.0, 20.0]), lr=0.1)
+        """
+        from xpnet.data.sources import make_source
+        from xpnet.training.prepare import fit_scaling
+
+        if not self._standardize:
+            raise ValueError("fit_scaling is for networks with standardize=True; make one with it")
+        reader = self.view.reader.unscaled()._replace(keeps_digits=True)
+        self._scaling = fit_scaling(make_source(data, "data", reader))
+        return self._scaling.exact
+
     def _parse_weights(self, weights: Any) -> list[Array]:
         from xpnet.data.parameters import parse_weights
 
@@ -494,7 +528,7 @@ class Network:
             Any finite source; its cost and metrics are computed after each epoch.
         validation_split
             Fraction of the training data, in (0, 1), to validate on instead. The split depends on the network's seed
-            only, so it is the same in every call, and it is stratified by class (needs scikit-learn).
+            only, so it is the same in every call, and it is stratified by class.
         sample_weight
             Weights of the examples, (n,), at least 0. The cost of a minibatch is the weighted mean.
         class_weight
@@ -529,7 +563,8 @@ class Network:
             is one thread if the largest product of a step is too small to gain much from more; otherwise, and if the
             environment sets a number (OPENBLAS_NUM_THREADS, say), it changes nothing.
         progress
-            Whether to show a bar on standard error, and a line per epoch on standard output if anything is evaluated.
+            Whether to show a bar on standard error, in terminals and notebooks, and a line per epoch on standard output
+            if anything is evaluated.
 
         Returns
         -------
@@ -658,7 +693,7 @@ class Network:
         Parameters
         ----------
         x
-            One example (n_in,), or rows (m, n_in).
+            One example (n_in,); rows (m, n_in); or an iterable of batches X or (X, y), such as a DataLoader.
 
         Returns
         -------
@@ -672,17 +707,20 @@ class Network:
         """
         return predict(self.view, x)
 
-    def predict(self, x: Any) -> Array:
-        """Predict classes, or values for a regression.
+    @explain_arguments
+    def predict(self, x: Any, return_std: bool = False) -> Any:
+        """Predict classes, or values for a regression; with `return_std`, their standard deviations as well.
 
         Parameters
         ----------
         x
-            One example (n_in,), or rows (m, n_in).
+            One example (n_in,); rows (m, n_in); or an iterable of batches X or (X, y), such as a DataLoader.
+        return_std
+            Whether to return the standard deviations as well, as `predict_std` does.
 
         Returns
         -------
-        array
+        array, or a pair of arrays
             Depending on `task`: classes (m,) for "classification" and "binary" (0 or 1 for the latter); 0 or 1 for each
             label, (m, n_out), for "multilabel"; the outputs for "regression", (m, n_out), or (m,) if there is one
             output. With ``cost="gaussian"`` these are the means; with quantiles, the quantiles of each example in
@@ -697,7 +735,8 @@ class Network:
         (array([ 3., 11.], dtype=float32), (2, 1))
         """
         cost, xp = self._model.cost, self._backend.xp
-        return predict(self.view, x, lambda a: predictions(cost.prediction(a, xp), self.task, xp))
+        predicted = predict(self.view, x, lambda a: predictions(cost.prediction(a, xp), self.task, xp))
+        return (predicted, self.predict_std(x)) if return_std else predicted
 
     def predict_std(self, x: Any) -> Array:
         """Predict the standard deviation of each target around the prediction, for ``cost="gaussian"``.
@@ -708,7 +747,7 @@ class Network:
         Parameters
         ----------
         x
-            One example (n_in,), or rows (m, n_in).
+            One example (n_in,); rows (m, n_in); or an iterable of batches X or (X, y), such as a DataLoader.
 
         Returns
         -------
@@ -789,8 +828,8 @@ class Network:
         return self.forward(x)
 
     @explain_arguments
-    def evaluate(self, data: Any) -> int:
-        """Count the examples that are classified correctly. Synchronizes.
+    def evaluate(self, data: Any, metrics: Sequence[Any] | None = None) -> dict[str, Any]:
+        """Compute the mean cost over examples, and metrics. Synchronizes.
 
         An example is classified correctly if its largest output is the output of its class; with one output, or several
         labels, if each output is on the same side of ½ as its target.
@@ -799,18 +838,40 @@ class Network:
         ----------
         data
             Any finite source.
-        """
-        from xpnet.training.evaluate import count_correct
+        metrics
+            Metrics as in `train`. Unless given, the number and the fraction of examples that are classified correctly,
+            or R² and the mean absolute error of a regression.
 
-        return count_correct(self.view, data)[0]
+        Returns
+        -------
+        dict
+            "cost", as `cost` computes it, "size", the number of examples, and the metrics by their names.
+
+        Raises
+        ------
+        ValueError
+            If a metric is not for the task.
+
+        Examples
+        --------
+        >>> net = Network([2, 1], task="regression")
+        >>> net.layers = [([[1, 2]], [0])]
+        >>> net.evaluate(([[1, 1], [3, 4]], [3, 12]), metrics=["mae"])
+        {'cost': 0.25, 'size': 2, 'mae': 0.5}
+        """
+        from xpnet.data.sources import make_source
+        from xpnet.training.evaluate import choose_metrics, measure
+
+        view, metrics = self.view, choose_metrics(self._model, metrics)
+        return measure(view, make_source(data, "data", view.reader), metrics)
 
     @explain_arguments
     def accuracy(self, data: Any) -> float:
         """Compute the fraction of the examples that are classified correctly. Synchronizes."""
-        from xpnet.training.evaluate import count_correct
+        from xpnet.training.evaluate import require_classes
 
-        correct, n = count_correct(self.view, data)
-        return correct / n
+        require_classes(self.view, "accuracy")
+        return self.evaluate(data, ["accuracy"])["accuracy"]
 
     @explain_arguments
     def cost(self, data: Any) -> float:

@@ -34,7 +34,6 @@ from xpnet.training.callbacks import CSVLog, EarlyStopping
 from xpnet.training.evaluate import measure
 from xpnet.training.history import History
 from xpnet.training.metrics import Metric, accuracy, correct, mean_absolute_error, r2
-from xpnet.training.progress import Progress
 from xpnet.wording.checks import check_folder, choices
 
 
@@ -230,9 +229,6 @@ def training_settings(
     callbacks: list[Callback] = [*stopping]
     if options.log:
         callbacks.append(CSVLog(options.log))
-    shows_bars = not options.quiet and sys.stderr.isatty()  # not in files and pipes
-    if not options.quiet and not shows_bars:
-        callbacks.append(Progress(bar=False))
     evaluated = data.test is not None or options.validation_split is not None
     return {
         "epochs": recipe.epochs,
@@ -249,7 +245,7 @@ def training_settings(
         "every": options.every,
         "resume": options.resume,
         "blas_threads": options.blas_threads,
-        "progress": shows_bars,
+        "progress": not options.quiet,
     }
 
 

@@ -156,9 +156,14 @@ class Cost(NamedTuple):
         self.require_point("metrics")
         return self.distribution.point(self.blocks(a, xp), xp)  # type: ignore
 
+    @property
+    def has_point(self) -> bool:
+        """Whether there is a single number for each target: an output, a mean or a median."""
+        return self.distribution is None or self.distribution.point is not None
+
     def require_point(self, purpose: str) -> None:
         """Raise an error if this cost has no single number for each target, which `purpose` needs."""
-        if self.distribution is not None and self.distribution.point is None:
+        if not self.has_point:
             raise ValueError(
                 f"{purpose} compare one number with each target, and cost={self.name!r} has none; add 0.5, the "
                 "median, to its levels"

@@ -74,6 +74,28 @@ def split_into_chunks(index: np.ndarray, most: int) -> Iterator[np.ndarray]:
             yield index[start : start + size]
 
 
+def split_rows(
+    n: int, fraction: float, rng: np.random.Generator, labels: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Split n row numbers at random into those to train and those to validate on, each in increasing order.
+
+    With labels (n,), each class has its share of both parts, up to one row: the rows are put in random order, sorted by
+    class, and taken at equal distances (systematic sampling).
+
+    Examples
+    --------
+    >>> training, validation = split_rows(10, 0.3, np.random.default_rng(0), np.repeat([0, 1], 5))
+    >>> len(training), len(validation), len({*training, *validation})
+    (7, 3, 10)
+    """
+    order, size = rng.permutation(n), math.ceil(fraction * n)
+    if labels is not None:
+        order = order[np.argsort(labels[order], kind="stable")]
+    chosen = np.zeros(n, bool)
+    chosen[order[(np.arange(size) * n + rng.integers(n)) // size]] = True
+    return np.flatnonzero(~chosen).astype(np.int32), np.flatnonzero(chosen).astype(np.int32)
+
+
 def in_order(shape: tuple[int, ...]) -> np.ndarray:
     """Number the examples 0, 1, 2, ... in minibatches of the given shape, (steps, m)."""
     return np.arange(math.prod(shape), dtype=np.int32).reshape(shape)

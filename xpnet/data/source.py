@@ -101,10 +101,14 @@ def skip_steps(chunks: Iterable[Chunk], steps: int) -> Iterator[Chunk]:
 
 
 def make_bar(iterable: Iterable[Any] | None = None, *, disable: bool = False, **options: Any) -> Any:
-    """Make a bar of tqdm on standard error; it shows nothing if that is closed."""
-    from tqdm.auto import tqdm
+    """Make a bar of tqdm on standard error; it shows nothing if that is closed, a file or a pipe."""
+    from tqdm import auto
 
-    return tqdm(iterable, disable=disable or sys.stderr is None, **options)
+    in_notebook = any(
+        kind.__module__ == "tqdm.notebook" for kind in auto.tqdm.__mro__
+    )  # where standard error is no terminal, either
+    disable = disable or sys.stderr is None or (not in_notebook and not sys.stderr.isatty())
+    return auto.tqdm(iterable, disable=disable, **options)
 
 
 def with_bar(blocks: Iterator[Examples], label: str, source: Source) -> Iterator[Examples]:

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from scipy import sparse
+from sklearn.model_selection import train_test_split
 
 from xpnet.core.arrays import Array, map_arrays, rows_per_block
 from xpnet.core.minibatch import Examples
@@ -15,7 +16,6 @@ from xpnet.data.resident import Resident, Rows
 from xpnet.data.streams import OnDemand
 from xpnet.data.weights import check_some_weight, relative_weight
 from xpnet.estimators.inputs import leave_device
-from xpnet.training.prepare import split_rows
 
 HELD_OUT = "a part that early_stopping makes"
 
@@ -114,7 +114,9 @@ def hold_out(
     """Split off the validation examples that scikit-learn would choose; the weights of classes do not apply to them."""
     y, weight = read_targets(source)
     classes = (y[:, 0] > 0.5).astype(str) if task == "binary" else None  # scikit-learn's errors say "True" and "False"
-    training_rows, validation_rows = split_rows(len(source), fraction, random_state, classes)
+    rows = np.arange(len(source), dtype=np.int32)
+    parts: Any = train_test_split(rows, test_size=fraction, random_state=random_state, stratify=classes)
+    training_rows, validation_rows = parts
     if len(validation_rows) < 2:
         raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
     if weight is not None:

@@ -1,6 +1,6 @@
 """Predictions: outputs for any number of rows, computed block by block, so that memory is bounded."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -13,31 +13,55 @@ from xpnet.inspection.view import View
 
 
 def predict(view: View, x: Any, transform: Callable[[Array], Array] = lambda a: a) -> Array:
-    """Compute the outputs for one example or for rows, and transform each block of them.
+    """Compute the outputs for one example, for rows, or for batches of them, and transform each block of outputs.
 
     Parameters
     ----------
     view
         The network.
     x
-        One example (n_in,), or rows (m, n_in).
+        One example (n_in,), rows (m, n_in), or an iterable of batches X or (X, y), such as a DataLoader.
     transform
         Function applied to each block of outputs (m, n_out), such as one that returns their classes.
     """
+    if not hasattr(type(x), "shape") and _is_stream(x):
+        return _predict_batches(view, x, transform)
+    rows, single = view.reader.as_rows(x)
+    result = _predict_rows(view, rows, "x", transform)
+    return result[0, ...] if single else result
+
+
+def _predict_rows(view: View, x: Array, name: str, transform: Callable[[Array], Array]) -> Array:
     reader, xp, results = view.reader, view.xp, []
     with view.scope():
-        rows, single = reader.as_rows(x)
-        x, scale, n_done = reader.move_inputs(rows, "x"), reader.scale, 0
+        x, scale, n_done = reader.move_inputs(x, name), reader.scale, 0
         for block in blocks(x, sum(view.model.sizes)):
             row_numbers = range(n_done, x.shape[0]) if n_done else None  # for messages
-            inputs = apply_scale(reader.check_inputs(block, "x", row_numbers), scale, xp)  # the block is still cached
+            inputs = apply_scale(reader.check_inputs(block, name, row_numbers), scale, xp)  # the block is still cached
             outputs = _outputs(view, inputs)
             with view.output_scope():
                 results.append(transform(outputs))
             n_done += block.shape[0]
         with view.output_scope():
-            result = results[0] if len(results) == 1 else xp.concat(results, axis=0)
-            return result[0, ...] if single else result
+            return results[0] if len(results) == 1 else xp.concat(results, axis=0)
+
+
+def _predict_batches(view: View, batches: Iterable[Any], transform: Callable[[Array], Array]) -> Array:
+    """Compute the outputs for an iterable of batches X or (X, y), one after the other."""
+    results = []
+    for i, batch in enumerate(batches):
+        x = batch[0] if isinstance(batch, (tuple, list)) and getattr(batch[0], "ndim", 0) > 1 else batch
+        rows, _ = view.reader.as_rows(x, f"batch {i} of x")
+        results.append(_predict_rows(view, rows, f"batch {i} of x", transform))
+    if not results:
+        raise ValueError("x has no batches; an iterator can be iterated over only once, so give the batches again")
+    with view.scope(), view.output_scope():
+        return view.xp.concat(results, axis=0)
+
+
+def _is_stream(x: Any) -> bool:
+    """Tell whether something is iterated over, and is not an array, or a sequence that becomes one."""
+    return isinstance(x, Iterable) and not isinstance(x, (Sequence, Mapping, Set)) and not hasattr(x, "__array__")
 
 
 def sample(view: View, dropout: Dropout, x: Any, n: int) -> Array:

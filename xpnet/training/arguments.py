@@ -21,7 +21,7 @@ from xpnet.data.sampling import SAMPLING
 from xpnet.training.callback import Callback, Trainee
 from xpnet.training.metrics import METRICS, Metric, of_function, top_k
 from xpnet.wording.checks import choices, count, has_methods, in_range
-from xpnet.wording.hints import find_nearest, look_up
+from xpnet.wording.hints import look_up
 
 MOST_THREADS = 10_000  # more than any machine's cores, and small enough for an int in C
 
@@ -182,27 +182,32 @@ def parse_schedule(lr: Any, argument: str = "lr") -> Schedule:
 
 
 def parse_optimizer(value: Any) -> Optimizer:
-    """Check an optimizer."""
+    """Check an optimizer, or make the one that a name stands for, with its default options."""
+    if isinstance(value, str):
+        named = {name.lower(): kind for name, kind in OPTIMIZERS.items() if not wraps(kind)}
+        return look_up("optimizer", value, named)()
     if not is_optimizer(value):
         raise TypeError(f"optimizer={value!r} is not an optimizer; give {suggest_optimizer(value)}, say")
     return value
 
 
 def suggest_optimizer(value: Any) -> str:
-    """Write the call that makes the optimizer that a name or a class probably means; SGD if it is unclear.
+    """Write the call that makes the optimizer that a class stands for; SGD if it is something else.
 
     Examples
     --------
-    >>> suggest_optimizer("adam"), suggest_optimizer("clip"), suggest_optimizer(0.9)
+    >>> from xpnet import Adam, Clip
+    >>> suggest_optimizer(Adam), suggest_optimizer(Clip), suggest_optimizer(0.9)
     ('Adam()', 'Clip(SGD(), 1.0)', 'SGD(momentum=0.9)')
     """
-    name = value.__name__ if isinstance(value, type) else value
-    names = {kind.lower(): kind for kind in OPTIMIZERS}
-    near = find_nearest(name, names) if isinstance(name, str) else None
-    if near is None or names[near] == "SGD":
+    if value not in OPTIMIZERS.values() or value is OPTIMIZERS["SGD"]:
         return "SGD(momentum=0.9)"
-    wraps = any(field.name == "optimizer" for field in fields(OPTIMIZERS[names[near]]))
-    return f"{names[near]}({'SGD(), 1.0' if wraps else ''})"
+    return f"{value.__name__}({'SGD(), 1.0' if wraps(value) else ''})"
+
+
+def wraps(kind: type[Optimizer]) -> bool:
+    """Tell whether a class of optimizers wraps another optimizer."""
+    return any(field.name == "optimizer" for field in fields(kind))  # type: ignore[arg-type]
 
 
 def is_optimizer(value: Any) -> bool:

@@ -5,12 +5,13 @@ from typing import Any
 
 from xpnet.core.backprop import forward
 from xpnet.core.minibatch import decode
+from xpnet.core.model import Model
 from xpnet.data.source import Source, with_bar
-from xpnet.data.sources import make_source
 from xpnet.data.streams import check_repeatable
 from xpnet.inspection.view import View
+from xpnet.training.arguments import parse_metrics
 from xpnet.training.callback import Callback, Quantity, Training
-from xpnet.training.metrics import Metric, accuracy, correct
+from xpnet.training.metrics import Metric, accuracy, correct, mean_absolute_error, r2
 from xpnet.training.plan import Job
 
 
@@ -45,11 +46,13 @@ def measure(view: View, source: Source, metrics: Sequence[Metric] = (), bar: str
     return {"cost": cost / weight, "size": sum(sizes), **scores}
 
 
-def count_correct(view: View, data: Any) -> tuple[int, int]:
-    """Count the examples that are classified correctly, and all examples. Synchronizes."""
-    require_classes(view, "the number classified correctly")
-    scores = measure(view, make_source(data, "data", view.reader), [correct])
-    return scores["correct"], scores["size"]
+def choose_metrics(model: Model, metrics: Sequence[Any] | None) -> Sequence[Metric]:
+    """Parse metrics; None stands for the usual ones of the task, if the cost has one number for each target."""
+    if metrics is not None:
+        return parse_metrics("metrics", metrics, model)
+    if model.task != "regression":
+        return [correct, accuracy]
+    return [r2, mean_absolute_error] if model.cost.has_point else []
 
 
 def require_classes(view: View, what: str) -> None:

@@ -3,6 +3,7 @@
 In this order. Each step is a pure function, which takes a source and returns another.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,7 +15,7 @@ from xpnet.core.minibatch import one_hot
 from xpnet.core.scaling import Scaler, Scaling, compute_scaling
 from xpnet.data.reader import Reader, as_real_array
 from xpnet.data.resident import Resident, Rows, resident_examples, take_rows, with_weight
-from xpnet.data.sampling import in_order
+from xpnet.data.sampling import in_order, split_rows
 from xpnet.data.source import Source, with_bar
 from xpnet.data.sources import make_source
 from xpnet.data.streams import Batches, SharedBatches, SharedPass, check_repeatable, refuse_iterator
@@ -22,7 +23,7 @@ from xpnet.data.weights import check_some_weight, check_weights, relative_weight
 from xpnet.training.arguments import Request
 from xpnet.training.callback import Trainee
 from xpnet.training.plan import Job, Plan
-from xpnet.wording.checks import choices, in_range, install_command, warn
+from xpnet.wording.checks import choices, in_range, warn
 from xpnet.wording.errors import unless_stopped
 
 # Limits for the mean and the standard deviation of targets, within which error bars of the Gaussian cost are about
@@ -199,28 +200,12 @@ def choose_rows(train: Resident, fraction: float, seed: int) -> tuple[np.ndarray
             labels = reader.backend.to_numpy(y if y.ndim == 1 else reader.backend.xp.argmax(y, axis=-1))
         elif reader.model.task == "binary":
             labels = reader.backend.to_numpy(y[:, 0] > 0.5)
-    try:
-        training_rows, validation_rows = split_rows(len(train), float(fraction), seed, labels)
-    except ImportError as error:
-        raise ImportError(
-            f"validation_split needs scikit-learn ({error}); install it with: {install_command('sklearn')}, or give "
-            "validation_data"
-        ) from error
-    except unless_stopped(ValueError) as error:
+    if math.ceil(fraction * len(train)) == len(train):
         raise ValueError(
-            f"validation_split={fraction!r} is not possible with these {len(train)} examples ({error}); give "
-            "validation_data"
-        ) from error
-    return np.sort(training_rows), np.sort(validation_rows)
-
-
-def split_rows(n: int, fraction: float, seed: Any, labels: Any = None) -> tuple[np.ndarray, np.ndarray]:
-    """Split n row numbers at random, with scikit-learn, into those to train and those to validate on."""
-    from sklearn.model_selection import train_test_split
-
-    rows = np.arange(n, dtype=np.int32)
-    parts: Any = train_test_split(rows, test_size=fraction, random_state=seed, stratify=labels)
-    return parts[0], parts[1]
+            f"validation_split={fraction!r} leaves none of the {len(train)} examples to train on; give a smaller "
+            "fraction, or validation_data"
+        )
+    return split_rows(len(train), fraction, np.random.default_rng(seed), labels)
 
 
 def balance(train: Source, class_weight: Any) -> Source:

@@ -13,17 +13,12 @@ EVALUATIONS = ("test_", "validation_", "training_")  # how the names of evaluate
 class Progress(Callback):
     """A bar over minibatches on standard error, and a line per epoch on standard output if anything is evaluated.
 
-    Networks that are trained together share one object. Its bar then shows the network that is furthest ahead, and its
-    lines have the mean of each quantity over the networks, and its range.
-
-    Parameters
-    ----------
-    bar
-        Whether to show the bar.
+    The bar is shown in terminals and notebooks, and not in files and pipes. Networks that are trained together share
+    one object. Its bar then shows the network that is furthest ahead, and its lines have the mean of each quantity over
+    the networks, and its range.
     """
 
-    def __init__(self, bar: bool = True) -> None:
-        self.shows_bar = bar
+    def __init__(self) -> None:
         self._reset()
 
     def _reset(self) -> None:
@@ -44,7 +39,7 @@ class Progress(Callback):
         if self.bar is None:
             total = max(training.epochs * (training.steps or 0) for training in self.trainings) or None
             options: dict[str, Any] = {"unit": "batch", "leave": False, "dynamic_ncols": True}
-            self.bar = make_bar(total=total, initial=self.steps, disable=not self.shows_bar, **options)
+            self.bar = make_bar(total=total, initial=self.steps, **options)
         if epoch <= self.epoch:
             return
         self.epoch = epoch
