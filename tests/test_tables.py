@@ -8,8 +8,9 @@ from helpers import run_command
 from test_checkpoint import forge, put
 
 from xpnet import Network
-from xpnet.cli.data import hold_out
+from xpnet.cli.data import choose_test_rows, read_training_data
 from xpnet.cli.tables import Columns, read_table
+from xpnet.data.columns import NumberColumn
 
 pytestmark = [pytest.mark.needs("pandas"), pytest.mark.needs("pyarrow")]
 
@@ -41,6 +42,11 @@ def folder(tmp_path, monkeypatch):
     pets().to_csv("pets.csv", index=False)
     line().to_csv("line.csv", index=False)
     return tmp_path
+
+
+def numbers(*names):
+    """Columns of numbers."""
+    return tuple(NumberColumn(name, 0.0, False) for name in names)
 
 
 def write(text, name="table.csv"):
@@ -86,7 +92,7 @@ def test_a_table_of_classes_is_learnt_and_predictions_are_its_texts(capsys, fold
     assert out[-1].startswith("Test accuracy: 100.00% (18/18) after ")
     net = Network.load("net")
     assert net.feature_names == ("weight", "length")
-    assert net.notes == {"target": "kind", "labels": list(PETS)}
+    assert net.notes["labels"] == list(PETS)
 
     other = pets(30, seed=1)
     other[["length", "kind", "weight"]].assign(name="x").to_parquet("other.parquet")  # in another order, with one more
@@ -187,10 +193,10 @@ def test_every_kind_of_file_gives_the_same_arrays(folder, name):
     table.to_csv("pets.csv.gz", index=False)
     table.to_parquet("pets.parquet")
     table.to_csv("semicolons.csv", index=False, sep=";")
-    columns = Columns(("length", "weight"), "kind", PETS)
+    columns = Columns(numbers("length", "weight"), "kind", PETS)
     read = read_table(name)
-    np.testing.assert_array_equal(read.features(columns), table[["length", "weight"]].to_numpy())
-    np.testing.assert_array_equal(read.targets(columns), np.arange(90) % 3)
+    np.testing.assert_array_equal(read.inputs(columns)[0], table[["length", "weight"]].to_numpy())
+    np.testing.assert_array_equal(read.targets(columns).y, np.arange(90) % 3)
 
 
 @pytest.mark.parametrize(
@@ -210,15 +216,14 @@ def test_classes_are_texts_and_few_whole_numbers_in_order(folder, values, labels
     import pandas
 
     pandas.DataFrame({"x": np.arange(float(len(values))), "y": list(values)}).to_csv("table.csv", index=False)
-    table = read_table("table.csv")
-    columns = table.choose_columns("y", [], None)
-    assert columns == Columns(("x",), "y", labels)
-    y = table.targets(columns)
+    data = read_training_data("table.csv", None, "y", test_split=0)
+    assert data.columns.labels == labels
+    y = data.train[1]
     if labels:
         assert [labels[k] for k in y] == [str(int(v)) if isinstance(v, float) else str(v) for v in values]
     else:
         assert (y.dtype, y.tolist()) == (np.float64, list(values))
-        assert table.choose_columns("y", [], "regression") == columns
+        assert read_training_data("table.csv", "regression", "y").columns.labels == ()
 
 
 def test_columns_of_pandas_own_types_are_numbers_and_texts(folder):
@@ -226,25 +231,21 @@ def test_columns_of_pandas_own_types_are_numbers_and_texts(folder):
 
     frame = pandas.DataFrame({"a": [1, 2], "b": [True, False], "c": [0.5, 1]}).convert_dtypes()
     frame.assign(y=pandas.Categorical(["v", "u"])).to_parquet("t.parquet")
-    table = read_table("t.parquet")
-    columns = table.choose_columns("y", [], None)
-    assert columns.labels == ("u", "v")
-    np.testing.assert_array_equal(table.features(columns), [[1, 1, 0.5], [2, 0, 1]])
-    assert table.targets(columns).tolist() == [1, 0]
+    data = read_training_data("t.parquet", None, "y", test_split=0)
+    assert data.columns.labels == ("u", "v")
+    np.testing.assert_array_equal(data.train[0], [[1, 1, 0.5], [2, 0, 1]])
+    assert data.train[1].tolist() == [1, 0]
 
 
 def test_examples_are_held_out_at_random_with_the_same_part_of_each_class():
-    x, y = np.arange(100.0)[:, None], np.repeat([0, 1, 2], [50, 30, 20])
-    (x_train, y_train), (x_test, y_test) = hold_out(x, y, 0.2, 0, "t.csv")
-    assert np.bincount(y_test).tolist() == [10, 6, 4]
-    assert np.bincount(y_train).tolist() == [40, 24, 16]
-    assert sorted([*x_train[:, 0], *x_test[:, 0]]) == list(range(100))
-    assert (y[x_test[:, 0].astype(int)] == y_test).all()
-    again, other = (hold_out(x, y, 0.2, seed, "t.csv")[1][0] for seed in (0, 1))
-    assert np.array_equal(again, x_test)
-    assert not np.array_equal(other, x_test)
-    real = [hold_out(x, x[:, 0], 0.2, seed, "t.csv")[1][1] for seed in (0, 1)]
-    assert len(real[0]) == len(real[1]) == 20
+    y = np.repeat([0, 1, 2], [50, 30, 20])
+    tested = choose_test_rows(y, 0.2, 0, "t.csv")
+    assert np.bincount(y[tested]).tolist() == [10, 6, 4]
+    again, other = (choose_test_rows(y, 0.2, seed, "t.csv") for seed in (0, 1))
+    assert np.array_equal(again, tested)
+    assert not np.array_equal(other, tested)
+    real = [choose_test_rows(np.arange(100.0), 0.2, seed, "t.csv") for seed in (0, 1)]
+    assert real[0].sum() == real[1].sum() == 20
     assert not np.array_equal(*real)
 
 
@@ -404,7 +405,7 @@ def test_numbers_of_many_digits(capsys, folder):
     for options in (["--target", "y"], ["--target", "a", "--task", "regression"]):
         assert f"{message}is too large for a number of 64 bits" in refused(capsys, *words, *options)
     write("a,y\n" + f"1,0\n{'7' * 25},1\n" * 5)
-    x = read_table("table.csv").features(Columns(("a",), "y"))
+    x, _ = read_table("table.csv").inputs(Columns(numbers("a"), "y"))
     np.testing.assert_array_equal(x[:2, 0], [1, 7 * (10**25 - 1) / 9])  # more than 64 bits, but a number
 
 
