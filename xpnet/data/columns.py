@@ -34,17 +34,18 @@ WAVES = {"year": 365.2425, "week": 7.0, "day": 1.0}  # periods in days
 class Limits(NamedTuple):
     """When values of texts are rare: in fewer rows than `min_frequency`, or not among the `max_categories` most usual.
 
-    As in scikit-learn, `min_frequency` is a number of rows, or as a float a part of them; a value in a single row is
-    always rare.
+    As in scikit-learn, `min_frequency` is a number of rows, or as a float a part of them. "auto" is 3 % of the rows, at
+    most 40 of them. A value in a single row is always rare.
     """
 
-    min_frequency: int | float = 0.01
+    min_frequency: int | float | str = "auto"
     max_categories: int | None = 40
 
     def least(self, n: int) -> float:
         """Return the number of rows of n that makes a value usual."""
-        is_part = isinstance(self.min_frequency, float)
-        return max(self.min_frequency * n if is_part else self.min_frequency, 2)
+        if isinstance(self.min_frequency, str):
+            return max(min(0.03 * n, 40), 2)
+        return max(self.min_frequency * n if isinstance(self.min_frequency, float) else self.min_frequency, 2)
 
 
 LIMITS = Limits()
@@ -119,7 +120,8 @@ class DateColumn:
     def inputs(self) -> tuple[str, ...]:
         """Names of the inputs."""
         parts = (f"{self.name} ({wave}, {part})" for wave in self.waves for part in ("sine", "cosine"))
-        return (self.name, *((f"{self.name} (missing)",) if self.missing else ()), *parts)
+        marks = (f"{self.name} (missing)",) if self.missing else ()
+        return (f"{self.name} (days since 1970)", *marks, *parts)
 
     def encode(self, cells: Cells, decimal: str | None) -> tuple[np.ndarray, str]:
         """Return the inputs (n, k), and what is to be said about them."""

@@ -47,8 +47,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     ----------
     categories : sequence of str, default=()
         Columns whose values are categories, though they are numbers or dates.
-    min_frequency : int or float, default=0.01
-        A text in fewer rows is rare; a float is a part of the rows. A text in a single row is always rare.
+    min_frequency : int, float or "auto", default="auto"
+        A text in fewer rows is rare; a float is a part of the rows. "auto" is 3 % of the rows, but at most 40 of them.
+        A text in a single row is always rare.
     max_categories : int or None, default=40
         The largest number of columns that a column of texts may become; further texts count as rare. None: no limit.
 
@@ -85,7 +86,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         self,
         categories: Sequence[str] = (),
         *,
-        min_frequency: int | float = 0.01,
+        min_frequency: int | float | str = "auto",
         max_categories: int | None = 40,
     ) -> None:
         self.categories = categories
@@ -192,16 +193,17 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return encoder
 
     def _limits(self) -> Limits:
-        is_part = isinstance(self.min_frequency, float)
-        if not (0 < self.min_frequency < 1 if is_part else self.min_frequency >= 1):
+        least = self.min_frequency
+        fits = least == "auto" if isinstance(least, str) else 0 < least < 1 if isinstance(least, float) else least >= 1
+        if not fits:
             raise ValueError(
-                f"min_frequency={self.min_frequency!r} must be a number of rows, or a part of them between 0 and 1"
+                f'min_frequency={least!r} must be a number of rows, a part of them between 0 and 1, or "auto"'
             )
         if self.max_categories is not None and self.max_categories < 2:
             raise ValueError(f"max_categories={self.max_categories!r} must be at least 2, or None")
         if isinstance(self.categories, str):
             raise TypeError(f"categories={self.categories!r} must be a sequence of names, as in [{self.categories!r}]")
-        return Limits(self.min_frequency, self.max_categories)
+        return Limits(least, self.max_categories)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
