@@ -345,7 +345,8 @@ def test_backends_says_what_can_be_used_and_what_to_do_else(capsys):
         (
             ["train", "--data", "nothing.npz"],
             "error: --data nothing.npz cannot be read (No such file or directory); give the path of an .npz file, or a "
-            "table (.csv, .tsv, .txt, .parquet, or - for standard input), or choose from mnist-sample, mnist, fashion-mnist\n",
+            "table (.csv, .tsv, .txt, .parquet, or - for standard input), or choose from mnist-sample, mnist, "
+            "fashion-mnist\n",
         ),
         (["train", "--data", "nothing.csv", "--target", "y"], "--data nothing.csv cannot be read (No such file or dir"),
         (

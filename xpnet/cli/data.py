@@ -140,6 +140,11 @@ def prepare_table(
     decimal = find_decimal([target_cells, *(cells[name] for name in features if name not in categories)])
     has_classes = table.has_classes(target_cells, task, decimal)
     targets = table.read_classes(target_cells) if has_classes else table.read_reals(target_cells, decimal)
+    if copies := [name for name in features if cells[name].equals(target_cells, targets.rows)]:
+        raise ValueError(
+            f"column {copies[0]!r} of {table.name} equals the target in every row, which would give the network the "
+            f"answer; leave it out with --ignore {copies[0]!r}"
+        )
     task = task or ("classification" if has_classes else "regression")
     if task == "binary" and len(targets.labels) != 2:
         raise ValueError(f"--task binary needs 2 classes, but {target!r} of {table.name} has {len(targets.labels)}")

@@ -77,6 +77,15 @@ class Cells(NamedTuple):
         """Make an error about a value."""
         return ValueError(f"{self.table} holds {self.quote(value)}, {problem}")
 
+    def equals(self, other: Cells, rows: np.ndarray) -> bool:
+        """Tell whether two columns hold the same in these rows."""
+        if self.numbers is not None and other.numbers is not None:
+            return np.array_equal(self.numbers[rows], other.numbers[rows], equal_nan=True)
+        if not (self.is_text and other.is_text):
+            return False
+        mine, others = (np.array([*cells.values, None], object)[cells.codes[rows]] for cells in (self, other))
+        return bool((mine == others).all())
+
     def spread(self, values: Sequence[float] | np.ndarray) -> np.ndarray:
         """Give each row its number, from a number for each of the different values; NaN where it is missing."""
         return np.append(np.asarray(values, np.float64), np.nan)[self.codes]
@@ -210,10 +219,13 @@ def find_decimal(columns: Iterable[Cells]) -> str | None:
         if len(fitting) == 1 and fitting[0] not in found:
             found[fitting[0]] = cells
     if len(found) == 2:
-        point, comma = (next(text for text in cells.values if mark in text) for mark, cells in found.items())
+        point, comma = (
+            cells.quote(next(text for text in cells.values if not _are_numbers([text], (other,))[0]))
+            for cells, other in ((found["."], ","), (found[","], "."))
+        )
         raise ValueError(
-            f"{found['.'].table} has decimal points, as in {found['.'].quote(point)}, and decimal commas, as in "
-            f"{found[','].quote(comma)}; write all numbers alike, or leave columns out"
+            f"{found['.'].table} has decimal points, as in {point}, and decimal commas, as in {comma}; write all "
+            "numbers alike, or leave columns out"
         )
     return next(iter(found), None)
 
@@ -416,8 +428,8 @@ def _refuse_mixture(cells: Cells, texts: Sequence[str]) -> None:
             )
 
 
-def _are_numbers(texts: Sequence[str]) -> np.ndarray:
-    return np.array([any(_fit([text.removesuffix("%").strip()], mark) for mark in PATTERNS) for text in texts])
+def _are_numbers(texts: Sequence[str], marks: Iterable[str] = tuple(PATTERNS)) -> np.ndarray:
+    return np.array([any(_fit([text.removesuffix("%").strip()], mark) for mark in marks) for text in texts])
 
 
 def _are_dates(texts: Sequence[str]) -> np.ndarray:
