@@ -527,7 +527,7 @@ def test_a_real_table_is_learnt_end_to_end(capsys, folder, monkeypatch):
         "p.csv: 118 examples, 12 inputs from 4 columns, a target from 3260 to 5782; 24 of them for testing",
         "Rows: 2 of 120 rows have no 'mass' and are left out",
         "Columns: 1 number; categories 'species' (2), 'sex' (3); dates 'seen'; left out 'planet' (always 'Earth')",
-        "Missing values become the median, marked, in 'bill' (16); a category in 'sex' (7)",
+        "Missing values become the median, marked, in 'bill' (16); a value of their own in 'sex' (7)",
     ]
     net = Network.load("net")
     assert json.loads(json.dumps(net.notes)) == net.notes

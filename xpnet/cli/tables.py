@@ -306,7 +306,7 @@ class Table(NamedTuple):
 def describe_columns(features: Sequence[Column], cells: Mapping[str, Cells], rows: np.ndarray) -> Iterator[str]:
     """Say in two lines what is done with columns, if anything is: kinds of columns, and missing values in `rows`."""
     words: dict[str, list[str]] = {"number": [], "category": [], "date": [], "left out": []}
-    missing: dict[str, list[str]] = {"the median, marked,": [], "the median": [], "a category": []}
+    missing: dict[str, list[str]] = {}
     for column in features:
         is_category = isinstance(column, CategoryColumn)
         size = f" ({len(column.inputs)})" if is_category else ""
@@ -314,17 +314,19 @@ def describe_columns(features: Sequence[Column], cells: Mapping[str, Cells], row
         words[column.kind].append(f"{column.name!r}{size}{reason}")
         n = int(find_missing(cells[column.name], is_category)[rows].sum())
         if n and not isinstance(column, DroppedColumn):
-            becomes = "a category" if is_category else "the median, marked," if column.missing else "the median"
-            missing[becomes].append(f"{column.name!r} ({n:,})")
+            if is_category:
+                becomes = "a value of their own" if column.missing else "a rare value"
+            else:
+                becomes = "the median, marked," if column.missing else "the median"
+            missing.setdefault(becomes, []).append(f"{column.name!r} ({n:,})")
     n = len(words["number"])
     if n < len(features):
         parts = [f"{n:,} number{'s' if n > 1 else ''}" if n else ""]
         heads = {"category": "categories", "date": "dates", "left out": "left out"}
         parts += [_list(head, words[kind]) for kind, head in heads.items()]
         yield f"Columns: {'; '.join(filter(None, parts))}"
-    if any(missing.values()):
-        parts = [_list(f"{value} in", where) for value, where in missing.items()]
-        yield f"Missing values become {'; '.join(filter(None, parts))}"
+    if missing:
+        yield f"Missing values become {'; '.join(_list(f'{value} in', where) for value, where in missing.items())}"
 
 
 def _list(head: str, words: list[str]) -> str:
