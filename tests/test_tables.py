@@ -2,6 +2,7 @@
 
 import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -845,3 +846,10 @@ def test_the_encoder_passes_the_checks_of_scikit_learn():
     from xpnet.estimators import TableEncoder
 
     check_estimator(TableEncoder())
+
+
+def test_the_page_shows_what_the_command_prints(capsys, folder):
+    page = (Path(__file__).parents[1] / "docs" / "use" / "tables.md").read_text(encoding="utf-8")
+    exec(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], {})
+    _, out, _ = run_command(capsys, "train", "penguins.csv", "--target", "body_mass_g", "--epochs", 0)
+    assert re.search(r"```text\n(.*?)\n```", page, re.DOTALL)[1].splitlines() == out[:4]

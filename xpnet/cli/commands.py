@@ -129,7 +129,7 @@ def run_predict(options: argparse.Namespace) -> None:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(header)
     writer.writerows(rows)
-    if isinstance(file, io.StringIO):
+    if options.out and isinstance(file, io.StringIO):
         write_file(options.out, file.getvalue().encode())
         print(f"Wrote {len(x):,} predictions to {options.out}")
 

@@ -182,7 +182,7 @@ class CategoryColumn:
         columns = np.array([*columns, len(self.values) if self.missing else rare])[cells.codes]
         unknown = ~np.array([*known, True])[cells.codes] & (cells.codes >= 0)
         encoded = np.eye(len(self.inputs) + 1)[columns, :-1]
-        return encoded, f"{unknown.sum():,} rare or unknown values" if unknown.any() else ""
+        return encoded, _count(unknown.sum(), "rare or unknown value") if unknown.any() else ""
 
     def describe(self) -> str:
         """Describe what is done with the column."""
@@ -222,7 +222,8 @@ def fill(values: np.ndarray, median: float, marks: bool) -> tuple[np.ndarray, st
     filled = np.where(missing, median, values)
     if marks:
         return np.stack([filled, missing], axis=1), ""
-    return filled[:, None], f"{missing.sum():,} missing values, which become the median" if missing.any() else ""
+    note = f"{_count(missing.sum(), 'missing value')}, taken as the median {median:g}" if missing.any() else ""
+    return filled[:, None], note
 
 
 def open_columns(frame: Any, table: str, categories: Iterable[str] = ()) -> dict[str, Cells]:
@@ -363,6 +364,10 @@ def _column_from_plain(plain: Any) -> Column:
 def _tuple(value: Any) -> Any:
     are_texts = isinstance(value, list) and all(isinstance(item, str) for item in value)
     return tuple(value) if are_texts else value
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'s' if n > 1 else ''}"
 
 
 def _is_number(text: str) -> bool:

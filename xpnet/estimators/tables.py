@@ -39,7 +39,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
       ones share. If there are no rare values in training, unknown ones are 0 in all columns.
     - **Dates** become days since 1970, filled as numbers are, and sine and cosine of their place in the year, the week
       and the day, if this varies. Texts are dates if all in the column have the same format.
-    - **Columns that tell nothing** are left out: those without values, with one value, or with rare ones alone.
+    - **Columns that say nothing** are left out: those without a value, with the same in every row, or with rare ones
+      alone.
 
     It needs pandas, the extra ``tables``.
 
