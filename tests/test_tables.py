@@ -680,6 +680,16 @@ def test_a_table_that_can_be_read_in_two_ways_is_refused(capsys, folder, text, m
     assert message in refused(capsys, *words)
 
 
+def test_another_column_shows_the_decimal_mark(folder):
+    """Also one that is left out."""
+    write('a,b,y\n"1,234",2.5,0\n"5,678",3.5,1\n')
+    for ignore in ([], ["b"]):
+        assert read_training_data("table.csv", None, "y", ignore, test_split=0).train[0][:, 0].tolist() == [1234, 5678]
+    write("a;b;y\n1.234;2,5;0\n5.678;3,5;1\n")
+    for ignore in ([], ["b"]):
+        assert read_training_data("table.csv", None, "y", ignore, test_split=0).train[0][:, 0].tolist() == [1234, 5678]
+
+
 def test_other_encodings_and_separators(capsys, folder):
 
     for name, content, names in (

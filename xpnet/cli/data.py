@@ -138,6 +138,7 @@ def prepare_table(
     """Make examples of a table: hold rows out, learn from the others how columns become inputs, and make these."""
     cells, target_cells = table.open(features, categories), table.open_target(target)
     decimal = find_decimal([target_cells, *(cells[name] for name in features if name not in categories)])
+    decimal = decimal or table.decimal
     has_classes = table.has_classes(target_cells, task, decimal)
     targets = table.read_classes(target_cells) if has_classes else table.read_reals(target_cells, decimal)
     if copies := [name for name in features if cells[name].equals(target_cells, targets.rows)]:

@@ -10,6 +10,7 @@ import csv
 import difflib
 import gzip
 import io
+import re
 import sys
 import warnings
 from collections import Counter
@@ -141,11 +142,14 @@ class Table(NamedTuple):
         The pandas DataFrame.
     written
         How it is written, where that is not obvious.
+    decimal
+        The decimal mark in the file, if a column shows it.
     """
 
     name: str
     frame: Any
     written: tuple[str, ...] = ()
+    decimal: str | None = None
 
     @property
     def names(self) -> list[str]:
@@ -206,7 +210,7 @@ class Table(NamedTuple):
         """Find the decimal mark of the numbers among the columns of a network."""
         names = [column.name for column in columns.features if isinstance(column, NumberColumn)]
         names += [] if columns.labels else [columns.target]
-        return find_decimal(self.open([name for name in names if name in self.names]).values())
+        return find_decimal(self.open([name for name in names if name in self.names]).values()) or self.decimal
 
     def describe_rows(self, targets: Targets, target: str) -> str:
         """Say how many rows are left out, if any are."""
@@ -356,19 +360,20 @@ def read_table(path: str, texts: Sequence[str] = ()) -> Table:
             names = _read_schema(path)
         _check_names_differ(path, names)
         with _explain_errors(path):
-            frame, written = pandas.read_parquet(path, engine="pyarrow"), ()
+            table = Table(name, pandas.read_parquet(path, engine="pyarrow"))
     else:
-        frame, written = _read_text(path, name, texts)
+        table = _read_text(path, name, texts)
+    frame = table.frame
     if len(frame) == 0:
         raise ValueError(f"{name} has no rows below the names of its columns")
     names = [str(column).strip() for column in frame.columns]
     _check_names_differ(name, names)  # 1 and "1", in a Parquet file
     frame.columns = names
-    return Table(name, frame, written)
+    return table
 
 
-def _read_text(path: str, name: str, texts: Sequence[str]) -> tuple[Any, tuple[str, ...]]:
-    """Read a file of text; return a DataFrame, and how the file is written, where that is not obvious."""
+def _read_text(path: str, name: str, texts: Sequence[str]) -> Table:
+    """Read a file of text."""
     content = sys.stdin.buffer.read() if path == STDIN else None
     with _explain_errors(name):
         encoding, lines = _read_head(path, content)
@@ -393,11 +398,12 @@ def _read_text(path: str, name: str, texts: Sequence[str]) -> tuple[Any, tuple[s
     written = [f"columns are separated by {SEPARATORS[separator]}"] if separator != obvious else []
     if encoding == "utf-16":
         written.append("texts are UTF-16")
-    if _has_decimal_commas(frame, name):
+    decimal = _find_decimal(frame, name)
+    if decimal == ",":
         with _explain_errors(name):  # as texts: pandas would also take 1.5 for 15
             frame = read(**options, dtype=str)
         written.append("numbers have decimal commas")
-    return frame, tuple(written)
+    return Table(name, frame, tuple(written), decimal)
 
 
 def _read_head(path: str, content: bytes | None) -> tuple[str, list[str]]:
@@ -431,10 +437,21 @@ def _find_separator(lines: list[str], name: str) -> str:
     return (fitting or [separator for separator in possible if separator != r"\s+"] or [","])[0]
 
 
-def _has_decimal_commas(frame: Any, name: str) -> bool:
-    """Tell whether a column of texts can only hold numbers with decimal commas."""
-    columns = (open_column(frame[column], name, column) for column in frame if not _is_numeric(frame[column]))
-    return any(find_decimal([cells]) == "," for cells in columns)
+def _find_decimal(frame: Any, name: str) -> str | None:
+    """Find the decimal mark of a file as pandas reads it: a comma if a column of texts can only be such numbers.
+
+    A number with other than three decimal places shows a point.
+    """
+    marks = [
+        find_decimal([open_column(frame[column], name, column)]) for column in frame if not _is_numeric(frame[column])
+    ]
+    if "," in marks:
+        return ","
+    for column in frame.select_dtypes("float"):
+        numbers = frame[column].dropna().head(1000).tolist()
+        if any(not number.is_integer() and not re.search(r"\.\d{3}$", repr(number)) for number in numbers):
+            return "."
+    return "." if "." in marks else None
 
 
 def _is_numeric(series: Any) -> bool:
