@@ -747,6 +747,26 @@ def test_values_that_training_did_not_know(capsys, folder):
     )
 
 
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ([[1], [2]], "X holds unhashable type: 'list' in column 'a'; give numbers, dates or texts"),
+        ([1j, 2j], "X holds complex128 in column 'a'; give numbers, dates or texts"),
+        ([np.timedelta64(1, "D"), np.timedelta64(2, "D")], "X holds timedelta64"),
+        ([1, "x"], "X holds 'x' in row 2 of column 'a'"),
+        ([np.inf, 1.0], "X holds inf in row 1 of column 'a'"),
+    ],
+    ids=str,
+)
+def test_cells_of_other_kinds_are_refused(cells, message):
+    import pandas
+
+    from xpnet.estimators import TableEncoder
+
+    with pytest.raises(ValueError, match=re.escape(message)):
+        TableEncoder().fit(pandas.DataFrame({"a": cells}))
+
+
 def test_many_categories_are_capped(folder):
     import pandas
 

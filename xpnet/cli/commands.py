@@ -65,18 +65,9 @@ PICTURES = (".png", ".pdf", ".svg", ".jpg")
 def run_train(options: argparse.Namespace) -> None:
     """Train, report, and save."""
     _check_files(options)
-    if options.save and not options.force:
-        _check_replaces_same(options)
+    arguments = ("task", "target", "ignore", "categories", "test_split", "seed")
     with name_argument("--data", options.data, DATA_FILES):
-        data = read_training_data(
-            options.data,
-            options.task,
-            options.target,
-            options.ignore,
-            options.categories,
-            options.test_split,
-            options.seed,
-        )
+        data = read_training_data(options.data, **{name: getattr(options, name) for name in arguments})
     recipe = choose_recipe(options, RECIPES.get(data.name, Recipe()) if data.columns is None else TABLE)
     net = make_network(options, recipe, data)
     metrics = parse_metrics("metrics", options.metrics, net.view.model)
@@ -469,6 +460,8 @@ def _check_files(options: argparse.Namespace) -> None:
     ):
         if getattr(options, option):
             check(f"--{option}", getattr(options, option))
+    if options.save and not options.force:
+        _check_replaces_same(options)
     if options.plot:
         _check_picture(options.plot)
     if options.checkpoint is None and (options.resume or options.every != "epoch"):

@@ -153,9 +153,14 @@ def open_column(series: Any, table: str, column: str, as_text: bool = False) -> 
         raise ValueError(f"{table} holds {series.dtype} in column {column!r}; give numbers, dates or texts")
     if types.is_numeric_dtype(series.dtype) and not as_text:
         return cells._replace(numbers=series.to_numpy(np.float64, na_value=np.nan))
-    codes, values = pandas.factorize(series)
+    try:
+        codes, values = pandas.factorize(series)
+    except TypeError as error:  # of lists
+        raise ValueError(f"{table} holds {error} in column {column!r}; give numbers, dates or texts") from error
     if not as_text and (kind := _find_kind(values)) == "date":
-        return cells._replace(codes=codes, values=pandas.to_datetime(pandas.Index(values), utc=_are_zoned(values)))
+        return cells._replace(
+            codes=codes, values=pandas.to_datetime(pandas.Index(values), utc=_are_zoned(values, cells))
+        )
     if not as_text and kind == "number":
         cells = cells._replace(codes=codes, values=values)
         return Cells(table, column, numbers=cells.spread(_to_floats(cells, values)))
@@ -178,11 +183,14 @@ def _find_kind(values: Any) -> str:
     return "date" if len(values) and all(isinstance(value, date) for value in values) else "text"
 
 
-def _are_zoned(values: Any) -> bool:
+def _are_zoned(values: Any, cells: Cells) -> bool:
     """Tell whether dates have time zones; refuse a mixture."""
     zoned = {getattr(value, "tzinfo", None) is not None for value in values}
     if len(zoned) == 2:
-        raise ValueError("some dates have a time zone and others have none; write all alike")
+        raise ValueError(
+            f"some dates in column {cells.column!r} of {cells.table} have a time zone and others have none; write all "
+            "alike"
+        )
     return zoned == {True}
 
 
