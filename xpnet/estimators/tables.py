@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -21,10 +21,8 @@ from xpnet.data.columns import (
     to_plain,
 )
 from xpnet.data.reader import refuse_masked
+from xpnet.network import Network
 from xpnet.wording.checks import install_command, list_names
-
-if TYPE_CHECKING:
-    from xpnet.network import Network
 
 
 class TableEncoder(TransformerMixin, BaseEstimator):
@@ -60,7 +58,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         What is done with each column, as plain values, as in JSON.
     n_features_in_ : int
         Number of columns of the table.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Their names, if they have some.
 
     See Also
