@@ -724,6 +724,38 @@ class TestInBrowser:
         window.wait()
         np.testing.assert_allclose(window.page.evaluate("() => Array.from(x)"), net.scaling.x_mean[0])
 
+    def test_the_columns_of_a_table_have_lists_and_dates_their_waves(self, show):
+        from xpnet.data.columns import CategoryColumn, DateColumn, NumberColumn, name_inputs, to_plain
+
+        columns = (
+            CategoryColumn("sex", ("f", "m"), True, False),
+            NumberColumn("bill", 40.0, True),
+            DateColumn("seen", 14000.0, False, "", False, ("year", "day")),
+        )
+        names = name_inputs(columns)
+        net = Network([len(names), 8, 1], activation="tanh", task="regression", dtype="float64", seed=0)
+        net.feature_names, net.notes = names, {"columns": to_plain(columns)}
+        window = show(net)
+        assert window.texts("#inputs .label") == ["bill", "seen (days since 1970)", "sex", "bill is missing"]
+        selects, numbers = window.page.locator("#inputs select"), window.page.locator("#inputs input[type=number]")
+        selects.nth(0).select_option("m")
+        numbers.nth(1).fill("100.25")
+        window.wait()
+        x = [0, 1, 0, 0, 0, 100.25]
+        x += [wave(2 * np.pi * 100.25 / period) for period in (365.2425, 1) for wave in (np.sin, np.cos)]
+        np.testing.assert_allclose(window.page.evaluate("() => Array.from(x)"), x, atol=1e-12)
+
+        def output(t):
+            waves = [wave(2 * np.pi * t / period) for period in (365.2425, 1) for wave in (np.sin, np.cos)]
+            return float(net.predict(np.array([[0, 1, 0, 0, 0, t, *waves]]))[0])
+
+        slope = float(window.texts("#inputs .value")[1].replace("−", "-"))
+        assert slope == pytest.approx((output(100.2501) - output(100.2499)) / 2e-4, rel=0.06)
+        selects.nth(1).select_option("yes")
+        selects.nth(0).select_option("another")
+        window.wait()
+        assert window.page.evaluate("() => Array.from(x).slice(0, 5)") == [0, 0, 0, 40, 1]
+
     def test_curves_are_the_outputs_and_their_derivatives(self, show):
         net = Network([2, 8, 1], activation="tanh", task="regression", dtype="float64", seed=0)
         window = show(net)

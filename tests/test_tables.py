@@ -1,6 +1,8 @@
 """The command on people's own data: CSV and Parquet files."""
 
+import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,8 +10,9 @@ from helpers import run_command
 from test_checkpoint import forge, put
 
 from xpnet import Network
-from xpnet.cli.data import hold_out
+from xpnet.cli.data import choose_test_rows, read_training_data
 from xpnet.cli.tables import Columns, read_table
+from xpnet.data.columns import NumberColumn
 
 pytestmark = [pytest.mark.needs("pandas"), pytest.mark.needs("pyarrow")]
 
@@ -41,6 +44,11 @@ def folder(tmp_path, monkeypatch):
     pets().to_csv("pets.csv", index=False)
     line().to_csv("line.csv", index=False)
     return tmp_path
+
+
+def numbers(*names):
+    """Columns of numbers."""
+    return tuple(NumberColumn(name, 0.0, False) for name in names)
 
 
 def write(text, name="table.csv"):
@@ -86,7 +94,7 @@ def test_a_table_of_classes_is_learnt_and_predictions_are_its_texts(capsys, fold
     assert out[-1].startswith("Test accuracy: 100.00% (18/18) after ")
     net = Network.load("net")
     assert net.feature_names == ("weight", "length")
-    assert net.notes == {"target": "kind", "labels": list(PETS)}
+    assert net.notes["labels"] == list(PETS)
 
     other = pets(30, seed=1)
     other[["length", "kind", "weight"]].assign(name="x").to_parquet("other.parquet")  # in another order, with one more
@@ -187,10 +195,10 @@ def test_every_kind_of_file_gives_the_same_arrays(folder, name):
     table.to_csv("pets.csv.gz", index=False)
     table.to_parquet("pets.parquet")
     table.to_csv("semicolons.csv", index=False, sep=";")
-    columns = Columns(("length", "weight"), "kind", PETS)
+    columns = Columns(numbers("length", "weight"), "kind", PETS)
     read = read_table(name)
-    np.testing.assert_array_equal(read.features(columns), table[["length", "weight"]].to_numpy())
-    np.testing.assert_array_equal(read.targets(columns), np.arange(90) % 3)
+    np.testing.assert_array_equal(read.inputs(columns)[0], table[["length", "weight"]].to_numpy())
+    np.testing.assert_array_equal(read.targets(columns).y, np.arange(90) % 3)
 
 
 @pytest.mark.parametrize(
@@ -209,16 +217,15 @@ def test_every_kind_of_file_gives_the_same_arrays(folder, name):
 def test_classes_are_texts_and_few_whole_numbers_in_order(folder, values, labels):
     import pandas
 
-    pandas.DataFrame({"x": np.arange(float(len(values))), "y": list(values)}).to_csv("table.csv", index=False)
-    table = read_table("table.csv")
-    columns = table.choose_columns("y", [], None)
-    assert columns == Columns(("x",), "y", labels)
-    y = table.targets(columns)
+    pandas.DataFrame({"x": -np.arange(1.0, 1 + len(values)), "y": list(values)}).to_csv("table.csv", index=False)
+    data = read_training_data("table.csv", None, "y", test_split=0)
+    assert data.columns.labels == labels
+    y = data.train[1]
     if labels:
         assert [labels[k] for k in y] == [str(int(v)) if isinstance(v, float) else str(v) for v in values]
     else:
         assert (y.dtype, y.tolist()) == (np.float64, list(values))
-        assert table.choose_columns("y", [], "regression") == columns
+        assert read_training_data("table.csv", "regression", "y").columns.labels == ()
 
 
 def test_columns_of_pandas_own_types_are_numbers_and_texts(folder):
@@ -226,25 +233,21 @@ def test_columns_of_pandas_own_types_are_numbers_and_texts(folder):
 
     frame = pandas.DataFrame({"a": [1, 2], "b": [True, False], "c": [0.5, 1]}).convert_dtypes()
     frame.assign(y=pandas.Categorical(["v", "u"])).to_parquet("t.parquet")
-    table = read_table("t.parquet")
-    columns = table.choose_columns("y", [], None)
-    assert columns.labels == ("u", "v")
-    np.testing.assert_array_equal(table.features(columns), [[1, 1, 0.5], [2, 0, 1]])
-    assert table.targets(columns).tolist() == [1, 0]
+    data = read_training_data("t.parquet", None, "y", test_split=0)
+    assert data.columns.labels == ("u", "v")
+    np.testing.assert_array_equal(data.train[0], [[1, 1, 0.5], [2, 0, 1]])
+    assert data.train[1].tolist() == [1, 0]
 
 
 def test_examples_are_held_out_at_random_with_the_same_part_of_each_class():
-    x, y = np.arange(100.0)[:, None], np.repeat([0, 1, 2], [50, 30, 20])
-    (x_train, y_train), (x_test, y_test) = hold_out(x, y, 0.2, 0, "t.csv")
-    assert np.bincount(y_test).tolist() == [10, 6, 4]
-    assert np.bincount(y_train).tolist() == [40, 24, 16]
-    assert sorted([*x_train[:, 0], *x_test[:, 0]]) == list(range(100))
-    assert (y[x_test[:, 0].astype(int)] == y_test).all()
-    again, other = (hold_out(x, y, 0.2, seed, "t.csv")[1][0] for seed in (0, 1))
-    assert np.array_equal(again, x_test)
-    assert not np.array_equal(other, x_test)
-    real = [hold_out(x, x[:, 0], 0.2, seed, "t.csv")[1][1] for seed in (0, 1)]
-    assert len(real[0]) == len(real[1]) == 20
+    y = np.repeat([0, 1, 2], [50, 30, 20])
+    tested = choose_test_rows(y, 0.2, 0, "t.csv")
+    assert np.bincount(y[tested]).tolist() == [10, 6, 4]
+    again, other = (choose_test_rows(y, 0.2, seed, "t.csv") for seed in (0, 1))
+    assert np.array_equal(again, tested)
+    assert not np.array_equal(other, tested)
+    real = [choose_test_rows(np.arange(100.0), 0.2, seed, "t.csv") for seed in (0, 1)]
+    assert real[0].sum() == real[1].sum() == 20
     assert not np.array_equal(*real)
 
 
@@ -265,10 +268,10 @@ def test_examples_are_held_out_at_random_with_the_same_part_of_each_class():
             "no column besides 'kind', 'weight', 'length' to predict from",
         ),
         (
-            "--target weight",
-            "pets.csv holds 'cat' in row 1 of column 'kind' (rows count from 1, without the header), which is not a "
-            "number; leave the column out with --ignore, or make numbers of it, as get_dummies of pandas does",
+            "--target kind --categories weight,kind",
+            "--categories names 'kind', which is the target",
         ),
+        ("--target kind --ignore kind", "--ignore names 'kind', which is the target"),
         (
             "--target kind --task regression",
             "which is not a number; --task regression needs plain numbers, as in 1234.5",
@@ -309,11 +312,6 @@ def test_a_wrong_option_of_a_table_is_refused(capsys, folder, options, message):
         ),
         ("a,y\n", "table.csv has no rows below the names of its columns"),
         (
-            "a,b,y\n1,2,0\n,2,1\n3,,0\n",
-            "table.csv has no value in row 2 of column 'a' (rows count from 1, without the header), one of 2 "
-            "missing values; fill it in, or leave the row out, as fillna and dropna of pandas do",
-        ),
-        (
             "a,y\n1,2,0\n3,4,1\n",
             "table.csv cannot be read as a table (Length of header or names does not match length of data",
         ),
@@ -321,8 +319,7 @@ def test_a_wrong_option_of_a_table_is_refused(capsys, folder, options, message):
             "a,y\n1,0\n1,2,0\n",
             "table.csv cannot be read as a table (Error tokenizing data. C error: Expected 2 fields in line",
         ),
-        ("a,y\n1,0\n2,\n", "table.csv has no value in row 2 of column 'y'"),
-        ("a,y\n1,0\n?,1\n", "table.csv holds '?' in row 2 of column 'a'"),
+        ("a,y\n1,\n2,\n", "table.csv has no value in column 'y', the target"),
         ("a,y\n1,0\n2024-01-05,1\n", "table.csv holds '2024-01-05' in row 2 of column 'a'"),
         (
             "a,y\n1,0\ninf,1\n",
@@ -345,17 +342,12 @@ def test_a_table_that_cannot_be_learnt_is_refused_with_row_and_column(capsys, fo
     assert message in refused(capsys, "train", "--data", "table.csv", "--target", "y")
 
 
-def test_broken_parquet_and_dates_are_refused(capsys, folder):
+def test_broken_parquet_is_refused(capsys, folder):
     write("nonsense", "t.parquet")
     assert "t.parquet cannot be read as a table (" in refused(capsys, "train", "--data", "t.parquet", "--target", "y")
     assert "--data no.csv cannot be read (No such file or directory); give" in refused(
         capsys, "train", "--data", "no.csv", "--target", "y"
     )
-    import pandas
-
-    pandas.DataFrame({"when": pandas.to_datetime(["2024-01-05", "2024-01-06"]), "y": [0, 1]}).to_parquet("t.parquet")
-    message = "holds '2024-01-05 00:00:00' in row 1 of column 'when'"
-    assert message in refused(capsys, "train", "--data", "t.parquet", "--target", "y")
 
 
 @pytest.mark.parametrize(
@@ -404,7 +396,7 @@ def test_numbers_of_many_digits(capsys, folder):
     for options in (["--target", "y"], ["--target", "a", "--task", "regression"]):
         assert f"{message}is too large for a number of 64 bits" in refused(capsys, *words, *options)
     write("a,y\n" + f"1,0\n{'7' * 25},1\n" * 5)
-    x = read_table("table.csv").features(Columns(("a",), "y"))
+    x, _ = read_table("table.csv").inputs(Columns(numbers("a"), "y"))
     np.testing.assert_array_equal(x[:2, 0], [1, 7 * (10**25 - 1) / 9])  # more than 64 bits, but a number
 
 
@@ -466,15 +458,22 @@ def test_a_file_with_its_names_in_the_notes_is_read(capsys, model, tmp_path):
     predictions = run_command(capsys, "predict", model, "pets.csv")
 
     def move_names(header, arrays):
+        header["notes"] = {name: header["notes"][name] for name in ("target", "labels")}
         header["notes"]["features"] = header.pop("feature_names")
 
     forge(tmp_path / model, move_names)
     assert Network.load(tmp_path / model).feature_names == ("weight", "length")
     assert run_command(capsys, "predict", model, "pets.csv") == predictions
+    write("weight,length,kind\n1,,cat\n")  # which says nothing of missing values
+    message = (
+        "table.csv has no value in row 1 of column 'length' (rows count from 1, without the header); fill it in, or "
+        "leave the row out, as fillna and dropna of pandas do"
+    )
+    assert message in refused(capsys, "predict", model, "table.csv")
 
 
 def test_notes_of_a_regression_hold_no_classes():
-    assert Columns.of(("a",), {"target": "y", "labels": []}, 0) == Columns(("a",), "y")
+    assert Columns.of(("a",), {"target": "y", "labels": []}, 0).inputs == ("a",)
     assert Columns.of(("a",), {"mine": 3}, 0) is None
     assert Columns.of(None, {"target": "y", "labels": []}, 0) is None
     with pytest.raises(ValueError, match="the labels in its notes must be 0 different texts"):
@@ -488,3 +487,399 @@ def test_without_its_library_a_table_says_what_to_install(capsys, folder, monkey
     message = refused(capsys, "train", "--data", file, "--target", "kind")
     assert message.startswith(f"xpnet: error: {file} needs {library} (")
     assert message.endswith("; install it with: pip install -e '.[tables]' in a checkout of xpnet\n")
+
+
+# Texts, dates, missing values
+
+
+def penguins(n=120, seed=0):
+    """A table with all that real ones have; its kinds differ in mass."""
+    import pandas
+
+    rng = np.random.default_rng(seed)
+    species, sex = rng.choice(["Adelie", "Gentoo"], n), rng.choice(["male", "female"], n)
+    mass = 3500 + 1500 * (species == "Gentoo") + 600 * (sex == "male") + rng.normal(0, 100, n).round()
+    frame = pandas.DataFrame(
+        {
+            "id": np.arange(n),
+            "species": species,
+            "bill": mass / 100 + rng.normal(0, 2, n).round(2),
+            "sex": sex,
+            "seen": pandas.to_datetime("2007-11-01") + pandas.to_timedelta(rng.integers(0, 700, n), unit="D"),
+            "planet": "Earth",
+            "mass": mass,
+        }
+    )
+    frame.loc[5:20, "bill"] = np.nan
+    frame.loc[8:14, "sex"] = None
+    frame.loc[[0, 1], "mass"] = np.nan
+    return frame
+
+
+def test_a_real_table_is_learnt_end_to_end(capsys, folder, monkeypatch):
+    import json
+    from io import BytesIO, TextIOWrapper
+
+    penguins().to_csv("p.csv", index=False)
+    words = ["train", "p.csv", "--target", "mass", "--ignore", "id", "--epochs", 20, "--save", "net"]
+    status, out, err = run_command(capsys, *words)
+    assert (status, err) == (0, "")
+    assert out[:4] == [
+        "p.csv: 118 examples, 12 inputs from 4 columns, a target from 3260 to 5782; 24 of them for testing",
+        "Rows: 2 of 120 rows have no 'mass' and are left out",
+        "Columns: 1 number; categories 'species' (2), 'sex' (3); dates 'seen'; left out 'planet' (always 'Earth')",
+        "Missing values become the median, marked, in 'bill' (16); a value of their own in 'sex' (7)",
+    ]
+    net = Network.load("net")
+    assert json.loads(json.dumps(net.notes)) == net.notes
+    assert net.feature_names[:5] == ("species=Adelie", "species=Gentoo", "bill", "bill (missing)", "sex=female")
+    assert float(out[-1].split("R2: ")[1].split(",")[0]) > 0.8
+    status, out, err = run_command(capsys, "evaluate", "net", "p.csv")
+    assert out[0].startswith("R2 on all 118 rows: 0.")
+    assert err == "xpnet: p.csv: 2 of 120 rows have no 'mass' and are left out\n"
+
+    # The same rows in another file: other order, decimal commas, dates of another format, no target, standard input
+    other = penguins()[["sex", "seen", "bill", "species"]]
+    other["seen"] = other["seen"].dt.strftime("%d.%m.%Y")
+    text = other.to_csv(index=False, sep=";", decimal=",").encode("utf-16")
+    predictions = run_command(capsys, "predict", "net", "p.csv")
+    monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(text)))
+    assert run_command(capsys, "predict", "net", "-") == predictions
+    from xpnet.estimators import TableEncoder
+
+    x = TableEncoder.from_network(net).transform(penguins())
+    np.testing.assert_array_equal(np.float32(predictions[1][1:]), net.predict(x).astype(np.float32))
+    status, out, _ = run_command(capsys, "info", "net")
+    assert (status, out[1][:21], out[3]) == (0, "Trained for 20 epochs", "Target: 'mass', a number")
+    assert out[2].startswith("Test R2: ")
+    assert out[4:] == [
+        "Inputs: 12, from 4 columns",
+        "  'species'  category: 'Adelie', 'Gentoo'",
+        f"  'bill'     number; missing values become {net.notes['columns'][1]['median']:g}, and are marked",
+        "  'sex'      category: 'female', 'male', missing",
+        "  'seen'     date as in 2024-12-31: days since 1970, place in the year, place in the week; missing values "
+        f"become {np.datetime64(round(net.notes['columns'][3]['median'] * 86400), 's').item():%Y-%m-%d}",
+        "  'planet'   left out: always 'Earth'",
+    ]
+    assert run_command(capsys, "show", "net", "-o", "net.html")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "header"),
+    [
+        ("--target species", "prediction,probability"),
+        ("--target sex --task binary", "prediction,probability"),
+        ("--target mass --cost gaussian", "prediction,std"),
+    ],
+)
+def test_every_task_takes_such_a_table(capsys, folder, options, header):
+    penguins().to_csv("p.csv", index=False)
+    status, _, err = run_command(capsys, "train", "p.csv", *options.split(), "--epochs", 2, "--save", "net")
+    assert (status, err) == (0, "")
+    for command in (["predict", "net", "p.csv"], ["evaluate", "net", "p.csv"], ["show", "net", "-o", "page.html"]):
+        assert run_command(capsys, *command)[0] == 0
+    assert run_command(capsys, "predict", "net", "p.csv")[1][0] == header
+
+
+def test_what_is_learnt_is_what_scikit_learn_learns(folder):
+    from sklearn.compose import make_column_transformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.preprocessing import OneHotEncoder
+
+    from xpnet.estimators import TableEncoder
+
+    rng, n = np.random.default_rng(0), 300
+    import pandas
+
+    frame = pandas.DataFrame({"a": rng.normal(size=n), "k": rng.choice([*"abcdefgh"], n, p=[0.3, *[0.1] * 7])})
+    frame.loc[rng.choice(n, 20), "a"] = np.nan
+    other = frame.assign(k=rng.choice([*"abcxyz"], n))
+    for options in ({"min_frequency": 30}, {"min_frequency": 0.1, "max_categories": 4}):
+        hot = OneHotEncoder(**options, handle_unknown="infrequent_if_exist", sparse_output=False)
+        theirs = make_column_transformer((SimpleImputer(strategy="median", add_indicator=True), ["a"]), (hot, ["k"]))
+        mine = TableEncoder(**options).fit(frame)
+        theirs.fit(frame)
+        for table in (frame, other):
+            np.testing.assert_array_equal(mine.transform(table), theirs.transform(table))
+
+
+ISO_DAYS = [19723, 19752, 19753]  # 2024-01-01, 2024-01-30, 2024-01-31
+
+
+@pytest.mark.parametrize(
+    ("cells", "numbers"),
+    [
+        (["1.5", "2", ""], [1.5, 2, np.nan]),
+        (["1.234,5", "2", "7,25"], [1234.5, 2, 7.25]),
+        (["0,123", "1,234", "2,345"], [0.123, 1.234, 2.345]),
+        (["1,234.5", "2,000", "3"], [1234.5, 2000, 3]),
+        (["1 234", "2 000 000", "3"], [1234, 2e6, 3]),
+        (["1'234", "-5", "−3"], [1234, -5, -3]),
+        (["1.234", "2.345", "3.456"], [1.234, 2.345, 3.456]),
+        (["12%", "3.5 %", "?"], [12, 3.5, np.nan]),
+        (["1e3", "-", "2E-1"], [1000, np.nan, 0.2]),
+        (["True", "FALSE", ""], [1, 0, np.nan]),
+        (["2024-01-01", "2024-01-30", "2024-01-31"], ISO_DAYS),
+        (["01.01.2024", "30.1.2024", "31.01.2024"], ISO_DAYS),
+        (["1/1/2024", "1/30/2024", "1/31/2024"], ISO_DAYS),
+        (["1/1/24", "30/1/24", "31/1/24"], ISO_DAYS),
+        (["1 Jan 2024", "30 Jan 2024", "31 Jan 2024"], ISO_DAYS),
+        (["January 1, 2024", "January 30, 2024", "January 31, 2024"], ISO_DAYS),
+        (["2024-01-01T02:00:00+02:00", "2024-01-30T00:00Z", "2024-01-30 23:00:00-0100"], ISO_DAYS),
+        (["2024/01/01 00:00", "2024/01/30 12:00", "."], [19723, 19752.5, np.nan]),
+    ],
+    ids=str,
+)
+def test_texts_that_are_numbers_or_dates(folder, cells, numbers):
+    from pandas import DataFrame
+
+    from xpnet.data.cells import find_decimal, open_column, read_cells
+
+    write("\n".join(["x\ty", *(f'"{cell}"\t1' for cell in cells)]))
+    column = open_column(read_table("table.csv").frame["x"], "X", "x")
+    np.testing.assert_allclose(read_cells(column, find_decimal([column])).values, numbers, rtol=1e-12)
+    if "" not in cells:  # as texts in a DataFrame
+        column = open_column(DataFrame({"x": cells})["x"], "X", "x")
+        np.testing.assert_allclose(read_cells(column, find_decimal([column])).values, numbers, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            'a,y\n"1,234",0\n"5,678",1\n',
+            "holds '1,234' in row 1 of column 'a' (rows count from 1, without the header), which may be 1234 or 1.234; "
+            "write numbers without thousands separators",
+        ),
+        (
+            'a;b;y\n1,5;2.25;0\n2,5;3.5;1\n"3";4;0\n',
+            "has decimal points, as in '2.25' in row 1 of column 'b' (rows count from 1, without the header), and "
+            "decimal commas, as in '1,5' in row 1 of column 'a'",
+        ),
+        (
+            "a,y\n1/2/2024,0\n3/4/2024,1\n",
+            "holds '1/2/2024' in row 1 of column 'a' (rows count from 1, without the header), whose day and month "
+            "cannot be told apart; write dates as in 2024-12-31",
+        ),
+        ("a,y\n2024-01-05,0\n5.1.2024,1\n", "holds '2024-01-05' in row 1 of column 'a'"),
+        ("a,y\n2024-01-05,0\n5.1.2024,1\n", "and dates that are written otherwise; write all alike, or leave the col"),
+        ("a,y\n2024-01-05T10:00Z,0\n2024-01-06T10:00,1\n", "holds '2024-01-06T10:00' in row 2 of column 'a'"),
+        ("a,y\n1,0\n12%,1\n", "holds '1' in row 1 of column 'a' (rows count from 1, without the header), and num"),
+        ("a,y\n1,0\n2,1\nx,0\n", "holds 'x' in row 3 of column 'a' (rows count from 1, without the header), and numb"),
+        ("a,b,y\n1,0,0\n2,1,1\n", "column 'b' of table.csv equals the target in every row, which would give the net"),
+        ("b,a,y\nu,1,u\nv,2,v\n", "column 'b' of table.csv equals the target in every row, which would give the net"),
+        ("a,y\n,0\n,1\n,0\n", "table.csv has no column to predict from ('a': left out: no values)"),
+        ("a,y\np,0\nq,1\nr,0\n", "table.csv has no column to predict from ('a': left out: 3 rare values)"),
+        ("a;b,y\n1;2,0\n2;3,1\n", "its columns may be separated by commas or semicolons; put quotes around names"),
+        ("a,a (missing),y\n1,5,0\n,6,1\n3,7,0\n4,8,1\n", "whose inputs would both be named 'a (missing)'; rename one"),
+    ],
+)
+def test_a_table_that_can_be_read_in_two_ways_is_refused(capsys, folder, text, message):
+    write(text)
+    words = ["train", "table.csv", "--target", "y", "--test-split", 0, "--task", "classification"]
+    assert message in refused(capsys, *words)
+
+
+def test_another_column_shows_the_decimal_mark(folder):
+    """Also one that is left out."""
+    write('a,b,y\n"1,234",2.5,0\n"5,678",3.5,1\n')
+    for ignore in ([], ["b"]):
+        assert read_training_data("table.csv", None, "y", ignore, test_split=0).train[0][:, 0].tolist() == [1234, 5678]
+    write("a;b;y\n1.234;2,5;0\n5.678;3,5;1\n")
+    for ignore in ([], ["b"]):
+        assert read_training_data("table.csv", None, "y", ignore, test_split=0).train[0][:, 0].tolist() == [1234, 5678]
+
+
+def test_other_encodings_and_separators(capsys, folder):
+
+    for name, content, names in (
+        ("bar.txt", "\ufeffa|é\n\n1|2\n3|4\n".encode(), ["a", "é"]),
+        ("spaces.txt", b"a   b\n1   2\n3   4\n", ["a", "b"]),
+        ("tabs.csv", "a b\té\n1\t2\n3\t4\n".encode("utf-16"), ["a b", "é"]),
+        ("quotes.csv", b'"a;b","c, d"\n1,2\n3,4\n', ["a;b", "c, d"]),
+        ("blank.csv", b"a, b\n\n1, 2\n3, 4\n\n", ["a", "b"]),
+    ):
+        (folder / name).write_bytes(content)
+        table = read_table(name)
+        assert (table.names, table.frame.to_numpy().tolist()) == (names, [[1, 2], [3, 4]]), name
+    (folder / "latin.csv").write_bytes("é,y\n1,2\n".encode("latin-1"))
+    message = "latin.csv cannot be read as a table ('utf-8' codec can't decode byte 0xe9"
+    assert message in refused(capsys, "train", "latin.csv", "--target", "y")
+
+
+def test_values_that_training_did_not_know(capsys, folder):
+    """Unknown values are rare ones, and are counted; columns that hold something else are refused."""
+    import pandas
+
+    frame = penguins().assign(code=[f"{k:02}" for k in np.arange(120) % 6], rare=["a", "b", "c", *["d"] * 117])
+    frame.to_csv("p.csv", index=False)
+    words = ["train", "p.csv", "--target", "mass", "--ignore", "id,seen", "--ignore", "planet", "--save", "net"]
+    _, out, _ = run_command(capsys, *words, "--categories", "code", "--epochs", 1)
+    assert "categories 'species' (2), 'sex' (3), 'code' (6), 'rare' (2)" in "".join(out)
+    net = Network.load("net")
+    assert "code=05" in net.feature_names  # 05 is not 5
+    inputs = {name: k for k, name in enumerate(net.feature_names)}
+
+    def encode(**columns):
+        frame.head(4).assign(**columns).to_csv("new.csv", index=False)
+        return read_table("new.csv", ["code"]).inputs(Columns.of(net.feature_names, net.notes, 0))
+
+    x, notes = encode(code="07", rare=["e", "a", None, "d"], sex="?")
+    assert x[:, inputs["rare (rare)"]].tolist() == [1, 1, 1, 0]
+    assert not x[:, [k for name, k in inputs.items() if name.startswith(("code", "sex"))]].any()
+    assert notes == [
+        "new.csv: column 'sex' has 4 rare or unknown values",
+        "new.csv: column 'code' has 4 rare or unknown values",
+        "new.csv: column 'rare' has 2 rare or unknown values",
+    ]
+    assert run_command(capsys, "predict", "net", "new.csv")[2] == "".join(f"xpnet: {note}\n" for note in notes)
+    for columns, message in (
+        ({"bill": "long"}, "new.csv holds 'long' in row 1 of column 'bill' (rows count from 1, without the header)"),
+        ({"bill": "12%"}, "new.csv holds numbers with % in column 'bill', and training had without %"),
+        ({"bill": "2024-01-05"}, "which is not a number; it held numbers in training"),
+        ({"species": 3}, "new.csv holds numbers in column 'species', which held texts in training"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            encode(**columns)
+    pandas.DataFrame({"bill": [1]}).to_csv("new.csv", index=False)
+    assert "new.csv lacks columns that the network was trained on: 'species', 'sex', 'code'" in refused(
+        capsys, "predict", "net", "new.csv"
+    )
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ([[1], [2]], "X holds unhashable type: 'list' in column 'a'; give numbers, dates or texts"),
+        ([1j, 2j], "X holds complex128 in column 'a'; give numbers, dates or texts"),
+        ([np.timedelta64(1, "D"), np.timedelta64(2, "D")], "X holds timedelta64"),
+        ([1, "x"], "X holds 'x' in row 2 of column 'a'"),
+        ([np.inf, 1.0], "X holds inf in row 1 of column 'a'"),
+    ],
+    ids=str,
+)
+def test_cells_of_other_kinds_are_refused(cells, message):
+    import pandas
+
+    from xpnet.estimators import TableEncoder
+
+    with pytest.raises(ValueError, match=re.escape(message)):
+        TableEncoder().fit(pandas.DataFrame({"a": cells}))
+
+
+def test_many_categories_are_capped(folder):
+    import pandas
+
+    values = np.repeat([f"v{k:04}" for k in range(1000)], 50)
+    pandas.DataFrame({"v": values, "y": np.arange(50_000) % 2}).to_csv("t.csv", index=False)
+    data = read_training_data("t.csv", None, "y")
+    assert data.train[0].shape == (40_000, 40)
+    np.testing.assert_array_equal(data.train[0].sum(axis=1), 1)
+
+
+@pytest.mark.parametrize(
+    ("column", "name", "value"),
+    [(0, "median", "3"), (0, "median", float("inf")), (0, "kind", "other"), (1, "values", [1]), (1, "x", 1)],
+)
+def test_a_file_with_columns_that_do_not_fit_is_refused(capsys, folder, column, name, value):
+    write("a,k,y\n" + "1,p,0\n2,q,1\n" * 9)
+    run_command(capsys, "train", "table.csv", "--target", "y", "--epochs", 0, "--save", "net")
+    forge(folder / "net", put("notes", "columns", column, name, value=value))
+    for words in (["predict", "net", "table.csv"], ["info", "net"]):
+        assert "net holds a network that is not valid: " in refused(capsys, *words)
+
+
+def test_save_replaces_networks_of_the_same_data_and_target(capsys, folder):
+    words = ["train", "--epochs", 1, "--quiet", "--save", "net"]
+    assert run_command(capsys, *words, "pets.csv", "--target", "kind")[0] == 0
+    assert run_command(capsys, *words, "./pets.csv", "--target", "kind", "--hidden", 5)[0] == 0
+    assert Network.load("net").sizes == [2, 5, 3]
+    message = "--save net holds another network, trained on pets.csv to predict 'kind'; give --force to replace it"
+    assert message in refused(capsys, *words, "line.csv", "--target", "y")
+    assert message in refused(capsys, *words, "pets.csv", "--target", "weight")
+    assert Network.load("net").sizes == [2, 5, 3]
+    assert run_command(capsys, *words, "line.csv", "--target", "y", "--force")[0] == 0
+    write("mine", "net")
+    assert "--save net holds something other than a network" in refused(capsys, *words, "line.csv", "--target", "y")
+    Network([2, 1]).save("net")
+    assert "--save net holds another network; give --force" in refused(capsys, *words, "line.csv", "--target", "y")
+    status, _, err = run_command(capsys, "train", "line.csv", "--data", "pets.csv")
+    assert (status, err.split(" (see")[0]) == (
+        2,
+        "xpnet train: error: DATA is given twice: line.csv and --data pets.csv",
+    )
+
+
+def test_info_of_other_networks(capsys, folder):
+    net = Network([3, 2], task="classification", seed=0)
+    net.save("net")
+    assert run_command(capsys, "info", "net")[1] == [f"net: {net}", "Not trained; 8 weights and biases", "Inputs: 3"]
+
+
+# For scikit-learn
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_the_encoder_in_a_pipeline_and_a_search():
+    from sklearn.base import clone
+    from sklearn.model_selection import GridSearchCV
+    from sklearn.pipeline import make_pipeline
+
+    from xpnet.estimators import MLPRegressor, TableEncoder
+
+    frame = penguins().dropna(subset="mass")
+    encoder = TableEncoder(categories=["species"]).set_output(transform="pandas")
+    options = {"hidden_layer_sizes": (10,), "max_iter": 40, "learning_rate_init": 0.02, "random_state": 0}
+    model = make_pipeline(encoder, MLPRegressor(**options, standardize=True))
+    x, y = frame.drop(columns=["mass", "id"]), frame["mass"].to_numpy()
+    search = GridSearchCV(model, {"tableencoder__max_categories": [2, None]}, cv=2).fit(x, y)
+    best = search.best_estimator_
+    assert best.score(x, y) > 0.7
+    assert best[-1].feature_names_in_.tolist() == best[0].get_feature_names_out().tolist()
+    assert clone(encoder).get_params() == encoder.get_params()
+    with pytest.raises(ValueError, match="feature names should match"):
+        best.predict(x[x.columns[::-1]])
+    arrays = TableEncoder().fit(x.to_numpy(object))
+    np.testing.assert_array_equal(arrays.transform(x.to_numpy(object)), TableEncoder().fit_transform(x))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"min_frequency": 1.5}, "min_frequency=1.5 must be a number of rows, a part of them between 0 and 1, or"),
+        ({"min_frequency": "most"}, "min_frequency='most' must be a number of rows"),
+        ({"max_categories": 1}, "max_categories=1 must be at least 2, or None"),
+        ({"categories": ["sexes"]}, "categories names 'sexes', but X has the columns 'id', 'species'"),
+    ],
+)
+def test_a_wrong_parameter_of_the_encoder_is_refused(options, message):
+    from xpnet.estimators import TableEncoder
+
+    with pytest.raises(ValueError, match=re.escape(message)):
+        TableEncoder(**options).fit(penguins())
+
+
+def test_the_encoder_of_a_network_without_columns(monkeypatch):
+    from xpnet.estimators import TableEncoder
+
+    with pytest.raises(ValueError, match="net has no columns in its notes; xpnet train writes them"):
+        TableEncoder.from_network(Network([2, 1]))
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match=r"TableEncoder needs pandas .* pip install -e '\.\[tables\]'"):
+        TableEncoder().fit([[1.0], [2.0]])
+
+
+@pytest.mark.slow
+def test_the_encoder_passes_the_checks_of_scikit_learn():
+    from sklearn.utils.estimator_checks import check_estimator
+
+    from xpnet.estimators import TableEncoder
+
+    check_estimator(TableEncoder())
+
+
+def test_the_page_shows_what_the_command_prints(capsys, folder):
+    page = (Path(__file__).parents[1] / "docs" / "use" / "tables.md").read_text(encoding="utf-8")
+    exec(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], {})
+    _, out, _ = run_command(capsys, "train", "penguins.csv", "--target", "body_mass_g", "--epochs", 0)
+    assert re.search(r"```text\n(.*?)\n```", page, re.DOTALL)[1].splitlines() == out[:4]

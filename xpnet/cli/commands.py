@@ -34,7 +34,8 @@ from xpnet.training.callbacks import CSVLog, EarlyStopping
 from xpnet.training.evaluate import measure
 from xpnet.training.history import History
 from xpnet.training.metrics import Metric, accuracy, correct, mean_absolute_error, r2
-from xpnet.wording.checks import check_folder, choices
+from xpnet.wording.checks import check_folder, choices, list_names
+from xpnet.wording.errors import unless_stopped
 
 
 class Recipe(NamedTuple):
@@ -63,10 +64,9 @@ PICTURES = (".png", ".pdf", ".svg", ".jpg")
 def run_train(options: argparse.Namespace) -> None:
     """Train, report, and save."""
     _check_files(options)
+    arguments = ("task", "target", "ignore", "categories", "test_split", "seed")
     with name_argument("--data", options.data, DATA_FILES):
-        data = read_training_data(
-            options.data, options.task, options.target, options.ignore, options.test_split, options.seed
-        )
+        data = read_training_data(options.data, **{name: getattr(options, name) for name in arguments})
     recipe = choose_recipe(options, RECIPES.get(data.name, Recipe()) if data.columns is None else TABLE)
     net = make_network(options, recipe, data)
     metrics = parse_metrics("metrics", options.metrics, net.view.model)
@@ -81,7 +81,9 @@ def run_train(options: argparse.Namespace) -> None:
     with save_if_interrupted(net, options, recipe.epochs):
         history = net.train(data.train, **settings)
     seconds = time.perf_counter() - started
+    result = score(net, data.test or data.train, "Test {}" if data.test else "Training {}", metrics)
     if options.save:
+        net.notes["score"] = result
         net.save(options.save)
     if options.save and not options.quiet:
         print(f"Saved to {options.save}")
@@ -91,7 +93,6 @@ def run_train(options: argparse.Namespace) -> None:
         print(f"Drew the learning curve to {options.plot}")
     if stopping and stopping[0].stopped_epoch and not options.quiet:
         print(f"Stopped after epoch {stopping[0].stopped_epoch}; the network is that of epoch {stopping[0].best_epoch}")
-    result = score(net, data.test or data.train, "Test {}" if data.test else "Training {}", metrics)
     print(f"{result} {describe_speed(history, seconds)}")
 
 
@@ -99,7 +100,8 @@ def run_evaluate(options: argparse.Namespace) -> None:
     """Report how good a saved network is on test data, or on all rows of a table."""
     net, columns = load(options)
     with name_argument("--data", options.data, DATA_FILES):
-        data = read_test_data(options.data, columns, in_bytes=net.scale is not None)
+        data, remarks = read_test_data(options.data, columns, in_bytes=net.scale is not None)
+    print_remarks(remarks)
     heading = f"{{}} on all {len(data[1]):,} rows" if options.data and is_table(options.data) else "Test {}"
     print(score(net, data, heading, parse_metrics("metrics", options.metrics, net.view.model)))
 
@@ -110,13 +112,14 @@ def run_predict(options: argparse.Namespace) -> None:
         _check_replaceable("--out", options.out)
     net, columns = load(options)
     with name_argument("FILE", options.file, "a table, a .npy array or an image"):
-        x = read_examples(options.file, net.sizes[0], columns, in_bytes=net.scale is not None)
+        x, remarks = read_examples(options.file, net.sizes[0], columns, in_bytes=net.scale is not None)
+    print_remarks(remarks)
     header, rows = predict_rows(net, x, columns)
     file = io.StringIO() if options.out else sys.stdout
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(header)
     writer.writerows(rows)
-    if isinstance(file, io.StringIO):
+    if options.out and isinstance(file, io.StringIO):
         write_file(options.out, file.getvalue().encode())
         print(f"Wrote {len(x):,} predictions to {options.out}")
 
@@ -143,6 +146,30 @@ def run_show(options: argparse.Namespace) -> None:
         print(
             f"{options.out}: inputs are images of {size} pixels from 0 (black) to {white} (white; change it by --white)"
         )
+
+
+def run_info(options: argparse.Namespace) -> None:
+    """Say what is in the file of a network: the network, its training, its scores, its target and its inputs."""
+    net = load_network(options.model)
+    columns = load_columns(net, options.model)
+    print(f"{options.model}: {net}")
+    data = f" on {net.notes['data']}" if isinstance(net.notes.get("data"), str) else ""
+    n = len(net.history)
+    cost = f", training cost {net.history['cost'][-1]:.6g}" if n else ""
+    trained = f"Trained for {n:,} epoch{'s' if n != 1 else ''}{data}{cost}" if n else "Not trained"
+    print(f"{trained}; {net.summary().parameters:,} weights and biases")
+    if isinstance(net.notes.get("score"), str):
+        print(net.notes["score"])
+    if columns is None:
+        print(f"Inputs: {net.sizes[0]:,}" + (f", {list_names(net.feature_names)}" if net.feature_names else ""))
+        return
+    classes = f", classes {list_names(columns.labels)}" if columns.labels else ", a number"
+    print(f"Target: {columns.target!r}{classes}{' in %' if columns.unit else ''}")
+    used = sum(bool(column.inputs) for column in columns.features)
+    print(f"Inputs: {net.sizes[0]:,}, from {used:,} column{'s' if used != 1 else ''}")
+    width = max(len(repr(column.name)) for column in columns.features)
+    for column in columns.features:
+        print(f"  {column.name!r:{width}}  {column.describe()}")
 
 
 def run_backends(options: argparse.Namespace) -> None:
@@ -218,7 +245,8 @@ def make_network(options: argparse.Namespace, recipe: Recipe, data: Data) -> Net
     if net.task == "regression":
         net.view.model.cost.require_point("the scores")
     if data.columns is not None:
-        net.feature_names, net.notes = data.columns.features, data.columns.notes
+        net.feature_names, net.notes = data.columns.inputs, data.columns.notes
+    net.notes["data"] = name_data(options.data)
     return net
 
 
@@ -286,7 +314,7 @@ def choose_sizes(sizes: Sequence[int] | None, hidden: Sequence[int], data: Data,
     if len(sizes) > 1 and not (sizes[0] == data.n_in and fits):
         fitting = ",".join(map(str, [data.n_in, *sizes[1:-1], n_out]))
         raise ValueError(
-            f"--sizes {','.join(map(str, sizes))} does not fit {data.name}, which has {data.n_in} features and "
+            f"--sizes {','.join(map(str, sizes))} does not fit {data.name}, which has {data.features} and "
             f"{data.outputs}; give --sizes {fitting}, or leave it out"
         )
     return list(sizes)
@@ -358,9 +386,25 @@ def load_network(path: Path, **place: Any) -> Network:
 def load(options: argparse.Namespace) -> tuple[Network, Columns | None]:
     """Load a network, and the columns of the table that it was trained on, if any."""
     net = load_network(options.model, backend=options.backend, device=options.device)
+    return net, load_columns(net, options.model)
+
+
+def load_columns(net: Network, path: Path) -> Columns | None:
+    """Return the columns of the table that the network in a file was trained on, if any."""
     n_classes = {"regression": 0, "binary": 2}.get(net.task, net.sizes[-1])
-    with explain_errors(options.model):
-        return net, Columns.of(net.feature_names, net.notes, n_classes)
+    with explain_errors(path):
+        return Columns.of(net.feature_names, net.notes, n_classes)
+
+
+def name_data(data: str) -> str:
+    """Name data in the notes of a network: the name of a file, without its folder."""
+    return Path(data).name
+
+
+def print_remarks(remarks: Sequence[str]) -> None:
+    """Print what is to be said about a table on standard error: results go to standard output."""
+    for remark in remarks:
+        print(f"xpnet: {remark}", file=sys.stderr)
 
 
 def predict_rows(net: Network, x: Array, columns: Columns | None) -> tuple[list[str], Iterator[Any]]:
@@ -412,6 +456,8 @@ def _check_files(options: argparse.Namespace) -> None:
     ):
         if getattr(options, option):
             check(f"--{option}", getattr(options, option))
+    if options.save and not options.force:
+        _check_replaces_same(options)
     if options.plot:
         _check_picture(options.plot)
     if options.checkpoint is None and (options.resume or options.every != "epoch"):
@@ -422,6 +468,23 @@ def _check_files(options: argparse.Namespace) -> None:
             f"--checkpoint {options.checkpoint} exists already; give --resume to continue the training in it, or "
             "remove it, or name another file"
         )
+
+
+def _check_replaces_same(options: argparse.Namespace) -> None:
+    """Refuse to replace a file, unless it holds an earlier network of the same data and target, or nothing."""
+    path, wanted = options.save, (name_data(options.data), options.target)
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    try:
+        notes = Network.load(path).notes
+    except unless_stopped(ValueError, TypeError, OSError, RuntimeError):
+        content = "something other than a network"
+    else:
+        if (notes.get("data"), notes.get("target")) == wanted:
+            return
+        target = f" to predict {notes['target']!r}" if "target" in notes else ""
+        content = f"another network, trained on {notes['data']}{target}" if "data" in notes else "another network"
+    raise ValueError(f"--save {path} holds {content}; give --force to replace it, or name another file")
 
 
 def _check_figure(path: Path) -> None:

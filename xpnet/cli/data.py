@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.cli.tables import SUFFIXES, Columns, is_table, read_table
+from xpnet.cli.tables import KINDS, Columns, Table, describe_columns, is_table, read_table
 from xpnet.data import datasets
+from xpnet.data.cells import find_decimal
+from xpnet.data.columns import encode_columns, learn_columns
 from xpnet.wording.checks import in_range, install_command
 
 Split = tuple[np.ndarray, np.ndarray]  # (X, y)
@@ -18,7 +20,7 @@ SETS: dict[str, Callable[[], Any]] = {
     "mnist": datasets.mnist,
     "fashion-mnist": datasets.fashion_mnist,
 }
-FILES = f"an .npz file, or a table ({', '.join(SUFFIXES)})"
+FILES = f"an .npz file, or a table ({KINDS})"
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 TEST_SPLIT = 0.2
 
@@ -38,6 +40,8 @@ class Data(NamedTuple):
         The smallest possible number of outputs.
     columns
         The columns, if the data is a table.
+    preparation
+        Lines that say how a table is read and prepared, if it is not just numbers.
     """
 
     name: str
@@ -46,11 +50,20 @@ class Data(NamedTuple):
     task: str
     n_out: int
     columns: Columns | None = None
+    preparation: tuple[str, ...] = ()
 
     @property
     def n_in(self) -> int:
         """Number of features."""
         return math.prod(self.train[0].shape[1:])
+
+    @property
+    def features(self) -> str:
+        """Describe the features."""
+        used = self.n_in if self.columns is None else sum(bool(column.inputs) for column in self.columns.features)
+        if used == self.n_in:
+            return f"{self.n_in:,} feature{'s' if self.n_in > 1 else ''}"
+        return f"{self.n_in:,} inputs from {used:,} column{'s' if used > 1 else ''}"
 
     @property
     def outputs(self) -> str:
@@ -64,11 +77,12 @@ class Data(NamedTuple):
         return f"{self.n_out} {noun}"
 
     def __str__(self) -> str:
-        """Describe the data in a line."""
+        """Describe the data in a line, and what is done with a table in up to three more."""
         n_test = 0 if self.test is None else len(self.test[1])
         held_out = f"; {n_test:,} of them for testing" if n_test else ""
-        n, features = len(self.train[1]) + n_test, f"{self.n_in:,} feature{'s' if self.n_in > 1 else ''}"
-        return f"{self.name}: {n:,} examples, {features}, {self.outputs}{held_out}"
+        n = len(self.train[1]) + n_test
+        line = f"{self.name}: {n:,} examples, {self.features}, {self.outputs}{held_out}"
+        return "\n".join([line, *self.preparation])
 
 
 def read_training_data(
@@ -76,6 +90,7 @@ def read_training_data(
     task: str | None = None,
     target: str | None = None,
     ignore: Sequence[str] = (),
+    categories: Sequence[str] = (),
     test_split: float | None = None,
     seed: int = 0,
 ) -> Data:
@@ -87,29 +102,66 @@ def read_training_data(
         The name of a data set or file.
     task
         The task; by default, the targets decide.
-    target, ignore, test_split
-        For a table: the column to predict, columns to leave out, and the fraction of its rows to test on.
+    target, ignore, categories, test_split
+        For a table: the column to predict, columns to leave out, columns whose values are categories though they are
+        numbers or dates, and the fraction of its rows to test on.
     seed
         Seed that chooses these rows.
     """
     if is_table(name):
-        table = read_table(name)
-        columns = table.choose_columns(target, ignore, task)
-        x, y = table.features(columns), table.targets(columns)
-        task = task or ("classification" if columns.labels else "regression")
-        n_out = len(columns.labels) if task == "classification" else 1
-        if task == "binary" and len(columns.labels) != 2:
-            raise ValueError(
-                f"--task binary needs 2 classes, but {columns.target!r} of {name} has {len(columns.labels)}"
-            )
-        train, test = hold_out(x, y, TEST_SPLIT if test_split is None else test_split, seed, name)
-        return Data(name, train, test, task, n_out, columns)
-    for option, value in (("--target", target), ("--ignore", ignore or None), ("--test-split", test_split)):
+        table = read_table(name, [part for text in categories for part in (text, *text.split(","))])
+        ignore, categories = table.split_names(ignore), table.split_names(categories)
+        features = table.choose_features(target, ignore, categories)
+        return prepare_table(table, features, str(target), categories, task, test_split, seed)
+    for option, value in (
+        ("--target", target),
+        ("--ignore", ignore or None),
+        ("--categories", categories or None),
+        ("--test-split", test_split),
+    ):
         if value is not None:
-            raise ValueError(f"{option} is for tables ({', '.join(SUFFIXES)}), and --data {name} is not one")
+            raise ValueError(f"{option} is for tables ({KINDS}), and --data {name} is not one")
     train, test = read_arrays(name)
     task = task or find_task(train[1])
     return Data(name, train, test, task, count_outputs((train[1], test[1]), task, name))
+
+
+def prepare_table(
+    table: Table,
+    features: Sequence[str],
+    target: str,
+    categories: Sequence[str],
+    task: str | None,
+    test_split: float | None,
+    seed: int,
+) -> Data:
+    """Make examples of a table: hold rows out, learn from the others how columns become inputs, and make these."""
+    cells, target_cells = table.open(features, categories), table.open_target(target)
+    decimal = find_decimal([target_cells, *(cells[name] for name in features if name not in categories)])
+    decimal = decimal or table.decimal
+    has_classes = table.has_classes(target_cells, task, decimal)
+    targets = table.read_classes(target_cells) if has_classes else table.read_reals(target_cells, decimal)
+    if copies := [name for name in features if cells[name].equals(target_cells, targets.rows)]:
+        raise ValueError(
+            f"column {copies[0]!r} of {table.name} equals the target in every row, which would give the network the "
+            f"answer; leave it out with --ignore {copies[0]!r}"
+        )
+    task = task or ("classification" if has_classes else "regression")
+    if task == "binary" and len(targets.labels) != 2:
+        raise ValueError(f"--task binary needs 2 classes, but {target!r} of {table.name} has {len(targets.labels)}")
+    tested = choose_test_rows(targets.y, TEST_SPLIT if test_split is None else test_split, seed, table.name)
+    trained = targets.rows.copy()
+    trained[targets.rows] = ~tested
+    columns = Columns(
+        learn_columns(table.name, cells, trained, decimal, categories), target, targets.labels, targets.unit
+    )
+    x, _ = encode_columns(columns.features, table.name, cells, decimal)
+    x, y = x[targets.rows], targets.y
+    written = "; ".join(filter(None, [*table.written, table.describe_rows(targets, target)]))
+    preparation = [*([f"Rows: {written}"] if written else []), *describe_columns(columns.features, cells, targets.rows)]
+    test = (x[tested], y[tested]) if tested.any() else None
+    n_out = len(targets.labels) if task == "classification" else 1
+    return Data(table.name, (x[~tested], y[~tested]), test, task, n_out, columns, tuple(preparation))
 
 
 def read_arrays(name: str, in_bytes: bool = False) -> tuple[Split, Split]:
@@ -165,47 +217,57 @@ def count_outputs(targets: Sequence[np.ndarray], task: str, name: str) -> int:
     return max(int(y.max()) for y in targets) + 1
 
 
-def hold_out(x: np.ndarray, y: np.ndarray, fraction: float, seed: int, name: str) -> tuple[Split, Split | None]:
-    """Choose examples to test on at random, the same fraction of each class.
+def choose_test_rows(y: np.ndarray, fraction: float, seed: int, name: str) -> np.ndarray:
+    """Choose examples to test on at random, the same fraction of each class; return which they are, (n,) of bool.
 
     Examples
     --------
-    >>> (_, y_train), (_, y_test) = hold_out(np.zeros((8, 1)), np.array([0, 1, 0, 1, 1, 1, 0, 0]), 0.25, 0, "x.csv")
-    >>> y_train.tolist(), y_test.tolist()
-    ([1, 0, 1, 1, 0, 0], [0, 1])
+    >>> choose_test_rows(np.array([0, 1, 0, 1, 1, 1, 0, 0]), 0.25, 0, "x.csv").nonzero()[0].tolist()
+    [0, 5]
     """
     in_range("--test-split", fraction, 0, 1, "0 holds nothing out")
+    tested = np.zeros(n := len(y), bool)
     if fraction == 0:
-        return (x, y), None
-    n, n_test = len(y), max(1, round(fraction * len(y)))
+        return tested
+    n_test = max(1, round(fraction * n))
     if n_test == n:
         raise ValueError(f"--test-split {fraction:g} leaves none of the {n} rows of {name} to train on")
     order = np.random.default_rng(seed).permutation(n)
     if y.dtype.kind == "i":  # every 1/fraction-th row, class by class
         order = order[np.argsort(y[order], kind="stable")]
-    tested = np.zeros(n, bool)
     tested[order[((np.arange(n_test) + 0.5) * n / n_test).astype(int)]] = True
-    return (x[~tested], y[~tested]), (x[tested], y[tested])
+    return tested
 
 
-def read_test_data(name: str | None, columns: Columns | None, in_bytes: bool) -> Split:
-    """Read the examples to evaluate a network on: a whole table, or the test set of any other data."""
+def read_test_data(name: str | None, columns: Columns | None, in_bytes: bool) -> tuple[Split, list[str]]:
+    """Read the examples to evaluate a network on: a whole table, or the test set of any other data.
+
+    Also return what is to be said about them.
+    """
     if name is None and columns is not None:
         raise ValueError(f"--data is missing: give a table with the column {columns.target!r}")
     name = name or "mnist-sample"
     if not is_table(name):
-        return read_arrays(name, in_bytes)[1]
-    table, columns = read_table(name), _require(columns, name)
-    return table.features(columns), table.targets(columns)
+        return read_arrays(name, in_bytes)[1], []
+    table = read_table(name, columns.texts if columns else ())
+    columns = _require(columns, name)
+    (x, notes), targets = table.inputs(columns), table.targets(columns)
+    left_out = table.describe_rows(targets, columns.target)
+    notes += [f"{table.name}: {left_out}"] if left_out else []
+    return (x[targets.rows], targets.y), notes
 
 
-def read_examples(path: Path, n_in: int, columns: Columns | None, in_bytes: bool) -> np.ndarray:
-    """Read examples (n, n_in) to predict: a table, an array (.npy), or an image, converted to grey and resized."""
+def read_examples(path: Path, n_in: int, columns: Columns | None, in_bytes: bool) -> tuple[np.ndarray, list[str]]:
+    """Read examples (n, n_in) to predict: a table, an array (.npy), or an image, converted to grey and resized.
+
+    Also return what is to be said about them.
+    """
     if is_table(str(path)):
-        return read_table(str(path)).features(_require(columns, str(path)))
+        table = read_table(str(path), columns.texts if columns else ())
+        return table.inputs(_require(columns, str(path)))
     if path.suffix == ".npy":
-        return _scale(_read_npy(path, n_in), in_bytes)
-    return _scale(_read_image(path, n_in), in_bytes)
+        return _scale(_read_npy(path, n_in), in_bytes), []
+    return _scale(_read_image(path, n_in), in_bytes), []
 
 
 def _require(columns: Columns | None, name: str) -> Columns:

@@ -19,6 +19,7 @@ from xpnet.cli.commands import (
     run_break,
     run_evaluate,
     run_export,
+    run_info,
     run_predict,
     run_show,
     run_train,
@@ -33,6 +34,7 @@ from xpnet.wording.hints import find_nearest
 from xpnet.wording.version import __version__
 
 DATA = f"{', '.join(SETS)}, {FILES}"
+DEFAULT = "mnist-sample"
 ENDS_IN_DASHES = re.compile(r"--[\w-]+=--|-\w=?--")
 # Options that name files to read and files to write; each command has some of them
 READ = {"model": "MODEL", "file": "FILE", "data": "--data"}
@@ -40,8 +42,9 @@ WRITTEN = {"save": "--save", "checkpoint": "--checkpoint", "log": "--log", "plot
 UNITS = {"s": 1, "min": 60, "h": 3600}  # seconds
 EXAMPLES = """examples:
   xpnet train                                                train on the digits that come with xpnet
-  xpnet train --data iris.csv --target species --save iris.safetensors
-  xpnet evaluate iris.safetensors --data more.csv
+  xpnet train iris.csv --target species --save iris.safetensors
+  xpnet info iris.safetensors                                what is in the file
+  xpnet evaluate iris.safetensors more.csv
   xpnet predict iris.safetensors new.csv --out predictions.csv
 """
 
@@ -58,6 +61,7 @@ class _Parser(argparse.ArgumentParser):
         if unknown:
             command = options.command
             command.error(f"unrecognized arguments: {' '.join(unknown)}{command.suggest_option(unknown)}")
+        _choose_data(options)
         return options
 
     def suggest_option(self, words: Sequence[str]) -> str:
@@ -93,6 +97,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_evaluate(commands)
     _add_predict(commands)
+    _add_info(commands)
     _add_export(commands)
     _add_show(commands)
     _add_backends(commands)
@@ -115,7 +120,7 @@ def _add_command(commands: Any, name: str, summary: str, run: Callable[..., None
 
 
 def _add_train(commands: Any) -> None:
-    train = _add_command(commands, "train", "train a network and score it on the test data", run_train)
+    train = _add_command(commands, "train", "train a network and score it on the test data", run_train, "[DATA]")
     _add_data(train.add_argument_group("data"))
     _add_network(train.add_argument_group("network"))
     _add_training(train.add_argument_group("training"))
@@ -123,14 +128,21 @@ def _add_train(commands: Any) -> None:
 
 
 def _add_data(data: Any) -> None:
-    data.add_argument("--data", metavar="DATA", default="mnist-sample", help=f"{DATA} (%(default)s)")
+    _add_source(data)
     data.add_argument("--target", metavar="COLUMN", help="column of a table to predict from the others")
     data.add_argument(
         "--ignore",
         action="append",
         default=[],
-        metavar="COLUMN",
-        help="column of a table to leave out; can be repeated",
+        metavar="COLUMNS",
+        help="columns of a table to leave out, as in id,name; can be repeated",
+    )
+    data.add_argument(
+        "--categories",
+        action="append",
+        default=[],
+        metavar="COLUMNS",
+        help="columns whose values are categories, though they are numbers or dates",
     )
     data.add_argument(
         "--test-split", type=float, metavar="FRACTION", help=f"fraction of a table's rows to test on ({TEST_SPLIT})"
@@ -224,6 +236,9 @@ def _add_results(results: Any) -> None:
     _add_metrics(results)
     results.add_argument("--save", type=Path, metavar="FILE", help="write the network to a safetensors file")
     results.add_argument(
+        "--force", action="store_true", help="let --save replace any file, not just a network of the same data"
+    )
+    results.add_argument(
         "--checkpoint",
         type=Path,
         metavar="FILE",
@@ -245,9 +260,9 @@ def _add_results(results: Any) -> None:
 
 
 def _add_evaluate(commands: Any) -> None:
-    evaluate = _add_command(commands, "evaluate", "score a saved network", run_evaluate, "MODEL")
+    evaluate = _add_command(commands, "evaluate", "score a saved network", run_evaluate, "MODEL [DATA]")
     evaluate.add_argument("model", type=Path, metavar="MODEL", help="file written by train --save")
-    evaluate.add_argument("--data", metavar="DATA", help=f"{DATA} (mnist-sample)")
+    _add_source(evaluate)
     _add_metrics(evaluate)
     _add_place(evaluate)
 
@@ -260,6 +275,17 @@ def _add_predict(commands: Any) -> None:
     predict.add_argument("file", type=Path, metavar="FILE", help="a table, a .npy array, or an image (light on dark)")
     predict.add_argument("-o", "--out", type=Path, metavar="FILE", help="where to write (standard output)")
     _add_place(predict)
+
+
+def _add_info(commands: Any) -> None:
+    info = _add_command(
+        commands,
+        "info",
+        "say what is in a file: network, training, scores, and what is done with each column",
+        run_info,
+        "MODEL",
+    )
+    info.add_argument("model", type=Path, metavar="MODEL", help="file written by train --save")
 
 
 def _add_export(commands: Any) -> None:
@@ -350,6 +376,22 @@ def _add_break(commands: Any) -> None:
     command.add_argument("--plot", type=Path, metavar="FILE", help="draw the learning curves to a file, such as a PNG")
 
 
+def _add_source(command: Any) -> None:
+    command.add_argument("source", nargs="?", metavar="DATA", help=f"{DATA} ({DEFAULT})")
+    command.add_argument("--data", metavar="DATA", help="the same")
+
+
+def _choose_data(options: argparse.Namespace) -> None:
+    """Take the data from its option or from its place among the arguments."""
+    source = vars(options).pop("source", None)
+    if source is not None and options.data is not None:
+        options.command.error(f"DATA is given twice: {source} and --data {options.data}")
+    if hasattr(options, "data"):
+        options.data = options.data or source
+        if options.run is run_train:
+            options.data = options.data or DEFAULT
+
+
 def _add_metrics(command: Any) -> None:
     command.add_argument(
         "--metrics",
@@ -379,7 +421,7 @@ def check_paths(options: argparse.Namespace) -> None:
     The command ends as with an option that cannot be parsed.
     """
     named = {name: getattr(options, name, None) for name in (*READ, *WRITTEN)}
-    paths = {name: path for name, path in named.items() if path is not None and path not in SETS}
+    paths = {name: path for name, path in named.items() if path is not None and str(path) not in (*SETS, "-")}
     for (one, path), (other, path_written) in combinations(paths.items(), 2):
         if other in WRITTEN and is_same_file(path, path_written):
             shown = {**READ, **WRITTEN}

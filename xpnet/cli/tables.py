@@ -1,10 +1,17 @@
 """Tables: CSV and Parquet files, read by pandas, as features and targets.
 
-Columns are found by name: a network remembers those that it was trained on, in order, and finds them in any other
-table, whatever their order there.
+Columns are found by name: a network remembers those that it was trained on, and how they become its inputs, and finds
+them in any other table, whatever their order there.
 """
 
+from __future__ import annotations
+
+import csv
 import difflib
+import gzip
+import io
+import re
+import sys
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,10 +20,27 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.wording.checks import choices, install_command, list_names, truncate
+from xpnet.data.cells import Cells, are_numbers, find_decimal, find_missing, label, open_column, place, read_numbers
+from xpnet.data.columns import (
+    CategoryColumn,
+    Column,
+    DroppedColumn,
+    NumberColumn,
+    choose_columns,
+    encode_columns,
+    from_plain,
+    name_inputs,
+    open_columns,
+    to_plain,
+)
+from xpnet.wording.checks import choices, install_command, list_names
 
-SUFFIXES = (".csv", ".csv.gz", ".tsv", ".parquet")
-LARGEST_FLOAT = int(np.finfo(np.float64).max)
+STDIN = "-"
+TEXT_SUFFIXES = (".csv", ".tsv", ".txt")
+SUFFIXES = (*TEXT_SUFFIXES, *(f"{suffix}.gz" for suffix in TEXT_SUFFIXES), ".parquet")
+KINDS = ".csv, .tsv, .txt, .parquet, or - for standard input"
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars", r"\s+": "spaces"}
+HEAD = 2**16  # bytes of a file that show how it is written
 MOST_CLASSES = 20  # whole numbers with more different values than this are a regression
 
 
@@ -26,19 +50,22 @@ class Columns(NamedTuple):
     Parameters
     ----------
     features
-        Names of the features, in the order of the inputs.
+        The columns that become inputs, in their order, and those that were left out.
     target
         Name of the target.
     labels
         The labels of the classes, in order; empty for a regression.
+    unit
+        "%" if the targets of a regression were written with it.
     """
 
-    features: tuple[str, ...]
+    features: tuple[Column, ...]
     target: str
     labels: tuple[str, ...] = ()
+    unit: str = ""
 
     @classmethod
-    def of(cls, feature_names: tuple[str, ...] | None, notes: Mapping[str, Any], n_classes: int) -> "Columns | None":
+    def of(cls, feature_names: tuple[str, ...] | None, notes: Mapping[str, Any], n_classes: int) -> Columns | None:
         """Read the columns from a network's feature names and notes; None if the command did not train it on a table.
 
         Raises
@@ -48,22 +75,49 @@ class Columns(NamedTuple):
 
         Examples
         --------
-        >>> Columns.of(("a", "b"), {"target": "c", "labels": []}, n_classes=0)
-        Columns(features=('a', 'b'), target='c', labels=())
+        >>> notes = {"target": "c", "labels": [], "columns": [{"kind": "left out", "name": "a", "reason": "no values"}]}
+        >>> Columns.of((), notes, n_classes=0)
+        Columns(features=(DroppedColumn(name='a', reason='no values'),), target='c', labels=(), unit='')
         """
         if feature_names is None or "target" not in notes:
             return None
-        target, labels = notes["target"], notes.get("labels", [])
+        target, labels, unit = notes["target"], notes.get("labels", []), notes.get("unit", "")
         if not _are_different_texts(labels, n_classes):
             raise ValueError(f"the labels in its notes must be {n_classes} different texts")
-        if not isinstance(target, str):
-            raise ValueError(f"the target in its notes is {target!r}, but must be a text")
-        return cls(feature_names, target, tuple(labels))
+        if not isinstance(target, str) or not isinstance(unit, str):
+            raise ValueError(f"the target in its notes is {target!r} in {unit!r}, but both must be texts")
+        if "columns" in notes:
+            features = from_plain(notes["columns"])
+        else:  # an early file: all are numbers without missing values
+            features = tuple(NumberColumn(name, np.nan, False) for name in feature_names)
+        if name_inputs(features) != feature_names:
+            raise ValueError("the columns in its notes do not make the inputs in its feature_names")
+        return cls(features, target, tuple(labels), unit)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the inputs."""
+        return name_inputs(self.features)
+
+    @property
+    def texts(self) -> list[str]:
+        """Names of the columns to read as texts: 01 is not 1."""
+        return [column.name for column in self.features if isinstance(column, CategoryColumn)]
 
     @property
     def notes(self) -> dict[str, Any]:
-        """The target and its labels, for a network's notes; the other columns are its `feature_names`."""
-        return {"target": self.target, "labels": list(self.labels)}
+        """The columns as plain values, for a network's notes."""
+        unit = {"unit": self.unit} if self.unit else {}
+        return {"target": self.target, "labels": list(self.labels), **unit, "columns": to_plain(self.features)}
+
+
+class Targets(NamedTuple):
+    """The targets of a table."""
+
+    rows: np.ndarray  # (n,) of bool: those that have a target
+    y: np.ndarray  # for each of these rows, its class as int64, or a real number as float64
+    labels: tuple[str, ...] = ()
+    unit: str = ""
 
 
 def is_table(name: str) -> bool:
@@ -71,10 +125,10 @@ def is_table(name: str) -> bool:
 
     Examples
     --------
-    >>> is_table("iris.csv"), is_table("digits.npz")
-    (True, False)
+    >>> is_table("iris.csv"), is_table("-"), is_table("digits.npz")
+    (True, True, False)
     """
-    return name.lower().endswith(SUFFIXES)
+    return name == STDIN or name.lower().endswith(SUFFIXES)
 
 
 class Table(NamedTuple):
@@ -86,35 +140,33 @@ class Table(NamedTuple):
         Its name in error messages.
     frame
         The pandas DataFrame.
+    written
+        How it is written, where that is not obvious.
+    decimal
+        The decimal mark in the file, if a column shows it.
     """
 
     name: str
     frame: Any
+    written: tuple[str, ...] = ()
+    decimal: str | None = None
 
     @property
     def names(self) -> list[str]:
         """Names of the columns."""
         return [str(name) for name in self.frame.columns]
 
-    def choose_columns(self, target: str | None, ignore: Sequence[str], task: str | None) -> Columns:
-        """Choose the columns to train on: all except the target and those to ignore.
-
-        Parameters
-        ----------
-        target
-            Name of the target.
-        ignore
-            Names of columns to leave out.
-        task
-            The task of the network. By default, the target decides: texts are classes, and so are up to 20 different
-            whole numbers.
-        """
+    def choose_features(self, target: str | None, ignore: Sequence[str], categories: Sequence[str]) -> list[str]:
+        """Choose the columns to train on: all except the target and those to ignore."""
         if target is None:
             raise ValueError(f"{self.name} needs --target, the column to predict; choose from {list_names(self.names)}")
-        self._check_has("--target", target)
-        for name in ignore:
-            self._check_has("--ignore", name)
-        features = tuple(name for name in self.names if name != target and name not in ignore)
+        self.check_has("--target", target)
+        for option, names in (("--ignore", ignore), ("--categories", categories)):
+            for name in names:
+                self.check_has(option, name)
+            if target in names:
+                raise ValueError(f"{option} names {target!r}, which is the target")
+        features = [name for name in self.names if name != target and name not in ignore]
         if not features:
             raise ValueError(f"{self.name} has no column besides {choices((target, *ignore))} to predict from")
         row_numbers = [name for name in features if name.startswith("Unnamed: ")]
@@ -123,64 +175,102 @@ class Table(NamedTuple):
                 f"{self.name} has a column without a name, as pandas writes row numbers; leave it out with --ignore "
                 f"{row_numbers[0]!r}, or give it a name"
             )
-        self._check_complete([target])
-        if self._has_classes(target, task):
-            return Columns(features, target, self._labels(target))
-        return Columns(features, target)
+        return features
 
-    def features(self, columns: Columns) -> np.ndarray:
-        """Return the features (n, n_in), float64; every value must be a finite number."""
-        names = list(columns.features)
-        available = set(self.names)
-        missing = [name for name in names if name not in available]
-        if missing:
-            raise ValueError(f"{self.name} lacks columns that the network was trained on: {list_names(missing)}")
-        return self._numbers(
-            names, "leave the column out with --ignore, or make numbers of it, as get_dummies of pandas does"
-        )
+    def split_names(self, names: Sequence[str]) -> list[str]:
+        """Split texts of names with commas between them, unless the text is itself a name."""
+        present = set(self.names)
+        parts = [[text] if text in present else text.split(",") for text in names]
+        return [name.strip() for part in parts for name in part]
 
-    def targets(self, columns: Columns) -> np.ndarray:
-        """Return the targets (n,): class numbers as int64, or for a regression real numbers as float64."""
-        self._check_has("the target", columns.target)
-        if not columns.labels:
-            return self._numbers([columns.target], "--task regression needs plain numbers, as in 1234.5")[:, 0]
-        self._check_complete([columns.target])
-        classes = {label: i for i, label in enumerate(columns.labels)}
-        texts = [_label(value) for value in self.frame[columns.target].tolist()]
-        for row, text in enumerate(texts):
-            if text not in classes:
+    def open(self, names: Sequence[str], categories: Sequence[str] = ()) -> dict[str, Cells]:
+        """Read the cells of columns."""
+        return open_columns(self.frame[list(names)], self.name, categories)
+
+    def inputs(self, columns: Columns) -> tuple[np.ndarray, list[str]]:
+        """Return the inputs (n, n_in) of a network, float64, and what is to be said about them."""
+        cells = choose_columns(columns.features, self.frame, self.name)
+        x, notes = encode_columns(columns.features, self.name, cells, self.find_decimal(columns))
+        self._check_complete(x, columns)
+        return x, [f"{self.name}: column {name!r} has {note}" for name, note in notes.items()]
+
+    def targets(self, columns: Columns) -> Targets:
+        """Return the targets for a network."""
+        self.check_has("the target", columns.target)
+        cells = self.open_target(columns.target)
+        if columns.labels:
+            return self.read_classes(cells, columns.labels)
+        targets = self.read_reals(cells, self.find_decimal(columns))
+        if targets.unit != columns.unit:
+            has = ["with %" if unit else "without %" for unit in (targets.unit, columns.unit)]
+            raise ValueError(f"{self.name} holds targets {has[0]}, and training had them {has[1]}")
+        return targets
+
+    def find_decimal(self, columns: Columns) -> str | None:
+        """Find the decimal mark of the numbers among the columns of a network."""
+        names = [column.name for column in columns.features if isinstance(column, NumberColumn)]
+        names += [] if columns.labels else [columns.target]
+        return find_decimal(self.open([name for name in names if name in self.names]).values()) or self.decimal
+
+    def describe_rows(self, targets: Targets, target: str) -> str:
+        """Say how many rows are left out, if any are."""
+        n = int((~targets.rows).sum())
+        return f"{n:,} of {len(targets.rows):,} rows have no {target!r} and are left out" if n else ""
+
+    # The target
+
+    def open_target(self, target: str) -> Cells:
+        """Read the cells of the target: numbers, or texts; truth values are texts."""
+        from pandas.api.types import is_bool_dtype
+
+        series = self.frame[target]
+        return open_column(series, self.name, target, not _is_numeric(series) or is_bool_dtype(series.dtype))
+
+    def read_reals(self, cells: Cells, decimal: str | None) -> Targets:
+        """Return real targets."""
+        values = read_numbers(cells, decimal, "--task regression needs plain numbers, as in 1234.5")
+        rows = self._find_rows(~np.isnan(values.values), cells)
+        if len(wrong := np.flatnonzero(np.isinf(values.values))):
+            where = place(int(wrong[0]), cells.column)
+            raise ValueError(f"{self.name} holds {values.values[wrong[0]]} in {where}; give finite numbers")
+        return Targets(rows, values.values[rows], (), values.unit)
+
+    def read_classes(self, cells: Cells, labels: Sequence[str] | None = None) -> Targets:
+        """Return classes: by these labels, or numbers in increasing order, and texts in alphabetical order."""
+        if cells.numbers is not None:
+            self.read_reals(cells, None)  # which refuses infinity
+            rows = self._find_rows(~np.isnan(cells.numbers), cells)
+            values, codes = np.unique(cells.numbers[rows], return_inverse=True)
+            texts = [label(float(value)) for value in values]
+        else:
+            rows = self._find_rows(cells.codes >= 0, cells)
+            texts = sorted(map(str, cells.values))
+            codes = np.array([texts.index(str(value)) for value in cells.values])[cells.codes[rows]]
+        if labels is None:
+            self._check_classes(texts, len(codes), cells.column)
+            return Targets(rows, codes.astype(np.int64), tuple(texts))
+        places = {text: k for k, text in enumerate(labels)}
+        for row, code in zip(np.flatnonzero(rows).tolist(), codes):
+            if texts[code] not in places:
                 raise ValueError(
-                    f"{self.name} holds {text!r} in {_place(row, columns.target)}, which is not a class of the "
-                    f"network; choose from {list_names(columns.labels)}"
+                    f"{self.name} holds {texts[code]!r} in {place(row, cells.column)}, which is not a class of the "
+                    f"network; choose from {list_names(labels)}"
                 )
-        return np.array([classes[text] for text in texts], np.int64)
+        return Targets(rows, np.array([places[texts[code]] for code in codes], np.int64), tuple(labels))
 
-    def _has_classes(self, target: str, task: str | None) -> bool:
+    def has_classes(self, cells: Cells, task: str | None, decimal: str | None) -> bool:
         """Tell whether the target holds classes rather than real numbers."""
         if task == "multilabel":
             raise ValueError(f"--task multilabel needs several targets in an .npz file; {self.name} has one --target")
         if task is not None:
             return task != "regression"
-        if not self._has_numbers(target) or self.frame[target].dtype in ("bool", "boolean"):
+        if not are_numbers(cells):
             return True
-        values = np.unique(self.frame[target].to_numpy(np.float64))
+        values = np.unique(self.read_reals(cells, decimal).y)
         return len(values) <= MOST_CLASSES and bool((values == np.rint(values)).all())
 
-    def _labels(self, target: str) -> tuple[str, ...]:
-        """Return the labels of the classes: numbers in increasing order, texts in alphabetical order."""
-        values = self.frame[target].tolist()
-        labels = tuple(_label(value) for value in sorted(set(values)))
-        if len(labels) == 1:
-            raise ValueError(f"column {target!r} of {self.name} holds {labels[0]!r} in every row; classes must differ")
-        if 2 * len(labels) > max(len(values), 2 * MOST_CLASSES):
-            raise ValueError(
-                f"column {target!r} of {self.name} holds {len(labels):,} different values in {len(values):,} rows, "
-                f"such as {labels[0]!r}, which are too many classes; for real targets give plain numbers, as in "
-                "1234.5, and --task regression"
-            )
-        return labels
-
-    def _check_has(self, role: str, name: str) -> None:
+    def check_has(self, role: str, name: str) -> None:
+        """Refuse a name that no column has."""
         if name in self.names:
             return
         near = difflib.get_close_matches(name, self.names, n=1)
@@ -191,77 +281,183 @@ class Table(NamedTuple):
             f"{self.name} has no column {name!r} for {role}; choose from {list_names(self.names)}{hint}{remedy}"
         )
 
-    def _numbers(self, names: list[str], remedy: str) -> np.ndarray:
-        """Return columns (n, k) of finite numbers, float64; the message for any others ends with `remedy`."""
-        for name in names:
-            self._check_numbers(name, remedy)
-        self._check_complete(names)
-        numbers = self.frame[names].to_numpy(np.float64)
-        if not np.isfinite(numbers).all():
-            row, k = np.argwhere(~np.isfinite(numbers))[0]
-            raise ValueError(f"{self.name} holds {numbers[row, k]} in {_place(row, names[k])}; give finite numbers")
-        return numbers
+    def _find_rows(self, rows: np.ndarray, cells: Cells) -> np.ndarray:
+        if not rows.any():
+            raise ValueError(f"{self.name} has no value in column {cells.column!r}, the target")
+        return rows
 
-    def _check_complete(self, names: list[str]) -> None:
-        """Refuse missing values."""
-        missing = self.frame[names].isna().to_numpy()
-        if missing.any():
+    def _check_classes(self, labels: Sequence[str], n: int, target: str) -> None:
+        if len(labels) == 1:
+            raise ValueError(f"column {target!r} of {self.name} holds {labels[0]!r} in every row; classes must differ")
+        if 2 * len(labels) > max(n, 2 * MOST_CLASSES):
+            raise ValueError(
+                f"column {target!r} of {self.name} holds {len(labels):,} different values in {n:,} rows, "
+                f"such as {labels[0]!r}, which are too many classes; for real targets give plain numbers, as in "
+                "1234.5, and --task regression"
+            )
+
+    def _check_complete(self, x: np.ndarray, columns: Columns) -> None:
+        """Refuse missing values for a network whose file does not say what takes their place."""
+        if (missing := np.isnan(x)).any():
             row, k = np.argwhere(missing)[0]
             others = f", one of {missing.sum():,} missing values" if missing.sum() > 1 else ""
             raise ValueError(
-                f"{self.name} has no value in {_place(row, names[k])}{others}; fill it in, or leave the row out, as "
-                "fillna and dropna of pandas do"
+                f"{self.name} has no value in {place(int(row), columns.inputs[k])}{others}; fill it in, or leave the "
+                "row out, as fillna and dropna of pandas do"
             )
 
-    def _has_numbers(self, name: str) -> bool:
-        from pandas.api.types import is_complex_dtype, is_numeric_dtype
 
-        dtype = self.frame[name].dtype
-        return is_numeric_dtype(dtype) and not is_complex_dtype(dtype)
+def describe_columns(features: Sequence[Column], cells: Mapping[str, Cells], rows: np.ndarray) -> Iterator[str]:
+    """Say in two lines what is done with columns, if anything is: kinds of columns, and missing values in `rows`."""
+    words: dict[str, list[str]] = {"number": [], "category": [], "date": [], "left out": []}
+    missing: dict[str, list[str]] = {}
+    for column in features:
+        is_category = isinstance(column, CategoryColumn)
+        size = f" ({len(column.inputs)})" if is_category else ""
+        reason = f" ({column.reason})" if isinstance(column, DroppedColumn) else ""
+        words[column.kind].append(f"{column.name!r}{size}{reason}")
+        n = int(find_missing(cells[column.name], is_category)[rows].sum())
+        if n and not isinstance(column, DroppedColumn):
+            if is_category:
+                becomes = "a value of their own" if column.missing else "a rare value"
+            else:
+                becomes = "the median, marked," if column.missing else "the median"
+            missing.setdefault(becomes, []).append(f"{column.name!r} ({n:,})")
+    n = len(words["number"])
+    if n < len(features):
+        parts = [f"{n:,} number{'s' if n > 1 else ''}" if n else ""]
+        heads = {"category": "categories", "date": "dates", "left out": "left out"}
+        parts += [_list(head, words[kind]) for kind, head in heads.items()]
+        yield f"Columns: {'; '.join(filter(None, parts))}"
+    if missing:
+        yield f"Missing values become {'; '.join(_list(f'{value} in', where) for value, where in missing.items())}"
 
-    def _check_numbers(self, name: str, remedy: str) -> None:
-        if self._has_numbers(name):
-            return
-        import pandas
 
-        column, problem = self.frame[name], f"which is not a number; {remedy}"
-        try:
-            numbers: Any = pandas.to_numeric(column, errors="coerce")
-            wrong = np.flatnonzero(numbers.isna() & column.notna())
-            if len(wrong) == 0 and pandas.api.types.infer_dtype(column) == "integer":
-                return  # whole numbers of more than 64 bits
-        except OverflowError:
-            wrong = [row for row, value in enumerate(column) if isinstance(value, int) and abs(value) > LARGEST_FLOAT]
-            problem = "which is too large for a number of 64 bits"
-        row = wrong[0] if len(wrong) else 0
-        value = truncate(column.iloc[row], 40)
-        raise ValueError(f"{self.name} holds {value!r} in {_place(row, name)}, {problem}")
+def _list(head: str, words: list[str]) -> str:
+    more = f" and {len(words) - 12:,} more" if len(words) > 12 else ""
+    return f"{head} {', '.join(words[:12])}{more}" if words else ""
 
 
-def read_table(path: str) -> Table:
-    """Read a CSV or Parquet file. The columns of a CSV may be separated by commas, semicolons or tabs."""
-    with open(path, "rb"):  # a missing or unreadable file is an OSError that names it
-        pass
+# Reading
+
+
+def read_table(path: str, texts: Sequence[str] = ()) -> Table:
+    """Read a CSV or Parquet file, or standard input; the columns `texts` of a CSV are read as texts.
+
+    Commas, semicolons, tabs, vertical bars or spaces separate the columns of a CSV. Its numbers are left as texts if
+    they have decimal commas.
+    """
+    if path != STDIN:
+        with open(path, "rb"):  # a missing or unreadable file is an OSError that names it
+            pass
     try:
         import pandas
     except ImportError as error:
         raise ImportError(f"{path} needs pandas ({error}); install it with: {install_command('tables')}") from error
-    is_parquet = path.lower().endswith(".parquet")
-    with _explain_errors(path):
-        names, separator = (_read_schema(path), "") if is_parquet else _read_header(path)
-    _check_names_differ(path, names)
-    with _explain_errors(path), warnings.catch_warnings():
-        if is_parquet:
-            frame = pandas.read_parquet(path, engine="pyarrow")
-        else:
-            warnings.simplefilter("error", pandas.errors.ParserWarning)  # of values without a name
-            frame = pandas.read_csv(path, sep=separator, index_col=False, low_memory=False)
-    table = Table(path, frame)
+    name = "standard input" if path == STDIN else path
+    if path.lower().endswith(".parquet"):
+        with _explain_errors(path):
+            names = _read_schema(path)
+        _check_names_differ(path, names)
+        with _explain_errors(path):
+            table = Table(name, pandas.read_parquet(path, engine="pyarrow"))
+    else:
+        table = _read_text(path, name, texts)
+    frame = table.frame
     if len(frame) == 0:
-        raise ValueError(f"{path} has no rows below the names of its columns")
-    _check_names_differ(path, table.names)  # 1 and "1", in a Parquet file
-    frame.columns = table.names
+        raise ValueError(f"{name} has no rows below the names of its columns")
+    names = [str(column).strip() for column in frame.columns]
+    _check_names_differ(name, names)  # 1 and "1", in a Parquet file
+    frame.columns = names
     return table
+
+
+def _read_text(path: str, name: str, texts: Sequence[str]) -> Table:
+    """Read a file of text."""
+    content = sys.stdin.buffer.read() if path == STDIN else None
+    with _explain_errors(name):
+        encoding, lines = _read_head(path, content)
+        separator = _find_separator(lines, name)
+
+        def read(**options: Any) -> Any:
+            import pandas
+
+            source: Any = path if content is None else io.BytesIO(content)
+            options = {"sep": separator, "encoding": encoding, "skipinitialspace": True, **options}
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", pandas.errors.ParserWarning)  # of values without a name
+                return pandas.read_csv(source, **options)
+
+        # pandas renames columns with equal names, so the header is read as if it were a row of texts
+        header = read(header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0].tolist()
+    _check_names_differ(name, header)
+    with _explain_errors(name):
+        options: dict[str, Any] = {"index_col": False, "low_memory": False}
+        frame = read(**options, dtype={column: str for column in header if column.strip() in texts})
+    obvious = "\t" if path.lower().endswith((".tsv", ".tsv.gz")) else ","
+    written = [f"columns are separated by {SEPARATORS[separator]}"] if separator != obvious else []
+    if encoding == "utf-16":
+        written.append("texts are UTF-16")
+    decimal = _find_decimal(frame, name)
+    if decimal == ",":
+        with _explain_errors(name):  # as texts: pandas would also take 1.5 for 15
+            frame = read(**options, dtype=str)
+        written.append("numbers have decimal commas")
+    return Table(name, frame, tuple(written), decimal)
+
+
+def _read_head(path: str, content: bytes | None) -> tuple[str, list[str]]:
+    """Find the encoding of a file, and read its first lines."""
+    if content is None:
+        with (gzip.open if path.lower().endswith(".gz") else open)(path, "rb") as file:
+            head = file.read(HEAD)
+    else:
+        head = content[:HEAD]
+    encoding = "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    text = head.decode(encoding, errors="ignore")  # pandas refuses what is no text
+    lines = text.splitlines()
+    return encoding, [line for line in (lines[:-1] if len(head) == HEAD else lines) if line.strip()]
+
+
+def _find_separator(lines: list[str], name: str) -> str:
+    """Find the separator: the one that splits all lines into as many fields as the first."""
+    counts = {}
+    for separator in SEPARATORS:
+        if separator == r"\s+":
+            counts[separator] = [len(line.split()) for line in lines]
+        else:
+            counts[separator] = [len(row) for row in csv.reader(lines, delimiter=separator, skipinitialspace=True)]
+    possible = [separator for separator, numbers in counts.items() if numbers and numbers[0] > 1]
+    if len(possible) > 1 and r"\s+" in possible:  # names with spaces
+        possible.remove(r"\s+")
+    fitting = [separator for separator in possible if len(set(counts[separator])) == 1]
+    if len(fitting) > 1:
+        words = " or ".join(SEPARATORS[separator] for separator in fitting)
+        raise ValueError(f"its columns may be separated by {words}; put quotes around names and texts with such marks")
+    return (fitting or [separator for separator in possible if separator != r"\s+"] or [","])[0]
+
+
+def _find_decimal(frame: Any, name: str) -> str | None:
+    """Find the decimal mark of a file as pandas reads it: a comma if a column of texts can only be such numbers.
+
+    A number with other than three decimal places shows a point.
+    """
+    marks = [
+        find_decimal([open_column(frame[column], name, column)]) for column in frame if not _is_numeric(frame[column])
+    ]
+    if "," in marks:
+        return ","
+    for column in frame.select_dtypes("float"):
+        numbers = frame[column].dropna().head(1000).tolist()
+        if any(not number.is_integer() and not re.search(r"\.\d{3}$", repr(number)) for number in numbers):
+            return "."
+    return "." if "." in marks else None
+
+
+def _is_numeric(series: Any) -> bool:
+    from pandas.api.types import is_numeric_dtype
+
+    return is_numeric_dtype(series.dtype)
 
 
 @contextmanager
@@ -285,22 +481,6 @@ def _read_schema(path: str) -> list[str]:
     return read_schema(path).names
 
 
-def _read_header(path: str) -> tuple[list[str], str]:
-    """Read the names of the columns of a CSV file, unchanged, and the separator.
-
-    pandas renames columns with equal names, so the header is read as if it were a row of texts.
-    """
-    import pandas
-
-    def read(separator: str) -> list[str]:
-        options: Any = {"header": None, "nrows": 1, "dtype": str, "keep_default_na": False}
-        return pandas.read_csv(path, sep=separator, **options).iloc[0].tolist()
-
-    names = read(",")
-    separator = next((c for c in ";\t" if len(names) == 1 and c in names[0]), ",")
-    return (names if separator == "," else read(separator)), separator
-
-
 def _check_names_differ(path: str, names: Sequence[str]) -> None:
     """Refuse columns with equal names: a copy of the target would give the answer away."""
     counts = Counter(name.strip() for name in names)
@@ -315,18 +495,3 @@ def _are_different_texts(texts: Any, n: int) -> bool:
     return (
         isinstance(texts, list) and all(isinstance(text, str) for text in texts) and len(texts) == len(set(texts)) == n
     )
-
-
-def _label(value: Any) -> str:
-    """Format a class; 1 and 1.0 are the same.
-
-    Examples
-    --------
-    >>> _label("setosa"), _label(1.0), _label(True)
-    ('setosa', '1', 'True')
-    """
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def _place(row: int, column: str) -> str:
-    return f"row {row + 1} of column {column!r} (rows count from 1, without the header)"

@@ -17,6 +17,7 @@ from xpnet.estimators.classifier import MLPClassifier
 from xpnet.estimators.ensembles import MLPEnsembleClassifier, MLPEnsembleRegressor
 from xpnet.estimators.regressor import MLPRegressor
 from xpnet.estimators.search import MLPRandomSearchCV, MLPSearchCV
+from xpnet.estimators.tables import TableEncoder
 
 __all__ = [
     "MLPClassifier",
@@ -25,4 +26,5 @@ __all__ = [
     "MLPRandomSearchCV",
     "MLPRegressor",
     "MLPSearchCV",
+    "TableEncoder",
 ]

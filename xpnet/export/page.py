@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 from math import ceil, inf
@@ -16,6 +17,7 @@ import numpy as np
 
 from xpnet.checkpoint.files import write_file
 from xpnet.core.activations import ACTIVATIONS, Activation, find_kind
+from xpnet.data.columns import WAVES, CategoryColumn, DateColumn, from_plain, name_inputs
 from xpnet.data.datasets import mnist_sample
 from xpnet.export.parts import Part, require_network, take_apart
 from xpnet.network import Network
@@ -165,7 +167,8 @@ def describe_network(net: Network, picture: Picture | None) -> dict[str, Any]:
         "levels": net.view.model.cost.levels,
     }
     if picture is None:
-        return {**description, "features": net.feature_names, "ranges": _find_ranges(net, parts)}
+        ranges, table = _find_ranges(net, parts), describe_columns(net.notes.get("columns"), net.feature_names)
+        return {**description, "features": net.feature_names, "ranges": ranges, "table": table}
     examples = _choose_examples() if picture[:2] == MNIST else []
     return {**description, "image": picture._asdict(), "examples": examples}
 
@@ -280,6 +283,44 @@ def _choose_examples() -> list[dict[str, str]]:
     _, (images, labels) = mnist_sample()
     rows = [int(np.argmax(labels == digit)) for digit in range(10)]
     return [{"name": str(digit), "pixels": _encode(images[row] * 255, "uint8")} for digit, row in zip(range(10), rows)]
+
+
+def describe_columns(plain: Any, names: Sequence[str] | None) -> dict[str, list[dict[str, Any]]]:
+    """Describe which inputs of a network of a table depend on each other, from the columns in its notes.
+
+    A choice sets inputs to 0, except one to 1, and may set another to a value; waves follow a date.
+
+    Examples
+    --------
+    >>> columns = [{"kind": "category", "name": "sex", "values": ["f", "m"], "missing": False, "rare": False}]
+    >>> describe_columns(columns, ("sex=f", "sex=m"))["choices"]
+    [{'name': 'sex', 'inputs': [0, 1], 'options': ['f', 'm', 'another'], 'median': None}]
+    """
+    choices: list[dict[str, Any]] = []
+    waves: list[dict[str, Any]] = []
+    try:
+        columns = from_plain(plain)
+    except ValueError:  # notes may hold anything
+        columns = ()
+    if name_inputs(columns) != names:
+        return {"choices": [], "waves": []}
+    first = 0
+    for column in columns:
+        inputs = list(range(first, first + len(column.inputs)))
+        first += len(inputs)
+        if isinstance(column, CategoryColumn):
+            others = [*(["missing"] if column.missing else []), *(["rare or unknown"] if column.rare else ["another"])]
+            choice = {"name": column.name, "inputs": inputs, "options": [*column.values, *others], "median": None}
+            choices.append(choice)
+        elif inputs and column.missing:  # type: ignore[union-attr]  # a column with inputs
+            name, median = f"{column.name} is missing", column.median  # type: ignore[union-attr]
+            options = {"options": ["yes", "no"], "median": [inputs[0], median]}
+            choices.append({"name": name, "inputs": inputs[1:2], **options})
+        if isinstance(column, DateColumn):
+            periods = [WAVES[wave] for wave in column.waves for _ in range(2)]
+            for k, (i, period) in enumerate(zip(inputs[len(inputs) - len(periods) :], periods)):
+                waves.append({"input": i, "of": inputs[0], "period": period, "shift": 0.25 * (k % 2)})
+    return {"choices": choices, "waves": waves}
 
 
 def _find_ranges(net: Network, parts: list[Part]) -> list[list[float]]:

@@ -3,7 +3,51 @@
 const n = network.sizes[0];
 const names = network.features ?? Array.from({ length: n }, (_, i) => `input ${i}`);
 const middles = network.ranges.map(([low, high]) => (low + high) / 2);
-let x = Float64Array.from(middles);
+
+// The inputs of a table depend on each other: those of a choice are 0, except one, and waves follow a date
+const { choices, waves } = network.table;
+const follows = new Set([...choices.flatMap(({ inputs }) => inputs), ...waves.map(({ input }) => input)]);
+const free = names.flatMap((_, i) => (follows.has(i) ? [] : [i]));
+
+const angleOf = (value, { period, shift }) => 2 * Math.PI * (value / period + shift);
+
+// Set an input, and the waves that follow it
+function place(inputs, i, value) {
+  inputs[i] = value;
+  for (const wave of waves) if (wave.of === i) inputs[wave.input] = Math.sin(angleOf(value, wave));
+}
+
+// The derivative with respect to an input and the waves that follow it
+function slopeOf(row, inputs, i) {
+  const parts = waves.filter((wave) => wave.of === i).map((wave) => {
+    return (row[wave.input] * 2 * Math.PI * Math.cos(angleOf(inputs[i], wave))) / wave.period;
+  });
+  return parts.reduce((sum, part) => sum + part, row[i]);
+}
+
+function choose(inputs, { inputs: places, median }, option) {
+  places.forEach((i, k) => (inputs[i] = k === option ? 1 : 0));
+  if (median && option === 0) place(inputs, ...median);
+}
+
+const chosenOption = (inputs, { inputs: places }) => {
+  const k = places.findIndex((i) => inputs[i] === 1);
+  return k < 0 ? places.length : k;
+};
+
+// Begin with the means, and with what was most frequent
+function findStart() {
+  const start = Float64Array.from(middles);
+  for (const i of free) place(start, i, start[i]);
+  for (const choice of choices) {
+    const shares = choice.inputs.map((i) => middles[i]);
+    const most = Math.max(...shares);
+    choose(start, choice, choice.median && most < 0.5 ? 1 : shares.indexOf(most));
+  }
+  return start;
+}
+
+let x = findStart();
 
 // A row for each input: its name, a slider, a number that may lie beyond the slider's ends, and a derivative
 
@@ -20,7 +64,7 @@ function makeInput(i) {
   number.setAttribute("aria-label", `${names[i]}, as a number`);
   const slope = make("span", { className: "value" });
   slider.addEventListener("input", () => {
-    x[i] = slider.valueAsNumber;
+    place(x, i, slider.valueAsNumber);
     number.value = round(x[i]);
     update();
   });
@@ -34,13 +78,24 @@ function makeInput(i) {
   number.addEventListener("input", () => {
     number.setAttribute("aria-invalid", String(!Number.isFinite(number.valueAsNumber)));
     if (!Number.isFinite(number.valueAsNumber)) return;
-    x[i] = number.valueAsNumber;
+    place(x, i, number.valueAsNumber);
     slider.valueAsNumber = x[i];
     update();
   });
   const label = make("span", { className: "label" }, names[i]);
   const row = make("div", { className: "slider" }, label, slider, number, slope);
   return { i, row, slope };
+}
+
+function makeChoice(choice) {
+  const select = make("select", { "aria-label": choice.name }, ...choice.options.map((text, k) => new Option(text, k)));
+  select.value = String(chosenOption(x, choice));
+  select.addEventListener("change", () => {
+    choose(x, choice, Number(select.value));
+    if (choice.median) listInputs();
+    update();
+  });
+  return make("div", { className: "slider" }, make("span", { className: "label" }, choice.name), select);
 }
 
 // Few digits, as the number is in a small field; the slider's own value is exact
@@ -50,9 +105,12 @@ function round(number) {
 
 function listInputs() {
   const wanted = byId("search").value.trim().toLowerCase();
-  const found = names.flatMap((name, i) => (name.toLowerCase().includes(wanted) ? [i] : []));
-  list = found.slice(0, MOST_INPUTS).map(makeInput);
-  byId("inputs").replaceChildren(...list.map(({ row }) => row));
+  const isWanted = (name) => name.toLowerCase().includes(wanted);
+  const found = [...free.filter((i) => isWanted(names[i])), ...choices.filter(({ name }) => isWanted(name))];
+  const rows = found.slice(0, MOST_INPUTS);
+  list = rows.filter((entry) => typeof entry === "number").map(makeInput);
+  const selects = rows.filter((entry) => typeof entry === "object").map(makeChoice);
+  byId("inputs").replaceChildren(...list.map(({ row }) => row), ...selects);
   let note = found.length ? "" : "No input has this in its name.";
   if (found.length > MOST_INPUTS) {
     note = `The first ${MOST_INPUTS} of ${thousands(found.length)} inputs are listed; type to find others.`;
@@ -61,10 +119,10 @@ function listInputs() {
   update();
 }
 
-byId("search-row").hidden = n < MANY;
+byId("search-row").hidden = free.length + choices.length < MANY;
 byId("search").addEventListener("input", listInputs);
 byId("reset").addEventListener("click", () => {
-  x = Float64Array.from(middles);
+  x = findStart();
   restartColors();
   listInputs();
 });
@@ -174,7 +232,8 @@ function findBand(label) {
 }
 
 const over = byId("over");
-names.forEach((name, i) => over.add(new Option(name, i)));
+for (const i of free) over.add(new Option(names[i], i));
+byId("curves").hidden = free.length === 0;
 if (network.labels.length > 1 && network.labels.length <= MOST_CURVES) {
   target.prepend(new Option("all outputs", "all"));
 }
@@ -187,6 +246,7 @@ const drawnLabels = (outputs) => (target.value === "all" ? network.labels.map((_
 
 // Compute outputs and derivatives along one input, and draw them
 function showCurves(outputs) {
+  if (free.length === 0) return; // all inputs are choices
   const i = Number(over.value);
   const labels = drawnLabels(outputs);
   const [low, high] = [Math.min(network.ranges[i][0], x[i]), Math.max(network.ranges[i][1], x[i])];
@@ -195,15 +255,15 @@ function showCurves(outputs) {
   const [values, slopes] = [labels.map(() => []), labels.map(() => [])];
   const band = labels.length === 1 ? findBand(labels[0]) : null;
   const edges = [[], []];
-  for (const place of at) {
+  for (const value of at) {
     const inputs = x.slice();
-    inputs[i] = place;
+    place(inputs, i, value);
     const steps = forward(network.parts, inputs);
     const shown = valuesOf(steps.at(-1));
     band?.edgesOf(shown).forEach((end, k) => edges[k].push(end));
     labels.forEach((label, k) => {
       values[k].push(shown[label]);
-      slopes[k].push(derivativesOf(steps, label)[i]);
+      slopes[k].push(slopeOf(derivativesOf(steps, label), inputs, i));
     });
   }
   const texts = labels.map((label) => network.labels[label]);
@@ -226,7 +286,7 @@ function updateNow() {
   const outputs = steps.at(-1);
   const label = target.value === "all" ? (answerOf(valuesOf(outputs)) ?? 0) : chosenLabel(outputs);
   const row = derivativesOf(steps, label);
-  for (const { i, slope } of list) slope.textContent = format(row[i], 2);
+  for (const { i, slope } of list) slope.textContent = format(slopeOf(row, x, i), 2);
   byId("slope-head").textContent = `derivative of ${network.labels[label]}`;
   showCurves(outputs);
 }

@@ -1,0 +1,444 @@
+"""Cells of a table: numbers, dates and texts, as pandas reads them or written out, as in "1.234,5" or "5.1.2024".
+
+A column is read in one way or refused with the row that does not fit; nothing is guessed. Needs pandas.
+"""
+
+from __future__ import annotations
+
+import numbers
+import re
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpnet.wording.checks import truncate
+
+TRUTH = {"false": 0.0, "true": 1.0}
+BLANKS = {"?", "-", "--", "."}  # missing values, in columns of numbers and dates
+MOSTLY = 0.5  # a column with at least this part of numbers or dates is one of those, and other texts are mistakes
+SAMPLE = 100  # texts among which dates are looked for
+DAY = 86_400_000_000  # microseconds
+TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
+DATES = (
+    *("%d.%m.%Y", "%d.%m.%y", "%Y/%m/%d", "%Y.%m.%d"),
+    *("%d/%m/%Y", "%m/%d/%Y", "%d/%m/%y", "%m/%d/%y", "%d-%m-%Y", "%m-%d-%Y"),
+    *("%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%d-%b-%y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%B %d %Y"),
+)
+FORMATS = tuple(map("".join, product(DATES, TIMES)))
+ISO = "ISO8601"  # as pandas calls it
+ISO_PATTERN = re.compile(r"\d{4}-\d\d(-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?\s*(?P<zone>Z|[+-]\d\d:?\d\d)?)?)?")
+
+
+def _number_pattern(decimal: str, group: str) -> re.Pattern[str]:
+    """Compile the pattern of a number, whose thousands may be separated by `group`, spaces or apostrophes."""
+    thousands = rf"[1-9]\d{{0,2}}(?P<group>[{group} \u00a0\u2009\u202f'’])\d{{3}}(?:(?P=group)\d{{3}})*"
+    return re.compile(rf"[+\-−]?(?:(?:{thousands}|\d+)(?:[{decimal}]\d*)?|[{decimal}]\d+)(?:[eE][+-]?\d+)?")
+
+
+PATTERNS = {".": _number_pattern(".", ","), ",": _number_pattern(",", ".")}
+
+
+class Cells(NamedTuple):
+    """The cells of a column.
+
+    Parameters
+    ----------
+    table, column
+        Names, for messages.
+    codes
+        For each row, the number of its value in `values`; -1 if it has none. None for `numbers`.
+    values
+        The different values: texts without spaces around them, or dates of pandas.
+    numbers
+        The values as float64 (n,), NaN if missing, of a column that holds numbers already.
+    """
+
+    table: str
+    column: str
+    codes: Any = None
+    values: Any = ()
+    numbers: Any = None
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the cells are texts."""
+        return self.numbers is None and not hasattr(self.values, "tz")
+
+    def quote(self, value: Any) -> str:
+        """Format a value and where it is first."""
+        row = int(np.flatnonzero(self.codes == list(self.values).index(value))[0])
+        return f"{truncate(value, 40)!r} in {place(row, self.column)}"
+
+    def error(self, value: Any, problem: str) -> ValueError:
+        """Make an error about a value."""
+        return ValueError(f"{self.table} holds {self.quote(value)}, {problem}")
+
+    def equals(self, other: Cells, rows: np.ndarray) -> bool:
+        """Tell whether two columns hold the same in these rows."""
+        if self.numbers is not None and other.numbers is not None:
+            return np.array_equal(self.numbers[rows], other.numbers[rows], equal_nan=True)
+        if not (self.is_text and other.is_text):
+            return False
+        mine, others = (np.array([*cells.values, None], object)[cells.codes[rows]] for cells in (self, other))
+        return bool((mine == others).all())
+
+    def spread(self, values: Sequence[float] | np.ndarray) -> np.ndarray:
+        """Give each row its number, from a number for each of the different values; NaN where it is missing."""
+        return np.append(np.asarray(values, np.float64), np.nan)[self.codes]
+
+
+class Numbers(NamedTuple):
+    """A column of numbers; `unit` is "%" or nothing, `decimal` the decimal mark if commas were written."""
+
+    values: np.ndarray  # (n,), NaN if missing
+    unit: str = ""
+    decimal: str = ""
+
+
+class Dates(NamedTuple):
+    """A column of dates; `format` is nothing where they were not written as texts."""
+
+    values: np.ndarray  # (n,), days since 1970, NaN if missing
+    format: str = ""
+    zoned: bool = False
+
+
+class Texts(NamedTuple):
+    """A column of texts."""
+
+    codes: np.ndarray  # (n,), -1 if missing
+    values: list[str]
+
+
+def place(row: int, column: str) -> str:
+    """Format the place of a cell.
+
+    Examples
+    --------
+    >>> place(0, "mass")
+    "row 1 of column 'mass' (rows count from 1, without the header)"
+    """
+    return f"row {row + 1} of column {column!r} (rows count from 1, without the header)"
+
+
+def label(value: Any) -> str:
+    """Format a value as a text; 1 and 1.0 are the same.
+
+    Examples
+    --------
+    >>> label("setosa"), label(1.0), label(True)
+    ('setosa', '1', 'True')
+    """
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
+
+
+def open_column(series: Any, table: str, column: str, as_text: bool = False) -> Cells:
+    """Read the cells of a column of pandas: numbers and truth values as numbers, dates as dates, others as texts.
+
+    Examples
+    --------
+    >>> import pandas
+    >>> open_column(pandas.Series([" a", None, "a", "b"]), "X", "kind").values
+    ['a', 'b']
+    """
+    import pandas
+    from pandas.api import types
+
+    cells = Cells(table, column)
+    if types.is_complex_dtype(series.dtype) or types.is_timedelta64_dtype(series.dtype):
+        raise ValueError(f"{table} holds {series.dtype} in column {column!r}; give numbers, dates or texts")
+    if types.is_numeric_dtype(series.dtype) and not as_text:
+        return cells._replace(numbers=series.to_numpy(np.float64, na_value=np.nan))
+    try:
+        codes, values = pandas.factorize(series)
+    except TypeError as error:  # of lists
+        raise ValueError(f"{table} holds {error} in column {column!r}; give numbers, dates or texts") from error
+    if not as_text and (kind := _find_kind(values)) == "date":
+        return cells._replace(
+            codes=codes, values=pandas.to_datetime(pandas.Index(values), utc=_are_zoned(values, cells))
+        )
+    if not as_text and kind == "number":
+        cells = cells._replace(codes=codes, values=values)
+        return Cells(table, column, numbers=cells.spread(_to_floats(cells, values)))
+    texts = [label(value) for value in values]
+    if not as_text and texts and {text.lower() for text in texts} <= TRUTH.keys():
+        return cells._replace(numbers=cells._replace(codes=codes).spread([TRUTH[text.lower()] for text in texts]))
+    merged = {text: k for k, text in enumerate(dict.fromkeys(filter(None, texts)))}
+    codes = np.array([*(merged.get(text, -1) for text in texts), -1])[codes]  # spaces do not make texts different
+    return cells._replace(codes=codes, values=list(merged))
+
+
+def _find_kind(values: Any) -> str:
+    from pandas.api import types
+
+    if types.is_datetime64_any_dtype(values):
+        return "date"
+    plain = (bool, np.bool_, numbers.Real, Decimal)
+    if len(values) and all(isinstance(value, plain) for value in values):
+        return "number"
+    return "date" if len(values) and all(isinstance(value, date) for value in values) else "text"
+
+
+def _are_zoned(values: Any, cells: Cells) -> bool:
+    """Tell whether dates have time zones; refuse a mixture."""
+    zoned = {getattr(value, "tzinfo", None) is not None for value in values}
+    if len(zoned) == 2:
+        raise ValueError(
+            f"some dates in column {cells.column!r} of {cells.table} have a time zone and others have none; write all "
+            "alike"
+        )
+    return zoned == {True}
+
+
+def _to_floats(cells: Cells, values: Iterable[Any]) -> list[float]:
+    floats = []
+    for value in values:
+        try:
+            floats.append(float(value))
+        except OverflowError as error:
+            raise cells.error(value, "which is too large for a number of 64 bits") from error
+    return floats
+
+
+# Texts that are numbers
+
+
+def find_decimal(columns: Iterable[Cells]) -> str | None:
+    """Find whether the numbers of a table have decimal points or commas; None if nothing shows it.
+
+    Raises
+    ------
+    ValueError
+        If some can only have points, and others only commas.
+
+    Examples
+    --------
+    >>> find_decimal([Cells("X", "a", np.arange(2), ["1,5", "2"])])
+    ','
+    """
+    found: dict[str, Cells] = {}
+    for cells in filter(lambda cells: cells.is_text, columns):
+        texts = _strip_units(cells)[1]
+        fitting = [decimal for decimal in PATTERNS if _fit(texts, decimal)]
+        if len(fitting) == 1 and fitting[0] not in found:
+            found[fitting[0]] = cells
+    if len(found) == 2:
+        point, comma = (
+            cells.quote(next(text for text in cells.values if not _are_numbers([text], (other,))[0]))
+            for cells, other in ((found["."], ","), (found[","], "."))
+        )
+        raise ValueError(
+            f"{found['.'].table} has decimal points, as in {point}, and decimal commas, as in {comma}; write all "
+            "numbers alike, or leave columns out"
+        )
+    return next(iter(found), None)
+
+
+def find_missing(cells: Cells, is_category: bool = False) -> np.ndarray:
+    """Tell which rows have no value, (n,) of bool; categories may be any text.
+
+    Examples
+    --------
+    >>> find_missing(Cells("X", "a", np.array([0, 1, -1]), ["?", "2"]))
+    array([ True, False,  True])
+    """
+    if cells.numbers is not None:
+        return np.isnan(cells.numbers)
+    blanks = [] if is_category else [k for k, value in enumerate(cells.values) if value in BLANKS]
+    return np.isin(cells.codes, [-1, *blanks])
+
+
+def are_numbers(cells: Cells) -> bool:
+    """Tell whether all cells that have a value are numbers, however they are written.
+
+    Examples
+    --------
+    >>> are_numbers(Cells("X", "a", np.arange(3), ["1,5", "?", "2"])), are_numbers(Cells("X", "a", [0], ["b"]))
+    (True, False)
+    """
+    return cells.numbers is not None or (cells.is_text and any(_fit(_strip_units(cells)[1], mark) for mark in PATTERNS))
+
+
+def read_cells(cells: Cells, decimal: str | None) -> Numbers | Dates | Texts:
+    """Read cells as numbers if all of them are, else as dates if all of them are, else as texts.
+
+    Parameters
+    ----------
+    cells
+        The cells.
+    decimal
+        The decimal mark of the table, if it is known.
+
+    Raises
+    ------
+    ValueError
+        If at least half of the texts are numbers, or dates, and the others are not; or if the texts can be read in
+        two ways.
+
+    Examples
+    --------
+    >>> read_cells(Cells("X", "a", np.array([0, 1, -1]), ["1.234,5", "2"]), ",").values
+    array([1234.5,    2. ,    nan])
+    """
+    if cells.numbers is not None:
+        return Numbers(cells.numbers)
+    if not cells.is_text:
+        return Dates(cells.spread(_to_days(cells.values)), "", cells.values.tz is not None)
+    texts = [text for text in cells.values if text not in BLANKS]
+    if not texts:
+        return Numbers(np.full(len(cells.codes), np.nan))
+    if are_numbers(cells):
+        return read_numbers(cells, decimal)
+    if formats := find_formats(cells, texts):
+        return read_dates(cells, choose_format(cells, formats))
+    _refuse_mixture(cells, texts)
+    return Texts(cells.codes, cells.values)
+
+
+def read_numbers(cells: Cells, decimal: str | None, remedy: str = "") -> Numbers:
+    """Read cells that must be numbers; the message for others ends with `remedy`."""
+    if cells.numbers is not None:
+        return Numbers(cells.numbers)
+    unit, texts = _strip_units(cells) if cells.is_text else ("", ["date"] * len(cells.values))
+    marks = [mark for mark in PATTERNS if _fit(texts, mark)]
+    if not marks:
+        mark = max(PATTERNS, key=lambda mark: sum(_fit([text], mark) for text in texts))
+        wrong = next(k for k, text in enumerate(texts) if not _fit([text], mark))
+        raise cells.error(cells.values[wrong], f"which is not a number{remedy and '; '}{remedy}")
+    parsed = {mark: [_parse_number(text, mark) for text in texts] for mark in marks}
+    with_comma = next((k for k, text in enumerate(texts) if "," in text), None)
+    if len(marks) == 2 and not np.array_equal(*parsed.values(), equal_nan=True) and decimal is None:
+        if with_comma is not None:
+            raise cells.error(
+                cells.values[with_comma],
+                f"which may be {_parse_number(texts[with_comma], '.'):g} or {_parse_number(texts[with_comma], ','):g}; "
+                "write numbers without thousands separators",
+            )
+        decimal = "."
+    mark = decimal if decimal in marks else marks[0]
+    for k, number in enumerate(parsed[mark]):
+        if np.isinf(number):
+            raise cells.error(cells.values[k], "which is too large for a number of 64 bits")
+    return Numbers(cells.spread(parsed[mark]), unit, mark if with_comma is not None else "")
+
+
+def _strip_units(cells: Cells) -> tuple[str, list[str]]:
+    """Return "%" and the texts without it, if all of them end so; otherwise nothing and the texts. Blanks are ""."""
+    texts = ["" if text in BLANKS else text for text in cells.values]
+    if any(texts) and all(text.endswith("%") for text in filter(None, texts)):
+        return "%", [text.removesuffix("%").strip() for text in texts]
+    return "", texts
+
+
+def _fit(texts: Iterable[str], mark: str) -> bool:
+    return all(not text or PATTERNS[mark].fullmatch(text) for text in texts)
+
+
+def _parse_number(text: str, mark: str) -> float:
+    if not text:
+        return np.nan
+    group = PATTERNS[mark].fullmatch(text)["group"]  # type: ignore[index]  # it fits
+    return float((text.replace(group, "") if group else text).replace(mark, ".").replace("−", "-"))
+
+
+# Texts that are dates
+
+
+def find_formats(cells: Cells, texts: Sequence[str]) -> list[str]:
+    """Find the formats that all of these texts have."""
+    matches = [ISO_PATTERN.fullmatch(text) for text in texts]
+    if all(matches):
+        zoned = [text for text, match in zip(texts, matches) if match["zone"]]  # type: ignore[index]
+        if zoned and len(zoned) < len(texts):
+            other = next(text for text in texts if text not in zoned)
+            raise cells.error(other, f"without a time zone, and {cells.quote(zoned[0])}; write all alike")
+        return [ISO] if not _parse_dates(texts, ISO).isna().any() else []
+    formats = [name for name in FORMATS if not _parse_dates(texts[:1], name).isna().any()]
+    return [name for name in formats if not _parse_dates(texts, name).isna().any()]
+
+
+def choose_format(cells: Cells, formats: Sequence[str]) -> str:
+    """Choose the format of dates; refuse to choose if they can be read in two ways."""
+    texts = [text for text in cells.values if text not in BLANKS]
+    first, *others = [_parse_dates(texts, name) for name in formats]
+    for other in others:
+        if different := [text for text, a, b in zip(texts, first, other) if a != b]:
+            raise cells.error(different[0], "whose day and month cannot be told apart; write dates as in 2024-12-31")
+    return formats[0]
+
+
+def read_dates(cells: Cells, date_format: str) -> Dates:
+    """Read cells that must be dates; texts in this format, or else all in another that can only be read in one way."""
+    if cells.numbers is not None:
+        if np.isnan(cells.numbers).all():
+            return Dates(cells.numbers)
+        raise ValueError(f"{cells.table} holds numbers in column {cells.column!r}, which held dates in training")
+    if not cells.is_text:
+        return Dates(cells.spread(_to_days(cells.values)), "", cells.values.tz is not None)
+    texts = ["" if text in BLANKS else text for text in cells.values]
+    present = [text for text in texts if text]
+    date_format = date_format or ISO
+    if _parse_dates(present, date_format).isna().any() and (formats := find_formats(cells, present)):
+        date_format = choose_format(cells, formats)
+    parsed = _parse_dates(texts, date_format)
+    missing = parsed.isna()
+    for k, text in enumerate(texts):
+        if text and missing[k]:
+            raise cells.error(text, f"which is not a date as in {example_of(date_format)}")
+    zoned = date_format == ISO and any((match := ISO_PATTERN.fullmatch(text)) and match["zone"] for text in texts)
+    return Dates(cells.spread(_to_days(parsed)), date_format, zoned)
+
+
+def _parse_dates(texts: Sequence[str], date_format: str) -> Any:
+    """Parse dates, with time zones as UTC; what does not fit is missing."""
+    import pandas
+
+    parsed = pandas.to_datetime(list(texts), format=date_format, errors="coerce", utc=True)
+    return parsed.tz_localize(None)
+
+
+def _to_days(dates: Any) -> np.ndarray:
+    """Convert dates of pandas, in UTC if they have a time zone, to days since 1970; NaN if missing."""
+    dates = dates if dates.tz is None else dates.tz_convert(None)
+    microseconds = dates.to_numpy().astype("datetime64[us]")
+    days = microseconds.astype(np.int64) / DAY
+    return np.where(np.isnat(microseconds), np.nan, days)
+
+
+def example_of(date_format: str) -> str:
+    """Write a date in a format.
+
+    Examples
+    --------
+    >>> example_of("%d.%m.%Y %H:%M"), example_of(ISO)
+    ('31.12.2024 23:59', '2024-12-31')
+    """
+    return "2024-12-31" if date_format == ISO else datetime(2024, 12, 31, 23, 59).strftime(date_format)
+
+
+def _refuse_mixture(cells: Cells, texts: Sequence[str]) -> None:
+    """Refuse texts if at least half of the rows hold numbers, or dates."""
+    counts = dict(zip(cells.values, np.bincount(cells.codes[cells.codes >= 0], minlength=len(cells.values))))
+    for kind, find in (("numbers", _are_numbers), ("dates", _are_dates)):
+        some = texts if kind == "numbers" else texts[:SAMPLE]
+        fits = find(some)
+        weights = np.array([counts[text] for text in some])
+        if weights[fits].sum() >= MOSTLY * weights.sum():
+            other = next((text for text, fit in zip(some, fits) if not fit), some[0])
+            raise cells.error(
+                other,
+                f"and {kind} that are written otherwise; write all alike, or leave the column out, or take its values "
+                "as categories",
+            )
+
+
+def _are_numbers(texts: Sequence[str], marks: Iterable[str] = tuple(PATTERNS)) -> np.ndarray:
+    return np.array([any(_fit([text.removesuffix("%").strip()], mark) for mark in marks) for text in texts])
+
+
+def _are_dates(texts: Sequence[str]) -> np.ndarray:
+    return np.any([~_parse_dates(texts, name).isna() for name in (ISO, *FORMATS)], axis=0)

@@ -1,0 +1,237 @@
+"""`TableEncoder`: turns a table of numbers, texts and dates into the inputs of a network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from xpnet.data.cells import find_decimal
+from xpnet.data.columns import (
+    Limits,
+    choose_columns,
+    encode_columns,
+    from_plain,
+    learn_columns,
+    name_inputs,
+    open_columns,
+    to_plain,
+)
+from xpnet.data.reader import refuse_masked
+from xpnet.network import Network
+from xpnet.wording.checks import install_command, list_names
+
+
+class TableEncoder(TransformerMixin, BaseEstimator):
+    """Turn a table into numbers for a network: the columns of texts one-hot, dates as numbers, missing values filled.
+
+    This is what ``xpnet train`` does with a table. Numbers and dates stay as they are, so give the network
+    ``standardize=True``.
+
+    - **Numbers** have their median in place of missing values, and a second column that marks these, if there are any
+      in training. Texts such as "1.234,5" or "12 %" are numbers if all in the column are.
+    - **Texts** become one-hot: a column for each value, one for missing values, and one for rare values, which unknown
+      ones share. If there are no rare values in training, unknown ones are 0 in all columns.
+    - **Dates** become days since 1970, filled as numbers are, and sine and cosine of their place in the year, the week
+      and the day, if this varies. Texts are dates if all in the column have the same format.
+    - **Columns that say nothing** are left out: those without a value, with the same in every row, or with rare ones
+      alone.
+
+    It needs pandas, the extra ``tables``.
+
+    Parameters
+    ----------
+    categories : sequence of str, default=()
+        Columns whose values are categories, though they are numbers or dates.
+    min_frequency : int, float or "auto", default="auto"
+        A text in fewer rows is rare; a float is a part of the rows. "auto" is 3 % of the rows, but at most 40 of them.
+        A text in a single row is always rare.
+    max_categories : int or None, default=40
+        The largest number of columns that a column of texts may become; further texts count as rare. None: no limit.
+
+    Attributes
+    ----------
+    columns_ : list of dict
+        What is done with each column, as plain values, as in JSON.
+    n_features_in_ : int
+        Number of columns of the table.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Their names, if they have some.
+
+    See Also
+    --------
+    xpnet.estimators.MLPRegressor : Follows it in a pipeline.
+
+    Examples
+    --------
+    >>> import pandas
+    >>> table = pandas.DataFrame({"mass": [1.5, None, 2.5, 3.5], "kind": ["cat", "cat", "dog", "dog"]})
+    >>> encoder = TableEncoder().fit(table)
+    >>> encoder.get_feature_names_out().tolist()
+    ['mass', 'mass (missing)', 'kind=cat', 'kind=dog']
+    >>> encoder.transform(table)
+    array([[1.5, 0. , 1. , 0. ],
+           [2.5, 1. , 1. , 0. ],
+           [2.5, 0. , 0. , 1. ],
+           [3.5, 0. , 0. , 1. ]])
+    """
+
+    columns_: list[dict[str, Any]]
+
+    def __init__(
+        self,
+        categories: Sequence[str] = (),
+        *,
+        min_frequency: int | float | str = "auto",
+        max_categories: int | None = 40,
+    ) -> None:
+        self.categories = categories
+        self.min_frequency = min_frequency
+        self.max_categories = max_categories
+
+    def fit(self, X: Any, y: Any = None) -> TableEncoder:
+        """Learn what is done with each column.
+
+        Parameters
+        ----------
+        X : DataFrame or array of shape (n_samples, n_features)
+            The table: of pandas, of another library with ``to_pandas()``, or a NumPy array.
+        y : None
+            Not used.
+
+        Returns
+        -------
+        TableEncoder
+            The encoder itself.
+
+        Raises
+        ------
+        ValueError
+            If a column can be read in two ways or holds numbers or dates with other texts among them, if no column
+            tells rows apart, or if a parameter is wrong.
+        """
+        limits, frame = self._limits(), _to_frame(self, X, reset=True)
+        if unknown := [name for name in self.categories if name not in set(frame.columns)]:
+            raise ValueError(
+                f"categories names {list_names(unknown)}, but X has the columns {list_names(list(frame.columns))}"
+            )
+        cells = open_columns(frame, "X", self.categories)
+        decimal = find_decimal(column for name, column in cells.items() if name not in self.categories)
+        rows = np.ones(len(frame), bool)
+        self.columns_ = to_plain(learn_columns("X", cells, rows, decimal, self.categories, limits))
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Turn a table into numbers.
+
+        Parameters
+        ----------
+        X : DataFrame or array of shape (n_samples, n_features)
+            The table. It must have the columns of the one in `fit`, in the same order; the encoder of a network takes
+            them by their names.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_outputs)
+            In float64.
+
+        Raises
+        ------
+        ValueError
+            If a column does not hold what it held in `fit`, such as texts in place of numbers.
+        """
+        check_is_fitted(self)
+        frame = _to_frame(self, X, reset=False)
+        columns = from_plain(self.columns_)
+        cells = choose_columns(columns, frame, "X")
+        decimal = find_decimal(cells[column.name] for column in columns if column.kind == "number")
+        return encode_columns(columns, "X", cells, decimal)[0]
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Return the names of the columns of the result, such as "mass (missing)" or "kind=cat".
+
+        Parameters
+        ----------
+        input_features : None or array of str
+            Not used: the encoder knows the names of its columns.
+
+        Returns
+        -------
+        ndarray of str
+            The names.
+        """
+        check_is_fitted(self)
+        return np.asarray(name_inputs(from_plain(self.columns_)), object)
+
+    @classmethod
+    def from_network(cls, net: Network) -> TableEncoder:
+        """Return the encoder of a network that ``xpnet train`` has trained on a table.
+
+        Parameters
+        ----------
+        net : Network
+            The network, from `Network.load`.
+
+        Returns
+        -------
+        TableEncoder
+            A fitted encoder, which takes the columns of a table by their names.
+
+        Raises
+        ------
+        ValueError
+            If the network does not know such columns.
+        """
+        if "columns" not in net.notes:
+            raise ValueError("net has no columns in its notes; xpnet train writes them when it is trained on a table")
+        encoder = cls()
+        encoder.columns_ = to_plain(from_plain(net.notes["columns"]))
+        return encoder
+
+    def _limits(self) -> Limits:
+        least = self.min_frequency
+        fits = least == "auto" if isinstance(least, str) else 0 < least < 1 if isinstance(least, float) else least >= 1
+        if not fits:
+            raise ValueError(
+                f'min_frequency={least!r} must be a number of rows, a part of them between 0 and 1, or "auto"'
+            )
+        if self.max_categories is not None and self.max_categories < 2:
+            raise ValueError(f"max_categories={self.max_categories!r} must be at least 2, or None")
+        if isinstance(self.categories, str):
+            raise TypeError(f"categories={self.categories!r} must be a sequence of names, as in [{self.categories!r}]")
+        return Limits(least, self.max_categories)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = tags.input_tags.categorical = tags.input_tags.string = True
+        return tags
+
+
+def _to_frame(encoder: TableEncoder, X: Any, reset: bool) -> Any:
+    """Check a table as scikit-learn does, and return a DataFrame of pandas with texts as names."""
+    try:
+        import pandas
+    except ImportError as error:
+        remedy = f"install it with: {install_command('tables')}"
+        raise ImportError(f"TableEncoder needs pandas ({error}); {remedy}") from error
+    refuse_masked(X, "X")
+    if not isinstance(X, pandas.DataFrame) and hasattr(X, "to_pandas"):
+        X = X.to_pandas()
+    if reset or hasattr(encoder, "n_features_in_"):
+        is_frame = isinstance(X, pandas.DataFrame)
+        options: dict[str, Any] = {"dtype": None, "ensure_all_finite": "allow-nan"}
+        if is_frame:
+            options = {"skip_check_array": True}
+        checked: Any = validate_data(encoder, X=X, reset=reset, **options)  # type: ignore[arg-type]
+        X = X if is_frame else checked
+    frame = X if isinstance(X, pandas.DataFrame) else pandas.DataFrame(X)
+    if len(frame) < (least := 2 if reset else 1):  # in the words of scikit-learn
+        raise ValueError(f"Found array with {len(frame)} sample(s) while a minimum of {least} is required.")
+    names = [f"x{name}" if isinstance(name, int) else str(name) for name in frame.columns]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"X has several columns named {twice!r}; give each its own name")
+    return frame.set_axis(names, axis=1)
