@@ -3,6 +3,7 @@
 import copy
 import pickle
 import re
+import sys
 import warnings
 from typing import Any
 
@@ -672,7 +673,8 @@ def test_with_early_stopping_a_member_that_diverges_goes_back():
     assert np.isnan(ensemble.estimators_[1].loss_)
 
 
-def test_a_bar_is_shown_once(capsys):
+def test_a_bar_is_shown_once(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     make(progress=True).fit(X, THREE)
     assert capsys.readouterr().err.count("\r  0%|") == 1
     make(progress=True, n_estimators=1).fit(X, THREE)

@@ -4,6 +4,7 @@ import copy
 import inspect
 import pickle
 import re
+import sys
 import warnings
 from decimal import Decimal
 from fractions import Fraction
@@ -669,7 +670,9 @@ def test_early_stopping_has_a_curve_too_and_regressors_have_r2():
     assert ours.MLPRegressor(**SMALL).fit(XR, TARGET).validation_loss_curve_ is None
 
 
-def test_callbacks_see_and_steer(capsys):
+def test_callbacks_see_and_steer(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+
     class Watch(Callback):
         rows: list[dict[str, Any]] = []  # noqa: RUF012
 

@@ -421,7 +421,8 @@ def test_the_best_network_on_disk_is_not_replaced_by_a_worse_one(tmp_path):
     assert best.read_bytes() == saved
 
 
-def test_the_bar_begins_where_the_training_does(halfway, capsys):
+def test_the_bar_begins_where_the_training_does(halfway, monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     train(network(), halfway, [Interrupt()], resume=True, progress=True)
     assert "8/24" in capsys.readouterr().err.replace(" ", "")
 

@@ -588,7 +588,8 @@ def test_a_search_can_be_fitted_again():
     assert_equal_results(mine, GridSearchCV(CLASSIFIER, {"alpha": [2.0]}, cv=3).fit(X, TWO))
 
 
-def test_a_bar_and_lines(capsys):
+def test_a_bar_and_lines(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     MLPSearchCV(CLASSIFIER, ALPHAS, cv=2, verbose=3).fit(X, THREE)
     shown = capsys.readouterr()
     assert "Fitting 2 folds for each of 3 candidates, totalling 6 fits" in shown.out

@@ -192,17 +192,19 @@ def parse_optimizer(value: Any) -> Optimizer:
 
 
 def suggest_optimizer(value: Any) -> str:
-    """Write the call that makes the optimizer that a class stands for; SGD if it is something else.
+    """Write the call that makes the optimizer that a name or a class probably means; SGD if it is unclear.
 
     Examples
     --------
-    >>> from xpnet import Adam, Clip
-    >>> suggest_optimizer(Adam), suggest_optimizer(Clip), suggest_optimizer(0.9)
-    ('Adam()', 'Clip(SGD(), 1.0)', 'SGD(momentum=0.9)')
+    >>> suggest_optimizer("adamw"), suggest_optimizer("clip"), suggest_optimizer(0.9)
+    ('AdamW()', 'Clip(SGD(), 1.0)', 'SGD(momentum=0.9)')
     """
-    if value not in OPTIMIZERS.values() or value is OPTIMIZERS["SGD"]:
+    name = value.__name__ if isinstance(value, type) else value
+    names = {kind.lower(): kind for kind in OPTIMIZERS}
+    near = find_nearest(name, names) if isinstance(name, str) else None
+    if near is None or names[near] == "SGD":
         return "SGD(momentum=0.9)"
-    return f"{value.__name__}({'SGD(), 1.0' if wraps(value) else ''})"
+    return f"{names[near]}({'SGD(), 1.0' if wraps(OPTIMIZERS[names[near]]) else ''})"
 
 
 def wraps(kind: type[Optimizer]) -> bool:
