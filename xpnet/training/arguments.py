@@ -21,7 +21,7 @@ from xpnet.data.sampling import SAMPLING
 from xpnet.training.callback import Callback, Trainee
 from xpnet.training.metrics import METRICS, Metric, of_function, top_k
 from xpnet.wording.checks import choices, count, has_methods, in_range
-from xpnet.wording.hints import look_up
+from xpnet.wording.hints import find_nearest, look_up
 
 MOST_THREADS = 10_000  # more than any machine's cores, and small enough for an int in C
 
