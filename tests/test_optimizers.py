@@ -360,7 +360,7 @@ def test_it_trains_in_float32(place, optimizer):
 
 
 def test_every_optimizer_is_tested_here():
-    assert {type(optimizer).__name__ for optimizer in EVERY} == set(OPTIMIZERS)
+    assert {type(optimizer).__name__ for optimizer in EVERY} == set(OPTIMIZERS) - {"LevenbergMarquardt"}
 
 
 @pytest.mark.parametrize(

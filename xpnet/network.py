@@ -476,7 +476,8 @@ class Network:
             Any finite source, only reported on: after each epoch a line says how many of its examples are classified
             correctly, and their mean cost.
         optimizer
-            `SGD`, `Adam`, `AdamW` or `RMSProp` with options, wrapped in `L1`, `Clip` or `MaxNorm` if you like.
+            `SGD`, `Adam`, `AdamW` or `RMSProp` with options, wrapped in `L1`, `Clip` or `MaxNorm` if you like; or
+            `LevenbergMarquardt`, for regressions with few weights, whose epochs are single steps.
             Unless given, it is the optimizer of the last call, or plain `SGD` in the first. An equal optimizer
             continues with its state (the velocity of momentum); a different one starts with a fresh state.
         sampling

@@ -11,7 +11,7 @@ At a kink, the derivative is that of the piece on the left, as in the pullbacks 
 
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from xpnet.core.arrays import Array, Function, Namespace, map_arrays
@@ -51,6 +51,22 @@ def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
     )
 
 
+def unit_vectors(a: Array, xp: Namespace) -> Iterator[Array]:
+    """Make an array of the shape of `a` for each of its columns: 1 in this column, and 0 elsewhere.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> [unit.tolist() for unit in unit_vectors(np.array([[0.5, 0.7]]), np)]
+    [[[1.0, 0.0]], [[0.0, 1.0]]]
+    """
+    ones, zeros = xp.ones_like(a), xp.zeros_like(a)
+    for k in range(a.shape[-1]):
+        parts = (zeros[..., :k], ones[..., k : k + 1], zeros[..., k + 1 :])
+        filled = [part for part in parts if part.shape[-1]]
+        yield filled[0] if len(filled) == 1 else xp.concat(filled, axis=-1)
+
+
 class ValueGradient(NamedTuple):
     """The gradient ∇ₐC of a cost of which only the value is known.
 
@@ -67,20 +83,14 @@ class ValueGradient(NamedTuple):
 
     def __call__(self, a: Array, y: Array, xp: Namespace) -> Array:
         """Compute the derivatives with respect to one output after the other, (..., m, n_out)."""
-        n = a.shape[-1]
-        ones, zeros = xp.ones_like(a), xp.zeros_like(a)
         try:
-            columns = []
-            for k in range(n):
-                parts = [part for part in (zeros[..., :k], ones[..., k : k + 1], zeros[..., k + 1 :]) if part.shape[-1]]
-                unit = parts[0] if n == 1 else xp.concat(parts, axis=-1)
-                columns.append(jvp(self.value, (a, y), (unit, None), xp)[1][..., None])
+            columns = [jvp(self.value, (a, y), (unit, None), xp)[1][..., None] for unit in unit_vectors(a, xp)]
         except unless_stopped(TypeError, AttributeError) as error:
             raise TypeError(
                 f"cost {self.name!r} has no gradient, and its value cannot be differentiated ({error}); compute the "
                 "value with operators and functions of xp alone, or give the cost a function gradient(a, y, xp)"
             ) from error
-        return columns[0] if n == 1 else xp.concat(columns, axis=-1)
+        return columns[0] if len(columns) == 1 else xp.concat(columns, axis=-1)
 
 
 class Dual:
