@@ -3,7 +3,7 @@
 import host_cupy
 import numpy as np
 import pytest
-from helpers import assert_same, snapshot
+from helpers import assert_same, run_command, snapshot
 from sklearn.exceptions import ConvergenceWarning
 
 import xpnet.core.arrays
@@ -207,11 +207,11 @@ def test_what_it_cannot_do_is_refused_before_anything_changes(options, arguments
 
 
 def test_it_says_how_much_memory_it_needs(monkeypatch):
-    """[2, 1000, 2] has 2·1000 + 1000 + 1000·2 + 2 = 5,002 parameters; 6 · 8 · 5002² bytes are 1.1 GiB."""
-    monkeypatch.setattr("xpnet.training.memory.find_memory", lambda: 2**30)
+    """[2, 1000, 2] has 2·1000 + 1000 + 1000·2 + 2 = 5,002 parameters; 5 · 8 · 5002² bytes are 0.93 GiB."""
+    monkeypatch.setattr("xpnet.training.memory.find_memory", lambda: 2**29)
     message = (
-        r"^Levenberg-Marquardt with the 5,002 weights and biases of \[2, 1000, 2\] needs about 1\.1 GiB, and this "
-        r"machine has 1\.0; give another optimizer, such as Adam\(\), or a smaller network$"
+        r"^Levenberg-Marquardt with the 5,002 weights and biases of \[2, 1000, 2\] needs about 0\.9 GiB, and this "
+        r"machine has 0\.5; give another optimizer, such as Adam\(\), or a smaller network$"
     )
     with pytest.raises(MemoryError, match=message):
         make((2, 1000, 2)).train((X, Y), epochs=1, **TRAIN)
@@ -288,3 +288,24 @@ def test_a_search_and_an_ensemble_over_it():
 def test_an_estimator_refuses_what_it_cannot_do(estimator, y, message):
     with pytest.raises(ValueError, match=message):
         estimator.fit(X, y)
+
+
+def test_it_is_an_optimizer_of_the_command(capsys, tmp_path):
+    path, words = tmp_path / "table.csv", ["--hidden", 6, "--activation", "tanh", "--epochs", 9, "--quiet"]
+    np.savetxt(path, np.column_stack([X, Y[:, 0]]), delimiter=",", header="a,b,y", comments="")
+    words = ["train", "--data", path, "--target", "y", "--optimizer", "lm", *words]
+    status, out, err = run_command(capsys, *words, "--dtype", "float64", "--save", tmp_path / "net")
+    assert (status, err) == (0, "")
+    assert Network.load(tmp_path / "net").optimizer == LevenbergMarquardt()
+    assert float(out[-1].split()[2].rstrip(",")) > 0.9
+    for options, message in (
+        (["--lr", 0.1, "--dtype", "float64"], "lr=OneCycle(peak=0.1, warmup=0.2) is for other optimizers: Levenberg"),
+        (
+            ["--batch-size", 7, "--dtype", "float64"],
+            "batch_size=7 is for other optimizers: LevenbergMarquardt uses all",
+        ),
+        ([], "LevenbergMarquardt needs float64, and the network has float32"),
+    ):
+        status, _, err = run_command(capsys, *words, *options)
+        assert status == 1
+        assert err.startswith(f"xpnet: error: {message}")

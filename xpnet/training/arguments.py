@@ -168,7 +168,7 @@ def _refuse_steps(optimizer: Optimizer, batch_size: int, request: Request) -> No
     for name, value in (*given, *[("lr", rate) for rate in request.lr if rate is not None]):
         raise ValueError(
             f"{name}={value!r} is for other optimizers: {type(optimizer).__name__} uses all examples in every step, "
-            "and chooses its length; leave it out"
+            "and chooses its length; leave it out, or give another optimizer"
         )
 
 

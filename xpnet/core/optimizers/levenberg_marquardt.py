@@ -18,7 +18,7 @@ class LevenbergMarquardt:
     """Levenberg-Marquardt, for regressions with few weights and squared errors (MATLAB's ``trainlm``).
 
     An epoch is one step, which uses all examples and solves a linear problem for all P weights and biases: it takes
-    about n_examples × n_out × P² multiplications and P³, and memory for about six P × P matrices. Up to some thousands
+    about n_examples × n_out × P² multiplications and P³, and memory for about five P × P matrices. Up to some thousands
     of weights, it often reaches errors that others do not (K. Levenberg, 1944; D. W. Marquardt, 1963; M. T. Hagan and
     M. B. Menhaj, "Training Feedforward Networks with the Marquardt Algorithm", IEEE Transactions on Neural Networks 5,
     1994). The weights change only if the cost falls; it chooses the length of its steps, so `lr` and `batch_size` are
