@@ -113,10 +113,10 @@ def take_damped_step(
 
     The weights change only if the cost falls, so its result is always at least as good.
     """
-    (damping, weight_decay), memory = state.optimizer
-    layers, (x, y, weight, _, decay) = state.layers, minibatch
-    share = xp.ones_like(y[..., 0]) / y.shape[-2] if weight is None else weight
-    share = share if weight is None else share / xp.sum(weight, axis=-1, keepdims=True)
+    ((damping, weight_decay), memory), layers = state.optimizer, state.layers
+    x, y, weight, _, decay = minibatch
+    weights = xp.ones_like(y[..., 0]) if weight is None else weight
+    share = weights / xp.sum(weights, axis=-1, keepdims=True)
     strength = sum((part for part in (decay, weight_decay) if part is not None), 0.0 * damping)
 
     def measure(layers: Layers) -> tuple[Array, Array]:
@@ -130,26 +130,35 @@ def take_damped_step(
     gradient = gradient + decays * parameters
     numbers = xp.cumulative_sum(xp.ones_like(parameters[..., 0]), axis=-1)
     identity = xp.astype(numbers[..., :, None] == numbers[..., None, :], parameters.dtype)
-    largest = xp.reshape(xp.max(matrix * identity, axis=(-2, -1)), memory.mu.shape)
-    mu = xp.where(memory.mu > 0.0, memory.mu, damping * largest)
-    mu = xp.minimum(xp.maximum(mu, LEAST_DAMPING * largest), MOST_DAMPING * largest)
-    growth = xp.where(memory.growth > 0.0, memory.growth, 2.0 + 0.0 * mu)
+    memory = _bound(memory, damping, xp.reshape(xp.max(matrix * identity, axis=(-2, -1)), memory.mu.shape), xp)
 
-    change = -xp.linalg.solve(matrix + identity * (mu + decays), gradient)
+    change = -xp.linalg.solve(matrix + identity * (memory.mu + decays), gradient)
     new_layers = _split(parameters + change, layers, xp)
     costs, cost = measure(layers)
     _, new_cost = measure(new_layers)
-    predicted = 0.5 * xp.reshape(xp.sum(change * (mu * change - gradient), axis=(-2, -1)), memory.mu.shape)
-    gain = (cost - new_cost) / predicted
+    predicted = 0.5 * xp.reshape(xp.sum(change * (memory.mu * change - gradient), axis=(-2, -1)), memory.mu.shape)
     falls = new_cost < cost  # False for NaN
     (layers,) = map_layers(lambda new, old: (xp.where(falls, new, old),), new_layers, layers)
-    shrunk = mu * xp.maximum(1.0 - (2.0 * gain - 1.0) ** 3, LARGEST_FALL)
-    memory = Damping(
-        mu=xp.where(falls, shrunk, mu * growth),
-        growth=xp.where(falls, 2.0 + 0.0 * growth, xp.minimum(2.0 * growth, LARGEST_GROWTH)),
+    memory = _adapt(memory, falls, (cost - new_cost) / predicted, xp)
+    optimizer = OptimizerState(state.optimizer.hyperparameters, memory)
+    return state._replace(layers=layers, optimizer=optimizer, cost=state.cost + weights * costs)
+
+
+def _bound(memory: Damping, start: Array, largest: Array, xp: Namespace) -> Damping:
+    """Begin the damping at `start`, or keep it within its bounds, as multiples of the largest diagonal element."""
+    mu = xp.where(memory.mu > 0.0, memory.mu, start * largest)
+    mu = xp.minimum(xp.maximum(mu, LEAST_DAMPING * largest), MOST_DAMPING * largest)
+    return Damping(mu, xp.maximum(memory.growth, 2.0))
+
+
+def _adapt(memory: Damping, falls: Array, gain: Array, xp: Namespace) -> Damping:
+    """Lower the damping after a step that lowers the cost, by `gain` times what was predicted; else raise it."""
+    shrunk = memory.mu * xp.maximum(1.0 - (2.0 * gain - 1.0) ** 3, LARGEST_FALL)
+    growth = xp.minimum(2.0 * memory.growth, LARGEST_GROWTH)
+    return Damping(
+        mu=xp.where(falls, shrunk, memory.mu * memory.growth),
+        growth=xp.where(falls, 2.0 + 0.0 * growth, growth),
     )
-    total = state.cost + (costs if weight is None else weight * costs)
-    return state._replace(layers=layers, optimizer=OptimizerState(state.optimizer.hyperparameters, memory), cost=total)
 
 
 def _join(layers: Layers, xp: Namespace) -> Array:
