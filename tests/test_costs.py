@@ -7,7 +7,7 @@ from helpers import central_differences
 from test_activations import Bent, on
 
 from xpnet import Network
-from xpnet.core import activations, costs
+from xpnet.core import activations, arguments, costs
 from xpnet.core.activations import ACTIVATIONS, exp, identity, mean_std, sigmoid, softmax
 from xpnet.core.costs import (
     COSTS,
@@ -21,6 +21,7 @@ from xpnet.core.costs import (
     poisson,
     quadratic,
 )
+from xpnet.core.dual import SLOPES, jvp
 
 SIGMAS = {**ACTIVATIONS, "mean_std": mean_std}
 QUANTILES = "quantile(0.1, 0.5, 0.9)"
@@ -347,3 +348,89 @@ def test_a_fused_pair_is_of_the_library_s_own_activation():
     a = net.forward(x)
     assert net.cost((x, y)) == pytest.approx(-math.log(a[0, 0]), rel=1e-12)
     np.testing.assert_allclose(net.backward(x, y)[0].b, 3 * (a - y)[0], rtol=1e-12)
+
+
+class ValueOnly:
+    """Two pieces, a power, a logarithm and a bound; with the shape of outputs other than of one."""
+
+    name = "value only"
+
+    def value(self, a, y, xp):
+        d = xp.abs(a - y)
+        pieces = xp.where(d < 1.0, d**2, 2.0 * d - 1.0) + xp.log1p(xp.clip(a, -0.5, 0.5) ** 2) + 1.0 / (2.0 + d)
+        return xp.mean(pieces, axis=-1) + xp.max(a, axis=-1) * xp.min(y, axis=-1) + xp.vecdot(a, xp.tanh(a))
+
+
+def test_the_gradient_of_a_value_by_central_differences(backend):
+    rng = np.random.default_rng(0)
+    (a, y), cost = rng.standard_normal((2, 5, 3)), arguments.parse_cost(ValueOnly())
+    assert (cost.name, cost.outputs) == ("value only", None)
+    expected = central_differences(lambda a: on(backend, cost.value, a, y).sum(), a)
+    np.testing.assert_allclose(on(backend, cost.gradient, a, y), expected, rtol=1e-6, atol=1e-8)
+
+
+def test_a_cost_without_gradient_trains_as_with_it(place):
+    """In the step of every backend, as it is recorded or compiled."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((40, 3)), rng.standard_normal((40, 2))
+    given = LogCosh()
+    value_only = costs.Cost("my log cosh", given.value)
+    options = {"activation": "tanh", "task": "regression", "dtype": "float64", "seed": 1, **place._asdict()}
+    nets = [Network([3, 4, 2], cost=cost, **options) for cost in (given, value_only)]
+    for net in nets:
+        net.train((x, y), epochs=10, batch_size=10, lr=0.1, progress=False)
+    mine, other = (net.backend.to_numpy(net.w[0]) for net in nets)
+    np.testing.assert_allclose(mine, other, rtol=1e-9)
+    assert nets[1].engine.split(",")[0] == nets[0].engine.split(",")[0]
+    for layers in zip(*(net.hvp(x, y, net.layers) for net in nets)):  # forward differentiation, twice
+        np.testing.assert_allclose(*(net.backend.to_numpy(layer.w) for net, layer in zip(nets, layers)), rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (lambda a, y, xp: np.sum(a - y, axis=-1), "a function that is not from xp was called"),
+        (lambda a, y, xp: np.exp(a[:, 0]), r"operand 'Dual' does not support ufuncs"),
+        (lambda a, y, xp: (a - y).sum(-1), "'Dual' object has no attribute 'sum'"),
+        (lambda a, y, xp: xp.sum(xp.asinh(a), axis=-1), "xp.asinh has no derivative here"),
+        (lambda a, y, xp: np.array([float(e) for e in a[:, 0]], a.dtype), "a function that is not from xp was called"),
+    ],
+    ids=["NumPy", "ufunc", "method", "unknown", "float"],
+)
+def test_a_cost_that_cannot_be_differentiated_says_so(value, reason):
+    message = (
+        rf"^cost 'own' has no gradient, and its value cannot be differentiated \({reason}.*\); compute the value with "
+        r"operators and functions of xp alone, or give the cost a function gradient\(a, y, xp\)$"
+    )
+    with pytest.raises(TypeError, match=message):
+        Network([3, 2], task="regression", cost=costs.Cost("own", value))
+
+
+# At points where each function is defined, away from its kinks
+FUNCTIONS = {
+    **{name: lambda x, xp, name=name: getattr(xp, name)(x) for name in SLOPES},
+    **{name: lambda x, xp, name=name: getattr(xp, name)(x, axis=-1) for name in ("sum", "mean", "max", "min")},
+    **{name: lambda x, xp, name=name: getattr(xp, name)(x, 1.1 - x) for name in ("maximum", "minimum", "logaddexp")},
+    **{name: lambda x, xp, name=name: getattr(xp, name)(2.0 - x, x) for name in ("add", "subtract", "multiply")},
+    "operators": lambda x, xp: (2.0 - x) / (x + 1.0) + 3.0 / x - x**3 + 2.0**x + x**x * abs(0.5 - x) - (-x),
+    "where": lambda x, xp: xp.where((x > 0.5) & ~(x > 0.9), x * x, 3.0 * x),
+    "clip": lambda x, xp: xp.clip(x * x, 0.1, 0.5),
+    "products": lambda x, xp: xp.matmul(x, x.mT) @ xp.matmul(x, xp.ones_like(x).mT),
+    "joined": lambda x, xp: xp.concat([x * x, xp.zeros_like(x), xp.stack([x[:, 0], x[:, 1]], axis=-1)], axis=-1),
+    "shapes": lambda x, xp: xp.reshape(xp.permute_dims(x, (1, 0))[None, ...], (-1,)) * 2.0,
+    "flat": lambda x, xp: xp.sign(x) * x + xp.astype(x > 0.5, x.dtype) * x + xp.floor(x),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_derivatives_of_functions_of_dual_numbers(backend, name):
+    rng = np.random.default_rng(0)
+    x, direction, h = rng.uniform(0.2, 0.95, (2, 3)), rng.standard_normal((2, 3)), 1e-6
+    x = x + 0.02 * (np.abs(x - 0.5) < 0.02) + 0.02 * (np.abs(x - 0.55) < 0.02)
+    function = FUNCTIONS[name]
+    value, derivative = (
+        on(backend, lambda x, v, xp, i=i: jvp(function, (x,), (v,), xp)[i], x, direction) for i in range(2)
+    )
+    plus, minus = (on(backend, function, x + step * direction) for step in (h, -h))
+    np.testing.assert_allclose(value, on(backend, function, x), rtol=1e-12)
+    np.testing.assert_allclose(derivative, (plus - minus) / (2 * h), rtol=1e-6, atol=1e-8)

@@ -851,8 +851,12 @@ def test_values_are_means_over_the_members(regression):
     x = make_data("real")[0]
     outputs = np.stack(on_host(regression, *(member.predict(x) for member in regression)))
     jacobians = np.stack(on_host(regression, *(member.jacobian(x) for member in regression)))
+    hessians = np.stack(on_host(regression, *(member.hessian(x) for member in regression)))
+    values = regression.value_and_jacobian(x), regression.value_and_jacobian(x, return_std=True)
     np.testing.assert_allclose(*on_host(regression, regression.forward(x)), outputs)
     for results, each in (
+        (on_host(regression, *regression.hessian(x, return_std=True), regression.hessian(x)), hessians),
+        *[(on_host(regression, *values[1][i], values[0][i]), each) for i, each in enumerate((outputs, jacobians))],
         (on_host(regression, *regression.predict(x, return_std=True), regression.predict(x)), outputs),
         (on_host(regression, *regression.jacobian(x, return_std=True), regression.jacobian(x)), jacobians),
     ):

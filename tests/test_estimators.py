@@ -976,11 +976,14 @@ def test_sparse_rows_are_never_dense_all_together(monkeypatch):
     [
         (
             {"solver": "adm"},
-            r"solver='adm' is unknown; choose from 'adam', 'sgd', 'lbfgs' \(did you mean 'adam'\?\), or",
+            r"solver='adm' is unknown; choose from 'adam', 'sgd', 'lbfgs', 'lm' \(did you mean 'adam'\?\), or",
         ),
         ({"solver": "adamw"}, r"\(did you mean 'adam'\?\), or give an optimizer, as in AdamW\(\)$"),
         ({"solver": Adam}, r"solver=<class .*> must be one of 'adam', .*, or an optimizer, as in Adam\(\)$"),
-        ({"solver": 3}, r"solver=3 must be one of 'adam', 'sgd', 'lbfgs', or an optimizer, as in SGD\(momentum=0\.9\)"),
+        (
+            {"solver": 3},
+            r"solver=3 must be one of 'adam', 'sgd', 'lbfgs', 'lm', or an optimizer, as in SGD\(momentum=0\.9\)",
+        ),
         ({"activation": "rleu"}, r"activation='rleu' is unknown; choose from .*did you mean 'relu'"),
         ({"activation": ["relu"] * 2}, r"names 2 layers, but there are 1 hidden ones; they must match"),
         (

@@ -162,7 +162,7 @@ OTHERS: list[Callable[[np.ndarray], Case]] = [
     lambda x: Case(np.zeros(x.shape, "m8[s]"), None),
     lambda x: Case(np.zeros(x.shape, [("x", float)]), None),
     lambda x: Case(x.astype(np.dtypes.StringDType()), None),
-    lambda x: Case((row for row in np.atleast_1d(x)), None),
+    lambda x: Case((row for row in np.atleast_1d(x)), x),  # batches for predictions; elsewhere it is refused
     lambda x: Case({"x": x}, None),
     lambda x: Case({*x.ravel().tolist()}, None),
     lambda x: Case([[1.0, 2.0, 3.0], [1.0, 2.0]], None),

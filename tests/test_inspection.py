@@ -127,6 +127,113 @@ def test_vjp_keeps_dtype_and_refuses_other_shapes(place, dtype):
         net.vjp(X[0], [[1.0, 1.0]])
 
 
+def test_values_and_jacobian_come_from_one_forward_pass(place, monkeypatch):
+    from xpnet.inspection import derivatives
+
+    passes, forward = [], derivatives.forward
+    monkeypatch.setattr(derivatives, "forward", lambda *args: passes.append(1) or forward(*args))
+    net = scaled(place, activation="tanh")
+    x = np.array([[5.0, 1.0, 5.05], [4.0, 20.0, 4.9]])
+    values, matrices = net.value_and_jacobian(x)
+    assert len(passes) == 1
+    np.testing.assert_allclose(host(net, values), host(net, net.forward(x)), rtol=1e-12)
+    np.testing.assert_array_equal(host(net, matrices), host(net, net.jacobian(x)))
+    for one, rows in zip(net.value_and_jacobian(x[0]), (values, matrices), strict=True):
+        np.testing.assert_allclose(host(net, one), host(net, rows)[0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_second_derivatives_by_differences_of_the_first(place, activation):
+    """The Hessian of softmax outputs by the inputs, and that of their cost by the weights times a vector."""
+    rng, h = np.random.default_rng(0), 1e-6
+    net = make(place, [3, 4, 5, 2], activation, "softmax", "quadratic", seed=5)
+    shift = h * np.eye(3)
+    expected = [host(net, net.jacobian(X + d)) - host(net, net.jacobian(X - d)) for d in shift]
+    second = net.hessian(X)
+    assert second.device == net.w[0].device
+    np.testing.assert_allclose(host(net, second), np.stack(expected, axis=-1) / (2 * h), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(host(net, net.hessian(X[1])), host(net, second)[1], rtol=1e-10, atol=1e-13)
+
+    layers, y = layers_of(net), np.array([[0.9, 0.1], [0.3, 0.7]])
+    direction = [tuple(rng.standard_normal(part.shape) for part in layer) for layer in layers]
+    product, gradients = net.hvp(X, y, direction), []
+    for step in (h, -h):
+        net.layers = [(w + step * vw, b + step * vb) for (w, b), (vw, vb) in zip(layers, direction)]
+        gradients.append([host(net, part) for layer in net.backward(X, y) for part in layer])
+    for part, plus, minus in zip([part for layer in product for part in layer], *gradients, strict=True):
+        np.testing.assert_allclose(host(net, part), (plus - minus) / (2 * h), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("activation", "curvature"),
+    [("gelu", 0.7978845608), ("gelu_tanh", 0.7978845608), ("silu", 0.5), ("softplus", 0.25), ("tanh", 0.0)],
+)
+def test_the_curvature_of_a_smooth_activation_at_0(activation, curvature):
+    """Where its formula has another piece on either side: σ″(0) is 2 φ(0) for GELU."""
+    net = Network([1, 1, 1], activation=activation, task="regression", dtype="float64")
+    net.layers = [([[1]], [0]), ([[1]], [0])]
+    np.testing.assert_allclose(net.hessian([0.0]), [[[curvature]]], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.needs("torch")
+def test_second_derivatives_are_those_of_autograd():
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    net = Network([3, 4, 2], activation="gelu", task="regression", dtype="float64", seed=0)
+    layers = [torch.tensor(part) for layer in net.layers for part in layer]
+
+    def forward(x, w1, b1, w2, b2):
+        return torch.nn.functional.gelu(x @ w1.T + b1) @ w2.T + b2
+
+    for k, expected in enumerate(net.hessian(X)[0]):
+        theirs = torch.autograd.functional.hessian(lambda x, k=k: forward(x, *layers)[k], torch.tensor(X[0]))
+        np.testing.assert_allclose(expected, theirs, rtol=1e-9, atol=1e-12)
+
+    direction = [torch.tensor(rng.standard_normal(part.shape)) for part in layers]
+    y = rng.standard_normal((2, 2))
+
+    def cost(*parts):
+        return 0.5 * ((forward(torch.tensor(X), *parts) - torch.tensor(y)) ** 2).sum(dim=1).mean()
+
+    _, theirs = torch.autograd.functional.hvp(cost, tuple(layers), tuple(direction))
+    ours = net.hvp(X, y, [(direction[0], direction[1]), (direction[2], direction[3])])
+    for mine, other in zip([part for layer in ours for part in layer], theirs, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-9, atol=1e-12)
+
+
+def test_second_derivatives_include_the_scaling_and_are_made_in_blocks(place, monkeypatch):
+    import xpnet.core.arrays
+
+    net, x, h = scaled(place, activation="tanh"), np.array([[5.0, 1.0, 5.05], [4.0, 20.0, 4.9]]), 1e-5
+    expected = [host(net, net.jacobian(x + d)) - host(net, net.jacobian(x - d)) for d in h * np.eye(3)]
+    second = host(net, net.hessian(x))
+    np.testing.assert_allclose(second, np.stack(expected, axis=-1) / (2 * h), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(second, second.swapaxes(-1, -2), rtol=1e-12, atol=1e-12 * abs(second).max())
+    monkeypatch.setattr(xpnet.core.arrays, "BLOCK_ELEMENTS", 32)  # one row at a time
+    np.testing.assert_allclose(host(net, net.hessian(x)), second, rtol=1e-12)
+    bytes_net = make(place, [3, 4, 2], "tanh", "identity", "quadratic", seed=1, scale=0.5)
+    plain = make(place, [3, 4, 2], "tanh", "identity", "quadratic", seed=1)
+    np.testing.assert_allclose(
+        host(net, bytes_net.hessian(X)), 0.25 * host(net, plain.hessian(0.5 * X)), rtol=1e-12, atol=1e-15
+    )
+
+
+def test_second_derivatives_refuse_what_they_cannot_use():
+    net = Network([3, 4, 2], task="regression", seed=0)
+    good = [(np.ones((4, 3)), np.ones(4)), (np.ones((2, 4)), np.ones(2))]
+    with pytest.raises(TypeError, match=r"^direction must be a list of pairs \(w, b\)$"):
+        net.hvp(X, X[:, :2], np.ones(26))
+    with pytest.raises(ValueError, match=r"^w of direction has 1 arrays, but the network has 2 layers of weights$"):
+        net.hvp(X, X[:, :2], good[:1])
+    with pytest.raises(ValueError, match=r"^b of direction\[1\] has shape \(4,\), but must have \(2,\)$"):
+        net.hvp(X, X[:, :2], [good[0], (good[1][0], np.ones(4))])
+    own = xpnet.activations.Activation("own", lambda z, xp: np.sin(z), lambda g, z, a, xp: g * np.cos(z))
+    net = Network([3, 4, 2], activation=own, task="regression", seed=0)
+    for compute in (lambda: net.hessian(X), lambda: net.hvp(X, X[:, :2], good)):
+        with pytest.raises(TypeError, match=r"second derivatives .* own activations and costs must use operators and"):
+            compute()
+
+
 def test_summary_counts_parameters_bytes_and_operations(place, dtype):
     """784·30 + 30 = 23,550 and 30·10 + 10 = 310 parameters; 2·784·30 + 30 and 2·30·10 + 10 operations."""
     net = Network([784, 30, 10], dtype=dtype, **place._asdict())

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from xpnet.backends import get_backend
     from xpnet.core.arrays import Layer
     from xpnet.core.optimizers.adam import Adam, AdamW, RMSProp
+    from xpnet.core.optimizers.levenberg_marquardt import LevenbergMarquardt
     from xpnet.core.optimizers.sgd import SGD
     from xpnet.core.optimizers.wrappers import L1, Clip, MaxNorm
     from xpnet.core.schedules import Constant, Cosine, Exponential, InverseScaling, OneCycle, Step
@@ -27,6 +28,7 @@ _NAMES_IN = {
     "core.arrays": ("Layer",),
     "core.optimizers.sgd": ("SGD",),
     "core.optimizers.adam": ("Adam", "AdamW", "RMSProp"),
+    "core.optimizers.levenberg_marquardt": ("LevenbergMarquardt",),
     "core.optimizers.wrappers": ("L1", "Clip", "MaxNorm"),
     "core.schedules": ("Constant", "Cosine", "Exponential", "InverseScaling", "OneCycle", "Step"),
     "training.callback": ("Callback",),
@@ -58,6 +60,7 @@ __all__ = [
     "History",
     "InverseScaling",
     "Layer",
+    "LevenbergMarquardt",
     "MaxNorm",
     "ModelCheckpoint",
     "Network",

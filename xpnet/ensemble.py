@@ -517,6 +517,44 @@ class Ensemble:
         return self._spread([network.jacobian(x) for network in self], return_std)
 
     @explain_arguments
+    def value_and_jacobian(self, x: Any, return_std: bool = False) -> tuple[Any, Any]:
+        """Compute the outputs of `forward` and their derivatives with respect to the inputs, as `jacobian` does.
+
+        Parameters
+        ----------
+        x
+            One example (n_in,), or rows (m, n_in).
+        return_std
+            Whether to return the standard deviations over the members as well.
+
+        Returns
+        -------
+        outputs, derivatives
+            Arrays (n_out,) and (n_out, n_in), or (m, n_out) and (m, n_out, n_in), on the device; with `return_std`, a
+            pair of mean and standard deviation in place of each.
+        """
+        values, matrices = zip(*[network.value_and_jacobian(x) for network in self])
+        return self._spread(values, return_std), self._spread(matrices, return_std)
+
+    @explain_arguments
+    def hessian(self, x: Any, return_std: bool = False) -> Any:
+        """Compute the second derivatives of the outputs with respect to the inputs, by the mean over the members.
+
+        Parameters
+        ----------
+        x
+            One example (n_in,), or rows (m, n_in).
+        return_std
+            Whether to return the standard deviation over the members as well.
+
+        Returns
+        -------
+        array, or a pair of arrays
+            Derivatives (n_out, n_in, n_in) or (m, n_out, n_in, n_in), on the device; and their standard deviations.
+        """
+        return self._spread([network.hessian(x) for network in self], return_std)
+
+    @explain_arguments
     def vjp(self, x: Any, g: Any, return_std: bool = False) -> Any:
         """Compute the gradient gᵀ ∂a/∂x with respect to the inputs, by the mean over the members.
 

@@ -518,7 +518,8 @@ class Network:
             Any finite source, only reported on: after each epoch a line says how many of its examples are classified
             correctly, and their mean cost.
         optimizer
-            `SGD`, `Adam`, `AdamW` or `RMSProp` with options, wrapped in `L1`, `Clip` or `MaxNorm` if you like.
+            `SGD`, `Adam`, `AdamW` or `RMSProp` with options, wrapped in `L1`, `Clip` or `MaxNorm` if you like; or
+            `LevenbergMarquardt`, for regressions with few weights, whose epochs are single steps.
             Unless given, it is the optimizer of the last call, or plain `SGD` in the first. An equal optimizer
             continues with its state (the velocity of momentum); a different one starts with a fresh state.
         sampling
@@ -919,6 +920,47 @@ class Network:
         with self._backend.scope(self._dtype):
             return [Layer(gw, gb[0, ...]) for gw, gb in grads]
 
+    def hvp(self, x: Any, y: Any, direction: Any) -> list[Layer]:
+        """Multiply the Hessian of the mean cost with respect to the weights and biases by a vector.
+
+        It is the derivative of the gradient of `backward` along `direction`, and takes a few times as long as the
+        gradient: the Hessian itself is never stored (B. A. Pearlmutter, "Fast Exact Multiplication by the Hessian",
+        Neural Computation 6, 1994).
+
+        Parameters
+        ----------
+        x
+            One example (n_in,), or rows (m, n_in).
+        y
+            The targets, as in `backward`.
+        direction
+            The vector: a pair (w, b) for each layer, in the shapes of `layers`.
+
+        Returns
+        -------
+        list of Layer
+            The product, in the shapes of `layers`, on the device.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument is wrong, or if an activation or a cost of your own uses functions that are not those of its
+            argument `xp`.
+
+        Examples
+        --------
+        For a linear neuron, C = ½ (w x + b − y)², so ∂²C/∂w² = x² and ∂²C/∂w∂b = x:
+
+        >>> net = Network([1, 1], task="regression", seed=0)
+        >>> net.hvp([3], [5], direction=[([[1]], [0])])
+        [Layer(w=array([[9.]], dtype=float32), b=array([3.], dtype=float32))]
+        """
+        from xpnet.inspection.derivatives import hvp
+
+        product = hvp(self.view, x, y, direction)
+        with self._backend.scope(self._dtype):
+            return [Layer(w, b[0, ...]) for w, b in product]
+
     def activations(self, x: Any) -> list[Array]:
         """Compute the activations of every layer: `num_layers` arrays (m, n), from the inputs to the outputs.
 
@@ -991,6 +1033,51 @@ class Network:
         from xpnet.inspection.derivatives import jacobian
 
         return jacobian(self.view, x)
+
+    def value_and_jacobian(self, x: Any) -> tuple[Array, Array]:
+        """Compute the outputs of `forward` and their derivatives, those of `jacobian`, by one forward pass.
+
+        Examples
+        --------
+        >>> net = Network([2, 1], task="regression")
+        >>> net.layers = [([[3, 4]], [0])]
+        >>> net.value_and_jacobian([1, 1])
+        (array([7.], dtype=float32), array([[3., 4.]], dtype=float32))
+        """
+        from xpnet.inspection.derivatives import value_and_jacobian
+
+        return value_and_jacobian(self.view, x)
+
+    def hessian(self, x: Any) -> Array:
+        """Compute the second derivatives ∂²a/∂x² of the outputs with respect to the inputs.
+
+        Parameters
+        ----------
+        x
+            One example (n_in,), or rows (m, n_in).
+
+        Returns
+        -------
+        array
+            A symmetric matrix for each output: (n_out, n_in, n_in), or (m, n_out, n_in, n_in), on the device.
+
+        Raises
+        ------
+        TypeError
+            If an activation of your own uses functions that are not those of its argument `xp`.
+
+        Examples
+        --------
+        The second derivative of w₂ tanh(w₁ x) at 0 is 0, and at 1 it is −2 w₂ w₁² tanh(w₁) (1 − tanh² w₁):
+
+        >>> net = Network([1, 1, 1], activation="tanh", task="regression", dtype="float64")
+        >>> net.layers = [([[1]], [0]), ([[1]], [0])]
+        >>> net.hessian([[0], [1]]).round(2).tolist()
+        [[[[0.0]]], [[[-0.64]]]]
+        """
+        from xpnet.inspection.derivatives import hessian
+
+        return hessian(self.view, x)
 
     def summary(self) -> Summary:
         """List layers, shapes, parameters, bytes and floating-point operations, as a table that prints."""

@@ -55,7 +55,7 @@ FULL_MNIST = Recipe((256,), epochs=5, batch_size=64, lr=0.2, weight_decay=0.0001
 RECIPES = {"mnist-sample": Recipe(), "mnist": FULL_MNIST, "fashion-mnist": FULL_MNIST}
 # Learns scikit-learn's iris, wine, breast cancer, diabetes and digits, written as tables
 TABLE = Recipe((64, 32), standardize=True, epochs=50, lr=0.02, weight_decay=0.01)
-CLASSES = {"sgd": "SGD", "rmsprop": "RMSProp", "adam": "Adam", "adamw": "AdamW"}
+CLASSES = {"sgd": "SGD", "rmsprop": "RMSProp", "adam": "Adam", "adamw": "AdamW", "lm": "LevenbergMarquardt"}
 MOMENTUM = 0.9
 DATA_FILES = f"{FILES}, or choose from {', '.join(SETS)}"
 PICTURES = (".png", ".pdf", ".svg", ".jpg")
@@ -258,7 +258,7 @@ def training_settings(
     if options.log:
         callbacks.append(CSVLog(options.log))
     evaluated = data.test is not None or options.validation_split is not None
-    return {
+    settings = {
         "epochs": recipe.epochs,
         "batch_size": recipe.batch_size,
         "lr": SCHEDULES[options.schedule](parse_rate("--lr", recipe.lr)),
@@ -275,6 +275,11 @@ def training_settings(
         "blas_threads": options.blas_threads,
         "progress": not options.quiet,
     }
+    if options.optimizer == "lm":  # it takes whole steps, and refuses these two if the user gives them
+        for name in ("batch_size", "lr"):
+            if getattr(options, name) is None:
+                del settings[name]
+    return settings
 
 
 @contextmanager

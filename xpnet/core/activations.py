@@ -277,7 +277,7 @@ def normal_cdf(x: Array, xp: Namespace) -> Array:
     for coefficient in _Q:
         q = q * s + coefficient
     tail = xp.exp(-0.5 * x * x) * t * q
-    return xp.where(x < 0.0, tail, 1.0 - tail)
+    return xp.where(x <= 0.0, tail, 1.0 - tail)  # at 0, on the side on which `dual` differentiates |x|
 
 
 sigmoid = Activation("sigmoid", _sigmoid, _sigmoid_pullback, low=0.0, high=1.0, usual_cost="cross_entropy")

@@ -12,6 +12,7 @@ import numpy as np
 from xpnet.core.activations import ACTIVATIONS, PARAMETRIZED_ACTIVATIONS, Activation
 from xpnet.core.arrays import Array, Namespace
 from xpnet.core.costs import COSTS, PARAMETRIZED_COSTS, Cost
+from xpnet.core.dual import ValueGradient
 from xpnet.core.initializers import INITIALIZERS, Initializer
 from xpnet.core.model import Model
 from xpnet.wording.checks import choices, count, has_methods, in_range
@@ -88,12 +89,14 @@ def parse_activation(argument: str, value: Any) -> Activation:
 
 
 def parse_cost(value: Any, argument: str = "cost") -> Cost:
-    """Look up a cost by name, or wrap the user's own object with the two functions."""
+    """Look up a cost by name, or wrap the user's own object with a value and, if it has one, a gradient."""
     cost = value
     if not isinstance(value, Cost):
-        if not has_methods(value, "value", "gradient"):
+        if not has_methods(value, "value") or has_methods(value, "pullback"):
             return _look_up_parametrized(argument, value, COSTS, PARAMETRIZED_COSTS)
-        cost = Cost(_name_of(value), value.value, value.gradient)
+        cost = Cost(_name_of(value), value.value, getattr(value, "gradient", None))
+    if cost.value is not None and cost.gradient is None and not cost.fused:
+        cost = cost._replace(gradient=ValueGradient(cost.name, cost.value))
     return _check_name_is_free(argument, cost, COSTS)
 
 

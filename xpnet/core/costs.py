@@ -1,6 +1,7 @@
 """Cost functions, and how each combines with the activation of the output layer.
 
 A cost is two functions on arrays: ``value(a, y, xp)``, the cost of each example, and ``gradient(a, y, xp)`` = ∇ₐC.
+For a user's cost, the gradient can be computed from the value (`dual.ValueGradient`).
 The output error BP1 is then δ = pullback(∇ₐC, z, a). For cross-entropy with its matching activation both simplify:
 δ = a − y, and the value is computed exactly from z, where the logarithm of a rounded a would be infinite or wrong.
 Such a pair is *fused*. So n activations and m costs need n + m definitions, not n × m.
@@ -65,7 +66,8 @@ class Cost(NamedTuple):
     value
         ``value(a, y, xp)``: the cost of each example, shape (..., m).
     gradient
-        ``gradient(a, y, xp)``: ∇ₐC of each example, shape (..., m, n_out).
+        ``gradient(a, y, xp)``: ∇ₐC of each example, shape (..., m, n_out); a network computes it from the value of a
+        cost of your own that has none.
     fused
         Pairs of an activation's name and the fused form. A cost without value and gradient accepts these activations
         only.

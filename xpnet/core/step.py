@@ -14,6 +14,7 @@ from xpnet.core.arrays import Array, Layers, Namespace
 from xpnet.core.backprop import backward, forward
 from xpnet.core.costs import Output
 from xpnet.core.dropout import Dropout, drop
+from xpnet.core.least_squares import take_damped_step
 from xpnet.core.minibatch import Minibatch
 from xpnet.core.optimizers.base import Update, add_decay, penalty
 
@@ -28,9 +29,11 @@ class State(NamedTuple):
 
 
 def make_step(
-    sigmas: tuple[Activation, ...], output: Output, update: Update
+    sigmas: tuple[Activation, ...], output: Output, update: Any
 ) -> Callable[[State, Minibatch, Namespace], State]:
-    """Build the step for a structure: `take_step` with its first three arguments."""
+    """Build the step for a structure: `take_step` with its first three arguments, or the step that `update` is."""
+    if update is take_damped_step:
+        return partial(update, sigmas, output)
     return partial(take_step, sigmas, output, update)  # unlike a closure, it shows its parts: equal steps are reused
 
 

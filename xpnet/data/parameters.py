@@ -9,30 +9,32 @@ from xpnet.core.model import Model
 from xpnet.data.reader import as_real_array
 
 
-def parse_weights(weights: Any, model: Model, backend: Backend, dtype: str) -> list[Array]:
+def parse_weights(weights: Any, model: Model, backend: Backend, dtype: str, name: str = "") -> list[Array]:
     """Check weights (n_out, n_in) of each layer, and copy them to the device."""
-    arrays = _check_arrays("w", weights, len(model.shapes))
+    name = f"w of {name}" if name else "w"
+    arrays = _check_arrays(name, weights, len(model.shapes))
     return [
-        _parse_parameter(f"w[{l}]", array, [shape], backend, dtype)
+        _parse_parameter(f"{name}[{l}]", array, [shape], backend, dtype)
         for l, (array, shape) in enumerate(zip(arrays, model.shapes))
     ]
 
 
-def parse_biases(biases: Any, model: Model, backend: Backend, dtype: str) -> list[Array]:
+def parse_biases(biases: Any, model: Model, backend: Backend, dtype: str, name: str = "") -> list[Array]:
     """Check biases (n_out,), (1, n_out) or (n_out, 1) of each layer, and copy them to the device as (1, n_out)."""
-    arrays = _check_arrays("b", biases, len(model.shapes))
+    name = f"b of {name}" if name else "b"
+    arrays = _check_arrays(name, biases, len(model.shapes))
     return [
-        _parse_parameter(f"b[{l}]", array, [(n_out,), (1, n_out), (n_out, 1)], backend, dtype)
+        _parse_parameter(f"{name}[{l}]", array, [(n_out,), (1, n_out), (n_out, 1)], backend, dtype)
         for l, (array, (n_out, _)) in enumerate(zip(arrays, model.shapes))
     ]
 
 
-def split_layers(layers: Any) -> tuple[list[Any], list[Any]]:
+def split_layers(layers: Any, name: str = "layers") -> tuple[list[Any], list[Any]]:
     """Split a list of pairs (w, b) into weights and biases."""
     if not isinstance(layers, (tuple, list)) or not all(
         isinstance(layer, (tuple, list)) and len(layer) == 2 for layer in layers
     ):
-        raise TypeError("layers must be a list of pairs (w, b)")
+        raise TypeError(f"{name} must be a list of pairs (w, b)")
     return [w for w, _ in layers], [b for _, b in layers]
 
 

@@ -91,7 +91,7 @@ def parse_loss(loss: Any) -> Cost:
     families = {name.partition("(")[0] for name in (*LOSS_NAMES, *COSTS)}
     if isinstance(loss, str) and loss.partition("(")[0] not in families:
         names = (*LOSS_NAMES, *(name for name, cost in COSTS.items() if predicts_one_number(cost)))
-        raise ValueError(explain_unknown("loss", loss, names) + ", or give an object with value and gradient")
+        raise ValueError(explain_unknown("loss", loss, names) + ", or give an object with value")
     cost = arguments.parse_cost(LOSS_NAMES.get(loss, loss) if isinstance(loss, str) else loss, "loss")
     if not predicts_one_number(cost):
         raise ValueError(

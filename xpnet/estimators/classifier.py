@@ -156,8 +156,8 @@ class MLPClassifier(BaseClassifier, BasePerceptron):
         "relu", "logistic", "tanh", "identity", or any other of `xpnet.Network`; or a list with one for each
         hidden layer.
     solver
-        "adam", "sgd", "lbfgs"; or an optimizer, as in ``Clip(AdamW(), 1.0)``, which has its own numbers instead of
-        `momentum`, `beta_1` and the like.
+        "adam", "sgd", "lbfgs"; "lm" for regressions with few weights (see `xpnet.LevenbergMarquardt`); or an optimizer,
+        as in ``Clip(AdamW(), 1.0)``, which has its own numbers instead of `momentum`, `beta_1` and the like.
     alpha
         α ≥ 0: adds α/2m ‖w‖² to the loss of a minibatch, where m is the sum of its examples' weights.
     batch_size
@@ -175,7 +175,8 @@ class MLPClassifier(BaseClassifier, BasePerceptron):
     random_state
         A number, a `numpy.random.RandomState`, or None for NumPy's global one, as everywhere in scikit-learn.
     tol
-        Least change of the loss, or of the validation score, that counts as an improvement.
+        Least change of the loss, or of the validation score, that counts as an improvement; for "lm", a fraction of
+        the loss.
     verbose
         Whether to print a line per epoch.
     warm_start

@@ -150,9 +150,9 @@ class Convergence(Callback):
         self._compare_with_best()
         self._steer()
         if tally.n_iter == max_iter and not self.settings.partial and not self.training.stopped:
+            name = "Levenberg-Marquardt" if self.settings.by_steps else "Stochastic Optimizer"
             warn(
-                f"Stochastic Optimizer: Maximum iterations ({max_iter}) reached and the optimization hasn't converged "
-                "yet.",
+                f"{name}: Maximum iterations ({max_iter}) reached and the optimization hasn't converged yet.",
                 ConvergenceWarning,
             )
 
@@ -206,14 +206,17 @@ class Convergence(Callback):
         tally, tol = self.tally, self.settings.tol
         watched, improved, best = self.settings.early_stopping, True, False
         if tally.best_loss is not None:
-            improved = not tally.loss_curve[-1] > tally.best_loss - tol
+            # Steps of all examples converge to any precision, so that only a fraction of the loss says when to stop
+            least = tol * tally.loss_curve[-1] if self.settings.by_steps else tol
+            improved = not tally.loss_curve[-1] > tally.best_loss - least
             tally.best_loss = min(tally.best_loss, tally.loss_curve[-1])
         if tally.validates:
             score, loss = tally.validation_scores[-1], tally.validation_losses[-1]
             if watched == "score":
                 improved, best = not score < tally.best_score + tol, score > tally.best_score
             elif watched == "loss":  # NaN is no improvement
-                improved, best = loss <= tally.best_validation_loss - tol, loss < tally.best_validation_loss
+                least = tol * loss if self.settings.by_steps else tol
+                improved, best = loss <= tally.best_validation_loss - least, loss < tally.best_validation_loss
             tally.best_score = max(tally.best_score, score)
             tally.best_validation_loss = min(tally.best_validation_loss, loss)
         if best:

@@ -12,7 +12,7 @@ from xpnet.estimators.architecture import choose_backend, choose_dtype, make_net
 from xpnet.estimators.base import BasePerceptron, list_attributes
 from xpnet.estimators.convergence import TALLY_ATTRIBUTES, read_tally, write_tally
 from xpnet.estimators.inputs import backend_of, float_dtype, to_host
-from xpnet.estimators.settings import LEARNING_RATES, SOLVERS, Parameters
+from xpnet.estimators.settings import LEARNING_RATES, THEIR_SOLVERS, Parameters
 from xpnet.estimators.targets import Problem
 from xpnet.network import Network
 from xpnet.wording.checks import choices
@@ -95,7 +95,7 @@ def _translate(parameters: Mapping[str, Any], network: Network, defaults: Mappin
             f"{choices(ACTIVATIONS.values())}, the same for all hidden layers"
         )
     translated["activation"] = ACTIVATIONS[names.pop()] if names else "relu"
-    for name, supported in (("solver", SOLVERS), ("learning_rate", LEARNING_RATES), ("loss", LOSSES)):
+    for name, supported in (("solver", THEIR_SOLVERS), ("learning_rate", LEARNING_RATES), ("loss", LOSSES)):
         if name in defaults and not (isinstance(translated[name], str) and translated[name] in supported):
             translated[name] = defaults[name]
     translated["early_stopping"] = bool(translated["early_stopping"])  # it cannot watch the loss

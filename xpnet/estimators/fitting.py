@@ -169,7 +169,7 @@ def prepare_fit(
     tally, alpha = read_tally(last), settings.alpha / (1.0 if weight is None else float(weight.max()))
     if settings.optimizer is not None and settings.early_stopping:
         if settings.early_stopping == "score":
-            settings = replace(settings, early_stopping=problem.watched)
+            settings = replace(settings, early_stopping="loss" if settings.by_steps else problem.watched)
         if validation is None:
             fraction, task = settings.validation_fraction, problem.task
             source, validation = hold_out(examples[0], data.sample_weight, fraction, task, random_state)

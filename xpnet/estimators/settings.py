@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from xpnet.core.optimizers.adam import AdamHat
-from xpnet.core.optimizers.base import Optimizer
+from xpnet.core.optimizers.base import Optimizer, needs_all_examples
+from xpnet.core.optimizers.levenberg_marquardt import LevenbergMarquardt
 from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.schedules import Schedule
 from xpnet.data.sampling import Sampling, count_minibatches, cut_into_minibatches
@@ -18,7 +19,8 @@ from xpnet.training.callback import Callback
 from xpnet.wording.checks import choices, count, in_range, yes_or_no
 from xpnet.wording.hints import explain_unknown
 
-SOLVERS = ("adam", "sgd", "lbfgs")
+THEIR_SOLVERS = ("adam", "sgd", "lbfgs")  # those of scikit-learn
+SOLVERS = (*THEIR_SOLVERS, "lm")
 LEARNING_RATES = ("constant", "invscaling", "adaptive")
 SWITCHES = ("shuffle", "warm_start", "nesterovs_momentum", "progress")  # parameters that are True or False
 above = functools.partial(in_range, includes_low=False)
@@ -98,6 +100,11 @@ class Settings:
     verbose: bool
     partial: bool  # train for one epoch that continues the last call (`partial_fit`)
 
+    @property
+    def by_steps(self) -> bool:
+        """Whether the optimizer takes whole steps, of all examples, and `tol` is a fraction of the loss."""
+        return self.optimizer is not None and needs_all_examples(self.optimizer)
+
 
 def is_called(value: Any, name: str) -> bool:
     """Tell whether a parameter that takes names and objects is this name."""
@@ -125,8 +132,9 @@ def parse_settings(parameters: Parameters, *, partial: bool) -> Settings:
     }
     switches = {name: yes_or_no(name, getattr(parameters, name)) for name in SWITCHES}
     optimizer, patience = _parse_optimizer(parameters), parameters.n_iter_no_change
-    # How the learning rate changes between epochs; Adam adapts its own rates
-    rule = None if is_called(parameters.solver, "adam") else parameters.learning_rate
+    # How the learning rate changes between epochs; Adam adapts its own rates, and others have none
+    has_rule = optimizer is None or not (is_called(parameters.solver, "adam") or needs_all_examples(optimizer))
+    rule = parameters.learning_rate if has_rule else None
     settings = Settings(
         optimizer=optimizer,
         schedule=_parse_schedule(parameters),
@@ -150,7 +158,12 @@ def parse_settings(parameters: Parameters, *, partial: bool) -> Settings:
     )
     if optimizer is None:
         _refuse_for_lbfgs(parameters)
-    elif partial:
+    if settings.by_steps and settings.batch_size is not None:
+        raise ValueError(
+            f"batch_size={parameters.batch_size!r} is for other solvers: {parameters.solver!r} uses all examples in "
+            "every step; leave it out"
+        )
+    if optimizer is not None and partial:
         _check_partial(settings)
     return settings
 
@@ -170,6 +183,8 @@ def _parse_optimizer(parameters: Parameters) -> Optimizer | None:
         raise ValueError(f"{explain_unknown('solver', solver, SOLVERS)}, or give an optimizer, as in {example}")
     if solver == "lbfgs":
         return None
+    if solver == "lm":
+        return LevenbergMarquardt()
     if solver == "sgd":
         nesterov = bool(parameters.nesterovs_momentum and parameters.momentum)
         return SGD(momentum=parameters.momentum, nesterov=nesterov)

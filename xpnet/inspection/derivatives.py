@@ -1,15 +1,19 @@
 """Activations and errors of every layer, gradients of the cost, and derivatives with respect to the inputs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from xpnet.core.arrays import Array, Layers, blocks
-from xpnet.core.backprop import backward, forward, pullback
+from xpnet.core.arrays import Array, Layers, Namespace, blocks
+from xpnet.core.backprop import backward, forward, hessian_product, pullback
 from xpnet.core.backprop import deltas as propagate
+from xpnet.core.dual import jvp
 from xpnet.core.minibatch import apply_scale, decode
+from xpnet.data.parameters import parse_biases, parse_weights, split_layers
 from xpnet.data.reader import as_real_array
 from xpnet.inspection.view import View
 from xpnet.wording.checks import check_lengths
+from xpnet.wording.errors import unless_stopped
 
 
 def gradients(view: View, x: Any, y: Any, backpropagate: Callable[..., Layers] | None = None) -> Layers:
@@ -54,33 +58,96 @@ def vjp(view: View, x: Any, g: Any) -> Array:
         g = view.backend.asarray(g, view.dtype, "g")
         if not view.backend.all_finite([g]):
             raise ValueError(f"g holds NaN or infinity (as {view.dtype}); give finite numbers")
-        product = _pull_back(view, x, g[None, :] if single else g)
+        _, product = _forward_and_pull_back(view, x, g[None, :] if single else g)
         return product[0, ...] if single else product
 
 
 def jacobian(view: View, x: Any) -> Array:
     """Compute the derivatives of the outputs with respect to the inputs; see `Network.jacobian`."""
+    return value_and_jacobian(view, x)[1]
+
+
+def value_and_jacobian(view: View, x: Any) -> tuple[Array, Array]:
+    """Compute the outputs and their derivatives by one forward pass; see `Network.value_and_jacobian`."""
     with view.scope():
         x, single = _read_rows(view, x)
         xp, n_out = view.xp, view.model.n_out
         # One pullback for all outputs: unit vectors on an axis in front, so arrays are n_out times as large
         units = xp.eye(n_out, dtype=x.dtype, device=x.device)[:, None, :]
-        parts = [_pull_back(view, block, units) for block in blocks(x, 2 * n_out * max(view.model.sizes))]
-        matrices = xp.permute_dims(xp.concat(parts, axis=1), (1, 0, 2))
+        outputs, products = zip(
+            *[_forward_and_pull_back(view, block, units) for block in blocks(x, 2 * n_out * max(view.model.sizes))]
+        )
+        matrices = xp.permute_dims(xp.concat(products, axis=1), (1, 0, 2))
+        with view.output_scope():
+            values = xp.concat(outputs, axis=0)
+            return (values[0, ...], matrices[0, ...]) if single else (values, matrices)
+
+
+def hessian(view: View, x: Any) -> Array:
+    """Compute the second derivatives of the outputs with respect to the inputs; see `Network.hessian`."""
+    with view.scope(), _explain_own_functions():
+        x, single = _read_rows(view, x)
+        xp, n_in, n_out = view.xp, view.model.n_in, view.model.n_out
+        directions = _to_given_inputs(view, xp.eye(n_in, dtype=x.dtype, device=x.device))[:, None, None, :]
+        units = _to_scaled_outputs(view, xp.eye(n_out, dtype=x.dtype, device=x.device))[:, None, :]
+
+        def slopes(layers: Layers, x: Array, g: Array, xp: Namespace) -> Array:
+            zs, activations = forward(layers, view.model.sigmas, x, xp)
+            return pullback(layers, view.model.sigmas, zs, activations, g, xp)
+
+        parts = []
+        for block in blocks(x, 4 * n_in * n_out * max(view.model.sizes)):
+            # One axis in front for the directions, and one for the outputs
+            rows = xp.broadcast_to(block, (n_in, 1, *block.shape))
+            g = xp.broadcast_to(units, (n_in, n_out, block.shape[0], n_out))
+            _, product = jvp(slopes, (view.layers, rows, g), (None, directions, None), xp)
+            parts.append(xp.permute_dims(_to_given_inputs(view, product), (2, 1, 0, 3)))
+        matrices = xp.concat(parts, axis=0)
         return matrices[0, ...] if single else matrices
 
 
-def _pull_back(view: View, x: Array, g: Array) -> Array:
-    """Compute gᵀ ∂a/∂x for scaled inputs, with respect to the unscaled ones."""
-    xp, scaling, scale = view.xp, view.scaling, view.reader.scale
-    output_scaling = view.output_scaling
+def hvp(view: View, x: Any, y: Any, direction: Any) -> Layers:
+    """Multiply the Hessian of the mean cost by a direction; see `Network.hvp`."""
+    weights, biases = split_layers(direction, "direction")
+    place = view.model, view.backend, view.dtype
+    vector = tuple(zip(parse_weights(weights, *place, "direction"), parse_biases(biases, *place, "direction")))
+    with view.scope(), _explain_own_functions():
+        x, y, _ = _read_batch(view, x, y)
+        return hessian_product(view.layers, vector, view.model.sigmas, view.model.output, x, y, view.xp)
+
+
+@contextmanager
+def _explain_own_functions() -> Iterator[None]:
+    """Say what the user's own functions must be like for second derivatives."""
+    try:
+        yield
+    except unless_stopped(TypeError, AttributeError) as error:
+        raise TypeError(
+            f"second derivatives cannot be computed ({error}); own activations and costs must use operators and "
+            "functions of xp alone"
+        ) from error
+
+
+def _forward_and_pull_back(view: View, x: Array, g: Array) -> tuple[Array, Array]:
+    """Compute the outputs a for scaled inputs x, and gᵀ ∂a/∂x with respect to the unscaled ones."""
+    xp = view.xp
     zs, activations = forward(view.layers, view.model.sigmas, x, xp)
-    if output_scaling is not None:
-        g = g * view.backend.asarray(output_scaling[1], view.dtype)
+    g = _to_scaled_outputs(view, g)
     g = xp.broadcast_to(g, (*g.shape[:-2], *activations[-1].shape))
     g = pullback(view.layers, view.model.sigmas, zs, activations, g, xp)
-    g = g if scale is None else g * scale
-    return g if scaling is None else g / scaling.rounded.x_std
+    return view.scale_back(activations[-1]), _to_given_inputs(view, g)
+
+
+def _to_scaled_outputs(view: View, g: Array) -> Array:
+    """Turn a gradient with respect to outputs in the units of the targets into one for those of the last layer."""
+    scaling = view.output_scaling
+    return g if scaling is None else g * view.backend.asarray(scaling[1], view.dtype)
+
+
+def _to_given_inputs(view: View, g: Array) -> Array:
+    """Turn derivatives with respect to scaled inputs into those with respect to the inputs that users give."""
+    g = g if view.reader.scale is None else g * view.reader.scale
+    return g if view.scaling is None else g / view.scaling.rounded.x_std
 
 
 def _read_rows(view: View, x: Any) -> tuple[Array, bool]:

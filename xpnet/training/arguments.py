@@ -14,7 +14,7 @@ import numpy as np
 from xpnet.backends.base import Backend, on_host
 from xpnet.backends.threads import AUTO
 from xpnet.core.model import Model
-from xpnet.core.optimizers.base import Optimizer
+from xpnet.core.optimizers.base import Optimizer, needs_all_examples
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import Constant, Schedule
 from xpnet.data.sampling import SAMPLING
@@ -71,6 +71,8 @@ def parse(request: Request, networks: Sequence[Trainee]) -> Request:
         net.optimizer if value is None else parse_optimizer(value) for net, value in zip(networks, request.optimizer)
     ]
     check_one_update(optimizers)
+    if needs_all_examples(optimizers[0]):
+        _refuse_steps(optimizers[0], batch_size, request)
     schedules = [
         parse_schedule(optimizer.default_lr if value is None else value)
         for optimizer, value in zip(optimizers, request.lr)
@@ -157,6 +159,16 @@ def check_one_update(optimizers: Sequence[Optimizer]) -> None:
                 f"the optimizer of member {k} is {optimizer!r} and that of member 0 is {optimizers[0]!r}; members take "
                 "their steps together, so give all of them one kind with the same options turned on"
             )
+
+
+def _refuse_steps(optimizer: Optimizer, batch_size: int, request: Request) -> None:
+    """Refuse arguments about steps that the optimizer chooses itself."""
+    given = [] if batch_size == Request._field_defaults["batch_size"] else [("batch_size", batch_size)]
+    for name, value in (*given, *[("lr", rate) for rate in request.lr if rate is not None]):
+        raise ValueError(
+            f"{name}={value!r} is for other optimizers: {type(optimizer).__name__} uses all examples in every step, "
+            "and chooses its length; leave it out, or give another optimizer"
+        )
 
 
 # The arguments one by one

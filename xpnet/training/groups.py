@@ -20,13 +20,14 @@ from xpnet.backends.threads import AUTO
 from xpnet.core.arrays import Array, count_bytes, leaves
 from xpnet.core.members import MemberState, dimensions, extract, join, join_nests, whole
 from xpnet.core.minibatch import Batch, Examples
+from xpnet.core.optimizers.base import needs_all_examples
 from xpnet.core.scaling import Scaling
 from xpnet.core.step import State
 from xpnet.data.reader import Reader
 from xpnet.data.resident import resident_examples
 from xpnet.data.source import Chunk
 from xpnet.training.kept_loops import Loops
-from xpnet.training.memory import COPIES_OF_STATE, on_host_only, require_bytes
+from xpnet.training.memory import COPIES_OF_STATE, count_parameters, on_host_only, require_bytes
 from xpnet.training.plan import Job
 from xpnet.training.steps import ChunkRunner, Done
 from xpnet.training.workers import Workers
@@ -122,6 +123,14 @@ def describe_minibatches(job: Job) -> tuple[Hashable, ...]:
 def largest_batch_size(jobs: Iterable[Job]) -> int:
     """Find the number of examples in the largest minibatch."""
     return max(job.source.batch_size(job.plan.batch_size) for job in jobs)
+
+
+def largest_product(jobs: Sequence[Job]) -> int:
+    """Count the multiplications of the largest matrix product in a step."""
+    model, rows = jobs[0].source.reader.model, largest_batch_size(jobs)
+    if needs_all_examples(jobs[0].plan.optimizer):
+        return rows * count_parameters(model.sizes) ** 2
+    return model.multiplications(rows)
 
 
 def layout(chunk: Chunk) -> tuple[Any, ...]:

@@ -21,9 +21,10 @@ from xpnet.data.reader import Reader
 from xpnet.data.source import Chunk, skip_steps
 from xpnet.training.callback import LOGS, Training, watching
 from xpnet.training.checkpointing import Checkpoint, exiting_on_sigterm
-from xpnet.training.groups import Groups, check_training_memory, choose_group_threads, largest_batch_size
+from xpnet.training.groups import Groups, check_training_memory, choose_group_threads, largest_product
 from xpnet.training.history import History
 from xpnet.training.kept_loops import keep_loops
+from xpnet.training.least_squares import use_all_examples
 from xpnet.training.plan import Job
 from xpnet.training.position import Position
 from xpnet.training.prepare import check_target_scale
@@ -64,11 +65,12 @@ def train_networks(
     dict
         The error of each network that has diverged, by its number.
     """
+    jobs = use_all_examples(jobs)
     if checkpoint is not None:
         jobs = checkpoint.add_to(jobs)
     trainings = [begin(job) for job in jobs]
     reader = jobs[0].source.reader
-    backend, multiplications = reader.backend, reader.model.multiplications(largest_batch_size(jobs))
+    backend, multiplications = reader.backend, largest_product(jobs)
     n_threads = choose_group_threads(backend, threads, multiplications)
     if len(jobs) > 1:
         check_training_memory(jobs, n_threads)

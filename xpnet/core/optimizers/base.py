@@ -41,6 +41,11 @@ class Optimizer(Protocol):
         ...
 
 
+def needs_all_examples(optimizer: Optimizer) -> bool:
+    """Tell whether every step of an optimizer takes all examples; it takes the step itself, and not only the update."""
+    return getattr(optimizer, "needs_all_examples", False)
+
+
 def add_decay(grads: Layers, layers: Layers, strength: Array | None) -> Layers:
     """Add the gradient of λ/2 ‖w‖², which is λ w; biases do not decay."""
     if strength is None:

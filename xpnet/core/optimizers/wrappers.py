@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple
 
 from xpnet.core.arrays import Array, Layers, Namespace, leaves
-from xpnet.core.optimizers.base import Optimizer, OptimizerState, Update, over_matrices
+from xpnet.core.optimizers.base import Optimizer, OptimizerState, Update, needs_all_examples, over_matrices
 from xpnet.wording.checks import in_range, overwrite
 from xpnet.wording.hints import explain_arguments
 
@@ -91,6 +91,10 @@ class _Wrapper:
         if isinstance(self.optimizer, type) or not hasattr(self.optimizer, "init"):
             name = type(self).__name__
             raise TypeError(f"optimizer={self.optimizer!r} is not an optimizer; give one, as in {name}(SGD(), 1.0)")
+        if needs_all_examples(self.optimizer):
+            raise TypeError(
+                f"{self.optimizer!r} cannot be wrapped in {type(self).__name__}: its steps are no gradients"
+            )
         name = fields(self)[1].name  # type: ignore
         number = in_range(
             name, self._number, 0, math.inf, f"leave {type(self).__name__} out to turn it off", includes_low=False

@@ -1,0 +1,311 @@
+"""Levenberg-Marquardt: its linear problem, its steps, and training by it at every door."""
+
+import host_cupy
+import numpy as np
+import pytest
+from helpers import assert_same, run_command, snapshot
+from sklearn.exceptions import ConvergenceWarning
+
+import xpnet.core.arrays
+from xpnet import SGD, Clip, EarlyStopping, Ensemble, LevenbergMarquardt, Network
+from xpnet.core.backprop import backward, forward
+from xpnet.core.least_squares import normal_equations
+from xpnet.estimators import MLPClassifier, MLPRegressor, MLPSearchCV
+
+pytestmark = pytest.mark.not_on(host_cupy.NAME)  # its linear algebra needs a driver
+RNG = np.random.default_rng(0)
+X = RNG.uniform(-2, 2, (40, 2))
+Y = np.stack([np.sin(X[:, 0]) * X[:, 1], X.sum(axis=1) ** 2], axis=1) + 0.05 * RNG.standard_normal((40, 2))
+OPTIONS = {"activation": "tanh", "task": "regression", "dtype": "float64"}
+TRAIN = {"optimizer": LevenbergMarquardt(), "progress": False}
+
+
+def make(sizes=(2, 4, 2), seed=0, **options):
+    return Network(list(sizes), seed=seed, **{**OPTIONS, **options})
+
+
+def host(net, nest):
+    return [np.asarray(net.backend.to_numpy(part)) for layer in nest for part in layer]
+
+
+def flat_outputs(net, parameters):
+    """Outputs (m, n_out) for a flat vector of weights and biases, in the order of `layers`."""
+    layers, start = [], 0
+    for w, b in net.layers:
+        end = start + w.size
+        layers.append((parameters[start:end].reshape(w.shape), parameters[end : end + b.size]))
+        start = end + b.size
+    copy = net.copy()
+    copy.layers = layers
+    return copy.forward(X)
+
+
+def flatten(net):
+    return np.concatenate([np.asarray(part).ravel() for layer in net.layers for part in layer])
+
+
+@pytest.mark.parametrize("elements", [1 << 22, 100], ids=["whole", "blocks"])
+def test_the_normal_equations_by_central_differences(backend, monkeypatch, elements):
+    """Also in blocks of a few examples; Jᵀr is the gradient of the weighted mean cost."""
+    net, h = make(), 1e-6
+    parameters, share = flatten(net), np.linspace(1, 2, len(X)) / np.linspace(1, 2, len(X)).sum()
+    columns = [
+        (flat_outputs(net, parameters + d) - flat_outputs(net, parameters - d)) / (2 * h)
+        for d in h * np.eye(len(parameters))
+    ]
+    jacobian = (np.sqrt(share)[:, None, None] * np.stack(columns, axis=-1)).reshape(-1, len(parameters))
+    monkeypatch.setattr(xpnet.core.arrays, "BLOCK_ELEMENTS", elements)
+    layers = [(np.array(w), np.array(b)[None, :]) for w, b in net.layers]
+
+    def compute(x, y, share, *arrays, xp):
+        pairs = tuple(zip(arrays[::2], arrays[1::2]))
+        matrix, gradient = normal_equations(pairs, net.sigmas, x, y, share, xp)
+        zs, activations = forward(pairs, net.sigmas, x, xp)
+        return matrix, gradient, backward(pairs, net.sigmas, net.output, zs, activations, y, xp, share)
+
+    arrays = [part for layer in layers for part in layer]
+    with backend.scope("float64"):
+        inputs = [backend.asarray(x, "float64") for x in (X, Y, share, *arrays)]
+        matrix, gradient, expected = compute(*inputs, xp=backend.xp)
+        matrix, gradient = backend.to_numpy(matrix), backend.to_numpy(gradient)[:, 0]
+        expected = np.concatenate([backend.to_numpy(part).ravel() for layer in expected for part in layer])
+    np.testing.assert_allclose(matrix, jacobian.T @ jacobian, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-10, atol=1e-13)
+
+
+def test_it_finds_the_minimum_that_scipy_finds():
+    """The same least squares, by MINPACK's Levenberg-Marquardt, from the same weights."""
+    from scipy.optimize import least_squares
+
+    net = make((2, 2, 2), seed=1)
+    y = net.forward(X) + 0.05 * RNG.standard_normal((len(X), 2))
+    net.layers = [(1.2 * w + 0.1, b - 0.1) for w, b in net.layers]
+    tight = {"method": "lm", "xtol": 1e-15, "ftol": 1e-15, "gtol": 1e-15}
+    theirs = least_squares(lambda p: (flat_outputs(net, p) - y).ravel(), flatten(net), **tight)
+    net.train((X, y), epochs=40, **TRAIN)
+    np.testing.assert_allclose(flatten(net), theirs.x, rtol=1e-5)
+    assert net.cost((X, y)) == pytest.approx(theirs.cost / len(X), rel=1e-10)
+
+
+def test_every_backend_takes_the_same_steps(place):
+    data, expected = (X, Y), make(standardize=True)
+    net = make(standardize=True, **place._asdict())
+    for each in (net, expected):
+        history = each.train(data, epochs=8, **TRAIN)
+    assert net.engine == ("compiled loop" if net.backend.name == "jax" else "plain loop")
+    for mine, other in zip(host(net, net.layers), host(expected, expected.layers), strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-6, atol=1e-9)
+    assert (np.diff(history["cost"]) <= 1e-12).all()  # the order of the examples changes the rounding
+    assert history["cost"][-1] < 0.05 * history["cost"][0]
+
+
+@pytest.mark.not_on("jax", "strict-device1")
+def test_members_of_an_ensemble_are_lone_networks(place):
+    ensemble = Ensemble([2, 4, 2], 3, seed=0, **OPTIONS, **place._asdict())
+    alone = [net.copy() for net in ensemble]
+    optimizers = [LevenbergMarquardt(weight_decay=decay) for decay in (1e-4, 1e-3, 0.0)]
+    ensemble.train((X, Y), epochs=5, optimizer=optimizers, progress=False)
+    for net, member, optimizer in zip(alone, ensemble, optimizers, strict=True):
+        net.train((X, Y), epochs=5, optimizer=optimizer, progress=False)
+        for mine, other in zip(host(net, net.layers), host(member, member.layers), strict=True):
+            np.testing.assert_allclose(mine, other, rtol=1e-6, atol=1e-9)
+
+
+def test_weights_of_examples_and_of_decay():
+    """A weight of 2 counts an example twice; the minimum has λ w = −∂C/∂w; "mse" divides by the outputs."""
+    twice, weighted = make(), make()
+    twice.train((np.concatenate([X, X[:9]]), np.concatenate([Y, Y[:9]])), epochs=5, **TRAIN)
+    weighted.train((X, Y), epochs=5, sample_weight=1.0 + (np.arange(40) < 9), **TRAIN)
+    np.testing.assert_allclose(flatten(weighted), flatten(twice), rtol=1e-6)
+    decayed, decay = make(cost="mse", seed=1), 0.01
+    decayed.train((X, Y), epochs=300, optimizer=LevenbergMarquardt(weight_decay=decay), progress=False)
+    for (w, _), (gw, gb) in zip(decayed.layers, decayed.backward(X, Y), strict=True):
+        np.testing.assert_allclose(gw, -decay * w, atol=1e-6)
+        np.testing.assert_allclose(gb, 0.0, atol=1e-6)
+
+
+def test_a_step_that_fails_leaves_the_weights_and_raises_the_damping():
+    """Without damping, the step from these weights is far too long."""
+    net = make(seed=3)
+    net.train((X, Y), epochs=0, optimizer=LevenbergMarquardt(damping=1e-13), progress=False)
+    history, failed = [net.cost((X, Y))], 0
+    for _ in range(6):
+        before, state = snapshot(net), net.state.optimizer.memory
+        net.train((X, Y), epochs=1, optimizer=LevenbergMarquardt(damping=1e-13), progress=False)
+        history.append(net.cost((X, Y)))
+        if history[-1] == history[-2]:
+            failed += 1
+            assert_same(net, before._replace(optimizer=snapshot(net).optimizer))
+            assert float(net.state.optimizer.memory.mu) > float(state.mu)
+    assert failed > 0
+    assert sorted(history, reverse=True) == history
+
+
+def test_training_continues_after_saving_and_resuming(tmp_path):
+    whole, halves, path = make(), make(), tmp_path / "net"
+    whole.train((X, Y), epochs=6, **TRAIN)
+    halves.train((X, Y), epochs=3, **TRAIN)
+    halves.save(path)
+    again = Network.load(path)
+    again.train((X, Y), epochs=3, **TRAIN)
+    np.testing.assert_array_equal(flatten(again), flatten(whole))
+    resumed = make()
+    for epochs in (3, 6):
+        resumed.train((X, Y), epochs=epochs, checkpoint=tmp_path / "checkpoint", resume=epochs == 6, **TRAIN)
+    np.testing.assert_array_equal(flatten(resumed), flatten(whole))
+
+
+def test_early_stopping_goes_back_to_the_best_weights():
+    net = make((2, 20, 2))
+    validation = RNG.uniform(-2, 2, (40, 2))
+    validation = (
+        validation,
+        np.stack([np.sin(validation[:, 0]) * validation[:, 1], validation.sum(axis=1) ** 2], axis=1),
+    )
+    stop = EarlyStopping(patience=5, restore_best=True)
+    history = net.train((X, Y), epochs=100, validation_data=validation, callbacks=[stop], **TRAIN)
+    assert len(history["cost"]) < 100
+    assert net.cost(validation) == pytest.approx(min(history["validation_cost"]), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "arguments", "message"),
+    [
+        (
+            {"dtype": "float32"},
+            {},
+            r'LevenbergMarquardt needs float64, and the network has float32; give dtype="float64"',
+        ),
+        (
+            {"cost": "huber"},
+            {},
+            r"minimizes squared errors, and the cost is 'huber'; make .* cost='quadratic', 'mse', or",
+        ),
+        ({"dropout": 0.1}, {}, r"LevenbergMarquardt does not go with dropout=\[0\.0, 0\.1\]; leave dropout out, and"),
+        (
+            {},
+            {"batch_size": 10},
+            r"batch_size=10 is for other optimizers: LevenbergMarquardt uses all examples in every",
+        ),
+        ({}, {"lr": 0.1}, r"lr=0\.1 is for other optimizers: LevenbergMarquardt uses all examples in every step, and"),
+        (
+            {},
+            {"data": iter([(X, Y)])},
+            r"LevenbergMarquardt\(.*\) needs all examples in every step; give train_data as",
+        ),
+    ],
+    ids=["dtype", "cost", "dropout", "batch_size", "lr", "stream"],
+)
+def test_what_it_cannot_do_is_refused_before_anything_changes(options, arguments, message):
+    net = make(**options)
+    before, arguments = snapshot(net), {"steps": 1, **arguments} if "data" in arguments else dict(arguments)
+    data = arguments.pop("data", (X, Y))
+    with pytest.raises(ValueError, match=message):
+        net.train(data, epochs=1, **arguments, **TRAIN)
+    assert_same(net, before)
+    assert net.optimizer == SGD()
+
+
+def test_it_says_how_much_memory_it_needs(monkeypatch):
+    """[2, 1000, 2] has 2·1000 + 1000 + 1000·2 + 2 = 5,002 parameters; 5 · 8 · 5002² bytes are 0.93 GiB."""
+    monkeypatch.setattr("xpnet.training.memory.find_memory", lambda: 2**29)
+    message = (
+        r"^Levenberg-Marquardt with the 5,002 weights and biases of \[2, 1000, 2\] needs about 0\.9 GiB, and this "
+        r"machine has 0\.5; give another optimizer, such as Adam\(\), or a smaller network$"
+    )
+    with pytest.raises(MemoryError, match=message):
+        make((2, 1000, 2)).train((X, Y), epochs=1, **TRAIN)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"weight_decay": -1}, r"weight_decay=-1 must be"), ({"damping": 0}, r"damping=0 must be")],
+)
+def test_numbers_out_of_range_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        LevenbergMarquardt(**options)
+
+
+def test_it_cannot_be_wrapped():
+    with pytest.raises(
+        TypeError, match=r"LevenbergMarquardt\(.*\) cannot be wrapped in Clip: its steps are no gradients"
+    ):
+        Clip(LevenbergMarquardt(), 1.0)
+
+
+# In the estimators
+
+SMALL = {"hidden_layer_sizes": (5,), "activation": "tanh", "random_state": 0, "solver": "lm"}
+
+
+def test_an_estimator_trains_until_the_loss_no_longer_falls():
+    """`tol` is a fraction of the loss, so that it trains on below the default of 1e-4."""
+    x = np.linspace(-3, 3, 60)[:, None]
+    regressor = MLPRegressor(**SMALL, alpha=0.0, max_iter=500, tol=1e-3).fit(x, np.sin(x[:, 0]))
+    assert regressor.loss_ < 1e-6
+    assert regressor.n_iter_ < 500
+    assert regressor.network_.optimizer == LevenbergMarquardt()
+    with pytest.warns(ConvergenceWarning, match=r"^Levenberg-Marquardt: Maximum iterations \(3\) reached and"):
+        MLPRegressor(**SMALL, max_iter=3).fit(X, Y)
+
+
+def test_an_estimator_stops_on_validation_data():
+    regressor = MLPRegressor(**{**SMALL, "hidden_layer_sizes": (20,)}, early_stopping=True, max_iter=100)
+    regressor.fit(X[:30], Y[:30], X_val=X[30:], y_val=Y[30:])
+    losses = regressor.validation_loss_curve_
+    assert len(losses) < 100
+    error = 0.5 * ((regressor.predict(X[30:]) - Y[30:]) ** 2).mean()
+    assert error == pytest.approx(min(losses), rel=1e-9)
+
+
+def test_the_alpha_of_an_estimator_is_that_of_lbfgs():
+    """Both minimize the mean loss plus α/2m ‖w‖²; without hidden layers, there is one minimum."""
+    fits = [
+        MLPRegressor(**{**SMALL, "solver": solver, "hidden_layer_sizes": ()}, alpha=5.0, tol=1e-9).fit(X, Y)
+        for solver in ("lm", "lbfgs")
+    ]
+    for mine, theirs in zip(*[fit.coefs_ + fit.intercepts_ for fit in fits], strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-6)
+
+
+def test_a_search_and_an_ensemble_over_it():
+    search = MLPSearchCV(MLPRegressor(**SMALL, tol=1e-2), {"alpha": [1e-3, 10.0]}, cv=2)
+    search.fit(X, Y)
+    assert search.best_params_ == {"alpha": 1e-3}
+    assert search.best_estimator_.to_sklearn().solver == "adam"  # which scikit-learn has
+
+
+@pytest.mark.parametrize(
+    ("estimator", "y", "message"),
+    [
+        (MLPClassifier(**SMALL), X[:, 0] > 0, r"minimizes squared errors, and the cost is 'cross_entropy'; make the"),
+        (MLPRegressor(**SMALL, dtype="float32"), Y, r"LevenbergMarquardt needs float64, and the network has float32"),
+        (MLPRegressor(**SMALL, batch_size=5), Y, r"batch_size=5 is for other solvers: 'lm' uses all examples in every"),
+        (MLPRegressor(**SMALL, dropout=0.5), Y, r"LevenbergMarquardt does not go with dropout"),
+    ],
+    ids=["classes", "dtype", "batch_size", "dropout"],
+)
+def test_an_estimator_refuses_what_it_cannot_do(estimator, y, message):
+    with pytest.raises(ValueError, match=message):
+        estimator.fit(X, y)
+
+
+def test_it_is_an_optimizer_of_the_command(capsys, tmp_path):
+    path, words = tmp_path / "table.csv", ["--hidden", 6, "--activation", "tanh", "--epochs", 9, "--quiet"]
+    np.savetxt(path, np.column_stack([X, Y[:, 0]]), delimiter=",", header="a,b,y", comments="")
+    words = ["train", "--data", path, "--target", "y", "--optimizer", "lm", *words]
+    status, out, err = run_command(capsys, *words, "--dtype", "float64", "--save", tmp_path / "net")
+    assert (status, err) == (0, "")
+    assert Network.load(tmp_path / "net").optimizer == LevenbergMarquardt()
+    assert float(out[-1].split()[2].rstrip(",")) > 0.9
+    for options, message in (
+        (["--lr", 0.1, "--dtype", "float64"], "lr=OneCycle(peak=0.1, warmup=0.2) is for other optimizers: Levenberg"),
+        (
+            ["--batch-size", 7, "--dtype", "float64"],
+            "batch_size=7 is for other optimizers: LevenbergMarquardt uses all",
+        ),
+        ([], "LevenbergMarquardt needs float64, and the network has float32"),
+    ):
+        status, _, err = run_command(capsys, *words, *options)
+        assert status == 1
+        assert err.startswith(f"xpnet: error: {message}")

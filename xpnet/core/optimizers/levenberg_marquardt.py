@@ -1,0 +1,80 @@
+"""Levenberg-Marquardt as an optimizer: its hyperparameters; `least_squares` takes the steps."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from xpnet.core.arrays import Array, Layers
+from xpnet.core.least_squares import Damping, DampingHyperparameters, take_damped_step
+from xpnet.core.optimizers.base import OptimizerState, require_between
+from xpnet.wording.checks import in_range, overwrite
+from xpnet.wording.hints import explain_arguments
+
+
+@explain_arguments
+@dataclass(frozen=True, kw_only=True)
+class LevenbergMarquardt:
+    """Levenberg-Marquardt, for regressions with few weights and squared errors (MATLAB's ``trainlm``).
+
+    An epoch is one step, which uses all examples and solves a linear problem for all P weights and biases: it takes
+    about n_examples × n_out × P² multiplications and P³, and memory for about five P × P matrices. Up to some thousands
+    of weights, it often reaches errors that others do not (K. Levenberg, 1944; D. W. Marquardt, 1963; M. T. Hagan and
+    M. B. Menhaj, "Training Feedforward Networks with the Marquardt Algorithm", IEEE Transactions on Neural Networks 5,
+    1994). The weights change only if the cost falls; it chooses the length of its steps, so `lr` and `batch_size` are
+    left out.
+
+    It needs ``dtype="float64"``, the quadratic cost or "mse", and no dropout.
+
+    Parameters
+    ----------
+    weight_decay
+        λ ≥ 0: adds λ/2 ‖w‖² to the cost, as in `SGD`.
+    damping
+        τ > 0: the damping begins at τ times the largest element of the diagonal of JᵀJ. If training does not get going,
+        or ends in a poor minimum, try a larger one.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from xpnet import Network
+    >>> x = np.linspace(-3, 3, 50)[:, None]
+    >>> net = Network([1, 5, 1], activation="tanh", task="regression", dtype="float64", seed=0)
+    >>> history = net.train((x, np.sin(x)), epochs=50, optimizer=LevenbergMarquardt(), progress=False)
+    >>> net.cost((x, np.sin(x))) < 1e-6
+    True
+    """
+
+    weight_decay: float = 0.0
+    damping: float = 1e-3
+    default_lr: ClassVar[float] = 1.0  # not used
+    needs_all_examples: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Check the hyperparameters."""
+        overwrite(
+            self,
+            weight_decay=in_range("weight_decay", self.weight_decay, 0, math.inf, "0 turns it off"),
+            damping=in_range("damping", self.damping, 0, math.inf, "1e-3 is usual", includes_low=False),
+        )
+
+    def init(self, layers: Layers, to_array: Callable[[float], Array]) -> OptimizerState:
+        """Make the state for a network's first step; `to_array` converts a float."""
+        hyperparameters = DampingHyperparameters(
+            damping=to_array(self.damping), weight_decay=to_array(self.weight_decay) if self.weight_decay else None
+        )
+        return OptimizerState(hyperparameters, Damping(to_array(0.0), to_array(0.0)))
+
+    def check_memory(self, memory: Any) -> None:
+        """Refuse NumPy arrays that cannot be a damping: raise ValueError."""
+        require_between("damping", memory, 0.0, math.inf)
+
+    @property
+    def update(self) -> Any:
+        """The step: ``(sigmas, output, state, minibatch, xp) -> state``, which needs more than gradients."""
+        return take_damped_step

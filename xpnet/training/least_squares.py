@@ -1,0 +1,61 @@
+"""What a training by Levenberg-Marquardt needs: all examples in every step, and enough memory."""
+
+from collections.abc import Sequence
+
+from xpnet.core.least_squares import SQUARED
+from xpnet.core.optimizers.base import needs_all_examples
+from xpnet.data.resident import Resident, Rows
+from xpnet.training.memory import count_parameters, on_host_only, require_bytes
+from xpnet.training.plan import Job
+from xpnet.wording.checks import choices
+
+MATRICES = 5  # of P × P numbers in memory during a step, about: measured with NumPy for P = 3,151, it is 4.5
+BYTES = 8  # of a number in float64
+
+
+def use_all_examples(jobs: Sequence[Job]) -> Sequence[Job]:
+    """Give jobs whose optimizer needs it minibatches of all examples. Others stay as they are. Changes nothing.
+
+    Raises
+    ------
+    ValueError
+        If the optimizer cannot train such a network, or with such data.
+    MemoryError
+        If the machine has not enough memory.
+    """
+    optimizer = jobs[0].plan.optimizer
+    if not needs_all_examples(optimizer):
+        return jobs
+    for job in jobs:
+        _check_network(job)
+        if not isinstance(job.source, (Resident, Rows)):
+            raise ValueError(
+                f"{optimizer!r} needs all examples in every step; give train_data as arrays, as pairs, or as a data "
+                "set with cache=True"
+            )
+    model, backend = jobs[0].source.reader.model, jobs[0].source.reader.backend
+    n_parameters = count_parameters(model.sizes)
+    require_bytes(
+        on_host_only(backend, len(jobs) * MATRICES * BYTES * n_parameters**2),
+        f"Levenberg-Marquardt with the {n_parameters:,} weights and biases of {list(model.sizes)} needs",
+        "give another optimizer, such as Adam(), or a smaller network",
+    )
+    sizes: list[int] = [len(job.source) for job in jobs]  # type: ignore[arg-type]
+    return [job._replace(plan=job.plan._replace(batch_size=size)) for job, size in zip(jobs, sizes)]
+
+
+def _check_network(job: Job) -> None:
+    reader, name = job.source.reader, type(job.plan.optimizer).__name__
+    model = reader.model
+    if model.cost.name not in SQUARED:
+        raise ValueError(
+            f"{name} minimizes squared errors, and the cost is {model.cost.name!r}; make the network with one of "
+            f"cost={choices(SQUARED)}, or give another optimizer, such as Adam()"
+        )
+    if reader.dtype != "float64":
+        raise ValueError(f'{name} needs float64, and the network has {reader.dtype}; give dtype="float64"')
+    if any(model.dropout):
+        raise ValueError(
+            f"{name} does not go with dropout={list(model.dropout)}; leave dropout out, and give weight_decay or "
+            "validation data instead"
+        )
