@@ -211,7 +211,7 @@ def test_it_says_how_much_memory_it_needs(monkeypatch):
     monkeypatch.setattr("xpnet.training.memory.find_memory", lambda: 2**29)
     message = (
         r"^Levenberg-Marquardt with the 5,002 weights and biases of \[2, 1000, 2\] needs about 0\.9 GiB, and this "
-        r"machine has 0\.5; give another optimizer, such as Adam\(\), or a smaller network$"
+        r"process may use 0\.5; give another optimizer, such as Adam\(\), or a smaller network$"
     )
     with pytest.raises(MemoryError, match=message):
         make((2, 1000, 2)).train((X, Y), epochs=1, **TRAIN)
