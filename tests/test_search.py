@@ -208,7 +208,7 @@ GRIDS: dict[str, tuple[Any, Any, dict[str, Any], list[int]]] = {
         [9],
     ),
     "regression": (REGRESSOR, ALPHAS, {"y": NUMBER}, [9]),
-    "losses": (REGRESSOR, {"loss": ["squared_error", "huber", "gaussian"]}, {"y": NUMBER}, [3, 3, 3]),
+    "losses": (REGRESSOR, {"loss": ["squared_error", "quantile(0.1, 0.5)", "gaussian"]}, {"y": NUMBER}, [3, 3, 3]),
     "several outputs": (REGRESSOR, ALPHAS, {"y": NUMBERS, "scoring": "neg_mean_absolute_error"}, [9]),
     "two": (CLASSIFIER, ALPHAS, {"y": TWO, "scoring": "roc_auc"}, [9]),
     "labels": (CLASSIFIER, ALPHAS, {"y": LABELS}, [9]),

@@ -293,12 +293,69 @@ def test_standard_deviations_need_the_gaussian_cost(options):
     assert f"cost={net.cost_name!r}" in str(e.value)
 
 
-def test_the_estimators_refuse_several_predictions_for_a_target():
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("n_targets", [1, 2])
+def test_the_estimators_predict_quantiles(place, n_targets):
     estimators = pytest.importorskip("xpnet.estimators")
-    with pytest.raises(ValueError, match=r"loss=.* has several predictions for each target, which only Network"):
+    loss, y = "quantile(0.05, 0.5, 0.95)", Y[:, 0] if n_targets == 1 else Y
+    options = {"hidden_layer_sizes": (5,), "max_iter": 5, "random_state": 0, "standardize": True, **place._asdict()}
+    regressor = estimators.MLPRegressor(loss, **options).fit(X, y)
+    predicted = regressor.predict_quantiles(X)
+    assert predicted.shape == (*y.shape, 3)
+    assert (np.diff(predicted, axis=-1) >= 0).all()
+    np.testing.assert_array_equal(predicted, array(regressor.network_, regressor.network_.predict(X)))
+    np.testing.assert_array_equal(regressor.predict(X), predicted[..., 1])
+    assert regressor.n_outputs_ == n_targets
+    ensemble = estimators.MLPEnsembleRegressor(loss, n_estimators=2, **options).fit(X, y)
+    members = [member.predict_quantiles(X) for member in ensemble.estimators_]
+    np.testing.assert_allclose(ensemble.predict_quantiles(X), np.mean(members, axis=0), rtol=1e-12)
+    median, spread = ensemble.predict(X, return_std=True)
+    np.testing.assert_allclose(median, ensemble.predict_quantiles(X)[..., 1], rtol=1e-12)
+    np.testing.assert_allclose(spread, np.std([each[..., 1] for each in members], axis=0), rtol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_quantiles_work_with_what_scikit_learn_does_with_estimators():
+    """In pipelines and searches, cloned and pickled; early stopping watches the loss, as R² sees the median alone."""
+    estimators, sklearn = pytest.importorskip("xpnet.estimators"), pytest.importorskip("sklearn")
+    from sklearn.model_selection import GridSearchCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    y, small = Y[:, 0], {"hidden_layer_sizes": (5,), "max_iter": 4, "random_state": 0, "standardize": True}
+    grid = {"mlpregressor__loss": ["squared_error", "quantile(0.1, 0.5, 0.9)", "quantile(0.9)"]}
+    pipeline = make_pipeline(StandardScaler(), sklearn.clone(estimators.MLPRegressor(**small)))
+    searches = [kind(pipeline, grid, cv=2).fit(X, y) for kind in (GridSearchCV, estimators.MLPSearchCV)]
+    scores = [search.cv_results_["mean_test_score"] for search in searches]
+    np.testing.assert_allclose(*scores, rtol=1e-9)
+    assert len(set(scores[0])) == 3
+    fits = [
+        estimators.MLPRegressor("quantile(0.1, 0.5, 0.9)", **small, early_stopping=stop).fit(X, y)
+        for stop in (True, "loss")
+    ]
+    assert fits[0].best_validation_loss_ == min(fits[0].validation_loss_curve_)
+    again = pickle.loads(pickle.dumps(fits[1]))
+    np.testing.assert_array_equal(fits[0].predict_quantiles(X), again.predict_quantiles(X))
+    with pytest.raises(
+        ValueError, match=r"^loss='quantile\(.*\)' has several outputs for each target, and scikit-learn's"
+    ):
+        estimators.MLPRegressor("quantile(0.1, 0.5)", hidden_layer_sizes=(5,), max_iter=1).fit(X, y).to_sklearn()
+
+
+def test_the_estimators_refuse_losses_that_do_not_fit_them():
+    estimators = pytest.importorskip("xpnet.estimators")
+    message = (
+        r"^loss='quantile\(0.1, 0.9\)' has no single number for each target, which predict returns; add 0.5, the med"
+    )
+    with pytest.raises(ValueError, match=message):
         estimators.MLPRegressor(loss="quantile(0.1, 0.9)").fit(X, Y)
-    with pytest.raises(ValueError, match=r"loss='gaussian' is for the output activations .*; give loss='log_loss'"):
-        estimators.MLPClassifier(loss="gaussian").fit(X, np.arange(len(X)) % 2)
+    for loss in ("gaussian", "quantile(0.5)"):
+        with pytest.raises(ValueError, match=r"loss='.*' is for the output activations .*; give loss='log_loss'"):
+            estimators.MLPClassifier(loss=loss).fit(X, np.arange(len(X)) % 2)
+    with pytest.raises(
+        ValueError, match=r"^predict_quantiles needs quantiles as the loss, and this estimator has loss='hu"
+    ):
+        estimators.MLPRegressor("huber", max_iter=200, tol=10.0).fit(X, Y[:, 0] / 100).predict_quantiles(X)
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
