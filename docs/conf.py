@@ -249,6 +249,10 @@ PICTURES |= {
         "activations": "An image of a nine, the activations of thirty hidden units, and the largest output, the nine",
         "boundary": "Three arms of a spiral, each in the region that the network gives to its class",
         "bars": "A curve with bands of noise and disagreement; the disagreement grows beyond the examples",
+        "against": "Points along a diagonal, the predictions against the true targets",
+        "residuals": "Residuals around a line at 0, with the medians of ten groups of them",
+        "pit": "A histogram of ten bins and a band around 1 that it should stay in",
+        "reliability": "The fraction of right predictions by their probability, near the diagonal",
     }.items()
 }
 BOOK = runpy.run_path(str(DOCS / "book_figures.py"))
