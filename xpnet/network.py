@@ -760,8 +760,9 @@ class Network:
         From then on, `interval` has the coverage of its level on new data like these, whatever their noise is like;
         `predict_std` is multiplied by a factor, so that 68.3 % of the targets lie within one standard deviation; and
         `predict` shifts each quantile. This is split conformal prediction: with n examples, between a fraction of
-        `level` and 1 / (n + 1) more of the new targets lie within the interval, on average over draws of the validation
-        data. A regression without error bars gets constant ones. `save` keeps the correction; training ends it.
+        `level` and 1 / (n + 1) more of the new targets lie within the interval (2 / (n + 1) between two quantiles), on
+        average over draws of the validation data. A regression without error bars gets constant ones. `save` keeps the
+        correction; training ends it.
 
         Parameters
         ----------
