@@ -741,8 +741,10 @@ def test_a_calibration_is_kept_until_the_weights_change(place, tmp_path):
 def test_an_ensemble_keeps_its_calibration_in_its_members(tmp_path):
     ensemble, (x, y) = bars(NUMPY, "gaussian", 2, 3), examples(20, 2)
     ensemble.calibrate((x, y))
+    before = ensemble.predict(X, return_std=True)
     ensemble[1].calibrate((x, y))
     assert ensemble[0].calibration is None
+    np.testing.assert_array_equal(ensemble.predict(X, return_std=True), before)
     ensemble.save(tmp_path / "ensemble")
     for twin in (ensemble.copy(), Ensemble.of(ensemble), Ensemble.load(tmp_path / "ensemble")):
         np.testing.assert_array_equal(twin.predict(X, return_std=True), ensemble.predict(X, return_std=True))

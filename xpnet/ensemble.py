@@ -466,17 +466,23 @@ class Ensemble:
                     if mean.ndim == 1
                     else predictions(mean, first.task, xp)
                 )
-        values = self._stack([network.predict(x) for network in self])
-        distribution = first.view.model.cost.distribution
-        predicts_std = return_std and distribution is not None and distribution.std is not None
-        scatter = self._stack([network.predict_std(x) for network in self]) if predicts_std else None
+        from xpnet.inspection.intervals import (
+            bars_of_network,
+            predict_mean_and_std,
+            predict_quantiles,
+            shape_quantiles,
+        )
+
         bars = self._bars
-        with self.backend.scope(precision(values)):
-            mean, std = mean_and_std(values, xp)
-            if scatter is not None:
-                std = xp.sqrt(std * std + xp.mean(scatter * scatter, axis=0))
-            mean, std = (mean + bars.shift, std) if bars.levels else (mean, std * bars.factor)
-        return (mean, std) if return_std else mean
+        if not bars.levels:
+            mean, std = predict_mean_and_std(bars, x)
+            return (mean, std) if return_std else mean
+        quantiles = predict_quantiles(bars, x)
+        if not return_std:
+            return quantiles
+        members = self._stack([shape_quantiles(bars_of_network(network.view, None).predict(x)) for network in self])
+        with self.backend.scope(precision(members)):
+            return quantiles, xp.std(members, axis=0)
 
     @property
     def _bars(self) -> Bars:

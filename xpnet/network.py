@@ -696,8 +696,9 @@ class Network:
         cost, xp = self._model.cost, self._backend.xp
         if self.calibration is None or not cost.levels:
             return predict(self.view, x, lambda a: predictions(cost.prediction(a, xp), self.task, xp))
-        shift = self._bars.shift
-        return predict(self.view, x, lambda a: predictions(cost.prediction(a, xp) + shift, self.task, xp))
+        from xpnet.inspection.intervals import predict_quantiles
+
+        return predict_quantiles(self._bars, x)
 
     def predict_std(self, x: Any) -> Array:
         """Predict the standard deviation of each target around the prediction, for ``cost="gaussian"``.
@@ -726,17 +727,16 @@ class Network:
         >>> net.predict([[0.0], [1.0]]).shape, net.predict_std([[0.0], [1.0]]).shape
         ((2,), (2,))
         """
-        from xpnet.inspection.intervals import make_bars
+        from xpnet.inspection.intervals import predict_mean_and_std
 
-        cost, xp, bars = self._model.cost, self._backend.xp, self._bars
-        if cost.levels or not (bars.has_std or bars.errors is not None):
+        bars = self._bars
+        if bars.levels or not (bars.has_std or bars.errors is not None):
             remedy = ", or take sample(x, 100).std(axis=0), the spread by dropout" if any(self.dropout) else ""
             raise ValueError(
                 f'predict_std needs cost="gaussian", and this network has cost={self.cost_name!r}; make one with '
                 f'cost="gaussian" and 2 outputs for each target{remedy}'
             )
-        factor = bars.factor
-        return predict(self.view, x, lambda a: predictions(make_bars(a, cost, xp)[..., 1], self.task, xp) * factor)
+        return predict_mean_and_std(bars, x)[1]
 
     @property
     def _bars(self) -> Bars:

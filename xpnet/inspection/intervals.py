@@ -229,6 +229,27 @@ def transform_targets(bars: Bars, data: Any) -> np.ndarray:
     return 0.5 + 0.5 * np.sign(distance) * rank_errors(bars.errors, np.abs(distance))
 
 
+def predict_mean_and_std(bars: Bars, x: Any) -> tuple[Array, Array]:
+    """Predict means and corrected standard deviations, (m,) or (m, n_targets)."""
+    predicted = bars.predict(x)
+    with bars.view.backend.scope(precision(predicted)):
+        return _drop_single(predicted[..., 0]), _drop_single(predicted[..., 1]) * bars.factor
+
+
+def predict_quantiles(bars: Bars, x: Any) -> Array:
+    """Predict corrected quantiles, as `Network.predict` shapes them."""
+    predicted = bars.predict(x)
+    with bars.view.backend.scope(precision(predicted)):
+        return shape_quantiles(predicted) + bars.shift
+
+
+def shape_quantiles(a: Array) -> Array:
+    """Turn (..., n_targets, n_levels) into the shape of predictions: a single target, or level, has no axis."""
+    if a.shape[-1] == 1:
+        return _drop_single(a[..., 0])
+    return a[..., 0, :] if a.shape[-2] == 1 else a
+
+
 def predict_interval(bars: Bars, x: Any, level: float) -> tuple[Array, Array]:
     """Predict the ends of an interval; see `Network.interval`."""
     bars.require("interval")
@@ -236,10 +257,10 @@ def predict_interval(bars: Bars, x: Any, level: float) -> tuple[Array, Array]:
     with bars.view.scope(), bars.view.output_scope():
         if bars.levels:
             low, high = (_find_level(bars.levels, p, level) for p in ((1 - level) / 2, (1 + level) / 2))
-            quantiles = _drop_target(bars.predict(x)) + bars.shift
+            quantiles = predict_quantiles(bars, x)
             return quantiles[..., low], quantiles[..., high]
-        width, predicted = bars.move(_drop_single(_bound_errors(bars, level))), bars.predict(x)
-        mean, std = (_drop_single(predicted[..., k]) for k in (0, 1))
+        width = bars.move(_drop_single(_bound_errors(bars, level)))
+        mean, std = predict_mean_and_std(bars._replace(errors=None), x)
         return mean - width * std, mean + width * std
 
 
@@ -256,8 +277,3 @@ def _find_level(levels: Sequence[float], wanted: float, level: float) -> int:
 def _drop_single(a: Any) -> Any:
     """Turn numbers (..., 1) of a single target into (...)."""
     return a[..., 0] if a.shape[-1] == 1 else a
-
-
-def _drop_target(quantiles: Array) -> Array:
-    """Turn quantiles (..., 1, n_levels) of a single target into (..., n_levels)."""
-    return quantiles[..., 0, :] if quantiles.shape[-2] == 1 else quantiles

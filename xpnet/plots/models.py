@@ -45,7 +45,9 @@ def open_classifier(net: Any, data: Any, labels: Any) -> tuple[Network | Ensembl
     X, y = data
     y = np.asarray(y).ravel()
     for label in y[~np.isin(y, classes)].tolist():
-        raise ValueError(f"y has the class {label!r}, which the estimator has not learnt; it knows {choices(classes.tolist())}")
+        raise ValueError(
+            f"y has the class {label!r}, which the estimator has not learnt; it knows {choices(classes.tolist())}"
+        )
     return model, (X, np.searchsorted(classes, y)), labels
 
 
