@@ -92,14 +92,17 @@ class Bars(NamedTuple):
         """What to multiply standard deviations by, in a shape that fits them."""
         return 1.0 if self.errors is None else self.move(_drop_single(find_error(self.errors, ONE_SIGMA)))
 
+    def require_regression(self, what: str) -> None:
+        """Refuse a classification; `what` needs a regression."""
+        if self.view.model.task != "regression":
+            raise ValueError(f"{what} needs a regression, and the task is {self.view.model.task!r}")
+
     def require(self, what: str) -> None:
         """Refuse a network without error bars; `what` needs them."""
-        model = self.view.model
-        if model.task != "regression":
-            raise ValueError(f"{what} needs a regression, and the task is {model.task!r}")
-        if not self.has_std and not self.levels and self.errors is None and what != "calibrate":
+        self.require_regression(what)
+        if not self.has_std and not self.levels and self.errors is None:
             raise ValueError(
-                f"{what} needs error bars, and this network has cost={model.cost.name!r}; call "
+                f"{what} needs error bars, and this network has cost={self.view.model.cost.name!r}; call "
                 'calibrate(validation_data) first, or make a network with cost="gaussian" or quantiles, or an Ensemble'
             )
 
@@ -150,7 +153,7 @@ def bars_of_ensemble(views: Sequence[View], feature_names: tuple[str, ...] | Non
 
 def calibrate(bars: Bars, validation_data: Any) -> np.ndarray:
     """Compute the sorted errors on validation data; see `Network.calibrate`. Synchronizes."""
-    bars.require("calibrate")
+    bars.require_regression("calibrate")
     y, predicted = predict_targets(bars, validation_data, "validation_data")
     errors = compute_errors(y, predicted, bars.levels)
     if not np.isfinite(errors).all():
