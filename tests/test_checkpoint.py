@@ -1045,9 +1045,9 @@ def test_a_deviation_that_is_not_above_0_is_refused(tmp_path: Path, name: str, v
             np.array([3.0, 2.0, 1.0])[:, None, None],
             "calibration.3 must be finite numbers in increasing",
         ),
-        ("calibration.1", np.full((5, 1, 1), np.nan), "must be finite numbers"),
+        ("calibration.0", np.full((5, 1, 1), np.nan), "must be finite numbers"),
         ("calibration.1", np.ones((2, 1, 1)), "needs at least 3 examples for calibrate, and there were 2"),
-        ("calibration.0", np.ones((5, 1, 1)), "the tensor 'calibration.0' is not one of xpnet's"),
+        ("calibration.01", np.ones((5, 1, 1)), "the tensor 'calibration.01' is not one of xpnet's"),
     ],
 )
 def test_errors_of_a_calibration_that_cannot_be_are_refused(

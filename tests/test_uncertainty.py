@@ -751,6 +751,9 @@ def test_an_ensemble_keeps_its_calibration_in_its_members(tmp_path):
         np.testing.assert_array_equal(twin[1].predict_std(X), ensemble[1].predict_std(X))
         assert not np.array_equal(twin[1].calibration, twin.calibration)
     assert Ensemble.of([*ensemble][:2]).calibration is None
+    alone = bars(NUMPY, "mse", 2, 1)
+    alone[0].calibrate((x, y))
+    assert not alone.predict(X, return_std=True)[1].any()  # there is no disagreement
     ensemble[2].train((x, y), epochs=1, progress=False)
     assert ensemble.calibration is None
     assert ensemble[1].calibration is not None

@@ -177,7 +177,7 @@ class Network:
         self._optimizer: Optimizer = SGD()
         self._scaling: Scaler | None = None
         self._feature_names: tuple[str, ...] | None = None
-        # Number of networks that predict together, 1 for this one alone -> their errors; see `calibrate`
+        # Number of members of an ensemble, or 0 for this network by itself -> sorted errors; see `calibrate`
         self._calibrations: Mapping[int, np.ndarray] = {}
         self.history = History()
         self.notes = {}
@@ -751,7 +751,7 @@ class Network:
         They are distances from the prediction in standard deviations, (n, n_targets, 1); or, for a cost of quantiles,
         differences from each of them, (n, n_targets, n_levels).
         """
-        return self._calibrations.get(1)
+        return self._calibrations.get(0)
 
     @explain_arguments
     def calibrate(self, validation_data: Any) -> None:
@@ -788,7 +788,7 @@ class Network:
         """
         from xpnet.inspection.intervals import calibrate
 
-        self._calibrations = {**self._calibrations, 1: calibrate(self._bars, validation_data)}
+        self._calibrations = {**self._calibrations, 0: calibrate(self._bars, validation_data)}
 
     @explain_arguments
     def coverage(self, data: Any, levels: Sequence[float] | None = None) -> Coverage:

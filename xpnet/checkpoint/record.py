@@ -36,7 +36,7 @@ MAX_DEPTH = 100  # of nested values: so that whatever copies or shows them does 
 NUMBER_LIMIT = 2**63  # whole numbers are smaller
 # Tensors besides those of layers. Callbacks store states of the network, under names of their own
 OTHER_TENSORS = re.compile(
-    rf"optimizer\.\d+|dropout\.step|scaling\.({'|'.join(Scaling._fields)})|calibration\.[1-9]\d{{0,8}}"
+    rf"optimizer\.\d+|dropout\.step|scaling\.({'|'.join(Scaling._fields)})|calibration\.(0|[1-9]\d{{0,8}})"
 )
 CALLBACK_TENSORS = re.compile(r"(callbacks\.(\d+)\.([^.]+)\.)(layers\.\d+\.[wb]|optimizer\.\d+|dropout\.step)")
 
@@ -66,7 +66,7 @@ class Snapshot(NamedTuple):
     history: list[dict[str, Any]]  # its rows
     training: TrainingRecord | None = None
     callback_states: Mapping[tuple[int, str], State] = MappingProxyType({})  # (number of the callback, name) -> state
-    calibrations: Mapping[int, np.ndarray] = MappingProxyType({})  # number of networks -> sorted errors
+    calibrations: Mapping[int, np.ndarray] = MappingProxyType({})  # members of an ensemble, or 0 -> sorted errors
 
 
 class Record(NamedTuple):
@@ -236,7 +236,7 @@ def scaling_of(record: Record, model: Model, dtype: str) -> Scaling | None:
 
 
 def calibrations_of(record: Record, model: Model) -> dict[int, np.ndarray]:
-    """Return the sorted errors of a calibrated network: number of networks that predict together -> (n, targets, k)."""
+    """Return the sorted errors of a calibrated network: members of an ensemble, or 0 -> (n, targets, k)."""
     calibrations = {}
     for name, errors in record.arrays.items():
         if not name.startswith("calibration."):
