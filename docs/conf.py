@@ -249,8 +249,13 @@ PICTURES |= {
         "activations": "An image of a nine, the activations of thirty hidden units, and the largest output, the nine",
         "boundary": "Three arms of a spiral, each in the region that the network gives to its class",
         "bars": "A curve with bands of noise and disagreement; the disagreement grows beyond the examples",
+        "against": "Predictions along a diagonal, and their residuals around 0 with the medians of ten groups",
     }.items()
 }
+PICTURES["intervals"] = (
+    lambda: run_page("use/intervals.md")["pit"],
+    "Histograms of ten bins, with a hill in the middle before the calibration, and a slight slope after it",
+)
 BOOK = runpy.run_path(str(DOCS / "book_figures.py"))
 PICTURES |= {
     f"book-{name}": (functools.partial(BOOK["draw"], name), label) for name, label in BOOK["DESCRIPTIONS"].items()

@@ -944,6 +944,35 @@ def test_a_deviation_that_is_not_above_0_is_refused(tmp_path: Path, name: str, v
     refuse(path, rf"{name} must be above 0")
 
 
+@pytest.mark.parametrize(
+    ("name", "errors", "message"),
+    [
+        (
+            "calibration.1",
+            np.ones((5, 2, 1)),
+            r"calibration\.1 of shape \(5, 2, 1\) must be float64 errors of a regression",
+        ),
+        ("calibration.1", np.ones((5, 1, 1), np.float32), "calibration.1 of shape .* must be float64 errors"),
+        ("calibration.1", np.ones((0, 1, 1)), "calibration.1 of shape .* must be float64 errors"),
+        ("calibration.1", -np.ones((5, 1, 1)), "must be finite numbers in increasing order, and distances at least 0"),
+        (
+            "calibration.3",
+            np.array([3.0, 2.0, 1.0])[:, None, None],
+            "calibration.3 must be finite numbers in increasing",
+        ),
+        ("calibration.0", np.full((5, 1, 1), np.nan), "must be finite numbers"),
+        ("calibration.1", np.ones((2, 1, 1)), "needs at least 3 examples for calibrate, and there were 2"),
+        ("calibration.01", np.ones((5, 1, 1)), "the tensor 'calibration.01' is not one of xpnet's"),
+    ],
+)
+def test_errors_of_a_calibration_that_cannot_be_are_refused(
+    tmp_path: Path, name: str, errors: Any, message: str
+) -> None:
+    Network([3, 2], cost="gaussian").save(path := tmp_path / "net")
+    forge(path, lambda header, arrays: arrays.update({name: errors}))
+    refuse(path, message)
+
+
 @pytest.mark.parametrize("step", [[np.nan], [1e30], [0.5]], ids=str)
 def test_a_step_that_is_no_whole_number_is_refused(tmp_path: Path, step: Any) -> None:
     path = full(tmp_path)

@@ -140,6 +140,8 @@ def make_files() -> list[File]:
                     train(net, kind, Path("run"), False, chunks)
                 files.append(File(kind, Path("run").read_bytes(), True))
                 Path("run").unlink()
+            if net.task == "regression":
+                net.calibrate(make_data(net))
             files.append(File(kind, net._encode(), False))
     return files
 
@@ -176,7 +178,7 @@ FLOATS = (
 TENSORS = (
     *("evil", "optimizer.0", "optimizer.9", "optimizer.٣", "layers.9.w", "layers.0.w.x", "dropout.step", "\ud800"),
     *("scaling.y_std", "scaling.y_mean", "callbacks.0.best_state.layers.0.w", "callbacks.9.x.layers.0.w"),
-    *(f"callbacks.{'9' * 5000}.x.layers.0.w", "callbacks.0.best.dropout.step"),
+    *(f"callbacks.{'9' * 5000}.x.layers.0.w", "callbacks.0.best.dropout.step", "calibration.1", "calibration.0"),
 )
 KEYS = ("evil", "", "name", "norm", "optimizer", "momentum", "best_state")
 TYPES = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8"), "I32": np.dtype("<i4")}
@@ -326,7 +328,9 @@ def is_extreme(net: Network, record: dict[str, Any]) -> bool:
     """Whether a network holds numbers with which predictions may overflow, and training may diverge."""
     described = json.dumps([record["settings"], record["optimizer"], (record.get("training") or {}).get("lr_scale")])
     numbers = re.findall(r"\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|Infinity", described)
-    arrays = [np.asarray(array) for array in leaves((net.w, net.b, net.scaling, net.state.optimizer.memory))]
+    arrays = [
+        np.asarray(array) for array in leaves((net.w, net.b, net.scaling, net.calibration, net.state.optimizer.memory))
+    ]
     deviations = [] if net.scaling is None else leaves((net.scaling.x_std, net.scaling.y_std))
     largest = max([*(float(abs(array).max()) for array in arrays), *map(float, numbers)])
     return largest > EXTREME or min((float(std.min()) for std in deviations), default=1.0) < 1 / EXTREME

@@ -290,6 +290,7 @@ def test_an_estimator_refuses_what_it_cannot_do(estimator, y, message):
         estimator.fit(X, y)
 
 
+@pytest.mark.needs("pandas")
 def test_it_is_an_optimizer_of_the_command(capsys, tmp_path):
     path, words = tmp_path / "table.csv", ["--hidden", 6, "--activation", "tanh", "--epochs", 9, "--quiet"]
     np.savetxt(path, np.column_stack([X, Y[:, 0]]), delimiter=",", header="a,b,y", comments="")

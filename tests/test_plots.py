@@ -6,6 +6,7 @@ as edges of cells are rounded to pixels differently. `python tests/test_plots.py
 meant: look at them before they are committed.
 """
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ from matplotlib.text import Text
 
 from xpnet import Adam, Ensemble, History, Network, plots
 from xpnet.cli import main
-from xpnet.estimators import MLPClassifier
+from xpnet.estimators import MLPClassifier, MLPEnsembleRegressor
 
 # JAX compiles programs for each of these tests, so that only what it could get wrong alone runs there
 pytestmark = pytest.mark.not_on("jax")
@@ -74,6 +75,12 @@ def gaussian(members=3):
     return ensemble
 
 
+def noisy(n=120):
+    """Examples of a line and a noise that is mostly smaller than that of the network above."""
+    x = np.linspace(-2, 2, n)
+    return x[:, None], x + 0.5 * np.sin(7 * np.arange(n)) ** 3
+
+
 CURVE = (np.linspace(0, 2, 9), np.array([0.1, -0.2, 0.5, 0.6, 1.4, 1.0, 1.7, 1.6, 2.3]))
 
 
@@ -104,6 +111,9 @@ DRAW = {
     "activations": draw_activations,
     "decision_boundary": lambda: plots.decision_boundary(three_classes(), *points(), resolution=50),
     "error_bars": lambda: plots.error_bars(gaussian(), *CURVE),
+    "predicted_against_true": lambda: plots.predicted_against_true(gaussian(), noisy()),
+    "residuals": lambda: plots.residuals(gaussian(), noisy()),
+    "calibration": lambda: plots.calibration(gaussian(), noisy()),
 }
 
 
@@ -480,6 +490,107 @@ def test_standardized_networks_draw_the_examples_as_given():
     assert np.allclose(ax.lines[0].get_xydata(), np.stack([x, y], axis=1))
 
 
+def test_predictions_are_drawn_against_targets_and_their_differences():
+    net, (x, y) = gaussian()[1], noisy()
+    ax = plots.predicted_against_true(net, (x, y)).axes[0]
+    np.testing.assert_allclose(ax.lines[0].get_xydata(), np.stack([y, net.predict(x)], axis=1), atol=1e-6)
+    r2, rmse = 1 - np.mean((y - x[:, 0]) ** 2) / y.var(), np.sqrt(np.mean((y - x[:, 0]) ** 2))
+    assert ax.get_title() == f"R² {r2:.3f}, RMSE {rmse:.3g}"
+    ax = plots.residuals(net, (x, y)).axes[0]
+    np.testing.assert_allclose(ax.lines[0].get_xydata(), np.stack([x[:, 0], y - x[:, 0]], axis=1), atol=1e-6)
+    medians = [np.median((y - x[:, 0])[12 * k : 12 * k + 12]) for k in range(10)]
+    np.testing.assert_allclose(ax.lines[2].get_ydata(), medians, atol=1e-6)
+    assert len(plots.residuals(net, (x[:50], y[:50])).axes[0].lines) == 2
+
+
+def test_each_target_has_axes_of_its_own_and_quantiles_their_median():
+    net = Network([1, 6], cost="quantile(0.1, 0.5, 0.9)", seed=0)
+    y = np.stack([noisy()[1], -noisy()[1]], axis=1)
+    for draw in (plots.predicted_against_true, plots.residuals):
+        one, two = draw(net, (noisy()[0], y)).axes
+        assert (one.get_xlabel()[-8:], two.get_xlabel()[-8:]) == ("target 0", "target 1")
+    predicted = two.lines[0].get_xdata()
+    np.testing.assert_allclose(predicted, net.predict(noisy()[0])[:, 1, 1], atol=1e-6)
+    figure = Figure()
+    grid = figure.subplots(1, 2)
+    assert plots.residuals(net, (noisy()[0], y), ax=grid[1]) is figure
+    assert len(plots.calibration(net, (noisy()[0], y), ax=grid[0]).axes[0].patches) == 3
+
+
+def test_calibration_of_error_bars_is_the_histogram_of_the_integral_transform():
+    """Bins between quantiles are as wide as their levels are apart; after a calibration it is flat on the same data."""
+    net, (x, y) = gaussian()[1], noisy()
+    z = (y - net.predict(x)) / net.predict_std(x)
+    below = [0.5 * (1 + math.erf(each / 2**0.5)) for each in z.tolist()]
+    drawn = plots.calibration(net, (x, y), bins=8).axes[0].patches[-1].get_data()
+    np.testing.assert_allclose(drawn.values, np.histogram(below, 8, (0, 1), density=True)[0])
+    assert drawn.values[0] < 0.2
+    net.calibrate((x, y))
+    ends = plots.calibration(net, (x, y), bins=4).axes[0].patches[-1].get_data().values[[0, 3]]
+    assert ends.sum() == pytest.approx(2, abs=0.1)  # half of the targets are outside of the middle half
+    net = Network([1, 2], cost="quantile(0.25, 0.75)")
+    net.layers = [([[0.0], [0.0]], [-0.5, 0.5])]
+    drawn = plots.calibration(net, (x, y)).axes[0].patches[-1].get_data()
+    assert drawn.edges.tolist() == [0, 0.25, 0.75, 1]
+    np.testing.assert_allclose(
+        drawn.values * [0.25, 0.5, 0.25] * 120, [(y <= -0.5).sum(), (abs(y) < 0.5).sum(), (y > 0.5).sum()]
+    )
+
+
+def test_calibration_of_classes_is_a_reliability_diagram():
+    net = Network([1, 1], task="binary", dtype="float64")
+    net.layers = [([[1.0]], [0.0])]
+    x = np.log([[1 / 9], [1 / 9], [1 / 9], [1 / 9], [4.0], [4.0]])  # probabilities of 0.1 and 0.8
+    ax = plots.calibration(net, (x, [0, 1, 0, 0, 1, 1])).axes[0]
+    np.testing.assert_allclose(ax.containers[0].lines[0].get_xydata(), [[0.1, 0.25], [0.8, 1.0]])
+    net, X, y = images()
+    ax = plots.calibration(net, (X, y)).axes[0]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("probability of the predicted class", "fraction that is right")
+    points = ax.containers[0].lines[0].get_xydata()
+    p = net.predict_proba(X)
+    is_right = p.argmax(axis=1) == y
+    assert points[-1, 1] == is_right[p.max(axis=1) >= 0.9].mean()
+
+
+def words(labels):
+    return [label.get_text() for label in labels]
+
+
+def test_classifiers_are_drawn_as_their_networks_with_their_classes():
+    X, y = points()
+    classes = ["left", "right", "top"]
+    names = np.array(classes)[y]
+    model = MLPClassifier((4,), max_iter=200, tol=10.0, random_state=0).fit(X, names)
+    confusion = plots.confusion(model, (X, names)).axes[0]
+    assert words(confusion.texts) == words(plots.confusion(model.network_, (X, y)).axes[0].texts)
+    assert words(confusion.get_yticklabels()) == classes
+    drawn = (
+        plots.calibration(net, (X, c)).axes[0].lines[1].get_xydata() for net, c in ((model, names), (model.network_, y))
+    )
+    np.testing.assert_array_equal(*drawn)
+    boundary = plots.decision_boundary(model, X, names, resolution=20).axes[0]
+    assert words(boundary.get_legend().get_texts()) == classes
+    assert words(plots.activations(model, X[0]).axes[2].get_yticklabels()) == classes
+    with pytest.raises(
+        ValueError, match="y has the class 'up', which the estimator has not learnt; it knows 'left', 'r"
+    ):
+        plots.confusion(model, (X, np.where(names == "top", "up", names)))
+    with pytest.raises(TypeError, match=r"data is of type list; give \(X, y\) for an estimator"):
+        plots.confusion(model, [(X[0], "top")])
+
+
+def test_regressors_are_drawn_as_their_networks():
+    x, y = noisy()
+    options = {"hidden_layer_sizes": (3,), "n_estimators": 2, "max_iter": 200, "tol": 10.0, "random_state": 0}
+    model = MLPEnsembleRegressor("gaussian", **options).fit(x, y)
+    for draw in (plots.residuals, plots.predicted_against_true):
+        points = (draw(net, (x, y)).axes[0].lines[0].get_xydata() for net in (model, model.ensemble_))
+        np.testing.assert_array_equal(*points)
+    assert plots.error_bars(model, x, y).axes
+    with pytest.raises(TypeError, match=r"weights draws one network; give a member .*, as in net\.ensemble_\[0\]"):
+        plots.weights(model)
+
+
 # What is refused
 
 NET, REGRESSION = Network([4, 3], task="classification", seed=0), Network([4, 1], task="regression", seed=0)
@@ -525,6 +636,27 @@ MULTILABEL = Network([4, 3], task="multilabel", seed=0)
         (lambda: plots.weights(NET, shape=(0, 4)), ValueError, "rows in shape=0 must be a whole number of at least 1"),
         (lambda: plots.weights(gaussian()), TypeError, r"weights draws one network; give a member of the ensemble"),
         (lambda: plots.weights(5), TypeError, "net is of type int; give a Network"),
+        (
+            lambda: plots.residuals(NET, DATA),
+            ValueError,
+            "residuals needs a regression, and the task of this network",
+        ),
+        (
+            lambda: plots.calibration(REGRESSION, DATA),
+            ValueError,
+            "calibration needs error bars, and this network has",
+        ),
+        (
+            lambda: plots.calibration(MULTILABEL, DATA),
+            ValueError,
+            "calibration needs one class for each example, and a",
+        ),
+        (lambda: plots.calibration(NET, DATA, bins=1), ValueError, "bins=1 must be a whole number of at least 2"),
+        (
+            lambda: plots.predicted_against_true(Network([1, 2], cost="quantile(0.1, 0.9)"), CURVE),
+            ValueError,
+            "pictures compare one number with each target, and cost='quantile",
+        ),
         (
             lambda: plots.activations(NET, np.eye(4)),
             ValueError,

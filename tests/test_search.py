@@ -210,7 +210,7 @@ GRIDS: dict[str, tuple[Any, Any, dict[str, Any], list[int]]] = {
     ),
     "activations": (CLASSIFIER, [{"activation": ["relu", ["elu"]]}, {"dropout": [0.2]}], LOSS, [2, 2, 2]),
     "dtypes": (CLASSIFIER, {"dtype": [None, "float64", "float32"]}, {**LOSS, "tolerance": 1e-3}, [4, 2]),
-    "losses": (REGRESSOR, {"loss": ["squared_error", "huber", "gaussian"]}, {"y": NUMBER}, [2, 2, 2]),
+    "losses": (REGRESSOR, {"loss": ["squared_error", "quantile(0.1, 0.5)", "gaussian"]}, {"y": NUMBER}, [2, 2, 2]),
     "several outputs": (REGRESSOR, TWO_ALPHAS, {"y": NUMBERS, "scoring": "neg_mean_absolute_error"}, [4]),
     "two": (CLASSIFIER, TWO_ALPHAS, {"y": TWO, "scoring": "roc_auc"}, [4]),
     "labels": (CLASSIFIER, TWO_ALPHAS, {"y": LABELS}, [4]),

@@ -4,7 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
-from helpers import Batches, Items, assert_same, snapshot
+from helpers import Batches, Items, Place, assert_same, snapshot
 from test_activations import on
 from test_backprop import layers_of
 from test_dropout import expected as expected_mask
@@ -14,7 +14,9 @@ from xpnet import SGD, Adam, EarlyStopping, Ensemble, Network, OneCycle, check_g
 from xpnet.cli.bench import random_examples
 from xpnet.core import arrays
 from xpnet.core.activations import identity, mean_std
+from xpnet.core.calibration import MOST_ERRORS, find_error, sort_errors
 from xpnet.core.costs import absolute, gaussian, make_quantile
+from xpnet.core.scaling import Scaling
 from xpnet.training.callback import Training
 from xpnet.training.evaluate import Evaluate
 from xpnet.training.history import History
@@ -24,7 +26,7 @@ from xpnet.training.position import Position
 pytestmark = pytest.mark.not_on("jax")
 
 COSTS = {"gaussian": 2, "quantile(0.1, 0.5, 0.9)": 3}  # and their outputs for each target
-N = 12
+N, NUMPY = 12, Place("numpy", None)
 X = np.random.default_rng(0).standard_normal((N, 3))
 Y = 100 + 20 * np.random.default_rng(1).standard_normal((N, 2))
 
@@ -299,12 +301,69 @@ def test_standard_deviations_need_the_gaussian_cost(options):
     assert f"cost={net.cost_name!r}" in str(e.value)
 
 
-def test_the_estimators_refuse_several_predictions_for_a_target():
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("n_targets", [1, 2])
+def test_the_estimators_predict_quantiles(place, n_targets):
     estimators = pytest.importorskip("xpnet.estimators")
-    with pytest.raises(ValueError, match=r"loss=.* has several predictions for each target, which only Network"):
+    loss, y = "quantile(0.05, 0.5, 0.95)", Y[:, 0] if n_targets == 1 else Y
+    options = {"hidden_layer_sizes": (5,), "max_iter": 5, "random_state": 0, "standardize": True, **place._asdict()}
+    regressor = estimators.MLPRegressor(loss, **options).fit(X, y)
+    predicted = regressor.predict_quantiles(X)
+    assert predicted.shape == (*y.shape, 3)
+    assert (np.diff(predicted, axis=-1) >= 0).all()
+    np.testing.assert_array_equal(predicted, array(regressor.network_, regressor.network_.predict(X)))
+    np.testing.assert_array_equal(regressor.predict(X), predicted[..., 1])
+    assert regressor.n_outputs_ == n_targets
+    ensemble = estimators.MLPEnsembleRegressor(loss, n_estimators=2, **options).fit(X, y)
+    members = [member.predict_quantiles(X) for member in ensemble.estimators_]
+    np.testing.assert_allclose(ensemble.predict_quantiles(X), np.mean(members, axis=0), rtol=1e-12)
+    median, spread = ensemble.predict(X, return_std=True)
+    np.testing.assert_allclose(median, ensemble.predict_quantiles(X)[..., 1], rtol=1e-12)
+    np.testing.assert_allclose(spread, np.std([each[..., 1] for each in members], axis=0), rtol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_quantiles_work_with_what_scikit_learn_does_with_estimators():
+    """In pipelines and searches, cloned and pickled; early stopping watches the loss, as R² sees the median alone."""
+    estimators, sklearn = pytest.importorskip("xpnet.estimators"), pytest.importorskip("sklearn")
+    from sklearn.model_selection import GridSearchCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    y, small = Y[:, 0], {"hidden_layer_sizes": (5,), "max_iter": 4, "random_state": 0, "standardize": True}
+    grid = {"mlpregressor__loss": ["squared_error", "quantile(0.1, 0.5, 0.9)", "quantile(0.9)"]}
+    pipeline = make_pipeline(StandardScaler(), sklearn.clone(estimators.MLPRegressor(**small)))
+    searches = [kind(pipeline, grid, cv=2).fit(X, y) for kind in (GridSearchCV, estimators.MLPSearchCV)]
+    scores = [search.cv_results_["mean_test_score"] for search in searches]
+    np.testing.assert_allclose(*scores, rtol=1e-9)
+    assert len(set(scores[0])) == 3
+    fits = [
+        estimators.MLPRegressor("quantile(0.1, 0.5, 0.9)", **small, early_stopping=stop).fit(X, y)
+        for stop in (True, "loss")
+    ]
+    assert fits[0].best_validation_loss_ == min(fits[0].validation_loss_curve_)
+    again = pickle.loads(pickle.dumps(fits[1]))
+    np.testing.assert_array_equal(fits[0].predict_quantiles(X), again.predict_quantiles(X))
+    with pytest.raises(
+        ValueError, match=r"^loss='quantile\(.*\)' has several outputs for each target, and scikit-learn's"
+    ):
+        estimators.MLPRegressor("quantile(0.1, 0.5)", hidden_layer_sizes=(5,), max_iter=1).fit(X, y).to_sklearn()
+
+
+def test_the_estimators_refuse_losses_that_do_not_fit_them():
+    estimators = pytest.importorskip("xpnet.estimators")
+    message = (
+        r"^loss='quantile\(0.1, 0.9\)' has no single number for each target, which predict returns; add 0.5, the med"
+    )
+    with pytest.raises(ValueError, match=message):
         estimators.MLPRegressor(loss="quantile(0.1, 0.9)").fit(X, Y)
-    with pytest.raises(ValueError, match=r"loss='gaussian' is for the output activations .*; give loss='log_loss'"):
-        estimators.MLPClassifier(loss="gaussian").fit(X, np.arange(len(X)) % 2)
+    for loss in ("gaussian", "quantile(0.5)"):
+        with pytest.raises(ValueError, match=r"loss='.*' is for the output activations .*; give loss='log_loss'"):
+            estimators.MLPClassifier(loss=loss).fit(X, np.arange(len(X)) % 2)
+    with pytest.raises(
+        ValueError, match=r"^predict_quantiles needs quantiles as the loss, and this estimator has loss='hu"
+    ):
+        estimators.MLPRegressor("huber", max_iter=200, tol=10.0).fit(X, Y[:, 0] / 100).predict_quantiles(X)
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -546,3 +605,222 @@ def test_memory_of_samples_is_bounded(monkeypatch):
     found, most = peak(lambda: net.sample(x, 100))
     assert found.shape == (100, 2000, 1)
     assert most < 3 * found.nbytes + 3 * 4 * arrays.BLOCK_ELEMENTS
+
+
+# How well error bars cover, and their calibration
+
+
+def bars(place, cost, targets, members):
+    """A network, or an ensemble, that has learnt nothing, and the number of its outputs for each target."""
+    k = {"mse": 1, "gaussian": 2}.get(cost, 3)
+    options = {"cost": cost, "task": "regression", "activation": "tanh", "standardize": True, "seed": 0}
+    options |= {"dtype": "float64", **place._asdict()}
+    sizes = [3, 4, k * targets]
+    model = Network(sizes, **options) if members is None else Ensemble(sizes, members, **options)
+    for net in [model] if members is None else model:
+        mean, std = np.full((1, targets), 100.0), np.full((1, targets), 20.0)
+        net.scaling = Scaling(np.zeros((1, 3)), np.ones((1, 3)), mean, std)
+    return model
+
+
+def examples(n, targets, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((n, 3)), 100 + 30 * rng.standard_t(3, (n, targets))
+
+
+DOORS = [("gaussian", None), ("gaussian", 3), ("mse", None), ("mse", 3), ("quantile(0.1, 0.5, 0.9)", None)]
+DOORS += [("quantile(0.1, 0.5, 0.9)", 3)]
+
+
+@pytest.mark.parametrize("targets", [1, 2])
+@pytest.mark.parametrize(("cost", "members"), DOORS)
+def test_intervals_end_at_errors_on_validation_data(place, cost, members, targets):
+    """With 49 examples, at the 45th smallest error for 0.9, as 0.9 · 50 = 45, and at the 35th for one sigma."""
+    model, (x, y), (new, _) = bars(place, cost, targets, members), examples(49, targets), examples(5, targets, 1)
+    host = model.backend.to_numpy
+    predict = model.predict if members is None else lambda x: model.predict(x)
+    before = host(predict(x)), host(predict(new))
+    shape = (5,) if targets == 1 else (5, 2)
+    if cost.startswith("quantile"):
+        model.calibrate((x, y))
+        errors = np.sort(
+            y.reshape(y.shape if targets > 1 else (49, 1))[..., None] - before[0].reshape(49, targets, 3), axis=0
+        )
+        shift = np.stack([errors[4, :, 0], errors[24, :, 1], errors[44, :, 2]], axis=-1)
+        np.testing.assert_allclose(host(predict(new)), before[1] + (shift[0] if targets == 1 else shift), rtol=1e-12)
+        np.testing.assert_allclose(host(predict(new[0])), host(predict(new))[0], rtol=1e-12)
+        low, high = model.interval(new, 0.8)
+        np.testing.assert_array_equal(host(low), host(predict(new))[..., 0])
+        assert [row["measured"] for row in model.coverage((x, y)).rows] == targets * [5 / 49, 25 / 49, 45 / 49]
+        return
+    if cost == "mse" and members is None:
+        std = np.ones((49, targets)), np.ones((5, targets))
+    else:
+        std = [
+            host(model.predict_std(part) if members is None else model.predict(part, True)[1]).reshape(-1, targets)
+            for part in (x, new)
+        ]
+        half = 1.6448536269514722 * std[1].reshape(shape)
+        np.testing.assert_allclose(host(model.interval(new)[1]), before[1] + half, rtol=1e-12)
+    model.calibrate((x, y))
+    errors = np.sort(np.abs(y - before[0].reshape(49, targets)) / std[0], axis=0)
+    low, high = model.interval(new, 0.9)
+    assert low.shape == high.shape == shape
+    np.testing.assert_allclose(host(high), before[1] + (errors[44] * std[1]).reshape(shape), rtol=1e-12)
+    np.testing.assert_allclose(host(low), before[1] - (errors[44] * std[1]).reshape(shape), rtol=1e-12)
+    np.testing.assert_allclose(host(model.interval(new[0])[0]), host(low)[0], rtol=1e-12)
+    after = host(model.predict_std(new) if members is None else model.predict(new, return_std=True)[1])
+    np.testing.assert_allclose(after, (errors[34] * std[1]).reshape(shape), rtol=1e-12)
+    np.testing.assert_array_equal(host(model.predict(new)), before[1])
+    rows = model.coverage((x, y), levels=[0.68, 0.9]).rows
+    assert [row["measured"] for row in rows] == targets * [34 / 49, 45 / 49]
+    assert [row["target"] for row in rows] == [0, 0, 1, 1][: 2 * targets]
+
+
+@pytest.mark.parametrize("members", [None, 2])
+@pytest.mark.parametrize("cost", ["gaussian", "quantile(0.05, 0.5, 0.95)"])
+def test_calibrated_intervals_hold_on_new_data(cost, members):
+    """On noise with heavy tails that nobody has learnt; binomial errors of both samples are allowed three times."""
+    model = bars(NUMPY, cost, 1, members)
+    validation, test = examples(2000, 1, 2), examples(20_000, 1, 3)
+    raw = [row["measured"] - row["nominal"] for row in model.coverage(test).rows]
+    model.calibrate(validation)
+    rows = model.coverage(test).rows
+    for row in rows:
+        error = 3 * row["standard_error"] * (1 + 20_000 / 2000) ** 0.5
+        assert abs(row["measured"] - row["nominal"]) < error
+    assert max(map(abs, raw)) > 0.05
+    rows = "below  standard error\n  0.050" if cost.startswith("quantile") else "within  standard error\n  0.680"
+    assert repr(model.coverage(test)).startswith(f"nominal  {rows}")
+    assert "<td" in model.coverage(test)._repr_html_()
+
+
+def test_a_calibration_is_kept_until_the_weights_change(place, tmp_path):
+    net, (x, y) = bars(place, "gaussian", 1, None), examples(20, 1)
+    net.calibrate((x, y))
+    net.save(tmp_path / "net")
+    twins = [net.copy(), net.to(dtype="float32"), pickle.loads(pickle.dumps(net))]
+    for twin in [*twins, Network.load(tmp_path / "net", **place._asdict())]:
+        np.testing.assert_array_equal(twin.calibration, net.calibration)
+        np.testing.assert_allclose(array(twin, twin.predict_std(X)), array(net, net.predict_std(X)), rtol=1e-6)
+    net.reset_optimizer(Adam())
+    assert net.calibration is not None
+    changes = [
+        lambda net: net.train((x, y), epochs=1, lr=0.0, progress=False),
+        lambda net: net.minibatch_update((x, y), 0.1),
+        lambda net: setattr(net, "w", net.w),
+        lambda net: setattr(net, "scaling", net.scaling),
+    ]
+    for change in changes:
+        twin = net.copy()
+        change(twin)
+        assert twin.calibration is None
+    with pytest.raises(ValueError, match="read-only"):
+        net.calibration[0] = 0.0
+
+
+def test_an_ensemble_keeps_its_calibration_in_its_members(tmp_path):
+    ensemble, (x, y) = bars(NUMPY, "gaussian", 2, 3), examples(20, 2)
+    ensemble.calibrate((x, y))
+    before = ensemble.predict(X, return_std=True)
+    ensemble[1].calibrate((x, y))
+    assert ensemble[0].calibration is None
+    np.testing.assert_array_equal(ensemble.predict(X, return_std=True), before)
+    ensemble.save(tmp_path / "ensemble")
+    for twin in (ensemble.copy(), Ensemble.of(ensemble), Ensemble.load(tmp_path / "ensemble")):
+        np.testing.assert_array_equal(twin.predict(X, return_std=True), ensemble.predict(X, return_std=True))
+        np.testing.assert_array_equal(twin[1].predict_std(X), ensemble[1].predict_std(X))
+        assert not np.array_equal(twin[1].calibration, twin.calibration)
+    assert Ensemble.of([*ensemble][:2]).calibration is None
+    alone = bars(NUMPY, "mse", 2, 1)
+    alone[0].calibrate((x, y))
+    assert not alone.predict(X, return_std=True)[1].any()  # there is no disagreement
+    ensemble[2].train((x, y), epochs=1, progress=False)
+    assert ensemble.calibration is None
+    assert ensemble[1].calibration is not None
+
+
+def test_calibration_of_numbers_far_from_0():
+    net, (x, y) = bars(NUMPY, "gaussian", 1, None).to(dtype="float32"), examples(20, 1)
+    far = net.copy()
+    far.scaling = net.scaling._replace(y_mean=net.scaling.y_mean + 1e9)
+    net.calibrate((x, y))
+    far.calibrate((x, y + 1e9))
+    np.testing.assert_allclose(far.calibration, net.calibration, rtol=1e-4)
+    np.testing.assert_allclose(far.interval(x)[0] - 1e9, net.interval(x)[0], rtol=1e-4)
+    assert far.interval(x)[0].dtype == np.float64
+
+
+def test_many_errors_are_thinned_to_some_that_are_not_smaller():
+    errors = np.random.default_rng(0).exponential(size=(25_001, 1, 1))
+    thin = sort_errors(errors)
+    assert len(thin) == MOST_ERRORS
+    for level in (0.1, 0.68, 0.9, 0.99):
+        exact = find_error(np.sort(errors, axis=0), level)
+        assert exact <= find_error(thin, level) < 1.01 * exact
+
+
+@pytest.mark.parametrize(
+    ("act", "message"),
+    [
+        (
+            lambda net, few: net.interval(X, 0.9),
+            "level=0.9 needs at least 9 examples for calibrate, and there were 5; giv",
+        ),
+        (lambda net, few: net.coverage(few, [0.5, 0.9]), "level=0.9 needs at least 9 examples"),
+        (lambda net, few: net.interval(X, 1.5), "level=1.5 must be above 0 and below 1; 0.9 is usual"),
+        (lambda net, few: net.calibrate((few[0][:2], few[1][:2])), "level=0.682689 needs at least 3 examples"),
+        (
+            lambda net, few: quantiles().calibrate(few),
+            "level=0.1 needs at least 9 examples for calibrate, and there were",
+        ),
+        (
+            lambda net, few: quantiles().interval(X, 0.9),
+            "level=0.9 needs the quantile 0.05, and the network has 0.1, 0.5,",
+        ),
+        (
+            lambda net, few: quantiles().coverage(few, [0.2]),
+            "level=0.2 is not one of the levels of the quantiles, 0.1, 0.",
+        ),
+        (lambda net, few: quantiles().predict_std(X), 'predict_std needs cost="gaussian"'),
+        (lambda net, few: Network([3, 1]).calibrate(few), "calibrate needs a regression, and the task is 'binary'"),
+        (
+            lambda net, few: Network([3, 1], task="regression").interval(X),
+            "interval needs error bars, and this network ha",
+        ),
+        (
+            lambda net, few: Network([3, 1], task="regression").coverage(few),
+            "coverage needs error bars, and this network",
+        ),
+        (
+            lambda net, few: net.calibrate((few[0], few[1][:3])),
+            "X of validation_data has 5 examples and y of validation_d",
+        ),
+        (
+            lambda net, few: Ensemble([3, 1], 1, task="regression").calibrate(few),
+            "validation_data have errors that are infinite or NaN, in units of the predicted standard deviations; they",
+        ),
+    ],
+)
+def test_what_cannot_be_calibrated_or_covered_is_refused(act, message):
+    net, few = bars(NUMPY, "gaussian", 1, None), examples(5, 1)
+    net.calibrate(few)
+    before = net.calibration
+    with pytest.raises(ValueError, match=f"^{message}"):
+        act(net, few)
+    assert net.calibration is before
+
+
+def quantiles():
+    return bars(NUMPY, "quantile(0.1, 0.5, 0.9)", 1, None)
+
+
+def test_what_is_exported_is_not_calibrated_and_says_so():
+    from xpnet.export.parts import take_apart
+
+    net = bars(NUMPY, "gaussian", 1, None)
+    net.calibrate(examples(5, 1))
+    with pytest.warns(
+        UserWarning, match="^the network is calibrated, and what is exported is not: it predicts as before"
+    ):
+        take_apart(net)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from xpnet.core.initializers import Initializer
     from xpnet.core.optimizers.base import Optimizer
     from xpnet.core.schedules import Schedule
+    from xpnet.inspection.intervals import Bars, Coverage
     from xpnet.training.callback import Callback
     from xpnet.training.metrics import Metric
 
@@ -465,15 +466,87 @@ class Ensemble:
                     if mean.ndim == 1
                     else predictions(mean, first.task, xp)
                 )
-        values = self._stack([network.predict(x) for network in self])
-        distribution = first.view.model.cost.distribution
-        predicts_std = return_std and distribution is not None and distribution.std is not None
-        scatter = self._stack([network.predict_std(x) for network in self]) if predicts_std else None
-        with self.backend.scope(precision(values)):
-            mean, std = mean_and_std(values, xp)
-            if scatter is not None:
-                std = xp.sqrt(std * std + xp.mean(scatter * scatter, axis=0))
-        return (mean, std) if return_std else mean
+        from xpnet.inspection.intervals import (
+            bars_of_network,
+            predict_mean_and_std,
+            predict_quantiles,
+            shape_quantiles,
+        )
+
+        bars = self._bars
+        if not bars.levels:
+            mean, std = predict_mean_and_std(bars, x)
+            return (mean, std) if return_std else mean
+        quantiles = predict_quantiles(bars, x)
+        if not return_std:
+            return quantiles
+        members = self._stack([shape_quantiles(bars_of_network(network.view, None).predict(x)) for network in self])
+        with self.backend.scope(precision(members)):
+            return quantiles, xp.std(members, axis=0)
+
+    @property
+    def _bars(self) -> Bars:
+        from xpnet.inspection.intervals import bars_of_ensemble
+
+        return bars_of_ensemble([network.view for network in self], self.feature_names, self.calibration)
+
+    @property
+    def calibration(self) -> np.ndarray | None:
+        """The sorted errors on the data of `calibrate`; None before, and after further training of a member.
+
+        The members keep them, so that they are in the files of `save`; see `Network.calibration`.
+        """
+        first, *others = (network._calibrations.get(len(self)) for network in self)
+        if first is None or any(errors is None for errors in others):
+            return None
+        return first if all(errors is first or np.array_equal(errors, first) for errors in others) else None  # type: ignore
+
+    @explain_arguments
+    def calibrate(self, validation_data: Any) -> None:
+        """Correct error bars or quantiles by the errors of the ensemble, as `Network.calibrate` does. Synchronizes.
+
+        `predict` with `return_std` and `interval` are corrected; the members by themselves are not.
+
+        Parameters
+        ----------
+        validation_data
+            Any finite source of examples that no member has learnt from, such as (X, y).
+        """
+        from xpnet.inspection.intervals import calibrate
+
+        errors = calibrate(self._bars, validation_data)
+        for network in self:
+            network._calibrations = {**network._calibrations, len(self): errors}
+
+    @explain_arguments
+    def coverage(self, data: Any, levels: Sequence[float] | None = None) -> Coverage:
+        """Count the targets within the error bars, or below the quantiles, as `Network.coverage` does. Synchronizes.
+
+        Parameters
+        ----------
+        data
+            Any finite source of examples that no member has learnt from, such as (X, y).
+        levels
+            As in `Network.coverage`.
+        """
+        from xpnet.inspection.intervals import measure_coverage
+
+        return measure_coverage(self._bars, data, levels)
+
+    @explain_arguments
+    def interval(self, x: Any, level: float = 0.9) -> tuple[Array, Array]:
+        """Predict the interval that holds the targets with a probability of `level`, as `Network.interval` does.
+
+        Parameters
+        ----------
+        x
+            One example (n_in,), or rows (m, n_in).
+        level
+            The probability, above 0 and below 1.
+        """
+        from xpnet.inspection.intervals import predict_interval
+
+        return predict_interval(self._bars, x, level)
 
     @explain_arguments
     def predict_proba(self, x: Any, return_std: bool = False) -> Any:

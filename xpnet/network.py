@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from xpnet.core.optimizers.base import Optimizer
     from xpnet.core.scaling import Scaler, Scaling
     from xpnet.core.schedules import Schedule
+    from xpnet.inspection.intervals import Bars, Coverage
     from xpnet.inspection.summary import Summary
     from xpnet.training.callback import Callback
 
@@ -176,6 +177,8 @@ class Network:
         self._optimizer: Optimizer = SGD()
         self._scaling: Scaler | None = None
         self._feature_names: tuple[str, ...] | None = None
+        # Number of members of an ensemble, or 0 for this network by itself -> sorted errors; see `calibrate`
+        self._calibrations: Mapping[int, np.ndarray] = {}
         self.history = History()
         self.notes = {}
         with self._backend.scope(dtype):
@@ -355,7 +358,7 @@ class Network:
 
     @state.setter
     def state(self, state: State) -> None:
-        self._state = state
+        self._take_over(_state=state, _calibrations={})
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -422,7 +425,8 @@ class Network:
 
     @scaling.setter
     def scaling(self, scaling: Scaling | None) -> None:
-        self._scaling = None if scaling is None else self.view.reader.place(scaling)
+        placed = None if scaling is None else self.view.reader.place(scaling)
+        self._take_over(_scaling=placed, _calibrations={})
 
     def fit_scaling(self, data: Any) -> Scaling:
         """Learn the scaling of `standardize` from data, as the first call to `train` does, for a loop of your own.
@@ -455,8 +459,9 @@ class Network:
         if not self._standardize:
             raise ValueError("fit_scaling is for networks with standardize=True; make one with it")
         reader = self.view.reader.unscaled()._replace(keeps_digits=True)
-        self._scaling = fit_scaling(make_source(data, "data", reader))
-        return self._scaling.exact
+        scaling = fit_scaling(make_source(data, "data", reader))
+        self._take_over(_scaling=scaling, _calibrations={})
+        return scaling.exact
 
     def _parse_weights(self, weights: Any) -> list[Array]:
         from xpnet.data.parameters import parse_weights
@@ -660,7 +665,7 @@ class Network:
                 "is as it was before. Give a smaller lr, or scale the inputs"
             )
         state = self.state._replace(layers=done.state.layers)
-        self._take_over(_state=state, _feature_names=source.reader.feature_names)
+        self._take_over(_state=state, _feature_names=source.reader.feature_names, _calibrations={})
 
     def reset_optimizer(self, optimizer: Optimizer | None = None) -> None:
         """Clear the optimizer's state (the velocity of momentum), and change to another optimizer if one is given."""
@@ -736,14 +741,19 @@ class Network:
         (array([ 3., 11.], dtype=float32), (2, 1))
         """
         cost, xp = self._model.cost, self._backend.xp
-        predicted = predict(self.view, x, lambda a: predictions(cost.prediction(a, xp), self.task, xp))
+        if self.calibration is None or not cost.levels:
+            predicted = predict(self.view, x, lambda a: predictions(cost.prediction(a, xp), self.task, xp))
+        else:
+            from xpnet.inspection.intervals import predict_quantiles
+
+            predicted = predict_quantiles(self._bars, x)
         return (predicted, self.predict_std(x)) if return_std else predicted
 
     def predict_std(self, x: Any) -> Array:
         """Predict the standard deviation of each target around the prediction, for ``cost="gaussian"``.
 
         It is the scatter of the data that the network has learnt, not the uncertainty of its weights; for that, see
-        `sample`.
+        `sample`. After `calibrate`, it is corrected, and every regression has it.
 
         Parameters
         ----------
@@ -758,7 +768,7 @@ class Network:
         Raises
         ------
         ValueError
-            If the cost has no standard deviation among its outputs.
+            If the cost has no standard deviation among its outputs, and the network is not calibrated.
 
         Examples
         --------
@@ -766,15 +776,122 @@ class Network:
         >>> net.predict([[0.0], [1.0]]).shape, net.predict_std([[0.0], [1.0]]).shape
         ((2,), (2,))
         """
-        cost, xp = self._model.cost, self._backend.xp
-        std = None if cost.distribution is None else cost.distribution.std
-        if std is None:
+        from xpnet.inspection.intervals import predict_mean_and_std
+
+        bars = self._bars
+        if bars.levels or not (bars.has_std or bars.errors is not None):
             remedy = ", or take sample(x, 100).std(axis=0), the spread by dropout" if any(self.dropout) else ""
             raise ValueError(
                 f'predict_std needs cost="gaussian", and this network has cost={self.cost_name!r}; make one with '
                 f'cost="gaussian" and 2 outputs for each target{remedy}'
             )
-        return predict(self.view, x, lambda a: predictions(std(cost.blocks(a, xp), xp), self.task, xp))
+        return predict_mean_and_std(bars, x)[1]
+
+    @property
+    def _bars(self) -> Bars:
+        from xpnet.inspection.intervals import bars_of_network
+
+        return bars_of_network(self.view, self.calibration)
+
+    @property
+    def calibration(self) -> np.ndarray | None:
+        """The sorted errors on the data of `calibrate`; None before, and after further training.
+
+        They are distances from the prediction in standard deviations, (n, n_targets, 1); or, for a cost of quantiles,
+        differences from each of them, (n, n_targets, n_levels).
+        """
+        return self._calibrations.get(0)
+
+    @explain_arguments
+    def calibrate(self, validation_data: Any) -> None:
+        """Correct error bars or quantiles by the errors on validation data, so that they hold. Synchronizes.
+
+        From then on, `interval` has the coverage of its level on new data like these, whatever their noise is like;
+        `predict_std` is multiplied by a factor, so that 68.3 % of the targets lie within one standard deviation; and
+        `predict` shifts each quantile. This is split conformal prediction: with n examples, between a fraction of
+        `level` and 1 / (n + 1) more of the new targets lie within the interval (2 / (n + 1) between two quantiles), on
+        average over draws of the validation data. A regression without error bars gets constant ones. `save` keeps the
+        correction; training ends it.
+
+        Parameters
+        ----------
+        validation_data
+            Any finite source of examples that the network has not learnt from, such as (X, y).
+
+        Raises
+        ------
+        ValueError
+            If the task is not a regression, or if there are too few examples for the levels of the quantiles.
+
+        Examples
+        --------
+        >>> net = Network([1, 2], cost="gaussian", seed=0)
+        >>> rng = np.random.default_rng(0)
+        >>> x, y = rng.normal(size=(2, 400, 1))
+        >>> net.calibrate((x[:200], y[:200]))
+        >>> net.coverage((x[200:], y[200:]))
+        nominal  within  standard error
+          0.680   0.650           0.033
+          0.900   0.880           0.021
+          0.950   0.955           0.015
+        """
+        from xpnet.inspection.intervals import calibrate
+
+        self._calibrations = {**self._calibrations, 0: calibrate(self._bars, validation_data)}
+
+    @explain_arguments
+    def coverage(self, data: Any, levels: Sequence[float] | None = None) -> Coverage:
+        """Count the targets within the error bars, or below the quantiles, of a regression. Synchronizes.
+
+        Parameters
+        ----------
+        data
+            Any finite source of examples that the network has not learnt from, such as (X, y).
+        levels
+            The fractions of the targets that intervals around the prediction should hold, 0.68, 0.9 and 0.95 unless
+            given; or some of the levels of the quantiles.
+
+        Returns
+        -------
+        Coverage
+            Nominal and measured fractions for each target, as a table that prints.
+
+        Raises
+        ------
+        ValueError
+            If the network has no error bars, or not such levels.
+        """
+        from xpnet.inspection.intervals import measure_coverage
+
+        return measure_coverage(self._bars, data, levels)
+
+    @explain_arguments
+    def interval(self, x: Any, level: float = 0.9) -> tuple[Array, Array]:
+        """Predict the interval that holds the targets with a probability of `level`.
+
+        Before `calibrate`, it assumes normal errors; afterwards nothing about them.
+
+        Parameters
+        ----------
+        x
+            One example (n_in,), or rows (m, n_in).
+        level
+            The probability, above 0 and below 1. With quantiles, two of them must be its ends, such as 0.05 and 0.95
+            for 0.9.
+
+        Returns
+        -------
+        pair of arrays
+            The lower and the upper ends, (m,) or (m, n_targets), in the units of the targets, on the device.
+
+        Raises
+        ------
+        ValueError
+            If the network has no error bars, or not such quantiles; or if there were too few examples for `calibrate`.
+        """
+        from xpnet.inspection.intervals import predict_interval
+
+        return predict_interval(self._bars, x, level)
 
     @explain_arguments
     def sample(self, x: Any, n: int = 100) -> Array:
@@ -1113,7 +1230,7 @@ class Network:
         vars(new).pop("_loops", None)
         new.rng, new.history, new.notes = copy.deepcopy((self.rng, self.history, self.notes))
         if (new._backend, dtype) == (self._backend, self._dtype):
-            new.state = map_arrays(self._backend.copy, new.state)  # stays on the device
+            new._state = map_arrays(self._backend.copy, new.state)  # stays on the device
             return new
         new.scaling = new.scaling  # copies it to the other place
         with self._backend.scope(self._dtype):
@@ -1123,14 +1240,15 @@ class Network:
             if dtype != self._dtype:  # hyperparameters are rounded from their exact values
                 hyperparameters = new._optimizer.init(new.state.layers, new._to_array).hyperparameters
                 new.state = new.state._replace(optimizer=new.state.optimizer._replace(hyperparameters=hyperparameters))
+        new._calibrations = self._calibrations  # which an assigned state or scaling ends
         return new
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything that `load` and further training need to a safetensors file, for any backend.
 
         These are settings and weights, the optimizer and its state, the state of the generator and of dropout, the
-        scaling that `standardize` learnt, the names of the inputs, the history, and `notes`. Call `reset_optimizer`
-        beforehand for a smaller file.
+        scaling that `standardize` learnt, the errors of `calibrate`, the names of the inputs, the history, and `notes`.
+        Call `reset_optimizer` beforehand for a smaller file.
         """
         from xpnet.checkpoint.files import write_file
         from xpnet.wording.checks import check_folder
@@ -1211,6 +1329,7 @@ class Network:
             settings=self._settings(),
             state=now["_state"],
             scaling=now["_scaling"] and now["_scaling"].exact,
+            calibrations=now["_calibrations"],
             feature_names=now["_feature_names"],
             optimizer=now["_optimizer"],
             generator=dict(self.rng.bit_generator.state),
@@ -1238,6 +1357,7 @@ class Network:
         self.scaling = attributes["_scaling"]
         with self._backend.scope(self._dtype):
             self.state = self._copy_to_device(self.state)
+        self._calibrations = attributes["_calibrations"]
 
     def _copy_to_device(self, nest: Any) -> Any:
         return self._backend.copy_nest(nest, self._dtype)

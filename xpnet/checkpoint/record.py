@@ -14,6 +14,7 @@ import numpy as np
 
 from xpnet.backends.base import cast
 from xpnet.core.arrays import Array, leaves
+from xpnet.core.calibration import check_errors
 from xpnet.core.members import MemberState, whole
 from xpnet.core.model import Model
 from xpnet.core.optimizers.base import Optimizer
@@ -34,7 +35,9 @@ MAX_WRAPPERS = 20  # optimizers around each other
 MAX_DEPTH = 100  # of nested values: so that whatever copies or shows them does not overflow the stack
 NUMBER_LIMIT = 2**63  # whole numbers are smaller
 # Tensors besides those of layers. Callbacks store states of the network, under names of their own
-OTHER_TENSORS = re.compile(rf"optimizer\.\d+|dropout\.step|scaling\.({'|'.join(Scaling._fields)})")
+OTHER_TENSORS = re.compile(
+    rf"optimizer\.\d+|dropout\.step|scaling\.({'|'.join(Scaling._fields)})|calibration\.(0|[1-9]\d{{0,8}})"
+)
 CALLBACK_TENSORS = re.compile(r"(callbacks\.(\d+)\.([^.]+)\.)(layers\.\d+\.[wb]|optimizer\.\d+|dropout\.step)")
 
 
@@ -63,6 +66,7 @@ class Snapshot(NamedTuple):
     history: list[dict[str, Any]]  # its rows
     training: TrainingRecord | None = None
     callback_states: Mapping[tuple[int, str], State] = MappingProxyType({})  # (number of the callback, name) -> state
+    calibrations: Mapping[int, np.ndarray] = MappingProxyType({})  # members of an ensemble, or 0 -> sorted errors
 
 
 class Record(NamedTuple):
@@ -93,6 +97,7 @@ def make_record(snapshot: Snapshot, to_numpy: Callable[[Array], np.ndarray]) -> 
     arrays = {name: to_numpy(array) for name, array in arrays.items()}
     if snapshot.scaling is not None:
         arrays |= {f"scaling.{name}": array for name, array in snapshot.scaling._asdict().items() if array is not None}
+    arrays |= {f"calibration.{members}": errors for members, errors in snapshot.calibrations.items()}
     biases = {name: array[0] for name, array in arrays.items() if name.endswith(".b")}  # (n_out,), as users see them
     return Record(
         settings=snapshot.settings,
@@ -135,7 +140,8 @@ def settings_of(record: Record, custom: Iterable[Any]) -> dict[str, Any]:
 
 def tensors_of(record: Record) -> dict[str, np.ndarray]:
     """Return the arrays of the network's state, by name."""
-    return {name: array for name, array in record.arrays.items() if not name.startswith(("callbacks.", "scaling."))}
+    others = ("callbacks.", "scaling.", "calibration.")
+    return {name: array for name, array in record.arrays.items() if not name.startswith(others)}
 
 
 def callback_tensors_of(record: Record) -> dict[tuple[int, str], dict[str, np.ndarray]]:
@@ -229,6 +235,23 @@ def scaling_of(record: Record, model: Model, dtype: str) -> Scaling | None:
     return Scaling(**arrays)
 
 
+def calibrations_of(record: Record, model: Model) -> dict[int, np.ndarray]:
+    """Return the sorted errors of a calibrated network: members of an ensemble, or 0 -> (n, targets, k)."""
+    calibrations = {}
+    for name, errors in record.arrays.items():
+        if not name.startswith("calibration."):
+            continue
+        shape = (model.n_targets, max(1, len(model.cost.levels)))
+        if errors.shape[1:] != shape or not len(errors) or errors.dtype != np.float64 or model.task != "regression":
+            raise ValueError(f"{name} of shape {errors.shape} must be float64 errors of a regression, (n, *{shape})")
+        least = -np.inf if model.cost.levels else 0.0  # differences, or distances
+        if not (np.isfinite(errors).all() and errors.min() >= least and (errors[1:] >= errors[:-1]).all()):
+            raise ValueError(f"{name} must be finite numbers in increasing order, and distances at least 0")
+        check_errors(errors, model.cost.levels)
+        calibrations[int(name.removeprefix("calibration."))] = errors
+    return calibrations
+
+
 def training_of(record: Record) -> TrainingRecord | None:
     """Return the training, if there is one."""
     if record.training is None:
@@ -284,8 +307,9 @@ def check_tensors(record: Record) -> None:
 
 
 def _has_own_dtype(name: str, array: np.ndarray) -> bool:
-    """Tell whether a tensor may have a dtype of its own, as scalings in float64 do; in early files they are rounded."""
-    return name.endswith("dropout.step") or (name.startswith("scaling.") and array.dtype == np.float64)
+    """Tell whether a tensor may have a dtype of its own, as scalings and calibrations in float64 do."""
+    own = name.startswith(("scaling.", "calibration."))
+    return name.endswith("dropout.step") or (own and array.dtype == np.float64)
 
 
 def refuse_unknown(kind: str, names: Iterable[str]) -> None:

@@ -384,8 +384,8 @@ def _quantiles(blocks: Sequence[Array], xp: Namespace) -> Array:
     return quantiles[..., 0, :] if quantiles.shape[-2] == 1 else quantiles
 
 
-class _Median(NamedTuple):
-    position: int  # of the median among the quantiles
+class _QuantileAt(NamedTuple):
+    position: int  # among the levels
 
     def __call__(self, blocks: Sequence[Array], xp: Namespace) -> Array:
         return blocks[self.position]
@@ -419,13 +419,14 @@ def make_quantile(*levels: float) -> Cost:
     if not levels or list(levels) != sorted(set(levels)):
         raise ValueError(f"levels={levels!r} must be numbers in increasing order, as in 0.1, 0.5, 0.9")
     levels = tuple(float(level) for level in levels)
-    median = _Median(levels.index(0.5)) if 0.5 in levels else None
+    # The median, or the only quantile, is the one number for each target
+    point = _QuantileAt(levels.index(0.5)) if 0.5 in levels else _QuantileAt(0) if len(levels) == 1 else None
     return Cost(
         f"quantile({', '.join(map(str, levels))})",
         _Quantile(levels),
         _QuantileGradient(levels),
         activation=identity,
-        distribution=Distribution((1.0,) * len(levels), _quantiles, median, levels=levels),
+        distribution=Distribution((1.0,) * len(levels), _quantiles, point, levels=levels),
     )
 
 

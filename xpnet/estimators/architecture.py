@@ -90,19 +90,14 @@ def parse_loss(loss: Any) -> Cost:
         )
     families = {name.partition("(")[0] for name in (*LOSS_NAMES, *COSTS)}
     if isinstance(loss, str) and loss.partition("(")[0] not in families:
-        names = (*LOSS_NAMES, *(name for name, cost in COSTS.items() if predicts_one_number(cost)))
-        raise ValueError(explain_unknown("loss", loss, names) + ", or give an object with value")
+        raise ValueError(explain_unknown("loss", loss, (*LOSS_NAMES, *COSTS)) + ", or give an object with value")
     cost = arguments.parse_cost(LOSS_NAMES.get(loss, loss) if isinstance(loss, str) else loss, "loss")
-    if not predicts_one_number(cost):
+    if cost.distribution is not None and cost.distribution.point is None:
         raise ValueError(
-            f"loss={loss!r} has several predictions for each target, which only Network supports; use that"
+            f"loss={loss!r} has no single number for each target, which predict returns; add 0.5, the median, to its "
+            "levels; predict_quantiles returns all of them"
         )
     return cost
-
-
-def predicts_one_number(cost: Cost) -> bool:
-    """Tell whether a cost has one prediction for each target, with or without a standard deviation."""
-    return cost.distribution is None or cost.distribution.std is not None
 
 
 def choose_dtype(parameters: Parameters, own: str) -> str:

@@ -69,6 +69,11 @@ def to_sklearn(estimator: BasePerceptron, kind: Callable[..., Any], y: Any, opti
         raise ValueError(
             "standardize=True: scikit-learn's networks do not scale; fit with a StandardScaler in a pipeline instead"
         )
+    if len(network.view.model.cost.levels) > 1:
+        raise ValueError(
+            f"loss={parameters['loss']!r} has several outputs for each target, and scikit-learn's networks have one; "
+            "fit with one level"
+        )
     translated = _translate(parameters, network, defaults)
     # Fitting one row sets all attributes that scikit-learn needs; their values are replaced below
     quick = {"solver": "adam", "early_stopping": False, "batch_size": "auto", "warm_start": False, "random_state": 0}

@@ -62,6 +62,7 @@ class BaseRegressor(RegressorMixin, BaseLearner):
         -------
         array, or a pair of arrays
             Shape (n_samples,), or (n_samples, n_outputs) for several outputs; in the library of X, on its device.
+            With quantiles as the loss, these are the medians, or the quantiles of the only level.
 
         Raises
         ------
@@ -72,29 +73,62 @@ class BaseRegressor(RegressorMixin, BaseLearner):
             return self._predict(X, "predict", lambda outputs: drop_single_output(self._mean(outputs)))
         check_is_fitted(self)
         view = self._networks[0].view
-        distribution, xp = view.model.cost.distribution, view.xp
-        if distribution is None and not self._has_spread:
+        cost, xp = view.model.cost, view.xp
+        std = None if cost.distribution is None else cost.distribution.std
+        if std is None and not self._has_spread:
             raise ValueError(
                 f"return_std=True needs loss='gaussian', or an ensemble, and this estimator has loss={self.loss!r} and "
                 "one network; give one of the two"
             )
 
         def mean_and_std(outputs: Sequence[Array]) -> Array:
-            values = [view.model.cost.prediction(a, xp) for a in outputs]
-            stack = xp.stack(values)
+            stack = xp.stack([cost.point(a, xp) for a in outputs])
             variance = xp.mean((stack - xp.mean(stack, axis=0)) ** 2, axis=0)
-            if distribution is not None:
-                scatter = [distribution.std(view.model.cost.blocks(a, xp), xp) for a in outputs]  # type: ignore[misc]
-                variance = variance + mean_outputs([std * std for std in scatter], xp)
+            if std is not None:
+                variance = variance + mean_outputs([std(cost.blocks(a, xp), xp) ** 2 for a in outputs], xp)
             return drop_single_output(xp.stack([self._mean(outputs), xp.sqrt(variance)]))
 
         both = self._predict(X, "predict", mean_and_std)
         return both[0, ...], both[1, ...]
 
+    def predict_quantiles(self, X: Any) -> Any:
+        """Predict the quantiles of all levels of the loss, as in ``loss="quantile(0.1, 0.5, 0.9)"``.
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, n_features)
+            As in `predict`.
+
+        Returns
+        -------
+        array
+            Shape (n_samples, n_levels), or (n_samples, n_outputs, n_levels) for several targets, in increasing order;
+            in the library of X, on its device. In an ensemble, the mean of the members' quantiles.
+
+        Raises
+        ------
+        ValueError
+            If the loss has no quantiles.
+        """
+        check_is_fitted(self)
+        view = self._networks[0].view
+        cost, xp = view.model.cost, view.xp
+        if not cost.levels:
+            raise ValueError(
+                f"predict_quantiles needs quantiles as the loss, and this estimator has loss={self.loss!r}; give "
+                "loss='quantile(0.1, 0.5, 0.9)', say"
+            )
+
+        def quantiles(outputs: Sequence[Array]) -> Array:
+            values = mean_outputs([xp.stack(cost.blocks(a, xp), axis=-1) for a in outputs], xp)
+            return values[:, 0, :] if values.shape[1] == 1 else values
+
+        return self._predict(X, "predict_quantiles", quantiles)
+
     def _mean(self, outputs: Sequence[Array]) -> Array:
         """Average the predictions of the networks."""
         view = self._networks[0].view
-        return mean_outputs([view.model.cost.prediction(a, view.xp) for a in outputs], view.xp)
+        return mean_outputs([view.model.cost.point(a, view.xp) for a in outputs], view.xp)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Compute R² of predictions, by `sklearn.metrics.r2_score`, on the host.
@@ -121,14 +155,16 @@ class MLPRegressor(BaseRegressor, BasePerceptron):
     ----------
     loss
         "squared_error", half the squared error; "poisson", half the Poisson deviance, for y ≥ 0, with exp as the output
-        activation; "gaussian", which also learns a standard deviation for each prediction; or any cost of `xpnet`:
-        "huber", "absolute", or an object of your own.
+        activation; "gaussian", which also learns a standard deviation for each prediction;
+        "quantile(0.1, 0.5, 0.9)", which learns quantiles of any levels: `predict` returns the median, so 0.5 must be
+        among them unless there is only one, and `predict_quantiles` returns all; or any cost of `xpnet`: "huber",
+        "absolute", or an object of your own.
     hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, learning_rate_init, power_t, max_iter, \
     shuffle, random_state, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping, \
     validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, max_fun, dropout, callbacks, progress, backend, \
     device, dtype
-        As in `MLPClassifier`. Scores on validation data are R², which ignores standard deviations: with
-        ``loss="gaussian"`` both ``early_stopping=True`` and "loss" watch the loss, the negative log-likelihood.
+        As in `MLPClassifier`. Scores on validation data are R², which ignores standard deviations and all
+        quantiles but the median: with "gaussian" and quantiles, both ``early_stopping=True`` and "loss" watch the loss.
     standardize
         Whether to scale each input and each target to mean 0 and standard deviation 1. Predictions are in the units of
         y, and losses in those of scaled targets. Targets of losses with a positive output, such as "poisson", are not

@@ -75,6 +75,8 @@ def take_apart(net: Network, scaling_dtype: str | None = None) -> list[Part]:
     ['scale', 'dense', 'activation', 'dropout', 'dense', 'activation']
     """
     view, parts = net.view, []
+    if net.calibration is not None:
+        warn("the network is calibrated, and what is exported is not: it predicts as before calibrate")
     dtype = scaling_dtype or view.dtype
     if dtype == "float32" and view.scaling is not None:
         _warn_of_rounding(view.scaling.exact)

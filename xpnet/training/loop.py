@@ -107,7 +107,8 @@ def run_all_chunks(
                 trainings[k].stopped = True
             else:
                 net, reader = jobs[k].net, jobs[k].source.reader
-                net._take_over(_state=result.state, _scaling=reader.scaling, _feature_names=reader.feature_names)
+                changed = {"_state": result.state, "_scaling": reader.scaling, "_feature_names": reader.feature_names}
+                net._take_over(**changed, _calibrations={})  # their errors were those of other weights
         if checkpoint is not None:
             advanced = (k for k, result in results.items() if result is not None)
             checkpoint.begin_round(advanced, groups.division)

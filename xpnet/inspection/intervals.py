@@ -1,0 +1,282 @@
+"""Intervals: how well error bars and quantiles cover the targets, and their calibration, of networks and ensembles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpnet.backends.base import precision
+from xpnet.core.activations import normal_cdf
+from xpnet.core.arrays import Array, Namespace
+from xpnet.core.calibration import (
+    ONE_SIGMA,
+    check_errors,
+    compute_errors,
+    find_error,
+    find_shifts,
+    rank_errors,
+    sort_errors,
+)
+from xpnet.core.costs import Cost
+from xpnet.core.minibatch import decode
+from xpnet.data.reader import Reader
+from xpnet.data.sources import make_source
+from xpnet.inspection.predict import predict
+from xpnet.inspection.summary import table
+from xpnet.inspection.view import View
+from xpnet.wording.checks import choices, in_range
+from xpnet.wording.markup import make_table
+
+LEVELS = (0.68, 0.9, 0.95)  # of a table of coverage
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How many targets lie within error bars, or below quantiles; printing it shows a table.
+
+    Attributes
+    ----------
+    rows : list of dict
+        For each target and level: ``target``, its number from 0; ``nominal``, the fraction that there should be;
+        ``measured``, the one that there is; ``standard_error``, by how much chance alone lets them differ, √(p(1−p)/n).
+    kind : str
+        "within", for intervals around the prediction; "below", for quantiles.
+    """
+
+    rows: list[dict[str, Any]]
+    kind: str
+
+    def __repr__(self) -> str:
+        """Table of the levels."""
+        return table(self._lines())
+
+    def _repr_html_(self) -> str:
+        """Return the table for notebooks."""
+        return make_table(self._lines())
+
+    def _lines(self) -> list[list[str]]:
+        skip = 0 if any(row["target"] for row in self.rows) else 1  # a single target needs no number
+        lines = [[str(row["target"]), *(f"{row[name]:.3f}" for name in [*row][1:])] for row in self.rows]
+        return [line[skip:] for line in (["target", "nominal", self.kind, "standard error"], *lines)]
+
+
+class Bars(NamedTuple):
+    """Error bars or quantiles as a network or an ensemble predicts them, and the errors that correct them."""
+
+    predict: Callable[[Any], Array]  # x -> bars (m, n_targets, k) as in `core.calibration`, not corrected; or for one x
+    view: View  # of the network, or of the first one
+    reader: Reader
+    has_std: bool  # whether its standard deviations mean something before they are corrected
+    errors: np.ndarray | None  # sorted; None before a calibration
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """The levels of the quantiles, if there are any."""
+        return self.view.model.cost.levels
+
+    @property
+    def shift(self) -> Any:
+        """What to add to predicted quantiles, in a shape that fits them."""
+        if self.errors is None or not self.levels:
+            return 0.0
+        shifts = find_shifts(self.errors, self.levels)
+        shifts = shifts[:, 0] if shifts.shape[1] == 1 else shifts
+        return self.move(shifts[0] if shifts.shape[0] == 1 else shifts)
+
+    @property
+    def factor(self) -> Any:
+        """What to multiply standard deviations by, in a shape that fits them."""
+        return 1.0 if self.errors is None else self.move(_drop_single(find_error(self.errors, ONE_SIGMA)))
+
+    def require_regression(self, what: str) -> None:
+        """Refuse a classification; `what` needs a regression."""
+        if self.view.model.task != "regression":
+            raise ValueError(f"{what} needs a regression, and the task is {self.view.model.task!r}")
+
+    def require(self, what: str) -> None:
+        """Refuse a network without error bars; `what` needs them."""
+        self.require_regression(what)
+        if not self.has_std and not self.levels and self.errors is None:
+            raise ValueError(
+                f"{what} needs error bars, and this network has cost={self.view.model.cost.name!r}; call "
+                'calibrate(validation_data) first, or make a network with cost="gaussian" or quantiles, or an Ensemble'
+            )
+
+    def move(self, values: np.ndarray) -> Any:
+        """Move numbers to the device; a single one stays a number."""
+        if values.ndim == 0:
+            return float(values)
+        with self.view.backend.scope(self.view.output_dtype):
+            return self.view.backend.asarray(values, self.view.output_dtype)
+
+
+def make_bars(a: Array, cost: Cost, xp: Namespace) -> Array:
+    """Turn outputs (m, n_out) into bars (m, n_targets, k); without standard deviations, these are 1."""
+    blocks = cost.blocks(a, xp)
+    if cost.distribution is None:
+        return xp.stack([a, xp.ones_like(a)], axis=-1)
+    if cost.distribution.std is None:
+        return xp.stack(blocks, axis=-1)
+    return xp.stack([cost.distribution.prediction(blocks, xp), cost.distribution.std(blocks, xp)], axis=-1)
+
+
+def bars_of_network(view: View, errors: np.ndarray | None) -> Bars:
+    """Return the error bars of a network."""
+    cost = view.model.cost
+    has_std = cost.distribution is not None and cost.distribution.std is not None
+    return Bars(lambda x: predict(view, x, lambda a: make_bars(a, cost, view.xp)), view, view.reader, has_std, errors)
+
+
+def bars_of_ensemble(views: Sequence[View], feature_names: tuple[str, ...] | None, errors: np.ndarray | None) -> Bars:
+    """Return the error bars of an ensemble: the root of the mean variance and the variance of the means."""
+    bars, first = [bars_of_network(view, None) for view in views], views[0]
+    has_noise = bars[0].has_std
+
+    def combine(x: Any) -> Array:
+        members = [one.predict(x) for one in bars]
+        dtype, xp = precision(tuple(members)), first.xp
+        with first.backend.scope(dtype):
+            stack = xp.stack([first.backend.asarray(member, dtype) for member in members])
+            mean = xp.mean(stack, axis=0)
+            if first.model.cost.levels:
+                return mean
+            variance = xp.var(stack[..., 0], axis=0)
+            variance = variance + xp.mean(stack[..., 1] ** 2, axis=0) if has_noise else variance
+            return xp.stack([mean[..., 0], xp.sqrt(variance)], axis=-1)
+
+    return Bars(combine, first, first.reader._replace(feature_names=feature_names), True, errors)
+
+
+def calibrate(bars: Bars, validation_data: Any) -> np.ndarray:
+    """Compute the sorted errors on validation data; see `Network.calibrate`. Synchronizes."""
+    bars.require_regression("calibrate")
+    y, predicted = predict_targets(bars, validation_data, "validation_data")
+    errors = compute_errors(y, predicted, bars.levels)
+    if not np.isfinite(errors).all():
+        raise ValueError(
+            "validation_data have errors that are infinite or NaN, in units of the predicted standard deviations; they "
+            'are 0 where all members of an ensemble agree: give cost="gaussian", or more members'
+        )
+    errors = sort_errors(errors)
+    check_errors(errors, bars.levels)
+    errors.flags.writeable = False
+    return errors
+
+
+def predict_targets(bars: Bars, data: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the targets of any finite source, (n, n_targets), and predictions as bars, on the host in float64."""
+    view, reader = bars.view, bars.reader.unscaled()  # each network applies its own scaling
+    source, parts = make_source(data, name, reader), []
+    with view.scope():
+        for block in source.blocks(2 * sum(view.model.sizes)):
+            _, y = decode(block.x, block.y, reader.encoding(), view.xp)
+            parts.append([reader.home(array).to_numpy(array) for array in (y, bars.predict(block.x))])
+    y, predicted = (np.concatenate([np.asarray(part, np.float64) for part in column]) for column in zip(*parts))
+    return y, predicted
+
+
+def measure_coverage(bars: Bars, data: Any, levels: Sequence[float] | None) -> Coverage:
+    """Count the targets within intervals, or below quantiles; see `Network.coverage`. Synchronizes."""
+    bars.require("coverage")
+    levels = [in_range("level", p, 0, 1, "0.9 is usual", includes_low=False) for p in levels or bars.levels or LEVELS]
+    for level in levels if bars.levels else ():
+        if level not in bars.levels:
+            raise ValueError(f"level={level:g} is not one of the levels of the quantiles, {choices(bars.levels)}")
+    bounds = np.stack([_bound_errors(bars, level) for level in levels], axis=-1)
+    y, predicted = predict_targets(bars, data, "data")
+    errors = compute_errors(y, predicted, bars.levels)
+    if bars.levels:
+        errors = errors[..., [bars.levels.index(level) for level in levels]]
+    rows = [
+        {
+            "target": target,
+            "nominal": level,
+            "measured": float(measured),
+            "standard_error": float(np.sqrt(level * (1 - level) / len(y))),
+        }
+        for target, fractions in enumerate((errors <= bounds).mean(axis=0))
+        for level, measured in zip(levels, fractions)
+    ]
+    return Coverage(rows, "below" if bars.levels else "within")
+
+
+def _bound_errors(bars: Bars, level: float) -> np.ndarray:
+    """Return the error of each target up to which an interval covers it, or below which it is below a quantile."""
+    if bars.errors is None:
+        return np.full(bars.view.model.n_targets, 0.0 if bars.levels else NormalDist().inv_cdf((1 + level) / 2))
+    if bars.levels:
+        return find_error(bars.errors, level, bars.levels.index(level), lower=level < 0.5)
+    return find_error(bars.errors, level)
+
+
+def transform_targets(bars: Bars, data: Any) -> np.ndarray:
+    """Compute the probability integral transform (n, n_targets): the predicted probability of a smaller target.
+
+    It is uniform where predictions are right. Quantiles give it up to the levels between which a target lies; it is
+    their middle here. Synchronizes.
+    """
+    bars.require("calibration")
+    y, predicted = predict_targets(bars, data, "data")
+    if bars.levels:
+        shifts = 0.0 if bars.errors is None else find_shifts(bars.errors, bars.levels)
+        edges = np.array([0.0, *bars.levels, 1.0])
+        below = (y[..., None] > predicted + shifts).sum(axis=-1)
+        return (edges[below] + edges[below + 1]) / 2
+    distance = (y - predicted[..., 0]) / predicted[..., 1]
+    if bars.errors is None:
+        return normal_cdf(distance, np)
+    return 0.5 + 0.5 * np.sign(distance) * rank_errors(bars.errors, np.abs(distance))
+
+
+def predict_mean_and_std(bars: Bars, x: Any) -> tuple[Array, Array]:
+    """Predict means and corrected standard deviations, (m,) or (m, n_targets)."""
+    predicted = bars.predict(x)
+    with bars.view.backend.scope(precision(predicted)):
+        return _drop_single(predicted[..., 0]), _drop_single(predicted[..., 1]) * bars.factor
+
+
+def predict_quantiles(bars: Bars, x: Any) -> Array:
+    """Predict corrected quantiles, as `Network.predict` shapes them."""
+    predicted = bars.predict(x)
+    with bars.view.backend.scope(precision(predicted)):
+        return shape_quantiles(predicted) + bars.shift
+
+
+def shape_quantiles(a: Array) -> Array:
+    """Turn (..., n_targets, n_levels) into the shape of predictions: a single target, or level, has no axis."""
+    if a.shape[-1] == 1:
+        return _drop_single(a[..., 0])
+    return a[..., 0, :] if a.shape[-2] == 1 else a
+
+
+def predict_interval(bars: Bars, x: Any, level: float) -> tuple[Array, Array]:
+    """Predict the ends of an interval; see `Network.interval`."""
+    bars.require("interval")
+    level = in_range("level", level, 0, 1, "0.9 is usual", includes_low=False)
+    with bars.view.scope(), bars.view.output_scope():
+        if bars.levels:
+            low, high = (_find_level(bars.levels, p, level) for p in ((1 - level) / 2, (1 + level) / 2))
+            quantiles = predict_quantiles(bars, x)
+            return quantiles[..., low], quantiles[..., high]
+        width = bars.move(_drop_single(_bound_errors(bars, level)))
+        mean, std = predict_mean_and_std(bars._replace(errors=None), x)
+        return mean - width * std, mean + width * std
+
+
+def _find_level(levels: Sequence[float], wanted: float, level: float) -> int:
+    for k, each in enumerate(levels):
+        if abs(each - wanted) < 1e-9:
+            return k
+    raise ValueError(
+        f"level={level:g} needs the quantile {wanted:g}, and the network has {choices(levels)}; make one with "
+        f'cost="quantile({(1 - level) / 2:g}, 0.5, {(1 + level) / 2:g})"'
+    )
+
+
+def _drop_single(a: Any) -> Any:
+    """Turn numbers (..., 1) of a single target into (...)."""
+    return a[..., 0] if a.shape[-1] == 1 else a

@@ -1,0 +1,40 @@
+"""Pictures of histories, networks and their predictions, drawn with matplotlib (``pip install -e '.[plots]'``).
+
+Each function returns a figure, which a notebook shows and ``figure.savefig("picture.png")`` saves. None of them opens a
+window, uses pyplot, or changes its arguments. With ``ax=`` they draw on your axes, or in place of them if they need
+several, and return the figure of the axes. Data and networks may be on any backend and device.
+
+Pictures do not depend on colour: curves have dashes and markers, classes have markers, and colour maps become lighter
+from end to end.
+"""
+
+from xpnet.wording.checks import install_command
+
+try:
+    from matplotlib import colormaps  # noqa: F401  not only below: modules that are loaded do not ask again
+    from matplotlib.figure import SubFigure  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        f"xpnet.plots needs matplotlib 3.8 or newer ({error}); install it with: {install_command('plots')}"
+    ) from error
+
+from xpnet.plots.calibrations import calibration
+from xpnet.plots.classes import confusion, decision_boundary, mistakes
+from xpnet.plots.layers import activations, weights
+from xpnet.plots.regressions import error_bars, predicted_against_true, residuals
+from xpnet.plots.style import curve_style  # noqa: F401
+from xpnet.plots.trainings import compare, history
+
+__all__ = [
+    "activations",
+    "calibration",
+    "compare",
+    "confusion",
+    "decision_boundary",
+    "error_bars",
+    "history",
+    "mistakes",
+    "predicted_against_true",
+    "residuals",
+    "weights",
+]
