@@ -23,8 +23,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from xpnet import BackendError, get_backend
-from xpnet.estimators import MLPClassifier, MLPRegressor
+from xpnet import BackendError, Network, get_backend
+from xpnet.estimators import MLPClassifier, MLPEnsembleRegressor, MLPRegressor, MLPSearchCV
 from xpnet.training.callbacks import EarlyStopping
 
 X, Y = load_iris(return_X_y=True)
@@ -113,6 +113,30 @@ def test_cross_validation_gives_the_scores_of_theirs():
     np.testing.assert_array_equal(ours, theirs)
     scores = cross_val_score(MLPRegressor(**SMALL), *load_diabetes(return_X_y=True), scoring="neg_mean_absolute_error")
     assert (scores < 0).all()
+
+
+@quiet
+@pytest.mark.needs("dask")
+def test_arrays_of_dask_become_numpy_arrays():
+    import dask.array as da
+
+    x, y = da.from_array(X, chunks=(50, 4)), da.from_array(Y, chunks=50)
+    weight, masked = da.ones(150), x[x[:, 0] > 0]  # whose number of rows Dask does not know
+    for make in (
+        lambda: MLPClassifier(**SMALL),
+        lambda: MLPRegressor(**SMALL),
+        lambda: MLPEnsembleRegressor(**SMALL, n_estimators=2),
+        lambda: MLPSearchCV(MLPClassifier(**SMALL), {"alpha": [0.1]}, cv=2),
+    ):
+        of_dask, of_numpy = make().fit(x, y, sample_weight=weight), make().fit(X, Y)
+        for inputs in (x, masked):
+            assert type(of_dask.predict(inputs)) is np.ndarray
+            np.testing.assert_allclose(of_dask.predict(inputs), of_numpy.predict(X), rtol=1e-9)
+        assert of_dask.score(x, y) == pytest.approx(of_numpy.score(X, Y), rel=1e-9)
+    nets = [Network([4, 3], task="classification", seed=0) for _ in range(2)]
+    for net, data in zip(nets, [(x, y), (X, Y)]):
+        net.train(data, epochs=1, test_data=data, progress=False)
+    np.testing.assert_allclose(nets[0].predict_proba(x), nets[1].predict_proba(X), rtol=1e-5)
 
 
 @quiet
