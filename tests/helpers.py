@@ -89,7 +89,7 @@ NOT_INSTALLED = [
     name
     for name in (
         *("torch", "jax", "cupy", "torchvision", "pandas", "pyarrow", "nvidia.cuda_nvrtc"),
-        *("onnx", "onnxruntime", "keras", "playwright", "dask"),
+        *("onnx", "onnxruntime", "keras", "playwright", "dask", "skops"),
     )
     if not _is_installed(name)
 ] + ([] if CHROMIUM else ["chromium"])
