@@ -3,7 +3,6 @@
 Times are left out, so that the pickles of equal fits are equal.
 """
 
-import importlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,7 +38,7 @@ def decode_state(state: Mapping[str, Any]) -> dict[str, Any]:
     attributes = dict(state)
     if isinstance(attributes.get("network_"), dict):
         attributes["network_"] = _decode_network(attributes["network_"])
-    if isinstance(attributes.get("_home"), dict):
+    if "_home" in attributes:
         attributes["_home"] = _decode_backend(attributes["_home"])
     if isinstance(attributes.get("_labels"), dict):
         labels = attributes["_labels"]
@@ -77,10 +76,10 @@ def _name_or_own(cost: Cost) -> str | Cost:
     return cost.name
 
 
-def _encode_backend(backend: Backend) -> dict[str, str]:
-    return {"name": backend.name, "device": backend.device_name}
+def _encode_backend(backend: Backend) -> dict[str, str] | Backend:
+    """Turn a backend into its name and device; one of another library stays, as a name would have to be imported."""
+    return {"name": backend.name, "device": backend.device_name} if backend.name in BACKENDS else backend
 
 
-def _decode_backend(place: Mapping[str, str]) -> Backend:
-    name = place["name"]
-    return get_backend(name if name in BACKENDS else importlib.import_module(name), place["device"])
+def _decode_backend(place: Mapping[str, str] | Backend) -> Backend:
+    return place if isinstance(place, Backend) else get_backend(place["name"], place["device"])
