@@ -12,8 +12,8 @@ OPTIONAL |= {"tests/test_look_at_site.py": ("playwright", "axe_playwright_python
 OPTIONAL |= {"xpnet/backends/cuda": ("cupy",), "xpnet/export/_torch_modules.py": ("torch",)}
 OPTIONAL |= {"xpnet/export/torch.py": ("torch",), "xpnet/export/onnx.py": ("onnx",)}
 OPTIONAL |= {"docs/use/export.md": ("onnx", "onnxruntime", "torch")}
-OPTIONAL |= dict.fromkeys(("xpnet/plots.py", "tests/test_plots.py", "docs/use/pictures.md"), ("matplotlib",))
-OPTIONAL |= {"docs/index.md": ("matplotlib",)}
+OPTIONAL |= dict.fromkeys(("xpnet/plots", "tests/test_plots.py", "docs/index.md"), ("matplotlib",))
+OPTIONAL |= dict.fromkeys(("docs/use/pictures.md", "docs/use/intervals.md"), ("matplotlib",))
 OPTIONAL |= dict.fromkeys(("docs/use/tables.md", "xpnet/data/cells.py", "xpnet/estimators/tables.py"), ("pandas",))
 MISSING = {path: name for path, names in OPTIONAL.items() for name in names if find_spec(name) is None}
 

@@ -89,7 +89,7 @@ NOT_INSTALLED = [
     name
     for name in (
         *("torch", "jax", "cupy", "torchvision", "pandas", "pyarrow", "nvidia.cuda_nvrtc"),
-        *("onnx", "onnxruntime", "keras", "playwright"),
+        *("onnx", "onnxruntime", "keras", "playwright", "dask", "skops", "skl2onnx"),
     )
     if not _is_installed(name)
 ] + ([] if CHROMIUM else ["chromium"])

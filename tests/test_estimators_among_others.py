@@ -1,8 +1,11 @@
 """The estimators in scikit-learn: its own checks, and what people put around estimators."""
 
 import os
+import pickle
+import pickletools
 import warnings
 from importlib.util import find_spec
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,12 +22,18 @@ from sklearn.inspection import permutation_importance
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.neural_network import MLPClassifier as Theirs
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from xpnet import BackendError, get_backend
-from xpnet.estimators import MLPClassifier, MLPRegressor
+from xpnet import SGD, AdamW, BackendError, Clip, Cosine, Network, get_backend
+from xpnet.estimators import (
+    MLPClassifier,
+    MLPEnsembleClassifier,
+    MLPEnsembleRegressor,
+    MLPRegressor,
+    MLPSearchCV,
+)
 from xpnet.training.callbacks import EarlyStopping
 
 X, Y = load_iris(return_X_y=True)
@@ -116,6 +125,30 @@ def test_cross_validation_gives_the_scores_of_theirs():
 
 
 @quiet
+@pytest.mark.needs("dask")
+def test_arrays_of_dask_become_numpy_arrays():
+    import dask.array as da
+
+    x, y = da.from_array(X, chunks=(50, 4)), da.from_array(Y, chunks=50)
+    weight, masked = da.ones(150), x[x[:, 0] > 0]  # whose number of rows Dask does not know
+    for make in (
+        lambda: MLPClassifier(**SMALL),
+        lambda: MLPRegressor(**SMALL),
+        lambda: MLPEnsembleRegressor(**SMALL, n_estimators=2),
+        lambda: MLPSearchCV(MLPClassifier(**SMALL), {"alpha": [0.1]}, cv=2),
+    ):
+        of_dask, of_numpy = make().fit(x, y, sample_weight=weight), make().fit(X, Y)
+        for inputs in (x, masked):
+            assert type(of_dask.predict(inputs)) is np.ndarray
+            np.testing.assert_allclose(of_dask.predict(inputs), of_numpy.predict(X), rtol=1e-9)
+        assert of_dask.score(x, y) == pytest.approx(of_numpy.score(X, Y), rel=1e-9)
+    nets = [Network([4, 3], task="classification", seed=0) for _ in range(2)]
+    for net, data in zip(nets, [(x, y), (X, Y)]):
+        net.train(data, epochs=1, test_data=data, progress=False)
+    np.testing.assert_allclose(nets[0].predict_proba(x), nets[1].predict_proba(X), rtol=1e-5)
+
+
+@quiet
 def test_calibrated():
     calibrated = CalibratedClassifierCV(MLPClassifier(**SMALL), cv=3).fit(X, Y)
     np.testing.assert_allclose(calibrated.predict_proba(X).sum(axis=1), 1.0)
@@ -141,6 +174,93 @@ def test_joblib_keeps_all_of_it(kind, tmp_path):
     again = joblib.load(tmp_path / "mlp.joblib")
     np.testing.assert_array_equal(again.predict(X), est.predict(X))
     assert again.loss_curve_ == est.loss_curve_
+
+
+class Own:
+    """An activation of the user's own."""
+
+    name = "own"
+
+    def value(self, z, xp):
+        return xp.tanh(z)
+
+    def pullback(self, g, z, a, xp):
+        return g * (1.0 - a * a)
+
+
+class OwnOptimizer(SGD):
+    """An optimizer that no file can hold."""
+
+
+@quiet
+@pytest.mark.parametrize(
+    ("make", "types"),
+    [
+        (lambda: MLPClassifier(**SMALL, dropout=0.1, standardize=True), {"MLPClassifier"}),
+        (lambda: MLPRegressor(**SMALL, loss="gaussian", activation="elu(0.5)"), {"MLPRegressor"}),
+        (
+            lambda: MLPEnsembleClassifier(**SMALL, n_estimators=2, solver=Clip(AdamW(weight_decay=0.1), 1.0)),
+            {"MLPClassifier", "MLPEnsembleClassifier", "AdamW", "Clip"},
+        ),
+        (lambda: MLPRegressor(**SMALL, activation=[Own()]), None),
+        (lambda: MLPClassifier(**SMALL, solver=OwnOptimizer(momentum=0.5)), None),
+    ],
+)
+def test_pickles_hold_arrays_and_plain_values(make, types):
+    """And those of equal fits are equal; training continues bit for bit."""
+    est, twin = (make().fit(X, Y) for _ in range(2))
+    content = pickle.dumps(est)
+    if types is not None:
+        assert content == pickle.dumps(twin)
+        names = [(a, b) for a, b in pairwise(read_strings(content)) if a.startswith("xpnet")]
+        assert {name for _, name in names} == types
+    again = pickle.loads(content)
+    for one in (est, again):
+        one.partial_fit(X, Y)
+    np.testing.assert_array_equal(again.predict(X), est.predict(X))
+
+
+def read_strings(content: bytes) -> list[str]:
+    """The strings in a pickle, in order: the module of a class stands before its name."""
+    return [value for _, value, _ in pickletools.genops(content) if isinstance(value, str)]
+
+
+@quiet
+def test_settings_of_an_optimizer_are_parameters():
+    estimator = MLPRegressor(**SMALL, solver=Clip(AdamW(weight_decay=0.1), 1.0), learning_rate=Cosine(0.1))
+    parameters = estimator.get_params()
+    assert parameters["solver__optimizer__weight_decay"] == 0.1
+    assert parameters["learning_rate__peak"] == 0.1
+    assert "solver__norm" not in estimator.get_params(deep=False)
+    estimator.set_params(solver__optimizer__weight_decay=0.5, solver__norm=2.0, alpha=0.0)
+    assert estimator.solver == clone(estimator).solver == Clip(AdamW(weight_decay=0.5), 2.0)
+    assert estimator.set_params(solver=SGD(), solver__momentum=0.9).solver == SGD(momentum=0.9)
+    for path, message in {
+        "solver__mu": r"solver=SGD\(.*\) has no setting 'mu'; choose from 'momentum', 'nesterov', 'weight_decay'",
+        "activation__slope": "activation__slope=9.0 is a setting of an object, and activation='relu' is none; give one",
+        "solver__momentum": r"momentum=9\.0 must be",
+        "silver__momentum": "Invalid parameter 'silver'",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            estimator.set_params(**{path: 9.0})
+    for kind in (MLPClassifier, MLPEnsembleClassifier):
+        pipeline = Pipeline([("mlp", kind(**SMALL, solver=AdamW()))])
+        grid = {"mlp__solver__weight_decay": [0.0, 10.0], "mlp__solver__beta1": [0.9]}
+        found = [search(pipeline, grid, cv=2).fit(X, Y).cv_results_ for search in (MLPSearchCV, GridSearchCV)]
+        np.testing.assert_allclose(*(results["mean_test_score"] for results in found))
+        assert len(set(found[0]["mean_test_score"])) == 2
+
+
+@quiet
+@pytest.mark.needs("skops")
+def test_skops_trusts_all_but_the_estimator():
+    import skops.io
+
+    pipeline = make_pipeline(StandardScaler(), MLPClassifier(**SMALL)).fit(X, Y)
+    content = skops.io.dumps(pipeline)
+    types = skops.io.get_untrusted_types(data=content)
+    assert types == ["xpnet.estimators.classifier.MLPClassifier"]
+    np.testing.assert_array_equal(skops.io.loads(content, trusted=types).predict(X), pipeline.predict(X))
 
 
 @quiet

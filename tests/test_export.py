@@ -14,7 +14,7 @@ from xpnet import Ensemble, Network
 from xpnet.activations import Activation
 from xpnet.cli import main
 from xpnet.core.activations import ACTIVATIONS
-from xpnet.export import from_keras, from_torch, to_onnx, to_torch
+from xpnet.export import from_keras, from_torch, register_skl2onnx, to_onnx, to_torch
 
 if "torch" not in NOT_INSTALLED:
     import torch
@@ -749,3 +749,72 @@ def test_the_command_writes_a_saved_network(tmp_path, capsys):
     assert_agrees(session.run(None, {"x": x})[0], net, x)
     assert main([*command, "--input-dtype", "float64"]) == 1
     assert capsys.readouterr().err.startswith("xpnet: error: input_dtype='float64' is not available here; choose from ")
+
+
+LARGEST = Activation("largest", lambda z, xp: xp.max(z, axis=-1, keepdims=True) - z, lambda g, z, a, xp: -g)
+SMALL = {"hidden_layer_sizes": (8,), "max_iter": 5, "random_state": 0}
+ESTIMATORS = {
+    "classes": ("MLPClassifier", {"activation": "gelu", "standardize": True}, lambda y: y),
+    "names": ("MLPEnsembleClassifier", {"n_estimators": 2}, lambda y: np.array(["a", "b", "c"])[y]),
+    "two classes": ("MLPClassifier", {"activation": [LARGEST]}, lambda y: y == 1),
+    "labels": ("MLPEnsembleClassifier", {"n_estimators": 2}, lambda y: np.stack([y > 0, y < 2], axis=1).astype(int)),
+    "numbers": ("MLPRegressor", {"standardize": True}, lambda y: 10.0 * y),
+    "several numbers": (
+        "MLPEnsembleRegressor",
+        {"n_estimators": 2, "loss": "gaussian"},
+        lambda y: np.stack([y, -y], 1),
+    ),
+}
+
+
+@pytest.mark.needs("onnx", "onnxruntime", "skl2onnx")
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("case", ESTIMATORS)
+def test_pipelines_by_skl2onnx(case):
+    import onnxruntime
+    import skl2onnx
+    from sklearn.datasets import load_iris
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import MinMaxScaler
+
+    from xpnet import estimators
+
+    kind, options, make_targets = ESTIMATORS[case]
+    X, y = load_iris(return_X_y=True)
+    pipeline = make_pipeline(MinMaxScaler(), getattr(estimators, kind)(**SMALL, **options)).fit(X, make_targets(y))
+    register_skl2onnx()
+    options = {"zipmap": False} if hasattr(pipeline, "predict_proba") else None
+    for dtype, opset in (("float32", 18), ("float64", 17)):
+        x = X.astype(dtype)
+        model = skl2onnx.to_onnx(pipeline, x[:1], options=options, target_opset=opset)
+        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        first, *proba = session.run(None, {"X": x})
+        rtol = 1e-5 if dtype == "float32" else 1e-12
+        if proba:
+            np.testing.assert_array_equal(first, pipeline.predict(X))
+            np.testing.assert_allclose(proba[0], pipeline.predict_proba(X), rtol=rtol, atol=rtol)
+            assert proba[0].dtype == dtype
+        else:
+            np.testing.assert_allclose(first, pipeline.predict(X).reshape(len(X), -1), rtol=rtol, atol=10 * rtol)
+            assert first.dtype == dtype
+
+
+@pytest.mark.needs("onnx", "onnxruntime", "skl2onnx")
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_skl2onnx_refuses_a_single_class():
+    import skl2onnx
+
+    from xpnet import estimators
+
+    register_skl2onnx()
+    fitted = estimators.MLPClassifier(**SMALL).fit(np.eye(3), [2, 2, 2])
+    with pytest.raises(ValueError, match="the estimator was fitted to the class 2 alone; fit it to two or more"):
+        skl2onnx.to_onnx(fitted, np.eye(3))
+
+
+def test_register_skl2onnx_says_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "skl2onnx", None)
+    with pytest.raises(
+        ImportError, match=r"register_skl2onnx needs skl2onnx .*; install it with: pip install skl2onnx"
+    ):
+        register_skl2onnx()

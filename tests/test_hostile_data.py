@@ -329,7 +329,11 @@ def outcome(net: Network, method: str, data: Any) -> list[np.ndarray] | Exceptio
         except DivergenceError as error:
             return error
         except (ValueError, TypeError) as error:
-            return error if re.search(name, str(error).removeprefix("batch 0 of ")) else pytest.fail(f"this does not name its argument: {error}")
+            return (
+                error
+                if re.search(name, str(error).removeprefix("batch 0 of "))
+                else pytest.fail(f"this does not name its argument: {error}")
+            )
     return to_host(net, results)
 
 

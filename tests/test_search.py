@@ -22,6 +22,7 @@ import sklearn
 from joblib._parallel_backends import ThreadingBackend
 from scipy.stats import loguniform
 from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.decomposition import PCA
 from sklearn.exceptions import FitFailedWarning, NotFittedError
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -1281,23 +1282,17 @@ BAD: dict[str, tuple[Any, Any, dict[str, Any], type[Exception], str]] = {
         {"C": [1.0]},
         {},
         TypeError,
-        "estimator=LogisticRegression() must be an MLPClassifier or MLPRegressor of xpnet.estimators, or a Pipeline "
-        "that ends with one; for others there is sklearn.model_selection.GridSearchCV",
+        "estimator=LogisticRegression() must be an estimator of xpnet.estimators, or contain one, as a Pipeline may; "
+        "for others there is sklearn.model_selection.GridSearchCV",
     ),
-    "a class": (MLPClassifier, ALPHAS, {}, TypeError, "must be an MLPClassifier or MLPRegressor of xpnet.estimators"),
-    "an ensemble": (
-        MLPEnsembleClassifier(),
-        ALPHAS,
-        {},
-        TypeError,
-        "must be an MLPClassifier or MLPRegressor",
-    ),
+    "a class": (MLPClassifier, ALPHAS, {}, TypeError, "must be an estimator of xpnet.estimators, or contain one"),
+    "an ensemble": (MLPEnsembleClassifier(), {"alfa": [1.0]}, {}, ValueError, "Invalid parameter 'alfa' for estimator"),
     "a step": (
         PIPELINE,
         {"mlp": [CLASSIFIER, LogisticRegression()]},
         {},
         TypeError,
-        "must be an MLPClassifier or MLPR",
+        "must be an estimator of xpnet.estimators, or contain one",
     ),
     "too many folds": (CLASSIFIER, ALPHAS, {"cv": 61}, ValueError, "n_splits=61 greater than the number of samples"),
     "too many rows": (CLASSIFIER, ALPHAS, {"cv": KFold(61)}, ValueError, "n_splits=61 greater than the number of samp"),
@@ -1386,3 +1381,43 @@ def test_examples_that_do_not_fit_are_refused_before_anything_trains():
     assert Count.epochs == 0
     mine.fit(X, THREE)
     assert Count.epochs == 5 * (6 + 1)  # the six fits, and the last one
+
+
+@pytest.mark.parametrize(
+    ("estimator", "name", "y"),
+    [
+        (TransformedTargetRegressor(MLPRegressor(**SMALL), transformer=StandardScaler()), "regressor__alpha", NUMBER),
+        (
+            make_pipeline(StandardScaler(), MLPEnsembleClassifier(**SMALL, n_estimators=2)),
+            "mlpensembleclassifier__alpha",
+            THREE,
+        ),
+    ],
+)
+def test_other_estimators_are_fitted_one_by_one(estimator, name, y, tmp_path):
+    ours, theirs = (kind(estimator, {name: [1e-4, 10.0]}, cv=2).fit(X, y) for kind in (MLPSearchCV, GridSearchCV))
+    np.testing.assert_array_equal(ours.cv_results_["mean_test_score"], theirs.cv_results_["mean_test_score"])
+    np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
+    with pytest.raises(ValueError, match=r"(?s)checkpoint= is for searches over .* the fits one by one; leave check"):
+        clone(ours).fit(X, y, checkpoint=tmp_path / "file")
+
+
+@pytest.mark.parametrize("scoring", [None, "accuracy", ["accuracy"], lambda estimator, X, y: estimator.score(X, y)])
+def test_libraries_that_replace_fit_see_the_search_itself(scoring, monkeypatch):
+    """As MLflow does for each class of scikit-learn: only the outermost call, which is logged, and then saved."""
+    seen: list[Any] = []
+
+    def watch(search, *arguments, **options):
+        before = search.get_params()
+        fit(search, *arguments, **options)
+        assert {name: search.get_params()[name] for name in before} == before
+        if not callable(scoring):
+            assert pickle.loads(pickle.dumps(search)).score(X, THREE) == search.score(X, THREE)
+        seen.append((type(search), type(search.best_estimator_), search.cv_results_["mean_fit_time"].tolist()))
+        return search
+
+    fit = GridSearchCV.fit
+    monkeypatch.setattr(GridSearchCV, "fit", watch)
+    refit = "accuracy" if isinstance(scoring, list) else True
+    mine = MLPSearchCV(CLASSIFIER, ALPHAS, cv=2, scoring=scoring, refit=refit).fit(X, THREE)
+    assert seen == [(MLPSearchCV, MLPClassifier, mine.cv_results_["mean_fit_time"].tolist())]

@@ -149,6 +149,8 @@ JUSTIFIED = {
     ("backends.base", "import_module"),  # a backend in a pickle is the name of its library
     ("network", "__getstate__"),
     ("network", "__setstate__"),
+    ("estimators.base", "__getstate__"),
+    ("estimators.base", "__setstate__"),
     # searches: joblib hashes settings and data, which are pickled for that and never read again, and hands fits to its
     # workers
     ("estimators.folds", "joblib"),

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import timedelta
 
-    from xpnet.checkpoint.record import Snapshot, TrainingRecord
+    from xpnet.checkpoint.record import Record, Snapshot, TrainingRecord
     from xpnet.core.activations import Activation
     from xpnet.core.costs import Cost, Output
     from xpnet.core.initializers import Initializer
@@ -1293,15 +1293,21 @@ class Network:
     def _decode(cls, content: bytes, path: str, backend: Backend, custom: Iterable[Any]) -> Network:
         """Make a network from the content of a file; its path is for messages."""
         from xpnet.checkpoint.file import decode, explain_errors
-        from xpnet.checkpoint.networks import restore
         from xpnet.checkpoint.record import settings_of, training_of
 
         record = decode(content, path)
         with explain_errors(path):
             training_of(record)  # raises if there is one that is not valid
-            net = cls(**settings_of(record, custom), init="zeros", seed=0, backend=backend)  # both are replaced
-            attributes = restore(record, net.view)
-            net._take_over(**{**attributes, "history": History(attributes["history"])})
+            return cls._restore(record, settings_of(record, custom), backend)
+
+    @classmethod
+    def _restore(cls, record: Record, settings: Mapping[str, Any], backend: Backend) -> Network:
+        """Make a network from a record, with these arguments of `Network`."""
+        from xpnet.checkpoint.networks import restore
+
+        net = cls(**settings, init="zeros", seed=0, backend=backend)  # both are replaced
+        attributes = restore(record, net.view)
+        net._take_over(**{**attributes, "history": History(attributes["history"])})
         return net
 
     def _settings(self) -> dict[str, Any]:

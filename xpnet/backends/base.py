@@ -255,6 +255,17 @@ def open_namespace(xp: ModuleType, device: Any = None) -> Backend:
         ) from error
 
 
+def is_array(x: Any) -> bool:
+    """Whether this is an array with values, of any library; Dask's are only plans, which NumPy can carry out.
+
+    Examples
+    --------
+    >>> is_array(np.ones(2)), is_array([1.0, 1.0])
+    (True, False)
+    """
+    return array_api_compat.is_array_api_obj(x) and not array_api_compat.is_dask_array(x)
+
+
 def as_array(x: Any, name: str = "the array", dtype: Any = None) -> Array:
     """Return an array of any library as it is, and convert everything else to a NumPy array.
 
@@ -279,7 +290,7 @@ def as_array(x: Any, name: str = "the array", dtype: Any = None) -> Array:
     """
     if array_api_compat.is_torch_array(x):
         return as_plain_tensor(x, name)
-    if array_api_compat.is_array_api_obj(x):
+    if is_array(x):
         return x
     try:
         return np.asarray(x, dtype)

@@ -40,7 +40,8 @@ from xpnet.estimators.inputs import (
     validate_examples,
     validate_inputs,
 )
-from xpnet.estimators.settings import Parameters, Settings, is_called, parse_settings
+from xpnet.estimators.settings import Parameters, Settings, is_called, list_fields, parse_settings, replace_field
+from xpnet.estimators.state import decode_state, encode_state
 from xpnet.estimators.targets import Labels, Problem, is_numeric
 from xpnet.inspection.predict import predict
 from xpnet.network import Network
@@ -92,6 +93,24 @@ class BaseLearner(Parameters, BaseEstimator):
     def _networks(self) -> Sequence[Network]:
         """The networks of the fitted estimator."""
         raise NotImplementedError
+
+    # Parameters
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters; with `deep`, also the settings of an optimizer or schedule: solver__weight_decay."""
+        parameters = super().get_params(deep)
+        nested = [list_fields(name, value) for name, value in parameters.items()] if deep else []
+        return parameters | {name: value for settings in nested for name, value in settings.items()}
+
+    def set_params(self: AnyLearner, **parameters: Any) -> AnyLearner:
+        """Set parameters, and settings of an optimizer or schedule by names such as solver__weight_decay."""
+        own = self.get_params(deep=False)
+        nested = {name: value for name, value in parameters.items() if name.partition("__")[0] in own and "__" in name}
+        super().set_params(**{name: value for name, value in parameters.items() if name not in nested})
+        for path, value in nested.items():
+            name, _, setting = path.partition("__")
+            setattr(self, name, replace_field(name, getattr(self, name), setting, value))
+        return self
 
     # Fitting
 
@@ -262,6 +281,21 @@ class BaseLearner(Parameters, BaseEstimator):
                 "move it to X with est = est.to(X)"
             )
         return home
+
+    # Copies and pickles
+
+    def __copy__(self: AnyLearner) -> AnyLearner:
+        new = object.__new__(type(self))
+        new.__dict__ = vars(self).copy()
+        return new
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a pickle holds: arrays and plain values."""
+        return encode_state(vars(self))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over the content of a pickle, and move the arrays to the device."""
+        self.__dict__ = decode_state(state)
 
     # scikit-learn's protocols
 

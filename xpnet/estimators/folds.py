@@ -41,6 +41,11 @@ DATA_PARAMETERS = (
 )
 
 
+def find_last(estimator: Any) -> Any:
+    """Return the last estimator of a pipeline; any other estimator as it is."""
+    return estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
+
+
 class Trial(NamedTuple):
     """A fit to do: an estimator with its settings, on one fold."""
 
@@ -50,7 +55,7 @@ class Trial(NamedTuple):
     @property
     def perceptron(self) -> BasePerceptron:
         """The estimator, or the last of the pipeline."""
-        return self.estimator.steps[-1][1] if isinstance(self.estimator, Pipeline) else self.estimator
+        return find_last(self.estimator)
 
     @property
     def kind(self) -> str:

@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.validation import validate_data
 
-from xpnet.backends.base import CONVERSION_ERRORS, Backend, as_array, on_host
+from xpnet.backends.base import CONVERSION_ERRORS, Backend, as_array, is_array, on_host
 from xpnet.backends.choose import get_backend
 from xpnet.core.arrays import Array
 from xpnet.data.reader import as_real_array, refuse_masked
@@ -30,7 +30,7 @@ ACCEPTED: dict[str, Any] = {"accept_sparse": ["csr", "csc"], "dtype": list(FLOAT
 
 def is_foreign(x: Any) -> bool:
     """Tell whether this is an array of a library other than NumPy; scikit-learn validates everything else."""
-    return array_api_compat.is_array_api_obj(x) and not array_api_compat.is_numpy_array(x)
+    return is_array(x) and not array_api_compat.is_numpy_array(x)
 
 
 def backend_of(x: Any) -> Backend:

@@ -4,8 +4,8 @@ scikit-learn does the search itself: it scores, ranks and refits. The fits are d
 settings at a time.
 """
 
+import functools
 import os
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +13,7 @@ import joblib
 import numpy as np
 from joblib import effective_n_jobs, parallel_config
 from sklearn import get_config
-from sklearn.base import clone, is_classifier
+from sklearn.base import is_classifier
 from sklearn.metrics import check_scoring
 from sklearn.metrics._scorer import _MultimetricScorer
 from sklearn.model_selection import GridSearchCV, ParameterGrid, ParameterSampler, RandomizedSearchCV, check_cv
@@ -21,24 +21,21 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import indexable
 from sklearn.utils.parallel import Parallel, delayed  # joblib's, with scikit-learn's settings and warning filters
 
-from xpnet.estimators.base import BasePerceptron
-from xpnet.estimators.folds import Folds, Outcome, Trial, divide, fit_trials, set_candidate, slice_candidates
+from xpnet.estimators.base import BaseLearner, BasePerceptron
+from xpnet.estimators.folds import Folds, Outcome, Trial, divide, find_last, fit_trials, set_candidate, slice_candidates
 from xpnet.estimators.search_file import (
     EVERY,
     Checkpointing,
-    ScoredFit,
     SearchFile,
     describe_search,
     parse_checkpointing,
 )
 from xpnet.estimators.sliced_search import (
     SlicedSearch,
-    StandIn,
     Stopped,
+    keep_scores_of,
     map_scorers,
-    replace_times,
     unwrap_scorer,
-    wrap_scorer,
 )
 from xpnet.training.memory import require_bytes
 from xpnet.wording.hints import explain_arguments
@@ -91,9 +88,9 @@ class TogetherMixin:
         Raises
         ------
         ValueError, TypeError
-            If the estimator is not one of xpnet's, there are no settings, one of them names an unknown parameter, or
-            there are too few examples for the folds; if the search cannot be repeated, or is another than that in the
-            file. Nothing is trained then.
+            If the estimator is none of xpnet's and contains none, there are no settings, one of them names an unknown
+            parameter, or there are too few examples for the folds; if the search cannot be repeated, or is another than
+            that in the file. Nothing is trained then.
         FileExistsError
             If the file exists, and `resume` is False.
         CheckpointError
@@ -105,32 +102,58 @@ class TogetherMixin:
             networks at that moment. With several workers, it holds the slices that were done.
         """
         self._validate_params()  # scikit-learn's check of its own parameters
-        require_perceptron(self.estimator)
+        require_learner(self.estimator)
         checkpointing = parse_checkpointing(checkpoint, every, resume)
-        candidates = self._list_candidates()
-        for candidate in candidates:
-            require_perceptron(set_candidate(self.estimator, candidate))
-        used = {name for name, value in params.items() if value is not None}
+        candidates, used = self._list_candidates(), {name for name, value in params.items() if value is not None}
+        estimators = [set_candidate(self.estimator, candidate) for candidate in candidates]
+        for estimator in estimators:
+            require_learner(estimator)
+        if not all(isinstance(find_last(estimator), BasePerceptron) for estimator in (self.estimator, *estimators)):
+            refuse_checkpoint(self.estimator, checkpoint)
+            return super().fit(X, y, **params)  # type: ignore[misc]
         accepted = {"groups"} if isinstance(self.estimator, Pipeline) else {"groups", "sample_weight"}
         if checkpointing is not None:
             require_repeatable(self, candidates, used - accepted)
         if used - accepted or get_config()["enable_metadata_routing"]:
             return super().fit(X, y, **params)  # type: ignore[misc]
         X, y = indexable(X, y)
-        search = self._make_search(candidates, X, y, params, checkpointing)
+        before, search = vars(self).copy(), self._make_search(candidates, X, y, params, checkpointing)
+        self._search = search
         try:
             with parallel_config("sequential"):
-                search.fit(X, y, **params)
+                super().fit(X, y, **params)  # type: ignore[misc]
+            scorers = check_scoring(self.estimator) if self.scoring is None else self.scorer_
+            self.scorer_ = map_scorers(unwrap_scorer, scorers)
         except KeyboardInterrupt:
-            for name in [name for name in vars(self) if name.endswith("_")]:  # of an earlier fit
-                delattr(self, name)
+            self.__dict__ = {name: value for name, value in before.items() if not name.endswith("_")}
             if search.results is not None:
-                self.cv_results_ = replace_times(search)
+                self.cv_results_ = search.results
             raise
         except Stopped as stopped:
+            self.__dict__ = before
             raise stopped.error from None
-        self._take_over(search)
+        except BaseException:
+            self.__dict__ = before
+            raise
         return self
+
+    def _get_scorers(self: Any) -> tuple[Any, Any]:
+        """Return the scorers; `fit` calls this first, before it copies the estimator, which is then a stand-in."""
+        if "_search" not in vars(self):
+            return super()._get_scorers()  # type: ignore[misc]
+        vars(self).update(self._search.parameters())
+        scorers, refit = super()._get_scorers()  # type: ignore[misc]
+        return keep_scores_of(scorers), refit
+
+    def _run_search(self: Any, evaluate_candidates: Any, *, callback_ctx: Any = None) -> None:
+        """Evaluate the settings; `fit` has copied the stand-in, so that the estimator is the user's again."""
+        search = vars(self).pop("_search", None)
+        if search is None:
+            options = {} if callback_ctx is None else {"callback_ctx": callback_ctx}
+            return super()._run_search(evaluate_candidates, **options)  # type: ignore[misc]
+        vars(self).update(search.own)
+        vars(self).pop("_checked_cv_orig", None)  # which holds all folds
+        return search.run(functools.partial(evaluate_candidates, cv=check_cv(search.splits)))
 
     def _make_search(
         self: Any,
@@ -140,25 +163,17 @@ class TogetherMixin:
         params: Mapping[str, Any],
         checkpointing: Checkpointing | None,
     ) -> SlicedSearch:
-        """Make the search that scikit-learn runs, over the settings and folds."""
+        """Make the search over the settings and folds."""
         splitter: Any = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
         splits = list(splitter.split(X, y, params.get("groups")))
         folds = Folds(X, y, params.get("sample_weight"), [train for train, _ in splits])
-        fits: deque[ScoredFit] = deque()
         search = SlicedSearch(
-            StandIn(clone(self.estimator), fits),
-            [{}],  # the settings are in the slices
-            scoring=map_scorers(wrap_scorer, self.scoring),
-            n_jobs=1,
-            refit=self.refit,
-            cv=splits,
-            verbose=self.verbose,
-            error_score=self.error_score,
-            return_train_score=self.return_train_score,
+            {name: getattr(self, name) for name in ("estimator", "scoring", "cv")},
+            splits,
+            {name: getattr(self, name) for name in ("error_score", "return_train_score")},
+            lambda keeping: keeping.fit(X, y, **params),
+            self._prepare_fits(folds),
         )
-        search.fits, search.file, search.scored = fits, None, []
-        search.do_fits = self._prepare_fits(folds)
-        search.score = lambda keeping: keeping.fit(X, y, **params)
         if checkpointing is not None:
             require_same_folds(self.cv, splits, list(splitter.split(X, y, params.get("groups"))))
             search.file = file = self._make_file(checkpointing.path, candidates, splits, folds)
@@ -193,16 +208,6 @@ class TogetherMixin:
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "scorer_")  # it is set last; after Ctrl-C there is only `cv_results_`
 
-    def _take_over(self: Any, search: SlicedSearch) -> None:
-        """Take over the fitted attributes of the search that scikit-learn ran."""
-        fitted = {name: value for name, value in vars(search).items() if name.endswith("_")}
-        fitted["cv_results_"] = replace_times(search)
-        if "best_estimator_" in fitted:
-            fitted["best_estimator_"] = fitted["best_estimator_"].estimator
-        scorers = check_scoring(self.estimator) if self.scoring is None else search.scorer_
-        fitted["scorer_"] = map_scorers(unwrap_scorer, scorers)
-        vars(self).update(fitted)
-
 
 @explain_arguments
 class MLPSearchCV(TogetherMixin, GridSearchCV):
@@ -217,7 +222,9 @@ class MLPSearchCV(TogetherMixin, GridSearchCV):
     Parameters
     ----------
     estimator
-        An `MLPClassifier` or `MLPRegressor` of `xpnet.estimators`, or a pipeline that ends with one.
+        An `MLPClassifier` or `MLPRegressor` of `xpnet.estimators`, or a pipeline that ends with one. Ensembles, and
+        other estimators that contain one of xpnet's, such as a `TransformedTargetRegressor`, are fitted one by one, as
+        in GridSearchCV.
     param_grid
         As in GridSearchCV: lists of settings by the name of the parameter, or a list of such dictionaries.
     n_jobs
@@ -280,13 +287,23 @@ def share_trials(trials: Sequence[Trial], folds: Folds, parallel: Parallel, work
     return [outcomes[i] for i in range(len(trials))]
 
 
-def require_perceptron(estimator: Any) -> None:
-    """Refuse estimators that these searches cannot train."""
-    last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
-    if not isinstance(last, BasePerceptron):
+def require_learner(estimator: Any) -> None:
+    """Refuse estimators that have nothing to do with xpnet."""
+    is_estimator = hasattr(estimator, "get_params") and not isinstance(estimator, type)
+    parts = [estimator, *estimator.get_params().values()] if is_estimator else []
+    if not any(isinstance(part, BaseLearner) for part in parts):
         raise TypeError(
-            f"estimator={estimator!r} must be an MLPClassifier or MLPRegressor of xpnet.estimators, or a Pipeline that "
-            "ends with one; for others there is sklearn.model_selection.GridSearchCV"
+            f"estimator={estimator!r} must be an estimator of xpnet.estimators, or contain one, as a Pipeline may; for "
+            "others there is sklearn.model_selection.GridSearchCV"
+        )
+
+
+def refuse_checkpoint(estimator: Any, checkpoint: Any) -> None:
+    """Refuse a checkpoint of a search whose fits are not trained together."""
+    if checkpoint is not None:
+        raise ValueError(
+            f"checkpoint= is for searches over an MLPClassifier or MLPRegressor, or a Pipeline that ends with one; for "
+            f"estimator={estimator!r}, scikit-learn does the fits one by one; leave checkpoint out"
         )
 
 

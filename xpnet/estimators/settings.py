@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -104,6 +104,42 @@ class Settings:
     def by_steps(self) -> bool:
         """Whether the optimizer takes whole steps, of all examples, and `tol` is a fraction of the loss."""
         return self.optimizer is not None and needs_all_examples(self.optimizer)
+
+
+def list_fields(name: str, value: Any) -> dict[str, Any]:
+    """List the settings of an optimizer or schedule in a parameter, by names such as solver__weight_decay.
+
+    Examples
+    --------
+    >>> list_fields("solver", SGD(momentum=0.9))
+    {'solver__momentum': 0.9, 'solver__nesterov': False, 'solver__weight_decay': 0.0}
+    """
+    if not is_dataclass(value) or isinstance(value, type):
+        return {}
+    settings = {f"{name}__{field.name}": getattr(value, field.name) for field in fields(value) if field.init}
+    return {key: item for pair in settings.items() for key, item in (pair, *list_fields(*pair).items())}
+
+
+def replace_field(name: str, value: Any, path: str, new: Any) -> Any:
+    """Return an optimizer or schedule with another setting, whose name is `path`: weight_decay, say.
+
+    Examples
+    --------
+    >>> replace_field("solver", SGD(momentum=0.9), "weight_decay", 0.1)
+    SGD(momentum=0.9, nesterov=False, weight_decay=0.1)
+    """
+    field, _, rest = path.partition("__")
+    known = [key.removeprefix(f"{name}__") for key in list_fields(name, value)]
+    if not known:
+        raise ValueError(
+            f"{name}__{path}={new!r} is a setting of an object, and {name}={value!r} is none; give one, as in "
+            "solver=AdamW()"
+        )
+    if field not in known:
+        raise ValueError(f"{name}={value!r} has no setting {field!r}; choose from {choices(known)}")
+    if rest:
+        new = replace_field(f"{name}__{field}", getattr(value, field), rest, new)
+    return replace(value, **{field: new})
 
 
 def is_called(value: Any, name: str) -> bool:

@@ -3,6 +3,9 @@
 When scikit-learn asks for a fit, a `StandIn` for the estimator hands over its result. Each slice is scored at once in a
 search of its own; its scores are kept, also in a checkpoint, and its networks are not. When all slices are scored,
 scikit-learn goes through all settings, and the scorers recall their values.
+
+The user's search itself runs all that, and has the stand-in only while scikit-learn copies it. So libraries that
+replace the methods of `GridSearchCV`, such as MLflow, see the search and the estimator that the user made.
 """
 
 import functools
@@ -10,7 +13,7 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from inspect import ismethod
 from typing import Any
 
@@ -18,7 +21,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import FitFailedWarning
 from sklearn.metrics._scorer import _MultimetricScorer
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection._search import BaseSearchCV
 
 from xpnet.estimators.folds import Outcome
 from xpnet.estimators.search_file import ScoredFit, SearchFile
@@ -62,7 +65,7 @@ class StandIn(BaseEstimator):
     estimator
         The estimator, which does everything else.
     fits
-        The fits in the order in which scikit-learn asks for them. If there is none, `fit` fits the estimator.
+        The fits in the order in which scikit-learn asks for them.
     """
 
     def __init__(self, estimator: Any, fits: deque[ScoredFit]) -> None:
@@ -73,14 +76,14 @@ class StandIn(BaseEstimator):
         """Return the parameters of the estimator."""
         return self.estimator.get_params(deep)
 
-    def set_params(self, **parameters: Any) -> "StandIn":
-        """Set parameters of the estimator."""
+    def set_params(self, **parameters: Any) -> Any:
+        """Set parameters of the estimator; return the estimator itself for the last fit, with the best parameters."""
         self.estimator.set_params(**parameters)
-        return self
+        return self if self.fits else self.estimator
 
     def fit(self, X: Any, y: Any = None, **parameters: Any) -> "StandIn":
         """Take the result of the next fit, or do it if it was not done beforehand."""
-        self.result = self.fits.popleft() if self.fits else ScoredFit()
+        self.result = self.fits.popleft()
         if self.result.error is not None:
             raise self.result.error
         if self.result.estimator is not None:
@@ -115,9 +118,10 @@ class CustomScorer:
 
     scorer: Callable[..., Any]
 
-    def __call__(self, stand_in: StandIn, *arguments: Any, **options: Any) -> Any:
+    def __call__(self, stand_in: Any, *arguments: Any, **options: Any) -> Any:
         """Score the estimator."""
-        return carry_stops(self.scorer)(stand_in.estimator, *arguments, **options)
+        estimator = stand_in.estimator if isinstance(stand_in, StandIn) else stand_in
+        return carry_stops(self.scorer)(estimator, *arguments, **options)
 
 
 class KeptScorer:
@@ -132,8 +136,10 @@ class KeptScorer:
     def __init__(self, scorer: Any) -> None:
         self.scorer = scorer
 
-    def __call__(self, stand_in: StandIn, *arguments: Any, **options: Any) -> Any:
-        """Score the stand-in's estimator, or recall its score."""
+    def __call__(self, stand_in: Any, *arguments: Any, **options: Any) -> Any:
+        """Score the stand-in's estimator, or recall its score; after the search, score the best estimator."""
+        if not isinstance(stand_in, StandIn):
+            return self.scorer(stand_in, *arguments, **options)
         result, began = stand_in.result, time.perf_counter()
         if result.is_scored:
             return result.recall()
@@ -157,30 +163,54 @@ class KeptScorers(KeptScorer, _MultimetricScorer):
     """Keeps the values of several scorers, which scikit-learn tells by their class."""
 
 
-class KeepingSearch(GridSearchCV):
-    """A search whose scorers keep their values."""
+def keep_scores_of(scorers: Any) -> KeptScorer:
+    """Make a scorer, or the scorers of a search, keep their values."""
+    return (KeptScorers if isinstance(scorers, _MultimetricScorer) else KeptScorer)(scorers)
+
+
+class KeepingSearch(BaseSearchCV):
+    """A search over a list of settings, whose scorers keep their values."""
+
+    def __init__(self, estimator: Any, candidates: Sequence[Mapping[str, Any]], **options: Any) -> None:
+        super().__init__(estimator, **options)
+        self.candidates = candidates
 
     def _get_scorers(self) -> tuple[KeptScorer, Any]:
         scorers, refit = super()._get_scorers()  # type: ignore[misc]
-        return (KeptScorers if isinstance(scorers, _MultimetricScorer) else KeptScorer)(scorers), refit
-
-
-class SlicedSearch(KeepingSearch):
-    """A search over a list of settings, a slice at a time, whose results scikit-learn gets when all are scored."""
-
-    slices: Sequence[Sequence[Mapping[str, Any]]]
-    do_fits: Callable[[Sequence[Mapping[str, Any]]], list[Outcome]]
-    score: Callable[[KeepingSearch], Any]  # lets a search score its settings on the examples
-    file: SearchFile | None
-    fits: deque[ScoredFit]  # where the `StandIn` finds them
-    scored: list[tuple[Mapping[str, Any], list[ScoredFit]]]  # settings with their fits
-    results: dict[str, Any] | None = None  # of the settings that were scored
+        return keep_scores_of(scorers), refit
 
     def _run_search(self, evaluate_candidates: Callable[..., dict[str, Any]]) -> None:
+        evaluate_candidates(self.candidates)
+
+
+@dataclass
+class SlicedSearch:
+    """A search over a list of settings, a slice at a time, whose results scikit-learn gets when all are scored."""
+
+    own: dict[str, Any]  # the parameters `estimator`, `scoring` and `cv` of the user's search
+    splits: list[Any]
+    options: dict[str, Any]  # other parameters of the searches that score
+    score: Callable[[KeepingSearch], Any]  # lets a search score its settings on the examples
+    do_fits: Callable[[Sequence[Mapping[str, Any]]], list[Outcome]]
+    slices: Sequence[Sequence[Mapping[str, Any]]] = ()
+    file: SearchFile | None = None
+    fits: deque[ScoredFit] = field(default_factory=deque)  # where the `StandIn` finds them
+    scored: list[tuple[Mapping[str, Any], list[ScoredFit]]] = field(default_factory=list)  # settings with their fits
+    results: dict[str, Any] | None = None  # of the settings that were scored
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the parameters, in place of `own`, of a search that takes its fits and folds from here."""
+        stand_in, scoring = StandIn(clone(self.own["estimator"]), self.fits), self.own["scoring"]
+        return {"estimator": stand_in, "scoring": map_scorers(wrap_scorer, scoring), "cv": self.splits}
+
+    def run(self, evaluate_candidates: Callable[..., dict[str, Any]]) -> None:
+        """Do all fits, score them, and let scikit-learn go through the settings with their scores."""
+
         def finish() -> None:
             self.fits.clear()  # an interrupt while a slice was scored has left some
             self.fits.extend(fit for _, fits in self.scored for fit in fits)
             self.results = evaluate_candidates([candidate for candidate, _ in self.scored])
+            self.results.update(self._times())
 
         try:
             for part in self.slices:
@@ -206,15 +236,7 @@ class SlicedSearch(KeepingSearch):
 
     def _keep_scores(self, candidates: Sequence[Mapping[str, Any]], fits: Sequence[ScoredFit]) -> None:
         """Let a search of scikit-learn's score the fits, and keep the scores instead of the fitted estimators."""
-        search = KeepingSearch(
-            self.estimator,
-            [{name: [value] for name, value in candidate.items()} for candidate in candidates],
-            scoring=self.scoring,
-            cv=self.cv,
-            refit=False,
-            error_score=self.error_score,
-            return_train_score=self.return_train_score,
-        )
+        search = KeepingSearch(candidates=candidates, refit=False, **self.parameters(), **self.options)
         self.fits.clear()
         self.fits.extend(fits)
         try:
@@ -229,10 +251,18 @@ class SlicedSearch(KeepingSearch):
                 if fits:
                     self.score(search)
         except unless_stopped(ValueError):
-            if self.error_score == "raise" or not have_failed(fits):
+            if self.options["error_score"] == "raise" or not have_failed(fits):
                 raise
         for fit in fits:
             fit.estimator, fit.is_scored = None, True
+
+    def _times(self) -> dict[str, Any]:
+        """Return the times of the fits and scores, to replace those that scikit-learn has measured."""
+        times = {}
+        for name, attribute in (("fit_time", "seconds"), ("score_time", "scoring_seconds")):
+            values = np.array([[getattr(fit, attribute) for fit in fits] for _, fits in self.scored])
+            times |= {f"mean_{name}": values.mean(axis=1), f"std_{name}": values.std(axis=1)}
+        return times
 
 
 def have_failed(fits: Sequence[ScoredFit]) -> bool:
@@ -262,12 +292,3 @@ def unwrap_scorer(scorer: Any) -> Any:
     while isinstance(scorer, (KeptScorer, CustomScorer)):
         scorer = scorer.scorer
     return scorer
-
-
-def replace_times(search: SlicedSearch) -> dict[str, Any]:
-    """Replace the times in the results of a search by those of its fits and scores."""
-    results: dict[str, Any] = dict(search.results or {})
-    for name, attribute in (("fit_time", "seconds"), ("score_time", "scoring_seconds")):
-        times = np.array([[getattr(fit, attribute) for fit in fits] for _, fits in search.scored])
-        results |= {f"mean_{name}": times.mean(axis=1), f"std_{name}": times.std(axis=1)}
-    return results

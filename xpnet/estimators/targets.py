@@ -39,6 +39,7 @@ class LabelKind(NamedTuple):
 BINARY = LabelKind("binary", "binary", "sigmoid")  # one output: the probability of the second class
 MULTICLASS = LabelKind("multiclass", "classification", "softmax")  # an output for each class
 MULTILABEL = LabelKind("multilabel", "multilabel", "sigmoid")  # an output for each label, any number of which may be 1
+KINDS = {kind.name: kind for kind in (BINARY, MULTICLASS, MULTILABEL)}
 
 
 @dataclass(frozen=True)

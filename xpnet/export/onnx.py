@@ -78,14 +78,10 @@ def encode(net: Network, input_dtype: str) -> bytes:
             'which has no such limit, or net.to(dtype="float32") if it is float64'
         )
     types = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE, "uint8": TensorProto.UINT8}
-    cast: dict[str, Any] = {"to": types[net.dtype]}
     content = helper.make_graph(
         [
-            helper.make_node(
-                *(operator, inputs, [output, f"{output}_places"] if operator == "TopK" else [output], output),
-                **(cast if operator == "Cast" else attributes),
-            )
-            for operator, inputs, output, attributes in graph.nodes
+            helper.make_node(operator, inputs, outputs, outputs[0], **attributes)
+            for operator, inputs, outputs, attributes in list_nodes(graph)
         ],
         "xpnet",
         [helper.make_tensor_value_info("x", types[input_dtype], ["batch", net.sizes[0]])],
@@ -103,6 +99,22 @@ def encode(net: Network, input_dtype: str) -> bytes:
     helper.set_model_props(model, describe_settings(net))
     onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString()
+
+
+def list_nodes(graph: Graph) -> list[tuple[str, list[str], list[str], dict[str, Any]]]:
+    """List the nodes as ONNX has them: operator, inputs, outputs, attributes."""
+    from onnx import helper
+
+    to = helper.np_dtype_to_tensor_dtype(np.dtype(graph.dtype))
+    return [
+        (
+            operator,
+            inputs,
+            [output, f"{output}_places"] if operator == "TopK" else [output],
+            {"to": to} if operator == "Cast" else attributes,
+        )
+        for operator, inputs, output, attributes in graph.nodes
+    ]
 
 
 def describe_settings(net: Network) -> dict[str, str]:

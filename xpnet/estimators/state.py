@@ -1,0 +1,85 @@
+"""The state of a fitted estimator as arrays and plain values, which is what a pickle of it holds.
+
+Times are left out, so that the pickles of equal fits are equal.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from xpnet.backends.base import Backend
+from xpnet.backends.choose import BACKENDS, get_backend
+from xpnet.checkpoint.record import Record, encode_optimizer, make_record
+from xpnet.core.activations import find_kind
+from xpnet.core.arguments import parse_cost
+from xpnet.core.costs import Cost
+from xpnet.estimators.targets import KINDS, Labels
+from xpnet.network import Network
+
+TIMES = ("seconds", "examples_per_second")  # in the history of a network
+
+
+def encode_state(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace the network, the backend and the labels among the attributes of an estimator. Synchronizes.
+
+    A network with an optimizer of the user's own class stays as it is.
+    """
+    state = dict(attributes)
+    if "network_" in state:
+        state["network_"] = _encode_network(state["network_"])
+    if "_home" in state:
+        state["_home"] = _encode_backend(state["_home"])
+    if "_labels" in state:
+        state["_labels"] = {**vars(state["_labels"]), "kind": state["_labels"].kind.name}
+    return state
+
+
+def decode_state(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the attributes of an estimator whose state `encode_state` has returned."""
+    attributes = dict(state)
+    if isinstance(attributes.get("network_"), dict):
+        attributes["network_"] = _decode_network(attributes["network_"])
+    if "_home" in attributes:
+        attributes["_home"] = _decode_backend(attributes["_home"])
+    if isinstance(attributes.get("_labels"), dict):
+        labels = attributes["_labels"]
+        attributes["_labels"] = Labels(**{**labels, "kind": KINDS[labels["kind"]]})
+    return attributes
+
+
+def _encode_network(net: Network) -> dict[str, Any] | Network:
+    """Turn a network into what its file would hold, and the place where it computes."""
+    snapshot, model = net._snapshot(), net.view.model
+    if encode_optimizer(snapshot.optimizer) is None:
+        return net
+    with net.view.scope():
+        record = make_record(snapshot, net.backend.to_numpy)
+    *hidden, output = [sigma if find_kind(sigma)[0] is None else sigma.name for sigma in model.sigmas]
+    settings = {"activation": hidden, "output_activation": output, "cost": _name_or_own(model.cost)}
+    rows = [{name: value for name, value in row.items() if name not in TIMES} for row in record.history]
+    record = record._replace(settings=record.settings | settings, history=rows)
+    return {**record._asdict(), "backend": _encode_backend(net.backend)}
+
+
+def _decode_network(state: Mapping[str, Any]) -> Network:
+    values = dict(state)
+    backend = _decode_backend(values.pop("backend"))
+    record = Record(**values)
+    return Network._restore(record, record.settings, backend)
+
+
+def _name_or_own(cost: Cost) -> str | Cost:
+    """Return the name of a cost; the user's own cost itself."""
+    try:
+        parse_cost(cost.name)
+    except ValueError:  # there is none of this name
+        return cost
+    return cost.name
+
+
+def _encode_backend(backend: Backend) -> dict[str, str] | Backend:
+    """Turn a backend into its name and device; one of another library stays, as a name would have to be imported."""
+    return {"name": backend.name, "device": backend.device_name} if backend.name in BACKENDS else backend
+
+
+def _decode_backend(place: Mapping[str, str] | Backend) -> Backend:
+    return place if isinstance(place, Backend) else get_backend(place["name"], place["device"])
