@@ -434,3 +434,13 @@ def test_derivatives_of_functions_of_dual_numbers(backend, name):
     plus, minus = (on(backend, function, x + step * direction) for step in (h, -h))
     np.testing.assert_allclose(value, on(backend, function, x), rtol=1e-12)
     np.testing.assert_allclose(derivative, (plus - minus) / (2 * h), rtol=1e-6, atol=1e-8)
+
+
+def test_the_name_of_a_users_cost_does_not_contradict_the_task():
+    class Own(LogCosh):
+        name = "tanh"
+
+    assert Network([3, 2], task="regression", cost=Own()).cost_name == "tanh"
+    Own.name = "cross_entropy"
+    with pytest.raises(ValueError, match=r"xpnet has one of that name; rename yours"):
+        Network([3, 2], task="regression", cost=Own())

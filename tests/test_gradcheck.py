@@ -89,3 +89,9 @@ def test_a_wrong_derivative_is_found_beside_much_larger_ones(monkeypatch):
 def test_wrong_arguments_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         check_gradients(Network([3, 2]), X, LABELS, **options)
+
+
+def test_derivatives_that_are_all_0_say_nothing():
+    net = Network([2, 3, 1], task="regression", dtype="float64", init="zeros", seed=0)
+    check = check_gradients(net, [[0.0, 0.0]], [[0.0]])
+    assert repr(check).splitlines()[-1].startswith("passed, though all derivatives are 0, which says nothing: ")

@@ -317,7 +317,8 @@ def test_a_wrong_option_of_a_table_is_refused(capsys, folder, options, message):
         ),
         (
             "a,y\n1,0\n1,2,0\n",
-            "table.csv cannot be read as a table (Error tokenizing data. C error: Expected 2 fields in line",
+            "table.csv cannot be read as a table (Error tokenizing data. C error: Expected 2 fields in line 3, saw 3); "
+            "each row needs as many cells as the header",
         ),
         ("a,y\n1,\n2,\n", "table.csv has no value in column 'y', the target"),
         ("a,y\n1,0\n2024-01-05,1\n", "table.csv holds '2024-01-05' in row 2 of column 'a'"),

@@ -471,7 +471,9 @@ def _explain_errors(path: str) -> Iterator[None]:
         reason = " ".join(str(error).split())
         raise ImportError(f"{path} needs pyarrow ({reason}); install it with: {install_command('tables')}") from error
     except (ValueError, OSError, EOFError, pandas.errors.ParserWarning) as error:
-        raise ValueError(f"{path} cannot be read as a table ({error}); give a Parquet file, or CSV in UTF-8") from error
+        is_ragged = isinstance(error, (pandas.errors.ParserError, pandas.errors.ParserWarning))
+        remedy = "each row needs as many cells as the header" if is_ragged else "give a Parquet file, or CSV in UTF-8"
+        raise ValueError(f"{path} cannot be read as a table ({' '.join(str(error).split())}); {remedy}") from error
 
 
 def _read_schema(path: str) -> list[str]:

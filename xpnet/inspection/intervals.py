@@ -74,6 +74,11 @@ class Bars(NamedTuple):
     errors: np.ndarray | None  # sorted; None before a calibration
 
     @property
+    def is_spread_alone(self) -> bool:
+        """Whether standard deviations are those of the members' means alone, and not calibrated."""
+        return self.view.model.cost.distribution is None and self.errors is None
+
+    @property
     def levels(self) -> tuple[float, ...]:
         """The levels of the quantiles, if there are any."""
         return self.view.model.cost.levels
@@ -256,6 +261,11 @@ def shape_quantiles(a: Array) -> Array:
 def predict_interval(bars: Bars, x: Any, level: float) -> tuple[Array, Array]:
     """Predict the ends of an interval; see `Network.interval`."""
     bars.require("interval")
+    if bars.is_spread_alone:
+        raise ValueError(
+            "interval needs error bars, and the spread of these members alone covers far too few targets; call "
+            'calibrate(validation_data) first, or make an ensemble with cost="gaussian" or quantiles'
+        )
     level = in_range("level", level, 0, 1, "0.9 is usual", includes_low=False)
     with bars.view.scope(), bars.view.output_scope():
         if bars.levels:
