@@ -71,6 +71,7 @@ def test_the_sample_is_balanced_float32_pixels_and_integer_labels(digits: Any) -
         assert np.array_equal(np.rint(x * 255).astype(np.float32) / np.float32(255), x)  # 256 grey levels
 
 
+@pytest.mark.slow
 def test_the_sample_has_no_example_twice_and_is_mixed(digits: Any) -> None:
     (x_train, y_train), (x_test, y_test) = digits
     assert len(np.unique(np.concatenate([x_train, x_test]), axis=0)) == 6000

@@ -173,6 +173,7 @@ def test_initial_weights_are_equal_bit_for_bit(place):
 
 
 @pytest.mark.not_on("strict-device1")
+@pytest.mark.slow
 def test_training_again_goes_on_with_the_optimizer(place):
     ensemble, _, alone = train_both("dropout", place, "float64")
     data, options = make_data("classes"), {"epochs": 5, "batch_size": 8, "lr": 0.05, "progress": False}

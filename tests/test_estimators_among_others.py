@@ -117,6 +117,7 @@ def test_in_a_pipeline_with_names_from_pandas():
 
 
 @quiet
+@pytest.mark.slow
 def test_cross_validation_gives_the_scores_of_theirs():
     ours, theirs = (cross_val_score(kind(**SMALL), X, Y, cv=3) for kind in (MLPClassifier, Theirs))
     np.testing.assert_array_equal(ours, theirs)
@@ -226,6 +227,7 @@ def read_strings(content: bytes) -> list[str]:
 
 
 @quiet
+@pytest.mark.slow
 def test_settings_of_an_optimizer_are_parameters():
     estimator = MLPRegressor(**SMALL, solver=Clip(AdamW(weight_decay=0.1), 1.0), learning_rate=Cosine(0.1))
     parameters = estimator.get_params()

@@ -108,6 +108,7 @@ def test_members_of_an_ensemble_share_one_scaling_and_are_the_regressors_that_th
     np.testing.assert_allclose(again.estimators_[2].network_.scaling.x_mean[0], DIABETES.mean(axis=0))
 
 
+@pytest.mark.slow
 def test_a_search_standardizes_each_fold_by_itself():
     grid = {"standardize": [True, False], "solver": ["adam", "lbfgs"]}
     ours = MLPSearchCV(MLPClassifier(**SMALL), grid, cv=3).fit(WINE, CULTIVAR)

@@ -426,6 +426,7 @@ def test_the_files_to_begin_with_load_and_resume():
         assert {*try_hostile_file(file, file.content, False)} <= {"loaded: trained", "resumed: trained"}
 
 
+@pytest.mark.slow
 def test_some_hostile_files_load_and_some_are_refused():
     outcomes = Counter()
 

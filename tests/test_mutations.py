@@ -94,6 +94,7 @@ def test_copies_keep_the_mistake(rng):
         np.testing.assert_array_equal(copy.backward(x, y)[0].b, net.backward(x, y)[0].b)
 
 
+@pytest.mark.slow
 def test_the_report_says_where_the_check_fails_and_what_the_curve_shows():
     before = {name: value for name, value in vars(backprop).items() if inspect.isfunction(value)}
     comparison = break_equation("BP2", epochs=2)

@@ -36,6 +36,7 @@ def workers(monkeypatch):
 @pytest.mark.parametrize(
     ("way", "kind"), [("threading", "regressor"), pytest.param("loky", "classifier", marks=pytest.mark.slow)]
 )
+@pytest.mark.slow
 def test_fits_by_workers_equal_those_of_a_single_process(way, kind, workers):
     """Up to rounding, which may depend on memory alignment; and the estimators come back whole, without the data."""
     x, y = (load_digits if kind == "classifier" else load_diabetes)(return_X_y=True)

@@ -235,6 +235,7 @@ def test_a_schedule_that_is_not_finite_is_refused(place):
 
 
 @ON_NUMPY
+@pytest.mark.slow
 def test_ctrl_c_at_any_line_of_a_step_leaves_the_network_as_before(place):
     """Raise KeyboardInterrupt at every third line of the mathematics, until training comes through."""
     optimizer = MaxNorm(Clip(L1(AdamW(), 0.01), 0.1), 1.0)
@@ -258,6 +259,7 @@ def test_ctrl_c_at_any_line_of_a_step_leaves_the_network_as_before(place):
     assert not all(np.array_equal(a, b) for (a, _), (b, _) in zip(before.layers, snapshot(net).layers, strict=True))
 
 
+@pytest.mark.slow
 def test_ctrl_c_at_any_line_of_network_leaves_a_whole_network(tmp_path):
     """State and optimizer, and state and scaling, change together; at every other line."""
     data = problem()

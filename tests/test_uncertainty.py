@@ -596,6 +596,7 @@ def diagonal_on_numpy():
     return diagonal(Place("numpy", None))
 
 
+@pytest.mark.slow
 def test_memory_of_samples_is_bounded(monkeypatch):
     """Besides the outputs: 100 samples of 2,000 rows at once would take more than 100 MB."""
     monkeypatch.setattr(arrays, "BLOCK_ELEMENTS", 1 << 18)
