@@ -20,6 +20,7 @@ from xpnet import (
     Cosine,
     Exponential,
     InverseScaling,
+    LevenbergMarquardt,
     MaxNorm,
     Network,
     OneCycle,
@@ -471,3 +472,5 @@ def test_a_name_stands_for_an_optimizer_with_its_defaults():
         with pytest.raises(ValueError, match=message):
             net.reset_optimizer(name)
     assert net.optimizer == Adam()
+    net.reset_optimizer("lm")
+    assert net.optimizer == LevenbergMarquardt()

@@ -197,6 +197,7 @@ def parse_optimizer(value: Any) -> Optimizer:
     """Check an optimizer, or make the one that a name stands for, with its default options."""
     if isinstance(value, str):
         named = {name.lower(): kind for name, kind in OPTIMIZERS.items() if not wraps(kind)}
+        named["lm"] = named.pop("levenbergmarquardt")
         return look_up("optimizer", value, named)()
     if not is_optimizer(value):
         raise TypeError(f"optimizer={value!r} is not an optimizer; give {suggest_optimizer(value)}, say")
