@@ -271,6 +271,8 @@ def test_standard_deviations_come_with_the_predictions_if_asked_for():
     x = np.ones((4, 3))
     for got, expected in zip(net.predict(x, return_std=True), (net.predict(x), net.predict_std(x)), strict=True):
         np.testing.assert_array_equal(got, expected)
+    for got, expected in zip(net.predict(iter([x]), return_std=True), net.predict(x, return_std=True), strict=True):
+        np.testing.assert_array_equal(got, expected)  # one pass is enough
     with pytest.raises(ValueError, match=r'predict_std needs cost="gaussian"'):
         Network([3, 2], seed=0).predict(x, return_std=True)
 

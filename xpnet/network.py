@@ -740,14 +740,14 @@ class Network:
         >>> net.predict([[1, 1], [3, 4]]), net.forward([[1, 1], [3, 4]]).shape
         (array([ 3., 11.], dtype=float32), (2, 1))
         """
+        if return_std:
+            return self._predict_mean_and_std(x)
         cost, xp = self._model.cost, self._backend.xp
         if self.calibration is None or not cost.levels:
-            predicted = predict(self.view, x, lambda a: predictions(cost.prediction(a, xp), self.task, xp))
-        else:
-            from xpnet.inspection.intervals import predict_quantiles
+            return predict(self.view, x, lambda a: predictions(cost.prediction(a, xp), self.task, xp))
+        from xpnet.inspection.intervals import predict_quantiles
 
-            predicted = predict_quantiles(self._bars, x)
-        return (predicted, self.predict_std(x)) if return_std else predicted
+        return predict_quantiles(self._bars, x)
 
     def predict_std(self, x: Any) -> Array:
         """Predict the standard deviation of each target around the prediction, for ``cost="gaussian"``.
@@ -776,6 +776,9 @@ class Network:
         >>> net.predict([[0.0], [1.0]]).shape, net.predict_std([[0.0], [1.0]]).shape
         ((2,), (2,))
         """
+        return self._predict_mean_and_std(x)[1]
+
+    def _predict_mean_and_std(self, x: Any) -> tuple[Array, Array]:
         from xpnet.inspection.intervals import predict_mean_and_std
 
         bars = self._bars
@@ -785,7 +788,7 @@ class Network:
                 f'predict_std needs cost="gaussian", and this network has cost={self.cost_name!r}; make one with '
                 f'cost="gaussian" and 2 outputs for each target{remedy}'
             )
-        return predict_mean_and_std(bars, x)[1]
+        return predict_mean_and_std(bars, x)
 
     @property
     def _bars(self) -> Bars:

@@ -38,7 +38,7 @@ class DampingHyperparameters(NamedTuple):
 
 
 class Damping(NamedTuple):
-    """What a step remembers for the next: arrays without axes, or (networks, 1, 1) for several networks."""
+    """The state carried from step to step: arrays without axes, or (networks, 1, 1) for several networks."""
 
     mu: Array  # μ; 0 before the first step
     growth: Array  # the factor by which μ grows if the next step fails; 0 before the first

@@ -104,9 +104,8 @@ def make_bar(iterable: Iterable[Any] | None = None, *, disable: bool = False, **
     """Make a bar of tqdm on standard error; it shows nothing if that is closed, a file or a pipe."""
     from tqdm import auto
 
-    in_notebook = any(
-        kind.__module__ == "tqdm.notebook" for kind in auto.tqdm.__mro__
-    )  # where standard error is no terminal, either
+    # Where standard error is no terminal, either
+    in_notebook = any(kind.__module__ == "tqdm.notebook" for kind in auto.tqdm.__mro__)
     disable = disable or sys.stderr is None or (not in_notebook and not sys.stderr.isatty())
     return auto.tqdm(iterable, disable=disable, **options)
 

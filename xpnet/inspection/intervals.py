@@ -85,7 +85,7 @@ class Bars(NamedTuple):
 
     @property
     def shift(self) -> Any:
-        """What to add to predicted quantiles, in a shape that fits them."""
+        """The correction to add to predicted quantiles, in a shape that broadcasts with theirs."""
         if self.errors is None or not self.levels:
             return 0.0
         shifts = find_shifts(self.errors, self.levels)
@@ -94,7 +94,7 @@ class Bars(NamedTuple):
 
     @property
     def factor(self) -> Any:
-        """What to multiply standard deviations by, in a shape that fits them."""
+        """The correction factor of standard deviations, in a shape that broadcasts with theirs."""
         return 1.0 if self.errors is None else self.move(_drop_single(find_error(self.errors, ONE_SIGMA)))
 
     def require_regression(self, what: str) -> None:

@@ -1,4 +1,4 @@
-"""What is drawn: networks, ensembles and estimators, and what they predict on data."""
+"""The networks behind whatever is drawn, be it an ensemble or an estimator, and their predictions on data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a training by Levenberg-Marquardt needs: all examples in every step, and enough memory."""
+"""Requirements of Levenberg-Marquardt: all examples in every step, squared errors, float64, and enough memory."""
 
 from collections.abc import Sequence
 
