@@ -713,7 +713,6 @@ class Network:
         """
         return predict(self.view, x)
 
-    @explain_arguments
     def predict(self, x: Any, return_std: bool = False) -> Any:
         """Predict classes, or values for a regression; with `return_std`, their standard deviations as well.
 
@@ -743,7 +742,7 @@ class Network:
         if return_std:
             return self._predict_mean_and_std(x)
         cost, xp = self._model.cost, self._backend.xp
-        if self.calibration is None or not cost.levels:
+        if not cost.levels or self.calibration is None:
             return predict(self.view, x, lambda a: predictions(cost.prediction(a, xp), self.task, xp))
         from xpnet.inspection.intervals import predict_quantiles
 
