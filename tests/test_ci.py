@@ -1,5 +1,6 @@
 """What `.ci/run` and the option --not-passed do: steps in order and two at a time, and no test a second time."""
 
+import os
 import runpy
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
-RUN = ROOT / ".ci" / "run"
+CHECK = ROOT / ".ci" / "check.py"
 
 # In a process of its own, as it waits for any child
 PROGRAM = """
@@ -26,14 +27,23 @@ print("passed:", names["run_steps"]([{steps}], work))
 
 def run_steps(tmp_path, steps):
     program = PROGRAM.replace("{steps}", steps)
-    command = [sys.executable, "-c", program, str(RUN), str(tmp_path)]
+    command = [sys.executable, "-c", program, str(CHECK), str(tmp_path)]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
 
 
-@pytest.mark.skipif(not RUN.exists(), reason="not in a source archive")
+@pytest.mark.skipif(not CHECK.exists(), reason="not in a source archive")
 class TestSteps:
+    def test_bash_starts_the_program(self, tmp_path):
+        python = tmp_path / "python3"
+        python.write_text('#!/bin/sh\necho "$@"\n')
+        python.chmod(0o755)
+        command = ["bash", str(CHECK.with_name("run"))]
+        path = f"{tmp_path}:{os.environ['PATH']}"
+        output = subprocess.run(command, env={"PATH": path}, capture_output=True, text=True, check=True).stdout
+        assert Path(output.strip()).samefile(CHECK)
+
     def test_each_waits_for_steps_before_it(self):
-        steps, passed = runpy.run_path(str(RUN))["STEPS"], set()
+        steps, passed = runpy.run_path(str(CHECK))["STEPS"], set()
         assert [step.command.split(" && ")[-1] for step in steps if step.name.startswith("README: ")] == [
             "pytest -n auto",
             "xpnet train",
