@@ -223,7 +223,8 @@ def run_steps(steps: list[Step], work: Path) -> bool:
 def main() -> None:
     """Run all steps."""
     began = time.monotonic()
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell ignores in the background, and tests need
+    for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT, too: a shell ignores it in the background, and tests need it
+        signal.signal(number, signal.default_int_handler)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as work:
         if not run_steps(STEPS, Path(work)):
             sys.exit(1)
