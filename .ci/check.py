@@ -223,7 +223,8 @@ def run_steps(steps: list[Step], work: Path) -> bool:
 def main() -> None:
     """Run all steps."""
     began = time.monotonic()
-    for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT, too: a shell ignores it in the background, and tests need it
+    # A shell ignores SIGINT in the background, but the tests need it
+    for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as work:
         if not run_steps(STEPS, Path(work)):
