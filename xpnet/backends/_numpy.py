@@ -99,7 +99,7 @@ class NumPyBackend(Eager):
         return all(_all_finite(rows) for x in arrays for rows in blocks(x))
 
     def loop(self, step: Function, make_minibatch: Function) -> ReplayLoop:
-        return ReplayLoop(self, step, make_minibatch)
+        return LOOP(self, step, make_minibatch)
 
     def function_with_out(self, name: str) -> Callable[..., Array] | None:
         function = getattr(self.xp, name)
@@ -138,4 +138,11 @@ def _all_finite(x: Array) -> bool:
     return bool(np.logical_and.reduce(np.isfinite(x), axis=None))
 
 
+try:
+    from xpnet.backends.replay.loops import Operations
+    from xpnet.backends.replay.native import NativeLoop as LOOP
+except ImportError:
+    LOOP=ReplayLoop
+import os
+if os.environ.get("PYLOOP"): LOOP=ReplayLoop
 BACKEND = NumPyBackend

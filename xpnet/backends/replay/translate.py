@@ -1,0 +1,110 @@
+"""Translation of recorded NumPy operations for the loop in C (`loops.c`), which runs them with the same bits."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from xpnet.backends.replay.tape import CallAndCopy
+
+COPIES = ("copyto", "assign")
+
+
+def translate(operations: Sequence[Callable[[], Any]]) -> tuple[Any, list[str]]:
+    """Translate operations for the loop in C.
+
+    Parameters
+    ----------
+    operations
+        Calls without arguments, as a recorder makes them.
+
+    Returns
+    -------
+    code
+        ``code.run()`` runs them, in their order.
+    calls
+        The names of those that stay calls in Python.
+    """
+    from xpnet.backends.replay.loops import Operations
+
+    code, calls = Operations(), []
+    for operation in operations:
+        name, translated = _translate(code, operation)
+        if not translated:
+            code.call(operation)
+            calls.append(name)
+    return code, calls
+
+
+def _translate(code: Any, operation: Callable[[], Any]) -> tuple[str, bool]:
+    """Add an operation to the code; return its name, and whether there is a translation."""
+    if isinstance(operation, CallAndCopy):
+        name = getattr(operation.function, "__name__", repr(operation.function))
+        return name, _add_function(code, name, operation.args, operation.options, operation.out)
+    if not isinstance(operation, partial):
+        return repr(operation), False
+    function, args, options = operation.func, operation.args, operation.keywords
+    name = getattr(function, "__name__", repr(function))
+    if isinstance(function, np.ufunc):
+        inputs = args[: function.nin]
+        out = options.get("out", args[-1])
+        options = {name: value for name, value in options.items() if name != "out"}
+        return name, _add_ufunc(code, function, inputs, options, out)
+    if name in COPIES:
+        return name, code.copy(*args[:2])
+    if name == "reduce":
+        x, axis, dtype, out, keepdims = args
+        ufunc = function.__self__
+        return f"{ufunc.__name__}.reduce", dtype is None and _add_reduction(code, ufunc, x, axis, out, keepdims)
+    if name == "_max_of_short_rows":
+        x, columns, out = args
+        return name, code.copy(columns, x.mT) and _add_reduction(code, np.maximum, columns, -2, out.mT, True)
+    return name, False
+
+
+def _add_ufunc(code: Any, ufunc: np.ufunc, inputs: Sequence[Any], options: dict[str, Any], out: np.ndarray) -> bool:
+    arrays = _as_arrays(inputs, out if ufunc.nin == 1 else None)
+    if ufunc.signature is not None:
+        return options in ({}, {"axis": -1}) and code.product(ufunc, arrays, out)
+    return not options and code.elementwise(ufunc, arrays, out)
+
+
+def _add_function(code: Any, name: str, args: Sequence[Any], options: dict[str, Any], out: np.ndarray) -> bool:
+    """Add a call of a function without `out`."""
+    if name == "where" and not options:
+        condition, *values = args
+        return code.choose((condition, *(_as_arrays((x,), out)[0] for x in values)), out)
+    if name == "sign" and not options:
+        return code.elementwise(np.sign, args, out)
+    if name == "concatenate" and options == {"axis": -1}:
+        ends = np.cumsum([x.shape[-1] for x in args[0]])
+        return all(code.copy(out[..., end - x.shape[-1] : end], x) for x, end in zip(args[0], ends))
+    return False
+
+
+def _add_reduction(code: Any, ufunc: np.ufunc, x: np.ndarray, axis: Any, out: np.ndarray, keepdims: bool) -> bool:
+    """Add a sum or a maximum, in the order of NumPy: a sum begins with 0, a maximum with the first elements."""
+    if x.size == 0 or not isinstance(out, np.ndarray):
+        return False
+    axes = range(x.ndim) if axis is None else [a % x.ndim for a in (axis if isinstance(axis, tuple) else (axis,))]
+    if not keepdims:
+        out = np.expand_dims(out, tuple(axes))
+    if ufunc is np.add:
+        zeros = np.zeros((), out.dtype)
+        return code.copy(out, zeros) and code.accumulate(ufunc, x, out)
+    if len(axes) > 1 and len(axes) == x.ndim and (x.flags.c_contiguous or x.flags.f_contiguous):
+        flat = x.ravel("K")  # a view, in the order in which NumPy goes through all elements
+        return _add_reduction(code, ufunc, flat, 0, out.reshape(()), False)
+    if len(axes) > 1:
+        return False
+    before = (slice(None),) * axes[0]
+    if not code.copy(out, x[(*before, slice(1))]):
+        return False
+    return code.accumulate(ufunc, x[(*before, slice(1, None))], out)
+
+
+def _as_arrays(inputs: Sequence[Any], like: np.ndarray | None) -> tuple[np.ndarray, ...]:
+    """Convert numbers among the operands as NumPy does, to the dtype of the others."""
+    like = next((x for x in inputs if isinstance(x, np.ndarray)), like)
+    return tuple(x if isinstance(x, np.ndarray) else np.asarray(x, like.dtype) for x in inputs)
