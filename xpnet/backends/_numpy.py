@@ -14,6 +14,12 @@ from xpnet.backends.replay.program import ReplayLoop
 from xpnet.core.arrays import Array, Function, blocks
 from xpnet.wording.errors import BackendError
 
+try:
+    from xpnet.backends.replay.native import NativeLoop as StepLoop
+    from xpnet.backends.replay.native import share_steps
+except ImportError:  # the extension was not built
+    StepLoop, share_steps = ReplayLoop, None
+
 # In short rows of many numbers, the maximum is faster column by column. Measured on an AMD EPYC (Zen 5): over the last
 # axis of (10, 32, 10) it takes a third of the time, of (10, 200, 10) an eighth
 SHORT_ROW, MANY_NUMBERS = 16, 256  # numbers in a row at most, and altogether at least
@@ -74,6 +80,7 @@ class NumPyBackend(Eager):
     }
     not_elementwise: ClassVar[set[Callable[..., Array]]] = {_sum, _max, _take, _astype}
     slow_with_numbers: ClassVar[set[Callable[..., Array]]] = {np.maximum, np.minimum}  # by 5 times, in NumPy 2.4
+    share_steps = staticmethod(share_steps) if share_steps else None
 
     def __init__(self, device: Any = None) -> None:
         if device is not None and str(device) != "cpu":
@@ -99,7 +106,7 @@ class NumPyBackend(Eager):
         return all(_all_finite(rows) for x in arrays for rows in blocks(x))
 
     def loop(self, step: Function, make_minibatch: Function) -> ReplayLoop:
-        return LOOP(self, step, make_minibatch)
+        return StepLoop(self, step, make_minibatch)
 
     def function_with_out(self, name: str) -> Callable[..., Array] | None:
         function = getattr(self.xp, name)
@@ -138,11 +145,4 @@ def _all_finite(x: Array) -> bool:
     return bool(np.logical_and.reduce(np.isfinite(x), axis=None))
 
 
-try:
-    from xpnet.backends.replay.loops import Operations
-    from xpnet.backends.replay.native import NativeLoop as LOOP
-except ImportError:
-    LOOP=ReplayLoop
-import os
-if os.environ.get("PYLOOP"): LOOP=ReplayLoop
 BACKEND = NumPyBackend

@@ -2,7 +2,7 @@
 
 import importlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from threading import Lock
@@ -55,6 +55,8 @@ class Backend:
 
     # Multiplications in a matrix product from which several threads are worth it; None if the library manages its own
     threads_from: ClassVar[int | None] = 1 << 24
+    # Returns a context in which threads of the loop's own share the work of a step, and the library uses one; if any
+    share_steps: ClassVar[Callable[[int], AbstractContextManager[Any]] | None] = None
     speed: Speed = ON_CPU
     kept_bytes: ClassVar[int] = 1 << 26  # most bytes that the loops of a network keep between two trainings
     compiles: ClassVar[bool] = False  # whether a step with arrays of other shapes must be compiled, which takes seconds
@@ -189,7 +191,7 @@ class Backend:
 
     def limit_threads(self, number: int) -> AbstractContextManager[Any]:
         """Return a context that limits the threads that multiply matrices, and restores their number at its end."""
-        return _limit_thread_pools(self.name, number)
+        return limit_thread_pools(self.name, number)
 
     def synchronize(self) -> None:
         """Wait until the device has finished all its work. Synchronizes."""
@@ -386,7 +388,7 @@ def _is_name_of(device: str, full_name: str) -> bool:
 
 
 @contextmanager
-def _limit_thread_pools(name: str, number: int) -> Iterator[None]:
+def limit_thread_pools(name: str, number: int) -> Iterator[None]:
     """Limit the threads of BLAS libraries; if contexts in several Python threads overlap, the first limit applies."""
     if not _LIMIT_LOCK.acquire(blocking=False):
         yield  # a second limit would restore the first one, not the original number
@@ -399,6 +401,11 @@ def _limit_thread_pools(name: str, number: int) -> Iterator[None]:
 
 
 _LIMIT_LOCK = Lock()
+
+
+def count_threads(name: str) -> int:
+    """Return with how many threads the BLAS of a library multiplies matrices: one per core, unless somebody set it."""
+    return max((pool["num_threads"] for pool in _find_thread_pools(name).info() if pool["user_api"] == "blas"), default=1)
 
 
 @cache

@@ -17,10 +17,14 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "pool.h"
+
 #define MAX_AXES 5
 #define MAX_ARRAYS 4
 #define MAX_CORE 4
-#define TILE 4096 /* elements: a run of elementwise loops goes over its arrays in pieces that stay in the cache */
+#define TILE 4096        /* elements: a run of elementwise loops goes over its arrays in pieces that stay in the cache */
+#define PARTS 2          /* of shared work, for each thread */
+#define SHARED_ELEMENTS 30000 /* of all loops of a run: shorter ones are not shared */
 
 typedef struct {
     PyUFuncGenericFunction loop; /* NULL for a Python call */
@@ -34,6 +38,7 @@ typedef struct {
     npy_intp outer_sizes[MAX_AXES];        /* of the axes around it */
     npy_intp outer_steps[MAX_AXES][MAX_ARRAYS];
     int is_elementwise;
+    npy_intp unit;       /* a product may be computed in pieces of a multiple of these rows; 0: only as a whole */
     Py_ssize_t together; /* how many instructions from here on run tile by tile */
 } Instruction;
 
@@ -274,13 +279,15 @@ static PyObject *add_elementwise(Operations *self, PyObject *args) {
     DONE(append(self, loop, data, arrays, 1));
 }
 
-/* product(ufunc, inputs, output): matmul, vecdot and others with core dimensions */
+/* product(ufunc, inputs, output, unit): matmul, vecdot and others with core dimensions; threads may share a product of
+   two matrices in pieces of a multiple of `unit` rows, if this is not 0 */
 static PyObject *add_product(Operations *self, PyObject *args) {
     PyUFuncObject *ufunc;
     PyObject *inputs, *output;
-    PyArrayObject *arrays[MAX_ARRAYS], *cut[MAX_ARRAYS];
+    Py_ssize_t unit;
+    PyArrayObject *arrays[MAX_ARRAYS], *cut[MAX_ARRAYS] = {NULL};
     void *data = NULL;
-    if (!PyArg_ParseTuple(args, "O!OO", &PyUFunc_Type, &ufunc, &inputs, &output)) return NULL;
+    if (!PyArg_ParseTuple(args, "O!OOn", &PyUFunc_Type, &ufunc, &inputs, &output, &unit)) return NULL;
     int n = take_arrays(inputs, output, 0, arrays);
     if (!n || ufunc->nout != 1 || ufunc->nargs != n || !ufunc->core_enabled || ufunc->core_num_dim_ix > MAX_CORE) REFUSE;
     PyUFuncGenericFunction loop = find_ufunc_loop(ufunc, arrays, &data);
@@ -314,6 +321,7 @@ static PyObject *add_product(Operations *self, PyObject *args) {
     if (!new) REFUSE;
     memcpy(new->sizes + 1, core_sizes, sizeof core_sizes);
     memcpy(new->steps + n, core_steps, n_core * sizeof *core_steps);
+    if (n_core == 6 && new->n_outer == 0 && new->sizes[1] > unit) new->unit = unit;
     DONE(append(self, loop, data, arrays, 0));
 }
 
@@ -396,9 +404,9 @@ static void run_loop(const Instruction *i) {
     }
 }
 
-static void run_tiles(const Instruction *first) {
-    for (npy_intp begin = 0; begin < first->sizes[0]; begin += TILE) {
-        npy_intp size = Py_MIN(TILE, first->sizes[0] - begin);
+static void run_tiles(const Instruction *first, npy_intp begin, npy_intp end) {
+    for (; begin < end; begin += TILE) {
+        npy_intp size = Py_MIN(TILE, end - begin);
         for (const Instruction *i = first; i < first + first->together; i++) {
             char *start[MAX_ARRAYS];
             for (int k = 0; k < i->n_arrays; k++) start[k] = i->start[k] + begin * i->steps[k];
@@ -407,31 +415,68 @@ static void run_tiles(const Instruction *first) {
     }
 }
 
+/* Work that threads share: instructions, and the size of its parts along their inner axis, or of rows of a product */
+typedef struct {
+    const Instruction *first;
+    npy_intp part;
+} Shared;
+
+static void run_part_of_tiles(const void *context, int k) {
+    const Shared *shared = context;
+    npy_intp begin = k * shared->part;
+    run_tiles(shared->first, begin, Py_MIN(begin + shared->part, shared->first->sizes[0]));
+}
+
+static void run_part_of_product(const void *context, int k) {
+    const Shared *shared = context;
+    Instruction part = *shared->first;
+    npy_intp begin = k * shared->part;
+    part.sizes[1] = Py_MIN(shared->part, part.sizes[1] - begin);
+    part.start[0] += begin * part.steps[3];
+    part.start[2] += begin * part.steps[7];
+    part.loop(part.start, part.sizes, part.steps, part.data);
+}
+
+static void share(Work work, const Instruction *first, npy_intp size, npy_intp unit, int n_threads) {
+    npy_intp n_units = (size + unit - 1) / unit, n_parts = Py_MIN(n_units, PARTS * n_threads);
+    Shared shared = {first, unit * ((n_units + n_parts - 1) / n_parts)};
+    pool_share(work, &shared, (int)((size + shared.part - 1) / shared.part));
+}
+
+static void run_instruction(const Instruction *i, int n_threads) {
+    if (i->unit && n_threads > 1)
+        share(run_part_of_product, i, i->sizes[1], i->unit, n_threads);
+    else if (!i->is_elementwise)
+        run_loop(i);
+    else if (n_threads > 1 && i->sizes[0] * i->together >= SHARED_ELEMENTS)
+        share(run_part_of_tiles, i, i->sizes[0], TILE, n_threads);
+    else
+        run_tiles(i, 0, i->sizes[0]);
+}
+
 /* run(): without the GIL, but for Python calls */
 static PyObject *run(Operations *self, PyObject *unused) {
     if (self->is_running) return PyErr_Format(PyExc_RuntimeError, "these operations are running already");
     self->is_running = 1;
+    int n_threads = pool_acquire();
     PyThreadState *thread = PyEval_SaveThread();
     for (Py_ssize_t at = 0; at < self->length; at += self->code[at].together) {
         Instruction *i = &self->code[at];
         if (i->call) {
             PyEval_RestoreThread(thread);
             PyObject *result = PyObject_CallNoArgs(i->call);
-            if (!result) {
-                self->is_running = 0;
-                return NULL;
-            }
+            if (!result) goto end;
             Py_DECREF(result);
             thread = PyEval_SaveThread();
-        } else if (i->together > 1)
-            run_tiles(i);
-        else
-            run_loop(i);
+        } else
+            run_instruction(i, n_threads);
     }
     feclearexcept(FE_ALL_EXCEPT); /* or NumPy would report them for its next operation */
     PyEval_RestoreThread(thread);
+end:
+    if (n_threads > 1) pool_release();
     self->is_running = 0;
-    Py_RETURN_NONE;
+    return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
 }
 
 /* The type */
@@ -489,7 +534,25 @@ static PyType_Spec spec = {
     .slots = slots,
 };
 
-static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "loops", NULL, -1};
+static PyObject *set_threads(PyObject *module, PyObject *number) {
+    long n_threads = PyLong_AsLong(number);
+    if (PyErr_Occurred()) return NULL;
+    if (n_threads < 1 || n_threads > INT_MAX) return PyErr_Format(PyExc_ValueError, "number must be at least 1");
+    return PyLong_FromLong(pool_set_threads((int)n_threads));
+}
+
+static PyObject *forget_threads(PyObject *module, PyObject *unused) {
+    pool_forget();
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef functions[] = {
+    {"set_threads", set_threads, METH_O, NULL},
+    {"forget_threads", forget_threads, METH_NOARGS, NULL},
+    {NULL},
+};
+
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "loops", NULL, -1, functions};
 
 PyMODINIT_FUNC PyInit_loops(void) {
     import_array();

@@ -1,11 +1,41 @@
 """A loop over recorded steps in C, for NumPy where the extension was built."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
+from xpnet.backends.base import limit_thread_pools
+from xpnet.backends.replay.loops import forget_threads, set_threads
 from xpnet.backends.replay.program import Case, Program, ReplayLoop
 from xpnet.backends.replay.translate import translate
-from xpnet.core.arrays import Array, leaves, select
+from xpnet.core.arrays import leaves, select
 from xpnet.wording.checks import warn
+
+
+_SHARING = Lock()
+_FORKS: list[Any] = []
+
+
+@contextmanager
+def share_steps(number: int) -> Iterator[None]:
+    """Let up to this many threads share the work of steps in C, and NumPy's products use one: no bit depends on it.
+
+    If contexts in several Python threads overlap, the first number applies.
+    """
+    if hasattr(os, "register_at_fork") and not _FORKS:
+        _FORKS.append(os.register_at_fork(after_in_child=forget_threads))
+    if not _SHARING.acquire(blocking=False):
+        yield
+        return
+    try:
+        with limit_thread_pools("numpy", 1):
+            set_threads(number)
+            yield
+    finally:
+        set_threads(1)
+        _SHARING.release()
 
 
 class NativeLoop(ReplayLoop):

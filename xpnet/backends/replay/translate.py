@@ -1,7 +1,7 @@
 """Translation of recorded NumPy operations for the loop in C (`loops.c`), which runs them with the same bits."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,8 @@ import numpy as np
 from xpnet.backends.replay.tape import CallAndCopy
 
 COPIES = ("copyto", "assign")
+UNITS = 8, 12, 16, 24, 32, 48  # rows
+SHARED_MULTIPLICATIONS = 1_500_000  # a product with fewer takes too little time to be shared
 
 
 def translate(operations: Sequence[Callable[[], Any]]) -> tuple[Any, list[str]]:
@@ -66,7 +68,7 @@ def _translate(code: Any, operation: Callable[[], Any]) -> tuple[str, bool]:
 def _add_ufunc(code: Any, ufunc: np.ufunc, inputs: Sequence[Any], options: dict[str, Any], out: np.ndarray) -> bool:
     arrays = _as_arrays(inputs, out if ufunc.nin == 1 else None)
     if ufunc.signature is not None:
-        return options in ({}, {"axis": -1}) and code.product(ufunc, arrays, out)
+        return options in ({}, {"axis": -1}) and code.product(ufunc, arrays, out, _find_unit(ufunc, *arrays, out))
     return not options and code.elementwise(ufunc, arrays, out)
 
 
@@ -102,6 +104,33 @@ def _add_reduction(code: Any, ufunc: np.ufunc, x: np.ndarray, axis: Any, out: np
     if not code.copy(out, x[(*before, slice(1))]):
         return False
     return code.accumulate(ufunc, x[(*before, slice(1, None))], out)
+
+
+def _find_unit(ufunc: Any, a: np.ndarray, b: np.ndarray, out: np.ndarray) -> int:
+    """Find in pieces of how many rows a large product gives the same bits as in one; 0 if there is no such number."""
+    if ufunc is not np.matmul or not a.ndim == b.ndim == out.ndim == 2 or np.may_share_memory(a, b):
+        return 0
+    if min(*a.shape, *b.shape) < 2 or out.size * a.shape[1] < SHARED_MULTIPLICATIONS:
+        return 0
+    return _try_units(*((x.shape, x.dtype.char, x.flags.c_contiguous, x.flags.f_contiguous) for x in (a, b, out)))
+
+
+@cache
+def _try_units(*layouts: Any) -> int:
+    """Try each unit on random numbers: a BLAS may add them in another order in the last rows."""
+    rng = np.random.default_rng(0)
+    a, b, out = (
+        np.asarray(rng.standard_normal(shape), dtype, order="C" if c_contiguous else "F")
+        for shape, dtype, c_contiguous, _ in layouts
+    )
+    np.matmul(a, b, out=out)
+    for unit in UNITS:
+        pieces = np.empty_like(out)
+        for i in range(0, len(a), unit):
+            np.matmul(a[i : i + unit], b, out=pieces[i : i + unit])
+        if len(a) > unit and np.array_equal(pieces, out):
+            return unit
+    return 0
 
 
 def _as_arrays(inputs: Sequence[Any], like: np.ndarray | None) -> tuple[np.ndarray, ...]:
