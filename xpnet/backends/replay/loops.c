@@ -177,12 +177,22 @@ static npy_intp broadcast_step(PyArrayObject *x, int n_dims, int axis, npy_intp 
     return PyArray_STRIDE(x, own);
 }
 
-/* Append an instruction that walks over arrays as they are broadcast to a shape. The axes are sorted by the steps of
-   the array `leading`, the longest outside, and joined where one continues the other, as NumPy's iterators do it.
-   Where `inner` is given, all axes stay outside a loop over core dimensions. */
-static Instruction *walk(
-    Operations *self, PyArrayObject **arrays, int n, int n_dims, const npy_intp *shape, int leading, int has_core
-) {
+/* Whether of two axes the one that would be inside has longer steps, and should be outside, as NumPy's iterator decides:
+   1, 0 if an array has it otherwise, and -1 if no array says */
+static int should_swap(const npy_intp *inside, const npy_intp *outside, int n) {
+    int swap = -1;
+    for (int k = 0; k < n; k++) {
+        if (inside[k] == 0 || outside[k] == 0) continue;
+        if (Py_ABS(inside[k]) <= Py_ABS(outside[k])) return 0;
+        swap = 1;
+    }
+    return swap;
+}
+
+/* Begin an instruction, after the last: it walks over arrays as they are broadcast to a shape. As in NumPy's iterator,
+   the axes with the longest steps are outside, and axes are joined where one continues the other. All are outside a
+   loop that has core dimensions. */
+static Instruction *walk(Operations *self, PyArrayObject **arrays, int n, int n_dims, const npy_intp *shape, int has_core) {
     if (self->length == self->capacity) {
         Py_ssize_t capacity = self->capacity ? 2 * self->capacity : 64;
         Instruction *code = PyMem_Realloc(self->code, capacity * sizeof(Instruction));
@@ -194,33 +204,37 @@ static Instruction *walk(
     new->n_arrays = n, new->together = 1;
     for (int k = 0; k < n; k++) new->start[k] = PyArray_BYTES(arrays[k]), new->item_size[k] = PyArray_ITEMSIZE(arrays[k]);
 
-    int n_axes = 0, ok = 1;
+    int n_axes = 0, ok = 1; /* from the innermost to the outermost */
     npy_intp sizes[MAX_AXES], steps[MAX_AXES][MAX_ARRAYS];
-    for (int axis = 0; axis < n_dims; axis++) {
-        npy_intp row[MAX_ARRAYS];
-        for (int k = 0; k < n; k++) row[k] = broadcast_step(arrays[k], n_dims, axis, shape[axis], &ok);
-        if (shape[axis] == 1) continue;
+    for (int axis = n_dims - 1; axis >= 0; axis--) {
+        npy_intp row[MAX_ARRAYS] = {0}, size = shape[axis];
+        for (int k = 0; k < n; k++) row[k] = broadcast_step(arrays[k], n_dims, axis, size, &ok);
+        if (size == 1) continue;
         int at = n_axes++;
-        for (; at > 0 && Py_ABS(steps[at - 1][leading]) < Py_ABS(row[leading]); at--)
-            sizes[at] = sizes[at - 1], memcpy(steps[at], steps[at - 1], sizeof row);
-        sizes[at] = shape[axis], memcpy(steps[at], row, sizeof row);
+        for (int inside = at - 1, swap; inside >= 0 && (swap = should_swap(steps[inside], row, n)); inside--)
+            if (swap == 1) at = inside;
+        memmove(sizes + at + 1, sizes + at, (n_axes - 1 - at) * sizeof *sizes);
+        memmove(steps + at + 1, steps + at, (n_axes - 1 - at) * sizeof *steps);
+        sizes[at] = size, memcpy(steps[at], row, sizeof row);
     }
     if (!ok) return NULL;
     int joined = 0; /* axes that are left */
     for (int axis = 0; axis < n_axes; axis++) {
         int continues = joined > 0;
-        for (int k = 0; continues && k < n; k++) continues = steps[joined - 1][k] == steps[axis][k] * sizes[axis];
-        npy_intp before = continues ? sizes[--joined] : 1;
-        sizes[joined] = sizes[axis] * before, memmove(steps[joined], steps[axis], sizeof steps[axis]);
-        joined++;
+        for (int k = 0; continues && k < n; k++) continues = steps[axis][k] == steps[joined - 1][k] * sizes[joined - 1];
+        if (continues)
+            sizes[joined - 1] *= sizes[axis];
+        else
+            sizes[joined] = sizes[axis], memmove(steps[joined], steps[axis], sizeof *steps), joined++;
     }
-    new->sizes[0] = 1;
-    if (joined && !has_core) {
-        joined--;
-        new->sizes[0] = sizes[joined], memcpy(new->steps, steps[joined], sizeof steps[joined]);
+    int first_outer = joined && !has_core;
+    new->sizes[0] = first_outer ? sizes[0] : 1;
+    if (first_outer) memcpy(new->steps, steps[0], n * sizeof **steps);
+    new->n_outer = joined - first_outer;
+    for (int axis = 0; axis < new->n_outer; axis++) { /* from the outermost */
+        new->outer_sizes[axis] = sizes[joined - 1 - axis];
+        memcpy(new->outer_steps[axis], steps[joined - 1 - axis], sizeof *steps);
     }
-    new->n_outer = joined;
-    memcpy(new->outer_sizes, sizes, sizeof sizes), memcpy(new->outer_steps, steps, sizeof steps);
     return new;
 }
 
@@ -275,7 +289,7 @@ static PyObject *add_elementwise(Operations *self, PyObject *args) {
     int n = take_arrays(inputs, output, 1, arrays);
     if (!n || ufunc->nout != 1 || ufunc->nargs != n || ufunc->core_enabled) REFUSE;
     PyUFuncGenericFunction loop = find_ufunc_loop(ufunc, arrays, &data);
-    if (!loop || !walk(self, arrays, n, PyArray_NDIM(arrays[n - 1]), PyArray_DIMS(arrays[n - 1]), n - 1, 0)) REFUSE;
+    if (!loop || !walk(self, arrays, n, PyArray_NDIM(arrays[n - 1]), PyArray_DIMS(arrays[n - 1]), 0)) REFUSE;
     DONE(append(self, loop, data, arrays, 1));
 }
 
@@ -316,7 +330,7 @@ static PyObject *add_product(Operations *self, PyObject *args) {
             return NULL;
         }
     }
-    Instruction *new = walk(self, cut, n, PyArray_NDIM(cut[n - 1]), PyArray_DIMS(cut[n - 1]), n - 1, 1);
+    Instruction *new = walk(self, cut, n, PyArray_NDIM(cut[n - 1]), PyArray_DIMS(cut[n - 1]), 1);
     for (int k = 0; k < n; k++) Py_DECREF(cut[k]);
     if (!new) REFUSE;
     memcpy(new->sizes + 1, core_sizes, sizeof core_sizes);
@@ -336,7 +350,7 @@ static PyObject *add_copy(Operations *self, PyObject *args) {
     if (!n) REFUSE;
     int from = PyArray_TYPE(arrays[0]), to = PyArray_TYPE(arrays[1]);
     PyUFuncGenericFunction loop = from == to ? find_copy_loop(PyArray_ITEMSIZE(arrays[0])) : find_convert_loop(from, to);
-    if (!loop || !walk(self, arrays, n, PyArray_NDIM(arrays[1]), PyArray_DIMS(arrays[1]), 1, 0)) REFUSE;
+    if (!loop || !walk(self, arrays, n, PyArray_NDIM(arrays[1]), PyArray_DIMS(arrays[1]), 0)) REFUSE;
     DONE(append(self, loop, NULL, arrays, 1));
 }
 
@@ -349,7 +363,7 @@ static PyObject *add_choose(Operations *self, PyObject *args) {
     if (n != 4 || PyArray_TYPE(arrays[0]) != NPY_BOOL) REFUSE;
     if (PyArray_TYPE(arrays[1]) != PyArray_TYPE(arrays[3]) || PyArray_TYPE(arrays[2]) != PyArray_TYPE(arrays[3])) REFUSE;
     PyUFuncGenericFunction loop = find_choose_loop(PyArray_ITEMSIZE(arrays[3]));
-    if (!loop || !walk(self, arrays, n, PyArray_NDIM(arrays[3]), PyArray_DIMS(arrays[3]), 3, 0)) REFUSE;
+    if (!loop || !walk(self, arrays, n, PyArray_NDIM(arrays[3]), PyArray_DIMS(arrays[3]), 0)) REFUSE;
     DONE(append(self, loop, NULL, arrays, 1));
 }
 
@@ -367,14 +381,14 @@ static PyObject *add_accumulate(Operations *self, PyObject *args) {
     if (!n || ufunc->nin != 2 || ufunc->nout != 1 || ufunc->core_enabled) REFUSE;
     PyArrayObject *arrays[MAX_ARRAYS] = {pair[1], pair[0], pair[1]};
     PyUFuncGenericFunction loop = find_ufunc_loop(ufunc, arrays, &data);
-    if (!loop || !walk(self, arrays, 3, PyArray_NDIM(arrays[1]), PyArray_DIMS(arrays[1]), 1, 0)) REFUSE;
+    if (!loop || !walk(self, arrays, 3, PyArray_NDIM(arrays[1]), PyArray_DIMS(arrays[1]), 0)) REFUSE;
     DONE(append(self, loop, data, arrays, 0));
 }
 
 /* call(function): a call without arguments, in Python */
 static PyObject *add_call(Operations *self, PyObject *function) {
     if (!PyCallable_Check(function)) return PyErr_Format(PyExc_TypeError, "function must be callable");
-    Instruction *new = walk(self, NULL, 0, 0, NULL, 0, 0);
+    Instruction *new = walk(self, NULL, 0, 0, NULL, 0);
     if (!new || PyList_Append(self->kept, function) < 0) return PyErr_Occurred() ? NULL : PyErr_NoMemory();
     new->call = function;
     self->run = self->length++;
@@ -537,9 +551,12 @@ static PyType_Spec spec = {
 static PyObject *set_threads(PyObject *module, PyObject *number) {
     long n_threads = PyLong_AsLong(number);
     if (PyErr_Occurred()) return NULL;
-    if (n_threads < 1 || n_threads > INT_MAX) return PyErr_Format(PyExc_ValueError, "number must be at least 1");
-    return PyLong_FromLong(pool_set_threads((int)n_threads));
+    if (n_threads < 1) return PyErr_Format(PyExc_ValueError, "number must be at least 1");
+    pool_set_threads((int)Py_MIN(n_threads, INT_MAX));
+    Py_RETURN_NONE;
 }
+
+static PyObject *get_threads(PyObject *module, PyObject *unused) { return PyLong_FromLong(pool_get_threads()); }
 
 static PyObject *forget_threads(PyObject *module, PyObject *unused) {
     pool_forget();
@@ -548,6 +565,7 @@ static PyObject *forget_threads(PyObject *module, PyObject *unused) {
 
 static PyMethodDef functions[] = {
     {"set_threads", set_threads, METH_O, NULL},
+    {"get_threads", get_threads, METH_NOARGS, NULL},
     {"forget_threads", forget_threads, METH_NOARGS, NULL},
     {NULL},
 };

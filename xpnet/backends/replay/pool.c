@@ -100,9 +100,9 @@ static int start_helper(void) {
     return 1;
 }
 
-int pool_set_threads(int n_threads) {
-    return atomic_exchange(&pool.n_threads, n_threads > MAX_HELPERS + 1 ? MAX_HELPERS + 1 : n_threads);
-}
+void pool_set_threads(int n_threads) { pool.n_threads = n_threads > MAX_HELPERS + 1 ? MAX_HELPERS + 1 : n_threads; }
+
+int pool_get_threads(void) { return pool.n_threads; }
 
 void pool_forget(void) {
     pool.n_started = 0, pool.nap = NULL;

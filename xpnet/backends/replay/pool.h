@@ -6,9 +6,9 @@
 
 typedef void (*Work)(const void *context, int part);
 
-/* With the GIL: let up to `n_threads` threads work, the caller's included; the helpers start with the first work.
-   Return the number before. */
-int pool_set_threads(int n_threads);
+/* Let up to this many threads work, the caller's included; the helpers start with the first work */
+void pool_set_threads(int n_threads);
+int pool_get_threads(void);
 
 /* In a forked process, which has no helpers */
 void pool_forget(void);

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import cache, partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -87,23 +88,23 @@ def _add_function(code: Any, name: str, args: Sequence[Any], options: dict[str, 
 
 def _add_reduction(code: Any, ufunc: np.ufunc, x: np.ndarray, axis: Any, out: np.ndarray, keepdims: bool) -> bool:
     """Add a sum or a maximum, in the order of NumPy: a sum begins with 0, a maximum with the first elements."""
-    if x.size == 0 or not isinstance(out, np.ndarray):
+    if x.size == 0:
         return False
     axes = range(x.ndim) if axis is None else [a % x.ndim for a in (axis if isinstance(axis, tuple) else (axis,))]
     if not keepdims:
         out = np.expand_dims(out, tuple(axes))
+    if len(axes) > 1:  # as one axis; where they are not, NumPy copies to a buffer first
+        axes = sorted(axes, key=lambda a: -x.strides[a])
+        if any(x.strides[a] != x.strides[b] * x.shape[b] for a, b in pairwise(axes)):
+            return False
+        kept = [a for a in range(x.ndim) if a not in axes]
+        x, out = (y.transpose(*kept, *axes) for y in (x, out))
+        x, out = (y.reshape(*y.shape[: len(kept)], -1) for y in (x, out))  # views
+        axes = [len(kept)]
     if ufunc is np.add:
-        zeros = np.zeros((), out.dtype)
-        return code.copy(out, zeros) and code.accumulate(ufunc, x, out)
-    if len(axes) > 1 and len(axes) == x.ndim and (x.flags.c_contiguous or x.flags.f_contiguous):
-        flat = x.ravel("K")  # a view, in the order in which NumPy goes through all elements
-        return _add_reduction(code, ufunc, flat, 0, out.reshape(()), False)
-    if len(axes) > 1:
-        return False
+        return code.copy(out, np.zeros((), out.dtype)) and code.accumulate(ufunc, x, out)
     before = (slice(None),) * axes[0]
-    if not code.copy(out, x[(*before, slice(1))]):
-        return False
-    return code.accumulate(ufunc, x[(*before, slice(1, None))], out)
+    return code.copy(out, x[(*before, slice(1))]) and code.accumulate(ufunc, x[(*before, slice(1, None))], out)
 
 
 def _find_unit(ufunc: Any, a: np.ndarray, b: np.ndarray, out: np.ndarray) -> int:
