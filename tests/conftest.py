@@ -28,8 +28,7 @@ from helpers import GPU, HOST, LEFT_OUT, NOT_INSTALLED, PLACES, Place, marked
 from hypothesis import settings
 
 from xpnet import get_backend
-from xpnet.backends import _numpy
-from xpnet.backends.replay.program import ReplayLoop
+from xpnet.backends._numpy import NumPyBackend
 from xpnet.datasets import mnist_sample
 from xpnet.training import train
 from xpnet.training.plan import Job
@@ -56,7 +55,7 @@ ABOUT_LIBRARIES[host_cupy.NAME] = ABOUT | RECORDED | ON_CUPY
 def pytest_configure(config: pytest.Config) -> None:
     """Do without the loop in C, if asked to, as where it was not built."""
     if config.getoption("python_loop"):
-        _numpy.StepLoop, _numpy.NumPyBackend.share_steps = ReplayLoop, None
+        NumPyBackend.shares_steps = False
 
 
 def pytest_report_header() -> list[str]:

@@ -13,8 +13,7 @@ import pytest
 from trainings import TRAININGS
 
 from xpnet import Adam, Ensemble, Network
-from xpnet.backends import _numpy
-from xpnet.backends.replay.program import ReplayLoop
+from xpnet.backends._numpy import NumPyBackend
 
 loops = pytest.importorskip("xpnet.backends.replay.loops", reason="the loop in C was not built")
 native = pytest.importorskip("xpnet.backends.replay.native")
@@ -256,9 +255,9 @@ def test_a_function_of_ones_own_stays_a_call():
 
     nets = [Network([5, 4, 3], activation=Cubic(), seed=0) for _ in range(2)]
     x = np.random.default_rng(0).standard_normal((320, 5))
-    for net, loop in zip(nets, (native.NativeLoop, ReplayLoop)):
+    for net, shares_steps in zip(nets, (True, False)):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(_numpy, "StepLoop", loop)
+            patch.setattr(NumPyBackend, "shares_steps", shares_steps)
             net.train((x, np.arange(320) % 3), epochs=2, batch_size=8, progress=False)
     assert nets[0].engine.startswith("replay of recorded steps in C, ")
     assert nets[0].engine.endswith(" operations in Python")
@@ -275,7 +274,7 @@ def test_a_translation_with_other_results_is_not_used(monkeypatch):
     with pytest.warns(UserWarning, match="the loop in C gives other results than NumPy here, so steps are replayed in"):
         net.train(data, epochs=2, batch_size=8, progress=False)
     assert net.engine == "replay of recorded steps"
-    monkeypatch.setattr(_numpy, "StepLoop", ReplayLoop)
+    monkeypatch.setattr(NumPyBackend, "shares_steps", False)
     twin.train(data, epochs=2, batch_size=8, progress=False)
     assert [w.tobytes() for w in net.w] == [w.tobytes() for w in twin.w]
 
@@ -293,8 +292,7 @@ def train_large(threads: int | str, engine: str = "replay of recorded steps in C
 
 def test_any_number_of_threads_gives_the_same_bits(monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(_numpy, "StepLoop", ReplayLoop)
-        patch.setattr(_numpy.NumPyBackend, "share_steps", None)
+        patch.setattr(NumPyBackend, "shares_steps", False)
         expected = train_large(1, "replay of recorded steps")
     for threads in (1, 2, 3, 8, "auto"):
         assert train_large(threads) == expected

@@ -2,7 +2,7 @@
 
 import importlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from threading import Lock
@@ -55,10 +55,10 @@ class Backend:
 
     # Multiplications in a matrix product from which several threads are worth it; None if the library manages its own
     threads_from: ClassVar[int | None] = 1 << 24
-    # Returns a context in which threads of the loop's own share the work of a step, and the library uses one; if any
-    share_steps: ClassVar[Callable[[int], AbstractContextManager[Any]] | None] = None
+    shares_steps: ClassVar[bool] = False  # whether its loop has threads of its own, which share the work of a step
     speed: Speed = ON_CPU
     kept_bytes: ClassVar[int] = 1 << 26  # most bytes that the loops of a network keep between two trainings
+    remark: ClassVar[str] = ""  # how it repeats steps, if that depends on the installation
     compiles: ClassVar[bool] = False  # whether a step with arrays of other shapes must be compiled, which takes seconds
 
     def __init__(self, name: str, xp: Namespace, device: Any = None) -> None:
@@ -192,6 +192,10 @@ class Backend:
     def limit_threads(self, number: int) -> AbstractContextManager[Any]:
         """Return a context that limits the threads that multiply matrices, and restores their number at its end."""
         return limit_thread_pools(self.name, number)
+
+    def share_steps(self, number: int) -> AbstractContextManager[Any]:
+        """Return a context in which this many threads share the work of a step; for backends with `shares_steps`."""
+        raise NotImplementedError
 
     def synchronize(self) -> None:
         """Wait until the device has finished all its work. Synchronizes."""
@@ -405,7 +409,8 @@ _LIMIT_LOCK = Lock()
 
 def count_threads(name: str) -> int:
     """Return with how many threads the BLAS of a library multiplies matrices: one per core, unless somebody set it."""
-    return max((pool["num_threads"] for pool in _find_thread_pools(name).info() if pool["user_api"] == "blas"), default=1)
+    numbers = (pool["num_threads"] for pool in _find_thread_pools(name).info() if pool["user_api"] == "blas")
+    return max(numbers, default=1)
 
 
 @cache

@@ -49,7 +49,7 @@ def limit_step_threads(
     groups
         Number of threads among which networks are divided already.
     """
-    if backend.share_steps is None:
+    if not backend.shares_steps:
         return limit_threads(backend, choose_threads(backend, threads, multiplications))
     if threads != AUTO:
         return backend.share_steps(int(threads))

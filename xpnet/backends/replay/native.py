@@ -8,11 +8,10 @@ from typing import Any
 
 from xpnet.backends.base import limit_thread_pools
 from xpnet.backends.replay.loops import forget_threads, set_threads
-from xpnet.backends.replay.program import Case, Program, ReplayLoop
+from xpnet.backends.replay.program import Program, ReplayLoop
 from xpnet.backends.replay.translate import translate
 from xpnet.core.arrays import leaves, select
 from xpnet.wording.checks import warn
-
 
 _SHARING = Lock()
 _FORKS: list[Any] = []
@@ -59,5 +58,4 @@ class NativeLoop(ReplayLoop):
             return program
         share = f", {len(calls)} of {len(operations)} operations in Python" if calls else ""
         program.engine = f"replay of recorded steps in C{share}"
-        program.untranslated = calls
         return program

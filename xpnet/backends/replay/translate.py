@@ -69,7 +69,7 @@ def _translate(code: Any, operation: Callable[[], Any]) -> tuple[str, bool]:
 def _add_ufunc(code: Any, ufunc: np.ufunc, inputs: Sequence[Any], options: dict[str, Any], out: np.ndarray) -> bool:
     arrays = _as_arrays(inputs, out if ufunc.nin == 1 else None)
     if ufunc.signature is not None:
-        return options in ({}, {"axis": -1}) and code.product(ufunc, arrays, out, _find_unit(ufunc, *arrays, out))
+        return options in ({}, {"axis": -1}) and code.product(ufunc, arrays, out, _find_unit(ufunc, arrays, out))
     return not options and code.elementwise(ufunc, arrays, out)
 
 
@@ -107,8 +107,9 @@ def _add_reduction(code: Any, ufunc: np.ufunc, x: np.ndarray, axis: Any, out: np
     return code.copy(out, x[(*before, slice(1))]) and code.accumulate(ufunc, x[(*before, slice(1, None))], out)
 
 
-def _find_unit(ufunc: Any, a: np.ndarray, b: np.ndarray, out: np.ndarray) -> int:
+def _find_unit(ufunc: Any, factors: Sequence[np.ndarray], out: np.ndarray) -> int:
     """Find in pieces of how many rows a large product gives the same bits as in one; 0 if there is no such number."""
+    a, b = factors
     if ufunc is not np.matmul or not a.ndim == b.ndim == out.ndim == 2 or np.may_share_memory(a, b):
         return 0
     if min(*a.shape, *b.shape) < 2 or out.size * a.shape[1] < SHARED_MULTIPLICATIONS:
@@ -137,4 +138,5 @@ def _try_units(*layouts: Any) -> int:
 def _as_arrays(inputs: Sequence[Any], like: np.ndarray | None) -> tuple[np.ndarray, ...]:
     """Convert numbers among the operands as NumPy does, to the dtype of the others."""
     like = next((x for x in inputs if isinstance(x, np.ndarray)), like)
-    return tuple(x if isinstance(x, np.ndarray) else np.asarray(x, like.dtype) for x in inputs)
+    dtype = None if like is None else like.dtype
+    return tuple(x if isinstance(x, np.ndarray) else np.asarray(x, dtype) for x in inputs)
