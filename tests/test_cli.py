@@ -679,17 +679,31 @@ def test_a_closed_pipe_ends_the_command_quietly():
     assert (process.returncode, err) == (141, "")
 
 
+@pytest.mark.parametrize("buffering", [1, -1], ids=["by lines", "in blocks"])
+def test_what_nobody_reads_does_not_keep_a_training_from_its_file(monkeypatch, tmp_path, buffering):
+    read, write = os.pipe()
+    os.close(read)
+    path, words = tmp_path / "net.safetensors", ["train", "--sizes", "784,5,10", "--epochs", "2"]
+    with open(write, "w", buffering=buffering) as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        assert main([*words, "--save", str(path)]) == 0
+    net = Network.load(path)
+    assert len(net.history) == 2
+    assert net.notes["score"].startswith("Test accuracy: ")
+
+
 @pytest.mark.slow
-def test_a_closed_pipe_ends_a_training_which_is_saved(tmp_path):
-    """As after ``| head -3``."""
+@pytest.mark.parametrize(("saves", "status"), [(True, 0), (False, 141)])
+def test_without_a_reader_a_training_goes_on_if_it_writes_a_file(tmp_path, saves, status):
+    """As after ``| head -1``."""
     path = tmp_path / "net.safetensors"
-    with start("train", "--hidden", 5, "--epochs", 20_000, "--save", path) as process:
-        for _ in range(3):
-            process.stdout.readline()
+    with start("train", "--hidden", 5, "--epochs", 3, *(["--save", path] if saves else [])) as process:
+        process.stdout.readline()
         process.stdout.close()
         err = process.stderr.read()
-    assert (process.returncode, err) == (141, "")
-    assert Network.load(path).sizes == [784, 5, 10]
+    assert (process.returncode, err) == (status, "")
+    assert path.exists() == saves
+    assert not saves or len(Network.load(path).history) == 3
 
 
 @pytest.mark.slow

@@ -284,14 +284,14 @@ def training_settings(
 
 @contextmanager
 def save_if_interrupted(net: Network, options: argparse.Namespace, epochs: int) -> Iterator[None]:
-    """Save the network as it is when Ctrl-C or a closed pipe ends the training, unless no step has run.
+    """Save the network as it is when Ctrl-C ends the training, unless no step has run.
 
     The message names the file, and the checkpoint, which `train` also writes when SIGTERM ends it.
     """
     before = net.state.layers
     try:
         yield
-    except (KeyboardInterrupt, BrokenPipeError, SystemExit) as stop:
+    except (KeyboardInterrupt, SystemExit) as stop:
         if options.save is None and options.checkpoint is None:
             raise
         trained = net.state.layers is not before
@@ -307,7 +307,7 @@ def save_if_interrupted(net: Network, options: argparse.Namespace, epochs: int) 
         if isinstance(stop, SystemExit):
             print(f"xpnet: {message}", file=sys.stderr)
             raise
-        raise type(stop)(message) from stop
+        raise KeyboardInterrupt(message) from stop
 
 
 def choose_sizes(sizes: Sequence[int] | None, hidden: Sequence[int], data: Data, n_out: int) -> list[int]:

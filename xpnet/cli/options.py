@@ -415,6 +415,11 @@ def _add_dtype(command: Any) -> None:
     )
 
 
+def writes_files(options: argparse.Namespace) -> bool:
+    """Tell whether a command is to write files."""
+    return any(getattr(options, name, None) is not None for name in WRITTEN)
+
+
 def check_paths(options: argparse.Namespace) -> None:
     """Refuse, before anything is read, to write to a file that is read or to write two outputs to one file.
 
