@@ -7,11 +7,12 @@ except the help, by newer versions of argparse, which respect NO_COLOR.
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import Any
 
-from xpnet.cli.options import check_paths, make_parser, writes_files
+from xpnet.cli.options import Parser, check_paths, make_parser, writes_files
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,11 +35,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     1
     """
     _replace_closed_streams()
+    command = make_parser()
     try:
         try:
-            options = make_parser().parse_args(argv)
+            options = command.parse_args(argv)
+            command = options.command
             check_paths(options)
-            with _tolerate_closed_pipe() if writes_files(options) else nullcontext():
+            with _print_warnings(command), _tolerate_closed_pipe() if writes_files(options) else nullcontext():
                 options.run(options)
         finally:
             sys.stdout.flush()  # here, where a closed pipe is handled, and not when Python exits
@@ -49,9 +52,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         _discard(sys.stdout)  # or Python complains when it flushes at exit
         return 141
     except (ValueError, TypeError, ArithmeticError, RuntimeError, ImportError, OSError, MemoryError) as error:
-        print(f"xpnet: error: {' '.join(str(error).split())}", file=sys.stderr)
+        _print_message("error", error, command)
         return 1
     return 0
+
+
+def _print_message(kind: str, error: Exception | str, command: Parser) -> None:
+    """Print an error or a warning in one line, in terms of the options of a command."""
+    print(f"xpnet: {kind}: {command.name_options(' '.join(str(error).split()))}", file=sys.stderr)
+
+
+@contextmanager
+def _print_warnings(command: Parser) -> Iterator[None]:
+    """Print warnings as errors are printed, without a line of code that users of a command did not write."""
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        _print_message("warning", message, command)
+
+    before, warnings.showwarning = warnings.showwarning, show
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
 
 
 def _replace_closed_streams() -> None:
