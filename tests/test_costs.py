@@ -414,6 +414,7 @@ FUNCTIONS = {
     **{name: lambda x, xp, name=name: getattr(xp, name)(2.0 - x, x) for name in ("add", "subtract", "multiply")},
     "operators": lambda x, xp: (2.0 - x) / (x + 1.0) + 3.0 / x - x**3 + 2.0**x + x**x * abs(0.5 - x) - (-x),
     "where": lambda x, xp: xp.where((x > 0.5) & ~(x > 0.9), x * x, 3.0 * x),
+    "comparisons": lambda x, xp: xp.where(((x < 0.4) ^ (x >= 0.8)) | (x == 0.5) | ((x <= 0.6) & (x != x)), x * x, -x),
     "clip": lambda x, xp: xp.clip(x * x, 0.1, 0.5),
     "products": lambda x, xp: xp.matmul(x, x.mT) @ xp.matmul(x, xp.ones_like(x).mT),
     "joined": lambda x, xp: xp.concat([x * x, xp.zeros_like(x), xp.stack([x[:, 0], x[:, 1]], axis=-1)], axis=-1),

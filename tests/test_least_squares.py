@@ -279,7 +279,11 @@ def test_a_search_and_an_ensemble_over_it():
     ("estimator", "y", "message"),
     [
         (MLPClassifier(**SMALL), X[:, 0] > 0, r"minimizes squared errors, and the cost is 'cross_entropy'; make the"),
-        (MLPRegressor(**SMALL, dtype="float32"), Y, r"LevenbergMarquardt needs float64, and the network has float32"),
+        (
+            MLPRegressor(**SMALL, dtype="float32"),
+            Y,
+            r"LevenbergMarquardt needs float64, and the network has float32; give --dtype float64\n",
+        ),
         (MLPRegressor(**SMALL, batch_size=5), Y, r"batch_size=5 is for other solvers: 'lm' uses all examples in every"),
         (MLPRegressor(**SMALL, dropout=0.5), Y, r"LevenbergMarquardt does not go with dropout"),
     ],
@@ -300,12 +304,12 @@ def test_it_is_an_optimizer_of_the_command(capsys, tmp_path):
     assert Network.load(tmp_path / "net").optimizer == LevenbergMarquardt()
     assert float(out[-1].split()[2].rstrip(",")) > 0.9
     for options, message in (
-        (["--lr", 0.1, "--dtype", "float64"], "lr=OneCycle(peak=0.1, warmup=0.2) is for other optimizers: Levenberg"),
+        (["--lr", 0.1, "--dtype", "float64"], "--lr OneCycle(peak=0.1, warmup=0.2) is for other optimizers: Levenb"),
         (
             ["--batch-size", 7, "--dtype", "float64"],
-            "batch_size=7 is for other optimizers: LevenbergMarquardt uses all",
+            "--batch-size 7 is for other optimizers: LevenbergMarquardt uses all",
         ),
-        ([], "LevenbergMarquardt needs float64, and the network has float32"),
+        ([], "LevenbergMarquardt needs float64, and the network has float32; give --dtype float64\n"),
     ):
         status, _, err = run_command(capsys, *words, *options)
         assert status == 1

@@ -309,9 +309,9 @@ def test_wrong_options_of_the_command_end_with_one_clear_line(capsys, tmp_path):
         (["show", model, "-o", tmp_path], f"--out {tmp_path} is a folder; name a file in it"),
         (["show", model, "-o", tmp_path / "no" / "page.html"], "there is no folder"),
         (["show", model, "-o", "p.html", "--image", "28"], "'28' must be a height and a width in pixels, as in 28x28"),
-        (["show", model, "-o", "p.html", "--image", "28x28"], "image=(28, 28) has 784 pixels, but the network has 3"),
+        (["show", model, "-o", "p.html", "--image", "28x28"], "--image (28, 28) has 784 pixels, but the network has 3"),
         (["show", model, "-o", "p.html", "--image", "1x3", "--no-image"], "not allowed with argument --image"),
-        (["show", model, "-o", "p.html", "--white", "2"], "white=2.0 is for images, but the inputs are not an image"),
+        (["show", model, "-o", "p.html", "--white", "2"], "--white 2.0 is for images, but the inputs are not an image"),
         (["show", __file__, "-o", "p.html"], "does not hold an xpnet network"),
         (["show", "nothing", "-o", "p.html"], "MODEL nothing cannot be read (No such file or directory); give"),
     ):

@@ -821,12 +821,37 @@ def quantiles():
     return bars(NUMPY, "quantile(0.1, 0.5, 0.9)", 1, None)
 
 
-def test_what_is_exported_is_not_calibrated_and_says_so():
+@pytest.mark.parametrize(
+    ("cost", "remedy", "correct"),
+    [
+        (
+            "gaussian",
+            r"multiply its standard deviations by net.predict_std\(x\) divided by them",
+            lambda net, x, outputs: net.predict_std(x) / outputs[:, 1],
+        ),
+        (
+            "quantile(0.1, 0.5, 0.9)",
+            r"to each of its quantiles, add what net.predict\(x\) has more",
+            lambda net, x, outputs: net.predict(x) - np.sort(outputs),
+        ),
+        (
+            "mse",
+            r"add and subtract half of the length of net.interval\(x\)",
+            lambda net, x, outputs: (np.subtract(*net.interval(x)) / 2, outputs[:, 0] - np.mean(net.interval(x), 0)),
+        ),
+    ],
+)
+def test_what_is_exported_is_not_calibrated_and_says_how_to_correct_it(cost, remedy, correct):
+    """The correction does not depend on x; `forward` is what is exported, except that quantiles are sorted there."""
     from xpnet.export.parts import take_apart
 
-    net = bars(NUMPY, "gaussian", 1, None)
-    net.calibrate(examples(5, 1))
-    with pytest.warns(
-        UserWarning, match="^the network is calibrated, and what is exported is not: it predicts as before"
-    ):
+    net = bars(NUMPY, cost, 1, None)
+    net.calibrate(examples(49, 1))
+    message = "the network is calibrated, and what is exported is not: it predicts as before calibrate"
+    with pytest.warns(UserWarning, match=f"^{message}; {remedy}, which is the same for every x$"):
         take_apart(net)
+    x, _ = examples(9, 1, seed=1)
+    corrections = np.asarray(correct(net, x, net.forward(x)))
+    rows = corrections.T if cost == "mse" else corrections
+    np.testing.assert_allclose(rows, np.broadcast_to(rows[0], rows.shape), atol=1e-9)
+    assert np.abs(rows[0]).max() > 0.1

@@ -409,7 +409,7 @@ class Ensemble:
         Parameters
         ----------
         x
-            One example (n_in,), or rows (m, n_in).
+            As in `forward`.
         n
             Number of samples of each member.
 
@@ -435,7 +435,7 @@ class Ensemble:
         Parameters
         ----------
         x
-            One example (n_in,), or rows (m, n_in).
+            As in `forward`.
         return_std
             Whether to return the standard deviation as well, for a regression: of the members' predictions around their
             mean. With ``cost="gaussian"`` the scatter of the data is included: it is the root of the mean variance that
@@ -540,7 +540,7 @@ class Ensemble:
         Parameters
         ----------
         x
-            One example (n_in,), or rows (m, n_in).
+            As in `forward`.
         level
             The probability, above 0 and below 1.
         """
@@ -555,7 +555,7 @@ class Ensemble:
         Parameters
         ----------
         x
-            One example (n_in,), or rows (m, n_in).
+            As in `forward`.
         return_std
             Whether to return the standard deviation of the members' probabilities as well.
 
@@ -595,10 +595,8 @@ class Ensemble:
 
         Parameters
         ----------
-        x
-            One example (n_in,), or rows (m, n_in).
-        return_std
-            Whether to return the standard deviations over the members as well.
+        x, return_std
+            As in `jacobian`.
 
         Returns
         -------
@@ -615,10 +613,8 @@ class Ensemble:
 
         Parameters
         ----------
-        x
-            One example (n_in,), or rows (m, n_in).
-        return_std
-            Whether to return the standard deviation over the members as well.
+        x, return_std
+            As in `jacobian`.
 
         Returns
         -------
@@ -633,12 +629,10 @@ class Ensemble:
 
         Parameters
         ----------
-        x
-            One example (n_in,), or rows (m, n_in).
+        x, return_std
+            As in `jacobian`.
         g
             Gradient with respect to the outputs, (n_out,) or (m, n_out).
-        return_std
-            Whether to return the standard deviation over the members as well.
 
         Returns
         -------

@@ -34,7 +34,7 @@ from xpnet.training.callbacks import CSVLog, EarlyStopping
 from xpnet.training.evaluate import measure
 from xpnet.training.history import History
 from xpnet.training.metrics import Metric, accuracy, correct, mean_absolute_error, r2
-from xpnet.wording.checks import check_folder, choices, list_names
+from xpnet.wording.checks import check_folder, choices, count, list_names
 from xpnet.wording.errors import unless_stopped
 
 
@@ -70,7 +70,9 @@ def run_train(options: argparse.Namespace) -> None:
     recipe = choose_recipe(options, RECIPES.get(data.name, Recipe()) if data.columns is None else TABLE)
     net = make_network(options, recipe, data)
     metrics = parse_metrics("metrics", options.metrics, net.view.model)
-    stopping = [] if options.early_stopping is None else [EarlyStopping(options.early_stopping)]
+    stopping = []
+    if options.early_stopping is not None:
+        stopping.append(EarlyStopping(count("early_stopping", options.early_stopping, least=1)))
     settings = training_settings(options, recipe, data, metrics, stopping)
     if options.plot and recipe.epochs == 0:
         raise ValueError(f"--plot {options.plot} needs epochs to draw, and --epochs is 0")
@@ -227,7 +229,7 @@ def make_network(options: argparse.Namespace, recipe: Recipe, data: Data) -> Net
     task, output_activation, cost = options.task or data.task, options.output_activation, options.cost
     if options.task is None and task == "classification":  # so that any output activation and cost can be given
         task, output_activation, cost = None, output_activation or "softmax", cost or "cross_entropy"
-    per_target = parse_cost(cost, "--cost").outputs_per_target if data.task == "regression" and cost else 1
+    per_target = parse_cost(cost).outputs_per_target if data.task == "regression" and cost else 1
     net = Network(
         choose_sizes(options.sizes, recipe.hidden, data, data.n_out * per_target),
         activation=one_or_each(options.activation),
@@ -261,7 +263,7 @@ def training_settings(
     settings = {
         "epochs": recipe.epochs,
         "batch_size": recipe.batch_size,
-        "lr": SCHEDULES[options.schedule](parse_rate("--lr", recipe.lr)),
+        "lr": SCHEDULES[options.schedule](parse_rate("lr", recipe.lr)),
         "optimizer": make_optimizer(options.optimizer, options.momentum, recipe.weight_decay),
         "validation_split": options.validation_split,
         "class_weight": parse_class_weight(options.class_weight, data.columns),
@@ -284,14 +286,14 @@ def training_settings(
 
 @contextmanager
 def save_if_interrupted(net: Network, options: argparse.Namespace, epochs: int) -> Iterator[None]:
-    """Save the network as it is when Ctrl-C or a closed pipe ends the training, unless no step has run.
+    """Save the network as it is when Ctrl-C ends the training, unless no step has run.
 
     The message names the file, and the checkpoint, which `train` also writes when SIGTERM ends it.
     """
     before = net.state.layers
     try:
         yield
-    except (KeyboardInterrupt, BrokenPipeError, SystemExit) as stop:
+    except (KeyboardInterrupt, SystemExit) as stop:
         if options.save is None and options.checkpoint is None:
             raise
         trained = net.state.layers is not before
@@ -307,7 +309,7 @@ def save_if_interrupted(net: Network, options: argparse.Namespace, epochs: int) 
         if isinstance(stop, SystemExit):
             print(f"xpnet: {message}", file=sys.stderr)
             raise
-        raise type(stop)(message) from stop
+        raise KeyboardInterrupt(message) from stop
 
 
 def choose_sizes(sizes: Sequence[int] | None, hidden: Sequence[int], data: Data, n_out: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -39,6 +40,12 @@ ENDS_IN_DASHES = re.compile(r"--[\w-]+=--|-\w=?--")
 # Options that name files to read and files to write; each command has some of them
 READ = {"model": "MODEL", "file": "FILE", "data": "--data"}
 WRITTEN = {"save": "--save", "checkpoint": "--checkpoint", "log": "--log", "plot": "--plot", "out": "--out"}
+# In a message, an argument with or without its value, as in dtype="float64" or batch_size; or a call such as
+# SGD(momentum=0.9), which is matched so that its own arguments are not
+ARGUMENT = re.compile(
+    r"""\w+\((?:[^()]|\([^()]*\))*\)|"""
+    r"""(?<![\w.'"/-])([a-z_]+)\b(?:=("[^"]*"|'[^']*'|True\b|False\b|)|(?!\.\w|['"/(]))"""
+)
 UNITS = {"s": 1, "min": 60, "h": 3600}  # seconds
 EXAMPLES = """examples:
   xpnet train                                                train on the digits that come with xpnet
@@ -49,7 +56,7 @@ EXAMPLES = """examples:
 """
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """A parser that reports errors in one line."""
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
@@ -73,7 +80,23 @@ class _Parser(argparse.ArgumentParser):
                 return f"; did you mean {options[near]}?" if near else ""
         return ""
 
+    def name_options(self, message: str) -> str:
+        """Replace the arguments of functions in a message by the options of this command that set them."""
+        return ARGUMENT.sub(self._name_option, message)
+
+    def _name_option(self, match: re.Match[str]) -> str:
+        name, value = match.groups()
+        option = f"--{'no-' if value == 'False' else ''}{name}".replace("_", "-")
+        if option not in self._option_string_actions:  # as for a call, where name is None
+            return match[0]
+        if value is None and name != "lr" and "_" not in name:  # a word that may mean something else
+            return match[0]
+        if value in (None, "True", "False"):
+            return option
+        return f"{option} {shlex.quote(value[1:-1])}" if value else f"{option} "
+
     def error(self, message: str) -> NoReturn:
+        """End the command with a message about its options."""
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
 
 
@@ -84,9 +107,9 @@ class _Format(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, max_help_position=32)
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> Parser:
     """Make the parser of the commands and their options."""
-    top = _Parser(
+    top = Parser(
         prog="xpnet",
         description="Train and use feed-forward neural networks.",
         epilog=EXAMPLES,
@@ -413,6 +436,11 @@ def _add_dtype(command: Any) -> None:
     command.add_argument(
         "--dtype", choices=DTYPES, metavar="DTYPE", default="float32", help=f"{', '.join(DTYPES)} (%(default)s)"
     )
+
+
+def writes_files(options: argparse.Namespace) -> bool:
+    """Tell whether a command is to write files."""
+    return any(getattr(options, name, None) is not None for name in WRITTEN)
 
 
 def check_paths(options: argparse.Namespace) -> None:
