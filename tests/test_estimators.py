@@ -968,6 +968,24 @@ def test_sparse_rows_are_never_dense_all_together(monkeypatch):
     assert 0 < largest[0] <= 4096
 
 
+@pytest.mark.parametrize("x", [XR, XR.astype(np.float32), sparse.csr_array(XR)], ids=["64", "32", "sparse"])
+@pytest.mark.parametrize(
+    "parameters", [{}, {"solver": "lbfgs"}, {"early_stopping": True}, {"standardize": True}], ids=str
+)
+def test_networks_recognize_the_examples_of_their_fit(x, parameters):
+    """Not those that early stopping held out, nor those of a test, and after pickling too."""
+    model = ours.MLPRegressor(**{**SMALL, **parameters}).fit(x[:150], TARGET[:150])
+    net = pickle.loads(pickle.dumps(model)).network_
+    with pytest.warns(
+        UserWarning, match="^about (100|8.|90|91|92)% of the examples in validation_data are among those"
+    ):
+        net.calibrate((XR[:150], TARGET[:150]))
+    net.calibrate((XR[150:], TARGET[150:]))
+    ensemble = ours.MLPEnsembleRegressor(n_estimators=2, **{**SMALL, **parameters}).fit(x[:150], TARGET[:150])
+    with pytest.warns(UserWarning, match="% of the examples in validation_data are among those of the training, and"):
+        ensemble.ensemble_.calibrate((XR[:150], TARGET[:150]))
+
+
 # What is refused
 
 

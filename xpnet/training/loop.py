@@ -18,7 +18,7 @@ import numpy as np
 
 from xpnet.backends.threads import AUTO, choose_threads, limit_threads
 from xpnet.data.reader import Reader
-from xpnet.data.source import Chunk, skip_steps
+from xpnet.data.source import Chunk, describe_known_rows, skip_steps
 from xpnet.training.callback import LOGS, Training, watching
 from xpnet.training.checkpointing import Checkpoint, exiting_on_sigterm
 from xpnet.training.groups import Groups, check_training_memory, choose_group_threads, largest_product
@@ -99,6 +99,7 @@ def run_all_chunks(
     errors: dict[int, DivergenceError] = {}
     chunks = {k: first for k, loop in enumerate(epochs) if (first := next(loop, None)) is not None}
     check_targets(chunks.values(), jobs[0].source.reader)
+    trained_on = [describe_known_rows(job.source) for job in jobs]
     while chunks:
         results = groups.run({k: jobs[k].net._peek_state() for k in chunks}, chunks)
         for k, result in results.items():
@@ -108,6 +109,7 @@ def run_all_chunks(
             else:
                 net, reader = jobs[k].net, jobs[k].source.reader
                 changed = {"_state": result.state, "_scaling": reader.scaling, "_feature_names": reader.feature_names}
+                changed["_trained_on"] = trained_on[k]
                 net._take_over(**changed, _calibrations={})  # their errors were those of other weights
         if checkpoint is not None:
             advanced = (k for k, result in results.items() if result is not None)
