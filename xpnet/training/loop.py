@@ -104,7 +104,7 @@ def run_all_chunks(
         results = groups.run({k: jobs[k].net._peek_state() for k in chunks}, chunks)
         for k, result in results.items():
             if result is None:
-                errors[k] = explain_divergence(trainings[k].position, chunks[k].lr)
+                errors[k] = explain_divergence(trainings[k], chunks[k].lr)
                 trainings[k].stopped = True
             else:
                 net, reader = jobs[k].net, jobs[k].source.reader
@@ -212,10 +212,14 @@ def check_targets(chunks: Iterable[Chunk], reader: Reader) -> None:
     check_target_scale([part.y for part in examples.values()], reader)
 
 
-def explain_divergence(position: Position, lr: np.ndarray) -> DivergenceError:
-    """Make the error for steps that diverged, with their learning rates; `position` is where they began."""
+def explain_divergence(training: Training, lr: np.ndarray) -> DivergenceError:
+    """Make the error for steps that diverged, with their learning rates; they began at the training's position."""
+    net, position = training.net, training.position
+    model = net.view.model
+    scales = model.scales_targets and model.scale is None and not net.standardize
+    remedy = "standardize=True, which scales inputs and targets" if scales else "scale the inputs"
     first, last = position.total_steps + 1, position.total_steps + len(lr)
     return DivergenceError(
         f"training diverged in epoch {position.epoch}, steps {first} to {last}, at lr={lr.max():g}: cost or "
-        "weights are not finite; the network is as it was before these steps. Give a smaller lr, or scale the inputs"
+        f"weights are not finite; the network is as it was before these steps. Give a smaller lr, or {remedy}"
     )
