@@ -1,4 +1,5 @@
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -280,6 +281,14 @@ def test_an_activation_of_ones_own_says_what_it_is():
         net.backward([1.0, 2.0, 3.0], [0.5, 1.5])  # beyond what its outputs reach
     assert Network([3, 2], output_activation=bent).task == "regression"
     assert Network([3, 2], output_activation=softsign).task == "classification"
+
+
+@pytest.mark.parametrize(("name", "missing"), [("value", r"pullback\(g, z, a, xp\)"), ("pullback", r"value\(z, xp\)")])
+def test_an_activation_of_ones_own_without_a_method_is_told_which(name, missing):
+    own = SimpleNamespace(**{name: getattr(Bent(), name)})
+    for argument in ("activation", "output_activation"):
+        with pytest.raises(ValueError, match=f"^{argument}=.* lacks the method {missing}, which your own activation"):
+            Network([3, 4, 2], **{argument: own})
 
 
 @pytest.mark.parametrize("wrong", [Bent, object(), len, 3, None])

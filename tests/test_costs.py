@@ -1,4 +1,5 @@
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -319,6 +320,12 @@ class Quartic:
 def test_a_cost_of_ones_own_says_what_it_is():
     assert Network([3, 2], cost=LogCosh()).cost_name == "LogCosh"
     assert "cost='fourth power'" in repr(Network([3, 2], cost=Quartic()))
+
+
+def test_a_cost_of_ones_own_without_a_value_is_told_so():
+    own = SimpleNamespace(gradient=Quartic().gradient)
+    with pytest.raises(ValueError, match=r"^cost=.* lacks the method value\(a, y, xp\), which your own cost needs"):
+        Network([3, 2], cost=own)
 
 
 @pytest.mark.parametrize("wrong", [LogCosh, Bent(), object(), len, 3])

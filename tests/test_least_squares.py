@@ -7,7 +7,7 @@ from helpers import assert_same, run_command, snapshot
 from sklearn.exceptions import ConvergenceWarning
 
 import xpnet.core.arrays
-from xpnet import SGD, Clip, EarlyStopping, Ensemble, LevenbergMarquardt, Network
+from xpnet import SGD, Clip, EarlyStopping, Ensemble, LevenbergMarquardt, Network, ReduceLROnPlateau
 from xpnet.core.backprop import backward, forward
 from xpnet.core.least_squares import normal_equations
 from xpnet.estimators import MLPClassifier, MLPRegressor, MLPSearchCV
@@ -190,11 +190,16 @@ def test_early_stopping_goes_back_to_the_best_weights():
         ({}, {"lr": 0.1}, r"lr=0\.1 is for other optimizers: LevenbergMarquardt uses all examples in every step, and"),
         (
             {},
+            {"validation_data": (X, Y), "callbacks": [ReduceLROnPlateau()]},
+            r"^ReduceLROnPlateau is for other optimizers: LevenbergMarquardt has no learning rate; leave it out, or g",
+        ),
+        (
+            {},
             {"data": iter([(X, Y)])},
             r"LevenbergMarquardt\(.*\) needs all examples in every step; give train_data as",
         ),
     ],
-    ids=["dtype", "cost", "dropout", "batch_size", "lr", "stream"],
+    ids=["dtype", "cost", "dropout", "batch_size", "lr", "plateau", "stream"],
 )
 def test_what_it_cannot_do_is_refused_before_anything_changes(options, arguments, message):
     net = make(**options)
