@@ -151,13 +151,14 @@ STEPS = [
     # The last, beside the end of the suite, whose list of tests that passed it must leave alone
     Step(
         "CuPy on host memory",
-        'nice pytest -n 2 --dist worksteal --durations=10 --cupy-on-host -m "slow or not slow" -p no:cacheprovider tests',
+        'nice pytest -n 2 --dist worksteal --durations=10 --cupy-on-host -m "slow or not slow" tests'
+        " -p no:cacheprovider",
     ),
 ]
 
 
 def read_settings_for_uv() -> dict[str, str]:
-    """Return pip's settings as uv's variables: uv reads none of pip's."""
+    """Return pip's settings as uv's variables: uv reads none of pip's, wherever they stand."""
     command = [sys.executable, "-m", "pip", "config", "list"]
     listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     found = dict(re.findall(r"^.+?\.([a-z-]+)='(.*)'$", "\n".join(reversed(listed.splitlines())), re.MULTILINE))
