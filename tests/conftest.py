@@ -99,6 +99,13 @@ def get_place(item: pytest.Item) -> str | None:
     return next((params[name] for name in ("place", "other", "eager") if name in params), None)
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not import modules whose tests would be left out on CuPy on host memory: that takes some seconds."""
+    if config.getoption("every_combination") or not config.getoption("cupy_on_host") or collection_path.is_dir():
+        return None
+    return collection_path.stem not in ABOUT_LIBRARIES[host_cupy.NAME] or None
+
+
 def choose_combinations(items: list[pytest.Item]) -> list[pytest.Item]:
     """Keep every combination of parameters on NumPy and on GPUs, and the last of them on other places.
 
