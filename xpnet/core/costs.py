@@ -1,9 +1,9 @@
 """Cost functions, and how each combines with the activation of the output layer.
 
-A cost is two functions on arrays: ``value(a, y, xp)``, the cost of each example, and ``gradient(a, y, xp)`` = ∇ₐC.
-BP1 is then δ = pullback(∇ₐC, z, a), which is ∇ₐC ⊙ σ′(z): `Composed`. For cross-entropy with its matching activation
-both simplify: δ = a − y, and the value is computed exactly from z, where the logarithm of a rounded a would be infinite
-or wrong: `Fused`. So n activations and m costs need n + m definitions, not n × m.
+A cost is two functions on arrays: ``value(a, y, xp)``, the cost C_x of each example x, and ``gradient(a, y, xp)``, the
+gradients ∇ₐC_x. BP1 is then δ = pullback(∇ₐC_x, z, a), which is ∇ₐC_x ⊙ σ′(z): `Composed`. For cross-entropy with its
+matching activation both simplify: δ = a − y, and the value is computed exactly from z, where the logarithm of a rounded
+a would be infinite or wrong: `Fused`. So n activations and m costs need n + m definitions, not n × m.
 
 Arrays have shape (..., m, n_out); costs of examples have shape (..., m).
 
@@ -52,7 +52,7 @@ def _categorical_cross_entropy(z: Array, y: Array, xp: Namespace) -> Array:
 
 
 class Composed(NamedTuple):
-    """Any cost with any activation: BP1 as in the book, ∇ₐC pulled back through the activation."""
+    """Any cost with any activation: BP1 as in the book, ∇ₐC_x pulled back through the activation."""
 
     sigma: Activation
     cost: "Cost"
