@@ -94,6 +94,23 @@ def test_every_page_is_in_the_table_of_contents():
     assert sorted(listed) == sorted([*pages, *notebooks])
 
 
+@pytest.mark.parametrize("page", ["docs/index.md", "README.md"])
+def test_learners_find_their_first_page_before_they_read_how_long_trainings_take(page):
+    text = (ROOT / page).read_text()
+    assert "learn/get-started.md" in text.partition("**For learners**")[2].partition("**For scientists**")[0]
+    assert text.index("neural_network_from_scratch.ipynb") < text.index("## How long it takes")
+
+
+def test_no_page_that_the_equations_link_to_is_about_cuda():
+    """Nor one that another page of Learn links to where it speaks of the equations."""
+    about_cuda = {page for page in PAGES if "CUDA" in page.read_text()}
+    pages = [page for page in (DOCS / "learn").glob("*.md") if "BP1" in page.read_text()]
+    assert DOCS / "learn" / "equations.md" in pages
+    for page in pages:
+        linked = {(page.parent / name).resolve() for name in re.findall(r"\]\(([^)#:]+\.md)", page.read_text())}
+        assert not linked & about_cuda, page
+
+
 # Code: that of a page is the library's
 
 
