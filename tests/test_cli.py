@@ -734,7 +734,7 @@ def test_break_says_which_shapes_do_not_fit(capsys, tmp_path):
     pytest.importorskip("matplotlib")
     status, _, err = run_command(capsys, "break", "BP2-layer", "--plot", tmp_path / "curves.png")
     assert status == 1
-    assert "there are no learning curves with this mistake in BP2: in the network 784-30-10" in err
+    assert "there are no learning curves of this mistake in BP2: in the network 784-30-10" in err
 
 
 def test_break_refuses_what_it_cannot_do(capsys, tmp_path):

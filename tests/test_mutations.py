@@ -87,7 +87,7 @@ def test_shapes_that_do_not_fit_are_named_before_any_training(name, monkeypatch)
     assert (comparison.checks, comparison.accuracies) == ((), ())
     assert re.search("refuses a product or sum|has shape .*, not ", comparison.shapes)
     assert repr(comparison).splitlines()[-1] == f"The shapes show it: {comparison.shapes}"
-    with pytest.raises(ValueError, match="there are no learning curves with this mistake in BP"):
+    with pytest.raises(ValueError, match="there are no learning curves of this mistake in BP"):
         comparison.plot()
 
 

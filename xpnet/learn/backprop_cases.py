@@ -17,7 +17,7 @@ from xpnet.wording.errors import unless_stopped
 
 TOLERANCE = 1e-5  # largest difference that passes, relative to the largest derivative of an array
 NEGLIGIBLE = 1e-6  # arrays this much smaller than the largest are rounding
-ATTEMPTS = 50  # to draw a network in which no gradient vanishes
+ATTEMPTS = 50  # to draw a network in which no gradient vanishes and no activation is huge
 
 Gradients = tuple[list[np.ndarray], list[np.ndarray]]  # of the weights and of the biases of each layer
 
@@ -51,10 +51,11 @@ class Case(NamedTuple):
     def apply(self, equations: Equations, model: Model | None = None) -> Gradients | None:
         """Compute the gradients by other equations, or for other activations and costs; None if shapes do not fit."""
         model = model or self.model
-        zs, activations = forward(self.layers, model.sigmas, self.x, np)  # type: ignore
-        rest = model.sigmas, model.output, zs, activations, self.y, np
         try:
-            gradients = backpropagate(equations, self.layers, *rest)  # type: ignore
+            with np.errstate(all="ignore"):
+                zs, activations = forward(self.layers, model.sigmas, self.x, np)  # type: ignore
+                rest = model.sigmas, model.output, zs, activations, self.y, np
+                gradients = backpropagate(equations, self.layers, *rest)  # type: ignore
         except ValueError:
             return None
         return [self.factor * w for w, _ in gradients], [self.factor * b for _, b in gradients]
@@ -109,7 +110,8 @@ class Cases:
             gradients = net.backward(x, y)
             right = [factor * gw for gw, _ in gradients], [factor * gb[None, :] for _, gb in gradients]
             largest = [np.max(np.abs(array)) for arrays in right for array in arrays]
-            if np.isfinite(largest).all() and min(largest) > 1e-4 * max(largest) and max(largest) < 1e4:
+            activation = max(np.max(np.abs(a)) for a in net.activations(x))
+            if activation < 20.0 and min(largest) > 1e-4 * max(largest):
                 break
         return Case(kind, model, net.view.layers, x, y, factor, right)
 

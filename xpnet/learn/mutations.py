@@ -404,8 +404,10 @@ def backpropagate(
     for l in reversed(range(len(layers))):
         grads.append((equations.bp4(activations[l + equations.bp4_a], delta, xp), equations.bp3(delta, xp)))
         if l:
-            w, a = layers[l + equations.bp2_w][0], activations[l + equations.bp2_z]
-            delta = equations.bp2(delta, w, sigmas[l - 1], zs[l - 1 + equations.bp2_z], a, xp)
+            w, z, a = layers[l + equations.bp2_w][0], zs[l - 1 + equations.bp2_z], activations[l]
+            if equations.bp2_z:
+                a = sigmas[l - 1].value(z, xp)
+            delta = equations.bp2(delta, w, sigmas[l - 1], z, a, xp)
     return tuple(grads[::-1])
 
 
