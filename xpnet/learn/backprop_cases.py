@@ -1,9 +1,10 @@
-"""Random networks and minibatches for `check_backprop`, and what a learner's function makes of them."""
+"""What `check_backprop` compares: the right gradients of random networks, and those of a learner's function."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+import reprlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -165,6 +166,103 @@ def _copy(result: Any) -> Any:
     return np.array(result) if hasattr(result, "shape") else result
 
 
+def are_same(result: Any, other: Any) -> bool:
+    """Tell whether two results are equal, NaN included."""
+    if isinstance(result, list) and isinstance(other, list):
+        return len(result) == len(other) and all(map(are_same, result, other))
+    array = np.asarray(result)
+    return result is other or (array.shape == np.shape(other) and bool(np.all((array == other) | (array != array))))
+
+
+# Reading what the function returned
+
+
+class UnreadableError(Exception):
+    """The result is not two lists of arrays; the message says what it is."""
+
+
+class Reading(NamedTuple):
+    """A way to find the gradients in a result: the right one, or a mistaken one with a note that says so."""
+
+    note: str
+    read: Callable[[Any], tuple[Any, Any]]
+
+
+READINGS = (
+    Reading("", lambda result: (result[0], result[1])),
+    Reading(
+        "Your function returns the biases' gradients first, as the book's backprop does; return those of the weights "
+        "first",
+        lambda result: (result[1], result[0]),
+    ),
+    Reading(
+        "Your function returns the layers in the reverse order; begin with the first layer after the inputs",
+        lambda result: (result[0][::-1], result[1][::-1]),
+    ),
+    Reading(
+        "Your function returns the biases' gradients first, and the layers in the reverse order; return those of the "
+        "weights first, each list from the first layer after the inputs",
+        lambda result: (result[1][::-1], result[0][::-1]),
+    ),
+    Reading(
+        "Your function returns a pair for each layer; return two lists, one for the weights and one for the biases",
+        lambda result: tuple(zip(*result, strict=True)),  # type: ignore
+    ),
+)
+
+
+def choose_reading(answers: Sequence[Answer]) -> Reading:
+    """Choose the reading in which most shapes fit; the right one if several do."""
+
+    def count_fits(reading: Reading) -> int:
+        total = 0
+        for case, result in ((answer.case, answer.result) for answer in answers if answer.error is None):
+            try:
+                lists = reading.read(result)
+                shapes = [[np.squeeze(array).shape for array in arrays] for arrays in lists]
+            except unless_stopped(Exception):  # it is no nest of this kind
+                continue
+            total += sum(
+                given == [np.squeeze(array).shape for array in right] for given, right in zip(shapes, case.right)
+            )
+        return total
+
+    return max(READINGS, key=count_fits)
+
+
+def read(result: Any, reading: Reading, n: int) -> Gradients:
+    """Turn a result into arrays in float64, of whatever shapes."""
+    if result is None:
+        raise UnreadableError(
+            "Your function returns None; end it with a return of two lists, for weights and for biases"
+        )
+    if not isinstance(result, list) or (len(result) != 2 and reading.read is not READINGS[-1].read):
+        what = f"{len(result)} things" if isinstance(result, list) else f"one {type(result).__name__}"
+        raise UnreadableError(f"Your function returns {what}; return two lists, the gradients of weights and of biases")
+    weights, biases = reading.read(result)
+    gradients: Gradients = ([], [])
+    for arrays, parts, name in zip(gradients, (weights, biases), ("weights", "biases")):
+        if not hasattr(parts, "__len__") or len(parts) != n:
+            what = f"{len(parts)} arrays" if hasattr(parts, "__len__") else f"a {type(parts).__name__}"
+            raise UnreadableError(
+                f"Your function returns {what} for the {name}; return a list of {n}, one for each layer after the "
+                "inputs"
+            )
+        for l, part in enumerate(parts, 1):
+            if part is None:
+                raise UnreadableError(f"The gradient of the {name} of layer {l} is None: it was not filled in")
+            try:
+                arrays.append(np.asarray(part, dtype=np.float64))
+            except unless_stopped(TypeError, ValueError):
+                raise UnreadableError(
+                    f"The gradient of the {name} of layer {l} is no array of numbers: {reprlib.repr(part)}"
+                ) from None
+    return gradients
+
+
+# Comparing
+
+
 def is_close(array: np.ndarray, other: np.ndarray, others: list[np.ndarray]) -> bool:
     """Tell whether an array equals one of `others`, all of which say how large a difference is negligible."""
     return array.shape == other.shape and measure_error(array, other, others) <= TOLERANCE
@@ -174,3 +272,36 @@ def measure_error(array: np.ndarray, other: np.ndarray, others: list[np.ndarray]
     """Measure the largest difference from an array, relative to its largest number."""
     scale = max(np.max(np.abs(other)), NEGLIGIBLE * max(np.max(np.abs(array)) for array in others))
     return float(np.max(np.abs(array - other)) / (scale if scale > 0 else 1.0))
+
+
+def to_layout(right: Gradients, layout: str) -> Gradients:
+    """Give the biases' gradients (1, n_out) the shape of the biases in a layout."""
+    return right[0], [b[0] if layout == "rows" else b.T for b in right[1]]
+
+
+def compare(case: Case, gradients: Gradients, layout: str) -> list[dict[str, Any]]:
+    """Compare with the right gradients, array by array."""
+    right = to_layout(case.right, layout)
+    everything, rows = [*right[0], *right[1]], []
+    for l in range(len(case.layers)):
+        for part, name in enumerate("wb"):
+            yours, correct = gradients[part][l], right[part][l]
+            row = {"layer": l + 1, "parameter": name, "passed": False, "error": math.nan, "at": None}
+            if yours.shape != correct.shape:
+                rows.append({**row, "yours": yours.shape, "right": correct.shape})
+                continue
+            at = np.unravel_index(np.argmax(np.abs(yours - correct)), correct.shape)  # NaN is the largest
+            row["error"] = measure_error(yours, correct, everything)
+            row["passed"] = is_close(yours, correct, everything)
+            row["at"] = tuple(int(i) for i in at)
+            rows.append({**row, "yours": float(yours[at]), "right": float(correct[at])})
+    return rows
+
+
+def are_equal(gradients: Gradients, candidate: Gradients, layout: str) -> bool:
+    """Tell whether gradients are those of a candidate, apart from axes of length 1 of the biases."""
+    biases = [b if layout == "rows" else b.T for b in candidate[1]]
+    everything = [*candidate[0], *candidate[1]]
+    return all(is_close(w, other, everything) for w, other in zip(gradients[0], candidate[0])) and all(
+        is_close(np.squeeze(b), np.squeeze(other), everything) for b, other in zip(gradients[1], biases)
+    )

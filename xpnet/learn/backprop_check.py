@@ -19,10 +19,23 @@ import numpy as np
 from xpnet.core.activations import ACTIVATIONS
 from xpnet.core.costs import COSTS
 from xpnet.inspection.summary import table
-from xpnet.learn.backprop_cases import Answer, Case, Cases, Gradients, ask, is_close, measure_error
-from xpnet.learn.mutations import MISTAKES, RIGHT, Equations, Mistake
+from xpnet.learn.backprop_cases import (
+    Answer,
+    Case,
+    Cases,
+    Gradients,
+    UnreadableError,
+    are_equal,
+    are_same,
+    ask,
+    choose_reading,
+    compare,
+    is_close,
+    read,
+    to_layout,
+)
+from xpnet.learn.mutations import MISTAKES, RIGHT, Equations, Mistake, multiply_bp1
 from xpnet.network import Network
-from xpnet.wording.errors import unless_stopped
 from xpnet.wording.hints import look_up
 
 LAYOUTS = {"rows": "examples in rows", "columns": "examples in columns"}
@@ -75,12 +88,13 @@ class BackpropCheck:
         if self.rows:
             head = ["layer", "", "", "error", "at", "yours", "right"]
             lines.append(table([head, *(_format_row(row) for row in self.rows)], left=(1, 2)))
-        lines.append(f"{'passed' if self.passed else 'FAILED'}{_list_wrong(self.wrong)}")
+        verdict = "passed" if self.passed else "FAILED"
+        lines.append(f"{verdict}: {_list_wrong(self.wrong)}" if self.wrong else verdict)
         for i, explanation in enumerate(self.explanations):
             for j, mistake in enumerate(explanation):
-                joint = "The likely mistake" if i == j == 0 else "and" if j else "Or"
-                lines += [f"{joint}: {mistake.equation} {mistake.mistake}", f"  {mistake.formula}"]
-                lines.append(f"  To mend it, {mistake.remedy}")
+                joint = "and" if j else "or" if i else "The likely mistake:" if len(explanation) == 1 else "Together:"
+                lines.append(f"{joint} {mistake.equation} {mistake.mistake}")
+                lines += [f"  {mistake.equation}, {mistake.formula}", f"  To mend it, {mistake.remedy}"]
         return "\n".join([*lines, *self.notes])
 
 
@@ -93,9 +107,14 @@ def _format_row(row: dict[str, Any]) -> list[str]:
 
 
 def _list_wrong(wrong: list[tuple[int, str]]) -> str:
-    if not wrong:
-        return ""
-    return f": {_join(f'{name} of layer {layer}' for layer, name in wrong)} {'is' if len(wrong) == 1 else 'are'} wrong"
+    """Format the places that are wrong, the layers with the same parameters together."""
+    layers_of: dict[str, list[str]] = {}
+    for layer in dict.fromkeys(layer for layer, _ in wrong):
+        names = _join(name for number, name in wrong if number == layer)
+        layers_of.setdefault(names, []).append(str(layer))
+    return ", ".join(
+        f"{names} of layer{'s' if len(layers) > 1 else ''} {_join(layers)}" for names, layers in layers_of.items()
+    )
 
 
 def _join(words: Iterable[str], last: str = "and") -> str:
@@ -188,130 +207,22 @@ def check_backprop(
     return _write_report(answers, again, _Question(layout, reduction, settings))
 
 
-# Reading what the function returned
-
-
-class _UnreadableError(Exception):
-    """The result is not two lists of arrays; the message says what it is."""
-
-
-class _Reading(NamedTuple):
-    """A way to find the gradients in a result: the right one, or a mistaken one with a note that says so."""
-
-    note: str
-    read: Callable[[Any], tuple[Any, Any]]
-
-
-_READINGS = (
-    _Reading("", lambda result: (result[0], result[1])),
-    _Reading(
-        "Your function returns the biases' gradients first, as the book's backprop does; return those of the weights "
-        "first",
-        lambda result: (result[1], result[0]),
-    ),
-    _Reading(
-        "Your function returns the layers in the reverse order; begin with the first layer after the inputs",
-        lambda result: (result[0][::-1], result[1][::-1]),
-    ),
-    _Reading(
-        "Your function returns the biases' gradients first, and the layers in the reverse order; return those of the "
-        "weights first, each list from the first layer after the inputs",
-        lambda result: (result[1][::-1], result[0][::-1]),
-    ),
-    _Reading(
-        "Your function returns a pair for each layer; return two lists, one for the weights and one for the biases",
-        lambda result: tuple(zip(*result, strict=True)),  # type: ignore
-    ),
-)
-
-
-def _choose_reading(answers: Sequence[Answer]) -> _Reading:
-    """Choose the reading in which most shapes fit; the right one if several do."""
-
-    def count_fits(reading: _Reading) -> int:
-        total = 0
-        for case, result in ((answer.case, answer.result) for answer in answers if answer.error is None):
-            try:
-                lists = reading.read(result)
-                shapes = [[np.squeeze(array).shape for array in arrays] for arrays in lists]
-            except unless_stopped(Exception):  # it is no nest of this kind
-                continue
-            total += sum(
-                given == [np.squeeze(array).shape for array in right] for given, right in zip(shapes, case.right)
-            )
-        return total
-
-    return max(_READINGS, key=count_fits)
-
-
-def _read(result: Any, reading: _Reading, n: int) -> Gradients:
-    """Turn a result into arrays in float64, of whatever shapes."""
-    if result is None:
-        raise _UnreadableError(
-            "Your function returns None; end it with a return of two lists, for weights and for biases"
-        )
-    if not isinstance(result, list) or (len(result) != 2 and reading.read is not _READINGS[-1].read):
-        what = f"{len(result)} things" if isinstance(result, list) else f"one {type(result).__name__}"
-        raise _UnreadableError(
-            f"Your function returns {what}; return two lists, the gradients of weights and of biases"
-        )
-    weights, biases = reading.read(result)
-    gradients: Gradients = ([], [])
-    for arrays, parts, name in zip(gradients, (weights, biases), ("weights", "biases")):
-        if not hasattr(parts, "__len__") or len(parts) != n:
-            what = f"{len(parts)} arrays" if hasattr(parts, "__len__") else f"a {type(parts).__name__}"
-            raise _UnreadableError(
-                f"Your function returns {what} for the {name}; return a list of {n}, one for each layer after the "
-                "inputs"
-            )
-        for l, part in enumerate(parts, 1):
-            if part is None:
-                raise _UnreadableError(f"The gradient of the {name} of layer {l} is None: it was not filled in")
-            try:
-                arrays.append(np.asarray(part, dtype=np.float64))
-            except unless_stopped(TypeError, ValueError):
-                raise _UnreadableError(
-                    f"The gradient of the {name} of layer {l} is no array of numbers: {part!r:.60}"
-                ) from None
-    return gradients
-
-
-# Comparing
-
-
-def _to_layout(right: Gradients, layout: str) -> Gradients:
-    return right[0], [b[0] if layout == "rows" else b.T for b in right[1]]
-
-
-def _compare(case: Case, gradients: Gradients, layout: str) -> list[dict[str, Any]]:
-    """Compare with the right gradients, array by array."""
-    right = _to_layout(case.right, layout)
-    everything, rows = [*right[0], *right[1]], []
-    for l in range(len(case.layers)):
-        for part, name in enumerate("wb"):
-            yours, correct = gradients[part][l], right[part][l]
-            row = {"layer": l + 1, "parameter": name, "passed": False, "error": math.nan, "at": None}
-            if yours.shape != correct.shape:
-                rows.append({**row, "yours": yours.shape, "right": correct.shape})
-                continue
-            at = np.unravel_index(np.argmax(np.abs(yours - correct)), correct.shape)  # NaN is the largest
-            row["error"] = measure_error(yours, correct, everything)
-            row["passed"] = is_close(yours, correct, everything)
-            row["at"] = tuple(int(i) for i in at)
-            rows.append({**row, "yours": float(yours[at]), "right": float(correct[at])})
-    return rows
-
-
-def _are_equal(gradients: Gradients, candidate: Gradients, layout: str) -> bool:
-    """Tell whether gradients are those of a candidate, apart from axes of length 1 of the biases."""
-    biases = [b if layout == "rows" else b.T for b in candidate[1]]
-    everything = [*candidate[0], *candidate[1]]
-    return all(is_close(w, other, everything) for w, other in zip(gradients[0], candidate[0])) and all(
-        is_close(np.squeeze(b), np.squeeze(other), everything) for b, other in zip(gradients[1], biases)
-    )
-
-
 # Explaining
+
+
+class _Question(NamedTuple):
+    """What the learner's function is asked for."""
+
+    layout: str
+    reduction: str
+    settings: dict[str, Any]
+
+    def title(self, case: Case) -> str:
+        """Format the question, for the first line of the report."""
+        activations = ", then ".join(dict.fromkeys(sigma.name for sigma in case.model.sigmas))
+        cost = f"{case.model.cost.name} cost, {REDUCTIONS[self.reduction]} the {LAYOUTS[self.layout]}"
+        return f"Backpropagation in {_show_sizes(case)}: {activations}; {cost}"
+
 
 # What a factor 1/m too much or too little means where the sum over the examples is asked for
 _FOR_SUMS = {
@@ -332,20 +243,6 @@ def _list_mistakes(reduction: str) -> list[Mistake]:
     return list(mistakes.values())
 
 
-class _Question(NamedTuple):
-    """What the learner's function is asked for."""
-
-    layout: str
-    reduction: str
-    settings: dict[str, Any]
-
-    def title(self, case: Case) -> str:
-        """Format the question, for the first line of the report."""
-        activations = ", then ".join(dict.fromkeys(sigma.name for sigma in case.model.sigmas))
-        cost = f"{case.model.cost.name} cost, {REDUCTIONS[self.reduction]} the {LAYOUTS[self.layout]}"
-        return f"Backpropagation in {_show_sizes(case)}: {activations}; {cost}"
-
-
 class _Found(NamedTuple):
     """Gradients that the function returned for a case; None if it raised an error."""
 
@@ -359,7 +256,7 @@ def _gives(equations: Equations, found: Sequence[_Found], layout: str) -> bool:
         candidate = case.apply(equations)
         if (candidate is None) != (gradients is None):
             return False
-        if candidate is not None and gradients is not None and not _are_equal(gradients, candidate, layout):
+        if candidate is not None and gradients is not None and not are_equal(gradients, candidate, layout):
             return False
     return True
 
@@ -377,11 +274,7 @@ def _explain(
     if not explanations:
         other = _find_other_settings(ran, question)
         if other is not None:
-            return (
-                [],
-                None,
-                [f"Your gradients are right for {other}: say so if you mean that, else look for it in yours"],
-            )
+            return [], None, [f"Your gradients are right for {other}: give this argument if you mean that"]
         explanations = _find_mistakes(found, ran, question, together=2)
     if explanations:
         return explanations, _join(dict.fromkeys(_name_equations(mistakes) for mistakes in explanations), "or"), []
@@ -402,7 +295,7 @@ def _find_mistakes(
 ) -> list[Explanation]:
     """Find the mistakes that give exactly what was found, alone or two together."""
     layout = question.layout
-    right = [_Found(case, _to_layout(case.right, layout)) for case, _ in found]
+    right = [_Found(case, to_layout(case.right, layout)) for case, _ in found]
     mistakes = [m for m in _list_mistakes(question.reduction) if not _gives(m.equations, right, layout)]
     candidates = [(c, _join_equations(c)) for c in combinations(mistakes, together)]
     # A function may fail for other sizes only because it was written for the given ones
@@ -414,15 +307,19 @@ def _find_mistakes(
 
 
 def _join_equations(mistakes: Explanation) -> Equations | None:
-    """Make mistakes together; None if two of them are in the same place."""
-    changes = {}
+    """Make mistakes together; None if they are in the same place and none of them is only a factor."""
+    joined = RIGHT
     for mistake in mistakes:
         for name, value in mistake.equations._asdict().items():
-            if value != getattr(RIGHT, name):
-                if name in changes:
-                    return None
-                changes[name] = value
-    return RIGHT._replace(**changes)
+            before = getattr(joined, name)
+            if value == getattr(RIGHT, name):
+                continue
+            if before != getattr(RIGHT, name):
+                value = multiply_bp1(before, value) if name == "bp1" else None
+            if value is None:
+                return None
+            joined = joined._replace(**{name: value})
+    return joined
 
 
 def _find_other_settings(ran: Sequence[_Found], question: _Question) -> str | None:
@@ -442,15 +339,15 @@ def _is_right_for(case: Case, gradients: Gradients | None, change: dict[str, Any
     if model.cost.outputs_per_target != case.model.cost.outputs_per_target:
         return False
     candidate = case.apply(RIGHT, model)
-    return candidate is not None and gradients is not None and _are_equal(gradients, candidate, question.layout)
+    return candidate is not None and gradients is not None and are_equal(gradients, candidate, question.layout)
 
 
 def _find_factor(ran: Sequence[_Found], layout: str) -> float | None:
     """Find the number by which all wrong gradients are too large, if it is the same."""
     factor = None
     for case, gradients in ran:
-        right = _to_layout(case.right, layout)
-        rows = [] if gradients is None else _compare(case, gradients, layout)
+        right = to_layout(case.right, layout)
+        rows = [] if gradients is None else compare(case, gradients, layout)
         for row in (row for row in rows if not row["passed"]):
             part, l = "wb".index(row["parameter"]), row["layer"] - 1
             yours, correct = gradients[part][l], right[part][l]  # type: ignore
@@ -514,22 +411,20 @@ def _merge_rows(tables: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
 def _write_report(answers: list[Answer], again: Answer, question: _Question) -> BackpropCheck:
     """Read the answers, compare them with the right gradients, and explain the difference."""
     report = BackpropCheck(False, [], None, [], [], None, question.title(answers[0].case))
-    reading = _choose_reading(answers)
+    reading = choose_reading(answers)
     if reading.note:
         report.notes.append(reading.note)
     found = []
     for answer in answers:
         try:
-            gradients = None if answer.error else _read(answer.result, reading, len(answer.case.layers))
-        except _UnreadableError as complaint:
+            gradients = None if answer.error else read(answer.result, reading, len(answer.case.layers))
+        except UnreadableError as complaint:
             return replace(report, notes=[str(complaint)])
         found.append(_Found(answer.case, gradients))
     changed = list(dict.fromkeys(name for answer in answers for name in answer.changed))
     if changed:
-        report.notes.append(
-            f"Your function changes its arguments: {_join(changed)}. Let it compute with copies of them"
-        )
-    if again.error is None and not answers[0].error and str(again.result) != str(answers[0].result):
+        report.notes.append(f"Your function changes its arguments: {_join(changed)}. Let it work on copies of them")
+    if again.error is None and not are_same(again.result, answers[0].result):
         report.notes.append(
             "Called again with the same arguments, your function returns other numbers: it keeps something between "
             "calls, such as sums that do not begin at 0"
@@ -540,7 +435,7 @@ def _write_report(answers: list[Answer], again: Answer, question: _Question) -> 
 def _diagnose(report: BackpropCheck, answers: list[Answer], found: list[_Found], question: _Question) -> BackpropCheck:
     """Add the table, the verdict and the explanation to a report."""
     rows_of = {
-        kind: _merge_rows([_compare(c, g, question.layout) for c, g in found if c.kind == kind and g is not None])
+        kind: _merge_rows([compare(c, g, question.layout) for c, g in found if c.kind == kind and g is not None])
         for kind in dict.fromkeys(case.kind for case, _ in found)
     }
     failure = next((answer for answer in answers if answer.error), None)
@@ -554,9 +449,10 @@ def _diagnose(report: BackpropCheck, answers: list[Answer], found: list[_Found],
         notes.append(_describe_error(failure, question.layout))
         if not failed:
             notes[-1] += ". For the sizes that you gave it runs"
-    if kind != "given":
+    if kind != "given" and rows_of[kind]:
+        why = "which shows the mistake" if wrong else "for which your function runs"
         case = next(case for case, _ in found if case.kind == kind)
-        notes.insert(0, f"The table is that of a network with the sizes {_show_sizes(case)}, which shows the mistake")
+        notes.insert(0, f"The table is that of another network, {_show_sizes(case)}, {why}")
     if not wrong:
         return replace(report, notes=notes)
     explanations, equation, explanation = _explain(found, report.wrong, question)

@@ -388,6 +388,18 @@ MISTAKES = {
 }
 
 
+# The mistakes in BP1 that are a factor, of m examples
+_FACTORS = {_forget_the_mean: lambda m: m, _divide_twice: lambda m: 1 / m, _turn_the_sign: lambda m: -1}
+
+
+def multiply_bp1(one: Callable[..., Array], other: Callable[..., Array]) -> Callable[..., Array] | None:
+    """Make two mistakes in BP1 at once; None if neither is only a factor."""
+    factor, bp1 = (_FACTORS.get(one), other) if one in _FACTORS else (_FACTORS.get(other), one)
+    if factor is None:
+        return None
+    return lambda output, z, a, y, xp: factor(y.shape[-2]) * bp1(output, z, a, y, xp)
+
+
 def backpropagate(
     equations: Equations,
     layers: Layers,
