@@ -237,16 +237,16 @@ def read(result: Any, reading: Reading, n: int) -> Gradients:
             "Your function returns None; end it with a return of two lists, for weights and for biases"
         )
     if not isinstance(result, list) or (len(result) != 2 and reading.read is not READINGS[-1].read):
-        what = f"{len(result)} things" if isinstance(result, list) else f"one {type(result).__name__}"
-        raise UnreadableError(f"Your function returns {what}; return two lists, the gradients of weights and of biases")
+        raise UnreadableError(
+            f"Your function returns {_describe(result)}; return two lists, the gradients of weights and of biases"
+        )
     weights, biases = reading.read(result)
     gradients: Gradients = ([], [])
     for arrays, parts, name in zip(gradients, (weights, biases), ("weights", "biases")):
         if not hasattr(parts, "__len__") or len(parts) != n:
-            what = f"{len(parts)} arrays" if hasattr(parts, "__len__") else f"a {type(parts).__name__}"
             raise UnreadableError(
-                f"Your function returns {what} for the {name}; return a list of {n}, one for each layer after the "
-                "inputs"
+                f"Your function returns {_describe(parts)} for the {name}; return a list with an array for each layer "
+                f"after the inputs, {n} in all"
             )
         for l, part in enumerate(parts, 1):
             if part is None:
@@ -258,6 +258,12 @@ def read(result: Any, reading: Reading, n: int) -> Gradients:
                     f"The gradient of the {name} of layer {l} is no array of numbers: {reprlib.repr(part)}"
                 ) from None
     return gradients
+
+
+def _describe(thing: Any) -> str:
+    if isinstance(thing, np.ndarray):
+        return f"an array of shape {thing.shape}"
+    return f"a list of {len(thing)}" if isinstance(thing, (list, tuple)) else f"one {type(thing).__name__}"
 
 
 # Comparing

@@ -420,6 +420,8 @@ def backpropagate(
             if equations.bp2_z:
                 a = sigmas[l - 1].value(z, xp)
             delta = equations.bp2(delta, w, sigmas[l - 1], z, a, xp)
+            if equations.bp2_z:
+                delta = delta * xp.ones_like(z)  # so that z of another shape is an error for the identity too
     return tuple(grads[::-1])
 
 
