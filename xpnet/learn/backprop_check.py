@@ -268,16 +268,19 @@ def _explain(
     ran = [_Found(case, gradients) for case, gradients in found if gradients is not None]
     if not all(np.isfinite(array).all() for _, gradients in ran for arrays in gradients or () for array in arrays):
         return [], None, ["There are NaN or infinity among your gradients: mend that first"]
-    if _gives(RIGHT, ran, question.layout):
+    if wrong and _gives(RIGHT, ran, question.layout):
         return [], None, ["The numbers are right, but not the shapes: they must be those of the weights and biases"]
-    explanations = _find_mistakes(found, ran, question, together=1)
-    if not explanations:
+    # A function may fail for other sizes only because it was written for the given ones
+    evidence = [found, ran] if wrong else [found]  # it raised an error, and was right where it did not
+    explanations = _find_mistakes(evidence, question, together=1)
+    if wrong and not explanations:
         other = _find_other_settings(ran, question)
         if other is not None:
             return [], None, [f"Your gradients are right for {other}: give this argument if you mean that"]
-        explanations = _find_mistakes(found, ran, question, together=2)
-    if explanations:
-        return explanations, _join(dict.fromkeys(_name_equations(mistakes) for mistakes in explanations), "or"), []
+        explanations = _find_mistakes(evidence, question, together=2)
+    if explanations or not wrong:
+        names = dict.fromkeys(_name_equations(mistakes) for mistakes in explanations)
+        return explanations, _join(names, "or") if names else None, []
     equation, sentence = _locate(wrong, len(found[0].case.layers))
     factor = _find_factor(ran, question.layout)
     sentences = [] if factor is None else [f"Each wrong gradient is {factor:.6g} times the right one"]
@@ -290,17 +293,14 @@ def _name_equations(mistakes: Explanation) -> str:
     return _join(sorted({name for mistake in mistakes for name in mistake.equation.split(" and ")}))
 
 
-def _find_mistakes(
-    found: Sequence[_Found], ran: Sequence[_Found], question: _Question, together: int
-) -> list[Explanation]:
-    """Find the mistakes that give exactly what was found, alone or two together."""
+def _find_mistakes(evidence: Sequence[Sequence[_Found]], question: _Question, together: int) -> list[Explanation]:
+    """Find the mistakes, alone or two together, that give exactly the first evidence, or else the next."""
     layout = question.layout
-    right = [_Found(case, to_layout(case.right, layout)) for case, _ in found]
+    right = [_Found(case, to_layout(case.right, layout)) for case, _ in evidence[0]]
     mistakes = [m for m in _list_mistakes(question.reduction) if not _gives(m.equations, right, layout)]
     candidates = [(c, _join_equations(c)) for c in combinations(mistakes, together)]
-    # A function may fail for other sizes only because it was written for the given ones
-    for evidence in (found, ran):
-        explanations = [c for c, joined in candidates if joined is not None and _gives(joined, evidence, layout)]
+    for found in evidence:
+        explanations = [c for c, joined in candidates if joined is not None and _gives(joined, found, layout)]
         if explanations:
             return explanations
     return []
@@ -453,7 +453,7 @@ def _diagnose(report: BackpropCheck, answers: list[Answer], found: list[_Found],
         why = "which shows the mistake" if wrong else "for which your function runs"
         case = next(case for case, _ in found if case.kind == kind)
         notes.insert(0, f"The table is that of another network, {_show_sizes(case)}, {why}")
-    if not wrong:
+    if not wrong and not failed:
         return replace(report, notes=notes)
     explanations, equation, explanation = _explain(found, report.wrong, question)
     return replace(report, explanations=explanations, equation=equation, notes=[*explanation, *notes])

@@ -523,9 +523,7 @@ class Comparison:
             If there are no curves, because shapes do not fit with the mistake.
         """
         if self.shapes:
-            raise ValueError(
-                f"there are no learning curves with this mistake in {self.mistake.equation}: {self.shapes}"
-            )
+            raise ValueError(f"there are no learning curves of this mistake in {self.mistake.equation}: {self.shapes}")
         figure = make_figure() if ax is None else ax.figure
         ax = figure.add_subplot() if ax is None else ax
         right, broken = self.accuracies
