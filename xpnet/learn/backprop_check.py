@@ -63,11 +63,13 @@ class BackpropCheck:
         The equation that is wrong, such as "BP2", "BP1 and BP3" for two mistakes, or "BP1 or BP2" if both would give
         this result; None if none is known.
     explanations : list of tuple of Mistake
-        What would give exactly this result: usually one mistake. A tuple of two holds mistakes that were made together.
+        What would give exactly this result, usually one mistake. A tuple of two holds mistakes that were made together.
     notes : list of str
         What else there is to say, in sentences.
     error : Exception or None
         The exception that the function raised, with its traceback.
+    title : str
+        What was checked: the sizes, activations, cost and layout.
     """
 
     passed: bool
