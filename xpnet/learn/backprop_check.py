@@ -288,7 +288,7 @@ def _explain(
     sentences = [] if factor is None else [f"Each wrong gradient is {factor:.6g} times the right one"]
     if factor is not None and math.isclose(factor, 2.0, rel_tol=1e-4):
         sentences[0] += ": is the ½ of the cost missing?"
-    return [], equation, [sentence, *sentences]
+    return [], equation, ["No mistake known here, nor two together, gives these gradients", sentence, *sentences]
 
 
 def _name_equations(mistakes: Explanation) -> str:
