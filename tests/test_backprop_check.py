@@ -320,6 +320,18 @@ def test_a_mistake_in_a_program_for_one_network_only_is_named():
     assert "your function raised AssertionError" in check.notes[-1]
 
 
+def test_mistakes_that_cannot_be_told_apart_are_both_named():
+    def backward(weights, biases, x, y):
+        assert weights[0].shape == (1, 1)
+        return write("BP3-unsummed")(weights, biases, x, y)
+
+    check = check_backprop(backward, [1, 1])
+    assert name_explanations(check) == [("BP3-axis",), ("BP3-unsummed",)]
+    assert check.equation == "BP3"
+    assert "\nThe likely mistake: BP3 sums over the units" in repr(check)
+    assert "\nor BP3 does not sum over the examples" in repr(check)
+
+
 @pytest.mark.parametrize("names", [("BP1-sign", "BP3"), ("BP1", "BP1-slope"), ("BP2", "BP4-twice")])
 def test_two_mistakes_are_named_together(names):
     if names == ("BP1", "BP1-slope"):
