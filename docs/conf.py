@@ -80,7 +80,9 @@ autodoc_preserve_defaults = True
 numpydoc_show_class_members = False
 
 # Modules of public names: every name in their __all__ has an entry in a page of reference/
-PUBLIC = ("activations", "costs", "datasets", "estimators", "learn", "learn.book", "learn.mutations", "metrics", "plots")
+PUBLIC = (
+    *("activations", "costs", "datasets", "estimators", "learn", "learn.book", "learn.mutations", "metrics", "plots"),
+)
 # Internal modules with an entry for every class and function
 DOCUMENTED = (
     *("cli.bench", "core.backprop", "core.dropout", "core.initializers", "core.minibatch", "core.model", "core.step"),
