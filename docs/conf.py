@@ -80,7 +80,9 @@ autodoc_preserve_defaults = True
 numpydoc_show_class_members = False
 
 # Modules of public names: every name in their __all__ has an entry in a page of reference/
-PUBLIC = ("activations", "costs", "datasets", "estimators", "learn.book", "learn.mutations", "metrics", "plots")
+PUBLIC = (
+    *("activations", "costs", "datasets", "estimators", "learn", "learn.book", "learn.mutations", "metrics", "plots"),
+)
 # Internal modules with an entry for every class and function
 DOCUMENTED = (
     *("cli.bench", "core.backprop", "core.dropout", "core.initializers", "core.minibatch", "core.model", "core.step"),
@@ -214,7 +216,7 @@ def draw_search() -> Figure:
 def draw_mistakes() -> Figure:
     """Draw the learning curves of `xpnet break`, without and with the mistake in each equation."""
     figure, axes = plt.subplots(2, 2, figsize=(7.2, 5.0), sharex=True, sharey=True, layout="constrained")
-    for name, ax in zip(mutations.MISTAKES, axes.flat):
+    for name, ax in zip(("BP1", "BP2", "BP3", "BP4"), axes.flat):
         mutations.break_equation(name).plot(ax)
         ax.set_title(name)
         ax.get_legend().remove()

@@ -13,6 +13,7 @@ from xpnet import Ensemble, Network
 from xpnet.cli import main
 from xpnet.cli.options import make_parser
 from xpnet.core.schedules import SCHEDULES
+from xpnet.learn.mutations import MISTAKES
 from xpnet.training.progress import Progress
 
 
@@ -752,8 +753,10 @@ def test_the_module_is_the_command():
 def test_break_lists_the_mistakes(capsys):
     status, out, err = run_command(capsys, "break")
     assert (status, err) == (0, "")
-    assert [line[:3] for line in out[:8:2]] == ["BP1", "BP2", "BP3", "BP4"]
-    assert out[1] == "     The mistake: it does not divide by the number of examples in the minibatch"
+    equations = [line for line in out[:-1] if not line.startswith(" ")]
+    assert [line.partition(",")[0] for line in equations] == ["BP1", "BP2", "BP3", "BP4", "BP3 and BP4"]
+    assert out[1].split(maxsplit=1) == ["BP1", "does not divide by the number of examples in the minibatch"]
+    assert [line.split()[0] for line in out if line.startswith(" ")] == list(MISTAKES)
     assert out[-1] == "Give one of them, as in: xpnet break BP2"
 
 
@@ -769,6 +772,19 @@ def test_break_shows_the_check_and_the_curve(capsys, tmp_path):
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_break_says_which_shapes_do_not_fit(capsys, tmp_path):
+    status, out, err = run_command(capsys, "break", "bp4-Transposed")
+    assert (status, err) == (0, "")
+    assert out[-1] == (
+        "The shapes show it: in the network 784-30-10, with minibatches of 10, the gradient of w of layer 1 has shape "
+        "(784, 30), not (30, 784), and the gradient of w of layer 2 has shape (30, 10), not (10, 30)"
+    )
+    pytest.importorskip("matplotlib")
+    status, _, err = run_command(capsys, "break", "BP2-layer", "--plot", tmp_path / "curves.png")
+    assert status == 1
+    assert "there are no learning curves of this mistake in BP2: in the network 784-30-10" in err
+
+
 def test_break_refuses_what_it_cannot_do(capsys, tmp_path):
     status, out, err = run_command(capsys, "break", "BP5")
     assert (status, out) == (2, [])
@@ -779,7 +795,8 @@ def test_break_refuses_what_it_cannot_do(capsys, tmp_path):
     assert status == 1
     assert err.startswith("xpnet: error: --epochs 0 must be")
     status, _, err = run_command(capsys, "break", "--plot", tmp_path / "curves.png")
-    assert (status, err.split(" needs ")[1]) == (1, "an equation: 'BP1', 'BP2', 'BP3', 'BP4'\n")
+    assert status == 1
+    assert "curves.png needs an equation: 'BP1', 'BP1-twice', " in err
     status, _, err = run_command(capsys, "break", "BP1", "--plot", tmp_path / "missing" / "curves.png")
     assert status == 1
     assert "missing" in err

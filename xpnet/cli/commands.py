@@ -201,15 +201,24 @@ def run_break(options: argparse.Namespace) -> None:
         _check_file("--plot", options.plot)
         _check_figure(options.plot)
     if options.equation is None:
-        for name, mistake in MISTAKES.items():
-            print(f"{name}  {mistake.formula}\n     The mistake: it {mistake.mistake}")
-        print("Give one of them, as in: xpnet break BP2")
+        print(_list_mistakes())
         return
     comparison = break_equation(options.equation, epochs=options.epochs, seed=options.seed)
     print(comparison)
     if options.plot:
         comparison.plot().savefig(options.plot)
         print(f"Drew the learning curves to {options.plot}")
+
+
+def _list_mistakes() -> str:
+    """List the mistakes under their equations."""
+    lines, formula = [], ""
+    for name, mistake in MISTAKES.items():
+        if mistake.formula != formula:
+            formula = mistake.formula
+            lines.append(f"{mistake.equation}, {formula}")
+        lines.append(f"  {name:{max(map(len, MISTAKES))}}  {mistake.mistake}")
+    return "\n".join([*lines, "Give one of them, as in: xpnet break BP2"])
 
 
 # The steps of a training

@@ -387,7 +387,7 @@ def _add_break(commands: Any) -> None:
     command.add_argument(
         "equation",
         nargs="?",
-        type=str.upper,
+        type=_find_mistake,
         choices=MISTAKES,
         metavar="EQUATION",
         help=f"{', '.join(MISTAKES)}; without one, list the mistakes",
@@ -397,6 +397,11 @@ def _add_break(commands: Any) -> None:
         "--seed", type=int, metavar="N", default=0, help="seed of weights and minibatches (%(default)s)"
     )
     command.add_argument("--plot", type=Path, metavar="FILE", help="draw the learning curves to a file, such as a PNG")
+
+
+def _find_mistake(word: str) -> str:
+    """Find the name of a mistake, in capital letters or not."""
+    return next((name for name in MISTAKES if name.lower() == word.lower()), word)
 
 
 def _add_source(command: Any) -> None:
