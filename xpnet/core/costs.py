@@ -1,10 +1,10 @@
 """Cost functions, and how each combines with the activation of the output layer.
 
-A cost is two functions on arrays: ``value(a, y, xp)``, the cost of each example, and ``gradient(a, y, xp)`` = ∇ₐC.
-For a user's cost, the gradient can be computed from the value (`dual.ValueGradient`).
-The output error BP1 is then δ = pullback(∇ₐC, z, a). For cross-entropy with its matching activation both simplify:
-δ = a − y, and the value is computed exactly from z, where the logarithm of a rounded a would be infinite or wrong.
-Such a pair is *fused*. So n activations and m costs need n + m definitions, not n × m.
+A cost is two functions on arrays: ``value(a, y, xp)``, the cost C_x of each example x, and ``gradient(a, y, xp)``, the
+gradients ∇ₐC_x. For a user's cost, the gradient can be computed from the value (`dual.ValueGradient`). The output error
+BP1 is then δ = pullback(∇ₐC_x, z, a). For cross-entropy with its matching activation both simplify: δ = a − y, and the
+value is computed exactly from z, where the logarithm of a rounded a would be infinite or wrong. Such a pair is *fused*.
+So n activations and m costs need n + m definitions, not n × m.
 
 Arrays have shape (..., m, n_out); costs of examples have shape (..., m).
 
@@ -31,11 +31,11 @@ class Composed(NamedTuple):
     cost: "Cost"
 
     def value(self, z: Array, a: Array, y: Array, xp: Namespace) -> Array:
-        """Cost of each example, shape (..., m)."""
+        """Cost C_x of each example, shape (..., m)."""
         return self.cost.value(a, y, xp)  # type: ignore
 
     def delta(self, z: Array, a: Array, y: Array, xp: Namespace) -> Array:
-        """Error of the output layer, ∂C/∂z, shape (..., m, n_out)."""
+        """Error of the output layer, ∂C_x/∂z of each example x, shape (..., m, n_out)."""
         return self.sigma.pullback(self.cost.gradient(a, y, xp), z, a, xp)  # type: ignore
 
 
@@ -45,11 +45,11 @@ class Fused(NamedTuple):
     value_from_z: Callable[[Array, Array, Namespace], Array]
 
     def value(self, z: Array, a: Array, y: Array, xp: Namespace) -> Array:
-        """Cost of each example, shape (..., m)."""
+        """Cost C_x of each example, shape (..., m)."""
         return self.value_from_z(z, y, xp)
 
     def delta(self, z: Array, a: Array, y: Array, xp: Namespace) -> Array:
-        """Error of the output layer, ∂C/∂z, shape (..., m, n_out)."""
+        """Error of the output layer, ∂C_x/∂z of each example x, shape (..., m, n_out)."""
         return a - y
 
 
@@ -66,7 +66,7 @@ class Cost(NamedTuple):
     value
         ``value(a, y, xp)``: the cost of each example, shape (..., m).
     gradient
-        ``gradient(a, y, xp)``: ∇ₐC of each example, shape (..., m, n_out); a network computes it from the value of a
+        ``gradient(a, y, xp)``: ∇ₐC_x of each example, shape (..., m, n_out); a network computes it from the value of a
         cost of your own that has none.
     fused
         Pairs of an activation's name and the fused form. A cost without value and gradient accepts these activations
