@@ -225,19 +225,19 @@ def draw_mistakes() -> Figure:
 
 def draw_paths() -> Figure:
     """Draw the paths from a weighted input to the cost, which BP2 adds up."""
-    figure, ax = plt.subplots(figsize=(4.6, 2.6), layout="constrained")
-    ax.set(xlim=(-0.35, 4.65), ylim=(-1.75, 1.45), aspect="equal")
+    figure, ax = plt.subplots(figsize=(4.6, 2.7), layout="constrained")
+    ax.set(xlim=(-0.4, 4.7), ylim=(-1.55, 1.55), aspect="equal")
     ax.set_axis_off()
 
     def draw_circle(x: float, y: float, symbol: str) -> None:
-        ax.add_patch(plt.Circle((x, y), 0.3, fill=False, edgecolor=plt.rcParams["axes.edgecolor"]))
-        ax.text(x, y - 0.02, symbol, ha="center", va="center", fontsize=9)
+        ax.add_patch(plt.Circle((x, y), 0.36, fill=False, edgecolor=plt.rcParams["axes.edgecolor"]))
+        ax.text(x, y - 0.02, symbol, ha="center", va="center", fontsize=11)
 
     def draw_arrow(start: tuple[float, float], end: tuple[float, float], symbol: str, color: str) -> None:
-        arrow = {"arrowstyle": "->", "color": color, "shrinkA": 13, "shrinkB": 13}
+        arrow = {"arrowstyle": "->", "color": color, "shrinkA": 23, "shrinkB": 23}
         ax.annotate("", end, start, arrowprops=arrow)
         middle = (start[0] + end[0]) / 2, (start[1] + end[1]) / 2 + 0.13
-        ax.text(*middle, symbol, ha="center", va="bottom", fontsize=9)
+        ax.text(*middle, symbol, ha="center", va="bottom", fontsize=11)
 
     draw_arrow((0, 0), (1.2, 0), r"$\sigma'(z_k^l)$", "C7")
     for j, y, color in ((1, 1.1, "C0"), (2, 0.0, "C1"), (3, -1.1, "C2")):
