@@ -20,6 +20,7 @@ import ziamath
 from docutils import nodes
 from latex2mathml.converter import convert
 from matplotlib.figure import Figure
+from matplotlib.patches import Circle
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
@@ -230,7 +231,7 @@ def draw_paths() -> Figure:
     ax.set_axis_off()
 
     def draw_circle(x: float, y: float, symbol: str) -> None:
-        ax.add_patch(plt.Circle((x, y), 0.36, fill=False, edgecolor=plt.rcParams["axes.edgecolor"]))
+        ax.add_patch(Circle((x, y), 0.36, fill=False, edgecolor=plt.rcParams["axes.edgecolor"]))
         ax.text(x, y - 0.02, symbol, ha="center", va="center", fontsize=11)
 
     def draw_arrow(start: tuple[float, float], end: tuple[float, float], symbol: str, color: str) -> None:
