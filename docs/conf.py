@@ -20,6 +20,7 @@ import ziamath
 from docutils import nodes
 from latex2mathml.converter import convert
 from matplotlib.figure import Figure
+from matplotlib.patches import Circle
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
@@ -225,6 +226,32 @@ def draw_mistakes() -> Figure:
     return figure
 
 
+def draw_paths() -> Figure:
+    """Draw the paths from a weighted input to the cost, which BP2 adds up."""
+    figure, ax = plt.subplots(figsize=(4.6, 2.7), layout="constrained")
+    ax.set(xlim=(-0.4, 4.7), ylim=(-1.55, 1.55), aspect="equal")
+    ax.set_axis_off()
+
+    def draw_circle(x: float, y: float, symbol: str) -> None:
+        ax.add_patch(Circle((x, y), 0.36, fill=False, edgecolor=plt.rcParams["axes.edgecolor"]))
+        ax.text(x, y - 0.02, symbol, ha="center", va="center", fontsize=11)
+
+    def draw_arrow(start: tuple[float, float], end: tuple[float, float], symbol: str, color: str) -> None:
+        arrow = {"arrowstyle": "->", "color": color, "shrinkA": 23, "shrinkB": 23}
+        ax.annotate("", end, start, arrowprops=arrow)
+        middle = (start[0] + end[0]) / 2, (start[1] + end[1]) / 2 + 0.13
+        ax.text(*middle, symbol, ha="center", va="bottom", fontsize=11)
+
+    draw_arrow((0, 0), (1.2, 0), r"$\sigma'(z_k^l)$", "C7")
+    for j, y, color in ((1, 1.1, "C0"), (2, 0.0, "C1"), (3, -1.1, "C2")):
+        draw_arrow((1.2, 0), (2.8, y), rf"$w_{{{j}k}}^{{l+1}}$", color)
+        draw_arrow((2.8, y), (4.3, 0), rf"$\delta_{j}^{{l+1}}$", color)
+        draw_circle(2.8, y, rf"$z_{j}^{{l+1}}$")
+    for x, symbol in ((0, "$z_k^l$"), (1.2, "$a_k^l$"), (4.3, "$C_x$")):
+        draw_circle(x, 0, symbol)
+    return figure
+
+
 def draw_from_page(name: str) -> Figure:
     """Return the figure of that name, which the examples of use/pictures.md draw."""
     return run_page("use/pictures.md")[name]
@@ -237,6 +264,11 @@ PICTURES = {
     "mistakes-in-equations": (
         draw_mistakes,
         "Test accuracy by epoch, right and with a mistake in BP1, BP2, BP3, BP4: far below, below, the same, far below",
+    ),
+    "paths": (
+        draw_paths,
+        "An arrow from z of unit k to its a, with σ′(z); from there arrows to z of three units of the next layer, with "
+        "their weights w; and from each of these an arrow to the cost, with its error δ",
     ),
     "search": (draw_search, "Accuracy for each pair of a learning rate and an alpha"),
 }

@@ -1101,7 +1101,7 @@ class Network:
         return activations(self.view, x)
 
     def deltas(self, x: Any, y: Any) -> list[Array]:
-        """Compute the errors δ = ∂C/∂z of every layer, C the cost of each example: arrays (m, n), or (n,) for one.
+        """Compute the errors δ = ∂C_x/∂z of every layer, C_x the cost of an example: arrays (m, n), or (n,) for one.
 
         The gradients of `backward` are means over the examples: ∂C/∂b is the mean of δ over the first axis.
 

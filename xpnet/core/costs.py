@@ -58,11 +58,11 @@ class Composed(NamedTuple):
     cost: "Cost"
 
     def value(self, z: Array, a: Array, y: Array, xp: Namespace) -> Array:
-        """Cost of each example, shape (..., m)."""
+        """Cost C_x of each example, shape (..., m)."""
         return self.cost.value(a, y, xp)  # type: ignore
 
     def delta(self, z: Array, a: Array, y: Array, xp: Namespace) -> Array:
-        """Error of the output layer, ∂C/∂z, shape (..., m, n_out)."""
+        """Error of the output layer, ∂C_x/∂z of each example x, shape (..., m, n_out)."""
         return self.sigma.pullback(self.cost.gradient(a, y, xp), z, a, xp)  # type: ignore
 
 
@@ -72,11 +72,11 @@ class Fused(NamedTuple):
     value_from_z: Callable[[Array, Array, Namespace], Array]
 
     def value(self, z: Array, a: Array, y: Array, xp: Namespace) -> Array:
-        """Cost of each example, shape (..., m)."""
+        """Cost C_x of each example, shape (..., m)."""
         return self.value_from_z(z, y, xp)
 
     def delta(self, z: Array, a: Array, y: Array, xp: Namespace) -> Array:
-        """Error of the output layer, ∂C/∂z, shape (..., m, n_out)."""
+        """Error of the output layer, ∂C_x/∂z of each example x, shape (..., m, n_out)."""
         return a - y
 
 
@@ -93,7 +93,7 @@ class Cost(NamedTuple):
     value
         ``value(a, y, xp)``: the cost of each example, shape (..., m).
     gradient
-        ``gradient(a, y, xp)``: ∇ₐC of each example, shape (..., m, n_out); a network computes it from the value of a
+        ``gradient(a, y, xp)``: ∇ₐC_x of each example, shape (..., m, n_out); a network computes it from the value of a
         cost of your own that has none.
     fused
         Pairs of an activation's name and the fused form. A cost without value and gradient accepts these activations

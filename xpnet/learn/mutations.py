@@ -17,6 +17,7 @@ import numpy as np
 
 from xpnet.core.activations import ACTIVATIONS, Activation
 from xpnet.core.arrays import Array, Layer, Layers, Namespace
+from xpnet.core.backprop import matmul_like_weights
 from xpnet.core.costs import COSTS, Composed, Fused, Output
 from xpnet.data.datasets import mnist_sample
 from xpnet.data.sampling import shuffle
@@ -40,10 +41,10 @@ class Equations(NamedTuple):
     Parameters
     ----------
     bp1
-        ``(output, z, a, y, xp)`` -> δ of the output layer (m, n_out) for the mean cost; `output` is a
-        `xpnet.core.costs.Output`.
+        ``(output, z, a, y, xp)`` -> Δ = ∂C/∂z of the output layer (m, n_out), for the mean cost C, so with its 1/m;
+        `output` is a `xpnet.core.costs.Output`.
     bp2
-        ``(delta, w, sigma, z, a, xp)`` -> δ of a hidden layer with z and a (m, n), from the δ and the w of the next.
+        ``(delta, w, sigma, z, a, xp)`` -> Δ of a hidden layer with z and a (m, n), from the Δ and the w of the next.
     bp3
         ``(delta, xp)`` -> ∂C/∂b of a layer, (1, n_out).
     bp4
@@ -77,7 +78,7 @@ def _bp3(delta: Array, xp: Namespace) -> Array:
 
 
 def _bp4(a: Array, delta: Array, xp: Namespace) -> Array:
-    return xp.matmul(a.mT, delta).mT
+    return matmul_like_weights(delta.mT, a, xp)
 
 
 RIGHT = Equations(_bp1, _bp2, _bp3, _bp4)
@@ -171,7 +172,7 @@ def _divide_biases_again(delta: Array, xp: Namespace) -> Array:
 
 
 def _mix_the_examples(a: Array, delta: Array, xp: Namespace) -> Array:
-    return xp.matmul(xp.flip(a, axis=-2).mT, delta).mT
+    return matmul_like_weights(delta.mT, xp.flip(a, axis=-2), xp)
 
 
 def _transpose_the_product(a: Array, delta: Array, xp: Namespace) -> Array:
