@@ -160,7 +160,7 @@ function addField(name, low) {
   field.addEventListener("input", () => {
     if (field.getAttribute("aria-invalid") === "true") {
       byId("set-note").textContent =
-        `The ${LABELS[name]} must be a number from ${String(low).replace("-", "−")} to ${MOST}; it stays ${shorten(settings[name])}.`;
+        `The ${LABELS[name]} must be a number from ${shorten(low)} to ${MOST}; it stays ${shorten(settings[name])}.`;
     }
   });
   return field;

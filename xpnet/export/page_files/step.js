@@ -2,7 +2,7 @@
 
 const start = JSON.parse(byId("network").textContent);
 const MOST = 1000; // the largest size of a number that can be given
-const DIGITS = 3; // of the numbers in the drawing
+const REACH = { low: 0, high: 1 }; // the outputs of a sigmoid, so that targets lie there too
 
 let state; // what goes into the present step: layers, x, y, lr
 let rows = [0, 1]; // the examples in the minibatch
@@ -74,11 +74,12 @@ let boxes = []; // of each layer, and of the cost
 let chips = []; // of each weight: its layer, units and element
 let lines = [];
 
-// In at most eight characters
+// In at most seven characters: three digits, or fewer where zeros or a power of ten take their room
 function writeBriefly(value) {
   const size = Math.abs(value);
-  if (size === 0 || size >= 1e-3) return shorten(value, DIGITS);
-  return value.toExponential(size < 1e-9 ? 0 : 2).replaceAll("-", "−");
+  if (size === 0 || !Number.isFinite(value)) return shorten(value);
+  if (size >= 1e-3 && size < 1e5) return shorten(value, size < 1e-2 ? 2 : 3);
+  return value.toExponential(size < 1e-9 ? 0 : 1).replace("+", "").replaceAll("-", "−");
 }
 
 function makeNumber(key) {
@@ -128,7 +129,7 @@ function build() {
 }
 
 // Put units and chips in their places: from left to right where there is room, or else from top to bottom
-const WIDE = 860; // pixels
+const WIDE = 885; // pixels
 
 function place() {
   const wide = stage.clientWidth >= WIDE;
@@ -195,7 +196,7 @@ function update() {
     button.textContent = isKnown ? writeBriefly(value) : "·";
     button.dataset.value = isKnown ? value : "";
     button.classList.toggle("fresh", isKnown && own === phase && phase > 0);
-    button.setAttribute("aria-label", isKnown ? `${name}, ${symbol} = ${shorten(value, DIGITS)}` : `${name}, not computed yet`);
+    button.setAttribute("aria-label", isKnown ? `${name}, ${symbol} = ${shorten(value)}` : `${name}, not computed yet`);
   }
   const [title, equation, words] = explain();
   byId("phase-title").textContent = title;
@@ -341,17 +342,17 @@ function showFall() {
 
 let fields = [];
 
-function addField(label, note, find, change, isNew = true) {
+function addField(label, note, find, change, { isNew = true, low = -MOST, high = MOST } = {}) {
   const use = (value) => {
     change(value);
     if (isNew) past = [];
     byId(note).textContent = "";
     update();
   };
-  const field = makeField(label, find(), use, { low: -MOST, high: MOST, digits: 5 });
+  const field = makeField(label, find(), use, { low, high, digits: 3 });
   field.addEventListener("input", () => {
     if (field.getAttribute("aria-invalid") === "true") {
-      byId(note).textContent = `${label} must be a number from −${MOST} to ${MOST}; it stays ${shorten(find())}.`;
+      byId(note).textContent = `${label} must be a number from ${shorten(low)} to ${high}; it stays ${shorten(find())}.`;
     }
   });
   fields.push({ field, find });
@@ -369,8 +370,8 @@ function fillTable(table, heads, lines) {
 }
 
 // A field for a number of a list
-function addGiven(label, find, k, note = "given-note") {
-  return addField(label, note, () => find()[k], (value) => (find()[k] = value));
+function addGiven(label, find, k, note = "given-note", ends = {}) {
+  return addField(label, note, () => find()[k], (value) => (find()[k] = value), ends);
 }
 
 function listFields() {
@@ -389,12 +390,12 @@ function listFields() {
     return [
       `ex. ${r + 1}`,
       ...inputs.map((_, i) => addGiven(nameOfA(0, i) + own, () => state.x[r], i, "data-note")),
-      ...state.y[r].map((_, k) => addGiven(`y${BELOW[k]}${own}`, () => state.y[r], k, "data-note")),
+      ...state.y[r].map((_, k) => addGiven(`y${BELOW[k]}${own}`, () => state.y[r], k, "data-note", REACH)),
     ];
   });
   const heads = [...state.x[0].map((_, i) => nameOfA(0, i)), ...state.y[0].map((_, k) => `y${BELOW[k]}`)];
   fillTable(byId("data"), heads, examples);
-  byId("rate").replaceChildren(addField("η", "data-note", () => state.lr, (value) => (state.lr = value), false));
+  byId("rate").replaceChildren(addField("η", "data-note", () => state.lr, (value) => (state.lr = value), { isNew: false, low: 0 }));
 }
 
 byId("summary").textContent = "Two inputs, two hidden units and one output or two; sigmoid everywhere, and the quadratic cost.";
