@@ -1144,7 +1144,7 @@ class TestLessonsInBrowser:
         assert window.page.is_disabled("#back")
         assert_shows(window, Lesson(window), 0)
 
-    @pytest.mark.parametrize(("outputs", "rows"), [("0", "0,1"), ("1", "0,1"), ("1", "1")])
+    @pytest.mark.parametrize(("outputs", "rows"), [("0", "1"), ("1", "0,1")])
     def test_each_number_shows_its_formula_by_keyboard_alone(self, show, outputs, rows):
         """Every line of a formula has the value of the number, up to the digits shown; so has the check by nudging."""
         window = show("step")
@@ -1275,7 +1275,7 @@ class TestLessonsInBrowser:
         for scheme in ("light", "dark"):
             window = show(lesson, color_scheme=scheme)
             if lesson == "step":
-                window.page.select_option("#outputs-count", "1")
+                window.page.select_option("#outputs-count", "1" if scheme == "light" else "0")
                 window.page.locator("#parameters input").nth(0).fill("-123.456")
                 window.page.locator("#parameters input").nth(7).fill("-0.00123456")
                 window.page.locator("#data input").nth(0).fill("-0.98765")

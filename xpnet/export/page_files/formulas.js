@@ -73,8 +73,9 @@ const group = (terms) => (terms.length > 1 ? `(${join(terms)})` : terms[0]);
 const PHASES = ["Start", "Forward", "BP1", "BP2", "BP3", "BP4", "Update"];
 
 // List the numbers of a step by key. Each has the phase that computes it, its value, its symbol, a name in words, its
-// formula as lines, of which the last leads to its value, the keys of the numbers that it is made of, and, for
-// derivatives, a function that finds the same by nudging. After the update, weights and biases are the new ones.
+// formula as lines, of which the last leads to its value, and the keys of the numbers that it is made of. A derivative
+// has the symbol of what is nudged to find it too, and a function that does so. After the update, weights and biases are
+// the new ones.
 function listNumbers(state, rows, phase) {
   const step = computeStep(state, rows);
   const about = { ...state, rows, ...step, isUpdated: phase === 6, last: state.layers.length };
@@ -190,7 +191,7 @@ function describeBP1(about, l, j, r) {
       `${inside(a - target)} · ${shorten(a - a * a)}`,
     ],
     uses: [`a-${l}-${j}-${r}`, `y-${j}-${r}`],
-    nudged: () => nudgeZ(about, l, j, r),
+    nudged: [nameOf("z", l, j), () => nudgeZ(about, l, j, r)],
   };
 }
 
@@ -209,7 +210,7 @@ function describeBP2(about, l, j, r) {
       `${group(weights.map((w, k) => inside(w * next[k])))} · ${shorten(a - a * a)}`,
     ],
     uses: [...weights.flatMap((_, k) => [`w-${l + 1}-${k}-${j}`, `d-${l + 1}-${k}-${r}`]), `a-${l}-${j}-${r}`],
-    nudged: () => nudgeZ(about, l, j, r),
+    nudged: [nameOf("z", l, j), () => nudgeZ(about, l, j, r)],
     paths: weights.map((_, k) => nameOf("z", l + 1, k)),
   };
 }
@@ -222,7 +223,7 @@ function describeBP3({ layers, x, y, rows, examples, gradients }, l, j) {
     name: `derivative by the bias of ${nameOfUnit(l, j)}`,
     lines: [nameMean(rows, nameOf("δ", l, j)), writeMean(rows, (r) => inside(examples[r].delta[l][j]))],
     uses: rows.map((r) => `d-${l}-${j}-${r}`),
-    nudged: () => nudge(layers, x, y, rows, (moved, size) => (moved[l - 1].b[j] += size)),
+    nudged: [nameOf("b", l, j), () => nudge(layers, x, y, rows, (moved, size) => (moved[l - 1].b[j] += size))],
   };
 }
 
@@ -240,7 +241,10 @@ function describeBP4({ layers, x, y, rows, examples, gradients }, l, j, i) {
       writeMean(rows, (r) => factorsOf(r).map(inside).join(" · ")),
     ],
     uses: rows.flatMap((r) => [`d-${l}-${j}-${r}`, `a-${l - 1}-${i}-${r}`]),
-    nudged: () => nudge(layers, x, y, rows, (moved, size) => (moved[l - 1].w[j][i] += size)),
+    nudged: [
+      nameOf("w", l, j, i),
+      () => nudge(layers, x, y, rows, (moved, size) => (moved[l - 1].w[j][i] += size)),
+    ],
   };
 }
 

@@ -169,7 +169,7 @@ function addField(name, low) {
 const fields = { w: addField("w", -MOST), b: addField("b", -MOST), lr: addField("lr", 0) };
 byId("rate").append(slider);
 byId("rate-number").append(fields.lr);
-byId("start").append(make("label", {}, "w at the start ", fields.w), make("label", {}, "b at the start ", fields.b));
+byId("start").append(make("label", {}, "start w ", fields.w), make("label", {}, "start b ", fields.b));
 byId("reset").addEventListener("click", () => {
   Object.assign(settings, { w: start.w, b: start.b, lr: start.lr });
   for (const [name, field] of Object.entries(fields)) field.show(settings[name]);

@@ -175,8 +175,7 @@ function drawLines(ends, wide) {
   for (const { l, j, i, element } of chips) {
     const edge = join(l - 1, i, j);
     const crosses = boxes[l].length > 1 && i !== j;
-    const isDouble = boxes[l].length > 1;
-    const share = wide ? (crosses ? 0.36 : 0.5) : crosses ? 0.21 : isDouble ? 0.73 : 0.5;
+    const share = crosses ? (wide ? 0.36 : 0.21) : wide ? 0.5 : boxes[l].length > 1 ? 0.73 : 0.36;
     const [x, y] = [0, 1].map((axis) => edge[0][axis] + share * (edge[1][axis] - edge[0][axis]));
     element.style.left = `${x - element.offsetWidth / 2}px`;
     element.style.top = `${y - element.offsetHeight / 2}px`;
@@ -230,7 +229,7 @@ function showSelected() {
     const isUsed = uses.has(key) || [key, `g${key}`].includes(selected);
     line.setAttribute("class", `edge ${weight < 0 ? "negative" : "positive"}${isShown && isUsed ? " used" : ""}`);
   }
-  byId("formula-name").textContent = isShown ? number.name : "";
+  byId("formula-name").textContent = isShown ? number.name : "Each number shows here how it is computed.";
   const texts = isShown ? [...number.lines, shorten(number.value, 6)] : [];
   byId("formula").replaceChildren(
     ...texts.map((text, k) => make("p", {}, make("span", {}, k ? "" : number.symbol), make("span", {}, `= ${text}`))),
@@ -241,7 +240,8 @@ function showSelected() {
 function describeCheck({ nudged, paths }) {
   if (!nudged) return "";
   const through = paths ? `Paths to the cost: through ${paths.join(" and ")}. ` : "";
-  return `${through}By nudging, with forward passes alone: ${shorten(nudged())}`;
+  const [symbol, find] = nudged;
+  return `${through}Check by two forward passes, with ${symbol} ± 0.00001: the cost changes at the rate ${shorten(find())}`;
 }
 
 function select(key) {
