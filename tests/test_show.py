@@ -1059,7 +1059,7 @@ def assert_shows(window, lesson, phase):
 
 def evaluate(line):
     """Evaluate a line of a formula, such as "= 2 · (−0.5) + ½ · (0.1)²"."""
-    for sign, code in (("½", "0.5"), ("·", "*"), ("−", "-"), ("²", "**2"), ("e^", "exp")):
+    for sign, code in (("½", "0.5"), ("·", "*"), ("−", "-"), ("²", "**2"), ("e^", "exp"), ("\xa0", " ")):
         line = line.replace(sign, code)
     return eval(line.removeprefix("= "), {"exp": np.exp})
 

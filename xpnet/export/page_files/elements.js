@@ -55,7 +55,8 @@ function makeField(label, value, use, { low = -Infinity, high = Infinity, digits
   const apply = (number) => {
     if (number !== used) use((used = number));
   };
-  const isGood = () => field.valueAsNumber >= low && field.valueAsNumber <= high && Number.isFinite(field.valueAsNumber);
+  const isGood = () =>
+    field.valueAsNumber >= low && field.valueAsNumber <= high && Number.isFinite(field.valueAsNumber);
   field.addEventListener("input", () => {
     field.setAttribute("aria-invalid", String(!isGood()));
     apply(isGood() ? field.valueAsNumber : kept);

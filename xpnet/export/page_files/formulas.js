@@ -28,7 +28,8 @@ function computeExample(layers, x, y) {
 
 const costOf = (layers, x, y, rows) => mean(rows.map((r) => computeExample(layers, x[r], y[r]).cost));
 
-// A step on the examples `rows`: what is computed for each, the gradients, which are means over them, and the new layers
+// A step on the examples `rows`: what is computed for each, the gradients, which are means over them, the new layers, and
+// the costs of both
 function computeStep({ layers, x, y, lr }, rows) {
   const examples = Object.fromEntries(rows.map((r) => [r, computeExample(layers, x[r], y[r])]));
   const meanOf = (value) => mean(rows.map((r) => value(examples[r])));
@@ -66,6 +67,9 @@ const nameOfUnit = (l, k) => `${["input", "hidden unit", "output"][l]} ${k + 1}`
 // A number inside a formula
 const inside = (number) => (number < 0 ? `(${shorten(number)})` : shorten(number));
 
+// σ′(z) = a (1 − a), not broken between lines
+const writeSlope = (a) => `${shorten(a)} · (1\u00a0−\u00a0${shorten(a)})`;
+
 // A sum; terms that are negative numbers are in brackets already
 const join = (terms) => terms.join(" + ");
 const group = (terms) => (terms.length > 1 ? `(${join(terms)})` : terms[0]);
@@ -74,16 +78,20 @@ const PHASES = ["Start", "Forward", "BP1", "BP2", "BP3", "BP4", "Update"];
 
 // List the numbers of a step by key. Each has the phase that computes it, its value, its symbol, a name in words, its
 // formula as lines, of which the last leads to its value, and the keys of the numbers that it is made of. A derivative
-// has the symbol of what is nudged to find it too, and a function that does so. After the update, weights and biases are
-// the new ones.
+// has the symbol of what is nudged to find it too, and a function that does so. After the update, weights and biases
+// are the new ones.
 function listNumbers(state, rows, phase) {
   const step = computeStep(state, rows);
   const about = { ...state, rows, ...step, isUpdated: phase === 6, last: state.layers.length };
   const numbers = new Map();
   const add = (key, number) => numbers.set(key, { uses: [], lines: [], ...number });
   for (const r of rows) {
-    state.x[r].forEach((value, i) => add(`a-0-${i}-${r}`, describeGiven(about, value, nameOfA(0, i), `input ${i + 1}`, r)));
-    state.y[r].forEach((value, k) => add(`y-${k}-${r}`, describeGiven(about, value, `y${BELOW[k]}`, `target ${k + 1}`, r)));
+    state.x[r].forEach((value, i) =>
+      add(`a-0-${i}-${r}`, describeGiven(about, value, nameOfA(0, i), `input ${i + 1}`, r)),
+    );
+    state.y[r].forEach((value, k) =>
+      add(`y-${k}-${r}`, describeGiven(about, value, `y${BELOW[k]}`, `target ${k + 1}`, r)),
+    );
     add(`c-${r}`, describeCost(about, r));
   }
   add("cost", describeMeanCost(about));
@@ -187,7 +195,7 @@ function describeBP1(about, l, j, r) {
     name: `error of ${nameOfUnit(l, j)}${ofExample(rows, r)}`,
     lines: [
       `(${nameOf("a", l, j)} − y${BELOW[j]}) · σ′(${nameOf("z", l, j)})`,
-      `(${shorten(a)} − ${inside(target)}) · ${shorten(a)} · (1 − ${shorten(a)})`,
+      `(${shorten(a)} − ${inside(target)}) · ${writeSlope(a)}`,
       `${inside(a - target)} · ${shorten(a - a * a)}`,
     ],
     uses: [`a-${l}-${j}-${r}`, `y-${j}-${r}`],
@@ -199,14 +207,15 @@ function describeBP1(about, l, j, r) {
 function describeBP2(about, l, j, r) {
   const { layers, rows, examples } = about;
   const [a, next, weights] = [examples[r].a[l][j], examples[r].delta[l + 1], layers[l].w.map((row) => row[j])];
+  const terms = weights.map((_, k) => `${nameOf("w", l + 1, k, j)} ${nameOf("δ", l + 1, k)}`);
   return {
     phase: 3,
     value: examples[r].delta[l][j],
     symbol: nameOf("δ", l, j),
     name: `error of ${nameOfUnit(l, j)}${ofExample(rows, r)}`,
     lines: [
-      `(${join(weights.map((_, k) => `${nameOf("w", l + 1, k, j)} ${nameOf("δ", l + 1, k)}`))}) · σ′(${nameOf("z", l, j)})`,
-      `(${join(weights.map((w, k) => `${inside(w)} · ${inside(next[k])}`))}) · ${shorten(a)} · (1 − ${shorten(a)})`,
+      `(${join(terms)}) · σ′(${nameOf("z", l, j)})`,
+      `(${join(weights.map((w, k) => `${inside(w)} · ${inside(next[k])}`))}) · ${writeSlope(a)}`,
       `${group(weights.map((w, k) => inside(w * next[k])))} · ${shorten(a - a * a)}`,
     ],
     uses: [...weights.flatMap((_, k) => [`w-${l + 1}-${k}-${j}`, `d-${l + 1}-${k}-${r}`]), `a-${l}-${j}-${r}`],
@@ -241,20 +250,29 @@ function describeBP4({ layers, x, y, rows, examples, gradients }, l, j, i) {
       writeMean(rows, (r) => factorsOf(r).map(inside).join(" · ")),
     ],
     uses: rows.flatMap((r) => [`d-${l}-${j}-${r}`, `a-${l - 1}-${i}-${r}`]),
-    nudged: [
-      nameOf("w", l, j, i),
-      () => nudge(layers, x, y, rows, (moved, size) => (moved[l - 1].w[j][i] += size)),
-    ],
+    nudged: [nameOf("w", l, j, i), () => nudge(layers, x, y, rows, (moved, size) => (moved[l - 1].w[j][i] += size))],
   };
 }
 
 // Weights and biases: given, or new
 
 const describeWeight = (about, l, j, i) =>
-  describeParameter(about, nameOf("w", l, j, i), nameOfWeight(l, j, i), `gw-${l}-${j}-${i}`, (layers) => layers[l - 1].w[j][i]);
+  describeParameter(
+    about,
+    nameOf("w", l, j, i),
+    nameOfWeight(l, j, i),
+    `gw-${l}-${j}-${i}`,
+    (layers) => layers[l - 1].w[j][i],
+  );
 
 const describeBias = (about, l, j) =>
-  describeParameter(about, nameOf("b", l, j), `bias of ${nameOfUnit(l, j)}`, `gb-${l}-${j}`, (layers) => layers[l - 1].b[j]);
+  describeParameter(
+    about,
+    nameOf("b", l, j),
+    `bias of ${nameOfUnit(l, j)}`,
+    `gb-${l}-${j}`,
+    (layers) => layers[l - 1].b[j],
+  );
 
 function describeParameter({ layers, lr, gradients, updated, isUpdated }, symbol, name, gradient, find) {
   if (!isUpdated) return { phase: 0, value: find(layers), symbol, name };
@@ -263,10 +281,7 @@ function describeParameter({ layers, lr, gradients, updated, isUpdated }, symbol
     value: find(updated),
     symbol: `new ${symbol}`,
     name: `new ${name}`,
-    lines: [
-      `${symbol} − η ∂C/∂${symbol}`,
-      `${inside(find(layers))} − ${inside(lr)} · ${inside(find(gradients))}`,
-    ],
+    lines: [`${symbol} − η ∂C/∂${symbol}`, `${inside(find(layers))} − ${inside(lr)} · ${inside(find(gradients))}`],
     uses: [gradient],
   };
 }

@@ -76,7 +76,15 @@ function show() {
     const lines = paths.map((path) => at.map((k) => (k <= epoch ? path[k][name] : NaN)));
     const now = paths.map((path, k) => `${format(path[epoch][name])} with ${COSTS[k].name}`).join(", ");
     const label = `Curves of the ${text} up to epoch ${epoch}: now ${now}`;
-    drawChart(byId(`plot-${name}`), at, lines, COSTS.map((cost) => cost.name), epoch, label, { ends, isCount: true });
+    drawChart(
+      byId(`plot-${name}`),
+      at,
+      lines,
+      COSTS.map((cost) => cost.name),
+      epoch,
+      label,
+      { ends, isCount: true },
+    );
   }
 }
 
@@ -135,7 +143,12 @@ byId("one").addEventListener("click", () => goTo(Math.min(epoch + 1, start.epoch
 const [LOWEST, HIGHEST] = [0.005, 10]; // ends of the slider of the learning rate
 const toPlace = (lr) => Math.log10(Math.max(lr, LOWEST));
 
-const slider = makeSlider({ min: toPlace(LOWEST), max: toPlace(HIGHEST), value: toPlace(settings.lr), "aria-labelledby": "rate-label" });
+const slider = makeSlider({
+  min: toPlace(LOWEST),
+  max: toPlace(HIGHEST),
+  value: toPlace(settings.lr),
+  "aria-labelledby": "rate-label",
+});
 const showRate = () => {
   slider.value = toPlace(settings.lr);
   slider.setAttribute("aria-valuetext", shorten(settings.lr, 3));
@@ -179,7 +192,8 @@ byId("reset").addEventListener("click", () => {
 });
 
 byId("summary").textContent =
-  `One weight and one bias; the input is ${start.x} and the target ${start.y}. Both neurons begin with the same wrong output.`;
+  `One weight and one bias; the input is ${start.x} and the target ${start.y}. ` +
+  "Both neurons begin with the same wrong output.";
 byId("exactness").textContent = "Everything is computed in this page, in double precision. Nothing is loaded or sent.";
 showRate();
 retrain();

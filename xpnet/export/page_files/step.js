@@ -30,7 +30,8 @@ const TEXTS = [
   [
     "BP1: the error of the outputs",
     "δᴸ = ∇ₐC ⊙ σ′(zᴸ)",
-    "δ says how fast the cost of the example changes with z. For the sigmoid, σ′(z) = a (1 − a): near 0 where a is near 0 or 1.",
+    "δ says how fast the cost of the example changes with z. For the sigmoid, σ′(z) = a (1 − a), which is near 0 " +
+      "where a is near 0 or 1.",
   ],
   ["BP2: the error of the layer before", "δˡ = (wˡ⁺¹)ᵀ δˡ⁺¹ ⊙ σ′(zˡ),\nδˡⱼ = (Σₖ wˡ⁺¹ₖⱼ δˡ⁺¹ₖ) · σ′(zˡⱼ)", ""],
   [
@@ -41,7 +42,7 @@ const TEXTS = [
   [
     "BP4: the gradient of the weights",
     "∂C/∂wˡ = δˡ (aˡ⁻¹)ᵀ",
-    "z grows by the activation before the weight, a, when the weight grows by 1. Where a is near 0, the weight learns slowly.",
+    "When a weight grows by 1, z grows by the activation before it, a. Where that is near 0, the weight learns slowly.",
   ],
   ["Update: one step downhill", "w ← w − η ∂C/∂w,  b ← b − η ∂C/∂b", ""],
 ];
@@ -50,14 +51,20 @@ function explain() {
   const [title, equation, words] = TEXTS[phase];
   const over = " The mean over the examples is taken here; xpnet's code divides by their number in BP1 already.";
   if (phase === 3) {
-    const few = state.layers[1].w.length > 1 ? "two here." : "with one output a single one. Choose two outputs to see a sum.";
-    const why = "A change of z reaches the cost over every weight that leaves the unit, so the sum has a term for each: ";
+    const few =
+      state.layers[1].w.length > 1 ? "two here." : "with one output a single one. Choose two outputs to see a sum.";
+    const why =
+      "A change of z reaches the cost over every weight that leaves the unit, so the sum has a term for each: ";
     return [title, equation, why + few];
   }
   if (phase === 6) {
     const direction = shown.newCost < shown.cost ? "falls" : "goes";
-    return [title, equation, `The cost ${direction} from ${shorten(shown.cost)} to ${shorten(shown.newCost)}. The drawing ` +
-      "has the new weights and biases; z, a and δ are of the old ones until Next begins another step."];
+    return [
+      title,
+      equation,
+      `The cost ${direction} from ${shorten(shown.cost)} to ${shorten(shown.newCost)}. The drawing ` +
+        "has the new weights and biases; z, a and δ are of the old ones until Next begins another step.",
+    ];
   }
   return [title, equation, words + ((phase === 4 || phase === 5) && rows.length > 1 ? over : "")];
 }
@@ -79,7 +86,10 @@ function writeBriefly(value) {
   const size = Math.abs(value);
   if (size === 0 || !Number.isFinite(value)) return shorten(value);
   if (size >= 1e-3 && size < 1e5) return shorten(value, size < 1e-2 ? 2 : 3);
-  return value.toExponential(size < 1e-9 ? 0 : 1).replace("+", "").replaceAll("-", "−");
+  return value
+    .toExponential(size < 1e-9 ? 0 : 1)
+    .replace("+", "")
+    .replaceAll("-", "−");
 }
 
 function makeNumber(key) {
@@ -91,8 +101,15 @@ function makeNumber(key) {
 
 function makeBox(kind, title, entries, foot) {
   const head = [make("span", { className: "name" }, title), ...rows.map((r) => make("span", {}, `ex. ${r + 1}`))];
-  const body = entries.flatMap(([symbol, key]) => [make("i", {}, symbol), ...rows.map((r) => makeNumber(`${key}-${r}`))]);
-  const box = make("div", { className: `unit ${kind} of${rows.length}` }, make("div", { className: "cells" }, ...head, ...body));
+  const body = entries.flatMap(([symbol, key]) => [
+    make("i", {}, symbol),
+    ...rows.map((r) => makeNumber(`${key}-${r}`)),
+  ]);
+  const box = make(
+    "div",
+    { className: `unit ${kind} of${rows.length}` },
+    make("div", { className: "cells" }, ...head, ...body),
+  );
   if (foot) box.append(make("div", { className: "foot" }, ...foot));
   return box;
 }
@@ -100,7 +117,12 @@ function makeBox(kind, title, entries, foot) {
 function makeUnit(l, j) {
   if (l === 0) return makeBox("short", `input ${j + 1}`, [[nameOfA(0, j), `a-0-${j}`]]);
   const entries = ["z", "a", "δ"].map((letter) => [nameOf(letter, l, j), `${letter === "δ" ? "d" : letter}-${l}-${j}`]);
-  const bias = [make("i", {}, nameOf("b", l, j)), makeNumber(`b-${l}-${j}`), make("i", {}, "∂"), makeNumber(`gb-${l}-${j}`)];
+  const bias = [
+    make("i", {}, nameOf("b", l, j)),
+    makeNumber(`b-${l}-${j}`),
+    make("i", {}, "∂"),
+    makeNumber(`gb-${l}-${j}`),
+  ];
   return makeBox("", `${l === 1 ? "hidden" : "output"} ${j + 1}`, entries, bias);
 }
 
@@ -109,12 +131,14 @@ function build() {
   const { layers, x, y } = state;
   boxes = [x[0].map((_, i) => makeUnit(0, i))];
   layers.forEach(({ w }, k) => {
-    w.forEach((row, j) => row.forEach((_, i) => {
-      const name = make("i", {}, "w", make("span", {}, ABOVE[k + 1]), BELOW[j] + BELOW[i]);
-      const numbers = ["w", "gw"].map((kind) => makeNumber(`${kind}-${k + 1}-${j}-${i}`));
-      const element = make("div", { className: "chip" }, name, numbers[0], make("i", {}, "∂"), numbers[1]);
-      chips.push({ l: k + 1, j, i, element });
-    }));
+    w.forEach((row, j) =>
+      row.forEach((_, i) => {
+        const name = make("i", {}, "w", make("span", {}, ABOVE[k + 1]), BELOW[j] + BELOW[i]);
+        const numbers = ["w", "gw"].map((kind) => makeNumber(`${kind}-${k + 1}-${j}-${i}`));
+        const element = make("div", { className: "chip" }, name, numbers[0], make("i", {}, "∂"), numbers[1]);
+        chips.push({ l: k + 1, j, i, element });
+      }),
+    );
     boxes.push(w.map((_, j) => makeUnit(k + 1, j)));
   });
   const targets = y[0].map((_, k) => [`y${BELOW[k]}`, `y-${k}`]);
@@ -138,12 +162,12 @@ function place() {
   const [along, across] = wide ? [width, height] : [height, width]; // along the way from layer to layer
   const most = (size, list) => Math.max(...list.map(size));
   const lengths = boxes.map((layer) => most(along, layer));
-  const last = 30; // from the outputs to the cost
-  const gap = wide ? (stage.clientWidth - sum(lengths) - last) / (boxes.length - 2) : 124;
+  const toCost = 30; // from the outputs
+  const gap = wide ? (stage.clientWidth - sum(lengths) - toCost) / (boxes.length - 2) : 124;
   const broad = most(across, boxes.flat());
   const spacing = wide ? broad + 60 : Math.min(stage.clientWidth - broad, 260);
   const room = wide ? spacing + broad : stage.clientWidth;
-  stage.style.height = `${wide ? room : sum(lengths) + gap * 2 + last}px`;
+  stage.style.height = `${wide ? room : sum(lengths) + gap * 2 + toCost}px`;
   let from = 0;
   const ends = boxes.map((layer, l) => {
     const centres = layer.map((_, k) => room / 2 + (k - (layer.length - 1) / 2) * spacing);
@@ -154,7 +178,7 @@ function place() {
       box.style.top = `${top}px`;
     });
     const end = { from, to: from + lengths[l], centres };
-    from += lengths[l] + (l < boxes.length - 2 ? gap : last);
+    from += lengths[l] + (l < boxes.length - 2 ? gap : toCost);
     return end;
   });
   drawLines(ends, wide);
@@ -165,15 +189,18 @@ function drawLines(ends, wide) {
   const svg = stage.querySelector("svg");
   svg.replaceChildren();
   lines = [];
-  const join = (l, i, j) => [[ends[l].to, ends[l].centres[i]], [ends[l + 1].from, ends[l + 1].centres[j]]].map(point);
+  const connect = (l, i, j) => {
+    const [before, after] = [ends[l], ends[l + 1]];
+    return [point([before.to, before.centres[i]]), point([after.from, after.centres[j]])];
+  };
   const add = (name, [[x1, y1], [x2, y2]]) => {
     const line = draw("line", { class: name, x1, y1, x2, y2 });
     svg.append(line);
     return line;
   };
-  boxes.at(-2).forEach((_, k) => add("edge plain", join(2, k, 0)));
+  boxes.at(-2).forEach((_, k) => add("edge", connect(2, k, 0)));
   for (const { l, j, i, element } of chips) {
-    const edge = join(l - 1, i, j);
+    const edge = connect(l - 1, i, j);
     const crosses = boxes[l].length > 1 && i !== j;
     const share = crosses ? (wide ? 0.36 : 0.21) : wide ? 0.5 : boxes[l].length > 1 ? 0.73 : 0.36;
     const [x, y] = [0, 1].map((axis) => edge[0][axis] + share * (edge[1][axis] - edge[0][axis]));
@@ -241,7 +268,8 @@ function describeCheck({ nudged, paths }) {
   if (!nudged) return "";
   const through = paths ? `Paths to the cost: through ${paths.join(" and ")}. ` : "";
   const [symbol, find] = nudged;
-  return `${through}Check by two forward passes, with ${symbol} ± 0.00001: the cost changes at the rate ${shorten(find())}`;
+  const check = `Check by two forward passes, with ${symbol} ± 0.00001: the cost changes at the rate `;
+  return through + check + shorten(find());
 }
 
 function select(key) {
@@ -259,7 +287,9 @@ for (const name of ["pointerover", "focusin", "click"]) {
 stage.addEventListener("keydown", (event) => {
   const keys = [...places].filter(([, button]) => !button.disabled).map(([key]) => key);
   const k = keys.indexOf(event.target.dataset.key);
-  const to = { ArrowRight: k + 1, ArrowDown: k + 1, ArrowLeft: k - 1, ArrowUp: k - 1, Home: 0, End: keys.length - 1 }[event.key];
+  const to = { ArrowRight: k + 1, ArrowDown: k + 1, ArrowLeft: k - 1, ArrowUp: k - 1, Home: 0, End: keys.length - 1 }[
+    event.key
+  ];
   if (to === undefined) return;
   event.preventDefault(); // the page would scroll
   places.get(keys[Math.min(Math.max(to, 0), keys.length - 1)]).focus();
@@ -327,11 +357,17 @@ byId("rows").addEventListener("change", () => {
 // The costs of the steps so far
 
 function showFall() {
-  const costs = [...past.map(({ cost }) => cost), ...(phase >= 1 ? [shown.cost] : []), ...(phase === 6 ? [shown.newCost] : [])];
+  const costs = [
+    ...past.map(({ cost }) => cost),
+    ...(phase >= 1 ? [shown.cost] : []),
+    ...(phase === 6 ? [shown.newCost] : []),
+  ];
   const text = (k) => shorten(costs.at(k));
   byId("fall").hidden = costs.length < 2;
   byId("fall-note").textContent =
-    costs.length < 2 ? "After an update, the costs before and after it are drawn here." : `From ${text(0)} to ${text(-1)}`;
+    costs.length < 2
+      ? "After an update, the costs before and after it are drawn here."
+      : `From ${text(0)} to ${text(-1)}`;
   if (costs.length < 2) return;
   const at = costs.map((_, k) => k);
   const label = `Curve of the cost over ${plural(costs.length - 1, "step")}: from ${text(0)} to ${text(-1)}`;
@@ -352,7 +388,8 @@ function addField(label, note, find, change, { isNew = true, low = -MOST, high =
   const field = makeField(label, find(), use, { low, high, digits: 3 });
   field.addEventListener("input", () => {
     if (field.getAttribute("aria-invalid") === "true") {
-      byId(note).textContent = `${label} must be a number from ${shorten(low)} to ${high}; it stays ${shorten(find())}.`;
+      byId(note).textContent =
+        `${label} must be a number from ${shorten(low)} to ${high}; it stays ${shorten(find())}.`;
     }
   });
   fields.push({ field, find });
@@ -371,7 +408,13 @@ function fillTable(table, heads, lines) {
 
 // A field for a number of a list
 function addGiven(label, find, k, note = "given-note", ends = {}) {
-  return addField(label, note, () => find()[k], (value) => (find()[k] = value), ends);
+  return addField(
+    label,
+    note,
+    () => find()[k],
+    (value) => (find()[k] = value),
+    ends,
+  );
 }
 
 function listFields() {
@@ -379,11 +422,11 @@ function listFields() {
   for (const id of ["given-note", "data-note"]) byId(id).textContent = "";
   const units = state.layers.flatMap(({ w, b }, k) =>
     w.map((row, j) => {
-      const weights = row.map((_, i) =>
-        addGiven(nameOf("w", k + 1, j, i), () => state.layers[k].w[j], i));
+      const weights = row.map((_, i) => addGiven(nameOf("w", k + 1, j, i), () => state.layers[k].w[j], i));
       const bias = addGiven(nameOf("b", k + 1, j), () => state.layers[k].b, j);
       return [`${k ? "output" : "hidden"} ${j + 1}`, ...weights, bias];
-    }));
+    }),
+  );
   fillTable(byId("parameters"), ["from 1", "from 2", "bias"], units);
   const examples = state.x.map((inputs, r) => {
     const own = ` of example ${r + 1}`;
@@ -395,10 +438,19 @@ function listFields() {
   });
   const heads = [...state.x[0].map((_, i) => nameOfA(0, i)), ...state.y[0].map((_, k) => `y${BELOW[k]}`)];
   fillTable(byId("data"), heads, examples);
-  byId("rate").replaceChildren(addField("η", "data-note", () => state.lr, (value) => (state.lr = value), { isNew: false, low: 0 }));
+  byId("rate").replaceChildren(
+    addField(
+      "η",
+      "data-note",
+      () => state.lr,
+      (value) => (state.lr = value),
+      { isNew: false, low: 0 },
+    ),
+  );
 }
 
-byId("summary").textContent = "Two inputs, two hidden units and one output or two; sigmoid everywhere, and the quadratic cost.";
+byId("summary").textContent =
+  "Two inputs, two hidden units and one output or two; sigmoid everywhere, and the quadratic cost.";
 byId("exactness").textContent = "Everything is computed in this page, in double precision. Nothing is loaded or sent.";
 new ResizeObserver(() => {
   place();
