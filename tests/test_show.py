@@ -1098,7 +1098,7 @@ class TestLessonsInBrowser:
             lesson = Lesson(window)
             for phase in range(1, 7):
                 assert_shows(window, lesson, phase)
-                window.page.click("#next")
+                window.page.evaluate("() => byId('next').click()")  # which takes less time than the mouse
             falls = f"The cost falls from {lesson.net.cost(lesson.batch):.4g} to "
             lesson.net.minibatch_update(lesson.batch, lesson.lr)
             assert (window.text("#count"), window.text("#next")) == ("Step 2", "Next")
@@ -1197,6 +1197,7 @@ class TestLessonsInBrowser:
             ("step", "#data input >> nth=2", "y₁ of example 1 must be a number from 0 to 1; it stays 1."),
             ("neuron", "#rate-number input", "The learning rate must be a number from 0 to 1000; it stays 0.15."),
         ],
+        ids=["weight", "rate", "target", "neuron"],
     )
     def test_bad_entries_are_marked_and_change_nothing(self, show, lesson, field, note):
         window = show(lesson)
@@ -1280,7 +1281,7 @@ class TestLessonsInBrowser:
                 window.page.locator("#parameters input").nth(7).fill("-0.00123456")
                 window.page.locator("#data input").nth(0).fill("-0.98765")
                 window.page.click("#phases button:last-child")
-            for width in (1280, 936, 740, 390):
+            for width in (1280, 936, 740, 390) if scheme == "light" else (390,):
                 window.page.set_viewport_size({"width": width, "height": 844})
                 window.wait()
                 too_wide = window.page.evaluate(
