@@ -49,7 +49,12 @@ const TEXTS = [
 
 function explain() {
   const [title, equation, words] = TEXTS[phase];
-  const over = " The mean over the examples is taken here; xpnet's code divides by their number in BP1 already.";
+  // With several examples, where the mean over them is taken
+  const means = {
+    2: " The mean comes later; xpnet's code divides δ by the number of examples here already, and calls it Δ.",
+    4: " Here is the mean over the examples, which Δ in xpnet's code holds already.",
+    5: " Here is the mean over the examples, too.",
+  };
   if (phase === 3) {
     const few =
       state.layers[1].w.length > 1 ? "two here." : "with one output a single one. Choose two outputs to see a sum.";
@@ -66,7 +71,7 @@ function explain() {
         "has the new weights and biases; z, a and δ are of the old ones until Next begins another step.",
     ];
   }
-  return [title, equation, words + ((phase === 4 || phase === 5) && rows.length > 1 ? over : "")];
+  return [title, equation, words + ((rows.length > 1 && means[phase]) || "")];
 }
 
 // The number that a phase shows first: the one that says most about it
@@ -234,7 +239,6 @@ function update() {
     else button.removeAttribute("aria-current");
   });
   byId("back").disabled = phase === 0;
-  byId("next").textContent = phase === 6 ? "Next step" : "Next";
   showSelected();
   showFall();
 }
