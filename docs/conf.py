@@ -29,7 +29,8 @@ from sphinx.writers.html5 import HTML5Translator
 
 import xpnet
 from xpnet import Adam, Network, plots
-from xpnet.export import write_page
+from xpnet.export import write_lesson, write_page
+from xpnet.export.lessons import LESSONS
 from xpnet.learn import mutations
 
 DOCS = Path(__file__).parent
@@ -347,19 +348,21 @@ def write_live_pages(app: Sphinx) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, (learn, title) in LIVE.items():
         write_page(learn(), folder / f"{name}.html", title=title)
+    for name in LESSONS:
+        write_lesson(name, folder / f"{name}.html")
     app.config.html_static_path.append(str(folder))
 
 
 class Live(SphinxDirective):
-    """Shows one of the pages in `LIVE`, the argument, small in a frame. Its content is a description of the page."""
+    """Shows one of the pages in `LIVE` or `LESSONS`, the argument, small in a frame. Its content describes the page."""
 
     required_arguments = 1
     has_content = True
 
     def run(self) -> list[nodes.Node]:
         """Return the frame, and a link to the whole page."""
-        if self.arguments[0] not in LIVE:
-            raise self.error(f"{self.arguments[0]} is no live page; choose from {', '.join(LIVE)}")
+        if self.arguments[0] not in {**LIVE, **LESSONS}:
+            raise self.error(f"{self.arguments[0]} is no live page; choose from {', '.join([*LIVE, *LESSONS])}")
         address = "../" * self.env.docname.count("/") + f"_static/{self.arguments[0]}.html"
         title = escape(" ".join(self.content))
         frame = f'<iframe class="live" src="{address}#compact" title="{title}" loading="lazy"></iframe>'

@@ -24,7 +24,7 @@ from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import SCHEDULES
 from xpnet.data.sources import make_source
-from xpnet.export import to_onnx, write_page
+from xpnet.export import to_onnx, write_lesson, write_page
 from xpnet.export.page import choose_picture
 from xpnet.learn.mutations import MISTAKES, break_equation, make_figure
 from xpnet.network import Network
@@ -137,8 +137,11 @@ def run_export(options: argparse.Namespace) -> None:
 
 
 def run_show(options: argparse.Namespace) -> None:
-    """Write a page that shows a saved network at work."""
+    """Write a page that shows a saved network at work, or one to learn from."""
     _check_replaceable("--out", options.out)
+    if options.lesson:
+        _write_lesson(options)
+        return
     net = load_network(options.model)
     title = options.model.name if options.title is None else options.title
     write_page(net, options.out, title=title, image=options.image, white=options.white)
@@ -148,6 +151,14 @@ def run_show(options: argparse.Namespace) -> None:
         print(
             f"{options.out}: inputs are images of {size} pixels from 0 (black) to {white} (white; change it by --white)"
         )
+
+
+def _write_lesson(options: argparse.Namespace) -> None:
+    for name in ("image", "white", "title"):
+        if getattr(options, name) is not None:
+            raise ValueError(f"--{name} is for the page of a MODEL; leave it out with --lesson")
+    write_lesson(options.lesson, options.out)
+    print(f"Wrote {options.out}; open it in a browser")
 
 
 def run_info(options: argparse.Namespace) -> None:

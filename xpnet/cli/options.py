@@ -29,6 +29,7 @@ from xpnet.cli.data import FILES, SETS, TEST_SPLIT
 from xpnet.core.arguments import DTYPES, TASKS
 from xpnet.core.initializers import INITIALIZERS
 from xpnet.core.schedules import SCHEDULES
+from xpnet.export.lessons import LESSONS
 from xpnet.learn.mutations import MISTAKES
 from xpnet.training.checkpointing import parse_every
 from xpnet.wording.hints import find_nearest
@@ -327,7 +328,15 @@ def _add_export(commands: Any) -> None:
 
 def _add_show(commands: Any) -> None:
     show = _add_command(commands, "show", "write a web page that shows a network at work", run_show, "MODEL -o FILE")
-    show.add_argument("model", type=Path, metavar="MODEL", help="file written by train --save")
+    what = show.add_mutually_exclusive_group(required=True)
+    what.add_argument("model", type=Path, nargs="?", metavar="MODEL", help="file written by train --save")
+    what.add_argument(
+        "--lesson",
+        choices=LESSONS,
+        metavar="NAME",
+        help="instead of MODEL, a page to learn from: step, one step of training with all its numbers, or neuron, one "
+        "that learns slowly",
+    )
     show.add_argument(
         "-o", "--out", type=Path, metavar="FILE", required=True, help="where to write, as in network.html"
     )
