@@ -286,7 +286,9 @@ def _explain(
     equation, sentence = _locate(wrong, len(found[0].case.layers))
     factor = _find_factor(ran, question.layout)
     sentences = [] if factor is None else [f"Each wrong gradient is {factor:.6g} times the right one"]
-    if factor is not None and math.isclose(factor, 2.0, rel_tol=1e-4):
+    if factor == 0.0:
+        sentences = ["Each wrong gradient is 0"]
+    elif factor is not None and math.isclose(factor, 2.0, rel_tol=1e-4):
         sentences[0] += ": is the ½ of the cost missing?"
     return [], equation, ["No mistake known here, nor two together, gives these gradients", sentence, *sentences]
 
