@@ -510,3 +510,8 @@ if __name__ == "__main__":
     print(f"{right} of 100 programs without a mistake pass")
     for number, name in enumerate(MISTAKES):
         print(f"{name}: named in {count_named(name, 100, np.random.default_rng([3, number]))} of 100")
+
+
+def test_gradients_of_0_are_called_so():
+    check = check_backprop(lambda w, b, x, y: ([0.0 * p for p in w], [0.0 * p for p in b]), [3, 4, 2])
+    assert "Each wrong gradient is 0" in check.notes
