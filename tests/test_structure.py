@@ -50,10 +50,16 @@ def modules():
 
 
 @cache
+def parse(path):
+    """All nodes of a file's syntax tree."""
+    return [*ast.walk(ast.parse(path.read_text()))]
+
+
+@cache
 def imports(path):
     """List the modules that a file imports, in full: also inside functions, and for type hints only."""
     names = []
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in parse(path):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -98,10 +104,10 @@ def test_no_module_imports_itself_through_others():
 def test_nobody_below_network_names_it():
     for name, path in modules().items():
         if name.split(".")[0] not in ABOVE_NETWORK:
-            named = {node.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)}
+            named = {node.id for node in parse(path) if isinstance(node, ast.Name)}
             texts = {
                 hint.value
-                for node in ast.walk(ast.parse(path.read_text()))
+                for node in parse(path)
                 if (hint := getattr(node, "annotation", None) or getattr(node, "returns", None)) is not None
                 and isinstance(hint, ast.Constant)
             }
