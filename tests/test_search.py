@@ -998,9 +998,12 @@ def score_some(estimator: Any, x: Any, y: Any) -> float:
 
 SCRIPT = """
     import os, signal, sys
-    from test_search import CLASSIFIER, RATES, THREE, X
+    import pickle
     from xpnet.estimators import MLPSearchCV, search
 
+    path, given = sys.argv[1:]
+    with open(given, "rb") as file:
+        estimator, grid, x, y = pickle.load(file)
     calls, fit_trials = [], search.fit_trials
 
     def kill(*arguments, **options):
@@ -1010,17 +1013,17 @@ SCRIPT = """
         return fit_trials(*arguments, **options)
 
     search.fit_trials = kill
-    MLPSearchCV(CLASSIFIER, RATES, cv=2).fit(X, THREE, checkpoint=sys.argv[1], every=2, resume=True)
+    MLPSearchCV(estimator, grid, cv=2).fit(x, y, checkpoint=path, every=2, resume=True)
 """
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
 def test_a_search_that_is_killed_goes_on_in_another_process(tmp_path, fits):
-    path = str(tmp_path / "run")
-    command = [sys.executable, "-c", textwrap.dedent(SCRIPT), path]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    path, given = str(tmp_path / "run"), tmp_path / "given"
+    given.write_bytes(pickle.dumps((CLASSIFIER, RATES, X, THREE)))
+    command = [sys.executable, "-c", textwrap.dedent(SCRIPT), path, str(given)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == -9, ended.stderr
     assert f"There is no checkpoint {path} yet: the search begins anew" in ended.stderr
     resumed = MLPSearchCV(CLASSIFIER, RATES, cv=2).fit(X, THREE, checkpoint=path, every=2, resume=True)

@@ -11,7 +11,6 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from helpers import installed
 
 import xpnet
 
@@ -159,15 +158,6 @@ def test_import_and_training_bring_no_array_library_and_print_nothing():
         f"xpnet.Network([2, 1]).train((np.ones((3, 2)), [0, 1, 0]), epochs=1, progress=False); print({OTHERS})"
     )
     assert (out.split(), err) == (["set()", "set()"], "")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", installed(["torch", "jax"]))
-def test_a_backend_brings_its_own_library_only(name):
-    out, _ = run(f"import sys; from xpnet import Network; Network([2, 1], backend='{name}'); print({OTHERS})")
-    assert name in out
-    assert {"torch": "jax", "jax": "torch"}[name] not in out
-    assert "cupy" not in out
 
 
 def test_the_estimators_say_how_to_install_scikit_learn():
