@@ -139,10 +139,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = kept
 
 
+def pytest_collection() -> None:
+    """Look for no garbage while tests are collected: all of it stays."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
-    """Keep what is there by now out of every later garbage collection, which would walk over it."""
+    """Keep what is there by now out of later garbage collections, and look for garbage less often.
+
+    Each collection walks over what the last one left, and JAX and Hypothesis have functions called before and after it.
+    """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

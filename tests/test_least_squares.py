@@ -45,6 +45,7 @@ def flatten(net):
 
 
 @pytest.mark.parametrize("elements", [1 << 22, 100], ids=["whole", "blocks"])
+@pytest.mark.not_on("jax")  # whose steps are compared below
 def test_the_normal_equations_by_central_differences(backend, monkeypatch, elements):
     """Also in blocks of a few examples; Jᵀr is the gradient of the weighted mean cost."""
     net, h = make(), 1e-6
