@@ -183,6 +183,7 @@ def start(step: Step, work: Path) -> Run:
         "VIRTUAL_ENV": str(env),
         "PATH": f"{env}/bin:{os.environ['PATH']}",
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PYTHONDONTWRITEBYTECODE": "",  # or every process would compile all that it imports
         "PIP_COMPILE": "0",  # what is imported is compiled then; all of it would take half of an installation
     }
     make = f'[ -d "{env}" ] || python3 -m venv "{env}"; hash -r'
