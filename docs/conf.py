@@ -20,6 +20,7 @@ import ziamath
 from docutils import nodes
 from latex2mathml.converter import convert
 from matplotlib.figure import Figure
+from matplotlib.patches import Circle
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
@@ -28,7 +29,8 @@ from sphinx.writers.html5 import HTML5Translator
 
 import xpnet
 from xpnet import Adam, Network, plots
-from xpnet.export import write_page
+from xpnet.export import write_lesson, write_page
+from xpnet.export.lessons import LESSONS
 from xpnet.learn import mutations
 
 DOCS = Path(__file__).parent
@@ -80,7 +82,9 @@ autodoc_preserve_defaults = True
 numpydoc_show_class_members = False
 
 # Modules of public names: every name in their __all__ has an entry in a page of reference/
-PUBLIC = ("activations", "costs", "datasets", "estimators", "learn.book", "learn.mutations", "metrics", "plots")
+PUBLIC = (
+    *("activations", "costs", "datasets", "estimators", "learn", "learn.book", "learn.mutations", "metrics", "plots"),
+)
 # Internal modules with an entry for every class and function
 DOCUMENTED = (
     *("cli.bench", "core.backprop", "core.dropout", "core.initializers", "core.minibatch", "core.model", "core.step"),
@@ -214,12 +218,38 @@ def draw_search() -> Figure:
 def draw_mistakes() -> Figure:
     """Draw the learning curves of `xpnet break`, without and with the mistake in each equation."""
     figure, axes = plt.subplots(2, 2, figsize=(7.2, 5.0), sharex=True, sharey=True, layout="constrained")
-    for name, ax in zip(mutations.MISTAKES, axes.flat):
+    for name, ax in zip(("BP1", "BP2", "BP3", "BP4"), axes.flat):
         mutations.break_equation(name).plot(ax)
         ax.set_title(name)
         ax.get_legend().remove()
         ax.label_outer()
     axes[0, 0].legend(["right", "with the mistake"], loc="center right")
+    return figure
+
+
+def draw_paths() -> Figure:
+    """Draw the paths from a weighted input to the cost, which BP2 adds up."""
+    figure, ax = plt.subplots(figsize=(4.6, 2.7), layout="constrained")
+    ax.set(xlim=(-0.4, 4.7), ylim=(-1.55, 1.55), aspect="equal")
+    ax.set_axis_off()
+
+    def draw_circle(x: float, y: float, symbol: str) -> None:
+        ax.add_patch(Circle((x, y), 0.36, fill=False, edgecolor=plt.rcParams["axes.edgecolor"]))
+        ax.text(x, y - 0.02, symbol, ha="center", va="center", fontsize=11)
+
+    def draw_arrow(start: tuple[float, float], end: tuple[float, float], symbol: str, color: str) -> None:
+        arrow = {"arrowstyle": "->", "color": color, "shrinkA": 23, "shrinkB": 23}
+        ax.annotate("", end, start, arrowprops=arrow)
+        middle = (start[0] + end[0]) / 2, (start[1] + end[1]) / 2 + 0.13
+        ax.text(*middle, symbol, ha="center", va="bottom", fontsize=11)
+
+    draw_arrow((0, 0), (1.2, 0), r"$\sigma'(z_k^l)$", "C7")
+    for j, y, color in ((1, 1.1, "C0"), (2, 0.0, "C1"), (3, -1.1, "C2")):
+        draw_arrow((1.2, 0), (2.8, y), rf"$w_{{{j}k}}^{{l+1}}$", color)
+        draw_arrow((2.8, y), (4.3, 0), rf"$\delta_{j}^{{l+1}}$", color)
+        draw_circle(2.8, y, rf"$z_{j}^{{l+1}}$")
+    for x, symbol in ((0, "$z_k^l$"), (1.2, "$a_k^l$"), (4.3, "$C_x$")):
+        draw_circle(x, 0, symbol)
     return figure
 
 
@@ -235,6 +265,11 @@ PICTURES = {
     "mistakes-in-equations": (
         draw_mistakes,
         "Test accuracy by epoch, right and with a mistake in BP1, BP2, BP3, BP4: far below, below, the same, far below",
+    ),
+    "paths": (
+        draw_paths,
+        "An arrow from z of unit k to its a, with σ′(z); from there arrows to z of three units of the next layer, with "
+        "their weights w; and from each of these an arrow to the cost, with its error δ",
     ),
     "search": (draw_search, "Accuracy for each pair of a learning rate and an alpha"),
 }
@@ -313,19 +348,21 @@ def write_live_pages(app: Sphinx) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, (learn, title) in LIVE.items():
         write_page(learn(), folder / f"{name}.html", title=title)
+    for name in LESSONS:
+        write_lesson(name, folder / f"{name}.html")
     app.config.html_static_path.append(str(folder))
 
 
 class Live(SphinxDirective):
-    """Shows one of the pages in `LIVE`, the argument, small in a frame. Its content is a description of the page."""
+    """Shows one of the pages in `LIVE` or `LESSONS`, the argument, small in a frame. Its content describes the page."""
 
     required_arguments = 1
     has_content = True
 
     def run(self) -> list[nodes.Node]:
         """Return the frame, and a link to the whole page."""
-        if self.arguments[0] not in LIVE:
-            raise self.error(f"{self.arguments[0]} is no live page; choose from {', '.join(LIVE)}")
+        if self.arguments[0] not in {**LIVE, **LESSONS}:
+            raise self.error(f"{self.arguments[0]} is no live page; choose from {', '.join([*LIVE, *LESSONS])}")
         address = "../" * self.env.docname.count("/") + f"_static/{self.arguments[0]}.html"
         title = escape(" ".join(self.content))
         frame = f'<iframe class="live" src="{address}#compact" title="{title}" loading="lazy"></iframe>'

@@ -107,6 +107,13 @@ def get_place(item: pytest.Item) -> str | None:
     return next((params[name] for name in ("place", "other", "eager") if name in params), None)
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not import modules whose tests would be left out on CuPy on host memory: that takes some seconds."""
+    if config.getoption("every_combination") or not config.getoption("cupy_on_host") or collection_path.is_dir():
+        return None
+    return collection_path.stem not in ABOUT_LIBRARIES[host_cupy.NAME] or None
+
+
 def choose_combinations(items: list[pytest.Item]) -> list[pytest.Item]:
     """Keep every combination of parameters on NumPy and on GPUs, and the last of them on other places.
 
@@ -140,10 +147,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = kept
 
 
+def pytest_collection() -> None:
+    """Look for no garbage while tests are collected: all of it stays."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
-    """Keep what is there by now out of every later garbage collection, which would walk over it."""
+    """Keep what is there by now out of later garbage collections, and look for garbage less often.
+
+    Each collection walks over what the last one left, and JAX and Hypothesis have functions called before and after it.
+    """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

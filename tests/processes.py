@@ -1,5 +1,7 @@
 """Train networks in other processes, and compare with this one; `test_processes.py` runs it.
 
+A backend brings no other library than its own.
+
     python processes.py LIBRARY METHOD [METHOD ...]
     python processes.py LIBRARY loader
 
@@ -15,6 +17,7 @@ import numpy as np
 
 from xpnet import SGD, Network
 
+LIBRARIES = {"torch", "jax", "cupy"}
 X, Y = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32), np.arange(60) % 3
 OPTIONS = {"epochs": 2, "batch_size": 7, "lr": 0.1, "progress": False}
 
@@ -73,3 +76,5 @@ if __name__ == "__main__":
     else:
         for method in methods:
             compare(library, method)
+    brought = (LIBRARIES - {library}) & sys.modules.keys()
+    assert not brought, f"a backend brings its own library only, and this one brings {brought}"

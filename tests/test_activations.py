@@ -1,4 +1,5 @@
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -166,7 +167,9 @@ def test_values_lie_between_their_bounds_and_keep_shape_and_dtype(name, z, dtype
 def test_bounds_are_reached(name):
     """A bound that no value comes near would let targets through that cannot be learnt."""
     sigma = ACTIVATIONS[name]
-    values = sigma.value(np.linspace(-40, 40, 20_001)[:, None] * [1.0, 0.0], np)[:, 0]
+    z = np.concatenate([np.linspace(-40, 40, 20_001), [-1e6, 1e6]])
+    with np.errstate(over="ignore"):
+        values = sigma.value(z[:, None] * [1.0, 0.0], np)[:, 0]
     for bound, reached in ((sigma.low, values.min()), (sigma.high, values.max())):
         assert math.isinf(bound) or abs(reached - bound) < 2e-5
 
@@ -280,6 +283,14 @@ def test_an_activation_of_ones_own_says_what_it_is():
         net.backward([1.0, 2.0, 3.0], [0.5, 1.5])  # beyond what its outputs reach
     assert Network([3, 2], output_activation=bent).task == "regression"
     assert Network([3, 2], output_activation=softsign).task == "classification"
+
+
+@pytest.mark.parametrize(("name", "missing"), [("value", r"pullback\(g, z, a, xp\)"), ("pullback", r"value\(z, xp\)")])
+def test_an_activation_of_ones_own_without_a_method_is_told_which(name, missing):
+    own = SimpleNamespace(**{name: getattr(Bent(), name)})
+    for argument in ("activation", "output_activation"):
+        with pytest.raises(ValueError, match=f"^{argument}=.* lacks the method {missing}, which your own activation"):
+            Network([3, 4, 2], **{argument: own})
 
 
 @pytest.mark.parametrize("wrong", [Bent, object(), len, 3, None])

@@ -8,7 +8,8 @@ from test_costs import PAIRS, LogCosh, Quartic, assert_away_from_kinks, count_ou
 
 from xpnet import Network
 from xpnet.core.activations import ACTIVATIONS, make_elu, make_leaky_relu
-from xpnet.core.costs import make_huber
+from xpnet.core.backprop import backward, deltas, forward
+from xpnet.core.costs import COSTS, make_huber
 
 # Gradients are compared there in test_trainings.py
 pytestmark = pytest.mark.not_on("jax")
@@ -166,6 +167,114 @@ def test_gradients_against_torch_autograd(place, output):
     found = [net.backend.to_numpy(p) for layer in net.backward(x, labels) for p in layer]
     for ours, theirs in zip(found, parameters, strict=True):
         np.testing.assert_allclose(ours, theirs.grad.numpy(), rtol=1e-10, atol=1e-14)
+
+
+# The derivations in docs/learn/equations.md, step by step. What is differentiated there is here by central differences
+
+
+def differentiate(function, at, h=1e-5):
+    """Differentiate an array by each element of another, whose axes come last in the result."""
+    parts = []
+    for i in np.ndindex(at.shape):
+        shift = np.zeros_like(at)
+        shift[i] = h
+        parts.append((function(at + shift) - function(at - shift)) / (2 * h))
+    return np.moveaxis(np.array(parts), 0, -1).reshape(np.shape(parts[0]) + at.shape)
+
+
+class Derivation:
+    """A network 3-4-3-2, four examples, and for one of them and for all: z, a, and the errors, by central differences.
+
+    Layers are numbered as on the page: w[1] are the first weights, a[0] is the input.
+    """
+
+    def __init__(self):
+        net, rng = Network([3, 4, 3, 2], activation="tanh", dtype="float64", seed=8), np.random.default_rng(3)
+        self.net, self.m, self.L, self.y = net, 4, 3, rng.uniform(size=(4, 2))
+        self.layers = tuple((w, b[None, :]) for w, b in net.layers)
+        self.sigmas = [None, *net.sigmas]
+        self.w, self.b = ([None, *part] for part in zip(*net.layers, strict=True))
+        zs, self.A = forward(self.layers, net.sigmas, rng.standard_normal((4, 3)), np)
+        self.Z, self.X = [None, *zs], 1
+        self.z, self.a = [None, *(z[self.X] for z in zs)], [a[self.X] for a in self.A]
+        self.error = [None, *(differentiate(lambda z, l=l: self.cost_x(l, z), self.z[l]) for l in (1, 2, 3))]
+        self.Error = [None, *(differentiate(lambda Z, l=l: self.cost(l, Z), self.Z[l]) for l in (1, 2, 3))]
+
+    def costs_of(self, a, y):
+        return COSTS["quadratic"].value(a, y, np)
+
+    def go_on(self, l, z):
+        """From the weighted inputs of layer l to the outputs."""
+        a = self.sigmas[l].value(z, np)
+        return a if l == self.L else self.go_on(l + 1, a @ self.w[l + 1].T + self.b[l + 1])
+
+    def cost_x(self, l, z):
+        """C_x as a function of the weighted inputs of layer l of the example."""
+        return self.costs_of(self.go_on(l, z), self.y[self.X])
+
+    def cost(self, l, Z):
+        """C as a function of the weighted inputs of layer l of all examples."""
+        return self.costs_of(self.go_on(l, Z), self.y).mean()
+
+    def slope(self, l, z):
+        """σ′, whose argument changes its own value only: elsewhere, the derivatives are 0."""
+        jacobian = differentiate(lambda z: self.sigmas[l].value(z, np), z.ravel())
+        np.testing.assert_array_equal(jacobian, np.diag(np.diag(jacobian)))
+        return np.diag(jacobian).reshape(z.shape)
+
+
+@pytest.fixture(scope="module")
+def derivation():
+    return Derivation()
+
+
+def assert_near(found, expected):
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-9)
+
+
+def test_the_derivation_of_bp1(derivation):
+    d, L = derivation, derivation.L
+    gradient = differentiate(lambda a: d.costs_of(a, d.y[d.X]), d.a[L])
+    assert_near(gradient, d.a[L] - d.y[d.X])
+    assert_near(d.slope(L, d.z[L]), d.a[L] * (1 - d.a[L]))
+    assert_near(gradient * d.slope(L, d.z[L]), d.error[L])
+    # A row of Z changes one of the m costs; the row of Δ is δ / m
+    costs = differentiate(lambda Z: d.costs_of(d.go_on(L, Z), d.y), d.Z[L])
+    assert [i for i in range(d.m) if np.any(costs[i, d.X])] == [d.X]
+    assert_near(d.Error[L][d.X], d.error[L] / d.m)
+    assert_near((d.A[L] - d.y) * d.slope(L, d.Z[L]) / d.m, d.Error[L])
+    assert_near(d.net.output.delta(d.Z[L], d.A[L], d.y, np) / d.m, d.Error[L])
+
+
+@pytest.mark.parametrize("l", [1, 2])
+def test_the_derivation_of_bp2(derivation, l):
+    d = derivation
+    weights = differentiate(lambda a: d.w[l + 1] @ a + d.b[l + 1], d.a[l])
+    assert_near(weights, d.w[l + 1])
+    paths = d.error[l + 1][:, None] * weights * d.slope(l, d.z[l])
+    assert_near(paths.sum(axis=0), d.error[l])
+    assert_near(d.w[l + 1].T @ d.error[l + 1] * d.slope(l, d.z[l]), d.error[l])
+    assert_near(d.Error[l][d.X], d.error[l] / d.m)
+    assert_near(d.Error[l + 1] @ d.w[l + 1] * d.slope(l, d.Z[l]), d.Error[l])
+    assert_near(deltas(d.layers, d.net.sigmas, d.Z[1:], d.A, d.Error[d.L], np)[l - 1], d.Error[l])
+
+
+@pytest.mark.parametrize("l", [1, 2, 3])
+def test_the_derivations_of_bp3_and_bp4(derivation, l):
+    d, w, b, inputs = derivation, derivation.w[l], derivation.b[l], derivation.a[l - 1]
+    assert_near(differentiate(lambda b: w @ inputs + b, b), np.eye(len(b)))
+    by_w = differentiate(lambda w: w @ inputs + b, w)  # of z_j by w_jk: a_k; of the other z: 0
+    assert_near(by_w, np.eye(len(b))[:, :, None] * inputs)
+    assert_near(differentiate(lambda b: d.cost_x(l, w @ inputs + b), b), d.error[l])
+    assert_near(differentiate(lambda w: d.cost_x(l, w @ inputs + b), w), d.error[l][:, None] * inputs)
+    gb = differentiate(lambda b: d.cost(l, d.A[l - 1] @ w.T + b), b)
+    gw = differentiate(lambda w: d.cost(l, d.A[l - 1] @ w.T + b), w)
+    assert_near(gb, d.Error[l].sum(axis=0))
+    assert_near(gw, d.Error[l].T @ d.A[l - 1])
+    in_core = backward(d.layers, d.net.sigmas, d.net.output, d.Z[1:], d.A, d.y, np)[l - 1]
+    assert_near(in_core[0], gw)
+    assert_near(in_core[1][0], gb)
 
 
 def test_a_network_worked_by_hand(place):

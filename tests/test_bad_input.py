@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import Place, assert_same, snapshot
+from helpers import Items, Place, assert_same, snapshot
 
 from xpnet import (
     SGD,
@@ -371,6 +371,17 @@ def test_inputs_are_given_without_targets(net: Network, verb: str, y: Any, shape
     message = rf"^x is a tuple \(X, y\) with the shapes \(6, 3\) and {shape}; give X alone, as in net\.forward\(X\)$"
     with refused(net, ValueError, message):
         getattr(net, verb)((X, y))
+
+
+@pytest.mark.parametrize("verb", ["forward", "predict", "predict_proba", "activations", "jacobian"])
+@pytest.mark.parametrize("pairs", [list(zip(X, range(6))), Items(X, np.eye(6))], ids=["list", "data set"])
+def test_inputs_are_not_given_in_pairs(net: Network, verb: str, pairs: Any) -> None:
+    message = r"^x holds pairs \(x, y\), and predictions need .* alone, as in net\.forward\(\[x for x, y in data\]\)$"
+    with refused(net, ValueError, message):
+        getattr(net, verb)(pairs)
+    if verb != "activations":
+        with pytest.raises(ValueError, match=message):
+            getattr(Ensemble([3, 2], 2, task="classification"), verb)(pairs)
 
 
 def test_a_tuple_of_two_examples_is_no_pair_of_inputs_and_targets() -> None:

@@ -404,3 +404,21 @@ def test_the_neuron_of_the_book_learns_as_slowly():
     outputs = [figures["train_neuron"](cost, eta, *start) for start in figures["STARTS"]]
     assert [f"{values[0]:.2f}" for values in outputs] == ["0.82", "0.98"]  # as the book says
     assert [f"{values[-1]:.2f}" for values in outputs] == ["0.09", "0.20"]  # 0.09 in the book
+
+
+def test_the_neuron_of_the_book_learns_faster_with_cross_entropy_at_the_same_rate():
+    """The page says how large σ′ and the errors are, and after how many epochs the output is below 0.5."""
+    pytest.importorskip("matplotlib", reason="needs matplotlib", exc_type=ImportError)
+    figures = runpy.run_path(str(DOCS / "book_figures.py"))
+    text = " ".join((DOCS / "learn" / "book-figures.md").read_text().split())
+    (quadratic, eta), (cross_entropy, _) = figures["NEURONS"].values()
+    outputs = [figures["train_neuron"](cost, eta, 2.0, 2.0) for cost in (quadratic, cross_entropy)]
+    a, z = np.full((1, 1), outputs[0][0]), np.full((1, 1), 4.0)
+    error, other = (cost.delta(z, a, 0.0).item() for cost in (quadratic, cross_entropy))
+    assert f"σ′(z) is {(a * (1 - a)).item():.3f}, and BP1 makes the error δ = (a − y) σ′(z) = {error:.3f}" in text
+    assert f"With cross-entropy, δ = a − y, which is {other:.3f}" in text
+    epochs, others = (next(i for i, output in enumerate(values) if output < 0.5) for values in outputs)
+    assert (
+        f"At the same rate, {eta}, the output falls from 0.98 to below 0.5 in {epochs} epochs with the quadratic cost, "
+        f"and in {others} with cross-entropy" in text
+    )

@@ -212,7 +212,23 @@ def test_early_stopping_as_written_out(costs, options, best, stopped, restore):
     history = train(net, len(costs), Scripted(costs), stop, optimizer=OPTIMIZER)
     assert (stop.best_epoch, stop.stopped_epoch, len(history)) == (best, stopped, stopped or len(costs))
     left = best if restore and best else len(history)
+    assert stop.kept_epoch == (best if restore and best else None)
     assert_same(net, snapshot(after(left, optimizer=OPTIMIZER)))
+
+
+def test_an_interrupt_keeps_the_last_weights_and_early_stopping_says_so():
+    class Interrupt(Callback):
+        def on_epoch_end(self, logs):
+            if logs["epoch"] == 3:
+                raise KeyboardInterrupt
+
+    net, stop = network(), EarlyStopping(5)
+    with pytest.raises(KeyboardInterrupt):
+        train(net, 6, Scripted([1, 2, 3]), stop, Interrupt(), optimizer=OPTIMIZER)
+    assert (stop.best_epoch, stop.kept_epoch) == (1, None)
+    assert_same(net, snapshot(after(3, optimizer=OPTIMIZER)))
+    train(net, 2, Scripted([1, 2]), stop, optimizer=OPTIMIZER)
+    assert stop.kept_epoch == 1
 
 
 def test_the_best_state_comes_back_bit_for_bit_on_every_backend(place):

@@ -973,6 +973,26 @@ def test_errors_of_a_calibration_that_cannot_be_are_refused(
     refuse(path, message)
 
 
+@pytest.mark.parametrize(
+    ("known_rows", "message"),
+    [
+        ([], r"known_rows=\[\] must be a dict"),
+        ({"evil": {}}, "the name of known rows 'evil' is not one of xpnet's"),
+        ({"training": {"examples": 1}}, "known rows must have examples and digests"),
+        ({"training": {"examples": 0, "digests": "0" * 8}}, "examples=0 must be a whole number of at least 1"),
+        (
+            {"training": {"examples": 1, "digests": "0" * 9}},
+            "digests of known rows must be at most 256 numbers of eight",
+        ),
+        ({"training": {"examples": 1, "digests": [1]}}, "digests of known rows must be at most 256 numbers of eight"),
+    ],
+)
+def test_known_rows_that_cannot_be_are_refused(tmp_path: Path, known_rows: Any, message: str) -> None:
+    Network([3, 2], cost="gaussian").save(path := tmp_path / "net")
+    forge(path, lambda header, arrays: header.update({"known_rows": known_rows}))
+    refuse(path, message)
+
+
 @pytest.mark.parametrize("step", [[np.nan], [1e30], [0.5]], ids=str)
 def test_a_step_that_is_no_whole_number_is_refused(tmp_path: Path, step: Any) -> None:
     path = full(tmp_path)

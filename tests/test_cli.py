@@ -13,6 +13,7 @@ from xpnet import Ensemble, Network
 from xpnet.cli import main
 from xpnet.cli.options import make_parser
 from xpnet.core.schedules import SCHEDULES
+from xpnet.learn.mutations import MISTAKES
 from xpnet.training.progress import Progress
 
 
@@ -306,7 +307,7 @@ def test_backends_says_what_can_be_used_and_what_to_do_else(capsys):
     ("words", "message"),
     [
         (["train", "--epochs", "many"], "argument --epochs: invalid int value: 'many'"),
-        (["train", "--activation", "rleu"], "activation='rleu' is unknown; choose from 'sigmoid'"),
+        (["train", "--activation", "rleu"], "--activation rleu is unknown; choose from 'sigmoid'"),
         (["train", "--sizes", "784,x"], "'784,x' must be whole numbers with commas"),
         (["train", "--frobnicate"], "unrecognized arguments: --frobnicate (see xpnet train --help)"),
         (
@@ -322,25 +323,26 @@ def test_backends_says_what_can_be_used_and_what_to_do_else(capsys):
         (["trian"], "invalid choice: 'trian'"),
         ([], "required: COMMAND"),
         (["train", "--sizes", "784"], "must have at least two layers"),
-        (["train", "--lr", "nan"], "--lr=nan must be a finite number of at least 0"),
-        (["train", "--epochs", "-1"], "epochs=-1 must be a whole number of at least 0"),
-        (["train", "--batch-size", "0"], "batch_size=0 must be a whole number of at least 1"),
-        (["train", "--momentum", "1"], "momentum=1.0 must be in [0, 1)"),
+        (["train", "--lr", "nan"], "--lr nan must be a finite number of at least 0"),
+        (["train", "--epochs", "-1"], "--epochs -1 must be a whole number of at least 0"),
+        (["train", "--seed", "-1"], "--seed -1 must be None or a whole number of at least 0"),
+        (["train", "--batch-size", "0"], "--batch-size 0 must be a whole number of at least 1"),
+        (["train", "--momentum", "1"], "--momentum 1.0 must be in [0, 1)"),
         (
             ["train", "--optimizer", "adam", "--momentum", "0.9"],
             "--momentum 0.9 is for SGD; --optimizer adam has its own",
         ),
         (["train", "--optimizer", "adagrad"], "argument --optimizer: invalid choice: 'adagrad'"),
         (["train", "--schedule", "cosin"], "argument --schedule: invalid choice: 'cosin'"),
-        (["train", "--schedule", "exponential", "--lr", "0"], "lr=0.0 must be a finite number above 0"),
-        (["train", "--dropout", "1"], "dropout=1.0 must be in [0, 1)"),
+        (["train", "--schedule", "exponential", "--lr", "0"], "--lr 0.0 must be a finite number above 0"),
+        (["train", "--dropout", "1"], "--dropout 1.0 must be in [0, 1)"),
         (["train", "--dropout", "a"], "'a' must be a number, or numbers with commas"),
         (["train", "--dropout", "0.1,0.2"], "has 2 rates, but there are 3 layers that can drop"),
-        (["train", "--weight-decay", "-1"], "weight_decay=-1.0 must be a finite number of at least 0"),
-        (["train", "--validation-split", "1"], "validation_split=1.0 must be above 0 and below 1"),
-        (["train", "--early-stopping", "0", "--validation-split", "0.1"], "patience=0 must be a whole number"),
+        (["train", "--weight-decay", "-1"], "--weight-decay -1.0 must be a finite number of at least 0"),
+        (["train", "--validation-split", "1"], "--validation-split 1.0 must be above 0 and below 1"),
+        (["train", "--early-stopping", "0", "--validation-split", "0.1"], "--early-stopping 0 must be a whole number"),
         (["train", "--early-stopping", "3"], "--early-stopping 3 needs --validation-split"),
-        (["train", "--output-activation", "relu"], "cost='cross_entropy' does not go with output_activation='relu'"),
+        (["train", "--output-activation", "relu"], "--cost cross_entropy does not go with --output-activation relu"),
         (["train", "--data", "minst"], "--data minst is unknown; choose from mnist-sample"),
         (
             ["train", "--data", "nothing.npz"],
@@ -364,16 +366,16 @@ def test_backends_says_what_can_be_used_and_what_to_do_else(capsys):
         ),
         (["train", "--data=--"], "error: --data=--: -- is not a value"),
         (["predict", "m", "x.npy", "-o--"], "error: -o--: -- is not a value"),
-        (["train", "--blas-threads", "9" * 20], f'blas_threads={"9" * 20} must be at most 10000, or "auto"'),
+        (["train", "--blas-threads", "9" * 20], f'--blas-threads {"9" * 20} must be at most 10000, or "auto"'),
         (["train", "--sizes", "784,10", "--hidden", "5"], "argument --hidden: not allowed with argument --sizes"),
         (["train", "--init", "zero"], "argument --init: invalid choice: 'zero'"),
-        (["train", "--metrics", "top3"], "metrics='top3' is unknown; choose from 'accuracy'"),
+        (["train", "--metrics", "top3"], "--metrics top3 is unknown; choose from 'accuracy'"),
         (["train", "--class-weight", "even"], "'even' must be balanced, or a number for each class: yes=5,no=1"),
         (
             ["train", "--class-weight", "a=2"],
             "--class-weight names the class 'a'; classes of arrays are numbers, as in",
         ),
-        (["train", "--class-weight", "12=2"], "class_weight names the class 12; choose from 0, 1"),
+        (["train", "--class-weight", "12=2"], "--class-weight names the class 12; choose from 0, 1"),
         (
             ["train", "--target", "y"],
             "--target is for tables (.csv, .tsv, .txt, .parquet, or - for standard input), and --data mnist-sample is",
@@ -383,7 +385,7 @@ def test_backends_says_what_can_be_used_and_what_to_do_else(capsys):
         (["train", "--log", "no/such/folder/x"], "there is no folder"),
         (["train", "--log", "."], "--log . is a folder; name a file in it"),
         (["predict", "nothing", "x.npy", "--out", "."], "--out . is a folder; name a file in it"),
-        (["train", "--device", "gpu"], "device='gpu' is unknown"),
+        (["train", "--device", "gpu"], "--device gpu is unknown"),
         (["train", "--save", "no/such/folder/x"], "error: --save no/such/folder/x: there is no folder "),
         (["train", "--save", "no/such/folder/x"], "/no/such/folder; make it, or name another file\n"),
         (["export", "nothing", "-o", "no/such/folder/x"], "error: --out no/such/folder/x: there is no folder "),
@@ -457,6 +459,39 @@ def test_a_file_of_an_ensemble_is_refused_by_name(capsys, tmp_path):
         status, out, err = run_command(capsys, command, path, *files)
         assert (status, out) == (1, [])
         assert err.startswith(f"xpnet: error: {path} is a file of an Ensemble, not of one network; ")
+
+
+@pytest.mark.parametrize(
+    ("command", "message", "expected"),
+    [
+        ("train", 'give dtype="float64"', "give --dtype float64"),
+        ("train", "cost='quantile(0.1, 0.9)' has none", "--cost 'quantile(0.1, 0.9)' has none"),
+        (
+            "train",
+            "give weight_decay, standardize=True, or a smaller lr",
+            "give --weight-decay, --standardize, or a smaller --lr",
+        ),
+        ("train", "standardize=False, resume=True", "--no-standardize, --resume"),
+        ("train", "optimizer=SGD(momentum=0.9, lr=f(2))", "--optimizer SGD(momentum=0.9, lr=f(2))"),
+        ("train", "the seed of batch_size.csv, 'epochs=3' or sample_weight=2", None),
+        ("show", "give image=False, white=2.0 or epochs=3", "give --no-image, --white 2.0 or epochs=3"),
+    ],
+)
+def test_messages_name_the_options_of_the_command(command, message, expected):
+    files = ["m", "-o", "x"] if command == "show" else []
+    parser = make_parser().parse_args([command, *files]).command
+    assert parser.name_options(message) == (expected or message)
+
+
+@pytest.mark.filterwarnings("default::UserWarning")
+def test_warnings_are_one_line_about_options(capsys, tmp_path):
+    x, y = np.zeros((50, 2)), np.linspace(100, 200, 50)
+    np.savez(tmp_path / "a.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    words = ["train", tmp_path / "a.npz", "--epochs", 1, "--hidden", 2, "--cost", "gaussian"]
+    status, _, err = run_command(capsys, *words, "--task", "regression")
+    assert (status, len(err.splitlines())) == (0, 1), err
+    assert err.startswith("xpnet: warning: targets have mean 150 and ")
+    assert err.endswith("; give --standardize, or scale the targets yourself\n")
 
 
 def interrupt(monkeypatch, epoch):
@@ -559,11 +594,11 @@ def test_another_training_is_not_gone_on_with(capsys, tmp_path):
         ),
         (
             ["--early-stopping", 1, "--schedule", "step"],
-            "with lr=Cosine(peak=0.1, warmup=0.05, final=0.0), but this one",
+            "with --lr Cosine(peak=0.1, warmup=0.05, final=0.0), but this one",
         ),
         (
             ["--early-stopping", 1, "--schedule", "cosine", "--class-weight", "balanced"],
-            "with class_weight=None, but this one has class_weight='balanced'; give the same",
+            "with --class-weight None, but this one has --class-weight balanced; give the same",
         ),
     ]:
         status, _, err = run_command(capsys, *words, "--resume", *others)
@@ -679,17 +714,31 @@ def test_a_closed_pipe_ends_the_command_quietly():
     assert (process.returncode, err) == (141, "")
 
 
+@pytest.mark.parametrize("buffering", [1, -1], ids=["by lines", "in blocks"])
+def test_what_nobody_reads_does_not_keep_a_training_from_its_file(monkeypatch, tmp_path, buffering):
+    read, write = os.pipe()
+    os.close(read)
+    path, words = tmp_path / "net.safetensors", ["train", "--sizes", "784,5,10", "--epochs", "2"]
+    with open(write, "w", buffering=buffering) as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        assert main([*words, "--save", str(path)]) == 0
+    net = Network.load(path)
+    assert len(net.history) == 2
+    assert net.notes["score"].startswith("Test accuracy: ")
+
+
 @pytest.mark.slow
-def test_a_closed_pipe_ends_a_training_which_is_saved(tmp_path):
-    """As after ``| head -3``."""
+@pytest.mark.parametrize(("saves", "status"), [(True, 0), (False, 141)])
+def test_without_a_reader_a_training_goes_on_if_it_writes_a_file(tmp_path, saves, status):
+    """As after ``| head -1``."""
     path = tmp_path / "net.safetensors"
-    with start("train", "--hidden", 5, "--epochs", 20_000, "--save", path) as process:
-        for _ in range(3):
-            process.stdout.readline()
+    with start("train", "--hidden", 5, "--epochs", 3, *(["--save", path] if saves else [])) as process:
+        process.stdout.readline()
         process.stdout.close()
         err = process.stderr.read()
-    assert (process.returncode, err) == (141, "")
-    assert Network.load(path).sizes == [784, 5, 10]
+    assert (process.returncode, err) == (status, "")
+    assert path.exists() == saves
+    assert not saves or len(Network.load(path).history) == 3
 
 
 @pytest.mark.slow
@@ -704,8 +753,10 @@ def test_the_module_is_the_command():
 def test_break_lists_the_mistakes(capsys):
     status, out, err = run_command(capsys, "break")
     assert (status, err) == (0, "")
-    assert [line[:3] for line in out[:8:2]] == ["BP1", "BP2", "BP3", "BP4"]
-    assert out[1] == "     The mistake: it does not divide by the number of examples in the minibatch"
+    equations = [line for line in out[:-1] if not line.startswith(" ")]
+    assert [line.partition(",")[0] for line in equations] == ["BP1", "BP2", "BP3", "BP4", "BP3 and BP4"]
+    assert out[1].split(maxsplit=1) == ["BP1", "does not divide by the number of examples in the minibatch"]
+    assert [line.split()[0] for line in out if line.startswith(" ")] == list(MISTAKES)
     assert out[-1] == "Give one of them, as in: xpnet break BP2"
 
 
@@ -721,6 +772,19 @@ def test_break_shows_the_check_and_the_curve(capsys, tmp_path):
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_break_says_which_shapes_do_not_fit(capsys, tmp_path):
+    status, out, err = run_command(capsys, "break", "bp4-Transposed")
+    assert (status, err) == (0, "")
+    assert out[-1] == (
+        "The shapes show it: in the network 784-30-10, with minibatches of 10, the gradient of w of layer 1 has shape "
+        "(784, 30), not (30, 784), and the gradient of w of layer 2 has shape (30, 10), not (10, 30)"
+    )
+    pytest.importorskip("matplotlib")
+    status, _, err = run_command(capsys, "break", "BP2-layer", "--plot", tmp_path / "curves.png")
+    assert status == 1
+    assert "there are no learning curves of this mistake in BP2: in the network 784-30-10" in err
+
+
 def test_break_refuses_what_it_cannot_do(capsys, tmp_path):
     status, out, err = run_command(capsys, "break", "BP5")
     assert (status, out) == (2, [])
@@ -729,9 +793,10 @@ def test_break_refuses_what_it_cannot_do(capsys, tmp_path):
         assert name in err
     status, _, err = run_command(capsys, "break", "BP1", "--epochs", 0)
     assert status == 1
-    assert err.startswith("xpnet: error: epochs=0 must be")
+    assert err.startswith("xpnet: error: --epochs 0 must be")
     status, _, err = run_command(capsys, "break", "--plot", tmp_path / "curves.png")
-    assert (status, err.split(" needs ")[1]) == (1, "an equation: 'BP1', 'BP2', 'BP3', 'BP4'\n")
+    assert status == 1
+    assert "curves.png needs an equation: 'BP1', 'BP1-twice', " in err
     status, _, err = run_command(capsys, "break", "BP1", "--plot", tmp_path / "missing" / "curves.png")
     assert status == 1
     assert "missing" in err

@@ -1,4 +1,5 @@
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -321,6 +322,12 @@ def test_a_cost_of_ones_own_says_what_it_is():
     assert "cost='fourth power'" in repr(Network([3, 2], cost=Quartic()))
 
 
+def test_a_cost_of_ones_own_without_a_value_is_told_so():
+    own = SimpleNamespace(gradient=Quartic().gradient)
+    with pytest.raises(ValueError, match=r"^cost=.* lacks the method value\(a, y, xp\), which your own cost needs"):
+        Network([3, 2], cost=own)
+
+
 @pytest.mark.parametrize("wrong", [LogCosh, Bent(), object(), len, 3])
 def test_what_is_no_cost_is_refused_with_the_choices(wrong):
     """A class too: it is an object of it that is asked for. An activation has other functions."""
@@ -414,6 +421,7 @@ FUNCTIONS = {
     **{name: lambda x, xp, name=name: getattr(xp, name)(2.0 - x, x) for name in ("add", "subtract", "multiply")},
     "operators": lambda x, xp: (2.0 - x) / (x + 1.0) + 3.0 / x - x**3 + 2.0**x + x**x * abs(0.5 - x) - (-x),
     "where": lambda x, xp: xp.where((x > 0.5) & ~(x > 0.9), x * x, 3.0 * x),
+    "comparisons": lambda x, xp: xp.where(((x < 0.4) ^ (x >= 0.8)) | (x == 0.5) | ((x <= 0.6) & (x != x)), x * x, -x),
     "clip": lambda x, xp: xp.clip(x * x, 0.1, 0.5),
     "products": lambda x, xp: xp.matmul(x, x.mT) @ xp.matmul(x, xp.ones_like(x).mT),
     "joined": lambda x, xp: xp.concat([x * x, xp.zeros_like(x), xp.stack([x[:, 0], x[:, 1]], axis=-1)], axis=-1),

@@ -790,7 +790,7 @@ def test_a_member_that_diverges_does_not_end_the_others(place):
     message = (
         r"^members 1, 2 diverged, and the 2 others were trained to the end: training of member 1 diverged in epoch 1, "
         r"steps 1 to 8, at lr=1e\+200: cost or weights are not finite; the network is as it was before these steps. "
-        r"Give a smaller lr, or scale the inputs$"
+        r"Give a smaller lr, or standardize=True, which scales inputs and targets$"
     )
     with pytest.raises(DivergenceError, match=message):
         ensemble.train(make_data("real"), 5, 8, lr=rates, progress=False)

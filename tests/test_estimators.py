@@ -968,7 +968,59 @@ def test_sparse_rows_are_never_dense_all_together(monkeypatch):
     assert 0 < largest[0] <= 4096
 
 
+@pytest.mark.parametrize("x", [XR, XR.astype(np.float32), sparse.csr_array(XR)], ids=["64", "32", "sparse"])
+@pytest.mark.parametrize(
+    "parameters", [{}, {"solver": "lbfgs"}, {"early_stopping": True}, {"standardize": True}], ids=str
+)
+def test_networks_recognize_the_examples_of_their_fit(x, parameters):
+    """Not those that early stopping held out, nor those of a test, and after pickling too."""
+    model = ours.MLPRegressor(**{**SMALL, **parameters}).fit(x[:150], TARGET[:150])
+    net = pickle.loads(pickle.dumps(model)).network_
+    with pytest.warns(
+        UserWarning, match="^about (100|8.|90|91|92)% of the examples in validation_data are among those"
+    ):
+        net.calibrate((XR[:150], TARGET[:150]))
+    net.calibrate((XR[150:], TARGET[150:]))
+    ensemble = ours.MLPEnsembleRegressor(n_estimators=2, **{**SMALL, **parameters}).fit(x[:150], TARGET[:150])
+    with pytest.warns(UserWarning, match="% of the examples in validation_data are among those of the training, and"):
+        ensemble.ensemble_.calibrate((XR[:150], TARGET[:150]))
+
+
 # What is refused
+
+
+@pytest.mark.parametrize("kind", [ours.MLPRegressor, ours.MLPClassifier, ours.MLPEnsembleRegressor])
+def test_columns_of_texts_are_refused_with_the_remedy(kind):
+    x = np.array([["a", 1.0], ["b", 2.0]] * 5, dtype=object)
+    message = (
+        r"^could not convert string to float: 'a' \(in X and y\); xpnet\.estimators\.TableEncoder turns columns of "
+        r"texts into numbers, as in make_pipeline\(TableEncoder\(\), estimator\)$"
+    )
+    with pytest.raises(ValueError, match=message):
+        kind(**SMALL).fit(x, [0, 1] * 5)
+    if kind is not ours.MLPClassifier:
+        with pytest.raises(ValueError, match=r"'a' \(in X and y\)$"):
+            kind(**SMALL).fit(np.eye(10), np.array(["a", 1.0] * 5, dtype=object))
+    with pytest.raises(TypeError, match=r"\('a' in row 0, column 0, counted from 0\); xpnet\.estimators\.TableEncoder"):
+        Network([2, 2]).train((x, [0, 1] * 5))
+
+
+def test_what_only_networks_have_is_named_with_its_place():
+    from xpnet import plots
+
+    one = ours.MLPRegressor(**SMALL).fit(XR, TARGET)
+    several = ours.MLPEnsembleRegressor(n_estimators=2, **SMALL).fit(XR, TARGET)
+    for model, place in ((one, "network_"), (several, "ensemble_"), (ours.MLPRegressor(), "network_")):
+        for name in ("interval", "calibrate", "coverage"):
+            message = f"^'{type(model).__name__}' object has no attribute '{name}'; its {place} has it, after fit$"
+            with pytest.raises(AttributeError, match=message):
+                getattr(model, name)
+        with pytest.raises(AttributeError, match=r"^'MLP.*Regressor' object has no attribute 'intervall'$"):
+            model.intervall  # noqa: B018
+    with pytest.raises(TypeError, match=r"^history is of type MLPRegressor; give its network_.history$"):
+        plots.history(one)
+    with pytest.raises(TypeError, match=r"^history is of type MLPE.*; give its ensemble_.histories, in compare$"):
+        plots.history(several)
 
 
 @pytest.mark.parametrize(

@@ -66,8 +66,8 @@ def can_run(check: Any) -> bool:
 
 every_check = parametrize_with_checks(
     [
-        MLPClassifier((10,), learning_rate_init=0.05, max_iter=25),
-        MLPRegressor(hidden_layer_sizes=(10,), learning_rate_init=0.05, max_iter=25),
+        MLPClassifier((10,), learning_rate_init=0.2, max_iter=10),
+        MLPRegressor(hidden_layer_sizes=(10,), learning_rate_init=0.2, max_iter=10),
         MLPClassifier((10,), solver="lbfgs", alpha=1.0, dtype="float64"),
     ]
 ).mark

@@ -21,7 +21,7 @@ import pytest
 from xpnet import CSVLog, Ensemble, ModelCheckpoint, Network
 from xpnet.checkpoint import files
 from xpnet.checkpoint.files import read_file, write_file
-from xpnet.export import to_onnx, write_page
+from xpnet.export import to_onnx, write_lesson, write_page
 from xpnet.learn import network2
 
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
@@ -242,6 +242,7 @@ def test_every_path_may_be_bytes(tmp_path):
         "log": lambda path: net.train(data, callbacks=[CSVLog(path)], **options),
         "network2": partial(network2.save, net),
         "page": lambda path: write_page(net, path),
+        "lesson": partial(write_lesson, "step"),
         "ensemble": Ensemble([2, 1], 2, seed=0).save,
     }
     if find_spec("onnx"):

@@ -92,6 +92,7 @@ def test_jacobian_and_vjp_by_central_differences(place, activation):
         np.testing.assert_allclose(host(net, net.vjp(X[i], g[i])), host(net, net.vjp(X, g))[i], rtol=1e-11, atol=1e-14)
 
 
+@pytest.mark.not_on("jax")  # which compiles a program for each shape
 def test_derivatives_include_the_scaling(place):
     net, x = scaled(place, activation="tanh"), np.array([[5.0, 1.0, 5.05], [4.0, 20.0, 4.9]])
     expected = np.stack([differences(net, each, h=1e-5) for each in x])
@@ -101,6 +102,7 @@ def test_derivatives_include_the_scaling(place):
     np.testing.assert_allclose(host(net, net.vjp(x, g)), np.einsum("mk,mki->mi", g, expected), rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.not_on("jax")  # which compiles a program for each shape
 def test_a_large_jacobian_is_made_in_blocks(place, monkeypatch):
     import xpnet.core.arrays
     from xpnet.inspection import derivatives
@@ -201,6 +203,7 @@ def test_second_derivatives_are_those_of_autograd():
         np.testing.assert_allclose(mine, other, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.not_on("jax")  # which compiles a program for each shape
 def test_second_derivatives_include_the_scaling_and_are_made_in_blocks(place, monkeypatch):
     import xpnet.core.arrays
 

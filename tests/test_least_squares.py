@@ -7,7 +7,7 @@ from helpers import assert_same, run_command, snapshot
 from sklearn.exceptions import ConvergenceWarning
 
 import xpnet.core.arrays
-from xpnet import SGD, Clip, EarlyStopping, Ensemble, LevenbergMarquardt, Network
+from xpnet import SGD, Clip, EarlyStopping, Ensemble, LevenbergMarquardt, Network, ReduceLROnPlateau
 from xpnet.core.backprop import backward, forward
 from xpnet.core.least_squares import normal_equations
 from xpnet.estimators import MLPClassifier, MLPRegressor, MLPSearchCV
@@ -45,6 +45,7 @@ def flatten(net):
 
 
 @pytest.mark.parametrize("elements", [1 << 22, 100], ids=["whole", "blocks"])
+@pytest.mark.not_on("jax")  # whose steps are compared below
 def test_the_normal_equations_by_central_differences(backend, monkeypatch, elements):
     """Also in blocks of a few examples; Jᵀr is the gradient of the weighted mean cost."""
     net, h = make(), 1e-6
@@ -190,11 +191,16 @@ def test_early_stopping_goes_back_to_the_best_weights():
         ({}, {"lr": 0.1}, r"lr=0\.1 is for other optimizers: LevenbergMarquardt uses all examples in every step, and"),
         (
             {},
+            {"validation_data": (X, Y), "callbacks": [ReduceLROnPlateau()]},
+            r"^ReduceLROnPlateau is for other optimizers: LevenbergMarquardt has no learning rate; leave it out, or g",
+        ),
+        (
+            {},
             {"data": iter([(X, Y)])},
             r"LevenbergMarquardt\(.*\) needs all examples in every step; give train_data as",
         ),
     ],
-    ids=["dtype", "cost", "dropout", "batch_size", "lr", "stream"],
+    ids=["dtype", "cost", "dropout", "batch_size", "lr", "plateau", "stream"],
 )
 def test_what_it_cannot_do_is_refused_before_anything_changes(options, arguments, message):
     net = make(**options)
@@ -279,7 +285,11 @@ def test_a_search_and_an_ensemble_over_it():
     ("estimator", "y", "message"),
     [
         (MLPClassifier(**SMALL), X[:, 0] > 0, r"minimizes squared errors, and the cost is 'cross_entropy'; make the"),
-        (MLPRegressor(**SMALL, dtype="float32"), Y, r"LevenbergMarquardt needs float64, and the network has float32"),
+        (
+            MLPRegressor(**SMALL, dtype="float32"),
+            Y,
+            r"LevenbergMarquardt needs float64, and the network has float32; give --dtype float64\n",
+        ),
         (MLPRegressor(**SMALL, batch_size=5), Y, r"batch_size=5 is for other solvers: 'lm' uses all examples in every"),
         (MLPRegressor(**SMALL, dropout=0.5), Y, r"LevenbergMarquardt does not go with dropout"),
     ],
@@ -300,12 +310,12 @@ def test_it_is_an_optimizer_of_the_command(capsys, tmp_path):
     assert Network.load(tmp_path / "net").optimizer == LevenbergMarquardt()
     assert float(out[-1].split()[2].rstrip(",")) > 0.9
     for options, message in (
-        (["--lr", 0.1, "--dtype", "float64"], "lr=OneCycle(peak=0.1, warmup=0.2) is for other optimizers: Levenberg"),
+        (["--lr", 0.1, "--dtype", "float64"], "--lr OneCycle(peak=0.1, warmup=0.2) is for other optimizers: Levenb"),
         (
             ["--batch-size", 7, "--dtype", "float64"],
-            "batch_size=7 is for other optimizers: LevenbergMarquardt uses all",
+            "--batch-size 7 is for other optimizers: LevenbergMarquardt uses all",
         ),
-        ([], "LevenbergMarquardt needs float64, and the network has float32"),
+        ([], "LevenbergMarquardt needs float64, and the network has float32; give --dtype float64\n"),
     ):
         status, _, err = run_command(capsys, *words, *options)
         assert status == 1

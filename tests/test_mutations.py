@@ -19,6 +19,7 @@ pytestmark = pytest.mark.not_on("jax")
 
 # The parameters whose gradients are wrong with a mistake, which tell the equations apart
 WRONG = {
+    "BP3 and BP4": {(l, p) for l in (1, 2, 3) for p in "wb"},
     "BP1": {(1, "w"), (1, "b"), (2, "w"), (2, "b"), (3, "w"), (3, "b")},
     "BP2": {(1, "w"), (1, "b"), (2, "w"), (2, "b")},
     "BP3": {(1, "b"), (2, "b"), (3, "b")},
@@ -50,20 +51,44 @@ def test_the_right_equations_are_those_of_the_core(backend, rng, cost):
             np.testing.assert_array_equal(backend.to_numpy(part), backend.to_numpy(part_in_core))
 
 
-@pytest.mark.parametrize("name", MISTAKES)
+# Mistakes that give other shapes, or an error, and those that fit in a network of any widths
+SHAPELESS = ["BP2-transposed", "BP2-layer", "BP2-z-layer", "BP3-axis", "BP3-all", "BP3-unsummed", "BP4-transposed"]
+SHAPELESS.append("BP4-layer")
+FITTING = [name for name in MISTAKES if name not in SHAPELESS]
+
+
+@pytest.mark.parametrize("name", FITTING)
 def test_the_check_finds_each_mistake_where_it_is(name, rng):
     x, y = make_batch(rng)
-    check = check_gradients(make_network(MISTAKES[name].equations), x, y)
+    check = check_gradients(make_network(MISTAKES[name].equations), x, y, most=10)
     wrong = {(row["layer"], row["parameter"]) for row in check.rows if row["error"] > check.tolerance}
-    assert wrong == WRONG[name]
+    assert wrong == WRONG[MISTAKES[name].equation]
     assert min(row["error"] for row in check.rows if (row["layer"], row["parameter"]) in wrong) > 0.01
-    assert check_gradients(make_network(RIGHT), x, y).passed
+
+
+def test_the_right_equations_pass(rng):
+    assert check_gradients(make_network(RIGHT), *make_batch(rng)).passed
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_is_in_one_equation_only(name):
-    changed = [field for field in RIGHT._fields if getattr(MISTAKES[name].equations, field) != getattr(RIGHT, field)]
-    assert changed == [name.lower()]
+def test_a_mistake_is_in_its_equation_only(name):
+    mistake = MISTAKES[name]
+    changed = {field for field in RIGHT._fields if getattr(mistake.equations, field) != getattr(RIGHT, field)}
+    assert changed
+    assert {field[:3].upper() for field in changed} == set(mistake.equation.split(" and "))
+    assert name.removeprefix(name[:3])[:1] in ("", "-", "4")
+    assert mistake.remedy
+
+
+@pytest.mark.parametrize("name", SHAPELESS)
+def test_shapes_that_do_not_fit_are_named_before_any_training(name, monkeypatch):
+    monkeypatch.setattr(mutations, "_train_plainly", None)
+    comparison = break_equation(name)
+    assert (comparison.checks, comparison.accuracies) == ((), ())
+    assert re.search("refuses a product or sum|has shape .*, not ", comparison.shapes)
+    assert repr(comparison).splitlines()[-1] == f"The shapes show it: {comparison.shapes}"
+    with pytest.raises(ValueError, match="there are no learning curves of this mistake in BP"):
+        comparison.plot()
 
 
 def test_training_plainly_is_training(digits, monkeypatch):
@@ -132,7 +157,7 @@ def test_a_mistake_of_your_own(monkeypatch):
 
 
 def test_wrong_arguments_are_named():
-    with pytest.raises(ValueError, match="mistake='BP5' is unknown; choose from 'BP1', 'BP2', 'BP3', 'BP4'"):
+    with pytest.raises(ValueError, match="mistake='BP5' is unknown; choose from 'BP1', 'BP1-twice', "):
         break_equation("BP5")
     with pytest.raises(ValueError, match="epochs=0 must be"):
         break_equation("BP1", epochs=0)

@@ -1,15 +1,21 @@
-"""The notebooks as they are stored. The build of the documentation runs them."""
+"""The notebooks as they are stored, and the exercises. The build of the documentation runs the notebooks."""
 
+import contextlib
+import io
 import json
+import re
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
-NOTEBOOKS = sorted((Path(__file__).parents[1] / "examples").glob("*.ipynb"))
+EXAMPLES = Path(__file__).parents[1] / "examples"
+NOTEBOOKS = sorted(EXAMPLES.glob("*.ipynb"))
 
 
 def test_the_notebooks_are_found():
     assert [path.name for path in NOTEBOOKS] == [
+        "exercises.ipynb",
         "neural_network_from_scratch.ipynb",
         "write_your_own_training_loop.ipynb",
     ]
@@ -22,12 +28,13 @@ def test_a_notebook_is_stored_without_outputs(path):
     assert code
     for cell in code:
         assert (cell["outputs"], cell["execution_count"]) == ([], None), "".join(cell["source"])
-    # An editor adds which Python it used, and its own settings of cells; ours are descriptions of pictures
+    # An editor adds which Python it used, and its own settings of cells; ours are descriptions of pictures, and what
+    # is hidden
     assert notebook["metadata"] == {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
     }
-    assert all(cell["metadata"].keys() <= {"mystnb"} for cell in notebook["cells"])
+    assert all(cell["metadata"].keys() <= {"jupyter", "mystnb", "tags"} for cell in notebook["cells"])
     assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
 
 
@@ -38,3 +45,85 @@ def test_a_notebook_has_one_title_which_comes_first(path):
     titles = [line for text in texts for line in text.splitlines() if line.startswith("# ")]
     assert len(titles) == 1
     assert cells[0]["source"][0].startswith(titles[0])
+
+
+# Exercises
+
+
+class Exercise(NamedTuple):
+    """An exercise: its section, its text, its cells of code by their tags, and its solutions in words."""
+
+    section: str
+    text: str
+    starters: list[dict]
+    solutions: list[dict]
+    words: list[str]
+
+
+def has_tag(cell, tag):
+    return tag in cell["metadata"].get("tags", [])
+
+
+def read_exercises():
+    """Read the exercises, in order."""
+    section, exercises = "", []
+    for cell in json.loads((EXAMPLES / "exercises.ipynb").read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        if source.startswith("## "):
+            section = source.splitlines()[0].removeprefix("## ").partition(":")[0]
+        elif source.startswith("### "):
+            exercises.append(Exercise(section, source, [], [], []))
+        elif has_tag(cell, "starter"):
+            exercises[-1].starters.append(cell)
+        elif has_tag(cell, "solution"):
+            exercises[-1].solutions.append(cell)
+        elif source.startswith("<details>"):
+            exercises[-1].words.append(source)
+    return exercises
+
+
+EXERCISES = read_exercises()
+
+
+@pytest.fixture(scope="module")
+def outputs():
+    """Run the notebook, and return what each cell prints."""
+    names, outputs = {}, {}
+    for cell in json.loads((EXAMPLES / "exercises.ipynb").read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            with contextlib.redirect_stdout(io.StringIO()) as printed:
+                exec("".join(cell["source"]), names)
+            outputs[cell["id"]] = printed.getvalue()
+    return outputs
+
+
+def test_there_are_three_exercises_to_each_equation_and_to_training():
+    sections = [exercise.section for exercise in EXERCISES]
+    assert list(dict.fromkeys(sections)) == ["BP1", "BP2", "BP3", "BP4", "Training"]
+    assert min(sections.count(section) for section in sections) >= 3
+
+
+@pytest.mark.parametrize(("number", "exercise"), [*enumerate(EXERCISES, 1)], ids=range(1, len(EXERCISES) + 1))
+def test_an_exercise_has_a_number_what_it_needs_and_hidden_solutions_with_the_check_of_the_starter(number, exercise):
+    title, needs = exercise.text.split("\n\n")[:2]
+    assert re.fullmatch(rf"### {number}\. [A-Z][a-z ]+: .+", title)
+    minutes = re.fullmatch(r"\*(\d+) minutes\. Needs: .+\.\*", needs, re.DOTALL)
+    assert 2 <= int(minutes[1]) <= 10
+    (starter,), (solution,), (words,) = exercise.starters, exercise.solutions, exercise.words
+    assert words.startswith("<details><summary>Solution</summary>\n\n")
+    assert words.endswith("\n\n</details>")
+    assert has_tag(solution, "hide-cell")  # in the site
+    assert solution["metadata"]["jupyter"] == {"source_hidden": True}
+    assert not has_tag(starter, "hide-cell")
+    assert "jupyter" not in starter["metadata"]
+    check, other = ("".join(cell["source"]).rpartition("\n\n")[2] for cell in (starter, solution))
+    assert check == other
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=range(1, len(EXERCISES) + 1))
+def test_a_starter_fails_its_check_and_the_solution_passes(outputs, exercise):
+    starter, solution = (outputs[cells[0]["id"]] for cells in (exercise.starters, exercise.solutions))
+    assert re.search("^(Not yet|FAILED): ", starter, re.MULTILINE)
+    assert not re.search("^(Right|passed)$", starter, re.MULTILINE)
+    assert solution.splitlines()[-1] in ("Right", "passed")
+    assert "Not yet" not in solution

@@ -1,6 +1,7 @@
 """The pages: what they tell people to install, their length, and the figures that they show."""
 
 import doctest
+import itertools
 import re
 import runpy
 import textwrap
@@ -94,23 +95,38 @@ def test_every_page_is_in_the_table_of_contents():
     assert sorted(listed) == sorted([*pages, *notebooks])
 
 
+@pytest.mark.parametrize("page", ["docs/index.md", "README.md"])
+def test_learners_find_their_first_page_before_they_read_how_long_trainings_take(page):
+    text = (ROOT / page).read_text()
+    assert "learn/get-started.md" in text.partition("**For learners**")[2].partition("**For scientists**")[0]
+    assert text.index("neural_network_from_scratch.ipynb") < text.index("## How long it takes")
+
+
+def test_no_page_that_the_equations_link_to_is_about_cuda():
+    """Nor one that another page of Learn links to where it speaks of the equations."""
+    about_cuda = {page for page in PAGES if "CUDA" in page.read_text()}
+    pages = [page for page in (DOCS / "learn").glob("*.md") if "BP1" in page.read_text()]
+    assert DOCS / "learn" / "equations.md" in pages
+    for page in pages:
+        linked = {(page.parent / name).resolve() for name in re.findall(r"\]\(([^)#:]+\.md)", page.read_text())}
+        assert not linked & about_cuda, page
+
+
 # Code: that of a page is the library's
 
 
 def test_the_code_beside_the_equations_is_that_of_the_library():
     """Each block, apart from its indentation, stands in `xpnet/core`."""
-    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "learn" / "equations.md").read_text(), re.DOTALL)
-    sources = [(ROOT / "xpnet" / "core" / name).read_text() for name in ("backprop.py", "step.py")]
-    assert [re.findall(r"  # (BP\d)", block) for block in blocks] == [
-        [],
-        ["BP1"],
-        ["BP2"],
-        ["BP3"],
-        ["BP4"],
-        [],
-        ["BP2"],
-    ]
-    for block in blocks:
+    pages = ("learn/equations.md", "learn/one-step.md", "use/derivatives.md")
+    blocks = {page: re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(), re.DOTALL) for page in pages}
+    assert {page: [re.findall(r"  # (BP\d)", code) for code in codes] for page, codes in blocks.items()} == {
+        "learn/equations.md": [[], ["BP1"], [], ["BP2"], ["BP3"], ["BP4"]],
+        "learn/one-step.md": [[]],
+        "use/derivatives.md": [["BP2"]],
+    }
+    sources = [(ROOT / "xpnet" / "core" / name).read_text() for name in ("backprop.py", "step.py", "costs.py")]
+    sources = [source.replace("  # type: ignore", "") for source in sources]
+    for block in itertools.chain(*blocks.values()):
         indented = [textwrap.indent(block, " " * width) for width in (0, 4, 8)]
         assert any(f"\n{code}" in source for source in sources for code in indented), block
 

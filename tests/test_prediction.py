@@ -64,6 +64,7 @@ def together(monkeypatch: pytest.MonkeyPatch) -> Callable[[Network, int], None]:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("rows", [1, 4])
+@pytest.mark.not_on("jax")  # which compiles a program for each shape
 def test_blocks_are_all_rows_in_order(place, dtype, blocks, together, kind, rows):
     """Bit for bit what the rows of each block give alone, and but for rounding what all give at once."""
     net, x = network(place, dtype, kind), inputs(kind)
@@ -99,6 +100,7 @@ def test_one_example_is_a_row_without_its_axis(place, blocks, together, kind):
         np.testing.assert_array_equal(net.backend.to_numpy(one), net.backend.to_numpy(row)[0])
 
 
+@pytest.mark.not_on("jax")  # which compiles a program for each shape
 def test_rows_that_are_larger_than_a_block_go_one_by_one(place, blocks, monkeypatch):
     monkeypatch.setattr(arrays, "BLOCK_ELEMENTS", 1)
     net = network(place)
@@ -241,6 +243,7 @@ def test_training_takes_no_more_memory_for_more_epochs():
 @pytest.mark.parametrize(
     "as_batch", [lambda x, y: x, lambda x, y: (x, y), lambda x, y: [x, y]], ids=["X", "(X, y)", "list"]
 )
+@pytest.mark.not_on("jax")  # which compiles a program for each shape
 def test_an_iterable_of_batches_is_predicted_as_the_rows_are(place, as_batch):
     net = Network([3, 4, 2], task="classification", standardize=True, seed=0, **place._asdict())
     x, y = np.random.default_rng(0).standard_normal((11, 3)) + 5, np.arange(11) % 2
@@ -309,6 +312,7 @@ def test_a_cost_without_a_number_for_each_target_is_evaluated_alone():
     assert list(net.evaluate((np.ones((4, 3)), np.ones(4)))) == ["cost", "size"]
 
 
+@pytest.mark.not_on("jax")  # which compiles a program for each shape
 def test_the_scaling_can_be_learnt_before_a_loop_of_ones_own(place):
     data = np.random.default_rng(0).standard_normal((20, 3)) * 3 + 7, np.arange(20.0)
     nets = [Network([3, 1], task="regression", standardize=True, seed=0, **place._asdict()) for _ in range(2)]

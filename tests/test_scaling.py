@@ -79,6 +79,25 @@ def test_what_cannot_be_scaled_is_named_before_anything_has_changed(place, large
 
 
 @pytest.mark.not_on("jax")
+def test_targets_in_the_thousands_diverge_and_the_remedy_trains():
+    """Of a regression: classes have no scaling of targets, and a network that has one may need another."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 4))
+    y = 20_000 + 5000 * (x[:, 0] - x[:, 1] ** 2) + 500 * rng.normal(size=300)
+    arguments = {"epochs": 20, "lr": 0.1, "progress": False}
+    remedy = "Give a smaller lr, or standardize=True, which scales inputs and targets$"
+    with pytest.raises(DivergenceError, match=remedy):
+        Network([4, 20, 1], activation="relu", task="regression", seed=0).train((x, y), **arguments)
+    net = Network([4, 20, 1], activation="relu", task="regression", standardize=True, seed=0)
+    net.train((x[:200], y[:200]), **arguments)
+    assert net.evaluate((x[200:], y[200:]))["r2"] > 0.8
+    for options in ({"task": "classification"}, {"task": "regression", "standardize": True}):
+        with pytest.raises(DivergenceError, match=r"Give a smaller lr, or scale the inputs$"):
+            Network([4, 20, 2], activation="relu", seed=0, **options).train(
+                (x, np.eye(2)[x[:, 0].astype(int) % 2]), lr=1e30, progress=False
+            )
+
+
 def test_a_scaling_that_was_never_trained_with_is_not_kept(place):
     x = np.random.default_rng(0).normal(5, 3, (20, 3))
     net = Network([3, 4, 1], task="regression", standardize=True, seed=0, **place._asdict())

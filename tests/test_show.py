@@ -17,11 +17,12 @@ from helpers import Place, run_command
 from PIL import Image
 from test_export import CASES, NAMES, TASKS, find_order, make_chain, same_numbers, train  # noqa: F401
 
-from xpnet import Ensemble, Network, OneCycle
+from xpnet import Callback, Ensemble, Network, OneCycle
 from xpnet.activations import Activation
 from xpnet.core.activations import ACTIVATIONS
 from xpnet.core.scaling import compute_scaling, moments
-from xpnet.export import make_page, write_page
+from xpnet.export import make_page, write_lesson, write_page
+from xpnet.export.lessons import LESSONS
 from xpnet.export.page import choose_picture, describe_network, guess_white
 
 # JAX compiles programs for each of these tests, so that only what it could get wrong alone runs there
@@ -42,17 +43,27 @@ def decode(text, dtype):
 # The file
 
 
-@pytest.mark.parametrize("sizes", [[784, 5, 10], [4, 3, 1]])
-def test_a_page_is_one_file_that_asks_for_nothing(sizes):
-    page = make_page(Network(sizes, seed=0))
+def write(subject, path, **options):
+    """Write the page of a network, or of the lesson of that name, and return its text."""
+    if isinstance(subject, str):
+        write_lesson(subject, path)
+    else:
+        write_page(subject, path, **options)
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("subject", [Network([784, 5, 10], seed=0), Network([4, 3, 1], seed=0), *LESSONS], ids=str)
+def test_a_page_is_one_file_that_asks_for_nothing(subject, tmp_path):
+    page = write(subject, tmp_path / "page.html")
     # the name of SVG is no address that anybody visits
     assert re.findall(r"https?:", page.replace("http://www.w3.org/2000/svg", "")) == []
     assert re.findall(r"\b(?:src|href)=(\S+)", page) == ['"data:,">']
     assert not re.search(r"@import|url\(|\bfetch\(|XMLHttpRequest|\bimport\b|\beval\(|Function\(", page)
 
 
-def test_the_policy_allows_the_script_and_the_style_and_no_other():
-    page = make_page(Network([784, 5, 10], seed=0))
+@pytest.mark.parametrize("subject", [Network([784, 5, 10], seed=0), "step"], ids=str)
+def test_the_policy_allows_the_script_and_the_style_and_no_other(subject, tmp_path):
+    page = write(subject, tmp_path / "page.html")
     policy = unescape(re.search(r'Content-Security-Policy" content="(.*?)"', page)[1])
     rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
     assert rules["default-src"] == "'none'"
@@ -276,6 +287,13 @@ def test_an_existing_file_is_replaced_and_a_missing_folder_named(tmp_path):
         write_page(Network([2, 1]), tmp_path / "nowhere" / "page.html")
 
 
+def test_an_unknown_lesson_is_refused(tmp_path):
+    message = r"lesson='stap' is unknown; choose from 'step', 'neuron' \(did you mean 'step'\?\)"
+    with pytest.raises(ValueError, match=message):
+        write_lesson("stap", tmp_path / "page.html")
+    assert list(tmp_path.iterdir()) == []
+
+
 # The command
 
 
@@ -300,18 +318,30 @@ def test_the_command_writes_a_page(capsys, tmp_path):
     assert read_network(page.read_text(encoding="utf-8"))["image"] == {"height": 56, "width": 14, "white": 16.0}
 
 
+@pytest.mark.parametrize("name", LESSONS)
+def test_the_command_writes_a_lesson(capsys, tmp_path, name):
+    page = tmp_path / "page.html"
+    assert run_command(capsys, "show", "--lesson", name, "-o", page) == (0, [f"Wrote {page}; open it in a browser"], "")
+    write_lesson(name, tmp_path / "expected.html")
+    assert page.read_bytes() == (tmp_path / "expected.html").read_bytes()
+
+
 def test_wrong_options_of_the_command_end_with_one_clear_line(capsys, tmp_path):
     model = tmp_path / "net.safetensors"
     Network([3, 2], seed=0).save(model)
     content = model.read_bytes()
     for words, message in (
         (["show", model], "the following arguments are required: -o/--out"),
+        (["show", "-o", "p.html"], "one of the arguments MODEL --lesson is required"),
+        (["show", model, "--lesson", "step", "-o", "p.html"], "argument --lesson: not allowed with argument MODEL"),
+        (["show", "--lesson", "stap", "-o", "p.html"], "invalid choice: 'stap' (choose from 'step', 'neuron')"),
+        (["show", "--lesson", "step", "-o", "p.html", "--white", "2"], "--white is for the page of a MODEL; leave it"),
         (["show", model, "-o", tmp_path], f"--out {tmp_path} is a folder; name a file in it"),
         (["show", model, "-o", tmp_path / "no" / "page.html"], "there is no folder"),
         (["show", model, "-o", "p.html", "--image", "28"], "'28' must be a height and a width in pixels, as in 28x28"),
-        (["show", model, "-o", "p.html", "--image", "28x28"], "image=(28, 28) has 784 pixels, but the network has 3"),
+        (["show", model, "-o", "p.html", "--image", "28x28"], "--image (28, 28) has 784 pixels, but the network has 3"),
         (["show", model, "-o", "p.html", "--image", "1x3", "--no-image"], "not allowed with argument --image"),
-        (["show", model, "-o", "p.html", "--white", "2"], "white=2.0 is for images, but the inputs are not an image"),
+        (["show", model, "-o", "p.html", "--white", "2"], "--white 2.0 is for images, but the inputs are not an image"),
         (["show", __file__, "-o", "p.html"], "does not hold an xpnet network"),
         (["show", "nothing", "-o", "p.html"], "MODEL nothing cannot be read (No such file or directory); give"),
     ):
@@ -381,15 +411,15 @@ def usual(browser):
 
 @pytest.fixture
 def show(browser, usual, tmp_path):
-    """A function that opens the page of a network; at the end, no page must have complained or asked for anything.
+    """A function that opens the page of a network or a lesson; no page must have complained or asked for anything.
 
     It leaves the page that it opened before, unless settings ask for another.
     """
     contexts, windows = [], []
 
-    def open_window(net, options=None, **settings):
+    def open_window(subject, options=None, **settings):
         path = tmp_path / f"{len(windows)}.html"
-        write_page(net, path, **(options or {}))
+        write(subject, path, **(options or {}))
         for window in windows:
             window.leave()
         if settings:
@@ -414,11 +444,11 @@ FITS = "(width) => innerWidth === width && Math.ceil(document.body.getBoundingCl
 
 @pytest.fixture
 def frame(browser, tmp_path):
-    """A function that opens a page with the compact page of a network in a frame, and returns both."""
+    """A function that opens a page with the compact page of a network or a lesson in a frame, and returns both."""
     contexts = []
 
-    def open_frame(net, width, **settings):
-        write_page(net, tmp_path / "net.html")
+    def open_frame(subject, width, **settings):
+        write(subject, tmp_path / "net.html")
         script = (ROOT / "docs" / "frames.js").read_text()
         style = "body { margin: 0 } iframe { border: 0; width: 100%; height: 200px; display: block }"
         (tmp_path / "page.html").write_text(
@@ -481,6 +511,19 @@ def assert_computes(window, net, x):
         assert np.isfinite(expected).all()
         tolerance = 1e-5 if net.dtype == "float32" else 1e-11
         assert np.abs(computed - expected).max() <= tolerance * np.abs(expected).max(), compute.__name__
+
+
+# Pairs of units and weights in the drawing of a step that lie over each other, or beyond its edges
+OVERLAPS = """() => {
+  const boxes = [...document.querySelectorAll(".unit, .chip")].map((e) => [e, e.getBoundingClientRect()]);
+  const stage = document.querySelector("#stage")?.getBoundingClientRect();
+  const name = (e) => e.className + " " + e.querySelector(".number").dataset.key;
+  const out = boxes.filter(([, a]) => a.left < stage.left - 1 || a.right > stage.right + 1 || a.top < stage.top - 1 ||
+    a.bottom > stage.bottom + 1);
+  const over = boxes.flatMap(([e, a], k) => boxes.slice(k + 1).filter(([, b]) =>
+    a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom).map(([f]) => [name(e), name(f)]));
+  return [...out.map(([e]) => name(e)), ...over];
+}"""
 
 
 class TestInBrowser:
@@ -940,3 +983,346 @@ class TestInBrowser:
             window = show(Network([3, 2], task="classification"), reduced_motion=wish)
             duration = window.page.evaluate("() => getComputedStyle(document.querySelector('.bar')).transitionDuration")
             assert duration == seconds
+
+
+# Lessons
+
+# The numbers that a page shows, and what it says of each
+NUMBERS = """() => [...document.querySelectorAll(".number")].map((button) => ({
+  key: button.dataset.key, value: button.dataset.value, text: button.textContent, off: button.disabled,
+  fresh: button.classList.contains("fresh") }))"""
+FORMULA = """() => ({ key: document.activeElement.dataset.key, value: document.activeElement.dataset.value,
+  lines: [...document.querySelectorAll("#formula p")].map((line) => line.lastChild.textContent),
+  check: document.querySelector("#check").textContent })"""
+
+
+def read(text):
+    """A number as a page writes it."""
+    return float(text.replace("−", "-"))
+
+
+class Lesson:
+    """The step of a page, computed by the library: a network, examples, and the rows of the minibatch."""
+
+    def __init__(self, window):
+        start = window.page.evaluate("() => ({ ...state, rows })")
+        sizes = [2, *(len(layer["b"]) for layer in start["layers"])]
+        self.net = Network(sizes, dtype="float64", seed=0)
+        self.net.layers = [(layer["w"], layer["b"]) for layer in start["layers"]]
+        self.x, self.y, self.rows, self.lr = np.array(start["x"]), np.array(start["y"]), start["rows"], start["lr"]
+        self.batch = self.x[self.rows], self.y[self.rows]
+
+    def compute(self, phase):
+        """Every number that is known after a phase, by the key that it has in the page, and the phase it comes from."""
+        net, (x, y) = self.net, self.batch
+        activations, deltas, gradients = net.activations(x), net.deltas(x, y), net.backward(x, y)
+        updated = net.copy()
+        updated.minibatch_update((x, y), self.lr)
+        numbers = {}
+        for k, r in enumerate(self.rows):
+            numbers |= {f"y-{j}-{r}": (0, value) for j, value in enumerate(y[k])}
+            numbers[f"c-{r}"] = 1, net.cost((x[k : k + 1], y[k : k + 1]))
+            for l, a in enumerate(activations):
+                numbers |= {f"a-{l}-{j}-{r}": (min(l, 1), value) for j, value in enumerate(a[k])}
+            for l, layer in enumerate(net.layers, 1):
+                z = activations[l - 1][k] @ layer.w.T + layer.b
+                numbers |= {f"z-{l}-{j}-{r}": (1, value) for j, value in enumerate(z)}
+                numbers |= {f"d-{l}-{j}-{r}": (4 - l, value) for j, value in enumerate(deltas[l - 1][k])}
+        if len(self.rows) > 1:
+            numbers["cost"] = 1, net.cost((x, y))
+        for l, (layer, gradient) in enumerate(zip((updated if phase == 6 else net).layers, gradients, strict=True), 1):
+            own = 6 if phase == 6 else 0
+            numbers |= {f"b-{l}-{j}": (own, value) for j, value in enumerate(layer.b)}
+            numbers |= {f"gb-{l}-{j}": (4, value) for j, value in enumerate(gradient.b)}
+            numbers |= {f"w-{l}-{j}-{i}": (own, value) for (j, i), value in np.ndenumerate(layer.w)}
+            numbers |= {f"gw-{l}-{j}-{i}": (5, value) for (j, i), value in np.ndenumerate(gradient.w)}
+        return numbers
+
+
+def assert_shows(window, lesson, phase):
+    """All numbers of a phase and of those before it are shown, no others, and they are the library's."""
+    expected, shown = lesson.compute(phase), {number["key"]: number for number in window.page.evaluate(NUMBERS)}
+    assert shown.keys() == expected.keys()
+    for key, (own, value) in expected.items():
+        assert shown[key]["off"] == (own > phase), (phase, key)
+        assert shown[key]["fresh"] == (own == phase > 0), (phase, key)
+        if own > phase:
+            assert (shown[key]["text"], shown[key]["value"]) == ("·", "")
+        else:
+            assert float(shown[key]["value"]) == pytest.approx(value, rel=1e-9, abs=1e-9), (phase, key)
+            digits = 3 if 1e-2 <= abs(value) < 1e5 else 2
+            assert read(shown[key]["text"]) == pytest.approx(value, rel=0.51 * 10 ** (1 - digits), abs=1e-9), (
+                phase,
+                key,
+            )
+
+
+def evaluate(line):
+    """Evaluate a line of a formula, such as "= 2 · (−0.5) + ½ · (0.1)²"."""
+    for sign, code in (("½", "0.5"), ("·", "*"), ("−", "-"), ("²", "**2"), ("e^", "exp"), ("\xa0", " ")):
+        line = line.replace(sign, code)
+    return eval(line.removeprefix("= "), {"exp": np.exp})
+
+
+QUANTITIES = ["w", "b", "a", "slope", "delta", "cost"]  # of a neuron
+
+
+def train_neuron(cost, w, b, lr):
+    """The quantities of a neuron with the input 1 and the target 0, at the start and after each of 300 epochs."""
+    example, parameters = (np.array([[1.0]]), np.array([[0.0]])), [[w, b]]
+
+    class Note(Callback):
+        def on_epoch_end(self, logs):
+            parameters.append([net.w[0].item(), net.b[0].item()])
+
+    net = Network([1, 1], cost=cost, dtype="float64", seed=0)
+    net.layers = [([[w]], [b])]
+    history = net.train(example, epochs=300, batch_size=1, lr=lr, callbacks=[Note()], progress=False)
+    costs = [*history["cost"], net.cost(example)]  # of each epoch before its update
+    net.layers = [([[1.0]], [0.0])]  # so that its input is z: all epochs at once
+    z = np.sum(parameters, axis=1, keepdims=True)
+    a, delta = net.forward(z), net.deltas(z, np.zeros_like(z))[0]
+    return np.hstack([parameters, a, a * (1 - a), delta, np.transpose([costs])])
+
+
+class TestLessonsInBrowser:
+    pytestmark = in_browser
+
+    @pytest.mark.parametrize(("outputs", "minibatches"), [("0", ["0,1"]), ("1", ["0", "1", "0,1"])], ids=["1", "2"])
+    def test_every_number_of_every_phase_is_the_librarys(self, show, outputs, minibatches):
+        window, rng = show("step"), np.random.default_rng(0)
+        window.page.select_option("#outputs-count", outputs)
+        for rows in minibatches:
+            window.page.select_option("#rows", rows)
+            window.page.click("#phases button:first-child")
+            lesson = Lesson(window)
+            for phase in range(1, 7):
+                assert_shows(window, lesson, phase)
+                window.page.evaluate("() => byId('next').click()")  # which takes less time than the mouse
+            falls = f"The cost falls from {lesson.net.cost(lesson.batch):.4g} to "
+            lesson.net.minibatch_update(lesson.batch, lesson.lr)
+            assert window.text("#count") == "Step 2"
+            assert_shows(window, lesson, 1)  # the next step begins with the new weights
+            window.page.click("#back")
+            assert window.text("#words").startswith(falls + f"{lesson.net.cost(lesson.batch):.4g}.")
+        # Other numbers, typed in: all that is shown follows at once
+        fields = window.page.locator("#parameters input, #data input")
+        for k in range(fields.count()):
+            is_target = fields.nth(k).get_attribute("aria-label").startswith("y")
+            fields.nth(k).fill(f"{rng.uniform() if is_target else rng.normal():.3f}")
+        window.page.fill("#rate input", "1.7")
+        assert_shows(window, Lesson(window), 6)
+        assert window.text("#count") == "Step 1"
+
+    def test_ten_steps_are_the_librarys_and_back_leads_through_them(self, show):
+        window = show("step")
+        lesson, costs = Lesson(window), []
+        window.page.click("#ten")
+        for _ in range(10):
+            costs.append(lesson.net.cost(lesson.batch))
+            lesson.net.minibatch_update(lesson.batch, lesson.lr)
+        assert window.text("#count") == "Step 11"
+        assert_shows(window, lesson, 1)
+        costs.append(lesson.net.cost(lesson.batch))
+        assert costs == sorted(costs, reverse=True)
+        shown = window.page.evaluate("() => [...past.map(({ cost }) => cost), shown.cost]")
+        np.testing.assert_allclose(shown, costs, rtol=1e-9)
+        assert window.text("#fall-note") == f"From {costs[0]:.4g} to {costs[-1]:.4g}"
+        path = window.page.locator("#fall path").get_attribute("d")
+        heights = [-float(pair.split()[1]) for pair in re.split("[ML]", path)[1:]]
+        assert np.corrcoef(heights, costs)[0, 1] > 0.9999
+        cut_off = "() => [...document.querySelectorAll('td input')].filter((e) => e.scrollWidth > e.clientWidth).length"
+        assert window.page.evaluate(cut_off) == 0
+        window.page.evaluate("() => { for (let k = 0; k < 60; k++) byId('back').click() }")
+        assert (window.text("#count"), window.text("#phase-title")) == (
+            "Step 1",
+            "Forward: from the inputs to the cost",
+        )
+        assert_shows(window, Lesson(window), 1)
+        assert Lesson(window).net.cost(lesson.batch) == pytest.approx(costs[0], rel=1e-12)
+        window.page.click("#back")
+        assert window.page.is_disabled("#back")
+        assert_shows(window, Lesson(window), 0)
+
+    @pytest.mark.parametrize(("outputs", "rows"), [("0", "1"), ("1", "0,1")])
+    def test_each_number_shows_its_formula_by_keyboard_alone(self, show, outputs, rows):
+        """Every line of a formula has the value of the number, up to the digits shown; so has the check by nudging."""
+        window = show("step")
+        window.page.select_option("#outputs-count", outputs)
+        window.page.select_option("#rows", rows)
+        window.page.focus("#next")
+        for _ in range(6):
+            window.page.keyboard.press("Enter")
+        assert_shows(window, Lesson(window), 6)
+        for _ in range(5):
+            window.page.keyboard.press("Tab")
+        window.page.keyboard.press("Home")
+        seen = {}
+        while True:
+            number = window.page.evaluate(FORMULA)
+            if number["key"] in seen:
+                break
+            seen[number["key"]] = number
+            window.page.keyboard.press("ArrowRight")
+        assert seen.keys() == Lesson(window).compute(6).keys()
+        for key, number in seen.items():
+            value = float(number["value"])
+            assert (len(number["lines"]) > 1) == (key[0] != "y" and key[:4] != "a-0-"), key  # those are given
+            for line in number["lines"][1:]:
+                assert evaluate(line) == pytest.approx(value, rel=1e-3, abs=1e-4), (key, number)
+            assert read(number["lines"][-1].removeprefix("= ")) == pytest.approx(value, rel=1e-5)
+            assert (number["check"] != "") == (key[0] in "dg"), key
+            if number["check"]:
+                assert read(number["check"].split()[-1]) == pytest.approx(value, rel=1e-3)
+            if re.match("d-1-", key):
+                assert number["lines"][0].count("δ²") == len(Lesson(window).net.b[1])  # a term for each path
+
+    def test_pointing_at_a_number_marks_what_it_is_made_of(self, show):
+        window = show("step")
+        window.page.select_option("#outputs-count", "1")
+        for _ in range(3):
+            window.page.click("#next")
+        window.page.hover("[data-key=d-1-1-0]")
+        keys = "(name) => [...document.querySelectorAll(`.number.${name}`)].map((e) => e.dataset.key).sort()"
+        assert window.page.evaluate(keys, "chosen") == ["d-1-1-0"]
+        assert window.page.evaluate(keys, "used") == ["a-1-1-0", "d-2-0-0", "d-2-1-0", "w-2-0-1", "w-2-1-1"]
+        assert window.page.locator(".edge.used").count() == 2  # the paths
+        assert "through z²₁ and z²₂" in window.text("#check")
+
+    @pytest.mark.parametrize(
+        ("lesson", "field", "note"),
+        [
+            ("step", "#parameters input >> nth=1", "w¹₁₂ must be a number from -1000 to 1000; it stays -1."),
+            ("step", "#rate input", "η must be a number from 0 to 1000; it stays 0.5."),
+            ("step", "#data input >> nth=2", "y₁ of example 1 must be a number from 0 to 1; it stays 1."),
+            ("neuron", "#rate-number input", "The learning rate must be a number from 0 to 1000; it stays 0.15."),
+        ],
+        ids=["weight", "rate", "target", "neuron"],
+    )
+    def test_bad_entries_are_marked_and_change_nothing(self, show, lesson, field, note):
+        window = show(lesson)
+        window.page.click("#next" if lesson == "step" else "#one")
+        everything = "() => [...document.querySelectorAll('[data-value]')].map((e) => e.dataset.value)"
+        before, own = window.page.evaluate(everything), window.page.locator(field)
+        value = own.input_value()
+        for typed in ("abc", "e", "", "1e400", "1001", "-1e9"):
+            own.press("ControlOrMeta+a")
+            own.press("Delete")
+            own.press_sequentially(typed)
+            assert own.get_attribute("aria-invalid") == "true"
+            assert note in window.texts("section .note")
+            assert window.page.evaluate(everything) == before
+            own.blur()
+            assert (own.input_value(), own.get_attribute("aria-invalid")) == (value, "false")
+
+    @pytest.mark.parametrize(("w", "b", "lr"), [(2, 2, 0.15), (-1, 3.5, 2.5)])
+    def test_300_epochs_of_both_neurons_are_the_librarys(self, show, w, b, lr):
+        window = show("neuron", reduced_motion="reduce")
+        for k, (field, value) in enumerate((("#start input", w), ("#start input", b), ("#rate-number input", lr))):
+            window.page.locator(field).nth(k % 2).fill(str(value))
+        expected = [train_neuron(cost, w, b, lr) for cost in ("quadratic", "cross_entropy")]
+        paths = window.page.evaluate(
+            "(names) => paths.map((path) => path.map((point) => names.map((name) => point[name])))", QUANTITIES
+        )
+        np.testing.assert_allclose(paths, expected, rtol=1e-9, atol=1e-9)
+        for button, epoch in ((None, 0), ("#one", 1), ("#run", 300)):
+            if button:
+                window.page.click(button)
+            assert window.text("#epoch") == f"Epoch {epoch} of 300"
+            cells = window.page.evaluate(
+                "() => [...cells].map(([name, two]) => [name, two.map((e) => [e.dataset.value, e.textContent])])"
+            )
+            for name, two in cells:
+                for path, (value, text) in zip(expected, two, strict=True):
+                    quantity = path[epoch][QUANTITIES.index(name)]
+                    assert float(value) == pytest.approx(quantity, rel=1e-9, abs=1e-9)
+                    assert read(text) == pytest.approx(quantity, rel=5.1e-3)
+        for name in ("a", "slope", "delta"):
+            for k in range(2):
+                path = window.page.locator(f"#plot-{name} path").nth(k).get_attribute("d")
+                heights = [-float(pair.split()[1]) for pair in re.split("[ML]", path)[1:]]
+                values = [point[QUANTITIES.index(name)] for point in expected[k]]
+                assert np.corrcoef(heights, values)[0, 1] > 0.999
+
+    def test_the_neuron_runs_pauses_and_follows_the_slider(self, show):
+        window = show("neuron")
+        assert window.texts("#state tr:nth-child(4) .value") == ["0.0173", "0.982"]
+        window.page.focus("#run")
+        window.page.keyboard.press("Enter")
+        window.page.wait_for_function("() => epoch >= 3")
+        window.page.keyboard.press("Enter")
+        epoch = window.page.evaluate("() => epoch")
+        assert 3 <= epoch < 300
+        window.page.wait_for_function("() => byId('live').textContent.startsWith('Epoch ')")
+        assert (window.page.evaluate("() => epoch"), window.text("#run")) == (epoch, "Run")
+        assert window.page.locator("#plot-a path").first.get_attribute("d").count("L") == epoch
+        before = window.page.evaluate("() => paths[0][epoch].a")
+        window.page.focus("#rate input")
+        for _ in range(20):
+            window.page.keyboard.press("ArrowRight")
+        assert window.page.evaluate("() => paths[0][epoch].a") < before
+        lr = window.page.evaluate("() => settings.lr")
+        assert float(window.page.locator("#rate-number input").input_value()) == lr > 0.15
+        assert window.page.get_attribute("#rate input", "aria-valuetext") == str(lr)
+        window.page.click("#reset")
+        assert (window.text("#epoch"), window.page.evaluate("() => settings")) == (
+            "Epoch 0 of 300",
+            {"w": 2, "b": 2, "lr": 0.15},
+        )
+
+    @pytest.mark.parametrize("lesson", LESSONS)
+    def test_lessons_fit_light_and_dark_and_no_number_is_cut_off(self, show, lesson):
+        papers = []
+        for scheme in ("light", "dark"):
+            window = show(lesson, color_scheme=scheme)
+            if lesson == "step":
+                window.page.select_option("#outputs-count", "1" if scheme == "light" else "0")
+                window.page.locator("#parameters input").nth(0).fill("-123.456")
+                window.page.locator("#parameters input").nth(7).fill("-0.00123456")
+                window.page.locator("#data input").nth(0).fill("-0.98765")
+                window.page.click("#phases button:last-child")
+            for width in (1280, 936, 740, 390) if scheme == "light" else (390,):
+                window.page.set_viewport_size({"width": width, "height": 844})
+                window.wait()
+                too_wide = window.page.evaluate(
+                    "() => [document.documentElement, ...document.querySelectorAll('section, .number')]"
+                    ".filter((e) => e.scrollWidth > e.clientWidth + 1)"
+                    ".map((e) => e.dataset?.key || e.className || e.id || e.tagName)"
+                )
+                assert (width, too_wide) == (width, [])
+                overlaps = window.page.evaluate(OVERLAPS)
+                assert (width, overlaps) == (width, [])
+            picture = Image.open(BytesIO(window.page.screenshot())).convert("RGB")
+            papers.append(sum(picture.getpixel((1, 1))))
+        assert papers[0] > 700
+        assert papers[1] < 100
+
+    @pytest.mark.parametrize("lesson", LESSONS)
+    def test_the_keyboard_reaches_all_controls_and_each_has_a_name(self, show, lesson):
+        window = show(lesson)
+        if lesson == "step":
+            window.page.click("#phases button:last-child")
+        nodes = window.page.context.new_cdp_session(window.page).send("Accessibility.getFullAXTree")["nodes"]
+        roles = {"button", "combobox", "slider", "spinbutton", "image", "img", "group", "table"}
+        named = [node for node in nodes if not node["ignored"] and node["role"]["value"] in roles]
+        assert len(named) > 10
+        assert [node["role"]["value"] for node in named if not node.get("name", {}).get("value")] == []
+        window.page.evaluate("() => { document.body.tabIndex = -1; document.body.focus() }")
+        controls = (
+            "[...document.querySelectorAll('button, select, input')].filter((e) => e.tabIndex >= 0 && !e.disabled)"
+        )
+        for k in range(window.page.evaluate(f"() => {controls}.length")):
+            window.page.keyboard.press("Tab")
+            assert window.page.evaluate(f"() => {controls}.indexOf(document.activeElement)") == k
+            outline = window.page.evaluate("() => getComputedStyle(document.activeElement).outlineStyle")
+            assert outline == "solid"
+
+    @pytest.mark.parametrize(("lesson", "width"), [("step", 390), ("step", 936), ("neuron", 390)])
+    def test_lessons_fit_their_frames(self, frame, lesson, width):
+        _, inside = frame(lesson, width)
+        for button in ("#next", "#next", "#ten") if lesson == "step" else ("#one",):
+            inside.click(button)
+            inside.wait_for_function(FITS, arg=width)
+            room = "() => { const e = document.scrollingElement; return [e.scrollWidth, e.scrollHeight, innerHeight] }"
+            scroll_width, scroll_height, height = inside.evaluate(room)
+            assert (scroll_width, scroll_height) == (width, height)

@@ -11,7 +11,6 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from helpers import installed
 
 import xpnet
 
@@ -50,10 +49,16 @@ def modules():
 
 
 @cache
+def parse(path):
+    """All nodes of a file's syntax tree."""
+    return [*ast.walk(ast.parse(path.read_text()))]
+
+
+@cache
 def imports(path):
     """List the modules that a file imports, in full: also inside functions, and for type hints only."""
     names = []
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in parse(path):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -98,10 +103,10 @@ def test_no_module_imports_itself_through_others():
 def test_nobody_below_network_names_it():
     for name, path in modules().items():
         if name.split(".")[0] not in ABOVE_NETWORK:
-            named = {node.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)}
+            named = {node.id for node in parse(path) if isinstance(node, ast.Name)}
             texts = {
                 hint.value
-                for node in ast.walk(ast.parse(path.read_text()))
+                for node in parse(path)
                 if (hint := getattr(node, "annotation", None) or getattr(node, "returns", None)) is not None
                 and isinstance(hint, ast.Constant)
             }
@@ -153,15 +158,6 @@ def test_import_and_training_bring_no_array_library_and_print_nothing():
         f"xpnet.Network([2, 1]).train((np.ones((3, 2)), [0, 1, 0]), epochs=1, progress=False); print({OTHERS})"
     )
     assert (out.split(), err) == (["set()", "set()"], "")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", installed(["torch", "jax"]))
-def test_a_backend_brings_its_own_library_only(name):
-    out, _ = run(f"import sys; from xpnet import Network; Network([2, 1], backend='{name}'); print({OTHERS})")
-    assert name in out
-    assert {"torch": "jax", "jax": "torch"}[name] not in out
-    assert "cupy" not in out
 
 
 def test_the_estimators_say_how_to_install_scikit_learn():

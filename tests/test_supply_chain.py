@@ -5,13 +5,12 @@ import json
 import subprocess
 import sys
 import tomllib
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers import NOT_INSTALLED, installed
-from test_structure import modules
+from test_structure import modules, parse
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "xpnet"
@@ -165,15 +164,10 @@ JUSTIFIED = {
 }
 
 
-@cache
-def parse() -> dict[str, ast.Module]:
-    return {name: ast.parse(path.read_text()) for name, path in modules().items()}
-
-
-def names_in(tree: ast.AST) -> set[str]:
+def names_in(nodes: list[ast.AST]) -> set[str]:
     """Every name that a module uses, imports or defines; `re.compile` is not the builtin."""
     names = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Name):
             names.add(node.id)
         elif isinstance(node, ast.Attribute):
@@ -189,7 +183,7 @@ def names_in(tree: ast.AST) -> set[str]:
 
 
 def test_the_sources_execute_nothing_but_what_is_justified() -> None:
-    found = {(module, name) for module, tree in parse().items() for name in names_in(tree) & FORBIDDEN}
+    found = {(module, name) for module, path in modules().items() for name in names_in(parse(path)) & FORBIDDEN}
     assert found == JUSTIFIED
 
 
@@ -197,8 +191,8 @@ def test_arrays_are_read_without_pickle() -> None:
     """Where `np.load` is called, it says so, whatever NumPy's default."""
     calls = [
         node
-        for tree in parse().values()
-        for node in ast.walk(tree)
+        for path in modules().values()
+        for node in parse(path)
         if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("load", "fromfile", "memmap")
     ]
     of_numpy = [call for call in calls if ast.unparse(call.func).startswith(("np.", "numpy."))]

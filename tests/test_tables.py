@@ -152,7 +152,7 @@ def test_a_cost_with_several_outputs_for_the_target_has_them(capsys, folder):
     assert status == 0
     status, _, err = run_command(capsys, "train", *words, "--cost", "quantile(0.1, 0.9)")
     assert status == 1
-    assert "the scores compare one number with each target, and cost='quantile(0.1, 0.9)' has none; add 0.5" in err
+    assert "the scores compare one number with each target, and --cost 'quantile(0.1, 0.9)' has none; add 0.5" in err
 
 
 def test_options_of_tables_reach_the_training(capsys, folder):
@@ -295,7 +295,9 @@ def test_examples_are_held_out_at_random_with_the_same_part_of_each_class():
             "--target kind --class-weight cat=1,cow=2",
             "--class-weight names the class 'cow'; choose from 'cat', 'dog', 'eel'",
         ),
-        ("--target kind --test-split 1", "--test-split=1.0 must be in [0, 1); 0 holds nothing out"),
+        ("--target kind --seed -1", "--seed -1 must be a whole number of at least 0"),
+        ("--target weight --task regression --optimizer lm --quiet", "the network has float32; give --dtype float64"),
+        ("--target kind --test-split 1", "--test-split 1.0 must be in [0, 1); 0 holds nothing out"),
         ("--target kind --test-split 0.999", "--test-split 0.999 leaves none of the 90 rows of pets.csv to train on"),
     ],
 )

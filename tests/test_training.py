@@ -237,14 +237,14 @@ def test_a_schedule_that_is_not_finite_is_refused(place):
 @ON_NUMPY
 @pytest.mark.slow
 def test_ctrl_c_at_any_line_of_a_step_leaves_the_network_as_before(place):
-    """Raise KeyboardInterrupt at every third line of the mathematics, until training comes through."""
+    """Raise KeyboardInterrupt at every third line of the mathematics, until training comes through; fewer on CuPy."""
     optimizer = MaxNorm(Clip(L1(AdamW(), 0.01), 0.1), 1.0)
     net = make(place, SIZES, "gelu", "sigmoid", "quadratic", seed=0, dropout=[0.2, 0.5])
     options = {"epochs": 1, "batch_size": N, "lr": 0.5, "optimizer": optimizer, "progress": False}
     net.train(problem(), **options)
     before, rng = snapshot(net), net.rng.bit_generator.state
     interrupted, traced = 0, set()
-    for k in range(1, 10_000, 3):
+    for k in range(1, 10_000, 13 if place.backend == "cupy" else 3):
         net.rng.bit_generator.state = rng
         try:
             with InterruptAt(k, traced):
@@ -253,7 +253,7 @@ def test_ctrl_c_at_any_line_of_a_step_leaves_the_network_as_before(place):
         except KeyboardInterrupt:
             interrupted += 1
             assert_same(net, before)
-    assert interrupted >= 30
+    assert interrupted >= 25
     assert traced >= {"core/backprop.py", "core/step.py", "core/minibatch.py"}
     assert traced >= {"core/optimizers/adam.py", "core/optimizers/wrappers.py"}
     assert not all(np.array_equal(a, b) for (a, _), (b, _) in zip(before.layers, snapshot(net).layers, strict=True))

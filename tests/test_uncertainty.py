@@ -629,6 +629,10 @@ def examples(n, targets, seed=0):
     return rng.standard_normal((n, 3)), 100 + 30 * rng.standard_t(3, (n, targets))
 
 
+ON_CALIBRATED = (
+    "^many of the examples in data are among those of calibrate, which made their coverage what it is; give examples "
+    "that neither train nor calibrate has had$"
+)
 DOORS = [("gaussian", None), ("gaussian", 3), ("mse", None), ("mse", 3), ("quantile(0.1, 0.5, 0.9)", None)]
 DOORS += [("quantile(0.1, 0.5, 0.9)", 3)]
 
@@ -652,7 +656,9 @@ def test_intervals_end_at_errors_on_validation_data(place, cost, members, target
         np.testing.assert_allclose(host(predict(new[0])), host(predict(new))[0], rtol=1e-12)
         low, high = model.interval(new, 0.8)
         np.testing.assert_array_equal(host(low), host(predict(new))[..., 0])
-        assert [row["measured"] for row in model.coverage((x, y)).rows] == targets * [5 / 49, 25 / 49, 45 / 49]
+        with pytest.warns(UserWarning, match=ON_CALIBRATED):
+            rows = model.coverage((x, y)).rows
+        assert [row["measured"] for row in rows] == targets * [5 / 49, 25 / 49, 45 / 49]
         return
     if cost == "mse" and members is None:
         std = np.ones((49, targets)), np.ones((5, targets))
@@ -674,7 +680,8 @@ def test_intervals_end_at_errors_on_validation_data(place, cost, members, target
     after = host(model.predict_std(new) if members is None else model.predict(new, return_std=True)[1])
     np.testing.assert_allclose(after, (errors[34] * std[1]).reshape(shape), rtol=1e-12)
     np.testing.assert_array_equal(host(model.predict(new)), before[1])
-    rows = model.coverage((x, y), levels=[0.68, 0.9]).rows
+    with pytest.warns(UserWarning, match=ON_CALIBRATED):
+        rows = model.coverage((x, y), levels=[0.68, 0.9]).rows
     assert [row["measured"] for row in rows] == targets * [34 / 49, 45 / 49]
     assert [row["target"] for row in rows] == [0, 0, 1, 1][: 2 * targets]
 
@@ -682,19 +689,110 @@ def test_intervals_end_at_errors_on_validation_data(place, cost, members, target
 @pytest.mark.parametrize("members", [None, 2])
 @pytest.mark.parametrize("cost", ["gaussian", "quantile(0.05, 0.5, 0.95)"])
 def test_calibrated_intervals_hold_on_new_data(cost, members):
-    """On noise with heavy tails that nobody has learnt; binomial errors of both samples are allowed three times."""
+    """On noise with heavy tails that nobody has learnt; three standard errors are allowed."""
     model = bars(NUMPY, cost, 1, members)
     validation, test = examples(2000, 1, 2), examples(20_000, 1, 3)
     raw = [row["measured"] - row["nominal"] for row in model.coverage(test).rows]
     model.calibrate(validation)
     rows = model.coverage(test).rows
     for row in rows:
-        error = 3 * row["standard_error"] * (1 + 20_000 / 2000) ** 0.5
-        assert abs(row["measured"] - row["nominal"]) < error
+        assert abs(row["measured"] - row["nominal"]) < 3 * row["standard_error"]
     assert max(map(abs, raw)) > 0.05
     rows = "below  standard error\n  0.050" if cost.startswith("quantile") else "within  standard error\n  0.680"
     assert repr(model.coverage(test)).startswith(f"nominal  {rows}")
     assert "<td" in model.coverage(test)._repr_html_()
+
+
+@pytest.mark.parametrize(("cost", "level"), [("mse", 0.9), ("quantile(0.1, 0.5, 0.9)", 0.1)])
+def test_the_standard_error_of_coverage_is_its_spread_over_draws(cost, level):
+    """Of the validation data, which are fewer here and matter more, and of the data on which it is counted."""
+    model, measured = bars(NUMPY, cost, 1, None), []
+    for seed in range(300):
+        (x, y), (new, truth) = examples(40, 1, 2 * seed), examples(200, 1, 2 * seed + 1)
+        model.calibrate((x, y))
+        (row,) = model.coverage((new, truth), [level]).rows
+        measured.append(row["measured"])
+    assert row["standard_error"] == pytest.approx((level * (1 - level) * (1 / 200 + 1 / 41) * 41 / 42) ** 0.5)
+    assert np.std(measured) == pytest.approx(row["standard_error"], rel=0.15)
+
+
+# Examples that were trained on
+
+
+ON_TRAINED = "^about {}% of the examples in {} are among those of the training, and "
+REMEDY = "; give examples that were not trained on, such as those that train gets as validation_data$"
+
+
+def train_on_examples(place, members=None, **options):
+    model, (x, y) = bars(place, "gaussian", 1, members), examples(200, 1)
+    model.train((x, y), epochs=1, lr=0.01, progress=False, **options)
+    return model, x, y
+
+
+@pytest.mark.on("jax")
+@pytest.mark.parametrize("members", [None, 2])
+def test_examples_of_the_training_are_recognized(place, members):
+    """In another order, in another dtype, and a part of them; not fresh ones, even if they include a few of those."""
+    (model, x, y), (new, truth) = train_on_examples(place, members), examples(200, 1, 1)
+    order = np.random.default_rng(0).permutation(200)
+    of_training = ON_TRAINED.format(100, "validation_data") + "errors on those are too small for intervals that hold"
+    for rows, dtype in ((order, np.float64), (order[:60], np.float32)):
+        with pytest.warns(UserWarning, match=of_training + REMEDY):
+            model.calibrate((x[rows].astype(dtype), y[rows].astype(dtype)))
+    mixed = np.concatenate([x[:100], new[:100]]), np.concatenate([y[:100], truth[:100]])
+    with pytest.warns(
+        UserWarning, match=ON_TRAINED.format("(49|5.)", "data") + "their coverage is not that" + ".*" + REMEDY
+    ):
+        model.coverage(mixed, [0.5])
+    for k in (0, 20):
+        model.calibrate((np.concatenate([x[:k], new[k:]]), np.concatenate([y[:k], truth[k:]])))
+    model.calibrate((x, truth))  # other measurements at the same points
+    model.coverage(examples(100, 1, 2))
+
+
+@pytest.mark.parametrize("members", [None, 2])
+def test_copies_and_files_recognize_examples_too(place, members, tmp_path):
+    model, x, y = train_on_examples(place, members)
+    other = examples(50, 1, 1)
+    model.calibrate(other)
+    model.save(tmp_path / "file")
+    twins = [model.copy(), model.to("numpy", dtype="float32"), pickle.loads(pickle.dumps(model))]
+    for twin in [*twins, type(model).load(tmp_path / "file")]:
+        with pytest.warns(UserWarning, match=ON_CALIBRATED):
+            twin.coverage(other)
+        with pytest.warns(UserWarning, match=ON_TRAINED.format(100, "validation_data")):
+            twin.calibrate((x, y))
+
+
+def test_examples_that_are_held_out_are_not_those_of_the_training():
+    x, y = examples(200, 1)
+    for members in (None, 2):
+        model, *_ = train_on_examples(NUMPY, members, validation_split=0.8)
+        model.coverage((x, y))  # it has learnt from a fifth of them
+    ensemble, *_ = train_on_examples(NUMPY, 2, rows=[np.arange(100), np.arange(50)], validation_data=(x, y))
+    ensemble.calibrate((x[100:], y[100:]))
+    with pytest.warns(UserWarning, match=ON_TRAINED.format(75, "validation_data")):
+        ensemble.calibrate((x[:100], y[:100]))
+
+
+@pytest.mark.parametrize("source", [Batches, Items], ids=["batches", "items"])
+def test_examples_of_streams_are_recognized(source):
+    x, y = examples(200, 1)
+    data = Batches(x, y, 50) if source is Batches else Items(x, y[:, 0])
+    model = bars(NUMPY, "gaussian", 1, None)
+    model.train(data, epochs=1, lr=0.01, progress=False)
+    with pytest.warns(UserWarning, match=ON_TRAINED.format(100, "validation_data")):
+        model.calibrate(Batches(x, y, 30))
+    model.calibrate(examples(50, 1, 1))
+
+
+def test_few_rows_or_rows_that_repeat_tell_nothing():
+    x, y = np.arange(7.0)[:, None] * np.ones(3), np.arange(7.0)[:, None]
+    for repeats in (1, 100):
+        model = bars(NUMPY, "gaussian", 1, None)
+        data = np.repeat(x, repeats, axis=0), np.repeat(y, repeats, axis=0)
+        model.train(data, epochs=1, lr=0.01, progress=False)
+        model.calibrate(data)
 
 
 def test_a_calibration_is_kept_until_the_weights_change(place, tmp_path):
@@ -821,12 +919,37 @@ def quantiles():
     return bars(NUMPY, "quantile(0.1, 0.5, 0.9)", 1, None)
 
 
-def test_what_is_exported_is_not_calibrated_and_says_so():
+@pytest.mark.parametrize(
+    ("cost", "remedy", "correct"),
+    [
+        (
+            "gaussian",
+            r"multiply its standard deviations by net.predict_std\(x\) divided by them",
+            lambda net, x, outputs: net.predict_std(x) / outputs[:, 1],
+        ),
+        (
+            "quantile(0.1, 0.5, 0.9)",
+            r"to each of its quantiles, add what net.predict\(x\) has more",
+            lambda net, x, outputs: net.predict(x) - np.sort(outputs),
+        ),
+        (
+            "mse",
+            r"add and subtract half of the length of net.interval\(x\)",
+            lambda net, x, outputs: (np.subtract(*net.interval(x)) / 2, outputs[:, 0] - np.mean(net.interval(x), 0)),
+        ),
+    ],
+)
+def test_what_is_exported_is_not_calibrated_and_says_how_to_correct_it(cost, remedy, correct):
+    """The correction does not depend on x; `forward` is what is exported, except that quantiles are sorted there."""
     from xpnet.export.parts import take_apart
 
-    net = bars(NUMPY, "gaussian", 1, None)
-    net.calibrate(examples(5, 1))
-    with pytest.warns(
-        UserWarning, match="^the network is calibrated, and what is exported is not: it predicts as before"
-    ):
+    net = bars(NUMPY, cost, 1, None)
+    net.calibrate(examples(49, 1))
+    message = "the network is calibrated, and what is exported is not: it predicts as before calibrate"
+    with pytest.warns(UserWarning, match=f"^{message}; {remedy}, which is the same for every x$"):
         take_apart(net)
+    x, _ = examples(9, 1, seed=1)
+    corrections = np.asarray(correct(net, x, net.forward(x)))
+    rows = corrections.T if cost == "mse" else corrections
+    np.testing.assert_allclose(rows, np.broadcast_to(rows[0], rows.shape), atol=1e-9)
+    assert np.abs(rows[0]).max() > 0.1

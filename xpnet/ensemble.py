@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from xpnet.core.activations import Activation
+    from xpnet.core.calibration import Calibration
     from xpnet.core.costs import Cost
     from xpnet.core.initializers import Initializer
     from xpnet.core.optimizers.base import Optimizer
@@ -409,7 +410,7 @@ class Ensemble:
         Parameters
         ----------
         x
-            One example (n_in,), or rows (m, n_in).
+            As in `forward`.
         n
             Number of samples of each member.
 
@@ -435,7 +436,7 @@ class Ensemble:
         Parameters
         ----------
         x
-            One example (n_in,), or rows (m, n_in).
+            As in `forward`.
         return_std
             Whether to return the standard deviation as well, for a regression: of the members' predictions around their
             mean. With ``cost="gaussian"`` the scatter of the data is included: it is the root of the mean variance that
@@ -480,7 +481,7 @@ class Ensemble:
         quantiles = predict_quantiles(bars, x)
         if not return_std:
             return quantiles
-        members = self._stack([shape_quantiles(bars_of_network(network.view, None).predict(x)) for network in self])
+        members = self._stack([shape_quantiles(bars_of_network(network.view).predict(x)) for network in self])
         with self.backend.scope(precision(members)):
             return quantiles, xp.std(members, axis=0)
 
@@ -488,7 +489,8 @@ class Ensemble:
     def _bars(self) -> Bars:
         from xpnet.inspection.intervals import bars_of_ensemble
 
-        return bars_of_ensemble([network.view for network in self], self.feature_names, self.calibration)
+        views, trained_on = [network.view for network in self], [network._trained_on for network in self]
+        return bars_of_ensemble(views, self.feature_names, self._calibration, trained_on)
 
     @property
     def calibration(self) -> np.ndarray | None:
@@ -496,10 +498,16 @@ class Ensemble:
 
         The members keep them, so that they are in the files of `save`; see `Network.calibration`.
         """
+        calibration = self._calibration
+        return None if calibration is None else calibration.errors
+
+    @property
+    def _calibration(self) -> Calibration | None:
         first, *others = (network._calibrations.get(len(self)) for network in self)
-        if first is None or any(errors is None for errors in others):
+        if first is None:
             return None
-        return first if all(errors is first or np.array_equal(errors, first) for errors in others) else None  # type: ignore
+        same = (other is not None and np.array_equal(other.errors, first.errors) for other in others)
+        return first if all(same) else None
 
     @explain_arguments
     def calibrate(self, validation_data: Any) -> None:
@@ -514,9 +522,9 @@ class Ensemble:
         """
         from xpnet.inspection.intervals import calibrate
 
-        errors = calibrate(self._bars, validation_data)
+        calibration = calibrate(self._bars, validation_data)
         for network in self:
-            network._calibrations = {**network._calibrations, len(self): errors}
+            network._calibrations = {**network._calibrations, len(self): calibration}
 
     @explain_arguments
     def coverage(self, data: Any, levels: Sequence[float] | None = None) -> Coverage:
@@ -540,7 +548,7 @@ class Ensemble:
         Parameters
         ----------
         x
-            One example (n_in,), or rows (m, n_in).
+            As in `forward`.
         level
             The probability, above 0 and below 1.
         """
@@ -555,7 +563,7 @@ class Ensemble:
         Parameters
         ----------
         x
-            One example (n_in,), or rows (m, n_in).
+            As in `forward`.
         return_std
             Whether to return the standard deviation of the members' probabilities as well.
 
@@ -595,10 +603,8 @@ class Ensemble:
 
         Parameters
         ----------
-        x
-            One example (n_in,), or rows (m, n_in).
-        return_std
-            Whether to return the standard deviations over the members as well.
+        x, return_std
+            As in `jacobian`.
 
         Returns
         -------
@@ -615,10 +621,8 @@ class Ensemble:
 
         Parameters
         ----------
-        x
-            One example (n_in,), or rows (m, n_in).
-        return_std
-            Whether to return the standard deviation over the members as well.
+        x, return_std
+            As in `jacobian`.
 
         Returns
         -------
@@ -633,12 +637,10 @@ class Ensemble:
 
         Parameters
         ----------
-        x
-            One example (n_in,), or rows (m, n_in).
+        x, return_std
+            As in `jacobian`.
         g
             Gradient with respect to the outputs, (n_out,) or (m, n_out).
-        return_std
-            Whether to return the standard deviation over the members as well.
 
         Returns
         -------

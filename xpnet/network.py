@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from xpnet.checkpoint.record import Record, Snapshot, TrainingRecord
     from xpnet.core.activations import Activation
+    from xpnet.core.calibration import Calibration
     from xpnet.core.costs import Cost, Output
     from xpnet.core.initializers import Initializer
     from xpnet.core.optimizers.base import Optimizer
@@ -177,8 +178,9 @@ class Network:
         self._optimizer: Optimizer = SGD()
         self._scaling: Scaler | None = None
         self._feature_names: tuple[str, ...] | None = None
-        # Number of members of an ensemble, or 0 for this network by itself -> sorted errors; see `calibrate`
-        self._calibrations: Mapping[int, np.ndarray] = {}
+        # Number of members of an ensemble, or 0 for this network by itself -> calibration; see `calibrate`
+        self._calibrations: Mapping[int, Calibration] = {}
+        self._trained_on: Mapping[str, Any] | None = None  # describes some rows; see `xpnet.data.known_rows`
         self.history = History()
         self.notes = {}
         with self._backend.scope(dtype):
@@ -794,7 +796,7 @@ class Network:
     def _bars(self) -> Bars:
         from xpnet.inspection.intervals import bars_of_network
 
-        return bars_of_network(self.view, self.calibration)
+        return bars_of_network(self.view, self._calibrations.get(0), self._trained_on)
 
     @property
     def calibration(self) -> np.ndarray | None:
@@ -803,7 +805,8 @@ class Network:
         They are distances from the prediction in standard deviations, (n, n_targets, 1); or, for a cost of quantiles,
         differences from each of them, (n, n_targets, n_levels).
         """
-        return self._calibrations.get(0)
+        calibration = self._calibrations.get(0)
+        return None if calibration is None else calibration.errors
 
     @explain_arguments
     def calibrate(self, validation_data: Any) -> None:
@@ -819,7 +822,8 @@ class Network:
         Parameters
         ----------
         validation_data
-            Any finite source of examples that the network has not learnt from, such as (X, y).
+            Any finite source of examples that the network has not learnt from, such as (X, y). A warning says if many
+            of them are those of the last `train`, as far as digests of some of their rows tell.
 
         Raises
         ------
@@ -834,9 +838,9 @@ class Network:
         >>> net.calibrate((x[:200], y[:200]))
         >>> net.coverage((x[200:], y[200:]))
         nominal  within  standard error
-          0.680   0.650           0.033
-          0.900   0.880           0.021
-          0.950   0.955           0.015
+          0.680   0.650           0.046
+          0.900   0.880           0.030
+          0.950   0.955           0.022
         """
         from xpnet.inspection.intervals import calibrate
 
@@ -849,7 +853,8 @@ class Network:
         Parameters
         ----------
         data
-            Any finite source of examples that the network has not learnt from, such as (X, y).
+            Any finite source of examples that neither `train` nor `calibrate` has had, such as (X, y); a warning says
+            so if many are among theirs.
         levels
             The fractions of the targets that intervals around the prediction should hold, 0.68, 0.9 and 0.95 unless
             given; or some of the levels of the quantiles.
@@ -1097,7 +1102,7 @@ class Network:
         return activations(self.view, x)
 
     def deltas(self, x: Any, y: Any) -> list[Array]:
-        """Compute the errors δ = ∂C/∂z of every layer, C the cost of each example: arrays (m, n), or (n,) for one.
+        """Compute the errors δ = ∂C_x/∂z of every layer, C_x the cost of an example: arrays (m, n), or (n,) for one.
 
         The gradients of `backward` are means over the examples: ∂C/∂b is the mean of δ over the first axis.
 
@@ -1250,7 +1255,8 @@ class Network:
         """Write everything that `load` and further training need to a safetensors file, for any backend.
 
         These are settings and weights, the optimizer and its state, the state of the generator and of dropout, the
-        scaling that `standardize` learnt, the errors of `calibrate`, the names of the inputs, the history, and `notes`.
+        scaling that `standardize` learnt, the errors of `calibrate`, the names of the inputs, the history, and `notes`;
+        and for a regression digests of at most 256 examples, by which `calibrate` recognizes those of the training.
         Call `reset_optimizer` beforehand for a smaller file.
         """
         from xpnet.checkpoint.files import write_file
@@ -1339,6 +1345,7 @@ class Network:
             state=now["_state"],
             scaling=now["_scaling"] and now["_scaling"].exact,
             calibrations=now["_calibrations"],
+            trained_on=now["_trained_on"],
             feature_names=now["_feature_names"],
             optimizer=now["_optimizer"],
             generator=dict(self.rng.bit_generator.state),

@@ -45,6 +45,7 @@ class HostKernels:
 
     def __init__(self, runtime: HostRuntime, meter: Meter) -> None:
         self.runtime, self.meter, self.threads = runtime, meter, 1
+        self.types: dict[Any, Any] = {}  # of a ufunc's inputs and output, by what they are looked up for
         self.elementwise = {
             "cupy_take": _take,
             "cupy_take_scalar": _take,
@@ -87,13 +88,17 @@ class HostKernels:
                     f"{name} on device {self.runtime.device} was given an array of device {array.data.device_id}"
                 )
         self.meter.add("kernel", name)
-        self.runtime.submit(cupy.cuda.get_current_stream().ptr, work)
+        if self.runtime.is_capturing():
+            self.runtime.submit(cupy.cuda.get_current_stream().ptr, work)
+        else:
+            work()
 
     def call_ufunc(self, ufunc, args, out=None, dtype=None, casting=None, _where=None):
         """Call a ufunc of CuPy."""
         inputs, outputs = args[: ufunc.nin], list(args[ufunc.nin :]) or ([] if out is None else [out])
-        in_types, (result_type, *_) = _types_of(_find_operation(ufunc, inputs, dtype))
-        shape = np.broadcast_shapes(*(x.shape for x in (*inputs, *outputs) if isinstance(x, cupy.ndarray)))
+        in_types, result_type = self.find_types(ufunc, inputs, dtype)
+        shapes = {x.shape for x in (*inputs, *outputs) if isinstance(x, cupy.ndarray)}
+        shape = shapes.pop() if len(shapes) == 1 else np.broadcast_shapes(*shapes)
         if outputs and outputs[0].shape != shape:
             raise ValueError("Out shape is mismatched")
         result = outputs[0] if outputs else cupy.ndarray(shape, result_type)
@@ -106,12 +111,19 @@ class HostKernels:
 
         def work() -> None:
             with np.errstate(all="ignore"):
-                numbers = [np.asarray(x).astype(t, copy=False) for x, t in zip(operands, in_types, strict=True)]
-                value = np.asarray(function(*numbers)).astype(result_type, copy=False)
+                value = np.asarray(function(*map(np.asarray, operands, in_types)), result_type)
                 np.copyto(target, value, casting="unsafe", where=where)
 
         self.launch(ufunc.name, [*inputs, result], work)
         return result
+
+    def find_types(self, ufunc: Any, inputs: Sequence[Any], dtype: Any) -> tuple[list[np.dtype], np.dtype]:
+        """Find the dtypes that a ufunc converts its inputs to, and the one that it gives."""
+        key = (ufunc, dtype, *(x.dtype if isinstance(x, (cupy.ndarray, np.generic)) else type(x) for x in inputs))
+        if key not in self.types:
+            in_types, (result_type, *_) = _types_of(_find_operation(ufunc, inputs, dtype))
+            self.types[key] = in_types, result_type
+        return self.types[key]
 
     def call_elementwise(self, kernel, args):
         """Call one of CuPy's element-wise kernels that are not ufuncs."""
@@ -137,13 +149,7 @@ class HostKernels:
         function = next((f for prefix, f in REDUCTIONS.items() if name.startswith(prefix)), None)
         if function is None:
             raise NotImplementedError(f"host_cupy has no reduction {kernel.name}")
-        if dtype is None:
-            operation = kernel._ops._guess_routine_from_in_types((array.dtype,))
-        else:
-            operation = kernel._ops._guess_routine_from_dtype(np.dtype(dtype))
-        if operation is None:
-            raise TypeError(f"{kernel.name} does not take {array.dtype}")
-        result_type = _types_of(operation)[1][0]
+        result_type = self.find_result_type(kernel, array.dtype, dtype)
         if array.size == 0 and name.startswith(("cupy_max", "cupy_min", "cupy_arg")):
             raise ValueError("zero-size array to reduction operation, which has no identity")
         axis = tuple(int(i) for i in axis) if isinstance(axis, (tuple, list)) else None if axis is None else int(axis)
@@ -157,6 +163,19 @@ class HostKernels:
         work = _assign(result, lambda: np.asarray(function(source, axis=axis, keepdims=keepdims)).astype(result_type))
         self.launch(kernel.name, [array, result], work)
         return result
+
+    def find_result_type(self, kernel: Any, dtype: np.dtype, asked: Any) -> np.dtype:
+        """Find the dtype that a reduction gives."""
+        key = (kernel, dtype, asked)
+        if key not in self.types:
+            table = kernel._ops
+            by_asked = asked is not None
+            guess = table._guess_routine_from_dtype if by_asked else table._guess_routine_from_in_types
+            operation = guess(np.dtype(asked) if by_asked else (dtype,))
+            if operation is None:
+                raise TypeError(f"{kernel.name} does not take {dtype}")
+            self.types[key] = _types_of(operation)[1][0]
+        return self.types[key]
 
     def cumsum(self, a, axis=None, dtype=None, out=None):
         """Sum up along an axis, in place of kernels of CuPy's that ask no hook."""

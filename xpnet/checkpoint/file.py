@@ -52,8 +52,9 @@ def encode(record: Record, version: str) -> bytes:
     """Return the content of the file of a record."""
     header = {"checksum": BLANK_CHECKSUM, "format": FORMAT, "version": version, **record._asdict()}
     del header["arrays"]
-    if record.feature_names is None:
-        del header["feature_names"]
+    for name in Record._field_defaults:
+        if header[name] is None:
+            del header[name]
     try:
         json.dumps(dict(record.notes), default=np.generic.item)
         check_depth(record.notes, 1)

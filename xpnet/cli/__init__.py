@@ -7,9 +7,12 @@ except the help, by newer versions of argparse, which respect NO_COLOR.
 
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from typing import Any
 
-from xpnet.cli.options import check_paths, make_parser
+from xpnet.cli.options import Parser, check_paths, make_parser, writes_files
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,7 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0, 1 for an error, 130 for Ctrl-C, 141 if standard output is closed, as by ``| head``.
+        Exit status: 0, 1 for an error, 130 for Ctrl-C, 141 if nobody reads standard output any more, as after
+        ``| head``, and no file is to be written.
 
     Examples
     --------
@@ -31,23 +35,45 @@ def main(argv: Sequence[str] | None = None) -> int:
     1
     """
     _replace_closed_streams()
+    command = make_parser()
     try:
         try:
-            options = make_parser().parse_args(argv)
+            options = command.parse_args(argv)
+            command = options.command
             check_paths(options)
-            options.run(options)
+            with _print_warnings(command), _tolerate_closed_pipe() if writes_files(options) else nullcontext():
+                options.run(options)
         finally:
             sys.stdout.flush()  # here, where a closed pipe is handled, and not when Python exits
     except KeyboardInterrupt as stop:
         print(f"xpnet: {str(stop) or 'interrupted'}", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
+        _discard(sys.stdout)  # or Python complains when it flushes at exit
         return 141
     except (ValueError, TypeError, ArithmeticError, RuntimeError, ImportError, OSError, MemoryError) as error:
-        print(f"xpnet: error: {' '.join(str(error).split())}", file=sys.stderr)
+        _print_message("error", error, command)
         return 1
     return 0
+
+
+def _print_message(kind: str, error: Exception | str, command: Parser) -> None:
+    """Print an error or a warning in one line, in terms of the options of a command."""
+    print(f"xpnet: {kind}: {command.name_options(' '.join(str(error).split()))}", file=sys.stderr)
+
+
+@contextmanager
+def _print_warnings(command: Parser) -> Iterator[None]:
+    """Print warnings as errors are printed, without a line of code that users of a command did not write."""
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        _print_message("warning", message, command)
+
+    before, warnings.showwarning = warnings.showwarning, show
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
 
 
 def _replace_closed_streams() -> None:
@@ -58,3 +84,42 @@ def _replace_closed_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
+
+
+@contextmanager
+def _tolerate_closed_pipe() -> Iterator[None]:
+    """Let a command go on when nobody reads its standard output any more: its results are files."""
+    with redirect_stdout(_Report(sys.stdout)) as report:  # type: ignore[type-var]
+        try:
+            yield
+        finally:
+            report.flush()
+
+
+class _Report:
+    """A stream that is discarded once nobody reads it."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> None:
+        self._unless_closed(self.stream.write, text)
+
+    def flush(self) -> None:
+        self._unless_closed(self.stream.flush)
+
+    def _unless_closed(self, call: Callable[..., Any], *args: Any) -> None:
+        try:
+            call(*args)
+        except BrokenPipeError:
+            _discard(self.stream)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+def _discard(stream: Any) -> None:
+    """Send what is written to a stream to the null device, with what it has buffered."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)

@@ -24,7 +24,7 @@ from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import SCHEDULES
 from xpnet.data.sources import make_source
-from xpnet.export import to_onnx, write_page
+from xpnet.export import to_onnx, write_lesson, write_page
 from xpnet.export.page import choose_picture
 from xpnet.learn.mutations import MISTAKES, break_equation, make_figure
 from xpnet.network import Network
@@ -34,7 +34,7 @@ from xpnet.training.callbacks import CSVLog, EarlyStopping
 from xpnet.training.evaluate import measure
 from xpnet.training.history import History
 from xpnet.training.metrics import Metric, accuracy, correct, mean_absolute_error, r2
-from xpnet.wording.checks import check_folder, choices, list_names
+from xpnet.wording.checks import check_folder, choices, count, list_names
 from xpnet.wording.errors import unless_stopped
 
 
@@ -70,7 +70,9 @@ def run_train(options: argparse.Namespace) -> None:
     recipe = choose_recipe(options, RECIPES.get(data.name, Recipe()) if data.columns is None else TABLE)
     net = make_network(options, recipe, data)
     metrics = parse_metrics("metrics", options.metrics, net.view.model)
-    stopping = [] if options.early_stopping is None else [EarlyStopping(options.early_stopping)]
+    stopping = []
+    if options.early_stopping is not None:
+        stopping.append(EarlyStopping(count("early_stopping", options.early_stopping, least=1)))
     settings = training_settings(options, recipe, data, metrics, stopping)
     if options.plot and recipe.epochs == 0:
         raise ValueError(f"--plot {options.plot} needs epochs to draw, and --epochs is 0")
@@ -135,8 +137,11 @@ def run_export(options: argparse.Namespace) -> None:
 
 
 def run_show(options: argparse.Namespace) -> None:
-    """Write a page that shows a saved network at work."""
+    """Write a page that shows a saved network at work, or one to learn from."""
     _check_replaceable("--out", options.out)
+    if options.lesson:
+        _write_lesson(options)
+        return
     net = load_network(options.model)
     title = options.model.name if options.title is None else options.title
     write_page(net, options.out, title=title, image=options.image, white=options.white)
@@ -146,6 +151,14 @@ def run_show(options: argparse.Namespace) -> None:
         print(
             f"{options.out}: inputs are images of {size} pixels from 0 (black) to {white} (white; change it by --white)"
         )
+
+
+def _write_lesson(options: argparse.Namespace) -> None:
+    for name in ("image", "white", "title"):
+        if getattr(options, name) is not None:
+            raise ValueError(f"--{name} is for the page of a MODEL; leave it out with --lesson")
+    write_lesson(options.lesson, options.out)
+    print(f"Wrote {options.out}; open it in a browser")
 
 
 def run_info(options: argparse.Namespace) -> None:
@@ -199,15 +212,24 @@ def run_break(options: argparse.Namespace) -> None:
         _check_file("--plot", options.plot)
         _check_figure(options.plot)
     if options.equation is None:
-        for name, mistake in MISTAKES.items():
-            print(f"{name}  {mistake.formula}\n     The mistake: it {mistake.mistake}")
-        print("Give one of them, as in: xpnet break BP2")
+        print(_list_mistakes())
         return
     comparison = break_equation(options.equation, epochs=options.epochs, seed=options.seed)
     print(comparison)
     if options.plot:
         comparison.plot().savefig(options.plot)
         print(f"Drew the learning curves to {options.plot}")
+
+
+def _list_mistakes() -> str:
+    """List the mistakes under their equations."""
+    lines, formula = [], ""
+    for name, mistake in MISTAKES.items():
+        if mistake.formula != formula:
+            formula = mistake.formula
+            lines.append(f"{mistake.equation}, {formula}")
+        lines.append(f"  {name:{max(map(len, MISTAKES))}}  {mistake.mistake}")
+    return "\n".join([*lines, "Give one of them, as in: xpnet break BP2"])
 
 
 # The steps of a training
@@ -227,7 +249,7 @@ def make_network(options: argparse.Namespace, recipe: Recipe, data: Data) -> Net
     task, output_activation, cost = options.task or data.task, options.output_activation, options.cost
     if options.task is None and task == "classification":  # so that any output activation and cost can be given
         task, output_activation, cost = None, output_activation or "softmax", cost or "cross_entropy"
-    per_target = parse_cost(cost, "--cost").outputs_per_target if data.task == "regression" and cost else 1
+    per_target = parse_cost(cost).outputs_per_target if data.task == "regression" and cost else 1
     net = Network(
         choose_sizes(options.sizes, recipe.hidden, data, data.n_out * per_target),
         activation=one_or_each(options.activation),
@@ -261,7 +283,7 @@ def training_settings(
     settings = {
         "epochs": recipe.epochs,
         "batch_size": recipe.batch_size,
-        "lr": SCHEDULES[options.schedule](parse_rate("--lr", recipe.lr)),
+        "lr": SCHEDULES[options.schedule](parse_rate("lr", recipe.lr)),
         "optimizer": make_optimizer(options.optimizer, options.momentum, recipe.weight_decay),
         "validation_split": options.validation_split,
         "class_weight": parse_class_weight(options.class_weight, data.columns),
@@ -284,14 +306,14 @@ def training_settings(
 
 @contextmanager
 def save_if_interrupted(net: Network, options: argparse.Namespace, epochs: int) -> Iterator[None]:
-    """Save the network as it is when Ctrl-C or a closed pipe ends the training, unless no step has run.
+    """Save the network as it is when Ctrl-C ends the training, unless no step has run.
 
     The message names the file, and the checkpoint, which `train` also writes when SIGTERM ends it.
     """
     before = net.state.layers
     try:
         yield
-    except (KeyboardInterrupt, BrokenPipeError, SystemExit) as stop:
+    except (KeyboardInterrupt, SystemExit) as stop:
         if options.save is None and options.checkpoint is None:
             raise
         trained = net.state.layers is not before
@@ -307,7 +329,7 @@ def save_if_interrupted(net: Network, options: argparse.Namespace, epochs: int) 
         if isinstance(stop, SystemExit):
             print(f"xpnet: {message}", file=sys.stderr)
             raise
-        raise type(stop)(message) from stop
+        raise KeyboardInterrupt(message) from stop
 
 
 def choose_sizes(sizes: Sequence[int] | None, hidden: Sequence[int], data: Data, n_out: int) -> list[int]:

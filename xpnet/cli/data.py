@@ -11,7 +11,7 @@ from xpnet.cli.tables import KINDS, Columns, Table, describe_columns, is_table, 
 from xpnet.data import datasets
 from xpnet.data.cells import find_decimal
 from xpnet.data.columns import encode_columns, learn_columns
-from xpnet.wording.checks import in_range, install_command
+from xpnet.wording.checks import count, in_range, install_command
 
 Split = tuple[np.ndarray, np.ndarray]  # (X, y)
 
@@ -225,14 +225,14 @@ def choose_test_rows(y: np.ndarray, fraction: float, seed: int, name: str) -> np
     >>> choose_test_rows(np.array([0, 1, 0, 1, 1, 1, 0, 0]), 0.25, 0, "x.csv").nonzero()[0].tolist()
     [0, 5]
     """
-    in_range("--test-split", fraction, 0, 1, "0 holds nothing out")
+    in_range("test_split", fraction, 0, 1, "0 holds nothing out")
     tested = np.zeros(n := len(y), bool)
     if fraction == 0:
         return tested
     n_test = max(1, round(fraction * n))
     if n_test == n:
         raise ValueError(f"--test-split {fraction:g} leaves none of the {n} rows of {name} to train on")
-    order = np.random.default_rng(seed).permutation(n)
+    order = np.random.default_rng(count("seed", seed, least=0)).permutation(n)
     if y.dtype.kind == "i":  # every 1/fraction-th row, class by class
         order = order[np.argsort(y[order], kind="stable")]
     tested[order[((np.arange(n_test) + 0.5) * n / n_test).astype(int)]] = True

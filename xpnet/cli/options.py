@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -28,6 +29,7 @@ from xpnet.cli.data import FILES, SETS, TEST_SPLIT
 from xpnet.core.arguments import DTYPES, TASKS
 from xpnet.core.initializers import INITIALIZERS
 from xpnet.core.schedules import SCHEDULES
+from xpnet.export.lessons import LESSONS
 from xpnet.learn.mutations import MISTAKES
 from xpnet.training.checkpointing import parse_every
 from xpnet.wording.hints import find_nearest
@@ -39,6 +41,12 @@ ENDS_IN_DASHES = re.compile(r"--[\w-]+=--|-\w=?--")
 # Options that name files to read and files to write; each command has some of them
 READ = {"model": "MODEL", "file": "FILE", "data": "--data"}
 WRITTEN = {"save": "--save", "checkpoint": "--checkpoint", "log": "--log", "plot": "--plot", "out": "--out"}
+# In a message, an argument with or without its value, as in dtype="float64" or batch_size; or a call such as
+# SGD(momentum=0.9), which is matched so that its own arguments are not
+ARGUMENT = re.compile(
+    r"""\w+\((?:[^()]|\([^()]*\))*\)|"""
+    r"""(?<![\w.'"/-])([a-z_]+)\b(?:=("[^"]*"|'[^']*'|True\b|False\b|)|(?!\.\w|['"/(]))"""
+)
 UNITS = {"s": 1, "min": 60, "h": 3600}  # seconds
 EXAMPLES = """examples:
   xpnet train                                                train on the digits that come with xpnet
@@ -49,7 +57,7 @@ EXAMPLES = """examples:
 """
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """A parser that reports errors in one line."""
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
@@ -73,7 +81,23 @@ class _Parser(argparse.ArgumentParser):
                 return f"; did you mean {options[near]}?" if near else ""
         return ""
 
+    def name_options(self, message: str) -> str:
+        """Replace the arguments of functions in a message by the options of this command that set them."""
+        return ARGUMENT.sub(self._name_option, message)
+
+    def _name_option(self, match: re.Match[str]) -> str:
+        name, value = match.groups()
+        option = f"--{'no-' if value == 'False' else ''}{name}".replace("_", "-")
+        if option not in self._option_string_actions:  # as for a call, where name is None
+            return match[0]
+        if value is None and name != "lr" and "_" not in name:  # a word that may mean something else
+            return match[0]
+        if value in (None, "True", "False"):
+            return option
+        return f"{option} {shlex.quote(value[1:-1])}" if value else f"{option} "
+
     def error(self, message: str) -> NoReturn:
+        """End the command with a message about its options."""
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
 
 
@@ -84,9 +108,9 @@ class _Format(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, max_help_position=32)
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> Parser:
     """Make the parser of the commands and their options."""
-    top = _Parser(
+    top = Parser(
         prog="xpnet",
         description="Train and use feed-forward neural networks.",
         epilog=EXAMPLES,
@@ -304,7 +328,15 @@ def _add_export(commands: Any) -> None:
 
 def _add_show(commands: Any) -> None:
     show = _add_command(commands, "show", "write a web page that shows a network at work", run_show, "MODEL -o FILE")
-    show.add_argument("model", type=Path, metavar="MODEL", help="file written by train --save")
+    what = show.add_mutually_exclusive_group(required=True)
+    what.add_argument("model", type=Path, nargs="?", metavar="MODEL", help="file written by train --save")
+    what.add_argument(
+        "--lesson",
+        choices=LESSONS,
+        metavar="NAME",
+        help="instead of MODEL, a page to learn from: step, one step of training with all its numbers, or neuron, one "
+        "that learns slowly",
+    )
     show.add_argument(
         "-o", "--out", type=Path, metavar="FILE", required=True, help="where to write, as in network.html"
     )
@@ -364,7 +396,7 @@ def _add_break(commands: Any) -> None:
     command.add_argument(
         "equation",
         nargs="?",
-        type=str.upper,
+        type=_find_mistake,
         choices=MISTAKES,
         metavar="EQUATION",
         help=f"{', '.join(MISTAKES)}; without one, list the mistakes",
@@ -374,6 +406,11 @@ def _add_break(commands: Any) -> None:
         "--seed", type=int, metavar="N", default=0, help="seed of weights and minibatches (%(default)s)"
     )
     command.add_argument("--plot", type=Path, metavar="FILE", help="draw the learning curves to a file, such as a PNG")
+
+
+def _find_mistake(word: str) -> str:
+    """Find the name of a mistake, in capital letters or not."""
+    return next((name for name in MISTAKES if name.lower() == word.lower()), word)
 
 
 def _add_source(command: Any) -> None:
@@ -413,6 +450,11 @@ def _add_dtype(command: Any) -> None:
     command.add_argument(
         "--dtype", choices=DTYPES, metavar="DTYPE", default="float32", help=f"{', '.join(DTYPES)} (%(default)s)"
     )
+
+
+def writes_files(options: argparse.Namespace) -> bool:
+    """Tell whether a command is to write files."""
+    return any(getattr(options, name, None) is not None for name in WRITTEN)
 
 
 def check_paths(options: argparse.Namespace) -> None:

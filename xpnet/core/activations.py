@@ -1,10 +1,12 @@
 """Activation functions: the value of each, and its pullback.
 
-An activation is two functions on arrays. ``value(z, xp)`` is a = σ(z). ``pullback(g, z, a, xp)`` takes the gradient
-g = ∂C/∂a back to ∂C/∂z = gᵀ ∂a/∂z. For an element-wise σ that is g ⊙ σ′(z), as in the book; softmax mixes its outputs,
-and so does its pullback. All arrays have shape (..., m, n), with an example in each row.
+An activation is two functions on arrays. ``value(z, xp)`` is a = σ(z). ``pullback(g, z, a, xp)`` is g ⊙ σ′(z): it takes
+the gradient g = ∂C/∂a back to ∂C/∂z, as in the book. Softmax mixes its outputs, so its pullback is gᵀ ∂a/∂z with the
+whole matrix of derivatives. All arrays have shape (..., m, n), with an example in each row.
 
-To add an activation, write its two functions and add it to `ACTIVATIONS` at the end of this file.
+An activation of your own needs no change here: `Network` takes any object with these two functions. For one that
+everybody can use by its name, add an `Activation` to `ACTIVATIONS` at the end of this file; CONTRIBUTING.md lists the
+other places that need it.
 """
 
 from collections.abc import Callable
@@ -26,7 +28,7 @@ class Activation(NamedTuple):
     value
         ``value(z, xp)``: the activation a of the weighted input z, of the same shape.
     pullback
-        ``pullback(g, z, a, xp)``: gᵀ ∂a/∂z, of the same shape.
+        ``pullback(g, z, a, xp)``: g ⊙ σ′(z), or gᵀ ∂a/∂z if outputs depend on several z; of the same shape.
     low, high
         The bounds of its values; targets outside them cannot be learnt.
     total
@@ -34,7 +36,7 @@ class Activation(NamedTuple):
     initializer
         Initializer of a layer with this activation, unless the user chooses another.
     usual_cost
-        The cost that usually goes with it in an output layer.
+        The cost of a network with this output activation that is imported from another library without a cost.
 
     Examples
     --------

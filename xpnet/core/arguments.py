@@ -82,6 +82,7 @@ def parse_activation(argument: str, value: Any) -> Activation:
     activation = value
     if not isinstance(value, Activation):
         if not has_methods(value, "value", "pullback"):
+            _refuse_incomplete(argument, value, "activation", {"value": "z, xp", "pullback": "g, z, a, xp"})
             return _look_up_parametrized(argument, value, ACTIVATIONS, PARAMETRIZED_ACTIVATIONS)
         bounds = {name: getattr(value, name) for name in ("low", "high", "total") if hasattr(value, name)}
         activation = Activation(_name_of(value), value.value, value.pullback, **bounds)
@@ -93,6 +94,8 @@ def parse_cost(value: Any, argument: str = "cost") -> Cost:
     cost = value
     if not isinstance(value, Cost):
         if not has_methods(value, "value") or has_methods(value, "pullback"):
+            if not has_methods(value, "pullback"):
+                _refuse_incomplete(argument, value, "cost", {"value": "a, y, xp", "gradient": "a, y, xp"})
             return _look_up_parametrized(argument, value, COSTS, PARAMETRIZED_COSTS)
         cost = Cost(_name_of(value), value.value, getattr(value, "gradient", None))
     if cost.value is not None and cost.gradient is None and not cost.fused:
@@ -292,6 +295,13 @@ def _check_result(function: str, result: Any, argument: Array, shape: tuple[int,
             f"{function} must return an array of shape {tuple(shape)} and dtype {argument.dtype} for one of shape "
             f"{tuple(argument.shape)}, but returned {actual}"
         )
+
+
+def _refuse_incomplete(argument: str, value: Any, kind: str, methods: Mapping[str, str]) -> None:
+    """Refuse an object that has some of the methods of an activation or a cost, and lacks others."""
+    missing = [f"{name}({arguments})" for name, arguments in methods.items() if not has_methods(value, name)]
+    if len(missing) < len(methods):
+        raise ValueError(f"{argument}={value!r} lacks the method {missing[0]}, which your own {kind} needs")
 
 
 def _look_up_parametrized(argument: str, value: Any, table: Mapping[str, Any], parametrized: Mapping[str, Any]) -> Any:

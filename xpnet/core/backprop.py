@@ -2,10 +2,12 @@
 
 The notation is that of Nielsen, "Neural Networks and Deep Learning", chapter 2, with an example in each row: layer l
 has weights w (n_out, n_in) and biases b (1, n_out); its weighted input is z = a wᵀ + b and its activation a = σ(z).
-The error is δ = ∂C/∂z, and C is the mean cost over the minibatch.
+The cost of an example is C_x, and C is their mean over the minibatch. The error of an example is δ = ∂C_x/∂z; in
+`backward`, `delta` is ∂C/∂z, whose row x is δ/m. "The four equations" in the documentation derives each line.
 
-Every function is pure and uses only functions of the Array API, so the same lines run on every backend. The last two
-axes are (examples, units); any leading axes are carried along.
+Every function is pure, as it changes none of its arguments (``z += b`` writes into the product, a new array), and uses
+only functions of the Array API, so the same lines run on every backend. The last two axes are (examples, units); any
+leading axes are carried along.
 """
 
 from collections.abc import Sequence
@@ -63,14 +65,14 @@ def deltas(
     zs, activations
         As returned by `forward`.
     delta
-        The error of the output layer, shape (..., m, n_out).
+        The error of the output layer, shape (..., m, n_out): ∂C_x/∂z of each example x, or ∂C/∂z.
     xp
         Namespace of the arrays.
 
     Returns
     -------
     list
-        The errors: L arrays (..., m, n_out), from the first layer to the last.
+        The errors, of the same cost: L arrays (..., m, n_out), from the first layer to the last.
     """
     errors = [delta]
     for l in reversed(range(1, len(layers))):
@@ -90,7 +92,7 @@ def backward(
     xp: Namespace,
     weight: Array | None = None,
 ) -> Layers:
-    """Compute the gradient of the mean cost over the minibatch, by the four equations of backpropagation.
+    """Compute the gradient of C, the mean cost over the minibatch, by the four equations of backpropagation.
 
     Parameters
     ----------
@@ -105,24 +107,35 @@ def backward(
     xp
         Namespace of the arrays.
     weight
-        Weights of the examples, shape (..., m), for a weighted mean; their sum must not be 0.
+        Weights of the examples, shape (..., m), if C is a weighted mean; their sum must not be 0.
 
     Returns
     -------
     tuple of pairs
         ∂C/∂w, shape (n_out, n_in), and ∂C/∂b, shape (1, n_out), of each layer.
     """
+    m = y.shape[-2]
     delta = output.delta(zs[-1], activations[-1], y, xp)  # BP1
-    if weight is None:
-        delta = delta / y.shape[-2]  # the mean enters here, once
-    else:
-        delta = delta * (weight / xp.sum(weight, axis=-1, keepdims=True))[..., None]
+    delta = delta / m if weight is None else weigh(delta, weight, xp)  # the mean enters here, once
     errors, grads = deltas(layers, sigmas, zs, activations, delta, xp), []
     for a, delta in zip(activations[:-1], errors):
         gb = xp.sum(delta, axis=-2, keepdims=True)  # BP3
-        gw = xp.matmul(a.mT, delta).mT  # BP4
+        gw = matmul_like_weights(delta.mT, a, xp)  # BP4
         grads.append((gw, gb))
     return tuple(grads)
+
+
+def weigh(delta: Array, weight: Array, xp: Namespace) -> Array:
+    """Multiply the error of each example, (..., m, n_out), by the share of its weight, (..., m), in their sum."""
+    return delta * (weight / xp.sum(weight, axis=-1, keepdims=True))[..., None]
+
+
+def matmul_like_weights(p: Array, q: Array, xp: Namespace) -> Array:
+    """Multiply p by q, as (qᵀ pᵀ)ᵀ: on NumPy and PyTorch, the product then lies in memory as weights do.
+
+    Weights are stored by columns there, since a wᵀ is faster so, and subtracting an array in the same order is too.
+    """
+    return xp.matmul(q.mT, p.mT).mT
 
 
 def pullback(

@@ -12,12 +12,25 @@ arrays in float64.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 MOST_ERRORS = 9_999  # that a calibration keeps
 ONE_SIGMA = math.erf(math.sqrt(0.5))  # probability of a normal error of at most one standard deviation, 0.683
+
+
+class Calibration(NamedTuple):
+    """The errors of predictions on validation data."""
+
+    errors: np.ndarray  # sorted
+    known_rows: Mapping[str, Any] | None = None  # describes some of the validation data
+
+    @property
+    def examples(self) -> int:
+        """Number of validation examples; that of the errors, if it is not known."""
+        return len(self.errors) if self.known_rows is None else self.known_rows["examples"]
 
 
 def compute_errors(y: np.ndarray, bars: np.ndarray, levels: Sequence[float]) -> np.ndarray:
@@ -89,6 +102,24 @@ def find_error(errors: np.ndarray, level: float, column: int = 0, *, lower: bool
             f"{n}; give more of them, or a level nearer to 0.5"
         )
     return errors[rank - 1, :, column]
+
+
+def coverage_error(level: float, n: int, examples: int | None = None) -> float:
+    """Compute the standard error of the fraction of n new targets within intervals of a level, or below a quantile.
+
+    After a calibration with some `examples`, it includes that of these: the coverage of the intervals then has the
+    distribution Beta(k, examples + 1 − k) with k = level (examples + 1), so that the number of targets is
+    beta-binomial.
+
+    Examples
+    --------
+    >>> round(coverage_error(0.9, 900), 4), round(coverage_error(0.9, 900, 99), 4)
+    (0.01, 0.0315)
+    """
+    variance = level * (1 - level) / n
+    if examples is not None:
+        variance *= (examples + 1 + n) / (examples + 2)
+    return math.sqrt(variance)
 
 
 def find_shifts(errors: np.ndarray, levels: Sequence[float]) -> np.ndarray:

@@ -1,18 +1,19 @@
 """Cost functions, and how each combines with the activation of the output layer.
 
-A cost is two functions on arrays: ``value(a, y, xp)``, the cost of each example, and ``gradient(a, y, xp)`` = ∇ₐC.
-For a user's cost, the gradient can be computed from the value (`dual.ValueGradient`).
-The output error BP1 is then δ = pullback(∇ₐC, z, a). For cross-entropy with its matching activation both simplify:
-δ = a − y, and the value is computed exactly from z, where the logarithm of a rounded a would be infinite or wrong.
-Such a pair is *fused*. So n activations and m costs need n + m definitions, not n × m.
+A cost is two functions on arrays: ``value(a, y, xp)``, the cost C_x of each example x, and ``gradient(a, y, xp)``, the
+gradients ∇ₐC_x. BP1 is then δ = pullback(∇ₐC_x, z, a), which is ∇ₐC_x ⊙ σ′(z): `Composed`. For cross-entropy with its
+matching activation both simplify: δ = a − y, and the value is computed exactly from z, where the logarithm of a rounded
+a would be infinite or wrong: `Fused`. So n activations and m costs need n + m definitions, not n × m.
 
 Arrays have shape (..., m, n_out); costs of examples have shape (..., m).
 
-Most costs compare one output with each target. Those with several outputs for each target say in their `Distribution`
-what these are. The outputs then come in blocks of n_targets columns: the first output of every target, the second of
-every target, and so on.
+The costs of the book come first. Those at the end have several outputs for each target, and say in their `Distribution`
+what these are: the outputs come in blocks of n_targets columns, the first output of every target, the second of every
+target, and so on.
 
-The costs of the book come first. To add a cost, write its functions and add it to `COSTS` at the end of this file.
+A cost of your own needs no change here: `Network` takes any object with the function value, and computes the gradient
+from it (`dual.ValueGradient`) if there is none. For one that everybody can use by its name, add a `Cost` to `COSTS` at
+the end of this file; CONTRIBUTING.md lists the other places that need it.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,33 +24,59 @@ from xpnet.core.activations import Activation, identity, mean_std
 from xpnet.core.arrays import Array, Namespace
 from xpnet.wording.checks import choices, in_range
 
+# The costs of the book
+
+
+def _quadratic(a: Array, y: Array, xp: Namespace) -> Array:
+    difference = a - y
+    return 0.5 * xp.vecdot(difference, difference)
+
+
+def _quadratic_gradient(a: Array, y: Array, xp: Namespace) -> Array:
+    return a - y
+
+
+def _binary_cross_entropy(z: Array, y: Array, xp: Namespace) -> Array:
+    # −Σ [y ln a + (1 − y) ln(1 − a)] with a = σ(z) is Σ [ln(1 + e^z) − y z]; e^z is kept below 1
+    return xp.sum(xp.maximum(z, 0.0) + xp.log1p(xp.exp(-xp.abs(z))) - y * z, axis=-1)
+
+
+def _categorical_cross_entropy(z: Array, y: Array, xp: Namespace) -> Array:
+    # −Σ y ln a with a = softmax(z) is Σ y (ln Σ e^z − z); z is shifted so that its largest is 0
+    shifted = z - xp.max(z, axis=-1, keepdims=True)
+    log_sum = xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True))
+    return xp.vecdot(y, log_sum - shifted)
+
+
+# A cost, and how it combines with the activation of the output layer
+
 
 class Composed(NamedTuple):
-    """Any cost with any activation: the gradient is pulled back through the activation."""
+    """Any cost with any activation: BP1 as in the book, ∇ₐC_x pulled back through the activation."""
 
     sigma: Activation
     cost: "Cost"
 
     def value(self, z: Array, a: Array, y: Array, xp: Namespace) -> Array:
-        """Cost of each example, shape (..., m)."""
+        """Cost C_x of each example, shape (..., m)."""
         return self.cost.value(a, y, xp)  # type: ignore
 
     def delta(self, z: Array, a: Array, y: Array, xp: Namespace) -> Array:
-        """Error of the output layer, ∂C/∂z, shape (..., m, n_out)."""
+        """Error of the output layer, ∂C_x/∂z of each example x, shape (..., m, n_out)."""
         return self.sigma.pullback(self.cost.gradient(a, y, xp), z, a, xp)  # type: ignore
 
 
 class Fused(NamedTuple):
-    """A cost together with an activation for which both simplify."""
+    """A cost together with an activation for which BP1 simplifies to δ = a − y."""
 
     value_from_z: Callable[[Array, Array, Namespace], Array]
 
     def value(self, z: Array, a: Array, y: Array, xp: Namespace) -> Array:
-        """Cost of each example, shape (..., m)."""
+        """Cost C_x of each example, shape (..., m)."""
         return self.value_from_z(z, y, xp)
 
     def delta(self, z: Array, a: Array, y: Array, xp: Namespace) -> Array:
-        """Error of the output layer, ∂C/∂z, shape (..., m, n_out)."""
+        """Error of the output layer, ∂C_x/∂z of each example x, shape (..., m, n_out)."""
         return a - y
 
 
@@ -66,7 +93,7 @@ class Cost(NamedTuple):
     value
         ``value(a, y, xp)``: the cost of each example, shape (..., m).
     gradient
-        ``gradient(a, y, xp)``: ∇ₐC of each example, shape (..., m, n_out); a network computes it from the value of a
+        ``gradient(a, y, xp)``: ∇ₐC_x of each example, shape (..., m, n_out); a network computes it from the value of a
         cost of your own that has none.
     fused
         Pairs of an activation's name and the fused form. A cost without value and gradient accepts these activations
@@ -185,30 +212,6 @@ class Cost(NamedTuple):
             return mean, std
         shifts = self.distribution.shifts
         return xp.concat([shift * mean for shift in shifts], axis=-1), xp.concat([std for _ in shifts], axis=-1)
-
-
-# The costs of the book
-
-
-def _quadratic(a: Array, y: Array, xp: Namespace) -> Array:
-    difference = a - y
-    return 0.5 * xp.vecdot(difference, difference)
-
-
-def _quadratic_gradient(a: Array, y: Array, xp: Namespace) -> Array:
-    return a - y
-
-
-def _binary_cross_entropy(z: Array, y: Array, xp: Namespace) -> Array:
-    # −Σ [y ln a + (1 − y) ln(1 − a)] with a = σ(z) is Σ [ln(1 + e^z) − y z]; e^z is kept below 1
-    return xp.sum(xp.maximum(z, 0.0) + xp.log1p(xp.exp(-xp.abs(z))) - y * z, axis=-1)
-
-
-def _categorical_cross_entropy(z: Array, y: Array, xp: Namespace) -> Array:
-    # −Σ y ln a with a = softmax(z) is Σ y (ln Σ e^z − z); z is shifted so that its largest is 0
-    shifted = z - xp.max(z, axis=-1, keepdims=True)
-    log_sum = xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True))
-    return xp.vecdot(y, log_sum - shifted)
 
 
 # Other costs with one output for each target

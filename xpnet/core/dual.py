@@ -173,6 +173,39 @@ class Dual:
     def __rpow__(self, base: float) -> "Dual":
         return self.xp_dual.exp(self * math.log(base))
 
+    def _without_derivative(self, operation: Function, *others: Any) -> "Dual":
+        return _constant(operation(self.value, *[_split(other)[0] for other in others]), self.xp)
+
+    def __lt__(self, other: Any) -> "Dual":
+        return self._without_derivative(operator.lt, other)
+
+    def __le__(self, other: Any) -> "Dual":
+        return self._without_derivative(operator.le, other)
+
+    def __gt__(self, other: Any) -> "Dual":
+        return self._without_derivative(operator.gt, other)
+
+    def __ge__(self, other: Any) -> "Dual":
+        return self._without_derivative(operator.ge, other)
+
+    def __eq__(self, other: Any) -> "Dual":  # type: ignore[override]
+        return self._without_derivative(operator.eq, other)
+
+    def __ne__(self, other: Any) -> "Dual":  # type: ignore[override]
+        return self._without_derivative(operator.ne, other)
+
+    def __and__(self, other: Any) -> "Dual":
+        return self._without_derivative(operator.and_, other)
+
+    def __or__(self, other: Any) -> "Dual":
+        return self._without_derivative(operator.or_, other)
+
+    def __xor__(self, other: Any) -> "Dual":
+        return self._without_derivative(operator.xor, other)
+
+    def __invert__(self) -> "Dual":
+        return self._without_derivative(operator.invert)
+
     @property
     def xp_dual(self) -> "DualNamespace":
         """The namespace for dual numbers."""
@@ -185,19 +218,6 @@ class Dual:
         raise TypeError("a function that is not from xp was called")
 
     __array__ = __array_function__ = __float__ = __int__ = __iter__ = __len__ = __setitem__ = _refuse
-
-
-def _add_comparisons() -> None:
-    """Define the operators whose results have no derivative."""
-
-    def compare(function: Function) -> Function:
-        return lambda self, *others: _constant(function(self.value, *[_split(x)[0] for x in others]), self.xp)
-
-    for name in ("lt", "le", "gt", "ge", "eq", "ne", "and_", "or_", "xor", "invert"):
-        setattr(Dual, f"__{name.rstrip('_')}__", compare(getattr(operator, name)))
-
-
-_add_comparisons()
 
 
 class DualNamespace:

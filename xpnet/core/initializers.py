@@ -1,7 +1,10 @@
 """Initial weights and biases, drawn on the host, so that a seed gives the same ones on every backend.
 
 An initializer is a function ``(rng, n_in, n_out) -> (w, b)`` of a NumPy generator, with w of shape (n_out, n_in) and b
-of shape (n_out,), both float64. To add one, write the function and add it to `INITIALIZERS` at the end of this file.
+of shape (n_out,), both float64. Those of the book come first.
+
+Give your own function to `Network` as `init`. For one that everybody can use by its name, add the function to
+`INITIALIZERS` at the end of this file; CONTRIBUTING.md lists the other places that need it.
 """
 
 from __future__ import annotations

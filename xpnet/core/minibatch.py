@@ -10,6 +10,20 @@ from xpnet.core.arrays import Array, Namespace
 from xpnet.core.scaling import Scaling
 
 
+class Minibatch(NamedTuple):
+    """The arrays that a step computes with. A stack of them has an axis of steps in front.
+
+    The number m of examples is in the shapes only: the last minibatch of an epoch may have fewer, and its cost is the
+    mean over those.
+    """
+
+    x: Array  # (..., m, n_in)
+    y: Array  # (..., m, n_targets)
+    lr: Array  # ()
+    weight: Array | None = None  # (..., m), of the examples; without it, every example counts the same
+    decay: Array | None = None  # (), λ of a penalty λ/2 ‖w‖² that the cost of this minibatch has
+
+
 class Examples(NamedTuple):
     """Inputs, targets and weights of examples, as they are stored; without weights, every example counts the same."""
 
@@ -38,20 +52,10 @@ class Batch(NamedTuple):
     weight: Array | None = None  # (..., m), of the examples; replaces the weights stored with them
 
 
-class Minibatch(NamedTuple):
-    """The arrays that a step computes with. A stack of them has an axis of steps in front."""
-
-    x: Array  # (..., m, n_in)
-    y: Array  # (..., m, n_targets)
-    weight: Array | None  # (..., m)
-    lr: Array  # ()
-    decay: Array | None = None  # ()
-
-
 def make_minibatch(rows: Examples, encoding: Encoding, batch: Batch, xp: Namespace) -> Minibatch:
     """Decode the examples of one step, or of a stack of steps."""
     x, y = decode(rows.x, rows.y, encoding, xp)
-    return Minibatch(x, y, rows.weight if batch.weight is None else batch.weight, batch.lr, batch.decay)
+    return Minibatch(x, y, batch.lr, rows.weight if batch.weight is None else batch.weight, batch.decay)
 
 
 def decode(x: Array, y: Array, encoding: Encoding, xp: Namespace) -> tuple[Array, Array]:

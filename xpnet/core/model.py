@@ -7,13 +7,6 @@ from xpnet.core.activations import Activation
 from xpnet.core.costs import Cost, Output
 
 
-class Seeds(NamedTuple):
-    """Seeds of a network's random choices that do not use its generator."""
-
-    dropout: int
-    split: int
-
-
 class Model(NamedTuple):
     """The structure of a network: everything except its weights, its optimizer and its device.
 
@@ -26,7 +19,7 @@ class Model(NamedTuple):
     cost
         The cost function; it must accept the activation of the output layer.
     task
-        "classification", "binary", "multilabel" or "regression": what the outputs stand for.
+        What the outputs stand for: "classification", "binary", "multilabel" or "regression".
     dropout
         Dropout rates of the inputs and of each hidden layer.
     scale
@@ -59,6 +52,16 @@ class Model(NamedTuple):
         return self.sizes[-1]
 
     @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """Shapes (n_out, n_in) of the weights of each layer."""
+        return list(zip(self.sizes[1:], self.sizes))
+
+    @property
+    def output(self) -> Output:
+        """The cost combined with the activation of the output layer."""
+        return self.cost.combine(self.sigmas[-1])
+
+    @property
     def n_targets(self) -> int:
         """Number of targets of an example; fewer than outputs for costs with several outputs for each target."""
         return self.n_out // self.cost.outputs_per_target
@@ -68,11 +71,6 @@ class Model(NamedTuple):
         """Whether targets can be standardized: those of a regression whose outputs have no bounds."""
         output = self.sigmas[-1]
         return self.task == "regression" and output.low == -math.inf and output.high == math.inf
-
-    @property
-    def shapes(self) -> list[tuple[int, int]]:
-        """Shapes (n_out, n_in) of the weights of each layer."""
-        return list(zip(self.sizes[1:], self.sizes))
 
     @property
     def n_weights(self) -> int:
@@ -87,7 +85,9 @@ class Model(NamedTuple):
         """Number of multiplications in the largest matrix product of a forward pass."""
         return rows * max(n_out * n_in for n_out, n_in in self.shapes)
 
-    @property
-    def output(self) -> Output:
-        """The cost combined with the activation of the output layer."""
-        return self.cost.combine(self.sigmas[-1])
+
+class Seeds(NamedTuple):
+    """Seeds of a network's random choices that do not use its generator."""
+
+    dropout: int
+    split: int

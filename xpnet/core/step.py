@@ -1,11 +1,11 @@
 """One step of training: forward pass, backpropagation, update.
 
 A step maps a state and a minibatch to a new state: ``step(state, minibatch, xp) -> state``. It may overwrite its
-state argument; otherwise it has no side effects. A backend repeats it: compiled, recorded and replayed, or in a plain
-loop.
+state argument, of which a loop gives it a copy; otherwise it has no side effects. A backend repeats it: compiled,
+recorded and replayed, or in a plain loop.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -31,24 +31,39 @@ class State(NamedTuple):
 def make_step(
     sigmas: tuple[Activation, ...], output: Output, update: Any
 ) -> Callable[[State, Minibatch, Namespace], State]:
-    """Build the step for a structure: `take_step` with its first three arguments, or the step that `update` is."""
+    """Build the step for a structure: `drop_and_step` with its first three arguments, or the step that `update` is."""
     if update is take_damped_step:
         return partial(update, sigmas, output)
-    return partial(take_step, sigmas, output, update)  # unlike a closure, it shows its parts: equal steps are reused
+    return partial(drop_and_step, sigmas, output, update)  # shows its parts, unlike a closure: equal steps are reused
 
 
 def take_step(
-    sigmas: tuple[Activation, ...], output: Output, update: Update, state: State, minibatch: Minibatch, xp: Namespace
+    sigmas: Sequence[Activation], output: Output, update: Update, state: State, minibatch: Minibatch, xp: Namespace
 ) -> State:
     """Take one step of training. It may overwrite the arrays of `state`, so give it a copy."""
-    x, masked_sigmas, dropout = drop(state.dropout, sigmas, minibatch.x, state.layers, xp)
-    zs, activations = forward(state.layers, masked_sigmas, x, xp)
-    grads = backward(state.layers, masked_sigmas, output, zs, activations, minibatch.y, xp, minibatch.weight)
+    zs, activations = forward(state.layers, sigmas, minibatch.x, xp)
+    grads = backward(state.layers, sigmas, output, zs, activations, minibatch.y, xp, minibatch.weight)
     cost = output.value(zs[-1], activations[-1], minibatch.y, xp)
-    if minibatch.decay is not None:  # the estimators' α; the weight_decay of optimizers is applied in their update
-        grads = add_decay(grads, state.layers, minibatch.decay)
-        cost = cost + penalty(state.layers, minibatch.decay, xp)
+    grads, cost = penalize_and_weigh(grads, cost, state.layers, minibatch, xp)  # both as they are in the plain case
     total = state.cost
-    total += cost if minibatch.weight is None else minibatch.weight * cost
+    total += cost
     layers, optimizer = update(state.layers, grads, state.optimizer, minibatch.lr, xp)
-    return State(layers, optimizer, total, dropout)
+    return State(layers, optimizer, total, state.dropout)
+
+
+def penalize_and_weigh(
+    grads: Layers, cost: Array, layers: Layers, minibatch: Minibatch, xp: Namespace
+) -> tuple[Layers, Array]:
+    """Add the penalty on the weights, if there is one, and multiply costs by the weights of their examples, if any."""
+    if minibatch.decay is not None:  # the estimators' α; the weight_decay of optimizers is applied in their update
+        grads = add_decay(grads, layers, minibatch.decay)
+        cost = cost + penalty(layers, minibatch.decay, xp)
+    return grads, cost if minibatch.weight is None else minibatch.weight * cost
+
+
+def drop_and_step(
+    sigmas: Sequence[Activation], output: Output, update: Update, state: State, minibatch: Minibatch, xp: Namespace
+) -> State:
+    """Take one step with dropout: a plain step with masked inputs and activation functions."""
+    x, masked_sigmas, dropout = drop(state.dropout, sigmas, minibatch.x, state.layers, xp)
+    return take_step(masked_sigmas, output, update, state._replace(dropout=dropout), minibatch._replace(x=x), xp)

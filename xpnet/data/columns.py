@@ -8,7 +8,7 @@ scikit-learn's `OneHotEncoder` and the medians as by its `SimpleImputer`, so tab
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, NamedTuple
 
@@ -65,13 +65,10 @@ class NumberColumn:
     @classmethod
     def learn(cls, name: str, values: Numbers, rows: np.ndarray) -> NumberColumn | DroppedColumn:
         """Learn from some rows."""
-        observed = values.values[rows]
-        missing = np.isnan(observed)
-        if missing.all():
-            return DroppedColumn(name, "no values")
-        if not missing.any() and (observed == observed[0]).all():
-            return DroppedColumn(name, f"always {observed[0]:g}")
-        return cls(name, float(np.median(observed[~missing])), bool(missing.any()), values.unit, values.decimal)
+        numbers = values.values[rows]
+        if reason := _find_reason_to_drop(numbers, "{:g}".format):
+            return DroppedColumn(name, reason)
+        return cls(name, float(np.nanmedian(numbers)), bool(np.isnan(numbers).any()), values.unit, values.decimal)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -107,14 +104,11 @@ class DateColumn:
     def learn(cls, name: str, values: Dates, rows: np.ndarray) -> DateColumn | DroppedColumn:
         """Learn from some rows."""
         days = values.values[rows]
+        if reason := _find_reason_to_drop(days, _format_date):
+            return DroppedColumn(name, reason)
         missing = np.isnan(days)
-        if missing.all():
-            return DroppedColumn(name, "no values")
-        days = days[~missing]
-        if not missing.any() and (days == days[0]).all():
-            return DroppedColumn(name, f"always {_format_date(days[0])}")
-        waves = tuple(wave for wave, period in WAVES.items() if np.ptp(days / period % 1) > 0)
-        return cls(name, float(np.median(days)), bool(missing.any()), values.format, values.zoned, waves)
+        waves = tuple(wave for wave, period in WAVES.items() if np.ptp(days[~missing] / period % 1) > 0)
+        return cls(name, float(np.nanmedian(days)), bool(missing.any()), values.format, values.zoned, waves)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -381,6 +375,13 @@ def _check_finite(values: np.ndarray, cells: Cells) -> None:
     if len(infinite := np.flatnonzero(np.isinf(values))):
         row = int(infinite[0])
         raise ValueError(f"{cells.table} holds {values[row]} in {place(row, cells.column)}; give finite numbers")
+
+
+def _find_reason_to_drop(values: np.ndarray, format_value: Callable[[float], str]) -> str:
+    """Say why numbers or dates, NaN where they are missing, do not tell rows apart; nothing if they do."""
+    if np.isnan(values).all():
+        return "no values"
+    return f"always {format_value(values[0])}" if (values == values[0]).all() else ""
 
 
 def _format_date(days: float) -> str:

@@ -33,6 +33,7 @@ WIDE_DTYPES = {
 WIDE_CODES = "dgiIlLqQ"  # the codes of the same dtypes in NumPy
 PARTS_PER_BLOCK = 64  # on the host, so that a part stays in the processor's cache between operations
 SEQUENCES, MAX_AXES = (list, tuple, deque), 64  # that NumPy converts to an array
+TEXT_REMEDY = "xpnet.estimators.TableEncoder turns columns of texts into numbers"
 RowNumbers: TypeAlias = Sequence[int] | np.ndarray | None  # in messages; None: 0, 1, ...
 
 
@@ -103,7 +104,11 @@ class Reader(NamedTuple):
         if type(x) is tuple:
             _refuse_pair(x, name)
         self.check_names(x, name)
-        x = as_real_array(x, name)
+        try:
+            x = as_real_array(x, name)
+        except ValueError as error:
+            _refuse_pairs(x, name, error)
+            raise
         single = x.ndim == 1 and x.shape[0] == self.model.n_in
         return (x[None, :] if single else x), single
 
@@ -379,7 +384,7 @@ def as_real_array(x: Any, name: str) -> Array:
     x = _convert(x, name)
     if not _is_real(x):
         raise TypeError(
-            f"{name} has dtype {x.dtype}; give real numbers, and classes as whole numbers from 0{_locate_text(x)}"
+            f"{name} has dtype {x.dtype}; give real numbers, and classes as whole numbers from 0{_locate_text(x, name)}"
         )
     return x
 
@@ -490,6 +495,18 @@ def _refuse_pair(x: tuple[Any, ...], name: str) -> None:
         )
 
 
+def _refuse_pairs(x: Any, name: str, error: ValueError) -> None:
+    """Refuse a sequence of pairs (x, y), or a data set of them, that could not be converted."""
+    try:
+        first = x[0]
+    except unless_stopped(Exception):  # not a sequence, or a data set with an error of its own
+        return
+    if is_pair(first):
+        raise ValueError(
+            f"{name} holds pairs (x, y), and predictions need the inputs alone, as in net.forward([x for x, y in data])"
+        ) from error
+
+
 def _shape_hint(x: Array, n_in: int) -> str:
     if n_in == 1 and x.ndim == 1:
         return "with one feature, the examples are a column, x.reshape(-1, 1)"
@@ -500,15 +517,16 @@ def _shape_hint(x: Array, n_in: int) -> str:
     return f"a row for each example, of {n_in} features"
 
 
-def _locate_text(x: Array) -> str:
-    """Format the place of the first value that is not a number, in an array of objects or strings."""
+def _locate_text(x: Array, name: str) -> str:
+    """Format the place of the first value that is not a number, in an array of objects or strings, and the remedy."""
     if not isinstance(x, np.ndarray) or x.dtype.kind not in "OUS" or x.ndim == 0:
         return ""
     for place, value in np.ndenumerate(x):
         if not _is_number(value):
             where = "row {}, column {}".format(*place) if x.ndim == 2 else f"place {', '.join(map(str, place))}"
             shown = repr(value.item() if isinstance(value, np.generic) else value)
-            return f" ({shown if len(shown) <= 40 else shown[:37] + '...'} in {where}, counted from 0)"
+            remedy = f"; {TEXT_REMEDY}" if x.ndim == 2 and name[:1] in ("x", "X") else ""
+            return f" ({shown if len(shown) <= 40 else shown[:37] + '...'} in {where}, counted from 0){remedy}"
     return ""
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from xpnet.core.arrays import rows_per_block, select
 from xpnet.core.minibatch import Examples
 from xpnet.core.scaling import Scaler, Scaling
+from xpnet.data.known_rows import KnownRows, read_known_rows
 from xpnet.data.reader import Reader
 from xpnet.data.sampling import Sampling, split_into_chunks
 from xpnet.data.source import Chunk, Countable, Source
@@ -21,6 +22,7 @@ class Resident(Countable):
 
     examples: Examples
     reader: Reader
+    known_rows: KnownRows | None = None  # digests of some examples, if the network is to remember them
 
     def __len__(self) -> int:
         """Count the examples."""
@@ -49,7 +51,7 @@ class Resident(Countable):
         """Scale the examples."""
         reader = self.reader._replace(scaling=scaling)
         x, y = reader.scale_inputs(self.examples.x), reader.scale_targets(self.examples.y)
-        return Resident(self.examples._replace(x=x, y=y), reader)
+        return replace(self, examples=self.examples._replace(x=x, y=y), reader=reader)
 
     @property
     def is_wide(self) -> bool:
@@ -79,6 +81,12 @@ class Rows(Countable):
         """The reader of the source, with the scaling."""
         reader = self.source.reader
         return reader if self.scaling is None else reader._replace(scaling=self.scaling)
+
+    @property
+    def known_rows(self) -> KnownRows | None:
+        """Those of the source that are among these rows."""
+        known = self.source.known_rows
+        return None if known is None else known.take(self.rows)
 
     @cached_property
     def remaining(self) -> Scaling | None:
@@ -115,7 +123,19 @@ class Rows(Countable):
 def take_rows(source: Resident, index: np.ndarray) -> Resident:
     """Take some of a source's examples, by index."""
     columns = (None if column is None else source.reader.take(column, index) for column in source.examples)
-    return replace(source, examples=Examples(*columns))
+    known = None if source.known_rows is None else source.known_rows.take(index)
+    return replace(source, examples=Examples(*columns), known_rows=known)
+
+
+def remember_rows(source: Resident) -> Resident:
+    """Let the network that trains on these examples, not scaled yet, know some of their rows, if it is a regression.
+
+    Synchronizes.
+    """
+    (x, y, _), reader = source.examples, source.reader
+    if reader.model.task != "regression":
+        return source
+    return replace(source, known_rows=read_known_rows(x, y, len(source), reader.backend))
 
 
 def with_weight(source: Resident, weight: Any) -> Resident:

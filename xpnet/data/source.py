@@ -12,6 +12,7 @@ import numpy as np
 
 from xpnet.core.minibatch import Examples
 from xpnet.core.scaling import Scaler, Scaling
+from xpnet.data.known_rows import KnownRows
 from xpnet.data.reader import Reader
 from xpnet.data.sampling import Sampling
 
@@ -33,6 +34,11 @@ class Source(Protocol):
     @property
     def reader(self) -> Reader:
         """The reader that moved, or will move, its examples to the device."""
+        ...
+
+    @property
+    def known_rows(self) -> KnownRows | None:
+        """Digests of some of its examples, by which a network recognizes them later; None if it has none."""
         ...
 
     def steps(self, sampling: Sampling, batch_size: int) -> int | None:
@@ -82,6 +88,12 @@ class Countable:
 
     def skip_epochs(self, epochs: int) -> None:
         """Do nothing: each epoch begins with the first example."""
+
+
+def describe_known_rows(source: Source) -> dict[str, Any] | None:
+    """Return what a network that trains on a source keeps of it, to recognize its rows, as plain values."""
+    known = source.known_rows
+    return None if known is None else known.describe()
 
 
 def skip_steps(chunks: Iterable[Chunk], steps: int) -> Iterator[Chunk]:

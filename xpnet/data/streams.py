@@ -12,6 +12,7 @@ import numpy as np
 from xpnet.core.arrays import BLOCK_ELEMENTS, rows_per_block
 from xpnet.core.minibatch import Examples
 from xpnet.core.scaling import Scaler
+from xpnet.data.known_rows import KnownRows, read_known_rows
 from xpnet.data.reader import Reader, is_pair
 from xpnet.data.resident import Resident
 from xpnet.data.sampling import Sampling, in_order, split_into_chunks
@@ -26,6 +27,7 @@ class OnDemand(Countable):
     """Base class of sources that move examples to the device when they are needed, in the order of `Resident`."""
 
     reader: Reader
+    known_rows: KnownRows | None = None  # none: reading them for this would be reading them once more
     most_examples: ClassVar[int] = BLOCK_ELEMENTS  # to read before training on them
 
     def read(self, index: np.ndarray) -> Examples:
@@ -173,6 +175,7 @@ class Batches:
     passes: Passes
     reader: Reader
     first_size: int  # examples in the first batch
+    known_rows: KnownRows | None = None  # of the first batch
 
     def steps(self, sampling: Sampling, batch_size: int) -> int | None:
         """Number of batches of an epoch, if it is known."""
@@ -226,7 +229,12 @@ def make_batches(batches: Iterable[Any], name: str, reader: Reader, per_epoch: i
     if batch and is_pair(batch[0]):
         reader = reader.learn_names(batch[0][0], f"X of batch 0 of {name}")
     first = next(_read_batches(batch, name, reader))
-    return Batches(passes, reader._replace(warns=False), first.x.shape[0])
+    source = Batches(passes, reader._replace(warns=False), first.x.shape[0])
+    if reader.model.task != "regression":
+        return source
+    in_epoch = passes.length() if per_epoch is None else per_epoch
+    examples = None if in_epoch is None else in_epoch * source.first_size
+    return replace(source, known_rows=read_known_rows(first.x, first.y, examples, reader.backend))
 
 
 class SharedPass:
@@ -296,6 +304,11 @@ class SharedBatches:
         """The reader of the batches, with the scaling."""
         reader = self.shared.batches.reader
         return reader if self.scaling is None else reader._replace(scaling=self.scaling)
+
+    @property
+    def known_rows(self) -> KnownRows | None:
+        """Digests of rows of the first batch."""
+        return self.shared.batches.known_rows
 
     def steps(self, sampling: Sampling, batch_size: int) -> int | None:
         """Number of batches of an epoch, if it is known."""

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 from scipy import sparse
@@ -84,6 +84,7 @@ class BaseLearner(Parameters, BaseEstimator):
 
     _problem: ClassVar[type[Problem]]  # whether it learns labels or numbers
     _file_kind: ClassVar[FileKind] = ONE_NETWORK  # of a checkpoint
+    _fitted_model: ClassVar[tuple[str, type]] = "network_", Network  # the attribute that can do more, and its class
 
     # Set by `fit`
     _home: Backend
@@ -93,6 +94,16 @@ class BaseLearner(Parameters, BaseEstimator):
     def _networks(self) -> Sequence[Network]:
         """The networks of the fitted estimator."""
         raise NotImplementedError
+
+    if not TYPE_CHECKING:  # a type checker knows all attributes
+
+        def __getattr__(self, name: str) -> Any:
+            """Say that the network has a method or an attribute that the estimator does not have."""
+            model, kind = self._fitted_model
+            if name.startswith("_") or hasattr(type(self), name) or not hasattr(kind, name):
+                return object.__getattribute__(self, name)  # raises the error of Python, or of the property
+            message = f"{type(self).__name__!r} object has no attribute {name!r}; its {model} has it, after fit"
+            raise AttributeError(message, name=name, obj=self)
 
     # Parameters
 

@@ -45,6 +45,7 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
     _member: ClassVar[type[BasePerceptron]]  # the class of the members
 
     _file_kind = SEVERAL_NETWORKS
+    _fitted_model = "ensemble_", Ensemble
 
     # Set by `fit`
     estimators_: list[Any]

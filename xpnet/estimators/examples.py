@@ -11,8 +11,9 @@ from sklearn.model_selection import train_test_split
 from xpnet.core.arrays import Array, map_arrays, rows_per_block
 from xpnet.core.minibatch import Examples
 from xpnet.core.scaling import Scaler
+from xpnet.data.known_rows import KnownRows, choose_known_rows, digest_rows, take_on_host
 from xpnet.data.reader import Reader
-from xpnet.data.resident import Resident, Rows
+from xpnet.data.resident import Resident, Rows, remember_rows
 from xpnet.data.streams import OnDemand
 from xpnet.data.weights import check_some_weight, relative_weight
 from xpnet.estimators.inputs import leave_device
@@ -32,11 +33,14 @@ class SparseRows(OnDemand):
         Targets and weights, on the device; their `x` is None.
     reader
         Moves the inputs to the device.
+    known_rows
+        Digests of some of the rows, if the network is to remember them.
     """
 
     matrix: Any
     examples: Examples
     reader: Reader
+    known_rows: KnownRows | None = None
 
     def __len__(self) -> int:
         """Count the examples."""
@@ -54,7 +58,8 @@ class SparseRows(OnDemand):
 
     def rows(self, index: np.ndarray) -> "SparseRows":
         """Take some of the examples, by index."""
-        return replace(self, matrix=self.matrix[index], examples=self._take(index))
+        known = None if self.known_rows is None else self.known_rows.take(index)
+        return replace(self, matrix=self.matrix[index], examples=self._take(index), known_rows=known)
 
     def _take(self, index: np.ndarray) -> Examples:
         _, *columns = self.examples
@@ -63,6 +68,18 @@ class SparseRows(OnDemand):
 
 AllRows: TypeAlias = Resident | SparseRows
 RowSource: TypeAlias = AllRows | Rows
+
+
+def remember(source: AllRows) -> AllRows:
+    """Remember some rows, as `remember_rows` does, of a sparse matrix too. Synchronizes."""
+    if isinstance(source, Resident):
+        return remember_rows(source)
+    model, (_, y, _) = source.reader.model, source.examples
+    if model.task != "regression":
+        return source
+    index = choose_known_rows(len(source), model.n_in + model.n_targets)
+    rows = source.matrix[index].toarray(), take_on_host(y, index, source.reader.backend)
+    return replace(source, known_rows=KnownRows(index, digest_rows(*rows), len(source)))
 
 
 def share_rows(source: RowSource, rows: np.ndarray) -> RowSource:
@@ -143,7 +160,7 @@ def _replace_weight(source: AllRows, sample_weight: np.ndarray | None, rows: np.
         weight[rows] = _divide_by_largest(sample_weight[rows], reader.dtype, HELD_OUT)
         with reader.scope():
             weight = reader.backend.asarray(weight, reader.dtype)
-    return replace(source, examples=source.examples._replace(weight=weight))
+    return replace(source, examples=source.examples._replace(weight=weight), known_rows=None)
 
 
 def _divide_by_largest(weight: np.ndarray | None, dtype: str, name: str) -> np.ndarray | None:

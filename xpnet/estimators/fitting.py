@@ -10,6 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from xpnet.backends.base import Backend
 from xpnet.core.arrays import Array, Namespace
 from xpnet.data.resident import Rows, take_rows
+from xpnet.data.source import describe_known_rows
 from xpnet.estimators import lbfgs
 from xpnet.estimators.architecture import (
     choose_backend,
@@ -21,7 +22,7 @@ from xpnet.estimators.architecture import (
 )
 from xpnet.estimators.checkpoints import fingerprint, skip_epochs
 from xpnet.estimators.convergence import Convergence, Tally, read_tally, warn_if_not_converged
-from xpnet.estimators.examples import AllRows, RowSource, hold_out, load, read_targets, resample
+from xpnet.estimators.examples import AllRows, RowSource, hold_out, load, read_targets, remember, resample
 from xpnet.estimators.inputs import float_dtype, to_host
 from xpnet.estimators.settings import Parameters, Settings, make_sampling
 from xpnet.estimators.targets import Problem
@@ -126,7 +127,7 @@ def load_examples(data: FitData, network: Network) -> LoadedExamples:
     if data.validation is not None:
         held_out = data.validation
         validation = load(held_out.x, held_out.targets, held_out.weight, "X_val", reader)
-    train = load(data.x, data.targets, data.weight, "X", reader)
+    train = remember(load(data.x, data.targets, data.weight, "X", reader))
     if network.standardize and network.scaling is None:
         scaling = fit_scaling(train)
         return train.scaled(scaling), None if validation is None else validation.scaled(scaling)
@@ -393,5 +394,6 @@ def _minimize(fit: Fit) -> None:
     options = {"maxfun": settings.max_fun, "maxiter": settings.max_iter, "gtol": settings.tol}
     layers, result = lbfgs.minimize(network.view, source, fit.alpha, options, print_iteration)
     network.state = network.state._replace(layers=layers)
+    network._take_over(_trained_on=describe_known_rows(fit.source))
     tally.n_iter, tally.loss, tally.has_epochs = min(result.nit, settings.max_iter), loss(float(result.fun)), False
     warn_if_not_converged(result, settings.max_iter)

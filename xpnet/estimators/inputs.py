@@ -17,7 +17,7 @@ from sklearn.utils.validation import validate_data
 from xpnet.backends.base import CONVERSION_ERRORS, Backend, as_array, is_array, on_host
 from xpnet.backends.choose import get_backend
 from xpnet.core.arrays import Array
-from xpnet.data.reader import as_real_array, refuse_masked
+from xpnet.data.reader import TEXT_REMEDY, as_real_array, refuse_masked
 from xpnet.data.weights import check_weights
 from xpnet.wording.checks import check_lengths
 from xpnet.wording.errors import unless_stopped
@@ -124,7 +124,7 @@ def validate_examples(estimator: BaseEstimator, x: Any, y: Any, *, numeric: bool
         Whether number and names of the features are set, rather than compared.
     """
     check_kind(y, "y")
-    with name_arguments("X and y"):
+    with name_arguments("X and y", x):
         if not is_foreign(x):
             check_kind(x, "X")
             options: dict[str, Any] = {"multi_output": True, "y_numeric": numeric, "reset": reset}
@@ -156,8 +156,10 @@ def parse_sample_weight(sample_weight: Any, n: int) -> np.ndarray | None:
 
 
 @contextmanager
-def name_arguments(arguments: str) -> Iterator[None]:
+def name_arguments(arguments: str, x: Any = None) -> Iterator[None]:
     """Add the names of arguments to errors that scikit-learn or the user's `__array__` raises without them.
+
+    If `x`, one of them, holds texts, an error about those names the remedy.
 
     Examples
     --------
@@ -172,7 +174,10 @@ def name_arguments(arguments: str) -> Iterator[None]:
         if isinstance(error, (TypeError, ValueError)) and re.search(r"\b(X|y|sample_weight)\b", str(error)):
             raise
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{error} (in {arguments})") from error
+        remedy = ""
+        if "could not convert string" in str(error) and x is not None and np.asarray(x).dtype.kind in "OUS":
+            remedy = f"; {TEXT_REMEDY}, as in make_pipeline(TableEncoder(), estimator)"
+        raise kind(f"{error} (in {arguments}){remedy}") from error
 
 
 def check_kind(x: Any, name: str) -> None:

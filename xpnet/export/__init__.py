@@ -4,9 +4,19 @@ A function imports the library that it needs when it is called.
 """
 
 from xpnet.export.keras import from_keras
+from xpnet.export.lessons import write_lesson
 from xpnet.export.onnx import to_onnx
 from xpnet.export.page import make_page, write_page
 from xpnet.export.pipelines import register_skl2onnx
 from xpnet.export.torch import from_torch, to_torch
 
-__all__ = ["from_keras", "from_torch", "make_page", "register_skl2onnx", "to_onnx", "to_torch", "write_page"]
+__all__ = [
+    "from_keras",
+    "from_torch",
+    "make_page",
+    "register_skl2onnx",
+    "to_onnx",
+    "to_torch",
+    "write_lesson",
+    "write_page",
+]

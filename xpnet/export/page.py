@@ -120,21 +120,35 @@ def make_page(
     net = require_network(net)
     picture = choose_picture(net, image, white)
     kind = "sliders" if picture is None else "drawing"
-    script = '"use strict";\n\n' + "\n".join(map(_read, ("network.js", "page.js", f"{kind}.js")))
-    style = _read("page.css")
+    scripts = ("page.js", "drawing.js") if picture else ("charts.js", "page.js", "sliders.js")
+    return fill_page(TITLE if title is None else title, kind, describe_network(net, picture), scripts)
+
+
+def fill_page(
+    title: str, kind: str, network: dict[str, Any], scripts: Sequence[str], styles: Sequence[str] = ()
+) -> str:
+    """Put a page together from its files: the body of that kind, scripts, styles, and a network as plain values.
+
+    `scripts` and `styles` are those that not all pages have.
+
+    Examples
+    --------
+    >>> fill_page("Sliders", "sliders", {}, ["charts.js"]).splitlines()[0]
+    '<!doctype html>'
+    """
+    script = '"use strict";\n\n' + "\n".join(map(_read, ("network.js", "elements.js", *scripts)))
+    style = "\n".join(map(_read, ("page.css", *styles)))
     policy = (
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; img-src data:; "
         "base-uri 'none'; form-action 'none'"
     )
     values = {
         "policy": policy,
-        "title": escape(TITLE if title is None else title),
+        "title": escape(title),
         "style": style,
         "body": _read(f"{kind}.html"),
         # A browser would end the script at "</script>" in a name
-        "network": json.dumps(describe_network(net, picture), separators=(",", ":"), allow_nan=False).replace(
-            "<", "\\u003c"
-        ),
+        "network": json.dumps(network, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
         "script": script,
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], _read("page.html"))

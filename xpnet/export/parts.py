@@ -10,7 +10,7 @@ import numpy as np
 from xpnet.backends.base import cast
 from xpnet.core.activations import Activation, identity
 from xpnet.core.arrays import map_arrays
-from xpnet.core.costs import make_quantile
+from xpnet.core.costs import Cost, make_quantile
 from xpnet.core.scaling import Scaling
 from xpnet.ensemble import Ensemble
 from xpnet.network import Network
@@ -76,7 +76,7 @@ def take_apart(net: Network, scaling_dtype: str | None = None) -> list[Part]:
     """
     view, parts = net.view, []
     if net.calibration is not None:
-        warn("the network is calibrated, and what is exported is not: it predicts as before calibrate")
+        _warn_of_calibration(view.model.cost)
     dtype = scaling_dtype or view.dtype
     if dtype == "float32" and view.scaling is not None:
         _warn_of_rounding(view.scaling.exact)
@@ -97,6 +97,19 @@ def take_apart(net: Network, scaling_dtype: str | None = None) -> list[Part]:
     if len(view.model.cost.levels) > 1:
         parts.append(Part("sort", (np.asarray(view.model.cost.levels),)))
     return parts
+
+
+def _warn_of_calibration(cost: Cost) -> None:
+    if cost.levels:
+        remedy = "to each of its quantiles, add what net.predict(x) has more"
+    elif cost.distribution is not None and cost.distribution.std is not None:
+        remedy = "multiply its standard deviations by net.predict_std(x) divided by them"
+    else:
+        remedy = "add and subtract half of the length of net.interval(x)"
+    warn(
+        f"the network is calibrated, and what is exported is not: it predicts as before calibrate; {remedy}, which is "
+        "the same for every x"
+    )
 
 
 def _warn_of_rounding(scaling: Scaling) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any, NamedTuple
@@ -14,8 +14,10 @@ from xpnet.core.activations import normal_cdf
 from xpnet.core.arrays import Array, Namespace
 from xpnet.core.calibration import (
     ONE_SIGMA,
+    Calibration,
     check_errors,
     compute_errors,
+    coverage_error,
     find_error,
     find_shifts,
     rank_errors,
@@ -23,12 +25,13 @@ from xpnet.core.calibration import (
 )
 from xpnet.core.costs import Cost
 from xpnet.core.minibatch import decode
+from xpnet.data.known_rows import LEAST_SHARE, KnownRows, choose_known_rows, digest_rows, estimate_known_share
 from xpnet.data.reader import Reader
 from xpnet.data.sources import make_source
 from xpnet.inspection.predict import predict
 from xpnet.inspection.summary import table
 from xpnet.inspection.view import View
-from xpnet.wording.checks import choices, in_range
+from xpnet.wording.checks import choices, in_range, warn
 from xpnet.wording.markup import make_table
 
 LEVELS = (0.68, 0.9, 0.95)  # of a table of coverage
@@ -42,7 +45,8 @@ class Coverage:
     ----------
     rows : list of dict
         For each target and level: ``target``, its number from 0; ``nominal``, the fraction that there should be;
-        ``measured``, the one that there is; ``standard_error``, by how much chance alone lets them differ, √(p(1−p)/n).
+        ``measured``, the one that there is; ``standard_error``, by how much chance alone lets them differ: the choice
+        of the data, and of those of `calibrate`.
     kind : str
         "within", for intervals around the prediction; "below", for quantiles.
     """
@@ -71,7 +75,13 @@ class Bars(NamedTuple):
     view: View  # of the network, or of the first one
     reader: Reader
     has_std: bool  # whether its standard deviations mean something before they are corrected
-    errors: np.ndarray | None  # sorted; None before a calibration
+    calibration: Calibration | None = None
+    trained_on: Sequence[Mapping[str, Any] | None] = ()  # for each network, what it knows of its training data
+
+    @property
+    def errors(self) -> np.ndarray | None:
+        """The sorted errors; None before a calibration."""
+        return None if self.calibration is None else self.calibration.errors
 
     @property
     def is_spread_alone(self) -> bool:
@@ -129,16 +139,27 @@ def make_bars(a: Array, cost: Cost, xp: Namespace) -> Array:
     return xp.stack([cost.distribution.prediction(blocks, xp), cost.distribution.std(blocks, xp)], axis=-1)
 
 
-def bars_of_network(view: View, errors: np.ndarray | None) -> Bars:
+def bars_of_network(
+    view: View, calibration: Calibration | None = None, trained_on: Mapping[str, Any] | None = None
+) -> Bars:
     """Return the error bars of a network."""
     cost = view.model.cost
     has_std = cost.distribution is not None and cost.distribution.std is not None
-    return Bars(lambda x: predict(view, x, lambda a: make_bars(a, cost, view.xp)), view, view.reader, has_std, errors)
+
+    def predict_bars(x: Any) -> Array:
+        return predict(view, x, lambda a: make_bars(a, cost, view.xp))
+
+    return Bars(predict_bars, view, view.reader, has_std, calibration, [trained_on])
 
 
-def bars_of_ensemble(views: Sequence[View], feature_names: tuple[str, ...] | None, errors: np.ndarray | None) -> Bars:
+def bars_of_ensemble(
+    views: Sequence[View],
+    feature_names: tuple[str, ...] | None,
+    calibration: Calibration | None,
+    trained_on: Sequence[Mapping[str, Any] | None],
+) -> Bars:
     """Return the error bars of an ensemble: the root of the mean variance and the variance of the means."""
-    bars, first = [bars_of_network(view, None) for view in views], views[0]
+    bars, first = [bars_of_network(view) for view in views], views[0]
     has_noise = bars[0].has_std
 
     def combine(x: Any) -> Array:
@@ -153,13 +174,14 @@ def bars_of_ensemble(views: Sequence[View], feature_names: tuple[str, ...] | Non
             variance = variance + xp.mean(stack[..., 1] ** 2, axis=0) if has_noise else variance
             return xp.stack([mean[..., 0], xp.sqrt(variance)], axis=-1)
 
-    return Bars(combine, first, first.reader._replace(feature_names=feature_names), True, errors)
+    reader = first.reader._replace(feature_names=feature_names)
+    return Bars(combine, first, reader, True, calibration, trained_on)
 
 
-def calibrate(bars: Bars, validation_data: Any) -> np.ndarray:
-    """Compute the sorted errors on validation data; see `Network.calibrate`. Synchronizes."""
+def calibrate(bars: Bars, validation_data: Any) -> Calibration:
+    """Compute the errors on validation data; see `Network.calibrate`. Synchronizes."""
     bars.require_regression("calibrate")
-    y, predicted = predict_targets(bars, validation_data, "validation_data")
+    y, predicted, digests = predict_targets(bars, validation_data, "validation_data")
     errors = compute_errors(y, predicted, bars.levels)
     if not np.isfinite(errors).all():
         raise ValueError(
@@ -168,20 +190,36 @@ def calibrate(bars: Bars, validation_data: Any) -> np.ndarray:
         )
     errors = sort_errors(errors)
     check_errors(errors, bars.levels)
+    warn_of_training_data(bars, digests, "validation_data", "errors on those are too small for intervals that hold")
     errors.flags.writeable = False
-    return errors
+    index = choose_known_rows(len(y), bars.view.model.n_in + bars.view.model.n_targets)
+    return Calibration(errors, KnownRows(index, digests[index], len(y)).describe())
 
 
-def predict_targets(bars: Bars, data: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the targets of any finite source, (n, n_targets), and predictions as bars, on the host in float64."""
+def warn_of_training_data(bars: Bars, digests: np.ndarray, name: str, consequence: str) -> None:
+    """Warn if many of the examples with these digests are those that the networks were trained on."""
+    share = float(np.mean([estimate_known_share(known, digests) for known in bars.trained_on]))
+    if share >= LEAST_SHARE:
+        warn(
+            f"about {share:.0%} of the examples in {name} are among those of the training, and {consequence}; give "
+            "examples that were not trained on, such as those that train gets as validation_data"
+        )
+
+
+def predict_targets(bars: Bars, data: Any, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the targets of any finite source, (n, n_targets), and predictions as bars, on the host in float64.
+
+    The third array has the digests of the examples, (n,).
+    """
     view, reader = bars.view, bars.reader.unscaled()  # each network applies its own scaling
-    source, parts = make_source(data, name, reader), []
+    source, parts, digests = make_source(data, name, reader), [], []
     with view.scope():
         for block in source.blocks(2 * sum(view.model.sizes)):
             _, y = decode(block.x, block.y, reader.encoding(), view.xp)
             parts.append([reader.home(array).to_numpy(array) for array in (y, bars.predict(block.x))])
+            digests.append(digest_rows(*(reader.home(array).to_numpy(array) for array in (block.x, block.y))))
     y, predicted = (np.concatenate([np.asarray(part, np.float64) for part in column]) for column in zip(*parts))
-    return y, predicted
+    return y, predicted, np.concatenate(digests)
 
 
 def measure_coverage(bars: Bars, data: Any, levels: Sequence[float] | None) -> Coverage:
@@ -192,16 +230,23 @@ def measure_coverage(bars: Bars, data: Any, levels: Sequence[float] | None) -> C
         if level not in bars.levels:
             raise ValueError(f"level={level:g} is not one of the levels of the quantiles, {choices(bars.levels)}")
     bounds = np.stack([_bound_errors(bars, level) for level in levels], axis=-1)
-    y, predicted = predict_targets(bars, data, "data")
+    y, predicted, digests = predict_targets(bars, data, "data")
+    warn_of_training_data(bars, digests, "data", "their coverage is not that of new examples")
+    if bars.calibration is not None and estimate_known_share(bars.calibration.known_rows, digests) >= LEAST_SHARE:
+        warn(
+            "many of the examples in data are among those of calibrate, which made their coverage what it is; give "
+            "examples that neither train nor calibrate has had"
+        )
     errors = compute_errors(y, predicted, bars.levels)
     if bars.levels:
         errors = errors[..., [bars.levels.index(level) for level in levels]]
+    examples = None if bars.calibration is None else bars.calibration.examples
     rows = [
         {
             "target": target,
             "nominal": level,
             "measured": float(measured),
-            "standard_error": float(np.sqrt(level * (1 - level) / len(y))),
+            "standard_error": coverage_error(level, len(y), examples),
         }
         for target, fractions in enumerate((errors <= bounds).mean(axis=0))
         for level, measured in zip(levels, fractions)
@@ -225,7 +270,7 @@ def transform_targets(bars: Bars, data: Any) -> np.ndarray:
     their middle here. Synchronizes.
     """
     bars.require("calibration")
-    y, predicted = predict_targets(bars, data, "data")
+    y, predicted, _ = predict_targets(bars, data, "data")
     if bars.levels:
         shifts = 0.0 if bars.errors is None else find_shifts(bars.errors, bars.levels)
         edges = np.array([0.0, *bars.levels, 1.0])
@@ -273,7 +318,7 @@ def predict_interval(bars: Bars, x: Any, level: float) -> tuple[Array, Array]:
             quantiles = predict_quantiles(bars, x)
             return quantiles[..., low], quantiles[..., high]
         width = bars.move(_drop_single(_bound_errors(bars, level)))
-        mean, std = predict_mean_and_std(bars._replace(errors=None), x)
+        mean, std = predict_mean_and_std(bars._replace(calibration=None), x)
         return mean - width * std, mean + width * std
 
 

@@ -2,7 +2,8 @@
 
 `break_equation` makes a mistake in one equation, compares the gradient with central differences, and trains with and
 without the mistake. The mathematics in `xpnet.core` is unchanged: the equations are repeated here as functions that can
-be replaced one by one, and training is a plain loop over `Network.backward`.
+be replaced one by one, and training is a plain loop over `Network.backward`. `xpnet.learn.check_backprop` looks for the
+same mistakes in a function of the user's own.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.core.activations import Activation
+from xpnet.core.activations import ACTIVATIONS, Activation
 from xpnet.core.arrays import Array, Layer, Layers, Namespace
-from xpnet.core.costs import Output
+from xpnet.core.backprop import matmul_like_weights
+from xpnet.core.costs import COSTS, Composed, Fused, Output
 from xpnet.data.datasets import mnist_sample
 from xpnet.data.sampling import shuffle
 from xpnet.inspection.derivatives import gradients
@@ -39,20 +41,25 @@ class Equations(NamedTuple):
     Parameters
     ----------
     bp1
-        ``(output, z, a, y, xp)`` -> δ of the output layer (m, n_out) for the mean cost; `output` is a
-        `xpnet.core.costs.Output`.
+        ``(output, z, a, y, xp)`` -> Δ = ∂C/∂z of the output layer (m, n_out), for the mean cost C, so with its 1/m;
+        `output` is a `xpnet.core.costs.Output`.
     bp2
-        ``(delta, w, sigma, z, a, xp)`` -> δ of a hidden layer with z and a (m, n), from the δ and the w of the next.
+        ``(delta, w, sigma, z, a, xp)`` -> Δ of a hidden layer with z and a (m, n), from the Δ and the w of the next.
     bp3
         ``(delta, xp)`` -> ∂C/∂b of a layer, (1, n_out).
     bp4
         ``(a, delta, xp)`` -> ∂C/∂w of a layer, (n_out, n_in), from the activations (m, n_in) of the one before.
+    bp2_w, bp2_z, bp4_a
+        How many layers the w and the z of BP2 and the a of BP4 are off: 0 is right, −1 a layer too early, 1 too late.
     """
 
     bp1: Callable[[Output, Array, Array, Array, Namespace], Array]
     bp2: Callable[[Array, Array, Activation, Array, Array, Namespace], Array]
     bp3: Callable[[Array, Namespace], Array]
     bp4: Callable[[Array, Array, Namespace], Array]
+    bp2_w: int = 0
+    bp2_z: int = 0
+    bp4_a: int = 0
 
 
 # The equations as in `xpnet.core.backprop`
@@ -71,29 +78,117 @@ def _bp3(delta: Array, xp: Namespace) -> Array:
 
 
 def _bp4(a: Array, delta: Array, xp: Namespace) -> Array:
-    return xp.matmul(a.mT, delta).mT
+    return matmul_like_weights(delta.mT, a, xp)
 
 
 RIGHT = Equations(_bp1, _bp2, _bp3, _bp4)
 
 
-# Mistakes
+# Mistakes: each function has one
 
 
 def _forget_the_mean(output: Output, z: Array, a: Array, y: Array, xp: Namespace) -> Array:
     return output.delta(z, a, y, xp)
 
 
+def _divide_twice(output: Output, z: Array, a: Array, y: Array, xp: Namespace) -> Array:
+    return _bp1(output, z, a, y, xp) / y.shape[-2]
+
+
+def _turn_the_sign(output: Output, z: Array, a: Array, y: Array, xp: Namespace) -> Array:
+    return -_bp1(output, z, a, y, xp)
+
+
+def _forget_the_output_slope(output: Output, z: Array, a: Array, y: Array, xp: Namespace) -> Array:
+    if isinstance(output, Fused):  # has no σ′ to forget
+        return _bp1(output, z, a, y, xp)
+    return output.cost.gradient(a, y, xp) / y.shape[-2]  # type: ignore
+
+
+def _repeat_the_output_slope(output: Output, z: Array, a: Array, y: Array, xp: Namespace) -> Array:
+    delta = _bp1(output, z, a, y, xp)
+    if isinstance(output, Composed):
+        return output.sigma.pullback(delta, z, a, xp)
+    fused = next((name for cost in COSTS.values() for name, pair in cost.fused if pair == output), "identity")
+    # The slope that people write after a softmax is that of its diagonal, which is the sigmoid's: a (1 − a)
+    return ACTIVATIONS["sigmoid" if fused == "softmax" else fused].pullback(delta, z, a, xp)
+
+
+def _take_the_output_slope_at_a(output: Output, z: Array, a: Array, y: Array, xp: Namespace) -> Array:
+    if isinstance(output, Fused):
+        return _bp1(output, z, a, y, xp)
+    g = output.cost.gradient(a, y, xp) / y.shape[-2]  # type: ignore
+    return output.sigma.pullback(g, a, output.sigma.value(a, xp), xp)
+
+
+def _put_z_for_a_in_the_output_slope(output: Output, z: Array, a: Array, y: Array, xp: Namespace) -> Array:
+    if isinstance(output, Fused):
+        return _bp1(output, z, a, y, xp)
+    return output.sigma.pullback(output.cost.gradient(a, y, xp) / y.shape[-2], z, z, xp)  # type: ignore
+
+
 def _forget_the_slope(delta: Array, w: Array, sigma: Activation, z: Array, a: Array, xp: Namespace) -> Array:
     return xp.matmul(delta, w)
+
+
+def _take_the_slope_at_a(delta: Array, w: Array, sigma: Activation, z: Array, a: Array, xp: Namespace) -> Array:
+    return sigma.pullback(xp.matmul(delta, w), a, sigma.value(a, xp), xp)
+
+
+def _put_z_for_a_in_the_slope(delta: Array, w: Array, sigma: Activation, z: Array, a: Array, xp: Namespace) -> Array:
+    return sigma.pullback(xp.matmul(delta, w), z, z, xp)
+
+
+def _forget_the_transpose(delta: Array, w: Array, sigma: Activation, z: Array, a: Array, xp: Namespace) -> Array:
+    return sigma.pullback(xp.matmul(delta, w.mT), z, a, xp)
 
 
 def _take_one_example(delta: Array, xp: Namespace) -> Array:
     return delta[..., :1, :]
 
 
+def _take_the_last_example(delta: Array, xp: Namespace) -> Array:
+    return delta[..., -1:, :]
+
+
+def _sum_over_units(delta: Array, xp: Namespace) -> Array:
+    return xp.sum(delta, axis=-1, keepdims=True).mT
+
+
+def _sum_over_all(delta: Array, xp: Namespace) -> Array:
+    return xp.sum(delta, axis=(-2, -1), keepdims=True)
+
+
+def _forget_the_sum(delta: Array, xp: Namespace) -> Array:
+    return delta
+
+
+def _sum_biases_without_mean(delta: Array, xp: Namespace) -> Array:
+    return _bp3(delta, xp) * delta.shape[-2]
+
+
+def _divide_biases_again(delta: Array, xp: Namespace) -> Array:
+    return _bp3(delta, xp) / delta.shape[-2]
+
+
 def _mix_the_examples(a: Array, delta: Array, xp: Namespace) -> Array:
-    return xp.matmul(xp.flip(a, axis=-2).mT, delta).mT
+    return matmul_like_weights(delta.mT, xp.flip(a, axis=-2), xp)
+
+
+def _transpose_the_product(a: Array, delta: Array, xp: Namespace) -> Array:
+    return xp.matmul(a.mT, delta)
+
+
+def _take_the_last_product(a: Array, delta: Array, xp: Namespace) -> Array:
+    return _bp4(a[..., -1:, :], delta[..., -1:, :], xp)
+
+
+def _sum_weights_without_mean(a: Array, delta: Array, xp: Namespace) -> Array:
+    return _bp4(a, delta, xp) * delta.shape[-2]
+
+
+def _divide_weights_again(a: Array, delta: Array, xp: Namespace) -> Array:
+    return _bp4(a, delta, xp) / delta.shape[-2]
 
 
 class Mistake(NamedTuple):
@@ -109,46 +204,204 @@ class Mistake(NamedTuple):
         The mistake, as a phrase that follows the name of the equation.
     equations
         The four equations with the mistake, such as ``RIGHT._replace(bp2=my_function)``.
+    remedy
+        How to mend it, as a sentence without a full stop.
     """
 
     equation: str
     formula: str
     mistake: str
     equations: Equations
+    remedy: str = ""
 
 
-MISTAKES = {
-    mistake.equation: mistake
-    for mistake in (
-        Mistake(
-            "BP1",
-            "the error of the outputs: δ = ∇C ⊙ σ′(z), divided by the number of examples",
-            "does not divide by the number of examples in the minibatch",
-            RIGHT._replace(bp1=_forget_the_mean),
-        ),
-        Mistake(
-            "BP2",
-            "the error of a hidden layer: δ = (wᵀ δ of the next layer) ⊙ σ′(z)",
-            "leaves out σ′(z)",
-            RIGHT._replace(bp2=_forget_the_slope),
-        ),
-        Mistake(
-            "BP3",
-            "the gradient of the biases: ∂C/∂b = δ, summed over the examples",
-            "takes the δ of the first example instead of the sum",
-            RIGHT._replace(bp3=_take_one_example),
-        ),
-        Mistake(
-            "BP4",
-            "the gradient of the weights: ∂C/∂w = δ aᵀ, summed over the examples",
-            "multiplies the δ of an example by the activations of another example",
-            RIGHT._replace(bp4=_mix_the_examples),
-        ),
-    )
+FORMULAS = {
+    "BP1": "the error of the outputs: δ = ∇C ⊙ σ′(z), divided by the number of examples",
+    "BP2": "the error of a hidden layer: δ = (wᵀ δ of the next layer) ⊙ σ′(z)",
+    "BP3": "the gradient of the biases: ∂C/∂b = δ, summed over the examples",
+    "BP4": "the gradient of the weights: ∂C/∂w = δ aᵀ, summed over the examples",
+    "BP3 and BP4": "the gradients: ∂C/∂b = δ and ∂C/∂w = δ aᵀ, summed over the examples",
 }
 
 
-def _backpropagate(
+def _make_mistake(equation: str, mistake: str, remedy: str, **changes: Any) -> Mistake:
+    return Mistake(equation, FORMULAS[equation], mistake, RIGHT._replace(**changes), remedy)
+
+
+# The plain name of an equation is that of the mistake which `xpnet break` and its page show first
+MISTAKES = {
+    "BP1": _make_mistake(
+        "BP1",
+        "does not divide by the number of examples in the minibatch",
+        "divide by it once, in BP1 or at the end",
+        bp1=_forget_the_mean,
+    ),
+    "BP1-twice": _make_mistake(
+        "BP1",
+        "divides by the number of examples twice",
+        "divide by it once, in BP1 or at the end, but not in both",
+        bp1=_divide_twice,
+    ),
+    "BP1-sign": _make_mistake(
+        "BP1",
+        "has the wrong sign, as y − a in place of a − y has",
+        "start from a − y; the minus sign belongs to the update, w − η ∂C/∂w",
+        bp1=_turn_the_sign,
+    ),
+    "BP1-slope": _make_mistake(
+        "BP1",
+        "leaves out σ′(z)",
+        "multiply ∇C by σ′(z) of the output layer. It cancels only for the cross-entropy after sigmoid or softmax: if "
+        'you mean that cost, say cost="cross_entropy"',
+        bp1=_forget_the_output_slope,
+    ),
+    "BP1-again": _make_mistake(
+        "BP1",
+        "multiplies by σ′(z) once too often",
+        "multiply ∇C by σ′(z) once; not at all where it has cancelled, as for the cross-entropy after sigmoid or "
+        "softmax, whose δ is a − y",
+        bp1=_repeat_the_output_slope,
+    ),
+    "BP1-of-a": _make_mistake(
+        "BP1",
+        "takes σ′(a) in place of σ′(z)",
+        "give σ′ the weighted inputs z of the output layer",
+        bp1=_take_the_output_slope_at_a,
+    ),
+    "BP1-of-z": _make_mistake(
+        "BP1",
+        "puts z into a formula for σ′ that takes a, such as a (1 − a)",
+        "give this formula the activations a = σ(z) of the output layer",
+        bp1=_put_z_for_a_in_the_output_slope,
+    ),
+    "BP2": _make_mistake(
+        "BP2", "leaves out σ′(z)", "multiply by σ′(z) of the layer whose δ it is", bp2=_forget_the_slope
+    ),
+    "BP2-of-a": _make_mistake(
+        "BP2",
+        "takes σ′(a) in place of σ′(z)",
+        "give σ′ the weighted inputs z of the layer whose δ it is",
+        bp2=_take_the_slope_at_a,
+    ),
+    "BP2-of-z": _make_mistake(
+        "BP2",
+        "puts z into a formula for σ′ that takes a, such as a (1 − a)",
+        "give this formula the activations a = σ(z) of the layer whose δ it is",
+        bp2=_put_z_for_a_in_the_slope,
+    ),
+    "BP2-transposed": _make_mistake(
+        "BP2",
+        "multiplies by w where wᵀ belongs, or the other way round",
+        "with w of shape (n_out, n_in), the product is wᵀ δ for examples in columns and δ w for examples in rows",
+        bp2=_forget_the_transpose,
+    ),
+    "BP2-layer": _make_mistake(
+        "BP2",
+        "is off by one layer: it takes the weights of the layer itself, in place of those of the next layer",
+        "take the weights between the layer whose δ it is and the next one",
+        bp2_w=-1,
+    ),
+    "BP2-z-layer": _make_mistake(
+        "BP2",
+        "is off by one layer: it takes σ′(z) of the next layer, in place of that of the layer itself",
+        "take z of the layer whose δ it is",
+        bp2_z=1,
+    ),
+    "BP3": _make_mistake(
+        "BP3",
+        "takes the δ of the first example instead of the sum",
+        "sum δ over all examples",
+        bp3=_take_one_example,
+    ),
+    "BP3-last": _make_mistake(
+        "BP3",
+        "takes the δ of the last example instead of the sum",
+        "sum δ over all examples: add to what is there, in place of overwriting it",
+        bp3=_take_the_last_example,
+    ),
+    "BP3-axis": _make_mistake(
+        "BP3",
+        "sums over the units, not over the examples",
+        "sum over the axis of the examples: 0 for examples in rows, 1 for columns",
+        bp3=_sum_over_units,
+    ),
+    "BP3-all": _make_mistake(
+        "BP3",
+        "sums over the units too",
+        "sum over the axis of the examples only: 0 for examples in rows, 1 for columns",
+        bp3=_sum_over_all,
+    ),
+    "BP3-unsummed": _make_mistake(
+        "BP3",
+        "does not sum over the examples",
+        "sum δ over the axis of the examples: 0 for examples in rows, 1 for columns",
+        bp3=_forget_the_sum,
+    ),
+    "BP3-sum": _make_mistake(
+        "BP3",
+        "does not divide by the number of examples, as BP4 does",
+        "divide the biases' gradients too, or δ in BP1 for both",
+        bp3=_sum_biases_without_mean,
+    ),
+    "BP3-twice": _make_mistake(
+        "BP3",
+        "divides by the number of examples again",
+        "take the sum over the examples, not the mean: δ is divided already",
+        bp3=_divide_biases_again,
+    ),
+    "BP4": _make_mistake(
+        "BP4",
+        "multiplies the δ of an example by the activations of another example",
+        "keep the examples of a and δ in the same order",
+        bp4=_mix_the_examples,
+    ),
+    "BP4-transposed": _make_mistake(
+        "BP4",
+        "gives the transposed gradient, a δᵀ",
+        "exchange the factors: δ aᵀ for examples in columns, δᵀ a for rows, of the shape of the weights",
+        bp4=_transpose_the_product,
+    ),
+    "BP4-layer": _make_mistake(
+        "BP4",
+        "is off by one layer: it takes the activations of the layer itself, in place of those of the layer before",
+        "take the activations that go into the layer; for the first layer these are the inputs x",
+        bp4_a=1,
+    ),
+    "BP4-sum": _make_mistake(
+        "BP4",
+        "does not divide by the number of examples, as BP3 does",
+        "divide the weights' gradients too, or δ in BP1 for both",
+        bp4=_sum_weights_without_mean,
+    ),
+    "BP4-twice": _make_mistake(
+        "BP4",
+        "divides by the number of examples again",
+        "take the product alone: δ is divided already",
+        bp4=_divide_weights_again,
+    ),
+    "BP34-last": _make_mistake(
+        "BP3 and BP4",
+        "keep the last example only, instead of the sum",
+        "add the gradients of the examples, in place of overwriting them",
+        bp3=_take_the_last_example,
+        bp4=_take_the_last_product,
+    ),
+}
+
+
+# The mistakes in BP1 that are a factor, of m examples
+_FACTORS = {_forget_the_mean: lambda m: m, _divide_twice: lambda m: 1 / m, _turn_the_sign: lambda m: -1}
+
+
+def multiply_bp1(one: Callable[..., Array], other: Callable[..., Array]) -> Callable[..., Array] | None:
+    """Make two mistakes in BP1 at once; None if neither is only a factor."""
+    factor, bp1 = (_FACTORS.get(one), other) if one in _FACTORS else (_FACTORS.get(other), one)
+    if factor is None:
+        return None
+    return lambda output, z, a, y, xp: factor(y.shape[-2]) * bp1(output, z, a, y, xp)
+
+
+def backpropagate(
     equations: Equations,
     layers: Layers,
     sigmas: Sequence[Activation],
@@ -162,9 +415,14 @@ def _backpropagate(
     delta = equations.bp1(output, zs[-1], activations[-1], y, xp)
     grads = []
     for l in reversed(range(len(layers))):
-        grads.append((equations.bp4(activations[l], delta, xp), equations.bp3(delta, xp)))
+        grads.append((equations.bp4(activations[l + equations.bp4_a], delta, xp), equations.bp3(delta, xp)))
         if l:
-            delta = equations.bp2(delta, layers[l][0], sigmas[l - 1], zs[l - 1], activations[l], xp)
+            w, z, a = layers[l + equations.bp2_w][0], zs[l - 1 + equations.bp2_z], activations[l]
+            if equations.bp2_z:
+                a = sigmas[l - 1].value(z, xp)
+            delta = equations.bp2(delta, w, sigmas[l - 1], z, a, xp)
+            if equations.bp2_z:
+                delta = delta * xp.ones_like(z)  # so that z of another shape is an error for the identity too
     return tuple(grads[::-1])
 
 
@@ -175,30 +433,40 @@ class _BrokenNetwork(Network):
 
     def backward(self, x: Any, y: Any) -> list[Layer]:
         """Compute the gradient by the network's own equations."""
-        grads = gradients(self.view, x, y, partial(_backpropagate, self._equations))
+        grads = gradients(self.view, x, y, partial(backpropagate, self._equations))
         with self.backend.scope(self.dtype):
-            return [Layer(gw, gb[0, ...]) for gw, gb in grads]
+            return [Layer(gw, gb[0, ...] if gb.shape[0] == 1 else gb) for gw, gb in grads]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The result of `break_equation`; printing it shows two tables.
+    """The result of `break_equation`; printing it shows two tables, or which shapes do not fit.
 
     Attributes
     ----------
     mistake : Mistake
         The mistake.
     checks : tuple of GradientCheck
-        The checks of the gradient before training, without and with the mistake.
+        The checks of the gradient before training, without and with the mistake; empty if `shapes` shows it.
     accuracies : tuple of list
-        The test accuracies after each epoch, without and with the mistake.
+        The test accuracies after each epoch, without and with the mistake; empty if `shapes` shows it.
+    shapes : str
+        Which shapes do not fit with the mistake, so that it cannot be checked or trained with; empty if all do.
     """
 
     mistake: Mistake
-    checks: tuple[GradientCheck, GradientCheck]
-    accuracies: tuple[list[float], list[float]]
+    checks: tuple[GradientCheck, ...] = ()
+    accuracies: tuple[list[float], ...] = ()
+    shapes: str = ""
 
     def __repr__(self) -> str:
+        title = [
+            f"{self.mistake.equation}, {self.mistake.formula}",
+            f"The mistake: it {self.mistake.mistake}",
+            "",
+        ]
+        if self.shapes:
+            return "\n".join([*title, f"The shapes show it: {self.shapes}"])
         right, broken = self.checks
         errors = [["layer", "", "right", "with the mistake", ""]]
         for row, broken_row in zip(right.rows, broken.rows):
@@ -211,9 +479,7 @@ class Comparison:
             epochs.append([str(epoch), f"{accuracy:.1%}", f"{broken_accuracy:.1%}"])
         return "\n".join(
             [
-                f"{self.mistake.equation}, {self.mistake.formula}",
-                f"The mistake: it {self.mistake.mistake}",
-                "",
+                *title,
                 f"Gradient and central differences, largest relative error ({right.tolerance:g} passes)",
                 table(errors, left=(1, 4)),
                 self._explain_check(),
@@ -254,7 +520,11 @@ class Comparison:
         ------
         ImportError
             If matplotlib is not installed.
+        ValueError
+            If there are no curves, because shapes do not fit with the mistake.
         """
+        if self.shapes:
+            raise ValueError(f"there are no learning curves of this mistake in {self.mistake.equation}: {self.shapes}")
         figure = make_figure() if ax is None else ax.figure
         ax = figure.add_subplot() if ax is None else ax
         right, broken = self.accuracies
@@ -285,7 +555,7 @@ def break_equation(mistake: str | Mistake, *, epochs: int = 5, seed: int = 0) ->
     Parameters
     ----------
     mistake
-        "BP1", "BP2", "BP3" or "BP4" for a mistake in `MISTAKES`, or your own `Mistake`.
+        The name of a mistake in `MISTAKES`, such as "BP2" or "BP1-sign", or your own `Mistake`.
     epochs
         Number of passes over the training data.
     seed
@@ -294,7 +564,7 @@ def break_equation(mistake: str | Mistake, *, epochs: int = 5, seed: int = 0) ->
     Returns
     -------
     Comparison
-        Prints as two tables.
+        Prints as two tables. Where shapes do not fit with the mistake, it prints which.
 
     Raises
     ------
@@ -315,13 +585,31 @@ def break_equation(mistake: str | Mistake, *, epochs: int = 5, seed: int = 0) ->
     chosen = mistake if isinstance(mistake, Mistake) else look_up("mistake", mistake, MISTAKES)
     epochs = count("epochs", epochs, 1)
     train_data, test_data = mnist_sample()
-    checks, accuracies = [], []
-    for equations in (RIGHT, chosen.equations):
-        net = _BrokenNetwork(SIZES, dtype="float64", seed=seed)
-        net._equations = equations
-        checks.append(check_gradients(net, train_data[0][:BATCH_SIZE], train_data[1][:BATCH_SIZE], most=MOST_CHECKED))
-        accuracies.append(_train_plainly(net, train_data, test_data, epochs, seed))
-    return Comparison(chosen, (checks[0], checks[1]), (accuracies[0], accuracies[1]))
+    batch = train_data[0][:BATCH_SIZE], train_data[1][:BATCH_SIZE]
+    networks = [_BrokenNetwork(SIZES, dtype="float64", seed=seed) for _ in range(2)]
+    networks[1]._equations = chosen.equations
+    shapes = _find_wrong_shapes(networks[1], *batch)
+    if shapes:
+        return Comparison(chosen, shapes=shapes)
+    checks = tuple(check_gradients(net, *batch, most=MOST_CHECKED) for net in networks)
+    accuracies = tuple(_train_plainly(net, train_data, test_data, epochs, seed) for net in networks)
+    return Comparison(chosen, checks, accuracies)
+
+
+def _find_wrong_shapes(net: Network, x: np.ndarray, y: np.ndarray) -> str:
+    """Say which gradients have not the shape of their parameters, or that a product is impossible; empty if all fit."""
+    network = f"in the network {'-'.join(map(str, SIZES))}, with minibatches of {BATCH_SIZE},"
+    try:
+        gradient = net.backward(x, y)
+    except ValueError as error:
+        return f"{network} NumPy refuses a product or sum ({error})"
+    wrong = [
+        f"the gradient of {name} of layer {l} has shape {part.shape}, not {parameter.shape}"
+        for l, layers in enumerate(zip(gradient, net.layers), 1)
+        for name, part, parameter in zip("wb", *layers)
+        if part.shape != parameter.shape
+    ]
+    return f"{network} {', and '.join(wrong)}" if wrong else ""
 
 
 def _train_plainly(

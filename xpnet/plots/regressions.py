@@ -118,7 +118,7 @@ def _predict_points(net: Any, data: Any, function: str) -> tuple[np.ndarray, np.
     if task != "regression":
         raise ValueError(f"{function} needs a regression, and the task of this network is {task!r}")
     cost.require_point("pictures")
-    y, bars = predict_targets(model._bars, data, "data")
+    y, bars, _ = predict_targets(model._bars, data, "data")
     return y, bars[..., cost.levels.index(0.5) if 0.5 in cost.levels else 0]
 
 

@@ -125,7 +125,9 @@ def _check_history(argument: str, value: Any) -> None:
         remedy = "net.history" if isinstance(value, Network) else "ensemble.histories, in compare"
         raise TypeError(f"{argument} is of type {type(value).__name__}; give {remedy}")
     if not isinstance(value, History):
-        raise TypeError(f"{argument} is of type {type(value).__name__}; give the History that train returned")
+        remedies = {"network_": "its network_.history", "ensemble_": "its ensemble_.histories, in compare"}
+        remedy = next((remedies[name] for name in remedies if hasattr(value, name)), "the History that train returned")
+        raise TypeError(f"{argument} is of type {type(value).__name__}; give {remedy}")
     if not value.rows:
         raise ValueError(f"{argument} has no epochs; train first")
 

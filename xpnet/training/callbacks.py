@@ -126,17 +126,17 @@ class EarlyStopping(Monitor):
     ) -> None:
         super().__init__(monitor, mode, min_delta)
         self.patience = count("patience", patience, 1)
-        self.restore_best = yes_or_no("restore_best", restore_best)
+        self.restore_best, self._restored = yes_or_no("restore_best", restore_best), False
 
     @property
     def kept_epoch(self) -> int | None:
-        """The best epoch, if its weights are restored."""
-        return (self.best_epoch or None) if self.restore_best else None
+        """The best epoch, if its weights were restored: not after an interrupt."""
+        return self.best_epoch if self._restored else None
 
     def on_train_begin(self, training: Training) -> None:
         """Reset."""
         super().on_train_begin(training)
-        self.best_epoch, self.stopped_epoch, self._best_state = 0, None, None
+        self.best_epoch, self.stopped_epoch, self._best_state, self._restored = 0, None, None, False
 
     def on_epoch_end(self, logs: dict[str, Any]) -> None:
         """Remember the best state, or stop."""
@@ -161,7 +161,7 @@ class EarlyStopping(Monitor):
     def on_train_end(self) -> None:
         """Restore the best state."""
         if self.restore_best and self.training.completed and self._best_state is not None:
-            self.training.net.state = self._best_state
+            self.training.net.state, self._restored = self._best_state, True
         self._best_state = None
         super().on_train_end()
 

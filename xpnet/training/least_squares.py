@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from xpnet.core.least_squares import SQUARED
 from xpnet.core.optimizers.base import needs_all_examples
 from xpnet.data.resident import Resident, Rows
+from xpnet.training.callbacks import ReduceLROnPlateau
 from xpnet.training.memory import count_parameters, on_host_only, require_bytes
 from xpnet.training.plan import Job
 from xpnet.wording.checks import choices
@@ -46,6 +47,11 @@ def use_all_examples(jobs: Sequence[Job]) -> Sequence[Job]:
 
 def _check_network(job: Job) -> None:
     reader, name = job.source.reader, type(job.plan.optimizer).__name__
+    if any(isinstance(callback, ReduceLROnPlateau) for callback in job.callbacks):
+        raise ValueError(
+            f"ReduceLROnPlateau is for other optimizers: {name} has no learning rate; leave it out, or give another "
+            "optimizer, such as Adam()"
+        )
     model = reader.model
     if model.cost.name not in SQUARED:
         raise ValueError(

@@ -18,7 +18,7 @@ import numpy as np
 
 from xpnet.backends.threads import AUTO, limit_step_threads
 from xpnet.data.reader import Reader
-from xpnet.data.source import Chunk, skip_steps
+from xpnet.data.source import Chunk, describe_known_rows, skip_steps
 from xpnet.training.callback import LOGS, Training, watching
 from xpnet.training.checkpointing import Checkpoint, exiting_on_sigterm
 from xpnet.training.groups import Groups, check_training_memory, choose_group_threads, largest_product
@@ -99,15 +99,17 @@ def run_all_chunks(
     errors: dict[int, DivergenceError] = {}
     chunks = {k: first for k, loop in enumerate(epochs) if (first := next(loop, None)) is not None}
     check_targets(chunks.values(), jobs[0].source.reader)
+    trained_on = [describe_known_rows(job.source) for job in jobs]
     while chunks:
         results = groups.run({k: jobs[k].net._peek_state() for k in chunks}, chunks)
         for k, result in results.items():
             if result is None:
-                errors[k] = explain_divergence(trainings[k].position, chunks[k].lr)
+                errors[k] = explain_divergence(trainings[k], chunks[k].lr)
                 trainings[k].stopped = True
             else:
                 net, reader = jobs[k].net, jobs[k].source.reader
                 changed = {"_state": result.state, "_scaling": reader.scaling, "_feature_names": reader.feature_names}
+                changed["_trained_on"] = trained_on[k]
                 net._take_over(**changed, _calibrations={})  # their errors were those of other weights
         if checkpoint is not None:
             advanced = (k for k, result in results.items() if result is not None)
@@ -210,10 +212,14 @@ def check_targets(chunks: Iterable[Chunk], reader: Reader) -> None:
     check_target_scale([part.y for part in examples.values()], reader)
 
 
-def explain_divergence(position: Position, lr: np.ndarray) -> DivergenceError:
-    """Make the error for steps that diverged, with their learning rates; `position` is where they began."""
+def explain_divergence(training: Training, lr: np.ndarray) -> DivergenceError:
+    """Make the error for steps that diverged, with their learning rates; they began at the training's position."""
+    net, position = training.net, training.position
+    model = net.view.model
+    scales = model.scales_targets and model.scale is None and not net.standardize
+    remedy = "standardize=True, which scales inputs and targets" if scales else "scale the inputs"
     first, last = position.total_steps + 1, position.total_steps + len(lr)
     return DivergenceError(
         f"training diverged in epoch {position.epoch}, steps {first} to {last}, at lr={lr.max():g}: cost or "
-        "weights are not finite; the network is as it was before these steps. Give a smaller lr, or scale the inputs"
+        f"weights are not finite; the network is as it was before these steps. Give a smaller lr, or {remedy}"
     )

@@ -54,10 +54,14 @@ def read_limits(root: str = "") -> Iterator[int]:
             continue
         for part in path.split("/"):  # a limit holds for all groups below
             folder += f"/{part}"
+            if not os.path.exists(f"{folder}/{name}"):  # as containers may not see all groups; quicker than an error
+                continue
             try:
-                yield int(_read_text(f"{folder}/{name}"))
-            except unless_stopped(OSError, ValueError):  # not there, as containers may not see all groups; or "max"
-                pass
+                limit = _read_text(f"{folder}/{name}").strip()
+            except unless_stopped(OSError):
+                continue
+            if limit.isdecimal():  # not "max"
+                yield int(limit)
 
 
 def _read_text(path: str) -> str:

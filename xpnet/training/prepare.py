@@ -14,7 +14,7 @@ from xpnet.core.arrays import Array, blocks
 from xpnet.core.minibatch import one_hot
 from xpnet.core.scaling import Scaler, Scaling, compute_scaling
 from xpnet.data.reader import Reader, as_real_array
-from xpnet.data.resident import Resident, Rows, resident_examples, take_rows, with_weight
+from xpnet.data.resident import Resident, Rows, remember_rows, resident_examples, take_rows, with_weight
 from xpnet.data.sampling import in_order, split_rows
 from xpnet.data.source import Source, with_bar
 from xpnet.data.sources import make_source
@@ -180,6 +180,7 @@ def open_training_data(request: Request, reader: Reader) -> Source:
         cache=request.cache,
         progress=request.progress,
     )
+    train = remember_rows(train) if isinstance(train, Resident) else train
     return apply_sample_weight(train, request.sample_weight)
 
 

@@ -74,7 +74,7 @@ def is_stop(error: BaseException, outer: Collection[FrameType] = ()) -> bool:
     """
     if isinstance(error, TimeoutError) and error.errno is None:
         return True
-    handlers = {_find_code(signal.getsignal(number)) for number in signal.valid_signals()} - {None}
+    handlers = {_find_code(signal.getsignal(number)) for number in range(1, signal.NSIG)} - {None}
     frames = (frame for cause in walk_causes(error, outer) for frame, _ in traceback.walk_tb(cause.__traceback__))
     return any(frame.f_code in handlers for frame in frames)
 

@@ -1,11 +1,11 @@
 """The interface of optimizers, and weight decay, which several of them share.
 
-An optimizer is a frozen set of hyperparameters with two functions. ``init`` makes its state for a network; ``update``
-maps layers, gradients and state to new layers and a new state. The hyperparameters travel in the state as arrays, so
-changing one of them compiles nothing again. The structure of the state (a velocity or none) depends on the settings.
+An optimizer is a frozen set of hyperparameters with two functions. ``init`` makes its state for a network, such as a
+velocity of zeros; ``update`` maps layers, gradients and state to new layers and a new state.
 
-Updates work in place where the library's arrays are writable: on the layers, the gradients and ``memory``. The caller
-passes arrays that nobody else uses.
+The caller passes arrays that nobody else uses, and updates work in place where the library's arrays are writable: on
+the layers, the gradients and ``memory``. The hyperparameters travel in the state as arrays, so changing one of them
+compiles nothing again. The structure of the state (a velocity or none) depends on the settings.
 """
 
 import math

@@ -1,4 +1,12 @@
-"""Stochastic gradient descent, the optimizer of the book."""
+"""Stochastic gradient descent, the optimizer of the book.
+
+An update returns new layers and a new state: it is used as a pure function. Yet it writes into its arguments, as in
+``w -= gw``, which saves memory and time. Both are true because a loop works on a copy of a network's layers and state,
+which nobody else sees, and which replaces the network's own when its steps have ended well. JAX's arrays cannot be
+written to: there ``w -= gw`` makes a new array, and names it w. So what counts is what an update returns.
+
+Momentum's velocity is the memory of the optimizer's state: arrays in the shapes of the layers, which start at 0.
+"""
 
 import math
 from collections.abc import Callable
@@ -11,19 +19,13 @@ from xpnet.wording.checks import in_range, overwrite, yes_or_no
 from xpnet.wording.hints import explain_arguments
 
 
-class SGDHyperparameters(NamedTuple):
-    """The hyperparameters of SGD as arrays; None for one that is not used. The memory is the velocity, if any."""
-
-    momentum: Array | None
-    weight_decay: Array | None
-
-
 def _plain(
     layers: Layers, grads: Layers, state: OptimizerState, lr: Array, xp: Namespace
 ) -> tuple[Layers, OptimizerState]:
-    """Update by w ← w − η g."""
+    """Update by w ← w − η g, and b in the same way."""
+    grads = add_decay(grads, layers, state.hyperparameters.weight_decay)  # as they are, without weight decay
     new = []
-    for (w, b), (gw, gb) in zip(layers, add_decay(grads, layers, state.hyperparameters.weight_decay)):
+    for (w, b), (gw, gb) in zip(layers, grads):
         gw *= lr
         w -= gw
         gb *= lr
@@ -35,7 +37,7 @@ def _plain(
 def _momentum(
     layers: Layers, grads: Layers, state: OptimizerState, lr: Array, xp: Namespace
 ) -> tuple[Layers, OptimizerState]:
-    """Update by v ← μ v − η g, w ← w + v."""
+    """Update by v ← μ v − η g, w ← w + v, and the biases in the same way; v is kept in `state.memory`."""
     momentum, weight_decay = state.hyperparameters
 
     def rule(w: Array, g: Array, v: Array) -> tuple[Array, Array]:
@@ -53,7 +55,7 @@ def _momentum(
 def _nesterov(
     layers: Layers, grads: Layers, state: OptimizerState, lr: Array, xp: Namespace
 ) -> tuple[Layers, OptimizerState]:
-    """Update by v ← μ v − η g, w ← w + μ v − η g."""
+    """Update by v ← μ v − η g, w ← w + μ v − η g, where v is kept in `state.memory`."""
     momentum, weight_decay = state.hyperparameters
 
     def rule(w: Array, g: Array, v: Array) -> tuple[Array, Array]:
@@ -67,6 +69,13 @@ def _nesterov(
     grads = add_decay(grads, layers, weight_decay)
     layers, velocity = map_layers(rule, layers, grads, state.memory)
     return layers, state._replace(memory=velocity)
+
+
+class SGDHyperparameters(NamedTuple):
+    """The hyperparameters of SGD as arrays; None for one that is not used. The memory is the velocity, if any."""
+
+    momentum: Array | None
+    weight_decay: Array | None
 
 
 @explain_arguments

@@ -161,13 +161,17 @@ function forward(parts, x) {
   return steps;
 }
 
-// Take the gradient g with respect to the outputs back to the inputs
+// Take the gradient g with respect to the outputs back: to what goes into each part, and, as the first of the list, to
+// the inputs
 function pullBack(parts, steps, g) {
-  for (let k = parts.length - 1; k >= 0; k--) g = PARTS[parts[k].kind].pullBack(parts[k], g, steps[k], steps[k + 1]);
-  return g;
+  const gradients = [g];
+  for (let k = parts.length - 1; k >= 0; k--) {
+    gradients.unshift(PARTS[parts[k].kind].pullBack(parts[k], gradients[0], steps[k], steps[k + 1]));
+  }
+  return gradients;
 }
 
 // Derivatives of an output by all inputs: a row of the Jacobian
 function derivatives(parts, steps, output) {
-  return pullBack(parts, steps, steps.at(-1).map((_, k) => (k === output ? 1 : 0)));
+  return pullBack(parts, steps, steps.at(-1).map((_, k) => (k === output ? 1 : 0)))[0];
 }

@@ -1,43 +1,7 @@
-// For both kinds of page: the network, its layers as cells, its outputs, and announcements to screen readers.
+// For both kinds of page that show a network: its layers as cells, and its outputs.
 
-const network = JSON.parse(document.getElementById("network").textContent);
+const network = JSON.parse(byId("network").textContent);
 network.parts = network.parts.map((part) => readPart(part, network.dtype));
-
-const byId = (id) => document.getElementById(id);
-
-// Make an element with properties, attributes that have a hyphen, and children
-function make(tag, properties = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(properties)) {
-    if (name.includes("-") || name === "role" || name === "for") element.setAttribute(name, value);
-    else element[name] = value;
-  }
-  element.append(...children);
-  return element;
-}
-
-// For a frame in another page, page.html#compact leaves out some parts, as page.css says, and tells the other page how
-// high it is, so that nothing has to scroll in the frame
-if (location.hash === "#compact") {
-  document.documentElement.classList.add("compact");
-  const tellHeight = () => parent.postMessage({ height: Math.ceil(document.body.getBoundingClientRect().height) }, "*");
-  new ResizeObserver(tellHeight).observe(document.body);
-}
-
-// Numbers
-
-function format(number, digits = 3) {
-  if (!Number.isFinite(number)) return Number.isNaN(number) ? "not a number" : number > 0 ? "∞" : "−∞";
-  const size = Math.abs(number);
-  if (size === 0) return "0";
-  if (size < 1e-4 || size >= 1e7) return number.toExponential(digits - 1).replaceAll("-", "−");
-  const places = Math.max(0, digits - 1 - Math.floor(Math.log10(size)));
-  return number.toFixed(Math.min(places, 8)).replace("-", "−");
-}
-
-const percent = (share) => `${(100 * share).toFixed(1)}\u00a0%`;
-const thousands = (number) => number.toLocaleString("en");
-const plural = (number, word) => `${thousands(number)} ${word}${number === 1 ? "" : "s"}`;
 
 // Colours: cividis, which becomes lighter from end to end, in grey and for all kinds of colour vision too
 
@@ -224,13 +188,6 @@ function showOutputs(outputs) {
   else announce(`The outputs are ${values.slice(0, MOST_ROWS).map(show).join(", ")}.`);
 }
 
-// Announce a text to screen readers, once the input has not changed for a while
-let waiting = null;
-function announce(text) {
-  clearTimeout(waiting);
-  waiting = setTimeout(() => (byId("live").textContent = text), 700);
-}
-
 // The output whose derivatives are shown: one that is chosen, or the answer
 
 const target = byId("target");
@@ -252,19 +209,6 @@ function showNetwork(x) {
   for (const { place, show } of layers) show(steps[place + 1]);
   showOutputs(steps.at(-1));
   return steps;
-}
-
-// Run a function once when the next frame is drawn, however often it is requested
-function onceAFrame(run) {
-  let asked = false;
-  return () => {
-    if (asked) return;
-    asked = true;
-    requestAnimationFrame(() => {
-      asked = false;
-      run();
-    });
-  };
 }
 
 // A layer in a few words, such as "30 relu"

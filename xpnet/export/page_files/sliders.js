@@ -53,33 +53,20 @@ let x = findStart();
 
 const MOST_INPUTS = 200; // listed at once
 const MANY = 12; // with at least this many inputs, there is a field to search them
-const STEPS = 200; // in a slider
 let list = []; // the rows that are shown
 
 function makeInput(i) {
-  const [low, high] = network.ranges[i];
-  const ends = { min: low, max: high, value: x[i] };
-  const slider = make("input", { type: "range", step: "any", ...ends, "aria-label": names[i] });
-  const number = make("input", { type: "number", step: "any", value: round(x[i]) });
-  number.setAttribute("aria-label", `${names[i]}, as a number`);
+  const [min, max] = network.ranges[i];
+  const slider = makeSlider({ min, max, value: x[i], "aria-label": names[i] });
+  const number = makeField(`${names[i]}, as a number`, x[i], (value) => {
+    place(x, i, value);
+    slider.valueAsNumber = x[i];
+    update();
+  });
   const slope = make("span", { className: "value" });
   slider.addEventListener("input", () => {
     place(x, i, slider.valueAsNumber);
-    number.value = round(x[i]);
-    update();
-  });
-  slider.addEventListener("keydown", (event) => {
-    const direction = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 }[event.key];
-    if (!direction) return;
-    event.preventDefault(); // a slider with step="any" moves by 1
-    slider.valueAsNumber += (direction * (high - low)) / STEPS;
-    slider.dispatchEvent(new Event("input"));
-  });
-  number.addEventListener("input", () => {
-    number.setAttribute("aria-invalid", String(!Number.isFinite(number.valueAsNumber)));
-    if (!Number.isFinite(number.valueAsNumber)) return;
-    place(x, i, number.valueAsNumber);
-    slider.valueAsNumber = x[i];
+    number.show(x[i]);
     update();
   });
   const label = make("span", { className: "label" }, names[i]);
@@ -96,11 +83,6 @@ function makeChoice(choice) {
     update();
   });
   return make("div", { className: "slider" }, make("span", { className: "label" }, choice.name), select);
-}
-
-// Few digits, as the number is in a small field; the slider's own value is exact
-function round(number) {
-  return Number(number.toPrecision(4));
 }
 
 function listInputs() {
@@ -129,89 +111,8 @@ byId("reset").addEventListener("click", () => {
 
 // Curves
 
-const SVG = "http://www.w3.org/2000/svg";
 const MOST_CURVES = 6;
-const DASHES = ["", "8 4", "2 3", "10 3 2 3", "4 4", "1 4"];
 const WORK = 3e7; // multiplications that a drawing may take
-
-function draw(tag, attributes, ...children) {
-  const element = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-}
-
-// Find about `wanted` round numbers between two ends
-function findTicks(low, high, wanted) {
-  const rough = (high - low) / wanted;
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= rough) ?? 10 * power;
-  const first = Math.ceil(low / step - 1e-9);
-  const last = Math.floor(high / step + 1e-9);
-  const ticks = Array.from({ length: Math.max(0, last - first + 1) }, (_, k) => (first + k) * step);
-  return ticks.map((tick) => [tick, showTick(tick, step)]);
-}
-
-// Format a tick with the decimal places of the step between ticks
-function showTick(tick, step) {
-  const places = Math.max(0, Math.ceil(-Math.log10(step) - 1e-9));
-  return Math.abs(tick) >= 1e6 || places > 5 ? format(tick, 3) : tick.toFixed(places).replace("-", "−");
-}
-
-// Draw curves: `lines` are lists of numbers, one for each of the numbers `at`; `now` is where the input is. A band, if
-// there is one, has a text and two lines, its edges.
-function drawChart(place, at, lines, labels, now, description, band = null) {
-  const [wide, tall, left, right, top, bottom] = [Math.max(place.clientWidth, 260), 190, 52, 12, 10, 26];
-  const numbers = [...lines, ...(band?.edges ?? [])].flat().filter(Number.isFinite);
-  let [low, high] = numbers.length ? [Math.min(...numbers), Math.max(...numbers)] : [0, 1];
-  const margin = (high - low) * 0.06 || Math.abs(high) * 0.1 || 1;
-  [low, high] = [low - margin, high + margin];
-  const across = (value) => left + ((value - at[0]) / (at.at(-1) - at[0])) * (wide - left - right);
-  const up = (value) => tall - bottom - ((value - low) / (high - low)) * (tall - top - bottom);
-  const chart = draw("svg", { width: wide, height: tall, role: "img", "aria-label": description });
-  const [xTicks, yTicks] = [findTicks(at[0], at.at(-1), wide / 90), findTicks(low, high, 5)];
-  for (const [tick, text] of yTicks) {
-    chart.append(
-      draw("line", { class: "grid", x1: left, x2: wide - right, y1: up(tick), y2: up(tick) }),
-      draw("text", { x: left - 6, y: up(tick) + 4, "text-anchor": "end" }, text),
-    );
-  }
-  for (const [tick, text] of xTicks) {
-    chart.append(
-      draw("line", { class: "grid", x1: across(tick), x2: across(tick), y1: tall - bottom, y2: tall - bottom + 4 }),
-      draw("text", { x: across(tick), y: tall - 8, "text-anchor": "middle" }, text),
-    );
-  }
-  if (now >= at[0] && now <= at.at(-1)) {
-    chart.append(draw("line", { class: "now", x1: across(now), x2: across(now), y1: top, y2: tall - bottom }));
-  }
-  const trace = (line) => {
-    const points = line.map((value, p) => [at[p], value]).filter(([, value]) => Number.isFinite(value));
-    return points.map(([a, value]) => `${across(a).toFixed(1)} ${up(value).toFixed(1)}`);
-  };
-  if (band) {
-    const [lower, upper] = band.edges.map(trace);
-    chart.append(draw("path", { class: "band", d: `M${[...lower, ...upper.reverse()].join("L")}Z` }));
-  }
-  lines.forEach((line, k) => {
-    const d = `M${trace(line).join("L")}`;
-    chart.append(draw("path", { class: `curve color${k}`, d, "stroke-dasharray": DASHES[k] }));
-  });
-  place.replaceChildren(chart);
-  if (labels.length > 1 || band) place.append(makeKey(labels, band?.text));
-}
-
-function makeKey(labels, bandText) {
-  const entries = labels.map((label, k) => {
-    const line = draw("line", { class: `curve color${k}`, x1: 1, x2: 29, y1: 6, y2: 6, "stroke-dasharray": DASHES[k] });
-    return make("span", {}, draw("svg", { width: 30, height: 12, "aria-hidden": "true" }, line), ` ${label}`);
-  });
-  if (bandText) {
-    const box = draw("rect", { class: "band", x: 1, width: 28, height: 12 });
-    entries.push(make("span", {}, draw("svg", { width: 30, height: 12, "aria-hidden": "true" }, box), ` ${bandText}`));
-  }
-  return make("div", { className: "key" }, ...entries);
-}
 
 // The band around the curve of an output: two standard deviations to both sides of a mean, or the outermost quantiles
 // around the middle one. `edgesOf` computes its lower and upper end from the values of all outputs.
@@ -274,7 +175,7 @@ function showCurves(outputs) {
   const between = (numbers) => `from ${format(numbers[0])} to ${format(numbers.at(-1))}`;
   const bandText = band ? `; with a band, ${band.text}` : "";
   const curveText = `Curve of ${subject} over ${names[i]}: ${between(values[0])}${bandText}`;
-  drawChart(byId("curve"), at, values, texts, x[i], curveText, band && { text: band.text, edges });
+  drawChart(byId("curve"), at, values, texts, x[i], curveText, { band: band && { text: band.text, edges } });
   const slopeText = `Curve of the derivative with respect to ${names[i]}: ${between(slopes[0])}`;
   drawChart(byId("slope"), at, slopes, texts, x[i], slopeText);
 }

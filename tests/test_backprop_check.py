@@ -1,0 +1,517 @@
+"""check_backprop: it names the mistakes that are made in the source of a learner's program, and reads any result.
+
+`python tests/test_backprop_check.py` counts how often each mistake is named in 100 random networks.
+"""
+
+import re
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from xpnet import Network
+from xpnet.core.activations import ACTIVATIONS
+from xpnet.core.costs import COSTS, Fused
+from xpnet.learn import check_backprop
+from xpnet.learn.mutations import MISTAKES
+
+# Programs as learners write them, sharing no line with the library's equations, and the edits that make the mistakes
+
+ROWS = """
+def backward(weights, biases, x, y):
+    m, L = len(x), len(weights)
+    zs, activations = [], [x]
+    for l in range(L):
+        zs.append(activations[l] @ weights[l].T + biases[l])
+        activations.append(act(l, zs[l]))
+    gw, gb = [None] * L, [None] * L
+    for l in reversed(range(L)):
+        if l == L - 1:
+            delta = output_error(zs[l], activations[-1], y) / m
+        else:
+            delta = delta @ weights[l + 1]
+            delta = delta * slope(l, zs[l])
+        gb[l] = delta.sum(axis=0)
+        gw[l] = delta.T @ activations[l]
+    return gw, gb
+"""
+ROW_EDITS = {
+    "BP1": {" / m\n": "\n"},
+    "BP1-twice": {" / m\n": " / m / m\n"},
+    "BP1-sign": {"= output_error(": "= -output_error("},
+    "BP1-slope": {"output_error(zs[l], ": "cost_gradient("},
+    "BP1-again": {"activations[-1], y) /": "activations[-1], y) * output_slope(zs[l]) /"},
+    "BP1-of-a": {"output_error(zs[l],": "output_error(activations[-1],"},
+    "BP1-of-z": {"output_error(zs[l], activations[-1], y)": "cost_gradient(activations[-1], y) * slope_of_a(l, zs[l])"},
+    "BP2": {"            delta = delta * slope(l, zs[l])\n": ""},
+    "BP2-of-a": {"slope(l, zs[l])": "slope(l, activations[l + 1])"},
+    "BP2-of-z": {"slope(l, zs[l])": "slope_of_a(l, zs[l])"},
+    "BP2-transposed": {"weights[l + 1]": "weights[l + 1].T"},
+    "BP2-layer": {"weights[l + 1]": "weights[l]"},
+    "BP2-z-layer": {"slope(l, zs[l])": "slope(l, zs[l + 1])"},
+    "BP3": {"delta.sum(axis=0)": "delta[0]"},
+    "BP3-last": {"delta.sum(axis=0)": "delta[-1]"},
+    "BP3-axis": {"delta.sum(axis=0)": "delta.sum(axis=1)"},
+    "BP3-all": {"delta.sum(axis=0)": "delta.sum()"},
+    "BP3-unsummed": {"delta.sum(axis=0)": "delta"},
+    "BP3-sum": {" / m\n": "\n", "delta.T @ activations[l]": "delta.T @ activations[l] / m"},
+    "BP3-twice": {"delta.sum(axis=0)": "delta.mean(axis=0)"},
+    "BP4": {"delta.T @ activations[l]": "delta.T @ activations[l][::-1]"},
+    "BP4-transposed": {"delta.T @ activations[l]": "activations[l].T @ delta"},
+    "BP4-layer": {"delta.T @ activations[l]": "delta.T @ activations[l + 1]"},
+    "BP4-sum": {" / m\n": "\n", "delta.sum(axis=0)": "delta.mean(axis=0)"},
+    "BP4-twice": {"delta.T @ activations[l]": "delta.T @ activations[l] / m"},
+    "BP34-last": {"delta.sum(axis=0)": "delta[-1]", "delta.T @ activations[l]": "delta[-1:].T @ activations[l][-1:]"},
+}
+
+# As the book's network.py, with a minibatch in the columns
+COLUMNS = """
+def backward(weights, biases, x, y):
+    m, n = x.shape[1], len(weights) + 1
+    nabla_b, nabla_w = [None] * len(biases), [None] * len(weights)
+    activation, activations, zs = x, [x], []
+    for l, (b, w) in enumerate(zip(biases, weights)):
+        z = np.dot(w, activation) + b
+        zs.append(z)
+        activation = act(l, z.T).T
+        activations.append(activation)
+    for l in range(1, n):
+        if l == 1:
+            delta = output_error(zs[-1].T, activations[-1].T, y.T).T / m
+        else:
+            delta = np.dot(weights[-l + 1].T, delta)
+            delta = delta * slope(-l, zs[-l].T).T
+        nabla_b[-l] = delta.sum(axis=1, keepdims=True)
+        nabla_w[-l] = np.dot(delta, activations[-l - 1].T)
+    return nabla_w, nabla_b
+"""
+SUM, PRODUCT = "delta.sum(axis=1, keepdims=True)", "np.dot(delta, activations[-l - 1].T)"
+COLUMN_EDITS = {
+    "BP1": {" / m\n": "\n"},
+    "BP1-twice": {" / m\n": " / m / m\n"},
+    "BP1-sign": {"= output_error(": "= -output_error("},
+    "BP1-slope": {"output_error(zs[-1].T, ": "cost_gradient("},
+    "BP1-again": {"y.T).T /": "y.T).T * output_slope(zs[-1].T).T /"},
+    "BP1-of-a": {"output_error(zs[-1].T,": "output_error(activations[-1].T,"},
+    "BP1-of-z": {"output_error(zs[-1].T, ": "slope_of_a(-1, zs[-1].T).T * cost_gradient("},
+    "BP2": {"            delta = delta * slope(-l, zs[-l].T).T\n": ""},
+    "BP2-of-a": {"slope(-l, zs[-l].T)": "slope(-l, activations[-l].T)"},
+    "BP2-of-z": {"slope(-l, zs[-l].T)": "slope_of_a(-l, zs[-l].T)"},
+    "BP2-transposed": {"weights[-l + 1].T": "weights[-l + 1]"},
+    "BP2-layer": {"weights[-l + 1].T": "weights[-l].T"},
+    "BP2-z-layer": {"slope(-l, zs[-l].T)": "slope(-l, zs[-l + 1].T)"},
+    "BP3": {SUM: "delta[:, :1]"},
+    "BP3-last": {SUM: "delta[:, -1:]"},
+    "BP3-axis": {SUM: "delta.sum(axis=0, keepdims=True)"},
+    "BP3-all": {SUM: "delta.sum(keepdims=True)"},
+    "BP3-unsummed": {SUM: "delta"},
+    "BP3-sum": {" / m\n": "\n", PRODUCT: f"{PRODUCT} / m"},
+    "BP3-twice": {SUM: "delta.mean(axis=1, keepdims=True)"},
+    "BP4": {PRODUCT: "np.dot(delta, activations[-l - 1][:, ::-1].T)"},
+    "BP4-transposed": {PRODUCT: "np.dot(activations[-l - 1], delta.T)"},
+    "BP4-layer": {PRODUCT: "np.dot(delta, activations[-l].T)"},
+    "BP4-sum": {" / m\n": "\n", SUM: "delta.mean(axis=1, keepdims=True)"},
+    "BP4-twice": {PRODUCT: f"{PRODUCT} / m"},
+    "BP34-last": {SUM: "delta[:, -1:]", PRODUCT: "np.dot(delta[:, -1:], activations[-l - 1][:, -1:].T)"},
+}
+PROGRAMS = {"rows": (ROWS, ROW_EDITS), "columns": (COLUMNS, COLUMN_EDITS)}
+NOT_FOR_SUMS = ("BP1", "BP3-sum", "BP4-sum")  # nothing to forget
+
+
+def edit(layout, reduction, *names):
+    """Make mistakes in the source of a program."""
+    source, edits = PROGRAMS[layout]
+    changes = {old: new for name in names for old, new in edits[name].items()}
+    if reduction == "sum":  # a program without 1/m; "BP1-twice" is then the mean in place of the sum
+        changes[" / m\n"] = " / m\n" if "BP1-twice" in names else "\n"
+    for old, new in changes.items():
+        assert old in source
+        # only BP1's own line ends so, unless a change has added another
+        source = source.replace(old, new, 1)
+    return source
+
+
+def compile_program(source, model):
+    """Run the source, with the activations and the cost of a model."""
+    sigmas, output = model.sigmas, model.output
+
+    def act(l, z):
+        return sigmas[l].value(z, np)
+
+    def slope(l, z):
+        return sigmas[l].pullback(np.ones_like(z), z, act(l, z), np)
+
+    def output_slope(z):
+        a = act(-1, z)
+        return a * (1 - a) if sigmas[-1].name == "softmax" else slope(-1, z)
+
+    def cost_gradient(a, y):
+        return output.cost.gradient(a, y, np)
+
+    def output_error(z, a, y):
+        return a - y if isinstance(output, Fused) else cost_gradient(a, y) * slope(-1, z)
+
+    def slope_of_a(l, a):
+        return sigmas[l].pullback(np.ones_like(a), a, a, np)
+
+    names = {"np": np, **locals()}
+    exec(source, names)
+    return names["backward"]
+
+
+def draw_settings(rng):
+    """Draw sizes, activations and a cost that go together."""
+    elementwise = [name for name in ACTIVATIONS if name != "softmax"]
+    cost = COSTS[rng.choice(list(COSTS))]
+    output = str(rng.choice(cost.outputs or elementwise))
+    sizes = rng.integers(1, 9, size=rng.integers(2, 6)).tolist()
+    outputs = cost.outputs_per_target
+    sizes[-1] = max(2 if output == "softmax" else 1, -(-sizes[-1] // outputs) * outputs)
+    return sizes, {"activation": str(rng.choice(elementwise)), "output_activation": output, "cost": cost.name}
+
+
+def check_random(name, rng):
+    """Check a program with this mistake in a random network; None where it cannot be made."""
+    sizes, settings = draw_settings(rng)
+    layout = str(rng.choice(["rows", "columns"]))
+    reduction = "mean" if name in NOT_FOR_SUMS else str(rng.choice(["mean", "sum"]))
+    model = Network(sizes, **settings).view.model
+    if name in ("BP1-slope", "BP1-of-a", "BP1-of-z") and isinstance(model.output, Fused):
+        return None  # there is no σ′
+    backward = compile_program(edit(layout, reduction, *([name] if name else [])), model)
+    return check_backprop(backward, sizes, layout=layout, reduction=reduction, seed=int(rng.integers(1000)), **settings)
+
+
+def name_explanations(check):
+    """The names of the mistakes in each explanation."""
+    names = {mistake.equations: name for name, mistake in MISTAKES.items()}
+    return [tuple(names[mistake.equations] for mistake in explanation) for explanation in check.explanations]
+
+
+def count_named(name, times, rng):
+    """Count how often a mistake is named, among the networks in which it changes a gradient."""
+    named = made = 0
+    while made < times:
+        check = check_random(name, rng)
+        if check is not None and not check.passed:
+            made += 1
+            named += name_explanations(check) == [(name,)]
+    return named
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_each_mistake_is_named(name):
+    assert count_named(name, 3, np.random.default_rng(1)) == 3
+
+
+def test_right_programs_pass():
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        assert check_random(None, rng).passed
+
+
+# What the report says, with one small program
+
+
+SIGMOID = Network([1] * 6).view.model  # for up to five layers
+
+
+def write(*names, end="return gw, gb", layout="rows"):
+    """A program with mistakes for sigmoid neurons and the quadratic cost, which ends in its own way."""
+    return compile_program(edit(layout, "mean", *names).replace("return gw, gb", end), SIGMOID)
+
+
+def test_a_right_program_passes_in_both_layouts_and_reductions():
+    check = check_backprop(write(), [3, 4, 2])
+    assert check.passed
+    assert (check.equation, check.explanations, check.wrong, check.notes, check.error) == (None, [], [], [], None)
+    assert [(row["layer"], row["parameter"]) for row in check.rows] == [(1, "w"), (1, "b"), (2, "w"), (2, "b")]
+    lines = repr(check).splitlines()
+    assert lines[0] == "Backpropagation in 3-4-2: sigmoid; quadratic cost, mean over the examples in rows"
+    assert lines[-1] == "passed"
+    assert check_backprop(write(layout="columns"), [3, 4, 2], layout="columns").passed
+    assert check_backprop(write("BP1"), [3, 4, 2], reduction="sum").passed
+
+
+def test_the_report_names_equation_layer_mistake_and_remedy():
+    check = check_backprop(write("BP2"), [3, 4, 5, 2])
+    assert not check.passed
+    assert (check.equation, check.wrong) == ("BP2", [(1, "w"), (1, "b"), (2, "w"), (2, "b")])
+    assert repr(check).splitlines()[-4:] == [
+        "FAILED: w and b of layers 1 and 2",
+        "The likely mistake: BP2 leaves out σ′(z)",
+        "  BP2, the error of a hidden layer: δ = (wᵀ δ of the next layer) ⊙ σ′(z)",
+        "  To mend it, multiply by σ′(z) of the layer whose δ it is",
+    ]
+    row = check.rows[0]
+    assert abs(row["yours"] - row["right"]) > 1e-4
+    assert row["error"] > 0.1
+
+
+def test_the_right_gradients_are_those_of_central_differences():
+    """The numbers of the column "right" are derivatives of the cost: learners may trust them."""
+    seen = []
+
+    def backward(weights, biases, x, y):
+        seen.append((weights, biases, x, y))
+        return [np.zeros_like(w) for w in weights], [np.zeros_like(b) for b in biases]
+
+    check = check_backprop(backward, [2, 3, 2])
+    gradients = []
+    for weights, biases, x, y in seen[:3]:
+
+        def cost(weights=weights, biases=biases, x=x, y=y):
+            a = x
+            for w, b in zip(weights, biases):
+                a = 1 / (1 + np.exp(-(a @ w.T + b)))
+            return 0.5 * np.sum((a - y) ** 2) / len(x)
+
+        for l, row in enumerate(check.rows):
+            array = (weights, biases)[l % 2][l // 2]
+            value, h = array[row["at"]], 1e-5
+            array[row["at"]] = value + h
+            above = cost()
+            array[row["at"]] = value - h
+            gradients.append((above - cost()) / (2 * h))
+            array[row["at"]] = value
+    for l, row in enumerate(check.rows):  # each row is of one of the three minibatches
+        assert min(abs(row["right"] - g) for g in gradients[l :: len(check.rows)]) < 1e-9
+
+
+def test_mistakes_that_need_equal_widths_to_run_are_named_too():
+    check = check_backprop(write("BP2-layer"), [3, 4, 2])
+    assert (check.equation, name_explanations(check)) == ("BP2", [("BP2-layer",)])
+    assert isinstance(check.error, ValueError)
+    assert "The table is that of another network, 4-4-4, which shows the mistake" in check.notes
+    assert any(
+        re.match(r"With the sizes 3-4-2 and 5 examples in rows, your function raised ValueError in line 1\d", note)
+        for note in check.notes
+    )
+
+
+def test_mistakes_hidden_by_layers_of_one_unit_are_found():
+    check = check_backprop(write("BP4-transposed"), [1, 1, 1])
+    assert name_explanations(check) == [("BP4-transposed",)]
+    assert check.notes == ["The table is that of another network, 5-3-2, which shows the mistake"]
+
+
+def test_a_program_that_is_right_for_the_given_sizes_only_passes_with_a_note():
+    def backward(weights, biases, x, y):
+        if x.shape[1] != 3:
+            raise RuntimeError("written for 3 inputs")
+        return write()(weights, biases, x, y)
+
+    check = check_backprop(backward, [3, 4, 2])
+    assert check.passed
+    assert len(check.notes) == 1
+    assert check.notes[0].startswith("With the sizes 5-3-2 and 4 examples in rows, your function raised RuntimeError")
+    assert check.notes[0].endswith("written for 3 inputs. For the sizes that you gave it runs")
+
+
+def test_a_mistake_in_a_program_for_one_network_only_is_named():
+    def backward(weights, biases, x, y):
+        assert x.shape[1] == 3
+        return write("BP3-last")(weights, biases, x, y)
+
+    check = check_backprop(backward, [3, 4, 2])
+    assert name_explanations(check) == [("BP3-last",)]
+    assert "your function raised AssertionError" in check.notes[-1]
+
+
+def test_mistakes_that_cannot_be_told_apart_are_both_named():
+    def backward(weights, biases, x, y):
+        assert weights[0].shape == (1, 1)
+        return write("BP3-unsummed")(weights, biases, x, y)
+
+    check = check_backprop(backward, [1, 1])
+    assert name_explanations(check) == [("BP3-axis",), ("BP3-unsummed",)]
+    assert check.equation == "BP3"
+    assert "\nThe likely mistake: BP3 sums over the units" in repr(check)
+    assert "\nor BP3 does not sum over the examples" in repr(check)
+
+
+@pytest.mark.parametrize("names", [("BP1-sign", "BP3"), ("BP1", "BP1-slope"), ("BP2", "BP4-twice")])
+def test_two_mistakes_are_named_together(names):
+    if names == ("BP1", "BP1-slope"):
+        source = ROWS.replace("output_error(zs[l], activations[-1], y) / m", "activations[-1] - y")
+        program = compile_program(source, SIGMOID)
+    else:
+        program = write(*names)
+    check = check_backprop(program, [3, 4, 2])
+    assert set(names) in [set(explanation) for explanation in name_explanations(check)]
+    equations = sorted({name[:3] for name in names})
+    assert check.equation == " and ".join(equations)
+    assert f"Together: {equations[0]} " in repr(check)
+
+
+OTHER_EDITS = {
+    "BP1": ("y) / m", "y) / m * 1.7", "All layers are wrong: look at the error of the outputs, BP1"),
+    "BP2": (
+        "* slope(l, zs[l])",
+        "* slope(l, zs[l]) ** 2",
+        "The last layer is right, so BP1 is too: look at BP2",
+    ),
+    "BP3": ("delta.sum(axis=0)", "delta.sum(axis=0) ** 3", "Only biases are wrong, so the errors δ are right"),
+    "BP4": ("activations[l]\n", "np.cos(activations[l])\n", "Only weights are wrong, so the errors δ are right"),
+}
+
+
+@pytest.mark.parametrize("equation", OTHER_EDITS)
+def test_unknown_mistakes_are_located_by_what_is_right(equation):
+    old, new, sentence = OTHER_EDITS[equation]
+    assert old in ROWS
+    check = check_backprop(compile_program(ROWS.replace(old, new), SIGMOID), [3, 4, 2])
+    assert (check.equation, check.explanations) == (equation, [])
+    assert check.notes[0] == "No mistake known here, nor two together, gives these gradients"
+    assert check.notes[1].startswith(sentence)
+    assert ("Each wrong gradient is 1.7 times the right one" in check.notes) == (equation == "BP1")
+
+
+def test_a_program_for_another_cost_or_activation_is_recognized():
+    program = compile_program(ROWS, Network([1] * 3, activation="tanh", output_activation="tanh").view.model)
+    check = check_backprop(program, [3, 4, 2], output_activation="tanh")
+    assert check.notes == ['Your gradients are right for activation="tanh": give this argument if you mean that']
+    twice = compile_program(ROWS.replace("/ m", "/ m * 2 / y.shape[1]"), SIGMOID)
+    assert 'right for cost="mse"' in check_backprop(twice, [3, 4, 3]).notes[0]
+
+
+@pytest.mark.parametrize(
+    ("end", "note"),
+    [
+        ("return gb, gw", "Your function returns the biases' gradients first, as the book's backprop does"),
+        ("return gw[::-1], gb[::-1]", "Your function returns the layers in the reverse order"),
+        (
+            "return gb[::-1], gw[::-1]",
+            "Your function returns the biases' gradients first, and the layers in the reverse",
+        ),
+        ("return list(zip(gw, gb))", "Your function returns a pair for each layer; return two lists"),
+        ("return gw, [b[None] for b in gb]", "The numbers are right, but not the shapes"),
+        (
+            "weights[1] *= 2; x += 1; return gw, gb",
+            "Your function changes its arguments: the weights of layer 2 and x.",
+        ),
+        ("return [w * np.nan for w in gw], gb", "There are NaN or infinity among your gradients"),
+        ("pass", "Your function returns None; end it with a return of two lists"),
+        (
+            "return gw",
+            "Your function returns an array of shape (4, 3) for the weights; return a list",
+        ),
+        ("return gw[0]", "Your function returns an array of shape (4, 3); return two lists"),
+        ("return gw, gb, x", "Your function returns a list of 3; return two lists"),
+        (
+            "return [w for w in gw], gb[1:]",
+            "Your function returns a list of 1 for the biases; return a list",
+        ),
+        ("return [None, gw[1]], gb", "The gradient of the weights of layer 1 is None: it was not filled in"),
+        ("return gw, ['b', gb[1]]", "The gradient of the biases of layer 1 is no array of numbers: 'b'"),
+        ("raise KeyError(L)", "With the sizes 3-4-2 and 5 examples in rows, your function raised KeyError in line 1"),
+    ],
+)
+def test_results_that_are_not_as_agreed_fail_with_a_sentence(end, note):
+    check = check_backprop(write(end=end), [3, 4, 2])
+    assert not check.passed
+    assert check.explanations == []
+    assert any(sentence.startswith(note) for sentence in check.notes), check.notes
+    assert check.notes[0] in repr(check)
+
+
+def test_the_wrong_order_does_not_hide_a_mistake():
+    check = check_backprop(write("BP3-twice", end="return gb, gw"), [3, 4, 2])
+    assert name_explanations(check) == [("BP3-twice",)]
+    assert check.notes[0].startswith("Your function returns the biases' gradients first")
+
+
+def test_sums_that_are_kept_between_calls_are_noticed():
+    kept = []
+
+    def backward(weights, biases, x, y):
+        gw, gb = write()(weights, biases, x, y)
+        kept.append(gb[0])
+        return gw, [sum(b for b in kept if b.shape == gb[0].shape), *gb[1:]]
+
+    check = check_backprop(backward, [3, 4, 2])
+    assert not check.passed
+    assert any(note.startswith("Called again with the same arguments") for note in check.notes)
+
+
+def test_float32_is_exact_enough():
+    def backward(weights, biases, x, y):
+        gw, gb = write()(weights, biases, x, y)
+        return [np.float32(w) for w in gw], [np.float32(b) for b in gb]
+
+    assert check_backprop(backward, [3, 4, 2]).passed
+
+
+def test_a_signature_that_does_not_fit_is_named():
+    check = check_backprop(lambda weights, biases: None, [3, 2])
+    assert check.notes[0].endswith("It is called as backward(weights, biases, x, y)")
+    assert isinstance(check.error, TypeError)
+    assert check.rows == []
+
+
+def test_wrong_arguments_raise():
+    with pytest.raises(TypeError, match=r"backward=3 must be a function of \(weights, biases, x, y\)"):
+        check_backprop(3, [3, 2])
+    with pytest.raises(ValueError, match="layout='cols' is unknown; choose from 'rows', 'columns'"):
+        check_backprop(write(), [3, 2], layout="cols")
+    with pytest.raises(ValueError, match="reduction='average' is unknown; choose from 'mean', 'sum'"):
+        check_backprop(write(), [3, 2], reduction="average")
+    with pytest.raises(ValueError, match="sizes"):
+        check_backprop(write(), [3])
+
+
+class ColumnNetwork:
+    """A network with the interface of the book's, for one example in a column; `slope` is σ′ of BP2."""
+
+    slope = staticmethod(lambda a: a * (1 - a))
+
+    def __init__(self, sizes):
+        self.weights = self.biases = None  # the page sets them
+
+    def backprop(self, x, y):
+        activations = [x]
+        for w, b in zip(self.weights, self.biases):
+            activations.append(1 / (1 + np.exp(-(w @ activations[-1] + b))))
+        delta = (activations[-1] - y) * activations[-1] * (1 - activations[-1])
+        nabla_b, nabla_w = [delta], [delta @ activations[-2].T]
+        for l in range(2, len(self.weights) + 1):
+            delta = self.weights[-l + 1].T @ delta * self.slope(activations[-l])
+            nabla_b.insert(0, delta)
+            nabla_w.insert(0, delta @ activations[-l - 1].T)
+        return nabla_b, nabla_w
+
+
+@pytest.mark.parametrize("slope", [ColumnNetwork.slope, np.ones_like])
+def test_the_lines_of_the_page_adapt_the_book_s_program(slope, monkeypatch, capsys):
+    page = Path(__file__).parents[1] / "docs" / "learn" / "check-your-backprop.md"
+    (block,) = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    monkeypatch.setattr(ColumnNetwork, "slope", staticmethod(slope))
+    monkeypatch.setitem(sys.modules, "network", SimpleNamespace(Network=ColumnNetwork))
+    exec(block, {"check_backprop": check_backprop})
+    assert capsys.readouterr().out.splitlines()[-3 if slope is np.ones_like else -1] == (
+        "The likely mistake: BP2 leaves out σ′(z)" if slope is np.ones_like else "passed"
+    )
+
+
+def test_the_report_on_the_page_is_that_of_its_program():
+    """Apart from the errors of right gradients, which are rounding."""
+    page = (Path(__file__).parents[1] / "docs" / "learn" / "check-your-backprop.md").read_text()
+    shown = page.partition("shows the report:\n\n```text\n")[2].partition("\n```")[0].splitlines()
+    report = repr(check_backprop(write("BP3-twice"), [3, 4, 2])).splitlines()
+    assert [line.split() for line in shown if "right " not in line] == [
+        line.split() for line in report if "right " not in line
+    ]
+
+
+if __name__ == "__main__":
+    right = sum(check_random(None, np.random.default_rng([2, i])).passed for i in range(100))
+    print(f"{right} of 100 programs without a mistake pass")
+    for number, name in enumerate(MISTAKES):
+        print(f"{name}: named in {count_named(name, 100, np.random.default_rng([3, number]))} of 100")
+
+
+def test_gradients_of_0_are_called_so():
+    check = check_backprop(lambda w, b, x, y: ([0.0 * p for p in w], [0.0 * p for p in b]), [3, 4, 2])
+    assert "Each wrong gradient is 0" in check.notes

@@ -1,0 +1,110 @@
+// For all pages: elements, numbers, fields, and announcements to screen readers.
+
+const byId = (id) => document.getElementById(id);
+
+// Make an element with properties, attributes that have a hyphen, and children
+function make(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name.includes("-") || name === "role" || name === "for") element.setAttribute(name, value);
+    else element[name] = value;
+  }
+  element.append(...children);
+  return element;
+}
+
+// For a frame in another page, page.html#compact leaves out some parts, as page.css says, and tells the other page how
+// high it is, so that nothing has to scroll in the frame
+if (location.hash === "#compact") {
+  document.documentElement.classList.add("compact");
+  const tellHeight = () => parent.postMessage({ height: Math.ceil(document.body.getBoundingClientRect().height) }, "*");
+  new ResizeObserver(tellHeight).observe(document.body);
+}
+
+// Numbers
+
+function format(number, digits = 3) {
+  if (!Number.isFinite(number)) return Number.isNaN(number) ? "not a number" : number > 0 ? "∞" : "−∞";
+  const size = Math.abs(number);
+  if (size === 0) return "0";
+  if (size < 1e-4 || size >= 1e7) return number.toExponential(digits - 1).replaceAll("-", "−");
+  const places = Math.max(0, digits - 1 - Math.floor(Math.log10(size)));
+  return number.toFixed(Math.min(places, 8)).replace("-", "−");
+}
+
+const percent = (share) => `${(100 * share).toFixed(1)}\u00a0%`;
+const thousands = (number) => number.toLocaleString("en");
+const plural = (number, word) => `${thousands(number)} ${word}${number === 1 ? "" : "s"}`;
+
+// Few digits, as the number is in a small field; the number itself stays exact
+function round(number, digits = 4) {
+  return Number(number.toPrecision(digits));
+}
+
+// A number with few digits, and without zeros at its end
+function shorten(number, digits = 4) {
+  const [size, rounded] = [Math.abs(number), round(number, digits)];
+  return size !== 0 && (size < 1e-4 || !(size < 1e7)) ? format(number, digits) : String(rounded).replace("-", "−");
+}
+
+// A field for a number, used while it is typed. A text, nothing, or a number beyond the ends is marked, and the number
+// from before stays in force.
+function makeField(label, value, use, { low = -Infinity, high = Infinity, digits = 4 } = {}) {
+  const field = make("input", { type: "number", step: "any", "aria-label": label, value: round(value, digits) });
+  let [kept, used] = [value, value];
+  const apply = (number) => {
+    if (number !== used) use((used = number));
+  };
+  const isGood = () =>
+    field.valueAsNumber >= low && field.valueAsNumber <= high && Number.isFinite(field.valueAsNumber);
+  field.addEventListener("input", () => {
+    field.setAttribute("aria-invalid", String(!isGood()));
+    apply(isGood() ? field.valueAsNumber : kept);
+  });
+  // Show a number that was not typed here
+  field.show = (number) => {
+    kept = used = number;
+    field.value = round(number, digits);
+    field.setAttribute("aria-invalid", "false");
+  };
+  field.addEventListener("change", () => {
+    if (isGood()) kept = used;
+    else field.show(kept);
+  });
+  return field;
+}
+
+const STEPS = 200; // in a slider
+
+// A slider whose arrow keys move it by a small part of its length; with step="any" they would move it by 1
+function makeSlider(properties) {
+  const slider = make("input", { type: "range", step: "any", ...properties });
+  slider.addEventListener("keydown", (event) => {
+    const direction = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 }[event.key];
+    if (!direction) return;
+    event.preventDefault();
+    slider.valueAsNumber += (direction * (slider.max - slider.min)) / STEPS;
+    slider.dispatchEvent(new Event("input"));
+  });
+  return slider;
+}
+
+// Run a function once when the next frame is drawn, however often it is requested
+function onceAFrame(run) {
+  let asked = false;
+  return () => {
+    if (asked) return;
+    asked = true;
+    requestAnimationFrame(() => {
+      asked = false;
+      run();
+    });
+  };
+}
+
+// Announce a text to screen readers, once the input has not changed for a while
+let waiting = null;
+function announce(text) {
+  clearTimeout(waiting);
+  waiting = setTimeout(() => (byId("live").textContent = text), 700);
+}

@@ -1,0 +1,200 @@
+// A page on which a neuron with one input learns, with the quadratic cost and with cross-entropy from the same start.
+
+const start = JSON.parse(byId("network").textContent);
+const MOST = 1000; // the largest size of a number that can be given
+const MILLISECONDS = 20; // that an epoch takes while the page runs
+
+const settings = { w: start.w, b: start.b, lr: start.lr };
+let epoch = 0;
+let paths; // of each cost, the numbers after each epoch
+
+const sigmoidPart = { kind: "activation", name: "sigmoid", numbers: [] };
+
+// Costs of an output for the target y: value, and δ = ∂C/∂z
+const COSTS = [
+  {
+    name: "quadratic",
+    value: (z, a, y) => 0.5 * (a - y) ** 2,
+    delta: (z, a, y) => PARTS.activation.pullBack(sigmoidPart, [a - y], [z], [a])[0],
+  },
+  { name: "cross-entropy", value: (z, a, y) => softplus(z) - y * z, delta: (z, a, y) => a - y },
+];
+
+// What a neuron with these parameters does, and with what error
+function compute(cost, w, b) {
+  const [, [z], [a]] = forward([{ kind: "dense", w: [w], b: [b] }, sigmoidPart], [start.x]);
+  const slope = ACTIVATIONS.sigmoid.slope(z, a);
+  return { w, b, a, slope, delta: cost.delta(z, a, start.y), cost: cost.value(z, a, start.y) };
+}
+
+function train(cost) {
+  const path = [compute(cost, settings.w, settings.b)];
+  for (let k = 0; k < start.epochs; k++) {
+    const { w, b, delta } = path.at(-1);
+    path.push(compute(cost, w - settings.lr * delta * start.x, b - settings.lr * delta)); // BP4 and BP3
+  }
+  return path;
+}
+
+// Show the numbers now, and the plots up to now
+
+const QUANTITIES = [
+  ["a", "output a", ["", ""]],
+  ["slope", "σ′(z)", ["", ""]],
+  ["delta", "error δ", ["(a − y) σ′(z)", "a − y"]],
+  ["cost", "cost C", ["½ (a − y)²", "−ln(1 − a)"]],
+  ["w", "weight w", ["", ""]],
+  ["b", "bias b", ["", ""]],
+];
+const PLOTS = [
+  ["a", "output", [0, 1]],
+  ["slope", "slope of the sigmoid", [0, 0.25]],
+  ["delta", "error", [0, 1]],
+];
+
+const cells = new Map(); // from quantities to the cells of both costs
+const rows = QUANTITIES.map(([name, text, formulas]) => {
+  const values = COSTS.map(() => make("span", { className: "value" }));
+  cells.set(name, values);
+  const data = values.map((value, k) => make("td", {}, value, make("span", { className: "note" }, formulas[k])));
+  return make("tr", {}, make("th", { scope: "row" }, text), ...data);
+});
+const names = COSTS.map(({ name }, k) => make("th", { scope: "col", className: `name${k}` }, name));
+byId("state").append(make("tr", {}, make("td"), ...names), ...rows);
+
+function show() {
+  for (const [name, values] of cells) {
+    values.forEach((value, k) => {
+      value.textContent = format(paths[k][epoch][name], 3);
+      value.dataset.value = paths[k][epoch][name];
+    });
+  }
+  byId("epoch").textContent = `Epoch ${epoch} of ${start.epochs}`;
+  byId("one").disabled = epoch === start.epochs;
+  const at = Array.from({ length: start.epochs + 1 }, (_, k) => k);
+  for (const [name, text, ends] of PLOTS) {
+    const lines = paths.map((path) => at.map((k) => (k <= epoch ? path[k][name] : NaN)));
+    const now = paths.map((path, k) => `${format(path[epoch][name])} with ${COSTS[k].name}`).join(", ");
+    const label = `Curves of the ${text} up to epoch ${epoch}: now ${now}`;
+    drawChart(
+      byId(`plot-${name}`),
+      at,
+      lines,
+      COSTS.map((cost) => cost.name),
+      epoch,
+      label,
+      { ends, isCount: true },
+    );
+  }
+}
+
+// Train anew with the present settings; moving the slider changes the curves at once
+function retrain() {
+  paths = COSTS.map(train);
+  show();
+}
+
+const say = () => {
+  const outputs = paths.map((path, k) => `${format(path[epoch].a)} with ${COSTS[k].name}`);
+  announce(`Epoch ${epoch}: the output is ${outputs.join(", ")}.`);
+};
+
+// Run, a while for each epoch, or at once for those who want no motion
+
+let begun = null; // when epoch 0 was, or would have been, while the page runs
+
+function run(now) {
+  if (begun === null) return;
+  epoch = Math.min(start.epochs, Math.max(0, Math.floor((now - begun) / MILLISECONDS)));
+  show();
+  if (epoch === start.epochs) stop();
+  else requestAnimationFrame(run);
+}
+
+function stop() {
+  begun = null;
+  byId("run").textContent = "Run";
+  say();
+}
+
+byId("run").addEventListener("click", () => {
+  if (begun !== null) return stop();
+  if (epoch === start.epochs) epoch = 0;
+  if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
+    epoch = start.epochs;
+    show();
+    return stop();
+  }
+  byId("run").textContent = "Pause";
+  begun = performance.now() - epoch * MILLISECONDS;
+  requestAnimationFrame(run);
+});
+
+function goTo(wanted) {
+  if (begun !== null) stop();
+  epoch = wanted;
+  show();
+  say();
+}
+byId("one").addEventListener("click", () => goTo(Math.min(epoch + 1, start.epochs)));
+
+// Settings
+
+const [LOWEST, HIGHEST] = [0.005, 10]; // ends of the slider of the learning rate
+const toPlace = (lr) => Math.log10(Math.max(lr, LOWEST));
+
+const slider = makeSlider({
+  min: toPlace(LOWEST),
+  max: toPlace(HIGHEST),
+  value: toPlace(settings.lr),
+  "aria-labelledby": "rate-label",
+});
+const showRate = () => {
+  slider.value = toPlace(settings.lr);
+  slider.setAttribute("aria-valuetext", shorten(settings.lr, 3));
+};
+slider.addEventListener("input", () => {
+  settings.lr = round(10 ** slider.valueAsNumber, 2);
+  fields.lr.show(settings.lr);
+  slider.setAttribute("aria-valuetext", shorten(settings.lr, 3));
+  retrain();
+});
+
+const LABELS = { w: "weight at the start", b: "bias at the start", lr: "learning rate" };
+
+function addField(name, low) {
+  const use = (value) => {
+    settings[name] = value;
+    if (name === "lr") showRate();
+    byId("set-note").textContent = "";
+    retrain();
+  };
+  const field = makeField(LABELS[name], settings[name], use, { low, high: MOST });
+  field.addEventListener("input", () => {
+    if (field.getAttribute("aria-invalid") === "true") {
+      byId("set-note").textContent =
+        `The ${LABELS[name]} must be a number from ${shorten(low)} to ${MOST}; it stays ${shorten(settings[name])}.`;
+    }
+  });
+  return field;
+}
+
+const fields = { w: addField("w", -MOST), b: addField("b", -MOST), lr: addField("lr", 0) };
+byId("rate").append(slider);
+byId("rate-number").append(fields.lr);
+byId("start").append(make("label", {}, "start w ", fields.w), make("label", {}, "start b ", fields.b));
+byId("reset").addEventListener("click", () => {
+  Object.assign(settings, { w: start.w, b: start.b, lr: start.lr });
+  for (const [name, field] of Object.entries(fields)) field.show(settings[name]);
+  showRate();
+  paths = COSTS.map(train);
+  goTo(0);
+});
+
+byId("summary").textContent =
+  `One weight and one bias; the input is ${start.x} and the target ${start.y}. ` +
+  "Both neurons begin with the same wrong output.";
+byId("exactness").textContent = "Everything is computed in this page, in double precision. Nothing is loaded or sent.";
+showRate();
+retrain();
+new ResizeObserver(() => show()).observe(byId("plot-a"));

@@ -1,0 +1,463 @@
+// A page that takes steps of training on a small network, phase by phase, and shows how each number comes about.
+
+const start = JSON.parse(byId("network").textContent);
+const MOST = 1000; // the largest size of a number that can be given
+const REACH = { low: 0, high: 1 }; // the outputs of a sigmoid, so that targets lie there too
+
+let state; // what goes into the present step: layers, x, y, lr
+let rows = [0, 1]; // the examples in the minibatch
+let phase = 0;
+let past = []; // the layers and the cost before each earlier step
+let selected = null; // the key of the number whose formula is shown
+let shown; // the numbers of the present step, as listNumbers returns them
+
+// Begin anew with the numbers that the page came with
+function load() {
+  const { layers, y } = start.networks[Number(byId("outputs-count").value)];
+  state = structuredClone({ layers, x: start.x, y, lr: start.lr });
+  past = [];
+  build();
+}
+
+// What each phase does: its name, its equation for one example, and why
+const TEXTS = [
+  ["Before the step", "", "The weights and biases are given, and so are examples with their targets. Press Next."],
+  [
+    "Forward: from the inputs to the cost",
+    "zˡ = wˡ aˡ⁻¹ + bˡ,  aˡ = σ(zˡ)",
+    "Every z and a is kept: the four equations need them again.",
+  ],
+  [
+    "BP1: the error of the outputs",
+    "δᴸ = ∇ₐC ⊙ σ′(zᴸ)",
+    "δ says how fast the cost of the example changes with z. For the sigmoid, σ′(z) = a (1 − a), which is near 0 " +
+      "where a is near 0 or 1.",
+  ],
+  ["BP2: the error of the layer before", "δˡ = (wˡ⁺¹)ᵀ δˡ⁺¹ ⊙ σ′(zˡ),\nδˡⱼ = (Σₖ wˡ⁺¹ₖⱼ δˡ⁺¹ₖ) · σ′(zˡⱼ)", ""],
+  [
+    "BP3: the gradient of the biases",
+    "∂C/∂bˡ = δˡ",
+    "z grows as much as b does, so the derivatives by both are the same.",
+  ],
+  [
+    "BP4: the gradient of the weights",
+    "∂C/∂wˡ = δˡ (aˡ⁻¹)ᵀ",
+    "When a weight grows by 1, z grows by the activation before it, a. Where that is near 0, the weight learns slowly.",
+  ],
+  ["Update: one step downhill", "w ← w − η ∂C/∂w,  b ← b − η ∂C/∂b", ""],
+];
+
+function explain() {
+  const [title, equation, words] = TEXTS[phase];
+  // With several examples, where the mean over them is taken
+  const means = {
+    2: " The mean comes later; xpnet's code divides δ by the number of examples here already, and calls it Δ.",
+    4: " Here is the mean over the examples, which Δ in xpnet's code holds already.",
+    5: " Here is the mean over the examples, too.",
+  };
+  if (phase === 3) {
+    const few =
+      state.layers[1].w.length > 1 ? "two here." : "with one output a single one. Choose two outputs to see a sum.";
+    const why =
+      "A change of z reaches the cost over every weight that leaves the unit, so the sum has a term for each: ";
+    return [title, equation, why + few];
+  }
+  if (phase === 6) {
+    const direction = shown.newCost < shown.cost ? "falls" : "goes";
+    return [
+      title,
+      equation,
+      `The cost ${direction} from ${shorten(shown.cost)} to ${shorten(shown.newCost)}. The drawing ` +
+        "has the new weights and biases; z, a and δ are of the old ones until Next begins another step.",
+    ];
+  }
+  return [title, equation, words + ((rows.length > 1 && means[phase]) || "")];
+}
+
+// The number that a phase shows first: the one that says most about it
+const FIRST = [null, "z-1-0", "d-2-0", "d-1-0", "gb-2-0", "gw-2-0-0", "w-2-0-0"];
+const firstOf = () => (phase === 0 ? null : FIRST[phase] + (phase < 4 ? `-${rows[0]}` : ""));
+
+// The drawing: units as small tables with a column for each example, over the lines of the weights
+
+const stage = byId("stage");
+let places = new Map(); // from keys of numbers to their buttons, in the order of the keyboard
+let boxes = []; // of each layer, and of the cost
+let chips = []; // of each weight: its layer, units and element
+let lines = [];
+
+// In at most seven characters: three digits, or fewer where zeros or a power of ten take their room
+function writeBriefly(value) {
+  const size = Math.abs(value);
+  if (size === 0 || !Number.isFinite(value)) return shorten(value);
+  if (size >= 1e-3 && size < 1e5) return shorten(value, size < 1e-2 ? 2 : 3);
+  return value
+    .toExponential(size < 1e-9 ? 0 : 1)
+    .replace("+", "")
+    .replaceAll("-", "−");
+}
+
+function makeNumber(key) {
+  const button = make("button", { type: "button", className: "number", tabIndex: -1, "aria-describedby": "formula" });
+  button.dataset.key = key;
+  places.set(key, button);
+  return button;
+}
+
+function makeBox(kind, title, entries, foot) {
+  const head = [make("span", { className: "name" }, title), ...rows.map((r) => make("span", {}, `ex. ${r + 1}`))];
+  const body = entries.flatMap(([symbol, key]) => [
+    make("i", {}, symbol),
+    ...rows.map((r) => makeNumber(`${key}-${r}`)),
+  ]);
+  const box = make(
+    "div",
+    { className: `unit ${kind} of${rows.length}` },
+    make("div", { className: "cells" }, ...head, ...body),
+  );
+  if (foot) box.append(make("div", { className: "foot" }, ...foot));
+  return box;
+}
+
+function makeUnit(l, j) {
+  if (l === 0) return makeBox("short", `input ${j + 1}`, [[nameOfA(0, j), `a-0-${j}`]]);
+  const entries = ["z", "a", "δ"].map((letter) => [nameOf(letter, l, j), `${letter === "δ" ? "d" : letter}-${l}-${j}`]);
+  const bias = [
+    make("i", {}, nameOf("b", l, j)),
+    makeNumber(`b-${l}-${j}`),
+    make("i", {}, "∂"),
+    makeNumber(`gb-${l}-${j}`),
+  ];
+  return makeBox("", `${l === 1 ? "hidden" : "output"} ${j + 1}`, entries, bias);
+}
+
+function build() {
+  [places, chips] = [new Map(), []];
+  const { layers, x, y } = state;
+  boxes = [x[0].map((_, i) => makeUnit(0, i))];
+  layers.forEach(({ w }, k) => {
+    w.forEach((row, j) =>
+      row.forEach((_, i) => {
+        const name = make("i", {}, "w", make("span", {}, ABOVE[k + 1]), BELOW[j] + BELOW[i]);
+        const numbers = ["w", "gw"].map((kind) => makeNumber(`${kind}-${k + 1}-${j}-${i}`));
+        const element = make("div", { className: "chip" }, name, numbers[0], make("i", {}, "∂"), numbers[1]);
+        chips.push({ l: k + 1, j, i, element });
+      }),
+    );
+    boxes.push(w.map((_, j) => makeUnit(k + 1, j)));
+  });
+  const targets = y[0].map((_, k) => [`y${BELOW[k]}`, `y-${k}`]);
+  const cost = rows.length > 1 ? [make("i", {}, "mean"), makeNumber("cost")] : null;
+  boxes.push([makeBox("", "cost", [...targets, ["C", "c"]], cost)]);
+  const svg = draw("svg", { "aria-hidden": "true" });
+  stage.replaceChildren(svg, ...boxes.flat(), ...chips.map(({ element }) => element));
+  [selected, lines] = [firstOf(), []];
+  listFields();
+  update();
+  place();
+}
+
+// Put units and chips in their places: from left to right where there is room, or else from top to bottom
+const WIDE = 885; // pixels
+
+function place() {
+  const wide = stage.clientWidth >= WIDE;
+  stage.classList.toggle("wide", wide);
+  const [width, height] = [(box) => box.offsetWidth, (box) => box.offsetHeight];
+  const [along, across] = wide ? [width, height] : [height, width]; // along the way from layer to layer
+  const most = (size, list) => Math.max(...list.map(size));
+  const lengths = boxes.map((layer) => most(along, layer));
+  const toCost = 30; // from the outputs
+  const gap = wide ? (stage.clientWidth - sum(lengths) - toCost) / (boxes.length - 2) : 124;
+  const broad = most(across, boxes.flat());
+  const spacing = wide ? broad + 60 : Math.min(stage.clientWidth - broad, 260);
+  const room = wide ? spacing + broad : stage.clientWidth;
+  stage.style.height = `${wide ? room : sum(lengths) + gap * 2 + toCost}px`;
+  let from = 0;
+  const ends = boxes.map((layer, l) => {
+    const centres = layer.map((_, k) => room / 2 + (k - (layer.length - 1) / 2) * spacing);
+    layer.forEach((box, k) => {
+      const begin = from + (lengths[l] - along(box)) / 2;
+      const [left, top] = wide ? [begin, centres[k] - height(box) / 2] : [centres[k] - width(box) / 2, begin];
+      box.style.left = `${left}px`;
+      box.style.top = `${top}px`;
+    });
+    const end = { from, to: from + lengths[l], centres };
+    from += lengths[l] + (l < boxes.length - 2 ? gap : toCost);
+    return end;
+  });
+  drawLines(ends, wide);
+}
+
+function drawLines(ends, wide) {
+  const point = ([u, v]) => (wide ? [u, v] : [v, u]);
+  const svg = stage.querySelector("svg");
+  svg.replaceChildren();
+  lines = [];
+  const connect = (l, i, j) => {
+    const [before, after] = [ends[l], ends[l + 1]];
+    return [point([before.to, before.centres[i]]), point([after.from, after.centres[j]])];
+  };
+  const add = (name, [[x1, y1], [x2, y2]]) => {
+    const line = draw("line", { class: name, x1, y1, x2, y2 });
+    svg.append(line);
+    return line;
+  };
+  boxes.at(-2).forEach((_, k) => add("edge", connect(2, k, 0)));
+  for (const { l, j, i, element } of chips) {
+    const edge = connect(l - 1, i, j);
+    const crosses = boxes[l].length > 1 && i !== j;
+    const share = crosses ? (wide ? 0.36 : 0.21) : wide ? 0.5 : boxes[l].length > 1 ? 0.73 : 0.36;
+    const [x, y] = [0, 1].map((axis) => edge[0][axis] + share * (edge[1][axis] - edge[0][axis]));
+    element.style.left = `${x - element.offsetWidth / 2}px`;
+    element.style.top = `${y - element.offsetHeight / 2}px`;
+    lines.push({ key: `w-${l}-${j}-${i}`, line: add("edge", edge) });
+  }
+  showSelected();
+}
+
+// Show the present numbers, and the formula of the selected one
+
+function update() {
+  shown = listNumbers(state, rows, phase);
+  for (const [key, button] of places) {
+    const { phase: own, value, symbol, name } = shown.numbers.get(key);
+    const isKnown = own <= phase;
+    button.disabled = !isKnown;
+    button.textContent = isKnown ? writeBriefly(value) : "·";
+    button.dataset.value = isKnown ? value : "";
+    button.classList.toggle("fresh", isKnown && own === phase && phase > 0);
+    button.setAttribute("aria-label", isKnown ? `${name}, ${symbol} = ${shorten(value)}` : `${name}, not computed yet`);
+  }
+  const [title, equation, words] = explain();
+  byId("phase-title").textContent = title;
+  byId("equation").textContent = equation;
+  byId("words").textContent = words;
+  byId("count").textContent = `Step ${past.length + 1}`;
+  [...byId("phases").children].forEach((button, k) => {
+    if (k + 1 === phase) button.setAttribute("aria-current", "step");
+    else button.removeAttribute("aria-current");
+  });
+  byId("back").disabled = phase === 0;
+  showSelected();
+  showFall();
+}
+
+function showSelected() {
+  const number = shown.numbers.get(selected);
+  const isShown = number && number.phase <= phase;
+  const uses = new Set(isShown ? number.uses : []);
+  for (const [key, button] of places) {
+    button.classList.toggle("chosen", key === selected && Boolean(isShown));
+    button.classList.toggle("used", uses.has(key));
+    button.tabIndex = -1;
+  }
+  const stop = isShown ? places.get(selected) : [...places.values()].find((button) => !button.disabled);
+  stop.tabIndex = 0;
+  for (const { key, line } of lines) {
+    const weight = shown.numbers.get(key).value;
+    line.setAttribute("stroke-width", 1 + Math.min(Math.abs(weight), 3));
+    const isUsed = uses.has(key) || [key, `g${key}`].includes(selected);
+    line.setAttribute("class", `edge ${weight < 0 ? "negative" : "positive"}${isShown && isUsed ? " used" : ""}`);
+  }
+  byId("formula-name").textContent = isShown ? number.name : "Each number shows here how it is computed.";
+  const texts = isShown ? [...number.lines, shorten(number.value, 6)] : [];
+  byId("formula").replaceChildren(
+    ...texts.map((text, k) => make("p", {}, make("span", {}, k ? "" : number.symbol), make("span", {}, `= ${text}`))),
+  );
+  byId("check").textContent = isShown ? describeCheck(number) : "";
+}
+
+function describeCheck({ nudged, paths }) {
+  if (!nudged) return "";
+  const through = paths ? `Paths to the cost: through ${paths.join(" and ")}. ` : "";
+  const [symbol, find] = nudged;
+  const check = `Check by two forward passes, with ${symbol} ± 0.00001: the cost changes at the rate `;
+  return through + check + shorten(find());
+}
+
+function select(key) {
+  selected = key;
+  showSelected();
+}
+
+for (const name of ["pointerover", "focusin", "click"]) {
+  stage.addEventListener(name, ({ target }) => {
+    const button = target.closest("button.number");
+    if (button && !button.disabled && button.dataset.key !== selected) select(button.dataset.key);
+  });
+}
+
+stage.addEventListener("keydown", (event) => {
+  const keys = [...places].filter(([, button]) => !button.disabled).map(([key]) => key);
+  const k = keys.indexOf(event.target.dataset.key);
+  const to = { ArrowRight: k + 1, ArrowDown: k + 1, ArrowLeft: k - 1, ArrowUp: k - 1, Home: 0, End: keys.length - 1 }[
+    event.key
+  ];
+  if (to === undefined) return;
+  event.preventDefault(); // the page would scroll
+  places.get(keys[Math.min(Math.max(to, 0), keys.length - 1)]).focus();
+});
+
+// From phase to phase
+
+function go(to) {
+  phase = to;
+  update();
+  select(firstOf());
+  const formula = [...byId("formula").children].map((line) => line.textContent).join(" ");
+  announce(`${byId("phase-title").textContent}. ${byId("words").textContent} ${formula}`);
+}
+
+function beginNextStep() {
+  past.push({ layers: state.layers, cost: shown.cost });
+  state.layers = shown.updated;
+  showFields();
+}
+
+function goBack() {
+  if (phase === 1 && past.length) {
+    state.layers = past.pop().layers;
+    showFields();
+    go(6);
+  } else go(Math.max(phase - 1, 0));
+}
+
+function goOn() {
+  if (phase < 6) return go(phase + 1);
+  beginNextStep();
+  go(1);
+}
+
+function takeTen() {
+  for (let k = 0; k < 10; k++) {
+    shown = listNumbers(state, rows, 6);
+    beginNextStep();
+  }
+  go(1);
+}
+
+byId("phases").append(
+  ...PHASES.slice(1).map((name, k) => {
+    const button = make("button", { type: "button" }, name);
+    button.addEventListener("click", () => go(k + 1));
+    return button;
+  }),
+);
+byId("next").addEventListener("click", goOn);
+byId("back").addEventListener("click", goBack);
+byId("ten").addEventListener("click", takeTen);
+byId("reset").addEventListener("click", () => {
+  phase = 0;
+  load();
+});
+byId("outputs-count").addEventListener("change", load);
+byId("rows").addEventListener("change", () => {
+  rows = byId("rows").value.split(",").map(Number);
+  past = [];
+  build();
+});
+
+// The costs of the steps so far
+
+function showFall() {
+  const costs = [
+    ...past.map(({ cost }) => cost),
+    ...(phase >= 1 ? [shown.cost] : []),
+    ...(phase === 6 ? [shown.newCost] : []),
+  ];
+  const text = (k) => shorten(costs.at(k));
+  byId("fall").hidden = costs.length < 2;
+  byId("fall-note").textContent =
+    costs.length < 2
+      ? "After an update, the costs before and after it are drawn here."
+      : `From ${text(0)} to ${text(-1)}`;
+  if (costs.length < 2) return;
+  const at = costs.map((_, k) => k);
+  const label = `Curve of the cost over ${plural(costs.length - 1, "step")}: from ${text(0)} to ${text(-1)}`;
+  drawChart(byId("fall"), at, [costs], [""], costs.length - 1, label, { isCount: true });
+}
+
+// Fields for what goes into the step. Another weight or example begins anew from here.
+
+let fields = [];
+
+function addField(label, note, find, change, { isNew = true, low = -MOST, high = MOST } = {}) {
+  const use = (value) => {
+    change(value);
+    if (isNew) past = [];
+    byId(note).textContent = "";
+    update();
+  };
+  const field = makeField(label, find(), use, { low, high, digits: 3 });
+  field.addEventListener("input", () => {
+    if (field.getAttribute("aria-invalid") === "true") {
+      byId(note).textContent =
+        `${label} must be a number from ${shorten(low)} to ${high}; it stays ${shorten(find())}.`;
+    }
+  });
+  fields.push({ field, find });
+  return field;
+}
+
+const showFields = () => fields.forEach(({ field, find }) => field.show(find()));
+
+function fillTable(table, heads, lines) {
+  const head = make("tr", {}, make("td"), ...heads.map((text) => make("th", { scope: "col" }, text)));
+  const body = lines.map(([name, ...cells]) => {
+    return make("tr", {}, make("th", { scope: "row" }, name), ...cells.map((cell) => make("td", {}, cell)));
+  });
+  table.replaceChildren(head, ...body);
+}
+
+// A field for a number of a list
+function addGiven(label, find, k, note = "given-note", ends = {}) {
+  return addField(
+    label,
+    note,
+    () => find()[k],
+    (value) => (find()[k] = value),
+    ends,
+  );
+}
+
+function listFields() {
+  fields = [];
+  for (const id of ["given-note", "data-note"]) byId(id).textContent = "";
+  const units = state.layers.flatMap(({ w, b }, k) =>
+    w.map((row, j) => {
+      const weights = row.map((_, i) => addGiven(nameOf("w", k + 1, j, i), () => state.layers[k].w[j], i));
+      const bias = addGiven(nameOf("b", k + 1, j), () => state.layers[k].b, j);
+      return [`${k ? "output" : "hidden"} ${j + 1}`, ...weights, bias];
+    }),
+  );
+  fillTable(byId("parameters"), ["from 1", "from 2", "bias"], units);
+  const examples = state.x.map((inputs, r) => {
+    const own = ` of example ${r + 1}`;
+    return [
+      `ex. ${r + 1}`,
+      ...inputs.map((_, i) => addGiven(nameOfA(0, i) + own, () => state.x[r], i, "data-note")),
+      ...state.y[r].map((_, k) => addGiven(`y${BELOW[k]}${own}`, () => state.y[r], k, "data-note", REACH)),
+    ];
+  });
+  const heads = [...state.x[0].map((_, i) => nameOfA(0, i)), ...state.y[0].map((_, k) => `y${BELOW[k]}`)];
+  fillTable(byId("data"), heads, examples);
+  byId("rate").replaceChildren(
+    addField(
+      "η",
+      "data-note",
+      () => state.lr,
+      (value) => (state.lr = value),
+      { isNew: false, low: 0 },
+    ),
+  );
+}
+
+byId("summary").textContent =
+  "Two inputs, two hidden units and one output or two; sigmoid everywhere, and the quadratic cost.";
+byId("exactness").textContent = "Everything is computed in this page, in double precision. Nothing is loaded or sent.";
+new ResizeObserver(() => {
+  place();
+  showFall();
+}).observe(byId("phases"));
+load();

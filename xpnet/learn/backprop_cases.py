@@ -1,0 +1,313 @@
+"""What `check_backprop` compares: the right gradients of random networks, and those of a learner's function."""
+
+from __future__ import annotations
+
+import math
+import reprlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpnet.core.arrays import Layers
+from xpnet.core.backprop import forward
+from xpnet.core.model import Model
+from xpnet.learn.mutations import Equations, backpropagate
+from xpnet.network import Network
+from xpnet.wording.errors import unless_stopped
+
+TOLERANCE = 1e-5  # largest difference that passes, relative to the largest derivative of an array
+NEGLIGIBLE = 1e-6  # arrays this much smaller than the largest are rounding
+ATTEMPTS = 50  # to draw a network in which no gradient vanishes and no activation is huge
+
+Gradients = tuple[list[np.ndarray], list[np.ndarray]]  # of the weights and of the biases of each layer
+
+
+# Random networks
+
+
+class Case(NamedTuple):
+    """A random network and minibatch, with examples in rows.
+
+    Parameters
+    ----------
+    kind
+        How its sizes were chosen: "given", "wide" or "square".
+    model, layers, x, y
+        The network and the minibatch.
+    factor
+        From the mean over the examples to what is asked for: 1, or m for the sum.
+    right
+        The right gradients of weights (n_out, n_in) and biases (1, n_out).
+    """
+
+    kind: str
+    model: Model
+    layers: Layers
+    x: np.ndarray
+    y: np.ndarray
+    factor: float
+    right: Gradients
+
+    def apply(self, equations: Equations, model: Model | None = None) -> Gradients | None:
+        """Compute the gradients by other equations, or for other activations and costs; None if shapes do not fit."""
+        model = model or self.model
+        try:
+            with np.errstate(all="ignore"):
+                zs, activations = forward(self.layers, model.sigmas, self.x, np)  # type: ignore
+                rest = model.sigmas, model.output, zs, activations, self.y, np
+                gradients = backpropagate(equations, self.layers, *rest)  # type: ignore
+        except ValueError:
+            return None
+        return [self.factor * w for w, _ in gradients], [self.factor * b for _, b in gradients]
+
+
+class Cases:
+    """Draws cases.
+
+    Parameters
+    ----------
+    model
+        The network that is asked for.
+    settings
+        Its activations and cost, as arguments of `Network`.
+    reduction
+        "mean" or "sum".
+    rng
+        Draws weights and minibatches.
+    """
+
+    def __init__(self, model: Model, settings: dict[str, Any], reduction: str, rng: np.random.Generator) -> None:
+        self.model, self.settings, self.reduction, self.rng = model, settings, reduction, rng
+
+    def draw(self, kind: str, n: int) -> Iterator[Case]:
+        """Draw n cases: of the given sizes; of sizes that are "wide", different and above 1; or "square", all equal.
+
+        The numbers of examples differ from each other and from all sizes, so that shapes show what was summed.
+        """
+        sizes = self._choose_sizes(kind)
+        net = Network(sizes, dtype="float64", seed=0, **self.settings)
+        for m in [m for m in range(4, 5 + n + len(sizes)) if m not in sizes][:n]:
+            yield self._draw_case(kind, net, m)
+
+    def _choose_sizes(self, kind: str) -> list[int]:
+        sizes, block = list(self.model.sizes), self.model.cost.outputs_per_target
+        if kind == "given":
+            return sizes
+        if kind == "square":
+            return [block * math.ceil(4 / block)] * len(sizes)
+        hidden = [(5, 3, 4)[l % 3] for l in range(len(sizes) - 1)]  # three in a row differ
+        return [*hidden, next(n for n in range(2, 99) if n % block == 0 and n not in hidden[-2:])]
+
+    def _draw_case(self, kind: str, net: Network, m: int) -> Case:
+        model = net.view.model
+        for _ in range(ATTEMPTS):
+            net.layers = [
+                (0.8 * self.rng.normal(size=(n_out, n_in)) / math.sqrt(n_in), 0.5 * self.rng.normal(size=n_out))
+                for n_out, n_in in model.shapes
+            ]
+            x, y = self.rng.normal(size=(m, model.n_in)), self._draw_targets(model, m)
+            factor = float(m) if self.reduction == "sum" else 1.0
+            gradients = net.backward(x, y)
+            right = [factor * gw for gw, _ in gradients], [factor * gb[None, :] for _, gb in gradients]
+            largest = [np.max(np.abs(array)) for arrays in right for array in arrays]
+            activation = max(np.max(np.abs(a)) for a in net.activations(x))
+            if activation < 20.0 and min(largest) > 1e-4 * max(largest):
+                break
+        return Case(kind, model, net.view.layers, x, y, factor, right)
+
+    def _draw_targets(self, model: Model, m: int) -> np.ndarray:
+        shape, output = (m, model.n_targets), model.sigmas[-1]
+        if output.total is not None:
+            return np.eye(model.n_targets)[self.rng.integers(model.n_targets, size=m)]
+        if output.low == -math.inf:
+            return self.rng.normal(size=shape)
+        if output.high == math.inf:
+            return output.low + self.rng.exponential(size=shape)
+        return self.rng.uniform(output.low, output.high, size=shape)
+
+
+# A learner's function
+
+
+class Answer(NamedTuple):
+    """What the learner's function did with a case: a result, or an error; and the arguments that it changed."""
+
+    case: Case
+    result: Any = None
+    error: Exception | None = None
+    changed: tuple[str, ...] = ()
+
+
+def ask(backward: Callable[..., Any], case: Case, layout: str) -> Answer:
+    """Call the learner's function with copies of a case."""
+    of_layout = (lambda array: array) if layout == "rows" else (lambda array: array.T)
+    weights = {f"the weights of layer {l}": w for l, (w, _) in enumerate(case.layers, 1)}
+    biases = {f"the biases of layer {l}": b[0] if layout == "rows" else b.T for l, (_, b) in enumerate(case.layers, 1)}
+    data = {"x": of_layout(case.x), "y": of_layout(case.y)}
+    given = [[np.array(array, order="C") for array in arrays.values()] for arrays in (weights, biases, data)]
+    result = failure = None
+    try:
+        result = _copy(backward(given[0], given[1], *given[2]))
+    except unless_stopped(Exception) as error:
+        failure = error
+    changed = []
+    for arrays, afterwards in zip((weights, biases, data), given):
+        for i, (name, array) in enumerate(arrays.items()):
+            if len(afterwards) <= i or not np.array_equal(array, afterwards[i]):
+                changed.append(name)
+    return Answer(case, result, failure, tuple(changed))
+
+
+def _copy(result: Any) -> Any:
+    """Copy what the function returns: it may use the same arrays again."""
+    if isinstance(result, (list, tuple)):
+        return [_copy(item) for item in result]
+    return np.array(result) if hasattr(result, "shape") else result
+
+
+def are_same(result: Any, other: Any) -> bool:
+    """Tell whether two results are equal, NaN included."""
+    if isinstance(result, list) and isinstance(other, list):
+        return len(result) == len(other) and all(map(are_same, result, other))
+    array = np.asarray(result)
+    return result is other or (array.shape == np.shape(other) and bool(np.all((array == other) | (array != array))))
+
+
+# Reading what the function returned
+
+
+class UnreadableError(Exception):
+    """The result is not two lists of arrays; the message says what it is."""
+
+
+class Reading(NamedTuple):
+    """A way to find the gradients in a result: the right one, or a mistaken one with a note that says so."""
+
+    note: str
+    read: Callable[[Any], tuple[Any, Any]]
+
+
+READINGS = (
+    Reading("", lambda result: (result[0], result[1])),
+    Reading(
+        "Your function returns the biases' gradients first, as the book's backprop does; return those of the weights "
+        "first",
+        lambda result: (result[1], result[0]),
+    ),
+    Reading(
+        "Your function returns the layers in the reverse order; begin with the first layer after the inputs",
+        lambda result: (result[0][::-1], result[1][::-1]),
+    ),
+    Reading(
+        "Your function returns the biases' gradients first, and the layers in the reverse order; return those of the "
+        "weights first, each list from the first layer after the inputs",
+        lambda result: (result[1][::-1], result[0][::-1]),
+    ),
+    Reading(
+        "Your function returns a pair for each layer; return two lists, one for the weights and one for the biases",
+        lambda result: tuple(zip(*result, strict=True)),  # type: ignore
+    ),
+)
+
+
+def choose_reading(answers: Sequence[Answer]) -> Reading:
+    """Choose the reading in which most shapes fit; the right one if several do."""
+
+    def count_fits(reading: Reading) -> int:
+        total = 0
+        for case, result in ((answer.case, answer.result) for answer in answers if answer.error is None):
+            try:
+                lists = reading.read(result)
+                shapes = [[np.squeeze(array).shape for array in arrays] for arrays in lists]
+            except unless_stopped(Exception):  # it is no nest of this kind
+                continue
+            total += sum(
+                given == [np.squeeze(array).shape for array in right] for given, right in zip(shapes, case.right)
+            )
+        return total
+
+    return max(READINGS, key=count_fits)
+
+
+def read(result: Any, reading: Reading, n: int) -> Gradients:
+    """Turn a result into arrays in float64, of whatever shapes."""
+    if result is None:
+        raise UnreadableError(
+            "Your function returns None; end it with a return of two lists, for weights and for biases"
+        )
+    if not isinstance(result, list) or (len(result) != 2 and reading.read is not READINGS[-1].read):
+        raise UnreadableError(
+            f"Your function returns {_describe(result)}; return two lists, the gradients of weights and of biases"
+        )
+    weights, biases = reading.read(result)
+    gradients: Gradients = ([], [])
+    for arrays, parts, name in zip(gradients, (weights, biases), ("weights", "biases")):
+        if not hasattr(parts, "__len__") or len(parts) != n:
+            raise UnreadableError(
+                f"Your function returns {_describe(parts)} for the {name}; return a list with an array for each layer "
+                f"after the inputs, {n} in all"
+            )
+        for l, part in enumerate(parts, 1):
+            if part is None:
+                raise UnreadableError(f"The gradient of the {name} of layer {l} is None: it was not filled in")
+            try:
+                arrays.append(np.asarray(part, dtype=np.float64))
+            except unless_stopped(TypeError, ValueError):
+                raise UnreadableError(
+                    f"The gradient of the {name} of layer {l} is no array of numbers: {reprlib.repr(part)}"
+                ) from None
+    return gradients
+
+
+def _describe(thing: Any) -> str:
+    if isinstance(thing, np.ndarray):
+        return f"an array of shape {thing.shape}"
+    return f"a list of {len(thing)}" if isinstance(thing, (list, tuple)) else f"one {type(thing).__name__}"
+
+
+# Comparing
+
+
+def is_close(array: np.ndarray, other: np.ndarray, others: list[np.ndarray]) -> bool:
+    """Tell whether an array equals one of `others`, all of which say how large a difference is negligible."""
+    return array.shape == other.shape and measure_error(array, other, others) <= TOLERANCE
+
+
+def measure_error(array: np.ndarray, other: np.ndarray, others: list[np.ndarray]) -> float:
+    """Measure the largest difference from an array, relative to its largest number."""
+    scale = max(np.max(np.abs(other)), NEGLIGIBLE * max(np.max(np.abs(array)) for array in others))
+    return float(np.max(np.abs(array - other)) / (scale if scale > 0 else 1.0))
+
+
+def to_layout(right: Gradients, layout: str) -> Gradients:
+    """Give the biases' gradients (1, n_out) the shape of the biases in a layout."""
+    return right[0], [b[0] if layout == "rows" else b.T for b in right[1]]
+
+
+def compare(case: Case, gradients: Gradients, layout: str) -> list[dict[str, Any]]:
+    """Compare with the right gradients, array by array."""
+    right = to_layout(case.right, layout)
+    everything, rows = [*right[0], *right[1]], []
+    for l in range(len(case.layers)):
+        for part, name in enumerate("wb"):
+            yours, correct = gradients[part][l], right[part][l]
+            row = {"layer": l + 1, "parameter": name, "passed": False, "error": math.nan, "at": None}
+            if yours.shape != correct.shape:
+                rows.append({**row, "yours": yours.shape, "right": correct.shape})
+                continue
+            at = np.unravel_index(np.argmax(np.abs(yours - correct)), correct.shape)  # NaN is the largest
+            row["error"] = measure_error(yours, correct, everything)
+            row["passed"] = is_close(yours, correct, everything)
+            row["at"] = tuple(int(i) for i in at)
+            rows.append({**row, "yours": float(yours[at]), "right": float(correct[at])})
+    return rows
+
+
+def are_equal(gradients: Gradients, candidate: Gradients, layout: str) -> bool:
+    """Tell whether gradients are those of a candidate, apart from axes of length 1 of the biases."""
+    biases = [b if layout == "rows" else b.T for b in candidate[1]]
+    everything = [*candidate[0], *candidate[1]]
+    return all(is_close(w, other, everything) for w, other in zip(gradients[0], candidate[0])) and all(
+        is_close(np.squeeze(b), np.squeeze(other), everything) for b, other in zip(gradients[1], biases)
+    )

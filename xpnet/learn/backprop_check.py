@@ -1,0 +1,463 @@
+"""Checks a learner's own backpropagation, and names the equation, the layer and the likely mistake.
+
+The function that is checked gets random networks and minibatches, and its gradients are compared with those of
+`Network.backward`. To name a mistake, each of `mutations.MISTAKES` is made on purpose in the same networks: the one
+whose gradients are those of the function is the likely mistake.
+"""
+
+from __future__ import annotations
+
+import math
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpnet.core.activations import ACTIVATIONS
+from xpnet.core.costs import COSTS
+from xpnet.inspection.summary import table
+from xpnet.learn.backprop_cases import (
+    Answer,
+    Case,
+    Cases,
+    Gradients,
+    UnreadableError,
+    are_equal,
+    are_same,
+    ask,
+    choose_reading,
+    compare,
+    is_close,
+    read,
+    to_layout,
+)
+from xpnet.learn.mutations import MISTAKES, RIGHT, Equations, Mistake, multiply_bp1
+from xpnet.network import Network
+from xpnet.wording.hints import look_up
+
+LAYOUTS = {"rows": "examples in rows", "columns": "examples in columns"}
+REDUCTIONS = {"mean": "mean over", "sum": "sum over"}
+
+Explanation = tuple[Mistake, ...]  # mistakes that give the learner's gradients together
+
+
+@dataclass(frozen=True)
+class BackpropCheck:
+    """The result of `check_backprop`; printing it shows a report.
+
+    Attributes
+    ----------
+    passed : bool
+        Whether every gradient is right, in its shape too, and the arguments are unchanged.
+    rows : list of dict
+        For the weights and the biases of each layer: ``layer``, ``parameter`` ("w" or "b"), ``passed``, ``error`` (the
+        largest difference, relative to the largest right derivative of the array; NaN if the shape is wrong), ``at``
+        (its index), ``yours`` and ``right``, the two derivatives there, or the two shapes. Empty if there are no
+        gradients.
+    wrong : list of tuple
+        The layer and the parameter of each row that did not pass, such as ``(1, "w")``.
+    equation : str or None
+        The equation that is wrong, such as "BP2", "BP1 and BP3" for two mistakes, or "BP1 or BP2" if both would give
+        this result; None if none is known.
+    explanations : list of tuple of Mistake
+        What would give exactly this result, usually one mistake. A tuple of two holds mistakes that were made together.
+    notes : list of str
+        What else there is to say, in sentences.
+    error : Exception or None
+        The exception that the function raised, with its traceback.
+    title : str
+        What was checked: the sizes, activations, cost and layout.
+    """
+
+    passed: bool
+    rows: list[dict[str, Any]]
+    equation: str | None
+    explanations: list[Explanation]
+    notes: list[str]
+    error: Exception | None
+    title: str
+
+    @property
+    def wrong(self) -> list[tuple[int, str]]:
+        """The layers and parameters whose gradients are wrong."""
+        return [(row["layer"], row["parameter"]) for row in self.rows if not row["passed"]]
+
+    def __repr__(self) -> str:
+        lines = [self.title]
+        if self.rows:
+            head = ["layer", "", "", "error", "at", "yours", "right"]
+            lines.append(table([head, *(_format_row(row) for row in self.rows)], left=(1, 2)))
+        verdict = "passed" if self.passed else "FAILED"
+        lines.append(f"{verdict}: {_list_wrong(self.wrong)}" if self.wrong else verdict)
+        for i, explanation in enumerate(self.explanations):
+            for j, mistake in enumerate(explanation):
+                joint = "and" if j else "or" if i else "The likely mistake:" if len(explanation) == 1 else "Together:"
+                lines.append(f"{joint} {mistake.equation} {mistake.mistake}")
+                lines += [f"  {mistake.equation}, {mistake.formula}", f"  To mend it, {mistake.remedy}"]
+        return "\n".join([*lines, *self.notes])
+
+
+def _format_row(row: dict[str, Any]) -> list[str]:
+    verdict = "right" if row["passed"] else "WRONG"
+    if isinstance(row["yours"], tuple):
+        return [str(row["layer"]), row["parameter"], verdict, "shape", "", str(row["yours"]), str(row["right"])]
+    numbers = [f"{row['error']:.1e}", str(row["at"]), f"{row['yours']:.6g}", f"{row['right']:.6g}"]
+    return [str(row["layer"]), row["parameter"], verdict, *numbers]
+
+
+def _list_wrong(wrong: list[tuple[int, str]]) -> str:
+    """Format the places that are wrong, the layers with the same parameters together."""
+    layers_of: dict[str, list[str]] = {}
+    for layer in dict.fromkeys(layer for layer, _ in wrong):
+        names = _join(name for number, name in wrong if number == layer)
+        layers_of.setdefault(names, []).append(str(layer))
+    return ", ".join(
+        f"{names} of layer{'s' if len(layers) > 1 else ''} {_join(layers)}" for names, layers in layers_of.items()
+    )
+
+
+def _join(words: Iterable[str], last: str = "and") -> str:
+    """Join words as a sentence does."""
+    *first, end = words
+    return f"{', '.join(first)} {last} {end}" if first else end
+
+
+def check_backprop(
+    backward: Callable[..., Any],
+    sizes: Sequence[int],
+    *,
+    layout: str = "rows",
+    reduction: str = "mean",
+    activation: Any = "sigmoid",
+    output_activation: Any = None,
+    cost: Any = "quadratic",
+    seed: int = 0,
+) -> BackpropCheck:
+    """Check your own backpropagation: say which equation and which layer are wrong, and the likely mistake.
+
+    The function gets random weights, biases and minibatches in float64, for networks of these sizes and for one with
+    other widths and equally many layers, in which no mistake hides behind layers of a single unit. Its gradients are
+    compared with those of `Network.backward`. If they are wrong, common mistakes are made on purpose, until one gives
+    exactly your gradients. A wrong gradient never raises: print the result.
+
+    Parameters
+    ----------
+    backward
+        ``backward(weights, biases, x, y)`` -> the gradients of the cost with respect to the weights and to the biases:
+        two lists, with an array for each layer. The arguments are copies of NumPy arrays: the weights (n_out, n_in) of
+        each layer, its biases, the inputs and the targets of several examples.
+    sizes
+        The number of units of each layer, from the inputs to the outputs.
+    layout
+        "rows": an example in each row of x (m, n_in) and y (m, n_out), and biases (n_out,). "columns", as in the book:
+        an example in each column of x (n_in, m) and y (n_out, m), and biases (n_out, 1).
+    reduction
+        "mean" if the cost is the mean over the examples, "sum" if it is their sum.
+    activation, output_activation, cost
+        As in `Network`: by default sigmoid neurons and the quadratic cost ½ Σ (a − y)² of an example. They are taken to
+        be right; `check_gradients` checks those of your own.
+    seed
+        Seed of the networks and minibatches.
+
+    Returns
+    -------
+    BackpropCheck
+        Prints as a report; ``passed`` says whether everything is right.
+
+    Raises
+    ------
+    TypeError
+        If `backward` is not a function.
+    ValueError
+        If another argument is wrong.
+
+    Examples
+    --------
+    The gradients of a single layer, whose error lacks σ′(z):
+
+    >>> import numpy as np
+    >>> def backward(weights, biases, x, y):
+    ...     (w,), (b,) = weights, biases
+    ...     a = 1 / (1 + np.exp(-(x @ w.T + b)))
+    ...     delta = (a - y) / len(x)
+    ...     return [delta.T @ x], [delta.sum(axis=0)]
+    >>> check = check_backprop(backward, [3, 2])
+    >>> check.passed, check.equation, check.wrong
+    (False, 'BP1', [(1, 'w'), (1, 'b')])
+    >>> check.explanations[0][0].mistake
+    'leaves out σ′(z)'
+
+    It is right for the cross-entropy, where σ′(z) cancels:
+
+    >>> check_backprop(backward, [3, 2], cost="cross_entropy").passed
+    True
+    """
+    if not callable(backward):
+        raise TypeError(f"backward={backward!r} must be a function of (weights, biases, x, y)")
+    look_up("layout", layout, LAYOUTS)
+    look_up("reduction", reduction, REDUCTIONS)
+    settings = {"activation": activation, "output_activation": output_activation, "cost": cost}
+    model = Network(sizes, **settings).view.model
+    cases = Cases(model, settings, reduction, np.random.default_rng(seed))
+    answers = [ask(backward, case, layout) for case in (*cases.draw("given", 3), *cases.draw("wide", 2))]
+    again = ask(backward, answers[0].case, layout)
+    if any(answer.error for answer in answers):  # shapes that do not fit may fit where all widths are equal
+        answers += [ask(backward, case, layout) for case in cases.draw("square", 2)]
+    return _write_report(answers, again, _Question(layout, reduction, settings))
+
+
+# Explaining
+
+
+class _Question(NamedTuple):
+    """What the learner's function is asked for."""
+
+    layout: str
+    reduction: str
+    settings: dict[str, Any]
+
+    def title(self, case: Case) -> str:
+        """Format the question, for the first line of the report."""
+        activations = ", then ".join(dict.fromkeys(sigma.name for sigma in case.model.sigmas))
+        cost = f"{case.model.cost.name} cost, {REDUCTIONS[self.reduction]} the {LAYOUTS[self.layout]}"
+        return f"Backpropagation in {_show_sizes(case)}: {activations}; {cost}"
+
+
+# What a factor 1/m too much or too little means where the sum over the examples is asked for
+_FOR_SUMS = {
+    "BP1-twice": ("divides by the number of examples", 'leave the division out, or say reduction="mean"'),
+    "BP3-twice": ("divides by the number of examples", "take the sum over the examples, not the mean"),
+    "BP4-twice": ("divides by the number of examples", "take the product alone: it is the sum over the examples"),
+}
+_NOT_FOR_SUMS = ("BP1", "BP3-sum", "BP4-sum")
+
+
+def _list_mistakes(reduction: str) -> list[Mistake]:
+    """List the mistakes that can be made with a reduction."""
+    if reduction == "mean":
+        return list(MISTAKES.values())
+    mistakes = {name: mistake for name, mistake in MISTAKES.items() if name not in _NOT_FOR_SUMS}
+    for name, (mistake, remedy) in _FOR_SUMS.items():
+        mistakes[name] = mistakes[name]._replace(mistake=mistake, remedy=remedy)
+    return list(mistakes.values())
+
+
+class _Found(NamedTuple):
+    """Gradients that the function returned for a case; None if it raised an error."""
+
+    case: Case
+    gradients: Gradients | None
+
+
+def _gives(equations: Equations, found: Sequence[_Found], layout: str) -> bool:
+    """Tell whether these equations give what was found, errors included."""
+    for case, gradients in found:
+        candidate = case.apply(equations)
+        if (candidate is None) != (gradients is None):
+            return False
+        if candidate is not None and gradients is not None and not are_equal(gradients, candidate, layout):
+            return False
+    return True
+
+
+def _explain(
+    found: Sequence[_Found], wrong: list[tuple[int, str]], question: _Question
+) -> tuple[list[Explanation], str | None, list[str]]:
+    """Explain wrong gradients: by mistakes, with their equation; else by the equation, and sentences."""
+    ran = [_Found(case, gradients) for case, gradients in found if gradients is not None]
+    if not all(np.isfinite(array).all() for _, gradients in ran for arrays in gradients or () for array in arrays):
+        return [], None, ["There are NaN or infinity among your gradients: mend that first"]
+    if wrong and _gives(RIGHT, ran, question.layout):
+        return [], None, ["The numbers are right, but not the shapes: they must be those of the weights and biases"]
+    # A function may fail for other sizes only because it was written for the given ones
+    evidence = [found, ran] if wrong else [found]  # it raised an error, and was right where it did not
+    explanations = _find_mistakes(evidence, question, together=1)
+    if wrong and not explanations:
+        other = _find_other_settings(ran, question)
+        if other is not None:
+            return [], None, [f"Your gradients are right for {other}: give this argument if you mean that"]
+        explanations = _find_mistakes(evidence, question, together=2)
+    if explanations or not wrong:
+        names = dict.fromkeys(_name_equations(mistakes) for mistakes in explanations)
+        return explanations, _join(names, "or") if names else None, []
+    equation, sentence = _locate(wrong, len(found[0].case.layers))
+    factor = _find_factor(ran, question.layout)
+    sentences = [] if factor is None else [f"Each wrong gradient is {factor:.6g} times the right one"]
+    if factor == 0.0:
+        sentences = ["Each wrong gradient is 0"]
+    elif factor is not None and math.isclose(factor, 2.0, rel_tol=1e-4):
+        sentences[0] += ": is the ½ of the cost missing?"
+    return [], equation, ["No mistake known here, nor two together, gives these gradients", sentence, *sentences]
+
+
+def _name_equations(mistakes: Explanation) -> str:
+    return _join(sorted({name for mistake in mistakes for name in mistake.equation.split(" and ")}))
+
+
+def _find_mistakes(evidence: Sequence[Sequence[_Found]], question: _Question, together: int) -> list[Explanation]:
+    """Find the mistakes, alone or two together, that give exactly the first evidence, or else the next."""
+    layout = question.layout
+    right = [_Found(case, to_layout(case.right, layout)) for case, _ in evidence[0]]
+    mistakes = [m for m in _list_mistakes(question.reduction) if not _gives(m.equations, right, layout)]
+    candidates = [(c, _join_equations(c)) for c in combinations(mistakes, together)]
+    for found in evidence:
+        explanations = [c for c, joined in candidates if joined is not None and _gives(joined, found, layout)]
+        if explanations:
+            return explanations
+    return []
+
+
+def _join_equations(mistakes: Explanation) -> Equations | None:
+    """Make mistakes together; None if they are in the same place and none of them is only a factor."""
+    joined = RIGHT
+    for mistake in mistakes:
+        for name, value in mistake.equations._asdict().items():
+            before = getattr(joined, name)
+            if value == getattr(RIGHT, name):
+                continue
+            if before != getattr(RIGHT, name):
+                value = multiply_bp1(before, value) if name == "bp1" else None
+            if value is None:
+                return None
+            joined = joined._replace(**{name: value})
+    return joined
+
+
+def _find_other_settings(ran: Sequence[_Found], question: _Question) -> str | None:
+    """Find another activation or cost for which the gradients are right."""
+    names = {"activation": ACTIVATIONS, "output_activation": ACTIVATIONS, "cost": COSTS}
+    for argument, name in ((argument, name) for argument, known in names.items() for name in known):
+        if all(_is_right_for(case, gradients, {argument: name}, question) for case, gradients in ran):
+            return f'{argument}="{name}"'
+    return None
+
+
+def _is_right_for(case: Case, gradients: Gradients | None, change: dict[str, Any], question: _Question) -> bool:
+    try:
+        model = Network(case.model.sizes, **{**question.settings, **change}).view.model
+    except ValueError:  # does not go with the other settings
+        return False
+    if model.cost.outputs_per_target != case.model.cost.outputs_per_target:
+        return False
+    candidate = case.apply(RIGHT, model)
+    return candidate is not None and gradients is not None and are_equal(gradients, candidate, question.layout)
+
+
+def _find_factor(ran: Sequence[_Found], layout: str) -> float | None:
+    """Find the number by which all wrong gradients are too large, if it is the same."""
+    factor = None
+    for case, gradients in ran:
+        right = to_layout(case.right, layout)
+        rows = [] if gradients is None else compare(case, gradients, layout)
+        for row in (row for row in rows if not row["passed"]):
+            part, l = "wb".index(row["parameter"]), row["layer"] - 1
+            yours, correct = gradients[part][l], right[part][l]  # type: ignore
+            if yours.shape != correct.shape:
+                return None
+            factor = float(np.vdot(yours, correct) / np.vdot(correct, correct)) if factor is None else factor
+            if not is_close(yours, factor * correct, [yours]):
+                return None
+    return factor
+
+
+def _locate(wrong: list[tuple[int, str]], n: int) -> tuple[str | None, str]:
+    """Say which equation is wrong, from the places where the gradients are."""
+    of_weights, of_biases = ({layer for layer, name in wrong if name == which} for which in "wb")
+    if of_weights == of_biases == set(range(1, n + 1)):
+        return "BP1", (
+            "All layers are wrong: look at the error of the outputs, BP1, and at what comes before it, the forward "
+            "pass and the examples"
+        )
+    if of_weights == of_biases and n not in of_weights:
+        return (
+            "BP2",
+            f"The last layer is right, so BP1 is too: look at BP2, where it gives the δ of layer {max(of_weights)}",
+        )
+    if not of_weights:
+        return "BP3", "Only biases are wrong, so the errors δ are right: look at BP3"
+    if not of_biases:
+        return "BP4", "Only weights are wrong, so the errors δ are right: look at BP4"
+    layer = max(of_weights | of_biases)
+    return None, f"More than one equation seems to be wrong. Begin at the outputs: mend layer {layer}, and check again"
+
+
+# The report
+
+
+def _describe_error(answer: Answer, layout: str) -> str:
+    """Say what the function raised, with which network, and in which line of it."""
+    error = answer.error
+    frames = traceback.extract_tb(error.__traceback__)[1:]  # type: ignore
+    own = [frame for frame in frames if frame.filename == frames[0].filename]
+    place = f" in line {own[-1].lineno}{f', {own[-1].line}' if own[-1].line else ''}" if own else ""
+    called = "" if own else ". It is called as backward(weights, biases, x, y)"
+    return (
+        f"With the sizes {_show_sizes(answer.case)} and {len(answer.case.x)} {LAYOUTS[layout]}, your function raised "
+        f"{type(error).__name__}{place}: {error}{called}"
+    )
+
+
+def _show_sizes(case: Case) -> str:
+    return "-".join(map(str, case.model.sizes))
+
+
+def _merge_rows(tables: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Take each row where it is worst."""
+    return [
+        max(rows, key=lambda row: (not row["passed"], not math.isnan(row["error"]), row["error"]))
+        for rows in zip(*tables)
+    ]
+
+
+def _write_report(answers: list[Answer], again: Answer, question: _Question) -> BackpropCheck:
+    """Read the answers, compare them with the right gradients, and explain the difference."""
+    report = BackpropCheck(False, [], None, [], [], None, question.title(answers[0].case))
+    reading = choose_reading(answers)
+    if reading.note:
+        report.notes.append(reading.note)
+    found = []
+    for answer in answers:
+        try:
+            gradients = None if answer.error else read(answer.result, reading, len(answer.case.layers))
+        except UnreadableError as complaint:
+            return replace(report, notes=[str(complaint)])
+        found.append(_Found(answer.case, gradients))
+    changed = list(dict.fromkeys(name for answer in answers for name in answer.changed))
+    if changed:
+        report.notes.append(f"Your function changes its arguments: {_join(changed)}. Let it work on copies of them")
+    if again.error is None and not are_same(again.result, answers[0].result):
+        report.notes.append(
+            "Called again with the same arguments, your function returns other numbers: it keeps something between "
+            "calls, such as sums that do not begin at 0"
+        )
+    return _diagnose(report, answers, found, question)
+
+
+def _diagnose(report: BackpropCheck, answers: list[Answer], found: list[_Found], question: _Question) -> BackpropCheck:
+    """Add the table, the verdict and the explanation to a report."""
+    rows_of = {
+        kind: _merge_rows([compare(c, g, question.layout) for c, g in found if c.kind == kind and g is not None])
+        for kind in dict.fromkeys(case.kind for case, _ in found)
+    }
+    failure = next((answer for answer in answers if answer.error), None)
+    failed = failure is not None and failure.case.kind == "given"
+    wrong = [kind for kind, rows in rows_of.items() if not all(row["passed"] for row in rows)]
+    kind = wrong[0] if wrong else next((kind for kind, rows in rows_of.items() if rows), "given")
+    notes = list(report.notes)
+    report = replace(report, passed=not (failed or wrong or notes), rows=rows_of[kind])
+    if failure is not None:
+        report = replace(report, error=failure.error)
+        notes.append(_describe_error(failure, question.layout))
+        if not failed:
+            notes[-1] += ". For the sizes that you gave it runs"
+    if kind != "given" and rows_of[kind]:
+        why = "which shows the mistake" if wrong else "for which your function runs"
+        case = next(case for case, _ in found if case.kind == kind)
+        notes.insert(0, f"The table is that of another network, {_show_sizes(case)}, {why}")
+    if not wrong and not failed:
+        return replace(report, notes=notes)
+    explanations, equation, explanation = _explain(found, report.wrong, question)
+    return replace(report, explanations=explanations, equation=equation, notes=[*explanation, *notes])
