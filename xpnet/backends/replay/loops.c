@@ -22,8 +22,8 @@
 #define MAX_AXES 5
 #define MAX_ARRAYS 4
 #define MAX_CORE 4
-#define TILE 4096        /* elements: a run of elementwise loops goes over its arrays in pieces that stay in the cache */
-#define PARTS 2          /* of shared work, for each thread */
+#define TILE 4096 /* elements: a run of elementwise loops goes over its arrays in pieces that stay in the cache */
+#define PARTS 2   /* of shared work, for each thread */
 #define SHARED_ELEMENTS 30000 /* of all loops of a run: shorter ones are not shared */
 
 typedef struct {
@@ -33,9 +33,9 @@ typedef struct {
     int n_arrays, n_outer;
     char *start[MAX_ARRAYS];
     npy_intp item_size[MAX_ARRAYS];
-    npy_intp sizes[1 + MAX_CORE];          /* of the inner axis, then of the core dimensions, as the loop takes them */
-    npy_intp steps[MAX_ARRAYS * 3];        /* along the inner axis, then along the core dimensions of each array */
-    npy_intp outer_sizes[MAX_AXES];        /* of the axes around it */
+    npy_intp sizes[1 + MAX_CORE];   /* of the inner axis, then of the core dimensions, as the loop takes them */
+    npy_intp steps[MAX_ARRAYS * 3]; /* along the inner axis, then along the core dimensions of each array */
+    npy_intp outer_sizes[MAX_AXES]; /* of the axes around it */
     npy_intp outer_steps[MAX_AXES][MAX_ARRAYS];
     int is_elementwise;
     npy_intp unit;       /* a product may be computed in pieces of a multiple of these rows; 0: only as a whole */
@@ -43,8 +43,7 @@ typedef struct {
 } Instruction;
 
 typedef struct {
-    PyObject_HEAD
-    Instruction *code;
+    PyObject_HEAD Instruction *code;
     Py_ssize_t length, capacity, run; /* `run` is the first instruction of the last run of tiles */
     PyObject *kept;                   /* arrays and calls */
     int is_running;
@@ -160,7 +159,8 @@ static int take_arrays(PyObject *inputs, PyObject *output, int may_coincide, PyA
         PyObject *x = k < n ? PyTuple_GET_ITEM(inputs, k) : output;
         if (!PyArray_Check(x)) return 0;
         arrays[k] = (PyArrayObject *)x;
-        if (!PyArray_ISALIGNED(arrays[k]) || !PyArray_ISNOTSWAPPED(arrays[k]) || PyArray_NDIM(arrays[k]) > MAX_AXES) return 0;
+        if (!PyArray_ISALIGNED(arrays[k]) || !PyArray_ISNOTSWAPPED(arrays[k]) || PyArray_NDIM(arrays[k]) > MAX_AXES)
+            return 0;
         if (PyArray_DESCR(arrays[k])->type_num >= NPY_OBJECT) return 0;
     }
     if (!PyArray_ISWRITEABLE(arrays[n])) return 0;
@@ -177,8 +177,8 @@ static npy_intp broadcast_step(PyArrayObject *x, int n_dims, int axis, npy_intp 
     return PyArray_STRIDE(x, own);
 }
 
-/* Whether of two axes the one that would be inside has longer steps, and should be outside, as NumPy's iterator decides:
-   1, 0 if an array has it otherwise, and -1 if no array says */
+/* Whether of two axes the one that would be inside has longer steps, and should be outside, as NumPy's iterator
+   decides: 1, 0 if an array has it otherwise, and -1 if no array says */
 static int should_swap(const npy_intp *inside, const npy_intp *outside, int n) {
     int swap = -1;
     for (int k = 0; k < n; k++) {
@@ -192,7 +192,8 @@ static int should_swap(const npy_intp *inside, const npy_intp *outside, int n) {
 /* Begin an instruction, after the last: it walks over arrays as they are broadcast to a shape. As in NumPy's iterator,
    the axes with the longest steps are outside, and axes are joined where one continues the other. All are outside a
    loop that has core dimensions. */
-static Instruction *walk(Operations *self, PyArrayObject **arrays, int n, int n_dims, const npy_intp *shape, int has_core) {
+static Instruction *walk(Operations *self, PyArrayObject **arrays, int n, int n_dims, const npy_intp *shape,
+                         int has_core) {
     if (self->length == self->capacity) {
         Py_ssize_t capacity = self->capacity ? 2 * self->capacity : 64;
         Instruction *code = PyMem_Realloc(self->code, capacity * sizeof(Instruction));
@@ -202,7 +203,8 @@ static Instruction *walk(Operations *self, PyArrayObject **arrays, int n, int n_
     Instruction *new = &self->code[self->length];
     memset(new, 0, sizeof *new);
     new->n_arrays = n, new->together = 1;
-    for (int k = 0; k < n; k++) new->start[k] = PyArray_BYTES(arrays[k]), new->item_size[k] = PyArray_ITEMSIZE(arrays[k]);
+    for (int k = 0; k < n; k++)
+        new->start[k] = PyArray_BYTES(arrays[k]), new->item_size[k] = PyArray_ITEMSIZE(arrays[k]);
 
     int n_axes = 0, ok = 1; /* from the innermost to the outermost */
     npy_intp sizes[MAX_AXES], steps[MAX_AXES][MAX_ARRAYS];
@@ -246,11 +248,14 @@ static int clash(const Instruction *a, const Instruction *b) {
         const Instruction *writer = pair[which], *other = pair[1 - which];
         int w = writer->n_arrays - 1;
         npy_intp reach = writer->steps[w] * (writer->sizes[0] - 1);
-        char *low = writer->start[w] + (reach < 0 ? reach : 0), *high = writer->start[w] + (reach < 0 ? 0 : reach) + writer->item_size[w];
+        char *low = writer->start[w] + (reach < 0 ? reach : 0),
+             *high = writer->start[w] + (reach < 0 ? 0 : reach) + writer->item_size[w];
         for (int k = 0; k < other->n_arrays; k++) {
             npy_intp way = other->steps[k] * (other->sizes[0] - 1);
-            char *from = other->start[k] + (way < 0 ? way : 0), *to = other->start[k] + (way < 0 ? 0 : way) + other->item_size[k];
-            int alike = other->start[k] == writer->start[w] && other->steps[k] == writer->steps[w] && other->item_size[k] == writer->item_size[w];
+            char *from = other->start[k] + (way < 0 ? way : 0),
+                 *to = other->start[k] + (way < 0 ? 0 : way) + other->item_size[k];
+            int alike = other->start[k] == writer->start[w] && other->steps[k] == writer->steps[w] &&
+                        other->item_size[k] == writer->item_size[w];
             if (from < high && low < to && !alike) return 1;
         }
     }
@@ -258,7 +263,8 @@ static int clash(const Instruction *a, const Instruction *b) {
 }
 
 /* Complete the instruction that `walk` has appended, and keep what it uses */
-static int append(Operations *self, PyUFuncGenericFunction loop, void *data, PyArrayObject **arrays, int is_elementwise) {
+static int append(Operations *self, PyUFuncGenericFunction loop, void *data, PyArrayObject **arrays,
+                  int is_elementwise) {
     Instruction *new = &self->code[self->length];
     for (int k = 0; k < new->n_arrays; k++)
         if (PyList_Append(self->kept, (PyObject *)arrays[k]) < 0) return -1;
@@ -303,7 +309,8 @@ static PyObject *add_product(Operations *self, PyObject *args) {
     void *data = NULL;
     if (!PyArg_ParseTuple(args, "O!OOn", &PyUFunc_Type, &ufunc, &inputs, &output, &unit)) return NULL;
     int n = take_arrays(inputs, output, 0, arrays);
-    if (!n || ufunc->nout != 1 || ufunc->nargs != n || !ufunc->core_enabled || ufunc->core_num_dim_ix > MAX_CORE) REFUSE;
+    if (!n || ufunc->nout != 1 || ufunc->nargs != n || !ufunc->core_enabled || ufunc->core_num_dim_ix > MAX_CORE)
+        REFUSE;
     PyUFuncGenericFunction loop = find_ufunc_loop(ufunc, arrays, &data);
     if (!loop) REFUSE;
     npy_intp core_sizes[MAX_CORE] = {-1, -1, -1, -1}, core_steps[2 * MAX_ARRAYS];
@@ -322,9 +329,8 @@ static PyObject *add_product(Operations *self, PyObject *args) {
         PyArrayObject *x = arrays[k];
         int n_dims = PyArray_NDIM(x) - ufunc->core_num_dims[k];
         Py_INCREF(PyArray_DESCR(x));
-        cut[k] = (PyArrayObject *)PyArray_NewFromDescr(
-            &PyArray_Type, PyArray_DESCR(x), n_dims, PyArray_DIMS(x), PyArray_STRIDES(x), PyArray_DATA(x), NPY_ARRAY_WRITEABLE, NULL
-        );
+        cut[k] = (PyArrayObject *)PyArray_NewFromDescr(&PyArray_Type, PyArray_DESCR(x), n_dims, PyArray_DIMS(x),
+                                                       PyArray_STRIDES(x), PyArray_DATA(x), NPY_ARRAY_WRITEABLE, NULL);
         if (!cut[k]) {
             while (k--) Py_DECREF(cut[k]);
             return NULL;
@@ -349,7 +355,8 @@ static PyObject *add_copy(Operations *self, PyObject *args) {
     Py_XDECREF(inputs);
     if (!n) REFUSE;
     int from = PyArray_TYPE(arrays[0]), to = PyArray_TYPE(arrays[1]);
-    PyUFuncGenericFunction loop = from == to ? find_copy_loop(PyArray_ITEMSIZE(arrays[0])) : find_convert_loop(from, to);
+    PyUFuncGenericFunction loop =
+        from == to ? find_copy_loop(PyArray_ITEMSIZE(arrays[0])) : find_convert_loop(from, to);
     if (!loop || !walk(self, arrays, n, PyArray_NDIM(arrays[1]), PyArray_DIMS(arrays[1]), 0)) REFUSE;
     DONE(append(self, loop, NULL, arrays, 1));
 }
@@ -361,7 +368,8 @@ static PyObject *add_choose(Operations *self, PyObject *args) {
     if (!PyArg_ParseTuple(args, "OO", &inputs, &output)) return NULL;
     int n = take_arrays(inputs, output, 1, arrays);
     if (n != 4 || PyArray_TYPE(arrays[0]) != NPY_BOOL) REFUSE;
-    if (PyArray_TYPE(arrays[1]) != PyArray_TYPE(arrays[3]) || PyArray_TYPE(arrays[2]) != PyArray_TYPE(arrays[3])) REFUSE;
+    if (PyArray_TYPE(arrays[1]) != PyArray_TYPE(arrays[3]) || PyArray_TYPE(arrays[2]) != PyArray_TYPE(arrays[3]))
+        REFUSE;
     PyUFuncGenericFunction loop = find_choose_loop(PyArray_ITEMSIZE(arrays[3]));
     if (!loop || !walk(self, arrays, n, PyArray_NDIM(arrays[3]), PyArray_DIMS(arrays[3]), 0)) REFUSE;
     DONE(append(self, loop, NULL, arrays, 1));
@@ -496,7 +504,8 @@ end:
 /* The type */
 
 static PyObject *make(PyTypeObject *type, PyObject *args, PyObject *options) {
-    if (PyTuple_GET_SIZE(args) || (options && PyDict_GET_SIZE(options))) return PyErr_Format(PyExc_TypeError, "Operations takes no arguments");
+    if (PyTuple_GET_SIZE(args) || (options && PyDict_GET_SIZE(options)))
+        return PyErr_Format(PyExc_TypeError, "Operations takes no arguments");
     Operations *self = (Operations *)type->tp_alloc(type, 0);
     if (self && !(self->kept = PyList_New(0))) Py_CLEAR(self);
     return (PyObject *)self;
@@ -537,8 +546,13 @@ static PyMethodDef methods[] = {
 };
 
 static PyType_Slot slots[] = {
-    {Py_tp_new, make},         {Py_tp_dealloc, dealloc}, {Py_tp_traverse, traverse}, {Py_tp_clear, clear},
-    {Py_tp_methods, methods}, {Py_sq_length, count},    {0, NULL},
+    {Py_tp_new, make},
+    {Py_tp_dealloc, dealloc},
+    {Py_tp_traverse, traverse},
+    {Py_tp_clear, clear},
+    {Py_tp_methods, methods},
+    {Py_sq_length, count},
+    {0, NULL},
 };
 
 static PyType_Spec spec = {

@@ -16,19 +16,19 @@
 #endif
 
 #define MAX_HELPERS 63
-#define SPINS 4000           /* pauses, some ten microseconds, in which a helper looks for work before it sleeps */
-#define PATIENCE 20e-6       /* seconds that a helper may take longer than the caller did for its last part */
-#define NAP 50               /* microseconds in which the caller leaves its core to a helper that has lost its own */
-#define TOLERATED 0.05       /* share of the time that may be lost with waiting for a helper */
-#define MOST_LOST 0.002      /* seconds beyond that, before it is left out ... */
-#define SHORTEST_REST 0.01   /* ... for this time, and for twice the time if that happens again soon */
+#define SPINS 4000         /* pauses, some ten microseconds, in which a helper looks for work before it sleeps */
+#define PATIENCE 20e-6     /* seconds that a helper may take longer than the caller did for its last part */
+#define NAP 50             /* microseconds in which the caller leaves its core to a helper that has lost its own */
+#define TOLERATED 0.05     /* share of the time that may be lost with waiting for a helper */
+#define MOST_LOST 0.002    /* seconds beyond that, before it is left out ... */
+#define SHORTEST_REST 0.01 /* ... for this time, and for twice the time if that happens again soon */
 #define LONGEST_REST 1.0
 
 typedef struct {
     PyThread_type_lock bell; /* held while the helper sleeps */
     atomic_int asleep, resting, working;
-    double lost, counted;    /* seconds lost with waiting for it, less what is tolerated, and until when they count */
-    double rest, until;      /* how long it was left out last, and until when */
+    double lost, counted; /* seconds lost with waiting for it, less what is tolerated, and until when they count */
+    double rest, until;   /* how long it was left out last, and until when */
     int is_late;
 } Helper;
 
@@ -42,7 +42,7 @@ static struct {
     atomic_int done;
     Work work;
     const void *context;
-    PyThread_type_lock nap;       /* always held: waiting for it is sleeping */
+    PyThread_type_lock nap; /* always held: waiting for it is sleeping */
     Helper *helpers[MAX_HELPERS];
 } pool = {.n_threads = 1, .in_use = ATOMIC_FLAG_INIT};
 
@@ -78,7 +78,8 @@ static void help(void *argument) {
             PAUSE();
         }
         atomic_store(&self->asleep, 1);
-        if ((atomic_load(&pool.open) & 0xffffffff) && !atomic_load(&self->resting) && atomic_exchange(&self->asleep, 0)) continue;
+        if ((atomic_load(&pool.open) & 0xffffffff) && !atomic_load(&self->resting) && atomic_exchange(&self->asleep, 0))
+            continue;
         PyThread_acquire_lock(self->bell, WAIT_LOCK); /* until somebody has set `asleep` to 0, and rings */
     }
 }
