@@ -28,6 +28,7 @@ from helpers import GPU, HOST, LEFT_OUT, NOT_INSTALLED, PLACES, Place, marked
 from hypothesis import settings
 
 from xpnet import get_backend
+from xpnet.backends._numpy import NumPyBackend
 from xpnet.datasets import mnist_sample
 from xpnet.training import train
 from xpnet.training.plan import Job
@@ -51,6 +52,12 @@ ON_CUPY |= {f"test_{name}" for name in ("network", "scale", "scaling", "uncertai
 ABOUT_LIBRARIES[host_cupy.NAME] = ABOUT | RECORDED | ON_CUPY
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Do without the loop in C, if asked to, as where it was not built."""
+    if config.getoption("python_loop"):
+        NumPyBackend.shares_steps = False
+
+
 def pytest_report_header() -> list[str]:
     """Say once which places and libraries are left out, and why."""
     places = [f"left out: {name}: {why}" for name, why in LEFT_OUT.items()]
@@ -60,6 +67,7 @@ def pytest_report_header() -> list[str]:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--every-combination", action="store_true", help="run all combinations on all places")
+    parser.addoption("--python-loop", action="store_true", help="let NumPy repeat steps in Python, not in C")
     parser.addoption("--cupy-on-host", action="store_true", help="run the tests of CuPy on host memory, and no others")
 
 

@@ -149,7 +149,7 @@ def test_contenders_that_fail_or_differ_are_named_and_the_others_are_timed(digit
     turns, problems = peers.measure(ROW, contenders, peers.Digits(x, labels, *test), 1, [ONE], patience=60)
     assert list(turns.outcomes) == [("xpnet", ONE), ("by hand", ONE), ("wrong", ONE)]
     assert re.match(r"ArithmeticError: no such luck \(test_benchmarks.py:\d+\)$", turns.failures["broken", ONE])
-    assert turns.outcomes["xpnet", ONE][0].engine == "replay of recorded steps"
+    assert turns.outcomes["xpnet", ONE][0].engine.startswith("replay of recorded steps")
     assert problems
     assert all(re.search(r": (\w\[\d\] of )?wrong, one thread, |: accuracies range from", text) for text in problems)
 

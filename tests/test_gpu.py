@@ -121,7 +121,7 @@ def test_steps_are_captured_and_it_says_so(cupy):
     assert net.engine == ""
     assert re.fullmatch(r"CUDA graph, 1\d(\.\d)? nodes a step", train(net).engine)
     assert network("cpu").to("cupy").engine == ""
-    assert train(network("cpu")).engine == "replay of recorded steps"
+    assert train(network("cpu")).engine.startswith("replay of recorded steps")
 
 
 @pytest.mark.parametrize(

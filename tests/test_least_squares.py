@@ -288,7 +288,7 @@ def test_a_search_and_an_ensemble_over_it():
         (
             MLPRegressor(**SMALL, dtype="float32"),
             Y,
-            r"LevenbergMarquardt needs float64, and the network has float32; give --dtype float64\n",
+            r'LevenbergMarquardt needs float64, and the network has float32; give dtype="float64"',
         ),
         (MLPRegressor(**SMALL, batch_size=5), Y, r"batch_size=5 is for other solvers: 'lm' uses all examples in every"),
         (MLPRegressor(**SMALL, dropout=0.5), Y, r"LevenbergMarquardt does not go with dropout"),

@@ -212,6 +212,7 @@ def test_every_bundled_file_has_a_licence() -> None:
         *(PACKAGE / "export" / "page_files").glob("*.html"),
         *(PACKAGE / "export" / "page_files").glob("*.css"),
         *(PACKAGE / "export" / "page_files").glob("*.js"),
+        *(path for path in (PACKAGE / "backends" / "replay").iterdir() if path.suffix in (".c", ".h", ".so", ".pyd")),
     ]
     others = [path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")]
     others = [path for path in others if path not in own]

@@ -11,6 +11,7 @@ from helpers import installed
 from test_bad_input import refused
 
 from xpnet import Network, get_backend
+from xpnet.backends._numpy import NumPyBackend
 from xpnet.backends.threads import THREAD_VARIABLES, choose_threads, limit_threads
 from xpnet.cli import main
 from xpnet.training.callback import Callback
@@ -40,7 +41,21 @@ def threads(backend):
     """The number of threads of a backend."""
     if backend == "torch":
         return sys.modules["torch"].get_num_threads()
+    return count_blas_threads()
+
+
+def count_blas_threads():
     return min(pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas")
+
+
+def step_threads(backend):
+    """The number of threads that share the work of a step; with the loop in C, these are its own, and BLAS uses one."""
+    if backend != "numpy" or not NumPyBackend.shares_steps:
+        return threads(backend)
+    from xpnet.backends.replay.loops import get_threads
+
+    assert count_blas_threads() == 1
+    return get_threads()
 
 
 class Seen(Callback):
@@ -50,7 +65,7 @@ class Seen(Callback):
         self.backend = backend
 
     def on_epoch_end(self, logs):
-        self.threads = threads(self.backend)
+        self.threads = step_threads(self.backend)
 
 
 class Stop(Callback):
@@ -70,7 +85,8 @@ def threads_during_training(backend, sizes=(3, 2), data=(X, Y), **options):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_small_products_get_one_thread_and_large_ones_what_there_is(backend):
+def test_small_products_get_one_thread_and_large_ones_what_there_is(backend, monkeypatch):
+    monkeypatch.setattr(NumPyBackend, "shares_steps", False)
     get_backend(backend)  # imports it
     assert threads_during_training(backend) == 1
     large = np.zeros((1024, 4096), np.float32), np.arange(1024) % 2
@@ -79,7 +95,16 @@ def test_small_products_get_one_thread_and_large_ones_what_there_is(backend):
     assert threads_during_training(backend, (4096, 4), large, batch_size=1023) == 1
 
 
-def test_the_batch_size_of_an_iterable_counts():
+@pytest.mark.skipif(not NumPyBackend.shares_steps, reason="without the loop in C")
+def test_threads_of_the_loop_in_c_share_steps_of_any_size(monkeypatch):
+    assert threads_during_training("numpy") == 2
+    assert threads_during_training("numpy", blas_threads=3) == 3
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")  # fixed when NumPy was imported
+    assert threads_during_training("numpy") == 2
+
+
+def test_the_batch_size_of_an_iterable_counts(monkeypatch):
+    monkeypatch.setattr(NumPyBackend, "shares_steps", False)
     batches = [(np.zeros((1024, 4096), np.float32), np.arange(1024) % 2)]
     assert threads_during_training("numpy", (4096, 4), (batch for batch in batches), batch_size=4) == 2
 
@@ -95,6 +120,7 @@ def test_an_explicit_number_wins(backend, monkeypatch):
 
 @pytest.mark.parametrize("variable", THREAD_VARIABLES)
 def test_the_environment_wins(variable, monkeypatch):
+    monkeypatch.setattr(NumPyBackend, "shares_steps", False)
     assert threads_during_training("numpy") == 1
     monkeypatch.setenv(variable, "2")
     assert threads_during_training("numpy") == 2
@@ -150,7 +176,8 @@ def test_jax_has_threads_of_its_own():
     net.train((X, Y), **OPTIONS)
 
 
-def test_the_estimators_choose_too():
+def test_the_estimators_choose_too(monkeypatch):
+    monkeypatch.setattr(NumPyBackend, "shares_steps", False)
     from xpnet.estimators import MLPClassifier
 
     seen = Seen("numpy")

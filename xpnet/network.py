@@ -273,8 +273,8 @@ class Network:
     def engine(self) -> str:
         """How most steps of the last call to `train` ran; empty before the first call.
 
-        On CuPy, such as "CUDA graph, 10.1 nodes a step"; elsewhere "replay of recorded steps" (NumPy, PyTorch),
-        "compiled loop" (JAX), or "plain loop" and why.
+        On CuPy, such as "CUDA graph, 10.1 nodes a step"; elsewhere "replay of recorded steps in C" (NumPy), "replay of
+        recorded steps" (PyTorch), "compiled loop" (JAX), or "plain loop" and why.
         """
         return self.history.engine
 
@@ -567,9 +567,10 @@ class Network:
             `epochs` is the number of all epochs, those before included. If there is no such file, training starts from
             the beginning, and a line on standard error says so.
         blas_threads
-            Number of threads that multiply matrices during this call, in the whole process (NumPy and PyTorch). "auto"
-            is one thread if the largest product of a step is too small to gain much from more; otherwise, and if the
-            environment sets a number (OPENBLAS_NUM_THREADS, say), it changes nothing.
+            Number of threads that share the work of a step (NumPy) or multiply matrices (PyTorch) during this call, in
+            the whole process. On NumPy, the weights do not depend on it, and "auto" is the number that its BLAS has. On
+            PyTorch, "auto" is one thread if the largest product of a step is too small to gain much from more;
+            otherwise, and if the environment sets a number (OMP_NUM_THREADS, say), it changes nothing.
         progress
             Whether to show a bar on standard error, in terminals and notebooks, and a line per epoch on standard output
             if anything is evaluated.

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, ClassVar
 
@@ -13,6 +14,11 @@ from xpnet.backends.replay.eager import BindShortcut, Eager, PatchedNamespace
 from xpnet.backends.replay.program import ReplayLoop
 from xpnet.core.arrays import Array, Function, blocks
 from xpnet.wording.errors import BackendError
+
+try:
+    from xpnet.backends.replay.native import NativeLoop, share_steps
+except ImportError:  # the extension was not built
+    NativeLoop = share_steps = None
 
 # In short rows of many numbers, the maximum is faster column by column. Measured on an AMD EPYC (Zen 5): over the last
 # axis of (10, 32, 10) it takes a third of the time, of (10, 200, 10) an eighth
@@ -74,6 +80,10 @@ class NumPyBackend(Eager):
     }
     not_elementwise: ClassVar[set[Callable[..., Array]]] = {_sum, _max, _take, _astype}
     slow_with_numbers: ClassVar[set[Callable[..., Array]]] = {np.maximum, np.minimum}  # by 5 times, in NumPy 2.4
+    shares_steps = NativeLoop is not None
+    remark = (
+        ", with the loop in C" if shares_steps else ", without the loop in C; to have it, install with a C compiler"
+    )
 
     def __init__(self, device: Any = None) -> None:
         if device is not None and str(device) != "cpu":
@@ -99,7 +109,12 @@ class NumPyBackend(Eager):
         return all(_all_finite(rows) for x in arrays for rows in blocks(x))
 
     def loop(self, step: Function, make_minibatch: Function) -> ReplayLoop:
-        return ReplayLoop(self, step, make_minibatch)
+        loop = NativeLoop if NativeLoop and self.shares_steps else ReplayLoop
+        return loop(self, step, make_minibatch)
+
+    def share_steps(self, number: int) -> AbstractContextManager[Any]:
+        assert share_steps
+        return share_steps(number)
 
     def function_with_out(self, name: str) -> Callable[..., Array] | None:
         function = getattr(self.xp, name)

@@ -55,8 +55,10 @@ class Backend:
 
     # Multiplications in a matrix product from which several threads are worth it; None if the library manages its own
     threads_from: ClassVar[int | None] = 1 << 24
+    shares_steps: ClassVar[bool] = False  # whether its loop has threads of its own, which share the work of a step
     speed: Speed = ON_CPU
     kept_bytes: ClassVar[int] = 1 << 26  # most bytes that the loops of a network keep between two trainings
+    remark: ClassVar[str] = ""  # how it repeats steps, if that depends on the installation
     compiles: ClassVar[bool] = False  # whether a step with arrays of other shapes must be compiled, which takes seconds
 
     def __init__(self, name: str, xp: Namespace, device: Any = None) -> None:
@@ -189,7 +191,11 @@ class Backend:
 
     def limit_threads(self, number: int) -> AbstractContextManager[Any]:
         """Return a context that limits the threads that multiply matrices, and restores their number at its end."""
-        return _limit_thread_pools(self.name, number)
+        return limit_thread_pools(self.name, number)
+
+    def share_steps(self, number: int) -> AbstractContextManager[Any]:
+        """Return a context in which this many threads share the work of a step; for backends with `shares_steps`."""
+        raise NotImplementedError
 
     def synchronize(self) -> None:
         """Wait until the device has finished all its work. Synchronizes."""
@@ -386,7 +392,7 @@ def _is_name_of(device: str, full_name: str) -> bool:
 
 
 @contextmanager
-def _limit_thread_pools(name: str, number: int) -> Iterator[None]:
+def limit_thread_pools(name: str, number: int) -> Iterator[None]:
     """Limit the threads of BLAS libraries; if contexts in several Python threads overlap, the first limit applies."""
     if not _LIMIT_LOCK.acquire(blocking=False):
         yield  # a second limit would restore the first one, not the original number
@@ -399,6 +405,12 @@ def _limit_thread_pools(name: str, number: int) -> Iterator[None]:
 
 
 _LIMIT_LOCK = Lock()
+
+
+def count_threads(name: str) -> int:
+    """Return with how many threads the BLAS of a library multiplies matrices: one per core, unless somebody set it."""
+    numbers = (pool["num_threads"] for pool in _find_thread_pools(name).info() if pool["user_api"] == "blas")
+    return max(numbers, default=1)
 
 
 @cache

@@ -4,7 +4,7 @@ import os
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from xpnet.backends.base import Backend
+from xpnet.backends.base import Backend, count_threads
 
 AUTO = "auto"
 THREAD_VARIABLES = (  # of the environment, which set the number for a process
@@ -35,6 +35,25 @@ def choose_threads(backend: Backend, threads: int | str, multiplications: int) -
         return int(threads)
     is_small = backend.threads_from is not None and multiplications < backend.threads_from
     return 1 if is_small and not any(map(os.environ.get, THREAD_VARIABLES)) else None
+
+
+def limit_step_threads(
+    backend: Backend, threads: int | str, multiplications: int, groups: int = 1
+) -> AbstractContextManager[Any]:
+    """Return a context that limits the threads of a training.
+
+    Parameters
+    ----------
+    backend, threads, multiplications
+        As in `choose_threads`.
+    groups
+        Number of threads among which networks are divided already.
+    """
+    if not backend.shares_steps:
+        return limit_threads(backend, choose_threads(backend, threads, multiplications))
+    if threads != AUTO:
+        return backend.share_steps(int(threads))
+    return backend.share_steps(1 if groups > 1 else count_threads(backend.name))
 
 
 def limit_threads(backend: Backend, number: int | None) -> AbstractContextManager[Any]:

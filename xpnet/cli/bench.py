@@ -25,11 +25,13 @@ class Library(NamedTuple):
     name: str
     devices: tuple[str, ...]
     reason: str = ""  # why it cannot be used, and the remedy
+    remark: str = ""  # how it repeats steps, if that depends on the installation
 
     def __str__(self) -> str:
         """Show the name and the devices, or the reason."""
-        status = f"cannot be used: {self.reason}" if self.reason else f"can be used on {', '.join(self.devices)}"
-        return f"{self.name:8}{status}"
+        if self.reason:
+            return f"{self.name:8}cannot be used: {self.reason}"
+        return f"{self.name:8}can be used on {', '.join(self.devices)}{self.remark}"
 
 
 @dataclass(frozen=True)
@@ -199,14 +201,14 @@ def list_libraries(names: Sequence[str] = tuple(BACKENDS)) -> Iterator[Library]:
 
     Examples
     --------
-    >>> print(*list_libraries(["numpy"]))
-    numpy   can be used on cpu
+    >>> print(*list_libraries(["numpy"]))  # doctest: +ELLIPSIS
+    numpy   can be used on cpu...
     """
     for name in names:
         try:
             backend = load_backend(name)
             get_backend(name)
-            yield Library(name, tuple(backend.devices()))
+            yield Library(name, tuple(backend.devices()), remark=backend.remark)
         except unless_stopped(RuntimeError) as error:
             yield Library(name, (), str(error))
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backends.threads import AUTO, choose_threads, limit_threads
+from xpnet.backends.threads import AUTO, limit_step_threads
 from xpnet.data.reader import Reader
 from xpnet.data.source import Chunk, describe_known_rows, skip_steps
 from xpnet.training.callback import LOGS, Training, watching
@@ -78,7 +78,7 @@ def train_networks(
         if checkpoint is not None:
             stack.enter_context(exiting_on_sigterm())
         stack.enter_context(reader.scope())
-        stack.enter_context(limit_threads(backend, choose_threads(backend, blas_threads, multiplications)))
+        stack.enter_context(limit_step_threads(backend, blas_threads, multiplications, min(n_threads or 1, len(jobs))))
         for job, training in zip(jobs, trainings):
             stack.enter_context(watching(job.callbacks, training))
         set_optimizers(jobs)

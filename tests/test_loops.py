@@ -1,0 +1,318 @@
+"""The loop in C: its operations are NumPy's, bit for bit, on any memory layout and with any number of threads."""
+
+import itertools
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+from trainings import TRAININGS
+
+from xpnet import Adam, Ensemble, Network
+from xpnet.backends._numpy import NumPyBackend
+
+loops = pytest.importorskip("xpnet.backends.replay.loops", reason="the loop in C was not built")
+native = pytest.importorskip("xpnet.backends.replay.native")
+translate = pytest.importorskip("xpnet.backends.replay.translate")
+
+pytestmark = pytest.mark.skipif("config.getoption('python_loop')", reason="without the loop in C")
+
+FLOATS = "fd"
+UFUNCS = {  # that occur in steps, by their dtypes
+    FLOATS: (
+        *(np.add, np.subtract, np.multiply, np.divide, np.maximum, np.minimum, np.exp, np.expm1, np.log, np.log1p),
+        *(np.sqrt, np.tanh, np.negative, np.absolute, np.sign, np.greater, np.greater_equal, np.less_equal, np.equal),
+    ),
+    "I": (np.add, np.multiply, np.bitwise_and, np.bitwise_xor, np.right_shift, np.left_shift, np.bitwise_or),
+    "?": (np.bitwise_and, np.bitwise_or, np.invert, np.equal),
+}
+CONVERTED = [*itertools.product("?BiIq", FLOATS), ("f", "d"), ("d", "f")]
+
+
+class Memory:
+    """Draws arrays of random layouts: any order of axes, with gaps, reversed, broadcast, empty."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+
+    def shape(self, least: int = 0) -> tuple[int, ...]:
+        sizes = [0, 1, 1, 2, 3, 7, 16, 33] if self.rng.random() < 0.1 else [1, 2, 3, 7, 16, 33]
+        if least < 2 and self.rng.random() < 0.05:
+            return (int(self.rng.integers(4000, 20000)),)  # goes tile by tile
+        return tuple(int(n) for n in self.rng.choice(sizes, self.rng.integers(least, 5)))
+
+    def array(self, shape: tuple[int, ...], dtype: str, may_broadcast: bool = True) -> np.ndarray:
+        rng, n = self.rng, len(shape)
+        if may_broadcast and rng.random() < 0.3:
+            shape = tuple(1 if rng.random() < 0.5 else size for size in shape)[rng.integers(n + 1) :]
+            n = len(shape)
+        axes, gaps = rng.permutation(n), rng.integers(1, 3, n) if rng.random() < 0.3 else np.ones(n, int)
+        whole = [shape[axis] * gap for axis, gap in zip(axes, gaps)]
+        numbers = rng.standard_normal(whole) * 10.0 ** rng.integers(-3, 3)
+        x = (np.abs(numbers) * 40 if dtype in "BI" else numbers).astype(dtype)
+        if dtype in FLOATS and rng.random() < 0.1 and x.size:
+            x.flat[rng.integers(x.size)] = rng.choice([np.inf, -np.inf, np.nan, 0.0, -0.0])
+        x = x[(..., *(slice(None, None, gap if rng.random() < 0.7 else -gap) for gap in gaps))]
+        return x.transpose(np.argsort(axes))
+
+
+def draw_operation(memory: Memory) -> tuple[Any, np.ndarray]:
+    """Draw a recorded operation, and return it with its output."""
+    rng = memory.rng
+    kind = rng.choice(["elementwise", "in place", "matmul", "vecdot", "sum", "max", "copy", "where"])
+    dtypes = list(UFUNCS)[rng.choice(3, p=[0.7, 0.2, 0.1])]
+    dtype = str(rng.choice(list(dtypes if kind in ("elementwise", "in place") else FLOATS)))
+    if kind in ("elementwise", "in place"):
+        ufunc = UFUNCS[dtypes][rng.integers(len(UFUNCS[dtypes]))]
+        shape = memory.shape()
+        inputs = [memory.array(shape, dtype) for _ in range(ufunc.nin)]
+        with np.errstate(all="ignore"):
+            out_dtype = ufunc(*(np.ones(1, dtype) for _ in inputs)).dtype.char
+        if kind == "in place" and out_dtype == dtype:
+            inputs[0] = out = memory.array(shape, dtype, may_broadcast=False)
+        else:
+            out = memory.array(shape, out_dtype, may_broadcast=False)
+        return partial(ufunc, *inputs, out=out), out
+    if kind == "matmul":
+        (*leading, m, n), k = memory.shape(least=2)[-3:] if rng.random() < 0.9 else (33, 48), int(rng.integers(1, 40))
+        x = memory.array((*leading, m, k), dtype, may_broadcast=False)
+        y = memory.array((*leading, k, n), dtype, may_broadcast=False)
+        out = memory.array((*leading, m, n), dtype, may_broadcast=False)
+        return partial(np.matmul, x, y, out), out
+    shape = memory.shape(least=1)
+    x = memory.array(shape, dtype, may_broadcast=False)
+    if kind == "vecdot":
+        out = memory.array(shape[:-1], dtype, may_broadcast=False)
+        return partial(np.vecdot, x, memory.array(shape, dtype, may_broadcast=False), out=out), out
+    if kind in ("sum", "max"):
+        ufunc, axis = (np.add, np.maximum)[kind == "max"], int(rng.integers(len(shape)))
+        if 0 in shape:
+            return draw_operation(memory)
+        axis = None if rng.random() < 0.2 else axis
+        keepdims = bool(rng.random() < 0.5)
+        reduced = [1 if axis in (i, None) else n for i, n in enumerate(shape) if keepdims or axis not in (i, None)]
+        out = memory.array(tuple(reduced), dtype, may_broadcast=False)
+        return partial(ufunc.reduce, x, axis, None, out, keepdims), out
+    if kind == "copy":
+        given, dtype = CONVERTED[rng.integers(len(CONVERTED))] if rng.random() < 0.5 else (dtype, dtype)
+        out = memory.array(shape, dtype, may_broadcast=False)
+        return partial(np.copyto, out, memory.array(shape, given), casting="unsafe"), out
+    out = memory.array(shape, dtype, may_broadcast=False)
+    condition, y = memory.array(shape, "?"), memory.array(shape, dtype)
+    return translate.CallAndCopy(np.copyto, np.where, (condition, x, y), {}, out), out
+
+
+def check_operations(seed: int, n: int) -> int:
+    """Compare operations with NumPy's; return how many were translated."""
+    memory, translated = Memory(seed), 0
+    for _ in range(n):
+        operation, out = draw_operation(memory)
+        code, calls = translate.translate([operation])
+        before = out.copy()
+        with np.errstate(all="ignore"):
+            operation()
+        expected = out.tobytes()
+        out[...] = before
+        code.run()
+        assert out.tobytes() == expected, operation
+        translated += not calls
+    return translated
+
+
+def test_random_operations_on_random_memory_give_the_bits_of_numpy():
+    n = 3000
+    assert check_operations(0, n) > 0.9 * n
+
+
+def test_runs_of_operations_that_go_tile_by_tile_keep_their_order():
+    """Also where one reads what another writes, at the same place or shifted."""
+    rng = np.random.default_rng(1)
+    for _ in range(60):
+        base = rng.standard_normal(20_000).astype("f")
+        views = [base[i : i + 9_000] for i in (0, 1, 5_000, 10_000)] + [base[9_001:1:-1], base[::2][:9_000]]
+        views = [*views, *(rng.standard_normal(9_000).astype("f") for _ in range(3))]
+        operations = []
+        for _ in range(6):
+            i, j, k = rng.integers(len(views), size=3)
+            ufunc = (np.add, np.multiply, np.subtract)[rng.integers(3)]
+            operations.append(partial(ufunc, views[i], views[j], views[k]))
+        start = [x.copy() for x in (base, *views[-3:])]
+        for operation in operations:
+            operation()
+        expected = [x.tobytes() for x in (base, *views[-3:])]
+        for x, copy in zip((base, *views[-3:]), start):
+            x[...] = copy
+        translate.translate(operations)[0].run()
+        assert [x.tobytes() for x in (base, *views[-3:])] == expected
+
+
+X = np.ones((4, 3), "f")
+READ_ONLY = np.broadcast_to(np.float32(1), (4, 3))
+UNALIGNED = np.frombuffer(bytearray(49), "f", 12, 1).reshape(4, 3)
+
+
+@pytest.mark.parametrize(
+    ("method", "args"),
+    [
+        ("elementwise", (np.add, (X, X), READ_ONLY)),
+        ("elementwise", (np.add, (X, X), np.ones((3, 4), "f"))),
+        ("elementwise", (np.add, (X, X), np.ones((4, 3), "d"))),
+        ("elementwise", (np.add, (X, 1.0), X)),
+        ("elementwise", (np.add, (X,), X)),
+        ("elementwise", (np.add, (UNALIGNED, X), X)),
+        ("elementwise", (np.add, (X.astype(">f4"), X), X)),
+        ("elementwise", (np.add, (X.astype(object), X), X)),
+        ("elementwise", (np.add, (X[::-1], X), X)),  # it would read what it has written
+        ("elementwise", (np.matmul, (X, X), X)),
+        ("elementwise", (np.divmod, (X, X), X)),
+        ("elementwise", (np.add, (np.ones((1,) * 9, "f"), X), X)),
+        ("product", (np.matmul, (X, X), np.ones((4, 3), "f"), 0)),
+        ("product", (np.matmul, (np.ones((3, 3), "f"), X[:3]), X[:3], 0)),
+        ("product", (np.matmul, (X, np.ones(3, "f")), np.ones(4, "f"), 0)),
+        ("product", (np.add, (X, X), X, 0)),
+        ("copy", (X, np.ones((4, 3), "D"))),
+        ("copy", (X, X[::-1])),
+        ("copy", (X, np.ones((5, 3), "f"))),
+        ("choose", ((X, X, X), X)),
+        ("choose", ((X > 0, X, X), np.ones((4, 3), "d"))),
+        ("accumulate", (np.add, X, np.ones((4, 2), "f"))),
+        ("accumulate", (np.exp, X, np.ones((4, 1), "f"))),
+    ],
+)
+def test_what_has_no_instruction_is_refused_and_adds_nothing(method, args):
+    code = loops.Operations()
+    assert getattr(code, method)(*args) is False
+    assert len(code) == 0
+
+
+def test_wrong_arguments_raise():
+    code = loops.Operations()
+    for call in (lambda: code.elementwise(1, (X, X), X), lambda: code.call(1), lambda: loops.Operations(1)):
+        with pytest.raises(TypeError):
+            call()
+    with pytest.raises(ValueError, match="number must be at least 1"):
+        loops.set_threads(0)
+    code.call(code.run)
+    with pytest.raises(RuntimeError, match="these operations are running already"):
+        code.run()
+    assert code.run  # and can be used again
+
+
+def test_an_error_in_a_call_ends_the_run():
+    code, done = loops.Operations(), []
+    for call in (lambda: done.append(1), lambda: 1 / 0, lambda: done.append(2)):
+        code.call(call)
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            code.run()
+    assert done == [1, 1]
+
+
+@pytest.fixture
+def translations(monkeypatch):
+    """The operations that stay in Python, of each program."""
+    calls: list[list[str]] = []
+
+    def spy(operations):
+        code, left = translate.translate(operations)
+        calls.append(left)
+        return code, left
+
+    monkeypatch.setattr(native, "translate", spy)
+    return calls
+
+
+def train_briefly(net, training, n: int = 320, **options: Any) -> None:
+    x, y, weights = training.draw(n)
+    options = {"epochs": 2, "batch_size": 8, "lr": 0.01, "progress": False} | options
+    net.train((x, y), optimizer=training.optimizer, sample_weight=weights, **options)
+
+
+@pytest.mark.parametrize("training", TRAININGS, ids=str)
+def test_every_operation_of_a_step_is_translated(training, translations):
+    for dtype in ("float32", "float64"):
+        net = Network(training.sizes, seed=1, dtype=dtype, **training.options)
+        train_briefly(net, training)
+        assert net.engine == "replay of recorded steps in C"
+    train_briefly(Ensemble(training.sizes, 3, seed=1, **training.options), training)
+    assert len(translations) >= 3
+    assert not any(translations)
+
+
+def test_a_function_of_ones_own_stays_a_call():
+    class Cubic:
+        name = "cubic"
+
+        def value(self, z, xp):
+            return xp.cumulative_sum(z, axis=-1)
+
+        def pullback(self, g, z, a, xp):
+            return xp.flip(xp.cumulative_sum(xp.flip(g, axis=-1), axis=-1), axis=-1)
+
+    nets = [Network([5, 4, 3], activation=Cubic(), seed=0) for _ in range(2)]
+    x = np.random.default_rng(0).standard_normal((320, 5))
+    for net, shares_steps in zip(nets, (True, False)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(NumPyBackend, "shares_steps", shares_steps)
+            net.train((x, np.arange(320) % 3), epochs=2, batch_size=8, progress=False)
+    assert nets[0].engine.startswith("replay of recorded steps in C, ")
+    assert nets[0].engine.endswith(" operations in Python")
+    assert [w.tobytes() for w in nets[0].w] == [w.tobytes() for w in nets[1].w]
+
+
+def test_a_translation_with_other_results_is_not_used(monkeypatch):
+    def translate_wrongly(operations):
+        return translate.translate(operations[:-1])
+
+    monkeypatch.setattr(native, "translate", translate_wrongly)
+    net, twin = (Network([5, 4, 3], seed=0) for _ in range(2))
+    data = np.random.default_rng(0).standard_normal((320, 5)), np.arange(320) % 3
+    with pytest.warns(UserWarning, match="the loop in C gives other results than NumPy here, so steps are replayed in"):
+        net.train(data, epochs=2, batch_size=8, progress=False)
+    assert net.engine == "replay of recorded steps"
+    monkeypatch.setattr(NumPyBackend, "shares_steps", False)
+    twin.train(data, epochs=2, batch_size=8, progress=False)
+    assert [w.tobytes() for w in net.w] == [w.tobytes() for w in twin.w]
+
+
+LARGE = np.random.default_rng(0).random((512, 784), np.float32), np.arange(512) % 10
+
+
+def train_large(threads: int | str, engine: str = "replay of recorded steps in C") -> list[bytes]:
+    """Train a network whose products and updates threads share."""
+    net = Network([784, 100, 10], seed=0, activation="relu", task="classification")
+    net.train(LARGE, epochs=9, batch_size=128, optimizer=Adam(), blas_threads=threads, progress=False)
+    assert net.engine == engine
+    return [x.tobytes() for layer in net.layers for x in layer]
+
+
+def test_any_number_of_threads_gives_the_same_bits(monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(NumPyBackend, "shares_steps", False)
+        expected = train_large(1, "replay of recorded steps")
+    for threads in (1, 2, 3, 8, "auto"):
+        assert train_large(threads) == expected
+    with ThreadPoolExecutor(3) as pool:  # one of them has the helpers at a time
+        assert [*pool.map(train_large, (2, 2, 3))] == [expected] * 3
+    assert loops.get_threads() == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_process_starts_threads_of_its_own():
+    program = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+from test_loops import train_large
+expected = train_large(3)
+child = os.fork()
+if child == 0:
+    os._exit(train_large(3) != expected)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+assert train_large(3) == expected
+"""
+    command = [sys.executable, "-W", "ignore", "-c", program, os.path.dirname(__file__)]
+    subprocess.run(command, check=True, timeout=60)

@@ -1,0 +1,599 @@
+/* Recorded operations on NumPy arrays, run without Python between them.
+
+   An `Operations` object is a list of instructions. An instruction is an inner loop with the memory that it walks over:
+   one of NumPy's own, taken from the ufunc, so that every bit is NumPy's, or one of the few below that copy, convert
+   and choose. What has no instruction stays a Python call in its place.
+
+   All addresses and steps are computed here, from arrays whose shapes, dtypes and alignment are checked, and the object
+   keeps the arrays alive. A method returns False, and adds nothing, for an operation that it cannot express. */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION
+#define NPY_TARGET_VERSION NPY_2_0_API_VERSION
+#include <fenv.h>
+#include <numpy/arrayobject.h>
+#include <numpy/ufuncobject.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "pool.h"
+
+#define MAX_AXES 5
+#define MAX_ARRAYS 4
+#define MAX_CORE 4
+#define TILE 4096 /* elements: a run of elementwise loops goes over its arrays in pieces that stay in the cache */
+#define PARTS 2   /* of shared work, for each thread */
+#define SHARED_ELEMENTS 30000 /* of all loops of a run: shorter ones are not shared */
+
+typedef struct {
+    PyUFuncGenericFunction loop; /* NULL for a Python call */
+    void *data;
+    PyObject *call;
+    int n_arrays, n_outer;
+    char *start[MAX_ARRAYS];
+    npy_intp item_size[MAX_ARRAYS];
+    npy_intp sizes[1 + MAX_CORE];   /* of the inner axis, then of the core dimensions, as the loop takes them */
+    npy_intp steps[MAX_ARRAYS * 3]; /* along the inner axis, then along the core dimensions of each array */
+    npy_intp outer_sizes[MAX_AXES]; /* of the axes around it */
+    npy_intp outer_steps[MAX_AXES][MAX_ARRAYS];
+    int is_elementwise;
+    npy_intp unit;       /* a product may be computed in pieces of a multiple of these rows; 0: only as a whole */
+    Py_ssize_t together; /* how many instructions from here on run tile by tile */
+} Instruction;
+
+typedef struct {
+    PyObject_HEAD Instruction *code;
+    Py_ssize_t length, capacity, run; /* `run` is the first instruction of the last run of tiles */
+    PyObject *kept;                   /* arrays and calls */
+    int is_running;
+} Operations;
+
+/* Inner loops of our own */
+
+#define COPY_LOOP(name, type)                                                                                          \
+    static void name(char **start, const npy_intp *sizes, const npy_intp *steps, void *data) {                         \
+        char *from = start[0], *to = start[1];                                                                         \
+        if (steps[0] == sizeof(type) && steps[1] == sizeof(type)) {                                                    \
+            memmove(to, from, sizes[0] * sizeof(type));                                                                \
+            return;                                                                                                    \
+        }                                                                                                              \
+        for (npy_intp k = 0; k < sizes[0]; k++, from += steps[0], to += steps[1]) *(type *)to = *(type *)from;         \
+    }
+COPY_LOOP(copy_1, uint8_t)
+COPY_LOOP(copy_4, uint32_t)
+COPY_LOOP(copy_8, uint64_t)
+
+#define CONVERT_LOOP(from_type, to_type)                                                                               \
+    static void from_type##_to_##to_type(char **start, const npy_intp *sizes, const npy_intp *steps, void *data) {     \
+        char *from = start[0], *to = start[1];                                                                         \
+        for (npy_intp k = 0; k < sizes[0]; k++, from += steps[0], to += steps[1])                                      \
+            *(to_type *)to = (to_type) * (from_type *)from;                                                            \
+    }
+#define CONVERT_LOOPS(from_type) CONVERT_LOOP(from_type, npy_float) CONVERT_LOOP(from_type, npy_double)
+CONVERT_LOOPS(npy_bool)
+CONVERT_LOOPS(npy_ubyte)
+CONVERT_LOOPS(npy_int)
+CONVERT_LOOPS(npy_uint)
+CONVERT_LOOPS(npy_longlong)
+CONVERT_LOOP(npy_float, npy_double)
+CONVERT_LOOP(npy_double, npy_float)
+
+#define CHOOSE_LOOP(name, type)                                                                                        \
+    static void name(char **start, const npy_intp *sizes, const npy_intp *steps, void *data) {                         \
+        char *condition = start[0], *x = start[1], *y = start[2], *to = start[3];                                      \
+        for (npy_intp k = 0; k < sizes[0]; k++) {                                                                      \
+            *(type *)to = *condition ? *(type *)x : *(type *)y;                                                        \
+            condition += steps[0], x += steps[1], y += steps[2], to += steps[3];                                       \
+        }                                                                                                              \
+    }
+CHOOSE_LOOP(choose_1, uint8_t)
+CHOOSE_LOOP(choose_4, uint32_t)
+CHOOSE_LOOP(choose_8, uint64_t)
+
+static PyUFuncGenericFunction find_copy_loop(npy_intp item_size) {
+    return item_size == 1 ? copy_1 : item_size == 4 ? copy_4 : item_size == 8 ? copy_8 : NULL;
+}
+
+static PyUFuncGenericFunction find_choose_loop(npy_intp item_size) {
+    return item_size == 1 ? choose_1 : item_size == 4 ? choose_4 : item_size == 8 ? choose_8 : NULL;
+}
+
+static PyUFuncGenericFunction find_convert_loop(int from, int to) {
+#define CONVERTS(type, number)                                                                                         \
+    if (from == number) return to == NPY_FLOAT ? type##_to_npy_float : to == NPY_DOUBLE ? type##_to_npy_double : NULL;
+    CONVERTS(npy_bool, NPY_BOOL)
+    CONVERTS(npy_ubyte, NPY_UBYTE)
+    CONVERTS(npy_int, NPY_INT)
+    CONVERTS(npy_uint, NPY_UINT)
+    CONVERTS(npy_longlong, NPY_LONGLONG)
+    if (NPY_SIZEOF_LONG == 8) CONVERTS(npy_longlong, NPY_LONG)
+    if (from == NPY_FLOAT && to == NPY_DOUBLE) return npy_float_to_npy_double;
+    if (from == NPY_DOUBLE && to == NPY_FLOAT) return npy_double_to_npy_float;
+    return NULL;
+}
+
+/* The inner loop of a ufunc for exactly these dtypes */
+static PyUFuncGenericFunction find_ufunc_loop(PyUFuncObject *ufunc, PyArrayObject **arrays, void **data) {
+    for (int i = 0; i < ufunc->ntypes; i++) {
+        int k = 0;
+        while (k < ufunc->nargs && ufunc->types[i * ufunc->nargs + k] == PyArray_TYPE(arrays[k])) k++;
+        if (k == ufunc->nargs) {
+            *data = ufunc->data ? (void *)ufunc->data[i] : NULL;
+            return ufunc->functions[i];
+        }
+    }
+    return NULL;
+}
+
+/* Where an array is in memory: from *low up to, not including, *high */
+static void find_extent(PyArrayObject *x, char **low, char **high) {
+    *low = PyArray_BYTES(x), *high = PyArray_BYTES(x) + PyArray_ITEMSIZE(x);
+    for (int axis = 0; axis < PyArray_NDIM(x); axis++) {
+        npy_intp length = PyArray_DIM(x, axis);
+        npy_intp reach = length ? PyArray_STRIDE(x, axis) * (length - 1) : 0;
+        *(reach < 0 ? low : high) += reach;
+    }
+}
+
+static int overlap(PyArrayObject *x, PyArrayObject *y) {
+    char *low_x, *high_x, *low_y, *high_y;
+    find_extent(x, &low_x, &high_x), find_extent(y, &low_y, &high_y);
+    return low_x < high_y && low_y < high_x;
+}
+
+/* Whether two arrays have the same elements in the same places */
+static int coincide(PyArrayObject *x, PyArrayObject *y) {
+    int n = PyArray_NDIM(x);
+    return PyArray_BYTES(x) == PyArray_BYTES(y) && n == PyArray_NDIM(y) && PyArray_TYPE(x) == PyArray_TYPE(y) &&
+           PyArray_CompareLists(PyArray_DIMS(x), PyArray_DIMS(y), n) &&
+           PyArray_CompareLists(PyArray_STRIDES(x), PyArray_STRIDES(y), n);
+}
+
+/* Take arrays from Python that a loop may walk over: inputs, and the output last, which overlaps no input, unless
+   `may_coincide` and it is the same array. Return their number, or 0. */
+static int take_arrays(PyObject *inputs, PyObject *output, int may_coincide, PyArrayObject **arrays) {
+    if (!PyTuple_Check(inputs) || PyTuple_GET_SIZE(inputs) >= MAX_ARRAYS) return 0;
+    int n = (int)PyTuple_GET_SIZE(inputs);
+    for (int k = 0; k <= n; k++) {
+        PyObject *x = k < n ? PyTuple_GET_ITEM(inputs, k) : output;
+        if (!PyArray_Check(x)) return 0;
+        arrays[k] = (PyArrayObject *)x;
+        if (!PyArray_ISALIGNED(arrays[k]) || !PyArray_ISNOTSWAPPED(arrays[k]) || PyArray_NDIM(arrays[k]) > MAX_AXES)
+            return 0;
+        if (PyArray_DESCR(arrays[k])->type_num >= NPY_OBJECT) return 0;
+    }
+    if (!PyArray_ISWRITEABLE(arrays[n])) return 0;
+    for (int k = 0; k < n; k++)
+        if (overlap(arrays[k], arrays[n]) && !(may_coincide && coincide(arrays[k], arrays[n]))) return 0;
+    return n + 1;
+}
+
+/* The step of an array that is broadcast to a shape, along one of its axes; -1 in *ok if it cannot be */
+static npy_intp broadcast_step(PyArrayObject *x, int n_dims, int axis, npy_intp length, int *ok) {
+    int own = axis - (n_dims - PyArray_NDIM(x));
+    if (own < 0 || (PyArray_DIM(x, own) == 1 && length != 1)) return 0;
+    if (PyArray_DIM(x, own) != length) *ok = 0;
+    return PyArray_STRIDE(x, own);
+}
+
+/* Whether of two axes the one that would be inside has longer steps, and should be outside, as NumPy's iterator
+   decides: 1, 0 if an array has it otherwise, and -1 if no array says */
+static int should_swap(const npy_intp *inside, const npy_intp *outside, int n) {
+    int swap = -1;
+    for (int k = 0; k < n; k++) {
+        if (inside[k] == 0 || outside[k] == 0) continue;
+        if (Py_ABS(inside[k]) <= Py_ABS(outside[k])) return 0;
+        swap = 1;
+    }
+    return swap;
+}
+
+/* Begin an instruction, after the last: it walks over arrays as they are broadcast to a shape. As in NumPy's iterator,
+   the axes with the longest steps are outside, and axes are joined where one continues the other. All are outside a
+   loop that has core dimensions. */
+static Instruction *walk(Operations *self, PyArrayObject **arrays, int n, int n_dims, const npy_intp *shape,
+                         int has_core) {
+    if (self->length == self->capacity) {
+        Py_ssize_t capacity = self->capacity ? 2 * self->capacity : 64;
+        Instruction *code = PyMem_Realloc(self->code, capacity * sizeof(Instruction));
+        if (!code) return NULL;
+        self->code = code, self->capacity = capacity;
+    }
+    Instruction *new = &self->code[self->length];
+    memset(new, 0, sizeof *new);
+    new->n_arrays = n, new->together = 1;
+    for (int k = 0; k < n; k++)
+        new->start[k] = PyArray_BYTES(arrays[k]), new->item_size[k] = PyArray_ITEMSIZE(arrays[k]);
+
+    int n_axes = 0, ok = 1; /* from the innermost to the outermost */
+    npy_intp sizes[MAX_AXES], steps[MAX_AXES][MAX_ARRAYS];
+    for (int axis = n_dims - 1; axis >= 0; axis--) {
+        npy_intp row[MAX_ARRAYS] = {0}, size = shape[axis];
+        for (int k = 0; k < n; k++) row[k] = broadcast_step(arrays[k], n_dims, axis, size, &ok);
+        if (size == 1) continue;
+        int at = n_axes++;
+        for (int inside = at - 1, swap; inside >= 0 && (swap = should_swap(steps[inside], row, n)); inside--)
+            if (swap == 1) at = inside;
+        memmove(sizes + at + 1, sizes + at, (n_axes - 1 - at) * sizeof *sizes);
+        memmove(steps + at + 1, steps + at, (n_axes - 1 - at) * sizeof *steps);
+        sizes[at] = size, memcpy(steps[at], row, sizeof row);
+    }
+    if (!ok) return NULL;
+    int joined = 0; /* axes that are left */
+    for (int axis = 0; axis < n_axes; axis++) {
+        int continues = joined > 0;
+        for (int k = 0; continues && k < n; k++) continues = steps[axis][k] == steps[joined - 1][k] * sizes[joined - 1];
+        if (continues)
+            sizes[joined - 1] *= sizes[axis];
+        else
+            sizes[joined] = sizes[axis], memmove(steps[joined], steps[axis], sizeof *steps), joined++;
+    }
+    int first_outer = joined && !has_core;
+    new->sizes[0] = first_outer ? sizes[0] : 1;
+    if (first_outer) memcpy(new->steps, steps[0], n * sizeof **steps);
+    new->n_outer = joined - first_outer;
+    for (int axis = 0; axis < new->n_outer; axis++) { /* from the outermost */
+        new->outer_sizes[axis] = sizes[joined - 1 - axis];
+        memcpy(new->outer_steps[axis], steps[joined - 1 - axis], sizeof *steps);
+    }
+    return new;
+}
+
+/* Whether one of two instructions of a run writes what the other reads or writes, but not element by element alike: in
+   pieces, it would come too early or too late */
+static int clash(const Instruction *a, const Instruction *b) {
+    const Instruction *pair[2] = {a, b};
+    for (int which = 0; which < 2; which++) {
+        const Instruction *writer = pair[which], *other = pair[1 - which];
+        int w = writer->n_arrays - 1;
+        npy_intp reach = writer->steps[w] * (writer->sizes[0] - 1);
+        char *low = writer->start[w] + (reach < 0 ? reach : 0),
+             *high = writer->start[w] + (reach < 0 ? 0 : reach) + writer->item_size[w];
+        for (int k = 0; k < other->n_arrays; k++) {
+            npy_intp way = other->steps[k] * (other->sizes[0] - 1);
+            char *from = other->start[k] + (way < 0 ? way : 0),
+                 *to = other->start[k] + (way < 0 ? 0 : way) + other->item_size[k];
+            int alike = other->start[k] == writer->start[w] && other->steps[k] == writer->steps[w] &&
+                        other->item_size[k] == writer->item_size[w];
+            if (from < high && low < to && !alike) return 1;
+        }
+    }
+    return 0;
+}
+
+/* Complete the instruction that `walk` has appended, and keep what it uses */
+static int append(Operations *self, PyUFuncGenericFunction loop, void *data, PyArrayObject **arrays,
+                  int is_elementwise) {
+    Instruction *new = &self->code[self->length];
+    for (int k = 0; k < new->n_arrays; k++)
+        if (PyList_Append(self->kept, (PyObject *)arrays[k]) < 0) return -1;
+    new->loop = loop, new->data = data;
+    new->is_elementwise = is_elementwise && new->n_outer == 0 && new->sizes[0] > TILE;
+    Instruction *first = &self->code[self->run];
+    int joins = new->is_elementwise && self->length > 0 && self->run + first->together == self->length &&
+                first->is_elementwise && first->sizes[0] == new->sizes[0];
+    for (Instruction *other = first; joins && other < new; other++) joins = !clash(other, new);
+    if (joins)
+        first->together++;
+    else
+        self->run = self->length;
+    self->length++;
+    return 0;
+}
+
+#define DONE(result) return (result) < 0 ? NULL : Py_NewRef(Py_True)
+#define REFUSE return PyErr_Occurred() ? NULL : Py_NewRef(Py_False)
+
+/* elementwise(ufunc, inputs, output) */
+static PyObject *add_elementwise(Operations *self, PyObject *args) {
+    PyUFuncObject *ufunc;
+    PyObject *inputs, *output;
+    PyArrayObject *arrays[MAX_ARRAYS];
+    void *data = NULL;
+    if (!PyArg_ParseTuple(args, "O!OO", &PyUFunc_Type, &ufunc, &inputs, &output)) return NULL;
+    int n = take_arrays(inputs, output, 1, arrays);
+    if (!n || ufunc->nout != 1 || ufunc->nargs != n || ufunc->core_enabled) REFUSE;
+    PyUFuncGenericFunction loop = find_ufunc_loop(ufunc, arrays, &data);
+    if (!loop || !walk(self, arrays, n, PyArray_NDIM(arrays[n - 1]), PyArray_DIMS(arrays[n - 1]), 0)) REFUSE;
+    DONE(append(self, loop, data, arrays, 1));
+}
+
+/* product(ufunc, inputs, output, unit): matmul, vecdot and others with core dimensions; threads may share a product of
+   two matrices in pieces of a multiple of `unit` rows, if this is not 0 */
+static PyObject *add_product(Operations *self, PyObject *args) {
+    PyUFuncObject *ufunc;
+    PyObject *inputs, *output;
+    Py_ssize_t unit;
+    PyArrayObject *arrays[MAX_ARRAYS], *cut[MAX_ARRAYS] = {NULL};
+    void *data = NULL;
+    if (!PyArg_ParseTuple(args, "O!OOn", &PyUFunc_Type, &ufunc, &inputs, &output, &unit)) return NULL;
+    int n = take_arrays(inputs, output, 0, arrays);
+    if (!n || ufunc->nout != 1 || ufunc->nargs != n || !ufunc->core_enabled || ufunc->core_num_dim_ix > MAX_CORE)
+        REFUSE;
+    PyUFuncGenericFunction loop = find_ufunc_loop(ufunc, arrays, &data);
+    if (!loop) REFUSE;
+    npy_intp core_sizes[MAX_CORE] = {-1, -1, -1, -1}, core_steps[2 * MAX_ARRAYS];
+    int n_core = 0;
+    for (int k = 0; k < n; k++) {
+        int n_own = ufunc->core_num_dims[k], first = PyArray_NDIM(arrays[k]) - n_own;
+        if (n_own > 2 || first < 0) REFUSE;
+        for (int d = 0; d < n_own; d++) {
+            npy_intp *size = &core_sizes[ufunc->core_dim_ixs[ufunc->core_offsets[k] + d]];
+            if (*size >= 0 && *size != PyArray_DIM(arrays[k], first + d)) REFUSE;
+            *size = PyArray_DIM(arrays[k], first + d);
+            core_steps[n_core++] = PyArray_STRIDE(arrays[k], first + d);
+        }
+    }
+    for (int k = 0; k < n; k++) { /* the same arrays without their core dimensions */
+        PyArrayObject *x = arrays[k];
+        int n_dims = PyArray_NDIM(x) - ufunc->core_num_dims[k];
+        Py_INCREF(PyArray_DESCR(x));
+        cut[k] = (PyArrayObject *)PyArray_NewFromDescr(&PyArray_Type, PyArray_DESCR(x), n_dims, PyArray_DIMS(x),
+                                                       PyArray_STRIDES(x), PyArray_DATA(x), NPY_ARRAY_WRITEABLE, NULL);
+        if (!cut[k]) {
+            while (k--) Py_DECREF(cut[k]);
+            return NULL;
+        }
+    }
+    Instruction *new = walk(self, cut, n, PyArray_NDIM(cut[n - 1]), PyArray_DIMS(cut[n - 1]), 1);
+    for (int k = 0; k < n; k++) Py_DECREF(cut[k]);
+    if (!new) REFUSE;
+    memcpy(new->sizes + 1, core_sizes, sizeof core_sizes);
+    memcpy(new->steps + n, core_steps, n_core * sizeof *core_steps);
+    if (n_core == 6 && new->n_outer == 0 && new->sizes[1] > unit) new->unit = unit;
+    DONE(append(self, loop, data, arrays, 0));
+}
+
+/* copy(target, source): also converts, as copyto(target, source, casting="unsafe") does */
+static PyObject *add_copy(Operations *self, PyObject *args) {
+    PyObject *target, *source;
+    PyArrayObject *arrays[MAX_ARRAYS];
+    if (!PyArg_ParseTuple(args, "OO", &target, &source)) return NULL;
+    PyObject *inputs = PyTuple_Pack(1, source);
+    int n = inputs ? take_arrays(inputs, target, 0, arrays) : 0;
+    Py_XDECREF(inputs);
+    if (!n) REFUSE;
+    int from = PyArray_TYPE(arrays[0]), to = PyArray_TYPE(arrays[1]);
+    PyUFuncGenericFunction loop =
+        from == to ? find_copy_loop(PyArray_ITEMSIZE(arrays[0])) : find_convert_loop(from, to);
+    if (!loop || !walk(self, arrays, n, PyArray_NDIM(arrays[1]), PyArray_DIMS(arrays[1]), 0)) REFUSE;
+    DONE(append(self, loop, NULL, arrays, 1));
+}
+
+/* choose(condition, x, y, output): as where(condition, x, y) does for x, y and output of one dtype */
+static PyObject *add_choose(Operations *self, PyObject *args) {
+    PyObject *inputs, *output;
+    PyArrayObject *arrays[MAX_ARRAYS];
+    if (!PyArg_ParseTuple(args, "OO", &inputs, &output)) return NULL;
+    int n = take_arrays(inputs, output, 1, arrays);
+    if (n != 4 || PyArray_TYPE(arrays[0]) != NPY_BOOL) REFUSE;
+    if (PyArray_TYPE(arrays[1]) != PyArray_TYPE(arrays[3]) || PyArray_TYPE(arrays[2]) != PyArray_TYPE(arrays[3]))
+        REFUSE;
+    PyUFuncGenericFunction loop = find_choose_loop(PyArray_ITEMSIZE(arrays[3]));
+    if (!loop || !walk(self, arrays, n, PyArray_NDIM(arrays[3]), PyArray_DIMS(arrays[3]), 0)) REFUSE;
+    DONE(append(self, loop, NULL, arrays, 1));
+}
+
+/* accumulate(ufunc, x, output): output = ufunc(output, x) for each element of x, whose other axes output has with the
+   length 1; the last step of a reduction */
+static PyObject *add_accumulate(Operations *self, PyObject *args) {
+    PyUFuncObject *ufunc;
+    PyObject *x, *output;
+    PyArrayObject *pair[MAX_ARRAYS];
+    void *data = NULL;
+    if (!PyArg_ParseTuple(args, "O!OO", &PyUFunc_Type, &ufunc, &x, &output)) return NULL;
+    PyObject *inputs = PyTuple_Pack(1, x);
+    int n = inputs ? take_arrays(inputs, output, 0, pair) : 0;
+    Py_XDECREF(inputs);
+    if (!n || ufunc->nin != 2 || ufunc->nout != 1 || ufunc->core_enabled) REFUSE;
+    PyArrayObject *arrays[MAX_ARRAYS] = {pair[1], pair[0], pair[1]};
+    PyUFuncGenericFunction loop = find_ufunc_loop(ufunc, arrays, &data);
+    if (!loop || !walk(self, arrays, 3, PyArray_NDIM(arrays[1]), PyArray_DIMS(arrays[1]), 0)) REFUSE;
+    DONE(append(self, loop, data, arrays, 0));
+}
+
+/* call(function): a call without arguments, in Python */
+static PyObject *add_call(Operations *self, PyObject *function) {
+    if (!PyCallable_Check(function)) return PyErr_Format(PyExc_TypeError, "function must be callable");
+    Instruction *new = walk(self, NULL, 0, 0, NULL, 0);
+    if (!new || PyList_Append(self->kept, function) < 0) return PyErr_Occurred() ? NULL : PyErr_NoMemory();
+    new->call = function;
+    self->run = self->length++;
+    Py_RETURN_NONE;
+}
+
+/* Running */
+
+static void run_loop(const Instruction *i) {
+    char *base[MAX_ARRAYS], *start[MAX_ARRAYS];
+    npy_intp at[MAX_AXES] = {0};
+    for (int axis = 0; axis < i->n_outer; axis++)
+        if (i->outer_sizes[axis] == 0) return;
+    memcpy(base, i->start, sizeof base);
+    for (;;) {
+        memcpy(start, base, sizeof start); /* a loop may move its pointers */
+        i->loop(start, i->sizes, i->steps, i->data);
+        int axis = i->n_outer - 1;
+        for (; axis >= 0; axis--) {
+            const npy_intp *steps = i->outer_steps[axis];
+            for (int k = 0; k < i->n_arrays; k++) base[k] += steps[k];
+            if (++at[axis] < i->outer_sizes[axis]) break;
+            for (int k = 0; k < i->n_arrays; k++) base[k] -= steps[k] * i->outer_sizes[axis];
+            at[axis] = 0;
+        }
+        if (axis < 0) return;
+    }
+}
+
+static void run_tiles(const Instruction *first, npy_intp begin, npy_intp end) {
+    for (; begin < end; begin += TILE) {
+        npy_intp size = Py_MIN(TILE, end - begin);
+        for (const Instruction *i = first; i < first + first->together; i++) {
+            char *start[MAX_ARRAYS];
+            for (int k = 0; k < i->n_arrays; k++) start[k] = i->start[k] + begin * i->steps[k];
+            i->loop(start, &size, i->steps, i->data);
+        }
+    }
+}
+
+/* Work that threads share: instructions, and the size of its parts along their inner axis, or of rows of a product */
+typedef struct {
+    const Instruction *first;
+    npy_intp part;
+} Shared;
+
+static void run_part_of_tiles(const void *context, int k) {
+    const Shared *shared = context;
+    npy_intp begin = k * shared->part;
+    run_tiles(shared->first, begin, Py_MIN(begin + shared->part, shared->first->sizes[0]));
+}
+
+static void run_part_of_product(const void *context, int k) {
+    const Shared *shared = context;
+    Instruction part = *shared->first;
+    npy_intp begin = k * shared->part;
+    part.sizes[1] = Py_MIN(shared->part, part.sizes[1] - begin);
+    part.start[0] += begin * part.steps[3];
+    part.start[2] += begin * part.steps[7];
+    part.loop(part.start, part.sizes, part.steps, part.data);
+}
+
+static void share(Work work, const Instruction *first, npy_intp size, npy_intp unit, int n_threads) {
+    npy_intp n_units = (size + unit - 1) / unit, n_parts = Py_MIN(n_units, PARTS * n_threads);
+    Shared shared = {first, unit * ((n_units + n_parts - 1) / n_parts)};
+    pool_share(work, &shared, (int)((size + shared.part - 1) / shared.part));
+}
+
+static void run_instruction(const Instruction *i, int n_threads) {
+    if (i->unit && n_threads > 1)
+        share(run_part_of_product, i, i->sizes[1], i->unit, n_threads);
+    else if (!i->is_elementwise)
+        run_loop(i);
+    else if (n_threads > 1 && i->sizes[0] * i->together >= SHARED_ELEMENTS)
+        share(run_part_of_tiles, i, i->sizes[0], TILE, n_threads);
+    else
+        run_tiles(i, 0, i->sizes[0]);
+}
+
+/* run(): without the GIL, but for Python calls */
+static PyObject *run(Operations *self, PyObject *unused) {
+    if (self->is_running) return PyErr_Format(PyExc_RuntimeError, "these operations are running already");
+    self->is_running = 1;
+    int n_threads = pool_acquire();
+    PyThreadState *thread = PyEval_SaveThread();
+    for (Py_ssize_t at = 0; at < self->length; at += self->code[at].together) {
+        Instruction *i = &self->code[at];
+        if (i->call) {
+            PyEval_RestoreThread(thread);
+            PyObject *result = PyObject_CallNoArgs(i->call);
+            if (!result) goto end;
+            Py_DECREF(result);
+            thread = PyEval_SaveThread();
+        } else
+            run_instruction(i, n_threads);
+    }
+    feclearexcept(FE_ALL_EXCEPT); /* or NumPy would report them for its next operation */
+    PyEval_RestoreThread(thread);
+end:
+    if (n_threads > 1) pool_release();
+    self->is_running = 0;
+    return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+}
+
+/* The type */
+
+static PyObject *make(PyTypeObject *type, PyObject *args, PyObject *options) {
+    if (PyTuple_GET_SIZE(args) || (options && PyDict_GET_SIZE(options)))
+        return PyErr_Format(PyExc_TypeError, "Operations takes no arguments");
+    Operations *self = (Operations *)type->tp_alloc(type, 0);
+    if (self && !(self->kept = PyList_New(0))) Py_CLEAR(self);
+    return (PyObject *)self;
+}
+
+static int traverse(Operations *self, visitproc visit, void *arg) {
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->kept);
+    return 0;
+}
+
+static int clear(Operations *self) { /* a program in a cycle, which nobody can run any more */
+    self->length = 0;
+    Py_CLEAR(self->kept);
+    return 0;
+}
+
+static void dealloc(Operations *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    clear(self);
+    PyMem_Free(self->code);
+    type->tp_free((PyObject *)self);
+    Py_DECREF(type);
+}
+
+static Py_ssize_t count(Operations *self) { return self->length; }
+
+static PyMethodDef methods[] = {
+    {"elementwise", (PyCFunction)add_elementwise, METH_VARARGS, NULL},
+    {"product", (PyCFunction)add_product, METH_VARARGS, NULL},
+    {"copy", (PyCFunction)add_copy, METH_VARARGS, NULL},
+    {"choose", (PyCFunction)add_choose, METH_VARARGS, NULL},
+    {"accumulate", (PyCFunction)add_accumulate, METH_VARARGS, NULL},
+    {"call", (PyCFunction)add_call, METH_O, NULL},
+    {"run", (PyCFunction)run, METH_NOARGS, NULL},
+    {NULL},
+};
+
+static PyType_Slot slots[] = {
+    {Py_tp_new, make},
+    {Py_tp_dealloc, dealloc},
+    {Py_tp_traverse, traverse},
+    {Py_tp_clear, clear},
+    {Py_tp_methods, methods},
+    {Py_sq_length, count},
+    {0, NULL},
+};
+
+static PyType_Spec spec = {
+    .name = "xpnet.backends.replay.loops.Operations",
+    .basicsize = sizeof(Operations),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = slots,
+};
+
+static PyObject *set_threads(PyObject *module, PyObject *number) {
+    long n_threads = PyLong_AsLong(number);
+    if (PyErr_Occurred()) return NULL;
+    if (n_threads < 1) return PyErr_Format(PyExc_ValueError, "number must be at least 1");
+    pool_set_threads((int)Py_MIN(n_threads, INT_MAX));
+    Py_RETURN_NONE;
+}
+
+static PyObject *get_threads(PyObject *module, PyObject *unused) { return PyLong_FromLong(pool_get_threads()); }
+
+static PyObject *forget_threads(PyObject *module, PyObject *unused) {
+    pool_forget();
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef functions[] = {
+    {"set_threads", set_threads, METH_O, NULL},
+    {"get_threads", get_threads, METH_NOARGS, NULL},
+    {"forget_threads", forget_threads, METH_NOARGS, NULL},
+    {NULL},
+};
+
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "loops", NULL, -1, functions};
+
+PyMODINIT_FUNC PyInit_loops(void) {
+    import_array();
+    import_umath();
+    PyObject *module = PyModule_Create(&definition);
+    PyObject *type = module ? PyType_FromSpec(&spec) : NULL;
+    if (!type || PyModule_AddObject(module, "Operations", type) < 0) {
+        Py_XDECREF(type);
+        Py_CLEAR(module);
+    }
+    return module;
+}

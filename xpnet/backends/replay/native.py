@@ -1,0 +1,69 @@
+"""A loop over recorded steps in C, for NumPy where the extension was built."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from threading import Lock
+from typing import Any
+
+from xpnet.backends.base import limit_thread_pools
+from xpnet.backends.replay.loops import forget_threads, set_threads
+from xpnet.backends.replay.program import Program, ReplayLoop
+from xpnet.backends.replay.translate import translate
+from xpnet.core.arrays import leaves, select
+from xpnet.wording.checks import warn
+
+
+class NativeLoop(ReplayLoop):
+    """Repeats recorded steps by NumPy's inner loops, called from C; the results are those of `ReplayLoop`."""
+
+    def _make_program(self, state: Any, batches: Any, data: Any, n_steps: int) -> Program:
+        """Record the first step, and translate the program.
+
+        The translation is checked: the first steps must give the bits of the operations in Python. So a fault makes
+        training slower, but no number wrong.
+        """
+        program = super()._make_program(state, batches, data, n_steps)
+        operations, batches = program.operations, select(batches, slice(n_steps))
+        code, calls = translate(operations)
+        results = []
+        for program.operations in (operations, [code.run]):
+            program.begin(state, data)
+            program.run(batches, data)
+            results.append([x.tobytes() for x in leaves(program.state)])
+        if results[0] != results[1]:
+            program.operations = operations
+            warn("the loop in C gives other results than NumPy here, so steps are replayed in Python, which is slower")
+            return program
+        in_python = f", {len(calls)} of {len(operations)} operations in Python" if calls else ""
+        program.engine = f"replay of recorded steps in C{in_python}"
+        return program
+
+
+@contextmanager
+def share_steps(number: int) -> Iterator[None]:
+    """Let up to this many threads share the work of steps, while NumPy's BLAS uses one: no bit depends on the number.
+
+    If contexts in several Python threads overlap, the first number applies.
+    """
+    _forget_threads_when_forked()
+    if not _SHARING.acquire(blocking=False):
+        yield
+        return
+    try:
+        with limit_thread_pools("numpy", 1):
+            set_threads(number)
+            yield
+    finally:
+        set_threads(1)
+        _SHARING.release()
+
+
+_SHARING = Lock()
+
+
+@cache  # once
+def _forget_threads_when_forked() -> None:
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=forget_threads)
