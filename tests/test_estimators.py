@@ -1006,8 +1006,6 @@ def test_columns_of_texts_are_refused_with_the_remedy(kind):
 
 
 def test_what_only_networks_have_is_named_with_its_place():
-    from xpnet import plots
-
     one = ours.MLPRegressor(**SMALL).fit(XR, TARGET)
     several = ours.MLPEnsembleRegressor(n_estimators=2, **SMALL).fit(XR, TARGET)
     for model, place in ((one, "network_"), (several, "ensemble_"), (ours.MLPRegressor(), "network_")):
@@ -1017,6 +1015,14 @@ def test_what_only_networks_have_is_named_with_its_place():
                 getattr(model, name)
         with pytest.raises(AttributeError, match=r"^'MLP.*Regressor' object has no attribute 'intervall'$"):
             model.intervall  # noqa: B018
+
+
+def test_a_history_is_named_with_its_place():
+    pytest.importorskip("matplotlib")
+    from xpnet import plots
+
+    one = ours.MLPRegressor(**SMALL).fit(XR, TARGET)
+    several = ours.MLPEnsembleRegressor(n_estimators=2, **SMALL).fit(XR, TARGET)
     with pytest.raises(TypeError, match=r"^history is of type MLPRegressor; give its network_.history$"):
         plots.history(one)
     with pytest.raises(TypeError, match=r"^history is of type MLPE.*; give its ensemble_.histories, in compare$"):
