@@ -179,7 +179,8 @@ def join_marks(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     for formula in list(doctree.findall(nodes.math)):
         after = formula.next_node(descend=False, siblings=True)
         if isinstance(after, nodes.Text) and after[:1] in ".,;:)":
-            after.parent.replace(after, nodes.Text(after[1:]))
+            i = next(i for i, node in enumerate(after.parent) if node is after)  # an equal text may come before it
+            after.parent[i] = nodes.Text(after[1:])
             formula.replace_self(nodes.inline("", "", formula.deepcopy(), nodes.Text(after[:1]), classes=["together"]))
 
 
