@@ -179,7 +179,8 @@ def join_marks(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     for formula in list(doctree.findall(nodes.math)):
         after = formula.next_node(descend=False, siblings=True)
         if isinstance(after, nodes.Text) and after[:1] in ".,;:)":
-            after.parent.replace(after, nodes.Text(after[1:]))
+            i = next(i for i, node in enumerate(after.parent) if node is after)  # an equal text may come before it
+            after.parent[i] = nodes.Text(after[1:])
             formula.replace_self(nodes.inline("", "", formula.deepcopy(), nodes.Text(after[:1]), classes=["together"]))
 
 
@@ -243,12 +244,12 @@ def draw_paths() -> Figure:
         middle = (start[0] + end[0]) / 2, (start[1] + end[1]) / 2 + 0.13
         ax.text(*middle, symbol, ha="center", va="bottom", fontsize=11)
 
-    draw_arrow((0, 0), (1.2, 0), r"$\sigma'(z_k^l)$", "C7")
-    for j, y, color in ((1, 1.1, "C0"), (2, 0.0, "C1"), (3, -1.1, "C2")):
-        draw_arrow((1.2, 0), (2.8, y), rf"$w_{{{j}k}}^{{l+1}}$", color)
-        draw_arrow((2.8, y), (4.3, 0), rf"$\delta_{j}^{{l+1}}$", color)
-        draw_circle(2.8, y, rf"$z_{j}^{{l+1}}$")
-    for x, symbol in ((0, "$z_k^l$"), (1.2, "$a_k^l$"), (4.3, "$C_x$")):
+    draw_arrow((0, 0), (1.2, 0), r"$\sigma'(z_j^l)$", "C7")
+    for k, y, color in ((1, 1.1, "C0"), (2, 0.0, "C1"), (3, -1.1, "C2")):
+        draw_arrow((1.2, 0), (2.8, y), rf"$w_{{{k}j}}^{{l+1}}$", color)
+        draw_arrow((2.8, y), (4.3, 0), rf"$\delta_{k}^{{l+1}}$", color)
+        draw_circle(2.8, y, rf"$z_{k}^{{l+1}}$")
+    for x, symbol in ((0, "$z_j^l$"), (1.2, "$a_j^l$"), (4.3, "$C_x$")):
         draw_circle(x, 0, symbol)
     return figure
 
@@ -268,7 +269,7 @@ PICTURES = {
     ),
     "paths": (
         draw_paths,
-        "An arrow from z of unit k to its a, with σ′(z); from there arrows to z of three units of the next layer, with "
+        "An arrow from z of unit j to its a, with σ′(z); from there arrows to z of three units of the next layer, with "
         "their weights w; and from each of these an arrow to the cost, with its error δ",
     ),
     "search": (draw_search, "Accuracy for each pair of a learning rate and an alpha"),

@@ -355,18 +355,26 @@ OTHER_EDITS = {
     ),
     "BP3": ("delta.sum(axis=0)", "delta.sum(axis=0) ** 3", "Only biases are wrong, so the errors δ are right"),
     "BP4": ("activations[l]\n", "np.cos(activations[l])\n", "Only weights are wrong, so the errors δ are right"),
+    # The two that the page describes
+    "BP1, no bias": (" + biases[l]", "", "All layers are wrong: look at the error of the outputs, BP1, and at"),
+    "BP2, updated": (
+        "gw[l] = delta.T @ activations[l]\n",
+        "gw[l] = delta.T @ activations[l]\n        weights[l] -= 0.5 * gw[l]\n",
+        "The last layer is right, so BP1 is too: look at BP2",
+    ),
 }
 
 
-@pytest.mark.parametrize("equation", OTHER_EDITS)
-def test_unknown_mistakes_are_located_by_what_is_right(equation):
-    old, new, sentence = OTHER_EDITS[equation]
+@pytest.mark.parametrize("name", OTHER_EDITS)
+def test_unknown_mistakes_are_located_by_what_is_right(name):
+    old, new, sentence = OTHER_EDITS[name]
     assert old in ROWS
     check = check_backprop(compile_program(ROWS.replace(old, new), SIGMOID), [3, 4, 2])
-    assert (check.equation, check.explanations) == (equation, [])
+    assert (check.equation, check.explanations) == (name[:3], [])
     assert check.notes[0] == "No mistake known here, nor two together, gives these gradients"
     assert check.notes[1].startswith(sentence)
-    assert ("Each wrong gradient is 1.7 times the right one" in check.notes) == (equation == "BP1")
+    assert ("Each wrong gradient is 1.7 times the right one" in check.notes) == (name == "BP1")
+    assert check.notes[-1].startswith("Your function changes its arguments") == (name == "BP2, updated")
 
 
 def test_a_program_for_another_cost_or_activation_is_recognized():

@@ -84,6 +84,13 @@ def test_no_page_is_longer_than_two_hundred_lines():
     assert {name: length for name, length in lengths.items() if length > 200} == {}
 
 
+def test_the_calculations_by_hand_fit_on_a_phone():
+    by_hand = (DOCS / "learn" / "one-step.md").read_text().partition("\n## By hand\n")[2].partition("\n## ")[0]
+    blocks = [block for block in re.findall(r"```pycon\n(.*?)```", by_hand, re.DOTALL) if "Network" not in block]
+    assert len(blocks) == 6  # forward, four equations, update
+    assert max(len(line) for block in blocks for line in block.splitlines()) <= 50  # at the size in style.css
+
+
 def test_every_page_is_in_the_table_of_contents():
     listed = []
     for page in PAGES:
@@ -121,7 +128,7 @@ def test_the_code_beside_the_equations_is_that_of_the_library():
     blocks = {page: re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(), re.DOTALL) for page in pages}
     assert {page: [re.findall(r"  # (BP\d)", code) for code in codes] for page, codes in blocks.items()} == {
         "learn/equations.md": [[], ["BP1"], [], ["BP2"], ["BP3"], ["BP4"]],
-        "learn/one-step.md": [[]],
+        "learn/one-step.md": [[], []],
         "use/derivatives.md": [["BP2"]],
     }
     sources = [(ROOT / "xpnet" / "core" / name).read_text() for name in ("backprop.py", "step.py", "costs.py")]

@@ -3,7 +3,8 @@
 The notation is that of Nielsen, "Neural Networks and Deep Learning", chapter 2, with an example in each row: layer l
 has weights w (n_out, n_in) and biases b (1, n_out); its weighted input is z = a wᵀ + b and its activation a = σ(z).
 The cost of an example is C_x, and C is their mean over the minibatch. The error of an example is δ = ∂C_x/∂z; in
-`backward`, `delta` is ∂C/∂z, whose row x is δ/m. "The four equations" in the documentation derives each line.
+`backward`, `delta` is ∂C/∂z, whose row i is δ/m of example i. "The four equations" in the documentation derives each
+line.
 
 Every function is pure, as it changes none of its arguments (``z += b`` writes into the product, a new array), and uses
 only functions of the Array API, so the same lines run on every backend. The last two axes are (examples, units); any
