@@ -14,11 +14,14 @@ function make(tag, properties = {}, ...children) {
 }
 
 // For a frame in another page, page.html#compact leaves out some parts, as page.css says, and tells the other page how
-// high it is, so that nothing has to scroll in the frame
+// high it is, so that nothing has to scroll in the frame. The other page may answer with a theme: light, dark or auto.
 if (location.hash === "#compact") {
   document.documentElement.classList.add("compact");
   const tellHeight = () => parent.postMessage({ height: Math.ceil(document.body.getBoundingClientRect().height) }, "*");
   new ResizeObserver(tellHeight).observe(document.body);
+  addEventListener("message", ({ source, data }) => {
+    if (source === parent && data.theme) document.documentElement.dataset.theme = data.theme;
+  });
 }
 
 // Numbers

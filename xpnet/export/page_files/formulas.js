@@ -64,27 +64,69 @@ const nameOf = (letter, l, ...units) => letter + ABOVE[l] + units.map((k) => BEL
 const nameOfA = (l, k) => (l ? nameOf("a", l, k) : `x${BELOW[k]}`);
 const nameOfUnit = (l, k) => `${["input", "hidden unit", "output"][l]} ${k + 1}`;
 
-// A number inside a formula
-const inside = (number) => (number < 0 ? `(${shorten(number)})` : shorten(number));
-
 // σ′(z) = a (1 − a), not broken between lines
-const writeSlope = (a) => `${shorten(a)} · (1\u00a0−\u00a0${shorten(a)})`;
+const writeSlope = (a, n) => `${n(a)} · (1\u00a0−\u00a0${n(a)})`;
 
 // A sum; terms that are negative numbers are in brackets already
 const join = (terms) => terms.join(" + ");
 const group = (terms) => (terms.length > 1 ? `(${join(terms)})` : terms[0]);
 
+// Work out a line of numbers from what is written in it, as a pocket calculator does
+function workOut(line) {
+  const words = line.replaceAll("\u2212", "-").match(/\d+(\.\d+)?(e[+-]?\d+)?|e\^|[-+·/()½²]/g);
+  const isNext = (...choices) => choices.includes(words[0]);
+  const readSum = () => {
+    let total = isNext("-") ? 0 : readProduct();
+    while (isNext("+", "-")) total += words.shift() === "+" ? readProduct() : -readProduct();
+    return total;
+  };
+  const readProduct = () => {
+    let product = readPower();
+    while (isNext("·", "/")) product = words.shift() === "·" ? product * readPower() : product / readPower();
+    return product;
+  };
+  const readPower = () => {
+    const base = readFactor();
+    return isNext("²") && words.shift() ? base ** 2 : base;
+  };
+  const readFactor = () => {
+    const word = words.shift();
+    if (word === "½") return 0.5;
+    if (word === "e^") return Math.exp(readFactor());
+    if (word !== "(") return Number(word);
+    const inner = readSum();
+    words.shift(); // the bracket that closes
+    return inner;
+  };
+  return readSum();
+}
+
+// The value of a formula, with five decimals or four digits, whichever are more, and at most six digits
+function writeResult(value) {
+  const size = Math.floor(Math.log10(Math.abs(value))); // of the first digit
+  return shorten(value, Math.min(Math.max(4, size + 6), 6));
+}
+
+// The lines of a formula and its value. The numbers in it have as many digits, at least five, as lead to this value.
+function writeFormula({ value, write }) {
+  const result = writeResult(value);
+  const writeWith = (digits) =>
+    write((number) => (number < 0 ? `(${shorten(number, digits)})` : shorten(number, digits)));
+  const isRight = (digits) => writeWith(digits).slice(1).every((line) => writeResult(workOut(line)) === result);
+  return [...writeWith([5, 6, 7, 8, 9, 10, 12, 14].find(isRight) ?? 6), result];
+}
+
 const PHASES = ["Start", "Forward", "BP1", "BP2", "BP3", "BP4", "Update"];
 
-// List the numbers of a step by key. Each has the phase that computes it, its value, its symbol, a name in words, its
-// formula as lines, of which the last leads to its value, and the keys of the numbers that it is made of. A derivative
-// has the symbol of what is nudged to find it too, and a function that does so. After the update, weights and biases
-// are the new ones.
+// List the numbers of a step by key. Each has the phase that computes it, its value, its symbol, a name in words, and
+// the keys of the numbers that it is made of. `write(n)` writes its formula as lines: the first has symbols, the others
+// numbers, which n writes. A derivative has the symbol of what is nudged to find it too, and a function that does so.
+// After the update, weights and biases are the new ones.
 function listNumbers(state, rows, phase) {
   const step = computeStep(state, rows);
   const about = { ...state, rows, ...step, isUpdated: phase === 6, last: state.layers.length };
   const numbers = new Map();
-  const add = (key, number) => numbers.set(key, { uses: [], lines: [], ...number });
+  const add = (key, number) => numbers.set(key, { uses: [], write: () => [], ...number });
   for (const r of rows) {
     state.x[r].forEach((value, i) =>
       add(`a-0-${i}-${r}`, describeGiven(about, value, nameOfA(0, i), `input ${i + 1}`, r)),
@@ -133,9 +175,9 @@ function describeZ({ layers, rows, examples }, l, j, r) {
     value: examples[r].z[l][j],
     symbol: nameOf("z", l, j),
     name: `weighted input of ${nameOfUnit(l, j)}${ofExample(rows, r)}`,
-    lines: [
+    write: (n) => [
       join([...row.map((_, i) => `${nameOf("w", l, j, i)} ${nameOfA(l - 1, i)}`), nameOf("b", l, j)]),
-      join([...row.map((w, i) => `${inside(w)} · ${inside(before[i])}`), inside(bias)]),
+      join([...row.map((w, i) => `${n(w)} · ${n(before[i])}`), n(bias)]),
     ],
     uses: [...row.flatMap((_, i) => [`w-${l}-${j}-${i}`, `a-${l - 1}-${i}-${r}`]), `b-${l}-${j}`],
   };
@@ -147,7 +189,7 @@ function describeA({ rows, examples }, l, j, r) {
     value: examples[r].a[l][j],
     symbol: nameOf("a", l, j),
     name: `activation of ${nameOfUnit(l, j)}${ofExample(rows, r)}`,
-    lines: [`σ(${nameOf("z", l, j)})`, `1 / (1 + e^(−${inside(examples[r].z[l][j])}))`],
+    write: (n) => [`σ(${nameOf("z", l, j)})`, `1 / (1 + e^(−${n(examples[r].z[l][j])}))`],
     uses: [`z-${l}-${j}-${r}`],
   };
 }
@@ -159,9 +201,9 @@ function describeCost({ y, rows, examples, last }, r) {
     value: examples[r].cost,
     symbol: rows.length > 1 ? `C of example ${r + 1}` : "C",
     name: `cost of example ${r + 1}`,
-    lines: [
+    write: (n) => [
       `½ · ${group(outputs.map((_, k) => `(${nameOf("a", last, k)} − y${BELOW[k]})²`))}`,
-      `½ · ${group(outputs.map((output, k) => `(${shorten(output)} − ${inside(y[r][k])})²`))}`,
+      `½ · ${group(outputs.map((output, k) => `(${n(output)} − ${n(y[r][k])})²`))}`,
     ],
     uses: outputs.flatMap((_, k) => [`a-${last}-${k}-${r}`, `y-${k}-${r}`]),
   };
@@ -175,7 +217,7 @@ function describeMeanCost(about) {
     value: cost,
     symbol: "C",
     name: "cost, the mean over both examples",
-    lines: [nameMean(rows, "C"), writeMean(rows, (r) => inside(examples[r].cost))],
+    write: (n) => [nameMean(rows, "C"), writeMean(rows, (r) => n(examples[r].cost))],
     uses: rows.map((r) => `c-${r}`),
   };
 }
@@ -193,17 +235,17 @@ function describeBP1(about, l, j, r) {
     value: examples[r].delta[l][j],
     symbol: nameOf("δ", l, j),
     name: `error of ${nameOfUnit(l, j)}${ofExample(rows, r)}`,
-    lines: [
+    write: (n) => [
       `(${nameOf("a", l, j)} − y${BELOW[j]}) · σ′(${nameOf("z", l, j)})`,
-      `(${shorten(a)} − ${inside(target)}) · ${writeSlope(a)}`,
-      `${inside(a - target)} · ${shorten(a - a * a)}`,
+      `(${n(a)} − ${n(target)}) · ${writeSlope(a, n)}`,
+      `${n(a - target)} · ${n(a - a * a)}`,
     ],
     uses: [`a-${l}-${j}-${r}`, `y-${j}-${r}`],
     nudged: [nameOf("z", l, j), () => nudgeZ(about, l, j, r)],
   };
 }
 
-// The sum has a term for each path that leaves the unit: over a weight to a unit of the next layer
+// The sum has a term for each path that leaves the unit: through a weight to a unit of the next layer
 function describeBP2(about, l, j, r) {
   const { layers, rows, examples } = about;
   const [a, next, weights] = [examples[r].a[l][j], examples[r].delta[l + 1], layers[l].w.map((row) => row[j])];
@@ -213,10 +255,10 @@ function describeBP2(about, l, j, r) {
     value: examples[r].delta[l][j],
     symbol: nameOf("δ", l, j),
     name: `error of ${nameOfUnit(l, j)}${ofExample(rows, r)}`,
-    lines: [
+    write: (n) => [
       `(${join(terms)}) · σ′(${nameOf("z", l, j)})`,
-      `(${join(weights.map((w, k) => `${inside(w)} · ${inside(next[k])}`))}) · ${writeSlope(a)}`,
-      `${group(weights.map((w, k) => inside(w * next[k])))} · ${shorten(a - a * a)}`,
+      `(${join(weights.map((w, k) => `${n(w)} · ${n(next[k])}`))}) · ${writeSlope(a, n)}`,
+      `${group(weights.map((w, k) => n(w * next[k])))} · ${n(a - a * a)}`,
     ],
     uses: [...weights.flatMap((_, k) => [`w-${l + 1}-${k}-${j}`, `d-${l + 1}-${k}-${r}`]), `a-${l}-${j}-${r}`],
     nudged: [nameOf("z", l, j), () => nudgeZ(about, l, j, r)],
@@ -229,8 +271,8 @@ function describeBP3({ layers, x, y, rows, examples, gradients }, l, j) {
     phase: 4,
     value: gradients[l - 1].b[j],
     symbol: `∂C/∂${nameOf("b", l, j)}`,
-    name: `derivative by the bias of ${nameOfUnit(l, j)}`,
-    lines: [nameMean(rows, nameOf("δ", l, j)), writeMean(rows, (r) => inside(examples[r].delta[l][j]))],
+    name: `derivative with respect to the bias of ${nameOfUnit(l, j)}`,
+    write: (n) => [nameMean(rows, nameOf("δ", l, j)), writeMean(rows, (r) => n(examples[r].delta[l][j]))],
     uses: rows.map((r) => `d-${l}-${j}-${r}`),
     nudged: [nameOf("b", l, j), () => nudge(layers, x, y, rows, (moved, size) => (moved[l - 1].b[j] += size))],
   };
@@ -244,10 +286,10 @@ function describeBP4({ layers, x, y, rows, examples, gradients }, l, j, i) {
     phase: 5,
     value: gradients[l - 1].w[j][i],
     symbol: `∂C/∂${nameOf("w", l, j, i)}`,
-    name: `derivative by the ${nameOfWeight(l, j, i)}`,
-    lines: [
+    name: `derivative with respect to the ${nameOfWeight(l, j, i)}`,
+    write: (n) => [
       nameMean(rows, `${nameOf("δ", l, j)} ${nameOfA(l - 1, i)}`),
-      writeMean(rows, (r) => factorsOf(r).map(inside).join(" · ")),
+      writeMean(rows, (r) => factorsOf(r).map(n).join(" · ")),
     ],
     uses: rows.flatMap((r) => [`d-${l}-${j}-${r}`, `a-${l - 1}-${i}-${r}`]),
     nudged: [nameOf("w", l, j, i), () => nudge(layers, x, y, rows, (moved, size) => (moved[l - 1].w[j][i] += size))],
@@ -281,7 +323,7 @@ function describeParameter({ layers, lr, gradients, updated, isUpdated }, symbol
     value: find(updated),
     symbol: `new ${symbol}`,
     name: `new ${name}`,
-    lines: [`${symbol} − η ∂C/∂${symbol}`, `${inside(find(layers))} − ${inside(lr)} · ${inside(find(gradients))}`],
+    write: (n) => [`${symbol} − η ∂C/∂${symbol}`, `${n(find(layers))} − ${n(lr)} · ${n(find(gradients))}`],
     uses: [gradient],
   };
 }

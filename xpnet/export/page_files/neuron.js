@@ -88,9 +88,13 @@ function show() {
   }
 }
 
+// What was wrong with an entry before a change
+const clearNote = () => (byId("set-note").textContent = "");
+
 // Train anew with the present settings; moving the slider changes the curves at once
 function retrain() {
   paths = COSTS.map(train);
+  clearNote();
   show();
 }
 
@@ -118,6 +122,7 @@ function stop() {
 }
 
 byId("run").addEventListener("click", () => {
+  clearNote();
   if (begun !== null) return stop();
   if (epoch === start.epochs) epoch = 0;
   if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
@@ -132,6 +137,7 @@ byId("run").addEventListener("click", () => {
 
 function goTo(wanted) {
   if (begun !== null) stop();
+  clearNote();
   epoch = wanted;
   show();
   say();
@@ -166,15 +172,14 @@ function addField(name, low) {
   const use = (value) => {
     settings[name] = value;
     if (name === "lr") showRate();
-    byId("set-note").textContent = "";
     retrain();
   };
   const field = makeField(LABELS[name], settings[name], use, { low, high: MOST });
   field.addEventListener("input", () => {
-    if (field.getAttribute("aria-invalid") === "true") {
-      byId("set-note").textContent =
-        `The ${LABELS[name]} must be a number from ${shorten(low)} to ${MOST}; it stays ${shorten(settings[name])}.`;
-    }
+    const isBad = field.getAttribute("aria-invalid") === "true";
+    const kept = shorten(settings[name]);
+    const text = `The ${LABELS[name]} must be a number from ${shorten(low)} to ${MOST}; it stays ${kept}.`;
+    byId("set-note").textContent = isBad ? text : "";
   });
   return field;
 }
@@ -193,7 +198,7 @@ byId("reset").addEventListener("click", () => {
 
 byId("summary").textContent =
   `One weight and one bias; the input is ${start.x} and the target ${start.y}. ` +
-  "Both neurons begin with the same wrong output.";
+  "Both neurons begin with the same wrong output. As there is one example, an epoch is one step.";
 byId("exactness").textContent = "Everything is computed in this page, in double precision. Nothing is loaded or sent.";
 showRate();
 retrain();

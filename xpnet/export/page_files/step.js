@@ -33,16 +33,17 @@ const TEXTS = [
     "δ says how fast the cost of the example changes with z. For the sigmoid, σ′(z) = a (1 − a), which is near 0 " +
       "where a is near 0 or 1.",
   ],
-  ["BP2: the error of the layer before", "δˡ = (wˡ⁺¹)ᵀ δˡ⁺¹ ⊙ σ′(zˡ),\nδˡⱼ = (Σₖ wˡ⁺¹ₖⱼ δˡ⁺¹ₖ) · σ′(zˡⱼ)", ""],
+  ["BP2: the error of the previous layer", "δˡ = (wˡ⁺¹)ᵀ δˡ⁺¹ ⊙ σ′(zˡ),\nδˡⱼ = (Σₖ wˡ⁺¹ₖⱼ δˡ⁺¹ₖ) · σ′(zˡⱼ)", ""],
   [
     "BP3: the gradient of the biases",
     "∂C/∂bˡ = δˡ",
-    "z grows as much as b does, so the derivatives by both are the same.",
+    "z grows as much as b does, so the derivatives with respect to both are the same.",
   ],
   [
     "BP4: the gradient of the weights",
     "∂C/∂wˡ = δˡ (aˡ⁻¹)ᵀ",
-    "When a weight grows by 1, z grows by the activation before it, a. Where that is near 0, the weight learns slowly.",
+    "When a weight grows by 1, z grows by the activation a that it multiplies. Where that is near 0, the weight " +
+      "learns slowly.",
   ],
   ["Update: one step downhill", "w ← w − η ∂C/∂w,  b ← b − η ∂C/∂b", ""],
 ];
@@ -59,7 +60,7 @@ function explain() {
     const few =
       state.layers[1].w.length > 1 ? "two here." : "with one output a single one. Choose two outputs to see a sum.";
     const why =
-      "A change of z reaches the cost over every weight that leaves the unit, so the sum has a term for each: ";
+      "A change of z reaches the cost through every weight that leaves the unit, so the sum has a term for each: ";
     return [title, equation, why + few];
   }
   if (phase === 6) {
@@ -86,11 +87,15 @@ let boxes = []; // of each layer, and of the cost
 let chips = []; // of each weight: its layer, units and element
 let lines = [];
 
-// In at most seven characters: three digits, or fewer where zeros or a power of ten take their room
-function writeBriefly(value) {
-  const size = Math.abs(value);
+// In at most seven characters: with four decimals, or five digits of a large number; with a power of ten, if it is
+// small. A number that is given has three digits, as its field has.
+function writeBriefly(value, isGiven) {
+  const size = Math.abs(round(value, 5));
   if (size === 0 || !Number.isFinite(value)) return shorten(value);
-  if (size >= 1e-3 && size < 1e5) return shorten(value, size < 1e-2 ? 2 : 3);
+  if (size >= 1e-3 && size < 1e5) {
+    if (isGiven) return shorten(value, size < 1e-2 ? 2 : 3);
+    return value.toFixed(4 - Math.max(0, Math.floor(Math.log10(size)))).replace("-", "−");
+  }
   return value
     .toExponential(size < 1e-9 ? 0 : 1)
     .replace("+", "")
@@ -138,7 +143,7 @@ function build() {
   layers.forEach(({ w }, k) => {
     w.forEach((row, j) =>
       row.forEach((_, i) => {
-        const name = make("i", {}, "w", make("span", {}, ABOVE[k + 1]), BELOW[j] + BELOW[i]);
+        const name = make("i", {}, nameOf("w", k + 1, j, i));
         const numbers = ["w", "gw"].map((kind) => makeNumber(`${kind}-${k + 1}-${j}-${i}`));
         const element = make("div", { className: "chip" }, name, numbers[0], make("i", {}, "∂"), numbers[1]);
         chips.push({ l: k + 1, j, i, element });
@@ -207,7 +212,7 @@ function drawLines(ends, wide) {
   for (const { l, j, i, element } of chips) {
     const edge = connect(l - 1, i, j);
     const crosses = boxes[l].length > 1 && i !== j;
-    const share = crosses ? (wide ? 0.36 : 0.21) : wide ? 0.5 : boxes[l].length > 1 ? 0.73 : 0.36;
+    const share = crosses ? (wide ? 0.36 : 0.2) : wide ? 0.5 : boxes[l].length > 1 ? 0.73 : 0.36;
     const [x, y] = [0, 1].map((axis) => edge[0][axis] + share * (edge[1][axis] - edge[0][axis]));
     element.style.left = `${x - element.offsetWidth / 2}px`;
     element.style.top = `${y - element.offsetHeight / 2}px`;
@@ -224,7 +229,7 @@ function update() {
     const { phase: own, value, symbol, name } = shown.numbers.get(key);
     const isKnown = own <= phase;
     button.disabled = !isKnown;
-    button.textContent = isKnown ? writeBriefly(value) : "·";
+    button.textContent = isKnown ? writeBriefly(value, own === 0) : "·";
     button.dataset.value = isKnown ? value : "";
     button.classList.toggle("fresh", isKnown && own === phase && phase > 0);
     button.setAttribute("aria-label", isKnown ? `${name}, ${symbol} = ${shorten(value)}` : `${name}, not computed yet`);
@@ -239,6 +244,8 @@ function update() {
     else button.removeAttribute("aria-current");
   });
   byId("back").disabled = phase === 0;
+  byId("formula").closest(".walk").classList.toggle("begun", phase > 0);
+  for (const id of ["given-note", "data-note"]) byId(id).textContent = ""; // of an entry before this change
   showSelected();
   showFall();
 }
@@ -261,11 +268,30 @@ function showSelected() {
     line.setAttribute("class", `edge ${weight < 0 ? "negative" : "positive"}${isShown && isUsed ? " used" : ""}`);
   }
   byId("formula-name").textContent = isShown ? number.name : "Each number shows here how it is computed.";
-  const texts = isShown ? [...number.lines, shorten(number.value, 6)] : [];
+  const texts = isShown ? writeFormula(number) : [];
   byId("formula").replaceChildren(
     ...texts.map((text, k) => make("p", {}, make("span", {}, k ? "" : number.symbol), make("span", {}, `= ${text}`))),
   );
   byId("check").textContent = isShown ? describeCheck(number) : "";
+  keepInSight();
+}
+
+// A frame is as high as its page, so that nothing sticks to its edge: the page around says how much of it is hidden
+let hidden = 0; // pixels above what is seen
+
+addEventListener("message", ({ source, data }) => {
+  if (source !== parent || !(data.above >= 0)) return;
+  hidden = data.above;
+  keepInSight();
+});
+
+// Move the formula down from its place, over the drawing; lessons.css allows it where it stands above the drawing
+function keepInSight() {
+  if (parent === window) return;
+  const card = byId("card");
+  card.style.top = "0";
+  const most = stage.getBoundingClientRect().bottom - card.getBoundingClientRect().bottom;
+  card.style.top = `${Math.max(0, Math.min(hidden - card.getBoundingClientRect().top, most))}px`;
 }
 
 function describeCheck({ nudged, paths }) {
@@ -288,15 +314,42 @@ for (const name of ["pointerover", "focusin", "click"]) {
   });
 }
 
+// Where a number begins and ends in the direction of an arrow key, and across it
+function findSides(button, key) {
+  const { left, right, top, bottom } = button.getBoundingClientRect();
+  return {
+    ArrowRight: [left, right, top, bottom],
+    ArrowLeft: [-right, -left, top, bottom],
+    ArrowDown: [top, bottom, left, right],
+    ArrowUp: [-bottom, -top, left, right],
+  }[key];
+}
+
+// The number to which an arrow key leads: the next one in the same box, or else in the box that is next, or else the
+// same number
+function findNext(button, key, buttons) {
+  const [, end, low, high] = findSides(button, key);
+  const boxOf = (element) => element.closest(".unit, .chip");
+  const isVertical = ["ArrowDown", "ArrowUp"].includes(key);
+  const measure = (other) => {
+    const [begin, , from, to] = findSides(other, key);
+    const [away, aside] = [begin - end, Math.max(0, from - high + 1, low - to + 1)];
+    const isOwn = boxOf(other) === boxOf(button) && (isVertical || aside === 0);
+    if (away < -1 || (!isOwn && aside > away + 20)) return Infinity;
+    return away + 4 * aside + Math.abs(from + to - low - high) / 100 - (isOwn ? 1e6 : 0);
+  };
+  const distances = buttons.map(measure);
+  const least = Math.min(...distances);
+  return least === Infinity ? button : buttons[distances.indexOf(least)];
+}
+
 stage.addEventListener("keydown", (event) => {
-  const keys = [...places].filter(([, button]) => !button.disabled).map(([key]) => key);
-  const k = keys.indexOf(event.target.dataset.key);
-  const to = { ArrowRight: k + 1, ArrowDown: k + 1, ArrowLeft: k - 1, ArrowUp: k - 1, Home: 0, End: keys.length - 1 }[
-    event.key
-  ];
-  if (to === undefined) return;
+  const buttons = [...places.values()].filter((button) => !button.disabled);
+  const { key, target } = event;
+  const ends = { Home: buttons[0], End: buttons.at(-1) };
+  if (!key.startsWith("Arrow") && !ends[key]) return;
   event.preventDefault(); // the page would scroll
-  places.get(keys[Math.min(Math.max(to, 0), keys.length - 1)]).focus();
+  (ends[key] ?? findNext(target, key, buttons)).focus();
 });
 
 // From phase to phase
@@ -386,15 +439,13 @@ function addField(label, note, find, change, { isNew = true, low = -MOST, high =
   const use = (value) => {
     change(value);
     if (isNew) past = [];
-    byId(note).textContent = "";
     update();
   };
   const field = makeField(label, find(), use, { low, high, digits: 3 });
   field.addEventListener("input", () => {
-    if (field.getAttribute("aria-invalid") === "true") {
-      byId(note).textContent =
-        `${label} must be a number from ${shorten(low)} to ${high}; it stays ${shorten(find())}.`;
-    }
+    const isBad = field.getAttribute("aria-invalid") === "true";
+    const text = `${label} must be a number from ${shorten(low)} to ${high}; it stays ${shorten(find())}.`;
+    byId(note).textContent = isBad ? text : "";
   });
   fields.push({ field, find });
   return field;
@@ -423,7 +474,6 @@ function addGiven(label, find, k, note = "given-note", ends = {}) {
 
 function listFields() {
   fields = [];
-  for (const id of ["given-note", "data-note"]) byId(id).textContent = "";
   const units = state.layers.flatMap(({ w, b }, k) =>
     w.map((row, j) => {
       const weights = row.map((_, i) => addGiven(nameOf("w", k + 1, j, i), () => state.layers[k].w[j], i));
