@@ -17,18 +17,18 @@
 
 #define MAX_HELPERS 63
 #define SPINS 4000         /* pauses, some ten microseconds, in which a helper looks for work before it sleeps */
-#define PATIENCE 20e-6     /* seconds that a helper may take longer than the caller did for its last part */
+#define PATIENCE 20e-6     /* seconds that a helper may take longer than the caller did for a part, before it is late */
 #define NAP 50             /* microseconds in which the caller leaves its core to a helper that has lost its own */
-#define TOLERATED 0.05     /* share of the time that may be lost with waiting for a helper */
-#define MOST_LOST 0.002    /* seconds beyond that, before it is left out ... */
-#define SHORTEST_REST 0.01 /* ... for this time, and for twice the time if that happens again soon */
+#define WINDOW 0.001       /* seconds after which the caller looks whether it has lost its own core */
+#define TOLERATED 0.1      /* share of the time that may be lost, by that and by waiting for helpers */
+#define MOST_LOST 0.002    /* seconds beyond that, before helpers that are late, or else all, ... */
+#define SHORTEST_REST 0.02 /* ... are left out for this time, and for twice the time if that happens again soon */
 #define LONGEST_REST 1.0
 
 typedef struct {
     PyThread_type_lock bell; /* held while the helper sleeps */
     atomic_int asleep, resting, working;
-    double lost, counted; /* seconds lost with waiting for it, less what is tolerated, and until when they count */
-    double rest, until;   /* how long it was left out last, and until when */
+    double rest, until; /* how long it was left out last, and until when */
     int is_late;
 } Helper;
 
@@ -42,7 +42,11 @@ static struct {
     atomic_int done;
     Work work;
     const void *context;
-    PyThread_type_lock nap; /* always held: waiting for it is sleeping */
+    double lost;             /* seconds lost lately, less what is tolerated */
+    double began, cpu_began; /* when the caller began, or was looked at, on the clock of the wall and on its own */
+    double used, starved;    /* seconds since helpers were judged, and of them those in which the caller had no core */
+    double napped, waited;   /* of them those of naps, and of waiting for helpers that were late */
+    PyThread_type_lock nap;  /* always held: waiting for it is sleeping */
     Helper *helpers[MAX_HELPERS];
 } pool = {.n_threads = 1, .in_use = ATOMIC_FLAG_INIT};
 
@@ -54,6 +58,17 @@ static double now(void) {
     clock_gettime(CLOCK_MONOTONIC, &t);
 #endif
     return t.tv_sec + 1e-9 * t.tv_nsec;
+}
+
+/* Seconds for which the calling thread has had a core */
+static double cpu_time(void) {
+#ifdef CLOCK_THREAD_CPUTIME_ID
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return t.tv_sec + 1e-9 * t.tv_nsec;
+#else
+    return now(); /* as if it always had one */
+#endif
 }
 
 /* Take a part and do it; false if there is none left */
@@ -111,38 +126,54 @@ void pool_forget(void) {
     atomic_flag_clear(&pool.in_use);
 }
 
-int pool_acquire(void) {
-    int n_threads = pool.n_threads;
-    return n_threads > 1 && !atomic_flag_test_and_set(&pool.in_use) ? n_threads : 1;
-}
-
-void pool_release(void) { atomic_flag_clear(&pool.in_use); }
-
-/* Add to the time that was lost with waiting for a helper, and leave it out if this is too much */
-static void count_lost(Helper *helper, double waited, double time) {
-    double tolerated = TOLERATED * (time - helper->counted);
-    helper->lost = waited + (helper->lost > tolerated ? helper->lost - tolerated : 0);
-    helper->counted = time;
-    if (helper->lost < MOST_LOST) return;
-    int is_soon = time < helper->until + 10 * helper->rest;
-    helper->rest = !is_soon ? SHORTEST_REST : helper->rest < LONGEST_REST ? 2 * helper->rest : LONGEST_REST;
-    helper->until = time + helper->rest, helper->lost = 0;
-}
-
-/* Wait until the helpers have done their parts */
+/* Wait until all parts are done, and notice whose come late */
 static void wait_for_helpers(int n_parts, double patience) {
-    double begun = now(), waited = 0;
+    double begun = now();
     for (int spins = 1; atomic_load(&pool.done) < n_parts; spins++) {
         PAUSE();
-        if (spins % 64 || (waited = now() - begun) < patience) continue;
+        if (spins % 64 || now() - begun < patience) continue;
         for (int k = 0; k < pool.n_started; k++) pool.helpers[k]->is_late |= atomic_load(&pool.helpers[k]->working);
+        double nap = now();
         PyThread_acquire_lock_timed(pool.nap, NAP, 0);
+        pool.napped += now() - nap;
     }
-    if (waited < patience) return;
+    double waited = now() - begun - patience;
+    if (waited > 0) pool.waited += waited;
+}
+
+/* Leave out helpers if too much time is lost: those that were late, or all */
+static void judge_helpers(double time) {
+    double cpu = cpu_time();
+    pool.used += time - pool.began, pool.starved += time - pool.began - (cpu - pool.cpu_began);
+    pool.began = time, pool.cpu_began = cpu;
+    if (pool.used < WINDOW) return;
+    double starved = pool.starved - pool.napped;
+    pool.lost += pool.waited + (starved > 0 ? starved : 0) - TOLERATED * pool.used;
+    pool.used = pool.starved = pool.napped = pool.waited = 0;
+    if (pool.lost < 0) pool.lost = 0;
+    if (pool.lost < MOST_LOST) return;
+    int n_late = 0;
+    for (int k = 0; k < pool.n_started; k++) n_late += pool.helpers[k]->is_late;
     for (int k = 0; k < pool.n_started; k++) {
-        if (pool.helpers[k]->is_late) count_lost(pool.helpers[k], waited, begun + waited);
-        pool.helpers[k]->is_late = 0;
+        Helper *helper = pool.helpers[k];
+        if (n_late && !helper->is_late) continue;
+        int is_soon = time < helper->until + 10 * helper->rest;
+        helper->rest = !is_soon ? SHORTEST_REST : helper->rest < LONGEST_REST ? 2 * helper->rest : LONGEST_REST;
+        helper->until = time + helper->rest, helper->is_late = 0;
     }
+    pool.lost = 0;
+}
+
+int pool_acquire(void) {
+    int n_threads = pool.n_threads;
+    if (n_threads < 2 || atomic_flag_test_and_set(&pool.in_use)) return 1;
+    pool.began = now(), pool.cpu_began = cpu_time();
+    return n_threads;
+}
+
+void pool_release(void) {
+    judge_helpers(now());
+    atomic_flag_clear(&pool.in_use);
 }
 
 void pool_share(Work work, const void *context, int n_parts) {
@@ -171,5 +202,8 @@ void pool_share(Work work, const void *context, int n_parts) {
     }
     int own = 0;
     while (do_part(NULL)) own++;
-    wait_for_helpers(n_parts, PATIENCE + 2 * (now() - begun) / (own ? own : 1));
+    double part = (now() - begun) / (own ? own : 1);
+    wait_for_helpers(n_parts, PATIENCE + part);
+    double ended = now();
+    if (ended - pool.began > WINDOW) judge_helpers(ended);
 }
