@@ -89,10 +89,10 @@ DESCRIPTIONS = {  # for readers who do not see the figures
     "overfitting_full": "Rises to 98 percent on the training data, and to 95 percent on the test data",
     "regularized1": "Falls smoothly to 0.11; the book's curve is close to ours",
     "regularized2": "Rises from 87 to 88 percent; the book's curve is below our range, and rises as much",
-    "regularized_full": "Both end near 96 percent, less than a percent apart",
+    "regularized_full": "Both end near 96 percent, less than a point apart",
     "more_data": "Rises steeply to 94 percent with 10,000 examples, and slowly to 96 percent with 50,000",
     "more_data_log": "Rises with every doubling of the examples, more slowly the more there are",
-    "more_data_comparison": "The neural network is above the SVM everywhere; they are 44 percent apart at 100 examples",
+    "more_data_comparison": "The neural network is above the SVM everywhere; they are 44 points apart at 100 examples",
     "weight_initialization_30": "Smaller weights begin at 93 percent, larger ones at 87; both end at 96 percent",
     "weight_initialization_100": "Smaller weights begin at 93 percent, larger ones at 90; both end near 98 percent",
     "multiple_eta": "Falls smoothly with the smallest rate, levels off with the middle one, jumps with the largest",
@@ -113,13 +113,13 @@ def draw(name):
     if name in NEURONS:
         draw_neurons(ax, *NEURONS[name])
     else:
-        draw_curves(ax, PLOTS[name])
-    ax.legend(fontsize="small")
+        draw_curves(ax, PLOTS[name], "the book" if name == "first" else f"the book, {name}")
+    ax.legend(fontsize="small", ncols=1 if len(ax.get_lines()) < 6 else 2)  # a tall one would lie on curves
     return figure
 
 
-def draw_curves(ax, plot):
-    """Draw our curves, and then the book's on top of them."""
+def draw_curves(ax, plot, book_label):
+    """Draw our curves, and then the book's on top of them, with that label."""
     published = []
     for k, (run, name, label) in enumerate(plot.curves):
         values = np.array([curves[name] for curves in read("book_results.json")[run]["curves"].values()])[
@@ -135,7 +135,7 @@ def draw_curves(ax, plot):
         # All in the colour of texts, as each lies near the one of ours that shows the same
         style = {"color": rcParams["text.color"], "linewidth": 1.2, "linestyle": ":"}
         gaps = np.isnan(values).any()
-        ax.plot(x, values, label=None if k else "the book", **style, marker="." if gaps else None, markersize=4)
+        ax.plot(x, values, label=None if k else book_label, **style, marker="." if gaps else None, markersize=4)
     ax.set(xlabel=SIZE if plot.scale else "epoch", ylabel=plot.label)
     if plot.scale:
         ax.set_xscale(plot.scale)

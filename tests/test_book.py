@@ -378,6 +378,13 @@ def test_the_table_with_more_data_shows_the_results():
         assert theirs == f"{svm:.2f} %"
 
 
+def test_the_page_says_between_which_accuracies_the_mean_stays_while_it_overfits():
+    results = json.loads((DOCS / "book_results.json").read_text())
+    mean = np.mean([curves["evaluation"] for curves in results["overfitting"]["curves"].values()], axis=0)[200:]
+    text = " ".join((DOCS / "learn" / "book-figures.md").read_text().split())
+    assert f"stays between {mean.min():.2f} % and {mean.max():.2f} % from epoch 200 on" in text
+
+
 def test_the_figures_of_the_book_draw_its_numbers_and_ours():
     """Each is on the page, and has a curve of the book for each of ours, of the same length, that begins alike."""
     pytest.importorskip("matplotlib", reason="needs matplotlib", exc_type=ImportError)
@@ -404,6 +411,9 @@ def test_the_neuron_of_the_book_learns_as_slowly():
     outputs = [figures["train_neuron"](cost, eta, *start) for start in figures["STARTS"]]
     assert [f"{values[0]:.2f}" for values in outputs] == ["0.82", "0.98"]  # as the book says
     assert [f"{values[-1]:.2f}" for values in outputs] == ["0.09", "0.20"]  # 0.09 in the book
+    text = " ".join((DOCS / "learn" / "book-figures.md").read_text().split())
+    spans = [f"from {values[0] ** 2 / 2:.3f} to {values[-1] ** 2 / 2:.3f}" for values in outputs]
+    assert f"it falls {', and '.join(spans)}" in text
 
 
 def test_the_neuron_of_the_book_learns_faster_with_cross_entropy_at_the_same_rate():

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -85,16 +86,33 @@ def read_exercises():
 EXERCISES = read_exercises()
 
 
+def run_code(code, names):
+    """Run code with these names, and return what it prints."""
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(code, names)
+    return printed.getvalue()
+
+
 @pytest.fixture(scope="module")
-def outputs():
-    """Run the notebook, and return what each cell prints."""
+def run():
+    """Run the notebook. Return what each cell prints, and the names that it leaves."""
     names, outputs = {}, {}
     for cell in json.loads((EXAMPLES / "exercises.ipynb").read_text(encoding="utf-8"))["cells"]:
         if cell["cell_type"] == "code":
-            with contextlib.redirect_stdout(io.StringIO()) as printed:
-                exec("".join(cell["source"]), names)
-            outputs[cell["id"]] = printed.getvalue()
-    return outputs
+            outputs[cell["id"]] = run_code("".join(cell["source"]), names)
+    return outputs, names
+
+
+@pytest.fixture
+def outputs(run):
+    """Return what each cell prints."""
+    return run[0]
+
+
+@pytest.fixture
+def names(run):
+    """Return a copy of the names that the notebook leaves."""
+    return dict(run[1])
 
 
 def test_there_are_three_exercises_to_each_equation_and_to_training():
@@ -127,3 +145,52 @@ def test_a_starter_fails_its_check_and_the_solution_passes(outputs, exercise):
     assert not re.search("^(Right|passed)$", starter, re.MULTILINE)
     assert solution.splitlines()[-1] in ("Right", "passed")
     assert "Not yet" not in solution
+
+
+# The checks of the exercises
+
+
+@pytest.mark.parametrize(
+    ("call", "printed"),
+    [
+        ('check_prediction([[2, "b"], [1, "b"]], [(1, "b"), (2, "b")])', "Right"),
+        ('check_prediction([(1, "b"), (1, "w")], [(1, "b"), (2, "b")])', "Not yet: 1 wrong, 1 missing"),
+        ("check_prediction(np.array([[0, 1]]), [(0, 1)], example=(0, 0))", "Right"),
+        ("check_prediction([], [])", "Right"),
+        ("check_prediction(None, [])", "Not yet: there is no prediction"),
+        *(
+            (
+                f'check_prediction({prediction}, [(1, "b")])',
+                "Not yet: give a list of pairs such as [(2, 'w')], or an empty list for none",
+            )
+            for prediction in ('[("b", 1)]', '(1, "b")', '"b"', '[(1, "b", 1)]', "[None]", '[([1], "b")]')
+        ),
+        ('check_choice(None, "a", ["a", "b"], 1)', "Not yet: there is no prediction"),
+        ('check_choice("A lot", "a", ["a", "b"], 1)', "Not yet: choose from 'a', 'b'"),
+        ('check_choice("b", "a", ["a", "b"], 1)', "Not yet: something else happens"),
+        ('check_choice("a", "a", ["a", "b"], 1)', "1\nRight"),
+        ("check_numbers(0.12345, 0.12344)", "Right"),
+        ('check_numbers("much", 0.5)', "Not yet: give a single number"),
+        ("check_numbers([[1, 2], [3]], np.ones((2, 2)))", "Not yet: give numbers in an array of the shape (2, 2)"),
+        (
+            "check_numbers([1, 1], np.ones((2, 1)))",
+            "Not yet: your answer has the shape (2,); give numbers in an array of the shape (2, 1)",
+        ),
+    ],
+)
+def test_a_check_says_which_form_of_answer_it_asks_for(names, call, printed):
+    assert run_code(call, names) == f"{printed}\n"
+
+
+def test_a_gradient_of_one_bias_can_be_given_as_a_number(names):
+    check = "".join(EXERCISES[8].starters[0]["source"]).rpartition("\n\n")[2]
+    assert run_code(f"gb1, gb2 = [0.02386, -0.00031], 0.00195\n{check}", names) == "Right\n"
+
+
+def test_a_step_that_writes_into_its_arguments_leaves_the_network_of_the_exercises_alone(names):
+    check = "".join(EXERCISES[18].starters[0]["source"]).rpartition("\n\n")[2]
+    step = "def take_step(w, v, g, lr, momentum):\n    v *= momentum\n    v -= lr * g\n    w += v\n    return w, v\n"
+    before = {name: names[name].copy() for name in ("w1", "b1", "w2", "b2")}
+    assert [run_code(f"{step}\n{check}", names) for _ in range(2)] == ["Right\n"] * 2
+    for name, array in before.items():
+        np.testing.assert_array_equal(names[name], array)
