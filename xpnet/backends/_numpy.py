@@ -16,9 +16,9 @@ from xpnet.core.arrays import Array, Function, blocks
 from xpnet.wording.errors import BackendError
 
 try:
-    from xpnet.backends.replay.native import NativeLoop, share_steps
+    from xpnet.backends.replay.native import NativeLoop, get_step_threads
 except ImportError:  # the extension was not built
-    NativeLoop = share_steps = None
+    NativeLoop = get_step_threads = None
 
 # In short rows of many numbers, the maximum is faster column by column. Measured on an AMD EPYC (Zen 5): over the last
 # axis of (10, 32, 10) it takes a third of the time, of (10, 200, 10) an eighth
@@ -113,8 +113,8 @@ class NumPyBackend(Eager):
         return loop(self, step, make_minibatch)
 
     def share_steps(self, number: int) -> AbstractContextManager[Any]:
-        assert share_steps
-        return share_steps(number)
+        assert get_step_threads
+        return get_step_threads().share(number)
 
     def function_with_out(self, name: str) -> Callable[..., Array] | None:
         function = getattr(self.xp, name)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from threading import Lock
 from typing import Any
@@ -41,29 +41,41 @@ class NativeLoop(ReplayLoop):
         return program
 
 
-@contextmanager
-def share_steps(number: int) -> Iterator[None]:
-    """Let up to this many threads share the work of steps, while NumPy's BLAS uses one: no bit depends on the number.
+class StepThreads:
+    """The threads that share steps, while NumPy's BLAS uses one: as long as any training runs.
 
-    If contexts in several Python threads overlap, the first number applies.
+    If trainings in several Python threads overlap, the number of the first applies to all.
     """
-    _forget_threads_when_forked()
-    if not _SHARING.acquire(blocking=False):
-        yield
-        return
-    try:
-        with limit_thread_pools("numpy", 1):
-            set_threads(number)
+
+    def __init__(self) -> None:
+        self.lock, self.trainings, self.limit = Lock(), 0, ExitStack()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self.forget)
+
+    @contextmanager
+    def share(self, number: int) -> Iterator[None]:
+        """Return a context in which up to this many threads share the work of steps: no bit depends on the number."""
+        with self.lock:
+            if self.trainings == 0:
+                self.limit.enter_context(limit_thread_pools("numpy", 1))
+                set_threads(number)
+            self.trainings += 1
+        try:
             yield
-    finally:
-        set_threads(1)
-        _SHARING.release()
+        finally:
+            with self.lock:
+                self.trainings -= 1
+                if self.trainings == 0:
+                    set_threads(1)
+                    self.limit.close()
+
+    def forget(self) -> None:
+        """Forget the threads of the process from which this one was forked."""
+        self.lock = Lock()  # another thread may have held it
+        forget_threads()
 
 
-_SHARING = Lock()
-
-
-@cache  # once
-def _forget_threads_when_forked() -> None:
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=forget_threads)
+@cache
+def get_step_threads() -> StepThreads:
+    """Return the only object of this class: the threads belong to the process, as those of a BLAS do."""
+    return StepThreads()
