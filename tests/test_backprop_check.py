@@ -280,6 +280,13 @@ def test_the_right_gradients_are_those_of_central_differences():
         assert min(abs(row["right"] - g) for g in gradients[l :: len(check.rows)]) < 1e-9
 
 
+def test_the_other_reduction_is_an_argument_not_only_a_mistake():
+    check = check_backprop(write("BP1"), [3, 4, 2])  # right for the sum
+    assert 'or say reduction="sum"' in repr(check)
+    check = check_backprop(write(), [3, 4, 2], reduction="sum")
+    assert 'or say reduction="mean"' in repr(check)
+
+
 def test_mistakes_that_need_equal_widths_to_run_are_named_too():
     check = check_backprop(write("BP2-layer"), [3, 4, 2])
     assert (check.equation, name_explanations(check)) == ("BP2", [("BP2-layer",)])

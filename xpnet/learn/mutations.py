@@ -233,7 +233,7 @@ MISTAKES = {
     "BP1": _make_mistake(
         "BP1",
         "does not divide by the number of examples in the minibatch",
-        "divide by it once, in BP1 or at the end",
+        'divide by it once, in BP1 or at the end; or say reduction="sum" if you mean the sum over the examples',
         bp1=_forget_the_mean,
     ),
     "BP1-twice": _make_mistake(
