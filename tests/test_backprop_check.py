@@ -376,6 +376,41 @@ def test_unknown_mistakes_are_located_by_what_is_right(equation):
     assert ("Each wrong gradient is 1.7 times the right one" in check.notes) == (equation == "BP1")
 
 
+@pytest.mark.parametrize(
+    ("layers", "note"),
+    [
+        ([0, 1, 2], "w and b of layers 1, 2 and 3 are 0: were they filled in, or is δ 0 there?"),
+        ([0], "w and b of layer 1 are 0: were they filled in, or is δ 0 there?"),
+        ([1], "w and b of layer 2 are 0: were they filled in?"),
+        ([2], "w and b of layer 3 are 0: were they filled in?"),
+    ],
+)
+def test_gradients_that_were_not_filled_in_blame_no_equation(layers, note):
+    end = f"for l in {layers}: gw[l], gb[l] = 0 * gw[l], 0 * gb[l]\n    return gw, gb"
+    check = check_backprop(write(end=end), [3, 4, 2, 2])
+    assert (check.equation, check.notes) == (None, [note])
+
+
+@pytest.mark.parametrize(
+    ("line", "equation", "sentence"),
+    [
+        (
+            "gw[1], gb[1] = np.cos(gw[1]), np.cos(gb[1])",
+            "BP3 and BP4",
+            "In layer 1 a gradient is right, so the errors δ of all layers are: look at BP3 and BP4 of layer 2",
+        ),
+        (
+            "gw[0], gb[0], gb[1] = np.cos(gw[0]), np.cos(gb[0]), np.cos(gb[1])",
+            None,
+            "More than one equation seems to be wrong. Begin at the outputs: mend layer 2, and check again",
+        ),
+    ],
+)
+def test_a_right_gradient_clears_the_errors_of_its_layer_and_the_later_ones(line, equation, sentence):
+    check = check_backprop(write(end=f"{line}; return gw, gb"), [3, 4, 2, 2])
+    assert (check.equation, check.notes[1]) == (equation, sentence)
+
+
 def test_a_program_for_another_cost_or_activation_is_recognized():
     program = compile_program(ROWS, Network([1] * 3, activation="tanh", output_activation="tanh").view.model)
     check = check_backprop(program, [3, 4, 2], output_activation="tanh")
@@ -517,8 +552,3 @@ if __name__ == "__main__":
     print(f"{right} of 100 programs without a mistake pass")
     for number, name in enumerate(MISTAKES):
         print(f"{name}: named in {count_named(name, 100, np.random.default_rng([3, number]))} of 100")
-
-
-def test_gradients_of_0_are_called_so():
-    check = check_backprop(lambda w, b, x, y: ([0.0 * p for p in w], [0.0 * p for p in b]), [3, 4, 2])
-    assert "Each wrong gradient is 0" in check.notes

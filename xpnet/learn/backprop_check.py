@@ -283,12 +283,15 @@ def _explain(
     if explanations or not wrong:
         names = dict.fromkeys(_name_equations(mistakes) for mistakes in explanations)
         return explanations, _join(names, "or") if names else None, []
-    equation, sentence = _locate(wrong, len(found[0].case.layers))
+    empty = _find_empty(ran, wrong)
+    equation, sentence = _locate(empty or wrong, len(found[0].case.layers))
+    if empty:
+        places = f"{_list_wrong(empty)} {'are' if len(empty) > 1 else 'is'} 0"
+        cause = ", or is δ 0 there?" if equation in ("BP1", "BP2") else "?"
+        return [], None, [f"{places}: {'were they' if len(empty) > 1 else 'was it'} filled in{cause}"]
     factor = _find_factor(ran, question.layout)
     sentences = [] if factor is None else [f"Each wrong gradient is {factor:.6g} times the right one"]
-    if factor == 0.0:
-        sentences = ["Each wrong gradient is 0"]
-    elif factor is not None and math.isclose(factor, 2.0, rel_tol=1e-4):
+    if factor is not None and math.isclose(factor, 2.0, rel_tol=1e-4):
         sentences[0] += ": is the ½ of the cost missing?"
     return [], equation, ["No mistake known here, nor two together, gives these gradients", sentence, *sentences]
 
@@ -363,25 +366,40 @@ def _find_factor(ran: Sequence[_Found], layout: str) -> float | None:
     return factor
 
 
+def _find_empty(ran: Sequence[_Found], wrong: list[tuple[int, str]]) -> list[tuple[int, str]]:
+    """Find the wrong gradients that are always 0."""
+    gradients = [found.gradients for found in ran if found.gradients is not None]
+    return [(l, name) for l, name in wrong if not any(np.any(lists["wb".index(name)][l - 1]) for lists in gradients)]
+
+
 def _locate(wrong: list[tuple[int, str]], n: int) -> tuple[str | None, str]:
-    """Say which equation is wrong, from the places where the gradients are."""
+    """Say which equation is wrong, from the places where the gradients are.
+
+    The δ of a layer is made of that of the next. So where a gradient is right, the δ of its layer and of all later ones
+    is right, too.
+    """
     of_weights, of_biases = ({layer for layer, name in wrong if name == which} for which in "wb")
-    if of_weights == of_biases == set(range(1, n + 1)):
+    first = next((l for l in range(1, n + 1) if l not in of_weights & of_biases), n + 1)  # whose δ is right
+    later = sorted(layer for layer in of_weights | of_biases if layer >= first)
+    if first > n:
         return "BP1", (
             "All layers are wrong: look at the error of the outputs, BP1, and at what comes before it, the forward "
             "pass and the examples"
         )
-    if of_weights == of_biases and n not in of_weights:
-        return (
-            "BP2",
-            f"The last layer is right, so BP1 is too: look at BP2, where it gives the δ of layer {max(of_weights)}",
+    if not later:
+        return "BP2", f"The last layer is right, so BP1 is too: look at BP2, where it gives the δ of layer {first - 1}"
+    if first > 1:
+        return None, (
+            f"More than one equation seems to be wrong. Begin at the outputs: mend layer {later[-1]}, and check again"
         )
     if not of_weights:
         return "BP3", "Only biases are wrong, so the errors δ are right: look at BP3"
     if not of_biases:
         return "BP4", "Only weights are wrong, so the errors δ are right: look at BP4"
-    layer = max(of_weights | of_biases)
-    return None, f"More than one equation seems to be wrong. Begin at the outputs: mend layer {layer}, and check again"
+    return "BP3 and BP4", (
+        f"In layer 1 a gradient is right, so the errors δ of all layers are: look at BP3 and BP4 of layer"
+        f"{'s' if len(later) > 1 else ''} {_join(map(str, later))}"
+    )
 
 
 # The report
