@@ -459,23 +459,65 @@ def test_results_that_are_not_as_agreed_fail_with_a_sentence(end, note):
     assert check.notes[0] in repr(check)
 
 
+@pytest.mark.parametrize(
+    ("names", "end", "equation", "note"),
+    [
+        ((), "return [w.ravel() for w in gw], gb", None, "The numbers are right, but not the shapes"),
+        (
+            ("BP1-sign",),
+            "return gw, [b[None] for b in gb]",
+            "BP1",
+            "The shapes of the biases' gradients are wrong, too: they must be those of the biases",
+        ),
+        (("BP4-twice",), "return [w.ravel() for w in gw], gb", "BP4", "The shapes of the weights' gradients are wrong"),
+        ((), "return [w.sum() for w in gw], gb", "BP4", "The shapes of w of layers 1 and 2 are wrong: give them those"),
+        (
+            (),
+            "return [1.0, 2.0], [3.0, 4.0]",
+            None,
+            "The shapes of w and b of layers 1 and 2 are wrong: give them those of the weights and biases",
+        ),
+        (("BP3-all",), "return gw, gb", "BP3", None),  # the mistake itself makes the shapes
+        (("BP4-transposed",), "return gw, gb", "BP4", None),
+    ],
+)
+def test_wrong_shapes_are_told_apart_from_wrong_numbers(names, end, equation, note):
+    check = check_backprop(write(*names, end=end), [3, 4, 2])
+    assert check.equation == equation
+    assert [(name,) for name in names] == name_explanations(check)
+    assert not check.notes if note is None else any(sentence.startswith(note) for sentence in check.notes), check.notes
+
+
 def test_the_wrong_order_does_not_hide_a_mistake():
     check = check_backprop(write("BP3-twice", end="return gb, gw"), [3, 4, 2])
     assert name_explanations(check) == [("BP3-twice",)]
     assert check.notes[0].startswith("Your function returns the biases' gradients first")
 
 
-def test_sums_that_are_kept_between_calls_are_noticed():
+def test_sums_that_are_kept_between_calls_are_noticed_and_blame_no_equation():
     kept = []
 
     def backward(weights, biases, x, y):
         gw, gb = write()(weights, biases, x, y)
+        if kept and kept[-1].shape != gb[0].shape:
+            kept.clear()  # so they begin at 0 where the network is another one
         kept.append(gb[0])
-        return gw, [sum(b for b in kept if b.shape == gb[0].shape), *gb[1:]]
+        return gw, [sum(kept), *gb[1:]]
 
     check = check_backprop(backward, [3, 4, 2])
     assert not check.passed
-    assert any(note.startswith("Called again with the same arguments") for note in check.notes)
+    assert check.notes == [
+        "Called again with the same arguments, your function returns other numbers: it keeps something between calls, "
+        "such as sums that do not begin at 0, or draws random numbers"
+    ]
+    assert (check.equation, check.wrong) == (None, [(1, "b")])
+
+
+def test_a_changed_argument_is_the_cause_that_comes_first():
+    source = ROWS.replace("    zs, activations = [], [x]\n", "    x -= x.mean(axis=0)\n    zs, activations = [], [x]\n")
+    check = check_backprop(compile_program(source, SIGMOID), [3, 4, 2])
+    assert check.notes == ["Your function changes its arguments: x. Let it work on copies of them"]
+    assert (check.equation, len(check.wrong)) == (None, 4)
 
 
 def test_float32_is_exact_enough():

@@ -305,9 +305,30 @@ def compare(case: Case, gradients: Gradients, layout: str) -> list[dict[str, Any
 
 
 def are_equal(gradients: Gradients, candidate: Gradients, layout: str) -> bool:
-    """Tell whether gradients are those of a candidate, apart from axes of length 1 of the biases."""
+    """Tell whether gradients are those of a candidate, apart from missing axes and axes of length 1."""
     biases = [b if layout == "rows" else b.T for b in candidate[1]]
     everything = [*candidate[0], *candidate[1]]
-    return all(is_close(w, other, everything) for w, other in zip(gradients[0], candidate[0])) and all(
-        is_close(np.squeeze(b), np.squeeze(other), everything) for b, other in zip(gradients[1], biases)
+    return all(
+        is_close(restore_shape(array, other), other, everything)
+        for arrays, others in zip(gradients, (candidate[0], biases))
+        for array, other in zip(arrays, others)
     )
+
+
+def restore_shape(array: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Give an array the shape of another if it has only lost or gained axes: flattened, or with axes of length 1."""
+    squeezed = [tuple(n for n in shape if n > 1) for shape in (array.shape, other.shape)]
+    if array.shape != other.shape and array.size == other.size and min(map(len, squeezed)) < 2:
+        return array.reshape(other.shape)
+    return array
+
+
+def find_misshapen(case: Case, gradients: Gradients, layout: str) -> dict[tuple[int, str], bool]:
+    """Find the gradients of a wrong shape: their layer and parameter, and whether `restore_shape` mends it."""
+    right = to_layout(case.right, layout)
+    return {
+        (l, name): restore_shape(array, other).shape == other.shape
+        for arrays, others, name in zip(gradients, right, "wb")
+        for l, (array, other) in enumerate(zip(arrays, others), 1)
+        if array.shape != other.shape
+    }

@@ -30,6 +30,7 @@ from xpnet.learn.backprop_cases import (
     ask,
     choose_reading,
     compare,
+    find_misshapen,
     is_close,
     read,
     to_layout,
@@ -202,8 +203,12 @@ def check_backprop(
     settings = {"activation": activation, "output_activation": output_activation, "cost": cost}
     model = Network(sizes, **settings).view.model
     cases = Cases(model, settings, reduction, np.random.default_rng(seed))
-    answers = [ask(backward, case, layout) for case in (*cases.draw("given", 3), *cases.draw("wide", 2))]
-    again = ask(backward, answers[0].case, layout)
+    first, *others = *cases.draw("given", 3), *cases.draw("wide", 2)
+    # Again at once and at the end: what a function keeps between calls may depend on the shapes
+    answers = [ask(backward, first, layout)]
+    again = [ask(backward, first, layout)]
+    answers += [ask(backward, case, layout) for case in others]
+    again.append(ask(backward, first, layout))
     if any(answer.error for answer in answers):  # shapes that do not fit may fit where all widths are equal
         answers += [ask(backward, case, layout) for case in cases.draw("square", 2)]
     return _write_report(answers, again, _Question(layout, reduction, settings))
@@ -264,12 +269,13 @@ def _gives(equations: Equations, found: Sequence[_Found], layout: str) -> bool:
 
 
 def _explain(
-    found: Sequence[_Found], wrong: list[tuple[int, str]], question: _Question
+    found: Sequence[_Found], wrong: list[tuple[int, str]], question: _Question, *, locate: bool
 ) -> tuple[list[Explanation], str | None, list[str]]:
-    """Explain wrong gradients: by mistakes, with their equation; else by the equation, and sentences."""
+    """Explain wrong gradients: by mistakes, with their equation; else, if `locate`, by the equation, and sentences."""
     ran = [_Found(case, gradients) for case, gradients in found if gradients is not None]
     if not all(np.isfinite(array).all() for _, gradients in ran for arrays in gradients or () for array in arrays):
         return [], None, ["There are NaN or infinity among your gradients: mend that first"]
+    misshapen = [find_misshapen(case, gradients, question.layout) for case, gradients in ran if gradients is not None]
     if wrong and _gives(RIGHT, ran, question.layout):
         return [], None, ["The numbers are right, but not the shapes: they must be those of the weights and biases"]
     # A function may fail for other sizes only because it was written for the given ones
@@ -282,18 +288,35 @@ def _explain(
         explanations = _find_mistakes(evidence, question, together=2)
     if explanations or not wrong:
         names = dict.fromkeys(_name_equations(mistakes) for mistakes in explanations)
-        return explanations, _join(names, "or") if names else None, []
+        return explanations, _join(names, "or") if names else None, _list_misshapen(misshapen)
+    if not locate:
+        return [], None, []
     empty = _find_empty(ran, wrong)
     equation, sentence = _locate(empty or wrong, len(found[0].case.layers))
     if empty:
         places = f"{_list_wrong(empty)} {'are' if len(empty) > 1 else 'is'} 0"
         cause = ", or is δ 0 there?" if equation in ("BP1", "BP2") else "?"
         return [], None, [f"{places}: {'were they' if len(empty) > 1 else 'was it'} filled in{cause}"]
+    shapes = [place for place in wrong if any(place in places for places in misshapen)]
+    if shapes:
+        equation, sentence = equation if equation in ("BP3", "BP4") else None, (
+            f"The shapes of {_list_wrong(shapes)} are wrong: give them those of the weights and biases"
+        )
     factor = _find_factor(ran, question.layout)
     sentences = [] if factor is None else [f"Each wrong gradient is {factor:.6g} times the right one"]
     if factor is not None and math.isclose(factor, 2.0, rel_tol=1e-4):
         sentences[0] += ": is the ½ of the cost missing?"
     return [], equation, ["No mistake known here, nor two together, gives these gradients", sentence, *sentences]
+
+
+def _list_misshapen(misshapen: Sequence[dict[tuple[int, str], bool]]) -> list[str]:
+    """Say which shapes are wrong besides the numbers, not because of them: those that only lost or gained axes."""
+    notes = []
+    for which, name in zip("wb", ("weights", "biases")):
+        restorable = [mended for places in misshapen for (_, part), mended in places.items() if part == which]
+        if restorable and all(restorable):
+            notes.append(f"The shapes of the {name}' gradients are wrong, too: they must be those of the {name}")
+    return notes
 
 
 def _name_equations(mistakes: Explanation) -> str:
@@ -430,7 +453,7 @@ def _merge_rows(tables: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
     ]
 
 
-def _write_report(answers: list[Answer], again: Answer, question: _Question) -> BackpropCheck:
+def _write_report(answers: list[Answer], again: list[Answer], question: _Question) -> BackpropCheck:
     """Read the answers, compare them with the right gradients, and explain the difference."""
     report = BackpropCheck(False, [], None, [], [], None, question.title(answers[0].case))
     reading = choose_reading(answers)
@@ -443,19 +466,23 @@ def _write_report(answers: list[Answer], again: Answer, question: _Question) -> 
         except UnreadableError as complaint:
             return replace(report, notes=[str(complaint)])
         found.append(_Found(answer.case, gradients))
+    impurities = []
     changed = list(dict.fromkeys(name for answer in answers for name in answer.changed))
     if changed:
-        report.notes.append(f"Your function changes its arguments: {_join(changed)}. Let it work on copies of them")
-    if again.error is None and not are_same(again.result, answers[0].result):
-        report.notes.append(
+        impurities.append(f"Your function changes its arguments: {_join(changed)}. Let it work on copies of them")
+    if any(answer.error is None and not are_same(answer.result, answers[0].result) for answer in again):
+        impurities.append(
             "Called again with the same arguments, your function returns other numbers: it keeps something between "
-            "calls, such as sums that do not begin at 0"
+            "calls, such as sums that do not begin at 0, or draws random numbers"
         )
-    return _diagnose(report, answers, found, question)
+    report.notes.extend(impurities)
+    return _diagnose(report, answers, found, question, impure=bool(impurities))
 
 
-def _diagnose(report: BackpropCheck, answers: list[Answer], found: list[_Found], question: _Question) -> BackpropCheck:
-    """Add the table, the verdict and the explanation to a report."""
+def _diagnose(
+    report: BackpropCheck, answers: list[Answer], found: list[_Found], question: _Question, *, impure: bool
+) -> BackpropCheck:
+    """Add the table, the verdict and the explanation to a report; `impure` if it says what else the function does."""
     rows_of = {
         kind: _merge_rows([compare(c, g, question.layout) for c, g in found if c.kind == kind and g is not None])
         for kind in dict.fromkeys(case.kind for case, _ in found)
@@ -464,8 +491,8 @@ def _diagnose(report: BackpropCheck, answers: list[Answer], found: list[_Found],
     failed = failure is not None and failure.case.kind == "given"
     wrong = [kind for kind, rows in rows_of.items() if not all(row["passed"] for row in rows)]
     kind = wrong[0] if wrong else next((kind for kind, rows in rows_of.items() if rows), "given")
-    notes = list(report.notes)
-    report = replace(report, passed=not (failed or wrong or notes), rows=rows_of[kind])
+    notes = []
+    report = replace(report, passed=not (failed or wrong or report.notes), rows=rows_of[kind])
     if failure is not None:
         report = replace(report, error=failure.error)
         notes.append(_describe_error(failure, question.layout))
@@ -476,6 +503,7 @@ def _diagnose(report: BackpropCheck, answers: list[Answer], found: list[_Found],
         case = next(case for case, _ in found if case.kind == kind)
         notes.insert(0, f"The table is that of another network, {_show_sizes(case)}, {why}")
     if not wrong and not failed:
-        return replace(report, notes=notes)
-    explanations, equation, explanation = _explain(found, report.wrong, question)
-    return replace(report, explanations=explanations, equation=equation, notes=[*explanation, *notes])
+        return replace(report, notes=[*report.notes, *notes])
+    explanations, equation, explanation = _explain(found, report.wrong, question, locate=not impure)
+    # What the function does besides comes first: it may be the cause
+    return replace(report, explanations=explanations, equation=equation, notes=[*report.notes, *explanation, *notes])
