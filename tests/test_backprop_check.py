@@ -535,6 +535,16 @@ def test_a_signature_that_does_not_fit_is_named():
     assert check.rows == []
 
 
+def test_an_error_is_shown_where_the_learner_s_own_files_raised_it(tmp_path):
+    """In the deepest of them: neither in the lines that adapt a program, nor in a library that it calls."""
+    file = tmp_path / "network.py"
+    file.write_text("import numpy as np\n\ndef backprop(x):\n    return np.linalg.inv(x)\n")
+    names = {}
+    exec(compile(file.read_text(), str(file), "exec"), names)
+    check = check_backprop(lambda weights, biases, x, y: names["backprop"](x), [3, 2])
+    assert "raised LinAlgError in line 4 of network.py, return np.linalg.inv(x): Last 2 dim" in check.notes[0]
+
+
 def test_wrong_arguments_raise():
     with pytest.raises(TypeError, match=r"backward=3 must be a function of \(weights, biases, x, y\)"):
         check_backprop(3, [3, 2])

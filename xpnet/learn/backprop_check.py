@@ -8,10 +8,13 @@ whose gradients are those of the function is the likely mistake.
 from __future__ import annotations
 
 import math
+import os
+import sysconfig
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -299,8 +302,9 @@ def _explain(
         return [], None, [f"{places}: {'were they' if len(empty) > 1 else 'was it'} filled in{cause}"]
     shapes = [place for place in wrong if any(place in places for places in misshapen)]
     if shapes:
-        equation, sentence = equation if equation in ("BP3", "BP4") else None, (
-            f"The shapes of {_list_wrong(shapes)} are wrong: give them those of the weights and biases"
+        equation, sentence = (
+            equation if equation in ("BP3", "BP4") else None,
+            (f"The shapes of {_list_wrong(shapes)} are wrong: give them those of the weights and biases"),
         )
     factor = _find_factor(ran, question.layout)
     sentences = [] if factor is None else [f"Each wrong gradient is {factor:.6g} times the right one"]
@@ -427,13 +431,23 @@ def _locate(wrong: list[tuple[int, str]], n: int) -> tuple[str | None, str]:
 
 # The report
 
+# Where the files of libraries are, which are not the learner's
+_FOREIGN = (
+    "<frozen ",
+    *(f"{sysconfig.get_path(name)}{os.sep}" for name in ("stdlib", "platlib", "purelib")),
+    f"{Path(__file__).parents[1]}{os.sep}",
+)
+
 
 def _describe_error(answer: Answer, layout: str) -> str:
     """Say what the function raised, with which network, and in which line of it."""
     error = answer.error
     frames = traceback.extract_tb(error.__traceback__)[1:]  # type: ignore
-    own = [frame for frame in frames if frame.filename == frames[0].filename]
-    place = f" in line {own[-1].lineno}{f', {own[-1].line}' if own[-1].line else ''}" if own else ""
+    own = [frame for frame in frames if not frame.filename.startswith(_FOREIGN)] or frames
+    place = ""
+    if own:
+        file = "" if own[-1].filename == frames[0].filename else f" of {Path(own[-1].filename).name}"
+        place = f" in line {own[-1].lineno}{file}{f', {own[-1].line}' if own[-1].line else ''}"
     called = "" if own else ". It is called as backward(weights, biases, x, y)"
     return (
         f"With the sizes {_show_sizes(answer.case)} and {len(answer.case.x)} {LAYOUTS[layout]}, your function raised "
