@@ -545,6 +545,15 @@ def test_an_error_is_shown_where_the_learner_s_own_files_raised_it(tmp_path):
     assert "raised LinAlgError in line 4 of network.py, return np.linalg.inv(x): Last 2 dim" in check.notes[0]
 
 
+@pytest.mark.parametrize(("layout", "other"), [("rows", "columns"), ("columns", "rows")])
+def test_a_program_for_the_other_layout_is_told_the_argument(layout, other):
+    check = check_backprop(write(layout=other), [3, 4, 2], layout=layout)
+    assert check.notes[-1] == f'It runs with layout="{other}", examples in {other}: give this argument if you mean that'
+    assert "your function raised ValueError" in check.notes[0]
+    neither = check_backprop(write("BP2-transposed"), [3, 4, 2])
+    assert not any("It runs with" in note for note in neither.notes)
+
+
 def test_wrong_arguments_raise():
     with pytest.raises(TypeError, match=r"backward=3 must be a function of \(weights, biases, x, y\)"):
         check_backprop(3, [3, 2])

@@ -214,7 +214,16 @@ def check_backprop(
     again.append(ask(backward, first, layout))
     if any(answer.error for answer in answers):  # shapes that do not fit may fit where all widths are equal
         answers += [ask(backward, case, layout) for case in cases.draw("square", 2)]
-    return _write_report(answers, again, _Question(layout, reduction, settings))
+    hints = _try_other_layout(backward, answers[0], layout)
+    return _write_report(answers, again, _Question(layout, reduction, settings), hints)
+
+
+def _try_other_layout(backward: Callable[..., Any], answer: Answer, layout: str) -> list[str]:
+    """Say whether a function that raises an error runs with the other layout."""
+    (other,) = LAYOUTS.keys() - {layout}
+    if answer.error is None or ask(backward, answer.case, other).error is not None:
+        return []
+    return [f'It runs with layout="{other}", {LAYOUTS[other]}: give this argument if you mean that']
 
 
 # Explaining
@@ -467,7 +476,7 @@ def _merge_rows(tables: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
     ]
 
 
-def _write_report(answers: list[Answer], again: list[Answer], question: _Question) -> BackpropCheck:
+def _write_report(answers: list[Answer], again: list[Answer], question: _Question, hints: list[str]) -> BackpropCheck:
     """Read the answers, compare them with the right gradients, and explain the difference."""
     report = BackpropCheck(False, [], None, [], [], None, question.title(answers[0].case))
     reading = choose_reading(answers)
@@ -490,7 +499,8 @@ def _write_report(answers: list[Answer], again: list[Answer], question: _Questio
             "calls, such as sums that do not begin at 0, or draws random numbers"
         )
     report.notes.extend(impurities)
-    return _diagnose(report, answers, found, question, impure=bool(impurities))
+    report = _diagnose(report, answers, found, question, impure=bool(impurities))
+    return replace(report, notes=[*report.notes, *hints])
 
 
 def _diagnose(
