@@ -15,7 +15,7 @@ from xpnet import Network
 from xpnet.core.activations import ACTIVATIONS
 from xpnet.core.costs import COSTS, Fused
 from xpnet.learn import check_backprop
-from xpnet.learn.mutations import MISTAKES
+from xpnet.learn.mutations import FORWARD_MISTAKES, MISTAKES
 
 # Programs as learners write them, sharing no line with the library's equations, and the edits that make the mistakes
 
@@ -64,6 +64,20 @@ ROW_EDITS = {
     "BP4-sum": {" / m\n": "\n", "delta.sum(axis=0)": "delta.mean(axis=0)"},
     "BP4-twice": {"delta.T @ activations[l]": "delta.T @ activations[l] / m"},
     "BP34-last": {"delta.sum(axis=0)": "delta[-1]", "delta.T @ activations[l]": "delta[-1:].T @ activations[l][-1:]"},
+}
+LINEAR = {"append(act(l, zs[l]))": "append(zs[l])"}
+LIST = {**LINEAR, "append(activations[l] @": "append((act(l - 1, zs[l - 1]) if l else x) @"}
+OUTPUT = {"append(act(l, zs[l]))": "append(act(l, zs[l]) if l < L - 1 else zs[l])"}
+OF_A = {**ROW_EDITS["BP1-of-z"], "slope(l, zs[l])\n": "slope_of_a(l, activations[l + 1])\n"}
+ROW_EDITS |= {
+    "forward-biases": {" + biases[l]": ""},
+    "forward-output": OUTPUT,
+    "forward-output-of-a": {**OUTPUT, **ROW_EDITS["BP1-of-z"]},
+    "forward-list": LIST,
+    "forward-list-of-a": {**LIST, **OF_A},
+    "forward-linear": LINEAR,
+    "forward-linear-of-a": {**LINEAR, **OF_A},
+    "forward-transposed": {"weights[l].T": "weights[l]"},
 }
 
 # As the book's network.py, with a minibatch in the columns
@@ -116,8 +130,31 @@ COLUMN_EDITS = {
     "BP4-twice": {PRODUCT: f"{PRODUCT} / m"},
     "BP34-last": {SUM: "delta[:, -1:]", PRODUCT: "np.dot(delta[:, -1:], activations[-l - 1][:, -1:].T)"},
 }
+LIST, LINEAR = {"append(activation)": "append(z)"}, {"activation = act(l, z.T).T": "activation = z"}
+OUTPUT = {"append(activation)": "append(activation if l < n - 2 else z)"}
+OF_A = {**COLUMN_EDITS["BP1-of-z"], "slope(-l, zs[-l].T)": "slope_of_a(-l, activations[-l].T)"}
+COLUMN_EDITS |= {
+    "forward-biases": {"activation) + b": "activation)"},
+    "forward-output": OUTPUT,
+    "forward-output-of-a": {**OUTPUT, **COLUMN_EDITS["BP1-of-z"]},
+    "forward-list": LIST,
+    "forward-list-of-a": {**LIST, **OF_A},
+    "forward-linear": LINEAR,
+    "forward-linear-of-a": {**LINEAR, **OF_A},
+    "forward-transposed": {"np.dot(w, activation)": "np.dot(w.T, activation)"},
+}
 PROGRAMS = {"rows": (ROWS, ROW_EDITS), "columns": (COLUMNS, COLUMN_EDITS)}
+ALL = MISTAKES | FORWARD_MISTAKES
 NOT_FOR_SUMS = ("BP1", "BP3-sum", "BP4-sum")  # nothing to forget
+NEED_OUTPUT_SLOPE = (
+    "BP1-slope",
+    "BP1-of-a",
+    "BP1-of-z",
+    "forward-output-of-a",
+    "forward-list-of-a",
+    "forward-linear-of-a",
+)
+NEED_SIGMA = [name for name in FORWARD_MISTAKES if name.startswith(("forward-list", "forward-linear"))]
 
 
 def edit(layout, reduction, *names):
@@ -178,15 +215,17 @@ def check_random(name, rng):
     layout = str(rng.choice(["rows", "columns"]))
     reduction = "mean" if name in NOT_FOR_SUMS else str(rng.choice(["mean", "sum"]))
     model = Network(sizes, **settings).view.model
-    if name in ("BP1-slope", "BP1-of-a", "BP1-of-z") and isinstance(model.output, Fused):
+    if name in NEED_OUTPUT_SLOPE and isinstance(model.output, Fused):
         return None  # there is no σ′
+    if name in NEED_SIGMA and (len(sizes) < 3 or settings["activation"] == "identity"):
+        return None  # there is no hidden σ to leave out
     backward = compile_program(edit(layout, reduction, *([name] if name else [])), model)
     return check_backprop(backward, sizes, layout=layout, reduction=reduction, seed=int(rng.integers(1000)), **settings)
 
 
 def name_explanations(check):
     """The names of the mistakes in each explanation."""
-    names = {mistake.equations: name for name, mistake in MISTAKES.items()}
+    names = {mistake.equations: name for name, mistake in ALL.items()}
     return [tuple(names[mistake.equations] for mistake in explanation) for explanation in check.explanations]
 
 
@@ -197,11 +236,12 @@ def count_named(name, times, rng):
         check = check_random(name, rng)
         if check is not None and not check.passed:
             made += 1
-            named += name_explanations(check) == [(name,)]
+            words = [[(m.equation, m.mistake) for m in explanation] for explanation in check.explanations]
+            named += words == [[(ALL[name].equation, ALL[name].mistake)]]
     return named
 
 
-@pytest.mark.parametrize("name", MISTAKES)
+@pytest.mark.parametrize("name", ALL)
 def test_each_mistake_is_named(name):
     assert count_named(name, 3, np.random.default_rng(1)) == 3
 
@@ -351,6 +391,18 @@ def test_two_mistakes_are_named_together(names):
     equations = sorted({name[:3] for name in names})
     assert check.equation == " and ".join(equations)
     assert f"Together: {equations[0]} " in repr(check)
+
+
+def test_a_mistake_in_the_forward_pass_is_called_so():
+    check = check_backprop(write("forward-biases"), [3, 4, 2])
+    assert check.equation == "forward"
+    assert repr(check).splitlines()[-3:] == [
+        "The likely mistake: the forward pass forgets the biases",
+        "  the forward pass, z = w a + b and a = σ(z), layer by layer",
+        "  To mend it, add b: z = w a + b",
+    ]
+    unknown = compile_program(ROWS.replace("+ biases[l]", "- biases[l]"), SIGMOID)
+    assert check_backprop(unknown, [3, 4, 2]).equation == "BP1 or forward"
 
 
 OTHER_EDITS = {
@@ -611,5 +663,5 @@ def test_the_report_on_the_page_is_that_of_its_program():
 if __name__ == "__main__":
     right = sum(check_random(None, np.random.default_rng([2, i])).passed for i in range(100))
     print(f"{right} of 100 programs without a mistake pass")
-    for number, name in enumerate(MISTAKES):
+    for number, name in enumerate(ALL):
         print(f"{name}: named in {count_named(name, 100, np.random.default_rng([3, number]))} of 100")

@@ -38,7 +38,7 @@ from xpnet.learn.backprop_cases import (
     read,
     to_layout,
 )
-from xpnet.learn.mutations import MISTAKES, RIGHT, Equations, Mistake, multiply_bp1
+from xpnet.learn.mutations import FORWARD_MISTAKES, MISTAKES, RIGHT, Equations, Mistake, multiply_bp1
 from xpnet.network import Network
 from xpnet.wording.hints import look_up
 
@@ -64,8 +64,8 @@ class BackpropCheck:
     wrong : list of tuple
         The layer and the parameter of each row that did not pass, such as ``(1, "w")``.
     equation : str or None
-        The equation that is wrong, such as "BP2", "BP1 and BP3" for two mistakes, or "BP1 or BP2" if both would give
-        this result; None if none is known.
+        The equation that is wrong, such as "BP2", or "forward" for the forward pass; "BP1 and BP3" for two mistakes;
+        "BP1 or BP2" if both would give this result; None if none is known.
     explanations : list of tuple of Mistake
         What would give exactly this result, usually one mistake. A tuple of two holds mistakes that were made together.
     notes : list of str
@@ -99,8 +99,9 @@ class BackpropCheck:
         for i, explanation in enumerate(self.explanations):
             for j, mistake in enumerate(explanation):
                 joint = "and" if j else "or" if i else "The likely mistake:" if len(explanation) == 1 else "Together:"
-                lines.append(f"{joint} {mistake.equation} {mistake.mistake}")
-                lines += [f"  {mistake.equation}, {mistake.formula}", f"  To mend it, {mistake.remedy}"]
+                place = "the forward pass" if mistake.equation == "forward" else mistake.equation
+                lines.append(f"{joint} {place} {mistake.mistake}")
+                lines += [f"  {place}, {mistake.formula}", f"  To mend it, {mistake.remedy}"]
         return "\n".join([*lines, *self.notes])
 
 
@@ -255,11 +256,11 @@ _NOT_FOR_SUMS = ("BP1", "BP3-sum", "BP4-sum")
 def _list_mistakes(reduction: str) -> list[Mistake]:
     """List the mistakes that can be made with a reduction."""
     if reduction == "mean":
-        return list(MISTAKES.values())
+        return [*MISTAKES.values(), *FORWARD_MISTAKES.values()]
     mistakes = {name: mistake for name, mistake in MISTAKES.items() if name not in _NOT_FOR_SUMS}
     for name, (mistake, remedy) in _FOR_SUMS.items():
         mistakes[name] = mistakes[name]._replace(mistake=mistake, remedy=remedy)
-    return list(mistakes.values())
+    return [*mistakes.values(), *FORWARD_MISTAKES.values()]
 
 
 class _Found(NamedTuple):
@@ -316,6 +317,8 @@ def _explain(
             (f"The shapes of {_list_wrong(shapes)} are wrong: give them those of the weights and biases"),
         )
     factor = _find_factor(ran, question.layout)
+    if equation == "BP1" and factor is None:
+        equation = "BP1 or forward"
     sentences = [] if factor is None else [f"Each wrong gradient is {factor:.6g} times the right one"]
     if factor is not None and math.isclose(factor, 2.0, rel_tol=1e-4):
         sentences[0] += ": is the ½ of the cost missing?"
@@ -345,8 +348,17 @@ def _find_mistakes(evidence: Sequence[Sequence[_Found]], question: _Question, to
     for found in evidence:
         explanations = [c for c, joined in candidates if joined is not None and _gives(joined, found, layout)]
         if explanations:
-            return explanations
+            return _leave_out_repetitions(explanations)
     return []
+
+
+def _leave_out_repetitions(explanations: list[Explanation]) -> list[Explanation]:
+    """Leave out explanations in the same words, and all but the first in the forward pass, which says the least."""
+    distinct = {}
+    for mistakes in explanations:
+        words = tuple("forward" if m.equation == "forward" else f"{m.equation} {m.mistake}" for m in mistakes)
+        distinct.setdefault(words, mistakes)
+    return list(distinct.values())
 
 
 def _join_equations(mistakes: Explanation) -> Equations | None:

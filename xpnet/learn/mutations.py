@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.core.activations import ACTIVATIONS, Activation
+from xpnet.core.activations import ACTIVATIONS, Activation, identity
 from xpnet.core.arrays import Array, Layer, Layers, Namespace
+from xpnet.core.backprop import forward as compute_forward
 from xpnet.core.backprop import matmul_like_weights
 from xpnet.core.costs import COSTS, Composed, Fused, Output
 from xpnet.data.datasets import mnist_sample
@@ -51,6 +52,8 @@ class Equations(NamedTuple):
         ``(a, delta, xp)`` -> ∂C/∂w of a layer, (n_out, n_in), from the activations (m, n_in) of the one before.
     bp2_w, bp2_z, bp4_a
         How many layers the w and the z of BP2 and the a of BP4 are off: 0 is right, −1 a layer too early, 1 too late.
+    forward
+        ``(layers, sigmas, x, xp)`` -> the lists of z and of a, as `xpnet.core.backprop.forward` returns them.
     """
 
     bp1: Callable[[Output, Array, Array, Array, Namespace], Array]
@@ -60,6 +63,9 @@ class Equations(NamedTuple):
     bp2_w: int = 0
     bp2_z: int = 0
     bp4_a: int = 0
+    forward: Callable[[Layers, Sequence[Activation], Array, Namespace], tuple[list[Array], list[Array]]] = (
+        compute_forward
+    )
 
 
 # The equations as in `xpnet.core.backprop`
@@ -191,13 +197,49 @@ def _divide_weights_again(a: Array, delta: Array, xp: Namespace) -> Array:
     return _bp4(a, delta, xp) / delta.shape[-2]
 
 
+def _forget_the_biases(
+    layers: Layers, sigmas: Sequence[Activation], x: Array, xp: Namespace
+) -> tuple[list[Array], list[Array]]:
+    return compute_forward([(w, xp.zeros_like(b)) for w, b in layers], sigmas, x, xp)  # type: ignore
+
+
+def _transpose_the_weights(
+    layers: Layers, sigmas: Sequence[Activation], x: Array, xp: Namespace
+) -> tuple[list[Array], list[Array]]:
+    return compute_forward([(w.mT, b) for w, b in layers], sigmas, x, xp)  # type: ignore
+
+
+def _collect_z(
+    layers: Layers, sigmas: Sequence[Activation], x: Array, xp: Namespace
+) -> tuple[list[Array], list[Array]]:
+    zs, _ = compute_forward(layers, sigmas, x, xp)
+    return zs, [x, *zs]
+
+
+def _pass_z_on(
+    layers: Layers, sigmas: Sequence[Activation], x: Array, xp: Namespace
+) -> tuple[list[Array], list[Array]]:
+    return compute_forward(layers, [identity] * len(sigmas), x, xp)
+
+
+def _take_z_for_the_outputs(output: Output, z: Array, a: Array, y: Array, xp: Namespace) -> Array:
+    if isinstance(output, Fused):
+        return _bp1(output, z, z, y, xp)
+    g = output.cost.gradient(z, y, xp) / y.shape[-2]  # type: ignore
+    return output.sigma.pullback(g, z, output.sigma.value(z, xp), xp)
+
+
+def _take_z_for_the_outputs_and_their_slope(output: Output, z: Array, a: Array, y: Array, xp: Namespace) -> Array:
+    return _bp1(output, z, z, y, xp)
+
+
 class Mistake(NamedTuple):
-    """A mistake in one of the four equations.
+    """A mistake in one of the four equations, or in the forward pass.
 
     Parameters
     ----------
     equation
-        Its name, such as "BP2".
+        Its name, such as "BP2"; "forward" for the forward pass.
     formula
         The correct equation, in words and symbols.
     mistake
@@ -220,6 +262,7 @@ FORMULAS = {
     "BP2": "the error of a hidden layer: δ = (wᵀ δ of the next layer) ⊙ σ′(z)",
     "BP3": "the gradient of the biases: ∂C/∂b = δ, summed over the examples",
     "BP4": "the gradient of the weights: ∂C/∂w = δ aᵀ, summed over the examples",
+    "forward": "z = w a + b and a = σ(z), layer by layer",
     "BP3 and BP4": "the gradients: ∂C/∂b = δ and ∂C/∂w = δ aᵀ, summed over the examples",
 }
 
@@ -388,6 +431,44 @@ MISTAKES = {
     ),
 }
 
+_LEAVES_OUT_SIGMA = (
+    "leaves out σ: its activations are z",
+    "append a = σ(z) to the activations, and give it to the next layer",
+)
+_KEEPS_Z = "keeps z in its list of activations, in place of σ(z)", "append a = σ(z) to the activations"
+_FORGETS_THE_OUTPUT_SIGMA = "leaves out σ at the outputs", "end with a = σ(z) in the last layer too"
+# Mistakes that `check_backprop` knows, but `break_equation` does not make: it trains networks whose forward pass is
+# right. Those that "of-a" ends the name of have σ′ of a formula that takes a, such as a (1 − a), and gets z there.
+FORWARD_MISTAKES = {
+    "forward-biases": _make_mistake("forward", "forgets the biases", "add b: z = w a + b", forward=_forget_the_biases),
+    "forward-output": _make_mistake("forward", *_FORGETS_THE_OUTPUT_SIGMA, bp1=_take_z_for_the_outputs),
+    "forward-output-of-a": _make_mistake(
+        "forward", *_FORGETS_THE_OUTPUT_SIGMA, bp1=_take_z_for_the_outputs_and_their_slope
+    ),
+    "forward-list": _make_mistake("forward", *_KEEPS_Z, forward=_collect_z, bp1=_take_z_for_the_outputs),
+    "forward-list-of-a": _make_mistake(
+        "forward",
+        *_KEEPS_Z,
+        forward=_collect_z,
+        bp1=_take_z_for_the_outputs_and_their_slope,
+        bp2=_put_z_for_a_in_the_slope,
+    ),
+    "forward-linear": _make_mistake("forward", *_LEAVES_OUT_SIGMA, forward=_pass_z_on, bp1=_take_z_for_the_outputs),
+    "forward-linear-of-a": _make_mistake(
+        "forward",
+        *_LEAVES_OUT_SIGMA,
+        forward=_pass_z_on,
+        bp1=_take_z_for_the_outputs_and_their_slope,
+        bp2=_put_z_for_a_in_the_slope,
+    ),
+    "forward-transposed": _make_mistake(
+        "forward",
+        "multiplies by wᵀ where w belongs, or the other way round",
+        "with w of shape (n_out, n_in), the product is w a for examples in columns and a wᵀ for examples in rows",
+        forward=_transpose_the_weights,
+    ),
+}
+
 
 # The mistakes in BP1 that are a factor, of m examples
 _FACTORS = {_forget_the_mean: lambda m: m, _divide_twice: lambda m: 1 / m, _turn_the_sign: lambda m: -1}
@@ -412,13 +493,16 @@ def backpropagate(
     xp: Namespace,
 ) -> Layers:
     """Compute the gradient as `core.backprop.backward` does, but with these equations."""
+    wrong_forward = equations.forward is not compute_forward
+    if wrong_forward:
+        zs, activations = equations.forward(layers, sigmas, activations[0], xp)
     delta = equations.bp1(output, zs[-1], activations[-1], y, xp)
     grads = []
     for l in reversed(range(len(layers))):
         grads.append((equations.bp4(activations[l + equations.bp4_a], delta, xp), equations.bp3(delta, xp)))
         if l:
             w, z, a = layers[l + equations.bp2_w][0], zs[l - 1 + equations.bp2_z], activations[l]
-            if equations.bp2_z:
+            if equations.bp2_z or wrong_forward:
                 a = sigmas[l - 1].value(z, xp)
             delta = equations.bp2(delta, w, sigmas[l - 1], z, a, xp)
             if equations.bp2_z:
