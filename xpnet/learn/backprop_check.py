@@ -247,6 +247,7 @@ class _Question(NamedTuple):
 # What a factor 1/m too much or too little means where the sum over the examples is asked for
 _FOR_SUMS = {
     "BP1-twice": ("divides by the number of examples", 'leave the division out, or say reduction="mean"'),
+    "BP2-twice": ("divides by the number of examples", "leave the division out"),
     "BP3-twice": ("divides by the number of examples", "take the sum over the examples, not the mean"),
     "BP4-twice": ("divides by the number of examples", "take the product alone: it is the sum over the examples"),
 }
@@ -320,8 +321,6 @@ def _explain(
     if equation == "BP1" and factor is None:
         equation = "BP1 or forward"
     sentences = [] if factor is None else [f"Each wrong gradient is {factor:.6g} times the right one"]
-    if factor is not None and math.isclose(factor, 2.0, rel_tol=1e-4):
-        sentences[0] += ": is the ½ of the cost missing?"
     return [], equation, ["No mistake known here, nor two together, gives these gradients", sentence, *sentences]
 
 

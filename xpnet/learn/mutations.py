@@ -105,6 +105,14 @@ def _turn_the_sign(output: Output, z: Array, a: Array, y: Array, xp: Namespace) 
     return -_bp1(output, z, a, y, xp)
 
 
+def _forget_the_half(output: Output, z: Array, a: Array, y: Array, xp: Namespace) -> Array:
+    return 2 * _bp1(output, z, a, y, xp)
+
+
+def _divide_by_outputs(output: Output, z: Array, a: Array, y: Array, xp: Namespace) -> Array:
+    return _bp1(output, z, a, y, xp) / y.shape[-1]
+
+
 def _forget_the_output_slope(output: Output, z: Array, a: Array, y: Array, xp: Namespace) -> Array:
     if isinstance(output, Fused):  # has no σ′ to forget
         return _bp1(output, z, a, y, xp)
@@ -143,6 +151,10 @@ def _take_the_slope_at_a(delta: Array, w: Array, sigma: Activation, z: Array, a:
 
 def _put_z_for_a_in_the_slope(delta: Array, w: Array, sigma: Activation, z: Array, a: Array, xp: Namespace) -> Array:
     return sigma.pullback(xp.matmul(delta, w), z, z, xp)
+
+
+def _divide_errors_again(delta: Array, w: Array, sigma: Activation, z: Array, a: Array, xp: Namespace) -> Array:
+    return _bp2(delta, w, sigma, z, a, xp) / delta.shape[-2]
 
 
 def _forget_the_transpose(delta: Array, w: Array, sigma: Activation, z: Array, a: Array, xp: Namespace) -> Array:
@@ -291,6 +303,18 @@ MISTAKES = {
         "start from a − y; the minus sign belongs to the update, w − η ∂C/∂w",
         bp1=_turn_the_sign,
     ),
+    "BP1-half": _make_mistake(
+        "BP1",
+        "is twice as large, as without the ½ of the quadratic cost",
+        "start from a − y, not 2 (a − y): the derivative of ½ (a − y)² is a − y",
+        bp1=_forget_the_half,
+    ),
+    "BP1-outputs": _make_mistake(
+        "BP1",
+        "divides by the number of outputs too, as a mean over all entries does",
+        "divide by the number of examples only: the cost of an example is a sum over its outputs",
+        bp1=_divide_by_outputs,
+    ),
     "BP1-slope": _make_mistake(
         "BP1",
         "leaves out σ′(z)",
@@ -349,6 +373,12 @@ MISTAKES = {
         "is off by one layer: it takes σ′(z) of the next layer, in place of that of the layer itself",
         "take z of the layer whose δ it is",
         bp2_z=1,
+    ),
+    "BP2-twice": _make_mistake(
+        "BP2",
+        "divides by the number of examples again",
+        "leave the division out: the δ of the next layer is divided already",
+        bp2=_divide_errors_again,
     ),
     "BP3": _make_mistake(
         "BP3",
@@ -470,8 +500,14 @@ FORWARD_MISTAKES = {
 }
 
 
-# The mistakes in BP1 that are a factor, of m examples
-_FACTORS = {_forget_the_mean: lambda m: m, _divide_twice: lambda m: 1 / m, _turn_the_sign: lambda m: -1}
+# The mistakes in BP1 that are a factor, of targets y
+_FACTORS = {
+    _forget_the_mean: lambda y: y.shape[-2],
+    _divide_twice: lambda y: 1 / y.shape[-2],
+    _turn_the_sign: lambda y: -1,
+    _forget_the_half: lambda y: 2,
+    _divide_by_outputs: lambda y: 1 / y.shape[-1],
+}
 
 
 def multiply_bp1(one: Callable[..., Array], other: Callable[..., Array]) -> Callable[..., Array] | None:
@@ -479,7 +515,7 @@ def multiply_bp1(one: Callable[..., Array], other: Callable[..., Array]) -> Call
     factor, bp1 = (_FACTORS.get(one), other) if one in _FACTORS else (_FACTORS.get(other), one)
     if factor is None:
         return None
-    return lambda output, z, a, y, xp: factor(y.shape[-2]) * bp1(output, z, a, y, xp)
+    return lambda output, z, a, y, xp: factor(y) * bp1(output, z, a, y, xp)
 
 
 def backpropagate(
