@@ -152,6 +152,7 @@ COLUMN_EDITS |= {
 PROGRAMS = {"rows": (ROWS, ROW_EDITS), "columns": (COLUMNS, COLUMN_EDITS)}
 ALL = MISTAKES | FORWARD_MISTAKES
 NOT_FOR_SUMS = ("BP1", "BP3-sum", "BP4-sum")  # nothing to forget
+IN_LAYERS = [name for name in MISTAKES if name.startswith(("BP3", "BP4")) and name not in NOT_FOR_SUMS]
 NEED_OUTPUT_SLOPE = (
     "BP1-slope",
     "BP1-of-a",
@@ -174,6 +175,20 @@ def edit(layout, reduction, *names):
         # only BP1's own line ends so, unless a change has added another
         source = source.replace(old, new, 1)
     return source
+
+
+def edit_layers(layout, reduction, name, layers):
+    """Make a mistake in BP3 or BP4 in the source of a program, in the hidden layers or in the last one only."""
+    condition = {
+        "rows": {"hidden": "l < L - 1", "last": "l == L - 1"},
+        "columns": {"hidden": "l > 1", "last": "l == 1"},
+    }
+    lines = []
+    for line, wrong in zip(*(edit(layout, reduction, *names).splitlines() for names in ((), (name,)))):
+        target, _, value = line.partition(" = ")
+        lines.append(line if line == wrong else f"{wrong} if {condition[layout][layers]} else {value}")
+        assert wrong.startswith(target)
+    return "\n".join(lines)
 
 
 def compile_program(source, model):
@@ -215,7 +230,7 @@ def draw_settings(rng):
     return sizes, {"activation": str(rng.choice(elementwise)), "output_activation": output, "cost": cost.name}
 
 
-def check_random(name, rng):
+def check_random(name, rng, layers="all"):
     """Check a program with this mistake in a random network; None where it cannot be made."""
     sizes, settings = draw_settings(rng)
     layout = str(rng.choice(["rows", "columns"]))
@@ -225,14 +240,21 @@ def check_random(name, rng):
         return None  # there is no σ′
     if name in NEED_SIGMA and (len(sizes) < 3 or settings["activation"] == "identity"):
         return None  # there is no hidden σ to leave out
-    backward = compile_program(edit(layout, reduction, *([name] if name else [])), model)
+    if layers == "all":
+        source = edit(layout, reduction, *([name] if name else []))
+    elif len(sizes) == 2:
+        return None  # the last layer is the only one
+    else:
+        source = edit_layers(layout, reduction, name, layers)
+    backward = compile_program(source, model)
     return check_backprop(backward, sizes, layout=layout, reduction=reduction, seed=int(rng.integers(1000)), **settings)
 
 
 def name_explanations(check):
     """The names of the mistakes in each explanation."""
     names = {mistake.equations: name for name, mistake in ALL.items()}
-    return [tuple(names[mistake.equations] for mistake in explanation) for explanation in check.explanations]
+    places = {"all": "", "hidden": " hidden", "last": " last"}
+    return [tuple(names[m.equations] + places[m.layers] for m in explanation) for explanation in check.explanations]
 
 
 def shorten_name(name):
@@ -240,21 +262,36 @@ def shorten_name(name):
     return name.removesuffix("-of-a") if name.startswith("forward") else name
 
 
-def count_named(name, times, rng):
+def count_named(name, times, rng, layers="all"):
     """Count how often a mistake is named, among the networks in which it changes a gradient."""
     named = made = 0
+    right = [(shorten_name(name) if layers == "all" else f"{name} {layers}",)]
     while made < times:
-        check = check_random(name, rng)
+        check = check_random(name, rng, layers)
         if check is not None and not check.passed:
             made += 1
-            names = [tuple(map(shorten_name, explanation)) for explanation in name_explanations(check)]
-            named += names == [(shorten_name(name),)]
+            named += [tuple(map(shorten_name, explanation)) for explanation in name_explanations(check)] == right
     return named
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_each_mistake_is_named(name):
-    assert count_named(name, 3, np.random.default_rng(1)) == 3
+    assert count_named(name, 2, np.random.default_rng(1)) == 2
+
+
+@pytest.mark.parametrize("layers", ["hidden", "last"])
+@pytest.mark.parametrize("name", IN_LAYERS)
+def test_a_mistake_in_one_of_two_lines_is_named(name, layers):
+    assert count_named(name, 1, np.random.default_rng(4), layers) == 1
+
+
+def test_the_report_says_in_which_layers_a_mistake_is():
+    check = check_backprop(compile_program(edit_layers("rows", "mean", "BP4-layer", "hidden"), SIGMOID), [3, 4, 4, 2])
+    assert "\nThe likely mistake: BP4, in the hidden layers only, is off by one layer" in repr(check)
+    end = "return [w / m for w in gw[:-1]] + gw[-1:], [b / m for b in gb[:-1]] + gb[-1:]"  # the mean only in the loop
+    check = check_backprop(write("BP1", end=end), [3, 4, 4, 2])
+    assert name_explanations(check) == [("BP3-sum last", "BP4-sum last")]
+    assert check.equation == "BP3 and BP4"
 
 
 def test_right_programs_pass():
@@ -687,3 +724,7 @@ if __name__ == "__main__":
     print(f"{right} of 100 programs without a mistake pass")
     for number, name in enumerate(ALL):
         print(f"{name}: named in {count_named(name, 100, np.random.default_rng([3, number]))} of 100")
+    for number, name in enumerate(IN_LAYERS):
+        for layers in ("hidden", "last"):
+            named = count_named(name, 100, np.random.default_rng([4, number]), layers)
+            print(f"{name}, {layers} layers only: named in {named} of 100")

@@ -49,14 +49,19 @@ class Case(NamedTuple):
     factor: float
     right: Gradients
 
-    def apply(self, equations: Equations, model: Model | None = None) -> Gradients | None:
-        """Compute the gradients by other equations, or for other activations and costs; None if shapes do not fit."""
+    def apply(
+        self, equations: Equations, model: Model | None = None, last: Equations | None = None
+    ) -> Gradients | None:
+        """Compute the gradients by other equations, or for other activations and costs; None if shapes do not fit.
+
+        `last` holds the BP3 and BP4 of the last layer, if they are others.
+        """
         model = model or self.model
         try:
             with np.errstate(all="ignore"):
                 zs, activations = forward(self.layers, model.sigmas, self.x, np)  # type: ignore
                 rest = model.sigmas, model.output, zs, activations, self.y, np
-                gradients = backpropagate(equations, self.layers, *rest)  # type: ignore
+                gradients = backpropagate(equations, self.layers, *rest, last)  # type: ignore
         except ValueError:
             return None
         return [self.factor * w for w, _ in gradients], [self.factor * b for _, b in gradients]

@@ -45,6 +45,8 @@ from xpnet.wording.hints import look_up
 LAYOUTS = {"rows": "examples in rows", "columns": "examples in columns"}
 REDUCTIONS = {"mean": "mean over", "sum": "sum over"}
 
+_WHERE = {"all": "", "hidden": ", in the hidden layers only,", "last": ", in the last layer only,"}
+
 Explanation = tuple[Mistake, ...]  # mistakes that give the learner's gradients together
 
 
@@ -100,7 +102,7 @@ class BackpropCheck:
             for j, mistake in enumerate(explanation):
                 joint = "and" if j else "or" if i else "The likely mistake:" if len(explanation) == 1 else "Together:"
                 place = "the forward pass" if mistake.equation == "forward" else mistake.equation
-                lines.append(f"{joint} {place} {mistake.mistake}")
+                lines.append(f"{joint} {place}{_WHERE[mistake.layers]} {mistake.mistake}")
                 lines += [f"  {place}, {mistake.formula}", f"  To mend it, {mistake.remedy}"]
         return "\n".join([*lines, *self.notes])
 
@@ -271,10 +273,18 @@ class _Found(NamedTuple):
     gradients: Gradients | None
 
 
-def _gives(equations: Equations, found: Sequence[_Found], layout: str) -> bool:
+class _Candidate(NamedTuple):
+    """Mistakes that may explain the gradients, with their equations; `last` holds BP3 and BP4 of the last layer."""
+
+    mistakes: Explanation
+    equations: Equations
+    last: Equations
+
+
+def _gives(equations: Equations, found: Sequence[_Found], layout: str, last: Equations | None = None) -> bool:
     """Tell whether these equations give what was found, errors included."""
     for case, gradients in found:
-        candidate = case.apply(equations)
+        candidate = case.apply(equations, last=last)
         if (candidate is None) != (gradients is None):
             return False
         if candidate is not None and gradients is not None and not are_equal(gradients, candidate, layout):
@@ -343,12 +353,22 @@ def _find_mistakes(evidence: Sequence[Sequence[_Found]], question: _Question, to
     layout = question.layout
     right = [_Found(case, to_layout(case.right, layout)) for case, _ in evidence[0]]
     mistakes = [m for m in _list_mistakes(question.reduction) if not _gives(m.equations, right, layout)]
-    candidates = [(c, _join_equations(c)) for c in combinations(mistakes, together)]
-    for found in evidence:
-        explanations = [c for c, joined in candidates if joined is not None and _gives(joined, found, layout)]
-        if explanations:
-            return _leave_out_repetitions(explanations)
+    # A program may have BP3 and BP4 twice, as the book's: for the last layer, and in a loop
+    twice = [m for m in mistakes if m.equation.startswith(("BP3", "BP4"))] if len(right[0].case.layers) > 1 else []
+    for places in (mistakes, *([m._replace(layers=layers) for m in twice] for layers in ("hidden", "last"))):
+        candidates = [c for c in map(_make_candidate, combinations(places, together)) if c is not None]
+        for found in evidence:
+            explanations = [c.mistakes for c in candidates if _gives(c.equations, found, layout, c.last)]
+            if explanations:
+                return _leave_out_repetitions(explanations)
     return []
+
+
+def _make_candidate(mistakes: Explanation) -> _Candidate | None:
+    """Make mistakes together, each in its layers; None if they exclude each other."""
+    hidden = _join_equations([m for m in mistakes if m.layers != "last"])
+    last = _join_equations([m for m in mistakes if m.layers != "hidden"])
+    return None if hidden is None or last is None else _Candidate(mistakes, hidden, last)
 
 
 def _leave_out_repetitions(explanations: list[Explanation]) -> list[Explanation]:
@@ -360,7 +380,7 @@ def _leave_out_repetitions(explanations: list[Explanation]) -> list[Explanation]
     return list(distinct.values())
 
 
-def _join_equations(mistakes: Explanation) -> Equations | None:
+def _join_equations(mistakes: Sequence[Mistake]) -> Equations | None:
     """Make mistakes together; None if they are in the same place and none of them is only a factor."""
     joined = RIGHT
     for mistake in mistakes:

@@ -260,6 +260,8 @@ class Mistake(NamedTuple):
         The four equations with the mistake, such as ``RIGHT._replace(bp2=my_function)``.
     remedy
         How to mend it, as a sentence without a full stop.
+    layers
+        Where the mistake is, if it is in BP3 or BP4 and not in all layers: "hidden" or "last".
     """
 
     equation: str
@@ -267,6 +269,7 @@ class Mistake(NamedTuple):
     mistake: str
     equations: Equations
     remedy: str = ""
+    layers: str = "all"
 
 
 FORMULAS = {
@@ -527,15 +530,20 @@ def backpropagate(
     activations: Sequence[Array],
     y: Array,
     xp: Namespace,
+    last: Equations | None = None,
 ) -> Layers:
-    """Compute the gradient as `core.backprop.backward` does, but with these equations."""
+    """Compute the gradient as `core.backprop.backward` does, but with these equations.
+
+    `last` holds the BP3 and BP4 of the last layer, if they are others.
+    """
     wrong_forward = equations.forward is not compute_forward
     if wrong_forward:
         zs, activations = equations.forward(layers, sigmas, activations[0], xp)
     delta = equations.bp1(output, zs[-1], activations[-1], y, xp)
     grads = []
     for l in reversed(range(len(layers))):
-        grads.append((equations.bp4(activations[l + equations.bp4_a], delta, xp), equations.bp3(delta, xp)))
+        here = last if last and l == len(layers) - 1 else equations
+        grads.append((here.bp4(activations[l + here.bp4_a], delta, xp), here.bp3(delta, xp)))
         if l:
             w, z, a = layers[l + equations.bp2_w][0], zs[l - 1 + equations.bp2_z], activations[l]
             if equations.bp2_z or wrong_forward:
