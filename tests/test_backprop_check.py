@@ -559,6 +559,11 @@ def test_a_program_for_another_cost_or_activation_is_recognized():
         ),
         ("return [None, gw[1]], gb", "The gradient of the weights of layer 1 is None: it was not filled in"),
         ("return gw, ['b', gb[1]]", "The gradient of the biases of layer 1 is no array of numbers: 'b'"),
+        ("return [gw[0] + 0j, gw[1]], gb", "The gradient of the weights of layer 1 is complex; return real numbers"),
+        (
+            "return gw, [gb[0], list(gb[1] + 1j)]",
+            "The gradient of the biases of layer 2 is complex; return real numbers",
+        ),
         ("raise KeyError(L)", "With the sizes 3-4-2 and 5 examples in rows, your function raised KeyError in line 1"),
     ],
 )

@@ -257,6 +257,8 @@ def read(result: Any, reading: Reading, n: int) -> Gradients:
             if part is None:
                 raise UnreadableError(f"The gradient of the {name} of layer {l} is None: it was not filled in")
             try:
+                if np.iscomplexobj(part):
+                    raise UnreadableError(f"The gradient of the {name} of layer {l} is complex; return real numbers")
                 arrays.append(np.asarray(part, dtype=np.float64))
             except unless_stopped(TypeError, ValueError):
                 raise UnreadableError(
