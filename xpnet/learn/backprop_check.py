@@ -299,7 +299,6 @@ def _explain(
     ran = [_Found(case, gradients) for case, gradients in found if gradients is not None]
     if not all(np.isfinite(array).all() for _, gradients in ran for arrays in gradients or () for array in arrays):
         return [], None, ["There are NaN or infinity among your gradients: mend that first"]
-    misshapen = [find_misshapen(case, gradients, question.layout) for case, gradients in ran if gradients is not None]
     if wrong and _gives(RIGHT, ran, question.layout):
         return [], None, ["The numbers are right, but not the shapes: they must be those of the weights and biases"]
     # A function may fail for other sizes only because it was written for the given ones
@@ -312,26 +311,35 @@ def _explain(
         explanations = _find_mistakes(evidence, question, together=2)
     if explanations or not wrong:
         names = dict.fromkeys(_name_equations(mistakes) for mistakes in explanations)
-        return explanations, _join(names, "or") if names else None, _list_misshapen(misshapen)
+        return explanations, _join(names, "or") if names else None, _list_misshapen(_find_shapes(ran, question.layout))
     if not locate:
         return [], None, []
+    return [], *_explain_places(ran, wrong, question.layout)
+
+
+def _explain_places(ran: Sequence[_Found], wrong: list[tuple[int, str]], layout: str) -> tuple[str | None, list[str]]:
+    """Say which equation seems to be wrong, from the places, shapes and sizes of the wrong gradients."""
+    misshapen = _find_shapes(ran, layout)
     empty = _find_empty(ran, wrong)
-    equation, sentence = _locate(empty or wrong, len(found[0].case.layers))
+    equation, sentence = _locate(empty or wrong, len(ran[0].case.layers))
     if empty:
         places = f"{_list_wrong(empty)} {'are' if len(empty) > 1 else 'is'} 0"
         cause = ", or is δ 0 there?" if equation in ("BP1", "BP2") else "?"
-        return [], None, [f"{places}: {'were they' if len(empty) > 1 else 'was it'} filled in{cause}"]
+        return None, [f"{places}: {'were they' if len(empty) > 1 else 'was it'} filled in{cause}"]
     shapes = [place for place in wrong if any(place in places for places in misshapen)]
     if shapes:
-        equation, sentence = (
-            equation if equation in ("BP3", "BP4") else None,
-            (f"The shapes of {_list_wrong(shapes)} are wrong: give them those of the weights and biases"),
-        )
-    factor = _find_factor(ran, question.layout)
+        equation = equation if equation in ("BP3", "BP4") else None
+        sentence = f"The shapes of {_list_wrong(shapes)} are wrong: give them those of the weights and biases"
+    factor = _find_factor(ran, layout)
     if equation == "BP1" and factor is None:
         equation = "BP1 or forward"
     sentences = [] if factor is None else [f"Each wrong gradient is {factor:.6g} times the right one"]
-    return [], equation, ["No mistake known here, nor two together, gives these gradients", sentence, *sentences]
+    return equation, ["No mistake known here, nor two together, gives these gradients", sentence, *sentences]
+
+
+def _find_shapes(ran: Sequence[_Found], layout: str) -> list[dict[tuple[int, str], bool]]:
+    """Find the wrong shapes of each case."""
+    return [find_misshapen(case, gradients, layout) for case, gradients in ran if gradients is not None]
 
 
 def _list_misshapen(misshapen: Sequence[dict[tuple[int, str], bool]]) -> list[str]:
@@ -352,7 +360,9 @@ def _find_mistakes(evidence: Sequence[Sequence[_Found]], question: _Question, to
     """Find the mistakes, alone or two together, that give exactly the first evidence, or else the next."""
     layout = question.layout
     right = [_Found(case, to_layout(case.right, layout)) for case, _ in evidence[0]]
-    mistakes = [m for m in _list_mistakes(question.reduction) if not _gives(m.equations, right, layout)]
+    mistakes = _list_mistakes(question.reduction)
+    if together > 1:  # one that has no effect here does not belong to a pair
+        mistakes = [m for m in mistakes if not _gives(m.equations, right, layout)]
     # A program may have BP3 and BP4 twice, as the book's: for the last layer, and in a loop
     twice = [m for m in mistakes if m.equation.startswith(("BP3", "BP4"))] if len(right[0].case.layers) > 1 else []
     for places in (mistakes, *([m._replace(layers=layers) for m in twice] for layers in ("hidden", "last"))):
