@@ -15,7 +15,7 @@ from xpnet import Network
 from xpnet.core.activations import ACTIVATIONS
 from xpnet.core.costs import COSTS, Fused
 from xpnet.learn import check_backprop
-from xpnet.learn.mutations import MISTAKES
+from xpnet.learn.mutations import FORWARD_MISTAKES, MISTAKES
 
 # Programs as learners write them, sharing no line with the library's equations, and the edits that make the mistakes
 
@@ -41,6 +41,8 @@ ROW_EDITS = {
     "BP1": {" / m\n": "\n"},
     "BP1-twice": {" / m\n": " / m / m\n"},
     "BP1-sign": {"= output_error(": "= -output_error("},
+    "BP1-half": {"= output_error(": "= 2 * output_error("},
+    "BP1-outputs": {"y) / m\n": "y) / y.shape[1] / m\n"},
     "BP1-slope": {"output_error(zs[l], ": "cost_gradient("},
     "BP1-again": {"activations[-1], y) /": "activations[-1], y) * output_slope(zs[l]) /"},
     "BP1-of-a": {"output_error(zs[l],": "output_error(activations[-1],"},
@@ -51,6 +53,7 @@ ROW_EDITS = {
     "BP2-transposed": {"weights[l + 1]": "weights[l + 1].T"},
     "BP2-layer": {"weights[l + 1]": "weights[l]"},
     "BP2-z-layer": {"slope(l, zs[l])": "slope(l, zs[l + 1])"},
+    "BP2-twice": {"* slope(l, zs[l])": "* slope(l, zs[l]) / m"},
     "BP3": {"delta.sum(axis=0)": "delta[0]"},
     "BP3-last": {"delta.sum(axis=0)": "delta[-1]"},
     "BP3-axis": {"delta.sum(axis=0)": "delta.sum(axis=1)"},
@@ -64,6 +67,20 @@ ROW_EDITS = {
     "BP4-sum": {" / m\n": "\n", "delta.sum(axis=0)": "delta.mean(axis=0)"},
     "BP4-twice": {"delta.T @ activations[l]": "delta.T @ activations[l] / m"},
     "BP34-last": {"delta.sum(axis=0)": "delta[-1]", "delta.T @ activations[l]": "delta[-1:].T @ activations[l][-1:]"},
+}
+LINEAR = {"append(act(l, zs[l]))": "append(zs[l])"}
+LIST = {**LINEAR, "append(activations[l] @": "append((act(l - 1, zs[l - 1]) if l else x) @"}
+OUTPUT = {"append(act(l, zs[l]))": "append(act(l, zs[l]) if l < L - 1 else zs[l])"}
+OF_A = {**ROW_EDITS["BP1-of-z"], "slope(l, zs[l])\n": "slope_of_a(l, activations[l + 1])\n"}
+ROW_EDITS |= {
+    "forward-biases": {" + biases[l]": ""},
+    "forward-output": OUTPUT,
+    "forward-output-of-a": {**OUTPUT, **ROW_EDITS["BP1-of-z"]},
+    "forward-list": LIST,
+    "forward-list-of-a": {**LIST, **OF_A},
+    "forward-linear": LINEAR,
+    "forward-linear-of-a": {**LINEAR, **OF_A},
+    "forward-transposed": {"weights[l].T": "weights[l]"},
 }
 
 # As the book's network.py, with a minibatch in the columns
@@ -92,6 +109,8 @@ COLUMN_EDITS = {
     "BP1": {" / m\n": "\n"},
     "BP1-twice": {" / m\n": " / m / m\n"},
     "BP1-sign": {"= output_error(": "= -output_error("},
+    "BP1-half": {"= output_error(": "= 2 * output_error("},
+    "BP1-outputs": {"y.T).T / m\n": "y.T).T / len(y) / m\n"},
     "BP1-slope": {"output_error(zs[-1].T, ": "cost_gradient("},
     "BP1-again": {"y.T).T /": "y.T).T * output_slope(zs[-1].T).T /"},
     "BP1-of-a": {"output_error(zs[-1].T,": "output_error(activations[-1].T,"},
@@ -102,6 +121,7 @@ COLUMN_EDITS = {
     "BP2-transposed": {"weights[-l + 1].T": "weights[-l + 1]"},
     "BP2-layer": {"weights[-l + 1].T": "weights[-l].T"},
     "BP2-z-layer": {"slope(-l, zs[-l].T)": "slope(-l, zs[-l + 1].T)"},
+    "BP2-twice": {"* slope(-l, zs[-l].T).T": "* slope(-l, zs[-l].T).T / m"},
     "BP3": {SUM: "delta[:, :1]"},
     "BP3-last": {SUM: "delta[:, -1:]"},
     "BP3-axis": {SUM: "delta.sum(axis=0, keepdims=True)"},
@@ -116,8 +136,32 @@ COLUMN_EDITS = {
     "BP4-twice": {PRODUCT: f"{PRODUCT} / m"},
     "BP34-last": {SUM: "delta[:, -1:]", PRODUCT: "np.dot(delta[:, -1:], activations[-l - 1][:, -1:].T)"},
 }
+LIST, LINEAR = {"append(activation)": "append(z)"}, {"activation = act(l, z.T).T": "activation = z"}
+OUTPUT = {"append(activation)": "append(activation if l < n - 2 else z)"}
+OF_A = {**COLUMN_EDITS["BP1-of-z"], "slope(-l, zs[-l].T)": "slope_of_a(-l, activations[-l].T)"}
+COLUMN_EDITS |= {
+    "forward-biases": {"activation) + b": "activation)"},
+    "forward-output": OUTPUT,
+    "forward-output-of-a": {**OUTPUT, **COLUMN_EDITS["BP1-of-z"]},
+    "forward-list": LIST,
+    "forward-list-of-a": {**LIST, **OF_A},
+    "forward-linear": LINEAR,
+    "forward-linear-of-a": {**LINEAR, **OF_A},
+    "forward-transposed": {"np.dot(w, activation)": "np.dot(w.T, activation)"},
+}
 PROGRAMS = {"rows": (ROWS, ROW_EDITS), "columns": (COLUMNS, COLUMN_EDITS)}
+ALL = MISTAKES | FORWARD_MISTAKES
 NOT_FOR_SUMS = ("BP1", "BP3-sum", "BP4-sum")  # nothing to forget
+IN_LAYERS = [name for name in MISTAKES if name.startswith(("BP3", "BP4")) and name not in NOT_FOR_SUMS]
+NEED_OUTPUT_SLOPE = (
+    "BP1-slope",
+    "BP1-of-a",
+    "BP1-of-z",
+    "forward-output-of-a",
+    "forward-list-of-a",
+    "forward-linear-of-a",
+)
+NEED_SIGMA = [name for name in FORWARD_MISTAKES if name.startswith(("forward-list", "forward-linear"))]
 
 
 def edit(layout, reduction, *names):
@@ -131,6 +175,20 @@ def edit(layout, reduction, *names):
         # only BP1's own line ends so, unless a change has added another
         source = source.replace(old, new, 1)
     return source
+
+
+def edit_layers(layout, reduction, name, layers):
+    """Make a mistake in BP3 or BP4 in the source of a program, in the hidden layers or in the last one only."""
+    condition = {
+        "rows": {"hidden": "l < L - 1", "last": "l == L - 1"},
+        "columns": {"hidden": "l > 1", "last": "l == 1"},
+    }
+    lines = []
+    for line, wrong in zip(*(edit(layout, reduction, *names).splitlines() for names in ((), (name,)))):
+        target, _, value = line.partition(" = ")
+        lines.append(line if line == wrong else f"{wrong} if {condition[layout][layers]} else {value}")
+        assert wrong.startswith(target)
+    return "\n".join(lines)
 
 
 def compile_program(source, model):
@@ -172,38 +230,68 @@ def draw_settings(rng):
     return sizes, {"activation": str(rng.choice(elementwise)), "output_activation": output, "cost": cost.name}
 
 
-def check_random(name, rng):
+def check_random(name, rng, layers="all"):
     """Check a program with this mistake in a random network; None where it cannot be made."""
     sizes, settings = draw_settings(rng)
     layout = str(rng.choice(["rows", "columns"]))
     reduction = "mean" if name in NOT_FOR_SUMS else str(rng.choice(["mean", "sum"]))
     model = Network(sizes, **settings).view.model
-    if name in ("BP1-slope", "BP1-of-a", "BP1-of-z") and isinstance(model.output, Fused):
+    if name in NEED_OUTPUT_SLOPE and isinstance(model.output, Fused):
         return None  # there is no σ′
-    backward = compile_program(edit(layout, reduction, *([name] if name else [])), model)
+    if name in NEED_SIGMA and (len(sizes) < 3 or settings["activation"] == "identity"):
+        return None  # there is no hidden σ to leave out
+    if layers == "all":
+        source = edit(layout, reduction, *([name] if name else []))
+    elif len(sizes) == 2:
+        return None  # the last layer is the only one
+    else:
+        source = edit_layers(layout, reduction, name, layers)
+    backward = compile_program(source, model)
     return check_backprop(backward, sizes, layout=layout, reduction=reduction, seed=int(rng.integers(1000)), **settings)
 
 
 def name_explanations(check):
     """The names of the mistakes in each explanation."""
-    names = {mistake.equations: name for name, mistake in MISTAKES.items()}
-    return [tuple(names[mistake.equations] for mistake in explanation) for explanation in check.explanations]
+    names = {mistake.equations: name for name, mistake in ALL.items()}
+    places = {"all": "", "hidden": " hidden", "last": " last"}
+    return [tuple(names[m.equations] + places[m.layers] for m in explanation) for explanation in check.explanations]
 
 
-def count_named(name, times, rng):
+def shorten_name(name):
+    """A name without what the report does not say: which formula σ′ has."""
+    return name.removesuffix("-of-a") if name.startswith("forward") else name
+
+
+def count_named(name, times, rng, layers="all"):
     """Count how often a mistake is named, among the networks in which it changes a gradient."""
     named = made = 0
+    right = [(shorten_name(name) if layers == "all" else f"{name} {layers}",)]
     while made < times:
-        check = check_random(name, rng)
+        check = check_random(name, rng, layers)
         if check is not None and not check.passed:
             made += 1
-            named += name_explanations(check) == [(name,)]
+            named += [tuple(map(shorten_name, explanation)) for explanation in name_explanations(check)] == right
     return named
 
 
-@pytest.mark.parametrize("name", MISTAKES)
+@pytest.mark.parametrize("name", ALL)
 def test_each_mistake_is_named(name):
-    assert count_named(name, 3, np.random.default_rng(1)) == 3
+    assert count_named(name, 2, np.random.default_rng(1)) == 2
+
+
+@pytest.mark.parametrize("layers", ["hidden", "last"])
+@pytest.mark.parametrize("name", IN_LAYERS)
+def test_a_mistake_in_one_of_two_lines_is_named(name, layers):
+    assert count_named(name, 1, np.random.default_rng(4), layers) == 1
+
+
+def test_the_report_says_in_which_layers_a_mistake_is():
+    check = check_backprop(compile_program(edit_layers("rows", "mean", "BP4-layer", "hidden"), SIGMOID), [3, 4, 4, 2])
+    assert "\nThe likely mistake: BP4, in the hidden layers only, is off by one layer" in repr(check)
+    end = "return [w / m for w in gw[:-1]] + gw[-1:], [b / m for b in gb[:-1]] + gb[-1:]"  # the mean only in the loop
+    check = check_backprop(write("BP1", end=end), [3, 4, 4, 2])
+    assert name_explanations(check) == [("BP3-sum last", "BP4-sum last")]
+    assert check.equation == "BP3 and BP4"
 
 
 def test_right_programs_pass():
@@ -280,6 +368,13 @@ def test_the_right_gradients_are_those_of_central_differences():
         assert min(abs(row["right"] - g) for g in gradients[l :: len(check.rows)]) < 1e-9
 
 
+def test_the_other_reduction_is_an_argument_not_only_a_mistake():
+    check = check_backprop(write("BP1"), [3, 4, 2])  # right for the sum
+    assert 'or say reduction="sum"' in repr(check)
+    check = check_backprop(write(), [3, 4, 2], reduction="sum")
+    assert 'or say reduction="mean"' in repr(check)
+
+
 def test_mistakes_that_need_equal_widths_to_run_are_named_too():
     check = check_backprop(write("BP2-layer"), [3, 4, 2])
     assert (check.equation, name_explanations(check)) == ("BP2", [("BP2-layer",)])
@@ -332,18 +427,41 @@ def test_mistakes_that_cannot_be_told_apart_are_both_named():
     assert "\nor BP3 does not sum over the examples" in repr(check)
 
 
-@pytest.mark.parametrize("names", [("BP1-sign", "BP3"), ("BP1", "BP1-slope"), ("BP2", "BP4-twice")])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("BP1-sign", "BP3"),
+        ("BP1", "BP1-slope"),
+        ("BP2", "BP4-twice"),
+        ("BP1-half", "BP1-sign"),
+        ("BP1-half", "BP3-twice"),
+    ],
+)
 def test_two_mistakes_are_named_together(names):
     if names == ("BP1", "BP1-slope"):
         source = ROWS.replace("output_error(zs[l], activations[-1], y) / m", "activations[-1] - y")
         program = compile_program(source, SIGMOID)
     else:
         program = write(*names)
+    if names == ("BP1-half", "BP1-sign"):
+        program = compile_program(ROWS.replace("= output_error(", "= -2 * output_error("), SIGMOID)
     check = check_backprop(program, [3, 4, 2])
     assert set(names) in [set(explanation) for explanation in name_explanations(check)]
     equations = sorted({name[:3] for name in names})
     assert check.equation == " and ".join(equations)
     assert f"Together: {equations[0]} " in repr(check)
+
+
+def test_a_mistake_in_the_forward_pass_is_called_so():
+    check = check_backprop(write("forward-biases"), [3, 4, 2])
+    assert check.equation == "forward"
+    assert repr(check).splitlines()[-3:] == [
+        "The likely mistake: the forward pass forgets the biases",
+        "  the forward pass, z = w a + b and a = σ(z), layer by layer",
+        "  To mend it, add b: z = w a + b",
+    ]
+    unknown = compile_program(ROWS.replace("+ biases[l]", "- biases[l]"), SIGMOID)
+    assert check_backprop(unknown, [3, 4, 2]).equation == "BP1 or forward"
 
 
 OTHER_EDITS = {
@@ -355,11 +473,10 @@ OTHER_EDITS = {
     ),
     "BP3": ("delta.sum(axis=0)", "delta.sum(axis=0) ** 3", "Only biases are wrong, so the errors δ are right"),
     "BP4": ("activations[l]\n", "np.cos(activations[l])\n", "Only weights are wrong, so the errors δ are right"),
-    # The two that the page describes
-    "BP1, no bias": (" + biases[l]", "", "All layers are wrong: look at the error of the outputs, BP1, and at"),
+    # That of which the page says that it has no name
     "BP2, updated": (
         "gw[l] = delta.T @ activations[l]\n",
-        "gw[l] = delta.T @ activations[l]\n        weights[l] -= 0.5 * gw[l]\n",
+        "gw[l] = delta.T @ activations[l]\n        weights = [*weights[:l], weights[l] - 0.5 * gw[l], *weights[l + 1 :]]\n",
         "The last layer is right, so BP1 is too: look at BP2",
     ),
 }
@@ -374,7 +491,41 @@ def test_unknown_mistakes_are_located_by_what_is_right(name):
     assert check.notes[0] == "No mistake known here, nor two together, gives these gradients"
     assert check.notes[1].startswith(sentence)
     assert ("Each wrong gradient is 1.7 times the right one" in check.notes) == (name == "BP1")
-    assert check.notes[-1].startswith("Your function changes its arguments") == (name == "BP2, updated")
+
+
+@pytest.mark.parametrize(
+    ("layers", "note"),
+    [
+        ([0, 1, 2], "w and b of layers 1, 2 and 3 are 0: were they filled in, or is δ 0 there?"),
+        ([0], "w and b of layer 1 are 0: were they filled in, or is δ 0 there?"),
+        ([1], "w and b of layer 2 are 0: were they filled in?"),
+        ([2], "w and b of layer 3 are 0: were they filled in?"),
+    ],
+)
+def test_gradients_that_were_not_filled_in_blame_no_equation(layers, note):
+    end = f"for l in {layers}: gw[l], gb[l] = 0 * gw[l], 0 * gb[l]\n    return gw, gb"
+    check = check_backprop(write(end=end), [3, 4, 2, 2])
+    assert (check.equation, check.notes) == (None, [note])
+
+
+@pytest.mark.parametrize(
+    ("line", "equation", "sentence"),
+    [
+        (
+            "gw[1], gb[1] = np.cos(gw[1]), np.cos(gb[1])",
+            "BP3 and BP4",
+            "In layer 1 a gradient is right, so the errors δ of all layers are: look at BP3 and BP4 of layer 2",
+        ),
+        (
+            "gw[0], gb[0], gb[1] = np.cos(gw[0]), np.cos(gb[0]), np.cos(gb[1])",
+            None,
+            "More than one equation seems to be wrong. Begin at the outputs: mend layer 2, and check again",
+        ),
+    ],
+)
+def test_a_right_gradient_clears_the_errors_of_its_layer_and_the_later_ones(line, equation, sentence):
+    check = check_backprop(write(end=f"{line}; return gw, gb"), [3, 4, 2, 2])
+    assert (check.equation, check.notes[1]) == (equation, sentence)
 
 
 def test_a_program_for_another_cost_or_activation_is_recognized():
@@ -414,6 +565,11 @@ def test_a_program_for_another_cost_or_activation_is_recognized():
         ),
         ("return [None, gw[1]], gb", "The gradient of the weights of layer 1 is None: it was not filled in"),
         ("return gw, ['b', gb[1]]", "The gradient of the biases of layer 1 is no array of numbers: 'b'"),
+        ("return [gw[0] + 0j, gw[1]], gb", "The gradient of the weights of layer 1 is complex; return real numbers"),
+        (
+            "return gw, [gb[0], list(gb[1] + 1j)]",
+            "The gradient of the biases of layer 2 is complex; return real numbers",
+        ),
         ("raise KeyError(L)", "With the sizes 3-4-2 and 5 examples in rows, your function raised KeyError in line 1"),
     ],
 )
@@ -425,23 +581,65 @@ def test_results_that_are_not_as_agreed_fail_with_a_sentence(end, note):
     assert check.notes[0] in repr(check)
 
 
+@pytest.mark.parametrize(
+    ("names", "end", "equation", "note"),
+    [
+        ((), "return [w.ravel() for w in gw], gb", None, "The numbers are right, but not the shapes"),
+        (
+            ("BP1-sign",),
+            "return gw, [b[None] for b in gb]",
+            "BP1",
+            "The shapes of the biases' gradients are wrong, too: they must be those of the biases",
+        ),
+        (("BP4-twice",), "return [w.ravel() for w in gw], gb", "BP4", "The shapes of the weights' gradients are wrong"),
+        ((), "return [w.sum() for w in gw], gb", "BP4", "The shapes of w of layers 1 and 2 are wrong: give them those"),
+        (
+            (),
+            "return [1.0, 2.0], [3.0, 4.0]",
+            None,
+            "The shapes of w and b of layers 1 and 2 are wrong: give them those of the weights and biases",
+        ),
+        (("BP3-all",), "return gw, gb", "BP3", None),  # the mistake itself makes the shapes
+        (("BP4-transposed",), "return gw, gb", "BP4", None),
+    ],
+)
+def test_wrong_shapes_are_told_apart_from_wrong_numbers(names, end, equation, note):
+    check = check_backprop(write(*names, end=end), [3, 4, 2])
+    assert check.equation == equation
+    assert [(name,) for name in names] == name_explanations(check)
+    assert not check.notes if note is None else any(sentence.startswith(note) for sentence in check.notes), check.notes
+
+
 def test_the_wrong_order_does_not_hide_a_mistake():
     check = check_backprop(write("BP3-twice", end="return gb, gw"), [3, 4, 2])
     assert name_explanations(check) == [("BP3-twice",)]
     assert check.notes[0].startswith("Your function returns the biases' gradients first")
 
 
-def test_sums_that_are_kept_between_calls_are_noticed():
+def test_sums_that_are_kept_between_calls_are_noticed_and_blame_no_equation():
     kept = []
 
     def backward(weights, biases, x, y):
         gw, gb = write()(weights, biases, x, y)
+        if kept and kept[-1].shape != gb[0].shape:
+            kept.clear()  # so they begin at 0 where the network is another one
         kept.append(gb[0])
-        return gw, [sum(b for b in kept if b.shape == gb[0].shape), *gb[1:]]
+        return gw, [sum(kept), *gb[1:]]
 
     check = check_backprop(backward, [3, 4, 2])
     assert not check.passed
-    assert any(note.startswith("Called again with the same arguments") for note in check.notes)
+    assert check.notes == [
+        "Called again with the same arguments, your function returns other numbers: it keeps something between calls, "
+        "such as sums that do not begin at 0, or draws random numbers"
+    ]
+    assert (check.equation, check.wrong) == (None, [(1, "b")])
+
+
+def test_a_changed_argument_is_the_cause_that_comes_first():
+    source = ROWS.replace("    zs, activations = [], [x]\n", "    x -= x.mean(axis=0)\n    zs, activations = [], [x]\n")
+    check = check_backprop(compile_program(source, SIGMOID), [3, 4, 2])
+    assert check.notes == ["Your function changes its arguments: x. Let it work on copies of them"]
+    assert (check.equation, len(check.wrong)) == (None, 4)
 
 
 def test_float32_is_exact_enough():
@@ -457,6 +655,25 @@ def test_a_signature_that_does_not_fit_is_named():
     assert check.notes[0].endswith("It is called as backward(weights, biases, x, y)")
     assert isinstance(check.error, TypeError)
     assert check.rows == []
+
+
+def test_an_error_is_shown_where_the_learner_s_own_files_raised_it(tmp_path):
+    """In the deepest of them: neither in the lines that adapt a program, nor in a library that it calls."""
+    file = tmp_path / "network.py"
+    file.write_text("import numpy as np\n\ndef backprop(x):\n    return np.linalg.inv(x)\n")
+    names = {}
+    exec(compile(file.read_text(), str(file), "exec"), names)
+    check = check_backprop(lambda weights, biases, x, y: names["backprop"](x), [3, 2])
+    assert "raised LinAlgError in line 4 of network.py, return np.linalg.inv(x): Last 2 dim" in check.notes[0]
+
+
+@pytest.mark.parametrize(("layout", "other"), [("rows", "columns"), ("columns", "rows")])
+def test_a_program_for_the_other_layout_is_told_the_argument(layout, other):
+    check = check_backprop(write(layout=other), [3, 4, 2], layout=layout)
+    assert check.notes[-1] == f'It runs with layout="{other}", examples in {other}: give this argument if you mean that'
+    assert "your function raised ValueError" in check.notes[0]
+    neither = check_backprop(write("BP2-transposed"), [3, 4, 2])
+    assert not any("It runs with" in note for note in neither.notes)
 
 
 def test_wrong_arguments_raise():
@@ -516,10 +733,9 @@ def test_the_report_on_the_page_is_that_of_its_program():
 if __name__ == "__main__":
     right = sum(check_random(None, np.random.default_rng([2, i])).passed for i in range(100))
     print(f"{right} of 100 programs without a mistake pass")
-    for number, name in enumerate(MISTAKES):
+    for number, name in enumerate(ALL):
         print(f"{name}: named in {count_named(name, 100, np.random.default_rng([3, number]))} of 100")
-
-
-def test_gradients_of_0_are_called_so():
-    check = check_backprop(lambda w, b, x, y: ([0.0 * p for p in w], [0.0 * p for p in b]), [3, 4, 2])
-    assert "Each wrong gradient is 0" in check.notes
+    for number, name in enumerate(IN_LAYERS):
+        for layers in ("hidden", "last"):
+            named = count_named(name, 100, np.random.default_rng([4, number]), layers)
+            print(f"{name}, {layers} layers only: named in {named} of 100")

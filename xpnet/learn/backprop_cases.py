@@ -49,14 +49,19 @@ class Case(NamedTuple):
     factor: float
     right: Gradients
 
-    def apply(self, equations: Equations, model: Model | None = None) -> Gradients | None:
-        """Compute the gradients by other equations, or for other activations and costs; None if shapes do not fit."""
+    def apply(
+        self, equations: Equations, model: Model | None = None, last: Equations | None = None
+    ) -> Gradients | None:
+        """Compute the gradients by other equations, or for other activations and costs; None if shapes do not fit.
+
+        `last` holds the BP3 and BP4 of the last layer, if they are others.
+        """
         model = model or self.model
         try:
             with np.errstate(all="ignore"):
                 zs, activations = forward(self.layers, model.sigmas, self.x, np)  # type: ignore
                 rest = model.sigmas, model.output, zs, activations, self.y, np
-                gradients = backpropagate(equations, self.layers, *rest)  # type: ignore
+                gradients = backpropagate(equations, self.layers, *rest, last)  # type: ignore
         except ValueError:
             return None
         return [self.factor * w for w, _ in gradients], [self.factor * b for _, b in gradients]
@@ -252,6 +257,8 @@ def read(result: Any, reading: Reading, n: int) -> Gradients:
             if part is None:
                 raise UnreadableError(f"The gradient of the {name} of layer {l} is None: it was not filled in")
             try:
+                if np.iscomplexobj(part):
+                    raise UnreadableError(f"The gradient of the {name} of layer {l} is complex; return real numbers")
                 arrays.append(np.asarray(part, dtype=np.float64))
             except unless_stopped(TypeError, ValueError):
                 raise UnreadableError(
@@ -305,9 +312,30 @@ def compare(case: Case, gradients: Gradients, layout: str) -> list[dict[str, Any
 
 
 def are_equal(gradients: Gradients, candidate: Gradients, layout: str) -> bool:
-    """Tell whether gradients are those of a candidate, apart from axes of length 1 of the biases."""
+    """Tell whether gradients are those of a candidate, apart from missing axes and axes of length 1."""
     biases = [b if layout == "rows" else b.T for b in candidate[1]]
     everything = [*candidate[0], *candidate[1]]
-    return all(is_close(w, other, everything) for w, other in zip(gradients[0], candidate[0])) and all(
-        is_close(np.squeeze(b), np.squeeze(other), everything) for b, other in zip(gradients[1], biases)
+    return all(
+        is_close(restore_shape(array, other), other, everything)
+        for arrays, others in zip(gradients, (candidate[0], biases))
+        for array, other in zip(arrays, others)
     )
+
+
+def restore_shape(array: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Give an array the shape of another if it has only lost or gained axes: flattened, or with axes of length 1."""
+    squeezed = [tuple(n for n in shape if n > 1) for shape in (array.shape, other.shape)]
+    if array.shape != other.shape and array.size == other.size and min(map(len, squeezed)) < 2:
+        return array.reshape(other.shape)
+    return array
+
+
+def find_misshapen(case: Case, gradients: Gradients, layout: str) -> dict[tuple[int, str], bool]:
+    """Find the gradients of a wrong shape: their layer and parameter, and whether `restore_shape` mends it."""
+    right = to_layout(case.right, layout)
+    return {
+        (l, name): restore_shape(array, other).shape == other.shape
+        for arrays, others, name in zip(gradients, right, "wb")
+        for l, (array, other) in enumerate(zip(arrays, others), 1)
+        if array.shape != other.shape
+    }

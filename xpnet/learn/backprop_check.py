@@ -8,10 +8,13 @@ whose gradients are those of the function is the likely mistake.
 from __future__ import annotations
 
 import math
+import os
+import sysconfig
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,16 +33,19 @@ from xpnet.learn.backprop_cases import (
     ask,
     choose_reading,
     compare,
+    find_misshapen,
     is_close,
     read,
     to_layout,
 )
-from xpnet.learn.mutations import MISTAKES, RIGHT, Equations, Mistake, multiply_bp1
+from xpnet.learn.mutations import FORWARD_MISTAKES, MISTAKES, RIGHT, Equations, Mistake, multiply_bp1
 from xpnet.network import Network
 from xpnet.wording.hints import look_up
 
 LAYOUTS = {"rows": "examples in rows", "columns": "examples in columns"}
 REDUCTIONS = {"mean": "mean over", "sum": "sum over"}
+
+_WHERE = {"all": "", "hidden": ", in the hidden layers only,", "last": ", in the last layer only,"}
 
 Explanation = tuple[Mistake, ...]  # mistakes that give the learner's gradients together
 
@@ -60,8 +66,8 @@ class BackpropCheck:
     wrong : list of tuple
         The layer and the parameter of each row that did not pass, such as ``(1, "w")``.
     equation : str or None
-        The equation that is wrong, such as "BP2", "BP1 and BP3" for two mistakes, or "BP1 or BP2" if both would give
-        this result; None if none is known.
+        The equation that is wrong, such as "BP2", or "forward" for the forward pass; "BP1 and BP3" for two mistakes;
+        "BP1 or BP2" if both would give this result; None if none is known.
     explanations : list of tuple of Mistake
         What would give exactly this result, usually one mistake. A tuple of two holds mistakes that were made together.
     notes : list of str
@@ -95,8 +101,9 @@ class BackpropCheck:
         for i, explanation in enumerate(self.explanations):
             for j, mistake in enumerate(explanation):
                 joint = "and" if j else "or" if i else "The likely mistake:" if len(explanation) == 1 else "Together:"
-                lines.append(f"{joint} {mistake.equation} {mistake.mistake}")
-                lines += [f"  {mistake.equation}, {mistake.formula}", f"  To mend it, {mistake.remedy}"]
+                place = "the forward pass" if mistake.equation == "forward" else mistake.equation
+                lines.append(f"{joint} {place}{_WHERE[mistake.layers]} {mistake.mistake}")
+                lines += [f"  {place}, {mistake.formula}", f"  To mend it, {mistake.remedy}"]
         return "\n".join([*lines, *self.notes])
 
 
@@ -202,11 +209,24 @@ def check_backprop(
     settings = {"activation": activation, "output_activation": output_activation, "cost": cost}
     model = Network(sizes, **settings).view.model
     cases = Cases(model, settings, reduction, np.random.default_rng(seed))
-    answers = [ask(backward, case, layout) for case in (*cases.draw("given", 3), *cases.draw("wide", 2))]
-    again = ask(backward, answers[0].case, layout)
+    first, *others = *cases.draw("given", 3), *cases.draw("wide", 2)
+    # Again at once and at the end: what a function keeps between calls may depend on the shapes
+    answers = [ask(backward, first, layout)]
+    again = [ask(backward, first, layout)]
+    answers += [ask(backward, case, layout) for case in others]
+    again.append(ask(backward, first, layout))
     if any(answer.error for answer in answers):  # shapes that do not fit may fit where all widths are equal
         answers += [ask(backward, case, layout) for case in cases.draw("square", 2)]
-    return _write_report(answers, again, _Question(layout, reduction, settings))
+    hints = _try_other_layout(backward, answers[0], layout)
+    return _write_report(answers, again, _Question(layout, reduction, settings), hints)
+
+
+def _try_other_layout(backward: Callable[..., Any], answer: Answer, layout: str) -> list[str]:
+    """Say whether a function that raises an error runs with the other layout."""
+    (other,) = LAYOUTS.keys() - {layout}
+    if answer.error is None or ask(backward, answer.case, other).error is not None:
+        return []
+    return [f'It runs with layout="{other}", {LAYOUTS[other]}: give this argument if you mean that']
 
 
 # Explaining
@@ -229,6 +249,7 @@ class _Question(NamedTuple):
 # What a factor 1/m too much or too little means where the sum over the examples is asked for
 _FOR_SUMS = {
     "BP1-twice": ("divides by the number of examples", 'leave the division out, or say reduction="mean"'),
+    "BP2-twice": ("divides by the number of examples", "leave the division out"),
     "BP3-twice": ("divides by the number of examples", "take the sum over the examples, not the mean"),
     "BP4-twice": ("divides by the number of examples", "take the product alone: it is the sum over the examples"),
 }
@@ -238,11 +259,11 @@ _NOT_FOR_SUMS = ("BP1", "BP3-sum", "BP4-sum")
 def _list_mistakes(reduction: str) -> list[Mistake]:
     """List the mistakes that can be made with a reduction."""
     if reduction == "mean":
-        return list(MISTAKES.values())
+        return [*MISTAKES.values(), *FORWARD_MISTAKES.values()]
     mistakes = {name: mistake for name, mistake in MISTAKES.items() if name not in _NOT_FOR_SUMS}
     for name, (mistake, remedy) in _FOR_SUMS.items():
         mistakes[name] = mistakes[name]._replace(mistake=mistake, remedy=remedy)
-    return list(mistakes.values())
+    return [*mistakes.values(), *FORWARD_MISTAKES.values()]
 
 
 class _Found(NamedTuple):
@@ -252,10 +273,18 @@ class _Found(NamedTuple):
     gradients: Gradients | None
 
 
-def _gives(equations: Equations, found: Sequence[_Found], layout: str) -> bool:
+class _Candidate(NamedTuple):
+    """Mistakes that may explain the gradients, with their equations; `last` holds BP3 and BP4 of the last layer."""
+
+    mistakes: Explanation
+    equations: Equations
+    last: Equations
+
+
+def _gives(equations: Equations, found: Sequence[_Found], layout: str, last: Equations | None = None) -> bool:
     """Tell whether these equations give what was found, errors included."""
     for case, gradients in found:
-        candidate = case.apply(equations)
+        candidate = case.apply(equations, last=last)
         if (candidate is None) != (gradients is None):
             return False
         if candidate is not None and gradients is not None and not are_equal(gradients, candidate, layout):
@@ -264,9 +293,9 @@ def _gives(equations: Equations, found: Sequence[_Found], layout: str) -> bool:
 
 
 def _explain(
-    found: Sequence[_Found], wrong: list[tuple[int, str]], question: _Question
+    found: Sequence[_Found], wrong: list[tuple[int, str]], question: _Question, *, locate: bool
 ) -> tuple[list[Explanation], str | None, list[str]]:
-    """Explain wrong gradients: by mistakes, with their equation; else by the equation, and sentences."""
+    """Explain wrong gradients: by mistakes, with their equation; else, if `locate`, by the equation, and sentences."""
     ran = [_Found(case, gradients) for case, gradients in found if gradients is not None]
     if not all(np.isfinite(array).all() for _, gradients in ran for arrays in gradients or () for array in arrays):
         return [], None, ["There are NaN or infinity among your gradients: mend that first"]
@@ -282,15 +311,45 @@ def _explain(
         explanations = _find_mistakes(evidence, question, together=2)
     if explanations or not wrong:
         names = dict.fromkeys(_name_equations(mistakes) for mistakes in explanations)
-        return explanations, _join(names, "or") if names else None, []
-    equation, sentence = _locate(wrong, len(found[0].case.layers))
-    factor = _find_factor(ran, question.layout)
+        return explanations, _join(names, "or") if names else None, _list_misshapen(_find_shapes(ran, question.layout))
+    if not locate:
+        return [], None, []
+    return [], *_explain_places(ran, wrong, question.layout)
+
+
+def _explain_places(ran: Sequence[_Found], wrong: list[tuple[int, str]], layout: str) -> tuple[str | None, list[str]]:
+    """Say which equation seems to be wrong, from the places, shapes and sizes of the wrong gradients."""
+    misshapen = _find_shapes(ran, layout)
+    empty = _find_empty(ran, wrong)
+    equation, sentence = _locate(empty or wrong, len(ran[0].case.layers))
+    if empty:
+        places = f"{_list_wrong(empty)} {'are' if len(empty) > 1 else 'is'} 0"
+        cause = ", or is δ 0 there?" if equation in ("BP1", "BP2") else "?"
+        return None, [f"{places}: {'were they' if len(empty) > 1 else 'was it'} filled in{cause}"]
+    shapes = [place for place in wrong if any(place in places for places in misshapen)]
+    if shapes:
+        equation = equation if equation in ("BP3", "BP4") else None
+        sentence = f"The shapes of {_list_wrong(shapes)} are wrong: give them those of the weights and biases"
+    factor = _find_factor(ran, layout)
+    if equation == "BP1" and factor is None:
+        equation = "BP1 or forward"
     sentences = [] if factor is None else [f"Each wrong gradient is {factor:.6g} times the right one"]
-    if factor == 0.0:
-        sentences = ["Each wrong gradient is 0"]
-    elif factor is not None and math.isclose(factor, 2.0, rel_tol=1e-4):
-        sentences[0] += ": is the ½ of the cost missing?"
-    return [], equation, ["No mistake known here, nor two together, gives these gradients", sentence, *sentences]
+    return equation, ["No mistake known here, nor two together, gives these gradients", sentence, *sentences]
+
+
+def _find_shapes(ran: Sequence[_Found], layout: str) -> list[dict[tuple[int, str], bool]]:
+    """Find the wrong shapes of each case."""
+    return [find_misshapen(case, gradients, layout) for case, gradients in ran if gradients is not None]
+
+
+def _list_misshapen(misshapen: Sequence[dict[tuple[int, str], bool]]) -> list[str]:
+    """Say which shapes are wrong besides the numbers, not because of them: those that only lost or gained axes."""
+    notes = []
+    for which, name in zip("wb", ("weights", "biases")):
+        restorable = [mended for places in misshapen for (_, part), mended in places.items() if part == which]
+        if restorable and all(restorable):
+            notes.append(f"The shapes of the {name}' gradients are wrong, too: they must be those of the {name}")
+    return notes
 
 
 def _name_equations(mistakes: Explanation) -> str:
@@ -301,16 +360,37 @@ def _find_mistakes(evidence: Sequence[Sequence[_Found]], question: _Question, to
     """Find the mistakes, alone or two together, that give exactly the first evidence, or else the next."""
     layout = question.layout
     right = [_Found(case, to_layout(case.right, layout)) for case, _ in evidence[0]]
-    mistakes = [m for m in _list_mistakes(question.reduction) if not _gives(m.equations, right, layout)]
-    candidates = [(c, _join_equations(c)) for c in combinations(mistakes, together)]
-    for found in evidence:
-        explanations = [c for c, joined in candidates if joined is not None and _gives(joined, found, layout)]
-        if explanations:
-            return explanations
+    mistakes = _list_mistakes(question.reduction)
+    if together > 1:  # one that has no effect here does not belong to a pair
+        mistakes = [m for m in mistakes if not _gives(m.equations, right, layout)]
+    # A program may have BP3 and BP4 twice, as the book's: for the last layer, and in a loop
+    twice = [m for m in mistakes if m.equation.startswith(("BP3", "BP4"))] if len(right[0].case.layers) > 1 else []
+    for places in (mistakes, *([m._replace(layers=layers) for m in twice] for layers in ("hidden", "last"))):
+        candidates = [c for c in map(_make_candidate, combinations(places, together)) if c is not None]
+        for found in evidence:
+            explanations = [c.mistakes for c in candidates if _gives(c.equations, found, layout, c.last)]
+            if explanations:
+                return _leave_out_repetitions(explanations)
     return []
 
 
-def _join_equations(mistakes: Explanation) -> Equations | None:
+def _make_candidate(mistakes: Explanation) -> _Candidate | None:
+    """Make mistakes together, each in its layers; None if they exclude each other."""
+    hidden = _join_equations([m for m in mistakes if m.layers != "last"])
+    last = _join_equations([m for m in mistakes if m.layers != "hidden"])
+    return None if hidden is None or last is None else _Candidate(mistakes, hidden, last)
+
+
+def _leave_out_repetitions(explanations: list[Explanation]) -> list[Explanation]:
+    """Leave out explanations in the same words, and all but the first in the forward pass, which says the least."""
+    distinct = {}
+    for mistakes in explanations:
+        words = tuple("forward" if m.equation == "forward" else f"{m.equation} {m.mistake}" for m in mistakes)
+        distinct.setdefault(words, mistakes)
+    return list(distinct.values())
+
+
+def _join_equations(mistakes: Sequence[Mistake]) -> Equations | None:
     """Make mistakes together; None if they are in the same place and none of them is only a factor."""
     joined = RIGHT
     for mistake in mistakes:
@@ -363,36 +443,61 @@ def _find_factor(ran: Sequence[_Found], layout: str) -> float | None:
     return factor
 
 
+def _find_empty(ran: Sequence[_Found], wrong: list[tuple[int, str]]) -> list[tuple[int, str]]:
+    """Find the wrong gradients that are always 0."""
+    gradients = [found.gradients for found in ran if found.gradients is not None]
+    return [(l, name) for l, name in wrong if not any(np.any(lists["wb".index(name)][l - 1]) for lists in gradients)]
+
+
 def _locate(wrong: list[tuple[int, str]], n: int) -> tuple[str | None, str]:
-    """Say which equation is wrong, from the places where the gradients are."""
+    """Say which equation is wrong, from the places where the gradients are.
+
+    The δ of a layer is made of that of the next. So where a gradient is right, the δ of its layer and of all later ones
+    is right, too.
+    """
     of_weights, of_biases = ({layer for layer, name in wrong if name == which} for which in "wb")
-    if of_weights == of_biases == set(range(1, n + 1)):
+    first = next((l for l in range(1, n + 1) if l not in of_weights & of_biases), n + 1)  # whose δ is right
+    later = sorted(layer for layer in of_weights | of_biases if layer >= first)
+    if first > n:
         return "BP1", (
             "All layers are wrong: look at the error of the outputs, BP1, and at what comes before it, the forward "
             "pass and the examples"
         )
-    if of_weights == of_biases and n not in of_weights:
-        return (
-            "BP2",
-            f"The last layer is right, so BP1 is too: look at BP2, where it gives the δ of layer {max(of_weights)}",
+    if not later:
+        return "BP2", f"The last layer is right, so BP1 is too: look at BP2, where it gives the δ of layer {first - 1}"
+    if first > 1:
+        return None, (
+            f"More than one equation seems to be wrong. Begin at the outputs: mend layer {later[-1]}, and check again"
         )
     if not of_weights:
         return "BP3", "Only biases are wrong, so the errors δ are right: look at BP3"
     if not of_biases:
         return "BP4", "Only weights are wrong, so the errors δ are right: look at BP4"
-    layer = max(of_weights | of_biases)
-    return None, f"More than one equation seems to be wrong. Begin at the outputs: mend layer {layer}, and check again"
+    return "BP3 and BP4", (
+        f"In layer 1 a gradient is right, so the errors δ of all layers are: look at BP3 and BP4 of layer"
+        f"{'s' if len(later) > 1 else ''} {_join(map(str, later))}"
+    )
 
 
 # The report
+
+# Where the files of libraries are, which are not the learner's
+_FOREIGN = (
+    "<frozen ",
+    *(f"{sysconfig.get_path(name)}{os.sep}" for name in ("stdlib", "platlib", "purelib")),
+    f"{Path(__file__).parents[1]}{os.sep}",
+)
 
 
 def _describe_error(answer: Answer, layout: str) -> str:
     """Say what the function raised, with which network, and in which line of it."""
     error = answer.error
     frames = traceback.extract_tb(error.__traceback__)[1:]  # type: ignore
-    own = [frame for frame in frames if frame.filename == frames[0].filename]
-    place = f" in line {own[-1].lineno}{f', {own[-1].line}' if own[-1].line else ''}" if own else ""
+    own = [frame for frame in frames if not frame.filename.startswith(_FOREIGN)] or frames
+    place = ""
+    if own:
+        file = "" if own[-1].filename == frames[0].filename else f" of {Path(own[-1].filename).name}"
+        place = f" in line {own[-1].lineno}{file}{f', {own[-1].line}' if own[-1].line else ''}"
     called = "" if own else ". It is called as backward(weights, biases, x, y)"
     return (
         f"With the sizes {_show_sizes(answer.case)} and {len(answer.case.x)} {LAYOUTS[layout]}, your function raised "
@@ -412,7 +517,7 @@ def _merge_rows(tables: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
     ]
 
 
-def _write_report(answers: list[Answer], again: Answer, question: _Question) -> BackpropCheck:
+def _write_report(answers: list[Answer], again: list[Answer], question: _Question, hints: list[str]) -> BackpropCheck:
     """Read the answers, compare them with the right gradients, and explain the difference."""
     report = BackpropCheck(False, [], None, [], [], None, question.title(answers[0].case))
     reading = choose_reading(answers)
@@ -425,19 +530,24 @@ def _write_report(answers: list[Answer], again: Answer, question: _Question) -> 
         except UnreadableError as complaint:
             return replace(report, notes=[str(complaint)])
         found.append(_Found(answer.case, gradients))
+    impurities = []
     changed = list(dict.fromkeys(name for answer in answers for name in answer.changed))
     if changed:
-        report.notes.append(f"Your function changes its arguments: {_join(changed)}. Let it work on copies of them")
-    if again.error is None and not are_same(again.result, answers[0].result):
-        report.notes.append(
+        impurities.append(f"Your function changes its arguments: {_join(changed)}. Let it work on copies of them")
+    if any(answer.error is None and not are_same(answer.result, answers[0].result) for answer in again):
+        impurities.append(
             "Called again with the same arguments, your function returns other numbers: it keeps something between "
-            "calls, such as sums that do not begin at 0"
+            "calls, such as sums that do not begin at 0, or draws random numbers"
         )
-    return _diagnose(report, answers, found, question)
+    report.notes.extend(impurities)
+    report = _diagnose(report, answers, found, question, impure=bool(impurities))
+    return replace(report, notes=[*report.notes, *hints])
 
 
-def _diagnose(report: BackpropCheck, answers: list[Answer], found: list[_Found], question: _Question) -> BackpropCheck:
-    """Add the table, the verdict and the explanation to a report."""
+def _diagnose(
+    report: BackpropCheck, answers: list[Answer], found: list[_Found], question: _Question, *, impure: bool
+) -> BackpropCheck:
+    """Add the table, the verdict and the explanation to a report; `impure` if it says what else the function does."""
     rows_of = {
         kind: _merge_rows([compare(c, g, question.layout) for c, g in found if c.kind == kind and g is not None])
         for kind in dict.fromkeys(case.kind for case, _ in found)
@@ -446,8 +556,8 @@ def _diagnose(report: BackpropCheck, answers: list[Answer], found: list[_Found],
     failed = failure is not None and failure.case.kind == "given"
     wrong = [kind for kind, rows in rows_of.items() if not all(row["passed"] for row in rows)]
     kind = wrong[0] if wrong else next((kind for kind, rows in rows_of.items() if rows), "given")
-    notes = list(report.notes)
-    report = replace(report, passed=not (failed or wrong or notes), rows=rows_of[kind])
+    notes = []
+    report = replace(report, passed=not (failed or wrong or report.notes), rows=rows_of[kind])
     if failure is not None:
         report = replace(report, error=failure.error)
         notes.append(_describe_error(failure, question.layout))
@@ -458,6 +568,7 @@ def _diagnose(report: BackpropCheck, answers: list[Answer], found: list[_Found],
         case = next(case for case, _ in found if case.kind == kind)
         notes.insert(0, f"The table is that of another network, {_show_sizes(case)}, {why}")
     if not wrong and not failed:
-        return replace(report, notes=notes)
-    explanations, equation, explanation = _explain(found, report.wrong, question)
-    return replace(report, explanations=explanations, equation=equation, notes=[*explanation, *notes])
+        return replace(report, notes=[*report.notes, *notes])
+    explanations, equation, explanation = _explain(found, report.wrong, question, locate=not impure)
+    # What the function does besides comes first: it may be the cause
+    return replace(report, explanations=explanations, equation=equation, notes=[*report.notes, *explanation, *notes])

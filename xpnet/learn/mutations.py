@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.core.activations import ACTIVATIONS, Activation
+from xpnet.core.activations import ACTIVATIONS, Activation, identity
 from xpnet.core.arrays import Array, Layer, Layers, Namespace
+from xpnet.core.backprop import forward as compute_forward
 from xpnet.core.backprop import matmul_like_weights
 from xpnet.core.costs import COSTS, Composed, Fused, Output
 from xpnet.data.datasets import mnist_sample
@@ -51,6 +52,8 @@ class Equations(NamedTuple):
         ``(a, delta, xp)`` -> ∂C/∂w of a layer, (n_out, n_in), from the activations (m, n_in) of the one before.
     bp2_w, bp2_z, bp4_a
         How many layers the w and the z of BP2 and the a of BP4 are off: 0 is right, −1 a layer too early, 1 too late.
+    forward
+        ``(layers, sigmas, x, xp)`` -> the lists of z and of a, as `xpnet.core.backprop.forward` returns them.
     """
 
     bp1: Callable[[Output, Array, Array, Array, Namespace], Array]
@@ -60,6 +63,9 @@ class Equations(NamedTuple):
     bp2_w: int = 0
     bp2_z: int = 0
     bp4_a: int = 0
+    forward: Callable[[Layers, Sequence[Activation], Array, Namespace], tuple[list[Array], list[Array]]] = (
+        compute_forward
+    )
 
 
 # The equations as in `xpnet.core.backprop`
@@ -97,6 +103,14 @@ def _divide_twice(output: Output, z: Array, a: Array, y: Array, xp: Namespace) -
 
 def _turn_the_sign(output: Output, z: Array, a: Array, y: Array, xp: Namespace) -> Array:
     return -_bp1(output, z, a, y, xp)
+
+
+def _forget_the_half(output: Output, z: Array, a: Array, y: Array, xp: Namespace) -> Array:
+    return 2 * _bp1(output, z, a, y, xp)
+
+
+def _divide_by_outputs(output: Output, z: Array, a: Array, y: Array, xp: Namespace) -> Array:
+    return _bp1(output, z, a, y, xp) / y.shape[-1]
 
 
 def _forget_the_output_slope(output: Output, z: Array, a: Array, y: Array, xp: Namespace) -> Array:
@@ -137,6 +151,10 @@ def _take_the_slope_at_a(delta: Array, w: Array, sigma: Activation, z: Array, a:
 
 def _put_z_for_a_in_the_slope(delta: Array, w: Array, sigma: Activation, z: Array, a: Array, xp: Namespace) -> Array:
     return sigma.pullback(xp.matmul(delta, w), z, z, xp)
+
+
+def _divide_errors_again(delta: Array, w: Array, sigma: Activation, z: Array, a: Array, xp: Namespace) -> Array:
+    return _bp2(delta, w, sigma, z, a, xp) / delta.shape[-2]
 
 
 def _forget_the_transpose(delta: Array, w: Array, sigma: Activation, z: Array, a: Array, xp: Namespace) -> Array:
@@ -191,13 +209,49 @@ def _divide_weights_again(a: Array, delta: Array, xp: Namespace) -> Array:
     return _bp4(a, delta, xp) / delta.shape[-2]
 
 
+def _forget_the_biases(
+    layers: Layers, sigmas: Sequence[Activation], x: Array, xp: Namespace
+) -> tuple[list[Array], list[Array]]:
+    return compute_forward([(w, xp.zeros_like(b)) for w, b in layers], sigmas, x, xp)  # type: ignore
+
+
+def _transpose_the_weights(
+    layers: Layers, sigmas: Sequence[Activation], x: Array, xp: Namespace
+) -> tuple[list[Array], list[Array]]:
+    return compute_forward([(w.mT, b) for w, b in layers], sigmas, x, xp)  # type: ignore
+
+
+def _collect_z(
+    layers: Layers, sigmas: Sequence[Activation], x: Array, xp: Namespace
+) -> tuple[list[Array], list[Array]]:
+    zs, _ = compute_forward(layers, sigmas, x, xp)
+    return zs, [x, *zs]
+
+
+def _pass_z_on(
+    layers: Layers, sigmas: Sequence[Activation], x: Array, xp: Namespace
+) -> tuple[list[Array], list[Array]]:
+    return compute_forward(layers, [identity] * len(sigmas), x, xp)
+
+
+def _take_z_for_the_outputs(output: Output, z: Array, a: Array, y: Array, xp: Namespace) -> Array:
+    if isinstance(output, Fused):
+        return _bp1(output, z, z, y, xp)
+    g = output.cost.gradient(z, y, xp) / y.shape[-2]  # type: ignore
+    return output.sigma.pullback(g, z, output.sigma.value(z, xp), xp)
+
+
+def _take_z_for_the_outputs_and_their_slope(output: Output, z: Array, a: Array, y: Array, xp: Namespace) -> Array:
+    return _bp1(output, z, z, y, xp)
+
+
 class Mistake(NamedTuple):
-    """A mistake in one of the four equations.
+    """A mistake in one of the four equations, or in the forward pass.
 
     Parameters
     ----------
     equation
-        Its name, such as "BP2".
+        Its name, such as "BP2"; "forward" for the forward pass.
     formula
         The correct equation, in words and symbols.
     mistake
@@ -206,6 +260,8 @@ class Mistake(NamedTuple):
         The four equations with the mistake, such as ``RIGHT._replace(bp2=my_function)``.
     remedy
         How to mend it, as a sentence without a full stop.
+    layers
+        Where the mistake is, if it is in BP3 or BP4 and not in all layers: "hidden" or "last".
     """
 
     equation: str
@@ -213,6 +269,7 @@ class Mistake(NamedTuple):
     mistake: str
     equations: Equations
     remedy: str = ""
+    layers: str = "all"
 
 
 FORMULAS = {
@@ -220,6 +277,7 @@ FORMULAS = {
     "BP2": "the error of a hidden layer: δ = (wᵀ δ of the next layer) ⊙ σ′(z)",
     "BP3": "the gradient of the biases: ∂C/∂b = δ, summed over the examples",
     "BP4": "the gradient of the weights: ∂C/∂w = δ aᵀ, summed over the examples",
+    "forward": "z = w a + b and a = σ(z), layer by layer",
     "BP3 and BP4": "the gradients: ∂C/∂b = δ and ∂C/∂w = δ aᵀ, summed over the examples",
 }
 
@@ -233,7 +291,7 @@ MISTAKES = {
     "BP1": _make_mistake(
         "BP1",
         "does not divide by the number of examples in the minibatch",
-        "divide by it once, in BP1 or at the end",
+        'divide by it once, in BP1 or at the end; or say reduction="sum" if you mean the sum over the examples',
         bp1=_forget_the_mean,
     ),
     "BP1-twice": _make_mistake(
@@ -247,6 +305,18 @@ MISTAKES = {
         "has the wrong sign, as y − a in place of a − y has",
         "start from a − y; the minus sign belongs to the update, w − η ∂C/∂w",
         bp1=_turn_the_sign,
+    ),
+    "BP1-half": _make_mistake(
+        "BP1",
+        "is twice as large, as without the ½ of the quadratic cost",
+        "start from a − y, not 2 (a − y): the derivative of ½ (a − y)² is a − y",
+        bp1=_forget_the_half,
+    ),
+    "BP1-outputs": _make_mistake(
+        "BP1",
+        "divides by the number of outputs too, as a mean over all entries does",
+        "divide by the number of examples only: the cost of an example is a sum over its outputs",
+        bp1=_divide_by_outputs,
     ),
     "BP1-slope": _make_mistake(
         "BP1",
@@ -306,6 +376,12 @@ MISTAKES = {
         "is off by one layer: it takes σ′(z) of the next layer, in place of that of the layer itself",
         "take z of the layer whose δ it is",
         bp2_z=1,
+    ),
+    "BP2-twice": _make_mistake(
+        "BP2",
+        "divides by the number of examples again",
+        "leave the division out: the δ of the next layer is divided already",
+        bp2=_divide_errors_again,
     ),
     "BP3": _make_mistake(
         "BP3",
@@ -388,9 +464,53 @@ MISTAKES = {
     ),
 }
 
+_LEAVES_OUT_SIGMA = (
+    "leaves out σ: its activations are z",
+    "append a = σ(z) to the activations, and give it to the next layer",
+)
+_KEEPS_Z = "keeps z in its list of activations, in place of σ(z)", "append a = σ(z) to the activations"
+_FORGETS_THE_OUTPUT_SIGMA = "leaves out σ at the outputs", "end with a = σ(z) in the last layer too"
+# Mistakes that `check_backprop` knows, but `break_equation` does not make: it trains networks whose forward pass is
+# right. Those that "of-a" ends the name of have σ′ of a formula that takes a, such as a (1 − a), and gets z there.
+FORWARD_MISTAKES = {
+    "forward-biases": _make_mistake("forward", "forgets the biases", "add b: z = w a + b", forward=_forget_the_biases),
+    "forward-output": _make_mistake("forward", *_FORGETS_THE_OUTPUT_SIGMA, bp1=_take_z_for_the_outputs),
+    "forward-output-of-a": _make_mistake(
+        "forward", *_FORGETS_THE_OUTPUT_SIGMA, bp1=_take_z_for_the_outputs_and_their_slope
+    ),
+    "forward-list": _make_mistake("forward", *_KEEPS_Z, forward=_collect_z, bp1=_take_z_for_the_outputs),
+    "forward-list-of-a": _make_mistake(
+        "forward",
+        *_KEEPS_Z,
+        forward=_collect_z,
+        bp1=_take_z_for_the_outputs_and_their_slope,
+        bp2=_put_z_for_a_in_the_slope,
+    ),
+    "forward-linear": _make_mistake("forward", *_LEAVES_OUT_SIGMA, forward=_pass_z_on, bp1=_take_z_for_the_outputs),
+    "forward-linear-of-a": _make_mistake(
+        "forward",
+        *_LEAVES_OUT_SIGMA,
+        forward=_pass_z_on,
+        bp1=_take_z_for_the_outputs_and_their_slope,
+        bp2=_put_z_for_a_in_the_slope,
+    ),
+    "forward-transposed": _make_mistake(
+        "forward",
+        "multiplies by wᵀ where w belongs, or the other way round",
+        "with w of shape (n_out, n_in), the product is w a for examples in columns and a wᵀ for examples in rows",
+        forward=_transpose_the_weights,
+    ),
+}
 
-# The mistakes in BP1 that are a factor, of m examples
-_FACTORS = {_forget_the_mean: lambda m: m, _divide_twice: lambda m: 1 / m, _turn_the_sign: lambda m: -1}
+
+# The mistakes in BP1 that are a factor, of targets y
+_FACTORS = {
+    _forget_the_mean: lambda y: y.shape[-2],
+    _divide_twice: lambda y: 1 / y.shape[-2],
+    _turn_the_sign: lambda y: -1,
+    _forget_the_half: lambda y: 2,
+    _divide_by_outputs: lambda y: 1 / y.shape[-1],
+}
 
 
 def multiply_bp1(one: Callable[..., Array], other: Callable[..., Array]) -> Callable[..., Array] | None:
@@ -398,7 +518,7 @@ def multiply_bp1(one: Callable[..., Array], other: Callable[..., Array]) -> Call
     factor, bp1 = (_FACTORS.get(one), other) if one in _FACTORS else (_FACTORS.get(other), one)
     if factor is None:
         return None
-    return lambda output, z, a, y, xp: factor(y.shape[-2]) * bp1(output, z, a, y, xp)
+    return lambda output, z, a, y, xp: factor(y) * bp1(output, z, a, y, xp)
 
 
 def backpropagate(
@@ -410,15 +530,23 @@ def backpropagate(
     activations: Sequence[Array],
     y: Array,
     xp: Namespace,
+    last: Equations | None = None,
 ) -> Layers:
-    """Compute the gradient as `core.backprop.backward` does, but with these equations."""
+    """Compute the gradient as `core.backprop.backward` does, but with these equations.
+
+    `last` holds the BP3 and BP4 of the last layer, if they are others.
+    """
+    wrong_forward = equations.forward is not compute_forward
+    if wrong_forward:
+        zs, activations = equations.forward(layers, sigmas, activations[0], xp)
     delta = equations.bp1(output, zs[-1], activations[-1], y, xp)
     grads = []
     for l in reversed(range(len(layers))):
-        grads.append((equations.bp4(activations[l + equations.bp4_a], delta, xp), equations.bp3(delta, xp)))
+        here = last if last and l == len(layers) - 1 else equations
+        grads.append((here.bp4(activations[l + here.bp4_a], delta, xp), here.bp3(delta, xp)))
         if l:
             w, z, a = layers[l + equations.bp2_w][0], zs[l - 1 + equations.bp2_z], activations[l]
-            if equations.bp2_z:
+            if equations.bp2_z or wrong_forward:
                 a = sigmas[l - 1].value(z, xp)
             delta = equations.bp2(delta, w, sigmas[l - 1], z, a, xp)
             if equations.bp2_z:
