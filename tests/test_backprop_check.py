@@ -476,7 +476,8 @@ OTHER_EDITS = {
     # That of which the page says that it has no name
     "BP2, updated": (
         "gw[l] = delta.T @ activations[l]\n",
-        "gw[l] = delta.T @ activations[l]\n        weights = [*weights[:l], weights[l] - 0.5 * gw[l], *weights[l + 1 :]]\n",
+        "gw[l] = delta.T @ activations[l]\n"
+        "        weights = [*weights[:l], weights[l] - 0.5 * gw[l], *weights[l + 1 :]]\n",
         "The last layer is right, so BP1 is too: look at BP2",
     ),
 }
