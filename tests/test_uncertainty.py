@@ -730,7 +730,7 @@ def train_on_examples(place, members=None, **options):
 
 
 @pytest.mark.on("jax")
-@pytest.mark.parametrize("members", [None, 2])
+@pytest.mark.parametrize("members", [2, None])
 def test_examples_of_the_training_are_recognized(place, members):
     """In another order, in another dtype, and a part of them; not fresh ones, even if they include a few of those."""
     (model, x, y), (new, truth) = train_on_examples(place, members), examples(200, 1, 1)
@@ -750,7 +750,7 @@ def test_examples_of_the_training_are_recognized(place, members):
     model.coverage(examples(100, 1, 2))
 
 
-@pytest.mark.parametrize("members", [None, 2])
+@pytest.mark.parametrize("members", [2, None])
 def test_copies_and_files_recognize_examples_too(place, members, tmp_path):
     model, x, y = train_on_examples(place, members)
     other = examples(50, 1, 1)
