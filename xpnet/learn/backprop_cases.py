@@ -1,4 +1,4 @@
-"""What `check_backprop` compares: the right gradients of random networks, and those of a learner's function."""
+"""Random networks with their right gradients, and the gradients that a learner's function returns for them."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class Cases:
 
 
 class Answer(NamedTuple):
-    """What the learner's function did with a case: a result, or an error; and the arguments that it changed."""
+    """The outcome of a call of the learner's function: a result or an error, and the arguments that it changed."""
 
     case: Case
     result: Any = None

@@ -233,7 +233,7 @@ def _try_other_layout(backward: Callable[..., Any], answer: Answer, layout: str)
 
 
 class _Question(NamedTuple):
-    """What the learner's function is asked for."""
+    """The kind of gradients that the learner's function should return."""
 
     layout: str
     reduction: str

@@ -341,7 +341,7 @@ static PyObject *add_product(Operations *self, PyObject *args) {
     if (!new) REFUSE;
     memcpy(new->sizes + 1, core_sizes, sizeof core_sizes);
     memcpy(new->steps + n, core_steps, n_core * sizeof *core_steps);
-    if (n_core == 6 && new->n_outer == 0 && new->sizes[1] > unit) new->unit = unit;
+    if (n_core == 6 && new->n_outer == 0 && unit > 0 && new->sizes[1] > unit) new->unit = unit;
     DONE(append(self, loop, data, arrays, 0));
 }
 

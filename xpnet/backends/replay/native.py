@@ -6,39 +6,53 @@ from contextlib import ExitStack, contextmanager
 from functools import cache
 from threading import Lock
 from typing import Any
+from weakref import WeakSet
 
 from xpnet.backends.base import limit_thread_pools
+from xpnet.backends.replay.eager import Eager
 from xpnet.backends.replay.loops import forget_threads, set_threads
-from xpnet.backends.replay.program import Program, ReplayLoop
+from xpnet.backends.replay.program import Case, Program, ReplayLoop
 from xpnet.backends.replay.translate import translate
-from xpnet.core.arrays import leaves, select
+from xpnet.core.arrays import Function, leaves, select
 from xpnet.wording.checks import warn
+
+PAYS_FROM = 8  # steps for each step of a program: translating it takes about as long as these save
 
 
 class NativeLoop(ReplayLoop):
     """Repeats recorded steps by NumPy's inner loops, called from C; the results are those of `ReplayLoop`."""
 
-    def _make_program(self, state: Any, batches: Any, data: Any, n_steps: int) -> Program:
-        """Record the first step, and translate the program.
+    def __init__(self, backend: Eager, step: Function, make_minibatch: Function) -> None:
+        super().__init__(backend, step, make_minibatch)
+        self.refused = WeakSet[Program]()  # whose translations give other results
 
-        The translation is checked: the first steps must give the bits of the operations in Python. So a fault makes
-        training slower, but no number wrong.
+    def _find_program(self, case: Case, state: Any, batches: Any, data: Any) -> Program | None:
+        """Find the program of a case, or record one; translate it as soon as this pays."""
+        program = super()._find_program(case, state, batches, data)
+        if program is not None and len(program.operations) > 1:
+            n_steps, steps = len(program.steps), batches.index.shape[0]
+            if case.steps >= PAYS_FROM * n_steps and steps >= n_steps and program not in self.refused:
+                self._translate(program, state, select(batches, slice(n_steps)), data)
+        return program
+
+    def _translate(self, program: Program, state: Any, batches: Any, data: Any) -> None:
+        """Translate a program, if this gives the bits of its operations in Python for the batches of one round.
+
+        So a fault makes training slower, but no number wrong.
         """
-        program = super()._make_program(state, batches, data, n_steps)
-        operations, batches = program.operations, select(batches, slice(n_steps))
+        operations, results = program.operations, []
         code, calls = translate(operations)
-        results = []
         for program.operations in (operations, [code.run]):
             program.begin(state, data)
             program.run(batches, data)
             results.append([x.tobytes() for x in leaves(program.state)])
         if results[0] != results[1]:
             program.operations = operations
+            self.refused.add(program)
             warn("the loop in C gives other results than NumPy here, so steps are replayed in Python, which is slower")
-            return program
+            return
         in_python = f", {len(calls)} of {len(operations)} operations in Python" if calls else ""
         program.engine = f"replay of recorded steps in C{in_python}"
-        return program
 
 
 class StepThreads:
