@@ -40,19 +40,24 @@ class NativeLoop(ReplayLoop):
 
         So a fault makes training slower, but no number wrong.
         """
-        operations, results = program.operations, []
+        operations = program.operations
         code, calls = translate(operations)
-        for program.operations in (operations, [code.run]):
-            program.begin(state, data)
-            program.run(batches, data)
-            results.append([x.tobytes() for x in leaves(program.state)])
-        if results[0] != results[1]:
+        expected = _run_round(program, state, batches, data)
+        program.operations = [code.run]
+        if _run_round(program, state, batches, data) != expected:
             program.operations = operations
             self.refused.add(program)
             warn("the loop in C gives other results than NumPy here, so steps are replayed in Python, which is slower")
             return
         in_python = f", {len(calls)} of {len(operations)} operations in Python" if calls else ""
         program.engine = f"replay of recorded steps in C{in_python}"
+
+
+def _run_round(program: Program, state: Any, batches: Any, data: Any) -> list[bytes]:
+    """Run the steps of a program once, and return all bits of the state after them."""
+    program.begin(state, data)
+    program.run(batches, data)
+    return [x.tobytes() for x in leaves(program.state)]
 
 
 class StepThreads:
