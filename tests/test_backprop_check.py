@@ -274,7 +274,7 @@ def count_named(name, times, rng, layers="all"):
     return named
 
 
-@pytest.mark.slow  # 59 of them
+@pytest.mark.slow  # there are many
 @pytest.mark.parametrize("name", ALL)
 def test_each_mistake_is_named(name):
     assert count_named(name, 2, np.random.default_rng(1)) == 2
