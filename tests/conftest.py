@@ -147,6 +147,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = kept
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file() -> Any:
+    """Look for no doctests in the modules of tests."""
+    return [collector for collector in (yield) if type(collector) is pytest.Module]
+
+
 def pytest_collection() -> None:
     """Look for no garbage while tests are collected: all of it stays."""
     gc.disable()

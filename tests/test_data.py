@@ -232,7 +232,6 @@ def test_evaluate_reads_a_data_set() -> None:
     )
 
 
-@pytest.mark.on("jax")
 def test_without_cache_a_data_set_is_read_again_each_epoch_to_the_same_weights(place: Place) -> None:
     images = Images(to_tensor)
     net = trained(images, place, epochs=3, cache=False)

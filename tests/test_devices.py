@@ -246,7 +246,7 @@ for net, device, other in zip(nets, (first, second), (second, first)):
     near, far = ([jax.device_put(a, where) for a in (x, y)] for where in (device, other))
     with jax.transfer_guard_device_to_device("disallow_explicit"):
         net.train(tuple(near), epochs=2, batch_size=8, optimizer=Adam(), progress=False)
-    net.train(tuple(far), epochs=2, batch_size=8, progress=False)
+    net.train(tuple(far), epochs=2, batch_size=8, optimizer=Adam(), progress=False)
     gradients = net.backward(*far)[0]
     assert devices(*jax.tree.leaves(net.state), *gradients, net.predict_proba(far[0])) == {device}
 np.testing.assert_array_equal(nets[0].w[0], nets[1].w[0])
@@ -254,7 +254,7 @@ for net, (name, device) in zip(nets, [("cpu:1", second), ("cpu:0", first)]):
     assert devices(*jax.tree.leaves(net.to(device=name).state)) == {device}
 
 backend = get_backend("jax", "cpu:1")
-x = backend.asarray([[1.0] * 1500] * 1500, "float32")
+x = backend.asarray([[1.0] * 1000] * 1000, "float32")
 power = jax.jit(lambda x: jax.lax.fori_loop(0, 4, lambda i, y: 1e-3 * (y @ x), x)).lower(x).compile()
 y = power(x)
 assert not y.is_ready(), "it should still be computing"

@@ -282,7 +282,6 @@ def test_members_with_other_weights_share_inputs_and_targets(monkeypatch):
 
 
 @pytest.mark.parametrize("way", ["rows", "split"])
-@pytest.mark.on("jax")
 def test_members_have_scalings_of_their_own(way, place):
     x, y = make_data("real")
     settings = {"activation": "tanh", "task": "regression", "standardize": True, "dtype": "float64", **place._asdict()}
@@ -683,7 +682,6 @@ def test_states_are_copied_when_somebody_looks_at_them(looks, monkeypatch):
     assert len(taken) == 4 * (weights + others + 4 * weights * looks)
 
 
-@pytest.mark.on("jax")
 def test_callbacks_may_change_a_member(place):
     def halve(net, epoch):
         if epoch == 2:

@@ -968,9 +968,15 @@ def test_sparse_rows_are_never_dense_all_together(monkeypatch):
     assert 0 < largest[0] <= 4096
 
 
-@pytest.mark.parametrize("x", [XR, XR.astype(np.float32), sparse.csr_array(XR)], ids=["64", "32", "sparse"])
 @pytest.mark.parametrize(
-    "parameters", [{}, {"solver": "lbfgs"}, {"early_stopping": True}, {"standardize": True}], ids=str
+    ("x", "parameters"),
+    [
+        (XR, {}),
+        (XR.astype(np.float32), {"solver": "lbfgs"}),
+        (sparse.csr_array(XR), {"early_stopping": True}),
+        (XR.astype(np.float32), {"standardize": True}),
+    ],
+    ids=["64", "32, lbfgs", "sparse, early stopping", "32, standardize"],
 )
 def test_networks_recognize_the_examples_of_their_fit(x, parameters):
     """Not those that early stopping held out, nor those of a test, and after pickling too."""

@@ -110,7 +110,7 @@ def test_labels_and_weights_may_lie_elsewhere(place, other):
     np.testing.assert_allclose(host(reg.coefs_[0]), MLPRegressor(**SMALL).fit(X, Y / 2).coefs_[0], rtol=1e-9)
 
 
-@pytest.mark.parametrize("y", [Y, NAMES, NAMES.astype(object), TWO], ids=["three", "strings", "objects", "several"])
+@pytest.mark.parametrize("y", [NAMES.astype(object), TWO], ids=["objects", "several"])
 def test_a_backend_that_is_given_computes_and_results_come_back(place, other, y):
     est = MLPClassifier(**SMALL, backend=other.backend, device=other.device).fit(put(place, X), put(place, y))
     stays = other.device is None and get_backend(*place).name == get_backend(*other).name  # of X, and its device too

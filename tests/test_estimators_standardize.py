@@ -117,7 +117,7 @@ def test_a_search_standardizes_each_fold_by_itself():
     assert ours.best_params_["standardize"]
 
 
-@pytest.mark.parametrize("kind", ["times", "targets"])
+@pytest.mark.parametrize("kind", [pytest.param("times", marks=pytest.mark.slow), "targets"])
 def test_numbers_far_from_0_fit_float32_as_float64(place, kind):
     """All the ways to fit: epochs, L-BFGS, early stopping on validation data, partial_fit, bagging, sparse inputs."""
     x, y = FAR[kind]

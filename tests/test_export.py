@@ -688,7 +688,7 @@ from keras import layers
 from xpnet.export import from_keras
 from xpnet.export.keras import ACTIVATIONS
 
-assert keras.backend.backend() == "jax"
+assert keras.backend.backend() == "numpy"
 x = np.random.default_rng(0).normal(size=(20, 2, 3)).astype("float32")
 own = [layers.ReLU(), layers.ReLU(negative_slope=0.1), layers.LeakyReLU(), layers.LeakyReLU(0.1), layers.ELU(1.5)]
 own += [layers.Softmax(), layers.Activation("tanh")]
@@ -708,9 +708,9 @@ print("agrees")
 
 
 @pytest.mark.slow
-@pytest.mark.needs("keras", "jax")  # which Keras imports in half the time of PyTorch
+@pytest.mark.needs("keras", "jax")  # which its backend of NumPy imports
 def test_keras_itself_computes_the_same():
-    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    environment = {**os.environ, "KERAS_BACKEND": "numpy"}  # which compiles nothing
     done = subprocess.run([sys.executable, "-c", KERAS], capture_output=True, text=True, env=environment)
     assert done.stdout == "agrees\n", done.stderr
 

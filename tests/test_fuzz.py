@@ -422,6 +422,7 @@ def try_hostile_file(file: File, content: bytes, is_sealed: bool) -> list[str]:
     return outcomes
 
 
+@pytest.mark.slow
 def test_the_files_to_begin_with_load_and_resume():
     for file in make_files()[::5]:
         assert {*try_hostile_file(file, file.content, False)} <= {"loaded: trained", "resumed: trained"}

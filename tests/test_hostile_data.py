@@ -703,7 +703,7 @@ def estimate(est: Any, method: str, data: Any) -> np.ndarray | Exception:
             return error
 
 
-@settings(max_examples=40, suppress_health_check=QUIET)
+@settings(max_examples=25, suppress_health_check=QUIET)
 @given(method=st.sampled_from([*ESTIMATORS]), case=cases())
 def test_estimators_use_any_data_rightly_or_refuse_it(method: str, case: Case) -> None:
     with warnings.catch_warnings():

@@ -60,6 +60,7 @@ def test_the_input_among_the_activations_is_a_copy(place):
     np.testing.assert_array_equal(host(net, found), before)
 
 
+@pytest.mark.not_on("jax")  # which compiles a program for each shape
 def test_deltas_are_those_of_each_example(place):
     """δ of an example alone is ∂C/∂b of that example; their mean is what `backward` gives for the biases."""
     net = make(place, [3, 4, 2], "tanh", "softmax", "cross_entropy", seed=1)
@@ -117,6 +118,7 @@ def test_a_large_jacobian_is_made_in_blocks(place, monkeypatch):
     assert rows == [7, 2, 2, 2, 1]
 
 
+@pytest.mark.not_on("jax")  # which compiles a program for each shape
 def test_vjp_keeps_dtype_and_refuses_other_shapes(place, dtype):
     net = make(place, [3, 4, 2], "tanh", "identity", "quadratic", dtype=dtype)
     assert str(net.vjp(X, np.ones((2, 2))).dtype).endswith(dtype)
@@ -129,6 +131,7 @@ def test_vjp_keeps_dtype_and_refuses_other_shapes(place, dtype):
         net.vjp(X[0], [[1.0, 1.0]])
 
 
+@pytest.mark.not_on("jax")  # which compiles a program for each shape
 def test_values_and_jacobian_come_from_one_forward_pass(place, monkeypatch):
     from xpnet.inspection import derivatives
 

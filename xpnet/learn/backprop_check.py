@@ -302,7 +302,9 @@ def _explain(
     if wrong and _gives(RIGHT, ran, question.layout):
         return [], None, ["The numbers are right, but not the shapes: they must be those of the weights and biases"]
     # A function may fail for other sizes only because it was written for the given ones
-    evidence = [found, ran] if wrong else [found]  # it raised an error, and was right where it did not
+    evidence = [found]
+    if wrong and len(ran) < len(found):  # else it raised no error, or was right where it did not
+        evidence.append(ran)
     explanations = _find_mistakes(evidence, question, together=1)
     if wrong and not explanations:
         other = _find_other_settings(ran, question)
@@ -438,7 +440,7 @@ def _find_factor(ran: Sequence[_Found], layout: str) -> float | None:
             if yours.shape != correct.shape:
                 return None
             factor = float(np.vdot(yours, correct) / np.vdot(correct, correct)) if factor is None else factor
-            if not is_close(yours, factor * correct, [yours]):
+            if not is_close(yours, factor * correct, np.max(np.abs(yours))):
                 return None
     return factor
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from xpnet.backends.base import Loop, precision
 from xpnet.backends.replay.eager import Eager
-from xpnet.backends.replay.tape import NotRecordableError, Recorder
+from xpnet.backends.replay.tape import NotRecordableError, RecordedCall, Recorder
 from xpnet.core.arrays import Array, Function, leaves, map_arrays, select, take_examples
 from xpnet.wording.errors import unless_stopped
 
@@ -277,7 +277,16 @@ def record(
         inputs._replace(rows=rows),
         [call.operation for call in preparation],
         minibatches,
-        [[call.rebind(arrays).operation for call in calls] for arrays in replacements],
+        bind_to_steps(calls, replacements),
         replacements,
         recorder.n_bytes,
     )
+
+
+def bind_to_steps(calls: list[RecordedCall], replacements: list[dict[int, Array]]) -> list[list[Function]]:
+    """Bind operations to the arrays of each step. Most use none of these, and are the same in all steps."""
+    changing = [call.rebind(replacements[-1]) is not call for call in calls]
+    return [
+        [call.rebind(arrays).operation if changes else call.operation for call, changes in zip(calls, changing)]
+        for arrays in replacements
+    ]
