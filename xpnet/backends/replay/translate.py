@@ -14,24 +14,31 @@ UNITS = 8, 12, 16, 24, 32, 48  # rows
 SHARED_MULTIPLICATIONS = 1_500_000  # a product with fewer takes too little time to be shared
 
 
-def translate(operations: Sequence[Callable[[], Any]]) -> tuple[Any, list[str]]:
+def translate(
+    operations: Sequence[Callable[[], Any]], batches: Sequence[np.ndarray] = (), rows: Sequence[np.ndarray] = ()
+) -> tuple[Any, list[str]]:
     """Translate operations for the loop in C.
 
     Parameters
     ----------
     operations
         Calls without arguments, as a recorder makes them.
+    batches, rows
+        Arrays that each round of the operations begins with.
 
     Returns
     -------
     code
-        ``code.run()`` runs them, in their order.
+        ``code.run(n, numbers, *arrays)`` runs them `n` times, in their order. `arrays` are those from which `batches`
+        are taken one after the other, and `rows` by their numbers.
     calls
         The names of those that stay calls in Python.
     """
     from xpnet.backends.replay.loops import Operations
 
     code, calls = Operations(), []
+    for target in (*batches, *rows):
+        code.take(target, any(target is x for x in rows))
     for operation in operations:
         name, translated = _translate(code, operation)
         if not translated:
