@@ -19,12 +19,20 @@
 
 #include "pool.h"
 
+#ifdef __GNUC__
+#define PREFETCH(address) __builtin_prefetch(address)
+#else
+#define PREFETCH(address) ((void)(address))
+#endif
+
 #define MAX_AXES 5
 #define MAX_ARRAYS 4
 #define MAX_CORE 4
-#define TILE 4096     /* elements: a run of elementwise loops goes over its arrays in pieces that stay in the cache */
-#define PARTS 2       /* of shared work, for each thread */
-#define PATIENCE 0.01 /* seconds that signals wait, at most and but for the round that is running */
+#define TILE 4096       /* elements: a run of elementwise loops goes over its arrays in pieces that stay in the cache */
+#define PARTS 2         /* of shared work, for each thread */
+#define AHEAD 2         /* rows: before one is taken, the memory is asked for the beginning of a later one, ... */
+#define AHEAD_BYTES 256 /* ... which is this long */
+#define LISTEN 0.01     /* seconds from one look for signals to the next */
 #define SHARED_ELEMENTS 30000 /* of all loops of a run: shorter ones are not shared */
 
 typedef struct {
@@ -41,8 +49,8 @@ typedef struct {
     int is_elementwise;
     npy_intp unit;         /* a product may be computed in pieces of a multiple of these rows; 0: only as a whole */
     Py_ssize_t together;   /* how many instructions from here on run tile by tile */
-    PyArrayObject *target; /* of rows of an array that `run` is given: */
-    int is_numbered;       /* those with the numbers that it is given, or else the next ones */
+    PyArrayObject *target; /* of `take`; NULL for other operations */
+    int is_numbered;
 } Instruction;
 
 typedef struct {
@@ -351,9 +359,10 @@ static PyObject *add_product(Operations *self, PyObject *args) {
     DONE(append(self, loop, data, arrays, 0));
 }
 
+/* The loop that copies elements, or converts them */
 static PyUFuncGenericFunction find_assign_loop(PyArrayObject *target, PyArrayObject *source) {
     int from = PyArray_TYPE(source), to = PyArray_TYPE(target);
-    return from == to ? find_copy_loop(PyArray_ITEMSIZE(source)) : find_convert_loop(from, to);
+    return PyArray_EquivTypenums(from, to) ? find_copy_loop(PyArray_ITEMSIZE(source)) : find_convert_loop(from, to);
 }
 
 /* copy(target, source): also converts, as copyto(target, source, casting="unsafe") does */
@@ -402,7 +411,8 @@ static PyObject *add_accumulate(Operations *self, PyObject *args) {
     DONE(append(self, loop, data, arrays, 0));
 }
 
-/* take(target, is_numbered): rows of an array that `run` is given */
+/* take(target, is_numbered): in each round, copy rows of an array that `run` is given, or convert them: those with the
+   numbers that it is given, or else the next ones */
 static PyObject *add_take(Operations *self, PyObject *args) {
     PyArrayObject *target;
     int is_numbered;
@@ -502,21 +512,25 @@ static void run_instruction(const Instruction *i, int n_threads) {
         run_tiles(i, 0, i->sizes[0]);
 }
 
-/* What `run` is given */
+/* Rounds of all instructions, and the numbers of the rows that they take, from `lowest` to `highest` */
 typedef struct {
     npy_intp n_rounds, n_numbers;
-    const npy_int32 *numbers; /* of rows, from `lowest` to `highest` */
+    const npy_int32 *numbers;
     npy_int32 lowest, highest;
 } Rounds;
 
-static int read_numbers(Rounds *rounds, PyObject *numbers) {
-    PyArrayObject *array = (PyArrayObject *)numbers;
-    if (!PyArray_Check(numbers) || PyArray_TYPE(array) != NPY_INT32 || !PyArray_ISCARRAY_RO(array)) {
-        PyErr_SetString(PyExc_TypeError, "numbers must be a contiguous array of int32");
-        return -1;
-    }
-    rounds->numbers = PyArray_DATA(array), rounds->n_numbers = PyArray_SIZE(array);
-    rounds->lowest = 0, rounds->highest = -1;
+static int fail(PyObject *type, const char *message) {
+    PyErr_SetString(type, message);
+    return -1;
+}
+
+static int read_numbers(Rounds *rounds, PyObject *object) {
+    PyArrayObject *numbers = (PyArrayObject *)object;
+    if (!PyArray_Check(object) || PyArray_NDIM(numbers) == 0 || !PyArray_ISCARRAY_RO(numbers) ||
+        !PyArray_EquivTypenums(PyArray_TYPE(numbers), NPY_INT32))
+        return fail(PyExc_TypeError, "numbers must be a contiguous array of int32, with an axis of rounds");
+    rounds->n_rounds = PyArray_DIM(numbers, 0), rounds->n_numbers = PyArray_SIZE(numbers);
+    rounds->numbers = PyArray_DATA(numbers), rounds->lowest = 0, rounds->highest = -1;
     for (npy_intp k = 0; k < rounds->n_numbers; k++) {
         rounds->lowest = Py_MIN(rounds->lowest, rounds->numbers[k]);
         rounds->highest = Py_MAX(rounds->highest, rounds->numbers[k]);
@@ -531,17 +545,11 @@ static int take_from(Instruction *i, PyObject *object, const Rounds *rounds) {
     int fits = PyArray_Check(object) && PyArray_ISBEHAVED_RO(source) && PyArray_NDIM(source) == n &&
                PyArray_CompareLists(PyArray_DIMS(source) + 1, PyArray_DIMS(i->target) + 1, n - 1) &&
                (n < 3 || PyArray_IS_C_CONTIGUOUS(source)) && (i->loop = find_assign_loop(i->target, source));
-    if (!fits) {
-        PyErr_SetString(PyExc_TypeError, "rows of an array do not fit where they are taken to");
-        return -1;
-    }
+    if (!fits) return fail(PyExc_TypeError, "the rows of an array do not fit where they are taken to");
     int is_inside = i->is_numbered
                         ? rounds->n_numbers == needed && rounds->lowest >= 0 && rounds->highest < PyArray_DIM(source, 0)
                         : needed <= PyArray_DIM(source, 0);
-    if (!is_inside) {
-        PyErr_SetString(PyExc_IndexError, "an array has too few rows");
-        return -1;
-    }
+    if (!is_inside) return fail(PyExc_IndexError, "an array does not have the rows that are taken");
     i->start[0] = PyArray_BYTES(source);
     i->steps[0] = n == 2 ? PyArray_STRIDE(source, 1) : PyArray_ITEMSIZE(source);
     i->outer_steps[0][0] = PyArray_STRIDE(source, 0);
@@ -549,26 +557,25 @@ static int take_from(Instruction *i, PyObject *object, const Rounds *rounds) {
 }
 
 static int read_arguments(Operations *self, PyObject *args, Rounds *rounds) {
-    Py_ssize_t n = PyTuple_GET_SIZE(args), next = 2;
-    if (n) rounds->n_rounds = PyLong_AsSsize_t(PyTuple_GET_ITEM(args, 0));
-    if (PyErr_Occurred() || (n > 1 && read_numbers(rounds, PyTuple_GET_ITEM(args, 1)) < 0)) return -1;
+    Py_ssize_t n = PyTuple_GET_SIZE(args), next = 1;
+    if (n && read_numbers(rounds, PyTuple_GET_ITEM(args, 0)) < 0) return -1;
     for (Instruction *i = self->code; i < self->code + self->length; i++) {
         if (!i->target) continue;
-        if (next >= n) {
-            PyErr_SetString(PyExc_TypeError, "an array is missing from which rows are taken");
-            return -1;
-        }
+        if (next >= n) return fail(PyExc_TypeError, "an array is missing from which rows are taken");
         if (take_from(i, PyTuple_GET_ITEM(args, next++), rounds) < 0) return -1;
     }
     return 0;
 }
 
 static void take_rows(const Instruction *i, const Rounds *rounds, npy_intp round) {
-    npy_intp n = i->outer_sizes[0];
+    npy_intp n = i->outer_sizes[0], first = round * n, step = i->outer_steps[0][0];
+    npy_intp ahead = Py_MIN(i->sizes[0] * i->item_size[0], AHEAD_BYTES);
     for (npy_intp k = 0; k < n; k++) {
-        npy_intp row = round * n + k;
-        if (i->is_numbered) row = rounds->numbers[row];
-        char *start[] = {i->start[0] + row * i->outer_steps[0][0], i->start[1] + k * i->outer_steps[0][1]};
+        if (i->is_numbered && k + AHEAD < n)
+            for (npy_intp at = 0; at < ahead; at += 64)
+                PREFETCH(i->start[0] + rounds->numbers[first + k + AHEAD] * step + at);
+        npy_intp row = i->is_numbered ? rounds->numbers[first + k] : first + k;
+        char *start[] = {i->start[0] + row * step, i->start[1] + k * i->outer_steps[0][1]};
         i->loop(start, i->sizes, i->steps, NULL);
     }
 }
@@ -599,8 +606,8 @@ static int handle_signals(PyThreadState **thread) {
     return result;
 }
 
-/* run(n_rounds, numbers, *arrays): all operations in each round, without the GIL, but for calls in Python. The arrays
-   are those of which `take` takes rows; the numbers are those of the rows, for all rounds. */
+/* run(numbers, *arrays): all operations in each round, or once if nothing is given, without the GIL but for calls in
+   Python. The arrays are those whose rows are taken; each round has its own numbers of rows. */
 static PyObject *run(Operations *self, PyObject *args) {
     if (self->is_running) return PyErr_Format(PyExc_RuntimeError, "these operations are running already");
     Rounds rounds = {.n_rounds = 1};
@@ -611,7 +618,7 @@ static PyObject *run(Operations *self, PyObject *args) {
     double looked = now();
     for (npy_intp round = 0; round < rounds.n_rounds; round++) {
         if (run_round(self, &rounds, round, n_threads, &thread) < 0) break;
-        if (now() - looked < PATIENCE) continue;
+        if (now() - looked < LISTEN) continue;
         if (handle_signals(&thread) < 0) break;
         looked = now();
     }

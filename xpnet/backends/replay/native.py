@@ -7,15 +7,17 @@ from functools import cache
 from threading import Lock
 from typing import Any
 
+import numpy as np
+
 from xpnet.backends.base import limit_thread_pools
 from xpnet.backends.replay.loops import forget_threads, set_threads
 from xpnet.backends.replay.program import Case, Program, ReplayLoop, record
 from xpnet.backends.replay.translate import translate
-from xpnet.core.arrays import leaves, select
+from xpnet.core.arrays import leaves, map_arrays, select
 from xpnet.wording.checks import warn
 
-PAYS_FROM = 8  # steps: translating a program takes about as long as these save
-TRIED = 16  # steps at most, to compare the results of both loops
+PAYS_FROM = 8  # steps: large ones take long to try
+TRIED = 2  # steps, to compare the results of both loops
 
 
 class NativeLoop(ReplayLoop):
@@ -63,7 +65,9 @@ class NativeProgram(Program):
         """Run a step for each batch."""
         if self.code is None:
             return super().run(batches, data)
-        self.code.run(len(batches.index), batches.index, *leaves(batches), *leaves(data[0]))
+        batches = map_arrays(np.ascontiguousarray, batches)
+        examples = [np.require(x, requirements="A") for x in leaves(data[0])]
+        self.code.run(batches.index, *leaves(batches), *examples)
 
     def _try(self, state: Any, batches: Any, data: Any) -> list[bytes]:
         """Run steps, and return all bits of the state after them."""

@@ -24,13 +24,13 @@ def translate(
     operations
         Calls without arguments, as a recorder makes them.
     batches, rows
-        Arrays that each round of the operations begins with.
+        Arrays that are written before the operations.
 
     Returns
     -------
     code
-        ``code.run(n, numbers, *arrays)`` runs them `n` times, in their order. `arrays` are those from which `batches`
-        are taken one after the other, and `rows` by their numbers.
+        ``code.run(numbers, *arrays)`` runs them, in their order, for each element of `numbers`. It first takes rows of
+        `arrays`: for `batches` the next ones, and for `rows` those with these numbers.
     calls
         The names of those that stay calls in Python.
     """
@@ -95,9 +95,9 @@ def _add_function(code: Any, name: str, args: Sequence[Any], options: dict[str, 
 
 def _add_reduction(code: Any, ufunc: np.ufunc, x: np.ndarray, axis: Any, out: np.ndarray, keepdims: bool) -> bool:
     """Add a sum or a maximum, in the order of NumPy: a sum begins with 0, a maximum with the first elements."""
-    if x.size == 0:
-        return False
     axes = range(x.ndim) if axis is None else [a % x.ndim for a in (axis if isinstance(axis, tuple) else (axis,))]
+    if x.size == 0 or not axes:
+        return False
     if not keepdims:
         out = np.expand_dims(out, tuple(axes))
     if len(axes) > 1:  # as one axis; where they are not, NumPy copies to a buffer first
