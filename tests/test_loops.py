@@ -3,6 +3,7 @@
 import inspect
 import itertools
 import os
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -214,13 +215,90 @@ def test_an_error_in_a_call_ends_the_run():
     assert done == [1, 1]
 
 
+ROWS = np.random.default_rng(0).integers(0, 256, (9, 6))
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        *(ROWS.astype("f"), np.asfortranarray(ROWS.astype("f")), ROWS.astype("f")[::-1, ::-2], ROWS.astype("B")),
+        *(ROWS.astype("B").T, ROWS.astype("i")[:, 0], ROWS.astype("d")[:, :0], ROWS.astype("f").reshape(9, 2, 3)),
+    ],
+    ids=lambda rows: f"{rows.dtype.char}{rows.shape}{rows.strides}",
+)
+@pytest.mark.parametrize("dtype", "fd")
+def test_each_round_takes_the_next_rows_and_those_with_its_numbers(rows, dtype):
+    """In any memory layout; they are converted on the way."""
+    numbers = np.random.default_rng(1).integers(len(rows), size=(3, 2), dtype=np.int32)
+    code, targets, taken = loops.Operations(), [np.empty((2, *rows.shape[1:]), dtype) for _ in range(2)], []
+    for target, is_numbered in zip(targets, (False, True)):
+        assert code.take(target, is_numbered)
+    code.call(lambda: taken.append([target.copy() for target in targets]))
+    code.run(numbers, rows, rows)
+    for i, (following, numbered) in enumerate(taken):
+        np.testing.assert_array_equal(following, rows[2 * i : 2 * i + 2])
+        np.testing.assert_array_equal(numbered, rows[numbers[i]])
+    assert len(taken) == 3
+
+
+NUMBERS = np.zeros((2, 3), np.int32)
+
+
+@pytest.mark.parametrize(
+    ("args", "error", "message"),
+    [
+        ((NUMBERS, X), TypeError, "an array is missing from which rows are taken"),
+        ((NUMBERS.astype("q"), X, X), TypeError, "numbers must be a contiguous array of int32, with an axis of rounds"),
+        ((NUMBERS.T, X, X), TypeError, "numbers must be a contiguous array of int32"),
+        ((NUMBERS[0, 0], X, X), TypeError, "numbers must be a contiguous array of int32"),
+        ((NUMBERS, X[:, :2], X), TypeError, "the rows of an array do not fit where they are taken to"),
+        ((NUMBERS, X[:, 0], X), TypeError, "the rows of an array do not fit"),
+        ((NUMBERS, X.astype(">f4"), X), TypeError, "the rows of an array do not fit"),
+        ((NUMBERS, UNALIGNED, X), TypeError, "the rows of an array do not fit"),
+        ((NUMBERS, X.astype("D"), X), TypeError, "the rows of an array do not fit"),
+        ((NUMBERS, X.tolist(), X), TypeError, "the rows of an array do not fit"),
+        ((NUMBERS + np.int32(4), X, X), IndexError, "an array does not have the rows that are taken"),
+        ((NUMBERS - np.int32(1), X, X), IndexError, "an array does not have the rows that are taken"),
+        ((NUMBERS[:, :2].copy(), X, X), IndexError, "an array does not have the rows that are taken"),
+        ((NUMBERS, X, X[:1]), IndexError, "an array does not have the rows that are taken"),
+    ],
+)
+def test_rows_that_cannot_be_taken_are_refused_before_anything_runs(args, error, message):
+    code, target = loops.Operations(), np.full((3, 3), 7, "f")
+    code.take(target, True)
+    code.take(target[:1], False)
+    with pytest.raises(error, match=message):
+        code.run(*args)
+    assert (target == 7).all()
+
+
+def test_only_an_array_in_order_can_be_the_target_of_rows():
+    for target in (np.ones((), "f"), X.T, READ_ONLY, UNALIGNED, X.astype(object)):
+        assert loops.Operations().take(target, True) is False
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no alarm clock")
+def test_signals_are_handled_between_rounds():
+    """So Ctrl-C and time limits need not wait for a chunk."""
+    code = loops.Operations()
+    code.elementwise(np.add, (X, X), np.empty_like(X))
+    before = signal.signal(signal.SIGALRM, lambda *_: 1 / 0)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        with pytest.raises(ZeroDivisionError):
+            code.run(np.empty((1 << 40, 0), np.int32))
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    code.run()  # and can be used again
+
+
 @pytest.fixture
 def translations(monkeypatch):
     """The operations that stay in Python, of each program."""
     calls: list[list[str]] = []
 
-    def spy(operations):
-        code, left = translate.translate(operations)
+    def spy(*args):
+        code, left = translate.translate(*args)
         calls.append(left)
         return code, left
 
@@ -266,8 +344,8 @@ def test_a_function_of_ones_own_stays_a_call():
 
 
 def test_a_translation_with_other_results_is_not_used(monkeypatch):
-    def translate_wrongly(operations):
-        return translate.translate(operations[:-1])
+    def translate_wrongly(operations, *args):
+        return translate.translate(operations[:-1], *args)
 
     monkeypatch.setattr(native, "translate", translate_wrongly)
     net, twin = (Network([5, 4, 3], seed=0) for _ in range(2))

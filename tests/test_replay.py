@@ -59,6 +59,12 @@ def gather_together(eager: Place, monkeypatch: pytest.MonkeyPatch) -> Callable[[
     return lambda number: monkeypatch.setattr(type(get_backend(*eager)), "gathered_together", number)
 
 
+@pytest.fixture
+def python_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let NumPy repeat steps in Python, several in each program; in C, a program has one step."""
+    monkeypatch.setattr(_numpy.NumPyBackend, "shares_steps", False)
+
+
 ON_CUPY_TOO = pytest.mark.parametrize(
     "eager", marked(["numpy", "torch", "cupy", host_cupy.NAME]), indirect=True
 )  # where steps are captured as well
@@ -74,7 +80,7 @@ def eager(request: pytest.FixtureRequest) -> Place:
 def replayed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """Of each call of a loop: how many steps it had, and how many of them were replayed."""
     calls: list[tuple[int, int]] = []
-    repeat, run, done = ReplayLoop.__call__, Program.run, [0]
+    repeat, done = ReplayLoop.__call__, [0]
 
     def spy_on_loop(self: ReplayLoop, state: Any, batches: Any, data: Any) -> Any:
         done[0] = 0
@@ -83,12 +89,13 @@ def replayed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
         finally:
             calls.append((len(batches.index), done[0]))
 
-    def spy_on_program(self: Program, batches: Any, data: Any) -> None:
+    def spy_on_program(run: Any, self: Program, batches: Any, data: Any) -> None:
         run(self, batches, data)
         done[0] = len(batches.index)
 
     monkeypatch.setattr(ReplayLoop, "__call__", spy_on_loop)
-    monkeypatch.setattr(Program, "run", spy_on_program)
+    for kind in (Program, *Program.__subclasses__()):
+        monkeypatch.setattr(kind, "run", functools.partialmethod(functools.partial(spy_on_program, kind.run)))
     return calls
 
 
@@ -263,7 +270,7 @@ def test_few_steps_are_replayed_where_minibatches_are_large(eager, replayed, mon
 @ON_CUPY_TOO
 @pytest.mark.parametrize(("together", "block"), [(1, 1), (2 * 65, 2), (4 * 65 - 1, 3), (10**9, 14)])
 def test_python_runs_what_is_recorded_once_and_large_minibatches_one_by_one(
-    eager, replayed, programs, gather_together, together, block
+    eager, python_loop, replayed, programs, gather_together, together, block
 ):
     """57 minibatches of 8 (5 + 3) numbers and a learning rate."""
     gather_together(together)
@@ -830,7 +837,7 @@ def operations(program: Program) -> list[Any]:
 
 
 @pytest.mark.parametrize(("optimizer", "dropout"), [(SGD(), 0.5), (EVERY[-1], 0.0)], ids=str)
-def test_all_steps_of_a_program_use_the_same_memory(eager, programs, monkeypatch, optimizer, dropout):
+def test_all_steps_of_a_program_use_the_same_memory(eager, python_loop, programs, monkeypatch, optimizer, dropout):
     rng = np.random.default_rng(6)
     data = rng.standard_normal((256, 5)), rng.uniform(size=(256, 3))
     for unrolled in (1, 16):

@@ -19,11 +19,20 @@
 
 #include "pool.h"
 
+#ifdef __GNUC__
+#define PREFETCH(address) __builtin_prefetch(address)
+#else
+#define PREFETCH(address) ((void)(address))
+#endif
+
 #define MAX_AXES 5
 #define MAX_ARRAYS 4
 #define MAX_CORE 4
-#define TILE 4096 /* elements: a run of elementwise loops goes over its arrays in pieces that stay in the cache */
-#define PARTS 2   /* of shared work, for each thread */
+#define TILE 4096       /* elements: a run of elementwise loops goes over its arrays in pieces that stay in the cache */
+#define PARTS 2         /* of shared work, for each thread */
+#define AHEAD 2         /* rows: before one is taken, the memory is asked for the beginning of a later one, ... */
+#define AHEAD_BYTES 256 /* ... which is this long */
+#define LISTEN 0.01     /* seconds from one look for signals to the next */
 #define SHARED_ELEMENTS 30000 /* of all loops of a run: shorter ones are not shared */
 
 typedef struct {
@@ -38,8 +47,10 @@ typedef struct {
     npy_intp outer_sizes[MAX_AXES]; /* of the axes around it */
     npy_intp outer_steps[MAX_AXES][MAX_ARRAYS];
     int is_elementwise;
-    npy_intp unit;       /* a product may be computed in pieces of a multiple of these rows; 0: only as a whole */
-    Py_ssize_t together; /* how many instructions from here on run tile by tile */
+    npy_intp unit;         /* a product may be computed in pieces of a multiple of these rows; 0: only as a whole */
+    Py_ssize_t together;   /* how many instructions from here on run tile by tile */
+    PyArrayObject *target; /* of `take`; NULL for other operations */
+    int is_numbered;
 } Instruction;
 
 typedef struct {
@@ -67,8 +78,11 @@ COPY_LOOP(copy_8, uint64_t)
 #define CONVERT_LOOP(from_type, to_type)                                                                               \
     static void from_type##_to_##to_type(char **start, const npy_intp *sizes, const npy_intp *steps, void *data) {     \
         char *from = start[0], *to = start[1];                                                                         \
-        for (npy_intp k = 0; k < sizes[0]; k++, from += steps[0], to += steps[1])                                      \
-            *(to_type *)to = (to_type) * (from_type *)from;                                                            \
+        if (steps[0] == sizeof(from_type) && steps[1] == sizeof(to_type)) /* the compiler has instructions for it */   \
+            for (npy_intp k = 0; k < sizes[0]; k++) ((to_type *)to)[k] = (to_type)((from_type *)from)[k];              \
+        else                                                                                                           \
+            for (npy_intp k = 0; k < sizes[0]; k++, from += steps[0], to += steps[1])                                  \
+                *(to_type *)to = (to_type) * (from_type *)from;                                                        \
     }
 #define CONVERT_LOOPS(from_type) CONVERT_LOOP(from_type, npy_float) CONVERT_LOOP(from_type, npy_double)
 CONVERT_LOOPS(npy_bool)
@@ -345,6 +359,12 @@ static PyObject *add_product(Operations *self, PyObject *args) {
     DONE(append(self, loop, data, arrays, 0));
 }
 
+/* The loop that copies elements, or converts them */
+static PyUFuncGenericFunction find_assign_loop(PyArrayObject *target, PyArrayObject *source) {
+    int from = PyArray_TYPE(source), to = PyArray_TYPE(target);
+    return PyArray_EquivTypenums(from, to) ? find_copy_loop(PyArray_ITEMSIZE(source)) : find_convert_loop(from, to);
+}
+
 /* copy(target, source): also converts, as copyto(target, source, casting="unsafe") does */
 static PyObject *add_copy(Operations *self, PyObject *args) {
     PyObject *target, *source;
@@ -354,9 +374,7 @@ static PyObject *add_copy(Operations *self, PyObject *args) {
     int n = inputs ? take_arrays(inputs, target, 0, arrays) : 0;
     Py_XDECREF(inputs);
     if (!n) REFUSE;
-    int from = PyArray_TYPE(arrays[0]), to = PyArray_TYPE(arrays[1]);
-    PyUFuncGenericFunction loop =
-        from == to ? find_copy_loop(PyArray_ITEMSIZE(arrays[0])) : find_convert_loop(from, to);
+    PyUFuncGenericFunction loop = find_assign_loop(arrays[1], arrays[0]);
     if (!loop || !walk(self, arrays, n, PyArray_NDIM(arrays[1]), PyArray_DIMS(arrays[1]), 0)) REFUSE;
     DONE(append(self, loop, NULL, arrays, 1));
 }
@@ -391,6 +409,24 @@ static PyObject *add_accumulate(Operations *self, PyObject *args) {
     PyUFuncGenericFunction loop = find_ufunc_loop(ufunc, arrays, &data);
     if (!loop || !walk(self, arrays, 3, PyArray_NDIM(arrays[1]), PyArray_DIMS(arrays[1]), 0)) REFUSE;
     DONE(append(self, loop, data, arrays, 0));
+}
+
+/* take(target, is_numbered): in each round, copy rows of an array that `run` is given, or convert them: those with the
+   numbers that it is given, or else the next ones */
+static PyObject *add_take(Operations *self, PyObject *args) {
+    PyArrayObject *target;
+    int is_numbered;
+    if (!PyArg_ParseTuple(args, "O!p", &PyArray_Type, &target, &is_numbered)) return NULL;
+    if (PyArray_NDIM(target) == 0 || !PyArray_ISCARRAY(target) || PyArray_TYPE(target) >= NPY_OBJECT) REFUSE;
+    PyArrayObject *arrays[MAX_ARRAYS] = {target, target};
+    Instruction *new = walk(self, arrays, 2, 0, NULL, 0);
+    if (!new) REFUSE;
+    new->target = target, new->is_numbered = is_numbered;
+    new->sizes[0] = PyArray_MultiplyList(PyArray_DIMS(target) + 1, PyArray_NDIM(target) - 1);
+    new->steps[1] = PyArray_ITEMSIZE(target);
+    new->outer_sizes[0] = PyArray_DIM(target, 0);
+    new->outer_steps[0][1] = PyArray_STRIDE(target, 0);
+    DONE(append(self, NULL, NULL, arrays, 0));
 }
 
 /* call(function): a call without arguments, in Python */
@@ -476,26 +512,118 @@ static void run_instruction(const Instruction *i, int n_threads) {
         run_tiles(i, 0, i->sizes[0]);
 }
 
-/* run(): without the GIL, but for Python calls */
-static PyObject *run(Operations *self, PyObject *unused) {
-    if (self->is_running) return PyErr_Format(PyExc_RuntimeError, "these operations are running already");
-    self->is_running = 1;
-    int n_threads = pool_acquire();
-    PyThreadState *thread = PyEval_SaveThread();
+/* Rounds of all instructions, and the numbers of the rows that they take, from `lowest` to `highest` */
+typedef struct {
+    npy_intp n_rounds, n_numbers;
+    const npy_int32 *numbers;
+    npy_int32 lowest, highest;
+} Rounds;
+
+static int fail(PyObject *type, const char *message) {
+    PyErr_SetString(type, message);
+    return -1;
+}
+
+static int read_numbers(Rounds *rounds, PyObject *object) {
+    PyArrayObject *numbers = (PyArrayObject *)object;
+    if (!PyArray_Check(object) || PyArray_NDIM(numbers) == 0 || !PyArray_ISCARRAY_RO(numbers) ||
+        !PyArray_EquivTypenums(PyArray_TYPE(numbers), NPY_INT32))
+        return fail(PyExc_TypeError, "numbers must be a contiguous array of int32, with an axis of rounds");
+    rounds->n_rounds = PyArray_DIM(numbers, 0), rounds->n_numbers = PyArray_SIZE(numbers);
+    rounds->numbers = PyArray_DATA(numbers), rounds->lowest = 0, rounds->highest = -1;
+    for (npy_intp k = 0; k < rounds->n_numbers; k++) {
+        rounds->lowest = Py_MIN(rounds->lowest, rounds->numbers[k]);
+        rounds->highest = Py_MAX(rounds->highest, rounds->numbers[k]);
+    }
+    return 0;
+}
+
+/* Let an instruction take rows of this array in all rounds */
+static int take_from(Instruction *i, PyObject *object, const Rounds *rounds) {
+    PyArrayObject *source = (PyArrayObject *)object;
+    npy_intp needed = rounds->n_rounds * i->outer_sizes[0], n = PyArray_NDIM(i->target);
+    int fits = PyArray_Check(object) && PyArray_ISBEHAVED_RO(source) && PyArray_NDIM(source) == n &&
+               PyArray_CompareLists(PyArray_DIMS(source) + 1, PyArray_DIMS(i->target) + 1, n - 1) &&
+               (n < 3 || PyArray_IS_C_CONTIGUOUS(source)) && (i->loop = find_assign_loop(i->target, source));
+    if (!fits) return fail(PyExc_TypeError, "the rows of an array do not fit where they are taken to");
+    int is_inside = i->is_numbered
+                        ? rounds->n_numbers == needed && rounds->lowest >= 0 && rounds->highest < PyArray_DIM(source, 0)
+                        : needed <= PyArray_DIM(source, 0);
+    if (!is_inside) return fail(PyExc_IndexError, "an array does not have the rows that are taken");
+    i->start[0] = PyArray_BYTES(source);
+    i->steps[0] = n == 2 ? PyArray_STRIDE(source, 1) : PyArray_ITEMSIZE(source);
+    i->outer_steps[0][0] = PyArray_STRIDE(source, 0);
+    return 0;
+}
+
+static int read_arguments(Operations *self, PyObject *args, Rounds *rounds) {
+    Py_ssize_t n = PyTuple_GET_SIZE(args), next = 1;
+    if (n && read_numbers(rounds, PyTuple_GET_ITEM(args, 0)) < 0) return -1;
+    for (Instruction *i = self->code; i < self->code + self->length; i++) {
+        if (!i->target) continue;
+        if (next >= n) return fail(PyExc_TypeError, "an array is missing from which rows are taken");
+        if (take_from(i, PyTuple_GET_ITEM(args, next++), rounds) < 0) return -1;
+    }
+    return 0;
+}
+
+static void take_rows(const Instruction *i, const Rounds *rounds, npy_intp round) {
+    npy_intp n = i->outer_sizes[0], first = round * n, step = i->outer_steps[0][0];
+    npy_intp ahead = Py_MIN(i->sizes[0] * i->item_size[0], AHEAD_BYTES);
+    for (npy_intp k = 0; k < n; k++) {
+        if (i->is_numbered && k + AHEAD < n)
+            for (npy_intp at = 0; at < ahead; at += 64)
+                PREFETCH(i->start[0] + rounds->numbers[first + k + AHEAD] * step + at);
+        npy_intp row = i->is_numbered ? rounds->numbers[first + k] : first + k;
+        char *start[] = {i->start[0] + row * step, i->start[1] + k * i->outer_steps[0][1]};
+        i->loop(start, i->sizes, i->steps, NULL);
+    }
+}
+
+/* Run all instructions once; -1 if a call in Python has failed */
+static int run_round(Operations *self, const Rounds *rounds, npy_intp round, int n_threads, PyThreadState **thread) {
     for (Py_ssize_t at = 0; at < self->length; at += self->code[at].together) {
         Instruction *i = &self->code[at];
         if (i->call) {
-            PyEval_RestoreThread(thread);
+            PyEval_RestoreThread(*thread);
             PyObject *result = PyObject_CallNoArgs(i->call);
-            if (!result) goto end;
-            Py_DECREF(result);
-            thread = PyEval_SaveThread();
-        } else
+            Py_XDECREF(result);
+            *thread = PyEval_SaveThread();
+            if (!result) return -1;
+        } else if (i->target)
+            take_rows(i, rounds, round);
+        else
             run_instruction(i, n_threads);
+    }
+    return 0;
+}
+
+/* Let Python handle signals that have come; -1 if that has failed */
+static int handle_signals(PyThreadState **thread) {
+    PyEval_RestoreThread(*thread);
+    int result = PyErr_CheckSignals();
+    *thread = PyEval_SaveThread();
+    return result;
+}
+
+/* run(numbers, *arrays): all operations in each round, or once if nothing is given, without the GIL but for calls in
+   Python. The arrays are those whose rows are taken; each round has its own numbers of rows. */
+static PyObject *run(Operations *self, PyObject *args) {
+    if (self->is_running) return PyErr_Format(PyExc_RuntimeError, "these operations are running already");
+    Rounds rounds = {.n_rounds = 1};
+    if (read_arguments(self, args, &rounds) < 0) return NULL;
+    self->is_running = 1;
+    int n_threads = pool_acquire();
+    PyThreadState *thread = PyEval_SaveThread();
+    double looked = now();
+    for (npy_intp round = 0; round < rounds.n_rounds; round++) {
+        if (run_round(self, &rounds, round, n_threads, &thread) < 0) break;
+        if (now() - looked < LISTEN) continue;
+        if (handle_signals(&thread) < 0) break;
+        looked = now();
     }
     feclearexcept(FE_ALL_EXCEPT); /* or NumPy would report them for its next operation */
     PyEval_RestoreThread(thread);
-end:
     if (n_threads > 1) pool_release();
     self->is_running = 0;
     return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
@@ -541,7 +669,8 @@ static PyMethodDef methods[] = {
     {"choose", (PyCFunction)add_choose, METH_VARARGS, NULL},
     {"accumulate", (PyCFunction)add_accumulate, METH_VARARGS, NULL},
     {"call", (PyCFunction)add_call, METH_O, NULL},
-    {"run", (PyCFunction)run, METH_NOARGS, NULL},
+    {"take", (PyCFunction)add_take, METH_VARARGS, NULL},
+    {"run", (PyCFunction)run, METH_VARARGS, NULL},
     {NULL},
 };
 

@@ -6,58 +6,74 @@ from contextlib import ExitStack, contextmanager
 from functools import cache
 from threading import Lock
 from typing import Any
-from weakref import WeakSet
+
+import numpy as np
 
 from xpnet.backends.base import limit_thread_pools
-from xpnet.backends.replay.eager import Eager
 from xpnet.backends.replay.loops import forget_threads, set_threads
-from xpnet.backends.replay.program import Case, Program, ReplayLoop
+from xpnet.backends.replay.program import Case, Program, ReplayLoop, record
 from xpnet.backends.replay.translate import translate
-from xpnet.core.arrays import Function, leaves, select
+from xpnet.core.arrays import leaves, map_arrays, select
 from xpnet.wording.checks import warn
 
-PAYS_FROM = 8  # steps for each step of a program: translating it takes about as long as these save
+PAYS_FROM = 8  # steps: large ones take long to try
+TRIED = 2  # steps, to compare the results of both loops
 
 
 class NativeLoop(ReplayLoop):
     """Repeats recorded steps by NumPy's inner loops, called from C; the results are those of `ReplayLoop`."""
 
-    def __init__(self, backend: Eager, step: Function, make_minibatch: Function) -> None:
-        super().__init__(backend, step, make_minibatch)
-        self.refused = WeakSet[Program]()  # whose translations give other results
-
     def _find_program(self, case: Case, state: Any, batches: Any, data: Any) -> Program | None:
         """Find the program of a case, or record one; translate it as soon as this pays."""
         program = super()._find_program(case, state, batches, data)
-        if program is not None and len(program.operations) > 1:
-            n_steps, steps = len(program.steps), batches.index.shape[0]
-            if case.steps >= PAYS_FROM * n_steps and steps >= n_steps and program not in self.refused:
-                self._translate(program, state, select(batches, slice(n_steps)), data)
+        if isinstance(program, NativeProgram) and case.steps >= PAYS_FROM and not program.was_translated:
+            program.translate(state, batches, data)
         return program
 
-    def _translate(self, program: Program, state: Any, batches: Any, data: Any) -> None:
-        """Translate a program, if this gives the bits of its operations in Python for the batches of one round.
+    def _make_program(self, state: Any, batches: Any, data: Any, n_steps: int) -> Program:
+        return record(self.backend, self.step, self.make_minibatch, state, batches, data, n_steps, NativeProgram)
+
+    def _steps_to_record(self, case: Case, batches: Any, data: Any) -> int:
+        """Record one step: C begins the next without Python, and what a step reads stays in the cache."""
+        return min(1, super()._steps_to_record(case, batches, data))
+
+
+class NativeProgram(Program):
+    """A program of one step that is run in C once it has been translated."""
+
+    code: Any = None
+    was_translated = False
+
+    def translate(self, state: Any, batches: Any, data: Any) -> None:
+        """Translate the operations, if this gives the bits of those in Python for the first batches.
 
         So a fault makes training slower, but no number wrong.
         """
-        operations = program.operations
-        code, calls = translate(operations)
-        expected = _run_round(program, state, batches, data)
-        program.operations = [code.run]
-        if _run_round(program, state, batches, data) != expected:
-            program.operations = operations
-            self.refused.add(program)
+        self.was_translated = True
+        code, calls = translate(self.operations, leaves(self.inputs.batches), leaves(self.inputs.rows))
+        batches = select(batches, slice(TRIED))
+        expected = self._try(state, batches, data)
+        self.code = code
+        if self._try(state, batches, data) != expected:
+            self.code = None
             warn("the loop in C gives other results than NumPy here, so steps are replayed in Python, which is slower")
             return
-        in_python = f", {len(calls)} of {len(operations)} operations in Python" if calls else ""
-        program.engine = f"replay of recorded steps in C{in_python}"
+        in_python = f", {len(calls)} of {len(self.operations)} operations in Python" if calls else ""
+        self.engine = f"replay of recorded steps in C{in_python}"
 
+    def run(self, batches: Any, data: Any) -> None:
+        """Run a step for each batch."""
+        if self.code is None:
+            return super().run(batches, data)
+        batches = map_arrays(np.ascontiguousarray, batches)
+        examples = [np.require(x, requirements="A") for x in leaves(data[0])]
+        self.code.run(batches.index, *leaves(batches), *examples)
 
-def _run_round(program: Program, state: Any, batches: Any, data: Any) -> list[bytes]:
-    """Run the steps of a program once, and return all bits of the state after them."""
-    program.begin(state, data)
-    program.run(batches, data)
-    return [x.tobytes() for x in leaves(program.state)]
+    def _try(self, state: Any, batches: Any, data: Any) -> list[bytes]:
+        """Run steps, and return all bits of the state after them."""
+        self.begin(state, data)
+        self.run(batches, data)
+        return [x.tobytes() for x in leaves(self.state)]
 
 
 class StepThreads:

@@ -50,7 +50,7 @@ static struct {
     Helper *helpers[MAX_HELPERS];
 } pool = {.n_threads = 1, .in_use = ATOMIC_FLAG_INIT};
 
-static double now(void) {
+double now(void) {
     struct timespec t;
 #ifdef _WIN32
     timespec_get(&t, TIME_UTC);

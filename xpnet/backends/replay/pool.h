@@ -19,3 +19,6 @@ void pool_release(void);
 
 /* Do all parts of some work, in any order, and return when they are done; only after `pool_acquire` */
 void pool_share(Work work, const void *context, int n_parts);
+
+/* Seconds, from some beginning */
+double now(void);

@@ -238,7 +238,14 @@ class Program:
 
 
 def record(
-    backend: Eager, step: Function, make_minibatch: Function, state: Any, batches: Any, data: Any, n_steps: int
+    backend: Eager,
+    step: Function,
+    make_minibatch: Function,
+    state: Any,
+    batches: Any,
+    data: Any,
+    n_steps: int,
+    make_program: type[Program] = Program,
 ) -> Program:
     """Take the first step on a copy of the state, record it, and bind it to the minibatches of `n_steps` steps.
 
@@ -272,7 +279,7 @@ def record(
         recorder.forget_results()  # they refer to the recorder
     inputs, minibatches = map_arrays(lambda x: x.array, (recorded, minibatches))
     replacements = [{}, *(recorder.find_replacements(i) for i in range(1, n_steps))]
-    return Program(
+    return make_program(
         backend,
         inputs._replace(rows=rows),
         [call.operation for call in preparation],

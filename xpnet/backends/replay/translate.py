@@ -14,24 +14,31 @@ UNITS = 8, 12, 16, 24, 32, 48  # rows
 SHARED_MULTIPLICATIONS = 1_500_000  # a product with fewer takes too little time to be shared
 
 
-def translate(operations: Sequence[Callable[[], Any]]) -> tuple[Any, list[str]]:
+def translate(
+    operations: Sequence[Callable[[], Any]], batches: Sequence[np.ndarray] = (), rows: Sequence[np.ndarray] = ()
+) -> tuple[Any, list[str]]:
     """Translate operations for the loop in C.
 
     Parameters
     ----------
     operations
         Calls without arguments, as a recorder makes them.
+    batches, rows
+        Arrays that are written before the operations.
 
     Returns
     -------
     code
-        ``code.run()`` runs them, in their order.
+        ``code.run(numbers, *arrays)`` runs them, in their order, for each element of `numbers`. It first takes rows of
+        `arrays`: for `batches` the next ones, and for `rows` those with these numbers.
     calls
         The names of those that stay calls in Python.
     """
     from xpnet.backends.replay.loops import Operations
 
     code, calls = Operations(), []
+    for target in (*batches, *rows):
+        code.take(target, any(target is x for x in rows))
     for operation in operations:
         name, translated = _translate(code, operation)
         if not translated:
@@ -88,9 +95,9 @@ def _add_function(code: Any, name: str, args: Sequence[Any], options: dict[str, 
 
 def _add_reduction(code: Any, ufunc: np.ufunc, x: np.ndarray, axis: Any, out: np.ndarray, keepdims: bool) -> bool:
     """Add a sum or a maximum, in the order of NumPy: a sum begins with 0, a maximum with the first elements."""
-    if x.size == 0:
-        return False
     axes = range(x.ndim) if axis is None else [a % x.ndim for a in (axis if isinstance(axis, tuple) else (axis,))]
+    if x.size == 0 or not axes:
+        return False
     if not keepdims:
         out = np.expand_dims(out, tuple(axes))
     if len(axes) > 1:  # as one axis; where they are not, NumPy copies to a buffer first
