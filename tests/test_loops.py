@@ -15,6 +15,7 @@ from trainings import TRAININGS
 
 from xpnet import Adam, Ensemble, Network
 from xpnet.backends._numpy import NumPyBackend
+from xpnet.inspection import predict as prediction
 
 loops = pytest.importorskip("xpnet.backends.replay.loops", reason="the loop in C was not built")
 native = pytest.importorskip("xpnet.backends.replay.native")
@@ -278,6 +279,49 @@ def test_a_translation_with_other_results_is_not_used(monkeypatch):
     monkeypatch.setattr(NumPyBackend, "shares_steps", False)
     twin.train(data, epochs=2, batch_size=8, progress=False)
     assert [w.tobytes() for w in net.w] == [w.tobytes() for w in twin.w]
+
+
+@pytest.fixture
+def few_rows_pay(monkeypatch):
+    monkeypatch.setattr(prediction, "PAYS_FROM", 1)
+
+
+@pytest.mark.parametrize("training", TRAININGS, ids=str)
+def test_single_rows_run_in_c_with_the_same_bits(training, few_rows_pay, monkeypatch):
+    rows, *_ = training.draw(12)
+    for dtype in ("float32", "float64"):
+        net = Network(training.sizes, seed=1, dtype=dtype, **training.options)
+        expected = [net.copy().forward(row).tobytes() for row in rows]
+        for _ in range(2):
+            net.forward(rows[0])
+        for row, bits in zip(rows, expected):
+            places = np.zeros(8 * row.size + 64, np.uint8)
+            for i in range(0, 64, 7):  # of memory, most of them not aligned
+                x = places[i : i + row.astype(dtype).nbytes].view(dtype)
+                x[:] = row
+                assert net.forward(x if row.dtype.kind == "f" else row).tobytes() == bits
+            assert net.forward(np.repeat(row, 2)[::2]).tobytes() == bits
+        with monkeypatch.context() as patch:
+            patch.setattr(prediction, "forward", None)  # it is not called again
+            assert net.forward(rows[0]).tobytes() == expected[0]
+
+
+def test_several_threads_may_predict_single_rows_at_once(few_rows_pay, monkeypatch):
+    net, rows = Network([8, 64, 64, 1], task="regression", seed=0), np.random.default_rng(0).random((300, 8), "f")
+    expected = [net.predict(row) for row in rows]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            assert [*pool.map(lambda _: [net.predict(row) for row in rows], range(8))] == [expected] * 8
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def test_a_row_in_c_with_other_bits_is_not_used(few_rows_pay, monkeypatch):
+    monkeypatch.setattr(native, "translate", lambda operations: translate.translate(operations[:-1]))
+    net, rows = Network([5, 4, 3], seed=0), np.random.default_rng(0).random((4, 5))
+    assert [net.forward(row).tobytes() for row in rows] == [net.copy().forward(row).tobytes() for row in rows]
 
 
 LARGE = np.random.default_rng(0).random((512, 784), np.float32), np.arange(512) % 10
