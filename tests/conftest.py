@@ -68,6 +68,7 @@ def pytest_report_header() -> list[str]:
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--every-combination", action="store_true", help="run all combinations on all places")
     parser.addoption("--python-loop", action="store_true", help="let NumPy repeat steps in Python, not in C")
+    parser.addoption("--operations", type=int, default=1000, help="for how many the loop in C is compared with NumPy")
     parser.addoption("--cupy-on-host", action="store_true", help="run the tests of CuPy on host memory, and no others")
 
 

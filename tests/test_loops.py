@@ -17,6 +17,7 @@ from trainings import TRAININGS
 
 from xpnet import Adam, Ensemble, Network
 from xpnet.backends._numpy import NumPyBackend
+from xpnet.inspection import predict as prediction
 
 loops = pytest.importorskip("xpnet.backends.replay.loops", reason="the loop in C was not built")
 native = pytest.importorskip("xpnet.backends.replay.native")
@@ -30,14 +31,18 @@ UFUNCS = {  # that occur in steps, by their dtypes
         *(np.add, np.subtract, np.multiply, np.divide, np.maximum, np.minimum, np.exp, np.expm1, np.log, np.log1p),
         *(np.sqrt, np.tanh, np.negative, np.absolute, np.sign, np.greater, np.greater_equal, np.less_equal, np.equal),
     ),
-    "I": (np.add, np.multiply, np.bitwise_and, np.bitwise_xor, np.right_shift, np.left_shift, np.bitwise_or),
+    "iI": (
+        *(np.add, np.multiply, np.bitwise_and, np.bitwise_xor, np.bitwise_or, np.right_shift, np.left_shift),
+        *(np.equal, np.greater_equal),
+    ),
     "?": (np.bitwise_and, np.bitwise_or, np.invert, np.equal),
 }
+MOST_ELEMENTS = 1 << 12  # of an array
 CONVERTED = [*itertools.product("?BiIq", FLOATS), ("f", "d"), ("d", "f")]
 
 
 class Memory:
-    """Draws arrays of random layouts: any order of axes, with gaps, reversed, broadcast, empty."""
+    """Draws arrays of random layouts: any order of axes, with gaps, reversed, broadcast, empty, not aligned."""
 
     def __init__(self, seed: int) -> None:
         self.rng = np.random.default_rng(seed)
@@ -46,7 +51,10 @@ class Memory:
         sizes = [0, 1, 1, 2, 3, 7, 16, 33] if self.rng.random() < 0.1 else [1, 2, 3, 7, 16, 33]
         if least < 2 and self.rng.random() < 0.05:
             return (int(self.rng.integers(4000, 20000)),)  # goes tile by tile
-        return tuple(int(n) for n in self.rng.choice(sizes, self.rng.integers(least, 5)))
+        shape = self.rng.choice(sizes, self.rng.integers(least, 5))
+        while shape.prod() > MOST_ELEMENTS:
+            shape[shape.argmax()] = 2
+        return tuple(map(int, shape))
 
     def array(self, shape: tuple[int, ...], dtype: str, may_broadcast: bool = True) -> np.ndarray:
         rng, n = self.rng, len(shape)
@@ -56,57 +64,73 @@ class Memory:
         axes, gaps = rng.permutation(n), rng.integers(1, 3, n) if rng.random() < 0.3 else np.ones(n, int)
         whole = [shape[axis] * gap for axis, gap in zip(axes, gaps)]
         numbers = rng.standard_normal(whole) * 10.0 ** rng.integers(-3, 3)
-        x = (np.abs(numbers) * 40 if dtype in "BI" else numbers).astype(dtype)
+        x = np.asarray((np.abs(numbers) if dtype in "BI" else numbers) * (1 if dtype in FLOATS else 40), dtype)
+        if x.size and rng.random() < 0.02:
+            x = np.frombuffer(bytearray(b" " + x.tobytes()), dtype, x.size, 1).reshape(whole)
         if dtype in FLOATS and rng.random() < 0.1 and x.size:
             x.flat[rng.integers(x.size)] = rng.choice([np.inf, -np.inf, np.nan, 0.0, -0.0])
         x = x[(..., *(slice(None, None, gap if rng.random() < 0.7 else -gap) for gap in gaps))]
         return x.transpose(np.argsort(axes))
 
 
+KINDS = "elementwise", "in place", "matmul", "vecdot", "sum", "max", "copy", "where", "concatenate"
+
+
 def draw_operation(memory: Memory) -> tuple[Any, np.ndarray]:
     """Draw a recorded operation, and return it with its output."""
-    rng = memory.rng
-    kind = rng.choice(["elementwise", "in place", "matmul", "vecdot", "sum", "max", "copy", "where"])
-    dtypes = list(UFUNCS)[rng.choice(3, p=[0.7, 0.2, 0.1])]
-    dtype = str(rng.choice(list(dtypes if kind in ("elementwise", "in place") else FLOATS)))
+    rng, kind = memory.rng, KINDS[memory.rng.integers(len(KINDS))]
     if kind in ("elementwise", "in place"):
-        ufunc = UFUNCS[dtypes][rng.integers(len(UFUNCS[dtypes]))]
-        shape = memory.shape()
-        inputs = [memory.array(shape, dtype) for _ in range(ufunc.nin)]
-        with np.errstate(all="ignore"):
-            out_dtype = ufunc(*(np.ones(1, dtype) for _ in inputs)).dtype.char
-        if kind == "in place" and out_dtype == dtype:
-            inputs[0] = out = memory.array(shape, dtype, may_broadcast=False)
-        else:
-            out = memory.array(shape, out_dtype, may_broadcast=False)
-        return partial(ufunc, *inputs, out=out), out
+        return draw_elementwise(memory, kind == "in place")
+    if kind in ("sum", "max"):
+        return draw_reduction(memory, kind)
+    dtype, new = str(rng.choice([*FLOATS])), partial(memory.array, may_broadcast=False)
     if kind == "matmul":
         (*leading, m, n), k = memory.shape(least=2)[-3:] if rng.random() < 0.9 else (33, 48), int(rng.integers(1, 40))
-        x = memory.array((*leading, m, k), dtype, may_broadcast=False)
-        y = memory.array((*leading, k, n), dtype, may_broadcast=False)
-        out = memory.array((*leading, m, n), dtype, may_broadcast=False)
+        x, y, out = (new((*leading, *shape), dtype) for shape in ((m, k), (k, n), (m, n)))
         return partial(np.matmul, x, y, out), out
     shape = memory.shape(least=1)
-    x = memory.array(shape, dtype, may_broadcast=False)
     if kind == "vecdot":
-        out = memory.array(shape[:-1], dtype, may_broadcast=False)
-        return partial(np.vecdot, x, memory.array(shape, dtype, may_broadcast=False), out=out), out
-    if kind in ("sum", "max"):
-        ufunc, axis = (np.add, np.maximum)[kind == "max"], int(rng.integers(len(shape)))
-        if 0 in shape:
-            return draw_operation(memory)
-        axis = None if rng.random() < 0.2 else axis
-        keepdims = bool(rng.random() < 0.5)
-        reduced = [1 if axis in (i, None) else n for i, n in enumerate(shape) if keepdims or axis not in (i, None)]
-        out = memory.array(tuple(reduced), dtype, may_broadcast=False)
-        return partial(ufunc.reduce, x, axis, None, out, keepdims), out
+        x, y, out = new(shape, dtype), new(shape, dtype), new(shape[:-1], dtype)
+        return partial(np.vecdot, x, y, out=out), out
     if kind == "copy":
-        given, dtype = CONVERTED[rng.integers(len(CONVERTED))] if rng.random() < 0.5 else (dtype, dtype)
-        out = memory.array(shape, dtype, may_broadcast=False)
+        given, dtype = (
+            CONVERTED[rng.integers(len(CONVERTED))] if rng.random() < 0.5 else [str(rng.choice([*"fdiB?"]))] * 2
+        )
+        out = new(shape, dtype)
         return partial(np.copyto, out, memory.array(shape, given), casting="unsafe"), out
-    out = memory.array(shape, dtype, may_broadcast=False)
-    condition, y = memory.array(shape, "?"), memory.array(shape, dtype)
-    return translate.CallAndCopy(np.copyto, np.where, (condition, x, y), {}, out), out
+    if kind == "concatenate":
+        x, y = (new((*shape[:-1], n), dtype) for n in (shape[-1], int(rng.integers(4))))
+        out = new((*shape[:-1], x.shape[-1] + y.shape[-1]), dtype)
+        return translate.CallAndCopy(np.copyto, np.concatenate, ([x, y],), {"axis": -1}, out), out
+    x, y, out = 2.5 if rng.random() < 0.3 else memory.array(shape, dtype), new(shape, dtype), new(shape, dtype)
+    return translate.CallAndCopy(np.copyto, np.where, (memory.array(shape, "?"), x, y), {}, out), out
+
+
+def draw_elementwise(memory: Memory, in_place: bool) -> tuple[Any, np.ndarray]:
+    rng = memory.rng
+    dtypes = list(UFUNCS)[rng.choice(len(UFUNCS), p=[0.7, 0.2, 0.1])]
+    dtype, ufunc = str(rng.choice([*dtypes])), UFUNCS[dtypes][rng.integers(len(UFUNCS[dtypes]))]
+    shape = memory.shape()
+    inputs = [memory.array(shape, dtype) for _ in range(ufunc.nin)]
+    with np.errstate(all="ignore"):
+        out = memory.array(shape, ufunc(*(np.ones(1, dtype) for _ in inputs)).dtype.char, may_broadcast=False)
+    if in_place and out.dtype == dtype:
+        inputs[0] = out[::-1] if shape and rng.random() < 0.1 else out  # it must not read what it has written
+    return partial(ufunc, *inputs, out=out), out
+
+
+def draw_reduction(memory: Memory, kind: str) -> tuple[Any, np.ndarray]:
+    rng, shape, dtype = memory.rng, memory.shape(least=1), str(memory.rng.choice([*FLOATS]))
+    if kind == "max":
+        shape = tuple(n or 1 for n in shape)
+    x, keepdims = memory.array(shape, dtype, may_broadcast=False), bool(rng.random() < 0.5)
+    axes = sorted(map(int, rng.permutation(len(shape))[: 1 if rng.random() < 0.7 else None]))
+    axis = (None if rng.random() < 0.5 else tuple(axes)) if len(axes) == len(shape) else axes[0] - len(shape)
+    reduced = [1 if i in axes else n for i, n in enumerate(shape) if keepdims or i not in axes]
+    out = memory.array(tuple(reduced), dtype, may_broadcast=False)
+    if kind == "max":
+        return NumPyBackend.shortcuts[NumPyBackend().xp.max](out, x, axis, keepdims), out
+    return partial(np.add.reduce, x, axis, None, out, keepdims), out
 
 
 def check_operations(seed: int, n: int) -> int:
@@ -118,23 +142,23 @@ def check_operations(seed: int, n: int) -> int:
         before = out.copy()
         with np.errstate(all="ignore"):
             operation()
-        expected = out.tobytes()
-        out[...] = before
-        code.run()
+            expected = out.tobytes()
+            out[...] = before
+            code.run()
         assert out.tobytes() == expected, operation
         translated += not calls
     return translated
 
 
-def test_random_operations_on_random_memory_give_the_bits_of_numpy():
-    n = 1000
+def test_random_operations_on_random_memory_give_the_bits_of_numpy(pytestconfig):
+    n = pytestconfig.getoption("operations")
     assert check_operations(0, n) > 0.9 * n
 
 
-def test_runs_of_operations_that_go_tile_by_tile_keep_their_order():
+def test_runs_of_operations_that_go_tile_by_tile_keep_their_order(pytestconfig):
     """Also where one reads what another writes, at the same place or shifted."""
     rng = np.random.default_rng(1)
-    for _ in range(60):
+    for _ in range(pytestconfig.getoption("operations") // 30):
         base = rng.standard_normal(20_000).astype("f")
         views = [base[i : i + 9_000] for i in (0, 1, 5_000, 10_000)] + [base[9_001:1:-1], base[::2][:9_000]]
         views = [*views, *(rng.standard_normal(9_000).astype("f") for _ in range(3))]
@@ -356,6 +380,52 @@ def test_a_translation_with_other_results_is_not_used(monkeypatch):
     monkeypatch.setattr(NumPyBackend, "shares_steps", False)
     twin.train(data, epochs=2, batch_size=8, progress=False)
     assert [w.tobytes() for w in net.w] == [w.tobytes() for w in twin.w]
+
+
+@pytest.fixture
+def few_rows_pay(monkeypatch):
+    monkeypatch.setattr(prediction, "PAYS_FROM", 1)
+
+
+@pytest.mark.parametrize("training", TRAININGS, ids=str)
+def test_single_rows_run_in_c_with_the_same_bits(training, few_rows_pay, monkeypatch):
+    rows, *_ = training.draw(12)
+    for dtype in ("float32", "float64"):
+        net = Network(training.sizes, seed=1, dtype=dtype, **training.options)
+        expected = [net.copy().forward(row).tobytes() for row in rows]
+        for _ in range(2):
+            net.forward(rows[0])
+        for row, bits in zip(rows, expected):
+            places = np.zeros(8 * row.size + 64, np.uint8)
+            for i in range(0, 64, 7):  # of memory, most of them not aligned
+                x = places[i : i + row.astype(dtype).nbytes].view(dtype)
+                x[:] = row
+                assert net.forward(x if row.dtype.kind == "f" else row).tobytes() == bits
+            assert net.forward(np.repeat(row, 2)[::2]).tobytes() == bits
+        with monkeypatch.context() as patch:
+            patch.setattr(prediction, "forward", None)  # it is not called again
+            assert net.forward(rows[0]).tobytes() == expected[0]
+
+
+def test_several_threads_may_predict_single_rows_at_once(few_rows_pay, monkeypatch):
+    net, rows = Network([8, 64, 64, 1], task="regression", seed=0), np.random.default_rng(0).random((300, 8), "f")
+    expected = [net.predict(row) for row in rows]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            assert [*pool.map(lambda _: [net.predict(row) for row in rows], range(8))] == [expected] * 8
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def test_a_row_in_c_with_other_bits_is_not_used(few_rows_pay, monkeypatch):
+    monkeypatch.setattr(native, "translate", lambda operations: translate.translate(operations[:-1]))
+    net, rows = Network([5, 4, 3], seed=0), np.random.default_rng(0).random((4, 5))
+    assert [net.forward(row).tobytes() for row in rows] == [net.copy().forward(row).tobytes() for row in rows]
+
+
+LARGE = np.random.default_rng(0).random((512, 784), np.float32), np.arange(512) % 10
 
 
 def train_large(threads: int | str, engine: str = "replay of recorded steps in C") -> list[bytes]:

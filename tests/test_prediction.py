@@ -1,6 +1,8 @@
 """Predictions in blocks of rows are those of all rows at once; memory is bounded, here and in training; evaluation."""
 
+import copy
 import gc
+import pickle
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
@@ -149,6 +151,48 @@ def test_what_was_predicted_is_no_ones_but_the_callers(place, together):
         net.forward(2 * x)
         x += 1
         np.testing.assert_array_equal(net.backend.to_numpy(found), before)
+
+
+@pytest.mark.not_on("jax")  # which compiles a program for each shape
+def test_single_rows_follow_the_weights(place, monkeypatch):
+    monkeypatch.setattr(prediction, "PAYS_FROM", 1)
+
+    def check(net: Network) -> None:
+        pair = net.forward(X[:2])
+        for _ in range(4):
+            row = net.forward(X[0])
+            np.testing.assert_allclose(net.backend.to_numpy(row), net.backend.to_numpy(pair[0, :]), 1e-5)
+
+    net = network(place, "float32")
+    check(net)
+    net.w = [10 * net.backend.to_numpy(w) for w in net.w]
+    check(net)
+    net.b = [10 + net.backend.to_numpy(b) for b in net.b]
+    check(net)
+    twins = [net.copy(), copy.deepcopy(net), pickle.loads(pickle.dumps(net)), net.to(dtype="float64")]
+    net.train((X, LABELS), epochs=2, lr=3.0, progress=False)
+    for one in (*twins, net, *twins):
+        check(one)
+        one.layers = network(place, "float32").layers
+        check(one)
+
+
+def test_single_rows_call_ones_own_activation_each_time(place, monkeypatch):
+    class Scaled:
+        name, factor = "scaled", 1.0
+
+        def value(self, z, xp):
+            return self.factor * z
+
+        def pullback(self, g, z, a, xp):
+            return self.factor * g
+
+    monkeypatch.setattr(prediction, "PAYS_FROM", 1)
+    own = Scaled()
+    net = Network([4, 3], output_activation=own, seed=0, **place._asdict())
+    first = [net.backend.to_numpy(net.forward(X[0])) for _ in range(4)][-1]
+    own.factor = 2.0
+    np.testing.assert_array_equal(net.backend.to_numpy(net.forward(X[0])), 2 * first)
 
 
 # Memory

@@ -20,7 +20,7 @@ from xpnet.core.members import MemberState, whole
 from xpnet.core.model import Seeds
 from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.step import State
-from xpnet.inspection.predict import predict
+from xpnet.inspection.predict import SingleRows, predict
 from xpnet.inspection.view import View
 from xpnet.training.history import History
 from xpnet.training.metrics import predictions
@@ -287,9 +287,9 @@ class Network:
     def view(self) -> View:
         """An immutable snapshot of the network."""
         now = vars(self).copy()  # at once: another thread may be training
-        return View(
-            self._model, now["_state"].layers, now["_scaling"], now["_feature_names"], self._backend, self._dtype
-        )
+        single_rows = now.get("_single_rows") or vars(self).setdefault("_single_rows", SingleRows())
+        layers, scaling, names = now["_state"].layers, now["_scaling"], now["_feature_names"]
+        return View(self._model, layers, scaling, names, self._backend, self._dtype, single_rows)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse to assign settings, and unknown names: a misspelt one would do nothing. Subclasses may have more."""
@@ -1235,7 +1235,8 @@ class Network:
         arguments.parse_scale(self.scale, self._standardize, dtype)
         new = object.__new__(type(self))
         vars(new).update(vars(self), _backend=get_backend(backend, device), _dtype=dtype)
-        vars(new).pop("_loops", None)
+        for name in ("_loops", "_single_rows"):
+            vars(new).pop(name, None)
         new.rng, new.history, new.notes = copy.deepcopy((self.rng, self.history, self.notes))
         if (new._backend, dtype) == (self._backend, self._dtype):
             new._state = map_arrays(self._backend.copy, new.state)  # stays on the device

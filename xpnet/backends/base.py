@@ -183,6 +183,26 @@ class Backend:
         """
         return Loop(self, step, make_minibatch)
 
+    def repeat_function(self, function: Function, nest: Any, x: Array) -> Function | None:
+        """Make a faster form of a pure function for one nest and many arrays; None if there is none.
+
+        Parameters
+        ----------
+        function
+            ``function(nest, x, xp) -> array``.
+        nest
+            Arrays that nobody writes into.
+        x
+            An array; all later ones have its shape and dtype.
+
+        Returns
+        -------
+        callable or None
+            ``repeated(x) -> array or None``. The result has the bits of that of `function`; None means that it cannot
+            be used now, such as in several threads at once.
+        """
+        return None
+
     def all_finite(self, arrays: Iterable[Array]) -> bool:
         """Whether no array holds NaN or infinity. Synchronizes, once."""
         xp, arrays = self.xp, list(arrays)

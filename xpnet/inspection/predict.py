@@ -1,15 +1,21 @@
 """Predictions: outputs for any number of rows, computed block by block, so that memory is bounded."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from xpnet.core.arrays import Array, blocks, rows_per_block
+from xpnet.core.arrays import Array, Function, Layers, Namespace, blocks, rows_per_block
 from xpnet.core.backprop import forward
 from xpnet.core.dropout import Dropout, drop
 from xpnet.core.minibatch import apply_scale
+from xpnet.core.model import Model, is_fixed
+from xpnet.data.reader import Reader
 from xpnet.inspection.view import View
+
+PAYS_FROM = 200  # single rows with the same weights: recording takes about as long as it saves in 50 of them
+MAX_WIDTH = 1024  # units: the products of wider layers take most of the time, and their old weights should not be kept
 
 
 def predict(view: View, x: Any, transform: Callable[[Array], Array] = lambda a: a) -> Array:
@@ -26,13 +32,14 @@ def predict(view: View, x: Any, transform: Callable[[Array], Array] = lambda a: 
     """
     if not hasattr(type(x), "shape") and _is_stream(x):
         return _predict_batches(view, x, transform)
-    rows, single = view.reader.as_rows(x)
-    result = _predict_rows(view, rows, "x", transform)
+    reader = view.reader
+    rows, single = reader.as_rows(x)
+    result = _predict_rows(view, reader, rows, "x", transform)
     return result[0, ...] if single else result
 
 
-def _predict_rows(view: View, x: Array, name: str, transform: Callable[[Array], Array]) -> Array:
-    reader, xp, results = view.reader, view.xp, []
+def _predict_rows(view: View, reader: Reader, x: Array, name: str, transform: Callable[[Array], Array]) -> Array:
+    xp, results = view.xp, []
     with view.scope():
         x, scale, n_done = reader.move_inputs(x, name), reader.scale, 0
         for block in blocks(x, sum(view.model.sizes)):
@@ -48,11 +55,11 @@ def _predict_rows(view: View, x: Array, name: str, transform: Callable[[Array], 
 
 def _predict_batches(view: View, batches: Iterable[Any], transform: Callable[[Array], Array]) -> Array:
     """Compute the outputs for an iterable of batches X or (X, y), one after the other."""
-    results = []
+    reader, results = view.reader, []
     for i, batch in enumerate(batches):
         x = batch[0] if isinstance(batch, (tuple, list)) and getattr(batch[0], "ndim", 0) > 1 else batch
-        rows, _ = view.reader.as_rows(x, f"batch {i} of x")
-        results.append(_predict_rows(view, rows, f"batch {i} of x", transform))
+        rows, _ = reader.as_rows(x, f"batch {i} of x")
+        results.append(_predict_rows(view, reader, rows, f"batch {i} of x", transform))
     if not results:
         raise ValueError("x has no batches; an iterator can be iterated over only once, so give the batches again")
     with view.scope(), view.output_scope():
@@ -87,5 +94,40 @@ def sample(view: View, dropout: Dropout, x: Any, n: int) -> Array:
 
 def _outputs(view: View, x: Array) -> Array:
     """Compute the outputs for a block of inputs, and free everything else in the forward pass."""
-    _, activations = forward(view.layers, view.model.sigmas, x, view.xp)
-    return view.scale_back(activations[-1])
+    return view.scale_back(
+        view.single_rows(view, x) if x.shape[0] == 1 else _forward(view.model, view.layers, x, view.xp)
+    )
+
+
+def _forward(model: Model, layers: Layers, x: Array, xp: Namespace) -> Array:
+    _, activations = forward(layers, model.sigmas, x, xp)
+    return activations[-1]
+
+
+class SingleRows:
+    """Computes outputs for single rows of a network; as soon as this pays, by a function that the backend repeats.
+
+    Copies and pickles are empty.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[Layers | None, int, Function | None] = None, 0, None  # changes as one: threads may share it
+
+    def __reduce__(self) -> Any:
+        """Copy and pickle nothing."""
+        return SingleRows, ()
+
+    def __call__(self, view: View, x: Array) -> Array:
+        """Compute the outputs of a network for one row, (1, n_in)."""
+        layers, calls, repeat = self._last
+        if layers is not view.layers:
+            calls, repeat = 0, None
+        outputs = None if repeat is None else repeat(x)
+        if outputs is not None:
+            return outputs
+        outputs = _forward(view.model, view.layers, x, view.xp)
+        if repeat is None and max(view.model.sizes) <= MAX_WIDTH:
+            if calls == PAYS_FROM and is_fixed(view.model.sigmas):
+                repeat = view.backend.repeat_function(partial(_forward, view.model), view.layers, x)
+            self._last = view.layers, calls + 1, repeat
+        return outputs

@@ -12,6 +12,7 @@ from xpnet.data.reader import Reader
 
 if TYPE_CHECKING:
     from xpnet.core.scaling import Scaler
+    from xpnet.inspection.predict import SingleRows
 
 
 NO_SETTINGS = nullcontext()
@@ -32,6 +33,8 @@ class View(NamedTuple):
         The names of its inputs, if they are known.
     backend, dtype
         Where it computes, and in which dtype.
+    single_rows
+        Computes the outputs for single rows.
     """
 
     model: Model
@@ -40,6 +43,7 @@ class View(NamedTuple):
     feature_names: tuple[str, ...] | None
     backend: Backend
     dtype: str
+    single_rows: SingleRows
 
     @property
     def xp(self) -> Namespace:

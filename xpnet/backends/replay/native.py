@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from xpnet.backends.base import limit_thread_pools
+from xpnet.backends.replay.eager import Eager
 from xpnet.backends.replay.loops import forget_threads, set_threads
 from xpnet.backends.replay.program import Case, Program, ReplayLoop, record
+from xpnet.backends.replay.tape import NotRecordableError, Recorder
 from xpnet.backends.replay.translate import translate
-from xpnet.core.arrays import leaves, map_arrays, select
+from xpnet.core.arrays import Array, Function, leaves, map_arrays, select
 from xpnet.wording.checks import warn
 
 PAYS_FROM = 8  # steps: large ones take long to try
@@ -74,6 +76,41 @@ class NativeProgram(Program):
         self.begin(state, data)
         self.run(batches, data)
         return [x.tobytes() for x in leaves(self.state)]
+
+
+class NativeFunction:
+    """A recorded function of an array, run in C on arrays of one shape and dtype."""
+
+    def __init__(self, x: Array, code: Any, result: Array) -> None:
+        self.x, self.code, self.result, self.lock = x, code, result, Lock()
+
+    def __call__(self, x: Array) -> Array | None:
+        """Compute the result for an array; None if it is not contiguous, or another thread is computing one."""
+        if not x.flags.c_contiguous or not self.lock.acquire(blocking=False):
+            return None
+        try:
+            np.copyto(self.x, x)
+            self.code.run()
+            return self.result.copy()
+        finally:
+            self.lock.release()
+
+
+def make_native(backend: Eager, function: Function, nest: Any, x: Array) -> NativeFunction | None:
+    """Record a function for `Backend.repeat_function`; None unless all of it runs in C, with the same bits."""
+    recorder = Recorder(backend)
+    recorded = recorder.wrap_copy(np.ascontiguousarray(x))
+    try:
+        result = function(map_arrays(recorder.wrap, nest), recorded, recorder.namespace())
+        code, calls = translate([call.operation for call in recorder.cut()])
+    except NotRecordableError:
+        return None
+    finally:
+        recorder.forget_results()
+    native, other = NativeFunction(recorded.array, code, result.array), x + 1  # all results but those of x
+    repeated = native(other)
+    same = repeated is not None and repeated.tobytes() == function(nest, other, backend.xp).tobytes()
+    return native if same and not calls else None
 
 
 class StepThreads:
