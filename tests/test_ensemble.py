@@ -43,7 +43,7 @@ from xpnet.data.sampling import SAMPLING
 from xpnet.data.sources import make_source
 from xpnet.training.groups import Group, Pool, divide_networks
 from xpnet.training.loop import train_networks
-from xpnet.training.memory import read_limits
+from xpnet.backends.memory import read_limits
 from xpnet.training.plan import Job, Plan
 
 # JAX compiles programs for each of these tests, so that only what it could get wrong alone runs there
@@ -1462,7 +1462,7 @@ def test_limits_of_control_groups_are_read(tmp_path, name):
 
 
 def test_a_limit_of_a_container_counts(monkeypatch):
-    monkeypatch.setattr("xpnet.training.memory.read_limits", lambda: [2**20])
+    monkeypatch.setattr("xpnet.backends.memory.read_limits", lambda: [2**20])
     message = (
         r"^members=1000 networks of \[2, 1\] need about 0\.0 GiB, and this process may use 0\.0; give fewer members"
     )

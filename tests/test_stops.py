@@ -19,7 +19,7 @@ from xpnet.checkpoint import file, files
 from xpnet.cli.bench import compare_backends
 from xpnet.learn import network2
 from xpnet.training import callbacks as callbacks_module
-from xpnet.training.workers import Workers
+from xpnet.backends.workers import Workers
 from xpnet.wording.errors import unless_stopped
 
 X = np.random.default_rng(0).standard_normal((60, 5))

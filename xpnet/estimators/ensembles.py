@@ -20,7 +20,7 @@ from xpnet.estimators.settings import Parameters, parse_settings
 from xpnet.network import Network
 from xpnet.training.arguments import copies_for_each
 from xpnet.training.checkpointing import SEVERAL_NETWORKS, Saving
-from xpnet.training.memory import BYTES_OF_NETWORK, on_host_only, require_bytes
+from xpnet.backends.memory import BYTES_OF_NETWORK, on_host_only, require_bytes
 from xpnet.wording.checks import count, yes_or_no
 from xpnet.wording.hints import explain_arguments
 

@@ -37,7 +37,7 @@ from xpnet.estimators.sliced_search import (
     map_scorers,
     unwrap_scorer,
 )
-from xpnet.training.memory import require_bytes
+from xpnet.backends.memory import require_bytes
 from xpnet.wording.hints import explain_arguments
 
 BYTES_OF_CANDIDATE = 200  # its settings need at least this many

@@ -27,10 +27,10 @@ from xpnet.data.reader import Reader
 from xpnet.data.resident import resident_examples
 from xpnet.data.source import Chunk
 from xpnet.training.kept_loops import Loops
-from xpnet.training.memory import COPIES_OF_STATE, count_parameters, on_host_only, require_bytes
+from xpnet.backends.memory import COPIES_OF_STATE, count_parameters, on_host_only, require_bytes
 from xpnet.training.plan import Job
 from xpnet.training.steps import ChunkRunner, Done
-from xpnet.training.workers import Workers
+from xpnet.backends.workers import Workers
 
 # Measured with NumPy and JAX on one core of an AMD EPYC (Zen 5): larger groups gain nothing more, and larger networks
 # spend most of their time in matrix products
