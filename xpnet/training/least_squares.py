@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
+from xpnet.backends.memory import count_parameters, on_host_only, require_bytes
 from xpnet.core.least_squares import SQUARED
 from xpnet.core.optimizers.base import needs_all_examples
 from xpnet.data.gathered import Gathered
 from xpnet.data.resident import Resident, Rows
 from xpnet.training.callbacks import ReduceLROnPlateau
-from xpnet.backends.memory import count_parameters, on_host_only, require_bytes
 from xpnet.training.plan import Job
 from xpnet.wording.checks import choices
 
