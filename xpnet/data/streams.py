@@ -29,6 +29,7 @@ class OnDemand(Countable):
     reader: Reader
     known_rows: KnownRows | None = None  # none: reading them for this would be reading them once more
     most_examples: ClassVar[int] = BLOCK_ELEMENTS  # to read before training on them
+    chunks_held: ClassVar[int] = 1  # in memory at the same time, which share a block
 
     def read(self, index: np.ndarray) -> Examples:
         """Move some of the examples to the device."""
@@ -46,7 +47,9 @@ class OnDemand(Countable):
     ) -> Iterator[np.ndarray]:
         """Draw the numbers of the examples in each chunk, (steps, m); as many as fit into memory are in a chunk."""
         for index in sampling.draw(len(self), batch_size, rng):
-            fitting = _minibatches_that_fit(index.shape[1], self.reader, self.most_examples, networks)
+            fitting = _minibatches_that_fit(
+                index.shape[1], self.reader, self.most_examples, networks, self.chunks_held
+            )
             yield from split_into_chunks(index, min(most, fitting))
 
     def blocks(self, width: int) -> Iterator[Examples]:
@@ -375,12 +378,12 @@ def _are_alike(a: Examples, b: Examples) -> bool:
     return all((x.shape, x.dtype) == (y.shape, y.dtype) for x, y in ((a.x, b.x), (a.y, b.y)))
 
 
-def _minibatches_that_fit(size: int, reader: Reader, most_examples: int, networks: int = 1) -> int:
+def _minibatches_that_fit(size: int, reader: Reader, most_examples: int, networks: int = 1, held: int = 1) -> int:
     """Count the minibatches that fit into one block and have at most `most_examples` examples; at least one.
 
-    Many networks share a few blocks.
+    Many networks share a few blocks; so do `held` chunks of one network.
     """
-    width = size * reader.model.n_in * max(1, math.ceil(networks / MAX_BLOCKS_READ))
+    width = size * reader.model.n_in * max(held, math.ceil(networks / MAX_BLOCKS_READ))
     return max(1, min(rows_per_block(width), most_examples // size))
 
 
