@@ -59,12 +59,12 @@ def _is_real(dtype: Any) -> bool:
 
 def _is_array_of_rows(x: Any) -> bool:
     """Tell whether an object is like an array, but is neither one in memory nor a table nor sparse."""
+    if any(hasattr(x, name) for name in ("__dlpack__", "columns", "iloc", "toarray", "todense")):
+        return False
     shape = getattr(x, "shape", None)
     if not isinstance(shape, tuple) or len(shape) < 2 or not all(isinstance(n, (int, np.integer)) for n in shape):
         return False
-    in_memory = hasattr(x, "__dlpack__") or isinstance(x, np.ndarray)
-    special = any(hasattr(x, name) for name in ("columns", "iloc", "toarray", "todense"))
-    return not in_memory and not special and hasattr(x, "__getitem__") and _is_real(getattr(x, "dtype", None))
+    return hasattr(x, "__getitem__") and _is_real(getattr(x, "dtype", None))
 
 
 def _is_arrow_table(x: Any) -> bool:
@@ -266,7 +266,7 @@ class Gathered(OnDemand):
                 return self.read(index) if at_once else self.inputs.read(index)
 
             at_once = on_host(self.reader.backend)
-            for part, rows in read_ahead(gather, parts) if networks == 1 else zip(parts, map(gather, parts)):
+            for part, rows in read_ahead(gather, parts) if networks == 1 else ((part, gather(part)) for part in parts):
                 yield Chunk(rows if at_once else self._move(part.ravel(), rows), in_order(part.shape))
 
     def scaled(self, scaling: Scaler) -> "Gathered":

@@ -47,9 +47,7 @@ class OnDemand(Countable):
     ) -> Iterator[np.ndarray]:
         """Draw the numbers of the examples in each chunk, (steps, m); as many as fit into memory are in a chunk."""
         for index in sampling.draw(len(self), batch_size, rng):
-            fitting = _minibatches_that_fit(
-                index.shape[1], self.reader, self.most_examples, networks, self.chunks_held
-            )
+            fitting = _minibatches_that_fit(index.shape[1], self.reader, self.most_examples, networks, self.chunks_held)
             yield from split_into_chunks(index, min(most, fitting))
 
     def blocks(self, width: int) -> Iterator[Examples]:
