@@ -34,16 +34,17 @@ from xpnet import (
     Step,
 )
 from xpnet.backends import Backend
+from xpnet.backends.memory import read_limits
 from xpnet.checkpoint import archive
 from xpnet.core.arrays import leaves
 from xpnet.core.members import MemberState
 from xpnet.core.step import State
-from xpnet.data.resident import Rows, with_weight
+from xpnet.data.gathered import with_weight
+from xpnet.data.resident import Rows
 from xpnet.data.sampling import SAMPLING
 from xpnet.data.sources import make_source
 from xpnet.training.groups import Group, Pool, divide_networks
 from xpnet.training.loop import train_networks
-from xpnet.training.memory import read_limits
 from xpnet.training.plan import Job, Plan
 
 # JAX compiles programs for each of these tests, so that only what it could get wrong alone runs there
@@ -1460,7 +1461,7 @@ def test_limits_of_control_groups_are_read(tmp_path, name):
 
 
 def test_a_limit_of_a_container_counts(monkeypatch):
-    monkeypatch.setattr("xpnet.training.memory.read_limits", lambda: [2**20])
+    monkeypatch.setattr("xpnet.backends.memory.read_limits", lambda: [2**20])
     message = (
         r"^members=1000 networks of \[2, 1\] need about 0\.0 GiB, and this process may use 0\.0; give fewer members"
     )

@@ -683,7 +683,7 @@ def test_a_bar_is_shown_once(monkeypatch, capsys):
 
 
 def test_more_members_than_memory_are_refused(monkeypatch):
-    monkeypatch.setattr("xpnet.training.memory.find_memory", lambda: 2**22)
+    monkeypatch.setattr("xpnet.backends.memory.find_memory", lambda: 2**22)
     started = []
     start = base.start_network
     monkeypatch.setattr(base, "start_network", lambda *a: started.append(0) or start(*a))

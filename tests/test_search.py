@@ -481,7 +481,7 @@ def test_an_error_in_one_fit_does_not_end_the_others(runs):
 
 
 def test_fits_for_which_together_there_is_too_little_memory_are_done_alone(monkeypatch, runs):
-    monkeypatch.setattr("xpnet.training.memory.find_memory", lambda: 1000)
+    monkeypatch.setattr("xpnet.backends.memory.find_memory", lambda: 1000)
     search_both(CLASSIFIER, TWO_ALPHAS, scoring="neg_log_loss")
     assert runs == [4]  # which was refused
 

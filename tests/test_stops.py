@@ -15,11 +15,11 @@ import pytest
 from helpers import assert_same, snapshot
 
 from xpnet import Callback, CSVLog, Ensemble, ModelCheckpoint, Network, TensorBoard, get_backend
+from xpnet.backends.workers import Workers
 from xpnet.checkpoint import file, files
 from xpnet.cli.bench import compare_backends
 from xpnet.learn import network2
 from xpnet.training import callbacks as callbacks_module
-from xpnet.training.workers import Workers
 from xpnet.wording.errors import unless_stopped
 
 X = np.random.default_rng(0).standard_normal((60, 5))

@@ -12,11 +12,11 @@ import numpy as np
 
 from xpnet.backends import Backend, get_backend
 from xpnet.backends.base import precision
+from xpnet.backends.memory import BYTES_OF_NETWORK, count_parameters, on_host_only, require_bytes
 from xpnet.core import arguments
 from xpnet.core.arrays import Array
 from xpnet.network import Network
 from xpnet.training.history import History
-from xpnet.training.memory import BYTES_OF_NETWORK, count_parameters, on_host_only, require_bytes
 from xpnet.training.metrics import predictions
 from xpnet.wording.checks import count, warn, yes_or_no
 from xpnet.wording.errors import DivergenceError

@@ -647,6 +647,7 @@ class Network:
         DivergenceError
             If the new weights are not finite; the network is then unchanged.
         """
+        from xpnet.data.gathered import Gathered
         from xpnet.data.resident import Resident
         from xpnet.data.sampling import in_order
         from xpnet.data.source import Chunk
@@ -656,6 +657,7 @@ class Network:
 
         lr = parse_rate("lr", lr)
         source = make_source(batch, "batch", self.view.reader)
+        source = source.load() if isinstance(source, Gathered) else source
         if not isinstance(source, Resident):
             raise TypeError("batch is an iterable of batches; give one of them, a list of (x, y) pairs or (X, y)")
         plain = SGD()

@@ -17,8 +17,8 @@ from xpnet.backends.base import Array
 from xpnet.checkpoint.file import explain_errors
 from xpnet.checkpoint.files import write_file
 from xpnet.cli.bench import compare_backends, list_libraries
-from xpnet.cli.data import FILES, SETS, Data, read_examples, read_test_data, read_training_data
-from xpnet.cli.tables import Columns, is_table
+from xpnet.cli.data import FILES, SETS, Data, holds_one_set, read_examples, read_test_data, read_training_data
+from xpnet.cli.tables import Columns
 from xpnet.core.arguments import parse_cost
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.optimizers.table import OPTIMIZERS
@@ -102,9 +102,9 @@ def run_evaluate(options: argparse.Namespace) -> None:
     """Report how good a saved network is on test data, or on all rows of a table."""
     net, columns = load(options)
     with name_argument("--data", options.data, DATA_FILES):
-        data, remarks = read_test_data(options.data, columns, in_bytes=net.scale is not None)
+        data, remarks = read_test_data(options.data, columns, in_bytes=net.scale is not None, target=options.target)
     print_remarks(remarks)
-    heading = f"{{}} on all {len(data[1]):,} rows" if options.data and is_table(options.data) else "Test {}"
+    heading = f"{{}} on all {len(data[1]):,} rows" if options.data and holds_one_set(options.data) else "Test {}"
     print(score(net, data, heading, parse_metrics("metrics", options.metrics, net.view.model)))
 
 

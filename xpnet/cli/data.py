@@ -11,16 +11,17 @@ from xpnet.cli.tables import KINDS, Columns, Table, describe_columns, is_table, 
 from xpnet.data import datasets
 from xpnet.data.cells import find_decimal
 from xpnet.data.columns import encode_columns, learn_columns
+from xpnet.data.gathered import HostRows, stays_outside
 from xpnet.wording.checks import count, in_range, install_command
 
-Split = tuple[np.ndarray, np.ndarray]  # (X, y)
+Split = tuple[Any, np.ndarray]  # (X, y)
 
 SETS: dict[str, Callable[[], Any]] = {
     "mnist-sample": datasets.mnist_sample,
     "mnist": datasets.mnist,
     "fashion-mnist": datasets.fashion_mnist,
 }
-FILES = f"an .npz file, or a table ({KINDS})"
+FILES = f"an .npz file, a .npy file of inputs, or a table ({KINDS})"
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 TEST_SPLIT = 0.2
 
@@ -104,7 +105,8 @@ def read_training_data(
         The task; by default, the targets decide.
     target, ignore, categories, test_split
         For a table: the column to predict, columns to leave out, columns whose values are categories though they are
-        numbers or dates, and the fraction of its rows to test on.
+        numbers or dates, and the fraction of its rows to test on. For a .npy file: the file of its targets, and this
+        fraction.
     seed
         Seed that chooses these rows.
     """
@@ -113,17 +115,20 @@ def read_training_data(
         ignore, categories = table.split_names(ignore), table.split_names(categories)
         features = table.choose_features(target, ignore, categories)
         return prepare_table(table, features, str(target), categories, task, test_split, seed)
-    for option, value in (
-        ("--target", target),
-        ("--ignore", ignore or None),
-        ("--categories", categories or None),
-        ("--test-split", test_split),
-    ):
+    for_npy = {"--target": target, "--test-split": test_split}
+    is_npy = Path(name).suffix == ".npy"
+    for option, value in {
+        "--ignore": ignore or None,
+        "--categories": categories or None,
+        **({} if is_npy else for_npy),
+    }.items():
         if value is not None:
-            raise ValueError(f"{option} is for tables ({KINDS}), and --data {name} is not one")
-    train, test = read_arrays(name)
+            kinds = f"{KINDS}; or .npy files" if option in for_npy else KINDS
+            raise ValueError(f"{option} is for tables ({kinds}), and --data {name} is not one")
+    train, test = split_npy(name, target, test_split, seed) if is_npy else read_arrays(name)
     task = task or find_task(train[1])
-    return Data(name, train, test, task, count_outputs((train[1], test[1]), task, name))
+    targets = [split[1] for split in (train, test) if split is not None]
+    return Data(name, train, test, task, count_outputs(targets, task, name))
 
 
 def prepare_table(
@@ -187,6 +192,58 @@ def read_arrays(name: str, in_bytes: bool = False) -> tuple[Split, Split]:
     return (_scale(x_train, in_bytes), y_train), (_scale(x_test, in_bytes), y_test)
 
 
+def holds_one_set(name: str) -> bool:
+    """Tell whether data are a table or a .npy file, whose rows are not divided into those to train and to test on."""
+    return is_table(name) or Path(name).suffix == ".npy"
+
+
+class Pixels:
+    """Bytes that stay outside memory, and are divided by 255 when they are read.
+
+    Examples
+    --------
+    >>> Pixels(np.array([[0], [255]], np.uint8))[[1, 0]].tolist()
+    [[1.0], [0.0]]
+    """
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, x: np.ndarray) -> None:
+        self.x, self.shape = x, x.shape
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return len(self.x)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        """Read some of the rows."""
+        return _scale(self.x[index], in_bytes=False)
+
+
+def split_npy(name: str, target: str | None, test_split: float | None, seed: int) -> tuple[Split, Split | None]:
+    """Read inputs and targets from .npy files, and hold rows out to test on; large inputs stay where they are."""
+    (x, y), fraction = read_npy_pair(name, target), TEST_SPLIT if test_split is None else test_split
+    tested = choose_test_rows(y, fraction, seed, name)
+    if not tested.any():
+        return (x, y), None
+    train, test = (
+        HostRows(x).take(np.flatnonzero(rows)) if stays_outside(x) else x[rows] for rows in (~tested, tested)
+    )
+    return (train, y[~tested]), (test, y[tested])
+
+
+def read_npy_pair(name: str, target: str | None, in_bytes: bool = False) -> Split:
+    """Read inputs (n, ...) and targets from two .npy files."""
+    if target is None or Path(target).suffix != ".npy":
+        raise ValueError(f"--data {name} needs its targets in another file: give --target, as in --target y.npy")
+    x, y = _open_npy(Path(name)), np.array(_open_npy(Path(target)))
+    if y.ndim == 0 or x.ndim < 2 or len(x) != len(y) or not len(x):
+        raise ValueError(
+            f"--data {name} has shape {x.shape}, and --target {target} {y.shape}; they must have an example in each row"
+        )
+    return _scale(x, in_bytes), y
+
+
 def find_task(y: np.ndarray) -> str:
     """Infer the task from the targets: whole numbers are classes, and so are rows with a single 1.
 
@@ -239,14 +296,20 @@ def choose_test_rows(y: np.ndarray, fraction: float, seed: int, name: str) -> np
     return tested
 
 
-def read_test_data(name: str | None, columns: Columns | None, in_bytes: bool) -> tuple[Split, list[str]]:
-    """Read the examples to evaluate a network on: a whole table, or the test set of any other data.
+def read_test_data(
+    name: str | None, columns: Columns | None, in_bytes: bool, target: str | None = None
+) -> tuple[Split, list[str]]:
+    """Read the examples to evaluate a network on: a whole table, a whole .npy file, or the test set of any other data.
 
     Also return what is to be said about them.
     """
     if name is None and columns is not None:
         raise ValueError(f"--data is missing: give a table with the column {columns.target!r}")
     name = name or "mnist-sample"
+    if Path(name).suffix == ".npy":
+        return read_npy_pair(name, target, in_bytes), []
+    if target is not None:
+        raise ValueError(f"--target is for .npy files, and --data {name} is not one")
     if not is_table(name):
         return read_arrays(name, in_bytes)[1], []
     table = read_table(name, columns.texts if columns else ())
@@ -274,19 +337,25 @@ def _require(columns: Columns | None, name: str) -> Columns:
     if columns is None:
         raise ValueError(
             f"{name} is a table, and the network does not know its columns: it was not trained on one by xpnet train; "
-            "give its inputs as a .npy array for predict, or an .npz file for evaluate"
+            "give its inputs as a .npy array, with the targets in another for evaluate"
         )
     return columns
 
 
 def _read_npy(path: Path, n_in: int) -> np.ndarray:
+    x = _open_npy(path)
+    return x.reshape(1, -1) if x.size == n_in else x
+
+
+def _open_npy(path: Path) -> np.ndarray:
+    """Open an array as a memory map."""
     try:
-        x = np.load(path, allow_pickle=False)
+        x = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise ValueError(f"{path} is not an array of numbers ({error})") from error
     if not isinstance(x, np.ndarray):
         raise ValueError(f"{path} holds several arrays; give one, written by numpy.save")
-    return x.reshape(1, -1) if x.size == n_in else x
+    return x
 
 
 def _read_image(path: Path, n_in: int) -> np.ndarray:
@@ -310,6 +379,8 @@ def _read_image(path: Path, n_in: int) -> np.ndarray:
     return grey.reshape(1, -1)
 
 
-def _scale(x: np.ndarray, in_bytes: bool) -> np.ndarray:
+def _scale(x: np.ndarray, in_bytes: bool) -> Any:
     """Scale bytes to float32 in [0, 1], unless they are to stay bytes; return other arrays unchanged."""
+    if stays_outside(x) and x.dtype == np.uint8 and not in_bytes:
+        return Pixels(x)
     return x.astype(np.float32) / np.float32(255) if x.dtype == np.uint8 and not in_bytes else x

@@ -39,7 +39,7 @@ DATA = f"{', '.join(SETS)}, {FILES}"
 DEFAULT = "mnist-sample"
 ENDS_IN_DASHES = re.compile(r"--[\w-]+=--|-\w=?--")
 # Options that name files to read and files to write; each command has some of them
-READ = {"model": "MODEL", "file": "FILE", "data": "--data"}
+READ = {"model": "MODEL", "file": "FILE", "data": "--data", "target": "--target"}
 WRITTEN = {"save": "--save", "checkpoint": "--checkpoint", "log": "--log", "plot": "--plot", "out": "--out"}
 # In a message, an argument with or without its value, as in dtype="float64" or batch_size; or a call such as
 # SGD(momentum=0.9), which is matched so that its own arguments are not
@@ -153,7 +153,11 @@ def _add_train(commands: Any) -> None:
 
 def _add_data(data: Any) -> None:
     _add_source(data)
-    data.add_argument("--target", metavar="COLUMN", help="column of a table to predict from the others")
+    data.add_argument(
+        "--target",
+        metavar="COLUMN",
+        help="column of a table to predict from the others, or the .npy file of the targets of a .npy file",
+    )
     data.add_argument(
         "--ignore",
         action="append",
@@ -169,7 +173,10 @@ def _add_data(data: Any) -> None:
         help="columns whose values are categories, though they are numbers or dates",
     )
     data.add_argument(
-        "--test-split", type=float, metavar="FRACTION", help=f"fraction of a table's rows to test on ({TEST_SPLIT})"
+        "--test-split",
+        type=float,
+        metavar="FRACTION",
+        help=f"fraction of the rows of a table or .npy file to test on ({TEST_SPLIT})",
     )
     data.add_argument(
         "--validation-split", type=float, metavar="FRACTION", help="fraction of the training data to validate on (0)"
@@ -287,6 +294,7 @@ def _add_evaluate(commands: Any) -> None:
     evaluate = _add_command(commands, "evaluate", "score a saved network", run_evaluate, "MODEL [DATA]")
     evaluate.add_argument("model", type=Path, metavar="MODEL", help="file written by train --save")
     _add_source(evaluate)
+    evaluate.add_argument("--target", metavar="FILE", help="the .npy file of the targets of a .npy file")
     _add_metrics(evaluate)
     _add_place(evaluate)
 
@@ -463,6 +471,8 @@ def check_paths(options: argparse.Namespace) -> None:
     The command ends as with an option that cannot be parsed.
     """
     named = {name: getattr(options, name, None) for name in (*READ, *WRITTEN)}
+    if Path(named["target"] or "").suffix != ".npy":
+        named["target"] = None  # a column of a table
     paths = {name: path for name, path in named.items() if path is not None and str(path) not in (*SETS, "-")}
     for (one, path), (other, path_written) in combinations(paths.items(), 2):
         if other in WRITTEN and is_same_file(path, path_written):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.core.arrays import Array, blocks
+from xpnet.data.gathered import Gathered, Stored, gather_rows, stays_outside
 from xpnet.data.reader import Reader, as_real_array
 from xpnet.data.resident import Resident, Rows
 from xpnet.data.source import Source
@@ -17,9 +18,9 @@ from xpnet.data.streams import OnDemand
 def fingerprint(source: Source) -> dict[str, Any]:
     """Describe the examples of a source, before they are scaled, by a few plain values. Synchronizes.
 
-    Examples in memory have a digest of all their inputs and targets, which is the same on every backend, and their
-    total weight. A data set that is read again each epoch is described by its length, and an iterable of batches by the
-    size of its first batch: reading them may give other examples each time.
+    Arrays, in memory or outside, have a digest of all their inputs and targets, which is the same on every backend, and
+    their total weight. A data set that is read again each epoch is described by its length, and an iterable of batches
+    by the size of its first batch: reading them may give other examples each time.
 
     Examples
     --------
@@ -30,8 +31,8 @@ def fingerprint(source: Source) -> dict[str, Any]:
     >>> a == b, a == c
     (True, False)
     """
-    if isinstance(source, Resident):
-        numbers = chain.from_iterable(_blocks_on_host(column, source.reader) for column in source.examples[:2])
+    if isinstance(source, (Resident, Gathered)):
+        numbers = chain(_inputs_on_host(source), _blocks_on_host(source.examples.y, source.reader))
         return {"examples": len(source), "digest": digest(numbers), "weight": _total_weight(source)}
     if isinstance(source, OnDemand):
         return {"examples": len(source)}
@@ -44,10 +45,12 @@ def fingerprint_all(sources: Iterable[Source | None]) -> list[dict[str, Any] | N
 
     def describe(source: Source | None) -> Any:
         if id(source) not in known:
-            if isinstance(source, Rows):
-                known[id(source)] = {**describe(source.source), "rows": digest([source.rows])}
-            else:
+            if not isinstance(source, Rows):
                 known[id(source)] = fingerprint(source)  # type: ignore[arg-type]
+            elif stays_outside(source.source.examples.x):  # as if they were gathered, which depends on the free memory
+                known[id(source)] = fingerprint(gather_rows(source))
+            else:
+                known[id(source)] = {**describe(source.source), "rows": digest([source.rows])}
         return known[id(source)]
 
     return [describe(source) for source in sources]
@@ -83,6 +86,14 @@ def digest(arrays: Iterable[np.ndarray]) -> str:
     return result.hexdigest()
 
 
+def _inputs_on_host(source: Stored) -> Iterator[np.ndarray]:
+    """Copy the inputs of a source to the host, or read them there, block by block."""
+    if isinstance(source, Resident):
+        return _blocks_on_host(source.examples.x, source.reader)
+    inputs = (source.reader.read_inputs(block, source.name) for block in source.inputs.blocks())
+    return chain.from_iterable(_blocks_on_host(x, source.reader) for x in inputs)
+
+
 def _blocks_on_host(column: Array, reader: Reader) -> Iterator[np.ndarray]:
     """Copy an array that was read to the host, block by block."""
     with reader.scope():
@@ -90,7 +101,7 @@ def _blocks_on_host(column: Array, reader: Reader) -> Iterator[np.ndarray]:
             yield np.asarray(reader.home(column).to_numpy(block))
 
 
-def _total_weight(source: Resident) -> float | None:
+def _total_weight(source: Stored) -> float | None:
     """Sum the weights."""
     weight = source.examples.weight
     if weight is None:

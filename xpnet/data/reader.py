@@ -121,9 +121,7 @@ class Reader(NamedTuple):
         """Move inputs of shape (n, n_in), or (n, ...) with as many elements, to (n, n_in) on the device."""
         self.check_names(x, name)
         x, n_in = as_real_array(x, name), self.model.n_in
-        if x.ndim < 2 or math.prod(x.shape[1:]) != n_in:
-            hint = _shape_hint(x, n_in)
-            raise ValueError(f"{name} has shape {tuple(x.shape)}, but must have (n, {n_in}): {hint}")
+        self.check_shape(x, name)
         if x.shape[0] == 0:
             raise ValueError(f"{name} is empty: it has shape {tuple(x.shape)}")
         has_bytes, scales = _is_bytes(x), self.model.scale is not None
@@ -142,6 +140,13 @@ class Reader(NamedTuple):
             return x  # JAX copies even to the same shape
         with self.scope():
             return self.home(x).xp.reshape(x, (-1, n_in))
+
+    def check_shape(self, x: Array, name: str) -> None:
+        """Check that inputs are rows with as many elements as the network has inputs."""
+        n_in = self.model.n_in
+        if x.ndim < 2 or math.prod(x.shape[1:]) != n_in:
+            hint = _shape_hint(x, n_in)
+            raise ValueError(f"{name} has shape {tuple(x.shape)}, but must have (n, {n_in}): {hint}")
 
     def check_inputs(self, x: Array, name: str, rows: RowNumbers = None) -> Array:
         """Check that inputs on the device are finite, and standardize them. Synchronizes.

@@ -3,16 +3,15 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
-from xpnet.core.arrays import rows_per_block, select
+from xpnet.core.arrays import select
 from xpnet.core.minibatch import Examples
 from xpnet.core.scaling import Scaler, Scaling
-from xpnet.data.known_rows import KnownRows, read_known_rows
+from xpnet.data.known_rows import KnownRows
 from xpnet.data.reader import Reader
-from xpnet.data.sampling import Sampling, split_into_chunks
+from xpnet.data.sampling import Sampling, cut_rows, split_into_chunks
 from xpnet.data.source import Chunk, Countable, Source
 
 
@@ -38,13 +37,13 @@ class Resident(Countable):
 
     def blocks(self, width: int) -> Iterator[Examples]:
         """Iterate over slices of the examples."""
-        rows = rows_per_block(width)
-        if len(self) <= rows:
+        parts = list(cut_rows(len(self), width))
+        if len(parts) == 1:
             yield self.examples
             return
-        for start in range(0, len(self), rows):
+        for part in parts:
             with self.reader.scope():
-                block = select(self.examples, slice(start, min(start + rows, len(self))))
+                block = select(self.examples, part)
             yield block
 
     def scaled(self, scaling: Scaler) -> "Resident":
@@ -106,8 +105,8 @@ class Rows(Countable):
 
     def blocks(self, width: int) -> Iterator[Examples]:
         """Iterate over the rows in order."""
-        for part in split_into_chunks(self.rows, rows_per_block(width)):
-            block, scaling = take_rows(self.source, part).examples, self.remaining
+        for part in cut_rows(len(self), width):
+            block, scaling = take_rows(self.source, self.rows[part]).examples, self.remaining
             if scaling is not None:
                 with self.source.reader.scope():
                     block = block._replace(x=scaling.inputs(block.x), y=scaling.targets(block.y))
@@ -125,27 +124,6 @@ def take_rows(source: Resident, index: np.ndarray) -> Resident:
     columns = (None if column is None else source.reader.take(column, index) for column in source.examples)
     known = None if source.known_rows is None else source.known_rows.take(index)
     return replace(source, examples=Examples(*columns), known_rows=known)
-
-
-def remember_rows(source: Resident) -> Resident:
-    """Let the network that trains on these examples, not scaled yet, know some of their rows, if it is a regression.
-
-    Synchronizes.
-    """
-    (x, y, _), reader = source.examples, source.reader
-    if reader.model.task != "regression":
-        return source
-    return replace(source, known_rows=read_known_rows(x, y, len(source), reader.backend))
-
-
-def with_weight(source: Resident, weight: Any) -> Resident:
-    """Multiply the weights of a source's examples by `weight`, (n,) on the device; None changes nothing."""
-    if weight is None:
-        return source
-    examples = source.examples
-    with source.reader.scope():
-        weight = weight if examples.weight is None else weight * examples.weight
-    return replace(source, examples=examples._replace(weight=weight))
 
 
 def resident_examples(source: Source) -> Examples | None:

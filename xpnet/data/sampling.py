@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from xpnet.core.arrays import rows_per_block
+
 
 class Sampling(NamedTuple):
     """A way to draw the minibatches of an epoch."""
@@ -72,6 +74,18 @@ def split_into_chunks(index: np.ndarray, most: int) -> Iterator[np.ndarray]:
         size = math.ceil(len(index) / math.ceil(len(index) / most))
         for start in range(0, len(index), size):
             yield index[start : start + size]
+
+
+def cut_rows(n: int, width: int) -> Iterator[slice]:
+    """Cut the rows 0, 1, ..., n - 1 into blocks, sized for `width` values per row.
+
+    Examples
+    --------
+    >>> list(cut_rows(5, 2**21))
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+    """
+    rows = rows_per_block(width)
+    return (slice(start, min(start + rows, n)) for start in range(0, n, rows))
 
 
 def split_rows(

@@ -6,6 +6,7 @@ from typing import Any
 
 import array_api_compat
 
+from xpnet.data.gathered import open_examples
 from xpnet.data.reader import Reader, is_pair
 from xpnet.data.resident import Resident
 from xpnet.data.source import Source, make_bar
@@ -70,7 +71,7 @@ def make_source(
         raise ValueError(f"steps={steps!r} is for an iterable of batches; {name} has a length, so give epochs")
     if isinstance(data, tuple) and len(data) == 2 and not all(isinstance(part, tuple) for part in data):
         reader = reader.learn_names(data[0], f"X of {name}")
-        return Resident(reader.read_examples(*data, name), reader)
+        return open_examples(*data, name, reader)
     if _count_items(data, name) == 0:
         raise ValueError(f"{name} is empty")
     if isinstance(data, (tuple, list)):

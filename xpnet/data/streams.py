@@ -15,7 +15,7 @@ from xpnet.core.scaling import Scaler
 from xpnet.data.known_rows import KnownRows, read_known_rows
 from xpnet.data.reader import Reader, is_pair
 from xpnet.data.resident import Resident
-from xpnet.data.sampling import Sampling, in_order, split_into_chunks
+from xpnet.data.sampling import Sampling, cut_rows, in_order, split_into_chunks
 from xpnet.data.source import Chunk, Countable, Source
 from xpnet.wording.errors import unless_stopped
 
@@ -29,6 +29,7 @@ class OnDemand(Countable):
     reader: Reader
     known_rows: KnownRows | None = None  # none: reading them for this would be reading them once more
     most_examples: ClassVar[int] = BLOCK_ELEMENTS  # to read before training on them
+    chunks_held: ClassVar[int] = 1  # in memory at the same time, which share a block
 
     def read(self, index: np.ndarray) -> Examples:
         """Move some of the examples to the device."""
@@ -38,15 +39,22 @@ class OnDemand(Countable):
         self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int, networks: int = 1
     ) -> Iterator[Chunk]:
         """Draw the minibatches of one epoch."""
+        for part in self.draw(sampling, rng, batch_size, most, networks):
+            yield Chunk(self.read(part.ravel()), in_order(part.shape))
+
+    def draw(
+        self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int, networks: int
+    ) -> Iterator[np.ndarray]:
+        """Draw the numbers of the examples in each chunk, (steps, m); as many as fit into memory are in a chunk."""
         for index in sampling.draw(len(self), batch_size, rng):
-            fitting = _minibatches_that_fit(index.shape[1], self.reader, self.most_examples, networks)
-            for part in split_into_chunks(index, min(most, fitting)):
-                yield Chunk(self.read(part.ravel()), in_order(part.shape))
+            fitting = _minibatches_that_fit(index.shape[1], self.reader, self.most_examples, networks, self.chunks_held)
+            yield from split_into_chunks(index, min(most, fitting))
 
     def blocks(self, width: int) -> Iterator[Examples]:
         """Iterate over all examples in order."""
-        for part in split_into_chunks(np.arange(len(self), dtype=np.int32), rows_per_block(width)):
-            yield self.read(part)
+        rows = in_order((len(self),))
+        for part in cut_rows(len(self), width):
+            yield self.read(rows[part])
 
 
 @dataclass(frozen=True)
@@ -368,12 +376,12 @@ def _are_alike(a: Examples, b: Examples) -> bool:
     return all((x.shape, x.dtype) == (y.shape, y.dtype) for x, y in ((a.x, b.x), (a.y, b.y)))
 
 
-def _minibatches_that_fit(size: int, reader: Reader, most_examples: int, networks: int = 1) -> int:
+def _minibatches_that_fit(size: int, reader: Reader, most_examples: int, networks: int = 1, held: int = 1) -> int:
     """Count the minibatches that fit into one block and have at most `most_examples` examples; at least one.
 
-    Many networks share a few blocks.
+    Many networks share a few blocks; so do `held` chunks of one network.
     """
-    width = size * reader.model.n_in * max(1, math.ceil(networks / MAX_BLOCKS_READ))
+    width = size * reader.model.n_in * max(held, math.ceil(networks / MAX_BLOCKS_READ))
     return max(1, min(rows_per_block(width), most_examples // size))
 
 

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from xpnet.backends.base import Backend
 from xpnet.core.arrays import Array, Namespace
+from xpnet.data.gathered import stays_outside
 from xpnet.estimators.architecture import ACTIVATION_NAMES, choose_backend, follows_inputs
 from xpnet.estimators.checkpoints import describe_estimator, parse_saving_of_fit
 from xpnet.estimators.convergence import TALLY_ATTRIBUTES, Tally, write_tally
@@ -258,7 +259,7 @@ class BaseLearner(Parameters, BaseEstimator):
         home, views = self._check_place(X, method), [network.view for network in self._networks]
         X, backend = validate_inputs(self, X), views[0].backend
         with views[0].scope():
-            blocks = dense_blocks(X) if sparse.issparse(X) else [move_to(X, backend)]
+            blocks = dense_blocks(X) if sparse.issparse(X) else [X if stays_outside(X) else move_to(X, backend)]
             outputs = list(zip(*([predict(view, block) for view in views] for block in blocks)))
         dtype = max(view.output_dtype for view in views)  # some members may need float64, and others not
         with backend.scope(dtype):

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from xpnet.backends.memory import BYTES_OF_NETWORK, on_host_only, require_bytes
 from xpnet.core.arrays import Array, count_bytes, leaves
 from xpnet.ensemble import Ensemble, mean_and_std, warn_of_laggards
 from xpnet.estimators.base import NO_VALIDATION, BaseLearner, BasePerceptron, Validation, read_attributes
@@ -20,7 +21,6 @@ from xpnet.estimators.settings import Parameters, parse_settings
 from xpnet.network import Network
 from xpnet.training.arguments import copies_for_each
 from xpnet.training.checkpointing import SEVERAL_NETWORKS, Saving
-from xpnet.training.memory import BYTES_OF_NETWORK, on_host_only, require_bytes
 from xpnet.wording.checks import count, yes_or_no
 from xpnet.wording.hints import explain_arguments
 

@@ -9,6 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from xpnet.backends.base import Backend
 from xpnet.core.arrays import Array, Namespace
+from xpnet.data.gathered import Stored, gather_rows, remember_rows, stays_outside
 from xpnet.data.resident import Rows, take_rows
 from xpnet.data.source import describe_known_rows
 from xpnet.estimators import lbfgs
@@ -22,7 +23,7 @@ from xpnet.estimators.architecture import (
 )
 from xpnet.estimators.checkpoints import fingerprint, skip_epochs
 from xpnet.estimators.convergence import Convergence, Tally, read_tally, warn_if_not_converged
-from xpnet.estimators.examples import AllRows, RowSource, hold_out, load, read_targets, remember, resample
+from xpnet.estimators.examples import RowSource, hold_out, load, read_targets, resample
 from xpnet.estimators.inputs import float_dtype, to_host
 from xpnet.estimators.settings import Parameters, Settings, make_sampling
 from xpnet.estimators.targets import Problem
@@ -39,7 +40,7 @@ from xpnet.wording.checks import warn
 from xpnet.wording.errors import DivergenceError, unless_stopped
 
 Fitted: TypeAlias = Mapping[str, Any]  # the fitted attributes of an estimator; empty before the first fit
-LoadedExamples: TypeAlias = tuple[AllRows, AllRows | None]  # for training and for validation
+LoadedExamples: TypeAlias = tuple[Stored, Stored | None]  # for training and for validation
 
 
 class FitData(NamedTuple):
@@ -127,7 +128,7 @@ def load_examples(data: FitData, network: Network) -> LoadedExamples:
     if data.validation is not None:
         held_out = data.validation
         validation = load(held_out.x, held_out.targets, held_out.weight, "X_val", reader)
-    train = remember(load(data.x, data.targets, data.weight, "X", reader))
+    train = remember_rows(load(data.x, data.targets, data.weight, "X", reader))
     if network.standardize and network.scaling is None:
         scaling = fit_scaling(train)
         return train.scaled(scaling), None if validation is None else validation.scaled(scaling)
@@ -384,7 +385,8 @@ def _minimize(fit: Fit) -> None:
     """Train by L-BFGS."""
     network, settings, tally, source = fit.network, fit.settings, fit.tally, fit.source
     if isinstance(source, Rows):
-        source = take_rows(source.source, source.rows)
+        outside = stays_outside(source.source.examples.x)
+        source = gather_rows(source) if outside else take_rows(source.source, source.rows)
     loss = fit.data.problem.cost_to_loss(network.view, source)
 
     def print_iteration(number: int, cost: float) -> None:

@@ -6,6 +6,7 @@ Everything follows X: the network computes in the library of X, on its device, a
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import array_api_compat
@@ -17,6 +18,7 @@ from sklearn.utils.validation import validate_data
 from xpnet.backends.base import CONVERSION_ERRORS, Backend, as_array, is_array, on_host
 from xpnet.backends.choose import get_backend
 from xpnet.core.arrays import Array
+from xpnet.data.gathered import HostRows, as_host_rows, stays_outside
 from xpnet.data.reader import TEXT_REMEDY, as_real_array, refuse_masked
 from xpnet.data.weights import check_weights
 from xpnet.wording.checks import check_lengths
@@ -97,11 +99,12 @@ def name_place(backend: Backend) -> str:
 def validate_inputs(estimator: BaseEstimator, x: Any) -> Any:
     """Check X, in its own library, against the features that the estimator was fitted to.
 
-    scikit-learn checks NumPy arrays, and everything that it converts to one.
+    scikit-learn checks NumPy arrays, and everything that it converts to one. Inputs that stay outside memory become
+    `HostRows`, which are checked when they are read.
     """
     with name_arguments("X"):
-        if is_foreign(x):
-            return _validate_foreign(estimator, x, "no_validation", reset=False)
+        if is_foreign(x) or stays_outside(x):
+            return _validate_by_shape(estimator, x, "no_validation", reset=False)
         check_kind(x, "X")
         x = validate_data(estimator, x, reset=False, **{**ACCEPTED, "dtype": "numeric"})  # refuses numbers in strings
         return x if x.dtype in FLOATS else x.astype(np.float64)
@@ -125,12 +128,12 @@ def validate_examples(estimator: BaseEstimator, x: Any, y: Any, *, numeric: bool
     """
     check_kind(y, "y")
     with name_arguments("X and y", x):
-        if not is_foreign(x):
+        if not is_foreign(x) and not stays_outside(x):
             check_kind(x, "X")
             options: dict[str, Any] = {"multi_output": True, "y_numeric": numeric, "reset": reset}
             x, y = validate_data(estimator, x, to_host(y), **options, **ACCEPTED)
         else:
-            x = _validate_foreign(estimator, x, y, reset)
+            x = _validate_by_shape(estimator, x, y, reset)
             if not (numeric and is_foreign(y)):
                 options = {"dtype": "numeric" if numeric else None, "input_name": "y"}
                 y = check_array(to_host(y), ensure_2d=False, **options)
@@ -187,9 +190,13 @@ def check_kind(x: Any, name: str) -> None:
         raise TypeError(f"{name} has dtype {x.dtype}; give real numbers, or labels")
 
 
-def _validate_foreign(estimator: BaseEstimator, x: Any, y: Any, reset: bool) -> Array:
-    """Check X if it belongs to a library other than NumPy, and that y is there if it is needed."""
-    x = as_real_array(x, "X")
+def _validate_by_shape(estimator: BaseEstimator, given: Any, y: Any, reset: bool) -> Array:
+    """Check X if it belongs to a library other than NumPy or stays outside, and that y is there if it is needed."""
+    if stays_outside(given):
+        x = as_host_rows(given)
+        x = x if x.dtype in FLOATS else replace(x, own_dtype=np.float64)  # as scikit-learn converts it
+    else:
+        x = as_real_array(given, "X")
     if x.ndim != 2:
         raise ValueError(
             f"Expected 2D array, got {x.ndim}D array instead: X has shape {tuple(x.shape)}, but must have "
@@ -202,5 +209,6 @@ def _validate_foreign(estimator: BaseEstimator, x: Any, y: Any, reset: bool) -> 
                 f"{type(estimator).__name__}."
             )
     y = None if y is None else "no_validation"  # scikit-learn raises if y is needed and missing
-    validate_data(estimator, x, y, reset=reset, skip_check_array=True)
+    named = given.inputs if isinstance(given, HostRows) else given
+    validate_data(estimator, named, y, reset=reset, skip_check_array=True)
     return x

@@ -12,8 +12,8 @@ from xpnet.backends.threads import AUTO, choose_threads, limit_threads
 from xpnet.core.arrays import Array, Layers, Namespace, leaves, map_arrays, map_layers, rebuild, rows_per_block
 from xpnet.core.minibatch import Batch, make_minibatch
 from xpnet.core.step import State, make_step
+from xpnet.data.gathered import Stored
 from xpnet.data.sampling import Sampling, count_minibatches, cut_into_minibatches
-from xpnet.estimators.examples import AllRows
 from xpnet.inspection.view import View
 
 ROWS_ON_HOST = 2048  # examples in a step on the host, where few save memory
@@ -47,7 +47,7 @@ class Objective:
         α.
     """
 
-    def __init__(self, view: View, source: AllRows, alpha: float) -> None:
+    def __init__(self, view: View, source: Stored, alpha: float) -> None:
         self.view, self.source, self.alpha = view, source, alpha
         backend = view.backend
         with view.scope():
@@ -98,7 +98,7 @@ def flatten(layers: Layers) -> np.ndarray:
 
 
 def minimize(
-    view: View, source: AllRows, alpha: float, options: dict[str, Any], on_iteration: Callable[[int, float], None]
+    view: View, source: Stored, alpha: float, options: dict[str, Any], on_iteration: Callable[[int, float], None]
 ) -> tuple[Layers, Any]:
     """Minimize the cost by L-BFGS-B, starting from the weights of a network.
 

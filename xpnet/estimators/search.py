@@ -21,6 +21,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import indexable
 from sklearn.utils.parallel import Parallel, delayed  # joblib's, with scikit-learn's settings and warning filters
 
+from xpnet.backends.memory import require_bytes
 from xpnet.estimators.base import BaseLearner, BasePerceptron
 from xpnet.estimators.folds import Folds, Outcome, Trial, divide, find_last, fit_trials, set_candidate, slice_candidates
 from xpnet.estimators.search_file import (
@@ -37,7 +38,6 @@ from xpnet.estimators.sliced_search import (
     map_scorers,
     unwrap_scorer,
 )
-from xpnet.training.memory import require_bytes
 from xpnet.wording.hints import explain_arguments
 
 BYTES_OF_CANDIDATE = 200  # its settings need at least this many

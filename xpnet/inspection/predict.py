@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.core.arrays import Array, Function, Layers, Namespace, blocks, rows_per_block
+from xpnet.core.arrays import Array, Function, Layers, Namespace, rows_per_block
 from xpnet.core.backprop import forward
 from xpnet.core.dropout import Dropout, drop
 from xpnet.core.minibatch import apply_scale
 from xpnet.core.model import Model, is_fixed
+from xpnet.data.gathered import read_in_blocks, stays_outside
 from xpnet.data.reader import Reader
 from xpnet.inspection.view import View
 
@@ -33,6 +34,8 @@ def predict(view: View, x: Any, transform: Callable[[Array], Array] = lambda a: 
     if not hasattr(type(x), "shape") and _is_stream(x):
         return _predict_batches(view, x, transform)
     reader = view.reader
+    if stays_outside(x):
+        return _predict_rows(view, reader, x, "x", transform)
     rows, single = reader.as_rows(x)
     result = _predict_rows(view, reader, rows, "x", transform)
     return result[0, ...] if single else result
@@ -41,14 +44,11 @@ def predict(view: View, x: Any, transform: Callable[[Array], Array] = lambda a: 
 def _predict_rows(view: View, reader: Reader, x: Array, name: str, transform: Callable[[Array], Array]) -> Array:
     xp, results = view.xp, []
     with view.scope():
-        x, scale, n_done = reader.move_inputs(x, name), reader.scale, 0
-        for block in blocks(x, sum(view.model.sizes)):
-            row_numbers = range(n_done, x.shape[0]) if n_done else None  # for messages
-            inputs = apply_scale(reader.check_inputs(block, name, row_numbers), scale, xp)  # the block is still cached
-            outputs = _outputs(view, inputs)
+        scale = reader.scale
+        for inputs in read_in_blocks(x, name, sum(view.model.sizes), reader):
+            outputs = _outputs(view, apply_scale(inputs, scale, xp))
             with view.output_scope():
                 results.append(transform(outputs))
-            n_done += block.shape[0]
         with view.output_scope():
             return results[0] if len(results) == 1 else xp.concat(results, axis=0)
 

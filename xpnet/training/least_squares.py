@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
+from xpnet.backends.memory import count_parameters, on_host_only, require_bytes
 from xpnet.core.least_squares import SQUARED
 from xpnet.core.optimizers.base import needs_all_examples
+from xpnet.data.gathered import Gathered
 from xpnet.data.resident import Resident, Rows
 from xpnet.training.callbacks import ReduceLROnPlateau
-from xpnet.training.memory import count_parameters, on_host_only, require_bytes
 from xpnet.training.plan import Job
 from xpnet.wording.checks import choices
 
@@ -29,7 +30,7 @@ def use_all_examples(jobs: Sequence[Job]) -> Sequence[Job]:
         return jobs
     for job in jobs:
         _check_network(job)
-        if not isinstance(job.source, (Resident, Rows)):
+        if not isinstance(job.source, (Resident, Rows, Gathered)):
             raise ValueError(
                 f"{optimizer!r} needs all examples in every step; give train_data as arrays, as pairs, or as a data "
                 "set with cache=True"

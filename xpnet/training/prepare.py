@@ -13,8 +13,9 @@ import numpy as np
 from xpnet.core.arrays import Array, blocks
 from xpnet.core.minibatch import one_hot
 from xpnet.core.scaling import Scaler, Scaling, compute_scaling
+from xpnet.data.gathered import Gathered, Stored, copy_rows, remember_rows, share_rows, with_weight
 from xpnet.data.reader import Reader, as_real_array
-from xpnet.data.resident import Resident, Rows, remember_rows, resident_examples, take_rows, with_weight
+from xpnet.data.resident import Resident, Rows
 from xpnet.data.sampling import in_order, split_rows
 from xpnet.data.source import Source, with_bar
 from xpnet.data.sources import make_source
@@ -75,15 +76,16 @@ def prepare(request: Request, networks: Sequence[Trainee], reader: Reader, split
 def split_for_each(train: Source, request: Request, split_seeds: Sequence[int]) -> list[tuple[Source, Source | None]]:
     """Give each network its training data, and the examples that `validation_split` holds out, if any.
 
-    Several networks share the examples. A lone network gets copies of its rows, which are faster to read.
+    Several networks share the examples. A lone network gets copies of its rows if they are in memory.
     """
     networks = len(split_seeds)
     if request.rows is not None:
-        train = _require_resident(train, "rows")
-        return [(Rows(train, rows), None) for rows in parse_rows(request.rows, networks, len(train))]
+        train = _require_stored(train, "rows")
+        return [(share_rows(train, rows), None) for rows in parse_rows(request.rows, networks, len(train))]
     if request.validation_split is not None:
-        train, take = _require_resident(train, "validation_split"), take_rows if networks == 1 else Rows
-        without_weight = Resident(train.examples._replace(weight=None), train.reader)  # weights are for training
+        train, take = _require_stored(train, "validation_split"), copy_rows if networks == 1 else share_rows
+        # Weights are for training
+        without_weight = replace(train, examples=train.examples._replace(weight=None), known_rows=None)
         splits = [choose_rows(train, request.validation_split, seed) for seed in split_seeds]
         return [(take(train, training), take(without_weight, validation)) for training, validation in splits]
     if isinstance(train, Batches) and networks > 1:
@@ -180,7 +182,7 @@ def open_training_data(request: Request, reader: Reader) -> Source:
         cache=request.cache,
         progress=request.progress,
     )
-    train = remember_rows(train) if isinstance(train, Resident) else train
+    train = remember_rows(train) if isinstance(train, (Resident, Gathered)) else train
     return apply_sample_weight(train, request.sample_weight)
 
 
@@ -188,11 +190,11 @@ def apply_sample_weight(train: Source, sample_weight: Any) -> Source:
     """Weight the examples by `sample_weight`."""
     if sample_weight is None:
         return train
-    train = _require_resident(train, "sample_weight")
+    train = _require_stored(train, "sample_weight")
     return with_weight(train, _parse_sample_weight(sample_weight, len(train), train.reader))
 
 
-def choose_rows(train: Resident, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def choose_rows(train: Stored, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Choose the rows to train on and those to validate on, each in increasing order."""
     reader, y = train.reader, train.examples.y
     labels = None
@@ -213,9 +215,9 @@ def balance(train: Source, class_weight: Any) -> Source:
     """If `class_weight` is "balanced", weight the examples so that all classes have the same total weight."""
     if not _is_balanced(class_weight):
         return train
-    resident = train.source if isinstance(train, Rows) else _require_resident(train, 'class_weight="balanced"')
+    stored = train.source if isinstance(train, Rows) else _require_stored(train, 'class_weight="balanced"')
     reader, backend, xp = train.reader, train.reader.backend, train.reader.backend.xp
-    counts, targets = np.zeros(max(2, reader.model.n_out)), resident.examples.y
+    counts, targets = np.zeros(max(2, reader.model.n_out)), stored.examples.y
     with reader.scope():
         classes = reader.encoding().classes
         own_targets = xp.take(targets, backend.asarray(train.rows), axis=0) if isinstance(train, Rows) else targets
@@ -226,7 +228,7 @@ def balance(train: Source, class_weight: Any) -> Source:
         weights = np.zeros((1, len(counts)))
         weights[0, occurring] = counts.sum() / (occurring.sum() * counts[occurring])
         weight = reader.look_up_class_weight(targets, backend.asarray(weights, reader.dtype))
-    weighted = with_weight(resident, weight)
+    weighted = with_weight(stored, weight)
     return replace(train, source=weighted) if isinstance(train, Rows) else weighted
 
 
@@ -276,8 +278,8 @@ def _open_evaluation_data(data: Any, name: str, reader: Reader, request: Request
     return make_source(data, name, reader, epochs=request.epochs, progress=request.progress)
 
 
-def _require_resident(source: Source, argument: str) -> Resident:
-    if not isinstance(source, Resident):
+def _require_stored(source: Source, argument: str) -> Stored:
+    if not isinstance(source, (Resident, Gathered)):
         raise ValueError(
             f"{argument} needs all examples beforehand; give train_data as arrays, as pairs, or as a data set with "
             "cache=True"
@@ -301,11 +303,11 @@ def _check_split(request: Request) -> None:
 
 
 def _check_some_weight(train: Source) -> None:
-    examples = resident_examples(train)
-    if examples is None or examples.weight is None:
+    stored = train.source if isinstance(train, Rows) else train
+    if not isinstance(stored, (Resident, Gathered)) or stored.examples.weight is None:
         return
     with train.reader.scope():
-        weight = train.reader.backend.to_numpy(examples.weight)
+        weight = train.reader.backend.to_numpy(stored.examples.weight)
     check_some_weight(float(np.max(weight[train.rows] if isinstance(train, Rows) else weight)), "train_data")
 
 

@@ -4,8 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from xpnet.backends import Backend
-from xpnet.backends.base import on_host
+from xpnet.backends.base import Backend, on_host
 from xpnet.wording.errors import unless_stopped
 
 COPIES_OF_STATE = 6  # of weights and optimizer state in memory while a chunk of steps runs, about
@@ -33,6 +32,16 @@ def find_memory() -> int | None:
     except unless_stopped(AttributeError, OSError, ValueError):
         return None
     return min([memory, *read_limits()])
+
+
+def find_free_memory() -> int | None:
+    """Find how many bytes this process may use that nothing else needs, cached files included; None if not known."""
+    try:
+        lines = dict(line.split(":", 1) for line in _read_text("/proc/meminfo").splitlines())
+        free = 1024 * int(lines["MemAvailable"].split()[0])
+    except unless_stopped(OSError, LookupError, ValueError):  # not Linux
+        return find_memory()
+    return min([free, *read_limits()])
 
 
 def read_limits(root: str = "") -> Iterator[int]:

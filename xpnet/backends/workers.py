@@ -1,4 +1,4 @@
-"""Threads that train groups of networks at once."""
+"""Threads that work beside the main one: they train groups of networks at once, or read data ahead."""
 
 import _thread
 from collections.abc import Callable, Iterable
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Workers:
-    """Threads that apply a function to several items at once.
+    """Threads that apply functions to items.
 
     The pools of the standard library share locks that are written in Python. A signal handler that raises an error
     while one of them is being taken leaves it held, and all threads wait forever. These queues are written in C, where
@@ -45,6 +45,19 @@ class Workers:
             if isinstance(outcomes[i], _Failure):
                 raise outcomes[i].error
         return [outcomes[i] for i in range(len(items))]
+
+    def start(self, function: Callable[[Any], Any], item: Any) -> Callable[[], Any]:
+        """Begin to apply a function to an item; call the function that is returned to wait for the result."""
+        results: SimpleQueue[Any] = SimpleQueue()
+        self._work.put((results, 0, function, item))
+
+        def wait() -> Any:
+            _, outcome = results.get()
+            if isinstance(outcome, _Failure):
+                raise outcome.error
+            return outcome
+
+        return wait
 
     def close(self) -> None:
         """Let the threads end after their work, without waiting for them."""

@@ -1,0 +1,341 @@
+"""Inputs beyond memory stay where they are, and give the same bits as the same numbers in memory."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import Place, assert_same, installed, run_command, snapshot
+
+import xpnet.data.gathered
+from xpnet import EarlyStopping, Ensemble, Network
+from xpnet.data.gathered import HostRows, reading_at_random
+
+N = 150
+HOST = Place("numpy", None)
+rng = np.random.default_rng(0)
+PIXELS = rng.integers(256, size=(N, 6), dtype=np.uint8)
+FLOATS = rng.random((N, 6), dtype=np.float32)
+LABELS = (FLOATS[:, 0] * 3).astype(np.int64)
+REALS = 1e6 + FLOATS @ rng.random((6, 2)) + rng.normal(size=(N, 2))
+WEIGHT = rng.random(N)
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small inputs stay outside too, and are read in several chunks."""
+    monkeypatch.setattr("xpnet.data.gathered.LEAST_BYTES", 0)
+    monkeypatch.setattr("xpnet.core.arrays.BLOCK_ELEMENTS", 1500)
+
+
+def mapped(folder: Path, x: np.ndarray) -> Any:
+    np.save(folder / "x.npy", x)
+    return np.load(folder / "x.npy", mmap_mode="r")
+
+
+def train(x: Any, y: Any, place: Place = HOST, network: Any = None, **options: Any) -> Network:
+    net = Network([6, 5, 3 if y.ndim == 1 else 2], seed=1, **(network or {}), **place._asdict())
+    net.train((x, y), **{"epochs": 3, "batch_size": 8, "lr": 0.1, "progress": False, **options})
+    return net
+
+
+def assert_alike(net: Network, other: Network) -> None:
+    """All bits are the same, except in the sums of the costs of an epoch's minibatches."""
+    assert_same(net, snapshot(other))
+    assert net._trained_on == other._trained_on
+    for row, expected in zip(net.history, other.history, strict=True):
+        assert row["cost"] == pytest.approx(expected["cost"], rel=1e-6)
+        evaluated = [k for k in expected if k.startswith("validation")]
+        for k in evaluated:  # in PyTorch, the last bit depends on where in memory a block begins
+            assert row[k] == pytest.approx(expected[k], rel=0 if net.backend.name == "numpy" else 1e-6, abs=0)
+
+
+CASES: dict[str, tuple[Any, Any, Any, Callable[[], dict[str, Any]]]] = {
+    "in place": (FLOATS, LABELS, {}, lambda: {"validation_split": 0.2, "sample_weight": WEIGHT}),
+    "standardized": (
+        FLOATS.astype(np.float64) + 1e7,  # which float32 would round
+        REALS,
+        {"standardize": True, "task": "regression"},
+        lambda: {"validation_split": 0.2, "callbacks": [EarlyStopping(1)], "metrics": ["r2"]},
+    ),
+    "bytes": (
+        PIXELS.reshape(N, 2, 3),
+        LABELS,
+        {"standardize": True, "task": "classification"},
+        lambda: {"class_weight": "balanced", "validation_data": (PIXELS, LABELS), "sampling": "replacement"},
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*uint8 values up to")
+@pytest.mark.parametrize("case", CASES)
+def test_a_memory_map_trains_as_the_same_array_in_memory(place: Place, case: str, tmp_path: Path) -> None:
+    x, y, network, options = CASES[case]
+    expected, net = train(x, y, place, network, **options()), train(mapped(tmp_path, x), y, place, network, **options())
+    assert_alike(net, expected)
+    for method in (Network.predict, Network.forward):
+        results = [net.backend.to_numpy(method(net, inputs)) for inputs in (mapped(tmp_path, x), x)]
+        np.testing.assert_allclose(*results, rtol=0 if place == HOST else 1e-6)
+    assert net.evaluate((mapped(tmp_path, x), y)) == pytest.approx(net.evaluate((x, y)), rel=1e-6)
+
+
+def test_files_larger_than_the_free_memory_are_read_with_hints(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    x = mapped(tmp_path, FLOATS)[5:]
+    expected = train(FLOATS[5:], LABELS[5:], network={"task": "classification"}, validation_split=0.2)
+    monkeypatch.setattr("xpnet.data.gathered.find_free_memory", lambda: 0)
+    assert_alike(train(x, LABELS[5:], network={"task": "classification"}, validation_split=0.2), expected)
+    asked = []
+
+    class Map(bytearray):
+        def madvise(self, option: int, *place: int) -> None:
+            asked.append((option, *place))
+
+    file = Map(1 << 16)
+    rows = np.frombuffer(file, np.float32).reshape(-1, 4)[1000:]  # of 16 bytes
+    monkeypatch.setattr("xpnet.data.gathered.find_map", lambda _: file)
+    with reading_at_random(rows) as ask_for:
+        assert ask_for is not None
+        ask_for(np.array([280, 0]))
+    mmap = xpnet.data.gathered.mmap
+    assert asked == [
+        (mmap.MADV_RANDOM,),
+        (mmap.MADV_WILLNEED, 12288, 16000 + 16 - 12288),
+        (mmap.MADV_WILLNEED, 20480, 16),
+        (mmap.MADV_NORMAL,),
+    ]
+
+
+# Other libraries
+
+
+class ArrayLike:
+    """Rows that know their shape, their dtype and their index; as in HDF5, this is sorted and without repetitions."""
+
+    def __init__(self, x: np.ndarray) -> None:
+        self.x, self.shape, self.dtype, self.most = x, x.shape, x.dtype, 0
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        assert isinstance(index, slice) or (np.diff(index) > 0).all()
+        self.most = max(self.most, len(self.x[index]))
+        return self.x[index]
+
+
+def hdf5(folder: Path) -> Any:
+    file = pytest.importorskip("h5py").File(folder / "x.h5", "w")
+    return file.create_dataset("x", data=FLOATS, chunks=(20, 6))
+
+
+def zarr(folder: Path) -> Any:
+    array = pytest.importorskip("zarr").create_array(store=folder / "x.zarr", shape=FLOATS.shape, dtype="f4")
+    array[:] = FLOATS
+    return array
+
+
+KINDS: dict[str, Callable[[Path], Any]] = {
+    "array": lambda folder: ArrayLike(FLOATS),
+    "rows": lambda folder: HostRows(mapped(folder, np.repeat(FLOATS, 2, axis=0)), np.arange(0, 2 * N, 2)),
+    "dask": lambda folder: pytest.importorskip("dask.array").from_array(FLOATS, chunks=(20, 6)),
+    "pyarrow": lambda folder: pytest.importorskip("pyarrow").table({str(k): x for k, x in enumerate(FLOATS.T)}),
+    "h5py": hdf5,
+    "zarr": zarr,
+}
+
+
+@pytest.mark.parametrize("kind", installed(KINDS))
+def test_rows_of_any_kind_are_read_when_they_are_needed(kind: str, tmp_path: Path) -> None:
+    x = KINDS[kind](tmp_path)
+    assert_alike(train(x, LABELS, validation_split=0.2), expected := train(FLOATS, LABELS, validation_split=0.2))
+    np.testing.assert_array_equal(expected.predict_proba(x), expected.predict_proba(FLOATS))
+    if kind == "array":
+        assert x.most <= 1500 // 6
+    if kind == "pyarrow":
+        assert train(x, LABELS).feature_names == tuple("012345")
+
+
+def test_networks_of_an_ensemble_gather_their_own_rows(tmp_path: Path) -> None:
+    ensembles = []
+    for x in (FLOATS, mapped(tmp_path, FLOATS)):
+        ensembles.append(Ensemble([6, 5, 3], members=3, seed=0, standardize=True))
+        ensembles[-1].train((x, LABELS), epochs=2, batch_size=8, validation_split=0.3, progress=False)
+    for net, other in zip(*ensembles, strict=True):
+        assert_same(other, snapshot(net))
+
+
+def test_a_training_is_resumed_on_the_same_numbers_elsewhere(tmp_path: Path) -> None:
+    options = {"validation_split": 0.2, "checkpoint": tmp_path / "t", "network": {"standardize": True}}
+    expected = train(FLOATS, LABELS, network={"standardize": True}, validation_split=0.2)
+    train(FLOATS, LABELS, **options, epochs=1)
+    assert_alike(train(mapped(tmp_path, FLOATS), LABELS, **options, resume=True), expected)
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.ones((N, 2, 2), np.float32), r"X of train_data has shape \(150, 2, 2\), but must have \(n, 6\): a row for"),
+        (
+            np.ones((N + 1, 6), np.float32),
+            "X of train_data has 151 examples and y of train_data has 150; they must match",
+        ),
+    ],
+)
+def test_errors_name_the_inputs(x: np.ndarray, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        train(mapped(tmp_path, x), LABELS, network={"standardize": True})
+
+
+def test_numbers_that_are_not_finite_are_found_when_they_are_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("xpnet.data.gathered.ROWS_TO_CHECK", 10)
+    x = FLOATS.astype(np.float64)
+    x[40, 2] = np.nan
+    net = Network([6, 5, 3], seed=1)
+    before = snapshot(net)
+    with pytest.raises(ValueError, match=r"X of train_data holds NaN or infinity .* first in row 40, column 2"):
+        net.train((mapped(tmp_path, x), LABELS), epochs=1, batch_size=N, progress=False)
+    assert_same(net, before)
+    with pytest.raises(ValueError, match=r"x holds NaN or infinity .* first in row 40, column 2"):
+        net.predict(mapped(tmp_path, x))
+
+
+# Estimators and the command
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"early_stopping": True, "standardize": True},
+        {"solver": "lbfgs"},
+        {"backend": "torch", "batch_size": 7},
+        {"dtype": "float32", "standardize": True},  # of integers, which become float64 on the way
+    ],
+    ids=str,
+)
+def test_estimators_fit_a_memory_map_as_an_array(options: dict[str, Any], tmp_path: Path) -> None:
+    estimators = pytest.importorskip("xpnet.estimators")
+    if options.get("backend") == "torch":
+        pytest.importorskip("torch")
+    x = PIXELS if "dtype" in options else FLOATS
+    fitted = []
+    for inputs in (x, mapped(tmp_path, x)):
+        estimator = estimators.MLPRegressor(
+            hidden_layer_sizes=(5,), max_iter=4, random_state=0, tol=0, n_iter_no_change=4, **options
+        )
+        with pytest.warns(Warning, match="[cC]onverge"):
+            fitted.append(estimator.fit(inputs, REALS, WEIGHT))
+        if "batch_size" in options:
+            fitted[-1].partial_fit(inputs, REALS)
+    for a, b in zip(fitted[0].coefs_, fitted[1].coefs_, strict=True):
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+    np.testing.assert_allclose(fitted[0].predict(x), fitted[0].predict(mapped(tmp_path, x)), rtol=1e-6)
+    with pytest.raises(ValueError, match="X has 3 features, but MLPRegressor is expecting 6 features as input"):
+        fitted[0].predict(mapped(tmp_path, x[:, :3]))
+
+
+@pytest.mark.parametrize("x", [FLOATS, PIXELS], ids=["floats", "bytes"])
+def test_the_command_reads_npy_files(
+    x: np.ndarray, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", x)
+    np.save("y.npy", LABELS)
+    results = []
+    for least in (0, 1 << 30):
+        monkeypatch.setattr("xpnet.data.gathered.LEAST_BYTES", least)
+        words = ("--target", "y.npy", "--epochs", 2, "--save", f"{least}.safetensors", "--validation-split", 0.1)
+        assert run_command(capsys, "train", "x.npy", *words)[0] == 0
+        evaluated = run_command(capsys, "evaluate", f"{least}.safetensors", "x.npy", "--target", "y.npy")
+        predicted = run_command(capsys, "predict", f"{least}.safetensors", "x.npy")
+        assert evaluated[1][0].startswith("Accuracy on all 150 rows: ")
+        assert len(predicted[1]) == 1 + N
+        results.append((evaluated, predicted))
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["x.npy"], "--data x.npy needs its targets in another file: give --target, as in --target y.npy"),
+        (
+            ["x.npy", "--target", "x.npy", "--ignore", "a"],
+            "--ignore is for tables (.csv, .tsv, .txt, .parquet, or - for",
+        ),
+        (
+            ["y.npy", "--target", "x.npy"],
+            "--data y.npy has shape (150,), and --target x.npy (150, 6); they must have an",
+        ),
+    ],
+)
+def test_the_command_explains_npy_files(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", FLOATS)
+    np.save("y.npy", LABELS)
+    status, _, error = run_command(capsys, "train", *words)
+    assert status == 1
+    assert message in error
+
+
+# Memory
+
+LITTLE_MEMORY = """
+import resource, sys
+import numpy as np
+from xpnet import Network
+from xpnet.cli import main
+from xpnet.estimators import MLPClassifier
+
+n, library = 65_000, sys.argv[1]
+np.lib.format.open_memmap("x.npy", "w+", np.float32, (n, 784)).flush()  # zeros, which take no space: 194 MiB
+np.save("y.npy", np.arange(n) % 10)
+X, y = np.load("x.npy", mmap_mode="r"), np.load("y.npy")
+
+def train(X, y):
+    net = Network([784, 16, 10], seed=0, backend=library, standardize=True)
+    net.train((X, y), epochs=1, batch_size=500, validation_split=0.1, progress=False)
+    net.predict(X)
+
+def fit(X, y):
+    classifier = MLPClassifier((16,), batch_size=500, max_iter=1, early_stopping=True, backend=library)
+    classifier.fit(X, y).partial_fit(X, y).predict(X)
+
+def used():
+    with open("/proc/self/status") as file:
+        return next(1024 * int(line.split()[1]) for line in file if line.startswith("VmData:"))
+
+for call in (train, fit):
+    call(np.array(X[:6000]), y[:6000])  # loads libraries, and starts their threads
+limit = used() + (110 << 20)
+resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+for call in (train, fit):
+    call(X, y)
+if library == "numpy":
+    main(["train", "x.npy", "--target", "y.npy", "--epochs", "1", "--quiet"])
+try:
+    np.zeros((n, 784), np.float32).fill(1)
+except MemoryError:
+    print("done")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is limited by RLIMIT_DATA, which counts no memory maps")
+@pytest.mark.parametrize("library", ["numpy", "torch", "jax"])
+def test_less_memory_than_the_inputs_take_is_enough(library: str, tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    pytest.importorskip(library)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", LITTLE_MEMORY, library],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split()[-1] == "done"
