@@ -5,6 +5,7 @@ import json
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from math import isclose
 from typing import Any
 
@@ -15,8 +16,10 @@ from xpnet.checkpoint.record import TrainingRecord, encode_optimizer, refuse_unk
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import SCHEDULE_CLASSES, Schedule
+from xpnet.training.plan import Job
 from xpnet.training.rates import learning_rates
 from xpnet.wording.checks import choices, count, truncate
+from xpnet.wording.version import __version__
 
 DATA = ("train_data", "validation_data", "test_data", "sample_weight")  # compared by fingerprints
 LATER = {"test_data", "sample_weight", "class_weight", "arguments", "schedule"}  # that the oldest files lack
@@ -74,6 +77,38 @@ def _check_same_schedule(path: str, then: Mapping[str, Any], schedule: Schedule,
             f"lr differs from that of the training in {path}, though not at the steps {compared}; give the same, or "
             "another checkpoint"
         )
+
+
+def describe_job(job: Job, call: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe a training, with what `describe_calls` says of it, for `check_same_job`."""
+    view, plan, steps = job.net.view, job.plan, job.source.steps(job.plan.sampling, job.plan.batch_size)
+    total = plan.epochs * (steps or 0)
+    return {
+        "versions": {"xpnet": __version__, **{name: version(name) for name in {"numpy", view.backend.name}}},
+        "backend": view.backend.name,
+        **job.net._settings(),
+        "epochs": plan.epochs,
+        "optimizer": encode_optimizer(plan.optimizer) or type(plan.optimizer).__name__,
+        "lr": describe_schedule(plan.schedule, total, total),
+        **{name: value for name, value in call.items() if name not in ("validation_data", "test_data")},
+    }
+
+
+def check_same_job(descriptions: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse to share a training among ranks if they describe it otherwise, and name the first difference."""
+    first = descriptions[0]
+    for rank, other in enumerate(descriptions):
+        for name, value in other.items():
+            if value == first[name]:
+                continue
+            if name in DATA:
+                difference = _describe_difference(name, first[name], value, f"on rank {rank}")
+            else:
+                difference = f"{truncate(first[name])} and {truncate(value)}"
+            raise ValueError(
+                f"rank {rank} has other {name} than rank 0: {difference}; all processes that share a training must "
+                "have the same"
+            )
 
 
 def check_steps(position: Mapping[str, Any], steps: int | None) -> None:
@@ -158,8 +193,8 @@ def _is_same(before: Any, now: Any) -> bool:
     return before == now
 
 
-def _describe_difference(argument: str, before: Any, now: Any) -> str:
-    """Describe how two fingerprints differ."""
+def _describe_difference(argument: str, before: Any, now: Any, place: str = "now") -> str:
+    """Describe how two fingerprints differ; `place` says where or when the second one is from."""
     if before is None or now is None:
         return "that one had none" if before is None else "this one has none"
     if not (isinstance(before, dict) and isinstance(now, dict) and before.keys() == now.keys()):
@@ -169,7 +204,7 @@ def _describe_difference(argument: str, before: Any, now: Any) -> str:
         return "other weights, or in another order"
     if name == "digest":
         return "the same number of examples, but other inputs or targets, or in another order"
-    return f"{name} {truncate(before[name])} and now {now[name]}"
+    return f"{name} {truncate(before[name])} and {place} {now[name]}"
 
 
 def steps_to_compare(total: int) -> list[int]:
