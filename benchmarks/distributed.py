@@ -1,8 +1,7 @@
-"""Time a training step of one process, and of several that share each minibatch over MPI, and model clusters from it.
+"""Time a step of a training on one process and on two that share each minibatch over MPI, and model larger clusters.
 
-Prints a table of steps, with the share of the all-reduce, and one of 8 to 64 machines, in which the steps are measured
-here and the exchange is computed. README.md in this folder describes the method. Exits with status 1 if a job fails, or
-if `--check` finds too small a gain on the last network.
+README.md in this folder describes the method. Exits with status 1 if a job fails, or if two processes gain too little
+on the last network to pass `--check`.
 """
 
 import argparse
@@ -13,6 +12,7 @@ import subprocess
 import sys
 import time
 from functools import partial
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -20,108 +20,104 @@ from harness import ONE, THREADS, Report, machine, take_turns
 
 from xpnet import Network
 
-NETWORKS = ((784, 30, 10), 64), ((784, 512, 512, 10), 2048), ((784, 512, 512, 10), 256)  # and the minibatch
-HEAD = ("network", "processes, with a thread each", "µs a step (quartiles)", "ratio to one (quartiles)", "all-reduce")
-LINKS = {"10 Gb/s": (30e-6, 1.25e9), "100 Gb/s": (3e-6, 12.5e9)}  # assumed latency in seconds, bytes a second
+NETWORKS = ((784, 30, 10), 64), ((784, 512, 512, 10), 2048), ((784, 512, 512, 10), 256)  # and minibatches
+HEAD = ("network", "ranks", "µs a step (quartiles)", "ratio to one rank (quartiles)", "all-reduce alone")
+LINKS = {"10 Gb/s, 30 µs": (30e-6, 1.25e9), "100 Gb/s, 3 µs": (3e-6, 12.5e9)}  # seconds, bytes a second
 MACHINES = (8, 16, 32, 64)
 PATIENCE = 120  # seconds for a job
 
 
 class Outcome(NamedTuple):
-    """A job that has ended: seconds of a step, and of an all-reduce of as many numbers without a step."""
+    """A job that has ended: the seconds of a step, and of an all-reduce of as many numbers by itself."""
 
     seconds: float
     all_reduce: float
 
 
-def run_job(sizes, batch_size, shards, seconds):
-    """Train for some seconds; the first process prints the outcome. Runs in every process of a job."""
-    comm = None
-    if "PMI_SIZE" in os.environ or "OMPI_COMM_WORLD_SIZE" in os.environ:
+def run_job(sizes, batch_size, ranks, shards, seconds):
+    """Train for some seconds, and print the outcome; each rank of a job runs this."""
+    rng, steps, comm, options = np.random.default_rng(0), max(10, 20_000 // batch_size), None, {}
+    x, labels = rng.random((batch_size * steps, sizes[0]), dtype=np.float32), rng.integers(10, size=batch_size * steps)
+    if ranks > 1:
         from mpi4py import MPI
+        from xpnet.distributed import Distributed
 
         comm = MPI.COMM_WORLD
-    rng, steps = np.random.default_rng(0), max(10, 20_000 // batch_size)
-    x, labels = rng.random((batch_size * steps, sizes[0]), dtype=np.float32), rng.integers(10, size=batch_size * steps)
+        options = {"distributed": Distributed(comm, shards)}
     net = Network(sizes, activation="relu", task="classification", seed=0)
-    options = {} if comm is None else {"distributed": comm, "shards": shards}
     train = partial(net.train, (x, labels), batch_size=batch_size, lr=0.01, progress=False, blas_threads=1, **options)
     epochs = 1 + math.ceil(seconds / train(2)["seconds"][-1])
-    step = min(train(epochs if comm is None else comm.bcast(epochs))["seconds"]) / steps
+    fastest = min(train(comm.bcast(epochs) if comm else epochs)["seconds"])
+    all_reduce = time_all_reduce(comm, net.summary().parameters) if comm else 0.0
     if comm is None or comm.rank == 0:
-        print(json.dumps(Outcome(step, 0.0 if comm is None else time_all_reduce(comm, net))))
-    else:
-        time_all_reduce(comm, net)
+        print(json.dumps([fastest / steps, all_reduce]))
 
 
-def time_all_reduce(comm, net):
-    """Time an all-reduce of as many numbers as the network has weights and biases."""
-    numbers, times = np.zeros(net.summary().parameters, np.float32), []
-    for _ in range(100):
+def time_all_reduce(comm, n):
+    """Time the fastest of some all-reduces of float32 numbers."""
+    numbers, sums, times = np.zeros(n, np.float32), np.zeros(n, np.float32), []
+    for _ in range(200):
         comm.Barrier()
         began = time.perf_counter()
-        comm.Allreduce(numbers, np.empty_like(numbers))
+        comm.Allreduce(numbers, sums)
         times.append(time.perf_counter() - began)
     return min(times)
 
 
 def start_job(sizes, batch_size, seconds, ranks=1, shards=None):
-    """Run a job in processes of its own, and return its outcome."""
-    command = [sys.executable, __file__, "--job", json.dumps([sizes, batch_size, shards, seconds])]
-    command = command if ranks == 1 else ["mpiexec", "-n", str(ranks), *command]
+    """Run a job in processes of its own, with one thread each, and return its outcome."""
+    command = ["mpiexec", "-n", str(ranks)] if ranks > 1 else []
+    command += [sys.executable, __file__, "--job", json.dumps([sizes, batch_size, ranks, shards, seconds])]
     try:
-        run = subprocess.run(command, env=os.environ | THREADS[ONE], capture_output=True, text=True, timeout=PATIENCE)
-    except subprocess.TimeoutExpired:
-        raise RuntimeError(f"it did not end within {PATIENCE} s") from None
-    if run.returncode:
-        raise RuntimeError(next(reversed(run.stderr.strip().splitlines()), f"it ended with {run.returncode}"))
+        environment, options = os.environ | THREADS[ONE], {"capture_output": True, "text": True, "check": True}
+        run = subprocess.run(command, env=environment, timeout=PATIENCE, **options)
+    except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
+        raise RuntimeError(f"{error}: {(error.stderr or '').strip()[-400:]}") from None
     return Outcome(*json.loads(run.stdout))
 
 
-def model_all_reduce(n_bytes, ranks, latency, bandwidth):
-    """Compute the seconds of an all-reduce: by doubling, or by scattering and gathering, whichever is faster."""
-    rounds, once = math.log2(ranks), n_bytes / bandwidth
-    return min(rounds * (latency + once), 2 * (rounds * latency + (1 - 1 / ranks) * once))
+def model_all_reduce(n_bytes, machines, latency, bandwidth):
+    """Compute the seconds of an all-reduce: by doubling, or by scattering and gathering, whichever takes less time."""
+    rounds, once = math.log2(machines), n_bytes / bandwidth
+    return min(rounds * (latency + once), 2 * (rounds * latency + (1 - 1 / machines) * once))
 
 
 def describe(outcomes, key):
-    """Say how long an all-reduce takes, and its share of a step."""
-    alone = np.median([out.all_reduce for out in outcomes[key]])
-    share = alone / np.median([out.seconds for out in outcomes[key]])
-    return [f"{alone * 1e6:.3g} µs, {share:.0%} of the step" if alone else "–"]
+    """Say how long the all-reduce takes by itself, and how much of a step that is."""
+    alone, step = np.median(outcomes[key], axis=0)[::-1]
+    return [f"{alone * 1e6:.0f} µs, {alone / step:.0%} of the step" if alone else "–"]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--job", help=argparse.SUPPRESS)
-    parser.add_argument("--ranks", type=int, default=2, help="processes that share each minibatch (%(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of jobs (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=2, help="of training in each job (%(default)s)")
-    parser.add_argument("--check", type=float, metavar="GAIN", help="fail if several processes are not so much faster")
+    parser.add_argument("--seconds", type=float, default=1, help="of training in each job (%(default)s)")
+    parser.add_argument(
+        "--check", type=float, metavar="GAIN", help="fail if two ranks are less than GAIN times as fast"
+    )
     parser.add_argument("--file", help="append the results to a file")
-    options = parser.parse_args()
-    if options.job:
+    if (options := parser.parse_args()).job:
         return run_job(*json.loads(options.job))
-    report, several, one = Report(options.file), f"{options.ranks}", ("1", ONE)
+    report, rows = Report(options.file), []
     report.line(machine("mpi4py"))
     report.head(*HEAD)
-    ways = {"1": {}, several: {"ranks": options.ranks}, f"{several}, shards=8": {"ranks": options.ranks, "shards": 8}}
-    rows, turns = [], None
+    one, two, ways = ("1", ONE), ("2", ONE), {"1": {}, "2": {"ranks": 2}, "2, shards=8": {"ranks": 2, "shards": 8}}
     for sizes, batch_size in NETWORKS:
-        name, job = f"{'-'.join(map(str, sizes))}, {batch_size}", partial(start_job, sizes, batch_size, options.seconds)
-        turns = take_turns({(way, ONE): partial(job, **settings) for way, settings in ways.items()}, options.rounds)
-        report.rows(name, turns, {way: way for way in ways}, lambda _: one, partial(describe, turns.outcomes), 1e6)
-        n_bytes, alone = 4 * sum(n * (m + 1) for m, n in zip(sizes, sizes[1:])), turns.median(one)
-        for ranks in MACHINES:
-            compute = start_job(sizes, max(1, batch_size // ranks), options.seconds).seconds
-            steps = [compute + model_all_reduce(n_bytes, ranks, *link) for link in LINKS.values()]
-            rows.append([name, ranks, *(f"{1e6 * step:.3g} µs, {alone / step:.2g} times" for step in (compute, *steps))])
-    report.head("network", "machines", "without exchange", *LINKS)
-    for row in rows:
-        report.row(*row)
-    gain = 1 / np.median(turns.ratios((several, ONE), one))
+        what, job = f"{'-'.join(map(str, sizes))}, {batch_size}", partial(start_job, sizes, seconds=options.seconds)
+        turns = take_turns({(way, ONE): partial(job, batch_size, **ways[way]) for way in ways}, options.rounds)
+        report.rows(what, turns, {way: way for way in ways}, lambda _: one, partial(describe, turns.outcomes), 1e6)
+        n_bytes = 4 * sum(n * (m + 1) for m, n in pairwise(sizes))
+        for machines in MACHINES:
+            alone = job(max(1, batch_size // machines)).seconds
+            times = [alone + model_all_reduce(n_bytes, machines, *link) for link in LINKS.values()]
+            gains = [f"{1e6 * time:.3g} µs, {turns.median(one) / time:.2g} times" for time in times]
+            rows.append([what, machines, f"{1e6 * alone:.3g} µs", *gains])
+    report.head("network", "machines", "computing", *LINKS)
+    [report.row(*row) for row in rows]
+    gain = 1 / np.median(turns.ratios(two, one))
     if options.check and gain < options.check:
-        report.problems.append(f"{name}: {several} processes are {gain:.2f} times as fast as one, less than {options.check}")
+        report.problems.append(f"{what}: two ranks are {gain:.2f} times as fast as one, not {options.check}")
     return report.end()
 
 
