@@ -8,6 +8,7 @@ import host_cupy
 import numpy as np
 import pytest
 from browser import CHROMIUM
+from mpi import MPIEXEC
 
 from xpnet import BackendError, Network, get_backend
 from xpnet.cli import main
@@ -84,15 +85,15 @@ def _is_installed(name: str) -> bool:
         return False
 
 
-# Libraries of tests marked with needs("library"), and the browser
+# Libraries of tests marked with needs("library"), the browser, and the launcher of MPI
 NOT_INSTALLED = [
     name
     for name in (
         *("torch", "jax", "cupy", "torchvision", "pandas", "pyarrow", "nvidia.cuda_nvrtc"),
-        *("onnx", "onnxruntime", "keras", "playwright", "dask", "skops", "skl2onnx"),
+        *("onnx", "onnxruntime", "keras", "playwright", "dask", "skops", "skl2onnx", "mpi4py"),
     )
     if not _is_installed(name)
-] + ([] if CHROMIUM else ["chromium"])
+] + [name for name, path in {"chromium": CHROMIUM, "mpiexec": MPIEXEC}.items() if not path]
 
 
 def marked(names: Iterable[str]) -> list[Any]:

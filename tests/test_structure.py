@@ -26,6 +26,7 @@ ORDER = [
     "data",
     "inspection",
     "checkpoint",
+    "distributed",
     "training",
     "network",
     "ensemble",

@@ -504,6 +504,7 @@ class Network:
         every: str | int | timedelta = "epoch",
         resume: bool = False,
         blas_threads: int | str = "auto",
+        distributed: Any = None,
         progress: bool = True,
     ) -> History:
         """Train by stochastic gradient descent.
@@ -571,6 +572,10 @@ class Network:
             the whole process. On NumPy, the weights do not depend on it, and "auto" is the number that its BLAS has. On
             PyTorch, "auto" is one thread if the largest product of a step is too small to gain much from more;
             otherwise, and if the environment sets a number (OMP_NUM_THREADS, say), it changes nothing.
+        distributed
+            The processes that share each minibatch: a communicator of mpi4py, ``MPI.COMM_WORLD`` say, or
+            `xpnet.distributed.Distributed` with options. All of them call `train` with the same arguments and data; the
+            network, the callbacks and the files are those of rank 0.
         progress
             Whether to show a bar on standard error, in terminals and notebooks, and a line per epoch on standard output
             if anything is evaluated.
@@ -625,6 +630,7 @@ class Network:
             every=every,
             resume=yes_or_no("resume", resume),
             blas_threads=blas_threads,
+            distributed=distributed,
             progress=progress,
         )
         for error in train([self], request, keep_in=vars(self)).values():

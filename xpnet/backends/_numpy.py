@@ -78,6 +78,7 @@ class NumPyBackend(Eager):
         _max: _bind_max,
         _astype: lambda out, x, dtype, **options: partial(np.copyto, out, x, casting="unsafe"),
     }
+    with_out = _WITH_OUT
     not_elementwise: ClassVar[set[Callable[..., Array]]] = {_sum, _max, _take, _astype}
     slow_with_numbers: ClassVar[set[Callable[..., Array]]] = {np.maximum, np.minimum}  # by 5 times, in NumPy 2.4
     shares_steps = NativeLoop is not None
@@ -118,7 +119,7 @@ class NumPyBackend(Eager):
 
     def function_with_out(self, name: str) -> Callable[..., Array] | None:
         function = getattr(self.xp, name)
-        return function if isinstance(function, np.ufunc) and function.nout == 1 else _WITH_OUT.get(name)
+        return function if isinstance(function, np.ufunc) and function.nout == 1 else self.with_out.get(name)
 
     def assign(self, target: Array, x: Any) -> None:
         np.copyto(target, x)

@@ -148,7 +148,7 @@ _XP = PatchedNamespace(compat, matmul=_matmul, vecdot=_vecdot, maximum=_maximum,
 class TorchBackend(Eager):
     """PyTorch on any of its devices."""
 
-    with_out: ClassVar[dict[str, Callable[..., Array]]] = {
+    with_out = {  # noqa: RUF012
         **{"exp": torch.exp, "log": torch.log, "log1p": torch.log1p, "expm1": torch.expm1, "tanh": torch.tanh},
         **{"abs": torch.abs, "sign": torch.sign, "sqrt": torch.sqrt, "where": _where},
         **{"minimum": _minimum, "maximum": _maximum, "matmul": _matmul, "vecdot": _vecdot},
@@ -173,6 +173,7 @@ class TorchBackend(Eager):
         torch.mul: _prefer_method(torch.mul, torch.Tensor.mul_),
         torch.div: _prefer_method(torch.div, torch.Tensor.div_),
     }
+    depends_on_alignment = True
     not_elementwise: ClassVar[set[Callable[..., Array]]] = {_matmul, _vecdot, _sum, _max, _take, _astype}
 
     def __init__(self, device: Any = None) -> None:
@@ -210,9 +211,6 @@ class TorchBackend(Eager):
     def synchronize(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-
-    def function_with_out(self, name: str) -> Callable[..., Array] | None:
-        return self.with_out.get(name)
 
     def assign(self, target: Array, x: Any) -> None:
         target.copy_(x)

@@ -92,6 +92,7 @@ def backward(
     y: Array,
     xp: Namespace,
     weight: Array | None = None,
+    total: Array | None = None,
 ) -> Layers:
     """Compute the gradient of C, the mean cost over the minibatch, by the four equations of backpropagation.
 
@@ -109,6 +110,8 @@ def backward(
         Namespace of the arrays.
     weight
         Weights of the examples, shape (..., m), if C is a weighted mean; their sum must not be 0.
+    total
+        The sum of the weights of a whole minibatch, if these examples are a part; C is then their share of its mean.
 
     Returns
     -------
@@ -117,7 +120,7 @@ def backward(
     """
     m = y.shape[-2]
     delta = output.delta(zs[-1], activations[-1], y, xp)  # BP1
-    delta = delta / m if weight is None else weigh(delta, weight, xp)  # the mean enters here, once
+    delta = delta / m if weight is None else weigh(delta, weight, total, xp)  # the mean enters here, once
     errors, grads = deltas(layers, sigmas, zs, activations, delta, xp), []
     for a, delta in zip(activations[:-1], errors):
         gb = xp.sum(delta, axis=-2, keepdims=True)  # BP3
@@ -126,9 +129,9 @@ def backward(
     return tuple(grads)
 
 
-def weigh(delta: Array, weight: Array, xp: Namespace) -> Array:
+def weigh(delta: Array, weight: Array, total: Array | None, xp: Namespace) -> Array:
     """Multiply the error of each example, (..., m, n_out), by the share of its weight, (..., m), in their sum."""
-    return delta * (weight / xp.sum(weight, axis=-1, keepdims=True))[..., None]
+    return delta * (weight / (xp.sum(weight, axis=-1, keepdims=True) if total is None else total))[..., None]
 
 
 def matmul_like_weights(p: Array, q: Array, xp: Namespace) -> Array:

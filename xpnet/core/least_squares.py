@@ -114,7 +114,7 @@ def take_damped_step(
     The weights change only if the cost falls, so its result is always at least as good.
     """
     ((damping, weight_decay), memory), layers = state.optimizer, state.layers
-    x, y, _, weight, decay = minibatch
+    x, y, weight, decay = minibatch.x, minibatch.y, minibatch.weight, minibatch.decay
     weights = xp.ones_like(y[..., 0]) if weight is None else weight
     share = weights / xp.sum(weights, axis=-1, keepdims=True)
     strength = sum((part for part in (decay, weight_decay) if part is not None), 0.0 * damping)

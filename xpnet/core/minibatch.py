@@ -22,6 +22,8 @@ class Minibatch(NamedTuple):
     lr: Array  # ()
     weight: Array | None = None  # (..., m), of the examples; without it, every example counts the same
     decay: Array | None = None  # (), λ of a penalty λ/2 ‖w‖² that the cost of this minibatch has
+    total: Array | None = None  # (), of a part of a minibatch: the sum of the weights of all parts
+    rows: Array | None = None  # (..., m) int32, of a part of a minibatch: where its rows are in the minibatch
 
 
 class Examples(NamedTuple):
@@ -50,12 +52,15 @@ class Batch(NamedTuple):
     lr: Array  # ()
     decay: Array | None = None  # (), λ of this step, where the cost has a penalty λ/2 ‖w‖² that varies by minibatch
     weight: Array | None = None  # (..., m), of the examples; replaces the weights stored with them
+    total: Array | None = None  # (), as in `Minibatch`
+    rows: Array | None = None  # (..., m) int32, likewise
 
 
 def make_minibatch(rows: Examples, encoding: Encoding, batch: Batch, xp: Namespace) -> Minibatch:
     """Decode the examples of one step, or of a stack of steps."""
     x, y = decode(rows.x, rows.y, encoding, xp)
-    return Minibatch(x, y, batch.lr, rows.weight if batch.weight is None else batch.weight, batch.decay)
+    weight = rows.weight if batch.weight is None else batch.weight
+    return Minibatch(x, y, batch.lr, weight, batch.decay, batch.total, batch.rows)
 
 
 def decode(x: Array, y: Array, encoding: Encoding, xp: Namespace) -> tuple[Array, Array]:

@@ -26,6 +26,7 @@ class Chunk(NamedTuple):
     index: np.ndarray  # (steps, m) int32, on the host
     scaling: Scaling | None = None  # still to be applied to the minibatches
     lr: np.ndarray = np.zeros(0)  # (steps,), the learning rates, which the training loop adds
+    size: int = 0  # examples in a minibatch, likewise: `index` may have only those of one of several processes
 
 
 class Source(Protocol):

@@ -51,6 +51,7 @@ class Request(NamedTuple):
     resume: Any = False
     blas_threads: Any = "auto"
     threads: Any = "auto"
+    distributed: Any = None
     progress: Any = True
 
 

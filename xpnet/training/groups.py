@@ -29,6 +29,7 @@ from xpnet.data.source import Chunk
 from xpnet.training.kept_loops import Loops
 from xpnet.training.memory import COPIES_OF_STATE, count_parameters, on_host_only, require_bytes
 from xpnet.training.plan import Job
+from xpnet.training.shared_steps import SharedRunner
 from xpnet.training.steps import ChunkRunner, Done
 from xpnet.training.workers import Workers
 
@@ -158,8 +159,8 @@ class Group:
     def __init__(self, numbers: Sequence[int], jobs: Sequence[Job], loops: Loops) -> None:
         self.numbers, self.loops = numbers, loops
         self.reader, self.optimizer = jobs[0].source.reader, jobs[0].plan.optimizer
-        self.alphas = {k: jobs[k].plan.alpha for k in numbers}
-        self.runners: dict[int, ChunkRunner] = {}  # of networks that are trained alone
+        self.plans = {k: jobs[k].plan for k in numbers}
+        self.runners: dict[int, ChunkRunner | SharedRunner] = {}  # of networks that are trained alone
         self.pool = Pool((), self.reader.backend)
         self.states: list[Any] = []  # after the last chunk
         self.joined: State | None = None  # these as one
@@ -197,8 +198,14 @@ class Group:
 
     def _run_alone(self, k: int, state: State, chunk: Chunk) -> Done | None:
         if k not in self.runners:
-            self.runners[k] = ChunkRunner(self.reader, self.optimizer, self.alphas[k], self.loops, (k,))
+            self.runners[k] = self._make_runner(k)
         return self.runners[k].run(state, chunk)
+
+    def _make_runner(self, k: int) -> ChunkRunner | SharedRunner:
+        plan = self.plans[k]
+        if plan.ranks is not None:
+            return SharedRunner(self.reader, plan, plan.ranks)
+        return ChunkRunner(self.reader, self.optimizer, plan.alpha, self.loops, (k,))
 
     def _run_together(
         self,
@@ -243,7 +250,7 @@ class Group:
         if any(own is not None for own in weights):
             weight = np.stack([np.ones(shape, dtype) if own is None else own for own in weights], axis=1)
             sums = weight.sum(axis=-1, dtype=np.float64)
-        alpha = np.array([self.alphas[k] for k in places])
+        alpha = np.array([self.plans[k].alpha for k in places])
         decay = cast((alpha / sums)[..., None, None], dtype) if alpha.any() else None
         return Batch(index, cast(lr[..., None, None], dtype), decay, weight), sums
 

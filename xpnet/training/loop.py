@@ -10,7 +10,7 @@ before the chunk.
 """
 
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence, Sized
 from contextlib import ExitStack
 from typing import Any
 
@@ -18,7 +18,8 @@ import numpy as np
 
 from xpnet.backends.threads import AUTO, limit_step_threads
 from xpnet.data.reader import Reader
-from xpnet.data.source import Chunk, describe_known_rows, skip_steps
+from xpnet.data.source import Chunk, Source, describe_known_rows, skip_steps
+from xpnet.training.agreement import Lead
 from xpnet.training.callback import LOGS, Training, watching
 from xpnet.training.checkpointing import Checkpoint, exiting_on_sigterm
 from xpnet.training.groups import Groups, check_training_memory, choose_group_threads, largest_product
@@ -66,8 +67,11 @@ def train_networks(
         The error of each network that has diverged, by its number.
     """
     jobs = use_all_examples(jobs)
+    ranks = jobs[0].plan.ranks
     if checkpoint is not None:
         jobs = checkpoint.add_to(jobs)
+    if ranks is not None and ranks.leads:
+        jobs = [job._replace(callbacks=[Lead(job.callbacks, ranks)]) for job in jobs]
     trainings = [begin(job) for job in jobs]
     reader = jobs[0].source.reader
     backend, multiplications = reader.backend, largest_product(jobs)
@@ -75,7 +79,9 @@ def train_networks(
     if len(jobs) > 1:
         check_training_memory(jobs, n_threads)
     with ExitStack() as stack:
-        if checkpoint is not None:
+        if ranks is not None:
+            stack.enter_context(ranks.listening())
+        elif checkpoint is not None:
             stack.enter_context(exiting_on_sigterm())
         stack.enter_context(reader.scope())
         stack.enter_context(limit_step_threads(backend, blas_threads, multiplications, min(n_threads or 1, len(jobs))))
@@ -88,6 +94,8 @@ def train_networks(
         groups = Groups(jobs, n_threads, loops, None if checkpoint is None else checkpoint.division)
         stack.callback(groups.close)
         stack.callback(release_joined_states, jobs)
+        if ranks is not None:
+            stack.enter_context(ranks.ending_together())
         return run_all_chunks(jobs, trainings, groups, checkpoint)
 
 
@@ -97,6 +105,7 @@ def run_all_chunks(
     """Run a chunk of steps of every network at once, and repeat until all of them have ended."""
     epochs = [train_epochs(job, training, len(jobs)) for job, training in zip(jobs, trainings)]
     errors: dict[int, DivergenceError] = {}
+    ranks = jobs[0].plan.ranks
     chunks = {k: first for k, loop in enumerate(epochs) if (first := next(loop, None)) is not None}
     check_targets(chunks.values(), jobs[0].source.reader)
     trained_on = [describe_known_rows(job.source) for job in jobs]
@@ -121,6 +130,8 @@ def run_all_chunks(
         release_joined_states([jobs[k] for k in previous.keys() - chunks.keys()])
         if checkpoint is not None:
             checkpoint.end_round()
+        if ranks is not None:
+            ranks.obey()
     return errors
 
 
@@ -136,7 +147,8 @@ def train_epochs(job: Job, training: Training, networks: int = 1) -> Generator[C
     networks
         Number of networks that are trained in one program.
     """
-    plan, source, callbacks, rng = job.plan, job.source, job.callbacks, job.net.rng
+    plan, source, callbacks, rng, ranks = job.plan, job.source, job.callbacks, job.net.rng, job.plan.ranks
+    sampling = plan.sampling if ranks is None else ranks.share(plan.sampling)
     speed, total = source.reader.backend.speed, plan.epochs * (training.steps or 0)
     most = steps_per_chunk(source.reader.model, source.batch_size(plan.batch_size), speed, networks)
     source.skip_epochs(training.position.epoch - 1)
@@ -147,13 +159,15 @@ def train_epochs(job: Job, training: Training, networks: int = 1) -> Generator[C
             callback.on_epoch_begin(epoch)
         position = begin_epoch(training.position, rng)
         started = time.perf_counter() - position.seconds
-        for chunk in skip_steps(source.chunks(plan.sampling, rng, plan.batch_size, most, networks), position.steps):
+        for chunk in skip_steps(source.chunks(sampling, rng, plan.batch_size, most, networks), position.steps):
             steps = range(position.total_steps, position.total_steps + len(chunk.index))
             lr = training.lr_scale * learning_rates(plan.schedule, steps, total)
-            done = yield chunk._replace(lr=lr)  # meanwhile these steps are taken, and the network gets its new weights
+            size = chunk.index.shape[1] if ranks is None else minibatch_size(source, plan.batch_size, position.steps)
+            # Meanwhile these steps are taken, and the network gets its new weights
+            done = yield chunk._replace(lr=lr, size=size)
             training.history.engine = done.engine
             seconds = time.perf_counter() - started
-            position = position.after_chunk(chunk.index.shape, done.cost, done.weight, float(lr[-1]), seconds)
+            position = position.after_chunk((len(steps), size), done.cost, done.weight, float(lr[-1]), seconds)
             training.position = position
             for callback in callbacks:
                 callback.on_chunk_end(len(steps))
@@ -163,6 +177,13 @@ def train_epochs(job: Job, training: Training, networks: int = 1) -> Generator[C
         for callback in callbacks:
             callback.on_epoch_end(logs)  # may add to the logs
     training.completed = True
+
+
+def minibatch_size(source: Source, batch_size: int, step: int) -> int:
+    """Count the examples of a minibatch of an epoch, by its number; the last one may have fewer than the others."""
+    assert isinstance(source, Sized)
+    m = source.batch_size(batch_size)
+    return min(m, len(source) - step * m)
 
 
 def send(loop: Generator[Chunk, Done, None], result: Done) -> Chunk | None:

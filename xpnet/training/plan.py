@@ -7,6 +7,7 @@ from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.schedules import Schedule
 from xpnet.data.sampling import Sampling
 from xpnet.data.source import Source
+from xpnet.distributed.ranks import Ranks
 from xpnet.training.callback import Callback, Trainee
 from xpnet.training.position import Start
 
@@ -20,6 +21,7 @@ class Plan(NamedTuple):
     schedule: Schedule  # the learning rate as a function of (step, total)
     sampling: Sampling
     alpha: float = 0.0  # adds α/2m ‖w‖² to the cost of a minibatch; m is the sum of its examples' weights
+    ranks: Ranks | None = None  # the processes that share each minibatch, if there are several
 
 
 class Job(NamedTuple):

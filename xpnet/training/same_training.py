@@ -5,6 +5,7 @@ import json
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from math import isclose
 from typing import Any
 
@@ -15,8 +16,10 @@ from xpnet.checkpoint.record import TrainingRecord, encode_optimizer, refuse_unk
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import SCHEDULE_CLASSES, Schedule
+from xpnet.training.plan import Job
 from xpnet.training.rates import learning_rates
 from xpnet.wording.checks import choices, count, truncate
+from xpnet.wording.version import __version__
 
 DATA = ("train_data", "validation_data", "test_data", "sample_weight")  # compared by fingerprints
 LATER = {"test_data", "sample_weight", "class_weight", "arguments", "schedule"}  # that the oldest files lack
@@ -74,6 +77,35 @@ def _check_same_schedule(path: str, then: Mapping[str, Any], schedule: Schedule,
             f"lr differs from that of the training in {path}, though not at the steps {compared}; give the same, or "
             "another checkpoint"
         )
+
+
+def describe_job(job: Job, call: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe a training, with what `describe_calls` says of it, for `check_same_job`."""
+    view, plan, steps = job.net.view, job.plan, job.source.steps(job.plan.sampling, job.plan.batch_size)
+    total = plan.epochs * (steps or 0)
+    return {
+        "versions": {"xpnet": __version__, **{name: version(name) for name in {"numpy", view.backend.name}}},
+        "backend": view.backend.name,
+        **job.net._settings(),
+        "epochs": plan.epochs,
+        "optimizer": encode_optimizer(plan.optimizer) or type(plan.optimizer).__name__,
+        "lr": describe_schedule(plan.schedule, total, total),
+        **{name: value for name, value in call.items() if name not in ("validation_data", "test_data")},
+    }
+
+
+def check_same_job(descriptions: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse to share a training among ranks whose calls differ, and name the first difference."""
+    first = descriptions[0]
+    for rank, other in enumerate(descriptions):
+        for name, value in other.items():
+            if value != first[name]:
+                before, now = (f"{name}={truncate(part)}" for part in (first[name], value))
+                difference = _describe_difference(name, first[name], value) if name in DATA else f"{now}, not {before}"
+                raise ValueError(
+                    f"rank {rank} has other {name} than rank 0: {difference}; all processes that share a training must "
+                    "be given the same"
+                )
 
 
 def check_steps(position: Mapping[str, Any], steps: int | None) -> None:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xpnet.backends.base import Loop, Speed, cast
+from xpnet.backends.base import Backend, Loop, Speed, cast
 from xpnet.core.arrays import leaves
 from xpnet.core.members import MemberState
 from xpnet.core.minibatch import Batch, Examples, make_minibatch
@@ -28,6 +28,28 @@ class Done(NamedTuple):
     cost: float  # sum over the examples of the chunk, each cost times its weight
     weight: float  # sum of their weights
     engine: str  # how the steps ran
+
+
+class WeightsOnHost:
+    """The weights of examples as NumPy arrays, copied once for all chunks of the same examples.
+
+    Parameters
+    ----------
+    backend
+        Where the examples are.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.examples: Examples | None = None
+        self.weights: np.ndarray | None = None
+
+    def find(self, examples: Examples) -> np.ndarray | None:
+        """Find the weights of examples, (n,); None if they have none."""
+        if examples is not self.examples:
+            self.examples = examples
+            self.weights = None if examples.weight is None else self.backend.to_numpy(examples.weight)
+        return self.weights
 
 
 class ChunkRunner:
@@ -66,7 +88,7 @@ class ChunkRunner:
             self.loop = loops.find((optimizer.update, networks), make)
         else:
             self.loop = make()
-        self.examples: Examples | None = None
+        self.weights = WeightsOnHost(self.backend)
 
     def run(self, state: State, chunk: Chunk) -> Done | None:
         """Run the steps of a chunk on a copy of the state. Synchronizes.
@@ -86,7 +108,7 @@ class ChunkRunner:
             The new state and the sums; None if the state is no longer finite.
         """
         with self.scope():
-            weights = minibatch_weights(chunk.index, self._find_weights(chunk.examples))
+            weights = minibatch_weights(chunk.index, self.weights.find(chunk.examples))
             used = weights > 0
             if not used.any():
                 return Done(state, 0.0, 0.0, self.loop.engine)
@@ -106,13 +128,6 @@ class ChunkRunner:
         with self.scope():
             cost = self.backend.asarray(np.zeros(batches.index.shape[1:]), self.dtype)
             return self.loop(state._replace(cost=cost), batches, (examples, self.encoding._replace(scaling=scaling)))
-
-    def _find_weights(self, examples: Examples) -> np.ndarray | None:
-        """Copy the weights of examples to the host, once for all their chunks."""
-        if examples is not self.examples:
-            self.examples = examples
-            self.weights = None if examples.weight is None else self.backend.to_numpy(examples.weight)
-        return self.weights
 
 
 def minibatch_weights(index: np.ndarray, example_weights: np.ndarray | None) -> np.ndarray:

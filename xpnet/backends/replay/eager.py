@@ -1,12 +1,12 @@
 """The interface that an array library needs, besides that of a backend, for its operations to be recorded."""
 
+import copy
 from collections.abc import Callable, Sequence
 from functools import partial
-from types import ModuleType
 from typing import Any, ClassVar, TypeAlias
 
 from xpnet.backends.base import Backend
-from xpnet.core.arrays import Array
+from xpnet.core.arrays import Array, Namespace
 
 BindShortcut: TypeAlias = Callable[..., Callable[[], Any]]  # (out, *args, **options) -> call with less Python around it
 
@@ -14,7 +14,7 @@ BindShortcut: TypeAlias = Callable[..., Callable[[], Any]]  # (out, *args, **opt
 class PatchedNamespace:
     """An Array API namespace with some functions replaced; those that a step needs also take `out`."""
 
-    def __init__(self, module: ModuleType, **functions: Callable[..., Array]) -> None:
+    def __init__(self, module: Namespace, **functions: Callable[..., Array]) -> None:
         self._module = module
         vars(self).update(functions)
 
@@ -37,10 +37,22 @@ class Eager(Backend):
     shortcuts: ClassVar[dict[Any, BindShortcut]] = {}  # faster ways to bind functions written in Python
     not_elementwise: ClassVar[set[Callable[..., Array]]] = set()  # functions with `out` whose numbers are not operands
     slow_with_numbers: ClassVar[set[Callable[..., Array]]] = set()  # functions that are faster with two full arrays
+    with_out: dict[str, Callable[..., Array]]  # functions of the namespace that take `out`, by name
+    depends_on_alignment: ClassVar[bool] = False  # whether memory alignment can change the last bit of a product
 
     def function_with_out(self, name: str) -> Callable[..., Array] | None:
         """Return the Array API function of this name in a form that takes `out`, or None if there is none."""
-        raise NotImplementedError
+        return self.with_out.get(name)
+
+    def with_function(self, name: str, function: Callable[..., Array], bind: BindShortcut) -> "Eager":
+        """Return a copy of this backend with one more function, which takes `out`, in its namespace."""
+        twin = copy.copy(self)
+        twin.xp = PatchedNamespace(self.xp, **{name: function})
+        twin.with_out = {**self.with_out, name: function}
+        vars(twin).update(
+            shortcuts={**self.shortcuts, function: bind}, not_elementwise={*self.not_elementwise, function}
+        )
+        return twin
 
     def assign(self, target: Array, x: Any) -> None:
         """Write an array or a number into an array."""

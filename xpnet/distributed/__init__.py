@@ -1,0 +1,12 @@
+"""One training on many processes: each computes with its part of every minibatch, and MPI adds up their gradients.
+
+    from mpi4py import MPI
+
+    net.train(data, distributed=MPI.COMM_WORLD)  # in a script that mpiexec starts
+
+`Distributed` has the options. mpi4py is imported by the caller, and here only once there is such a training.
+"""
+
+from xpnet.distributed.setting import Distributed
+
+__all__ = ["Distributed"]

@@ -1,0 +1,93 @@
+"""The argument `distributed` of `train`: a communicator, and how minibatches are cut."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from xpnet.backends.base import Backend, on_host
+from xpnet.backends.replay.eager import Eager
+from xpnet.wording.checks import count, has_methods
+
+METHODS = ("Get_rank", "Get_size", "Allreduce", "Allgather", "Sendrecv", "allgather", "bcast", "Abort")
+# Variables in which a launcher says how many processes it has started
+LAUNCHED = {"PMI_SIZE": "MPICH", "OMPI_COMM_WORLD_SIZE": "Open MPI"}
+
+
+@dataclass(frozen=True)
+class Distributed:
+    """How the processes of an MPI communicator share a training: the argument `distributed` of `Network.train`.
+
+    Parameters
+    ----------
+    comm
+        A communicator of mpi4py, such as ``MPI.COMM_WORLD``.
+    shards
+        Cut each minibatch into this many parts, whatever the number of processes: a power of two, and a multiple of
+        that number. Their gradients are added up in one fixed order, so the weights have the same bits on 1, 2, 4, ...
+        processes, if these have equal CPUs and libraries. Unless given, each process has one part.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is wrong.
+
+    Examples
+    --------
+    >>> from mpi4py import MPI  # doctest: +SKIP
+    >>> net.train(train_data, distributed=Distributed(MPI.COMM_WORLD, shards=8))  # doctest: +SKIP
+    """
+
+    comm: Any
+    shards: int | None = None
+
+    def __post_init__(self) -> None:
+        if not has_methods(self.comm, *METHODS):
+            raise TypeError(
+                f"distributed={self.comm!r} is not a communicator of mpi4py; give MPI.COMM_WORLD, after from mpi4py "
+                "import MPI"
+            )
+        if self.shards is None:
+            return
+        shards, size = count("shards", self.shards, 1), self.comm.Get_size()
+        if shards & (shards - 1) or shards % size:
+            raise ValueError(
+                f"shards={shards!r} must be a power of two and a multiple of the number of processes, {size}; give "
+                "fewer processes, or another number"
+            )
+
+
+def parse_distributed(value: Any, backend: Backend) -> Distributed:
+    """Check the argument `distributed`, a communicator or a `Distributed`, and that the backend can add up arrays."""
+    if backend.compiles:
+        raise ValueError(
+            f"distributed= adds up gradients over MPI, which backend={backend.name!r} cannot do in a compiled step; "
+            'train with backend="numpy" or "torch", or use jax.distributed with your own loop around net.backward'
+        )
+    if not (isinstance(backend, Eager) and on_host(backend)):
+        raise ValueError(
+            f"distributed= adds up gradients in the memory of the host, and not those of backend={backend.name!r} on "
+            f'{backend.device_name}; train there with one process, or on CPUs with backend="numpy" or "torch"'
+        )
+    distributed = value if isinstance(value, Distributed) else Distributed(value)
+    check_launcher(distributed.comm.Get_size(), os.environ)
+    return distributed
+
+
+def check_launcher(size: int, environment: Mapping[str, str]) -> None:
+    """Refuse a Python whose MPI is not that of the launcher: each process would train by itself.
+
+    Examples
+    --------
+    >>> check_launcher(1, {"OMPI_COMM_WORLD_SIZE": "4"})
+    Traceback (most recent call last):
+    RuntimeError: Open MPI has started 4 processes, and mpi4py sees 1: it belongs to another MPI; start them with the \
+launcher of that MPI, as in python -m mpi4py --mpi-lib-version, or install an mpi4py for Open MPI
+    """
+    for name, launcher in LAUNCHED.items():
+        if size == 1 and environment.get(name, "1") not in ("", "0", "1"):
+            raise RuntimeError(
+                f"{launcher} has started {environment[name]} processes, and mpi4py sees 1: it belongs to another MPI; "
+                "start them with the launcher of that MPI, as in python -m mpi4py --mpi-lib-version, or install an "
+                f"mpi4py for {launcher}"
+            )

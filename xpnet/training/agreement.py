@@ -1,0 +1,152 @@
+"""Callbacks of a training on several processes: rank 0 has them, and tells the others what they have changed."""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpnet.core.arrays import leaves, map_arrays
+from xpnet.core.step import State
+from xpnet.data.fingerprint import digest
+from xpnet.distributed.ranks import Ranks
+from xpnet.inspection.view import View
+from xpnet.training.callback import Callback, Trainee, Training, watching
+
+
+class Changes(NamedTuple):
+    """What the callbacks of rank 0 may have changed."""
+
+    lr_scale: float
+    stopped: bool
+    state: State | None  # of NumPy arrays; None if it is as training has left it
+    logs: dict[str, Any] | None
+
+
+class Lead(Callback):
+    """All callbacks of rank 0. After each of their methods, the other ranks are told what it has changed.
+
+    Parameters
+    ----------
+    callbacks
+        The callbacks.
+    ranks
+        The processes that share the training.
+    """
+
+    def __init__(self, callbacks: Sequence[Callback], ranks: Ranks) -> None:
+        self.callbacks, self.ranks, self.context = callbacks, ranks, ExitStack()
+
+    def on_train_begin(self, training: Training) -> None:
+        """Tell the callbacks that training begins."""
+        self.training = training
+        self._tell(lambda: self.context.enter_context(watching(self.callbacks, training)))
+
+    def on_epoch_begin(self, epoch: int) -> None:
+        """Call the callbacks."""
+        self._tell(lambda: [callback.on_epoch_begin(epoch) for callback in self.callbacks])
+
+    def on_chunk_end(self, steps: int) -> None:
+        """Call the callbacks."""
+        self._tell(lambda: [callback.on_chunk_end(steps) for callback in self.callbacks])
+
+    def on_epoch_end(self, logs: dict[str, Any]) -> None:
+        """Call the callbacks, once all ranks have the same weights."""
+        check_weights(self.training, self.ranks)
+        self._tell(lambda: [callback.on_epoch_end(logs) for callback in self.callbacks], logs)
+
+    def on_train_end(self) -> None:
+        """Tell the callbacks that training has ended."""
+        self._tell(self.context.close)
+        del self.training
+
+    def _tell(self, call: Callable[[], Any], logs: dict[str, Any] | None = None) -> None:
+        self.ranks.make_on_first(partial(self._find_changes, call, logs))
+
+    def _find_changes(self, call: Callable[[], Any], logs: dict[str, Any] | None) -> Changes:
+        training, net = self.training, self.training.net
+        before = net._peek_state()
+        call()
+        state = None if net._peek_state() is before else to_host(net.state, net.view)
+        return Changes(training.lr_scale, training.stopped, state, logs)
+
+
+class Follow(Callback):
+    """The callback of the other ranks: it makes the changes that rank 0 tells.
+
+    Parameters
+    ----------
+    net
+        The network.
+    ranks
+        The processes that share the training.
+    attributes
+        Those of rank 0's network, which this one takes over.
+    """
+
+    def __init__(self, net: Trainee, ranks: Ranks, attributes: dict[str, Any]) -> None:
+        self.net, self.ranks, self.attributes = net, ranks, attributes
+
+    def on_train_begin(self, training: Training) -> None:
+        """Take over rank 0's network."""
+        self.training = training
+        self._listen()
+        self.net._take_over(**self.attributes)
+
+    def on_epoch_begin(self, epoch: int) -> None:
+        """Listen to rank 0."""
+        self._listen()
+
+    def on_chunk_end(self, steps: int) -> None:
+        """Listen to rank 0."""
+        self._listen()
+
+    def on_epoch_end(self, logs: dict[str, Any]) -> None:
+        """Listen to rank 0, and take over the quantities of the epoch."""
+        check_weights(self.training, self.ranks)
+        of_first = self._listen()
+        logs.clear()
+        logs.update(of_first or {})
+
+    def on_train_end(self) -> None:
+        """Listen to rank 0."""
+        self._listen()
+        del self.training
+
+    def _listen(self) -> dict[str, Any] | None:
+        changes: Changes = self.ranks.make_on_first(dict)
+        self.training.lr_scale, self.training.stopped = changes.lr_scale, changes.stopped
+        if changes.state is not None:
+            self.net.state = to_device(changes.state, self.net.view)
+        return changes.logs
+
+
+def to_host(state: State, view: View) -> State:
+    """Copy a state to NumPy arrays. Synchronizes."""
+    with view.scope():
+        return map_arrays(view.backend.to_numpy, state)
+
+
+def to_device(state: State, view: View) -> State:
+    """Copy a state of NumPy arrays to where a network computes."""
+    with view.scope():
+        return view.backend.copy_nest(state, view.dtype)
+
+
+def check_weights(training: Training, ranks: Ranks) -> None:
+    """Raise an error on all ranks if they have different weights. Synchronizes."""
+    digests = ranks.make_on_all(partial(digest_weights, training.net.view))
+    others = [rank for rank, digest in enumerate(digests) if digest != digests[0]]
+    if others:
+        ranks.has_agreed = True
+        raise RuntimeError(
+            f"after epoch {training.position.epoch - 1}, rank {others[0]} has other weights than rank 0: processes "
+            "that share a training must have the same versions of the libraries, and CPUs of one kind"
+        )
+
+
+def digest_weights(view: View) -> str:
+    """Compute a digest of the weights and biases of a network. Synchronizes."""
+    with view.scope():
+        return digest(np.ascontiguousarray(view.backend.to_numpy(x)) for x in leaves(view.layers))
