@@ -25,7 +25,7 @@ from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import SCHEDULES
 from xpnet.data.sources import make_source
 from xpnet.distributed.ranks import Ranks
-from xpnet.distributed.setting import Distributed
+from xpnet.distributed.setting import Distributed, check_launcher
 from xpnet.export import to_onnx, write_lesson, write_page
 from xpnet.export.page import choose_picture
 from xpnet.learn.mutations import MISTAKES, break_equation, make_figure
@@ -273,6 +273,7 @@ def join_ranks(options: argparse.Namespace) -> Ranks:
     except (ImportError, RuntimeError) as error:  # the latter if there is no MPI
         message = f"--distributed needs mpi4py and an MPI ({error}); install both with: {install_command('mpi')}"
         raise ImportError(message) from error
+    check_launcher()
     return Ranks(Distributed(MPI.COMM_WORLD))
 
 

@@ -45,7 +45,8 @@ def train_on_ranks(preparation: Preparation) -> dict[int, DivergenceError]:
         if not ranks.leads:
             receive(preparation, beginning)
         with net.view.scope():
-            check_same_job(ranks.make_on_all(partial(prepare_jobs, preparation, ranks)))
+            described = ranks.make_on_all(partial(prepare_jobs, preparation, ranks))
+            ranks.make_on_all(partial(check_same_job, described))
             scaling = ranks.make_on_first(partial(fit_scaling, preparation))
             ranks.make_on_all(partial(finish_jobs, preparation, ranks, scaling, beginning))
         threads = preparation.parsed.blas_threads
