@@ -30,7 +30,7 @@ from hypothesis import settings
 from xpnet import get_backend
 from xpnet.backends._numpy import NumPyBackend
 from xpnet.datasets import mnist_sample
-from xpnet.training import preparation
+from xpnet.training import train
 from xpnet.training.plan import Job
 
 settings.register_profile("xpnet", deadline=None, derandomize=True, max_examples=30)
@@ -196,14 +196,14 @@ def dtype(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def prepared(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
     """The job of every network that is trained, before examples are scaled, in the order of the calls."""
-    prepare, jobs = preparation.prepare, []
+    prepare, jobs = train.prepare, []
 
     def spy(*args: Any, **options: Any) -> list[Job]:
         new = prepare(*args, **options)
         jobs.extend(new)
         return new
 
-    monkeypatch.setattr(preparation, "prepare", spy)
+    monkeypatch.setattr(train, "prepare", spy)
     return jobs
 
 

@@ -202,7 +202,7 @@ class Ensemble:
     @property
     def feature_names(self) -> tuple[str, ...] | None:
         """The names of the inputs, if a member knows them; assignable to all members."""
-        from xpnet.training.preparation import find_names
+        from xpnet.training.train import find_names
 
         return find_names(self._networks)
 
@@ -869,7 +869,7 @@ def find_kept(history: History, callbacks: Sequence[Callback]) -> tuple[float, f
 
 def check_alike(networks: Sequence[Any]) -> None:
     """Refuse networks that cannot be members of one ensemble."""
-    from xpnet.training.preparation import find_names
+    from xpnet.training.train import find_names
 
     if not networks:
         raise ValueError("an ensemble needs at least one network, and the list is empty")

@@ -8,11 +8,27 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.core.arrays import leaves, map_arrays
+from xpnet.core.model import Seeds
+from xpnet.core.optimizers.base import Optimizer
+from xpnet.core.scaling import Scaling
 from xpnet.core.step import State
 from xpnet.data.fingerprint import digest
 from xpnet.distributed.ranks import Ranks
 from xpnet.inspection.view import View
 from xpnet.training.callback import Callback, Trainee, Training, watching
+from xpnet.training.position import Start
+
+
+class Beginning(NamedTuple):
+    """Rank 0's network when training begins, or resumes, in plain values and NumPy arrays."""
+
+    state: State
+    optimizer: Optimizer
+    seeds: Seeds
+    generator: dict[str, Any]
+    scaling: Scaling | None
+    feature_names: tuple[str, ...] | None
+    start: Start
 
 
 class Changes(NamedTuple):
@@ -81,18 +97,18 @@ class Follow(Callback):
         The network.
     ranks
         The processes that share the training.
-    attributes
-        Those of rank 0's network, which this one takes over.
+    beginning
+        How rank 0's training begins.
     """
 
-    def __init__(self, net: Trainee, ranks: Ranks, attributes: dict[str, Any]) -> None:
-        self.net, self.ranks, self.attributes = net, ranks, attributes
+    def __init__(self, net: Trainee, ranks: Ranks, beginning: Beginning) -> None:
+        self.net, self.ranks, self.beginning = net, ranks, beginning
 
     def on_train_begin(self, training: Training) -> None:
         """Take over rank 0's network."""
         self.training = training
         self._listen()
-        self.net._take_over(**self.attributes)
+        take_over(self.beginning, self.net)
 
     def on_epoch_begin(self, epoch: int) -> None:
         """Listen to rank 0."""
@@ -120,6 +136,27 @@ class Follow(Callback):
         if changes.state is not None:
             self.net.state = to_device(changes.state, self.net.view)
         return changes.logs
+
+
+def describe_beginning(net: Trainee, start: Start) -> Beginning:
+    """Describe how the training of a network begins. Synchronizes."""
+    view, generator = net.view, dict(net.rng.bit_generator.state)
+    scaling = view.scaling and view.scaling.exact
+    return Beginning(to_host(net.state, view), net.optimizer, net.seeds, generator, scaling, view.feature_names, start)
+
+
+def take_over(beginning: Beginning, net: Trainee) -> None:
+    """Let a network begin as rank 0's does."""
+    generator, scaling = np.random.Generator(np.random.PCG64()), beginning.scaling
+    generator.bit_generator.state = beginning.generator
+    net._take_over(
+        _state=to_device(beginning.state, net.view),
+        _optimizer=beginning.optimizer,
+        _seeds=beginning.seeds,
+        rng=generator,
+        _scaling=scaling and net.view.reader.place(scaling),
+        _feature_names=beginning.feature_names,
+    )
 
 
 def to_host(state: State, view: View) -> State:

@@ -1,15 +1,31 @@
-"""Training networks by the arguments of `train`: the one function behind all doors."""
+"""Training networks by the arguments of `train`: parse them, prepare the data, make the callbacks, run the loop."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-from xpnet.training.arguments import Request
+from xpnet.backends.threads import AUTO
+from xpnet.core.arrays import leaves
+from xpnet.core.scaling import Scaler, Scaling
+from xpnet.data.fingerprint import fingerprint_all, fingerprint_weights
+from xpnet.data.source import Countable
+from xpnet.distributed.ranks import Ranks
+from xpnet.distributed.setting import parse_distributed
+from xpnet.training.agreement import Beginning, Follow, describe_beginning, take_over
+from xpnet.training.arguments import Request, parse
 from xpnet.training.callback import Trainee
-from xpnet.training.checkpointing import ONE_NETWORK, FileKind
+from xpnet.training.checkpointing import ONE_NETWORK, FileKind, make_checkpoint, parse_saving, read_trainings
+from xpnet.training.evaluate import make_evaluations
 from xpnet.training.loop import train_networks
-from xpnet.training.on_ranks import train_on_ranks
-from xpnet.training.preparation import Preparation
+from xpnet.training.plan import Job
+from xpnet.training.position import Start
+from xpnet.training.prepare import fit_for_each, prepare, scale_for_each
+from xpnet.training.progress import Progress
+from xpnet.training.same_training import check_same_job, describe_job
 from xpnet.wording.errors import DivergenceError
+
+# Arguments that only rank 0 needs
+ON_FIRST = ("validation_data", "test_data", "callbacks", "metrics", "training_metrics", "checkpoint", "every", "resume")
 
 
 def train(
@@ -51,3 +67,180 @@ def train(
         checkpoint=preparation.checkpoint,
         keep_in=keep_in,
     )
+
+
+def train_on_ranks(preparation: "Preparation") -> dict[int, DivergenceError]:
+    """Train a network on several processes, which all call this function at once.
+
+    Network, scaling and callbacks are those of rank 0. Each part of the preparation is done on rank 0 alone, or on all
+    ranks; if it fails on one of them, all raise an error.
+    """
+    net = preparation.networks[0]
+    ranks = Ranks(parse_distributed(preparation.request.distributed, net.view.backend))
+    with ranks.ending_together():
+        beginning = ranks.make_on_first(preparation.open_on_first)
+        if not ranks.leads:
+            preparation.follow(beginning)
+        with net.view.scope():
+            jobs = ranks.make_on_all(partial(preparation.make_shared_jobs, ranks))
+            ranks.make_on_all(partial(check_same_job, jobs))
+            scaling = ranks.make_on_first(preparation.fit_on_first)
+            ranks.make_on_all(partial(preparation.finish_shared_jobs, ranks, scaling, beginning))
+        threads = preparation.parsed.blas_threads
+        return train_networks(
+            preparation.jobs,
+            blas_threads=1 if threads == AUTO else threads,  # ranks on one machine share its cores
+            checkpoint=preparation.checkpoint,
+        )
+
+
+class Preparation:
+    """The steps from the arguments of `train` to the jobs of the loop, to be taken one after the other.
+
+    Parameters
+    ----------
+    networks, request, kind
+        As in `train`.
+    """
+
+    def __init__(self, networks: Sequence[Trainee], request: Request, kind: FileKind) -> None:
+        self.networks, self.request, self.kind = networks, request, kind
+
+    def open_checkpoint(self) -> None:
+        """Check where the training is written to, and read a training to resume."""
+        request = self.request
+        self.saving = parse_saving(self.kind, request.checkpoint, request.every, request.resume)
+        self.resumed = None if self.saving is None else read_trainings(self.saving, self.networks, request.progress)
+        self.at_start = self.networks if self.resumed is None else [one.net for one in self.resumed]
+
+    def make_jobs(self) -> None:
+        """Parse the arguments, and make the jobs, whose examples are not scaled yet."""
+        first = self.networks[0]
+        self.parsed = parse(self.request, self.at_start)
+        reader = first.view.reader._replace(keeps_digits=first.standardize, feature_names=find_names(self.at_start))
+        self.jobs = prepare(self.parsed, self.networks, reader, [net.seeds.split for net in self.at_start])
+
+    def make_checkpoint(self) -> None:
+        """Make the checkpoint, if there is to be one."""
+        self.checkpoint = None
+        if self.saving is not None:
+            calls = describe_calls(self.jobs, self.request)
+            self.checkpoint = make_checkpoint(self.saving, self.jobs, self.parsed.callbacks, calls, self.resumed)
+
+    def fit_scalings(self) -> None:
+        """Fit a scaling to the examples of each network that standardizes and has none."""
+        self.scalings = find_scalings(self.at_start)
+        if self.networks[0].standardize:
+            self.scalings = fit_for_each(self.jobs, self.scalings, self.parsed.progress)
+
+    def scale_examples(self) -> None:
+        """Scale the examples."""
+        self.jobs = scale_for_each(self.jobs, self.scalings)
+
+    def add_callbacks(self) -> None:
+        """Add the callbacks."""
+        self.jobs = add_callbacks(self.jobs, self.parsed)
+
+    # On several processes
+
+    def open_on_first(self) -> Beginning:
+        """Open the checkpoint, and describe how the training begins. Synchronizes."""
+        self.open_checkpoint()
+        start = Start() if self.resumed is None else self.resumed[0].start()
+        return describe_beginning(self.at_start[0], start)
+
+    def follow(self, beginning: Beginning) -> None:
+        """Begin as rank 0 does, on another rank; it has no callbacks, evaluates nothing, and writes no files."""
+        self.saving, self.resumed, copy = None, None, self.networks[0].copy()
+        take_over(beginning, copy)
+        self.at_start = [copy]
+        defaults = {name: Request._field_defaults[name] for name in ON_FIRST}
+        self.request = self.request._replace(**defaults, progress=False)
+
+    def make_shared_jobs(self, ranks: Ranks) -> dict[str, Any]:
+        """Make the job, and describe it for a comparison with those of other ranks. Synchronizes."""
+        self.make_jobs()
+        (job,) = self.jobs
+        if not isinstance(job.source, Countable):
+            raise ValueError(
+                "distributed= needs train_data from which every process can read any examples, and an iterable of "
+                "batches has an order of its own; give arrays, a memory map, or a data set"
+            )
+        (call,) = describe_calls(self.jobs, self.request)
+        return {**describe_job(job, call), "shards": ranks.shards}
+
+    def fit_on_first(self) -> Scaling | None:
+        """Fit a scaling, if the network standardizes and has none. Synchronizes."""
+        self.fit_scalings()
+        (scaling,) = self.scalings
+        return scaling and scaling.exact
+
+    def finish_shared_jobs(self, ranks: Ranks, scaling: Scaling | None, beginning: Beginning) -> None:
+        """Make the checkpoint, scale the examples, and add the callbacks, or one that follows those of rank 0."""
+        self.make_checkpoint()
+        self.scalings = [scaling and self.jobs[0].source.reader.place(scaling)]
+        self.scale_examples()
+        if ranks.leads:
+            self.add_callbacks()
+        (job,) = self.jobs
+        if not ranks.leads:
+            job = job._replace(callbacks=[Follow(job.net, ranks, beginning)], start=beginning.start)
+        self.jobs = [job._replace(plan=job.plan._replace(ranks=ranks))]
+
+
+def add_callbacks(jobs: Sequence[Job], parsed: Request) -> list[Job]:
+    """Give each network its callbacks, evaluations first: others see their results."""
+    bars = [Progress()] if parsed.progress else []  # one for all networks
+    with_bars = parsed.progress and len(jobs) == 1
+    evaluations = [make_evaluations(job, parsed.metrics, parsed.training_metrics, with_bars) for job in jobs]
+    return [
+        job._replace(callbacks=[*first, *callbacks, *bars])
+        for job, first, callbacks in zip(jobs, evaluations, parsed.callbacks)
+    ]
+
+
+def describe_calls(jobs: Sequence[Job], request: Request) -> list[dict[str, Any]]:
+    """Describe what a call that resumes a training must have in common with it, as plain values, for each network.
+
+    The jobs' examples are not scaled yet. Synchronizes.
+    """
+    common = {"batch_size": jobs[0].plan.batch_size, "sampling": request.sampling, "steps": request.steps}
+    common |= fingerprint_weights(request.class_weight, request.sample_weight, jobs[0].source.reader)
+    train_data, validation_data, test_data = (
+        fingerprint_all(getattr(job, name) for job in jobs) for name in ("source", "validation", "test")
+    )
+    return [
+        {**common, "train_data": train, "validation_data": validation, "test_data": test}
+        for train, validation, test in zip(train_data, validation_data, test_data)
+    ]
+
+
+def find_scalings(networks: Sequence[Trainee]) -> list[Scaler | None]:
+    """Return the scaling of each network; equal ones are one object."""
+    distinct: dict[bytes, Scaler] = {}
+    scalings: list[Scaler | None] = []
+    for scaling in (net.view.scaling for net in networks):
+        if scaling is None:
+            scalings.append(None)
+        else:
+            key = b"".join(x.tobytes() for x in leaves(scaling.exact))
+            scalings.append(distinct.setdefault(key, scaling))
+    if distinct and None in scalings and not networks[0].standardize:
+        raise ValueError(
+            f"member {scalings.index(None)} has no scaling, and others have one; give all of them one, or set the "
+            "scaling of each to None"
+        )
+    return scalings
+
+
+def find_names(networks: Sequence[Trainee]) -> tuple[str, ...] | None:
+    """Find the feature names of networks. Some may have none; two must not have different ones."""
+    named = [(k, names) for k, net in enumerate(networks) if (names := net.view.feature_names) is not None]
+    for k, names in named:
+        if names != named[0][1]:
+            i, (own, first) = next((i, pair) for i, pair in enumerate(zip(names, named[0][1])) if pair[0] != pair[1])
+            raise ValueError(
+                f"network {k} has the name {own!r} for input {i} and network {named[0][0]} has {first!r}; the members "
+                "of an ensemble must have the same feature_names, or None"
+            )
+    return named[0][1] if named else None
