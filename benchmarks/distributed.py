@@ -37,7 +37,7 @@ class Outcome(NamedTuple):
 
 def run_job(sizes, batch_size, ranks, shards, seconds):
     """Train for some seconds, and print the outcome; each rank of a job runs this."""
-    rng, steps, comm, options = np.random.default_rng(0), max(10, 20_000 // batch_size), None, {}
+    rng, steps, comm, options = np.random.default_rng(0), max(10, 5_000 // batch_size), None, {}
     x, labels = rng.random((batch_size * steps, sizes[0]), dtype=np.float32), rng.integers(10, size=batch_size * steps)
     if ranks > 1:
         from mpi4py import MPI
@@ -106,9 +106,9 @@ def main():
         for machines in MACHINES:
             alone = job(max(1, batch_size // machines)).seconds
             times = [alone + model_all_reduce(n_bytes, machines, *link) for link in LINKS.values()]
-            gains = [f"{1e6 * time:.3g} µs, {turns.median(one) / time:.2g} times" for time in times]
-            rows.append([what, machines, f"{1e6 * alone:.3g} µs", *gains])
-    report.head("network", "machines", "computing", *LINKS)
+            gains = [f"{1e6 * time:,.0f} µs, {turns.median(one) / time:.2g} times" for time in times]
+            rows.append([what, machines, f"{1e6 * alone:,.0f} µs", *gains])
+    report.head("network", "machines", "computing", *LINKS)  # and how many times as fast as one
     [report.row(*row) for row in rows]
     gain = 1 / np.median(turns.ratios(two, one))
     if options.check and gain < options.check:
