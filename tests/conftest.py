@@ -44,7 +44,7 @@ ONCE = ("strict-device1", "torch", "jax", host_cupy.NAME)
 # second. Many of them have the mark not_on("jax"), with on("jax") for tests of what JAX could get wrong alone: traced,
 # compiled, immutable, x64
 ABOUT = {f"test_{name}" for name in ("activations", "backends", "backprop", "costs", "devices", "training", "waits")}
-RECORDED = {"test_data", "test_dropout", "test_replay", "test_trainings"}
+RECORDED = {"test_data", "test_distributed", "test_dropout", "test_replay", "test_trainings"}
 ABOUT_LIBRARIES = {"jax": ABOUT, "torch": ABOUT | RECORDED, "strict-device1": ABOUT | RECORDED}
 # On CuPy, others are left out; these hold its graphs, and what is computed outside of a step: scales, scores, members
 ON_CUPY = {f"test_{name}" for name in ("ensemble", "estimators_everywhere", "fusion", "gpu", "host_cupy", "inspection")}

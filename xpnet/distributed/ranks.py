@@ -134,9 +134,9 @@ class Ranks:
             except BaseException as raised:
                 error = raised
         value, failure = self.comm.bcast((value, _pack_error(error)), 0)
-        if failure is not None:
-            self.has_agreed = True
-            raise failure if error is None else error
+        with self.agreeing():
+            if failure is not None:
+                raise failure if error is None else error
         return value
 
     def make_on_all(self, make: Callable[[], Any]) -> list[Any]:
@@ -147,14 +147,22 @@ class Ranks:
         except Exception as raised:
             error = raised
         values, failures = zip(*self.comm.allgather((value, error and f"{type(error).__name__}: {error}")))
-        if error is not None:
-            self.has_agreed = True
-            raise error
-        for rank, failure in enumerate(failures):
-            if failure is not None:
-                self.has_agreed = True
-                raise RuntimeError(f"the training cannot begin, as rank {rank} has failed with {failure}")
+        with self.agreeing():
+            if error is not None:
+                raise error
+            for rank, failure in enumerate(failures):
+                if failure is not None:
+                    raise RuntimeError(f"rank {rank} has failed with {failure}")
         return [*values]
+
+    @contextmanager
+    def agreeing(self) -> Iterator[None]:
+        """Note that all ranks raise the error that leaves this context."""
+        try:
+            yield
+        except BaseException:
+            self.has_agreed = True
+            raise
 
     @contextmanager
     def ending_together(self) -> Iterator[None]:
@@ -188,9 +196,9 @@ class Ranks:
 
     def obey(self) -> None:
         """Raise what the signal means on all ranks, if one of them has received one by the end of the last chunk."""
-        if self.agreed_signal:
-            self.has_agreed = True
-            raise KeyboardInterrupt if self.agreed_signal == signal.SIGINT else SystemExit(128 + self.agreed_signal)
+        with self.agreeing():
+            if self.agreed_signal:
+                raise KeyboardInterrupt if self.agreed_signal == signal.SIGINT else SystemExit(128 + self.agreed_signal)
 
 
 def _pack_error(error: BaseException | None) -> BaseException | None:

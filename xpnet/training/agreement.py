@@ -175,12 +175,12 @@ def check_weights(training: Training, ranks: Ranks) -> None:
     """Raise an error on all ranks if they have different weights. Synchronizes."""
     digests = ranks.make_on_all(partial(digest_weights, training.net.view))
     others = [rank for rank, digest in enumerate(digests) if digest != digests[0]]
-    if others:
-        ranks.has_agreed = True
-        raise RuntimeError(
-            f"after epoch {training.position.epoch - 1}, rank {others[0]} has other weights than rank 0: processes "
-            "that share a training must have the same versions of the libraries, and CPUs of one kind"
-        )
+    with ranks.agreeing():
+        if others:
+            raise RuntimeError(
+                f"after epoch {training.position.epoch - 1}, rank {others[0]} has other weights than rank 0: processes "
+                "that share a training must have the same versions of the libraries, and CPUs of one kind"
+            )
 
 
 def digest_weights(view: View) -> str:

@@ -95,17 +95,20 @@ def describe_job(job: Job, call: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_same_job(descriptions: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse to share a training among ranks whose calls differ, and name the first difference."""
+    """Refuse to share a training among ranks if they describe it otherwise, and name the first difference."""
     first = descriptions[0]
     for rank, other in enumerate(descriptions):
         for name, value in other.items():
-            if value != first[name]:
-                before, now = (f"{name}={truncate(part)}" for part in (first[name], value))
-                difference = _describe_difference(name, first[name], value) if name in DATA else f"{now}, not {before}"
-                raise ValueError(
-                    f"rank {rank} has other {name} than rank 0: {difference}; all processes that share a training must "
-                    "be given the same"
-                )
+            if value == first[name]:
+                continue
+            if name in DATA:
+                difference = _describe_difference(name, first[name], value, f"on rank {rank}")
+            else:
+                difference = f"{truncate(first[name])} and {truncate(value)}"
+            raise ValueError(
+                f"rank {rank} has other {name} than rank 0: {difference}; all processes that share a training must "
+                "have the same"
+            )
 
 
 def check_steps(position: Mapping[str, Any], steps: int | None) -> None:
@@ -190,8 +193,8 @@ def _is_same(before: Any, now: Any) -> bool:
     return before == now
 
 
-def _describe_difference(argument: str, before: Any, now: Any) -> str:
-    """Describe how two fingerprints differ."""
+def _describe_difference(argument: str, before: Any, now: Any, place: str = "now") -> str:
+    """Describe how two fingerprints differ; `place` says where or when the second one is from."""
     if before is None or now is None:
         return "that one had none" if before is None else "this one has none"
     if not (isinstance(before, dict) and isinstance(now, dict) and before.keys() == now.keys()):
@@ -201,7 +204,7 @@ def _describe_difference(argument: str, before: Any, now: Any) -> str:
         return "other weights, or in another order"
     if name == "digest":
         return "the same number of examples, but other inputs or targets, or in another order"
-    return f"{name} {truncate(before[name])} and now {now[name]}"
+    return f"{name} {truncate(before[name])} and {place} {now[name]}"
 
 
 def steps_to_compare(total: int) -> list[int]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from xpnet.backends.threads import AUTO
 from xpnet.core.arrays import leaves
+from xpnet.core.optimizers.base import needs_all_examples
 from xpnet.core.scaling import Scaler, Scaling
 from xpnet.data.fingerprint import fingerprint_all, fingerprint_weights
 from xpnet.data.source import Countable
@@ -21,6 +22,7 @@ from xpnet.training.plan import Job
 from xpnet.training.position import Start
 from xpnet.training.prepare import fit_for_each, prepare, scale_for_each
 from xpnet.training.progress import Progress
+from xpnet.training.rates import check_schedule
 from xpnet.training.same_training import check_same_job, describe_job
 from xpnet.wording.errors import DivergenceError
 
@@ -49,16 +51,10 @@ def train(
     dict
         The error of each network that has diverged, by its number.
     """
-    preparation = Preparation(networks, request, kind)
     if request.distributed is not None:
-        return train_on_ranks(preparation)
-    preparation.open_checkpoint()
-    with networks[0].view.scope():  # for the user's own code, too: data sets, metrics and callbacks
-        preparation.make_jobs()
-        preparation.make_checkpoint()
-        preparation.fit_scalings()
-        preparation.scale_examples()
-        preparation.add_callbacks()
+        return train_on_ranks(networks, request, kind)
+    preparation = Preparation(networks, request, kind)
+    preparation.run()
     parsed = preparation.parsed
     return train_networks(
         preparation.jobs,
@@ -69,23 +65,12 @@ def train(
     )
 
 
-def train_on_ranks(preparation: "Preparation") -> dict[int, DivergenceError]:
-    """Train a network on several processes, which all call this function at once.
-
-    Network, scaling and callbacks are those of rank 0. Each part of the preparation is done on rank 0 alone, or on all
-    ranks; if it fails on one of them, all raise an error.
-    """
-    net = preparation.networks[0]
-    ranks = Ranks(parse_distributed(preparation.request.distributed, net.view.backend))
+def train_on_ranks(networks: Sequence[Trainee], request: Request, kind: FileKind) -> dict[int, DivergenceError]:
+    """Train a network on several processes, which all call this function at once; see `train`."""
+    ranks = Ranks(parse_distributed(request.distributed, networks[0].view.backend))
     with ranks.ending_together():
-        beginning = ranks.make_on_first(preparation.open_on_first)
-        if not ranks.leads:
-            preparation.follow(beginning)
-        with net.view.scope():
-            jobs = ranks.make_on_all(partial(preparation.make_shared_jobs, ranks))
-            ranks.make_on_all(partial(check_same_job, jobs))
-            scaling = ranks.make_on_first(preparation.fit_on_first)
-            ranks.make_on_all(partial(preparation.finish_shared_jobs, ranks, scaling, beginning))
+        preparation = SharedPreparation(networks, request, kind, ranks)
+        preparation.run()
         threads = preparation.parsed.blas_threads
         return train_networks(
             preparation.jobs,
@@ -105,6 +90,16 @@ class Preparation:
 
     def __init__(self, networks: Sequence[Trainee], request: Request, kind: FileKind) -> None:
         self.networks, self.request, self.kind = networks, request, kind
+
+    def run(self) -> None:
+        """Take all steps. Synchronizes."""
+        self.open_checkpoint()
+        with self.networks[0].view.scope():  # for the user's own code, too: data sets, metrics and callbacks
+            self.make_jobs()
+            self.make_checkpoint()
+            self.fit_scalings()
+            self.scale_examples()
+            self.add_callbacks()
 
     def open_checkpoint(self) -> None:
         """Check where the training is written to, and read a training to resume."""
@@ -141,51 +136,92 @@ class Preparation:
         """Add the callbacks."""
         self.jobs = add_callbacks(self.jobs, self.parsed)
 
-    # On several processes
 
-    def open_on_first(self) -> Beginning:
-        """Open the checkpoint, and describe how the training begins. Synchronizes."""
+class SharedPreparation(Preparation):
+    """The same steps on one of several processes. Network, scaling and callbacks are those of rank 0.
+
+    Each step is taken on rank 0 alone, or on all ranks; if it fails on one of them, all raise an error.
+
+    Parameters
+    ----------
+    networks, request, kind
+        As in `train`; there is one network.
+    ranks
+        The processes.
+    """
+
+    def __init__(self, networks: Sequence[Trainee], request: Request, kind: FileKind, ranks: Ranks) -> None:
+        super().__init__(networks, request, kind)
+        self.ranks = ranks
+
+    def run(self) -> None:
+        """Take all steps. Synchronizes."""
+        ranks = self.ranks
+        self.beginning = ranks.make_on_first(self._describe_beginning)
+        if not ranks.leads:
+            self._follow()
+        with self.networks[0].view.scope():
+            descriptions = ranks.make_on_all(self._describe_job)
+            with ranks.agreeing():
+                check_same_job(descriptions)
+            scaling = ranks.make_on_first(self._fit_scaling)
+            ranks.make_on_all(partial(self._finish_job, scaling))
+
+    def _describe_beginning(self) -> Beginning:
+        """Open the checkpoint, and describe how the training begins."""
         self.open_checkpoint()
         start = Start() if self.resumed is None else self.resumed[0].start()
         return describe_beginning(self.at_start[0], start)
 
-    def follow(self, beginning: Beginning) -> None:
+    def _follow(self) -> None:
         """Begin as rank 0 does, on another rank; it has no callbacks, evaluates nothing, and writes no files."""
         self.saving, self.resumed, copy = None, None, self.networks[0].copy()
-        take_over(beginning, copy)
+        take_over(self.beginning, copy)
         self.at_start = [copy]
         defaults = {name: Request._field_defaults[name] for name in ON_FIRST}
         self.request = self.request._replace(**defaults, progress=False)
 
-    def make_shared_jobs(self, ranks: Ranks) -> dict[str, Any]:
-        """Make the job, and describe it for a comparison with those of other ranks. Synchronizes."""
+    def _describe_job(self) -> dict[str, Any]:
+        """Make the job, and describe it for a comparison with those of other ranks."""
         self.make_jobs()
         (job,) = self.jobs
-        if not isinstance(job.source, Countable):
-            raise ValueError(
-                "distributed= needs train_data from which every process can read any examples, and an iterable of "
-                "batches has an order of its own; give arrays, a memory map, or a data set"
-            )
+        _check_can_share(job)
         (call,) = describe_calls(self.jobs, self.request)
-        return {**describe_job(job, call), "shards": ranks.shards}
+        return {**describe_job(job, call), "shards": self.ranks.shards}
 
-    def fit_on_first(self) -> Scaling | None:
-        """Fit a scaling, if the network standardizes and has none. Synchronizes."""
+    def _fit_scaling(self) -> Scaling | None:
+        """Fit a scaling, if the network standardizes and has none."""
         self.fit_scalings()
         (scaling,) = self.scalings
         return scaling and scaling.exact
 
-    def finish_shared_jobs(self, ranks: Ranks, scaling: Scaling | None, beginning: Beginning) -> None:
+    def _finish_job(self, scaling: Scaling | None) -> None:
         """Make the checkpoint, scale the examples, and add the callbacks, or one that follows those of rank 0."""
         self.make_checkpoint()
         self.scalings = [scaling and self.jobs[0].source.reader.place(scaling)]
         self.scale_examples()
-        if ranks.leads:
+        if self.ranks.leads:
             self.add_callbacks()
         (job,) = self.jobs
-        if not ranks.leads:
-            job = job._replace(callbacks=[Follow(job.net, ranks, beginning)], start=beginning.start)
-        self.jobs = [job._replace(plan=job.plan._replace(ranks=ranks))]
+        if not self.ranks.leads:
+            follow = Follow(job.net, self.ranks, self.beginning)
+            job = job._replace(callbacks=[follow], start=self.beginning.start)
+        self.jobs = [job._replace(plan=job.plan._replace(ranks=self.ranks))]
+
+
+def _check_can_share(job: Job) -> None:
+    """Refuse a job whose minibatches several processes cannot share."""
+    if needs_all_examples(job.plan.optimizer):
+        raise ValueError(
+            f"distributed= shares minibatches, and {type(job.plan.optimizer).__name__} uses all examples in every "
+            "step; train in one process, or give another optimizer"
+        )
+    if not isinstance(job.source, Countable):
+        raise ValueError(
+            "distributed= needs train_data from which every process can read any examples, and an iterable of batches "
+            "has an order of its own; give arrays, a memory map, or a data set"
+        )
+    check_schedule(job.plan.schedule, job.plan.epochs, job.source.steps(job.plan.sampling, job.plan.batch_size))
 
 
 def add_callbacks(jobs: Sequence[Job], parsed: Request) -> list[Job]:
