@@ -1,6 +1,7 @@
 """The argument `distributed` of `train`: a communicator, and how minibatches are cut."""
 
 import os
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,12 +86,11 @@ def check_launcher() -> None:
     ValueError
         With the launcher, the MPI, and the remedy.
     """
-    from mpi4py import MPI
-
+    mpi: Any = sys.modules.get("mpi4py.MPI")  # the communicator is another one's, as for tests, if it is not imported
     variable = next((name for name in LAUNCHERS if os.environ.get(name, "").isdecimal()), None)
-    if variable is None or int(os.environ[variable]) == 1 or MPI.COMM_WORLD.Get_size() > 1:
+    if mpi is None or variable is None or int(os.environ[variable]) == 1 or mpi.COMM_WORLD.Get_size() > 1:
         return
-    launcher, vendor = LAUNCHERS[variable], MPI.get_vendor()[0]
+    launcher, vendor = LAUNCHERS[variable], mpi.get_vendor()[0]
     if launcher == "srun":
         remedy = f"say how {vendor} is started, as by srun --mpi=pmi2 or --mpi=pmix, or use the mpiexec of {vendor}"
     else:
