@@ -133,6 +133,17 @@ STEPS = [
     example('ensemble_error_bars.py --plot "$WORK/error-bars.png"', r"within 2σ: 0\.9[3-7]"),
     example("imbalanced.py --seeds 1", r"'loss' +0\.8"),
     example("sklearn_pipeline.py", r"accuracy: 0\.9"),
+    # Two ranks: those of MPICH spin while they wait, and others need the cores
+    Step(
+        "example: distributed.py",
+        "mpiexec -n 2 python -m mpi4py examples/distributed.py",
+        shows=("^2 processes, 9[0-9]", "bit for bit: True"),
+    ),
+    Step(
+        "example: xpnet train --distributed",
+        "mpiexec -n 2 xpnet train --distributed --epochs 2",
+        shows=(r"^Test accuracy: 9[0-9]\.",),
+    ),
     Step(
         "example: sklearn_pipeline.py, with PyTorch",
         "SCIPY_ARRAY_API=1 python examples/sklearn_pipeline.py --library torch",

@@ -1,8 +1,10 @@
 """What the benchmarks rely on, and a run does not show: giving up, what differs, and rows that are kept."""
 
 import functools
+import importlib.util
 import json
 import re
+import runpy
 import sys
 import time
 from pathlib import Path
@@ -256,3 +258,28 @@ def test_trainings_are_drawn_for_every_door_and_a_difference_is_found(capsys):
     other["layers"][0][0] = "another digest"
     assert not same_weights.compare(lines, [lines[0], json.dumps(other), *lines[2:]])
     assert "training 0 differs in layers: " in capsys.readouterr().out
+
+
+# Several processes
+
+
+@pytest.mark.needs("mpi4py", "mpiexec")
+def test_steps_of_several_processes_are_timed_and_a_small_gain_fails(monkeypatch, capsys):
+    path = BENCHMARKS / "distributed.py"  # by its path, as Dask has a module of this name
+    spec = importlib.util.spec_from_file_location("benchmark_of_ranks", path)
+    ranks = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(ranks)
+    monkeypatch.setattr(ranks, "NETWORKS", [((784, 4, 10), 64)])
+    monkeypatch.setattr(ranks, "MACHINES", [8])
+    monkeypatch.setattr(sys, "argv", ["distributed.py", "--rounds", "1", "--seconds", "0", "--check", "1000"])
+    assert ranks.main() == 1
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| 784-4-10, 64 |")]
+    assert [row.split(" | ")[1] for row in rows] == ["1, one thread", "2, one thread", "2, shards=8, one thread", "8"]
+    assert [" of the step" in row for row in rows] == [False, True, True, False]
+
+
+def test_the_model_of_an_all_reduce_chooses_by_size():
+    """Three rounds for 8 machines: of all numbers if there are few, else of ever fewer numbers."""
+    model = runpy.run_path(str(BENCHMARKS / "distributed.py"))["model_all_reduce"]
+    assert model(0, 8, 1e-3, 1e9) == pytest.approx(3e-3)
+    assert model(10**9, 8, 0.0, 1e9) == pytest.approx(2 * 7 / 8)

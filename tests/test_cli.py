@@ -5,6 +5,7 @@ import subprocess
 import sys
 from itertools import cycle
 
+import mpi
 import numpy as np
 import pytest
 from helpers import run_command
@@ -814,3 +815,52 @@ def test_break_refuses_pictures_of_an_unknown_kind_before_it_trains(capsys, tmp_
     status, _, err = run_command(capsys, "break", "BP1", "--plot", tmp_path / "curves.png")
     assert status == 1
     assert "pip install -e '.[plots]' in a checkout of xpnet" in err
+
+
+# Several processes that train one network
+
+
+@pytest.mark.needs("mpi4py", "mpiexec")
+def test_ranks_share_a_training_and_one_of_them_prints_and_writes_files(tmp_path, capsys, monkeypatch):
+    """The network is that of one process, bit for bit."""
+
+    def words(name):
+        files = {"--save": "safetensors", "--log": "csv"}
+        named = [word for option, suffix in files.items() for word in (option, tmp_path / f"{name}.{suffix}")]
+        sizes = ["--sizes", "784,12,10", "--validation-split", 0.1, "--early-stopping", 3]
+        return ["train", "--distributed", "--shards", 2, "--epochs", 2, *sizes, *named]
+
+    lines = mpi.run(2, "-m", "xpnet", *words("two")).splitlines()
+    monkeypatch.delenv("PMI_SIZE", raising=False)
+    _, expected, _ = run_command(capsys, *words("one"))
+    assert [line.partition(" after ")[0] for line in lines] == [
+        line.replace("one", "two").partition(" after ")[0] for line in expected
+    ]
+    two, one = (Network.load(tmp_path / f"{name}.safetensors") for name in ("two", "one"))
+    np.testing.assert_equal([*two.w, *two.b], [*one.w, *one.b])
+    assert two.notes["score"] == one.notes["score"]
+    assert len((tmp_path / "two.csv").read_text().splitlines()) == 3
+
+
+@pytest.mark.needs("mpi4py", "mpiexec")
+def test_an_error_of_one_rank_ends_all_and_is_printed_once(tmp_path):
+    """Rank 0 checks the files that it is to write, while the other reads the data."""
+    status, out = mpi.finish(mpi.start(2, "-m", "xpnet", "train", "--distributed", "--save", tmp_path / "no" / "file"))
+    assert status == 1
+    assert re.findall(r"^xpnet: .*", out, re.MULTILINE) == [out.strip().splitlines()[0]]
+    assert out.startswith(f"xpnet: error: --save {tmp_path / 'no' / 'file'}")
+
+
+@pytest.mark.needs("mpi4py")
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--shards", "8"], "--shards 8 needs --distributed"),
+        (["--distributed", "--shards", "6"], "--shards 6 must be a power of two and a multiple of the number of"),
+        (["--distributed", "-"], "--distributed: every process reads the data, and only one has standard input"),
+    ],
+)
+def test_what_cannot_be_shared_is_refused(words, message, capsys):
+    status, out, err = run_command(capsys, "train", *words)
+    assert (status, out) == (1, [])
+    assert err.startswith(f"xpnet: error: {message}")

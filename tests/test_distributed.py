@@ -9,7 +9,6 @@ import pytest
 from xpnet import SGD, Adam, Network
 from xpnet.distributed import Distributed
 from xpnet.distributed.ranks import Ranks
-from xpnet.distributed.setting import check_launcher
 
 CASES = mpi.FOLDER / "on_ranks.py"
 with_mpi = pytest.mark.needs("mpi4py", "mpiexec")
@@ -83,14 +82,6 @@ def test_distributed_is_checked():
             Distributed(Comm(0, size), shards)
 
 
-@pytest.mark.parametrize(("name", "launcher"), [("PMI_SIZE", "MPICH"), ("OMPI_COMM_WORLD_SIZE", "Open MPI")])
-def test_the_launcher_of_another_mpi_is_refused(name, launcher):
-    check_launcher(1, {name: "1"})
-    check_launcher(4, {name: "4"})
-    with pytest.raises(RuntimeError, match=f"{launcher} has started 4 processes, and mpi4py sees 1"):
-        check_launcher(1, {name: "4"})
-
-
 @pytest.mark.not_on("numpy", "torch")
 def test_other_libraries_are_refused(place):
     net = Network([6, 3], **place._asdict())
@@ -128,6 +119,7 @@ def check_refusals(errors):
         "other sizes": "rank 1 has other sizes than rank 0: [6, 8, 3] and [6, 9, 3]; all processes that share",
         "other epochs": "rank 1 has other epochs than rank 0: 2 and 3",
         "other optimizer": "rank 1 has other optimizer than rank 0: {'name': 'SGD', 'momentum': 0.5",
+        "other version": "rank 1 has other versions than rank 0: {'xpnet': '0.1.0', ",
         "other shards": "rank 1 has other shards than rank 0: 4 and 8",
         "all fail": "epochs=-1 must be",
         "no path": "nowhere/run.safetensors: there is no folder",

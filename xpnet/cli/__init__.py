@@ -5,6 +5,7 @@ A wrong option or file prints one clear line on standard error and gives a nonze
 except the help, by newer versions of argparse, which respect NO_COLOR.
 """
 
+import argparse
 import os
 import sys
 import warnings
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import Any
 
+from xpnet.cli.commands import speaks
 from xpnet.cli.options import Parser, check_paths, make_parser, writes_files
 
 
@@ -35,24 +37,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     1
     """
     _replace_closed_streams()
-    command = make_parser()
+    command, options = make_parser(), argparse.Namespace(ranks=None)
     try:
         try:
             options = command.parse_args(argv)
             command = options.command
             check_paths(options)
-            with _print_warnings(command), _tolerate_closed_pipe() if writes_files(options) else nullcontext():
+            with _print_warnings(options), _tolerate_closed_pipe() if writes_files(options) else nullcontext():
                 options.run(options)
         finally:
             sys.stdout.flush()  # here, where a closed pipe is handled, and not when Python exits
     except KeyboardInterrupt as stop:
-        print(f"xpnet: {str(stop) or 'interrupted'}", file=sys.stderr)
+        if speaks(options):
+            print(f"xpnet: {str(stop) or 'interrupted'}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         _discard(sys.stdout)  # or Python complains when it flushes at exit
         return 141
     except (ValueError, TypeError, ArithmeticError, RuntimeError, ImportError, OSError, MemoryError) as error:
-        _print_message("error", error, command)
+        if speaks(options):  # all processes of a training raise an error if one does
+            _print_message("error", error, command)
         return 1
     return 0
 
@@ -63,11 +67,12 @@ def _print_message(kind: str, error: Exception | str, command: Parser) -> None:
 
 
 @contextmanager
-def _print_warnings(command: Parser) -> Iterator[None]:
+def _print_warnings(options: argparse.Namespace) -> Iterator[None]:
     """Print warnings as errors are printed, without a line of code that users of a command did not write."""
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        _print_message("warning", message, command)
+        if speaks(options):
+            _print_message("warning", message, options.command)
 
     before, warnings.showwarning = warnings.showwarning, show
     try:

@@ -6,10 +6,10 @@ import io
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -18,12 +18,14 @@ from xpnet.checkpoint.file import explain_errors
 from xpnet.checkpoint.files import write_file
 from xpnet.cli.bench import compare_backends, list_libraries
 from xpnet.cli.data import FILES, SETS, Data, holds_one_set, read_examples, read_test_data, read_training_data
-from xpnet.cli.tables import Columns
+from xpnet.cli.tables import STDIN, Columns
 from xpnet.core.arguments import parse_cost
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import SCHEDULES
 from xpnet.data.sources import make_source
+from xpnet.distributed.ranks import Ranks
+from xpnet.distributed.setting import Distributed, check_launcher
 from xpnet.export import to_onnx, write_lesson, write_page
 from xpnet.export.page import choose_picture
 from xpnet.learn.mutations import MISTAKES, break_equation, make_figure
@@ -34,8 +36,10 @@ from xpnet.training.callbacks import CSVLog, EarlyStopping
 from xpnet.training.evaluate import measure
 from xpnet.training.history import History
 from xpnet.training.metrics import Metric, accuracy, correct, mean_absolute_error, r2
-from xpnet.wording.checks import check_folder, choices, count, list_names
+from xpnet.wording.checks import check_folder, choices, count, install_command, list_names
 from xpnet.wording.errors import unless_stopped
+
+Made = TypeVar("Made")
 
 
 class Recipe(NamedTuple):
@@ -63,7 +67,33 @@ PICTURES = (".png", ".pdf", ".svg", ".jpg")
 
 def run_train(options: argparse.Namespace) -> None:
     """Train, report, and save."""
-    _check_files(options)
+    if options.distributed:
+        options.ranks = join_ranks(options)
+    training = make_on_all(options, prepare_training)
+    if speaks(options) and not options.quiet:
+        print(training.data)
+        print(training.net, flush=True)
+    started = time.perf_counter()
+    with save_if_interrupted(training.net, options, training.settings["epochs"]):
+        history = training.net.train(training.data.train, **training.settings)
+    if speaks(options):
+        report_training(options, training, history, time.perf_counter() - started)
+
+
+class ReadyTraining(NamedTuple):
+    """A network, and how to train it."""
+
+    data: Data
+    net: Network
+    metrics: list[Metric]
+    stopping: list[EarlyStopping]
+    settings: dict[str, Any]  # the arguments of `Network.train`
+
+
+def prepare_training(options: argparse.Namespace) -> ReadyTraining:
+    """Check the options, read the data, and make the network."""
+    if speaks(options):
+        _check_files(options)
     arguments = ("task", "target", "ignore", "categories", "test_split", "seed")
     with name_argument("--data", options.data, DATA_FILES):
         data = read_training_data(options.data, **{name: getattr(options, name) for name in arguments})
@@ -76,13 +106,12 @@ def run_train(options: argparse.Namespace) -> None:
     settings = training_settings(options, recipe, data, metrics, stopping)
     if options.plot and recipe.epochs == 0:
         raise ValueError(f"--plot {options.plot} needs epochs to draw, and --epochs is 0")
-    if not options.quiet:
-        print(data)
-        print(net, flush=True)
-    started = time.perf_counter()
-    with save_if_interrupted(net, options, recipe.epochs):
-        history = net.train(data.train, **settings)
-    seconds = time.perf_counter() - started
+    return ReadyTraining(data, net, metrics, stopping, settings)
+
+
+def report_training(options: argparse.Namespace, training: ReadyTraining, history: History, seconds: float) -> None:
+    """Score and save the trained network, draw its learning curve, and say how the training went."""
+    data, net, metrics, stopping, _ = training
     result = score(net, data.test or data.train, "Test {}" if data.test else "Training {}", metrics)
     if options.save:
         net.notes["score"] = result
@@ -232,6 +261,36 @@ def _list_mistakes() -> str:
     return "\n".join([*lines, "Give one of them, as in: xpnet break BP2"])
 
 
+# Several processes that train one network
+
+
+def join_ranks(options: argparse.Namespace) -> Ranks:
+    """Find the processes that mpiexec has started."""
+    if options.data == STDIN:
+        raise ValueError("--distributed: every process reads the data, and only one has standard input; name a file")
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:  # the latter if there is no MPI
+        message = f"--distributed needs mpi4py and an MPI ({error}); install both with: {install_command('mpi')}"
+        raise ImportError(message) from error
+    check_launcher()
+    return Ranks(Distributed(MPI.COMM_WORLD))
+
+
+def speaks(options: argparse.Namespace) -> bool:
+    """Tell whether this process prints and writes files: of several that train one network, rank 0 does."""
+    return options.ranks is None or options.ranks.leads
+
+
+def make_on_all(options: argparse.Namespace, make: Callable[[argparse.Namespace], Made]) -> Made:
+    """Make something on every rank, each for itself; if one of them fails, all raise an error."""
+    made: list[Made] = []
+    if options.ranks is None:
+        return make(options)
+    options.ranks.make_on_all(lambda: made.append(make(options)))
+    return made[0]
+
+
 # The steps of a training
 
 
@@ -297,6 +356,8 @@ def training_settings(
         "blas_threads": options.blas_threads,
         "progress": not options.quiet,
     }
+    if options.ranks is not None:
+        settings["distributed"] = Distributed(options.ranks.comm, options.shards)
     if options.optimizer == "lm":  # it takes whole steps, and refuses these two if the user gives them
         for name in ("batch_size", "lr"):
             if getattr(options, name) is None:
@@ -314,7 +375,7 @@ def save_if_interrupted(net: Network, options: argparse.Namespace, epochs: int) 
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as stop:
-        if options.save is None and options.checkpoint is None:
+        if (options.save is None and options.checkpoint is None) or not speaks(options):
             raise
         trained = net.state.layers is not before
         if options.save and trained:
@@ -473,6 +534,8 @@ def name_argument(argument: str, path: str | Path | None, kind: str) -> Iterator
 
 def _check_files(options: argparse.Namespace) -> None:
     """Refuse contradictory options and files that cannot be written, before anything is read."""
+    if options.shards is not None and not options.distributed:
+        raise ValueError(f"--shards {options.shards} needs --distributed")
     if options.early_stopping is not None and options.validation_split is None:
         raise ValueError(f"--early-stopping {options.early_stopping} needs --validation-split, as in 0.1")
     for option, check in (

@@ -139,7 +139,7 @@ def _add_command(commands: Any, name: str, summary: str, run: Callable[..., None
         usage=f"%(prog)s [options] {arguments}".rstrip(),
         formatter_class=_Format,
     )
-    command.set_defaults(run=run, command=command)
+    command.set_defaults(run=run, command=command, ranks=None)  # ranks: see --distributed
     return command
 
 
@@ -233,6 +233,15 @@ def _add_training(training: Any) -> None:
         metavar="N",
         default="auto",
         help="number of threads for matrix products (%(default)s)",
+    )
+    training.add_argument(
+        "--distributed", action="store_true", help="share each minibatch among the processes that mpiexec has started"
+    )
+    training.add_argument(
+        "--shards",
+        type=int,
+        metavar="N",
+        help="cut each minibatch into N parts, so that the weights do not depend on the number of processes",
     )
     _add_place(training)
     _add_dtype(training)

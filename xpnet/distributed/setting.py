@@ -1,7 +1,7 @@
 """The argument `distributed` of `train`: a communicator, and how minibatches are cut."""
 
 import os
-from collections.abc import Mapping
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,12 @@ from xpnet.backends.replay.eager import Eager
 from xpnet.wording.checks import count, has_methods
 
 METHODS = ("Get_rank", "Get_size", "Allreduce", "Allgather", "Sendrecv", "allgather", "bcast", "Abort")
-# Variables in which a launcher says how many processes it has started
-LAUNCHED = {"PMI_SIZE": "MPICH", "OMPI_COMM_WORLD_SIZE": "Open MPI"}
+# Variables in which launchers say how many processes they have started, the innermost launcher first
+LAUNCHERS = {
+    "PMI_SIZE": "the mpiexec of MPICH or Intel MPI",
+    "OMPI_COMM_WORLD_SIZE": "the mpiexec of Open MPI",
+    "SLURM_STEP_NUM_TASKS": "srun",
+}
 
 
 @dataclass(frozen=True)
@@ -70,24 +74,28 @@ def parse_distributed(value: Any, backend: Backend) -> Distributed:
             f'{backend.device_name}; train there with one process, or on CPUs with backend="numpy" or "torch"'
         )
     distributed = value if isinstance(value, Distributed) else Distributed(value)
-    check_launcher(distributed.comm.Get_size(), os.environ)
+    check_launcher()
     return distributed
 
 
-def check_launcher(size: int, environment: Mapping[str, str]) -> None:
-    """Refuse a Python whose MPI is not that of the launcher: each process would train by itself.
+def check_launcher() -> None:
+    """Refuse to train where a launcher has started several processes, and MPI takes each of them for the only one.
 
-    Examples
-    --------
-    >>> check_launcher(1, {"OMPI_COMM_WORLD_SIZE": "4"})
-    Traceback (most recent call last):
-    RuntimeError: Open MPI has started 4 processes, and mpi4py sees 1: it belongs to another MPI; start them with the \
-launcher of that MPI, as in python -m mpi4py --mpi-lib-version, or install an mpi4py for Open MPI
+    Raises
+    ------
+    ValueError
+        With the launcher, the MPI, and the remedy.
     """
-    for name, launcher in LAUNCHED.items():
-        if size == 1 and environment.get(name, "1") not in ("", "0", "1"):
-            raise RuntimeError(
-                f"{launcher} has started {environment[name]} processes, and mpi4py sees 1: it belongs to another MPI; "
-                "start them with the launcher of that MPI, as in python -m mpi4py --mpi-lib-version, or install an "
-                f"mpi4py for {launcher}"
-            )
+    mpi: Any = sys.modules.get("mpi4py.MPI")  # the communicator is another one's, as for tests, if it is not imported
+    variable = next((name for name in LAUNCHERS if os.environ.get(name, "").isdecimal()), None)
+    if mpi is None or variable is None or int(os.environ[variable]) == 1 or mpi.COMM_WORLD.Get_size() > 1:
+        return
+    launcher, vendor = LAUNCHERS[variable], mpi.get_vendor()[0]
+    if launcher == "srun":
+        remedy = f"say how {vendor} is started, as by srun --mpi=pmi2 or --mpi=pmix, or use the mpiexec of {vendor}"
+    else:
+        remedy = f"use the mpiexec of {vendor}, or install mpi4py with the MPI of this launcher"
+    raise ValueError(
+        f"distributed: {launcher} has started {os.environ[variable]} processes ({variable}), but {vendor}, which "
+        f"mpi4py uses, knows of one, and each would train alone; {remedy}"
+    )

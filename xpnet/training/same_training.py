@@ -87,10 +87,10 @@ def describe_job(job: Job, call: Mapping[str, Any]) -> dict[str, Any]:
         "versions": {"xpnet": __version__, **{name: version(name) for name in {"numpy", view.backend.name}}},
         "backend": view.backend.name,
         **job.net._settings(),
+        **{name: value for name, value in call.items() if name not in ("validation_data", "test_data")},
         "epochs": plan.epochs,
         "optimizer": encode_optimizer(plan.optimizer) or type(plan.optimizer).__name__,
-        "lr": describe_schedule(plan.schedule, total, total),
-        **{name: value for name, value in call.items() if name not in ("validation_data", "test_data")},
+        "lr": describe_schedule(plan.schedule, total, total),  # the last, as it depends on the number of steps
     }
 
 
