@@ -17,6 +17,9 @@ OPTIONAL |= dict.fromkeys(("docs/use/pictures.md", "docs/use/intervals.md"), ("m
 OPTIONAL |= dict.fromkeys(("docs/use/tables.md", "xpnet/data/cells.py", "xpnet/estimators/tables.py"), ("pandas",))
 MISSING = {path: name for path, names in OPTIONAL.items() for name in names if find_spec(name) is None}
 
+# Pages whose examples train for about a second and rarely fail
+SLOW_PAGES = {f"{name}.md" for name in ("ensembles", "error-bars", "scikit-learn-more", "search")}
+
 # Programs, and what replaces CuPy
 collect_ignore = ["docs/conf.py", "docs/book_figures.py", "tests/host_cupy", *MISSING]
 
@@ -24,6 +27,12 @@ collect_ignore = ["docs/conf.py", "docs/book_figures.py", "tests/host_cupy", *MI
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option by which CI does not repeat what has just passed in the environment of README's command."""
     parser.addoption("--not-passed", action="store_true", help="leave out tests that passed in the last run")
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark the examples of pages that take long."""
+    if item.path.name in SLOW_PAGES:
+        item.add_marker(pytest.mark.slow)
 
 
 @pytest.hookimpl(trylast=True)  # combinations are chosen from all, as they were then

@@ -571,9 +571,11 @@ class TestInBrowser:
 
     def test_drawings_are_classified_right(self, show, trained):
         window = show(trained)
-        for k, digit in enumerate(STROKES):
+        drawn = window.page.evaluate("(all) => all.map((strokes) => Array.from(prepare(strokes)))", [*STROKES.values()])
+        assert trained.predict(drawn).tolist() == [int(digit) for digit in STROKES]
+        for digit, place in (("2", (1.0, 0.0, 0.0)), ("7", (0.55, 0.4, 0.05))):  # by the mouse
             window.page.click("#clear")
-            draw(window.page, digit, *[(1.0, 0.0, 0.0), (0.55, 0.4, 0.05)][k % 2])
+            draw(window.page, digit, *place)
             window.wait()
             assert window.text("#verdict strong") == digit
             x = np.array(window.page.evaluate("() => Array.from(inputsOf())"))
