@@ -84,13 +84,13 @@ def check_launcher(size: int, environment: Mapping[str, str]) -> None:
     --------
     >>> check_launcher(1, {"OMPI_COMM_WORLD_SIZE": "4"})
     Traceback (most recent call last):
-    RuntimeError: Open MPI has started 4 processes, and mpi4py sees 1: it belongs to another MPI; start them with the \
-launcher of that MPI, as in python -m mpi4py --mpi-lib-version, or install an mpi4py for Open MPI
+    RuntimeError: Open MPI has started 4 processes, and mpi4py sees 1: it belongs to another MPI, which \
+python -m mpi4py --mpi-lib-version names; start them with the mpiexec of that MPI, or install an mpi4py for Open MPI
     """
     for name, launcher in LAUNCHED.items():
         if size == 1 and environment.get(name, "1") not in ("", "0", "1"):
             raise RuntimeError(
-                f"{launcher} has started {environment[name]} processes, and mpi4py sees 1: it belongs to another MPI; "
-                "start them with the launcher of that MPI, as in python -m mpi4py --mpi-lib-version, or install an "
-                f"mpi4py for {launcher}"
+                f"{launcher} has started {environment[name]} processes, and mpi4py sees 1: it belongs to another MPI, "
+                "which python -m mpi4py --mpi-lib-version names; start them with the mpiexec of that MPI, or install "
+                f"an mpi4py for {launcher}"
             )
