@@ -141,7 +141,7 @@ STEPS = [
     ),
     Step(
         "example: xpnet train --distributed",
-        "mpiexec -n 2 xpnet train --distributed --epochs 2",
+        "mpiexec -n 2 xpnet train --distributed --epochs 4 --batch-size 128",
         shows=(r"^Test accuracy: 9[0-9]\.",),
     ),
     Step(

@@ -22,8 +22,8 @@ def train(comm):
     net = Network([784, 100, 10], activation="relu", task="classification", dropout=0.2, seed=0)
     net.train(
         train_data,
-        epochs=3,
-        batch_size=64,  # on all processes together
+        epochs=4,
+        batch_size=128,  # on all processes together
         lr=0.1,
         optimizer=SGD(momentum=0.9),
         distributed=Distributed(comm, shards=8),

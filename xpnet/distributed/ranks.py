@@ -1,5 +1,6 @@
 """The processes that share a training, called ranks: what each has of a minibatch, and what they tell one another."""
 
+import os
 import pickle
 import signal
 import sys
@@ -42,6 +43,7 @@ class Ranks:
         self.signal = 0  # that this process has received
         self.agreed_signal = 0  # that one of them had received by the end of the last chunk
         self.has_agreed = False  # whether all ranks raise the error that ends the training
+        self.is_alone = False  # whether this one is ending the training by itself, so it must not wait for the others
 
     @property
     def leads(self) -> bool:
@@ -127,6 +129,8 @@ class Ranks:
 
     def make_on_first(self, make: Callable[[], Any]) -> Any:
         """Let rank 0 make something, and return it on all ranks; or raise its error on all of them."""
+        if self.is_alone:
+            return make() if self.leads else None
         value, error = None, None
         if self.leads:
             try:
@@ -165,15 +169,24 @@ class Ranks:
             raise
 
     @contextmanager
+    def stepping_together(self) -> Iterator[None]:
+        """Note an error that leaves this context, and that not all ranks raise: from then on, this one is alone."""
+        try:
+            yield
+        except BaseException:
+            self.is_alone = not self.has_agreed
+            raise
+
+    @contextmanager
     def ending_together(self) -> Iterator[None]:
         """End all processes, after the traceback, if an error leaves this context that not all ranks raise."""
         try:
             yield
-        except BaseException:
+        except BaseException as error:
             if not self.has_agreed and self.size > 1:
-                traceback.print_exc()
-                sys.stderr.flush()
+                _print_traceback(error)
                 self.comm.Abort(1)
+                os._exit(1)  # MPI may take a moment to end this process
             raise
 
     @contextmanager
@@ -199,6 +212,17 @@ class Ranks:
         with self.agreeing():
             if self.agreed_signal:
                 raise KeyboardInterrupt if self.agreed_signal == signal.SIGINT else SystemExit(128 + self.agreed_signal)
+
+
+def _print_traceback(error: BaseException) -> None:
+    """Print the traceback that Python would print if nobody caught an error, which has just left a ``with``."""
+    assert error.__traceback__ is not None
+    inner = error.__traceback__.tb_next  # from the function with the ``with`` on
+    description = traceback.TracebackException(type(error), error, inner)
+    if inner is not None:
+        outer = traceback.extract_stack(inner.tb_frame.f_back)
+        description.stack = traceback.StackSummary.from_list([*outer, *description.stack])
+    print(*description.format(), sep="", end="", file=sys.stderr, flush=True)
 
 
 def _pack_error(error: BaseException | None) -> BaseException | None:

@@ -38,8 +38,11 @@ class Distributed:
 
     Examples
     --------
-    >>> from mpi4py import MPI  # doctest: +SKIP
-    >>> net.train(train_data, distributed=Distributed(MPI.COMM_WORLD, shards=8))  # doctest: +SKIP
+    In a script that ``mpiexec -n 4 python -m mpi4py script.py`` starts::
+
+        from mpi4py import MPI
+
+        net.train(train_data, distributed=Distributed(MPI.COMM_WORLD, shards=8))
     """
 
     comm: Any

@@ -131,7 +131,9 @@ class Follow(Callback):
         del self.training
 
     def _listen(self) -> dict[str, Any] | None:
-        changes: Changes = self.ranks.make_on_first(dict)
+        changes: Changes | None = self.ranks.make_on_first(dict)
+        if changes is None:
+            return None
         self.training.lr_scale, self.training.stopped = changes.lr_scale, changes.stopped
         if changes.state is not None:
             self.net.state = to_device(changes.state, self.net.view)

@@ -95,7 +95,7 @@ def train_networks(
         stack.callback(groups.close)
         stack.callback(release_joined_states, jobs)
         if ranks is not None:
-            stack.enter_context(ranks.ending_together())
+            stack.enter_context(ranks.stepping_together())
         return run_all_chunks(jobs, trainings, groups, checkpoint)
 
 
