@@ -57,10 +57,12 @@ CHROMIUM = """
 if ! command -v chromium && command -v apt-get && [ "$(id -u)" = 0 ]; then
     apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null
 fi"""
-# On a GPU where there is one; else with the real CuPy on host memory. PyTorch's compiler needs minutes on the CPU
+# On a GPU where there is one; else with the real CuPy on host memory. PyTorch's compiler needs minutes on the CPU. The
+# others that are left out are made like one that stays: xpnet as on CuPy, and eager steps as those of a graph
 REHEARSE = """
 device=$(python -c 'import cupy; print("cuda" if cupy.is_available() else "host")')
-python benchmarks/gpu.py --device "$device" --quick --without "torch compile" --file "$WORK/gpu.txt" """
+python benchmarks/gpu.py --device "$device" --quick --file "$WORK/gpu.txt" \
+    --without "torch compile" "torch eager" "xpnet on torch" "xpnet on jax" """
 # Trains where there is a GPU; else ends with one clear message, and no traceback
 GPU_EXAMPLE = """
 python examples/train_gpu.py --sample 2>"$WORK/error" || {
@@ -208,7 +210,10 @@ def start(step: Step, work: Path) -> Run:
         "PYTHONDONTWRITEBYTECODE": "",  # or every process would compile all that it imports
         "PIP_COMPILE": "0",  # what is imported is compiled then; all of it would take half of an installation
     }
-    make = f'[ -d "{env}" ] || python3 -m venv "{env}"; hash -r'
+    # By uv once it is there: Python's own way takes five seconds of the processor to install pip
+    uv = work / "dev" / "bin" / "uv"
+    make_env = f'"{uv}" venv --quiet --seed --python python3 "{env}"' if uv.exists() else f'python3 -m venv "{env}"'
+    make = f'[ -d "{env}" ] || {make_env}; hash -r'
     log = work / f"{time.monotonic_ns()}.log"
     with log.open("w") as file:
         process = subprocess.Popen(
