@@ -7,8 +7,15 @@ import numpy as np
 import pytest
 
 from xpnet import SGD, Adam, Network
+from xpnet.core.schedules import Constant
+from xpnet.data.sampling import SAMPLING
+from xpnet.data.source import Chunk
+from xpnet.data.sources import make_source
 from xpnet.distributed import Distributed
 from xpnet.distributed.ranks import Ranks
+from xpnet.training.plan import Plan
+from xpnet.training.shared_steps import SharedRunner
+from xpnet.training.steps import ChunkRunner
 
 CASES = mpi.FOLDER / "on_ranks.py"
 with_mpi = pytest.mark.needs("mpi4py", "mpiexec")
@@ -64,6 +71,21 @@ def test_shards_in_one_process(place, dtype, optimizer):
         np.testing.assert_allclose(own, expected, rtol=1e-5 if dtype == "float32" else 1e-12)
     np.testing.assert_allclose(nets[0].history["cost"], nets[1].history["cost"], rtol=1e-6)
     assert nets[0].engine.startswith("replay of recorded steps")
+
+
+def test_the_penalty_of_estimators_counts_once():
+    """Their α adds α/2m ‖w‖² to the cost of a minibatch, whatever the number of its parts."""
+    net, lr = Network([6, 8, 3], seed=0), np.full(3, 0.1)
+    examples = make_source((X, Y), "data", net.view.reader).examples
+    index = np.arange(30, dtype=np.int32).reshape(3, 10)
+    ranks = Ranks(Distributed(Comm(), 4))
+    own = index[:, ranks.find_own(10).places.ravel()]
+    plan = Plan(1, 10, SGD(), Constant(0.1), SAMPLING["shuffle"], alpha=2.0, ranks=ranks)
+    done = SharedRunner(net.view.reader, plan, ranks).run(net.state, Chunk(examples, own, lr=lr, size=10))
+    expected = ChunkRunner(net.view.reader, SGD(), alpha=2.0).run(net.state, Chunk(examples, index, lr=lr))
+    assert abs(done.cost / expected.cost - 1) < 1e-6
+    for (own_weights, _), (weights, _) in zip(done.state.layers, expected.state.layers):
+        np.testing.assert_allclose(own_weights, weights, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("shards", "m"), [(None, 10), (None, 3), (8, 60), (8, 3), (4, 1)])

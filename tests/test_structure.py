@@ -149,7 +149,8 @@ def run(code):
 
 
 OTHERS = (
-    "{m.split('.')[0] for m in sys.modules} & {'torch', 'jax', 'jaxlib', 'cupy', 'torchvision', 'matplotlib', 'PIL'}"
+    "{m.split('.')[0] for m in sys.modules} & "
+    "{'torch', 'jax', 'jaxlib', 'cupy', 'torchvision', 'matplotlib', 'PIL', 'mpi4py'}"
 )
 
 

@@ -156,6 +156,8 @@ JUSTIFIED = {
     ("estimators.folds", "pickle"),
     ("estimators.search", "joblib"),
     ("estimators.search_file", "joblib"),
+    # processes that share a training send one another errors as pickles: those of one job, which run the same program
+    ("distributed.ranks", "pickle"),
     # JAX compiles the steps of a training, by a method of its own
     ("backends._jax", "compile"),
     # GPUs: NVIDIA's library, and kernels that xpnet writes from the operations of a step

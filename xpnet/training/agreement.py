@@ -109,6 +109,7 @@ class Follow(Callback):
         self.training = training
         self._listen()
         take_over(self.beginning, self.net)
+        del self.beginning  # a copy of the network
 
     def on_epoch_begin(self, epoch: int) -> None:
         """Listen to rank 0."""

@@ -1,7 +1,7 @@
 """Training networks by the arguments of `train`: parse them, prepare the data, make the callbacks, run the loop."""
 
 from collections.abc import Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from xpnet.backends.threads import AUTO
@@ -115,12 +115,16 @@ class Preparation:
         reader = first.view.reader._replace(keeps_digits=first.standardize, feature_names=find_names(self.at_start))
         self.jobs = prepare(self.parsed, self.networks, reader, [net.seeds.split for net in self.at_start])
 
+    @cached_property
+    def calls(self) -> list[dict[str, Any]]:
+        """Descriptions of the calls to `train`; the examples must not be scaled yet. Synchronizes."""
+        return describe_calls(self.jobs, self.request)
+
     def make_checkpoint(self) -> None:
         """Make the checkpoint, if there is to be one."""
         self.checkpoint = None
         if self.saving is not None:
-            calls = describe_calls(self.jobs, self.request)
-            self.checkpoint = make_checkpoint(self.saving, self.jobs, self.parsed.callbacks, calls, self.resumed)
+            self.checkpoint = make_checkpoint(self.saving, self.jobs, self.parsed.callbacks, self.calls, self.resumed)
 
     def fit_scalings(self) -> None:
         """Fit a scaling to the examples of each network that standardizes and has none."""
@@ -166,6 +170,7 @@ class SharedPreparation(Preparation):
                 check_same_job(descriptions)
             scaling = ranks.make_on_first(self._fit_scaling)
             ranks.make_on_all(partial(self._finish_job, scaling))
+        del self.at_start, self.beginning  # copies of the network
 
     def _describe_beginning(self) -> Beginning:
         """Open the checkpoint, and describe how the training begins."""
@@ -186,8 +191,7 @@ class SharedPreparation(Preparation):
         self.make_jobs()
         (job,) = self.jobs
         _check_can_share(job)
-        (call,) = describe_calls(self.jobs, self.request)
-        return {**describe_job(job, call), "shards": self.ranks.shards}
+        return {**describe_job(job, self.calls[0]), "shards": self.ranks.shards}
 
     def _fit_scaling(self) -> Scaling | None:
         """Fit a scaling, if the network standardizes and has none."""
