@@ -380,7 +380,7 @@ def test_backends_says_what_can_be_used_and_what_to_do_else(capsys):
         (["train", "--class-weight", "12=2"], "--class-weight names the class 12; choose from 0, 1"),
         (
             ["train", "--target", "y"],
-            "--target is for tables (.csv, .tsv, .txt, .parquet, or - for standard input; or .npy files), and --data mnist-",
+            "--target is for tables (.csv, .tsv, .txt, .parquet, or - for standard input; or .npy files), and --data",
         ),
         (["train", "--ignore", "y"], "--ignore is for tables (.csv"),
         (["train", "--test-split", "0.5"], "--test-split is for tables (.csv"),
