@@ -325,7 +325,7 @@ except MemoryError:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is limited by RLIMIT_DATA, which counts no memory maps")
-@pytest.mark.parametrize("library", ["numpy", "torch", "jax"])
+@pytest.mark.parametrize("library", ["numpy", "torch"])  # JAX needs more, to compile
 def test_less_memory_than_the_inputs_take_is_enough(library: str, tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     pytest.importorskip(library)
