@@ -348,7 +348,8 @@ def test_backends_says_what_can_be_used_and_what_to_do_else(capsys):
         (["train", "--data", "minst"], "--data minst is unknown; choose from mnist-sample"),
         (
             ["train", "--data", "nothing.npz"],
-            "error: --data nothing.npz cannot be read (No such file or directory); give the path of an .npz file, or a "
+            "error: --data nothing.npz cannot be read (No such file or directory); give the path of an .npz file, a "
+            ".npy file of inputs, or a "
             "table (.csv, .tsv, .txt, .parquet, or - for standard input), or choose from mnist-sample, mnist, "
             "fashion-mnist\n",
         ),
@@ -380,7 +381,7 @@ def test_backends_says_what_can_be_used_and_what_to_do_else(capsys):
         (["train", "--class-weight", "12=2"], "--class-weight names the class 12; choose from 0, 1"),
         (
             ["train", "--target", "y"],
-            "--target is for tables (.csv, .tsv, .txt, .parquet, or - for standard input), and --data mnist-sample is",
+            "--target is for tables (.csv, .tsv, .txt, .parquet, or - for standard input; or .npy files), and --data",
         ),
         (["train", "--ignore", "y"], "--ignore is for tables (.csv"),
         (["train", "--test-split", "0.5"], "--test-split is for tables (.csv"),

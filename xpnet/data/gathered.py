@@ -239,7 +239,7 @@ class Gathered(OnDemand):
     reader: Reader
     name: str = "X"
     known_rows: KnownRows | None = None
-    chunks_held = 4  # one that is trained on, the next one, and copies on their way to the device
+    chunks_held = 6  # one that is trained on, the next one, and copies on their way to the device
 
     def __len__(self) -> int:
         """Count the examples."""
