@@ -663,7 +663,7 @@ class Network:
 
         lr = parse_rate("lr", lr)
         source = make_source(batch, "batch", self.view.reader)
-        source = source.load() if isinstance(source, Gathered) else source
+        source = source.read_all() if isinstance(source, Gathered) else source
         if not isinstance(source, Resident):
             raise TypeError("batch is an iterable of batches; give one of them, a list of (x, y) pairs or (X, y)")
         plain = SGD()

@@ -279,7 +279,7 @@ class Gathered(OnDemand):
         known = None if self.known_rows is None else self.known_rows.take(index)
         return replace(self, inputs=self.inputs.take(index), examples=self._take(index), known_rows=known)
 
-    def load(self) -> Resident:
+    def read_all(self) -> Resident:
         """Move all examples to the device."""
         return Resident(self.read(np.arange(len(self), dtype=np.int32)), self.reader, self.known_rows)
 
