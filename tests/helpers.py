@@ -90,7 +90,7 @@ NOT_INSTALLED = [
     name
     for name in (
         *("torch", "jax", "cupy", "torchvision", "pandas", "pyarrow", "nvidia.cuda_nvrtc"),
-        *("onnx", "onnxruntime", "keras", "playwright", "dask", "skops", "skl2onnx", "mpi4py"),
+        *("onnx", "onnxruntime", "keras", "playwright", "dask", "h5py", "zarr", "skops", "skl2onnx", "mpi4py"),
     )
     if not _is_installed(name)
 ] + [name for name, path in {"chromium": CHROMIUM, "mpiexec": MPIEXEC}.items() if not path]
