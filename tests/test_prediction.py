@@ -14,7 +14,7 @@ from sklearn.metrics import r2_score
 
 from xpnet import Ensemble, Network
 from xpnet.core import arrays
-from xpnet.inspection import predict as prediction
+from xpnet.inspection import single_rows
 
 N, SIZES = 11, (4, 5, 3)
 X = np.random.default_rng(0).standard_normal((N, 4))
@@ -48,13 +48,13 @@ def inputs(kind: str) -> np.ndarray:
 @pytest.fixture
 def blocks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many rows go through the network together."""
-    found, forward = [], prediction.forward
+    found, forward = [], single_rows.forward
 
     def spy(layers: Any, sigmas: Any, x: Any, xp: Any) -> Any:
         found.append(x.shape[0])
         return forward(layers, sigmas, x, xp)
 
-    monkeypatch.setattr(prediction, "forward", spy)
+    monkeypatch.setattr(single_rows, "forward", spy)
     return found
 
 
@@ -155,7 +155,7 @@ def test_what_was_predicted_is_no_ones_but_the_callers(place, together):
 
 @pytest.mark.not_on("jax")  # which compiles a program for each shape
 def test_single_rows_follow_the_weights(place, monkeypatch):
-    monkeypatch.setattr(prediction, "PAYS_FROM", 1)
+    monkeypatch.setattr(single_rows, "PAYS_FROM", 1)
 
     def check(net: Network) -> None:
         pair = net.forward(X[:2])
@@ -187,7 +187,7 @@ def test_single_rows_call_ones_own_activation_each_time(place, monkeypatch):
         def pullback(self, g, z, a, xp):
             return self.factor * g
 
-    monkeypatch.setattr(prediction, "PAYS_FROM", 1)
+    monkeypatch.setattr(single_rows, "PAYS_FROM", 1)
     own = Scaled()
     net = Network([4, 3], output_activation=own, seed=0, **place._asdict())
     first = [net.backend.to_numpy(net.forward(X[0])) for _ in range(4)][-1]

@@ -20,7 +20,8 @@ from xpnet.core.members import MemberState, whole
 from xpnet.core.model import Seeds
 from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.step import State
-from xpnet.inspection.predict import SingleRows, predict
+from xpnet.inspection.predict import predict
+from xpnet.inspection.single_rows import SingleRows
 from xpnet.inspection.view import View
 from xpnet.training.history import History
 from xpnet.training.metrics import predictions

@@ -5,6 +5,7 @@ import pickle
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from xpnet.core.arrays import Layers, Namespace, leaves, map_arrays
 from xpnet.data.sampling import Sampling
 from xpnet.distributed.setting import Distributed
 from xpnet.distributed.sums import HostSum
+
+FORWARDING_SECONDS = 0.2  # that mpiexec has for a traceback: once a process aborts, it drops what it has not read
 
 
 class Own(NamedTuple):
@@ -185,6 +188,7 @@ class Ranks:
         except BaseException as error:
             if not self.has_agreed and self.size > 1:
                 _print_traceback(error)
+                time.sleep(FORWARDING_SECONDS)
                 self.comm.Abort(1)
                 os._exit(1)  # MPI may take a moment to end this process
             raise

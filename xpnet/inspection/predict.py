@@ -1,22 +1,18 @@
 """Predictions: outputs for any number of rows, computed block by block, so that memory is bounded."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from xpnet.core.arrays import Array, Function, Layers, Namespace, rows_per_block
+from xpnet.core.arrays import Array, rows_per_block
 from xpnet.core.backprop import forward
 from xpnet.core.dropout import Dropout, drop
 from xpnet.core.minibatch import apply_scale
-from xpnet.core.model import Model, is_fixed
 from xpnet.data.gathered import read_in_blocks, stays_outside
 from xpnet.data.reader import Reader
+from xpnet.inspection.single_rows import compute_outputs
 from xpnet.inspection.view import View
-
-PAYS_FROM = 200  # single rows with the same weights: recording takes about as long as it saves in 50 of them
-MAX_WIDTH = 1024  # units: the products of wider layers take most of the time, and their old weights should not be kept
 
 
 def predict(view: View, x: Any, transform: Callable[[Array], Array] = lambda a: a) -> Array:
@@ -94,40 +90,6 @@ def sample(view: View, dropout: Dropout, x: Any, n: int) -> Array:
 
 def _outputs(view: View, x: Array) -> Array:
     """Compute the outputs for a block of inputs, and free everything else in the forward pass."""
-    return view.scale_back(
-        view.single_rows(view, x) if x.shape[0] == 1 else _forward(view.model, view.layers, x, view.xp)
-    )
-
-
-def _forward(model: Model, layers: Layers, x: Array, xp: Namespace) -> Array:
-    _, activations = forward(layers, model.sigmas, x, xp)
-    return activations[-1]
-
-
-class SingleRows:
-    """Computes outputs for single rows of a network; as soon as this pays, by a function that the backend repeats.
-
-    Copies and pickles are empty.
-    """
-
-    def __init__(self) -> None:
-        self._last: tuple[Layers | None, int, Function | None] = None, 0, None  # changes as one: threads may share it
-
-    def __reduce__(self) -> Any:
-        """Copy and pickle nothing."""
-        return SingleRows, ()
-
-    def __call__(self, view: View, x: Array) -> Array:
-        """Compute the outputs of a network for one row, (1, n_in)."""
-        layers, calls, repeat = self._last
-        if layers is not view.layers:
-            calls, repeat = 0, None
-        outputs = None if repeat is None else repeat(x)
-        if outputs is not None:
-            return outputs
-        outputs = _forward(view.model, view.layers, x, view.xp)
-        if repeat is None and max(view.model.sizes) <= MAX_WIDTH:
-            if calls == PAYS_FROM and is_fixed(view.model.sigmas):
-                repeat = view.backend.repeat_function(partial(_forward, view.model), view.layers, x)
-            self._last = view.layers, calls + 1, repeat
-        return outputs
+    if x.shape[0] == 1:
+        return view.scale_back(view.single_rows(view.backend, view.model, view.layers, x))
+    return view.scale_back(compute_outputs(view.model, view.layers, x, view.xp))

@@ -9,10 +9,10 @@ from xpnet.backends import Backend
 from xpnet.core.arrays import Array, Layers, Namespace
 from xpnet.core.model import Model
 from xpnet.data.reader import Reader
+from xpnet.inspection.single_rows import SingleRows
 
 if TYPE_CHECKING:
     from xpnet.core.scaling import Scaler
-    from xpnet.inspection.predict import SingleRows
 
 
 NO_SETTINGS = nullcontext()

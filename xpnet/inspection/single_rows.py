@@ -1,0 +1,47 @@
+"""Outputs for one example at a time: as soon as this pays, by a function that the backend has recorded."""
+
+from functools import partial
+from typing import Any
+
+from xpnet.backends import Backend
+from xpnet.core.arrays import Array, Function, Layers, Namespace
+from xpnet.core.backprop import forward
+from xpnet.core.model import Model, is_fixed
+
+PAYS_FROM = 200  # single rows with the same weights: recording takes about as long as it saves in 50 of them
+MAX_WIDTH = 1024  # units: the products of wider layers take most of the time, and their old weights should not be kept
+
+
+class SingleRows:
+    """Computes outputs for single rows of a network.
+
+    Copies and pickles are empty.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[Layers | None, int, Function | None] = None, 0, None  # changes as one: threads may share it
+
+    def __reduce__(self) -> Any:
+        """Copy and pickle nothing."""
+        return SingleRows, ()
+
+    def __call__(self, backend: Backend, model: Model, layers: Layers, x: Array) -> Array:
+        """Compute the outputs of a network for one row, (1, n_in)."""
+        last_layers, calls, repeat = self._last
+        if last_layers is not layers:
+            calls, repeat = 0, None
+        outputs = None if repeat is None else repeat(x)
+        if outputs is not None:
+            return outputs
+        outputs = compute_outputs(model, layers, x, backend.xp)
+        if repeat is None and max(model.sizes) <= MAX_WIDTH:
+            if calls == PAYS_FROM and is_fixed(model.sigmas):
+                repeat = backend.repeat_function(partial(compute_outputs, model), layers, x)
+            self._last = layers, calls + 1, repeat
+        return outputs
+
+
+def compute_outputs(model: Model, layers: Layers, x: Array, xp: Namespace) -> Array:
+    """Compute the outputs for rows, (m, n_in), and free everything else in the forward pass."""
+    _, activations = forward(layers, model.sigmas, x, xp)
+    return activations[-1]
