@@ -6,8 +6,8 @@ from typing import Any
 from xpnet.backends import Backend
 from xpnet.core.arrays import Array, Function, Layers, Namespace
 from xpnet.core.backprop import forward
+from xpnet.core.fixed import is_fixed
 from xpnet.core.model import Model
-from xpnet.training.kept_loops import is_fixed
 
 PAYS_FROM = 200  # single rows with the same weights: recording takes about as long as it saves in 50 of them
 MAX_WIDTH = 1024  # units: the products of wider layers take most of the time, and their old weights should not be kept

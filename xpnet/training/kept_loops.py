@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 from xpnet.backends.base import Backend, Loop
@@ -54,26 +53,3 @@ def keep_loops(attributes: dict[str, Any], backend: Backend) -> Iterator[Loops]:
     yield loops
     loops.end_training(backend)
     attributes["_loops"] = loops
-
-
-def is_fixed(step: Any) -> bool:
-    """Tell whether all functions of a step are xpnet's, so that it always computes the same.
-
-    A user's function may depend on a global variable, or on an attribute that changes.
-
-    Examples
-    --------
-    >>> import math
-    >>> from xpnet.core.activations import relu, sigmoid
-    >>> is_fixed((sigmoid, relu)), is_fixed((sigmoid, math.tanh))
-    (True, False)
-    """
-    if isinstance(step, partial):
-        return is_fixed((step.func, step.args, tuple(step.keywords.values())))
-    if isinstance(step, tuple):
-        return all(is_fixed(part) for part in step) and (type(step) is tuple or _is_of_xpnet(type(step)))
-    return step is None or isinstance(step, (int, float, str)) or _is_of_xpnet(step)
-
-
-def _is_of_xpnet(x: Any) -> bool:
-    return str(getattr(x, "__module__", None)).split(".")[0] == "xpnet"

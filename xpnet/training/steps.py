@@ -7,6 +7,7 @@ import numpy as np
 
 from xpnet.backends.base import Backend, Loop, Speed, cast
 from xpnet.core.arrays import leaves
+from xpnet.core.fixed import is_fixed
 from xpnet.core.members import MemberState
 from xpnet.core.minibatch import Batch, Examples, make_minibatch
 from xpnet.core.model import Model
@@ -15,7 +16,7 @@ from xpnet.core.scaling import Scaling
 from xpnet.core.step import State, make_step
 from xpnet.data.reader import Reader
 from xpnet.data.source import Chunk
-from xpnet.training.kept_loops import Loops, is_fixed
+from xpnet.training.kept_loops import Loops
 
 CHUNK_SECONDS = 0.1
 FEWEST_STEPS = 20  # in a chunk

@@ -1,0 +1,27 @@
+"""Whether functions always compute the same, so that what was recorded of them stays valid."""
+
+from functools import partial
+from typing import Any
+
+
+def is_fixed(step: Any) -> bool:
+    """Tell whether all functions of a step are xpnet's, so that it always computes the same.
+
+    A user's function may depend on a global variable, or on an attribute that changes.
+
+    Examples
+    --------
+    >>> import math
+    >>> from xpnet.core.activations import relu, sigmoid
+    >>> is_fixed((sigmoid, relu)), is_fixed((sigmoid, math.tanh))
+    (True, False)
+    """
+    if isinstance(step, partial):
+        return is_fixed((step.func, step.args, tuple(step.keywords.values())))
+    if isinstance(step, tuple):
+        return all(is_fixed(part) for part in step) and (type(step) is tuple or _is_of_xpnet(type(step)))
+    return step is None or isinstance(step, (int, float, str)) or _is_of_xpnet(step)
+
+
+def _is_of_xpnet(x: Any) -> bool:
+    return str(getattr(x, "__module__", None)).split(".")[0] == "xpnet"
