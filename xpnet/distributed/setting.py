@@ -66,7 +66,7 @@ class Distributed:
 
 def parse_distributed(value: Any, backend: Backend) -> Distributed:
     """Check the argument `distributed`, a communicator or a `Distributed`, and that the backend can add up arrays."""
-    if backend.compiles:
+    if backend.compiles and not isinstance(backend, Eager):
         raise ValueError(
             f"distributed= adds up gradients over MPI, which backend={backend.name!r} cannot do in a compiled step; "
             'train with backend="numpy" or "torch", or use jax.distributed with your own loop around net.backward'
