@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from helpers import Place, assert_same, installed, run_command, snapshot
 
-import xpnet.data.gathered
+import xpnet.data.host_rows
 from xpnet import EarlyStopping, Ensemble, Network
-from xpnet.data.gathered import HostRows, reading_at_random
+from xpnet.data.host_rows import HostRows, reading_at_random
 
 N = 150
 HOST = Place("numpy", None)
@@ -28,7 +28,7 @@ WEIGHT = rng.random(N)
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small inputs stay outside too, and are read in several chunks."""
-    monkeypatch.setattr("xpnet.data.gathered.LEAST_BYTES", 0)
+    monkeypatch.setattr("xpnet.data.host_rows.LEAST_BYTES", 0)
     monkeypatch.setattr("xpnet.core.arrays.BLOCK_ELEMENTS", 1500)
 
 
@@ -86,7 +86,7 @@ def test_a_memory_map_trains_as_the_same_array_in_memory(place: Place, case: str
 def test_files_larger_than_the_free_memory_are_read_with_hints(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     x = mapped(tmp_path, FLOATS)[5:]
     expected = train(FLOATS[5:], LABELS[5:], network={"task": "classification"}, validation_split=0.2)
-    monkeypatch.setattr("xpnet.data.gathered.find_free_memory", lambda: 0)
+    monkeypatch.setattr("xpnet.data.host_rows.find_free_memory", lambda: 0)
     assert_alike(train(x, LABELS[5:], network={"task": "classification"}, validation_split=0.2), expected)
     asked = []
 
@@ -96,11 +96,11 @@ def test_files_larger_than_the_free_memory_are_read_with_hints(monkeypatch: pyte
 
     file = Map(1 << 16)
     rows = np.frombuffer(file, np.float32).reshape(-1, 4)[1000:]  # of 16 bytes
-    monkeypatch.setattr("xpnet.data.gathered.find_map", lambda _: file)
+    monkeypatch.setattr("xpnet.data.host_rows.find_map", lambda _: file)
     with reading_at_random(rows) as ask_for:
         assert ask_for is not None
         ask_for(np.array([280, 0]))
-    mmap = xpnet.data.gathered.mmap
+    mmap = xpnet.data.host_rows.mmap
     assert asked == [
         (mmap.MADV_RANDOM,),
         (mmap.MADV_WILLNEED, 12288, 16000 + 16 - 12288),
@@ -244,7 +244,7 @@ def test_the_command_reads_npy_files(
     np.save("y.npy", LABELS)
     results = []
     for least in (0, 1 << 30):
-        monkeypatch.setattr("xpnet.data.gathered.LEAST_BYTES", least)
+        monkeypatch.setattr("xpnet.data.host_rows.LEAST_BYTES", least)
         words = ("--target", "y.npy", "--epochs", 2, "--save", f"{least}.safetensors", "--validation-split", 0.1)
         assert run_command(capsys, "train", "x.npy", *words)[0] == 0
         evaluated = run_command(capsys, "evaluate", f"{least}.safetensors", "x.npy", "--target", "y.npy")

@@ -11,7 +11,7 @@ from xpnet.cli.tables import KINDS, Columns, Table, describe_columns, is_table, 
 from xpnet.data import datasets
 from xpnet.data.cells import find_decimal
 from xpnet.data.columns import encode_columns, learn_columns
-from xpnet.data.gathered import HostRows, stays_outside
+from xpnet.data.host_rows import HostRows, stays_outside
 from xpnet.wording.checks import count, in_range, install_command
 
 Split = tuple[Any, np.ndarray]  # (X, y)

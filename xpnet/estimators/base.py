@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from xpnet.backends.base import Backend
 from xpnet.core.arrays import Array, Namespace
-from xpnet.data.gathered import stays_outside
+from xpnet.data.host_rows import stays_outside
 from xpnet.estimators.architecture import ACTIVATION_NAMES, choose_backend, follows_inputs
 from xpnet.estimators.checkpoints import describe_estimator, parse_saving_of_fit
 from xpnet.estimators.convergence import TALLY_ATTRIBUTES, Tally, write_tally

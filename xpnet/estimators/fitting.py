@@ -9,7 +9,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 from xpnet.backends.base import Backend
 from xpnet.core.arrays import Array, Namespace
-from xpnet.data.gathered import Stored, gather_rows, remember_rows, stays_outside
+from xpnet.data.gathered import Stored, gather_rows, remember_rows
+from xpnet.data.host_rows import stays_outside
 from xpnet.data.resident import Rows, take_rows
 from xpnet.data.source import describe_known_rows
 from xpnet.estimators import lbfgs

@@ -18,7 +18,7 @@ from sklearn.utils.validation import validate_data
 from xpnet.backends.base import CONVERSION_ERRORS, Backend, as_array, is_array, on_host
 from xpnet.backends.choose import get_backend
 from xpnet.core.arrays import Array
-from xpnet.data.gathered import HostRows, as_host_rows, stays_outside
+from xpnet.data.host_rows import HostRows, as_host_rows, stays_outside
 from xpnet.data.reader import TEXT_REMEDY, as_real_array, refuse_masked
 from xpnet.data.weights import check_weights
 from xpnet.wording.checks import check_lengths

@@ -9,7 +9,7 @@ from xpnet.core.arrays import Array, rows_per_block
 from xpnet.core.backprop import forward
 from xpnet.core.dropout import Dropout, drop
 from xpnet.core.minibatch import apply_scale
-from xpnet.data.gathered import read_in_blocks, stays_outside
+from xpnet.data.host_rows import read_in_blocks, stays_outside
 from xpnet.data.reader import Reader
 from xpnet.inspection.single_rows import compute_outputs
 from xpnet.inspection.view import View

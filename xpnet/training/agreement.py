@@ -32,7 +32,7 @@ class Beginning(NamedTuple):
 
 
 class Changes(NamedTuple):
-    """What the callbacks of rank 0 may have changed."""
+    """The state of a training after callbacks of rank 0, for the other ranks to take over."""
 
     lr_scale: float
     stopped: bool
