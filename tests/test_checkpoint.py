@@ -437,6 +437,7 @@ SETTINGS: list[tuple[dict[str, Any], str]] = [
     ({"sizes": [3]}, r"sizes"),
     ({"sizes": None}, r""),
     ({"sizes": "342"}, r"sizes"),
+    ({"sizes": {"a": 3, "b": 2}}, r""),
     ({"sizes": [10**8, 10**8, 10**8]}, r"sizes|shape"),  # no memory holds it: the tensors are looked at first
     ({"init": "orthogonal"}, r"the setting 'init' is not one of xpnet's"),
 ]

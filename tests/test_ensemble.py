@@ -134,7 +134,14 @@ def assert_close(net, other, before, tolerance):
     assert net.seeds == other.seeds
 
 
+@pytest.fixture
+def recorded(monkeypatch):
+    """Record steps after the first ten, as is done in longer trainings."""
+    monkeypatch.setattr("xpnet.backends.replay.program.MIN_RECORDED_STEPS", 10)
+
+
 @pytest.mark.parametrize("case", CASES)
+@pytest.mark.usefixtures("recorded")
 @pytest.mark.on("jax")
 def test_members_are_the_networks_that_each_would_be_alone(case, place):
     ensemble, histories, alone = train_both(case, place, "float64")
@@ -158,7 +165,8 @@ def test_validation_and_test_data_are_standardized_as_training_data_are(shared):
             np.testing.assert_allclose(member.history[name][-1], expected, rtol=1e-5)
 
 
-@pytest.mark.not_on("strict-device1", "torch")
+@pytest.mark.not_on("strict-device1")
+@pytest.mark.usefixtures("recorded")
 def test_members_agree_in_float32_and_over_several_chunks_too(place, monkeypatch):
     monkeypatch.setattr("xpnet.training.loop.steps_per_chunk", lambda *_: 3)
     ensemble, _, alone = train_both("book", place, "float32")
@@ -174,6 +182,7 @@ def test_initial_weights_are_equal_bit_for_bit(place):
 
 
 @pytest.mark.not_on("strict-device1", "torch")
+@pytest.mark.usefixtures("recorded")
 @pytest.mark.slow
 def test_training_again_goes_on_with_the_optimizer(place):
     ensemble, _, alone = train_both("dropout", place, "float64")
@@ -317,6 +326,7 @@ WAYS = {  # of training members with scalings of their own
 
 @pytest.mark.parametrize(("way", "kind"), [*zip(WAYS, itertools.cycle(["times", "targets"]))])
 @pytest.mark.not_on("torch")
+@pytest.mark.usefixtures("recorded")
 @pytest.mark.slow
 def test_members_with_scalings_of_their_own_see_numbers_far_from_0_with_all_digits(way, kind, place):
     x, y = FAR[kind]
@@ -464,7 +474,7 @@ def test_an_endless_loader_is_read_no_further_than_needed():
     assert loader.given == 30
 
 
-@pytest.mark.not_on("strict-device1")
+@pytest.mark.not_on("strict-device1", "torch")
 def test_members_that_stop_early_leave_the_batches_to_the_others(place):
     data = make_data("classes")
     ensemble = Ensemble([5, 4, 3], 3, seed=SEEDS, dtype="float64", **place._asdict())
@@ -518,10 +528,10 @@ def test_members_have_dropout_rates_initial_weights_and_optimizers_of_their_own(
     for net, decay in zip(nets, (0.0, 0.1, 0.01)):
         net.reset_optimizer(SGD(momentum=0.9, weight_decay=decay))
     ensemble, data = Ensemble.of(nets), make_data("classes")
-    ensemble.train(data, 2, 8, lr=0.1, progress=False)
+    ensemble.train(data, 1, 8, lr=0.1, progress=False)
     for member, net, rate in zip(ensemble, nets, rates):
         before = net.copy()
-        net.train(data, 2, 8, lr=0.1, progress=False)
+        net.train(data, 1, 8, lr=0.1, progress=False)
         assert_close(member, net, before, 1e-9)
         assert member.dropout == rate
 
@@ -682,6 +692,7 @@ def test_states_are_copied_when_somebody_looks_at_them(looks, monkeypatch):
 
 
 @pytest.mark.not_on("strict-device1")
+@pytest.mark.usefixtures("recorded")
 def test_callbacks_may_change_a_member(place):
     def halve(net, epoch):
         if epoch == 1:
@@ -780,6 +791,7 @@ def test_lines_are_written_for_epochs_in_which_a_member_diverges(capsys):
 
 
 @pytest.mark.not_on("strict-device1", "torch")
+@pytest.mark.usefixtures("recorded")
 @pytest.mark.on("jax")
 def test_a_member_that_diverges_does_not_end_the_others(place):
     settings = {"activation": "relu", "task": "regression", "dtype": "float64", **place._asdict()}
@@ -930,7 +942,7 @@ def stopping_second(epochs):
 
 class Interrupt(Callback):
     def on_epoch_end(self, logs):
-        if logs["epoch"] == 15:
+        if logs["epoch"] == 12:
             raise KeyboardInterrupt
 
 
@@ -955,8 +967,8 @@ def fit_members(x, y, **options):
 def test_members_that_early_stopping_left_behind_are_named(door):
     """With a Gaussian cost, where one of them widens all error bars; not if they differ on purpose."""
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((100, 2))
-    y = x[:, 0] + 0.1 * rng.standard_normal(100)
+    x = rng.standard_normal((50, 2))
+    y = x[:, 0] + 0.1 * rng.standard_normal(50)
     message = (
         r"^early stopping went back to weights whose training cost is far above that of the other members: member 1 "
         r"\(epoch 1, \d\.\d+ above the median\); their standard deviations widen the error bars of all\. Give it more "
