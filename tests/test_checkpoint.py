@@ -79,8 +79,7 @@ def test_a_saved_network_comes_back_bit_for_bit_with_its_settings(
 
 
 def test_a_network_saved_on_one_backend_loads_on_another(tmp_path: Path, place: Place, dtype: str) -> None:
-    there = Network([3, 4, 2], task="classification", dtype=dtype, seed=1, **place._asdict())
-    here = Network([3, 4, 2], task="classification", dtype=dtype, seed=1)
+    there, here = Network([3, 4, 2], dtype=dtype, seed=1, **place._asdict()), Network([3, 4, 2], dtype=dtype, seed=1)
     there.save(tmp_path / "there")
     here.save(tmp_path / "here")
     assert (tmp_path / "there").read_bytes() == (tmp_path / "here").read_bytes()
@@ -165,6 +164,7 @@ def go_on(tmp_path: Path, place: Place, net: Network, source: Any = (X, LABELS),
     assert not all(np.array_equal(a, b) for (a, _), (b, _) in zip(before.layers, snapshot(net).layers))
 
 
+@pytest.mark.not_on("jax", "strict-device1")
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
 def test_training_goes_on_with_the_state_of_the_optimizer_and_of_dropout(
     tmp_path: Path, place: Place, optimizer: Any
@@ -181,14 +181,14 @@ def test_training_goes_on_with_what_standardize_learnt(tmp_path: Path, place: Pl
     net = Network([3, 4, 2], **options, **place._asdict())
     y = 100 + 7 * X[:, :2] if task == "regression" else LABELS
     go_on(tmp_path, place, net, (5 + 3 * X, y), optimizer=Adam())
-    back = Network.load(tmp_path / "net", **place._asdict())
-    for array, kept in zip(back.scaling or (), net.scaling or (), strict=True):
-        assert (array is None) == (kept is None) == (task == "classification" and array is None)
-        if array is not None:
-            np.testing.assert_array_equal(array, kept)
-    back.train((X, y), epochs=1, progress=False)
-    wanted = (5 + 3 * X).mean(axis=0)
-    np.testing.assert_allclose(back.scaling.x_mean[0], wanted, rtol=1e-6)  # type: ignore
+    for twin in (Network.load(tmp_path / "net", **place._asdict()), copy.copy(net), pickle.loads(pickle.dumps(net))):
+        for array, kept in zip(twin.scaling or (), net.scaling or (), strict=True):
+            assert (array is None) == (kept is None) == (task == "classification" and array is None)
+            if array is not None:
+                np.testing.assert_array_equal(array, kept)
+        twin.train((X, y), epochs=1, progress=False)
+        wanted = (5 + 3 * X).mean(axis=0)
+        np.testing.assert_allclose(twin.scaling.x_mean[0], wanted, rtol=1e-6)  # type: ignore
 
 
 def test_standardize_that_has_not_learnt_yet_learns_after_loading(tmp_path: Path) -> None:
@@ -312,9 +312,14 @@ def test_reset_optimizer_makes_the_file_smaller(tmp_path: Path) -> None:
 # Files that hold no network
 
 
+@cache
+def encode_small() -> bytes:
+    return Network([3, 4, 2], task="classification", seed=1)._encode()
+
+
 def saved(folder: Path) -> Path:
     path = folder / "net.safetensors"
-    Network([3, 4, 2], task="classification", seed=1).save(path)
+    path.write_bytes(encode_small())
     return path
 
 
@@ -373,25 +378,28 @@ def test_a_file_is_the_one_that_the_library_of_that_format_writes_and_reads(tmp_
     np.testing.assert_array_equal(arrays["layers.0.w"], Network.load(path).w[0])
 
 
-def test_a_file_cut_short_anywhere_is_refused(tmp_path: Path) -> None:
-    path = saved(tmp_path)
-    whole = path.read_bytes()
-    for length in (*range(100), *range(100, len(whole), 7), len(whole) - 1):
-        path.write_bytes(whole[:length])
-        refuse(path)
-    path.write_bytes(whole + b"\0")
-    refuse(path)
+def is_refused(content: bytes) -> bool:
+    try:
+        file.decode(content, "file")
+    except CheckpointError:
+        return True
+    return False
+
+
+def test_a_file_cut_short_anywhere_is_refused() -> None:
+    whole = Network([1, 1], seed=1)._encode()
+    assert not is_refused(whole)
+    lengths = (*range(12), *range(12, len(whole), 17), len(whole) - 1)
+    assert [length for length in lengths if not is_refused(whole[:length])] == []
+    assert is_refused(whole + b"\0")
 
 
 def test_a_flipped_bit_is_noticed_wherever_it_is() -> None:
     content, taken = bytearray(Network([1, 1], seed=1)._encode()), []
-    for bit in range(0, 8 * len(content), 11):
+    for bit in range(0, 8 * len(content), 23):
         content[bit // 8] ^= 1 << bit % 8
-        try:
-            file.decode(bytes(content), "file")
+        if not is_refused(bytes(content)):
             taken.append(bit)
-        except CheckpointError:
-            pass
         content[bit // 8] ^= 1 << bit % 8
     assert taken == []
 
@@ -404,7 +412,7 @@ def test_a_flipped_bit_of_a_weight_is_named_as_damage(tmp_path: Path) -> None:
     refuse(path, "does not hold an xpnet network .*it is damaged: its checksum does not fit its contents")
 
 
-@pytest.mark.parametrize("number", [0, 1, 4, 6, "5", None, 4.5, [5]])
+@pytest.mark.parametrize("number", [4, 6, "5", None])
 def test_another_format_is_refused_with_the_one_that_is_read(tmp_path: Path, number: Any) -> None:
     path = saved(tmp_path)
     forge(path, lambda header, arrays: header.update(format=number))
@@ -414,7 +422,6 @@ def test_another_format_is_refused_with_the_one_that_is_read(tmp_path: Path, num
 SETTINGS: list[tuple[dict[str, Any], str]] = [
     ({"activation": ["rleu"]}, r"activation='rleu' is unknown; .*did you mean 'relu'"),
     ({"activation": 3}, r"activation"),
-    ({"activation": None}, r"activation"),
     ({"activation": ["relu", "relu"]}, r"activation=.* names 2 layers"),
     ({"output_activation": "evil"}, r"output_activation='evil'"),
     ({"output_activation": "relu"}, r"output_activation='relu' contradicts task='classification'"),
@@ -422,24 +429,17 @@ SETTINGS: list[tuple[dict[str, Any], str]] = [
     ({"task": "evil"}, r"task='evil' is unknown"),
     ({"dtype": "float16"}, r"dtype='float16' contradicts tensors of \['float32'\]"),
     ({"sizes": [3, 5, 2]}, r"sizes|shape"),
-    ({"sizes": [4, 3, 2]}, r"sizes|shape"),
     ({"sizes": [3, 4]}, r"sizes|shape|activation"),
     ({"sizes": [3, 4, 2, 2]}, r"layers\.2|activation"),
     ({"sizes": [3, -4, 2]}, r"sizes"),
     ({"sizes": [3, 4.0, 2]}, r"sizes"),
     ({"sizes": [3, "4", 2]}, r"sizes"),
     ({"sizes": [3]}, r"sizes"),
-    ({"sizes": []}, r"sizes"),
-    ({"sizes": 3}, r""),
     ({"sizes": None}, r""),
     ({"sizes": "342"}, r"sizes"),
     ({"sizes": {"a": 3, "b": 2}}, r""),
-    ({"sizes": [3, 10**7, 2]}, r"sizes|shape"),
     ({"sizes": [10**8, 10**8, 10**8]}, r"sizes|shape"),  # no memory holds it: the tensors are looked at first
-    ({"evil": 1}, r"evil"),
-    ({"backend": "numpy"}, r"the setting 'backend' is not one of xpnet's"),
     ({"init": "orthogonal"}, r"the setting 'init' is not one of xpnet's"),
-    ({"seed": 1, "device": "cpu"}, r"the setting 'device' is not one of xpnet's"),
 ]
 
 
@@ -524,10 +524,8 @@ GENERATORS = [
     *[((), value) for value in (None, "PCG64", {})],
     *[(("bit_generator",), value) for value in ("MT19937", None)],
     *[(("state",), value) for value in (None, {}, 7)],
-    *[(("state", "state"), value) for value in (None, -1, 2**128, [1])],
-    *[(("state", "inc"), value) for value in ("one", 2**128)],
-    *[(("has_uint32",), value) for value in ("yes", 2**70)],
-    *[(("uinteger",), value) for value in (None, -1)],
+    *[(("state", "state"), value) for value in (None, -1, 2**128)],
+    (("uinteger",), -1),
 ]
 
 
@@ -708,7 +706,7 @@ def lie(path: Path, change: Callable[[dict[str, Any]], Any], length: Callable[[i
     seal(path)
 
 
-@pytest.mark.parametrize("length", [0, 1, 99, 10**6, 2**31, 2**63 - 8, 2**63 - 1, 2**63, 2**64 - 8, 2**64 - 1])
+@pytest.mark.parametrize("length", [0, 99, 2**31, 2**63 - 8, 2**64 - 1])
 def test_a_header_that_lies_about_its_length_is_refused(tmp_path: Path, length: int) -> None:
     """Also if nothing follows it, so that what is read is the header in spite of the lie."""
     path = saved(tmp_path)
@@ -758,12 +756,10 @@ def test_a_header_that_lies_about_its_tensors_is_refused(tmp_path: Path, change:
 @pytest.mark.parametrize(
     ("where", "value"),
     [
-        (("notes", "a"), [[]] * 10**4),
-        (("settings", "sizes"), [{}] * 10**4),
-        (("settings", "sizes"), [0.5] * 10**4),
-        (("notes", "a"), [{"": []}] * 10**4),
-        (("notes", "a"), "ä" * 10**4),
-        (("settings", "sizes"), [NESTED] * 500),
+        (("notes", "a"), [[]] * 5000),
+        (("settings", "sizes"), [{}] * 5000),
+        (("notes", "a"), [{"": []}] * 5000),
+        (("settings", "sizes"), [NESTED] * 250),
     ],
     ids=lambda x: repr(x)[:9],
 )
@@ -782,10 +778,10 @@ def test_loading_takes_memory_in_proportion_to_the_file(tmp_path: Path, where: A
 @pytest.mark.parametrize(
     ("where", "value"),
     [
-        (("format",), "x" * 10**5),
-        (("settings", "activation"), [9e9] * 10**4),
-        (("settings", "task"), "x" * 10**5),
-        (("optimizer",), [9e9] * 10**4),
+        (("format",), "x" * 30_000),
+        (("settings", "activation"), [9e9] * 3000),
+        (("settings", "task"), "x" * 30_000),
+        (("optimizer",), [9e9] * 3000),
     ],
     ids=["format", "activation", "task", "optimizer"],
 )
@@ -859,7 +855,7 @@ def test_a_header_that_lacks_something_is_refused(tmp_path: Path, key: str) -> N
     "seeds",
     [
         *[None, [], "seeds", 3, {}, {"dropout": 1}, {"dropout": 1, "split": 2, "evil": 3}],
-        *[{"dropout": wrong, "split": 1} for wrong in (-1, 2**32, "x", None, [1], float("nan"))],
+        *[{"dropout": wrong, "split": 1} for wrong in (-1, 2**32, "x", float("nan"))],
         {"dropout": 1, "split": -1},
     ],
     ids=repr,
@@ -895,10 +891,8 @@ def test_state_that_is_missing_or_has_another_shape_or_kind_is_refused(tmp_path:
     for change in (
         lambda x: None,
         lambda x: np.ones((*x.shape, 2), x.dtype),
-        lambda x: np.ones((2, *x.shape), x.dtype),
         lambda x: np.ones(0, x.dtype),
         lambda x: np.ones(x.shape, np.float16),
-        lambda x: np.ones(x.shape, bool),
     ):
 
         def changed(header: Any, arrays: dict[str, Any], change: Any = change) -> None:
@@ -1018,21 +1012,22 @@ def test_a_file_that_cannot_be_read_is_an_os_error_that_names_it(tmp_path: Path)
         Network.load(tmp_path / "folder")
 
 
-def test_a_pickle_and_a_copy_are_the_network(place: Any, dtype: str) -> None:
-    """With all that it is made of, on the same device, and in the same dtype."""
-    options = {"activation": "elu(0.5)", "task": "regression", "cost": "huber(0.5)", "standardize": True}
-    net = Network([3, 4, 2], **options, dropout=0.2, dtype=dtype, seed=0, **place._asdict())
-    data = (np.random.default_rng(0).standard_normal((20, 3)), np.ones((20, 2)))
-    net.train(data, epochs=2, lr=0.01, optimizer=Adam(), progress=False)
+def test_files_pickles_and_copies_are_the_network(tmp_path: Path, place: Any, dtype: str) -> None:
+    """With all that it is made of, on the same device, and in the same dtype; they train on as it does."""
+    settings = {"activation": "elu(0.5)", "task": "regression", "cost": "huber(0.5)"}
+    net = Network([3, 4, 2], **settings, dropout=0.2, dtype=dtype, seed=0, **place._asdict())
+    data, options = (X, np.ones((6, 2))), {"epochs": 2, "batch_size": 3, "lr": 0.01, "progress": False}
+    net.train(data, optimizer=Adam(), **options)
+    net.save(tmp_path / "net")
     twins = [pickle.loads(pickle.dumps(net)), copy.copy(net), copy.deepcopy(net)]
+    twins.append(Network.load(tmp_path / "net", **place._asdict()))
     for twin in twins:
         assert (twin.sigmas, twin.output, repr(twin.backend)) == (net.sigmas, net.output, repr(net.backend))
         assert twin.history.rows == net.history.rows
         assert_same(twin, snapshot(net))
-    net.train(data, epochs=2, batch_size=5, progress=False)
-    for twin in twins:
-        twin.train(data, epochs=2, batch_size=5, progress=False)
-        assert_same(twin, snapshot(net))
+    for each in (net, *twins):
+        each.train(data, **options)
+        assert_same(each, snapshot(net))
 
 
 # Paths
@@ -1076,7 +1071,7 @@ net.save("net")
 ensemble.save("ensemble")
 hard = resource.getrlimit(resource.RLIMIT_AS)[1]
 outcomes = set()
-for megabytes in range(0, 40, 4):
+for megabytes in range(0, 20, 4):
     for path, action in (
         ("net", lambda: net.save("net")),
         ("net", lambda: Network.load("net")),

@@ -106,7 +106,7 @@ def train_both(case, place, dtype, **options):
     """Train an ensemble, and each of its members alone."""
     sizes, settings, kind, train = CASES[case]
     settings = {**settings, **place._asdict(), "dtype": dtype}
-    train = {"epochs": 4, "batch_size": 8, "progress": False, **train, **options}
+    train = {"epochs": 2, "batch_size": 8, "progress": False, **train, **options}
     data = make_data(kind)
     if train.get("sample_weight"):
         train["sample_weight"] = np.random.default_rng(1).uniform(0.5, 2.0, 64)
@@ -134,7 +134,14 @@ def assert_close(net, other, before, tolerance):
     assert net.seeds == other.seeds
 
 
+@pytest.fixture
+def recorded(monkeypatch):
+    """Record steps after the first ten, as is done in longer trainings."""
+    monkeypatch.setattr("xpnet.backends.replay.program.MIN_RECORDED_STEPS", 10)
+
+
 @pytest.mark.parametrize("case", CASES)
+@pytest.mark.usefixtures("recorded")
 @pytest.mark.on("jax")
 def test_members_are_the_networks_that_each_would_be_alone(case, place):
     ensemble, histories, alone = train_both(case, place, "float64")
@@ -159,6 +166,7 @@ def test_validation_and_test_data_are_standardized_as_training_data_are(shared):
 
 
 @pytest.mark.not_on("strict-device1")
+@pytest.mark.usefixtures("recorded")
 def test_members_agree_in_float32_and_over_several_chunks_too(place, monkeypatch):
     monkeypatch.setattr("xpnet.training.loop.steps_per_chunk", lambda *_: 3)
     ensemble, _, alone = train_both("book", place, "float32")
@@ -173,27 +181,25 @@ def test_initial_weights_are_equal_bit_for_bit(place):
         assert_same(member, snapshot(Network([5, 4, 3], seed=seed, **place._asdict())))
 
 
-@pytest.mark.not_on("strict-device1")
+@pytest.mark.not_on("strict-device1", "torch")
+@pytest.mark.usefixtures("recorded")
 @pytest.mark.slow
 def test_training_again_goes_on_with_the_optimizer(place):
     ensemble, _, alone = train_both("dropout", place, "float64")
-    data, options = make_data("classes"), {"epochs": 5, "batch_size": 8, "lr": 0.05, "progress": False}
+    data, options = make_data("classes"), {"epochs": 2, "batch_size": 8, "lr": 0.05, "progress": False}
     ensemble.train(data, **options)
     for member, (net, before, _) in zip(ensemble, alone):
         net.train(data, **options)
         assert_close(member, net, before, 1e-9)
 
 
-@pytest.mark.parametrize("threads", [1, 2, 5])
-def test_threads_change_nothing(threads):
-    weights = []
-    for number in (threads, "auto"):
-        ensemble = Ensemble([5, 4, 3], 5, seed=0)
-        ensemble.train(make_data("classes"), 6, 8, lr=1.0, threads=number, progress=False)
-        weights.append([leaves(snapshot(member)) for member in ensemble])
-    for one, other in zip(*weights):
-        for x, y in zip(one, other):
-            np.testing.assert_array_equal(x, y)
+def test_threads_change_nothing():
+    first, *others = (Ensemble([5, 4, 3], 5, seed=0) for _ in range(4))
+    for ensemble, threads in zip((first, *others), ("auto", 1, 2, 5), strict=True):
+        ensemble.train(make_data("classes"), 2, 8, lr=1.0, threads=threads, progress=False)
+    for ensemble in others:
+        for member, same in zip(first, ensemble, strict=True):
+            assert_same(member, snapshot(same))
 
 
 def test_no_epochs_are_no_training():
@@ -250,12 +256,12 @@ def test_members_validate_on_splits_of_their_own(place):
 
 
 @pytest.mark.parametrize("way", ["all rows", "rows", "split"])
-@pytest.mark.not_on("strict-device1")
+@pytest.mark.not_on("strict-device1", "torch")
 def test_classes_are_balanced_for_each_member(way, place):
     x, y = make_data("classes")
     settings = {"task": "classification", "dtype": "float64", **place._asdict()}
     weight = np.random.default_rng(3).choice([0.0, 0.5, 1.0], 64)
-    options = {"epochs": 2, "batch_size": 2, "lr": 0.5, "class_weight": "balanced", "progress": False}
+    options = {"epochs": 1, "batch_size": 2, "lr": 0.5, "class_weight": "balanced", "progress": False}
     rows = [np.random.default_rng(k).integers(64, size=size) for k, size in enumerate((40, 30, 40))]
     own = {"all rows": {}, "rows": {"rows": rows}, "split": {"validation_split": 0.25}}[way]
     ensemble = Ensemble([5, 4, 3], 3, seed=SEEDS, **settings)
@@ -282,6 +288,7 @@ def test_members_with_other_weights_share_inputs_and_targets(monkeypatch):
             member.scaling = ensemble[0].scaling
 
 
+@pytest.mark.not_on("torch")
 @pytest.mark.parametrize("way", ["rows", "split"])
 def test_members_have_scalings_of_their_own(way, place):
     x, y = make_data("real")
@@ -318,11 +325,13 @@ WAYS = {  # of training members with scalings of their own
 
 
 @pytest.mark.parametrize(("way", "kind"), [*zip(WAYS, itertools.cycle(["times", "targets"]))])
+@pytest.mark.not_on("torch")
+@pytest.mark.usefixtures("recorded")
 @pytest.mark.slow
 def test_members_with_scalings_of_their_own_see_numbers_far_from_0_with_all_digits(way, kind, place):
     x, y = FAR[kind]
     calls = WAYS[way](x, y)
-    options = {"epochs": 4, "batch_size": 20, "lr": 0.03, "optimizer": Adam(), "progress": False}
+    options = {"epochs": 2, "batch_size": 20, "lr": 0.03, "optimizer": Adam(), "progress": False}
     single, double = pair = [
         Ensemble(
             [1, 8, 1], 3, activation="tanh", task="regression", standardize=True, seed=0, dtype=dtype, **place._asdict()
@@ -351,8 +360,7 @@ def test_members_of_which_some_have_far_targets_predict_together(place):
     np.testing.assert_allclose(std, 5e6, atol=2)
 
 
-@pytest.mark.not_on("strict-device1")
-@pytest.mark.on("jax")
+@pytest.mark.not_on("strict-device1", "torch")
 def test_members_stop_early_each_by_itself(place):
     data, held_out = make_data("real"), make_data("real", seed=5)
     settings = {"activation": "tanh", "task": "regression", "standardize": True, "dtype": "float64", **place._asdict()}
@@ -444,7 +452,7 @@ def test_members_see_the_same_batches_which_are_read_once(case, place):
     if case == "scalings":
         for k, member in enumerate(ensemble):
             member.train(make_data("real", seed=k), 1, progress=False)
-    options = {"epochs": 4, "lr": 0.1}
+    options = {"epochs": 2, "lr": 0.1}
     if case == "endless":
         options["steps"] = 5
     if case == "weights":
@@ -456,7 +464,7 @@ def test_members_see_the_same_batches_which_are_read_once(case, place):
         assert_close(member, net, before, 1e-9)
         np.testing.assert_allclose(history["cost"], net.history["cost"], rtol=1e-9)
     if case != "endless":
-        assert loader.given == (5 if case == "scaled" else 4) * 7
+        assert loader.given == (3 if case == "scaled" else 2) * 7
 
 
 def test_an_endless_loader_is_read_no_further_than_needed():
@@ -466,7 +474,7 @@ def test_an_endless_loader_is_read_no_further_than_needed():
     assert loader.given == 30
 
 
-@pytest.mark.not_on("strict-device1")
+@pytest.mark.not_on("strict-device1", "torch")
 def test_members_that_stop_early_leave_the_batches_to_the_others(place):
     data = make_data("classes")
     ensemble = Ensemble([5, 4, 3], 3, seed=SEEDS, dtype="float64", **place._asdict())
@@ -489,13 +497,13 @@ def test_a_data_set_is_read_again_in_the_order_of_each_member(standardize, place
     data = make_data("classes", 44)
     settings = {"task": "classification", "standardize": standardize, "dtype": "float64"}
     ensemble = Ensemble([5, 4, 3], 3, seed=SEEDS, **settings, **place._asdict())
-    options = {"epochs": 3, "batch_size": 8, "lr": 0.1, "cache": False}
+    options = {"epochs": 2, "batch_size": 8, "lr": 0.1, "cache": False}
     pairs = train_members_alone(ensemble, lambda: Transformed(data), **options)
     data_set = Transformed(data)
     ensemble.train(data_set, progress=False, **options)
     for member, (net, before) in zip(ensemble, pairs):
         assert_close(member, net, before, 1e-9)
-    assert data_set.given == 1 + 3 * 3 * 44 + 44 * standardize  # one to check it first
+    assert data_set.given == 1 + 2 * 3 * 44 + 44 * standardize  # one to check it first
 
 
 def test_many_members_read_few_examples_at_once():
@@ -520,15 +528,15 @@ def test_members_have_dropout_rates_initial_weights_and_optimizers_of_their_own(
     for net, decay in zip(nets, (0.0, 0.1, 0.01)):
         net.reset_optimizer(SGD(momentum=0.9, weight_decay=decay))
     ensemble, data = Ensemble.of(nets), make_data("classes")
-    ensemble.train(data, 2, 8, lr=0.1, progress=False)
+    ensemble.train(data, 1, 8, lr=0.1, progress=False)
     for member, net, rate in zip(ensemble, nets, rates):
         before = net.copy()
-        net.train(data, 2, 8, lr=0.1, progress=False)
+        net.train(data, 1, 8, lr=0.1, progress=False)
         assert_close(member, net, before, 1e-9)
         assert member.dropout == rate
 
 
-def plan_for(epochs=4, batch_size=8, lr=0.5, sampling="shuffle", alpha=0.0, optimizer=None):
+def plan_for(epochs=2, batch_size=8, lr=0.5, sampling="shuffle", alpha=0.0, optimizer=None):
     schedule = lr if callable(lr) else lambda step, total: lr
     return Plan(epochs, batch_size, optimizer or SGD(momentum=0.9), schedule, SAMPLING[sampling], alpha=alpha)
 
@@ -574,7 +582,7 @@ def run_both(ensemble, plans, sources, callbacks=None, **options):
 
 
 PLANS = {
-    "epochs": [{"epochs": 1}, {"epochs": 6}, {"epochs": 0}, {"epochs": 3}],
+    "epochs": [{"epochs": 1}, {"epochs": 4}, {"epochs": 0}, {"epochs": 3}],
     "alpha": [{"alpha": 0.1}, {"alpha": 0.0}, {"alpha": 2.0}, {"alpha": 1e-4}],
     "sampling": [{"sampling": "replacement"}, {}, {"sampling": "replacement"}, {}],
     "batch sizes": [{"batch_size": 8}, {"batch_size": 5}, {"batch_size": 8}, {"batch_size": 100}],
@@ -683,12 +691,14 @@ def test_states_are_copied_when_somebody_looks_at_them(looks, monkeypatch):
     assert len(taken) == 4 * (weights + others + 4 * weights * looks)
 
 
+@pytest.mark.not_on("strict-device1")
+@pytest.mark.usefixtures("recorded")
 def test_callbacks_may_change_a_member(place):
     def halve(net, epoch):
-        if epoch == 2:
+        if epoch == 1:
             net.w = [0.5 * w for w in net.w]
 
-    data, options = make_data("classes"), {"epochs": 4, "batch_size": 8, "lr": 0.5, "progress": False}
+    data, options = make_data("classes"), {"epochs": 2, "batch_size": 8, "lr": 0.5, "progress": False}
     ensemble = Ensemble([5, 4, 3], 3, seed=SEEDS, dtype="float64", **place._asdict())
     pairs = [(net.copy(), net.copy()) for net in ensemble]
     ensemble.train(data, callbacks=lambda k: [OnEpochEnd(halve)] if k else [], **options)
@@ -707,8 +717,8 @@ def test_members_can_be_copied_and_saved_while_they_train(place, tmp_path):
             copies.append((net.backend.to_numpy(net.forward(x)), other))
 
     ensemble = Ensemble([5, 4, 3], 2, seed=0, dropout=0.1, **place._asdict())
-    ensemble.train(make_data("classes"), 3, 8, optimizer=Adam(), callbacks=lambda k: [OnEpochEnd(look)], progress=False)
-    assert len(copies) == 2 * 3 * 3
+    ensemble.train(make_data("classes"), 2, 8, optimizer=Adam(), callbacks=lambda k: [OnEpochEnd(look)], progress=False)
+    assert len(copies) == 2 * 2 * 3
     for output, other in copies:
         np.testing.assert_array_equal(output, other.backend.to_numpy(other.forward(x)))
         other.train(make_data("classes"), 1, 8, progress=False)
@@ -721,7 +731,7 @@ def test_members_that_have_stopped_do_not_keep_the_states_of_the_others():
         kinds.append([type(vars(member)["_state"]) for member in ensemble])
 
     source = make_source(make_data("real"), "data", ensemble[0].view.reader)
-    plans = [plan_for(epochs=4, lr=0.001), plan_for(epochs=1, lr=0.001), plan_for(lr=1e30), plan_for(lr=0.001)]
+    plans = [plan_for(epochs=4, lr=0.001), plan_for(epochs=1, lr=0.001), plan_for(lr=1e30), plan_for(4, lr=0.001)]
     errors = run(ensemble, plans, [source] * 4, [[OnEpochEnd(look)], [], [], []], threads=1)
     assert list(errors) == [2]
     assert kinds[0] == [MemberState, MemberState, State, MemberState]  # in the first chunk, member 2 stayed as it was
@@ -780,6 +790,8 @@ def test_lines_are_written_for_epochs_in_which_a_member_diverges(capsys):
 # Interrupts and divergence
 
 
+@pytest.mark.not_on("strict-device1", "torch")
+@pytest.mark.usefixtures("recorded")
 @pytest.mark.on("jax")
 def test_a_member_that_diverges_does_not_end_the_others(place):
     settings = {"activation": "relu", "task": "regression", "dtype": "float64", **place._asdict()}
@@ -792,14 +804,14 @@ def test_a_member_that_diverges_does_not_end_the_others(place):
         r"Give a smaller lr, or standardize=True, which scales inputs and targets$"
     )
     with pytest.raises(DivergenceError, match=message):
-        ensemble.train(make_data("real"), 5, 8, lr=rates, progress=False)
-    assert [len(history) for history in ensemble.histories] == [5, 0, 0, 5]
+        ensemble.train(make_data("real"), 2, 8, lr=rates, progress=False)
+    assert [len(history) for history in ensemble.histories] == [2, 0, 0, 2]
     for k, state in zip((1, 2), states):
         assert_same(ensemble[k], state)
     for k in (0, 3):
         net = Network([5, 4, 1], seed=k, **settings)
         before = net.copy()
-        net.train(make_data("real"), 5, 8, lr=rates[k], progress=False)
+        net.train(make_data("real"), 2, 8, lr=rates[k], progress=False)
         assert_close(ensemble[k], net, before, 1e-9)
 
 
@@ -930,19 +942,19 @@ def stopping_second(epochs):
 
 class Interrupt(Callback):
     def on_epoch_end(self, logs):
-        if logs["epoch"] == 30:
+        if logs["epoch"] == 12:
             raise KeyboardInterrupt
 
 
 def train_members(x, y, lr=0.05, cost="gaussian", **options):
     ensemble = Ensemble([2, 8, 2], 3, activation="tanh", cost=cost, standardize=True, seed=0)
-    ensemble.train((x, y), 40, 20, lr, optimizer=Adam(), progress=False, **options)
+    ensemble.train((x, y), 20, 10, lr, optimizer=Adam(), progress=False, **options)
     return ensemble
 
 
 def fit_members(x, y, **options):
     estimators = pytest.importorskip("xpnet.estimators")
-    settings = {"max_iter": 40, "batch_size": 20, "learning_rate_init": 0.05, "n_iter_no_change": 50, **options}
+    settings = {"max_iter": 20, "batch_size": 10, "learning_rate_init": 0.05, "n_iter_no_change": 50, **options}
     regressor = estimators.MLPEnsembleRegressor(
         loss="gaussian", hidden_layer_sizes=(8,), standardize=True, n_estimators=3, random_state=0, **settings
     )
@@ -955,24 +967,24 @@ def fit_members(x, y, **options):
 def test_members_that_early_stopping_left_behind_are_named(door):
     """With a Gaussian cost, where one of them widens all error bars; not if they differ on purpose."""
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((100, 2))
-    y = x[:, 0] + 0.1 * rng.standard_normal(100)
+    x = rng.standard_normal((50, 2))
+    y = x[:, 0] + 0.1 * rng.standard_normal(50)
     message = (
         r"^early stopping went back to weights whose training cost is far above that of the other members: member 1 "
-        r"\(epoch 2, \d\.\d+ above the median\); their standard deviations widen the error bars of all\. Give it more "
+        r"\(epoch 1, \d\.\d+ above the median\); their standard deviations widen the error bars of all\. Give it more "
         r"patience, or leave these members out, as in Ensemble\.of$"
     )
     with pytest.warns(UserWarning, match=message):
-        ensemble = door(x, y, callbacks=stopping_second(2))
+        ensemble = door(x, y, callbacks=stopping_second(1))
     stds = [net.predict_std(x).mean() for net in ensemble]
     assert stds[1] > 2 * max(stds[0], stds[2])
-    door(x, y, callbacks=stopping_second(39))  # hardly behind
+    door(x, y, callbacks=stopping_second(19))  # hardly behind
     if door is train_members:
-        train_members(x, y, cost="quantile(0.4, 0.5)", callbacks=stopping_second(2))
-        train_members(x, y, lr=[0.05, 0.05, 0.04], callbacks=stopping_second(2))
+        train_members(x, y, cost="quantile(0.4, 0.5)", callbacks=stopping_second(1))
+        train_members(x, y, lr=[0.05, 0.05, 0.04], callbacks=stopping_second(1))
     else:  # the other raises
         with pytest.warns(UserWarning, match=r"^Training interrupted by user\.$"):  # and nothing else
-            fit_members(x, y, callbacks=[*stopping_second(2), Interrupt()])
+            fit_members(x, y, callbacks=[*stopping_second(1), Interrupt()])
 
 
 @pytest.mark.not_on(host_cupy.NAME)  # mean and std of CuPy need a driver
@@ -1023,12 +1035,11 @@ def test_members_stay_parts_of_the_ensemble():
     np.testing.assert_array_equal(*ensemble.forward(x))
 
 
-@pytest.mark.on("jax")
 def test_copies_are_independent(place):
     ensemble = Ensemble([5, 4, 3], 2, seed=0, **place._asdict())
     before = [snapshot(member) for member in ensemble]
     copies = [ensemble.copy(), copy.copy(ensemble), copy.deepcopy(ensemble), ensemble.to(*place)]
-    if place.backend in ("numpy", "torch", "jax"):
+    if place.backend in ("numpy", "torch"):
         copies.append(pickle.loads(pickle.dumps(ensemble)))
     ensemble.train(make_data("classes"), 1, 8, progress=False)
     for other in copies:
@@ -1046,11 +1057,11 @@ def test_a_file_holds_all_members(place, tmp_path):
     path, data = tmp_path / "ensemble.zip", make_data("real")
     settings = {"task": "regression", "standardize": True, "dropout": 0.2, **place._asdict()}
     ensemble = Ensemble([5, 4, 1], 3, seed=0, **settings)
-    ensemble.train(data, 2, 8, optimizer=Adam(), progress=False)
+    ensemble.train(data, 1, 8, optimizer=Adam(), progress=False)
     ensemble.save(path)
     loaded = Ensemble.load(path, **place._asdict())
     for one in (ensemble, loaded):
-        one.train(data, 2, 8, progress=False)
+        one.train(data, 1, 8, progress=False)
     for member, other in zip(ensemble, loaded, strict=True):
         assert_same(member, snapshot(other))
     with zipfile.ZipFile(path) as archive:
@@ -1129,7 +1140,7 @@ def test_an_archive_with_a_flipped_bit_is_refused():
     content = archive.encode([Network([1, 1], seed=k)._encode() for k in range(2)])
     assert len(archive.decode(content, "file")) == 2
     damaged, taken = bytearray(content), []
-    for bit in range(0, 8 * len(content), 23):
+    for bit in range(0, 8 * len(content), 41):
         damaged[bit // 8] ^= 1 << bit % 8
         if not is_refused(bytes(damaged)):
             taken.append(bit)

@@ -137,16 +137,16 @@ def check_exact(path, make, *, chunks=None, epoch=None, callbacks=list, **option
 
 # Exactness
 
-OPTIMIZERS = [SGD(momentum=0.9, nesterov=True, weight_decay=0.1), MaxNorm(Clip(L1(Adam(), 1e-3), 0.5), 1.5)]
+OPTIMIZERS = [MaxNorm(Clip(L1(Adam(), 1e-3), 0.5), 1.5), SGD(momentum=0.9, nesterov=True, weight_decay=0.1)]
+EVEN = slice(16)  # rows of 4 whole minibatches: steps of one shape, for which JAX compiles one program
 
 
 @pytest.mark.not_on("strict-device1")
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
 def test_a_resumed_training_is_the_uninterrupted_one(tmp_path, place, optimizer):
     """In the middle of an epoch, with velocities or the memory of Adam, and with dropout."""
-    check_exact(
-        tmp_path / "run", lambda: network(place, dropout=[0.1, 0.5]), chunks=CHUNKS + 1, optimizer=optimizer, lr=0.05
-    )
+    options = {"data": (X[EVEN], Y[EVEN]), "optimizer": optimizer, "lr": 0.05}
+    check_exact(tmp_path / "run", lambda: network(place, dropout=[0.1, 0.5]), chunks=3, **options)
 
 
 @pytest.mark.parametrize("epoch", [1, EPOCHS])
@@ -462,9 +462,7 @@ def test_a_time_counts_from_the_last_write(tmp_path, monkeypatch):
     assert len(writes) == 1 + 16 // 3 + 1
 
 
-@pytest.mark.parametrize(
-    "every", [0, -1, 1.5, True, "minute", None, timedelta(0), timedelta(seconds=-1), [1]], ids=repr
-)
+@pytest.mark.parametrize("every", [0, 1.5, True, "minute", None, timedelta(0)], ids=repr)
 def test_another_interval_is_refused(tmp_path, every):
     with pytest.raises(ValueError, match=r'every=.* must be "epoch", a number of minibatches such as 1000, or a time'):
         train(network(), tmp_path / "run", every=every)
@@ -786,10 +784,12 @@ DEVIOUS = [  # what was given, what is given then, and the difference that is na
         {"test_data": (X[:5], LABELS[5:10])},
         r"test_data differs .*run: the same number of examples, but other inputs or targets, or in another order; give",
     ),
-    (TESTED, {"test_data": (X[:6], LABELS[:6])}, r"test_data differs .*run: examples 5 and now 6"),
+    (
+        {**CLASSES, "data": Labelled(), "cache": False},
+        {"class_weight": {0: 3.0, 1: 1.0}},
+        r"with class_weight=\[1\.0, 3\.0\], but this one has class_weight=\[3\.0, 1\.0\]",
+    ),
 ]
-for options in ({"data": (X, LABELS)}, {"data": Labelled(), "cache": False}):
-    DEVIOUS.append(({**CLASSES, **options}, {"class_weight": {0: 3.0, 1: 1.0}}, "with class_weight="))
 
 
 @pytest.mark.parametrize(("options", "changes", "message"), DEVIOUS, ids=lambda x: x if isinstance(x, str) else "")
@@ -866,7 +866,7 @@ def test_sample_weights_are_compared_on_every_backend(tmp_path, place):
 
 
 @pytest.mark.parametrize(
-    "lr", [0.5, InverseScaling(0.5), pytest.param(lambda step, total: 0.5 / (step + 1), id="own")], ids=repr
+    "lr", [InverseScaling(0.5), pytest.param(lambda step, total: 0.5 / (step + 1), id="own")], ids=repr
 )
 def test_a_training_may_be_made_longer_again_and_again(tmp_path, lr):
     if callable(lr) and not isinstance(lr, InverseScaling):
@@ -1069,11 +1069,11 @@ def ensemble(place=None, members=3):
 
 def train_members(members, path=None, chunks=None, **options):
     """Train an ensemble whose members stop early, each at an epoch of its own; member 1 may be interrupted."""
-    defaults = {"epochs": 8, "batch_size": 5, "lr": [2.0, 0.1, 5.0], "optimizer": SGD(momentum=0.9), "progress": False}
+    defaults = {"epochs": 6, "batch_size": 4, "lr": [2.0, 2.0, 5.0], "optimizer": SGD(momentum=0.9), "progress": False}
     if path is not None:
         options["checkpoint"] = path
-    callbacks = lambda k: [EarlyStopping(1), Interrupt(chunks if k == 1 else None)]  # noqa: E731
-    return members.train((X, Y), callbacks=callbacks, validation_split=0.3, **{**defaults, **options})
+    callbacks = lambda k: [EarlyStopping(1, monitor="cost"), Interrupt(chunks if k == 1 else None)]  # noqa: E731
+    return members.train((X[EVEN], Y[EVEN]), callbacks=callbacks, **{**defaults, **options})
 
 
 @pytest.mark.not_on("strict-device1")
@@ -1114,7 +1114,7 @@ def test_members_that_share_an_iterable_of_batches_resume(tmp_path):
         (2, {"lr": 0.1}, "holds a training of 3 networks, but this one has 2; they must match, or give another"),
         (
             3,
-            {"lr": [2.0, 0.1, 0.3]},
+            {"lr": [2.0, 2.0, 0.3]},
             r"^member 2 of .*run holds a training with lr=Constant\(lr=5.0\), but this one has lr=Constant\(lr=0.3\)",
         ),
         (
@@ -1126,25 +1126,11 @@ def test_members_that_share_an_iterable_of_batches_resume(tmp_path):
 )
 def test_the_training_of_another_ensemble_is_refused(tmp_path, members, options, message):
     with pytest.raises(KeyboardInterrupt):
-        train_members(ensemble(), tmp_path / "run", 3)
+        train_members(ensemble(), tmp_path / "run", 3, validation_split=0.3)
     other = ensemble(members=members)
     before = [snapshot(member) for member in other]
     with pytest.raises(ValueError, match=message):
-        other.train(
-            (X, Y),
-            **{
-                "epochs": 8,
-                "batch_size": 5,
-                "lr": [2.0, 0.1, 5.0],
-                "optimizer": SGD(momentum=0.9),
-                "progress": False,
-                "validation_split": 0.3,
-                "callbacks": lambda k: [EarlyStopping(1), Interrupt()],
-                "checkpoint": tmp_path / "run",
-                "resume": True,
-                **options,
-            },
-        )
+        train_members(other, tmp_path / "run", resume=True, **{"validation_split": 0.3, **options})
     for member, state in zip(other, before, strict=True):
         assert_same(member, state)
 
@@ -1204,7 +1190,7 @@ def test_files_of_one_network_and_of_several_are_told_apart(tmp_path):
 
 
 def estimator(kind, chunks=None, place=None, **options):
-    options = {"hidden_layer_sizes": (5,), "max_iter": 8, "batch_size": 4, "random_state": 3, **options}
+    options = {"hidden_layer_sizes": (4,), "max_iter": 8, "batch_size": 4, "random_state": 3, **options}
     if place is not None:
         options |= {"backend": place.backend, "device": place.device}
     return getattr(estimators, kind)(**options, callbacks=[Interrupt(chunks)])
@@ -1218,10 +1204,11 @@ def fitted(model):
 
 
 FITS = [  # the last one on every backend
-    ("MLPRegressor", {"solver": "sgd", "learning_rate": "adaptive", "n_iter_no_change": 1, "tol": 0.1}, 11),
+    ("MLPRegressor", {"solver": "sgd", "learning_rate": "adaptive", "n_iter_no_change": 1, "tol": 0.5}, 9),
     ("MLPRegressor", {"solver": "sgd", "learning_rate": "invscaling", "standardize": True, "dropout": 0.1}, 0),
     ("MLPEnsembleClassifier", {"n_estimators": 3, "early_stopping": True, "n_iter_no_change": 1, "bootstrap": True}, 4),
-    ("MLPClassifier", {"early_stopping": True, "n_iter_no_change": 2, "class_weight": "balanced"}, 9),
+    ("MLPClassifier", {"early_stopping": True, "n_iter_no_change": 2, "class_weight": "balanced"}, 4),
+    ("MLPClassifier", {}, 9),
 ]
 
 
@@ -1229,12 +1216,12 @@ FITS = [  # the last one on every backend
 @pytest.mark.not_on("strict-device1")
 @pytest.mark.parametrize(("kind", "options", "chunks"), FITS)
 def test_a_fit_resumes_bit_for_bit(tmp_path, place, kind, options, chunks):
-    y = LABELS if "Classifier" in kind else Y[:, 0]
-    nets, whole = fitted(estimator(kind, place=place, **options).fit(X, y))
+    x, y = X[EVEN], LABELS[EVEN] if "Classifier" in kind else Y[EVEN, 0]
+    nets, whole = fitted(estimator(kind, place=place, **options).fit(x, y))
     stopped = estimator(kind, chunks, place, **options)
     with pytest.warns(UserWarning, match="Training interrupted by user"):
-        stopped.fit(X, y, checkpoint=tmp_path / "run")
-    resumed = estimator(kind, place=place, **options).fit(X, y, checkpoint=tmp_path / "run", resume=True)
+        stopped.fit(x, y, checkpoint=tmp_path / "run")
+    resumed = estimator(kind, place=place, **options).fit(x, y, checkpoint=tmp_path / "run", resume=True)
     others, tallies = fitted(resumed)
     np.testing.assert_equal(tallies, whole)
     for net, other in zip(nets, others, strict=True):
@@ -1275,7 +1262,7 @@ def test_another_fit_and_one_that_would_replace_a_file_are_refused(tmp_path):
         ({"random_state": 4}, "holds a training with random_state=3, but this one has random_state=4"),
         ({"random_state": None}, "needs random_state to be a whole number, not None: the fit that resumes it must"),
         ({"solver": "lbfgs"}, "is for solvers that train epoch by epoch, which lbfgs does not; leave it out"),
-        ({"hidden_layer_sizes": (6,)}, r"sizes=\[3, 5, 1\], but this one has sizes=\[3, 6, 1\]"),
+        ({"hidden_layer_sizes": (6,)}, r"sizes=\[3, 4, 1\], but this one has sizes=\[3, 6, 1\]"),
     ):
         with pytest.raises(ValueError, match=message):
             estimator("MLPRegressor", **changes).fit(X, Y[:, 0], checkpoint=tmp_path / "run", resume=True)
@@ -1347,7 +1334,6 @@ SCRIPT = """
 ENDED = {  # the signal and what trains; the exit status, and the steps of the third epoch that the file has
     "SIGTERM network": (143, 2),
     "SIGINT network": (130, 2),
-    "SIGKILL network": (-9, 0),
     "SIGKILL ensemble": (-9, 0),
     "SIGTERM thread": (-signal.SIGTERM, 0),  # Python sets handlers in the main thread alone
     "SIGTERM handler": (0, None),  # of the user's own, which lets the third epoch end
@@ -1455,7 +1441,7 @@ def test_a_second_interrupt_while_it_is_written_ends_at_once(tmp_path, monkeypat
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")  # at a with
 def test_an_interrupt_at_any_line_leaves_a_checkpoint_that_goes_on(tmp_path):
-    """At every 71st line of the loop, the callbacks and the writing of files; then the training is resumed."""
+    """At every 113th line of the loop, the callbacks and the writing of files; then the training is resumed."""
     files = ("training/loop.py", "training/position.py", "training/checkpointing.py", "training/callbacks.py")
     files += ("training/callback.py", "training/groups.py", "training/steps.py", "training/train.py")
     files += ("checkpoint/record.py", "checkpoint/networks.py", "checkpoint/file.py", "checkpoint/files.py")
@@ -1464,7 +1450,7 @@ def test_an_interrupt_at_any_line_leaves_a_checkpoint_that_goes_on(tmp_path):
     options = {"data": (X[:8], Y[:8]), "epochs": 2, "optimizer": SGD(momentum=0.9)}
     whole, traced = network(), set()
     train(whole, None, callbacks(), **options)
-    for k in itertools.count(5, 71):
+    for k in itertools.count(5, 113):
         path, net = tmp_path / str(k), network()
         try:
             with InterruptAt(k, traced, files):
@@ -1473,7 +1459,7 @@ def test_an_interrupt_at_any_line_leaves_a_checkpoint_that_goes_on(tmp_path):
         except KeyboardInterrupt:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)  # it is not put back by an interrupt at that very line
         assert all(np.isfinite(array).all() for array in net.w)
-        net.train((X, Y), epochs=1, progress=False)  # it is usable
+        net.train((X[:8], Y[:8]), epochs=1, progress=False)  # it is usable
         resumed = network()
         train(resumed, path, callbacks(), resume=True, **options)
         assert_same(resumed, snapshot(whole))

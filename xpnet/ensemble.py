@@ -83,8 +83,8 @@ class Ensemble:
 
     >>> import numpy as np
     >>> x = np.linspace(-1, 1, 50)[:, None]
-    >>> ensemble = Ensemble([1, 20, 1], members=8, activation="tanh", task="regression", seed=0)
-    >>> histories = ensemble.train((x, np.sin(3 * x)), epochs=300, batch_size=10, lr=0.1, progress=False)
+    >>> ensemble = Ensemble([1, 20, 1], members=5, activation="tanh", task="regression", seed=0)
+    >>> histories = ensemble.train((x, np.sin(3 * x)), epochs=200, batch_size=10, lr=0.1, progress=False)
     >>> mean, std = ensemble.predict([[0.5], [3.0]], return_std=True)
     >>> bool(abs(mean[0] - np.sin(1.5)) < 0.1), bool(std[1] > 5 * std[0])
     (True, True)

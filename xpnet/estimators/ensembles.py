@@ -259,9 +259,8 @@ class MLPEnsembleRegressor(BaseRegressor, BaseEnsemble):
 
     >>> import numpy as np
     >>> X = np.linspace(-1, 1, 100)[:, None]
-    >>> regressor = MLPEnsembleRegressor(
-    ...     hidden_layer_sizes=(20,), activation="tanh", batch_size=20, learning_rate_init=0.01, random_state=0
-    ... )
+    >>> settings = {"activation": "tanh", "batch_size": 20, "learning_rate_init": 0.01, "random_state": 0}
+    >>> regressor = MLPEnsembleRegressor(n_estimators=4, hidden_layer_sizes=(20,), **settings)
     >>> mean, std = regressor.fit(X, np.sin(3 * X[:, 0])).predict([[0.5], [4.0]], return_std=True)
     >>> bool(abs(mean[0] - np.sin(1.5)) < 0.1), bool(std[1] > 3 * std[0])
     (True, True)
