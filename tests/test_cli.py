@@ -568,6 +568,7 @@ def test_ctrl_c_from_a_terminal_saves_what_there_is(tmp_path):
     assert Network.load(path).sizes == [784, 5, 10]
 
 
+@pytest.mark.slow
 def test_a_training_with_a_checkpoint_goes_on(capsys, monkeypatch, tmp_path):
     """As if it had not been interrupted."""
     path, words = tmp_path / "run", ["train", "--hidden", 5, "--epochs", 3, "--checkpoint"]
