@@ -131,7 +131,7 @@ STEPS = [
         r"^jax: .* 9[0-9]\.[0-9]% right",
         "^cupy: (predictions are cupy|left out: .*no usable GPU)",  # CuPy is there, but usually without a GPU
     ),
-    example('search.py --epochs 5 --plot "$WORK/search.png"', r"accuracy on test data: 0\.9"),
+    example('search.py --epochs 3 --plot "$WORK/search.png"', r"accuracy on test data: 0\.9"),
     example('ensemble_error_bars.py --plot "$WORK/error-bars.png"', r"within 2σ: 0\.9[3-7]"),
     example("imbalanced.py --seeds 1", r"'loss' +0\.8"),
     example("sklearn_pipeline.py", r"accuracy: 0\.9"),
@@ -154,7 +154,7 @@ STEPS = [
     example("train_gpu.py --sample --devices cpu --epochs 2"),
     Step("example: train_gpu.py, perhaps without a GPU", GPU_EXAMPLE),
     # No slower than half as much again as NumPy by hand: a ratio in one run, so a busy machine does not matter much
-    benchmark('peers.py --rows r1 r3 --libraries numpy --rounds 3 --examples 20000 --threads "one thread" --check 1.5'),
+    benchmark('peers.py --rows r1 r3 --libraries numpy --rounds 3 --examples 10000 --threads "one thread" --check 1.5'),
     benchmark("workloads.py --quick --jobs mnist error-bars surrogate --contenders xpnet-numpy sklearn"),
     Step("benchmark: gpu.py, a rehearsal", REHEARSE),
     benchmark("accuracy.py --recipes sample --seeds 1"),

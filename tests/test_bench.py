@@ -17,6 +17,12 @@ QUICK = {"steps": 10, "repeats": 2}
 WORDS = ["--steps", 10, "--repeats", 2, "--sizes", "6,5,3"]
 
 
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch):
+    """Do not wait for the threads of other libraries."""
+    monkeypatch.setattr(bench, "PAUSE", 0.0)
+
+
 @functools.cache
 def usable():
     """Backends and devices, in the order in which they are timed."""
@@ -47,12 +53,14 @@ def test_every_backend_and_device_has_a_row_and_the_others_a_reason(capsys):
     assert out[2 + len(usable()) : -1] == [line for line in listed if "cannot be used: " in line]
 
 
+@pytest.mark.needs("torch")
 def test_the_fastest_is_that_of_least_time_whenever_its_turn_comes(clock):
-    found = compare_backends(net(), batch_size=7, **QUICK)
+    found = compare_backends(net(), batch_size=7, backends=["numpy", "torch"], **QUICK)
     times = [row["seconds"] for row in found.rows]
     assert times == sorted(times)
     assert found.fastest == found.rows[0]
-    turn = usable() if clock == "slower and slower" else usable()[::-1]
+    usable = [("numpy", "cpu"), *(("torch", device) for device in bench.load_backend("torch").devices())]
+    turn = usable if clock == "slower and slower" else usable[::-1]
     assert [(row["backend"], row["device"]) for row in found.rows] == turn
     for row in found.rows:
         assert row["low"] <= row["seconds"] <= row["high"]
@@ -100,15 +108,9 @@ def test_there_are_as_many_steps_as_take_the_time_and_fit_the_memory(monkeypatch
     assert time_step(net(), batch_size=1000, seconds=1e9, repeats=1)[1] == bench.FEWEST_STEPS
 
 
-def test_there_is_a_pause_before_each(monkeypatch):
-    pauses = []
+def test_the_network_is_left_as_it_was_and_each_begins_with_its_weights_after_a_pause(monkeypatch):
+    first, began, pauses = net(dtype="float64"), [], []
     monkeypatch.setattr(time, "sleep", pauses.append)
-    compare_backends(net(), **QUICK)
-    assert pauses == [bench.PAUSE] * len(usable())
-
-
-def test_the_network_is_left_as_it_was_and_each_begins_with_its_weights(monkeypatch):
-    first, began = net(dtype="float64"), []
     first.train(random_examples(first, 20), epochs=1, optimizer=AdamW(weight_decay=0.1), progress=False)
     before, history, stream = snapshot(first), first.history, first.rng.bit_generator.state
     train = Network.train
@@ -125,6 +127,7 @@ def test_the_network_is_left_as_it_was_and_each_begins_with_its_weights(monkeypa
     compare_backends(first, **QUICK)
     assert [each.backend.name for each in began] == [name for name, _ in usable()]
     assert all(each.optimizer == first.optimizer and each.dtype == "float64" for each in began)
+    assert pauses == [bench.PAUSE] * len(usable())
     assert_same(first, before)
     assert first.history is history
     assert first.rng.bit_generator.state == stream

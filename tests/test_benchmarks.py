@@ -4,7 +4,6 @@ import functools
 import importlib.util
 import json
 import re
-import runpy
 import sys
 import time
 from pathlib import Path
@@ -31,6 +30,12 @@ from xpnet.backends.replay import program
 pytestmark = pytest.mark.slow  # what developers measure with
 
 ROW = Row((784, 4, 10), 10, 3.0, examples=205)
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch):
+    """Do not wait for the threads of other contenders."""
+    monkeypatch.setattr(harness, "PAUSE", 0)
 
 
 def count_and_fail(report):
@@ -99,8 +104,7 @@ def contender(*seconds):
     return run
 
 
-def test_contenders_take_turns_and_slow_threads_failures_and_slow_contenders_are_left_out(monkeypatch):
-    monkeypatch.setattr(harness, "PAUSE", 0)
+def test_contenders_take_turns_and_slow_threads_failures_and_slow_contenders_are_left_out():
     lines, contenders = (
         [],
         {
@@ -121,8 +125,7 @@ def test_contenders_take_turns_and_slow_threads_failures_and_slow_contenders_are
     assert peers.set_up(turns, ("ours", ONE)) == 7.0
 
 
-def test_a_report_prints_rows_appends_them_to_a_file_and_ends_with_what_failed(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(harness, "PAUSE", 0)
+def test_a_report_prints_rows_appends_them_to_a_file_and_ends_with_what_failed(tmp_path, capsys):
     path = tmp_path / "results.txt"
     path.write_text("an earlier run\n")
     turns = take_turns({("a", ALL): contender(2.0, 4.0), ("b", ONE): contender(1.0, 1.0), ("c", ONE): contender()}, 2)
@@ -144,12 +147,11 @@ def test_contenders_that_fail_or_differ_are_named_and_the_others_are_timed(digit
     (x, labels), test = digits
     contenders = {
         "xpnet": ("numpy", functools.partial(xpnet, "numpy")),
-        "by hand": ("numpy", numpy_by_hand),
         "wrong": ("numpy", wrong),
         "broken": ("numpy", broken),
     }
     turns, problems = peers.measure(ROW, contenders, peers.Digits(x, labels, *test), 1, [ONE], patience=60)
-    assert list(turns.outcomes) == [("xpnet", ONE), ("by hand", ONE), ("wrong", ONE)]
+    assert list(turns.outcomes) == [("xpnet", ONE), ("wrong", ONE)]
     assert re.match(r"ArithmeticError: no such luck \(test_benchmarks.py:\d+\)$", turns.failures["broken", ONE])
     assert turns.outcomes["xpnet", ONE][0].engine.startswith("replay of recorded steps")
     assert problems
@@ -263,23 +265,47 @@ def test_trainings_are_drawn_for_every_door_and_a_difference_is_found(capsys):
 # Several processes
 
 
+@pytest.fixture(scope="module")
+def ranks():
+    """The program distributed.py, by its path, as Dask has a module of this name."""
+    spec = importlib.util.spec_from_file_location("benchmark_of_ranks", BENCHMARKS / "distributed.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.mark.needs("mpi4py", "mpiexec")
-def test_steps_of_several_processes_are_timed_and_a_small_gain_fails(monkeypatch, capsys):
-    path = BENCHMARKS / "distributed.py"  # by its path, as Dask has a module of this name
-    spec = importlib.util.spec_from_file_location("benchmark_of_ranks", path)
-    ranks = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(ranks)
+def test_a_job_prints_the_seconds_of_a_step_and_of_an_all_reduce(ranks, capsys):
+    assert all(0 < seconds < 1 for seconds in ranks.start_job((784, 4, 10), 64, 0, ranks=2, shards=8))
+    ranks.run_job([784, 4, 10], 64, 1, None, 0)
+    seconds, all_reduce = json.loads(capsys.readouterr().out)
+    assert seconds > 0
+    assert all_reduce == 0
+
+
+def test_steps_of_several_processes_have_rows_and_a_small_gain_fails(ranks, monkeypatch, capsys):
+    def start_job(sizes, batch_size, seconds, ranks=1, shards=None):
+        assert (sizes, seconds) == ((784, 4, 10), 0.5)
+        alone = batch_size * 1e-5
+        return outcome(alone, 0.0) if ranks == 1 else outcome(alone / ranks + 1e-4, 1e-4)
+
+    outcome = ranks.Outcome
+    monkeypatch.setattr(ranks, "start_job", start_job)
     monkeypatch.setattr(ranks, "NETWORKS", [((784, 4, 10), 64)])
     monkeypatch.setattr(ranks, "MACHINES", [8])
-    monkeypatch.setattr(sys, "argv", ["distributed.py", "--rounds", "1", "--seconds", "0", "--check", "1000"])
+    monkeypatch.setattr(sys, "argv", ["distributed.py", "--rounds", "1", "--seconds", "0.5", "--check", "1.8"])
     assert ranks.main() == 1
-    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| 784-4-10, 64 |")]
-    assert [row.split(" | ")[1] for row in rows] == ["1, one thread", "2, one thread", "2, shards=8, one thread", "8"]
-    assert [" of the step" in row for row in rows] == [False, True, True, False]
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.removeprefix("| 784-4-10, 64 | ") for line in lines if line.startswith("| 784-4-10, 64 |")] == [
+        "1, one thread | 640 (640–640) | 1.00 (one round) | – |",
+        "2, one thread | 420 (420–420) | 0.66 (one round) | 100 µs, 24% of the step |",
+        "2, shards=8, one thread | 420 (420–420) | 0.66 (one round) | 100 µs, 24% of the step |",
+        "8 | 80 µs | 201 µs, 3.2 times | 92 µs, 7 times |",
+    ]
+    assert lines[-1] == "FAILED: 784-4-10, 64: two ranks are 1.52 times as fast as one, not 1.8"
 
 
-def test_the_model_of_an_all_reduce_chooses_by_size():
+def test_the_model_of_an_all_reduce_chooses_by_size(ranks):
     """Three rounds for 8 machines: of all numbers if there are few, else of ever fewer numbers."""
-    model = runpy.run_path(str(BENCHMARKS / "distributed.py"))["model_all_reduce"]
-    assert model(0, 8, 1e-3, 1e9) == pytest.approx(3e-3)
-    assert model(10**9, 8, 0.0, 1e9) == pytest.approx(2 * 7 / 8)
+    assert ranks.model_all_reduce(0, 8, 1e-3, 1e9) == pytest.approx(3e-3)
+    assert ranks.model_all_reduce(10**9, 8, 0.0, 1e9) == pytest.approx(2 * 7 / 8)

@@ -100,7 +100,7 @@ def test_what_passed_in_the_last_run_is_left_out(tmp_path):
 
     def run(**variables):
         command = [sys.executable, "-m", "pytest", "-v", "--not-passed", "-c", "/dev/null", "--rootdir", str(tmp_path)]
-        environment = {"PATH": "/usr/bin:/bin", **variables}
+        environment = {"PATH": "/usr/bin:/bin", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **variables}
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True).stdout
 
     first, second = run(), run(GOOD="yes")

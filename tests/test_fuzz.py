@@ -429,23 +429,17 @@ def test_the_files_to_begin_with_load_and_resume():
 
 
 @pytest.mark.slow
-def test_some_hostile_files_load_and_some_are_refused():
+def test_a_hostile_file_is_a_network_of_use_or_refused_by_name():
+    """Some of them are the one, and some the other."""
     outcomes = Counter()
 
-    @settings(max_examples=100, suppress_health_check=[*HealthCheck])
+    @settings(max_examples=max(200, settings().max_examples), suppress_health_check=[*HealthCheck])
     @given(hostile_files())
-    def try_some(drawn):
+    def try_many(drawn):
         outcomes.update(try_hostile_file(*drawn))
 
-    try_some()
+    try_many()
     assert {*outcomes} >= {f"{way}: {what}" for way in ("loaded", "resumed") for what in ("trained", "refused")}
-
-
-@pytest.mark.slow
-@settings(max_examples=max(200, settings().max_examples), suppress_health_check=[*HealthCheck])
-@given(hostile_files())
-def test_a_hostile_file_is_a_network_of_use_or_refused_by_name(drawn):
-    try_hostile_file(*drawn)
 
 
 @pytest.mark.parametrize("error", [KeyError("x"), UserWarning("x"), CheckpointError("no file is named"), MemoryError()])

@@ -11,7 +11,9 @@ import shlex
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("*.md", "docs/**/*.md", "benchmarks/*.md", "examples/*.py", "examples/*.ipynb")
@@ -26,17 +28,25 @@ def find_commands() -> dict[tuple[str, ...], str]:
     return commands
 
 
-def is_met(arguments: tuple[str, ...]) -> bool:
+def prepare(folder: Path) -> None:
+    """Make an empty environment, and a project with the requirements of this one, which uv reads without a build."""
+    subprocess.run(["uv", "venv", "--quiet", "--python", sys.executable, folder / "env"], check=True)
+    text = (ROOT / "pyproject.toml").read_text()
+    (folder / "pyproject.toml").write_text(text.replace('dynamic = ["version"]', 'version = "0"'))
+
+
+def is_met(arguments: tuple[str, ...], folder: Path) -> bool:
     """Whether there are versions that fit together; if not, uv says why."""
-    options = ["--quiet", "--dry-run", "--reinstall", "--python", sys.executable]
-    return subprocess.run(["uv", "pip", "install", *options, *arguments], cwd=ROOT).returncode == 0
+    command = ["uv", "pip", "install", "--quiet", "--dry-run", "--python", str(folder / "env"), *arguments]
+    return subprocess.run(command, cwd=folder).returncode == 0
 
 
 def main() -> None:
     """Try the commands, four at a time, as uv mostly waits for the index."""
     failures, commands = 0, find_commands()
-    with ThreadPoolExecutor(4) as threads:
-        for (arguments, page), met in zip(commands.items(), threads.map(is_met, commands)):
+    with TemporaryDirectory() as name, ThreadPoolExecutor(4) as threads:
+        prepare(folder := Path(name))
+        for (arguments, page), met in zip(commands.items(), threads.map(is_met, commands, repeat(folder))):
             print(f"{'ok' if met else 'FAILED'}: pip install {shlex.join(arguments)} ({page})", flush=True)
             failures += not met
     sys.exit(f"{failures} commands failed" if failures else 0)
