@@ -124,7 +124,8 @@ def test_numbers_far_from_0_fit_float32_as_float64(place, kind):
     own_x, own_y = put(place, x), put(place, y)
     found = []
     for dtype in ("float32", "float64"):
-        options = {**SMALL, "max_iter": 3, "activation": "tanh", "standardize": True, "learning_rate_init": 0.02, "dtype": dtype}
+        options = {**SMALL, "max_iter": 3, "activation": "tanh", "standardize": True, "learning_rate_init": 0.02}
+        options["dtype"] = dtype
         fits = [MLPRegressor(**options).fit(own_x, own_y), MLPRegressor(**options, early_stopping=True)]
         fits[1].fit(own_x, own_y, X_val=own_x, y_val=own_y)
         fits += [MLPRegressor(**options, warm_start=True).fit(own_x, own_y).partial_fit(own_x, own_y)]

@@ -26,14 +26,7 @@ from sklearn.exceptions import FitFailedWarning, NotFittedError
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, make_scorer
-from sklearn.model_selection import (
-    GridSearchCV,
-    GroupKFold,
-    KFold,
-    RandomizedSearchCV,
-    ShuffleSplit,
-    StratifiedKFold,
-)
+from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, RandomizedSearchCV, ShuffleSplit, StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -216,7 +209,7 @@ GRIDS: dict[str, tuple[Any, Any, dict[str, Any], list[int]]] = {
         LOSS,
         [8, 2],  # Nesterov's momentum is another program, and 0 is none
     ),
-    "activations": (CLASSIFIER, [{"activation": [["elu"]]}, {"dropout": [0.2]}], LOSS, [2, 2]),
+    "activations": (CLASSIFIER, [{"activation": ["relu", ["elu"]]}, {"dropout": [0.2]}], LOSS, [2, 2, 2]),
     "dtypes": (CLASSIFIER, {"dtype": [None, "float32"]}, {**LOSS, "tolerance": 1e-3}, [2, 2]),
     "losses": (REGRESSOR, {"loss": ["squared_error", "quantile(0.1, 0.5)", "gaussian"]}, {"y": NUMBERS}, [2, 2, 2]),
     "lists": (CLASSIFIER, TWO_ALPHAS, {"x": X.tolist(), "y": np.array(["a", "b", "c"])[THREE].tolist(), **LOSS}, [4]),
@@ -283,11 +276,11 @@ def test_folds_and_weights(name, runs):
 def test_a_splitter_that_shuffles_anew_splits_once():
     """As that of scikit-learn, which asks it once for all settings."""
     np.random.seed(3)  # noqa: NPY002
-    mine = MLPSearchCV(CLASSIFIER, TWO_ALPHAS, cv=ShuffleSplit(2)).fit(X, THREE)
+    mine = MLPSearchCV(CLASSIFIER, ONE_ALPHA, cv=ShuffleSplit(2)).fit(X, THREE)
     np.random.seed(3)  # noqa: NPY002
-    assert_equal_results(mine, GridSearchCV(CLASSIFIER, TWO_ALPHAS, cv=ShuffleSplit(2)).fit(X, THREE))
-    mine = MLPSearchCV(CLASSIFIER, TWO_ALPHAS, cv=(pair for pair in KFold(2).split(X))).fit(X, THREE)
-    assert_equal_results(mine, GridSearchCV(CLASSIFIER, TWO_ALPHAS, cv=KFold(2)).fit(X, THREE))
+    assert_equal_results(mine, GridSearchCV(CLASSIFIER, ONE_ALPHA, cv=ShuffleSplit(2)).fit(X, THREE))
+    mine = MLPSearchCV(CLASSIFIER, ONE_ALPHA, cv=(pair for pair in KFold(2).split(X))).fit(X, THREE)
+    assert_equal_results(mine, GridSearchCV(CLASSIFIER, ONE_ALPHA, cv=KFold(2)).fit(X, THREE))
 
 
 @pytest.mark.slow
@@ -840,8 +833,9 @@ def assert_same_search(mine: Any, other: Any) -> None:
             np.testing.assert_array_equal(mine.cv_results_[name], values, err_msg=name)
     assert (mine.best_index_, show(mine.best_params_)) == (other.best_index_, show(other.best_params_))
     assert mine.best_score_ == other.best_score_
-    for a, b in zip(last(mine.best_estimator_).coefs_, last(other.best_estimator_).coefs_, strict=True):
-        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+    if other.refit:
+        for a, b in zip(last(mine.best_estimator_).coefs_, last(other.best_estimator_).coefs_, strict=True):
+            np.testing.assert_array_equal(a, b)
     assert show(mine.scorer_) == show(other.scorer_)
 
 
@@ -870,9 +864,9 @@ def check_resumes(path: Any, fits: Fits, make: Any, calls: int = 1, every: int =
 )
 def test_a_search_that_is_resumed_is_the_uninterrupted_one(tmp_path, fits, backend, error):
     fits.error = error("the end")
-    # In minibatches of one size, for each of which JAX compiles
+    # JAX compiles for each size of minibatches, and for the last fit
     estimator = MLPClassifier(**{**SMALL, "batch_size": 15}, backend=backend)
-    check_resumes(tmp_path / "run", fits, lambda: MLPSearchCV(estimator, TWO_ALPHAS, cv=2), every=1)
+    check_resumes(tmp_path / "run", fits, lambda: MLPSearchCV(estimator, TWO_ALPHAS, cv=2, refit=False), every=1)
 
 
 @pytest.mark.slow
@@ -901,10 +895,8 @@ SEARCHES: dict[str, tuple[Any, dict[str, Any]]] = {
         {"groups": GROUPS},
     ),
     "own scorer": (
-        lambda: MLPSearchCV(
-            PIPELINE, {"mlp__alpha": [0.1, 1.0, 2.0]}, cv=2, scoring=score_last, return_train_score=True
-        ),
-        {},
+        lambda: MLPSearchCV(PIPELINE, {"mlp__alpha": [0.1, 1.0]}, cv=2, scoring=score_last, return_train_score=True),
+        {"every": 1},
     ),
     "random": (
         lambda: MLPRandomSearchCV(
@@ -959,9 +951,9 @@ def test_settings_that_fail_are_remembered_as_failed(tmp_path, fits, calls):
 @pytest.mark.slow
 def test_scores_that_fail_are_remembered_as_failed(tmp_path, fits):
     scoring = {"own": score_some, "accuracy": "accuracy"}
-    mine = MLPSearchCV(CLASSIFIER, {"alpha": [0.1, 1.0, 2.0]}, scoring=scoring, refit="accuracy", cv=2)
+    mine = MLPSearchCV(CLASSIFIER, {"alpha": [0.1, 1.0]}, scoring=scoring, refit="accuracy", cv=2)
     with pytest.warns(UserWarning, match=r"Scoring failed(.|\n)*no score"):
-        check_resumes(tmp_path / "run", fits, lambda: clone(mine))
+        check_resumes(tmp_path / "run", fits, lambda: clone(mine), every=1)
 
 
 def score_some(estimator: Any, x: Any, y: Any) -> float:
@@ -1059,15 +1051,11 @@ OTHERS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {},
         "holds a search with alpha=1.0 as setting 1, but this one has alpha=2.0; give the same, or another checkpoint",
     ),
-    "number of settings": (
-        {"param_grid": {"alpha": [1.0]}},
-        {},
-        "holds a search with 3 settings to try, but this one has 1;",
-    ),
+    "number of settings": ({"param_grid": ONE_ALPHA}, {}, "holds a search with 3 settings to try, but this one has 1;"),
     "parameter": (
         {"estimator": MLPClassifier(**{**SMALL, "max_iter": 6})},
         {},
-        "with max_iter=3, but this one has max_iter=6",
+        "max_iter=3, but this one has max_iter=6",
     ),
     "kind": (
         {"estimator": MLPRegressor(**SMALL)},
@@ -1082,12 +1070,7 @@ OTHERS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "scoring": ({"scoring": "neg_log_loss"}, {}, "with scoring=None, but this one has scoring='neg_log_loss'; give"),
     "error_score": ({"error_score": 0.0}, {}, "with error_score=nan, but this one has error_score=0.0; give the same"),
     "train": ({"return_train_score": True}, {}, "return_train_score=False, but this one has return_train_score=True"),
-    "number of folds": (
-        {"cv": 3},
-        {},
-        "cv differs from that of the search in .*; give the same, or another checkpoint",
-    ),
-    "folds": ({"cv": KFold(2)}, {}, "cv differs from that of the search in "),
+    "folds": ({"cv": KFold(2)}, {}, "cv differs from that of the search in .*; give the same, or"),
     "X": ({}, {"X": X + 1}, "X differs from that of the search in .*; give the same, or another checkpoint"),
     "y": ({}, {"y": (THREE + 1) % 3}, "y differs from that of the search in "),
     "weights": ({}, {"sample_weight": WEIGHT}, "sample_weight differs from that of the search in "),
@@ -1238,13 +1221,6 @@ def test_a_damaged_file_of_a_search_is_refused(tmp_path, written, fits):
 # Bad input
 
 BAD: dict[str, tuple[Any, Any, dict[str, Any], type[Exception], str]] = {
-    "no settings": (
-        CLASSIFIER,
-        [],
-        {},
-        ValueError,
-        "param_grid=[] has no settings to try; give lists of them, as in {",
-    ),
     "nothing": (CLASSIFIER, {}, {}, ValueError, "param_grid={} has no settings to try; give lists of them, as in {"),
     "no values": (CLASSIFIER, {"alpha": []}, {}, ValueError, "param_grid has no values of 'alpha' to try; give a "),
     "no array": (CLASSIFIER, {"alpha": np.zeros(0)}, {}, ValueError, "param_grid has no values of 'alpha' to try"),
@@ -1266,24 +1242,12 @@ BAD: dict[str, tuple[Any, Any, dict[str, Any], type[Exception], str]] = {
         {"mlp": [CLASSIFIER, LogisticRegression()]},
         {},
         TypeError,
-        "must be an estimator of xpnet.estimators, or contain one",
+        "must be an estimator of xpnet.est",
     ),
     "too many folds": (CLASSIFIER, ALPHAS, {"cv": 61}, ValueError, "n_splits=61 greater than the number of samples"),
     "no groups": (CLASSIFIER, ALPHAS, {"cv": GroupKFold(2)}, ValueError, "The 'groups' parameter should not be None"),
-    "scoring": (
-        CLASSIFIER,
-        ALPHAS,
-        {"scoring": "acuracy"},
-        ValueError,
-        "The 'scoring' parameter of MLPSearchCV must be",
-    ),
-    "workers": (
-        CLASSIFIER,
-        ALPHAS,
-        {"n_jobs": "two"},
-        ValueError,
-        "The 'n_jobs' parameter of MLPSearchCV must be an i",
-    ),
+    "scoring": (CLASSIFIER, ALPHAS, {"scoring": "acuracy"}, ValueError, "The 'scoring' parameter of MLPSearchCV must"),
+    "workers": (CLASSIFIER, ALPHAS, {"n_jobs": "two"}, ValueError, "The 'n_jobs' parameter of MLPSearchCV must be an"),
     "no estimator": (None, ALPHAS, {}, ValueError, "The 'estimator' parameter of MLPSearchCV must be an object implem"),
     "refit": (CLASSIFIER, ALPHAS, {"scoring": ["accuracy", "f1_macro"]}, ValueError, "refit must be set to a scorer k"),
 }
