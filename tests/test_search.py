@@ -212,6 +212,7 @@ GRIDS: dict[str, tuple[Any, Any, dict[str, Any], list[int]]] = {
     "activations": (CLASSIFIER, [{"activation": ["relu", ["elu"]]}, {"dropout": [0.2]}], LOSS, [2, 2, 2]),
     "dtypes": (CLASSIFIER, {"dtype": [None, "float32"]}, {**LOSS, "tolerance": 1e-3}, [2, 2]),
     "losses": (REGRESSOR, {"loss": ["squared_error", "quantile(0.1, 0.5)", "gaussian"]}, {"y": NUMBERS}, [2, 2, 2]),
+    "two": (CLASSIFIER, ONE_ALPHA, {"y": TWO, "scoring": "roc_auc"}, [2]),  # which asks for decision_function first
     "lists": (CLASSIFIER, TWO_ALPHAS, {"x": X.tolist(), "y": np.array(["a", "b", "c"])[THREE].tolist(), **LOSS}, [4]),
     "sparse": (CLASSIFIER, TWO_ALPHAS, {"x": sparse.coo_array(X), "y": sparse.csr_matrix(LABELS)}, [4]),
     "transformers": (
