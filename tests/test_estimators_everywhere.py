@@ -27,7 +27,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 
 X, Y = load_iris(return_X_y=True)
 NAMES = np.array(["setosa", "versicolor", "virginica"])[Y]
-SMALL: dict[str, Any] = {"hidden_layer_sizes": (5,), "max_iter": 4, "random_state": 0}
+SMALL: dict[str, Any] = {"hidden_layer_sizes": (5,), "max_iter": 2, "random_state": 0}
 TWO = np.stack([Y > 0, Y > 1], axis=1).astype(int)
 OTHERS = [name for name in PLACES if name != "numpy"]
 
@@ -92,13 +92,14 @@ def test_objects_that_are_numbers_are_taken(place):
 @pytest.mark.not_on("jax")  # likewise
 def test_strings_are_numpys(place):
     x = put(place, X)
-    est = MLPClassifier(**{**SMALL, "max_iter": 100}, learning_rate_init=0.05).fit(x, NAMES)
+    est = MLPClassifier(**{**SMALL, "max_iter": 25}, learning_rate_init=0.1).fit(x, NAMES)
     found = est.predict(x)
     assert isinstance(found, np.ndarray)
     assert est.score(x, NAMES) > 0.6
     assert lies(est.predict_proba(x), place)
 
 
+@pytest.mark.not_on("jax")  # where labels are NumPy's below
 def test_labels_and_weights_may_lie_elsewhere(place, other):
     """They are moved to X, or to the host, where labels are encoded."""
     weight = np.linspace(0.5, 1.5, len(X))
@@ -110,8 +111,8 @@ def test_labels_and_weights_may_lie_elsewhere(place, other):
     np.testing.assert_allclose(host(reg.coefs_[0]), MLPRegressor(**SMALL).fit(X, Y / 2).coefs_[0], rtol=1e-9)
 
 
-@pytest.mark.parametrize("y", [NAMES.astype(object), TWO], ids=["objects", "several"])
-def test_a_backend_that_is_given_computes_and_results_come_back(place, other, y):
+def test_a_backend_that_is_given_computes_and_results_come_back(place, other):
+    y = NAMES.astype(object) if other == PLACES["strict"]() else TWO
     est = MLPClassifier(**SMALL, backend=other.backend, device=other.device).fit(put(place, X), put(place, y))
     stays = other.device is None and get_backend(*place).name == get_backend(*other).name  # of X, and its device too
     assert same_place(est.network_.backend, get_backend(*(place if stays else other)))
@@ -153,7 +154,7 @@ def test_another_place_is_refused_and_to_moves_it(other, method):
         host(est.to(put(other, X)).predict_proba(put(other, X))), est.predict_proba(X), rtol=1e-9
     )
     assert isinstance(est.predict(X), np.ndarray)  # it stays where it was
-    assert len(est.loss_curve_) == 4
+    assert len(est.loss_curve_) == 2
     back = est.to(put(other, X)).to(X)
     np.testing.assert_array_equal(back.predict_proba(X), est.predict_proba(X))
 
@@ -207,7 +208,7 @@ warnings.simplefilter("ignore")
 device = xp.Device("device1")
 x, y = (xp.asarray(each, device=device) for each in load_iris(return_X_y=True))
 for kind in (MLPClassifier, MLPRegressor):
-    est = kind(hidden_layer_sizes=(5,), max_iter=4, random_state=0, early_stopping=True)
+    est = kind(hidden_layer_sizes=(5,), max_iter=1, random_state=0, early_stopping=True)
     est.fit(x, y if kind is MLPClassifier else x[:, 0])
     assert est.predict(x).device == device
     assert est.score(x, y) <= 1

@@ -110,9 +110,9 @@ def test_members_of_an_ensemble_share_one_scaling_and_are_the_regressors_that_th
 
 @pytest.mark.slow
 def test_a_search_standardizes_each_fold_by_itself():
-    grid = {"standardize": [True, False], "solver": ["adam", "lbfgs"]}
-    ours = MLPSearchCV(MLPClassifier(**SMALL), grid, cv=3).fit(WINE, CULTIVAR)
-    peer = GridSearchCV(MLPClassifier(**SMALL), grid, cv=3).fit(WINE, CULTIVAR)
+    grid = [{"standardize": [True, False]}, {"standardize": [True], "solver": ["lbfgs"]}]
+    ours = MLPSearchCV(MLPClassifier(**SMALL), grid, cv=2).fit(WINE, CULTIVAR)
+    peer = GridSearchCV(MLPClassifier(**SMALL), grid, cv=2).fit(WINE, CULTIVAR)
     np.testing.assert_array_equal(ours.cv_results_["mean_test_score"], peer.cv_results_["mean_test_score"])
     assert ours.best_params_["standardize"]
 
@@ -120,11 +120,12 @@ def test_a_search_standardizes_each_fold_by_itself():
 @pytest.mark.parametrize("kind", [pytest.param("times", marks=pytest.mark.slow), "targets"])
 def test_numbers_far_from_0_fit_float32_as_float64(place, kind):
     """All the ways to fit: epochs, L-BFGS, early stopping on validation data, partial_fit, bagging, sparse inputs."""
-    x, y = FAR[kind]
+    x, y = (array[:120] for array in FAR[kind])
     own_x, own_y = put(place, x), put(place, y)
     found = []
     for dtype in ("float32", "float64"):
-        options = {**SMALL, "activation": "tanh", "standardize": True, "learning_rate_init": 0.02, "dtype": dtype}
+        options = {**SMALL, "max_iter": 3, "activation": "tanh", "standardize": True, "learning_rate_init": 0.02}
+        options["dtype"] = dtype
         fits = [MLPRegressor(**options).fit(own_x, own_y), MLPRegressor(**options, early_stopping=True)]
         fits[1].fit(own_x, own_y, X_val=own_x, y_val=own_y)
         fits += [MLPRegressor(**options, warm_start=True).fit(own_x, own_y).partial_fit(own_x, own_y)]
@@ -135,7 +136,7 @@ def test_numbers_far_from_0_fit_float32_as_float64(place, kind):
             predicted += [MLPRegressor(**{**options, "solver": "lbfgs"}).fit(x, y).predict(x)]
             matrix = sparse.csr_matrix(x)
             predicted += [MLPRegressor(**options).fit(matrix, y).predict(matrix)]
-            search = MLPSearchCV(MLPRegressor(**options), {"alpha": [0.0, 0.1]}, cv=3).fit(x, y)
+            search = MLPSearchCV(MLPRegressor(**options), {"alpha": [0.1]}, cv=2).fit(x, y)
             predicted += [search.predict(x), search.cv_results_["mean_test_score"]]
         found.append(predicted)
     for single, double in zip(*found, strict=True):

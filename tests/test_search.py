@@ -7,8 +7,6 @@ import re
 import subprocess
 import sys
 import textwrap
-import warnings
-from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -28,14 +26,7 @@ from sklearn.exceptions import FitFailedWarning, NotFittedError
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, make_scorer
-from sklearn.model_selection import (
-    GridSearchCV,
-    GroupKFold,
-    KFold,
-    RandomizedSearchCV,
-    ShuffleSplit,
-    StratifiedKFold,
-)
+from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, RandomizedSearchCV, ShuffleSplit, StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -69,7 +60,14 @@ NUMBER, NUMBERS = SCORES[:, 0], SCORES[:, :2]
 WEIGHT = RNG.uniform(0.5, 2.0, 60)
 SOME = np.where(np.arange(60) % 4, WEIGHT, 0.0)
 GROUPS = np.arange(60) % 7
-SMALL: dict[str, Any] = {"hidden_layer_sizes": (6,), "max_iter": 5, "batch_size": 16, "random_state": 0}
+# With a rate by which scores differ after few epochs
+SMALL: dict[str, Any] = {
+    "hidden_layer_sizes": (6,),
+    "max_iter": 3,
+    "batch_size": 16,
+    "learning_rate_init": 0.05,
+    "random_state": 0,
+}
 ALPHAS: dict[str, Any] = {"alpha": [1e-4, 1.0, 10.0]}
 CLASSIFIER, REGRESSOR = MLPClassifier(**SMALL), MLPRegressor(**SMALL)
 PIPELINE = Pipeline([("scale", StandardScaler()), ("mlp", CLASSIFIER)])
@@ -168,10 +166,16 @@ def search_both(
     return mine, other
 
 
+@pytest.fixture(scope="module")
+def expected():
+    """scikit-learn's search over ALPHAS in two folds."""
+    return GridSearchCV(CLASSIFIER, ALPHAS, cv=2, scoring="neg_log_loss").fit(X, THREE)
+
+
 # Grids: what is varied, and how many networks are trained together
 
 LOSS = {"scoring": "neg_log_loss"}
-TWO_ALPHAS = {"alpha": [1.0, 10.0]}
+ONE_ALPHA, TWO_ALPHAS = {"alpha": [1.0]}, {"alpha": [1.0, 10.0]}
 GRIDS: dict[str, tuple[Any, Any, dict[str, Any], list[int]]] = {
     "one program": (
         CLASSIFIER,
@@ -179,23 +183,19 @@ GRIDS: dict[str, tuple[Any, Any, dict[str, Any], list[int]]] = {
             {"learning_rate_init": [0.001, 0.1], "alpha": [1.0]},
             {"batch_size": [7, "auto", 100], "random_state": [1]},
             {"class_weight": ["balanced", {0: 2.0}], "shuffle": [False]},
-            {
-                "early_stopping": [True, "loss"],
-                "n_iter_no_change": [1, 3],
-                "max_iter": [9],
-                "learning_rate_init": [0.05],
-            },
+            {"early_stopping": [True], "n_iter_no_change": [1], "max_iter": [9]},
+            {"early_stopping": ["loss"], "n_iter_no_change": [3], "max_iter": [9]},
             {},
         ],
         LOSS,
-        [24],
+        [20],
     ),
-    "sizes": (CLASSIFIER, {"hidden_layer_sizes": [(3,), 3, (3, 2), ()], "alpha": [0.1]}, LOSS, [4, 2, 2]),
+    "sizes": (CLASSIFIER, {"hidden_layer_sizes": [(3,), 3, (3, 2), ()]}, LOSS, [4, 2, 2]),
     "solvers": (
         CLASSIFIER,
-        [{"solver": ["adam", "sgd", SGD(momentum=0.5)]}, {"solver": ["lbfgs"], "max_fun": [3]}],
+        [{"solver": ["adam", SGD(momentum=0.5)]}, {"solver": ["lbfgs"], "max_fun": [3]}],
         LOSS,
-        [2, 2, 2],
+        [2, 2],
     ),
     "optimizers": (
         CLASSIFIER,
@@ -205,21 +205,16 @@ GRIDS: dict[str, tuple[Any, Any, dict[str, Any], list[int]]] = {
     ),
     "rules": (
         MLPClassifier(**SMALL, solver="sgd", tol=1.0, n_iter_no_change=1),
-        {"learning_rate": ["constant", "invscaling", "adaptive", Cosine(0.1)], "momentum": [0.0, 0.9]},
+        [{"learning_rate": ["constant", "invscaling", "adaptive", Cosine(0.1)]}, {"momentum": [0.0]}],
         LOSS,
-        [8, 8],  # Nesterov's momentum is another program, and 0 is none
+        [8, 2],  # Nesterov's momentum is another program, and 0 is none
     ),
     "activations": (CLASSIFIER, [{"activation": ["relu", ["elu"]]}, {"dropout": [0.2]}], LOSS, [2, 2, 2]),
-    "dtypes": (CLASSIFIER, {"dtype": [None, "float64", "float32"]}, {**LOSS, "tolerance": 1e-3}, [4, 2]),
-    "losses": (REGRESSOR, {"loss": ["squared_error", "quantile(0.1, 0.5)", "gaussian"]}, {"y": NUMBER}, [2, 2, 2]),
-    "several outputs": (REGRESSOR, TWO_ALPHAS, {"y": NUMBERS, "scoring": "neg_mean_absolute_error"}, [4]),
-    "two": (CLASSIFIER, TWO_ALPHAS, {"y": TWO, "scoring": "roc_auc"}, [4]),
-    "labels": (CLASSIFIER, TWO_ALPHAS, {"y": LABELS}, [4]),
-    "sparse labels": (CLASSIFIER, TWO_ALPHAS, {"y": sparse.csr_matrix(LABELS)}, [4]),
+    "dtypes": (CLASSIFIER, {"dtype": [None, "float32"]}, {**LOSS, "tolerance": 1e-3}, [2, 2]),
+    "losses": (REGRESSOR, {"loss": ["squared_error", "quantile(0.1, 0.5)", "gaussian"]}, {"y": NUMBERS}, [2, 2, 2]),
+    "two": (CLASSIFIER, ONE_ALPHA, {"y": TWO, "scoring": "roc_auc"}, [2]),  # which asks for decision_function first
     "lists": (CLASSIFIER, TWO_ALPHAS, {"x": X.tolist(), "y": np.array(["a", "b", "c"])[THREE].tolist(), **LOSS}, [4]),
-    "column": (CLASSIFIER, TWO_ALPHAS, {"y": THREE[:, None]}, [4]),
-    "sparse": (CLASSIFIER, TWO_ALPHAS, {"x": sparse.csr_matrix(X), **LOSS}, [4]),
-    "coordinates": (CLASSIFIER, TWO_ALPHAS, {"x": sparse.coo_array(X), **LOSS}, [4]),
+    "sparse": (CLASSIFIER, TWO_ALPHAS, {"x": sparse.coo_array(X), "y": sparse.csr_matrix(LABELS)}, [4]),
     "transformers": (
         PIPELINE,
         [{"scale": ["passthrough", MinMaxScaler()]}, {"scale__with_mean": [False], "mlp__alpha": [1.0, 10.0]}],
@@ -229,16 +224,15 @@ GRIDS: dict[str, tuple[Any, Any, dict[str, Any], list[int]]] = {
     "last step": (PIPELINE, {"mlp": [CLASSIFIER, MLPClassifier(**SMALL, activation="tanh")]}, LOSS, [2, 2]),
     "components": (
         Pipeline([("first", make_pipeline(StandardScaler(), PCA(2))), ("mlp", CLASSIFIER)]),
-        {"first__pca__n_components": [2, 3], "mlp__alpha": [1.0, 2.0]},
+        {"first__pca__n_components": [2, 3]},
         LOSS,
-        [4, 4],
+        [2, 2],
     ),
     "no transformer": (Pipeline([("mlp", CLASSIFIER)]), {"mlp__alpha": [1.0, 10.0]}, LOSS, [4]),
 }
-QUICK = ("one program", "solvers", "labels", "sparse", "transformers", "last step")  # the others are slow
+QUICK = ("one program", "solvers", "sparse", "transformers", "last step")  # the others are slow
 
 
-@pytest.mark.filterwarnings("ignore:A column-vector y was passed")
 @pytest.mark.parametrize(
     "case", [pytest.param(case, marks=[] if case in QUICK else pytest.mark.slow) for case in GRIDS]
 )
@@ -259,15 +253,15 @@ def test_what_varies_is_joined_in_one_program(monkeypatch):
     monkeypatch.setattr(Group, "_run_together", count)
     monkeypatch.setattr("xpnet.training.groups.os.sched_getaffinity", lambda process: {0}, raising=False)
     MLPSearchCV(CLASSIFIER, {**ALPHAS, "learning_rate_init": [0.1, 0.01]}, cv=3, refit=False).fit(X, THREE)
-    assert sizes == [18] * 10  # five epochs of two full minibatches and a smaller one
+    assert sizes == [18] * 6  # three epochs of two full minibatches and a smaller one
 
 
 FOLDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "both": ({"cv": GroupKFold(2)}, {"groups": GROUPS, "sample_weight": WEIGHT}),
-    "weights of zero": ({}, {"sample_weight": SOME.tolist()}),
-    "masks": ({"cv": [(np.arange(60) < 40, np.arange(60) >= 40), (np.arange(60) > 9, np.arange(60) <= 9)]}, {}),
-    "lists": ({"cv": [(list(range(40)), list(range(40, 60)))]}, {"sample_weight": None, "groups": None}),
-    "seven folds": ({"cv": StratifiedKFold(7, shuffle=True, random_state=1)}, {}),  # of 8 and 9 rows
+    "weights and groups": ({"cv": GroupKFold(2)}, {"groups": GROUPS, "sample_weight": SOME.tolist()}),
+    "masks and lists": (
+        {"cv": [(np.arange(60) < 40, np.arange(60) >= 40), (list(range(10, 60)), list(range(10)))]},
+        {"sample_weight": None, "groups": None},
+    ),
 }
 
 
@@ -275,27 +269,24 @@ FOLDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 @pytest.mark.slow
 def test_folds_and_weights(name, runs):
     options, given = FOLDS[name]
-    mine, _ = search_both(CLASSIFIER, TWO_ALPHAS, given=given, scoring="neg_log_loss", **options)
-    assert runs == [2 * mine.n_splits_]
+    search_both(CLASSIFIER, TWO_ALPHAS, given=given, scoring="neg_log_loss", **options)
+    assert runs == [4]
 
 
 @pytest.mark.slow
 def test_a_splitter_that_shuffles_anew_splits_once():
     """As that of scikit-learn, which asks it once for all settings."""
     np.random.seed(3)  # noqa: NPY002
-    mine = MLPSearchCV(CLASSIFIER, TWO_ALPHAS, cv=ShuffleSplit(2)).fit(X, THREE)
+    mine = MLPSearchCV(CLASSIFIER, ONE_ALPHA, cv=ShuffleSplit(2)).fit(X, THREE)
     np.random.seed(3)  # noqa: NPY002
-    assert_equal_results(mine, GridSearchCV(CLASSIFIER, TWO_ALPHAS, cv=ShuffleSplit(2)).fit(X, THREE))
-    mine = MLPSearchCV(CLASSIFIER, TWO_ALPHAS, cv=(pair for pair in KFold(2).split(X))).fit(X, THREE)
-    assert_equal_results(mine, GridSearchCV(CLASSIFIER, TWO_ALPHAS, cv=KFold(2)).fit(X, THREE))
+    assert_equal_results(mine, GridSearchCV(CLASSIFIER, ONE_ALPHA, cv=ShuffleSplit(2)).fit(X, THREE))
+    mine = MLPSearchCV(CLASSIFIER, ONE_ALPHA, cv=(pair for pair in KFold(2).split(X))).fit(X, THREE)
+    assert_equal_results(mine, GridSearchCV(CLASSIFIER, ONE_ALPHA, cv=KFold(2)).fit(X, THREE))
 
 
-@pytest.mark.parametrize("kind", ["list", "series"])
 @pytest.mark.slow
-def test_texts(kind, runs):
-    x: Any = [f"word w{i % 7} " + "more " * (i % 3) for i in range(60)]
-    if kind == "series":
-        x = pytest.importorskip("pandas").Series(x)
+def test_texts(runs):
+    x = [f"word w{i % 7} " + "more " * (i % 3) for i in range(60)]
     pipeline = make_pipeline(TfidfVectorizer(), CLASSIFIER)
     search_both(pipeline, {"tfidfvectorizer__use_idf": [True, False]}, x, scoring="neg_log_loss")
     assert runs == [4]
@@ -322,24 +313,24 @@ def test_a_fold_that_lacks_a_class(runs):
     cv = [(np.flatnonzero(THREE != 1), np.arange(20)), (np.arange(40), np.arange(40, 60))]
     search_both(CLASSIFIER, TWO_ALPHAS, cv=cv)
     assert runs == [2, 2]  # networks of two outputs and of three... are of different structure
-    search_both(CLASSIFIER, TWO_ALPHAS, y=np.where(np.arange(60) < 40, 0, TWO), cv=KFold(3))
+    search_both(CLASSIFIER, ONE_ALPHA, y=np.where(np.arange(60) < 40, 0, TWO), cv=KFold(3))
 
 
 @pytest.mark.parametrize("given", [{"X_val": X[:20], "y_val": THREE[:20]}, {"sample_weight_val": None}])
 def test_other_arguments_of_fit(given, runs):
-    search_both(MLPClassifier(**SMALL, early_stopping="loss"), TWO_ALPHAS, given=given)
+    search_both(MLPClassifier(**SMALL, early_stopping="loss"), ONE_ALPHA, given=given)
     assert bool(runs) == ("X_val" not in given)
 
 
 def test_arguments_of_a_step(runs):
-    search_both(PIPELINE, {"mlp__alpha": [1.0, 2.0]}, given={"mlp__sample_weight": WEIGHT})
+    search_both(PIPELINE, {"mlp__alpha": [1.0]}, given={"mlp__sample_weight": WEIGHT})
     assert not runs
 
 
 def test_metadata_is_routed(runs):
     with sklearn.config_context(enable_metadata_routing=True):
         estimator = MLPClassifier(**SMALL).set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
-        search_both(estimator, TWO_ALPHAS, given={"sample_weight": WEIGHT})
+        search_both(estimator, ONE_ALPHA, given={"sample_weight": WEIGHT})
     assert not runs
 
 
@@ -354,23 +345,22 @@ def test_frames(runs):
 
 
 @pytest.mark.needs("torch")
-@pytest.mark.parametrize("dispatch", [False, True])
-def test_tensors(dispatch, runs):
+@pytest.mark.parametrize(("dispatch", "estimator", "y"), [(False, REGRESSOR, NUMBER), (True, CLASSIFIER, THREE)])
+def test_tensors(dispatch, estimator, y, runs):
     import torch
 
     with sklearn.config_context(array_api_dispatch=dispatch):
-        mine, _ = search_both(CLASSIFIER, TWO_ALPHAS, torch.asarray(X), torch.asarray(THREE))
+        mine, _ = search_both(estimator, TWO_ALPHAS, torch.asarray(X), torch.asarray(y))
         assert isinstance(mine.predict(torch.asarray(X)), torch.Tensor)
-        search_both(REGRESSOR, {"alpha": [1.0]}, torch.asarray(X), torch.asarray(NUMBER))
-    assert runs == [4, 2]
+    assert runs == [4]
 
 
 @pytest.mark.slow
 def test_arrays_that_numpy_cannot_index(runs):
     xp = pytest.importorskip("array_api_strict")
     with sklearn.config_context(array_api_dispatch=True):
-        search_both(CLASSIFIER, TWO_ALPHAS, xp.asarray(X), xp.asarray(THREE))
-    assert runs == [4]
+        search_both(CLASSIFIER, ONE_ALPHA, xp.asarray(X), xp.asarray(THREE))
+    assert runs == [2]
 
 
 # Scores, ranks and refits
@@ -401,12 +391,11 @@ def score_last(estimator: Any, x: Any, y: Any) -> float:
     return estimator[-1].score(estimator[:-1].transform(x), y)
 
 
-@pytest.mark.parametrize("scoring", [score_last, {"own": score_last, "accuracy": "accuracy"}], ids=["one", "two"])
 @pytest.mark.slow
-def test_own_scorers_see_the_estimator(scoring):
-    refit = "own" if isinstance(scoring, dict) else True
-    mine, _ = search_both(PIPELINE, {"mlp__alpha": [1.0, 10.0]}, scoring=scoring, refit=refit)
-    assert mine.scorer_ is score_last or mine.scorer_["own"] is score_last
+def test_own_scorers_see_the_estimator():
+    scoring = {"own": score_last, "accuracy": "accuracy"}
+    mine, _ = search_both(PIPELINE, {"mlp__alpha": [1.0, 10.0]}, scoring=scoring, refit="own")
+    assert mine.scorer_["own"] is score_last
     assert mine.score(X, THREE) == mine.best_estimator_.score(X, THREE)
     pickle.dumps(mine)
 
@@ -417,13 +406,13 @@ def test_a_scorer_that_fails():
         raise RuntimeError("no score")
 
     with pytest.warns(UserWarning, match="Scoring failed"):
-        search_both(CLASSIFIER, TWO_ALPHAS, scoring=fail)
+        search_both(CLASSIFIER, ONE_ALPHA, scoring=fail)
     with pytest.raises(RuntimeError, match="no score"):
         MLPSearchCV(CLASSIFIER, ALPHAS, scoring=fail, error_score="raise").fit(X, THREE)
 
 
 def test_times_are_shared_by_those_that_were_trained_together():
-    mine = MLPSearchCV(CLASSIFIER, ALPHAS, cv=3).fit(X, THREE)
+    mine = MLPSearchCV(CLASSIFIER, ALPHAS, cv=3, refit=False).fit(X, THREE)
     times = mine.cv_results_["mean_fit_time"]
     assert times.shape == (3,)
     assert (times > 0).all()
@@ -435,16 +424,15 @@ def test_times_are_shared_by_those_that_were_trained_together():
 # Settings that fail
 
 BAD_SETTINGS: dict[str, tuple[Any, Any, Any]] = {
-    "invalid": (CLASSIFIER, {"alpha": [-1, 1.0]}, THREE),
-    "sizes": (CLASSIFIER, {"hidden_layer_sizes": [(3,), (0,), "three", None]}, THREE),
+    "sizes": (CLASSIFIER, {"hidden_layer_sizes": [(3,), "three", None]}, THREE),
     "diverging": (REGRESSOR, {"learning_rate_init": [1e300, 0.01], "solver": ["sgd"]}, NUMBER),
     "too few to hold out": (CLASSIFIER, {"validation_fraction": [0.01, 0.2], "early_stopping": [True]}, THREE),
-    "scaler": (PIPELINE, {"scale__with_mean": [True, "no"], "mlp__alpha": [1.0, 2.0]}, THREE),
+    "scaler": (PIPELINE, {"scale__with_mean": [True, "no"]}, THREE),
 }
 
 
 @pytest.mark.filterwarnings("ignore:One or more of the (test|train) scores are non-finite")
-@pytest.mark.parametrize(("case", "error_score"), [*zip(BAD_SETTINGS, cycle([np.nan, -1.0]))])
+@pytest.mark.parametrize(("case", "error_score"), [*zip(BAD_SETTINGS, [np.nan, -1.0, np.nan, -1.0])])
 @pytest.mark.slow
 def test_settings_that_fail_have_the_error_score_or_raise(case, error_score, runs):
     estimator, grid, y = BAD_SETTINGS[case]
@@ -480,10 +468,10 @@ def test_an_error_in_one_fit_does_not_end_the_others(runs):
     assert runs == [4, 2]
 
 
-def test_fits_for_which_together_there_is_too_little_memory_are_done_alone(monkeypatch, runs):
+def test_fits_for_which_together_there_is_too_little_memory_are_done_alone(monkeypatch, runs, expected):
     monkeypatch.setattr("xpnet.backends.memory.find_memory", lambda: 1000)
-    search_both(CLASSIFIER, TWO_ALPHAS, scoring="neg_log_loss")
-    assert runs == [4]  # which was refused
+    assert_equal_results(MLPSearchCV(CLASSIFIER, ALPHAS, cv=2, scoring="neg_log_loss").fit(X, THREE), expected)
+    assert runs == [6]  # which was refused
 
 
 @pytest.mark.parametrize(
@@ -514,13 +502,10 @@ def test_far_too_many_settings_are_refused_before_memory_is_taken(make, message)
 
 def test_a_random_search_is_that_of_scikit_learn(runs):
     settings = {"alpha": loguniform(1e-4, 1.0), "activation": ["relu", "tanh"], "batch_size": [10, 16]}
-    options: dict[str, Any] = {"n_iter": 4, "cv": 2, "scoring": "neg_log_loss", "return_train_score": True}
-    mine = MLPRandomSearchCV(CLASSIFIER, settings, random_state=1, **options).fit(X, THREE)
-    assert sum(runs) == 8
-    assert len(runs) == 2
-    assert_equal_results(mine, RandomizedSearchCV(CLASSIFIER, settings, random_state=1, **options).fit(X, THREE))
-    other = MLPRandomSearchCV(CLASSIFIER, settings, random_state=np.random.RandomState(1), **options).fit(X, THREE)
-    assert_equal_results(other, mine)
+    options: dict[str, Any] = {"n_iter": 3, "cv": 2, "scoring": "neg_log_loss", "return_train_score": True}
+    mine = MLPRandomSearchCV(CLASSIFIER, settings, random_state=np.random.RandomState(3), **options).fit(X, THREE)
+    assert sorted(runs) == [2, 4]
+    assert_equal_results(mine, RandomizedSearchCV(CLASSIFIER, settings, random_state=3, **options).fit(X, THREE))
 
 
 def test_a_random_search_over_fewer_settings_than_it_is_to_try():
@@ -533,7 +518,7 @@ def test_a_random_search_over_fewer_settings_than_it_is_to_try():
 
 
 def test_a_fitted_search():
-    mine, other = search_both(PIPELINE, {"mlp__alpha": [1.0, 2.0]})
+    mine, other = search_both(PIPELINE, {"mlp__alpha": [1.0]})
     again = pickle.loads(pickle.dumps(mine))
     for fitted in (mine, again):
         np.testing.assert_array_equal(fitted.classes_, other.classes_)
@@ -565,12 +550,12 @@ def test_parameters_are_those_of_scikit_learn(mine, other):
 def test_the_estimator_does_not_change():
     estimator = MLPClassifier(**SMALL, callbacks=[Count()]).fit(X, THREE)
     before = dict(vars(estimator))
-    MLPSearchCV(estimator, ALPHAS, cv=3).fit(X, THREE)
+    MLPSearchCV(estimator, ALPHAS, cv=2).fit(X, THREE)
     assert vars(estimator).keys() == before.keys()
     assert all(value is before[name] for name, value in vars(estimator).items())
     pipeline = clone(PIPELINE)
     steps = list(pipeline.steps)
-    MLPSearchCV(pipeline, {"mlp__alpha": [1.0, 2.0]}, cv=3).fit(X, THREE)
+    MLPSearchCV(pipeline, {"mlp__alpha": [1.0]}, cv=2).fit(X, THREE)
     assert all(a is b for a, b in zip(pipeline.steps, steps))
     assert not hasattr(pipeline[0], "mean_")
 
@@ -579,7 +564,7 @@ def test_the_estimator_does_not_change():
 def test_random_states():
     search_both(MLPClassifier(**{**SMALL, "random_state": np.random.RandomState(5)}), TWO_ALPHAS)
     search_both(CLASSIFIER, {"random_state": [np.random.RandomState(5), 7]})
-    fitted = MLPSearchCV(MLPClassifier(**{**SMALL, "random_state": None}), ALPHAS, cv=2).fit(X, THREE)
+    fitted = MLPSearchCV(MLPClassifier(**{**SMALL, "random_state": None}), ONE_ALPHA, cv=2, refit=False).fit(X, THREE)
     assert np.isfinite(fitted.cv_results_["mean_test_score"]).all()
 
 
@@ -598,35 +583,42 @@ def test_a_bar_and_lines(monkeypatch, capsys):
     assert shown.err.count("\r  0%|") == 1
 
 
-every_check = parametrize_with_checks([MLPSearchCV(MLPClassifier((10,), learning_rate_init=0.2), ALPHAS, cv=2)]).mark
+every_check = parametrize_with_checks([MLPSearchCV(MLPClassifier((10,)), ONE_ALPHA, cv=2)]).mark.args[1]
+# What the search itself may do wrong; the other checks are about what it searches over, and so is `test_estimators.py`
+CHECKS = {
+    "check_dataframe_column_names_consistency",
+    "check_dict_unchanged",
+    "check_dont_overwrite_parameters",
+    "check_estimator_sparse_tag",
+    "check_estimators_overwrite_params",
+    "check_estimators_pickle",
+    "check_estimators_unfitted",
+    "check_fit_check_is_fitted",
+    "check_fit_idempotent",
+    "check_fit_score_takes_y",
+    "check_get_params_invariance",
+    "check_n_features_in",
+    "check_n_features_in_after_fitting",
+    "check_no_attributes_set_in_init",
+    "check_parameters_default_constructible",
+    "check_readonly_memmap_input",
+    "check_set_params",
+}
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # the checks provoke them
 @pytest.mark.parametrize(
-    every_check.args[0],
-    [(estimator, check) for estimator, check in every_check.args[1] if "array_api" not in str(check)],
-    ids=every_check.kwargs["ids"],
+    ("estimator", "check"),
+    [pytest.param(*pair, id=pair[1].func.__name__) for pair in every_check if pair[1].func.__name__ in CHECKS],
 )
 def test_the_checks_of_scikit_learn(estimator, check):
-    """None is expected to fail. Arrays of other libraries are the subject of tests above."""
-    estimator.set_params(estimator__random_state=0, estimator__max_iter=8, param_grid={"alpha": [0.1]})
+    """None is expected to fail."""
+    estimator.set_params(estimator__random_state=0, estimator__max_iter=1)
     check(estimator)
 
 
 # Workers
-
-
-@pytest.mark.slow
-def test_workers_change_nothing():
-    """Threads; `test_parallel.py` has processes."""
-    grid = [{"alpha": [0.1, 1.0, 2.0, 3.0]}, {"solver": ["lbfgs"]}, {"batch_size": [7]}, {"alpha": [-1]}]
-    options: dict[str, Any] = {"cv": 2, "scoring": "neg_log_loss"}
-    with warnings.catch_warnings(), joblib.parallel_config("threading"):
-        warnings.simplefilter("ignore")  # a setting fails
-        mine = MLPSearchCV(CLASSIFIER, grid, n_jobs=2, **options).fit(X, THREE)
-        other = MLPSearchCV(CLASSIFIER, grid, **options).fit(X, THREE)
-    assert_equal_results(mine, other, 1e-12)
 
 
 class Remote(ThreadingBackend):
@@ -639,31 +631,26 @@ class Remote(ThreadingBackend):
         return super().submit(pickle.loads(pickle.dumps(func)), callback)
 
 
-@pytest.mark.parametrize("n_jobs", [None, 3])
+@pytest.mark.parametrize(("kind", "n_jobs"), [("threading", 2), ("remote", None)])
 @pytest.mark.slow
-def test_workers_of_a_cluster_change_nothing(n_jobs, monkeypatch):
+@pytest.mark.filterwarnings("ignore")  # a setting fails
+def test_workers_change_nothing(kind, n_jobs, monkeypatch):
+    """Threads, and what may be a cluster; `test_parallel.py` has processes."""
     monkeypatch.setitem(joblib.parallel.BACKENDS, "remote", Remote)
-    grid = {"alpha": [0.1, 1.0, 2.0, 3.0], "learning_rate_init": [0.001, 0.1]}
-    other = MLPSearchCV(CLASSIFIER, grid, cv=2, scoring="neg_log_loss").fit(X, THREE)
-    with joblib.parallel_config("remote"):
-        mine = MLPSearchCV(CLASSIFIER, grid, cv=2, n_jobs=n_jobs, scoring="neg_log_loss").fit(X, THREE)
+    grid = [{"alpha": [0.1, 1.0, 2.0]}, {"solver": ["lbfgs"]}, {"alpha": [-1]}]
+    options: dict[str, Any] = {"cv": 2, "scoring": "neg_log_loss"}
+    other = MLPSearchCV(CLASSIFIER, grid, **options).fit(X, THREE)
+    with joblib.parallel_config(kind):
+        mine = MLPSearchCV(CLASSIFIER, grid, n_jobs=n_jobs, **options).fit(X, THREE)
     assert_equal_results(mine, other, 1e-12)
 
 
-def test_the_number_of_workers_of_the_backend_is_taken(monkeypatch):
-    calls, fit_trials = [], search.fit_trials
-
-    def look(trials, *arguments, **options):
-        calls.append(len(trials))
-        return fit_trials(trials, *arguments, **options)
-
-    monkeypatch.setattr(search, "fit_trials", look)
-    grid = {"alpha": [0.1, 1.0, 2.0, 3.0]}
+def test_the_number_of_workers_of_the_backend_is_taken(fits):
+    mine = MLPSearchCV(CLASSIFIER, {"alpha": [0.1, 1.0, 2.0, 3.0]}, cv=2, refit=False)
     with joblib.parallel_config("threading", n_jobs=2):
-        MLPSearchCV(CLASSIFIER, grid, cv=2).fit(X, THREE)
-    assert sorted(calls) == [4, 4]
-    MLPSearchCV(CLASSIFIER, grid, cv=2).fit(X, THREE)
-    assert sorted(calls) == [4, 4, 8]
+        mine.fit(X, THREE)
+    mine.fit(X, THREE)
+    assert fits.numbers == [4, 4, 8]
 
 
 def make_trials(grid: list[dict[str, Any]], n_folds: int) -> list[Trial]:
@@ -684,29 +671,27 @@ def test_jobs_of_one_kind_stay_together(workers):
 
 
 @pytest.mark.slow
-def test_a_search_that_needs_too_much_memory_runs_in_slices(monkeypatch, runs):
+def test_a_search_that_needs_too_much_memory_runs_in_slices(monkeypatch, runs, expected):
+    mine = MLPSearchCV(CLASSIFIER, ALPHAS, cv=2, scoring="neg_log_loss")
     weights = 5 * 6 + 6
     monkeypatch.setattr(folds, "find_memory", lambda: 2 * 2 * 8 * folds.COPIES_OF_STATE * weights * 2)  # two settings
-    search_both(CLASSIFIER, ALPHAS, scoring="neg_log_loss", return_train_score=True)
-    assert runs == [4, 2]
-    runs.clear()
+    assert_equal_results(mine.fit(X, THREE), expected)
     monkeypatch.setattr(folds, "find_memory", lambda: 1)
-    search_both(CLASSIFIER, ALPHAS, scoring=["accuracy", "neg_log_loss"], refit="neg_log_loss")
-    assert runs == [2] * 3
-    runs.clear()
+    scoring = ["accuracy", "neg_log_loss"]
+    search_both(CLASSIFIER, TWO_ALPHAS, scoring=scoring, refit="neg_log_loss", return_train_score=True)
     monkeypatch.setattr(folds, "find_memory", lambda: None)
-    MLPSearchCV(CLASSIFIER, ALPHAS, cv=2).fit(X, THREE)
-    assert runs == [6]
+    mine.fit(X, THREE)
+    assert runs == [4, 2] + [2] * 2 + [6]
 
 
 @pytest.mark.filterwarnings("ignore:One or more of the test scores are non-finite")
-@pytest.mark.parametrize("alphas", [[-1, -2, 0.1, 1.0], [0.1, -1, 1.0, -2]])
+@pytest.mark.parametrize("alphas", [[-1, -2, 1.0], [0.1, -1, 1.0]])
 @pytest.mark.slow
 def test_a_slice_of_settings_that_fail_does_not_end_the_search(monkeypatch, alphas, runs):
     monkeypatch.setattr(folds, "find_memory", lambda: 1)
     with pytest.warns(FitFailedWarning):
         search_both(CLASSIFIER, {"alpha": alphas}, scoring="neg_log_loss")
-    assert runs == [2, 2]
+    assert runs == [2] * sum(alpha > 0 for alpha in alphas)
 
 
 def test_all_slices_fail(monkeypatch):
@@ -716,9 +701,9 @@ def test_all_slices_fail(monkeypatch):
 
 
 @pytest.mark.slow
-def test_large_examples_are_trained_fold_by_fold(monkeypatch, runs):
+def test_large_examples_are_trained_fold_by_fold(monkeypatch, runs, expected):
     monkeypatch.setattr(folds, "MAX_BYTES", 1)
-    search_both(CLASSIFIER, ALPHAS, scoring="neg_log_loss")
+    assert_equal_results(MLPSearchCV(CLASSIFIER, ALPHAS, cv=2, scoring="neg_log_loss").fit(X, THREE), expected)
     assert runs == [3, 3]
 
 
@@ -737,24 +722,16 @@ def test_the_size_of_all_folds_is_known_whatever_holds_the_examples(kind):
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_an_interrupt_leaves_the_results_so_far(n_jobs):
     grid = [{"alpha": [0.1, 1.0]}, {"hidden_layer_sizes": [(4,)]}]
-    estimator = MLPClassifier(**SMALL, callbacks=[Interrupt(3)])
-    mine = MLPSearchCV(estimator, grid, cv=2, n_jobs=n_jobs)
+    estimator = MLPClassifier(**SMALL, callbacks=[Interrupt(2)])
+    mine = MLPSearchCV(estimator, grid, cv=2, n_jobs=n_jobs, scoring="neg_log_loss")
     with joblib.parallel_config("threading"), pytest.raises(KeyboardInterrupt):
         mine.fit(X, THREE)
-    if n_jobs == 1:  # the other group had not begun
-        assert [params["alpha"] for params in mine.cv_results_["params"]] == [0.1, 1.0]
-    else:
-        assert len(mine.cv_results_["params"]) == 3
+    assert len(mine.cv_results_["params"]) == (2 if n_jobs == 1 else 3)  # of one worker, the other group had not begun
     assert {name for name in vars(mine) if name.endswith("_")} == {"cv_results_"}
-    # One of the members had come to its third epoch, the others not
-    alone = []
-    for alpha in (0.1, 1.0):
-        for k, (train, test) in enumerate(StratifiedKFold(2).split(X, THREE)):
-            epochs = 3 if (alpha, k) == (0.1, 0) else 2
-            fitted = MLPClassifier(**{**SMALL, "alpha": alpha, "max_iter": epochs}).fit(X[train], THREE[train])
-            alone.append(fitted.score(X[test], THREE[test]))
-    if n_jobs == 1:
-        np.testing.assert_allclose(mine.cv_results_["mean_test_score"], np.reshape(alone, (2, 2)).mean(axis=1))
+    if n_jobs == 1:  # all of them had taken the steps of the second epoch
+        two = MLPClassifier(**{**SMALL, "max_iter": 2})
+        other = GridSearchCV(two, grid[0], cv=2, scoring="neg_log_loss", refit=False).fit(X, THREE)
+        np.testing.assert_allclose(mine.cv_results_["mean_test_score"], other.cv_results_["mean_test_score"])
     assert not hasattr(estimator, "network_")
     with pytest.raises(NotFittedError):
         mine.predict(X)
@@ -771,7 +748,7 @@ def test_an_interrupt_leaves_nothing_of_an_earlier_fit():
 
 @pytest.mark.parametrize("moment", ["training", "scoring"])
 @pytest.mark.slow
-def test_an_interrupt_of_a_later_slice_leaves_the_results_of_those_before(monkeypatch, moment):
+def test_an_interrupt_of_a_later_slice_leaves_the_results_of_those_before(monkeypatch, moment, expected):
     monkeypatch.setattr(folds, "find_memory", lambda: 1)
     calls, estimator, scored = [], MLPClassifier(**SMALL), []
     fit_trials = search.fit_trials
@@ -789,15 +766,14 @@ def test_an_interrupt_of_a_later_slice_leaves_the_results_of_those_before(monkey
         return -log_loss(y, fitted.predict_proba(x))
 
     monkeypatch.setattr(search, "fit_trials", fit_or_interrupt)
-    mine = MLPSearchCV(estimator, {"alpha": [0.1, 1.0, 2.0, 3.0]}, cv=2, scoring=score_or_interrupt)
+    mine = MLPSearchCV(estimator, {"alpha": [*ALPHAS["alpha"], 3.0]}, cv=2, scoring=score_or_interrupt)
     with pytest.raises(KeyboardInterrupt):
         mine.fit(X, THREE)
     assert calls == [2] * 3  # each slice is scored before the next one is trained
-    expected = [0.1, 1.0, 2.0] if moment == "training" else [0.1, 1.0]
-    assert [params["alpha"] for params in mine.cv_results_["params"]] == expected
-    assert mine.cv_results_["mean_fit_time"].shape == (len(expected),)
-    other = GridSearchCV(CLASSIFIER, {"alpha": [0.1, 1.0]}, cv=2, scoring="neg_log_loss").fit(X, THREE)
-    np.testing.assert_allclose(mine.cv_results_["mean_test_score"][:2], other.cv_results_["mean_test_score"])
+    alphas = ALPHAS["alpha"][: 3 if moment == "training" else 2]
+    assert [params["alpha"] for params in mine.cv_results_["params"]] == alphas
+    assert mine.cv_results_["mean_fit_time"].shape == (len(alphas),)
+    np.testing.assert_allclose(mine.cv_results_["mean_test_score"][:2], expected.cv_results_["mean_test_score"][:2])
 
 
 def test_an_interrupt_after_fits_that_failed_is_one():
@@ -821,8 +797,7 @@ def test_an_interrupt_before_the_first_epoch_leaves_nothing():
 
 # Checkpoints
 
-RATES: dict[str, Any] = {"learning_rate_init": [0.001, 0.01, 0.1], "alpha": [0.1, 1.0]}
-FAILING = [{"alpha": [-1, 0.1, 1.0]}, {"alpha": [-2, -3]}, {"hidden_layer_sizes": [(3,)]}]
+FAILING = {"alpha": [-1, 1.0, -2]}
 
 
 class Fits:
@@ -859,38 +834,29 @@ def assert_same_search(mine: Any, other: Any) -> None:
             np.testing.assert_array_equal(mine.cv_results_[name], values, err_msg=name)
     assert (mine.best_index_, show(mine.best_params_)) == (other.best_index_, show(other.best_params_))
     assert mine.best_score_ == other.best_score_
-    for a, b in zip(last(mine.best_estimator_).coefs_, last(other.best_estimator_).coefs_, strict=True):
-        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+    if other.refit:
+        for a, b in zip(last(mine.best_estimator_).coefs_, last(other.best_estimator_).coefs_, strict=True):
+            np.testing.assert_array_equal(a, b)
     assert show(mine.scorer_) == show(other.scorer_)
 
 
-def check_resumes(
-    path: Any, fits: Fits, make: Any, calls: int = 2, every: int = 2, y: Any = THREE, **given: Any
-) -> Any:
-    """A search that ends after some slices of settings and is resumed finds what one finds that is not interrupted."""
-    whole = make().fit(X, y, checkpoint=f"{path}-whole", every=every, **given)
+def check_resumes(path: Any, fits: Fits, make: Any, calls: int = 1, every: int = 2, **given: Any) -> None:
+    """A search that ends after a slice of settings and is resumed finds what one finds that is not interrupted."""
+    whole = make().fit(X, THREE, checkpoint=f"{path}-whole", every=every, **given)
     fits.numbers.clear()
     fits.calls = calls
     with pytest.raises(type(fits.error)):
-        make().fit(X, y, checkpoint=path, every=every, **given)
+        make().fit(X, THREE, checkpoint=path, every=every, **given)
     done, fits.calls = sum(fits.numbers), None
-    resumed = make().fit(X, y, checkpoint=path, every=every, resume=True, **given)
+    resumed = make().fit(X, THREE, checkpoint=path, every=every, resume=True, **given)
     n_fits = len(whole.cv_results_["params"]) * whole.n_splits_
     assert 0 < done < n_fits == sum(fits.numbers)  # none is repeated
     assert_same_search(resumed, whole)
-    again = make().fit(X, y, checkpoint=path, every=every, resume=True, **given)
-    assert sum(fits.numbers) == n_fits  # nothing is left but to fit with the best settings
-    assert_same_search(again, whole)
-    np.testing.assert_array_equal(again.cv_results_["mean_fit_time"], resumed.cv_results_["mean_fit_time"])
-    np.testing.assert_array_equal(again.cv_results_["mean_score_time"], resumed.cv_results_["mean_score_time"])
-    assert (again.cv_results_["mean_fit_time"] > 0).all()
-    return resumed
 
 
 @pytest.mark.parametrize(
     ("backend", "error"),
     [
-        (None, RuntimeError),
         (None, KeyboardInterrupt),
         pytest.param("torch", RuntimeError, marks=pytest.mark.needs("torch")),
         pytest.param("jax", RuntimeError, marks=pytest.mark.needs("jax")),
@@ -899,46 +865,54 @@ def check_resumes(
 )
 def test_a_search_that_is_resumed_is_the_uninterrupted_one(tmp_path, fits, backend, error):
     fits.error = error("the end")
-    estimator = MLPClassifier(**SMALL, backend=backend)
-    check_resumes(tmp_path / "run", fits, lambda: MLPSearchCV(estimator, {"alpha": [0.1, 1.0]}, cv=2), 1, 1)
+    # JAX compiles for each size of minibatches, and for the last fit
+    estimator = MLPClassifier(**{**SMALL, "batch_size": 15}, backend=backend)
+    check_resumes(tmp_path / "run", fits, lambda: MLPSearchCV(estimator, TWO_ALPHAS, cv=2, refit=False), every=1)
 
 
 @pytest.mark.slow
-def test_a_checkpoint_changes_the_results_by_rounding_only(tmp_path):
-    options: dict[str, Any] = {"cv": 2, "scoring": "neg_log_loss"}
-    mine = MLPSearchCV(CLASSIFIER, RATES, **options).fit(X, THREE, checkpoint=tmp_path / "run", every=2)
-    assert_equal_results(mine, MLPSearchCV(CLASSIFIER, RATES, **options).fit(X, THREE))
+def test_a_search_that_was_done_is_not_repeated(tmp_path, fits):
+    """Nothing is left but to fit with the best settings."""
+    mine = MLPSearchCV(CLASSIFIER, TWO_ALPHAS, cv=2).fit(X, THREE, checkpoint=tmp_path / "run")
+    again = MLPSearchCV(CLASSIFIER, TWO_ALPHAS, cv=2).fit(X, THREE, checkpoint=tmp_path / "run", resume=True)
+    assert fits.numbers == [4]
+    assert_same_search(again, mine)
+    np.testing.assert_array_equal(again.cv_results_["mean_fit_time"], mine.cv_results_["mean_fit_time"])
+    np.testing.assert_array_equal(again.cv_results_["mean_score_time"], mine.cv_results_["mean_score_time"])
+    assert (again.cv_results_["mean_fit_time"] > 0).all()
+
+
+@pytest.mark.slow
+def test_a_checkpoint_changes_the_results_by_rounding_only(tmp_path, expected):
+    mine = MLPSearchCV(CLASSIFIER, ALPHAS, cv=2, scoring="neg_log_loss")
+    assert_equal_results(mine.fit(X, THREE, checkpoint=tmp_path / "run", every=2), expected)
 
 
 SEARCHES: dict[str, tuple[Any, dict[str, Any]]] = {
-    "weights": (
-        lambda: MLPSearchCV(CLASSIFIER, RATES, cv=GroupKFold(2)),
-        {"sample_weight": WEIGHT, "groups": GROUPS},
+    "a dictionary": (
+        lambda: MLPSearchCV(
+            CLASSIFIER, ALPHAS, cv=GroupKFold(2), scoring=score_twice, refit="a", return_train_score=True
+        ),
+        {"groups": GROUPS},
     ),
     "own scorer": (
-        lambda: MLPSearchCV(
-            PIPELINE, {"mlp__alpha": [0.1, 1.0, 2.0, 3.0, 4.0]}, cv=2, scoring=score_last, return_train_score=True
-        ),
-        {},
-    ),
-    "a dictionary": (
-        lambda: MLPSearchCV(CLASSIFIER, RATES, cv=2, scoring=score_twice, refit="a", return_train_score=True),
-        {},
+        lambda: MLPSearchCV(PIPELINE, {"mlp__alpha": [0.1, 1.0]}, cv=2, scoring=score_last, return_train_score=True),
+        {"every": 1},
     ),
     "random": (
-        lambda: MLPRandomSearchCV(CLASSIFIER, {"alpha": loguniform(1e-3, 1.0)}, n_iter=5, cv=2, random_state=1),
-        {},
-    ),
-    "generators": (
-        lambda: MLPSearchCV(
+        lambda: MLPRandomSearchCV(
             MLPClassifier(**{**SMALL, "random_state": np.random.RandomState(5)}),
-            RATES,
+            {"alpha": loguniform(1e-3, 1.0)},
+            n_iter=3,
             cv=StratifiedKFold(2, shuffle=True, random_state=1),
+            random_state=1,
         ),
-        {},
+        {"sample_weight": WEIGHT},
     ),
-    "workers": (lambda: MLPSearchCV(CLASSIFIER, RATES, cv=4, n_jobs=2), {}),
-    "several structures": (lambda: MLPSearchCV(CLASSIFIER, GRIDS["solvers"][1], cv=2), {"every": 1}),
+    "workers": (
+        lambda: MLPSearchCV(CLASSIFIER, [{"alpha": [0.1, 1.0]}, {"solver": ["lbfgs"], "max_fun": [3]}], cv=4, n_jobs=2),
+        {"calls": 2},  # one for each worker
+    ),
 }
 
 
@@ -956,26 +930,20 @@ def test_any_search_may_be_resumed(tmp_path, fits, name):
 
 @pytest.mark.filterwarnings("ignore:One or more of the (test|train) scores are non-finite")
 @pytest.mark.slow
-@pytest.mark.parametrize("calls", [1, 4, 5])
+@pytest.mark.parametrize("calls", [1, 2])
 def test_settings_that_fail_are_remembered_as_failed(tmp_path, fits, calls):
     """Also if only settings that fail are done, or left."""
-
-    def make():
-        return MLPSearchCV(CLASSIFIER, FAILING, cv=2, scoring="neg_log_loss")
-
-    with pytest.warns(
-        FitFailedWarning, match=r"6 fits failed out of a total of 12(.|\n)*alpha=-1 must be a finite number"
-    ):
-        whole = make().fit(X, THREE)
+    path, message = tmp_path / "run", r"4 fits failed out of a total of 6(.|\n)*alpha=-1 must be a finite number"
+    mine = MLPSearchCV(CLASSIFIER, FAILING, cv=2, scoring="neg_log_loss")
+    with pytest.warns(FitFailedWarning, match=message):
+        whole = clone(mine).fit(X, THREE)
     fits.calls = calls + len(fits.numbers)
     with pytest.raises(RuntimeError, match="the end"):
-        make().fit(X, THREE, checkpoint=tmp_path / "run", every=1)
+        clone(mine).fit(X, THREE, checkpoint=path, every=1)
     fits.calls = None
-    with pytest.warns(
-        FitFailedWarning, match=r"6 fits failed out of a total of 12(.|\n)*alpha=-1 must be a finite number"
-    ):
-        resumed = make().fit(X, THREE, checkpoint=tmp_path / "run", every=1, resume=True)
-    assert fits.numbers == [12] + [2] * 6
+    with pytest.warns(FitFailedWarning, match=message):
+        resumed = clone(mine).fit(X, THREE, checkpoint=path, every=1, resume=True)
+    assert fits.numbers == [6] + [2] * 3
     np.testing.assert_allclose(resumed.cv_results_["mean_test_score"], whole.cv_results_["mean_test_score"], rtol=1e-12)
     np.testing.assert_array_equal(resumed.cv_results_["rank_test_score"], whole.cv_results_["rank_test_score"])
 
@@ -984,10 +952,9 @@ def test_settings_that_fail_are_remembered_as_failed(tmp_path, fits, calls):
 @pytest.mark.slow
 def test_scores_that_fail_are_remembered_as_failed(tmp_path, fits):
     scoring = {"own": score_some, "accuracy": "accuracy"}
+    mine = MLPSearchCV(CLASSIFIER, {"alpha": [0.1, 1.0]}, scoring=scoring, refit="accuracy", cv=2)
     with pytest.warns(UserWarning, match=r"Scoring failed(.|\n)*no score"):
-        check_resumes(
-            tmp_path / "run", fits, lambda: MLPSearchCV(CLASSIFIER, RATES, scoring=scoring, refit="accuracy", cv=2)
-        )
+        check_resumes(tmp_path / "run", fits, lambda: clone(mine), every=1)
 
 
 def score_some(estimator: Any, x: Any, y: Any) -> float:
@@ -1008,7 +975,7 @@ SCRIPT = """
 
     def kill(*arguments, **options):
         calls.append(1)
-        if len(calls) == 3:
+        if len(calls) == 2:
             os.kill(os.getpid(), signal.SIGKILL)
         return fit_trials(*arguments, **options)
 
@@ -1021,16 +988,15 @@ SCRIPT = """
 @pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
 def test_a_search_that_is_killed_goes_on_in_another_process(tmp_path, fits):
     path, given = str(tmp_path / "run"), tmp_path / "given"
-    given.write_bytes(pickle.dumps((CLASSIFIER, RATES, X, THREE)))
+    given.write_bytes(pickle.dumps((CLASSIFIER, ALPHAS, X, THREE)))
     command = [sys.executable, "-c", textwrap.dedent(SCRIPT), path, str(given)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == -9, ended.stderr
     assert f"There is no checkpoint {path} yet: the search begins anew" in ended.stderr
-    resumed = MLPSearchCV(CLASSIFIER, RATES, cv=2).fit(X, THREE, checkpoint=path, every=2, resume=True)
-    assert fits.numbers == [4]  # of 12
-    assert_same_search(
-        resumed, MLPSearchCV(CLASSIFIER, RATES, cv=2).fit(X, THREE, checkpoint=tmp_path / "whole", every=2)
-    )
+    mine = MLPSearchCV(CLASSIFIER, ALPHAS, cv=2)
+    resumed = clone(mine).fit(X, THREE, checkpoint=path, every=2, resume=True)
+    assert fits.numbers == [2]  # of 6
+    assert_same_search(resumed, mine.fit(X, THREE, checkpoint=tmp_path / "whole", every=2))
 
 
 def test_an_interrupted_slice_is_not_written(tmp_path, fits):
@@ -1086,15 +1052,11 @@ OTHERS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {},
         "holds a search with alpha=1.0 as setting 1, but this one has alpha=2.0; give the same, or another checkpoint",
     ),
-    "number of settings": (
-        {"param_grid": {"alpha": [1.0]}},
-        {},
-        "holds a search with 3 settings to try, but this one has 1;",
-    ),
+    "number of settings": ({"param_grid": ONE_ALPHA}, {}, "holds a search with 3 settings to try, but this one has 1;"),
     "parameter": (
         {"estimator": MLPClassifier(**{**SMALL, "max_iter": 6})},
         {},
-        "with max_iter=5, but this one has max_iter=6",
+        "max_iter=3, but this one has max_iter=6",
     ),
     "kind": (
         {"estimator": MLPRegressor(**SMALL)},
@@ -1109,12 +1071,7 @@ OTHERS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "scoring": ({"scoring": "neg_log_loss"}, {}, "with scoring=None, but this one has scoring='neg_log_loss'; give"),
     "error_score": ({"error_score": 0.0}, {}, "with error_score=nan, but this one has error_score=0.0; give the same"),
     "train": ({"return_train_score": True}, {}, "return_train_score=False, but this one has return_train_score=True"),
-    "number of folds": (
-        {"cv": 3},
-        {},
-        "cv differs from that of the search in .*; give the same, or another checkpoint",
-    ),
-    "folds": ({"cv": KFold(2)}, {}, "cv differs from that of the search in "),
+    "folds": ({"cv": KFold(2)}, {}, "cv differs from that of the search in .*; give the same, or"),
     "X": ({}, {"X": X + 1}, "X differs from that of the search in .*; give the same, or another checkpoint"),
     "y": ({}, {"y": (THREE + 1) % 3}, "y differs from that of the search in "),
     "weights": ({}, {"sample_weight": WEIGHT}, "sample_weight differs from that of the search in "),
@@ -1252,7 +1209,7 @@ def test_a_forged_file_of_a_search_is_refused(tmp_path, written, fits, name):
 
 def test_a_damaged_file_of_a_search_is_refused(tmp_path, written, fits):
     path, mine = tmp_path / "run", MLPSearchCV(CLASSIFIER, ALPHAS, cv=2)
-    some = np.linspace(0, len(written) - 1, 20).astype(int)
+    some = np.linspace(0, len(written) - 1, 8).astype(int)
     damaged = [written[:i] + bytes([written[i] ^ 1]) + written[i + 1 :] for i in some] + [written[:i] for i in some]
     network = Network([2, 1], seed=0)._encode()
     for content in (*damaged, written + b" ", b"", b"[]", b"[" * 10**5, b"\xff", network):
@@ -1265,21 +1222,12 @@ def test_a_damaged_file_of_a_search_is_refused(tmp_path, written, fits):
 # Bad input
 
 BAD: dict[str, tuple[Any, Any, dict[str, Any], type[Exception], str]] = {
-    "no settings": (
-        CLASSIFIER,
-        [],
-        {},
-        ValueError,
-        "param_grid=[] has no settings to try; give lists of them, as in {",
-    ),
     "nothing": (CLASSIFIER, {}, {}, ValueError, "param_grid={} has no settings to try; give lists of them, as in {"),
     "no values": (CLASSIFIER, {"alpha": []}, {}, ValueError, "param_grid has no values of 'alpha' to try; give a "),
     "no array": (CLASSIFIER, {"alpha": np.zeros(0)}, {}, ValueError, "param_grid has no values of 'alpha' to try"),
     "no mapping": (CLASSIFIER, [ALPHAS, 1.0], {}, TypeError, "Parameter grid is not a dict (1.0)"),
     "no list": (CLASSIFIER, {"alpha": 1.0}, {}, TypeError, "'alpha' needs to be a list or a numpy array, but got 1.0"),
-    "unknown": (CLASSIFIER, {"alfa": [1.0]}, {}, ValueError, "Invalid parameter 'alfa' for estimator MLPClassifier("),
     "unknown later": (CLASSIFIER, [ALPHAS, {"alfa": [1.0]}], {}, ValueError, "Invalid parameter 'alfa' for estimator"),
-    "of a step": (PIPELINE, {"mlp__alfa": [1.0]}, {}, ValueError, "Invalid parameter 'alfa' for estimator MLPClass"),
     "others": (
         LogisticRegression(),
         {"C": [1.0]},
@@ -1295,33 +1243,12 @@ BAD: dict[str, tuple[Any, Any, dict[str, Any], type[Exception], str]] = {
         {"mlp": [CLASSIFIER, LogisticRegression()]},
         {},
         TypeError,
-        "must be an estimator of xpnet.estimators, or contain one",
+        "must be an estimator of xpnet.est",
     ),
     "too many folds": (CLASSIFIER, ALPHAS, {"cv": 61}, ValueError, "n_splits=61 greater than the number of samples"),
-    "too many rows": (CLASSIFIER, ALPHAS, {"cv": KFold(61)}, ValueError, "n_splits=61 greater than the number of samp"),
     "no groups": (CLASSIFIER, ALPHAS, {"cv": GroupKFold(2)}, ValueError, "The 'groups' parameter should not be None"),
-    "scoring": (
-        CLASSIFIER,
-        ALPHAS,
-        {"scoring": "acuracy"},
-        ValueError,
-        "The 'scoring' parameter of MLPSearchCV must be",
-    ),
-    "workers": (
-        CLASSIFIER,
-        ALPHAS,
-        {"n_jobs": "two"},
-        ValueError,
-        "The 'n_jobs' parameter of MLPSearchCV must be an i",
-    ),
-    "one fold": (CLASSIFIER, ALPHAS, {"cv": 1}, ValueError, "The 'cv' parameter of MLPSearchCV must be an int in the "),
-    "error score": (
-        CLASSIFIER,
-        ALPHAS,
-        {"error_score": "no"},
-        ValueError,
-        "The 'error_score' parameter of MLPSearchCV",
-    ),
+    "scoring": (CLASSIFIER, ALPHAS, {"scoring": "acuracy"}, ValueError, "The 'scoring' parameter of MLPSearchCV must"),
+    "workers": (CLASSIFIER, ALPHAS, {"n_jobs": "two"}, ValueError, "The 'n_jobs' parameter of MLPSearchCV must be an"),
     "no estimator": (None, ALPHAS, {}, ValueError, "The 'estimator' parameter of MLPSearchCV must be an object implem"),
     "refit": (CLASSIFIER, ALPHAS, {"scoring": ["accuracy", "f1_macro"]}, ValueError, "refit must be set to a scorer k"),
 }
@@ -1345,11 +1272,9 @@ def test_bad_input_is_refused_before_anything_trains(case):
     ("settings", "options", "message"),
     [
         ({}, {}, r"param_distributions=\{\} has no settings to try"),
-        ([], {}, r"param_distributions=\[\] has no settings to try"),
         ({"alpha": [], "tol": loguniform(0.1, 1.0)}, {}, "param_distributions has no values of 'alpha' to try; give a"),
         ({"alfa": [1.0]}, {"n_iter": 1}, "Invalid parameter 'alfa' for estimator MLPClassifier"),
         (ALPHAS, {"n_iter": 0}, "The 'n_iter' parameter of MLPRandomSearchCV must be an int in the range"),
-        (ALPHAS, {"n_iter": -1}, "The 'n_iter' parameter of MLPRandomSearchCV must be an int in the range"),
         (ALPHAS, {"random_state": "x"}, "The 'random_state' parameter of MLPRandomSearchCV must be"),
     ],
 )
@@ -1364,7 +1289,7 @@ def test_a_pipeline_refuses_weights_before_anything_trains(runs):
     """They are for one of its steps, which must be named, as in scikit-learn."""
     pipeline = make_pipeline(StandardScaler(), MLPClassifier(**SMALL, callbacks=[Count()]))
     for refit in (True, False):
-        mine = MLPSearchCV(pipeline, {"mlpclassifier__alpha": [1.0, 2.0]}, cv=2, refit=refit)
+        mine = MLPSearchCV(pipeline, {"mlpclassifier__alpha": [1.0]}, cv=2, refit=refit)
         with pytest.raises(ValueError, match=r"Pipeline\.fit does not accept the sample_weight parameter"):
             mine.fit(X, THREE, sample_weight=WEIGHT)
     assert Count.epochs == 0
@@ -1383,7 +1308,7 @@ def test_examples_that_do_not_fit_are_refused_before_anything_trains():
         mine.fit(X)
     assert Count.epochs == 0
     mine.fit(X, THREE)
-    assert Count.epochs == 5 * (6 + 1)  # the six fits, and the last one
+    assert Count.epochs == 3 * (6 + 1)  # the six fits, and the last one
 
 
 @pytest.mark.parametrize(
@@ -1398,7 +1323,7 @@ def test_examples_that_do_not_fit_are_refused_before_anything_trains():
     ],
 )
 def test_other_estimators_are_fitted_one_by_one(estimator, name, y, tmp_path):
-    ours, theirs = (kind(estimator, {name: [1e-4, 10.0]}, cv=2).fit(X, y) for kind in (MLPSearchCV, GridSearchCV))
+    ours, theirs = (kind(estimator, {name: [10.0]}, cv=2).fit(X, y) for kind in (MLPSearchCV, GridSearchCV))
     np.testing.assert_array_equal(ours.cv_results_["mean_test_score"], theirs.cv_results_["mean_test_score"])
     np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
     with pytest.raises(ValueError, match=r"(?s)checkpoint= is for searches over .* the fits one by one; leave check"):
@@ -1422,5 +1347,5 @@ def test_libraries_that_replace_fit_see_the_search_itself(scoring, monkeypatch):
     fit = GridSearchCV.fit
     monkeypatch.setattr(GridSearchCV, "fit", watch)
     refit = "accuracy" if isinstance(scoring, list) else True
-    mine = MLPSearchCV(CLASSIFIER, ALPHAS, cv=2, scoring=scoring, refit=refit).fit(X, THREE)
+    mine = MLPSearchCV(CLASSIFIER, ONE_ALPHA, cv=2, scoring=scoring, refit=refit).fit(X, THREE)
     assert seen == [(MLPSearchCV, MLPClassifier, mine.cv_results_["mean_fit_time"].tolist())]
