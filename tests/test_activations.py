@@ -4,13 +4,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import reference
-from helpers import central_differences
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from xpnet import Network
 from xpnet.core.activations import ACTIVATIONS, elu, gelu, leaky_relu, make_elu, make_leaky_relu, selu, sigmoid, softmax
+
+# JAX compiles each operation, so that only what it could get wrong alone runs there; test_trainings.py has the rest
+pytestmark = pytest.mark.not_on("jax")
 
 
 def on(backend, function, *arrays, dtype="float64"):
@@ -20,20 +19,6 @@ def on(backend, function, *arrays, dtype="float64"):
         assert str(result.dtype).endswith(dtype)
         assert result.device == backend.asarray(np.zeros(1)).device
         return backend.to_numpy(result)
-
-
-@pytest.mark.parametrize("name", ACTIVATIONS)
-def test_pullback_is_the_gradient_of_the_value(backend, name):
-    """Central differences of g · σ(z) over every z, m = 3, n = 4."""
-    sigma, rng = ACTIVATIONS[name], np.random.default_rng(0)
-    z, g = rng.uniform(0.1, 2, (3, 4)) * rng.choice([-1, 1], (3, 4)), rng.standard_normal((3, 4))
-
-    def objective(z):
-        return np.sum(g * on(backend, sigma.value, z))
-
-    expected = central_differences(objective, z)
-    found = on(backend, sigma.pullback, g, z, on(backend, sigma.value, z))
-    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-8)
 
 
 def test_pullbacks_worked_by_hand():
@@ -75,6 +60,7 @@ def test_values_and_pullbacks_against_torch(backend, name, dtype):
     np.testing.assert_allclose(pulled, theirs_z.grad.numpy(), **tolerance)
 
 
+@pytest.mark.on("jax")
 def test_gelu_is_that_of_the_error_function(backend):
     """Within 1e-15 of z Φ(z), in units of |z|, and of its derivative; relatively within 1e-11 far down the tail."""
     z = np.linspace(-30, 30, 6001)
@@ -107,6 +93,7 @@ def test_rectifiers_of_large_numbers_reach_their_limits_without_warnings(backend
     np.testing.assert_allclose(pulled, [0] * 3 + [scale] * 3, rtol=1e-6, atol=1e-30)
 
 
+@pytest.mark.on("jax")
 @pytest.mark.parametrize("name", [name for name in ACTIVATIONS if name != "exp"])
 def test_no_activation_overflows(backend, dtype, name):
     """Warnings are errors; exp alone is infinite where it must be."""
@@ -126,6 +113,7 @@ def test_slopes_at_zero(backend, name):
     np.testing.assert_allclose(found[0, 0], expected.get(name, reference.jacobian(name, z[0])[0, 0]), rtol=1e-14)
 
 
+@pytest.mark.on("jax")
 def test_sigmoid_is_exact_without_warnings(backend, dtype):
     """Relative error at most 1e-6 in float32 for z in [-80, 20]; within 1e-37 of the limits beyond; finite slopes."""
     z = np.linspace(-80, 20, 1001).astype(dtype)
@@ -143,15 +131,12 @@ def test_softmax_of_large_numbers(backend, dtype):
     np.testing.assert_array_equal(found, [[1, 0], [0.5, 0.5]])
 
 
-@settings(max_examples=10)
-@given(
-    z=hnp.arrays(np.float64, hnp.array_shapes(min_dims=2, max_dims=3, max_side=5), elements=st.floats(-80, 80)),
-    dtype=st.sampled_from(["float32", "float64"]),
-)
+@pytest.mark.parametrize("shape", [(1, 1), (5, 3), (2, 4, 3)])
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_values_lie_between_their_bounds_and_keep_shape_and_dtype(name, z, dtype):
+def test_values_lie_between_their_bounds_and_keep_shape_and_dtype(name, shape):
     """Within the rounding of the bound itself."""
-    sigma, z = ACTIVATIONS[name], z.astype(dtype)
+    rng, dtype = np.random.default_rng(0), "float32" if len(shape) == 3 else "float64"
+    sigma, z = ACTIVATIONS[name], (rng.choice([1e-9, 1, 40], shape) * rng.uniform(-2, 2, shape)).astype(dtype)
     a = sigma.value(z, np)
     pulled = sigma.pullback(np.ones_like(z), z, a, np)
     assert a.shape == pulled.shape == z.shape
@@ -236,6 +221,7 @@ def test_numbers_out_of_range_are_refused(make, message):
         make()
 
 
+@pytest.mark.on("jax")
 def test_a_numpy_number_keeps_the_dtype_of_the_network(backend):
     """A NumPy scalar is no Python number: it would turn float32 into float64, or be refused by the namespace.
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import GPU, LEFT_OUT, PLACES, flat, snapshot
+from helpers import GPU, LEFT_OUT, PLACES, Items, flat, snapshot
 
 from xpnet import (
     SGD,
@@ -90,14 +90,6 @@ class Own(Callback):
         assert all(p.device == DEVICE for layer in self.net.layers for p in layer)
 
 
-class Dataset:
-    def __len__(self) -> int:
-        return 30
-
-    def __getitem__(self, i: int) -> Any:
-        return X[i], CLASS[i]
-
-
 def watched(net: Network, x: Any, y: Any) -> Any:
     callbacks = [EarlyStopping(), ReduceLROnPlateau(), Own()]
     own = [lambda y_true, y_pred: float(np.mean(net.backend.to_numpy(y_true == y_pred)))]
@@ -111,8 +103,8 @@ ENTRIES: dict[str, Callable[[Any, Any], Any]] = {
     "train": lambda x, y: train(network(), (x, y)),
     "one-hot": lambda x, y: train(network(), (x, here(np.eye(3)[CLASS]))),
     "pairs": lambda x, y: train(network(), [(x[i, :], CLASS[i]) for i in range(30)]),
-    "data set": lambda x, y: train(network(), Dataset()),
-    "data set, read again": lambda x, y: train(network(), Dataset(), cache=False),
+    "data set": lambda x, y: train(network(), Items(X, CLASS)),
+    "data set, read again": lambda x, y: train(network(), Items(X, CLASS), cache=False),
     "batches": lambda x, y: train(network(), [(x[:8, :], y[:8]), (x[8:16, :], y[8:16])].__iter__(), epochs=1),
     "weights": lambda x, y: train(network(), (x, y), sample_weight=here(WEIGHT), class_weight={0: 2.0}),
     "host's weights": lambda x, y: train(network(), (x, y), sample_weight=WEIGHT, class_weight="balanced"),
@@ -204,7 +196,7 @@ def test_estimators_stay_there_too(guarded, kind):
 
 
 HERE = [name for name in PLACES if name not in LEFT_OUT]
-PAIRS = [*zip(HERE, HERE[1:] + HERE[:1]), *zip(HERE[1:] + HERE[:1], HERE)]  # round in both directions
+PAIRS = [*zip(HERE, HERE[1:] + HERE[:1])]
 
 
 @pytest.mark.everywhere
@@ -212,7 +204,7 @@ PAIRS = [*zip(HERE, HERE[1:] + HERE[:1]), *zip(HERE[1:] + HERE[:1], HERE)]  # ro
     ("one", "other"), [pytest.param(*pair, marks=[pytest.mark.gpu] if {*pair} & {*GPU} else []) for pair in PAIRS]
 )
 def test_a_network_moves_from_place_to_place(one, other):
-    """It brings everything along, and trains on there as it would have here."""
+    """And back: it brings everything along, and trains on there as it would have here."""
     first, second = PLACES[one](), PLACES[other]()
     net = Network([4, 5, 3], standardize=True, task="classification", dropout=0.2, seed=0, **first._asdict())
     train(net, (X, CLASS), optimizer=Adam())
@@ -232,30 +224,26 @@ def test_a_network_moves_from_place_to_place(one, other):
 
 SECOND_DEVICE = """
 import jax, numpy as np
-from xpnet import Adam, Network, get_backend
+from xpnet import Network
 
 first, second = jax.devices("cpu")
 x, y = np.random.default_rng(0).standard_normal((30, 4)).astype("f4"), np.arange(30, dtype="i4") % 3
-options = {"task": "classification", "dropout": 0.2, "backend": "jax", "seed": 0}
-nets = [Network([4, 5, 3], **options, device=f"cpu:{i}") for i in range(2)]
+net = Network([4, 3], task="classification", dropout=[0.2], backend="jax", device="cpu:1", seed=0)
 
 def devices(*arrays):
     return {device for array in arrays for device in array.devices()}
 
-for net, device, other in zip(nets, (first, second), (second, first)):
-    near, far = ([jax.device_put(a, where) for a in (x, y)] for where in (device, other))
-    with jax.transfer_guard_device_to_device("disallow_explicit"):
-        net.train(tuple(near), epochs=2, batch_size=8, optimizer=Adam(), progress=False)
-    net.train(tuple(far), epochs=2, batch_size=8, optimizer=Adam(), progress=False)
-    gradients = net.backward(*far)[0]
-    assert devices(*jax.tree.leaves(net.state), *gradients, net.predict_proba(far[0])) == {device}
-np.testing.assert_array_equal(nets[0].w[0], nets[1].w[0])
-for net, (name, device) in zip(nets, [("cpu:1", second), ("cpu:0", first)]):
-    assert devices(*jax.tree.leaves(net.to(device=name).state)) == {device}
+far, near = ([jax.device_put(a, where) for a in (x, y)] for where in (first, second))
+with jax.transfer_guard_device_to_device("disallow_explicit"):
+    net.train(tuple(near), epochs=2, batch_size=8, progress=False)
+net.train(tuple(far), epochs=2, batch_size=8, progress=False)
+gradients = net.backward(*far)[0]
+assert devices(*jax.tree.leaves(net.state), *gradients, net.predict_proba(far[0])) == {second}
+assert devices(*jax.tree.leaves(net.to(device="cpu:0").state)) == {first}
 
-backend = get_backend("jax", "cpu:1")
-x = backend.asarray([[1.0] * 1000] * 1000, "float32")
-power = jax.jit(lambda x: jax.lax.fori_loop(0, 4, lambda i, y: 1e-3 * (y @ x), x)).lower(x).compile()
+backend = net.backend
+x = backend.asarray(np.ones((1000, 1000), "f4"))
+power = jax.jit(lambda x: 1e-3 * (1e-3 * (x @ x) @ x)).lower(x).compile()
 y = power(x)
 assert not y.is_ready(), "it should still be computing"
 backend.synchronize()

@@ -16,7 +16,7 @@ from xpnet.core.dropout import drop, init_dropout, keep_mask
 from xpnet.training.steps import ChunkRunner
 
 # Trainings with dropout are compared there in test_trainings.py
-pytestmark = pytest.mark.not_on("jax")
+pytestmark = pytest.mark.not_on("torch", "jax")
 
 SIZES, N, M = [5, 4, 3], 23, 4  # 23 examples in minibatches of 4: the last holds 3
 OPTIONS = {"batch_size": M, "lr": 0.5, "progress": False}
@@ -70,6 +70,7 @@ def expected(seed, step, layer, m, n, rate):
 PLACES_IN_TIME = list(itertools.product([0, 1, 2**31, 2**32 - 1, 2718281828], [0, 1, 12345, 2**31 - 1], [0, 1, 5]))
 
 
+@pytest.mark.on("torch")
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.8, 1e-9, 1 - 1e-9])
 def test_masks_are_the_same_bits_on_every_backend(backend, rate):
     """Against whole numbers of Python, so the sign bit, wrapping products and shifts are all looked at."""

@@ -12,6 +12,9 @@ import xpnet.activations
 from xpnet import Network
 from xpnet.core.activations import ACTIVATIONS
 
+# JAX compiles a program for each shape, so that it has one test
+pytestmark = pytest.mark.not_on("jax")
+
 X = np.array([[0.5, -1.0, 2.0], [1.5, 0.3, -0.7]])
 
 
@@ -60,7 +63,6 @@ def test_the_input_among_the_activations_is_a_copy(place):
     np.testing.assert_array_equal(host(net, found), before)
 
 
-@pytest.mark.not_on("jax")  # which compiles a program for each shape
 def test_deltas_are_those_of_each_example(place):
     """δ of an example alone is ∂C/∂b of that example; their mean is what `backward` gives for the biases."""
     net = make(place, [3, 4, 2], "tanh", "softmax", "cross_entropy", seed=1)
@@ -93,7 +95,6 @@ def test_jacobian_and_vjp_by_central_differences(place, activation):
         np.testing.assert_allclose(host(net, net.vjp(X[i], g[i])), host(net, net.vjp(X, g))[i], rtol=1e-11, atol=1e-14)
 
 
-@pytest.mark.not_on("jax")  # which compiles a program for each shape
 def test_derivatives_include_the_scaling(place):
     net, x = scaled(place, activation="tanh"), np.array([[5.0, 1.0, 5.05], [4.0, 20.0, 4.9]])
     expected = np.stack([differences(net, each, h=1e-5) for each in x])
@@ -103,7 +104,6 @@ def test_derivatives_include_the_scaling(place):
     np.testing.assert_allclose(host(net, net.vjp(x, g)), np.einsum("mk,mki->mi", g, expected), rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.not_on("jax")  # which compiles a program for each shape
 def test_a_large_jacobian_is_made_in_blocks(place, monkeypatch):
     import xpnet.core.arrays
     from xpnet.inspection import derivatives
@@ -118,7 +118,6 @@ def test_a_large_jacobian_is_made_in_blocks(place, monkeypatch):
     assert rows == [7, 2, 2, 2, 1]
 
 
-@pytest.mark.not_on("jax")  # which compiles a program for each shape
 def test_vjp_keeps_dtype_and_refuses_other_shapes(place, dtype):
     net = make(place, [3, 4, 2], "tanh", "identity", "quadratic", dtype=dtype)
     assert str(net.vjp(X, np.ones((2, 2))).dtype).endswith(dtype)
@@ -131,7 +130,6 @@ def test_vjp_keeps_dtype_and_refuses_other_shapes(place, dtype):
         net.vjp(X[0], [[1.0, 1.0]])
 
 
-@pytest.mark.not_on("jax")  # which compiles a program for each shape
 def test_values_and_jacobian_come_from_one_forward_pass(place, monkeypatch):
     from xpnet.inspection import derivatives
 
@@ -167,6 +165,21 @@ def test_second_derivatives_by_differences_of_the_first(place, activation):
         gradients.append([host(net, part) for layer in net.backward(X, y) for part in layer])
     for part, plus, minus in zip([part for layer in product for part in layer], *gradients, strict=True):
         np.testing.assert_allclose(host(net, part), (plus - minus) / (2 * h), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.on("jax")
+@pytest.mark.not_on("numpy", "strict-device1", "torch")
+def test_what_jax_finds_is_what_numpy_finds(place):
+    net = make(place, [3, 2], "tanh", "softmax", "quadratic", seed=5)
+    for look in (
+        lambda net: net.activations(X),
+        lambda net: [net.jacobian(X)],
+        lambda net: [net.vjp(X, [[0.9, 0.1], [0.3, 0.7]])],
+        lambda net: [net.hessian(X)],
+    ):
+        for found, expected in zip(look(net), look(net.to("numpy")), strict=True):
+            assert found.device == net.w[0].device
+            np.testing.assert_allclose(host(net, found), expected, rtol=1e-10, atol=1e-14)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +219,6 @@ def test_second_derivatives_are_those_of_autograd():
         np.testing.assert_allclose(mine, other, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.not_on("jax")  # which compiles a program for each shape
 def test_second_derivatives_include_the_scaling_and_are_made_in_blocks(place, monkeypatch):
     import xpnet.core.arrays
 

@@ -119,7 +119,7 @@ def test_weights_of_examples_and_of_decay():
     weighted.train((X, Y), epochs=5, sample_weight=1.0 + (np.arange(40) < 9), **TRAIN)
     np.testing.assert_allclose(flatten(weighted), flatten(twice), rtol=1e-6)
     decayed, decay = make(cost="mse", seed=1), 0.01
-    decayed.train((X, Y), epochs=300, optimizer=LevenbergMarquardt(weight_decay=decay), progress=False)
+    decayed.train((X, Y), epochs=100, optimizer=LevenbergMarquardt(weight_decay=decay), progress=False)
     for (w, _), (gw, gb) in zip(decayed.layers, decayed.backward(X, Y), strict=True):
         np.testing.assert_allclose(gw, -decay * w, atol=1e-6)
         np.testing.assert_allclose(gb, 0.0, atol=1e-6)

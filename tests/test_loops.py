@@ -334,9 +334,9 @@ def translations(monkeypatch):
     return calls
 
 
-def train_briefly(net, training, n: int = 320, **options: Any) -> None:
+def train_briefly(net, training, n: int = 260, **options: Any) -> None:
     x, y, weights = training.draw(n)
-    options = {"epochs": 2, "batch_size": 8, "lr": 0.01, "progress": False} | options
+    options = {"epochs": 1, "batch_size": 8, "lr": 0.01, "progress": False} | options
     net.train((x, y), optimizer=training.optimizer, sample_weight=weights, **options)
 
 
@@ -393,7 +393,7 @@ def few_rows_pay(monkeypatch):
 
 @pytest.mark.parametrize("training", TRAININGS, ids=str)
 def test_single_rows_run_in_c_with_the_same_bits(training, few_rows_pay, monkeypatch):
-    rows, *_ = training.draw(12)
+    rows, *_ = training.draw(6)
     for dtype in ("float32", "float64"):
         net = Network(training.sizes, seed=1, dtype=dtype, **training.options)
         expected = [net.copy().forward(row).tobytes() for row in rows]
@@ -436,7 +436,7 @@ def train_large(threads: int | str, engine: str = "replay of recorded steps in C
     """Train a network whose products and updates threads share."""
     net = Network([784, 100, 10], seed=0, activation="relu", task="classification")
     data = np.random.default_rng(0).random((512, 784), np.float32), np.arange(512) % 10
-    net.train(data, epochs=9, batch_size=128, optimizer=Adam(), blas_threads=threads, progress=False)
+    net.train(data, epochs=5, batch_size=64, optimizer=Adam(), blas_threads=threads, progress=False)
     assert net.engine == engine
     return [x.tobytes() for layer in net.layers for x in layer]
 
@@ -445,12 +445,12 @@ def test_any_number_of_threads_gives_the_same_bits(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(NumPyBackend, "shares_steps", False)
         expected = train_large(1, "replay of recorded steps")
-    for threads in (1, 2, 3, 8, "auto"):
+    for threads in (1, 3, "auto"):
         assert train_large(threads) == expected
     with threadpoolctl.threadpool_limits(2), ThreadPoolExecutor(3) as pool:
         threadpoolctl.OpenBLASController.clear_controlling_thread()  # or no other Python thread could set the number
-        for _ in range(2):  # one of them has the helpers at a time, and BLAS one thread until the last has ended
-            assert [*pool.map(train_large, (2, 2, 3))] == [expected] * 3
+        # One of them has the helpers at a time, and BLAS one thread until the last has ended
+        assert [*pool.map(train_large, (2, 2, 3))] == [expected] * 3
     assert loops.get_threads() == 1
 
 

@@ -9,8 +9,8 @@ from xpnet import SGD, Adam, Cosine, Network, OneCycle
 from xpnet.core.scaling import Moments, Scaling, merge_moments, moments
 from xpnet.data.sampling import split_rows
 
-# JAX compiles programs for each of these tests, so that only what it could get wrong alone runs there
-pytestmark = pytest.mark.not_on("jax")
+# JAX compiles programs for each of these tests, so that only what a library could get wrong alone runs there
+pytestmark = pytest.mark.not_on("torch", "jax")
 
 datasets = pytest.importorskip("sklearn.datasets")
 LinearRegression = pytest.importorskip("sklearn.linear_model").LinearRegression
@@ -106,7 +106,6 @@ def features(seed=0, n=40):
     return x, rng.normal([300, -2], [40, 0.1], (n, 2))
 
 
-@pytest.mark.on("jax")
 def test_scaling_is_that_of_the_training_data(place):
     x, y = features()
     net = Network([3, 4, 2], task="regression", standardize=True, dtype="float64", **place._asdict())
@@ -207,7 +206,6 @@ def test_nothing_is_learnt_where_training_is_refused(place):
     assert net.scaling is None
 
 
-@pytest.mark.on("jax")
 def test_scaling_goes_along_in_copies_and_in_the_file(place, tmp_path):
     x, y = features()
     net = Network([3, 4, 2], task="regression", standardize=True, seed=0, **place._asdict())
@@ -241,7 +239,7 @@ def test_scaling_there_and_back():
     assert scaling.outputs(scaling.targets(np.array([[7.0]]))) == 7.0
 
 
-@pytest.mark.on("jax")
+@pytest.mark.on("torch", "jax")
 def test_dtype_of_a_copy(place):
     net = make(place, [3, 4, 2], "tanh", "softmax", "cross_entropy", dtype="float32", seed=1)
     twin = net.to(dtype="float64")

@@ -79,6 +79,8 @@ def make(
 KINDS = range(4)
 PARTS = HIDDEN, OUTPUTS, RATES, ONE_OF_EACH, [False, True, False], KINDS
 TRAININGS = [make(*parts) for parts in islice(zip(*map(cycle, PARTS)), len(OUTPUTS))]
+# Their costs have the operations of others
+TWINS = [each for each in TRAININGS if each.cost in ("quadratic", "huber(0.5)", "log_likelihood", "mae")]
 
 
 def draw_trainings(n: int) -> list[Training]:
