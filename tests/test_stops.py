@@ -216,7 +216,7 @@ def test_a_stop_leaves_workers_and_their_queues_usable(stop):
         time.sleep(0.05)  # until the main thread waits in C: between two instructions, the signal would not wake it
         signal.pthread_kill(main_thread, signal.SIGINT)
 
-    main_thread = threading.main_thread().ident
+    main_thread = threading.get_ident()
     before = signal.signal(signal.SIGINT, expire)
     try:
         threading.Thread(target=interrupt).start()
