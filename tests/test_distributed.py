@@ -1,6 +1,7 @@
 """One training on several processes, which mpiexec starts; few starts, as each takes a second or more."""
 
 import ast
+import importlib
 
 import mpi
 import numpy as np
@@ -58,7 +59,9 @@ Comm.Allreduce = Comm.Allgather = Comm.Sendrecv = Comm.Abort = lambda *_: pytest
 
 
 @pytest.mark.not_on(*REFUSED)
-@pytest.mark.parametrize("optimizer", [SGD(momentum=0.5, weight_decay=0.1), Adam()])
+@pytest.mark.parametrize(
+    ("optimizer", "dtype"), [(Adam(), "float32"), (SGD(momentum=0.5, weight_decay=0.1), "float64")], ids=str
+)
 def test_shards_in_one_process(place, dtype, optimizer):
     settings = {"seed": 0, "dropout": [0.1, 0.3], "standardize": True, "dtype": dtype, **place._asdict()}
     nets = [Network([6, 8, 3], **settings) for _ in range(2)]
@@ -115,11 +118,18 @@ def test_other_libraries_are_refused(place):
 # Several processes
 
 
+@pytest.fixture
+def alone():
+    """The module `on_ranks` in this process, which is its only rank."""
+    return importlib.import_module("on_ranks")
+
+
 @with_mpi
-def test_two_ranks():
-    cases = "as_one_process", "data_sets", "callbacks", "diverged", "other_weights", "refused"
-    found = run(2, *cases)
-    assert [*found] == [*cases]
+def test_two_ranks(alone, tmp_path):
+    path = tmp_path / "run.safetensors"
+    cases = "as_one_process", "data_sets", "callbacks", "diverged", "other_weights", "refused", "same_bits"
+    found = run(2, *cases, f"interrupted={path}")
+    assert [*found] == [*cases, "interrupted"]
     assert found["as_one_process"].startswith("replay of recorded steps")
     assert found["data_sets"][0] <= 31, "each rank reads half of the items, and the first one"
     lr, epochs, *errors = found["callbacks"]
@@ -132,6 +142,9 @@ def test_two_ranks():
     assert found["diverged"] == "training diverged"
     assert all("after epoch 1, rank 1 has other weights than rank 0" in error for error in found["other_weights"])
     check_refusals(found["refused"])
+    assert found["same_bits"] == alone.same_bits()
+    assert found["interrupted"] == (143, [1, 1])
+    assert alone.resumed(path) == alone.whole(), "the checkpoint of two ranks does not go on with one"
 
 
 def check_refusals(errors):
@@ -160,20 +173,14 @@ def check_refusals(errors):
 
 
 @with_mpi
-def test_any_number_of_ranks_gives_the_same_bits(tmp_path):
-    """Interrupted on two ranks and resumed on four, too."""
-    path = tmp_path / "run.safetensors"
-    alone = run(1, "same_bits", "whole")
-    pair = run(2, "same_bits", f"interrupted={path}")
-    assert pair == {"same_bits": alone["same_bits"], "interrupted": (143, [1, 1])}
-    assert run(4, f"resumed={path}") == {"resumed": alone["whole"]}
+@pytest.mark.slow
+def test_eight_ranks_and_four_give_the_same_bits(alone):
+    bits = alone.same_bits()
+    assert run(8, "same_bits", "same_bits_on_four", seconds=300) == {"same_bits": bits, "same_bits_on_four": bits}
 
 
 @with_mpi
+@pytest.mark.needs("torch")
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("case", "ranks"),
-    [("same_bits", 4), ("same_bits", 8), pytest.param("same_bits_torch", 2, marks=pytest.mark.needs("torch"))],
-)
-def test_the_same_bits_with_more_ranks(case, ranks):
-    assert run(ranks, case, seconds=300) == run(1, case)
+def test_two_ranks_give_the_same_bits_on_torch(alone):
+    assert run(2, "same_bits_torch", seconds=300) == {"same_bits_torch": alone.same_bits_torch()}

@@ -5,6 +5,7 @@ import importlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from itertools import cycle
 from pathlib import Path
@@ -210,15 +211,17 @@ def test_a_stop_leaves_workers_and_their_queues_usable(stop):
         ready.wait(10)
         return i
 
-    def items() -> Iterator[int]:
-        yield from range(4)
+    def interrupt() -> None:
+        started.wait(10)
+        time.sleep(0.05)  # until the main thread waits in C: between two instructions, the signal would not wake it
+        signal.pthread_kill(main_thread, signal.SIGINT)
 
+    main_thread = threading.get_ident()
     before = signal.signal(signal.SIGINT, expire)
     try:
-        threading.Thread(target=lambda: (started.wait(10), signal.pthread_kill(main_thread, signal.SIGINT))).start()
-        main_thread = threading.main_thread().ident
+        threading.Thread(target=interrupt).start()
         with pytest.raises(OwnOSError, match="limit"):
-            workers.map(work, items())
+            workers.map(work, iter(range(4)))
         ready.set()
         assert workers.map(lambda i: -i, range(5)) == [0, -1, -2, -3, -4]
         with pytest.raises(ZeroDivisionError):
