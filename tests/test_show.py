@@ -470,7 +470,7 @@ def swipe(page, x, y, distance):
 @pytest.fixture(scope="module")
 def trained(digits):
     """A network that has learnt the digits."""
-    net = Network([784, 60, 10], activation="relu", task="classification", seed=0)
+    net = Network([784, 30, 10], activation="relu", task="classification", seed=0)
     net.train(digits[0], epochs=5, batch_size=32, lr=OneCycle(0.3), progress=False)
     return net
 
@@ -860,12 +860,12 @@ class TestInBrowser:
 
     @pytest.mark.parametrize(
         ("n_out", "arguments"),
-        [(3, {"task": "classification"}), (3, {}), (1, {"task": "binary"}), (3, {"task": "multilabel"})],
+        [(3, {"task": "classification"}), (1, {"task": "binary"}), (3, {"task": "multilabel"})],
     )
     def test_the_answer_is_the_prediction(self, show, n_out, arguments):
         net = Network([2, 4, n_out], activation="tanh", seed=3, init="normal", **arguments)
         window = show(net)
-        for point in ([-2, 1], [0, 0], [2.5, -3], [1, 2]):
+        for point in ([-2, 1], [1, 2]):
             for i in range(2):
                 window.page.locator("#inputs input[type=number]").nth(i).fill(str(point[i]))
             window.wait()
