@@ -400,41 +400,34 @@ def browser():
         yield started
 
 
-SIZE = {"width": 1280, "height": 900}
-
-
 @pytest.fixture(scope="module")
-def usual(browser):
-    """A page with the usual settings: to go on with it costs a third of opening another."""
-    return browser.new_context(viewport=SIZE).new_page()
+def tab(browser):
+    """The tab of all tests: to go on with it costs a third of opening another."""
+    return browser.new_context().new_page()
 
 
 @pytest.fixture
-def show(browser, usual, tmp_path):
+def show(tab, tmp_path):
     """A function that opens the page of a network or a lesson; no page must have complained or asked for anything.
 
-    It leaves the page that it opened before, unless settings ask for another.
+    It leaves the page that it opened before.
     """
-    contexts, windows = [], []
+    windows = []
 
-    def open_window(subject, options=None, **settings):
+    def open_window(subject, options=None):
         path = tmp_path / f"{len(windows)}.html"
         write(subject, path, **(options or {}))
         for window in windows:
             window.leave()
-        if settings:
-            contexts.append(browser.new_context(**{"viewport": SIZE, **settings}))
-        else:
-            usual.set_viewport_size(SIZE)
-        windows.append(Window(contexts[-1].new_page() if settings else usual, path))
+        tab.set_viewport_size({"width": 1280, "height": 900})
+        tab.emulate_media(color_scheme="light", reduced_motion="no-preference")
+        windows.append(Window(tab, path))
         return windows[-1]
 
     yield open_window
     complaints = [complaint for window in windows for complaint in window.complaints]
     for window in windows:
         window.leave()
-    for context in contexts:
-        context.close()
     assert complaints == []
 
 
@@ -443,11 +436,10 @@ FITS = "(width) => innerWidth === width && Math.ceil(document.body.getBoundingCl
 
 
 @pytest.fixture
-def frame(browser, tmp_path):
+def frame(tab, tmp_path):
     """A function that opens a page with the compact page of a network or a lesson in a frame, and returns both."""
-    contexts = []
 
-    def open_frame(subject, width, **settings):
+    def open_frame(subject, width, page=tab):
         write(subject, tmp_path / "net.html")
         script = (ROOT / "docs" / "frames.js").read_text()
         style = "body { margin: 0 } iframe { border: 0; width: 100%; height: 200px; display: block }"
@@ -456,14 +448,12 @@ def frame(browser, tmp_path):
             f"<div style='height: 400px'></div><iframe class=live src='net.html#compact'></iframe>"
             f"<div style='height: 2000px'></div><script>{script}</script>"
         )
-        contexts.append(browser.new_context(viewport={"width": width, "height": 844}, **settings))
-        page = contexts[-1].new_page()
+        page.set_viewport_size({"width": width, "height": 844})
+        page.emulate_media(color_scheme="light", reduced_motion="no-preference")
         page.goto((tmp_path / "page.html").as_uri())
         return page, page.frames[1]
 
-    yield open_frame
-    for context in contexts:
-        context.close()
+    return open_frame
 
 
 def swipe(page, x, y, distance):
@@ -480,8 +470,8 @@ def swipe(page, x, y, distance):
 @pytest.fixture(scope="module")
 def trained(digits):
     """A network that has learnt the digits."""
-    net = Network([784, 60, 10], activation="relu", task="classification", seed=0)
-    net.train(digits[0], epochs=8, batch_size=32, lr=OneCycle(0.3), progress=False)
+    net = Network([784, 30, 10], activation="relu", task="classification", seed=0)
+    net.train(digits[0], epochs=5, batch_size=32, lr=OneCycle(0.3), progress=False)
     return net
 
 
@@ -529,14 +519,14 @@ OVERLAPS = """() => {
 class TestInBrowser:
     pytestmark = in_browser
 
-    def test_the_outputs_of_1000_digits_are_the_librarys(self, show, trained, digits):
-        _, (images, _) = digits
+    def test_the_outputs_of_100_digits_are_the_librarys(self, show, trained, digits):
+        images = digits[1][0][:100]
         window = show(trained)
         outputs = window.page.evaluate(
             """(text) => {
               const { images } = readPart({ arrays: { images: text } }, "float32");
               const row = (k) => images.subarray(784 * k, 784 * (k + 1));
-              return Array.from({ length: 1000 }, (_, k) => Array.from(forward(network.parts, row(k)).at(-1)));
+              return Array.from({ length: 100 }, (_, k) => Array.from(forward(network.parts, row(k)).at(-1)));
             }""",
             base64.b64encode(images.astype("<f4").tobytes()).decode(),
         )
@@ -605,13 +595,10 @@ class TestInBrowser:
         x, y = load_digits(return_X_y=True)
         digits = np.array([int(digit) for digit in STROKES])
         nets = []
-        for seed in range(3):
-            for standardize, white in ((True, 16), (False, 1)):
-                net = Network(
-                    [64, 30, 10], activation="relu", task="classification", standardize=standardize, seed=seed
-                )
-                net.train((x / 16 * white, y), epochs=20, batch_size=32, lr=0.1, progress=False)
-                nets.append((net, white))
+        for standardize, white in ((True, 16), (False, 1)):
+            net = Network([64, 30, 10], activation="relu", task="classification", standardize=standardize, seed=0)
+            net.train((x / 16 * white, y), epochs=20, batch_size=32, lr=0.1, progress=False)
+            nets.append((net, white))
         window = show(nets[0][0], {"image": (8, 8)})
         for size, left, top in ((1.0, 0.0, 0.0), (0.5, 0.4, 0.1)):
             places = [
@@ -625,7 +612,7 @@ class TestInBrowser:
             assert 0.27 < images.mean() < 0.33  # as of the digits
             for net, white in nets:
                 right = int((net.predict(white * images) == digits).sum())
-                assert right >= 8, (size, net.seed, white, right)
+                assert right >= 8, (size, white, right)
         draw(window.page, "2")
         window.wait()
         assert window.text("#verdict strong") == "2"
@@ -663,7 +650,7 @@ class TestInBrowser:
         images = [np.array(pixels) for pixels in window.page.evaluate("() => examples.map((each) => Array.from(each))")]
         largest = trained.activations(np.array(images, "float32"))[1].max(axis=1)
         median = np.sort(largest)[4]
-        for k in range(10):
+        for k in (largest.argmax(), largest.argmin()):
             window.page.click(f"#examples button:nth-child({k + 1})")
             least = max(largest[k], median)
             assert least * 0.999 <= find_end() <= least * 1.35
@@ -671,8 +658,9 @@ class TestInBrowser:
         window.page.click("#clear")
         ends = [find_end()]
         assert median * 0.999 <= ends[0] <= median * 1.35
-        for digit in "830":
-            draw(window.page, digit)
+        add = "(points) => { startStroke(points[0]); strokes.at(-1).push(...points.slice(1)); update(); }"
+        for stroke in (stroke for digit in "830" for stroke in STROKES[digit]):
+            window.page.evaluate(add, stroke)
             ends.append(find_end())
             activations = trained.activations(np.array(window.page.evaluate("() => Array.from(inputsOf())"), "f4"))[1]
             assert activations.max() <= ends[-1] * 1.001
@@ -697,19 +685,13 @@ class TestInBrowser:
             assert float(window.text("#effect-high")) == pytest.approx(np.abs(expected).max(), rel=0.06)
             assert "3" in window.page.get_attribute("#effect", "aria-label")
 
-    def test_a_finger_draws(self, show, trained):
-        window = show(trained, has_touch=True, viewport={"width": 390, "height": 844})
-        window.page.touchscreen.tap(150, 250)
-        assert window.page.evaluate("() => [strokes.length, example]") == [1, None]
-        assert window.page.evaluate("() => getComputedStyle(byId('pad')).touchAction") == "none"
-
     def test_the_keyboard_draws_and_the_answer_is_said(self, show, trained):
         window = show(trained)
         window.page.focus("#pad")
-        for key, times in (("ArrowUp", 9), (" ", 1), ("ArrowDown", 16), (" ", 1), ("ArrowUp", 2)):
+        for key, times in (("ArrowUp", 5), (" ", 1), ("ArrowDown", 8), (" ", 1), ("ArrowUp", 2)):
             for _ in range(times):
                 window.page.keyboard.press(key)
-        assert window.page.evaluate("() => strokes.map((stroke) => stroke.length)") == [17]
+        assert window.page.evaluate("() => strokes.map((stroke) => stroke.length)") == [9]
         window.page.wait_for_function("() => byId('live').textContent.startsWith('The answer is 1, probability ')")
         window.page.keyboard.press("Delete")
         window.wait()
@@ -878,12 +860,12 @@ class TestInBrowser:
 
     @pytest.mark.parametrize(
         ("n_out", "arguments"),
-        [(3, {"task": "classification"}), (3, {}), (1, {"task": "binary"}), (3, {"task": "multilabel"})],
+        [(3, {"task": "classification"}), (1, {"task": "binary"}), (3, {"task": "multilabel"})],
     )
     def test_the_answer_is_the_prediction(self, show, n_out, arguments):
         net = Network([2, 4, n_out], activation="tanh", seed=3, init="normal", **arguments)
         window = show(net)
-        for point in ([-2, 1], [0, 0], [2.5, -3], [1, 2]):
+        for point in ([-2, 1], [1, 2]):
             for i in range(2):
                 window.page.locator("#inputs input[type=number]").nth(i).fill(str(point[i]))
             window.wait()
@@ -927,9 +909,9 @@ class TestInBrowser:
     def test_pages_fit_on_phones_and_tablets_light_and_dark(self, show, sizes):
         net = Network(sizes, task="classification", seed=0)
         net.notes = {"labels": ["a long name of a class, of many words"] * sizes[-1]}
-        papers = []
+        window, papers = show(net), []
         for scheme in ("light", "dark"):
-            window = show(net, color_scheme=scheme)
+            window.page.emulate_media(color_scheme=scheme)
             for width in (1280, 740, 390) if scheme == "light" else (390,):
                 window.page.set_viewport_size({"width": width, "height": 844})
                 window.wait()
@@ -964,10 +946,11 @@ class TestInBrowser:
                 assert inside.locator(selector).is_visible(), selector
             assert not inside.locator("#tiles").is_visible()
 
-    def test_in_a_frame_a_finger_draws_on_the_pad_and_scrolls_beside_it(self, frame):
-        page, inside = frame(Network([784, 30, 10], task="classification", seed=0), 390, has_touch=True)
+    def test_in_a_frame_a_finger_draws_on_the_pad_and_scrolls_beside_it(self, frame, browser):
+        page = browser.new_context(has_touch=True).new_page()
+        page, inside = frame(Network([784, 30, 10], task="classification", seed=0), 390, page)
         inside.wait_for_function(FITS, arg=390)
-        for selector, is_pad in (("#pad", True), ("#outputs", False), ("#layers", False)):
+        for selector, is_pad in (("#pad", True), ("#layers", False)):
             page.evaluate("() => scrollTo(0, 500)")
             inside.evaluate("() => clear()")
             box = inside.locator(selector).bounding_box()  # in the window
@@ -979,10 +962,16 @@ class TestInBrowser:
             n = inside.evaluate("() => strokes.length")
             assert (moved, n) == (0, 1) if is_pad else (moved > 40 and n == 0), (selector, moved, n)
             assert inside.evaluate("() => scrollY") == 0
+        page.evaluate("() => scrollTo(0, 500)")
+        box = inside.locator("#pad").bounding_box()
+        page.touchscreen.tap(box["x"] + 99, box["y"] + 99)
+        assert inside.evaluate("() => [strokes.length, example]") == [1, None]
+        page.context.close()
 
     def test_nothing_moves_for_those_who_want_that(self, show):
+        window = show(Network([3, 2], task="classification"))
         for wish, seconds in (("reduce", "0s"), ("no-preference", "0.09s")):
-            window = show(Network([3, 2], task="classification"), reduced_motion=wish)
+            window.page.emulate_media(reduced_motion=wish)
             duration = window.page.evaluate("() => getComputedStyle(document.querySelector('.bar')).transitionDuration")
             assert duration == seconds
 
@@ -1110,7 +1099,7 @@ def train_neuron(cost, w, b, lr):
 class TestLessonsInBrowser:
     pytestmark = in_browser
 
-    @pytest.mark.parametrize(("outputs", "minibatches"), [("0", ["0,1"]), ("1", ["0", "1", "0,1"])], ids=["1", "2"])
+    @pytest.mark.parametrize(("outputs", "minibatches"), [("0", ["0,1"]), ("1", ["1", "0,1"])], ids=["1", "2"])
     def test_every_number_of_every_phase_is_the_librarys(self, show, outputs, minibatches):
         window, rng = show("step"), np.random.default_rng(0)
         window.page.select_option("#outputs-count", outputs)
@@ -1129,8 +1118,8 @@ class TestLessonsInBrowser:
             assert window.text("#words").startswith(falls + f"{lesson.net.cost(lesson.batch):.4g}.")
         # Other numbers, typed in: all that is shown follows at once
         fields = window.page.locator("#parameters input, #data input")
-        for k in range(fields.count()):
-            is_target = fields.nth(k).get_attribute("aria-label").startswith("y")
+        for k, label in enumerate(fields.evaluate_all("(fields) => fields.map((field) => field.ariaLabel)")):
+            is_target = label.startswith("y")
             fields.nth(k).fill(f"{rng.uniform() if is_target else rng.normal():.3f}")
         window.page.fill("#rate input", "1.7")
         assert_shows(window, Lesson(window), 6)
@@ -1225,25 +1214,33 @@ class TestLessonsInBrowser:
         assert "through z²₁ and z²₂" in window.text("#check")
 
     @pytest.mark.parametrize(
-        ("lesson", "field", "note"),
+        ("lesson", "field", "texts", "note"),
         [
-            ("step", "#parameters input >> nth=1", "w¹₁₂ must be a number from -1000 to 1000; it stays -1."),
-            ("step", "#rate input", "η must be a number from 0 to 1000; it stays 0.5."),
-            ("step", "#data input >> nth=2", "y₁ of example 1 must be a number from 0 to 1; it stays 1."),
-            ("neuron", "#rate-number input", "The learning rate must be a number from 0 to 1000; it stays 0.15."),
+            (
+                *("step", "#parameters input >> nth=1", ("abc", "e", "", "1e400", "1001", "-1e9")),
+                "w¹₁₂ must be a number from -1000 to 1000; it stays -1.",
+            ),
+            ("step", "#rate input", ("-1", "1001"), "η must be a number from 0 to 1000; it stays 0.5."),
+            (
+                *("step", "#data input >> nth=2", ("-0.5", "1.5")),
+                "y₁ of example 1 must be a number from 0 to 1; it stays 1.",
+            ),
+            (
+                *("neuron", "#rate-number input", ("-1", "1001")),
+                "The learning rate must be a number from 0 to 1000; it stays 0.15.",
+            ),
         ],
         ids=["weight", "rate", "target", "neuron"],
     )
-    def test_bad_entries_are_marked_and_change_nothing(self, show, lesson, field, note):
+    def test_bad_entries_are_marked_and_change_nothing(self, show, lesson, field, texts, note):
         window = show(lesson)
         window.page.click("#next" if lesson == "step" else "#one")
         everything = "() => [...document.querySelectorAll('[data-value]')].map((e) => e.dataset.value)"
         before, own = window.page.evaluate(everything), window.page.locator(field)
         value = own.input_value()
-        for typed in ("abc", "e", "", "1e400", "1001", "-1e9"):
-            own.press("ControlOrMeta+a")
-            own.press("Delete")
-            own.press_sequentially(typed)
+        for text in texts:
+            own.clear()
+            own.press_sequentially(text)
             assert own.get_attribute("aria-invalid") == "true"
             assert note in window.texts("section .note")
             assert window.page.evaluate(everything) == before
@@ -1257,9 +1254,10 @@ class TestLessonsInBrowser:
         window.page.click("#ten" if lesson == "step" else "#one")
         assert note not in window.texts("section .note")
 
-    @pytest.mark.parametrize(("w", "b", "lr"), [(2, 2, 0.15), (-1, 3.5, 2.5)])
-    def test_300_epochs_of_both_neurons_are_the_librarys(self, show, w, b, lr):
-        window = show("neuron", reduced_motion="reduce")
+    def test_300_epochs_of_both_neurons_are_the_librarys(self, show):
+        window = show("neuron")
+        window.page.emulate_media(reduced_motion="reduce")
+        w, b, lr = -1, 3.5, 2.5
         for k, (field, value) in enumerate((("#start input", w), ("#start input", b), ("#rate-number input", lr))):
             window.page.locator(field).nth(k % 2).fill(str(value))
         expected = [train_neuron(cost, w, b, lr) for cost in ("quadratic", "cross_entropy")]
@@ -1300,7 +1298,7 @@ class TestLessonsInBrowser:
         assert window.page.locator("#plot-a path").first.get_attribute("d").count("L") == epoch
         before = window.page.evaluate("() => paths[0][epoch].a")
         window.page.focus("#rate input")
-        for _ in range(20):
+        for _ in range(5):
             window.page.keyboard.press("ArrowRight")
         assert window.page.evaluate("() => paths[0][epoch].a") < before
         lr = window.page.evaluate("() => settings.lr")
@@ -1314,9 +1312,9 @@ class TestLessonsInBrowser:
 
     @pytest.mark.parametrize("lesson", LESSONS)
     def test_lessons_fit_light_and_dark_and_no_number_is_cut_off(self, show, lesson):
-        papers = []
+        window, papers = show(lesson), []
         for scheme in ("light", "dark"):
-            window = show(lesson, color_scheme=scheme)
+            window.page.emulate_media(color_scheme=scheme)
             if lesson == "step":
                 window.page.select_option("#outputs-count", "1" if scheme == "light" else "0")
                 window.page.locator("#parameters input").nth(0).fill("-123.456")
@@ -1374,8 +1372,9 @@ class TestLessonsInBrowser:
 
     @pytest.mark.parametrize("subject", ["step", Network([2, 1], seed=0)], ids=["lesson", "network"])
     def test_the_button_for_the_theme_reaches_frames(self, frame, subject):
+        page, inside = frame(subject, 740)
         for scheme in ("light", "dark"):
-            page, inside = frame(subject, 740, color_scheme=scheme)
+            page.emulate_media(color_scheme=scheme)
             for theme in ("dark", "light", "auto"):
                 page.evaluate("(theme) => { document.body.dataset.theme = theme }", theme)
                 paper = "rgb(20, 23, 27)" if (scheme if theme == "auto" else theme) == "dark" else "rgb(255, 255, 255)"
