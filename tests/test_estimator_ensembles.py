@@ -54,18 +54,19 @@ THREE, NUMBER = TARGETS["three"], TARGETS["number"]
 SMALL: dict[str, Any] = {"hidden_layer_sizes": (6,), "max_iter": 5, "batch_size": 16}
 MEMBERS: dict[str, Any] = {"n_estimators": 3, "random_state": 0}
 STOPS = {"n_iter_no_change": 2, "max_iter": 15, "learning_rate_init": 0.05, "tol": 0.01}
+ADAPTIVE = {"n_iter_no_change": 1, "tol": 1.0, "max_iter": 30}  # until the learning rate is too small
 VALIDATION = {"X_val": X[:20], "y_val": THREE[:20], "sample_weight_val": WEIGHT[:20]}
 
 CASES: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
     "two": ({}, "two", {}),
-    "labels": ({}, "labels", {}),
     "poisson": ({"loss": "poisson"}, "counts", {}),
     "gaussian": ({"loss": "gaussian", "early_stopping": "loss", **STOPS}, "numbers", {}),
     "invscaling": ({"solver": "sgd", "learning_rate_init": 0.1, "learning_rate": "invscaling"}, "number", {}),
-    "adaptive": ({"solver": "sgd", "learning_rate": "adaptive", **STOPS, "n_iter_no_change": 1, "tol": 1.0}, "two", {}),
+    "adaptive": ({"solver": "sgd", "learning_rate": "adaptive", **ADAPTIVE}, "two", {}),
     "lbfgs": ({"solver": "lbfgs", "activation": "tanh"}, "numbers", {}),
     "optimizer": ({"solver": Clip(AdamW(), 1.0), "learning_rate": Cosine(0.1)}, "three", {}),
     "penalty": ({"solver": L1(SGD(momentum=0.5), 1e-3), "activation": "tanh"}, "labels", {}),
+    "of each label": ({"class_weight": [{0: 1.0, 1: 2.0}, {0: 3.0, 1: 1.0}, {0: 1.0, 1: 1.0}]}, "labels", {}),
     "given": ({"early_stopping": True, **STOPS}, "three", VALIDATION),
     "zeros": ({"early_stopping": True, **STOPS}, "three", {"sample_weight": SOME}),
     "zeros one by one": ({"batch_size": 1, "max_iter": 2, "alpha": 5.0}, "number", {"sample_weight": SOME}),
@@ -178,7 +179,7 @@ def make(y: Any = THREE, **parameters: Any) -> Any:
 # Members
 
 
-QUICK = ("two", "labels", "gaussian", "invscaling", "lbfgs", "optimizer", "given", "zeros", "dropout")
+QUICK = ("two", "of each label", "gaussian", "invscaling", "lbfgs", "optimizer", "given", "zeros", "dropout")
 FROM_SPARSE = [f"sparse {case}" for case in ("gaussian", "zeros", "lbfgs")]
 
 
