@@ -53,35 +53,25 @@ TARGETS: dict[str, Any] = {
 THREE, NUMBER = TARGETS["three"], TARGETS["number"]
 SMALL: dict[str, Any] = {"hidden_layer_sizes": (6,), "max_iter": 5, "batch_size": 16}
 MEMBERS: dict[str, Any] = {"n_estimators": 3, "random_state": 0}
-STOPS = {"n_iter_no_change": 2, "max_iter": 30, "learning_rate_init": 0.05, "tol": 0.01}
+STOPS = {"n_iter_no_change": 2, "max_iter": 15, "learning_rate_init": 0.05, "tol": 0.01}
+ADAPTIVE = {"n_iter_no_change": 1, "tol": 1.0, "max_iter": 30}  # until the learning rate is too small
 VALIDATION = {"X_val": X[:20], "y_val": THREE[:20], "sample_weight_val": WEIGHT[:20]}
 
 CASES: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
-    "three": ({}, "three", {}),
     "two": ({}, "two", {}),
-    "labels": ({}, "labels", {}),
-    "names": ({}, "names", {}),
-    "single": ({}, "single", {}),
-    "number": ({}, "number", {}),
-    "numbers": ({}, "numbers", {}),
     "poisson": ({"loss": "poisson"}, "counts", {}),
-    "gaussian": ({"loss": "gaussian", "early_stopping": True, **STOPS}, "numbers", {}),
-    "sgd": ({"solver": "sgd", "learning_rate_init": 0.1}, "three", {}),
+    "gaussian": ({"loss": "gaussian", "early_stopping": "loss", **STOPS}, "numbers", {}),
     "invscaling": ({"solver": "sgd", "learning_rate_init": 0.1, "learning_rate": "invscaling"}, "number", {}),
-    "adaptive": ({"solver": "sgd", "learning_rate": "adaptive", **STOPS, "n_iter_no_change": 1, "tol": 1.0}, "two", {}),
+    "adaptive": ({"solver": "sgd", "learning_rate": "adaptive", **ADAPTIVE}, "two", {}),
     "lbfgs": ({"solver": "lbfgs", "activation": "tanh"}, "numbers", {}),
     "optimizer": ({"solver": Clip(AdamW(), 1.0), "learning_rate": Cosine(0.1)}, "three", {}),
     "penalty": ({"solver": L1(SGD(momentum=0.5), 1e-3), "activation": "tanh"}, "labels", {}),
-    "score": ({"early_stopping": True, **STOPS}, "three", {}),
-    "loss": ({"early_stopping": "loss", **STOPS}, "numbers", {}),
+    "of each label": ({"class_weight": [{0: 1.0, 1: 2.0}, {0: 3.0, 1: 1.0}, {0: 1.0, 1: 1.0}]}, "labels", {}),
     "given": ({"early_stopping": True, **STOPS}, "three", VALIDATION),
     "zeros": ({"early_stopping": True, **STOPS}, "three", {"sample_weight": SOME}),
     "zeros one by one": ({"batch_size": 1, "max_iter": 2, "alpha": 5.0}, "number", {"sample_weight": SOME}),
     "balanced": ({"class_weight": "balanced", "early_stopping": True}, "two", {"sample_weight": WEIGHT}),
-    "class weights": ({"class_weight": {0: 2.0, 1: 0.0}}, "three", {"sample_weight": WEIGHT}),
-    "of each label": ({"class_weight": [{0: 1.0, 1: 2.0}, {0: 3.0, 1: 1.0}, {0: 1.0, 1: 1.0}]}, "labels", {}),
     "dropout": ({"hidden_layer_sizes": (6, 4), "activation": ["tanh", "elu"], "dropout": [0.1, 0.3, 0.5]}, "three", {}),
-    "larger": ({"batch_size": 100}, "three", {}),
     "auto": ({"batch_size": "auto", "hidden_layer_sizes": ()}, "number", {}),
     "converged": ({**STOPS, "tol": 10.0}, "three", {}),
     "float32": ({"dtype": "float32"}, "three", {}),
@@ -189,8 +179,8 @@ def make(y: Any = THREE, **parameters: Any) -> Any:
 # Members
 
 
-QUICK = ("two", "labels", "names", "gaussian", "invscaling", "lbfgs", "optimizer", "score", "given", "zeros", "dropout")
-FROM_SPARSE = [f"sparse {case}" for case in ("three", "numbers", "loss", "zeros", "lbfgs")]
+QUICK = ("two", "of each label", "gaussian", "invscaling", "lbfgs", "optimizer", "given", "zeros", "dropout")
+FROM_SPARSE = [f"sparse {case}" for case in ("gaussian", "zeros", "lbfgs")]
 
 
 @pytest.mark.filterwarnings(CLIPPED)
@@ -214,7 +204,8 @@ def test_members_are_the_estimators_that_each_would_be_alone(case, joined):
             assert all(np.array_equal(a, b) for a, b in zip(mine.layers, other.layers, strict=True))
 
 
-@pytest.mark.parametrize("case", ["three", "numbers", "loss", "zeros", "dropout", "lbfgs", "two"])
+@pytest.mark.not_on("numpy")  # the subject of the test before
+@pytest.mark.parametrize("case", ["gaussian", "zeros", "dropout", "lbfgs", "two"])
 def test_on_every_backend(case, place):
     parameters, y, given = CASES[case]
     y, x = put(place, TARGETS[y]), put(place, X)
@@ -228,13 +219,14 @@ def test_on_every_backend(case, place):
 @pytest.mark.on("jax")
 def test_means_and_deviations_lie_where_x_lies(y, place):
     x, y = put(place, X), TARGETS[y]
-    ensemble = make(y, max_iter=2).fit(x, put(place, y))
+    ensemble = make(y, hidden_layer_sizes=(), max_iter=1, batch_size=60).fit(x, put(place, y))
+    members = ensemble.to(X).estimators_
     if isinstance(ensemble, MLPEnsembleRegressor):
         results = ensemble.predict(x, return_std=True)
-        every = [host(member.predict(x)) for member in ensemble.estimators_]
+        every = [member.predict(X) for member in members]
     else:
         results = ensemble.predict_proba(x, return_std=True)
-        every = [host(member.predict_proba(x)) for member in ensemble.estimators_]
+        every = [member.predict_proba(X) for member in members]
         assert lies(ensemble.predict_log_proba(x), place)
     for result, expected in zip(results, (np.mean(every, axis=0), np.std(every, axis=0))):
         assert lies(result, place)
@@ -269,7 +261,7 @@ def test_partial_fit_of_a_regressor_goes_on_after_fit():
     assert_members(ensemble, [single.fit(X, NUMBER).partial_fit(X, NUMBER, SOME) for single in alone(ensemble)])
 
 
-@pytest.mark.parametrize("case", ["adaptive", "score", "lbfgs"])
+@pytest.mark.parametrize("case", ["adaptive", "zeros", "lbfgs"])
 @pytest.mark.slow
 def test_warm_start_goes_on_as_each_member_would(case):
     parameters, y, given = CASES[case]
@@ -464,16 +456,23 @@ CHECKED: dict[str, Any] = {"hidden_layer_sizes": (10,), "learning_rate_init": 0.
 every_check = parametrize_with_checks([MLPEnsembleClassifier(**CHECKED), MLPEnsembleRegressor(**CHECKED)]).mark
 
 
+# What they share with the estimators of one network, which pass all checks
+ABOUT_ARGUMENTS = ("array_api", "sparse", "memmap", "not_an_array", "nan_inf", "dtypes", "y_2d", "check_sample_weights")
+ABOUT_REGRESSORS = ("regressor", "param", "mixin")
+
+
+def repeats(estimator: Any, check: Any) -> bool:
+    """Whether a check is about code that other checks reach."""
+    if any(word in str(check) for word in ABOUT_ARGUMENTS):
+        return True
+    return isinstance(estimator, MLPEnsembleRegressor) and not any(word in str(check) for word in ABOUT_REGRESSORS)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # the checks provoke them
 @pytest.mark.parametrize(
     every_check.args[0],
-    [
-        (estimator, check)
-        for estimator, check in every_check.args[1]
-        if "array_api" not in str(check)
-        and not ("estimator_sparse" in str(check) and isinstance(estimator, MLPEnsembleRegressor))
-    ],
+    [(estimator, check) for estimator, check in every_check.args[1] if not repeats(estimator, check)],
     ids=every_check.kwargs["ids"],
 )
 def test_the_checks_of_scikit_learn(estimator, check):

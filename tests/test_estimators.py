@@ -6,6 +6,7 @@ import pickle
 import re
 import sys
 import warnings
+from contextlib import suppress
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -19,9 +20,9 @@ pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
 
 from sklearn import neural_network as theirs
 from sklearn.base import clone
-from sklearn.datasets import load_diabetes, load_digits, make_classification
+from sklearn.datasets import load_diabetes, load_digits
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
-from sklearn.metrics import accuracy_score, mean_poisson_deviance, r2_score, roc_auc_score
+from sklearn.metrics import accuracy_score, mean_poisson_deviance, r2_score
 
 from xpnet import (
     L1,
@@ -55,41 +56,35 @@ XR, TARGET = (part[:200] for part in load_diabetes(return_X_y=True))
 XR, TARGET = 10 * XR, TARGET / 100
 WEIGHT = np.random.default_rng(0).uniform(0.0, 2.0, len(X))
 CLASSES, NUMBERS = Classification(Labels(np.arange(3), "multiclass"), "log_loss", None), Regression(1, "squared_error")
-SMALL = {"hidden_layer_sizes": (12,), "max_iter": 6, "batch_size": 50, "random_state": 0}
+SMALL = {"hidden_layer_sizes": (12,), "max_iter": 4, "batch_size": 50, "random_state": 0}
 
+INVSCALING = {"solver": "sgd", "learning_rate_init": 0.5, "learning_rate": "invscaling", "power_t": 0.3}
+ADAPTIVE = {"solver": "sgd", "learning_rate": "adaptive", "tol": 1.0, "n_iter_no_change": 1, "max_iter": 60}
+CONVERGES = {"tol": 1.0, "n_iter_no_change": 2, "max_iter": 30}
+STOPS = {"early_stopping": True, "n_iter_no_change": 2, "max_iter": 40}
+# Theirs cuts losses off at ln ε, which the line search of L-BFGS may come to feel: with ReLU it does here
+LBFGS = {"solver": "lbfgs", "activation": "tanh"}
 CLASSIFIERS: list[Any] = [
     ({}, DIGIT),
     ({}, PARITY),
     ({}, SEVERAL),
     ({}, DIGIT.astype(str)),
-    ({"activation": "logistic"}, DIGIT),
-    ({"activation": "tanh"}, DIGIT),
-    ({"activation": "identity"}, DIGIT),
-    ({"hidden_layer_sizes": (9, 7)}, DIGIT),
-    ({"hidden_layer_sizes": 8}, DIGIT),
-    ({"hidden_layer_sizes": np.array([8])}, DIGIT),
-    ({"hidden_layer_sizes": ()}, DIGIT),
-    ({"hidden_layer_sizes": (), "activation": "logistic"}, PARITY),
-    ({"alpha": 5.0}, DIGIT),
-    ({"alpha": 0.0}, DIGIT),
-    ({"batch_size": "auto"}, DIGIT),
+    ({"hidden_layer_sizes": (9, 7), "activation": "logistic", "batch_size": "auto"}, DIGIT),
+    ({"hidden_layer_sizes": 8, "activation": "tanh", "alpha": 5.0}, DIGIT),
+    ({"hidden_layer_sizes": np.array([8]), "activation": "identity", "alpha": 0.0}, DIGIT),
+    ({"hidden_layer_sizes": (), "shuffle": False}, DIGIT),
+    ({"hidden_layer_sizes": (), "activation": "logistic", "random_state": 7}, PARITY),
     ({"batch_size": 1, "max_iter": 1}, DIGIT),
-    ({"shuffle": False}, DIGIT),
-    ({"beta_1": 0.5, "beta_2": 0.9, "epsilon": 0.1}, DIGIT),
-    ({"solver": "sgd", "learning_rate_init": 0.1}, DIGIT),
+    ({"learning_rate": "invscaling", "beta_1": 0.5, "beta_2": 0.9, "epsilon": 0.1}, DIGIT),
     ({"solver": "sgd", "learning_rate_init": 0.1, "nesterovs_momentum": False}, DIGIT),
     ({"solver": "sgd", "learning_rate_init": 0.1, "momentum": 0.0}, DIGIT),
-    ({"solver": "sgd", "learning_rate_init": 0.5, "learning_rate": "invscaling", "power_t": 0.3}, DIGIT),
-    ({"solver": "sgd", "learning_rate": "adaptive", "tol": 1.0, "n_iter_no_change": 1, "max_iter": 60}, DIGIT),
-    ({"learning_rate": "invscaling"}, DIGIT),
-    ({"tol": 1.0, "n_iter_no_change": 2, "max_iter": 30}, DIGIT),
+    (INVSCALING, DIGIT),
+    (ADAPTIVE, DIGIT),
+    (CONVERGES, DIGIT),
     ({"n_iter_no_change": np.inf}, DIGIT),
-    ({"early_stopping": True, "n_iter_no_change": 2, "max_iter": 40}, DIGIT),
-    ({"early_stopping": True, "validation_fraction": 0.3, "tol": 0.1, "n_iter_no_change": 3, "max_iter": 40}, PARITY),
-    ({"early_stopping": True}, SEVERAL),
-    ({"random_state": 7}, DIGIT),
-    # Theirs cuts losses off at ln ε, which the line search of L-BFGS may come to feel: with ReLU it does here
-    ({"solver": "lbfgs", "activation": "tanh"}, DIGIT),
+    (STOPS, DIGIT),
+    ({**STOPS, "validation_fraction": 0.3, "tol": 0.1, "n_iter_no_change": 3}, SEVERAL),
+    (LBFGS, DIGIT),
     ({"solver": "lbfgs", "alpha": 1.0, "max_iter": 200, "tol": 0.1}, PARITY),
     ({"solver": "lbfgs", "max_fun": 3}, SEVERAL),
 ]
@@ -150,8 +145,7 @@ def test_every_parameter_has_its_name_default_and_place(kind):
         assert mine[name].kind == parameter.kind, name
     positional = [name for name, each in mine.items() if each.kind is each.POSITIONAL_OR_KEYWORD]
     assert positional == [name for name, each in other.items() if each.kind is each.POSITIONAL_OR_KEYWORD]
-    methods = ["fit", "partial_fit"]
-    for method in methods:
+    for method in ("fit", "partial_fit"):
         mine, other = (inspect.signature(getattr(getattr(module, kind)(), method)) for module in (ours, theirs))
         assert list(mine.parameters)[: len(other.parameters)] == list(other.parameters)
 
@@ -225,8 +219,12 @@ def test_the_regressor_becomes_the_same_network(parameters, y):
     assert mine.score(XR, y) == pytest.approx(other.score(XR, y), rel=1e-4)
 
 
-@pytest.mark.parametrize(("parameters", "y"), [CLASSIFIERS[i] for i in (0, 1, 2, 21, 26, 30)], ids=title)
-@pytest.mark.on("jax")
+@pytest.mark.not_on("numpy")
+@pytest.mark.parametrize(
+    ("parameters", "y"),
+    [({}, DIGIT), ({}, PARITY), ({}, SEVERAL), (INVSCALING, DIGIT), (STOPS, DIGIT), (LBFGS, DIGIT)],
+    ids=title,
+)
 def test_so_it_does_on_every_backend(place, parameters, y):
     mine, other = both("MLPClassifier", **parameters)
     mine.fit(put(place, X), put(place, y))
@@ -293,11 +291,18 @@ def test_warm_start_goes_on_as_theirs_does():
         mine.fit(X[:n], DIGIT[:n])
         other.fit(X[:n], DIGIT[:n])
     assert_like(mine, other)
-    assert len(mine.loss_curve_) == 12
+    assert len(mine.loss_curve_) == 8
 
 
-@pytest.mark.parametrize("y", [DIGIT, PARITY, TARGET], ids=["classes", "two classes", "numbers"])
-@pytest.mark.parametrize("parameters", [{}, {"solver": "sgd", "learning_rate": "invscaling"}], ids=str)
+@pytest.mark.parametrize(
+    ("parameters", "y"),
+    [
+        ({}, DIGIT),
+        ({"solver": "sgd", "learning_rate": "invscaling"}, PARITY),
+        ({"solver": "sgd", "learning_rate": "invscaling"}, TARGET),
+    ],
+    ids=["classes", "two classes", "numbers"],
+)
 def test_partial_fit_goes_on_as_theirs_does(parameters, y):
     kind, x = ("MLPRegressor", XR) if y is TARGET else ("MLPClassifier", X)
     mine, other = both(kind, **parameters)
@@ -308,7 +313,7 @@ def test_partial_fit_goes_on_as_theirs_does(parameters, y):
     assert_like(mine, other)
 
 
-@pytest.mark.parametrize("y", [DIGIT, PARITY, DIGIT.astype(str)], ids=["ten", "two", "strings"])
+@pytest.mark.parametrize("y", [PARITY, DIGIT.astype(str)], ids=["two", "strings"])
 def test_partial_fit_numbers_classes_as_theirs_does_where_y_lacks_some(y):
     """First the upper half of the classes, then the lower one."""
     mine, other = both("MLPClassifier")
@@ -348,12 +353,10 @@ def said(est: Any, capsys: Any, *given: Any) -> list[str]:
     return capsys.readouterr().out.splitlines()
 
 
-@pytest.mark.parametrize(
-    ("parameters", "y"), [CLASSIFIERS[i] for i in (0, 22, 24, 26)] + [({"solver": "lbfgs"}, DIGIT)], ids=title
-)
-def test_verbose_says_what_theirs_says(parameters, y, capsys):
+@pytest.mark.parametrize("parameters", [ADAPTIVE, CONVERGES, STOPS, {"solver": "lbfgs"}], ids=str)
+def test_verbose_says_what_theirs_says(parameters, capsys):
     mine, other = both("MLPClassifier", **parameters, verbose=True)
-    lines, expected = said(mine, capsys, X, y), said(other, capsys, X, y)
+    lines, expected = said(mine, capsys, X, DIGIT), said(other, capsys, X, DIGIT)
     if "lbfgs" in parameters.values():  # of which SciPy now says nothing
         assert len(lines) == mine.n_iter_
         assert lines[-1] == f"Iteration {mine.n_iter_}, loss = {mine.loss_:.8f}"
@@ -401,7 +404,7 @@ class Interrupt(Callback):
 
 def test_ctrl_c_is_a_warning_and_keeps_what_was_learnt():
     mine, other = both("MLPClassifier", max_iter=3)
-    mine.set_params(max_iter=6, callbacks=[Interrupt()])
+    mine.set_params(max_iter=4, callbacks=[Interrupt()])
     with pytest.warns(UserWarning, match=r"Training interrupted by user\."):
         mine.fit(X, DIGIT)
     assert_like(mine, other.fit(X, DIGIT))
@@ -455,7 +458,7 @@ def test_nothing_is_assigned_before_the_end(method):
     getattr(mine, method)(X, DIGIT)
     assert seen == [before] * mine.n_iter_
     assert mine.network_ is not net
-    assert mine.loss_curve_[:6] == before["loss_curve_"]
+    assert mine.loss_curve_[:4] == before["loss_curve_"]
     np.testing.assert_array_equal(net.predict_proba(X), proba)  # the network of the last call stays as it was
     assert net.rng.bit_generator.state == state
 
@@ -463,20 +466,17 @@ def test_nothing_is_assigned_before_the_end(method):
 # More than theirs
 
 
-@pytest.mark.not_on("strict-device1")
-def test_dropout_is_drawn_by_random_state(place):
-    mine, twin, other = (ours.MLPClassifier(**{**SMALL, "random_state": i}, dropout=0.5) for i in (0, 0, 1))
-    for est in (mine, twin, other):
-        est.fit(put(place, X), put(place, DIGIT))
-    np.testing.assert_array_equal(host(mine.coefs_[0]), host(twin.coefs_[0]))
+def test_dropout_is_drawn_by_random_state():
+    options = [{**SMALL, "random_state": seed, "dropout": 0.5} for seed in (0, 0, 1)]
+    mine, twin, other = (ours.MLPClassifier(**each).fit(X, DIGIT) for each in options)
+    np.testing.assert_array_equal(mine.coefs_[0], twin.coefs_[0])
     assert mine.loss_ != other.loss_
-    plain = ours.MLPClassifier(**SMALL).fit(put(place, X), put(place, DIGIT))
-    assert mine.loss_ > plain.loss_
+    assert mine.loss_ > ours.MLPClassifier(**SMALL).fit(X, DIGIT).loss_
     assert mine.network_.dropout == [0.0, 0.5]
     assert ours.MLPClassifier(**SMALL, dropout=[0.1, 0.2]).fit(X, DIGIT).network_.dropout == [0.1, 0.2]
 
 
-@pytest.mark.parametrize("y", [PARITY, DIGIT, DIGIT.astype(str)], ids=["two", "ten", "strings"])
+@pytest.mark.parametrize("y", [PARITY, DIGIT.astype(str)], ids=["two", "strings"])
 def test_class_weights_are_weights_of_their_examples(y):
     first = y.dtype.type(np.unique(y)[0])
     mine = ours.MLPClassifier(**SMALL, class_weight={first: 5.0}).fit(X, y)
@@ -525,7 +525,7 @@ def test_any_cost_may_be_the_loss_of_a_regressor(loss, output):
 def test_validation_data_have_curves_and_stop_where_asked(place):
     given = {"X_val": put(place, X[200:]), "y_val": put(place, DIGIT[200:])}
     mine = ours.MLPClassifier(**SMALL).fit(put(place, X[:200]), put(place, DIGIT[:200]), **given)
-    assert len(mine.validation_loss_curve_) == len(mine.validation_scores_) == mine.n_iter_ == 6
+    assert len(mine.validation_loss_curve_) == len(mine.validation_scores_) == mine.n_iter_ == 4
     assert mine.best_validation_score_ == max(mine.validation_scores_)
     assert mine.best_loss_ == min(mine.loss_curve_)
     score = mine.score(put(place, X[200:]), put(place, DIGIT[200:]))
@@ -583,40 +583,18 @@ def test_early_stopping_may_watch_the_loss(place, kind, x, y, parameters, capsys
     assert f"Validation loss did not improve more than tol={options['tol']:f} for 3 consecutive epochs." in out
 
 
-@pytest.mark.slow
-def test_rare_classes_need_the_loss_to_be_watched():
-    """The accuracy of a constant answer is 0.962, and hardly moves at first."""
-    areas = []
-    for seed in range(5):
-        x, y = make_classification(2600, n_informative=10, weights=[0.967], class_sep=1.5, random_state=seed)
-        options = {"learning_rate_init": 0.005, "random_state": seed}
-        fits = [ours.MLPClassifier((20,), **options, early_stopping=watched) for watched in (True, "loss")]
-        proba = [mine.fit(x[:600], y[:600]).predict_proba(x[600:])[:, 1] for mine in fits]
-        areas.append([roc_auc_score(y[600:], each) for each in proba])
-    by_score, by_loss = np.mean(areas, axis=0)  # 0.71 and 0.84
-    assert by_score < 0.75
-    assert by_loss > 0.8
-
-
-@pytest.mark.parametrize(
-    "door",
-    [
+def test_early_stopping_sees_the_spread_that_a_network_predicts():
+    """R² judges means alone; it ends these trainings in other epochs, with standard deviations that fit less well."""
+    options = {**SMALL, "max_iter": 60, "n_iter_no_change": 3, "learning_rate_init": 0.02, "standardize": True}
+    by_true, by_loss = (ours.MLPRegressor("gaussian", **options, early_stopping=watched) for watched in (True, "loss"))
+    for door in (
         lambda est: est,
         lambda est: ours.MLPEnsembleRegressor(**est.get_params(), n_estimators=2),
         lambda est: ours.MLPSearchCV(est, {"loss": ["gaussian"]}, cv=2),
-    ],
-    ids=["one", "ensemble", "search"],
-)
-def test_early_stopping_sees_the_spread_that_a_network_predicts(door):
-    """R² judges means alone; it ends these trainings in other epochs, with standard deviations that fit less well."""
-    options = {**SMALL, "max_iter": 100, "n_iter_no_change": 3, "learning_rate_init": 0.02, "standardize": True}
-    predictions = []
-    for early_stopping in (True, "loss"):
-        est = door(ours.MLPRegressor("gaussian", **options, early_stopping=early_stopping)).fit(XR, TARGET)
-        predictions.append((est.best_estimator_ if hasattr(est, "best_estimator_") else est).predict(XR, True))
-    np.testing.assert_array_equal(*predictions)
-    mine = ours.MLPRegressor("gaussian", **options, early_stopping=True).fit(XR, TARGET)
-    assert np.argmin(mine.validation_loss_curve_) != np.argmax(mine.validation_scores_)
+    ):
+        fits = [door(est).fit(XR, TARGET) for est in (by_true, by_loss)]
+        np.testing.assert_array_equal(*(getattr(fit, "best_estimator_", fit).predict(XR, True) for fit in fits))
+    assert np.argmin(by_true.validation_loss_curve_) != np.argmax(by_true.validation_scores_)
 
 
 def test_early_stopping_continues_from_earlier_calls():
@@ -627,9 +605,9 @@ def test_early_stopping_continues_from_earlier_calls():
             est.set_params(learning_rate_init=rate).fit(X, DIGIT)
     np.testing.assert_allclose(mine.coefs_[0], other.coefs_[0], rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(mine.validation_scores_, other.validation_scores_, rtol=1e-12)
-    assert np.argmax(mine.validation_scores_) < 6
+    assert np.argmax(mine.validation_scores_) < 4
     mine.set_params(early_stopping="loss").fit(X, DIGIT)
-    assert mine.best_validation_loss_ == min(mine.validation_loss_curve_[:6])
+    assert mine.best_validation_loss_ == min(mine.validation_loss_curve_[:4])
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numbers that are finite, but have no finite squares
@@ -665,7 +643,7 @@ def test_validation_data_may_have_weights():
 
 def test_early_stopping_has_a_curve_too_and_regressors_have_r2():
     mine = ours.MLPRegressor(**SMALL, early_stopping=True).fit(XR, TARGET)
-    assert len(mine.validation_loss_curve_) == 6
+    assert len(mine.validation_loss_curve_) == 4
     assert mine.best_loss_ is None
     assert ours.MLPRegressor(**SMALL).fit(XR, TARGET).validation_loss_curve_ is None
 
@@ -682,7 +660,7 @@ def test_callbacks_see_and_steer(monkeypatch, capsys):
     stop = EarlyStopping(patience=1, monitor="validation_accuracy", min_delta=0.5)
     mine = ours.MLPClassifier(**SMALL, callbacks=[stop, Watch()], progress=True)
     mine.fit(X[:200], DIGIT[:200], X_val=X[200:], y_val=DIGIT[200:])
-    assert mine.n_iter_ < 6
+    assert mine.n_iter_ < 4
     assert [row["validation_accuracy"] for row in Watch.rows] == mine.validation_scores_
     assert [row["cost"] for row in Watch.rows] == mine.loss_curve_
     assert "batch" in capsys.readouterr().err
@@ -695,7 +673,7 @@ def test_any_optimizer_and_schedule(solver):
     lr = mine.network_.history["lr"]
     assert lr[0] > lr[-1] > 0
     constant = ours.MLPClassifier(**SMALL, solver=solver, learning_rate_init=0.02).fit(X, DIGIT)
-    assert constant.network_.history["lr"] == pytest.approx([0.02] * 6)
+    assert constant.network_.history["lr"] == pytest.approx([0.02] * 4)
 
 
 def test_an_optimizer_of_ours_is_scikit_learns_sgd():
@@ -751,13 +729,13 @@ def test_a_schedule_needs_to_know_all_steps():
     ours.MLPClassifier(**SMALL, learning_rate=Constant(0.1)).partial_fit(X, DIGIT, classes=range(10))
 
 
-@pytest.mark.parametrize("weight", [1e-46, 1e37, 3.0], ids=str)
-def test_only_the_ratios_of_weights_count_but_for_alpha(weight):
+def test_only_the_ratios_of_weights_count_but_for_alpha():
     """Also where their sum is more, or less, than the dtype holds."""
     x, even = X.astype(np.float32), np.linspace(0.5, 1.0, len(X))
-    mine = ours.MLPClassifier(**SMALL, alpha=0.0).fit(x, DIGIT, weight * even)
     twin = ours.MLPClassifier(**SMALL, alpha=0.0).fit(x, DIGIT, even)
-    np.testing.assert_allclose(mine.coefs_[0], twin.coefs_[0], rtol=1e-4, atol=1e-6)
+    for weight in (1e-46, 1e37):
+        mine = ours.MLPClassifier(**SMALL, alpha=0.0).fit(x, DIGIT, weight * even)
+        np.testing.assert_allclose(mine.coefs_[0], twin.coefs_[0], rtol=1e-4, atol=1e-6)
     mine, other = both("MLPClassifier", alpha=1.0, solver="sgd")
     mine.fit(X, DIGIT, 3.0 * even)
     np.testing.assert_allclose(mine.coefs_[0], other.fit(X, DIGIT, 3.0 * even).coefs_[0], rtol=1e-9, atol=1e-12)
@@ -833,9 +811,12 @@ def test_what_is_left_of_an_interrupted_refit_is_of_that_refit():
 # From one library to the other
 
 
-@pytest.mark.parametrize("y", [DIGIT, PARITY, SEVERAL, DIGIT.astype(str)], ids=["ten", "two", "several", "strings"])
-@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
-def test_a_classifier_goes_there_and_back(y, solver):
+@pytest.mark.parametrize(
+    ("solver", "y"),
+    [("adam", PARITY), ("adam", SEVERAL), ("adam", DIGIT.astype(str)), ("lbfgs", DIGIT)],
+    ids=["two", "several", "strings", "lbfgs"],
+)
+def test_a_classifier_goes_there_and_back(solver, y):
     other = theirs.MLPClassifier(**SMALL, solver=solver).fit(X, y)
     mine = ours.MLPClassifier.from_sklearn(other)
     assert {name: mine.get_params()[name] for name in other.get_params()} == other.get_params()
@@ -854,9 +835,10 @@ def test_a_classifier_goes_there_and_back(y, solver):
         np.testing.assert_allclose(mine.coefs_[0], back.coefs_[0], rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("y", [TARGET, np.stack([TARGET, TARGET], axis=1)], ids=["one", "two"])
-@pytest.mark.parametrize("loss", ["squared_error", "poisson"])
-def test_a_regressor_goes_there_and_back(y, loss):
+@pytest.mark.parametrize(
+    ("loss", "y"), [("squared_error", np.stack([TARGET, TARGET], axis=1)), ("poisson", TARGET)], ids=["two", "poisson"]
+)
+def test_a_regressor_goes_there_and_back(loss, y):
     other = theirs.MLPRegressor(loss, **SMALL).fit(XR, y)
     mine = ours.MLPRegressor.from_sklearn(other, dtype="float32")
     np.testing.assert_allclose(mine.predict(XR), other.predict(XR), rtol=1e-4, atol=1e-5)
@@ -931,9 +913,7 @@ def test_what_scikit_learn_has_not_is_left_out_or_refused():
 
 
 @pytest.mark.parametrize(
-    ("kind", "parameters"),
-    [("csr", {"early_stopping": True}), ("csc", {}), ("csr", {"solver": "lbfgs", "max_iter": 20})],
-    ids=str,
+    ("kind", "parameters"), [("csr", {"early_stopping": True}), ("csc", {}), ("csr", {"solver": "lbfgs"})], ids=str
 )
 def test_sparse_inputs_give_the_network_of_dense_ones(place, kind, parameters):
     x = sparse.csr_array(X).asformat(kind)
@@ -958,13 +938,13 @@ def test_sparse_rows_are_never_dense_all_together(monkeypatch):
 
     monkeypatch.setattr(sparse.csr_array, "toarray", watched)
     monkeypatch.setattr("xpnet.core.arrays.BLOCK_ELEMENTS", 4096)
-    x = sparse.csr_array(np.tile(X, (4, 1)))
+    x = sparse.csr_array(X)
     for solver in ("lbfgs", "adam"):
         largest[0] = 0
-        mine = ours.MLPClassifier(**SMALL, solver=solver).fit(x, np.tile(DIGIT, 4))
+        mine = ours.MLPClassifier(**{**SMALL, "max_iter": 2}, solver=solver).fit(x, DIGIT)
         assert 64 * 50 <= largest[0] <= 4096
     largest[0] = 0
-    np.testing.assert_allclose(mine.predict_proba(x)[:300], mine.predict_proba(X), rtol=1e-12)
+    np.testing.assert_allclose(mine.predict_proba(x), mine.predict_proba(X), rtol=1e-12)
     assert 0 < largest[0] <= 4096
 
 
@@ -1128,15 +1108,9 @@ def test_a_wrong_parameter_is_named(parameters, message):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ((X, DIGIT[:-1]), "inconsistent numbers of samples"),
-        ((X[:, 0], DIGIT), "Expected 2D array, got 1D array instead"),
-        ((X, DIGIT + 0.5), "Unknown label type: continuous"),
         ((X, np.stack([DIGIT, DIGIT], axis=1)), "y has several columns of classes; give one column"),
-        ((np.where(X > 0.9, np.nan, X), DIGIT), "Input X contains NaN"),
-        ((X, DIGIT, WEIGHT[:-1]), r"sample_weight has shape \(299,\), but must have \(300,\)"),
         ((X, DIGIT, -WEIGHT), r"sample_weight holds -2; give numbers of at least 0|sample_weight holds -1\.9"),
         ((X, DIGIT, 0.0), "leave every example of X with weight zero"),
-        ((X, None), "requires y to be passed"),
     ],
 )
 def test_wrong_data_are_named(given, message):
@@ -1251,7 +1225,7 @@ def test_warm_start_refuses_another_network():
         )
         with pytest.raises(ValueError, match=re.escape(message)):
             mine.fit(X, y)
-    assert mine.partial_fit(X, PARITY).t_ == 7 * len(X)  # which may lack some
+    assert mine.partial_fit(X, PARITY).t_ == 5 * len(X)  # which may lack some
     mine.hidden_layer_sizes = (13,)
     with pytest.raises(
         ValueError, match=r"warm_start=True continues a network of the sizes \[64, 12, 10\], but .* \[64, 13, 10\]"
@@ -1301,16 +1275,21 @@ def test_ctrl_c_while_results_are_assigned_leaves_the_earlier_fit_or_the_new_one
     earlier = mine.coefs_[0]
     fresh = ours.MLPClassifier(**options, random_state=5).fit(x, y).coefs_[0]
     mine.set_params(random_state=5)
-    for k in range(1, 2000):
-        est = copy.copy(mine)
-        try:
-            with InterruptAt(k, set(), files=("estimators/base.py",)):
-                est.fit(x, y)
-        except KeyboardInterrupt:
-            assert any(np.array_equal(est.coefs_[0], weights) for weights in (earlier, fresh))
-        else:
-            break
-    assert k > 50
+
+    def fit(k: int) -> Any:
+        """Weights after a fit that Ctrl-C ends at the k-th line of the module, and how many lines it had left."""
+        est, interrupt = copy.copy(mine), InterruptAt(k, set(), files=("estimators/base.py",))
+        with suppress(KeyboardInterrupt), interrupt:
+            est.fit(x, y)
+        return est.coefs_[0], interrupt.left
+
+    last = 10_000 - fit(10_000)[1]
+    found = [fit(k) for k in range(last - 50, last + 1)]
+    assert not any(left for _, left in found)
+    is_fresh = [np.array_equal(weights, fresh) for weights, _ in found]
+    assert all(new or np.array_equal(weights, earlier) for new, (weights, _) in zip(is_fresh, found))
+    assert is_fresh[-1]
+    assert not is_fresh[0]
 
 
 @pytest.mark.parametrize("weight", [None, np.array([0.0, 1.0, 0.5, 2.0])], ids=["equal", "weighted"])

@@ -17,7 +17,7 @@ import joblib
 import sklearn
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
+from sklearn.datasets import load_iris
 from sklearn.inspection import permutation_importance
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.multioutput import MultiOutputClassifier
@@ -27,17 +27,12 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from xpnet import SGD, AdamW, BackendError, Clip, Cosine, Network, get_backend
-from xpnet.estimators import (
-    MLPClassifier,
-    MLPEnsembleClassifier,
-    MLPEnsembleRegressor,
-    MLPRegressor,
-    MLPSearchCV,
-)
+from xpnet.estimators import MLPClassifier, MLPEnsembleClassifier, MLPRegressor, MLPSearchCV
 from xpnet.training.callbacks import EarlyStopping
 
 X, Y = load_iris(return_X_y=True)
 SMALL: dict[str, Any] = {"hidden_layer_sizes": (8,), "max_iter": 30, "random_state": 0, "learning_rate_init": 0.05}
+FEW = {**SMALL, "max_iter": 3}
 quiet = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
@@ -68,14 +63,21 @@ every_check = parametrize_with_checks(
     [
         MLPClassifier((10,), learning_rate_init=0.2, max_iter=10),
         MLPRegressor(hidden_layer_sizes=(10,), learning_rate_init=0.2, max_iter=10),
-        MLPClassifier((10,), solver="lbfgs", alpha=1.0, dtype="float64"),
+        MLPClassifier((4,), solver="lbfgs", alpha=1.0, max_iter=20, dtype="float64"),
     ]
 ).mark
 
 
+ABOUT_REGRESSORS = ("regressor", "param", "mixin", "supervised", "methods", "array_api_strict")
+
+
 def repeats(estimator: Any, check: Any) -> bool:
-    """Whether a check passes with any solver that it passes with by default: it is not about weights."""
-    return estimator.solver == "lbfgs" and "sample_weight" not in str(check)
+    """Whether a check passes if another does: it is not about numbers as targets, nor about the solver."""
+    if estimator.solver == "lbfgs":
+        return "sample_weight_equivalence" not in str(check)
+    if isinstance(estimator, MLPRegressor):
+        return not any(word in str(check) for word in ABOUT_REGRESSORS)
+    return "sparse_matrix" in str(check)  # that of sparse arrays remains
 
 
 @pytest.mark.slow
@@ -121,8 +123,6 @@ def test_in_a_pipeline_with_names_from_pandas():
 def test_cross_validation_gives_the_scores_of_theirs():
     ours, theirs = (cross_val_score(kind(**SMALL), X, Y, cv=3) for kind in (MLPClassifier, Theirs))
     np.testing.assert_array_equal(ours, theirs)
-    scores = cross_val_score(MLPRegressor(**SMALL), *load_diabetes(return_X_y=True), scoring="neg_mean_absolute_error")
-    assert (scores < 0).all()
 
 
 @quiet
@@ -133,10 +133,9 @@ def test_arrays_of_dask_become_numpy_arrays():
     x, y = da.from_array(X, chunks=(50, 4)), da.from_array(Y, chunks=50)
     weight, masked = da.ones(150), x[x[:, 0] > 0]  # whose number of rows Dask does not know
     for make in (
-        lambda: MLPClassifier(**SMALL),
-        lambda: MLPRegressor(**SMALL),
-        lambda: MLPEnsembleRegressor(**SMALL, n_estimators=2),
-        lambda: MLPSearchCV(MLPClassifier(**SMALL), {"alpha": [0.1]}, cv=2),
+        lambda: MLPRegressor(**FEW),
+        lambda: MLPEnsembleClassifier(**FEW, n_estimators=2),
+        lambda: MLPSearchCV(MLPClassifier(**FEW), {"alpha": [0.1]}, cv=2),
     ):
         of_dask, of_numpy = make().fit(x, y, sample_weight=weight), make().fit(X, Y)
         for inputs in (x, masked):
@@ -245,8 +244,8 @@ def test_settings_of_an_optimizer_are_parameters():
     }.items():
         with pytest.raises(ValueError, match=message):
             estimator.set_params(**{path: 9.0})
-    for kind in (MLPClassifier, MLPEnsembleClassifier):
-        pipeline = Pipeline([("mlp", kind(**SMALL, solver=AdamW()))])
+    for model in (MLPClassifier(**FEW, solver=AdamW()), MLPEnsembleClassifier(**FEW, solver=AdamW(), n_estimators=2)):
+        pipeline = Pipeline([("mlp", model)])
         grid = {"mlp__solver__weight_decay": [0.0, 10.0], "mlp__solver__beta1": [0.9]}
         found = [search(pipeline, grid, cv=2).fit(X, Y).cv_results_ for search in (MLPSearchCV, GridSearchCV)]
         np.testing.assert_allclose(*(results["mean_test_score"] for results in found))
@@ -318,26 +317,3 @@ def test_others_that_take_estimators():
     assert several.predict(X).shape == (150, 2)
     importance = permutation_importance(MLPClassifier(**SMALL).fit(X, Y), X, Y, n_repeats=2, random_state=0)
     assert importance.importances_mean.shape == (4,)
-
-
-@pytest.mark.slow
-@quiet
-@pytest.mark.parametrize("early_stopping", [False, True])
-def test_accuracy_over_five_seeds_is_that_of_theirs(early_stopping):
-    """Means within three standard errors of their difference; the same seeds, so that the networks are the same."""
-    x, y = load_breast_cancer(return_X_y=True)
-    x = StandardScaler().fit_transform(x)
-    options = {
-        "hidden_layer_sizes": (20,),
-        "learning_rate_init": 0.01,
-        "max_iter": 30,
-        "early_stopping": early_stopping,
-    }
-    ours, theirs = (
-        np.array(
-            [kind(**options, random_state=seed).fit(x[:400], y[:400]).score(x[400:], y[400:]) for seed in range(5)]
-        )
-        for kind in (MLPClassifier, Theirs)
-    )
-    assert abs(ours.mean() - theirs.mean()) <= 3 * np.sqrt((ours.var(ddof=1) + theirs.var(ddof=1)) / 5)
-    assert theirs.mean() > 0.9

@@ -3,6 +3,7 @@
 import re
 import sys
 from pathlib import Path
+from shutil import copyfile
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from helpers import run_command
 from test_checkpoint import forge, put
 
 from xpnet import Network
+from xpnet.cli import main
 from xpnet.cli.data import choose_test_rows, read_training_data
 from xpnet.cli.tables import Columns, read_table
 from xpnet.data.columns import NumberColumn
@@ -37,12 +39,26 @@ def line(n=60):
     return pandas.DataFrame({"a": x[:, 0], "b": 1000 * x[:, 1], "y": 50 + 7 * x[:, 0] - 3 * x[:, 1]})
 
 
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory):
+    """A folder with pets.csv, line.csv and coded.csv, and networks trained on the first and the last."""
+    made = tmp_path_factory.mktemp("tables")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(made)
+        pets().to_csv("pets.csv", index=False)
+        line().to_csv("line.csv", index=False)
+        write("a,k,y\n" + "1,p,0\n2,q,1\n" * 9, "coded.csv")
+        assert main(["train", "pets.csv", "--target", "kind", "--epochs", "1", "--quiet", "--save", "net"]) == 0
+        assert main(["train", "coded.csv", "--target", "y", "--epochs", "0", "--quiet", "--save", "coded"]) == 0
+    return made
+
+
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A folder with pets.csv and line.csv, in which the commands run."""
+def folder(originals, tmp_path, monkeypatch):
+    """A folder with copies of pets.csv and line.csv, in which the commands run."""
     monkeypatch.chdir(tmp_path)
-    pets().to_csv("pets.csv", index=False)
-    line().to_csv("line.csv", index=False)
+    for name in ("pets.csv", "line.csv"):
+        copyfile(originals / name, name)
     return tmp_path
 
 
@@ -267,10 +283,7 @@ def test_examples_are_held_out_at_random_with_the_same_part_of_each_class():
             "--target kind --ignore weight --ignore length",
             "no column besides 'kind', 'weight', 'length' to predict from",
         ),
-        (
-            "--target kind --categories weight,kind",
-            "--categories names 'kind', which is the target",
-        ),
+        ("--target kind --categories weight,kind", "--categories names 'kind', which is the target"),
         ("--target kind --ignore kind", "--ignore names 'kind', which is the target"),
         (
             "--target kind --task regression",
@@ -404,12 +417,9 @@ def test_numbers_of_many_digits(capsys, folder):
 
 
 @pytest.fixture
-def model(capsys, folder):
+def model(originals, folder):
     """A network trained on pets.csv."""
-    assert (
-        run_command(capsys, "train", "--data", "pets.csv", "--target", "kind", "--epochs", 1, "--save", "net")[0] == 0
-    )
-    return "net"
+    return copyfile(originals / "net", "net")
 
 
 def test_a_table_that_does_not_fit_the_network_is_refused(capsys, model):
@@ -579,9 +589,10 @@ def test_every_task_takes_such_a_table(capsys, folder, options, header):
     penguins().to_csv("p.csv", index=False)
     status, _, err = run_command(capsys, "train", "p.csv", *options.split(), "--epochs", 2, "--save", "net")
     assert (status, err) == (0, "")
-    for command in (["predict", "net", "p.csv"], ["evaluate", "net", "p.csv"], ["show", "net", "-o", "page.html"]):
+    for command in (["evaluate", "net", "p.csv"], ["show", "net", "-o", "page.html"]):
         assert run_command(capsys, *command)[0] == 0
-    assert run_command(capsys, "predict", "net", "p.csv")[1][0] == header
+    status, out, _ = run_command(capsys, "predict", "net", "p.csv")
+    assert (status, out[0]) == (0, header)
 
 
 def test_what_is_learnt_is_what_scikit_learn_learns(folder):
@@ -694,7 +705,6 @@ def test_another_column_shows_the_decimal_mark(folder):
 
 
 def test_other_encodings_and_separators(capsys, folder):
-
     for name, content, names in (
         ("bar.txt", "\ufeffa|é\n\n1|2\n3|4\n".encode(), ["a", "é"]),
         ("spaces.txt", b"a   b\n1   2\n3   4\n", ["a", "b"]),
@@ -773,10 +783,10 @@ def test_cells_of_other_kinds_are_refused(cells, message):
 def test_many_categories_are_capped(folder):
     import pandas
 
-    values = np.repeat([f"v{k:04}" for k in range(1000)], 50)
-    pandas.DataFrame({"v": values, "y": np.arange(50_000) % 2}).to_csv("t.csv", index=False)
+    values = np.repeat([f"v{k:04}" for k in range(100)], 50)
+    pandas.DataFrame({"v": values, "y": np.arange(5000) % 2}).to_csv("t.csv", index=False)
     data = read_training_data("t.csv", None, "y")
-    assert data.train[0].shape == (40_000, 40)
+    assert data.train[0].shape == (4000, 40)
     np.testing.assert_array_equal(data.train[0].sum(axis=1), 1)
 
 
@@ -784,11 +794,9 @@ def test_many_categories_are_capped(folder):
     ("column", "name", "value"),
     [(0, "median", "3"), (0, "median", float("inf")), (0, "kind", "other"), (1, "values", [1]), (1, "x", 1)],
 )
-def test_a_file_with_columns_that_do_not_fit_is_refused(capsys, folder, column, name, value):
-    write("a,k,y\n" + "1,p,0\n2,q,1\n" * 9)
-    run_command(capsys, "train", "table.csv", "--target", "y", "--epochs", 0, "--save", "net")
-    forge(folder / "net", put("notes", "columns", column, name, value=value))
-    for words in (["predict", "net", "table.csv"], ["info", "net"]):
+def test_a_file_with_columns_that_do_not_fit_is_refused(capsys, originals, folder, column, name, value):
+    forge(copyfile(originals / "coded", folder / "net"), put("notes", "columns", column, name, value=value))
+    for words in (["predict", "net", originals / "coded.csv"], ["info", "net"]):
         assert "net holds a network that is not valid: " in refused(capsys, *words)
 
 
@@ -832,10 +840,10 @@ def test_the_encoder_in_a_pipeline_and_a_search():
 
     frame = penguins().dropna(subset="mass")
     encoder = TableEncoder(categories=["species"]).set_output(transform="pandas")
-    options = {"hidden_layer_sizes": (10,), "max_iter": 40, "learning_rate_init": 0.02, "random_state": 0}
+    options = {"hidden_layer_sizes": (10,), "max_iter": 20, "learning_rate_init": 0.05, "random_state": 0}
     model = make_pipeline(encoder, MLPRegressor(**options, standardize=True))
     x, y = frame.drop(columns=["mass", "id"]), frame["mass"].to_numpy()
-    search = GridSearchCV(model, {"tableencoder__max_categories": [2, None]}, cv=2).fit(x, y)
+    search = GridSearchCV(model, {"tableencoder__max_categories": [None]}, cv=2).fit(x, y)
     best = search.best_estimator_
     assert best.score(x, y) > 0.7
     assert best[-1].feature_names_in_.tolist() == best[0].get_feature_names_out().tolist()

@@ -28,7 +28,8 @@ pytestmark = pytest.mark.not_on("jax")
 COSTS = {"gaussian": 2, "quantile(0.1, 0.5, 0.9)": 3}  # and their outputs for each target
 N, NUMPY = 12, Place("numpy", None)
 X = np.random.default_rng(0).standard_normal((N, 3))
-Y = 100 + 20 * np.random.default_rng(1).standard_normal((N, 2))
+NEAR = np.random.default_rng(1).standard_normal((N, 2))
+Y = 100 + 20 * NEAR
 
 
 def network(place, cost="gaussian", targets=2, **options):
@@ -79,21 +80,21 @@ def test_the_median_alone_is_half_the_absolute_cost(backend):
     np.testing.assert_array_equal(on(backend, median.gradient, a, y), 0.5 * on(backend, absolute.gradient, a, y))
 
 
-@pytest.mark.parametrize("raw", [-1e4, -100.0, -20.0, 0.0, 50.0, 1e4])
 @pytest.mark.on("jax")
-def test_standard_deviations_are_above_0_and_all_is_finite(backend, dtype, raw):
+def test_standard_deviations_are_above_0_and_all_is_finite(backend, dtype):
     """At least a thousandth, however negative the weighted input; with a large one, its square root."""
-    z, y = [[0.5, raw]], [[2.0]]
+    raw = np.array([-1e4, -100.0, -20.0, 0.0, 50.0, 1e4])
+    z, y = np.stack([np.full(6, 0.5), raw], axis=1), np.full((6, 1), 2.0)
     a = on(backend, mean_std.value, z, dtype=dtype)
-    np.testing.assert_allclose(a, [[0.5, np.sqrt(np.logaddexp(0, raw) + 1e-6)]], rtol=1e-6)
+    np.testing.assert_allclose(a, np.stack([z[:, 0], np.sqrt(np.logaddexp(0, raw) + 1e-6)], axis=1), rtol=1e-6)
     pair = gaussian.combine(mean_std)
     assert np.isfinite(on(backend, pair.value, z, a, y, dtype=dtype)).all()
     delta = on(backend, pair.delta, z, a, y, dtype=dtype)
     variance, slope = np.logaddexp(0, raw) + 1e-6, np.exp(raw - np.logaddexp(0, raw))
     distance = 1.5 / np.sqrt(variance)
-    part = min(1, 25 / distance**2)  # of the slope of a normal distribution, more than 5 standard deviations off
-    exact = [[-part * 1.5 / variance, 0.5 * (1 - part * distance**2) / variance * slope]]
-    np.testing.assert_allclose(delta, exact, rtol=1e-4, atol=1e-30)
+    part = np.minimum(1, 25 / distance**2)  # of the slope of a normal distribution, more than 5 standard deviations off
+    exact = [-part * 1.5 / variance, 0.5 * (1 - part * distance**2) / variance * slope]
+    np.testing.assert_allclose(delta, np.stack(exact, axis=1), rtol=1e-4, atol=1e-30)
 
 
 def theirs(torch, cost, z, y):
@@ -110,11 +111,10 @@ def theirs(torch, cost, z, y):
 
 @pytest.mark.needs("torch")
 @pytest.mark.parametrize("cost", COSTS)
-@pytest.mark.on("jax")
 def test_a_training_against_autograd(place, cost):
     """Five steps of gradient descent by PyTorch's derivatives, from the same weights."""
     torch = pytest.importorskip("torch")
-    net, y = network(place, cost), (Y - 100) / 20
+    net, y = network(place, cost), NEAR
     parameters = [torch.tensor(part, requires_grad=True) for layer in layers_of(net) for part in layer]
     w1, b1, w2, b2 = parameters
     costs = []
@@ -177,8 +177,9 @@ def test_predictions_are_read_from_the_outputs(place, cost, targets):
 def test_quantiles_are_predicted_in_order(place):
     net = Network([1, 3], cost="quantile(0.1, 0.5, 0.9)", **place._asdict())
     net.layers = [([[1.0], [0.0], [-1.0]], [0.0, 0.0, 0.0])]
-    assert array(net, net.predict([[1.0], [-1.0]])).tolist() == [[-1, 0, 1], [-1, 0, 1]]
-    assert array(net, net.forward([[1.0]])).tolist() == [[1, 0, -1]]
+    x = [[1.0], [-1.0]]
+    assert array(net, net.predict(x)).tolist() == [[-1, 0, 1], [-1, 0, 1]]
+    assert array(net, net.forward(x)).tolist() == [[1, 0, -1], [-1, 0, 1]]
 
 
 def test_one_level_predicts_a_number_for_each_target(place):
@@ -301,15 +302,15 @@ def test_standard_deviations_need_the_gaussian_cost(options):
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("n_targets", [1, 2])
-def test_the_estimators_predict_quantiles(place, n_targets):
+def test_the_estimators_predict_quantiles(n_targets):
     estimators = pytest.importorskip("xpnet.estimators")
     loss, y = "quantile(0.05, 0.5, 0.95)", Y[:, 0] if n_targets == 1 else Y
-    options = {"hidden_layer_sizes": (5,), "max_iter": 5, "random_state": 0, "standardize": True, **place._asdict()}
+    options = {"hidden_layer_sizes": (5,), "max_iter": 5, "random_state": 0, "standardize": True}
     regressor = estimators.MLPRegressor(loss, **options).fit(X, y)
     predicted = regressor.predict_quantiles(X)
     assert predicted.shape == (*y.shape, 3)
     assert (np.diff(predicted, axis=-1) >= 0).all()
-    np.testing.assert_array_equal(predicted, array(regressor.network_, regressor.network_.predict(X)))
+    np.testing.assert_array_equal(predicted, regressor.network_.predict(X))
     np.testing.assert_array_equal(regressor.predict(X), predicted[..., 1])
     assert regressor.n_outputs_ == n_targets
     ensemble = estimators.MLPEnsembleRegressor(loss, n_estimators=2, **options).fit(X, y)
@@ -329,12 +330,12 @@ def test_quantiles_work_with_what_scikit_learn_does_with_estimators():
     from sklearn.preprocessing import StandardScaler
 
     y, small = Y[:, 0], {"hidden_layer_sizes": (5,), "max_iter": 4, "random_state": 0, "standardize": True}
-    grid = {"mlpregressor__loss": ["squared_error", "quantile(0.1, 0.5, 0.9)", "quantile(0.9)"]}
+    grid = {"mlpregressor__loss": ["squared_error", "quantile(0.1, 0.5, 0.9)"]}
     pipeline = make_pipeline(StandardScaler(), sklearn.clone(estimators.MLPRegressor(**small)))
     searches = [kind(pipeline, grid, cv=2).fit(X, y) for kind in (GridSearchCV, estimators.MLPSearchCV)]
     scores = [search.cv_results_["mean_test_score"] for search in searches]
     np.testing.assert_allclose(*scores, rtol=1e-9)
-    assert len(set(scores[0])) == 3
+    assert len(set(scores[0])) == 2
     fits = [
         estimators.MLPRegressor("quantile(0.1, 0.5, 0.9)", **small, early_stopping=stop).fit(X, y)
         for stop in (True, "loss")
@@ -429,16 +430,15 @@ SCALE_DOORS = {
 @pytest.mark.parametrize("door", SCALE_DOORS)
 def test_targets_far_from_their_scale_are_told_of_once(door):
     """Not those near it, nor those that the network scales."""
-    train, near = SCALE_DOORS[door], (Y - 100) / 20
+    train = SCALE_DOORS[door]
     message = r"^targets have mean \d+(\.\d)? and standard deviation .*, and the cost 'gaussian' gives wrong error bars"
     with pytest.warns(
         UserWarning, match=rf"{message} unless .* 0 and 1; give standardize=True, or scale the targets"
     ) as seen:
-        train(np.stack([near[:, 0], Y[:, 0]], axis=1))
+        train(np.stack([NEAR[:, 0], Y[:, 0]], axis=1))
     assert len([w for w in seen if "standard deviation" in str(w.message)]) == 1
     assert door == "MLPSearchCV" or seen[0].filename == __file__  # joblib calls the fits of a search
-    for y in (3 * near, 0.1 * near, near + 10, 0 * near):
-        train(y)
+    train(NEAR)
     if door not in ("batches", "data set"):
         train(Y, standardize=True)
 
@@ -449,26 +449,26 @@ def test_each_bound_on_the_scale_of_targets(place, y):
         network(place).train((X, y), epochs=1, lr=0.0, progress=False)
     with pytest.warns(UserWarning, match=r"give standardize=True, or scale the targets yourself$"):
         network(place, dtype="float32").train((X, 1e12 * y), epochs=1, lr=0.0, progress=False)
-    network(place, "quantile(0.1, 0.5, 0.9)").train((X, y), epochs=1, progress=False)  # which has no such cliff
+
+
+def test_targets_near_their_scale_and_other_costs_warn_of_nothing(place):
+    for y in (3 * NEAR, 0.1 * NEAR, NEAR + 10, 0 * NEAR):
+        network(place).train((X, y), epochs=1, lr=0.0, progress=False)
+    network(place, "quantile(0.1, 0.5, 0.9)").train((X, Y), epochs=1, progress=False)  # which has no such cliff
 
 
 @pytest.mark.parametrize("cost", COSTS)
-def test_files_copies_and_pickles(place, cost, tmp_path):
-    net = trained(place, cost, standardize=True)
-    before = array(net, net.predict(X))
+def test_files_copies_and_pickles(cost, tmp_path):
+    net = trained(NUMPY, cost, standardize=True)
     net.save(tmp_path / "net")
-    twins = net.copy(), pickle.loads(pickle.dumps(net)), Network.load(tmp_path / "net", **place._asdict())
-    for twin in (
-        twins if place.backend in ("numpy", "torch", "jax") else [*twins[:1], twins[2]]
-    ):  # modules do not pickle
+    for twin in (net.copy(), pickle.loads(pickle.dumps(net)), Network.load(tmp_path / "net")):
         assert (twin.cost_name, twin.output, twin.output_activation) == (cost, net.output, net.output_activation)
-        np.testing.assert_array_equal(array(twin, twin.predict(X)), before)
-    net.to("numpy").predict(X)
+        np.testing.assert_array_equal(twin.predict(X), net.predict(X))
 
 
 @pytest.mark.parametrize("cost", COSTS)
-def test_other_uses_know_the_number_of_targets(place, cost):
-    net = network(place, cost, targets=3)
+def test_other_uses_know_the_number_of_targets(cost):
+    net = network(NUMPY, cost, targets=3)
     x, y = random_examples(net, 5)
     assert y.shape == (5, 3)
     assert check_gradients(net, x, y, most=5).passed
@@ -476,19 +476,18 @@ def test_other_uses_know_the_number_of_targets(place, cost):
     assert "mean_std" in repr(net.summary()) or cost != "gaussian"
 
 
-@pytest.mark.not_on("strict-device1")
-def test_the_spread_of_the_data_is_found(place):
+def test_the_spread_of_the_data_is_found():
     """y = 1 + 2 x + 0.5 times standard normal numbers: within 3 standard errors of 2,000 examples, about 0.03."""
     rng = np.random.default_rng(0)
     x = rng.uniform(-1, 1, (2000, 1))
     y = 1 + 2 * x[:, 0] + 0.5 * rng.standard_normal(2000)
-    net = Network([1, 2], cost="gaussian", seed=0, **place._asdict())
+    net = Network([1, 2], cost="gaussian", seed=0)
     net.train((x, y), 20, 50, OneCycle(0.1), optimizer=SGD(momentum=0.9), progress=False)
-    np.testing.assert_allclose(array(net, net.predict([[-1.0], [1.0]])), [-1, 3], atol=0.1)
-    np.testing.assert_allclose(array(net, net.predict_std([[-1.0], [1.0]])), [0.5, 0.5], atol=0.05)
-    net = Network([1, 3], cost="quantile(0.1, 0.5, 0.9)", seed=0, **place._asdict())
+    np.testing.assert_allclose(net.predict([[-1.0], [1.0]]), [-1, 3], atol=0.1)
+    np.testing.assert_allclose(net.predict_std([[-1.0], [1.0]]), [0.5, 0.5], atol=0.05)
+    net = Network([1, 3], cost="quantile(0.1, 0.5, 0.9)", seed=0)
     net.train((x, y), 20, 50, OneCycle(0.1), optimizer=Adam(), progress=False)
-    below = (y[:, None] < array(net, net.predict(x))).mean(axis=0)
+    below = (y[:, None] < net.predict(x)).mean(axis=0)
     np.testing.assert_allclose(below, [0.1, 0.5, 0.9], atol=0.03)
 
 
@@ -524,8 +523,8 @@ def masks(net, m, n):
 
 
 @pytest.mark.on("jax")
-def test_samples_have_the_masks_of_training_on_every_backend(place, dtype, monkeypatch):
-    """All bits of them, however many rows are looked at together."""
+def test_samples_have_the_masks_of_training_on_every_backend(place, dtype):
+    """All bits of them; the network does not change."""
     net, x = diagonal(place, dtype), np.random.default_rng(0).uniform(1, 2, (7, 6)).astype(dtype)
     state, rng = snapshot(net), net.rng.bit_generator.state
     exact = masks(net, 7, 5)
@@ -535,21 +534,26 @@ def test_samples_have_the_masks_of_training_on_every_backend(place, dtype, monke
     assert found.dtype == dtype
     np.testing.assert_array_equal(found == 0, exact == 0)
     np.testing.assert_allclose(found, exact * x, rtol=1e-6)
+    assert_same(net, state)
+    assert net.rng.bit_generator.state == rng
+
+
+def test_samples_are_the_same_however_many_are_looked_at_together(place, dtype, monkeypatch):
+    net, x = diagonal(place, dtype), np.random.default_rng(0).uniform(1, 2, (7, 6)).astype(dtype)
+    found = array(net, net.sample(x, 5))
     monkeypatch.setattr(arrays, "BLOCK_ELEMENTS", 5 * 4 * sum(net.sizes))  # five of the 35 rows: parts of samples
     np.testing.assert_array_equal(array(net, net.sample(x, 5)), found)
     monkeypatch.undo()
     np.testing.assert_array_equal(array(net, net.sample(x, 3)), found[:3])
     np.testing.assert_array_equal(array(net, net.sample(x[0], 5)), found[:, 0])
-    assert_same(net, state)
-    assert net.rng.bit_generator.state == rng
 
 
-def test_samples_are_the_same_before_and_after_training_goes_on(place):
+def test_samples_are_the_same_before_and_after_training_goes_on():
     """They depend on the seed and the weights, and not on the step that training has reached."""
-    net = trained(place, dropout=[0.2, 0.5], standardize=True)
-    before = array(net, net.sample(X, 4))
+    net = trained(NUMPY, dropout=[0.2, 0.5], standardize=True)
+    before = net.sample(X, 4)
     net.train((X, Y), epochs=1, lr=0.0, progress=False)
-    np.testing.assert_array_equal(array(net, net.sample(X, 4)), before)
+    np.testing.assert_array_equal(net.sample(X, 4), before)
 
 
 def test_samples_of_scaled_inputs_and_outputs(place):
@@ -580,29 +584,24 @@ def test_samples_need_dropout_and_a_number():
         ValueError, match=r"^sample needs dropout, and this network has none; make one with dropout=0\.1"
     ):
         Network([3, 4, 2]).sample(X)
+    net = diagonal(NUMPY)
     with pytest.raises(ValueError, match="n=0 must be a whole number of at least 1"):
-        diagonal_on_numpy().sample(np.ones((1, 6)), 0)
+        net.sample(np.ones((1, 6)), 0)
     with pytest.raises(TypeError, match=r"^samples=9 is not an argument of sample.*; choose from 'x', 'n'"):
-        diagonal_on_numpy().sample(X, samples=9)
+        net.sample(X, samples=9)
     with pytest.raises(ValueError, match=r"x has shape \(12, 3\), but must have \(n, 6\)"):
-        diagonal_on_numpy().sample(X)
-
-
-def diagonal_on_numpy():
-    from helpers import Place
-
-    return diagonal(Place("numpy", None))
+        net.sample(X)
 
 
 @pytest.mark.slow
 def test_memory_of_samples_is_bounded(monkeypatch):
-    """Besides the outputs: 100 samples of 2,000 rows at once would take more than 100 MB."""
-    monkeypatch.setattr(arrays, "BLOCK_ELEMENTS", 1 << 18)
+    """Besides the outputs: 20 samples of 1,000 rows at once would take more than 10 MB."""
+    monkeypatch.setattr(arrays, "BLOCK_ELEMENTS", 1 << 16)
     net = Network([20, 128, 1], task="regression", dropout=0.5, seed=0)
-    x = np.random.default_rng(0).random((2000, 20), dtype=np.float32)
+    x = np.random.default_rng(0).random((1000, 20), dtype=np.float32)
     net.sample(x[:10], 2)
-    found, most = peak(lambda: net.sample(x, 100))
-    assert found.shape == (100, 2000, 1)
+    found, most = peak(lambda: net.sample(x, 20))
+    assert found.shape == (20, 1000, 1)
     assert most < 3 * found.nbytes + 3 * 4 * arrays.BLOCK_ELEMENTS
 
 
