@@ -57,12 +57,12 @@ CHROMIUM = """
 if ! command -v chromium && command -v apt-get && [ "$(id -u)" = 0 ]; then
     apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null
 fi"""
-# On a GPU where there is one; else with the real CuPy on host memory. PyTorch's compiler needs minutes on the CPU. The
-# others that are left out are made like one that stays: xpnet as on CuPy, and eager steps as those of a graph
+# On a GPU where there is one; else with the real CuPy on host memory. Other libraries are left out: tests/test_gpu.py
+# trains with them, and PyTorch's compiler needs minutes on the CPU
 REHEARSE = """
 device=$(python -c 'import cupy; print("cuda" if cupy.is_available() else "host")')
 python benchmarks/gpu.py --device "$device" --quick --file "$WORK/gpu.txt" \
-    --without "torch compile" "torch eager" "xpnet on torch" "xpnet on jax" """
+    --without torch jax "xpnet on torch" "xpnet on jax" """
 # Trains where there is a GPU; else ends with one clear message, and no traceback
 GPU_EXAMPLE = """
 python examples/train_gpu.py --sample 2>"$WORK/error" || {
@@ -114,6 +114,11 @@ STEPS = [
         after=("install dev", DOCUMENT.name, "Chromium for the tests in a browser"),
     ),
     Step("every pip install command of the pages", "python tools/try_installs.py"),
+    # In one process: another would take eight seconds to begin. The list of tests that passed is that of the suite
+    Step(
+        "CuPy on host memory",
+        'nice pytest --durations=10 --cupy-on-host -m "slow or not slow" tests -p no:cacheprovider',
+    ),
     Step("ruff", "ruff format --check . && ruff check ."),
     Step("pyright", "pyright"),
     Step("NumPy without the loop in C", "pytest --python-loop -q tests/test_replay.py tests/test_threads.py -k numpy"),
@@ -172,12 +177,6 @@ STEPS = [
         ),
     ),
     Step("use the wheel elsewhere", USE_WHEEL, after=("build the packages",)),
-    # The last, beside the end of the suite, whose list of tests that passed it must leave alone
-    Step(
-        "CuPy on host memory",
-        'nice pytest -n 2 --dist worksteal --durations=10 --cupy-on-host -m "slow or not slow" tests'
-        " -p no:cacheprovider",
-    ),
 ]
 
 

@@ -329,7 +329,7 @@ class TorchTraining:
 
     def leave(self, state):
         """Return weights and biases as in Network."""
-        return [tuple(np.array(p.detach().cpu()) for p in (each.weight, each.bias)) for each in self.loss.linears]
+        return [tuple(p.numpy(force=True).copy() for p in (each.weight, each.bias)) for each in self.loss.linears]
 
     def step(self, i):
         """Update the weights with the examples of these indices, and add their cost to that of the epoch."""

@@ -14,6 +14,9 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+# Threads that wait for one another take much longer over small products; read when NumPy is imported, in notebooks too
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import matplotlib.pyplot as plt
 import numpy as np
 import ziamath

@@ -56,13 +56,13 @@ def test_nothing_compiles_sources_of_cub(host):
     """CuPy would take seconds for each of them before the first result."""
     cupy = pytest.importorskip("cupy")
     rng, callbacks = np.random.default_rng(0), [EarlyStopping(5)]
-    x, labels = rng.random((500, 20), np.float32), rng.integers(3, size=500)
+    x, labels = rng.random((200, 20), np.float32), rng.integers(3, size=200)
     with host.counting() as counts:
         for task, y in {"classification": labels, "multilabel": np.eye(3)[labels], "regression": x[:, :3]}.items():
             net = Network([20, 150, 3], task=task, activation="relu", standardize=True, backend="cupy", seed=0)
             data, metrics = (x, y), ["r2"] if task == "regression" else ["accuracy"]
             net.train(data, 2, 10, optimizer=Adam(), validation_data=data, test_data=data, callbacks=callbacks,
-                      metrics=metrics, sample_weight=rng.random(500), progress=False)  # fmt: skip
+                      metrics=metrics, sample_weight=rng.random(200), progress=False)  # fmt: skip
             assert net.engine.startswith("CUDA graph")
             net.predict(x)
     assert counts["source of CUB"] == 0, counts.lines("source of CUB")
@@ -91,7 +91,7 @@ def test_graphs_leave_no_memory_behind(host):
 
     def allocate() -> int:
         net = Network([5, 64, 3], activation=sigma, backend="cupy", seed=0)
-        net.train((X, Y), epochs=20, batch_size=3, lr=1e-3, progress=False)
+        net.train((X, Y), epochs=5, batch_size=1, lr=1e-3, progress=False)
         assert net.engine.startswith("CUDA graph")
         del net
         gc.collect()
@@ -169,7 +169,7 @@ def test_each_thread_has_a_handle_of_cublas_and_leaves_it_to_the_next(host):
 
     def multiply(_: int) -> None:
         with cupy.cuda.Stream(non_blocking=True):
-            for _ in range(20):
+            for _ in range(5):
                 np.testing.assert_allclose(cupy.asnumpy(cublas.multiply(x, y)), expected)
 
     def count_made() -> int:

@@ -2,8 +2,7 @@
 // With SEVERAL, so many threads as `begin` is told take turns between barriers, the last one first.
 
 #ifdef SEVERAL
-#include <condition_variable>
-#include <mutex>
+#include <pthread.h>
 #endif
 #define __global__
 #define __device__
@@ -17,18 +16,20 @@ struct Dim { int x; };
 static thread_local Dim threadIdx, blockIdx, blockDim, gridDim;
 static thread_local int place, count;
 static int turn = 0;  // the place of the thread that runs
-static std::mutex turns;
-static std::condition_variable passed;
+static pthread_mutex_t turns = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t passed = PTHREAD_COND_INITIALIZER;
 
 void wait() {
-    std::unique_lock<std::mutex> lock(turns);
-    passed.wait(lock, [] { return turn == place; });
+    pthread_mutex_lock(&turns);
+    while (turn != place) pthread_cond_wait(&passed, &turns);
+    pthread_mutex_unlock(&turns);
 }
 
 void pass() {
-    std::unique_lock<std::mutex> lock(turns);
+    pthread_mutex_lock(&turns);
     turn = (turn + 1) % count;
-    passed.notify_all();
+    pthread_cond_broadcast(&passed);
+    pthread_mutex_unlock(&turns);
 }
 
 inline void __syncthreads() { pass(); wait(); }

@@ -95,16 +95,15 @@ class HostKernels:
 
     def call_ufunc(self, ufunc, args, out=None, dtype=None, casting=None, _where=None):
         """Call a ufunc of CuPy."""
-        inputs, outputs = args[: ufunc.nin], list(args[ufunc.nin :]) or ([] if out is None else [out])
-        in_types, result_type = self.find_types(ufunc, inputs, dtype)
+        inputs, outputs = args[: ufunc.nin], args[ufunc.nin :] or (() if out is None else (out,))
+        in_types, result_type, function = self.find_function(ufunc, inputs, dtype)
         shapes = {x.shape for x in (*inputs, *outputs) if isinstance(x, cupy.ndarray)}
         shape = shapes.pop() if len(shapes) == 1 else np.broadcast_shapes(*shapes)
         if outputs and outputs[0].shape != shape:
             raise ValueError("Out shape is mismatched")
         result = outputs[0] if outputs else cupy.ndarray(shape, result_type)
-        if not np.can_cast(result_type, result.dtype, casting or ufunc._default_casting):
+        if outputs and not np.can_cast(result_type, result.dtype, casting or ufunc._default_casting):
             raise TypeError(f"{ufunc.name} gives {result_type}, which cannot be cast to {result.dtype}")
-        function = UFUNCS.get(ufunc.name) or getattr(np, ufunc.name.removeprefix("cupy_"))
         if ufunc.name == "cupy_arange":
             function = lambda start, step: start + np.arange(result.size, dtype=result.dtype) * step  # noqa: E731
         operands, target, where = [_view(x) for x in inputs], _view(result), True if _where is None else _view(_where)
@@ -117,12 +116,13 @@ class HostKernels:
         self.launch(ufunc.name, [*inputs, result], work)
         return result
 
-    def find_types(self, ufunc: Any, inputs: Sequence[Any], dtype: Any) -> tuple[list[np.dtype], np.dtype]:
-        """Find the dtypes that a ufunc converts its inputs to, and the one that it gives."""
+    def find_function(self, ufunc: Any, inputs: Sequence[Any], dtype: Any) -> tuple[list[np.dtype], np.dtype, Any]:
+        """Find the dtypes that a ufunc converts its inputs to, the one that it gives, and its function in NumPy."""
         key = (ufunc, dtype, *(x.dtype if isinstance(x, (cupy.ndarray, np.generic)) else type(x) for x in inputs))
         if key not in self.types:
             in_types, (result_type, *_) = _types_of(_find_operation(ufunc, inputs, dtype))
-            self.types[key] = in_types, result_type
+            function = UFUNCS.get(ufunc.name) or getattr(np, ufunc.name.removeprefix("cupy_"))
+            self.types[key] = in_types, result_type, function
         return self.types[key]
 
     def call_elementwise(self, kernel, args):
