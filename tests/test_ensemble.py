@@ -12,8 +12,8 @@ import zipfile
 import host_cupy
 import numpy as np
 import pytest
-from helpers import assert_same, snapshot
-from test_scaling import FAR, Stream
+from helpers import Batches, assert_same, snapshot
+from test_scaling import FAR
 
 from xpnet import (
     L1,
@@ -320,7 +320,7 @@ WAYS = {  # of training members with scalings of their own
     "split": lambda x, y: [((x, y), {"validation_split": 0.25, "metrics": ["r2"]})],
     # Far from each other: an example of one, scaled by another, would lose its digits
     "far": lambda x, y: [((x - np.where(np.arange(240) < 120, x[0], 0)[:, None], y), {"rows": [FIRST, LAST, LAST]})],
-    "batches": lambda x, y: [((x, y), {"rows": [FIRST, LAST, LAST[:30]]}), (Stream(x, y), {})],
+    "batches": lambda x, y: [((x, y), {"rows": [FIRST, LAST, LAST[:30]]}), (Batches(x, y, 20), {})],
 }
 
 
