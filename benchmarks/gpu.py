@@ -1,23 +1,26 @@
-"""Check an NVIDIA GPU, and time training on it beside PyTorch and JAX.
+"""Time training on an NVIDIA GPU beside PyTorch and JAX.
 
 Prints each result as it is found, and appends it to a file. README.md in this folder describes the parts. Exits with
-status 1 if a check or a contender fails, or results differ.
+status 1 if a contender fails, or results differ.
 
 With `--device host` it is a rehearsal without a GPU: the real CuPy runs over host memory, PyTorch and JAX on the CPU,
 and the times mean nothing.
 """
 
 import argparse
+import functools
+import importlib
 import itertools
 import os
 import sys
 import time
+from contextlib import ExitStack
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 
-import gpu_check
 from contenders import ROWS, TorchCompiled, TorchGraph, TorchTraining, jax_by_hand, xpnet
-from harness import ALL, Child, Report, machine
+from harness import ALL, Report, machine
 from peers import accuracy, load, measure, set_up
 
 PATIENCE = 300  # seconds; a process that takes longer to answer is ended
@@ -52,24 +55,35 @@ SWEEPS = (
 )
 
 
+TESTS = str(Path(__file__).parents[1] / "tests")
+_pretending = ExitStack()  # as long as the process lives
+
+
+def load_host_cupy():
+    """Import the module that lets CuPy run over host memory; that alone changes nothing."""
+    if TESTS not in sys.path:
+        sys.path.append(TESTS)
+    return importlib.import_module("host_cupy")
+
+
+@functools.cache
+def pretend():
+    """Let CuPy take the host's memory for a GPU in this process; once, before CuPy is imported."""
+    _pretending.enter_context(load_host_cupy().install().devices(1))
+
+
 def make_there(where, library, make, sizes, row, x, labels):
-    """Make a contender in its own process, on the GPU or in a rehearsal, with other sizes of generated kernels."""
-    gpu_check.prepare(where)
+    """Make a contender in its own process, on the GPU or in a rehearsal, with other sizes of generated kernels.
+
+    In a rehearsal, PyTorch and JAX use the CPU.
+    """
+    if where == "host":
+        pretend()
     if sizes:
         from xpnet.backends.cuda import sizes as module
 
         vars(module).update(sizes)
-    return make(row, x, labels, device=gpu_check.device(library, where))
-
-
-def check(report, options):
-    """Check what can be captured, in a process of its own: after an error on the GPU, CUDA refuses everything."""
-    report.line("\nWhat a graph can capture:")
-    try:
-        for line in Child(gpu_check.capture_operations, options.device, patience=PATIENCE):
-            report.line(f"    {line}")
-    except RuntimeError as error:
-        report.problems.append(f"check: {error}")
+    return make(row, x, labels, device="cpu" if where == "host" and library != "cupy" else "cuda")
 
 
 def steps(report, options, digits):
@@ -124,7 +138,7 @@ def time_row(report, options, digits, name, contenders):
     report.rows(row, turns, {title: title for title in contenders}, lambda _: first, describe, 1e6 / row.steps)
 
 
-PARTS = {"check": check, "steps": steps, "sweep": sweep}
+PARTS = {"steps": steps, "sweep": sweep}
 
 
 def main():
@@ -146,12 +160,12 @@ def main():
     report.line(f"\n{time.strftime('%Y-%m-%d %H:%M')} {' '.join(sys.argv)}")
     report.line(f"{machine(*filter(find_spec, ('cupy', 'torch', 'jax')))}.")
     if options.device == "host":
-        if reason := gpu_check.load_host_cupy().why_not():
+        if reason := load_host_cupy().why_not():
             sys.exit(f"CuPy cannot run on host memory: {reason}")
         report.line("A REHEARSAL without a GPU, with CuPy on host memory: all times in it mean nothing.")
     digits = load()
     for part in options.parts:
-        PARTS[part](report, options, *(() if part == "check" else (digits,)))
+        PARTS[part](report, options, digits)
     report.line(f"\n{len(report.problems)} problems, in {time.perf_counter() - started:.0f} s")
     return report.end()
 

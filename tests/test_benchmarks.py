@@ -21,7 +21,6 @@ import peers
 import same_weights
 import workloads
 from contenders import Row, numpy_by_hand, start, xpnet
-from gpu_check import describe_nodes, read_nodes
 from harness import ALL, ONE, Child, Report, take_turns
 
 from xpnet.backends.cuda import sizes
@@ -182,32 +181,6 @@ def test_weights_are_compared_with_the_change_that_training_made():
 
 
 # The GPU
-
-
-def test_the_nodes_of_a_graph_are_counted_by_kind():
-    dot = """digraph dot {
-    subgraph cluster_1 {
-    "graph_1_node_0"[style="bold" shape="octagon" label="0
-    cupy_add__float32_float32_float32
-    "];
-    "graph_1_node_1"[style="solid" label="1
-    MEM_ALLOC
-    "];
-    "graph_1_node_2"[style="solid" label="2
-    MEMCPY
-    (DtoD, 4)
-    "];
-    "graph_1_node_0" -> "graph_1_node_1"[headlabel=0];
-    }}"""
-    assert read_nodes(dot) == {"kernel": 1, "MEM_ALLOC": 1, "MEMCPY": 1}
-    graph = SimpleNamespace(debug_dot_str=lambda: dot)
-    assert describe_nodes(graph, "cuda") == "captured as 1 × kernel, 1 × MEM_ALLOC, 1 × MEMCPY"
-
-
-@pytest.mark.parametrize(("draw", "reason"), [(lambda: "digraph dot {}", ""), (lambda: 1 / 0, " (ZeroDivisionError)")])
-def test_a_graph_whose_drawing_cannot_be_read_is_captured_all_the_same(draw, reason):
-    graph = SimpleNamespace(debug_dot_str=draw)
-    assert describe_nodes(graph, "cuda") == f"captured; its nodes could not be counted{reason}"
 
 
 def test_a_sweep_changes_sizes_that_exist_and_begins_and_ends_with_them_as_they_are():

@@ -20,7 +20,7 @@ from typing import Any
 import host_cupy
 import numpy as np
 import pytest
-from helpers import GPU, LEFT_OUT, PLACES, Place, assert_same, flat, installed, marked, snapshot
+from helpers import GPU, HOST, LEFT_OUT, PLACES, Place, assert_same, flat, installed, marked, snapshot
 
 from xpnet import SGD, Adam, Network, OneCycle, get_backend
 from xpnet.backends import Backend
@@ -125,6 +125,47 @@ def test_steps_are_captured_and_it_says_so(cupy):
     assert re.fullmatch(r"CUDA graph, 1\d(\.\d)? nodes a step", train(net).engine)
     assert network("cpu").to("cupy").engine == ""
     assert train(network("cpu")).engine.startswith("replay of recorded steps")
+
+
+OPERATIONS: dict[str, Any] = {  # of a step, on x, w and z of the first layer of 784-30-10, and on rows of x
+    "add(a, b, out=c)": lambda xp, x, w, z, rows: xp.add(z, z, out=xp.empty_like(z)),
+    "take": lambda xp, x, w, z, rows: xp.take(x, rows, axis=0),
+    "sum of columns": lambda xp, x, w, z, rows: xp.sum(z, axis=-2, keepdims=True),
+    "sum of rows": lambda xp, x, w, z, rows: xp.sum(z, axis=-1),
+    "max": lambda xp, x, w, z, rows: xp.max(z, axis=-1, keepdims=True),
+    "where": lambda xp, x, w, z, rows: xp.where(z > 0, z, -z),
+    "concat": lambda xp, x, w, z, rows: xp.concat([z, z], axis=-1),
+    "sign": lambda xp, x, w, z, rows: xp.sign(z),
+    "vecdot": lambda xp, x, w, z, rows: xp.vecdot(z, z),
+    "cumulative_sum": lambda xp, x, w, z, rows: xp.cumulative_sum(rows, axis=0),
+    "exp": lambda xp, x, w, z, rows: xp.exp(-z),
+    "copy": lambda xp, x, w, z, rows: xp.asarray(z, copy=True),
+    "product for z": lambda xp, x, w, z, rows: xp.matmul(x, w.mT),
+    "product for the gradient": lambda xp, x, w, z, rows: xp.matmul(z.mT, x),
+    "product for delta": lambda xp, x, w, z, rows: xp.matmul(z, w),
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_each_operation_of_a_step_is_captured(cupy, name):
+    """Where a GPU runs no graph, this tells which operation it refuses."""
+    rng, pool, stream = np.random.default_rng(0), cupy.cuda.MemoryPool(), cupy.cuda.Stream(non_blocking=True)
+    x, w, z = (cupy.asarray(rng.standard_normal(shape, np.float32)) for shape in ((10, 784), (30, 784), (10, 30)))
+    rows, xp = cupy.asarray([3, 1, 2]), get_backend("cupy", "cuda").xp
+    expected = cupy.asnumpy(OPERATIONS[name](xp, x, w, z, rows))  # and what an operation makes once is there
+    with stream, cupy.cuda.using_allocator(pool.malloc):
+        OPERATIONS[name](xp, x, w, z, rows)  # now the pool has the memory
+        stream.begin_capture()
+        try:
+            result = OPERATIONS[name](xp, x, w, z, rows)
+        finally:
+            captured = stream.end_capture()
+        result.fill(7)
+        captured.launch()
+        stream.synchronize()
+        np.testing.assert_array_equal(cupy.asnumpy(result), expected)
+    if "product" in name and HOST is None:  # on a GPU; cuBLAS would allocate, but for the workspace that it is given
+        assert "MEM_ALLOC" not in captured.debug_dot_str()
 
 
 @pytest.mark.parametrize(
