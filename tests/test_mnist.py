@@ -1,4 +1,4 @@
-"""Full MNIST: its files, the notebook's last cell, the book's result, and the agreement of backends over an epoch."""
+"""Full MNIST: its files, the notebook's last cell, the book's result, and the agreement of backends."""
 
 from itertools import pairwise
 
@@ -36,11 +36,17 @@ def full(mnist_root):
 
 
 @pytest.fixture(scope="module")
-def of_the_book(full):
-    """The book's network on NumPy, in float64: the weights before and after an epoch, and the network."""
+def some(full):
+    """20,000 of its examples: 2,000 minibatches."""
+    return tuple(part[:20_000] for part in full[0])
+
+
+@pytest.fixture(scope="module")
+def of_the_book(some):
+    """The book's network on NumPy, in float64: the weights before and after these minibatches, and the network."""
     net = Network([784, 30, 10], dtype="float64", seed=0)
     start = layers_of(net)
-    net.train(full[0], **BOOK)
+    net.train(some, **BOOK)
     return start, layers_of(net), net
 
 
@@ -74,17 +80,17 @@ def test_the_notebooks_last_cell(notebook_data, capsys):
 
 @pytest.mark.slow
 def test_the_accuracy_of_the_book(full, of_the_book):
-    """After an epoch of one seed; `benchmarks/accuracy.py` has five seeds, and the book's 30 epochs."""
-    assert of_the_book[2].accuracy(full[1]) >= 0.93
+    """After 2,000 minibatches of one seed; `benchmarks/accuracy.py` has five seeds, and the book's 30 epochs."""
+    assert of_the_book[2].accuracy(full[1]) >= 0.91
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", marked(["torch", "jax", *GPU]))
-def test_backends_agree_after_an_epoch_of_mnist(full, of_the_book, name):
-    """Per layer ‖Δw − Δw′‖ ≤ 1e-9 ‖Δw‖, with Δw the change over one epoch at lr 3.0."""
+def test_backends_agree_after_2000_minibatches_of_mnist(some, of_the_book, name):
+    """Per layer ‖Δw − Δw′‖ ≤ 1e-9 ‖Δw‖, with Δw the change over them at lr 3.0."""
     start, end, _ = of_the_book
     net = Network([784, 30, 10], dtype="float64", seed=0, **PLACES[name]()._asdict())
-    net.train(full[0], **BOOK)
+    net.train(some, **BOOK)
     for old, one, other in zip(start, end, layers_of(net), strict=True):
         for part in (0, 1):
             assert np.linalg.norm(other[part] - one[part]) <= 1e-9 * np.linalg.norm(one[part] - old[part])
