@@ -36,9 +36,14 @@ def load() -> dict[str, Any]:
 
 THEIRS = load()
 TESTS = {name: test for name, test in THEIRS.items() if name.startswith("test_")}
-# In hundreds or thousands of epochs, what test_estimators.py and test_estimators_among_others.py see in a few
-LONG = ("n_iter_no_change_inf", "partial_fit_classification", "partial_fit_regression")
-for name in (*LONG, "mlp_loading_from_joblib_partial_fit"):
+# In a hundred epochs or more, what test_estimators.py and test_estimators_among_others.py see in a few
+LONG = (
+    "n_iter_no_change_inf",
+    "partial_fit_classification",
+    "partial_fit_regression",
+    "mlp_loading_from_joblib_partial_fit",
+)
+for name in LONG:
     del TESTS[f"test_{name}"]
 for name, why in FAIL.items():
     TESTS[name] = pytest.mark.xfail(reason=why, raises=AttributeError)(TESTS[name])
