@@ -315,19 +315,8 @@ def fit_classifier(folder: Path, library: str) -> None:
 
 
 def run_train(folder: Path, library: str) -> None:
-    words = (
-        "train",
-        folder / "x.npy",
-        "--target",
-        folder / "y.npy",
-        "--hidden",
-        16,
-        "--batch-size",
-        500,
-        "--epochs",
-        1,
-    )
-    assert main([str(word) for word in words]) == 0
+    files = str(folder / "x.npy"), "--target", str(folder / "y.npy")
+    assert main(["train", *files, "--hidden", "16", "--batch-size", "500", "--epochs", "1"]) == 0
 
 
 @pytest.mark.slow
