@@ -657,6 +657,21 @@ def test_texts_that_are_numbers_or_dates(folder, cells, numbers):
         np.testing.assert_allclose(read_cells(column, find_decimal([column])).values, numbers, rtol=1e-12)
 
 
+@pytest.mark.needs("pandas")
+def test_words_for_the_time_are_no_dates():
+    """Pandas takes them for the time at which it reads them."""
+    from pandas import DataFrame
+
+    from xpnet.estimators import TableEncoder
+
+    words = TableEncoder().fit_transform(DataFrame({"when": ["now", "today", "now", "later", "later"]}))
+    np.testing.assert_array_equal(words, np.eye(3)[[1, 2, 1, 0, 0]])
+    dates = TableEncoder().fit(DataFrame({"when": ["2024-01-05", "2024-02-05"]}))
+    for word in ("now", "today"):
+        with pytest.raises(ValueError, match=f"holds '{word}' in row 2 .* which is not a date as in 2024-12-31"):
+            dates.transform(DataFrame({"when": ["2024-01-05", word]}))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

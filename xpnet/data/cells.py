@@ -30,6 +30,7 @@ DATES = (
 )
 FORMATS = tuple(map("".join, product(DATES, TIMES)))
 ISO = "ISO8601"  # as pandas calls it
+DIGIT = re.compile(r"\d")  # every date has one
 ISO_PATTERN = re.compile(r"\d{4}-\d\d(-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?\s*(?P<zone>Z|[+-]\d\d:?\d\d)?)?)?")
 
 
@@ -397,7 +398,10 @@ def _parse_dates(texts: Sequence[str], date_format: str) -> Any:
     """Parse dates, with time zones as UTC; what does not fit is missing."""
     import pandas
 
-    parsed = pandas.to_datetime(list(texts), format=date_format, errors="coerce", utc=True)
+    texts = [text if DIGIT.search(text) else "" for text in texts]  # pandas takes "now" for a date
+    if not any(texts):  # a column of words, for which pandas would take its time
+        return pandas.DatetimeIndex([pandas.NaT] * len(texts))
+    parsed = pandas.to_datetime(texts, format=date_format, errors="coerce", utc=True)
     return parsed.tz_localize(None)
 
 
