@@ -181,7 +181,7 @@ def test_initial_weights_are_equal_bit_for_bit(place):
         assert_same(member, snapshot(Network([5, 4, 3], seed=seed, **place._asdict())))
 
 
-@pytest.mark.not_on("strict-device1", "torch")
+@pytest.mark.not_on("strict-device1", "torch", host_cupy.NAME)
 @pytest.mark.usefixtures("recorded")
 @pytest.mark.slow
 def test_training_again_goes_on_with_the_optimizer(place):
