@@ -246,7 +246,7 @@ def test_float32_stays_float32(place):
     assert host(mine.predict_proba(put(place, x))).dtype == np.float32
 
 
-@pytest.mark.parametrize("parameters", [{}, {"solver": "lbfgs"}], ids=str)
+@pytest.mark.parametrize("parameters", [{}, {"solver": "lbfgs", "alpha": 1.0}], ids=str)
 def test_sample_weights_count_as_theirs_do(parameters):
     """The weights of the network; the loss of an epoch is a weighted mean here, theirs one of weighted means."""
     mine, other = both("MLPClassifier", activation="tanh", **parameters)

@@ -63,7 +63,7 @@ every_check = parametrize_with_checks(
     [
         MLPClassifier((10,), learning_rate_init=0.2, max_iter=10),
         MLPRegressor(hidden_layer_sizes=(10,), learning_rate_init=0.2, max_iter=10),
-        MLPClassifier((4,), solver="lbfgs", alpha=1.0, max_iter=20, dtype="float64"),
+        MLPClassifier((10,), solver="lbfgs", alpha=1.0, dtype="float64"),
     ]
 ).mark
 
