@@ -533,6 +533,9 @@ def test_calibration_of_error_bars_is_the_histogram_of_the_integral_transform():
     np.testing.assert_allclose(
         drawn.values * [0.25, 0.5, 0.25] * 120, [(y <= -0.5).sum(), (abs(y) < 0.5).sum(), (y > 0.5).sum()]
     )
+    assert np.ptp(drawn.values) > 0.5
+    net.calibrate((x, y))
+    np.testing.assert_allclose(plots.calibration(net, (x, y)).axes[0].patches[-1].get_data().values, 1, atol=0.1)
 
 
 def test_calibration_of_classes_is_a_reliability_diagram():
