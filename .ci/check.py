@@ -57,7 +57,7 @@ CHROMIUM = """
 if ! command -v chromium && command -v apt-get && [ "$(id -u)" = 0 ]; then
     apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null
 fi"""
-# On a GPU where there is one; else with the real CuPy on host memory. Other libraries are left out: tests/test_gpu.py
+# On a GPU where there is one; else with the real CuPy on host memory. Other libraries are left out: tests/test_benchmarks.py
 # trains with them, and PyTorch's compiler needs minutes on the CPU
 REHEARSE = """
 device=$(python -c 'import cupy; print("cuda" if cupy.is_available() else "host")')
@@ -114,7 +114,8 @@ STEPS = [
         after=("install dev", DOCUMENT.name, "Chromium for the tests in a browser"),
     ),
     Step("every pip install command of the pages", "python tools/try_installs.py"),
-    # In one process: another would take eight seconds to begin. The list of tests that passed is that of the suite
+    # In one process: another would take eight seconds to begin. Without pytest's cache, as the suite reads there which
+    # tests have passed
     Step(
         "CuPy on host memory",
         'nice pytest --durations=10 --cupy-on-host -m "slow or not slow" tests -p no:cacheprovider',

@@ -23,6 +23,7 @@ from contenders import ROWS, TorchCompiled, TorchGraph, TorchTraining, jax_by_ha
 from harness import ALL, Report, machine
 from peers import accuracy, load, measure, set_up
 
+TESTS = str(Path(__file__).parents[1] / "tests")
 PATIENCE = 300  # seconds; a process that takes longer to answer is ended
 WARM_UP = 2  # PyTorch's compiler records a graph the second time it sees a shape
 MOST_EXAMPLES = 20_480  # per epoch, so that every row takes seconds on a GPU
@@ -54,8 +55,6 @@ SWEEPS = (
     ({"ELEMENTS_AT_ONCE": (1, 4)}, ("r1", "r5", "r7")),
 )
 
-
-TESTS = str(Path(__file__).parents[1] / "tests")
 _pretending = ExitStack()  # as long as the process lives
 
 

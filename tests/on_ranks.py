@@ -32,11 +32,11 @@ def make(sizes=(6, 8, 3), **options):
     return Network([*sizes], seed=0 if COMM.rank == 0 else 7, **options)
 
 
-def digest(net):
+def digest(net, comm=COMM):
     """Compute a digest of the weights, which must be the same on all ranks."""
     arrays = [np.ascontiguousarray(net.backend.to_numpy(x)) for x in (*net.w, *net.b)]
     result = hashlib.sha256(b"".join(x.tobytes() for x in arrays)).hexdigest()[:16]
-    assert set(COMM.allgather(result)) == {result}
+    assert set(comm.allgather(result)) == {result}
     return result
 
 
@@ -86,29 +86,25 @@ class Items:
 # The same bits on any number of ranks
 
 
-def same_bits(backend="numpy"):
+def same_bits(backend="numpy", comm=COMM):
     """Train in two ways, with 8 shards."""
-    results = []
+    results, distributed = [], Distributed(comm, shards=8)
     for optimizer, dropout, weight in (
         (SGD(momentum=0.9), [0.1, 0.3], None),
         (Adam(), 0.2, WEIGHTS[: len(FEW[0])]),
     ):
         net = make(dropout=dropout, backend=backend)
         options = {"epochs": 5, "batch_size": 10, "lr": 0.05, "progress": False}
-        history = net.train(FEW, optimizer=optimizer, sample_weight=weight, distributed=SHARED, **options)
+        history = net.train(FEW, optimizer=optimizer, sample_weight=weight, distributed=distributed, **options)
         assert net.engine.startswith("replay of recorded steps")
-        results.append((digest(net), history["cost"][-1]))
+        results.append((digest(net, comm), history["cost"][-1]))
     return results
 
 
 def same_bits_on_four():
     """The same on the first four of eight ranks."""
-    global COMM, SHARED
-    before, COMM = (COMM, SHARED), COMM.Split(COMM.rank // 4)
-    SHARED = Distributed(COMM, shards=8)
-    result = same_bits() if before[0].rank < 4 else None
-    COMM, SHARED = before
-    return result
+    four = COMM.Split(COMM.rank // 4)
+    return same_bits(comm=four) if COMM.rank < 4 else None
 
 
 def same_bits_torch():

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from helpers import installed
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.append(str(BENCHMARKS))  # as for a script there; processes that the tests start have the same paths
@@ -20,7 +21,7 @@ import harness
 import peers
 import same_weights
 import workloads
-from contenders import Row, numpy_by_hand, start, xpnet
+from contenders import Row, TorchGraph, jax_by_hand, numpy_by_hand, start, xpnet
 from harness import ALL, ONE, Child, Report, take_turns
 
 from xpnet.backends.cuda import sizes
@@ -181,6 +182,22 @@ def test_weights_are_compared_with_the_change_that_training_made():
 
 
 # The GPU
+
+
+@pytest.mark.parametrize(
+    ("library", "make", "with_relu"),
+    installed([("torch", TorchGraph.contender, True), ("jax", jax_by_hand, False)]),
+)
+def test_other_libraries_train_as_xpnet_does(digits, library, make, with_relu):
+    row, ours, theirs = Row((784, 30, 10), 10, 0.1, relu=with_relu), [], []
+    x, labels = (part[:205] for part in digits[0])
+    xpnet("numpy", row, x, labels)(ours.append, 1)
+    make(row, x, labels)(theirs.append, 2)
+    for epoch in theirs:
+        assert epoch.cost == pytest.approx(ours[0].cost, rel=1e-4)
+        for one, other, begun in zip(epoch.layers, ours[0].layers, start(row).layers, strict=True):
+            for a, b, before in zip(one, other, begun, strict=True):
+                assert np.linalg.norm(a - b) <= 1e-3 * np.linalg.norm(b - before)
 
 
 def test_a_sweep_changes_sizes_that_exist_and_begins_and_ends_with_them_as_they_are():

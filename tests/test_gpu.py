@@ -7,20 +7,17 @@ PyTorch's and JAX's GPU too, and so has test_mnist.py.
 
 import copy
 import gc
-import importlib
-import operator
 import re
 import shutil
 import subprocess
 import sys
 import warnings
-from pathlib import Path
 from typing import Any
 
 import host_cupy
 import numpy as np
 import pytest
-from helpers import GPU, HOST, LEFT_OUT, PLACES, Place, assert_same, flat, installed, marked, snapshot
+from helpers import GPU, HOST, LEFT_OUT, PLACES, Place, assert_same, flat, marked, snapshot
 
 from xpnet import SGD, Adam, Network, OneCycle, get_backend
 from xpnet.backends import Backend
@@ -346,24 +343,3 @@ def test_the_comparison_sees_a_difference():
     assert off(net, twin, begun) <= 1e-5
     train(twin, lr=1e-3)
     assert off(net, twin, begun) > 1e-5
-
-
-# What benchmarks/gpu.py compares with
-
-
-@pytest.mark.parametrize(
-    ("library", "name", "with_relu"),
-    installed([("torch", "TorchGraph.contender", True), ("jax", "jax_by_hand", False)]),
-)
-def test_other_libraries_train_as_xpnet_does(digits, monkeypatch, library, name, with_relu):
-    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
-    contenders, ours, theirs = importlib.import_module("contenders"), [], []
-    row = contenders.Row((784, 30, 10), 10, 0.1, relu=with_relu)
-    x, labels = (part[:205] for part in digits[0])
-    contenders.xpnet("numpy", row, x, labels)(ours.append, 1)
-    operator.attrgetter(name)(contenders)(row, x, labels)(theirs.append, 2)
-    for epoch in theirs:
-        assert epoch.cost == pytest.approx(ours[0].cost, rel=1e-4)
-        for one, other, begun in zip(epoch.layers, ours[0].layers, contenders.start(row).layers, strict=True):
-            for a, b, before in zip(one, other, begun, strict=True):
-                assert np.linalg.norm(a - b) <= 1e-3 * np.linalg.norm(b - before)

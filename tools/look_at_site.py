@@ -276,13 +276,12 @@ def look_at_pages(site: str, shots: Path | None, names: Iterable[str]) -> dict[s
         page = open_tab(browser, site, lambda text: seen.append(text.replace(site, "")))
         page.add_init_script(AXE_SCRIPT)  # of 570 kB, which takes a tenth of a second longer to hand over to each page
         for name, way in zip(names, ways):
-            for k, (width, scheme) in enumerate(way):
-                page.set_viewport_size({"width": width, "height": WIDTHS[width]})
-                page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-                if k == 0:
-                    seen.clear()
-                    page.goto(site + name, wait_until="load")
-                    page.evaluate(LOAD)
+            set_look(page, *way[0])
+            seen.clear()
+            page.goto(site + name, wait_until="load")
+            page.evaluate(LOAD)
+            for width, scheme in way:
+                set_look(page, width, scheme)
                 seen.extend(page.evaluate(LOOK))
                 if shots:
                     take_picture(page, shots / f"{name.removesuffix('.html').replace('/', '-')}-{width}-{scheme}.png")
@@ -291,6 +290,12 @@ def look_at_pages(site: str, shots: Path | None, names: Iterable[str]) -> dict[s
             looks[name] = list(dict.fromkeys(seen))
         browser.close()
     return looks
+
+
+def set_look(page: Page, width: int, scheme: str) -> None:
+    """Give the page a width, and the system a colour scheme."""
+    page.set_viewport_size({"width": width, "height": WIDTHS[width]})
+    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
 
 
 def take_picture(page: Page, path: Path) -> None:
