@@ -366,6 +366,24 @@ def test_training_again_compiles_nothing_again(compilations):
 
 
 @pytest.mark.needs("jax")
+def test_predictions_and_evaluations_with_other_weights_compile_nothing_again(compilations):
+    x, labels = np.random.default_rng(0).standard_normal((23, 5)), np.arange(23) % 3
+
+    def use(seed):
+        net = Network([5, 4, 3], backend="jax", task="classification", seed=seed)
+        return net.predict(x), net.predict_proba(x[0]), net.evaluate((x, labels), metrics=["accuracy", plus_one])
+
+    first = use(0)
+    assert compilations() > 0
+    assert not np.array_equal(first[1], use(1)[1])
+    assert compilations() == 0
+
+
+def plus_one(y_true, y_pred):
+    return float(len(y_true)) + 1.0
+
+
+@pytest.mark.needs("jax")
 def test_networks_one_after_the_other_share_what_is_compiled(compilations):
     """As in a search: each network is gone when the next one is made, and activations and cost are new.
 

@@ -14,7 +14,7 @@ from sklearn.metrics import r2_score
 
 from xpnet import Ensemble, Network
 from xpnet.core import arrays
-from xpnet.inspection import single_rows
+from xpnet.inspection import predict, single_rows
 
 N, SIZES = 11, (4, 5, 3)
 X = np.random.default_rng(0).standard_normal((N, 4))
@@ -48,13 +48,13 @@ def inputs(kind: str) -> np.ndarray:
 @pytest.fixture
 def blocks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many rows go through the network together."""
-    found, forward = [], single_rows.forward
+    found, compute = [], predict._outputs
 
-    def spy(layers: Any, sigmas: Any, x: Any, xp: Any) -> Any:
+    def spy(view: Any, x: Any) -> Any:
         found.append(x.shape[0])
-        return forward(layers, sigmas, x, xp)
+        return compute(view, x)
 
-    monkeypatch.setattr(single_rows, "forward", spy)
+    monkeypatch.setattr(predict, "_outputs", spy)
     return found
 
 
@@ -178,7 +178,9 @@ def test_single_rows_follow_the_weights(place, monkeypatch):
         check(one)
 
 
-def test_single_rows_call_ones_own_activation_each_time(place, monkeypatch):
+def test_ones_own_activation_is_called_each_time(place, monkeypatch):
+    """It may change, so what was recorded or compiled of it would be wrong."""
+
     class Scaled:
         name, factor = "scaled", 1.0
 
@@ -191,9 +193,15 @@ def test_single_rows_call_ones_own_activation_each_time(place, monkeypatch):
     monkeypatch.setattr(single_rows, "PAYS_FROM", 1)
     own = Scaled()
     net = Network([4, 3], output_activation=own, seed=0, **place._asdict())
-    first = [net.backend.to_numpy(net.forward(X[0])) for _ in range(4)][-1]
+    first, all_rows = (
+        [net.backend.to_numpy(net.forward(X[0])) for _ in range(4)][-1],
+        net.backend.to_numpy(net.forward(X)),
+    )
+    cost = net.cost((X, all_rows))
     own.factor = 2.0
     np.testing.assert_array_equal(net.backend.to_numpy(net.forward(X[0])), 2 * first)
+    np.testing.assert_array_equal(net.backend.to_numpy(net.forward(X)), 2 * all_rows)
+    assert (cost, net.cost((X, all_rows))) == (0.0, pytest.approx((all_rows**2).sum(axis=1).mean() / 2))
 
 
 # Memory

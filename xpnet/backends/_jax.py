@@ -15,6 +15,7 @@ import numpy as np
 
 from xpnet.backends.base import ON_CPU, ON_GPU, Backend, Loop, cast, host_array, precision
 from xpnet.core.arrays import Array, Function, map_arrays, take_examples
+from xpnet.core.fixed import is_fixed
 from xpnet.wording.errors import BackendError, unless_stopped
 
 MIN_COMPILED_STEPS = 64  # of a compiled loop; fewer batches are padded
@@ -69,6 +70,11 @@ class JaxBackend(Backend):
 
     def loop(self, step: Function, make_minibatch: Function) -> Loop:
         return CompiledLoop(self, step, make_minibatch)
+
+    def call(self, function: Function, *args: Any) -> Any:
+        if not is_fixed(function):  # a program would not notice a change in what a user's function refers to
+            return super().call(function, *args)
+        return _PROGRAMS.run(self.device, partial(function, xp=jnp), *args)
 
     def all_finite(self, arrays: Iterable[Array]) -> bool:
         arrays = tuple(arrays)

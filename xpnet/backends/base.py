@@ -183,6 +183,10 @@ class Backend:
         """
         return Loop(self, step, make_minibatch)
 
+    def call(self, function: Function, *args: Any) -> Any:
+        """Call a pure function of nests of arrays, ``function(*args, xp)``, within a scope; JAX compiles it."""
+        return function(*args, self.xp)
+
     def repeat_function(self, function: Function, nest: Any, x: Array) -> Function | None:
         """Make a faster form of a pure function for one nest and many arrays; None if there is none.
 

@@ -94,6 +94,18 @@ def take_examples(nest: Any, index: Array, xp: Namespace) -> Any:
     return map_arrays(lambda x: xp.reshape(xp.take(x, flat, axis=0), (*index.shape, *x.shape[1:])), nest)
 
 
+def positions(x: Array, xp: Namespace) -> Array:
+    """Number the elements along the last axis of x from 0, in int32: a JAX tracer has no device to give to `arange`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> positions(np.ones((2, 3)), np).tolist()
+    [[0, 1, 2], [0, 1, 2]]
+    """
+    return xp.cumulative_sum(xp.ones_like(x, dtype=xp.int32), axis=-1, dtype=xp.int32) - 1
+
+
 def rebuild(nest: Any, arrays: Sequence[Array]) -> Any:
     """Replace the arrays of a nest, in order, by others of the same shapes and dtypes.
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from xpnet.core.activations import Activation
-from xpnet.core.arrays import Array, Layers, Namespace
+from xpnet.core.arrays import Array, Layers, Namespace, positions
 
 _GOLDEN = 0x9E3779B9 - 2**32  # 2³² divided by the golden ratio, as a signed number
 
@@ -106,12 +106,12 @@ def drop(
     """
     if state is None:
         return x, sigmas, None
-    rows = _numbers(x[..., 0], xp) if rows is None else rows
+    rows = positions(x[..., 0], xp) if rows is None else rows
     masked = list(sigmas)
     for layer, (threshold, scale) in enumerate(zip(state.thresholds, state.scales)):
         if threshold is None:
             continue
-        units = _numbers(x[..., 0, :] if layer == 0 else layers[layer - 1][1][..., 0, :], xp)
+        units = positions(x[..., 0, :] if layer == 0 else layers[layer - 1][1][..., 0, :], xp)
         keep = keep_mask(state.seed, state.step, layer, rows, units, threshold, xp)
         mask = scale * xp.astype(keep, x.dtype)
         if layer == 0:
@@ -131,11 +131,6 @@ def _times_mask(sigma: Activation, mask: Array) -> Activation:
         return sigma.pullback(g * mask, z, sigma.value(z, xp), xp)  # a is masked; σ′ needs σ(z)
 
     return sigma._replace(value=value, pullback=pullback)
-
-
-def _numbers(x: Array, xp: Namespace) -> Array:
-    """Count 0, 1, 2, ... along the last axis of x, on its device: arange needs a device, which JAX tracers lack."""
-    return xp.cumulative_sum(xp.ones_like(x, dtype=xp.int32), axis=-1, dtype=xp.int32) - 1
 
 
 def _mix(h: Array) -> Array:

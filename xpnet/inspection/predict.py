@@ -1,6 +1,7 @@
 """Predictions: outputs for any number of rows, computed block by block, so that memory is bounded."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -92,4 +93,4 @@ def _outputs(view: View, x: Array) -> Array:
     """Compute the outputs for a block of inputs, and free everything else in the forward pass."""
     if x.shape[0] == 1:
         return view.scale_back(view.single_rows(view.backend, view.model, view.layers, x))
-    return view.scale_back(compute_outputs(view.model, view.layers, x, view.xp))
+    return view.scale_back(view.backend.call(partial(compute_outputs, view.model), view.layers, x))

@@ -34,10 +34,11 @@ class SingleRows:
         outputs = None if repeat is None else repeat(x)
         if outputs is not None:
             return outputs
-        outputs = compute_outputs(model, layers, x, backend.xp)
+        function = partial(compute_outputs, model)
+        outputs = backend.call(function, layers, x)
         if repeat is None and max(model.sizes) <= MAX_WIDTH:
             if calls == PAYS_FROM and is_fixed(model.sigmas):
-                repeat = backend.repeat_function(partial(compute_outputs, model), layers, x)
+                repeat = backend.repeat_function(function, layers, x)
             self._last = layers, calls + 1, repeat
         return outputs
 

@@ -1,10 +1,12 @@
 """Evaluation: cost and metrics of a network on a source, block by block, in one pass."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
+from xpnet.core.arrays import Array, Function, Layers, Namespace
 from xpnet.core.backprop import forward
-from xpnet.core.minibatch import decode
+from xpnet.core.minibatch import Encoding, Examples, decode
 from xpnet.core.model import Model
 from xpnet.data.source import Source, with_bar
 from xpnet.data.streams import check_repeatable
@@ -22,28 +24,43 @@ def measure(view: View, source: Source, metrics: Sequence[Metric] = (), bar: str
     weights if they have any. Metrics are computed on the original scale, not on the standardized one. `bar` labels a
     progress bar, shown if it takes a noticeable time.
     """
-    model, xp = view.model, view.xp
-    sizes, weights, costs = [], [], []
-    parts: list[list[Any]] = [[] for _ in metrics]
+    model, backend = view.model, view.backend
+    evaluate_block = partial(_evaluate_block, model)
+    measure_block = partial(_measure_block, model, tuple(metric.measure for metric in metrics))
+    sizes, weights, costs, parts = [], [], [], []
     with view.scope():
         encoding = source.reader.encoding()
         blocks = source.blocks(2 * sum(model.sizes))
         for block in blocks if bar is None else with_bar(blocks, bar, source):
-            x, y = decode(block.x, block.y, encoding, xp)
-            zs, activations = forward(view.layers, model.sigmas, x, xp)
-            cost = model.output.value(zs[-1], activations[-1], y, xp)
-            costs.append(xp.sum(cost if block.weight is None else block.weight * cost))
-            sizes.append(x.shape[0])
-            weights.append(x.shape[0] if block.weight is None else xp.sum(block.weight))
-            with view.output_scope():
-                if metrics:
-                    a, y = model.cost.point(view.scale_back(activations[-1]), xp), view.scale_targets_back(y)
-                for part, metric in zip(parts, metrics):
-                    part.append(metric.measure(y, a, model.task, xp))
+            cost, a, y = backend.call(evaluate_block, view.layers, encoding, block)
+            costs.append(cost)
+            sizes.append(a.shape[0])
+            weights.append(a.shape[0] if block.weight is None else view.xp.sum(block.weight))
+            if metrics:
+                with view.output_scope():
+                    parts.append(backend.call(measure_block, view.scale_back(a), view.scale_targets_back(y)))
         with view.output_scope():
-            scores = {metric.name: metric.combine(part, sizes, view.backend) for metric, part in zip(metrics, parts)}
+            scores = {metric.name: metric.combine(part, sizes, backend) for metric, part in zip(metrics, zip(*parts))}
         cost, weight = sum(float(cost) for cost in costs), sum(float(weight) for weight in weights)
     return {"cost": cost / weight, "size": sum(sizes), **scores}
+
+
+def _evaluate_block(
+    model: Model, layers: Layers, encoding: Encoding, block: Examples, xp: Namespace
+) -> tuple[Array, Array, Array]:
+    """Compute the sum of the costs of a block of examples, their outputs, and their targets."""
+    x, y = decode(block.x, block.y, encoding, xp)
+    zs, activations = forward(layers, model.sigmas, x, xp)
+    cost = model.output.value(zs[-1], activations[-1], y, xp)
+    return xp.sum(cost if block.weight is None else block.weight * cost), activations[-1], y
+
+
+def _measure_block(
+    model: Model, measures: Sequence[Function], a: Array, y: Array, xp: Namespace
+) -> tuple[tuple[Array, ...], ...]:
+    """Compute what a block of outputs and targets contributes to each metric."""
+    a = model.cost.point(a, xp)
+    return tuple(measure(y, a, model.task, xp) for measure in measures)
 
 
 def choose_metrics(model: Model, metrics: Sequence[Any] | None) -> Sequence[Metric]:

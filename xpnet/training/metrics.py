@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.backends import Backend
-from xpnet.core.arrays import Array, Namespace
+from xpnet.core.arrays import Array, Namespace, positions
 from xpnet.core.scaling import Moments, column_sums, merge_moments, moments
 from xpnet.wording.checks import count
 from xpnet.wording.errors import unless_stopped
@@ -99,6 +99,10 @@ def _deviations(y: Array, a: Array, task: str, xp: Namespace) -> tuple[Array, ..
     return mean, squares, low, high, column_sums((y - a) ** 2, xp)
 
 
+def _predictions(y: Array, a: Array, task: str, xp: Namespace) -> tuple[Array, Array]:
+    return predictions(y, task, xp), predictions(a, task, xp)
+
+
 def _total(parts: Sequence[tuple[Array, ...]], sizes: Sequence[int], backend: Backend) -> int:
     return sum(int(part) for (part,) in parts)
 
@@ -151,7 +155,7 @@ def top_k(k: int) -> Metric:
     count("k", k, 1)
 
     def measure(y: Array, a: Array, task: str, xp: Namespace) -> tuple[Array]:
-        places = xp.arange(y.shape[1], device=y.device)[None, :]
+        places = positions(y[0, :], xp)
         label = xp.argmax(y, axis=-1, keepdims=True)
         output = xp.sum(xp.where(places == label, a, xp.zeros_like(a)), axis=-1, keepdims=True)
         before = (a > output) | ((a == output) & (places < label))
@@ -175,9 +179,6 @@ def of_function(function: Callable[[Any, Any], Any]) -> Metric:
     """
     name = getattr(function, "__name__", type(function).__name__).strip("<>")
 
-    def measure(y: Array, a: Array, task: str, xp: Namespace) -> tuple[Array, Array]:
-        return predictions(y, task, xp), predictions(a, task, xp)
-
     def combine(parts: Sequence[tuple[Array, ...]], sizes: Sequence[int], backend: Backend) -> float:
         y_true, y_pred = (backend.xp.concat(list(column), axis=0) for column in zip(*parts))
         value = function(y_true, y_pred)
@@ -186,7 +187,7 @@ def of_function(function: Callable[[Any, Any], Any]) -> Metric:
         except unless_stopped(TypeError, ValueError) as error:
             raise ValueError(f"the metric {name} must return a number, but returned {value!r}") from error
 
-    return Metric(name, measure, combine)
+    return Metric(name, _predictions, combine)
 
 
 CLASSES = ("classification", "binary", "multilabel")
