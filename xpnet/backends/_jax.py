@@ -13,13 +13,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from xpnet.backends._numpy import NumPyBackend
 from xpnet.backends.base import ON_CPU, ON_GPU, Backend, Loop, cast, host_array, precision
 from xpnet.core.arrays import Array, Function, map_arrays, take_examples
 from xpnet.core.fixed import is_fixed
 from xpnet.wording.errors import BackendError, unless_stopped
 
 MIN_COMPILED_STEPS = 64  # of a compiled loop; fewer batches are padded
-MAX_PROGRAMS = 128  # that are kept, a few megabytes each
+MAX_LOOPS = 128  # compiled loops that are kept, a few megabytes each
+MAX_CALLS = 1024  # other compiled functions that are kept, half a megabyte each
 
 
 class JaxBackend(Backend):
@@ -55,6 +57,9 @@ class JaxBackend(Backend):
         with self.scope(precision(x)):
             return jax.device_put(x, self.device, may_alias=False)
 
+    def copy_to_read(self, x: Array) -> Array:
+        return self.copy(x)
+
     def stack(self, arrays: Sequence[Array]) -> Array:
         if self.device.platform != "cpu":
             return super().stack(arrays)
@@ -74,12 +79,14 @@ class JaxBackend(Backend):
     def call(self, function: Function, *args: Any) -> Any:
         if not is_fixed(function):  # a program would not notice a change in what a user's function refers to
             return super().call(function, *args)
-        return _PROGRAMS.run(self.device, partial(function, xp=jnp), *args)
+        return _CALLS.run(self.device, partial(function, xp=jnp), *args)
 
     def all_finite(self, arrays: Iterable[Array]) -> bool:
+        if self.device.platform == "cpu":
+            return _HOST.all_finite(map(self.to_numpy, arrays))
         arrays = tuple(arrays)
         with self.scope(precision(arrays)):
-            return bool(_PROGRAMS.run(self.device, _all_finite, *arrays))
+            return bool(_CALLS.run(self.device, _all_finite, *arrays))
 
     def synchronize(self) -> None:
         jax.block_until_ready([x for x in jax.live_arrays(self.device.platform) if self.device in x.devices()])
@@ -113,7 +120,7 @@ class CompiledLoop(Loop):
         )
         with backend.scope(precision(state)):
             padded = map_arrays(lambda x: backend.asarray(_pad(x, length)), batches)
-            return _PROGRAMS.run(backend.device, repeat, state, padded, np.int32(steps), data)
+            return _LOOPS.run(backend.device, repeat, state, padded, np.int32(steps), data)
 
 
 class Programs:
@@ -161,7 +168,8 @@ class Programs:
             return x
 
 
-_PROGRAMS = Programs(MAX_PROGRAMS)
+_LOOPS, _CALLS = Programs(MAX_LOOPS), Programs(MAX_CALLS)
+_HOST = NumPyBackend()  # for what it does on a CPU without compiling
 
 
 def _identify(x: Any, functions: list[Any]) -> Any:
