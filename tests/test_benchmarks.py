@@ -5,7 +5,6 @@ import importlib.util
 import json
 import re
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,6 +21,7 @@ import peers
 import same_weights
 import workloads
 from contenders import Row, TorchGraph, jax_by_hand, numpy_by_hand, start, xpnet
+from faulty_children import broken, count, count_and_exit, count_and_fail, count_and_hang, wrong
 from harness import ALL, ONE, Child, Report, take_turns
 
 from xpnet.backends.cuda import sizes
@@ -38,35 +38,6 @@ def no_pause(monkeypatch):
     monkeypatch.setattr(harness, "PAUSE", 0)
 
 
-def count_and_fail(report):
-    report(1)
-    raise ValueError("two is\n  too many")
-
-
-def count_and_hang(report):
-    report(1)
-    time.sleep(1000)
-
-
-def count_and_exit(report):
-    report(1)
-    sys.exit(3)
-
-
-def count(report):
-    for n in range(3):
-        report(n)
-
-
-def broken(row, x, labels):
-    raise ArithmeticError("no such luck")
-
-
-def wrong(row, x, labels):
-    """Train with another learning rate."""
-    return numpy_by_hand(row._replace(lr=2.9), x, labels)
-
-
 def test_a_process_answers_step_by_step():
     assert list(Child(count)) == [0, 1, 2]
     child = Child(count)
@@ -78,7 +49,7 @@ def test_a_process_answers_step_by_step():
 @pytest.mark.parametrize(
     ("generate", "reason"),
     [
-        (count_and_fail, r"^ValueError: two is too many \(test_benchmarks.py:\d+\)$"),
+        (count_and_fail, r"^ValueError: two is too many \(faulty_children.py:\d+\)$"),
         (count_and_exit, "^its process ended with 3$"),
         (count_and_hang, "^it did not answer within 0.2 s, and its process was ended$"),
     ],
@@ -152,7 +123,7 @@ def test_contenders_that_fail_or_differ_are_named_and_the_others_are_timed(digit
     }
     turns, problems = peers.measure(ROW, contenders, peers.Digits(x, labels, *test), 1, [ONE], patience=60)
     assert list(turns.outcomes) == [("xpnet", ONE), ("wrong", ONE)]
-    assert re.match(r"ArithmeticError: no such luck \(test_benchmarks.py:\d+\)$", turns.failures["broken", ONE])
+    assert re.match(r"ArithmeticError: no such luck \(faulty_children.py:\d+\)$", turns.failures["broken", ONE])
     assert turns.outcomes["xpnet", ONE][0].engine.startswith("replay of recorded steps")
     assert problems
     assert all(re.search(r": (\w\[\d\] of )?wrong, one thread, |: accuracies range from", text) for text in problems)
