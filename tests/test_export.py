@@ -691,7 +691,8 @@ def test_keras_itself_computes_the_same(monkeypatch):
     from xpnet.export.keras import ACTIVATIONS
 
     assert keras.backend.backend() == "numpy"
-    x = RNG.normal(size=(20, 2, 3)).astype("float32")
+    keras.utils.set_random_seed(0)  # with some weights, no unit of a layer is active
+    x = np.random.default_rng(0).normal(size=(20, 2, 3)).astype("float32")
     own = [layers.ReLU(), layers.ReLU(negative_slope=0.1), layers.LeakyReLU(), layers.LeakyReLU(0.1), layers.ELU(1.5)]
     own += [layers.Softmax(), layers.Activation("tanh")]
     groups = [[layers.Flatten(), layers.Dense(5, "tanh")]]
