@@ -498,16 +498,14 @@ def test_warnings_are_one_line_about_options(capsys, tmp_path):
     assert err.endswith("; give --standardize, or scale the targets yourself\n")
 
 
-def interrupt(monkeypatch, epoch, is_terminated=False):
-    """Let Ctrl-C be pressed at the beginning of an epoch, or SIGTERM come."""
+def interrupt(monkeypatch, epoch, number=signal.SIGINT):
+    """Send the process a signal at the beginning of an epoch, by default that of Ctrl-C."""
     begin = Progress.on_epoch_begin
 
-    def on_epoch_begin(self, number):
-        if number == epoch and is_terminated:
-            signal.raise_signal(signal.SIGTERM)
-        elif number == epoch:
-            raise KeyboardInterrupt
-        begin(self, number)
+    def on_epoch_begin(self, now):
+        if now == epoch:
+            signal.raise_signal(number)
+        begin(self, now)
 
     monkeypatch.setattr(Progress, "on_epoch_begin", on_epoch_begin)
 
@@ -573,7 +571,7 @@ def test_a_training_with_a_checkpoint_goes_on(capsys, monkeypatch, tmp_path):
     path, words = tmp_path / "run", ["train", "--hidden", 5, "--epochs", 3, "--checkpoint"]
     run_command(capsys, *words, tmp_path / "whole")
     with monkeypatch.context() as patch:
-        interrupt(patch, 2, is_terminated=True)
+        interrupt(patch, 2, signal.SIGTERM)
         status, _, err = run_command(capsys, *words, path)
     assert (status, err) == (143, f"xpnet: interrupted in epoch 2 of 3; --resume continues the training in {path}\n")
     status, _, err = run_command(capsys, *words, path, "--resume")

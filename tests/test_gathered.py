@@ -13,7 +13,7 @@ from helpers import Place, assert_same, installed, run_command, snapshot
 import xpnet.data.host_rows
 from xpnet import EarlyStopping, Ensemble, Network
 from xpnet.cli import main
-from xpnet.data.host_rows import LEAST_BYTES, HostRows, reading_at_random
+from xpnet.data.host_rows import LEAST_BYTES, HostRows, exceeds_memory, reading_at_random
 
 N = 150
 HOST, JAX = Place("numpy", None), Place("jax", "cpu")
@@ -116,6 +116,12 @@ def test_files_larger_than_the_free_memory_are_read_with_hints(monkeypatch: pyte
         (mmap.MADV_WILLNEED, 20480, 16),
         (mmap.MADV_NORMAL,),
     ]
+
+
+def test_hints_are_given_for_files_of_more_than_half_of_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    for free, is_large in ((None, False), (2 * FLOATS.nbytes, False), (2 * FLOATS.nbytes - 1, True)):
+        monkeypatch.setattr("xpnet.data.host_rows.find_free_memory", lambda free=free: free)
+        assert exceeds_memory(FLOATS) == is_large
 
 
 # Other libraries

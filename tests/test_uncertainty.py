@@ -12,7 +12,7 @@ from test_prediction import peak
 
 from xpnet import SGD, Adam, EarlyStopping, Ensemble, Network, OneCycle, check_gradients
 from xpnet.cli.bench import random_examples
-from xpnet.core import arrays
+from xpnet.core import arrays, calibration
 from xpnet.core.activations import identity, mean_std
 from xpnet.core.calibration import MOST_ERRORS, find_error, sort_errors
 from xpnet.core.costs import absolute, gaussian, make_quantile
@@ -711,6 +711,16 @@ def test_the_standard_error_of_coverage_is_its_spread_over_draws(cost, level):
         measured.append(row["measured"])
     assert row["standard_error"] == pytest.approx((level * (1 - level) * (1 / 200 + 1 / 41) * 41 / 42) ** 0.5)
     assert np.std(measured) == pytest.approx(row["standard_error"], rel=0.15)
+
+
+def test_the_standard_error_of_coverage_counts_all_validation_examples(monkeypatch):
+    """Also those whose errors were thinned out."""
+    monkeypatch.setattr(calibration, "MOST_ERRORS", 20)
+    model = bars(NUMPY, "mse", 1, None)
+    model.calibrate(examples(100, 1, 0))
+    assert model.calibration.shape[0] == 20
+    (row,) = model.coverage(examples(200, 1, 1), [0.9]).rows
+    assert row["standard_error"] == pytest.approx((0.9 * 0.1 / 200 * 301 / 102) ** 0.5)
 
 
 # Examples that were trained on
