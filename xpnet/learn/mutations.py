@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from xpnet.backends.threads import limit_threads
 from xpnet.core.activations import ACTIVATIONS, Activation, identity
 from xpnet.core.arrays import Array, Layer, Layers, Namespace
 from xpnet.core.backprop import forward as compute_forward
@@ -719,8 +720,9 @@ def break_equation(mistake: str | Mistake, *, epochs: int = 5, seed: int = 0) ->
     shapes = _find_wrong_shapes(networks[1], *batch)
     if shapes:
         return Comparison(chosen, shapes=shapes)
-    checks = tuple(check_gradients(net, *batch, most=MOST_CHECKED) for net in networks)
-    accuracies = tuple(_train_plainly(net, train_data, test_data, epochs, seed) for net in networks)
+    with limit_threads(networks[0].backend, 1):  # more gain nothing in products as small as these
+        checks = tuple(check_gradients(net, *batch, most=MOST_CHECKED) for net in networks)
+        accuracies = tuple(_train_plainly(net, train_data, test_data, epochs, seed) for net in networks)
     return Comparison(chosen, checks, accuracies)
 
 
