@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from xpnet.core.arrays import Array, Layers, Namespace, blocks
@@ -9,6 +10,7 @@ from xpnet.core.backprop import backward, forward, hessian_product, pullback
 from xpnet.core.backprop import deltas as propagate
 from xpnet.core.dual import jvp
 from xpnet.core.minibatch import apply_scale, decode
+from xpnet.core.model import Model
 from xpnet.data.parameters import parse_biases, parse_weights, split_layers
 from xpnet.data.reader import as_real_array
 from xpnet.inspection.view import View
@@ -16,17 +18,21 @@ from xpnet.wording.checks import check_lengths
 from xpnet.wording.errors import unless_stopped
 
 
-def gradients(view: View, x: Any, y: Any, backpropagate: Callable[..., Layers] | None = None) -> Layers:
+def gradients(view: View, x: Any, y: Any, backpropagate: Callable[..., Layers] = backward) -> Layers:
     """Compute the gradient of the mean cost over examples; see `Network.backward`.
 
     `backpropagate` replaces `core.backprop.backward`, to show the effect of a mistake in it.
     """
     with view.scope():
         x, y, _ = _read_batch(view, x, y)
-        zs, activations = forward(view.layers, view.model.sigmas, x, view.xp)
-        return (backpropagate or backward)(
-            view.layers, view.model.sigmas, view.model.output, zs, activations, y, view.xp
-        )
+        return view.backend.call(partial(_compute_gradients, view.model, backpropagate), view.layers, x, y)
+
+
+def _compute_gradients(
+    model: Model, backpropagate: Callable[..., Layers], layers: Layers, x: Array, y: Array, xp: Namespace
+) -> Layers:
+    zs, activations = forward(layers, model.sigmas, x, xp)
+    return backpropagate(layers, model.sigmas, model.output, zs, activations, y, xp)
 
 
 def activations(view: View, x: Any) -> list[Array]:
@@ -130,12 +136,17 @@ def _explain_own_functions() -> Iterator[None]:
 
 def _forward_and_pull_back(view: View, x: Array, g: Array) -> tuple[Array, Array]:
     """Compute the outputs a for scaled inputs x, and gᵀ ∂a/∂x with respect to the unscaled ones."""
-    xp = view.xp
-    zs, activations = forward(view.layers, view.model.sigmas, x, xp)
-    g = _to_scaled_outputs(view, g)
+    compute = partial(_compute_outputs_and_pullback, view.model)
+    outputs, product = view.backend.call(compute, view.layers, x, _to_scaled_outputs(view, g))
+    return view.scale_back(outputs), _to_given_inputs(view, product)
+
+
+def _compute_outputs_and_pullback(
+    model: Model, layers: Layers, x: Array, g: Array, xp: Namespace
+) -> tuple[Array, Array]:
+    zs, activations = forward(layers, model.sigmas, x, xp)
     g = xp.broadcast_to(g, (*g.shape[:-2], *activations[-1].shape))
-    g = pullback(view.layers, view.model.sigmas, zs, activations, g, xp)
-    return view.scale_back(activations[-1]), _to_given_inputs(view, g)
+    return activations[-1], pullback(layers, model.sigmas, zs, activations, g, xp)
 
 
 def _to_scaled_outputs(view: View, g: Array) -> Array:
