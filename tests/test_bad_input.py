@@ -199,6 +199,8 @@ def test_lr_none_is_the_default_of_the_optimizer_and_nothing_to_a_minibatch_upda
         ({"steps": 2}, r"steps=2 is for an iterable of batches; train_data has a length, so give epochs"),
         ({"sampling": "shufle"}, r"sampling='shufle' is unknown; .*'replacement' \(did you mean 'shuffle'\?\)"),
         ({"sampling": None}, r"sampling=None is unknown; choose from 'shuffle', 'replacement'"),
+        ({"progress": "no"}, "progress='no' must be True or False"),
+        ({"cache": "no"}, "cache='no' must be True or False"),
     ],
 )
 def test_arguments_of_train_are_checked_before_the_first_step(
@@ -206,6 +208,13 @@ def test_arguments_of_train_are_checked_before_the_first_step(
 ) -> None:
     with refused(net, ValueError, message):
         train(net, **options)
+
+
+def test_a_regression_has_no_classes() -> None:
+    net = Network([3, 2], task="regression", seed=0)
+    for use in (train, Network.evaluate, Network.calibrate):
+        with pytest.raises(ValueError, match=r"has shape \(6,\), but must have \(n, 2\)$"):
+            use(net, GOOD)
 
 
 # Data, wherever it is given: as train_data, test_data, batch or data

@@ -146,7 +146,7 @@ def test_callbacks_see_what_is_evaluated_and_their_additions_are_kept():
 
     class Look(Callback):
         def on_train_begin(self, training):
-            self.names = training.names
+            self.names = tuple(training.quantities)
 
         def on_epoch_end(self, logs):
             seen.append(dict(logs))

@@ -955,7 +955,7 @@ def test_a_deviation_that_is_not_above_0_is_refused(tmp_path: Path, name: str, v
             "calibration.3 must be finite numbers in increasing",
         ),
         ("calibration.0", np.full((5, 1, 1), np.nan), "must be finite numbers"),
-        ("calibration.1", np.ones((2, 1, 1)), "needs at least 3 examples for calibrate, and there were 2"),
+        ("calibration.1", np.ones((2, 1, 1)), "calibrate needs at least 3 examples, and there were 2"),
         ("calibration.01", np.ones((5, 1, 1)), "the tensor 'calibration.01' is not one of xpnet's"),
     ],
 )

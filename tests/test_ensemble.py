@@ -1228,6 +1228,7 @@ REFUSED_TRAINING = {
         {"rows": [[0, 1]]},
         "rows has 1 entries, but must be a list of 2 arrays of row numbers, one for each member",
     ),
+    "a number of rows": ({"rows": np.array(3)}, "rows is array(3), but must be a list of 2 arrays"),
     "no rows": ({"rows": 3}, "rows is 3, but must be a list of 2 arrays of row numbers, one for each member"),
     "mask": (
         {"rows": [[True, False]] * 2},

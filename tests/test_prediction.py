@@ -311,6 +311,12 @@ def test_an_iterable_of_batches_is_predicted_as_the_rows_are(place, as_batch):
     np.testing.assert_allclose(net.backend.to_numpy(net.forward([x[0]] for _ in range(2)))[1], rows[0], rtol=1e-5)
 
 
+def test_a_batch_may_be_a_list_of_rows():
+    """Of which each may be a matrix: only a pair is inputs and targets."""
+    net, x = Network([3, 2], seed=0), np.random.default_rng(0).random((4, 3))
+    np.testing.assert_array_equal(net.forward(iter([list(x[:, None, :])])), net.forward(x))
+
+
 def test_wrong_batches_are_refused_by_their_number():
     net = Network([3, 2], seed=0)
     with pytest.raises(ValueError, match=r"^batch 1 of x has shape \(2, 4\), but must have \(n, 3\)"):
@@ -329,8 +335,12 @@ def test_standard_deviations_come_with_the_predictions_if_asked_for():
         np.testing.assert_array_equal(got, expected)
     for got, expected in zip(net.predict(iter([x]), return_std=True), net.predict(x, return_std=True), strict=True):
         np.testing.assert_array_equal(got, expected)  # one pass is enough
-    with pytest.raises(ValueError, match=r'predict_std needs cost="gaussian"'):
+    with pytest.raises(ValueError, match="predict_std needs a regression, and the task is 'classification'"):
         Network([3, 2], seed=0).predict(x, return_std=True)
+    with pytest.raises(
+        ValueError, match=r"needs cost=\"gaussian\", and .* call calibrate\(validation_data\), .* or make"
+    ):
+        Network([3, 1], task="regression", seed=0).predict(x, return_std=True)
 
 
 # Evaluation

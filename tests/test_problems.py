@@ -6,7 +6,7 @@ from helpers import Batches, Items, assert_same, snapshot
 from test_backprop import make
 
 from xpnet import SGD, Adam, Cosine, Network, OneCycle
-from xpnet.core.scaling import Moments, Scaling, merge_moments, moments
+from xpnet.core.scaling import Moments, merge_moments, moments
 from xpnet.data.sampling import split_rows
 
 # JAX compiles programs for each of these tests, so that only what a library could get wrong alone runs there
@@ -232,11 +232,6 @@ def test_moments_of_blocks_are_those_of_the_whole():
     assert isinstance(whole, Moments)
     assert (whole.low == x.min(0)).all()
     assert (whole.high == x.max(0)).all()
-
-
-def test_scaling_there_and_back():
-    scaling = Scaling(*(np.array([[each]]) for each in (1.0, 2.0, 10.0, 5.0)))
-    assert scaling.outputs(scaling.targets(np.array([[7.0]]))) == 7.0
 
 
 @pytest.mark.on("torch", "jax")

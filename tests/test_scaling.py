@@ -8,7 +8,7 @@ import pytest
 from helpers import Batches, Items, assert_same, snapshot
 from test_activations import on
 
-from xpnet import Adam, DivergenceError, Network
+from xpnet import Adam, DivergenceError, Ensemble, Network
 from xpnet.core.scaling import Scaling, column_sums, compute_scaling, moments
 from xpnet.training.metrics import METRICS
 
@@ -266,3 +266,63 @@ def test_a_scaling_can_be_assigned_and_not_written_to(place):
     np.testing.assert_allclose(host(net, net.activations([[1.7e9 + 3]])[0]), [[1.5]])
     with pytest.raises(ValueError, match="read-only"):
         net.scaling.x_mean[0, 0] = 0
+
+
+@pytest.mark.parametrize(
+    ("numbers", "error", "message"),
+    [
+        (3, TypeError, "^scaling=3 must be a Scaling, such as that of another network, or None"),
+        (
+            [np.zeros((1, 1)), np.ones((1, 2))],
+            ValueError,
+            r"^scaling.x_mean of shape \(1, 1\) must be .* of shape \(1, 2\)",
+        ),
+        ([np.zeros((1, 2)), np.zeros((1, 2))], ValueError, "^scaling.x_std must be above 0"),
+        ([np.zeros((1, 2)), np.ones((1, 2)), np.zeros((1, 1))], ValueError, "^scaling lacks a mean or a standard dev"),
+        ([np.zeros((1, 2)), np.array([[1, np.nan]])], ValueError, r"^scaling.x_std of shape \(1, 2\) must be finite"),
+    ],
+)
+def test_a_scaling_that_does_not_fit_is_refused(numbers, error, message):
+    """A file with it could not be loaded."""
+    net = Network([2, 1], task="regression", standardize=True, seed=0)
+    with pytest.raises(error, match=message):
+        net.scaling = numbers if numbers == 3 else Scaling(*numbers)
+    assert net.scaling is None
+
+
+def test_a_minibatch_needs_the_scaling():
+    """Without it, the weights would be those of other units once the scaling is known."""
+    net = Network([2, 1], task="regression", standardize=True, seed=0)
+    with pytest.raises(ValueError, match=r"^minibatch_update needs the scaling .* call fit_scaling\(train_data\) once"):
+        net.minibatch_update((np.ones((4, 2)), np.arange(4.0)), 0.1)
+    net.fit_scaling((np.random.default_rng(0).random((4, 2)), np.arange(4.0)))
+    net.minibatch_update((np.ones((4, 2)), np.arange(4.0)), 0.1)
+
+
+def test_fit_scaling_learns_the_names_of_a_table():
+    pandas = pytest.importorskip("pandas")
+    net, rng = Network([2, 1], task="regression", standardize=True, seed=0), np.random.default_rng(0)
+    table = pandas.DataFrame(rng.random((9, 2)), columns=["a", "b"])
+    net.fit_scaling((table, np.arange(9.0)))
+    assert net.feature_names == ("a", "b")
+    with pytest.raises(ValueError, match=r"'b'.*'a'"):
+        net.predict(table[["b", "a"]])
+
+
+@pytest.mark.on("jax")
+def test_ensembles_of_targets_far_from_0_keep_their_digits(place):
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    y, options = x[:, 0] + 1e8, {"members": 3, "task": "regression", "standardize": True, "seed": 0}
+    ours, theirs = (Ensemble([2, 4, 1], **options, **where) for where in (place._asdict(), {"backend": "numpy"}))
+    for ensemble in (ours, theirs):
+        ensemble.train((x, y), 2, 20, lr=0.05, progress=False)
+    for found, expected in zip(
+        flat(ours.value_and_jacobian(x, return_std=True)), flat(theirs.value_and_jacobian(x, return_std=True))
+    ):
+        np.testing.assert_allclose(host(ours, found), expected, rtol=0, atol=1e-4)
+    first = ours.evaluate((x, y), [first_minus_1e8])["first_minus_1e8"]
+    assert first == pytest.approx(theirs.evaluate((x, y), [first_minus_1e8])["first_minus_1e8"], abs=1e-4) != 0.0
+
+
+def first_minus_1e8(y_true, y_pred):
+    return float(y_pred[0]) - 1e8

@@ -159,6 +159,17 @@ def test_threads_are_put_back_after_calls_that_overlap(name):
     assert threads(name) == 2
 
 
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_limit_within_another_leaves_the_other(name):
+    """As of a training that a callback of another one begins."""
+    backend = get_backend(name)
+    with limit_threads(backend, 1):
+        with limit_threads(backend, 1):
+            pass
+        assert threads(name) == 1
+    assert threads(name) == 2
+
+
 @pytest.mark.parametrize("number", [0, -1, 1.5, "2", "many", True, None], ids=repr)
 def test_a_wrong_number_is_refused(number):
     net = Network([3, 2], seed=0)

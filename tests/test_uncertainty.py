@@ -627,7 +627,7 @@ def examples(n, targets, seed=0):
 
 
 ON_CALIBRATED = (
-    "^many of the examples in data are among those of calibrate, which made their coverage what it is; give examples "
+    "^many of the examples in data were used by calibrate, so their coverage is right by construction; give examples "
     "that neither train nor calibrate has had$"
 )
 DOORS = [("gaussian", None), ("gaussian", 3), ("mse", None), ("mse", 3), ("quantile(0.1, 0.5, 0.9)", None)]
@@ -875,7 +875,10 @@ def test_many_errors_are_thinned_to_some_that_are_not_smaller():
         ),
         (lambda net, few: net.coverage(few, [0.5, 0.9]), "level=0.9 needs at least 9 examples"),
         (lambda net, few: net.interval(X, 1.5), "level=1.5 must be above 0 and below 1; 0.9 is usual"),
-        (lambda net, few: net.calibrate((few[0][:2], few[1][:2])), "level=0.682689 needs at least 3 examples"),
+        (
+            lambda net, few: net.calibrate((few[0][:2], few[1][:2])),
+            "calibrate needs at least 3 examples, and there were 2; give more",
+        ),
         (
             lambda net, few: quantiles().calibrate(few),
             "level=0.1 needs at least 9 examples for calibrate, and there were",
@@ -888,6 +891,8 @@ def test_many_errors_are_thinned_to_some_that_are_not_smaller():
             lambda net, few: quantiles().coverage(few, [0.2]),
             "level=0.2 is not one of the levels of the quantiles, 0.1, 0.",
         ),
+        (lambda net, few: net.coverage(few, 0.5), r"levels=0.5 must be a list of numbers"),
+        (lambda net, few: net.coverage(few, []), r"levels=\[\] must be a list of numbers, as in \[0.5"),
         (lambda net, few: quantiles().predict_std(X), 'predict_std needs cost="gaussian"'),
         (lambda net, few: Network([3, 1]).calibrate(few), "calibrate needs a regression, and the task is 'binary'"),
         (

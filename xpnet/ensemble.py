@@ -731,12 +731,15 @@ class Ensemble:
                     y = self.backend.asarray(y, precision(outputs))
                     for part, metric in zip(parts, metrics):
                         part.append(metric.measure(y, mean, view.model.task, view.xp))
-            scores = {metric.name: metric.combine(part, sizes, view.backend) for metric, part in zip(metrics, parts)}
+            with self.backend.scope(precision(tuple(map(tuple, parts)))):
+                named = zip(metrics, parts)
+                scores = {metric.name: metric.combine(part, sizes, view.backend) for metric, part in named}
         return {"size": sum(sizes), **scores}
 
     def _spread(self, results: Sequence[Array], return_std: bool) -> Any:
-        with self.backend.scope(self[0].dtype):
-            mean, std = mean_and_std(self._stack(results), self.backend.xp)
+        stack = self._stack(results)
+        with self.backend.scope(precision(stack)):
+            mean, std = mean_and_std(stack, self.backend.xp)
         return (mean, std) if return_std else mean
 
     def _stack(self, results: Sequence[Array]) -> Array:

@@ -20,6 +20,7 @@ from xpnet.core.members import MemberState, whole
 from xpnet.core.model import Seeds
 from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.step import State
+from xpnet.data.reader import as_real_array
 from xpnet.inspection.predict import predict
 from xpnet.inspection.single_rows import SingleRows
 from xpnet.inspection.view import View
@@ -428,8 +429,17 @@ class Network:
 
     @scaling.setter
     def scaling(self, scaling: Scaling | None) -> None:
-        placed = None if scaling is None else self.view.reader.place(scaling)
+        placed = None if scaling is None else self._place_scaling(scaling)
         self._take_over(_scaling=placed, _calibrations={})
+
+    def _place_scaling(self, scaling: Scaling) -> Scaler:
+        from xpnet.core.scaling import Scaling, check_scaling
+
+        if not isinstance(scaling, Scaling):
+            raise TypeError(f"scaling={scaling!r} must be a Scaling, such as that of another network, or None")
+        placed = self.view.reader.place(Scaling(*(x if x is None else as_real_array(x, "scaling") for x in scaling)))
+        check_scaling(placed.exact, self._model, self._dtype)
+        return placed
 
     def fit_scaling(self, data: Any) -> Scaling:
         """Learn the scaling of `standardize` from data, as the first call to `train` does, for a loop of your own.
@@ -462,8 +472,9 @@ class Network:
         if not self._standardize:
             raise ValueError("fit_scaling is for networks with standardize=True; make one with it")
         reader = self.view.reader.unscaled()._replace(keeps_digits=True)
-        scaling = fit_scaling(make_source(data, "data", reader))
-        self._take_over(_scaling=scaling, _calibrations={})
+        source = make_source(data, "data", reader)
+        scaling = fit_scaling(source)
+        self._take_over(_scaling=scaling, _feature_names=source.reader.feature_names, _calibrations={})
         return scaling.exact
 
     def _parse_weights(self, weights: Any) -> list[Array]:
@@ -663,6 +674,11 @@ class Network:
         from xpnet.training.steps import ChunkRunner
 
         lr = parse_rate("lr", lr)
+        if self._standardize and self._scaling is None:
+            raise ValueError(
+                "minibatch_update needs the scaling of standardize=True, and the network has none yet; call "
+                "fit_scaling(train_data) once before the loop"
+            )
         source = make_source(batch, "batch", self.view.reader)
         source = source.read_all() if isinstance(source, Gathered) else source
         if not isinstance(source, Resident):
@@ -793,11 +809,13 @@ class Network:
         from xpnet.inspection.intervals import predict_mean_and_std
 
         bars = self._bars
+        bars.require_regression("predict_std")
         if bars.levels or not (bars.has_std or bars.errors is not None):
+            calibrate = "" if bars.levels else "call calibrate(validation_data), which gives constant ones, or "
             remedy = ", or take sample(x, 100).std(axis=0), the spread by dropout" if any(self.dropout) else ""
             raise ValueError(
-                f'predict_std needs cost="gaussian", and this network has cost={self.cost_name!r}; make one with '
-                f'cost="gaussian" and 2 outputs for each target{remedy}'
+                f'predict_std needs cost="gaussian", and this network has cost={self.cost_name!r}; {calibrate}make one '
+                f'with cost="gaussian" and 2 outputs for each target{remedy}'
             )
         return predict_mean_and_std(bars, x)
 
@@ -819,7 +837,9 @@ class Network:
 
     @explain_arguments
     def calibrate(self, validation_data: Any) -> None:
-        """Correct error bars or quantiles by the errors on validation data, so that they hold. Synchronizes.
+        """Correct error bars or quantiles by the errors on validation data, so that they cover what they state.
+
+        Synchronizes.
 
         From then on, `interval` has the coverage of its level on new data like these, whatever their noise is like;
         `predict_std` is multiplied by a factor, so that 68.3 % of the targets lie within one standard deviation; and
@@ -831,8 +851,8 @@ class Network:
         Parameters
         ----------
         validation_data
-            Any finite source of examples that the network has not learnt from, such as (X, y). A warning says if many
-            of them are those of the last `train`, as far as digests of some of their rows tell.
+            Any finite source of examples that the network has not learnt from, such as (X, y). Warns if many of them
+            are examples of the last `train`, which it recognizes by digests of some rows.
 
         Raises
         ------
@@ -876,7 +896,7 @@ class Network:
         Raises
         ------
         ValueError
-            If the network has no error bars, or not such levels.
+            If the network has no error bars, or no quantiles at these levels.
         """
         from xpnet.inspection.intervals import measure_coverage
 
@@ -904,7 +924,8 @@ class Network:
         Raises
         ------
         ValueError
-            If the network has no error bars, or not such quantiles; or if there were too few examples for `calibrate`.
+            If the network has no error bars, or not the quantiles that this level needs; or if there were too few
+            examples for `calibrate`.
         """
         from xpnet.inspection.intervals import predict_interval
 

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
-from threading import RLock
+from threading import Lock
 from types import MethodType
 from typing import Any
 from weakref import ref
@@ -56,9 +56,6 @@ class JaxBackend(Backend):
     def copy(self, x: Array) -> Array:
         with self.scope(precision(x)):
             return jax.device_put(x, self.device, may_alias=False)
-
-    def copy_to_read(self, x: Array) -> Array:
-        return self.copy(x)
 
     def stack(self, arrays: Sequence[Array]) -> Array:
         if self.device.platform != "cpu":
@@ -134,7 +131,7 @@ class Programs:
     def __init__(self, most: int) -> None:
         self.most = most
         self.programs: OrderedDict[Any, tuple[Function, list[Any]]] = OrderedDict()  # with references to the functions
-        self.lock = RLock()  # reentrant: a function may be freed, and its programs dropped, while it is held
+        self.lock = Lock()  # callbacks of `_watch` do not take it: one may run while this thread holds it
 
     def run(self, device: Any, function: Function, *args: Any) -> Any:
         """Call a function of nests of arrays, compiled."""

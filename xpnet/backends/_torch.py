@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from threading import Lock
+from threading import Lock, local
 from typing import Any, ClassVar
 
 import array_api_compat.torch as compat
@@ -128,18 +128,24 @@ def _prefer_method(function: Callable[..., Array], method: Callable[..., Array])
 
 @contextmanager
 def _limit_threads(number: int) -> Iterator[None]:
-    """Limit the threads of PyTorch; the last of overlapping contexts, in any Python thread, restores their number."""
+    """Limit the threads of PyTorch, and at the end restore the number of the context around this one.
+
+    If there is none in this Python thread, it is the number before the first context that any thread has opened.
+    """
+    outer = getattr(_LIMIT, "number", None)
     with _LIMIT_LOCK:
         _THREADS_BEFORE.append(_THREADS_BEFORE[0] if _THREADS_BEFORE else torch.get_num_threads())
         torch.set_num_threads(number)  # threadpoolctl does not reach MKL once somebody has called this
+        _LIMIT.number = number
     try:
         yield
     finally:
         with _LIMIT_LOCK:
-            torch.set_num_threads(_THREADS_BEFORE.pop())
+            before, _LIMIT.number = _THREADS_BEFORE.pop(), outer
+            torch.set_num_threads(before if outer is None else outer)
 
 
-_LIMIT_LOCK = Lock()
+_LIMIT, _LIMIT_LOCK = local(), Lock()  # the limit of the innermost context, by Python thread
 _THREADS_BEFORE: list[int] = []  # for each open context, the number of threads before the first of them
 
 _XP = PatchedNamespace(compat, matmul=_matmul, vecdot=_vecdot, maximum=_maximum, minimum=_minimum)

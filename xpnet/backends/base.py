@@ -132,7 +132,7 @@ class Backend:
 
     def copy_to_read(self, x: Array) -> Array:
         """Copy an array of this device; the copy is read-only where the library can protect an array."""
-        return self.xp.asarray(x, copy=True)
+        return self.copy(x)
 
     def copy_nest(self, nest: Any, dtype: str) -> Any:
         """Copy a nest of NumPy arrays to the device: real numbers in `dtype`, integers in their own dtypes."""

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.backends.base import cast
 from xpnet.core.arrays import Array, leaves
 from xpnet.core.calibration import Calibration, check_errors
 from xpnet.core.members import MemberState, whole
@@ -20,7 +19,7 @@ from xpnet.core.model import Model
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.optimizers.table import OPTIMIZERS
-from xpnet.core.scaling import Scaling
+from xpnet.core.scaling import Scaling, check_scaling
 from xpnet.core.step import State
 from xpnet.data.known_rows import MOST_ROWS
 from xpnet.wording.checks import warn
@@ -230,18 +229,9 @@ def scaling_of(record: Record, model: Model, dtype: str) -> Scaling | None:
     arrays = {name: record.arrays.get(f"scaling.{name}") for name in Scaling._fields}
     if all(array is None for array in arrays.values()):
         return None
-    for name, array in arrays.items():
-        shape = (1, model.n_in if name.startswith("x") else model.n_targets)
-        if array is None:
-            continue
-        rounded = cast(array, dtype)
-        if array.shape != shape or not np.isfinite(rounded).all():
-            raise ValueError(f"scaling.{name} of shape {array.shape} must be finite numbers of shape {shape}")
-        if name.endswith("std") and not (rounded > 0).all():
-            raise ValueError(f"scaling.{name} must be above 0")
-    if arrays["x_mean"] is None or arrays["x_std"] is None or (arrays["y_mean"] is None) != (arrays["y_std"] is None):
-        raise ValueError("scaling lacks a mean or a standard deviation")
-    return Scaling(**arrays)
+    scaling = Scaling(**arrays)  # type: ignore[arg-type]
+    check_scaling(scaling, model, dtype)
+    return scaling
 
 
 def calibrations_of(record: Record, model: Model) -> dict[int, Calibration]:

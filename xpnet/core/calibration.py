@@ -60,10 +60,11 @@ def sort_errors(errors: np.ndarray) -> np.ndarray:
 
 def check_errors(errors: np.ndarray, levels: Sequence[float]) -> None:
     """Refuse sorted errors that are too few for one standard deviation, or for the levels of quantiles."""
+    least = math.ceil(1 / (1 - ONE_SIGMA) - 1)
     if levels:
         find_shifts(errors, levels)
-    else:
-        find_error(errors, ONE_SIGMA)
+    elif len(errors) < least:
+        raise ValueError(f"calibrate needs at least {least} examples, and there were {len(errors)}; give more")
 
 
 def find_error(errors: np.ndarray, level: float, column: int = 0, *, lower: bool = False) -> np.ndarray:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from xpnet.core.arrays import Array, Namespace
+from xpnet.core.model import Model
 
 # In standard deviations. Outputs whose mean is further from 0 are scaled back in float64: float32 would round them by
 # more than 1.5e-5 standard deviations
@@ -26,8 +27,8 @@ class Scaling(NamedTuple):
     Examples
     --------
     >>> scaling = Scaling(np.array([[1.0]]), np.array([[2.0]]), np.array([[10.0]]), np.array([[5.0]]))
-    >>> scaling.inputs(np.array([[3.0]])), scaling.targets(np.array([[15.0]])), scaling.outputs(np.array([[1.0]]))
-    (array([[1.]]), array([[1.]]), array([[15.]]))
+    >>> scaling.inputs(np.array([[3.0]])), scaling.targets(np.array([[15.0]]))
+    (array([[1.]]), array([[1.]]))
     """
 
     x_mean: Array
@@ -42,10 +43,6 @@ class Scaling(NamedTuple):
     def targets(self, y: Array) -> Array:
         """Standardize targets."""
         return y if self.y_mean is None else (y - self.y_mean) / self.y_std
-
-    def outputs(self, a: Array) -> Array:
-        """Scale back standardized targets, or outputs that predict them."""
-        return a if self.y_mean is None else a * self.y_std + self.y_mean
 
     def after(self, other: "Scaling") -> "Scaling":
         """Return the scaling that turns numbers scaled by `other` into numbers scaled by this one.
@@ -85,6 +82,22 @@ class Scaling(NamedTuple):
         if self.y_mean is None or self.y_std is None:
             return False
         return bool((np.abs(self.y_mean) > FAR_FROM_ZERO * self.y_std).any())
+
+
+def check_scaling(scaling: Scaling, model: Model, dtype: str) -> None:
+    """Refuse a scaling, of NumPy arrays, that does not fit a network with this dtype."""
+    for name, array in scaling._asdict().items():
+        if array is None:
+            continue
+        shape = (1, model.n_in if name.startswith("x") else model.n_targets)
+        with np.errstate(over="ignore"):
+            rounded = array.astype(dtype)
+        if array.shape != shape or not np.isfinite(rounded).all():
+            raise ValueError(f"scaling.{name} of shape {array.shape} must be finite numbers of shape {shape}")
+        if name.endswith("std") and not (rounded > 0).all():
+            raise ValueError(f"scaling.{name} must be above 0")
+    if scaling.x_mean is None or scaling.x_std is None or (scaling.y_mean is None) != (scaling.y_std is None):
+        raise ValueError("scaling lacks a mean or a standard deviation")
 
 
 class Scaler(NamedTuple):

@@ -69,7 +69,7 @@ class Gathered(OnDemand):
 
         For a device, it only gathers, for another thread must not use the device while a step is recorded there.
         """
-        parts = self.draw(sampling, rng, batch_size, most, networks)
+        parts, at_once = self.draw(sampling, rng, batch_size, most, networks), on_host(self.reader.backend)
         with reading_at_random(self.inputs.inputs) as ask_for:
 
             def gather(part: np.ndarray) -> Any:
@@ -78,7 +78,6 @@ class Gathered(OnDemand):
                     ask_for(self.inputs.number(index))
                 return self.read(index) if at_once else self.inputs.read(index)
 
-            at_once = on_host(self.reader.backend)
             for part, rows in read_ahead(gather, parts) if networks == 1 else ((part, gather(part)) for part in parts):
                 yield Chunk(rows if at_once else self._move(part.ravel(), rows), in_order(part.shape))
 

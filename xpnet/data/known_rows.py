@@ -33,7 +33,7 @@ class KnownRows(NamedTuple):
     examples: int | None  # how many there are in all; None if that is not known
 
     def take(self, rows: np.ndarray) -> KnownRows:
-        """Return what is known of some of the examples, by their numbers; one may occur several times.
+        """Return the known rows among some of the examples, by their numbers; one may occur several times.
 
         Examples
         --------
@@ -46,7 +46,7 @@ class KnownRows(NamedTuple):
         return KnownRows(index, self.digests[np.searchsorted(self.index, rows[has])], len(rows))
 
     def describe(self) -> dict[str, Any] | None:
-        """Return what a network keeps, and a file holds, as plain values; None if no row is known."""
+        """Return plain values for the network and its file; None if no row is known."""
         if not len(self.digests):
             return None
         return {"examples": self.examples, "digests": self.digests.astype("<u4").tobytes().hex()}

@@ -179,13 +179,12 @@ class Reader(NamedTuple):
         y, n = as_real_array(y, name), self.model.n_targets
         if y.ndim > 0 and y.shape[0] == 0:
             raise ValueError(f"{name} is empty: it has shape {tuple(y.shape)}")
-        if y.ndim == 1 and n > 1:
+        takes_classes = n > 1 and self.model.task != "regression"
+        if y.ndim == 1 and takes_classes:
             return self._read_classes(y, name)
         if y.ndim == 0 or math.prod(y.shape[1:]) != n:
-            raise ValueError(
-                f"{name} has shape {tuple(y.shape)}, but must have (n, {n})"
-                + (", or (n,) of integer classes" if n > 1 else " or (n,)")
-            )
+            others = ", or (n,) of integer classes" if takes_classes else "" if n > 1 else " or (n,)"
+            raise ValueError(f"{name} has shape {tuple(y.shape)}, but must have (n, {n}){others}")
         with self.scope():
             y = self._move(y, name) if self._scales_targets else self.backend.asarray(y, self.dtype, name)
             y = self.home(y).xp.reshape(y, (-1, n))

@@ -92,7 +92,7 @@ class Countable:
 
 
 def describe_known_rows(source: Source) -> dict[str, Any] | None:
-    """Return what a network that trains on a source keeps of it, to recognize its rows, as plain values."""
+    """Return the digests by which a network later recognizes the rows of a source, as plain values."""
     known = source.known_rows
     return None if known is None else known.describe()
 

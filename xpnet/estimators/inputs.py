@@ -53,9 +53,9 @@ def same_place(a: Backend, b: Backend) -> bool:
     return a.name == b.name and a.device == b.device
 
 
-def move_to(x: Any, backend: Backend, dtype: str | None = None) -> Array:
+def move_to(x: Any, backend: Backend) -> Array:
     """Move an array to a library and device, the host included. Synchronizes if it moves to the host."""
-    return backend.asarray(leave_device(x, backend), dtype)
+    return backend.asarray(leave_device(x, backend))
 
 
 def leave_device(x: Any, backend: Backend) -> Array:

@@ -42,7 +42,7 @@ class Checkpointing(NamedTuple):
 def parse_checkpointing(path: Any, every: Any, resume: bool) -> Checkpointing | None:
     """Check the arguments `checkpoint`, `every` and `resume` of a search."""
     every = count("every", every, 1)
-    path = parse_checkpoint(path, "epoch" if path is not None or every == EVERY else every, resume)
+    path = parse_checkpoint(path, every, resume, EVERY)
     return None if path is None else Checkpointing(path, every, resume)
 
 

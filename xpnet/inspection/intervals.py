@@ -44,9 +44,9 @@ class Coverage:
     Attributes
     ----------
     rows : list of dict
-        For each target and level: ``target``, its number from 0; ``nominal``, the fraction that there should be;
-        ``measured``, the one that there is; ``standard_error``, by how much chance alone lets them differ: the choice
-        of the data, and of those of `calibrate`.
+        For each target and level: ``target``, its number from 0; ``nominal``, the intended fraction; ``measured``,
+        the observed one; ``standard_error``, the difference to expect from chance alone, given the numbers of examples
+        here and in `calibrate`.
     kind : str
         "within", for intervals around the prediction; "below", for quantiles.
     """
@@ -225,16 +225,13 @@ def predict_targets(bars: Bars, data: Any, name: str) -> tuple[np.ndarray, np.nd
 def measure_coverage(bars: Bars, data: Any, levels: Sequence[float] | None) -> Coverage:
     """Count the targets within intervals, or below quantiles; see `Network.coverage`. Synchronizes."""
     bars.require("coverage")
-    levels = [in_range("level", p, 0, 1, "0.9 is usual", includes_low=False) for p in levels or bars.levels or LEVELS]
-    for level in levels if bars.levels else ():
-        if level not in bars.levels:
-            raise ValueError(f"level={level:g} is not one of the levels of the quantiles, {choices(bars.levels)}")
+    levels = parse_levels(levels, bars.levels)
     bounds = np.stack([_bound_errors(bars, level) for level in levels], axis=-1)
     y, predicted, digests = predict_targets(bars, data, "data")
     warn_of_training_data(bars, digests, "data", "their coverage is not that of new examples")
     if bars.calibration is not None and estimate_known_share(bars.calibration.known_rows, digests) >= LEAST_SHARE:
         warn(
-            "many of the examples in data are among those of calibrate, which made their coverage what it is; give "
+            "many of the examples in data were used by calibrate, so their coverage is right by construction; give "
             "examples that neither train nor calibrate has had"
         )
     errors = compute_errors(y, predicted, bars.levels)
@@ -252,6 +249,22 @@ def measure_coverage(bars: Bars, data: Any, levels: Sequence[float] | None) -> C
         for level, measured in zip(levels, fractions)
     ]
     return Coverage(rows, "below" if bars.levels else "within")
+
+
+def parse_levels(levels: Any, quantiles: Sequence[float]) -> Sequence[float]:
+    """Check the levels of a table of coverage; with quantiles, they must be among their levels."""
+    if levels is None:
+        return quantiles or LEVELS
+    if isinstance(levels, str) or np.ndim(levels) != 1 or len(levels) == 0:
+        raise ValueError(f"levels={levels!r} must be a list of numbers, as in [0.5, 0.9]")
+    levels = [in_range("level", p, 0, 1, "0.9 is usual", includes_low=False) for p in levels]
+    if not quantiles:
+        return levels
+    found = [_find_level(quantiles, level) for level in levels]
+    if None in found:
+        missing = levels[found.index(None)]
+        raise ValueError(f"level={missing:g} is not one of the levels of the quantiles, {choices(quantiles)}")
+    return [quantiles[k] for k in found if k is not None]
 
 
 def _bound_errors(bars: Bars, level: float) -> np.ndarray:
@@ -314,7 +327,7 @@ def predict_interval(bars: Bars, x: Any, level: float) -> tuple[Array, Array]:
     level = in_range("level", level, 0, 1, "0.9 is usual", includes_low=False)
     with bars.view.scope(), bars.view.output_scope():
         if bars.levels:
-            low, high = (_find_level(bars.levels, p, level) for p in ((1 - level) / 2, (1 + level) / 2))
+            low, high = (_require_level(bars.levels, p, level) for p in ((1 - level) / 2, (1 + level) / 2))
             quantiles = predict_quantiles(bars, x)
             return quantiles[..., low], quantiles[..., high]
         width = bars.move(_drop_single(_bound_errors(bars, level)))
@@ -322,10 +335,14 @@ def predict_interval(bars: Bars, x: Any, level: float) -> tuple[Array, Array]:
         return mean - width * std, mean + width * std
 
 
-def _find_level(levels: Sequence[float], wanted: float, level: float) -> int:
-    for k, each in enumerate(levels):
-        if abs(each - wanted) < 1e-9:
-            return k
+def _find_level(levels: Sequence[float], wanted: float) -> int | None:
+    """Find the number of a level, up to rounding: 1 - 0.9 is not quite 0.1."""
+    return next((k for k, known in enumerate(levels) if abs(known - wanted) < 1e-9), None)
+
+
+def _require_level(levels: Sequence[float], wanted: float, level: float) -> int:
+    if (k := _find_level(levels, wanted)) is not None:
+        return k
     raise ValueError(
         f"level={level:g} needs the quantile {wanted:g}, and the network has {choices(levels)}; make one with "
         f'cost="quantile({(1 - level) / 2:g}, 0.5, {(1 + level) / 2:g})"'

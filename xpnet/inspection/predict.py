@@ -54,7 +54,8 @@ def _predict_batches(view: View, batches: Iterable[Any], transform: Callable[[Ar
     """Compute the outputs for an iterable of batches X or (X, y), one after the other."""
     reader, results = view.reader, []
     for i, batch in enumerate(batches):
-        x = batch[0] if isinstance(batch, (tuple, list)) and getattr(batch[0], "ndim", 0) > 1 else batch
+        has_targets = isinstance(batch, (tuple, list)) and len(batch) in (1, 2) and getattr(batch[0], "ndim", 0) > 1
+        x = batch[0] if has_targets else batch
         rows, _ = reader.as_rows(x, f"batch {i} of x")
         results.append(_predict_rows(view, reader, rows, f"batch {i} of x", transform))
     if not results:

@@ -132,7 +132,7 @@ class Follow(Callback):
         del self.training
 
     def _listen(self) -> dict[str, Any] | None:
-        changes: Changes | None = self.ranks.make_on_first(dict)
+        changes: Changes | None = self.ranks.make_on_first(lambda: None)  # rank 0 makes them
         if changes is None:
             return None
         self.training.lr_scale, self.training.stopped = changes.lr_scale, changes.stopped

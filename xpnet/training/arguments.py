@@ -20,7 +20,7 @@ from xpnet.core.schedules import Constant, Schedule
 from xpnet.data.sampling import SAMPLING
 from xpnet.training.callback import Callback, Trainee
 from xpnet.training.metrics import METRICS, Metric, of_function, top_k
-from xpnet.wording.checks import choices, count, has_methods, in_range
+from xpnet.wording.checks import choices, count, has_methods, in_range, yes_or_no
 from xpnet.wording.hints import find_nearest, look_up
 
 MOST_THREADS = 10_000  # more than any machine's cores, and small enough for an int in C
@@ -90,6 +90,8 @@ def parse(request: Request, networks: Sequence[Trainee]) -> Request:
         callbacks=[parse_callbacks(callbacks) for callbacks in request.callbacks],
         metrics=parse_metrics("metrics", request.metrics, model),
         training_metrics=parse_metrics("training_metrics", request.training_metrics, model),
+        cache=yes_or_no("cache", request.cache),
+        progress=yes_or_no("progress", request.progress),
     )
 
 

@@ -134,11 +134,6 @@ class Training:
     stopped: bool = False  # True ends training after this epoch
     completed: bool = False  # whether training ran to its end, without an exception or Ctrl-C
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the quantities."""
-        return tuple(self.quantities)
-
 
 class Callback:
     """Base class of callbacks; override the methods that you need."""

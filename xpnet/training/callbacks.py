@@ -60,7 +60,7 @@ class Monitor(Callback):
         self._sign = -1.0 if better == "min" else 1.0
 
     def on_train_end(self) -> None:
-        """Drop the reference to the network, so that copies and pickles of the callback do without it."""
+        """Drop the reference to the network, so that copies and pickles of the callback do not contain it."""
         vars(self).pop("training", None)
 
     def get_state(self) -> dict[str, Any]:

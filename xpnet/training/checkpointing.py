@@ -45,7 +45,7 @@ CallbackStates: TypeAlias = "dict[tuple[int, str], State]"  # (number of the cal
 
 
 class FileKind(NamedTuple):
-    """A kind of file for the content of one or several files of networks."""
+    """How the contents of one or several network files are packed into one file."""
 
     pack: Callable[[Sequence[bytes]], bytes]
     unpack: Callable[[bytes, str], list[bytes]]  # the second argument is the path, for messages
@@ -226,8 +226,8 @@ class Checkpoint:
         The kind of file.
     """
 
-    def __init__(self, path: str, every: Any, recorders: Sequence[Recorder], kind: FileKind) -> None:
-        self.path, self.every, self.recorders, self.kind = path, parse_every(every), recorders, kind
+    def __init__(self, path: str, every: Every, recorders: Sequence[Recorder], kind: FileKind) -> None:
+        self.path, self.every, self.recorders, self.kind = path, every, recorders, kind
         for recorder in recorders:
             recorder.checkpoint = self
         groups: dict[int, list[int]] = {}
@@ -429,13 +429,13 @@ def name_parts(path: str, networks: int, kind: FileKind) -> list[str]:
 def parse_saving(kind: FileKind, path: Any, every: Any, resume: bool) -> Saving | None:
     """Check the arguments `checkpoint`, `every` and `resume` of `train`; None if there is to be no checkpoint."""
     path = parse_checkpoint(path, every, resume)
-    return None if path is None else Saving(path, every, resume, kind)
+    return None if path is None else Saving(path, parse_every(every), resume, kind)
 
 
-def parse_checkpoint(path: Any, every: Any, resume: bool) -> str | None:
-    """Check where and when a checkpoint is to be written; None if there is to be none."""
+def parse_checkpoint(path: Any, every: Any, resume: bool, usual: Any = "epoch") -> str | None:
+    """Check where a checkpoint is to be written; None if there is to be none. `usual` is the default of `every`."""
     if path is None:
-        for name, value, default in (("every", every, "epoch"), ("resume", resume, False)):
+        for name, value, default in (("every", every, usual), ("resume", resume, False)):
             if value != default:
                 raise ValueError(f"{name}={value!r} needs checkpoint=, the file to write, as in 'run.safetensors'")
         return None
@@ -443,7 +443,6 @@ def parse_checkpoint(path: Any, every: Any, resume: bool) -> str | None:
         path = os.fsdecode(path)
     except TypeError as error:
         raise TypeError(f"checkpoint={path!r} must be a path, as in 'run.safetensors'") from error
-    parse_every(every)
     check_folder(path)
     if os.path.lexists(path) and not resume:
         raise FileExistsError(

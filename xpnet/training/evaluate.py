@@ -18,7 +18,7 @@ from xpnet.training.plan import Job
 
 
 def measure(view: View, source: Source, metrics: Sequence[Metric] = (), bar: str | None = None) -> dict[str, Any]:
-    """Compute the mean cost over the examples of a source, and metrics, by name. Synchronizes, at the end.
+    """Compute the mean cost over the examples of a source, and metrics, by name. Synchronizes.
 
     The cost is the cost of the data alone, without penalties, on standardized targets, weighted by the examples'
     weights if they have any. Metrics are computed on the original scale, not on the standardized one. `bar` labels a

@@ -115,7 +115,7 @@ class Groups:
 
 
 def describe_minibatches(job: Job) -> tuple[Hashable, ...]:
-    """Describe what networks must have in common to be joined: examples, steps, their sizes, and a penalty or none."""
+    """Describe what networks must share to be joined: examples, steps, batch sizes, and whether there is a penalty."""
     plan, source = job.plan, job.source
     length = len(source) if isinstance(source, Sized) else None
     return length, source.steps(plan.sampling, plan.batch_size), source.batch_size(plan.batch_size), plan.alpha > 0
@@ -342,7 +342,7 @@ def are_same(objects: Sequence[Any], others: Sequence[Any]) -> bool:
 
 
 def copy_member(reader: Reader, joined: Any, k: int, axes: Any) -> Any:
-    """Copy what belongs to network k out of a joined nest, on the device."""
+    """Copy the part of network k out of a joined nest, on the device."""
     with reader.scope():
         return extract(joined, k, axes, reader.backend.take_part, reader.backend.xp)
 

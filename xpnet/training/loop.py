@@ -53,7 +53,7 @@ def train_networks(
         Networks whose minibatches have the same size are joined. Their examples are joined too, unless they are the
         same arrays: sources that are `Rows` of one, or differ in their weights alone, share them.
     blas_threads
-        Number of threads that multiply matrices.
+        Number of threads that share the work of a step (NumPy), or that multiply matrices (PyTorch).
     threads
         Number of threads among which several networks are divided.
     checkpoint
@@ -119,7 +119,7 @@ def run_all_chunks(
                 net, reader = jobs[k].net, jobs[k].source.reader
                 changed = {"_state": result.state, "_scaling": reader.scaling, "_feature_names": reader.feature_names}
                 changed["_trained_on"] = trained_on[k]
-                net._take_over(**changed, _calibrations={})  # their errors were those of other weights
+                net._take_over(**changed, _calibrations={})  # they belonged to the old weights
         if checkpoint is not None:
             advanced = (k for k, result in results.items() if result is not None)
             checkpoint.begin_round(advanced, groups.division)

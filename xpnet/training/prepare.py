@@ -147,8 +147,9 @@ def scale_for_each(jobs: Sequence[Job], scalings: Sequence[Scaler | None]) -> li
 
 def parse_rows(rows: Any, members: int, n: int) -> list[np.ndarray]:
     """Check the rows of n examples that each member of an ensemble trains on."""
-    if not isinstance(rows, (list, tuple, np.ndarray)) or len(rows) != members:
-        has = f"has {len(rows)} entries" if hasattr(rows, "__len__") else f"is {rows!r}"
+    is_list = isinstance(rows, (list, tuple, np.ndarray)) and getattr(rows, "shape", None) != ()
+    if not is_list or len(rows) != members:
+        has = f"has {len(rows)} entries" if is_list else f"is {rows!r}"
         raise ValueError(f"rows {has}, but must be a list of {members} arrays of row numbers, one for each member")
     parts = []
     for k, part in enumerate(rows):

@@ -240,7 +240,7 @@ def add_callbacks(jobs: Sequence[Job], parsed: Request) -> list[Job]:
 
 
 def describe_calls(jobs: Sequence[Job], request: Request) -> list[dict[str, Any]]:
-    """Describe what a call that resumes a training must have in common with it, as plain values, for each network.
+    """Describe, as plain values, the arguments and data that a call must share to resume a training, for each network.
 
     The jobs' examples are not scaled yet. Synchronizes.
     """

@@ -143,7 +143,7 @@ class StepThreads:
 
     def forget(self) -> None:
         """Forget the threads of the process from which this one was forked."""
-        self.lock = Lock()  # another thread may have held it
+        self.lock, self.trainings, self.limit = Lock(), 0, ExitStack()  # another thread may have held the lock
         forget_threads()
 
 
