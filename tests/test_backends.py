@@ -384,6 +384,32 @@ def plus_one(y_true, y_pred):
 
 
 @pytest.mark.needs("jax")
+def test_nothing_is_compiled_where_jax_is_not_to_compile():
+    import jax
+
+    x, labels = np.random.default_rng(0).standard_normal((8, 5)), np.arange(8) % 3
+    nets = [Network([5, 3], backend="jax", task="classification", seed=0) for _ in range(2)]
+    expected = train_and_predict(nets[0], x, labels)
+    with jax.disable_jit():
+        np.testing.assert_allclose(train_and_predict(nets[1], x, labels), expected, rtol=1e-5)
+
+
+def train_and_predict(net, x, labels):
+    net.train((x, labels), epochs=1, batch_size=4, progress=False)
+    return net.predict_proba(x)
+
+
+@pytest.mark.needs("jax")
+def test_arrays_that_jax_only_traces_are_refused():
+    import jax
+
+    net = Network([5, 3], backend="jax", seed=0)
+    for transform in (jax.jit, jax.vmap):
+        with pytest.raises(TypeError, match=r"^x has no values, as JAX only traces what is computed with it; call "):
+            transform(net.forward)(jax.numpy.ones((2, 5)))
+
+
+@pytest.mark.needs("jax")
 def test_networks_one_after_the_other_share_what_is_compiled(compilations):
     """As in a search: each network is gone when the next one is made, and activations and cost are new.
 

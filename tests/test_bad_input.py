@@ -373,6 +373,11 @@ def test_inputs_are_not_given_in_pairs(net: Network, verb: str, pairs: Any) -> N
             getattr(Ensemble([3, 2], 2, task="classification"), verb)(pairs)
 
 
+def test_a_row_of_two_numbers_is_no_pair_of_inputs_and_targets() -> None:
+    with pytest.raises(ValueError, match="^x cannot be converted to an array .* or rows of equal length$"):
+        Network([2, 1], seed=0).predict([[1, 2], [3]])
+
+
 def test_a_tuple_of_two_examples_is_no_pair_of_inputs_and_targets() -> None:
     net = Network([6, 2], task="classification", seed=0)
     for pair in ((X[0], X[1]), (X[0], [1, 2, 3])):

@@ -241,6 +241,9 @@ gradients = net.backward(*far)[0]
 assert devices(*jax.tree.leaves(net.state), *gradients, net.predict_proba(far[0])) == {second}
 assert devices(*jax.tree.leaves(net.to(device="cpu:0").state)) == {first}
 
+shards = jax.sharding.NamedSharding(jax.sharding.Mesh([first, second], "rows"), jax.sharding.PartitionSpec("rows"))
+np.testing.assert_array_equal(net.predict_proba(jax.device_put(x, shards)), net.predict_proba(x))
+
 backend = net.backend
 x = backend.asarray(np.ones((1000, 1000), "f4"))
 power = jax.jit(lambda x: 1e-3 * (1e-3 * (x @ x) @ x)).lower(x).compile()

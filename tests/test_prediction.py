@@ -1,6 +1,7 @@
 """Predictions in blocks of rows are those of all rows at once; memory is bounded, here and in training; evaluation."""
 
 import copy
+import functools
 import gc
 import pickle
 import tracemalloc
@@ -14,6 +15,7 @@ from sklearn.metrics import r2_score
 
 from xpnet import Ensemble, Network
 from xpnet.core import arrays
+from xpnet.core.activations import relu
 from xpnet.inspection import predict, single_rows
 
 N, SIZES = 11, (4, 5, 3)
@@ -178,12 +180,14 @@ def test_single_rows_follow_the_weights(place, monkeypatch):
         check(one)
 
 
-def test_ones_own_activation_is_called_each_time(place, monkeypatch):
+@pytest.mark.parametrize("wraps", [lambda value: value, functools.wraps(relu.value)], ids=["own", "wraps relu"])
+def test_ones_own_activation_is_called_each_time(place, monkeypatch, wraps):
     """It may change, so what was recorded or compiled of it would be wrong."""
 
     class Scaled:
         name, factor = "scaled", 1.0
 
+        @wraps
         def value(self, z, xp):
             return self.factor * z
 

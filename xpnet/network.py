@@ -14,7 +14,7 @@ import numpy as np
 
 from xpnet.backends import Backend, get_backend
 from xpnet.core import arguments
-from xpnet.core.arrays import Array, Layer, map_arrays
+from xpnet.core.arrays import Array, Layer, Namespace, map_arrays
 from xpnet.core.dropout import init_dropout
 from xpnet.core.members import MemberState, whole
 from xpnet.core.model import Seeds
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from xpnet.core.calibration import Calibration
     from xpnet.core.costs import Cost, Output
     from xpnet.core.initializers import Initializer
+    from xpnet.core.model import Model
     from xpnet.core.optimizers.base import Optimizer
     from xpnet.core.scaling import Scaler, Scaling
     from xpnet.core.schedules import Schedule
@@ -769,9 +770,8 @@ class Network:
         """
         if return_std:
             return self._predict_mean_and_std(x)
-        cost, xp = self._model.cost, self._backend.xp
-        if not cost.levels or self.calibration is None:
-            return predict(self.view, x, lambda a: predictions(cost.prediction(a, xp), self.task, xp))
+        if not self._model.cost.levels or self.calibration is None:
+            return predict(self.view, x, partial(_predict_from_outputs, self._model))
         from xpnet.inspection.intervals import predict_quantiles
 
         return predict_quantiles(self._bars, x)
@@ -1412,3 +1412,8 @@ class Network:
     def _to_array(self, value: float) -> Array:
         """Convert a hyperparameter of the optimizer to an array."""
         return self._backend.asarray(arguments.round_number(value, self._dtype), self._dtype)
+
+
+def _predict_from_outputs(model: Model, a: Array, xp: Namespace) -> Array:
+    """Turn outputs (m, n_out) into classes, labels or values."""
+    return predictions(model.cost.prediction(a, xp), model.task, xp)

@@ -135,6 +135,8 @@ class Programs:
 
     def run(self, device: Any, function: Function, *args: Any) -> Any:
         """Call a function of nests of arrays, compiled."""
+        if jax.config.jax_disable_jit:  # pyright: ignore  # the user looks for a mistake
+            return function(*args)
         functions: list[Any] = []
         arrays, structure = jax.tree.flatten(args)
         key = (

@@ -113,6 +113,11 @@ class Backend:
             If `x` is on a device and this backend computes on the host: data never moves to the host silently.
         """
         x = as_array(x, name)
+        if array_api_compat.device(x) is None:
+            raise TypeError(
+                f"{name} has no values, as JAX only traces what is computed with it; call the network outside of jit, "
+                "vmap and grad, and take derivatives by jacobian or vjp"
+            )
         if isinstance(x, np.ndarray) or (on_host(x) and not isinstance(x, self.array_type)):
             return self._from_host(host_array(x), dtype)
         if on_host(self) and not on_host(x):
@@ -356,7 +361,8 @@ def as_plain_tensor(x: Any, name: str) -> Any:
 def on_host(x: Any) -> bool:
     """Whether an array, or a backend, is in the host's memory."""
     device = x.device if isinstance(x, Backend) else array_api_compat.device(x)
-    return "cpu" in str(device).lower()  # not by DLPack: array-api-strict's simulated devices report the CPU there
+    devices = getattr(device, "device_set", [device])  # several, of an array that JAX has divided
+    return all("cpu" in str(one).lower() for one in devices)  # DLPack calls array-api-strict's simulated devices CPUs
 
 
 def host_array(x: Array) -> np.ndarray:

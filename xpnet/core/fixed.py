@@ -1,6 +1,7 @@
 """Whether functions always compute the same, so that what was recorded of them stays valid."""
 
 from functools import partial
+from types import FunctionType
 from typing import Any
 
 
@@ -24,4 +25,8 @@ def is_fixed(step: Any) -> bool:
 
 
 def _is_of_xpnet(x: Any) -> bool:
-    return str(getattr(x, "__module__", None)).split(".")[0] == "xpnet"
+    """Tell where something was defined, not by its attribute `__module__`, which `functools.wraps` copies."""
+    function = getattr(x, "__func__", x)  # of a method
+    if isinstance(function, FunctionType):
+        return function.__globals__["__name__"].split(".")[0] == "xpnet"
+    return (x if isinstance(x, type) else type(x)).__module__.split(".")[0] == "xpnet"

@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
+from numbers import Real
 from typing import Any, NamedTuple, TypeAlias
 
 import array_api_compat
@@ -506,7 +507,7 @@ def _refuse_pairs(x: Any, name: str, error: ValueError) -> None:
         first = x[0]
     except unless_stopped(Exception):  # not a sequence, or a data set with an error of its own
         return
-    if is_pair(first):
+    if is_pair(first) and not isinstance(first[0], Real):  # or it is a row of two numbers, and others are not
         raise ValueError(
             f"{name} holds pairs (x, y), and predictions need the inputs alone, as in net.forward([x for x, y in data])"
         ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
@@ -129,7 +130,7 @@ class Bars(NamedTuple):
             return self.view.backend.asarray(values, self.view.output_dtype)
 
 
-def make_bars(a: Array, cost: Cost, xp: Namespace) -> Array:
+def make_bars(cost: Cost, a: Array, xp: Namespace) -> Array:
     """Turn outputs (m, n_out) into bars (m, n_targets, k); without standard deviations, these are 1."""
     blocks = cost.blocks(a, xp)
     if cost.distribution is None:
@@ -145,10 +146,7 @@ def bars_of_network(
     """Return the error bars of a network."""
     cost = view.model.cost
     has_std = cost.distribution is not None and cost.distribution.std is not None
-
-    def predict_bars(x: Any) -> Array:
-        return predict(view, x, lambda a: make_bars(a, cost, view.xp))
-
+    predict_bars = partial(predict, view, transform=partial(make_bars, cost))
     return Bars(predict_bars, view, view.reader, has_std, calibration, [trained_on])
 
 

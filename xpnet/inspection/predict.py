@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.core.arrays import Array, rows_per_block
+from xpnet.core.arrays import Array, Namespace, rows_per_block
 from xpnet.core.backprop import forward
 from xpnet.core.dropout import Dropout, drop
 from xpnet.core.minibatch import apply_scale
@@ -15,8 +15,10 @@ from xpnet.data.reader import Reader
 from xpnet.inspection.single_rows import compute_outputs
 from xpnet.inspection.view import View
 
+Transform = Callable[[Array, Namespace], Array]
 
-def predict(view: View, x: Any, transform: Callable[[Array], Array] = lambda a: a) -> Array:
+
+def predict(view: View, x: Any, transform: Transform | None = None) -> Array:
     """Compute the outputs for one example, for rows, or for batches of them, and transform each block of outputs.
 
     Parameters
@@ -26,7 +28,7 @@ def predict(view: View, x: Any, transform: Callable[[Array], Array] = lambda a: 
     x
         One example (n_in,), rows (m, n_in), or an iterable of batches X or (X, y), such as a DataLoader.
     transform
-        Function applied to each block of outputs (m, n_out), such as one that returns their classes.
+        Pure function (outputs, xp) applied to each block of outputs (m, n_out), such as one that returns their classes.
     """
     if not hasattr(type(x), "shape") and _is_stream(x):
         return _predict_batches(view, x, transform)
@@ -38,19 +40,19 @@ def predict(view: View, x: Any, transform: Callable[[Array], Array] = lambda a: 
     return result[0, ...] if single else result
 
 
-def _predict_rows(view: View, reader: Reader, x: Array, name: str, transform: Callable[[Array], Array]) -> Array:
+def _predict_rows(view: View, reader: Reader, x: Array, name: str, transform: Transform | None) -> Array:
     xp, results = view.xp, []
     with view.scope():
         scale = reader.scale
         for inputs in read_in_blocks(x, name, sum(view.model.sizes), reader):
             outputs = _outputs(view, apply_scale(inputs, scale, xp))
             with view.output_scope():
-                results.append(transform(outputs))
+                results.append(outputs if transform is None else view.backend.call(transform, outputs))
         with view.output_scope():
             return results[0] if len(results) == 1 else xp.concat(results, axis=0)
 
 
-def _predict_batches(view: View, batches: Iterable[Any], transform: Callable[[Array], Array]) -> Array:
+def _predict_batches(view: View, batches: Iterable[Any], transform: Transform | None) -> Array:
     """Compute the outputs for an iterable of batches X or (X, y), one after the other."""
     reader, results = view.reader, []
     for i, batch in enumerate(batches):
