@@ -374,7 +374,7 @@ def test_inputs_are_not_given_in_pairs(net: Network, verb: str, pairs: Any) -> N
 
 
 def test_a_row_of_two_numbers_is_no_pair_of_inputs_and_targets() -> None:
-    with pytest.raises(ValueError, match="^x cannot be converted to an array .* or rows of equal length$"):
+    with pytest.raises(ValueError, match=r"^x cannot be converted to an array .* or rows of equal length$"):
         Network([2, 1], seed=0).predict([[1, 2], [3]])
 
 

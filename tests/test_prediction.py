@@ -191,6 +191,7 @@ def test_ones_own_activation_is_called_each_time(place, monkeypatch, wraps):
         def value(self, z, xp):
             return self.factor * z
 
+        @wraps
         def pullback(self, g, z, a, xp):
             return self.factor * g
 
