@@ -202,7 +202,8 @@ class MLPClassifier(BaseClassifier, BasePerceptron):
         Dropout rate of the hidden layers, or a list with the rates of the inputs and of each hidden layer.
     standardize
         Whether to scale each input to mean 0 and standard deviation 1, like a `StandardScaler` before the estimator.
-        Both are those of X in the first call of `fit` or `partial_fit`; sparse inputs stay sparse.
+        Both are those of X in the first call of `fit` or `partial_fit`, examples that `early_stopping` holds out
+        included; sparse inputs stay sparse.
     callbacks
         Objects that observe and control training, as in `xpnet.Network.train`. Logs have "cost", and with validation
         data "validation_cost" and "validation_accuracy".

@@ -166,9 +166,9 @@ class MLPRegressor(BaseRegressor, BasePerceptron):
         As in `MLPClassifier`. Scores on validation data are R², which ignores standard deviations and all
         quantiles but the median: with "gaussian" and quantiles, both ``early_stopping=True`` and "loss" watch the loss.
     standardize
-        Whether to scale each input and each target to mean 0 and standard deviation 1. Predictions are in the units of
-        y, and losses in those of scaled targets. Targets of losses with a positive output, such as "poisson", are not
-        scaled.
+        Whether to scale each input and each target to mean 0 and standard deviation 1, as in `MLPClassifier`.
+        Predictions are in the units of y, and losses in those of scaled targets. Targets of losses with a positive
+        output, such as "poisson", are not scaled.
 
     Examples
     --------
