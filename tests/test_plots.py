@@ -472,6 +472,13 @@ def test_error_bars_are_noise_and_disagreement():
     assert labels == names
 
 
+def test_error_bars_of_a_calibrated_ensemble_are_corrected():
+    ensemble, (x, y) = gaussian(), noisy()
+    ensemble.calibrate((x, 3 * y))
+    xs, low, high = band(plots.error_bars(ensemble, *CURVE).axes[0], 0)
+    np.testing.assert_allclose((high - low) / 4, ensemble.predict(xs[:, None], return_std=True)[1], rtol=1e-4)
+
+
 def test_error_bars_of_one_network_are_noise():
     net = gaussian()[1]
     ax = plots.error_bars(net, *CURVE).axes[0]
@@ -507,7 +514,9 @@ def test_each_target_has_axes_of_its_own_and_quantiles_their_median():
     for draw in (plots.predicted_against_true, plots.residuals):
         one, two = draw(net, (noisy()[0], y)).axes
         assert (one.get_xlabel()[-8:], two.get_xlabel()[-8:]) == ("target 0", "target 1")
-    predicted = two.lines[0].get_xdata()
+    np.testing.assert_allclose(two.lines[0].get_xdata(), net.predict(noisy()[0])[:, 1, 1], atol=1e-6)
+    net.calibrate((noisy()[0], y))
+    predicted = draw(net, (noisy()[0], y)).axes[1].lines[0].get_xdata()
     np.testing.assert_allclose(predicted, net.predict(noisy()[0])[:, 1, 1], atol=1e-6)
     figure = Figure()
     grid = figure.subplots(1, 2)

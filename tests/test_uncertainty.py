@@ -14,7 +14,7 @@ from xpnet import SGD, Adam, EarlyStopping, Ensemble, Network, OneCycle, check_g
 from xpnet.cli.bench import random_examples
 from xpnet.core import arrays, calibration
 from xpnet.core.activations import identity, mean_std
-from xpnet.core.calibration import MOST_ERRORS, find_error, sort_errors
+from xpnet.core.calibration import MOST_ERRORS, find_error, find_shifts, sort_errors
 from xpnet.core.costs import absolute, gaussian, make_quantile
 from xpnet.core.scaling import Scaling
 from xpnet.training.callback import Training
@@ -723,6 +723,47 @@ def test_the_standard_error_of_coverage_counts_all_validation_examples(monkeypat
     assert row["standard_error"] == pytest.approx((0.9 * 0.1 / 200 * 301 / 102) ** 0.5)
 
 
+def crossing(place):
+    """A network whose quantiles cross when each is shifted: they are close together, and far from the targets' ones."""
+    net = Network([1, 3], cost="quantile(0.25, 0.5, 0.75)", dtype="float64", seed=0, **place._asdict())
+    x, y = np.linspace(0, 1, 400)[:, None], np.exp(3 * np.random.default_rng(0).standard_normal(400))
+    net.layers = [(np.array([[0.0], [3.0], [9.0]]), np.zeros(3))]
+    net.calibrate((x, y))
+    return net, x
+
+
+def test_corrected_quantiles_are_in_increasing_order(place):
+    net, x = crossing(place)
+    shifted = net.view.backend.to_numpy(net.forward(x)) + find_shifts(net.calibration, (0.25, 0.5, 0.75))[0]
+    assert (np.diff(shifted, axis=1) < 0).any()
+    predicted = net.view.backend.to_numpy(net.predict(x))
+    np.testing.assert_array_equal(predicted, np.sort(shifted, axis=1))
+    low, high = map(net.view.backend.to_numpy, net.interval(x, 0.5))
+    np.testing.assert_array_equal(np.stack([low, high], axis=1), predicted[:, [0, 2]])
+    y = predicted[:, 1] + 0.1
+    below = [row["measured"] for row in net.coverage((x + 1e-3, y)).rows]
+    quantiles = net.view.backend.to_numpy(net.predict(x + 1e-3))
+    np.testing.assert_allclose(below, (y[:, None] <= quantiles).mean(axis=0))
+
+
+@pytest.mark.filterwarnings("ignore:.* examples in data")
+def test_metrics_and_pictures_judge_the_corrected_median(place):
+    net, x = crossing(place)
+    y = np.random.default_rng(1).standard_normal(400)
+    for model in (net, Ensemble.of([net, net])):
+        if model is not net:
+            model.calibrate((x, y + 3))
+        median = net.view.backend.to_numpy(model.predict(x))[:, 1]
+        scores = model.evaluate((x, y), metrics=["mae", "r2"])
+        assert scores["mae"] == pytest.approx(np.abs(median - y).mean())
+        assert scores["r2"] == pytest.approx(1 - ((median - y) ** 2).sum() / ((y - y.mean()) ** 2).sum())
+    assert net.evaluate((x, y), [first])["first"] == pytest.approx(net.view.backend.to_numpy(net.predict(x))[0, 1])
+
+
+def first(y_true, y_pred):
+    return float(y_pred[0])
+
+
 # Examples that were trained on
 
 
@@ -858,12 +899,27 @@ def test_calibration_of_numbers_far_from_0():
 
 
 def test_many_errors_are_thinned_to_some_that_are_not_smaller():
+    """Nor larger, for quantiles below the median."""
     errors = np.random.default_rng(0).exponential(size=(25_001, 1, 1))
     thin = sort_errors(errors)
     assert len(thin) == MOST_ERRORS
     for level in (0.1, 0.68, 0.9, 0.99):
         exact = find_error(np.sort(errors, axis=0), level)
         assert exact <= find_error(thin, level) < 1.01 * exact
+    thin = sort_errors(np.repeat(errors, 2, axis=2), (0.1, 0.9))
+    low, high = (find_error(np.sort(errors, axis=0), level, lower=level < 0.5) for level in (0.1, 0.9))
+    assert 0.99 * low < find_error(thin, 0.1, 0, lower=True) <= low
+    assert high <= find_error(thin, 0.9, 1) < 1.01 * high
+
+
+def test_an_ensemble_with_a_member_twice_has_no_calibration():
+    """Its errors are other ones."""
+    ensemble = bars(NUMPY, "gaussian", 1, 3)
+    ensemble.calibrate(examples(40, 1))
+    assert Ensemble.of([*ensemble]).calibration is not None
+    assert Ensemble.of([ensemble[1], ensemble[2], ensemble[0]]).calibration is not None
+    assert Ensemble.of([ensemble[0], ensemble[0].copy(), ensemble[1]]).calibration is None
+    assert ensemble.calibration is not None
 
 
 @pytest.mark.parametrize(

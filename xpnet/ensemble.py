@@ -14,7 +14,7 @@ from xpnet.backends import Backend, get_backend
 from xpnet.backends.base import precision
 from xpnet.backends.memory import BYTES_OF_NETWORK, count_parameters, on_host_only, require_bytes
 from xpnet.core import arguments
-from xpnet.core.arrays import Array
+from xpnet.core.arrays import Array, map_arrays
 from xpnet.network import Network
 from xpnet.training.history import History
 from xpnet.training.metrics import predictions
@@ -153,7 +153,15 @@ class Ensemble:
             raise TypeError(f"networks={networks!r} must be a list of networks, as in [net, net.copy()]")
         networks = list(networks)
         check_alike(networks)
-        return cls._made_of(network.copy() for network in networks)
+        ensemble = cls._made_of(network.copy() for network in networks)
+        if ensemble._calibration is not None and not ensemble._has_distinct_members():
+            for network in ensemble:  # the errors are those of an ensemble with a member in place of a repeated one
+                network._calibrations = {n: kept for n, kept in network._calibrations.items() if n != len(ensemble)}
+        return ensemble
+
+    def _has_distinct_members(self) -> bool:
+        weights = [map_arrays(lambda x: self.backend.to_numpy(x).tobytes(), net.view.layers) for net in self]
+        return len({*weights}) == len(weights)
 
     @classmethod
     def _made_of(cls, networks: Iterable[Network], seeds: Sequence[int | None] = ()) -> Ensemble:
@@ -724,17 +732,28 @@ class Ensemble:
                 sizes.append(block.y.shape[0])
                 if not metrics:
                     continue
-                outputs = self.forward(block.x)
-                with self.backend.scope(precision(outputs)):
-                    mean, _ = mean_and_std(view.model.cost.point(outputs, view.xp), view.xp)
+                mean = self._predict_points(block.x)
+                with self.backend.scope(precision(mean)):
                     _, y = decode(mean, block.y, encoding, view.xp)
-                    y = self.backend.asarray(y, precision(outputs))
+                    y = self.backend.asarray(y, precision(mean))
                     for part, metric in zip(parts, metrics):
                         part.append(metric.measure(y, mean, view.model.task, view.xp))
             with self.backend.scope(precision(tuple(map(tuple, parts)))):
                 named = zip(metrics, parts)
                 scores = {metric.name: metric.combine(part, sizes, view.backend) for metric, part in named}
         return {"size": sum(sizes), **scores}
+
+    def _predict_points(self, x: Array) -> Array:
+        """Predict one number for each target, (m, n_targets): the mean, or the corrected median of quantiles."""
+        from xpnet.inspection.intervals import predict_median
+
+        cost, xp = self[0].view.model.cost, self.backend.xp
+        if cost.levels:
+            cost.require_point("metrics")
+            return predict_median(self._bars, x)
+        outputs = self.forward(x)
+        with self.backend.scope(precision(outputs)):
+            return mean_and_std(cost.point(outputs, xp), xp)[0]
 
     def _spread(self, results: Sequence[Array], return_std: bool) -> Any:
         stack = self._stack(results)

@@ -292,7 +292,8 @@ class Network:
         now = vars(self).copy()  # at once: another thread may be training
         single_rows = now.get("_single_rows") or vars(self).setdefault("_single_rows", SingleRows())
         layers, scaling, names = now["_state"].layers, now["_scaling"], now["_feature_names"]
-        return View(self._model, layers, scaling, names, self._backend, self._dtype, single_rows)
+        place = self._backend, self._dtype
+        return View(self._model, layers, scaling, names, *place, single_rows, now["_calibrations"].get(0))
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse to assign settings, and unknown names: a misspelt one would do nothing. Subclasses may have more."""
@@ -843,10 +844,10 @@ class Network:
 
         From then on, `interval` has the coverage of its level on new data like these, whatever their noise is like;
         `predict_std` is multiplied by a factor, so that 68.3 % of the targets lie within one standard deviation; and
-        `predict` shifts each quantile. This is split conformal prediction: with n examples, between a fraction of
-        `level` and 1 / (n + 1) more of the new targets lie within the interval (2 / (n + 1) between two quantiles), on
-        average over draws of the validation data. A regression without error bars gets constant ones. `save` keeps the
-        correction; training ends it.
+        `predict` shifts each quantile, and `evaluate` the median. This is split conformal prediction: with n examples,
+        between a fraction of `level` and 1 / (n + 1) more of the new targets lie within the interval (2 / (n + 1)
+        between two quantiles), on average over draws of the validation data. A regression without error bars gets
+        constant ones. `save` keeps the correction; training ends it.
 
         Parameters
         ----------

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from xpnet.core.arrays import Array, Namespace
+
 MOST_ERRORS = 9_999  # that a calibration keeps
 ONE_SIGMA = math.erf(math.sqrt(0.5))  # probability of a normal error of at most one standard deviation, 0.683
 
@@ -41,10 +43,11 @@ def compute_errors(y: np.ndarray, bars: np.ndarray, levels: Sequence[float]) -> 
         return (np.abs(y - bars[..., 0]) / bars[..., 1])[..., None]
 
 
-def sort_errors(errors: np.ndarray) -> np.ndarray:
+def sort_errors(errors: np.ndarray, levels: Sequence[float] = ()) -> np.ndarray:
     """Sort the errors of each column; of more than `MOST_ERRORS`, keep that many at equal distances.
 
-    Those that are kept are not smaller than the same fraction of all, so that intervals become no shorter.
+    Those that are kept are not smaller than the same fraction of all, and for quantiles of `levels` below 0.5 not
+    larger, so that intervals become no shorter.
 
     Examples
     --------
@@ -54,8 +57,9 @@ def sort_errors(errors: np.ndarray) -> np.ndarray:
     errors, n = np.sort(errors, axis=0), len(errors)
     if n <= MOST_ERRORS:
         return errors
-    ranks = np.ceil(np.arange(1, MOST_ERRORS + 1) * (n + 1) / (MOST_ERRORS + 1)).astype(int)
-    return errors[ranks - 1]
+    ranks = np.arange(1, MOST_ERRORS + 1) * (n + 1) / (MOST_ERRORS + 1)
+    rounded = [np.floor(ranks) if level < 0.5 else np.ceil(ranks) for level in levels or [1.0]]
+    return np.stack([errors[column.astype(int) - 1, :, k] for k, column in enumerate(rounded)], axis=-1)
 
 
 def check_errors(errors: np.ndarray, levels: Sequence[float]) -> None:
@@ -126,6 +130,17 @@ def coverage_error(level: float, n: int, examples: int | None = None) -> float:
 def find_shifts(errors: np.ndarray, levels: Sequence[float]) -> np.ndarray:
     """Find the shift that corrects the quantile of each target and level, (n_targets, n_levels)."""
     return np.stack([find_error(errors, level, k, lower=level < 0.5) for k, level in enumerate(levels)], axis=-1)
+
+
+def correct_quantiles(quantiles: Array, shifts: Array, xp: Namespace) -> Array:
+    """Shift quantiles, (..., n_targets, n_levels), and put those in order that cross then.
+
+    Examples
+    --------
+    >>> correct_quantiles(np.array([[1.0, 2.0, 4.0]]), np.array([[0.0, 0.0, -3.0]]), np)
+    array([[1., 1., 2.]])
+    """
+    return xp.sort(quantiles + shifts, axis=-1)
 
 
 def rank_errors(errors: np.ndarray, new: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ from xpnet.core.calibration import (
     Calibration,
     check_errors,
     compute_errors,
+    correct_quantiles,
     coverage_error,
     find_error,
     find_shifts,
@@ -95,13 +96,9 @@ class Bars(NamedTuple):
         return self.view.model.cost.levels
 
     @property
-    def shift(self) -> Any:
-        """The correction to add to predicted quantiles, in a shape that broadcasts with theirs."""
-        if self.errors is None or not self.levels:
-            return 0.0
-        shifts = find_shifts(self.errors, self.levels)
-        shifts = shifts[:, 0] if shifts.shape[1] == 1 else shifts
-        return self.move(shifts[0] if shifts.shape[0] == 1 else shifts)
+    def shifts(self) -> np.ndarray:
+        """The corrections to add to predicted quantiles, (n_targets, n_levels)."""
+        return np.zeros((1, 1)) if self.errors is None else find_shifts(self.errors, self.levels)
 
     @property
     def factor(self) -> Any:
@@ -186,7 +183,7 @@ def calibrate(bars: Bars, validation_data: Any) -> Calibration:
             "validation_data have errors that are infinite or NaN, in units of the predicted standard deviations; they "
             'are 0 where all members of an ensemble agree: give cost="gaussian", or more members'
         )
-    errors = sort_errors(errors)
+    errors = sort_errors(errors, bars.levels)
     check_errors(errors, bars.levels)
     warn_of_training_data(bars, digests, "validation_data", "errors on those are too small for intervals that hold")
     errors.flags.writeable = False
@@ -224,7 +221,6 @@ def measure_coverage(bars: Bars, data: Any, levels: Sequence[float] | None) -> C
     """Count the targets within intervals, or below quantiles; see `Network.coverage`. Synchronizes."""
     bars.require("coverage")
     levels = parse_levels(levels, bars.levels)
-    bounds = np.stack([_bound_errors(bars, level) for level in levels], axis=-1)
     y, predicted, digests = predict_targets(bars, data, "data")
     warn_of_training_data(bars, digests, "data", "their coverage is not that of new examples")
     if bars.calibration is not None and estimate_known_share(bars.calibration.known_rows, digests) >= LEAST_SHARE:
@@ -232,9 +228,12 @@ def measure_coverage(bars: Bars, data: Any, levels: Sequence[float] | None) -> C
             "many of the examples in data were used by calibrate, so their coverage is right by construction; give "
             "examples that neither train nor calibrate has had"
         )
-    errors = compute_errors(y, predicted, bars.levels)
     if bars.levels:
-        errors = errors[..., [bars.levels.index(level) for level in levels]]
+        quantiles = correct_quantiles(predicted, bars.shifts, np)
+        are_covered = y[..., None] <= quantiles[..., [bars.levels.index(level) for level in levels]]
+    else:
+        bounds = np.stack([_bound_errors(bars, level) for level in levels], axis=-1)
+        are_covered = compute_errors(y, predicted, ()) <= bounds
     examples = None if bars.calibration is None else bars.calibration.examples
     rows = [
         {
@@ -243,7 +242,7 @@ def measure_coverage(bars: Bars, data: Any, levels: Sequence[float] | None) -> C
             "measured": float(measured),
             "standard_error": coverage_error(level, len(y), examples),
         }
-        for target, fractions in enumerate((errors <= bounds).mean(axis=0))
+        for target, fractions in enumerate(are_covered.mean(axis=0))
         for level, measured in zip(levels, fractions)
     ]
     return Coverage(rows, "below" if bars.levels else "within")
@@ -266,11 +265,9 @@ def parse_levels(levels: Any, quantiles: Sequence[float]) -> Sequence[float]:
 
 
 def _bound_errors(bars: Bars, level: float) -> np.ndarray:
-    """Return the error of each target up to which an interval covers it, or below which it is below a quantile."""
+    """Return the error of each target up to which an interval covers it."""
     if bars.errors is None:
-        return np.full(bars.view.model.n_targets, 0.0 if bars.levels else NormalDist().inv_cdf((1 + level) / 2))
-    if bars.levels:
-        return find_error(bars.errors, level, bars.levels.index(level), lower=level < 0.5)
+        return np.full(bars.view.model.n_targets, NormalDist().inv_cdf((1 + level) / 2))
     return find_error(bars.errors, level)
 
 
@@ -283,9 +280,8 @@ def transform_targets(bars: Bars, data: Any) -> np.ndarray:
     bars.require("calibration")
     y, predicted, _ = predict_targets(bars, data, "data")
     if bars.levels:
-        shifts = 0.0 if bars.errors is None else find_shifts(bars.errors, bars.levels)
         edges = np.array([0.0, *bars.levels, 1.0])
-        below = (y[..., None] > predicted + shifts).sum(axis=-1)
+        below = (y[..., None] > correct_quantiles(predicted, bars.shifts, np)).sum(axis=-1)
         return (edges[below] + edges[below + 1]) / 2
     distance = (y - predicted[..., 0]) / predicted[..., 1]
     if bars.errors is None:
@@ -302,9 +298,20 @@ def predict_mean_and_std(bars: Bars, x: Any) -> tuple[Array, Array]:
 
 def predict_quantiles(bars: Bars, x: Any) -> Array:
     """Predict corrected quantiles, as `Network.predict` shapes them."""
+    return shape_quantiles(_predict_corrected(bars, x))
+
+
+def predict_median(bars: Bars, x: Any) -> Array:
+    """Predict corrected medians, (m, n_targets), of a cost with quantiles."""
+    return _predict_corrected(bars, x)[..., bars.levels.index(0.5)]
+
+
+def _predict_corrected(bars: Bars, x: Any) -> Array:
     predicted = bars.predict(x)
+    if bars.errors is None:
+        return predicted
     with bars.view.backend.scope(precision(predicted)):
-        return shape_quantiles(predicted) + bars.shift
+        return correct_quantiles(predicted, bars.move(bars.shifts), bars.view.xp)
 
 
 def shape_quantiles(a: Array) -> Array:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from xpnet.backends import Backend
 from xpnet.core.arrays import Array, Layers, Namespace
+from xpnet.core.calibration import Calibration, correct_quantiles, find_shifts
 from xpnet.core.model import Model
 from xpnet.data.reader import Reader
 from xpnet.inspection.single_rows import SingleRows
@@ -35,6 +36,8 @@ class View(NamedTuple):
         Where it computes, and in which dtype.
     single_rows
         Computes the outputs for single rows.
+    calibration
+        The errors that correct its error bars or quantiles, if any.
     """
 
     model: Model
@@ -44,6 +47,7 @@ class View(NamedTuple):
     backend: Backend
     dtype: str
     single_rows: SingleRows
+    calibration: Calibration | None = None
 
     @property
     def xp(self) -> Namespace:
@@ -83,6 +87,16 @@ class View(NamedTuple):
         if self.scaling is None:
             return a  # fast path: predicting one example takes microseconds
         return self._rescale(a, self.output_scaling)
+
+    def choose_points(self, a: Array) -> Array:
+        """Turn outputs in the units of the targets into one number for each target; of quantiles, the median."""
+        cost, xp = self.model.cost, self.xp
+        points = cost.point(a, xp)
+        if self.calibration is None or not cost.levels:
+            return points
+        shifts = self.backend.asarray(find_shifts(self.calibration.errors, cost.levels), self.output_dtype)
+        quantiles = correct_quantiles(xp.stack(cost.blocks(a, xp), axis=-1), shifts, xp)
+        return quantiles[..., cost.levels.index(0.5)]
 
     def scale_targets_back(self, y: Array) -> Array:
         """Bring standardized targets back to their units."""

@@ -10,6 +10,7 @@ from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from xpnet.core.calibration import correct_quantiles
 from xpnet.ensemble import Ensemble
 from xpnet.inspection.intervals import predict_targets
 from xpnet.network import Network
@@ -118,8 +119,10 @@ def _predict_points(net: Any, data: Any, function: str) -> tuple[np.ndarray, np.
     if task != "regression":
         raise ValueError(f"{function} needs a regression, and the task of this network is {task!r}")
     cost.require_point("pictures")
-    y, bars, _ = predict_targets(model._bars, data, "data")
-    return y, bars[..., cost.levels.index(0.5) if 0.5 in cost.levels else 0]
+    y, predicted, _ = predict_targets(model._bars, data, "data")
+    if not cost.levels:
+        return y, predicted[..., 0]
+    return y, correct_quantiles(predicted, model._bars.shifts, np)[..., cost.levels.index(0.5)]
 
 
 def _make_row(ax: Axes | None, n: int) -> tuple[Any, list[Axes]]:
@@ -223,15 +226,13 @@ def _predict_bands(
     net: Network | Ensemble, rows: np.ndarray, has_noise: bool
 ) -> tuple[np.ndarray, list[tuple[str, np.ndarray, str, str]]]:
     """Predict the mean, and for each band its name, standard deviation, colour and dashes; the widest band first."""
-    first, members = first_network(net), net if isinstance(net, Ensemble) else [net]
-    means = np.stack([to_host(first, network.predict(rows)) for network in members])
-    mean, disagreement = means.mean(axis=0), means.std(axis=0)
+    mean, std = (to_host(first_network(net), array) for array in net.predict(rows, return_std=True))
     bands = []
     if has_noise:
-        variances = np.stack([to_host(first, network.predict_std(rows)) ** 2 for network in members])
         name = "noise and disagreement" if isinstance(net, Ensemble) else "noise"
-        bands.append((name, np.sqrt(variances.mean(axis=0) + disagreement**2), LIGHT, "-"))
+        bands.append((name, std, LIGHT, "-"))
     if isinstance(net, Ensemble):
+        disagreement = np.std([to_host(net[0], network.predict(rows)) for network in net], axis=0)
         bands.append(("disagreement alone" if has_noise else "disagreement", disagreement, DARK, "--"))
     return mean, bands
 

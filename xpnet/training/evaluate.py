@@ -26,7 +26,7 @@ def measure(view: View, source: Source, metrics: Sequence[Metric] = (), bar: str
     """
     model, backend = view.model, view.backend
     evaluate_block = partial(_evaluate_block, model)
-    measure_block = partial(_measure_block, model, tuple(metric.measure for metric in metrics))
+    measure_block = partial(_measure_block, model.task, tuple(metric.measure for metric in metrics))
     sizes, weights, costs, parts = [], [], [], []
     with view.scope():
         encoding = source.reader.encoding()
@@ -38,7 +38,8 @@ def measure(view: View, source: Source, metrics: Sequence[Metric] = (), bar: str
             weights.append(a.shape[0] if block.weight is None else view.xp.sum(block.weight))
             if metrics:
                 with view.output_scope():
-                    parts.append(backend.call(measure_block, view.scale_back(a), view.scale_targets_back(y)))
+                    a, y = view.choose_points(view.scale_back(a)), view.scale_targets_back(y)
+                    parts.append(backend.call(measure_block, a, y))
         with view.output_scope():
             scores = {metric.name: metric.combine(part, sizes, backend) for metric, part in zip(metrics, zip(*parts))}
         cost, weight = sum(float(cost) for cost in costs), sum(float(weight) for weight in weights)
@@ -56,11 +57,10 @@ def _evaluate_block(
 
 
 def _measure_block(
-    model: Model, measures: Sequence[Function], a: Array, y: Array, xp: Namespace
+    task: str, measures: Sequence[Function], a: Array, y: Array, xp: Namespace
 ) -> tuple[tuple[Array, ...], ...]:
-    """Compute what a block of outputs and targets contributes to each metric."""
-    a = model.cost.point(a, xp)
-    return tuple(measure(y, a, model.task, xp) for measure in measures)
+    """Compute what a block of predictions and targets contributes to each metric."""
+    return tuple(measure(y, a, task, xp) for measure in measures)
 
 
 def choose_metrics(model: Model, metrics: Sequence[Any] | None) -> Sequence[Metric]:
