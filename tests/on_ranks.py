@@ -87,11 +87,12 @@ class Items:
 
 
 def same_bits(backend="numpy", comm=COMM):
-    """Train in two ways, with 8 shards."""
+    """Train in three ways, with 8 shards."""
     results, distributed = [], Distributed(comm, shards=8)
     for optimizer, dropout, weight in (
         (SGD(momentum=0.9), [0.1, 0.3], None),
         (Adam(), 0.2, WEIGHTS[: len(FEW[0])]),
+        (Clip(SGD(), 0.1), 0.0, None),  # the order in which a norm is added up is that of the gradients in memory
     ):
         net = make(dropout=dropout, backend=backend)
         options = {"epochs": 5, "batch_size": 10, "lr": 0.05, "progress": False}

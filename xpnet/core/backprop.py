@@ -137,7 +137,7 @@ def weigh(delta: Array, weight: Array, total: Array | None, xp: Namespace) -> Ar
 def matmul_like_weights(p: Array, q: Array, xp: Namespace) -> Array:
     """Multiply p by q, as (qᵀ pᵀ)ᵀ: on NumPy and PyTorch, the product then lies in memory as weights do.
 
-    Weights are stored by columns there, since a wᵀ is faster so, and subtracting an array in the same order is too.
+    NumPy stores weights by columns, since a wᵀ is faster so, and subtracting an array in the same order is too.
     """
     return xp.matmul(q.mT, p.mT).mT
 

@@ -97,14 +97,20 @@ class Ranks:
         total = HostSum(self.comm, backend, in_tree=self.shards is not None)
         return backend.with_function("sum_over_ranks", total, total.bind)
 
-    def add_up(self, grads: Layers, xp: Namespace) -> Layers:
-        """Add up the gradients of all ranks, in a step."""
+    def add_up(self, by_columns: bool, grads: Layers, xp: Namespace) -> Layers:
+        """Add up the gradients of all ranks, in a step.
+
+        The sums lie in memory as the gradients do, `by_columns` or by rows: the norm of a gradient, for one, is added
+        up in the order of its memory, which must be the same on any number of ranks.
+        """
         if self.size == 1:
             return grads
-        flat, sums, start = xp.sum_over_ranks([g.mT for g in leaves(grads)]), [], 0  # as they lie in memory
-        for g in leaves(grads):
-            stop = start + prod(g.shape)
-            sums.append(xp.reshape(flat[start:stop], g.mT.shape).mT)
+        contiguous = [g.mT if by_columns else g for g in leaves(grads)]
+        flat, sums, start = xp.sum_over_ranks(contiguous), [], 0
+        for x in contiguous:
+            stop = start + prod(x.shape)
+            total = xp.reshape(flat[start:stop], x.shape)
+            sums.append(total.mT if by_columns else total)
             start = stop
         remaining = iter(sums)
         return map_arrays(lambda _: next(remaining), grads)

@@ -34,7 +34,8 @@ class SharedRunner:
         assert isinstance(reader.backend, Eager)
         self.backend, self.dtype, self.alpha, self.ranks = reader.backend, reader.dtype, plan.alpha, ranks
         self.scope, self.encoding = reader.scope, reader.encoding()
-        step = make_shared_step(reader.model.sigmas, reader.model.output, plan.optimizer.update, ranks.add_up)
+        add_up = partial(ranks.add_up, self.backend.by_columns)
+        step = make_shared_step(reader.model.sigmas, reader.model.output, plan.optimizer.update, add_up)
         make_minibatch = partial(make_parts, self.backend.depends_on_alignment)
         self.loop = ranks.attach(self.backend).loop(step, make_minibatch)
         self.weights = WeightsOnHost(self.backend)

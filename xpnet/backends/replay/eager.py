@@ -38,6 +38,7 @@ class Eager(Backend):
     not_elementwise: ClassVar[set[Callable[..., Array]]] = set()  # functions with `out` whose numbers are not operands
     slow_with_numbers: ClassVar[set[Callable[..., Array]]] = set()  # functions that are faster with two full arrays
     with_out: dict[str, Callable[..., Array]]  # functions of the namespace that take `out`, by name
+    by_columns: ClassVar[bool] = False  # whether weights and their gradients lie in memory by columns, not by rows
     depends_on_alignment: ClassVar[bool] = False  # whether memory alignment can change the last bit of a product
 
     def function_with_out(self, name: str) -> Callable[..., Array] | None:
