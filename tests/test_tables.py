@@ -814,6 +814,11 @@ def test_real_numbers_are_not_read_as_texts():
     for frame in (DataFrame({"a": [3.428], "b": [3.428]}), table({"a": [3.428], "b": [3.428]})):
         np.testing.assert_array_equal(encoder.transform(frame), [[3.428, 3.428]])
     np.testing.assert_array_equal(encoder.transform(DataFrame({"a": ["3.428"], "b": ["3.428"]})), [[3428, 3428]])
+    for cell in ("7,5", "?"):  # beside texts, too
+        with pytest.raises(ValueError, match=r"X holds '3\.4280' in row 1 .* have decimal commas"):
+            encoder.transform(DataFrame({"a": [3.428, cell], "b": [1.5, 2.5]}))
+        with pytest.raises(ValueError, match="and numbers that are written otherwise"):
+            TableEncoder().fit(DataFrame({"a": [cell, 3.428, "2,5", "1,5"]}))
     encoder = TableEncoder().fit(DataFrame({"a": [3.428, 2.5]}))  # which shows no mark, so that a new table may
     np.testing.assert_array_equal(encoder.transform(DataFrame({"a": ["1.234", "1,5"]})), [[1234], [1.5]])
 

@@ -183,11 +183,21 @@ def open_column(series: Any, table: str, column: str, as_text: bool = False) -> 
         cells = cells._replace(codes=codes, values=values)
         return Cells(table, column, numbers=cells.spread(_to_floats(cells, values)))
     texts = [label(value) for value in values]
+    if not as_text:
+        texts = _write_points(texts, values)
     if not as_text and texts and {text.lower() for text in texts} <= TRUTH.keys():
         return cells._replace(numbers=cells._replace(codes=codes).spread([TRUTH[text.lower()] for text in texts]))
     merged = {text: k for k, text in enumerate(dict.fromkeys(filter(None, texts)))}
     codes = np.array([*(merged.get(text, -1) for text in texts), -1])[codes]  # spaces do not make texts different
     return cells._replace(codes=codes, values=list(merged))
+
+
+def _write_points(texts: list[str], values: Any) -> list[str]:
+    """Write real numbers among texts that are numbers so that a point cannot separate thousands: 3.428 as 3.4280."""
+    reals = [not isinstance(value, str) and isinstance(value, PLAIN) for value in values]
+    if not any(reals) or not all(_are_numbers([text for text in texts if text not in BLANKS])):
+        return texts
+    return [re.sub(r"\.\d+", r"\g<0>0", text) if is_real else text for text, is_real in zip(texts, reals)]
 
 
 def _find_kind(values: Any) -> str:
