@@ -451,13 +451,15 @@ def test_a_network_that_was_not_trained_on_a_table_does_not_know_columns(capsys,
         *[("labels", wrong) for wrong in (None, "abc", ["a", "b"], ["a", "b", "b"], ["a", "b", "c", "c"], [])],
         *[("labels", wrong) for wrong in ([0, 1, 2], [["a"], "b", "c"], {"a": 1, "b": 2, "c": 3})],
         *[("target", wrong) for wrong in (None, 3, ["kind"])],
+        *[("decimal", wrong) for wrong in (None, ";", [","])],
+        ("grouped", 1),
     ],
     ids=str,
 )
 def test_a_file_with_notes_that_do_not_fit_is_refused(capsys, model, tmp_path, name, value):
     forge(tmp_path / model, put("notes", name, value=value))
     message = refused(capsys, "predict", model, "pets.csv")
-    assert f"net holds a network that is not valid: the {name} in its notes" in message
+    assert re.search(f"net holds a network that is not valid: (the )?{name}.* in its notes", message)
 
 
 @pytest.mark.parametrize("value", ["ab", ["a"], ["a", 1], {"a": 1, "b": 2}, ["a", "b", "c"], 3], ids=str)
@@ -551,10 +553,10 @@ def test_a_real_table_is_learnt_end_to_end(capsys, folder, monkeypatch):
     assert out[0].startswith("R2 on all 118 rows: 0.")
     assert err == "xpnet: p.csv: 2 of 120 rows have no 'mass' and are left out\n"
 
-    # The same rows in another file: other order, decimal commas, dates of another format, no target, standard input
+    # The same rows in another file: other order, dates of another format, no target, standard input
     other = penguins()[["sex", "seen", "bill", "species"]]
     other["seen"] = other["seen"].dt.strftime("%d.%m.%Y")
-    text = other.to_csv(index=False, sep=";", decimal=",").encode("utf-16")
+    text = other.to_csv(index=False, sep=";").encode("utf-16")
     predictions = run_command(capsys, "predict", "net", "p.csv")
     monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(text)))
     assert run_command(capsys, "predict", "net", "-") == predictions
@@ -647,14 +649,14 @@ ISO_DAYS = [19723, 19752, 19753]  # 2024-01-01, 2024-01-30, 2024-01-31
 def test_texts_that_are_numbers_or_dates(folder, cells, numbers):
     from pandas import DataFrame
 
-    from xpnet.data.cells import find_decimal, open_column, read_cells
+    from xpnet.data.cells import find_marks, open_column, read_cells
 
     write("\n".join(["x\ty", *(f'"{cell}"\t1' for cell in cells)]))
     column = open_column(read_table("table.csv").frame["x"], "X", "x")
-    np.testing.assert_allclose(read_cells(column, find_decimal([column])).values, numbers, rtol=1e-12)
+    np.testing.assert_allclose(read_cells(column, find_marks([column])).values, numbers, rtol=1e-12)
     if "" not in cells:  # as texts in a DataFrame
         column = open_column(DataFrame({"x": cells})["x"], "X", "x")
-        np.testing.assert_allclose(read_cells(column, find_decimal([column])).values, numbers, rtol=1e-12)
+        np.testing.assert_allclose(read_cells(column, find_marks([column])).values, numbers, rtol=1e-12)
 
 
 @pytest.mark.needs("pandas")
@@ -717,6 +719,178 @@ def test_another_column_shows_the_decimal_mark(folder):
     write("a;b;y\n1.234;2,5;0\n5.678;3,5;1\n")
     for ignore in ([], ["b"]):
         assert read_training_data("table.csv", None, "y", ignore, test_split=0).train[0][:, 0].tolist() == [1234, 5678]
+
+
+GERMAN = ["1.234.567", "12.345", "2.500", "7.000.000"]  # whole numbers, with points for thousands
+
+
+@pytest.mark.parametrize(
+    ("columns", "numbers"),
+    [
+        ({"a": GERMAN}, [1234567, 12345, 2500, 7000000]),
+        ({"a": ["1.234", "2.500", "3.100", "7"], "b": ["1,5", "2", "3", "4"]}, [1234, 2500, 3100, 7]),
+        ({"a": ["1.234,5", "2.500", "3,125", "7"]}, [1234.5, 2500, 3.125, 7]),
+        ({"a": ["1,234", "2,500", "3,100", "7"], "b": ["1.5", "2", "3", "4"]}, [1234, 2500, 3100, 7]),
+        ({"a": ["1.234", "12.345", "2.500", "7"]}, [1.234, 12.345, 2.5, 7]),
+        ({"a": ["1.234 %", "12,5%", "2.500%", "7%"]}, [1234, 12.5, 2500, 7]),
+        ({"a": ["1'234", "12'345.5", "2.500", "7"]}, [1234, 12345.5, 2.5, 7]),
+        ({"a": ["1.234", "2.500", "3.100", None], "b": ["1,5", "2", "3", "4"]}, [1234, 2500, 3100, 2500]),
+    ],
+    ids=str,
+)
+def test_rows_are_read_alike_with_and_without_the_others(columns, numbers):
+    """The decimal mark that training found is used again, where a new table does not show it."""
+    from pandas import DataFrame
+
+    from xpnet.estimators import TableEncoder
+
+    frame = DataFrame({**columns, "n": range(4), "x": [0.5, 3.428, 1.5, 2.5]})
+    encoder = TableEncoder().fit(frame)
+    whole = encoder.transform(frame)
+    assert whole[:, 0].tolist() == numbers
+    for rows in ([0], [1], [2], [3], [0, 2], [1, 2], [3, 0]):
+        np.testing.assert_array_equal(encoder.transform(frame.iloc[rows]), whole[rows])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_rows_of_mixed_tables_are_read_as_the_whole_table(seed):
+    """Numbers with either mark, some whole, with texts and dates and missing values."""
+    from pandas import DataFrame
+
+    from xpnet.estimators import TableEncoder
+
+    rng, n = np.random.default_rng(seed), 40
+    frame = DataFrame({"k": rng.choice(["u", "v"], n), "d": rng.choice(["13.1.2024", "14.2.2024"], n)})
+    for name in "abc":
+        values = rng.choice([rng.integers(0, 10**7, n), rng.integers(0, 9999, n), rng.normal(0, 1e4, n).round(3)])
+        frame[name] = [f"{value:,.0f}" if value == int(value) else f"{value:,}" for value in values]
+    frame["c"] = frame["c"] + " %"
+    frame.loc[0, "a"] = "1,234.5"
+    frame.loc[rng.choice(np.arange(1, n), 5), "b"] = None
+    if seed % 2:
+        swap = str.maketrans(",.", ".,")
+        frame[["a", "b", "c"]] = frame[["a", "b", "c"]].map(lambda text: text.translate(swap), na_action="ignore")
+    encoder = TableEncoder().fit(frame)
+    whole = encoder.transform(frame)
+    number = encoder.get_feature_names_out().tolist().index("a")
+    assert whole[0, number] == 1234.5
+    for _ in range(20):
+        rows = rng.choice(n, rng.integers(1, 5), replace=False)
+        np.testing.assert_array_equal(encoder.transform(frame.iloc[rows]), whole[rows])
+
+
+@pytest.mark.parametrize(
+    ("trained", "new", "message"),
+    [
+        (GERMAN, "3.5", "X holds '3.5' in row 1 of column 'a' (rows count from 1, without the header), but other "),
+        (GERMAN, "3.5", "numbers, here or in training, have decimal commas, as in 12,5; write all numbers alike"),
+        (["1,5", "2,5"], "1,234.5", "have decimal commas, as in 12,5; write all numbers alike"),
+        (["1,5", "2,5"], "3.428", "which may be 3.428 or 3428; write numbers without thousands separators, and with"),
+        (["1.5", "2.5"], "3,5", "have decimal points, as in 12.5; write all numbers alike"),
+        (["1.5", "2.5"], "3,428", "which may be 3428 or 3.428; write numbers without thousands separators"),
+        (["1.234", "2.345"], "1.234.567", "have decimal points, as in 12.5; write all numbers alike"),
+        (["1,234.5", "2"], "3,5", "have decimal points, as in 12.5; write all numbers alike"),
+        (["1", "2"], "3,428", "which may be 3428 or 3.428; write numbers without thousands separators"),
+    ],
+)
+def test_numbers_that_are_not_written_as_in_training_are_refused(trained, new, message):
+    from pandas import DataFrame
+
+    from xpnet.estimators import TableEncoder
+
+    encoder = TableEncoder().fit(DataFrame({"a": trained}))
+    with pytest.raises(ValueError, match=re.escape(message)):
+        encoder.transform(DataFrame({"a": [new]}))
+
+
+def test_real_numbers_are_not_read_as_texts():
+    """Whatever the decimal mark of texts in training."""
+    from pandas import DataFrame
+    from pyarrow import table
+
+    from xpnet.estimators import TableEncoder
+
+    encoder = TableEncoder().fit(DataFrame({"a": GERMAN, "b": [0.5, 1.5, 2.5, 3.5]}))
+    for frame in (DataFrame({"a": [3.428], "b": [3.428]}), table({"a": [3.428], "b": [3.428]})):
+        np.testing.assert_array_equal(encoder.transform(frame), [[3.428, 3.428]])
+    np.testing.assert_array_equal(encoder.transform(DataFrame({"a": ["3.428"], "b": ["3.428"]})), [[3428, 3428]])
+    for cell in ("7,5", "?"):  # beside texts, too
+        with pytest.raises(ValueError, match=r"X holds '3\.4280' in row 1 .* have decimal commas"):
+            encoder.transform(DataFrame({"a": [3.428, cell], "b": [1.5, 2.5]}))
+        with pytest.raises(ValueError, match="and numbers that are written otherwise"):
+            TableEncoder().fit(DataFrame({"a": [cell, 3.428, "2,5", "1,5"]}))
+    encoder = TableEncoder().fit(DataFrame({"a": [3.428, 2.5]}))  # which shows no mark, so that a new table may
+    np.testing.assert_array_equal(encoder.transform(DataFrame({"a": ["1.234", "1,5"]})), [[1234], [1.5]])
+
+
+def prices(n=120, seed=0):
+    """A table of prices, with points for thousands and commas for decimals, and the target twice the price."""
+    rows = []
+    for cents in 50 * np.random.default_rng(seed).integers(2000, 2000000, n):
+        texts = [f"{value / 100:,.0f}" if value % 100 == 0 else f"{value / 100:,.2f}" for value in (cents, 2 * cents)]
+        rows.append(";".join(texts).translate(str.maketrans(",.", ".,")))
+    return rows
+
+
+def test_files_are_read_with_the_decimal_mark_of_training(capsys, folder, monkeypatch):
+    """Also whole prices, which show none; and the target."""
+    from io import BytesIO, TextIOWrapper
+
+    rows = prices()
+    whole = [k for k, row in enumerate(rows) if "," not in row]
+    assert len(whole) > 20
+    write("\n".join(["price;y", *rows]), "t.csv")
+    write("\n".join(["price;y", *(rows[k] for k in whole)]), "new.csv")
+    words = ["train", "t.csv", "--target", "y", "--task", "regression", "--save", "net", "--epochs", 30]
+    assert run_command(capsys, *words)[0] == 0
+    assert Network.load("net").notes["decimal"] == ","
+    predictions = run_command(capsys, "predict", "net", "t.csv")[1][1:]
+    status, out, err = run_command(capsys, "predict", "net", "new.csv")
+    assert (status, err) == (0, "")
+    np.testing.assert_allclose(np.float64(out[1:]), np.float64(predictions)[whole], rtol=1e-5)
+    with open("new.csv", "rb") as file:
+        monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(file.read())))
+    assert run_command(capsys, "predict", "net", "-")[1] == out
+    for name in ("t.csv", "new.csv"):
+        assert float(run_command(capsys, "evaluate", "net", name)[1][0].split(": ")[1].split(",")[0]) > 0.9
+    assert run_command(capsys, "show", "net", "-o", "page.html")[0] == 0
+    message = "but other numbers, here or in training, have decimal commas, as in 12,5; write all numbers alike"
+    for text in ("price\n3.5\n", "price;y\n5;1.5\n"):
+        write(text, "points.csv")
+        assert f"points.csv holds '{text.split()[-1][-3:]}' in row 1" in refused(capsys, "predict", "net", "points.csv")
+        assert message in refused(capsys, "predict", "net", "points.csv")
+
+
+def test_the_target_alone_may_show_the_decimal_mark(capsys, folder):
+    write(
+        "\n".join(["k;y", *(f"{'uv'[k % 2]};{k % 2 + 1}.{k % 7}00{',5' * (k % 3 == 0)}" for k in range(60))]), "t.csv"
+    )
+    assert run_command(capsys, "train", "t.csv", "--target", "y", "--epochs", 0, "--save", "net")[0] == 0
+    write("k;y\nu;1.500\nv;2.250\n", "new.csv")
+    net = Network.load("net")
+    columns = Columns.of(net.feature_names, net.notes, 0)
+    assert read_table("new.csv", columns.texts, columns.marks.decimal).targets(columns).y.tolist() == [1500, 2250]
+
+
+@pytest.mark.parametrize(
+    ("trained", "new", "message"),
+    [
+        ("a,y\n1.5,1\n2.25,2\n", "a;y\n3,5;1\n", "holds '3,5' in row 1 of column 'a'"),
+        ("a,y\n1.5,1\n2.25,2\n", "a;y\n3.428;1,5\n", "holds '3.428' in row 1 of column 'a'"),
+        ("a,y\n1.5,1\n2.25,2\n", "a;y\n3;1,5\n", "holds '1,5' in row 1 of column 'y'"),
+        ("a,y\n1.5,1\n2.25,2\n", "a;y\n3,428;1\n", "holds '3,428' in row 1 of column 'a'"),
+        ("a,y\n1.5,1\n2.25,2\n", "a;z\n3.428;1,5\n", "holds '3.428' in row 1 of column 'a'"),
+        ("b,a,y\n3,1.5,1\n4,2.25,2\n", "b;a;z\n1;3.428;1,5\n", "holds '3.428' in row 1 of column 'a'"),
+        ("a,y\n1.234,1\n12.345,2\n", "a,y\n1.234.567,1\n2.345,1\n", "holds '1.234.567' in row 1 of column 'a'"),
+        ('a,y\n"1,234.5",1\n"1,234",2\n', "a;y\n3,5;1\n", "holds '3,5' in row 1 of column 'a'"),
+    ],
+)
+def test_files_with_decimal_commas_are_refused_after_points(capsys, folder, trained, new, message):
+    write(trained + trained.split("\n", 1)[1] * 20, "t.csv")
+    words = ["train", "t.csv", "--target", "y", "--task", "regression", "--epochs", 0, "--save", "net"]
+    assert run_command(capsys, *words)[0] == 0
+    write(new, "new.csv")
+    assert message in refused(capsys, "predict", "net", "new.csv")
 
 
 def test_other_encodings_and_separators(capsys, folder):
@@ -807,7 +981,15 @@ def test_many_categories_are_capped(folder):
 
 @pytest.mark.parametrize(
     ("column", "name", "value"),
-    [(0, "median", "3"), (0, "median", float("inf")), (0, "kind", "other"), (1, "values", [1]), (1, "x", 1)],
+    [
+        (0, "decimal", ";"),
+        (0, "grouped", 1),
+        (0, "median", "3"),
+        (0, "median", float("inf")),
+        (0, "kind", "other"),
+        (1, "values", [1]),
+        (1, "x", 1),
+    ],
 )
 def test_a_file_with_columns_that_do_not_fit_is_refused(capsys, originals, folder, column, name, value):
     forge(copyfile(originals / "coded", folder / "net"), put("notes", "columns", column, name, value=value))

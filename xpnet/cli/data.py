@@ -9,7 +9,7 @@ import numpy as np
 
 from xpnet.cli.tables import KINDS, Columns, Table, describe_columns, is_table, read_table
 from xpnet.data import datasets
-from xpnet.data.cells import find_decimal
+from xpnet.data.cells import find_marks
 from xpnet.data.columns import encode_columns, learn_columns
 from xpnet.data.host_rows import HostRows, stays_outside
 from xpnet.wording.checks import count, in_range, install_command
@@ -142,10 +142,10 @@ def prepare_table(
 ) -> Data:
     """Make examples of a table: hold rows out, learn from the others how columns become inputs, and make these."""
     cells, target_cells = table.open(features, categories), table.open_target(target)
-    decimal = find_decimal([target_cells, *(cells[name] for name in features if name not in categories)])
-    decimal = decimal or table.decimal
-    has_classes = table.has_classes(target_cells, task, decimal)
-    targets = table.read_classes(target_cells) if has_classes else table.read_reals(target_cells, decimal)
+    numbers = [target_cells, *(cells[name] for name in features if name not in categories)]
+    marks = find_marks(numbers, table.decimal, table.points)
+    has_classes = table.has_classes(target_cells, task, marks)
+    targets = table.read_classes(target_cells) if has_classes else table.read_reals(target_cells, marks)
     if copies := [name for name in features if cells[name].equals(target_cells, targets.rows)]:
         raise ValueError(
             f"column {copies[0]!r} of {table.name} equals the target in every row, which would give the network the "
@@ -158,9 +158,9 @@ def prepare_table(
     trained = targets.rows.copy()
     trained[targets.rows] = ~tested
     columns = Columns(
-        learn_columns(table.name, cells, trained, decimal, categories), target, targets.labels, targets.unit
+        learn_columns(table.name, cells, trained, marks, categories), target, targets.labels, targets.unit, marks
     )
-    x, _ = encode_columns(columns.features, table.name, cells, decimal)
+    x, _ = encode_columns(columns.features, table.name, cells, marks)
     x, y = x[targets.rows], targets.y
     written = "; ".join(filter(None, [*table.written, table.describe_rows(targets, target)]))
     preparation = [*([f"Rows: {written}"] if written else []), *describe_columns(columns.features, cells, targets.rows)]
@@ -312,7 +312,7 @@ def read_test_data(
         raise ValueError(f"--target is for .npy files, and --data {name} is not one")
     if not is_table(name):
         return read_arrays(name, in_bytes)[1], []
-    table = read_table(name, columns.texts if columns else ())
+    table = _read_new_table(name, columns)
     columns = _require(columns, name)
     (x, notes), targets = table.inputs(columns), table.targets(columns)
     left_out = table.describe_rows(targets, columns.target)
@@ -326,11 +326,16 @@ def read_examples(path: Path, n_in: int, columns: Columns | None, in_bytes: bool
     Also return what is to be said about them.
     """
     if is_table(str(path)):
-        table = read_table(str(path), columns.texts if columns else ())
+        table = _read_new_table(str(path), columns)
         return table.inputs(_require(columns, str(path)))
     if path.suffix == ".npy":
         return _scale(_read_npy(path, n_in), in_bytes), []
     return _scale(_read_image(path, n_in), in_bytes), []
+
+
+def _read_new_table(name: str, columns: Columns | None) -> Table:
+    """Read a table as the one that a network was trained on."""
+    return read_table(name) if columns is None else read_table(name, columns.texts, columns.marks.decimal)
 
 
 def _require(columns: Columns | None, name: str) -> Columns:

@@ -20,12 +20,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.data.cells import Cells, are_numbers, find_decimal, find_missing, label, open_column, place, read_numbers
+from xpnet.data.cells import (
+    Cells,
+    Marks,
+    are_numbers,
+    find_decimal,
+    find_marks,
+    find_missing,
+    label,
+    open_column,
+    place,
+    read_numbers,
+)
 from xpnet.data.columns import (
     CategoryColumn,
     Column,
     DroppedColumn,
     NumberColumn,
+    check_decimal,
     choose_columns,
     encode_columns,
     from_plain,
@@ -57,12 +69,15 @@ class Columns(NamedTuple):
         The labels of the classes, in order; empty for a regression.
     unit
         "%" if the targets of a regression were written with it.
+    marks
+        How the numbers of the table were written.
     """
 
     features: tuple[Column, ...]
     target: str
     labels: tuple[str, ...] = ()
     unit: str = ""
+    marks: Marks = Marks()
 
     @classmethod
     def of(cls, feature_names: tuple[str, ...] | None, notes: Mapping[str, Any], n_classes: int) -> Columns | None:
@@ -77,7 +92,8 @@ class Columns(NamedTuple):
         --------
         >>> notes = {"target": "c", "labels": [], "columns": [{"kind": "left out", "name": "a", "reason": "no values"}]}
         >>> Columns.of((), notes, n_classes=0)
-        Columns(features=(DroppedColumn(name='a', reason='no values'),), target='c', labels=(), unit='')
+        Columns(features=(DroppedColumn(name='a', reason='no values'),), target='c', labels=(), unit='',
+                marks=Marks(decimal='', grouped=False))
         """
         if feature_names is None or "target" not in notes:
             return None
@@ -86,13 +102,17 @@ class Columns(NamedTuple):
             raise ValueError(f"the labels in its notes must be {n_classes} different texts")
         if not isinstance(target, str) or not isinstance(unit, str):
             raise ValueError(f"the target in its notes is {target!r} in {unit!r}, but both must be texts")
+        decimal, grouped = notes.get("decimal", ""), notes.get("grouped", False)
+        if not isinstance(grouped, bool):
+            raise ValueError(f"grouped={grouped!r} in its notes must be true or false")
+        check_decimal(decimal)
         if "columns" in notes:
             features = from_plain(notes["columns"])
         else:  # an early file: all are numbers without missing values
             features = tuple(NumberColumn(name, np.nan, False) for name in feature_names)
         if name_inputs(features) != feature_names:
             raise ValueError("the columns in its notes do not make the inputs in its feature_names")
-        return cls(features, target, tuple(labels), unit)
+        return cls(features, target, tuple(labels), unit, Marks(decimal, grouped))
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -108,7 +128,8 @@ class Columns(NamedTuple):
     def notes(self) -> dict[str, Any]:
         """The columns as plain values, for a network's notes."""
         unit = {"unit": self.unit} if self.unit else {}
-        return {"target": self.target, "labels": list(self.labels), **unit, "columns": to_plain(self.features)}
+        marks = self.marks._asdict() if self.marks.decimal else {}
+        return {"target": self.target, "labels": list(self.labels), **unit, **marks, "columns": to_plain(self.features)}
 
 
 class Targets(NamedTuple):
@@ -144,12 +165,15 @@ class Table(NamedTuple):
         How it is written, where that is not obvious.
     decimal
         The decimal mark in the file, if a column shows it.
+    points
+        Whether pandas has taken points in the file for decimal marks.
     """
 
     name: str
     frame: Any
     written: tuple[str, ...] = ()
     decimal: str | None = None
+    points: bool = False
 
     @property
     def names(self) -> list[str]:
@@ -190,7 +214,7 @@ class Table(NamedTuple):
     def inputs(self, columns: Columns) -> tuple[np.ndarray, list[str]]:
         """Return the inputs (n, n_in) of a network, float64, and what is to be said about them."""
         cells = choose_columns(columns.features, self.frame, self.name)
-        x, notes = encode_columns(columns.features, self.name, cells, self.find_decimal(columns))
+        x, notes = encode_columns(columns.features, self.name, cells, self.find_marks(columns))
         self._check_complete(x, columns)
         return x, [f"{self.name}: column {name!r} has {note}" for name, note in notes.items()]
 
@@ -200,17 +224,33 @@ class Table(NamedTuple):
         cells = self.open_target(columns.target)
         if columns.labels:
             return self.read_classes(cells, columns.labels)
-        targets = self.read_reals(cells, self.find_decimal(columns))
+        targets = self.read_reals(cells, self.find_marks(columns))
         if targets.unit != columns.unit:
             has = ["with %" if unit else "without %" for unit in (targets.unit, columns.unit)]
             raise ValueError(f"{self.name} holds targets {has[0]}, and training had them {has[1]}")
         return targets
 
-    def find_decimal(self, columns: Columns) -> str | None:
-        """Find the decimal mark of the numbers among the columns of a network."""
+    def find_marks(self, columns: Columns) -> Marks:
+        """Find how the numbers for a network are written: as in training, if that showed it.
+
+        Raises
+        ------
+        ValueError
+            If the table shows that they are written otherwise.
+        """
         names = [column.name for column in columns.features if isinstance(column, NumberColumn)]
         names += [] if columns.labels else [columns.target]
-        return find_decimal(self.open([name for name in names if name in self.names]).values()) or self.decimal
+        numbers = self.open([name for name in names if name in self.names])
+        marks = find_marks(numbers.values(), self.decimal)
+        if not columns.marks.decimal:
+            return marks
+        if columns.marks.decimal == "." and marks == Marks(",", grouped=True):  # also if no number here has a comma
+            for cells in filter(lambda cells: cells.is_text and are_numbers(cells), numbers.values()):
+                for value in filter(lambda value: "." in value, cells.values):
+                    raise cells.error(value, "in a file with decimal commas, but training had points; write all alike")
+        if columns.target in numbers and are_numbers(numbers[columns.target]):  # also if no targets are needed
+            read_numbers(numbers[columns.target], columns.marks)
+        return columns.marks
 
     def describe_rows(self, targets: Targets, target: str) -> str:
         """Say how many rows are left out, if any are."""
@@ -226,9 +266,9 @@ class Table(NamedTuple):
         series = self.frame[target]
         return open_column(series, self.name, target, not _is_numeric(series) or is_bool_dtype(series.dtype))
 
-    def read_reals(self, cells: Cells, decimal: str | None) -> Targets:
+    def read_reals(self, cells: Cells, marks: Marks) -> Targets:
         """Return real targets."""
-        values = read_numbers(cells, decimal, "--task regression needs plain numbers, as in 1234.5")
+        values = read_numbers(cells, marks, "--task regression needs plain numbers, as in 1234.5")
         rows = self._find_rows(~np.isnan(values.values), cells)
         if len(wrong := np.flatnonzero(np.isinf(values.values))):
             where = place(int(wrong[0]), cells.column)
@@ -238,7 +278,7 @@ class Table(NamedTuple):
     def read_classes(self, cells: Cells, labels: Sequence[str] | None = None) -> Targets:
         """Return classes: by these labels, or numbers in increasing order, and texts in alphabetical order."""
         if cells.numbers is not None:
-            self.read_reals(cells, None)  # which refuses infinity
+            self.read_reals(cells, Marks())  # which refuses infinity
             rows = self._find_rows(~np.isnan(cells.numbers), cells)
             values, codes = np.unique(cells.numbers[rows], return_inverse=True)
             texts = [label(float(value)) for value in values]
@@ -258,7 +298,7 @@ class Table(NamedTuple):
                 )
         return Targets(rows, np.array([places[texts[code]] for code in codes], np.int64), tuple(labels))
 
-    def has_classes(self, cells: Cells, task: str | None, decimal: str | None) -> bool:
+    def has_classes(self, cells: Cells, task: str | None, marks: Marks) -> bool:
         """Tell whether the target holds classes rather than real numbers."""
         if task == "multilabel":
             raise ValueError(f"--task multilabel needs several targets in an .npz file; {self.name} has one --target")
@@ -266,7 +306,7 @@ class Table(NamedTuple):
             return task != "regression"
         if not are_numbers(cells):
             return True
-        values = np.unique(self.read_reals(cells, decimal).y)
+        values = np.unique(self.read_reals(cells, marks).y)
         return len(values) <= MOST_CLASSES and bool((values == np.rint(values)).all())
 
     def check_has(self, role: str, name: str) -> None:
@@ -341,11 +381,11 @@ def _list(head: str, words: list[str]) -> str:
 # Reading
 
 
-def read_table(path: str, texts: Sequence[str] = ()) -> Table:
+def read_table(path: str, texts: Sequence[str] = (), decimal: str = "") -> Table:
     """Read a CSV or Parquet file, or standard input; the columns `texts` of a CSV are read as texts.
 
     Commas, semicolons, tabs, vertical bars or spaces separate the columns of a CSV. Its numbers are left as texts if
-    they have decimal commas.
+    they have decimal commas, or if training had: `decimal` is the mark of training.
     """
     if path != STDIN:
         with open(path, "rb"):  # a missing or unreadable file is an OSError that names it
@@ -362,7 +402,7 @@ def read_table(path: str, texts: Sequence[str] = ()) -> Table:
         with _explain_errors(path):
             table = Table(name, pandas.read_parquet(path, engine="pyarrow"))
     else:
-        table = _read_text(path, name, texts)
+        table = _read_text(path, name, texts, decimal)
     frame = table.frame
     if len(frame) == 0:
         raise ValueError(f"{name} has no rows below the names of its columns")
@@ -372,7 +412,7 @@ def read_table(path: str, texts: Sequence[str] = ()) -> Table:
     return table
 
 
-def _read_text(path: str, name: str, texts: Sequence[str]) -> Table:
+def _read_text(path: str, name: str, texts: Sequence[str], decimal: str) -> Table:
     """Read a file of text."""
     content = sys.stdin.buffer.read() if path == STDIN else None
     with _explain_errors(name):
@@ -398,12 +438,13 @@ def _read_text(path: str, name: str, texts: Sequence[str]) -> Table:
     written = [f"columns are separated by {SEPARATORS[separator]}"] if separator != obvious else []
     if encoding == "utf-16":
         written.append("texts are UTF-16")
-    decimal = _find_decimal(frame, name)
-    if decimal == ",":
+    shown, points = _find_decimal(frame, name), _has_fractions(frame)
+    if "," in (shown, decimal):
+        points = False
         with _explain_errors(name):  # as texts: pandas would also take 1.5 for 15
             frame = read(**options, dtype=str)
         written.append("numbers have decimal commas")
-    return Table(name, frame, tuple(written), decimal)
+    return Table(name, frame, tuple(written), shown, points)
 
 
 def _read_head(path: str, content: bytes | None) -> tuple[str, list[str]]:
@@ -452,6 +493,12 @@ def _find_decimal(frame: Any, name: str) -> str | None:
         if any(not number.is_integer() and not re.search(r"\.\d{3}$", repr(number)) for number in numbers):
             return "."
     return "." if "." in marks else None
+
+
+def _has_fractions(frame: Any) -> bool:
+    """Tell whether pandas has read numbers that are not whole."""
+    columns = [frame[column].to_numpy() for column in frame.select_dtypes("float")]
+    return any(bool((np.isfinite(numbers) & (numbers != np.floor(numbers))).any()) for numbers in columns)
 
 
 def _is_numeric(series: Any) -> bool:

@@ -21,6 +21,7 @@ TRUTH = {"false": 0.0, "true": 1.0}
 BLANKS = {"?", "-", "--", "."}  # missing values, in columns of numbers and dates
 MOSTLY = 0.5  # a column with at least this part of numbers or dates is one of those, and other texts are mistakes
 SAMPLE = 100  # texts among which dates are looked for
+PLAIN = (bool, np.bool_, numbers.Real, Decimal)  # numbers that are not texts
 DAY = 86_400_000_000  # microseconds
 TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
 DATES = (
@@ -41,6 +42,23 @@ def _number_pattern(decimal: str, group: str) -> re.Pattern[str]:
 
 
 PATTERNS = {".": _number_pattern(".", ","), ",": _number_pattern(",", ".")}
+OTHER = {".": ",", ",": "."}
+STYLES = {".": "points, as in 12.5", ",": "commas, as in 12,5"}
+
+
+class Marks(NamedTuple):
+    """How the numbers of a table are written.
+
+    Parameters
+    ----------
+    decimal
+        The decimal mark, "." or ","; nothing if no text in the table shows it.
+    grouped
+        Whether the other of these marks separates thousands.
+    """
+
+    decimal: str = ""
+    grouped: bool = False
 
 
 class Cells(NamedTuple):
@@ -93,11 +111,10 @@ class Cells(NamedTuple):
 
 
 class Numbers(NamedTuple):
-    """A column of numbers; `unit` is "%" or nothing, `decimal` the decimal mark if commas were written."""
+    """A column of numbers; `unit` is "%" or nothing."""
 
     values: np.ndarray  # (n,), NaN if missing
     unit: str = ""
-    decimal: str = ""
 
 
 class Dates(NamedTuple):
@@ -166,6 +183,8 @@ def open_column(series: Any, table: str, column: str, as_text: bool = False) -> 
         cells = cells._replace(codes=codes, values=values)
         return Cells(table, column, numbers=cells.spread(_to_floats(cells, values)))
     texts = [label(value) for value in values]
+    if not as_text:
+        texts = _write_points(texts, values)
     if not as_text and texts and {text.lower() for text in texts} <= TRUTH.keys():
         return cells._replace(numbers=cells._replace(codes=codes).spread([TRUTH[text.lower()] for text in texts]))
     merged = {text: k for k, text in enumerate(dict.fromkeys(filter(None, texts)))}
@@ -173,13 +192,20 @@ def open_column(series: Any, table: str, column: str, as_text: bool = False) -> 
     return cells._replace(codes=codes, values=list(merged))
 
 
+def _write_points(texts: list[str], values: Any) -> list[str]:
+    """Write real numbers among texts that are numbers so that a point cannot separate thousands: 3.428 as 3.4280."""
+    reals = [not isinstance(value, str) and isinstance(value, PLAIN) for value in values]
+    if not any(reals) or not all(_are_numbers([text for text in texts if text not in BLANKS])):
+        return texts
+    return [re.sub(r"\.\d+", r"\g<0>0", text) if is_real else text for text, is_real in zip(texts, reals)]
+
+
 def _find_kind(values: Any) -> str:
     from pandas.api import types
 
     if types.is_datetime64_any_dtype(values):
         return "date"
-    plain = (bool, np.bool_, numbers.Real, Decimal)
-    if len(values) and all(isinstance(value, plain) for value in values):
+    if len(values) and all(isinstance(value, PLAIN) for value in values):
         return "number"
     return "date" if len(values) and all(isinstance(value, date) for value in values) else "text"
 
@@ -239,6 +265,37 @@ def find_decimal(columns: Iterable[Cells]) -> str | None:
     return next(iter(found), None)
 
 
+def find_marks(columns: Iterable[Cells], decimal: str | None = None, points: bool = False) -> Marks:
+    """Find how the numbers of a table are written.
+
+    Parameters
+    ----------
+    columns
+        Columns of the table; those that hold numbers written as texts are looked at.
+    decimal
+        The decimal mark that the rest of the table shows, if these columns do not.
+    points
+        Whether points are taken for decimal marks elsewhere in the table.
+
+    Raises
+    ------
+    ValueError
+        If some can only have decimal points, and others only commas.
+
+    Examples
+    --------
+    >>> find_marks([Cells("X", "a", np.arange(2), ["1,5", "1.234"])])
+    Marks(decimal=',', grouped=True)
+    >>> find_marks([Cells("X", "a", np.arange(2), ["1.234", "2.345"])])
+    Marks(decimal='.', grouped=False)
+    """
+    columns = [cells for cells in columns if cells.is_text and are_numbers(cells)]
+    texts = [text for cells in columns for text in cells.values if text not in BLANKS]
+    if shown := find_decimal(columns) or decimal:
+        return Marks(shown, any(OTHER[shown] in text for text in texts))
+    return Marks("." if points or any("." in text for text in texts) else "")
+
+
 def find_missing(cells: Cells, is_category: bool = False) -> np.ndarray:
     """Tell which rows have no value, (n,) of bool; categories may be any text.
 
@@ -264,15 +321,15 @@ def are_numbers(cells: Cells) -> bool:
     return cells.numbers is not None or (cells.is_text and any(_fit(_strip_units(cells)[1], mark) for mark in PATTERNS))
 
 
-def read_cells(cells: Cells, decimal: str | None) -> Numbers | Dates | Texts:
+def read_cells(cells: Cells, marks: Marks) -> Numbers | Dates | Texts:
     """Read cells as numbers if all of them are, else as dates if all of them are, else as texts.
 
     Parameters
     ----------
     cells
         The cells.
-    decimal
-        The decimal mark of the table, if it is known.
+    marks
+        How the numbers of the table are written.
 
     Raises
     ------
@@ -282,7 +339,7 @@ def read_cells(cells: Cells, decimal: str | None) -> Numbers | Dates | Texts:
 
     Examples
     --------
-    >>> read_cells(Cells("X", "a", np.array([0, 1, -1]), ["1.234,5", "2"]), ",").values
+    >>> read_cells(Cells("X", "a", np.array([0, 1, -1]), ["1.234,5", "2"]), Marks(",", True)).values
     array([1234.5,    2. ,    nan])
     """
     if cells.numbers is not None:
@@ -293,38 +350,42 @@ def read_cells(cells: Cells, decimal: str | None) -> Numbers | Dates | Texts:
     if not texts:
         return Numbers(np.full(len(cells.codes), np.nan))
     if are_numbers(cells):
-        return read_numbers(cells, decimal)
+        return read_numbers(cells, marks)
     if formats := find_formats(cells, texts):
         return read_dates(cells, choose_format(cells, formats))
     _refuse_mixture(cells, texts)
     return Texts(cells.codes, cells.values)
 
 
-def read_numbers(cells: Cells, decimal: str | None, remedy: str = "") -> Numbers:
-    """Read cells that must be numbers; the message for others ends with `remedy`."""
+def read_numbers(cells: Cells, marks: Marks, remedy: str = "") -> Numbers:
+    """Read cells that must be numbers, each by itself; the message for something else ends with `remedy`."""
     if cells.numbers is not None:
         return Numbers(cells.numbers)
     unit, texts = _strip_units(cells) if cells.is_text else ("", ["date"] * len(cells.values))
-    marks = [mark for mark in PATTERNS if _fit(texts, mark)]
-    if not marks:
-        mark = max(PATTERNS, key=lambda mark: sum(_fit([text], mark) for text in texts))
-        wrong = next(k for k, text in enumerate(texts) if not _fit([text], mark))
-        raise cells.error(cells.values[wrong], f"which is not a number{remedy and '; '}{remedy}")
-    parsed = {mark: [_parse_number(text, mark) for text in texts] for mark in marks}
-    with_comma = next((k for k, text in enumerate(texts) if "," in text), None)
-    if len(marks) == 2 and not np.array_equal(*parsed.values(), equal_nan=True) and decimal is None:
-        if with_comma is not None:
-            raise cells.error(
-                cells.values[with_comma],
-                f"which may be {_parse_number(texts[with_comma], '.'):g} or {_parse_number(texts[with_comma], ','):g}; "
-                "write numbers without thousands separators",
-            )
-        decimal = "."
-    mark = decimal if decimal in marks else marks[0]
-    for k, number in enumerate(parsed[mark]):
+    _check_numbers(cells, texts, marks, remedy)
+    numbers = [_parse_number(text, marks.decimal or ".") for text in texts]
+    for value, number in zip(cells.values, numbers):
         if np.isinf(number):
-            raise cells.error(cells.values[k], "which is too large for a number of 64 bits")
-    return Numbers(cells.spread(parsed[mark]), unit, mark if with_comma is not None else "")
+            raise cells.error(value, "which is too large for a number of 64 bits")
+    return Numbers(cells.spread(numbers), unit)
+
+
+def _check_numbers(cells: Cells, texts: Sequence[str], marks: Marks, remedy: str) -> None:
+    """Refuse texts, of cells without units, that are not numbers with these marks, whatever the other cells are."""
+    decimal = marks.decimal or "."
+    other = OTHER[decimal]
+    if wrong := [k for k, text in enumerate(texts) if text and not PATTERNS[decimal].fullmatch(text)]:
+        for k in wrong:
+            if not PATTERNS[other].fullmatch(texts[k]):
+                raise cells.error(cells.values[k], f"which is not a number{remedy and '; '}{remedy}")
+        problem = f"but other numbers, here or in training, have decimal {STYLES[decimal]}; write all numbers alike"
+        raise cells.error(cells.values[wrong[0]], problem)
+    for k, text in enumerate(texts):
+        if other in text and not marks.grouped and PATTERNS[other].fullmatch(text):
+            point, comma = (_parse_number(text, mark) for mark in PATTERNS)
+            alike = f", and with decimal {STYLES[decimal]}" if marks.decimal else ""
+            remedy = f"write numbers without thousands separators{alike}"
+            raise cells.error(cells.values[k], f"which may be {point:g} or {comma:g}; {remedy}")
 
 
 def _strip_units(cells: Cells) -> tuple[str, list[str]]:

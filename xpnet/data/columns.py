@@ -15,8 +15,10 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from xpnet.data.cells import (
+    PATTERNS,
     Cells,
     Dates,
+    Marks,
     Numbers,
     Texts,
     example_of,
@@ -60,24 +62,26 @@ class NumberColumn:
     median: float  # takes the place of missing values
     missing: bool  # whether an input marks them
     unit: str = ""  # "%" if that was written
-    decimal: str = ""  # the decimal mark, if it was written with commas
+    decimal: str = ""  # the decimal mark of the table; nothing if no text showed it
+    grouped: bool = False  # whether the other mark, "." or ",", separates thousands
 
     @classmethod
-    def learn(cls, name: str, values: Numbers, rows: np.ndarray) -> NumberColumn | DroppedColumn:
+    def learn(cls, name: str, values: Numbers, rows: np.ndarray, marks: Marks) -> NumberColumn | DroppedColumn:
         """Learn from some rows."""
         numbers = values.values[rows]
         if reason := _find_reason_to_drop(numbers, "{:g}".format):
             return DroppedColumn(name, reason)
-        return cls(name, float(np.nanmedian(numbers)), bool(np.isnan(numbers).any()), values.unit, values.decimal)
+        return cls(name, float(np.nanmedian(numbers)), bool(np.isnan(numbers).any()), values.unit, *marks)
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """Names of the inputs."""
         return (self.name, f"{self.name} (missing)") if self.missing else (self.name,)
 
-    def encode(self, cells: Cells, decimal: str | None) -> tuple[np.ndarray, str]:
+    def encode(self, cells: Cells, marks: Marks) -> tuple[np.ndarray, str]:
         """Return the inputs (n, k), and what is to be said about them."""
-        values = read_numbers(cells, decimal or self.decimal or None, "it held numbers in training")
+        marks = Marks(self.decimal, self.grouped) if self.decimal else marks
+        values = read_numbers(cells, marks, "it held numbers in training")
         if values.unit != self.unit and not np.isnan(values.values).all():
             has = ["with %" if unit else "without %" for unit in (values.unit, self.unit)]
             raise ValueError(f"{cells.table} holds numbers {has[0]} in column {self.name!r}, and training had {has[1]}")
@@ -117,7 +121,7 @@ class DateColumn:
         marks = (f"{self.name} (missing)",) if self.missing else ()
         return (f"{self.name} (days since 1970)", *marks, *parts)
 
-    def encode(self, cells: Cells, decimal: str | None) -> tuple[np.ndarray, str]:
+    def encode(self, cells: Cells, marks: Marks) -> tuple[np.ndarray, str]:
         """Return the inputs (n, k), and what is to be said about them."""
         dates = read_dates(cells, self.format)
         if dates.zoned != self.zoned and not np.isnan(dates.values).all():
@@ -165,7 +169,7 @@ class CategoryColumn:
         others = [word for word, has in (("missing", self.missing), ("rare", self.rare)) if has]
         return (*(f"{self.name}={value}" for value in self.values), *(f"{self.name} ({word})" for word in others))
 
-    def encode(self, cells: Cells, decimal: str | None) -> tuple[np.ndarray, str]:
+    def encode(self, cells: Cells, marks: Marks) -> tuple[np.ndarray, str]:
         """Return the inputs (n, k), and what is to be said about them."""
         places = {value: k for k, value in enumerate(self.values)}
         rare = len(self.values) + self.missing if self.rare else -1  # the last input, or one that is left out
@@ -229,7 +233,7 @@ def learn_columns(
     table: str,
     columns: Mapping[str, Cells],
     rows: np.ndarray,
-    decimal: str | None,
+    marks: Marks,
     categories: Sequence[str] = (),
     limits: Limits = LIMITS,
 ) -> tuple[Column, ...]:
@@ -243,8 +247,8 @@ def learn_columns(
         The cells of the features, from `open_columns`.
     rows
         Which rows to learn from, (n,) of bool. How values are written is told by all rows.
-    decimal
-        The decimal mark of the table, from `find_decimal`.
+    marks
+        How the numbers of the table are written, from `find_marks`.
     categories
         Names of columns whose values are categories, also if they are numbers or dates.
     limits
@@ -257,10 +261,10 @@ def learn_columns(
     """
     learnt: list[Column] = []
     for name, cells in columns.items():
-        values = Texts(cells.codes, cells.values) if name in categories else read_cells(cells, decimal)
+        values = Texts(cells.codes, cells.values) if name in categories else read_cells(cells, marks)
         if isinstance(values, Numbers):
             _check_finite(values.values, cells)
-            learnt.append(NumberColumn.learn(name, values, rows))
+            learnt.append(NumberColumn.learn(name, values, rows, marks))
         elif isinstance(values, Dates):
             learnt.append(DateColumn.learn(name, values, rows))
         else:
@@ -276,9 +280,11 @@ def learn_columns(
 
 
 def encode_columns(
-    learnt: Iterable[Column], table: str, columns: Mapping[str, Cells], decimal: str | None
+    learnt: Iterable[Column], table: str, columns: Mapping[str, Cells], marks: Marks
 ) -> tuple[np.ndarray, dict[str, str]]:
     """Return the inputs (n, n_in), float64, and what is to be said about columns, by name.
+
+    The numbers are written as in training, or with `marks` if training did not show how.
 
     Raises
     ------
@@ -290,7 +296,7 @@ def encode_columns(
         if isinstance(column, DroppedColumn):
             continue
         cells = columns[column.name]
-        part, note = column.encode(cells, decimal)
+        part, note = column.encode(cells, marks)
         if isinstance(column, NumberColumn):
             _check_finite(part[:, 0], cells)
         parts.append(part)
@@ -320,7 +326,8 @@ def to_plain(columns: Iterable[Column]) -> list[dict[str, Any]]:
     Examples
     --------
     >>> to_plain([NumberColumn("mass", 3.5, False)])
-    [{'kind': 'number', 'name': 'mass', 'median': 3.5, 'missing': False, 'unit': '', 'decimal': ''}]
+    [{'kind': 'number', 'name': 'mass', 'median': 3.5, 'missing': False, 'unit': '', 'decimal': '',
+      'grouped': False}]
     """
     plain = [{"kind": column.kind, **asdict(column)} for column in columns]
     return [{k: list(v) if isinstance(v, tuple) else v for k, v in column.items()} for column in plain]
@@ -350,9 +357,17 @@ def _column_from_plain(plain: Any) -> Column:
         if type(value) is not types[name] or (isinstance(value, float) and not math.isfinite(value)):
             raise ValueError(f"{name}={value!r} of a column in its notes is not valid")
     column = kind(**values)
+    if isinstance(column, NumberColumn):
+        check_decimal(column.decimal)
     if isinstance(column, DateColumn) and not set(column.waves) <= set(WAVES):
         raise ValueError(f"waves={column.waves!r} of a column in its notes must be among {list_names(list(WAVES))}")
     return column
+
+
+def check_decimal(decimal: str) -> None:
+    """Refuse what is not a decimal mark; it may come from a file."""
+    if decimal not in ("", *PATTERNS):
+        raise ValueError(f"the decimal mark in its notes is {decimal!r}, but must be '.', ',' or nothing")
 
 
 def _tuple(value: Any) -> Any:

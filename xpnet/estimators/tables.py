@@ -9,9 +9,10 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from xpnet.data.cells import find_decimal
+from xpnet.data.cells import find_marks
 from xpnet.data.columns import (
     Limits,
+    NumberColumn,
     choose_columns,
     encode_columns,
     from_plain,
@@ -119,9 +120,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
                 f"categories names {list_names(unknown)}, but X has the columns {list_names(list(frame.columns))}"
             )
         cells = open_columns(frame, "X", self.categories)
-        decimal = find_decimal(column for name, column in cells.items() if name not in self.categories)
+        marks = find_marks(column for name, column in cells.items() if name not in self.categories)
         rows = np.ones(len(frame), bool)
-        self.columns_ = to_plain(learn_columns("X", cells, rows, decimal, self.categories, limits))
+        self.columns_ = to_plain(learn_columns("X", cells, rows, marks, self.categories, limits))
         return self
 
     def transform(self, X: Any) -> np.ndarray:
@@ -141,14 +142,15 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If a column does not hold what it held in `fit`, such as texts in place of numbers.
+            If a column does not hold what it held in `fit`, such as texts in place of numbers, or numbers written in
+            another way.
         """
         check_is_fitted(self)
         frame = _to_frame(self, X, reset=False)
         columns = from_plain(self.columns_)
         cells = choose_columns(columns, frame, "X")
-        decimal = find_decimal(cells[column.name] for column in columns if column.kind == "number")
-        return encode_columns(columns, "X", cells, decimal)[0]
+        unknown = [column.name for column in columns if isinstance(column, NumberColumn) and not column.decimal]
+        return encode_columns(columns, "X", cells, find_marks(cells[name] for name in unknown))[0]
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the columns of the result, such as "mass (missing)" or "kind=cat".
