@@ -14,7 +14,7 @@ import re
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -244,10 +244,8 @@ class Table(NamedTuple):
         marks = find_marks(numbers.values(), self.decimal)
         if not columns.marks.decimal:
             return marks
-        if columns.marks.decimal == "." and marks == Marks(",", grouped=True):  # also if no number here has a comma
-            for cells in filter(lambda cells: cells.is_text and are_numbers(cells), numbers.values()):
-                for value in filter(lambda value: "." in value, cells.values):
-                    raise cells.error(value, "in a file with decimal commas, but training had points; write all alike")
+        if columns.marks.decimal == "." and marks == Marks(",", grouped=True):
+            _refuse_points(numbers.values())
         if columns.target in numbers and are_numbers(numbers[columns.target]):  # also if no targets are needed
             read_numbers(numbers[columns.target], columns.marks)
         return columns.marks
@@ -493,6 +491,15 @@ def _find_decimal(frame: Any, name: str) -> str | None:
         if any(not number.is_integer() and not re.search(r"\.\d{3}$", repr(number)) for number in numbers):
             return "."
     return "." if "." in marks else None
+
+
+def _refuse_points(columns: Iterable[Cells]) -> None:
+    """Refuse numbers with points in a file with decimal commas; there, the points separate thousands."""
+    for cells in columns:
+        with_points = [value for value in cells.values if "." in value] if cells.is_text and are_numbers(cells) else []
+        if with_points:
+            problem = "in a file with decimal commas, but training had points; write all alike"
+            raise cells.error(with_points[0], problem)
 
 
 def _has_fractions(frame: Any) -> bool:
