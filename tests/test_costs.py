@@ -419,6 +419,7 @@ FUNCTIONS = {
     "products": lambda x, xp: xp.matmul(x, x.mT) @ xp.matmul(x, xp.ones_like(x).mT),
     "joined": lambda x, xp: xp.concat([x * x, xp.zeros_like(x), xp.stack([x[:, 0], x[:, 1]], axis=-1)], axis=-1),
     "shapes": lambda x, xp: xp.reshape(xp.permute_dims(x, (1, 0))[None, ...], (-1,)) * 2.0,
+    "index": lambda x, xp: xp.take(x * x, xp.asarray([0, 2], device=x.device), axis=1),
     "flat": lambda x, xp: xp.sign(x) * x + xp.astype(x > 0.5, x.dtype) * x + xp.floor(x),
 }
 

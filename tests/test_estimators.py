@@ -502,6 +502,51 @@ def test_class_weights_of_no_class_are_named():
         mine.fit(X, DIGIT)
 
 
+def test_class_weights_of_several_labels_are_checked_too():
+    y = np.stack([DIGIT > 4, DIGIT % 2], axis=1).astype(int)
+    for weight in (-1.0, np.nan):
+        mine = ours.MLPClassifier(**SMALL, class_weight=[{0: weight, 1: 1.0}, {0: 1.0, 1: 1.0}])
+        with pytest.raises(
+            ValueError, match=r"class_weight=.* must be a finite number of at least 0; that of 0 is not"
+        ):
+            mine.fit(X, y)
+
+
+def test_sizes_and_fractions_that_leave_nothing_are_refused():
+    with pytest.raises(ValueError, match="validation_fraction=0 holds out nothing for early_stopping to watch"):
+        ours.MLPClassifier(**SMALL, early_stopping=True, validation_fraction=0.0).fit(X, DIGIT)
+    one = ours.MLPClassifier(**{**SMALL, "hidden_layer_sizes": np.array(4)}).fit(X, DIGIT)
+    assert one.network_.sizes == [64, 4, 10]
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "lm"])
+def test_solvers_without_a_learning_rate_refuse_a_schedule(solver):
+    mine = ours.MLPRegressor(solver=solver, learning_rate=Cosine(0.1))
+    with pytest.raises(ValueError, match=f"is for other solvers: '{solver}' chooses the length of its steps"):
+        mine.fit(XR, TARGET)
+
+
+def test_a_conversion_prints_nothing(capsys):
+    mine = ours.MLPClassifier(**SMALL, verbose=True).fit(X, DIGIT)
+    capsys.readouterr()
+    assert mine.to_sklearn().verbose
+    assert capsys.readouterr().out == ""
+
+
+def test_weights_assigned_to_a_copy_do_not_change_the_original():
+    mine = ours.MLPClassifier(**SMALL).fit(X, DIGIT)
+    twin, before = copy.copy(mine), mine.predict_proba(X)
+    twin.coefs_, twin.intercepts_ = [0 * w for w in twin.coefs_], [0 * b for b in twin.intercepts_]
+    np.testing.assert_array_equal(mine.predict_proba(X), before)
+
+
+def test_an_activation_of_ours_with_another_name_is_pickled_itself():
+    mine = ours.MLPClassifier(**SMALL, activation=relu._replace(name="mine")).fit(X, DIGIT)
+    again = pickle.loads(pickle.dumps(mine))
+    assert again.network_.activation == ["mine"]
+    np.testing.assert_array_equal(again.predict_proba(X), mine.predict_proba(X))
+
+
 def test_a_list_of_activations_and_objects_of_ours():
     mine = ours.MLPClassifier(**{**SMALL, "hidden_layer_sizes": (9, 8, 7)}, activation=["logistic", "gelu", relu])
     assert mine.fit(X, DIGIT).network_.activation == ["sigmoid", "gelu", "relu"]

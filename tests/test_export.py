@@ -454,6 +454,18 @@ def test_a_network_of_pytorchs_layers_has_the_same_outputs(dtype):
 
 
 @pytest.mark.needs("torch")
+def test_a_layer_that_a_module_has_twice_is_read_twice():
+    import torch
+    from torch import nn
+
+    square, relu = nn.Linear(3, 3), nn.ReLU()
+    module = nn.Sequential(square, relu, nn.Sequential(square, relu), nn.Linear(3, 2), relu).to(torch.float64)
+    net, x = from_torch(module), RNG.normal(size=(6, 3))
+    assert net.activation == ["relu", "relu"]
+    np.testing.assert_allclose(net.forward(x), module(torch.from_numpy(x)).detach().numpy(), rtol=1e-12)
+
+
+@pytest.mark.needs("torch")
 def test_layers_without_activations_and_settings_of_the_network():
     module = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5), nn.Linear(4, 2), nn.Softmax(dim=-1)).to(torch.float64)
     net = from_torch(module, backend="torch", dtype="float32")
@@ -642,6 +654,9 @@ REFUSED_MODELS = {
     r"layer 1 \(ReLU\) has max_value=6, threshold=0; a network's activation has neither": lambda: make_model(
         dense(3, 2, "linear"), make_layer("ReLU", max_value=6, threshold=0, negative_slope=0)
     ),
+    r"model_or_weights: layer 1 \(LeakyReLU\) is not supported: slope=1.5 must be in \[0, 1\)": lambda: make_model(
+        dense(3, 2, "linear"), make_layer("LeakyReLU", negative_slope=1.5)
+    ),
     r"layer 1 \(Softmax\) has axis=0; a network's softmax has axis=-1": lambda: make_model(
         dense(3, 2, "linear"), make_layer("Softmax", axis=0)
     ),
@@ -756,6 +771,7 @@ ESTIMATORS = {
     "two classes": ("MLPClassifier", {"activation": [LARGEST]}, lambda y: y == 1),
     "labels": ("MLPEnsembleClassifier", {"n_estimators": 2}, lambda y: np.stack([y > 0, y < 2], axis=1).astype(int)),
     "numbers": ("MLPRegressor", {"standardize": True}, lambda y: 10.0 * y),
+    "quantiles": ("MLPRegressor", {"loss": "quantile(0.1, 0.5, 0.9)"}, lambda y: 10.0 * y),
     "several numbers": (
         "MLPEnsembleRegressor",
         {"n_estimators": 2, "loss": "gaussian"},

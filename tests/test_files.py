@@ -232,6 +232,17 @@ def test_a_new_file_does_not_replace_one_that_appears_meanwhile(tmp_path, monkey
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
 
 
+def test_a_new_file_that_cannot_be_renamed_leaves_nothing(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(OSError, match="Input/output error"):
+        write_file(tmp_path / "net", b"new", new=True)
+    assert not [*tmp_path.iterdir()]
+
+
 def test_every_path_may_be_bytes(tmp_path):
     """Of whatever writes files, in a folder whose name is not ASCII; errors show the path as text."""
     net, folder = Network([2, 1], seed=0), tmp_path / "ä"

@@ -310,7 +310,7 @@ def test_it_is_an_optimizer_of_the_command(capsys, tmp_path):
     assert Network.load(tmp_path / "net").optimizer == LevenbergMarquardt()
     assert float(out[-1].split()[2].rstrip(",")) > 0.9
     for options, message in (
-        (["--lr", 0.1, "--dtype", "float64"], "--lr OneCycle(peak=0.1, warmup=0.2) is for other optimizers: Levenb"),
+        (["--lr", 0.1, "--dtype", "float64"], "--lr 0.1 is for other optimizers: Levenb"),
         (
             ["--batch-size", 7, "--dtype", "float64"],
             "--batch-size 7 is for other optimizers: LevenbergMarquardt uses all",

@@ -566,6 +566,27 @@ def words(labels):
     return [label.get_text() for label in labels]
 
 
+def test_classes_may_be_whole_numbers_in_floats_or_arrays_on_a_device():
+    X, y = points()
+    model = MLPClassifier((4,), max_iter=200, tol=10.0, random_state=0).fit(X, y.astype(float))
+    expected = words(plots.confusion(model.network_, (X, y)).axes[0].texts)
+    assert words(plots.confusion(model, (X, y.astype(float))).axes[0].texts) == expected
+    strict = pytest.importorskip("array_api_strict")
+    place = {"device": strict.Device("device1")}
+    X, y = strict.asarray(np.asarray(X), **place), strict.asarray(y + 1, **place)
+    model = MLPClassifier((4,), max_iter=200, tol=10.0, random_state=0).fit(X, y)
+    assert words(plots.confusion(model, (X, y)).axes[0].get_yticklabels()) == ["1", "2", "3"]
+
+
+def test_error_bars_of_a_column_of_pandas():
+    pandas = pytest.importorskip("pandas")
+    drawn = [
+        plots.error_bars(gaussian(), *data).axes[0].lines[0].get_xydata()
+        for data in (CURVE, [*map(pandas.Series, CURVE)])
+    ]
+    np.testing.assert_array_equal(*drawn)
+
+
 def test_classifiers_are_drawn_as_their_networks_with_their_classes():
     X, y = points()
     classes = ["left", "right", "top"]
@@ -633,6 +654,8 @@ MULTILABEL = Network([4, 3], task="multilabel", seed=0)
         (lambda: plots.confusion(NET, []), ValueError, "data is empty"),
         (lambda: plots.confusion(NET, (np.eye(3), [0, 1, 2])), ValueError, r"X of data has shape \(3, 3\), but must"),
         (lambda: plots.confusion(NET, DATA, labels=["a"]), ValueError, r"labels=\['a'\] must have 3 names, one for"),
+        (lambda: plots.confusion(NET, DATA, labels=3), ValueError, "labels=3 must have 3 names, one for"),
+        (lambda: plots.compare([History([{"epoch": 1, "x": 1}])]), KeyError, "'cost' is not in this history"),
         (lambda: plots.mistakes(REGRESSION, DATA), ValueError, "mistakes needs classes"),
         (lambda: plots.mistakes(NET, DATA, 0), ValueError, "n=0 must be a whole number of at least 1"),
         (

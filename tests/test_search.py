@@ -870,6 +870,15 @@ def test_a_search_that_is_resumed_is_the_uninterrupted_one(tmp_path, fits, backe
     check_resumes(tmp_path / "run", fits, lambda: MLPSearchCV(estimator, TWO_ALPHAS, cv=2, refit=False), every=1)
 
 
+def test_errors_in_a_checkpoint_stay_as_they_were():
+    fit = search_file.ScoredFit(scores=[ValueError("no score")], seconds=1.0, is_scored=True)
+    values = fit.encode()
+    assert values["scores"] == ["ValueError: no score"]
+    assert search_file.decode_fit(values, 1).encode() == values
+    values = search_file.ScoredFit(ValueError("no fit"), seconds=1.0, is_scored=True).encode()
+    assert search_file.decode_fit(values, 1).encode() == values
+
+
 @pytest.mark.slow
 def test_a_search_that_was_done_is_not_repeated(tmp_path, fits):
     """Nothing is left but to fit with the best settings."""

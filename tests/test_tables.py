@@ -265,6 +265,8 @@ def test_examples_are_held_out_at_random_with_the_same_part_of_each_class():
     real = [choose_test_rows(np.arange(100.0), 0.2, seed, "t.csv") for seed in (0, 1)]
     assert real[0].sum() == real[1].sum() == 20
     assert not np.array_equal(*real)
+    for rows in (np.eye(3, dtype=int)[y], y[:, None], y.astype(np.uint8)):
+        assert np.bincount(y[choose_test_rows(rows, 0.2, 0, "t.npy")]).tolist() == [10, 6, 4]
 
 
 # Refusals
@@ -1007,6 +1009,15 @@ def test_save_replaces_networks_of_the_same_data_and_target(capsys, folder):
     assert message in refused(capsys, *words, "pets.csv", "--target", "weight")
     assert Network.load("net").sizes == [2, 5, 3]
     assert run_command(capsys, *words, "line.csv", "--target", "y", "--force")[0] == 0
+    for name, y in (("x", np.eye(20, 3)), ("y", np.arange(20) % 2), ("z", np.arange(20) % 4)):
+        np.save(name, y)
+    words[-1] = "of-arrays"
+    assert run_command(capsys, *words, "x.npy", "--target", "y.npy")[0] == 0
+    assert run_command(capsys, *words, "x.npy", "--target", "y.npy", "--hidden", 5)[0] == 0
+    message = "--save of-arrays holds another network, trained on x.npy and y.npy; give --force to replace it"
+    assert message in refused(capsys, *words, "x.npy", "--target", "z.npy")
+    assert message in refused(capsys, *words, "x.npy")
+    words[-1] = "net"
     write("mine", "net")
     assert "--save net holds something other than a network" in refused(capsys, *words, "line.csv", "--target", "y")
     Network([2, 1]).save("net")
@@ -1054,17 +1065,23 @@ def test_the_encoder_in_a_pipeline_and_a_search():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"min_frequency": 1.5}, "min_frequency=1.5 must be a number of rows, a part of them between 0 and 1, or"),
+        ({"min_frequency": 1.5}, "min_frequency=1.5 must be a number of rows, a fraction of them between 0 and 1, or"),
         ({"min_frequency": "most"}, "min_frequency='most' must be a number of rows"),
-        ({"max_categories": 1}, "max_categories=1 must be at least 2, or None"),
+        ({"min_frequency": None}, "min_frequency=None must be a number of rows"),
+        ({"max_categories": 1}, "max_categories=1 must be a whole number of at least 2, or None"),
+        ({"max_categories": "all"}, "max_categories='all' must be a whole number of at least 2, or None"),
+        ({"categories": None}, "categories=None must be a sequence of names"),
         ({"categories": ["sexes"]}, "categories names 'sexes', but X has the columns 'id', 'species'"),
     ],
 )
 def test_a_wrong_parameter_of_the_encoder_is_refused(options, message):
     from xpnet.estimators import TableEncoder
 
-    with pytest.raises(ValueError, match=re.escape(message)):
-        TableEncoder(**options).fit(penguins())
+    encoder = TableEncoder().fit(penguins().iloc[:, :3])
+    before = {**vars(encoder), **options}
+    with pytest.raises((ValueError, TypeError), match=re.escape(message)):
+        encoder.set_params(**options).fit(penguins())
+    assert vars(encoder) == before
 
 
 def test_the_encoder_of_a_network_without_columns(monkeypatch):
@@ -1072,6 +1089,8 @@ def test_the_encoder_of_a_network_without_columns(monkeypatch):
 
     with pytest.raises(ValueError, match="net has no columns in its notes; xpnet train writes them"):
         TableEncoder.from_network(Network([2, 1]))
+    with pytest.raises(TypeError, match="net is of type int; give a Network"):
+        TableEncoder.from_network(1)
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ImportError, match=r"TableEncoder needs pandas .* pip install -e '\.\[tables\]'"):
         TableEncoder().fit([[1.0], [2.0]])

@@ -996,7 +996,7 @@ def quantiles():
         ),
         (
             "quantile(0.1, 0.5, 0.9)",
-            r"to each of its quantiles, add what net.predict\(x\) has more",
+            r"sort its quantiles after adding to each the amount by which net.predict\(x\) exceeds it",
             lambda net, x, outputs: net.predict(x) - np.sort(outputs),
         ),
         (

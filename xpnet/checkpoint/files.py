@@ -143,7 +143,11 @@ def _move_to_new_path(file: Path, target: Path) -> None:
         raise
     except unless_stopped(OSError):  # some file systems have no such links
         os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-        file.replace(target)
+        try:
+            file.replace(target)
+        except BaseException:
+            target.unlink(missing_ok=True)  # the empty file
+            raise
 
 
 def _remove_stale_files(folder: Path) -> None:

@@ -60,7 +60,7 @@ RECIPES = {"mnist-sample": Recipe(), "mnist": FULL_MNIST, "fashion-mnist": FULL_
 # Learns scikit-learn's iris, wine, breast cancer, diabetes and digits, written as tables
 TABLE = Recipe((64, 32), standardize=True, epochs=50, lr=0.02, weight_decay=0.01)
 CLASSES = {"sgd": "SGD", "rmsprop": "RMSProp", "adam": "Adam", "adamw": "AdamW", "lm": "LevenbergMarquardt"}
-MOMENTUM = 0.9
+MOMENTUM, SCHEDULE = 0.9, "one-cycle"
 DATA_FILES = f"{FILES}, or choose from {', '.join(SETS)}"
 PICTURES = (".png", ".pdf", ".svg", ".jpg")
 
@@ -327,7 +327,7 @@ def make_network(options: argparse.Namespace, recipe: Recipe, data: Data) -> Net
         net.view.model.cost.require_point("the scores")
     if data.columns is not None:
         net.feature_names, net.notes = data.columns.inputs, data.columns.notes
-    net.notes["data"] = name_data(options.data)
+    net.notes["data"] = name_data(options)
     return net
 
 
@@ -342,7 +342,7 @@ def training_settings(
     settings = {
         "epochs": recipe.epochs,
         "batch_size": recipe.batch_size,
-        "lr": SCHEDULES[options.schedule](parse_rate("lr", recipe.lr)),
+        "lr": SCHEDULES[options.schedule or SCHEDULE](parse_rate("lr", recipe.lr)),
         "optimizer": make_optimizer(options.optimizer, options.momentum, recipe.weight_decay),
         "validation_split": options.validation_split,
         "class_weight": parse_class_weight(options.class_weight, data.columns),
@@ -359,9 +359,12 @@ def training_settings(
     if options.ranks is not None:
         settings["distributed"] = Distributed(options.ranks.comm, options.shards)
     if options.optimizer == "lm":  # it takes whole steps, and refuses these two if the user gives them
+        if options.schedule is not None:
+            raise ValueError(f"--schedule {options.schedule} is for other optimizers: lm has no learning rate")
         for name in ("batch_size", "lr"):
-            if getattr(options, name) is None:
-                del settings[name]
+            del settings[name]
+            if getattr(options, name) is not None:
+                settings[name] = getattr(options, name)
     return settings
 
 
@@ -484,9 +487,10 @@ def load_columns(net: Network, path: Path) -> Columns | None:
         return Columns.of(net.feature_names, net.notes, n_classes)
 
 
-def name_data(data: str) -> str:
-    """Name data in the notes of a network: the name of a file, without its folder."""
-    return Path(data).name
+def name_data(options: argparse.Namespace) -> str:
+    """Name data in the notes of a network: the name of a file, without its folder; of .npy files, both names."""
+    data = Path(options.data)
+    return f"{data.name} and {Path(options.target).name}" if data.suffix == ".npy" and options.target else data.name
 
 
 def print_remarks(remarks: Sequence[str]) -> None:
@@ -562,9 +566,11 @@ def _check_files(options: argparse.Namespace) -> None:
 
 def _check_replaces_same(options: argparse.Namespace) -> None:
     """Refuse to replace a file, unless it holds an earlier network of the same data and target, or nothing."""
-    path, wanted = options.save, (name_data(options.data), options.target)
+    path = options.save
     if not path.exists() or path.stat().st_size == 0:
         return
+    is_npy = Path(options.data).suffix == ".npy"  # whose targets are another file, and not a column
+    wanted = name_data(options), None if is_npy else options.target
     try:
         notes = Network.load(path).notes
     except unless_stopped(ValueError, TypeError, OSError, RuntimeError):

@@ -266,7 +266,7 @@ def count_outputs(targets: Sequence[np.ndarray], task: str, name: str) -> int:
         return 1
     if task != "classification" or n_columns > 1:
         return n_columns
-    if any(y.dtype.kind not in "biu" for y in targets):
+    if any(y.dtype.kind not in "iu" for y in targets):
         raise ValueError(
             f"--data {name} holds targets of dtype {targets[0].dtype}; classes are whole numbers from 0, and for real "
             "targets give --task regression"
@@ -290,8 +290,8 @@ def choose_test_rows(y: np.ndarray, fraction: float, seed: int, name: str) -> np
     if n_test == n:
         raise ValueError(f"--test-split {fraction:g} leaves none of the {n} rows of {name} to train on")
     order = np.random.default_rng(count("seed", seed, least=0)).permutation(n)
-    if y.dtype.kind == "i":  # every 1/fraction-th row, class by class
-        order = order[np.argsort(y[order], kind="stable")]
+    if y.dtype.kind in "biu":  # every 1/fraction-th row, class by class; rows of 0 and 1 are sorted as whole rows
+        order = order[np.lexsort(y[order].reshape(n, -1).T)]
     tested[order[((np.arange(n_test) + 0.5) * n / n_test).astype(int)]] = True
     return tested
 

@@ -15,6 +15,7 @@ from xpnet.checkpoint.files import is_same_file
 from xpnet.cli.commands import (
     CLASSES,
     MOMENTUM,
+    SCHEDULE,
     run_backends,
     run_bench,
     run_break,
@@ -258,8 +259,7 @@ def _add_optimizer(training: Any) -> None:
         "--schedule",
         choices=SCHEDULES,
         metavar="NAME",
-        default="one-cycle",
-        help=f"schedule of the learning rate: {', '.join(SCHEDULES)} (%(default)s)",
+        help=f"schedule of the learning rate: {', '.join(SCHEDULES)} ({SCHEDULE})",
     )
     training.add_argument(
         "--momentum", type=float, metavar="NUMBER", help=f"momentum of SGD; 0 turns it off ({MOMENTUM})"
@@ -516,7 +516,7 @@ def _parse_image(text: str) -> tuple[int, int]:
 
 
 def _parse_threads(text: str) -> int | str:
-    return int(text) if text.lstrip("-").isdecimal() else text
+    return int(text) if text.removeprefix("-").isdecimal() else text
 
 
 def _parse_every(text: str) -> str | int | timedelta:
@@ -548,8 +548,11 @@ def _parse_class_weight(text: str) -> str | dict[str, float]:
         return text
     try:
         pairs = [part.rpartition("=") for part in text.split(",")]
-        return {label.strip(): float(weight) for label, _, weight in pairs}
+        weights = {label.strip(): float(weight) for label, _, weight in pairs}
     except ValueError as error:
         raise argparse.ArgumentTypeError(
             f"{text!r} must be balanced, or a number for each class: yes=5,no=1"
         ) from error
+    if len(weights) < len(pairs):
+        raise argparse.ArgumentTypeError(f"{text!r} names a class twice; give one number for each class")
+    return weights

@@ -235,7 +235,13 @@ class DualNamespace:
         if isinstance(value, type) or not callable(value):
             return value
         if name in LINEAR:
-            return lambda x, *args, **options: _constant(x, xp).map(lambda part: value(part, *args, **options))
+
+            def apply(x: Any, *args: Any, **options: Any) -> Dual:
+                args = _values(args)  # such as an index
+                options = {key: _values(option) for key, option in options.items()}
+                return _constant(x, xp).map(lambda part: value(part, *args, **options))
+
+            return apply
         if name in SLOPES:
             return lambda x: _elementwise(value, SLOPES[name], x, xp)
 

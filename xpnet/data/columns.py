@@ -34,10 +34,10 @@ WAVES = {"year": 365.2425, "week": 7.0, "day": 1.0}  # periods in days
 
 
 class Limits(NamedTuple):
-    """When values of texts are rare: in fewer rows than `min_frequency`, or not among the `max_categories` most usual.
+    """When values of texts are rare: in fewer rows than `min_frequency`, or not among the most frequent ones.
 
-    As in scikit-learn, `min_frequency` is a number of rows, or as a float a part of them. "auto" is 3 % of the rows, at
-    most 40 of them. A value in a single row is always rare.
+    Those are `max_categories`. As in scikit-learn, `min_frequency` is a number of rows, or as a float a fraction of
+    them. "auto" is 3 % of the rows, at most 40 of them. A value in a single row is always rare.
     """
 
     min_frequency: int | float | str = "auto"

@@ -58,7 +58,8 @@ def make_network(
 
 def parse_hidden_sizes(value: Any) -> list[int]:
     """Check the numbers of units of the hidden layers: one number, or a list."""
-    sizes: list[Any] = list(value) if hasattr(value, "__iter__") and not isinstance(value, str) else [value]
+    is_list = hasattr(value, "__iter__") and not isinstance(value, str) and getattr(value, "shape", None) != ()
+    sizes: list[Any] = list(value) if is_list else [value]
     try:
         if min(sizes, default=1) <= 0:
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")

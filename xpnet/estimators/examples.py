@@ -64,6 +64,8 @@ def hold_out(
     source: Stored, sample_weight: np.ndarray | None, fraction: float, task: str, random_state: np.random.RandomState
 ) -> tuple[RowSource, RowSource]:
     """Split off the validation examples that scikit-learn would choose; the weights of classes do not apply to them."""
+    if fraction == 0:
+        raise ValueError("validation_fraction=0 holds out nothing for early_stopping to watch; 0.1 is usual")
     y, weight = read_targets(source)
     classes = (y[:, 0] > 0.5).astype(str) if task == "binary" else None  # scikit-learn's errors say "True" and "False"
     rows = np.arange(len(source), dtype=np.int32)

@@ -77,6 +77,7 @@ def to_sklearn(estimator: BasePerceptron, kind: Callable[..., Any], y: Any, opti
     translated = _translate(parameters, network, defaults)
     # Fitting one row sets all attributes that scikit-learn needs; their values are replaced below
     quick = {"solver": "adam", "early_stopping": False, "batch_size": "auto", "warm_start": False, "random_state": 0}
+    quick["verbose"] = False
     theirs = kind(**{**translated, **quick})
     theirs.partial_fit(np.zeros((1, network.sizes[0])), y, **options)
     output = ACTIVATIONS.get(network.output_activation, network.output_activation)

@@ -81,8 +81,12 @@ class ScoredFit:
         }
 
 
+class RecalledError(RuntimeError):
+    """The error of a fit or a scorer, read from a checkpoint; its text names the error that was raised."""
+
+
 def _explain(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+    return str(error) if isinstance(error, RecalledError) else f"{type(error).__name__}: {error}"
 
 
 def decode_fit(values: Mapping[str, Any], n_scores: int) -> ScoredFit:
@@ -106,8 +110,8 @@ def decode_fit(values: Mapping[str, Any], n_scores: int) -> ScoredFit:
         for value in score.values() if isinstance(score, dict) else [score]:
             if not isinstance(value, str):
                 float(value)
-    failure = None if error is None else RuntimeError(error)
-    scores = [RuntimeError(score) if isinstance(score, str) else score for score in scores]
+    failure = None if error is None else RecalledError(error)
+    scores = [RecalledError(score) if isinstance(score, str) else score for score in scores]
     return ScoredFit(failure, scores, *times, is_scored=True)
 
 

@@ -199,6 +199,11 @@ def parse_settings(parameters: Parameters, *, partial: bool) -> Settings:
             f"batch_size={parameters.batch_size!r} is for other solvers: {parameters.solver!r} uses all examples in "
             "every step; leave it out"
         )
+    if (optimizer is None or settings.by_steps) and not isinstance(parameters.learning_rate, str):
+        raise ValueError(
+            f"learning_rate={parameters.learning_rate!r} is for other solvers: {parameters.solver!r} chooses the "
+            "length of its steps; leave it out"
+        )
     if optimizer is not None and partial:
         _check_partial(settings)
     return settings

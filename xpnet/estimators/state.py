@@ -9,7 +9,7 @@ from typing import Any
 from xpnet.backends.base import Backend
 from xpnet.backends.choose import BACKENDS, get_backend
 from xpnet.checkpoint.record import Record, encode_optimizer, make_record
-from xpnet.core.activations import find_kind
+from xpnet.core.activations import ACTIVATIONS, Activation, find_kind, mean_std
 from xpnet.core.arguments import parse_cost
 from xpnet.core.costs import Cost
 from xpnet.estimators.targets import KINDS, Labels
@@ -53,8 +53,8 @@ def _encode_network(net: Network) -> dict[str, Any] | Network:
         return net
     with net.view.scope():
         record = make_record(snapshot, net.backend.to_numpy)
-    *hidden, output = [sigma if find_kind(sigma)[0] is None else sigma.name for sigma in model.sigmas]
-    settings = {"activation": hidden, "output_activation": output, "cost": _name_or_own(model.cost)}
+    *hidden, output = [_name_or_own_activation(sigma) for sigma in model.sigmas]
+    settings = {"activation": hidden, "output_activation": output, "cost": _name_or_own_cost(model.cost)}
     rows = [{name: value for name, value in row.items() if name not in TIMES} for row in record.history]
     record = record._replace(settings=record.settings | settings, history=rows)
     return {**record._asdict(), "backend": _encode_backend(net.backend)}
@@ -67,7 +67,13 @@ def _decode_network(state: Mapping[str, Any]) -> Network:
     return Network._restore(record, record.settings, backend)
 
 
-def _name_or_own(cost: Cost) -> str | Cost:
+def _name_or_own_activation(sigma: Activation) -> str | Activation:
+    """Return the name of an activation; the user's own activation itself, or one of xpnet's that the user renamed."""
+    is_known = sigma.name.partition("(")[0] in (*ACTIVATIONS, mean_std.name)
+    return sigma.name if is_known and find_kind(sigma)[0] is not None else sigma
+
+
+def _name_or_own_cost(cost: Cost) -> str | Cost:
     """Return the name of a cost; the user's own cost itself."""
     try:
         parse_cost(cost.name)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,8 +49,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     categories : sequence of str, default=()
         Columns whose values are categories, though they are numbers or dates.
     min_frequency : int, float or "auto", default="auto"
-        A text in fewer rows is rare; a float is a part of the rows. "auto" is 3 % of the rows, but at most 40 of them.
-        A text in a single row is always rare.
+        A text in fewer rows is rare; a float is a fraction of the rows. "auto" is 3 % of the rows, but at most 40 of
+        them. A text in a single row is always rare.
     max_categories : int or None, default=40
         The largest number of columns that a column of texts may become; further texts count as rare. None: no limit.
 
@@ -114,7 +115,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             If a column can be read in two ways or holds numbers or dates with other texts among them, if no column
             tells rows apart, or if a parameter is wrong.
         """
-        limits, frame = self._limits(), _to_frame(self, X, reset=True)
+        limits, stand_in = self._limits(), copy.copy(self)  # scikit-learn's check sets attributes on it
+        frame = _to_frame(stand_in, X, reset=True)
         if unknown := [name for name in self.categories if name not in set(frame.columns)]:
             raise ValueError(
                 f"categories names {list_names(unknown)}, but X has the columns {list_names(list(frame.columns))}"
@@ -122,7 +124,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         cells = open_columns(frame, "X", self.categories)
         marks = find_marks(column for name, column in cells.items() if name not in self.categories)
         rows = np.ones(len(frame), bool)
-        self.columns_ = to_plain(learn_columns("X", cells, rows, marks, self.categories, limits))
+        columns = to_plain(learn_columns("X", cells, rows, marks, self.categories, limits))
+        self.__dict__ = {**vars(stand_in), "columns_": columns}
         return self
 
     def transform(self, X: Any) -> np.ndarray:
@@ -184,9 +187,13 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
         Raises
         ------
+        TypeError
+            If it is not a `Network`.
         ValueError
             If the network does not know such columns.
         """
+        if not isinstance(net, Network):
+            raise TypeError(f"net is of type {type(net).__name__}; give a Network, from Network.load")
         if "columns" not in net.notes:
             raise ValueError("net has no columns in its notes; xpnet train writes them when it is trained on a table")
         encoder = cls()
@@ -194,22 +201,32 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return encoder
 
     def _limits(self) -> Limits:
-        least = self.min_frequency
-        fits = least == "auto" if isinstance(least, str) else 0 < least < 1 if isinstance(least, float) else least >= 1
+        least, most = self.min_frequency, self.max_categories
+        if isinstance(least, (float, np.floating)):
+            least = float(least)
+            fits = 0 < least < 1
+        else:
+            fits = least == "auto" if isinstance(least, str) else _is_whole(least) and least >= 1
         if not fits:
             raise ValueError(
-                f'min_frequency={least!r} must be a number of rows, a part of them between 0 and 1, or "auto"'
+                f"min_frequency={self.min_frequency!r} must be a number of rows, a fraction of them between 0 and 1, "
+                'or "auto"'
             )
-        if self.max_categories is not None and self.max_categories < 2:
-            raise ValueError(f"max_categories={self.max_categories!r} must be at least 2, or None")
-        if isinstance(self.categories, str):
-            raise TypeError(f"categories={self.categories!r} must be a sequence of names, as in [{self.categories!r}]")
-        return Limits(least, self.max_categories)
+        if most is not None and not (_is_whole(most) and most >= 2):
+            raise ValueError(f"max_categories={most!r} must be a whole number of at least 2, or None")
+        if isinstance(self.categories, str) or not isinstance(self.categories, Iterable):
+            example = f"[{self.categories!r}]" if isinstance(self.categories, str) else "['year']"
+            raise TypeError(f"categories={self.categories!r} must be a sequence of names, as in {example}")
+        return Limits(least, most)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = tags.input_tags.categorical = tags.input_tags.string = True
         return tags
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def _to_frame(encoder: TableEncoder, X: Any, reset: bool) -> Any:

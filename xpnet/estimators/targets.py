@@ -260,15 +260,17 @@ class Classification:
                 )
             return compute_sample_weight("balanced", y)
         if multilabel and isinstance(class_weight, list):
+            for weights in class_weight:
+                _check_class_weights(weights)
             return compute_sample_weight(class_weight, y)
         if multilabel or not isinstance(class_weight, Mapping):
             accepted = "a list with a {label: number} for each label" if multilabel else "{label: number}"
             raise ValueError(f"class_weight={class_weight!r} must be None, 'balanced' or {accepted}")
         classes = self.labels.classes.tolist()
-        for label, weight in class_weight.items():
+        for label in class_weight:
             if label not in classes:
                 raise ValueError(f"class_weight names the class {label!r}; choose from {choices(classes)}")
-            in_range("class_weight", weight, 0, math.inf, f"that of {label!r} is not")
+        _check_class_weights(class_weight)
         return np.array([class_weight.get(label, 1.0) for label in classes], float)[self.labels.numbers(y)]
 
     def cost_to_loss(self, view: View, source: RowSource) -> Callable[[float], float]:
@@ -279,6 +281,13 @@ class Classification:
         """Compute the accuracy, faster than scikit-learn; an example with several labels counts if all are right."""
         is_right = (y_true == y_pred).reshape(len(y_true), -1).all(axis=1)
         return float(np.average(is_right, weights=sample_weight))
+
+
+def _check_class_weights(weights: Any) -> None:
+    if not isinstance(weights, Mapping):
+        raise ValueError(f"class_weight holds {weights!r}, which must be {{label: number}}")
+    for label, weight in weights.items():
+        in_range("class_weight", weight, 0, math.inf, f"that of {label!r} is not")
 
 
 @dataclass(frozen=True)

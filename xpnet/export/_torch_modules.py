@@ -205,7 +205,9 @@ def _is_plain(module: Any) -> bool:
 
 def _layers(module: nn.Sequential, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
     """List the layers, including those of a Sequential inside the Sequential."""
-    for name, layer in module.named_children():
+    for name, layer in module.named_modules(remove_duplicate=False):  # named_children() lists a shared module once
+        if not name or "." in name:  # the module itself, or one inside a layer
+            continue
         if isinstance(layer, nn.Sequential) and _is_plain(layer):
             yield from _layers(layer, f"{prefix}{name}.")
         else:

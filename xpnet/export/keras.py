@@ -125,7 +125,13 @@ def _read_layers(layers: Sequence[Any]) -> Iterator[Part]:
         place = f"layer {number} ({kind})"
         if kind not in _READERS:
             raise ValueError(f"model_or_weights: {unsupported_layer(place, kind, _READERS)}")
-        for part in _READERS[kind](place, layer):
+        try:
+            parts = [*_READERS[kind](place, layer)]
+        except ValueError as error:
+            if str(error).startswith("model_or_weights"):
+                raise
+            raise ValueError(f"model_or_weights: {place} is not supported: {error}") from error
+        for part in parts:
             yield part._replace(place=place)
 
 

@@ -120,7 +120,7 @@ def _find_type(operator: Any) -> Any:
 
 def _find_columns(cost: Cost, n_out: int) -> np.ndarray:
     """Find the columns of the outputs that are the predictions."""
-    columns = cost.prediction(np.arange(float(n_out))[None, :], np)[0]
+    columns = cost.point(np.arange(float(n_out))[None, :], np)[0]
     if not np.array_equal(columns, columns.astype(np.int64)):
         raise ValueError(f"loss={cost.name!r} predicts what is in none of its outputs, which cannot be exported")
     return columns.astype(np.int64)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.core.arguments import parse_seed
 from xpnet.data.reader import as_real_array
 from xpnet.data.sources import make_source
 from xpnet.inspection.summary import table
@@ -115,7 +116,7 @@ def check_gradients(
     most = None if most is None else count("most", most, 1)
     in_range("step", step, 0, np.inf, "1e-5 is usual", includes_low=False)
     in_range("tolerance", tolerance, 0, np.inf, "1e-5 is usual", includes_low=False)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(parse_seed(seed))
     twin = net.to(dtype="float64")
     to_numpy = twin.backend.to_numpy
     gradient = [[to_numpy(part) for part in layer] for layer in twin.backward(x, y)]

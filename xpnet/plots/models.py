@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import array_api_compat
 import numpy as np
 
+from xpnet.backends.base import is_array
+from xpnet.backends.choose import get_backend
 from xpnet.core.minibatch import decode
 from xpnet.data.sources import make_source
 from xpnet.ensemble import Ensemble
@@ -38,17 +41,22 @@ def open_classifier(net: Any, data: Any, labels: Any) -> tuple[Network | Ensembl
     if model is net or classes is None:
         return model, data, labels
     labels = classes if labels is None else labels
-    if np.array_equal(classes, np.arange(len(classes))):
+    if classes.dtype.kind in "biu" and np.array_equal(classes, np.arange(len(classes))):
         return model, data, labels
     if not isinstance(data, tuple) or len(data) != 2:
         raise TypeError(f"data is of type {type(data).__name__}; give (X, y) for an estimator, with the classes in y")
     X, y = data
-    y = np.asarray(y).ravel()
+    y = (_move_to_host(y) if is_array(y) else np.asarray(y)).ravel()
     for label in y[~np.isin(y, classes)].tolist():
         raise ValueError(
             f"y has the class {label!r}, which the estimator has not learnt; it knows {choices(classes.tolist())}"
         )
     return model, (X, np.searchsorted(classes, y)), labels
+
+
+def _move_to_host(x: Any) -> np.ndarray:
+    """Move an array of any library to the host."""
+    return get_backend(array_api_compat.array_namespace(x), array_api_compat.device(x)).to_numpy(x)
 
 
 def first_network(model: Network | Ensemble) -> Network:
@@ -80,7 +88,8 @@ def parse_labels(labels: Sequence[object] | None, n: int) -> list[str]:
     """Return the names of classes or outputs, by default their numbers."""
     if labels is None:
         return [str(k) for k in range(n)]
-    if isinstance(labels, str) or len(names := [str(label) for label in labels]) != n:
+    is_list = isinstance(labels, Iterable) and not isinstance(labels, (str, Mapping))
+    if not is_list or len(names := [str(label) for label in labels]) != n:
         raise ValueError(f"labels={labels!r} must have {n} names, one for each class or output")
     return names
 

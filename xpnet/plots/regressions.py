@@ -10,6 +10,7 @@ from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from xpnet.backends.base import is_array
 from xpnet.core.calibration import correct_quantiles
 from xpnet.ensemble import Ensemble
 from xpnet.inspection.intervals import predict_targets
@@ -240,6 +241,6 @@ def _predict_bands(
 def _read_curve(net: Network, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     """Read examples of one input and one target, to the host."""
     reader = net.view.reader.unscaled()
-    x = x if hasattr(x, "ndim") else np.asarray(x)
+    x = x if is_array(x) else np.asarray(x)
     data = reader.read_examples(x[:, None] if x.ndim == 1 else x, y, "the data")
     return to_host(net, data.x)[:, 0], to_host(net, data.y)[:, 0]

@@ -113,7 +113,8 @@ def compare(
         _check_history(f"history {name!r}", one)
     if quantity is None:
         preferred = ("validation_accuracy", "test_accuracy", "validation_cost", "test_cost", "cost")
-        quantity = next(name for name in preferred if all(name in one.to_dict() for one in named.values()))
+        shared = [name for name in preferred if all(name in one.to_dict() for one in named.values())]
+        quantity = shared[0] if shared else "cost"  # whose absence the first history without it explains
     ax = make_axes(ax)
     _draw_curves(ax, {str(name): (one["epoch"], one[quantity]) for name, one in named.items()})
     _label_values(ax, [quantity], exactly=True)
