@@ -81,9 +81,7 @@ class JaxBackend(Backend):
     def all_finite(self, arrays: Iterable[Array]) -> bool:
         if self.device.platform == "cpu":
             return _HOST.all_finite(map(self.to_numpy, arrays))
-        arrays = tuple(arrays)
-        with self.scope(precision(arrays)):
-            return bool(_CALLS.run(self.device, _all_finite, *arrays))
+        return super().all_finite(arrays)
 
     def synchronize(self) -> None:
         jax.block_until_ready([x for x in jax.live_arrays(self.device.platform) if self.device in x.devices()])
@@ -188,10 +186,6 @@ def _identify(x: Any, functions: list[Any]) -> Any:
         functions.append(x)
         return id(x)
     return tuple([_identify(part, functions) for part in parts])
-
-
-def _all_finite(*arrays: Array) -> Array:  # compiled, it allocates no array as large as any of these
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in arrays]))
 
 
 def _repeat(step: Function, make_minibatch: Function, state: Any, batches: Any, steps: Array, data: Any) -> Any:
