@@ -282,6 +282,7 @@ def test_the_command_reads_npy_files(
             ["y.npy", "--target", "x.npy"],
             "--data y.npy has shape (150,), and --target x.npy (150, 6); they must have an",
         ),
+        (["x.npy", "--target", "no.npy"], "--target no.npy (150, 0); they must have an example in each row"),
     ],
 )
 def test_the_command_explains_npy_files(
@@ -290,6 +291,7 @@ def test_the_command_explains_npy_files(
     monkeypatch.chdir(tmp_path)
     np.save("x.npy", FLOATS)
     np.save("y.npy", LABELS)
+    np.save("no.npy", np.empty((len(LABELS), 0), np.uint8))
     status, _, error = run_command(capsys, "train", *words)
     assert status == 1
     assert message in error

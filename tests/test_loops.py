@@ -469,3 +469,21 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 assert train_large(3) == expected
 """
     subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True, timeout=60)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_process_that_is_forked_during_a_training_shares_later_steps():
+    program = """
+import os
+from xpnet.backends.replay import loops
+from xpnet.backends.replay.native import get_step_threads
+with get_step_threads().share(2):
+    child = os.fork()
+with get_step_threads().share(3):
+    number = loops.get_threads()
+if child == 0:
+    os._exit(number != 3)
+assert number == 3
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True, timeout=60)

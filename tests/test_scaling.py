@@ -279,6 +279,11 @@ def test_a_scaling_can_be_assigned_and_not_written_to(place):
         ),
         ([np.zeros((1, 2)), np.zeros((1, 2))], ValueError, "^scaling.x_std must be above 0"),
         ([np.zeros((1, 2)), np.ones((1, 2)), np.zeros((1, 1))], ValueError, "^scaling lacks a mean or a standard dev"),
+        (
+            [np.zeros((1, 2)), np.ones((1, 2)), np.ones((1, 2)), np.ones((1, 3))],
+            ValueError,
+            r"^scaling.y_mean of shape \(1, 2\) must be .* of shape \(1, 1\)",
+        ),
         ([np.zeros((1, 2)), np.array([[1, np.nan]])], ValueError, r"^scaling.x_std of shape \(1, 2\) must be finite"),
     ],
 )

@@ -1071,6 +1071,7 @@ def test_the_encoder_in_a_pipeline_and_a_search():
         ({"max_categories": 1}, "max_categories=1 must be a whole number of at least 2, or None"),
         ({"max_categories": "all"}, "max_categories='all' must be a whole number of at least 2, or None"),
         ({"categories": None}, "categories=None must be a sequence of names"),
+        ({"categories": iter(["id"])}, "must be a sequence of names, as in ['year']"),
         ({"categories": ["sexes"]}, "categories names 'sexes', but X has the columns 'id', 'species'"),
     ],
 )

@@ -14,7 +14,7 @@ from xpnet import SGD, Adam, EarlyStopping, Ensemble, Network, OneCycle, check_g
 from xpnet.cli.bench import random_examples
 from xpnet.core import arrays, calibration
 from xpnet.core.activations import identity, mean_std
-from xpnet.core.calibration import MOST_ERRORS, find_error, find_shifts, sort_errors
+from xpnet.core.calibration import MOST_ERRORS, correct_quantiles, find_error, find_shifts, sort_errors
 from xpnet.core.costs import absolute, gaussian, make_quantile
 from xpnet.core.scaling import Scaling
 from xpnet.training.callback import Training
@@ -737,13 +737,27 @@ def test_corrected_quantiles_are_in_increasing_order(place):
     shifted = net.view.backend.to_numpy(net.forward(x)) + find_shifts(net.calibration, (0.25, 0.5, 0.75))[0]
     assert (np.diff(shifted, axis=1) < 0).any()
     predicted = net.view.backend.to_numpy(net.predict(x))
-    np.testing.assert_array_equal(predicted, np.sort(shifted, axis=1))
+    median = shifted[:, 1]
+    np.testing.assert_array_equal(predicted[:, 0], np.minimum(shifted[:, 0], median))
+    np.testing.assert_array_equal(predicted[:, 1], median)
+    np.testing.assert_array_equal(predicted[:, 2], np.maximum(shifted[:, 2], median))
     low, high = map(net.view.backend.to_numpy, net.interval(x, 0.5))
     np.testing.assert_array_equal(np.stack([low, high], axis=1), predicted[:, [0, 2]])
     y = predicted[:, 1] + 0.1
     below = [row["measured"] for row in net.coverage((x + 1e-3, y)).rows]
     quantiles = net.view.backend.to_numpy(net.predict(x + 1e-3))
     np.testing.assert_allclose(below, (y[:, None] <= quantiles).mean(axis=0))
+
+
+@pytest.mark.parametrize("levels", [(0.1, 0.2, 0.5, 0.8, 0.9), (0.05, 0.25, 0.75, 0.95), (0.6, 0.7, 0.9), (0.1, 0.2)])
+def test_quantiles_that_cross_move_away_from_the_median(levels):
+    shifted = np.random.default_rng(0).standard_normal((200, 2, len(levels)))
+    ordered = correct_quantiles(shifted, np.zeros(len(levels)), levels, np)
+    assert (np.diff(ordered, axis=-1) >= 0).all()
+    for k, level in enumerate(levels):
+        outwards = np.sign(level - 0.5) * (ordered[..., k] - shifted[..., k])
+        assert (outwards >= 0).all()
+        assert (ordered[..., k, None] == shifted).any(axis=-1).all()
 
 
 @pytest.mark.filterwarnings("ignore:.* examples in data")
@@ -948,6 +962,7 @@ def test_an_ensemble_with_a_member_twice_has_no_calibration():
             "level=0.2 is not one of the levels of the quantiles, 0.1, 0.",
         ),
         (lambda net, few: net.coverage(few, 0.5), r"levels=0.5 must be a list of numbers"),
+        (lambda net, few: net.coverage(few, [[0.5], [0.2, 0.9]]), r"level=\[0.5\] must be above 0 and below 1"),
         (lambda net, few: net.coverage(few, []), r"levels=\[\] must be a list of numbers, as in \[0.5"),
         (lambda net, few: quantiles().predict_std(X), 'predict_std needs cost="gaussian"'),
         (lambda net, few: Network([3, 1]).calibrate(few), "calibrate needs a regression, and the task is 'binary'"),
@@ -996,7 +1011,7 @@ def quantiles():
         ),
         (
             "quantile(0.1, 0.5, 0.9)",
-            r"sort its quantiles after adding to each the amount by which net.predict\(x\) exceeds it",
+            r"to each of its quantiles, add the amount by which net.predict\(x\) exceeds it",
             lambda net, x, outputs: net.predict(x) - np.sort(outputs),
         ),
         (

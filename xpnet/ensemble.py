@@ -132,6 +132,8 @@ class Ensemble:
     def of(cls, networks: Iterable[Network]) -> Ensemble:
         """Make an ensemble of copies of networks, which must have the same settings.
 
+        Members of an ensemble keep its calibration, unless one of them is there twice.
+
         Parameters
         ----------
         networks

@@ -435,13 +435,11 @@ class Network:
         self._take_over(_scaling=placed, _calibrations={})
 
     def _place_scaling(self, scaling: Scaling) -> Scaler:
-        from xpnet.core.scaling import Scaling, check_scaling
+        from xpnet.core.scaling import Scaling
 
         if not isinstance(scaling, Scaling):
             raise TypeError(f"scaling={scaling!r} must be a Scaling, such as that of another network, or None")
-        placed = self.view.reader.place(Scaling(*(x if x is None else as_real_array(x, "scaling") for x in scaling)))
-        check_scaling(placed.exact, self._model, self._dtype)
-        return placed
+        return self.view.reader.place(Scaling(*(x if x is None else as_real_array(x, "scaling") for x in scaling)))
 
     def fit_scaling(self, data: Any) -> Scaling:
         """Learn the scaling of `standardize` from data, as the first call to `train` does, for a loop of your own.

@@ -38,7 +38,7 @@ def restore(record: Record, view: View) -> dict[str, Any]:
     rng = np.random.Generator(np.random.PCG64())
     rng.bit_generator.state = records.generator_of(record)
     seeds, notes, names = Seeds(**records.seeds_of(record)), records.notes_of(record), records.feature_names_of(record)
-    optimizer, scaling = records.optimizer_of(record), records.scaling_of(record, model, view.dtype)
+    optimizer, scaling = records.optimizer_of(record), records.scaling_of(record)
     return {
         "rng": rng,
         "notes": notes,

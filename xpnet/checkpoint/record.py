@@ -19,7 +19,7 @@ from xpnet.core.model import Model
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.optimizers.table import OPTIMIZERS
-from xpnet.core.scaling import Scaling, check_scaling
+from xpnet.core.scaling import Scaling
 from xpnet.core.step import State
 from xpnet.data.known_rows import MOST_ROWS
 from xpnet.wording.checks import warn
@@ -224,14 +224,12 @@ def optimizer_of(record: Record) -> Optimizer:
     return SGD() if record.optimizer is None else _decode_optimizer(record.optimizer)
 
 
-def scaling_of(record: Record, model: Model, dtype: str) -> Scaling | None:
-    """Return the scaling of a network with this dtype, if it has one."""
+def scaling_of(record: Record) -> Scaling | None:
+    """Return the scaling of a network, unchecked, if it has one."""
     arrays = {name: record.arrays.get(f"scaling.{name}") for name in Scaling._fields}
     if all(array is None for array in arrays.values()):
         return None
-    scaling = Scaling(**arrays)  # type: ignore[arg-type]
-    check_scaling(scaling, model, dtype)
-    return scaling
+    return Scaling(**arrays)  # type: ignore[arg-type]
 
 
 def calibrations_of(record: Record, model: Model) -> dict[int, Calibration]:

@@ -237,7 +237,7 @@ def read_npy_pair(name: str, target: str | None, in_bytes: bool = False) -> Spli
     if target is None or Path(target).suffix != ".npy":
         raise ValueError(f"--data {name} needs its targets in another file: give --target, as in --target y.npy")
     x, y = _open_npy(Path(name)), np.array(_open_npy(Path(target)))
-    if y.ndim == 0 or x.ndim < 2 or len(x) != len(y) or not len(x):
+    if y.ndim == 0 or x.ndim < 2 or len(x) != len(y) or not y.size:
         raise ValueError(
             f"--data {name} has shape {x.shape}, and --target {target} {y.shape}; they must have an example in each row"
         )

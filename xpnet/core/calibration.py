@@ -132,15 +132,27 @@ def find_shifts(errors: np.ndarray, levels: Sequence[float]) -> np.ndarray:
     return np.stack([find_error(errors, level, k, lower=level < 0.5) for k, level in enumerate(levels)], axis=-1)
 
 
-def correct_quantiles(quantiles: Array, shifts: Array, xp: Namespace) -> Array:
-    """Shift quantiles, (..., n_targets, n_levels), and put those in order that cross then.
+def correct_quantiles(quantiles: Array, shifts: Array, levels: Sequence[float], xp: Namespace) -> Array:
+    """Shift quantiles, (..., n_targets, n_levels), and move those that cross then away from the median.
+
+    So intervals between two levels on either side of 0.5 only become longer, and a median stays where it is.
 
     Examples
     --------
-    >>> correct_quantiles(np.array([[1.0, 2.0, 4.0]]), np.array([[0.0, 0.0, -3.0]]), np)
-    array([[1., 1., 2.]])
+    >>> levels = 0.25, 0.5, 0.75
+    >>> correct_quantiles(np.array([[1.0, 2.0, 4.0]]), np.array([[1.5, 0.0, -3.0]]), levels, np)
+    array([[2., 2., 2.]])
     """
-    return xp.sort(quantiles + shifts, axis=-1)
+    shifted = quantiles + shifts
+    columns = [shifted[..., k] for k in range(len(levels))]
+    ordered, below = [*columns], sum(level < 0.5 for level in levels)
+    for k in reversed(range(below)):
+        if k + 1 < len(levels):
+            ordered[k] = xp.minimum(columns[k], ordered[k + 1])
+    for k in range(max(below, 1), len(levels)):
+        if levels[k] != 0.5:
+            ordered[k] = xp.maximum(columns[k], columns[k - 1] if k == below else ordered[k - 1])
+    return xp.stack(ordered, axis=-1)
 
 
 def rank_errors(errors: np.ndarray, new: np.ndarray) -> np.ndarray:

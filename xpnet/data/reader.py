@@ -17,7 +17,7 @@ from xpnet.backends.choose import get_backend
 from xpnet.core.arrays import Array, blocks, map_arrays
 from xpnet.core.minibatch import Encoding, Examples
 from xpnet.core.model import Model
-from xpnet.core.scaling import Moments, Scaler, Scaling, moments
+from xpnet.core.scaling import Moments, Scaler, Scaling, check_scaling, moments
 from xpnet.wording.checks import check_lengths, list_names, warn
 from xpnet.wording.errors import unless_stopped
 
@@ -268,8 +268,9 @@ class Reader(NamedTuple):
             return home.xp.concat(list(arrays), axis=0)
 
     def place(self, scaling: Scaling) -> Scaler:
-        """Make the exact and the rounded copy of a scaling, whose arrays may be anywhere. Synchronizes."""
+        """Check a scaling, whose arrays may be anywhere, and make the exact and the rounded copy. Synchronizes."""
         exact = map_arrays(lambda x: np.array(self.home(x).to_numpy(x), np.float64), scaling)
+        check_scaling(exact, self.model, self.dtype)
         for array in exact:
             if array is not None:
                 array.flags.writeable = False  # the copies on the device would not follow

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -214,7 +214,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             )
         if most is not None and not (_is_whole(most) and most >= 2):
             raise ValueError(f"max_categories={most!r} must be a whole number of at least 2, or None")
-        if isinstance(self.categories, str) or not isinstance(self.categories, Iterable):
+        if isinstance(self.categories, str) or not isinstance(self.categories, Collection):
             example = f"[{self.categories!r}]" if isinstance(self.categories, str) else "['year']"
             raise TypeError(f"categories={self.categories!r} must be a sequence of names, as in {example}")
         return Limits(least, most)

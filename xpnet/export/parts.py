@@ -101,7 +101,7 @@ def take_apart(net: Network, scaling_dtype: str | None = None) -> list[Part]:
 
 def _warn_of_calibration(cost: Cost) -> None:
     if cost.levels:
-        remedy = "sort its quantiles after adding to each the amount by which net.predict(x) exceeds it"
+        remedy = "to each of its quantiles, add the amount by which net.predict(x) exceeds it"
     elif cost.distribution is not None and cost.distribution.std is not None:
         remedy = "multiply its standard deviations by net.predict_std(x) divided by them"
     else:

@@ -229,7 +229,7 @@ def measure_coverage(bars: Bars, data: Any, levels: Sequence[float] | None) -> C
             "examples that neither train nor calibrate has had"
         )
     if bars.levels:
-        quantiles = correct_quantiles(predicted, bars.shifts, np)
+        quantiles = correct_quantiles(predicted, bars.shifts, bars.levels, np)
         are_covered = y[..., None] <= quantiles[..., [bars.levels.index(level) for level in levels]]
     else:
         bounds = np.stack([_bound_errors(bars, level) for level in levels], axis=-1)
@@ -252,7 +252,8 @@ def parse_levels(levels: Any, quantiles: Sequence[float]) -> Sequence[float]:
     """Check the levels of a table of coverage; with quantiles, they must be among their levels."""
     if levels is None:
         return quantiles or LEVELS
-    if isinstance(levels, str) or np.ndim(levels) != 1 or len(levels) == 0:
+    is_list = isinstance(levels, (list, tuple)) or getattr(levels, "ndim", 0) == 1
+    if not is_list or len(levels) == 0:
         raise ValueError(f"levels={levels!r} must be a list of numbers, as in [0.5, 0.9]")
     levels = [in_range("level", p, 0, 1, "0.9 is usual", includes_low=False) for p in levels]
     if not quantiles:
@@ -281,7 +282,7 @@ def transform_targets(bars: Bars, data: Any) -> np.ndarray:
     y, predicted, _ = predict_targets(bars, data, "data")
     if bars.levels:
         edges = np.array([0.0, *bars.levels, 1.0])
-        below = (y[..., None] > correct_quantiles(predicted, bars.shifts, np)).sum(axis=-1)
+        below = (y[..., None] > correct_quantiles(predicted, bars.shifts, bars.levels, np)).sum(axis=-1)
         return (edges[below] + edges[below + 1]) / 2
     distance = (y - predicted[..., 0]) / predicted[..., 1]
     if bars.errors is None:
@@ -311,7 +312,7 @@ def _predict_corrected(bars: Bars, x: Any) -> Array:
     if bars.errors is None:
         return predicted
     with bars.view.backend.scope(precision(predicted)):
-        return correct_quantiles(predicted, bars.move(bars.shifts), bars.view.xp)
+        return correct_quantiles(predicted, bars.move(bars.shifts), bars.levels, bars.view.xp)
 
 
 def shape_quantiles(a: Array) -> Array:

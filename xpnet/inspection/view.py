@@ -95,7 +95,7 @@ class View(NamedTuple):
         if self.calibration is None or not cost.levels:
             return points
         shifts = self.backend.asarray(find_shifts(self.calibration.errors, cost.levels), self.output_dtype)
-        quantiles = correct_quantiles(xp.stack(cost.blocks(a, xp), axis=-1), shifts, xp)
+        quantiles = correct_quantiles(xp.stack(cost.blocks(a, xp), axis=-1), shifts, cost.levels, xp)
         return quantiles[..., cost.levels.index(0.5)]
 
     def scale_targets_back(self, y: Array) -> Array:

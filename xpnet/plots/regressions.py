@@ -123,7 +123,7 @@ def _predict_points(net: Any, data: Any, function: str) -> tuple[np.ndarray, np.
     y, predicted, _ = predict_targets(model._bars, data, "data")
     if not cost.levels:
         return y, predicted[..., 0]
-    return y, correct_quantiles(predicted, model._bars.shifts, np)[..., cost.levels.index(0.5)]
+    return y, correct_quantiles(predicted, model._bars.shifts, cost.levels, np)[..., cost.levels.index(0.5)]
 
 
 def _make_row(ax: Axes | None, n: int) -> tuple[Any, list[Axes]]:

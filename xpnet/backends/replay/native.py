@@ -136,7 +136,7 @@ class StepThreads:
             yield
         finally:
             with self.lock:
-                self.trainings -= 1
+                self.trainings = max(0, self.trainings - 1)  # 0 already if this process was forked in the context
                 if self.trainings == 0:
                     set_threads(1)
                     self.limit.close()
