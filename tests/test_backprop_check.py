@@ -686,6 +686,20 @@ def test_wrong_arguments_raise():
         check_backprop(write(), [3, 2], reduction="average")
     with pytest.raises(ValueError, match="sizes"):
         check_backprop(write(), [3])
+    for seed in (-1, "a", 1.5):
+        with pytest.raises(ValueError, match=r"seed=.* must be None or a whole number of at least 0"):
+            check_backprop(write(), [3, 2], seed=seed)
+
+
+@pytest.mark.parametrize("sizes", [[3, 4, 2], [3, 3, 3]])
+def test_arrays_of_arrays_are_read_as_lists(sizes):
+    """As NumPy makes of lists with dtype=object: of equal shapes it makes one array."""
+    right = write()
+
+    def backward(*arguments):
+        return [np.array(part, dtype=object) for part in right(*arguments)]
+
+    assert check_backprop(backward, sizes).passed
 
 
 class ColumnNetwork:

@@ -155,6 +155,17 @@ def test_a_cost_of_outputs_that_are_exactly_0_or_1():
     assert (CrossEntropyCost.fn(a, y), CrossEntropyCost.fn(a, 1 - y)) == (0.0, np.inf)
 
 
+@pytest.mark.parametrize("shape", [(3, 1), (3,), (3, 2)], ids=str)
+@pytest.mark.parametrize("cost", [QuadraticCost, CrossEntropyCost])
+def test_a_cost_takes_vectors_and_several_columns_as_the_book_s(cost, shape):
+    a, y = np.random.default_rng(0).uniform(size=(2, *shape))
+    right = {
+        QuadraticCost: 0.5 * np.linalg.norm(a - y) ** 2,
+        CrossEntropyCost: np.sum(np.nan_to_num(-y * np.log(a) - (1 - y) * np.log(1 - a))),
+    }
+    assert cost.fn(a, y) == pytest.approx(right[cost], rel=1e-14)
+
+
 def test_the_derivative_of_the_quadratic_cost():
     a, y = np.array([[0.8], [0.4]]), np.array([[1.0], [0.0]])
     np.testing.assert_allclose(FirstNetwork([2, 2], seed=0).cost_derivative(a, y), [[-0.2], [0.4]], atol=1e-15)

@@ -378,6 +378,54 @@ def test_a_csv_log_holds_the_history(tmp_path):
     assert path.read_text() == before
 
 
+def test_a_csv_log_gets_the_columns_that_begin_in_later_epochs(tmp_path):
+    class Sometimes(Callback):
+        def on_epoch_end(self, logs):
+            if logs["epoch"] % 2 == 0:
+                logs["norm"] = 10.0 * logs["epoch"]
+
+    train(network(), 4, Sometimes(), CSVLog(tmp_path / "log.csv"))
+    with open(tmp_path / "log.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["norm"] for row in rows] == ["", "20.0", "", "40.0"]
+    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
+
+
+def test_tensorboard_leaves_out_what_is_no_number(tmp_path):
+    pytest.importorskip("tensorboard")
+
+    class Odd(Callback):
+        def on_epoch_end(self, logs):
+            logs.update(array=np.arange(3), text="good", nothing=None)
+
+    assert len(train(network(), 2, Odd(), TensorBoard(tmp_path))) == 2
+
+
+@pytest.mark.parametrize("value", ["good", None, np.arange(3)], ids=["text", "none", "array"])
+def test_what_is_no_number_is_not_monitored(value):
+    stop = EarlyStopping(monitor="own", mode="min")
+    with pytest.raises(ValueError, match=r"monitor='own' is .* after epoch 1, which is not a number"):
+        train(network(), 2, Scripted([value], "own"), stop)
+
+
+def test_one_object_is_not_two_callbacks():
+    net, stop = network(), EarlyStopping(monitor="cost")
+    with refused(net, ValueError, "callbacks holds the same object twice; make a new one for each place"):
+        train(net, 2, stop, stop)
+
+
+@pytest.mark.parametrize("scale", [-1.0, math.nan, math.inf, "half"])
+def test_a_scale_of_the_rate_that_is_none_is_refused(scale):
+    """A negative one would climb."""
+
+    class Scale(Callback):
+        def on_train_begin(self, training):
+            training.lr_scale = scale
+
+    with pytest.raises(ValueError, match=r"lr_scale=.* must be a finite number of at least 0; it multiplies"):
+        train(network(), 2, Scale())
+
+
 def test_a_csv_log_is_complete_after_every_epoch(tmp_path):
     path, lines = tmp_path / "log.csv", []
 

@@ -161,6 +161,8 @@ def test_wrong_arguments_are_named():
         break_equation("BP5")
     with pytest.raises(ValueError, match="epochs=0 must be"):
         break_equation("BP1", epochs=0)
+    with pytest.raises(ValueError, match="seed=None must be"):  # both networks must have the same weights
+        break_equation("BP1", seed=None)
 
 
 def test_the_plot_has_both_curves(monkeypatch):

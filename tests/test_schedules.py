@@ -245,6 +245,29 @@ def test_a_schedule_needs_to_know_how_long_training_will_be():
     assert net.train(batches, epochs=1, lr=Constant(0.2), progress=False)["lr"] == [0.2]
 
 
+@pytest.mark.parametrize("lr", [OneCycle(0.1), Cosine(0.1), Exponential(0.1, 0.01)], ids=lambda lr: type(lr).__name__)
+def test_more_batches_than_the_length_says_are_refused_in_the_first_epoch(lr):
+    """Later, a cosine would rise again, and a line fall below 0."""
+
+    class Batches:
+        def __init__(self, items):
+            self.items = items
+
+        def __len__(self):
+            return 2
+
+        def __iter__(self):
+            return iter(self.items)
+
+    batches = Batches([(np.zeros((2, 1)), np.zeros((2, 1)))] * 3)
+    net = Network([1, 1], seed=0)
+    with pytest.raises(ValueError, match=r"lr is a schedule for the 2 batches an epoch .* yields more; give steps"):
+        net.train(batches, epochs=4, lr=lr, progress=False)
+    assert not net.history.rows
+    assert len(net.train(batches, epochs=4, lr=lr, steps=3, progress=False)) == 4
+    assert len(net.train(batches, epochs=4, lr=0.1, progress=False)) == 4
+
+
 def iter_again(items):
     class Stream:
         def __iter__(self):

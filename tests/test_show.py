@@ -276,6 +276,8 @@ def test_a_network_that_is_too_large_is_refused(monkeypatch):
 def test_other_objects_than_networks_are_refused():
     with pytest.raises(TypeError, match=r"net must be a Network, not of type Ensemble; give its members one by one"):
         make_page(Ensemble([2, 1], 2))
+    with pytest.raises(TypeError, match="title=3 must be a text"):
+        make_page(Network([2, 1]), title=3)
 
 
 def test_an_existing_file_is_replaced_and_a_missing_folder_named(tmp_path):

@@ -85,7 +85,7 @@ def write_page(
     Raises
     ------
     TypeError
-        If `net` is not a `Network`.
+        If `net` is not a `Network`, or `title` not a text.
     ValueError
         If `image` or `white` does not fit the network, if it has an activation of your own, or if it is too large.
     OSError
@@ -118,6 +118,8 @@ def make_page(
     '<!doctype html>'
     """
     net = require_network(net)
+    if title is not None and not isinstance(title, str):
+        raise TypeError(f"title={title!r} must be a text")
     picture = choose_picture(net, image, white)
     kind = "sliders" if picture is None else "drawing"
     scripts = ("page.js", "drawing.js") if picture else ("charts.js", "page.js", "sliders.js")

@@ -173,8 +173,8 @@ def ask(backward: Callable[..., Any], case: Case, layout: str) -> Answer:
 
 def _copy(result: Any) -> Any:
     """Copy what the function returns: it may use the same arrays again."""
-    if isinstance(result, (list, tuple)):
-        return [_copy(item) for item in result]
+    if isinstance(result, (list, tuple)) or (isinstance(result, np.ndarray) and result.dtype == object and result.ndim):
+        return [_copy(item) for item in result]  # an array of arrays is read as a list of them
     return np.array(result) if hasattr(result, "shape") else result
 
 

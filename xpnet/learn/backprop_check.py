@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.core.activations import ACTIVATIONS
+from xpnet.core.arguments import parse_seed
 from xpnet.core.costs import COSTS
 from xpnet.inspection.summary import table
 from xpnet.learn.backprop_cases import (
@@ -208,7 +209,7 @@ def check_backprop(
     look_up("reduction", reduction, REDUCTIONS)
     settings = {"activation": activation, "output_activation": output_activation, "cost": cost}
     model = Network(sizes, **settings).view.model
-    cases = Cases(model, settings, reduction, np.random.default_rng(seed))
+    cases = Cases(model, settings, reduction, np.random.default_rng(parse_seed(seed)))
     first, *others = *cases.draw("given", 3), *cases.draw("wide", 2)
     # Again at once and at the end: what a function keeps between calls may depend on the shapes
     answers = [ask(backward, first, layout)]

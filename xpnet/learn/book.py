@@ -50,7 +50,7 @@ class QuadraticCost:
     @staticmethod
     def fn(a: Any, y: Any) -> float:
         """Compute the cost of an output (n_out, 1) with its target (n_out, 1)."""
-        return float(quadratic.value(*_transpose(a, y), np)[0])  # type: ignore
+        return float(np.sum(quadratic.value(*_transpose(a, y), np)))  # type: ignore
 
     @staticmethod
     def delta(z: Any, a: Any, y: Any) -> np.ndarray:

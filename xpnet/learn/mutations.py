@@ -712,7 +712,7 @@ def break_equation(mistake: str | Mistake, *, epochs: int = 5, seed: int = 0) ->
     [(1, 'w', False), (1, 'b', False), (2, 'w', True), (2, 'b', True)]
     """
     chosen = mistake if isinstance(mistake, Mistake) else look_up("mistake", mistake, MISTAKES)
-    epochs = count("epochs", epochs, 1)
+    epochs, seed = count("epochs", epochs, 1), count("seed", seed, 0)  # None would draw two different networks
     train_data, test_data = mnist_sample()
     batch = train_data[0][:BATCH_SIZE], train_data[1][:BATCH_SIZE]
     networks = [_BrokenNetwork(SIZES, dtype="float64", seed=seed) for _ in range(2)]

@@ -244,6 +244,8 @@ def parse_callbacks(value: Any) -> list[Callback]:
                 "give one, as in [EarlyStopping()]"
             )
         _check_hooks(callback)
+    if len({id(callback) for callback in value}) < len(value):
+        raise ValueError("callbacks holds the same object twice; make a new one for each place")
     return list(value)
 
 

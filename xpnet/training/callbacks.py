@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from xpnet.training.callback import EVALUATED, Callback, Training, warn_of_write
 from xpnet.wording.checks import check_folder, choices, count, in_range, install_command, yes_or_no
 from xpnet.wording.errors import unless_stopped
@@ -76,6 +78,10 @@ class Monitor(Callback):
         if self.monitor not in logs:
             raise ValueError(f"monitor={self.monitor!r} is named in `adds` of a callback that has not added it")
         value = logs[self.monitor]
+        if np.ndim(value) != 0 or np.asarray(value).dtype.kind not in "biuf":
+            raise ValueError(
+                f"monitor={self.monitor!r} is {value!r} after epoch {logs['epoch']}, which is not a number"
+            )
         gain = math.inf if self.best is None else self._sign * (value - self.best)
         if math.isnan(value) or not gain > self.min_delta:
             return False
@@ -298,6 +304,7 @@ class ModelCheckpoint(Monitor):
 class CSVLog(Callback):
     """Write one row per epoch to a CSV file with a header; an existing file is replaced.
 
+    A column that begins in a later epoch is empty in the rows before.
     A resumed training continues after the last row of its checkpoint. If a row cannot be written, a warning says
     so, and it is written along with the next one.
 
@@ -325,9 +332,10 @@ class CSVLog(Callback):
         self._complete = False  # whether the file holds all rows so far
 
     def on_epoch_end(self, logs: dict[str, Any]) -> None:
-        """Write the row; or all rows, if it is the first, or the last one could not be written."""
-        self._names = self._names or list(logs)
-        complete, self._complete = self._complete, False
+        """Write the row; or all rows, if it has new columns, as the first one, or the last one could not be written."""
+        new = [name for name in logs if name not in self._names]
+        self._names = [*self._names, *new]
+        complete, self._complete = self._complete and not new, False
         try:
             self._write([logs] if complete else self.history.rows, "a" if complete else "w")
         except unless_stopped(OSError, MemoryError) as error:
@@ -402,7 +410,7 @@ class TensorBoard(Callback):
     def on_epoch_end(self, logs: dict[str, Any]) -> None:
         """Write the numbers."""
         for name, value in logs.items():
-            if name != "epoch":
+            if name != "epoch" and np.ndim(value) == 0 and np.asarray(value).dtype.kind in "biuf":
                 self._writer.add_scalar(name, float(value), logs["epoch"])
         self._writer.flush()
 

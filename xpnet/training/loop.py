@@ -29,7 +29,7 @@ from xpnet.training.least_squares import use_all_examples
 from xpnet.training.plan import Job
 from xpnet.training.position import Position
 from xpnet.training.prepare import check_target_scale
-from xpnet.training.rates import check_schedule, learning_rates
+from xpnet.training.rates import check_length, check_scale, check_schedule, learning_rates
 from xpnet.training.steps import Done, steps_per_chunk
 from xpnet.wording.errors import DivergenceError
 
@@ -161,7 +161,8 @@ def train_epochs(job: Job, training: Training, networks: int = 1) -> Generator[C
         started = time.perf_counter() - position.seconds
         for chunk in skip_steps(source.chunks(sampling, rng, plan.batch_size, most, networks), position.steps):
             steps = range(position.total_steps, position.total_steps + len(chunk.index))
-            lr = training.lr_scale * learning_rates(plan.schedule, steps, total)
+            check_length(plan.schedule, training.steps, position.steps + len(chunk.index))
+            lr = check_scale(training.lr_scale) * learning_rates(plan.schedule, steps, total)
             size = chunk.index.shape[1] if ranks is None else minibatch_size(source, plan.batch_size, position.steps)
             # Meanwhile these steps are taken, and the network gets its new weights
             done = yield chunk._replace(lr=lr, size=size)

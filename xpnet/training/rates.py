@@ -1,10 +1,13 @@
 """Learning rates: a schedule's values, checked."""
 
 import inspect
+import math
+from typing import Any
 
 import numpy as np
 
 from xpnet.core.schedules import Schedule
+from xpnet.wording.checks import in_range
 from xpnet.wording.errors import unless_stopped
 
 
@@ -55,3 +58,17 @@ def check_schedule(schedule: Schedule, epochs: int, steps: int | None) -> None:
     except unless_stopped(ValueError):  # it has no signature, as some functions written in C
         pass
     learning_rates(schedule, range(min(1, epochs)), total)
+
+
+def check_length(schedule: Schedule, steps: int | None, taken: int) -> None:
+    """Refuse more minibatches in an epoch than the length of the data said, if the schedule is made for that number."""
+    if steps is not None and taken > steps and getattr(schedule, "needs_total", True):
+        raise ValueError(
+            f"lr is a schedule for the {steps} batches an epoch that train_data has by its length, and it yields more; "
+            "give steps, the number of batches of an epoch, or mend the length"
+        )
+
+
+def check_scale(lr_scale: Any) -> float:
+    """Check the number by which callbacks multiply the schedule."""
+    return in_range("lr_scale", lr_scale, 0, math.inf, "it multiplies the schedule, and 1 leaves it as it is")
