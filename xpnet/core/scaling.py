@@ -27,8 +27,8 @@ class Scaling(NamedTuple):
     Examples
     --------
     >>> scaling = Scaling(np.array([[1.0]]), np.array([[2.0]]), np.array([[10.0]]), np.array([[5.0]]))
-    >>> scaling.inputs(np.array([[3.0]])), scaling.targets(np.array([[15.0]]))
-    (array([[1.]]), array([[1.]]))
+    >>> scaling.inputs(np.array([[3.0]])), scaling.targets(np.array([[15.0]])), scaling.outputs(np.array([[1.0]]))
+    (array([[1.]]), array([[1.]]), array([[15.]]))
     """
 
     x_mean: Array
@@ -43,6 +43,10 @@ class Scaling(NamedTuple):
     def targets(self, y: Array) -> Array:
         """Standardize targets."""
         return y if self.y_mean is None else (y - self.y_mean) / self.y_std
+
+    def outputs(self, a: Array) -> Array:
+        """Scale back standardized targets, or outputs that predict them."""
+        return a if self.y_mean is None else a * self.y_std + self.y_mean
 
     def after(self, other: "Scaling") -> "Scaling":
         """Return the scaling that turns numbers scaled by `other` into numbers scaled by this one.
