@@ -315,6 +315,7 @@ def test_fit_scaling_learns_the_names_of_a_table():
 
 
 @pytest.mark.on("jax")
+@pytest.mark.not_on("cupy on host memory")  # which has no kernel for it
 def test_ensembles_of_targets_far_from_0_keep_their_digits(place):
     x = np.random.default_rng(0).normal(size=(60, 2))
     y, options = x[:, 0] + 1e8, {"members": 3, "task": "regression", "standardize": True, "seed": 0}
