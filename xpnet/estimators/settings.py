@@ -194,19 +194,25 @@ def parse_settings(parameters: Parameters, *, partial: bool) -> Settings:
     )
     if optimizer is None:
         _refuse_for_lbfgs(parameters)
+    if optimizer is None or settings.by_steps:
+        _refuse_rates_and_minibatches(parameters, settings)
+    if optimizer is not None and partial:
+        _check_partial(settings)
+    return settings
+
+
+def _refuse_rates_and_minibatches(parameters: Parameters, settings: Settings) -> None:
+    """Refuse what the solvers that take whole steps, on all examples, have no use for."""
     if settings.by_steps and settings.batch_size is not None:
         raise ValueError(
             f"batch_size={parameters.batch_size!r} is for other solvers: {parameters.solver!r} uses all examples in "
             "every step; leave it out"
         )
-    if (optimizer is None or settings.by_steps) and not isinstance(parameters.learning_rate, str):
+    if not isinstance(parameters.learning_rate, str):
         raise ValueError(
             f"learning_rate={parameters.learning_rate!r} is for other solvers: {parameters.solver!r} chooses the "
             "length of its steps; leave it out"
         )
-    if optimizer is not None and partial:
-        _check_partial(settings)
-    return settings
 
 
 def _parse_optimizer(parameters: Parameters) -> Optimizer | None:
