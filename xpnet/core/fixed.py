@@ -16,6 +16,12 @@ def is_fixed(step: Any) -> bool:
     >>> from xpnet.core.activations import relu, sigmoid
     >>> is_fixed((sigmoid, relu)), is_fixed((sigmoid, math.tanh))
     (True, False)
+
+    Also methods of xpnet's objects are:
+
+    >>> from xpnet.core.optimizers.sgd import SGD
+    >>> is_fixed(SGD(momentum=0.9).update)
+    True
     """
     if isinstance(step, partial):
         return is_fixed((step.func, step.args, tuple(step.keywords.values())))

@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 
 from xpnet.core.arrays import Array, Namespace
-from xpnet.core.model import Model
 
 # In standard deviations. Outputs whose mean is further from 0 are scaled back in float64: float32 would round them by
 # more than 1.5e-5 standard deviations
@@ -86,22 +85,6 @@ class Scaling(NamedTuple):
         if self.y_mean is None or self.y_std is None:
             return False
         return bool((np.abs(self.y_mean) > FAR_FROM_ZERO * self.y_std).any())
-
-
-def check_scaling(scaling: Scaling, model: Model, dtype: str) -> None:
-    """Refuse a scaling, of NumPy arrays, that does not fit a network with this dtype."""
-    for name, array in scaling._asdict().items():
-        if array is None:
-            continue
-        shape = (1, model.n_in if name.startswith("x") else model.n_targets)
-        with np.errstate(over="ignore"):
-            rounded = array.astype(dtype)
-        if array.shape != shape or not np.isfinite(rounded).all():
-            raise ValueError(f"scaling.{name} of shape {array.shape} must be finite numbers of shape {shape}")
-        if name.endswith("std") and not (rounded > 0).all():
-            raise ValueError(f"scaling.{name} must be above 0")
-    if scaling.x_mean is None or scaling.x_std is None or (scaling.y_mean is None) != (scaling.y_std is None):
-        raise ValueError("scaling lacks a mean or a standard deviation")
 
 
 class Scaler(NamedTuple):

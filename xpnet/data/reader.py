@@ -12,12 +12,12 @@ from typing import Any, NamedTuple, TypeAlias
 import array_api_compat
 import numpy as np
 
-from xpnet.backends.base import Backend, as_array, host_array, on_host, precision
+from xpnet.backends.base import Backend, as_array, cast, host_array, on_host, precision
 from xpnet.backends.choose import get_backend
 from xpnet.core.arrays import Array, blocks, map_arrays
 from xpnet.core.minibatch import Encoding, Examples
 from xpnet.core.model import Model
-from xpnet.core.scaling import Moments, Scaler, Scaling, check_scaling, moments
+from xpnet.core.scaling import Moments, Scaler, Scaling, moments
 from xpnet.wording.checks import check_lengths, list_names, warn
 from xpnet.wording.errors import unless_stopped
 
@@ -270,7 +270,7 @@ class Reader(NamedTuple):
     def place(self, scaling: Scaling) -> Scaler:
         """Check a scaling, whose arrays may be anywhere, and make the exact and the rounded copy. Synchronizes."""
         exact = map_arrays(lambda x: np.array(self.home(x).to_numpy(x), np.float64), scaling)
-        check_scaling(exact, self.model, self.dtype)
+        _check_fit(exact, self.model, self.dtype)
         for array in exact:
             if array is not None:
                 array.flags.writeable = False  # the copies on the device would not follow
@@ -382,6 +382,21 @@ class Reader(NamedTuple):
                     f"{output.name} outputs adds up to it; give classes or one-hot rows, "
                     'or for several labels an example task="multilabel"'
                 )
+
+
+def _check_fit(scaling: Scaling, model: Model, dtype: str) -> None:
+    """Refuse a scaling, of NumPy arrays, that does not fit a network with this dtype."""
+    for name, array in scaling._asdict().items():
+        if array is None:
+            continue
+        shape = (1, model.n_in if name.startswith("x") else model.n_targets)
+        rounded = cast(array, dtype)
+        if array.shape != shape or not np.isfinite(rounded).all():
+            raise ValueError(f"scaling.{name} of shape {array.shape} must be finite numbers of shape {shape}")
+        if name.endswith("std") and not (rounded > 0).all():
+            raise ValueError(f"scaling.{name} must be above 0")
+    if scaling.x_mean is None or scaling.x_std is None or (scaling.y_mean is None) != (scaling.y_std is None):
+        raise ValueError("scaling lacks a mean or a standard deviation")
 
 
 def as_real_array(x: Any, name: str) -> Array:
