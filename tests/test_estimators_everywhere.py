@@ -20,8 +20,9 @@ from sklearn.utils._array_api import get_namespace_and_device, move_estimator_to
 from test_estimators import host, put
 
 from xpnet import get_backend
+from xpnet.backends.choose import backend_of
 from xpnet.estimators import MLPClassifier, MLPRegressor
-from xpnet.estimators.inputs import backend_of, same_place
+from xpnet.estimators.inputs import same_place
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -5,7 +5,9 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from xpnet.backends.base import Backend, open_namespace
+import array_api_compat
+
+from xpnet.backends.base import Backend, as_array, is_array, open_namespace
 from xpnet.wording.checks import choices, install_command, name_backend
 from xpnet.wording.errors import BackendError, unless_stopped
 from xpnet.wording.hints import explain_unknown
@@ -56,6 +58,29 @@ def get_backend(backend: Any = None, device: Any = None) -> Backend:
     if not isinstance(backend, str) or backend not in BACKENDS:
         raise BackendError(explain_unknown("backend", backend, BACKENDS) + ", or give an Array API namespace module")
     return load_backend(backend, device)(device)
+
+
+def is_foreign(x: Any) -> bool:
+    """Tell whether this is an array of a library other than NumPy."""
+    return is_array(x) and not array_api_compat.is_numpy_array(x)
+
+
+def backend_of(x: Any) -> Backend:
+    """Return the backend for an array's library and device; NumPy for lists, tables and sparse matrices.
+
+    Examples
+    --------
+    >>> backend_of([[1.0, 2.0]])
+    <Backend numpy on cpu>
+    """
+    if not is_foreign(x):
+        return get_backend("numpy")
+    return get_backend(array_api_compat.array_namespace(x), array_api_compat.device(x))
+
+
+def to_host(x: Any) -> Any:
+    """Convert an array of any library to NumPy; return anything else as it is. Synchronizes."""
+    return backend_of(x).to_numpy(as_array(x)) if is_foreign(x) else x
 
 
 def load_backend(name: str, device: Any = None) -> type[Any]:

@@ -11,6 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from xpnet.backends.base import Backend
+from xpnet.backends.choose import backend_of, is_foreign, to_host
 from xpnet.core.arrays import Array, Namespace
 from xpnet.data.host_rows import stays_outside
 from xpnet.estimators.architecture import ACTIVATION_NAMES, choose_backend, follows_inputs
@@ -29,15 +30,12 @@ from xpnet.estimators.fitting import (
     train_until_interrupted,
 )
 from xpnet.estimators.inputs import (
-    backend_of,
     check_kind,
-    is_foreign,
     move_to,
     name_arguments,
     name_place,
     parse_sample_weight,
     same_place,
-    to_host,
     validate_examples,
     validate_inputs,
 )

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from xpnet.backends.choose import to_host
 from xpnet.core.arrays import blocks
 from xpnet.data.fingerprint import digest
-from xpnet.estimators.inputs import to_host
 from xpnet.estimators.search_file import describe
 from xpnet.training.checkpointing import FileKind, Resumed, Saving, parse_saving
 from xpnet.training.plan import Job

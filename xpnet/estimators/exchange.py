@@ -8,10 +8,11 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from xpnet.backends.choose import backend_of, to_host
 from xpnet.estimators.architecture import choose_backend, choose_dtype, make_network, take_layers
 from xpnet.estimators.base import BasePerceptron, list_attributes
 from xpnet.estimators.convergence import TALLY_ATTRIBUTES, read_tally, write_tally
-from xpnet.estimators.inputs import backend_of, float_dtype, to_host
+from xpnet.estimators.inputs import float_dtype
 from xpnet.estimators.settings import LEARNING_RATES, THEIR_SOLVERS, Parameters
 from xpnet.estimators.targets import Problem
 from xpnet.network import Network

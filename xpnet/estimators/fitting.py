@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from xpnet.backends.base import Backend
+from xpnet.backends.choose import to_host
 from xpnet.core.arrays import Array, Namespace
 from xpnet.data.gathered import Stored, gather_rows, remember_rows
 from xpnet.data.host_rows import stays_outside
@@ -25,7 +26,7 @@ from xpnet.estimators.architecture import (
 from xpnet.estimators.checkpoints import fingerprint, skip_epochs
 from xpnet.estimators.convergence import Convergence, Tally, read_tally, warn_if_not_converged
 from xpnet.estimators.examples import RowSource, hold_out, load, read_targets, resample
-from xpnet.estimators.inputs import float_dtype, to_host
+from xpnet.estimators.inputs import float_dtype
 from xpnet.estimators.settings import Parameters, Settings, make_sampling
 from xpnet.estimators.targets import Problem
 from xpnet.network import Network

@@ -15,8 +15,8 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.validation import validate_data
 
-from xpnet.backends.base import CONVERSION_ERRORS, Backend, as_array, is_array, on_host
-from xpnet.backends.choose import get_backend
+from xpnet.backends.base import CONVERSION_ERRORS, Backend, as_array, on_host
+from xpnet.backends.choose import backend_of, get_backend, is_foreign, to_host
 from xpnet.core.arrays import Array
 from xpnet.data.host_rows import HostRows, as_host_rows, stays_outside
 from xpnet.data.reader import TEXT_REMEDY, as_real_array, refuse_masked
@@ -28,24 +28,6 @@ FLOATS = (np.float64, np.float32)
 ACCEPTED: dict[str, Any] = {"accept_sparse": ["csr", "csc"], "dtype": list(FLOATS), "order": "C"}
 
 # Libraries and devices
-
-
-def is_foreign(x: Any) -> bool:
-    """Tell whether this is an array of a library other than NumPy; scikit-learn validates everything else."""
-    return is_array(x) and not array_api_compat.is_numpy_array(x)
-
-
-def backend_of(x: Any) -> Backend:
-    """Return the backend for an array's library and device; NumPy for lists, tables and sparse matrices.
-
-    Examples
-    --------
-    >>> backend_of([[1.0, 2.0]])
-    <Backend numpy on cpu>
-    """
-    if not is_foreign(x):
-        return get_backend("numpy")
-    return get_backend(array_api_compat.array_namespace(x), array_api_compat.device(x))
 
 
 def same_place(a: Backend, b: Backend) -> bool:
@@ -65,11 +47,6 @@ def leave_device(x: Any, backend: Backend) -> Array:
     """
     x = as_array(x)
     return backend_of(x).to_numpy(x) if on_host(backend) and not on_host(x) else x
-
-
-def to_host(x: Any) -> Any:
-    """Convert an array of any library to NumPy; return anything else as it is. Synchronizes."""
-    return backend_of(x).to_numpy(as_array(x)) if is_foreign(x) else x
 
 
 def float_dtype(x: Array) -> str:

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import joblib
 import numpy as np
 
+from xpnet.backends.choose import to_host
 from xpnet.checkpoint.file import INVALID_VALUE_ERRORS
 from xpnet.checkpoint.files import read_file, write_file
-from xpnet.estimators.inputs import to_host
 from xpnet.training.callback import warn_of_write
 from xpnet.training.checkpointing import parse_checkpoint
 from xpnet.wording.checks import count, has_methods, refuse_duplicates, truncate

@@ -16,11 +16,11 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 
 from xpnet.backends.base import Backend
+from xpnet.backends.choose import to_host
 from xpnet.core.arrays import Array
 from xpnet.core.costs import poisson, quadratic
 from xpnet.estimators.architecture import Head, parse_loss
 from xpnet.estimators.examples import RowSource, read_targets
-from xpnet.estimators.inputs import to_host
 from xpnet.inspection.view import View
 from xpnet.training.metrics import mean_r2
 from xpnet.wording.checks import choices, in_range

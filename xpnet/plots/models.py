@@ -6,11 +6,9 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import array_api_compat
 import numpy as np
 
-from xpnet.backends.base import is_array
-from xpnet.backends.choose import get_backend
+from xpnet.backends import choose
 from xpnet.core.minibatch import decode
 from xpnet.data.sources import make_source
 from xpnet.ensemble import Ensemble
@@ -46,17 +44,12 @@ def open_classifier(net: Any, data: Any, labels: Any) -> tuple[Network | Ensembl
     if not isinstance(data, tuple) or len(data) != 2:
         raise TypeError(f"data is of type {type(data).__name__}; give (X, y) for an estimator, with the classes in y")
     X, y = data
-    y = (_move_to_host(y) if is_array(y) else np.asarray(y)).ravel()
+    y = np.asarray(choose.to_host(y)).ravel()
     for label in y[~np.isin(y, classes)].tolist():
         raise ValueError(
             f"y has the class {label!r}, which the estimator has not learnt; it knows {choices(classes.tolist())}"
         )
     return model, (X, np.searchsorted(classes, y)), labels
-
-
-def _move_to_host(x: Any) -> np.ndarray:
-    """Move an array of any library to the host."""
-    return get_backend(array_api_compat.array_namespace(x), array_api_compat.device(x)).to_numpy(x)
 
 
 def first_network(model: Network | Ensemble) -> Network:
