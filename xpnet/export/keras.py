@@ -125,13 +125,7 @@ def _read_layers(layers: Sequence[Any]) -> Iterator[Part]:
         place = f"layer {number} ({kind})"
         if kind not in _READERS:
             raise ValueError(f"model_or_weights: {unsupported_layer(place, kind, _READERS)}")
-        try:
-            parts = [*_READERS[kind](place, layer)]
-        except ValueError as error:
-            if str(error).startswith("model_or_weights"):
-                raise
-            raise ValueError(f"model_or_weights: {place} is not supported: {error}") from error
-        for part in parts:
+        for part in _READERS[kind](place, layer):
             yield part._replace(place=place)
 
 
@@ -174,12 +168,20 @@ def _read_relu(place: str, layer: Any) -> Iterator[Part]:
             "activation has neither"
         )
     slope = float(getattr(layer, "negative_slope", 0.0))
-    yield Part("activation", (make_leaky_relu(slope) if slope else activations.relu,))
+    yield Part("activation", (_make(place, make_leaky_relu, slope) if slope else activations.relu,))
 
 
 def _read_leaky_relu(place: str, layer: Any) -> Iterator[Part]:
     slope = layer.negative_slope if hasattr(layer, "negative_slope") else layer.alpha  # Keras 3, Keras 2
-    yield Part("activation", (make_leaky_relu(float(slope)),))
+    yield Part("activation", (_make(place, make_leaky_relu, slope),))
+
+
+def _make(place: str, make: Callable[[float], Activation], number: Any) -> Activation:
+    """Make an activation with a number; the error for a wrong one names the layer."""
+    try:
+        return make(float(number))
+    except ValueError as error:
+        raise ValueError(f"model_or_weights: {place} is not supported: {error}") from error
 
 
 def _read_softmax(place: str, layer: Any) -> Iterator[Part]:
@@ -193,7 +195,7 @@ _READERS: dict[str, Callable[[str, Any], Iterator[Part]]] = {
     "Activation": _read_function,
     "ReLU": _read_relu,
     "LeakyReLU": _read_leaky_relu,
-    "ELU": lambda place, layer: iter([Part("activation", (make_elu(float(layer.alpha)),))]),
+    "ELU": lambda place, layer: iter([Part("activation", (_make(place, make_elu, layer.alpha),))]),
     "Softmax": _read_softmax,
     "Dropout": lambda place, layer: iter([Part("dropout", (float(layer.rate),))]),
     "Flatten": lambda place, layer: iter([Part("flatten")]),
