@@ -371,7 +371,7 @@ def test_predictions_and_evaluations_with_other_weights_compile_nothing_again(co
 
     def use(seed):
         net = Network([5, 4, 3], backend="jax", task="classification", seed=seed)
-        return net.predict(x), net.predict_proba(x[0]), net.evaluate((x, labels), metrics=["accuracy", plus_one])
+        return net.predict(x), net.predict_proba(x[0]), net.measure((x, labels), metrics=["accuracy", plus_one])
 
     first = use(0)
     assert compilations() > 0

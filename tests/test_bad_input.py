@@ -212,7 +212,7 @@ def test_arguments_of_train_are_checked_before_the_first_step(
 
 def test_a_regression_has_no_classes() -> None:
     net = Network([3, 2], task="regression", seed=0)
-    for use in (train, Network.evaluate, Network.calibrate):
+    for use in (train, Network.measure, Network.calibrate):
         with pytest.raises(ValueError, match=r"has shape \(6,\), but must have \(n, 2\)$"):
             use(net, GOOD)
 
@@ -318,7 +318,7 @@ def test_missing_data_is_a_value_error(net: Network) -> None:
     with refused(net, ValueError, r"batch is missing"):
         net.minibatch_update(None, 0.1)
     with refused(net, ValueError, r"data is missing"):
-        net.evaluate(None)
+        net.measure(None)
 
 
 BAD_BATCHES = [
@@ -455,10 +455,13 @@ def test_targets_out_of_reach_name_the_regression_task(options: dict[str, Any], 
 
 def test_a_regression_has_no_classes_to_count() -> None:
     net = Network([3, 1], task="regression", seed=0)
-    with refused(net, ValueError, r'accuracy needs classes.*task="regression".*use predict or cost'):
+    with refused(net, ValueError, r'accuracy needs classes.*task="regression".*use predict or measure'):
         net.accuracy((X, TEMPERATURES))
+    for kind in (net, Ensemble([3, 1], members=2, task="regression", seed=0)):
+        with refused(net, ValueError, r'evaluate needs classes.*task="regression".*use predict or measure'):
+            kind.evaluate((X, TEMPERATURES))
     with refused(net, ValueError, r"metrics holds 'accuracy', which is for 'classification', 'binary', 'multilabel'"):
-        net.evaluate((X, TEMPERATURES), ["accuracy"])
+        net.measure((X, TEMPERATURES), metrics=["accuracy"])
     with refused(net, ValueError, r'predict_proba needs classes.*task="regression"'):
         net.predict_proba(X)
 
@@ -687,6 +690,9 @@ def test_the_error_of_a_property_stays_as_it_is() -> None:
             lambda net: net.train(GOOD, 1, 3, 0.1, None, SGD()),
             r"train takes .* but was given 6 .*, as in optimizer=\.\.\.$",
         ),
+        (lambda net: net.evaluate(X, LABELS), r"^evaluate takes 'test_data' .*as in evaluate\(\(X, y\)\)$"),
+        (lambda net: net.measure(X, LABELS), r"^measure takes 'data' .*as in measure\(\(X, y\)\)$"),
+        (lambda net: net.evaluate(GOOD, metrics=["r2"]), r" \(metrics is an argument of train and measure\); choose"),
         (lambda net: net.train(X, LABELS, 1, 3, 0.1, GOOD), r"; X and y are given together, as in train\(\(X, y\)\)$"),
         (lambda net: net.train(x=X, y=LABELS), r"^x=\.\.\. is not .*train \(X and y are given .* train\(\(X, y\)\)\);"),
         (
@@ -889,7 +895,7 @@ def test_tables_and_sparse_arrays() -> None:
     np.testing.assert_array_equal(net.forward(table), net.forward([[0.5, 1], [1.5, 0]]))
     np.testing.assert_array_equal(net.forward(table.astype("Float64")), net.forward([[0.5, 1], [1.5, 0]]))
     labels = pandas.Series([0, 1])
-    assert net.evaluate((table, labels))["correct"] == net.evaluate((table, labels.to_numpy()))["correct"]
+    assert net.evaluate((table, labels)) == net.evaluate((table, labels.to_numpy()))
     train(net, (table, labels.astype("Int64")), sample_weight=pandas.Series([1.0, 2.0]))
     with pytest.raises(TypeError, match=r"x has dtype object; give real numbers, and classes as whole numbers from 0"):
         net.forward(pandas.DataFrame({"a": [0.5, 1.5], "b": ["x", "y"]}))

@@ -181,7 +181,7 @@ def test_evaluate_and_predict_use_the_saved_network(capsys, model, tmp_path, dig
     net, (_, (x, y)) = Network.load(model), digits
     status, out, err = run_command(capsys, "evaluate", model)
     assert (status, err) == (0, "")
-    assert out == [f"Test accuracy: {net.accuracy((x, y)):.2%} ({net.evaluate((x, y))['correct']}/1000)"]
+    assert out == [f"Test accuracy: {net.accuracy((x, y)):.2%} ({net.evaluate((x, y))}/1000)"]
     np.save(tmp_path / "x.npy", x[:3])
     status, out, err = run_command(capsys, "predict", model, tmp_path / "x.npy")
     assert out[0] == "prediction,probability"

@@ -72,7 +72,7 @@ def test_arrays_of_every_library_train_every_backend_alike(place: Place, library
 def test_arrays_on_the_device_train_alike(place: Place, backend: Any) -> None:
     source = backend.asarray(X), backend.asarray(LABELS)
     assert_same(trained(source, place), snapshot(trained((X, LABELS), place)))
-    assert network(place).evaluate(source)["correct"] == network(place).evaluate((X, LABELS))["correct"]
+    assert network(place).evaluate(source) == network(place).evaluate((X, LABELS))
 
 
 @pytest.mark.parametrize("host", marked(["numpy", "torch", "jax"]))
@@ -225,11 +225,7 @@ def test_items_that_a_class_of_the_users_makes_are_taken_as_they_are() -> None:
 
 def test_evaluate_reads_a_data_set() -> None:
     net = network()
-    assert (
-        net.evaluate(Images(to_tensor))["correct"]
-        == net.evaluate(Images())["correct"]
-        == net.evaluate((SCALED, LABELS))["correct"]
-    )
+    assert net.evaluate(Images(to_tensor)) == net.evaluate(Images()) == net.evaluate((SCALED, LABELS))
 
 
 def test_without_cache_a_data_set_is_read_again_each_epoch_to_the_same_weights(place: Place) -> None:
@@ -290,7 +286,7 @@ def test_torchvision_with_transforms_of_the_notebook_is_read_once(torchvision_mn
     net = trained(mnist, sizes=(784, 5, 10), epochs=3, test_data=raw)
     assert mnist.reads == 300
     assert raw.reads == 0
-    assert net.evaluate(mnist)["correct"] == net.evaluate(raw)["correct"]
+    assert net.evaluate(mnist) == net.evaluate(raw)
     # bit for bit what ToTensor makes of the pixels
     assert_same(net, snapshot(trained(raw, sizes=(784, 5, 10), epochs=3)))
     scaled = raw.data.numpy().astype(np.float32) / np.float32(255)
@@ -609,7 +605,7 @@ INPUTS: dict[str, Callable[[Any, Any], Any]] = {
     "sample": lambda net, columns: net.sample(Table(columns), 2),
     "vjp": lambda net, columns: net.vjp(Table(columns), np.ones((N, 3))),
     "jacobian": lambda net, columns: net.jacobian(Table(columns)),
-    "evaluate": lambda net, columns: net.evaluate((Table(columns), LABELS))["correct"],
+    "evaluate": lambda net, columns: net.evaluate((Table(columns), LABELS)),
     "accuracy": lambda net, columns: net.accuracy((Table(columns), LABELS)),
     "cost": lambda net, columns: net.cost((Table(columns), LABELS)),
     **{f"train {kind}": lambda net, columns, make=make: train(net, make(columns)) for kind, make in SOURCES.items()},
@@ -743,7 +739,7 @@ def test_names_can_be_assigned_and_must_fit() -> None:
     for call in (
         lambda: Ensemble.of(ensemble),
         lambda: train(ensemble, (X, LABELS)),
-        lambda: ensemble.evaluate((X, LABELS))["correct"],
+        lambda: ensemble.evaluate((X, LABELS)),
     ):
         with pytest.raises(ValueError, match=message):
             call()
@@ -785,7 +781,7 @@ def test_classes_and_one_hot_rows_are_the_same_targets(place: Place, task: str |
     for net, y in zip(nets, forms):
         net.train((X, y), epochs=2, batch_size=4, lr=0.5, progress=False)
         assert_same(net, snapshot(nets[0]))
-        assert net.evaluate((X, y))["correct"] == nets[0].evaluate((X, LABELS))["correct"]
+        assert net.evaluate((X, y)) == nets[0].evaluate((X, LABELS))
         assert net.cost((X, y)) == nets[0].cost((X, LABELS))
 
 
@@ -793,9 +789,9 @@ def test_evaluate_counts_examples_whose_largest_output_is_their_class(place: Pla
     net = network(place)
     expected = int((net.backend.to_numpy(net.forward(X)).argmax(axis=1) == LABELS).sum())
     for count in (
-        net.evaluate((X, LABELS))["correct"],
-        net.evaluate((X, ONE_HOT))["correct"],
-        net.evaluate(list(zip(X, LABELS.tolist())))["correct"],
+        net.evaluate((X, LABELS)),
+        net.evaluate((X, ONE_HOT)),
+        net.evaluate(list(zip(X, LABELS.tolist()))),
     ):
         assert type(count) is int
         assert count == expected
@@ -846,7 +842,7 @@ def test_one_output_is_held_against_one_half(place: Place) -> None:
     net.layers = [([[1.0]], [0.0])]
     x = np.array([[-2.0], [-1.0], [1.0], [2.0], [3.0]])
     for y, correct in (([0, 0, 1, 1, 1], 5), ([1, 1, 0, 0, 0], 0), ([0, 0, 0, 0, 0], 2), ([1, 1, 1, 1, 1], 3)):
-        assert net.evaluate((x, y))["correct"] == net.evaluate((x, np.array(y)[:, None]))["correct"] == correct
+        assert net.evaluate((x, y)) == net.evaluate((x, np.array(y)[:, None])) == correct
 
 
 # Pixels

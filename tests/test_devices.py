@@ -123,7 +123,7 @@ ENTRIES: dict[str, Callable[[Any, Any], Any]] = {
     "minibatch_update": lambda x, y: network().minibatch_update((x, y), 0.1),
     "predict": lambda x, y: network().predict(x),
     "predict_proba": lambda x, y: network().predict_proba(x),
-    "evaluate": lambda x, y: network().evaluate((x, y))["correct"],
+    "evaluate": lambda x, y: network().evaluate((x, y)),
     "accuracy": lambda x, y: network().accuracy((x, y)),
     "cost": lambda x, y: network().cost((x, y)),
     "activations": lambda x, y: network().activations(x),

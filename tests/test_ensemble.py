@@ -889,7 +889,7 @@ def test_classes_are_those_of_the_mean_probabilities(classes):
     np.testing.assert_allclose(std, outputs.std(axis=0))
     labels = on_host(classes, classes.predict(x))[0]
     np.testing.assert_array_equal(labels, mean.argmax(axis=1))
-    assert classes.evaluate((x, y))["correct"] == (labels == y).sum()
+    assert classes.evaluate((x, y)) == (labels == y).sum()
     assert classes.accuracy((x, y)) == (labels == y).mean()
     assert int(classes.predict(x[0])) == labels[0]
 

@@ -81,7 +81,7 @@ def test_a_memory_map_trains_as_the_same_array_in_memory(place: Place, case: str
     for method in (Network.predict, Network.forward):
         results = [net.backend.to_numpy(method(net, inputs)) for inputs in (mapped(tmp_path, x), x)]
         np.testing.assert_allclose(*results, rtol=0 if place == HOST else 1e-6)
-    assert net.evaluate((mapped(tmp_path, x), y)) == pytest.approx(net.evaluate((x, y)), rel=1e-6)
+    assert net.measure((mapped(tmp_path, x), y)) == pytest.approx(net.measure((x, y)), rel=1e-6)
 
 
 @pytest.mark.needs("jax")

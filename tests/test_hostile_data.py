@@ -269,7 +269,7 @@ def targets(net: Network) -> np.ndarray:
 
 def count(net: Network, data: Any) -> Any:
     """Count what is classified correctly; for a regression, compute the cost."""
-    return [net.evaluate(data)["correct"], net.accuracy(data)] if net.task == "classification" else net.cost(data)
+    return [net.evaluate(data), net.accuracy(data)] if net.task == "classification" else net.cost(data)
 
 
 # For each method, how errors name the argument, and what to call
@@ -611,7 +611,7 @@ def test_a_length_that_is_an_estimate_is_not_held_against_the_data(on_numpy: Net
     loader = Loader(Stops(StopIteration()))
     loader.dataset = iter([])  # type: ignore[attr-defined]  # of such a one, PyTorch's loader knows only a guess
     assert on_numpy.train(loader, 2, progress=False)["epoch"] == [1, 2]
-    assert on_numpy.evaluate(Loader(whole))["correct"] in (0, 4)
+    assert on_numpy.evaluate(Loader(whole)) in (0, 4)
 
 
 def test_a_generator_in_which_an_iterator_ends_is_refused(on_numpy: Network) -> None:

@@ -149,10 +149,10 @@ def test_classification_counts_and_predicts_the_largest_output(place):
     assert int(net.predict(x[2])) == 2
     np.testing.assert_allclose(host(net, [net.predict_proba(x)])[0][3], [0.4, 0.35, 0.25])
     labels = [0, 1, 1, 1]
-    assert net.evaluate((x, labels))["correct"] == net.evaluate((x, np.eye(3)[labels]))["correct"] == 2
-    assert net.evaluate(list(zip(x, np.eye(3)[labels][:, :, None], strict=True)))["correct"] == 2
+    assert net.evaluate((x, labels)) == net.evaluate((x, np.eye(3)[labels])) == 2
+    assert net.evaluate(list(zip(x, np.eye(3)[labels][:, :, None], strict=True))) == 2
     assert net.accuracy((x, labels)) == 0.5
-    assert (type(net.evaluate((x, labels))["correct"]), type(net.accuracy((x, labels)))) == (int, float)
+    assert (type(net.evaluate((x, labels))), type(net.accuracy((x, labels)))) == (int, float)
     assert f"{net.cost((x, labels)):.3f}"
 
 
@@ -161,13 +161,13 @@ def test_one_output_is_thresholded_at_one_half(place):
     assert host(net, [net.predict(x)])[0].tolist() == [1, 0, 1, 0]
     assert int(net.predict(x[0])) == 1
     for y in ([0, 0, 1, 1], [[0], [0], [1], [1]], [False, False, True, True]):
-        assert net.evaluate((x, y))["correct"] == 2
+        assert net.evaluate((x, y)) == 2
 
 
 def test_several_labels_count_when_all_are_right(place):
     net, x = probe(place, "multilabel", [[0.9, 0.8], [0.2, 0.7], [0.6, 0.1]])
     assert host(net, [net.predict(x)])[0].tolist() == [[1, 1], [0, 1], [1, 0]]
-    assert net.evaluate((x, [[1, 1], [1, 1], [1, 0]]))["correct"] == 2
+    assert net.evaluate((x, [[1, 1], [1, 1], [1, 0]])) == 2
 
 
 def test_regression_predicts_values(place):

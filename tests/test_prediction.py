@@ -361,10 +361,10 @@ TASKS = {
 
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("kind", [Network, Ensemble])
-def test_evaluate_gives_the_cost_and_the_usual_metrics(kind, task):
+def test_measure_gives_the_cost_and_the_usual_metrics(kind, task):
     names, units, y = TASKS[task]
     net, x = kind([3, units], task=task, seed=0), np.random.default_rng(0).standard_normal((9, 3))
-    scores = net.evaluate((x, y))
+    scores = net.measure((x, y))
     assert list(scores) == ["cost", "size", *names]
     assert (scores["cost"], scores["size"]) == (net.cost((x, y)), 9)
     if task == "regression":
@@ -372,12 +372,12 @@ def test_evaluate_gives_the_cost_and_the_usual_metrics(kind, task):
         assert scores["r2"] == pytest.approx(r2_score(y, net.predict(x)), rel=1e-5)
     else:
         assert scores["accuracy"] == net.accuracy((x, y)) == scores["correct"] / 9
-    assert list(net.evaluate((x, y), metrics=["mse"])) == ["cost", "size", "mse"]
+    assert list(net.measure((x, y), metrics=["mse"])) == ["cost", "size", "mse"]
 
 
 def test_a_cost_without_a_number_for_each_target_is_evaluated_alone():
     net = Network([3, 2], cost="quantile(0.1, 0.9)", seed=0)
-    assert list(net.evaluate((np.ones((4, 3)), np.ones(4)))) == ["cost", "size"]
+    assert list(net.measure((np.ones((4, 3)), np.ones(4)))) == ["cost", "size"]
 
 
 @pytest.mark.not_on("jax")  # which compiles a program for each shape

@@ -86,7 +86,7 @@ LOOKS: dict[str, Callable[[Network, Any, Any], Any]] = {
     "forward": lambda net, x, y: net.forward(x),
     "predict": lambda net, x, y: net.predict(x),
     "predict_proba": lambda net, x, y: net.predict_proba(x),
-    "evaluate": lambda net, x, y: net.evaluate((x, y))["correct"],
+    "evaluate": lambda net, x, y: net.evaluate((x, y)),
     "accuracy": lambda net, x, y: net.accuracy((x, y)),
     "cost": lambda net, x, y: net.cost((x, y)),
     "activations": lambda net, x, y: net.activations(x),
@@ -228,7 +228,7 @@ def test_batches_of_bytes_and_of_numbers_in_turn(place):
     net, plain, before = network(place), network(place, scale=None), Stream(lambda x, i: scaled(x))
     assert_alike(net, plain, Stream(mixed), before, exactly=False)
     assert net.cost(Stream(mixed)) == plain.cost(before)
-    assert net.evaluate(Stream(mixed))["correct"] == plain.evaluate(before)["correct"]
+    assert net.evaluate(Stream(mixed)) == plain.evaluate(before)
 
 
 @ON_NUMPY

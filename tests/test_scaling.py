@@ -93,7 +93,7 @@ def test_targets_in_the_thousands_diverge_and_the_remedy_trains():
         Network([4, 20, 1], activation="relu", task="regression", seed=0).train((x, y), **arguments)
     net = Network([4, 20, 1], activation="relu", task="regression", standardize=True, seed=0)
     net.train((x[:200], y[:200]), **arguments)
-    assert net.evaluate((x[200:], y[200:]))["r2"] > 0.8
+    assert net.measure((x[200:], y[200:]))["r2"] > 0.8
     for options in ({"task": "classification"}, {"task": "regression", "standardize": True}):
         with pytest.raises(DivergenceError, match=r"Give a smaller lr, or scale the inputs$"):
             Network([4, 20, 2], activation="relu", seed=0, **options).train(
@@ -326,8 +326,8 @@ def test_ensembles_of_targets_far_from_0_keep_their_digits(place):
         flat(ours.value_and_jacobian(x, return_std=True)), flat(theirs.value_and_jacobian(x, return_std=True))
     ):
         np.testing.assert_allclose(host(ours, found), expected, rtol=0, atol=1e-4)
-    first = ours.evaluate((x, y), [first_minus_1e8])["first_minus_1e8"]
-    assert first == pytest.approx(theirs.evaluate((x, y), [first_minus_1e8])["first_minus_1e8"], abs=1e-4) != 0.0
+    first = ours.measure((x, y), metrics=[first_minus_1e8])["first_minus_1e8"]
+    assert first == pytest.approx(theirs.measure((x, y), metrics=[first_minus_1e8])["first_minus_1e8"], abs=1e-4) != 0.0
 
 
 def first_minus_1e8(y_true, y_pred):

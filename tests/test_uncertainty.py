@@ -768,10 +768,12 @@ def test_metrics_and_pictures_judge_the_corrected_median(place):
         if model is not net:
             model.calibrate((x, y + 3))
         median = net.view.backend.to_numpy(model.predict(x))[:, 1]
-        scores = model.evaluate((x, y), metrics=["mae", "r2"])
+        scores = model.measure((x, y), metrics=["mae", "r2"])
         assert scores["mae"] == pytest.approx(np.abs(median - y).mean())
         assert scores["r2"] == pytest.approx(1 - ((median - y) ** 2).sum() / ((y - y.mean()) ** 2).sum())
-    assert net.evaluate((x, y), [first])["first"] == pytest.approx(net.view.backend.to_numpy(net.predict(x))[0, 1])
+    assert net.measure((x, y), metrics=[first])["first"] == pytest.approx(
+        net.view.backend.to_numpy(net.predict(x))[0, 1]
+    )
 
 
 def first(y_true, y_pred):

@@ -247,7 +247,7 @@ class Ensemble:
                 "xpnet.metrics.Metric with better='min' or 'max'"
             )
         name, sign = ("cost", 1.0) if not metrics else (metrics[0].name, 1.0 if metrics[0].better == "min" else -1.0)
-        scores = [sign * score[name] for score in self._measure(data, metrics)]
+        scores = [sign * score[name] for score in self._measure_members(data, metrics)]
         if np.isnan(scores).all():
             raise ValueError(f"the {name} of every member is NaN")
         return self[int(np.nanargmin(scores))]
@@ -660,7 +660,32 @@ class Ensemble:
         return self._spread([network.vjp(x, g) for network in self], return_std)
 
     @explain_arguments
-    def evaluate(self, data: Any, metrics: Sequence[Any] | None = None) -> dict[str, Any]:
+    def evaluate(self, test_data: Any) -> int:
+        """Count the examples that the ensemble classifies correctly, by its mean outputs. Synchronizes.
+
+        Parameters
+        ----------
+        test_data
+            Any finite source that can be iterated over again.
+
+        Returns
+        -------
+        int
+            The number of examples that are classified correctly, as `Network.evaluate` counts them.
+
+        Raises
+        ------
+        ValueError
+            For a regression, which `measure` judges.
+        """
+        from xpnet.training.evaluate import require_classes
+        from xpnet.training.metrics import correct
+
+        require_classes(self[0].view, "evaluate")
+        return self._measure_mean(test_data, [correct])["correct"]
+
+    @explain_arguments
+    def measure(self, data: Any, *, metrics: Sequence[Any] | None = None) -> dict[str, Any]:
         """Compute metrics of the mean outputs, and the mean cost of the members. Synchronizes.
 
         Parameters
@@ -668,7 +693,7 @@ class Ensemble:
         data
             Any finite source that can be iterated over again.
         metrics
-            As in `Network.evaluate`.
+            As in `Network.measure`.
 
         Returns
         -------
@@ -705,11 +730,11 @@ class Ensemble:
         float, or a pair of floats
             The mean cost, which is not that of the mean prediction; and its standard deviation.
         """
-        costs = [score["cost"] for score in self._measure(data)]
+        costs = [score["cost"] for score in self._measure_members(data)]
         mean, std = float(np.mean(costs)), float(np.std(costs))
         return (mean, std) if return_std else mean
 
-    def _measure(self, data: Any, metrics: Sequence[Metric] = ()) -> list[dict[str, Any]]:
+    def _measure_members(self, data: Any, metrics: Sequence[Metric] = ()) -> list[dict[str, Any]]:
         """Compute the cost of every member on data, and metrics."""
         from xpnet.data.sources import make_source
         from xpnet.data.streams import refuse_iterator

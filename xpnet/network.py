@@ -842,7 +842,7 @@ class Network:
 
         From then on, `interval` has the coverage of its level on new data like these, whatever their noise is like;
         `predict_std` is multiplied by a factor, so that 68.3 % of the targets lie within one standard deviation; and
-        `predict` shifts each quantile, and `evaluate` the median. This is split conformal prediction: with n examples,
+        `predict` shifts each quantile, and `measure` the median. This is split conformal prediction: with n examples,
         between a fraction of `level` and 1 / (n + 1) more of the new targets lie within the interval (2 / (n + 1)
         between two quantiles), on average over draws of the validation data. A regression without error bars gets
         constant ones. `save` keeps the correction; training ends it.
@@ -983,11 +983,42 @@ class Network:
         return self.forward(x)
 
     @explain_arguments
-    def evaluate(self, data: Any, metrics: Sequence[Any] | None = None) -> dict[str, Any]:
-        """Compute the mean cost over examples, and metrics. Synchronizes.
+    def evaluate(self, test_data: Any) -> int:
+        """Count the examples that are classified correctly. Synchronizes.
 
         An example is classified correctly if its largest output is the output of its class; with one output, or several
         labels, if each output is on the same side of ½ as its target.
+
+        Parameters
+        ----------
+        test_data
+            Any finite source, such as (X, y).
+
+        Returns
+        -------
+        int
+            The number of examples that are classified correctly.
+
+        Raises
+        ------
+        ValueError
+            For a regression, which `measure` judges.
+
+        Examples
+        --------
+        >>> net = Network([1, 1])
+        >>> net.layers = [([[1]], [0])]
+        >>> net.evaluate(([[-1], [1], [2]], [0, 0, 1]))
+        2
+        """
+        from xpnet.training.evaluate import require_classes
+
+        require_classes(self.view, "evaluate")
+        return self.measure(test_data, metrics=["correct"])["correct"]
+
+    @explain_arguments
+    def measure(self, data: Any, *, metrics: Sequence[Any] | None = None) -> dict[str, Any]:
+        """Compute the mean cost over examples, and metrics. Synchronizes.
 
         Parameters
         ----------
@@ -1011,7 +1042,7 @@ class Network:
         --------
         >>> net = Network([2, 1], task="regression")
         >>> net.layers = [([[1, 2]], [0])]
-        >>> net.evaluate(([[1, 1], [3, 4]], [3, 12]), metrics=["mae"])
+        >>> net.measure(([[1, 1], [3, 4]], [3, 12]), metrics=["mae"])
         {'cost': 0.25, 'size': 2, 'mae': 0.5}
         """
         from xpnet.data.sources import make_source
@@ -1026,7 +1057,7 @@ class Network:
         from xpnet.training.evaluate import require_classes
 
         require_classes(self.view, "accuracy")
-        return self.evaluate(data, ["accuracy"])["accuracy"]
+        return self.measure(data, metrics=["accuracy"])["accuracy"]
 
     @explain_arguments
     def cost(self, data: Any) -> float:

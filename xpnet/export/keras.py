@@ -52,7 +52,7 @@ def from_keras(
         The functions of the hidden layers and of the last one, as in `Network`; for arrays only, because a model has
         them itself.
     task, cost
-        As in `Network`, for `evaluate` and further training. With neither, the cost is cross-entropy for a softmax or
+        As in `Network`, for `measure` and further training. With neither, the cost is cross-entropy for a softmax or
         sigmoid output, and quadratic for most others.
     backend, device
         Where the network is to compute.

@@ -72,7 +72,7 @@ def from_torch(
     module
         The nn.Sequential, on any device.
     task, cost
-        As in `Network`, for `evaluate` and further training. With neither, the cost is cross-entropy for a softmax or
+        As in `Network`, for `measure` and further training. With neither, the cost is cross-entropy for a softmax or
         sigmoid output, and quadratic for most others.
     backend, device
         Where the network is to compute.

@@ -578,7 +578,7 @@ def _total_cost(net: networks.Network, data: tuple[np.ndarray, np.ndarray], lmbd
 
 def _count_correct(net: networks.Network, data: tuple[np.ndarray, np.ndarray]) -> int:
     x, y = data
-    return net.evaluate((x, y.argmax(axis=1) if y.ndim == 2 and y.shape[1] > 1 else y), ["correct"])["correct"]
+    return net.evaluate((x, y.argmax(axis=1) if y.ndim == 2 and y.shape[1] > 1 else y))
 
 
 def _stack(pairs: Iterable[tuple[Any, Any]], name: str, sizes: list[int]) -> tuple[np.ndarray, np.ndarray]:

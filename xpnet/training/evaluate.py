@@ -77,7 +77,7 @@ def require_classes(view: View, what: str) -> None:
     if view.model.task == "regression":
         raise ValueError(
             f'{what} needs classes, and a network with task="regression" (the {view.model.sigmas[-1].name} output) has '
-            "none; use predict or cost"
+            "none; use predict or measure"
         )
 
 

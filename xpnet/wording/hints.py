@@ -113,7 +113,9 @@ LAYERS_ELSEWHERE = {
 }
 
 # public names whose arguments people look for in other places
-OWNERS = ("Network.train", "Network", "SGD", "EarlyStopping")
+OWNERS = ("Network.train", "Network.measure", "Network", "SGD", "EarlyStopping")
+# how the first argument is called where a function takes examples
+EXAMPLES = ("train_data", "test_data", "validation_data", "data", "batch")
 
 
 def find_nearest(name: object, names: Iterable[str]) -> str | None:
@@ -248,7 +250,10 @@ def _find_owners() -> dict[str, str]:
     owners: dict[str, str] = {}
     for owner in OWNERS:
         parameters = inspect.signature(operator.attrgetter(owner)(xpnet)).parameters.values()
-        owners = {p.name: owner.rpartition(".")[2] for p in parameters if p.default is not p.empty} | owners
+        for parameter in parameters:
+            if parameter.default is not parameter.empty:
+                before = f"{owners[parameter.name]} and " if parameter.name in owners else ""
+                owners[parameter.name] = before + owner.rpartition(".")[2]
     return owners
 
 
@@ -278,7 +283,7 @@ def _explain_call(
     if parameters.pop("self", None):
         args = args[1:]
     by_position = [key for key, value in parameters.items() if value.kind is value.POSITIONAL_OR_KEYWORD]
-    takes_data = by_position[:1] in (["train_data"], ["data"], ["batch"])
+    takes_data = bool(by_position) and by_position[0] in EXAMPLES
     together = f"X and y are given together, as in {name}((X, y))"
     for key, value in options.items():
         if key not in parameters:
