@@ -85,4 +85,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """List the public names, imported or not."""
-    return sorted({*globals(), *_MODULE_OF, *_MODULES})
+    return sorted({*_MODULE_OF, *_MODULES, *(name for name in globals() if name.startswith("__"))})
