@@ -59,7 +59,10 @@ EXAMPLES = """examples:
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that reports errors in one line."""
+    """A parser that takes options by their full names, and reports errors in one line."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings, allow_abbrev=False)
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse the options; a command reports unknown ones itself, because its own help lists those that it has."""
@@ -67,19 +70,23 @@ class Parser(argparse.ArgumentParser):
         if wrong := next(filter(ENDS_IN_DASHES.fullmatch, words), None):  # argparse would drop the value
             self.error(f"{wrong}: -- is not a value")
         options, unknown = self.parse_known_args(args, namespace)
+        command = getattr(options, "command", self)
         if unknown:
-            command = options.command
-            command.error(f"unrecognized arguments: {' '.join(unknown)}{command.suggest_option(unknown)}")
+            command.error(f"unrecognized arguments: {' '.join(unknown)}{command.suggest_options(unknown)}")
+        if command is self:
+            self.error("the following arguments are required: COMMAND")
         _choose_data(options)
         return options
 
-    def suggest_option(self, words: Sequence[str]) -> str:
-        """Format the option that was probably meant by the first unknown one; nothing if none is similar."""
-        options = {option.lstrip("-").replace("-", "_"): option for option in self._option_string_actions}
+    def suggest_options(self, words: Sequence[str]) -> str:
+        """Format the options that may be meant by the first unknown one: longer or similar names, or nothing."""
+        options = {option[2:].replace("-", "_"): option for option in self._option_string_actions if option[2:]}
         for word in words:
             if word.startswith("--"):
-                near = find_nearest(word[2:].partition("=")[0].replace("-", "_"), options)
-                return f"; did you mean {options[near]}?" if near else ""
+                name = word[2:].partition("=")[0].replace("-", "_")
+                near = [other for other in options if other.startswith(name)] or [find_nearest(name, options)]
+                meant = " or ".join(options[other] for other in near if other is not None)
+                return f"; did you mean {meant}?" if meant else ""
         return ""
 
     def name_options(self, message: str) -> str:
@@ -118,7 +125,7 @@ def make_parser() -> Parser:
         formatter_class=_Format,
     )
     top.add_argument("--version", action="version", version=f"xpnet {__version__}")
-    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND")
     _add_train(commands)
     _add_evaluate(commands)
     _add_predict(commands)
