@@ -233,6 +233,9 @@ def test_regression_reports_r2_and_the_mean_absolute_error(capsys, tmp_path, sha
     r2 = 1 - (errors**2).sum() / ((3 * x[5:] - 3 * x[5:].mean()) ** 2).sum()
     scores = f"Test R2: {r2:.4f}, mean absolute error: {abs(errors).mean():.6g}"
     assert out[-1].startswith(scores)
+    test_r2, test_error = (float(part.split(": ")[1]) for part in out[51].split("\t")[2:])  # of the last epoch
+    assert test_r2 == pytest.approx(r2, abs=1e-6)
+    assert test_error == pytest.approx(abs(errors).mean(), rel=1e-5)
     assert run_command(capsys, "evaluate", model, "--data", path)[1] == [scores]
     np.save(tmp_path / "x.npy", x[:2])
     status, out, _ = run_command(capsys, "predict", model, tmp_path / "x.npy")

@@ -339,6 +339,8 @@ def training_settings(
     if options.log:
         callbacks.append(CSVLog(options.log))
     evaluated = data.test is not None or options.validation_split is not None
+    if evaluated and data.task == "regression":  # the cost is that of standardized targets
+        metrics = list(dict.fromkeys([r2, mean_absolute_error, *metrics]))
     settings = {
         "epochs": recipe.epochs,
         "batch_size": recipe.batch_size,
