@@ -587,7 +587,7 @@ def test_a_training_with_a_checkpoint_goes_on(capsys, monkeypatch, tmp_path):
         status, _, err = run_command(capsys, *words, path)
     assert (status, err) == (143, f"xpnet: interrupted in epoch 2 of 3; --resume continues the training in {path}\n")
     status, _, err = run_command(capsys, *words, path, "--resume")
-    assert (status, err) == (0, "")
+    assert (status, err) == (0, f"Resuming the training in {path}: epoch 2 of 3\n")
     nets = [Network.load(tmp_path / name) for name in ("run", "whole")]
     for w, wanted in zip(nets[0].w, nets[1].w):
         np.testing.assert_array_equal(w, wanted)
