@@ -128,6 +128,41 @@ def test_a_table_of_classes_is_learnt_and_predictions_are_its_texts(capsys, fold
     assert run_command(capsys, "predict", "net", "x.npy")[1] == out  # arrays are in the order of the columns
 
 
+def test_columns_of_the_input_stand_before_the_predictions(capsys, model, monkeypatch):
+    """As they are written there."""
+    from io import BytesIO, TextIOWrapper
+
+    write('length, code,weight,kind,a;b\n0100.50,007,1e0,cat,NA\n70,,10.0,dog,"x, y"\n')
+    status, out, err = run_command(capsys, "predict", model, "table.csv")
+    assert (status, err) == (0, "")
+    kept = ["code,length,a;b,kind", "007,0100.50,NA,cat", ',70,"x, y",dog']
+    words = ["predict", model, "--keep", "code, length", "--keep", "a;b,kind,code"]
+    assert run_command(capsys, *words, "table.csv") == (0, [f"{a},{b}" for a, b in zip(kept, out)], "")
+    monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(Path("table.csv").read_bytes())))
+    assert run_command(capsys, *words, "-")[1][1] == f"{kept[1]},{out[1]}"
+    pets(2).assign(id=[3.0, np.nan], seen=["2024-01-05", None]).astype({"seen": "datetime64[ns]"}).to_parquet(
+        "p.parquet"
+    )
+    out = run_command(capsys, "predict", model, "p.parquet", "--keep", "seen,id")[1]
+    assert [line.split(",")[:2] for line in out] == [["seen", "id"], ["2024-01-05 00:00:00", "3"], ["", ""]]
+
+
+def test_columns_that_cannot_be_kept_are_refused(capsys, model):
+    np.save("x.npy", np.ones((1, 2)))
+    pets(2).assign(probability=1).to_csv("p.csv", index=False)
+    for file, name, message in (
+        ("pets.csv", "id", "pets.csv has no column 'id' for --keep; choose from 'weight', 'length', 'kind'"),
+        ("x.npy", "id", "--keep is for tables (.csv, .tsv, .txt, .parquet, or - for standard input), and FILE x.npy"),
+        (
+            "p.csv",
+            "probability",
+            "--keep names 'probability', and a column of the predictions has this name; rename it",
+        ),
+    ):
+        assert message in refused(capsys, "predict", model, file, "--keep", name, "-o", "out.csv")
+        assert not Path("out.csv").exists()
+
+
 def test_a_table_with_a_real_target_is_a_regression(capsys, folder):
     words = ["--data", "line.csv", "--target", "y", "--save", "net", "--metrics", "mean_squared_error,r2"]
     status, out, err = run_command(capsys, "train", *words)

@@ -143,9 +143,16 @@ def run_predict(options: argparse.Namespace) -> None:
         _check_replaceable("--out", options.out)
     net, columns = load(options)
     with name_argument("FILE", options.file, "a table, a .npy array or an image"):
-        x, remarks = read_examples(options.file, net.sizes[0], columns, in_bytes=net.scale is not None)
+        x, remarks, copies = read_examples(
+            options.file, net.sizes[0], columns, in_bytes=net.scale is not None, keep=options.keep
+        )
     print_remarks(remarks)
     header, rows = predict_rows(net, x, columns)
+    if twice := [name for name in copies if name in header]:
+        raise ValueError(
+            f"--keep names {twice[0]!r}, and a column of the predictions has this name; rename it in {options.file}"
+        )
+    header, rows = [*copies, *header], ([*cells, *row] for *cells, row in zip(*copies.values(), rows))
     file = io.StringIO() if options.out else sys.stdout
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(header)

@@ -111,7 +111,7 @@ def read_training_data(
         Seed that chooses these rows.
     """
     if is_table(name):
-        table = read_table(name, [part for text in categories for part in (text, *text.split(","))])
+        table = read_table(name, list_possible_names(categories))
         ignore, categories = table.split_names(ignore), table.split_names(categories)
         features = table.choose_features(target, ignore, categories)
         return prepare_table(table, features, str(target), categories, task, test_split, seed)
@@ -320,22 +320,38 @@ def read_test_data(
     return (x[targets.rows], targets.y), notes
 
 
-def read_examples(path: Path, n_in: int, columns: Columns | None, in_bytes: bool) -> tuple[np.ndarray, list[str]]:
+def read_examples(
+    path: Path, n_in: int, columns: Columns | None, in_bytes: bool, keep: Sequence[str] = ()
+) -> tuple[np.ndarray, list[str], dict[str, list[str]]]:
     """Read examples (n, n_in) to predict: a table, an array (.npy), or an image, converted to grey and resized.
 
-    Also return what is to be said about them.
+    Also return what is to be said about them, and the columns `keep` of a table as texts.
     """
     if is_table(str(path)):
-        table = _read_new_table(str(path), columns)
-        return table.inputs(_require(columns, str(path)))
-    if path.suffix == ".npy":
-        return _scale(_read_npy(path, n_in), in_bytes), []
-    return _scale(_read_image(path, n_in), in_bytes), []
+        table = _read_new_table(str(path), columns, list_possible_names(keep))
+        return *table.inputs(_require(columns, str(path))), table.copy_columns(table.split_names(keep))
+    if keep:
+        raise ValueError(f"--keep is for tables ({KINDS}), and FILE {path} is not one")
+    x = _read_npy(path, n_in) if path.suffix == ".npy" else _read_image(path, n_in)
+    return _scale(x, in_bytes), [], {}
 
 
-def _read_new_table(name: str, columns: Columns | None) -> Table:
+def list_possible_names(texts: Sequence[str]) -> list[str]:
+    """List the names of columns that texts may stand for, before the columns of the table are known.
+
+    Examples
+    --------
+    >>> list_possible_names(["id,name"])
+    ['id,name', 'id', 'name']
+    """
+    return [part.strip() for text in texts for part in (text, *text.split(","))]
+
+
+def _read_new_table(name: str, columns: Columns | None, keep: Sequence[str] = ()) -> Table:
     """Read a table as the one that a network was trained on."""
-    return read_table(name) if columns is None else read_table(name, columns.texts, columns.marks.decimal)
+    return (
+        read_table(name, keep=keep) if columns is None else read_table(name, columns.texts, columns.marks.decimal, keep)
+    )
 
 
 def _require(columns: Columns | None, name: str) -> Columns:

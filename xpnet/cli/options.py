@@ -321,6 +321,13 @@ def _add_predict(commands: Any) -> None:
     )
     predict.add_argument("model", type=Path, metavar="MODEL", help="file written by train --save")
     predict.add_argument("file", type=Path, metavar="FILE", help="a table, a .npy array, or an image (light on dark)")
+    predict.add_argument(
+        "--keep",
+        action="append",
+        default=[],
+        metavar="COLUMNS",
+        help="columns of the table to write before the predictions, as in id,name; can be repeated",
+    )
     predict.add_argument("-o", "--out", type=Path, metavar="FILE", help="where to write (standard output)")
     _add_place(predict)
 

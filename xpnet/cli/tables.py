@@ -167,6 +167,8 @@ class Table(NamedTuple):
         The decimal mark in the file, if a column shows it.
     points
         Whether pandas has taken points in the file for decimal marks.
+    texts
+        Columns to write again as they are: a DataFrame of texts.
     """
 
     name: str
@@ -174,6 +176,7 @@ class Table(NamedTuple):
     written: tuple[str, ...] = ()
     decimal: str | None = None
     points: bool = False
+    texts: Any = None
 
     @property
     def names(self) -> list[str]:
@@ -206,6 +209,18 @@ class Table(NamedTuple):
         present = set(self.names)
         parts = [[text] if text in present else text.split(",") for text in names]
         return [name.strip() for part in parts for name in part]
+
+    def copy_columns(self, names: Sequence[str]) -> dict[str, list[str]]:
+        """Return columns as texts, as they are written in the file; nothing where a value is missing."""
+        for name in names:
+            self.check_has("--keep", name)
+        if self.texts is not None:
+            return {name: self.texts[name].tolist() for name in names}
+        columns = {name: self.frame[name] for name in names}
+        return {
+            name: ["" if missing else label(value) for value, missing in zip(column.tolist(), column.isna())]
+            for name, column in columns.items()
+        }
 
     def open(self, names: Sequence[str], categories: Sequence[str] = ()) -> dict[str, Cells]:
         """Read the cells of columns."""
@@ -379,11 +394,12 @@ def _list(head: str, words: list[str]) -> str:
 # Reading
 
 
-def read_table(path: str, texts: Sequence[str] = (), decimal: str = "") -> Table:
+def read_table(path: str, texts: Sequence[str] = (), decimal: str = "", keep: Sequence[str] = ()) -> Table:
     """Read a CSV or Parquet file, or standard input; the columns `texts` of a CSV are read as texts.
 
     Commas, semicolons, tabs, vertical bars or spaces separate the columns of a CSV. Its numbers are left as texts if
-    they have decimal commas, or if training had: `decimal` is the mark of training.
+    they have decimal commas, or if training had: `decimal` is the mark of training. The columns `keep` are read once
+    more, as they are written.
     """
     if path != STDIN:
         with open(path, "rb"):  # a missing or unreadable file is an OSError that names it
@@ -400,7 +416,7 @@ def read_table(path: str, texts: Sequence[str] = (), decimal: str = "") -> Table
         with _explain_errors(path):
             table = Table(name, pandas.read_parquet(path, engine="pyarrow"))
     else:
-        table = _read_text(path, name, texts, decimal)
+        table = _read_text(path, name, texts, decimal, keep)
     frame = table.frame
     if len(frame) == 0:
         raise ValueError(f"{name} has no rows below the names of its columns")
@@ -410,7 +426,7 @@ def read_table(path: str, texts: Sequence[str] = (), decimal: str = "") -> Table
     return table
 
 
-def _read_text(path: str, name: str, texts: Sequence[str], decimal: str) -> Table:
+def _read_text(path: str, name: str, texts: Sequence[str], decimal: str, keep: Sequence[str]) -> Table:
     """Read a file of text."""
     content = sys.stdin.buffer.read() if path == STDIN else None
     with _explain_errors(name):
@@ -432,6 +448,10 @@ def _read_text(path: str, name: str, texts: Sequence[str], decimal: str) -> Tabl
     with _explain_errors(name):
         options: dict[str, Any] = {"index_col": False, "low_memory": False}
         frame = read(**options, dtype={column: str for column in header if column.strip() in texts})
+        copies = None
+        if keep:
+            columns = [column for column in header if column.strip() in keep]
+            copies = read(**options, dtype=str, na_filter=False, usecols=columns).rename(columns=str.strip)
     obvious = "\t" if path.lower().endswith((".tsv", ".tsv.gz")) else ","
     written = [f"columns are separated by {SEPARATORS[separator]}"] if separator != obvious else []
     if encoding == "utf-16":
@@ -442,7 +462,7 @@ def _read_text(path: str, name: str, texts: Sequence[str], decimal: str) -> Tabl
         with _explain_errors(name):  # as texts: pandas would also take 1.5 for 15
             frame = read(**options, dtype=str)
         written.append("numbers have decimal commas")
-    return Table(name, frame, tuple(written), shown, points)
+    return Table(name, frame, tuple(written), shown, points, copies)
 
 
 def _read_head(path: str, content: bytes | None) -> tuple[str, list[str]]:

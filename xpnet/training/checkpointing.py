@@ -228,9 +228,7 @@ class Checkpoint:
         Whether to say on standard error where a training resumes.
     """
 
-    def __init__(
-        self, path: str, every: Every, recorders: Sequence[Recorder], kind: FileKind, progress: bool
-    ) -> None:
+    def __init__(self, path: str, every: Every, recorders: Sequence[Recorder], kind: FileKind, progress: bool) -> None:
         self.path, self.every, self.recorders, self.kind, self.progress = path, every, recorders, kind, progress
         for recorder in recorders:
             recorder.checkpoint = self
