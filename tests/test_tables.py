@@ -616,6 +616,27 @@ def test_a_real_table_is_learnt_end_to_end(capsys, folder, monkeypatch):
     assert run_command(capsys, "show", "net", "-o", "net.html")[0] == 0
 
 
+def test_a_column_that_numbers_the_rows_is_named_with_its_remedy(capsys, folder):
+    """Not what measures something: real or scattered numbers, time, and what repeats or is missing."""
+    rng, n = np.random.default_rng(0), 40
+    ids = {"order": rng.permutation(n) + 0.0, "some left": np.sort(rng.permutation(2 * n)[:n])}
+    ids["patientId"] = rng.permutation(1000 * n)[:n]
+    others = {"mass": rng.normal(size=n), "people": rng.permutation(1000 * n)[:n], "year": 1950 + np.arange(n)}
+    others |= {"twice": np.minimum(np.arange(n), n - 2), "gap": np.where(np.arange(n) == 3, np.nan, np.arange(n))}
+    table = penguins(n).drop(columns="id").assign(**ids, **others, name=[f"bird {k}" for k in range(n)])
+    table.to_csv("p.csv", index=False)
+    words = ["train", "p.csv", "--target", "species", "--epochs", 0]
+    status, out, err = run_command(capsys, *words)
+    assert (status, err) == (0, "")
+    assert "'name' (another value in every row)" in out[1]
+    assert out[3] == (
+        "Like an id, 'order', 'some left', 'patientId' have another whole number in every row: if that says nothing "
+        "about new rows, add --ignore order --ignore 'some left' --ignore patientId"
+    )
+    out = run_command(capsys, *words, "--ignore", "order,some left,patientId")[1]
+    assert out[3].startswith("Network(")
+
+
 @pytest.mark.parametrize(
     ("options", "header"),
     [
@@ -737,7 +758,7 @@ def test_words_for_the_time_are_no_dates():
         ("a,b,y\n1,0,0\n2,1,1\n", "column 'b' of table.csv equals the target in every row, which would give the net"),
         ("b,a,y\nu,1,u\nv,2,v\n", "column 'b' of table.csv equals the target in every row, which would give the net"),
         ("a,y\n,0\n,1\n,0\n", "table.csv has no column to predict from ('a': left out: no values)"),
-        ("a,y\np,0\nq,1\nr,0\n", "table.csv has no column to predict from ('a': left out: 3 rare values)"),
+        ("a,y\np,0\nq,1\nr,0\n", "table.csv has no column to predict from ('a': left out: another value in every row)"),
         ("a;b,y\n1;2,0\n2;3,1\n", "its columns may be separated by commas or semicolons; put quotes around names"),
         ("a,a (missing),y\n1,5,0\n,6,1\n3,7,0\n4,8,1\n", "whose inputs would both be named 'a (missing)'; rename one"),
     ],

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.cli.tables import KINDS, Columns, Table, describe_columns, is_table, read_table
+from xpnet.cli.tables import KINDS, Columns, Table, describe_columns, describe_ids, find_ids, is_table, read_table
 from xpnet.data import datasets
 from xpnet.data.cells import find_marks
 from xpnet.data.columns import encode_columns, learn_columns
@@ -163,7 +163,11 @@ def prepare_table(
     x, _ = encode_columns(columns.features, table.name, cells, marks)
     x, y = x[targets.rows], targets.y
     written = "; ".join(filter(None, [*table.written, table.describe_rows(targets, target)]))
-    preparation = [*([f"Rows: {written}"] if written else []), *describe_columns(columns.features, cells, targets.rows)]
+    preparation = [
+        *([f"Rows: {written}"] if written else []),
+        *describe_columns(columns.features, cells, targets.rows),
+        *describe_ids(find_ids(columns.features, cells, targets.rows)),
+    ]
     test = (x[tested], y[tested]) if tested.any() else None
     n_out = len(targets.labels) if task == "classification" else 1
     return Data(table.name, (x[~tested], y[~tested]), test, task, n_out, columns, tuple(preparation))

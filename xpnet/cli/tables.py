@@ -11,6 +11,7 @@ import difflib
 import gzip
 import io
 import re
+import shlex
 import sys
 import warnings
 from collections import Counter
@@ -53,6 +54,10 @@ SUFFIXES = (*TEXT_SUFFIXES, *(f"{suffix}.gz" for suffix in TEXT_SUFFIXES), ".par
 KINDS = ".csv, .tsv, .txt, .parquet, or - for standard input"
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars", r"\s+": "spaces"}
 HEAD = 2**16  # bytes of a file that show how it is written
+FEWEST_NUMBERED = 20  # rows; in fewer, whole numbers that measure something may be close together by chance
+WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")  # in the name of a column, as in rowId, ROW_ID or "row id"
+WORDS_FOR_IDS = {"id", "identifier", "index", "key", "no", "nr", "number", "row", "rownames", "rownumber", "serial"}
+WORDS_FOR_TIME = {"age", "date", "day", "hour", "month", "quarter", "t", "time", "week", "year"}
 MOST_CLASSES = 20  # whole numbers with more different values than this are a regression
 
 
@@ -384,6 +389,37 @@ def describe_columns(features: Sequence[Column], cells: Mapping[str, Cells], row
         yield f"Columns: {'; '.join(filter(None, parts))}"
     if missing:
         yield f"Missing values become {'; '.join(_list(f'{value} in', where) for value, where in missing.items())}"
+
+
+def find_ids(features: Sequence[Column], cells: Mapping[str, Cells], rows: np.ndarray) -> list[str]:
+    """Find the columns that seem to number the rows: whole numbers, another one in each of `rows`.
+
+    Real measurements differ in every row too, and so may large whole ones. So a column counts only if its name says
+    that it is an id, or if it is no time, and about half of the whole numbers between its smallest and largest occur.
+    """
+    names = []
+    for column in features:
+        if not isinstance(column, NumberColumn) or column.unit:
+            continue
+        values = read_numbers(cells[column.name], Marks(column.decimal, column.grouped)).values[rows]
+        n = len(values)
+        if n < FEWEST_NUMBERED or (values != np.rint(values)).any() or len(np.unique(values)) < n:  # NaN is not whole
+            continue
+        words = {word.lower() for word in WORD.findall(column.name)}
+        if words & WORDS_FOR_IDS or (np.ptp(values) < 2 * n and not words & WORDS_FOR_TIME):
+            names.append(column.name)
+    return names
+
+
+def describe_ids(names: Sequence[str]) -> Iterator[str]:
+    """Say in a line which columns seem to number the rows, and how to leave them out, if there are any."""
+    if names:
+        have = "has" if len(names) == 1 else "have"
+        remedy = " ".join(f"--ignore {shlex.quote(name)}" for name in names)
+        yield (
+            f"{_list('Like an id,', [repr(name) for name in names])} {have} another whole number in every row: if that "
+            f"says nothing about new rows, add {remedy}"
+        )
 
 
 def _list(head: str, words: list[str]) -> str:
