@@ -26,7 +26,8 @@ from xpnet.cli.commands import (
     run_show,
     run_train,
 )
-from xpnet.cli.data import FILES, SETS, TEST_SPLIT
+from xpnet.cli.data import FILES, SETS
+from xpnet.cli.holdout import TEST_SPLIT
 from xpnet.core.arguments import DTYPES, TASKS
 from xpnet.core.initializers import INITIALIZERS
 from xpnet.core.schedules import SCHEDULES
@@ -180,20 +181,33 @@ def _add_data(data: Any) -> None:
         metavar="COLUMNS",
         help="columns whose values are categories, though they are numbers or dates",
     )
+    _add_held_out(data)
+    data.add_argument(
+        "--class-weight",
+        type=_parse_class_weight,
+        metavar="WEIGHTS",
+        help="weights of the classes: balanced, or numbers as in yes=5,no=1 (1)",
+    )
+
+
+def _add_held_out(data: Any) -> None:
     data.add_argument(
         "--test-split",
         type=float,
         metavar="FRACTION",
         help=f"fraction of the rows of a table or .npy file to test on ({TEST_SPLIT})",
     )
-    data.add_argument(
-        "--validation-split", type=float, metavar="FRACTION", help="fraction of the training data to validate on (0)"
+    held_out = data.add_mutually_exclusive_group()
+    held_out.add_argument(
+        "--test-group",
+        metavar="COLUMN",
+        help="test on whole groups of rows, which have the same value in this column of a table; it is no input",
+    )
+    held_out.add_argument(
+        "--test-last", action="store_true", help="test on the last rows of a table or .npy file, and not on random ones"
     )
     data.add_argument(
-        "--class-weight",
-        type=_parse_class_weight,
-        metavar="WEIGHTS",
-        help="weights of the classes: balanced, or numbers as in yes=5,no=1 (1)",
+        "--validation-split", type=float, metavar="FRACTION", help="fraction of the training data to validate on (0)"
     )
 
 

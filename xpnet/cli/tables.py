@@ -188,19 +188,22 @@ class Table(NamedTuple):
         """Names of the columns."""
         return [str(name) for name in self.frame.columns]
 
-    def choose_features(self, target: str | None, ignore: Sequence[str], categories: Sequence[str]) -> list[str]:
-        """Choose the columns to train on: all except the target and those to ignore."""
+    def choose_features(
+        self, target: str | None, ignore: Sequence[str], categories: Sequence[str], group: str | None = None
+    ) -> list[str]:
+        """Choose the columns to train on: all except the target, those to ignore, and the one of groups."""
         if target is None:
             raise ValueError(f"{self.name} needs --target, the column to predict; choose from {list_names(self.names)}")
         self.check_has("--target", target)
-        for option, names in (("--ignore", ignore), ("--categories", categories)):
+        groups = [] if group is None else [group]
+        for option, names in (("--ignore", ignore), ("--categories", categories), ("--test-group", groups)):
             for name in names:
                 self.check_has(option, name)
             if target in names:
                 raise ValueError(f"{option} names {target!r}, which is the target")
-        features = [name for name in self.names if name != target and name not in ignore]
+        features = [name for name in self.names if name not in (target, *ignore, *groups)]
         if not features:
-            raise ValueError(f"{self.name} has no column besides {choices((target, *ignore))} to predict from")
+            raise ValueError(f"{self.name} has no column besides {choices((target, *ignore, *groups))} to predict from")
         row_numbers = [name for name in features if name.startswith("Unnamed: ")]
         if row_numbers:
             raise ValueError(
@@ -250,6 +253,19 @@ class Table(NamedTuple):
             raise ValueError(f"{self.name} holds targets {has[0]}, and training had them {has[1]}")
         return targets
 
+    def read_groups(self, column: str | None, rows: np.ndarray) -> np.ndarray | None:
+        """Return the number of the group of each of `rows`: equal values of a column, as texts, make a group."""
+        if column is None:
+            return None
+        cells = self.open([column], [column])[column]
+        if len(missing := np.flatnonzero(rows & (cells.codes < 0))):
+            raise ValueError(
+                f"{self.name} has no value in {place(int(missing[0]), column)}, and --test-group needs one; fill it "
+                "in, or leave the row out"
+            )
+        places = {value: k for k, value in enumerate(sorted(cells.values))}
+        return np.array([places[value] for value in cells.values])[cells.codes[rows]]
+
     def find_marks(self, columns: Columns) -> Marks:
         """Find how the numbers for a network are written: as in training, if that showed it.
 
@@ -283,6 +299,14 @@ class Table(NamedTuple):
 
         series = self.frame[target]
         return open_column(series, self.name, target, not _is_numeric(series) or is_bool_dtype(series.dtype))
+
+    def read_targets(self, cells: Cells, task: str | None, marks: Marks) -> Targets:
+        """Return the targets to train on: classes or real numbers, as the task or the target itself says."""
+        targets = self.read_classes(cells) if self.has_classes(cells, task, marks) else self.read_reals(cells, marks)
+        if task == "binary" and len(targets.labels) != 2:
+            n = len(targets.labels)
+            raise ValueError(f"--task binary needs 2 classes, but {cells.column!r} of {self.name} has {n}")
+        return targets
 
     def read_reals(self, cells: Cells, marks: Marks) -> Targets:
         """Return real targets."""
@@ -374,8 +398,10 @@ def describe_columns(features: Sequence[Column], cells: Mapping[str, Cells], row
         size = f" ({len(column.inputs)})" if is_category else ""
         reason = f" ({column.reason})" if isinstance(column, DroppedColumn) else ""
         words[column.kind].append(f"{column.name!r}{size}{reason}")
+        if isinstance(column, DroppedColumn):
+            continue
         n = int(find_missing(cells[column.name], is_category)[rows].sum())
-        if n and not isinstance(column, DroppedColumn):
+        if n:
             if is_category:
                 becomes = "a value of their own" if column.missing else "a rare value"
             else:
