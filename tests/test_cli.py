@@ -539,8 +539,10 @@ def test_an_interrupt_saves_what_there_is(capsys, monkeypatch, tmp_path):
     two_epochs = Network.load(path)
     path.unlink()
     interrupt(monkeypatch, 3)
-    status, _, err = run_command(capsys, *words, "--epochs", 9)
-    assert (status, err) == (130, f"xpnet: interrupted in epoch 3 of 9; the network so far is saved to {path}\n")
+    for also in ("", ", in place of the earlier file"):
+        status, _, err = run_command(capsys, *words, "--epochs", 9)
+        said = f"interrupted in epoch 3 of 9; the network so far is saved to {path}{also}"
+        assert (status, err) == (130, f"xpnet: {said}\n")
     saved = Network.load(path)
     np.testing.assert_array_equal(saved.w[0], two_epochs.w[0])
 

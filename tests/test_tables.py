@@ -1227,6 +1227,36 @@ def test_save_replaces_networks_of_the_same_data_and_target(capsys, folder):
     )
 
 
+def test_save_compares_the_network_with_the_one_that_it_replaces(capsys, folder):
+    """On the rows that the new one is tested on, and for as long as the data have what the earlier one needs."""
+
+    def train(*options):
+        status, out, err = run_command(capsys, "train", "pets.csv", "--target", "kind", "--save", "net", *options)
+        assert (status, err) == (0, "")
+        return out[-2], out[-1].removeprefix("Test ").split(" after")[0]
+
+    saved, first = train("--epochs", 1)
+    assert saved == "Saved to net"
+    saved, second = train("--epochs", 1, "--hidden", 5, "--ignore", "weight")
+    assert saved == f"Saved to net, in place of a network with {first} on these test rows; now it is {second}"
+    saved, third = train("--epochs", 30, "--seed", 1)
+    pattern = "a network with accuracy: .* on these test rows, some of which it may have been trained on; now it is "
+    assert re.fullmatch(f"Saved to net, in place of {pattern}{re.escape(third)}", saved)
+    pets().drop(columns="weight").to_csv("pets.csv", index=False)
+    saved, last = train("--epochs", 1)
+    expected = f"a network that cannot be evaluated on these test rows; test accuracy: 1; now it is {last}"
+    assert (third, saved) == ("accuracy: 100.00% (18/18)", f"Saved to net, in place of {expected}")
+    write("mine", "net")
+    saved, _ = train("--epochs", 1, "--force")
+    assert saved == "Saved to net, in place of something other than a network"
+    digits = ["train", "--hidden", 5, "--epochs", 1, "--save", "digits"]
+    score = run_command(capsys, *digits)[1][-1].removeprefix("Test ").split(" after")[0]
+    saved = run_command(capsys, *digits, "--seed", 1)[1][-2]
+    assert saved.startswith(
+        f"Saved to digits, in place of a network with {score} on these test rows; now it is accurac"
+    )
+
+
 def test_info_of_other_networks(capsys, folder):
     net = Network([3, 2], task="classification", seed=0)
     net.save("net")

@@ -18,11 +18,13 @@ from xpnet.checkpoint.files import write_file
 from xpnet.cli.bench import compare_backends, list_libraries
 from xpnet.cli.data import FILES, SETS, Data, holds_one_set, read_examples, read_test_data, read_training_data
 from xpnet.cli.scores import (
+    describe_replaced,
     find_held_out,
     load_columns,
     load_hold_out,
     note_hold_out,
     score,
+    without_heading,
 )
 from xpnet.cli.tables import STDIN, Columns
 from xpnet.core.arguments import parse_cost
@@ -121,9 +123,9 @@ def report_training(options: argparse.Namespace, training: ReadyTraining, histor
     if options.save:
         net.notes["score"] = result
         note_hold_out(net, data, cost)
-        net.save(options.save)
-    if options.save and not options.quiet:
-        print(f"Saved to {options.save}")
+        text = save_network(options, training, heading, result)
+        if not options.quiet:
+            print(text)
     if options.plot:
         save_curve(history, options.plot)
     if options.plot and not options.quiet:
@@ -131,6 +133,18 @@ def report_training(options: argparse.Namespace, training: ReadyTraining, histor
     if stopping and stopping[0].stopped_epoch and not options.quiet:
         print(f"Stopped after epoch {stopping[0].stopped_epoch}; the network is that of epoch {stopping[0].best_epoch}")
     print(f"{result} {describe_speed(history, seconds)}")
+
+
+def save_network(options: argparse.Namespace, training: ReadyTraining, heading: str, result: str) -> str:
+    """Save the network; say so, and compare it with the one that it replaces, if there is one."""
+    holds_something = is_in_use(options.save)
+    old = load_replaced(options.save) if holds_something else None
+    training.net.save(options.save)
+    text = f"Saved to {options.save}"
+    if old is not None:
+        replaced = describe_replaced(options.save, old, options, training.data, heading, training.metrics)
+        return f"{text}, in place of {replaced}; now it is {without_heading(result)}"
+    return f"{text}, in place of something other than a network" if holds_something else text
 
 
 def run_evaluate(options: argparse.Namespace) -> None:
@@ -414,12 +428,13 @@ def save_if_interrupted(net: Network, options: argparse.Namespace, epochs: int) 
         if (options.save is None and options.checkpoint is None) or not speaks(options):
             raise
         trained = net.state.layers is not before
+        in_place = ", in place of the earlier file" if options.save and is_in_use(options.save) else ""
         if options.save and trained:
             net.save(options.save)
         epoch = min(len(net.history) + 1, epochs)
         parts = [f"interrupted in epoch {epoch} of {epochs}" if trained else "interrupted before the first step"]
         if options.save:
-            parts.append(f"the network so far is saved to {options.save}" if trained else "nothing is saved")
+            parts.append(f"the network so far is saved to {options.save}{in_place}" if trained else "nothing is saved")
         if options.checkpoint:
             parts.append(f"--resume continues the training in {options.checkpoint}")
         message = "; ".join(parts)
