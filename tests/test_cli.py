@@ -233,6 +233,9 @@ def test_regression_reports_r2_and_the_mean_absolute_error(capsys, tmp_path, sha
     r2 = 1 - (errors**2).sum() / ((3 * x[5:] - 3 * x[5:].mean()) ** 2).sum()
     scores = f"Test R2: {r2:.4f}, mean absolute error: {abs(errors).mean():.6g}"
     assert out[-1].startswith(scores)
+    test_r2, test_error = (float(part.split(": ")[1]) for part in out[51].split("\t")[2:])  # of the last epoch
+    assert test_r2 == pytest.approx(r2, abs=1e-6)
+    assert test_error == pytest.approx(abs(errors).mean(), rel=1e-5)
     assert run_command(capsys, "evaluate", model, "--data", path)[1] == [scores]
     np.save(tmp_path / "x.npy", x[:2])
     status, out, _ = run_command(capsys, "predict", model, tmp_path / "x.npy")
@@ -321,6 +324,11 @@ def test_backends_says_what_can_be_used_and_what_to_do_else(capsys):
             ["train", "x", "--learning-rate=0.1"],
             "arguments: --learning-rate=0.1; did you mean --lr? (see xpnet train",
         ),
+        (["train", "--epoch", "3"], "unrecognized arguments: --epoch; did you mean --epochs? (see xpnet train"),
+        (["train", "--val=0.1"], "unrecognized arguments: --val=0.1; did you mean --validation-split? (see"),
+        (["train", "--no-stand"], "unrecognized arguments: --no-stand; did you mean --no-standardize? (see"),
+        (["train", "--c", "x"], "did you mean --categories or --class-weight or --cost or --checkpoint? (see"),
+        (["--vers"], "xpnet: error: unrecognized arguments: --vers; did you mean --version? (see xpnet --help)"),
         (["predict", "net", "x.npy", "--output", "y"], "did you mean --out? (see xpnet predict --help)"),
         (["--quiet", "bench"], "xpnet bench: error: unrecognized arguments: --quiet (see xpnet bench --help)"),
         (["trian"], "invalid choice: 'trian'"),
@@ -390,6 +398,9 @@ def test_backends_says_what_can_be_used_and_what_to_do_else(capsys):
         ),
         (["train", "--ignore", "y"], "--ignore is for tables (.csv"),
         (["train", "--test-split", "0.5"], "--test-split is for tables (.csv"),
+        (["train", "--test-last"], "--test-last is for tables (.csv"),
+        (["train", "--test-group", "a"], "--test-group is for tables (.csv"),
+        (["train", "--test-group", "a", "--test-last"], "argument --test-last: not allowed with argument --test-group"),
         (["train", "--log", "no/such/folder/x"], "there is no folder"),
         (["train", "--log", "."], "--log . is a folder; name a file in it"),
         (["predict", "nothing", "x.npy", "--out", "."], "--out . is a folder; name a file in it"),
@@ -528,8 +539,10 @@ def test_an_interrupt_saves_what_there_is(capsys, monkeypatch, tmp_path):
     two_epochs = Network.load(path)
     path.unlink()
     interrupt(monkeypatch, 3)
-    status, _, err = run_command(capsys, *words, "--epochs", 9)
-    assert (status, err) == (130, f"xpnet: interrupted in epoch 3 of 9; the network so far is saved to {path}\n")
+    for also in ("", ", in place of the earlier file"):
+        status, _, err = run_command(capsys, *words, "--epochs", 9)
+        said = f"interrupted in epoch 3 of 9; the network so far is saved to {path}{also}"
+        assert (status, err) == (130, f"xpnet: {said}\n")
     saved = Network.load(path)
     np.testing.assert_array_equal(saved.w[0], two_epochs.w[0])
 
@@ -579,7 +592,7 @@ def test_a_training_with_a_checkpoint_goes_on(capsys, monkeypatch, tmp_path):
         status, _, err = run_command(capsys, *words, path)
     assert (status, err) == (143, f"xpnet: interrupted in epoch 2 of 3; --resume continues the training in {path}\n")
     status, _, err = run_command(capsys, *words, path, "--resume")
-    assert (status, err) == (0, "")
+    assert (status, err) == (0, f"Resuming the training in {path}: epoch 2 of 3\n")
     nets = [Network.load(tmp_path / name) for name in ("run", "whole")]
     for w, wanted in zip(nets[0].w, nets[1].w):
         np.testing.assert_array_equal(w, wanted)

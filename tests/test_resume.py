@@ -506,6 +506,23 @@ def test_without_a_file_training_begins_anew_and_says_so(tmp_path, capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_a_training_says_where_it_resumes(halfway, tmp_path, capsys):
+    for epochs, said in (
+        (1, ""),  # refused
+        (EPOCHS, f"Resuming the training in {halfway}: epoch 2 of 4, after 2 of its 6 minibatches\n"),
+        (EPOCHS, f"The training in {halfway} has ended already, after 4 epochs\n"),
+    ):
+        with nullcontext() if said else pytest.raises(ValueError, match="are fewer than the 2 that"):
+            train(network(), halfway, [Interrupt()], resume=True, progress=True, epochs=epochs)
+        assert capsys.readouterr().err == said
+    path = tmp_path / "several"
+    for resume in (False, True):
+        with nullcontext() if resume else pytest.raises(KeyboardInterrupt):
+            callbacks = [Interrupt(None, None if resume else 2)]
+            Ensemble([3, 2], 2, seed=0).train((X, Y), 3, callbacks=callbacks, checkpoint=path, resume=resume)
+    assert capsys.readouterr().err == f"Resuming the training in {path}: epoch 2 of 3\n"
+
+
 def test_a_checkpoint_is_a_network_too(tmp_path):
     """It is that of the chunk before the one after which a callback raised."""
     states = []

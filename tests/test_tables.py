@@ -12,13 +12,17 @@ from test_checkpoint import forge, put
 
 from xpnet import Network
 from xpnet.cli import main
-from xpnet.cli.data import choose_test_rows, read_training_data
+from xpnet.cli.data import read_training_data
+from xpnet.cli.holdout import HoldOut
 from xpnet.cli.tables import Columns, read_table
 from xpnet.data.columns import NumberColumn
 
 pytestmark = [pytest.mark.needs("pandas"), pytest.mark.needs("pyarrow")]
 
 PETS = ("cat", "dog", "eel")
+
+
+HELD_OUT = {"test_split": 0.2, "seed": 0, "group": None, "last": False, "rows": 90, "cost": 1.0}
 
 
 def pets(n=90, seed=0):
@@ -128,6 +132,41 @@ def test_a_table_of_classes_is_learnt_and_predictions_are_its_texts(capsys, fold
     assert run_command(capsys, "predict", "net", "x.npy")[1] == out  # arrays are in the order of the columns
 
 
+def test_columns_of_the_input_stand_before_the_predictions(capsys, model, monkeypatch):
+    """As they are written there."""
+    from io import BytesIO, TextIOWrapper
+
+    write('length, code,weight,kind,a;b\n0100.50,007,1e0,cat,NA\n70,,10.0,dog,"x, y"\n')
+    status, out, err = run_command(capsys, "predict", model, "table.csv")
+    assert (status, err) == (0, "")
+    kept = ["code,length,a;b,kind", "007,0100.50,NA,cat", ',70,"x, y",dog']
+    words = ["predict", model, "--keep", "code, length", "--keep", "a;b,kind,code"]
+    assert run_command(capsys, *words, "table.csv") == (0, [f"{a},{b}" for a, b in zip(kept, out)], "")
+    monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(Path("table.csv").read_bytes())))
+    assert run_command(capsys, *words, "-")[1][1] == f"{kept[1]},{out[1]}"
+    pets(2).assign(id=[3.0, np.nan], seen=["2024-01-05", None]).astype({"seen": "datetime64[ns]"}).to_parquet(
+        "p.parquet"
+    )
+    out = run_command(capsys, "predict", model, "p.parquet", "--keep", "seen,id")[1]
+    assert [line.split(",")[:2] for line in out] == [["seen", "id"], ["2024-01-05 00:00:00", "3"], ["", ""]]
+
+
+def test_columns_that_cannot_be_kept_are_refused(capsys, model):
+    np.save("x.npy", np.ones((1, 2)))
+    pets(2).assign(probability=1).to_csv("p.csv", index=False)
+    for file, name, message in (
+        ("pets.csv", "id", "pets.csv has no column 'id' for --keep; choose from 'weight', 'length', 'kind'"),
+        ("x.npy", "id", "--keep is for tables (.csv, .tsv, .txt, .parquet, or - for standard input), and FILE x.npy"),
+        (
+            "p.csv",
+            "probability",
+            "--keep names 'probability', and a column of the predictions has this name; rename it",
+        ),
+    ):
+        assert message in refused(capsys, "predict", model, file, "--keep", name, "-o", "out.csv")
+        assert not Path("out.csv").exists()
+
+
 def test_a_table_with_a_real_target_is_a_regression(capsys, folder):
     words = ["--data", "line.csv", "--target", "y", "--save", "net", "--metrics", "mean_squared_error,r2"]
     status, out, err = run_command(capsys, "train", *words)
@@ -194,7 +233,8 @@ def test_two_classes_may_have_one_output(capsys, folder):
     assert out[0] == "two.csv: 60 examples, 2 features, 2 classes; 12 of them for testing"
     assert out[1].startswith("Network([2, 64, 32, 1]")
     assert run_command(capsys, "evaluate", "net", "--data", "two.csv")[1] == [
-        "Accuracy on all 60 rows: 100.00% (60/60)"
+        "Accuracy on all 60 rows: 100.00% (60/60)",
+        "Accuracy on the 12 rows that training held out: 100.00% (12/12)",
     ]
     out = run_command(capsys, "predict", "net", "two.csv")[1][1:]
     assert [row.split(",")[0] for row in out] == two["kind"].tolist()
@@ -256,17 +296,137 @@ def test_columns_of_pandas_own_types_are_numbers_and_texts(folder):
 
 
 def test_examples_are_held_out_at_random_with_the_same_part_of_each_class():
+    def choose(y, seed=0):
+        return HoldOut(seed=seed).divide(y, "t.csv").test
+
     y = np.repeat([0, 1, 2], [50, 30, 20])
-    tested = choose_test_rows(y, 0.2, 0, "t.csv")
+    tested = choose(y)
     assert np.bincount(y[tested]).tolist() == [10, 6, 4]
-    again, other = (choose_test_rows(y, 0.2, seed, "t.csv") for seed in (0, 1))
-    assert np.array_equal(again, tested)
-    assert not np.array_equal(other, tested)
-    real = [choose_test_rows(np.arange(100.0), 0.2, seed, "t.csv") for seed in (0, 1)]
+    assert np.array_equal(choose(y), tested)
+    assert not np.array_equal(choose(y, seed=1), tested)
+    real = [choose(np.arange(100.0), seed) for seed in (0, 1)]
     assert real[0].sum() == real[1].sum() == 20
     assert not np.array_equal(*real)
     for rows in (np.eye(3, dtype=int)[y], y[:, None], y.astype(np.uint8)):
-        assert np.bincount(y[choose_test_rows(rows, 0.2, 0, "t.npy")]).tolist() == [10, 6, 4]
+        assert np.bincount(y[choose(rows)]).tolist() == [10, 6, 4]
+
+
+def visits(n_groups=12, seed=0):
+    """A table of several rows for each patient, whose name tells the answer, in the order of time."""
+    import pandas
+
+    rng = np.random.default_rng(seed)
+    patient = np.sort(rng.integers(n_groups, size=8 * n_groups))
+    numbers = {"dose": rng.normal(size=len(patient)), "effect": rng.normal(size=n_groups)[patient]}
+    return pandas.DataFrame({**numbers, "patient": [f"{k:03}" for k in patient]})
+
+
+def test_whole_groups_are_held_out(capsys, folder):
+    """To test on and to validate on; by their texts, in whatever order the rows are."""
+    table = visits()
+    table.to_csv("t.csv", index=False)
+    words = ["train", "t.csv", "--target", "effect", "--test-group", "patient", "--epochs", 1, "--save", "net"]
+    status, out, err = run_command(capsys, *words, "--validation-split", 0.3)
+    assert (status, err) == (0, "")
+    parts = {}
+    for shuffled in (table, table.sample(frac=1, random_state=0)):
+        shuffled.to_csv("t.csv", index=False)
+        data = read_training_data("t.csv", None, "effect", test_group="patient", validation_split=0.3)
+        for name in ("train", "validation", "test"):
+            rows = set(getattr(data, name)[0][:, 0])
+            held = table[table["dose"].isin(rows)]
+            parts.setdefault(name, set(held["patient"]))
+            assert (len(held), set(held["patient"])) == (len(rows), parts[name])
+    assert sum(map(len, parts.values())) == len(set.union(*parts.values())) == table["patient"].nunique()
+    n, (n_test, n_validation) = len(table), (len(getattr(data, name)[1]) for name in ("test", "validation"))
+    assert abs(n_test - 0.2 * n) < 8 > abs(n_validation - 0.3 * (n - n_test))
+    groups = f"{len(parts['test'])} and {len(parts['validation'])} of 12 groups of 'patient'"
+    assert out[0].endswith(f"; {n_test} of them for testing and {n_validation} for validation: {groups}")
+    assert out[1] == "Columns: 1 number; left out 'patient' (its groups are held out as a whole)"
+    net = Network.load("net")
+    assert len(net.history["validation_cost"]) == 1
+    assert net.feature_names == ("dose",)
+
+    # The saved file knows which rows were held out, if a table has the same rows, in whatever order
+    tested = f"R2 on the {n_test} rows that training held out: {out[-1].split(': ', 1)[1].split(' after')[0]}"
+    assert run_command(capsys, "evaluate", "net", "t.csv")[1][1:] == [tested]
+    assert f"0.2 of {n} rows: whole groups of 'patient' at random, seed 0" in "".join(
+        run_command(capsys, "info", "net")[1]
+    )
+    table.assign(effect=table["effect"] + (table.index == 3)).to_csv("t.csv", index=False)
+    assert len(run_command(capsys, "evaluate", "net", "t.csv")[1]) == 1 + (
+        str(table["patient"][3]) not in parts["test"]
+    )
+    for other in (table[1:], table.drop(columns="patient"), table.assign(patient="one")):
+        other.to_csv("t.csv", index=False)
+        status, out, err = run_command(capsys, "evaluate", "net", "t.csv")
+        assert (status, len(out), err) == (0, 1, "")
+
+
+def test_the_last_rows_are_held_out(capsys, folder):
+    table = pets(50)
+    table.to_csv("t.csv", index=False)
+    words = ["--test-last", "--epochs", 1, "--save", "net"]
+    status, out, err = run_command(capsys, "train", "t.csv", "--target", "kind", *words, "--validation-split", 0.25)
+    assert (status, err) == (0, "")
+    assert out[0].endswith("; the last 10 of them for testing and the 10 before them for validation")
+    data = read_training_data("t.csv", None, "kind", test_last=True, validation_split=0.25)
+    weights = [part[0][:, 0] for part in (data.train, data.validation, data.test)]
+    np.testing.assert_array_equal(np.concatenate(weights), table["weight"])
+    assert run_command(capsys, "evaluate", "net", "t.csv")[1][1].startswith(
+        "Accuracy on the 10 rows that training held"
+    )
+    table[::-1].to_csv("t.csv", index=False)  # other rows are the last ones
+    assert len(run_command(capsys, "evaluate", "net", "t.csv")[1]) == 1
+    for name, values in (("x", np.arange(20.0)[:, None]), ("y", np.arange(20.0))):
+        np.save(name, values)
+    words = ["x.npy", "--target", "y.npy", *words, "--validation-split", 0.25]
+    status, out, _ = run_command(capsys, "train", *words, "--force")
+    assert out[0] == (
+        "x.npy: 20 examples, 1 feature, a target from 0 to 19; the last 4 of them for testing and the 4 before them "
+        "for validation"
+    )
+    assert run_command(capsys, "evaluate", "net", "x.npy", "--target", "y.npy")[1][1].startswith("R2 on the 4 rows")
+
+
+def test_classes_that_are_all_held_out_are_warned_of(capsys, folder):
+    pets().sort_values("kind").to_csv("t.csv", index=False)
+    with pytest.warns(UserWarning, match="t.csv has no rows of 'dog', 'eel' to train on: all of them are held out"):
+        read_training_data("t.csv", None, "kind", test_last=True, test_split=0.7)
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.2, 0.6])
+@pytest.mark.parametrize("sizes", [[1, 1], [50, 3], [9, 9, 9], [1] * 30, [40, *[2] * 30]], ids=str)
+def test_groups_of_any_size_leave_some_on_both_sides(sizes, fraction):
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    n = len(groups)
+    chosen = [HoldOut(fraction, seed, "g").divide(np.zeros(n), "t.csv", groups).test for seed in range(5)]
+    for rows in chosen:
+        assert 0 < rows.sum() < n
+        assert not set(groups[rows]) & set(groups[~rows])
+        assert rows.sum() <= max(fraction * n + 1, min(sizes))
+    if min(sizes) == max(sizes) == 1 < len(sizes) - 1:
+        assert len({tuple(rows) for rows in chosen}) == 5
+
+
+def test_groups_that_cannot_be_held_out_are_refused(capsys, folder):
+    for cells, message in (
+        (
+            "aa b",
+            "t.csv has no value in row 3 of column 'g' (rows count from 1, without the header), and --test-group n",
+        ),
+        (
+            "aaaa",
+            "--test-split 0.2 holds out whole groups, but the column 'g' of t.csv leaves one alone to choose from; g",
+        ),
+        (
+            "aabb",
+            "--validation-split 0.5 holds out whole groups, but the column 'g' of t.csv leaves one alone to choose",
+        ),
+    ):
+        write("g,a,y\n" + "".join(f"{cell.strip()},{k},{k / 7}\n" for k, cell in enumerate(cells)), "t.csv")
+        words = ["train", "t.csv", "--target", "y", "--test-group", "g", "--validation-split", 0.5]
+        assert message in refused(capsys, *words)
 
 
 # Refusals
@@ -313,6 +473,20 @@ def test_examples_are_held_out_at_random_with_the_same_part_of_each_class():
         ("--target kind --seed -1", "--seed -1 must be a whole number of at least 0"),
         ("--target weight --task regression --optimizer lm --quiet", "the network has float32; give --dtype float64"),
         ("--target kind --test-split 1", "--test-split 1.0 must be in [0, 1); 0 holds nothing out"),
+        ("--target kind --test-group kid", "pets.csv has no column 'kid' for --test-group; choose from 'weight'"),
+        ("--target kind --test-group kind", "--test-group names 'kind', which is the target"),
+        (
+            "--target kind --test-group weight --test-split 0",
+            "--test-group weight needs rows to hold out; give --test-s",
+        ),
+        (
+            "--target weight --test-group kind --validation-split 1",
+            "--validation-split 1.0 must be above 0 and below 1",
+        ),
+        (
+            "--target kind --test-last --validation-split 0.999",
+            "--validation-split 0.999 leaves none of the 72 rows of",
+        ),
         ("--target kind --test-split 0.999", "--test-split 0.999 leaves none of the 90 rows of pets.csv to train on"),
     ],
 )
@@ -455,12 +629,13 @@ def test_a_network_that_was_not_trained_on_a_table_does_not_know_columns(capsys,
         *[("target", wrong) for wrong in (None, 3, ["kind"])],
         *[("decimal", wrong) for wrong in (None, ";", [","])],
         ("grouped", 1),
+        *[("held_out", wrong) for wrong in (None, {}, {**HELD_OUT, "rows": "90"}, {**HELD_OUT, "test_split": 1.0})],
     ],
     ids=str,
 )
 def test_a_file_with_notes_that_do_not_fit_is_refused(capsys, model, tmp_path, name, value):
     forge(tmp_path / model, put("notes", name, value=value))
-    message = refused(capsys, "predict", model, "pets.csv")
+    message = refused(capsys, "evaluate", model, "pets.csv")
     assert re.search(f"net holds a network that is not valid: (the )?{name}.* in its notes", message)
 
 
@@ -567,9 +742,11 @@ def test_a_real_table_is_learnt_end_to_end(capsys, folder, monkeypatch):
     x = TableEncoder.from_network(net).transform(penguins())
     np.testing.assert_array_equal(np.float32(predictions[1][1:]), net.predict(x).astype(np.float32))
     status, out, _ = run_command(capsys, "info", "net")
-    assert (status, out[1][:21], out[3]) == (0, "Trained for 20 epochs", "Target: 'mass', a number")
+    assert (status, out[1][:21]) == (0, "Trained for 20 epochs")
     assert out[2].startswith("Test R2: ")
-    assert out[4:] == [
+    assert out[3:] == [
+        "Held out for testing: 0.2 of 118 rows: at random, seed 0",
+        "Target: 'mass', a number",
         "Inputs: 12, from 4 columns",
         "  'species'  category: 'Adelie', 'Gentoo'",
         f"  'bill'     number; missing values become {net.notes['columns'][1]['median']:g}, and are marked",
@@ -579,6 +756,27 @@ def test_a_real_table_is_learnt_end_to_end(capsys, folder, monkeypatch):
         "  'planet'   left out: always 'Earth'",
     ]
     assert run_command(capsys, "show", "net", "-o", "net.html")[0] == 0
+
+
+def test_a_column_that_numbers_the_rows_is_named_with_its_remedy(capsys, folder):
+    """Not what measures something: real or scattered numbers, time, and what repeats or is missing."""
+    rng, n = np.random.default_rng(0), 40
+    ids = {"order": rng.permutation(n) + 0.0, "some left": np.sort(rng.permutation(2 * n)[:n])}
+    ids["patientId"] = rng.permutation(1000 * n)[:n]
+    others = {"mass": rng.normal(size=n), "people": rng.permutation(1000 * n)[:n], "year": 1950 + np.arange(n)}
+    others |= {"twice": np.minimum(np.arange(n), n - 2), "gap": np.where(np.arange(n) == 3, np.nan, np.arange(n))}
+    table = penguins(n).drop(columns="id").assign(**ids, **others, name=[f"bird {k}" for k in range(n)])
+    table.to_csv("p.csv", index=False)
+    words = ["train", "p.csv", "--target", "species", "--epochs", 0]
+    status, out, err = run_command(capsys, *words)
+    assert (status, err) == (0, "")
+    assert "'name' (another value in every row)" in out[1]
+    assert out[3] == (
+        "Like an id, 'order', 'some left', 'patientId' have another whole number in every row: if that says nothing "
+        "about new rows, add --ignore order --ignore 'some left' --ignore patientId"
+    )
+    out = run_command(capsys, *words, "--ignore", "order,some left,patientId")[1]
+    assert out[3].startswith("Network(")
 
 
 @pytest.mark.parametrize(
@@ -702,7 +900,7 @@ def test_words_for_the_time_are_no_dates():
         ("a,b,y\n1,0,0\n2,1,1\n", "column 'b' of table.csv equals the target in every row, which would give the net"),
         ("b,a,y\nu,1,u\nv,2,v\n", "column 'b' of table.csv equals the target in every row, which would give the net"),
         ("a,y\n,0\n,1\n,0\n", "table.csv has no column to predict from ('a': left out: no values)"),
-        ("a,y\np,0\nq,1\nr,0\n", "table.csv has no column to predict from ('a': left out: 3 rare values)"),
+        ("a,y\np,0\nq,1\nr,0\n", "table.csv has no column to predict from ('a': left out: another value in every row)"),
         ("a;b,y\n1;2,0\n2;3,1\n", "its columns may be separated by commas or semicolons; put quotes around names"),
         ("a,a (missing),y\n1,5,0\n,6,1\n3,7,0\n4,8,1\n", "whose inputs would both be named 'a (missing)'; rename one"),
     ],
@@ -1026,6 +1224,36 @@ def test_save_replaces_networks_of_the_same_data_and_target(capsys, folder):
     assert (status, err.split(" (see")[0]) == (
         2,
         "xpnet train: error: DATA is given twice: line.csv and --data pets.csv",
+    )
+
+
+def test_save_compares_the_network_with_the_one_that_it_replaces(capsys, folder):
+    """On the rows that the new one is tested on, and for as long as the data have what the earlier one needs."""
+
+    def train(*options):
+        status, out, err = run_command(capsys, "train", "pets.csv", "--target", "kind", "--save", "net", *options)
+        assert (status, err) == (0, "")
+        return out[-2], out[-1].removeprefix("Test ").split(" after")[0]
+
+    saved, first = train("--epochs", 1)
+    assert saved == "Saved to net"
+    saved, second = train("--epochs", 1, "--hidden", 5, "--ignore", "weight")
+    assert saved == f"Saved to net, in place of a network with {first} on these test rows; now it is {second}"
+    saved, third = train("--epochs", 30, "--seed", 1)
+    pattern = "a network with accuracy: .* on these test rows, some of which it may have been trained on; now it is "
+    assert re.fullmatch(f"Saved to net, in place of {pattern}{re.escape(third)}", saved)
+    pets().drop(columns="weight").to_csv("pets.csv", index=False)
+    saved, last = train("--epochs", 1)
+    expected = f"a network that cannot be evaluated on these test rows; test accuracy: 1; now it is {last}"
+    assert (third, saved) == ("accuracy: 100.00% (18/18)", f"Saved to net, in place of {expected}")
+    write("mine", "net")
+    saved, _ = train("--epochs", 1, "--force")
+    assert saved == "Saved to net, in place of something other than a network"
+    digits = ["train", "--hidden", 5, "--epochs", 1, "--save", "digits"]
+    score = run_command(capsys, *digits)[1][-1].removeprefix("Test ").split(" after")[0]
+    saved = run_command(capsys, *digits, "--seed", 1)[1][-2]
+    assert saved.startswith(
+        f"Saved to digits, in place of a network with {score} on these test rows; now it is accurac"
     )
 
 

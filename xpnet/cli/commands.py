@@ -14,16 +14,23 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from xpnet.backends.base import Array
-from xpnet.checkpoint.file import explain_errors
 from xpnet.checkpoint.files import write_file
 from xpnet.cli.bench import compare_backends, list_libraries
 from xpnet.cli.data import FILES, SETS, Data, holds_one_set, read_examples, read_test_data, read_training_data
+from xpnet.cli.scores import (
+    describe_replaced,
+    find_held_out,
+    load_columns,
+    load_hold_out,
+    note_hold_out,
+    score,
+    without_heading,
+)
 from xpnet.cli.tables import STDIN, Columns
 from xpnet.core.arguments import parse_cost
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import SCHEDULES
-from xpnet.data.sources import make_source
 from xpnet.distributed.ranks import Ranks
 from xpnet.distributed.setting import Distributed, check_launcher
 from xpnet.export import to_onnx, write_lesson, write_page
@@ -33,9 +40,8 @@ from xpnet.network import Network
 from xpnet.training.arguments import parse_metrics, parse_rate
 from xpnet.training.callback import Callback
 from xpnet.training.callbacks import CSVLog, EarlyStopping
-from xpnet.training.evaluate import measure
 from xpnet.training.history import History
-from xpnet.training.metrics import Metric, accuracy, correct, mean_absolute_error, r2
+from xpnet.training.metrics import Metric, mean_absolute_error, r2
 from xpnet.wording.checks import check_folder, choices, count, install_command, list_names
 from xpnet.wording.errors import unless_stopped
 
@@ -94,9 +100,9 @@ def prepare_training(options: argparse.Namespace) -> ReadyTraining:
     """Check the options, read the data, and make the network."""
     if speaks(options):
         _check_files(options)
-    arguments = ("task", "target", "ignore", "categories", "test_split", "seed")
+    arguments = ("task", "target", "ignore", "categories", "test_split", "test_group", "test_last", "validation_split")
     with name_argument("--data", options.data, DATA_FILES):
-        data = read_training_data(options.data, **{name: getattr(options, name) for name in arguments})
+        data = read_training_data(options.data, **{name: getattr(options, name) for name in (*arguments, "seed")})
     recipe = choose_recipe(options, RECIPES.get(data.name, Recipe()) if data.columns is None else TABLE)
     net = make_network(options, recipe, data)
     metrics = parse_metrics("metrics", options.metrics, net.view.model)
@@ -112,12 +118,14 @@ def prepare_training(options: argparse.Namespace) -> ReadyTraining:
 def report_training(options: argparse.Namespace, training: ReadyTraining, history: History, seconds: float) -> None:
     """Score and save the trained network, draw its learning curve, and say how the training went."""
     data, net, metrics, stopping, _ = training
-    result = score(net, data.test or data.train, "Test {}" if data.test else "Training {}", metrics)
+    heading = "Test {}" if data.test else "Training {}"
+    result, cost = score(net, data.test or data.train, heading, metrics)
     if options.save:
         net.notes["score"] = result
-        net.save(options.save)
-    if options.save and not options.quiet:
-        print(f"Saved to {options.save}")
+        note_hold_out(net, data, cost)
+        text = save_network(options, training, heading, result)
+        if not options.quiet:
+            print(text)
     if options.plot:
         save_curve(history, options.plot)
     if options.plot and not options.quiet:
@@ -127,14 +135,38 @@ def report_training(options: argparse.Namespace, training: ReadyTraining, histor
     print(f"{result} {describe_speed(history, seconds)}")
 
 
+def save_network(options: argparse.Namespace, training: ReadyTraining, heading: str, result: str) -> str:
+    """Save the network; say so, and compare it with the one that it replaces, if there is one."""
+    holds_something = is_in_use(options.save)
+    old = load_replaced(options.save) if holds_something else None
+    training.net.save(options.save)
+    text = f"Saved to {options.save}"
+    if old is not None:
+        replaced = describe_replaced(options.save, old, options, training.data, heading, training.metrics)
+        return f"{text}, in place of {replaced}; now it is {without_heading(result)}"
+    return f"{text}, in place of something other than a network" if holds_something else text
+
+
 def run_evaluate(options: argparse.Namespace) -> None:
-    """Report how good a saved network is on test data, or on all rows of a table."""
+    """Report how good a saved network is on test data, or on all rows of a table and on those that were held out."""
     net, columns = load(options)
+    note = load_hold_out(net, options.model)
     with name_argument("--data", options.data, DATA_FILES):
-        data, remarks = read_test_data(options.data, columns, in_bytes=net.scale is not None, target=options.target)
-    print_remarks(remarks)
-    heading = f"{{}} on all {len(data[1]):,} rows" if options.data and holds_one_set(options.data) else "Test {}"
-    print(score(net, data, heading, parse_metrics("metrics", options.metrics, net.view.model)))
+        new = read_test_data(
+            options.data,
+            columns,
+            in_bytes=net.scale is not None,
+            target=options.target,
+            group=note[0].group if note else None,
+        )
+    print_remarks(new.remarks)
+    metrics = parse_metrics("metrics", options.metrics, net.view.model)
+    if not (options.data and holds_one_set(options.data)):
+        print(score(net, new.examples, "Test {}", metrics)[0])
+        return
+    print(score(net, new.examples, f"{{}} on all {len(new.examples[1]):,} rows", metrics)[0])
+    if held_out := find_held_out(net, note, new, options.data):
+        print(score(net, held_out, f"{{}} on the {len(held_out[1]):,} rows that training held out", metrics)[0])
 
 
 def run_predict(options: argparse.Namespace) -> None:
@@ -143,9 +175,16 @@ def run_predict(options: argparse.Namespace) -> None:
         _check_replaceable("--out", options.out)
     net, columns = load(options)
     with name_argument("FILE", options.file, "a table, a .npy array or an image"):
-        x, remarks = read_examples(options.file, net.sizes[0], columns, in_bytes=net.scale is not None)
+        x, remarks, copies = read_examples(
+            options.file, net.sizes[0], columns, in_bytes=net.scale is not None, keep=options.keep
+        )
     print_remarks(remarks)
     header, rows = predict_rows(net, x, columns)
+    if twice := [name for name in copies if name in header]:
+        raise ValueError(
+            f"--keep names {twice[0]!r}, and a column of the predictions has this name; rename it in {options.file}"
+        )
+    header, rows = [*copies, *header], ([*cells, *row] for *cells, row in zip(*copies.values(), rows))
     file = io.StringIO() if options.out else sys.stdout
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(header)
@@ -202,6 +241,9 @@ def run_info(options: argparse.Namespace) -> None:
     print(f"{trained}; {net.summary().parameters:,} weights and biases")
     if isinstance(net.notes.get("score"), str):
         print(net.notes["score"])
+    if note := load_hold_out(net, options.model):
+        hold_out, n, _ = note
+        print(f"Held out for testing: {hold_out.test_split:g} of {n:,} rows: {hold_out.describe()}")
     if columns is None:
         print(f"Inputs: {net.sizes[0]:,}" + (f", {list_names(net.feature_names)}" if net.feature_names else ""))
         return
@@ -339,12 +381,17 @@ def training_settings(
     if options.log:
         callbacks.append(CSVLog(options.log))
     evaluated = data.test is not None or options.validation_split is not None
+    validation = {"validation_split": options.validation_split}
+    if data.validation is not None:
+        validation = {"validation_data": data.validation}
+    if evaluated and data.task == "regression":  # the cost is that of standardized targets
+        metrics = list(dict.fromkeys([r2, mean_absolute_error, *metrics]))
     settings = {
         "epochs": recipe.epochs,
         "batch_size": recipe.batch_size,
         "lr": SCHEDULES[options.schedule or SCHEDULE](parse_rate("lr", recipe.lr)),
         "optimizer": make_optimizer(options.optimizer, options.momentum, recipe.weight_decay),
-        "validation_split": options.validation_split,
+        **validation,
         "class_weight": parse_class_weight(options.class_weight, data.columns),
         "callbacks": callbacks,
         "metrics": metrics if evaluated else [],
@@ -381,12 +428,13 @@ def save_if_interrupted(net: Network, options: argparse.Namespace, epochs: int) 
         if (options.save is None and options.checkpoint is None) or not speaks(options):
             raise
         trained = net.state.layers is not before
+        in_place = ", in place of the earlier file" if options.save and is_in_use(options.save) else ""
         if options.save and trained:
             net.save(options.save)
         epoch = min(len(net.history) + 1, epochs)
         parts = [f"interrupted in epoch {epoch} of {epochs}" if trained else "interrupted before the first step"]
         if options.save:
-            parts.append(f"the network so far is saved to {options.save}" if trained else "nothing is saved")
+            parts.append(f"the network so far is saved to {options.save}{in_place}" if trained else "nothing is saved")
         if options.checkpoint:
             parts.append(f"--resume continues the training in {options.checkpoint}")
         message = "; ".join(parts)
@@ -435,21 +483,6 @@ def parse_class_weight(weights: str | Mapping[str, float] | None, columns: Colum
     return numbers
 
 
-def score(net: Network, data: Any, heading: str, extra: Sequence[Metric]) -> str:
-    """Format a network's scores on data: its accuracy, or R2 and mean absolute error, and extra metrics.
-
-    `heading` names the data, with {} in place of "accuracy" or "R2".
-    """
-    basic = (r2, mean_absolute_error) if net.task == "regression" else (accuracy, correct)
-    extra = [metric for metric in extra if metric not in basic]
-    scores = measure(net.view, make_source(data, "data", net.view.reader), [*basic, *extra])
-    if net.task == "regression":
-        text = f"{heading.format('R2')}: {scores['r2']:.4f}, mean absolute error: {scores['mean_absolute_error']:.6g}"
-    else:
-        text = f"{heading.format('accuracy')}: {scores['accuracy']:.2%} ({scores['correct']}/{scores['size']})"
-    return text[0].upper() + text[1:] + "".join(f", {metric.name}: {scores[metric.name]:.6g}" for metric in extra)
-
-
 def describe_speed(history: History, seconds: float) -> str:
     """Format the time that a training took, and its speed within the epochs in examples per second."""
     if not history.rows:
@@ -474,17 +507,23 @@ def load_network(path: Path, **place: Any) -> Network:
         return Network.load(path, **place)
 
 
+def is_in_use(path: Path) -> bool:
+    """Tell whether there is something in a file."""
+    return path.exists() and path.stat().st_size > 0
+
+
+def load_replaced(path: Path) -> Network | None:
+    """Load the network in a file that is to be replaced, if there is one."""
+    try:
+        return Network.load(path)
+    except unless_stopped(ValueError, TypeError, OSError, RuntimeError):
+        return None
+
+
 def load(options: argparse.Namespace) -> tuple[Network, Columns | None]:
     """Load a network, and the columns of the table that it was trained on, if any."""
     net = load_network(options.model, backend=options.backend, device=options.device)
     return net, load_columns(net, options.model)
-
-
-def load_columns(net: Network, path: Path) -> Columns | None:
-    """Return the columns of the table that the network in a file was trained on, if any."""
-    n_classes = {"regression": 0, "binary": 2}.get(net.task, net.sizes[-1])
-    with explain_errors(path):
-        return Columns.of(net.feature_names, net.notes, n_classes)
 
 
 def name_data(options: argparse.Namespace) -> str:
@@ -567,15 +606,15 @@ def _check_files(options: argparse.Namespace) -> None:
 def _check_replaces_same(options: argparse.Namespace) -> None:
     """Refuse to replace a file, unless it holds an earlier network of the same data and target, or nothing."""
     path = options.save
-    if not path.exists() or path.stat().st_size == 0:
+    if not is_in_use(path):
         return
     is_npy = Path(options.data).suffix == ".npy"  # whose targets are another file, and not a column
     wanted = name_data(options), None if is_npy else options.target
-    try:
-        notes = Network.load(path).notes
-    except unless_stopped(ValueError, TypeError, OSError, RuntimeError):
+    old = load_replaced(path)
+    if old is None:
         content = "something other than a network"
     else:
+        notes = old.notes
         if (notes.get("data"), notes.get("target")) == wanted:
             return
         target = f" to predict {notes['target']!r}" if "target" in notes else ""

@@ -7,12 +7,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.cli.tables import KINDS, Columns, Table, describe_columns, is_table, read_table
+from xpnet.cli.holdout import TEST_SPLIT, Division, HoldOut
+from xpnet.cli.tables import (
+    KINDS,
+    Columns,
+    Table,
+    Targets,
+    describe_columns,
+    describe_ids,
+    find_ids,
+    is_table,
+    read_table,
+)
 from xpnet.data import datasets
 from xpnet.data.cells import find_marks
-from xpnet.data.columns import encode_columns, learn_columns
+from xpnet.data.columns import DroppedColumn, encode_columns, learn_columns
 from xpnet.data.host_rows import HostRows, stays_outside
-from xpnet.wording.checks import count, in_range, install_command
+from xpnet.wording.checks import install_command, list_names, warn
 
 Split = tuple[Any, np.ndarray]  # (X, y)
 
@@ -23,7 +34,6 @@ SETS: dict[str, Callable[[], Any]] = {
 }
 FILES = f"an .npz file, a .npy file of inputs, or a table ({KINDS})"
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
-TEST_SPLIT = 0.2
 
 
 class Data(NamedTuple):
@@ -43,6 +53,10 @@ class Data(NamedTuple):
         The columns, if the data is a table.
     preparation
         Lines that say how a table is read and prepared, if it is not just numbers.
+    validation
+        Inputs and targets to validate on, if they were not to be chosen at random.
+    division
+        Which rows are held out, if they are not those of a data set.
     """
 
     name: str
@@ -52,6 +66,8 @@ class Data(NamedTuple):
     n_out: int
     columns: Columns | None = None
     preparation: tuple[str, ...] = ()
+    validation: Split | None = None
+    division: Division | None = None
 
     @property
     def n_in(self) -> int:
@@ -67,10 +83,15 @@ class Data(NamedTuple):
         return f"{self.n_in:,} inputs from {used:,} column{'s' if used > 1 else ''}"
 
     @property
+    def splits(self) -> list[Split]:
+        """All examples."""
+        return [split for split in (self.train, self.validation, self.test) if split is not None]
+
+    @property
     def outputs(self) -> str:
         """Describe the targets."""
         if self.task == "regression" and self.n_out == 1:
-            parts = [y for _, y in filter(None, (self.train, self.test))]
+            parts = [y for _, y in self.splits]
             return f"a target from {min(y.min() for y in parts):.6g} to {max(y.max() for y in parts):.6g}"
         if self.task == "binary":
             return "2 classes"
@@ -79,11 +100,13 @@ class Data(NamedTuple):
 
     def __str__(self) -> str:
         """Describe the data in a line, and what is done with a table in up to three more."""
-        n_test = 0 if self.test is None else len(self.test[1])
-        held_out = f"; {n_test:,} of them for testing" if n_test else ""
-        n = len(self.train[1]) + n_test
-        line = f"{self.name}: {n:,} examples, {self.features}, {self.outputs}{held_out}"
-        return "\n".join([line, *self.preparation])
+        n = sum(len(y) for _, y in self.splits)
+        parts = [f"{self.name}: {n:,} examples, {self.features}, {self.outputs}"]
+        if self.division is not None:
+            parts.append(str(self.division))
+        elif self.test is not None:
+            parts.append(f"{len(self.test[1]):,} of them for testing")
+        return "\n".join(["; ".join(filter(None, parts)), *self.preparation])
 
 
 def read_training_data(
@@ -93,6 +116,9 @@ def read_training_data(
     ignore: Sequence[str] = (),
     categories: Sequence[str] = (),
     test_split: float | None = None,
+    test_group: str | None = None,
+    test_last: bool = False,
+    validation_split: float | None = None,
     seed: int = 0,
 ) -> Data:
     """Read examples to train and test on.
@@ -103,32 +129,36 @@ def read_training_data(
         The name of a data set or file.
     task
         The task; by default, the targets decide.
-    target, ignore, categories, test_split
+    target, ignore, categories, test_group
         For a table: the column to predict, columns to leave out, columns whose values are categories though they are
-        numbers or dates, and the fraction of its rows to test on. For a .npy file: the file of its targets, and this
-        fraction.
+        numbers or dates, and the column whose groups are held out as a whole. For a .npy file: the file of its targets.
+    test_split, test_last
+        For a table or a .npy file: the fraction of its rows to test on, and whether these are the last ones.
+    validation_split
+        The fraction of the other rows to validate on.
     seed
-        Seed that chooses these rows.
+        Seed that chooses rows.
     """
+    hold_out = HoldOut(TEST_SPLIT if test_split is None else test_split, seed, test_group, test_last)
+    if test_group is not None and hold_out.test_split == 0 and validation_split is None:
+        raise ValueError(f"--test-group {test_group} needs rows to hold out; give --test-split above 0")
     if is_table(name):
-        table = read_table(name, [part for text in categories for part in (text, *text.split(","))])
+        table = read_table(name, [*list_possible_names(categories), *([] if test_group is None else [test_group])])
         ignore, categories = table.split_names(ignore), table.split_names(categories)
-        features = table.choose_features(target, ignore, categories)
-        return prepare_table(table, features, str(target), categories, task, test_split, seed)
-    for_npy = {"--target": target, "--test-split": test_split}
+        features = table.choose_features(target, ignore, categories, test_group)
+        return prepare_table(table, features, str(target), categories, task, hold_out, validation_split)
     is_npy = Path(name).suffix == ".npy"
-    for option, value in {
-        "--ignore": ignore or None,
-        "--categories": categories or None,
-        **({} if is_npy else for_npy),
-    }.items():
+    for_npy = {"--target": target, "--test-split": test_split, "--test-last": test_last or None}
+    for_tables = {"--ignore": ignore or None, "--categories": categories or None, "--test-group": test_group}
+    for option, value in {**for_tables, **({} if is_npy else for_npy)}.items():
         if value is not None:
             kinds = f"{KINDS}; or .npy files" if option in for_npy else KINDS
             raise ValueError(f"{option} is for tables ({kinds}), and --data {name} is not one")
-    train, test = split_npy(name, target, test_split, seed) if is_npy else read_arrays(name)
+    if is_npy:
+        return prepare_npy(name, task, target, hold_out, validation_split)
+    train, test = read_arrays(name)
     task = task or find_task(train[1])
-    targets = [split[1] for split in (train, test) if split is not None]
-    return Data(name, train, test, task, count_outputs(targets, task, name))
+    return Data(name, train, test, task, count_outputs([train[1], test[1]], task, name))
 
 
 def prepare_table(
@@ -137,36 +167,75 @@ def prepare_table(
     target: str,
     categories: Sequence[str],
     task: str | None,
-    test_split: float | None,
-    seed: int,
+    hold_out: HoldOut,
+    validation_split: float | None,
 ) -> Data:
     """Make examples of a table: hold rows out, learn from the others how columns become inputs, and make these."""
     cells, target_cells = table.open(features, categories), table.open_target(target)
     numbers = [target_cells, *(cells[name] for name in features if name not in categories)]
     marks = find_marks(numbers, table.decimal, table.points)
-    has_classes = table.has_classes(target_cells, task, marks)
-    targets = table.read_classes(target_cells) if has_classes else table.read_reals(target_cells, marks)
+    targets = table.read_targets(target_cells, task, marks)
     if copies := [name for name in features if cells[name].equals(target_cells, targets.rows)]:
         raise ValueError(
             f"column {copies[0]!r} of {table.name} equals the target in every row, which would give the network the "
             f"answer; leave it out with --ignore {copies[0]!r}"
         )
-    task = task or ("classification" if has_classes else "regression")
-    if task == "binary" and len(targets.labels) != 2:
-        raise ValueError(f"--task binary needs 2 classes, but {target!r} of {table.name} has {len(targets.labels)}")
-    tested = choose_test_rows(targets.y, TEST_SPLIT if test_split is None else test_split, seed, table.name)
-    trained = targets.rows.copy()
-    trained[targets.rows] = ~tested
-    columns = Columns(
-        learn_columns(table.name, cells, trained, marks, categories), target, targets.labels, targets.unit, marks
-    )
-    x, _ = encode_columns(columns.features, table.name, cells, marks)
-    x, y = x[targets.rows], targets.y
+    task = task or ("classification" if targets.labels else "regression")
+    groups = table.read_groups(hold_out.group, targets.rows)
+    division = hold_out.divide(targets.y, table.name, groups, validation_split)
+    known = targets.rows.copy()
+    known[targets.rows] = ~division.test
+    learnt = learn_columns(table.name, cells, known, marks, categories)
+    if hold_out.group is not None:
+        learnt = (*learnt, DroppedColumn(hold_out.group, "its groups are held out as a whole"))
+    columns = Columns(learnt, target, targets.labels, targets.unit, marks)
+    x, _ = encode_columns(learnt, table.name, cells, marks)
     written = "; ".join(filter(None, [*table.written, table.describe_rows(targets, target)]))
-    preparation = [*([f"Rows: {written}"] if written else []), *describe_columns(columns.features, cells, targets.rows)]
-    test = (x[tested], y[tested]) if tested.any() else None
+    preparation = [
+        *([f"Rows: {written}"] if written else []),
+        *describe_columns(learnt, cells, targets.rows),
+        *describe_ids(find_ids(learnt, cells, targets.rows)),
+    ]
+    _warn_of_missing_classes(targets, division, table.name)
     n_out = len(targets.labels) if task == "classification" else 1
-    return Data(table.name, (x[~tested], y[~tested]), test, task, n_out, columns, tuple(preparation))
+    train, validation, test = divide_examples(x[targets.rows], targets.y, division)
+    return Data(table.name, train, test, task, n_out, columns, tuple(preparation), validation, division)
+
+
+def prepare_npy(
+    name: str, task: str | None, target: str | None, hold_out: HoldOut, validation_split: float | None
+) -> Data:
+    """Read inputs and targets from .npy files, and hold rows out; large inputs stay where they are."""
+    x, y = read_npy_pair(name, target)
+    division = hold_out.divide(y, name, validation_split=validation_split)
+    train, validation, test = divide_examples(x, y, division)
+    task = task or find_task(train[1])
+    parts = [part[1] for part in (train, validation, test) if part is not None]
+    n_out = count_outputs(parts, task, name)
+    return Data(name, train, test, task, n_out, validation=validation, division=division)
+
+
+def divide_examples(x: Any, y: np.ndarray, division: Division) -> tuple[Split, Split | None, Split | None]:
+    """Return the examples to train on, to validate on and to test on; None where there are none."""
+    if division.train.all():
+        return (x, y), None, None
+    validation, test = (
+        choose_examples(x, y, rows) if rows.any() else None for rows in (division.validation, division.test)
+    )
+    return choose_examples(x, y, division.train), validation, test
+
+
+def choose_examples(x: Any, y: np.ndarray, rows: np.ndarray) -> Split:
+    """Return some of the examples; large inputs stay where they are."""
+    return (HostRows(x).take(np.flatnonzero(rows)) if stays_outside(x) else x[rows]), y[rows]
+
+
+def _warn_of_missing_classes(targets: Targets, division: Division, name: str) -> None:
+    """Warn of classes that a network cannot learn, because all their rows are held out."""
+    if targets.labels:
+        counts = np.bincount(targets.y[division.train], minlength=len(targets.labels))
+        if missing := [text for text, number in zip(targets.labels, counts) if number == 0]:
+            warn(f"{name} has no rows of {list_names(missing)} to train on: all of them are held out")
 
 
 def read_arrays(name: str, in_bytes: bool = False) -> tuple[Split, Split]:
@@ -220,18 +289,6 @@ class Pixels:
         return _scale(self.x[index], in_bytes=False)
 
 
-def split_npy(name: str, target: str | None, test_split: float | None, seed: int) -> tuple[Split, Split | None]:
-    """Read inputs and targets from .npy files, and hold rows out to test on; large inputs stay where they are."""
-    (x, y), fraction = read_npy_pair(name, target), TEST_SPLIT if test_split is None else test_split
-    tested = choose_test_rows(y, fraction, seed, name)
-    if not tested.any():
-        return (x, y), None
-    train, test = (
-        HostRows(x).take(np.flatnonzero(rows)) if stays_outside(x) else x[rows] for rows in (~tested, tested)
-    )
-    return (train, y[~tested]), (test, y[tested])
-
-
 def read_npy_pair(name: str, target: str | None, in_bytes: bool = False) -> Split:
     """Read inputs (n, ...) and targets from two .npy files."""
     if target is None or Path(target).suffix != ".npy":
@@ -274,68 +331,73 @@ def count_outputs(targets: Sequence[np.ndarray], task: str, name: str) -> int:
     return max(int(y.max()) for y in targets) + 1
 
 
-def choose_test_rows(y: np.ndarray, fraction: float, seed: int, name: str) -> np.ndarray:
-    """Choose examples to test on at random, the same fraction of each class; return which they are, (n,) of bool.
+class NewData(NamedTuple):
+    """Examples to evaluate a network on, what is to be said about them, and the number of each one's group, if any."""
 
-    Examples
-    --------
-    >>> choose_test_rows(np.array([0, 1, 0, 1, 1, 1, 0, 0]), 0.25, 0, "x.csv").nonzero()[0].tolist()
-    [0, 5]
-    """
-    in_range("test_split", fraction, 0, 1, "0 holds nothing out")
-    tested = np.zeros(n := len(y), bool)
-    if fraction == 0:
-        return tested
-    n_test = max(1, round(fraction * n))
-    if n_test == n:
-        raise ValueError(f"--test-split {fraction:g} leaves none of the {n} rows of {name} to train on")
-    order = np.random.default_rng(count("seed", seed, least=0)).permutation(n)
-    if y.dtype.kind in "biu":  # every 1/fraction-th row, class by class; rows of 0 and 1 are sorted as whole rows
-        order = order[np.lexsort(y[order].reshape(n, -1).T)]
-    tested[order[((np.arange(n_test) + 0.5) * n / n_test).astype(int)]] = True
-    return tested
+    examples: Split
+    remarks: tuple[str, ...] = ()
+    groups: np.ndarray | None = None
 
 
 def read_test_data(
-    name: str | None, columns: Columns | None, in_bytes: bool, target: str | None = None
-) -> tuple[Split, list[str]]:
+    name: str | None, columns: Columns | None, in_bytes: bool, target: str | None = None, group: str | None = None
+) -> NewData:
     """Read the examples to evaluate a network on: a whole table, a whole .npy file, or the test set of any other data.
 
-    Also return what is to be said about them.
+    The groups of a table are those of the column `group`, if it has this column.
     """
     if name is None and columns is not None:
         raise ValueError(f"--data is missing: give a table with the column {columns.target!r}")
     name = name or "mnist-sample"
     if Path(name).suffix == ".npy":
-        return read_npy_pair(name, target, in_bytes), []
+        return NewData(read_npy_pair(name, target, in_bytes))
     if target is not None:
         raise ValueError(f"--target is for .npy files, and --data {name} is not one")
     if not is_table(name):
-        return read_arrays(name, in_bytes)[1], []
-    table = _read_new_table(name, columns)
+        return NewData(read_arrays(name, in_bytes)[1])
+    table = _read_new_table(name, columns, texts=[] if group is None else [group])
     columns = _require(columns, name)
     (x, notes), targets = table.inputs(columns), table.targets(columns)
     left_out = table.describe_rows(targets, columns.target)
     notes += [f"{table.name}: {left_out}"] if left_out else []
-    return (x[targets.rows], targets.y), notes
+    groups = table.read_groups(group, targets.rows) if group in table.names else None
+    return NewData((x[targets.rows], targets.y), tuple(notes), groups)
 
 
-def read_examples(path: Path, n_in: int, columns: Columns | None, in_bytes: bool) -> tuple[np.ndarray, list[str]]:
+def read_examples(
+    path: Path, n_in: int, columns: Columns | None, in_bytes: bool, keep: Sequence[str] = ()
+) -> tuple[np.ndarray, list[str], dict[str, list[str]]]:
     """Read examples (n, n_in) to predict: a table, an array (.npy), or an image, converted to grey and resized.
 
-    Also return what is to be said about them.
+    Also return what is to be said about them, and the columns `keep` of a table as texts.
     """
     if is_table(str(path)):
-        table = _read_new_table(str(path), columns)
-        return table.inputs(_require(columns, str(path)))
-    if path.suffix == ".npy":
-        return _scale(_read_npy(path, n_in), in_bytes), []
-    return _scale(_read_image(path, n_in), in_bytes), []
+        table = _read_new_table(str(path), columns, keep=list_possible_names(keep))
+        return *table.inputs(_require(columns, str(path))), table.copy_columns(table.split_names(keep))
+    if keep:
+        raise ValueError(f"--keep is for tables ({KINDS}), and FILE {path} is not one")
+    x = _read_npy(path, n_in) if path.suffix == ".npy" else _read_image(path, n_in)
+    return _scale(x, in_bytes), [], {}
 
 
-def _read_new_table(name: str, columns: Columns | None) -> Table:
+def list_possible_names(texts: Sequence[str]) -> list[str]:
+    """List the names of columns that texts may stand for, before the columns of the table are known.
+
+    Examples
+    --------
+    >>> list_possible_names(["id,name"])
+    ['id,name', 'id', 'name']
+    """
+    return [part.strip() for text in texts for part in (text, *text.split(","))]
+
+
+def _read_new_table(
+    name: str, columns: Columns | None, *, texts: Sequence[str] = (), keep: Sequence[str] = ()
+) -> Table:
     """Read a table as the one that a network was trained on."""
-    return read_table(name) if columns is None else read_table(name, columns.texts, columns.marks.decimal)
+    if columns is None:
+        return read_table(name, texts, keep=keep)
+    return read_table(name, [*columns.texts, *texts], columns.marks.decimal, keep)
 
 
 def _require(columns: Columns | None, name: str) -> Columns:

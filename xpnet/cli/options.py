@@ -26,7 +26,8 @@ from xpnet.cli.commands import (
     run_show,
     run_train,
 )
-from xpnet.cli.data import FILES, SETS, TEST_SPLIT
+from xpnet.cli.data import FILES, SETS
+from xpnet.cli.holdout import TEST_SPLIT
 from xpnet.core.arguments import DTYPES, TASKS
 from xpnet.core.initializers import INITIALIZERS
 from xpnet.core.schedules import SCHEDULES
@@ -59,7 +60,10 @@ EXAMPLES = """examples:
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that reports errors in one line."""
+    """A parser that takes options by their full names, and reports errors in one line."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings, allow_abbrev=False)
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse the options; a command reports unknown ones itself, because its own help lists those that it has."""
@@ -67,19 +71,23 @@ class Parser(argparse.ArgumentParser):
         if wrong := next(filter(ENDS_IN_DASHES.fullmatch, words), None):  # argparse would drop the value
             self.error(f"{wrong}: -- is not a value")
         options, unknown = self.parse_known_args(args, namespace)
+        command = getattr(options, "command", self)
         if unknown:
-            command = options.command
-            command.error(f"unrecognized arguments: {' '.join(unknown)}{command.suggest_option(unknown)}")
+            command.error(f"unrecognized arguments: {' '.join(unknown)}{command.suggest_options(unknown)}")
+        if command is self:
+            self.error("the following arguments are required: COMMAND")
         _choose_data(options)
         return options
 
-    def suggest_option(self, words: Sequence[str]) -> str:
-        """Format the option that was probably meant by the first unknown one; nothing if none is similar."""
-        options = {option.lstrip("-").replace("-", "_"): option for option in self._option_string_actions}
+    def suggest_options(self, words: Sequence[str]) -> str:
+        """Format the options that may be meant by the first unknown one: longer or similar names, or nothing."""
+        options = {option[2:].replace("-", "_"): option for option in self._option_string_actions if option[2:]}
         for word in words:
             if word.startswith("--"):
-                near = find_nearest(word[2:].partition("=")[0].replace("-", "_"), options)
-                return f"; did you mean {options[near]}?" if near else ""
+                name = word[2:].partition("=")[0].replace("-", "_")
+                near = [other for other in options if other.startswith(name)] or [find_nearest(name, options)]
+                meant = " or ".join(options[other] for other in near if other is not None)
+                return f"; did you mean {meant}?" if meant else ""
         return ""
 
     def name_options(self, message: str) -> str:
@@ -118,7 +126,7 @@ def make_parser() -> Parser:
         formatter_class=_Format,
     )
     top.add_argument("--version", action="version", version=f"xpnet {__version__}")
-    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND")
     _add_train(commands)
     _add_evaluate(commands)
     _add_predict(commands)
@@ -173,20 +181,33 @@ def _add_data(data: Any) -> None:
         metavar="COLUMNS",
         help="columns whose values are categories, though they are numbers or dates",
     )
+    _add_held_out(data)
+    data.add_argument(
+        "--class-weight",
+        type=_parse_class_weight,
+        metavar="WEIGHTS",
+        help="weights of the classes: balanced, or numbers as in yes=5,no=1 (1)",
+    )
+
+
+def _add_held_out(data: Any) -> None:
     data.add_argument(
         "--test-split",
         type=float,
         metavar="FRACTION",
         help=f"fraction of the rows of a table or .npy file to test on ({TEST_SPLIT})",
     )
-    data.add_argument(
-        "--validation-split", type=float, metavar="FRACTION", help="fraction of the training data to validate on (0)"
+    held_out = data.add_mutually_exclusive_group()
+    held_out.add_argument(
+        "--test-group",
+        metavar="COLUMN",
+        help="test on whole groups of rows, which have the same value in this column of a table; it is no input",
+    )
+    held_out.add_argument(
+        "--test-last", action="store_true", help="test on the last rows of a table or .npy file, and not on random ones"
     )
     data.add_argument(
-        "--class-weight",
-        type=_parse_class_weight,
-        metavar="WEIGHTS",
-        help="weights of the classes: balanced, or numbers as in yes=5,no=1 (1)",
+        "--validation-split", type=float, metavar="FRACTION", help="fraction of the training data to validate on (0)"
     )
 
 
@@ -314,6 +335,13 @@ def _add_predict(commands: Any) -> None:
     )
     predict.add_argument("model", type=Path, metavar="MODEL", help="file written by train --save")
     predict.add_argument("file", type=Path, metavar="FILE", help="a table, a .npy array, or an image (light on dark)")
+    predict.add_argument(
+        "--keep",
+        action="append",
+        default=[],
+        metavar="COLUMNS",
+        help="columns of the table to write before the predictions, as in id,name; can be repeated",
+    )
     predict.add_argument("-o", "--out", type=Path, metavar="FILE", help="where to write (standard output)")
     _add_place(predict)
 

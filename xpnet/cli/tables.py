@@ -11,6 +11,7 @@ import difflib
 import gzip
 import io
 import re
+import shlex
 import sys
 import warnings
 from collections import Counter
@@ -53,6 +54,10 @@ SUFFIXES = (*TEXT_SUFFIXES, *(f"{suffix}.gz" for suffix in TEXT_SUFFIXES), ".par
 KINDS = ".csv, .tsv, .txt, .parquet, or - for standard input"
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars", r"\s+": "spaces"}
 HEAD = 2**16  # bytes of a file that show how it is written
+FEWEST_NUMBERED = 20  # rows; in fewer, whole numbers that measure something may be close together by chance
+WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")  # in the name of a column, as in rowId, ROW_ID or "row id"
+WORDS_FOR_IDS = {"id", "identifier", "index", "key", "no", "nr", "number", "row", "rownames", "rownumber", "serial"}
+WORDS_FOR_TIME = {"age", "date", "day", "hour", "month", "quarter", "t", "time", "week", "year"}
 MOST_CLASSES = 20  # whole numbers with more different values than this are a regression
 
 
@@ -167,6 +172,8 @@ class Table(NamedTuple):
         The decimal mark in the file, if a column shows it.
     points
         Whether pandas has taken points in the file for decimal marks.
+    texts
+        Columns to write again as they are: a DataFrame of texts.
     """
 
     name: str
@@ -174,25 +181,29 @@ class Table(NamedTuple):
     written: tuple[str, ...] = ()
     decimal: str | None = None
     points: bool = False
+    texts: Any = None
 
     @property
     def names(self) -> list[str]:
         """Names of the columns."""
         return [str(name) for name in self.frame.columns]
 
-    def choose_features(self, target: str | None, ignore: Sequence[str], categories: Sequence[str]) -> list[str]:
-        """Choose the columns to train on: all except the target and those to ignore."""
+    def choose_features(
+        self, target: str | None, ignore: Sequence[str], categories: Sequence[str], group: str | None = None
+    ) -> list[str]:
+        """Choose the columns to train on: all except the target, those to ignore, and the one of groups."""
         if target is None:
             raise ValueError(f"{self.name} needs --target, the column to predict; choose from {list_names(self.names)}")
         self.check_has("--target", target)
-        for option, names in (("--ignore", ignore), ("--categories", categories)):
+        groups = [] if group is None else [group]
+        for option, names in (("--ignore", ignore), ("--categories", categories), ("--test-group", groups)):
             for name in names:
                 self.check_has(option, name)
             if target in names:
                 raise ValueError(f"{option} names {target!r}, which is the target")
-        features = [name for name in self.names if name != target and name not in ignore]
+        features = [name for name in self.names if name not in (target, *ignore, *groups)]
         if not features:
-            raise ValueError(f"{self.name} has no column besides {choices((target, *ignore))} to predict from")
+            raise ValueError(f"{self.name} has no column besides {choices((target, *ignore, *groups))} to predict from")
         row_numbers = [name for name in features if name.startswith("Unnamed: ")]
         if row_numbers:
             raise ValueError(
@@ -206,6 +217,18 @@ class Table(NamedTuple):
         present = set(self.names)
         parts = [[text] if text in present else text.split(",") for text in names]
         return [name.strip() for part in parts for name in part]
+
+    def copy_columns(self, names: Sequence[str]) -> dict[str, list[str]]:
+        """Return columns as texts, as they are written in the file; nothing where a value is missing."""
+        for name in names:
+            self.check_has("--keep", name)
+        if self.texts is not None:
+            return {name: self.texts[name].tolist() for name in names}
+        columns = {name: self.frame[name] for name in names}
+        return {
+            name: ["" if missing else label(value) for value, missing in zip(column.tolist(), column.isna())]
+            for name, column in columns.items()
+        }
 
     def open(self, names: Sequence[str], categories: Sequence[str] = ()) -> dict[str, Cells]:
         """Read the cells of columns."""
@@ -229,6 +252,19 @@ class Table(NamedTuple):
             has = ["with %" if unit else "without %" for unit in (targets.unit, columns.unit)]
             raise ValueError(f"{self.name} holds targets {has[0]}, and training had them {has[1]}")
         return targets
+
+    def read_groups(self, column: str | None, rows: np.ndarray) -> np.ndarray | None:
+        """Return the number of the group of each of `rows`: equal values of a column, as texts, make a group."""
+        if column is None:
+            return None
+        cells = self.open([column], [column])[column]
+        if len(missing := np.flatnonzero(rows & (cells.codes < 0))):
+            raise ValueError(
+                f"{self.name} has no value in {place(int(missing[0]), column)}, and --test-group needs one; fill it "
+                "in, or leave the row out"
+            )
+        places = {value: k for k, value in enumerate(sorted(cells.values))}
+        return np.array([places[value] for value in cells.values])[cells.codes[rows]]
 
     def find_marks(self, columns: Columns) -> Marks:
         """Find how the numbers for a network are written: as in training, if that showed it.
@@ -263,6 +299,14 @@ class Table(NamedTuple):
 
         series = self.frame[target]
         return open_column(series, self.name, target, not _is_numeric(series) or is_bool_dtype(series.dtype))
+
+    def read_targets(self, cells: Cells, task: str | None, marks: Marks) -> Targets:
+        """Return the targets to train on: classes or real numbers, as the task or the target itself says."""
+        targets = self.read_classes(cells) if self.has_classes(cells, task, marks) else self.read_reals(cells, marks)
+        if task == "binary" and len(targets.labels) != 2:
+            n = len(targets.labels)
+            raise ValueError(f"--task binary needs 2 classes, but {cells.column!r} of {self.name} has {n}")
+        return targets
 
     def read_reals(self, cells: Cells, marks: Marks) -> Targets:
         """Return real targets."""
@@ -354,8 +398,10 @@ def describe_columns(features: Sequence[Column], cells: Mapping[str, Cells], row
         size = f" ({len(column.inputs)})" if is_category else ""
         reason = f" ({column.reason})" if isinstance(column, DroppedColumn) else ""
         words[column.kind].append(f"{column.name!r}{size}{reason}")
+        if isinstance(column, DroppedColumn):
+            continue
         n = int(find_missing(cells[column.name], is_category)[rows].sum())
-        if n and not isinstance(column, DroppedColumn):
+        if n:
             if is_category:
                 becomes = "a value of their own" if column.missing else "a rare value"
             else:
@@ -371,6 +417,37 @@ def describe_columns(features: Sequence[Column], cells: Mapping[str, Cells], row
         yield f"Missing values become {'; '.join(_list(f'{value} in', where) for value, where in missing.items())}"
 
 
+def find_ids(features: Sequence[Column], cells: Mapping[str, Cells], rows: np.ndarray) -> list[str]:
+    """Find the columns that seem to number the rows: whole numbers, another one in each of `rows`.
+
+    Real measurements differ in every row too, and so may large whole ones. So a column counts only if its name says
+    that it is an id, or if it is no time, and about half of the whole numbers between its smallest and largest occur.
+    """
+    names = []
+    for column in features:
+        if not isinstance(column, NumberColumn) or column.unit:
+            continue
+        values = read_numbers(cells[column.name], Marks(column.decimal, column.grouped)).values[rows]
+        n = len(values)
+        if n < FEWEST_NUMBERED or (values != np.rint(values)).any() or len(np.unique(values)) < n:  # NaN is not whole
+            continue
+        words = {word.lower() for word in WORD.findall(column.name)}
+        if words & WORDS_FOR_IDS or (np.ptp(values) < 2 * n and not words & WORDS_FOR_TIME):
+            names.append(column.name)
+    return names
+
+
+def describe_ids(names: Sequence[str]) -> Iterator[str]:
+    """Say in a line which columns seem to number the rows, and how to leave them out, if there are any."""
+    if names:
+        have = "has" if len(names) == 1 else "have"
+        remedy = " ".join(f"--ignore {shlex.quote(name)}" for name in names)
+        yield (
+            f"{_list('Like an id,', [repr(name) for name in names])} {have} another whole number in every row: if that "
+            f"says nothing about new rows, add {remedy}"
+        )
+
+
 def _list(head: str, words: list[str]) -> str:
     more = f" and {len(words) - 12:,} more" if len(words) > 12 else ""
     return f"{head} {', '.join(words[:12])}{more}" if words else ""
@@ -379,11 +456,12 @@ def _list(head: str, words: list[str]) -> str:
 # Reading
 
 
-def read_table(path: str, texts: Sequence[str] = (), decimal: str = "") -> Table:
+def read_table(path: str, texts: Sequence[str] = (), decimal: str = "", keep: Sequence[str] = ()) -> Table:
     """Read a CSV or Parquet file, or standard input; the columns `texts` of a CSV are read as texts.
 
     Commas, semicolons, tabs, vertical bars or spaces separate the columns of a CSV. Its numbers are left as texts if
-    they have decimal commas, or if training had: `decimal` is the mark of training.
+    they have decimal commas, or if training had: `decimal` is the mark of training. The columns `keep` are read once
+    more, as they are written.
     """
     if path != STDIN:
         with open(path, "rb"):  # a missing or unreadable file is an OSError that names it
@@ -400,7 +478,7 @@ def read_table(path: str, texts: Sequence[str] = (), decimal: str = "") -> Table
         with _explain_errors(path):
             table = Table(name, pandas.read_parquet(path, engine="pyarrow"))
     else:
-        table = _read_text(path, name, texts, decimal)
+        table = _read_text(path, name, texts, decimal, keep)
     frame = table.frame
     if len(frame) == 0:
         raise ValueError(f"{name} has no rows below the names of its columns")
@@ -410,7 +488,7 @@ def read_table(path: str, texts: Sequence[str] = (), decimal: str = "") -> Table
     return table
 
 
-def _read_text(path: str, name: str, texts: Sequence[str], decimal: str) -> Table:
+def _read_text(path: str, name: str, texts: Sequence[str], decimal: str, keep: Sequence[str]) -> Table:
     """Read a file of text."""
     content = sys.stdin.buffer.read() if path == STDIN else None
     with _explain_errors(name):
@@ -432,6 +510,10 @@ def _read_text(path: str, name: str, texts: Sequence[str], decimal: str) -> Tabl
     with _explain_errors(name):
         options: dict[str, Any] = {"index_col": False, "low_memory": False}
         frame = read(**options, dtype={column: str for column in header if column.strip() in texts})
+        copies = None
+        if keep:
+            columns = [column for column in header if column.strip() in keep]
+            copies = read(**options, dtype=str, na_filter=False, usecols=columns).rename(columns=str.strip)
     obvious = "\t" if path.lower().endswith((".tsv", ".tsv.gz")) else ","
     written = [f"columns are separated by {SEPARATORS[separator]}"] if separator != obvious else []
     if encoding == "utf-16":
@@ -442,7 +524,7 @@ def _read_text(path: str, name: str, texts: Sequence[str], decimal: str) -> Tabl
         with _explain_errors(name):  # as texts: pandas would also take 1.5 for 15
             frame = read(**options, dtype=str)
         written.append("numbers have decimal commas")
-    return Table(name, frame, tuple(written), shown, points)
+    return Table(name, frame, tuple(written), shown, points, copies)
 
 
 def _read_head(path: str, content: bytes | None) -> tuple[str, list[str]]:

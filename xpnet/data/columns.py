@@ -161,7 +161,8 @@ class CategoryColumn:
         if len(column.inputs) > 1:
             return column
         n = int(np.count_nonzero(counts[1:]))
-        return DroppedColumn(name, f"always {values[0]!r}" if values else f"{n:,} rare values" if n else "no values")
+        rare = "another value in every row" if n == len(codes) else f"{n:,} rare values"
+        return DroppedColumn(name, f"always {values[0]!r}" if values else rare if n else "no values")
 
     @property
     def inputs(self) -> tuple[str, ...]:

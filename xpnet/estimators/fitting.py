@@ -353,7 +353,7 @@ def make_checkpoint_of_fits(fits: Sequence[Fit], saving: Saving, description: Ma
     resumed = read_trainings(saving, [fit.network for fit in fits], progress)
     remembering: Any = [[fit.convergence, *fit.settings.callbacks] for fit in fits]
     calls = [{**description, **fingerprint_data(fits[0].data)}] * len(fits)
-    checkpoint = make_checkpoint(saving, jobs, remembering, calls, resumed)
+    checkpoint = make_checkpoint(saving, jobs, remembering, calls, resumed, progress)
     if resumed is not None:
         skip_epochs(jobs, resumed)
     return checkpoint

@@ -224,10 +224,12 @@ class Checkpoint:
         The callbacks of the networks that take the snapshots.
     kind
         The kind of file.
+    progress
+        Whether to say on standard error where a training resumes.
     """
 
-    def __init__(self, path: str, every: Every, recorders: Sequence[Recorder], kind: FileKind) -> None:
-        self.path, self.every, self.recorders, self.kind = path, every, recorders, kind
+    def __init__(self, path: str, every: Every, recorders: Sequence[Recorder], kind: FileKind, progress: bool) -> None:
+        self.path, self.every, self.recorders, self.kind, self.progress = path, every, recorders, kind, progress
         for recorder in recorders:
             recorder.checkpoint = self
         groups: dict[int, list[int]] = {}
@@ -268,6 +270,8 @@ class Checkpoint:
         self.steps = max(recorder.training.position.total_steps for recorder in self.recorders)
         if all(recorder.resumed is None for recorder in self.recorders):
             self._write_first()
+        elif self.progress:
+            print(_describe_place(self.path, [recorder.training for recorder in self.recorders]), file=sys.stderr)
         self._mark_written()
 
     def begin_round(self, networks: Iterable[int], division: Sequence[Sequence[int]]) -> None:
@@ -358,6 +362,7 @@ def make_checkpoint(
     callbacks: Sequence[Sequence[Callback]],
     calls: Sequence[Mapping[str, Any]],
     resumed: Sequence[Resumed] | None,
+    progress: bool,
 ) -> Checkpoint:
     """Make the checkpoint of a training.
 
@@ -373,13 +378,15 @@ def make_checkpoint(
         What a call that resumes the training must have in common with it, besides the plan, as plain values.
     resumed
         The trainings to resume, if any.
+    progress
+        Whether to say on standard error where they resume.
     """
     recorders = []
     for k, (job, name) in enumerate(zip(jobs, name_parts(saving.path, len(jobs), saving.kind))):
         plan = {"epochs": job.plan.epochs, "optimizer": describe_optimizer(job.plan.optimizer)}
         training = None if resumed is None else resumed[k]
         recorders.append(Recorder(job.net, callbacks[k], job.plan.schedule, {**calls[k], **plan}, name, training))
-    return Checkpoint(saving.path, saving.every, recorders, saving.kind)
+    return Checkpoint(saving.path, saving.every, recorders, saving.kind, progress)
 
 
 def read_trainings(saving: Saving, networks: Sequence[Trainee], progress: bool) -> list[Resumed] | None:
@@ -419,6 +426,17 @@ def read_training(content: bytes, name: str, net: Trainee) -> Resumed:
     rows = attributes.pop("history")
     copy._take_over(**attributes)
     return Resumed(training, states, copy, attributes, rows)
+
+
+def _describe_place(path: str, trainings: Sequence[Training]) -> str:
+    """Say where the trainings of networks resume: the place of the one that is furthest behind."""
+    epochs, total = trainings[0].epochs, trainings[0].steps
+    active = [now.position for now in trainings if not now.stopped and now.position.epoch <= epochs]
+    if not active:
+        return f"The training in {path} has ended already, after {max(len(now.history) for now in trainings)} epochs"
+    place = min(active, key=lambda position: position.total_steps)
+    within = f", after {place.steps:,}{f' of its {total:,}' if total else ''} minibatches" if place.steps else ""
+    return f"Resuming the training in {path}: epoch {place.epoch} of {epochs}{within}"
 
 
 def name_parts(path: str, networks: int, kind: FileKind) -> list[str]:

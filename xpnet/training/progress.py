@@ -8,6 +8,7 @@ from xpnet.data.source import make_bar
 from xpnet.training.callback import Callback, Training
 
 EVALUATIONS = ("test_", "validation_", "training_")  # how the names of evaluated quantities begin
+NAMES_OF_BOOK = {"test_correct", "test_size", "test_accuracy", "test_cost"}  # written as the book's program does
 
 
 class Progress(Callback):
@@ -93,8 +94,8 @@ def describe_epoch(row: Mapping[str, Any]) -> str:
 
     Examples
     --------
-    >>> describe_epoch({"cost": 0.3, "test_cost": 0.25, "validation_accuracy": 0.5})
-    'cost on the test data: 0.25\t validation accuracy: 0.5'
+    >>> describe_epoch({"cost": 0.3, "test_cost": 0.25, "test_r2": 0.75, "validation_r2": 0.5})
+    'cost on the test data: 0.25\t test r2: 0.75\t validation r2: 0.5'
     """
     parts = []
     if "test_correct" in row:
@@ -104,7 +105,7 @@ def describe_epoch(row: Mapping[str, Any]) -> str:
         )
     if "test_cost" in row:
         parts.append(f"cost on the test data: {row['test_cost']:.6g}")
-    others = [name for name in row if name.startswith(("validation_", "training_"))]
+    others = [name for name in row if name.startswith(EVALUATIONS) and name not in NAMES_OF_BOOK]
     parts += [f"{name.replace('_', ' ')}: {row[name]:.6g}" for name in others]
     return "\t ".join(parts)
 

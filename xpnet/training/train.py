@@ -124,7 +124,9 @@ class Preparation:
         """Make the checkpoint, if there is to be one."""
         self.checkpoint = None
         if self.saving is not None:
-            self.checkpoint = make_checkpoint(self.saving, self.jobs, self.parsed.callbacks, self.calls, self.resumed)
+            self.checkpoint = make_checkpoint(
+                self.saving, self.jobs, self.parsed.callbacks, self.calls, self.resumed, self.parsed.progress
+            )
 
     def fit_scalings(self) -> None:
         """Fit a scaling to the examples of each network that standardizes and has none."""

@@ -1,0 +1,187 @@
+"""Rows that are held out: which rows of a table, or of .npy files, a network is tested on and validated on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpnet.wording.checks import count, in_range
+
+TEST_SPLIT = 0.2
+NAME = "held_out"  # of the note in a file, and its values
+KINDS = {"test_split": float, "seed": int, "group": (str, type(None)), "last": bool, "rows": int, "cost": float}
+
+
+class HoldOut(NamedTuple):
+    """How rows are held out: at random, as whole groups, or from the end.
+
+    Parameters
+    ----------
+    test_split
+        The fraction of the rows to test on.
+    seed
+        Seed of the choice.
+    group
+        The column whose equal values make a group, if all rows of a group are to be on one side.
+    last
+        Whether the last rows are held out.
+    """
+
+    test_split: float = TEST_SPLIT
+    seed: int = 0
+    group: str | None = None
+    last: bool = False
+
+    def divide(
+        self, y: np.ndarray, name: str, groups: np.ndarray | None = None, validation_split: float | None = None
+    ) -> Division:
+        """Divide examples into those to train on, to test on, and to validate on.
+
+        Rows to validate on are chosen only as whole groups, or from the end; `train` chooses them at random.
+
+        Parameters
+        ----------
+        y
+            The targets, (n,) or (n, n_out).
+        name
+            Name of the data, for messages.
+        groups
+            The number of each example's group, (n,).
+        validation_split
+            The fraction of the other rows to validate on.
+        """
+        test = self.choose("test_split", self.test_split, y, name, groups)
+        validation = np.zeros(len(y), bool)
+        if validation_split is not None and (self.last or groups is not None):
+            in_range("validation_split", validation_split, 0, 1, "leave it out to hold nothing out", includes_low=False)
+            rest = ~test
+            rest_of_groups = None if groups is None else groups[rest]
+            validation[rest] = self.choose("validation_split", validation_split, y[rest], name, rest_of_groups)
+        return Division(self, test, validation, groups)
+
+    def choose(
+        self, option: str, fraction: float, y: np.ndarray, name: str, groups: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Choose a fraction of examples to hold out; return which they are, (n,) of bool.
+
+        Examples
+        --------
+        >>> HoldOut().choose("test_split", 0.25, np.array([0, 1, 0, 1, 1, 1, 0, 0]), "x.csv").nonzero()[0].tolist()
+        [0, 5]
+        >>> HoldOut(last=True).choose("test_split", 0.25, np.zeros(8), "x.csv").nonzero()[0].tolist()
+        [6, 7]
+        """
+        in_range(option, fraction, 0, 1, "0 holds nothing out")
+        n = len(y)
+        if fraction == 0:
+            return np.zeros(n, bool)
+        held = max(1, round(fraction * n))
+        given = f"--{option.replace('_', '-')} {fraction:g}"
+        if held == n:
+            raise ValueError(f"{given} leaves none of the {n} rows of {name} to train on")
+        if self.last:
+            return np.arange(n) >= n - held
+        rng = np.random.default_rng(count("seed", self.seed, least=0))
+        if groups is None:
+            return choose_rows(y, held, rng)
+        if len(np.unique(groups)) == 1:
+            raise ValueError(
+                f"{given} holds out whole groups, but the column {self.group!r} of {name} leaves one alone to choose "
+                "from; give a smaller fraction, or another column as --test-group"
+            )
+        return choose_groups(groups, held, rng)
+
+    def note(self, n: int, cost: float) -> dict[str, Any]:
+        """Return plain values for a network's notes, with the number of examples and the cost of those held out."""
+        return {**self._asdict(), "rows": n, "cost": cost}
+
+    def describe(self) -> str:
+        """Describe which rows are held out."""
+        if self.last:
+            return "the last ones"
+        return f"{'' if self.group is None else f'whole groups of {self.group!r} '}at random, seed {self.seed}"
+
+
+class Division(NamedTuple):
+    """Which examples are for testing and for validation, (n,) of bool; the others are for training."""
+
+    hold_out: HoldOut
+    test: np.ndarray
+    validation: np.ndarray
+    groups: np.ndarray | None
+
+    @property
+    def train(self) -> np.ndarray:
+        """Which examples are for training."""
+        return ~(self.test | self.validation)
+
+    def __str__(self) -> str:
+        """Say how many examples are held out, and which."""
+        parts = {"testing": self.test, "validation": self.validation}
+        held = {use: rows for use, rows in parts.items() if rows.any()}
+        if self.hold_out.last:
+            words = ["the last {:,} of them for {}", "the {:,} before them for {}"]
+        else:
+            words = ["{:,} of them for {}", "{:,} for {}"]
+        text = " and ".join(word.format(int(rows.sum()), use) for word, (use, rows) in zip(words, held.items()))
+        if self.groups is not None:
+            numbers = " and ".join(f"{len(np.unique(self.groups[rows])):,}" for rows in held.values())
+            text += f": {numbers} of {len(np.unique(self.groups)):,} groups of {self.hold_out.group!r}"
+        return text
+
+
+def choose_rows(y: np.ndarray, held: int, rng: np.random.Generator) -> np.ndarray:
+    """Choose rows at random, the same fraction of each class."""
+    n = len(y)
+    order = rng.permutation(n)
+    if y.dtype.kind in "biu":  # every n/held-th row, class by class; rows of 0 and 1 are sorted as whole rows
+        order = order[np.lexsort(y[order].reshape(n, -1).T)]
+    chosen = np.zeros(n, bool)
+    chosen[order[((np.arange(held) + 0.5) * n / held).astype(int)]] = True
+    return chosen
+
+
+def choose_groups(groups: np.ndarray, held: int, rng: np.random.Generator) -> np.ndarray:
+    """Choose whole groups, of two or more, at random: those that fit into `held` rows, or the smallest.
+
+    Examples
+    --------
+    >>> choose_groups(np.array([0, 0, 0, 1, 1, 2]), 3, np.random.default_rng(0)).tolist()
+    [False, False, False, True, True, True]
+    """
+    _, codes, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    order = rng.permutation(len(counts))
+    chosen = np.zeros(len(counts), bool)
+    for group in order:
+        if counts[group] <= held:
+            chosen[group] = True
+            held -= int(counts[group])
+    if not chosen.any():
+        chosen[min(order, key=lambda group: counts[group])] = True
+    return chosen[codes]
+
+
+def read_note(notes: Mapping[str, Any]) -> tuple[HoldOut, int, float] | None:
+    """Read from a network's notes how rows were held out, the number of examples, and the cost of those held out.
+
+    Raises
+    ------
+    ValueError
+        If the note, which may come from a file, is not valid.
+
+    Examples
+    --------
+    >>> read_note({"held_out": HoldOut(0.5).note(8, 1.5)})
+    (HoldOut(test_split=0.5, seed=0, group=None, last=False), 8, 1.5)
+    """
+    if NAME not in notes:
+        return None
+    note = notes[NAME]
+    valid = isinstance(note, Mapping) and set(note) == set(KINDS)
+    valid = valid and all(isinstance(note[name], kind) for name, kind in KINDS.items())
+    if not (valid and 0 <= note["test_split"] < 1 and note["seed"] >= 0 and math.isfinite(note["cost"])):
+        raise ValueError(f"held_out={note!r} in its notes is not valid")
+    return HoldOut(*(note[name] for name in HoldOut._fields)), note["rows"], note["cost"]
