@@ -968,23 +968,29 @@ def test_errors_of_a_calibration_that_cannot_be_are_refused(
 
 
 @pytest.mark.parametrize(
-    ("known_rows", "message"),
+    ("examples", "message"),
     [
-        ([], r"known_rows=\[\] must be a dict"),
-        ({"evil": {}}, "the name of known rows 'evil' is not one of xpnet's"),
-        ({"training": {"examples": 1}}, "known rows must have examples and digests"),
-        ({"training": {"examples": 0, "digests": "0" * 8}}, "examples=0 must be a whole number of at least 1"),
-        (
-            {"training": {"examples": 1, "digests": "0" * 9}},
-            "digests of known rows must be at most 256 numbers of eight",
-        ),
-        ({"training": {"examples": 1, "digests": [1]}}, "digests of known rows must be at most 256 numbers of eight"),
+        ([1], r"validation_examples=\[1\] must be a dict"),
+        ({"calibration.1": 9}, "the calibration 'calibration.1' is not one of xpnet's"),
+        ({"calibration.0": 4}, "validation_examples of calibration.0=4 must be a whole number of at least 5"),
     ],
 )
-def test_known_rows_that_cannot_be_are_refused(tmp_path: Path, known_rows: Any, message: str) -> None:
-    Network([3, 2], cost="gaussian").save(path := tmp_path / "net")
-    forge(path, lambda header, arrays: header.update({"known_rows": known_rows}))
+def test_numbers_of_validation_examples_that_cannot_be_are_refused(tmp_path: Path, examples: Any, message: str) -> None:
+    net = Network([3, 2], cost="gaussian", seed=0)
+    net.calibrate((X[:5, :3], X[:5, 0]))
+    net.save(path := tmp_path / "net")
+    forge(path, lambda header, arrays: header.update({"validation_examples": examples}))
     refuse(path, message)
+
+
+def test_digests_of_training_rows_in_early_files_are_not_carried_on(tmp_path: Path) -> None:
+    Network([3, 2], cost="gaussian", seed=0).save(path := tmp_path / "net")
+    before = path.read_bytes()
+    rows = {"training": {"examples": 9, "digests": "0123abcd" * 9}}
+    forge(path, lambda header, arrays: header.update({"known_rows": rows}))
+    assert b"0123abcd" in path.read_bytes()
+    Network.load(path).save(path)
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("step", [[np.nan], [1e30], [0.5]], ids=str)

@@ -1,10 +1,13 @@
 """Costs with several outputs for each target, what is predicted of them, and samples with dropout."""
 
+import copy
 import pickle
+import warnings
 
+import joblib
 import numpy as np
 import pytest
-from helpers import Batches, Items, Place, assert_same, snapshot
+from helpers import Batches, Items, Place, assert_same, holds_digests, snapshot
 from test_activations import on
 from test_backprop import layers_of
 from test_dropout import expected as expected_mask
@@ -17,6 +20,7 @@ from xpnet.core.activations import identity, mean_std
 from xpnet.core.calibration import MOST_ERRORS, correct_quantiles, find_error, find_shifts, sort_errors
 from xpnet.core.costs import absolute, gaussian, make_quantile
 from xpnet.core.scaling import Scaling
+from xpnet.export import write_page
 from xpnet.training.callback import Training
 from xpnet.training.evaluate import Evaluate
 from xpnet.training.history import History
@@ -814,17 +818,41 @@ def test_examples_of_the_training_are_recognized(place, members):
 
 
 @pytest.mark.parametrize("members", [2, None])
-def test_copies_and_files_recognize_examples_too(place, members, tmp_path):
+def test_copies_in_memory_recognize_examples_too(place, members):
     model, x, y = train_on_examples(place, members)
     other = examples(50, 1, 1)
     model.calibrate(other)
-    model.save(tmp_path / "file")
-    twins = [model.copy(), model.to("numpy", dtype="float32"), pickle.loads(pickle.dumps(model))]
-    for twin in [*twins, type(model).load(tmp_path / "file")]:
+    for twin in (model.copy(), model.to("numpy", dtype="float32"), copy.deepcopy(model)):
         with pytest.warns(UserWarning, match=ON_CALIBRATED):
             twin.coverage(other)
         with pytest.warns(UserWarning, match=ON_TRAINED.format(100, "validation_data")):
             twin.calibrate((x, y))
+
+
+@pytest.mark.parametrize("members", [2, None])
+def test_nothing_that_is_written_holds_digests_of_examples(place, members, tmp_path):
+    """So nobody who has a file can ask whether an example was among those of the training, or of `calibrate`."""
+    model, x, y = train_on_examples(place, members, checkpoint=tmp_path / "checkpoint")
+    other = examples(50, 1, 1)
+    model.calibrate(other)
+    model.save(tmp_path / "file")
+    joblib.dump(model, tmp_path / "joblib")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # exports are not calibrated
+        write_page(model if members is None else model[0], tmp_path / "page")
+    contents = [path.read_bytes() for path in tmp_path.iterdir()] + [pickle.dumps(model)]
+    assert [holds_digests(content, *data) for content in contents for data in ((x, y), other)] == [False] * 10
+    for twin in (pickle.loads(contents[-1]), type(model).load(tmp_path / "file")):
+        twin.coverage(other)  # without a warning
+        twin.calibrate((x, y))
+
+
+def test_a_training_that_is_resumed_after_its_end_recognizes_its_examples(tmp_path):
+    """Its file does not hold their digests, but `train` gets the examples again."""
+    _, x, y = train_on_examples(NUMPY, checkpoint=tmp_path / "run")
+    model, *_ = train_on_examples(NUMPY, checkpoint=tmp_path / "run", resume=True)
+    with pytest.warns(UserWarning, match=ON_TRAINED.format(100, "validation_data")):
+        model.calibrate((x, y))
 
 
 def test_examples_that_are_held_out_are_not_those_of_the_training():

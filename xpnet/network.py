@@ -851,7 +851,8 @@ class Network:
         ----------
         validation_data
             Any finite source of examples that the network has not learnt from, such as (X, y). Warns if many of them
-            are examples of the last `train`, which it recognizes by digests of some rows.
+            are examples of the last `train`, which it recognizes by digests of some rows. These stay in memory:
+            a network from a file or a pickle does not warn.
 
         Raises
         ------
@@ -1316,8 +1317,8 @@ class Network:
         """Write everything that `load` and further training need to a safetensors file, for any backend.
 
         These are settings and weights, the optimizer and its state, the state of the generator and of dropout, the
-        scaling that `standardize` learnt, the errors of `calibrate`, the names of the inputs, the history, and `notes`;
-        and for a regression digests of at most 256 examples, by which `calibrate` recognizes those of the training.
+        scaling that `standardize` learnt, the errors of `calibrate`, the names of the inputs, the history, and `notes`.
+        No examples, nor digests of them: the loaded network no longer recognizes those that it was trained on.
         Call `reset_optimizer` beforehand for a smaller file.
         """
         from xpnet.checkpoint.files import write_file
@@ -1406,7 +1407,6 @@ class Network:
             state=now["_state"],
             scaling=now["_scaling"] and now["_scaling"].exact,
             calibrations=now["_calibrations"],
-            trained_on=now["_trained_on"],
             feature_names=now["_feature_names"],
             optimizer=now["_optimizer"],
             generator=dict(self.rng.bit_generator.state),
@@ -1420,9 +1420,20 @@ class Network:
     def __copy__(self) -> Network:
         return self.copy()
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Network:
+        """Return a copy that keeps what a pickle leaves out."""
+        new = memo[id(self)] = object.__new__(type(self))
+        new.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        new._take_over(_trained_on=self._trained_on, _calibrations=self._calibrations)
+        return new
+
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a pickle holds: arrays as NumPy arrays, which keep their dtypes."""
+        """Return what a pickle holds: arrays as NumPy arrays, which keep their dtypes, and no digests of examples."""
         attributes = vars(self).copy()  # at once: another thread may be training
+        attributes["_trained_on"] = None
+        attributes["_calibrations"] = {
+            n: kept._replace(known_rows=None) for n, kept in attributes["_calibrations"].items()
+        }
         with self._backend.scope(self._dtype):
             attributes["_state"] = map_arrays(self._backend.to_numpy, whole(attributes["_state"]))
         attributes["_scaling"] = attributes["_scaling"] and attributes["_scaling"].exact

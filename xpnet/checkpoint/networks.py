@@ -49,7 +49,6 @@ def restore(record: Record, view: View) -> dict[str, Any]:
         "_state": read_state(records.tensors_of(record), optimizer, seeds, view),
         "_scaling": None if scaling is None else view.reader.place(scaling),
         "_calibrations": records.calibrations_of(record, model),
-        "_trained_on": records.known_rows_of(record).get("training"),
     }
 
 

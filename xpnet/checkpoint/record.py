@@ -21,7 +21,6 @@ from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.scaling import Scaling
 from xpnet.core.step import State
-from xpnet.data.known_rows import MOST_ROWS
 from xpnet.wording.checks import warn
 
 SETTINGS = {  # the arguments of Network that a record holds
@@ -38,7 +37,6 @@ NUMBER_LIMIT = 2**63  # whole numbers are smaller
 OTHER_TENSORS = re.compile(
     rf"optimizer\.\d+|dropout\.step|scaling\.({'|'.join(Scaling._fields)})|calibration\.(0|[1-9]\d{{0,8}})"
 )
-DIGESTS = re.compile(rf"([0-9a-f]{{8}}){{1,{MOST_ROWS}}}")
 CALLBACK_TENSORS = re.compile(r"(callbacks\.(\d+)\.([^.]+)\.)(layers\.\d+\.[wb]|optimizer\.\d+|dropout\.step)")
 
 
@@ -68,7 +66,6 @@ class Snapshot(NamedTuple):
     training: TrainingRecord | None = None
     callback_states: Mapping[tuple[int, str], State] = MappingProxyType({})  # (number of the callback, name) -> state
     calibrations: Mapping[int, Calibration] = MappingProxyType({})  # for members of an ensemble, or 0 for the network
-    trained_on: Mapping[str, Any] | None = None  # describes some rows; see `xpnet.data.known_rows`
 
 
 class Record(NamedTuple):
@@ -83,8 +80,7 @@ class Record(NamedTuple):
     training: dict[str, Any] | None  # the fields of TrainingRecord
     arrays: dict[str, np.ndarray]  # "layers.0.w", "optimizer.0", "dropout.step", "scaling.x_mean", ...
     feature_names: list[str] | None = None  # None if they are not known; files then do not have the key
-    # Describes rows of the data of the "training", and of each calibration by its name; the same
-    known_rows: dict[str, Any] | None = None
+    validation_examples: dict[str, int] | None = None  # of each calibration, by its name; the same
 
 
 def make_record(snapshot: Snapshot, to_numpy: Callable[[Array], np.ndarray]) -> Record:
@@ -103,8 +99,6 @@ def make_record(snapshot: Snapshot, to_numpy: Callable[[Array], np.ndarray]) -> 
         arrays |= {f"scaling.{name}": array for name, array in snapshot.scaling._asdict().items() if array is not None}
     calibrations = {f"calibration.{members}": calibration for members, calibration in snapshot.calibrations.items()}
     arrays |= {name: calibration.errors for name, calibration in calibrations.items()}
-    known_rows = {"training": snapshot.trained_on}
-    known_rows |= {name: calibration.known_rows for name, calibration in calibrations.items()}
     biases = {name: array[0] for name, array in arrays.items() if name.endswith(".b")}  # (n_out,), as users see them
     return Record(
         settings=snapshot.settings,
@@ -116,7 +110,7 @@ def make_record(snapshot: Snapshot, to_numpy: Callable[[Array], np.ndarray]) -> 
         training=None if snapshot.training is None else snapshot.training._asdict(),
         arrays={**arrays, **biases},
         feature_names=None if snapshot.feature_names is None else list(snapshot.feature_names),
-        known_rows={name: dict(known) for name, known in known_rows.items() if known is not None} or None,
+        validation_examples={name: calibration.examples for name, calibration in calibrations.items()} or None,
     )
 
 
@@ -234,7 +228,7 @@ def scaling_of(record: Record) -> Scaling | None:
 
 def calibrations_of(record: Record, model: Model) -> dict[int, Calibration]:
     """Return the calibrations of a network, for ensembles by their number of members, or 0 for the network alone."""
-    calibrations, known_rows = {}, known_rows_of(record)
+    calibrations, examples = {}, validation_examples_of(record)
     for name, errors in record.arrays.items():
         if not name.startswith("calibration."):
             continue
@@ -245,22 +239,17 @@ def calibrations_of(record: Record, model: Model) -> dict[int, Calibration]:
         if not (np.isfinite(errors).all() and errors.min() >= least and (errors[1:] >= errors[:-1]).all()):
             raise ValueError(f"{name} must be finite numbers in increasing order, and distances at least 0")
         check_errors(errors, model.cost.levels)
-        calibrations[int(name.removeprefix("calibration."))] = Calibration(errors, known_rows.get(name))
+        calibrations[int(name.removeprefix("calibration."))] = Calibration(errors, examples.get(name, len(errors)))
     return calibrations
 
 
-def known_rows_of(record: Record) -> dict[str, Any]:
-    """Return the descriptions of the rows that a network knows."""
-    known_rows = _check_dict("known_rows", {} if record.known_rows is None else record.known_rows)
-    refuse_unknown("name of known rows", known_rows.keys() - {"training"} - record.arrays.keys())
-    for known in known_rows.values():
-        if set(_check_dict("known rows", known)) != {"examples", "digests"}:
-            raise ValueError("known rows must have examples and digests")
-        if known["examples"] is not None:
-            _check_whole("examples", known["examples"], 1, NUMBER_LIMIT)
-        if not isinstance(known["digests"], str) or not DIGESTS.fullmatch(known["digests"]):
-            raise ValueError(f"the digests of known rows must be at most {MOST_ROWS} numbers of eight digits, base 16")
-    return known_rows
+def validation_examples_of(record: Record) -> dict[str, int]:
+    """Return the number of validation examples of each calibration, by its name; early files have none."""
+    examples = _check_dict("validation_examples", record.validation_examples or {})
+    refuse_unknown("calibration", examples.keys() - record.arrays.keys())
+    for name, n in examples.items():
+        _check_whole(f"validation_examples of {name}", n, len(record.arrays[name]), NUMBER_LIMIT)
+    return examples
 
 
 def training_of(record: Record) -> TrainingRecord | None:

@@ -27,12 +27,8 @@ class Calibration(NamedTuple):
     """The errors of predictions on validation data."""
 
     errors: np.ndarray  # sorted
-    known_rows: Mapping[str, Any] | None = None  # describes some of the validation data
-
-    @property
-    def examples(self) -> int:
-        """Number of validation examples; that of the errors, if it is not known."""
-        return len(self.errors) if self.known_rows is None else self.known_rows["examples"]
+    examples: int  # of the validation data; large ones have more than the errors that are kept
+    known_rows: Mapping[str, Any] | None = None  # describes some of the validation data; stays in memory
 
 
 def compute_errors(y: np.ndarray, bars: np.ndarray, levels: Sequence[float]) -> np.ndarray:

@@ -299,6 +299,13 @@ class BaseLearner(Parameters, BaseEstimator):
         new.__dict__ = vars(self).copy()
         return new
 
+    def __deepcopy__(self: AnyLearner, memo: dict[int, Any]) -> AnyLearner:
+        """Return a copy that keeps what a pickle leaves out."""
+        new = object.__new__(type(self))
+        memo[id(self)] = new
+        new.__dict__ = copy.deepcopy(vars(self).copy(), memo)
+        return new
+
     def __getstate__(self) -> dict[str, Any]:
         """Return what a pickle holds: arrays and plain values."""
         return encode_state(vars(self))

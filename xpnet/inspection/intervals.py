@@ -188,7 +188,7 @@ def calibrate(bars: Bars, validation_data: Any) -> Calibration:
     warn_of_training_data(bars, digests, "validation_data", "errors on those are too small for intervals that hold")
     errors.flags.writeable = False
     index = choose_known_rows(len(y), bars.view.model.n_in + bars.view.model.n_targets)
-    return Calibration(errors, KnownRows(index, digests[index], len(y)).describe())
+    return Calibration(errors, len(y), KnownRows(index, digests[index], len(y)).describe())
 
 
 def warn_of_training_data(bars: Bars, digests: np.ndarray, name: str, consequence: str) -> None:

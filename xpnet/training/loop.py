@@ -109,6 +109,9 @@ def run_all_chunks(
     chunks = {k: first for k, loop in enumerate(epochs) if (first := next(loop, None)) is not None}
     check_targets(chunks.values(), jobs[0].source.reader)
     trained_on = [describe_known_rows(job.source) for job in jobs]
+    for job, training, rows in zip(jobs, trainings, trained_on):
+        if training.position.total_steps:  # it is resumed, maybe after its last step
+            job.net._take_over(_trained_on=rows)
     while chunks:
         results = groups.run({k: jobs[k].net._peek_state() for k in chunks}, chunks)
         for k, result in results.items():
