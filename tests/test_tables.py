@@ -10,7 +10,7 @@ import pytest
 from helpers import run_command
 from test_checkpoint import forge, put
 
-from xpnet import Network
+from xpnet import CheckpointError, Network
 from xpnet.cli import main
 from xpnet.cli.data import read_training_data
 from xpnet.cli.holdout import HoldOut
@@ -1261,6 +1261,49 @@ def test_info_of_other_networks(capsys, folder):
     net = Network([3, 2], task="classification", seed=0)
     net.save("net")
     assert run_command(capsys, "info", "net")[1] == [f"net: {net}", "Not trained; 8 weights and biases", "Inputs: 3"]
+
+
+EVIL = "\x1b[2J\x9b1m\u202e\r\nForged: 100%"
+
+
+def show(capsys, *words):
+    """Run a command; nothing that it prints may act on a terminal, or begin a line of its own."""
+    _, out, err = run_command(capsys, *words)
+    lines = [*out, *err.splitlines()]
+    assert all(line.isprintable() and not line.startswith("Forged") for line in lines)
+    return "\n".join(lines)
+
+
+def test_nothing_from_a_file_acts_on_the_terminal(capsys, originals, folder):
+    """Notes, names of columns and classes, the name of the file itself, and errors that quote what is in a file."""
+    for place in (("notes", "data"), ("notes", "score"), ("notes", "target")):
+        forge(copyfile(originals / "net", folder / "net"), put(*place, value=EVIL))
+        assert "\\x1b[2J\\x9b1m\\u202e\\r\\n" in show(capsys, "info", "net")
+    left_out = {"kind": "left out", "name": EVIL, "reason": EVIL}
+    forge(folder / "net", lambda header, arrays: header["notes"]["columns"].append(left_out))
+    assert show(capsys, "info", "net").count("\\u202e") == 3
+    path = copyfile(originals / "net", folder / EVIL)
+    forge(path, put("settings", EVIL, value=1))
+    assert show(capsys, "info", path).count("\\x1b[2J") == 2
+    with pytest.raises(CheckpointError) as caught:
+        Network.load(path)
+    assert str(caught.value).isprintable()
+    write(f'a,"{EVIL}"\n' + "1,p\n2,q\n" * 9, f"{EVIL}.csv")
+    assert show(capsys, "train", f"{EVIL}.csv", "--target", "a", "--epochs", 0).count("\\u202e") == 2
+
+
+def test_classes_that_are_formulas_are_written_as_they_are_and_named(capsys, monkeypatch, folder):
+    """The file is data, for programs too; a terminal gets no control characters."""
+    classes = ["=cmd|' /C calc'!A0", "\x1b[2J", "-1"]
+    write("x,y\n" + "".join(f"{k},{name}\n" for k, name in enumerate(classes)) * 9, "t.csv")
+    words = ["train", "t.csv", "--target", "y", "--epochs", 1, "--quiet", "--save", "net"]
+    assert run_command(capsys, *words)[0] == 0
+    remark = "xpnet: a spreadsheet takes these classes for formulas: \"=cmd|' /C calc'!A0\"\n"
+    assert run_command(capsys, "predict", "net", "t.csv", "-o", "p.csv")[2] == remark
+    predicted = {line.rpartition(",")[0] for line in Path("p.csv").read_text().splitlines()[1:]}
+    assert predicted <= {*classes}
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert show(capsys, "predict", "net", "t.csv").count("\n") == 28
 
 
 # For scikit-learn

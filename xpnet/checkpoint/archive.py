@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from xpnet.checkpoint.files import read_file, write_file
 from xpnet.checkpoint.kinds import is_network
-from xpnet.wording.checks import check_folder, truncate
+from xpnet.wording.checks import check_folder, printable, truncate
 from xpnet.wording.errors import CheckpointError, unless_stopped, walk_causes
 
 UNIX, WINDOWS = 3, 0  # numbers of systems in the entries of archives; earlier versions on Windows wrote the second
@@ -57,6 +57,7 @@ def decode(content: bytes, path: str) -> list[bytes]:
     Nothing is written to disk, and compressed files are refused, so that a small archive cannot fill the memory. An
     archive that differs in a single bit from what `encode` writes for its files is refused.
     """
+    path = printable(path)
     if is_network(content):
         raise CheckpointError(f"{path} is a file of one Network, not of an ensemble; use Network.load")
     try:
@@ -82,8 +83,8 @@ def decode(content: bytes, path: str) -> list[bytes]:
         OverflowError,
     ) as error:
         raise CheckpointError(
-            f"{path} does not hold an xpnet ensemble ({type(error).__name__}: {truncate(error)}); give a file written "
-            "by Ensemble.save"
+            f"{path} does not hold an xpnet ensemble ({type(error).__name__}: {printable(truncate(error))}); give a "
+            "file written by Ensemble.save"
         ) from error
 
 

@@ -18,7 +18,7 @@ from xpnet.checkpoint import tensors
 from xpnet.checkpoint.files import read_file, write_file
 from xpnet.checkpoint.kinds import is_ensemble
 from xpnet.checkpoint.record import Record, check_depth, check_tensors, refuse_unknown
-from xpnet.wording.checks import check_folder, refuse_duplicates, truncate
+from xpnet.wording.checks import check_folder, printable, refuse_duplicates, truncate
 from xpnet.wording.errors import CheckpointError, unless_stopped
 
 FORMAT = 5  # of files that are written
@@ -100,6 +100,7 @@ def read(path: str | os.PathLike[str]) -> Record:
 
 def decode(content: bytes, path: str) -> Record:
     """Return the record in the content of a file; `path` is for messages."""
+    path = printable(path)
     if is_ensemble(content):
         raise CheckpointError(
             f"{path} is a file of an Ensemble, not of one network; use Ensemble.load, or give a file of one of its "
@@ -129,8 +130,8 @@ def decode(content: bytes, path: str) -> Record:
         raise
     except unless_stopped(*INVALID_VALUE_ERRORS) as error:
         raise CheckpointError(
-            f"{path} does not hold an xpnet network ({type(error).__name__}: {truncate(error)}); give a file "
-            "written by Network.save"
+            f"{path} does not hold an xpnet network ({type(error).__name__}: {printable(truncate(error))}); give a "
+            "file written by Network.save"
         ) from error
 
 
@@ -141,8 +142,10 @@ def explain_errors(path: str | os.PathLike[str]) -> Iterator[None]:
         yield
     except unless_stopped(*INVALID_VALUE_ERRORS) as error:
         hint = "; give your own objects as custom=[...]" if "is unknown" in str(error) else ""
-        problem = truncate(f"{error} is missing" if isinstance(error, KeyError) else error)
-        raise CheckpointError(f"{os.fsdecode(path)} holds a network that is not valid: {problem}{hint}") from error
+        problem = printable(truncate(f"{error} is missing" if isinstance(error, KeyError) else error))
+        raise CheckpointError(
+            f"{printable(os.fsdecode(path))} holds a network that is not valid: {problem}{hint}"
+        ) from error
 
 
 def _check_checksum(content: bytes, checksum: Any) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from xpnet.cli.commands import speaks
 from xpnet.cli.options import Parser, check_paths, make_parser, writes_files
+from xpnet.wording.checks import printable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -63,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _print_message(kind: str, error: Exception | str, command: Parser) -> None:
     """Print an error or a warning in one line, in terms of the options of a command."""
-    print(f"xpnet: {kind}: {command.name_options(' '.join(str(error).split()))}", file=sys.stderr)
+    print(f"xpnet: {kind}: {printable(command.name_options(' '.join(str(error).split())))}", file=sys.stderr)
 
 
 @contextmanager

@@ -31,6 +31,7 @@ from xpnet.core.arguments import parse_cost
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import SCHEDULES
+from xpnet.data.columns import is_number
 from xpnet.distributed.ranks import Ranks
 from xpnet.distributed.setting import Distributed, check_launcher
 from xpnet.export import to_onnx, write_lesson, write_page
@@ -42,7 +43,7 @@ from xpnet.training.callback import Callback
 from xpnet.training.callbacks import CSVLog, EarlyStopping
 from xpnet.training.history import History
 from xpnet.training.metrics import Metric, mean_absolute_error, r2
-from xpnet.wording.checks import check_folder, choices, count, install_command, list_names
+from xpnet.wording.checks import check_folder, choices, count, install_command, list_names, printable
 from xpnet.wording.errors import unless_stopped
 
 Made = TypeVar("Made")
@@ -179,12 +180,16 @@ def run_predict(options: argparse.Namespace) -> None:
             options.file, net.sizes[0], columns, in_bytes=net.scale is not None, keep=options.keep
         )
     print_remarks(remarks)
+    if formulas := find_formulas(columns):
+        print_remarks([f"a spreadsheet takes these classes for formulas: {list_names(formulas)}"])
     header, rows = predict_rows(net, x, columns)
     if twice := [name for name in copies if name in header]:
         raise ValueError(
             f"--keep names {twice[0]!r}, and a column of the predictions has this name; rename it in {options.file}"
         )
     header, rows = [*copies, *header], ([*cells, *row] for *cells, row in zip(*copies.values(), rows))
+    if not options.out and sys.stdout.isatty():
+        header, *rows = ([printable(value) for value in row] for row in (header, *rows))
     file = io.StringIO() if options.out else sys.stdout
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(header)
@@ -232,28 +237,33 @@ def _write_lesson(options: argparse.Namespace) -> None:
 def run_info(options: argparse.Namespace) -> None:
     """Say what is in the file of a network: the network, its training, its scores, its target and its inputs."""
     net = load_network(options.model)
-    columns = load_columns(net, options.model)
-    print(f"{options.model}: {net}")
+    for line in [*describe_file(net, load_columns(net, options.model), options.model)]:  # nothing of a file with errors
+        print(printable(line))
+
+
+def describe_file(net: Network, columns: Columns | None, path: Path) -> Iterator[str]:
+    """Describe the network in a file, line by line."""
+    yield f"{path}: {net}"
     data = f" on {net.notes['data']}" if isinstance(net.notes.get("data"), str) else ""
     n = len(net.history)
     cost = f", training cost {net.history['cost'][-1]:.6g}" if n else ""
     trained = f"Trained for {n:,} epoch{'s' if n != 1 else ''}{data}{cost}" if n else "Not trained"
-    print(f"{trained}; {net.summary().parameters:,} weights and biases")
+    yield f"{trained}; {net.summary().parameters:,} weights and biases"
     if isinstance(net.notes.get("score"), str):
-        print(net.notes["score"])
-    if note := load_hold_out(net, options.model):
+        yield net.notes["score"]
+    if note := load_hold_out(net, path):
         hold_out, n, _ = note
-        print(f"Held out for testing: {hold_out.test_split:g} of {n:,} rows: {hold_out.describe()}")
+        yield f"Held out for testing: {hold_out.test_split:g} of {n:,} rows: {hold_out.describe()}"
     if columns is None:
-        print(f"Inputs: {net.sizes[0]:,}" + (f", {list_names(net.feature_names)}" if net.feature_names else ""))
+        yield f"Inputs: {net.sizes[0]:,}" + (f", {list_names(net.feature_names)}" if net.feature_names else "")
         return
     classes = f", classes {list_names(columns.labels)}" if columns.labels else ", a number"
-    print(f"Target: {columns.target!r}{classes}{' in %' if columns.unit else ''}")
+    yield f"Target: {columns.target!r}{classes}{' in %' if columns.unit else ''}"
     used = sum(bool(column.inputs) for column in columns.features)
-    print(f"Inputs: {net.sizes[0]:,}, from {used:,} column{'s' if used != 1 else ''}")
+    yield f"Inputs: {net.sizes[0]:,}, from {used:,} column{'s' if used != 1 else ''}"
     width = max(len(repr(column.name)) for column in columns.features)
     for column in columns.features:
-        print(f"  {column.name!r:{width}}  {column.describe()}")
+        yield f"  {column.name!r:{width}}  {column.describe()}"
 
 
 def run_backends(options: argparse.Namespace) -> None:
@@ -535,7 +545,7 @@ def name_data(options: argparse.Namespace) -> str:
 def print_remarks(remarks: Sequence[str]) -> None:
     """Print what is to be said about a table on standard error: results go to standard output."""
     for remark in remarks:
-        print(f"xpnet: {remark}", file=sys.stderr)
+        print(f"xpnet: {printable(remark)}", file=sys.stderr)
 
 
 def predict_rows(net: Network, x: Array, columns: Columns | None) -> tuple[list[str], Iterator[Any]]:
@@ -554,6 +564,12 @@ def predict_rows(net: Network, x: Array, columns: Columns | None) -> tuple[list[
         outputs = np.concatenate([1 - outputs, outputs], axis=1)
     labels = columns.labels if columns is not None else range(len(outputs[0]))
     return ["prediction", "probability"], ((labels[k], output[k]) for k, output in zip(classes, outputs))
+
+
+def find_formulas(columns: Columns | None) -> list[str]:
+    """Find classes that a spreadsheet would compute: they begin as formulas do, and are no numbers."""
+    labels = () if columns is None else columns.labels
+    return [label for label in labels if label.startswith(("=", "+", "-", "@", "\t", "\r")) and not is_number(label)]
 
 
 # Options

@@ -23,7 +23,7 @@ from xpnet.data import datasets
 from xpnet.data.cells import find_marks
 from xpnet.data.columns import DroppedColumn, encode_columns, learn_columns
 from xpnet.data.host_rows import HostRows, stays_outside
-from xpnet.wording.checks import install_command, list_names, warn
+from xpnet.wording.checks import install_command, list_names, printable, warn
 
 Split = tuple[Any, np.ndarray]  # (X, y)
 
@@ -106,7 +106,7 @@ class Data(NamedTuple):
             parts.append(str(self.division))
         elif self.test is not None:
             parts.append(f"{len(self.test[1]):,} of them for testing")
-        return "\n".join(["; ".join(filter(None, parts)), *self.preparation])
+        return "\n".join(map(printable, ["; ".join(filter(None, parts)), *self.preparation]))
 
 
 def read_training_data(

@@ -176,7 +176,7 @@ class CategoryColumn:
         rare = len(self.values) + self.missing if self.rare else -1  # the last input, or one that is left out
         columns = [places.get(value, rare) for value in cells.values]
         known = [value in places for value in cells.values]
-        if len(known) and not any(known) and all(map(_is_number, cells.values)) and not any(map(_is_number, places)):
+        if len(known) and not any(known) and all(map(is_number, cells.values)) and not any(map(is_number, places)):
             raise ValueError(f"{cells.table} holds numbers in column {self.name!r}, which held texts in training")
         columns = np.array([*columns, len(self.values) if self.missing else rare])[cells.codes]
         unknown = ~np.array([*known, True])[cells.codes] & (cells.codes >= 0)
@@ -380,7 +380,8 @@ def _count(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'s' if n > 1 else ''}"
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Tell whether a text is a finite number."""
     try:
         return math.isfinite(float(text))
     except ValueError:

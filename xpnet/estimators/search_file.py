@@ -22,7 +22,7 @@ from xpnet.checkpoint.file import INVALID_VALUE_ERRORS
 from xpnet.checkpoint.files import read_file, write_file
 from xpnet.training.callback import warn_of_write
 from xpnet.training.checkpointing import parse_checkpoint
-from xpnet.wording.checks import count, has_methods, refuse_duplicates, truncate
+from xpnet.wording.checks import count, has_methods, printable, refuse_duplicates, truncate
 from xpnet.wording.errors import CheckpointError, unless_stopped
 
 EVERY = 10  # settings after which the file is written
@@ -110,9 +110,13 @@ def decode_fit(values: Mapping[str, Any], n_scores: int) -> ScoredFit:
         for value in score.values() if isinstance(score, dict) else [score]:
             if not isinstance(value, str):
                 float(value)
-    failure = None if error is None else RecalledError(error)
-    scores = [RecalledError(score) if isinstance(score, str) else score for score in scores]
+    failure = None if error is None else RecalledError(_printable_lines(error))
+    scores = [RecalledError(_printable_lines(score)) if isinstance(score, str) else score for score in scores]
     return ScoredFit(failure, scores, *times, is_scored=True)
+
+
+def _printable_lines(text: str) -> str:
+    return "\n".join(map(printable, text.split("\n")))
 
 
 class SearchFile:
@@ -182,8 +186,8 @@ class SearchFile:
                 return candidates
         except unless_stopped(*INVALID_VALUE_ERRORS) as error:
             raise CheckpointError(
-                f"{self.path} does not hold an xpnet search ({type(error).__name__}: {truncate(error)}); give a file "
-                "that a search wrote with checkpoint="
+                f"{self.path} does not hold an xpnet search ({type(error).__name__}: {printable(truncate(error))}); "
+                "give a file that a search wrote with checkpoint="
             ) from error
         raise difference
 
@@ -317,6 +321,6 @@ def _write(setting: Mapping[str, str]) -> str:
 
 def _difference(path: str, before: str, now: str) -> ValueError:
     return ValueError(
-        f"{path} holds a search with {truncate(before)}, but this one has {truncate(now)}; give the same, or another "
-        "checkpoint"
+        f"{path} holds a search with {printable(truncate(before))}, but this one has {truncate(now)}; give the same, "
+        "or another checkpoint"
     )

@@ -18,7 +18,7 @@ from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import SCHEDULE_CLASSES, Schedule
 from xpnet.training.plan import Job
 from xpnet.training.rates import learning_rates
-from xpnet.wording.checks import choices, count, truncate
+from xpnet.wording.checks import choices, count, printable, truncate
 from xpnet.wording.version import __version__
 
 DATA = ("train_data", "validation_data", "test_data", "sample_weight")  # compared by fingerprints
@@ -180,7 +180,8 @@ def _write_call(description: Mapping[str, Any]) -> str:
 
 def _difference(path: str, before: str, now: str) -> ValueError:
     return ValueError(
-        f"{path} holds a training with {truncate(before)}, but this one has {now}; give the same, or another checkpoint"
+        f"{path} holds a training with {printable(truncate(before))}, but this one has {now}; give the same, or "
+        "another checkpoint"
     )
 
 
@@ -204,7 +205,7 @@ def _describe_difference(argument: str, before: Any, now: Any, place: str = "now
         return "other weights, or in another order"
     if name == "digest":
         return "the same number of examples, but other inputs or targets, or in another order"
-    return f"{name} {truncate(before[name])} and {place} {now[name]}"
+    return f"{name} {printable(truncate(before[name]))} and {place} {now[name]}"
 
 
 def steps_to_compare(total: int) -> list[int]:

@@ -153,6 +153,22 @@ def truncate(text: object, most: int = 1000) -> str:
     return text if len(text) <= most else text[:most] + "..."
 
 
+def printable(text: object) -> str:
+    r"""Escape line breaks and all that a terminal would act on, or not show, in a text that may come from a file.
+
+    It may be a stranger's. Quoted texts, as `repr` writes them, need no more.
+
+    Examples
+    --------
+    >>> print(printable("accuracy: 99%\x1b[2J"), printable("100 µm"))
+    accuracy: 99%\x1b[2J 100 µm
+    """
+    text = str(text)
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
 def refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Make a dict of a JSON object, as its `object_pairs_hook`; refuse duplicate keys, which JSON would ignore.
 
