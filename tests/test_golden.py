@@ -51,6 +51,7 @@ def test_a_file_loads_and_computes_and_trains(place, number, name):
 @pytest.mark.parametrize("number", READABLE_FORMATS)
 def test_all_of_a_file_is_read(number):
     plain, full = (Network.load(path_of(number, name)) for name in ("plain", "full"))
+    assert str(plain.provenance) == "Seed not known, initial weights not known"
     assert plain.notes == {"labels": ["no", "ja"], "ä": [1, 2.5, None]}
     assert full.optimizer == Clip(Adam(), 1.0)
     assert (full.activation, full.dropout, full.standardize) == (["elu(0.5, 1.0)"], [0.0, 0.2], True)

@@ -132,6 +132,7 @@ def check_exact(path, make, *, chunks=None, epoch=None, callbacks=list, **option
     assert rows(resumed.history) == rows(whole.history)
     assert resumed.rng.bit_generator.state == whole.rng.bit_generator.state
     assert resumed.optimizer == whole.optimizer
+    assert resumed.provenance == whole.provenance
     return whole, resumed
 
 
@@ -205,7 +206,7 @@ def test_the_seed_of_the_network_that_resumes_does_not_matter(tmp_path):
     train(resumed, tmp_path / "run", [Interrupt()], resume=True, **options)
     assert_same(resumed, snapshot(whole))
     assert rows(resumed.history) == rows(whole.history)
-    assert resumed.seeds == whole.seeds
+    assert (resumed.seeds, resumed.provenance) == (whole.seeds, whole.provenance)
 
 
 def test_it_may_be_interrupted_after_every_chunk(tmp_path):
@@ -229,6 +230,7 @@ def test_on_another_backend_it_goes_on_within_the_tolerance(tmp_path, place):
     train(resumed, tmp_path / "run", [Interrupt()], resume=True)
     for w, wanted in zip(resumed.w, whole.w):
         np.testing.assert_allclose(resumed.backend.to_numpy(w), wanted, rtol=1e-9, atol=1e-12)
+    assert [run.resumed for run in resumed.provenance.runs] == [False, True]
 
 
 def test_more_epochs_may_follow_if_the_schedule_does_not_depend_on_their_number(tmp_path):
@@ -237,6 +239,7 @@ def test_more_epochs_may_follow_if_the_schedule_does_not_depend_on_their_number(
     train(network(), path, epochs=4, lr=0.5)
     assert len(train(resumed, path, epochs=6, lr=0.5, resume=True)) == 6
     assert_same(resumed, snapshot(whole))
+    assert resumed.provenance == whole.provenance
     with pytest.raises(ValueError, match=r"epochs=5 are fewer than the 6 that .*run has begun; give more"):
         train(network(), path, epochs=5, lr=0.5, resume=True)
 

@@ -754,7 +754,9 @@ def test_a_real_table_is_learnt_end_to_end(capsys, folder, monkeypatch):
         "  'seen'     date as in 2024-12-31: days since 1970, place in the year, place in the week; missing values "
         f"become {np.datetime64(round(net.notes['columns'][3]['median'] * 86400), 's').item():%Y-%m-%d}",
         "  'planet'   left out: always 'Earth'",
+        *net.provenance.describe(),
     ]
+    assert net.provenance.seed == 0
     assert run_command(capsys, "show", "net", "-o", "net.html")[0] == 0
 
 
@@ -1260,7 +1262,12 @@ def test_save_compares_the_network_with_the_one_that_it_replaces(capsys, folder)
 def test_info_of_other_networks(capsys, folder):
     net = Network([3, 2], task="classification", seed=0)
     net.save("net")
-    assert run_command(capsys, "info", "net")[1] == [f"net: {net}", "Not trained; 8 weights and biases", "Inputs: 3"]
+    assert run_command(capsys, "info", "net")[1] == [
+        f"net: {net}",
+        "Not trained; 8 weights and biases",
+        "Inputs: 3",
+        "Seed 0, initial weights scaled_normal",
+    ]
 
 
 EVIL = "\x1b[2J\x9b1m\u202e\r\nForged: 100%"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xpnet.backends import Backend, get_backend
+from xpnet.checkpoint.provenance import Provenance, name_of
 from xpnet.core import arguments
 from xpnet.core.arrays import Array, Layer, Namespace, map_arrays
 from xpnet.core.dropout import init_dropout
@@ -118,6 +119,8 @@ class Network:
         Where the network computes.
     view : View
         An immutable snapshot of the network.
+    provenance : Provenance
+        How it was made and trained, for a report.
     history : History
         The history of the last call to `train`.
     notes : dict
@@ -172,10 +175,13 @@ class Network:
         entropy = arguments.parse_seed(seed)
         self.rng = np.random.Generator(np.random.PCG64(entropy))
         self._seeds = Seeds(*(int(child.generate_state(1)[0]) for child in entropy.spawn(2)))
+        initializers = [initializer or sigma.initializer for sigma in model.sigmas]
         layers = tuple(
-            arguments.draw_layer(initializer or sigma.initializer, self.rng, n_in, n_out)
-            for (n_out, n_in), sigma in zip(model.shapes, model.sigmas)
+            arguments.draw_layer(own, self.rng, n_in, n_out) for (n_out, n_in), own in zip(model.shapes, initializers)
         )
+        names = [name_of(own) for own in initializers]
+        names = names[:1] if len(set(names)) == 1 else names
+        self._provenance = Provenance(arguments.find_seed(entropy), ", ".join(names))
         self._model, self._backend, self._dtype = model, get_backend(backend, device), dtype
         self._given_task = task
         self._optimizer: Optimizer = SGD()
@@ -271,6 +277,14 @@ class Network:
     def optimizer(self) -> Optimizer:
         """The optimizer of the last call to `train`; `reset_optimizer` changes it."""
         return self._optimizer
+
+    @property
+    def provenance(self) -> Provenance:
+        """How the network was made and trained: seed, initial weights, and the arguments and versions of each `train`.
+
+        Files keep it. Of weights that you assign and of `minibatch_update`, it says only that there were such changes.
+        """
+        return self._provenance
 
     @property
     def engine(self) -> str:
@@ -488,7 +502,8 @@ class Network:
         return parse_biases(biases, self._model, self._backend, self._dtype)
 
     def _assign(self, weights: Sequence[Array], biases: Sequence[Array]) -> None:
-        self.state = self.state._replace(layers=tuple(zip(weights, biases)))
+        state = self.state._replace(layers=tuple(zip(weights, biases)))
+        self._take_over(_state=state, _calibrations={}, _provenance=self._provenance.edit())
 
     # Training
 
@@ -693,7 +708,8 @@ class Network:
                 "is as it was before. Give a smaller lr, or scale the inputs"
             )
         state = self.state._replace(layers=done.state.layers)
-        self._take_over(_state=state, _feature_names=source.reader.feature_names, _calibrations={})
+        changed = {"_state": state, "_feature_names": source.reader.feature_names}
+        self._take_over(**changed, _calibrations={}, _provenance=self._provenance.edit())
 
     def reset_optimizer(self, optimizer: Optimizer | None = None) -> None:
         """Clear the optimizer's state (the velocity of momentum), and change to another optimizer if one is given."""
@@ -1411,6 +1427,7 @@ class Network:
             optimizer=now["_optimizer"],
             generator=dict(self.rng.bit_generator.state),
             seeds=self._seeds._asdict(),
+            provenance=now["_provenance"],
             notes=self.notes,
             history=list(self.history.rows),
             training=training,

@@ -443,6 +443,17 @@ def count_threads(name: str) -> int:
     return max(numbers, default=1)
 
 
+def find_blas() -> str:
+    """Name the BLAS that NumPy multiplies matrices with, its version, and the CPUs that its code is for."""
+    pools = [pool for pool in _find_thread_pools("numpy").info() if pool["user_api"] == "blas"]
+    pools = [pool for pool in pools if "numpy" in pool["filepath"]] or pools  # other libraries have their own
+    if not pools:  # threadpoolctl knows most of them, but not Apple's
+        blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+        return f"{blas['name']} {blas['version']}"
+    architecture = f" ({pools[0]['architecture']})" if "architecture" in pools[0] else ""
+    return f"{pools[0]['internal_api']} {pools[0]['version']}{architecture}"
+
+
 @cache
 def _find_thread_pools(name: str) -> Any:  # once for each backend: it takes a few hundred microseconds
     from threadpoolctl import ThreadpoolController

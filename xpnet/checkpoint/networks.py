@@ -6,6 +6,7 @@ import numpy as np
 
 from xpnet.checkpoint import record as records
 from xpnet.checkpoint.file import encode
+from xpnet.checkpoint.provenance import Provenance, from_plain
 from xpnet.checkpoint.record import Record, Snapshot
 from xpnet.core.arguments import parse_feature_names, round_number
 from xpnet.core.arrays import leaves, map_arrays, rebuild
@@ -48,6 +49,7 @@ def restore(record: Record, view: View) -> dict[str, Any]:
         "_optimizer": optimizer,
         "_state": read_state(records.tensors_of(record), optimizer, seeds, view),
         "_scaling": None if scaling is None else view.reader.place(scaling),
+        "_provenance": Provenance() if record.provenance is None else from_plain(record.provenance),
         "_calibrations": records.calibrations_of(record, model),
     }
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from xpnet.checkpoint.provenance import Provenance
 from xpnet.core.arrays import Array, leaves
 from xpnet.core.calibration import Calibration, check_errors
 from xpnet.core.members import MemberState, whole
@@ -65,6 +66,7 @@ class Snapshot(NamedTuple):
     history: list[dict[str, Any]]  # its rows
     training: TrainingRecord | None = None
     callback_states: Mapping[tuple[int, str], State] = MappingProxyType({})  # (number of the callback, name) -> state
+    provenance: Provenance = Provenance()
     calibrations: Mapping[int, Calibration] = MappingProxyType({})  # for members of an ensemble, or 0 for the network
 
 
@@ -81,6 +83,7 @@ class Record(NamedTuple):
     arrays: dict[str, np.ndarray]  # "layers.0.w", "optimizer.0", "dropout.step", "scaling.x_mean", ...
     feature_names: list[str] | None = None  # None if they are not known; files then do not have the key
     validation_examples: dict[str, int] | None = None  # of each calibration, by its name; the same
+    provenance: dict[str, Any] | None = None  # the same
 
 
 def make_record(snapshot: Snapshot, to_numpy: Callable[[Array], np.ndarray]) -> Record:
@@ -111,6 +114,7 @@ def make_record(snapshot: Snapshot, to_numpy: Callable[[Array], np.ndarray]) -> 
         arrays={**arrays, **biases},
         feature_names=None if snapshot.feature_names is None else list(snapshot.feature_names),
         validation_examples={name: calibration.examples for name, calibration in calibrations.items()} or None,
+        provenance=snapshot.provenance.to_dict(),
     )
 
 

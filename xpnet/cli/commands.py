@@ -14,7 +14,8 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from xpnet.backends.base import Array
-from xpnet.checkpoint.files import write_file
+from xpnet.checkpoint.files import read_file, write_file
+from xpnet.checkpoint.kinds import is_ensemble
 from xpnet.cli.bench import compare_backends, list_libraries
 from xpnet.cli.data import FILES, SETS, Data, holds_one_set, read_examples, read_test_data, read_training_data
 from xpnet.cli.scores import (
@@ -34,6 +35,7 @@ from xpnet.core.schedules import SCHEDULES
 from xpnet.data.columns import is_number
 from xpnet.distributed.ranks import Ranks
 from xpnet.distributed.setting import Distributed, check_launcher
+from xpnet.ensemble import Ensemble
 from xpnet.export import to_onnx, write_lesson, write_page
 from xpnet.export.page import choose_picture
 from xpnet.learn.mutations import MISTAKES, break_equation, make_figure
@@ -235,20 +237,35 @@ def _write_lesson(options: argparse.Namespace) -> None:
 
 
 def run_info(options: argparse.Namespace) -> None:
-    """Say what is in the file of a network: the network, its training, its scores, its target and its inputs."""
-    net = load_network(options.model)
-    for line in [*describe_file(net, load_columns(net, options.model), options.model)]:  # nothing of a file with errors
+    """Say what is in the file of a network or an ensemble."""
+    for line in [*describe_file(options.model)]:  # nothing, if there is an error in it
         print(printable(line))
 
 
-def describe_file(net: Network, columns: Columns | None, path: Path) -> Iterator[str]:
-    """Describe the network in a file, line by line."""
-    yield f"{path}: {net}"
-    data = f" on {net.notes['data']}" if isinstance(net.notes.get("data"), str) else ""
-    n = len(net.history)
-    cost = f", training cost {net.history['cost'][-1]:.6g}" if n else ""
-    trained = f"Trained for {n:,} epoch{'s' if n != 1 else ''}{data}{cost}" if n else "Not trained"
-    yield f"{trained}; {net.summary().parameters:,} weights and biases"
+def describe_file(path: Path) -> Iterator[str]:
+    """Describe what is in a file, line by line."""
+    with name_argument("MODEL", path, "a file written by xpnet train --save"):
+        content = read_file(path)
+    if not is_ensemble(content):
+        net = load_network(path)
+        yield f"{path}: {net}"
+        yield from describe_network(net, path)
+        yield from net.provenance.describe()
+        return
+    ensemble = Ensemble.load(path)
+    yield f"{path}: {ensemble}"
+    for k, net in enumerate(ensemble):
+        seed, *runs = net.provenance.describe()
+        if k and net.provenance.runs == ensemble[k - 1].provenance.runs:
+            runs = [f"Trained as member {k - 1}"] if runs else []
+        lines = [describe_training(net), seed, *runs]
+        yield from (f"{'  ' if i else f'Member {k}: '}{line}" for i, line in enumerate(lines))
+
+
+def describe_network(net: Network, path: Path) -> Iterator[str]:
+    """Describe a network line by line: its training and its scores, its target and its inputs."""
+    columns = load_columns(net, path)
+    yield describe_training(net)
     if isinstance(net.notes.get("score"), str):
         yield net.notes["score"]
     if note := load_hold_out(net, path):
@@ -264,6 +281,15 @@ def describe_file(net: Network, columns: Columns | None, path: Path) -> Iterator
     width = max(len(repr(column.name)) for column in columns.features)
     for column in columns.features:
         yield f"  {column.name!r:{width}}  {column.describe()}"
+
+
+def describe_training(net: Network) -> str:
+    """Describe the last training of a network in a line."""
+    data = f" on {net.notes['data']}" if isinstance(net.notes.get("data"), str) else ""
+    n = len(net.history)
+    cost = f", training cost {net.history['cost'][-1]:.6g}" if n else ""
+    trained = f"Trained for {n:,} epoch{'s' if n != 1 else ''}{data}{cost}" if n else "Not trained"
+    return f"{trained}; {net.summary().parameters:,} weights and biases"
 
 
 def run_backends(options: argparse.Namespace) -> None:

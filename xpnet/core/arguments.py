@@ -234,6 +234,18 @@ def parse_seed(value: Any) -> np.random.SeedSequence:
         raise ValueError(f"seed={value!r} must be None or a whole number of at least 0") from error
 
 
+def find_seed(entropy: np.random.SeedSequence) -> Any:
+    """Return the seed that a `SeedSequence` was made of, as a whole number, or a tuple of them.
+
+    Examples
+    --------
+    >>> find_seed(parse_seed(7)), find_seed(parse_seed([1, 2])), find_seed(parse_seed(None)) > 0
+    (7, (1, 2), True)
+    """
+    seed = entropy.entropy
+    return int(seed) if np.ndim(seed) == 0 else tuple(int(number) for number in np.ravel(seed))  # type: ignore[arg-type]
+
+
 def parse_initializer(value: Any) -> Initializer | None:
     """Look up an initializer by name, or return a function of the user; None means the default of each layer."""
     if callable(value) and not isinstance(value, type):

@@ -12,6 +12,7 @@ from xpnet.core.arrays import rows_per_block
 class Sampling(NamedTuple):
     """A way to draw the minibatches of an epoch."""
 
+    name: str
     steps: Callable[[int, int], int]  # (number of examples, batch size) -> number of minibatches
     draw: Callable[[int, int, np.random.Generator], Iterator[np.ndarray]]  # -> their indices, (steps, m) int32
 
@@ -45,8 +46,8 @@ def count_minibatches(n: int, batch_size: int) -> int:
 
 
 SAMPLING = {
-    "shuffle": Sampling(count_minibatches, shuffle),
-    "replacement": Sampling(lambda n, batch_size: max(1, n // batch_size), draw_with_replacement),
+    "shuffle": Sampling("shuffle", count_minibatches, shuffle),
+    "replacement": Sampling("replacement", lambda n, batch_size: max(1, n // batch_size), draw_with_replacement),
 }
 
 

@@ -40,8 +40,8 @@ def make_network(
     dtype: str,
     seed: int = 0,
 ) -> Network:
-    """Make a network with layers of the given sizes."""
-    return Network(
+    """Make a network with layers of the given sizes. It names `random_state` as its seed, if that is a number."""
+    network = Network(
         sizes,
         activation=parse_hidden(parameters.activation, len(sizes) - 2),
         output_activation=head.activation,
@@ -54,6 +54,10 @@ def make_network(
         dtype=dtype,
         seed=seed,
     )
+    state = parameters.random_state
+    known = int(state) if isinstance(state, (int, np.integer)) else None
+    network._take_over(_provenance=network.provenance._replace(seed=known))
+    return network
 
 
 def parse_hidden_sizes(value: Any) -> list[int]:
@@ -133,15 +137,19 @@ def draw_uniform(activation: Any, random_state: np.random.RandomState, layers: i
         c = [2.0]
     remaining = iter([*c, c[-1] if c else 6.0])
 
-    def draw(rng: np.random.Generator, n_in: int, n_out: int) -> tuple[np.ndarray, np.ndarray]:
+    def sklearn_uniform(rng: np.random.Generator, n_in: int, n_out: int) -> tuple[np.ndarray, np.ndarray]:
         r = math.sqrt(next(remaining) / (n_in + n_out))
         w = random_state.uniform(-r, r, (n_in, n_out))
         return w.T, random_state.uniform(-r, r, n_out)
 
-    return draw
+    return sklearn_uniform
 
 
 def take_layers(layers: Iterable[tuple[np.ndarray, np.ndarray]]) -> Initializer:
     """Return an initializer that takes existing weights (n_out, n_in) and biases (n_out,), layer by layer."""
     remaining = iter(layers)
-    return lambda rng, n_in, n_out: next(remaining)
+
+    def existing_weights(rng: np.random.Generator, n_in: int, n_out: int) -> tuple[np.ndarray, np.ndarray]:
+        return next(remaining)
+
+    return existing_weights

@@ -104,8 +104,10 @@ def start_network(
     seed = int(random_state.randint(2**31 - 1)) if np.any(parameters.dropout) else 0
     network = make_network(parameters, sizes, head, init, backend, dtype, seed)
     network.feature_names = data.feature_names
-    if previous is not None and previous.scaling is not None:
-        network.scaling = previous.scaling
+    if previous is not None:
+        network._take_over(_provenance=previous.provenance)
+        if previous.scaling is not None:
+            network.scaling = previous.scaling
     return network
 
 
@@ -398,6 +400,7 @@ def _minimize(fit: Fit) -> None:
     options = {"maxfun": settings.max_fun, "maxiter": settings.max_iter, "gtol": settings.tol}
     layers, result = lbfgs.minimize(network.view, source, fit.alpha, options, print_iteration)
     network.state = network.state._replace(layers=layers)
-    network._take_over(_trained_on=describe_known_rows(fit.source))
+    run = lbfgs.describe_run(network.view, len(source), fit.alpha, options)
+    network._take_over(_trained_on=describe_known_rows(fit.source), _provenance=network.provenance.add(run))
     tally.n_iter, tally.loss, tally.has_epochs = min(result.nit, settings.max_iter), loss(float(result.fun)), False
     warn_if_not_converged(result, settings.max_iter)

@@ -9,6 +9,8 @@ import scipy.optimize
 
 from xpnet.backends.base import cast, on_host
 from xpnet.backends.threads import AUTO, choose_threads, limit_threads
+from xpnet.backends.versions import describe_versions
+from xpnet.checkpoint.provenance import Run
 from xpnet.core.arrays import Array, Layers, Namespace, leaves, map_arrays, map_layers, rebuild, rows_per_block
 from xpnet.core.minibatch import Batch, make_minibatch
 from xpnet.core.step import State, make_step
@@ -21,6 +23,7 @@ ROWS_ON_DEVICE = 8192  # examples in a step on a device, where a few large steps
 MAX_STEPS = 10_000  # in a chunk
 
 IN_ORDER = Sampling(
+    "in order",
     count_minibatches,
     lambda n, batch_size, rng: cut_into_minibatches(np.arange(n, dtype=np.int32), batch_size),
 )
@@ -95,6 +98,23 @@ class Objective:
 def flatten(layers: Layers) -> np.ndarray:
     """Join NumPy arrays of weights and biases into one float64 vector."""
     return np.concatenate([np.asarray(x, np.float64).ravel() for x in leaves(layers)])
+
+
+def describe_run(view: View, n: int, alpha: float, options: dict[str, Any]) -> Run:
+    """Describe a training on n examples for the provenance of its network."""
+    arguments = ", ".join(f"{name}={value!r}" for name, value in options.items())
+    return Run(
+        epochs=options["maxiter"],
+        batch_size=n,
+        sampling=IN_ORDER.name,
+        optimizer=f"L-BFGS({arguments})",
+        lr="",
+        alpha=float(alpha),
+        backend=view.backend.name,
+        device=view.backend.device_name,
+        processes=1,
+        versions=f"{describe_versions(view.backend.name)}, scipy {scipy.__version__}",
+    )
 
 
 def minimize(

@@ -303,4 +303,4 @@ def make_sampling(random_state: np.random.RandomState, shuffle: bool) -> Samplin
             order = order[random_state.permutation(n)]  # what sklearn.utils.shuffle does, in a twentieth of the time
         return cut_into_minibatches(order, batch_size)
 
-    return Sampling(count_minibatches, draw)
+    return Sampling("shuffle" if shuffle else "in order", count_minibatches, draw)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from xpnet.checkpoint.provenance import Provenance
 from xpnet.checkpoint.record import Snapshot, TrainingRecord
 from xpnet.core.members import MemberState
 from xpnet.core.model import Seeds
@@ -57,6 +58,11 @@ class Trainee(Protocol):
     @property
     def seeds(self) -> Seeds:
         """Seeds of dropout and of the validation split."""
+        ...
+
+    @property
+    def provenance(self) -> Provenance:
+        """How the network was made and trained."""
         ...
 
     @property

@@ -29,6 +29,7 @@ from xpnet.training.least_squares import use_all_examples
 from xpnet.training.plan import Job
 from xpnet.training.position import Position
 from xpnet.training.prepare import check_target_scale
+from xpnet.training.provenance import describe_run
 from xpnet.training.rates import check_length, check_scale, check_schedule, learning_rates
 from xpnet.training.steps import Done, steps_per_chunk
 from xpnet.wording.errors import DivergenceError
@@ -109,9 +110,11 @@ def run_all_chunks(
     chunks = {k: first for k, loop in enumerate(epochs) if (first := next(loop, None)) is not None}
     check_targets(chunks.values(), jobs[0].source.reader)
     trained_on = [describe_known_rows(job.source) for job in jobs]
-    for job, training, rows in zip(jobs, trainings, trained_on):
-        if training.position.total_steps:  # it is resumed, maybe after its last step
-            job.net._take_over(_trained_on=rows)
+    resumed = [training.position.total_steps > 0 for training in trainings]
+    provenances = [job.net.provenance.add(describe_run(job), goes_on) for job, goes_on in zip(jobs, resumed)]
+    for k, job in enumerate(jobs):
+        if resumed[k]:  # maybe after its last step
+            job.net._take_over(_trained_on=trained_on[k], _provenance=provenances[k])
     while chunks:
         results = groups.run({k: jobs[k].net._peek_state() for k in chunks}, chunks)
         for k, result in results.items():
@@ -121,7 +124,7 @@ def run_all_chunks(
             else:
                 net, reader = jobs[k].net, jobs[k].source.reader
                 changed = {"_state": result.state, "_scaling": reader.scaling, "_feature_names": reader.feature_names}
-                changed["_trained_on"] = trained_on[k]
+                changed |= {"_trained_on": trained_on[k], "_provenance": provenances[k]}
                 net._take_over(**changed, _calibrations={})  # they belonged to the old weights
         if checkpoint is not None:
             advanced = (k for k, result in results.items() if result is not None)

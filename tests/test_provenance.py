@@ -1,0 +1,138 @@
+"""What a network and its file say of how they were made and trained."""
+
+import pickle
+import sys
+from importlib.metadata import version
+
+import numpy as np
+import pytest
+from helpers import assert_same, run_command, snapshot
+from test_checkpoint import forge, put, refuse
+
+import xpnet
+from xpnet import SGD, Adam, Clip, Constant, Ensemble, Network, OneCycle
+from xpnet.learn import network2
+
+rng = np.random.default_rng(0)
+X, Y = rng.standard_normal((40, 3)), rng.standard_normal(40)
+QUICK = {"epochs": 2, "lr": 0.01, "progress": False}
+
+
+def make(**options):
+    return Network([3, 4, 1], activation="relu", task="regression", **options)
+
+
+def test_a_network_is_made_again_from_what_its_file_says(place, tmp_path):
+    """Also without a seed, where one is drawn."""
+    net = make(**place._asdict())
+    assert net.provenance.seed != make().provenance.seed
+    settings = {"optimizer": Clip(Adam(beta1=0.8), 1.0), "lr": OneCycle(0.05), "sampling": "replacement"}
+    net.train((X, Y), epochs=3, batch_size=8, progress=False, **settings)
+    net.save(tmp_path / "net")
+    loaded = Network.load(tmp_path / "net")
+    assert loaded.provenance == net.provenance == net.copy().provenance == pickle.loads(pickle.dumps(net)).provenance
+    (run,) = loaded.provenance.runs
+    twin = make(seed=loaded.provenance.seed, init=None, **place._asdict())
+    optimizer, lr = (
+        eval(text, {name: getattr(xpnet, name) for name in xpnet.__all__}) for text in (run.optimizer, run.lr)
+    )
+    options = {"epochs": run.epochs, "batch_size": run.batch_size, "sampling": run.sampling}
+    twin.train((X, Y), optimizer=optimizer, lr=lr, progress=False, **options)
+    assert_same(twin, snapshot(net))
+    assert twin.provenance == net.provenance
+    assert (loaded.provenance.init, run.calls, run.resumed) == ("he_normal, scaled_normal", 1, False)
+    assert (run.backend, run.device) == (net.backend.name, net.backend.device_name)
+    wanted = [f"python {'.'.join(map(str, sys.version_info[:3]))}", f"numpy {np.__version__}", "xpnet 0.1.0"]
+    if run.backend in ("torch", "jax"):
+        wanted.append(f"{run.backend} {version(run.backend)}")
+    assert {*wanted} < {*run.versions.split(", ")}
+
+
+def test_functions_and_classes_of_ones_own_are_known_by_name(tmp_path):
+    class Mine(SGD):
+        pass
+
+    def falling(step, total):
+        return 0.1 / (step + 1)
+
+    def ones(rng, n_in, n_out):
+        return np.ones((n_out, n_in)), np.ones(n_out)
+
+    net = make(init=ones, seed=[1, 2])
+    net.train((X, Y), **{**QUICK, "optimizer": Mine(), "lr": falling})
+    (run,) = net.provenance.runs
+    assert (net.provenance.seed, net.provenance.init, run.optimizer, run.lr) == ((1, 2), "ones", "Mine", "falling")
+    with pytest.warns(UserWarning, match="of your own class and is not saved"):
+        net.save(tmp_path / "net")
+    assert Network.load(tmp_path / "net").provenance == net.provenance
+
+
+def test_changes_besides_training_are_noted(tmp_path):
+    nets = [make(seed=0) for _ in range(3)]
+    nets[0].w = nets[0].w
+    nets[1].minibatch_update((X, Y), 0.1)
+    nets[2].train((X, Y), **QUICK)
+    network2.save(Network([2, 1], seed=0), tmp_path / "net")
+    edited = [net.provenance.edited for net in [*nets, network2.load(tmp_path / "net")]]
+    assert edited == [True, True, False, True]
+
+
+def test_members_of_an_ensemble_have_their_own(capsys, tmp_path):
+    ensemble = Ensemble([3, 4, 1], 3, task="regression", seed=0)
+    ensemble.train((X, Y), **{**QUICK, "lr": [0.1, 0.1, Constant(0.2)]})
+    ensemble.save(tmp_path / "e")
+    again = Ensemble.load(tmp_path / "e")
+    assert [net.provenance for net in again] == [net.provenance for net in ensemble]
+    assert [net.provenance.seed for net in again] == ensemble.seeds
+    assert [run.lr for net in again for run in net.provenance.runs] == ["0.1", "0.1", "0.2"]
+    status, lines, _ = run_command(capsys, "info", tmp_path / "e")
+    assert (status, lines[0]) == (0, f"{tmp_path / 'e'}: {ensemble}")
+    assert [line.strip() for line in lines[2:4]] == ensemble[0].provenance.describe()[:2]
+    assert [line.partition(";")[0] for line in lines if "rained" in line] == [
+        f"Member 0: Trained for 2 epochs, training cost {ensemble[0].history['cost'][-1]:.6g}",
+        "  Trained by SGD(momentum=0.0, nesterov=False, weight_decay=0.0), lr=0.1",
+        f"Member 1: Trained for 2 epochs, training cost {ensemble[1].history['cost'][-1]:.6g}",
+        "  Trained as member 0",
+        f"Member 2: Trained for 2 epochs, training cost {ensemble[2].history['cost'][-1]:.6g}",
+        "  Trained by SGD(momentum=0.0, nesterov=False, weight_decay=0.0), lr=0.2",
+    ]
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_networks_of_estimators_name_the_random_state(capsys, tmp_path):
+    estimators = pytest.importorskip("xpnet.estimators")
+    options = {"max_iter": 2, "hidden_layer_sizes": (4,), "random_state": 7, "alpha": 0.5}
+    model = pickle.loads(pickle.dumps(estimators.MLPRegressor(**options, warm_start=True).fit(X, Y).fit(X, Y)))
+    net = model.partial_fit(X, Y).network_
+    assert (net.provenance.seed, net.provenance.init) == (7, "sklearn_uniform")
+    assert [(run.calls, run.epochs, run.alpha, run.batch_size) for run in net.provenance.runs] == [
+        (2, 2, 0.5, 40),
+        (1, 1, 0.5, 40),
+    ]
+    lbfgs = estimators.MLPRegressor(**options, solver="lbfgs").fit(X, Y).network_
+    (run,) = lbfgs.provenance.runs
+    assert run.optimizer == "L-BFGS(maxfun=15000, maxiter=2, gtol=0.0001)"
+    assert run.versions.endswith(f", scipy {version('scipy')}")
+    lbfgs.save(tmp_path / "net")
+    _, lines, _ = run_command(capsys, "info", tmp_path / "net")
+    assert lines[-3:] == lbfgs.provenance.describe()
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ((), {}, "its provenance must have seed, init, runs and edited"),
+        (("seed",), -1, "its provenance has seed=-1 and init='he_normal, scaled_normal', which cannot be"),
+        (("init",), 1, "its provenance has seed=0 and init=1, which cannot be"),
+        (("runs", 0), {}, "{} in its provenance is not a run"),
+        (("runs", 0, "calls"), -1, "calls=-1 of a run in its provenance is not valid"),
+        (("runs", 0, "alpha"), float("nan"), "alpha=nan of a run in its provenance is not valid"),
+        (("runs", 0, "device"), 1, "device=1 of a run in its provenance is not valid"),
+    ],
+)
+def test_provenance_that_cannot_be_is_refused(tmp_path, path, value, message):
+    net = make(seed=0)
+    net.train((X, Y), **QUICK)
+    net.save(file := tmp_path / "net")
+    forge(file, put("provenance", *path, value=value))
+    refuse(file, message)

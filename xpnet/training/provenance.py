@@ -1,0 +1,55 @@
+"""What the provenance of a network says of a training."""
+
+from typing import Any
+
+from xpnet.backends.versions import describe_versions
+from xpnet.checkpoint.provenance import Run, name_of
+from xpnet.core.optimizers.base import Optimizer, needs_all_examples
+from xpnet.core.optimizers.table import OPTIMIZERS
+from xpnet.core.schedules import SCHEDULE_CLASSES, Constant
+from xpnet.data.source import Countable
+from xpnet.training.plan import Job
+
+
+def describe_run(job: Job) -> Run:
+    """Describe a training for the provenance of its network."""
+    plan, backend = job.plan, job.source.reader.backend
+    return Run(
+        epochs=plan.epochs,
+        batch_size=job.source.batch_size(plan.batch_size),
+        sampling=plan.sampling.name if isinstance(job.source, Countable) else "as they come",
+        optimizer=describe_optimizer(plan.optimizer),
+        lr="" if needs_all_examples(plan.optimizer) else describe_rate(plan.schedule),
+        alpha=float(plan.alpha),
+        backend=backend.name,
+        device=backend.device_name,
+        processes=1 if plan.ranks is None else plan.ranks.size,
+        versions=describe_versions(backend.name),
+    )
+
+
+def describe_optimizer(optimizer: Optimizer) -> str:
+    """Write an optimizer as the call that makes it, and one of the user's own as the name of its class.
+
+    Examples
+    --------
+    >>> from xpnet import Adam, Clip
+    >>> describe_optimizer(Clip(Adam(), 1.0))
+    'Clip(optimizer=Adam(beta1=0.9, beta2=0.999, epsilon=1e-08, weight_decay=0.0), norm=1.0)'
+    """
+    is_own = OPTIMIZERS.get(type(optimizer).__name__) is not type(optimizer)
+    return name_of(optimizer) if is_own else repr(optimizer)
+
+
+def describe_rate(schedule: Any) -> str:
+    """Write a learning rate as a number, or as the call that makes a schedule; a function of the user's by its name.
+
+    Examples
+    --------
+    >>> from xpnet import OneCycle
+    >>> describe_rate(Constant(0.1)), describe_rate(OneCycle(0.1)), describe_rate(lambda step, total: 0.1)
+    ('0.1', 'OneCycle(peak=0.1, warmup=0.2)', '<lambda>')
+    """
+    if isinstance(schedule, Constant):
+        return repr(schedule.lr)
+    return repr(schedule) if type(schedule) in SCHEDULE_CLASSES else name_of(schedule)
