@@ -1,8 +1,13 @@
 """What a network and its file say of how they were made and trained."""
 
+import json
 import pickle
+import re
+import shutil
+import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +16,9 @@ from test_checkpoint import forge, put, refuse
 
 import xpnet
 from xpnet import SGD, Adam, Clip, Constant, Ensemble, Network, OneCycle
+from xpnet.checkpoint.provenance import Provenance, Run
+from xpnet.checkpoint.record import SETTINGS, Record
+from xpnet.core.scaling import Scaling
 from xpnet.learn import network2
 
 rng = np.random.default_rng(0)
@@ -136,3 +144,37 @@ def test_provenance_that_cannot_be_is_refused(tmp_path, path, value, message):
     net.save(file := tmp_path / "net")
     forge(file, put("provenance", *path, value=value))
     refuse(file, message)
+
+
+# The page that describes the file
+
+PAGE = (Path(__file__).parents[1] / "docs/understand/file-format.md").read_text(encoding="utf-8")
+PARTS = Path(xpnet.__file__).parent / "export/page_files/network.js"
+
+
+def test_the_page_names_all_that_is_in_a_file():
+    names = {"checksum", "format", "version", *Record._fields, *SETTINGS, *Provenance._fields, *Run._fields}
+    names |= {f"scaling.{name}" for name in Scaling._fields}
+    assert [name for name in sorted(names - {"arrays"}) if f"`{name}`" not in PAGE] == []
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"activation": ["tanh", "elu(0.5, 2.0)"], "task": "regression", "standardize": True, "dtype": "float64"},
+        {"activation": "relu", "task": "classification", "scale": 1 / 255, "dropout": 0.2},
+    ],
+    ids=["regression", "classification"],
+)
+def test_the_reader_of_the_page_computes_the_same(tmp_path, options):
+    net = Network([3, 5, 4, 2], seed=0, **options)
+    y = np.stack([Y, 100 + X[:, 0]], axis=1) if net.task == "regression" else (Y > 0).astype(int)
+    net.train((X, y), optimizer=Adam(), **QUICK)
+    net.save(tmp_path / "net.safetensors")
+    reader = re.search(r"```js\n(.*?)console\.log", PAGE, re.DOTALL)[1]
+    program = f"const rows = {X.tolist()}.map((x) => [...compute(load('net.safetensors'), x)]);"
+    text = f"{PARTS.read_text(encoding='utf-8')}\n{reader}\n{program}\nconsole.log(JSON.stringify(rows));"
+    (tmp_path / "program.js").write_text(text, encoding="utf-8")
+    done = subprocess.run(["node", "program.js"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    np.testing.assert_allclose(json.loads(done.stdout), net.forward(X), rtol=1e-12 if net.dtype == "float64" else 1e-5)
