@@ -1101,6 +1101,21 @@ def test_another_search_is_refused_by_name(tmp_path, written, fits, name):
     assert not [attribute for attribute in vars(mine) if attribute.endswith("_")]
 
 
+def test_what_a_forged_file_holds_does_not_act_on_the_terminal(tmp_path, written):
+    record = json.loads(written)
+    del record["checksum"]
+    for place, name, message in (
+        (record["search"], "estimator", "holds a search with"),
+        (record, "format", "does not"),
+    ):
+        place[name] = "\x1b[2J\nDone"
+        (tmp_path / "run").write_bytes(search_file.encode(record))
+        with pytest.raises(ValueError, match=message) as caught:
+            MLPSearchCV(CLASSIFIER, ALPHAS, cv=2).fit(X, THREE, checkpoint=tmp_path / "run", resume=True)
+        assert "\\x1b[2J\\nDone" in str(caught.value)
+        assert str(caught.value).isprintable()
+
+
 def test_steps_and_functions_are_compared(tmp_path, fits):
     """Also where they are settings, whose repr scikit-learn shortens, with callbacks whose repr is an address."""
     path, loud = tmp_path / "run", MLPClassifier(**SMALL, verbose=True)

@@ -1333,8 +1333,8 @@ class Network:
         """Write everything that `load` and further training need to a safetensors file, for any backend.
 
         These are settings and weights, the optimizer and its state, the state of the generator and of dropout, the
-        scaling that `standardize` learnt, the errors of `calibrate`, the names of the inputs, the history, and `notes`.
-        No examples, nor digests of them: the loaded network no longer recognizes those that it was trained on.
+        scaling that `standardize` learnt, the errors of `calibrate`, the names of the inputs, the history, `provenance`
+        and `notes`. No examples, nor digests of them: the loaded network does not recognize those of its training.
         Call `reset_optimizer` beforehand for a smaller file.
         """
         from xpnet.checkpoint.files import write_file
