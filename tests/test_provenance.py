@@ -15,7 +15,7 @@ from helpers import assert_same, run_command, snapshot
 from test_checkpoint import forge, put, refuse
 
 import xpnet
-from xpnet import SGD, Adam, Clip, Constant, Ensemble, Network, OneCycle
+from xpnet import SGD, Adam, Callback, Clip, Constant, Ensemble, Network, OneCycle
 from xpnet.checkpoint.provenance import Provenance, Run
 from xpnet.checkpoint.record import SETTINGS, Record
 from xpnet.core.scaling import Scaling
@@ -75,14 +75,26 @@ def test_functions_and_classes_of_ones_own_are_known_by_name(tmp_path):
     assert Network.load(tmp_path / "net").provenance == net.provenance
 
 
+class Assign(Callback):
+    """Assigns weights after the first epoch."""
+
+    def __init__(self, net):
+        self.net = net
+
+    def on_epoch_end(self, logs):
+        if logs["epoch"] == 1:
+            self.net.w = self.net.w
+
+
 def test_changes_besides_training_are_noted(tmp_path):
-    nets = [make(seed=0) for _ in range(3)]
+    nets = [make(seed=0) for _ in range(4)]
     nets[0].w = nets[0].w
     nets[1].minibatch_update((X, Y), 0.1)
-    nets[2].train((X, Y), **QUICK)
+    nets[2].train((X, Y), callbacks=[Assign(nets[2])], **QUICK)
+    nets[3].train((X, Y), **QUICK)
     network2.save(Network([2, 1], seed=0), tmp_path / "net")
     edited = [net.provenance.edited for net in [*nets, network2.load(tmp_path / "net")]]
-    assert edited == [True, True, False, True]
+    assert edited == [True, True, True, False, True]
 
 
 def test_members_of_an_ensemble_have_their_own(capsys, tmp_path):

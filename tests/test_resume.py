@@ -231,6 +231,9 @@ def test_on_another_backend_it_goes_on_within_the_tolerance(tmp_path, place):
     for w, wanted in zip(resumed.w, whole.w):
         np.testing.assert_allclose(resumed.backend.to_numpy(w), wanted, rtol=1e-9, atol=1e-12)
     assert [run.resumed for run in resumed.provenance.runs] == [False, True]
+    again = network(dtype="float64", dropout=0.5)
+    train(again, tmp_path / "run", [Interrupt()], resume=True)  # no step is left
+    assert again.provenance == resumed.provenance
 
 
 def test_more_epochs_may_follow_if_the_schedule_does_not_depend_on_their_number(tmp_path):

@@ -1,6 +1,7 @@
 """Provenance: how a network was made and trained, as the numbers and texts that a report needs."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from xpnet.wording.checks import printable
@@ -137,10 +138,12 @@ def name_of(function: Any) -> str:
 
     Examples
     --------
-    >>> name_of(len), name_of(1.5)
-    ('len', 'float')
+    >>> name_of(len), name_of(partial(len, [])), name_of(1.5)
+    ('len', 'len', 'float')
     """
-    return getattr(function, "__name__", type(function).__name__)
+    while isinstance(function, partial):
+        function = function.func
+    return str(getattr(function, "__name__", type(function).__name__))
 
 
 def from_plain(plain: Any) -> Provenance:

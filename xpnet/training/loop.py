@@ -111,10 +111,10 @@ def run_all_chunks(
     check_targets(chunks.values(), jobs[0].source.reader)
     trained_on = [describe_known_rows(job.source) for job in jobs]
     resumed = [training.position.total_steps > 0 for training in trainings]
-    provenances = [job.net.provenance.add(describe_run(job), goes_on) for job, goes_on in zip(jobs, resumed)]
+    provenances = {k: job.net.provenance.add(describe_run(job), resumed[k]) for k, job in enumerate(jobs)}
     for k, job in enumerate(jobs):
         if resumed[k]:  # maybe after its last step
-            job.net._take_over(_trained_on=trained_on[k], _provenance=provenances[k])
+            job.net._take_over(_trained_on=trained_on[k])
     while chunks:
         results = groups.run({k: jobs[k].net._peek_state() for k in chunks}, chunks)
         for k, result in results.items():
@@ -124,7 +124,7 @@ def run_all_chunks(
             else:
                 net, reader = jobs[k].net, jobs[k].source.reader
                 changed = {"_state": result.state, "_scaling": reader.scaling, "_feature_names": reader.feature_names}
-                changed |= {"_trained_on": trained_on[k], "_provenance": provenances[k]}
+                changed |= {"_trained_on": trained_on[k], "_provenance": provenances.pop(k, net.provenance)}
                 net._take_over(**changed, _calibrations={})  # they belonged to the old weights
         if checkpoint is not None:
             advanced = (k for k, result in results.items() if result is not None)
