@@ -16,7 +16,7 @@ from test_checkpoint import forge, put, refuse
 
 import xpnet
 from xpnet import SGD, Adam, Callback, Clip, Constant, Ensemble, Network, OneCycle
-from xpnet.checkpoint.provenance import Provenance, Run
+from xpnet.checkpoint.provenance import Provenance, Run, from_plain
 from xpnet.checkpoint.record import SETTINGS, Record
 from xpnet.core.scaling import Scaling
 from xpnet.learn import network2
@@ -97,6 +97,19 @@ def test_changes_besides_training_are_noted(tmp_path):
     assert edited == [True, True, True, False, True]
 
 
+def test_of_many_runs_the_last_hundred_are_listed():
+    net = make(seed=0)
+    net.train((X, Y), **QUICK)
+    (run,) = net.provenance.runs
+    provenance = net.provenance
+    for k in range(300):  # each learning rate is used twice
+        provenance = provenance.add(run._replace(lr=str(k // 2)))
+    assert [one.lr for one in provenance.runs] == [str(k) for k in range(50, 150)]
+    assert provenance.earlier == 1 + 2 * 50
+    assert provenance.describe()[0].endswith("; 101 earlier calls to train are not listed")
+    assert from_plain(provenance.to_dict()) == provenance
+
+
 def test_members_of_an_ensemble_have_their_own(capsys, tmp_path):
     ensemble = Ensemble([3, 4, 1], 3, task="regression", seed=0)
     ensemble.train((X, Y), **{**QUICK, "lr": [0.1, 0.1, Constant(0.2)]})
@@ -141,9 +154,10 @@ def test_networks_of_estimators_name_the_random_state(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ((), {}, "its provenance must have seed, init, runs and edited"),
+        ((), {}, "its provenance must have 'seed', 'init', 'runs', 'edited', 'earlier'"),
         (("seed",), -1, "its provenance has seed=-1 and init='he_normal, scaled_normal', which cannot be"),
         (("init",), 1, "its provenance has seed=0 and init=1, which cannot be"),
+        (("earlier",), -1, "its provenance has 1 runs and earlier=-1, which cannot be"),
         (("runs", 0), {}, "{} in its provenance is not a run"),
         (("runs", 0, "calls"), -1, "calls=-1 of a run in its provenance is not valid"),
         (("runs", 0, "alpha"), float("nan"), "alpha=nan of a run in its provenance is not valid"),

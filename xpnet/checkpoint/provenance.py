@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
-from xpnet.wording.checks import printable
+from xpnet.wording.checks import list_names, printable
+
+MOST_RUNS = 100  # that a network keeps: a loop may call `train` with another learning rate each time
 
 
 class Run(NamedTuple):
@@ -75,6 +77,8 @@ class Provenance(NamedTuple):
         The calls to `train`, in their order.
     edited
         Whether the program has changed weights by itself: assigned them, or called `minibatch_update`.
+    earlier
+        Number of calls to `train` before those in `runs`, which holds the last 100 that differ.
 
     Examples
     --------
@@ -87,6 +91,7 @@ class Provenance(NamedTuple):
     init: str | None = None
     runs: tuple[Run, ...] = ()
     edited: bool = False
+    earlier: int = 0
 
     def __str__(self) -> str:
         return "\n".join(self.describe())
@@ -96,6 +101,8 @@ class Provenance(NamedTuple):
         seed = "not known" if self.seed is None else self.seed
         first = f"Seed {seed}, initial weights {'not known' if self.init is None else self.init}"
         first += "; weights were changed besides training" if self.edited else ""
+        if self.earlier:
+            first += f"; {self.earlier} earlier calls to train are not listed"
         return [printable(first), *(line for run in self.runs for line in run.describe())]
 
     def to_dict(self) -> dict[str, Any]:
@@ -130,7 +137,9 @@ class Provenance(NamedTuple):
                 run = run._replace(resumed=True)
         if runs and not run.resumed and runs[-1]._replace(calls=1) == run:
             run = run._replace(calls=runs.pop().calls + 1)
-        return self._replace(runs=(*runs, run))
+        left_out = runs[: max(0, len(runs) + 1 - MOST_RUNS)]
+        earlier = self.earlier + sum(one.calls for one in left_out)
+        return self._replace(runs=(*runs[len(left_out) :], run), earlier=earlier)
 
 
 def name_of(function: Any) -> str:
@@ -151,15 +160,18 @@ def from_plain(plain: Any) -> Provenance:
 
     Examples
     --------
-    >>> from_plain({"seed": 7, "init": "zeros", "runs": [], "edited": False})
-    Provenance(seed=7, init='zeros', runs=(), edited=False)
+    >>> from_plain({"seed": 7, "init": "zeros", "runs": [], "edited": False, "earlier": 0})
+    Provenance(seed=7, init='zeros', runs=(), edited=False, earlier=0)
     """
-    if not isinstance(plain, dict) or set(plain) != {"seed", "init", "runs", "edited"}:
-        raise ValueError("its provenance must have seed, init, runs and edited")
-    seed, init, runs, edited = (plain[name] for name in ("seed", "init", "runs", "edited"))
+    if not isinstance(plain, dict) or set(plain) != set(Provenance._fields):
+        raise ValueError(f"its provenance must have {list_names(Provenance._fields)}")
+    seed, init, runs, edited, earlier = (plain[name] for name in Provenance._fields)
     if not (_is_seed(seed) and isinstance(init, str | None) and isinstance(runs, list) and isinstance(edited, bool)):
         raise ValueError(f"its provenance has seed={seed!r} and init={init!r}, which cannot be")
-    return Provenance(tuple(seed) if isinstance(seed, list) else seed, init, tuple(map(_run_from_plain, runs)), edited)
+    if type(earlier) is not int or earlier < 0 or len(runs) > MOST_RUNS:
+        raise ValueError(f"its provenance has {len(runs)} runs and earlier={earlier!r}, which cannot be")
+    seed = tuple(seed) if isinstance(seed, list) else seed
+    return Provenance(seed, init, tuple(map(_run_from_plain, runs)), edited, earlier)
 
 
 def _run_from_plain(plain: Any) -> Run:
