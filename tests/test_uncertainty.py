@@ -237,6 +237,20 @@ def test_metrics_compare_means_and_medians(place, cost):
     assert r2 == pytest.approx(np.mean(1 - ((point - Y) ** 2).sum(axis=0) / (Y.var(axis=0) * N)), rel=1e-9)
 
 
+@pytest.mark.parametrize("members", [None, 2])
+@pytest.mark.parametrize("cost", ["quantile(0.3)", "quantile(0.5)", "quantile(0.3, 0.5)"])
+def test_metrics_are_of_the_corrected_median_or_only_quantile(place, cost, members):
+    """Before a calibration, and afterwards."""
+    sizes, data = [3, 4, cost.count(",") + 1], examples(49, 1)
+    options = {"cost": cost, "seed": 0, **place._asdict()}
+    model = Network(sizes, **options) if members is None else Ensemble(sizes, members, **options)
+    for calibrate in (lambda data: None, model.calibrate):
+        calibrate(data)
+        predicted = model.backend.to_numpy(model.predict(data[0])).reshape(49, -1)[:, -1]
+        error = pytest.approx(np.abs(predicted - data[1][:, 0]).mean(), rel=1e-5)
+        assert model.evaluate(data, ["mae"])["mae"] == error
+
+
 def test_metrics_need_the_median():
     net, message = Network([3, 2], cost="quantile(0.1, 0.9)"), r" compare one number with each target, and cost='quanti"
     data = X, Y[:, 0]

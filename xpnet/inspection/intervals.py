@@ -19,6 +19,7 @@ from xpnet.core.calibration import (
     check_errors,
     compute_errors,
     correct_quantiles,
+    corrected_points,
     coverage_error,
     find_error,
     find_shifts,
@@ -299,20 +300,18 @@ def predict_mean_and_std(bars: Bars, x: Any) -> tuple[Array, Array]:
 
 def predict_quantiles(bars: Bars, x: Any) -> Array:
     """Predict corrected quantiles, as `Network.predict` shapes them."""
-    return shape_quantiles(_predict_corrected(bars, x))
-
-
-def predict_median(bars: Bars, x: Any) -> Array:
-    """Predict corrected medians, (m, n_targets), of a cost with quantiles."""
-    return _predict_corrected(bars, x)[..., bars.levels.index(0.5)]
-
-
-def _predict_corrected(bars: Bars, x: Any) -> Array:
     predicted = bars.predict(x)
     if bars.errors is None:
-        return predicted
+        return shape_quantiles(predicted)
     with bars.view.backend.scope(precision(predicted)):
-        return correct_quantiles(predicted, bars.move(bars.shifts), bars.levels, bars.view.xp)
+        return shape_quantiles(correct_quantiles(predicted, bars.move(bars.shifts), bars.levels, bars.view.xp))
+
+
+def predict_points(bars: Bars, x: Any) -> Array:
+    """Predict one number for each target, (m, n_targets), with a cost of quantiles."""
+    predicted = bars.predict(x)
+    with bars.view.backend.scope(precision(predicted)):
+        return corrected_points(predicted, bars.move(bars.shifts), bars.view.model.cost, bars.view.xp)
 
 
 def shape_quantiles(a: Array) -> Array:
