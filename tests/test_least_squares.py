@@ -243,8 +243,13 @@ def test_early_stopping_goes_back_to_the_best_weights():
         ({"dropout": 0.1}, {}, r"LevenbergMarquardt does not go with dropout=\[0\.0, 0\.1\]; leave dropout out, and"),
         (
             {},
-            {"batch_size": 10},
-            r"batch_size=10 is for other optimizers: LevenbergMarquardt uses all examples in every",
+            {"batch_size": 30},  # the default of other optimizers
+            r"batch_size=30 is for other optimizers: LevenbergMarquardt uses all examples in every",
+        ),
+        (
+            {},
+            {"sampling": "replacement"},
+            r"sampling='replacement' is for other optimizers: LevenbergMarquardt uses all examples in every",
         ),
         ({}, {"lr": 0.1}, r"lr=0\.1 is for other optimizers: LevenbergMarquardt uses all examples in every step, and"),
         (
@@ -258,7 +263,7 @@ def test_early_stopping_goes_back_to_the_best_weights():
             r"LevenbergMarquardt\(.*\) needs all examples in every step; give train_data as",
         ),
     ],
-    ids=["dtype", "cost", "dropout", "batch_size", "lr", "plateau", "stream"],
+    ids=["dtype", "cost", "dropout", "batch_size", "sampling", "lr", "plateau", "stream"],
 )
 def test_what_it_cannot_do_is_refused_before_anything_changes(options, arguments, message):
     net = make(**options)
