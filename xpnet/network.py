@@ -544,7 +544,7 @@ class Network:
             continues with its state (the velocity of momentum); a different one starts with a fresh state.
         sampling
             "shuffle": every example once an epoch; "replacement": n // batch_size minibatches, each drawn from all
-            examples.
+            examples that have weight.
         validation_data
             Any finite source; its cost and metrics are computed after each epoch.
         validation_split
