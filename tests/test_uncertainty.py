@@ -998,7 +998,11 @@ def test_an_ensemble_with_a_member_twice_has_no_calibration():
         ),
         (
             lambda net, few: Ensemble([3, 1], 1, task="regression").calibrate(few),
-            "validation_data have errors that are infinite or NaN, in units of the predicted standard deviations; they",
+            "calibrate divides errors by predicted standard deviations, and some for validation_data are 0, as where a",
+        ),
+        (
+            lambda net, few: exploding(net).calibrate((X * (np.arange(N)[:, None] == 2), Y[:, 0])),
+            "calibrate needs finite predictions, and that for row 2 of validation_data, counted from 0, is infinite or",
         ),
     ],
 )
@@ -1009,6 +1013,14 @@ def test_what_cannot_be_calibrated_or_covered_is_refused(act, message):
     with pytest.raises(ValueError, match=f"^{message}"):
         act(net, few)
     assert net.calibration is before
+
+
+def exploding(net):
+    """A network whose predictions are infinite, except for the inputs 0."""
+    net = Network([3, 1], task="regression", output_activation="exp", cost="poisson", seed=0)
+    net.w = [[[1e9, 1e9, 1e9]]]
+    net.b = [[0.0]]
+    return net
 
 
 def quantiles():

@@ -180,16 +180,29 @@ def calibrate(bars: Bars, validation_data: Any) -> Calibration:
     y, predicted, digests = predict_targets(bars, validation_data, "validation_data")
     errors = compute_errors(y, predicted, bars.levels)
     if not np.isfinite(errors).all():
-        raise ValueError(
-            "validation_data have errors that are infinite or NaN, in units of the predicted standard deviations; they "
-            'are 0 where all members of an ensemble agree: give cost="gaussian", or more members'
-        )
+        raise ValueError(_explain_infinite(bars, predicted))
     errors = sort_errors(errors, bars.levels)
     check_errors(errors, bars.levels)
     warn_of_training_data(bars, digests, "validation_data", "errors on those are too small for intervals that hold")
     errors.flags.writeable = False
     index = choose_known_rows(len(y), bars.view.model.n_in + bars.view.model.n_targets)
     return Calibration(errors, KnownRows(index, digests[index], len(y)).describe())
+
+
+def _explain_infinite(bars: Bars, predicted: np.ndarray) -> str:
+    """Say why errors in units of predicted standard deviations are infinite or NaN."""
+    if len(rows := np.argwhere(~np.isfinite(predicted))):
+        return (
+            f"calibrate needs finite predictions, and that for row {rows[0, 0]} of validation_data, counted from 0, is "
+            "infinite or NaN; scale the inputs as in training, or leave such examples out"
+        )
+    are_of_members = len(bars.trained_on) > 1 or bars.view.model.cost.distribution is None
+    reason = (
+        'as where all members of an ensemble agree; give cost="gaussian", or more members'
+        if are_of_members
+        else "or nearly so; give standardize=True, or other initial weights"
+    )
+    return f"calibrate divides errors by predicted standard deviations, and some for validation_data are 0, {reason}"
 
 
 def warn_of_training_data(bars: Bars, digests: np.ndarray, name: str, consequence: str) -> None:
