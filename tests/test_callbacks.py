@@ -114,7 +114,7 @@ def test_a_file_is_named_by_the_logs(tmp_path):
 
 
 def test_every_and_what_is_best_contradict_each_other():
-    for options in ({"monitor": "cost"}, {"mode": "max"}, {"min_delta": 0.1}):
+    for options in ({"monitor": "cost"}, {"mode": "max"}, {"min_delta": 0.0}):
         with pytest.raises(ValueError, match=r"every=2 contradicts monitor, mode and min_delta"):
             ModelCheckpoint("net", every=2, **options)
 

@@ -628,7 +628,7 @@ def test_wrong_options_of_checkpoints_are_one_line(capsys, tmp_path):
     path.write_bytes(b"old")
     for words, message in [
         (["--resume"], "--resume needs --checkpoint, the file to write, as in run.safetensors"),
-        (["--every", "100"], "--every needs --checkpoint, the file to write"),
+        (["--every", "epoch"], "--every needs --checkpoint, the file to write"),
         (["--checkpoint", path], f"--checkpoint {path} exists already; give --resume to continue the training in it"),
         (["--checkpoint", path, "--resume"], f"{path} does not hold an xpnet network"),
         (["--checkpoint", tmp_path], "is a folder; name a file in it"),

@@ -973,6 +973,23 @@ def test_shuffle_draws_every_example_once_in_at_most_two_shapes(n: int, b: int, 
     assert sizes == [min(b, n - start) for start in range(0, n, b)]
 
 
+class Many:
+    """A data set whose items are never read."""
+
+    __getitem__: Any = None
+
+    def __len__(self) -> int:
+        return 2**31
+
+
+def test_more_examples_than_int32_can_number_are_refused() -> None:
+    x, y = np.broadcast_to(np.zeros((1, 3)), (2**31, 3)), np.broadcast_to(np.zeros(1), (2**31,))
+    for data, options in (((x, y), {}), (Many(), {}), (Many(), {"cache": False})):
+        for model in (Network([3, 1], task="regression"), Ensemble([3, 1], 2, task="regression")):
+            with pytest.raises(ValueError, match="train_data has 2,147,483,648 examples, and at most 2,1"):
+                model.train(data, progress=False, **options)
+
+
 @given(n=st.integers(1, 200), b=st.integers(1, 250), seed=st.integers(0, 9))
 def test_replacement_draws_n_over_b_minibatches_and_at_least_one(n: int, b: int, seed: int) -> None:
     (index,) = sampling.draw_with_replacement(n, b, np.random.default_rng(seed))

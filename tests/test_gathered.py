@@ -11,7 +11,7 @@ import pytest
 from helpers import Place, assert_same, installed, run_command, snapshot
 
 import xpnet.data.host_rows
-from xpnet import EarlyStopping, Ensemble, Network
+from xpnet import Callback, DivergenceError, EarlyStopping, Ensemble, Network
 from xpnet.cli import main
 from xpnet.data.host_rows import LEAST_BYTES, HostRows, exceeds_memory, reading_at_random
 
@@ -82,6 +82,28 @@ def test_a_memory_map_trains_as_the_same_array_in_memory(place: Place, case: str
         results = [net.backend.to_numpy(method(net, inputs)) for inputs in (mapped(tmp_path, x), x)]
         np.testing.assert_allclose(*results, rtol=0 if place == HOST else 1e-6)
     assert net.measure((mapped(tmp_path, x), y)) == pytest.approx(net.measure((x, y)), rel=1e-6)
+
+
+@pytest.mark.parametrize("outside", [False, True], ids=["in place", "gathered"])
+@pytest.mark.parametrize("members", [None, 2])
+def test_a_number_that_is_overwritten_during_training_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, members: int | None, outside: bool
+) -> None:
+    np.save(tmp_path / "x.npy", FLOATS)
+    x = np.load(tmp_path / "x.npy", mmap_mode="r+")
+    if outside:
+        monkeypatch.setattr("xpnet.data.host_rows.find_free_memory", lambda: 0)
+
+    class Write(Callback):
+        def on_epoch_begin(self, epoch: int) -> None:
+            x[5, 3] = np.nan if epoch == 2 else x[5, 3]
+
+    kind = {"task": "classification", "seed": 1}
+    model = Network([6, 5, 3], **kind) if members is None else Ensemble([6, 5, 3], members, **kind)
+    message = "holds NaN or infinity .* in row 5, column 3" if outside else "in epoch 2, .*: row 5, column 3 of X of"
+    with pytest.raises(ValueError if outside else DivergenceError, match=message):
+        model.train((x, LABELS), epochs=3, progress=False, callbacks=[Write()])
+    assert all(np.isfinite(net.w[0]).all() for net in ([model] if members is None else model))
 
 
 @pytest.mark.needs("jax")

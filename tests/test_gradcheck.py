@@ -91,7 +91,44 @@ def test_wrong_arguments_are_named(options, message):
         check_gradients(Network([3, 2]), X, LABELS, **options)
 
 
-def test_derivatives_that_are_all_0_say_nothing():
-    net = Network([2, 3, 1], task="regression", dtype="float64", init="zeros", seed=0)
-    check = check_gradients(net, [[0.0, 0.0]], [[0.0]])
-    assert repr(check).splitlines()[-1].startswith("passed, though all derivatives are 0, which says nothing: ")
+def test_a_relative_error_of_1e_4_in_any_weight_is_found(monkeypatch):
+    net, original = Network([3, 4, 2], activation="tanh", task="classification", seed=1), Network.backward
+    for at in np.ndindex(4, 3):
+
+        def wrong(self, x, y, at=at):
+            layers = original(self, x, y)
+            layers[0].w[at] *= 1 + 1e-4
+            return layers
+
+        monkeypatch.setattr(Network, "backward", wrong)
+        check = check_gradients(net, X, LABELS, most=None)
+        assert (check.passed, check.rows[0]["at"]) == (False, at)
+
+
+def test_right_gradients_pass_where_the_cost_curves_strongly():
+    """Within a step of 1e-5, D(h) is wrong by about h² x² / 6 = 1e-3."""
+    net = Network([1, 3, 1], activation="tanh", task="regression", dtype="float64", seed=0)
+    net.w = [0.01 * w for w in net.w]
+    assert check_gradients(net, [[3000.0], [-5000.0]], [1.0, 2.0]).passed
+
+
+def minimum():
+    """A line through points around another one, with the weights of the least squares, and the points."""
+    net = Network([1, 1], task="regression", dtype="float64")
+    x = np.linspace(-1, 1, 20)
+    slope, offset = np.polyfit(x, 1000 + np.sin(3 * x), 1)
+    net.layers = [([[slope]], [offset])]
+    return net, x[:, None], 1000 + np.sin(3 * x)
+
+
+def test_a_right_gradient_passes_at_a_minimum_and_says_nothing():
+    verdict = "passed, though all derivatives are 0 but for rounding, which says nothing: "
+    zeros = Network([2, 3, 1], task="regression", dtype="float64", init="zeros", seed=0), [[0.0, 0.0]], [[0.0]]
+    for case in (minimum(), zeros):
+        assert repr(check_gradients(*case)).splitlines()[-1].startswith(verdict)
+
+
+def test_a_wrong_gradient_is_found_at_a_minimum(monkeypatch):
+    original = Network.backward
+    monkeypatch.setattr(Network, "backward", lambda self, x, y: [[part + 1e-5 for part in original(self, x, y)[0]]])
+    assert not check_gradients(*minimum()).passed

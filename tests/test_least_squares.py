@@ -1,5 +1,7 @@
 """Levenberg-Marquardt: its linear problem, its steps, and training by it at every door."""
 
+import warnings
+
 import host_cupy
 import numpy as np
 import pytest
@@ -142,6 +144,62 @@ def test_a_step_that_fails_leaves_the_weights_and_raises_the_damping():
     assert sorted(history, reverse=True) == history
 
 
+def test_where_no_weight_has_an_effect_steps_fail_and_other_members_go_on(place):
+    """JᵀJ is 0 where no ReLU is active."""
+    options = {**OPTIONS, "activation": "relu", "output_activation": "relu"}
+    ensemble, data = Ensemble([2, 3, 1], 3, seed=0, **options, **place._asdict()), (X, abs(Y[:, 1]))
+    for net, bias in zip(ensemble, (2.0, -50.0, 2.0), strict=True):
+        net.b = [np.full(3, bias), [10 * bias]]
+    alone = ensemble.copy()
+    before = [host(net, net.layers) for net in alone]
+    ensemble.train(data, epochs=4, **TRAIN)
+    for k, (net, member) in enumerate(zip(alone, ensemble, strict=True)):
+        net.train(data, epochs=4, **TRAIN)
+        for old, mine, other in zip(before[k], host(net, net.layers), host(net, member.layers), strict=True):
+            np.testing.assert_allclose(mine, other, rtol=1e-6, atol=1e-9)
+            assert np.array_equal(mine, old) is (k == 1)
+
+
+FEW = X[:20], Y[:20, 0]
+FIT = {"hidden_layer_sizes": (7,), "solver": "lm", "max_iter": 20, "tol": 0.5, "n_iter_no_change": 1}
+
+
+@pytest.mark.parametrize("door", ["network", "ensemble", "estimator", "search", "command"])
+def test_a_network_that_can_fit_the_noise_is_warned_of(door, tmp_path, capsys):
+    """Once: it has 29 weights and biases for 20 targets."""
+    n, remedy = {"search": 10, "command": 19}.get(door, 20), "weight_decay="
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        if door == "network":
+            make((2, 7, 1)).train(FEW, epochs=2, **TRAIN)
+        elif door == "ensemble":
+            Ensemble([2, 7, 1], 2, **OPTIONS).train(FEW, epochs=2, **TRAIN)
+        elif door == "estimator":
+            MLPRegressor(**FIT, random_state=0).fit(*FEW)
+        elif door == "search":
+            MLPSearchCV(MLPRegressor(**FIT, random_state=0), {"alpha": [0.0, 1e-4]}, cv=2, refit=False).fit(*FEW)
+        else:
+            rows, remedy = zip(*FEW[0].T, FEW[1], strict=True), "--weight-decay "
+            (tmp_path / "t.csv").write_text("\n".join(["a,b,y", *(f"{a},{b},{y}" for a, b, y in rows)]))
+            words = f"{tmp_path}/t.csv --target y --optimizer lm --hidden 7 --epochs 2 --dtype float64 --test-split .05"
+            status, _, errors = run_command(capsys, "train", "--quiet", *words.split())
+            assert status == 0
+    texts = errors.splitlines() if door == "command" else [str(warning.message) for warning in caught]
+    message = (
+        f"LevenbergMarquardt can fit {n} targets exactly, noise included, with 29 weights and biases; give "
+        f"{remedy}1e-4, say (alpha in the estimators), stop early on validation data, or make the network smaller"
+    )
+    assert [text.endswith(message) for text in texts].count(True) == 1
+
+
+def test_nothing_warns_where_noise_is_not_fitted():
+    make((2, 7, 1)).train(FEW, epochs=2, progress=False, optimizer=LevenbergMarquardt(weight_decay=1e-4))
+    make((2, 7, 1)).train(FEW, epochs=2, validation_data=(X, Y[:, 0]), **TRAIN)
+    make((2, 7, 2)).train((X[:20], Y[:20]), epochs=2, **TRAIN)  # 37 weights and biases for 40 targets
+    MLPRegressor(**FIT, alpha=0.01).fit(*FEW)
+    MLPRegressor(**FIT, early_stopping=True).fit(*FEW)
+
+
 def test_training_continues_after_saving_and_resuming(tmp_path):
     whole, halves, path = make(), make(), tmp_path / "net"
     whole.train((X, Y), epochs=6, **TRAIN)
@@ -185,8 +243,13 @@ def test_early_stopping_goes_back_to_the_best_weights():
         ({"dropout": 0.1}, {}, r"LevenbergMarquardt does not go with dropout=\[0\.0, 0\.1\]; leave dropout out, and"),
         (
             {},
-            {"batch_size": 10},
-            r"batch_size=10 is for other optimizers: LevenbergMarquardt uses all examples in every",
+            {"batch_size": 30},  # the default of other optimizers
+            r"batch_size=30 is for other optimizers: LevenbergMarquardt uses all examples in every",
+        ),
+        (
+            {},
+            {"sampling": "replacement"},
+            r"sampling='replacement' is for other optimizers: LevenbergMarquardt uses all examples in every",
         ),
         ({}, {"lr": 0.1}, r"lr=0\.1 is for other optimizers: LevenbergMarquardt uses all examples in every step, and"),
         (
@@ -200,7 +263,7 @@ def test_early_stopping_goes_back_to_the_best_weights():
             r"LevenbergMarquardt\(.*\) needs all examples in every step; give train_data as",
         ),
     ],
-    ids=["dtype", "cost", "dropout", "batch_size", "lr", "plateau", "stream"],
+    ids=["dtype", "cost", "dropout", "batch_size", "sampling", "lr", "plateau", "stream"],
 )
 def test_what_it_cannot_do_is_refused_before_anything_changes(options, arguments, message):
     net = make(**options)

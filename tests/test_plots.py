@@ -522,6 +522,10 @@ def test_each_target_has_axes_of_its_own_and_quantiles_their_median():
     grid = figure.subplots(1, 2)
     assert plots.residuals(net, (noisy()[0], y), ax=grid[1]) is figure
     assert len(plots.calibration(net, (noisy()[0], y), ax=grid[0]).axes[0].patches) == 3
+    net = Network([1, 1], cost="quantile(0.3)", seed=0)  # the only quantile
+    net.calibrate(noisy())
+    predicted = draw(net, noisy()).axes[0].lines[0].get_xdata()
+    np.testing.assert_allclose(predicted, net.predict(noisy()[0]), atol=1e-6)
 
 
 def test_calibration_of_error_bars_is_the_histogram_of_the_integral_transform():

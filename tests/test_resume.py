@@ -468,7 +468,7 @@ def test_a_time_counts_from_the_last_write(tmp_path, monkeypatch):
     assert len(writes) == 1 + 16 // 3 + 1
 
 
-@pytest.mark.parametrize("every", [0, 1.5, True, "minute", None, timedelta(0)], ids=repr)
+@pytest.mark.parametrize("every", [0, 1.5, True, "minute", timedelta(0)], ids=repr)
 def test_another_interval_is_refused(tmp_path, every):
     with pytest.raises(ValueError, match=r'every=.* must be "epoch", a number of minibatches such as 1000, or a time'):
         train(network(), tmp_path / "run", every=every)
@@ -919,9 +919,12 @@ def test_the_training_of_another_network_is_refused(halfway, options, message):
 
 
 def test_arguments_without_a_checkpoint_are_refused():
-    for name, value in {"resume": True, "every": 100}.items():
-        with pytest.raises(ValueError, match=rf"{name}={value} needs checkpoint=, the file to write"):
+    """Also one that is the default."""
+    for name, value in (("resume", True), ("every", 100), ("every", "epoch")):
+        with pytest.raises(ValueError, match=rf"{name}={value!r} needs checkpoint=, the file to write"):
             train(network(), **{name: value})
+        with pytest.raises(ValueError, match=rf"{name}={value!r} needs checkpoint=, the file to write"):
+            estimator("MLPRegressor").fit(X, Y[:, 0], **{name: value})
     with pytest.raises(TypeError, match=r"checkpoint=3 must be a path"):
         train(network(), 3)
     with pytest.raises(ValueError, match=r"resume='yes' must be True or False"):

@@ -1181,8 +1181,8 @@ UNREPEATABLE: dict[str, tuple[Any, dict[str, Any], str]] = {
     ),
     "no file, every": (
         MLPSearchCV(CLASSIFIER, ALPHAS),
-        {"checkpoint": None, "every": 3},
-        "every=3 needs checkpoint=, the",
+        {"checkpoint": None, "every": 10},  # the default
+        "every=10 needs checkpoint=, the",
     ),
 }
 

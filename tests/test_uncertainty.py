@@ -241,6 +241,20 @@ def test_metrics_compare_means_and_medians(place, cost):
     assert r2 == pytest.approx(np.mean(1 - ((point - Y) ** 2).sum(axis=0) / (Y.var(axis=0) * N)), rel=1e-9)
 
 
+@pytest.mark.parametrize("members", [None, 2])
+@pytest.mark.parametrize("cost", ["quantile(0.3)", "quantile(0.5)", "quantile(0.3, 0.5)"])
+def test_metrics_are_of_the_corrected_median_or_only_quantile(place, cost, members):
+    """Before a calibration, and afterwards."""
+    sizes, data = [3, 4, cost.count(",") + 1], examples(49, 1)
+    options = {"cost": cost, "seed": 0, **place._asdict()}
+    model = Network(sizes, **options) if members is None else Ensemble(sizes, members, **options)
+    for calibrate in (lambda data: None, model.calibrate):
+        calibrate(data)
+        predicted = model.backend.to_numpy(model.predict(data[0])).reshape(49, -1)[:, -1]
+        error = pytest.approx(np.abs(predicted - data[1][:, 0]).mean(), rel=1e-5)
+        assert model.evaluate(data, ["mae"])["mae"] == error
+
+
 def test_metrics_need_the_median():
     net, message = Network([3, 2], cost="quantile(0.1, 0.9)"), r" compare one number with each target, and cost='quanti"
     data = X, Y[:, 0]
@@ -1014,7 +1028,11 @@ def test_an_ensemble_with_a_member_twice_has_no_calibration():
         ),
         (
             lambda net, few: Ensemble([3, 1], 1, task="regression").calibrate(few),
-            "validation_data have errors that are infinite or NaN, in units of the predicted standard deviations; they",
+            "calibrate divides errors by predicted standard deviations, and some for validation_data are 0, as where a",
+        ),
+        (
+            lambda net, few: exploding(net).calibrate((X * (np.arange(N)[:, None] == 2), Y[:, 0])),
+            "calibrate needs finite predictions, and that for row 2 of validation_data, counted from 0, is infinite or",
         ),
     ],
 )
@@ -1025,6 +1043,14 @@ def test_what_cannot_be_calibrated_or_covered_is_refused(act, message):
     with pytest.raises(ValueError, match=f"^{message}"):
         act(net, few)
     assert net.calibration is before
+
+
+def exploding(net):
+    """A network whose predictions are infinite, except for the inputs 0."""
+    net = Network([3, 1], task="regression", output_activation="exp", cost="poisson", seed=0)
+    net.w = [[[1e9, 1e9, 1e9]]]
+    net.b = [[0.0]]
+    return net
 
 
 def quantiles():

@@ -9,7 +9,7 @@ from helpers import Batches, Items, assert_same, flat, snapshot
 from test_backprop import layers_of
 from test_bad_input import refused
 
-from xpnet import SGD, Adam, AdamW, Callback, Clip, Network, OneCycle, RMSProp
+from xpnet import SGD, Adam, AdamW, Callback, Clip, Ensemble, Network, OneCycle, ReduceLROnPlateau, RMSProp
 from xpnet.data.sampling import SAMPLING, Sampling, split_rows
 
 # Trainings with weights are compared there in test_trainings.py
@@ -204,6 +204,27 @@ def test_a_chunk_without_weight_changes_nothing(place, monkeypatch, optimizer):
         np.testing.assert_array_equal(now, then)
     assert not np.array_equal(second.layers[0][0], before.layers[0][0])
     assert history["cost"][0] > 0
+
+
+def test_replacement_draws_only_examples_that_have_weight(place, tmp_path):
+    """One of 12: most epochs of one minibatch would draw none of them, and have no cost."""
+    weight, inputs = np.where(np.arange(N) == 3, 2.0, 0.0), np.where(np.arange(N)[:, None] == 3, X, 1e9)
+    np.save(tmp_path / "x.npy", inputs)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    options = {"epochs": 6, "batch_size": 9, "sampling": "replacement", "lr": 0.1, "progress": False}
+    expected = trained(network(place), (X[[3] * 9], Y[[3] * 9]), epochs=6, lr=0.1)
+    for x in (inputs, mapped):
+        net = network(place)
+        net.train((x, Y), sample_weight=weight, callbacks=[ReduceLROnPlateau(0.1, 1, monitor="cost")], **options)
+        assert_close(net, expected)
+        np.testing.assert_allclose(net.history["cost"], expected.history["cost"], rtol=1e-9)
+        assert net.history["lr"] == [0.1] * 6
+    ensemble = Ensemble.of([network(place)] * 2)
+    ensemble.train((inputs, Y), rows=[range(6), [3, 7]], sample_weight=weight, **options)
+    assert_close(ensemble[0], expected)
+    assert_close(ensemble[1], expected)
+    options |= {"batch_size": 2, "epochs": 20, "class_weight": {0: 0, 1: 0}}
+    assert np.isfinite(trained(classifier(place), (X[:5], LABELS[:5]), **options).history["cost"]).all()
 
 
 # Weights of classes

@@ -259,7 +259,7 @@ class Ensemble:
         self,
         train_data: Any,
         epochs: int = 20,
-        batch_size: int = 30,
+        batch_size: int | None = None,
         lr: float | Schedule | Sequence[float | Schedule] | None = None,
         test_data: Any = None,
         *,
@@ -276,7 +276,7 @@ class Ensemble:
         steps: int | None = None,
         cache: bool = True,
         checkpoint: str | os.PathLike[str] | None = None,
-        every: str | int | timedelta = "epoch",
+        every: str | int | timedelta | None = None,
         resume: bool = False,
         threads: int | str = "auto",
         progress: bool = True,
@@ -771,13 +771,12 @@ class Ensemble:
         return {"size": sum(sizes), **scores}
 
     def _predict_points(self, x: Array) -> Array:
-        """Predict one number for each target, (m, n_targets): the mean, or the corrected median of quantiles."""
-        from xpnet.inspection.intervals import predict_median
+        """Predict one number for each target, (m, n_targets): the mean, or the corrected one of the quantiles."""
+        from xpnet.inspection.intervals import predict_points
 
         cost, xp = self[0].view.model.cost, self.backend.xp
         if cost.levels:
-            cost.require_point("metrics")
-            return predict_median(self._bars, x)
+            return predict_points(self._bars, x)
         outputs = self.forward(x)
         with self.backend.scope(precision(outputs)):
             return mean_and_std(cost.point(outputs, xp), xp)[0]

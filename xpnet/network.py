@@ -512,7 +512,7 @@ class Network:
         self,
         train_data: Any,
         epochs: int = 20,
-        batch_size: int = 30,
+        batch_size: int | None = None,
         lr: float | Schedule | None = None,
         test_data: Any = None,
         *,
@@ -528,7 +528,7 @@ class Network:
         steps: int | None = None,
         cache: bool = True,
         checkpoint: str | os.PathLike[str] | None = None,
-        every: str | int | timedelta = "epoch",
+        every: str | int | timedelta | None = None,
         resume: bool = False,
         blas_threads: int | str = "auto",
         distributed: Any = None,
@@ -544,7 +544,7 @@ class Network:
         epochs
             Number of passes over the training data.
         batch_size
-            Examples in a minibatch; the last one of an epoch holds the remainder.
+            Examples in a minibatch, 30 unless given; the last one of an epoch holds the remainder.
         lr
             Learning rate η, or a schedule: a function of (step, total steps of this call). The default depends on the
             optimizer: 0.01 for `SGD`, 0.001 for `Adam`, `AdamW` and `RMSProp`. Sigmoid neurons with the quadratic cost
@@ -559,7 +559,7 @@ class Network:
             continues with its state (the velocity of momentum); a different one starts with a fresh state.
         sampling
             "shuffle": every example once an epoch; "replacement": n // batch_size minibatches, each drawn from all
-            examples.
+            examples that have weight.
         validation_data
             Any finite source; its cost and metrics are computed after each epoch.
         validation_split
@@ -588,7 +588,7 @@ class Network:
             It is written at the beginning, as `every` says, and at the end, also when Ctrl-C, SIGTERM or an exception
             ends the training. It must not exist yet, unless `resume` is given. `Network.load` reads it too.
         every
-            When to write the checkpoint: after each "epoch", after a number of minibatches, or after a
+            When to write the checkpoint: after each "epoch", unless given, after a number of minibatches, or after a
             `datetime.timedelta`; at the next moment between two chunks of steps, about a tenth of a second each.
         resume
             Resume the training in the checkpoint: bit for bit, on the same backend with the same number of threads.

@@ -635,7 +635,7 @@ def _check_files(options: argparse.Namespace) -> None:
         _check_replaces_same(options)
     if options.plot:
         _check_picture(options.plot)
-    if options.checkpoint is None and (options.resume or options.every != "epoch"):
+    if options.checkpoint is None and (options.resume or options.every):
         name = "--resume" if options.resume else "--every"
         raise ValueError(f"{name} needs --checkpoint, the file to write, as in run.safetensors")
     if options.checkpoint and options.checkpoint.exists() and not options.resume:

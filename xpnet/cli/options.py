@@ -309,8 +309,7 @@ def _add_results(results: Any) -> None:
         "--every",
         type=_parse_every,
         metavar="WHEN",
-        default="epoch",
-        help="when to save it: epoch, a number of steps such as 1000, or a time such as 10min (%(default)s)",
+        help="when to save it: epoch, a number of steps such as 1000, or a time such as 10min (epoch)",
     )
     results.add_argument(
         "--resume", action="store_true", help="resume the training in --checkpoint, if that file exists"

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.core.arrays import Array, Namespace
+from xpnet.core.costs import Cost
 
 MOST_ERRORS = 9_999  # that a calibration keeps
 ONE_SIGMA = math.erf(math.sqrt(0.5))  # probability of a normal error of at most one standard deviation, 0.683
@@ -149,6 +150,19 @@ def correct_quantiles(quantiles: Array, shifts: Array, levels: Sequence[float], 
         if levels[k] != 0.5:
             ordered[k] = xp.maximum(columns[k], columns[k - 1] if k == below else ordered[k - 1])
     return xp.stack(ordered, axis=-1)
+
+
+def corrected_points(quantiles: Array, shifts: Array, cost: Cost, xp: Namespace) -> Array:
+    """Correct quantiles, (..., n_targets, n_levels), and choose the one for each target: the median, or the only one.
+
+    Examples
+    --------
+    >>> from xpnet.core.costs import make_quantile
+    >>> corrected_points(np.array([[1.0], [2.0]]), np.array([[0.5]]), make_quantile(0.3), np)
+    array([1.5, 2.5])
+    """
+    corrected = correct_quantiles(quantiles, shifts, cost.levels, xp)
+    return cost.choose_point([corrected[..., k] for k in range(len(cost.levels))], xp)
 
 
 def rank_errors(errors: np.ndarray, new: np.ndarray) -> np.ndarray:

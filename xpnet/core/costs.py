@@ -180,10 +180,12 @@ class Cost(NamedTuple):
         ValueError
             If there is no such number.
         """
-        if self.distribution is None:
-            return a
+        return a if self.distribution is None else self.choose_point(self.blocks(a, xp), xp)
+
+    def choose_point(self, blocks: Sequence[Array], xp: Namespace) -> Array:
+        """Turn blocks, corrected by a calibration or not, into one number for each target, (..., m, n_targets)."""
         self.require_point("metrics")
-        return self.distribution.point(self.blocks(a, xp), xp)  # type: ignore
+        return self.distribution.point(blocks, xp)  # type: ignore
 
     @property
     def has_point(self) -> bool:

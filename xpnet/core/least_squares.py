@@ -3,7 +3,8 @@
 Near the weights w, the residuals r = a − y change by J h if w changes by h. So the cost C = ½ Σ r² is about that of a
 linear problem, and the step h solves (JᵀJ + μ 1) h = −Jᵀr. With a small damping μ, h is a step of Gauss and Newton;
 with a large one, it is a short step along the negative gradient. A step that lowers the cost is taken, and μ falls;
-after one that does not, the weights stay and μ grows.
+after one that does not, the weights stay and μ grows. Where no weight has an effect (ReLUs that are never active, units
+that are saturated), J is 0, and every step fails.
 
 K. Levenberg, "A Method for the Solution of Certain Non-Linear Problems in Least Squares", Quarterly of Applied
 Mathematics 2, 1944; D. W. Marquardt, "An Algorithm for Least-Squares Estimation of Nonlinear Parameters", SIAM Journal
@@ -14,6 +15,8 @@ Parameter in Marquardt's Method", Technical University of Denmark, 1999.
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from xpnet.core.activations import Activation
 from xpnet.core.arrays import Array, Layers, Namespace, leaves, map_layers, rows_per_block
@@ -27,6 +30,7 @@ from xpnet.core.optimizers.base import OptimizerState, penalty
 SQUARED: dict[str, Callable[[int], float]] = {"quadratic": lambda n_out: 1.0, "mse": lambda n_out: 2.0 / n_out}
 # As multiples of the largest diagonal element of JᵀJ; rounding hides what is beyond them
 LEAST_DAMPING, MOST_DAMPING = 1e-14, 1e14
+LEAST = float(np.finfo(np.float64).tiny)  # where no weight has an effect, JᵀJ is 0; it is lost in any other number
 LARGEST_GROWTH, LARGEST_FALL = 2.0**20, 1.0 / 3.0  # the damping changes by these factors at most
 
 
@@ -132,7 +136,7 @@ def take_damped_step(
     identity = xp.astype(numbers[..., :, None] == numbers[..., None, :], parameters.dtype)
     memory = _bound(memory, damping, xp.reshape(xp.max(matrix * identity, axis=(-2, -1)), memory.mu.shape), xp)
 
-    change = -xp.linalg.solve(matrix + identity * (memory.mu + decays), gradient)
+    change = -xp.linalg.solve(matrix + identity * (memory.mu + decays + LEAST), gradient)
     new_layers = _split(parameters + change, layers, xp)
     costs, cost = measure(layers)
     _, new_cost = measure(new_layers)

@@ -18,7 +18,7 @@ from xpnet.core.arrays import Array, blocks, map_arrays
 from xpnet.core.minibatch import Encoding, Examples
 from xpnet.core.model import Model
 from xpnet.core.scaling import Moments, Scaler, Scaling, moments
-from xpnet.wording.checks import check_lengths, list_names, warn
+from xpnet.wording.checks import check_lengths, check_number, list_names, warn
 from xpnet.wording.errors import unless_stopped
 
 UINT8 = np.dtype(np.uint8)  # dtypes compare faster with a dtype than with a type
@@ -148,6 +148,7 @@ class Reader(NamedTuple):
         if x.ndim < 2 or math.prod(x.shape[1:]) != n_in:
             hint = _shape_hint(x, n_in)
             raise ValueError(f"{name} has shape {tuple(x.shape)}, but must have (n, {n_in}): {hint}")
+        check_number(name, x.shape[0])
 
     def check_inputs(self, x: Array, name: str, rows: RowNumbers = None) -> Array:
         """Check that inputs on the device are finite, and standardize them. Synchronizes.
@@ -344,16 +345,18 @@ class Reader(NamedTuple):
             return int(xp.min(y)), int(xp.max(y))
 
     def _check_finite(self, x: Array, name: str, rows: RowNumbers) -> None:
-        if self.home(x).all_finite([x]):
+        if (place := self.find_not_finite(x)) is None:
             return
-        row, column = self._find_not_finite(x)
+        row, column = place
         raise ValueError(
             f"{name} holds NaN or infinity (as {self.dtype}), first in row {row if rows is None else rows[row]}, "
             f"column {column}, counted from 0; remove or replace such examples"
         )
 
-    def _find_not_finite(self, x: Array) -> tuple[int, int]:
-        """Find row and column of the first number that is not finite. Synchronizes."""
+    def find_not_finite(self, x: Array) -> tuple[int, int] | None:
+        """Find row and column of the first number that is not finite; None if there is none. Synchronizes."""
+        if self.home(x).all_finite([x]):
+            return None
         xp, first = self.home(x).xp, 0
         for block in blocks(x):
             flags = xp.reshape(xp.astype(~xp.isfinite(block), xp.int32), (-1,))

@@ -52,6 +52,14 @@ class Resident(Countable):
         x, y = reader.scale_inputs(self.examples.x), reader.scale_targets(self.examples.y)
         return replace(self, examples=self.examples._replace(x=x, y=y), reader=reader)
 
+    def find_overwritten(self) -> str | None:
+        """Name a number that has become NaN or infinite since it was read: arrays may share the user's memory."""
+        with self.reader.scope():
+            for name, array in (("X", self.examples.x), ("y", self.examples.y)):
+                if array.ndim > 1 and (place := self.reader.find_not_finite(array)) is not None:
+                    return f"row {place[0]}, column {place[1]} of {name}"
+        return None
+
     @property
     def is_wide(self) -> bool:
         """Whether some numbers are still unscaled, because the dtype would round them."""

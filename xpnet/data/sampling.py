@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -28,8 +29,10 @@ def shuffle(n: int, batch_size: int, rng: np.random.Generator) -> Iterator[np.nd
     return cut_into_minibatches(rng.permutation(n).astype(np.int32), batch_size)
 
 
-def draw_with_replacement(n: int, batch_size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Draw n // batch_size minibatches, at least one, each example independently from all.
+def draw_with_replacement(
+    n: int, batch_size: int, rng: np.random.Generator, among: np.ndarray | None = None
+) -> Iterator[np.ndarray]:
+    """Draw n // batch_size minibatches, at least one, each example independently from all, or from some of them.
 
     Examples
     --------
@@ -37,7 +40,8 @@ def draw_with_replacement(n: int, batch_size: int, rng: np.random.Generator) -> 
     [(2, 4)]
     """
     m = min(batch_size, n)
-    yield rng.integers(n, size=(n // m, m), dtype=np.int32)
+    index = rng.integers(n if among is None else len(among), size=(n // m, m), dtype=np.int32)
+    yield index if among is None else among[index]
 
 
 def count_minibatches(n: int, batch_size: int) -> int:
@@ -49,6 +53,13 @@ SAMPLING = {
     "shuffle": Sampling("shuffle", count_minibatches, shuffle),
     "replacement": Sampling("replacement", lambda n, batch_size: max(1, n // batch_size), draw_with_replacement),
 }
+
+
+def leave_out_weightless(sampling: Sampling, weight: np.ndarray) -> Sampling:
+    """Let a sampling with replacement draw only examples that have weight; an epoch may else draw none of them."""
+    if sampling.draw is not draw_with_replacement or weight.all():
+        return sampling
+    return sampling._replace(draw=partial(draw_with_replacement, among=np.flatnonzero(weight).astype(np.int32)))
 
 
 def cut_into_minibatches(order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:

@@ -12,6 +12,7 @@ from xpnet.data.resident import Resident
 from xpnet.data.source import Source, make_bar
 from xpnet.data.streams import Dataset, make_batches, read_item
 from xpnet.data.vision import pixels_and_labels
+from xpnet.wording.checks import check_number
 
 CHOICES = (
     "give a tuple (X, y) of arrays, a sequence of (x, y) pairs, a data set with __len__ and __getitem__, "
@@ -72,8 +73,10 @@ def make_source(
     if isinstance(data, tuple) and len(data) == 2 and not all(isinstance(part, tuple) for part in data):
         reader = reader.learn_names(data[0], f"X of {name}")
         return open_examples(*data, name, reader)
-    if _count_items(data, name) == 0:
+    n_items = _count_items(data, name)
+    if n_items == 0:
         raise ValueError(f"{name} is empty")
+    check_number(name, n_items)
     if isinstance(data, (tuple, list)):
         return _read_pairs(data, name, reader)
     pixels = pixels_and_labels(data, raw=reader.model.scale is not None)

@@ -134,7 +134,7 @@ class BaseLearner(Parameters, BaseEstimator):
         y_val: Any = None,
         sample_weight_val: Any = None,
         checkpoint: Any = None,
-        every: Every = "epoch",
+        every: Every | None = None,
         resume: bool = False,
     ) -> AnyLearner:
         """Fit the network to inputs and targets.

@@ -25,7 +25,6 @@ from xpnet.backends.memory import require_bytes
 from xpnet.estimators.base import BaseLearner, BasePerceptron
 from xpnet.estimators.folds import Folds, Outcome, Trial, divide, find_last, fit_trials, set_candidate, slice_candidates
 from xpnet.estimators.search_file import (
-    EVERY,
     Checkpointing,
     SearchFile,
     describe_search,
@@ -56,7 +55,7 @@ class TogetherMixin:
         y: Any = None,
         *,
         checkpoint: str | os.PathLike[str] | None = None,
-        every: int = EVERY,
+        every: int | None = None,
         resume: bool = False,
         **params: Any,
     ) -> Any:
@@ -72,7 +71,8 @@ class TogetherMixin:
             A file for the scores of the fits that are done, so that an interrupted search can be resumed. It needs a
             number as the `random_state` of the estimator, of a random search and of shuffled folds.
         every
-            With a checkpoint: after how many settings it is written. Only their networks are trained together.
+            With a checkpoint: after how many settings it is written, 10 unless given. Only their networks are trained
+            together.
         resume
             Whether to resume the search in the file: the results, except for times, are then those of a search that was
             not interrupted, bit for bit. If there is no file yet, the search begins anew, and says so.

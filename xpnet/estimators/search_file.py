@@ -25,7 +25,7 @@ from xpnet.training.checkpointing import parse_checkpoint
 from xpnet.wording.checks import count, has_methods, printable, refuse_duplicates, truncate
 from xpnet.wording.errors import CheckpointError, unless_stopped
 
-EVERY = 10  # settings after which the file is written
+EVERY = 10  # settings after which the file is written, unless given
 FORMAT = 1
 DATA = ("X", "y", "sample_weight", "cv")  # compared by digests
 ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
@@ -41,9 +41,9 @@ class Checkpointing(NamedTuple):
 
 def parse_checkpointing(path: Any, every: Any, resume: bool) -> Checkpointing | None:
     """Check the arguments `checkpoint`, `every` and `resume` of a search."""
-    every = count("every", every, 1)
-    path = parse_checkpoint(path, every, resume, EVERY)
-    return None if path is None else Checkpointing(path, every, resume)
+    every = None if every is None else count("every", every, 1)
+    path = parse_checkpoint(path, every, resume)
+    return None if path is None else Checkpointing(path, EVERY if every is None else every, resume)
 
 
 @dataclass

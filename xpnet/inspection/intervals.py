@@ -19,6 +19,7 @@ from xpnet.core.calibration import (
     check_errors,
     compute_errors,
     correct_quantiles,
+    corrected_points,
     coverage_error,
     find_error,
     find_shifts,
@@ -179,16 +180,29 @@ def calibrate(bars: Bars, validation_data: Any) -> Calibration:
     y, predicted, digests = predict_targets(bars, validation_data, "validation_data")
     errors = compute_errors(y, predicted, bars.levels)
     if not np.isfinite(errors).all():
-        raise ValueError(
-            "validation_data have errors that are infinite or NaN, in units of the predicted standard deviations; they "
-            'are 0 where all members of an ensemble agree: give cost="gaussian", or more members'
-        )
+        raise ValueError(_explain_infinite(bars, predicted))
     errors = sort_errors(errors, bars.levels)
     check_errors(errors, bars.levels)
     warn_of_training_data(bars, digests, "validation_data", "errors on those are too small for intervals that hold")
     errors.flags.writeable = False
     index = choose_known_rows(len(y), bars.view.model.n_in + bars.view.model.n_targets)
     return Calibration(errors, len(y), KnownRows(index, digests[index], len(y)).describe())
+
+
+def _explain_infinite(bars: Bars, predicted: np.ndarray) -> str:
+    """Say why errors in units of predicted standard deviations are infinite or NaN."""
+    if len(rows := np.argwhere(~np.isfinite(predicted))):
+        return (
+            f"calibrate needs finite predictions, and that for row {rows[0, 0]} of validation_data, counted from 0, is "
+            "infinite or NaN; scale the inputs as in training, or leave such examples out"
+        )
+    are_of_members = len(bars.trained_on) > 1 or bars.view.model.cost.distribution is None
+    reason = (
+        'as where all members of an ensemble agree; give cost="gaussian", or more members'
+        if are_of_members
+        else "or nearly so; give standardize=True, or other initial weights"
+    )
+    return f"calibrate divides errors by predicted standard deviations, and some for validation_data are 0, {reason}"
 
 
 def warn_of_training_data(bars: Bars, digests: np.ndarray, name: str, consequence: str) -> None:
@@ -299,20 +313,18 @@ def predict_mean_and_std(bars: Bars, x: Any) -> tuple[Array, Array]:
 
 def predict_quantiles(bars: Bars, x: Any) -> Array:
     """Predict corrected quantiles, as `Network.predict` shapes them."""
-    return shape_quantiles(_predict_corrected(bars, x))
-
-
-def predict_median(bars: Bars, x: Any) -> Array:
-    """Predict corrected medians, (m, n_targets), of a cost with quantiles."""
-    return _predict_corrected(bars, x)[..., bars.levels.index(0.5)]
-
-
-def _predict_corrected(bars: Bars, x: Any) -> Array:
     predicted = bars.predict(x)
     if bars.errors is None:
-        return predicted
+        return shape_quantiles(predicted)
     with bars.view.backend.scope(precision(predicted)):
-        return correct_quantiles(predicted, bars.move(bars.shifts), bars.levels, bars.view.xp)
+        return shape_quantiles(correct_quantiles(predicted, bars.move(bars.shifts), bars.levels, bars.view.xp))
+
+
+def predict_points(bars: Bars, x: Any) -> Array:
+    """Predict one number for each target, (m, n_targets), with a cost of quantiles."""
+    predicted = bars.predict(x)
+    with bars.view.backend.scope(precision(predicted)):
+        return corrected_points(predicted, bars.move(bars.shifts), bars.view.model.cost, bars.view.xp)
 
 
 def shape_quantiles(a: Array) -> Array:

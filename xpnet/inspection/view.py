@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from xpnet.backends import Backend
 from xpnet.core.arrays import Array, Layers, Namespace
-from xpnet.core.calibration import Calibration, correct_quantiles, find_shifts
+from xpnet.core.calibration import Calibration, corrected_points, find_shifts
 from xpnet.core.model import Model
 from xpnet.data.reader import Reader
 from xpnet.inspection.single_rows import SingleRows
@@ -89,14 +89,12 @@ class View(NamedTuple):
         return self._rescale(a, self.output_scaling)
 
     def choose_points(self, a: Array) -> Array:
-        """Turn outputs in the units of the targets into one number for each target; of quantiles, the median."""
+        """Turn outputs in the units of the targets into one number for each target."""
         cost, xp = self.model.cost, self.xp
-        points = cost.point(a, xp)
         if self.calibration is None or not cost.levels:
-            return points
+            return cost.point(a, xp)
         shifts = self.backend.asarray(find_shifts(self.calibration.errors, cost.levels), self.output_dtype)
-        quantiles = correct_quantiles(xp.stack(cost.blocks(a, xp), axis=-1), shifts, cost.levels, xp)
-        return quantiles[..., cost.levels.index(0.5)]
+        return corrected_points(xp.stack(cost.blocks(a, xp), axis=-1), shifts, cost, xp)
 
     def scale_targets_back(self, y: Array) -> Array:
         """Bring standardized targets back to their units."""

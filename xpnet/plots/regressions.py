@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from xpnet.backends.base import is_array
-from xpnet.core.calibration import correct_quantiles
+from xpnet.core.calibration import corrected_points
 from xpnet.ensemble import Ensemble
 from xpnet.inspection.intervals import predict_targets
 from xpnet.network import Network
@@ -31,7 +31,8 @@ def predicted_against_true(net: Any, data: Any, *, ax: Axes | None = None) -> Fi
     Parameters
     ----------
     net
-        A network, ensemble or fitted estimator of a regression. Of a cost of quantiles, the medians are drawn.
+        A network, ensemble or fitted estimator of a regression. Of a cost of quantiles, the medians are drawn,
+        or the quantiles of the only level.
     data
         Any finite source, such as (X, y).
     ax
@@ -46,7 +47,8 @@ def predicted_against_true(net: Any, data: Any, *, ax: Axes | None = None) -> Fi
     Raises
     ------
     ValueError, TypeError
-        If the task is not a regression, if the data are empty or do not fit it, or if quantiles lack the median.
+        If the task is not a regression, if the data are empty or do not fit it, or if there are several quantiles and
+        no median.
 
     Examples
     --------
@@ -123,7 +125,7 @@ def _predict_points(net: Any, data: Any, function: str) -> tuple[np.ndarray, np.
     y, predicted, _ = predict_targets(model._bars, data, "data")
     if not cost.levels:
         return y, predicted[..., 0]
-    return y, correct_quantiles(predicted, model._bars.shifts, cost.levels, np)[..., cost.levels.index(0.5)]
+    return y, corrected_points(predicted, model._bars.shifts, cost, np)
 
 
 def _make_row(ax: Axes | None, n: int) -> tuple[Any, list[Axes]]:

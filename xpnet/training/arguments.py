@@ -23,15 +23,16 @@ from xpnet.training.metrics import METRICS, Metric, of_function, top_k
 from xpnet.wording.checks import choices, count, has_methods, in_range, yes_or_no
 from xpnet.wording.hints import find_nearest, look_up
 
+BATCH_SIZE = 30  # unless given
 MOST_THREADS = 10_000  # more than any machine's cores, and small enough for an int in C
 
 
 class Request(NamedTuple):
-    """The arguments of `train`: first as the user gave them; once parsed, as objects."""
+    """The arguments of `train`: first as the user gave them, None for one that was not; once parsed, as objects."""
 
     train_data: Any
     epochs: Any = 20
-    batch_size: Any = 30
+    batch_size: Any = None
     lr: Sequence[Any] = (None,)  # one for each network, like optimizer and callbacks
     test_data: Any = None
     optimizer: Sequence[Any] = (None,)
@@ -47,7 +48,7 @@ class Request(NamedTuple):
     steps: Any = None
     cache: Any = True
     checkpoint: Any = None
-    every: Any = "epoch"
+    every: Any = None
     resume: Any = False
     blas_threads: Any = "auto"
     threads: Any = "auto"
@@ -66,14 +67,15 @@ def parse(request: Request, networks: Sequence[Trainee]) -> Request:
         The networks; their own optimizers are the default.
     """
     backend, model = networks[0].view.backend, networks[0].view.model
-    epochs, batch_size = parse_epochs(request.epochs), count("batch_size", request.batch_size, 1)
+    epochs = parse_epochs(request.epochs)
+    batch_size = BATCH_SIZE if request.batch_size is None else count("batch_size", request.batch_size, 1)
     steps = None if request.steps is None else count("steps", request.steps, 1)
     optimizers = [
         net.optimizer if value is None else parse_optimizer(value) for net, value in zip(networks, request.optimizer)
     ]
     check_one_update(optimizers)
     if needs_all_examples(optimizers[0]):
-        _refuse_steps(optimizers[0], batch_size, request)
+        _refuse_steps(optimizers[0], request)
     schedules = [
         parse_schedule(optimizer.default_lr if value is None else value)
         for optimizer, value in zip(optimizers, request.lr)
@@ -164,10 +166,13 @@ def check_one_update(optimizers: Sequence[Optimizer]) -> None:
             )
 
 
-def _refuse_steps(optimizer: Optimizer, batch_size: int, request: Request) -> None:
+def _refuse_steps(optimizer: Optimizer, request: Request) -> None:
     """Refuse arguments about steps that the optimizer chooses itself."""
-    given = [] if batch_size == Request._field_defaults["batch_size"] else [("batch_size", batch_size)]
-    for name, value in (*given, *[("lr", rate) for rate in request.lr if rate is not None]):
+    sampling = None if request.sampling == "shuffle" else request.sampling
+    named = ("batch_size", request.batch_size), ("sampling", sampling), *(("lr", rate) for rate in request.lr)
+    for name, value in named:
+        if value is None:
+            continue
         raise ValueError(
             f"{name}={value!r} is for other optimizers: {type(optimizer).__name__} uses all examples in every step, "
             "and chooses its length; leave it out, or give another optimizer"

@@ -262,15 +262,16 @@ class ModelCheckpoint(Monitor):
         every: int | None = None,
         monitor: str | None = None,
         mode: str | None = None,
-        min_delta: float = 0.0,
+        min_delta: float | None = None,
     ) -> None:
         self.path = os.fsdecode(path)
         self.every = None if every is None else count("every", every, 1)
-        if every is not None and (monitor, mode, min_delta) != (None, None, 0.0):
+        if every is not None and (monitor, mode, min_delta) != (None, None, None):
             raise ValueError(
                 f"every={every!r} contradicts monitor, mode and min_delta, which say what is best; give one"
             )
-        super().__init__("validation_cost" if monitor is None else monitor, mode, min_delta)
+        delta = 0.0 if min_delta is None else min_delta
+        super().__init__("validation_cost" if monitor is None else monitor, mode, delta)
 
     def on_train_begin(self, training: Training) -> None:
         """Reset."""

@@ -40,7 +40,7 @@ from xpnet.training.same_training import (
 from xpnet.wording.checks import check_folder, count
 from xpnet.wording.errors import CheckpointError, unless_stopped
 
-Every: TypeAlias = "str | int | timedelta"  # "epoch", a number of minibatches, or a time
+Every: TypeAlias = str | int | timedelta  # "epoch", a number of minibatches, or a time
 CallbackStates: TypeAlias = "dict[tuple[int, str], State]"  # (number of the callback, name) -> state of the network
 
 
@@ -447,14 +447,14 @@ def name_parts(path: str, networks: int, kind: FileKind) -> list[str]:
 def parse_saving(kind: FileKind, path: Any, every: Any, resume: bool) -> Saving | None:
     """Check the arguments `checkpoint`, `every` and `resume` of `train`; None if there is to be no checkpoint."""
     path = parse_checkpoint(path, every, resume)
-    return None if path is None else Saving(path, parse_every(every), resume, kind)
+    return None if path is None else Saving(path, "epoch" if every is None else parse_every(every), resume, kind)
 
 
-def parse_checkpoint(path: Any, every: Any, resume: bool, usual: Any = "epoch") -> str | None:
-    """Check where a checkpoint is to be written; None if there is to be none. `usual` is the default of `every`."""
+def parse_checkpoint(path: Any, every: Any, resume: bool) -> str | None:
+    """Check where a checkpoint is to be written; None if there is to be none."""
     if path is None:
-        for name, value, default in (("every", every, usual), ("resume", resume, False)):
-            if value != default:
+        for name, value in (("every", every), ("resume", resume or None)):
+            if value is not None:
                 raise ValueError(f"{name}={value!r} needs checkpoint=, the file to write, as in 'run.safetensors'")
         return None
     try:

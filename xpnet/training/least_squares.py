@@ -9,14 +9,19 @@ from xpnet.data.gathered import Gathered
 from xpnet.data.resident import Resident, Rows
 from xpnet.training.callbacks import ReduceLROnPlateau
 from xpnet.training.plan import Job
-from xpnet.wording.checks import choices
+from xpnet.wording.checks import choices, warn
 
 MATRICES = 5  # of P × P numbers in memory during a step, about: measured with NumPy for P = 3,151, it is 4.5
 BYTES = 8  # of a number in float64
+# Of ½ λ ‖w‖², the least λ that has much effect: of 661 weights trained on 256 noisy targets, the test cost was 0.05 to
+# 0.2 without decay, 0.04 to 0.07 with λ = 1e-6, 0.02 to 0.03 with 1e-5, and 0.002 with 1e-4, in three draws
+LEAST_DECAY = 1e-5
 
 
 def use_all_examples(jobs: Sequence[Job]) -> Sequence[Job]:
     """Give jobs whose optimizer needs it minibatches of all examples. Others stay as they are. Changes nothing.
+
+    Warns if a network can fit the noise.
 
     Raises
     ------
@@ -43,7 +48,22 @@ def use_all_examples(jobs: Sequence[Job]) -> Sequence[Job]:
         "give another optimizer, such as Adam(), or a smaller network",
     )
     sizes: list[int] = [len(job.source) for job in jobs]  # type: ignore[arg-type]
+    for job, size in zip(jobs, sizes):
+        if _can_fit_noise(job, n_parameters, size):
+            warn(
+                f"LevenbergMarquardt can fit {size * model.n_targets:,} targets exactly, noise included, with "
+                f"{n_parameters:,} weights and biases; give weight_decay=1e-4, say (alpha in the estimators), stop "
+                "early on validation data, or make the network smaller"
+            )
+            break
     return [job._replace(plan=job.plan._replace(batch_size=size)) for job, size in zip(jobs, sizes)]
+
+
+def _can_fit_noise(job: Job, n_parameters: int, size: int) -> bool:
+    """Tell whether a network has a weight for each target, and neither weight decay nor validation data."""
+    decay = getattr(job.plan.optimizer, "weight_decay", 0.0) + job.plan.alpha / size
+    validates = any(name.startswith("validation_") for callback in job.callbacks for name in callback.adds)
+    return n_parameters >= size * job.source.reader.model.n_targets and decay < LEAST_DECAY and not validates
 
 
 def _check_network(job: Job) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 
 from xpnet.backends.threads import AUTO, limit_step_threads
 from xpnet.data.reader import Reader
+from xpnet.data.resident import Resident, Rows
 from xpnet.data.source import Chunk, Source, describe_known_rows, skip_steps
 from xpnet.training.agreement import Lead
 from xpnet.training.callback import LOGS, Training, watching
@@ -119,7 +120,7 @@ def run_all_chunks(
         results = groups.run({k: jobs[k].net._peek_state() for k in chunks}, chunks)
         for k, result in results.items():
             if result is None:
-                errors[k] = explain_divergence(trainings[k], chunks[k].lr)
+                errors[k] = explain_divergence(jobs[k].source, trainings[k], chunks[k].lr)
                 trainings[k].stopped = True
             else:
                 net, reader = jobs[k].net, jobs[k].source.reader
@@ -240,14 +241,21 @@ def check_targets(chunks: Iterable[Chunk], reader: Reader) -> None:
     check_target_scale([part.y for part in examples.values()], reader)
 
 
-def explain_divergence(training: Training, lr: np.ndarray) -> DivergenceError:
+def explain_divergence(source: Source, training: Training, lr: np.ndarray) -> DivergenceError:
     """Make the error for steps that diverged, with their learning rates; they began at the training's position."""
     net, position = training.net, training.position
     model = net.view.model
     scales = model.scales_targets and model.scale is None and not net.standardize
     remedy = "standardize=True, which scales inputs and targets" if scales else "scale the inputs"
     first, last = position.total_steps + 1, position.total_steps + len(lr)
+    steps = f"training diverged in epoch {position.epoch}, steps {first} to {last}"
+    stored = source.source if isinstance(source, Rows) else source
+    if isinstance(stored, Resident) and (place := stored.find_overwritten()) is not None:
+        return DivergenceError(
+            f"{steps}: {place} of the training data, counted from 0, has become NaN or infinite since training began; "
+            "the network is as it was before these steps. Do not write into data that are trained on, or give a copy"
+        )
     return DivergenceError(
-        f"training diverged in epoch {position.epoch}, steps {first} to {last}, at lr={lr.max():g}: cost or "
-        f"weights are not finite; the network is as it was before these steps. Give a smaller lr, or {remedy}"
+        f"{steps}, at lr={lr.max():g}: cost or weights are not finite; the network is as it was before these steps. "
+        f"Give a smaller lr, or {remedy}"
     )

@@ -16,7 +16,7 @@ from xpnet.core.scaling import Scaler, Scaling, compute_scaling
 from xpnet.data.gathered import Gathered, Stored, copy_rows, remember_rows, share_rows, with_weight
 from xpnet.data.reader import Reader, as_real_array
 from xpnet.data.resident import Resident, Rows
-from xpnet.data.sampling import in_order, split_rows
+from xpnet.data.sampling import Sampling, in_order, leave_out_weightless, split_rows
 from xpnet.data.source import Source, with_bar
 from xpnet.data.sources import make_source
 from xpnet.data.streams import Batches, SharedBatches, SharedPass, check_repeatable, refuse_iterator
@@ -57,15 +57,15 @@ def prepare(request: Request, networks: Sequence[Trainee], reader: Reader, split
     train = open_training_data(request, reader)
     reader = reader._replace(feature_names=train.reader.feature_names)
     parts = split_for_each(train, request, split_seeds)
-    balanced = {id(part): part for part, _ in parts}
+    balanced, samplings = {id(part): part for part, _ in parts}, {}
     for key, part in balanced.items():
         balanced[key] = balance(part, request.class_weight)
-        _check_some_weight(balanced[key])
+        samplings[key] = _leave_out_weightless(request.sampling, balanced[key])
     validation = _open_evaluation_data(request.validation_data, "validation_data", reader, request)
     test = _open_evaluation_data(request.test_data, "test_data", reader, request)
     plans = [
-        Plan(request.epochs, request.batch_size, optimizer, schedule, request.sampling)
-        for optimizer, schedule in zip(request.optimizer, request.lr)
+        Plan(request.epochs, request.batch_size, optimizer, schedule, samplings[id(part)])
+        for optimizer, schedule, (part, _) in zip(request.optimizer, request.lr, parts)
     ]
     return [
         Job(net, plan, balanced[id(part)], validation if held_out is None else held_out, test)
@@ -303,13 +303,16 @@ def _check_split(request: Request) -> None:
         raise ValueError(f"validation_split={fraction!r} contradicts validation_data; give one of the two")
 
 
-def _check_some_weight(train: Source) -> None:
+def _leave_out_weightless(sampling: Sampling, train: Source) -> Sampling:
+    """Draw no examples without weight, if the sampling draws with replacement; refuse data that have no others."""
     stored = train.source if isinstance(train, Rows) else train
     if not isinstance(stored, (Resident, Gathered)) or stored.examples.weight is None:
-        return
+        return sampling
     with train.reader.scope():
         weight = train.reader.backend.to_numpy(stored.examples.weight)
-    check_some_weight(float(np.max(weight[train.rows] if isinstance(train, Rows) else weight)), "train_data")
+    weight = weight[train.rows] if isinstance(train, Rows) else weight
+    check_some_weight(float(np.max(weight)), "train_data")
+    return leave_out_weightless(sampling, weight)
 
 
 def _check_scaling(scaling: Scaling, dtype: str) -> None:

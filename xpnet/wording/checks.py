@@ -81,6 +81,19 @@ def count(argument: str, value: object, least: int) -> int:
     return number
 
 
+def check_number(name: str, n: int) -> None:
+    """Refuse more examples than can be numbered: every library indexes with int32.
+
+    Examples
+    --------
+    >>> check_number("X", 2**31)
+    Traceback (most recent call last):
+    ValueError: X has 2,147,483,648 examples, and at most 2,147,483,647 can be numbered; give them in batches
+    """
+    if n >= 2**31:
+        raise ValueError(f"{name} has {n:,} examples, and at most {2**31 - 1:,} can be numbered; give them in batches")
+
+
 def check_lengths(x_name: str, n_x: int, y_name: str, n_y: int) -> None:
     """Check that inputs and targets have the same number of examples.
 
