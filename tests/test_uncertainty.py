@@ -252,7 +252,7 @@ def test_metrics_are_of_the_corrected_median_or_only_quantile(place, cost, membe
         calibrate(data)
         predicted = model.backend.to_numpy(model.predict(data[0])).reshape(49, -1)[:, -1]
         error = pytest.approx(np.abs(predicted - data[1][:, 0]).mean(), rel=1e-5)
-        assert model.evaluate(data, ["mae"])["mae"] == error
+        assert model.measure(data, metrics=["mae"])["mae"] == error
 
 
 def test_metrics_need_the_median():

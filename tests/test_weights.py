@@ -161,7 +161,7 @@ OPTIMIZERS = [SGD(momentum=0.9, weight_decay=0.1), RMSProp(), Clip(AdamW(), 0.1)
 def fixed(monkeypatch, index):
     """Draw the same minibatches every epoch."""
     index = np.array(index, np.int32)
-    monkeypatch.setitem(SAMPLING, "shuffle", Sampling(lambda n, b: len(index), lambda n, b, rng: iter([index])))
+    monkeypatch.setitem(SAMPLING, "shuffle", Sampling("mine", lambda n, b: len(index), lambda n, b, rng: iter([index])))
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda each: type(each).__name__)
@@ -295,7 +295,7 @@ def test_batches_have_weights_of_classes(place, monkeypatch):
     weights = {0: 2.0, 1: 0.5, 2: 3.0}
     net = trained(classifier(place), Batches(X, LABELS, 5), class_weight=weights)
     parts = [np.arange(10, dtype=np.int32).reshape(2, 5), np.array([[10, 11]], np.int32)]
-    monkeypatch.setitem(SAMPLING, "shuffle", Sampling(lambda n, b: 3, lambda n, b, rng: iter(parts)))
+    monkeypatch.setitem(SAMPLING, "shuffle", Sampling("mine", lambda n, b: 3, lambda n, b, rng: iter(parts)))
     arrays = trained(classifier(place), (X, LABELS), sample_weight=by_class(weights))
     assert_close(net, arrays)
     np.testing.assert_allclose(net.history["cost"], arrays.history["cost"], rtol=1e-12)
