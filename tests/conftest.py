@@ -22,6 +22,7 @@ if any(jaxlib.version.startswith("0.10.") for jaxlib in distributions(name="jaxl
 # Or JAX takes most of a GPU's memory, which CuPy and PyTorch need too
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
+import cpu_features
 import host_cupy
 import pytest
 from helpers import GPU, HOST, LEFT_OUT, NOT_INSTALLED, PLACES, Place, marked
@@ -59,10 +60,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header() -> list[str]:
-    """Say once which places and libraries are left out, and why."""
+    """Say with which kernels NumPy computes, and once which places and libraries are left out, and why."""
+    kernels = cpu_features.describe(os.environ.get("NPY_DISABLE_CPU_FEATURES"))
     places = [f"left out: {name}: {why}" for name, why in LEFT_OUT.items()]
     libraries = [name for name in NOT_INSTALLED if name not in LEFT_OUT]
-    return places + [f"left out: tests that need {name}, which is not installed" for name in libraries]
+    return [kernels, *places] + [f"left out: tests that need {name}, which is not installed" for name in libraries]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

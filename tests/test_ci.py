@@ -107,3 +107,15 @@ def test_what_passed_in_the_last_run_is_left_out(tmp_path):
     assert "1 failed, 1 passed, 1 skipped" in first
     assert "2 passed, 1 deselected" in second
     assert "test_one_more PASSED" in second
+
+
+def test_numpy_starts_without_what_other_machines_lack():
+    """Without a warning, and each value switches off what it names."""
+
+    def run(**variables):
+        environment = {name: x for name, x in os.environ.items() if name != "NPY_DISABLE_CPU_FEATURES"} | variables
+        command = [sys.executable, "-W", "error", str(ROOT / "tests" / "cpu_features.py")]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+    for features in run().splitlines():
+        assert not {*features.split()} & {*run(NPY_DISABLE_CPU_FEATURES=features).split()}

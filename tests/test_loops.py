@@ -26,10 +26,11 @@ translate = pytest.importorskip("xpnet.backends.replay.translate")
 pytestmark = pytest.mark.skipif("config.getoption('python_loop')", reason="without the loop in C")
 
 FLOATS = "fd"
-UFUNCS = {  # that occur in steps, by their dtypes
+UFUNCS = {  # that occur in steps, or in activations of one's own, by their dtypes
     FLOATS: (
         *(np.add, np.subtract, np.multiply, np.divide, np.maximum, np.minimum, np.exp, np.expm1, np.log, np.log1p),
         *(np.sqrt, np.tanh, np.negative, np.absolute, np.sign, np.greater, np.greater_equal, np.less_equal, np.equal),
+        *(np.power, np.arctan, np.sin, np.hypot),
     ),
     "iI": (
         *(np.add, np.multiply, np.bitwise_and, np.bitwise_xor, np.bitwise_or, np.right_shift, np.left_shift),
@@ -62,14 +63,15 @@ class Memory:
             shape = tuple(1 if rng.random() < 0.5 else size for size in shape)[rng.integers(n + 1) :]
             n = len(shape)
         axes, gaps = rng.permutation(n), rng.integers(1, 3, n) if rng.random() < 0.3 else np.ones(n, int)
+        steps = gaps * rng.choice([-1, 1], n) if rng.random() < 0.1 else gaps
         whole = [shape[axis] * gap for axis, gap in zip(axes, gaps)]
         numbers = rng.standard_normal(whole) * 10.0 ** rng.integers(-3, 3)
         x = np.asarray((np.abs(numbers) if dtype in "BI" else numbers) * (1 if dtype in FLOATS else 40), dtype)
         if x.size and rng.random() < 0.02:
             x = np.frombuffer(bytearray(b" " + x.tobytes()), dtype, x.size, 1).reshape(whole)
         if dtype in FLOATS and rng.random() < 0.1 and x.size:
-            x.flat[rng.integers(x.size)] = rng.choice([np.inf, -np.inf, np.nan, 0.0, -0.0])
-        x = x[(..., *(slice(None, None, gap if rng.random() < 0.7 else -gap) for gap in gaps))]
+            x.flat[rng.integers(x.size)] = rng.choice([np.inf, -np.inf, np.nan, 0.0, -0.0, 0.5, 2.0])
+        x = x[(..., *(slice(None, None, step) for step in steps))]
         return x.transpose(np.argsort(axes))
 
 
@@ -156,12 +158,13 @@ def check_operations(seed: int, n: int) -> int:
 
 def test_random_operations_on_random_memory_give_the_bits_of_numpy(pytestconfig):
     n = pytestconfig.getoption("operations")
-    assert check_operations(0, n) > 0.9 * n
+    assert check_operations(0, n) > 0.75 * n  # reversed arrays are left to NumPy
 
 
 def test_runs_of_operations_that_go_tile_by_tile_keep_their_order(pytestconfig):
-    """Also where one reads what another writes, at the same place or shifted."""
+    """Also where one reads what another writes, at the same place or shifted, and where threads share the tiles."""
     rng = np.random.default_rng(1)
+    loops.set_threads(2)
     for _ in range(pytestconfig.getoption("operations") // 30):
         base = rng.standard_normal(20_000).astype("f")
         views = [base[i : i + 9_000] for i in (0, 1, 5_000, 10_000)] + [base[9_001:1:-1], base[::2][:9_000]]
@@ -169,8 +172,8 @@ def test_runs_of_operations_that_go_tile_by_tile_keep_their_order(pytestconfig):
         operations = []
         for _ in range(6):
             i, j, k = rng.integers(len(views), size=3)
-            ufunc = (np.add, np.multiply, np.subtract)[rng.integers(3)]
-            operations.append(partial(ufunc, views[i], views[j], views[k]))
+            ufunc = (np.add, np.multiply, np.subtract, np.tanh, np.arctan)[rng.integers(5)]
+            operations.append(partial(ufunc, *(views[i], views[j])[: ufunc.nin], views[k]))
         start = [x.copy() for x in (base, *views[-3:])]
         for operation in operations:
             operation()
@@ -179,6 +182,7 @@ def test_runs_of_operations_that_go_tile_by_tile_keep_their_order(pytestconfig):
             x[...] = copy
         translate.translate(operations)[0].run()
         assert [x.tobytes() for x in (base, *views[-3:])] == expected
+    loops.set_threads(1)
 
 
 X = np.ones((4, 3), "f")
@@ -189,18 +193,22 @@ UNALIGNED = np.frombuffer(bytearray(49), "f", 12, 1).reshape(4, 3)
 @pytest.mark.parametrize(
     ("method", "args"),
     [
-        ("elementwise", (np.add, (X, X), READ_ONLY)),
-        ("elementwise", (np.add, (X, X), np.ones((3, 4), "f"))),
-        ("elementwise", (np.add, (X, X), np.ones((4, 3), "d"))),
-        ("elementwise", (np.add, (X, 1.0), X)),
-        ("elementwise", (np.add, (X,), X)),
-        ("elementwise", (np.add, (UNALIGNED, X), X)),
-        ("elementwise", (np.add, (X.astype(">f4"), X), X)),
-        ("elementwise", (np.add, (X.astype(object), X), X)),
-        ("elementwise", (np.add, (X[::-1], X), X)),  # it would read what it has written
-        ("elementwise", (np.matmul, (X, X), X)),
-        ("elementwise", (np.divmod, (X, X), X)),
-        ("elementwise", (np.add, (np.ones((1,) * 9, "f"), X), X)),
+        ("elementwise", (np.add, (X, X), READ_ONLY, True)),
+        ("elementwise", (np.add, (X, X), np.ones((3, 4), "f"), True)),
+        ("elementwise", (np.add, (X, X), np.ones((4, 3), "d"), True)),
+        ("elementwise", (np.add, (X, 1.0), X, True)),
+        ("elementwise", (np.add, (X,), X, True)),
+        ("elementwise", (np.add, (UNALIGNED, X), X, True)),
+        ("elementwise", (np.add, (X.astype(">f4"), X), X, True)),
+        ("elementwise", (np.add, (X.astype(object), X), X, True)),
+        ("elementwise", (np.add, (X[::-1], X), X, True)),  # it would read what it has written
+        ("elementwise", (np.matmul, (X, X), X, True)),
+        ("elementwise", (np.divmod, (X, X), X, True)),
+        ("elementwise", (np.add, (np.ones((1,) * 9, "f"), X), X, True)),
+        ("elementwise", (np.add, (X, X[::-1]), np.ones((4, 3), "f"), True)),  # NumPy may go the other way
+        ("elementwise", (np.log1p, (X[:1, 0][::-1],), np.ones(1, "f"), False)),
+        ("elementwise", (np.log1p, (X[:, :2],), np.ones((4, 4), "f")[:, ::2], False)),  # NumPy may copy it to a buffer
+        ("elementwise", (np.power, (X, X[:, :1]), np.ones((4, 3), "f"), False)),
         ("product", (np.matmul, (X, X), np.ones((4, 3), "f"), 0)),
         ("product", (np.matmul, (np.ones((3, 3), "f"), X[:3]), X[:3], 0)),
         ("product", (np.matmul, (X, np.ones(3, "f")), np.ones(4, "f"), 0)),
@@ -212,6 +220,7 @@ UNALIGNED = np.frombuffer(bytearray(49), "f", 12, 1).reshape(4, 3)
         ("choose", ((X > 0, X, X), np.ones((4, 3), "d"))),
         ("accumulate", (np.add, X, np.ones((4, 2), "f"))),
         ("accumulate", (np.exp, X, np.ones((4, 1), "f"))),
+        ("accumulate", (np.add, X[:, ::-1], np.ones((4, 1), "f"))),
     ],
 )
 def test_what_has_no_instruction_is_refused_and_adds_nothing(method, args):
@@ -222,7 +231,7 @@ def test_what_has_no_instruction_is_refused_and_adds_nothing(method, args):
 
 def test_wrong_arguments_raise():
     code = loops.Operations()
-    for call in (lambda: code.elementwise(1, (X, X), X), lambda: code.call(1), lambda: loops.Operations(1)):
+    for call in (lambda: code.elementwise(1, (X, X), X, True), lambda: code.call(1), lambda: loops.Operations(1)):
         with pytest.raises(TypeError):
             call()
     with pytest.raises(ValueError, match="number must be at least 1"):
@@ -241,6 +250,16 @@ def test_an_error_in_a_call_ends_the_run():
         with pytest.raises(ZeroDivisionError):
             code.run()
     assert done == [1, 1]
+
+
+def test_an_error_in_an_inner_loop_ends_the_run():
+    """As that of a product that finds no memory; here an integer power, which is not translated, stands for it."""
+    code, done, two = loops.Operations(), [], np.full(3, 2)
+    code.elementwise(np.power, (two, -two), np.empty_like(two), True)
+    code.call(lambda: done.append(1))
+    with pytest.raises(ValueError, match="Integers to negative integer powers are not allowed"):
+        code.run()
+    assert not done
 
 
 ROWS = np.random.default_rng(0).integers(0, 256, (9, 6))
@@ -309,7 +328,7 @@ def test_only_an_array_in_order_can_be_the_target_of_rows():
 def test_signals_are_handled_between_rounds():
     """So Ctrl-C and time limits need not wait for a chunk."""
     code = loops.Operations()
-    code.elementwise(np.add, (X, X), np.empty_like(X))
+    code.elementwise(np.add, (X, X), np.empty_like(X), True)
     before = signal.signal(signal.SIGALRM, lambda *_: 1 / 0)
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.02)
@@ -350,17 +369,29 @@ def test_every_operation_of_a_step_is_translated(training, translations):
     assert not any(translations)
 
 
-def test_a_function_of_ones_own_stays_a_call():
-    class Cubic:
-        name = "cubic"
+class Sums:
+    """An activation with a function that has no translation."""
 
-        def value(self, z, xp):
-            return xp.cumulative_sum(z, axis=-1)
+    def value(self, z, xp):
+        return xp.cumulative_sum(z, axis=-1)
 
-        def pullback(self, g, z, a, xp):
-            return xp.flip(xp.cumulative_sum(xp.flip(g, axis=-1), axis=-1), axis=-1)
+    def pullback(self, g, z, a, xp):
+        return xp.flip(xp.cumulative_sum(xp.flip(g, axis=-1), axis=-1), axis=-1)
 
-    nets = [Network([5, 4, 3], activation=Cubic(), seed=0) for _ in range(2)]
+
+class Reversed:
+    """An activation whose logarithm NumPy computes from reversed memory, by other kernels than C would call."""
+
+    def value(self, z, xp):
+        return xp.log((xp.exp(z) + 1.0)[..., ::-1])
+
+    def pullback(self, g, z, a, xp):
+        return g[..., ::-1] / (xp.exp(-z) + 1.0)
+
+
+@pytest.mark.parametrize("activation", [Sums(), Reversed()])
+def test_an_operation_that_numpy_computes_in_its_own_way_stays_a_call(activation):
+    nets = [Network([5, 24, 3], activation=activation, seed=0, dtype="float64") for _ in range(2)]
     x = np.random.default_rng(0).standard_normal((320, 5))
     for net, shares_steps in zip(nets, (True, False)):
         with pytest.MonkeyPatch.context() as patch:
@@ -369,6 +400,27 @@ def test_a_function_of_ones_own_stays_a_call():
     assert nets[0].engine.startswith("replay of recorded steps in C, ")
     assert nets[0].engine.endswith(" operations in Python")
     assert [w.tobytes() for w in nets[0].w] == [w.tobytes() for w in nets[1].w]
+
+
+class Powers:
+    """An activation with a power of whole numbers, which raises far below 0."""
+
+    def value(self, z, xp):
+        exponents = 2 * xp.astype(z > -20.0, xp.int32) - 1
+        return z + xp.astype(xp.pow(xp.full_like(exponents, 2), exponents), z.dtype)
+
+    def pullback(self, g, z, a, xp):
+        return g
+
+
+def test_an_error_that_numpy_raises_within_an_operation_ends_the_training():
+    """Also where threads would share the operation; the network is as it was."""
+    net, x = Network([8, 512, 3], activation=Powers(), seed=0), np.random.default_rng(0).standard_normal((2560, 8))
+    x[10] *= 1e6
+    before = [w.tobytes() for w in net.w]
+    with pytest.raises(ValueError, match="Integers to negative integer powers are not allowed"):
+        net.train((x, np.arange(2560) % 3), epochs=1, batch_size=64, lr=1e-6, blas_threads=2, progress=False)
+    assert [w.tobytes() for w in net.w] == before
 
 
 def test_a_translation_with_other_results_is_not_used(monkeypatch):

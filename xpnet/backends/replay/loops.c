@@ -28,7 +28,9 @@
 #define MAX_AXES 5
 #define MAX_ARRAYS 4
 #define MAX_CORE 4
-#define TILE 4096       /* elements: a run of elementwise loops goes over its arrays in pieces that stay in the cache */
+/* elements: a run of elementwise loops goes over its arrays in pieces that stay in the cache. A multiple of those that
+   any vector loop takes at once, so that each is computed as in the whole array */
+#define TILE 4096
 #define PARTS 2         /* of shared work, for each thread */
 #define AHEAD 2         /* rows: before one is taken, the memory is asked for the beginning of a later one, ... */
 #define AHEAD_BYTES 256 /* ... which is this long */
@@ -167,9 +169,9 @@ static int coincide(PyArrayObject *x, PyArrayObject *y) {
 /* Take arrays from Python that a loop may walk over: inputs, and the output last, which overlaps no input, unless
    `may_coincide` and it is the same array. Return their number, or 0. */
 static int take_arrays(PyObject *inputs, PyObject *output, int may_coincide, PyArrayObject **arrays) {
-    if (!PyTuple_Check(inputs) || PyTuple_GET_SIZE(inputs) >= MAX_ARRAYS) return 0;
-    int n = (int)PyTuple_GET_SIZE(inputs);
-    for (int k = 0; k <= n; k++) {
+    if (!PyTuple_Check(inputs) || (size_t)PyTuple_GET_SIZE(inputs) >= MAX_ARRAYS) return 0;
+    size_t n = PyTuple_GET_SIZE(inputs);
+    for (size_t k = 0; k <= n; k++) {
         PyObject *x = k < n ? PyTuple_GET_ITEM(inputs, k) : output;
         if (!PyArray_Check(x)) return 0;
         arrays[k] = (PyArrayObject *)x;
@@ -178,9 +180,9 @@ static int take_arrays(PyObject *inputs, PyObject *output, int may_coincide, PyA
         if (PyArray_DESCR(arrays[k])->type_num >= NPY_OBJECT) return 0;
     }
     if (!PyArray_ISWRITEABLE(arrays[n])) return 0;
-    for (int k = 0; k < n; k++)
+    for (size_t k = 0; k < n; k++)
         if (overlap(arrays[k], arrays[n]) && !(may_coincide && coincide(arrays[k], arrays[n]))) return 0;
-    return n + 1;
+    return (int)n + 1;
 }
 
 /* The step of an array that is broadcast to a shape, along one of its axes; -1 in *ok if it cannot be */
@@ -254,6 +256,19 @@ static Instruction *walk(Operations *self, PyArrayObject **arrays, int n, int n_
     return new;
 }
 
+/* Whether NumPy calls the inner loop with the same steps, and so computes an element in the same way. It does not where
+   some are negative: its iterator may go along that axis the other way. It may copy operands of several axes to a
+   buffer, where they are contiguous; to an exact loop this makes no difference. An axis of length 1 counts too, as its
+   step may decide which way a loop takes. */
+static int has_numpys_steps(const Instruction *i, PyArrayObject **arrays, int is_exact) {
+    for (int k = 0; k < i->n_arrays; k++) {
+        for (int axis = 0; axis < PyArray_NDIM(arrays[k]); axis++)
+            if (PyArray_STRIDE(arrays[k], axis) < 0) return 0;
+        if (!is_exact && i->n_outer > 0 && i->steps[k] != i->item_size[k]) return 0;
+    }
+    return 1;
+}
+
 /* Whether one of two instructions of a run writes what the other reads or writes, but not element by element alike: in
    pieces, it would come too early or too late */
 static int clash(const Instruction *a, const Instruction *b) {
@@ -299,17 +314,21 @@ static int append(Operations *self, PyUFuncGenericFunction loop, void *data, PyA
 #define DONE(result) return (result) < 0 ? NULL : Py_NewRef(Py_True)
 #define REFUSE return PyErr_Occurred() ? NULL : Py_NewRef(Py_False)
 
-/* elementwise(ufunc, inputs, output) */
+/* elementwise(ufunc, inputs, output, is_exact): a ufunc whose inner loops do not raise. `is_exact` says that every
+   element has one right result, which they all find. */
 static PyObject *add_elementwise(Operations *self, PyObject *args) {
     PyUFuncObject *ufunc;
     PyObject *inputs, *output;
+    int is_exact;
     PyArrayObject *arrays[MAX_ARRAYS];
     void *data = NULL;
-    if (!PyArg_ParseTuple(args, "O!OO", &PyUFunc_Type, &ufunc, &inputs, &output)) return NULL;
+    if (!PyArg_ParseTuple(args, "O!OOp", &PyUFunc_Type, &ufunc, &inputs, &output, &is_exact)) return NULL;
     int n = take_arrays(inputs, output, 1, arrays);
     if (!n || ufunc->nout != 1 || ufunc->nargs != n || ufunc->core_enabled) REFUSE;
     PyUFuncGenericFunction loop = find_ufunc_loop(ufunc, arrays, &data);
-    if (!loop || !walk(self, arrays, n, PyArray_NDIM(arrays[n - 1]), PyArray_DIMS(arrays[n - 1]), 0)) REFUSE;
+    if (!loop) REFUSE;
+    Instruction *new = walk(self, arrays, n, PyArray_NDIM(arrays[n - 1]), PyArray_DIMS(arrays[n - 1]), 0);
+    if (!new || !has_numpys_steps(new, arrays, is_exact)) REFUSE;
     DONE(append(self, loop, data, arrays, 1));
 }
 
@@ -407,7 +426,9 @@ static PyObject *add_accumulate(Operations *self, PyObject *args) {
     if (!n || ufunc->nin != 2 || ufunc->nout != 1 || ufunc->core_enabled) REFUSE;
     PyArrayObject *arrays[MAX_ARRAYS] = {pair[1], pair[0], pair[1]};
     PyUFuncGenericFunction loop = find_ufunc_loop(ufunc, arrays, &data);
-    if (!loop || !walk(self, arrays, 3, PyArray_NDIM(arrays[1]), PyArray_DIMS(arrays[1]), 0)) REFUSE;
+    if (!loop) REFUSE;
+    Instruction *new = walk(self, arrays, 3, PyArray_NDIM(arrays[1]), PyArray_DIMS(arrays[1]), 0);
+    if (!new || !has_numpys_steps(new, arrays, 1)) REFUSE;
     DONE(append(self, loop, data, arrays, 0));
 }
 
@@ -580,13 +601,13 @@ static void take_rows(const Instruction *i, const Rounds *rounds, npy_intp round
     }
 }
 
-/* Run all instructions once; -1 if a call in Python has failed */
+/* Run all instructions once; -1 if one has failed: a call in Python, or before it a product that found no memory */
 static int run_round(Operations *self, const Rounds *rounds, npy_intp round, int n_threads, PyThreadState **thread) {
     for (Py_ssize_t at = 0; at < self->length; at += self->code[at].together) {
         Instruction *i = &self->code[at];
         if (i->call) {
             PyEval_RestoreThread(*thread);
-            PyObject *result = PyObject_CallNoArgs(i->call);
+            PyObject *result = PyErr_Occurred() ? NULL : PyObject_CallNoArgs(i->call);
             Py_XDECREF(result);
             *thread = PyEval_SaveThread();
             if (!result) return -1;
@@ -598,10 +619,10 @@ static int run_round(Operations *self, const Rounds *rounds, npy_intp round, int
     return 0;
 }
 
-/* Let Python handle signals that have come; -1 if that has failed */
+/* Let Python handle signals that have come; -1 if that, or an instruction before, has failed */
 static int handle_signals(PyThreadState **thread) {
     PyEval_RestoreThread(*thread);
-    int result = PyErr_CheckSignals();
+    int result = PyErr_Occurred() ? -1 : PyErr_CheckSignals();
     *thread = PyEval_SaveThread();
     return result;
 }

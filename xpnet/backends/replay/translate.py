@@ -1,5 +1,6 @@
 """Translation of recorded NumPy operations for the loop in C (`loops.c`), which runs them with the same bits."""
 
+import math
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from itertools import pairwise
@@ -10,6 +11,14 @@ import numpy as np
 from xpnet.backends.replay.tape import CallAndCopy
 
 COPIES = ("copyto", "assign")
+# Each element has one right result, or a nearest number to it: all of NumPy's inner loops find that, and none raises
+EXACT = {
+    *(np.add, np.subtract, np.multiply, np.divide, np.sqrt, np.negative, np.absolute, np.sign, np.maximum, np.minimum),
+    *(np.greater, np.greater_equal, np.less, np.less_equal, np.equal, np.not_equal),
+    *(np.bitwise_and, np.bitwise_or, np.bitwise_xor, np.invert, np.left_shift, np.right_shift),
+}
+# Numbers that NumPy adds in one go: until 2.3, a buffer full of them
+MOST_ADDED = np.getbufsize() if np.lib.NumpyVersion(np.__version__) < "2.3.0" else math.inf
 UNITS = 8, 12, 16, 24, 32, 48  # rows
 SHARED_MULTIPLICATIONS = 1_500_000  # a product with fewer takes too little time to be shared
 
@@ -77,7 +86,13 @@ def _add_ufunc(code: Any, ufunc: np.ufunc, inputs: Sequence[Any], options: dict[
     arrays = _as_arrays(inputs, out if ufunc.nin == 1 else None)
     if ufunc.signature is not None:
         return options in ({}, {"axis": -1}) and code.product(ufunc, arrays, out, _find_unit(ufunc, arrays, out))
-    return not options and code.elementwise(ufunc, arrays, out)
+    return not options and _add_elementwise(code, ufunc, arrays, out)
+
+
+def _add_elementwise(code: Any, ufunc: np.ufunc, arrays: Sequence[np.ndarray], out: np.ndarray) -> bool:
+    """Add a ufunc, unless its inner loop may raise, as that of integer powers does: nobody would see the error."""
+    kinds, is_exact = {x.dtype.kind for x in (*arrays, out)}, ufunc in EXACT
+    return kinds <= {*"fiub"} and (is_exact or kinds == {"f"}) and code.elementwise(ufunc, arrays, out, is_exact)
 
 
 def _add_function(code: Any, name: str, args: Sequence[Any], options: dict[str, Any], out: np.ndarray) -> bool:
@@ -86,7 +101,7 @@ def _add_function(code: Any, name: str, args: Sequence[Any], options: dict[str, 
         condition, *values = args
         return code.choose((condition, *(_as_arrays((x,), out)[0] for x in values)), out)
     if name == "sign" and not options:
-        return code.elementwise(np.sign, args, out)
+        return _add_elementwise(code, np.sign, args, out)
     if name == "concatenate" and options == {"axis": -1}:
         ends = np.cumsum([x.shape[-1] for x in args[0]])
         return all(code.copy(out[..., end - x.shape[-1] : end], x) for x, end in zip(args[0], ends))
@@ -108,6 +123,8 @@ def _add_reduction(code: Any, ufunc: np.ufunc, x: np.ndarray, axis: Any, out: np
         x, out = (y.transpose(*kept, *axes) for y in (x, out))
         x, out = (y.reshape(*y.shape[: len(kept)], -1) for y in (x, out))  # views
         axes = [len(kept)]
+    if ufunc is np.add and x.shape[axes[0]] > MOST_ADDED:
+        return False
     if ufunc is np.add:
         return code.copy(out, np.zeros((), out.dtype)) and code.accumulate(ufunc, x, out)
     before = (slice(None),) * axes[0]
@@ -120,6 +137,8 @@ def _find_unit(ufunc: Any, factors: Sequence[np.ndarray], out: np.ndarray) -> in
     if ufunc is not np.matmul or not a.ndim == b.ndim == out.ndim == 2 or np.may_share_memory(a, b):
         return 0
     if min(*a.shape, *b.shape) < 2 or out.size * a.shape[1] < SHARED_MULTIPLICATIONS:
+        return 0
+    if not a.flags.forc or not b.flags.forc or not out.flags.forc:  # NumPy would copy them, and may find no memory
         return 0
     return _try_units(*((x.shape, x.dtype.char, x.flags.c_contiguous, x.flags.f_contiguous) for x in (a, b, out)))
 
