@@ -583,7 +583,8 @@ class Network:
             Number of threads that share the work of a step (NumPy) or multiply matrices (PyTorch) during this call, in
             the whole process. On NumPy, the weights do not depend on it, and "auto" is the number that its BLAS has. On
             PyTorch, "auto" is one thread if the largest product of a step is too small to gain much from more;
-            otherwise, and if the environment sets a number (OMP_NUM_THREADS, say), it changes nothing.
+            otherwise, and if the environment sets a number that PyTorch reads (OMP_NUM_THREADS, say), it changes
+            nothing.
         distributed
             The processes that share each minibatch: a communicator of mpi4py, ``MPI.COMM_WORLD`` say, or
             `xpnet.distributed.Distributed` with options. All of them call `train` with the same arguments and data; the

@@ -180,6 +180,7 @@ class TorchBackend(Eager):
         torch.div: _prefer_method(torch.div, torch.Tensor.div_),
     }
     depends_on_alignment = True
+    thread_variables = "OMP_NUM_THREADS", "MKL_NUM_THREADS"
     not_elementwise: ClassVar[set[Callable[..., Array]]] = {_matmul, _vecdot, _sum, _max, _take, _astype}
 
     def __init__(self, device: Any = None) -> None:

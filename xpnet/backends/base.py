@@ -81,6 +81,12 @@ class Backend:
         """Name of the device, as ``device=`` accepts it."""
         return str(self.device)
 
+    @property
+    def thread_variables(self) -> Iterable[str]:
+        """Names of the variables of the environment by which users set the threads that multiply matrices."""
+        pools = _find_thread_pools(self.name).info()
+        return [name for pool in pools for name in THREAD_VARIABLES.get(pool["internal_api"], ())]
+
     @classmethod
     def devices(cls) -> list[str]:
         """Names of the devices that are available here."""
@@ -435,6 +441,12 @@ def limit_thread_pools(name: str, number: int) -> Iterator[None]:
 
 
 _LIMIT_LOCK = Lock()
+# BLAS, as threadpoolctl names it -> the variables of the environment that it reads
+THREAD_VARIABLES = {
+    "openblas": ("OPENBLAS_NUM_THREADS", "OPENBLAS_DEFAULT_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS"),
+    "mkl": ("MKL_NUM_THREADS", "OMP_NUM_THREADS"),
+    "blis": ("BLIS_NUM_THREADS", "OMP_NUM_THREADS"),
+}
 
 
 def count_threads(name: str) -> int:
