@@ -180,7 +180,6 @@ class TorchBackend(Eager):
         torch.div: _prefer_method(torch.div, torch.Tensor.div_),
     }
     depends_on_alignment = True
-    thread_variables = "OMP_NUM_THREADS", "MKL_NUM_THREADS"
     not_elementwise: ClassVar[set[Callable[..., Array]]] = {_matmul, _vecdot, _sum, _max, _take, _astype}
 
     def __init__(self, device: Any = None) -> None:
@@ -199,6 +198,10 @@ class TorchBackend(Eager):
     def devices(cls) -> list[str]:
         gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
         return ["cpu", *gpus] + (["mps"] if torch.backends.mps.is_available() else [])
+
+    @property
+    def thread_variables(self) -> tuple[str, ...]:
+        return "OMP_NUM_THREADS", "MKL_NUM_THREADS"
 
     def scope(self, dtype: str) -> AbstractContextManager[Any]:
         return torch.no_grad()  # not inference_mode, whose results cannot enter a user's autograd graph
