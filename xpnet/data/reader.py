@@ -34,6 +34,8 @@ WIDE_DTYPES = {
 WIDE_CODES = "dgiIlLqQ"  # the codes of the same dtypes in NumPy
 PARTS_PER_BLOCK = 64  # on the host, so that a part stays in the processor's cache between operations
 SEQUENCES, MAX_AXES = (list, tuple, deque), 64  # that NumPy converts to an array
+NUMBERS = {bool, int, float}
+UNITS = "unit", "units"  # what libraries call the unit of a quantity
 TEXT_REMEDY = "xpnet.estimators.TableEncoder turns columns of texts into numbers"
 RowNumbers: TypeAlias = Sequence[int] | np.ndarray | None  # in messages; None: 0, 1, ...
 
@@ -411,17 +413,23 @@ def as_real_array(x: Any, name: str) -> Array:
     return x
 
 
-def refuse_masked(x: Any, name: str) -> None:
-    """Refuse a masked array, and a sequence that holds one: NumPy would read what the mask hides.
+def refuse_masks_and_units(x: Any, name: str) -> None:
+    """Refuse arrays with a mask or a unit, and sequences that hold one: NumPy would drop the mask or the unit.
 
     Examples
     --------
-    >>> refuse_masked([np.ma.masked_equal([1, 2], 2)], "x")
+    >>> refuse_masks_and_units([np.ma.masked_equal([1, 2], 2)], "x")
     Traceback (most recent call last):
     TypeError: x is a masked array, or holds one; give its filled() values
     """
-    if _holds_masked(x):
+    refused = _find_mask_or_unit(x)
+    if isinstance(refused, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array, or holds one; give its filled() values")
+    if refused is not None:
+        raise TypeError(
+            f"{name} is a quantity with a unit, or holds one; give its numbers in a unit of your choice, such as "
+            'to_value("m") of astropy or to("m").magnitude of pint'
+        )
 
 
 def stack(values: Sequence[Any], name: str) -> Array:
@@ -435,11 +443,11 @@ def stack(values: Sequence[Any], name: str) -> Array:
 
 
 def _convert(x: Any, name: str) -> Array:
-    """Return an array of any library, or convert to one; refuse sparse and masked arrays."""
+    """Return an array of any library, or convert to one; refuse sparse and masked arrays, and those with a unit."""
     for method in ("toarray", "todense"):
         if hasattr(x, method):
             raise TypeError(f"{name} is sparse; give its {method}()")
-    refuse_masked(x, name)
+    refuse_masks_and_units(x, name)
     x = as_array(x, name, np.float64 if _is_mixed_table(x) else None)
     return host_array(x) if isinstance(x, np.ndarray) else x
 
@@ -569,15 +577,31 @@ def _is_real(x: Array) -> bool:
         return False
 
 
-def _holds_masked(x: Any, depth: int = 0) -> bool:
-    if isinstance(x, np.ma.MaskedArray):
-        return True
-    if not isinstance(x, SEQUENCES) or depth == MAX_AXES:
-        return False
+def _find_mask_or_unit(x: Any, depth: int = 0) -> Any:
+    """Find an array with a mask or a unit, in nested sequences too; None if there is none."""
+    if not isinstance(x, SEQUENCES):
+        return x if isinstance(x, np.ma.MaskedArray) or _has_unit(x) else None
     kinds = set(map(type, x))  # there are few, so long lists of numbers take little time
-    if any(issubclass(kind, np.ma.MaskedArray) for kind in kinds):
-        return True
-    return any(issubclass(kind, SEQUENCES) for kind in kinds) and any(_holds_masked(item, depth + 1) for item in x)
+    if kinds <= NUMBERS or depth == MAX_AXES:
+        return None
+    if any(issubclass(kind, SEQUENCES) for kind in kinds):
+        items = iter(x)
+    else:
+        items = (next(item for item in x if type(item) is kind) for kind in kinds)
+    return next((found for item in items if (found := _find_mask_or_unit(item, depth + 1)) is not None), None)
+
+
+def _has_unit(x: Any) -> bool:
+    """Tell whether an array or number has a unit that it computes with, as those of astropy, pint and unyt.
+
+    A text only labels, and a table may have columns that are named so.
+    """
+    wrapped = [] if isinstance(x, np.ndarray) or not hasattr(type(x), "data") else [x.data]  # of xarray
+    for array in (x, *wrapped):
+        owner = array if isinstance(array, np.ndarray) else type(array)
+        if any(hasattr(owner, name) and not isinstance(getattr(array, name), (str, type(None))) for name in UNITS):
+            return True
+    return False
 
 
 def _is_mixed_table(x: Any) -> bool:
