@@ -21,7 +21,7 @@ from xpnet.core.model import Seeds
 from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.step import State
 from xpnet.data.reader import as_real_array
-from xpnet.inspection.predict import predict
+from xpnet.inspection.predict import predict, predict_outputs
 from xpnet.inspection.single_rows import SingleRows
 from xpnet.inspection.view import View
 from xpnet.training.history import History
@@ -733,14 +733,15 @@ class Network:
         Returns
         -------
         array
-            Outputs (n_out,), or (m, n_out), on the device.
+            Outputs (n_out,), or (m, n_out), on the device. On PyTorch, they are part of the graph of an `x` that
+            requires gradients, for first derivatives.
 
         Examples
         --------
         >>> Network([3, 2], seed=0).forward([[1, 2, 3], [4, 5, 6]]).shape
         (2, 2)
         """
-        return predict(self.view, x)
+        return predict_outputs(self.view, x)
 
     def predict(self, x: Any, return_std: bool = False) -> Any:
         """Predict classes, or values for a regression; with `return_std`, their standard deviations as well.
@@ -981,7 +982,7 @@ class Network:
         from xpnet.training.evaluate import require_classes
 
         require_classes(self.view, "predict_proba")
-        return self.forward(x)
+        return predict(self.view, x)
 
     @explain_arguments
     def evaluate(self, data: Any, metrics: Sequence[Any] | None = None) -> dict[str, Any]:

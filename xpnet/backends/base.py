@@ -198,6 +198,24 @@ class Backend:
         """Call a pure function of nests of arrays, ``function(*args, xp)``, within a scope; JAX compiles it."""
         return function(*args, self.xp)
 
+    def records(self, x: Any) -> bool:
+        """Whether the library records what is computed with these inputs, to differentiate it by itself."""
+        return False
+
+    def join(self, function: Function, pullback: Function, x: Array) -> Array:
+        """Compute ``function(x)`` as a part of the graph that the library records.
+
+        Parameters
+        ----------
+        function
+            ``function(x) -> array``.
+        pullback
+            ``pullback(x, g)``: the gradient by x, where g is that by the result.
+        x
+            An array that the backend `records`.
+        """
+        raise NotImplementedError
+
     def repeat_function(self, function: Function, nest: Any, x: Array) -> Function | None:
         """Make a faster form of a pure function for one nest and many arrays; None if there is none.
 
@@ -362,6 +380,26 @@ def as_plain_tensor(x: Any, name: str) -> Any:
         return x.float() if x.is_floating_point() and x.element_size() < 4 else x  # float32 holds them exactly
     except unless_stopped(RuntimeError) as error:
         raise TypeError(f"{name} has dtype {x.dtype}, which PyTorch cannot convert; give float32") from error
+
+
+def refuse_graph(x: Any, name: str) -> None:
+    """Refuse a PyTorch tensor that autograd follows, where results would be left out of its graph.
+
+    Raises
+    ------
+    TypeError
+        If it requires gradients, or has a tangent.
+    """
+    if type(x) is np.ndarray or not array_api_compat.is_torch_array(x):
+        return
+    from torch import is_grad_enabled
+    from torch.autograd import forward_ad
+
+    if (x.requires_grad and is_grad_enabled()) or forward_ad.unpack_dual(x).tangent is not None:
+        raise TypeError(
+            f"{name} requires gradients, and of a network only forward with backend='torch' is part of PyTorch's "
+            f"graph; give {name}.detach(), and take derivatives by jacobian, vjp or hessian"
+        )
 
 
 def on_host(x: Any) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 import array_api_compat
 import numpy as np
 
-from xpnet.backends.base import Backend, as_array, cast, host_array, on_host, precision
+from xpnet.backends.base import Backend, as_array, cast, host_array, on_host, precision, refuse_graph
 from xpnet.backends.choose import get_backend
 from xpnet.core.arrays import Array, blocks, map_arrays
 from xpnet.core.minibatch import Encoding, Examples
@@ -107,6 +107,7 @@ class Reader(NamedTuple):
         if type(x) is tuple:
             _refuse_pair(x, name)
         self.check_names(x, name)
+        refuse_graph(x, name)
         try:
             x = as_real_array(x, name)
         except ValueError as error:
@@ -596,7 +597,8 @@ def _has_unit(x: Any) -> bool:
 
     A text only labels, and a table may have columns that are named so.
     """
-    wrapped = [] if isinstance(x, np.ndarray) or not hasattr(type(x), "data") else [x.data]  # of xarray
+    has_data = hasattr(type(x), "data") and not hasattr(x, "__dlpack__")
+    wrapped = [x.data] if has_data else []  # of xarray
     for array in (x, *wrapped):
         owner = array if isinstance(array, np.ndarray) else type(array)
         if any(hasattr(owner, name) and not isinstance(getattr(array, name), (str, type(None))) for name in UNITS):

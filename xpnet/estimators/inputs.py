@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.validation import validate_data
 
-from xpnet.backends.base import CONVERSION_ERRORS, Backend, as_array, on_host
+from xpnet.backends.base import CONVERSION_ERRORS, Backend, as_array, on_host, refuse_graph
 from xpnet.backends.choose import backend_of, get_backend, is_foreign, to_host
 from xpnet.core.arrays import Array
 from xpnet.data.host_rows import HostRows, as_host_rows, stays_outside
@@ -80,6 +80,7 @@ def validate_inputs(estimator: BaseEstimator, x: Any) -> Any:
     `HostRows`, which are checked when they are read.
     """
     with name_arguments("X"):
+        refuse_graph(x, "X")
         if is_foreign(x) or stays_outside(x):
             return _validate_by_shape(estimator, x, "no_validation", reset=False)
         check_kind(x, "X")

@@ -331,13 +331,13 @@ def predict_interval(bars: Bars, x: Any, level: float) -> tuple[Array, Array]:
             'calibrate(validation_data) first, or make an ensemble with cost="gaussian" or quantiles'
         )
     level = in_range("level", level, 0, 1, "0.9 is usual", includes_low=False)
+    if bars.levels:
+        low, high = (_require_level(bars.levels, p, level) for p in ((1 - level) / 2, (1 + level) / 2))
+        quantiles = predict_quantiles(bars, x)
+        return quantiles[..., low], quantiles[..., high]
+    width = bars.move(_drop_single(_bound_errors(bars, level)))
+    mean, std = predict_mean_and_std(bars._replace(calibration=None), x)
     with bars.view.scope(), bars.view.output_scope():
-        if bars.levels:
-            low, high = (_require_level(bars.levels, p, level) for p in ((1 - level) / 2, (1 + level) / 2))
-            quantiles = predict_quantiles(bars, x)
-            return quantiles[..., low], quantiles[..., high]
-        width = bars.move(_drop_single(_bound_errors(bars, level)))
-        mean, std = predict_mean_and_std(bars._replace(calibration=None), x)
         return mean - width * std, mean + width * std
 
 
