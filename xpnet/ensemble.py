@@ -620,6 +620,39 @@ class Ensemble:
         return self._spread([network.jacobian(x) for network in self], return_std)
 
     @explain_arguments
+    def predict_jacobian(self, x: Any, return_std: bool = False) -> Any:
+        """Compute the derivatives of what `predict` returns with respect to the inputs, for a regression.
+
+        Parameters
+        ----------
+        x
+            One example (n_in,), or rows (m, n_in).
+        return_std
+            Whether to return the derivatives of the standard deviations as well, those of
+            ``predict(x, return_std=True)``.
+
+        Returns
+        -------
+        array, or a pair of arrays
+            Derivatives in the shape of the predictions, with an axis (n_in,) at the end, on the device.
+
+        Raises
+        ------
+        ValueError
+            If the task is not a regression, or if there are quantiles in place of standard deviations.
+        """
+        from xpnet.inspection.intervals import differentiate
+
+        bars = self._bars
+        bars.require_regression("predict_jacobian")
+        if return_std and bars.levels:
+            raise ValueError(
+                "return_std=True needs standard deviations, and these networks predict quantiles; "
+                "predict_jacobian(x) has the derivatives of all quantiles"
+            )
+        return differentiate(bars, x, return_std)
+
+    @explain_arguments
     def value_and_jacobian(self, x: Any, return_std: bool = False) -> tuple[Any, Any]:
         """Compute the outputs of `forward` and their derivatives with respect to the inputs, as `jacobian` does.
 

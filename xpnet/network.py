@@ -809,16 +809,20 @@ class Network:
     def _predict_mean_and_std(self, x: Any) -> tuple[Array, Array]:
         from xpnet.inspection.intervals import predict_mean_and_std
 
+        self._require_std("predict_std")
+        return predict_mean_and_std(self._bars, x)
+
+    def _require_std(self, what: str) -> None:
+        """Refuse a network without standard deviations; `what` needs them."""
         bars = self._bars
-        bars.require_regression("predict_std")
+        bars.require_regression(what)
         if bars.levels or not (bars.has_std or bars.errors is not None):
             calibrate = "" if bars.levels else "call calibrate(validation_data), which gives constant ones, or "
             remedy = ", or take sample(x, 100).std(axis=0), the spread by dropout" if any(self.dropout) else ""
             raise ValueError(
-                f'predict_std needs cost="gaussian", and this network has cost={self.cost_name!r}; {calibrate}make one '
-                f'with cost="gaussian" and 2 outputs for each target{remedy}'
+                f'{what} needs cost="gaussian", and this network has cost={self.cost_name!r}; {calibrate}make one with '
+                f'cost="gaussian" and 2 outputs for each target{remedy}'
             )
-        return predict_mean_and_std(bars, x)
 
     @property
     def _bars(self) -> Bars:
@@ -1179,6 +1183,8 @@ class Network:
     def jacobian(self, x: Any) -> Array:
         """Compute the derivatives ∂a/∂x of the outputs with respect to the inputs: (n_out, n_in), or (m, n_out, n_in).
 
+        The outputs are those of `forward`; `predict_jacobian` has the derivatives of what `predict` returns.
+
         Examples
         --------
         >>> net = Network([2, 1], task="regression")
@@ -1203,6 +1209,44 @@ class Network:
         from xpnet.inspection.derivatives import value_and_jacobian
 
         return value_and_jacobian(self.view, x)
+
+    def predict_jacobian(self, x: Any, return_std: bool = False) -> Any:
+        """Compute the derivatives of what `predict` returns with respect to the inputs, for a regression.
+
+        They are those of `jacobian` up to a calibration, which corrects standard deviations and quantiles, and to the
+        order of quantiles, which `predict` sorts.
+
+        Parameters
+        ----------
+        x
+            One example (n_in,), or rows (m, n_in).
+        return_std
+            Whether to return the derivatives of the standard deviations as well, those of `predict_std`.
+
+        Returns
+        -------
+        array, or a pair of arrays
+            Derivatives in the shape of the predictions, with an axis (n_in,) at the end, on the device.
+
+        Raises
+        ------
+        ValueError
+            If the task is not a regression, or if there are no standard deviations.
+
+        Examples
+        --------
+        >>> net = Network([2, 1], task="regression")
+        >>> net.layers = [([[3, 4]], [0])]
+        >>> net.predict_jacobian([[1, 1], [2, 2]])
+        array([[3., 4.],
+               [3., 4.]], dtype=float32)
+        """
+        from xpnet.inspection.intervals import differentiate
+
+        if return_std:
+            self._require_std("predict_jacobian(return_std=True)")
+        self._bars.require_regression("predict_jacobian")
+        return differentiate(self._bars, x, return_std)
 
     def hessian(self, x: Any) -> Array:
         """Compute the second derivatives ∂²a/∂x² of the outputs with respect to the inputs.
