@@ -246,6 +246,9 @@ class TorchBackend(Eager):
     def copy(self, x: Array) -> Array:
         return torch.as_tensor(x).clone(memory_format=torch.contiguous_format)
 
+    def make_contiguous(self, x: Array) -> Array:
+        return x.contiguous()
+
     def to_numpy(self, x: Array) -> np.ndarray:
         return host_array(x.detach().cpu())
 

@@ -161,6 +161,7 @@ class Reader(NamedTuple):
             x = self.scale_inputs(x)  # this rounds, so the check comes afterwards
             self._check_finite(x, name, rows)
             return x
+        x = self._arrange(x)
         if self.model.scale is None or not _is_bytes(x):
             self._check_finite(x, name, rows)
         return x if self.scaling is None else self.scale_inputs(x)
@@ -191,7 +192,7 @@ class Reader(NamedTuple):
             raise ValueError(f"{name} has shape {tuple(y.shape)}, but must have (n, {n}){others}")
         with self.scope():
             y = self._move(y, name) if self._scales_targets else self.backend.asarray(y, self.dtype, name)
-            y = self.home(y).xp.reshape(y, (-1, n))
+            y = self._arrange(self.home(y).xp.reshape(y, (-1, n)))
             self._check_finite(y, name, rows)
             if not self.is_wide(y):  # else the outputs have no bounds
                 self._check_reachable(y, name)
@@ -255,7 +256,7 @@ class Reader(NamedTuple):
         """Compute the moments of columns that were read, as NumPy arrays. Synchronizes."""
         home, dtype = self.home(x), "float64" if self.is_wide(x) else self.dtype
         with home.scope(dtype):
-            result = moments(home.asarray(x, dtype), home.xp)
+            result = moments(home.make_contiguous(home.asarray(x, dtype)), home.xp)
             return Moments(result.n, *(home.to_numpy(array) for array in result[1:]))
 
     def take(self, x: Array, index: np.ndarray) -> Array:
@@ -296,6 +297,10 @@ class Reader(NamedTuple):
             return x
         return host_array(x) if on_host(x) else self.backend.asarray(x, None, name)
 
+    def _arrange(self, x: Array) -> Array:
+        """Bring rows into one order in memory, so that results do not depend on it; wide ones when they are scaled."""
+        return x if self.is_wide(x) else self.home(x).make_contiguous(x)
+
     def _scale_exactly(self, x: Array, mean: np.ndarray | None, std: np.ndarray | None) -> Array:
         """Scale numbers in float64, without moving them, and move the rounded results to the device."""
         if mean is None:
@@ -306,7 +311,9 @@ class Reader(NamedTuple):
                 width *= PARTS_PER_BLOCK
             else:
                 x, mean, std = (home.asarray(array, "float64") for array in (x, mean, std))
-            rounded = [home.asarray((block - mean) / std, self.dtype) for block in blocks(x, width)]
+            rounded = [
+                home.asarray((home.make_contiguous(block) - mean) / std, self.dtype) for block in blocks(x, width)
+            ]
             scaled = rounded[0] if len(rounded) == 1 else home.xp.concat(rounded, axis=0)
         return scaled if home is self.backend else self.backend.asarray(scaled)
 

@@ -63,7 +63,7 @@ def vjp(view: View, x: Any, g: Any) -> Array:
     if tuple(g.shape) != shape:
         raise ValueError(f"g has shape {tuple(g.shape)}, but must have {shape}: a number for each output")
     with view.scope():
-        g = view.backend.asarray(g, view.dtype, "g")
+        g = view.backend.make_contiguous(view.backend.asarray(g, view.dtype, "g"))
         if not view.backend.all_finite([g]):
             raise ValueError(f"g holds NaN or infinity (as {view.dtype}); give finite numbers")
         _, product = _forward_and_pull_back(view, x, g[None, :] if single else g)
