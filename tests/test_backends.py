@@ -17,6 +17,7 @@ from xpnet import (
     Adam,
     BackendError,
     Clip,
+    Ensemble,
     InverseScaling,
     MaxNorm,
     Network,
@@ -538,14 +539,81 @@ def test_jax_has_the_default_device_of_the_user_by_whatever_name():
 # Torch
 
 
-def test_results_can_enter_autograd_afterwards():
+def on_torch(dtype="float64", **settings):
+    """A network of regression, standardized by numbers far from 0, with a function of PyTorch that is the same."""
+    from xpnet.export import to_torch
+
+    settings = {"activation": "tanh", "task": "regression", "standardize": True, "backend": "torch", **settings}
+    net = Network([4, 5, 2], dtype=dtype, seed=0, **settings)
+    rng = np.random.default_rng(0)
+    net.fit_scaling((rng.normal(1e4, 2.0, (50, 4)), rng.normal(3.0, 4.0, (50, 2))))
+    return net, to_torch(net.to(dtype="float64"))
+
+
+@pytest.mark.needs("torch")
+@pytest.mark.parametrize("shape", [(4,), (3, 4), (3, 1, 2, 2)], ids=str)
+@pytest.mark.parametrize("given", ["float32", "float64"])
+def test_forward_is_part_of_pytorchs_graph(given, dtype, shape):
+    """So what comes before and after it is differentiated through it, as through the module of the same network."""
     torch = pytest.importorskip("torch")
-    net = Network([3, 2], backend="torch", seed=0)
-    out = net.forward(torch.ones(4, 3, requires_grad=True))
-    assert not out.requires_grad
-    scale = torch.ones(2, requires_grad=True)
-    (out * scale).sum().backward()
-    assert scale.grad is not None
+    net, module = on_torch(dtype)
+    start = torch.tensor(np.random.default_rng(1).normal(1e4, 2.0, shape), dtype=getattr(torch, given))
+    slopes = []
+    for f in (net.forward, lambda x: module(x.double().reshape(-1, 4))):
+        x = start.clone().requires_grad_()
+        ((f(x) ** 2).sum() + ((x - 1e4) ** 2).sum()).backward()
+        slopes.append(x.grad)
+    assert slopes[0].dtype == start.dtype
+    rtol = 1e-12 if given == dtype == "float64" else 2e-3 if given == "float32" else 1e-4
+    torch.testing.assert_close(*slopes, rtol=rtol, atol=rtol)
+
+
+@pytest.mark.needs("torch")
+def test_every_member_is_part_of_pytorchs_graph():
+    torch = pytest.importorskip("torch")
+    net, _ = on_torch()
+    other = net.copy()
+    other.w = [0.5 * w for w in net.w]
+    ensemble = Ensemble.of([net, other])
+    for x in (torch.ones(4, dtype=torch.float64), torch.ones(3, 4, dtype=torch.float64)):
+        assert torch.autograd.gradcheck(ensemble.forward, (1e4 + x).requires_grad_())
+
+
+@pytest.mark.needs("torch")
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")  # which PyTorch itself calls
+def test_nothing_else_leaves_pytorchs_graph_in_silence():
+    torch = pytest.importorskip("torch")
+    net, _ = on_torch(dropout=0.1)
+    net.calibrate((np.ones((20, 4)), np.arange(40.0).reshape(20, 2)))
+    classifier = Network([4, 2], task="classification", backend="torch", seed=0)
+    ensembles = [Ensemble.of([each, each.copy()]) for each in (net, classifier)]
+    x, y, g = 1e4 + torch.ones(3, 4), torch.ones(3, 2), torch.ones(3, 2)
+    recorded = x.clone().requires_grad_()
+    methods = [net.predict, net.predict_std, net.interval, net.activations, net.jacobian, net.value_and_jacobian]
+    methods += [net.hessian, net.sample, lambda x: net.vjp(x, g), lambda x: net.backward(x, y)]
+    methods += [lambda x: net.deltas(x, y), lambda x: net.hvp(x, y, net.layers), net.to("numpy").forward]
+    methods += [classifier.predict, classifier.predict_proba, ensembles[1].predict, ensembles[1].predict_proba]
+    methods += [ensembles[0].predict, ensembles[0].jacobian]
+    message = " requires gradients, and of a network only forward with backend='torch' is part of PyTorch's graph"
+    for method in methods:
+        with pytest.raises(TypeError, match=f"^x{message}; give x.detach\\(\\), and take derivatives by"):
+            method(recorded)
+        with torch.no_grad():
+            method(recorded)
+    for name, method in {
+        "g": lambda g: net.vjp(x, g),
+        "y of the batch": lambda y: net.backward(x, y),
+        "direction": lambda b: net.hvp(x, y, [(w, b) for w, _ in net.layers[:-1]] + [net.layers[-1]]),
+    }.items():
+        with pytest.raises(TypeError, match=f"^{name}{message}"):
+            method(torch.ones(5 if name == "direction" else (3, 2), requires_grad=True))
+    with torch.autograd.forward_ad.dual_level(), pytest.raises(TypeError, match=f"^x{message}"):
+        net.forward(torch.autograd.forward_ad.make_dual(x, x))
+    (gradient,) = torch.autograd.grad(net.forward(recorded).sum(), recorded, create_graph=True)
+    with pytest.raises(TypeError, match=r"^PyTorch takes only first derivatives of a network's outputs; net\.hessian"):
+        gradient.sum().backward()
+    with torch.no_grad():
+        assert not net.forward(recorded).requires_grad
 
 
 @pytest.mark.gpu

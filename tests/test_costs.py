@@ -413,6 +413,8 @@ FUNCTIONS = {
     **{name: lambda x, xp, name=name: getattr(xp, name)(x, 1.1 - x) for name in ("maximum", "minimum", "logaddexp")},
     **{name: lambda x, xp, name=name: getattr(xp, name)(2.0 - x, x) for name in ("add", "subtract", "multiply")},
     "operators": lambda x, xp: (2.0 - x) / (x + 1.0) + 3.0 / x - x**3 + 2.0**x + x**x * abs(0.5 - x) - (-x),
+    "sorted": lambda x, xp: xp.sort(x * xp.asarray([1.0, -2.0, 0.5], dtype=x.dtype, device=x.device), axis=-1),
+    "variance": lambda x, xp: xp.var(x * x, axis=0) + xp.var(x, axis=-1, keepdims=True),
     "where": lambda x, xp: xp.where((x > 0.5) & ~(x > 0.9), x * x, 3.0 * x),
     "comparisons": lambda x, xp: xp.where(((x < 0.4) ^ (x >= 0.8)) | (x == 0.5) | ((x <= 0.6) & (x != x)), x * x, -x),
     "clip": lambda x, xp: xp.clip(x * x, 0.1, 0.5),

@@ -950,6 +950,34 @@ def test_read_only_arrays_train() -> None:
     assert_same(trained((x, y)), snapshot(trained((X, LABELS))))
 
 
+IN_OTHER_ORDERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "columns": np.asfortranarray,
+    "backwards": lambda x: x[::-1, ::-1].copy()[::-1, ::-1],
+}
+
+
+@pytest.mark.parametrize("order", IN_OTHER_ORDERS)
+@pytest.mark.parametrize("standardize", [False, True])
+@pytest.mark.parametrize("given", ["float32", "float64"])
+def test_the_order_of_memory_changes_no_bit(place: Place, given: str, standardize: bool, order: str) -> None:
+    rng, results = np.random.default_rng(0), []
+    data = [rng.normal(3, 2, (300, 30)).astype(given), rng.normal(5, 3, (300, 2)).astype(given)]
+    settings = {"activation": "tanh", "task": "regression", "standardize": standardize, "dtype": "float32", "seed": 0}
+    for arrange in (np.ascontiguousarray, IN_OTHER_ORDERS[order]):
+        x, y = map(arrange, data)
+        net = Network([30, 8, 2], **settings, **place._asdict())
+        history = net.train((x, y), epochs=1, lr=0.01, validation_data=(x, y), progress=False)
+        one = net.forward(x[:1]), net.jacobian(x[:1]), net.vjp(x[:1], y[:1])
+        arrays = [net.forward(x), *net.activations(x), *itertools.chain(*net.backward(x, y)), *one]
+        scaling = net.scaling or ()
+        results.append(
+            [history["cost"], history["validation_cost"], net.cost((x, y)), *scaling, *snapshot(net).layers[0]]
+        )
+        results[-1] += [net.backend.to_numpy(array) for array in arrays]
+    for ours, theirs in zip(*results, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_a_tensor_that_requires_a_gradient_trains_and_keeps_none() -> None:
     torch = pytest.importorskip("torch")
     x = torch.asarray(X.copy()).requires_grad_()

@@ -405,7 +405,7 @@ def test_a_module_has_memory_of_its_own_and_draws_no_random_numbers():
     with torch.no_grad():
         module[0].weight.zero_()
     np.testing.assert_array_equal(net.w[0], before)
-    assert all(parameter.requires_grad for parameter in module.parameters())
+    assert all(parameter.requires_grad and parameter.is_contiguous() for parameter in module.parameters())
     with torch.no_grad():
         module[0].weight.fill_(1.0)
     again = from_torch(module)

@@ -418,6 +418,74 @@ def test_what_is_masked_is_not_read(net: Network, x: Any) -> None:
         trained(net, (X, LABELS), sample_weight=masked(np.ones(4)))
 
 
+class Quantity(np.ndarray):
+    """A quantity like those of astropy and unyt, which are NumPy arrays."""
+
+    unit: Any = object()
+
+
+class Wrapped:
+    """A quantity like those of pint, which hold a NumPy array; or an array of xarray, which holds one of either."""
+
+    def __init__(self, x: Any) -> None:
+        self.data, self.shape, self.ndim, self.dtype = x, x.shape, x.ndim, x.dtype
+
+    def __array__(self, *args: Any, **options: Any) -> np.ndarray:
+        return np.array(self.data)
+
+    def __getitem__(self, i: Any) -> Any:
+        return type(self)(self.data[i])
+
+
+UNIT_MESSAGE = (
+    r" is a quantity with a unit, or holds one; give its numbers in a unit of your choice, such as "
+    r'to_value\("m"\) of astropy or to\("m"\).magnitude of pint'
+)
+
+
+class PintQuantity(Wrapped):
+    units: Any = object()
+
+
+class XarrayArray(Wrapped):
+    data: Any = None
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        *(
+            X.view(Quantity),
+            [*X.view(Quantity)],
+            PintQuantity(X),
+            [*map(PintQuantity, X)],
+            XarrayArray(PintQuantity(X)),
+        ),
+        [[0.5, 1.0, PintQuantity(X[0, 0])]],
+    ],
+    ids=lambda x: type(x).__name__,
+)
+def test_numbers_with_a_unit_are_refused(net: Network, x: Any) -> None:
+    for call in (net.forward, net.predict, net.jacobian):
+        with pytest.raises(TypeError, match=f"^x{UNIT_MESSAGE}"):
+            call(x)
+    with pytest.raises(TypeError, match=f"^X of train_data{UNIT_MESSAGE}"):
+        trained(net, (x, LABELS[: len(X) if hasattr(x, "shape") else len(x)]))
+    with pytest.raises(TypeError, match=f"^y of train_data{UNIT_MESSAGE}"):
+        trained(net, (X, X[:, :2].view(Quantity)))
+
+
+@pytest.mark.needs("pandas")
+def test_a_unit_that_is_only_a_text_or_a_column_is_data_like_any_other(net: Network) -> None:
+    import pandas
+
+    labelled = X.view(Quantity)
+    labelled.unit = "m"  # as attributes of a file
+    table = pandas.DataFrame(X, columns=["unit", "units", "data"])
+    for x in (labelled, table):
+        np.testing.assert_array_equal(to_host(net, net.forward(x)), to_host(net, net.forward(X)))
+
+
 def test_lists_are_converted_however_they_are_nested(net: Network) -> None:
     expected = to_host(net, net.forward(X))
     for x in (X.tolist(), deque(map(tuple, X)), [X[0], X[1].tolist(), *X[2:]]):
@@ -451,7 +519,7 @@ def test_tensors_that_only_pytorch_has(net: Network) -> None:
     expected = to_host(net, net.forward(X))
     imaginary = torch.complex(x, -x).conj().imag  # its negative bit is set
     assert imaginary.is_neg()
-    for tensor in (x, torch._neg_view(-x), imaginary, x.clone().requires_grad_(), x.T.contiguous().T):
+    for tensor in (x, torch._neg_view(-x), imaginary, x.T.contiguous().T):
         np.testing.assert_array_equal(to_host(net, net.forward(tensor)), expected)
     assert imaginary.is_neg()
     for dtype in (torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2):  # which represent these numbers
@@ -727,6 +795,7 @@ def test_estimators_use_any_data_rightly_or_refuse_it(method: str, case: Case) -
     [
         (masked(X), r" is a masked array, or holds one; give its filled\(\) values"),
         ([masked(row) for row in X], r" is a masked array, or holds one; give its filled\(\) values"),
+        (X.view(Quantity), UNIT_MESSAGE),
         (X.astype("M8[s]"), r" has dtype datetime64\[s\]; give real numbers, or labels"),
         (X.astype("m8[s]"), r" has dtype timedelta64\[s\]; give real numbers, or labels"),
         (np.zeros(4, [("x", float)]), r" has dtype \[\('x', '<f8'\)\]; give real numbers, or labels"),

@@ -3,6 +3,7 @@
 import pickle
 import re
 import runpy
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from sklearn.datasets import load_diabetes, load_digits
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.preprocessing import scale
 
-from xpnet.backends.threads import THREAD_VARIABLES
+from xpnet.backends.base import THREAD_VARIABLES
 from xpnet.estimators import MLPClassifier, MLPRegressor, MLPSearchCV
 
 # Training ends after the fourth epoch, without the warning that max_iter was reached
@@ -28,7 +29,7 @@ GRID = [{"alpha": [1e-4, 10.0], "learning_rate_init": [0.01]}, {"solver": ["lbfg
 @pytest.fixture
 def workers(monkeypatch):
     """End joblib's workers, which would stay for minutes; they do not inherit the numbers of threads of the tests."""
-    for variable in THREAD_VARIABLES:
+    for variable in chain(*THREAD_VARIABLES.values()):
         monkeypatch.delenv(variable, raising=False)
     yield
     get_reusable_executor().shutdown(wait=True, kill_workers=True)

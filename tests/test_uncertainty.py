@@ -956,6 +956,35 @@ def test_calibration_of_numbers_far_from_0():
     assert far.interval(x)[0].dtype == np.float64
 
 
+@pytest.mark.parametrize("members", [None, 3])
+@pytest.mark.parametrize(("cost", "targets"), [("gaussian", 2), ("mse", 1), ("quantile(0.1, 0.5, 0.9)", 1)])
+def test_derivatives_of_what_is_predicted_by_central_differences(place, cost, targets, members):
+    """Before and after a calibration: of the corrected standard deviations, and of quantiles that cross."""
+    model, h = bars(place, cost, targets, members), 1e-5 * np.eye(3)
+    net = model if members is None else model[0]
+    has_std = "quantile" not in cost
+
+    def check(return_std):
+        def predict(x):
+            parts = model.predict(x, return_std=True) if return_std else (model.predict(x),)
+            return [array(net, part) for part in parts]
+
+        for x in (X, X[0]):
+            found = model.predict_jacobian(x, return_std)
+            slopes = zip(*[[(b - a) / 2e-5 for a, b in zip(predict(x - e), predict(x + e))] for e in h])
+            for part, columns in zip(found if return_std else (found,), slopes, strict=True):
+                np.testing.assert_allclose(array(net, part), np.stack(columns, axis=-1), rtol=1e-5, atol=1e-6)
+
+    check(has_std and (members is not None or cost == "gaussian"))
+    x, y = examples(20, targets)
+    model.calibrate((x, y if has_std else 0.0 * y))  # equal targets make quantiles cross
+    check(has_std)
+    if not has_std:
+        outputs, quantiles = array(net, net.forward(X)), array(net, model.predict(X))
+        assert (np.diff(outputs) < 0).any()
+        assert (np.diff(quantiles) == 0).any()
+
+
 def test_many_errors_are_thinned_to_some_that_are_not_smaller():
     """Nor larger, for quantiles below the median."""
     errors = np.random.default_rng(0).exponential(size=(25_001, 1, 1))
@@ -1009,6 +1038,15 @@ def test_an_ensemble_with_a_member_twice_has_no_calibration():
         (lambda net, few: net.coverage(few, [[0.5], [0.2, 0.9]]), r"level=\[0.5\] must be above 0 and below 1"),
         (lambda net, few: net.coverage(few, []), r"levels=\[\] must be a list of numbers, as in \[0.5"),
         (lambda net, few: quantiles().predict_std(X), 'predict_std needs cost="gaussian"'),
+        (
+            lambda net, few: quantiles().predict_jacobian(X, return_std=True),
+            r'predict_jacobian\(return_std=True\) needs cost="gaussian"',
+        ),
+        (
+            lambda net, few: Ensemble.of([quantiles()]).predict_jacobian(X, return_std=True),
+            "return_std=True needs standard deviations, and these networks predict quantiles; predict_jacobian",
+        ),
+        (lambda net, few: Network([3, 1]).predict_jacobian(X), "predict_jacobian needs a regression, and the task is"),
         (lambda net, few: Network([3, 1]).calibrate(few), "calibrate needs a regression, and the task is 'binary'"),
         (
             lambda net, few: Network([3, 1], task="regression").interval(X),

@@ -15,6 +15,7 @@ from xpnet.backends.base import precision
 from xpnet.backends.memory import BYTES_OF_NETWORK, count_parameters, on_host_only, require_bytes
 from xpnet.core import arguments
 from xpnet.core.arrays import Array, map_arrays
+from xpnet.inspection.predict import predict
 from xpnet.network import Network
 from xpnet.training.history import History
 from xpnet.training.metrics import predictions
@@ -412,7 +413,17 @@ class Ensemble:
         >>> Ensemble([3, 2], members=5, seed=0).forward([[1, 2, 3], [4, 5, 6]]).shape
         (5, 2, 2)
         """
-        return self._stack([network.forward(x) for network in self])
+        if self.backend.records(x):
+            return self.backend.join(self._compute_outputs, self._pull_back, x)
+        return self._compute_outputs(x)
+
+    def _compute_outputs(self, x: Any) -> Array:
+        return self._stack([predict(network.view, x) for network in self])
+
+    def _pull_back(self, x: Any, g: Array) -> Array:
+        """Compute the sum of the gradients of all members, where g (members, m, n_out) is that by their outputs."""
+        with self.backend.scope(self[0].dtype):
+            return self.backend.xp.sum(self._stack([network.vjp(x, g[k]) for k, network in enumerate(self)]), axis=0)
 
     def sample(self, x: Any, n: int = 100) -> Array:
         """Compute the outputs of every member n times with dropout left on; see `Network.sample`.
@@ -470,8 +481,9 @@ class Ensemble:
                     f"return_std=True needs a regression, and the task is {first.task!r}; "
                     "predict_proba(x, return_std=True) gives the spread of the probabilities"
                 )
+            outputs = self._compute_outputs(x)
             with self.backend.scope(first.dtype):
-                mean, _ = mean_and_std(self.forward(x), xp)
+                mean, _ = mean_and_std(outputs, xp)
                 return (
                     predictions(mean[None, :], first.task, xp)[0, ...]
                     if mean.ndim == 1
@@ -606,6 +618,39 @@ class Ensemble:
             Derivatives (n_out, n_in) or (m, n_out, n_in), on the device; and their standard deviations.
         """
         return self._spread([network.jacobian(x) for network in self], return_std)
+
+    @explain_arguments
+    def predict_jacobian(self, x: Any, return_std: bool = False) -> Any:
+        """Compute the derivatives of what `predict` returns with respect to the inputs, for a regression.
+
+        Parameters
+        ----------
+        x
+            One example (n_in,), or rows (m, n_in).
+        return_std
+            Whether to return the derivatives of the standard deviations as well, those of
+            ``predict(x, return_std=True)``.
+
+        Returns
+        -------
+        array, or a pair of arrays
+            Derivatives in the shape of the predictions, with an axis (n_in,) at the end, on the device.
+
+        Raises
+        ------
+        ValueError
+            If the task is not a regression, or if there are quantiles in place of standard deviations.
+        """
+        from xpnet.inspection.intervals import differentiate
+
+        bars = self._bars
+        bars.require_regression("predict_jacobian")
+        if return_std and bars.levels:
+            raise ValueError(
+                "return_std=True needs standard deviations, and these networks predict quantiles; "
+                "predict_jacobian(x) has the derivatives of all quantiles"
+            )
+        return differentiate(bars, x, return_std)
 
     @explain_arguments
     def value_and_jacobian(self, x: Any, return_std: bool = False) -> tuple[Any, Any]:
@@ -777,7 +822,7 @@ class Ensemble:
         cost, xp = self[0].view.model.cost, self.backend.xp
         if cost.levels:
             return predict_points(self._bars, x)
-        outputs = self.forward(x)
+        outputs = self._compute_outputs(x)
         with self.backend.scope(precision(outputs)):
             return mean_and_std(cost.point(outputs, xp), xp)[0]
 

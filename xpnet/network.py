@@ -22,7 +22,7 @@ from xpnet.core.model import Seeds
 from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.step import State
 from xpnet.data.reader import as_real_array
-from xpnet.inspection.predict import predict
+from xpnet.inspection.predict import predict, predict_outputs
 from xpnet.inspection.single_rows import SingleRows
 from xpnet.inspection.view import View
 from xpnet.training.history import History
@@ -598,7 +598,8 @@ class Network:
             Number of threads that share the work of a step (NumPy) or multiply matrices (PyTorch) during this call, in
             the whole process. On NumPy, the weights do not depend on it, and "auto" is the number that its BLAS has. On
             PyTorch, "auto" is one thread if the largest product of a step is too small to gain much from more;
-            otherwise, and if the environment sets a number (OMP_NUM_THREADS, say), it changes nothing.
+            otherwise, and if the environment sets a number that PyTorch reads (OMP_NUM_THREADS, say), it changes
+            nothing.
         distributed
             The processes that share each minibatch: a communicator of mpi4py, ``MPI.COMM_WORLD`` say, or
             `xpnet.distributed.Distributed` with options. All of them call `train` with the same arguments and data; the
@@ -748,14 +749,15 @@ class Network:
         Returns
         -------
         array
-            Outputs (n_out,), or (m, n_out), on the device.
+            Outputs (n_out,), or (m, n_out), on the device. On PyTorch, they are part of the graph of an `x` that
+            requires gradients, for first derivatives.
 
         Examples
         --------
         >>> Network([3, 2], seed=0).forward([[1, 2, 3], [4, 5, 6]]).shape
         (2, 2)
         """
-        return predict(self.view, x)
+        return predict_outputs(self.view, x)
 
     def predict(self, x: Any, return_std: bool = False) -> Any:
         """Predict classes, or values for a regression; with `return_std`, their standard deviations as well.
@@ -823,16 +825,20 @@ class Network:
     def _predict_mean_and_std(self, x: Any) -> tuple[Array, Array]:
         from xpnet.inspection.intervals import predict_mean_and_std
 
+        self._require_std("predict_std")
+        return predict_mean_and_std(self._bars, x)
+
+    def _require_std(self, what: str) -> None:
+        """Refuse a network without standard deviations; `what` needs them."""
         bars = self._bars
-        bars.require_regression("predict_std")
+        bars.require_regression(what)
         if bars.levels or not (bars.has_std or bars.errors is not None):
             calibrate = "" if bars.levels else "call calibrate(validation_data), which gives constant ones, or "
             remedy = ", or take sample(x, 100).std(axis=0), the spread by dropout" if any(self.dropout) else ""
             raise ValueError(
-                f'predict_std needs cost="gaussian", and this network has cost={self.cost_name!r}; {calibrate}make one '
-                f'with cost="gaussian" and 2 outputs for each target{remedy}'
+                f'{what} needs cost="gaussian", and this network has cost={self.cost_name!r}; {calibrate}make one with '
+                f'cost="gaussian" and 2 outputs for each target{remedy}'
             )
-        return predict_mean_and_std(bars, x)
 
     @property
     def _bars(self) -> Bars:
@@ -997,7 +1003,7 @@ class Network:
         from xpnet.training.evaluate import require_classes
 
         require_classes(self.view, "predict_proba")
-        return self.forward(x)
+        return predict(self.view, x)
 
     @explain_arguments
     def evaluate(self, test_data: Any) -> int:
@@ -1225,6 +1231,8 @@ class Network:
     def jacobian(self, x: Any) -> Array:
         """Compute the derivatives ∂a/∂x of the outputs with respect to the inputs: (n_out, n_in), or (m, n_out, n_in).
 
+        The outputs are those of `forward`; `predict_jacobian` has the derivatives of what `predict` returns.
+
         Examples
         --------
         >>> net = Network([2, 1], task="regression")
@@ -1249,6 +1257,44 @@ class Network:
         from xpnet.inspection.derivatives import value_and_jacobian
 
         return value_and_jacobian(self.view, x)
+
+    def predict_jacobian(self, x: Any, return_std: bool = False) -> Any:
+        """Compute the derivatives of what `predict` returns with respect to the inputs, for a regression.
+
+        They are those of `jacobian` up to a calibration, which corrects standard deviations and quantiles, and to the
+        order of quantiles, which `predict` sorts.
+
+        Parameters
+        ----------
+        x
+            One example (n_in,), or rows (m, n_in).
+        return_std
+            Whether to return the derivatives of the standard deviations as well, those of `predict_std`.
+
+        Returns
+        -------
+        array, or a pair of arrays
+            Derivatives in the shape of the predictions, with an axis (n_in,) at the end, on the device.
+
+        Raises
+        ------
+        ValueError
+            If the task is not a regression, or if there are no standard deviations.
+
+        Examples
+        --------
+        >>> net = Network([2, 1], task="regression")
+        >>> net.layers = [([[3, 4]], [0])]
+        >>> net.predict_jacobian([[1, 1], [2, 2]])
+        array([[3., 4.],
+               [3., 4.]], dtype=float32)
+        """
+        from xpnet.inspection.intervals import differentiate
+
+        if return_std:
+            self._require_std("predict_jacobian(return_std=True)")
+        self._bars.require_regression("predict_jacobian")
+        return differentiate(self._bars, x, return_std)
 
     def hessian(self, x: Any) -> Array:
         """Compute the second derivatives ∂²a/∂x² of the outputs with respect to the inputs.

@@ -61,6 +61,9 @@ class CuPyBackend(Eager):
         with self.scope(""):
             return cupy.array(x, copy=True, order="C")
 
+    def make_contiguous(self, x: Array) -> Array:
+        return x if x.flags.c_contiguous else self.copy(x)
+
     def to_numpy(self, x: Array) -> np.ndarray:
         return cupy.asnumpy(x)
 

@@ -1,4 +1,4 @@
-"""PyTorch: its own arrays, its own devices, and no autograd."""
+"""PyTorch: its own arrays and its own devices. Its autograd sees the outputs of a network as one function."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -148,6 +148,43 @@ def _limit_threads(number: int) -> Iterator[None]:
 _LIMIT, _LIMIT_LOCK = local(), Lock()  # the limit of the innermost context, by Python thread
 _THREADS_BEFORE: list[int] = []  # for each open context, the number of threads before the first of them
 
+
+class _Joined(torch.autograd.Function):
+    """A function in PyTorch's graph, whose gradient we compute."""
+
+    @staticmethod
+    def forward(x: Array, function: Function, pullback: Function) -> Array:
+        return function(x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Array) -> None:
+        x, _, ctx.pullback = inputs
+        ctx.save_for_backward(x)
+
+    @staticmethod
+    def backward(ctx: Any, g: Array) -> Any:
+        (x,) = ctx.saved_tensors
+        return _Gradient.apply(x, g, ctx.pullback), None, None
+
+
+class _Gradient(torch.autograd.Function):
+    """The gradient of `_Joined`, which cannot be differentiated again."""
+
+    @staticmethod
+    def forward(x: Array, g: Array, pullback: Function) -> Array:
+        return pullback(x, g).reshape(x.shape).to(x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Array) -> None: ...
+
+    @staticmethod
+    def backward(ctx: Any, g: Array) -> Any:
+        raise TypeError(
+            "PyTorch takes only first derivatives of a network's outputs; net.hessian(x) computes second derivatives, "
+            "and a module made by xpnet.export.to_torch has those of any order"
+        )
+
+
 _XP = PatchedNamespace(compat, matmul=_matmul, vecdot=_vecdot, maximum=_maximum, minimum=_minimum)
 
 
@@ -199,14 +236,27 @@ class TorchBackend(Eager):
         gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
         return ["cpu", *gpus] + (["mps"] if torch.backends.mps.is_available() else [])
 
+    @property
+    def thread_variables(self) -> tuple[str, ...]:
+        return "OMP_NUM_THREADS", "MKL_NUM_THREADS"
+
     def scope(self, dtype: str) -> AbstractContextManager[Any]:
         return torch.no_grad()  # not inference_mode, whose results cannot enter a user's autograd graph
 
     def copy(self, x: Array) -> Array:
         return torch.as_tensor(x).clone(memory_format=torch.contiguous_format)
 
+    def make_contiguous(self, x: Array) -> Array:
+        return x.contiguous()
+
     def to_numpy(self, x: Array) -> np.ndarray:
         return host_array(x.detach().cpu())
+
+    def records(self, x: Any) -> bool:
+        return isinstance(x, torch.Tensor) and x.requires_grad and torch.is_grad_enabled()
+
+    def join(self, function: Function, pullback: Function, x: Array) -> Array:
+        return _Joined.apply(x, function, pullback)
 
     def loop(self, step: Function, make_minibatch: Function) -> ReplayLoop:
         return ReplayLoop(self, step, make_minibatch)

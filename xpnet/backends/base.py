@@ -81,6 +81,12 @@ class Backend:
         """Name of the device, as ``device=`` accepts it."""
         return str(self.device)
 
+    @property
+    def thread_variables(self) -> Iterable[str]:
+        """Names of the variables of the environment by which users set the threads that multiply matrices."""
+        pools = _find_thread_pools(self.name).info()
+        return [name for pool in pools for name in THREAD_VARIABLES.get(pool["internal_api"], ())]
+
     @classmethod
     def devices(cls) -> list[str]:
         """Names of the devices that are available here."""
@@ -134,6 +140,13 @@ class Backend:
     def copy(self, x: Array) -> Array:
         """Copy an array of this device, in the memory order in which the library multiplies fastest."""
         return self.xp.asarray(x, copy=True)
+
+    def make_contiguous(self, x: Array) -> Array:
+        """Return an array with its rows one after the other in memory; a copy only where they are not.
+
+        Sums and products of the same numbers can differ in the last bit where these lie otherwise.
+        """
+        return x
 
     def copy_to_read(self, x: Array) -> Array:
         """Copy an array of this device; the copy is read-only where the library can protect an array."""
@@ -192,6 +205,24 @@ class Backend:
         """Call a pure function of nests of arrays, ``function(*args, xp)``, within a scope; JAX compiles it."""
         return function(*args, self.xp)
 
+    def records(self, x: Any) -> bool:
+        """Whether the library records what is computed with these inputs, to differentiate it by itself."""
+        return False
+
+    def join(self, function: Function, pullback: Function, x: Array) -> Array:
+        """Compute ``function(x)`` as a part of the graph that the library records.
+
+        Parameters
+        ----------
+        function
+            ``function(x) -> array``.
+        pullback
+            ``pullback(x, g)``: the gradient by x, where g is that by the result.
+        x
+            An array that the backend `records`.
+        """
+        raise NotImplementedError
+
     def repeat_function(self, function: Function, nest: Any, x: Array) -> Function | None:
         """Make a faster form of a pure function for one nest and many arrays; None if there is none.
 
@@ -230,7 +261,7 @@ class Backend:
         """Wait until the device has finished all its work. Synchronizes."""
 
     def _from_host(self, x: np.ndarray, dtype: str | None) -> Array:
-        return self.xp.asarray(cast(x, dtype), device=self.device)
+        return self.xp.asarray(np.asarray(cast(x, dtype), order="C"), device=self.device)
 
     def _from_device(self, x: Array) -> Array:
         if isinstance(x, self.array_type):
@@ -358,6 +389,26 @@ def as_plain_tensor(x: Any, name: str) -> Any:
         raise TypeError(f"{name} has dtype {x.dtype}, which PyTorch cannot convert; give float32") from error
 
 
+def refuse_graph(x: Any, name: str) -> None:
+    """Refuse a PyTorch tensor that autograd follows, where results would be left out of its graph.
+
+    Raises
+    ------
+    TypeError
+        If it requires gradients, or has a tangent.
+    """
+    if type(x) is np.ndarray or not array_api_compat.is_torch_array(x):
+        return
+    from torch import is_grad_enabled
+    from torch.autograd import forward_ad
+
+    if (x.requires_grad and is_grad_enabled()) or forward_ad.unpack_dual(x).tangent is not None:
+        raise TypeError(
+            f"{name} requires gradients, and of a network only forward with backend='torch' is part of PyTorch's "
+            f"graph; give {name}.detach(), and take derivatives by jacobian, vjp or hessian"
+        )
+
+
 def on_host(x: Any) -> bool:
     """Whether an array, or a backend, is in the host's memory."""
     device = x.device if isinstance(x, Backend) else array_api_compat.device(x)
@@ -435,6 +486,12 @@ def limit_thread_pools(name: str, number: int) -> Iterator[None]:
 
 
 _LIMIT_LOCK = Lock()
+# BLAS, as threadpoolctl names it -> the variables of the environment that it reads
+THREAD_VARIABLES = {
+    "openblas": ("OPENBLAS_NUM_THREADS", "OPENBLAS_DEFAULT_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS"),
+    "mkl": ("MKL_NUM_THREADS", "OMP_NUM_THREADS"),
+    "blis": ("BLIS_NUM_THREADS", "OMP_NUM_THREADS"),
+}
 
 
 def count_threads(name: str) -> int:

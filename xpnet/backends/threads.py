@@ -7,21 +7,13 @@ from typing import Any
 from xpnet.backends.base import Backend, count_threads
 
 AUTO = "auto"
-THREAD_VARIABLES = (  # of the environment, which set the number for a process
-    "OPENBLAS_NUM_THREADS",
-    "GOTO_NUM_THREADS",
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
 
 
 def choose_threads(backend: Backend, threads: int | str, multiplications: int) -> int | None:
     """Choose the number of threads for products of up to `multiplications`; None changes nothing.
 
     "auto" chooses one thread where the products are too small to gain much from more. Elsewhere, and where the
-    environment sets a number, it changes nothing.
+    environment sets a number that the library reads, it changes nothing.
 
     Examples
     --------
@@ -34,7 +26,7 @@ def choose_threads(backend: Backend, threads: int | str, multiplications: int) -
     if threads != AUTO:
         return int(threads)
     is_small = backend.threads_from is not None and multiplications < backend.threads_from
-    return 1 if is_small and not any(map(os.environ.get, THREAD_VARIABLES)) else None
+    return 1 if is_small and not any(map(os.environ.get, backend.thread_variables)) else None
 
 
 def limit_step_threads(

@@ -153,6 +153,11 @@ class Cost(NamedTuple):
         return 1 if self.distribution is None else len(self.distribution.shifts)
 
     @property
+    def has_std(self) -> bool:
+        """Whether the outputs tell the standard deviation of each target."""
+        return self.distribution is not None and self.distribution.std is not None
+
+    @property
     def levels(self) -> tuple[float, ...]:
         """Levels of the quantiles, if the outputs are quantiles; otherwise empty."""
         return () if self.distribution is None else self.distribution.levels

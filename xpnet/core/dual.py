@@ -334,6 +334,21 @@ def _joining(name: str) -> Function:
     return rule
 
 
+def _sort(xp: Namespace, x: Any, *, axis: int = -1) -> Dual:
+    x = _constant(x, xp)
+    order = xp.argsort(x.value, axis=axis)
+    return x.map(lambda part: xp.take_along_axis(part, order, axis=axis))
+
+
+def _variance(xp: Namespace, x: Any, *, axis: Any = None, keepdims: bool = False) -> Dual:
+    x = _constant(x, xp)
+    change = None
+    if x.tangent is not None:
+        distance = x.value - xp.mean(x.value, axis=axis, keepdims=True)
+        change = xp.mean(2.0 * distance * x.tangent, axis=axis, keepdims=keepdims)
+    return Dual(xp.var(x.value, axis=axis, keepdims=keepdims), change, xp)
+
+
 def _operator(function: Function) -> Function:
     return lambda xp, x, *others: function(_constant(x, xp), *others)
 
@@ -343,6 +358,7 @@ _matmul = _bilinear("matmul")
 RULES: dict[str, Function] = {
     **{"maximum": _maximum, "minimum": _minimum, "where": _where, "clip": _clip, "logaddexp": _logaddexp},
     **{name: _extreme(name) for name in ("max", "min")},
+    **{"sort": _sort, "var": _variance},
     **{name: _bilinear(name) for name in ("matmul", "vecdot")},
     **{name: _joining(name) for name in ("concat", "stack")},
     **{"add": _operator(operator.add), "subtract": _operator(operator.sub), "multiply": _operator(operator.mul)},

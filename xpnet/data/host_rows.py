@@ -12,7 +12,7 @@ import numpy as np
 from xpnet.backends.base import as_array, host_array
 from xpnet.backends.memory import find_free_memory
 from xpnet.core.arrays import Array, blocks
-from xpnet.data.reader import Reader, refuse_masked
+from xpnet.data.reader import Reader, refuse_masks_and_units
 from xpnet.data.sampling import cut_rows
 
 LEAST_BYTES = 1 << 26  # of inputs that stay outside memory; smaller ones are read whole, which is faster
@@ -152,7 +152,7 @@ def _read_rows(inputs: Any, index: np.ndarray) -> np.ndarray:
         block = inputs.take(rows)
     else:
         block = inputs[slice(first, last + 1) if last - first + 1 == len(rows) else rows]
-    refuse_masked(block, "X")
+    refuse_masks_and_units(block, "X")
     block = host_array(as_array(block, "X"))
     return block if np.array_equal(rows, index) else block[places]
 

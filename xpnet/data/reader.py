@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 import array_api_compat
 import numpy as np
 
-from xpnet.backends.base import Backend, as_array, cast, host_array, on_host, precision
+from xpnet.backends.base import Backend, as_array, cast, host_array, on_host, precision, refuse_graph
 from xpnet.backends.choose import get_backend
 from xpnet.core.arrays import Array, blocks, map_arrays
 from xpnet.core.minibatch import Encoding, Examples
@@ -34,6 +34,8 @@ WIDE_DTYPES = {
 WIDE_CODES = "dgiIlLqQ"  # the codes of the same dtypes in NumPy
 PARTS_PER_BLOCK = 64  # on the host, so that a part stays in the processor's cache between operations
 SEQUENCES, MAX_AXES = (list, tuple, deque), 64  # that NumPy converts to an array
+NUMBERS = {bool, int, float}
+UNITS = "unit", "units"  # what libraries call the unit of a quantity
 TEXT_REMEDY = "xpnet.estimators.TableEncoder turns columns of texts into numbers"
 RowNumbers: TypeAlias = Sequence[int] | np.ndarray | None  # in messages; None: 0, 1, ...
 
@@ -105,6 +107,7 @@ class Reader(NamedTuple):
         if type(x) is tuple:
             _refuse_pair(x, name)
         self.check_names(x, name)
+        refuse_graph(x, name)
         try:
             x = as_real_array(x, name)
         except ValueError as error:
@@ -159,6 +162,7 @@ class Reader(NamedTuple):
             x = self.scale_inputs(x)  # this rounds, so the check comes afterwards
             self._check_finite(x, name, rows)
             return x
+        x = self._arrange(x)
         if self.model.scale is None or not _is_bytes(x):
             self._check_finite(x, name, rows)
         return x if self.scaling is None else self.scale_inputs(x)
@@ -189,7 +193,7 @@ class Reader(NamedTuple):
             raise ValueError(f"{name} has shape {tuple(y.shape)}, but must have (n, {n}){others}")
         with self.scope():
             y = self._move(y, name) if self._scales_targets else self.backend.asarray(y, self.dtype, name)
-            y = self.home(y).xp.reshape(y, (-1, n))
+            y = self._arrange(self.home(y).xp.reshape(y, (-1, n)))
             self._check_finite(y, name, rows)
             if not self.is_wide(y):  # else the outputs have no bounds
                 self._check_reachable(y, name)
@@ -253,7 +257,7 @@ class Reader(NamedTuple):
         """Compute the moments of columns that were read, as NumPy arrays. Synchronizes."""
         home, dtype = self.home(x), "float64" if self.is_wide(x) else self.dtype
         with home.scope(dtype):
-            result = moments(home.asarray(x, dtype), home.xp)
+            result = moments(home.make_contiguous(home.asarray(x, dtype)), home.xp)
             return Moments(result.n, *(home.to_numpy(array) for array in result[1:]))
 
     def take(self, x: Array, index: np.ndarray) -> Array:
@@ -294,6 +298,10 @@ class Reader(NamedTuple):
             return x
         return host_array(x) if on_host(x) else self.backend.asarray(x, None, name)
 
+    def _arrange(self, x: Array) -> Array:
+        """Bring rows into one order in memory, so that results do not depend on it; wide ones when they are scaled."""
+        return x if self.is_wide(x) else self.home(x).make_contiguous(x)
+
     def _scale_exactly(self, x: Array, mean: np.ndarray | None, std: np.ndarray | None) -> Array:
         """Scale numbers in float64, without moving them, and move the rounded results to the device."""
         if mean is None:
@@ -304,7 +312,9 @@ class Reader(NamedTuple):
                 width *= PARTS_PER_BLOCK
             else:
                 x, mean, std = (home.asarray(array, "float64") for array in (x, mean, std))
-            rounded = [home.asarray((block - mean) / std, self.dtype) for block in blocks(x, width)]
+            rounded = [
+                home.asarray((home.make_contiguous(block) - mean) / std, self.dtype) for block in blocks(x, width)
+            ]
             scaled = rounded[0] if len(rounded) == 1 else home.xp.concat(rounded, axis=0)
         return scaled if home is self.backend else self.backend.asarray(scaled)
 
@@ -414,17 +424,23 @@ def as_real_array(x: Any, name: str) -> Array:
     return x
 
 
-def refuse_masked(x: Any, name: str) -> None:
-    """Refuse a masked array, and a sequence that holds one: NumPy would read what the mask hides.
+def refuse_masks_and_units(x: Any, name: str) -> None:
+    """Refuse arrays with a mask or a unit, and sequences that hold one: NumPy would drop the mask or the unit.
 
     Examples
     --------
-    >>> refuse_masked([np.ma.masked_equal([1, 2], 2)], "x")
+    >>> refuse_masks_and_units([np.ma.masked_equal([1, 2], 2)], "x")
     Traceback (most recent call last):
     TypeError: x is a masked array, or holds one; give its filled() values
     """
-    if _holds_masked(x):
+    refused = _find_mask_or_unit(x)
+    if isinstance(refused, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array, or holds one; give its filled() values")
+    if refused is not None:
+        raise TypeError(
+            f"{name} is a quantity with a unit, or holds one; give its numbers in a unit of your choice, such as "
+            'to_value("m") of astropy or to("m").magnitude of pint'
+        )
 
 
 def stack(values: Sequence[Any], name: str) -> Array:
@@ -438,11 +454,11 @@ def stack(values: Sequence[Any], name: str) -> Array:
 
 
 def _convert(x: Any, name: str) -> Array:
-    """Return an array of any library, or convert to one; refuse sparse and masked arrays."""
+    """Return an array of any library, or convert to one; refuse sparse and masked arrays, and those with a unit."""
     for method in ("toarray", "todense"):
         if hasattr(x, method):
             raise TypeError(f"{name} is sparse; give its {method}()")
-    refuse_masked(x, name)
+    refuse_masks_and_units(x, name)
     x = as_array(x, name, np.float64 if _is_mixed_table(x) else None)
     return host_array(x) if isinstance(x, np.ndarray) else x
 
@@ -572,15 +588,32 @@ def _is_real(x: Array) -> bool:
         return False
 
 
-def _holds_masked(x: Any, depth: int = 0) -> bool:
-    if isinstance(x, np.ma.MaskedArray):
-        return True
-    if not isinstance(x, SEQUENCES) or depth == MAX_AXES:
-        return False
+def _find_mask_or_unit(x: Any, depth: int = 0) -> Any:
+    """Find an array with a mask or a unit, in nested sequences too; None if there is none."""
+    if not isinstance(x, SEQUENCES):
+        return x if isinstance(x, np.ma.MaskedArray) or _has_unit(x) else None
     kinds = set(map(type, x))  # there are few, so long lists of numbers take little time
-    if any(issubclass(kind, np.ma.MaskedArray) for kind in kinds):
-        return True
-    return any(issubclass(kind, SEQUENCES) for kind in kinds) and any(_holds_masked(item, depth + 1) for item in x)
+    if kinds <= NUMBERS or depth == MAX_AXES:
+        return None
+    if any(issubclass(kind, SEQUENCES) for kind in kinds):
+        items = iter(x)
+    else:
+        items = (next(item for item in x if type(item) is kind) for kind in kinds)
+    return next((found for item in items if (found := _find_mask_or_unit(item, depth + 1)) is not None), None)
+
+
+def _has_unit(x: Any) -> bool:
+    """Tell whether an array or number has a unit that it computes with, as those of astropy, pint and unyt.
+
+    A text only labels, and a table may have columns that are named so.
+    """
+    has_data = hasattr(type(x), "data") and not hasattr(x, "__dlpack__")
+    wrapped = [x.data] if has_data else []  # of xarray
+    for array in (x, *wrapped):
+        owner = array if isinstance(array, np.ndarray) else type(array)
+        if any(hasattr(owner, name) and not isinstance(getattr(array, name), (str, type(None))) for name in UNITS):
+            return True
+    return False
 
 
 def _is_mixed_table(x: Any) -> bool:

@@ -15,11 +15,11 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.validation import validate_data
 
-from xpnet.backends.base import CONVERSION_ERRORS, Backend, as_array, on_host
+from xpnet.backends.base import CONVERSION_ERRORS, Backend, as_array, on_host, refuse_graph
 from xpnet.backends.choose import backend_of, get_backend, is_foreign, to_host
 from xpnet.core.arrays import Array
 from xpnet.data.host_rows import HostRows, as_host_rows, stays_outside
-from xpnet.data.reader import TEXT_REMEDY, as_real_array, refuse_masked
+from xpnet.data.reader import TEXT_REMEDY, as_real_array, refuse_masks_and_units
 from xpnet.data.weights import check_weights
 from xpnet.wording.checks import check_lengths
 from xpnet.wording.errors import unless_stopped
@@ -80,6 +80,7 @@ def validate_inputs(estimator: BaseEstimator, x: Any) -> Any:
     `HostRows`, which are checked when they are read.
     """
     with name_arguments("X"):
+        refuse_graph(x, "X")
         if is_foreign(x) or stays_outside(x):
             return _validate_by_shape(estimator, x, "no_validation", reset=False)
         check_kind(x, "X")
@@ -161,8 +162,8 @@ def name_arguments(arguments: str, x: Any = None) -> Iterator[None]:
 
 
 def check_kind(x: Any, name: str) -> None:
-    """Refuse masked arrays, and arrays of times or records, which scikit-learn would read as plain numbers."""
-    refuse_masked(x, name)
+    """Refuse arrays with a mask or a unit, and of times or records, which scikit-learn would read as plain numbers."""
+    refuse_masks_and_units(x, name)
     if isinstance(x, np.ndarray) and (x.dtype.kind in "mM" or x.dtype.names is not None):
         raise TypeError(f"{name} has dtype {x.dtype}; give real numbers, or labels")
 

@@ -22,7 +22,7 @@ from xpnet.data.columns import (
     open_columns,
     to_plain,
 )
-from xpnet.data.reader import refuse_masked
+from xpnet.data.reader import refuse_masks_and_units
 from xpnet.network import Network
 from xpnet.wording.checks import install_command, list_names
 
@@ -236,7 +236,7 @@ def _to_frame(encoder: TableEncoder, X: Any, reset: bool) -> Any:
     except ImportError as error:
         remedy = f"install it with: {install_command('tables')}"
         raise ImportError(f"TableEncoder needs pandas ({error}); {remedy}") from error
-    refuse_masked(X, "X")
+    refuse_masks_and_units(X, "X")
     if not isinstance(X, pandas.DataFrame) and hasattr(X, "to_pandas"):
         X = X.to_pandas()
     if reset or hasattr(encoder, "n_features_in_"):

@@ -136,7 +136,7 @@ def _make_module(part: Part) -> nn.Module:
         return nn.Dropout(*part.values)
     if part.kind == "sort":
         return Sort(part.values[0].tolist())
-    tensors = [torch.from_numpy(np.array(array)) for array in part.values]  # copies
+    tensors = [torch.from_numpy(np.array(array, order="C")) for array in part.values]  # copies
     if part.kind == "dense":
         return _make_linear(*tensors)
     return {"scale": Scale, "standardize": Standardize, "rescale": Rescale}[part.kind](*tensors)

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+from xpnet.backends.base import refuse_graph
 from xpnet.core.arrays import Array, Layers, Namespace, blocks
 from xpnet.core.backprop import backward, forward, hessian_product, pullback
 from xpnet.core.backprop import deltas as propagate
@@ -23,8 +24,8 @@ def gradients(view: View, x: Any, y: Any, backpropagate: Callable[..., Layers] =
 
     `backpropagate` replaces `core.backprop.backward`, to show the effect of a mistake in it.
     """
+    x, y, _ = _read_batch(view, x, y)
     with view.scope():
-        x, y, _ = _read_batch(view, x, y)
         return view.backend.call(partial(_compute_gradients, view.model, backpropagate), view.layers, x, y)
 
 
@@ -37,16 +38,16 @@ def _compute_gradients(
 
 def activations(view: View, x: Any) -> list[Array]:
     """Compute the activations of every layer, inputs included; see `Network.activations`."""
+    x, single = _read_rows(view, x)
     with view.scope():
-        x, single = _read_rows(view, x)
         _, layers = forward(view.layers, view.model.sigmas, x, view.xp)
         return [view.xp.asarray(a[0, ...] if single else a, copy=True) for a in layers]
 
 
 def deltas(view: View, x: Any, y: Any) -> list[Array]:
     """Compute the errors of every layer; see `Network.deltas`."""
+    x, y, single = _read_batch(view, x, y)
     with view.scope():
-        x, y, single = _read_batch(view, x, y)
         zs, activations = forward(view.layers, view.model.sigmas, x, view.xp)
         delta = view.model.output.delta(zs[-1], activations[-1], y, view.xp)
         errors = propagate(view.layers, view.model.sigmas, zs, activations, delta, view.xp)
@@ -55,13 +56,14 @@ def deltas(view: View, x: Any, y: Any) -> list[Array]:
 
 def vjp(view: View, x: Any, g: Any) -> Array:
     """Compute a vector-Jacobian product; see `Network.vjp`."""
+    x, single = _read_rows(view, x)
+    shape = (view.model.n_out,) if single else (x.shape[0], view.model.n_out)
+    refuse_graph(g, "g")
+    g = as_real_array(g, "g")
+    if tuple(g.shape) != shape:
+        raise ValueError(f"g has shape {tuple(g.shape)}, but must have {shape}: a number for each output")
     with view.scope():
-        x, single = _read_rows(view, x)
-        shape = (view.model.n_out,) if single else (x.shape[0], view.model.n_out)
-        g = as_real_array(g, "g")
-        if tuple(g.shape) != shape:
-            raise ValueError(f"g has shape {tuple(g.shape)}, but must have {shape}: a number for each output")
-        g = view.backend.asarray(g, view.dtype, "g")
+        g = view.backend.make_contiguous(view.backend.asarray(g, view.dtype, "g"))
         if not view.backend.all_finite([g]):
             raise ValueError(f"g holds NaN or infinity (as {view.dtype}); give finite numbers")
         _, product = _forward_and_pull_back(view, x, g[None, :] if single else g)
@@ -75,9 +77,9 @@ def jacobian(view: View, x: Any) -> Array:
 
 def value_and_jacobian(view: View, x: Any) -> tuple[Array, Array]:
     """Compute the outputs and their derivatives by one forward pass; see `Network.value_and_jacobian`."""
+    x, single = _read_rows(view, x)
+    xp, n_out = view.xp, view.model.n_out
     with view.scope():
-        x, single = _read_rows(view, x)
-        xp, n_out = view.xp, view.model.n_out
         # One pullback for all outputs: unit vectors on an axis in front, so arrays are n_out times as large
         units = xp.eye(n_out, dtype=x.dtype, device=x.device)[:, None, :]
         outputs, products = zip(
@@ -91,9 +93,9 @@ def value_and_jacobian(view: View, x: Any) -> tuple[Array, Array]:
 
 def hessian(view: View, x: Any) -> Array:
     """Compute the second derivatives of the outputs with respect to the inputs; see `Network.hessian`."""
+    x, single = _read_rows(view, x)
+    xp, n_in, n_out = view.xp, view.model.n_in, view.model.n_out
     with view.scope(), _explain_own_functions():
-        x, single = _read_rows(view, x)
-        xp, n_in, n_out = view.xp, view.model.n_in, view.model.n_out
         directions = _to_given_inputs(view, xp.eye(n_in, dtype=x.dtype, device=x.device))[:, None, None, :]
         units = _to_scaled_outputs(view, xp.eye(n_out, dtype=x.dtype, device=x.device))[:, None, :]
 
@@ -115,10 +117,12 @@ def hessian(view: View, x: Any) -> Array:
 def hvp(view: View, x: Any, y: Any, direction: Any) -> Layers:
     """Multiply the Hessian of the mean cost by a direction; see `Network.hvp`."""
     weights, biases = split_layers(direction, "direction")
+    for part in (*weights, *biases):
+        refuse_graph(part, "direction")
     place = view.model, view.backend, view.dtype
     vector = tuple(zip(parse_weights(weights, *place, "direction"), parse_biases(biases, *place, "direction")))
+    x, y, _ = _read_batch(view, x, y)
     with view.scope(), _explain_own_functions():
-        x, y, _ = _read_batch(view, x, y)
         return hessian_product(view.layers, vector, view.model.sigmas, view.model.output, x, y, view.xp)
 
 
@@ -165,7 +169,8 @@ def _read_rows(view: View, x: Any) -> tuple[Array, bool]:
     """Read inputs in the form that the first layer takes, and tell whether they were a single example."""
     reader = view.reader
     rows, single = reader.as_rows(x)
-    return apply_scale(reader.read_inputs(rows, "x"), reader.scale, view.xp), single
+    with view.scope():
+        return apply_scale(reader.read_inputs(rows, "x"), reader.scale, view.xp), single
 
 
 def _read_batch(view: View, x: Any, y: Any) -> tuple[Array, Array, bool]:
@@ -173,9 +178,10 @@ def _read_batch(view: View, x: Any, y: Any) -> tuple[Array, Array, bool]:
     reader = view.reader
     rows, single = reader.as_rows(x)
     inputs = reader.read_inputs(rows, "x")
+    refuse_graph(y, "y of the batch")
     y = as_real_array(y, "y of the batch")
     one_target = single and (y.ndim == 0 or (y.ndim == 1 and y.shape[0] == view.model.n_targets))
     targets = reader.read_targets(y[None, ...] if one_target else y, "y of the batch")
     check_lengths("X", inputs.shape[0], "y of the batch", targets.shape[0])
-    inputs, targets = decode(inputs, targets, reader.encoding(), view.xp)
-    return inputs, targets, single
+    with view.scope():
+        return *decode(inputs, targets, reader.encoding(), view.xp), single

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import NormalDist
@@ -27,10 +27,12 @@ from xpnet.core.calibration import (
     sort_errors,
 )
 from xpnet.core.costs import Cost
+from xpnet.core.dual import jvp
 from xpnet.core.minibatch import decode
 from xpnet.data.known_rows import LEAST_SHARE, KnownRows, choose_known_rows, digest_rows, estimate_known_share
 from xpnet.data.reader import Reader
 from xpnet.data.sources import make_source
+from xpnet.inspection.derivatives import value_and_jacobian
 from xpnet.inspection.predict import predict
 from xpnet.inspection.summary import table
 from xpnet.inspection.view import View
@@ -72,14 +74,45 @@ class Coverage:
 
 
 class Bars(NamedTuple):
-    """Error bars or quantiles as a network or an ensemble predicts them, and the errors that correct them."""
+    """Error bars or quantiles as a network or an ensemble predicts them, and the errors that correct them.
 
-    predict: Callable[[Any], Array]  # x -> bars (m, n_targets, k) as in `core.calibration`, not corrected; or for one x
-    view: View  # of the network, or of the first one
+    Bars are arrays (m, n_targets, k) as in `core.calibration`; for one example, they have no axis m.
+    """
+
+    views: Sequence[View]  # of the network, or of all members
     reader: Reader
-    has_std: bool  # whether its standard deviations mean something before they are corrected
+    is_ensemble: bool
     calibration: Calibration | None = None
     trained_on: Sequence[Mapping[str, Any] | None] = ()  # for each network, what it knows of its training data
+
+    @property
+    def view(self) -> View:
+        """The network, or the first member."""
+        return self.views[0]
+
+    @property
+    def has_std(self) -> bool:
+        """Whether standard deviations mean something before they are corrected."""
+        return self.is_ensemble or self.view.model.cost.has_std
+
+    def predict(self, x: Any) -> Array:
+        """Predict bars that are not corrected."""
+        transform = partial(make_bars, self.view.model.cost)
+        members = [predict(view, x, transform) for view in self.views]
+        if not self.is_ensemble:
+            return members[0]
+        backend, dtype = self.view.backend, precision(tuple(members))  # some may need float64, and others not
+        with backend.scope(dtype):
+            members = [backend.asarray(member, dtype) for member in members]
+            return combine_bars(self.view.model.cost, members, self.view.xp)
+
+    def correct(self, bars: Array, xp: Namespace) -> Array:
+        """Correct bars by the errors of the calibration, if there is one."""
+        if self.errors is None:
+            return bars
+        if self.levels:
+            return correct_quantiles(bars, self.move(self.shifts), self.levels, xp)
+        return xp.stack([bars[..., 0], bars[..., 1] * self.factor], axis=-1)
 
     @property
     def errors(self) -> np.ndarray | None:
@@ -138,14 +171,23 @@ def make_bars(cost: Cost, a: Array, xp: Namespace) -> Array:
     return xp.stack([cost.distribution.prediction(blocks, xp), cost.distribution.std(blocks, xp)], axis=-1)
 
 
+def combine_bars(cost: Cost, members: Sequence[Array], xp: Namespace) -> Array:
+    """Combine the bars of members: mean quantiles, or the root of the mean variance plus the variance of the means."""
+    stack = xp.stack(list(members))
+    mean = xp.mean(stack, axis=0)
+    if cost.levels:
+        return mean
+    variance = xp.var(stack[..., 0], axis=0)
+    if cost.has_std:
+        variance = variance + xp.mean(stack[..., 1] ** 2, axis=0)
+    return xp.stack([mean[..., 0], xp.sqrt(variance)], axis=-1)
+
+
 def bars_of_network(
     view: View, calibration: Calibration | None = None, trained_on: Mapping[str, Any] | None = None
 ) -> Bars:
     """Return the error bars of a network."""
-    cost = view.model.cost
-    has_std = cost.distribution is not None and cost.distribution.std is not None
-    predict_bars = partial(predict, view, transform=partial(make_bars, cost))
-    return Bars(predict_bars, view, view.reader, has_std, calibration, [trained_on])
+    return Bars([view], view.reader, False, calibration, [trained_on])
 
 
 def bars_of_ensemble(
@@ -154,24 +196,8 @@ def bars_of_ensemble(
     calibration: Calibration | None,
     trained_on: Sequence[Mapping[str, Any] | None],
 ) -> Bars:
-    """Return the error bars of an ensemble: the root of the mean variance and the variance of the means."""
-    bars, first = [bars_of_network(view) for view in views], views[0]
-    has_noise = bars[0].has_std
-
-    def combine(x: Any) -> Array:
-        members = [one.predict(x) for one in bars]
-        dtype, xp = precision(tuple(members)), first.xp
-        with first.backend.scope(dtype):
-            stack = xp.stack([first.backend.asarray(member, dtype) for member in members])
-            mean = xp.mean(stack, axis=0)
-            if first.model.cost.levels:
-                return mean
-            variance = xp.var(stack[..., 0], axis=0)
-            variance = variance + xp.mean(stack[..., 1] ** 2, axis=0) if has_noise else variance
-            return xp.stack([mean[..., 0], xp.sqrt(variance)], axis=-1)
-
-    reader = first.reader._replace(feature_names=feature_names)
-    return Bars(combine, first, reader, True, calibration, trained_on)
+    """Return the error bars of an ensemble."""
+    return Bars(views, views[0].reader._replace(feature_names=feature_names), True, calibration, trained_on)
 
 
 def calibrate(bars: Bars, validation_data: Any) -> Calibration:
@@ -306,18 +332,14 @@ def transform_targets(bars: Bars, data: Any) -> np.ndarray:
 
 def predict_mean_and_std(bars: Bars, x: Any) -> tuple[Array, Array]:
     """Predict means and corrected standard deviations, (m,) or (m, n_targets)."""
-    predicted = bars.predict(x)
+    predicted = _predict_corrected(bars, x)
     with bars.view.backend.scope(precision(predicted)):
-        return _drop_single(predicted[..., 0]), _drop_single(predicted[..., 1]) * bars.factor
+        return _drop_single(predicted[..., 0]), _drop_single(predicted[..., 1])
 
 
 def predict_quantiles(bars: Bars, x: Any) -> Array:
     """Predict corrected quantiles, as `Network.predict` shapes them."""
-    predicted = bars.predict(x)
-    if bars.errors is None:
-        return shape_quantiles(predicted)
-    with bars.view.backend.scope(precision(predicted)):
-        return shape_quantiles(correct_quantiles(predicted, bars.move(bars.shifts), bars.levels, bars.view.xp))
+    return shape_quantiles(_predict_corrected(bars, x))
 
 
 def predict_points(bars: Bars, x: Any) -> Array:
@@ -325,6 +347,41 @@ def predict_points(bars: Bars, x: Any) -> Array:
     predicted = bars.predict(x)
     with bars.view.backend.scope(precision(predicted)):
         return corrected_points(predicted, bars.move(bars.shifts), bars.view.model.cost, bars.view.xp)
+
+
+def _predict_corrected(bars: Bars, x: Any) -> Array:
+    predicted = bars.predict(x)
+    with bars.view.backend.scope(precision(predicted)):
+        return bars.correct(predicted, bars.view.xp)
+
+
+def differentiate(bars: Bars, x: Any, return_std: bool = False) -> Any:
+    """Differentiate what is predicted with respect to the inputs; see `Network.predict_jacobian`."""
+    outputs, matrices = zip(*[value_and_jacobian(view, x) for view in bars.views])
+    backend, xp, dtype = bars.view.backend, bars.view.xp, precision(outputs)
+    with backend.scope(dtype):
+        # One axis in front for the inputs
+        tangents = tuple(backend.asarray(_roll_axes(matrix, -1, xp), dtype) for matrix in matrices)
+        values = tuple(xp.broadcast_to(backend.asarray(a, dtype), t.shape) for a, t in zip(outputs, tangents))
+
+        def predict_from_outputs(outputs: Sequence[Array], xp: Namespace) -> Array:
+            members = [make_bars(bars.view.model.cost, a, xp) for a in outputs]
+            combined = combine_bars(bars.view.model.cost, members, xp) if bars.is_ensemble else members[0]
+            return bars.correct(combined, xp)
+
+        _, slopes = jvp(predict_from_outputs, [values], [tangents], xp)
+        if bars.levels:
+            parts = [shape_quantiles(slopes)]
+        else:
+            parts = [_drop_single(slopes[..., k]) for k in range(1 + return_std)]
+        parts = [backend.asarray(_roll_axes(part, 1, xp), bars.view.dtype) for part in parts]
+    return tuple(parts) if return_std else parts[0]
+
+
+def _roll_axes(a: Array, by: int, xp: Namespace) -> Array:
+    """Move the last axis to the front (-1), or the first one to the end (1)."""
+    axes = [*range(a.ndim)]
+    return xp.permute_dims(a, (*axes[by:], *axes[:by]))
 
 
 def shape_quantiles(a: Array) -> Array:
@@ -343,13 +400,13 @@ def predict_interval(bars: Bars, x: Any, level: float) -> tuple[Array, Array]:
             'calibrate(validation_data) first, or make an ensemble with cost="gaussian" or quantiles'
         )
     level = in_range("level", level, 0, 1, "0.9 is usual", includes_low=False)
+    if bars.levels:
+        low, high = (_require_level(bars.levels, p, level) for p in ((1 - level) / 2, (1 + level) / 2))
+        quantiles = predict_quantiles(bars, x)
+        return quantiles[..., low], quantiles[..., high]
+    width = bars.move(_drop_single(_bound_errors(bars, level)))
+    mean, std = predict_mean_and_std(bars._replace(calibration=None), x)
     with bars.view.scope(), bars.view.output_scope():
-        if bars.levels:
-            low, high = (_require_level(bars.levels, p, level) for p in ((1 - level) / 2, (1 + level) / 2))
-            quantiles = predict_quantiles(bars, x)
-            return quantiles[..., low], quantiles[..., high]
-        width = bars.move(_drop_single(_bound_errors(bars, level)))
-        mean, std = predict_mean_and_std(bars._replace(calibration=None), x)
         return mean - width * std, mean + width * std
 
 

@@ -18,6 +18,21 @@ from xpnet.inspection.view import View
 Transform = Callable[[Array, Namespace], Array]
 
 
+def predict_outputs(view: View, x: Any) -> Array:
+    """Compute the outputs of a network; where the library differentiates, as a part of its graph.
+
+    Parameters
+    ----------
+    view, x
+        As in `predict`.
+    """
+    if not view.backend.records(x):
+        return predict(view, x)
+    from xpnet.inspection.derivatives import vjp
+
+    return view.backend.join(partial(predict, view), partial(vjp, view), x)
+
+
 def predict(view: View, x: Any, transform: Transform | None = None) -> Array:
     """Compute the outputs for one example, for rows, or for batches of them, and transform each block of outputs.
 
@@ -74,8 +89,8 @@ def _is_stream(x: Any) -> bool:
 def sample(view: View, dropout: Dropout, x: Any, n: int) -> Array:
     """Compute the outputs n times with dropout; see `Network.sample`. Changes nothing."""
     reader, xp, results = view.reader, view.xp, []
+    x, single = reader.as_rows(x)
     with view.scope():
-        x, single = reader.as_rows(x)
         inputs, scale = reader.read_inputs(x, "x"), reader.scale
         m = inputs.shape[0]
         size = rows_per_block(4 * sum(view.model.sizes))  # making a mask takes several arrays
