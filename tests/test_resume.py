@@ -10,13 +10,14 @@ import sys
 import textwrap
 from contextlib import nullcontext
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 from helpers import assert_same, snapshot
+from scipy import sparse
 from test_checkpoint import forge, full_disk, put
 from test_training import InterruptAt
 
@@ -45,6 +46,7 @@ from xpnet import (
 from xpnet.core.activations import Activation
 from xpnet.core.step import State
 from xpnet.training import checkpointing, loop
+from xpnet.training.description import describe
 
 N = 23  # by 4: 5 whole minibatches and a smaller one; in chunks of at most 2
 X = np.random.default_rng(0).standard_normal((N, 3))
@@ -1239,11 +1241,92 @@ def test_functions_of_a_fit_are_compared_by_their_code(tmp_path):
         estimator("MLPRegressor", 3, activation=bend(1.0)).fit(X, Y[:, 0], checkpoint=tmp_path / "run")
     for other in (bend(0.5), bend(1.0, lambda g, z, a, xp: 2.0 * g)):
         with pytest.raises(
-            ValueError, match=r"with activation=\['bend', '<function bend.<locals>.<lambda> \w{8}>', .*but"
+            ValueError, match=r"with activation=\['bend', '<function test_resume.bend.<locals>.<lambda> \w{16}>', .*but"
         ):
             estimator("MLPRegressor", activation=other).fit(X, Y[:, 0], checkpoint=tmp_path / "run", resume=True)
     again = estimator("MLPRegressor", activation=bend(1.0)).fit(X, Y[:, 0], checkpoint=tmp_path / "run", resume=True)
     assert again.n_iter_ == 8
+
+
+SOURCE = """
+FACTOR = 2.0
+
+def helper(x):
+    return FACTOR * x
+
+def function(x, by=1.0):
+    'A function.'
+    values = [helper(item) for item in x]  # of a list
+    return np.sum(values) * by
+"""
+
+
+def load(before="", after=""):
+    """The function of a module, one line of which may have been written otherwise."""
+    assert before in SOURCE
+    variables = {"__name__": "module", "np": np}
+    exec(SOURCE.replace(before, after), variables)
+    return variables["function"]
+
+
+class Scale:
+    def __init__(self, by):
+        self.by = by
+
+    def apply(self, x):
+        return self.by * x
+
+    def __call__(self, x):
+        return self.by * x
+
+
+ONES, OTHERS = np.ones((2000, 3)), np.ones((2000, 3))
+OTHERS[1000, 1] = 2.0
+
+
+def frame(values):
+    return pytest.importorskip("pandas").DataFrame(values, columns=["a", "b", "c"])
+
+
+DESCRIBED = {  # a value that is made twice, and one that differs
+    "code": (load, lambda: load("sum", "max")),
+    "inner code": (load, lambda: load("for item in x", "for item in x if item")),
+    "default": (load, lambda: load("by=1.0", "by=2.0")),
+    "helper": (load, lambda: load("FACTOR * x", "FACTOR + x")),
+    "constant": (load, lambda: load("2.0", "3.0")),
+    "partial": (lambda: partial(load(), by=2.0), lambda: partial(load("sum", "max"), by=2.0)),
+    "argument": (lambda: partial(load(), by=2.0), lambda: partial(load(), by=3.0)),
+    "method": (lambda: Scale(2.0).apply, lambda: Scale(3.0).apply),
+    "object": (lambda: Scale(2.0), lambda: Scale(3.0)),
+    "cache": (lambda: cache(load()), lambda: cache(load("sum", "max"))),
+    "set": (lambda: {"a", "b", "c"}, lambda: {"a", "b", "d"}),
+    "dict": (lambda: {"a": 1, "b": 2}, lambda: {"a": 2, "b": 1}),
+    "list": (lambda: ONES.tolist(), lambda: OTHERS.tolist()),
+    "array": (lambda: ONES.copy("F"), lambda: OTHERS),
+    "objects": (lambda: ONES.astype(object), lambda: OTHERS.astype(object)),
+    "mask": (lambda: np.ma.array(ONES), lambda: np.ma.array(ONES, mask=OTHERS == 2)),
+    "sparse": (lambda: sparse.csr_array(ONES), lambda: sparse.csr_array(OTHERS)),
+    "frame": (lambda: frame(ONES), lambda: frame(OTHERS)),
+    "tensor": (lambda: pytest.importorskip("torch").tensor(ONES), lambda: pytest.importorskip("torch").tensor(OTHERS)),
+    "generator": (lambda: np.random.RandomState(1), lambda: np.random.RandomState(2)),
+}
+
+
+@pytest.mark.parametrize("name", DESCRIBED)
+def test_values_are_told_apart_by_all_that_they_hold(name):
+    """Not by their reprs, which are shortened, or name a function only. Equal ones may be made in other orders."""
+    value, other = DESCRIBED[name]
+    assert describe(value()) == describe(value()) != describe(other())
+
+
+def test_comments_do_not_tell_functions_apart():
+    assert describe(load()) == describe(load("# of a list", "\n")) == describe(load("A function.", "It adds."))
+
+
+def test_values_that_hold_themselves_are_described():
+    value = Scale([])
+    value.by.append(value)
+    assert "Scale(by=[<the Scale around it>], <function" in describe(value)
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
