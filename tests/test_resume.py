@@ -4,6 +4,7 @@ import csv
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 from helpers import assert_same, snapshot
 from scipy import sparse
+from sklearn.exceptions import ConvergenceWarning
 from test_checkpoint import forge, full_disk, put
 from test_training import InterruptAt
 
@@ -1335,6 +1337,50 @@ def test_class_weights_of_numpy_may_be_parameters(tmp_path):
     model = estimator("MLPClassifier", class_weight=weights).fit(X, LABELS, checkpoint=tmp_path / "run")
     again = estimator("MLPClassifier", class_weight=weights).fit(X, LABELS, checkpoint=tmp_path / "run", resume=True)
     assert again.loss_curve_ == model.loss_curve_
+
+
+FORGED_FITS = [  # where in the training, the value, and what the error says
+    (("position", "epoch"), 2**31, "position.epoch=2147483648 contradicts a history of 7 epochs"),  # no end of drawing
+    (("position", "weight"), -1.0, "position.weight=-1.0 must be a finite number of at least 0"),
+    (("callbacks", 0, "values", "rate"), float("nan"), "rate=nan must be a finite number of at least 0"),
+    (("callbacks", 0, "values", "tally"), 1, "the tally must have ['n_iter', "),
+    *(
+        (("callbacks", 0, "values", "tally", name), value, f"tally.{name}={value} must be {expected}")
+        for name, value, expected in (
+            ("lr_scale", 0, "a finite number of at least 2.2"),
+            ("lr_scale", None, "a number"),
+            ("n_seen", 10**400, "a whole number of at least 0"),
+            ("validates", False, "True in this fit"),
+            ("best_loss", 0.5, "None in this fit"),
+            ("best_score", None, "a number"),
+            ("loss_curve", 1.0, "a list"),
+        )
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def interrupted_fit(tmp_path_factory):
+    """The checkpoint of a fit with early stopping in its second epoch."""
+    path = tmp_path_factory.mktemp("fit") / "run"
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        estimator("MLPClassifier", 7, early_stopping=True).fit(X, LABELS, checkpoint=path)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(("where", "value", "message"), FORGED_FITS, ids=lambda x: str(x)[:60])
+def test_a_forged_fit_is_refused_with_the_name_of_the_field(tmp_path, interrupted_fit, where, value, message):
+    path = tmp_path / "run"
+    path.write_bytes(interrupted_fit)
+    forge(path, put("training", *where, value=value))
+    with pytest.raises(CheckpointError, match=rf"run holds a network that is not valid: {re.escape(message)}"):
+        estimator("MLPClassifier", early_stopping=True).fit(X, LABELS, checkpoint=path, resume=True)
+
+
+def test_rates_that_fall_to_nothing_do_not_end_a_fit():
+    options = {"solver": "sgd", "learning_rate": "invscaling", "power_t": 300.0, "max_iter": 3, "random_state": 0}
+    with pytest.warns(ConvergenceWarning):
+        assert estimators.MLPClassifier((3,), **options).fit(X, LABELS).n_iter_ == 3
 
 
 def test_another_fit_and_one_that_would_replace_a_file_are_refused(tmp_path):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.checkpoint.record import check_number, check_whole
 from xpnet.training.callback import EVALUATED, Callback, Training, warn_of_write
 from xpnet.wording.checks import check_folder, choices, count, in_range, install_command, yes_or_no
 from xpnet.wording.errors import unless_stopped
@@ -71,7 +72,7 @@ class Monitor(Callback):
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Take over the best value."""
-        self.best = None if state["best"] is None else float(state["best"])
+        self.best = None if state["best"] is None else check_number("best", state["best"])
 
     def improves(self, logs: dict[str, Any]) -> bool:
         """Tell whether the quantity is better than ever before, and if so, remember it; NaN is never better."""
@@ -160,8 +161,8 @@ class EarlyStopping(Monitor):
     def set_state(self, state: dict[str, Any]) -> None:
         """Take over the best value, its epoch, and the best state."""
         super().set_state(state)
-        self.best_epoch, stopped = count("best_epoch", state["best_epoch"], 0), state["stopped_epoch"]
-        self.stopped_epoch = None if stopped is None else count("stopped_epoch", stopped, 1)
+        self.best_epoch, stopped = check_whole("best_epoch", state["best_epoch"], 0), state["stopped_epoch"]
+        self.stopped_epoch = None if stopped is None else check_whole("stopped_epoch", stopped, 1)
         self._best_state = state.get("best_state")
 
     def on_train_end(self) -> None:
@@ -220,7 +221,7 @@ class ReduceLROnPlateau(Monitor):
     def set_state(self, state: dict[str, Any]) -> None:
         """Take over the best value, and the number of epochs since."""
         super().set_state(state)
-        self._waited = count("waited", state["waited"], 0)
+        self._waited = check_whole("waited", state["waited"], 0)
 
     def on_epoch_end(self, logs: dict[str, Any]) -> None:
         """Count the epochs without improvement, and lower the rate after enough of them."""
