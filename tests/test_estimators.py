@@ -1130,6 +1130,13 @@ def test_a_history_is_named_with_its_place():
         ({"epsilon": 0.0}, r"epsilon=0\.0 must be"),
         ({"shuffle": "yes"}, r"shuffle='yes' must be True or False"),
         ({"early_stopping": "cost"}, r"early_stopping='cost' must be True, which watches the score .*, 'loss', which"),
+        ({"early_stopping": np.array([True, False])}, r"early_stopping=array\(\[ True, False\]\) must be True, which"),
+        ({"shuffle": np.array([True, False])}, r"shuffle=array\(\[ True, False\]\) must be True or False"),
+        (
+            {"n_iter_no_change": np.ones(2)},
+            r"n_iter_no_change=array\(\[1., 1.\]\) must be a whole number",
+        ),
+        ({"hidden_layer_sizes": b"x"}, r"hidden_layer_sizes=b'x' must be a whole number, or a list of them"),
         ({"early_stopping": 1}, r"early_stopping=1 must be True, which watches the score on validation data, 'loss'"),
         ({"warm_start": 3}, r"warm_start=3 must be True or False"),
         ({"dropout": 1.0}, r"dropout=1\.0 must be in \[0, 1\)"),

@@ -1191,6 +1191,12 @@ UNREPEATABLE: dict[str, tuple[Any, dict[str, Any], str]] = {
         "checkpoint= is for searches with groups= and sample_weight= only; with X_val, y_val=, scikit-learn does",
     ),
     "every": (MLPSearchCV(CLASSIFIER, ALPHAS), {"every": 0}, "every=0 must be a whole number of at least 1"),
+    "resume": (MLPSearchCV(CLASSIFIER, ALPHAS), {"resume": "no"}, "resume='no' must be True or False"),
+    "resume, array": (
+        MLPSearchCV(CLASSIFIER, ALPHAS),
+        {"checkpoint": None, "resume": np.ones(2)},
+        "resume=array([1., 1.]) must be True or False",
+    ),
     "no file": (
         MLPSearchCV(CLASSIFIER, ALPHAS),
         {"checkpoint": None, "resume": True},

@@ -12,7 +12,6 @@ from xpnet.data.fingerprint import digest
 from xpnet.training.checkpointing import FileKind, Resumed, Saving, parse_saving
 from xpnet.training.description import describe
 from xpnet.training.plan import Job
-from xpnet.wording.checks import yes_or_no
 
 # Parameters that a resumed fit may change; the number of epochs and the callbacks are compared on their own
 FREE = {"backend", "device", "verbose", "progress", "warm_start", "max_iter", "callbacks"}
@@ -26,7 +25,7 @@ def parse_saving_of_fit(estimator: Any, kind: FileKind, checkpoint: Any, every: 
     ValueError
         If the fit could not be resumed: because it has no epochs, or draws other numbers each time.
     """
-    saving = parse_saving(kind, checkpoint, every, yes_or_no("resume", resume))
+    saving = parse_saving(kind, checkpoint, every, resume)
     if saving is None:
         return None
     if not hasattr(estimator, "partial_fit"):

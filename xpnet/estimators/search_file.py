@@ -19,7 +19,7 @@ from xpnet.checkpoint.files import read_file, write_file
 from xpnet.training.callback import warn_of_write
 from xpnet.training.checkpointing import parse_checkpoint
 from xpnet.training.description import describe, describe_parameters
-from xpnet.wording.checks import count, refuse_duplicates, truncate
+from xpnet.wording.checks import count, refuse_duplicates, truncate, yes_or_no
 from xpnet.wording.errors import CheckpointError, unless_stopped
 
 EVERY = 10  # settings after which the file is written
@@ -37,9 +37,9 @@ class Checkpointing(NamedTuple):
     resume: bool
 
 
-def parse_checkpointing(path: Any, every: Any, resume: bool) -> Checkpointing | None:
+def parse_checkpointing(path: Any, every: Any, resume: Any) -> Checkpointing | None:
     """Check the arguments `checkpoint`, `every` and `resume` of a search."""
-    every = count("every", every, 1)
+    every, resume = count("every", every, 1), yes_or_no("resume", resume)
     path = parse_checkpoint(path, every, resume, EVERY)
     return None if path is None else Checkpointing(path, every, resume)
 

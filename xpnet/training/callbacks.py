@@ -11,7 +11,7 @@ import numpy as np
 
 from xpnet.checkpoint.record import check_number, check_whole
 from xpnet.training.callback import EVALUATED, Callback, Training, warn_of_write
-from xpnet.wording.checks import check_folder, choices, count, in_range, install_command, yes_or_no
+from xpnet.wording.checks import check_folder, choices, count, decode_path, in_range, install_command, yes_or_no
 from xpnet.wording.errors import unless_stopped
 from xpnet.wording.hints import explain_arguments, find_nearest
 
@@ -39,7 +39,7 @@ class Monitor(Callback):
     def __init__(self, monitor: str = "validation_cost", mode: str | None = None, min_delta: float = 0.0) -> None:
         if not isinstance(monitor, str):
             raise ValueError(f"monitor={monitor!r} must be a name of the logs, such as 'validation_cost'")
-        if mode not in (None, "min", "max"):
+        if mode is not None and not (isinstance(mode, str) and mode in ("min", "max")):
             raise ValueError(f"mode={mode!r} is unknown; choose from 'min', 'max'")
         self.monitor, self.mode = monitor, mode
         self.min_delta = in_range("min_delta", min_delta, 0, math.inf, "0 counts every improvement")
@@ -265,13 +265,13 @@ class ModelCheckpoint(Monitor):
         mode: str | None = None,
         min_delta: float = 0.0,
     ) -> None:
-        self.path = os.fsdecode(path)
+        super().__init__("validation_cost" if monitor is None else monitor, mode, min_delta)
+        self.path = decode_path("path", path)
         self.every = None if every is None else count("every", every, 1)
-        if every is not None and (monitor, mode, min_delta) != (None, None, 0.0):
+        if every is not None and (monitor, mode, self.min_delta) != (None, None, 0.0):
             raise ValueError(
                 f"every={every!r} contradicts monitor, mode and min_delta, which say what is best; give one"
             )
-        super().__init__("validation_cost" if monitor is None else monitor, mode, min_delta)
 
     def on_train_begin(self, training: Training) -> None:
         """Reset."""
@@ -323,7 +323,7 @@ class CSVLog(Callback):
     writes_files = True
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.fsdecode(path)
+        self.path = decode_path("path", path)
 
     def on_train_begin(self, training: Training) -> None:
         """Check the folder; an existing file is replaced when the first row is written."""
@@ -394,7 +394,7 @@ class TensorBoard(Callback):
     writes_files = True
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.folder = os.fsdecode(folder)
+        self.folder = decode_path("folder", folder)
         self._writer: Any = None
 
     def on_train_begin(self, training: Training) -> None:
