@@ -880,6 +880,13 @@ def test_a_classifier_goes_there_and_back(solver, y):
         np.testing.assert_allclose(mine.coefs_[0], back.coefs_[0], rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize(("activation", "there"), [("logistic", "logistic"), ("sigmoid", "logistic"), ("gelu", "relu")])
+def test_an_activation_without_hidden_layers_goes_there(activation, there):
+    """It decides how the first weights are drawn, if the estimator is fitted again."""
+    mine = ours.MLPRegressor(**{**SMALL, "hidden_layer_sizes": ()}, activation=activation).fit(XR, TARGET)
+    assert mine.to_sklearn().activation == there
+
+
 @pytest.mark.parametrize(
     ("loss", "y"), [("squared_error", np.stack([TARGET, TARGET], axis=1)), ("poisson", TARGET)], ids=["two", "poisson"]
 )

@@ -81,8 +81,8 @@ def parse_labels(labels: Sequence[object] | None, n: int) -> list[str]:
     """Return the names of classes or outputs, by default their numbers."""
     if labels is None:
         return [str(k) for k in range(n)]
-    is_list = isinstance(labels, Iterable) and not isinstance(labels, (str, Mapping)) and np.ndim(labels) > 0
-    if not is_list or len(names := [str(label) for label in labels]) != n:
+    is_list = isinstance(labels, Iterable) and not isinstance(labels, (str, Mapping))
+    if not is_list or getattr(labels, "shape", None) == () or len(names := [str(label) for label in labels]) != n:
         raise ValueError(f"labels={labels!r} must have {n} names, one for each class or output")
     return names
 
