@@ -1250,6 +1250,48 @@ def test_functions_of_a_fit_are_compared_by_their_code(tmp_path):
     assert again.n_iter_ == 8
 
 
+class Score:
+    """A cost, and a metric."""
+
+    name = "score"
+
+    def __init__(self, by):
+        self.by = by
+
+    def value(self, a, y, xp):
+        return self.by * xp.sum((a - y) ** 2, axis=-1)
+
+    def measure(self, y, a):
+        return self.by
+
+
+OWN = [  # what is corrected, and the network or ensemble with it, and its metrics
+    ("bend", lambda by: Network([3, 4, 2], activation=bend(by), seed=3), lambda by: []),
+    ("score", lambda by: Network([3, 4, 2], cost=Score(by), seed=3), lambda by: []),
+    ("metric 0", lambda by: Network([3, 4, 2], seed=3), lambda by: [Score(by).measure]),
+    ("metric 0", lambda by: Ensemble([3, 4, 2], 2, seed=3), lambda by: [Score(by).measure]),
+]
+
+
+@pytest.mark.parametrize(("name", "make", "metrics"), OWN)
+def test_own_functions_of_a_training_are_compared_by_what_they_compute(tmp_path, name, make, metrics):
+    """Or an activation would change in the middle of a training, and the best epoch would be that of two metrics."""
+
+    def begin(by, **options):
+        net = make(by)
+        callbacks = [Interrupt(3)] if isinstance(net, Network) else lambda k: [Interrupt(3)]
+        options |= {"validation_data": (X, Y), "metrics": metrics(by), "checkpoint": path, "callbacks": callbacks}
+        net.train((X, Y), epochs=EPOCHS, batch_size=4, lr=0.1, progress=False, **options)
+
+    path = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        begin(1.0)
+    with pytest.raises(ValueError, match=rf"run holds a training with {name}=\[.*, but this one has {name}=\["):
+        begin(2.0, resume=True)
+    with pytest.raises(KeyboardInterrupt):
+        begin(1.0, resume=True)
+
+
 SOURCE = """
 FACTOR = 2.0
 
