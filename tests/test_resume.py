@@ -20,6 +20,8 @@ import pytest
 from helpers import assert_same, snapshot
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LinearRegression
 from test_checkpoint import forge, full_disk, put
 from test_training import InterruptAt
 
@@ -1349,6 +1351,10 @@ DESCRIBED = {  # a value that is made twice, and one that differs
     "array": (lambda: ONES.copy("F"), lambda: OTHERS),
     "objects": (lambda: ONES.astype(object), lambda: OTHERS.astype(object)),
     "mask": (lambda: np.ma.array(ONES), lambda: np.ma.array(ONES, mask=OTHERS == 2)),
+    "frozen": (
+        lambda: FrozenEstimator(LinearRegression().fit(X, Y)),
+        lambda: FrozenEstimator(LinearRegression().fit(X, Y[::-1])),
+    ),
     "sparse": (lambda: sparse.csr_array(ONES), lambda: sparse.csr_array(OTHERS)),
     "frame": (lambda: frame(ONES), lambda: frame(OTHERS)),
     "tensor": (lambda: pytest.importorskip("torch").tensor(ONES), lambda: pytest.importorskip("torch").tensor(OTHERS)),

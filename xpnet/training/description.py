@@ -62,7 +62,7 @@ def _describe(value: Any, within: tuple[Any, ...], is_parameter: bool) -> str:
         return _describe_container(value, inner)
     if has_methods(value, "_make"):  # a NamedTuple, such as an activation
         return _call(_name(type(value)), (f"{name}={inner(part)}" for name, part in value._asdict().items()))
-    if is_parameter and has_methods(value, "get_params"):
+    if is_parameter and _is_cloned_by_parameters(value):
         parameters = describe_parameters(value.get_params(deep=False), inner)
         return _call(_name(type(value)), (f"{name}={text}" for name, text in parameters.items()))
     if isinstance(value, FunctionType):
@@ -75,6 +75,12 @@ def _describe(value: Any, within: tuple[Any, ...], is_parameter: bool) -> str:
     if isinstance(value, (type, ModuleType)):
         return _name(value)
     return _describe_numbers(value, inside) or _describe_object(value, inside)
+
+
+def _is_cloned_by_parameters(value: Any) -> bool:
+    """Tell whether scikit-learn copies an estimator without its fitted attributes; a `FrozenEstimator` keeps them."""
+    clone = getattr(type(value), "__sklearn_clone__", None)
+    return has_methods(value, "get_params") and (clone is None or clone.__module__ == "sklearn.base")
 
 
 def describe_parameters(parameters: Mapping[str, Any], describe: Describe = describe) -> dict[str, str]:
