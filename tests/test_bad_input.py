@@ -210,6 +210,46 @@ def test_arguments_of_train_are_checked_before_the_first_step(
         train(net, **options)
 
 
+class Pretender:
+    """Prints as True, which says nothing of what it is."""
+
+    def __repr__(self) -> str:
+        return "True"
+
+
+TEACHER = Network([3, 1], task="regression", seed=0)
+FLAGS: dict[str, Any] = {  # arguments that are True or False
+    "standardize": lambda value: Network([3, 1], standardize=value),
+    "cache": lambda value: TEACHER.copy().train((X, LABELS), epochs=0, progress=False, cache=value),
+    "progress": lambda value: TEACHER.copy().train((X, LABELS), epochs=0, progress=value),
+    "nesterov": lambda value: SGD(momentum=0.5, nesterov=value),
+    "restore_best": lambda value: EarlyStopping(restore_best=value),
+    "return_std": lambda value: Ensemble([3, 1], 2, task="regression").predict(X, return_std=value),
+}
+NAMES: dict[str, Any] = {  # arguments that are one of some names
+    "resume": lambda value: TEACHER.train((X, LABELS), resume=value),
+    "every": lambda value: TEACHER.train((X, LABELS), every=value),
+    "sampling": lambda value: TEACHER.train((X, LABELS), sampling=value),
+    "device": lambda value: Network([3, 1], device=value),
+    "mode": lambda value: EarlyStopping(mode=value),
+    "monitor": lambda value: ReduceLROnPlateau(monitor=value),
+    "checkpoint": lambda value: TEACHER.train((X, LABELS), checkpoint=value),
+}
+
+
+@pytest.mark.parametrize("name", [*FLAGS, *NAMES])
+@pytest.mark.parametrize("value", [Pretender(), np.array([True, False]), np.array(["min", "max"])], ids=repr)
+def test_objects_and_arrays_are_no_flags_and_no_names(name: str, value: Any) -> None:
+    """Whatever they print, and though comparing an array gives an array."""
+    with pytest.raises((ValueError, TypeError), match=rf"{name}={re.escape(repr(value))}"):
+        {**FLAGS, **NAMES}[name](value)
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_flags_may_be_those_of_numpy(name: str) -> None:
+    FLAGS[name](np.False_)
+
+
 def test_a_regression_has_no_classes() -> None:
     net = Network([3, 2], task="regression", seed=0)
     for use in (train, Network.measure, Network.calibrate):

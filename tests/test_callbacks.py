@@ -703,7 +703,7 @@ def test_a_quantity_without_a_known_direction_needs_a_mode(make, tmp_path, monke
 
 @pytest.mark.parametrize("make", [ModelCheckpoint, CSVLog, TensorBoard])
 def test_a_path_is_a_path(make):
-    with pytest.raises(TypeError, match="PathLike"):
+    with pytest.raises(TypeError, match=r"(path|folder)=None must be a path: a string or a pathlib\.Path"):
         make(None)
 
 

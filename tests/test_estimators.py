@@ -880,6 +880,13 @@ def test_a_classifier_goes_there_and_back(solver, y):
         np.testing.assert_allclose(mine.coefs_[0], back.coefs_[0], rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize(("activation", "there"), [("logistic", "logistic"), ("sigmoid", "logistic"), ("gelu", "relu")])
+def test_an_activation_without_hidden_layers_goes_there(activation, there):
+    """It decides how the first weights are drawn, if the estimator is fitted again."""
+    mine = ours.MLPRegressor(**{**SMALL, "hidden_layer_sizes": ()}, activation=activation).fit(XR, TARGET)
+    assert mine.to_sklearn().activation == there
+
+
 @pytest.mark.parametrize(
     ("loss", "y"), [("squared_error", np.stack([TARGET, TARGET], axis=1)), ("poisson", TARGET)], ids=["two", "poisson"]
 )
@@ -1131,6 +1138,13 @@ def test_a_history_is_named_with_its_place():
         ({"epsilon": 0.0}, r"epsilon=0\.0 must be"),
         ({"shuffle": "yes"}, r"shuffle='yes' must be True or False"),
         ({"early_stopping": "cost"}, r"early_stopping='cost' must be True, which watches the score .*, 'loss', which"),
+        ({"early_stopping": np.array([True, False])}, r"early_stopping=array\(\[ True, False\]\) must be True, which"),
+        ({"shuffle": np.array([True, False])}, r"shuffle=array\(\[ True, False\]\) must be True or False"),
+        (
+            {"n_iter_no_change": np.ones(2)},
+            r"n_iter_no_change=array\(\[1., 1.\]\) must be a whole number",
+        ),
+        ({"hidden_layer_sizes": b"x"}, r"hidden_layer_sizes=b'x' must be a whole number, or a list of them"),
         ({"early_stopping": 1}, r"early_stopping=1 must be True, which watches the score on validation data, 'loss'"),
         ({"warm_start": 3}, r"warm_start=3 must be True or False"),
         ({"dropout": 1.0}, r"dropout=1\.0 must be in \[0, 1\)"),

@@ -7,6 +7,7 @@ it are reached. `pytest tests/test_fuzz.py -m slow --hypothesis-profile=search` 
 import contextlib
 import copy
 import functools
+import hashlib
 import itertools
 import json
 import math
@@ -14,6 +15,7 @@ import re
 import tempfile
 import time
 import tracemalloc
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -44,8 +46,10 @@ from xpnet import (
     ReduceLROnPlateau,
     RMSProp,
 )
+from xpnet.checkpoint import archive
 from xpnet.core.arrays import leaves
 from xpnet.core.optimizers.adam import AdamHat
+from xpnet.estimators import MLPClassifier, MLPEnsembleRegressor, MLPRegressor, MLPSearchCV
 
 # What a file says of its scaling may fit the data badly, which says nothing of the file
 pytestmark = pytest.mark.filterwarnings("ignore:targets have mean .* and the cost 'gaussian' gives wrong error bars")
@@ -322,6 +326,66 @@ def hostile_files(draw: Any) -> tuple[File, bytes, bool]:
     return file, content, draw(st.sampled_from([True, True, True, True, False]))
 
 
+# Fits of estimators, and searches
+
+FIT: dict[str, Any] = {"hidden_layer_sizes": (3,), "batch_size": 5, "max_iter": 3, "random_state": 0}
+STEPS = {**FIT, "solver": "sgd", "n_iter_no_change": 1}
+EARLY = {**FIT, "validation_fraction": 0.3, "early_stopping": "loss", "standardize": True, "dropout": 0.1}
+FITS: dict[str, Callable[[], Any]] = {
+    "adam": lambda: MLPClassifier(**FIT),
+    "adaptive": lambda: MLPRegressor(**STEPS, learning_rate="adaptive", tol=0.5),
+    "invscaling": lambda: MLPClassifier(**STEPS, learning_rate="invscaling"),
+    "early stopping": lambda: MLPRegressor(**EARLY),
+    "ensemble": lambda: MLPEnsembleRegressor(n_estimators=2, **EARLY),
+    "search": lambda: MLPSearchCV(MLPClassifier(**FIT), {"alpha": [0.1, 1.0]}, cv=2, return_train_score=True),
+}
+X, Y = np.random.default_rng(1).standard_normal((2, 12, 3))
+Y = (Y[:, 0] > 0).astype(int)
+
+
+def fit(name: str, path: Path, chunks: float = math.inf, **options: Any) -> Any:
+    estimator = FITS[name]()
+    if name != "search":
+        estimator.set_params(callbacks=[Interrupt(chunks)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it has not converged
+        return estimator.fit(X, Y, checkpoint=path, **options)
+
+
+@functools.cache
+def make_fits() -> dict[str, bytes]:
+    """Write the checkpoints of fits that were interrupted in the second epoch, and of a search that has ended."""
+    for name in FITS:
+        fit(name, Path(name), chunks=1)
+    return {name: Path(name).read_bytes() for name in FITS}
+
+
+def seal_search(record: dict[str, Any]) -> bytes:
+    text = write_json(record)
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return f'{text[:-1]}, "checksum": "{digest}"}}\n'.encode("utf-8", "surrogatepass")
+
+
+@st.composite
+def hostile_fits(draw: Any) -> tuple[str, bytes]:
+    """Draw a fit or a search, and what its file is changed to, with the right checksum."""
+    name = draw(st.sampled_from([*FITS]))
+    content = make_fits()[name]
+    if name == "search":
+        record = json.loads(content)
+        del record["checksum"]
+        record["fits"] = record["fits"][: draw(st.sampled_from([0, 1, 2]))]
+        change_value(draw, record)
+        return name, seal_search(record)
+    members = archive.decode(content, name) if name == "ensemble" else [content]
+    path, parts = Path("member"), []
+    for k, member in enumerate(members):
+        path.write_bytes(forge(draw, member) if k == 0 else member)
+        seal(path)
+        parts.append(path.read_bytes())
+    return name, archive.encode(parts) if name == "ensemble" else parts[0]
+
+
 # What may come of a file
 
 
@@ -440,6 +504,29 @@ def test_a_hostile_file_is_a_network_of_use_or_refused_by_name():
 
     try_many()
     assert {*outcomes} >= {f"{way}: {what}" for way in ("loaded", "resumed") for what in ("trained", "refused")}
+
+
+@pytest.mark.slow
+def test_a_hostile_file_of_a_fit_or_a_search_is_resumed_or_refused_by_name():
+    outcomes = Counter()
+
+    @settings(max_examples=max(200, settings().max_examples), suppress_health_check=[*HealthCheck])
+    @given(hostile_fits())
+    def try_many(drawn):
+        name, content = drawn
+        path = Path("hostile")
+        path.write_bytes(content)
+        try:
+            with limits(len(content)):
+                fit(name, path, resume=True).predict(X)
+            outcomes["resumed"] += 1
+        except (CheckpointError, ValueError) as error:
+            if not isinstance(error.__cause__, DivergenceError):  # by forged numbers
+                check_refusal(error, path, True)
+            outcomes["refused"] += 1
+
+    try_many()
+    assert {*outcomes} == {"resumed", "refused"}
 
 
 @pytest.mark.parametrize("error", [KeyError("x"), UserWarning("x"), CheckpointError("no file is named"), MemoryError()])

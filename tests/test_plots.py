@@ -647,6 +647,8 @@ MULTILABEL = Network([4, 3], task="multilabel", seed=0)
         (lambda: plots.compare([H, 5]), TypeError, "history '2' is of type int; give the History that train"),
         (lambda: plots.compare({"a": History()}), ValueError, "history 'a' has no epochs; train first"),
         (lambda: plots.compare([H], "loss"), KeyError, "'loss' is not in this history"),
+        (lambda: plots.compare([H], np.ones(2)), TypeError, r"quantity=array\(\[1., 1.\]\) must be the name of a quan"),
+        (lambda: plots.history(H, ax=np.array([1, 2])), TypeError, r"ax is of type ndarray; give axes of one picture"),
         (lambda: plots.confusion(REGRESSION, DATA), ValueError, "confusion needs classes, and a network with task="),
         (
             lambda: plots.confusion(MULTILABEL, DATA),

@@ -4,19 +4,24 @@ import csv
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import textwrap
 from contextlib import nullcontext
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 from helpers import assert_same, snapshot
+from scipy import sparse
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LinearRegression
 from test_checkpoint import forge, full_disk, put
 from test_training import InterruptAt
 
@@ -45,6 +50,7 @@ from xpnet import (
 from xpnet.core.activations import Activation
 from xpnet.core.step import State
 from xpnet.training import checkpointing, loop
+from xpnet.training.description import describe
 
 N = 23  # by 4: 5 whole minibatches and a smaller one; in chunks of at most 2
 X = np.random.default_rng(0).standard_normal((N, 3))
@@ -1265,11 +1271,138 @@ def test_functions_of_a_fit_are_compared_by_their_code(tmp_path):
         estimator("MLPRegressor", 3, activation=bend(1.0)).fit(X, Y[:, 0], checkpoint=tmp_path / "run")
     for other in (bend(0.5), bend(1.0, lambda g, z, a, xp: 2.0 * g)):
         with pytest.raises(
-            ValueError, match=r"with activation=\['bend', '<function bend.<locals>.<lambda> \w{8}>', .*but"
+            ValueError, match=r"with activation=\['bend', '<function test_resume.bend.<locals>.<lambda> \w{16}>', .*but"
         ):
             estimator("MLPRegressor", activation=other).fit(X, Y[:, 0], checkpoint=tmp_path / "run", resume=True)
     again = estimator("MLPRegressor", activation=bend(1.0)).fit(X, Y[:, 0], checkpoint=tmp_path / "run", resume=True)
     assert again.n_iter_ == 8
+
+
+class Score:
+    """A cost, and a metric."""
+
+    name = "score"
+
+    def __init__(self, by):
+        self.by = by
+
+    def value(self, a, y, xp):
+        return self.by * xp.sum((a - y) ** 2, axis=-1)
+
+    def measure(self, y, a):
+        return self.by
+
+
+OWN = [  # what is corrected, and the network or ensemble with it, and its metrics
+    ("bend", lambda by: Network([3, 4, 2], activation=bend(by), seed=3), lambda by: []),
+    ("score", lambda by: Network([3, 4, 2], cost=Score(by), seed=3), lambda by: []),
+    ("metric 0", lambda by: Network([3, 4, 2], seed=3), lambda by: [Score(by).measure]),
+    ("metric 0", lambda by: Ensemble([3, 4, 2], 2, seed=3), lambda by: [Score(by).measure]),
+]
+
+
+@pytest.mark.parametrize(("name", "make", "metrics"), OWN)
+def test_own_functions_of_a_training_are_compared_by_what_they_compute(tmp_path, name, make, metrics):
+    """Or an activation would change in the middle of a training, and the best epoch would be that of two metrics."""
+
+    def begin(by, **options):
+        net = make(by)
+        callbacks = [Interrupt(3)] if isinstance(net, Network) else lambda k: [Interrupt(3)]
+        options |= {"validation_data": (X, Y), "metrics": metrics(by), "checkpoint": path, "callbacks": callbacks}
+        net.train((X, Y), epochs=EPOCHS, batch_size=4, lr=0.1, progress=False, **options)
+
+    path = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        begin(1.0)
+    with pytest.raises(ValueError, match=rf"run holds a training with {name}=\[.*, but this one has {name}=\["):
+        begin(2.0, resume=True)
+    with pytest.raises(KeyboardInterrupt):
+        begin(1.0, resume=True)
+
+
+SOURCE = """
+FACTOR = 2.0
+
+def helper(x):
+    return FACTOR * x
+
+def function(x, by=1.0):
+    'A function.'
+    values = [helper(item) for item in x]  # of a list
+    return np.sum(values) * by
+"""
+
+
+def load(before="", after=""):
+    """The function of a module, one line of which may have been written otherwise."""
+    assert before in SOURCE
+    variables = {"__name__": "module", "np": np}
+    exec(SOURCE.replace(before, after), variables)
+    return variables["function"]
+
+
+class Scale:
+    def __init__(self, by):
+        self.by = by
+
+    def apply(self, x):
+        return self.by * x
+
+    def __call__(self, x):
+        return self.by * x
+
+
+ONES, OTHERS = np.ones((2000, 3)), np.ones((2000, 3))
+OTHERS[1000, 1] = 2.0
+
+
+def frame(values):
+    return pytest.importorskip("pandas").DataFrame(values, columns=["a", "b", "c"])
+
+
+DESCRIBED = {  # a value that is made twice, and one that differs
+    "code": (load, lambda: load("sum", "max")),
+    "inner code": (load, lambda: load("for item in x", "for item in x if item")),
+    "default": (load, lambda: load("by=1.0", "by=2.0")),
+    "helper": (load, lambda: load("FACTOR * x", "FACTOR + x")),
+    "constant": (load, lambda: load("2.0", "3.0")),
+    "partial": (lambda: partial(load(), by=2.0), lambda: partial(load("sum", "max"), by=2.0)),
+    "argument": (lambda: partial(load(), by=2.0), lambda: partial(load(), by=3.0)),
+    "method": (lambda: Scale(2.0).apply, lambda: Scale(3.0).apply),
+    "object": (lambda: Scale(2.0), lambda: Scale(3.0)),
+    "cache": (lambda: cache(load()), lambda: cache(load("sum", "max"))),
+    "set": (lambda: {"a", "b", "c"}, lambda: {"a", "b", "d"}),
+    "dict": (lambda: {"a": 1, "b": 2}, lambda: {"a": 2, "b": 1}),
+    "list": (lambda: ONES.tolist(), lambda: OTHERS.tolist()),
+    "array": (lambda: ONES.copy("F"), lambda: OTHERS),
+    "objects": (lambda: ONES.astype(object), lambda: OTHERS.astype(object)),
+    "mask": (lambda: np.ma.array(ONES), lambda: np.ma.array(ONES, mask=OTHERS == 2)),
+    "frozen": (
+        lambda: FrozenEstimator(LinearRegression().fit(X, Y)),
+        lambda: FrozenEstimator(LinearRegression().fit(X, Y[::-1])),
+    ),
+    "sparse": (lambda: sparse.csr_array(ONES), lambda: sparse.csr_array(OTHERS)),
+    "frame": (lambda: frame(ONES), lambda: frame(OTHERS)),
+    "tensor": (lambda: pytest.importorskip("torch").tensor(ONES), lambda: pytest.importorskip("torch").tensor(OTHERS)),
+    "generator": (lambda: np.random.RandomState(1), lambda: np.random.RandomState(2)),
+}
+
+
+@pytest.mark.parametrize("name", DESCRIBED)
+def test_values_are_told_apart_by_all_that_they_hold(name):
+    """Not by their reprs, which are shortened, or name a function only. Equal ones may be made in other orders."""
+    value, other = DESCRIBED[name]
+    assert describe(value()) == describe(value()) != describe(other())
+
+
+def test_comments_do_not_tell_functions_apart():
+    assert describe(load()) == describe(load("# of a list", "\n")) == describe(load("A function.", "It adds."))
+
+
+def test_values_that_hold_themselves_are_described():
+    value = Scale([])
+    value.by.append(value)
+    assert "Scale(by=[<the Scale around it>], <function" in describe(value)
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -1278,6 +1411,50 @@ def test_class_weights_of_numpy_may_be_parameters(tmp_path):
     model = estimator("MLPClassifier", class_weight=weights).fit(X, LABELS, checkpoint=tmp_path / "run")
     again = estimator("MLPClassifier", class_weight=weights).fit(X, LABELS, checkpoint=tmp_path / "run", resume=True)
     assert again.loss_curve_ == model.loss_curve_
+
+
+FORGED_FITS = [  # where in the training, the value, and what the error says
+    (("position", "epoch"), 2**31, "position.epoch=2147483648 contradicts a history of 7 epochs"),  # no end of drawing
+    (("position", "weight"), -1.0, "position.weight=-1.0 must be a finite number of at least 0"),
+    (("callbacks", 0, "values", "rate"), float("nan"), "rate=nan must be a finite number of at least 0"),
+    (("callbacks", 0, "values", "tally"), 1, "the tally must have ['n_iter', "),
+    *(
+        (("callbacks", 0, "values", "tally", name), value, f"tally.{name}={value} must be {expected}")
+        for name, value, expected in (
+            ("lr_scale", 0, "a finite number of at least 2.2"),
+            ("lr_scale", None, "a number"),
+            ("n_seen", 10**400, "a whole number of at least 0"),
+            ("validates", False, "True in this fit"),
+            ("best_loss", 0.5, "None in this fit"),
+            ("best_score", None, "a number"),
+            ("loss_curve", 1.0, "a list"),
+        )
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def interrupted_fit(tmp_path_factory):
+    """The checkpoint of a fit with early stopping in its second epoch."""
+    path = tmp_path_factory.mktemp("fit") / "run"
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        estimator("MLPClassifier", 7, early_stopping=True).fit(X, LABELS, checkpoint=path)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(("where", "value", "message"), FORGED_FITS, ids=lambda x: str(x)[:60])
+def test_a_forged_fit_is_refused_with_the_name_of_the_field(tmp_path, interrupted_fit, where, value, message):
+    path = tmp_path / "run"
+    path.write_bytes(interrupted_fit)
+    forge(path, put("training", *where, value=value))
+    with pytest.raises(CheckpointError, match=rf"run holds a network that is not valid: {re.escape(message)}"):
+        estimator("MLPClassifier", early_stopping=True).fit(X, LABELS, checkpoint=path, resume=True)
+
+
+def test_rates_that_fall_to_nothing_do_not_end_a_fit():
+    options = {"solver": "sgd", "learning_rate": "invscaling", "power_t": 300.0, "max_iter": 3, "random_state": 0}
+    with pytest.warns(ConvergenceWarning):
+        assert estimators.MLPClassifier((3,), **options).fit(X, LABELS).n_iter_ == 3
 
 
 def test_another_fit_and_one_that_would_replace_a_file_are_refused(tmp_path):

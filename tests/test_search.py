@@ -1,5 +1,6 @@
 """MLPSearchCV and MLPRandomSearchCV: the results of scikit-learn's searches, from fits that are trained together."""
 
+import functools
 import json
 import os
 import pickle
@@ -29,6 +30,7 @@ from sklearn.metrics import log_loss, make_scorer
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, RandomizedSearchCV, ShuffleSplit, StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
+from sklearn.random_projection import GaussianRandomProjection
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from xpnet import L1, SGD, AdamW, Callback, CheckpointError, Clip, Constant, Cosine, MaxNorm, Network
@@ -874,9 +876,9 @@ def test_errors_in_a_checkpoint_stay_as_they_were():
     fit = search_file.ScoredFit(scores=[ValueError("no score")], seconds=1.0, is_scored=True)
     values = fit.encode()
     assert values["scores"] == ["ValueError: no score"]
-    assert search_file.decode_fit(values, 1).encode() == values
+    assert search_file.decode_fit("fit", values, 1).encode() == values
     values = search_file.ScoredFit(ValueError("no fit"), seconds=1.0, is_scored=True).encode()
-    assert search_file.decode_fit(values, 1).encode() == values
+    assert search_file.decode_fit("fit", values, 1).encode() == values
 
 
 @pytest.mark.slow
@@ -1075,7 +1077,7 @@ OTHERS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "random_state": (
         {"estimator": MLPClassifier(**{**SMALL, "random_state": np.random.RandomState(1)})},
         {},
-        "with random_state=0, but this one has random_state=RandomState ",
+        "with random_state=0, but this one has random_state=RandomState(",
     ),
     "scoring": ({"scoring": "neg_log_loss"}, {}, "with scoring=None, but this one has scoring='neg_log_loss'; give"),
     "error_score": ({"error_score": 0.0}, {}, "with error_score=nan, but this one has error_score=0.0; give the same"),
@@ -1134,11 +1136,36 @@ def test_steps_and_functions_are_compared(tmp_path, fits):
     scorings = [lambda model, x, y: 1.0, lambda model, x, y: 2.0]
     MLPSearchCV(CLASSIFIER, ALPHAS, cv=2, scoring=scorings[0]).fit(X, THREE, checkpoint=tmp_path / "other")
     with pytest.raises(
-        ValueError, match=r"with scoring=<function .*<lambda> \w{8}>, but this one has scoring=<function"
+        ValueError, match=r"with scoring=<function .*<lambda> \w{16}>, but this one has scoring=<function"
     ):
         MLPSearchCV(CLASSIFIER, ALPHAS, cv=2, scoring=scorings[1]).fit(
             X, THREE, checkpoint=tmp_path / "other", resume=True
         )
+
+
+def multiply(by: float) -> Any:
+    return lambda y, x: by * np.mean(y == x, axis=-1, keepdims=x.ndim > 1)
+
+
+CORRECTIONS: dict[str, Any] = {  # a search, and what is corrected in it
+    "scorer": lambda by: MLPSearchCV(CLASSIFIER, ALPHAS, cv=2, scoring=make_scorer(multiply(by))),
+    "step": lambda by: MLPSearchCV(
+        make_pipeline(FunctionTransformer(functools.partial(multiply(by), 0.0)), CLASSIFIER),
+        {"mlpclassifier__alpha": [0.1, 1.0]},
+        cv=2,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CORRECTIONS)
+def test_a_search_with_a_correction_is_refused(tmp_path, fits, name):
+    """Or settings would be compared by the scores of two metrics, or of two kinds of inputs."""
+    path, make = tmp_path / "run", CORRECTIONS[name]
+    fits.calls = 1
+    with pytest.raises(RuntimeError, match="the end"):
+        make(1.0).fit(X, THREE, checkpoint=path, every=1)
+    with pytest.raises(ValueError, match=r"a search with .*lambda> \w{16}>.*, but this one has .*lambda> \w{16}>"):
+        make(-1.0).fit(X, THREE, checkpoint=path, every=1, resume=True)
 
 
 def test_what_does_not_decide_the_scores_may_differ(tmp_path, fits):
@@ -1154,10 +1181,15 @@ UNREPEATABLE: dict[str, tuple[Any, dict[str, Any], str]] = {
     "estimator": (
         MLPSearchCV(MLPClassifier(**{**SMALL, "random_state": None}), ALPHAS),
         {},
-        "checkpoint= needs the random_state of the estimator: with None, a search that resumes trains other networks; "
-        "give a number, as in random_state=0",
+        "checkpoint= needs a number as random_state: with None, a search that resumes draws other numbers; give one, "
+        "as in random_state=0",
     ),
-    "setting": (MLPSearchCV(CLASSIFIER, {"random_state": [0, None]}), {}, "needs the random_state of the estimator"),
+    "setting": (MLPSearchCV(CLASSIFIER, {"random_state": [0, None]}), {}, "needs a number as random_state: with None"),
+    "step": (
+        MLPSearchCV(make_pipeline(GaussianRandomProjection(3), CLASSIFIER), {"mlpclassifier__alpha": [1.0]}),
+        {},
+        "checkpoint= needs a number as gaussianrandomprojection__random_state: with None, a search that resumes draws",
+    ),
     "search": (
         MLPRandomSearchCV(CLASSIFIER, ALPHAS, n_iter=2),
         {},
@@ -1174,6 +1206,12 @@ UNREPEATABLE: dict[str, tuple[Any, dict[str, Any], str]] = {
         "checkpoint= is for searches with groups= and sample_weight= only; with X_val, y_val=, scikit-learn does",
     ),
     "every": (MLPSearchCV(CLASSIFIER, ALPHAS), {"every": 0}, "every=0 must be a whole number of at least 1"),
+    "resume": (MLPSearchCV(CLASSIFIER, ALPHAS), {"resume": "no"}, "resume='no' must be True or False"),
+    "resume, array": (
+        MLPSearchCV(CLASSIFIER, ALPHAS),
+        {"checkpoint": None, "resume": np.ones(2)},
+        "resume=array([1., 1.]) must be True or False",
+    ),
     "no file": (
         MLPSearchCV(CLASSIFIER, ALPHAS),
         {"checkpoint": None, "resume": True},
@@ -1196,36 +1234,44 @@ def test_a_search_that_cannot_be_resumed_is_refused_at_once(tmp_path, fits, name
     assert not fits.numbers
 
 
-FORGERIES: dict[str, Any] = {
-    "format": lambda record: record.update(format=2),
-    "no fits": lambda record: record.pop("fits"),
-    "more": lambda record: record.update(more=1),
-    "list": lambda record: record.update(fits=5),
-    "too many settings": lambda record: record["fits"].append(record["fits"][0]),
-    "a fold less": lambda record: record["fits"][0].pop(),
-    "description": lambda record: record["search"].pop("X"),
-    "time": lambda record: record["fits"][0][0].update(seconds=-1.0),
-    "endless": lambda record: record["fits"][0][0].update(scoring_seconds=float("inf")),
-    "unknown": lambda record: record["fits"][0][0].update(weights=[]),
-    "no number": lambda record: record["fits"][0][0].update(scores=[[1.0]]),
-    "none": lambda record: record["fits"][0][0].update(scores=[None]),
-    "huge": lambda record: record["fits"][0][0].update(scores=[10**400]),
-    "names": lambda record: record["fits"][0][0].update(scores=[{"accuracy": 1.0}]),
-    "too few scores": lambda record: record["fits"][0][0].update(scores=[]),
-    "error": lambda record: record["fits"][0][0].update(error=5, scores=[]),
-    "error and score": lambda record: record["fits"][0][0].update(error="an error"),
+FIT = lambda record: record["fits"][0][0]  # noqa: E731
+
+FORGERIES: dict[str, Any] = {  # what the error says -> how the file is forged
+    "format=2 must be 1, which this version of xpnet reads": lambda record: record.update(format=2),
+    "the file=['format', 'search', 'checksum'] must be an object": lambda record: record.pop("fits"),
+    "the file=['format', 'search', 'fits', 'more', 'checksum'] must": lambda record: record.update(more=1),
+    "fits=5 must be a list of at most 3 settings": lambda record: record.update(fits=5),
+    "must be a list of at most 3 settings": lambda record: record["fits"].append(record["fits"][0]),
+    "must be a list of 2 folds": lambda record: record["fits"][0].pop(),
+    "search=['": lambda record: record["search"].pop("X"),
+    "search.scoring=None must be a text": lambda record: record["search"].update(scoring=None),
+    "search.parameters.more=None must be a text": lambda record: record["search"]["parameters"].update(more=None),
+    "search.parameters=[] must be an object": lambda record: record["search"].update(parameters=[]),
+    "search.settings={} must be a list": lambda record: record["search"].update(settings={}),
+    "search.settings[1]=0.5 must be an object": lambda record: record["search"]["settings"].__setitem__(1, 0.5),
+    "fits[0][0].seconds=-1.0 must be a finite number of": lambda record: FIT(record).update(seconds=-1.0),
+    "scoring_seconds=inf must be": lambda record: FIT(record).update(scoring_seconds=float("inf")),
+    "must be an object with the keys ['error', 'scores', ": lambda record: FIT(record).update(weights=[]),
+    "fits[0][0].scores[0]=[1.0] must be a number or the": lambda record: FIT(record).update(scores=[[1.0]]),
+    "scores[0]=None must be a number or the text of": lambda record: FIT(record).update(scores=[None]),
+    "must be a number or the text of an error": lambda record: FIT(record).update(scores=[10**400]),
+    "of other names than those of the scorers": lambda record: FIT(record).update(scores=[{"accuracy": 1.0}]),
+    "fits[0][0].scores=[] must be a list of 1 values": lambda record: FIT(record).update(scores=[]),
+    "fits[0][0].error=5 must be null or a text": lambda record: FIT(record).update(error=5, scores=[]),
+    "must be a list of 0 values": lambda record: FIT(record).update(error="an error"),
 }
 
 
-@pytest.mark.parametrize("name", FORGERIES)
-def test_a_forged_file_of_a_search_is_refused(tmp_path, written, fits, name):
+@pytest.mark.parametrize("message", FORGERIES)
+def test_a_forged_file_of_a_search_is_refused(tmp_path, written, fits, message):
     path, record = tmp_path / "run", json.loads(written)
     del record["checksum"]
     assert search_file.encode(record) == written
-    FORGERIES[name](record)
+    FORGERIES[message](record)
     path.write_bytes(search_file.encode(record))
     with pytest.raises(
-        CheckpointError, match=r"run does not hold an xpnet search \(.*; give a file that a search wrote"
+        CheckpointError,
+        match=rf"run does not hold an xpnet search \(.*{re.escape(message)}.*; give a file that a search wrote",
     ):
         MLPSearchCV(CLASSIFIER, ALPHAS, cv=2).fit(X, THREE, checkpoint=path, resume=True)
     assert not fits.numbers

@@ -205,6 +205,20 @@ def test_the_page_on_architecture_names_what_is_there():
     assert {path.name + "/" for path in PACKAGE.iterdir() if path.is_dir()} - {"__pycache__/", "data_files/"} <= named
 
 
+def test_dotted_names_lead_to_something_that_is_there():
+    """Names such as `xpnet.plots.history`, in pages and in the sources: the module, and a name in its text."""
+    pages = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md"), *modules().values()]
+    for path in pages:
+        for name in set(re.findall(r"(?<![\w./@-])xpnet((?:\.[A-Za-z_]\w*)+)", path.read_text())):
+            parts = ["__init__", *name[1:].split(".")]
+            names = [".".join(parts[1:k]) or "__init__" for k in range(1, len(parts) + 1)]
+            module = next(name for name in reversed(names) if name in modules())
+            rest = parts[1:] if module == "__init__" else parts[1 + len(module.split(".")) :]
+            text, folder = modules()[module].read_text(), modules()[module].parent
+            is_there = not rest or re.search(rf"\b{rest[0]}\b", text) or [*folder.glob(f"{rest[0]}.c")]
+            assert is_there, f"xpnet{name} in {path} does not exist"
+
+
 def test_each_deliberate_fault_can_be_made():
     """The text that a fault of tools/faults.json replaces occurs once in its file, and its tests are there."""
     for fault in json.loads((ROOT / "tools" / "faults.json").read_text()):

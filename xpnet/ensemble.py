@@ -19,7 +19,7 @@ from xpnet.inspection.predict import predict
 from xpnet.network import Network
 from xpnet.training.history import History
 from xpnet.training.metrics import predictions
-from xpnet.wording.checks import count, warn, yes_or_no
+from xpnet.wording.checks import count, decode_path, warn, yes_or_no
 from xpnet.wording.errors import DivergenceError
 from xpnet.wording.hints import explain_arguments
 
@@ -381,7 +381,7 @@ class Ensemble:
             cache=cache,
             checkpoint=checkpoint,
             every=every,
-            resume=yes_or_no("resume", resume),
+            resume=resume,
             threads=threads,
             progress=progress,
         )
@@ -474,7 +474,7 @@ class Ensemble:
         ValueError
             If `return_std` is given and the task is not a regression.
         """
-        first, xp = self[0], self.backend.xp
+        first, xp, return_std = self[0], self.backend.xp, yes_or_no("return_std", return_std)
         if first.task != "regression":
             if return_std:
                 raise ValueError(
@@ -777,7 +777,7 @@ class Ensemble:
         """
         costs = [score["cost"] for score in self._measure_members(data)]
         mean, std = float(np.mean(costs)), float(np.std(costs))
-        return (mean, std) if return_std else mean
+        return (mean, std) if yes_or_no("return_std", return_std) else mean
 
     def _measure_members(self, data: Any, metrics: Sequence[Metric] = ()) -> list[dict[str, Any]]:
         """Compute the cost of every member on data, and metrics."""
@@ -830,7 +830,7 @@ class Ensemble:
         stack = self._stack(results)
         with self.backend.scope(precision(stack)):
             mean, std = mean_and_std(stack, self.backend.xp)
-        return (mean, std) if return_std else mean
+        return (mean, std) if yes_or_no("return_std", return_std) else mean
 
     def _stack(self, results: Sequence[Array]) -> Array:
         dtype = precision(tuple(results))  # some members may need float64 for their outputs, and others not
@@ -886,7 +886,7 @@ class Ensemble:
         from xpnet.checkpoint.archive import read_archive
         from xpnet.checkpoint.file import explain_errors
 
-        path, backend, custom = os.fsdecode(path), get_backend(backend, device), list(custom)
+        path, backend, custom = decode_path("path", path), get_backend(backend, device), list(custom)
         networks = [
             Network._decode(content, f"{path}, member {k},", backend, custom)
             for k, content in enumerate(read_archive(path))

@@ -27,7 +27,7 @@ from xpnet.inspection.single_rows import SingleRows
 from xpnet.inspection.view import View
 from xpnet.training.history import History
 from xpnet.training.metrics import predictions
-from xpnet.wording.checks import choices, count, yes_or_no
+from xpnet.wording.checks import choices, count, decode_path, yes_or_no
 from xpnet.wording.errors import DivergenceError
 from xpnet.wording.hints import explain_arguments, explain_attribute, suggest_argument
 
@@ -656,7 +656,7 @@ class Network:
             cache=cache,
             checkpoint=checkpoint,
             every=every,
-            resume=yes_or_no("resume", resume),
+            resume=resume,
             blas_threads=blas_threads,
             distributed=distributed,
             progress=progress,
@@ -785,7 +785,7 @@ class Network:
         >>> net.predict([[1, 1], [3, 4]]), net.forward([[1, 1], [3, 4]]).shape
         (array([ 3., 11.], dtype=float32), (2, 1))
         """
-        if return_std:
+        if yes_or_no("return_std", return_std):
             return self._predict_mean_and_std(x)
         if not self._model.cost.levels or self.calibration is None:
             return predict(self.view, x, partial(_predict_from_outputs, self._model))
@@ -1413,7 +1413,7 @@ class Network:
         """
         from xpnet.checkpoint.files import read_file
 
-        path = os.fsdecode(path)
+        path = decode_path("path", path)
         return cls._decode(read_file(path), path, get_backend(backend, device), custom)
 
     def _encode(self) -> bytes:

@@ -46,7 +46,7 @@ def get_backend(backend: Any = None, device: Any = None) -> Backend:
     """
     if isinstance(backend, Backend):
         return _check_device(backend, device)
-    if backend is None and device == "auto":
+    if backend is None and isinstance(device, str) and device == "auto":
         return _choose_best()
     if backend is None:
         backend = _library_for(device)

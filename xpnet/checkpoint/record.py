@@ -208,7 +208,7 @@ def history_of(record: Record) -> list[dict[str, Any]]:
     if not isinstance(record.history, list):
         raise TypeError("history must be a list of rows")
     for row in record.history:
-        _check_number("cost", _check_dict("a row of the history", row)["cost"])
+        check_number("cost", _check_dict("a row of the history", row)["cost"])
     return record.history
 
 
@@ -252,7 +252,7 @@ def validation_examples_of(record: Record) -> dict[str, int]:
     examples = _check_dict("validation_examples", record.validation_examples or {})
     refuse_unknown("calibration", examples.keys() - record.arrays.keys())
     for name, n in examples.items():
-        _check_whole(f"validation_examples of {name}", n, len(record.arrays[name]), NUMBER_LIMIT)
+        check_whole(f"validation_examples of {name}", n, len(record.arrays[name]))
     return examples
 
 
@@ -266,14 +266,15 @@ def training_of(record: Record) -> TrainingRecord | None:
     if position["generator"] is not None:
         _check_generator(position["generator"])
     for name, least in {"epoch": 1, "steps": 0, "total_steps": 0, "examples": 0}.items():
-        _check_whole(f"position.{name}", position[name], least, NUMBER_LIMIT)
-    for name in ("cost", "weight", "lr", "seconds"):
-        _check_number(f"position.{name}", position[name])
-    _check_number("lr_scale", training.lr_scale)
-    if not 0 <= training.lr_scale < math.inf:
-        raise ValueError(f"lr_scale={training.lr_scale!r} must be a finite number of at least 0")
+        check_whole(f"position.{name}", position[name], least)
+    for name, least in {"cost": None, "weight": 0.0, "lr": 0.0, "seconds": 0.0}.items():
+        check_number(f"position.{name}", position[name], least)
+    # Or a forged epoch, of which past ones are drawn again, would take for ever
+    if position["epoch"] - 1 != len(history_of(record)):
+        raise ValueError(f"position.epoch={position['epoch']} contradicts a history of {len(record.history)} epochs")
+    check_number("lr_scale", training.lr_scale, 0.0)
     if training.group is not None:
-        _check_whole("group", training.group, 0, NUMBER_LIMIT)
+        check_whole("group", training.group, 0)
     if not isinstance(training.stopped, bool) or not isinstance(training.call, dict):
         raise TypeError("training must hold stopped and call")
     for callback in training.callbacks:
@@ -348,9 +349,9 @@ def _check_generator(generator: Any) -> dict[str, Any]:
     if set(_check_dict("the state of the generator", generator["state"])) != numbers:
         raise ValueError(f"the state of the generator must have {sorted(numbers)}")
     for name in sorted(numbers):
-        _check_whole(name, generator["state"][name], 0, 2**128)
-    _check_whole("has_uint32", generator["has_uint32"], 0, 2)
-    _check_whole("uinteger", generator["uinteger"], 0, 2**32)
+        check_whole(name, generator["state"][name], 0, 2**128)
+    check_whole("has_uint32", generator["has_uint32"], 0, 2)
+    check_whole("uinteger", generator["uinteger"], 0, 2**32)
     # PCG64 would give few different numbers, and drawing a permutation would never end
     if generator["state"]["inc"] % 2 == 0:
         raise ValueError("the state of its generator has an even increment")
@@ -369,18 +370,34 @@ def _check_names(names: Any) -> list[str]:
     return names
 
 
-def _check_whole(name: str, value: Any, low: int, high: int) -> None:
-    """Check that a value is a whole number from `low` and below `high`."""
+def check_whole(name: str, value: Any, low: int, high: int = NUMBER_LIMIT) -> int:
+    """Check that a value in a file is a whole number from `low` and below `high`.
+
+    Examples
+    --------
+    >>> check_whole("epoch", 3, 1)
+    3
+    """
     if type(value) is not int or not low <= value < high:
         raise ValueError(f"{name}={value!r} must be a whole number of at least {low}, below {high}")
+    return value
 
 
-def _check_number(name: str, value: Any) -> None:
-    """Check that a value is a number that a float can hold."""
+def check_number(name: str, value: Any, least: float | None = None) -> float:
+    """Check that a value in a file is a number that a float can hold; with `least`, a finite one of at least that.
+
+    Examples
+    --------
+    >>> check_number("cost", 1)
+    1.0
+    """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name}={value!r} must be a number")
     if isinstance(value, int) and abs(value) >= NUMBER_LIMIT:
         raise ValueError(f"{name}={value!r} is too large")
+    if least is not None and not least <= value < math.inf:
+        raise ValueError(f"{name}={value!r} must be a finite number of at least {least:g}")
+    return float(value)
 
 
 def encode_optimizer(optimizer: Any, depth: int = 0) -> dict[str, Any] | None:

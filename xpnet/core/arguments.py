@@ -63,7 +63,7 @@ def parse_model(
 
 def parse_sizes(sizes: Any) -> list[int]:
     """Check the number of units of each layer."""
-    if isinstance(sizes, (str, bytes)) or not isinstance(sizes, Iterable):
+    if isinstance(sizes, (str, bytes)) or not isinstance(sizes, Iterable) or getattr(sizes, "shape", None) == ():
         raise ValueError(f"sizes={sizes!r} must list the number of units of each layer, as in [784, 30, 10]")
     units = [count(f"sizes[{l}]", size, 1) for l, size in enumerate(sizes)]
     if len(units) < 2:

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 
 from xpnet.data.idx import REMEDY, read_idx
-from xpnet.wording.checks import count, install_command
+from xpnet.wording.checks import count, decode_path, install_command
 from xpnet.wording.errors import unless_stopped
 
 Split: TypeAlias = tuple[np.ndarray, np.ndarray]  # (X, y): float32 pixels in [0, 1], integer labels
@@ -111,7 +111,7 @@ def _pixels(images: np.ndarray) -> np.ndarray:
 def _load(name: str, root: str | os.PathLike[str] | None, validation: int) -> tuple[Split, ...]:
     n_validation = count("validation", validation, 0)
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = Path(root or os.environ.get("XPNET_DATA") or cache / "xpnet")
+    folder = Path(decode_path("root", root) if root is not None else os.environ.get("XPNET_DATA") or cache / "xpnet")
     paths = _find(name, folder)
     if not paths:
         _download(name, folder)

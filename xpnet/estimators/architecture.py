@@ -62,7 +62,8 @@ def make_network(
 
 def parse_hidden_sizes(value: Any) -> list[int]:
     """Check the numbers of units of the hidden layers: one number, or a list."""
-    is_list = hasattr(value, "__iter__") and not isinstance(value, str) and getattr(value, "shape", None) != ()
+    is_array, is_text = len(getattr(value, "shape", ())) > 0, isinstance(value, (str, bytes, bytearray, memoryview))
+    is_list = (is_array or isinstance(value, Sequence)) and not is_text
     sizes: list[Any] = list(value) if is_list else [value]
     try:
         if min(sizes, default=1) <= 0:

@@ -9,10 +9,9 @@ from scipy import sparse
 from xpnet.backends.choose import to_host
 from xpnet.core.arrays import blocks
 from xpnet.data.fingerprint import digest
-from xpnet.estimators.search_file import describe
 from xpnet.training.checkpointing import FileKind, Resumed, Saving, parse_saving
+from xpnet.training.description import describe
 from xpnet.training.plan import Job
-from xpnet.wording.checks import yes_or_no
 
 # Parameters that a resumed fit may change; the number of epochs and the callbacks are compared on their own
 FREE = {"backend", "device", "verbose", "progress", "warm_start", "max_iter", "callbacks"}
@@ -26,7 +25,7 @@ def parse_saving_of_fit(estimator: Any, kind: FileKind, checkpoint: Any, every: 
     ValueError
         If the fit could not be resumed: because it has no epochs, or draws other numbers each time.
     """
-    saving = parse_saving(kind, checkpoint, every, yes_or_no("resume", resume))
+    saving = parse_saving(kind, checkpoint, every, resume)
     if saving is None:
         return None
     if not hasattr(estimator, "partial_fit"):
@@ -45,7 +44,7 @@ def parse_saving_of_fit(estimator: Any, kind: FileKind, checkpoint: Any, every: 
 def describe_estimator(estimator: Any) -> dict[str, Any]:
     """Describe an estimator by its class and its parameters, as plain values, except those that may change."""
     parameters = {name: value for name, value in estimator.get_params(deep=False).items() if name not in FREE}
-    return {"estimator": type(estimator).__name__, **_to_plain(parameters)}
+    return {"estimator": describe(type(estimator)), **_to_plain(parameters)}
 
 
 def skip_epochs(jobs: Sequence[Job], resumed: Sequence[Resumed]) -> None:

@@ -189,7 +189,7 @@ class MLPClassifier(BaseClassifier, BasePerceptron):
     validation_fraction
         Fraction of X to hold out, if `fit` gets no validation data.
     beta_1, beta_2, epsilon
-        The numbers of solver "adam"; see `xpnet.adaptive.AdamHat`.
+        The numbers of solver "adam"; see `xpnet.core.optimizers.adam.AdamHat`.
     n_iter_no_change
         Stop after this many epochs without improvement.
     max_fun

@@ -1,17 +1,19 @@
 """The course of training: counts and curves, and a callback that follows scikit-learn's rules for convergence."""
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from sklearn.exceptions import ConvergenceWarning
 
+from xpnet.checkpoint.record import check_number, check_whole
 from xpnet.core.arrays import Layers
 from xpnet.estimators.settings import Settings
 from xpnet.training.callback import Callback, Training
 from xpnet.training.position import Position
-from xpnet.wording.checks import count, warn, yes_or_no
+from xpnet.wording.checks import warn
 
 # value of `Settings.early_stopping` -> the name of what is watched
 WATCHED = {None: "Training loss", "score": "Validation score", "loss": "Validation loss"}
@@ -172,13 +174,13 @@ class Convergence(Callback):
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Take over the tally, the learning rate and the best epoch with its weights."""
-        values, best_epoch = dict(state["tally"]), state["best_epoch"]
-        if values.keys() != vars(self.tally).keys():
+        values, rate, best_epoch = state["tally"], check_number("rate", state["rate"], 0.0), state["best_epoch"]
+        if not isinstance(values, dict) or values.keys() != vars(self.tally).keys():
             raise ValueError(f"the tally must have {list(vars(self.tally))}")
-        values = {name: _check_entry(name, value, getattr(Tally(), name)) for name, value in values.items()}
+        values = {name: _check_entry(name, value, getattr(self.tally, name)) for name, value in values.items()}
+        self.best_epoch = None if best_epoch is None else check_whole("best_epoch", best_epoch, 0)
         vars(self.tally).update(values)
-        self.training.lr_scale = float(state["rate"])
-        self.best_epoch = None if best_epoch is None else count("best_epoch", best_epoch, 0)
+        self.training.lr_scale = rate
         if self.training.position != Position():
             self.best_layers = state["best_state"].layers if "best_state" in state else None
 
@@ -228,7 +230,7 @@ class Convergence(Callback):
         tally, settings, training = self.tally, self.settings, self.training
         scale = tally.lr_scale
         if settings.invscaling:
-            tally.lr_scale = (tally.n_seen + 1.0) ** -settings.power_t
+            tally.lr_scale = max((tally.n_seen + 1.0) ** -settings.power_t, sys.float_info.min)  # others divide by it
         if tally.n_without_improvement > settings.n_iter_no_change:
             message = (
                 f"{WATCHED[settings.early_stopping]} did not improve more than tol={settings.tol:f} for "
@@ -250,15 +252,22 @@ class Convergence(Callback):
             print(line)
 
 
-def _check_entry(name: str, value: Any, default: Any) -> Any:
-    """Check a value of a tally that was read from a file, by the type of its default."""
-    if isinstance(default, list):
-        return [float(number) for number in value]
-    if isinstance(default, bool):
-        return yes_or_no(name, value)
-    if isinstance(default, int):
-        return count(name, value, 0)
-    return None if value is None else float(value)
+def _check_entry(name: str, value: Any, begun: Any) -> Any:
+    """Check a value of a tally that was read from a file; `begun` is its value when a fit begins."""
+    place = f"tally.{name}"
+    if isinstance(begun, list):
+        if not isinstance(value, list):
+            raise TypeError(f"{place}={value!r} must be a list")
+        return [check_number(place, number) for number in value]
+    if isinstance(begun, bool) or (name == "best_loss" and begun is None):  # as the arguments of the fit have it
+        if value is not begun:
+            raise ValueError(f"{place}={value!r} must be {begun!r} in this fit")
+        return value
+    if isinstance(begun, int):
+        return check_whole(place, value, 0)
+    if name == "loss" and value is None:
+        return None
+    return check_number(place, value, sys.float_info.min if name == "lr_scale" else None)
 
 
 def warn_if_not_converged(result: Any, max_iter: int) -> None:

@@ -225,7 +225,7 @@ class MLPEnsembleClassifier(BaseClassifier, BaseEnsemble):
         array, or a pair of arrays
             Shape (n_samples, n_classes), in the order of `classes_`, or (n_samples, n_labels).
         """
-        if not return_std:
+        if not yes_or_no("return_std", return_std):
             return super().predict_proba(X)
 
         def summarize(outputs: Sequence[Array]) -> Array:

@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from xpnet.backends.choose import backend_of, to_host
-from xpnet.estimators.architecture import choose_backend, choose_dtype, make_network, take_layers
+from xpnet.estimators.architecture import ACTIVATION_NAMES, choose_backend, choose_dtype, make_network, take_layers
 from xpnet.estimators.base import BasePerceptron, list_attributes
 from xpnet.estimators.convergence import TALLY_ATTRIBUTES, read_tally, write_tally
 from xpnet.estimators.inputs import float_dtype
@@ -95,13 +95,15 @@ def to_sklearn(estimator: BasePerceptron, kind: Callable[..., Any], y: Any, opti
 def _translate(parameters: Mapping[str, Any], network: Network, defaults: Mapping[str, Any]) -> dict[str, Any]:
     """Translate the parameters that scikit-learn has; unsupported values become its defaults."""
     translated = {name: value for name, value in parameters.items() if name in defaults}
-    names = set(network.activation)
+    names, parameter = set(network.activation), parameters["activation"]
     if len(names) > 1 or not names <= set(ACTIVATIONS):
         raise ValueError(
-            f"activation={parameters['activation']!r} is one that scikit-learn does not support; it has "
+            f"activation={parameter!r} is one that scikit-learn does not support; it has "
             f"{choices(ACTIVATIONS.values())}, the same for all hidden layers"
         )
-    translated["activation"] = ACTIVATIONS[names.pop()] if names else "relu"
+    if not names and isinstance(parameter, str):  # without hidden layers, it counts for the first weights alone
+        names = {ACTIVATION_NAMES.get(parameter, parameter)} & set(ACTIVATIONS)
+    translated["activation"] = ACTIVATIONS[names.pop()] if names else defaults["activation"]
     for name, supported in (("solver", THEIR_SOLVERS), ("learning_rate", LEARNING_RATES), ("loss", LOSSES)):
         if name in defaults and not (isinstance(translated[name], str) and translated[name] in supported):
             translated[name] = defaults[name]

@@ -15,6 +15,7 @@ from xpnet.core.arrays import Array
 from xpnet.estimators import exchange
 from xpnet.estimators.base import BaseLearner, BasePerceptron, has_epochs, mean_outputs
 from xpnet.estimators.targets import Regression
+from xpnet.wording.checks import yes_or_no
 from xpnet.wording.hints import explain_arguments
 
 Self = TypeVar("Self", bound="BaseRegressor")
@@ -69,7 +70,7 @@ class BaseRegressor(RegressorMixin, BaseLearner):
         ValueError
             If `return_std` is given, and there is neither an ensemble nor a ``loss="gaussian"``.
         """
-        if not return_std:
+        if not yes_or_no("return_std", return_std):
             return self._predict(X, "predict", lambda outputs: drop_single_output(self._mean(outputs)))
         check_is_fitted(self)
         view = self._networks[0].view

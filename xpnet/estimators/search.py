@@ -69,7 +69,8 @@ class TogetherMixin:
             Targets.
         checkpoint
             A file for the scores of the fits that are done, so that an interrupted search can be resumed. It needs a
-            number as the `random_state` of the estimator, of a random search and of shuffled folds.
+            number as the `random_state` of the estimator, of the steps of a pipeline, of a random search and of folds
+            that are shuffled.
         every
             With a checkpoint: after how many settings it is written, 10 unless given. Only their networks are trained
             together.
@@ -342,11 +343,12 @@ def require_repeatable(search: Any, candidates: Sequence[Mapping[str, Any]], oth
             "give a number, as in random_state=0"
         )
     for candidate in candidates:
-        if Trial(set_candidate(search.estimator, candidate), 0).perceptron.random_state is None:
-            raise ValueError(
-                "checkpoint= needs the random_state of the estimator: with None, a search that resumes trains other "
-                "networks; give a number, as in random_state=0"
-            )
+        for name, value in set_candidate(search.estimator, candidate).get_params().items():
+            if value is None and name.rpartition("__")[2] == "random_state":
+                raise ValueError(
+                    f"checkpoint= needs a number as {name}: with None, a search that resumes draws other numbers; give "
+                    f"one, as in {name}=0"
+                )
 
 
 def require_same_folds(cv: Any, splits: Sequence[Any], again: Sequence[Any]) -> None:

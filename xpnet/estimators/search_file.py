@@ -6,29 +6,27 @@ The file is JSON that ends with a checksum. It describes all settings, and holds
 import hashlib
 import json
 import os
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
-from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
-import joblib
 import numpy as np
 
-from xpnet.backends.choose import to_host
 from xpnet.checkpoint.file import INVALID_VALUE_ERRORS
 from xpnet.checkpoint.files import read_file, write_file
 from xpnet.training.callback import warn_of_write
 from xpnet.training.checkpointing import parse_checkpoint
-from xpnet.wording.checks import count, has_methods, printable, refuse_duplicates, truncate
+from xpnet.training.description import describe, describe_parameters
+from xpnet.wording.checks import count, printable, refuse_duplicates, truncate, yes_or_no
 from xpnet.wording.errors import CheckpointError, unless_stopped
 
 EVERY = 10  # settings after which the file is written, unless given
 FORMAT = 1
+LARGEST = 2**1023  # whole numbers that are smaller can be floats
 DATA = ("X", "y", "sample_weight", "cv")  # compared by digests
-ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
+TEXTS = (*DATA, "estimator", "scoring", "error_score", "return_train_score")  # of the description of a search
 
 
 class Checkpointing(NamedTuple):
@@ -39,9 +37,10 @@ class Checkpointing(NamedTuple):
     resume: bool
 
 
-def parse_checkpointing(path: Any, every: Any, resume: bool) -> Checkpointing | None:
+def parse_checkpointing(path: Any, every: Any, resume: Any) -> Checkpointing | None:
     """Check the arguments `checkpoint`, `every` and `resume` of a search."""
     every = None if every is None else count("every", every, 1)
+    resume = yes_or_no("resume", resume)
     path = parse_checkpoint(path, every, resume)
     return None if path is None else Checkpointing(path, EVERY if every is None else every, resume)
 
@@ -89,27 +88,28 @@ def _explain(error: Exception) -> str:
     return str(error) if isinstance(error, RecalledError) else f"{type(error).__name__}: {error}"
 
 
-def decode_fit(values: Mapping[str, Any], n_scores: int) -> ScoredFit:
-    """Make the fit of plain values.
+def decode_fit(place: str, values: Any, n_scores: int) -> ScoredFit:
+    """Make the fit of plain values that stand at a `place` in a file.
 
     Raises
     ------
-    LookupError, TypeError, ValueError
+    ValueError
         If they are not those of a fit with `n_scores` scores.
     """
-    if set(values) != {"error", "scores", "seconds", "scoring_seconds"}:
-        raise ValueError(f"a fit has the values {sorted(values)}")
+    _require_keys(place, values, {"error", "scores", "seconds", "scoring_seconds"})
     error, scores, times = values["error"], values["scores"], (values["seconds"], values["scoring_seconds"])
-    if not all(type(seconds) is float and isfinite(seconds) and seconds >= 0 for seconds in times):
-        raise ValueError(f"the times of a fit are {times}")
-    if not (error is None or isinstance(error, str)) or not isinstance(scores, list):
-        raise TypeError("the error of a fit must be a text, and its scores a list")
-    if len(scores) != (n_scores if error is None else 0):
-        raise ValueError(f"a fit has {len(scores)} scores")
-    for score in scores:
-        for value in score.values() if isinstance(score, dict) else [score]:
-            if not isinstance(value, str):
-                float(value)
+    for name, seconds in zip(("seconds", "scoring_seconds"), times):
+        is_time = type(seconds) is float and isfinite(seconds) and seconds >= 0
+        _require(is_time, f"{place}.{name}", seconds, "a finite number of at least 0")
+    _require(error is None or type(error) is str, f"{place}.error", error, "null or a text")
+    expected = n_scores if error is None else 0
+    is_list = type(scores) is list and len(scores) == expected
+    _require(is_list, f"{place}.scores", scores, f"a list of {expected} values")
+    for i, score in enumerate(scores):
+        parts = {f"[{i}].{name}": part for name, part in score.items()} if type(score) is dict else {f"[{i}]": score}
+        for name, part in parts.items():
+            is_number = type(part) is float or (isinstance(part, int) and abs(part) < LARGEST)
+            _require(is_number or type(part) is str, f"{place}.scores{name}", part, "a number or the text of an error")
     failure = None if error is None else RecalledError(_printable_lines(error))
     scores = [RecalledError(_printable_lines(score)) if isinstance(score, str) else score for score in scores]
     return ScoredFit(failure, scores, *times, is_scored=True)
@@ -117,6 +117,30 @@ def decode_fit(values: Mapping[str, Any], n_scores: int) -> ScoredFit:
 
 def _printable_lines(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
+
+
+def check_description(search: Any) -> None:
+    """Check the description of a search that was read from a file."""
+    _require_keys("search", search, {*TEXTS, "parameters", "settings"})
+    _require(type(search["settings"]) is list, "search.settings", search["settings"], "a list")
+    texts: dict[str, Any] = {"search": {name: search[name] for name in TEXTS}}
+    texts["search.parameters"] = search["parameters"]
+    texts |= {f"search.settings[{i}]": setting for i, setting in enumerate(search["settings"])}
+    for place, values in texts.items():
+        _require(type(values) is dict, place, values, "an object")
+        for name, value in values.items():
+            _require(type(value) is str, f"{place}.{name}", value, "a text")
+
+
+def _require_keys(place: str, values: Any, keys: set[str]) -> None:
+    fits = type(values) is dict and values.keys() == keys
+    _require(fits, place, list(values) if type(values) is dict else values, f"an object with the keys {sorted(keys)}")
+
+
+def _require(condition: bool, place: str, value: Any, expected: str) -> None:
+    """Refuse a value at a place in the file unless it is what is expected there."""
+    if not condition:
+        raise ValueError(f"{place}={truncate(repr(value), 100)} must be {expected}")
 
 
 class SearchFile:
@@ -171,19 +195,16 @@ class SearchFile:
         content = read_file(self.path)
         try:
             record = json.loads(str(content, "utf-8"), object_pairs_hook=refuse_duplicates)
-            if type(record["format"]) is not int or record["format"] != FORMAT:
-                raise ValueError(f"it has format {record['format']}, and this version of xpnet reads {FORMAT}")
+            _require_keys("the file", record, {"format", "search", "fits", "checksum"})
+            is_known = type(record["format"]) is int and record["format"] == FORMAT
+            _require(is_known, "format", record["format"], f"{FORMAT}, which this version of xpnet reads")
             del record["checksum"]
-            if set(record) != {"format", "search", "fits"} or encode(record) != content:
+            if encode(record) != content:
                 raise ValueError("it is damaged: its checksum does not fit its contents")
-            before = record["search"]
-            if set(before) != set(self.description):
-                raise ValueError(f"it describes a search by {sorted(before)}")
-            difference = find_difference(self.path, before, self.description)
+            check_description(record["search"])
+            difference = find_difference(self.path, record["search"], self.description)
             if difference is None:
-                candidates = [[decode_fit(fit, self.n_scores) for fit in fits] for fits in record["fits"]]
-                self._check(candidates)
-                return candidates
+                return self._decode(record["fits"])
         except unless_stopped(*INVALID_VALUE_ERRORS) as error:
             raise CheckpointError(
                 f"{self.path} does not hold an xpnet search ({type(error).__name__}: {printable(truncate(error))}); "
@@ -191,16 +212,21 @@ class SearchFile:
             ) from error
         raise difference
 
-    def _check(self, candidates: Sequence[Sequence[ScoredFit]]) -> None:
-        """Refuse more candidates than there are, or fits with other scores than those of the search."""
-        if len(candidates) > len(self.description["settings"]) or any(len(fits) != self.n_folds for fits in candidates):
-            raise ValueError("it does not hold one fit for each of its settings and folds")
+    def _decode(self, settings: Any) -> list[list[ScoredFit]]:
+        """Make the fits of the settings that are done."""
+        most = len(self.description["settings"])
+        is_list = type(settings) is list and len(settings) <= most
+        _require(is_list, "fits", settings, f"a list of at most {most} settings")
+        candidates, names = [], None if self.names is None else tuple(self.names)
+        for k, fits in enumerate(settings):
+            is_list = type(fits) is list and len(fits) == self.n_folds
+            _require(is_list, f"fits[{k}]", fits, f"a list of {self.n_folds} folds")
+            candidates.append([decode_fit(f"fits[{k}][{i}]", fit, self.n_scores) for i, fit in enumerate(fits)])
         scores = [score for fits in candidates for fit in fits for score in fit.scores]
-        names = {
-            tuple(score) if isinstance(score, dict) else None for score in scores if not isinstance(score, Exception)
-        }
-        if len(names) > 1 or (self.names is not None and names - {tuple(self.names)}):
-            raise ValueError("its scores are not those of one search")
+        kinds = {tuple(score) if type(score) is dict else None for score in scores if not isinstance(score, Exception)}
+        if len(kinds) > 1 or (names is not None and kinds - {names}):
+            raise ValueError("fits have scores of several kinds, or of other names than those of the scorers")
+        return candidates
 
 
 def encode(record: Mapping[str, Any]) -> bytes:
@@ -219,80 +245,17 @@ def describe_search(
 ) -> dict[str, Any]:
     """Describe by plain values everything that decides the scores of a search."""
     return {
-        "estimator": type(search.estimator).__name__,
-        "parameters": _describe_parameters(search.estimator.get_params()),
+        "estimator": describe(type(search.estimator)),
+        "parameters": describe_parameters(search.estimator.get_params()),
         "scoring": describe(search.scoring),
         "error_score": describe(search.error_score),
         "return_train_score": describe(search.return_train_score),
-        "settings": [_describe_parameters(candidate) for candidate in candidates],
-        "X": joblib.hash(to_host(X)),
-        "y": joblib.hash(to_host(y)),
-        "sample_weight": None if sample_weight is None else joblib.hash(to_host(sample_weight)),
-        "cv": joblib.hash([[np.asarray(rows) for rows in split] for split in splits]),
+        "settings": [describe_parameters(candidate) for candidate in candidates],
+        "X": describe(X),
+        "y": describe(y),
+        "sample_weight": describe(sample_weight),
+        "cv": describe([[np.asarray(rows) for rows in split] for split in splits]),
     }
-
-
-def _describe_parameters(parameters: Mapping[str, Any]) -> dict[str, str]:
-    return {name: describe(value) for name, value in parameters.items() if not name.endswith("verbose")}
-
-
-def describe(value: Any) -> str:
-    """Describe a parameter by its repr: functions by their names and their code, estimators by their parameters.
-
-    Examples
-    --------
-    >>> describe([(0.1, len), "adam"])
-    "[(0.1, <built-in function len>), 'adam']"
-    >>> describe(lambda x: x + 1) == describe(lambda x: x + 1), describe(lambda x: x + 1) == describe(lambda x: x + 2)
-    (True, False)
-    """
-    return repr(_simplify(value))
-
-
-class _Description(str):
-    """A text that is its own repr."""
-
-    __slots__ = ()
-    __repr__ = str.__str__
-
-
-def _simplify(value: Any, within: tuple[FunctionType, ...] = ()) -> Any:
-    """Replace objects by descriptions without addresses in memory, that are the same in another process.
-
-    `within` are the functions that enclose the value, as one may enclose itself.
-    """
-    if isinstance(value, FunctionType):
-        return _Description(_describe_function(value, within))
-    if type(value) in (list, tuple):
-        return type(value)(_simplify(item, within) for item in value)
-    if has_methods(value, "_make"):  # a NamedTuple, such as an activation
-        return value._make(_simplify(item, within) for item in value)
-    if type(value) in (set, frozenset):  # the order of strings in it differs between processes
-        return _Description(f"{{{', '.join(sorted(repr(_simplify(item, within)) for item in value))}}}")
-    if type(value) is dict:
-        return {key: _simplify(item, within) for key, item in value.items()}
-    if isinstance(value, (np.ndarray, np.random.RandomState, np.random.Generator)):  # not all of it is in its repr
-        return _Description(f"{type(value).__name__} {joblib.hash(value)}")
-    if has_methods(value, "get_params"):
-        parameters = _describe_parameters(value.get_params(deep=False))
-        return _Description(f"{type(value).__name__}({_write(parameters)})")
-    return _Description(ADDRESS.sub("", repr(value)))
-
-
-def _describe_function(function: FunctionType, within: tuple[FunctionType, ...]) -> str:
-    """Describe a function by its name, and by a digest of its code, its defaults and the values that it encloses."""
-    if function in within:
-        return f"<function {function.__qualname__}>"
-    enclosed = [cell.cell_contents for cell in function.__closure__ or ()]
-    parts = (_list_code(function.__code__), function.__defaults__, function.__kwdefaults__, enclosed)
-    digest = hashlib.sha256(repr(_simplify(parts, (*within, function))).encode()).hexdigest()
-    return f"<function {function.__qualname__} {digest[:8]}>"
-
-
-def _list_code(code: CodeType) -> tuple[Any, ...]:
-    """List the instructions of a function with the names and constants in them, but not the lines where they stand."""
-    constants = [_list_code(item) if isinstance(item, CodeType) else item for item in code.co_consts]
-    return code.co_code, code.co_names, constants
 
 
 def find_difference(path: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> ValueError | None:
@@ -309,7 +272,8 @@ def find_difference(path: str, before: Mapping[str, Any], now: Mapping[str, Any]
             i, (old, new) = next((i, pair) for i, pair in enumerate(pairs) if pair[0] != pair[1])
             return _difference(path, f"{_write(old)} as setting {i}", _write(new))
         if name == "parameters":
-            key = next(key for key in {**before[name], **value} if before[name].get(key) != value.get(key))
+            differing = [key for key in {**before[name], **value} if before[name].get(key) != value.get(key)]
+            key = max(differing, key=lambda key: key.count("__"))  # mlp__alpha, and not the steps that it is in
             return _difference(path, f"{key}={before[name].get(key)}", f"{key}={value.get(key)}")
         return _difference(path, f"{name}={before[name]}", f"{name}={value}")
     return None

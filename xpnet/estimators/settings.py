@@ -168,6 +168,7 @@ def parse_settings(parameters: Parameters, *, partial: bool) -> Settings:
     }
     switches = {name: yes_or_no(name, getattr(parameters, name)) for name in SWITCHES}
     optimizer, patience = _parse_optimizer(parameters), parameters.n_iter_no_change
+    is_endless = isinstance(patience, (float, np.floating)) and patience == math.inf
     # How the learning rate changes between epochs; Adam adapts its own rates, and others have none
     has_rule = optimizer is None or not (is_called(parameters.solver, "adam") or needs_all_examples(optimizer))
     rule = parameters.learning_rate if has_rule else None
@@ -183,7 +184,7 @@ def parse_settings(parameters: Parameters, *, partial: bool) -> Settings:
         alpha=numbers["alpha"],
         early_stopping=_parse_early_stopping(parameters.early_stopping),
         validation_fraction=numbers["validation_fraction"],
-        n_iter_no_change=patience if patience == math.inf else count("n_iter_no_change", patience, 1),
+        n_iter_no_change=math.inf if is_endless else count("n_iter_no_change", patience, 1),
         callbacks=arguments.parse_callbacks(parameters.callbacks),
         progress=switches["progress"],
         max_iter=count("max_iter", parameters.max_iter, 1),
@@ -256,7 +257,7 @@ def _parse_early_stopping(value: Any) -> str | None:
     """Turn the parameter into the name of what is watched on validation data, if anything is."""
     if is_called(value, "loss"):
         return "loss"
-    if isinstance(value, str) or str(value) not in ("True", "False"):  # of Python or NumPy
+    if not isinstance(value, (bool, np.bool_)):
         raise ValueError(
             f"early_stopping={value!r} must be True, which watches the score on validation data, 'loss', which watches "
             "the loss on them, or False"
@@ -265,7 +266,7 @@ def _parse_early_stopping(value: Any) -> str | None:
 
 
 def _parse_verbose(value: Any) -> bool:
-    if not isinstance(value, int) or value < 0:
+    if not isinstance(value, (int, np.integer, np.bool_)) or value < 0:
         raise ValueError(f"verbose={value!r} must be True or False, or a number of at least 0")
     return bool(value)
 

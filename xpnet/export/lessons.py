@@ -54,7 +54,7 @@ def write_lesson(lesson: str, path: str | os.PathLike[str]) -> None:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_lesson("step", f"{folder}/step.html")
     """
-    if lesson not in LESSONS:
+    if not isinstance(lesson, str) or lesson not in LESSONS:
         raise ValueError(explain_unknown("lesson", lesson, LESSONS))
     title, numbers, scripts = LESSONS[lesson]
     check_folder(path)

@@ -82,7 +82,7 @@ def parse_labels(labels: Sequence[object] | None, n: int) -> list[str]:
     if labels is None:
         return [str(k) for k in range(n)]
     is_list = isinstance(labels, Iterable) and not isinstance(labels, (str, Mapping))
-    if not is_list or len(names := [str(label) for label in labels]) != n:
+    if not is_list or getattr(labels, "shape", None) == () or len(names := [str(label) for label in labels]) != n:
         raise ValueError(f"labels={labels!r} must have {n} names, one for each class or output")
     return names
 

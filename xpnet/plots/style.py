@@ -41,11 +41,13 @@ def curve_style(k: int, points: int) -> dict[str, Any]:
 
 def make_axes(ax: Axes | None, size: tuple[float, float] = (5.5, 3.4)) -> Axes:
     """Return the axes, or make some on a new figure."""
+    _check_axes(ax)
     return Picture(figsize=size, layout="constrained").subplots() if ax is None else ax
 
 
 def make_panel(ax: Axes | None, size: tuple[float, float]) -> tuple[Any, Figure | SubFigure]:
     """Return the figure of the axes, and a subfigure in their place; or a new figure, twice."""
+    _check_axes(ax)
     if ax is None:
         figure = Picture(figsize=size, layout="constrained")
         return figure, figure
@@ -54,6 +56,11 @@ def make_panel(ax: Axes | None, size: tuple[float, float]) -> tuple[Any, Figure 
         raise ValueError("ax has no place in a grid; give axes that subplots() made, as in figure.subplots(1, 2)[0]")
     ax.remove()
     return figure, figure.add_subfigure(place)
+
+
+def _check_axes(ax: Any) -> None:
+    if ax is not None and not isinstance(ax, Axes):
+        raise TypeError(f"ax is of type {type(ax).__name__}; give axes of one picture, as figure.subplots() makes them")
 
 
 def figure_of(ax: Axes) -> Any:

@@ -111,6 +111,8 @@ def compare(
         raise ValueError("histories is empty; give at least one, as in [h1, h2]")
     for name, one in named.items():
         _check_history(f"history {name!r}", one)
+    if quantity is not None and not isinstance(quantity, str):
+        raise TypeError(f"quantity={quantity!r} must be the name of a quantity, such as 'validation_cost'")
     if quantity is None:
         preferred = ("validation_accuracy", "test_accuracy", "validation_cost", "test_cost", "cost")
         shared = [name for name in preferred if all(name in one.to_dict() for one in named.values())]

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.checkpoint.record import check_number, check_whole
 from xpnet.training.callback import EVALUATED, Callback, Training, warn_of_write
-from xpnet.wording.checks import check_folder, choices, count, in_range, install_command, yes_or_no
+from xpnet.wording.checks import check_folder, choices, count, decode_path, in_range, install_command, yes_or_no
 from xpnet.wording.errors import unless_stopped
 from xpnet.wording.hints import explain_arguments, find_nearest
 
@@ -38,7 +39,7 @@ class Monitor(Callback):
     def __init__(self, monitor: str = "validation_cost", mode: str | None = None, min_delta: float = 0.0) -> None:
         if not isinstance(monitor, str):
             raise ValueError(f"monitor={monitor!r} must be a name of the logs, such as 'validation_cost'")
-        if mode not in (None, "min", "max"):
+        if mode is not None and not (isinstance(mode, str) and mode in ("min", "max")):
             raise ValueError(f"mode={mode!r} is unknown; choose from 'min', 'max'")
         self.monitor, self.mode = monitor, mode
         self.min_delta = in_range("min_delta", min_delta, 0, math.inf, "0 counts every improvement")
@@ -71,7 +72,7 @@ class Monitor(Callback):
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Take over the best value."""
-        self.best = None if state["best"] is None else float(state["best"])
+        self.best = None if state["best"] is None else check_number("best", state["best"])
 
     def improves(self, logs: dict[str, Any]) -> bool:
         """Tell whether the quantity is better than ever before, and if so, remember it; NaN is never better."""
@@ -160,8 +161,8 @@ class EarlyStopping(Monitor):
     def set_state(self, state: dict[str, Any]) -> None:
         """Take over the best value, its epoch, and the best state."""
         super().set_state(state)
-        self.best_epoch, stopped = count("best_epoch", state["best_epoch"], 0), state["stopped_epoch"]
-        self.stopped_epoch = None if stopped is None else count("stopped_epoch", stopped, 1)
+        self.best_epoch, stopped = check_whole("best_epoch", state["best_epoch"], 0), state["stopped_epoch"]
+        self.stopped_epoch = None if stopped is None else check_whole("stopped_epoch", stopped, 1)
         self._best_state = state.get("best_state")
 
     def on_train_end(self) -> None:
@@ -220,7 +221,7 @@ class ReduceLROnPlateau(Monitor):
     def set_state(self, state: dict[str, Any]) -> None:
         """Take over the best value, and the number of epochs since."""
         super().set_state(state)
-        self._waited = count("waited", state["waited"], 0)
+        self._waited = check_whole("waited", state["waited"], 0)
 
     def on_epoch_end(self, logs: dict[str, Any]) -> None:
         """Count the epochs without improvement, and lower the rate after enough of them."""
@@ -264,14 +265,14 @@ class ModelCheckpoint(Monitor):
         mode: str | None = None,
         min_delta: float | None = None,
     ) -> None:
-        self.path = os.fsdecode(path)
+        delta = 0.0 if min_delta is None else min_delta
+        super().__init__("validation_cost" if monitor is None else monitor, mode, delta)
+        self.path = decode_path("path", path)
         self.every = None if every is None else count("every", every, 1)
         if every is not None and (monitor, mode, min_delta) != (None, None, None):
             raise ValueError(
                 f"every={every!r} contradicts monitor, mode and min_delta, which say what is best; give one"
             )
-        delta = 0.0 if min_delta is None else min_delta
-        super().__init__("validation_cost" if monitor is None else monitor, mode, delta)
 
     def on_train_begin(self, training: Training) -> None:
         """Reset."""
@@ -323,7 +324,7 @@ class CSVLog(Callback):
     writes_files = True
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.fsdecode(path)
+        self.path = decode_path("path", path)
 
     def on_train_begin(self, training: Training) -> None:
         """Check the folder; an existing file is replaced when the first row is written."""
@@ -394,7 +395,7 @@ class TensorBoard(Callback):
     writes_files = True
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.folder = os.fsdecode(folder)
+        self.folder = decode_path("folder", folder)
         self._writer: Any = None
 
     def on_train_begin(self, training: Training) -> None:

@@ -37,7 +37,7 @@ from xpnet.training.same_training import (
     sample_rates,
     steps_to_compare,
 )
-from xpnet.wording.checks import check_folder, count
+from xpnet.wording.checks import check_folder, count, decode_path, yes_or_no
 from xpnet.wording.errors import CheckpointError, unless_stopped
 
 Every: TypeAlias = str | int | timedelta  # "epoch", a number of minibatches, or a time
@@ -444,23 +444,21 @@ def name_parts(path: str, networks: int, kind: FileKind) -> list[str]:
     return [path] if kind is ONE_NETWORK else [f"member {k} of {path}" for k in range(networks)]
 
 
-def parse_saving(kind: FileKind, path: Any, every: Any, resume: bool) -> Saving | None:
+def parse_saving(kind: FileKind, path: Any, every: Any, resume: Any) -> Saving | None:
     """Check the arguments `checkpoint`, `every` and `resume` of `train`; None if there is to be no checkpoint."""
+    every, resume = None if every is None else parse_every(every), yes_or_no("resume", resume)
     path = parse_checkpoint(path, every, resume)
-    return None if path is None else Saving(path, "epoch" if every is None else parse_every(every), resume, kind)
+    return None if path is None else Saving(path, "epoch" if every is None else every, resume, kind)
 
 
-def parse_checkpoint(path: Any, every: Any, resume: bool) -> str | None:
+def parse_checkpoint(path: Any, every: Every | None, resume: bool) -> str | None:
     """Check where a checkpoint is to be written; None if there is to be none."""
     if path is None:
         for name, value in (("every", every), ("resume", resume or None)):
             if value is not None:
                 raise ValueError(f"{name}={value!r} needs checkpoint=, the file to write, as in 'run.safetensors'")
         return None
-    try:
-        path = os.fsdecode(path)
-    except TypeError as error:
-        raise TypeError(f"checkpoint={path!r} must be a path, as in 'run.safetensors'") from error
+    path = decode_path("checkpoint", path)
     check_folder(path)
     if os.path.lexists(path) and not resume:
         raise FileExistsError(

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from math import isclose
@@ -13,16 +13,19 @@ import numpy as np
 
 from xpnet.checkpoint.file import explain_errors
 from xpnet.checkpoint.record import TrainingRecord, encode_optimizer, refuse_unknown
+from xpnet.core.model import Model
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import SCHEDULE_CLASSES, Schedule
+from xpnet.training.description import describe
 from xpnet.training.plan import Job
 from xpnet.training.rates import learning_rates
 from xpnet.wording.checks import choices, count, printable, truncate
 from xpnet.wording.version import __version__
 
 DATA = ("train_data", "validation_data", "test_data", "sample_weight")  # compared by fingerprints
-LATER = {"test_data", "sample_weight", "class_weight", "arguments", "schedule"}  # that the oldest files lack
+# Arguments that the oldest files lack
+LATER = {"test_data", "sample_weight", "class_weight", "arguments", "schedule", "functions"}
 MOST_RATES = 10_000  # compared, of a user's own schedule
 LAST_COMPARED = 1000  # step, if the number of steps is not known
 
@@ -147,6 +150,20 @@ def describe_schedule(schedule: Schedule, total: int, total_now: int) -> dict[st
     return {"digest": hashlib.sha256(rates.tobytes()).hexdigest()}
 
 
+def describe_functions(model: Model, metrics: Iterable[Any]) -> dict[str, str]:
+    """Describe the user's own activations, cost and metrics by what they compute; the names of xpnet's say enough."""
+    functions: list[tuple[str, tuple[Any, ...]]]
+    functions = [(sigma.name, (sigma.value, sigma.pullback)) for sigma in model.sigmas]
+    functions += [(model.cost.name, (model.cost.value, model.cost.gradient))]
+    functions += [(f"metric {i}", (metric,)) for i, metric in enumerate(metrics) if not isinstance(metric, str)]
+    own = {name: [part for part in parts if part is not None and not _is_of_xpnet(part)] for name, parts in functions}
+    return {name: describe(parts) for name, parts in own.items() if parts}
+
+
+def _is_of_xpnet(function: Any) -> bool:
+    return str(getattr(function, "__module__", None)).startswith("xpnet.")
+
+
 def _explain_difference(path: str, name: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> ValueError:
     """Make the error for an argument that differs."""
     before, value = then[name], now[name]
@@ -155,6 +172,10 @@ def _explain_difference(path: str, name: str, then: Mapping[str, Any], now: Mapp
             f"{name} differs from that of the training in {path}: {_describe_difference(name, before, value)}; give "
             "the same, or another checkpoint"
         )
+    if name == "functions":
+        with explain_errors(path):
+            names = [key for key in {**before, **value} if before.get(key) != value.get(key)]
+            return _difference(path, f"{names[0]}={before.get(names[0])}", f"{names[0]}={value.get(names[0])}")
     if name == "arguments":
         with explain_errors(path):
             pairs = zip(then["callbacks"], before, value, strict=True)

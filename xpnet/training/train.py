@@ -23,7 +23,7 @@ from xpnet.training.position import Start
 from xpnet.training.prepare import fit_for_each, prepare, scale_for_each
 from xpnet.training.progress import Progress
 from xpnet.training.rates import check_schedule
-from xpnet.training.same_training import check_same_job, describe_job
+from xpnet.training.same_training import check_same_job, describe_functions, describe_job
 from xpnet.wording.errors import DivergenceError
 
 # Arguments that only rank 0 needs
@@ -248,6 +248,7 @@ def describe_calls(jobs: Sequence[Job], request: Request) -> list[dict[str, Any]
     """
     common = {"batch_size": jobs[0].plan.batch_size, "sampling": request.sampling, "steps": request.steps}
     common |= fingerprint_weights(request.class_weight, request.sample_weight, jobs[0].source.reader)
+    common["functions"] = describe_functions(jobs[0].net.view.model, [*request.metrics, *request.training_metrics])
     train_data, validation_data, test_data = (
         fingerprint_all(getattr(job, name) for job in jobs) for name in ("source", "validation", "test")
     )

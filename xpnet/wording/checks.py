@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 from xpnet.wording.errors import unless_stopped
 
 
@@ -52,14 +54,16 @@ def overwrite(settings: Any, **values: Any) -> None:
 
 
 def yes_or_no(argument: str, value: Any) -> bool:
-    """Check that a value is True or False.
+    """Check that a value is True or False, of Python or NumPy.
 
     Examples
     --------
     >>> yes_or_no("nesterov", True)
     True
     """
-    if isinstance(value, str) or str(value) not in ("True", "False"):  # of Python or NumPy
+    if value is True or value is False:
+        return value
+    if not isinstance(value, np.bool_):
         raise ValueError(f"{argument}={value!r} must be True or False")
     return bool(value)
 
@@ -105,9 +109,23 @@ def check_lengths(x_name: str, n_x: int, y_name: str, n_y: int) -> None:
         raise ValueError(f"{x_name} has {n_x} examples and {y_name} has {n_y}; they must match")
 
 
+def decode_path(argument: str, path: Any) -> str:
+    """Convert a path of any kind to a string.
+
+    Examples
+    --------
+    >>> decode_path("path", b"run.safetensors")
+    'run.safetensors'
+    """
+    try:
+        return os.fsdecode(path)
+    except TypeError as error:
+        raise TypeError(f"{argument}={path!r} must be a path: a string or a pathlib.Path") from error
+
+
 def check_folder(path: str | os.PathLike[str]) -> None:
     """Check that the folder of a file to be written exists."""
-    path = os.fsdecode(path)
+    path = decode_path("path", path)
     folder = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"{path}: there is no folder {folder}")
