@@ -149,12 +149,12 @@ JUSTIFIED = {
     ("network", "__setstate__"),
     ("estimators.base", "__getstate__"),
     ("estimators.base", "__setstate__"),
-    # searches: joblib hashes settings and data, which are pickled for that and never read again, and hands fits to its
-    # workers
+    # checkpoints: parameters are described by what a pickle of them would hold; none is written or read
+    ("training.description", "__reduce_ex__"),
+    # searches: joblib hashes settings, which are pickled for that and never read again, and hands fits to its workers
     ("estimators.folds", "joblib"),
     ("estimators.folds", "pickle"),
     ("estimators.search", "joblib"),
-    ("estimators.search_file", "joblib"),
     # processes that share a training send one another errors as pickles: those of one job, which run the same program
     ("distributed.ranks", "pickle"),
     # JAX compiles the steps of a training, by a method of its own

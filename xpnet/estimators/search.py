@@ -9,7 +9,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import joblib
 import numpy as np
 from joblib import effective_n_jobs, parallel_config
 from sklearn import get_config
@@ -37,6 +36,7 @@ from xpnet.estimators.sliced_search import (
     map_scorers,
     unwrap_scorer,
 )
+from xpnet.training.description import describe
 from xpnet.wording.hints import explain_arguments
 
 BYTES_OF_CANDIDATE = 200  # its settings need at least this many
@@ -353,7 +353,7 @@ def require_repeatable(search: Any, candidates: Sequence[Mapping[str, Any]], oth
 
 def require_same_folds(cv: Any, splits: Sequence[Any], again: Sequence[Any]) -> None:
     """Refuse a checkpoint with folds that differ each time they are made."""
-    if joblib.hash(splits) != joblib.hash(again):
+    if describe(list(splits)) != describe(list(again)):
         raise ValueError(
             f"checkpoint= needs folds that can be made again, and cv={cv!r} makes others each time; give it a number "
             "as random_state"
