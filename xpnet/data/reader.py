@@ -241,7 +241,7 @@ class Reader(NamedTuple):
         if self.is_wide(x):
             return self._scale_exactly(x, self.scaling.exact.x_mean, self.scaling.exact.x_std)
         with self.scope():
-            return self.scaling.rounded.inputs(x)
+            return self.scaling.inputs(x)
 
     def scale_targets(self, y: Array) -> Array:
         """Standardize targets that were read, if there is a scaling of them."""
@@ -250,7 +250,7 @@ class Reader(NamedTuple):
         if self.is_wide(y):
             return self._scale_exactly(y, self.scaling.exact.y_mean, self.scaling.exact.y_std)
         with self.scope():
-            return self.scaling.rounded.targets(y)
+            return self.scaling.targets(y)
 
     def moments(self, x: Array) -> Moments:
         """Compute the moments of columns that were read, as NumPy arrays. Synchronizes."""
@@ -280,7 +280,10 @@ class Reader(NamedTuple):
                 array.flags.writeable = False  # the copies on the device would not follow
         with self.scope():
             rounded = self.backend.copy_nest(exact, self.dtype)
-        return Scaler(exact, rounded, self.dtype == "float32" and exact.has_far_targets)
+            remainder = None
+            if self.dtype == "float32" and (exact.has_far_inputs or exact.has_far_targets):
+                remainder = self.backend.copy_nest(map_arrays(lambda x: x - x.astype(self.dtype), exact), self.dtype)
+        return Scaler(exact, rounded, self.dtype == "float32" and exact.has_far_targets, remainder)
 
     @property
     def _scales_targets(self) -> bool:
