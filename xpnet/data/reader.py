@@ -107,7 +107,8 @@ class Reader(NamedTuple):
         if type(x) is tuple:
             _refuse_pair(x, name)
         self.check_names(x, name)
-        refuse_graph(x, name)
+        if type(x) is not np.ndarray:  # fast path: predicting one example takes microseconds
+            refuse_graph(x, name)
         try:
             x = as_real_array(x, name)
         except ValueError as error:
@@ -161,7 +162,8 @@ class Reader(NamedTuple):
             x = self.scale_inputs(x)  # this rounds, so the check comes afterwards
             self._check_finite(x, name, rows)
             return x
-        x = self._arrange(x)
+        if type(x) is not np.ndarray or not x.flags.c_contiguous:  # fast path, as in `as_rows`
+            x = self._arrange(x)
         if self.model.scale is None or not _is_bytes(x):
             self._check_finite(x, name, rows)
         return x if self.scaling is None else self.scale_inputs(x)
