@@ -841,6 +841,22 @@ def test_estimators_name_the_arguments_in_the_errors_of_scikit_learn() -> None:
 
 
 @pytest.mark.needs("torch")
+def test_predictions_of_estimators_leave_no_graph_in_silence() -> None:
+    import torch
+
+    x = torch.tensor(X, dtype=torch.float32)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", OWN_WARNINGS)
+        est = classifier().fit(x, LABELS)
+    x.requires_grad_()
+    for method in (est.predict, est.predict_proba):
+        with pytest.raises(TypeError, match=r"^X requires gradients, .*; give X\.detach\(\)"):
+            method(x)
+        with torch.no_grad():
+            method(x)
+
+
+@pytest.mark.needs("torch")
 def test_estimators_take_long_doubles_to_any_library() -> None:
     from xpnet.estimators import MLPRegressor
 

@@ -397,7 +397,7 @@ def refuse_graph(x: Any, name: str) -> None:
     TypeError
         If it requires gradients, or has a tangent.
     """
-    if type(x) is np.ndarray or not array_api_compat.is_torch_array(x):
+    if not array_api_compat.is_torch_array(x):
         return
     from torch import is_grad_enabled
     from torch.autograd import forward_ad

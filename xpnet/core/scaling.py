@@ -4,7 +4,8 @@ Means and standard deviations are learnt from the training data and stored in th
 on the way in, and outputs are scaled back on the way out, so users never see scaled numbers.
 
 Numbers far from 0 compared with their spread, such as times in seconds since 1970, lose their digits when they are
-rounded to float32. Those that come in another dtype are therefore scaled in float64, and rounded afterwards.
+rounded to float32. Those that come in another dtype are therefore scaled in float64, and rounded afterwards. Those that
+come in float32 lose nothing more: the rounded mean is subtracted first, then the rest of the mean.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -98,11 +99,26 @@ class Scaler(NamedTuple):
         The same on the device, in the network's dtype.
     widens
         Whether outputs are scaled back in float64, because the network's dtype cannot hold them.
+    remainder
+        What rounding took from the means, if some are far from 0: the means of `exact` minus those of `rounded`.
     """
 
     exact: Scaling
     rounded: Scaling
     widens: bool
+    remainder: Scaling | None = None
+
+    def inputs(self, x: Array) -> Array:
+        """Standardize inputs in the network's dtype; means far from 0 are subtracted in two parts, which is exact."""
+        if self.remainder is None:
+            return self.rounded.inputs(x)
+        return (x - self.rounded.x_mean - self.remainder.x_mean) / self.rounded.x_std
+
+    def targets(self, y: Array) -> Array:
+        """Standardize targets in the same way."""
+        if self.remainder is None or self.rounded.y_mean is None:
+            return self.rounded.targets(y)
+        return (y - self.rounded.y_mean - self.remainder.y_mean) / self.rounded.y_std
 
 
 class Moments(NamedTuple):

@@ -107,7 +107,8 @@ class Reader(NamedTuple):
         if type(x) is tuple:
             _refuse_pair(x, name)
         self.check_names(x, name)
-        refuse_graph(x, name)
+        if type(x) is not np.ndarray:  # fast path: predicting one example takes microseconds
+            refuse_graph(x, name)
         try:
             x = as_real_array(x, name)
         except ValueError as error:
@@ -162,7 +163,8 @@ class Reader(NamedTuple):
             x = self.scale_inputs(x)  # this rounds, so the check comes afterwards
             self._check_finite(x, name, rows)
             return x
-        x = self._arrange(x)
+        if type(x) is not np.ndarray or not x.flags.c_contiguous:  # fast path, as in `as_rows`
+            x = self._arrange(x)
         if self.model.scale is None or not _is_bytes(x):
             self._check_finite(x, name, rows)
         return x if self.scaling is None else self.scale_inputs(x)
@@ -242,7 +244,7 @@ class Reader(NamedTuple):
         if self.is_wide(x):
             return self._scale_exactly(x, self.scaling.exact.x_mean, self.scaling.exact.x_std)
         with self.scope():
-            return self.scaling.rounded.inputs(x)
+            return self.scaling.inputs(x)
 
     def scale_targets(self, y: Array) -> Array:
         """Standardize targets that were read, if there is a scaling of them."""
@@ -251,7 +253,7 @@ class Reader(NamedTuple):
         if self.is_wide(y):
             return self._scale_exactly(y, self.scaling.exact.y_mean, self.scaling.exact.y_std)
         with self.scope():
-            return self.scaling.rounded.targets(y)
+            return self.scaling.targets(y)
 
     def moments(self, x: Array) -> Moments:
         """Compute the moments of columns that were read, as NumPy arrays. Synchronizes."""
@@ -281,7 +283,10 @@ class Reader(NamedTuple):
                 array.flags.writeable = False  # the copies on the device would not follow
         with self.scope():
             rounded = self.backend.copy_nest(exact, self.dtype)
-        return Scaler(exact, rounded, self.dtype == "float32" and exact.has_far_targets)
+            remainder = None
+            if self.dtype == "float32" and (exact.has_far_inputs or exact.has_far_targets):
+                remainder = self.backend.copy_nest(map_arrays(lambda x: x - x.astype(self.dtype), exact), self.dtype)
+        return Scaler(exact, rounded, self.dtype == "float32" and exact.has_far_targets, remainder)
 
     @property
     def _scales_targets(self) -> bool:
