@@ -4,6 +4,7 @@ import copy
 import pickle
 import warnings
 
+import host_cupy
 import joblib
 import numpy as np
 import pytest
@@ -956,6 +957,7 @@ def test_calibration_of_numbers_far_from_0():
     assert far.interval(x)[0].dtype == np.float64
 
 
+@pytest.mark.not_on(host_cupy.NAME)  # variances and sorting of CuPy need a driver
 @pytest.mark.parametrize("members", [None, 3])
 @pytest.mark.parametrize(("cost", "targets"), [("gaussian", 2), ("mse", 1), ("quantile(0.1, 0.5, 0.9)", 1)])
 def test_derivatives_of_what_is_predicted_by_central_differences(place, cost, targets, members):
