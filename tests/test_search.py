@@ -1277,6 +1277,28 @@ def test_a_forged_file_of_a_search_is_refused(tmp_path, written, fits, message):
     assert not fits.numbers
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"scoring": ["accuracy"], "refit": False},
+            "scores of several kinds, or of other names than those of the scorers",
+        ),
+        ({"error_score": "raise"}, "errors, each of which would have ended a search with error_score='raise'"),
+    ],
+)
+def test_a_forged_error_of_a_scorer_is_not_raised(tmp_path, options, message):
+    """It has a text from the file, where errors of scorers are either in a dict, or end the search."""
+    path, mine = tmp_path / "run", MLPSearchCV(CLASSIFIER, ONE_ALPHA, cv=2, **options)
+    mine.fit(X, THREE, checkpoint=path)
+    record = json.loads(path.read_bytes())
+    del record["checksum"]
+    record["fits"][0][0]["scores"] = ["an error"]
+    path.write_bytes(search_file.encode(record))
+    with pytest.raises(CheckpointError, match=f"run does not hold an xpnet search .*{message}"):
+        mine.fit(X, THREE, checkpoint=path, resume=True)
+
+
 def test_a_damaged_file_of_a_search_is_refused(tmp_path, written, fits):
     path, mine = tmp_path / "run", MLPSearchCV(CLASSIFIER, ALPHAS, cv=2)
     some = np.linspace(0, len(written) - 1, 8).astype(int)

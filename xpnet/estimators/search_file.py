@@ -223,9 +223,13 @@ class SearchFile:
             _require(is_list, f"fits[{k}]", fits, f"a list of {self.n_folds} folds")
             candidates.append([decode_fit(f"fits[{k}][{i}]", fit, self.n_scores) for i, fit in enumerate(fits)])
         scores = [score for fits in candidates for fit in fits for score in fit.scores]
-        kinds = {tuple(score) if type(score) is dict else None for score in scores if not isinstance(score, Exception)}
+        numbers = [score for score in scores if names is not None or not isinstance(score, Exception)]
+        kinds = {tuple(score) if type(score) is dict else None for score in numbers}
         if len(kinds) > 1 or (names is not None and kinds - {names}):
             raise ValueError("fits have scores of several kinds, or of other names than those of the scorers")
+        raises = self.description["error_score"] == describe("raise")
+        if raises and (len(numbers) < len(scores) or any(fit.error for fits in candidates for fit in fits)):
+            raise ValueError("fits have errors, each of which would have ended a search with error_score='raise'")
         return candidates
 
 
