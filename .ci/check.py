@@ -195,8 +195,9 @@ def read_settings_for_uv() -> dict[str, str]:
     """Return pip's settings as uv's variables: uv reads none of pip's, wherever they stand."""
     command = [sys.executable, "-m", "pip", "config", "list"]
     listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    found = dict(re.findall(r"^.+?\.([a-z-]+)='(.*)'$", "\n".join(reversed(listed.splitlines())), re.MULTILINE))
-    values = {name: value.replace("\\n", " ").split() for name, value in found.items()}
+    settings = re.findall(r"^(.+?)\.([a-z-]+)='(.*)'$", listed, re.MULTILINE)
+    settings.sort(key=lambda setting: setting[0] == ":env:")  # the last one holds: the environment's, if there is one
+    values = {name: value.replace("\\n", " ").split() for _, name, value in settings}
     return {variable: mark.join(values[name]) for name, (variable, mark) in OF_UV.items() if name in values}
 
 

@@ -5,6 +5,8 @@ switches off all that NumPy can do without, the second all but the oldest of the
 not start with a value that names what it needs, and warns of names that it does not know; of these there are none.
 """
 
+import sys
+
 from numpy._core._multiarray_umath import __cpu_baseline__, __cpu_dispatch__, __cpu_features__
 
 CHOSEN = [name for name in __cpu_dispatch__ if __cpu_features__.get(name)]
@@ -17,6 +19,8 @@ def describe(switched_off: str | None) -> str:
 
 
 if __name__ == "__main__":
+    if not CHOSEN:
+        print(describe("nothing, as NumPy needs all that it uses here"), file=sys.stderr)
     for features in (CHOSEN, CHOSEN[1:]):
         if features:
             print(*features)
