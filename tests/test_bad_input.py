@@ -651,10 +651,11 @@ def test_attributes_that_a_network_does_not_have_are_refused(net: Network, name:
     [
         *[("SGD", "train"), ("feedforward", "forward"), ("weights", "w"), ("biases", "b"), ("backprop", "backward")],
         *[("update_mini_batch", "minibatch_update"), ("cost_derivative", "deltas"), ("total_cost", "cost")],
+        ("score", "measure"),  # of scikit-learn
         *[("forwrad", None), ("_nothing", None)],  # Python itself suggests similar names
     ],
 )
-def test_attributes_of_the_book_are_named_as_they_are_here(net: Network, name: str, equivalent: str | None) -> None:
+def test_attributes_from_elsewhere_are_named_as_they_are_here(net: Network, name: str, equivalent: str | None) -> None:
     hint = f"; its equivalent is '{equivalent}'" if equivalent else ""
     for own in (net, copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
         assert not hasattr(own, name)
@@ -732,6 +733,10 @@ def test_the_error_of_a_property_stays_as_it_is() -> None:
         ),
         (lambda net: net.evaluate(X, LABELS), r"^evaluate takes 'test_data' .*as in evaluate\(\(X, y\)\)$"),
         (lambda net: net.measure(X, LABELS), r"^measure takes 'data' .*as in measure\(\(X, y\)\)$"),
+        (
+            lambda net: net.measure(GOOD, ["r2"]),
+            r"^measure takes 'data' .*; give others by name, as in metrics=\['r2'\]",
+        ),
         (lambda net: net.evaluate(GOOD, metrics=["r2"]), r" \(metrics is an argument of train and measure\); choose"),
         (lambda net: net.train(X, LABELS, 1, 3, 0.1, GOOD), r"; X and y are given together, as in train\(\(X, y\)\)$"),
         (lambda net: net.train(x=X, y=LABELS), r"^x=\.\.\. is not .*train \(X and y are given .* train\(\(X, y\)\)\);"),

@@ -98,6 +98,7 @@ NAMES_ELSEWHERE = {
     "cost_derivative": ("deltas",),
     "feedforward": ("forward",),
     "fit": ("train",),
+    "score": ("measure",),
     "sgd": ("train",),
     "total_cost": ("cost",),
     "update_mini_batch": ("minibatch_update",),
@@ -300,7 +301,7 @@ def _explain_call(
         example = f"{name}({next(iter(parameters))}={_format_briefly(args[0])})"
         return f"{name} takes its arguments by name, as in {example}; lr is an argument of train"
     message = f"{name} takes {choices(by_position)} by position, but was given {len(args)} arguments"
-    if takes_data and hasattr(args[1], "__len__"):
+    if takes_data and hasattr(args[1], "__len__") and not isinstance(args[0], tuple):  # X, not (X, y)
         return f"{message}; {together}"
     if by_position[0] == "sizes" and all(isinstance(size, int) for size in args):
         return f"{message}; sizes is one list, as in {name}({list(args)})"
