@@ -111,13 +111,13 @@ def test_of_many_runs_the_last_hundred_are_listed():
 
 
 def test_members_of_an_ensemble_have_their_own(capsys, tmp_path):
-    ensemble = Ensemble([3, 4, 1], 3, task="regression", seed=0)
-    ensemble.train((X, Y), **{**QUICK, "lr": [0.1, 0.1, Constant(0.2)]})
+    ensemble = Ensemble([3, 4, 1], 4, task="regression", seed=0)
+    ensemble.train((X, Y), **{**QUICK, "lr": [0.1, 0.1, Constant(0.2), 0.1]})
     ensemble.save(tmp_path / "e")
     again = Ensemble.load(tmp_path / "e")
     assert [net.provenance for net in again] == [net.provenance for net in ensemble]
     assert [net.provenance.seed for net in again] == ensemble.seeds
-    assert [run.lr for net in again for run in net.provenance.runs] == ["0.1", "0.1", "0.2"]
+    assert [run.lr for net in again for run in net.provenance.runs] == ["0.1", "0.1", "0.2", "0.1"]
     status, lines, _ = run_command(capsys, "info", tmp_path / "e")
     assert (status, lines[0]) == (0, f"{tmp_path / 'e'}: {ensemble}")
     assert [line.strip() for line in lines[2:4]] == ensemble[0].provenance.describe()[:2]
@@ -128,6 +128,8 @@ def test_members_of_an_ensemble_have_their_own(capsys, tmp_path):
         "  Trained as member 0",
         f"Member 2: Trained for 2 epochs, training cost {ensemble[2].history['cost'][-1]:.6g}",
         "  Trained by SGD(momentum=0.0, nesterov=False, weight_decay=0.0), lr=0.2",
+        f"Member 3: Trained for 2 epochs, training cost {ensemble[3].history['cost'][-1]:.6g}",
+        "  Trained as member 0",
     ]
 
 

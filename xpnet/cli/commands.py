@@ -254,10 +254,11 @@ def describe_file(path: Path) -> Iterator[str]:
         return
     ensemble = Ensemble.load(path)
     yield f"{path}: {ensemble}"
+    trainings = [net.provenance.runs for net in ensemble]
     for k, net in enumerate(ensemble):
         seed, *runs = net.provenance.describe()
-        if k and net.provenance.runs == ensemble[k - 1].provenance.runs:
-            runs = [f"Trained as member {k - 1}"] if runs else []
+        if runs and (first := trainings.index(trainings[k])) < k:
+            runs = [f"Trained as member {first}"]
         lines = [describe_training(net), seed, *runs]
         yield from (f"{'  ' if i else f'Member {k}: '}{line}" for i, line in enumerate(lines))
 
