@@ -238,7 +238,7 @@ def test_early_stopping_goes_back_to_the_best_weights():
         (
             {"cost": "huber"},
             {},
-            r"minimizes squared errors, and the cost is 'huber'; make .* cost='quadratic', 'mse', or",
+            r"minimizes squared errors, and the cost is 'huber'; make .* with cost='quadratic' or cost='mse', or",
         ),
         ({"dropout": 0.1}, {}, r"LevenbergMarquardt does not go with dropout=\[0\.0, 0\.1\]; leave dropout out, and"),
         (

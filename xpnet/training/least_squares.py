@@ -9,7 +9,7 @@ from xpnet.data.gathered import Gathered
 from xpnet.data.resident import Resident, Rows
 from xpnet.training.callbacks import ReduceLROnPlateau
 from xpnet.training.plan import Job
-from xpnet.wording.checks import choices, warn
+from xpnet.wording.checks import warn
 
 MATRICES = 5  # of P × P numbers in memory during a step, about: measured with NumPy for P = 3,151, it is 4.5
 BYTES = 8  # of a number in float64
@@ -76,8 +76,8 @@ def _check_network(job: Job) -> None:
     model = reader.model
     if model.cost.name not in SQUARED:
         raise ValueError(
-            f"{name} minimizes squared errors, and the cost is {model.cost.name!r}; make the network with one of "
-            f"cost={choices(SQUARED)}, or give another optimizer, such as Adam()"
+            f"{name} minimizes squared errors, and the cost is {model.cost.name!r}; make the network with "
+            f"{' or '.join(f'cost={cost!r}' for cost in SQUARED)}, or give another optimizer, such as Adam()"
         )
     if reader.dtype != "float64":
         raise ValueError(f'{name} needs float64, and the network has {reader.dtype}; give dtype="float64"')
