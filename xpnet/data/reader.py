@@ -18,7 +18,7 @@ from xpnet.core.arrays import Array, blocks, map_arrays
 from xpnet.core.minibatch import Encoding, Examples
 from xpnet.core.model import Model
 from xpnet.core.scaling import Moments, Scaler, Scaling, moments
-from xpnet.wording.checks import check_lengths, check_number, list_names, warn
+from xpnet.wording.checks import check_count, check_lengths, list_names, warn
 from xpnet.wording.errors import unless_stopped
 
 UINT8 = np.dtype(np.uint8)  # dtypes compare faster with a dtype than with a type
@@ -152,7 +152,7 @@ class Reader(NamedTuple):
         if x.ndim < 2 or math.prod(x.shape[1:]) != n_in:
             hint = _shape_hint(x, n_in)
             raise ValueError(f"{name} has shape {tuple(x.shape)}, but must have (n, {n_in}): {hint}")
-        check_number(name, x.shape[0])
+        check_count(name, x.shape[0])
 
     def check_inputs(self, x: Array, name: str, rows: RowNumbers = None) -> Array:
         """Check that inputs on the device are finite, and standardize them. Synchronizes.

@@ -85,12 +85,12 @@ def count(argument: str, value: object, least: int) -> int:
     return number
 
 
-def check_number(name: str, n: int) -> None:
+def check_count(name: str, n: int) -> None:
     """Refuse more examples than can be numbered: every library indexes with int32.
 
     Examples
     --------
-    >>> check_number("X", 2**31)
+    >>> check_count("X", 2**31)
     Traceback (most recent call last):
     ValueError: X has 2,147,483,648 examples, and at most 2,147,483,647 can be numbered; give them in batches
     """
