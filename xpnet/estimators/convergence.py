@@ -8,7 +8,7 @@ from typing import Any
 
 from sklearn.exceptions import ConvergenceWarning
 
-from xpnet.checkpoint.record import check_number, check_whole
+from xpnet.checkpoint.values import check_number, check_whole
 from xpnet.core.arrays import Layers
 from xpnet.estimators.settings import Settings
 from xpnet.training.callback import Callback, Training
