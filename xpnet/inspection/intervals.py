@@ -18,8 +18,8 @@ from xpnet.core.calibration import (
     Calibration,
     check_errors,
     compute_errors,
+    correct_points,
     correct_quantiles,
-    corrected_points,
     coverage_error,
     find_error,
     find_shifts,
@@ -346,7 +346,7 @@ def predict_points(bars: Bars, x: Any) -> Array:
     """Predict one number for each target, (m, n_targets), with a cost of quantiles."""
     predicted = bars.predict(x)
     with bars.view.backend.scope(precision(predicted)):
-        return corrected_points(predicted, bars.move(bars.shifts), bars.view.model.cost, bars.view.xp)
+        return correct_points(predicted, bars.move(bars.shifts), bars.view.model.cost, bars.view.xp)
 
 
 def _predict_corrected(bars: Bars, x: Any) -> Array:
