@@ -160,7 +160,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
             columns,
             in_bytes=net.scale is not None,
             target=options.target,
-            group=note[0].group if note else None,
+            group=note.hold_out.group if note else None,
         )
     print_remarks(new.remarks)
     metrics = parse_metrics("metrics", options.metrics, net.view.model)
@@ -269,8 +269,8 @@ def describe_network(net: Network, path: Path) -> Iterator[str]:
     if isinstance(net.notes.get("score"), str):
         yield net.notes["score"]
     if note := load_hold_out(net, path):
-        hold_out, n, _ = note
-        yield f"Held out for testing: {hold_out.test_split:g} of {n:,} rows: {hold_out.describe()}"
+        fraction, which = note.hold_out.test_split, note.hold_out.describe()
+        yield f"Held out for testing: {fraction:g} of {note.rows:,} rows: {which}"
     if columns is None:
         yield f"Inputs: {net.sizes[0]:,}" + (f", {list_names(net.feature_names)}" if net.feature_names else "")
         return

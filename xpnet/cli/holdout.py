@@ -11,8 +11,8 @@ import numpy as np
 from xpnet.wording.checks import count, in_range
 
 TEST_SPLIT = 0.2
-NAME = "held_out"  # of the note in a file, and its values
-KINDS = {"test_split": float, "seed": int, "group": (str, type(None)), "last": bool, "rows": int, "cost": float}
+NAME = "held_out"  # of the note in a file
+TYPES = {"test_split": float, "seed": int, "group": (str, type(None)), "last": bool, "rows": int, "cost": float}
 
 
 class HoldOut(NamedTuple):
@@ -94,10 +94,6 @@ class HoldOut(NamedTuple):
             )
         return choose_groups(groups, held, rng)
 
-    def note(self, n: int, cost: float) -> dict[str, Any]:
-        """Return plain values for a network's notes, with the number of examples and the cost of those held out."""
-        return {**self._asdict(), "rows": n, "cost": cost}
-
     def describe(self) -> str:
         """Describe which rows are held out."""
         if self.last:
@@ -164,8 +160,20 @@ def choose_groups(groups: np.ndarray, held: int, rng: np.random.Generator) -> np
     return chosen[codes]
 
 
-def read_note(notes: Mapping[str, Any]) -> tuple[HoldOut, int, float] | None:
-    """Read from a network's notes how rows were held out, the number of examples, and the cost of those held out.
+class Note(NamedTuple):
+    """What the notes of a network say of rows held out: how they were chosen, from how many, and the cost on them."""
+
+    hold_out: HoldOut
+    rows: int
+    cost: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {**self.hold_out._asdict(), "rows": self.rows, "cost": self.cost}
+
+
+def read_note(notes: Mapping[str, Any]) -> Note | None:
+    """Read from a network's notes how rows were held out; None if they do not say.
 
     Raises
     ------
@@ -174,14 +182,14 @@ def read_note(notes: Mapping[str, Any]) -> tuple[HoldOut, int, float] | None:
 
     Examples
     --------
-    >>> read_note({"held_out": HoldOut(0.5).note(8, 1.5)})
-    (HoldOut(test_split=0.5, seed=0, group=None, last=False), 8, 1.5)
+    >>> read_note({"held_out": Note(HoldOut(0.5), 8, 1.5).to_dict()})
+    Note(hold_out=HoldOut(test_split=0.5, seed=0, group=None, last=False), rows=8, cost=1.5)
     """
     if NAME not in notes:
         return None
     note = notes[NAME]
-    valid = isinstance(note, Mapping) and set(note) == set(KINDS)
-    valid = valid and all(isinstance(note[name], kind) for name, kind in KINDS.items())
+    valid = isinstance(note, Mapping) and set(note) == set(TYPES)
+    valid = valid and all(isinstance(note[name], kind) for name, kind in TYPES.items())
     if not (valid and 0 <= note["test_split"] < 1 and note["seed"] >= 0 and math.isfinite(note["cost"])):
         raise ValueError(f"held_out={note!r} in its notes is not valid")
-    return HoldOut(*(note[name] for name in HoldOut._fields)), note["rows"], note["cost"]
+    return Note(HoldOut(*(note[name] for name in HoldOut._fields)), note["rows"], note["cost"])

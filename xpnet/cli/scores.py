@@ -8,7 +8,7 @@ from typing import Any
 
 from xpnet.checkpoint.file import explain_errors
 from xpnet.cli.data import Data, NewData, Split, choose_examples, read_test_data
-from xpnet.cli.holdout import NAME, HoldOut, read_note
+from xpnet.cli.holdout import NAME, Note, read_note
 from xpnet.cli.tables import Columns
 from xpnet.data.sources import make_source
 from xpnet.network import Network
@@ -43,7 +43,7 @@ def load_columns(net: Network, path: Path) -> Columns | None:
         return Columns.of(net.feature_names, net.notes, n_classes)
 
 
-def load_hold_out(net: Network, path: Path) -> tuple[HoldOut, int, float] | None:
+def load_hold_out(net: Network, path: Path) -> Note | None:
     """Read how the command held rows out when it trained the network in a file; see `read_note`."""
     with explain_errors(path):
         return read_note(net.notes)
@@ -52,24 +52,24 @@ def load_hold_out(net: Network, path: Path) -> tuple[HoldOut, int, float] | None
 def note_hold_out(net: Network, data: Data, cost: float) -> None:
     """Write into a network's notes how rows were held out, and the cost on those to test on."""
     if data.division is not None and data.test is not None and math.isfinite(cost):
-        net.notes[NAME] = data.division.hold_out.note(len(data.division.test), cost)
+        net.notes[NAME] = Note(data.division.hold_out, len(data.division.test), cost).to_dict()
 
 
-def find_held_out(net: Network, note: tuple[HoldOut, int, float] | None, new: NewData, name: str) -> Split | None:
+def find_held_out(net: Network, note: Note | None, new: NewData, name: str) -> Split | None:
     """Return the examples that training held out to test on; None if the data are not what training had.
 
     They are if the cost on the rows that would be held out is the one that was measured then.
     """
-    (x, y), (hold_out, n, cost) = new.examples, note or (HoldOut(), -1, math.nan)
-    if len(y) != n or (hold_out.group is not None and new.groups is None):
+    x, y = new.examples
+    if note is None or len(y) != note.rows or (note.hold_out.group is not None and new.groups is None):
         return None
     try:
-        rows = hold_out.choose("test_split", hold_out.test_split, y, name, new.groups)
+        rows = note.hold_out.choose("test_split", note.hold_out.test_split, y, name, new.groups)
     except ValueError:  # the groups are others
         return None
     examples = choose_examples(x, y, rows)
     now = measure(net.view, make_source(examples, "data", net.view.reader))["cost"]
-    return examples if math.isclose(now, cost, rel_tol=SAME) else None
+    return examples if math.isclose(now, note.cost, rel_tol=SAME) else None
 
 
 def describe_replaced(
