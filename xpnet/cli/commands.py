@@ -185,9 +185,9 @@ def run_predict(options: argparse.Namespace) -> None:
     if formulas := find_formulas(columns):
         print_remarks([f"a spreadsheet takes these classes for formulas: {list_names(formulas)}"])
     header, rows = predict_rows(net, x, columns)
-    if twice := [name for name in copies if name in header]:
+    if clashes := [name for name in copies if name in header]:
         raise ValueError(
-            f"--keep names {twice[0]!r}, and a column of the predictions has this name; rename it in {options.file}"
+            f"--keep names {clashes[0]!r}, and a column of the predictions has this name; rename it in {options.file}"
         )
     header, rows = [*copies, *header], ([*cells, *row] for *cells, row in zip(*copies.values(), rows))
     if not options.out and sys.stdout.isatty():
