@@ -185,9 +185,9 @@ def truncate(text: object, most: int = 1000) -> str:
 
 
 def printable(text: object) -> str:
-    r"""Escape line breaks and all that a terminal would act on, or not show, in a text that may come from a file.
+    r"""Escape line breaks, and whatever a terminal would act on or not show: the text may come from a stranger's file.
 
-    It may be a stranger's. Quoted texts, as `repr` writes them, need no more.
+    Texts that `repr` has quoted need no more.
 
     Examples
     --------
