@@ -4,7 +4,7 @@ import argparse
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from xpnet.checkpoint.file import explain_errors
 from xpnet.cli.data import Data, NewData, Split, choose_examples, read_test_data
@@ -20,20 +20,33 @@ SAME = 1e-4  # relative difference of costs that two backends may have on the sa
 RECORDED = ("test_r2", "test_accuracy", "test_cost")  # in a history
 
 
-def score(net: Network, data: Any, heading: str, extra: Sequence[Metric] = ()) -> tuple[str, float]:
-    """Format a network's scores on data: its accuracy, or R2 and mean absolute error, and extra metrics.
+class Scores(NamedTuple):
+    """How good a network is on data."""
 
-    `heading` names the data, with {} in place of "accuracy" or "R2". Also return the cost.
-    """
+    name: str  # of the first score: accuracy, or R2
+    values: str  # that score, and further ones with their names
+    cost: float
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.values}"
+
+    def describe(self, heading: str) -> str:
+        """Format them as a sentence; `heading` names the data, with {} in place of the first score."""
+        text = f"{heading.format(self.name)}: {self.values}"
+        return text[0].upper() + text[1:]
+
+
+def score(net: Network, data: Any, extra: Sequence[Metric] = ()) -> Scores:
+    """Compute a network's scores on data: its accuracy, or R2 and mean absolute error, and extra metrics."""
     basic = (r2, mean_absolute_error) if net.task == "regression" else (accuracy, correct)
     extra = [metric for metric in extra if metric not in basic]
     scores = measure(net.view, make_source(data, "data", net.view.reader), [*basic, *extra])
     if net.task == "regression":
-        text = f"{heading.format('R2')}: {scores['r2']:.4f}, mean absolute error: {scores['mean_absolute_error']:.6g}"
+        name, values = "R2", f"{scores['r2']:.4f}, mean absolute error: {scores['mean_absolute_error']:.6g}"
     else:
-        text = f"{heading.format('accuracy')}: {scores['accuracy']:.2%} ({scores['correct']}/{scores['size']})"
-    text += "".join(f", {metric.name}: {scores[metric.name]:.6g}" for metric in extra)
-    return text[0].upper() + text[1:], scores["cost"]
+        name, values = "accuracy", f"{scores['accuracy']:.2%} ({scores['correct']}/{scores['size']})"
+    values += "".join(f", {metric.name}: {scores[metric.name]:.6g}" for metric in extra)
+    return Scores(name, values, scores["cost"])
 
 
 def load_columns(net: Network, path: Path) -> Columns | None:
@@ -73,7 +86,7 @@ def find_held_out(net: Network, note: Note | None, new: NewData, name: str) -> S
 
 
 def describe_replaced(
-    path: Path, old: Network, options: argparse.Namespace, data: Data, heading: str, metrics: Sequence[Metric]
+    path: Path, old: Network, options: argparse.Namespace, data: Data, metrics: Sequence[Metric]
 ) -> str:
     """Describe the network that another replaces in a file: its scores, on the same rows if it can be evaluated there.
 
@@ -85,24 +98,25 @@ def describe_replaced(
         The network that was in it.
     options, data
         The options and the data of the training of the new one.
-    heading, metrics
-        What the new one was scored on, and by, as in `score`.
+    metrics
+        Further metrics that the new one was scored by.
     """
     rows = f"these {'test' if data.test else 'training'} rows"
     try:
-        scores = _score_on_same_rows(path, old, options, data, heading, metrics)
+        scores = _score_on_same_rows(path, old, options, data, metrics)
         note = load_hold_out(old, path)
     except unless_stopped(ValueError, TypeError, OSError, RuntimeError, ArithmeticError):  # it has other inputs
         last = old.history.rows[-1] if old.history.rows else {}
         recorded = [f"{name.replace('_', ' ')}: {last[name]:.6g}" for name in RECORDED if type(last.get(name)) is float]
         return f"a network that cannot be evaluated on {rows}; " + (recorded[0] if recorded else "it recorded no score")
-    same = data.division is None or (note and note[:2] == (data.division.hold_out, len(data.division.test)))
+    division = data.division
+    same = division is None or (note and (note.hold_out, note.rows) == (division.hold_out, len(division.test)))
     return f"a network with {scores} on {rows}" + ("" if same else ", some of which it may have been trained on")
 
 
 def _score_on_same_rows(
-    path: Path, old: Network, options: argparse.Namespace, data: Data, heading: str, metrics: Sequence[Metric]
-) -> str:
+    path: Path, old: Network, options: argparse.Namespace, data: Data, metrics: Sequence[Metric]
+) -> Scores:
     """Score a network on the rows that another one was scored on; the file of a table is read again for it."""
     columns, target = load_columns(old, path), options.target if Path(options.data).suffix == ".npy" else None
     examples = read_test_data(options.data, columns, in_bytes=old.scale is not None, target=target).examples
@@ -111,9 +125,4 @@ def _score_on_same_rows(
         if len(rows) != len(examples[1]):
             raise ValueError("its targets are in other rows")
         examples = choose_examples(*examples, rows)
-    return without_heading(score(old, examples, heading, metrics)[0])
-
-
-def without_heading(scores: str) -> str:
-    """Leave out the first word, "Test" or "Training"."""
-    return scores.partition(" ")[2]
+    return score(old, examples, metrics)
