@@ -53,6 +53,11 @@ class Run(NamedTuple):
     calls: int = 1
     resumed: bool = False
 
+    @property
+    def setting(self) -> tuple[Any, ...]:
+        """Where and with which versions it ran."""
+        return self.backend, self.device, self.processes, self.versions
+
     def describe(self) -> list[str]:
         """Describe it in two lines."""
         penalty = f" and alpha={self.alpha:g}" if self.alpha else ""
@@ -129,14 +134,12 @@ class Provenance(NamedTuple):
         [False, True]
         """
         runs = list(self.runs)
-        if resumed and runs:
-            place = (runs[-1].backend, runs[-1].device, runs[-1].processes, runs[-1].versions)
-            if place == (run.backend, run.device, run.processes, run.versions):
-                last = runs.pop()
-                run = run._replace(resumed=last.resumed)
-                runs += [last._replace(calls=last.calls - 1)] if last.calls > 1 else []
-            else:
-                run = run._replace(resumed=True)
+        if resumed and runs and runs[-1].setting != run.setting:
+            run = run._replace(resumed=True)
+        elif resumed and runs:  # it takes the place of the last call
+            last = runs.pop()
+            run = run._replace(resumed=last.resumed)
+            runs += [last._replace(calls=last.calls - 1)] if last.calls > 1 else []
         if runs and not run.resumed and runs[-1]._replace(calls=1) == run:
             run = run._replace(calls=runs.pop().calls + 1)
         left_out = runs[: max(0, len(runs) + 1 - MOST_RUNS)]
