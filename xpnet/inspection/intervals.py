@@ -222,12 +222,10 @@ def _explain_infinite(bars: Bars, predicted: np.ndarray) -> str:
             f"calibrate needs finite predictions, and that for row {rows[0, 0]} of validation_data, counted from 0, is "
             "infinite or NaN; scale the inputs as in training, or leave such examples out"
         )
-    are_of_members = len(bars.trained_on) > 1 or bars.view.model.cost.distribution is None
-    reason = (
-        'as where all members of an ensemble agree; give cost="gaussian", or more members'
-        if are_of_members
-        else "or nearly so; give standardize=True, or other initial weights"
-    )
+    if bars.view.model.cost.has_std:
+        reason = "or nearly so; give standardize=True, or other initial weights"
+    else:
+        reason = 'as where all members of an ensemble agree; give cost="gaussian", or more members'
     return f"calibrate divides errors by predicted standard deviations, and some for validation_data are 0, {reason}"
 
 
