@@ -1007,12 +1007,7 @@ class Network:
         """Count the examples that are classified correctly; `measure` judges regressions. Synchronizes.
 
         An example is classified correctly if its largest output is the output of its class; with one output, or several
-        labels, if each output is on the same side of ½ as its target.
-
-        Parameters
-        ----------
-        test_data
-            Any finite source, such as (X, y).
+        labels, if each output is on the same side of ½ as its target. The data are any finite source, such as (X, y).
 
         Examples
         --------
@@ -1042,11 +1037,6 @@ class Network:
         -------
         dict
             "cost", as `cost` computes it, "size", the number of examples, and the metrics by their names.
-
-        Raises
-        ------
-        ValueError
-            If a metric is not for the task.
 
         Examples
         --------
@@ -1246,21 +1236,10 @@ class Network:
         return value_and_jacobian(self.view, x)
 
     def predict_jacobian(self, x: Any, return_std: bool = False) -> Any:
-        """Compute the derivatives of the predictions of a regression with respect to the inputs.
+        """Compute the derivatives of `predict` for a regression: in its shape, with an axis (n_in,) at the end.
 
-        Unlike those of `jacobian`, they include the correction by `calibrate` and the order of quantiles.
-
-        Parameters
-        ----------
-        x
-            One example (n_in,), or rows (m, n_in).
-        return_std
-            Whether to return the derivatives of `predict_std` as well.
-
-        Returns
-        -------
-        array, or a pair of arrays
-            Derivatives in the shape of the predictions, with an axis (n_in,) at the end, on the device.
+        With `return_std`, those of `predict_std` as well. Unlike `jacobian`, they include the correction by `calibrate`
+        and the order of quantiles.
 
         Examples
         --------
