@@ -859,12 +859,10 @@ class Network:
 
         Synchronizes.
 
-        From then on, `interval` has the coverage of its level on new data like these, whatever their noise is like;
-        `predict_std` is multiplied by a factor, so that 68.3 % of the targets lie within one standard deviation; and
-        `predict` shifts each quantile, and `measure` the median. This is split conformal prediction: with n examples,
-        between a fraction of `level` and 1 / (n + 1) more of the new targets lie within the interval (2 / (n + 1)
-        between two quantiles), on average over draws of the validation data. A regression without error bars gets
-        constant ones. `save` keeps the correction; training ends it.
+        From then on, `interval` has the coverage of its level on new data like these, whatever their noise is like, by
+        split conformal prediction; `predict_std` is multiplied by a factor, so that 68.3 % of the targets lie within one
+        standard deviation; and `predict` shifts each quantile, and `measure` the median. A regression without error
+        bars gets constant ones. `save` keeps the correction; training ends it.
 
         Parameters
         ----------
