@@ -860,8 +860,8 @@ class Network:
         Synchronizes.
 
         From then on, `interval` has the coverage of its level on new data like these, whatever their noise is like, by
-        split conformal prediction; `predict_std` is multiplied by a factor, so that 68.3 % of the targets lie within one
-        standard deviation; and `predict` shifts each quantile, and `measure` the median. A regression without error
+        split conformal prediction; `predict_std` is multiplied by a factor, so that 68.3 % of the targets lie within
+        one standard deviation; and `predict` shifts each quantile, and `measure` the median. A regression without error
         bars gets constant ones. `save` keeps the correction; training ends it.
 
         Parameters
